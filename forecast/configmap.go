@@ -1,0 +1,71 @@
+package forecast
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// FromConfigMap reads the ConfigMap of a carbon-intensity exporter: the array (see [Parse]) in binaryData[key] or, if
+// that is missing, in data[key], there plainly or in base64. written is when the object was created or last updated.
+//
+// Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. The exporter republishes an old
+// forecast when it gets no new one, and says why in data["message"]: if there is a message, Issued is no later than
+// the first slot.
+func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Issue, error) {
+	raw, ok := binaryData[key]
+	if plain, found := data[key]; found && !ok {
+		raw, ok = decode(plain), true
+	}
+	if !ok {
+		return Issue{}, fmt.Errorf("key %q is missing, there are: %s", key, names(binaryData, data))
+	}
+	issue, err := Parse(raw)
+	if err != nil {
+		return Issue{}, fmt.Errorf("key %q: %w", key, err)
+	}
+	issue.Issued = written.UTC()
+	if heartbeat, err := parseTime(data["lastHeartbeatTime"]); err == nil {
+		issue.Issued = earlier(issue.Issued, heartbeat)
+	}
+	if strings.TrimSpace(data["message"]) != "" {
+		for _, series := range issue.Series {
+			issue.Issued = earlier(issue.Issued, series.Start())
+		}
+	}
+	return issue, nil
+}
+
+// decode returns what text encodes if it is base64 and not JSON itself (null is both), else text.
+func decode(text string) []byte {
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil || json.Valid([]byte(text)) {
+		return []byte(text)
+	}
+	return decoded
+}
+
+// names lists the keys of both maps, the first ten of them.
+func names(binaryData map[string][]byte, data map[string]string) string {
+	const most = 10
+	keys := slices.Sorted(maps.Keys(binaryData))
+	keys = append(keys, slices.Sorted(maps.Keys(data))...)
+	if len(keys) == 0 {
+		return "none"
+	}
+	if len(keys) > most {
+		return fmt.Sprintf("%q and %d more", keys[:most], len(keys)-most)
+	}
+	return fmt.Sprintf("%q", keys)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

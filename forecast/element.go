@@ -1,0 +1,109 @@
+package forecast
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxDuration is the longest duration of an element.
+const maxDuration = 31 * 24 * time.Hour
+
+// element is an element of the exporter's array. Fields that come as different JSON types stay raw.
+type element struct {
+	Location  string
+	Timestamp json.RawMessage
+	Time      json.RawMessage // another name for Timestamp
+	Duration  json.RawMessage
+	Value     json.RawMessage
+	Rating    json.RawMessage // another name for Value
+}
+
+func parseElement(raw json.RawMessage) (location string, slot Slot, err error) {
+	var e element
+	if json.Unmarshal(raw, &e) != nil {
+		return "", Slot{}, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
+	}
+	start, err := parseTime(text(either(e.Timestamp, e.Time)))
+	if err != nil {
+		return "", Slot{}, fmt.Errorf("timestamp: %w", err)
+	}
+	duration, err := parseDuration(text(e.Duration))
+	if err != nil {
+		return "", Slot{}, fmt.Errorf("duration: %w", err)
+	}
+	value, err := parseValue(either(e.Value, e.Rating))
+	if err != nil {
+		return "", Slot{}, fmt.Errorf("value: %w", err)
+	}
+	return e.Location, Slot{Start: start, End: start.Add(duration), Intensity: value}, nil
+}
+
+// parseTime reads an instant in the forms that [Parse] lists.
+func parseTime(s string) (time.Time, error) {
+	instant, _, _ := strings.Cut(s, " m=") // the monotonic clock that Go prints
+	instant = strings.ToUpper(strings.Replace(instant, " ", "T", 1))
+	for _, layout := range []string{
+		time.RFC3339, // this and all others with seconds accept a fraction of them
+		"2006-01-02T15:04Z07:00",
+		"2006-01-02T15:04:05",
+		"2006-01-02T15:04",
+		"2006-01-02T15:04:05 -0700 MST", // time.Time.String
+	} {
+		if t, err := time.Parse(layout, instant); err == nil && t.UTC().Year() >= 2000 && t.UTC().Year() <= 2200 {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%.40q: want RFC 3339 in the years 2000 to 2200", s)
+}
+
+// parseDuration reads minutes, or a duration in the forms that [Parse] lists.
+func parseDuration(s string) (time.Duration, error) {
+	if minutes, err := strconv.ParseFloat(s, 64); err == nil && minutes > 0 && minutes <= maxDuration.Minutes() {
+		if d := time.Duration(math.Round(minutes * float64(time.Minute))); d > 0 {
+			return d, nil
+		}
+	}
+	if d, err := time.ParseDuration(strings.TrimPrefix(strings.ToLower(s), "pt")); err == nil && d > 0 && d <= maxDuration {
+		return d, nil
+	}
+	if t, err := time.Parse(time.TimeOnly, s); err == nil {
+		if d := t.Sub(t.Truncate(24 * time.Hour)); d > 0 {
+			return d, nil
+		}
+	}
+	return 0, fmt.Errorf("%.40q: want minutes, above 0 and up to %v", s, maxDuration.Minutes())
+}
+
+// parseValue reads an intensity; absent or null it is 0.
+func parseValue(raw json.RawMessage) (float64, error) {
+	if missing(raw) {
+		return 0, nil
+	}
+	value, err := strconv.ParseFloat(text(raw), 64)
+	if err != nil || !(math.Abs(value) <= MaxIntensity) {
+		return 0, fmt.Errorf("%.40q: want gCO2eq/kWh, a number from %.0f to %.0f", text(raw), -MaxIntensity, MaxIntensity)
+	}
+	return value, nil
+}
+
+// text returns what a JSON string says, and any other JSON as it is written; "" if there is none.
+func text(raw json.RawMessage) string {
+	var s string
+	if missing(raw) || json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+func missing(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+func either(a, b json.RawMessage) json.RawMessage {
+	if missing(a) {
+		return b
+	}
+	return a
+}

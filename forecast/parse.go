@@ -1,0 +1,105 @@
+package forecast
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	maxSize     = 4 << 20 // bytes of a document; a ConfigMap holds 1 MiB
+	maxProblems = 10      // problems kept of one document
+)
+
+// Issue is one publication of a source: the forecasts of one or several locations.
+type Issue struct {
+	// Series holds a non-empty series per location; "" is the location of elements that name none.
+	Series map[string]*Series
+	// Issued is when the forecast was made, as far as is known; the zero time if it is not.
+	Issued time.Time
+	// Elements counts the elements of the document, Bad those of them that could not be used.
+	Elements, Bad int
+	// Problems says what was wrong with the first ten bad elements, which are numbered from 0:
+	// `element 17: duration: "x": want minutes, above 0 and up to 44640`.
+	Problems []string
+}
+
+// Problem sums the bad elements up in one sentence; "" if there are none.
+func (i Issue) Problem() string {
+	switch i.Bad {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("1 of %d elements is bad: %s", i.Elements, i.Problems[0])
+	}
+	return fmt.Sprintf("%d of %d elements are bad, the first: %s", i.Bad, i.Elements, i.Problems[0])
+}
+
+// Parse reads the JSON array of the carbon-intensity exporter (github.com/Azure/kubernetes-carbon-intensity-exporter):
+//
+//	[{"location":"PJM_ROANOKE","timestamp":"2023-03-31T00:00:00Z","duration":5,"value":550.98}, …]
+//
+// with the duration in minutes and the value in gCO2eq/kWh. The elements may be in any order, of several locations,
+// and may overlap (see [NewSeries]). Names match in any case; unknown ones are ignored.
+//
+//   - timestamp (or time) is RFC 3339. The seconds and the zone (then UTC) may be left out, a space may stand for the
+//     T, and what Go prints for a time is read, too. The years are 2000 to 2200.
+//   - duration is above zero and up to 31 days: minutes (5, 5.0, "5"), "00:05:00", "5m" or "PT5M".
+//   - value (or rating) is a number or a string of one, up to [MaxIntensity] either way. Absent or null it is 0,
+//     because the exporter leaves zeros out.
+//
+// An element that breaks these rules is left out and reported in Problems. What is no JSON array of at most 4 MiB,
+// which includes a truncated one, or has no usable element, is an error and the Issue is zero.
+func Parse(data []byte) (Issue, error) {
+	if len(data) > maxSize {
+		return Issue{}, fmt.Errorf("forecast has %d bytes, want at most %d", len(data), maxSize)
+	}
+	elements, err := array(data)
+	if err != nil {
+		return Issue{}, err
+	}
+	issue := Issue{Series: map[string]*Series{}, Elements: len(elements)}
+	slots := map[string][]Slot{}
+	for i, raw := range elements {
+		location, slot, err := parseElement(raw)
+		if err != nil {
+			issue.reject(i, err)
+			continue
+		}
+		slots[location] = append(slots[location], slot)
+	}
+	if len(slots) == 0 {
+		return Issue{}, fmt.Errorf("forecast has no usable element: %s", issue.Problem())
+	}
+	for location, slots := range slots {
+		issue.Series[location] = NewSeries(slots)
+	}
+	return issue, nil
+}
+
+func (i *Issue) reject(element int, err error) {
+	i.Bad++
+	if len(i.Problems) < maxProblems {
+		i.Problems = append(i.Problems, fmt.Sprintf("element %d: %v", element, err))
+	}
+}
+
+// array splits a JSON array, after a byte order mark if there is one, into its elements, of which there is one at least.
+func array(data []byte) ([]json.RawMessage, error) {
+	document := bytes.TrimPrefix(data, []byte("\ufeff"))
+	var elements []json.RawMessage
+	err := json.Unmarshal(document, &elements)
+	if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
+		at := broken.Offset + int64(len(data)-len(document))
+		return nil, fmt.Errorf("forecast is broken at byte %d: %w", at, err)
+	}
+	if err != nil || elements == nil {
+		return nil, fmt.Errorf("forecast is %.40q, want a JSON array", document)
+	}
+	if len(elements) == 0 {
+		return nil, errors.New("forecast is an empty array, want one element at least")
+	}
+	return elements, nil
+}

@@ -1,0 +1,169 @@
+package forecast
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// keep is how much of the past of a held series survives its replacement.
+const keep = time.Hour
+
+// Store holds the last good forecasts of every source, per location. A source is whatever string the caller names its
+// forecasts by. Readers take one atomic load and never wait; writers take turns. The zero Store is empty and ready to
+// use.
+type Store struct {
+	writing sync.Mutex
+	books   atomic.Pointer[map[string]*Book]
+}
+
+// Book returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
+// empty.
+func (s *Store) Book(source string) *Book {
+	if books := s.books.Load(); books != nil && (*books)[source] != nil {
+		return (*books)[source]
+	}
+	return new(Book)
+}
+
+// Offer replaces the forecasts of a source by those of a new issue, location by location. Locations that the issue does
+// not have keep their last good forecast. The error tells which locations were refused, and why; the others are taken.
+//
+// A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
+// and it ends no later. When the one held is over at now, anything is better. An accepted forecast is spliced to what
+// is held of the last hour, see [Series.Splice].
+func (s *Store) Offer(source string, issue Issue, now time.Time) error {
+	var refused error
+	s.update(source, func(b *Book) {
+		b.problem = issue.Problem()
+		if refused = b.merge(issue, now); refused != nil {
+			b.problem = strings.TrimPrefix(b.problem+"; "+strings.ReplaceAll(refused.Error(), "\n", "; "), "; ")
+		}
+	})
+	return refused
+}
+
+// Fail notes that the newest state of a source is missing or unreadable. What is held stays.
+func (s *Store) Fail(source string, err error) {
+	s.update(source, func(b *Book) { b.problem = fmt.Sprint(err) })
+}
+
+// Forget drops all that is known of a source.
+func (s *Store) Forget(source string) {
+	s.edit(func(books map[string]*Book) { delete(books, source) })
+}
+
+// update publishes a changed copy of the source's book.
+func (s *Store) update(source string, change func(*Book)) {
+	s.edit(func(books map[string]*Book) {
+		b := &Book{known: true, held: map[string]holding{}}
+		if old := books[source]; old != nil {
+			maps.Copy(b.held, old.held)
+		}
+		change(b)
+		books[source] = b
+	})
+}
+
+// edit publishes a changed copy of all books.
+func (s *Store) edit(change func(map[string]*Book)) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	books := map[string]*Book{}
+	if old := s.books.Load(); old != nil {
+		maps.Copy(books, *old)
+	}
+	change(books)
+	s.books.Store(&books)
+}
+
+// Book is what is held of one source: an immutable view, safe for concurrent use. The zero Book is empty.
+type Book struct {
+	known   bool
+	problem string
+	held    map[string]holding
+}
+
+// A holding is the forecast of one location.
+type holding struct {
+	Forecast
+	start time.Time // where the newest issue starts; the spliced series may start before
+}
+
+// Forecast is the last good forecast of one location.
+type Forecast struct {
+	// Location is as the source names it; "" if it does not.
+	Location string
+	// Series is not empty, but may be over.
+	Series *Series
+	// Issued is that of the newest issue in the series.
+	Issued time.Time
+}
+
+// Known reports whether the source was looked at at least once, with success or without.
+func (b *Book) Known() bool { return b.known }
+
+// Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
+func (b *Book) Problem() string { return b.problem }
+
+// Locations returns the names of the locations held, sorted.
+func (b *Book) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
+
+// Forecast returns the forecast of a location. If the book holds a single forecast, that one also answers to the
+// location "", and, if it has no name itself, to every location.
+func (b *Book) Forecast(location string) (Forecast, bool) {
+	if h, ok := b.held[location]; ok {
+		return h.Forecast, true
+	}
+	for name, h := range b.held {
+		if len(b.held) == 1 && (name == "" || location == "") {
+			return h.Forecast, true
+		}
+	}
+	return Forecast{}, false
+}
+
+// merge takes over what is good in the issue; the error tells what is not.
+func (b *Book) merge(issue Issue, now time.Time) error {
+	if len(issue.Series) == 0 {
+		return errors.New("forecast has no locations")
+	}
+	var refused []error
+	for _, location := range slices.Sorted(maps.Keys(issue.Series)) {
+		held, series := b.held[location], issue.Series[location]
+		if err := held.refuse(series, now); err != nil {
+			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
+			continue
+		}
+		b.held[location] = holding{
+			Forecast: Forecast{
+				Location: location,
+				Series:   held.Series.Splice(series, now.Add(-keep)),
+				Issued:   issue.Issued,
+			},
+			start: series.Start(),
+		}
+	}
+	return errors.Join(refused...)
+}
+
+// refuse says why the offered series must not replace the holding; nil if it may.
+func (h holding) refuse(offered *Series, now time.Time) error {
+	if offered.Empty() {
+		return errors.New("forecast is empty")
+	}
+	if !now.Before(h.Series.End()) {
+		return nil
+	}
+	firstEnd, _ := offered.NextBoundary(offered.Start())
+	if firstEnd.After(h.start) || offered.End().After(h.Series.End()) {
+		return nil
+	}
+	return fmt.Errorf("forecast from %s is older than the one held, from %s",
+		offered.Start().Format(time.RFC3339), h.start.Format(time.RFC3339))
+}

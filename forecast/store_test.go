@@ -1,0 +1,258 @@
+package forecast
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// issued is an issue of one location.
+func issued(when int, location string, s *Series) Issue {
+	return Issue{Series: map[string]*Series{location: s}, Issued: at(when)}
+}
+
+func TestOffer(t *testing.T) {
+	const older = `location "A": forecast from %s is older than the one held, from 2026-03-31T00:30:00Z`
+	held := series(30, 1, 2, 3, 4) // [30, 50)
+	for name, tt := range map[string]struct {
+		offered *Series
+		now     int
+		err     string
+		want    []Slot
+	}{
+		"the same again":                            {held, 32, "", held.Slots()},
+		"a newer one keeps the running slot":        {series(35, 9), 32, "", []Slot{slot(30, 35, 1), slot(35, 40, 9)}},
+		"a newer one that ends sooner":              {series(45, 9), 47, "", []Slot{slot(30, 35, 1), slot(35, 40, 2), slot(40, 45, 3), slot(45, 50, 9)}},
+		"one that starts sooner in the same slot":   {series(26, 9), 32, "", []Slot{slot(26, 31, 9)}},
+		"one that starts sooner and ends later":     {NewSeries([]Slot{slot(0, 5, 9), slot(5, 60, 8)}), 32, "", []Slot{slot(0, 5, 9), slot(5, 60, 8)}},
+		"an older one":                              {series(25, 9, 9), 32, fmt.Sprintf(older, "2026-03-31T00:25:00Z"), held.Slots()},
+		"an older one that ends with the one held":  {NewSeries([]Slot{slot(0, 5, 9), slot(5, 50, 8)}), 32, fmt.Sprintf(older, "2026-03-31T00:00:00Z"), held.Slots()},
+		"an older one, before the one held starts":  {series(20, 9), 22, fmt.Sprintf(older, "2026-03-31T00:20:00Z"), held.Slots()},
+		"an older one when the one held is over":    {series(20, 9), 50, "", []Slot{slot(20, 25, 9)}},
+		"an empty one":                              {nil, 32, `location "A": forecast is empty`, held.Slots()},
+		"an empty one when the one held is over":    {nil, 99, `location "A": forecast is empty`, held.Slots()},
+		"more than an hour of the past is not kept": {series(100, 9), 100, "", []Slot{slot(40, 45, 3), slot(45, 50, 4), slot(100, 105, 9)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store Store
+			if err := store.Offer("s", issued(29, "A", held), at(29)); err != nil {
+				t.Fatal(err)
+			}
+			before := store.Book("s")
+			err := store.Offer("s", issued(31, "A", tt.offered), at(tt.now))
+			got, _ := store.Book("s").Forecast("A")
+			if diff := cmp.Diff(tt.want, got.Series.Slots()); diff != "" {
+				t.Error(diff)
+			}
+			wantIssued := at(31)
+			if tt.err != "" {
+				wantIssued = at(29)
+				if err == nil || err.Error() != tt.err || store.Book("s").Problem() != tt.err {
+					t.Errorf("got error %v, problem %q, want %q", err, store.Book("s").Problem(), tt.err)
+				}
+			} else if err != nil || store.Book("s").Problem() != "" {
+				t.Errorf("got error %v, problem %q", err, store.Book("s").Problem())
+			}
+			if got.Issued != wantIssued || got.Location != "A" {
+				t.Errorf("got issued %v of %q, want %v of A", got.Issued, got.Location, wantIssued)
+			}
+			if f, _ := before.Forecast("A"); f.Issued != at(29) || f.Series.Start() != at(30) {
+				t.Error("a book handed out before has changed")
+			}
+		})
+	}
+}
+
+func TestOfferComparesWithTheNewestIssueNotWithTheSplice(t *testing.T) {
+	var store Store
+	first, second := series(0, 1, 2, 3, 4), series(10, 8, 9)
+	for _, s := range []*Series{first, second} {
+		if err := store.Offer("s", issued(0, "A", s), at(8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Offer("s", issued(0, "A", first), at(8)); err == nil {
+		t.Error("the first issue displaced the second, which starts later than the spliced series")
+	}
+}
+
+func TestOfferGoesByLocation(t *testing.T) {
+	var store Store
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(store.Offer("s", Issue{Series: map[string]*Series{"A": series(30, 1), "B": series(30, 1), "C": series(30, 1)}}, at(30)))
+	err := store.Offer("s", Issue{
+		Series:   map[string]*Series{"A": series(30, 2), "B": series(0, 2), "C": nil},
+		Elements: 3, Bad: 1, Problems: []string{"element 2: duration"},
+	}, at(30))
+	wantErr := `location "B": forecast from 2026-03-31T00:00:00Z is older than the one held, from 2026-03-31T00:30:00Z` +
+		"\n" + `location "C": forecast is empty`
+	if diff := cmp.Diff(wantErr, fmt.Sprint(err)); diff != "" {
+		t.Error(diff)
+	}
+	wantProblem := `1 of 3 elements is bad: element 2: duration; location "B": forecast from 2026-03-31T00:00:00Z is older ` +
+		`than the one held, from 2026-03-31T00:30:00Z; location "C": forecast is empty`
+	if diff := cmp.Diff(wantProblem, store.Book("s").Problem()); diff != "" {
+		t.Error(diff)
+	}
+	must(store.Offer("s", issued(32, "D", series(30, 4)), at(32)))
+	got := map[string]float64{}
+	for _, location := range store.Book("s").Locations() {
+		f, _ := store.Book("s").Forecast(location)
+		got[location], _ = f.Series.At(at(30))
+	}
+	if diff := cmp.Diff(map[string]float64{"A": 2, "B": 1, "C": 1, "D": 4}, got); diff != "" {
+		t.Error(diff)
+	}
+	if problem := store.Book("s").Problem(); problem != "" {
+		t.Errorf("the problem outlives a good issue: %s", problem)
+	}
+}
+
+func TestASourceMayFailAndBeForgotten(t *testing.T) {
+	var store Store
+	if b := store.Book("s"); b == nil || b.Known() || b.Problem() != "" || b.Locations() != nil {
+		t.Errorf("an unknown source has the book %+v", b)
+	}
+	store.Fail("s", errors.New("not found"))
+	if b := store.Book("s"); !b.Known() || b.Problem() != "not found" || len(b.Locations()) != 0 {
+		t.Errorf("a source that failed at once has the book %+v", b)
+	}
+	if err := store.Offer("s", issued(0, "A", series(0, 1)), at(0)); err != nil {
+		t.Fatal(err)
+	}
+	store.Fail("s", errors.New("not found"))
+	if b := store.Book("s"); b.Problem() != "not found" || !cmp.Equal(b.Locations(), []string{"A"}) {
+		t.Errorf("a source that failed later has the book %+v", b)
+	}
+	if err := store.Offer("s", Issue{}, at(0)); err == nil || store.Book("s").Problem() != err.Error() {
+		t.Errorf("an empty issue: got error %v, problem %q", err, store.Book("s").Problem())
+	}
+	if store.Book("other").Known() {
+		t.Error("sources are mixed up")
+	}
+	store.Forget("s")
+	store.Forget("never seen")
+	if b := store.Book("s"); b.Known() || len(b.Locations()) != 0 {
+		t.Errorf("a forgotten source has the book %+v", b)
+	}
+}
+
+func TestBookFindsTheForecast(t *testing.T) {
+	for name, tt := range map[string]struct {
+		held []string
+		ask  string
+		want string
+		ok   bool
+	}{
+		"by its name":                          {[]string{"A", "B"}, "B", "B", true},
+		"not by a name in another case":        {[]string{"A", "B"}, "b", "", false},
+		"an unnamed one answers to any name":   {[]string{""}, "A", "", true},
+		"not if there are others":              {[]string{"", "B"}, "A", "", false},
+		"no name finds the only one":           {[]string{"A"}, "", "A", true},
+		"no name finds none of several":        {[]string{"A", "B"}, "", "", false},
+		"no name finds the unnamed of several": {[]string{"", "B"}, "", "", true},
+		"nothing in an empty book":             {nil, "", "", false},
+		"another name finds not the only one":  {[]string{"A"}, "B", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store Store
+			for _, location := range tt.held {
+				if err := store.Offer("s", issued(0, location, series(0, 1)), at(0)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, ok := store.Book("s").Forecast(tt.ask)
+			if got.Location != tt.want || ok != tt.ok || ok == got.Series.Empty() {
+				t.Errorf("got %q, %v, want %q, %v", got.Location, ok, tt.want, tt.ok)
+			}
+		})
+	}
+}
+
+// FuzzStore offers random series, of which each byte pair is a start and a length in slots, while readers read. What is
+// accepted is held to its end, what is refused changes nothing, only an empty series is refused when the one held is
+// over, and no reader ever sees a location without slots.
+func FuzzStore(f *testing.F) {
+	f.Add([]byte{0, 4, 1, 4, 0, 4, 9, 2})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var store Store
+		var readers sync.WaitGroup
+		done := make(chan struct{})
+		for range 2 {
+			readers.Go(func() { readUntil(t, done, &store) })
+		}
+		defer readers.Wait()
+		defer close(done)
+		for i := 0; i+1 < min(len(data), 200); i += 2 {
+			start, slots := int(data[i]), make([]float64, data[i+1]%32)
+			before, _ := store.Book("s").Forecast("A")
+			offered, now := series(5*start, slots...), at(5*i)
+			err := store.Offer("s", issued(i, "A", offered), now)
+			after, ok := store.Book("s").Forecast("A")
+			switch {
+			case err != nil && after != before:
+				t.Fatalf("refused (%v), but it has changed", err)
+			case err == nil && (!ok || after.Series.End() != offered.End() || after.Issued != at(i)):
+				t.Fatal("accepted, but it is not there")
+			case err != nil && !offered.Empty() && !now.Before(before.Series.End()):
+				t.Fatalf("refused, though the one held is over: %v", err)
+			}
+		}
+	})
+}
+
+// readUntil reads the book of "s" until done and checks each for consistency.
+func readUntil(t *testing.T, done <-chan struct{}, store *Store) {
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			b := store.Book("s")
+			if f, ok := b.Forecast("A"); ok != (len(b.Locations()) == 1) || ok == f.Series.Empty() {
+				t.Errorf("a book of %d locations has a forecast: %v", len(b.Locations()), ok)
+			}
+			time.Sleep(time.Microsecond)
+		}
+	}
+}
+
+func TestWritersTakeTurns(t *testing.T) {
+	var store Store
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := range 50 {
+				location := fmt.Sprintf("%d-%d", w, i)
+				if err := store.Offer("s", issued(0, location, series(0, 1)), at(0)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if n := len(store.Book("s").Locations()); n != 200 {
+		t.Errorf("of 200 locations offered, %d are there", n)
+	}
+}
+
+func BenchmarkBook(b *testing.B) {
+	var store Store
+	if err := store.Offer("s", issued(0, "A", long()), at(0)); err != nil {
+		b.Fatal(err)
+	}
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			store.Book("s").Forecast("A")
+		}
+	})
+}
