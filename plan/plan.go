@@ -1,0 +1,187 @@
+// Package plan decides when work that can wait should start.
+//
+// It knows nothing of Kubernetes and never looks at a clock: the moment is an
+// argument, and the answer is a [Decision], a value that says when, where, at
+// which intensity, and why.
+//
+// Starting a task of duration d at s costs the mean forecast intensity over
+// [s, s+d), times 1 + WaitPrice x (s - now). The planner takes the cheapest s
+// between now and the task's latest start, and holds the task only if that
+// window is cleaner than starting at once by at least MinGain. The mean over a
+// sliding window is piecewise linear in s, with corners where either end of the
+// window crosses a slot's boundary; between two corners the priced cost is
+// concave or monotone, so its minimum is always at a corner, at now or at the
+// latest start, and only those are looked at.
+//
+// What holds for every input:
+//   - a start is never before now, and never after the latest start, or is now
+//     if that is past;
+//   - without a usable forecast the start is now;
+//   - the same input gives the same decision, and deciding again at the start
+//     that was planned, with the same forecast, says to start.
+package plan
+
+import (
+	"math"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// maxMargin bounds what is kept free between a task's expected end and its
+// deadline.
+const maxMargin = 10 * time.Minute
+
+// minCover is the share of a window that the forecast must cover for the
+// window to be considered. Time that is not covered counts as the mean of the
+// whole forecast.
+const minCover = 0.5
+
+// Terms are what the platform owner has set for all tasks of a policy.
+// The zero value is plain argmin: waiting costs nothing, any gain is enough.
+type Terms struct {
+	// MinGain is the share of the intensity (0.01 is 1 %) that waiting must
+	// save for a task to be held at all.
+	MinGain float64
+	// WaitPrice makes a start one hour later cost this share more (0.001 is
+	// 0.1 % an hour).
+	WaitPrice float64
+	// Exemptions are the times when carbon does not count.
+	Exemptions []Exemption
+}
+
+// Task is what the planner knows of one group of pods.
+type Task struct {
+	// Duration is how long the work runs once started; more than zero.
+	Duration time.Duration
+	// LatestStart is when the work starts whatever the grid does.
+	LatestStart time.Time
+	// Threshold in gCO2eq/kWh ends the wait as soon as the work would run at
+	// or below it; nil is none.
+	Threshold *float64
+}
+
+// LatestStart returns when work of the given duration must start to be
+// finished by the deadline: with a margin of a twentieth of its duration, ten
+// minutes at most, in whole seconds.
+func LatestStart(deadline time.Time, duration time.Duration) time.Time {
+	margin := min(duration/20, maxMargin)
+	return deadline.Add(-duration - margin).Truncate(time.Second).UTC()
+}
+
+// Outlook is what is known of one location at one moment. It remembers what it
+// has computed for a duration, so that a hundred thousand tasks of a few
+// durations cost little more than one of each; it is not safe for concurrent
+// use.
+type Outlook struct {
+	location string
+	now      time.Time
+	until    time.Time
+	series   *forecast.Series
+	missing  string
+	terms    Terms
+	exempt   time.Time // when carbon stops counting next; zero if never
+	fill     float64   // what an uncovered time counts
+	curves   map[time.Duration]*curve
+}
+
+// NewOutlook prepares decisions at now for tasks of one location whose latest
+// start is at or before until; later ones are planned as if it were until.
+// A nil or empty series is no usable forecast; missing then says why, for the
+// decision's reason.
+func NewOutlook(location string, series *forecast.Series, missing string, terms Terms, now, until time.Time) *Outlook {
+	now, until = now.UTC(), until.UTC()
+	o := &Outlook{
+		location: location, series: series, missing: missing, terms: terms,
+		now: now, until: until, curves: map[time.Duration]*curve{},
+	}
+	o.exempt = nextExempt(terms.Exemptions, now, until)
+	if !series.Empty() {
+		o.fill, _ = series.Mean(series.Start(), series.End())
+	}
+	return o
+}
+
+// Decide returns when the task should start.
+func (o *Outlook) Decide(t Task) Decision {
+	d := Decision{
+		Decided: o.now, Start: o.now, LatestStart: t.LatestStart.UTC(), Location: o.location,
+		Duration: t.Duration, Threshold: t.Threshold, Missing: o.missing, MinGain: o.terms.MinGain,
+		Expected: math.NaN(), AtOnce: math.NaN(),
+	}
+	c := o.curve(t.Duration)
+	if c != nil {
+		d.AtOnce, d.Expected = c.mean[0], c.mean[0]
+	}
+	latest := o.latest(t.LatestStart)
+	switch {
+	case !o.now.Before(t.LatestStart):
+		d.Cause = AtLatestStart
+	case !o.exempt.IsZero() && !o.now.Before(o.exempt):
+		d.Cause = Exempt
+	case c == nil:
+		d.Cause = NoForecast
+	case t.Threshold != nil:
+		o.decideThreshold(&d, c, *t.Threshold, latest)
+	default:
+		o.decideCheapest(&d, c, latest)
+	}
+	return d
+}
+
+// latest is the end of the wait: the latest start, or an earlier exemption,
+// at which the task is let go anyway.
+func (o *Outlook) latest(latestStart time.Time) time.Time {
+	latest := latestStart
+	if o.until.Before(latest) {
+		latest = o.until
+	}
+	if !o.exempt.IsZero() && o.exempt.Before(latest) {
+		latest = o.exempt
+	}
+	return latest.UTC()
+}
+
+// decideThreshold starts at the first window at or below the threshold, or, if
+// there is none in time, at the cheapest.
+func (o *Outlook) decideThreshold(d *Decision, c *curve, threshold float64, latest time.Time) {
+	start, mean, ok := c.firstBelow(threshold, latest)
+	if !ok {
+		o.decideCheapest(d, c, latest)
+		return
+	}
+	d.Start, d.Expected, d.Cause = start, mean, Threshold
+}
+
+// decideCheapest starts at the cheapest window, or now if that saves too little.
+func (o *Outlook) decideCheapest(d *Decision, c *curve, latest time.Time) {
+	start, mean := c.cheapest(latest)
+	switch {
+	case !start.After(o.now):
+		d.Cause = CleanestNow
+	case gain(d.AtOnce, mean) < o.terms.MinGain || gain(d.AtOnce, mean) <= 0:
+		d.Cause = SmallGain
+	default:
+		d.Start, d.Expected, d.Cause = start, mean, CleanerLater
+	}
+}
+
+// curve returns the windows of a duration, nil when the forecast does not
+// cover the one that starts now.
+func (o *Outlook) curve(duration time.Duration) *curve {
+	c, ok := o.curves[duration]
+	if !ok {
+		c = o.newCurve(duration)
+		o.curves[duration] = c
+	}
+	return c
+}
+
+// gain is the share of the intensity saved by running at later instead of at
+// now; zero when there is nothing to save.
+func gain(now, later float64) float64 {
+	if !(now > 0) {
+		return 0
+	}
+	return (now - later) / now
+}

@@ -1,0 +1,297 @@
+package plan
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// hourly makes a series of hours from t0.
+func hourly(intensities ...float64) *forecast.Series {
+	slots := make([]forecast.Slot, len(intensities))
+	for i, v := range intensities {
+		start := t0.Add(time.Duration(i) * time.Hour)
+		slots[i] = forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: v}
+	}
+	return forecast.NewSeries(slots)
+}
+
+func at(hours float64) time.Time { return t0.Add(time.Duration(hours * float64(time.Hour))) }
+
+func threshold(v float64) *float64 { return &v }
+
+func TestDecide(t *testing.T) {
+	exempt := func(from, to float64) []Exemption {
+		e, err := Window(at(from), at(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []Exemption{e}
+	}
+	tests := map[string]struct {
+		series *forecast.Series
+		terms  Terms
+		now    float64
+		task   Task
+		want   Decision
+	}{
+		"waits for the cheapest hour": {
+			series: hourly(400, 300, 100, 200),
+			task:   Task{Duration: time.Hour, LatestStart: at(3)},
+			want:   Decision{Start: at(2), Expected: 100, AtOnce: 400, Cause: CleanerLater},
+		},
+		"does not look beyond the latest start": {
+			series: hourly(400, 300, 100, 200),
+			task:   Task{Duration: time.Hour, LatestStart: at(1)},
+			want:   Decision{Start: at(1), Expected: 300, AtOnce: 400, Cause: CleanerLater},
+		},
+		"a latest start within a slot is a start as good as any": {
+			series: hourly(400, 300, 100, 200),
+			task:   Task{Duration: time.Hour, LatestStart: at(1.5)},
+			want:   Decision{Start: at(1.5), Expected: 200, AtOnce: 400, Cause: CleanerLater},
+		},
+		"takes the window, not the slot": {
+			series: hourly(400, 100, 500, 200, 200),
+			task:   Task{Duration: 2 * time.Hour, LatestStart: at(3)},
+			want:   Decision{Start: at(3), Expected: 200, AtOnce: 250, Cause: CleanerLater},
+		},
+		"ends a window at a boundary where that is cheaper": {
+			series: hourly(400, 400, 100, 900),
+			task:   Task{Duration: 90 * time.Minute, LatestStart: at(3)},
+			want:   Decision{Start: at(1.5), Expected: 200, AtOnce: 400, Cause: CleanerLater},
+		},
+		"takes the earliest of equals": {
+			series: hourly(400, 100, 300, 100),
+			task:   Task{Duration: time.Hour, LatestStart: at(3)},
+			want:   Decision{Start: at(1), Expected: 100, AtOnce: 400, Cause: CleanerLater},
+		},
+		"starts when now is cleanest": {
+			series: hourly(100, 300, 100, 200),
+			task:   Task{Duration: time.Hour, LatestStart: at(3)},
+			want:   Decision{Start: at(0), Expected: 100, AtOnce: 100, Cause: CleanestNow},
+		},
+		"does not hold for less than the minimum gain": {
+			series: hourly(400, 397, 400),
+			terms:  Terms{MinGain: 0.01},
+			task:   Task{Duration: time.Hour, LatestStart: at(2)},
+			want:   Decision{Start: at(0), Expected: 400, AtOnce: 400, Cause: SmallGain},
+		},
+		"a wait price prefers the earlier of nearly equals": {
+			series: hourly(400, 200, 300, 300, 199),
+			terms:  Terms{WaitPrice: 0.01},
+			task:   Task{Duration: time.Hour, LatestStart: at(4)},
+			want:   Decision{Start: at(1), Expected: 200, AtOnce: 400, Cause: CleanerLater},
+		},
+		"starts at the latest start": {
+			series: hourly(400, 300, 100),
+			now:    1, task: Task{Duration: time.Hour, LatestStart: at(1)},
+			want: Decision{Start: at(1), Expected: 300, AtOnce: 300, Cause: AtLatestStart},
+		},
+		"starts when the latest start is past": {
+			series: hourly(400, 300, 100),
+			now:    1, task: Task{Duration: time.Hour, LatestStart: at(0)},
+			want: Decision{Start: at(1), Expected: 300, AtOnce: 300, Cause: AtLatestStart},
+		},
+		"starts without a forecast": {
+			task: Task{Duration: time.Hour, LatestStart: at(9)},
+			want: Decision{Start: at(0), Expected: math.NaN(), AtOnce: math.NaN(), Cause: NoForecast},
+		},
+		"starts when the forecast has ended": {
+			series: hourly(400, 300),
+			now:    3, task: Task{Duration: time.Hour, LatestStart: at(9)},
+			want: Decision{Start: at(3), Expected: math.NaN(), AtOnce: math.NaN(), Cause: NoForecast},
+		},
+		"plans within the forecast when it ends before the deadline": {
+			series: hourly(400, 300, 350),
+			task:   Task{Duration: time.Hour, LatestStart: at(9)},
+			want:   Decision{Start: at(1), Expected: 300, AtOnce: 400, Cause: CleanerLater},
+		},
+		"a threshold is met now, though it gets cleaner": {
+			series: hourly(190, 100),
+			task:   Task{Duration: time.Hour, LatestStart: at(1), Threshold: threshold(200)},
+			want:   Decision{Start: at(0), Expected: 190, AtOnce: 190, Cause: Threshold},
+		},
+		"a threshold starts at the first window at or below it": {
+			series: hourly(400, 200, 100),
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Threshold: threshold(200)},
+			want:   Decision{Start: at(1), Expected: 200, AtOnce: 400, Cause: Threshold},
+		},
+		"a threshold is crossed between two slots": {
+			series: hourly(400, 200, 100),
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Threshold: threshold(300)},
+			want:   Decision{Start: at(0.5), Expected: 300, AtOnce: 400, Cause: Threshold},
+		},
+		"a threshold is crossed before a latest start within a slot": {
+			series: hourly(400, 200, 100),
+			task:   Task{Duration: time.Hour, LatestStart: at(0.75), Threshold: threshold(300)},
+			want:   Decision{Start: at(0.5), Expected: 300, AtOnce: 400, Cause: Threshold},
+		},
+		"a threshold that is met only after the latest start gives the cleanest window": {
+			series: hourly(400, 300, 350, 100),
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Threshold: threshold(200)},
+			want:   Decision{Start: at(1), Expected: 300, AtOnce: 400, Cause: CleanerLater},
+		},
+		"starts during an exemption": {
+			series: hourly(400, 300, 100), terms: Terms{Exemptions: exempt(-1, 1)},
+			task: Task{Duration: time.Hour, LatestStart: at(3)},
+			want: Decision{Start: at(0), Expected: 400, AtOnce: 400, Cause: Exempt},
+		},
+		"does not wait beyond the next exemption": {
+			series: hourly(400, 300, 100), terms: Terms{Exemptions: exempt(1, 2)},
+			task: Task{Duration: time.Hour, LatestStart: at(3)},
+			want: Decision{Start: at(1), Expected: 300, AtOnce: 400, Cause: CleanerLater},
+		},
+		"an exemption that is over does not count": {
+			series: hourly(400, 300, 100), terms: Terms{Exemptions: exempt(-2, -1)},
+			task: Task{Duration: time.Hour, LatestStart: at(3)},
+			want: Decision{Start: at(2), Expected: 100, AtOnce: 400, Cause: CleanerLater},
+		},
+		"zero now is as clean as it gets": {
+			series: hourly(0, 300),
+			task:   Task{Duration: time.Hour, LatestStart: at(1)},
+			want:   Decision{Start: at(0), Expected: 0, AtOnce: 0, Cause: CleanestNow},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := NewOutlook("X", tt.series, "none", tt.terms, at(tt.now), at(48))
+			got := o.Decide(tt.task)
+			opts := []cmp.Option{
+				cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0),
+				cmpopts.IgnoreFields(Decision{}, "Decided", "LatestStart", "Location", "Duration", "Threshold", "MinGain", "Missing"),
+			}
+			if diff := cmp.Diff(tt.want, got, opts...); diff != "" {
+				t.Error(diff, got.Reason())
+			}
+		})
+	}
+}
+
+func TestReason(t *testing.T) {
+	day := hourly(400, 300, 100, 200)
+	tests := map[string]struct {
+		series *forecast.Series
+		task   Task
+		want   string
+	}{
+		"a wait": {day, Task{Duration: time.Hour, LatestStart: at(3)},
+			"waits until 2026-11-21 14:00 UTC: 100 gCO2eq/kWh expected in X over 1h instead of 400 from 2026-11-21 12:00 UTC, 75 % less; starts by 2026-11-21 15:00 UTC at the latest"},
+		"a threshold": {day, Task{Duration: time.Hour, LatestStart: at(3), Threshold: threshold(150)},
+			"waits until 2026-11-21 13:45 UTC: 150 gCO2eq/kWh expected in X over 1h, at or below its threshold of 150; starts by 2026-11-21 15:00 UTC at the latest"},
+		"the cleanest now": {hourly(100, 400), Task{Duration: time.Hour, LatestStart: at(1)},
+			"started at 2026-11-21 12:00 UTC: 100 gCO2eq/kWh in X is the cleanest window of 1h before its latest start 2026-11-21 13:00 UTC"},
+		"a small gain": {hourly(400, 399), Task{Duration: time.Hour, LatestStart: at(1)},
+			"started at 2026-11-21 12:00 UTC: 400 gCO2eq/kWh in X now, and waiting would save less than 1 %"},
+		"the latest start": {day, Task{Duration: time.Hour, LatestStart: at(0)},
+			"started at 2026-11-21 12:00 UTC: its latest start 2026-11-21 12:00 UTC has come, at 400 gCO2eq/kWh in X"},
+		"no forecast": {nil, Task{Duration: time.Hour, LatestStart: at(3)},
+			"started at 2026-11-21 12:00 UTC: no usable forecast: kube-system/carbon-intensity is missing"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := NewOutlook("X", tt.series, "kube-system/carbon-intensity is missing", Terms{MinGain: 0.01}, t0, at(48))
+			if diff := cmp.Diff(tt.want, o.Decide(tt.task).Reason()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// FuzzDecide checks what the package promises for every input, against a
+// brute-force search on a fine grid.
+func FuzzDecide(f *testing.F) {
+	f.Add([]byte{40, 30, 10, 20}, int32(0), uint32(3600), int32(3*3600), 0.0, 0.0, 0.0)
+	f.Add([]byte{40, 255, 10, 20}, int32(-600), uint32(5400), int32(9*3600), 0.01, 0.001, 200.0)
+	f.Add([]byte{}, int32(0), uint32(60), int32(-60), 0.5, 0.1, -1.0)
+	f.Fuzz(func(t *testing.T, levels []byte, nowSeconds int32, durationSeconds uint32, latestSeconds int32, minGain, waitPrice, limit float64) {
+		if len(levels) > 60 || !(minGain >= 0 && minGain <= 1) || !(waitPrice >= 0 && waitPrice <= 1) {
+			t.Skip()
+		}
+		now := t0.Add(time.Duration(nowSeconds%1e6) * time.Second)
+		task := Task{
+			Duration:    time.Duration(durationSeconds%400000) * time.Second,
+			LatestStart: now.Add(time.Duration(latestSeconds%400000) * time.Second),
+		}
+		if limit >= 0 && limit < 3000 {
+			task.Threshold = &limit
+		}
+		terms := Terms{MinGain: minGain, WaitPrice: waitPrice}
+		series := gappy(levels)
+		decide := func(now time.Time) Decision {
+			return NewOutlook("X", series, "none", terms, now, task.LatestStart).Decide(task)
+		}
+		d := decide(now)
+		if d.Start.Before(now) || (d.Start.After(task.LatestStart) && !d.Start.Equal(now)) {
+			t.Fatalf("start %s outside now %s .. latest %s", d.Start, now, task.LatestStart)
+		}
+		if math.IsNaN(d.AtOnce) && d.Holds() {
+			t.Fatal("holds without a usable forecast")
+		}
+		if diff := cmp.Diff(d, decide(now), cmpopts.EquateNaNs()); diff != "" {
+			t.Fatal("not deterministic", diff)
+		}
+		if again := decide(d.Start); again.Start.Sub(d.Start) > time.Second {
+			t.Fatalf("not idempotent: %s, then %s", d.Reason(), again.Reason())
+		}
+		if d.Reason() == "" {
+			t.Fatal("no reason")
+		}
+		checkCheapest(t, series, terms, task, d)
+	})
+}
+
+// gappy makes a series of hours from t0 in which 255 is a gap.
+func gappy(levels []byte) *forecast.Series {
+	var slots []forecast.Slot
+	for i, level := range levels {
+		if level != 255 {
+			slots = append(slots, forecast.Slot{Start: at(float64(i)), End: at(float64(i + 1)), Intensity: 10 * float64(level)})
+		}
+	}
+	return forecast.NewSeries(slots)
+}
+
+// checkCheapest fails if a start on a fine grid beats the decision, where the
+// forecast covers every window.
+func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task, d Decision) {
+	now := d.Decided
+	_, covered := series.Mean(now, task.LatestStart.Add(task.Duration))
+	if d.Cause != CleanerLater && d.Cause != CleanestNow || task.Threshold != nil || covered < task.LatestStart.Sub(now)+task.Duration {
+		return
+	}
+	o := NewOutlook("X", series, "none", terms, now, task.LatestStart)
+	price := func(s time.Time, mean float64) float64 { return mean * (1 + terms.WaitPrice*s.Sub(now).Hours()) }
+	step := max(task.LatestStart.Sub(now)/500, time.Second)
+	for s := now; !s.After(task.LatestStart); s = s.Add(step) {
+		mean, ok := o.expect(s, task.Duration)
+		if ok && price(s, mean) < price(d.Start, d.Expected)-1e-6 {
+			t.Fatalf("start %s at %g beats %s (%g)", s, mean, d.Reason(), d.Expected)
+		}
+	}
+}
+
+func BenchmarkOutlook(b *testing.B) {
+	levels := make([]float64, 96)
+	for i := range levels {
+		levels[i] = 300 + 200*math.Sin(float64(i)/24*2*math.Pi)
+	}
+	series := hourly(levels...)
+	b.Run("first task of a duration", func(b *testing.B) {
+		for b.Loop() {
+			NewOutlook("X", series, "", Terms{}, t0, at(48)).Decide(Task{Duration: 4 * time.Hour, LatestStart: at(48)})
+		}
+	})
+	b.Run("each further task", func(b *testing.B) {
+		o := NewOutlook("X", series, "", Terms{}, t0, at(48))
+		for b.Loop() {
+			o.Decide(Task{Duration: 4 * time.Hour, LatestStart: at(40)})
+		}
+	})
+}
