@@ -1,0 +1,112 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+const (
+	sweepEvery = 10 * time.Minute
+	sweepPage  = 500
+)
+
+// Sweeper finds pods that have our gate but are not known as held, because
+// somebody has changed their label or made them so while the webhook was away.
+// It gives the label back, and the loop does the rest: no pod may wait unseen.
+type Sweeper struct {
+	// Reader asks the API server itself.
+	Reader client.Reader
+	Writer client.Writer
+}
+
+// Start sweeps at once and every ten minutes, until the context ends; for a
+// manager, on the leader.
+func (s *Sweeper) Start(ctx context.Context) error {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "cannot look for gated pods that nobody holds, trying again")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// NeedLeaderElection makes a manager run it once.
+func (s *Sweeper) NeedLeaderElection() bool { return true }
+
+func (s *Sweeper) sweep(ctx context.Context) error {
+	return eachGated(ctx, s.Reader, selection.NotEquals, func(pod *corev1.Pod) error {
+		log.FromContext(ctx).Info("taking over a gated pod that nobody held", "namespace", pod.Namespace, "pod", pod.Name)
+		return client.IgnoreNotFound(s.Writer.Patch(ctx, pod, adopt(pod)))
+	})
+}
+
+// ReleaseAll takes our gate off every pod in the cluster, known as held or
+// not, and says how many there were: the way to leave.
+func ReleaseAll(ctx context.Context, c client.Client, reason string) (int, error) {
+	released := 0
+	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
+		err := eachGated(ctx, c, known, func(pod *corev1.Pod) error {
+			err := c.Patch(ctx, pod, releasePod(pod, reason))
+			if err == nil {
+				released++
+			}
+			return client.IgnoreNotFound(err)
+		})
+		if err != nil {
+			return released, err
+		}
+	}
+	return released, nil
+}
+
+// eachGated calls f for each pod that waits with our gate and whose state is,
+// or is not, held.
+func eachGated(ctx context.Context, reader client.Reader, held selection.Operator, f func(*corev1.Pod) error) error {
+	state, err := labels.NewRequirement(State, held, []string{StateHeld})
+	if err != nil {
+		return fmt.Errorf("select pods: %w", err)
+	}
+	options := &client.ListOptions{
+		LabelSelector: labels.NewSelector().Add(*state),
+		FieldSelector: fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}),
+		Limit:         sweepPage,
+	}
+	for {
+		var pods corev1.PodList
+		if err := reader.List(ctx, &pods, options); err != nil {
+			return fmt.Errorf("list pods: %w", err)
+		}
+		for i := range pods.Items {
+			pod := &pods.Items[i]
+			if !HasGate(pod.Spec.SchedulingGates) {
+				continue
+			}
+			if err := f(pod); err != nil {
+				return fmt.Errorf("patch pod %s/%s: %w", pod.Namespace, pod.Name, err)
+			}
+		}
+		if options.Continue = pods.Continue; options.Continue == "" {
+			return nil
+		}
+	}
+}
+
+// HasGate reports whether our gate is among them.
+func HasGate(gates []corev1.PodSchedulingGate) bool {
+	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == Gate })
+}

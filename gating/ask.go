@@ -1,0 +1,115 @@
+package gating
+
+import (
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// maxValue bounds what is read of an annotation.
+const maxValue = 256
+
+// Ask is what the annotations of one group ask for. Fields that were not given
+// are zero.
+type Ask struct {
+	Wanted    bool // delay-tolerant: "true"
+	Policy    string
+	Location  string
+	Deadline  time.Time
+	Duration  time.Duration
+	Threshold *float64
+}
+
+// ParseAsk reads the annotations of work created at created. Every value that
+// cannot be read is an error with its path below annotations, and is left out
+// of the ask.
+func ParseAsk(annotations map[string]string, created time.Time, path *field.Path) (Ask, field.ErrorList) {
+	var ask Ask
+	var errs field.ErrorList
+	read := func(key string, parse func(value string) error) {
+		value, ok := annotations[key]
+		if !ok {
+			return
+		}
+		if len(value) > maxValue {
+			errs = append(errs, field.TooLong(path.Key(key), value[:16]+"…", maxValue))
+			return
+		}
+		if err := parse(value); err != nil {
+			errs = append(errs, field.Invalid(path.Key(key), value, err.Error()))
+		}
+	}
+	read(DelayTolerant, func(value string) (err error) {
+		ask.Wanted, err = parseBool(value)
+		return err
+	})
+	read(Deadline, func(value string) (err error) {
+		ask.Deadline, err = plan.ParseDeadline(value, created)
+		return err
+	})
+	read(Duration, func(value string) (err error) {
+		ask.Duration, err = plan.ParseDuration(value)
+		return err
+	})
+	read(Threshold, func(value string) error {
+		threshold, err := plan.ParseIntensity(value)
+		if err == nil {
+			ask.Threshold = &threshold
+		}
+		return err
+	})
+	read(Location, func(value string) error {
+		ask.Location = value
+		return wantText(value, "the name of a location of the policy")
+	})
+	read(PolicyName, func(value string) error {
+		ask.Policy = value
+		if problems := content.IsDNS1123Subdomain(value); len(problems) > 0 {
+			ask.Policy = ""
+			return sentence("want the name of a CarbonPolicy: " + strings.Join(problems, "; "))
+		}
+		return nil
+	})
+	return ask, errs
+}
+
+// sentence is an error that is shown to users behind a field's path.
+type sentence string
+
+func (s sentence) Error() string { return string(s) }
+
+func wantText(value, want string) error {
+	if strings.TrimSpace(value) == "" {
+		return sentence("want " + want)
+	}
+	return nil
+}
+
+func parseBool(value string) (bool, error) {
+	switch value {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	default:
+		return false, sentence(`want "true" or "false"`)
+	}
+}
+
+// carry returns the annotations of an ask among from, laid over those of base:
+// what a Job's pod template asks for.
+func carry(base, from map[string]string) map[string]string {
+	carried := map[string]string{}
+	for _, annotations := range []map[string]string{base, from} {
+		for _, key := range asked() {
+			if value, ok := annotations[key]; ok {
+				carried[key] = value
+			}
+		}
+	}
+	return carried
+}

@@ -1,0 +1,150 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// policyIndex finds held objects by the policy that holds them.
+const policyIndex = "gridlatch.policy"
+
+func podKind() schema.GroupVersionKind { return schema.GroupVersionKind{Version: "v1", Kind: "Pod"} }
+func jobKind() schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}
+}
+func namespaceKind() schema.GroupVersionKind {
+	return schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}
+}
+
+// CacheByObject says what this package needs to have cached: the metadata of
+// held pods, of Jobs that were decided on, and of namespaces, each stripped to
+// what is read.
+func CacheByObject() map[client.Object]cache.ByObject {
+	decided, _ := labels.NewRequirement(State, selection.Exists, nil) // a constant
+	return map[client.Object]cache.ByObject{
+		metadata(podKind()):       {Label: labels.SelectorFromSet(labels.Set{State: StateHeld}), Transform: strip},
+		metadata(jobKind()):       {Label: labels.NewSelector().Add(*decided), Transform: strip},
+		metadata(namespaceKind()): {Transform: strip},
+	}
+}
+
+// heldBy returns the policy that holds an object; none if it is released.
+func heldBy(object client.Object) []string {
+	if object.GetLabels()[State] != StateHeld {
+		return nil
+	}
+	if name := object.GetAnnotations()[PolicyName]; name != "" {
+		return []string{name}
+	}
+	return []string{v1alpha1.DefaultPolicy}
+}
+
+func metadata(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(kind)
+	return object
+}
+
+// strip keeps of an object's metadata what is read here: a hundred thousand
+// held pods should cost little.
+func strip(object any) (any, error) {
+	m, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	m.ManagedFields, m.Finalizers, m.GenerateName, m.SelfLink = nil, nil, "", ""
+	m.Labels, m.Annotations = ours(m.Labels), ours(m.Annotations)
+	m.OwnerReferences = slices.DeleteFunc(m.OwnerReferences, func(o metav1.OwnerReference) bool {
+		return o.Controller == nil || !*o.Controller
+	})
+	return m, nil
+}
+
+func ours(all map[string]string) map[string]string {
+	kept := map[string]string{}
+	for key, value := range all {
+		if strings.HasPrefix(key, prefix) {
+			kept[key] = value
+		}
+	}
+	return kept
+}
+
+// records reads the cache of what was decided on.
+type records struct{ reader client.Reader }
+
+// held lists the pods or Jobs that a policy holds. They are the cache's own:
+// not to be written to.
+func (r records) held(ctx context.Context, kind schema.GroupVersionKind, policy string) ([]metav1.PartialObjectMetadata, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind)
+	err := r.reader.List(ctx, list, client.MatchingFields{policyIndex: policy}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("list held %ss: %w", kind.Kind, err)
+	}
+	return list.Items, nil
+}
+
+// job returns the record of the Job that owns an object, nil if it is not
+// owned by a Job, or by one that was not decided on.
+func (r records) job(ctx context.Context, object metav1.Object) *metav1.PartialObjectMetadata {
+	owner := metav1.GetControllerOf(object)
+	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, "batch/") {
+		return nil
+	}
+	job := metadata(jobKind())
+	key := types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}
+	// the only error of a cache is that it has no such object
+	if err := r.reader.Get(ctx, key, job, client.UnsafeDisableDeepCopy); err != nil || job.UID != owner.UID {
+		return nil
+	}
+	return job
+}
+
+// Released reports whether the Job that owns a pod has been released, by what
+// the cache knows.
+func Released(ctx context.Context, reader client.Reader, namespace string, pod metav1.Object) bool {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return false
+	}
+	job := records{reader}.job(ctx, &metav1.ObjectMeta{Namespace: namespace, OwnerReferences: []metav1.OwnerReference{*owner}})
+	return job != nil && job.Labels[State] == StateReleased
+}
+
+// NamespacePolicy returns the policy that a namespace names, empty if none.
+func NamespacePolicy(ctx context.Context, reader client.Reader, namespace string) string {
+	object := metadata(namespaceKind())
+	if err := reader.Get(ctx, types.NamespacedName{Name: namespace}, object, client.UnsafeDisableDeepCopy); err != nil {
+		return "" // not cached yet: as if it named none
+	}
+	return object.Annotations[PolicyName]
+}
+
+// PrepareCache makes a cache that has not started yet ready for the readers of
+// this package: they fail rather than start an informer of their own.
+func PrepareCache(ctx context.Context, c cache.Cache) error {
+	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, metadata(namespaceKind())} {
+		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+	}
+	for _, kind := range []schema.GroupVersionKind{podKind(), jobKind()} {
+		if err := c.IndexField(ctx, metadata(kind), policyIndex, heldBy); err != nil {
+			return fmt.Errorf("index %ss by policy: %w", kind.Kind, err)
+		}
+	}
+	return nil
+}

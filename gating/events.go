@@ -1,0 +1,79 @@
+package gating
+
+import (
+	"context"
+
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+)
+
+const (
+	// EventHeld is the reason of the Event on work that has begun to wait.
+	EventHeld = "CarbonHeld"
+	// EventReleased is the reason of the Event on work that was released.
+	EventReleased = "CarbonReleased"
+
+	eventsPerSecond = 25
+	eventsBurst     = 200
+	eventsQueued    = 10000
+)
+
+// Herald announces holds and releases as Events, at a pace that leaves the API
+// server to the releases themselves. In a storm, what does not fit into its
+// queue is dropped: the annotations say the same.
+type Herald struct {
+	recorder events.EventRecorder
+	queue    chan announcement
+}
+
+type announcement struct {
+	about          *metav1.PartialObjectMetadata
+	reason, action string
+	note           string
+}
+
+// NewHerald returns a herald that announces once it is started.
+func NewHerald(recorder events.EventRecorder) *Herald {
+	return &Herald{recorder: recorder, queue: make(chan announcement, eventsQueued)}
+}
+
+// Held announces that work waits, with the reason it carries.
+func (h *Herald) Held(o *metav1.PartialObjectMetadata) {
+	h.announce(announcement{o, EventHeld, "Hold", o.Annotations[Reason]})
+}
+
+// Released announces that work was released.
+func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
+	h.announce(announcement{o, EventReleased, "Release", reason})
+}
+
+func (h *Herald) announce(a announcement) {
+	if a.note == "" {
+		a.note = "no reason is known"
+	}
+	select {
+	case h.queue <- a:
+	default:
+	}
+}
+
+// Start announces until the context ends; for a manager.
+func (h *Herald) Start(ctx context.Context) error {
+	pace := rate.NewLimiter(eventsPerSecond, eventsBurst)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case a := <-h.queue:
+			if pace.Wait(ctx) != nil {
+				return nil // the context has ended
+			}
+			h.recorder.Eventf(a.about, nil, corev1.EventTypeNormal, a.reason, a.action, "%s", a.note)
+		}
+	}
+}
+
+// NeedLeaderElection makes a manager run the herald beside the loop.
+func (h *Herald) NeedLeaderElection() bool { return true }

@@ -1,0 +1,221 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// Feed keeps the store of forecasts current. It watches each ConfigMap that a
+// policy names, by its name: no other ConfigMap is read, and the right to read
+// just that one is enough. All exported fields are required.
+type Feed struct {
+	Clientset kubernetes.Interface
+	Policies  Policies
+	Store     *forecast.Store
+	Clock     Clock
+	// Changed is told the name of a source whose forecast has changed. It has
+	// to have room for a few: what does not fit is dropped.
+	Changed chan<- event.TypedGenericEvent[string]
+
+	mu      sync.Mutex
+	watched map[string]context.CancelFunc // by source
+}
+
+// SetupWithManager runs the feed in every replica: each needs the forecast.
+func (f *Feed) SetupWithManager(mgr ctrl.Manager) error {
+	everywhere := false
+	err := ctrl.NewControllerManagedBy(mgr).Named("feed").For(&v1alpha1.CarbonPolicy{}).
+		WithOptions(controller.Options{NeedLeaderElection: &everywhere}).Complete(f)
+	if err != nil {
+		return fmt.Errorf("set up feed: %w", err)
+	}
+	return mgr.Add(f)
+}
+
+// Start follows the sources of the policies there are; for a manager.
+func (f *Feed) Start(ctx context.Context) error {
+	if _, err := f.Reconcile(ctx, reconcile.Request{}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for source, stop := range f.watched {
+		stop()
+		delete(f.watched, source)
+	}
+	return nil
+}
+
+// NeedLeaderElection makes a manager run the feed in every replica.
+func (f *Feed) NeedLeaderElection() bool { return false }
+
+// Reconcile starts to watch the sources that a policy names, and stops those
+// that none names any more.
+func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	policies, err := f.Policies.List(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	wanted := map[string]bool{}
+	for _, policy := range policies {
+		wanted[policy.Source] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for source, stop := range f.watched {
+		if !wanted[source] {
+			stop()
+			delete(f.watched, source)
+			f.Store.Forget(source)
+		}
+	}
+	for source := range wanted {
+		if f.watched[source] == nil {
+			f.follow(ctx, source)
+		}
+	}
+	return reconcile.Result{}, nil
+}
+
+// Ready returns an error until every source has been looked at once.
+func (f *Feed) Ready() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watched == nil {
+		return sentence("the forecasts have not been looked for yet")
+	}
+	for source := range f.watched {
+		if !f.Store.Book(source).Known() {
+			return fmt.Errorf("forecast %s has not been looked at yet", source)
+		}
+	}
+	return nil
+}
+
+// follow watches the ConfigMap of a source, in the background and for longer
+// than the call: until it is stopped.
+func (f *Feed) follow(ctx context.Context, source string) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if f.watched == nil {
+		f.watched = map[string]context.CancelFunc{}
+	}
+	f.watched[source] = stop
+	parts := strings.SplitN(source, "/", 3)
+	w := &follower{feed: f, source: source, namespace: parts[0], name: parts[1], key: parts[2]}
+	go w.run(ctx)
+}
+
+// follower watches one ConfigMap.
+type follower struct {
+	feed                 *Feed
+	source               string
+	namespace, name, key string
+}
+
+func (w *follower) run(ctx context.Context) {
+	informer := cache.NewSharedInformer(w.listWatch(), &corev1.ConfigMap{}, 0)
+	// both return errors only once the informer has started or stopped
+	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
+		w.feed.Store.Fail(w.source, fmt.Errorf("cannot watch %s: %w", w.configMap(), err))
+		w.tell()
+		cache.DefaultWatchErrorHandler(ctx, r, err)
+	})
+	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { w.offer(ctx, o) },
+		UpdateFunc: func(_, o any) { w.offer(ctx, o) },
+		DeleteFunc: func(any) { w.missing("has been deleted") },
+	})
+	go func() {
+		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
+			w.missing("does not exist")
+		}
+	}()
+	informer.RunWithContext(ctx)
+}
+
+func (w *follower) listWatch() *cache.ListWatch {
+	configMaps := w.feed.Clientset.CoreV1().ConfigMaps(w.namespace)
+	only := fields.OneTermEqualSelector("metadata.name", w.name).String()
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.FieldSelector = only
+			return configMaps.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.FieldSelector = only
+			return configMaps.Watch(ctx, options)
+		},
+	}
+}
+
+// offer gives the store what the ConfigMap says now. What is wrong with it is
+// kept there, for the policy's status.
+func (w *follower) offer(ctx context.Context, o any) {
+	configMap, ok := o.(*corev1.ConfigMap)
+	if !ok {
+		return
+	}
+	now := w.feed.Clock.Now()
+	issue, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.key, lastWritten(configMap, now))
+	if err != nil {
+		err = fmt.Errorf("%s: %w", w.configMap(), err)
+		w.feed.Store.Fail(w.source, err)
+	} else {
+		err = w.feed.Store.Offer(w.source, issue, now)
+	}
+	if err != nil {
+		log.FromContext(ctx).Info("a forecast is not used", "source", w.source, "why", err.Error())
+	}
+	w.tell()
+}
+
+func (w *follower) missing(what string) {
+	w.feed.Store.Fail(w.source, fmt.Errorf("%s %s", w.configMap(), what))
+	w.tell()
+}
+
+// tell wakes the loop. It does not wait for it: in a replica that does not
+// lead, nobody listens.
+func (w *follower) tell() {
+	select {
+	case w.feed.Changed <- event.TypedGenericEvent[string]{Object: w.source}:
+	default:
+	}
+}
+
+func (w *follower) configMap() string { return "ConfigMap " + w.namespace + "/" + w.name }
+
+// lastWritten returns when an object was created or last updated, as far as
+// its managed fields tell; not in the future of now.
+func lastWritten(o metav1.Object, now time.Time) time.Time {
+	last := o.GetCreationTimestamp().Time
+	for _, entry := range o.GetManagedFields() {
+		if entry.Time != nil && entry.Time.After(last) {
+			last = entry.Time.Time
+		}
+	}
+	if last.After(now) {
+		return now
+	}
+	return last
+}

@@ -1,0 +1,123 @@
+package gating
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// group is what is decided together: a held Job with its held pods, the held
+// pods of another owner, or one pod.
+type group struct {
+	// job records the decision for a Job; nil for other owners.
+	job  *metav1.PartialObjectMetadata
+	pods []*metav1.PartialObjectMetadata
+	task plan.Task
+	// released says that the decision was made before: pods that came late, or
+	// were left over when a release was interrupted.
+	released bool
+	decision plan.Decision
+	// reason and cause are told on release; recorded says that it is on record.
+	reason   string
+	cause    plan.Cause
+	recorded bool
+}
+
+// head returns the object that speaks for the group.
+func (g *group) head() *metav1.PartialObjectMetadata {
+	if g.job != nil {
+		return g.job
+	}
+	return g.pods[0]
+}
+
+// due reports whether the group is to be released.
+func (g *group) due() bool { return g.released || !g.decision.Holds() }
+
+// groups gathers what a policy holds, except for pods that skip reports.
+func (r records) groups(ctx context.Context, policy string, skip func(types.UID) bool) ([]*group, error) {
+	jobs, err := r.held(ctx, jobKind(), policy)
+	if err != nil {
+		return nil, err
+	}
+	pods, err := r.held(ctx, podKind(), policy)
+	if err != nil {
+		return nil, err
+	}
+	byUID := make(map[types.UID]*group, len(jobs)+len(pods))
+	all := make([]*group, 0, len(jobs)+len(pods))
+	add := func(uid types.UID, g *group) *group {
+		byUID[uid] = g
+		all = append(all, g)
+		return g
+	}
+	for i := range jobs {
+		if !skip(jobs[i].UID) {
+			add(jobs[i].UID, &group{job: &jobs[i]})
+		}
+	}
+	for i := range pods {
+		pod := &pods[i]
+		if skip(pod.UID) {
+			continue
+		}
+		uid := pod.UID
+		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+			uid = owner.UID
+		}
+		g := byUID[uid]
+		if g == nil {
+			g = add(uid, r.open(ctx, pod))
+		}
+		g.pods = append(g.pods, pod)
+	}
+	return all, nil
+}
+
+// open starts the group of a pod whose Job is not held by the same policy.
+func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata) *group {
+	job := r.job(ctx, pod)
+	if job == nil {
+		return &group{}
+	}
+	return &group{job: job, released: job.Labels[State] == StateReleased}
+}
+
+// schedule gives each group its task: what its head asks for, and no later
+// than promised to any of its pods. It orders them by latest start.
+func schedule(policy *Policy, groups []*group) {
+	for _, g := range groups {
+		g.task = TaskOf(policy, g.head())
+		for _, pod := range g.pods {
+			promised, err := time.Parse(time.RFC3339, pod.Annotations[LatestStart])
+			if err == nil && promised.Before(g.task.LatestStart) {
+				g.task.LatestStart = promised.UTC()
+			}
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
+}
+
+// decide plans every group at one moment.
+func decide(policy *Policy, book *forecast.Book, groups []*group, now time.Time) {
+	if len(groups) == 0 {
+		return
+	}
+	until := groups[len(groups)-1].task.LatestStart
+	outlooks := map[string]*plan.Outlook{}
+	for _, g := range groups {
+		location := g.head().Annotations[Location]
+		outlook := outlooks[location]
+		if outlook == nil {
+			outlook = policy.Outlook(book, location, now, until)
+			outlooks[location] = outlook
+		}
+		g.decision = outlook.Decide(g.task)
+	}
+}

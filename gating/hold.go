@@ -1,0 +1,84 @@
+package gating
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// Clock tells the time; k8s.io/utils/clock has one that tests can set.
+type Clock interface{ Now() time.Time }
+
+// Notes returns the annotations that explain a decision on work that was just
+// created, for `kubectl describe` and for the loop.
+func Notes(policy *Policy, d plan.Decision) map[string]string {
+	notes := map[string]string{PolicyName: policy.Name, Reason: d.Reason()}
+	if d.Holds() {
+		notes[PlannedStart] = stamp(d.Start)
+		notes[LatestStart] = stamp(d.LatestStart)
+		notes[AtCreation] = strconv.FormatFloat(d.AtOnce, 'f', 1, 64)
+	}
+	return notes
+}
+
+// Promise returns the annotations that a held Job's pod template carries, so
+// that each of its pods is known to belong to work that is held: what was asked
+// for, and what was promised at the Job's creation.
+func Promise(asked, notes map[string]string) map[string]string {
+	promise := maps.Clone(asked)
+	for _, key := range []string{PolicyName, LatestStart, AtCreation} {
+		promise[key] = notes[key]
+	}
+	return promise
+}
+
+// JobAsk returns the annotations that hold for a Job: its own, laid over those
+// of its pod template.
+func JobAsk(template, job map[string]string) map[string]string { return carry(template, job) }
+
+// Forget removes what Gridlatch has written from the annotations of an object
+// that is created anew, perhaps from a copy of one that was held.
+func Forget(annotations map[string]string) {
+	for _, key := range written() {
+		delete(annotations, key)
+	}
+}
+
+// TaskOf returns the task of held work: what its annotations ask for, and no
+// later than promised at its admission. Whatever cannot be read makes it start
+// now rather than wait for something else than was meant.
+func TaskOf(policy *Policy, object metav1.Object) plan.Task {
+	created := object.GetCreationTimestamp().Time
+	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
+	task := policy.Task(ask, created)
+	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[LatestStart])
+	switch {
+	case err == nil && (len(errs) > 0 || promised.Before(task.LatestStart)):
+		task.LatestStart = promised.UTC()
+	case err != nil && len(errs) > 0:
+		task.LatestStart = created.UTC()
+	}
+	return task
+}
+
+// compared adds to the reason of a release what the wait has saved.
+func compared(d plan.Decision, annotations map[string]string) string {
+	before, err := strconv.ParseFloat(annotations[AtCreation], 64)
+	if err != nil || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
+		return d.Reason()
+	}
+	saved := 100 * (before - d.Expected) / before
+	if saved < 0 {
+		return fmt.Sprintf("%s; %.0f %% more than the %.0f at its creation", d.Reason(), -saved, before)
+	}
+	return fmt.Sprintf("%s; %.0f %% less than the %.0f at its creation", d.Reason(), saved, before)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,39 @@
+package gating
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// ledger remembers what was released until the cache shows it too, so that
+// nothing is released twice. The zero value is empty and ready for use.
+type ledger struct {
+	mu   sync.Mutex
+	done map[string]map[types.UID]bool // by policy
+}
+
+// turn starts a pass: it returns a function that reports what is done, and
+// forgets all that is not asked about, which the cache no longer has.
+func (l *ledger) turn(policy string) func(types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.done[policy]
+	kept := map[types.UID]bool{}
+	if l.done == nil {
+		l.done = map[string]map[types.UID]bool{}
+	}
+	l.done[policy] = kept
+	return func(uid types.UID) bool {
+		if before[uid] {
+			kept[uid] = true
+		}
+		return before[uid]
+	}
+}
+
+func (l *ledger) add(policy string, uid types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done[policy][uid] = true
+}

@@ -1,0 +1,269 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+const (
+	// grace is how long held work waits for a first forecast after a start:
+	// the exporter deletes its ConfigMap for half a minute at every refresh.
+	grace = time.Minute
+	// retry is how soon a write that failed is tried again.
+	retry = time.Second
+	// joined is the cause of the release of pods that come after their Job's.
+	joined plan.Cause = "joined"
+	// idle bounds the time between two passes of a policy that holds work.
+	idle = 10 * time.Minute
+)
+
+// Loop releases held work. All exported fields are required.
+type Loop struct {
+	Client   client.Client
+	Policies Policies
+	Store    *forecast.Store
+	Clock    Clock
+	Events   *Herald
+	Metrics  *Metrics
+	// Workers bounds the writes in flight.
+	Workers int
+
+	started atomic.Pointer[time.Time]
+	done    ledger
+}
+
+// pass is one look at all that a policy holds.
+type pass struct {
+	policy *Policy
+	book   *forecast.Book
+	now    time.Time
+	groups []*group // by latest start
+}
+
+// Reconcile runs one pass for the policy of the request.
+func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	p, err := l.pass(ctx, req.Name)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	failed := l.release(ctx, p) + l.explain(ctx, p)
+	if err := l.report(ctx, p); err != nil {
+		log.FromContext(ctx).Error(err, "cannot report on policy")
+		failed++
+	}
+	if failed > 0 {
+		return reconcile.Result{RequeueAfter: retry}, nil
+	}
+	return reconcile.Result{RequeueAfter: l.wait(p)}, nil
+}
+
+// pass lists and plans what a policy holds, and writes nothing.
+func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
+	policy, err := l.Policies.Get(ctx, name)
+	if apierrors.IsNotFound(err) {
+		policy, err = abandoned(name), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &pass{now: l.Clock.Now()}
+	groups, err := records{l.Client}.groups(ctx, name, l.done.turn(name))
+	if err != nil {
+		return nil, err
+	}
+	p.policy, p.book, p.groups = policy, l.Store.Book(policy.Source), groups
+	schedule(policy, groups)
+	decide(policy, p.book, groups, p.now)
+	l.awaitForecast(p)
+	l.Metrics.pass.Observe(l.Clock.Now().Sub(p.now).Seconds())
+	return p, nil
+}
+
+// awaitForecast lets work wait for the first forecast for a moment after the
+// start, but not beyond its latest start.
+func (l *Loop) awaitForecast(p *pass) {
+	l.started.CompareAndSwap(nil, &p.now)
+	first := l.started.Load().Add(grace)
+	if p.policy.gone || len(p.book.Locations()) > 0 || !p.now.Before(first) {
+		return
+	}
+	for _, g := range p.groups {
+		if g.decision.Cause == plan.NoForecast {
+			g.decision.Start = first
+			if g.task.LatestStart.Before(first) {
+				g.decision.Start = g.task.LatestStart
+			}
+		}
+	}
+}
+
+// release lets go of what is due, the most urgent first, and returns how many
+// writes failed. A Job's record is written before its pods: were they first, a
+// crash in between would leave a started Job whose retries are held.
+func (l *Loop) release(ctx context.Context, p *pass) int {
+	var failed atomic.Int64
+	var pods errgroup.Group
+	pods.SetLimit(l.Workers)
+	for batch := range batches(p.groups, l.Workers) {
+		var jobs errgroup.Group
+		for _, g := range batch {
+			jobs.Go(func() error { return l.record(ctx, p, g) })
+		}
+		if err := jobs.Wait(); err != nil {
+			log.FromContext(ctx).Error(err, "cannot record a release, trying again", "policy", p.policy.Name)
+			failed.Add(1)
+		}
+		for _, g := range batch {
+			for _, pod := range g.pods {
+				if !g.recorded {
+					continue
+				}
+				pods.Go(func() error {
+					if err := l.releasePod(ctx, p, g, pod); err != nil {
+						log.FromContext(ctx).Error(err, "cannot release a pod, trying again", "policy", p.policy.Name)
+						l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
+						failed.Add(1)
+					}
+					return nil
+				})
+			}
+		}
+	}
+	_ = pods.Wait() // they report for themselves
+	return int(failed.Load())
+}
+
+// batches yields what is due in batches of up to size groups.
+func batches(groups []*group, size int) func(yield func([]*group) bool) {
+	return func(yield func([]*group) bool) {
+		batch := make([]*group, 0, size)
+		for _, g := range groups {
+			if !g.due() {
+				continue
+			}
+			if batch = append(batch, g); len(batch) == size {
+				if !yield(batch) {
+					return
+				}
+				batch = batch[:0]
+			}
+		}
+		if len(batch) > 0 {
+			yield(batch)
+		}
+	}
+}
+
+// record makes the decision for a group last, on its Job.
+func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
+	g.reason, g.cause = compared(g.decision, g.head().Annotations), g.decision.Cause
+	if g.released {
+		g.reason, g.cause = "its Job has been released: "+g.job.Annotations[Reason], joined
+	}
+	if g.job == nil || g.released {
+		g.recorded = true
+		return nil
+	}
+	if err := l.patch(ctx, jobKind(), g.job, releaseJob(g.job, g.reason)); err != nil {
+		return err
+	}
+	g.recorded = true
+	l.done.add(p.policy.Name, g.job.UID)
+	l.Events.Released(g.job, g.reason)
+	return nil
+}
+
+func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.PartialObjectMetadata) error {
+	if err := l.patch(ctx, podKind(), pod, releasePod(pod, g.reason)); err != nil {
+		return err
+	}
+	l.done.add(p.policy.Name, pod.UID)
+	planned, _ := time.Parse(time.RFC3339, pod.Annotations[PlannedStart]) // zero if absent
+	l.Metrics.releasedPod(p.policy.Name, g.cause, pod.CreationTimestamp.Time, planned, l.Clock.Now())
+	l.Events.Released(pod, g.reason)
+	return nil
+}
+
+// explain brings the annotations of what waits up to date where its planned
+// start has changed, until the next release is due; the rest has time until
+// the next pass. It returns how many writes failed.
+func (l *Loop) explain(ctx context.Context, p *pass) int {
+	var failed atomic.Int64
+	var writes errgroup.Group
+	writes.SetLimit(l.Workers)
+	next := l.next(p)
+	tell := func(kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, d plan.Decision) {
+		start := stamp(d.Start)
+		if o.Annotations[PlannedStart] == start || !l.Clock.Now().Before(next) {
+			return
+		}
+		writes.Go(func() error {
+			if err := l.patch(ctx, kind, o, explain(o, start, d.Reason())); err != nil {
+				log.FromContext(ctx).Error(err, "cannot explain a wait, trying again", "policy", p.policy.Name)
+				failed.Add(1)
+			}
+			return nil
+		})
+	}
+	for _, g := range p.groups {
+		if g.due() || g.decision.Cause == plan.NoForecast {
+			continue
+		}
+		if g.job != nil {
+			tell(jobKind(), g.job, g.decision)
+		}
+		for _, pod := range g.pods {
+			tell(podKind(), pod, g.decision)
+		}
+	}
+	_ = writes.Wait() // they report for themselves
+	return int(failed.Load())
+}
+
+// patch writes to a pod or Job; one that is gone, or another by its name, needs
+// nothing any more.
+func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, patch client.Patch) error {
+	target := metadata(kind)
+	target.Namespace, target.Name = o.Namespace, o.Name
+	err := l.Client.Patch(ctx, target, patch)
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("patch %s %s/%s: %w", kind.Kind, o.Namespace, o.Name, err)
+}
+
+// next returns when the first of what waits is planned to start.
+func (l *Loop) next(p *pass) time.Time {
+	next := p.now.Add(idle)
+	for _, g := range p.groups {
+		if !g.due() && g.decision.Start.Before(next) {
+			next = g.decision.Start
+		}
+	}
+	return next
+}
+
+// wait returns how long until the next moment at which something is due, a
+// decision can change by itself, or the status has to say something else.
+func (l *Loop) wait(p *pass) time.Duration {
+	next := l.next(p)
+	for _, at := range p.policy.turns(p.book, p.now) {
+		if at.After(p.now) && at.Before(next) {
+			next = at
+		}
+	}
+	return max(next.Sub(l.Clock.Now()), time.Millisecond)
+}

@@ -1,0 +1,50 @@
+package gating
+
+// What users write: annotations on a Job, a pod or a pod template.
+const (
+	// DelayTolerant opts in with "true".
+	DelayTolerant = prefix + "delay-tolerant"
+	// Deadline is when the work must be finished, see plan.ParseDeadline.
+	Deadline = prefix + "deadline"
+	// Duration is how long it runs, see plan.ParseDuration.
+	Duration = prefix + "duration"
+	// Threshold in gCO2eq/kWh ends the wait, see plan.ParseIntensity.
+	Threshold = prefix + "threshold"
+	// Location pins the work to one location of its policy.
+	Location = prefix + "location"
+	// PolicyName names the CarbonPolicy, on work or on a namespace. On what is
+	// held it is the policy that was found at admission.
+	PolicyName = prefix + "policy"
+)
+
+// What Gridlatch writes, and users read.
+const (
+	// Gate is the scheduling gate that holds a pod.
+	Gate = prefix + "carbon"
+	// State is the label by which our pods and Jobs are selected: StateHeld or
+	// StateReleased. On a Job it records the one decision for all its pods.
+	State         = prefix + "state"
+	StateHeld     = "held"
+	StateReleased = "released"
+	// PlannedStart is when the work is to start as planned now (RFC 3339).
+	PlannedStart = prefix + "planned-start"
+	// LatestStart is when it starts whatever the grid does (RFC 3339).
+	LatestStart = prefix + "latest-start"
+	// Reason is one plain sentence on why it waits, or started.
+	Reason = prefix + "reason"
+	// AtCreation is the mean intensity in gCO2eq/kWh that starting at once
+	// would have had when the work was created: what a saving is measured by.
+	AtCreation = prefix + "intensity-at-creation"
+)
+
+const prefix = "gridlatch.dev/"
+
+// asked are the annotations of an ask, in the order they are explained.
+func asked() []string {
+	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName}
+}
+
+// written are the annotations that Gridlatch adds to what it decides.
+func written() []string {
+	return []string{PlannedStart, LatestStart, Reason, AtCreation}
+}

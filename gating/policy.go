@@ -1,0 +1,195 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// Policy is a CarbonPolicy made ready for planning. Webhook and loop decide
+// through it, and so give the same answer.
+type Policy struct {
+	Name string
+	// Exists is false for the built-in default.
+	Exists bool
+	// Source names the forecast in a forecast.Store.
+	Source string
+	// Problems are parts of the spec that cannot be used; the rest holds.
+	Problems []string
+
+	gone  bool // it held something, and was deleted
+	spec  v1alpha1.CarbonPolicySpec
+	terms plan.Terms
+}
+
+// Policies reads policies from a cache.
+type Policies struct {
+	Reader client.Reader
+	Clock  Clock
+}
+
+// Get returns a policy by name, the default one for an empty name. The default
+// always exists; any other that does not is a NotFound error.
+func (p Policies) Get(ctx context.Context, name string) (*Policy, error) {
+	if name == "" {
+		name = v1alpha1.DefaultPolicy
+	}
+	var object v1alpha1.CarbonPolicy
+	err := p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object)
+	switch {
+	case err == nil:
+		return newPolicy(&object, p.Clock.Now()), nil
+	case apierrors.IsNotFound(err) && name == v1alpha1.DefaultPolicy:
+		policy := newPolicy(v1alpha1.Default(), p.Clock.Now())
+		policy.Exists = false
+		return policy, nil
+	default:
+		return nil, fmt.Errorf("get CarbonPolicy %s: %w", name, err)
+	}
+}
+
+// List returns all policies, the default one among them.
+func (p Policies) List(ctx context.Context) ([]*Policy, error) {
+	var objects v1alpha1.CarbonPolicyList
+	if err := p.Reader.List(ctx, &objects); err != nil {
+		return nil, fmt.Errorf("list CarbonPolicies: %w", err)
+	}
+	builtin, err := p.Get(ctx, v1alpha1.DefaultPolicy)
+	if err != nil {
+		return nil, err
+	}
+	policies := []*Policy{builtin}
+	for i := range objects.Items {
+		if objects.Items[i].Name != v1alpha1.DefaultPolicy {
+			policies = append(policies, newPolicy(&objects.Items[i], p.Clock.Now()))
+		}
+	}
+	return policies, nil
+}
+
+func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
+	key := object.Spec.Forecast.ConfigMap
+	p := &Policy{
+		Name: object.Name, Exists: true, spec: object.Spec,
+		Source: key.Namespace + "/" + key.Name + "/" + key.Key,
+		terms: plan.Terms{
+			MinGain:   percent(object.Spec.MinGainPercent),
+			WaitPrice: percent(object.Spec.WaitPricePercentPerHour),
+		},
+	}
+	for i, e := range object.Spec.Exemptions {
+		exemption, err := newExemption(e, now)
+		if err != nil {
+			p.Problems = append(p.Problems, fmt.Sprintf("spec.exemptions[%d]: %v", i, err))
+			continue
+		}
+		p.terms.Exemptions = append(p.terms.Exemptions, exemption)
+	}
+	return p
+}
+
+// abandoned is a policy that was deleted: what it holds starts now.
+func abandoned(name string) *Policy { return &Policy{Name: name, gone: true} }
+
+func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
+	if e.Schedule != "" {
+		exemption, err := plan.Cron(e.Schedule, now)
+		if err != nil {
+			return exemption, fmt.Errorf("schedule %q: %w", e.Schedule, err)
+		}
+		return exemption, nil
+	}
+	if e.From == nil || e.To == nil {
+		return plan.Exemption{}, sentence("want either schedule, or from and to")
+	}
+	return plan.Window(e.From.Time, e.To.Time)
+}
+
+func percent(q resource.Quantity) float64 { return q.AsApproximateFloat64() / 100 }
+
+// Task turns an ask for work created at created into a task.
+func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
+	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold}
+	if task.Duration == 0 {
+		task.Duration = p.spec.DefaultDuration.Duration
+	}
+	if ask.Deadline.IsZero() {
+		task.LatestStart = created.Add(p.spec.MaxDelay.Duration).Truncate(time.Second).UTC()
+	} else {
+		task.LatestStart = plan.LatestStart(ask.Deadline, task.Duration)
+	}
+	return task
+}
+
+// Outlook prepares decisions at now for work at a location, the policy's first
+// if it is empty, that starts by until at the latest.
+func (p *Policy) Outlook(book *forecast.Book, location string, now, until time.Time) *plan.Outlook {
+	location = p.location(location)
+	f, missing := p.forecast(book, location, now)
+	if location == "" {
+		location = f.Location
+	}
+	return plan.NewOutlook(location, f.Series, missing, p.terms, now, until)
+}
+
+// location returns the one asked for or the policy's first; empty is the only
+// one of the forecast.
+func (p *Policy) location(asked string) string {
+	if asked == "" && len(p.spec.Locations) > 0 {
+		return p.spec.Locations[0].Name
+	}
+	return asked
+}
+
+// forecast returns the forecast for a location, or in missing why it is not
+// usable now.
+func (p *Policy) forecast(book *forecast.Book, location string, now time.Time) (f forecast.Forecast, missing string) {
+	f, ok := book.Forecast(location)
+	switch {
+	case ok && now.Sub(f.Issued) > p.spec.Forecast.MaxAge.Duration:
+		return forecast.Forecast{}, fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.spec.Forecast.MaxAge.Duration))
+	case ok && !f.Series.End().After(now):
+		return forecast.Forecast{}, fmt.Sprintf("that of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
+	case ok:
+		return f, fmt.Sprintf("that of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
+	case p.gone:
+		return forecast.Forecast{}, "policy " + p.Name + " no longer exists"
+	case len(book.Locations()) == 0 && book.Problem() != "":
+		return forecast.Forecast{}, book.Problem()
+	case len(book.Locations()) == 0:
+		return forecast.Forecast{}, "ConfigMap " + p.Source + " has not been read yet"
+	case location == "":
+		return forecast.Forecast{}, "it has several locations, and the policy names none: " + strings.Join(book.Locations(), ", ")
+	default:
+		return forecast.Forecast{}, fmt.Sprintf("it has no location %s, but %s", location, strings.Join(book.Locations(), ", "))
+	}
+}
+
+// CheckLocation tells what is wrong with a location that work is pinned to.
+func (p *Policy) CheckLocation(book *forecast.Book, location string) error {
+	var known []string
+	for _, l := range p.spec.Locations {
+		known = append(known, l.Name)
+	}
+	if len(known) == 0 {
+		if _, ok := book.Forecast(location); ok || len(book.Locations()) == 0 {
+			return nil
+		}
+		known = book.Locations()
+	}
+	for _, name := range known {
+		if name == location {
+			return nil
+		}
+	}
+	return fmt.Errorf("want a location of policy %s: %s", p.Name, strings.Join(known, ", "))
+}

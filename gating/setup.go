@@ -1,0 +1,99 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+const (
+	// gather is how long a pass waits for more of what woke it: a thousand
+	// pods that are created together are one pass.
+	gather = 200 * time.Millisecond
+	// policiesAtOnce bounds the passes that run side by side: a storm of
+	// releases of one policy must not make another late.
+	policiesAtOnce = 8
+)
+
+type (
+	held  = *metav1.PartialObjectMetadata
+	queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+)
+
+// SetupWithManager runs the loop on the leader, woken by what it holds, by
+// policies, and by changed, which names forecast sources that have changed.
+func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[string]) error {
+	b := ctrl.NewControllerManagedBy(mgr).Named("gating").
+		For(&v1alpha1.CarbonPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
+	for _, kind := range []schema.GroupVersionKind{podKind(), jobKind()} {
+		b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), metadata(kind), l.onHeld()))
+	}
+	if err := b.Complete(l); err != nil {
+		return fmt.Errorf("set up gating: %w", err)
+	}
+	return nil
+}
+
+// onHeld wakes the policies that hold an object, or did before it changed.
+func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
+	wake := func(o client.Object, q queue) {
+		for _, policy := range heldBy(o) {
+			q.AddAfter(request(policy), gather)
+		}
+	}
+	return handler.TypedFuncs[held, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[held], q queue) {
+			if !e.IsInInitialList && e.Object.Labels[State] == StateHeld {
+				l.Events.Held(e.Object)
+			}
+			wake(e.Object, q)
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[held], q queue) {
+			wake(e.ObjectOld, q)
+			wake(e.ObjectNew, q)
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[held], q queue) {
+			wake(e.Object, q)
+		},
+	}
+}
+
+// onForecast wakes the policies that plan with a source.
+func (l *Loop) onForecast() handler.TypedEventHandler[string, reconcile.Request] {
+	return handler.TypedFuncs[string, reconcile.Request]{
+		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[string], q queue) {
+			policies, err := l.Policies.List(ctx)
+			if err != nil {
+				ctrl.LoggerFrom(ctx).Error(err, "cannot tell which policies a forecast is for")
+				return
+			}
+			for _, policy := range policies {
+				if policy.Source == e.Object {
+					q.Add(request(policy.Name))
+				}
+			}
+		},
+	}
+}
+
+func request(policy string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Name: policy}}
+}

@@ -1,0 +1,145 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// report says on the policy's status, and in the metrics, how a pass has left
+// things. It writes only what has changed.
+func (l *Loop) report(ctx context.Context, p *pass) error {
+	held := v1alpha1.HeldStatus{}
+	for _, g := range p.groups {
+		if !g.due() {
+			held.Groups++
+			held.Pods += int32(len(g.pods)) //nolint:gosec // as many pods as a cluster has
+		}
+	}
+	if p.policy.gone {
+		l.Metrics.forget(p.policy.Name)
+		return nil
+	}
+	l.Metrics.holds(p.policy.Name, int(held.Pods), int(held.Groups))
+	if !p.policy.Exists {
+		return nil
+	}
+	var object v1alpha1.CarbonPolicy
+	if err := l.Client.Get(ctx, client.ObjectKey{Name: p.policy.Name}, &object); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	before := object.DeepCopy()
+	object.Status.Held = held
+	object.Status.NextRelease = nil
+	if held.Groups > 0 {
+		object.Status.NextRelease = second(l.next(p))
+	}
+	object.Status.Locations = locationStatus(p.policy.views(p.book, p.now))
+	for _, condition := range p.conditions() {
+		condition.ObservedGeneration = object.Generation
+		apimeta.SetStatusCondition(&object.Status.Conditions, condition)
+	}
+	if equality.Semantic.DeepEqual(before.Status, object.Status) {
+		return nil
+	}
+	err := l.Client.Status().Patch(ctx, &object, client.MergeFrom(before))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("patch status of CarbonPolicy %s: %w", object.Name, err)
+	}
+	return nil
+}
+
+func locationStatus(views []view) []v1alpha1.LocationStatus {
+	locations := make([]v1alpha1.LocationStatus, len(views))
+	for i, v := range views {
+		locations[i].Name = v.name
+		if v.known {
+			rounded := int32(math.Round(v.intensity))
+			locations[i].Intensity = &rounded
+		}
+		if !v.issued.IsZero() {
+			locations[i].ForecastIssued, locations[i].ForecastUntil = second(v.issued), second(v.until)
+		}
+	}
+	return locations
+}
+
+// conditions returns what the policy's conditions should be.
+func (p *pass) conditions() []metav1.Condition {
+	ready := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonValid,
+		Message: "the whole spec is in use",
+	}
+	if len(p.policy.Problems) > 0 {
+		ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalidExemption
+		ready.Message = bounded(strings.Join(p.policy.Problems, "; "))
+	}
+	return []metav1.Condition{ready, p.forecastCondition()}
+}
+
+func (p *pass) forecastCondition() metav1.Condition {
+	v := p.policy.views(p.book, p.now)[0]
+	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
+	problem := p.book.Problem()
+	switch {
+	case v.usable && problem == "":
+		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
+	case v.usable:
+		c.Reason, c.Message = v1alpha1.ReasonLastGood, "the last good forecast is in use: "+problem
+	case !v.issued.IsZero():
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonStale
+		c.Message = "work starts at once, the last good forecast is not usable: " + v.missing
+		if problem != "" {
+			c.Message += "; the newest: " + problem
+		}
+	default:
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
+		c.Message = "work starts at once, there is no forecast: " + v.missing
+	}
+	c.Message = bounded(c.Message)
+	return c
+}
+
+// turns are the moments at which what a policy says of the grid changes by
+// itself: a slot ends, or a forecast becomes too old.
+func (p *Policy) turns(book *forecast.Book, now time.Time) []time.Time {
+	var turns []time.Time
+	for _, v := range p.views(book, now) {
+		f, ok := book.Forecast(v.name)
+		if !ok {
+			continue
+		}
+		turns = append(turns, f.Issued.Add(p.spec.Forecast.MaxAge.Duration).Add(time.Millisecond))
+		if boundary, ok := f.Series.NextBoundary(now); ok {
+			turns = append(turns, boundary)
+		}
+	}
+	return turns
+}
+
+// second cuts an instant to what the API stores, so that it compares equal to
+// what is read back.
+func second(t time.Time) *metav1.Time {
+	cut := metav1.NewTime(t.UTC().Truncate(time.Second)).Rfc3339Copy()
+	return &cut
+}
+
+// bounded keeps a message within what an object should carry.
+func bounded(message string) string {
+	const most = 1024
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "") + "…"
+}
