@@ -1,0 +1,14 @@
+// Package webhook holds work at admission.
+//
+// It answers for the creation of pods and Jobs that ask to wait; which those
+// are is said by the matchConditions in manifests/base, so that others never
+// make the hop. A value that cannot be read is refused with the path of its
+// field. Where waiting pays, the object gets what package gating works by: for
+// a pod the gate, the label and the notes; for a Job the label and the notes,
+// and in its pod template what its pods must know. Where it does not pay, the
+// work starts at once, with the reason in an annotation.
+//
+// A decision needs the object, the caches and the clock, and never the API
+// server. It has no side effects, and deciding again on its own result gives
+// the same. What goes wrong inside lets the work pass as it is.
+package webhook

@@ -1,0 +1,111 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// onPod decides on a pod: with its Job, where that has been decided on, else
+// by itself.
+func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, error) {
+	var pod corev1.Pod
+	if err := json.Unmarshal(req.Object.Raw, &pod); err != nil {
+		return verdict{}, fmt.Errorf("decode pod: %w", err)
+	}
+	own(&pod.ObjectMeta)
+	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
+	owned := metav1.GetControllerOf(&pod) != nil
+	switch {
+	case owned && pod.Labels[gating.State] == gating.StateReleased:
+		return startPod(&pod, ""), nil // so its Job's template says
+	case owned && gating.Released(ctx, w.Reader, req.Namespace, &pod):
+		return startPod(&pod, "its Job has been released"), nil
+	case !owned:
+		gating.Forget(pod.Annotations) // a copy of another
+	}
+	path := field.NewPath("metadata", "annotations")
+	ask, errs := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path)
+	if len(errs) > 0 {
+		return verdict{outcome: refused, errs: errs}, nil
+	}
+	if why := leavePodAlone(&pod, ask); why != "" {
+		return startPod(&pod, why), nil
+	}
+	chosen, errs, err := w.choose(ctx, ask, req.Namespace, path)
+	switch {
+	case err != nil:
+		return verdict{}, err
+	case len(errs) > 0:
+		return verdict{outcome: refused, errs: errs}, nil
+	case chosen.policy == nil:
+		v := startPod(&pod, chosen.warning)
+		v.warning = chosen.warning
+		return v, nil
+	}
+	return w.holdPod(&pod, chosen.policy, ask.Location), nil
+}
+
+// leavePodAlone says why a pod is not held whatever the grid does.
+func leavePodAlone(pod *corev1.Pod, ask gating.Ask) string {
+	switch {
+	case !ask.Wanted:
+		return "not held: it does not ask for it"
+	case pod.Spec.NodeName != "":
+		return "not held: it names its node, and so never waits for the scheduler"
+	default:
+		return ""
+	}
+}
+
+// holdPod puts the gate on a pod if it is better to wait. A pod of a Job that
+// is held is always gated before its latest start: the loop lets all of the
+// Job go together.
+func (w *Webhook) holdPod(pod *corev1.Pod, policy *gating.Policy, location string) verdict {
+	now := pod.CreationTimestamp.Time
+	task := gating.TaskOf(policy, pod)
+	promised := pod.Annotations[gating.LatestStart] != ""
+	decision := policy.Outlook(w.Store.Book(policy.Source), location, now, task.LatestStart).Decide(task)
+	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
+		return startPod(pod, decision.Reason())
+	}
+	before, known := pod.Annotations[gating.AtCreation]
+	maps.Copy(pod.Annotations, gating.Notes(policy, decision))
+	if known {
+		pod.Annotations[gating.AtCreation] = before
+	}
+	pod.Labels[gating.State] = gating.StateHeld
+	gates := pod.Spec.SchedulingGates
+	if !gating.HasGate(gates) {
+		gates = append(gates, corev1.PodSchedulingGate{Name: gating.Gate})
+	}
+	return verdict{outcome: held, patch: metaPatch(pod.ObjectMeta).set("/spec/schedulingGates", gates)}
+}
+
+// startPod lets a pod start at once, without our gate if it came with one,
+// and notes why if there is something to say.
+func startPod(pod *corev1.Pod, why string) verdict {
+	v := verdict{outcome: started}
+	gates := pod.Spec.SchedulingGates
+	if gating.HasGate(gates) {
+		others := slices.DeleteFunc(slices.Clone(gates), func(g corev1.PodSchedulingGate) bool { return g.Name == gating.Gate })
+		v.patch = v.patch.set("/spec/schedulingGates", others)
+	}
+	if why != "" {
+		gating.Forget(pod.Annotations)
+		pod.Annotations[gating.Reason] = why
+		pod.Labels[gating.State] = gating.StateReleased
+		v.patch = append(v.patch, metaPatch(pod.ObjectMeta)...)
+	}
+	return v
+}

@@ -1,0 +1,136 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+// Path is where the webhook answers.
+const Path = "/hold"
+
+// Webhook decides on pods and Jobs at their creation. All fields are required.
+type Webhook struct {
+	// Reader reads the caches that gating.CacheByObject describes.
+	Reader   client.Reader
+	Policies gating.Policies
+	Store    *forecast.Store
+	Clock    gating.Clock
+	Metrics  *Metrics
+}
+
+// Register makes a server answer for the webhook.
+func (w *Webhook) Register(server ctrlwebhook.Server) {
+	server.Register(Path, &admission.Webhook{Handler: w})
+}
+
+// Handle decides on one object.
+func (w *Webhook) Handle(ctx context.Context, req admission.Request) admission.Response {
+	if req.Operation != admissionv1.Create || req.SubResource != "" {
+		return admission.Allowed("")
+	}
+	var v verdict
+	var err error
+	switch req.Kind.Kind {
+	case "Pod":
+		v, err = w.onPod(ctx, req)
+	case "Job":
+		v, err = w.onJob(ctx, req)
+	default:
+		return admission.Allowed("")
+	}
+	if err != nil {
+		log.FromContext(ctx).Error(err, "cannot decide, letting it pass", "kind", req.Kind.Kind, "namespace", req.Namespace)
+		v = verdict{outcome: failed, warning: "gridlatch could not decide on this " + req.Kind.Kind + ", it is not held"}
+	}
+	w.Metrics.decided(req.Kind.Kind, v.outcome)
+	return v.response(req)
+}
+
+// verdict is what is decided on one object. With errs it is refused.
+type verdict struct {
+	outcome outcome
+	errs    field.ErrorList
+	patch   patch
+	warning string
+}
+
+func (v verdict) response(req admission.Request) admission.Response {
+	if len(v.errs) > 0 {
+		return refuse(req, v.errs)
+	}
+	response := admission.Allowed("")
+	if v.warning != "" {
+		response = response.WithWarnings(v.warning)
+	}
+	if len(v.patch) > 0 {
+		kind := admissionv1.PatchTypeJSONPatch
+		response.Patch, response.PatchType = v.patch.json(), &kind
+	}
+	return response
+}
+
+// refuse answers as the API server itself would for an invalid object.
+func refuse(req admission.Request, errs field.ErrorList) admission.Response {
+	status := apierrors.NewInvalid(schema.GroupKind{Group: req.Kind.Group, Kind: req.Kind.Kind}, req.Name, errs).Status()
+	status.Code = http.StatusUnprocessableEntity
+	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &status}}
+}
+
+// choice is the policy for an ask, and where it came from.
+type choice struct {
+	policy  *gating.Policy // nil: there is none, for the reason in warning
+	warning string
+}
+
+// choose finds the policy: the one asked for, else the namespace's, else the
+// default. A name in the ask that is not known is the user's mistake; one on
+// the namespace is not.
+func (w *Webhook) choose(ctx context.Context, ask gating.Ask, namespace string, path *field.Path) (choice, field.ErrorList, error) {
+	name, asked := ask.Policy, ask.Policy != ""
+	if !asked {
+		name = gating.NamespacePolicy(ctx, w.Reader, namespace)
+	}
+	policy, err := w.Policies.Get(ctx, name)
+	switch {
+	case apierrors.IsNotFound(err) && asked:
+		return choice{}, field.ErrorList{field.Invalid(path.Key(gating.PolicyName), name, w.wantPolicy(ctx))}, nil
+	case apierrors.IsNotFound(err):
+		return choice{warning: fmt.Sprintf("not held: CarbonPolicy %s, which namespace %s names, does not exist", name, namespace)}, nil, nil
+	case err != nil:
+		return choice{}, nil, err
+	}
+	if ask.Location != "" {
+		if err := policy.CheckLocation(w.Store.Book(policy.Source), ask.Location); err != nil {
+			return choice{}, field.ErrorList{field.Invalid(path.Key(gating.Location), ask.Location, err.Error())}, nil
+		}
+	}
+	return choice{policy: policy}, nil, nil
+}
+
+// wantPolicy says which policies there are.
+func (w *Webhook) wantPolicy(ctx context.Context) string {
+	want := "want the name of a CarbonPolicy"
+	policies, err := w.Policies.List(ctx)
+	if err != nil {
+		return want
+	}
+	separator := ": "
+	for _, p := range policies {
+		want += separator + p.Name
+		separator = ", "
+	}
+	return want
+}
