@@ -1,0 +1,109 @@
+// Command gridlatch is the program that runs in the cluster: the webhook that
+// holds delay-tolerant work at admission, and the loop that releases it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	_ "time/tzdata" // deadlines name zones, and the image is empty
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run returns the exit code: 0 if all went well, 1 if not, 2 if it was called
+// wrongly.
+func run(args []string) int {
+	command := runManager
+	if len(args) > 0 && args[0] == "release" {
+		command, args = releaseAll, args[1:]
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	err := command(ctx, args)
+	var wrong usageError
+	switch {
+	case errors.Is(err, pflag.ErrHelp), err == nil:
+		return 0
+	case errors.As(err, &wrong):
+		fmt.Fprintln(os.Stderr, "gridlatch:", err)
+		return 2
+	default:
+		fmt.Fprintln(os.Stderr, "gridlatch:", err)
+		return 1
+	}
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// Unwrap returns the mistake itself.
+func (e usageError) Unwrap() error { return e.error }
+
+func runManager(ctx context.Context, args []string) error {
+	o := &options{}
+	if err := o.parse(args, os.Stderr); err != nil {
+		return usageError{err}
+	}
+	logger := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, o, config, clock.RealClock{})
+}
+
+// releaseAll takes our gate off every pod. Whoever leaves removes the webhook
+// first, or it would go on holding.
+func releaseAll(ctx context.Context, args []string) error {
+	var kubeconfig string
+	var all bool
+	f := pflag.NewFlagSet("gridlatch release", pflag.ContinueOnError)
+	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster")
+	if err := f.Parse(args); err != nil {
+		return usageError{err}
+	}
+	if !all || f.NArg() > 0 {
+		return usageError{errors.New("release: want --all, and nothing else")}
+	}
+	config, err := restConfig(kubeconfig)
+	if err != nil {
+		return err
+	}
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	released, err := gating.ReleaseAll(ctx, c, "released by hand: gridlatch release --all")
+	fmt.Printf("released %d pods\n", released)
+	return err
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	config.QPS = -1 // the API server's own fairness decides
+	return config, nil
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/pflag"
+)
+
+// options are what the flags say.
+type options struct {
+	kubeconfig   string
+	namespace    string
+	leaderElect  bool
+	webhookBind  string
+	webhookPort  int
+	webhookHosts []string
+	certDir      string
+	metricsBind  string
+	probeBind    string
+	workers      int
+	logLevel     slog.Level
+}
+
+const usage = `Gridlatch holds delay-tolerant pods and Jobs until the electricity grid is clean.
+
+This is the program that runs in the cluster. It answers for the mutating
+webhook that holds work at admission, and releases what it holds in time for its
+deadline. Every replica serves the webhook; one of them, the leader, releases.
+
+Usage:
+  gridlatch [flags]              run
+  gridlatch release --all        release every pod that is held, and exit:
+                                 for leaving (see the README)
+
+What users write and read, and what a policy sets, is told by:
+  kubectl explain carbonpolicies.spec
+  https://github.com/gridlatch/gridlatch
+
+Flags:
+`
+
+// flags binds a new set of flags to the options.
+func (o *options) flags(output io.Writer) *pflag.FlagSet {
+	f := pflag.NewFlagSet("gridlatch", pflag.ContinueOnError)
+	f.SetOutput(output)
+	f.SortFlags = false
+	f.Usage = func() { fmt.Fprint(output, usage, f.FlagUsagesWrapped(100)) }
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
+	f.StringVar(&o.namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of the lease, the Secret and the Service")
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead; needed with more than one")
+	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "address that the webhook listens on; empty is all")
+	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
+	f.StringSliceVar(&o.webhookHosts, "webhook-host", nil, "further DNS name under which the API server calls the webhook, beside that of its Service")
+	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt and tls.key to serve, reloaded when they change, as cert-manager mounts them; empty: the webhook signs its own")
+	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
+	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
+	f.IntVar(&o.workers, "workers", 32, "how many pods are released at the same time")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	return f
+}
+
+// parse reads the command line, without the program's name.
+func (o *options) parse(args []string, output io.Writer) error {
+	f := o.flags(output)
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q: see gridlatch --help", f.Arg(0))
+	}
+	if o.workers < 1 || o.workers > 1000 {
+		return fmt.Errorf("--workers %d: want 1 to 1000", o.workers)
+	}
+	return nil
+}
+
+func fallback(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}

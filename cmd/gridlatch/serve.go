@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/certs"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/webhook"
+)
+
+// name is that of the Deployment and all that belongs to it.
+const name = "gridlatch"
+
+// changesQueued is how many changed forecasts may wait for the loop.
+const changesQueued = 1024
+
+// serve runs everything until the context ends.
+func serve(ctx context.Context, o *options, config *rest.Config, now gating.Clock) error {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("build scheme: %w", err)
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("build scheme: %w", err)
+	}
+	names := certs.Names{
+		Secret:  types.NamespacedName{Namespace: o.namespace, Name: name + "-ca"},
+		Webhook: name,
+		Hosts:   append([]string{fmt.Sprintf("%s.%s.svc", name, o.namespace)}, o.webhookHosts...),
+	}
+	source := certs.New(config, names)
+	mgr, err := newManager(o, config, scheme, names, source)
+	if err != nil {
+		return err
+	}
+	if o.certDir == "" {
+		if err := source.SetupWithManager(mgr); err != nil {
+			return err
+		}
+	}
+	if err := wire(ctx, mgr, o, config, now); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// newManager makes a manager that caches what the packages say they need, and
+// nothing else.
+func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names certs.Names, source *certs.Source) (ctrl.Manager, error) {
+	cached := gating.CacheByObject()
+	serving := ctrlwebhook.Options{Host: o.webhookBind, Port: o.webhookPort, CertDir: o.certDir}
+	if o.certDir == "" {
+		maps.Copy(cached, names.CacheByObject())
+		serving.TLSOpts = []func(*tls.Config){source.TLS}
+	}
+	grace := 20 * time.Second
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true},
+		WebhookServer:                 ctrlwebhook.NewServer(serving),
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsBind},
+		HealthProbeBindAddress:        o.probeBind,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              name,
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &grace,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// wire puts the parts together: one store of forecasts, filled by the feed and
+// read by the webhook and the loop.
+func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, now gating.Clock) error {
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if err := gating.PrepareCache(ctx, mgr.GetCache()); err != nil {
+		return err
+	}
+	store := &forecast.Store{}
+	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now}
+	changed := make(chan event.TypedGenericEvent[string], changesQueued)
+
+	feed := &gating.Feed{Clientset: clientset, Policies: policies, Store: store, Clock: now, Changed: changed}
+	if err := feed.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	herald := gating.NewHerald(mgr.GetEventRecorder(name))
+	loop := &gating.Loop{
+		Client: mgr.GetClient(), Policies: policies, Store: store, Clock: now,
+		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Workers: o.workers,
+	}
+	if err := loop.SetupWithManager(mgr, changed); err != nil {
+		return err
+	}
+	hook := &webhook.Webhook{
+		Reader: mgr.GetCache(), Policies: policies, Store: store, Clock: now,
+		Metrics: webhook.NewMetrics(metrics.Registry),
+	}
+	hook.Register(mgr.GetWebhookServer())
+	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
+	for _, runnable := range []manager.Runnable{herald, &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()}} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("add to manager: %w", err)
+		}
+	}
+	return probes(mgr, feed)
+}
+
+// probes make /readyz green once the webhook can serve, the caches are filled
+// and each forecast has been looked for.
+func probes(mgr ctrl.Manager, feed *gating.Feed) error {
+	serving := mgr.GetWebhookServer().StartedChecker()
+	synced := func(req *http.Request) error {
+		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return fmt.Errorf("the caches are not filled yet")
+		}
+		return feed.Ready()
+	}
+	for check, f := range map[string]healthz.Checker{"webhook": serving, "caches": synced} {
+		if err := mgr.AddReadyzCheck(check, f); err != nil {
+			return fmt.Errorf("add probe: %w", err)
+		}
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add probe: %w", err)
+	}
+	return nil
+}
