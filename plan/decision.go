@@ -58,33 +58,31 @@ func (d Decision) Gain() float64 {
 }
 
 // Reason explains the decision in one plain sentence with numbers. It names
-// instants, not distances, so that it stays true for as long as it is shown.
+// instants, not distances, so that it stays true for as long as it is shown,
+// and is kept under the 140 characters that `kubectl describe` prints, unless
+// the location has a long name.
 func (d Decision) Reason() string {
 	if d.Holds() {
-		return fmt.Sprintf("waits until %s: %s; starts by %s at the latest",
-			Clock(d.Start), d.why(), Clock(d.LatestStart))
+		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.why(), minute(d.LatestStart))
 	}
-	return fmt.Sprintf("started at %s: %s", Clock(d.Decided), d.why())
+	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.why())
 }
 
 func (d Decision) why() string {
 	switch d.Cause {
 	case CleanerLater:
-		return fmt.Sprintf("%s expected%s over %s instead of %s from %s, %.0f %% less",
-			grams(d.Expected), d.in(), Span(d.Duration), number(d.AtOnce), Clock(d.Decided), 100*d.Gain())
+		return fmt.Sprintf("%s%s, %.0f %% less than the %s at %s",
+			grams(d.Expected), d.in(), 100*d.Gain(), number(d.AtOnce), minute(d.Decided))
 	case Threshold:
-		return fmt.Sprintf("%s expected%s over %s, at or below its threshold of %s",
-			grams(d.Expected), d.in(), Span(d.Duration), number(*d.Threshold))
+		return fmt.Sprintf("%s%s, within its threshold of %s", grams(d.Expected), d.in(), number(*d.Threshold))
 	case CleanestNow:
-		return fmt.Sprintf("%s%s is the cleanest window of %s before its latest start %s",
-			grams(d.Expected), d.in(), Span(d.Duration), Clock(d.LatestStart))
+		return fmt.Sprintf("%s%s, no window in time is cleaner", grams(d.Expected), d.in())
 	case SmallGain:
-		return fmt.Sprintf("%s%s now, and waiting would save less than %.3g %%",
-			grams(d.Expected), d.in(), 100*d.MinGain)
+		return fmt.Sprintf("%s%s, waiting would save less than %.3g %%", grams(d.Expected), d.in(), 100*d.MinGain)
 	case AtLatestStart:
-		return fmt.Sprintf("its latest start %s has come%s", Clock(d.LatestStart), d.running())
+		return "its latest start has come" + d.running()
 	case Exempt:
-		return "the policy exempts this time, carbon does not count" + d.running()
+		return "the policy exempts this time" + d.running()
 	default:
 		return "no usable forecast: " + d.Missing
 	}
@@ -116,12 +114,15 @@ func number(intensity float64) string {
 	return fmt.Sprintf("%.0f", intensity)
 }
 
-// Clock prints an instant for people: UTC, with seconds only where there are
-// some.
-func Clock(t time.Time) string {
-	t = t.UTC()
+// clock prints an instant in UTC, with seconds only where there are some.
+func clock(t time.Time) string {
 	if t.Second() == 0 {
-		return t.Format("2006-01-02 15:04 UTC")
+		return minute(t)
 	}
-	return t.Format("2006-01-02 15:04:05 UTC")
+	return t.UTC().Format("Jan 2 15:04:05")
 }
+
+func minute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
+
+// Clock prints an instant for people, in UTC and with its year.
+func Clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

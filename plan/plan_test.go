@@ -182,17 +182,17 @@ func TestReason(t *testing.T) {
 		want   string
 	}{
 		"a wait": {day, Task{Duration: time.Hour, LatestStart: at(3)},
-			"waits until 2026-11-21 14:00 UTC: 100 gCO2eq/kWh expected in X over 1h instead of 400 from 2026-11-21 12:00 UTC, 75 % less; starts by 2026-11-21 15:00 UTC at the latest"},
-		"a threshold": {day, Task{Duration: time.Hour, LatestStart: at(3), Threshold: threshold(150)},
-			"waits until 2026-11-21 13:45 UTC: 150 gCO2eq/kWh expected in X over 1h, at or below its threshold of 150; starts by 2026-11-21 15:00 UTC at the latest"},
+			"waits until Nov 21 14:00 UTC: 100 gCO2eq/kWh in X, 75 % less than the 400 at Nov 21 12:00; latest start Nov 21 15:00"},
+		"a threshold": {day, Task{Duration: time.Hour, LatestStart: at(3), Threshold: threshold(151)},
+			"waits until Nov 21 13:44:42 UTC: 151 gCO2eq/kWh in X, within its threshold of 151; latest start Nov 21 15:00"},
 		"the cleanest now": {hourly(100, 400), Task{Duration: time.Hour, LatestStart: at(1)},
-			"started at 2026-11-21 12:00 UTC: 100 gCO2eq/kWh in X is the cleanest window of 1h before its latest start 2026-11-21 13:00 UTC"},
+			"started Nov 21 12:00 UTC: 100 gCO2eq/kWh in X, no window in time is cleaner"},
 		"a small gain": {hourly(400, 399), Task{Duration: time.Hour, LatestStart: at(1)},
-			"started at 2026-11-21 12:00 UTC: 400 gCO2eq/kWh in X now, and waiting would save less than 1 %"},
+			"started Nov 21 12:00 UTC: 400 gCO2eq/kWh in X, waiting would save less than 1 %"},
 		"the latest start": {day, Task{Duration: time.Hour, LatestStart: at(0)},
-			"started at 2026-11-21 12:00 UTC: its latest start 2026-11-21 12:00 UTC has come, at 400 gCO2eq/kWh in X"},
+			"started Nov 21 12:00 UTC: its latest start has come, at 400 gCO2eq/kWh in X"},
 		"no forecast": {nil, Task{Duration: time.Hour, LatestStart: at(3)},
-			"started at 2026-11-21 12:00 UTC: no usable forecast: kube-system/carbon-intensity is missing"},
+			"started Nov 21 12:00 UTC: no usable forecast: kube-system/carbon-intensity is missing"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
