@@ -74,7 +74,8 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names c
 		maps.Copy(cached, names.CacheByObject())
 		serving.TLSOpts = []func(*tls.Config){source.TLS}
 	}
-	grace := 20 * time.Second
+	// a leader that is killed leaves work unreleased until its lease runs out
+	grace, lease, renew := 20*time.Second, 10*time.Second, 7*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true},
@@ -85,6 +86,8 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names c
 		LeaderElectionID:              name,
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &lease,
+		RenewDeadline:                 &renew,
 		GracefulShutdownTimeout:       &grace,
 	})
 	if err != nil {

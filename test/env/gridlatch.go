@@ -15,6 +15,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Namespace is where manifests/base puts Gridlatch.
@@ -99,14 +104,20 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 // Gridlatch installs Gridlatch and runs one controller for as long as the test.
 func (c *Cluster) Gridlatch(t testing.TB, flags ...string) *Controller {
 	t.Helper()
-	ports, err := freePorts(1)
+	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Install(t.Context(), ports[0]); err != nil {
+	if err := c.Install(t.Context(), port); err != nil {
 		t.Fatal(err)
 	}
-	return c.Controller(t, ports[0], flags...)
+	g := c.Controller(t, port, flags...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := c.AwaitWebhook(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 // Controller runs one more controller for as long as the test, with its webhook at port.
@@ -247,4 +258,30 @@ func freePorts(n int) ([]int, error) {
 		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
 	return ports, nil
+}
+
+// FreePort returns a port of the loopback interface that nobody listens on now.
+func FreePort() (int, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return 0, err
+	}
+	return ports[0], nil
+}
+
+// AwaitWebhook returns once the API server trusts and reaches the webhook.
+func (c *Cluster) AwaitWebhook(ctx context.Context) error {
+	return Poll(ctx, func(ctx context.Context) error {
+		probe := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: metav1.NamespaceDefault, GenerateName: "probe-",
+				Annotations: map[string]string{"gridlatch.dev/delay-tolerant": "neither"},
+			},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "probe", Image: "probe"}}},
+		}
+		if err := c.Client.Create(ctx, probe, client.DryRunAll); !apierrors.IsInvalid(err) {
+			return fmt.Errorf("the webhook does not answer: a bad annotation gave %v", err) //nolint:errorlint // often nil
+		}
+		return nil
+	})
 }

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+// dirtyThenCleanUnseen writes a forecast with a clean time in an hour, and
+// does not wait for a controller to know it.
+func dirtyThenCleanUnseen(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	start := time.Now().Add(-time.Minute)
+	if err := c.Forecast(t.Context(), env.Elements(location, start, 5*time.Minute, 430, 120, 400)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func countHeld(ctx context.Context, c *env.Cluster, namespace string) (int, error) {
+	var pods corev1.PodList
+	err := c.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{gating.State: gating.StateHeld})
+	return len(pods.Items), err
+}
+
+func awaitGatedWithin(t *testing.T, c *env.Cluster, namespace string, want int, timeout time.Duration) {
+	t.Helper()
+	env.Eventually(t, timeout, func(ctx context.Context) error {
+		held, err := countHeld(ctx, c, namespace)
+		if err == nil && held != want {
+			err = fmt.Errorf("%d pods are held, want %d", held, want)
+		}
+		return err
+	})
+}
+
+// writeCertificate puts a new self-signed certificate for localhost into dir,
+// as cert-manager's mount would, and returns it.
+func writeCertificate(t *testing.T, dir string) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encodedKey, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	for name, data := range map[string][]byte{
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encodedKey}), "tls.crt": encoded,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return encoded
+}
+
+// trust makes the API server trust a certificate of the webhook.
+func trust(t *testing.T, c *env.Cluster, ca []byte) {
+	t.Helper()
+	var patch []map[string]any
+	for i := range 2 {
+		patch = append(patch, map[string]any{"op": "add", "path": fmt.Sprintf("/webhooks/%d/clientConfig/caBundle", i), "value": ca})
+	}
+	raw, err := json.Marshal(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "gridlatch"}}
+	if err := c.Client.Patch(t.Context(), config, client.RawPatch(types.JSONPatchType, raw)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitServed waits until the webhook presents a certificate.
+func awaitServed(t *testing.T, port int, want []byte, path string) {
+	t.Helper()
+	block, _ := pem.Decode(want)
+	env.Eventually(t, 2*patience, func(ctx context.Context) error {
+		dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // compared below
+		connection, err := dialer.DialContext(ctx, "tcp", "localhost:"+strconv.Itoa(port))
+		if err != nil {
+			return err
+		}
+		defer connection.Close()
+		served := connection.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw
+		if string(served) != string(block.Bytes) {
+			return fmt.Errorf("%s is not served yet", path)
+		}
+		return nil
+	})
+}

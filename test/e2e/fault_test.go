@@ -1,0 +1,269 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+// ownCluster gives a test a cluster whose controller it may break.
+func ownCluster(t *testing.T) (*env.Cluster, *env.Controller) {
+	t.Helper()
+	c := env.Start(t, env.Nodes(2))
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	return c, c.Gridlatch(t)
+}
+
+// cleanNow makes all that is held due.
+func cleanNow(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Minute), time.Hour, 100, 400, 400)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAControllerKilledInMidReleaseLosesNothingAndReleasesOnce(t *testing.T) {
+	const pods = 600
+	c, first := ownCluster(t)
+	dirtyThenClean(t, c, 5*time.Minute)
+	ns := namespace(t, c)
+	create(t, c, job(ns, "large", tolerant(), pods/2), job(ns, "other", tolerant(), pods/2))
+	awaitGatedWithin(t, c, ns, pods, time.Minute)
+	cleanNow(t, c)
+	env.Eventually(t, patience, func(ctx context.Context) error { // until some are released
+		held, err := countHeld(ctx, c, ns)
+		if err == nil && held == pods {
+			err = fmt.Errorf("nothing is released yet")
+		}
+		return err
+	})
+	if err := first.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := countHeld(t.Context(), c, ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("killed with %d of %d pods left to release", left, pods)
+	// dirty again: a decision that was made must stand, for all pods of a Job
+	dirtyThenCleanUnseen(t, c)
+	second := c.Controller(t, first.Webhook)
+	// the Job that was on record as released goes on; another may wait anew
+	var jobs = map[string]string{}
+	env.Eventually(t, time.Minute, func(ctx context.Context) error {
+		all, err := podsOf(ctx, c, ns)
+		if err != nil {
+			return err
+		}
+		clear(jobs)
+		for _, name := range []string{"large", "other"} {
+			j := job(ns, name, nil, 1)
+			if err := c.Client.Get(ctx, client.ObjectKeyFromObject(j), j); err != nil {
+				return err
+			}
+			jobs[name] = j.Labels[gating.State]
+		}
+		for _, p := range all {
+			if gated := gating.HasGate(p.Spec.SchedulingGates); gated != (jobs[p.Labels["job-name"]] == gating.StateHeld) {
+				return fmt.Errorf("pod %s is gated: %v, its Job is %s", p.Name, gated, jobs[p.Labels["job-name"]])
+			}
+		}
+		return nil
+	})
+	if jobs["large"] == gating.StateHeld && jobs["other"] == gating.StateHeld {
+		t.Error("neither Job is on record as released")
+	}
+	released, err := second.Metric(t.Context(), "gridlatch_released_pods_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int(released) > left {
+		t.Errorf("the second controller released %v pods, %d were left", released, left)
+	}
+	cleanNow(t, c)
+	for _, name := range []string{"large", "other"} {
+		awaitComplete(t, c, ns, name)
+	}
+}
+
+func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *testing.T) {
+	c, first := ownCluster(t)
+	dirtyThenClean(t, c, 5*time.Minute)
+	ns := namespace(t, c)
+	create(t, c, job(ns, "overdue", tolerant(gating.Deadline, "15s", gating.Duration, "1s"), 2))
+	// 430 now and for longer than its deadline: it has to be worth a wait
+	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Minute), time.Minute+5*time.Second, 430, 100, 100)...); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		return client.IgnoreAlreadyExists(c.Client.Create(ctx, pod(ns, "probe", tolerant(gating.Deadline, "15s", gating.Duration, "1s"))))
+	})
+	held := pod(ns, "overdue-pod", tolerant(gating.Deadline, "15s", gating.Duration, "1s"))
+	create(t, c, held)
+	if !gating.HasGate(held.Spec.SchedulingGates) {
+		t.Fatalf("the pod is not held: %v", held.Annotations)
+	}
+	if err := first.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	latest, err := time.Parse(time.RFC3339, held.Annotations[gating.LatestStart])
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Until(latest.Add(time.Second)))
+	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(held), held); err != nil || !gating.HasGate(held.Spec.SchedulingGates) {
+		t.Fatalf("nobody was there to release the pod, but it is: %v, %v", held.Spec.SchedulingGates, err)
+	}
+	// dirty again for an hour: only its latest start can release it, as soon as
+	// the lease of the one that was killed has run out
+	dirtyThenCleanUnseen(t, c)
+	c.Controller(t, first.Webhook)
+	env.Eventually(t, 15*time.Second, func(ctx context.Context) error {
+		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(held), held); err != nil {
+			return err
+		}
+		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[gating.Reason], "its latest start has come") {
+			return fmt.Errorf("not released: %v", held.Annotations)
+		}
+		return nil
+	})
+}
+
+func TestWhenTheWebhookIsDownWorkIsNotHeld(t *testing.T) {
+	c, g := ownCluster(t)
+	dirtyThenClean(t, c, 5*time.Minute)
+	ns := namespace(t, c)
+	create(t, c, job(ns, "before", tolerant(), 1))
+	awaitGated(t, c, ns, 1)
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	other := namespace(t, c)
+	create(t, c, job(other, "unheld", tolerant(), 1), pod(other, "bare", tolerant()))
+	awaitScheduled(t, c, other, 2, patience)
+}
+
+func TestAnotherReplicaTakesOverWhenTheLeaderStops(t *testing.T) {
+	c, leader := ownCluster(t)
+	port, err := env.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Controller(t, port) // ready as well: every replica serves
+	clean := dirtyThenClean(t, c, 12*time.Second)
+	ns := namespace(t, c)
+	create(t, c, job(ns, "handed-over", tolerant(), 3))
+	pods := awaitGated(t, c, ns, 3)
+	if err := leader.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range awaitScheduled(t, c, ns, 3, 30*time.Second) {
+		if start := bound(t, p); start.Before(clean) {
+			t.Errorf("scheduled at %s, before the planned %s", start, clean)
+		}
+	}
+	for _, p := range pods {
+		if n, err := events(t.Context(), c, &p, gating.EventHeld); err != nil || n != 1 {
+			t.Errorf("%d Events CarbonHeld on %s, %v", n, p.Name, err)
+		}
+	}
+}
+
+func TestNoForecastAtAllMeansStartNow(t *testing.T) {
+	c, g := ownCluster(t)
+	ns := namespace(t, c)
+	create(t, c, job(ns, "uninformed", tolerant(), 1))
+	p := awaitScheduled(t, c, ns, 1, patience)[0]
+	done := awaitComplete(t, c, p.Namespace, "uninformed")
+	if !strings.Contains(done.Annotations[gating.Reason], "no usable forecast: ConfigMap kube-system/carbon-intensity does not exist") {
+		t.Errorf("reason %q", done.Annotations[gating.Reason])
+	}
+	if usable, err := g.Metric(t.Context(), "gridlatch_forecast_usable"); err != nil || usable != 0 {
+		t.Errorf("gridlatch_forecast_usable is %v, %v", usable, err)
+	}
+}
+
+func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
+	c, g := ownCluster(t)
+	dirtyThenClean(t, c, 5*time.Minute)
+	ns := namespace(t, c)
+	names := []string{"label-gone", "label-released", "notes-garbled"}
+	for _, name := range names {
+		create(t, c, pod(ns, name, tolerant()))
+	}
+	awaitGated(t, c, ns, 3)
+	for _, args := range [][]string{
+		{"label", "pod", "label-gone", gating.State + "-"},
+		{"label", "pod", "label-released", gating.State + "=released", "--overwrite"},
+		{"annotate", "pod", "notes-garbled", gating.Deadline + "=never", gating.LatestStart + "=never", "--overwrite"},
+	} {
+		if _, err := c.Kubectl(t.Context(), append(args, "-n", ns)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// what nobody can read starts now
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		garbled := pod(ns, "notes-garbled", nil)
+		err := c.Client.Get(ctx, client.ObjectKeyFromObject(garbled), garbled)
+		if err == nil && gating.HasGate(garbled.Spec.SchedulingGates) {
+			err = fmt.Errorf("still gated: %v", garbled.Annotations)
+		}
+		return err
+	})
+	// what nobody held is found by the next leader, and released in time
+	if err := g.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	gatedByHand := pod(ns, "gated-by-hand", nil) // with the webhook away
+	gatedByHand.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gating.Gate}}
+	create(t, c, gatedByHand)
+	c.Controller(t, g.Webhook)
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		var held corev1.PodList
+		err := c.Client.List(ctx, &held, client.InNamespace(ns), client.MatchingLabels{gating.State: gating.StateHeld})
+		if err == nil && len(held.Items) != 3 {
+			err = fmt.Errorf("%d pods are held, want 3", len(held.Items))
+		}
+		return err
+	})
+	cleanNow(t, c)
+	awaitScheduled(t, c, ns, 4, patience)
+}
+
+func TestCertificatesFromADirectoryAreServedAndReloaded(t *testing.T) {
+	c := env.Start(t, env.Nodes(1))
+	port, err := env.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Install(t.Context(), port); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	first := writeCertificate(t, dir)
+	c.Controller(t, port, "--cert-dir="+dir)
+	trust(t, c, first)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.AwaitWebhook(ctx); err != nil {
+		t.Fatal(err)
+	}
+	second := writeCertificate(t, dir)
+	awaitServed(t, port, second, filepath.Join(dir, "tls.crt"))
+	trust(t, c, second)
+	if err := c.AwaitWebhook(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,80 @@
+// Package e2e shows on a real cluster that Gridlatch does what it says: the
+// shipped manifests, the built binary as its own service account, the real
+// scheduler and Job controller.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+// cluster is shared by the tests of this package, which run one after the
+// other: the well-known forecast is one for all. Tests that stop or break the
+// controller start a cluster of their own.
+var (
+	cluster    *env.Cluster
+	controller *env.Controller
+)
+
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard()) // the API server's warnings, which tests provoke
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "gridlatch-e2e-")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.RemoveAll(dir)
+	cluster, err = env.Run(ctx, env.Nodes(3))
+	if err != nil {
+		return fail(err)
+	}
+	defer cluster.Stop()
+	controller, err = install(ctx, cluster, filepath.Join(dir, "gridlatch.log"))
+	if err != nil {
+		return fail(err)
+	}
+	defer controller.Stop()
+	code := m.Run()
+	if code != 0 {
+		fmt.Fprintln(os.Stderr, "--- the shared controller's log\n"+controller.Log())
+	}
+	return code
+}
+
+func install(ctx context.Context, c *env.Cluster, log string) (*env.Controller, error) {
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		return nil, err
+	}
+	port, err := env.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Install(ctx, port); err != nil {
+		return nil, err
+	}
+	g, err := c.RunController(ctx, port, log)
+	if err != nil {
+		return nil, err
+	}
+	return g, c.AwaitWebhook(ctx)
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}

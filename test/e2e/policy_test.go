@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+// policy makes a CarbonPolicy from its spec in YAML, for as long as the test.
+func policy(t *testing.T, name, spec string) *v1alpha1.CarbonPolicy {
+	t.Helper()
+	if err := tryPolicy(t.Context(), name, spec); err != nil {
+		t.Fatal(err)
+	}
+	p := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	t.Cleanup(func() {
+		if err := client.IgnoreNotFound(cluster.Client.Delete(context.WithoutCancel(t.Context()), p)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := cluster.Client.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func tryPolicy(ctx context.Context, name, spec string) error {
+	manifest := "apiVersion: gridlatch.dev/v1alpha1\nkind: CarbonPolicy\nmetadata: {name: " + name + "}\n" + spec
+	_, err := cluster.KubectlInput(ctx, manifest, "create", "-f", "-")
+	return err
+}
+
+// awaitPolicy waits until check has nothing to say on the policy.
+func awaitPolicy(t *testing.T, name string, check func(*v1alpha1.CarbonPolicy) error) {
+	t.Helper()
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		p := &v1alpha1.CarbonPolicy{}
+		if err := cluster.Client.Get(ctx, client.ObjectKey{Name: name}, p); err != nil {
+			return err
+		}
+		return check(p)
+	})
+}
+
+func wantCondition(kind, reason, message string) func(*v1alpha1.CarbonPolicy) error {
+	return func(p *v1alpha1.CarbonPolicy) error {
+		c := apimeta.FindStatusCondition(p.Status.Conditions, kind)
+		if c == nil || c.Reason != reason || !strings.Contains(c.Message, message) {
+			return fmt.Errorf("condition %s is %+v, want %s: %s", kind, c, reason, message)
+		}
+		return nil
+	}
+}
+
+func TestAnEmptyPolicyIsTheBuiltInOne(t *testing.T) {
+	p := policy(t, "empty", "")
+	// parsed quantities remember how they were written
+	if diff := cmp.Diff(v1alpha1.Default().Spec, p.Spec, cmp.Comparer(func(a, b metav1.Duration) bool { return a == b })); diff != "" {
+		t.Error("the schema's defaults are not those of v1alpha1.Default:", diff)
+	}
+}
+
+func TestAPolicyIsValidated(t *testing.T) {
+	for name, tt := range map[string]struct{ spec, want string }{
+		"a delay that is no duration":      {"spec: {maxDelay: soon}", "spec.maxDelay"},
+		"a negative delay":                 {"spec: {maxDelay: -1h}", "spec.maxDelay: Invalid value: \"-1h\": must be a duration from 0s to 8784h"},
+		"no duration":                      {"spec: {defaultDuration: 0s}", "spec.defaultDuration: Invalid value: \"0s\": must be a duration above 0s"},
+		"a gain over 100 %":                {"spec: {minGainPercent: 101}", "spec.minGainPercent: Invalid value: 101: must be a percentage from 0 to 100"},
+		"a negative price":                 {"spec: {waitPricePercentPerHour: \"-0.1\"}", "must be a percentage from 0 to 100"},
+		"an exemption that is nothing":     {"spec: {exemptions: [{}]}", "must have either schedule, or from and to"},
+		"an exemption that is both":        {"spec: {exemptions: [{schedule: \"* * * * *\", from: \"2026-01-01T00:00:00Z\", to: \"2026-01-02T00:00:00Z\"}]}", "must have either schedule, or from and to"},
+		"an exemption that ends first":     {"spec: {exemptions: [{from: \"2026-01-02T00:00:00Z\", to: \"2026-01-01T00:00:00Z\"}]}", "from must be before to"},
+		"an exemption without an end":      {"spec: {exemptions: [{from: \"2026-01-02T00:00:00Z\"}]}", "from and to go together"},
+		"a location without a name":        {"spec: {locations: [{name: \"\"}]}", "spec.locations[0].name"},
+		"two locations of one name":        {"spec: {locations: [{name: A}, {name: A}]}", "spec.locations[1]: Duplicate value"},
+		"a ConfigMap that cannot be":       {"spec: {forecast: {configMap: {name: Not/Valid}}}", "spec.forecast.configMap.name"},
+		"a forecast that is never trusted": {"spec: {forecast: {maxAge: 0s}}", "spec.forecast.maxAge: Invalid value: \"0s\": must be a duration above 0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := tryPolicy(t.Context(), "bad", tt.spec)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v\nwant %q in it", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPolicyStatusTellsOfGridAndHeldWork(t *testing.T) {
+	clean := dirtyThenClean(t, cluster, 5*time.Minute)
+	policy(t, "default", "spec: {locations: [{name: CAISO_NORTH}]}")
+	ns := namespace(t, cluster)
+	create(t, cluster, job(ns, "waiting", tolerant(), 3))
+	awaitGated(t, cluster, ns, 3)
+	awaitPolicy(t, "default", func(p *v1alpha1.CarbonPolicy) error {
+		if p.Status.Held.Groups < 1 || p.Status.Held.Pods < 3 || p.Status.NextRelease == nil || p.Status.NextRelease.Sub(clean).Abs() > time.Second {
+			return fmt.Errorf("held %+v, next release %s, want 3 pods until %s", p.Status.Held, p.Status.NextRelease, clean)
+		}
+		if l := p.Status.Locations; len(l) != 1 || l[0].Name != location || l[0].Intensity == nil || *l[0].Intensity != 430 || l[0].ForecastUntil == nil {
+			return fmt.Errorf("locations %+v", l)
+		}
+		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonCurrent, "")(p)
+	})
+	table, err := cluster.Kubectl(t.Context(), "get", "carbonpolicies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"LOCATION", "GCO2EQ/KWH", "HELD", "NEXT-RELEASE", location, "430", "Current", clean.UTC().Format("2006-01-02T15:04:05Z")} {
+		if !strings.Contains(strings.ToUpper(table), strings.ToUpper(want)) {
+			t.Errorf("kubectl get carbonpolicies does not show %q:\n%s", want, table)
+		}
+	}
+}
+
+func TestExemptionsReleaseWhatIsHeld(t *testing.T) {
+	dirtyThenClean(t, cluster, 5*time.Minute)
+	p := policy(t, "default", "")
+	ns := namespace(t, cluster)
+	create(t, cluster, pod(ns, "exempt", tolerant()))
+	awaitGated(t, cluster, ns, 1)
+	before := p.DeepCopy()
+	p.Spec.Exemptions = []v1alpha1.Exemption{{Schedule: "* * * * *"}}
+	if err := cluster.Client.Patch(t.Context(), p, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	released := awaitScheduled(t, cluster, ns, 1, patience)[0]
+	if !strings.Contains(released.Annotations[gating.Reason], "the policy exempts this time, at 430 gCO2eq/kWh") {
+		t.Errorf("reason %q", released.Annotations[gating.Reason])
+	}
+}
+
+func TestAScheduleThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
+	dirtyThenClean(t, cluster, 5*time.Minute)
+	policy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night"}, {schedule: "* 22-2 * * *"}]}`)
+	awaitPolicy(t, "mistaken", func(p *v1alpha1.CarbonPolicy) error {
+		for _, want := range []string{"spec.exemptions[0]: schedule \"0 0 31 2 *\": this expression matches no time to come", "spec.exemptions[1]: ", "spec.exemptions[2]: "} {
+			if err := wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonInvalidExemption, want)(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	ns := namespace(t, cluster)
+	create(t, cluster, pod(ns, "held-all-the-same", tolerant(gating.PolicyName, "mistaken")))
+	awaitGated(t, cluster, ns, 1)
+}
+
+func TestDeletingAPolicyReleasesWhatItHolds(t *testing.T) {
+	dirtyThenClean(t, cluster, 5*time.Minute)
+	p := policy(t, "passing", "")
+	ns := namespace(t, cluster, gating.PolicyName, "passing")
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		probe := pod(ns, "probe", tolerant())
+		if err := cluster.Client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return err
+		}
+		if got := probe.Annotations[gating.PolicyName]; got != "passing" {
+			return fmt.Errorf("policy %q, want that of the namespace", got)
+		}
+		return nil
+	})
+	create(t, cluster, job(ns, "orphan", tolerant(), 1))
+	awaitGated(t, cluster, ns, 1)
+	if err := cluster.Client.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	released := awaitScheduled(t, cluster, ns, 1, patience)[0]
+	if !strings.Contains(released.Annotations[gating.Reason], "policy passing no longer exists") {
+		t.Errorf("reason %q", released.Annotations[gating.Reason])
+	}
+	// and what comes now is not held, with a warning
+	create(t, cluster, pod(ns, "later", tolerant()))
+	awaitScheduled(t, cluster, ns, 2, patience)
+}

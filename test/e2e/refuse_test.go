@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+func TestABadAnnotationIsRefusedWithItsFieldAndWhatIsAllowed(t *testing.T) {
+	dirtyThenClean(t, cluster, 5*time.Minute)
+	tests := map[string]struct{ key, value, want string }{
+		"a deadline in words":          {gating.Deadline, "tomorrow", "want an instant (2026-11-22T06:00:00Z), a duration after creation"},
+		"a deadline without its zone":  {gating.Deadline, "06:00", "a time of day with its zone (06:00 Europe/Berlin)"},
+		"a zone that does not exist":   {gating.Deadline, "06:00 Europe/Springfield", `zone "Europe/Springfield" is not known`},
+		"an hour that does not exist":  {gating.Deadline, "25:00 UTC", "want a time of day from 00:00 to 23:59"},
+		"a duration without its unit":  {gating.Duration, "2", "want a duration such as 90m, 8h, 1d12h or PT8H"},
+		"a negative duration":          {gating.Duration, "-2h", "want a duration such as"},
+		"no duration":                  {gating.Duration, "0s", "want more than zero and at most 366d"},
+		"a threshold in words":         {gating.Threshold, "low", "want gCO2eq/kWh as a number from 0 to 1000000"},
+		"a negative threshold":         {gating.Threshold, "-5", "want gCO2eq/kWh as a number"},
+		"a policy that does not exist": {gating.PolicyName, "nightly", "want the name of a CarbonPolicy: default"},
+		"a policy that cannot exist":   {gating.PolicyName, "No Such", "want the name of a CarbonPolicy: "},
+		"an unknown location":          {gating.Location, "ATLANTIS", "want a location of policy default: CAISO_NORTH"},
+		"an empty location":            {gating.Location, " ", "want the name of a location of the policy"},
+		"neither true nor false":       {gating.DelayTolerant, "yes", `want "true" or "false"`},
+		"a value without an end":       {gating.Deadline, strings.Repeat("9", 5000), "may not be more than 256"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			annotations := tolerant(tt.key, tt.value)
+			template := job("default", "bad", nil, 1)
+			template.Spec.Template.Annotations = annotations
+			for path, o := range map[string]client.Object{
+				"metadata.annotations[" + tt.key + "]: ":               pod("default", "bad", annotations),
+				"metadata.annotations[" + tt.key + "]:":                job("default", "bad", annotations, 1),
+				"spec.template.metadata.annotations[" + tt.key + "]: ": template,
+			} {
+				if o == template && (tt.key == gating.PolicyName || tt.key == gating.Location) {
+					path = "metadata.annotations[" + tt.key + "]: " // of the Job, for which the template speaks
+				}
+				err := cluster.Client.Create(t.Context(), o)
+				if !apierrors.IsInvalid(err) {
+					t.Fatalf("%T: got %v, want it refused as invalid", o, err)
+				}
+				if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%T: got %v\nwant %q and %q in it", o, err, path, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryBadAnnotationIsNamedAtOnce(t *testing.T) {
+	err := cluster.Client.Create(t.Context(), pod("default", "bad", tolerant(gating.Deadline, "soon", gating.Duration, "long", gating.Threshold, "low")))
+	for _, key := range []string{gating.Deadline, gating.Duration, gating.Threshold} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s is not named: %v", key, err)
+		}
+	}
+}
+
+func TestSamplesAreAccepted(t *testing.T) {
+	samples, err := filepath.Glob("../../manifests/samples/*.yaml")
+	if err != nil || len(samples) == 0 {
+		t.Fatal("no samples", err)
+	}
+	for _, sample := range samples {
+		text, err := os.ReadFile(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cluster.KubectlInput(t.Context(), string(text), "create", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
+			t.Errorf("%s: %v", sample, err)
+		}
+	}
+}
