@@ -1,0 +1,250 @@
+package gating
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func builtin() *Policy { return newPolicy(v1alpha1.Default(), t0) }
+
+func TestParseAsk(t *testing.T) {
+	limit := 200.0
+	ask, errs := ParseAsk(map[string]string{
+		DelayTolerant: "true", Deadline: "8h", Duration: "PT2H", Threshold: "200", Location: "X", PolicyName: "nightly", "other/one": "?",
+	}, t0, field.NewPath("metadata", "annotations"))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	want := Ask{Wanted: true, Policy: "nightly", Location: "X", Deadline: t0.Add(8 * time.Hour), Duration: 2 * time.Hour, Threshold: &limit}
+	if diff := cmp.Diff(want, ask); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTaskOf(t *testing.T) {
+	hours := func(h float64) time.Time { return t0.Add(time.Duration(h * float64(time.Hour))) }
+	stamped := func(h float64) string { return hours(h).Format(time.RFC3339) }
+	tests := map[string]struct {
+		annotations map[string]string
+		want        time.Time
+	}{
+		"without a deadline, the policy's longest delay":         {map[string]string{}, hours(24)},
+		"a deadline leaves time for the work and a margin":       {map[string]string{Deadline: "8h", Duration: "1h"}, hours(6.95)},
+		"the promise of its Job, which is older, holds":          {map[string]string{Deadline: "8h", Duration: "1h", LatestStart: stamped(5)}, hours(5)},
+		"an edit can make it earlier":                            {map[string]string{Deadline: "4h", Duration: "1h", LatestStart: stamped(5)}, hours(2.95)},
+		"an edit cannot make it later":                           {map[string]string{Deadline: "48h", Duration: "1h", LatestStart: stamped(5)}, hours(5)},
+		"a deadline that was garbled leaves the promise":         {map[string]string{Deadline: "never", LatestStart: stamped(5)}, hours(5)},
+		"a garbled promise leaves the deadline":                  {map[string]string{Deadline: "4h", Duration: "1h", LatestStart: "never"}, hours(2.95)},
+		"both garbled is now":                                    {map[string]string{Deadline: "never", LatestStart: "never"}, t0},
+		"a garbled duration without a promise is now":            {map[string]string{Deadline: "4h", Duration: "long"}, t0},
+		"a promise that is past is past, whatever else is asked": {map[string]string{Deadline: "4h", LatestStart: stamped(-3)}, hours(-3)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := TaskOf(builtin(), &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: tt.annotations})
+			if !got.LatestStart.Equal(tt.want) {
+				t.Errorf("latest start %s, want %s", got.LatestStart, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzTaskOf checks that whatever the annotations say, nothing panics, and work
+// is not held beyond what was promised, nor, with no promise and nothing
+// readable, at all.
+func FuzzTaskOf(f *testing.F) {
+	f.Add("8h", "1h", "200", "2026-11-21T15:00:00Z")
+	f.Add("06:00 Europe/Berlin", "P1D", "-1", "never")
+	f.Fuzz(func(t *testing.T, deadline, duration, threshold, promise string) {
+		object := &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: map[string]string{
+			Deadline: deadline, Duration: duration, Threshold: threshold, LatestStart: promise,
+		}}
+		task := TaskOf(builtin(), object)
+		promised, err := time.Parse(time.RFC3339, promise)
+		if err == nil && task.LatestStart.After(promised) {
+			t.Fatalf("latest start %s is after the promise %s", task.LatestStart, promised)
+		}
+		_, errs := ParseAsk(object.Annotations, t0, field.NewPath("x"))
+		if err != nil && len(errs) > 0 && task.LatestStart.After(t0) {
+			t.Fatalf("nothing is readable, but it waits until %s", task.LatestStart)
+		}
+		if task.Duration <= 0 {
+			t.Fatalf("duration %s", task.Duration)
+		}
+	})
+}
+
+func TestCompared(t *testing.T) {
+	d := plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 120, AtOnce: 120}
+	for before, want := range map[string]string{
+		"430.0": "; 72 % less than the 430 at its creation", "100.0": "; 20 % more than the 100 at its creation",
+		"": "", "?": "", "NaN": "", "-5": "", "0": "", "+Inf": "",
+	} {
+		if got := compared(d, map[string]string{AtCreation: before}); got != d.Reason()+want {
+			t.Errorf("%q: got %q", before, got)
+		}
+	}
+	d.Expected = math.NaN()
+	if got := compared(d, map[string]string{AtCreation: "430.0"}); got != d.Reason() {
+		t.Errorf("nothing is known of the run, but: %q", got)
+	}
+}
+
+func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
+	series := forecast.NewSeries([]forecast.Slot{
+		{Start: t0, End: t0.Add(time.Hour), Intensity: 1430}, {Start: t0.Add(time.Hour), End: t0.Add(9 * time.Hour), Intensity: 1120},
+	})
+	wait := plan.NewOutlook("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(7*time.Second), t0.Add(9*time.Hour)).
+		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
+	start := plan.NewOutlook("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(time.Hour+7*time.Second), t0.Add(9*time.Hour)).
+		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
+	for _, reason := range []string{wait.Reason(), compared(start, map[string]string{AtCreation: "1430.0"})} {
+		if len(reason) > 140 {
+			t.Errorf("%d characters, kubectl describe cuts at 140: %s", len(reason), reason)
+		}
+	}
+}
+
+func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
+	var l ledger
+	l.turn("p")
+	l.add("p", "a")
+	l.add("p", "b")
+	done := l.turn("p")
+	if !done("a") || done("c") { // b is not asked about: the cache does not have it
+		t.Error("want a done, and c not")
+	}
+	done = l.turn("p")
+	if !done("a") || done("b") {
+		t.Error("want a still done, and b forgotten")
+	}
+	if l.turn("other")("a") {
+		t.Error("policies have to be apart")
+	}
+}
+
+func TestBatchesYieldWhatIsDueInOrder(t *testing.T) {
+	var groups []*group
+	for i := range 7 {
+		g := &group{released: i != 3, pods: []*metav1.PartialObjectMetadata{{ObjectMeta: metav1.ObjectMeta{UID: types.UID(rune('a' + i))}}}}
+		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour)}
+		groups = append(groups, g)
+	}
+	var got []string
+	for batch := range batches(groups, 4) {
+		names := ""
+		for _, g := range batch {
+			names += string(g.pods[0].UID)
+		}
+		got = append(got, names)
+	}
+	if want := []string{"abce", "fg"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestWorkWaitsForAFirstForecastButNotBeyondItsLatestStart(t *testing.T) {
+	l := &Loop{}
+	tests := map[string]struct {
+		now, latest time.Time
+		want        time.Time
+	}{
+		"for a minute":                {t0, t0.Add(time.Hour), t0.Add(time.Minute)},
+		"no longer":                   {t0.Add(time.Minute), t0.Add(time.Hour), t0.Add(time.Minute)},
+		"not beyond its latest start": {t0, t0.Add(20 * time.Second), t0.Add(20 * time.Second)},
+	}
+	l.started.Store(&t0)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := &group{task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
+			p := &pass{policy: builtin(), book: &forecast.Book{}, now: tt.now, groups: []*group{g}}
+			g.decision = p.policy.Outlook(p.book, "", tt.now, tt.latest).Decide(g.task)
+			l.awaitForecast(p)
+			if !g.decision.Start.Equal(tt.want) {
+				t.Errorf("starts at %s, want %s", g.decision.Start, tt.want)
+			}
+		})
+	}
+}
+
+func TestStripKeepsWhatIsRead(t *testing.T) {
+	yes := true
+	full := metadata(podKind())
+	full.ObjectMeta = metav1.ObjectMeta{
+		Name: "a", UID: "1", ManagedFields: []metav1.ManagedFieldsEntry{{}}, Finalizers: []string{"f"}, GenerateName: "a-",
+		Labels: map[string]string{State: StateHeld, "app": "x"}, Annotations: map[string]string{Reason: "r", "other": "y"},
+		OwnerReferences: []metav1.OwnerReference{{Name: "bystander"}, {Name: "owner", Controller: &yes}},
+	}
+	got, err := strip(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := metadata(podKind())
+	want.ObjectMeta = metav1.ObjectMeta{
+		Name: "a", UID: "1", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{Reason: "r"},
+		OwnerReferences: []metav1.OwnerReference{{Name: "owner", Controller: &yes}},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCheckLocation(t *testing.T) {
+	var store forecast.Store
+	series := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(time.Hour), Intensity: 1}})
+	if err := store.Offer("s", forecast.Issue{Series: map[string]*forecast.Series{"A": series}}, t0); err != nil {
+		t.Fatal(err)
+	}
+	named := builtin()
+	named.spec.Locations = []v1alpha1.Location{{Name: "A"}, {Name: "B"}}
+	for name, tt := range map[string]struct {
+		policy   *Policy
+		book     *forecast.Book
+		location string
+		want     string
+	}{
+		"one of the policy's":                         {named, store.Book("s"), "B", ""},
+		"none of the policy's":                        {named, store.Book("s"), "C", "want a location of policy default: A, B"},
+		"the forecast's, if the policy names none":    {builtin(), store.Book("s"), "A", ""},
+		"not in the forecast":                         {builtin(), store.Book("s"), "B", "want a location of policy default: A"},
+		"anything, as long as no forecast has come":   {builtin(), store.Book("none"), "B", ""},
+		"one that no forecast of the policy's covers": {named, store.Book("none"), "A", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if err := tt.policy.CheckLocation(tt.book, tt.location); err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAPolicyOfSeveralLocationsInTheForecastHasToNameOne(t *testing.T) {
+	var store forecast.Store
+	series := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(time.Hour), Intensity: 1}})
+	if err := store.Offer("s", forecast.Issue{Series: map[string]*forecast.Series{"A": series, "B": series}, Issued: t0}, t0); err != nil {
+		t.Fatal(err)
+	}
+	d := builtin().Outlook(store.Book("s"), "", t0, t0.Add(time.Hour)).Decide(plan.Task{Duration: time.Minute, LatestStart: t0.Add(time.Hour)})
+	if d.Holds() || !strings.Contains(d.Reason(), "several locations, and the policy names none: A, B") {
+		t.Error(d.Reason())
+	}
+}

@@ -1,0 +1,176 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// empty is a cache in which there is nothing.
+type empty struct{}
+
+func (empty) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+func (empty) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
+// dirtyNow makes a webhook that knows a forecast of 400 now and 100 from the
+// second hour on.
+func dirtyNow(t testing.TB) *Webhook {
+	t.Helper()
+	clock := clocktesting.NewFakePassiveClock(t0)
+	store := &forecast.Store{}
+	policies := gating.Policies{Reader: empty{}, Clock: clock}
+	builtin, err := policies.Get(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := forecast.NewSeries([]forecast.Slot{
+		{Start: t0, End: t0.Add(time.Hour), Intensity: 400}, {Start: t0.Add(time.Hour), End: t0.Add(9 * time.Hour), Intensity: 100},
+	})
+	if err := store.Offer(builtin.Source, forecast.Issue{Series: map[string]*forecast.Series{"X": series}, Issued: t0}, t0); err != nil {
+		t.Fatal(err)
+	}
+	return &Webhook{Reader: empty{}, Policies: policies, Store: store, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
+}
+
+func request(kind string, object []byte) admission.Request {
+	return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+		Operation: admissionv1.Create, Namespace: "default", Kind: metav1.GroupVersionKind{Kind: kind}, Object: runtime.RawExtension{Raw: object},
+	}}
+}
+
+// admit returns the object as the API server would have it after the webhook.
+func admit(t testing.TB, w *Webhook, kind string, object []byte) ([]byte, admission.Response) {
+	t.Helper()
+	response := w.Handle(t.Context(), request(kind, object))
+	if len(response.Patch) == 0 {
+		return object, response
+	}
+	patch, err := jsonpatch.DecodePatch(response.Patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patched, err := patch.Apply(object)
+	if err != nil {
+		t.Fatalf("the patch does not apply: %v\n%s\n%s", err, response.Patch, object)
+	}
+	return patched, response
+}
+
+func TestReinvocationChangesNothing(t *testing.T) {
+	annotations := map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}
+	owned := []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: new(bool)}}
+	*owned[0].Controller = true
+	promised := map[string]string{gating.DelayTolerant: "true", gating.LatestStart: t0.Add(5 * time.Hour).Format(time.RFC3339)}
+	for name, object := range map[string]any{
+		"a pod":                          corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}},
+		"a pod of a held Job":            corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: promised, OwnerReferences: owned}},
+		"a pod with a gate that is lost": corev1.Pod{Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: gating.Gate}, {Name: "other"}}}},
+	} {
+		t.Run(name, func(t *testing.T) { reinvoke(t, "Pod", object) })
+	}
+	for name, object := range map[string]any{
+		"a Job":                  batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}},
+		"a Job by its template":  batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}}},
+		"a Job that starts":      batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", gating.Deadline: "1m"}}},
+		"a Job that is declined": batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "false"}}},
+	} {
+		t.Run(name, func(t *testing.T) { reinvoke(t, "Job", object) })
+	}
+}
+
+func reinvoke(t *testing.T, kind string, object any) {
+	t.Helper()
+	w := dirtyNow(t)
+	raw, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	once, response := admit(t, w, kind, raw)
+	if !response.Allowed || len(response.Patch) == 0 {
+		t.Fatalf("want a patch: %+v", response)
+	}
+	twice, _ := admit(t, w, kind, once)
+	var a, b map[string]any
+	if json.Unmarshal(once, &a) != nil || json.Unmarshal(twice, &b) != nil {
+		t.Fatal("not JSON")
+	}
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOnlyCreationIsDecidedOn(t *testing.T) {
+	w := dirtyNow(t)
+	req := request("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}}}`))
+	req.Operation = admissionv1.Update
+	if response := w.Handle(t.Context(), req); !response.Allowed || len(response.Patch) > 0 {
+		t.Errorf("an update gave %+v", response)
+	}
+}
+
+// FuzzHandle checks that no object, however hostile, makes the webhook panic,
+// that what cannot be decoded passes as it is, and that each patch applies and
+// never leaves a gate on a pod without the label and the promise by which it
+// is released.
+func FuzzHandle(f *testing.F) {
+	f.Add("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"schedulingGates":[{"name":"x"}]}}`))
+	f.Add("Job", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/deadline":"06:00 Europe/Berlin"}},"spec":{"template":{}}}`))
+	f.Add("Pod", []byte(`{"metadata":{"ownerReferences":[{"kind":"Job","controller":true}],"annotations":{"gridlatch.dev/latest-start":"x"}}}`))
+	f.Add("Job", []byte(`{"spec":{"template":{"metadata":null,"spec":{"schedulingGates":[{"name":"gridlatch.dev/carbon"}]}}}}`))
+	f.Fuzz(func(t *testing.T, kind string, object []byte) {
+		w := dirtyNow(t)
+		var well struct {
+			Metadata map[string]any `json:"metadata"`
+			Spec     struct {
+				Template map[string]any `json:"template"`
+			} `json:"spec"`
+		}
+		// the API server sends objects of its own making
+		if json.Unmarshal(object, &well) != nil || well.Metadata == nil || kind == "Job" && well.Spec.Template == nil {
+			w.Handle(t.Context(), request(kind, object))
+			return
+		}
+		var pod corev1.Pod
+		if kind != "Pod" || json.Unmarshal(object, &pod) != nil {
+			w.Handle(t.Context(), request(kind, object))
+			return
+		}
+		patched, response := admit(t, w, kind, object)
+		if !response.Allowed {
+			return
+		}
+		var after corev1.Pod
+		if err := json.Unmarshal(patched, &after); err != nil {
+			t.Fatal(err)
+		}
+		if !gating.HasGate(after.Spec.SchedulingGates) {
+			return
+		}
+		if after.Labels[gating.State] != gating.StateHeld || after.Annotations[gating.LatestStart] == "" {
+			t.Fatalf("gated, but not to be found: %s", patched)
+		}
+	})
+}
