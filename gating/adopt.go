@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -56,8 +57,20 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 }
 
 // ReleaseAll takes our gate off every pod in the cluster, known as held or
-// not, and says how many there were: the way to leave.
+// not, and says how many there were: the way to leave. Held Jobs are recorded
+// as released first, so that their later pods do not wait either.
 func ReleaseAll(ctx context.Context, c client.Client, reason string) (int, error) {
+	jobs := &metav1.PartialObjectMetadataList{}
+	jobs.SetGroupVersionKind(jobKind())
+	if err := c.List(ctx, jobs, client.MatchingLabels{State: StateHeld}); err != nil {
+		return 0, fmt.Errorf("list held jobs: %w", err)
+	}
+	for i := range jobs.Items {
+		job := &jobs.Items[i]
+		if err := c.Patch(ctx, job, releaseJob(job, reason)); client.IgnoreNotFound(err) != nil {
+			return 0, fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
+		}
+	}
 	released := 0
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
 		err := eachGated(ctx, c, known, func(pod *corev1.Pod) error {

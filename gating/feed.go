@@ -15,9 +15,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -43,7 +45,8 @@ type Feed struct {
 // SetupWithManager runs the feed in every replica: each needs the forecast.
 func (f *Feed) SetupWithManager(mgr ctrl.Manager) error {
 	everywhere := false
-	err := ctrl.NewControllerManagedBy(mgr).Named("feed").For(&v1alpha1.CarbonPolicy{}).
+	err := ctrl.NewControllerManagedBy(mgr).Named("feed").
+		For(&v1alpha1.CarbonPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{NeedLeaderElection: &everywhere}).Complete(f)
 	if err != nil {
 		return fmt.Errorf("set up feed: %w", err)

@@ -94,6 +94,7 @@ func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata) *g
 func schedule(policy *Policy, groups []*group) {
 	for _, g := range groups {
 		g.task = TaskOf(policy, g.head())
+		g.task.Held = true
 		for _, pod := range g.pods {
 			promised, err := time.Parse(time.RFC3339, pod.Annotations[LatestStart])
 			if err == nil && promised.Before(g.task.LatestStart) {

@@ -41,7 +41,7 @@ type Decision struct {
 	AtOnce      float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
 	Cause       Cause
 	Threshold   *float64 // the task's
-	MinGain     float64  // the policy's
+	MinGain     float64  // that was asked for, in 0..1
 	Missing     string   // why there is no usable forecast
 }
 

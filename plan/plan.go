@@ -59,6 +59,9 @@ type Task struct {
 	// Threshold in gCO2eq/kWh ends the wait as soon as the work would run at
 	// or below it; nil is none.
 	Threshold *float64
+	// Held says that the task waits already. Whether a wait gains enough was
+	// asked when it began: the last percent of a valley is not given away.
+	Held bool
 }
 
 // LatestStart returns when work of the given duration must start to be
@@ -108,6 +111,9 @@ func (o *Outlook) Decide(t Task) Decision {
 		Decided: o.now, Start: o.now, LatestStart: t.LatestStart.UTC(), Location: o.location,
 		Duration: t.Duration, Threshold: t.Threshold, Missing: o.missing, MinGain: o.terms.MinGain,
 		Expected: math.NaN(), AtOnce: math.NaN(),
+	}
+	if t.Held {
+		d.MinGain = 0
 	}
 	c := o.curve(t.Duration)
 	if c != nil {
@@ -159,7 +165,7 @@ func (o *Outlook) decideCheapest(d *Decision, c *curve, latest time.Time) {
 	switch {
 	case !start.After(o.now):
 		d.Cause = CleanestNow
-	case gain(d.AtOnce, mean) < o.terms.MinGain || gain(d.AtOnce, mean) <= 0:
+	case gain(d.AtOnce, mean) < d.MinGain || gain(d.AtOnce, mean) <= 0:
 		d.Cause = SmallGain
 	default:
 		d.Start, d.Expected, d.Cause = start, mean, CleanerLater

@@ -83,6 +83,12 @@ func TestDecide(t *testing.T) {
 			task:   Task{Duration: time.Hour, LatestStart: at(2)},
 			want:   Decision{Start: at(0), Expected: 400, AtOnce: 400, Cause: SmallGain},
 		},
+		"goes on to hold for less, once it holds": {
+			series: hourly(400, 397, 400),
+			terms:  Terms{MinGain: 0.01},
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Held: true},
+			want:   Decision{Start: at(1), Expected: 397, AtOnce: 400, Cause: CleanerLater},
+		},
 		"a wait price prefers the earlier of nearly equals": {
 			series: hourly(400, 200, 300, 300, 199),
 			terms:  Terms{WaitPrice: 0.01},
@@ -211,6 +217,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add([]byte{40, 255, 10, 20}, int32(-600), uint32(5400), int32(9*3600), 0.01, 0.001, 200.0)
 	f.Add([]byte{}, int32(0), uint32(60), int32(-60), 0.5, 0.1, -1.0)
 	f.Fuzz(func(t *testing.T, levels []byte, nowSeconds int32, durationSeconds uint32, latestSeconds int32, minGain, waitPrice, limit float64) {
+		held := durationSeconds%2 == 0
 		if len(levels) > 60 || !(minGain >= 0 && minGain <= 1) || !(waitPrice >= 0 && waitPrice <= 1) {
 			t.Skip()
 		}
@@ -218,6 +225,7 @@ func FuzzDecide(f *testing.F) {
 		task := Task{
 			Duration:    time.Duration(durationSeconds%400000) * time.Second,
 			LatestStart: now.Add(time.Duration(latestSeconds%400000) * time.Second),
+			Held:        held,
 		}
 		if limit >= 0 && limit < 3000 {
 			task.Threshold = &limit

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -23,7 +23,7 @@ const kueueQueue = "kueue.x-k8s.io/queue-name"
 // Job itself says nothing else.
 func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, error) {
 	var job batchv1.Job
-	if err := json.Unmarshal(req.Object.Raw, &job); err != nil {
+	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &job); err != nil {
 		return verdict{}, fmt.Errorf("decode job: %w", err)
 	}
 	template := &job.Spec.Template

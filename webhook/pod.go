@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
@@ -20,7 +20,7 @@ import (
 // by itself.
 func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, error) {
 	var pod corev1.Pod
-	if err := json.Unmarshal(req.Object.Raw, &pod); err != nil {
+	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &pod); err != nil {
 		return verdict{}, fmt.Errorf("decode pod: %w", err)
 	}
 	own(&pod.ObjectMeta)
@@ -75,6 +75,7 @@ func (w *Webhook) holdPod(pod *corev1.Pod, policy *gating.Policy, location strin
 	now := pod.CreationTimestamp.Time
 	task := gating.TaskOf(policy, pod)
 	promised := pod.Annotations[gating.LatestStart] != ""
+	task.Held = promised
 	decision := policy.Outlook(w.Store.Book(policy.Source), location, now, task.LatestStart).Decide(task)
 	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
 		return startPod(pod, decision.Reason())

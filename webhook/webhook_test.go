@@ -19,6 +19,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
@@ -149,12 +150,12 @@ func FuzzHandle(f *testing.F) {
 			} `json:"spec"`
 		}
 		// the API server sends objects of its own making
-		if json.Unmarshal(object, &well) != nil || well.Metadata == nil || kind == "Job" && well.Spec.Template == nil {
+		if kjson.UnmarshalCaseSensitivePreserveInts(object, &well) != nil || well.Metadata == nil || kind == "Job" && well.Spec.Template == nil {
 			w.Handle(t.Context(), request(kind, object))
 			return
 		}
 		var pod corev1.Pod
-		if kind != "Pod" || json.Unmarshal(object, &pod) != nil {
+		if kind != "Pod" || kjson.UnmarshalCaseSensitivePreserveInts(object, &pod) != nil {
 			w.Handle(t.Context(), request(kind, object))
 			return
 		}

@@ -61,26 +61,26 @@ type CarbonPolicySpec struct {
 	// +optional
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8784h')",message="must be a duration from 0s to 8784h (366 days), such as 24h"
-	MaxDelay metav1.Duration `json:"maxDelay,omitempty"`
+	MaxDelay metav1.Duration `json:"maxDelay,omitzero"`
 
 	// How long work runs that does not say so.
 	// +optional
 	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="must be a duration above 0s and up to 8784h (366 days), such as 1h"
-	DefaultDuration metav1.Duration `json:"defaultDuration,omitempty"`
+	DefaultDuration metav1.Duration `json:"defaultDuration,omitzero"`
 
 	// Work is not held for a smaller saving than this, in percent.
 	// +optional
 	// +kubebuilder:default="1"
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('0')) >= 0 && quantity(string(self)).compareTo(quantity('100')) <= 0",message="must be a percentage from 0 to 100"
-	MinGainPercent resource.Quantity `json:"minGainPercent,omitempty"`
+	MinGainPercent resource.Quantity `json:"minGainPercent,omitzero"`
 
 	// By how many percent an hour of waiting makes a start dearer: a higher
 	// price prefers earlier starts where the gain is small.
 	// +optional
 	// +kubebuilder:default="0.1"
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('0')) >= 0 && quantity(string(self)).compareTo(quantity('100')) <= 0",message="must be a percentage from 0 to 100"
-	WaitPricePercentPerHour resource.Quantity `json:"waitPricePercentPerHour,omitempty"`
+	WaitPricePercentPerHour resource.Quantity `json:"waitPricePercentPerHour,omitzero"`
 
 	// When carbon does not count: work starts at once, and what is held is
 	// released.
@@ -101,7 +101,7 @@ type ForecastSource struct {
 	// +optional
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="must be a duration above 0s and up to 8784h (366 days), such as 24h"
-	MaxAge metav1.Duration `json:"maxAge,omitempty"`
+	MaxAge metav1.Duration `json:"maxAge,omitzero"`
 }
 
 // ConfigMapKey names one key of a ConfigMap.

@@ -86,7 +86,7 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	g := &Controller{Metrics: "http://" + metrics, Probes: "http://" + probes, Webhook: port, log: log, done: make(chan struct{})}
 	g.cmd = exec.Command(filepath.Join(root, "bin", "gridlatch"), args...)
 	g.cmd.Stdout, g.cmd.Stderr = output, output
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it may outlive this process
 	if err := g.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start gridlatch (is it built? make build): %w", err)
 	}

@@ -14,8 +14,9 @@ import (
 // content is the supervisor's process id.
 const lockName = "supervisor.pid"
 
-// entries are the names in a cluster's directory. Nothing else is ever removed from it.
-var entries = []string{"pki", "etcd", "kubeconfig", "kwok.yaml", "scheduler.json", "ready", "bin", "cache",
+// entries are the names in a cluster's directory, gridlatch.kubeconfig being that of package env. Nothing else is ever
+// removed from it.
+var entries = []string{"pki", "etcd", "kubeconfig", "gridlatch.kubeconfig", "kwok.yaml", "scheduler.json", "ready", "bin", "cache",
 	etcdClientSocket, etcdPeerSocket}
 
 // errBusy says that a supervisor runs in the directory.
