@@ -64,10 +64,13 @@ func wantCondition(kind, reason, message string) func(*v1alpha1.CarbonPolicy) er
 }
 
 func TestAnEmptyPolicyIsTheBuiltInOne(t *testing.T) {
-	p := policy(t, "empty", "")
-	// parsed quantities remember how they were written
-	if diff := cmp.Diff(v1alpha1.Default().Spec, p.Spec, cmp.Comparer(func(a, b metav1.Duration) bool { return a == b })); diff != "" {
-		t.Error("the schema's defaults are not those of v1alpha1.Default:", diff)
+	typed := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "typed"}}
+	create(t, cluster, typed)
+	t.Cleanup(func() { _ = cluster.Client.Delete(context.WithoutCancel(t.Context()), typed) })
+	for _, p := range []*v1alpha1.CarbonPolicy{policy(t, "empty", ""), typed} {
+		if diff := cmp.Diff(v1alpha1.Default().Spec, p.Spec); diff != "" {
+			t.Errorf("%s: the schema's defaults are not those of v1alpha1.Default: %s", p.Name, diff)
+		}
 	}
 }
 

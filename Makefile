@@ -1,0 +1,163 @@
+# `make` prints what there is. All of it needs Go, a C compiler (for the race detector), make and bash.
+
+include versions.mk
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+IMAGE ?= gridlatch:dev
+FUZZTIME ?= 30s
+FORECAST ?=
+FIGURES ?=
+
+CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
+GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
+GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
+
+##@ Try it
+
+.PHONY: help
+help: ## Print this
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-zA-Z0-9_\/-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n%s\n' 'The first build of the local cluster compiles Kubernetes: 5 to 10 minutes. Later ones take seconds.'
+
+.PHONY: demo
+demo: build bin/gridlatch-cluster ## Show Gridlatch at work on a local cluster; FORECAST=file to use your own forecast
+	@echo 'compiling the demo'; go run ./test/demo $(if $(FORECAST),--forecast '$(FORECAST)')
+
+.PHONY: cluster
+cluster: bin/gridlatch-cluster ## Start a local cluster of three simulated nodes in .cluster
+	@bin/gridlatch-cluster up --dir .cluster --nodes 3
+
+.PHONY: down
+down: ## Stop it, and remove .cluster
+	@pkill -F .cluster/logs/gridlatch.pid -x gridlatch 2>/dev/null || true # it would end by itself, 10 s later
+	@[[ ! -x bin/gridlatch-cluster ]] || bin/gridlatch-cluster down --dir .cluster
+
+##@ Build
+
+.PHONY: build
+build: bin/gridlatch ## Build bin/gridlatch, static
+
+# Always asked for: Go knows better than make whether anything changed.
+.PHONY: bin/gridlatch
+bin/gridlatch:
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/gridlatch
+
+.PHONY: image
+image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works
+	@if command -v buildah >/dev/null; then buildah bud --isolation chroot --tag $(IMAGE) .; \
+	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; \
+	elif docker info >/dev/null 2>&1; then docker build --tag $(IMAGE) .; \
+	else echo 'make image: needs buildah, podman, or docker with its daemon running' >&2; exit 1; fi
+
+# The flags that decide how packages are compiled are the defaults, so that the tests and linters of test/cluster find
+# them compiled. Without the version strings, the API server would claim to be of another version.
+CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go')
+bin/gridlatch-cluster: $(CLUSTER_SOURCES) ## Build the local cluster: Kubernetes in one file
+	@start=$$SECONDS; cd test/cluster; \
+	echo 'building bin/gridlatch-cluster: Kubernetes in one file. The first time, this takes 5 to 10 minutes.'; \
+	version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes); IFS=. read -r major minor _ <<<"$${version#v}"; \
+	total=$$(go list -deps . 2> >($(call progress,modules fetched,) >&2) | wc -l); \
+	go build -v -buildvcs=false -o ../../$@ -ldflags "-s -w \
+		-X k8s.io/component-base/version.gitVersion=$$version \
+		-X k8s.io/component-base/version.gitMajor=$$major \
+		-X k8s.io/component-base/version.gitMinor=$$minor \
+		-X k8s.io/client-go/pkg/version.gitVersion=$$version" . 2>&1 | $(call progress,packages compiled, of at most $$total); \
+	echo "built bin/gridlatch-cluster in $$((SECONDS - start))s"
+
+# $(call progress,WHAT,OF) counts the lines in which Go names a package or a module: in one line on a terminal, every
+# 200 elsewhere. It prints all other lines.
+progress = { n=0; line=; while IFS= read -r line; do \
+	case $$line in "go: downloading "*) line=;; *[[:space:]]*|"") printf '%s\n' "$$line"; continue;; esac; n=$$((n + 1)); \
+	if [[ -t 1 ]]; then printf '\r  %s' "$$n $(1)$(2)"; elif ((n % 200 == 0)); then echo "  $$n $(1)$(2)"; fi; \
+	done; if [[ -t 1 ]] && ((n > 0)); then echo; fi; }
+
+##@ Test
+
+# Everything but the program as a whole and what runs on a cluster.
+UNIT = $$(go list ./... | grep -vE '^[^/]+/[^/]+/[^/]+/(cmd|test)(/|$$)')
+
+.PHONY: test
+test: test-unit test-e2e ## Run all tests
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no cluster, with the race detector
+	@go test -race $(UNIT)
+	@cd test/cluster && go test ./local/...
+
+# One package at a time, so that clusters do not compete for the machine.
+.PHONY: test-e2e
+test-e2e: build bin/gridlatch-cluster buildah ## Run the tests of the program and its image, on real local clusters
+	@go test -count=1 -p 1 -timeout 30m ./cmd/... ./test/...
+
+# The test of the image skips itself without buildah.
+.PHONY: buildah
+buildah:
+	@command -v buildah >/dev/null || [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null || { \
+		echo 'installing buildah, for the test of the image'; export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah; } >/dev/null 2>&1 </dev/null || \
+		echo 'buildah cannot be installed'; }
+
+.PHONY: fuzz
+fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file func; do \
+		name=$${func#func }; echo "$$name in $${file%/*}, for $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; \
+	done
+
+.PHONY: load
+load: build bin/gridlatch-cluster ## Measure Gridlatch under load; FIGURES=a,b for those only
+	@go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
+
+##@ Check
+
+API := api/v1alpha1
+CRDS := manifests/base
+# $(call generate-into,DIR) writes all generated files, below DIR.
+generate-into = $(CONTROLLER_GEN) paths=./$(API) object output:object:dir=$(1)/$(API) crd output:crd:dir=$(1)/$(CRDS)
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions
+	@$(call generate-into,.)
+
+.PHONY: verify
+verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
+	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; mkdir -p $$generated/{$(API),$(CRDS)}; \
+	$(call generate-into,$$generated); stale=; \
+	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
+	done < <(cd $$generated && find . -type f | cut -c 3-); \
+	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
+	@go mod tidy -diff && go -C test/cluster mod tidy -diff
+	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
+	@$(GOLANGCI_LINT) run ./...
+# All of Kubernetes is read for the sake of one main.go: there, vet must do.
+	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... && go vet ./...
+
+.PHONY: vuln
+vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached
+	@report=$$($(GOVULNCHECK) ./... 2>&1) && status=0 || status=$$?; \
+	if ((status != 0)) && grep -q 'vuln\.go\.dev' <<<"$$report" && ! grep -q '^Vulnerability #' <<<"$$report"; then \
+		printf 'SKIPPED, nothing was checked: vuln.go.dev cannot be reached.\n%s\n' "$$report"; \
+	else printf '%s\n' "$$report"; exit $$status; fi
+
+##@ Tidy up
+
+.PHONY: clean
+clean: down ## Stop the local cluster, and remove what was built
+	@rm -rf bin .cluster
+
+# A tool is in a directory named after its version: another version is another file.
+$(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
+$(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
+$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK):
+	@echo 'installing $(@F) $(notdir $(@D))'
+	@GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))

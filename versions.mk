@@ -1,0 +1,10 @@
+# The version of every tool that the Makefile installs, in one place. The versions of libraries are in go.mod, and that
+# of Kubernetes in test/cluster/go.mod.
+
+# renovate: datasource=go depName=github.com/golangci/golangci-lint/v2
+GOLANGCI_LINT_VERSION := v2.15.0
+# renovate: datasource=go depName=sigs.k8s.io/controller-tools
+CONTROLLER_GEN_VERSION := v0.23.0
+# v1.9.0 needs a version of golang.org/x/telemetry that not every module proxy serves.
+# renovate: datasource=go depName=golang.org/x/vuln
+GOVULNCHECK_VERSION := v1.8.0
