@@ -48,9 +48,9 @@ func pieces(cuts []int64, owners []int, given []step) []step {
 	var flat []step
 	previous := 0
 	for k, owner := range owners {
-		switch {
-		case owner == 0:
-		case owner == previous:
+		switch owner {
+		case 0: // a gap
+		case previous:
 			flat[len(flat)-1].end = cuts[k+1]
 		default:
 			flat = append(flat, step{start: cuts[k], end: cuts[k+1], intensity: given[owner-1].intensity})

@@ -64,7 +64,7 @@ func strip(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	m.ManagedFields, m.Finalizers, m.GenerateName, m.SelfLink = nil, nil, "", ""
+	m.ManagedFields, m.Finalizers, m.GenerateName = nil, nil, ""
 	m.Labels, m.Annotations = ours(m.Labels), ours(m.Annotations)
 	m.OwnerReferences = slices.DeleteFunc(m.OwnerReferences, func(o metav1.OwnerReference) bool {
 		return o.Controller == nil || !*o.Controller

@@ -24,7 +24,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	for _, g := range p.groups {
 		if !g.due() {
 			held.Groups++
-			held.Pods += int32(len(g.pods)) //nolint:gosec // as many pods as a cluster has
+			held.Pods += int32(len(g.pods))
 		}
 	}
 	if p.policy.gone {

@@ -18,7 +18,7 @@ func TestTheLastGoodForecastHolds(t *testing.T) {
 	start := time.Now().Truncate(time.Minute)
 	policy(t, "default", "")
 	breakages := map[string]struct {
-		break_ func(ctx context.Context) error
+		damage func(ctx context.Context) error
 		says   string
 	}{
 		"deleted":         {cluster.DeleteForecast, "has been deleted"},
@@ -36,7 +36,7 @@ func TestTheLastGoodForecastHolds(t *testing.T) {
 			ns := namespace(t, cluster)
 			create(t, cluster, job(ns, "early", tolerant(), 1))
 			awaitGated(t, cluster, ns, 1)
-			if err := tt.break_(t.Context()); err != nil {
+			if err := tt.damage(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			awaitPolicy(t, "default", wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonLastGood, tt.says))
@@ -80,10 +80,10 @@ func TestTheLatestStartHoldsWhateverTheForecastSays(t *testing.T) {
 	dirtyThenClean(t, cluster, 30*time.Second)
 	ns := namespace(t, cluster)
 	create(t, cluster, pod(ns, "in-time", tolerant(gating.Deadline, "40s", gating.Duration, "4s")))
-	p := awaitGated(t, cluster, ns, 1)[0]
+	awaitGated(t, cluster, ns, 1)
 	// the clean hour moves out of reach: ever later, as forecasts do
 	dirtyThenClean(t, cluster, time.Hour)
-	p = awaitScheduled(t, cluster, ns, 1, time.Minute)[0]
+	p := awaitScheduled(t, cluster, ns, 1, time.Minute)[0]
 	latest, err := time.Parse(time.RFC3339, p.Annotations[gating.LatestStart])
 	if err != nil {
 		t.Fatal(err)

@@ -43,12 +43,12 @@ func run(m *testing.M) int {
 	if err != nil {
 		return fail(err)
 	}
-	defer cluster.Stop()
+	defer stop(cluster.Stop)
 	controller, err = install(ctx, cluster, filepath.Join(dir, "gridlatch.log"))
 	if err != nil {
 		return fail(err)
 	}
-	defer controller.Stop()
+	defer stop(controller.Stop)
 	code := m.Run()
 	if code != 0 {
 		fmt.Fprintln(os.Stderr, "--- the shared controller's log\n"+controller.Log())
@@ -72,6 +72,12 @@ func install(ctx context.Context, c *env.Cluster, log string) (*env.Controller, 
 		return nil, err
 	}
 	return g, c.AwaitWebhook(ctx)
+}
+
+func stop(f func() error) {
+	if err := f(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
 func fail(err error) int {
