@@ -10,12 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -39,8 +37,10 @@ type (
 // SetupWithManager runs the loop on the leader, woken by what it holds, by
 // policies, and by changed, which names forecast sources that have changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[string]) error {
+	// changes of a status wake it too: a pass that compared with a status that
+	// was out of date is followed by one that sees what was written
 	b := ctrl.NewControllerManagedBy(mgr).Named("gating").
-		For(&v1alpha1.CarbonPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.CarbonPolicy{}).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
 	for _, kind := range []schema.GroupVersionKind{podKind(), jobKind()} {
