@@ -100,16 +100,16 @@ func parseBool(value string) (bool, error) {
 	}
 }
 
-// carry returns the annotations of an ask among from, laid over those of base:
-// what a Job's pod template asks for.
-func carry(base, from map[string]string) map[string]string {
-	carried := map[string]string{}
-	for _, annotations := range []map[string]string{base, from} {
+// JobAsk returns the annotations of the ask that holds for a Job: its own, laid
+// over those of its pod template.
+func JobAsk(template, job map[string]string) map[string]string {
+	ask := map[string]string{}
+	for _, annotations := range []map[string]string{template, job} {
 		for _, key := range asked() {
 			if value, ok := annotations[key]; ok {
-				carried[key] = value
+				ask[key] = value
 			}
 		}
 	}
-	return carried
+	return ask
 }

@@ -97,15 +97,15 @@ func (r records) held(ctx context.Context, kind schema.GroupVersionKind, policy 
 	return list.Items, nil
 }
 
-// job returns the record of the Job that owns an object, nil if it is not
-// owned by a Job, or by one that was not decided on.
-func (r records) job(ctx context.Context, object metav1.Object) *metav1.PartialObjectMetadata {
+// job returns the record of the Job that owns an object of a namespace, nil if
+// it is not owned by a Job, or by one that was not decided on.
+func (r records) job(ctx context.Context, namespace string, object metav1.Object) *metav1.PartialObjectMetadata {
 	owner := metav1.GetControllerOf(object)
 	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, "batch/") {
 		return nil
 	}
 	job := metadata(jobKind())
-	key := types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}
+	key := types.NamespacedName{Namespace: namespace, Name: owner.Name}
 	// the only error of a cache is that it has no such object
 	if err := r.reader.Get(ctx, key, job, client.UnsafeDisableDeepCopy); err != nil || job.UID != owner.UID {
 		return nil
@@ -113,14 +113,10 @@ func (r records) job(ctx context.Context, object metav1.Object) *metav1.PartialO
 	return job
 }
 
-// Released reports whether the Job that owns a pod has been released, by what
-// the cache knows.
+// Released reports whether the Job that owns a pod of a namespace has been
+// released, by what the cache knows.
 func Released(ctx context.Context, reader client.Reader, namespace string, pod metav1.Object) bool {
-	owner := metav1.GetControllerOf(pod)
-	if owner == nil {
-		return false
-	}
-	job := records{reader}.job(ctx, &metav1.ObjectMeta{Namespace: namespace, OwnerReferences: []metav1.OwnerReference{*owner}})
+	job := records{reader}.job(ctx, namespace, pod)
 	return job != nil && job.Labels[State] == StateReleased
 }
 

@@ -82,7 +82,7 @@ func (r records) groups(ctx context.Context, policy string, skip func(types.UID)
 
 // open starts the group of a pod whose Job is not held by the same policy.
 func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata) *group {
-	job := r.job(ctx, pod)
+	job := r.job(ctx, pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}

@@ -39,10 +39,6 @@ func Promise(asked, notes map[string]string) map[string]string {
 	return promise
 }
 
-// JobAsk returns the annotations that hold for a Job: its own, laid over those
-// of its pod template.
-func JobAsk(template, job map[string]string) map[string]string { return carry(template, job) }
-
 // Forget removes what Gridlatch has written from the annotations of an object
 // that is created anew, perhaps from a copy of one that was held.
 func Forget(annotations map[string]string) {

@@ -204,7 +204,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	var failed atomic.Int64
 	var writes errgroup.Group
 	writes.SetLimit(l.Workers)
-	next := l.next(p)
+	next := p.next()
 	tell := func(kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, d plan.Decision) {
 		start := stamp(d.Start)
 		if o.Annotations[PlannedStart] == start || !l.Clock.Now().Before(next) {
@@ -245,11 +245,12 @@ func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *metav
 	return fmt.Errorf("patch %s %s/%s: %w", kind.Kind, o.Namespace, o.Name, err)
 }
 
-// next returns when the first of what waits is planned to start.
-func (l *Loop) next(p *pass) time.Time {
-	next := p.now.Add(idle)
+// next returns when the first of what waits is planned to start, zero if
+// nothing waits.
+func (p *pass) next() time.Time {
+	var next time.Time
 	for _, g := range p.groups {
-		if !g.due() && g.decision.Start.Before(next) {
+		if !g.due() && (next.IsZero() || g.decision.Start.Before(next)) {
 			next = g.decision.Start
 		}
 	}
@@ -259,8 +260,8 @@ func (l *Loop) next(p *pass) time.Time {
 // wait returns how long until the next moment at which something is due, a
 // decision can change by itself, or the status has to say something else.
 func (l *Loop) wait(p *pass) time.Duration {
-	next := l.next(p)
-	for _, at := range p.policy.turns(p.book, p.now) {
+	next := p.now.Add(idle)
+	for _, at := range append(p.policy.turns(p.book, p.now), p.next()) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

@@ -27,11 +27,11 @@ type Metrics struct {
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		heldPods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_held_pods", Help: "Pods that wait for a cleaner grid, by policy.",
-		}, []string{"policy"}),
+			Name: "gridlatch_held_pods", Help: "Pods that wait for a cleaner grid, by policy and the cause of the decision.",
+		}, []string{"policy", "cause"}),
 		heldGroups: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_held_groups", Help: "Groups of pods, such as Jobs, that are decided together and wait, by policy.",
-		}, []string{"policy"}),
+			Name: "gridlatch_held_groups", Help: "Groups of pods, such as Jobs, that are decided together and wait, by policy and the cause of the decision.",
+		}, []string{"policy", "cause"}),
 		released: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_released_pods_total", Help: "Pods released, by policy and the cause of the decision.",
 		}, []string{"policy", "cause"}),
@@ -63,14 +63,17 @@ func (m *Metrics) releasedPod(policy string, cause plan.Cause, created, planned,
 	}
 }
 
-func (m *Metrics) holds(policy string, pods, groups int) {
-	m.heldPods.WithLabelValues(policy).Set(float64(pods))
-	m.heldGroups.WithLabelValues(policy).Set(float64(groups))
+// holds sets what waits by a policy, for each cause there is to wait.
+func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
+	for _, cause := range []plan.Cause{plan.CleanerLater, plan.Threshold, plan.NoForecast} {
+		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
+		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))
+	}
 }
 
 func (m *Metrics) forget(policy string) {
-	m.heldPods.DeleteLabelValues(policy)
-	m.heldGroups.DeleteLabelValues(policy)
+	m.heldPods.DeletePartialMatch(prometheus.Labels{"policy": policy})
+	m.heldGroups.DeletePartialMatch(prometheus.Labels{"policy": policy})
 }
 
 // GridCollector exports what is known of the grid at the moment of a scrape:

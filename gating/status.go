@@ -15,23 +15,28 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 // report says on the policy's status, and in the metrics, how a pass has left
 // things. It writes only what has changed.
 func (l *Loop) report(ctx context.Context, p *pass) error {
-	held := v1alpha1.HeldStatus{}
+	var held v1alpha1.HeldStatus
+	pods, groups := map[plan.Cause]int{}, map[plan.Cause]int{}
 	for _, g := range p.groups {
-		if !g.due() {
-			held.Groups++
-			held.Pods += int32(len(g.pods))
+		if g.due() {
+			continue
 		}
+		groups[g.decision.Cause]++
+		pods[g.decision.Cause] += len(g.pods)
+		held.Groups++
+		held.Pods += int32(len(g.pods))
 	}
 	if p.policy.gone {
 		l.Metrics.forget(p.policy.Name)
 		return nil
 	}
-	l.Metrics.holds(p.policy.Name, int(held.Pods), int(held.Groups))
+	l.Metrics.holds(p.policy.Name, pods, groups)
 	if !p.policy.Exists {
 		return nil
 	}
@@ -41,10 +46,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	}
 	before := object.DeepCopy()
 	object.Status.Held = held
-	object.Status.NextRelease = nil
-	if held.Groups > 0 {
-		object.Status.NextRelease = second(l.next(p))
-	}
+	object.Status.NextRelease = second(p.next())
 	object.Status.Locations = locationStatus(p.policy.views(p.book, p.now))
 	for _, condition := range p.conditions() {
 		condition.ObservedGeneration = object.Generation
@@ -129,8 +131,11 @@ func (p *Policy) turns(book *forecast.Book, now time.Time) []time.Time {
 }
 
 // second cuts an instant to what the API stores, so that it compares equal to
-// what is read back.
+// what is read back. The zero time is none.
 func second(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
 	cut := metav1.NewTime(t.UTC().Truncate(time.Second)).Rfc3339Copy()
 	return &cut
 }
