@@ -15,9 +15,9 @@ const (
 	// EventReleased is the reason of the Event on work that was released.
 	EventReleased = "CarbonReleased"
 
-	eventsPerSecond = 25
-	eventsBurst     = 200
-	eventsQueued    = 10000
+	eventsPerSecond = 5
+	eventsBurst     = 50
+	eventsQueued    = 500
 )
 
 // Herald announces holds and releases as Events, at a pace that leaves the API

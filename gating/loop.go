@@ -43,6 +43,7 @@ type Loop struct {
 
 	started atomic.Pointer[time.Time]
 	done    ledger
+	effort  atomic.Int64 // nanoseconds that the last pass took to plan
 }
 
 // pass is one look at all that a policy holds.
@@ -88,7 +89,9 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	schedule(policy, groups)
 	decide(policy, p.book, groups, p.now)
 	l.awaitForecast(p)
-	l.Metrics.pass.Observe(l.Clock.Now().Sub(p.now).Seconds())
+	took := l.Clock.Now().Sub(p.now)
+	l.effort.Store(int64(took))
+	l.Metrics.pass.Observe(took.Seconds())
 	return p, nil
 }
 

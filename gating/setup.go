@@ -21,9 +21,12 @@ import (
 )
 
 const (
-	// gather is how long a pass waits for more of what woke it: a thousand
-	// pods that are created together are one pass.
-	gather = 200 * time.Millisecond
+	// A pass waits for more of what woke it, so that a thousand pods that are
+	// created together are one pass: at least for gatherLeast, and so long
+	// that planning takes no more than a twentieth of the time, but never
+	// longer than gatherMost. What is due is not woken by this, and is on time.
+	gatherLeast = 200 * time.Millisecond
+	gatherMost  = 3 * time.Second
 	// policiesAtOnce bounds the passes that run side by side: a storm of
 	// releases of one policy must not make another late.
 	policiesAtOnce = 8
@@ -56,7 +59,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 	wake := func(o client.Object, q queue) {
 		for _, policy := range heldBy(o) {
-			q.AddAfter(request(policy), gather)
+			q.AddAfter(request(policy), l.gather())
 		}
 	}
 	return handler.TypedFuncs[held, reconcile.Request]{
@@ -74,6 +77,10 @@ func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 			wake(e.Object, q)
 		},
 	}
+}
+
+func (l *Loop) gather() time.Duration {
+	return min(max(gatherLeast, 20*time.Duration(l.effort.Load())), gatherMost)
 }
 
 // onForecast wakes the policies that plan with a source.

@@ -43,16 +43,12 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 	if why := leaveJobAlone(&job, ask); why != "" {
 		return startJob(&job, why), nil
 	}
-	chosen, errs, err := w.choose(ctx, ask, req.Namespace, path)
-	switch {
-	case err != nil:
+	chosen, err := w.choose(ctx, ask, req.Namespace, path)
+	if err != nil {
 		return verdict{}, err
-	case len(errs) > 0:
-		return verdict{outcome: refused, errs: errs}, nil
-	case chosen.policy == nil:
-		v := startJob(&job, chosen.warning)
-		v.warning = chosen.warning
-		return v, nil
+	}
+	if chosen.policy == nil {
+		return chosen.without(func(why string) verdict { return startJob(&job, why) }), nil
 	}
 	return w.holdJob(&job, chosen.policy, ask, asked), nil
 }

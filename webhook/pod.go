@@ -42,16 +42,12 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 	if why := leavePodAlone(&pod, ask); why != "" {
 		return startPod(&pod, why), nil
 	}
-	chosen, errs, err := w.choose(ctx, ask, req.Namespace, path)
-	switch {
-	case err != nil:
+	chosen, err := w.choose(ctx, ask, req.Namespace, path)
+	if err != nil {
 		return verdict{}, err
-	case len(errs) > 0:
-		return verdict{outcome: refused, errs: errs}, nil
-	case chosen.policy == nil:
-		v := startPod(&pod, chosen.warning)
-		v.warning = chosen.warning
-		return v, nil
+	}
+	if chosen.policy == nil {
+		return chosen.without(func(why string) verdict { return startPod(&pod, why) }), nil
 	}
 	return w.holdPod(&pod, chosen.policy, ask.Location), nil
 }

@@ -89,16 +89,29 @@ func refuse(req admission.Request, errs field.ErrorList) admission.Response {
 	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &status}}
 }
 
-// choice is the policy for an ask, and where it came from.
+// choice is the policy for an ask, or why there is none: the ask is refused for
+// errs, or the work is let go with a warning.
 type choice struct {
-	policy  *gating.Policy // nil: there is none, for the reason in warning
+	policy  *gating.Policy
+	errs    field.ErrorList
 	warning string
+}
+
+// without is the verdict where there is no policy; start makes that of work
+// that is let go.
+func (c choice) without(start func(why string) verdict) verdict {
+	if len(c.errs) > 0 {
+		return verdict{outcome: refused, errs: c.errs}
+	}
+	v := start(c.warning)
+	v.warning = c.warning
+	return v
 }
 
 // choose finds the policy: the one asked for, else the namespace's, else the
 // default. A name in the ask that is not known is the user's mistake; one on
 // the namespace is not.
-func (w *Webhook) choose(ctx context.Context, ask gating.Ask, namespace string, path *field.Path) (choice, field.ErrorList, error) {
+func (w *Webhook) choose(ctx context.Context, ask gating.Ask, namespace string, path *field.Path) (choice, error) {
 	name, asked := ask.Policy, ask.Policy != ""
 	if !asked {
 		name = gating.NamespacePolicy(ctx, w.Reader, namespace)
@@ -106,18 +119,18 @@ func (w *Webhook) choose(ctx context.Context, ask gating.Ask, namespace string, 
 	policy, err := w.Policies.Get(ctx, name)
 	switch {
 	case apierrors.IsNotFound(err) && asked:
-		return choice{}, field.ErrorList{field.Invalid(path.Key(gating.PolicyName), name, w.wantPolicy(ctx))}, nil
+		return choice{errs: field.ErrorList{field.Invalid(path.Key(gating.PolicyName), name, w.wantPolicy(ctx))}}, nil
 	case apierrors.IsNotFound(err):
-		return choice{warning: fmt.Sprintf("not held: CarbonPolicy %s, which namespace %s names, does not exist", name, namespace)}, nil, nil
+		return choice{warning: fmt.Sprintf("not held: CarbonPolicy %s, which namespace %s names, does not exist", name, namespace)}, nil
 	case err != nil:
-		return choice{}, nil, err
+		return choice{}, err
 	}
 	if ask.Location != "" {
 		if err := policy.CheckLocation(w.Store.Book(policy.Source), ask.Location); err != nil {
-			return choice{}, field.ErrorList{field.Invalid(path.Key(gating.Location), ask.Location, err.Error())}, nil
+			return choice{errs: field.ErrorList{field.Invalid(path.Key(gating.Location), ask.Location, err.Error())}}, nil
 		}
 	}
-	return choice{policy: policy}, nil, nil
+	return choice{policy: policy}, nil
 }
 
 // wantPolicy says which policies there are.

@@ -48,21 +48,14 @@ func replaceController(ctx context.Context, c *env.Cluster) (*env.Controller, er
 	if err := stopController(ctx); err != nil {
 		return nil, err
 	}
-	port, err := env.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Install(ctx, port); err != nil {
-		return nil, err
-	}
-	g, err := c.RunController(ctx, port, controllerLog)
+	g, err := c.RunGridlatch(ctx, controllerLog)
 	if err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(controllerPID, []byte(strconv.Itoa(g.PID)+"\n"), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("note the controller's process id: %w", err), g.Stop())
 	}
-	return g, c.AwaitWebhook(ctx)
+	return g, nil
 }
 
 // stopController stops the controller whose process id was noted, if it still runs.

@@ -185,15 +185,30 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 			}
 		})
 	}
-	t.Run("system namespaces", func(t *testing.T) {
-		for _, ns := range []string{"kube-system", env.Namespace} {
-			p := pod(ns, "tolerant", tolerant())
-			p.Spec.SecurityContext = &corev1.PodSecurityContext{}
-			if err := cluster.Client.Create(t.Context(), p, client.DryRunAll); err == nil && gating.HasGate(p.Spec.SchedulingGates) {
-				t.Errorf("a pod in %s is held", ns)
+	for _, ns := range []string{"kube-system", env.Namespace} {
+		t.Run("a pod in "+ns, func(t *testing.T) {
+			p := restricted(pod(ns, "tolerant", tolerant()))
+			p.Spec.AutomountServiceAccountToken = new(bool)
+			if err := cluster.Client.Create(t.Context(), p, client.DryRunAll); err != nil {
+				t.Fatal(err)
 			}
-		}
-	})
+			if gating.HasGate(p.Spec.SchedulingGates) || p.Annotations[gating.Reason] != "" {
+				t.Errorf("it was decided on: %v", p.Annotations)
+			}
+		})
+	}
+}
+
+// restricted makes a pod meet the restricted pod security standard.
+func restricted(p *corev1.Pod) *corev1.Pod {
+	yes := true
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{
+		RunAsNonRoot: &yes, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(bool), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	return p
 }
 
 func TestUnannotatedWorkNeverReachesTheWebhook(t *testing.T) {

@@ -44,7 +44,10 @@ func run(m *testing.M) int {
 		return fail(err)
 	}
 	defer stop(cluster.Stop)
-	controller, err = install(ctx, cluster, filepath.Join(dir, "gridlatch.log"))
+	if err := v1alpha1.AddToScheme(cluster.Client.Scheme()); err != nil {
+		return fail(err)
+	}
+	controller, err = cluster.RunGridlatch(ctx, filepath.Join(dir, "gridlatch.log"))
 	if err != nil {
 		return fail(err)
 	}
@@ -54,24 +57,6 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "--- the shared controller's log\n"+controller.Log())
 	}
 	return code
-}
-
-func install(ctx context.Context, c *env.Cluster, log string) (*env.Controller, error) {
-	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
-		return nil, err
-	}
-	port, err := env.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Install(ctx, port); err != nil {
-		return nil, err
-	}
-	g, err := c.RunController(ctx, port, log)
-	if err != nil {
-		return nil, err
-	}
-	return g, c.AwaitWebhook(ctx)
 }
 
 func stop(f func() error) {

@@ -101,32 +101,47 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	return g, nil
 }
 
-// Gridlatch installs Gridlatch and runs one controller for as long as the test.
-func (c *Cluster) Gridlatch(t testing.TB, flags ...string) *Controller {
-	t.Helper()
+// RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as
+// for RunController.
+func (c *Cluster) RunGridlatch(ctx context.Context, log string, flags ...string) (*Controller, error) {
 	port, err := FreePort()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if err := c.Install(t.Context(), port); err != nil {
-		t.Fatal(err)
+	if err := c.Install(ctx, port); err != nil {
+		return nil, err
 	}
-	g := c.Controller(t, port, flags...)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	g, err := c.RunController(ctx, port, log, flags...)
+	if err != nil {
+		return nil, err
+	}
 	if err := c.AwaitWebhook(ctx); err != nil {
-		t.Fatal(err)
+		return nil, errors.Join(err, g.Kill())
 	}
-	return g
+	return g, nil
 }
 
-// Controller runs one more controller for as long as the test, with its webhook at port.
+// Gridlatch installs Gridlatch and runs one controller, for as long as the test.
+func (c *Cluster) Gridlatch(t testing.TB, flags ...string) *Controller {
+	t.Helper()
+	return during(t, func(ctx context.Context, log string) (*Controller, error) { return c.RunGridlatch(ctx, log, flags...) })
+}
+
+// Controller runs one more controller with its webhook at port, for as long as the test.
 func (c *Cluster) Controller(t testing.TB, port int, flags ...string) *Controller {
+	t.Helper()
+	return during(t, func(ctx context.Context, log string) (*Controller, error) {
+		return c.RunController(ctx, port, log, flags...)
+	})
+}
+
+// during runs a controller for as long as the test.
+func during(t testing.TB, run func(ctx context.Context, log string) (*Controller, error)) *Controller {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	log := filepath.Join(t.TempDir(), "gridlatch.log")
-	g, err := c.RunController(ctx, port, log, flags...)
+	g, err := run(ctx, log)
 	if err != nil {
 		text, _ := os.ReadFile(log) // for the failure's sake only
 		t.Fatalf("%v\n%s", err, text)

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	ordinaryRounds = 10
+	ordinaryEach   = 1000
+	heldRounds     = 3
+	heldEach       = 2000
+	createWarm     = 200 // before each, not counted
+)
+
+// sides are the rates with and without Gridlatch.
+type sides struct{ with, without rate }
+
+func (s *sides) of(installed bool) *rate {
+	if installed {
+		return &s.with
+	}
+	return &s.without
+}
+
+func (s *sides) ratio() float64 { return s.with.perSecond() / s.without.perSecond() }
+
+// measureCreates creates pods in turn with and without Gridlatch. Which comes first changes from round to round, so that
+// a cluster that becomes slower favours neither. Ordinary pods come first, when there is nothing held to be busy with.
+func measureCreates(ctx context.Context) (values []float64, err error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	ordinary, err := r.createOrdinary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := r.createHeld(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []float64{ordinary.ratio(), waiting.ratio()}, nil
+}
+
+// createOrdinary creates pods that do not ask to wait. The controller has nothing to do with them, and runs all the
+// time: what comes and goes is the webhook's configuration, with its conditions that the API server checks.
+func (r *rig) createOrdinary(ctx context.Context) (s sides, err error) {
+	if err := r.install(ctx); err != nil {
+		return s, err
+	}
+	configuration, err := r.configuration(ctx)
+	if err != nil {
+		return s, err
+	}
+	pod := func(i int) *corev1.Pod { return newPod(podName(i)) }
+	for half := range 2 * ordinaryRounds {
+		installed := alternate(half)
+		if err := r.configure(ctx, configuration, installed); err != nil {
+			return s, err
+		}
+		if err := r.createOnce(ctx, ordinaryEach, pod, 0, s.of(installed)); err != nil {
+			return s, err
+		}
+		log.Printf("ordinary pods, with Gridlatch: %t; so far %.0f/s", installed, s.of(installed).perSecond())
+	}
+	return s, nil
+}
+
+// createHeld creates pods that ask to wait, and are held if Gridlatch is there. The controller comes and goes too: it
+// has work left from what it holds, which must not be done at the expense of the other side.
+func (r *rig) createHeld(ctx context.Context) (s sides, err error) {
+	deadline := time.Now().Add(12 * time.Hour)
+	pod := func(i int) *corev1.Pod { return waiting(newPod(podName(i)), deadline) }
+	for half := range 2 * heldRounds {
+		installed, held := alternate(half), 0
+		change := r.remove
+		if installed {
+			change, held = r.install, heldEach+createWarm
+		}
+		if err := change(ctx); err != nil {
+			return s, err
+		}
+		if err := r.createOnce(ctx, heldEach, pod, held, s.of(installed)); err != nil {
+			return s, err
+		}
+		log.Printf("pods that ask to wait, with Gridlatch: %t; so far %.0f/s", installed, s.of(installed).perSecond())
+	}
+	return s, nil
+}
+
+// alternate says for each half of a round whether it is with Gridlatch: yes, no; no, yes; and so on.
+func alternate(half int) bool { return half%4 == 0 || half%4 == 3 }
+
+// createOnce adds one measurement to a rate. So many pods must be held afterwards.
+func (r *rig) createOnce(ctx context.Context, n int, pod func(int) *corev1.Pod, held int, to *rate) error {
+	if _, err := r.create(ctx, createWarm, func(i int) *corev1.Pod { return pod(n + i) }); err != nil {
+		return err
+	}
+	took, err := r.create(ctx, n, pod)
+	if err != nil {
+		return err
+	}
+	to.add(n, took)
+	if err := r.expectHeld(ctx, held); err != nil {
+		return err
+	}
+	return r.clear(ctx)
+}

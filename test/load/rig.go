@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+const (
+	namespace   = "load"
+	webhookName = "gridlatch"
+	patience    = time.Minute // for what takes a moment
+	workers     = 32          // of every client; also the controller's own number
+)
+
+// A rig is a cluster on which Gridlatch can be installed and taken away. Its clients speak protobuf, as Kubernetes' own
+// controllers do.
+type rig struct {
+	cluster    *env.Cluster
+	clientset  kubernetes.Interface
+	metadata   metadata.Interface
+	dir        string
+	port       int
+	controller *env.Controller // nil while Gridlatch is not there
+}
+
+// newRig starts a cluster without Gridlatch.
+func newRig(ctx context.Context) (r *rig, err error) {
+	log.Print("starting a cluster")
+	r = &rig{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	if r.dir, err = os.MkdirTemp("", "gridlatch-load-"); err != nil {
+		return r, fmt.Errorf("make a directory: %w", err)
+	}
+	if r.port, err = env.FreePort(); err != nil {
+		return r, err
+	}
+	if r.cluster, err = env.Run(ctx, env.Nodes(1)); err != nil {
+		return r, err
+	}
+	protobuf := rest.CopyConfig(r.cluster.Config)
+	protobuf.ContentType = "application/vnd.kubernetes.protobuf"
+	if r.clientset, err = kubernetes.NewForConfig(protobuf); err != nil {
+		return r, fmt.Errorf("connect: %w", err)
+	}
+	if r.metadata, err = metadata.NewForConfig(protobuf); err != nil {
+		return r, fmt.Errorf("connect: %w", err)
+	}
+	return r, r.prepare(ctx)
+}
+
+// prepare makes the namespace, which is ready once it has its service account.
+func (r *rig) prepare(ctx context.Context) error {
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	if _, err := r.clientset.CoreV1().Namespaces().Create(ctx, object, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create namespace: %w", err)
+	}
+	return poll(ctx, patience, func(ctx context.Context) error {
+		_, err := r.clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+}
+
+// close leaves nothing behind. It can be called at any time.
+func (r *rig) close() error {
+	var failed []error
+	if r.controller != nil {
+		failed = append(failed, r.controller.Stop())
+	}
+	if r.cluster != nil {
+		failed = append(failed, r.cluster.Stop())
+	}
+	return errors.Join(append(failed, os.RemoveAll(r.dir))...)
+}
+
+// install brings Gridlatch there: its manifests, its process, and a forecast by which it is better to wait. It returns
+// when pods are held.
+func (r *rig) install(ctx context.Context) error {
+	if err := r.cluster.Install(ctx, r.port); err != nil {
+		return err
+	}
+	if err := r.cluster.Forecast(ctx, falling(time.Now())...); err != nil {
+		return err
+	}
+	if err := r.restart(ctx); err != nil {
+		return err
+	}
+	return poll(ctx, patience, func(ctx context.Context) error { return r.probe(ctx, true) })
+}
+
+// restart runs the controller anew, without a gap for the webhook longer than that takes.
+func (r *rig) restart(ctx context.Context) error {
+	if err := r.stop(); err != nil {
+		return err
+	}
+	controller, err := r.cluster.RunController(ctx, r.port, filepath.Join(r.dir, "gridlatch.log"))
+	if err != nil {
+		return err
+	}
+	r.controller = controller
+	return nil
+}
+
+// remove takes Gridlatch away: its process, and the configuration by which the API server would call it.
+func (r *rig) remove(ctx context.Context) error {
+	if err := r.stop(); err != nil {
+		return err
+	}
+	return r.configure(ctx, nil, false)
+}
+
+// configuration returns that by which the API server calls Gridlatch, fit to be created anew.
+func (r *rig) configuration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
+	configuration, err := r.clientset.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, webhookName, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get the webhook's configuration: %w", err)
+	}
+	configuration.ObjectMeta = metav1.ObjectMeta{Name: webhookName}
+	return configuration, nil
+}
+
+// configure makes the API server call Gridlatch or not, and returns when it does so.
+func (r *rig) configure(ctx context.Context, configuration *admissionv1.MutatingWebhookConfiguration, called bool) error {
+	webhooks := r.clientset.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	if err := webhooks.Delete(ctx, webhookName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete the webhook's configuration: %w", err)
+	}
+	if called {
+		if _, err := webhooks.Create(ctx, configuration, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("create the webhook's configuration: %w", err)
+		}
+	}
+	return poll(ctx, patience, func(ctx context.Context) error { return r.probe(ctx, called) })
+}
+
+func (r *rig) stop() error {
+	if r.controller == nil {
+		return nil
+	}
+	stopped := r.controller
+	r.controller = nil
+	return stopped.Stop()
+}
+
+// probe returns an error unless a pod that asks to wait would be held, or not. It creates nothing.
+func (r *rig) probe(ctx context.Context, want bool) error {
+	probe := waiting(newPod("probe"), time.Now().Add(12*time.Hour))
+	got, err := r.clientset.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return fmt.Errorf("create a pod: %w", err)
+	}
+	if held := gating.HasGate(got.Spec.SchedulingGates); held != want {
+		return fmt.Errorf("a pod is held: %t, want %t; it says %v", held, want, got.Annotations)
+	}
+	return nil
+}
+
+// poll is env.Poll for so long.
+func poll(ctx context.Context, timeout time.Duration, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return env.Poll(ctx, check)
+}
