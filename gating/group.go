@@ -40,8 +40,9 @@ func (g *group) head() *metav1.PartialObjectMetadata {
 // due reports whether the group is to be released.
 func (g *group) due() bool { return g.released || !g.decision.Holds() }
 
-// groups gathers what a policy holds, except for pods that skip reports.
-func (r records) groups(ctx context.Context, policy string, skip func(types.UID) bool) ([]*group, error) {
+// groups gathers what a policy holds, except for what was released although
+// the cache does not show it yet.
+func (r records) groups(ctx context.Context, policy string, done func(types.UID) bool) ([]*group, error) {
 	jobs, err := r.held(ctx, jobKind(), policy)
 	if err != nil {
 		return nil, err
@@ -58,13 +59,13 @@ func (r records) groups(ctx context.Context, policy string, skip func(types.UID)
 		return g
 	}
 	for i := range jobs {
-		if !skip(jobs[i].UID) {
+		if !done(jobs[i].UID) {
 			add(jobs[i].UID, &group{job: &jobs[i]})
 		}
 	}
 	for i := range pods {
 		pod := &pods[i]
-		if skip(pod.UID) {
+		if done(pod.UID) {
 			continue
 		}
 		uid := pod.UID
@@ -73,20 +74,21 @@ func (r records) groups(ctx context.Context, policy string, skip func(types.UID)
 		}
 		g := byUID[uid]
 		if g == nil {
-			g = add(uid, r.open(ctx, pod))
+			g = add(uid, r.open(ctx, pod, done))
 		}
 		g.pods = append(g.pods, pod)
 	}
 	return all, nil
 }
 
-// open starts the group of a pod whose Job is not held by the same policy.
-func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata) *group {
+// open starts the group of a pod whose Job is not among those that the policy
+// holds.
+func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, done func(types.UID) bool) *group {
 	job := r.job(ctx, pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}
-	return &group{job: job, released: job.Labels[State] == StateReleased}
+	return &group{job: job, released: job.Labels[State] == StateReleased || done(job.UID)}
 }
 
 // schedule gives each group its task: what its head asks for, and no later
