@@ -117,7 +117,7 @@ func (l *Loop) awaitForecast(p *pass) {
 // writes failed. A Job's record is written before its pods: were they first, a
 // crash in between would leave a started Job whose retries are held.
 func (l *Loop) release(ctx context.Context, p *pass) int {
-	var failed atomic.Int64
+	var released, failed atomic.Int64
 	var pods errgroup.Group
 	pods.SetLimit(l.Workers)
 	for batch := range batches(p.groups, l.Workers) {
@@ -139,13 +139,18 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 						log.FromContext(ctx).Error(err, "cannot release a pod, trying again", "policy", p.policy.Name)
 						l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
 						failed.Add(1)
+						return nil
 					}
+					released.Add(1)
 					return nil
 				})
 			}
 		}
 	}
 	_ = pods.Wait() // they report for themselves
+	if n := released.Load(); n > 0 {
+		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", n)
+	}
 	return int(failed.Load())
 }
 

@@ -185,3 +185,32 @@ func TestDeletingAPolicyReleasesWhatItHolds(t *testing.T) {
 	create(t, cluster, pod(ns, "later", tolerant()))
 	awaitScheduled(t, cluster, ns, 2, patience)
 }
+
+func TestAConfigMapThatMayNotBeReadIsReportedAndReadOnceItMay(t *testing.T) {
+	policy(t, "elsewhere", "spec: {forecast: {configMap: {namespace: default, name: our-forecast}}}")
+	awaitPolicy(t, "elsewhere", wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonMissing, "cannot watch ConfigMap default/our-forecast: "))
+	start := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)
+	rights := `{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {namespace: default, name: gridlatch-forecast},
+  rules: [{apiGroups: [""], resources: [configmaps], resourceNames: [our-forecast], verbs: [get, list, watch]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {namespace: default, name: gridlatch-forecast},
+  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: gridlatch-forecast},
+  subjects: [{kind: ServiceAccount, namespace: gridlatch-system, name: gridlatch}]}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {namespace: default, name: our-forecast},
+  data: {data: '[{"location": "X", "timestamp": "` + start + `", "duration": 60, "value": 321}]'}}
+`
+	if _, err := cluster.KubectlInput(t.Context(), rights, "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, time.Minute, func(ctx context.Context) error { // the watch is tried again ever more slowly
+		p := &v1alpha1.CarbonPolicy{}
+		if err := cluster.Client.Get(ctx, client.ObjectKey{Name: "elsewhere"}, p); err != nil {
+			return err
+		}
+		if l := p.Status.Locations; len(l) != 1 || l[0].Intensity == nil || *l[0].Intensity != 321 {
+			return fmt.Errorf("locations %+v", l)
+		}
+		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonCurrent, "")(p)
+	})
+}
