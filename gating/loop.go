@@ -66,7 +66,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		failed++
 	}
 	if failed > 0 {
-		return reconcile.Result{RequeueAfter: retry}, nil
+		return reconcile.Result{RequeueAfter: min(retry, l.wait(p))}, nil
 	}
 	return reconcile.Result{RequeueAfter: l.wait(p)}, nil
 }
