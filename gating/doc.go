@@ -26,7 +26,8 @@
 //
 // Nothing waits beyond its latest start: that is fixed at admission in an
 // annotation (LatestStart), later edits can only make it earlier, and a policy
-// or a forecast that is gone means start now.
+// or a forecast that is gone means start now. A pod that lost its label, or got
+// our gate by hand, is found by [Sweeper] and held like any other.
 //
 // # What is left alone
 //

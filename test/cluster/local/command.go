@@ -26,10 +26,10 @@ It needs no container runtime, no network and no root, and is ready in a few sec
 
 For example:
 
-  gridlatch-cluster up --dir /tmp/c --nodes 3 --node-labels topology.kubernetes.io/region=westeurope:swedencentral
-  export KUBECONFIG=/tmp/c/kubeconfig PATH=/tmp/c/bin:$PATH
+  gridlatch-cluster up --dir .cluster --nodes 3 --node-labels topology.kubernetes.io/region=westeurope:swedencentral
+  export KUBECONFIG=$PWD/.cluster/kubeconfig PATH=$PWD/.cluster/bin:$PATH
   kubectl create job hello --image=any -- true && kubectl get pods --watch
-  gridlatch-cluster down --dir /tmp/c
+  gridlatch-cluster down --dir .cluster
 
 No container runs: KWOK plays the part of the kubelets. A scheduled pod is Running at once. A Job's pod succeeds after
 1s, or after what its annotation kwok.gridlatch.dev/run-for says (such as 5s), and fails with exit code 1 if it is
