@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +17,8 @@ import (
 )
 
 const (
-	sweepEvery = 10 * time.Minute
+	sweepTick  = 10 * time.Second
+	sweepTicks = 60 // between two sweeps that nobody asked for
 	sweepPage  = 500
 )
 
@@ -27,16 +29,24 @@ type Sweeper struct {
 	// Reader asks the API server itself.
 	Reader client.Reader
 	Writer client.Writer
+
+	asked atomic.Bool
 }
 
-// Start sweeps at once and every ten minutes, until the context ends; for a
-// manager, on the leader.
+// Ask has it sweep within ten seconds.
+func (s *Sweeper) Ask() { s.asked.Store(true) }
+
+// Start sweeps at once, every ten minutes, and when it is asked to, until the
+// context ends; for a manager, on the leader.
 func (s *Sweeper) Start(ctx context.Context) error {
-	ticker := time.NewTicker(sweepEvery)
+	ticker := time.NewTicker(sweepTick)
 	defer ticker.Stop()
-	for {
-		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "cannot look for gated pods that nobody holds, trying again")
+	for n := 0; ; n++ {
+		if s.asked.Swap(false) || n%sweepTicks == 0 {
+			if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
+				log.FromContext(ctx).Error(err, "cannot look for gated pods that nobody holds, trying again")
+				s.Ask()
+			}
 		}
 		select {
 		case <-ctx.Done():

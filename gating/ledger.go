@@ -32,6 +32,13 @@ func (l *ledger) turn(policy string) func(types.UID) bool {
 	}
 }
 
+// has reports whether something was released, and not forgotten since.
+func (l *ledger) has(policy string, uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done[policy][uid]
+}
+
 func (l *ledger) add(policy string, uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

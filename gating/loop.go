@@ -38,6 +38,7 @@ type Loop struct {
 	Clock    Clock
 	Events   *Herald
 	Metrics  *Metrics
+	Sweeper  *Sweeper
 	// Workers bounds the writes in flight.
 	Workers int
 

@@ -74,9 +74,21 @@ func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 			wake(e.ObjectNew, q)
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[held], q queue) {
+			if !l.released(e.Object) {
+				l.Sweeper.Ask() // it is deleted, or has lost its label, and may still be gated
+			}
 			wake(e.Object, q)
 		},
 	}
+}
+
+func (l *Loop) released(o client.Object) bool {
+	for _, policy := range heldBy(o) {
+		if !l.done.has(policy, o.GetUID()) {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *Loop) gather() time.Duration {

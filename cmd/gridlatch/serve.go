@@ -115,9 +115,10 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	herald := gating.NewHerald(mgr.GetEventRecorder(name))
+	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()}
 	loop := &gating.Loop{
 		Client: mgr.GetClient(), Policies: policies, Store: store, Clock: now,
-		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Workers: o.workers,
+		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
 	}
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
@@ -128,7 +129,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	hook.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
-	for _, runnable := range []manager.Runnable{herald, &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()}} {
+	for _, runnable := range []manager.Runnable{herald, sweeper} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}

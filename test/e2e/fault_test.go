@@ -222,7 +222,8 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 		}
 		return err
 	})
-	// what nobody held is found by the next leader, and released in time
+	// what lost its label is found at once, what nobody ever held by the next leader
+	awaitGatedWithin(t, c, ns, 2, 2*patience)
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
