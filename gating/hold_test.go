@@ -133,6 +133,10 @@ func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
 	if !done("a") || done("b") {
 		t.Error("want a still done, and b forgotten")
 	}
+	l.drop("p", "a")
+	if l.has("p", "a") || l.turn("p")("a") {
+		t.Error("want a dropped")
+	}
 	if l.turn("other")("a") {
 		t.Error("policies have to be apart")
 	}

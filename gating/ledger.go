@@ -39,6 +39,13 @@ func (l *ledger) has(policy string, uid types.UID) bool {
 	return l.done[policy][uid]
 }
 
+// drop forgets what was not released after all.
+func (l *ledger) drop(policy string, uid types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.done[policy], uid)
+}
+
 func (l *ledger) add(policy string, uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

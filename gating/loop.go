@@ -196,10 +196,11 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 }
 
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.PartialObjectMetadata) error {
+	l.done.add(p.policy.Name, pod.UID) // before the watch can tell of it
 	if err := l.patch(ctx, podKind(), pod, releasePod(pod, g.reason)); err != nil {
+		l.done.drop(p.policy.Name, pod.UID)
 		return err
 	}
-	l.done.add(p.policy.Name, pod.UID)
 	planned, _ := time.Parse(time.RFC3339, pod.Annotations[PlannedStart]) // zero if absent
 	l.Metrics.releasedPod(p.policy.Name, g.cause, pod.CreationTimestamp.Time, planned, l.Clock.Now())
 	l.Events.Released(pod, g.reason)
