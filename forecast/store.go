@@ -53,6 +53,23 @@ func (s *Store) Fail(source string, err error) {
 	s.update(source, func(b *Book) { b.problem = fmt.Sprint(err) })
 }
 
+// Restore gives the model of a location the history that [Model.Save] has encoded; the error is that of
+// [Model.Restore].
+func (s *Store) Restore(source, location string, history []byte, now time.Time) (err error) {
+	s.edit(func(books map[string]*Book) {
+		b := books[source].clone()
+		h := b.held[location]
+		if h.Model == nil {
+			h.Location, h.Model = location, &Model{}
+		}
+		if err = h.Model.Restore(history, now); err == nil {
+			b.held[location] = h
+			books[source] = b
+		}
+	})
+	return err
+}
+
 // Forget drops all that is known of a source.
 func (s *Store) Forget(source string) {
 	s.edit(func(books map[string]*Book) { delete(books, source) })
@@ -61,10 +78,8 @@ func (s *Store) Forget(source string) {
 // update publishes a changed copy of the source's book.
 func (s *Store) update(source string, change func(*Book)) {
 	s.edit(func(books map[string]*Book) {
-		b := &Book{known: true, held: map[string]holding{}}
-		if old := books[source]; old != nil {
-			maps.Copy(b.held, old.held)
-		}
+		b := books[source].clone()
+		b.known, b.problem = true, ""
 		change(b)
 		books[source] = b
 	})
@@ -99,10 +114,22 @@ type holding struct {
 type Forecast struct {
 	// Location is as the source names it; "" if it does not.
 	Location string
-	// Series is not empty, but may be over.
+	// Series may be over. It is empty if there is only a restored history.
 	Series *Series
-	// Issued is that of the newest issue in the series.
+	// Issued is that of the newest issue in the series; zero if there is none.
 	Issued time.Time
+	// Model has heard all issues, and what was restored.
+	Model *Model
+}
+
+// clone returns a copy that can be changed; of no book, an empty one.
+func (b *Book) clone() *Book {
+	c := &Book{held: map[string]holding{}}
+	if b != nil {
+		c.known, c.problem = b.known, b.problem
+		maps.Copy(c.held, b.held)
+	}
+	return c
 }
 
 // Known reports whether the source was looked at at least once, with success or without.
@@ -111,7 +138,7 @@ func (b *Book) Known() bool { return b.known }
 // Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
 func (b *Book) Problem() string { return b.problem }
 
-// Locations returns the names of the locations held, sorted.
+// Locations returns the names of the locations held, sorted, also of those of which only a history was restored.
 func (b *Book) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
 
 // Forecast returns the forecast of a location. If the book holds a single forecast, that one also answers to the
@@ -145,11 +172,26 @@ func (b *Book) merge(issue Issue, now time.Time) error {
 				Location: location,
 				Series:   held.Series.Splice(series, now.Add(-keep)),
 				Issued:   issue.Issued,
+				Model:    held.hear(series, issue.Issued, now),
 			},
 			start: series.Start(),
 		}
 	}
 	return errors.Join(refused...)
+}
+
+// hear tells the model of the location, a new one if there is none, of an issue that was received when it was issued, as
+// far as that is known.
+func (h holding) hear(series *Series, issued, now time.Time) *Model {
+	m := h.Model
+	if m == nil {
+		m = &Model{}
+	}
+	if issued.IsZero() || issued.After(now) {
+		issued = now
+	}
+	m.Hear(series, issued)
+	return m
 }
 
 // refuse says why the offered series must not replace the holding; nil if it may.

@@ -1,0 +1,193 @@
+package forecast
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+)
+
+const (
+	// layout is the version of the encoding.
+	layout = 1
+	// maxArchive bounds what is decoded, in bytes: more than twice of what the longest encoding says.
+	maxArchive = 512 << 10
+	// skew is by how much the clocks of two machines may differ; an actual intensity may be known for its whole hour.
+	skew = 2 * time.Hour
+)
+
+// Save encodes what the model was told, not what it has made of it: the actual intensities and the issues of
+// the last weeks, in less than 256 KiB. After the version follows, compressed by gzip and in little-endian order:
+// whether actual intensities were observed (1 byte), when the newest issue was received (Unix seconds, 8 bytes), the
+// record of actual intensities, and for each issue the hour at which it was known (4 bytes) and its record. Hours count
+// from the Unix epoch. A record is its first hour (4 bytes), its length (2 bytes), and an IEEE 754 single for each hour.
+func (m *Model) Save() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var plain []byte
+	plain = append(plain, 0)
+	if m.measured {
+		plain[0] = 1
+	}
+	plain = binary.LittleEndian.AppendUint64(plain, uint64(m.received.Unix()))
+	closed := m.past.closed()
+	plain = appendRecord(plain, m.past.actual.part(closed-retention-month, closed))
+	for _, a := range m.archive {
+		plain = binary.LittleEndian.AppendUint32(plain, uint32(a.known))
+		plain = appendRecord(plain, a.values)
+	}
+	encoded := bytes.NewBuffer([]byte{layout})
+	z := gzip.NewWriter(encoded)
+	if _, err := z.Write(plain); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	if err := z.Close(); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return encoded.Bytes(), nil
+}
+
+func appendRecord(b []byte, r record) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(r.first))
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(r.values)))
+	for _, v := range r.values {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(v)))
+	}
+	return b
+}
+
+// Restore takes in what another model had been told when it was saved, and learns from it; what this one has heard since
+// is kept. What is not such an encoding, or one of a version to come, or was told later than now, or too long ago to be
+// of use, is an error and leaves the model as it was.
+func (m *Model) Restore(data []byte, now time.Time) error {
+	told, err := decodeModel(data)
+	if err != nil {
+		return err
+	}
+	if err := told.resume(now); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	heard, received := m.running, m.received
+	m.past, m.gauge, m.measured = told.past, told.gauge, told.measured
+	m.archive, m.running, m.received = told.archive, told.running, told.received
+	m.history, m.issues, m.last = nil, nil, answer{}
+	m.relearn()
+	m.hear(heard, received)
+	return nil
+}
+
+// relearn learns from the past and the archive as if they were new.
+func (m *Model) relearn() {
+	actual := m.past.actual
+	m.past, m.history, m.issues = past{}, nil, nil
+	for i, v := range actual.values {
+		m.close(actual.first+i, v)
+	}
+}
+
+// decode reads what [Model.Save] has written; nothing has been learned from it yet.
+func decodeModel(data []byte) (*Model, error) {
+	if len(data) == 0 || data[0] != layout {
+		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, layout)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(data[1:]))
+	if err != nil {
+		return nil, fmt.Errorf("history is not compressed: %w", err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(z, maxArchive+1))
+	if err != nil {
+		return nil, fmt.Errorf("history is cut off or damaged: %w", err)
+	}
+	if len(plain) > maxArchive {
+		return nil, fmt.Errorf("history has more than %d bytes", maxArchive)
+	}
+	m := &Model{}
+	r := reader{rest: plain}
+	m.measured = r.take(1)[0] == 1
+	m.received = time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC()
+	m.past.actual = r.record(retention + month)
+	for len(r.rest) > 0 && r.err == nil {
+		m.archive = append(m.archive, archived{r.hour(), r.record(reach)})
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return m, nil
+}
+
+// resume checks what was decoded, and goes on from the end of it.
+func (m *Model) resume(now time.Time) error {
+	newest := startOf(m.past.actual.end())
+	if m.received.After(newest) {
+		newest = m.received
+	}
+	if newest.After(now.Add(skew)) || newest.Before(now.Add(-retention*time.Hour)) {
+		return fmt.Errorf("history ends at %s, want at most %d days before %s", newest.Format(time.RFC3339), retention/day, now.UTC().Format(time.RFC3339))
+	}
+	for i, a := range m.archive {
+		if i > 0 && a.known < m.archive[i-1].known {
+			return fmt.Errorf("history has an issue of %s after one of %s", startOf(a.known), startOf(m.archive[i-1].known))
+		}
+	}
+	if len(m.past.actual.values) > 0 {
+		m.gauge.seen = startOf(m.past.actual.end())
+	}
+	if n := len(m.archive); n > 0 {
+		var slots []Slot
+		for i, v := range m.archive[n-1].values.values {
+			h := m.archive[n-1].values.first + i
+			slots = append(slots, Slot{startOf(h), startOf(h + 1), v})
+		}
+		m.running = NewSeries(slots)
+	}
+	return nil
+}
+
+// A reader takes an encoding apart. After an error it yields zeros.
+type reader struct {
+	rest []byte
+	err  error
+}
+
+func (r *reader) take(n int) []byte {
+	if n > len(r.rest) {
+		r.err = errors.New("history is cut off")
+		r.rest = make([]byte, n)
+	}
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+// hour reads an hour of the years 1970 to 2200.
+func (r *reader) hour() hour {
+	h := binary.LittleEndian.Uint32(r.take(4))
+	if last := uint32(hourOf(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))); h > last {
+		r.err = fmt.Errorf("history has hour %d, want at most %d", h, last)
+		return 0
+	}
+	return hour(h)
+}
+
+func (r *reader) record(most int) record {
+	read := record{first: r.hour()}
+	n := int(binary.LittleEndian.Uint16(r.take(2)))
+	if n > most {
+		r.err = fmt.Errorf("history has %d hours in a row, want at most %d", n, most)
+		return read
+	}
+	for range n {
+		v := float64(math.Float32frombits(binary.LittleEndian.Uint32(r.take(4))))
+		if math.Abs(v) > MaxIntensity {
+			r.err = fmt.Errorf("history has an intensity of %g, want at most %.0f", v, MaxIntensity)
+		}
+		read.values = append(read.values, v)
+	}
+	return read
+}

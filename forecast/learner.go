@@ -1,0 +1,219 @@
+package forecast
+
+import "math"
+
+// leads is how many hours ahead are learned; what is further ahead is predicted as the last of them.
+const leads = 60
+
+// buckets of leads share their weights.
+const buckets = 11
+
+// edges returns the first lead of each bucket, and the one after the last.
+func edges() [buckets + 1]int { return [...]int{1, 2, 3, 4, 6, 9, 13, 19, 25, 37, 49, leads + 1} }
+
+// forgetting is the time, in hours, after which what was learned counts 1/e.
+const forgetting = 45 * day
+
+// ramp is the time, in hours, over which what was learned replaces the plain rule.
+const ramp = 20 * day
+
+// How strongly, per lead of a bucket, its weights are pulled towards the prior, and those of an hour of the day towards
+// those of the bucket: as strongly as so many samples pull, whose signals are as large as the intensity's spread.
+const (
+	pullToPrior  = 36
+	pullToCommon = 1.5
+)
+
+// outlier is the change, in spreads, beyond which something is wrong with the data, and nothing can be learned.
+const outlier = 10
+
+// A learner weighs the signals of a view, by online ridge regression with forgetting: for each bucket of leads and
+// hour of the day of the target, pulled towards the weights of the bucket, which are pulled towards a prior.
+type learner struct {
+	view    view
+	sums    [buckets][day]moments
+	weights [buckets][day]vector
+	scale   float64 // of the moments: what is new weighs more, instead of what is old less
+	hours   int     // how many hours have been learned
+}
+
+// moments are weighted sums over samples (x, y).
+type moments struct {
+	xx [signals * (signals + 1) / 2]float64 // of x·xᵀ, the lower triangle by rows
+	xy vector
+}
+
+func newLearner(v view) *learner {
+	l := &learner{view: v, scale: 1}
+	l.fit()
+	return l
+}
+
+// close takes note of an hour that is over.
+func (l *learner) close(p *past, h hour) {
+	l.learn(p, h)
+	l.view.note(h)
+}
+
+// learn takes in how right the predictions for the hour u would have been, seen from the 60 hours before it.
+func (l *learner) learn(p *past, u hour) {
+	actual, learned := p.actual.at(u), false
+	for lead := 1; lead <= leads; lead++ {
+		v := u - lead
+		change, spread := actual-p.actual.at(v), p.spread.at(v)
+		if !(math.Abs(change) <= outlier*spread) {
+			continue
+		}
+		if x, ok := l.view.at(v, u); ok {
+			l.sums[bucket(lead)][u%day].add(&x, change, l.scale/(spread*spread))
+			learned = true
+		}
+	}
+	l.scale *= math.Exp(1 / float64(forgetting))
+	if learned {
+		l.hours++
+	}
+	if u%day == 0 {
+		l.fit()
+	}
+}
+
+func (m *moments) add(x *vector, y, weight float64) {
+	k := 0
+	for i, xi := range x {
+		xi *= weight
+		m.xy[i] += xi * y
+		for j := range i + 1 {
+			m.xx[k] += xi * x[j]
+			k++
+		}
+	}
+}
+
+func (m *moments) plus(o *moments) {
+	for i, v := range o.xx {
+		m.xx[i] += v
+	}
+	for i, v := range o.xy {
+		m.xy[i] += v
+	}
+}
+
+func (m *moments) times(factor float64) {
+	for i := range m.xx {
+		m.xx[i] *= factor
+	}
+	for i := range m.xy {
+		m.xy[i] *= factor
+	}
+}
+
+// fit finds the weights that fit best what has been learned.
+func (l *learner) fit() {
+	firsts := edges()
+	for k := range buckets {
+		n := float64(firsts[k+1] - firsts[k])
+		var all moments
+		for g := range l.sums[k] {
+			l.sums[k][g].times(1 / l.scale)
+			all.plus(&l.sums[k][g])
+		}
+		prior := l.prior(firsts[k], firsts[k+1])
+		common := all.ridge(pullToPrior*n, prior)
+		for g := range l.sums[k] {
+			l.weights[k][g] = l.sums[k][g].ridge(pullToCommon*n, common)
+		}
+	}
+	l.scale = 1
+}
+
+func (l *learner) prior(from, to int) vector {
+	var mean vector
+	for lead := from; lead < to; lead++ {
+		for i, w := range l.view.prior(float64(lead)) {
+			mean[i] += w / float64(to-from)
+		}
+	}
+	return mean
+}
+
+// ridge returns the w that minimises the squared error plus pull·|w - towards|².
+func (m *moments) ridge(pull float64, towards vector) vector {
+	a, b := m.xx, m.xy
+	for i := range signals {
+		b[i] += pull * towards[i]
+		a[i*(i+3)/2] += pull
+	}
+	return solve(&a, b)
+}
+
+// solve returns the x of A·x = b for a symmetric positive definite A, by Cholesky's decomposition.
+func solve(a *[signals * (signals + 1) / 2]float64, b vector) vector {
+	row := func(i int) int { return i * (i + 1) / 2 }
+	for i := range signals {
+		for j := range i + 1 {
+			sum := a[row(i)+j]
+			for k := range j {
+				sum -= a[row(i)+k] * a[row(j)+k]
+			}
+			if i == j {
+				a[row(i)+i] = math.Sqrt(sum)
+			} else {
+				a[row(i)+j] = sum / a[row(j)+j]
+			}
+		}
+		for k := range i {
+			b[i] -= a[row(i)+k] * b[k]
+		}
+		b[i] /= a[row(i)+i]
+	}
+	for i := signals - 1; i >= 0; i-- {
+		for k := i + 1; k < signals; k++ {
+			b[i] -= a[row(k)+i] * b[k]
+		}
+		b[i] /= a[row(i)+i]
+	}
+	return b
+}
+
+// change predicts how much the intensity at u will be above that at v; false where the view does not reach.
+func (l *learner) change(v, u hour) (float64, bool) {
+	x, ok := l.view.at(v, u)
+	if !ok {
+		return 0, false
+	}
+	sum := 0.0
+	for i, w := range l.weights[bucket(u-v)][u%day] {
+		sum += w * x[i]
+	}
+	if learned := l.learned(); learned < 1 {
+		sum = learned*sum + (1-learned)*l.view.plain(v, u)
+	}
+	return sum, true
+}
+
+// learned is the share of a prediction that has been learned, in 0..1; the rest is the plain rule's.
+func (l *learner) learned() float64 { return min(1, float64(l.hours)/ramp) }
+
+// terms are what a predicted change is the sum of.
+func (l *learner) terms(v, u hour) []Contribution {
+	x, _ := l.view.at(v, u)
+	var terms []Contribution
+	for i, name := range l.view.names() {
+		terms = append(terms, Contribution{name, l.learned() * l.weights[bucket(u-v)][u%day][i] * x[i]})
+	}
+	if learned := l.learned(); learned < 1 {
+		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.view.plain(v, u)})
+	}
+	return terms
+}
+
+// bucket returns the bucket of a lead.
+func bucket(lead int) int {
+	for k, first := range edges() {
+		if lead < first {
+			return k - 1
+		}
+	}
+	return buckets - 1
+}

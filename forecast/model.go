@@ -1,0 +1,217 @@
+package forecast
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+// The model works by the hour. Finer slots are averaged, and what an issue says within an hour is laid over what is
+// predicted for it.
+
+const (
+	// retention is how much of the past, in hours, is kept: what a restart can learn from.
+	retention = 56 * day
+	// sparse is how far apart, in hours, the kept issues are.
+	sparse = 6
+	// reach is how far ahead, in hours, the model predicts.
+	reach = 8 * day
+	// enough is the least that must have been seen of the past, in hours, to hold work by it alone.
+	enough = 2 * day
+	// late is by how many hours an issue may be late before it counts as stale.
+	late = 6
+	// latest is the most, in hours, that an issue may be late to be of use at all.
+	latest = 2 * day
+	// outdated is the age in hours of the newest actual intensity beyond which the past tells nothing of today.
+	outdated = 3 * day
+)
+
+// Basis is what a prediction rests on.
+type Basis string
+
+// The bases of a prediction, from the best to nothing at all.
+const (
+	// Fresh is an issue that is used as it comes, corrected by what has been learned.
+	Fresh Basis = "forecast"
+	// Stale is an issue that is older than it should be, used for what such old ones have been worth.
+	Stale Basis = "stale-forecast"
+	// Past is history alone.
+	Past Basis = "history"
+	// Nothing is known: too little history, and no issue that can be trusted.
+	Nothing Basis = "nothing"
+)
+
+// Prediction is what a model expects of a location.
+type Prediction struct {
+	// Series begins with the hour that runs; it is empty if, and only if, Basis is Nothing.
+	Series *Series
+	Basis  Basis
+	// Learned is the time whose outcomes the prediction has learned from.
+	Learned time.Duration
+}
+
+// Model predicts the intensity of one location from the issues and the actual intensities it was told of. The zero
+// Model knows nothing and is ready to use. It is safe for concurrent use.
+type Model struct {
+	mu sync.Mutex
+
+	past     past
+	gauge    gauge
+	measured bool       // actual intensities are observed
+	archive  []archived // issues, some hours apart
+	running  *Series    // the newest issue, after what is left of the one before
+	received time.Time  // when it was last received, were it the same as before
+
+	history *learner         // from the past alone
+	issues  map[int]*learner // from issues that are so many hours late
+
+	last answer
+}
+
+// archived is an issue by the hour, and when it was known.
+type archived struct {
+	known  hour
+	values record
+}
+
+// gauge sums the actual intensity of the running hour up.
+type gauge struct {
+	seen  time.Time // up to where; zero at first
+	area  float64   // intensity × nanoseconds
+	width float64   // nanoseconds whose intensity is known
+}
+
+// answer is the last prediction that was asked for, and the question.
+type answer struct {
+	prediction Prediction
+	hour       hour
+	maxAge     time.Duration
+}
+
+// Hear takes an issue, as it was received; one that was received before the newest is ignored. Until a first call of
+// [Model.Observe], the value of the running slot of the newest issue stands for the actual intensity.
+func (m *Model) Hear(issue *Series, received time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hear(issue, received)
+}
+
+func (m *Model) hear(issue *Series, received time.Time) {
+	if issue.Empty() || received.Before(m.received) {
+		return
+	}
+	m.follow(received)
+	m.running, m.received, m.last = m.running.Splice(issue, received.Add(-keep)), received, answer{}
+	next := archived{hourOf(received), hourly(issue)}
+	if n := len(m.archive); n > 0 && m.archive[n-1].values.says(&next.values) {
+		return
+	}
+	m.store(next)
+	for lag, l := range m.issues {
+		if lag == 0 {
+			l.view.hear(next.known, &next.values)
+		} else {
+			delete(m.issues, lag) // made again when needed
+		}
+	}
+}
+
+// store archives an issue, in place of the newest one if that is too close to the one before.
+func (m *Model) store(next archived) {
+	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < sparse {
+		m.archive = m.archive[:n-1]
+	}
+	m.archive = append(m.archive, next)
+	for m.archive[0].known < next.known-retention {
+		m.archive = m.archive[1:]
+	}
+}
+
+// Observe takes an actual intensity, in order of time; what was observed before does not count again. From the first
+// call on, nothing else counts as actual.
+func (m *Model) Observe(slot Slot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.measured, m.last = true, answer{}
+	m.measure(NewSeries([]Slot{slot}), slot.Start, slot.End)
+}
+
+// follow takes the value of the running slot of the newest issue for the actual intensity, as long as it is fresh.
+func (m *Model) follow(now time.Time) {
+	if m.measured || m.running.Empty() {
+		return
+	}
+	fresh := m.received.Add((day + late) * time.Hour)
+	m.measure(m.running, m.received, earlier(now, fresh))
+	m.measure(nil, fresh, now)
+}
+
+// measure adds what a series says of [from, to) to the gauge, and closes the hours that are over. What was seen before
+// does not count again; what was left out in between is not known.
+func (m *Model) measure(s *Series, from, to time.Time) {
+	if m.gauge.seen.IsZero() {
+		m.gauge.seen = from
+	}
+	if to.Sub(m.gauge.seen) > retention*time.Hour { // what was before is of no use now
+		m.past, m.gauge, m.history, m.issues = past{}, gauge{seen: from}, nil, nil
+	}
+	for m.gauge.seen.Before(to) {
+		h := hourOf(m.gauge.seen)
+		until := earlier(startOf(h+1), to)
+		if m.gauge.seen.Before(from) {
+			until = earlier(until, from)
+		} else {
+			mean, covered := s.Mean(m.gauge.seen, until)
+			m.gauge.area += mean * float64(covered)
+			m.gauge.width += float64(covered)
+		}
+		m.gauge.seen = until
+		if until.Equal(startOf(h + 1)) {
+			m.close(h, m.gauge.mean())
+			m.gauge = gauge{seen: until}
+		}
+	}
+}
+
+// mean is that of the hour, if at least half of it is known.
+func (g *gauge) mean() float64 {
+	if g.width < float64(time.Hour)/2 {
+		return math.NaN()
+	}
+	return g.area / g.width
+}
+
+// close notes the intensity of an hour that is over, and learns from it.
+func (m *Model) close(h hour, actual float64) {
+	m.past.close(h, actual)
+	if m.history == nil {
+		m.history = newLearner(&pastView{&m.past})
+	}
+	m.history.close(&m.past, h)
+	for _, l := range m.issues {
+		l.close(&m.past, h)
+	}
+}
+
+// learner returns the one for issues that are so many hours late. A new one learns from the archive first.
+func (m *Model) learner(lag int) *learner {
+	if l := m.issues[lag]; l != nil {
+		return l
+	}
+	l := newLearner(&issueView{past: &m.past, lag: lag})
+	rest := m.archive
+	for h := m.past.actual.first; h < m.past.closed(); h++ {
+		for ; len(rest) > 0 && rest[0].known+lag <= h; rest = rest[1:] {
+			l.view.hear(rest[0].known, &rest[0].values)
+		}
+		l.close(&m.past, h)
+	}
+	for _, a := range rest {
+		l.view.hear(a.known, &a.values)
+	}
+	if m.issues == nil {
+		m.issues = map[int]*learner{}
+	}
+	m.issues[lag] = l
+	return l
+}

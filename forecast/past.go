@@ -1,0 +1,73 @@
+package forecast
+
+import "math"
+
+const (
+	day  = 24
+	week = 7 * day
+	// month is four weeks: as many of each weekday.
+	month = 4 * week
+)
+
+// past is what the intensity was, and what its days have in common. Each record of means says, at the hour h, what was
+// known once h was over.
+type past struct {
+	actual record
+	days7  record // mean of the same hour of the last 7 days
+	days28 record // … of the last 28 days
+	work28 record // … of those of the last 28 days that were Monday to Friday
+	free28 record // … that were Saturday or Sunday
+	mean28 record // mean of all hours of the last 28 days
+	spread record // standard deviation of the last 7 days; never zero
+}
+
+// close notes the actual intensity of an hour, which may be unknown, and what follows from it.
+func (p *past) close(h hour, actual float64) {
+	p.actual.set(h, actual)
+	p.days7.set(h, p.actual.mean(h, 7, day))
+	p.days28.set(h, p.actual.mean(h, 28, day))
+	p.work28.set(h, p.actual.meanOf(h, 28, day, workday))
+	p.free28.set(h, p.actual.meanOf(h, 28, day, func(h hour) bool { return !workday(h) }))
+	p.mean28.set(h, p.dayMeans(h))
+	p.spread.set(h, p.deviation(h))
+	for _, r := range p.records() {
+		r.forget(h - retention - month)
+	}
+}
+
+// closed is the hour after the last that is over.
+func (p *past) closed() hour { return p.spread.end() }
+
+func (p *past) records() []*record {
+	return []*record{&p.actual, &p.days7, &p.days28, &p.work28, &p.free28, &p.mean28, &p.spread}
+}
+
+// sameHour returns the mean of the same hour of the last 28 days of a kind, known once h was over.
+func (p *past) sameHour(h hour, work bool) float64 {
+	if work {
+		return p.work28.at(h)
+	}
+	return p.free28.at(h)
+}
+
+// weekdays is the mean of the same hour of the same weekday of the last four weeks before u.
+func (p *past) weekdays(u hour) float64 { return p.actual.mean(u-week, 4, week) }
+
+// dayMeans is the mean of all hours of the last 28 days: that of the means of the 24 hours of the day.
+func (p *past) dayMeans(h hour) float64 { return p.days28.mean(h, day, 1) }
+
+// deviation is the standard deviation of the last week, and at least a thousandth of its mean.
+func (p *past) deviation(h hour) float64 {
+	mean := p.actual.mean(h, week, 1)
+	squares, known := 0.0, 0.0
+	for i := range week {
+		if v := p.actual.at(h - i); !math.IsNaN(v) {
+			squares += (v - mean) * (v - mean)
+			known++
+		}
+	}
+	return max(math.Sqrt(squares/known), math.Abs(mean)/1000, 1e-6)
+}
+
+// workday reports whether the day of an hour, in UTC, is one of Monday to Friday. The epoch was a Thursday.
+func workday(h hour) bool { return (h/day+3)%7 < 5 }

@@ -1,0 +1,88 @@
+package forecast
+
+import (
+	"math"
+	"time"
+)
+
+// An hour counts hours since the Unix epoch. The model thinks in hours: finer slots are averaged, and what an issue
+// says within the hour is laid over what is predicted for it.
+type hour = int
+
+func hourOf(t time.Time) hour { return hour(math.Floor(float64(nanos(t)) / float64(time.Hour))) }
+
+func startOf(h hour) time.Time { return instant(int64(h) * int64(time.Hour)) }
+
+// A record is a value for each hour of a stretch of time; what is not known is not a number. The zero record is empty.
+type record struct {
+	first  hour
+	values []float64
+}
+
+// at returns the value of an hour; not a number if there is none.
+func (r *record) at(h hour) float64 {
+	if i := h - r.first; i >= 0 && i < len(r.values) {
+		return r.values[i]
+	}
+	return math.NaN()
+}
+
+// end is the hour after the last.
+func (r *record) end() hour { return r.first + len(r.values) }
+
+// set notes the value of an hour that is in the record, or after its end. Hours left out are not known.
+func (r *record) set(h hour, value float64) {
+	if len(r.values) == 0 {
+		r.first = h
+	}
+	for r.end() <= h {
+		r.values = append(r.values, math.NaN())
+	}
+	if h >= r.first {
+		r.values[h-r.first] = value
+	}
+}
+
+// forget drops the hours before h, when they have become as many as those that stay: then it costs nothing on average.
+func (r *record) forget(h hour) {
+	if n := h - r.first; n > 0 && n < len(r.values) && 2*n >= len(r.values) {
+		r.values = append([]float64(nil), r.values[n:]...)
+		r.first = h
+	}
+}
+
+// mean averages the known of the n values at h, h-step, h-2·step, …; not a number if none is known.
+func (r *record) mean(h hour, n, step int) float64 {
+	return r.meanOf(h, n, step, func(hour) bool { return true })
+}
+
+// meanOf is mean over the hours that are wanted.
+func (r *record) meanOf(h hour, n, step int, wanted func(hour) bool) float64 {
+	sum, known := 0.0, 0.0
+	for i := range n {
+		if v := r.at(h - i*step); !math.IsNaN(v) && wanted(h-i*step) {
+			sum += v
+			known++
+		}
+	}
+	return sum / known
+}
+
+// says reports whether the record has all that another has.
+func (r *record) says(o *record) bool {
+	for i, v := range o.values {
+		if w := r.at(o.first + i); v != w && !(math.IsNaN(v) && math.IsNaN(w)) {
+			return false
+		}
+	}
+	return o.end() <= r.end()
+}
+
+// part returns a copy of the hours of [from, to).
+func (r *record) part(from, to hour) record {
+	from, to = max(from, r.first), min(to, r.end())
+	if from >= to {
+		return record{}
+	}
+	return record{from, append([]float64(nil), r.values[from-r.first:to-r.first]...)}
+}
