@@ -74,24 +74,30 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	heard, received := m.running, m.received
-	m.past, m.gauge, m.measured = told.past, told.gauge, told.measured
-	m.archive, m.running, m.received = told.archive, told.running, told.received
-	m.history, m.issues, m.last = nil, nil, answer{}
-	m.relearn()
+	m.adopt(told)
 	m.hear(heard, received)
 	return nil
 }
 
-// relearn learns from the past and the archive as if they were new.
-func (m *Model) relearn() {
-	actual := m.past.actual
-	m.past, m.history, m.issues = past{}, nil, nil
-	for i, v := range actual.values {
-		m.close(actual.first+i, v)
+// adopt becomes a model that was told the same as another, and has learned from it.
+func (m *Model) adopt(told *Model) {
+	m.past, m.history, m.issues, m.trials = past{}, nil, nil, hindsight{}
+	m.archive, m.running, m.last = nil, nil, answer{}
+	rest := told.archive
+	for i, actual := range told.past.actual.values {
+		h := told.past.actual.first + i
+		for ; len(rest) > 0 && rest[0].known <= h; rest = rest[1:] {
+			m.tell(rest[0])
+		}
+		m.close(h, actual)
 	}
+	for _, a := range rest {
+		m.tell(a)
+	}
+	m.gauge, m.measured, m.running, m.received = told.gauge, told.measured, told.running, told.received
 }
 
-// decode reads what [Model.Save] has written; nothing has been learned from it yet.
+// decodeModel reads what [Model.Save] has written; nothing has been learned from it yet.
 func decodeModel(data []byte) (*Model, error) {
 	if len(data) == 0 || data[0] != layout {
 		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, layout)

@@ -48,6 +48,10 @@ type Prediction struct {
 	Basis  Basis
 	// Learned is the time whose outcomes the prediction has learned from.
 	Learned time.Duration
+	// Share is how much of the saving that was possible in the last 28 days the predictions of these days would have had
+	// for work of four hours that can wait a day: 1 is all of it, below 0 is more harm than good. It is not a number
+	// before a week can tell, or if there was nothing to save.
+	Share float64
 }
 
 // Model predicts the intensity of one location from the issues and the actual intensities it was told of. The zero
@@ -64,6 +68,7 @@ type Model struct {
 
 	history *learner         // from the past alone
 	issues  map[int]*learner // from issues that are so many hours late
+	trials  hindsight
 
 	last answer
 }
@@ -106,18 +111,17 @@ func (m *Model) hear(issue *Series, received time.Time) {
 	if n := len(m.archive); n > 0 && m.archive[n-1].values.says(&next.values) {
 		return
 	}
-	m.store(next)
-	for lag, l := range m.issues {
-		if lag == 0 {
-			l.view.hear(next.known, &next.values)
-		} else {
+	m.tell(next)
+}
+
+// tell archives an issue, in place of the newest one if that is too close to the one before, and passes it on.
+func (m *Model) tell(next archived) {
+	m.learner(0).view.hear(next.known, &next.values)
+	for lag := range m.issues {
+		if lag > 0 {
 			delete(m.issues, lag) // made again when needed
 		}
 	}
-}
-
-// store archives an issue, in place of the newest one if that is too close to the one before.
-func (m *Model) store(next archived) {
 	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < sparse {
 		m.archive = m.archive[:n-1]
 	}
@@ -153,7 +157,7 @@ func (m *Model) measure(s *Series, from, to time.Time) {
 		m.gauge.seen = from
 	}
 	if to.Sub(m.gauge.seen) > retention*time.Hour { // what was before is of no use now
-		m.past, m.gauge, m.history, m.issues = past{}, gauge{seen: from}, nil, nil
+		m.past, m.gauge, m.history, m.issues, m.trials = past{}, gauge{seen: from}, nil, nil, hindsight{}
 	}
 	for m.gauge.seen.Before(to) {
 		h := hourOf(m.gauge.seen)
@@ -191,6 +195,11 @@ func (m *Model) close(h hour, actual float64) {
 	for _, l := range m.issues {
 		l.close(&m.past, h)
 	}
+	o := m.lookFrom(h, h, true)
+	m.trials.step(h, &m.past.actual, func(u hour) float64 {
+		intensity, _ := o.at(u)
+		return intensity
+	})
 }
 
 // learner returns the one for issues that are so many hours late. A new one learns from the archive first.

@@ -42,13 +42,19 @@ type outlook struct {
 	learners  []*learner // the best first
 	trusted   bool       // the issue counts as it comes
 	fromIssue bool       // the first learner sees it
+	fromPast  bool       // the last learner sees the past
 	stale     bool
 }
 
-// look chooses what to rely on.
+// look chooses what to rely on at now.
 func (m *Model) look(now time.Time, maxAge time.Duration) *outlook {
-	o := &outlook{model: m, now: hourOf(now), origin: m.origin(now)}
-	o.trusted = !m.running.Empty() && now.Sub(m.received) <= maxAge
+	trusted := !m.running.Empty() && now.Sub(m.received) <= maxAge
+	return m.lookFrom(hourOf(now), m.origin(now), trusted)
+}
+
+// lookFrom is look with what is known at the hour origin.
+func (m *Model) lookFrom(now, origin hour, trusted bool) *outlook {
+	o := &outlook{model: m, now: now, origin: origin, trusted: trusted}
 	if o.origin <= o.now-outdated {
 		return o
 	}
@@ -60,6 +66,7 @@ func (m *Model) look(now time.Time, maxAge time.Duration) *outlook {
 		}
 	}
 	if m.history != nil && m.history.hours >= enough {
+		o.fromPast = true
 		o.learners = append(o.learners, m.history)
 	}
 	return o
@@ -88,32 +95,55 @@ func (m *Model) origin(now time.Time) hour {
 	return 0
 }
 
-// soFar is the mean of the running hour, as far as it is known or, if the issues stand for what is known, forecast.
+// soFar is the mean of the running hour, as far as it is known. Where the issues stand for what is known, it is what the
+// newest says of the rest: what older ones said of it does not matter.
 func (m *Model) soFar(h hour) float64 {
-	area, width := m.gauge.area, m.gauge.width
 	if !m.measured {
-		mean, covered := m.running.Mean(m.gauge.seen, startOf(h+1))
-		area += mean * float64(covered)
-		width += float64(covered)
+		from := startOf(h)
+		if m.received.After(from) {
+			from = m.received
+		}
+		if mean, covered := m.running.Mean(from, startOf(h+1)); covered > 0 {
+			return mean
+		}
 	}
-	return area / width
+	return m.gauge.area / m.gauge.width
 }
 
 func (o *outlook) predict() Prediction {
 	var steps []step
 	for u := o.now; u < o.now+reach; u++ {
-		if intensity, ok := o.at(u); ok {
-			steps = o.model.running.within(steps, u, intensity)
-		}
+		steps = o.append(steps, u)
 	}
-	if len(steps) == 0 {
-		return Prediction{Basis: Nothing}
+	p := Prediction{Basis: Nothing, Share: o.model.trials.share()}
+	if len(steps) > 0 {
+		p.Series, p.Basis = total(steps), o.basis()
 	}
-	p := Prediction{Series: total(steps), Basis: o.basis()}
 	if len(o.learners) > 0 {
 		p.Learned = time.Duration(o.learners[0].hours) * time.Hour
 	}
 	return p
+}
+
+// append adds what is expected of an hour. The course within it is that of the newest issue.
+func (o *outlook) append(steps []step, u hour) []step {
+	intensity, ok := o.at(u)
+	if !ok {
+		return steps
+	}
+	course := o.model.running
+	mean, covered := course.Mean(startOf(u), startOf(u+1))
+	if covered == 0 {
+		mean = intensity
+	}
+	gaps := intensity
+	if covered > 0 && !o.fromPast {
+		gaps = math.NaN() // nothing says how it goes on
+	}
+	if u == o.now && o.trusted && !o.model.measured {
+		intensity = mean // what the newest issue says of this hour is what is known of it
+	}
+	return course.within(steps, u, intensity-mean, gaps)
 }
 
 // at returns the intensity expected of an hour; false if none is.
@@ -157,13 +187,14 @@ func (o *outlook) contributions(u hour) []Contribution {
 	return []Contribution{{"forecast", intensity}}
 }
 
-// hourly averages a series by the hour, as far ahead as the model looks. An hour has to be covered by half.
+// hourly averages a series by the hour, as far ahead as the model looks. Of an hour that is covered in part, the part
+// counts.
 func hourly(s *Series) record {
 	var r record
 	first := hourOf(s.Start())
 	for h := first; startOf(h).Before(s.End()) && h < first+reach; h++ {
 		mean, covered := s.Mean(startOf(h), startOf(h+1))
-		if covered < time.Hour/2 {
+		if covered == 0 {
 			mean = math.NaN()
 		}
 		r.set(h, mean)
@@ -171,23 +202,24 @@ func hourly(s *Series) record {
 	return r
 }
 
-// within appends the steps of an hour whose mean is given: the course is that of the series, as far as it goes.
-func (s *Series) within(steps []step, u hour, mean float64) []step {
-	from, to := nanos(startOf(u)), nanos(startOf(u+1))
-	was, _ := s.Mean(startOf(u), startOf(u+1))
-	for _, course := range s.all()[s.after(from):] {
+// within appends the steps of an hour, shifted, and fills their gaps with an intensity, or leaves them if that is not a
+// number.
+func (s *Series) within(steps []step, u hour, shift, gaps float64) []step {
+	at, to := nanos(startOf(u)), nanos(startOf(u+1))
+	fill := func(until int64) {
+		if at < until && !math.IsNaN(gaps) {
+			steps = append(steps, step{start: at, end: until, intensity: gaps})
+		}
+	}
+	for _, course := range s.all()[s.after(at):] {
 		if course.start >= to {
 			break
 		}
-		if course.start > from {
-			steps = append(steps, step{start: from, end: course.start, intensity: mean})
-		}
-		end := min(course.end, to)
-		steps = append(steps, step{start: max(course.start, from), end: end, intensity: course.intensity - was + mean})
-		from = end
+		fill(course.start)
+		from, until := max(course.start, at), min(course.end, to)
+		steps = append(steps, step{start: from, end: until, intensity: course.intensity + shift})
+		at = until
 	}
-	if from < to {
-		steps = append(steps, step{start: from, end: to, intensity: mean})
-	}
+	fill(to)
 	return steps
 }
