@@ -16,13 +16,14 @@ type curve struct {
 	mean     []float64 // gCO2eq/kWh over [starts[i], starts[i]+duration)
 	best     []int     // the cheapest of 0..i, the earliest of equals
 	lowest   []float64 // the smallest mean of 0..i
+	options  map[int][]option
 }
 
 func (o *Outlook) newCurve(duration time.Duration) *curve {
 	if duration <= 0 || o.series.Empty() {
 		return nil
 	}
-	c := &curve{outlook: o, duration: duration}
+	c := &curve{outlook: o, duration: duration, options: map[int][]option{}}
 	for _, start := range o.corners(duration) {
 		mean, ok := o.expect(start, duration)
 		if ok {
@@ -87,17 +88,17 @@ func (c *curve) cost(start time.Time, mean float64) float64 {
 }
 
 // cheapest returns the cheapest start at or before latest, the earliest of
-// equals, and its mean.
-func (c *curve) cheapest(latest time.Time) (time.Time, float64) {
+// equals, its mean, and its index; -1 if it is latest itself.
+func (c *curve) cheapest(latest time.Time) (time.Time, float64, int) {
 	last := c.last(latest)
 	i := c.best[last]
 	if c.starts[last].Before(latest) {
 		mean, ok := c.outlook.expect(latest, c.duration)
 		if ok && c.cost(latest, mean) < c.cost(c.starts[i], c.mean[i]) {
-			return latest, mean
+			return latest, mean, -1
 		}
 	}
-	return c.starts[i], c.mean[i]
+	return c.starts[i], c.mean[i], i
 }
 
 // firstBelow returns the first start at or before latest at which the mean is

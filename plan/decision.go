@@ -27,6 +27,9 @@ const (
 	Exempt Cause = "exempt"
 	// NoForecast starts: nothing usable is known.
 	NoForecast Cause = "no-forecast"
+	// NoRoom holds: what runs, and what is planned for those with less time,
+	// leaves no room below the ceiling now, and waiting gains nothing else.
+	NoRoom Cause = "no-room"
 )
 
 // Decision says when and where a task starts, and why. It is a value: nothing
@@ -43,6 +46,9 @@ type Decision struct {
 	Threshold   *float64 // the task's
 	MinGain     float64  // that was asked for, in 0..1
 	Missing     string   // why there is no usable forecast
+	Pods        int      // how many start together, where ceilings apply; else zero
+	Ceiling     int      // of the location at Decided, where ceilings apply; else zero
+	Crowded     bool     // a cheaper start had no room below its ceiling
 }
 
 // Holds reports whether the task has to wait.
@@ -76,16 +82,25 @@ func (d Decision) why() string {
 	case Threshold:
 		return fmt.Sprintf("%s%s, within its threshold of %s", grams(d.Expected), d.in(), number(*d.Threshold))
 	case CleanestNow:
-		return fmt.Sprintf("%s%s, no window in time is cleaner", grams(d.Expected), d.in())
+		return fmt.Sprintf("%s%s, no window in time %s", grams(d.Expected), d.in(), d.better())
 	case SmallGain:
 		return fmt.Sprintf("%s%s, waiting would save less than %.3g %%", grams(d.Expected), d.in(), 100*d.MinGain)
 	case AtLatestStart:
 		return "its latest start has come" + d.running()
+	case NoRoom:
+		return fmt.Sprintf("no room for %d more at %s, the ceiling%s is %d", d.Pods, minute(d.Decided), d.in(), d.Ceiling)
 	case Exempt:
 		return "the policy exempts this time" + d.running()
 	default:
 		return "no usable forecast: " + d.Missing
 	}
+}
+
+func (d Decision) better() string {
+	if d.Crowded {
+		return "with room is cleaner"
+	}
+	return "is cleaner"
 }
 
 // running adds the intensity to a sentence, where it is known.
@@ -126,3 +141,12 @@ func minute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
 
 // Clock prints an instant for people, in UTC and with its year.
 func Clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// gain is the share of the intensity saved by running at later instead of at
+// now; zero when there is nothing to save.
+func gain(now, later float64) float64 {
+	if !(now > 0) {
+		return 0
+	}
+	return (now - later) / now
+}

@@ -22,7 +22,6 @@
 package plan
 
 import (
-	"math"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -62,6 +61,14 @@ type Task struct {
 	// Held says that the task waits already. Whether a wait gains enough was
 	// asked when it began: the last percent of a valley is not given away.
 	Held bool
+	// ID is what the task is known by for all its life, such as a UID. Of starts
+	// that are nearly equal it picks one, so that the tasks of a cluster, and
+	// of a fleet of clusters, do not all start in the same minute. Without an ID
+	// the cheapest is taken, the earliest of equals.
+	ID string
+	// Planned is the start that an earlier decision gave; zero if there is none.
+	// It moves for a real gain only.
+	Planned time.Time
 }
 
 // LatestStart returns when work of the given duration must start to be
@@ -105,33 +112,9 @@ func NewOutlook(location string, series *forecast.Series, missing string, terms 
 	return o
 }
 
-// Decide returns when the task should start.
+// Decide returns when the task should start, by itself.
 func (o *Outlook) Decide(t Task) Decision {
-	d := Decision{
-		Decided: o.now, Start: o.now, LatestStart: t.LatestStart.UTC(), Location: o.location,
-		Duration: t.Duration, Threshold: t.Threshold, Missing: o.missing, MinGain: o.terms.MinGain,
-		Expected: math.NaN(), AtOnce: math.NaN(),
-	}
-	if t.Held {
-		d.MinGain = 0
-	}
-	c := o.curve(t.Duration)
-	if c != nil {
-		d.AtOnce, d.Expected = c.mean[0], c.mean[0]
-	}
-	latest := o.latest(t.LatestStart)
-	switch {
-	case !o.now.Before(t.LatestStart):
-		d.Cause = AtLatestStart
-	case !o.exempt.IsZero() && !o.now.Before(o.exempt):
-		d.Cause = Exempt
-	case c == nil:
-		d.Cause = NoForecast
-	case t.Threshold != nil:
-		o.decideThreshold(&d, c, *t.Threshold, latest)
-	default:
-		o.decideCheapest(&d, c, latest)
-	}
+	d, _ := (&Group{Task: t}).decide([]*Fleet{{outlook: o}})
 	return d
 }
 
@@ -145,31 +128,10 @@ func (o *Outlook) latest(latestStart time.Time) time.Time {
 	if !o.exempt.IsZero() && o.exempt.Before(latest) {
 		latest = o.exempt
 	}
+	if latest.Before(o.now) {
+		latest = o.now
+	}
 	return latest.UTC()
-}
-
-// decideThreshold starts at the first window at or below the threshold, or, if
-// there is none in time, at the cheapest.
-func (o *Outlook) decideThreshold(d *Decision, c *curve, threshold float64, latest time.Time) {
-	start, mean, ok := c.firstBelow(threshold, latest)
-	if !ok {
-		o.decideCheapest(d, c, latest)
-		return
-	}
-	d.Start, d.Expected, d.Cause = start, mean, Threshold
-}
-
-// decideCheapest starts at the cheapest window, or now if that saves too little.
-func (o *Outlook) decideCheapest(d *Decision, c *curve, latest time.Time) {
-	start, mean := c.cheapest(latest)
-	switch {
-	case !start.After(o.now):
-		d.Cause = CleanestNow
-	case gain(d.AtOnce, mean) < d.MinGain || gain(d.AtOnce, mean) <= 0:
-		d.Cause = SmallGain
-	default:
-		d.Start, d.Expected, d.Cause = start, mean, CleanerLater
-	}
 }
 
 // curve returns the windows of a duration, nil when the forecast does not
@@ -181,13 +143,4 @@ func (o *Outlook) curve(duration time.Duration) *curve {
 		o.curves[duration] = c
 	}
 	return c
-}
-
-// gain is the share of the intensity saved by running at later instead of at
-// now; zero when there is nothing to save.
-func gain(now, later float64) float64 {
-	if !(now > 0) {
-		return 0
-	}
-	return (now - later) / now
 }

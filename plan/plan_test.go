@@ -159,6 +159,41 @@ func TestDecide(t *testing.T) {
 			task: Task{Duration: time.Hour, LatestStart: at(3)},
 			want: Decision{Start: at(2), Expected: 100, AtOnce: 400, Cause: CleanerLater},
 		},
+		"does not wait for what is nearly as clean": {
+			series: hourly(400, 399.9, 400),
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Held: true},
+			want:   Decision{Start: at(0), Expected: 400, AtOnce: 400, Cause: SmallGain},
+		},
+		"keeps a planned start that is nearly as cheap": {
+			series: hourly(400, 300, 299.9, 300.1),
+			task:   Task{Duration: time.Hour, LatestStart: at(3), Held: true, Planned: at(3)},
+			want:   Decision{Start: at(3), Expected: 300.1, AtOnce: 400, Cause: CleanerLater},
+		},
+		"moves a planned start for a real gain": {
+			series: hourly(400, 300, 290, 300),
+			task:   Task{Duration: time.Hour, LatestStart: at(3), Held: true, Planned: at(3)},
+			want:   Decision{Start: at(2), Expected: 290, AtOnce: 400, Cause: CleanerLater},
+		},
+		"keeps no planned start after the latest start": {
+			series: hourly(400, 300, 300, 300),
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Held: true, Planned: at(3)},
+			want:   Decision{Start: at(1), Expected: 300, AtOnce: 400, Cause: CleanerLater},
+		},
+		"starts when the planned start is past, and now is nearly as cheap": {
+			series: hourly(400, 300, 300, 300),
+			now:    1.25, task: Task{Duration: time.Hour, LatestStart: at(2), Held: true, Planned: at(1)},
+			want: Decision{Start: at(1.25), Expected: 300, AtOnce: 300, Cause: CleanestNow},
+		},
+		"a threshold keeps a start planned a little later, below it": {
+			series: hourly(400, 150, 150),
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Threshold: threshold(200), Planned: at(0.82)},
+			want:   Decision{Start: at(0.82), Expected: 195, AtOnce: 400, Cause: Threshold},
+		},
+		"a threshold does not keep a start planned much later": {
+			series: hourly(400, 200, 100),
+			task:   Task{Duration: time.Hour, LatestStart: at(2), Threshold: threshold(300), Planned: at(1)},
+			want:   Decision{Start: at(0.5), Expected: 300, AtOnce: 400, Cause: Threshold},
+		},
 		"zero now is as clean as it gets": {
 			series: hourly(0, 300),
 			task:   Task{Duration: time.Hour, LatestStart: at(1)},
@@ -213,10 +248,12 @@ func TestReason(t *testing.T) {
 // FuzzDecide checks what the package promises for every input, against a
 // brute-force search on a fine grid.
 func FuzzDecide(f *testing.F) {
-	f.Add([]byte{40, 30, 10, 20}, int32(0), uint32(3600), int32(3*3600), 0.0, 0.0, 0.0)
-	f.Add([]byte{40, 255, 10, 20}, int32(-600), uint32(5400), int32(9*3600), 0.01, 0.001, 200.0)
-	f.Add([]byte{}, int32(0), uint32(60), int32(-60), 0.5, 0.1, -1.0)
-	f.Fuzz(func(t *testing.T, levels []byte, nowSeconds int32, durationSeconds uint32, latestSeconds int32, minGain, waitPrice, limit float64) {
+	f.Add([]byte{40, 30, 10, 20}, int32(0), uint32(3600), int32(3*3600), 0.0, 0.0, 0.0, "", int32(0))
+	f.Add([]byte{40, 255, 10, 20}, int32(-600), uint32(5400), int32(9*3600), 0.01, 0.001, 200.0, "a", int32(7200))
+	f.Add([]byte{40, 10, 10, 10, 20, 10}, int32(300), uint32(1800), int32(9*3600), 0.01, 0.001, -1.0, "b", int32(7201))
+	f.Add([]byte{}, int32(0), uint32(60), int32(-60), 0.5, 0.1, -1.0, "c", int32(0))
+	f.Fuzz(func(t *testing.T, levels []byte, nowSeconds int32, durationSeconds uint32, latestSeconds int32,
+		minGain, waitPrice, limit float64, id string, plannedSeconds int32) {
 		held := durationSeconds%2 == 0
 		if len(levels) > 60 || !(minGain >= 0 && minGain <= 1) || !(waitPrice >= 0 && waitPrice <= 1) {
 			t.Skip()
@@ -226,27 +263,34 @@ func FuzzDecide(f *testing.F) {
 			Duration:    time.Duration(durationSeconds%400000) * time.Second,
 			LatestStart: now.Add(time.Duration(latestSeconds%400000) * time.Second),
 			Held:        held,
+			ID:          id,
+		}
+		if plannedSeconds != 0 {
+			task.Planned = now.Add(time.Duration(plannedSeconds%400000) * time.Second)
 		}
 		if limit >= 0 && limit < 3000 {
 			task.Threshold = &limit
 		}
 		terms := Terms{MinGain: minGain, WaitPrice: waitPrice}
 		series := gappy(levels)
-		decide := func(now time.Time) Decision {
+		decide := func(now time.Time, task Task) Decision {
 			return NewOutlook("X", series, "none", terms, now, task.LatestStart).Decide(task)
 		}
-		d := decide(now)
+		d := decide(now, task)
 		if d.Start.Before(now) || (d.Start.After(task.LatestStart) && !d.Start.Equal(now)) {
 			t.Fatalf("start %s outside now %s .. latest %s", d.Start, now, task.LatestStart)
 		}
 		if math.IsNaN(d.AtOnce) && d.Holds() {
 			t.Fatal("holds without a usable forecast")
 		}
-		if diff := cmp.Diff(d, decide(now), cmpopts.EquateNaNs()); diff != "" {
+		if diff := cmp.Diff(d, decide(now, task), cmpopts.EquateNaNs()); diff != "" {
 			t.Fatal("not deterministic", diff)
 		}
-		if again := decide(d.Start); again.Start.Sub(d.Start) > time.Second {
-			t.Fatalf("not idempotent: %s, then %s", d.Reason(), again.Reason())
+		next := task
+		for _, next.Planned = range []time.Time{{}, d.Start} {
+			if again := decide(d.Start, next); again.Start.Sub(d.Start) > time.Second {
+				t.Fatalf("not idempotent, planned at %s: %s, then %s", next.Planned, d.Reason(), again.Reason())
+			}
 		}
 		if d.Reason() == "" {
 			t.Fatal("no reason")
@@ -266,8 +310,8 @@ func gappy(levels []byte) *forecast.Series {
 	return forecast.NewSeries(slots)
 }
 
-// checkCheapest fails if a start on a fine grid beats the decision, where the
-// forecast covers every window.
+// checkCheapest fails if a start on a fine grid beats the decision by more than
+// the margin, where the forecast covers every window.
 func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task, d Decision) {
 	now := d.Decided
 	_, covered := series.Mean(now, task.LatestStart.Add(task.Duration))
@@ -279,7 +323,7 @@ func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task
 	step := max(task.LatestStart.Sub(now)/500, time.Second)
 	for s := now; !s.After(task.LatestStart); s = s.Add(step) {
 		mean, ok := o.expect(s, task.Duration)
-		if ok && price(s, mean) < price(d.Start, d.Expected)-1e-6 {
+		if ok && price(d.Start, d.Expected)-price(s, mean) > margin(price(s, mean))+1e-6 {
 			t.Fatalf("start %s at %g beats %s (%g)", s, mean, d.Reason(), d.Expected)
 		}
 	}

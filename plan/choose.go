@@ -1,0 +1,180 @@
+package plan
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// place is a start that a group may be given, in one location.
+type place struct {
+	fleet   *Fleet
+	start   time.Time
+	mean    float64 // gCO2eq/kWh of the run; NaN if unknown
+	cost    float64 // the mean, with the wait priced; infinite if unknown
+	least   float64 // what the cheapest costs, of which this is nearly an equal
+	free    bool    // there is room for the group over the whole run
+	crowded bool    // a cheaper start had none
+}
+
+// decide returns what is to be done with the group, and its place. What must
+// start now does so whether there is room or not.
+func (g *Group) decide(fleets []*Fleet) (Decision, place) {
+	now := g.atOnce(fleets)
+	o := fleets[0].outlook
+	d := Decision{
+		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, AtOnce: now.mean,
+		Threshold: g.Threshold, Missing: o.missing, MinGain: max(o.terms.MinGain, nearlyEqual),
+	}
+	if g.Held {
+		d.MinGain = nearlyEqual
+	}
+	chosen := now
+	switch d.Cause = g.mustGo(fleets); {
+	case d.Cause != "":
+	case g.Threshold != nil:
+		chosen, d.Cause = g.chooseBelow(fleets, now, d.MinGain)
+	default:
+		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
+	}
+	d.Start, d.Expected, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.crowded, chosen.fleet.outlook.location
+	if chosen.fleet.room != nil {
+		d.Pods, d.Ceiling = g.pods(), chosen.fleet.room.ceiling
+	}
+	return d, chosen
+}
+
+// atOnce returns the place that starts now: where the intensity is known,
+// there is room, and it is cheapest, in this order.
+func (g *Group) atOnce(fleets []*Fleet) place {
+	now := fleets[0].at(g, fleets[0].outlook.now)
+	for _, f := range fleets[1:] {
+		p := f.at(g, f.outlook.now)
+		known, before := !math.IsNaN(p.mean), !math.IsNaN(now.mean)
+		if known != before {
+			if known {
+				now = p
+			}
+			continue
+		}
+		if p.free && !now.free || p.free == now.free && p.cost < now.cost {
+			now = p
+		}
+	}
+	return now
+}
+
+// mustGo returns why the group starts now whatever is planned; empty if it may
+// wait.
+func (g *Group) mustGo(fleets []*Fleet) Cause {
+	o := fleets[0].outlook
+	switch {
+	case !o.now.Before(g.LatestStart):
+		return AtLatestStart
+	case !o.exempt.IsZero() && !o.now.Before(o.exempt):
+		return Exempt
+	case !slices.ContainsFunc(fleets, func(f *Fleet) bool { return f.outlook.curve(g.Duration) != nil }):
+		return NoForecast
+	default:
+		return ""
+	}
+}
+
+// chooseBelow starts at the first window at or below the threshold or, if there
+// is none in time, at the cheapest.
+func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place, Cause) {
+	var first place
+	for _, f := range fleets {
+		p, ok := f.firstBelow(g)
+		if ok && (first.fleet == nil || p.start.Before(first.start) || p.start.Equal(first.start) && p.cost < first.cost) {
+			first = p
+		}
+	}
+	if first.fleet == nil {
+		return g.choose(fleets, now, minGain)
+	}
+	planned, ok := g.planned(fleets)
+	if ok && planned.mean <= *g.Threshold && !planned.start.Before(first.start) && planned.start.Sub(first.start) <= maxSpread {
+		return planned, Threshold
+	}
+	return first, Threshold
+}
+
+// choose starts at the cheapest window with room, at the planned one if that
+// is as good, or now if waiting gains too little.
+func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Cause) {
+	enough := math.Inf(-1) // where nothing is emitted there is nothing to gain
+	if now.mean > 0 {
+		enough = now.mean * (1 - minGain)
+	}
+	best, ok := g.cheapest(fleets, enough)
+	if !ok {
+		return g.last(fleets, now), NoRoom
+	}
+	if planned, ok := g.planned(fleets); ok && planned.cost-best.least <= margin(best.least) {
+		planned.crowded = best.crowded
+		return planned, planned.waits(now, enough)
+	}
+	now.crowded = best.crowded
+	switch {
+	case !now.free || best.start.Equal(now.start):
+		return best, best.waits(now, enough)
+	case now.cost-best.least <= margin(best.least) || best.mean > enough:
+		return now, SmallGain
+	default:
+		return best, CleanerLater
+	}
+}
+
+// waits returns why a group is given this place.
+func (p place) waits(now place, enough float64) Cause {
+	switch {
+	case p.start.Equal(now.start):
+		return CleanestNow
+	case !now.free && p.mean > enough:
+		return NoRoom
+	default:
+		return CleanerLater
+	}
+}
+
+// cheapest returns the cheapest place with room of all fleets.
+func (g *Group) cheapest(fleets []*Fleet, enough float64) (best place, ok bool) {
+	for _, f := range fleets {
+		p, found := f.cheapest(g, enough)
+		if found && (!ok || p.cost < best.cost) {
+			best, ok = p, true
+		}
+	}
+	return best, ok
+}
+
+// planned returns the place that was planned before, if it is still to come, in
+// time, and has room.
+func (g *Group) planned(fleets []*Fleet) (place, bool) {
+	for _, f := range fleets {
+		if g.PlannedIn != "" && g.PlannedIn != f.outlook.location {
+			continue
+		}
+		planned := g.Planned.UTC()
+		if !planned.After(f.outlook.now) || planned.After(f.outlook.latest(g.LatestStart)) {
+			return place{}, false
+		}
+		p := f.at(g, planned)
+		return p, p.free && !math.IsNaN(p.mean)
+	}
+	return place{}, false
+}
+
+// last returns the place at the latest start, for a group that no place before
+// has room for.
+func (g *Group) last(fleets []*Fleet, now place) place {
+	last := now.fleet.at(g, now.fleet.outlook.latest(g.LatestStart))
+	for _, f := range fleets {
+		if p := f.at(g, f.outlook.latest(g.LatestStart)); p.cost < last.cost {
+			last = p
+		}
+	}
+	last.crowded = true
+	return last
+}

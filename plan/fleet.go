@@ -1,0 +1,225 @@
+package plan
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// maxPods bounds what one group counts, so that sums cannot overflow.
+const maxPods = 1 << 31
+
+// Group is a task of several pods that start together.
+type Group struct {
+	Task
+	// Pods is how many there are; less than one counts as one.
+	Pods int
+	// Locations are the names of those that the group may run in; none is any.
+	Locations []string
+	// PlannedIn is the location that Planned was given for; empty is the first
+	// that the group may run in.
+	PlannedIn string
+}
+
+func (g *Group) pods() int { return min(max(g.Pods, 1), maxPods) }
+
+// Fleet is one location whose groups are planned together: its outlook and the
+// room below its ceilings. Like the outlook it is not safe for concurrent use.
+type Fleet struct {
+	outlook *Outlook
+	room    *room // nil if there are no ceilings
+	slates  map[time.Duration]*slate
+	tried   map[search]int
+}
+
+// search is what the groups have in common that look for the same windows at
+// or below a threshold.
+type search struct {
+	duration  time.Duration
+	threshold float64
+	pods      int
+}
+
+// Fleet prepares the planning of many groups under ceilings. A slot's ceiling
+// is that of its intensity; time that the forecast does not cover has that of
+// the forecast's mean. What is running occupies room to its expected end.
+func (o *Outlook) Fleet(buckets Buckets, running []Run) *Fleet {
+	f := &Fleet{outlook: o}
+	if !buckets.Empty() {
+		f.room = newRoom(o, buckets, running)
+	}
+	return f
+}
+
+// Assign plans groups for one or more fleets, all prepared for the same moment,
+// and returns their decisions in the order of the groups. The room that they
+// take stays taken in the fleets.
+//
+// What cannot wait starts now, whether there is room or not, and occupies it.
+// The rest is given a place in order of latest start (of equals, by ID, then as
+// given): the cheapest start of all allowed locations that has room for all
+// pods, from its beginning to its end. If there is none, the group starts at its
+// latest start, room or not.
+func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
+	p := pass{
+		fleets: append([]*Fleet{fleet}, others...),
+		groups: groups, decisions: make([]Decision, len(groups)),
+	}
+	for _, f := range p.fleets {
+		f.slates, f.tried = map[time.Duration]*slate{}, map[search]int{}
+	}
+	var rest []int
+	for i := range groups {
+		if !p.assign(i, true) {
+			rest = append(rest, i)
+		}
+	}
+	p.sort(rest)
+	for _, i := range rest {
+		p.assign(i, false)
+	}
+	return p.decisions
+}
+
+// pass is one planning of all groups.
+type pass struct {
+	fleets    []*Fleet
+	groups    []Group
+	decisions []Decision
+	allowed   []*Fleet
+}
+
+// sort puts the most urgent first.
+func (p *pass) sort(indices []int) {
+	slices.SortFunc(indices, func(a, b int) int {
+		g, h := &p.groups[a], &p.groups[b]
+		if c := g.LatestStart.Compare(h.LatestStart); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(g.ID, h.ID), cmp.Compare(a, b))
+	})
+}
+
+// assign decides on a group and takes its room. With urgent, it does so only
+// for a group that cannot wait, and reports whether it is one.
+func (p *pass) assign(i int, urgent bool) bool {
+	g := &p.groups[i]
+	fleets := p.allow(g)
+	if len(fleets) == 0 {
+		p.decisions[i] = p.fleets[0].nowhere(g)
+		return true
+	}
+	if urgent && g.mustGo(fleets) == "" {
+		return false
+	}
+	d, chosen := g.decide(fleets)
+	p.decisions[i] = d
+	chosen.fleet.take(g, chosen.start)
+	return true
+}
+
+// allow returns the fleets that a group may run in.
+func (p *pass) allow(g *Group) []*Fleet {
+	if len(g.Locations) == 0 {
+		return p.fleets
+	}
+	p.allowed = p.allowed[:0]
+	for _, f := range p.fleets {
+		if slices.Contains(g.Locations, f.outlook.location) {
+			p.allowed = append(p.allowed, f)
+		}
+	}
+	return p.allowed
+}
+
+// nowhere starts a group of which no location is known.
+func (f *Fleet) nowhere(g *Group) Decision {
+	return Decision{
+		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0],
+		Duration: g.Duration, Threshold: g.Threshold, Expected: math.NaN(), AtOnce: math.NaN(),
+		Cause: NoForecast, Missing: "there is none for its location",
+	}
+}
+
+// at returns the place of a group that starts at a given moment.
+func (f *Fleet) at(g *Group, start time.Time) place {
+	p := place{fleet: f, start: start, mean: math.NaN(), cost: math.Inf(1), free: f.fits(g, start)}
+	c := f.outlook.curve(g.Duration)
+	if c == nil {
+		return p
+	}
+	mean, ok := c.mean[0], true
+	if !start.Equal(f.outlook.now) {
+		mean, ok = f.outlook.expect(start, g.Duration)
+	}
+	if ok {
+		p.mean, p.cost = mean, c.cost(start, mean)
+	}
+	return p
+}
+
+// fits reports whether there is room for the group from start to its end.
+func (f *Fleet) fits(g *Group, start time.Time) bool {
+	if f.room == nil {
+		return true
+	}
+	return f.room.least(f.room.span(start, g.Duration)) >= g.pods()
+}
+
+func (f *Fleet) take(g *Group, start time.Time) {
+	if f.room != nil {
+		from, to := f.room.span(start, g.Duration)
+		f.room.take(from, to, g.pods())
+	}
+}
+
+// cheapest returns the cheapest place with room. Without ceilings, starts are
+// spread within their slots, too; with them that would take room from what
+// comes before or after.
+func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
+	c := f.outlook.curve(g.Duration)
+	if c == nil {
+		return place{}, false
+	}
+	latest := f.outlook.latest(g.LatestStart)
+	start, mean, least := c.pick(g.ID, latest, enough, f.room == nil)
+	if f.fits(g, start) {
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), least: least, free: true}, true
+	}
+	p, ok := f.slate(g.Duration).cheapest(g.pods(), latest)
+	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, least: p.cost, free: true, crowded: true}, ok
+}
+
+// firstBelow returns the first place with room at or below the group's
+// threshold.
+func (f *Fleet) firstBelow(g *Group) (place, bool) {
+	c := f.outlook.curve(g.Duration)
+	if c == nil {
+		return place{}, false
+	}
+	latest := f.outlook.latest(g.LatestStart)
+	start, mean, ok := c.firstBelow(*g.Threshold, latest)
+	if !ok {
+		return place{}, false
+	}
+	if f.room == nil {
+		start, mean = c.pickBelow(g.ID, start, mean, latest, *g.Threshold)
+	}
+	if f.fits(g, start) {
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), free: true}, true
+	}
+	key := search{g.Duration, *g.Threshold, g.pods()}
+	p, next, ok := f.slate(g.Duration).firstBelow(key, f.tried[key], latest)
+	f.tried[key] = next
+	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, free: true, crowded: true}, ok
+}
+
+func (f *Fleet) slate(duration time.Duration) *slate {
+	s := f.slates[duration]
+	if s == nil {
+		s = newSlate(f.outlook.curve(duration), f.room)
+		f.slates[duration] = s
+	}
+	return s
+}

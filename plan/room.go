@@ -1,0 +1,98 @@
+package plan
+
+import (
+	"slices"
+	"sort"
+	"time"
+)
+
+// overlap is how far a run may reach into the time of another without being
+// counted there: a release takes a moment, and what comes a few seconds late
+// would otherwise find its place taken by what follows it.
+const overlap = time.Minute
+
+// Run is work that was released and still occupies room.
+type Run struct {
+	Until time.Time // its expected end; one that is past is taken to end soon
+	Pods  int
+}
+
+// room counts how many more pods fit below the ceilings of a location. Time is
+// cut into cells, at the slots' boundaries and every few minutes; a run
+// occupies every cell that it touches.
+type room struct {
+	starts  []int64 // of the cells, Unix nanoseconds; the first holds now, the last has no end
+	left    []int   // below zero where work went regardless
+	ceiling int     // now
+}
+
+func newRoom(o *Outlook, buckets Buckets, running []Run) *room {
+	// Runs that reach past the forecast, where the ceiling does not change, are
+	// told apart for a day.
+	end := o.now
+	if !o.series.Empty() && o.series.End().After(end) {
+		end = o.series.End()
+	}
+	end = end.Add(24 * time.Hour)
+	width := cellWidth(end.Sub(o.now))
+	first := o.now.Truncate(width)
+	r := &room{}
+	for t := first; t.Before(end); t = t.Add(width) {
+		r.starts = append(r.starts, t.UnixNano())
+	}
+	for b := range o.series.Boundaries(first, end) {
+		r.starts = append(r.starts, b.UnixNano())
+	}
+	slices.Sort(r.starts)
+	r.starts = slices.Compact(r.starts)
+	for _, start := range r.starts {
+		r.left = append(r.left, buckets.Ceiling(o.intensity(time.Unix(0, start))))
+	}
+	r.ceiling = buckets.Ceiling(o.intensity(o.now))
+	now := o.now.UnixNano()
+	for _, run := range running {
+		r.take(r.cell(now), r.cell(max(now, run.Until.Add(-overlap).UnixNano())), max(run.Pods, 0))
+	}
+	return r
+}
+
+// cellWidth cuts time as finely as a few thousand cells can.
+func cellWidth(span time.Duration) time.Duration {
+	const most = 4096
+	for _, width := range []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour} {
+		if span/width <= most {
+			return width
+		}
+	}
+	return 24 * time.Hour
+}
+
+// intensity is what is expected at t; what is not covered counts as the mean of
+// the whole forecast, zero if there is none.
+func (o *Outlook) intensity(t time.Time) float64 {
+	if at, ok := o.series.At(t); ok {
+		return at
+	}
+	return o.fill
+}
+
+// cell returns the index of the cell that holds an instant.
+func (r *room) cell(nanos int64) int {
+	return max(0, sort.Search(len(r.starts), func(i int) bool { return r.starts[i] > nanos })-1)
+}
+
+// span returns the first and the last cell that a run occupies.
+func (r *room) span(start time.Time, duration time.Duration) (from, to int) {
+	begin := start.UnixNano()
+	end := begin + int64(max(duration-overlap, 1)) - 1
+	return r.cell(begin), r.cell(end)
+}
+
+// least returns how many pods fit into all of the cells from..to.
+func (r *room) least(from, to int) int { return slices.Min(r.left[from : to+1]) }
+
+func (r *room) take(from, to, pods int) {
+	for i := from; i <= to; i++ {
+		r.left[i] -= pods
+	}
+}

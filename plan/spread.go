@@ -1,0 +1,127 @@
+package plan
+
+import (
+	"sort"
+	"time"
+)
+
+// nearlyEqual is the share of the cost by which two starts may differ and are
+// still as good as each other: forecasts are wrong by much more.
+const nearlyEqual = 0.001
+
+// noise in gCO2eq/kWh is what the rounding of a mean may add.
+const noise = 1e-6
+
+// maxSpread is how far a start is moved within its slot at most.
+const maxSpread = 5 * time.Minute
+
+// maxOptions bounds how many starts a task picks from.
+const maxOptions = 64
+
+// margin is what a start may cost more than the best and still be as good.
+func margin(best float64) float64 { return nearlyEqual*best + noise }
+
+// choice is what a start may cost more than the best to be picked: a little
+// less than the margin, so that it is not lost again to a rounding.
+func choice(best float64) float64 { return 0.9 * margin(best) }
+
+// option is a start nearly as cheap as the best of its curve.
+type option struct {
+	index  int
+	leeway time.Duration // how much later it may start and still be
+}
+
+// pick returns a start at or before latest, its mean, and what the cheapest
+// costs. The start is the cheapest or, for a task with an ID, one nearly as
+// cheap whose mean does not exceed enough unless that of the cheapest does;
+// shift allows it to lie up to maxSpread after a corner.
+func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (start time.Time, mean, least float64) {
+	start, mean, best := c.cheapest(latest)
+	least = c.cost(start, mean)
+	if id == "" || best <= 0 || mean > enough {
+		return start, mean, least
+	}
+	options := c.near(best)
+	last := c.last(latest)
+	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
+	h := hash(id)
+	o := options[h%uint64(n)] // n > 0: the first is at or before the best
+	at, atMean := c.starts[o.index], c.mean[o.index]
+	if shift {
+		at, atMean = c.later(at, atMean, min(o.leeway, latest.Sub(at)), h, func(s time.Time, m float64) bool {
+			return c.cost(s, m)-least <= choice(least)
+		})
+	}
+	if atMean > enough {
+		return start, mean, least
+	}
+	return at, atMean, least
+}
+
+// near returns the starts nearly as cheap as the best one, in order of time,
+// the first maxOptions of them, whatever their distance.
+func (c *curve) near(best int) []option {
+	options, known := c.options[best]
+	if known {
+		return options
+	}
+	cost := c.cost(c.starts[best], c.mean[best])
+	good := func(s time.Time, m float64) bool { return c.cost(s, m)-cost <= choice(cost) }
+	for i, start := range c.starts {
+		if len(options) < maxOptions && good(start, c.mean[i]) {
+			options = append(options, option{i, c.leeway(start, maxSpread, good)})
+		}
+	}
+	c.options[best] = options
+	return options
+}
+
+// leeway returns how much later than start, up to most, a window is still good,
+// to within a tenth of most.
+func (c *curve) leeway(start time.Time, most time.Duration, good func(time.Time, float64) bool) time.Duration {
+	for d := most; d >= time.Second; d -= max(most/10, time.Second) {
+		mean, ok := c.outlook.expect(start.Add(d), c.duration)
+		if ok && good(start.Add(d), mean) {
+			return d
+		}
+	}
+	return 0
+}
+
+// later moves a start by as many seconds, up to leeway, as the hash says, if
+// that is still good.
+func (c *curve) later(start time.Time, mean float64, leeway time.Duration, h uint64, good func(time.Time, float64) bool) (time.Time, float64) {
+	seconds := (h >> 32) % uint64(leeway/time.Second+1)
+	if seconds == 0 {
+		return start, mean
+	}
+	at := start.Add(time.Duration(seconds) * time.Second)
+	atMean, ok := c.outlook.expect(at, c.duration)
+	if !ok || !good(at, atMean) {
+		return start, mean
+	}
+	return at, atMean
+}
+
+// pickBelow moves the first start at or below a threshold, for a task with an
+// ID, by up to maxSpread for as long as it stays below.
+func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.Time, threshold float64) (time.Time, float64) {
+	if id == "" || !start.After(c.outlook.now) {
+		return start, mean
+	}
+	good := func(_ time.Time, m float64) bool { return m <= threshold }
+	leeway := c.leeway(start, min(maxSpread, latest.Sub(start)), good)
+	return c.later(start, mean, leeway, hash(id), good)
+}
+
+// hash maps an ID to 64 bits, the same in every process and release: FNV-1a,
+// mixed so that the bits that are used depend on all the others.
+func hash(id string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * 1099511628211
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}

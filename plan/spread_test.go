@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestNearlyEqualStartsAreSpread(t *testing.T) {
+	const tasks = 2000
+	tests := map[string]struct {
+		intensities []float64
+		duration    time.Duration
+		threshold   *float64
+		slots       map[int]int // how many tasks start in each hour, give or take a quarter
+	}{
+		"over slots that are as clean as each other": {[]float64{400, 100, 300, 100.04, 300}, time.Hour, nil, map[int]int{1: 1000, 3: 1000}},
+		"not over slots that are less clean":         {[]float64{400, 100, 300, 100.2, 300}, time.Hour, nil, map[int]int{1: 2000}},
+		"over the corners of a long clean time":      {[]float64{400, 100, 100, 100, 400}, time.Hour, nil, map[int]int{1: 667, 2: 667, 3: 667}},
+		"below a threshold within the slot":          {[]float64{400, 150, 150, 150, 150}, time.Hour, threshold(200), map[int]int{0: 2000}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := NewOutlook("X", hourly(tt.intensities...), "", Terms{}, t0, at(4))
+			got, latest := map[int]int{}, at(4)
+			for i := range tasks {
+				task := Task{ID: fmt.Sprintf("uid-%d", i), Duration: tt.duration, LatestStart: latest, Threshold: tt.threshold}
+				d := o.Decide(task)
+				got[int(d.Start.Sub(t0)/time.Hour)]++
+				if tt.threshold != nil && d.Expected > *tt.threshold {
+					t.Fatalf("%s starts above its threshold", task.ID)
+				}
+			}
+			for hour := range 5 {
+				if want := tt.slots[hour]; got[hour] < want*3/4 || got[hour] > want*5/4 {
+					t.Errorf("%d tasks start in hour %d, want about %d", got[hour], hour, want)
+				}
+			}
+		})
+	}
+}
+
+func TestStartsAreSpreadOverMinutes(t *testing.T) {
+	o := NewOutlook("X", hourly(102, 100, 101, 102), "", Terms{}, t0, at(3))
+	minutes := map[time.Time]int{}
+	for i := range 3000 {
+		d := o.Decide(Task{ID: fmt.Sprintf("uid-%d", i), Duration: 30 * time.Minute, LatestStart: at(3)})
+		if d.Start.Nanosecond() != 0 || d.Expected > 100.1 {
+			t.Fatalf("starts at %s, at %g", d.Start, d.Expected)
+		}
+		minutes[d.Start.Truncate(time.Minute)]++
+	}
+	for start, tasks := range minutes {
+		if tasks > 1000 {
+			t.Errorf("%d of 3000 tasks start in the minute of %s", tasks, start)
+		}
+	}
+}
+
+func TestSpreadIsStable(t *testing.T) {
+	o := NewOutlook("X", hourly(400, 100, 300, 100, 300), "", Terms{}, t0, at(4))
+	for id, want := range map[string]string{"": "13:00:00", "a": "15:30:00", "b": "13:02:07", "4f3c1ad2-7f5b-4f0e-9d6c-0a1b2c3d4e5f": "13:30:00"} {
+		task := Task{ID: id, Duration: 30 * time.Minute, LatestStart: at(4)}
+		if got := o.Decide(task).Start.Format(time.TimeOnly); got != want {
+			t.Errorf("%q starts at %s, in releases before at %s", id, got, want)
+		}
+	}
+}
+
+func TestSpreadGivesNoGainAway(t *testing.T) {
+	// 1 % is just gained by the best, and not by its nearly equal.
+	o := NewOutlook("X", hourly(400, 396, 400, 396.1, 400), "", Terms{MinGain: 0.01}, t0, at(4))
+	for i := range 100 {
+		d := o.Decide(Task{ID: fmt.Sprintf("uid-%d", i), Duration: time.Hour, LatestStart: at(4)})
+		if d.Cause != CleanerLater || d.Expected > 396 {
+			t.Fatalf("%s", d.Reason())
+		}
+	}
+}
