@@ -1,0 +1,132 @@
+// Package backtest tells what a policy would have saved: it replays the past of
+// a grid to the planner and the model of production, hour by hour, and sums up
+// what the jobs really would have emitted.
+//
+// At each moment a policy knows what it would have known then, and no more: the
+// actual intensities of the slots that have begun, and the issues that have been
+// received. Changing anything later changes no start at or before that moment.
+// Only [Oracle] and [Foresight] look ahead; they are what there is to reach.
+//
+// A job cannot be interrupted. Its emission is its weight, times its duration,
+// times the mean of the actual intensities over its run.
+//
+// The package reads no clock and no file: all it works on is passed in.
+package backtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// Model predicts the intensity of a grid from what it was told of;
+// [forecast.Model] does it in production.
+type Model interface {
+	Hear(issue *forecast.Series, received time.Time)
+	Observe(slot forecast.Slot)
+	Predict(now time.Time, maxAge time.Duration) forecast.Prediction
+}
+
+// Setup is what is replayed.
+type Setup struct {
+	Actuals Actuals
+	// Issues are ascending; none is a grid without a forecast.
+	Issues []Issue
+	Jobs   []Job
+	// Jobs count that arrive in [From, To); the model learns before, and on.
+	From, To time.Time
+	// History is how much of the past the model has seen at From; 0 is a cold
+	// start.
+	History time.Duration
+	// ActualDelay is how long after the start of a slot its intensity becomes
+	// known, ForecastDelay how long after its issue a forecast is received.
+	ActualDelay, ForecastDelay time.Duration
+	// MaxAge is how old a forecast may be to be trusted.
+	MaxAge time.Duration
+	Terms  plan.Terms
+	// Ceiling bounds how many jobs run at once.
+	Ceiling plan.Buckets
+	// Model is what predicts; nil is the model of production. A run tells it
+	// what happened: it must be new.
+	Model Model
+	// Progress, if set, is called now and then with the share of the run that
+	// is done, in 0..1.
+	Progress func(done float64)
+}
+
+// Run is what a policy did.
+type Run struct {
+	Policy Policy
+	// Starts are the starts of Result.Jobs.
+	Starts []time.Time
+	// Forced counts the jobs that started over the ceiling, since they could
+	// not wait any longer.
+	Forced int
+}
+
+// Result is what all policies did with the same jobs.
+type Result struct {
+	// Jobs are those of the setup that could be judged, in their order.
+	Jobs []Job
+	// Outside counts the jobs left out because they do not arrive in [From, To),
+	// Uncovered those for whose time, until the end of a run from their latest
+	// start, not all actual intensities are known.
+	Outside, Uncovered int
+	// Learned and Basis are how the last prediction came about.
+	Learned time.Duration
+	Basis   forecast.Basis
+	Runs    []Run
+}
+
+// Run replays the setup to every policy. They see the same, and do not see one
+// another: each does what it would do alone.
+func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
+	var r Result
+	for _, job := range s.Jobs {
+		end := job.LatestStart().Add(job.Duration)
+		switch _, covered := s.Actuals.Series.Mean(job.Arrival, end); {
+		case job.Arrival.Before(s.From) || !job.Arrival.Before(s.To):
+			r.Outside++
+		case covered < end.Sub(job.Arrival):
+			r.Uncovered++
+		default:
+			r.Jobs = append(r.Jobs, job)
+		}
+	}
+	if len(r.Jobs) == 0 {
+		return r, s.nothing(r)
+	}
+	w := newReplay(s, r.Jobs, policies)
+	if err := w.run(ctx); err != nil {
+		return r, fmt.Errorf("replay: %w", err)
+	}
+	r.Learned, r.Basis = w.last.Learned, w.last.Basis
+	for _, p := range w.players {
+		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, Forced: p.forced})
+	}
+	return r, nil
+}
+
+// nothing says why there is no job to judge.
+func (s Setup) nothing(r Result) error {
+	if len(s.Jobs) == 0 {
+		return errors.New("there are no jobs")
+	}
+	return fmt.Errorf("none of %d jobs can be judged: %d do not arrive from %s to %s, and of %d not all actual intensities are known, which are of %s to %s",
+		len(s.Jobs), r.Outside, plan.Clock(s.From), plan.Clock(s.To), r.Uncovered, plan.Clock(s.Actuals.Series.Start()), plan.Clock(s.Actuals.Series.End()))
+}
+
+// arrivals returns the indexes of jobs in the order of their arrival.
+func arrivals(jobs []Job) []int {
+	order := make([]int, len(jobs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return jobs[a].Arrival.Compare(jobs[b].Arrival) })
+	return order
+}

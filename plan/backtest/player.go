@@ -1,0 +1,135 @@
+package backtest
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// A player is one policy at work.
+type player struct {
+	policy  Policy
+	rule    rule
+	ceiling plan.Buckets
+	// plansRoom says that the rule has looked for room itself: what it starts now
+	// cannot wait, or has some.
+	plansRoom bool
+	jobs      []Job
+	pending   []waiting // by latest start
+	running   ends
+	starts    []time.Time
+	forced    int
+	wake      time.Time // when a start is due, or room is; zero if never
+}
+
+// waiting is a job that has arrived and not started.
+type waiting struct {
+	index   int
+	latest  time.Time
+	held    bool // it was decided upon before
+	planned time.Time
+}
+
+func newPlayer(policy Policy, s Setup, jobs []Job) *player {
+	p := &player{policy: policy, ceiling: s.Ceiling, jobs: jobs, starts: make([]time.Time, len(jobs))}
+	p.rule = newRule(policy, s, jobs)
+	p.plansRoom = policy.Kind == Gridlatch || policy.Kind == Foresight
+	if policy.Kind == Oracle {
+		p.ceiling = plan.Buckets{}
+	}
+	return p
+}
+
+func (p *player) arrive(index int) {
+	w := waiting{index: index, latest: p.jobs[index].LatestStart()}
+	at, _ := slices.BinarySearchFunc(p.pending, w, func(a, b waiting) int {
+		if order := a.latest.Compare(b.latest); order != 0 {
+			return order
+		}
+		return a.index - b.index
+	})
+	p.pending = slices.Insert(p.pending, at, w)
+}
+
+// act starts what is due.
+func (p *player) act(v *view) {
+	p.finish(v.now)
+	p.rule(v, p)
+	p.wake = time.Time{}
+	kept := p.pending[:0]
+	for _, w := range p.pending {
+		if p.goes(v, w) {
+			p.start(w, v.now)
+			continue
+		}
+		w.held = true
+		p.wakeAt(w.latest)
+		if w.planned.After(v.now) {
+			p.wakeAt(w.planned)
+		} else if len(p.running) > 0 { // it is short of room
+			p.wakeAt(p.running[0])
+		}
+		kept = append(kept, w)
+	}
+	p.pending = kept
+}
+
+// goes reports whether a job starts now: it is due and there is room, or there
+// is none but the job cannot wait.
+func (p *player) goes(v *view, w waiting) bool {
+	due := !w.planned.After(v.now)
+	forced := !v.now.Before(w.latest) || due && p.plansRoom
+	room := p.room(v)
+	if forced && !room {
+		p.forced++
+	}
+	return forced || due && room
+}
+
+func (p *player) start(w waiting, now time.Time) {
+	p.starts[w.index] = now
+	if !p.ceiling.Empty() {
+		heap.Push(&p.running, now.Add(p.jobs[w.index].Duration))
+	}
+}
+
+// finish forgets the jobs that have ended.
+func (p *player) finish(now time.Time) {
+	for len(p.running) > 0 && !p.running[0].After(now) {
+		heap.Pop(&p.running)
+	}
+}
+
+// room reports whether one more job may run.
+func (p *player) room(v *view) bool {
+	if p.ceiling.Empty() {
+		return true
+	}
+	intensity, _ := v.running()
+	return len(p.running) < p.ceiling.Ceiling(intensity)
+}
+
+func (p *player) wakeAt(t time.Time) {
+	if p.wake.IsZero() || t.Before(p.wake) {
+		p.wake = t
+	}
+}
+
+// ends are the ends of running jobs, the next first: a heap.
+type ends []time.Time
+
+func (e ends) Len() int           { return len(e) }
+func (e ends) Less(i, j int) bool { return e[i].Before(e[j]) }
+func (e ends) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+
+// Push is for package heap.
+func (e *ends) Push(x any) { *e = append(*e, x.(time.Time)) }
+
+// Pop is for package heap.
+func (e *ends) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}

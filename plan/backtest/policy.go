@@ -1,0 +1,82 @@
+package backtest
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// Kind is a rule for when to start.
+type Kind string
+
+// The rules. All of them start a job at its latest start, if not before.
+const (
+	// Gridlatch is the planner of production, on the predictions of the model
+	// of production.
+	Gridlatch Kind = "gridlatch"
+	// Immediate starts every job when it arrives.
+	Immediate Kind = "immediate"
+	// Oracle starts every job in the cleanest window there was. It knows of no
+	// ceiling: nothing can do better than it.
+	Oracle Kind = "oracle"
+	// AtThreshold starts a job as soon as the intensity is at or below a fixed
+	// one.
+	AtThreshold Kind = "threshold"
+	// AtPercentile starts a job as soon as the intensity is at or below a
+	// percentile of what is predicted until its latest start.
+	AtPercentile Kind = "percentile"
+	// LowestSlot starts a job in the slot that is predicted to be the cleanest
+	// until its latest start, however long the job runs.
+	LowestSlot Kind = "lowest-slot"
+	// Greedy starts every job at the hour that is best for it alone, if there
+	// is room then; Gridlatch without planning for the ceiling.
+	Greedy Kind = "greedy"
+	// Foresight is Gridlatch with predictions that come true.
+	Foresight Kind = "foresight"
+)
+
+// Policy is a rule with its number.
+type Policy struct {
+	Kind Kind
+	// Value is the threshold in gCO2eq/kWh, or the percentile in 0..100.
+	Value float64
+}
+
+// String is the policy as [ParsePolicy] reads it.
+func (p Policy) String() string {
+	switch p.Kind {
+	case AtThreshold, AtPercentile:
+		return string(p.Kind) + "=" + strconv.FormatFloat(p.Value, 'f', -1, 64)
+	default:
+		return string(p.Kind)
+	}
+}
+
+// ParsePolicy reads a policy: gridlatch, immediate, oracle, lowest-slot,
+// greedy, foresight, threshold=G or percentile=P.
+func ParsePolicy(s string) (Policy, error) {
+	name, value, has := strings.Cut(strings.TrimSpace(s), "=")
+	p := Policy{Kind: Kind(name)}
+	var err error
+	switch p.Kind {
+	case Gridlatch, Immediate, Oracle, LowestSlot, Greedy, Foresight:
+		if has {
+			return Policy{}, fmt.Errorf("policy %q: want no number for %s", s, name)
+		}
+	case AtThreshold:
+		if p.Value, err = plan.ParseIntensity(value); err != nil {
+			return Policy{}, fmt.Errorf("policy %q: %w", s, err)
+		}
+	case AtPercentile:
+		p.Value, err = strconv.ParseFloat(value, 64)
+		if err != nil || math.IsNaN(p.Value) || p.Value < 0 || p.Value > 100 {
+			return Policy{}, fmt.Errorf("policy %q: want a percentile from 0 to 100, such as percentile=20", s)
+		}
+	default:
+		return Policy{}, fmt.Errorf("unknown policy %q: want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy or foresight", s)
+	}
+	return p, nil
+}

@@ -1,0 +1,203 @@
+package backtest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan/backtest"
+)
+
+func TestReadActuals(t *testing.T) {
+	slot := func(from, to float64, intensity float64) forecast.Slot {
+		return forecast.Slot{Start: at(from), End: at(to), Intensity: intensity}
+	}
+	tests := map[string]struct {
+		text    string
+		want    []forecast.Slot
+		width   time.Duration
+		gaps    int
+		missing time.Duration
+	}{
+		"hours": {
+			text: "timestamp,intensity\n2021-07-01T00:00:00Z,100\n2021-07-01T01:00:00Z,200.5\n",
+			want: []forecast.Slot{slot(0, 1, 100), slot(1, 2, 200.5)}, width: hour,
+		},
+		"a byte order mark, CRLF, spaces, quotes, another order, capitals, a zone, and no last newline": {
+			text: "\ufeffIntensity, Timestamp\r\n100, 2021-07-01T02:00:00+02:00\r\n\"-3\",\"2021-07-01T00:30:00Z\"",
+			want: []forecast.Slot{slot(0, 0.5, 100), slot(0.5, 1, -3)}, width: 30 * time.Minute,
+		},
+		"a gap": {
+			text: "timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n2021-07-01T04:00:00Z,3\n2021-07-01T05:00:00Z,4\n",
+			want: []forecast.Slot{slot(0, 1, 1), slot(1, 2, 2), slot(4, 5, 3), slot(5, 6, 4)}, width: hour, gaps: 1, missing: 2 * hour,
+		},
+		"a slot that is shorter than the others": {
+			text: "timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n2021-07-01T01:30:00Z,3\n2021-07-01T02:30:00Z,4\n",
+			want: []forecast.Slot{slot(0, 1, 1), slot(1, 1.5, 2), slot(1.5, 2.5, 3), slot(2.5, 3.5, 4)}, width: hour,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := backtest.ReadActuals("grid.csv", strings.NewReader(tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got.Series.Slots()); diff != "" {
+				t.Errorf("slots (-want +got):\n%s", diff)
+			}
+			if got.Slot != tt.width || got.Gaps != tt.gaps || got.Missing != tt.missing {
+				t.Errorf("slots of %s, %d gaps of %s; want %s, %d of %s", got.Slot, got.Gaps, got.Missing, tt.width, tt.gaps, tt.missing)
+			}
+		})
+	}
+}
+
+func TestReadForecasts(t *testing.T) {
+	text := "issued,timestamp,intensity\n" +
+		"2021-07-01T06:00:00Z,2021-07-01T06:00:00Z,5\n" +
+		"2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n" +
+		"2021-07-01T00:00:00Z,2021-07-01T02:00:00Z,3\n" +
+		"2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,2\n" +
+		"2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,9\n"
+	got, err := backtest.ReadForecasts("forecast.csv", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Slot != hour || got.Repeated != 1 || len(got.Issues) != 2 {
+		t.Fatalf("slots of %s, %d repeated, %d issues; want 1h, 1, 2", got.Slot, got.Repeated, len(got.Issues))
+	}
+	for i, want := range []*forecast.Series{hourly(0, 1, 2, 3), hourly(6, 5)} {
+		if diff := cmp.Diff(want.Slots(), got.Issues[i].Series.Slots()); diff != "" {
+			t.Errorf("issue %d (-want +got):\n%s", i, diff)
+		}
+	}
+	if !got.Issues[0].Issued.Equal(at(0)) || !got.Issues[1].Issued.Equal(at(6)) {
+		t.Errorf("issued %s and %s, want them in order", got.Issues[0].Issued, got.Issues[1].Issued)
+	}
+}
+
+func TestReadJobs(t *testing.T) {
+	got, err := backtest.ReadJobs("jobs.csv", strings.NewReader("arrival,duration,slack,weight\n2021-07-01T05:00:00Z,90m,1d12h,2.5\n2021-07-01T00:00:00Z,PT2H,0,1\n"))
+	want := []backtest.Job{
+		{Arrival: at(5), Duration: 90 * time.Minute, Slack: 36 * hour, Weight: 2.5},
+		{Arrival: at(0), Duration: 2 * hour, Weight: 1},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v, jobs (-want +got):\n%s", err, diff)
+	}
+	got, err = backtest.ReadJobs("jobs.csv", strings.NewReader("slack,arrival,duration\n0h,2021-07-01T00:00:00Z,2h\n"))
+	if diff := cmp.Diff(want[1:], got); diff != "" || err != nil {
+		t.Errorf("without weights: error %v, jobs (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
+	const head, first = "timestamp,intensity\n", "2021-07-01T00:00:00Z,1\n"
+	tests := map[string]struct {
+		read string
+		text string
+		want string
+	}{
+		"empty":                    {text: "", want: `f.csv is empty: want the columns timestamp,intensity, and rows of them`},
+		"only a byte order mark":   {text: "\ufeff", want: `f.csv is empty: want the columns timestamp,intensity, and rows of them`},
+		"no rows":                  {text: head, want: `f.csv has 0 rows: want two at least, since a slot is as wide as timestamps are apart`},
+		"one row":                  {text: head + first, want: `f.csv has 1 rows: want two at least, since a slot is as wide as timestamps are apart`},
+		"no header":                {text: first + first, want: `f.csv, line 1, column 1: "2021-07-01T00:00:00Z": want the columns timestamp,intensity`},
+		"a missing column":         {text: "timestamp\n" + first, want: `f.csv, line 1: no column "intensity": want the columns timestamp,intensity`},
+		"an unknown column":        {text: "timestamp,g,intensity\n", want: `f.csv, line 1, column 11: "g": want the columns timestamp,intensity`},
+		"a column twice":           {text: "timestamp,timestamp\n", want: `f.csv, line 1, column 11: "timestamp": want the columns timestamp,intensity`},
+		"a row that is too long":   {text: head + first + "2021-07-01T01:00:00Z,1,2\n", want: `f.csv, line 3: 3 columns, want 2: timestamp,intensity`},
+		"a row that is too short":  {text: head + first + "2021-07-01T01:00:00Z\n", want: `f.csv, line 3: 1 columns, want 2: timestamp,intensity`},
+		"a bad quote":              {text: head + "\"2021,1\n", want: `f.csv, line 2, column 9: extraneous or missing " in quoted-field: want CSV, plain or with "quoted" fields`},
+		"a bad timestamp":          {text: head + "yesterday,1\n", want: `f.csv, line 2, column 1: timestamp "yesterday": want RFC 3339 with a zone in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"a timestamp without zone": {text: head + "2021-07-01T00:00:00,1\n", want: `f.csv, line 2, column 1: timestamp "2021-07-01T00:00:00": want RFC 3339 with a zone in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"a year far away":          {text: head + "1821-07-01T00:00:00Z,1\n", want: `f.csv, line 2, column 1: timestamp "1821-07-01T00:00:00Z": want RFC 3339 with a zone in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"not a number":             {text: head + first + "2021-07-01T01:00:00Z,NaN\n", want: `f.csv, line 3, column 22: intensity "NaN": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"an infinity":              {text: head + "2021-07-01T01:00:00Z,-Inf\n", want: `f.csv, line 2, column 22: intensity "-Inf": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"a huge number":            {text: head + "2021-07-01T01:00:00Z,1e7\n", want: `f.csv, line 2, column 22: intensity "1e7": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"no number":                {text: head + "2021-07-01T01:00:00Z,\n", want: `f.csv, line 2, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"a duplicate":              {text: head + first + first, want: `f.csv, line 3, column 1: timestamp "2021-07-01T00:00:00Z": it is there twice, want each once`},
+		"disorder":                 {text: head + first + "2021-06-01T00:00:00Z,1\n", want: `f.csv, line 3, column 1: timestamp "2021-06-01T00:00:00Z": it is before 2021-07-01T00:00:00Z in a row above, want them ascending`},
+		"a bad line after CRLF":    {text: "timestamp,intensity\r\n2021-07-01T00:00:00Z,1\r\n2021-07-01T01:00:00Z,x\r\n", want: `f.csv, line 3, column 22: intensity "x": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"an issue of nothing":      {read: "forecast", text: "issued,timestamp,intensity\n", want: `f.csv has no issue of two rows: a slot is as wide as the timestamps of an issue are apart`},
+		"actuals for a forecast":   {read: "forecast", text: head + first, want: `f.csv, line 1: no column "issued": want the columns issued,timestamp,intensity`},
+		"a bad issue":              {read: "forecast", text: "issued,timestamp,intensity\nx,y,z\n", want: `f.csv, line 2, column 1: issued "x": want RFC 3339 with a zone in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"no jobs":                  {read: "jobs", text: "arrival,duration,slack\n", want: `f.csv has no jobs: want a row at least`},
+		"a bad duration":           {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1,2h\n", want: `f.csv, line 2, column 22: duration "1": want a duration such as 90m, 8h, 1d12h or PT8H`},
+		"a negative slack":         {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1h,-2h\n", want: `f.csv, line 2, column 25: slack "-2h": want a duration such as 90m, 8h, 1d12h or PT8H`},
+		"a weight of nothing":      {read: "jobs", text: "arrival,duration,slack,weight\n2021-07-01T00:00:00Z,1h,2h,0\n", want: `f.csv, line 2, column 28: weight "0": want a number above 0 and up to 1000000000`},
+		"an unknown job column":    {read: "jobs", text: "arrival,duration,slack,name\n", want: `f.csv, line 1, column 24: "name": want the columns arrival,duration,slack[,weight]`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if err := read(tt.read, tt.text); err == nil || err.Error() != tt.want {
+				t.Errorf("error\n%v, want\n%s", err, tt.want)
+			}
+		})
+	}
+}
+
+func read(kind, text string) (err error) {
+	switch kind {
+	case "forecast":
+		_, err = backtest.ReadForecasts("f.csv", strings.NewReader(text))
+	case "jobs":
+		_, err = backtest.ReadJobs("f.csv", strings.NewReader(text))
+	default:
+		_, err = backtest.ReadActuals("f.csv", strings.NewReader(text))
+	}
+	return err
+}
+
+func TestParsePolicy(t *testing.T) {
+	for _, text := range []string{"gridlatch", "immediate", "oracle", "lowest-slot", "greedy", "foresight", "threshold=200", "percentile=12.5"} {
+		if p, err := backtest.ParsePolicy(text); err != nil || p.String() != text {
+			t.Errorf("%s is read as %s, error %v", text, p, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"best":           `unknown policy "best": want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy or foresight`,
+		"gridlatch=1":    `policy "gridlatch=1": want no number for gridlatch`,
+		"threshold":      `policy "threshold": want gCO2eq/kWh as a number from 0 to 1000000, such as 200`,
+		"percentile=101": `policy "percentile=101": want a percentile from 0 to 100, such as percentile=20`,
+		"percentile=NaN": `policy "percentile=NaN": want a percentile from 0 to 100, such as percentile=20`,
+	} {
+		if _, err := backtest.ParsePolicy(text); err == nil || err.Error() != want {
+			t.Errorf("%s: error %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestGrid(t *testing.T) {
+	jobs, err := backtest.Grid(at(0), at(5), 3*hour, []time.Duration{hour}, []time.Duration{0, hour})
+	want := []backtest.Job{job(0, 1, 0), job(0, 1, 1), job(3, 1, 0), job(3, 1, 1)}
+	if diff := cmp.Diff(want, jobs); diff != "" || err != nil {
+		t.Errorf("error %v, jobs (-want +got):\n%s", err, diff)
+	}
+	if _, err := backtest.Grid(at(0), at(1e5), time.Microsecond, []time.Duration{hour}, []time.Duration{0}); err == nil {
+		t.Error("no error for billions of jobs")
+	}
+}
+
+// FuzzRead wants every file to be read or refused in one line that names it, and
+// what is read to be usable.
+func FuzzRead(f *testing.F) {
+	f.Add("timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n")
+	f.Add("issued,timestamp,intensity\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,1\n")
+	f.Add("arrival,duration,slack,weight\n2021-07-01T00:00:00Z,1h,2h,0.5\n")
+	f.Add("\ufeff\"timestamp\",intensity\r\n\"2021\n,")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, kind := range []string{"", "forecast", "jobs"} {
+			if err := read(kind, text); err != nil && (!strings.HasPrefix(err.Error(), "f.csv") || strings.Contains(err.Error(), "\n")) {
+				t.Errorf("error %q, want one line that begins with the file's name", err)
+			}
+		}
+		actuals, err := backtest.ReadActuals("f.csv", strings.NewReader(text))
+		if err == nil && (actuals.Slot <= 0 || actuals.Series.Empty() || actuals.Missing < 0) {
+			t.Errorf("read %+v without an error", actuals)
+		}
+	})
+}

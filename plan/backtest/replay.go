@@ -1,0 +1,229 @@
+package backtest
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// A replay steps through time. All players act at its moments: whenever a slot
+// begins, an actual intensity or a forecast becomes known, or a job arrives.
+// In between, a player acts when a start that it has planned is due.
+type replay struct {
+	setup    Setup
+	jobs     []Job
+	order    []int // the jobs by arrival
+	arrived  int   // how many of them
+	moments  []time.Time
+	news     news
+	players  []*player
+	maxSlack time.Duration
+	longest  time.Duration // from the arrival of a job to its end, at the most
+	last     forecast.Prediction
+}
+
+func newReplay(s Setup, jobs []Job, policies []Policy) *replay {
+	if s.Model == nil {
+		s.Model = new(forecast.Model)
+	}
+	r := &replay{setup: s, jobs: jobs, order: arrivals(jobs), news: newNews(s)}
+	var end time.Time
+	for _, job := range jobs {
+		r.maxSlack = max(r.maxSlack, job.Slack)
+		r.longest = max(r.longest, job.Slack+job.Duration)
+		if job.LatestStart().After(end) {
+			end = job.LatestStart()
+		}
+	}
+	r.moments = moments(s, jobs, jobs[r.order[0]].Arrival, end)
+	for _, policy := range policies {
+		r.players = append(r.players, newPlayer(policy, s, jobs))
+	}
+	return r
+}
+
+// moments returns all times in [from, to] at which something becomes known or
+// arrives, ascending.
+func moments(s Setup, jobs []Job, from, to time.Time) []time.Time {
+	var all []time.Time
+	for _, slot := range s.Actuals.Series.Slots() {
+		all = append(all, slot.Start, slot.Start.Add(s.ActualDelay))
+	}
+	for _, issue := range s.Issues {
+		all = append(all, issue.Issued.Add(s.ForecastDelay))
+	}
+	for _, job := range jobs {
+		all = append(all, job.Arrival)
+	}
+	all = slices.DeleteFunc(all, func(t time.Time) bool { return t.Before(from) || t.After(to) })
+	slices.SortFunc(all, time.Time.Compare)
+	return slices.CompactFunc(all, time.Time.Equal)
+}
+
+func (r *replay) run(ctx context.Context) error {
+	for i, moment := range r.moments {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r.act(moment, true)
+		for {
+			wake, ok := r.wake()
+			if !ok || i+1 < len(r.moments) && !wake.Before(r.moments[i+1]) {
+				break
+			}
+			r.act(wake, false)
+		}
+		if r.setup.Progress != nil {
+			r.setup.Progress(float64(i+1) / float64(len(r.moments)))
+		}
+	}
+	return nil
+}
+
+// wake is when the next planned start of any player is due.
+func (r *replay) wake() (first time.Time, ok bool) {
+	for _, p := range r.players {
+		if !p.wake.IsZero() && (first.IsZero() || p.wake.Before(first)) {
+			first = p.wake
+		}
+	}
+	return first, !first.IsZero()
+}
+
+// act lets the players whose turn it is act: all of them, or those for whom a
+// start is due.
+func (r *replay) act(now time.Time, all bool) {
+	r.news.tell(r.setup.Model, now)
+	for ; r.arrived < len(r.order) && !r.jobs[r.order[r.arrived]].Arrival.After(now); r.arrived++ {
+		for _, p := range r.players {
+			p.arrive(r.order[r.arrived])
+		}
+	}
+	v := &view{replay: r, now: now}
+	for _, p := range r.players {
+		if len(p.pending) > 0 && (all || !p.wake.IsZero() && !p.wake.After(now)) {
+			p.act(v)
+		}
+	}
+}
+
+// news is what becomes known in the course of time.
+type news struct {
+	slots         []forecast.Slot // not told yet
+	issues        []Issue         // likewise
+	actualDelay   time.Duration
+	forecastDelay time.Duration
+	newest        forecast.Slot // that was told
+}
+
+// newNews begins with what a program that was started at From - History would
+// have seen. The issue in force then counts as received.
+func newNews(s Setup) news {
+	begin := s.From.Add(-s.History)
+	n := news{
+		slots: s.Actuals.Series.Slots(), issues: s.Issues,
+		actualDelay: s.ActualDelay, forecastDelay: s.ForecastDelay,
+	}
+	n.slots = n.slots[sort.Search(len(n.slots), func(i int) bool { return n.slots[i].End.After(begin) }):]
+	later := sort.Search(len(n.issues), func(i int) bool { return n.issues[i].Issued.Add(n.forecastDelay).After(begin) })
+	n.issues = n.issues[max(later-1, 0):]
+	return n
+}
+
+// tell tells the model, in the order in which it became known, all that is
+// known at now; at one moment the issues first.
+func (n *news) tell(m Model, now time.Time) {
+	for {
+		issue := len(n.issues) > 0 && !n.heard().After(now)
+		slot := len(n.slots) > 0 && !n.known().After(now)
+		switch {
+		case issue && (!slot || !n.heard().After(n.known())):
+			m.Hear(n.issues[0].Series, n.heard())
+			n.issues = n.issues[1:]
+		case slot:
+			m.Observe(n.slots[0])
+			n.newest, n.slots = n.slots[0], n.slots[1:]
+		default:
+			return
+		}
+	}
+}
+
+func (n *news) heard() time.Time { return n.issues[0].Issued.Add(n.forecastDelay) }
+
+func (n *news) known() time.Time { return n.slots[0].Start.Add(n.actualDelay) }
+
+// A view is what is known at a moment, worked out when it is first asked for.
+type view struct {
+	replay     *replay
+	now        time.Time
+	predicted  bool
+	prediction *forecast.Series
+	outlooks   map[bool]*plan.Outlook // by whether they see the future
+}
+
+// series is what the model expects; empty if it knows nothing.
+func (v *view) series() *forecast.Series {
+	if !v.predicted {
+		p := v.replay.setup.Model.Predict(v.now, v.replay.setup.MaxAge)
+		v.replay.last, v.prediction, v.predicted = p, p.Series, true
+	}
+	return v.prediction
+}
+
+// future is what will be, if the policy sees it, or what is expected. Beyond the
+// last job that waits now, nobody needs to look: a planner of ceilings cuts all
+// that it is given into pieces.
+func (v *view) future(foresees bool) *forecast.Series {
+	if !foresees {
+		return v.series()
+	}
+	actual := v.replay.setup.Actuals.Series
+	if v.replay.setup.Ceiling.Empty() {
+		return actual
+	}
+	horizon := v.now.Add(v.replay.longest)
+	var slots []forecast.Slot
+	add := func(t time.Time) {
+		end, _ := actual.NextBoundary(t)
+		if intensity, ok := actual.At(t); ok {
+			slots = append(slots, forecast.Slot{Start: t, End: end, Intensity: intensity})
+		}
+	}
+	add(v.now)
+	for b := range actual.Boundaries(v.now, horizon) {
+		add(b)
+	}
+	return forecast.NewSeries(slots)
+}
+
+// outlook is that of production.
+func (v *view) outlook(foresees bool) *plan.Outlook {
+	o, ok := v.outlooks[foresees]
+	if !ok {
+		until := v.now.Add(v.replay.maxSlack)
+		o = plan.NewOutlook("", v.future(foresees), "nothing is known", v.replay.setup.Terms, v.now, until)
+		if v.outlooks == nil {
+			v.outlooks = map[bool]*plan.Outlook{}
+		}
+		v.outlooks[foresees] = o
+	}
+	return o
+}
+
+// running is the intensity now: the actual one if it is known already, else the
+// one that is expected, else the newest known. ok is false if there is none.
+func (v *view) running() (intensity float64, ok bool) {
+	newest := v.replay.news.newest
+	if v.now.Before(newest.End) {
+		return newest.Intensity, true
+	}
+	if intensity, ok = v.series().At(v.now); ok {
+		return intensity, true
+	}
+	return newest.Intensity, !newest.End.IsZero()
+}

@@ -1,0 +1,153 @@
+package backtest
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// A rule plans when the pending jobs of a player start: now or before now is at
+// once.
+type rule func(v *view, p *player)
+
+func newRule(policy Policy, s Setup, jobs []Job) rule {
+	switch policy.Kind {
+	case Immediate:
+		return each(func(v *view, _ *waiting) time.Time { return v.now })
+	case Oracle:
+		return each(func(_ *view, w *waiting) time.Time {
+			if w.held {
+				return w.planned
+			}
+			return cleanest(s.Actuals.Series, jobs[w.index])
+		})
+	case AtThreshold:
+		return each(func(v *view, w *waiting) time.Time {
+			return startIf(v, w, func(running float64) bool { return running <= policy.Value })
+		})
+	case AtPercentile:
+		return atPercentile(policy.Value)
+	case LowestSlot:
+		return atPercentile(0)
+	case Gridlatch, Foresight:
+		if !s.Ceiling.Empty() {
+			return fleet(policy.Kind == Foresight)
+		}
+		return alone(policy.Kind == Foresight)
+	default: // Greedy
+		return alone(false)
+	}
+}
+
+// each plans job by job.
+func each(start func(*view, *waiting) time.Time) rule {
+	return func(v *view, p *player) {
+		for i := range p.pending {
+			p.pending[i].planned = start(v, &p.pending[i])
+		}
+	}
+}
+
+// startIf starts now if the intensity is fine, else at the latest start.
+func startIf(v *view, w *waiting, fine func(running float64) bool) time.Time {
+	if running, ok := v.running(); ok && !fine(running) {
+		return w.latest
+	}
+	return v.now
+}
+
+// cleanest is the start of the cleanest run of a job, the earliest of equals.
+// The mean over a run is linear in its start between the moments at which an
+// end of it crosses the boundary of a slot.
+func cleanest(actual *forecast.Series, job Job) time.Time {
+	best, lowest := job.Arrival, math.Inf(1)
+	look := func(start time.Time) {
+		mean, _ := actual.Mean(start, start.Add(job.Duration))
+		if mean < lowest || mean == lowest && start.Before(best) {
+			best, lowest = start, mean
+		}
+	}
+	latest := job.LatestStart()
+	look(job.Arrival)
+	look(latest)
+	for b := range actual.Boundaries(job.Arrival, latest) {
+		look(b)
+	}
+	for b := range actual.Boundaries(job.Arrival.Add(job.Duration), latest.Add(job.Duration)) {
+		look(b.Add(-job.Duration))
+	}
+	return best
+}
+
+// atPercentile starts at or below a percentile of what is predicted from now to
+// the latest start, worked out anew every time.
+func atPercentile(percent float64) rule {
+	return func(v *view, p *player) {
+		var latest time.Time
+		threshold := math.NaN()
+		for i := range p.pending { // by latest start: equal ones follow one another
+			w := &p.pending[i]
+			if !w.latest.Equal(latest) {
+				latest = w.latest
+				threshold = percentile(v.series(), v.now, latest, percent)
+			}
+			w.planned = startIf(v, w, func(running float64) bool { return !(running > threshold) })
+		}
+	}
+}
+
+// percentile returns a percentile of the intensities of the slots that run at
+// from or begin by to, interpolated between neighbours; NaN if there are none.
+func percentile(series *forecast.Series, from, to time.Time, percent float64) float64 {
+	var values []float64
+	look := func(t time.Time) {
+		if value, ok := series.At(t); ok {
+			values = append(values, value)
+		}
+	}
+	look(from)
+	for b := range series.Boundaries(from, to.Add(1)) {
+		look(b)
+	}
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(values)
+	rank := percent / 100 * float64(len(values)-1)
+	below := int(rank)
+	above := min(below+1, len(values)-1)
+	return values[below] + (rank-float64(below))*(values[above]-values[below])
+}
+
+// alone plans every job as if there were no other, as production does without a
+// ceiling.
+func alone(foresees bool) rule {
+	return each(func(v *view, w *waiting) time.Time {
+		return v.outlook(foresees).Decide(v.task(w)).Start
+	})
+}
+
+// fleet plans all jobs together below a ceiling, as production does.
+func fleet(foresees bool) rule {
+	return func(v *view, p *player) {
+		running := make([]plan.Run, len(p.running))
+		for i, end := range p.running {
+			running[i] = plan.Run{Until: end, Pods: 1}
+		}
+		groups := make([]plan.Group, len(p.pending))
+		for i := range p.pending {
+			groups[i] = plan.Group{Task: v.task(&p.pending[i]), Pods: 1}
+		}
+		fleet := v.outlook(foresees).Fleet(p.ceiling, running)
+		for i, d := range plan.Assign(groups, fleet) {
+			p.pending[i].planned = d.Start
+		}
+	}
+}
+
+func (v *view) task(w *waiting) plan.Task {
+	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latest, Held: w.held}
+}

@@ -1,0 +1,184 @@
+package backtest
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// dirtier is by how much more than at once, as a share, a job has to emit to
+// count as dirtier.
+const dirtier = 0.001
+
+// Cell names jobs that are alike.
+type Cell struct {
+	Duration, Slack time.Duration
+}
+
+// Score is what came of some jobs under a policy. A share is 1 for all.
+type Score struct {
+	// Jobs is how many they are.
+	Jobs int
+	// AtOnce is the mean intensity that the jobs would have run at if started
+	// when they arrived, Emitted the one they ran at; both in gCO2eq/kWh,
+	// weighted by power and duration.
+	AtOnce, Emitted float64
+	// Saving is the share of the emissions that was saved against starting at
+	// once; negative if more was emitted.
+	Saving float64
+	// Wait is the mean time from arrival to start.
+	Wait time.Duration
+	// Dirtier is the share of jobs that emitted over 0.1 % more than they would
+	// have at once.
+	Dirtier float64
+}
+
+// Scores are what came of a policy: of every cell and on the whole.
+type Scores struct {
+	Policy Policy
+	// Total is the mean of the cells, each counting the same however many jobs
+	// it has.
+	Total Score
+	Cells map[Cell]Score
+	// MostAtOnce is how many jobs ran at the same time at most, MeanAtOnce how
+	// many on average from the first arrival to the last end.
+	MostAtOnce int
+	MeanAtOnce float64
+	// Forced is that of the run.
+	Forced int
+}
+
+// Scores sums up every run. Jobs of equal duration and slack are a cell, and
+// all cells count the same; pooled puts all jobs into one cell, whose Duration
+// and Slack are 0, and lets every job count by its emissions.
+func (r Result) Scores(actuals Actuals, pooled bool) []Scores {
+	cells := map[Cell][]int{}
+	for i, job := range r.Jobs {
+		cell := Cell{Duration: job.Duration, Slack: job.Slack}
+		if pooled {
+			cell = Cell{}
+		}
+		cells[cell] = append(cells[cell], i)
+	}
+	var all []Scores
+	for _, run := range r.Runs {
+		s := Scores{Policy: run.Policy, Cells: map[Cell]Score{}, Forced: run.Forced}
+		s.MostAtOnce, s.MeanAtOnce = concurrency(r.Jobs, run.Starts)
+		for cell, members := range cells {
+			s.Cells[cell] = r.score(actuals, run, members)
+		}
+		s.Total = mean(s.Cells)
+		all = append(all, s)
+	}
+	return all
+}
+
+// score sums up some jobs of a run.
+func (r Result) score(actuals Actuals, run Run, members []int) Score {
+	s := Score{Jobs: len(members)}
+	var energy, wait float64
+	for _, i := range members {
+		job := r.Jobs[i]
+		work := job.Weight * job.Duration.Hours()
+		atOnce, _ := actuals.Series.Mean(job.Arrival, job.Arrival.Add(job.Duration))
+		emitted, _ := actuals.Series.Mean(run.Starts[i], run.Starts[i].Add(job.Duration))
+		s.AtOnce += work * atOnce
+		s.Emitted += work * emitted
+		energy += work
+		wait += run.Starts[i].Sub(job.Arrival).Seconds()
+		if emitted > atOnce+dirtier*math.Abs(atOnce) {
+			s.Dirtier++
+		}
+	}
+	if s.AtOnce > 0 {
+		s.Saving = 1 - s.Emitted/s.AtOnce
+	}
+	s.AtOnce /= energy
+	s.Emitted /= energy
+	s.Dirtier /= float64(s.Jobs)
+	s.Wait = time.Duration(wait / float64(s.Jobs) * float64(time.Second))
+	return s
+}
+
+// mean is that of all cells; Jobs is their sum. The cells add up in an order of
+// their own, so that the same run gives the same digits.
+func mean(cells map[Cell]Score) Score {
+	var m Score
+	n := float64(len(cells))
+	var wait float64
+	for _, cell := range Sorted(cells) {
+		s := cells[cell]
+		m.Jobs += s.Jobs
+		m.AtOnce += s.AtOnce / n
+		m.Emitted += s.Emitted / n
+		m.Saving += s.Saving / n
+		m.Dirtier += s.Dirtier / n
+		wait += float64(s.Wait) / n
+	}
+	m.Wait = time.Duration(wait)
+	return m
+}
+
+// Sorted returns the cells by duration and slack.
+func Sorted(cells map[Cell]Score) []Cell {
+	var sorted []Cell
+	for cell := range cells {
+		sorted = append(sorted, cell)
+	}
+	slices.SortFunc(sorted, func(a, b Cell) int {
+		if a.Duration != b.Duration {
+			return cmp.Compare(a.Duration, b.Duration)
+		}
+		return cmp.Compare(a.Slack, b.Slack)
+	})
+	return sorted
+}
+
+// MeanAtOnce is how many of the jobs would run at the same time on average, were
+// each started when it arrives.
+func MeanAtOnce(jobs []Job) float64 {
+	if len(jobs) == 0 {
+		return 0
+	}
+	starts := make([]time.Time, len(jobs))
+	for i, job := range jobs {
+		starts[i] = job.Arrival
+	}
+	_, average := concurrency(jobs, starts)
+	return average
+}
+
+// concurrency is how many jobs ran at once: at most, and on average.
+func concurrency(jobs []Job, starts []time.Time) (most int, average float64) {
+	type change struct {
+		at time.Time
+		by int
+	}
+	var changes []change
+	var hours float64
+	first, last := jobs[0].Arrival, starts[0]
+	for i, job := range jobs {
+		end := starts[i].Add(job.Duration)
+		changes = append(changes, change{starts[i], 1}, change{end, -1})
+		hours += job.Duration.Hours()
+		if job.Arrival.Before(first) {
+			first = job.Arrival
+		}
+		if end.After(last) {
+			last = end
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int {
+		if order := a.at.Compare(b.at); order != 0 {
+			return order
+		}
+		return a.by - b.by // what ends makes room for what starts
+	})
+	running := 0
+	for _, c := range changes {
+		running += c.by
+		most = max(most, running)
+	}
+	return most, hours / last.Sub(first).Hours()
+}
