@@ -42,6 +42,10 @@ func TestAssign(t *testing.T) {
 			buckets: "1", series: valley, groups: []Group{group(1, 4, 1), group(1, 3, 1), group(1, 2, 1)},
 			want: []want{{1, CleanerLater}, {3, CleanerLater}, {2, CleanerLater}},
 		},
+		"the longer of two goes first, though it is less urgent": {
+			buckets: "1", series: valley, groups: []Group{group(1, 2, 1), group(2, 2.5, 1)},
+			want: []want{{1, CleanerLater}, {2, CleanerLater}},
+		},
 		"equals go by ID": {
 			buckets: "1", series: valley,
 			groups: []Group{
@@ -412,30 +416,31 @@ func checkDearest(t *testing.T, in instance, decisions []Decision) {
 	}
 }
 
-// checkOrder fails if the plan of the most urgent half depends on the others.
+// checkOrder fails if the plan of the half whose turn is first depends on the
+// others.
 func checkOrder(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
 	if len(in.groups) == 0 {
 		return
 	}
 	all := append([]Group(nil), in.groups...)
-	latest := make([]time.Time, len(all))
+	turns := make([]time.Time, len(all))
 	for i, g := range all {
-		latest[i] = g.LatestStart
+		turns[i] = g.turn()
 	}
-	slices.SortFunc(latest, time.Time.Compare)
-	median := latest[len(latest)/2]
+	slices.SortFunc(turns, time.Time.Compare)
+	median := turns[len(turns)/2]
 	var want []Decision
 	in.groups = nil
 	for i, g := range all {
-		if !g.LatestStart.After(median) || !planned(decisions[i]) && !decisions[i].Holds() {
+		if !g.turn().After(median) || !planned(decisions[i]) && !decisions[i].Holds() {
 			in.groups = append(in.groups, g)
 			want = append(want, decisions[i])
 		}
 	}
 	got := in.assign()
 	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
-		t.Fatal("the urgent depend on those that are not", diff)
+		t.Fatal("the first depend on those after them", diff)
 	}
 }
 
@@ -543,6 +548,27 @@ func optimum(in instance, i int, taken map[int]int) float64 {
 	return best
 }
 
+// TestMoreSlackAloneCostsNoMore decides on tasks by themselves.
+func TestMoreSlackAloneCostsNoMore(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		in := mixed(r)
+		o := NewOutlook("X", in.series(), "none", in.terms, in.now, at(100))
+		for _, g := range in.groups {
+			g.Threshold, g.Planned = nil, time.Time{} // either asks for something else than what is cheapest
+			before := o.Decide(g.Task)
+			if !in.now.Before(g.LatestStart) || math.IsNaN(before.Expected) {
+				continue
+			}
+			g.LatestStart = g.LatestStart.Add(time.Duration(r.IntN(600)) * time.Minute)
+			after := o.Decide(g.Task)
+			if in.cost(after) > in.cost(before)+margin(in.cost(before)) {
+				t.Fatalf("seed %d: %s; with more slack %s", seed, before.Reason(), after.Reason())
+			}
+		}
+	}
+}
+
 // TestMoreFreedomCostsNoMore gives uniform groups more slack, or higher
 // ceilings: where there was room for all, there still is, and at no higher cost.
 func TestMoreFreedomCostsNoMore(t *testing.T) {
@@ -571,6 +597,38 @@ func TestMoreFreedomCostsNoMore(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRoomOfEveryLocationIsKept plans mixed groups over three locations.
+func TestRoomOfEveryLocationIsKept(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		in := mixed(r)
+		places := map[string]instance{}
+		var fleets []*Fleet
+		for _, name := range []string{"a", "b", "c"} {
+			place := mixed(r)
+			place.now, place.groups = in.now, nil
+			o := NewOutlook(name, place.series(), "none", place.terms, in.now, at(30))
+			fleets, places[name] = append(fleets, o.Fleet(place.buckets, place.running)), place
+		}
+		for i := range in.groups {
+			in.groups[i].Locations = [][]string{nil, {"b"}, {"c", "a"}}[r.IntN(3)]
+		}
+		split := map[string][]Decision{}
+		for i, d := range Assign(in.groups, fleets[0], fleets[1:]...) {
+			place := places[d.Location]
+			place.groups = append(place.groups, in.groups[i])
+			places[d.Location] = place
+			split[d.Location] = append(split[d.Location], d)
+			if g := in.groups[i]; len(g.Locations) > 0 && !slices.Contains(g.Locations, d.Location) {
+				t.Fatalf("seed %d: runs in %s, may in %s", seed, d.Location, g.Locations)
+			}
+		}
+		for name, decisions := range split {
+			checkRoom(t, places[name], decisions)
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package plan decides when work that can wait should start.
+// Package plan decides when, and where, work that can wait should start.
 //
 // It knows nothing of Kubernetes and never looks at a clock: the moment is an
 // argument, and the answer is a [Decision], a value that says when, where, at
@@ -13,12 +13,43 @@
 // concave or monotone, so its minimum is always at a corner, at now or at the
 // latest start, and only those are looked at.
 //
+// Starts whose costs differ by no more than a thousandth are taken to be equal:
+// the ID of a task picks one of them, a planned start moves for a real gain
+// only, and no task is held for less.
+//
+// An [Outlook] decides on each task by itself. With [Buckets], a ceiling limits
+// how many pods may run at once in a location, and [Assign] gives all groups
+// their places together, in one location or several.
+//
 // What holds for every input:
 //   - a start is never before now, and never after the latest start, or is now
 //     if that is past;
 //   - without a usable forecast the start is now;
 //   - the same input gives the same decision, and deciding again at the start
-//     that was planned, with the same forecast, says to start.
+//     that was planned, with the same forecast and the room still there, says
+//     to start;
+//   - no group is given a place, beside those before it in the order and what
+//     cannot wait, in which a ceiling would be exceeded at any moment of its
+//     run. A minute at the end of a run is not counted, time is counted in steps
+//     of five minutes (longer, if the forecast is longer than thirteen days),
+//     and a group for which there is no room starts at its latest start all the
+//     same;
+//   - what a group is given depends on no group after it in the order.
+//
+// How good a plan is:
+//   - a task by itself is at most MinGain, or a thousandth if that is more, away
+//     from the best there is, and with more slack it costs not a thousandth more
+//     than with less;
+//   - under ceilings, if all groups have as many pods and run for one slot, and
+//     slots and latest starts fall on the same hours, the plan costs in sum what
+//     the best plan does, give or take a thousandth, and as many groups as
+//     possible find room. Slack, and a higher ceiling, then never cost more as
+//     long as there is room for all. This is because the starts open to a group
+//     include those open to every more urgent one: in any plan, the most urgent
+//     can change places with whoever has the cheapest of its starts;
+//   - otherwise the plan is greedy. A group costs no more than the dearest
+//     window at or before its latest start, and that is all: more slack for one,
+//     or a higher ceiling, may cost the others more.
 package plan
 
 import (

@@ -13,8 +13,8 @@ import (
 // that any of its starts was last seen to have; a start after the latest one
 // asked for so far has none. Room only shrinks while groups are assigned, so
 // what a start was seen to have is never too little, and one that turns out to
-// be full for so many pods is not looked at again for as many. With groups in
-// order of latest start, a pass looks at each start about once per number of
+// be full for so many pods is not looked at again for as many. With groups of a
+// duration in order of latest start, a pass looks at each start about once per number of
 // pods, however many groups there are.
 type slate struct {
 	room   *room
