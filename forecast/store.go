@@ -122,6 +122,16 @@ type Forecast struct {
 	Model *Model
 }
 
+// Heard reports whether a forecast has been taken, for any location.
+func (b *Book) Heard() bool {
+	for _, h := range b.held {
+		if !h.Series.Empty() {
+			return true
+		}
+	}
+	return false
+}
+
 // clone returns a copy that can be changed; of no book, an empty one.
 func (b *Book) clone() *Book {
 	c := &Book{held: map[string]holding{}}

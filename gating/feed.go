@@ -34,6 +34,7 @@ type Feed struct {
 	Policies  Policies
 	Store     *forecast.Store
 	Clock     Clock
+	Memory    *Memory
 	// Changed is told the name of a source whose forecast has changed. It has
 	// to have room for a few: what does not fit is dropped.
 	Changed chan<- event.TypedGenericEvent[string]
@@ -126,6 +127,7 @@ func (f *Feed) follow(ctx context.Context, source string) {
 	parts := strings.SplitN(source, "/", 3)
 	w := &follower{feed: f, source: source, namespace: parts[0], name: parts[1], key: parts[2]}
 	go w.run(ctx)
+	go w.recall(ctx)
 }
 
 // follower watches one ConfigMap.
@@ -133,6 +135,12 @@ type follower struct {
 	feed                 *Feed
 	source               string
 	namespace, name, key string
+}
+
+// recall gives the models their memory, whenever the API server answers.
+func (w *follower) recall(ctx context.Context) {
+	w.feed.Memory.Recall(ctx, w.source, w.feed.Clock.Now())
+	w.tell()
 }
 
 func (w *follower) run(ctx context.Context) {

@@ -30,10 +30,10 @@ func Notes(policy *Policy, d plan.Decision) map[string]string {
 
 // Promise returns the annotations that a held Job's pod template carries, so
 // that each of its pods is known to belong to work that is held: what was asked
-// for, and what was promised at the Job's creation.
+// for, and what was planned and promised at the Job's creation.
 func Promise(asked, notes map[string]string) map[string]string {
 	promise := maps.Clone(asked)
-	for _, key := range []string{PolicyName, LatestStart, AtCreation} {
+	for _, key := range []string{PolicyName, PlannedStart, LatestStart, AtCreation} {
 		promise[key] = notes[key]
 	}
 	return promise
@@ -54,6 +54,8 @@ func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	created := object.GetCreationTimestamp().Time
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
 	task := policy.Task(ask, created)
+	task.ID = string(object.GetUID())
+	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[PlannedStart]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[LatestStart])
 	switch {
 	case err == nil && (len(errs) > 0 || promised.Before(task.LatestStart)):

@@ -101,7 +101,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 func (l *Loop) awaitForecast(p *pass) {
 	l.started.CompareAndSwap(nil, &p.now)
 	first := l.started.Load().Add(grace)
-	if p.policy.gone || len(p.book.Locations()) > 0 || !p.now.Before(first) {
+	if p.policy.gone || p.book.Heard() || !p.now.Before(first) {
 		return
 	}
 	for _, g := range p.groups {

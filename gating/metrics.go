@@ -90,14 +90,19 @@ var (
 	ageDesc = prometheus.NewDesc("gridlatch_forecast_age_seconds",
 		"Since the forecast in use was issued, by policy and location.", []string{"policy", "location"}, nil)
 	usableDesc = prometheus.NewDesc("gridlatch_forecast_usable",
-		"1 if work can be held by the forecast, 0 if it starts at once, by policy and location.", []string{"policy", "location"}, nil)
+		"1 if work can be held by the forecast, 0 if it starts at once or is planned by history alone, by policy and location.", []string{"policy", "location"}, nil)
+	learnedDesc = prometheus.NewDesc("gridlatch_learned_seconds",
+		"Time whose outcomes the predictions have learned from, by policy and location.", []string{"policy", "location"}, nil)
+	shareDesc = prometheus.NewDesc("gridlatch_oracle_share_ratio",
+		"Share of the saving that hindsight would have had, which the predictions of the last 28 days had for work of four hours that can wait a day, by policy and location.",
+		[]string{"policy", "location"}, nil)
 	problemDesc = prometheus.NewDesc("gridlatch_forecast_problem",
 		"1 if the newest state of the policy's ConfigMap is missing or not wholly usable, and the last good forecast is in use.", []string{"policy"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *GridCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, usableDesc, problemDesc} {
+	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, usableDesc, problemDesc, learnedDesc, shareDesc} {
 		descs <- d
 	}
 }
@@ -116,7 +121,11 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 		book := c.Store.Book(policy.Source)
 		gauge(problemDesc, oneIf(book.Problem() != ""), policy.Name)
 		for _, view := range policy.views(book, now) {
-			gauge(usableDesc, oneIf(view.usable), policy.Name, view.name)
+			gauge(usableDesc, oneIf(view.usable()), policy.Name, view.name)
+			gauge(learnedDesc, view.expected.Learned.Seconds(), policy.Name, view.name)
+			if !math.IsNaN(view.expected.Share) {
+				gauge(shareDesc, view.expected.Share, policy.Name, view.name)
+			}
 			if !view.issued.IsZero() {
 				gauge(ageDesc, now.Sub(view.issued).Seconds(), policy.Name, view.name)
 			}

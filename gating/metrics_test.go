@@ -57,7 +57,7 @@ func TestGridIsExportedAsItIsAtTheScrape(t *testing.T) {
 # HELP gridlatch_forecast_age_seconds Since the forecast in use was issued, by policy and location.
 # TYPE gridlatch_forecast_age_seconds gauge
 gridlatch_forecast_age_seconds{location="X",policy="default"} 5400
-# HELP gridlatch_forecast_usable 1 if work can be held by the forecast, 0 if it starts at once, by policy and location.
+# HELP gridlatch_forecast_usable 1 if work can be held by the forecast, 0 if it starts at once or is planned by history alone, by policy and location.
 # TYPE gridlatch_forecast_usable gauge
 gridlatch_forecast_usable{location="X",policy="default"} 1
 # HELP gridlatch_intensity_gco2eq_per_kwh Carbon intensity of the running slot, by policy and location.

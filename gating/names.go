@@ -37,6 +37,15 @@ const (
 	AtCreation = prefix + "intensity-at-creation"
 )
 
+// What Gridlatch writes on its own ConfigMaps.
+const (
+	// HistoryOf is the label of a ConfigMap with a history: the digest of the
+	// forecast's source.
+	HistoryOf = prefix + "history-of"
+	// Source is the annotation with the source itself.
+	Source = prefix + "source"
+)
+
 const prefix = "gridlatch.dev/"
 
 // asked are the annotations of an ask, in the order they are explained.

@@ -130,15 +130,25 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	return task
 }
 
+// prediction returns what is expected of a location, with the forecast that it
+// rests on; or in missing why nothing is that could hold work.
+func (p *Policy) prediction(book *forecast.Book, location string, now time.Time) (e forecast.Prediction, f forecast.Forecast, missing string) {
+	f, ok := book.Forecast(location)
+	if !ok || p.gone {
+		return forecast.Prediction{Basis: forecast.Nothing}, f, p.missing(book, location, now)
+	}
+	return f.Model.Predict(now, p.spec.Forecast.MaxAge.Duration), f, p.missing(book, location, now)
+}
+
 // Outlook prepares decisions at now for work at a location, the policy's first
 // if it is empty, that starts by until at the latest.
 func (p *Policy) Outlook(book *forecast.Book, location string, now, until time.Time) *plan.Outlook {
 	location = p.location(location)
-	f, missing := p.forecast(book, location, now)
+	e, f, missing := p.prediction(book, location, now)
 	if location == "" {
 		location = f.Location
 	}
-	return plan.NewOutlook(location, f.Series, missing, p.terms, now, until)
+	return plan.NewOutlook(location, e.Series, missing, p.terms, now, until)
 }
 
 // location returns the one asked for or the policy's first; empty is the only
@@ -150,28 +160,32 @@ func (p *Policy) location(asked string) string {
 	return asked
 }
 
-// forecast returns the forecast for a location, or in missing why it is not
-// usable now.
-func (p *Policy) forecast(book *forecast.Book, location string, now time.Time) (f forecast.Forecast, missing string) {
+// missing says why the forecast for a location is not usable now, or does not
+// cover some of the time to come.
+func (p *Policy) missing(book *forecast.Book, location string, now time.Time) string {
 	f, ok := book.Forecast(location)
 	switch {
-	case ok && now.Sub(f.Issued) > p.spec.Forecast.MaxAge.Duration:
-		return forecast.Forecast{}, fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.spec.Forecast.MaxAge.Duration))
-	case ok && !f.Series.End().After(now):
-		return forecast.Forecast{}, fmt.Sprintf("that of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
-	case ok:
-		return f, fmt.Sprintf("that of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
 	case p.gone:
-		return forecast.Forecast{}, "policy " + p.Name + " no longer exists"
-	case len(book.Locations()) == 0 && book.Problem() != "":
-		return forecast.Forecast{}, book.Problem()
-	case len(book.Locations()) == 0:
-		return forecast.Forecast{}, "ConfigMap " + p.Source + " has not been read yet"
+		return "policy " + p.Name + " no longer exists"
+	case ok && p.outdated(f, now):
+		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.spec.Forecast.MaxAge.Duration))
+	case ok && !f.Series.Empty() && !f.Series.End().After(now):
+		return fmt.Sprintf("that of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
+	case ok && !f.Series.Empty():
+		return fmt.Sprintf("that of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
+	case !book.Heard() && book.Problem() != "":
+		return book.Problem()
+	case !book.Heard():
+		return "ConfigMap " + p.Source + " has not been read yet"
 	case location == "":
-		return forecast.Forecast{}, "it has several locations, and the policy names none: " + strings.Join(book.Locations(), ", ")
+		return "it has several locations, and the policy names none: " + strings.Join(book.Locations(), ", ")
 	default:
-		return forecast.Forecast{}, fmt.Sprintf("it has no location %s, but %s", location, strings.Join(book.Locations(), ", "))
+		return fmt.Sprintf("it has no location %s, but %s", location, strings.Join(book.Locations(), ", "))
 	}
+}
+
+func (p *Policy) outdated(f forecast.Forecast, now time.Time) bool {
+	return !f.Series.Empty() && now.Sub(f.Issued) > p.spec.Forecast.MaxAge.Duration
 }
 
 // CheckLocation tells what is wrong with a location that work is pinned to.

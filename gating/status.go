@@ -65,7 +65,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 func locationStatus(views []view) []v1alpha1.LocationStatus {
 	locations := make([]v1alpha1.LocationStatus, len(views))
 	for i, v := range views {
-		locations[i].Name = v.name
+		locations[i].Name, locations[i].Model = v.name, v.learned()
 		if v.known {
 			rounded := int32(math.Round(v.intensity))
 			locations[i].Intensity = &rounded
@@ -95,28 +95,36 @@ func (p *pass) forecastCondition() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
 	problem := p.book.Problem()
 	switch {
-	case v.usable && problem == "":
+	case v.usable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
-	case v.usable:
+	case v.usable():
 		c.Reason, c.Message = v1alpha1.ReasonLastGood, "the last good forecast is in use: "+problem
 	case !v.issued.IsZero():
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonStale
-		c.Message = "work starts at once, the last good forecast is not usable: " + v.missing
+		c.Message = v.instead() + ", the last good forecast is not usable: " + v.missing
 		if problem != "" {
 			c.Message += "; the newest: " + problem
 		}
 	default:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
-		c.Message = "work starts at once, there is no forecast: " + v.missing
+		c.Message = v.instead() + ", there is no forecast: " + v.missing
 	}
 	c.Message = bounded(c.Message)
 	return c
 }
 
+// instead says what happens without a usable forecast.
+func (v *view) instead() string {
+	if v.expected.Basis == forecast.Past {
+		return "work is planned by what the last weeks were like"
+	}
+	return "work starts at once"
+}
+
 // turns are the moments at which what a policy says of the grid changes by
-// itself: a slot ends, or a forecast becomes too old.
+// itself: a slot or an hour ends, or a forecast becomes too old.
 func (p *Policy) turns(book *forecast.Book, now time.Time) []time.Time {
-	var turns []time.Time
+	turns := []time.Time{now.Truncate(time.Hour).Add(time.Hour)}
 	for _, v := range p.views(book, now) {
 		f, ok := book.Forecast(v.name)
 		if !ok {

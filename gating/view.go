@@ -1,6 +1,8 @@
 package gating
 
 import (
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -9,11 +11,11 @@ import (
 // view is what a policy knows of one of its locations at a moment.
 type view struct {
 	name          string
-	known         bool    // the forecast has a slot for now
-	intensity     float64 // of that slot
+	known         bool    // there is an intensity for now
+	intensity     float64 // it
 	issued, until time.Time
-	usable        bool
-	missing       string // why it is not usable
+	expected      forecast.Prediction
+	missing       string // why the forecast is not usable
 }
 
 // views returns one view for each location of the policy, the default first.
@@ -34,18 +36,31 @@ func (p *Policy) views(book *forecast.Book, now time.Time) []view {
 
 func (p *Policy) view(book *forecast.Book, name string, now time.Time) view {
 	v := view{name: name}
-	f, ok := book.Forecast(name)
-	if ok {
-		v.issued, v.until = f.Issued, f.Series.End()
-		v.intensity, v.known = f.Series.At(now)
-		if name == "" {
-			v.name = f.Location
-		}
+	e, f, missing := p.prediction(book, name, now)
+	v.expected, v.missing = e, missing
+	v.issued, v.until = f.Issued, f.Series.End()
+	v.intensity, v.known = f.Series.At(now)
+	if !v.known {
+		v.intensity, v.known = e.Series.At(now)
 	}
-	usable, missing := p.forecast(book, name, now)
-	v.usable = !usable.Series.Empty()
-	if !v.usable {
-		v.missing = missing
+	if name == "" {
+		v.name = f.Location
 	}
 	return v
+}
+
+// usable reports whether work can be held by the forecast.
+func (v *view) usable() bool {
+	return v.expected.Basis == forecast.Fresh || v.expected.Basis == forecast.Stale
+}
+
+// learned says how far the model has come: how long it has been learning, or,
+// after that, what its predictions are worth.
+func (v *view) learned() string {
+	const days = 28
+	learned := int(v.expected.Learned.Hours() / 24)
+	if learned < days || math.IsNaN(v.expected.Share) {
+		return fmt.Sprintf("learning: %d of %d days", min(learned, days), days)
+	}
+	return fmt.Sprintf("has %.0f %% of the possible saving, last %d days", 100*v.expected.Share, days)
 }

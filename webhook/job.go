@@ -50,7 +50,7 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 	if chosen.policy == nil {
 		return chosen.without(func(why string) verdict { return startJob(&job, why) }), nil
 	}
-	return w.holdJob(&job, chosen.policy, ask, asked), nil
+	return w.holdJob(req, &job, chosen.policy, ask, asked), nil
 }
 
 // leaveJobAlone says why a Job is not held whatever the grid does.
@@ -73,9 +73,10 @@ func leaveJobAlone(job *batchv1.Job, ask gating.Ask) string {
 // holdJob records on a Job that it is held, if it is better to wait, and in
 // its template what its pods must know. The gate is put on the pods as they
 // come (see package gating).
-func (w *Webhook) holdJob(job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
+func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
 	now := job.CreationTimestamp.Time
 	task := policy.Task(ask, now)
+	task.ID = string(req.UID) // the Job has none yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), ask.Location, now, task.LatestStart).Decide(task)
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())

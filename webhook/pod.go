@@ -49,7 +49,7 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 	if chosen.policy == nil {
 		return chosen.without(func(why string) verdict { return startPod(&pod, why) }), nil
 	}
-	return w.holdPod(&pod, chosen.policy, ask.Location), nil
+	return w.holdPod(req, &pod, chosen.policy, ask.Location), nil
 }
 
 // leavePodAlone says why a pod is not held whatever the grid does.
@@ -67,11 +67,12 @@ func leavePodAlone(pod *corev1.Pod, ask gating.Ask) string {
 // holdPod puts the gate on a pod if it is better to wait. A pod of a Job that
 // is held is always gated before its latest start: the loop lets all of the
 // Job go together.
-func (w *Webhook) holdPod(pod *corev1.Pod, policy *gating.Policy, location string) verdict {
+func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating.Policy, location string) verdict {
 	now := pod.CreationTimestamp.Time
 	task := gating.TaskOf(policy, pod)
 	promised := pod.Annotations[gating.LatestStart] != ""
 	task.Held = promised
+	task.ID = string(req.UID) // the pod has none yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), location, now, task.LatestStart).Decide(task)
 	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
 		return startPod(pod, decision.Reason())

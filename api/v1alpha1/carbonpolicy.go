@@ -20,6 +20,7 @@ import (
 // +kubebuilder:printcolumn:name="Next-Release",type=string,format=date-time,JSONPath=`.status.nextRelease`
 // +kubebuilder:printcolumn:name="Forecast-Until",type=string,format=date-time,JSONPath=`.status.locations[0].forecastUntil`,priority=1
 // +kubebuilder:printcolumn:name="Forecast-Age",type=date,JSONPath=`.status.locations[0].forecastIssued`,priority=1
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.locations[0].model`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type CarbonPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -97,7 +98,9 @@ type ForecastSource struct {
 	// +kubebuilder:default={}
 	ConfigMap ConfigMapKey `json:"configMap,omitempty"`
 
-	// A forecast older than this is no longer trusted: nothing is held by it.
+	// A forecast older than this is no longer trusted as it comes. It counts for
+	// what such old ones have been worth, once that has been learned; until then
+	// nothing is held by it.
 	// +optional
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="must be a duration above 0s and up to 8784h (366 days), such as 24h"
@@ -183,6 +186,11 @@ type LocationStatus struct {
 	// How far it reaches.
 	// +optional
 	ForecastUntil *metav1.Time `json:"forecastUntil,omitempty"`
+	// What has been learned of how the forecast errs and what the days have in
+	// common: how long it has been learned, or how much of the saving that was
+	// possible in the last 28 days was had.
+	// +optional
+	Model string `json:"model,omitempty"`
 }
 
 // HeldStatus counts what waits.

@@ -49,7 +49,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, usage, f.FlagUsagesWrapped(100)) }
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
-	f.StringVar(&o.namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of the lease, the Secret and the Service")
+	f.StringVar(&o.namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of the lease, the Secret, the Service, and the ConfigMaps of what has been learned")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead; needed with more than one")
 	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "address that the webhook listens on; empty is all")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")

@@ -110,7 +110,8 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now}
 	changed := make(chan event.TypedGenericEvent[string], changesQueued)
 
-	feed := &gating.Feed{Clientset: clientset, Policies: policies, Store: store, Clock: now, Changed: changed}
+	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store}
+	feed := &gating.Feed{Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory, Changed: changed}
 	if err := feed.SetupWithManager(mgr); err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	hook.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
-	for _, runnable := range []manager.Runnable{herald, sweeper} {
+	for _, runnable := range []manager.Runnable{herald, sweeper, memory} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}

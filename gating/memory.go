@@ -1,0 +1,143 @@
+package gating
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+const (
+	// saveEvery is how often what the models were told is saved: what a crash
+	// loses is learned again from the forecasts to come.
+	saveEvery = 20 * time.Minute
+	// saveTimeout bounds the last save, when the program ends.
+	saveTimeout = 5 * time.Second
+	// memorised is the key of the history in its ConfigMap.
+	memorised = "history"
+)
+
+// Memory keeps what the models have been told over restarts: for each location
+// of a source, one ConfigMap of our own. Every replica reads them; the leader
+// writes. All exported fields are required.
+type Memory struct {
+	Clientset kubernetes.Interface
+	// Namespace is our own.
+	Namespace string
+	Store     *forecast.Store
+
+	mu       sync.Mutex
+	recalled map[string]bool // sources that have been read, and may be written
+}
+
+// Recall gives the models of a source back what they were told. It tries until
+// the API server answers or the context ends; a history that cannot be used is
+// logged, and the model learns anew.
+func (m *Memory) Recall(ctx context.Context, source string, now time.Time) {
+	var found *corev1.ConfigMapList
+	ended := wait.PollUntilContextCancel(ctx, retry, true, func(ctx context.Context) (bool, error) {
+		var err error
+		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf + "=" + digest(source)})
+		if err != nil {
+			log.FromContext(ctx).Info("cannot read the histories, trying again", "source", source, "why", err.Error())
+		}
+		return err == nil, nil
+	})
+	if ended != nil {
+		return
+	}
+	for _, c := range found.Items {
+		if c.Annotations[Source] != source {
+			continue // of the same digest
+		}
+		if err := m.Store.Restore(source, c.Annotations[Location], c.BinaryData[memorised], now); err != nil {
+			log.FromContext(ctx).Info("a history is not used", "configMap", c.Name, "source", source, "why", err.Error())
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.recalled == nil {
+		m.recalled = map[string]bool{}
+	}
+	m.recalled[source] = true
+}
+
+// Start saves now and then, and once more when the context ends; for a manager,
+// on the leader.
+func (m *Memory) Start(ctx context.Context) error {
+	wait.UntilWithContext(ctx, m.save, saveEvery)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	m.save(last)
+	return nil
+}
+
+// save writes what has changed. What fails is written the next time.
+func (m *Memory) save(ctx context.Context) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for source := range m.recalled {
+		book := m.Store.Book(source)
+		for _, location := range book.Locations() {
+			f, _ := book.Forecast(location)
+			if err := m.write(ctx, source, location, f.Model); err != nil {
+				log.FromContext(ctx).Error(err, "cannot save a history, trying again later", "source", source, "location", location)
+			}
+		}
+	}
+}
+
+func (m *Memory) write(ctx context.Context, source, location string, model *forecast.Model) error {
+	history, err := model.Save()
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	wanted := HistoryConfigMap(source, location, history)
+	held, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		_, err = m.configMaps().Create(ctx, wanted, metav1.CreateOptions{})
+	case err == nil && held.Annotations[Source] == source && bytes.Equal(held.BinaryData[memorised], history):
+		return nil
+	case err == nil:
+		_, err = m.configMaps().Update(ctx, wanted, metav1.UpdateOptions{})
+	}
+	return err
+}
+
+// HistoryConfigMap returns the ConfigMap that holds the history of a location, as
+// its model's Save has encoded it. It has no namespace yet.
+func HistoryConfigMap(source, location string, history []byte) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        "gridlatch-history-" + digest(source+"/"+location),
+			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", HistoryOf: digest(source)},
+			Annotations: map[string]string{Source: source, Location: location},
+		},
+		BinaryData: map[string][]byte{memorised: history},
+	}
+}
+
+func (m *Memory) configMaps() corev1client.ConfigMapInterface {
+	return m.Clientset.CoreV1().ConfigMaps(m.Namespace)
+}
+
+// digest makes a name or a label's value of any string.
+func digest(s string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s)) // it never fails
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,137 @@
+package gating
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+const origin = "kube-system/carbon-intensity/data"
+
+// learned returns a store whose location X has seen days of a grid that is
+// cleanest at noon, up to t0.
+func learned(t *testing.T, days int) *forecast.Store {
+	t.Helper()
+	store := &forecast.Store{}
+	for issued := t0.AddDate(0, 0, -days); issued.Before(t0); issued = issued.AddDate(0, 0, 1) {
+		var slots []forecast.Slot
+		for h := range 36 {
+			start := issued.Add(time.Duration(h) * time.Hour)
+			slots = append(slots, forecast.Slot{
+				Start: start, End: start.Add(time.Hour), Intensity: 300 + 100*math.Cos(float64(start.Hour())*math.Pi/12),
+			})
+		}
+		issue := forecast.Issue{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: issued}
+		if err := store.Offer(origin, issue, issued); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store
+}
+
+func predict(store *forecast.Store) forecast.Prediction {
+	f, ok := store.Book(origin).Forecast("X")
+	if !ok {
+		return forecast.Prediction{Basis: forecast.Nothing}
+	}
+	return f.Model.Predict(t0, 24*time.Hour)
+}
+
+func TestMemorySurvivesARestart(t *testing.T) {
+	ctx, api, store := t.Context(), fake.NewClientset(), learned(t, 30)
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
+	memory.Recall(ctx, origin, t0) // nothing yet
+	predict(store)
+	memory.save(ctx)
+	writes := len(api.Actions())
+	memory.save(ctx)
+	for _, action := range api.Actions()[writes:] {
+		if verb := action.GetVerb(); verb != "get" {
+			t.Errorf("%s, though nothing has changed", verb)
+		}
+	}
+
+	restarted := &forecast.Store{}
+	(&Memory{Clientset: api, Namespace: "gridlatch-system", Store: restarted}).Recall(ctx, origin, t0)
+	was, is := predict(store), predict(restarted)
+	if diff := cmp.Diff(was.Learned, is.Learned); diff != "" || is.Basis == forecast.Nothing {
+		t.Errorf("basis %s, learned: %s", is.Basis, diff)
+	}
+	for h := range 24 {
+		at := t0.Add(time.Duration(h) * time.Hour)
+		before, _ := was.Series.At(at)
+		after, ok := is.Series.At(at)
+		if !ok || math.Abs(before-after) > 0.1 {
+			t.Errorf("hour %d: predicts %.2f, did %.2f before the restart", h, after, before)
+		}
+	}
+}
+
+func TestAHistoryThatCannotBeUsedIsLearnedAnew(t *testing.T) {
+	good, err := forecastOf(learned(t, 5)).Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := HistoryConfigMap(origin, "X", good)
+	other.Annotations[Source] = "another/source/data" // of the same digest
+	tests := map[string]*corev1.ConfigMap{
+		"garbled":           HistoryConfigMap(origin, "X", []byte("?")),
+		"cut off":           HistoryConfigMap(origin, "X", good[:len(good)/2]),
+		"without its key":   HistoryConfigMap(origin, "X", nil),
+		"of another source": other,
+	}
+	for name, configMap := range tests {
+		t.Run(name, func(t *testing.T) {
+			configMap.Namespace = "gridlatch-system"
+			api, store := fake.NewClientset(configMap), &forecast.Store{}
+			memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
+			memory.Recall(t.Context(), origin, t0)
+			if basis := predict(store).Basis; basis != forecast.Nothing {
+				t.Errorf("predicts by %s", basis)
+			}
+			memory.Store = learned(t, 3)
+			memory.save(t.Context())
+			held, err := api.CoreV1().ConfigMaps("gridlatch-system").Get(t.Context(), configMap.Name, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := new(forecast.Model).Restore(held.BinaryData["history"], t0); err != nil {
+				t.Errorf("it was not replaced by a good one: %v", err)
+			}
+		})
+	}
+}
+
+// A history must not be overwritten by a short one because the API server could
+// not be reached at the start.
+func TestWhatHasNotBeenReadIsNotWritten(t *testing.T) {
+	api := fake.NewClientset()
+	api.PrependReactor("list", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, context.DeadlineExceeded
+	})
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: learned(t, 3)}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	memory.Recall(ctx, origin, t0)
+	memory.save(t.Context())
+	for _, action := range api.Actions() {
+		if action.GetVerb() != "list" {
+			t.Errorf("%s of %s", action.GetVerb(), action.GetResource().Resource)
+		}
+	}
+}
+
+func forecastOf(store *forecast.Store) *forecast.Model {
+	f, _ := store.Book(origin).Forecast("X")
+	return f.Model
+}
