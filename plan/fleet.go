@@ -72,15 +72,15 @@ func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
 	for _, f := range p.fleets {
 		f.slates, f.tried = map[time.Duration]*slate{}, map[search]int{}
 	}
-	var rest []int
+	var rest []turn
 	for i := range groups {
 		if !p.assign(i, true) {
-			rest = append(rest, i)
+			rest = append(rest, p.turn(i))
 		}
 	}
-	p.sort(rest)
-	for _, i := range rest {
-		p.assign(i, false)
+	slices.SortFunc(rest, turn.compare)
+	for _, next := range rest {
+		p.assign(next.index, false)
 	}
 	return p.decisions
 }
@@ -93,19 +93,24 @@ type pass struct {
 	allowed   []*Fleet
 }
 
-// turn orders the groups. Among groups of one duration it is the order of the
-// latest start.
-func (g *Group) turn() time.Time { return g.LatestStart.Add(-g.Duration) }
+// turn says when a group is given its place. Among groups of one duration the
+// order is that of their latest starts.
+type turn struct {
+	urgency time.Duration // from now to the latest start, less the duration
+	id      string
+	index   int
+}
 
-// sort puts the groups in the order in which they are given a place.
-func (p *pass) sort(indices []int) {
-	slices.SortFunc(indices, func(a, b int) int {
-		g, h := &p.groups[a], &p.groups[b]
-		if c := g.turn().Compare(h.turn()); c != 0 {
-			return c
-		}
-		return cmp.Or(cmp.Compare(g.ID, h.ID), cmp.Compare(a, b))
-	})
+func (p *pass) turn(i int) turn {
+	g := &p.groups[i]
+	return turn{g.LatestStart.Sub(p.fleets[0].outlook.now) - g.Duration, g.ID, i}
+}
+
+func (t turn) compare(other turn) int {
+	if c := cmp.Compare(t.urgency, other.urgency); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(t.id, other.id), cmp.Compare(t.index, other.index))
 }
 
 // assign decides on a group and takes its room. With urgent, it does so only

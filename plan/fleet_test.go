@@ -424,16 +424,17 @@ func checkOrder(t *testing.T, in instance, decisions []Decision) {
 		return
 	}
 	all := append([]Group(nil), in.groups...)
+	turn := func(g Group) time.Time { return g.LatestStart.Add(-g.Duration) }
 	turns := make([]time.Time, len(all))
 	for i, g := range all {
-		turns[i] = g.turn()
+		turns[i] = turn(g)
 	}
 	slices.SortFunc(turns, time.Time.Compare)
 	median := turns[len(turns)/2]
 	var want []Decision
 	in.groups = nil
 	for i, g := range all {
-		if !g.turn().After(median) || !planned(decisions[i]) && !decisions[i].Holds() {
+		if !turn(g).After(median) || !planned(decisions[i]) && !decisions[i].Holds() {
 			in.groups = append(in.groups, g)
 			want = append(want, decisions[i])
 		}
