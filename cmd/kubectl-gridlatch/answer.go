@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// planJSON is a plan as `-o json` prints it; intensities are in gCO2eq/kWh, and null where nothing is known.
+type planJSON struct {
+	Location     string       `json:"location"`
+	Now          time.Time    `json:"now"`
+	Start        time.Time    `json:"start"`
+	End          time.Time    `json:"end"`
+	LatestStart  time.Time    `json:"latestStart"`
+	Deadline     *time.Time   `json:"deadline,omitempty"`
+	Duration     string       `json:"duration"`
+	Waits        bool         `json:"waits"`
+	Cause        plan.Cause   `json:"cause"`
+	Reason       string       `json:"reason"`
+	Intensity    *float64     `json:"intensity"`
+	AtOnce       *float64     `json:"intensityAtOnce"`
+	SavedPercent float64      `json:"savedPercent"`
+	Forecast     forecastJSON `json:"forecast"`
+}
+
+type forecastJSON struct {
+	Source string     `json:"source"`
+	Issued *time.Time `json:"issued,omitempty"`
+	From   time.Time  `json:"from"`
+	Until  time.Time  `json:"until"`
+}
+
+func (a answer) writeJSON(w io.Writer) error {
+	d := a.decision
+	out := planJSON{
+		Location: d.Location, Now: d.Decided, Start: d.Start, End: d.Start.Add(d.Duration), LatestStart: d.LatestStart,
+		Duration: plan.Span(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
+		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), SavedPercent: 100 * d.Gain(),
+		Forecast: forecastJSON{Source: a.source, From: a.forecast.Series.Start(), Until: a.forecast.Series.End()},
+	}
+	if !a.ask.deadline.IsZero() {
+		out.Deadline = &a.ask.deadline
+	}
+	if !a.forecast.Issued.IsZero() {
+		out.Forecast.Issued = &a.forecast.Issued
+	}
+	return writeJSON(w, out)
+}
+
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	return nil
+}
+
+// known is nil for NaN, which JSON does not know.
+func known(value float64) *float64 {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return nil
+	}
+	return &value
+}
+
+// writeText says what is planned, why and what it saves, and draws the forecast.
+func (a answer) writeText(e env) error {
+	d := a.decision
+	headline := "start at once"
+	if d.Holds() {
+		headline = fmt.Sprintf("start at %s, in %s", plan.Clock(d.Start), roughly(d.Start.Sub(d.Decided)))
+	}
+	_, why, _ := strings.Cut(d.Reason(), ": ") // the time before it is in the headline
+	fmt.Fprintf(e.stdout, "%s\n  %s\n\n", bold(e, strings.ToUpper(headline[:1])+headline[1:]), why)
+	if err := a.writeTable(e.stdout); err != nil {
+		return err
+	}
+	if a.forecast.Series.Empty() {
+		return nil
+	}
+	fmt.Fprintln(e.stdout)
+	for _, line := range a.chart(e).lines() {
+		fmt.Fprintln(e.stdout, line)
+	}
+	return nil
+}
+
+func (a answer) writeTable(w io.Writer) error {
+	d := a.decision
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	run := func(name string, start time.Time, intensity, saved float64) {
+		grams, saving := "unknown", ""
+		if !math.IsNaN(intensity) {
+			grams = fmt.Sprintf("%.1f gCO2eq/kWh", intensity)
+		}
+		if !math.IsNaN(intensity) && start.After(d.Decided) {
+			saving = fmt.Sprintf("\t%.1f %% %s", 100*math.Abs(saved), map[bool]string{true: "less", false: "more"}[saved >= 0])
+		}
+		fmt.Fprintf(table, "  %s\t%s to %s\t%s%s\n", name,
+			start.Format("Jan 2 15:04"), start.Add(d.Duration).Format("Jan 2 15:04"), grams, saving)
+	}
+	run("at once", d.Decided, d.AtOnce, 0)
+	if d.Holds() {
+		run("planned", d.Start, d.Expected, d.Gain())
+	}
+	if latest := d.LatestStart; latest.After(d.Start) {
+		mean, covered := a.forecast.Series.Mean(latest, latest.Add(d.Duration))
+		if covered < d.Duration {
+			mean = math.NaN()
+		}
+		run("at the latest", latest, mean, (d.AtOnce-mean)/d.AtOnce)
+	}
+	return table.Flush()
+}
+
+// bold highlights a text, where that can be seen.
+func bold(e env, text string) string {
+	if !e.color {
+		return text
+	}
+	return "\x1b[1m" + text + "\x1b[0m"
+}
+
+// roughly prints a duration for people: 5h20m, 3d4h.
+func roughly(d time.Duration) string {
+	if d < time.Minute {
+		return plan.Span(d.Round(time.Second))
+	}
+	return plan.Span(d.Round(time.Minute))
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+const (
+	chartRows    = 10
+	chartLabels  = 8   // columns of the labels at the left
+	chartWidest  = 160 // columns: wider is harder to read
+	chartPerTick = 14  // columns between two times on the axis, at least
+)
+
+// A chart draws a forecast as columns, those of the run in another glyph: it can be read without colour.
+type chart struct {
+	series     *forecast.Series
+	from, to   time.Time
+	start, end time.Time // of the run
+	latest     time.Time // start
+	columns    int
+	color      bool
+}
+
+// chart shows at least a day, and all of the wait.
+func (a answer) chart(e env) chart {
+	d := a.decision
+	to := d.LatestStart.Add(d.Duration)
+	if day := d.Decided.Add(24 * time.Hour); to.Before(day) {
+		to = day
+	}
+	if end := a.forecast.Series.End(); end.Before(to) && end.After(d.Decided) {
+		to = end
+	}
+	c := chart{
+		series: a.forecast.Series, from: d.Decided, to: to,
+		start: d.Start, end: d.Start.Add(d.Duration), latest: d.LatestStart, color: e.color,
+	}
+	c.columns = max(min(e.width, chartWidest)-chartLabels-1, 20)
+	if hours := int(math.Ceil(to.Sub(c.from).Hours())); hours > 0 && hours < c.columns {
+		c.columns -= c.columns % hours // all hours are as wide
+	}
+	return c
+}
+
+// at is when a column begins.
+func (c chart) at(column int) time.Time {
+	share := float64(column) / float64(c.columns)
+	return c.from.Add(time.Duration(share * float64(c.to.Sub(c.from))))
+}
+
+// column is where a time lies.
+func (c chart) column(t time.Time) int {
+	share := float64(t.Sub(c.from)) / float64(c.to.Sub(c.from))
+	return min(max(int(math.Floor(share*float64(c.columns)+1e-9)), 0), c.columns-1)
+}
+
+// runs tells whether a column belongs to the run: one of them always does.
+func (c chart) runs(column int) bool {
+	if column == c.column(c.start) {
+		return true
+	}
+	middle := c.at(column).Add(c.at(column+1).Sub(c.at(column)) / 2)
+	return !middle.Before(c.start) && middle.Before(c.end)
+}
+
+// lines draws it.
+func (c chart) lines() []string {
+	values, least, most := c.values()
+	base, top := -above(-least), above(most)
+	lines := []string{"gCO2eq/kWh: ⣿ forecast, █ run"}
+	for row := chartRows - 1; row >= 0; row-- {
+		label := ""
+		if row%2 == 1 {
+			label = fmt.Sprintf("%.4g", base+(top-base)*float64(row+1)/chartRows)
+		}
+		lines = append(lines, fmt.Sprintf("%*s ┤%s", chartLabels-2, label, c.row(values, row, base, top)))
+	}
+	return append(lines, c.axis()...)
+}
+
+// above is the next number from value on whose fifths are round; 0 if it is not above 0.
+func above(value float64) float64 {
+	if value <= 0 {
+		return 0
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(value)))
+	for _, round := range []float64{1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5} {
+		if round*unit >= value {
+			return round * unit
+		}
+	}
+	return 10 * unit
+}
+
+// values are the means of the columns; NaN where nothing is known.
+func (c chart) values() (values []float64, least, most float64) {
+	values = make([]float64, c.columns)
+	least, most = 0, 0
+	for i := range values {
+		mean, covered := c.series.Mean(c.at(i), c.at(i+1))
+		if values[i] = mean; covered == 0 {
+			values[i] = math.NaN()
+			continue
+		}
+		least, most = min(least, mean), max(most, mean)
+	}
+	return values, least, most
+}
+
+// row draws one row: quarters of it in dots, or eighths in blocks for the run.
+func (c chart) row(values []float64, row int, base, most float64) string {
+	dots, blocks := []rune(" ⣀⣤⣶⣿"), []rune(" ▁▂▃▄▅▆▇█")
+	var line strings.Builder
+	painted := false
+	for i, value := range values {
+		glyphs := dots
+		if c.runs(i) {
+			glyphs = blocks
+		}
+		if c.color && c.runs(i) != painted {
+			painted = !painted
+			line.WriteString(map[bool]string{true: "\x1b[32m", false: "\x1b[0m"}[painted])
+		}
+		parts := float64(len(glyphs) - 1)
+		fill := 0.0
+		if !math.IsNaN(value) && most > base {
+			fill = (value-base)/(most-base)*chartRows - float64(row)
+		}
+		line.WriteRune(glyphs[int(math.Round(min(max(fill, 0), 1)*parts))])
+	}
+	if painted {
+		line.WriteString("\x1b[0m")
+	}
+	return strings.TrimRight(line.String(), " ")
+}
+
+// axis is what stands below: a ruler with the run and the latest start on it, and times.
+func (c chart) axis() []string {
+	ruler, times, marks := line(c.columns, '─'), line(c.columns+12, ' '), line(c.columns+30, ' ')
+	if first, _ := c.ticks(); c.column(first) > len("now ") {
+		write(times, 0, "now")
+	}
+	for t, step := c.ticks(); t.Before(c.to); t = t.Add(step) {
+		ruler[c.column(t)] = '┬'
+		write(times, c.column(t), t.Format(tickFormat(t)))
+	}
+	for i := range c.columns {
+		if c.runs(i) {
+			ruler[i] = '━'
+		}
+	}
+	first := c.column(c.start)
+	write(marks, first, "▲ "+c.start.Format("15:04")+" start")
+	if c.latest.After(c.start) && c.latest.Before(c.to) && c.column(c.latest) > first+14 {
+		write(marks, c.column(c.latest), "△ "+c.latest.Format("15:04")+" latest start")
+	}
+	indent := strings.Repeat(" ", chartLabels)
+	return []string{
+		strings.Repeat(" ", chartLabels-1) + "└" + string(ruler),
+		indent + strings.TrimRight(string(marks), " "),
+		indent + strings.TrimRight(string(times), " ") + " UTC",
+	}
+}
+
+// ticks returns the first round time, and how far they are apart.
+func (c chart) ticks() (time.Time, time.Duration) {
+	most := max(c.columns/chartPerTick, 1)
+	step := time.Hour
+	for _, hours := range []int{1, 2, 3, 6, 12, 24, 48, 96, 168} {
+		if step = time.Duration(hours) * time.Hour; int(c.to.Sub(c.from)/step) <= most {
+			break
+		}
+	}
+	first := c.from.Truncate(step)
+	if first.Before(c.from) {
+		first = first.Add(step)
+	}
+	return first, step
+}
+
+// tickFormat tells the day where it begins.
+func tickFormat(t time.Time) string {
+	if t.Hour() == 0 && t.Minute() == 0 {
+		return "Jan 2"
+	}
+	return "15:04"
+}
+
+func line(length int, glyph rune) []rune { return []rune(strings.Repeat(string(glyph), length)) }
+
+// write puts a text over a line, as much as fits.
+func write(line []rune, at int, text string) {
+	for i, glyph := range []rune(text) {
+		if at+i < len(line) {
+			line[at+i] = glyph
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+// live plans by the policy and the forecast of the cluster, through the code that the cluster itself plans by.
+func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked ask) (answer, error) {
+	config, err := e.cluster(f.kubeconfig, f.context)
+	if err != nil {
+		return answer{}, fmt.Errorf("find the cluster, since there is no FORECAST file: %w", err)
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return answer{}, fmt.Errorf("build scheme: %w", err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return answer{}, fmt.Errorf("connect to the cluster: %w", err)
+	}
+	a := answer{ask: asked}
+	reader := &edited{Reader: c, edit: f.edit(set), warn: func(text string) { a.warnings = append(a.warnings, text) }}
+	policy, err := gating.Policies{Reader: reader, Clock: at(asked.now)}.Get(ctx, f.policy)
+	if err != nil {
+		return answer{}, err
+	}
+	a.source = "ConfigMap " + policy.Source
+	a.warnings = append(a.warnings, policy.Problems...)
+	store, err := readStore(ctx, c, policy.Source, asked.now)
+	if err != nil {
+		return answer{}, err
+	}
+	book := store.Book(policy.Source)
+	if problem := book.Problem(); problem != "" {
+		a.warnings = append(a.warnings, a.source+": "+problem)
+	}
+	task := policy.Task(gating.Ask{Deadline: asked.deadline, Duration: asked.duration, Threshold: asked.threshold}, asked.now)
+	a.decision = policy.Outlook(book, asked.location, asked.now, task.LatestStart).Decide(task)
+	a.forecast, _ = book.Forecast(a.decision.Location)
+	return a, nil
+}
+
+// edit makes of a policy what the flags say.
+func (f *planFlags) edit(set *pflag.FlagSet) func(*v1alpha1.CarbonPolicySpec) {
+	percent := func(value float64) resource.Quantity {
+		return resource.MustParse(strconv.FormatFloat(value, 'f', 6, 64))
+	}
+	return func(spec *v1alpha1.CarbonPolicySpec) {
+		if set.Changed("wait-price") {
+			spec.WaitPricePercentPerHour = percent(f.waitPrice)
+		}
+		if set.Changed("min-gain") {
+			spec.MinGainPercent = percent(f.minGain)
+		}
+		if set.Changed("key") {
+			spec.Forecast.ConfigMap.Key = f.key
+		}
+	}
+}
+
+// edited reads policies from the cluster, and edits them. Where the cluster knows of no policies, there is the built-in
+// one.
+type edited struct {
+	client.Reader
+	edit func(*v1alpha1.CarbonPolicySpec)
+	warn func(string)
+}
+
+// Get reads one object.
+func (r *edited) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	policy, ok := object.(*v1alpha1.CarbonPolicy)
+	err := r.Reader.Get(ctx, key, object, options...)
+	builtIn := key.Name == v1alpha1.DefaultPolicy && (apierrors.IsNotFound(err) || meta.IsNoMatchError(err))
+	if ok && builtIn {
+		r.warn("the cluster has no CarbonPolicy " + key.Name + ": planned by the built-in one")
+		v1alpha1.Default().DeepCopyInto(policy)
+		err = nil
+	}
+	if ok && err == nil {
+		r.edit(&policy.Spec)
+	}
+	return err
+}
+
+// readStore reads the forecast of a policy: namespace/name/key.
+func readStore(ctx context.Context, c client.Reader, source string, now time.Time) (*forecast.Store, error) {
+	parts := strings.SplitN(source, "/", 3)
+	var object corev1.ConfigMap
+	if err := c.Get(ctx, client.ObjectKey{Namespace: parts[0], Name: parts[1]}, &object); err != nil {
+		return nil, fmt.Errorf("read the forecast: %w", err)
+	}
+	written := object.CreationTimestamp.Time
+	for _, entry := range object.ManagedFields {
+		if entry.Time != nil && entry.Time.After(written) {
+			written = entry.Time.Time
+		}
+	}
+	issue, err := forecast.FromConfigMap(object.BinaryData, object.Data, parts[2], written)
+	if err != nil {
+		return nil, fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
+	}
+	store := new(forecast.Store)
+	if err := store.Offer(source, issue, now); err != nil {
+		return nil, fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
+	}
+	return store, nil
+}
+
+// at is a clock that stands still.
+type at time.Time
+
+// Now is always the same.
+func (t at) Now() time.Time { return time.Time(t) }

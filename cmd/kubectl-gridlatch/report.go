@@ -1,0 +1,291 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/plan/backtest"
+)
+
+// flat is the saving of the oracle, as a share, below which a grid is not worth waiting for.
+const flat = 0.03
+
+// simulationJSON is a back-test as `-o json` prints it. Intensities are in gCO2eq/kWh.
+type simulationJSON struct {
+	Actual   actualJSON   `json:"actual"`
+	Forecast *issuesJSON  `json:"forecast,omitempty"`
+	From     time.Time    `json:"from"`
+	To       time.Time    `json:"to"`
+	Terms    termsJSON    `json:"terms"`
+	Jobs     jobsJSON     `json:"jobs"`
+	Policies []policyJSON `json:"policies"`
+	Oracle   scoreJSON    `json:"oracle"`
+	Verdict  string       `json:"verdict"`
+}
+
+type actualJSON struct {
+	File    string    `json:"file"`
+	From    time.Time `json:"from"`
+	Until   time.Time `json:"until"`
+	Slot    string    `json:"slot"`
+	Gaps    int       `json:"gaps"`
+	Missing string    `json:"missing"`
+}
+
+type issuesJSON struct {
+	File     string    `json:"file"`
+	Issues   int       `json:"issues"`
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+	Repeated int       `json:"repeatedRows"`
+}
+
+type termsJSON struct {
+	WaitPrice   float64 `json:"waitPricePercentPerHour"`
+	MinGain     float64 `json:"minGainPercent"`
+	HistoryDays float64 `json:"historyDays"`
+	Ceiling     string  `json:"ceiling,omitempty"`
+}
+
+type jobsJSON struct {
+	Count     int `json:"count"`
+	Outside   int `json:"outside"`
+	Uncovered int `json:"uncovered"`
+}
+
+type policyJSON struct {
+	Policy string `json:"policy"`
+	scoreJSON
+	OraclePercent *float64   `json:"ofOraclePercent"`
+	MostAtOnce    int        `json:"mostAtOnce"`
+	MeanAtOnce    float64    `json:"meanAtOnce"`
+	Forced        int        `json:"forcedOverCeiling"`
+	Cells         []cellJSON `json:"cells,omitempty"`
+}
+
+type cellJSON struct {
+	Duration string `json:"duration"`
+	Slack    string `json:"slack"`
+	scoreJSON
+}
+
+type scoreJSON struct {
+	Jobs           int     `json:"jobs"`
+	SavingPercent  float64 `json:"savingPercent"`
+	MeanWaitHours  float64 `json:"meanWaitHours"`
+	DirtierPercent float64 `json:"dirtierPercent"`
+	Intensity      float64 `json:"intensity"`
+	AtOnce         float64 `json:"intensityAtOnce"`
+}
+
+func newScore(s backtest.Score) scoreJSON {
+	return scoreJSON{
+		Jobs: s.Jobs, SavingPercent: 100 * s.Saving, MeanWaitHours: s.Wait.Hours(),
+		DirtierPercent: 100 * s.Dirtier, Intensity: s.Emitted, AtOnce: s.AtOnce,
+	}
+}
+
+func (s *simulation) json() simulationJSON {
+	series, oracle := s.setup.Actuals.Series, s.of(backtest.Oracle)
+	out := simulationJSON{
+		Actual: actualJSON{
+			File: s.flags.actual, From: series.Start(), Until: series.End(), Slot: plan.Span(s.setup.Actuals.Slot),
+			Gaps: s.setup.Actuals.Gaps, Missing: plan.Span(s.setup.Actuals.Missing),
+		},
+		From: s.setup.From, To: s.setup.To,
+		Terms: termsJSON{
+			WaitPrice: s.flags.waitPrice, MinGain: s.flags.minGain, HistoryDays: s.flags.history, Ceiling: s.ceiling,
+		},
+		Jobs:    jobsJSON{Count: len(s.result.Jobs), Outside: s.result.Outside, Uncovered: s.result.Uncovered},
+		Oracle:  newScore(oracle.Total),
+		Verdict: s.verdict(),
+	}
+	if issues := s.forecasts.Issues; len(issues) > 0 {
+		out.Forecast = &issuesJSON{
+			File: s.flags.forecast, Issues: len(issues), First: issues[0].Issued, Last: issues[len(issues)-1].Issued,
+			Repeated: s.forecasts.Repeated,
+		}
+	}
+	for _, scores := range s.scores[:len(s.policies)] {
+		p := policyJSON{
+			Policy: scores.Policy.String(), scoreJSON: newScore(scores.Total), OraclePercent: ofOracle(scores, oracle),
+			MostAtOnce: scores.MostAtOnce, MeanAtOnce: scores.MeanAtOnce, Forced: scores.Forced,
+		}
+		for _, cell := range backtest.Sorted(scores.Cells) {
+			if s.flags.cells {
+				p.Cells = append(p.Cells, cellJSON{plan.Span(cell.Duration), plan.Span(cell.Slack), newScore(scores.Cells[cell])})
+			}
+		}
+		out.Policies = append(out.Policies, p)
+	}
+	return out
+}
+
+// of returns the scores of a kind of policy; empty if it was not asked for.
+func (s *simulation) of(kind backtest.Kind) backtest.Scores {
+	for _, scores := range s.scores {
+		if scores.Policy.Kind == kind {
+			return scores
+		}
+	}
+	return backtest.Scores{}
+}
+
+// ofOracle is the percentage of what can be saved; nil if that is nothing.
+func ofOracle(scores, oracle backtest.Scores) *float64 {
+	if !(oracle.Total.Saving > 0) {
+		return nil
+	}
+	return known(100 * scores.Total.Saving / oracle.Total.Saving)
+}
+
+// writeText says what was replayed, and what came of it.
+func (s *simulation) writeText(w io.Writer) error {
+	if err := s.writeHead(w); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	if err := s.writeScores(w); err != nil {
+		return err
+	}
+	if s.flags.cells {
+		fmt.Fprintln(w, "\nSaving by duration and slack:")
+		if err := s.writeCells(w); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", s.verdict())
+	return err
+}
+
+// writeHead says by what the numbers come about.
+func (s *simulation) writeHead(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	row := func(name, format string, values ...any) {
+		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, values...))
+	}
+	actuals := s.setup.Actuals
+	gaps := ""
+	if actuals.Gaps > 0 {
+		gaps = fmt.Sprintf("; %s missing in %s", plan.Span(actuals.Missing), count(actuals.Gaps, "gap"))
+	}
+	row("Actual", "%s: slots of %s from %s to %s%s", s.flags.actual, plan.Span(actuals.Slot),
+		plan.Clock(actuals.Series.Start()), plan.Clock(actuals.Series.End()), gaps)
+	row("Forecast", "%s", s.describeForecast())
+	from := ""
+	if s.chosen != "" {
+		from = ", " + s.chosen
+	}
+	row("Jobs", "%s from %s to %s%s%s", count(len(s.result.Jobs), "job"), plan.Clock(s.setup.From), plan.Clock(s.setup.To), from, s.leftOut())
+	if !s.pooled {
+		row("", "%s long, with %s of slack, every %s", strings.Join(s.flags.durations, ", "), strings.Join(s.flags.slacks, ", "), s.flags.every)
+	}
+	row("Terms", "wait price %g %%/h, min gain %g %%, history %g days", s.flags.waitPrice, s.flags.minGain, s.flags.history)
+	if s.ceiling != "" {
+		row("Ceiling", "%s at once; the mean at once is %.1f", s.ceiling, s.of(backtest.Immediate).MeanAtOnce)
+	}
+	return table.Flush()
+}
+
+func (s *simulation) describeForecast() string {
+	issues := s.forecasts.Issues
+	if len(issues) == 0 {
+		return "none: history only"
+	}
+	repeated := ""
+	if s.forecasts.Repeated > 0 {
+		repeated = fmt.Sprintf("; %s repeated, the first of each counts", count(s.forecasts.Repeated, "row"))
+	}
+	return fmt.Sprintf("%s: %s from %s to %s%s", s.flags.forecast, count(len(issues), "issue"),
+		plan.Clock(issues[0].Issued), plan.Clock(issues[len(issues)-1].Issued), repeated)
+}
+
+// leftOut says how many jobs do not count, and why.
+func (s *simulation) leftOut() string {
+	var why []string
+	if n := s.result.Outside; n > 0 {
+		why = append(why, fmt.Sprintf("%d arrive at another time", n))
+	}
+	if n := s.result.Uncovered; n > 0 {
+		why = append(why, fmt.Sprintf("%d could run where no intensity is known", n))
+	}
+	if len(why) == 0 {
+		return ""
+	}
+	return "; left out: " + strings.Join(why, ", ")
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// writeScores prints a row per policy.
+func (s *simulation) writeScores(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	header := "POLICY\tSAVING\tOF ORACLE\tgCO2eq/kWh\tMEAN WAIT\tDIRTIER"
+	if s.ceiling != "" {
+		header += "\tMOST AT ONCE\tFORCED"
+	}
+	fmt.Fprintln(table, header)
+	oracle := s.of(backtest.Oracle)
+	for _, scores := range s.scores[:len(s.policies)] {
+		share := "-"
+		if percent := ofOracle(scores, oracle); percent != nil {
+			share = fmt.Sprintf("%.1f %%", *percent)
+		}
+		t := scores.Total
+		fmt.Fprintf(table, "%s\t%.2f %%\t%s\t%.1f\t%.1f h\t%.1f %%", scores.Policy, 100*t.Saving, share, t.Emitted, t.Wait.Hours(), 100*t.Dirtier)
+		if s.ceiling != "" {
+			fmt.Fprintf(table, "\t%d\t%d", scores.MostAtOnce, scores.Forced)
+		}
+		fmt.Fprintln(table)
+	}
+	return table.Flush()
+}
+
+// writeCells prints a row per duration and slack, a column per policy.
+func (s *simulation) writeCells(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	asked := s.scores[:len(s.policies)]
+	fmt.Fprint(table, "DURATION\tSLACK\tJOBS")
+	for _, scores := range asked {
+		fmt.Fprintf(table, "\t%s", scores.Policy)
+	}
+	fmt.Fprintln(table)
+	for _, cell := range backtest.Sorted(asked[0].Cells) {
+		fmt.Fprintf(table, "%s\t%s\t%d", plan.Span(cell.Duration), plan.Span(cell.Slack), asked[0].Cells[cell].Jobs)
+		for _, scores := range asked {
+			fmt.Fprintf(table, "\t%.2f %%", 100*scores.Cells[cell].Saving)
+		}
+		fmt.Fprintln(table)
+	}
+	return table.Flush()
+}
+
+// verdict says in a sentence whether waiting is worth it.
+func (s *simulation) verdict() string {
+	oracle, ours := s.of(backtest.Oracle).Total, s.of(backtest.Gridlatch)
+	did := ""
+	if ours.Cells != nil {
+		did = fmt.Sprintf("; Gridlatch saved %.1f %% for a mean wait of %.1f h", 100*ours.Total.Saving, ours.Total.Wait.Hours())
+	}
+	switch {
+	case oracle.Saving < flat:
+		return fmt.Sprintf("Waiting is not worth it here: the grid is so flat that even perfect foresight saves no more than %.1f %%%s.", 100*oracle.Saving, did)
+	case ours.Cells == nil:
+		return fmt.Sprintf("With perfect foresight, waiting saves %.1f %% here.", 100*oracle.Saving)
+	case ours.Total.Saving < flat:
+		return fmt.Sprintf("Waiting is hardly worth it here: of the %.1f %% that perfect foresight saves, Gridlatch saved %.1f %%, for a mean wait of %.1f h.",
+			100*oracle.Saving, 100*ours.Total.Saving, ours.Total.Wait.Hours())
+	default:
+		return fmt.Sprintf("Gridlatch saved %.1f %% of the emissions, %.0f %% of what perfect foresight saves, for a mean wait of %.1f h.",
+			100*ours.Total.Saving, 100*ours.Total.Saving/oracle.Saving, ours.Total.Wait.Hours())
+	}
+}
