@@ -11,6 +11,7 @@ IMAGE ?= gridlatch:dev
 FUZZTIME ?= 30s
 FORECAST ?=
 FIGURES ?=
+TRACES ?=
 
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
@@ -41,12 +42,12 @@ down: ## Stop it, and remove .cluster
 ##@ Build
 
 .PHONY: build
-build: bin/gridlatch ## Build bin/gridlatch, static
+build: bin/gridlatch bin/kubectl-gridlatch ## Build bin/gridlatch and bin/kubectl-gridlatch, static
 
 # Always asked for: Go knows better than make whether anything changed.
-.PHONY: bin/gridlatch
-bin/gridlatch:
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/gridlatch
+.PHONY: bin/gridlatch bin/kubectl-gridlatch
+bin/gridlatch bin/kubectl-gridlatch:
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/$(@F)
 
 .PHONY: image
 image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works
@@ -80,7 +81,7 @@ progress = { n=0; line=; while IFS= read -r line; do \
 ##@ Test
 
 # Everything but the program as a whole and what runs on a cluster.
-UNIT = $$(go list ./... | grep -vE '^[^/]+/[^/]+/[^/]+/(cmd|test)(/|$$)')
+UNIT = $$(go list ./... | grep -vE '^[^/]+/[^/]+/[^/]+/(cmd/gridlatch|test)(/|$$)')
 
 .PHONY: test
 test: test-unit test-e2e ## Run all tests
@@ -93,7 +94,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 # One package at a time, so that clusters do not compete for the machine.
 .PHONY: test-e2e
 test-e2e: build bin/gridlatch-cluster buildah ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 1 -timeout 30m ./cmd/... ./test/...
+	@go test -count=1 -p 1 -timeout 30m ./cmd/gridlatch/... ./test/...
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
@@ -113,6 +114,10 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
 .PHONY: load
 load: build bin/gridlatch-cluster ## Measure Gridlatch under load; FIGURES=a,b for those only
 	@go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
+
+.PHONY: bench-carbon
+bench-carbon: ## Measure what Gridlatch saves on real grids; TRACES=folder with REGION.actual.csv and REGION.forecast.csv
+	@go run ./test/carbon -traces '$(TRACES)'
 
 ##@ Check
 

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gridlatch/gridlatch/plan/backtest"
+)
+
+// A figure is one number that is worth comparing over time.
+type figure struct {
+	name, unit string
+	value      float64
+	target     string // as it is printed
+	met        bool
+}
+
+func atLeast(name, unit string, value, target float64) figure {
+	return figure{name, unit, value, fmt.Sprintf(">= %g", target), value >= target}
+}
+
+func below(name, unit string, value, target float64) figure {
+	return figure{name, unit, value, fmt.Sprintf("< %g", target), value < target}
+}
+
+// measure prints all figures.
+func measure(ctx context.Context, regions []region, out io.Writer) error {
+	var all []figure
+	for _, measurement := range []func(context.Context, []region, io.Writer) ([]figure, error){
+		measureCost, measurePlain, measureProduction, measurePast, measureStale, measureCold, measureCeiling,
+	} {
+		figures, err := measurement(ctx, regions, out)
+		if err != nil {
+			return err
+		}
+		for _, f := range figures {
+			verdict := "met"
+			if !f.met {
+				verdict = "MISSED"
+			}
+			fmt.Fprintf(out, "  %s: %.2f %s, target %s: %s\n", f.name, f.value, f.unit, f.target, verdict)
+		}
+		fmt.Fprintln(out)
+		all = append(all, figures...)
+	}
+	for _, f := range all {
+		fmt.Fprintf(out, "figure %s %.3f %s\n", f.name, f.value, f.unit)
+	}
+	return nil
+}
+
+// measureCost times what a user waits for, alone on the machine.
+func measureCost(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	start := time.Now()
+	scores, err := regions[0].replay(ctx, func(s *backtest.Setup) { s.Terms = production }, gridlatch, oracle,
+		backtest.Policy{Kind: backtest.AtPercentile, Value: 20}, backtest.Policy{Kind: backtest.LowestSlot}, immediate)
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(start).Seconds()
+	fmt.Fprintf(out, "Cost: %s, %d jobs in %d cells under %d policies\n", regions[0].name, scores[0].Total.Jobs, len(scores[0].Cells), len(scores))
+	return []figure{below("simulate_s", "s", took, 10)}, nil
+}
+
+// A row is what came of a region.
+type row struct{ ours, oracle backtest.Score }
+
+// share is of the oracle, in percent.
+func (r row) share() float64 { return 100 * r.ours.Saving / r.oracle.Saving }
+
+// compare replays gridlatch and the oracle on all regions, and prints them and their mean, which it returns.
+func compare(ctx context.Context, regions []region, out io.Writer, title string, change func(*backtest.Setup)) (row, error) {
+	rows, err := each(ctx, regions, func(ctx context.Context, r region) (row, error) {
+		scores, err := r.replay(ctx, change, gridlatch, oracle)
+		if err != nil {
+			return row{}, err
+		}
+		return row{scores[0].Total, scores[1].Total}, nil
+	})
+	if err != nil {
+		return row{}, err
+	}
+	mean := meanOf(rows)
+	fmt.Fprintln(out, title)
+	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "REGION\tSAVING %\tORACLE %\tSHARE %\tWAIT h\tDIRTIER %\t")
+	line := func(name string, r row) {
+		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t\n", name,
+			100*r.ours.Saving, 100*r.oracle.Saving, r.share(), r.ours.Wait.Hours(), 100*r.ours.Dirtier)
+	}
+	for i, r := range rows {
+		line(regions[i].name, r)
+	}
+	line("mean", mean)
+	return mean, table.Flush()
+}
+
+func meanOf(rows []row) (mean row) {
+	n := float64(len(rows))
+	for _, r := range rows {
+		mean.ours.Saving += r.ours.Saving / n
+		mean.oracle.Saving += r.oracle.Saving / n
+		mean.ours.Dirtier += r.ours.Dirtier / n
+		mean.ours.Wait += r.ours.Wait / time.Duration(len(rows))
+	}
+	return mean
+}
+
+func measurePlain(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	mean, err := compare(ctx, regions, out, "Plain minimum: wait price 0, min gain 0", func(*backtest.Setup) {})
+	return []figure{atLeast("oracle_share_plain", "%", mean.share(), 87)}, err
+}
+
+func measureProduction(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	mean, err := compare(ctx, regions, out, "As by default: wait price 0.1 %/h, min gain 1 %", func(s *backtest.Setup) { s.Terms = production })
+	return []figure{
+		atLeast("oracle_share_default", "%", mean.share(), 85.5),
+		below("mean_wait_default", "h", mean.ours.Wait.Hours(), 9),
+		below("dirtier_default", "%", 100*mean.ours.Dirtier, 6),
+	}, err
+}
+
+func measurePast(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	mean, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum", func(s *backtest.Setup) { s.Issues = nil })
+	return []figure{atLeast("oracle_share_no_forecast", "%", mean.share(), 77)}, err
+}
+
+func measureStale(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	mean, err := compare(ctx, regions, out, "Forecasts always one day stale; plain minimum", func(s *backtest.Setup) {
+		s.ForecastDelay, s.MaxAge = day, 3*day
+	})
+	return []figure{atLeast("oracle_share_stale", "%", mean.share(), 84)}, err
+}
