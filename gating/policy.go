@@ -148,7 +148,7 @@ func (p *Policy) Outlook(book *forecast.Book, location string, now, until time.T
 	if location == "" {
 		location = f.Location
 	}
-	return plan.NewOutlook(location, e.Series, missing, p.terms, now, until)
+	return plan.NewOutlook(location, e.Series, missing, p.terms, now, until).RestingOn(e.Basis)
 }
 
 // location returns the one asked for or the policy's first; empty is the only
@@ -163,16 +163,24 @@ func (p *Policy) location(asked string) string {
 // missing says why the forecast for a location is not usable now, or does not
 // cover some of the time to come.
 func (p *Policy) missing(book *forecast.Book, location string, now time.Time) string {
-	f, ok := book.Forecast(location)
-	switch {
+	maxAge := p.spec.Forecast.MaxAge.Duration
+	switch f, _ := book.Forecast(location); {
 	case p.gone:
 		return "policy " + p.Name + " no longer exists"
-	case ok && p.outdated(f, now):
-		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.spec.Forecast.MaxAge.Duration))
-	case ok && !f.Series.Empty() && !f.Series.End().After(now):
+	case f.Series.Empty():
+		return p.absent(book, location)
+	case now.Sub(f.Issued) > maxAge:
+		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(maxAge))
+	case !f.Series.End().After(now):
 		return fmt.Sprintf("that of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
-	case ok && !f.Series.Empty():
+	default:
 		return fmt.Sprintf("that of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
+	}
+}
+
+// absent says why there is no forecast for a location.
+func (p *Policy) absent(book *forecast.Book, location string) string {
+	switch {
 	case !book.Heard() && book.Problem() != "":
 		return book.Problem()
 	case !book.Heard():
@@ -182,10 +190,6 @@ func (p *Policy) missing(book *forecast.Book, location string, now time.Time) st
 	default:
 		return fmt.Sprintf("it has no location %s, but %s", location, strings.Join(book.Locations(), ", "))
 	}
-}
-
-func (p *Policy) outdated(f forecast.Forecast, now time.Time) bool {
-	return !f.Series.Empty() && now.Sub(f.Issued) > p.spec.Forecast.MaxAge.Duration
 }
 
 // CheckLocation tells what is wrong with a location that work is pinned to.

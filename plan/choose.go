@@ -24,7 +24,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	o := fleets[0].outlook
 	d := Decision{
 		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, AtOnce: now.mean,
-		Threshold: g.Threshold, Missing: o.missing, MinGain: max(o.terms.MinGain, nearlyEqual),
+		Threshold: g.Threshold, Missing: o.missing, Basis: o.basis, MinGain: max(o.terms.MinGain, nearlyEqual),
 	}
 	if g.Held {
 		d.MinGain = nearlyEqual

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // Cause is why a decision is what it is; a closed set, fit for a metric's
@@ -46,9 +48,10 @@ type Decision struct {
 	Threshold   *float64 // the task's
 	MinGain     float64  // that was asked for, in 0..1
 	Missing     string   // why there is no usable forecast
-	Pods        int      // how many start together, where ceilings apply; else zero
-	Ceiling     int      // of the location at Decided, where ceilings apply; else zero
-	Crowded     bool     // a cheaper start had no room below its ceiling
+	Basis       forecast.Basis
+	Pods        int  // how many start together, where ceilings apply; else zero
+	Ceiling     int  // of the location at Decided, where ceilings apply; else zero
+	Crowded     bool // a cheaper start had no room below its ceiling
 }
 
 // Holds reports whether the task has to wait.
@@ -77,14 +80,14 @@ func (d Decision) Reason() string {
 func (d Decision) why() string {
 	switch d.Cause {
 	case CleanerLater:
-		return fmt.Sprintf("%s%s, %.0f %% less than the %s at %s",
-			grams(d.Expected), d.in(), 100*d.Gain(), number(d.AtOnce), minute(d.Decided))
+		return fmt.Sprintf("%s, %.0f %% less than the %s at %s",
+			d.expected(), 100*d.Gain(), number(d.AtOnce), minute(d.Decided))
 	case Threshold:
-		return fmt.Sprintf("%s%s, within its threshold of %s", grams(d.Expected), d.in(), number(*d.Threshold))
+		return fmt.Sprintf("%s, within its threshold of %s", d.expected(), number(*d.Threshold))
 	case CleanestNow:
-		return fmt.Sprintf("%s%s, no window in time %s", grams(d.Expected), d.in(), d.better())
+		return fmt.Sprintf("%s, no window in time %s", d.expected(), d.better())
 	case SmallGain:
-		return fmt.Sprintf("%s%s, waiting would save less than %.3g %%", grams(d.Expected), d.in(), 100*d.MinGain)
+		return fmt.Sprintf("%s, waiting would save less than %.3g %%", d.expected(), 100*d.MinGain)
 	case AtLatestStart:
 		return "its latest start has come" + d.running()
 	case NoRoom:
@@ -108,7 +111,21 @@ func (d Decision) running() string {
 	if math.IsNaN(d.Expected) {
 		return ""
 	}
-	return fmt.Sprintf(", at %s%s", grams(d.Expected), d.in())
+	return ", at " + d.expected()
+}
+
+// expected prints the intensity of the run, where that is, and on what it rests
+// if that is not the newest forecast.
+func (d Decision) expected() string {
+	s := grams(d.Expected) + d.in()
+	switch d.Basis {
+	case forecast.Past:
+		return s + " by history"
+	case forecast.Stale:
+		return s + " (stale)"
+	default:
+		return s
+	}
 }
 
 // in names the location, unless the forecast has no name for it.

@@ -120,6 +120,7 @@ type Outlook struct {
 	until    time.Time
 	series   *forecast.Series
 	missing  string
+	basis    forecast.Basis
 	terms    Terms
 	exempt   time.Time // when carbon stops counting next; zero if never
 	fill     float64   // what an uncovered time counts
@@ -140,6 +141,13 @@ func NewOutlook(location string, series *forecast.Series, missing string, terms 
 	if !series.Empty() {
 		o.fill, _ = series.Mean(series.Start(), series.End())
 	}
+	return o
+}
+
+// RestingOn notes what the series rests on, for the decisions' reasons; without
+// it, that is a fresh forecast. It returns the outlook.
+func (o *Outlook) RestingOn(basis forecast.Basis) *Outlook {
+	o.basis = basis
 	return o
 }
 
