@@ -148,6 +148,8 @@ func fleet(foresees bool) rule {
 	}
 }
 
+// task is what production knows of a job, but for its ID: jobs need not keep out
+// of each other's way by minutes.
 func (v *view) task(w *waiting) plan.Task {
-	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latest, Held: w.held}
+	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latest, Held: w.held, Planned: w.planned}
 }
