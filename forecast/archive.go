@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -26,29 +27,33 @@ const (
 // record of actual intensities, and for each issue the hour at which it was known (4 bytes) and its record. Hours count
 // from the Unix epoch. A record is its first hour (4 bytes), its length (2 bytes), and an IEEE 754 single for each hour.
 func (m *Model) Save() ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var plain []byte
-	plain = append(plain, 0)
-	if m.measured {
-		plain[0] = 1
-	}
-	plain = binary.LittleEndian.AppendUint64(plain, uint64(m.received.Unix()))
-	closed := m.past.closed()
-	plain = appendRecord(plain, m.past.actual.part(closed-retention-month, closed))
-	for _, a := range m.archive {
-		plain = binary.LittleEndian.AppendUint32(plain, uint32(a.known))
-		plain = appendRecord(plain, a.values)
-	}
 	encoded := bytes.NewBuffer([]byte{layout})
 	z := gzip.NewWriter(encoded)
-	if _, err := z.Write(plain); err != nil {
+	if _, err := z.Write(m.plain()); err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	if err := z.Close(); err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	return encoded.Bytes(), nil
+}
+
+// plain is what [Model.Save] compresses.
+func (m *Model) plain() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := []byte{0}
+	if m.measured {
+		b[0] = 1
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.received.Unix()))
+	closed := m.past.closed()
+	b = appendRecord(b, m.past.actual.part(closed-retention-month, closed))
+	for _, a := range m.archive {
+		b = binary.LittleEndian.AppendUint32(b, uint32(a.known))
+		b = appendRecord(b, a.values)
+	}
+	return b
 }
 
 func appendRecord(b []byte, r record) []byte {
@@ -116,7 +121,7 @@ func decodeModel(data []byte) (*Model, error) {
 	m := &Model{}
 	r := reader{rest: plain}
 	m.measured = r.take(1)[0] == 1
-	m.received = time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC()
+	m.received = bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
 	m.past.actual = r.record(retention + month)
 	for len(r.rest) > 0 && r.err == nil {
 		m.archive = append(m.archive, archived{r.hour(), r.record(reach)})
@@ -136,10 +141,12 @@ func (m *Model) resume(now time.Time) error {
 	if newest.After(now.Add(skew)) || newest.Before(now.Add(-retention*time.Hour)) {
 		return fmt.Errorf("history ends at %s, want at most %d days before %s", newest.Format(time.RFC3339), retention/day, now.UTC().Format(time.RFC3339))
 	}
-	for i, a := range m.archive {
-		if i > 0 && a.known < m.archive[i-1].known {
-			return fmt.Errorf("history has an issue of %s after one of %s", startOf(a.known), startOf(m.archive[i-1].known))
+	last := hourOf(m.received)
+	for _, a := range slices.Backward(m.archive) {
+		if a.known > last {
+			return fmt.Errorf("history has an issue of %s before one of %s", startOf(a.known), startOf(last))
 		}
+		last = a.known
 	}
 	if len(m.past.actual.values) > 0 {
 		m.gauge.seen = startOf(m.past.actual.end())

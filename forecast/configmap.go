@@ -63,6 +63,13 @@ func names(binaryData map[string][]byte, data map[string]string) string {
 	return fmt.Sprintf("%q", keys)
 }
 
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b

@@ -58,6 +58,7 @@ func (s *issueView) hear(known hour, values *record) {
 		s.issues = s.issues[:n-1]
 	}
 	s.issues = append(s.issues, i)
+	s.forget(known - outdated)
 	for h := known; h < s.said.end(); h++ {
 		s.note(h)
 	}
@@ -82,6 +83,11 @@ func (s *issueView) note(h hour) {
 	s.missed.set(h, s.past.actual.at(h)-said)
 	s.said.forget(h - week)
 	s.missed.forget(h - week)
+	s.forget(h)
+}
+
+// forget drops the issues that are needed neither at h nor to learn from the hours before.
+func (s *issueView) forget(h hour) {
 	for len(s.issues) > 1 && s.issues[1].known < h-leads-day {
 		s.issues[0].before = nil
 		s.issues = s.issues[1:]

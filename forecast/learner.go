@@ -24,7 +24,8 @@ const (
 	pullToCommon = 1.5
 )
 
-// outlier is the change, in spreads, beyond which something is wrong with the data, and nothing can be learned.
+// outlier is the size of a change or a signal, in spreads, beyond which something is wrong with the data, and nothing
+// can be learned.
 const outlier = 10
 
 // A learner weighs the signals of a view, by online ridge regression with forgetting: for each bucket of leads and
@@ -64,7 +65,7 @@ func (l *learner) learn(p *past, u hour) {
 		if !(math.Abs(change) <= outlier*spread) {
 			continue
 		}
-		if x, ok := l.view.at(v, u); ok {
+		if x, ok := l.view.at(v, u); ok && x.within(outlier*spread) {
 			l.sums[bucket(lead)][u%day].add(&x, change, l.scale/(spread*spread))
 			learned = true
 		}

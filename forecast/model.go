@@ -86,11 +86,10 @@ type gauge struct {
 	width float64   // nanoseconds whose intensity is known
 }
 
-// answer is the last prediction that was asked for, and the question.
+// answer is the last prediction that was asked for, and what it rests on.
 type answer struct {
 	prediction Prediction
-	hour       hour
-	maxAge     time.Duration
+	outlook    *outlook
 }
 
 // Hear takes an issue, as it was received; one that was received before the newest is ignored. Until a first call of
@@ -98,7 +97,7 @@ type answer struct {
 func (m *Model) Hear(issue *Series, received time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hear(issue, received)
+	m.hear(issue, bounded(received))
 }
 
 func (m *Model) hear(issue *Series, received time.Time) {
@@ -107,7 +106,7 @@ func (m *Model) hear(issue *Series, received time.Time) {
 	}
 	m.follow(received)
 	m.running, m.received, m.last = m.running.Splice(issue, received.Add(-keep)), received, answer{}
-	next := archived{hourOf(received), hourly(issue)}
+	next := archived{hourOf(received), m.hourly(issue)}
 	if n := len(m.archive); n > 0 && m.archive[n-1].values.says(&next.values) {
 		return
 	}
@@ -131,13 +130,20 @@ func (m *Model) tell(next archived) {
 	}
 }
 
-// Observe takes an actual intensity, in order of time; what was observed before does not count again. From the first
-// call on, nothing else counts as actual.
+// Observe takes an actual intensity, in order of time: what was observed before does not count again, and what
+// [NewSeries] drops does not count at all. From the first call on, nothing else counts as actual, and what did is forgotten.
 func (m *Model) Observe(slot Slot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	observed := NewSeries([]Slot{{bounded(slot.Start), bounded(slot.End), slot.Intensity}})
+	if observed.Empty() {
+		return
+	}
+	if !m.measured {
+		m.restart(observed.Start())
+	}
 	m.measured, m.last = true, answer{}
-	m.measure(NewSeries([]Slot{slot}), slot.Start, slot.End)
+	m.measure(observed, observed.Start(), observed.End())
 }
 
 // follow takes the value of the running slot of the newest issue for the actual intensity, as long as it is fresh.
@@ -145,9 +151,16 @@ func (m *Model) follow(now time.Time) {
 	if m.measured || m.running.Empty() {
 		return
 	}
-	fresh := m.received.Add((day + late) * time.Hour)
-	m.measure(m.running, m.received, earlier(now, fresh))
-	m.measure(nil, fresh, now)
+	m.measure(m.running, m.received, earlier(now, m.fresh()))
+	m.measure(nil, m.fresh(), now)
+}
+
+// fresh is until when the newest issue can stand for the actual intensity.
+func (m *Model) fresh() time.Time { return m.received.Add((day + late) * time.Hour) }
+
+// restart forgets the past, and goes on at an instant.
+func (m *Model) restart(at time.Time) {
+	m.past, m.gauge, m.history, m.issues, m.trials = past{}, gauge{seen: at}, nil, nil, hindsight{}
 }
 
 // measure adds what a series says of [from, to) to the gauge, and closes the hours that are over. What was seen before
@@ -156,8 +169,8 @@ func (m *Model) measure(s *Series, from, to time.Time) {
 	if m.gauge.seen.IsZero() {
 		m.gauge.seen = from
 	}
-	if to.Sub(m.gauge.seen) > retention*time.Hour { // what was before is of no use now
-		m.past, m.gauge, m.history, m.issues, m.trials = past{}, gauge{seen: from}, nil, nil, hindsight{}
+	if oldest := to.Add(-retention * time.Hour); m.gauge.seen.Before(oldest) { // what was before is of no use now
+		m.restart(later(from, oldest))
 	}
 	for m.gauge.seen.Before(to) {
 		h := hourOf(m.gauge.seen)
@@ -195,11 +208,7 @@ func (m *Model) close(h hour, actual float64) {
 	for _, l := range m.issues {
 		l.close(&m.past, h)
 	}
-	o := m.lookFrom(h, h, true)
-	m.trials.step(h, &m.past.actual, func(u hour) float64 {
-		intensity, _ := o.at(u)
-		return intensity
-	})
+	m.trials.step(h, &m.past.actual, m.look(h, h, true).at)
 }
 
 // learner returns the one for issues that are so many hours late. A new one learns from the archive first.

@@ -23,6 +23,9 @@ type past struct {
 
 // close notes the actual intensity of an hour, which may be unknown, and what follows from it.
 func (p *past) close(h hour, actual float64) {
+	if !p.credible(h, actual) {
+		actual = math.NaN()
+	}
 	p.actual.set(h, actual)
 	p.days7.set(h, p.actual.mean(h, 7, day))
 	p.days28.set(h, p.actual.mean(h, 28, day))
@@ -34,6 +37,17 @@ func (p *past) close(h hour, actual float64) {
 		r.forget(h - retention - month)
 	}
 }
+
+// credible reports whether an intensity can be that of the hour h. What is far off all that the last week had is an error
+// of the writer, unless it lasts for a day.
+func (p *past) credible(h hour, intensity float64) bool {
+	mean := p.actual.mean(h-1, week, 1)
+	size := max(p.spread.at(h-1), math.Abs(mean))
+	return !(math.Abs(intensity-mean) > outlier*size) || math.IsNaN(p.actual.mean(h-1, day, 1))
+}
+
+// spreadAt is the spread known at h, which may be the running hour.
+func (p *past) spreadAt(h hour) float64 { return p.spread.at(min(h, p.closed()-1)) }
 
 // closed is the hour after the last that is over.
 func (p *past) closed() hour { return p.spread.end() }

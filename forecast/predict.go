@@ -10,11 +10,18 @@ import (
 func (m *Model) Predict(now time.Time, maxAge time.Duration) Prediction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.answer(bounded(now), maxAge).prediction
+}
+
+// answer predicts once in an hour, and again when there is news.
+func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
 	m.follow(now)
-	if m.last.prediction.Basis == "" || m.last.hour != hourOf(now) || m.last.maxAge != maxAge {
-		m.last = answer{m.look(now, maxAge).predict(), hourOf(now), maxAge}
+	trusted := now.Before(m.running.End()) && now.Sub(m.received) <= maxAge
+	if o := m.last.outlook; o == nil || o.now != hourOf(now) || o.trusted != trusted {
+		o = m.look(hourOf(now), m.origin(hourOf(now)), trusted)
+		m.last = answer{o.predict(), o}
 	}
-	return m.last.prediction
+	return m.last
 }
 
 // Contribution is one term of the sum that a prediction is.
@@ -30,8 +37,7 @@ type Contribution struct {
 func (m *Model) Contributions(now, at time.Time, maxAge time.Duration) []Contribution {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.follow(now)
-	return m.look(now, maxAge).contributions(hourOf(at))
+	return m.answer(bounded(now), maxAge).outlook.contributions(hourOf(at))
 }
 
 // outlook is what there is to rely on at one moment.
@@ -46,24 +52,19 @@ type outlook struct {
 	stale     bool
 }
 
-// look chooses what to rely on at now.
-func (m *Model) look(now time.Time, maxAge time.Duration) *outlook {
-	trusted := !m.running.Empty() && now.Sub(m.received) <= maxAge
-	return m.lookFrom(hourOf(now), m.origin(now), trusted)
-}
-
-// lookFrom is look with what is known at the hour origin.
-func (m *Model) lookFrom(now, origin hour, trusted bool) *outlook {
+// look chooses what to rely on at now, with what is known at the hour origin.
+func (m *Model) look(now, origin hour, trusted bool) *outlook {
 	o := &outlook{model: m, now: now, origin: origin, trusted: trusted}
-	if o.origin <= o.now-outdated {
+	lag := 0
+	if n := len(m.archive); n > 0 {
+		lag = max(0, (now-m.archive[n-1].known-late)/day*day)
+	}
+	o.stale = lag > 0 || !trusted
+	if origin <= now-outdated {
 		return o
 	}
-	if n := len(m.archive); n > 0 {
-		lag := max(0, (o.now-m.archive[n-1].known-late)/day*day)
-		o.stale = lag > 0 || !o.trusted
-		if lag <= latest {
-			o.rely(m.learner(lag))
-		}
+	if lag <= latest {
+		o.rely(m.learner(lag))
 	}
 	if m.history != nil && m.history.hours >= enough {
 		o.fromPast = true
@@ -72,19 +73,19 @@ func (m *Model) lookFrom(now, origin hour, trusted bool) *outlook {
 	return o
 }
 
-// rely takes up what sees the issue, if it is trusted or has shown what it is worth.
+// rely takes up what sees the issue, if that reaches the next hour, and is trusted or has shown what it is worth.
 func (o *outlook) rely(l *learner) {
-	if o.trusted || l.hours >= ramp {
+	if _, reaches := l.view.at(o.origin, max(o.now, o.origin+1)); reaches && (o.trusted || l.hours >= ramp) {
 		o.fromIssue = true
 		o.learners = append(o.learners, l)
 	}
 }
 
 // origin returns the newest hour whose intensity is known: the running one, if something is known of it.
-func (m *Model) origin(now time.Time) hour {
+func (m *Model) origin(now hour) hour {
 	h := hourOf(m.gauge.seen)
-	if h == hourOf(now) && m.gauge.width > 0 {
-		m.past.actual.set(h, m.soFar(h))
+	if level := m.soFar(h); h == now && !math.IsNaN(level) && m.past.credible(h, level) {
+		m.past.actual.set(h, level)
 		return h
 	}
 	for h = min(h, m.past.closed()) - 1; h >= m.past.actual.first; h-- {
@@ -95,15 +96,12 @@ func (m *Model) origin(now time.Time) hour {
 	return 0
 }
 
-// soFar is the mean of the running hour, as far as it is known. Where the issues stand for what is known, it is what the
-// newest says of the rest: what older ones said of it does not matter.
+// soFar is the mean of the running hour, as far as it is known; not a number if it is not. Where the issues stand for
+// what is known, it is what the newest says of the rest: what older ones said of it does not matter.
 func (m *Model) soFar(h hour) float64 {
 	if !m.measured {
-		from := startOf(h)
-		if m.received.After(from) {
-			from = m.received
-		}
-		if mean, covered := m.running.Mean(from, startOf(h+1)); covered > 0 {
+		from, to := later(startOf(h), m.received), earlier(startOf(h+1), m.fresh())
+		if mean, covered := m.running.Mean(from, to); covered > 0 {
 			return mean
 		}
 	}
@@ -112,7 +110,7 @@ func (m *Model) soFar(h hour) float64 {
 
 func (o *outlook) predict() Prediction {
 	var steps []step
-	for u := o.now; u < o.now+reach; u++ {
+	for u := o.now; u < o.end(); u++ {
 		steps = o.append(steps, u)
 	}
 	p := Prediction{Basis: Nothing, Share: o.model.trials.share()}
@@ -125,10 +123,18 @@ func (o *outlook) predict() Prediction {
 	return p
 }
 
+// end is the hour after the last that something can be expected of.
+func (o *outlook) end() hour {
+	if !o.trusted && len(o.learners) == 0 {
+		return o.now
+	}
+	return o.now + reach
+}
+
 // append adds what is expected of an hour. The course within it is that of the newest issue.
 func (o *outlook) append(steps []step, u hour) []step {
-	intensity, ok := o.at(u)
-	if !ok {
+	intensity := o.at(u)
+	if math.IsNaN(intensity) {
 		return steps
 	}
 	course := o.model.running
@@ -140,26 +146,36 @@ func (o *outlook) append(steps []step, u hour) []step {
 	if covered > 0 && !o.fromPast {
 		gaps = math.NaN() // nothing says how it goes on
 	}
-	if u == o.now && o.trusted && !o.model.measured {
-		intensity = mean // what the newest issue says of this hour is what is known of it
-	}
 	return course.within(steps, u, intensity-mean, gaps)
 }
 
-// at returns the intensity expected of an hour; false if none is.
-func (o *outlook) at(u hour) (float64, bool) {
-	level := o.model.past.actual.at(o.origin)
-	if u <= o.origin {
-		level = o.model.past.actual.at(u)
-		return level, !math.IsNaN(level)
+// at returns the intensity expected of an hour; not a number if none is.
+func (o *outlook) at(u hour) float64 {
+	intensity, _ := o.by(u)
+	return intensity
+}
+
+// by returns the intensity expected of an hour, not a number if none is, and who expects it, nil if it is known or that
+// of the issue.
+func (o *outlook) by(u hour) (float64, *learner) {
+	said, covered := o.model.running.Mean(startOf(u), startOf(u+1))
+	counts := o.trusted && covered > 0
+	if known := o.model.past.actual.at(u); u <= o.origin && !math.IsNaN(known) {
+		if counts && u == o.now && !o.model.measured {
+			return said, nil // then this is all that is known of the running hour
+		}
+		return known, nil
 	}
+	level := o.model.past.actual.at(o.origin)
 	for _, l := range o.learners {
 		if change, ok := l.change(o.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
-			return level + change, true
+			return level + change, l
 		}
 	}
-	mean, covered := o.model.running.Mean(startOf(u), startOf(u+1))
-	return mean, o.trusted && covered > 0
+	if counts {
+		return said, nil
+	}
+	return math.NaN(), nil
 }
 
 func (o *outlook) basis() Basis {
@@ -174,30 +190,39 @@ func (o *outlook) basis() Basis {
 }
 
 func (o *outlook) contributions(u hour) []Contribution {
-	intensity, ok := o.at(u)
-	if !ok {
+	if u < o.now || u >= o.end() {
 		return nil
 	}
-	for _, l := range o.learners {
-		if change, ok := l.change(o.origin, u); ok && u > o.origin {
-			level := Contribution{"intensity now", intensity - change}
-			return append([]Contribution{level}, l.terms(o.origin, u)...)
-		}
+	intensity, l := o.by(u)
+	switch {
+	case l != nil:
+		level := Contribution{"intensity now", o.model.past.actual.at(o.origin)}
+		return append([]Contribution{level}, l.terms(o.origin, u)...)
+	case math.IsNaN(intensity):
+		return nil
+	case u <= o.origin:
+		return []Contribution{{"intensity now", intensity}}
+	default:
+		return []Contribution{{"forecast", intensity}}
 	}
-	return []Contribution{{"forecast", intensity}}
 }
 
-// hourly averages a series by the hour, as far ahead as the model looks. Of an hour that is covered in part, the part
-// counts.
-func hourly(s *Series) record {
+// hourly averages the newest issue by the hour, as far ahead as the model looks. Of an hour that is covered in part, the
+// part counts; until the issue begins, the one before goes on. The precision is that of [Model.Save], so that the same
+// issue says the same after a restart.
+func (m *Model) hourly(issue *Series) record {
 	var r record
-	first := hourOf(s.Start())
-	for h := first; startOf(h).Before(s.End()) && h < first+reach; h++ {
-		mean, covered := s.Mean(startOf(h), startOf(h+1))
+	now := hourOf(m.received)
+	first := min(now, max(now-day, hourOf(issue.Start())))
+	for h := first; startOf(h).Before(issue.End()) && h < first+reach; h++ {
+		mean, covered := issue.Mean(startOf(h), startOf(h+1))
+		if covered == 0 {
+			mean, covered = m.running.Mean(later(startOf(h), m.received), startOf(h+1))
+		}
 		if covered == 0 {
 			mean = math.NaN()
 		}
-		r.set(h, mean)
+		r.set(h, float64(float32(mean)))
 	}
 	return r
 }

@@ -9,9 +9,17 @@ import (
 // says within the hour is laid over what is predicted for it.
 type hour = int
 
-func hourOf(t time.Time) hour { return hour(math.Floor(float64(nanos(t)) / float64(time.Hour))) }
+func hourOf(t time.Time) hour { return hour(nanos(bounded(t)) / int64(time.Hour)) }
 
 func startOf(h hour) time.Time { return instant(int64(h) * int64(time.Hour)) }
+
+// bounded returns the nearest instant of the years 1970 to 2200, the ones whose hours can be counted.
+func bounded(t time.Time) time.Time {
+	if first := time.Unix(0, 0).UTC(); t.Before(first) {
+		return first
+	}
+	return earlier(t, time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))
+}
 
 // A record is a value for each hour of a stretch of time; what is not known is not a number. The zero record is empty.
 type record struct {

@@ -28,6 +28,16 @@ type view interface {
 // yesterday returns the newest hour before v that is at the same time of day as u.
 func yesterday(v, u hour) hour { return u - day*((u-v)/day+1) }
 
+// within reports whether no signal is larger than a bound.
+func (x *vector) within(bound float64) bool {
+	for _, v := range x {
+		if math.Abs(v) > bound {
+			return false
+		}
+	}
+	return true
+}
+
 // known replaces what is not known by zero.
 func known(x vector) vector {
 	for i, v := range x {
@@ -78,7 +88,7 @@ func (s *issueView) at(v, u hour) (vector, bool) {
 		s.past.weekdays(u) - s.past.weekdays(v),
 		s.missed.at(b) - s.missed.at(v-day),
 		level - s.past.actual.at(v-1),
-		s.past.spread.at(v),
+		s.past.spreadAt(v),
 	}), true
 }
 
