@@ -25,7 +25,7 @@ const (
 )
 
 // outlier is the size of a change or a signal, in spreads, beyond which something is wrong with the data, and nothing
-// can be learned.
+// can be learned. Likewise for an intensity, see [past.credible].
 const outlier = 10
 
 // A learner weighs the signals of a view, by online ridge regression with forgetting: for each bucket of leads and

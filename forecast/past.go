@@ -38,11 +38,14 @@ func (p *past) close(h hour, actual float64) {
 	}
 }
 
-// credible reports whether an intensity can be that of the hour h. What is far off all that the last week had is an error
-// of the writer, unless it lasts for a day.
+// usual is an intensity that is found on many a grid.
+const usual = 100
+
+// credible reports whether an intensity can be that of the hour h, or of one soon after. What is far off all that the
+// last week had is an error of the writer, unless it lasts for a day.
 func (p *past) credible(h hour, intensity float64) bool {
 	mean := p.actual.mean(h-1, week, 1)
-	size := max(p.spread.at(h-1), math.Abs(mean))
+	size := max(p.spread.at(h-1), math.Abs(mean), usual)
 	return !(math.Abs(intensity-mean) > outlier*size) || math.IsNaN(p.actual.mean(h-1, day, 1))
 }
 

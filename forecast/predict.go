@@ -159,23 +159,23 @@ func (o *outlook) at(u hour) float64 {
 // of the issue.
 func (o *outlook) by(u hour) (float64, *learner) {
 	said, covered := o.model.running.Mean(startOf(u), startOf(u+1))
-	counts := o.trusted && covered > 0
-	if known := o.model.past.actual.at(u); u <= o.origin && !math.IsNaN(known) {
-		if counts && u == o.now && !o.model.measured {
-			return said, nil // then this is all that is known of the running hour
+	if covered == 0 || !o.trusted {
+		said = math.NaN()
+	}
+	known, level := o.model.past.actual.at(u), o.model.past.actual.at(o.origin)
+	switch {
+	case u > o.origin:
+		for _, l := range o.learners {
+			if change, ok := l.change(o.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
+				return level + change, l
+			}
 		}
+		return said, nil
+	case math.IsNaN(known), u == o.now && !o.model.measured && !math.IsNaN(said):
+		return said, nil // that is all that is known of the running hour
+	default:
 		return known, nil
 	}
-	level := o.model.past.actual.at(o.origin)
-	for _, l := range o.learners {
-		if change, ok := l.change(o.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
-			return level + change, l
-		}
-	}
-	if counts {
-		return said, nil
-	}
-	return math.NaN(), nil
 }
 
 func (o *outlook) basis() Basis {
@@ -219,7 +219,7 @@ func (m *Model) hourly(issue *Series) record {
 		if covered == 0 {
 			mean, covered = m.running.Mean(later(startOf(h), m.received), startOf(h+1))
 		}
-		if covered == 0 {
+		if covered == 0 || !m.past.credible(m.past.closed(), mean) {
 			mean = math.NaN()
 		}
 		r.set(h, float64(float32(mean)))

@@ -1,0 +1,170 @@
+package forecast
+
+import (
+	"encoding/csv"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// h0 is the hour, a Thursday's first, at which the grids of the tests begin.
+const h0 = hour(20454 * day)
+
+// hr is the start of the nth hour of a grid.
+func hr(n int) time.Time { return startOf(h0 + n) }
+
+// A grid is what happens at one location, from its first hour on, and what was said of it.
+type grid struct {
+	first  hour
+	actual []float64
+	issues []announced
+}
+
+// announced is an issue and when it was received.
+type announced struct {
+	received time.Time
+	series   *Series
+}
+
+// synthetic is a grid with days, weeks and noise that stays for a while, whose forecast of 96 hours, issued at midnight,
+// is wrong by noise and, if biased, by so much at noon.
+func synthetic(seed uint64, days int, biased float64) *grid {
+	rng, g := rand.New(rand.NewPCG(seed, 1)), &grid{first: h0}
+	noise := 0.0
+	for h := h0; h < h0+days*day; h++ {
+		noise = 0.9*noise + 10*rng.NormFloat64()
+		level := 300 + 80*math.Sin(2*math.Pi*float64(h%day)/day) + noise
+		if !workday(h) {
+			level -= 40
+		}
+		g.actual = append(g.actual, level)
+	}
+	for d := range days {
+		g.announce(d*day, 96, func(h hour) float64 { return g.at(h) + biased*noon(h) + 20*rng.NormFloat64() })
+	}
+	return g
+}
+
+// noon is 1 at noon, 0 six hours from it, and -1 at night.
+func noon(h hour) float64 { return -math.Cos(2 * math.Pi * float64(h%day) / day) }
+
+func (g *grid) at(h hour) float64 {
+	if i := h - g.first; i >= 0 && i < len(g.actual) {
+		return g.actual[i]
+	}
+	return 250
+}
+
+// announce adds an issue for the given number of hours, received at its start.
+func (g *grid) announce(n, hours int, value func(hour) float64) {
+	var values []float64
+	for h := g.first + n; h < g.first+n+hours; h++ {
+		values = append(values, value(h))
+	}
+	start := startOf(g.first + n)
+	g.issues = append(g.issues, announced{start, even(start, time.Hour, values...)})
+}
+
+// even has slots of a width, one after the other.
+func even(start time.Time, width time.Duration, values ...float64) *Series {
+	var slots []Slot
+	for _, v := range values {
+		slots = append(slots, Slot{start, start.Add(width), v})
+		start = start.Add(width)
+	}
+	return NewSeries(slots)
+}
+
+// tell tells a model what becomes known in the hours of [from, to): an issue when it is received, the actual intensity
+// of an hour at its start. At the start of each hour, then, see is called.
+func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
+	for n := from; n < to; n++ {
+		for _, i := range g.issues {
+			if hourOf(i.received) == g.first+n {
+				m.Hear(i.series, i.received)
+			}
+		}
+		now := startOf(g.first + n)
+		m.Observe(Slot{now, now.Add(time.Hour), g.at(g.first + n)})
+		if see != nil {
+			see(now)
+		}
+	}
+}
+
+// mae is the mean absolute error of a model over the next hours, predicted at the start of each hour of [from, to), and
+// that of the newest issue itself.
+func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
+	n := 0.0
+	g.tell(m, from, to, func(now time.Time) {
+		p := m.Predict(now, 48*time.Hour)
+		for h := hourOf(now) + 1; h <= hourOf(now)+hours; h++ {
+			if said, ok := m.running.At(startOf(h)); ok && h < g.first+len(g.actual) {
+				got, _ := p.Series.At(startOf(h))
+				learned, raw, n = learned+math.Abs(got-g.at(h)), raw+math.Abs(said-g.at(h)), n+1
+			}
+		}
+	})
+	return learned / n, raw / n
+}
+
+// trace reads a real grid, from the day before its first issue on; the test is skipped where there is none.
+func trace(t *testing.T, region string, days int) *grid {
+	t.Helper()
+	g := &grid{}
+	for _, row := range rows(t, region+".actual.csv") {
+		if h := hourOf(instantOf(t, row[0])); h >= hourOf(time.Date(2021, 6, 30, 0, 0, 0, 0, time.UTC)) && len(g.actual) < days*day {
+			if g.first == 0 {
+				g.first = h
+			}
+			g.actual = append(g.actual, number(t, row[1]))
+		}
+	}
+	var slots []Slot
+	forecasts := rows(t, region+".forecast.csv")
+	for i, row := range forecasts {
+		start := instantOf(t, row[1])
+		slots = append(slots, Slot{start, start.Add(time.Hour), number(t, row[2])})
+		if i+1 == len(forecasts) || forecasts[i+1][0] != row[0] {
+			g.issues = append(g.issues, announced{instantOf(t, row[0]), NewSeries(slots)})
+			slots = nil
+		}
+	}
+	return g
+}
+
+func rows(t *testing.T, name string) [][]string {
+	t.Helper()
+	file, err := os.Open(filepath.Join("/work/shared/traces", name))
+	if err != nil {
+		t.Skip("the real traces are not here:", err)
+	}
+	defer file.Close()
+	read, err := csv.NewReader(file).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read[1:]
+}
+
+func instantOf(t *testing.T, s string) time.Time {
+	t.Helper()
+	when, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return when
+}
+
+func number(t *testing.T, s string) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -1,0 +1,348 @@
+package forecast
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// trust is longer than any issue of the tests lasts before the next.
+const trust = 30 * time.Hour
+
+func TestNoPredictionSeesTheFuture(t *testing.T) {
+	grids := map[string]func(t *testing.T) *grid{
+		"synthetic": func(*testing.T) *grid { return synthetic(1, 40, 50) },
+		"CISO":      func(t *testing.T) *grid { return trace(t, "CISO", 40) },
+		"DE":        func(t *testing.T) *grid { return trace(t, "DE", 40) },
+	}
+	for name, grid := range grids {
+		for _, cut := range []int{3 * day, 12*day + 7, 33*day + 23} {
+			t.Run(fmt.Sprint(name, ", what comes after hour ", cut), func(t *testing.T) {
+				g := grid(t)
+				want := predictions(g, cut)
+				if got := predictions(g.changed(cut+1), cut); !slices.EqualFunc(want, got, slices.Equal) {
+					t.Error("what comes later changes what was predicted")
+				}
+				if got := predictions(g.changed(cut), cut); slices.Equal(want[cut], got[cut]) {
+					t.Error("what comes now is not seen")
+				}
+			})
+		}
+	}
+}
+
+// predictions are those of the hours up to the last, bit by bit.
+func predictions(g *grid, last int) [][]uint64 {
+	var all [][]uint64
+	var m Model
+	g.tell(&m, 0, last+1, func(now time.Time) { all = append(all, bits(m.Predict(now, trust))) })
+	return all
+}
+
+func bits(p Prediction) []uint64 {
+	all := []uint64{uint64(p.Learned), math.Float64bits(p.Share)}
+	for _, s := range p.Series.Slots() {
+		all = append(all, uint64(s.Start.UnixNano()), uint64(s.End.UnixNano()), math.Float64bits(s.Intensity))
+	}
+	return all
+}
+
+// changed is a grid of which all that becomes known from the nth hour on is another.
+func (g *grid) changed(n int) *grid {
+	rng := rand.New(rand.NewPCG(9, uint64(n)))
+	other := &grid{first: g.first, actual: slices.Clone(g.actual)}
+	for i := n; i < len(other.actual); i++ {
+		other.actual[i] *= 0.3 + 1.4*rng.Float64()
+	}
+	for _, a := range g.issues {
+		if !a.received.Before(startOf(g.first + n)) {
+			slots := a.series.Slots()
+			for i := range slots {
+				slots[i].Intensity *= 0.3 + 1.4*rng.Float64()
+			}
+			a.series = NewSeries(slots)
+		}
+		other.issues = append(other.issues, a)
+	}
+	return other
+}
+
+func TestTheModelLearns(t *testing.T) {
+	t.Run("a forecast that is wrong at certain hours", func(t *testing.T) {
+		var m Model
+		g := synthetic(2, 40, 80)
+		g.mae(&m, 0, 20*day, 1)
+		if learned, raw := g.mae(&m, 20*day, 36*day, 24); learned > 0.6*raw {
+			t.Errorf("its mean error is %.1f, the forecast's %.1f", learned, raw)
+		}
+	})
+	t.Run("a forecast that is right", func(t *testing.T) {
+		var m Model
+		g := synthetic(3, 40, 0)
+		g.issues = nil
+		for d := range 40 {
+			g.announce(d*day, 96, g.at)
+		}
+		g.mae(&m, 0, 20*day, 1)
+		if learned, _ := g.mae(&m, 20*day, 36*day, 24); learned > 8 {
+			t.Errorf("its mean error is %.1f, the forecast's 0", learned)
+		}
+	})
+	t.Run("the course of a day without any forecast", func(t *testing.T) {
+		var m Model
+		g := synthetic(4, 40, 0)
+		g.issues = nil
+		sum, flat, n := 0.0, 0.0, 0.0
+		g.tell(&m, 0, 20*day, nil)
+		g.tell(&m, 20*day, 36*day, func(now time.Time) {
+			p := m.Predict(now, trust)
+			for h := hourOf(now) + 1; h <= hourOf(now)+day; h++ {
+				got, _ := p.Series.At(startOf(h))
+				sum, flat, n = sum+math.Abs(got-g.at(h)), flat+math.Abs(g.at(hourOf(now))-g.at(h)), n+1
+			}
+			if p.Basis != Past {
+				t.Fatalf("at %v, the basis is %q", now, p.Basis)
+			}
+		})
+		if sum > 0.5*flat {
+			t.Errorf("its mean error is %.1f, that of no change %.1f", sum/n, flat/n)
+		}
+	})
+}
+
+func TestShareTellsAGoodForecastFromABadOne(t *testing.T) {
+	share := func(seed uint64, value func(g *grid, h hour) float64) float64 {
+		var m Model
+		g := synthetic(seed, 32, 0)
+		g.issues = nil
+		for d := range 32 {
+			g.announce(d*day, 96, func(h hour) float64 { return value(g, h) })
+		}
+		g.tell(&m, 0, 30*day, nil)
+		return m.Predict(hr(30*day-1), trust).Share
+	}
+	good := share(5, func(g *grid, h hour) float64 { return g.at(h) })
+	bad := share(5, func(g *grid, h hour) float64 { return 600 - g.at(h) })
+	if good < 0.9 || good > 1 || bad > good-0.05 || math.IsNaN(bad) {
+		t.Errorf("the share of a good forecast is %.3f, that of a bad one %.3f", good, bad)
+	}
+	if got := new(Model).Predict(t0, trust).Share; !math.IsNaN(got) {
+		t.Errorf("the share of nothing is %v", got)
+	}
+}
+
+// constant has the same intensity all the time.
+func constant(days int, level float64) *grid {
+	g := &grid{first: h0}
+	for range days * day {
+		g.actual = append(g.actual, level)
+	}
+	for d := range days {
+		g.announce(d*day, 96, func(hour) float64 { return level })
+	}
+	return g
+}
+
+func TestOddGrids(t *testing.T) {
+	negative := synthetic(6, 30, 20)
+	for i := range negative.actual {
+		negative.actual[i] -= 300
+	}
+	for i, a := range negative.issues {
+		slots := a.series.Slots()
+		for j := range slots {
+			slots[j].Intensity -= 300
+		}
+		negative.issues[i].series = NewSeries(slots)
+	}
+	for name, tt := range map[string]struct {
+		g      *grid
+		within float64 // of what comes
+	}{
+		"one that is always the same":       {constant(30, 100), 1e-6},
+		"one that is always clean":          {constant(30, 0), 1e-6},
+		"one that is always negative":       {constant(30, -50), 1e-6},
+		"one of the largest intensity":      {constant(30, MaxIntensity), 1},
+		"one that is sometimes negative":    {negative, 200},
+		"one that grows tenfold in a day":   {jump(30, 20, 200), 5},
+		"one that becomes clean in an hour": {jump(30, 200, 0), 5},
+		"one that is no longer clean":       {jump(30, 0, 50), 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m Model
+			tt.g.tell(&m, 0, 26*day, func(now time.Time) { sane(t, m.Predict(now, trust), now) })
+			now := hr(26*day - 1)
+			p := m.Predict(now, trust)
+			for h := hourOf(now); h < hourOf(now)+3*day; h++ {
+				if got, ok := p.Series.At(startOf(h)); !ok || math.Abs(got-tt.g.at(h)) > tt.within {
+					t.Fatalf("%d hours ahead, it predicts %v (%v), want about %v", h-hourOf(now), got, ok, tt.g.at(h))
+				}
+			}
+		})
+	}
+}
+
+// jump is constant until its tenth day, and then another constant.
+func jump(days int, before, after float64) *grid {
+	g, later := constant(days, before), constant(days, after)
+	copy(g.actual[10*day:], later.actual[10*day:])
+	copy(g.issues[10:], later.issues[10:])
+	return g
+}
+
+// sane checks what holds for every prediction.
+func sane(t *testing.T, p Prediction, now time.Time) {
+	t.Helper()
+	slots := p.Series.Slots()
+	if (p.Basis == Nothing) != (len(slots) == 0) {
+		t.Fatalf("at %v, the basis is %q, with %d slots", now, p.Basis, len(slots))
+	}
+	if len(slots) > 0 && (slots[0].Start.After(now) || slots[0].Start.Before(startOf(hourOf(now)))) {
+		t.Fatalf("at %v, the prediction begins at %v", now, slots[0].Start)
+	}
+	for i, s := range slots {
+		if i > 0 && s.Start.Before(slots[i-1].End) || !s.Start.Before(s.End) {
+			t.Fatalf("at %v, slot %v follows %v", now, s, slots[max(i-1, 0)])
+		}
+		if !(math.Abs(s.Intensity) <= 3*MaxIntensity) {
+			t.Fatalf("at %v, the intensity is %v", now, s)
+		}
+	}
+	if p.Learned < 0 || math.IsInf(p.Share, 0) || p.Share > 1+1e-9 {
+		t.Fatalf("at %v, learned from %v, share %v", now, p.Learned, p.Share)
+	}
+}
+
+func TestAnOutlierSpoilsNothing(t *testing.T) {
+	for name, spoil := range map[string]func(g *grid){
+		"in an hour":                        func(g *grid) { g.actual[25*day+5] = 1e6 },
+		"in the last hour":                  func(g *grid) { g.actual[26*day-1] = 1e6 },
+		"of the other sign":                 func(g *grid) { g.actual[25*day+5] = -1e6 },
+		"that lasts for half a day":         func(g *grid) { fill(g.actual[25*day:25*day+12], 1e6) },
+		"in an issue of a week ago":         func(g *grid) { g.issues[19].series = even(hr(19*day), time.Hour, flat(96, 1e6)...) },
+		"in an hour of an issue, yesterday": func(g *grid) { outlying(g.issues[25].series) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			good, bad := synthetic(7, 40, 50), synthetic(7, 40, 50)
+			spoil(bad)
+			var ours, theirs Model
+			good.tell(&theirs, 0, 26*day, nil)
+			bad.tell(&ours, 0, 26*day, nil)
+			now := hr(26*day - 1)
+			clean(t, ours.Predict(now, trust), theirs.Predict(now, trust), 60)
+			want, _ := good.mae(&theirs, 26*day, 36*day, 24)
+			if got, _ := good.mae(&ours, 26*day, 36*day, 24); got > 1.1*want {
+				t.Errorf("the mean error of the days after is %.1f, without the outlier %.1f", got, want)
+			}
+		})
+	}
+}
+
+// outlying makes an intensity of a series that is never seen absurd.
+func outlying(s *Series) { s.steps[30].intensity = 1e6 }
+
+func fill(values []float64, v float64) {
+	for i := range values {
+		values[i] = v
+	}
+}
+
+func flat(n int, v float64) []float64 {
+	values := make([]float64, n)
+	fill(values, v)
+	return values
+}
+
+// clean checks that the day ahead is predicted about as it would be without what went wrong.
+func clean(t *testing.T, got, want Prediction, within float64) {
+	t.Helper()
+	for _, s := range want.Series.Slots()[:day] {
+		if v, ok := got.Series.At(s.Start); !ok || math.Abs(v-s.Intensity) > within {
+			t.Errorf("at %v, it predicts %v (%v), without the outlier %v", s.Start, v, ok, s.Intensity)
+		}
+	}
+}
+
+func TestContributionsAddUp(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tell func(m *Model) (now time.Time)
+		want Basis
+	}{
+		"of an issue alone": {func(m *Model) time.Time {
+			m.Hear(even(hr(0), time.Hour, 1, 2, 3, 4, 5), hr(0))
+			return hr(0).Add(time.Minute)
+		}, Fresh},
+		"of an issue, while learning":         {told(5*day, 5*day), Fresh},
+		"of an issue, learned":                {told(25*day, 25*day), Fresh},
+		"of an issue a day late":              {told(25*day, 24*day), Stale},
+		"of an issue two days late":           {told(26*day, 24*day), Stale},
+		"of the past, while learning":         {told(5*day, -1), Past},
+		"of the past, learned":                {told(25*day, -1), Past},
+		"of issues alone, while learning":     {heard(5*day, 7*time.Minute), Fresh},
+		"of issues alone, at a full hour":     {heard(5*day, 0), Fresh},
+		"of issues alone, in the last minute": {heard(25*day, 59*time.Minute), Fresh},
+		"of nothing":                          {func(*Model) time.Time { return hr(0) }, Nothing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m Model
+			now := tt.tell(&m)
+			p := m.Predict(now, trust)
+			sane(t, p, now)
+			if p.Basis != tt.want {
+				t.Errorf("the basis is %q, want %q", p.Basis, tt.want)
+			}
+			for h := hourOf(now) - 2; h < hourOf(now)+9*day; h++ {
+				want, covered := p.Series.Mean(startOf(h), startOf(h+1))
+				sum, terms := 0.0, m.Contributions(now, startOf(h).Add(time.Minute), trust)
+				for _, c := range terms {
+					sum += c.Intensity
+					if c.Signal == "" {
+						t.Errorf("%+v has no name", terms)
+					}
+				}
+				if (covered > 0) != (len(terms) > 0) || math.Abs(sum-want) > 1e-9*math.Abs(want) {
+					t.Fatalf("%d hours ahead, %+v add up to %v, want %v over %v", h-hourOf(now), terms, sum, want, covered)
+				}
+			}
+		})
+	}
+}
+
+// told lets a model observe a synthetic grid for so many hours and ten more, and hear its issues up to an hour.
+func told(hours, issues int) func(m *Model) time.Time {
+	return func(m *Model) time.Time {
+		g := synthetic(8, 40, 30)
+		g.issues = slices.DeleteFunc(g.issues, func(a announced) bool { return a.received.After(hr(issues)) })
+		g.tell(m, 0, hours+10, nil)
+		return hr(hours + 9)
+	}
+}
+
+// heard lets a model hear of a synthetic grid whose issues come every hour, 5 minutes before their first slot of 5
+// minutes, and asks some time into an hour.
+func heard(hours int, into time.Duration) func(m *Model) time.Time {
+	return func(m *Model) time.Time {
+		g := synthetic(8, 40, 0)
+		for n := range hours + 1 {
+			for _, minute := range []int{2, 27, 52} {
+				if received := hr(n).Add(time.Duration(minute) * time.Minute); n < hours || received.Before(hr(hours).Add(into)) {
+					m.Hear(g.fine(received.Add(3*time.Minute), 5*time.Minute, 36), received)
+					m.Predict(received, trust)
+				}
+			}
+		}
+		return hr(hours).Add(into)
+	}
+}
+
+// fine is a right forecast of so many hours in slots of a width, with a course within the hour.
+func (g *grid) fine(start time.Time, width time.Duration, hours int) *Series {
+	var values []float64
+	for at := start; at.Before(start.Add(time.Duration(hours) * time.Hour)); at = at.Add(width) {
+		values = append(values, g.at(hourOf(at))+float64(at.Minute()))
+	}
+	return even(start, width, values...)
+}
