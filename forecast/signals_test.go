@@ -1,0 +1,197 @@
+package forecast
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// odd is a value without any pattern, for an hour and a purpose.
+func odd(h hour, purpose int) float64 {
+	return 100 + math.Mod(math.Abs(math.Sin(float64(h*7+purpose*1013)))*1e5, 300)
+}
+
+func actually(h hour) float64 { return odd(h, 0) }
+
+// said is what the issue of the nth day said of an hour.
+func said(n int, h hour) float64 { return odd(h, 1+n) }
+
+// average is the mean of f over n hours, the newest first, step hours apart, as far as wanted.
+func average(f func(hour) float64, newest hour, n, step int, wanted func(hour) bool) float64 {
+	sum, count := 0.0, 0.0
+	for i := range n {
+		if h := newest - i*step; wanted(h) {
+			sum, count = sum+f(h), count+1
+		}
+	}
+	return sum / count
+}
+
+func every(hour) bool { return true }
+
+// before is the newest hour before v at the time of day of u.
+func before(v, u hour) hour {
+	b := v - 1
+	for (u-b)%day != 0 {
+		b--
+	}
+	return b
+}
+
+func TestSignalsAreThoseOfTheMethod(t *testing.T) {
+	g := &grid{first: h0}
+	for n := range 60 * day {
+		g.actual = append(g.actual, actually(h0+n))
+	}
+	for d := range 60 {
+		g.announce(d*day, 72, func(h hour) float64 { return said(d, h) })
+	}
+	var m Model
+	toldOf := 0
+	for _, v := range []int{50 * day, 50*day + 1, 51*day + 13, 57*day + 23} {
+		g.tell(&m, toldOf, v+1, nil)
+		toldOf = v + 1
+		for _, lead := range []int{1, 2, 11, 23, 24, 25, 47, 48} {
+			from, to := h0+v, h0+v+lead
+			checkSignals(t, "of the issue", m.learner(0).view, from, to, issueSignals(from, to))
+			checkSignals(t, "of the past", m.history.view, from, to, pastSignals(from, to))
+		}
+	}
+}
+
+func checkSignals(t *testing.T, what string, view view, v, u hour, want vector) {
+	t.Helper()
+	got, ok := view.at(v, u)
+	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-6, 1e-3)); diff != "" || !ok { // issues are singles
+		t.Errorf("signals %s, at %d, %d ahead (%v): %s", what, v-h0, u-v, ok, diff)
+	}
+}
+
+// issueSignals are the reference's x, of its section 2.
+func issueSignals(v, u hour) vector {
+	n, b, here, level := (v-h0)/day, before(v, u), before(v, v), actually(v)
+	missed := func(h hour) float64 { return actually(h) - said((h-h0)/day, h) }
+	slow := func(h hour) float64 {
+		inForce := func(h hour) float64 { return said(min(n, (h-h0)/day), h) }
+		return average(inForce, h+12, 25, 1, func(h hour) bool { return h < h0+n*day+72 })
+	}
+	return vector{
+		said(n, u) - said(n, v), said(n, v) - level, said(n-1, v) - level, slow(u) - slow(v),
+		average(actually, b, 7, day, every) - average(actually, here, 7, day, every),
+		actually(b) - actually(here),
+		average(actually, u-week, 4, week, every) - average(actually, v-week, 4, week, every),
+		missed(b) - missed(here), level - actually(v-1), deviation(v),
+	}
+}
+
+// pastSignals are those of the reference's NF9.
+func pastSignals(v, u hour) vector {
+	b, here, level := before(v, u), before(v, v), actually(v)
+	kind := func(of hour) func(hour) bool {
+		return func(h hour) bool { return workday(h) == workday(of) }
+	}
+	next := 0.0
+	if b < v {
+		next = actually(b+1) - actually(b)
+	}
+	return vector{
+		average(actually, b, 7, day, every) - average(actually, here, 7, day, every),
+		average(actually, b, 28, day, every) - average(actually, here, 28, day, every),
+		average(actually, b, 28, day, kind(u)) - average(actually, here, 28, day, kind(v)),
+		level - actually(v-1), level - actually(v-3), level - actually(v-6),
+		next, actually(b-1) - actually(b), average(actually, v-1, month, 1, every) - level,
+	}
+}
+
+func deviation(v hour) float64 {
+	mean := average(actually, v, week, 1, every)
+	return math.Sqrt(average(func(h hour) float64 { return (actually(h) - mean) * (actually(h) - mean) }, v, week, 1, every))
+}
+
+func TestMissingSignalsAreZero(t *testing.T) {
+	var p past
+	p.close(h0, 100)
+	s := &issueView{past: &p}
+	values := record{h0, []float64{90, 120}}
+	if _, ok := s.at(h0, h0+1); ok {
+		t.Error("the view reaches an hour without any issue")
+	}
+	s.hear(h0, &values)
+	if _, ok := s.at(h0, h0+2); ok {
+		t.Error("the view reaches beyond the issue")
+	}
+	if _, ok := s.at(h0-1, h0+1); ok {
+		t.Error("the view reaches from before the issue")
+	}
+	got, _ := s.at(h0, h0+1)
+	if diff := cmp.Diff(vector{0: 30, 1: -10, 9: 0.1}, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
+		t.Error(diff)
+	}
+	got, _ = (&pastView{&p}).at(h0, h0+1)
+	if diff := cmp.Diff(vector{}, got); diff != "" {
+		t.Error("of the past: ", diff)
+	}
+	for name, v := range map[string]view{"issue": s, "past": &pastView{&p}} {
+		if n := len(v.names()); n == 0 || n > signals {
+			t.Errorf("the view of the %s has %d names", name, n)
+		}
+		if plain := v.plain(h0, h0+1); math.IsNaN(plain) {
+			t.Errorf("the plain rule of the %s knows nothing", name)
+		}
+	}
+}
+
+func TestAnEarlierIssueIsThatOfTheDayBefore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		known []int
+		want  int // index; -1 for none
+	}{
+		"the only one has none":            {[]int{0}, -1},
+		"yesterday's":                      {[]int{0, 24}, 0},
+		"yesterday's that came late":       {[]int{0, 6, 24}, 1},
+		"not that of the same day":         {[]int{0, 20, 24}, 0},
+		"one that replaces the one before": {[]int{0, 24, 24}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &issueView{past: &past{}}
+			for i, known := range tt.known {
+				s.hear(h0+known, &record{h0 + known, []float64{float64(i), 1}})
+			}
+			got := s.newest(h0 + 1000).before
+			if (got == nil) != (tt.want < 0) || got != nil && got.values.values[0] != float64(tt.want) {
+				t.Errorf("got %+v, want number %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRidgeFindsTheWeights(t *testing.T) {
+	var m moments
+	want := vector{0: 0.5, 3: -2, 9: 1}
+	for i := range 500 {
+		var x vector
+		y := 0.0
+		for j := range x {
+			x[j] = odd(i, j)/100 - 2
+			y += want[j] * x[j]
+		}
+		m.add(&x, y, 1)
+	}
+	if diff := cmp.Diff(want, m.ridge(1e-6, vector{}), cmpopts.EquateApprox(0, 1e-6)); diff != "" {
+		t.Error("unpulled: ", diff)
+	}
+	if diff := cmp.Diff(vector{4: 7}, m.ridge(1e12, vector{4: 7}), cmpopts.EquateApprox(0, 1e-3)); diff != "" {
+		t.Error("pulled as strongly as can be: ", diff)
+	}
+}
+
+func TestBucketsHoldTheLeadsOfTheMethod(t *testing.T) {
+	first := map[int]int{1: 0, 2: 1, 3: 2, 4: 3, 5: 3, 6: 4, 8: 4, 9: 5, 12: 5, 13: 6, 18: 6, 19: 7, 24: 7, 25: 8, 36: 8, 37: 9, 48: 9, 49: 10, 60: 10, 61: 10, 191: 10}
+	for lead, want := range first {
+		if got := bucket(lead); got != want {
+			t.Errorf("%d hours ahead are in bucket %d, want %d", lead, got, want)
+		}
+	}
+}
