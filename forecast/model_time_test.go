@@ -1,0 +1,400 @@
+package forecast
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// noted are the actual intensities a model holds of n hours.
+func noted(m *Model, n int) []float64 {
+	var values []float64
+	for h := h0; h < h0+n; h++ {
+		values = append(values, m.past.actual.at(h))
+	}
+	return values
+}
+
+// minute is an instant some minutes after h0.
+func minute(n int) time.Time { return hr(0).Add(time.Duration(n) * time.Minute) }
+
+func TestObservedHoursAreMeans(t *testing.T) {
+	nan := math.NaN()
+	span := func(from, to int, v float64) Slot { return Slot{minute(from), minute(to), v} }
+	for name, tt := range map[string]struct {
+		slots []Slot
+		want  []float64
+	}{
+		"of slots of an hour":             {[]Slot{span(0, 60, 1), span(60, 120, 2)}, []float64{1, 2}},
+		"of slots of half an hour":        {[]Slot{span(0, 30, 1), span(30, 60, 2), span(60, 90, 3), span(90, 120, 5)}, []float64{1.5, 4}},
+		"of slots of a quarter":           {[]Slot{span(0, 15, 1), span(15, 30, 2), span(30, 45, 3), span(45, 60, 6), span(60, 120, 1)}, []float64{3, 1}},
+		"of unaligned slots":              {[]Slot{span(-53, 7, 60), span(7, 67, 120), span(67, 127, 0)}, []float64{113, 14}},
+		"of changing widths":              {[]Slot{span(0, 5, 12), span(5, 60, 0), span(60, 90, 1), span(90, 180, 3)}, []float64{1, 2, 3}},
+		"of a day in one slot":            {[]Slot{span(0, 240, 7)}, []float64{7, 7, 7, 7}},
+		"of half an hour at least":        {[]Slot{span(0, 30, 1), span(60, 89, 2), span(120, 180, 3)}, []float64{1, nan, 3}},
+		"with gaps":                       {[]Slot{span(0, 60, 1), span(180, 240, 4)}, []float64{1, nan, nan, 4}},
+		"of overlapping slots, the first": {[]Slot{span(0, 60, 1), span(30, 120, 3)}, []float64{1, 3}},
+		"of slots in order of time":       {[]Slot{span(60, 120, 2), span(0, 60, 1), span(120, 180, 3)}, []float64{nan, 2, 3}},
+		"of slots that count once":        {[]Slot{span(0, 60, 1), span(0, 60, 5), span(60, 120, 2)}, []float64{1, 2}},
+		"not of what is no slot": {
+			[]Slot{span(0, 60, 1), span(60, 120, nan), span(60, 120, math.Inf(1)), span(120, 60, 3), span(600, 60, 3), span(60, 120, 2)},
+			[]float64{1, 2},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m Model
+			for _, s := range tt.slots {
+				m.Observe(s)
+			}
+			if diff := cmp.Diff(tt.want, noted(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-12, 0)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSlotsOfAgesAreCutToWhatIsOfUse(t *testing.T) {
+	var m Model
+	m.Observe(Slot{time.Time{}, hr(0), 7})
+	m.Observe(Slot{hr(0), hr(1), 7})
+	if n := len(m.past.actual.values); n > 2*(retention+month) || m.past.closed() != h0+1 {
+		t.Errorf("%d hours are known, until hour %d", n, m.past.closed()-h0)
+	}
+	m.Observe(Slot{hr(1), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 7})
+	sane(t, m.Predict(hr(2), trust), hr(2))
+	if n := len(m.past.actual.values); n > 2*(retention+month) {
+		t.Errorf("%d hours are known", n)
+	}
+}
+
+func TestAGapOfWeeksIsNotLearnedFrom(t *testing.T) {
+	for name, weeks := range map[string]int{"of four weeks": 4, "of a year": 52} {
+		t.Run(name, func(t *testing.T) {
+			var m Model
+			g := synthetic(10, 30, 0)
+			g.tell(&m, 0, 20*day, nil)
+			later := *g
+			later.first += weeks * week
+			later.issues = nil
+			later.tell(&m, 0, 5*day, nil)
+			now := startOf(later.first + 5*day - 1)
+			if p := m.Predict(now, trust); p.Basis != Past || p.Learned > 25*day*time.Hour {
+				t.Errorf("the basis is %q, of %v", p.Basis, p.Learned)
+			}
+			if _, ok := m.Predict(now.Add(100*time.Hour), trust).Series.At(now); ok {
+				t.Error("what was is predicted")
+			}
+		})
+	}
+}
+
+// hourlyMeans are the means that a series has of n hours from the first on.
+func hourlyMeans(s *Series, first time.Time, n int) []float64 {
+	var means []float64
+	for i := range n {
+		from := first.Add(time.Duration(i) * time.Hour)
+		mean, _ := s.Mean(from, from.Add(time.Hour))
+		means = append(means, mean)
+	}
+	return means
+}
+
+func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
+	for _, width := range []time.Duration{5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour} {
+		for _, offset := range []time.Duration{0, 7 * time.Minute} {
+			t.Run(fmt.Sprintf("in slots of %v, %v after the hour", width, offset), func(t *testing.T) {
+				var m Model
+				g := synthetic(11, 30, 40)
+				g.tell(&m, 0, 10*day, nil)
+				received := hr(10*day - 1).Add(offset)
+				issue := g.fine(received, width, 48)
+				m.Hear(issue, received)
+				p := m.Predict(received, trust)
+				sane(t, p, received)
+				o := m.last.outlook
+				for i, mean := range hourlyMeans(p.Series, hr(10*day), 46) {
+					want := o.at(h0 + 10*day + i)
+					if math.Abs(mean-want) > 1e-6 {
+						t.Fatalf("hour %d has the mean %v, predicted was %v", i, mean, want)
+					}
+					from := hr(10*day + i)
+					said, _ := issue.Mean(from, from.Add(time.Hour))
+					for _, at := range []time.Time{from, from.Add(20 * time.Minute), from.Add(59 * time.Minute)} {
+						got, _ := p.Series.At(at)
+						course, _ := issue.At(at)
+						if math.Abs((got-mean)-(course-said)) > 1e-6 {
+							t.Fatalf("at %v, it predicts %v from the mean, the issue has %v", at, got-mean, course-said)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestForecastsAloneStandForWhatWas(t *testing.T) {
+	ramp := func(from, slots int) *Series { // of 5 minutes, each worth the minute of its start
+		var values []float64
+		for i := range slots {
+			values = append(values, float64(from+5*i))
+		}
+		return even(minute(from), 5*time.Minute, values...)
+	}
+	for name, tt := range map[string]struct {
+		issues map[int]*Series // by the minute of their receipt
+		until  int
+		want   []float64
+	}{
+		"of one issue": {map[int]*Series{0: ramp(0, 36)}, 180, []float64{27.5, 87.5, 147.5}},
+		"of issues that start later than they came": {map[int]*Series{0: ramp(0, 24), 55: ramp(60, 24), 118: ramp(120, 24)}, 240, []float64{27.5, 87.5, 147.5, 207.5}},
+		"of one replaced within the hour":           {map[int]*Series{0: even(minute(0), time.Hour, 10, 10), 30: even(minute(30), time.Hour, 20, 20)}, 120, []float64{15, 20}},
+		"with a gap between issues":                 {map[int]*Series{0: ramp(0, 12), 180: ramp(180, 12)}, 240, []float64{27.5, math.NaN(), math.NaN(), 207.5}},
+		"not of an issue that comes out of order":   {map[int]*Series{0: ramp(0, 24), 60: even(minute(60), time.Hour, 1), 61: nil}, 120, []float64{27.5, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m Model
+			for n := range tt.until {
+				if issue := tt.issues[n]; issue != nil {
+					m.Hear(issue, minute(n))
+				}
+				m.Hear(even(minute(n), time.Hour, 999), minute(n-1000)) // is too old
+				if n%7 == 0 {
+					sane(t, m.Predict(minute(n), trust), minute(n))
+				}
+			}
+			m.Predict(minute(tt.until), trust)
+			if diff := cmp.Diff(tt.want, noted(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestNothingIsLostInTheRunningHour(t *testing.T) {
+	g, m := synthetic(12, 30, 0), &Model{}
+	for n := range 5 * day * 12 { // an issue each 5 minutes, whose first slot starts 3 minutes later
+		received := minute(5*n + 2)
+		m.Hear(g.fine(received.Add(3*time.Minute), 5*time.Minute, 24), received)
+		for _, now := range []time.Time{received, received.Add(3 * time.Minute)} {
+			p := m.Predict(now, trust)
+			if p.Basis != Fresh {
+				t.Fatalf("at %v, the basis is %q", now, p.Basis)
+			}
+			if m.running.Start().After(now) {
+				continue // the first issue has not begun yet
+			}
+			sane(t, p, now)
+			want, _ := m.running.At(now)
+			got, ok := p.Series.At(now)
+			if !ok || math.Abs(got-want) > 1e-6 {
+				t.Fatalf("at %v, it says that now is %v (%v), want %v", now, got, ok, want)
+			}
+			if n < day*12 { // and the hours ahead are, for the time being, about those of the issue
+				continue
+			}
+			ahead := now.Add(5 * time.Hour)
+			want, _ = m.running.At(ahead)
+			if got, _ := p.Series.At(ahead); math.Abs(got-want) > 60 {
+				t.Fatalf("at %v, it predicts %v in 5 hours, the issue %v", now, got, want)
+			}
+		}
+	}
+}
+
+func TestADayAheadForecastIsUsedAllDay(t *testing.T) {
+	g, m := synthetic(13, 30, 30), &Model{}
+	g.issues = nil
+	for d := range 29 { // at noon, of the day after
+		g.announce((d+1)*day, day, func(h hour) float64 { return g.at(h) + 30*noon(h) })
+		g.issues[d].received = hr(d*day + 12)
+	}
+	g.tell(m, 0, 22*day, nil)
+	g.tell(m, 22*day, 28*day, func(now time.Time) {
+		if p := m.Predict(now, trust); p.Basis != Fresh && now.Hour() != 23 {
+			t.Errorf("at %v, the basis is %q", now, p.Basis)
+		}
+	})
+}
+
+func TestAForecastThatDiesAndComesBack(t *testing.T) {
+	g, m := synthetic(14, 60, 30), &Model{}
+	for i := range g.issues {
+		g.issues[i].received = g.issues[i].received.Add(time.Hour)
+	}
+	lived := g.issues[:25]
+	back := g.issues[40:]
+	g.issues = append(lived[:len(lived):len(lived)], back...)
+	g.tell(m, 0, 25*day, nil)
+	want := map[int]Basis{
+		25*day + 5: Fresh, 25*day + 8: Stale, 26*day + 6: Stale, 26*day + 8: Stale, 27*day + 6: Stale, 27*day + 8: Past,
+		35 * day: Past, 40*day + 3: Fresh, 50 * day: Fresh,
+	}
+	g.tell(m, 25*day, 51*day, func(now time.Time) {
+		p := m.Predict(now, trust)
+		sane(t, p, now)
+		n := hourOf(now) - h0
+		if basis, ok := want[n]; ok && p.Basis != basis {
+			t.Errorf("at day %.2f the basis is %q, want %q", float64(n)/day, p.Basis, basis)
+		}
+	})
+}
+
+func TestBasis(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tell   func(m *Model) time.Time
+		maxAge time.Duration
+		want   Basis
+	}{
+		"nothing is known":                        {func(*Model) time.Time { return hr(0) }, trust, Nothing},
+		"a first issue":                           {lone(0, 4), trust, Fresh},
+		"an issue as old as may be":               {lone(4, 48), 4 * time.Hour, Fresh},
+		"an issue that is older":                  {lone(5, 48), 4 * time.Hour, Nothing},
+		"an issue that is over":                   {lone(5, 4), trust, Nothing},
+		"an old issue that may be old":            {lone(40, 96), 100 * time.Hour, Stale},
+		"less than two days of the past":          {told(36, -1), trust, Nothing},
+		"two days of the past":                    {told(3*day, -1), trust, Past},
+		"two days, and an issue not trusted":      {told(3*day, 3*day), time.Hour, Past},
+		"20 days, and an issue not trusted":       {told(25*day, 25*day), time.Hour, Stale},
+		"20 days, and an issue of three days ago": {told(25*day, 22*day), time.Hour, Past},
+		"20 days, and an issue that is over":      {told(25*day, 20*day), 30 * day * time.Hour, Past},
+		"a past that was a week ago":              {then(told(25*day, 25*day), 8*day), trust, Nothing},
+		"a past of a week ago, and a new issue":   {renewed, trust, Fresh},
+		"a clock that goes back by a day":         {then(told(25*day, 25*day), -day), trust, Fresh},
+		"a clock that goes back by a year":        {then(told(25*day, 25*day), -365*day), trust, Nothing},
+		"a clock that is far ahead":               {then(told(25*day, 25*day), 1e6), trust, Nothing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m Model
+			now := tt.tell(&m)
+			p := m.Predict(now, tt.maxAge)
+			sane(t, p, now)
+			if p.Basis != tt.want {
+				t.Errorf("the basis is %q, want %q", p.Basis, tt.want)
+			}
+		})
+	}
+}
+
+// lone lets a model hear of one issue of some hours, that long ago.
+func lone(age, hours int) func(m *Model) time.Time {
+	return func(m *Model) time.Time {
+		m.Hear(even(hr(0), time.Hour, flat(hours, 5)...), hr(0))
+		return hr(age)
+	}
+}
+
+func then(tell func(m *Model) time.Time, hours int) func(m *Model) time.Time {
+	return func(m *Model) time.Time { return tell(m).Add(time.Duration(hours) * time.Hour) }
+}
+
+func renewed(m *Model) time.Time {
+	now := then(told(25*day, 25*day), 8*day)(m)
+	m.Hear(even(now, time.Hour, 1, 2, 3), now)
+	return now
+}
+
+func TestPredictionsCoverTheIssue(t *testing.T) {
+	for name, days := range map[string]int{"at first": 0, "after a day": 1, "with a past": 10} {
+		t.Run(name, func(t *testing.T) {
+			var m Model
+			now := told(days*day, -1)(&m).Add(10 * time.Minute)
+			issue := NewSeries([]Slot{
+				{now, now.Add(5 * time.Minute), 3}, {now.Add(20 * time.Minute), now.Add(100 * time.Minute), 4},
+				{now.Add(50 * time.Hour), now.Add(51 * time.Hour), 5}, {now.Add(180 * time.Hour), now.Add(181 * time.Hour), 6},
+			})
+			m.Hear(issue, now)
+			p := m.Predict(now, trust)
+			sane(t, p, now)
+			for _, s := range issue.Slots() {
+				if _, covered := p.Series.Mean(s.Start, s.End); covered != s.End.Sub(s.Start) {
+					t.Errorf("of %v, %v are predicted", s, covered)
+				}
+			}
+		})
+	}
+}
+
+func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
+	var m Model
+	now := told(5*day, 5*day)(&m)
+	first := m.Predict(now, trust)
+	if again := m.Predict(now.Add(50*time.Minute), trust); again.Series != first.Series {
+		t.Error("the same hour has another prediction")
+	}
+	m.Observe(Slot{hr(0), hr(1), 1e5})
+	if again := m.Predict(now, trust); !cmp.Equal(bits(first)[2:], bits(again)[2:]) {
+		t.Error("what was observed before changes the prediction")
+	}
+	m.Observe(Slot{now.Add(time.Hour), now.Add(2 * time.Hour), 400})
+	observed := m.Predict(now.Add(time.Hour), trust)
+	m.Hear(even(now, time.Hour, flat(72, 111)...), now.Add(time.Hour))
+	heard := m.Predict(now.Add(time.Hour), trust)
+	m.Hear(nil, now.Add(time.Hour))
+	m.Hear(even(now, time.Hour, 5), now)
+	if again := m.Predict(now.Add(time.Hour), trust); again.Series != heard.Series {
+		t.Error("an issue that is empty, or older, changes the prediction")
+	}
+	if cmp.Equal(bits(first), bits(observed)) || cmp.Equal(bits(observed), bits(heard)) {
+		t.Error("news does not change the prediction")
+	}
+	if old := m.Predict(now.Add(time.Hour), 0); old.Basis != Fresh {
+		t.Errorf("what was received just now has the basis %q", old.Basis)
+	}
+	if old := m.Predict(now.Add(time.Hour+time.Minute), 0); old.Basis == Fresh {
+		t.Error("an issue is trusted that is older than it may be, since it was not at the hour's start")
+	}
+}
+
+func TestTheSameIssueAgainIsAsOldAsBefore(t *testing.T) {
+	g, m := synthetic(15, 30, 0), &Model{}
+	g.issues = nil
+	issue := g.fine(minute(3), 5*time.Minute, 120)
+	for n := range 4 * day * 4 { // an exporter that repeats itself
+		m.Hear(issue, minute(15*n))
+	}
+	if m.archive[len(m.archive)-1].known != h0 || m.Predict(hr(4*day), trust).Basis == Fresh {
+		t.Errorf("it was heard at %v hours", len(m.archive))
+	}
+}
+
+func TestAnotherSourceOfActualsStartsAnew(t *testing.T) {
+	var m Model
+	now := heard(5*day, 0)(&m)
+	m.Predict(now, trust)
+	for n := range 4 * day {
+		m.Observe(Slot{hr(n), hr(n + 1), 1000})
+	}
+	if diff := cmp.Diff(flat(4*day, 1000), noted(&m, 4*day)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestManyMayUseAModelAtOnce(t *testing.T) {
+	g, m := synthetic(16, 6, 0), &Model{}
+	var users sync.WaitGroup
+	for _, use := range []func(n int){
+		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0 + n)}) },
+		func(n int) { m.Hear(g.fine(hr(n), time.Hour, 48), hr(n)) },
+		func(n int) { sane(t, m.Predict(hr(n), trust), hr(n)) },
+		func(n int) { m.Contributions(hr(n), hr(n+5), trust) },
+		func(n int) {
+			if saved, err := m.Save(); err != nil {
+				t.Error(err)
+			} else if n%20 == 0 {
+				_ = m.Restore(saved, hr(n)) // may be of the future
+			}
+		},
+	} {
+		users.Go(func() {
+			for n := range 5 * day {
+				use(n)
+			}
+		})
+	}
+	users.Wait()
+}
