@@ -46,7 +46,7 @@ func (m *Model) plain() []byte {
 	if m.measured {
 		b[0] = 1
 	}
-	b = binary.LittleEndian.AppendUint64(b, uint64(m.received.Unix()))
+	b = binary.LittleEndian.AppendUint64(b, uint64(bounded(m.received).Unix()))
 	closed := m.past.closed()
 	b = appendRecord(b, m.past.actual.part(closed-retention-month, closed))
 	for _, a := range m.archive {
