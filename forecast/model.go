@@ -115,11 +115,9 @@ func (m *Model) hear(issue *Series, received time.Time) {
 
 // tell archives an issue, in place of the newest one if that is too close to the one before, and passes it on.
 func (m *Model) tell(next archived) {
-	m.learner(0).view.hear(next.known, &next.values)
-	for lag := range m.issues {
-		if lag > 0 {
-			delete(m.issues, lag) // made again when needed
-		}
+	m.learner(0)
+	for _, l := range m.issues {
+		l.view.hear(next.known, &next.values)
 	}
 	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < sparse {
 		m.archive = m.archive[:n-1]

@@ -84,7 +84,8 @@ func (o *outlook) rely(l *learner) {
 // origin returns the newest hour whose intensity is known: the running one, if something is known of it.
 func (m *Model) origin(now hour) hour {
 	h := hourOf(m.gauge.seen)
-	if level := m.soFar(h); h == now && !math.IsNaN(level) && m.past.credible(h, level) {
+	low, high := m.past.credible(h)
+	if level := m.soFar(h); h == now && level >= low && level <= high {
 		m.past.actual.set(h, level)
 		return h
 	}
@@ -214,12 +215,13 @@ func (m *Model) hourly(issue *Series) record {
 	var r record
 	now := hourOf(m.received)
 	first := min(now, max(now-day, hourOf(issue.Start())))
+	low, high := m.past.credible(m.past.closed())
 	for h := first; startOf(h).Before(issue.End()) && h < first+reach; h++ {
 		mean, covered := issue.Mean(startOf(h), startOf(h+1))
 		if covered == 0 {
 			mean, covered = m.running.Mean(later(startOf(h), m.received), startOf(h+1))
 		}
-		if covered == 0 || !m.past.credible(m.past.closed(), mean) {
+		if covered == 0 || mean < low || mean > high {
 			mean = math.NaN()
 		}
 		r.set(h, float64(float32(mean)))
