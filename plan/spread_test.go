@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 func TestNearlyEqualStartsAreSpread(t *testing.T) {
@@ -75,5 +77,36 @@ func TestSpreadGivesNoGainAway(t *testing.T) {
 		if d.Cause != CleanerLater || d.Expected > 396 {
 			t.Fatalf("%s", d.Reason())
 		}
+	}
+}
+
+func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
+	tests := map[string]struct {
+		series  *forecast.Series
+		now     time.Time
+		planned time.Time
+		want    time.Time // at the latest
+	}{
+		"a new forecast is clean already":                 {hourly(100, 100, 400), at(0.5), at(1.2), at(0.5)},
+		"a planned start within the spread of a slot":     {hourly(400, 100, 100, 400), at(1.01), at(1.05), at(1.05)},
+		"an equal slot has begun, the plan was the next":  {hourly(400, 100, 100, 400), at(1), at(2), at(1).Add(maxSpread)},
+		"the spread of the slot is over":                  {hourly(400, 100, 100, 400), at(1.2), at(2), at(1.2)},
+		"the slot has been dirty, and is the last chance": {hourly(100, 100, 100, 400), at(2.9), time.Time{}, at(2.9)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, id := range []string{"a", "b", "c", "d"} {
+				d := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, tt.now, at(3)).
+					Decide(Task{Duration: time.Minute, LatestStart: at(3), Held: true, ID: id, Planned: tt.planned})
+				if d.Start.After(tt.want) {
+					t.Errorf("%s: %s, want %s at the latest", id, d.Reason(), tt.want)
+				}
+				again := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, d.Start, at(3)).
+					Decide(Task{Duration: time.Minute, LatestStart: at(3), Held: true, ID: id, Planned: d.Start})
+				if again.Holds() {
+					t.Errorf("%s: at the start that was planned: %s", id, again.Reason())
+				}
+			}
+		})
 	}
 }

@@ -29,7 +29,7 @@ func ownCluster(t *testing.T) (*env.Cluster, *env.Controller) {
 // cleanNow makes all that is held due.
 func cleanNow(t *testing.T, c *env.Cluster) {
 	t.Helper()
-	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Minute), time.Hour, 100, 400, 400)...); err != nil {
+	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-10*time.Minute), time.Hour, 100, 400, 400)...); err != nil {
 		t.Fatal(err)
 	}
 }
