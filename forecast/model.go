@@ -22,6 +22,9 @@ const (
 	late = 6
 	// latest is the most, in hours, that an issue may be late to be of use at all.
 	latest = 2 * day
+	// behind is the age in hours of the newest actual intensity beyond which a fresh issue, as it comes, tells more than
+	// what can be predicted from there.
+	behind = 12
 	// outdated is the age in hours of the newest actual intensity beyond which the past tells nothing of today.
 	outdated = 3 * day
 )

@@ -34,7 +34,8 @@ type option struct {
 
 // pick returns a start at or before latest, its mean, and what the cheapest
 // costs. The start is the cheapest or, for a task with an ID, one nearly as
-// cheap whose mean does not exceed enough unless that of the cheapest does;
+// cheap, not much later, whose mean does not exceed enough unless that of the
+// cheapest does;
 // shift allows it to lie up to maxSpread after a corner.
 func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (start time.Time, mean, least float64) {
 	start, mean, best := c.cheapest(latest)
@@ -43,7 +44,7 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 		return start, mean, least
 	}
 	options := c.near(best)
-	last := c.last(latest)
+	last := c.last(earlier(latest, start.Add(c.shift(start))))
 	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
 	h := hash(id)
 	o := options[h%uint64(n)] // n > 0: the first is at or before the best
@@ -164,4 +165,11 @@ func hash(id string) uint64 {
 	h = (h ^ h>>33) * 0xff51afd7ed558ccd
 	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
 	return h ^ h>>33
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

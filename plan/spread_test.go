@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 )
 
 func TestNearlyEqualStartsAreSpread(t *testing.T) {
-	const tasks = 2000
+	const tasks, day = 2000, 24
 	tests := map[string]struct {
 		intensities []float64
 		duration    time.Duration
@@ -17,18 +18,21 @@ func TestNearlyEqualStartsAreSpread(t *testing.T) {
 		slots       map[int]int // how many tasks start in each hour, give or take a quarter
 	}{
 		"over slots that are as clean as each other": {[]float64{400, 100, 300, 100.04, 300}, time.Hour, nil, map[int]int{1: 1000, 3: 1000}},
+		"not over slots that are much later":         {[]float64{100, 300, 300, 100, 300}, time.Hour, nil, map[int]int{0: 2000}},
 		"not over slots that are less clean":         {[]float64{400, 100, 300, 100.2, 300}, time.Hour, nil, map[int]int{1: 2000}},
 		"over the corners of a long clean time":      {[]float64{400, 100, 100, 100, 400}, time.Hour, nil, map[int]int{1: 667, 2: 667, 3: 667}},
 		"below a threshold within the slot":          {[]float64{400, 150, 150, 150, 150}, time.Hour, threshold(200), map[int]int{0: 2000}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := NewOutlook("X", hourly(tt.intensities...), "", Terms{}, t0, at(4))
-			got, latest := map[int]int{}, at(4)
+			// a day of waiting is worth two hours of spread
+			until := hourly(append(slices.Repeat([]float64{400}, day), tt.intensities...)...)
+			o := NewOutlook("X", until, "", Terms{}, t0, at(day+4))
+			got, latest := map[int]int{}, at(day+4)
 			for i := range tasks {
 				task := Task{ID: fmt.Sprintf("uid-%d", i), Duration: tt.duration, LatestStart: latest, Threshold: tt.threshold}
 				d := o.Decide(task)
-				got[int(d.Start.Sub(t0)/time.Hour)]++
+				got[int(d.Start.Sub(t0)/time.Hour)-day]++
 				if tt.threshold != nil && d.Expected > *tt.threshold {
 					t.Fatalf("%s starts above its threshold", task.ID)
 				}
@@ -60,9 +64,9 @@ func TestStartsAreSpreadOverMinutes(t *testing.T) {
 }
 
 func TestSpreadIsStable(t *testing.T) {
-	o := NewOutlook("X", hourly(400, 100, 300, 100, 300), "", Terms{}, t0, at(4))
+	o := NewOutlook("X", hourly(append(slices.Repeat([]float64{400}, 25), 100, 300, 100, 300)...), "", Terms{}, t0, at(28))
 	for id, want := range map[string]string{"": "13:00:00", "a": "15:30:00", "b": "13:02:07", "4f3c1ad2-7f5b-4f0e-9d6c-0a1b2c3d4e5f": "13:30:00"} {
-		task := Task{ID: id, Duration: 30 * time.Minute, LatestStart: at(4)}
+		task := Task{ID: id, Duration: 30 * time.Minute, LatestStart: at(28)}
 		if got := o.Decide(task).Start.Format(time.TimeOnly); got != want {
 			t.Errorf("%q starts at %s, in releases before at %s", id, got, want)
 		}

@@ -67,6 +67,9 @@ func TestAJobWithAnActiveDeadlineIsSuspendedWhileItWaits(t *testing.T) {
 			t.Errorf("kubectl describe job does not say %q:\n%s", want, described)
 		}
 	}
+	time.Sleep(16 * time.Second)
+	described, _ = cluster.Kubectl(t.Context(), "describe", "job", "bounded", "-n", ns)
+	t.Log(described)
 	bounded = awaitComplete(t, cluster, ns, "bounded")
 	if started := bounded.Status.StartTime.Time; started.Before(clean.Add(-time.Second)) {
 		t.Errorf("it started at %s, and was to wait until %s", started, clean)
