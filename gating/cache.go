@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
@@ -20,6 +22,9 @@ import (
 // policyIndex finds held objects by the policy that holds them.
 const policyIndex = "gridlatch.policy"
 
+// runningIndex finds released objects by the policy that has released them.
+const runningIndex = "gridlatch.running"
+
 func podKind() schema.GroupVersionKind { return schema.GroupVersionKind{Version: "v1", Kind: "Pod"} }
 func jobKind() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}
@@ -29,20 +34,29 @@ func namespaceKind() schema.GroupVersionKind {
 }
 
 // CacheByObject says what this package needs to have cached: the metadata of
-// held pods, of Jobs that were decided on, and of namespaces, each stripped to
-// what is read.
+// pods that were decided on and are not over, of Jobs that were decided on, and
+// of namespaces, each stripped to what is read.
 func CacheByObject() map[client.Object]cache.ByObject {
 	decided, _ := labels.NewRequirement(State, selection.Exists, nil) // a constant
+	unfinished := fields.AndSelectors(
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)))
 	return map[client.Object]cache.ByObject{
-		metadata(podKind()):       {Label: labels.SelectorFromSet(labels.Set{State: StateHeld}), Transform: strip},
+		metadata(podKind()):       {Label: labels.NewSelector().Add(*decided), Field: unfinished, Transform: strip},
 		metadata(jobKind()):       {Label: labels.NewSelector().Add(*decided), Transform: strip},
 		metadata(namespaceKind()): {Transform: strip},
 	}
 }
 
 // heldBy returns the policy that holds an object; none if it is released.
-func heldBy(object client.Object) []string {
-	if object.GetLabels()[State] != StateHeld {
+func heldBy(object client.Object) []string { return inState(object, StateHeld) }
+
+// releasedBy returns the policy that has released an object; none if it is held.
+func releasedBy(object client.Object) []string { return inState(object, StateReleased) }
+
+// inState returns the policy of an object in a state; none if it is in another.
+func inState(object client.Object, state string) []string {
+	if object.GetLabels()[State] != state {
 		return nil
 	}
 	if name := object.GetAnnotations()[PolicyName]; name != "" {
@@ -138,8 +152,10 @@ func PrepareCache(ctx context.Context, c cache.Cache) error {
 		}
 	}
 	for _, kind := range []schema.GroupVersionKind{podKind(), jobKind()} {
-		if err := c.IndexField(ctx, metadata(kind), policyIndex, heldBy); err != nil {
-			return fmt.Errorf("index %ss by policy: %w", kind.Kind, err)
+		for name, index := range map[string]client.IndexerFunc{policyIndex: heldBy, runningIndex: releasedBy} {
+			if err := c.IndexField(ctx, metadata(kind), name, index); err != nil {
+				return fmt.Errorf("index %ss by policy: %w", kind.Kind, err)
+			}
 		}
 	}
 	return nil

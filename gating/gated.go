@@ -81,7 +81,7 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 // that we hold whole, known as held or not, and says how many pods there were:
 // the way to leave. Held Jobs are recorded as released first, so that their
 // later pods do not wait either.
-func ReleaseAll(ctx context.Context, c client.Client, reason string) (int, error) {
+func ReleaseAll(ctx context.Context, c client.Client, reason string, now time.Time) (int, error) {
 	jobs := &metav1.PartialObjectMetadataList{}
 	jobs.SetGroupVersionKind(jobKind())
 	if err := c.List(ctx, jobs, client.MatchingLabels{State: StateHeld}); err != nil {
@@ -89,9 +89,9 @@ func ReleaseAll(ctx context.Context, c client.Client, reason string) (int, error
 	}
 	released := 0
 	letGo := func(job *metav1.PartialObjectMetadata) error {
-		err := c.Patch(ctx, job, releaseJob(job, reason))
+		err := c.Patch(ctx, job, releaseJob(job, reason, now))
 		if apierrors.IsInvalid(err) && taken(ctx, c, job) {
-			err = c.Patch(ctx, job, recordJob(job, takenReason))
+			err = c.Patch(ctx, job, recordJob(job, takenReason, now))
 		} else if err == nil && job.Annotations[HeldBy] != "" {
 			released += podsOf(job)
 		}
@@ -107,7 +107,7 @@ func ReleaseAll(ctx context.Context, c client.Client, reason string) (int, error
 	}
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
 		err := eachGated(ctx, c, known, func(pod *corev1.Pod) error {
-			err := c.Patch(ctx, pod, releasePod(pod, reason))
+			err := c.Patch(ctx, pod, releasePod(pod, reason, now))
 			if err == nil {
 				released++
 			}

@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -49,6 +48,15 @@ func (g *group) size() int {
 	return len(g.pods)
 }
 
+// pending is how many pods will run once the group is released: some of a Job
+// may still have to be created.
+func (g *group) pending() int {
+	if g.job != nil {
+		return max(podsOf(g.job), len(g.pods))
+	}
+	return len(g.pods)
+}
+
 // podsOf returns how many pods a held Job runs at once; 1 if that is not noted.
 func podsOf(job metav1.Object) int {
 	pods, err := strconv.ParseInt(job.GetAnnotations()[Pods], 10, 32)
@@ -62,31 +70,34 @@ func podsOf(job metav1.Object) int {
 func (g *group) due() bool { return g.released || !g.decision.Holds() }
 
 // groups gathers what a policy holds, except for what was released although
-// the cache does not show it yet.
-func (r records) groups(ctx context.Context, policy string, done func(types.UID) bool) ([]*group, error) {
+// the cache does not show it yet, which is leaving.
+func (r records) groups(ctx context.Context, policy string, done func(types.UID) bool) (all []*group, leaving []*metav1.PartialObjectMetadata, err error) {
 	jobs, err := r.held(ctx, jobKind(), policy)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pods, err := r.held(ctx, podKind(), policy)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	byUID := make(map[types.UID]*group, len(jobs)+len(pods))
-	all := make([]*group, 0, len(jobs)+len(pods))
+	all = make([]*group, 0, len(jobs)+len(pods))
 	add := func(uid types.UID, g *group) *group {
 		byUID[uid] = g
 		all = append(all, g)
 		return g
 	}
 	for i := range jobs {
-		if !done(jobs[i].UID) {
-			add(jobs[i].UID, &group{job: &jobs[i]})
+		if done(jobs[i].UID) {
+			leaving = append(leaving, &jobs[i])
+			continue
 		}
+		add(jobs[i].UID, &group{job: &jobs[i]})
 	}
 	for i := range pods {
 		pod := &pods[i]
 		if done(pod.UID) {
+			leaving = append(leaving, pod)
 			continue
 		}
 		uid := pod.UID
@@ -99,7 +110,7 @@ func (r records) groups(ctx context.Context, policy string, done func(types.UID)
 		}
 		g.pods = append(g.pods, pod)
 	}
-	return all, nil
+	return all, leaving, nil
 }
 
 // open starts the group of a pod whose Job is not among those that the policy
@@ -128,20 +139,46 @@ func schedule(policy *Policy, groups []*group) {
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
 }
 
-// decide plans every group at one moment.
-func decide(policy *Policy, book *forecast.Book, groups []*group, now time.Time) {
-	if len(groups) == 0 {
+// decide plans every group at one moment: each by itself or, below ceilings, all
+// of a location together.
+func (p *pass) decide() {
+	if len(p.groups) == 0 {
 		return
 	}
-	until := groups[len(groups)-1].task.LatestStart
-	outlooks := map[string]*plan.Outlook{}
-	for _, g := range groups {
-		location := g.head().Annotations[Location]
-		outlook := outlooks[location]
-		if outlook == nil {
-			outlook = policy.Outlook(book, location, now, until)
-			outlooks[location] = outlook
+	until := p.groups[len(p.groups)-1].task.LatestStart
+	at := map[string][]*group{}
+	for _, g := range p.groups {
+		location := p.policy.location(g.head().Annotations[Location])
+		at[location] = append(at[location], g)
+	}
+	for location, groups := range at {
+		outlook := p.policy.Outlook(p.book, location, p.now, until)
+		if p.policy.Limited() {
+			p.assign(outlook, location, groups)
+			continue
 		}
-		g.decision = outlook.Decide(g.task)
+		for _, g := range groups {
+			g.decision = outlook.Decide(g.task)
+		}
+	}
+}
+
+// assign plans the groups of a location below its ceilings. Those that were
+// released before go now, and occupy room.
+func (p *pass) assign(outlook *plan.Outlook, location string, groups []*group) {
+	runs := p.running.at[location]
+	var waiting []plan.Group
+	for _, g := range groups {
+		if g.released {
+			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
+			continue
+		}
+		waiting = append(waiting, plan.Group{Task: g.task, Pods: g.pending()})
+	}
+	decisions := plan.Assign(waiting, outlook.Fleet(p.policy.buckets, runs))
+	for _, g := range groups {
+		if !g.released {
+			g.decision, decisions = decisions[0], decisions[1:]
+		}
 	}
 }

@@ -3,6 +3,7 @@ package gating
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,7 @@ type Loop struct {
 
 	started atomic.Pointer[time.Time]
 	done    ledger
+	limited sync.Map     // whether a policy, by name, has ceilings
 	effort  atomic.Int64 // nanoseconds that the last pass took to plan
 }
 
@@ -55,6 +57,7 @@ type pass struct {
 	book   *forecast.Book
 	now    time.Time
 	groups []*group // by latest start
+	running
 }
 
 // Reconcile runs one pass for the policy of the request.
@@ -84,13 +87,19 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		return nil, err
 	}
 	p := &pass{now: l.Clock.Now()}
-	groups, err := records{l.Client}.groups(ctx, name, l.done.turn(name))
+	groups, leaving, err := records{l.Client}.groups(ctx, name, l.done.turn(name))
 	if err != nil {
 		return nil, err
 	}
 	p.policy, p.book, p.groups = policy, l.Store.Book(policy.Source), groups
+	if policy.Limited() {
+		if p.running, err = (records{l.Client}).running(ctx, policy, leaving, p.now); err != nil {
+			return nil, err
+		}
+	}
+	l.limited.Store(name, policy.Limited())
 	schedule(policy, groups)
-	decide(policy, p.book, groups, p.now)
+	p.decide()
 	l.awaitForecast(p)
 	l.disown(ctx, p)
 	took := l.Clock.Now().Sub(p.now)
@@ -199,10 +208,10 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		g.recorded = true
 		return nil
 	}
-	err := l.patch(ctx, jobKind(), g.job, releaseJob(g.job, g.reason))
+	err := l.patch(ctx, jobKind(), g.job, releaseJob(g.job, g.reason, l.Clock.Now()))
 	if apierrors.IsInvalid(err) && g.whole() && taken(ctx, l.Live, g.job) {
 		g.reason = takenReason
-		err = l.patch(ctx, jobKind(), g.job, recordJob(g.job, g.reason))
+		err = l.patch(ctx, jobKind(), g.job, recordJob(g.job, g.reason, l.Clock.Now()))
 	}
 	if err != nil {
 		return err
@@ -218,7 +227,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.PartialObjectMetadata) error {
 	l.done.add(p.policy.Name, pod.UID) // before the watch can tell of it
-	if err := l.patch(ctx, podKind(), pod, releasePod(pod, g.reason)); err != nil {
+	if err := l.patch(ctx, podKind(), pod, releasePod(pod, g.reason, l.Clock.Now())); err != nil {
 		l.done.drop(p.policy.Name, pod.UID)
 		return err
 	}
@@ -297,7 +306,7 @@ func (p *pass) next() time.Time {
 // decision can change by itself, or the status has to say something else.
 func (l *Loop) wait(p *pass) time.Duration {
 	next := p.now.Add(idle)
-	for _, at := range append(p.policy.turns(p.book, p.now), p.next()) {
+	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), p.next()) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

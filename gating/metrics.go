@@ -65,7 +65,7 @@ func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, create
 
 // holds sets what waits by a policy, for each cause there is to wait.
 func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
-	for _, cause := range []plan.Cause{plan.CleanerLater, plan.Threshold, plan.NoRoom, plan.Spread, plan.NoForecast} {
+	for _, cause := range []plan.Cause{plan.CleanerLater, plan.Threshold, plan.NoRoom, plan.Queued, plan.Spread, plan.NoForecast} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
 		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))
 	}

@@ -46,6 +46,8 @@ const (
 	// for us. Without it, a Job is never resumed by us.
 	HeldBy      = prefix + "held-by"
 	HoldByKueue = "kueue"
+	// Started is when it was released (RFC 3339).
+	Started = prefix + "started"
 	// Pods is how many pods a held Job runs at once.
 	Pods = prefix + "pods"
 )
@@ -77,5 +79,5 @@ func asked() []string {
 
 // written are the annotations that Gridlatch adds to what it decides.
 func written() []string {
-	return []string{PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods}
+	return []string{PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started}
 }

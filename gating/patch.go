@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -35,33 +36,34 @@ type dropGate struct {
 }
 
 // releasePod takes our gate off a pod, and says why.
-func releasePod(pod metav1.Object, reason string) client.Patch {
-	patch := releaseMetadata(pod, reason)
+func releasePod(pod metav1.Object, reason string, at time.Time) client.Patch {
+	patch := releaseMetadata(pod, reason, at)
 	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: Gate}}}
 	return patch.as(types.StrategicMergePatchType)
 }
 
 // releaseJob lets a Job go by what holds it, and records that its pods are
 // released.
-func releaseJob(job metav1.Object, reason string) client.Patch {
+func releaseJob(job metav1.Object, reason string, at time.Time) client.Patch {
 	if job.GetAnnotations()[HeldBy] != "" {
-		return resumeJob(job, reason)
+		return resumeJob(job, reason, at)
 	}
-	return recordJob(job, reason)
+	return recordJob(job, reason, at)
 }
 
 // recordJob records that a Job's pods are released, and changes nothing else.
-func recordJob(job metav1.Object, reason string) client.Patch {
-	patch := releaseMetadata(job, reason)
+func recordJob(job metav1.Object, reason string, at time.Time) client.Patch {
+	patch := releaseMetadata(job, reason, at)
 	patch.Metadata.Annotations[HeldBy] = nil
 	return patch.as(types.MergePatchType)
 }
 
-func releaseMetadata(o metav1.Object, reason string) object {
+func releaseMetadata(o metav1.Object, reason string, at time.Time) object {
+	started := stamp(at)
 	return object{Metadata: objectMeta{
 		UID:         o.GetUID(),
 		Labels:      map[string]string{State: StateReleased},
-		Annotations: map[string]*string{Reason: &reason, PlannedStart: nil},
+		Annotations: map[string]*string{Reason: &reason, Started: &started, PlannedStart: nil},
 	}}
 }
 
@@ -96,7 +98,7 @@ type change struct {
 // resumeJob lets a suspended Job, or one that its queue holds for us, go, and
 // records that. It fails as invalid if the Job is not as the cache knows it: if
 // somebody else has resumed it, say.
-func resumeJob(job metav1.Object, reason string) client.Patch {
+func resumeJob(job metav1.Object, reason string, at time.Time) client.Patch {
 	changes := []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(HeldBy), job.GetAnnotations()[HeldBy]}}
 	if job.GetAnnotations()[HeldBy] == HoldBySuspend {
 		changes = append(changes, change{"test", "/spec/suspend", true}, change{"replace", "/spec/suspend", false})
@@ -106,7 +108,8 @@ func resumeJob(job metav1.Object, reason string) client.Patch {
 	changes = append(changes,
 		change{"remove", annotationPath(HeldBy), nil},
 		change{"add", "/metadata/labels/" + escape(State), StateReleased},
-		change{"add", annotationPath(Reason), reason})
+		change{"add", annotationPath(Reason), reason},
+		change{"add", annotationPath(Started), stamp(at)})
 	if _, ok := job.GetAnnotations()[PlannedStart]; ok {
 		changes = append(changes, change{"remove", annotationPath(PlannedStart), nil})
 	}

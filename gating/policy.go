@@ -26,9 +26,10 @@ type Policy struct {
 	// Problems are parts of the spec that cannot be used; the rest holds.
 	Problems []string
 
-	gone  bool // it held something, and was deleted
-	spec  v1alpha1.CarbonPolicySpec
-	terms plan.Terms
+	gone    bool // it held something, and was deleted
+	spec    v1alpha1.CarbonPolicySpec
+	terms   plan.Terms
+	buckets plan.Buckets
 }
 
 // Policies reads policies from a cache.
@@ -86,6 +87,10 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 			WaitPrice: percent(object.Spec.WaitPricePercentPerHour),
 		},
 	}
+	var err error
+	if p.buckets, err = newBuckets(object.Spec.Buckets); err != nil {
+		p.Problems = append(p.Problems, fmt.Sprintf("spec.%v", err))
+	}
 	for i, e := range object.Spec.Exemptions {
 		exemption, err := newExemption(e, now)
 		if err != nil {
@@ -113,6 +118,17 @@ func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
 	}
 	return plan.Window(e.From.Time, e.To.Time)
 }
+
+func newBuckets(spec []v1alpha1.Bucket) (plan.Buckets, error) {
+	buckets := make([]plan.Bucket, len(spec))
+	for i, b := range spec {
+		buckets[i] = plan.Bucket{UpTo: float64(b.UpTo), Ceiling: int(b.Ceiling)}
+	}
+	return plan.NewBuckets(buckets)
+}
+
+// Limited reports whether ceilings limit how many pods run at once.
+func (p *Policy) Limited() bool { return !p.buckets.Empty() }
 
 func percent(q resource.Quantity) float64 { return q.AsApproximateFloat64() / 100 }
 

@@ -70,6 +70,9 @@ func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 			wake(e.Object, q)
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[held], q queue) {
+			if len(heldBy(e.ObjectOld)) > 0 && len(heldBy(e.ObjectNew)) == 0 && !l.released(e.ObjectOld) {
+				l.Sweeper.Ask() // somebody else has changed its label, and it may still be gated
+			}
 			wake(e.ObjectOld, q)
 			wake(e.ObjectNew, q)
 		},
@@ -78,6 +81,11 @@ func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 				l.Sweeper.Ask() // it is deleted, or has lost its label, and may still be gated
 			}
 			wake(e.Object, q)
+			for _, policy := range releasedBy(e.Object) {
+				if limited, ok := l.limited.Load(policy); ok && limited.(bool) { // there is room now
+					q.AddAfter(request(policy), l.gather())
+				}
+			}
 		},
 	}
 }

@@ -47,7 +47,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	before := object.DeepCopy()
 	object.Status.Held = held
 	object.Status.NextRelease = second(p.next())
-	object.Status.Locations = locationStatus(p.policy.views(p.book, p.now))
+	object.Status.Locations = p.locationStatus()
 	for _, condition := range p.conditions() {
 		condition.ObservedGeneration = object.Generation
 		apimeta.SetStatusCondition(&object.Status.Conditions, condition)
@@ -62,13 +62,19 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	return nil
 }
 
-func locationStatus(views []view) []v1alpha1.LocationStatus {
+func (p *pass) locationStatus() []v1alpha1.LocationStatus {
+	views := p.policy.views(p.book, p.now)
 	locations := make([]v1alpha1.LocationStatus, len(views))
 	for i, v := range views {
 		locations[i].Name, locations[i].Model = v.name, v.learned()
 		if v.known {
 			rounded := int32(math.Round(v.intensity))
 			locations[i].Intensity = &rounded
+		}
+		if v.known && p.policy.Limited() {
+			ceiling, running := int32(p.policy.buckets.Ceiling(v.intensity)), int32(p.pods(p.policy.location(v.name)))
+			locations[i].Bucket = p.policy.buckets.Name(v.intensity)
+			locations[i].Ceiling, locations[i].Running = &ceiling, &running
 		}
 		if !v.issued.IsZero() {
 			locations[i].ForecastIssued, locations[i].ForecastUntil = second(v.issued), second(v.until)
@@ -84,7 +90,7 @@ func (p *pass) conditions() []metav1.Condition {
 		Message: "the whole spec is in use",
 	}
 	if len(p.policy.Problems) > 0 {
-		ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalidExemption
+		ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalid
 		ready.Message = bounded(strings.Join(p.policy.Problems, "; "))
 	}
 	return []metav1.Condition{ready, p.forecastCondition()}

@@ -91,17 +91,34 @@ func parseBucket(bound, ceiling string) (Bucket, error) {
 // Empty reports whether there is no limit.
 func (b Buckets) Empty() bool { return len(b.ascending) == 0 }
 
+// Name prints the bucket of an intensity: "<=437", the last one, which goes on,
+// ">504"; the name of a single one is empty.
+func (b Buckets) Name(intensity float64) string {
+	last := len(b.ascending) - 1
+	switch i := b.index(intensity); {
+	case last <= 0:
+		return ""
+	case i == last:
+		return ">" + number(b.ascending[i-1].UpTo)
+	default:
+		return "<=" + number(b.ascending[i].UpTo)
+	}
+}
+
+// index returns the bucket of an intensity, of which there is one at least.
+func (b Buckets) index(intensity float64) int {
+	return sort.Search(max(0, len(b.ascending)-1), func(i int) bool { return intensity <= b.ascending[i].UpTo })
+}
+
 // Ceiling returns how many pods may run at once at an intensity in
 // gCO2eq/kWh, [Unlimited] if there are no buckets. A bound belongs to the bucket
 // below it. Zero or less is the first bucket; what is above the last bound, or
 // not a number, is the last.
 func (b Buckets) Ceiling(intensity float64) int {
-	n := len(b.ascending)
-	if n == 0 {
+	if b.Empty() {
 		return Unlimited
 	}
-	i := sort.Search(n-1, func(i int) bool { return intensity <= b.ascending[i].UpTo })
-	return b.ascending[i].Ceiling
+	return b.ascending[b.index(intensity)].Ceiling
 }
 
 // String prints the buckets the way ParseBuckets reads them; no buckets are "".

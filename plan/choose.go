@@ -39,7 +39,8 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	}
 	d.Start, d.Expected, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.crowded, chosen.fleet.outlook.location
 	if chosen.fleet.room != nil {
-		d.Pods, d.Ceiling = g.pods(), chosen.fleet.room.ceiling
+		r := chosen.fleet.room
+		d.Ceiling, d.Bucket, d.Running = r.ceiling, r.bucket, r.running()
 	}
 	return d, chosen
 }

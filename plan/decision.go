@@ -27,6 +27,9 @@ const (
 	AtLatestStart Cause = "latest-start"
 	// Exempt starts: carbon does not count now.
 	Exempt Cause = "exempt"
+	// Queued holds until all that waits has been looked at together: it would
+	// start now, and there are ceilings.
+	Queued Cause = "queued"
 	// Spread holds for minutes: now is as clean as any time, and others start now
 	// too.
 	Spread Cause = "spread"
@@ -52,9 +55,23 @@ type Decision struct {
 	MinGain     float64  // that was asked for, in 0..1
 	Missing     string   // why there is no usable forecast
 	Basis       forecast.Basis
-	Pods        int  // how many start together, where ceilings apply; else zero
-	Ceiling     int  // of the location at Decided, where ceilings apply; else zero
-	Crowded     bool // a cheaper start had no room below its ceiling
+	Ceiling     int    // of the location at Decided, where ceilings apply; else zero
+	Bucket      string // the one of the ceiling, see [Buckets.Name]
+	Running     int    // pods at Decided, before this task, where ceilings apply
+	Crowded     bool   // a cheaper start had no room below its ceiling
+}
+
+// Queue makes work that would start now, and need not, wait for a moment, until
+// it is planned together with all else below the ceilings.
+func (d Decision) Queue() Decision {
+	soon := d.Decided.Add(time.Second)
+	switch d.Cause {
+	case CleanestNow, SmallGain, Threshold, Spread:
+		if !d.Holds() && !soon.After(d.LatestStart) {
+			d.Start, d.Cause = soon, Queued
+		}
+	}
+	return d
 }
 
 // Holds reports whether the task has to wait.
@@ -74,7 +91,13 @@ func (d Decision) Gain() float64 {
 // and is kept under the 140 characters that `kubectl describe` prints, unless
 // the location has a long name.
 func (d Decision) Reason() string {
-	if d.Holds() {
+	switch {
+	case d.Cause == Queued && d.Holds():
+		return "waits for its turn below the ceilings of its policy; latest start " + minute(d.LatestStart)
+	case d.Cause == NoRoom && d.Holds():
+		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; latest start %s",
+			d.inBucket(), d.in(), d.Running, d.Ceiling, clock(d.Start), minute(d.LatestStart))
+	case d.Holds():
 		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.why(), minute(d.LatestStart))
 	}
 	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.why())
@@ -95,8 +118,6 @@ func (d Decision) why() string {
 		return fmt.Sprintf("%s, waiting would save less than %.3g %%", d.expected(), 100*d.MinGain)
 	case AtLatestStart:
 		return "its latest start has come" + d.running()
-	case NoRoom:
-		return fmt.Sprintf("no room for %d more at %s, the ceiling%s is %d", d.Pods, minute(d.Decided), d.in(), d.Ceiling)
 	case Exempt:
 		return "the policy exempts this time" + d.running()
 	default:
@@ -131,6 +152,13 @@ func (d Decision) expected() string {
 	default:
 		return s
 	}
+}
+
+func (d Decision) inBucket() string {
+	if d.Bucket == "" {
+		return ""
+	}
+	return " in bucket " + d.Bucket
 }
 
 // in names the location, unless the forecast has no name for it.

@@ -215,9 +215,9 @@ func TestReasonsOfCeilings(t *testing.T) {
 		want   string // of the last
 	}{
 		"no room": {[]Group{group(1, 1, 110), group(1, 3.01, 12345)},
-			"waits until Nov 21 15:00:36 UTC: no room for 12345 more at Nov 21 12:00, the ceiling in CAISO_NORTH is 110; latest start Nov 21 15:00"},
+			"waits for room in CAISO_NORTH: 110 of 110 running, until Nov 21 15:00:36 UTC; latest start Nov 21 15:00"},
 		"room later, at no gain": {[]Group{group(1, 0, 110), group(1, 2, 4)},
-			"waits until Nov 21 14:00 UTC: no room for 4 more at Nov 21 12:00, the ceiling in CAISO_NORTH is 110; latest start Nov 21 14:00"},
+			"waits for room in CAISO_NORTH: 110 of 110 running, until Nov 21 14:00 UTC; latest start Nov 21 14:00"},
 		"the cleanest that has room": {[]Group{group(1, 3, 100), group(1, 3, 100)},
 			"started Nov 21 12:00 UTC: 200 gCO2eq/kWh in CAISO_NORTH, no window in time with room is cleaner"},
 	}

@@ -24,6 +24,7 @@ type room struct {
 	starts  []int64 // of the cells, Unix nanoseconds; the first holds now, the last has no end
 	left    []int   // below zero where work went regardless
 	ceiling int     // now
+	bucket  string  // now
 }
 
 func newRoom(o *Outlook, buckets Buckets, running []Run) *room {
@@ -48,7 +49,7 @@ func newRoom(o *Outlook, buckets Buckets, running []Run) *room {
 	for _, start := range r.starts {
 		r.left = append(r.left, buckets.Ceiling(o.intensity(time.Unix(0, start))))
 	}
-	r.ceiling = buckets.Ceiling(o.intensity(o.now))
+	r.ceiling, r.bucket = buckets.Ceiling(o.intensity(o.now)), buckets.Name(o.intensity(o.now))
 	now := o.now.UnixNano()
 	for _, run := range running {
 		r.take(r.cell(now), r.cell(max(now, run.Until.Add(-overlap).UnixNano())), max(run.Pods, 0))
@@ -87,6 +88,9 @@ func (r *room) span(start time.Time, duration time.Duration) (from, to int) {
 	end := begin + int64(max(duration-overlap, 1)) - 1
 	return r.cell(begin), r.cell(end)
 }
+
+// running is how many pods occupy room now.
+func (r *room) running() int { return r.ceiling - r.left[0] }
 
 // least returns how many pods fit into all of the cells from..to.
 func (r *room) least(from, to int) int { return slices.Min(r.left[from : to+1]) }

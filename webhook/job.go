@@ -112,6 +112,11 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	task := policy.Task(ask, now)
 	task.ID = string(req.UID) // the Job has none yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), ask.Location, now, task.LatestStart).Decide(task)
+	if policy.Limited() {
+		decision = decision.Queue()
+	}
+	// its pods count for the policy, whenever they come
+	job.Annotations[gating.PolicyName], job.Spec.Template.Annotations[gating.PolicyName] = policy.Name, policy.Name
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())
 	}

@@ -89,7 +89,11 @@ func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating
 	task.Held = promised
 	task.ID = string(req.UID) // the pod has none yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), location, now, task.LatestStart).Decide(task)
+	if policy.Limited() {
+		decision = decision.Queue()
+	}
 	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
+		pod.Annotations[gating.PolicyName] = policy.Name // it counts for the policy
 		return startPod(pod, decision.Reason())
 	}
 	before, known := pod.Annotations[gating.AtCreation]

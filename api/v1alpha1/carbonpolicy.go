@@ -16,6 +16,9 @@ import (
 // +kubebuilder:printcolumn:name="Location",type=string,JSONPath=`.status.locations[0].name`
 // +kubebuilder:printcolumn:name="gCO2eq/kWh",type=integer,JSONPath=`.status.locations[0].intensity`
 // +kubebuilder:printcolumn:name="Forecast",type=string,JSONPath=`.status.conditions[?(@.type=="ForecastUsable")].reason`
+// +kubebuilder:printcolumn:name="Bucket",type=string,JSONPath=`.status.locations[0].bucket`
+// +kubebuilder:printcolumn:name="Ceiling",type=integer,JSONPath=`.status.locations[0].ceiling`
+// +kubebuilder:printcolumn:name="Running",type=integer,JSONPath=`.status.locations[0].running`
 // +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.held.pods`
 // +kubebuilder:printcolumn:name="Next-Release",type=string,format=date-time,JSONPath=`.status.nextRelease`
 // +kubebuilder:printcolumn:name="Forecast-Until",type=string,format=date-time,JSONPath=`.status.locations[0].forecastUntil`,priority=1
@@ -58,6 +61,16 @@ type CarbonPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	Locations []Location `json:"locations,omitempty"`
 
+	// How many released pods may run at once at a location, by its intensity.
+	// Above the last bound the last bucket holds. With none, there is no limit.
+	// Work whose latest start has come starts regardless.
+	// +optional
+	// +listType=map
+	// +listMapKey=upTo
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:XValidation:rule="self.map(b, b.upTo).isSorted()",message="must be in ascending order of upTo"
+	Buckets []Bucket `json:"buckets,omitempty"`
+
 	// How long after its creation work without a deadline starts at the latest.
 	// +optional
 	// +kubebuilder:default="24h"
@@ -89,6 +102,18 @@ type CarbonPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Exemptions []Exemption `json:"exemptions,omitempty"`
+}
+
+// Bucket is a range of intensities, and what may run while the intensity is in
+// it.
+type Bucket struct {
+	// The upper bound in gCO2eq/kWh, inclusive.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	UpTo int32 `json:"upTo"`
+	// How many pods may run at once.
+	// +kubebuilder:validation:Minimum=0
+	Ceiling int32 `json:"ceiling"`
 }
 
 // ForecastSource says where the forecast is, and for how long it is good.
@@ -186,6 +211,15 @@ type LocationStatus struct {
 	// How far it reaches.
 	// +optional
 	ForecastUntil *metav1.Time `json:"forecastUntil,omitempty"`
+	// The bucket of the intensity now, such as <=437.
+	// +optional
+	Bucket string `json:"bucket,omitempty"`
+	// How many pods may run at once now, where there are buckets.
+	// +optional
+	Ceiling *int32 `json:"ceiling,omitempty"`
+	// How many run that were released, where there are buckets.
+	// +optional
+	Running *int32 `json:"running,omitempty"`
 	// What has been learned of how the forecast errs and what the days have in
 	// common: how long it has been learned, or how much of the saving that was
 	// possible in the last 28 days was had.
@@ -213,7 +247,7 @@ const (
 // The reasons of the conditions.
 const (
 	ReasonValid            = "Valid"
-	ReasonInvalidExemption = "InvalidExemption"
+	ReasonInvalid = "Invalid"
 	// ReasonCurrent: the newest forecast is in use.
 	ReasonCurrent = "Current"
 	// ReasonLastGood: the newest is missing or broken, the last good one is in

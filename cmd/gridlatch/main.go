@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 	_ "time/tzdata" // deadlines name zones, and the image is empty
 
 	"github.com/go-logr/logr"
@@ -96,7 +97,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	released, err := gating.ReleaseAll(ctx, c, "released by hand: gridlatch release --all")
+	released, err := gating.ReleaseAll(ctx, c, "released by hand: gridlatch release --all", time.Now())
 	fmt.Printf("released %d pods\n", released)
 	return err
 }

@@ -1,0 +1,106 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// settling is how long after the release of a Job its pods may still be to
+// come: until then it counts as large as it is going to be, though some of them
+// may be over already.
+const settling = 10 * time.Second
+
+// running is what a policy has released and still runs: what occupies room below
+// the ceilings. It is read from the cache anew for every pass, so that nothing
+// that was missed can make it wrong for good.
+type running struct {
+	at      map[string][]plan.Run // by location
+	settles []time.Time           // when pods no longer count that may be to come
+}
+
+// pods counts the pods at a location.
+func (r running) pods(location string) int {
+	pods := 0
+	for _, run := range r.at[location] {
+		pods += run.Pods
+	}
+	return pods
+}
+
+// running lists what a policy has released and still runs. Leaving are those
+// that were released although the cache shows them as held.
+func (r records) running(ctx context.Context, policy *Policy, leaving []*metav1.PartialObjectMetadata, now time.Time) (running, error) {
+	all := running{at: map[string][]plan.Run{}}
+	pods, err := r.started(ctx, podKind(), policy.Name)
+	if err != nil {
+		return all, err
+	}
+	jobs, err := r.started(ctx, jobKind(), policy.Name)
+	if err != nil {
+		return all, err
+	}
+	for _, o := range leaving {
+		if o.Kind == jobKind().Kind {
+			jobs = append(jobs, o)
+		} else {
+			pods = append(pods, o)
+		}
+	}
+	seen := map[types.UID]int{}
+	for _, pod := range pods {
+		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+			seen[owner.UID]++
+		}
+		all.add(policy, pod, startedAt(pod, now), 1)
+	}
+	for _, job := range jobs {
+		at := startedAt(job, now)
+		if missing := podsOf(job) - seen[job.UID]; missing > 0 && now.Sub(at) < settling {
+			all.add(policy, job, at, missing)
+			all.settles = append(all.settles, at.Add(settling))
+		}
+	}
+	return all, nil
+}
+
+func (r running) add(policy *Policy, o *metav1.PartialObjectMetadata, started time.Time, pods int) {
+	location := policy.location(o.Annotations[Location])
+	until := started.Add(TaskOf(policy, o).Duration)
+	r.at[location] = append(r.at[location], plan.Run{Until: until, Pods: pods})
+}
+
+// startedAt returns when something was released: if its record does not tell,
+// when it was created, and if it is still shown as held, now.
+func startedAt(o *metav1.PartialObjectMetadata, now time.Time) time.Time {
+	if o.Labels[State] == StateHeld {
+		return now
+	}
+	if at, err := time.Parse(time.RFC3339, o.Annotations[Started]); err == nil {
+		return at
+	}
+	return o.CreationTimestamp.Time
+}
+
+// started lists the pods that run, or the Jobs, that a policy has released.
+// They are the cache's own: not to be written to.
+func (r records) started(ctx context.Context, kind schema.GroupVersionKind, policy string) ([]*metav1.PartialObjectMetadata, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind)
+	err := r.reader.List(ctx, list, client.MatchingFields{runningIndex: policy}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("list released %ss: %w", kind.Kind, err)
+	}
+	items := make([]*metav1.PartialObjectMetadata, len(list.Items))
+	for i := range list.Items {
+		items[i] = &list.Items[i]
+	}
+	return items, nil
+}
