@@ -76,7 +76,7 @@ func leaveJobAlone(job *batchv1.Job, ask gating.Ask) string {
 func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
 	now := job.CreationTimestamp.Time
 	task := policy.Task(ask, now)
-	task.ID = string(req.UID) // the Job has none yet
+	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), ask.Location, now, task.LatestStart).Decide(task)
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())

@@ -57,6 +57,8 @@ func leavePodAlone(pod *corev1.Pod, ask gating.Ask) string {
 	switch {
 	case !ask.Wanted:
 		return "not held: it does not ask for it"
+	case gating.JobOf(pod) != nil && pod.Annotations[gating.LatestStart] == "":
+		return "not held: its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
 		return "not held: it names its node, and so never waits for the scheduler"
 	default:
@@ -72,7 +74,7 @@ func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating
 	task := gating.TaskOf(policy, pod)
 	promised := pod.Annotations[gating.LatestStart] != ""
 	task.Held = promised
-	task.ID = string(req.UID) // the pod has none yet
+	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), location, now, task.LatestStart).Decide(task)
 	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
 		return startPod(pod, decision.Reason())
