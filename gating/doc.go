@@ -37,6 +37,7 @@
 //     one group, with the earliest of their latest starts. Pods of a scale-up,
 //     of an eviction or of a rollout come after the release; a rollout does not
 //     progress while its pods wait.
+//     Once its policy or location is gone, its pods are not held.
 //   - StatefulSet, likewise. With OrderedReady the next pod comes when the one
 //     before is ready, and is decided on then; with Parallel they wait together.
 //

@@ -43,7 +43,7 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 	if why := leaveJobAlone(&job, ask); why != "" {
 		return startJob(&job, why), nil
 	}
-	chosen, err := w.choose(ctx, ask, req.Namespace, path)
+	chosen, err := w.choose(ctx, ask, &job, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
 	}

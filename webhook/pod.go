@@ -42,7 +42,7 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 	if why := leavePodAlone(&pod, ask); why != "" {
 		return startPod(&pod, why), nil
 	}
-	chosen, err := w.choose(ctx, ask, req.Namespace, path)
+	chosen, err := w.choose(ctx, ask, &pod, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -206,6 +207,32 @@ func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
 		}
 		if gating.HasGate(after.Spec.SchedulingGates) != want || after.Annotations[gating.Reason] == "" {
 			t.Errorf("%v: gates %v, want one: %v; reason %q", owner, after.Spec.SchedulingGates, want, after.Annotations[gating.Reason])
+		}
+	}
+}
+
+func TestANameThatIsNotKnownIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
+	controls := true
+	owner := []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Owner", Name: "o", UID: "1", Controller: &controls}}
+	for _, key := range []string{gating.PolicyName, gating.Location} {
+		for _, owners := range [][]metav1.OwnerReference{nil, owner} {
+			meta := metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", key: "gone"}, OwnerReferences: owners}
+			for kind, object := range map[string]any{"Pod": corev1.Pod{ObjectMeta: meta}, "Job": batchv1.Job{ObjectMeta: meta}} {
+				raw, err := json.Marshal(object)
+				if err != nil {
+					t.Fatal(err)
+				}
+				patched, response := admit(t, dirtyNow(t), kind, raw)
+				var after metav1.PartialObjectMetadata
+				if err := json.Unmarshal(patched, &after); err != nil {
+					t.Fatal(err)
+				}
+				said := strings.HasPrefix(after.Annotations[gating.Reason], "not held: ") && len(response.Warnings) == 1 &&
+					after.Labels[gating.State] == gating.StateReleased
+				if owned := owners != nil; response.Allowed != owned || said != owned {
+					t.Errorf("%s with %s, owned: %v: allowed %v, %v, %v", kind, key, owned, response.Allowed, response.Warnings, after.Annotations)
+				}
+			}
 		}
 	}
 }
