@@ -194,8 +194,6 @@ func TestRestoreRefuses(t *testing.T) {
 		"an issue after the newest":  {compressed(header(now), none, le(uint64(hourOf(now)+9), 4), none), now, "before one of"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var m Model
-			told(10*day, 10*day)(&m)
 			want := bits(m.Predict(now, trust))
 			err := m.Restore(tt.data, tt.now)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {

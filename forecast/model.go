@@ -22,6 +22,9 @@ const (
 	late = 6
 	// latest is the most, in hours, that an issue may be late to be of use at all.
 	latest = 2 * day
+	// behind is the age in hours of the newest actual intensity beyond which a fresh issue, as it comes, tells more than
+	// what can be predicted from there.
+	behind = 12
 	// outdated is the age in hours of the newest actual intensity beyond which the past tells nothing of today.
 	outdated = 3 * day
 )
@@ -115,11 +118,9 @@ func (m *Model) hear(issue *Series, received time.Time) {
 
 // tell archives an issue, in place of the newest one if that is too close to the one before, and passes it on.
 func (m *Model) tell(next archived) {
-	m.learner(0).view.hear(next.known, &next.values)
-	for lag := range m.issues {
-		if lag > 0 {
-			delete(m.issues, lag) // made again when needed
-		}
+	m.learner(0)
+	for _, l := range m.issues {
+		l.view.hear(next.known, &next.values)
 	}
 	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < sparse {
 		m.archive = m.archive[:n-1]

@@ -380,7 +380,7 @@ func TestManyMayUseAModelAtOnce(t *testing.T) {
 	for _, use := range []func(n int){
 		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0 + n)}) },
 		func(n int) { m.Hear(g.fine(hr(n), time.Hour, 48), hr(n)) },
-		func(n int) { sane(t, m.Predict(hr(n), trust), hr(n)) },
+		func(n int) { checkAnything(t, m.Predict(hr(n), trust)) }, // its clock may be behind
 		func(n int) { m.Contributions(hr(n), hr(n+5), trust) },
 		func(n int) {
 			if saved, err := m.Save(); err != nil {

@@ -23,7 +23,7 @@ type past struct {
 
 // close notes the actual intensity of an hour, which may be unknown, and what follows from it.
 func (p *past) close(h hour, actual float64) {
-	if !p.credible(h, actual) {
+	if low, high := p.credible(h); actual < low || actual > high {
 		actual = math.NaN()
 	}
 	p.actual.set(h, actual)
@@ -41,12 +41,15 @@ func (p *past) close(h hour, actual float64) {
 // usual is an intensity that is found on many a grid.
 const usual = 100
 
-// credible reports whether an intensity can be that of the hour h, or of one soon after. What is far off all that the
-// last week had is an error of the writer, unless it lasts for a day.
-func (p *past) credible(h hour, intensity float64) bool {
+// credible bounds what the intensity can be at the hour h, and soon after. What is far off all that the last week had is
+// an error of the writer, unless it lasts for a day.
+func (p *past) credible(h hour) (low, high float64) {
+	if math.IsNaN(p.actual.mean(h-1, day, 1)) {
+		return -MaxIntensity, MaxIntensity
+	}
 	mean := p.actual.mean(h-1, week, 1)
-	size := max(p.spread.at(h-1), math.Abs(mean), usual)
-	return !(math.Abs(intensity-mean) > outlier*size) || math.IsNaN(p.actual.mean(h-1, day, 1))
+	size := outlier * max(p.spreadAt(h), math.Abs(mean), usual)
+	return mean - size, mean + size
 }
 
 // spreadAt is the spread known at h, which may be the running hour.

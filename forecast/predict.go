@@ -60,7 +60,7 @@ func (m *Model) look(now, origin hour, trusted bool) *outlook {
 		lag = max(0, (now-m.archive[n-1].known-late)/day*day)
 	}
 	o.stale = lag > 0 || !trusted
-	if origin <= now-outdated {
+	if origin <= now-outdated || !o.stale && origin < now-behind {
 		return o
 	}
 	if lag <= latest {
@@ -84,7 +84,8 @@ func (o *outlook) rely(l *learner) {
 // origin returns the newest hour whose intensity is known: the running one, if something is known of it.
 func (m *Model) origin(now hour) hour {
 	h := hourOf(m.gauge.seen)
-	if level := m.soFar(h); h == now && !math.IsNaN(level) && m.past.credible(h, level) {
+	low, high := m.past.credible(h)
+	if level := m.soFar(h); h == now && level >= low && level <= high {
 		m.past.actual.set(h, level)
 		return h
 	}
@@ -97,12 +98,11 @@ func (m *Model) origin(now hour) hour {
 }
 
 // soFar is the mean of the running hour, as far as it is known; not a number if it is not. Where the issues stand for
-// what is known, it is what the newest says of the rest: what older ones said of it does not matter.
+// what is known, it is what the newest says: what older ones said does not matter, and it is not in error about now.
 func (m *Model) soFar(h hour) float64 {
-	if !m.measured {
-		from, to := later(startOf(h), m.received), earlier(startOf(h+1), m.fresh())
-		if mean, covered := m.running.Mean(from, to); covered > 0 {
-			return mean
+	if n := len(m.archive); n > 0 && !m.measured && startOf(h).Before(m.fresh()) {
+		if said := m.archive[n-1].values.at(h); !math.IsNaN(said) {
+			return said
 		}
 	}
 	return m.gauge.area / m.gauge.width
@@ -214,12 +214,13 @@ func (m *Model) hourly(issue *Series) record {
 	var r record
 	now := hourOf(m.received)
 	first := min(now, max(now-day, hourOf(issue.Start())))
+	low, high := m.past.credible(m.past.closed())
 	for h := first; startOf(h).Before(issue.End()) && h < first+reach; h++ {
 		mean, covered := issue.Mean(startOf(h), startOf(h+1))
 		if covered == 0 {
 			mean, covered = m.running.Mean(later(startOf(h), m.received), startOf(h+1))
 		}
-		if covered == 0 || !m.past.credible(m.past.closed(), mean) {
+		if covered == 0 || mean < low || mean > high {
 			mean = math.NaN()
 		}
 		r.set(h, float64(float32(mean)))

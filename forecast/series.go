@@ -8,7 +8,12 @@
 //   - [Parse] and [FromConfigMap] read what the carbon-intensity exporter publishes, and what is seen in the wild in
 //     its place. One bad element costs that element; a broken document is an error and yields nothing.
 //   - A [Store] holds the last good forecasts of every source. The exporter deletes and recreates its ConfigMap at
-//     every refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps.
+//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps.
+//   - A [Model] predicts one location from the issues of its forecast and the actual intensities it is told of: it learns
+//     by how much, how far ahead and at which hours the forecast has been wrong, and what the days have in common. An
+//     old forecast counts for what such old ones have been worth, and after two days the past alone will do. The store
+//     keeps a model for each location, and tells it of every issue it accepts; [Model.Save] and [Model.Restore] carry
+//     what it was told over a restart.
 package forecast
 
 import (

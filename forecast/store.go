@@ -118,7 +118,7 @@ type Forecast struct {
 	Series *Series
 	// Issued is that of the newest issue in the series; zero if there is none.
 	Issued time.Time
-	// Model has heard all issues, and what was restored.
+	// Model has heard all issues, and what was restored. Unlike the rest it goes on learning, and all books share it.
 	Model *Model
 }
 

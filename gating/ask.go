@@ -22,6 +22,7 @@ type Ask struct {
 	Deadline  time.Time
 	Duration  time.Duration
 	Threshold *float64
+	Hold      string // HoldByGate, HoldBySuspend, or empty
 }
 
 // ParseAsk reads the annotations of work created at created. Every value that
@@ -71,6 +72,14 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 		if problems := content.IsDNS1123Subdomain(value); len(problems) > 0 {
 			ask.Policy = ""
 			return sentence("want the name of a CarbonPolicy: " + strings.Join(problems, "; "))
+		}
+		return nil
+	})
+	read(Hold, func(value string) error {
+		ask.Hold = value
+		if value != HoldByGate && value != HoldBySuspend {
+			ask.Hold = ""
+			return sentence(`want "` + HoldByGate + `" or "` + HoldBySuspend + `"`)
 		}
 		return nil
 	})

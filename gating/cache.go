@@ -75,7 +75,7 @@ func strip(object any) (any, error) {
 func ours(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, value := range all {
-		if strings.HasPrefix(key, prefix) {
+		if strings.HasPrefix(key, prefix) || key == KueueGates {
 			kept[key] = value
 		}
 	}

@@ -2,6 +2,7 @@ package gating
 
 import (
 	"context"
+	"strings"
 
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,9 @@ const (
 	EventHeld = "CarbonHeld"
 	// EventReleased is the reason of the Event on work that was released.
 	EventReleased = "CarbonReleased"
+	// EventNotHeld is the reason of the Event on work that asked to be held, and
+	// cannot be.
+	EventNotHeld = "CarbonNotHeld"
 
 	eventsPerSecond = 5
 	eventsBurst     = 50
@@ -39,14 +43,21 @@ func NewHerald(recorder events.EventRecorder) *Herald {
 	return &Herald{recorder: recorder, queue: make(chan announcement, eventsQueued)}
 }
 
-// Held announces that work waits, with the reason it carries.
-func (h *Herald) Held(o *metav1.PartialObjectMetadata) {
-	h.announce(announcement{o, EventHeld, "Hold", o.Annotations[Reason]})
-}
-
 // Released announces that work was released.
 func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
 	h.announce(announcement{o, EventReleased, "Release", reason})
+}
+
+// Created announces what was decided on work at its creation, where it is held
+// or could not be.
+func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
+	reason := o.Annotations[Reason]
+	switch {
+	case o.Labels[State] == StateHeld:
+		h.announce(announcement{o, EventHeld, "Hold", reason})
+	case o.Annotations[DelayTolerant] == "true" && strings.HasPrefix(reason, NotHeld):
+		h.announce(announcement{o, EventNotHeld, "LeaveAlone", reason})
+	}
 }
 
 func (h *Herald) announce(a announcement) {

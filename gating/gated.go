@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -22,7 +26,7 @@ const (
 	sweepPage  = 500
 )
 
-// Sweeper finds pods that have our gate but are not known as held, because
+// Sweeper finds pods that have our gate, and Jobs that we hold, but that are not known as held, because
 // somebody has changed their label or made them so while the webhook was away.
 // It gives the label back, and the loop does the rest: no pod may wait unseen.
 type Sweeper struct {
@@ -60,28 +64,47 @@ func (s *Sweeper) Start(ctx context.Context) error {
 func (s *Sweeper) NeedLeaderElection() bool { return true }
 
 func (s *Sweeper) sweep(ctx context.Context) error {
+	err := eachHeldUnseen(ctx, s.Reader, func(job *metav1.PartialObjectMetadata) error {
+		log.FromContext(ctx).Info("taking over a Job that is held and that nobody knew of", "namespace", job.Namespace, "job", job.Name)
+		return client.IgnoreNotFound(s.Writer.Patch(ctx, job, adopt(job)))
+	})
+	if err != nil {
+		return err
+	}
 	return eachGated(ctx, s.Reader, selection.NotEquals, func(pod *corev1.Pod) error {
 		log.FromContext(ctx).Info("taking over a gated pod that nobody held", "namespace", pod.Namespace, "pod", pod.Name)
 		return client.IgnoreNotFound(s.Writer.Patch(ctx, pod, adopt(pod)))
 	})
 }
 
-// ReleaseAll takes our gate off every pod in the cluster, known as held or
-// not, and says how many there were: the way to leave. Held Jobs are recorded
-// as released first, so that their later pods do not wait either.
+// ReleaseAll takes our gate off every pod in the cluster, and lets every Job go
+// that we hold whole, known as held or not, and says how many pods there were:
+// the way to leave. Held Jobs are recorded as released first, so that their
+// later pods do not wait either.
 func ReleaseAll(ctx context.Context, c client.Client, reason string) (int, error) {
 	jobs := &metav1.PartialObjectMetadataList{}
 	jobs.SetGroupVersionKind(jobKind())
 	if err := c.List(ctx, jobs, client.MatchingLabels{State: StateHeld}); err != nil {
 		return 0, fmt.Errorf("list held jobs: %w", err)
 	}
+	released := 0
+	letGo := func(job *metav1.PartialObjectMetadata) error {
+		err := c.Patch(ctx, job, releaseJob(job, reason))
+		if apierrors.IsInvalid(err) && taken(ctx, c, job) {
+			err = c.Patch(ctx, job, recordJob(job, takenReason))
+		} else if err == nil && job.Annotations[HeldBy] != "" {
+			released += podsOf(job)
+		}
+		return client.IgnoreNotFound(err)
+	}
 	for i := range jobs.Items {
-		job := &jobs.Items[i]
-		if err := c.Patch(ctx, job, releaseJob(job, reason)); client.IgnoreNotFound(err) != nil {
-			return 0, fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
+		if err := letGo(&jobs.Items[i]); err != nil {
+			return released, fmt.Errorf("patch job %s/%s: %w", jobs.Items[i].Namespace, jobs.Items[i].Name, err)
 		}
 	}
-	released := 0
+	if err := eachHeldUnseen(ctx, c, letGo); err != nil {
+		return released, err
+	}
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
 		err := eachGated(ctx, c, known, func(pod *corev1.Pod) error {
 			err := c.Patch(ctx, pod, releasePod(pod, reason))
@@ -95,6 +118,63 @@ func ReleaseAll(ctx context.Context, c client.Client, reason string) (int, error
 		}
 	}
 	return released, nil
+}
+
+// takenReason is shown on a Job that we do not let go, since we no longer hold
+// it.
+const takenReason = "not held any more: somebody else has let it go"
+
+// taken reports whether a Job that we held whole is not held by us any more:
+// it was resumed, or our mark on it was removed.
+func taken(ctx context.Context, live client.Reader, job *metav1.PartialObjectMetadata) bool {
+	var now batchv1.Job
+	if err := live.Get(ctx, client.ObjectKeyFromObject(job), &now); err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	return now.UID != job.UID || !heldWhole(&now)
+}
+
+// heldWhole reports whether we hold a Job by other means than the gates of its
+// pods.
+func heldWhole(job *batchv1.Job) bool {
+	suspended := ptr.Deref(job.Spec.Suspend, false)
+	switch job.Annotations[HeldBy] {
+	case HoldBySuspend:
+		return suspended
+	case HoldByKueue:
+		return suspended && slices.Contains(strings.Split(job.Annotations[KueueGates], ","), Gate)
+	default:
+		return false
+	}
+}
+
+// eachHeldUnseen calls f for each Job that we hold whole, and whose label does
+// not say so any more.
+func eachHeldUnseen(ctx context.Context, reader client.Reader, f func(*metav1.PartialObjectMetadata) error) error {
+	state, err := labels.NewRequirement(State, selection.NotEquals, []string{StateHeld})
+	if err != nil {
+		return fmt.Errorf("select jobs: %w", err)
+	}
+	options := &client.ListOptions{LabelSelector: labels.NewSelector().Add(*state), Limit: sweepPage}
+	for {
+		var jobs batchv1.JobList
+		if err := reader.List(ctx, &jobs, options); err != nil {
+			return fmt.Errorf("list jobs: %w", err)
+		}
+		for i := range jobs.Items {
+			if !heldWhole(&jobs.Items[i]) {
+				continue
+			}
+			job := metadata(jobKind())
+			job.ObjectMeta = jobs.Items[i].ObjectMeta
+			if err := f(job); err != nil {
+				return fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
+			}
+		}
+		if options.Continue = jobs.Continue; options.Continue == "" {
+			return nil
+		}
+	}
 }
 
 // eachGated calls f for each pod that waits with our gate and whose state is,

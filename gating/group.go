@@ -3,6 +3,7 @@ package gating
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +36,26 @@ func (g *group) head() *metav1.PartialObjectMetadata {
 		return g.job
 	}
 	return g.pods[0]
+}
+
+// whole reports whether the Job itself is held, so that it has no pods yet.
+func (g *group) whole() bool { return g.job != nil && g.job.Annotations[HeldBy] != "" }
+
+// size is how many pods wait.
+func (g *group) size() int {
+	if g.whole() {
+		return podsOf(g.job)
+	}
+	return len(g.pods)
+}
+
+// podsOf returns how many pods a held Job runs at once; 1 if that is not noted.
+func podsOf(job metav1.Object) int {
+	pods, err := strconv.ParseInt(job.GetAnnotations()[Pods], 10, 32)
+	if err != nil || pods < 1 {
+		return 1
+	}
+	return int(pods)
 }
 
 // due reports whether the group is to be released.

@@ -32,7 +32,9 @@ const (
 
 // Loop releases held work. All exported fields are required.
 type Loop struct {
-	Client   client.Client
+	Client client.Client
+	// Live asks the API server itself.
+	Live     client.Reader
 	Policies Policies
 	Store    *forecast.Store
 	Clock    Clock
@@ -90,6 +92,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	schedule(policy, groups)
 	decide(policy, p.book, groups, p.now)
 	l.awaitForecast(p)
+	l.disown(ctx, p)
 	took := l.Clock.Now().Sub(p.now)
 	l.effort.Store(int64(took))
 	l.Metrics.pass.Observe(took.Seconds())
@@ -110,6 +113,16 @@ func (l *Loop) awaitForecast(p *pass) {
 			if g.task.LatestStart.Before(first) {
 				g.decision.Start = g.task.LatestStart
 			}
+		}
+	}
+}
+
+// disown makes due what somebody else has let go: it is recorded, and no more.
+// Only a Job whose spec was changed since its creation is looked at.
+func (l *Loop) disown(ctx context.Context, p *pass) {
+	for _, g := range p.groups {
+		if g.whole() && !g.due() && g.job.Generation > 1 && taken(ctx, l.Live, g.job) {
+			g.decision.Start = p.now
 		}
 	}
 }
@@ -186,11 +199,19 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		g.recorded = true
 		return nil
 	}
-	if err := l.patch(ctx, jobKind(), g.job, releaseJob(g.job, g.reason)); err != nil {
+	err := l.patch(ctx, jobKind(), g.job, releaseJob(g.job, g.reason))
+	if apierrors.IsInvalid(err) && g.whole() && taken(ctx, l.Live, g.job) {
+		g.reason = takenReason
+		err = l.patch(ctx, jobKind(), g.job, recordJob(g.job, g.reason))
+	}
+	if err != nil {
 		return err
 	}
 	g.recorded = true
 	l.done.add(p.policy.Name, g.job.UID)
+	if g.whole() {
+		l.count(p, g, g.job, g.size())
+	}
 	l.Events.Released(g.job, g.reason)
 	return nil
 }
@@ -201,10 +222,15 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.Pa
 		l.done.drop(p.policy.Name, pod.UID)
 		return err
 	}
-	planned, _ := time.Parse(time.RFC3339, pod.Annotations[PlannedStart]) // zero if absent
-	l.Metrics.releasedPod(p.policy.Name, g.cause, pod.CreationTimestamp.Time, planned, l.Clock.Now())
+	l.count(p, g, pod, 1)
 	l.Events.Released(pod, g.reason)
 	return nil
+}
+
+// count adds the release of a pod, or of a whole Job, to the metrics.
+func (l *Loop) count(p *pass, g *group, o *metav1.PartialObjectMetadata, pods int) {
+	planned, _ := time.Parse(time.RFC3339, o.Annotations[PlannedStart]) // zero if absent
+	l.Metrics.releasedPods(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
 }
 
 // explain brings the annotations of what waits up to date where its planned

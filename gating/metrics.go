@@ -55,8 +55,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) releasedPod(policy string, cause plan.Cause, created, planned, now time.Time) {
-	m.released.WithLabelValues(policy, string(cause)).Inc()
+func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, created, planned, now time.Time) {
+	m.released.WithLabelValues(policy, string(cause)).Add(float64(pods))
 	m.hold.WithLabelValues(policy).Observe(now.Sub(created).Seconds())
 	if !planned.IsZero() {
 		m.lag.WithLabelValues(policy).Observe(math.Max(0, now.Sub(planned).Seconds()))
@@ -65,7 +65,7 @@ func (m *Metrics) releasedPod(policy string, cause plan.Cause, created, planned,
 
 // holds sets what waits by a policy, for each cause there is to wait.
 func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
-	for _, cause := range []plan.Cause{plan.CleanerLater, plan.Threshold, plan.NoRoom, plan.NoForecast} {
+	for _, cause := range []plan.Cause{plan.CleanerLater, plan.Threshold, plan.NoRoom, plan.Spread, plan.NoForecast} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
 		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))
 	}

@@ -30,7 +30,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry)
 	m.holds("default", map[plan.Cause]int{plan.CleanerLater: 3}, map[plan.Cause]int{plan.CleanerLater: 1})
-	m.releasedPod("default", plan.CleanestNow, t0, t0.Add(time.Hour), t0.Add(time.Hour+time.Second))
+	m.releasedPods(1, "default", plan.CleanestNow, t0, t0.Add(time.Hour), t0.Add(time.Hour+time.Second))
 	m.failed.WithLabelValues("default").Inc()
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {

@@ -15,6 +15,10 @@ const (
 	// PolicyName names the CarbonPolicy, on work or on a namespace. On what is
 	// held it is the policy that was found at admission.
 	PolicyName = prefix + "policy"
+	// Hold says how a Job is held: HoldByGate, the default, or HoldBySuspend.
+	Hold          = prefix + "hold"
+	HoldByGate    = "gate"
+	HoldBySuspend = "suspend"
 )
 
 // What Gridlatch writes, and users read.
@@ -32,9 +36,27 @@ const (
 	LatestStart = prefix + "latest-start"
 	// Reason is one plain sentence on why it waits, or started.
 	Reason = prefix + "reason"
+	// NotHeld begins a reason of work that asked to be held, and cannot be.
+	NotHeld = "not held: "
 	// AtCreation is the mean intensity in gCO2eq/kWh that starting at once
 	// would have had when the work was created: what a saving is measured by.
 	AtCreation = prefix + "intensity-at-creation"
+	// HeldBy says how a Job is held whose pods do not carry our gate: it is
+	// HoldBySuspend if we have suspended it, and HoldByKueue if its queue waits
+	// for us. Without it, a Job is never resumed by us.
+	HeldBy      = prefix + "held-by"
+	HoldByKueue = "kueue"
+	// Pods is how many pods a held Job runs at once.
+	Pods = prefix + "pods"
+)
+
+// What Kueue reads, see https://kueue.sigs.k8s.io.
+const (
+	// KueueQueue is the label by which it knows a Job as its own.
+	KueueQueue = "kueue.x-k8s.io/queue-name"
+	// KueueGates is the annotation that names, separated by commas, those whom
+	// the admission of a Job waits for. It reserves no quota meanwhile.
+	KueueGates = "kueue.x-k8s.io/admission-gated-by"
 )
 
 // What Gridlatch writes on its own ConfigMaps.
@@ -50,10 +72,10 @@ const prefix = "gridlatch.dev/"
 
 // asked are the annotations of an ask, in the order they are explained.
 func asked() []string {
-	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName}
+	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName, Hold}
 }
 
 // written are the annotations that Gridlatch adds to what it decides.
 func written() []string {
-	return []string{PlannedStart, LatestStart, Reason, AtCreation}
+	return []string{PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods}
 }

@@ -2,8 +2,9 @@ package gating
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,9 +43,20 @@ func releasePod(pod metav1.Object, reason string) client.Patch {
 	return patch.as(types.StrategicMergePatchType)
 }
 
-// releaseJob records on a Job that its pods are released.
+// releaseJob lets a Job go by what holds it, and records that its pods are
+// released.
 func releaseJob(job metav1.Object, reason string) client.Patch {
-	return releaseMetadata(job, reason).as(types.MergePatchType)
+	if job.GetAnnotations()[HeldBy] != "" {
+		return resumeJob(job, reason)
+	}
+	return recordJob(job, reason)
+}
+
+// recordJob records that a Job's pods are released, and changes nothing else.
+func recordJob(job metav1.Object, reason string) client.Patch {
+	patch := releaseMetadata(job, reason)
+	patch.Metadata.Annotations[HeldBy] = nil
+	return patch.as(types.MergePatchType)
 }
 
 func releaseMetadata(o metav1.Object, reason string) object {
@@ -63,10 +75,10 @@ func explain(o metav1.Object, start, reason string) client.Patch {
 	}}.as(types.MergePatchType)
 }
 
-// adopt makes a pod that has our gate known as held.
-func adopt(pod *corev1.Pod) client.Patch {
+// adopt makes a pod or Job that we hold known as held.
+func adopt(o metav1.Object) client.Patch {
 	return object{Metadata: objectMeta{
-		UID:    pod.UID,
+		UID:    o.GetUID(),
 		Labels: map[string]string{State: StateHeld},
 	}}.as(types.MergePatchType)
 }
@@ -81,4 +93,62 @@ func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
 func (o object) as(kind types.PatchType) client.Patch {
 	data, _ := json.Marshal(o) // of strings alone: no error is possible
 	return client.RawPatch(kind, data)
+}
+
+// A change is an operation of a JSON patch (RFC 6902).
+type change struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
+// resumeJob lets a suspended Job, or one that its queue holds for us, go, and
+// records that. It fails as invalid if the Job is not as the cache knows it: if
+// somebody else has resumed it, say.
+func resumeJob(job metav1.Object, reason string) client.Patch {
+	changes := []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(HeldBy), job.GetAnnotations()[HeldBy]}}
+	if job.GetAnnotations()[HeldBy] == HoldBySuspend {
+		changes = append(changes, change{"test", "/spec/suspend", true}, change{"replace", "/spec/suspend", false})
+	} else {
+		changes = append(changes, leaveQueue(job.GetAnnotations()[KueueGates])...)
+	}
+	changes = append(changes,
+		change{"remove", annotationPath(HeldBy), nil},
+		change{"add", "/metadata/labels/" + escape(State), StateReleased},
+		change{"add", annotationPath(Reason), reason})
+	if _, ok := job.GetAnnotations()[PlannedStart]; ok {
+		changes = append(changes, change{"remove", annotationPath(PlannedStart), nil})
+	}
+	data, _ := json.Marshal(changes) // of strings and booleans alone: no error is possible
+	return client.RawPatch(types.JSONPatchType, data)
+}
+
+// JoinQueue adds our gate to those that Kueue waits for.
+func JoinQueue(gates string) string {
+	if strings.TrimSpace(gates) == "" {
+		return Gate
+	}
+	return gates + "," + Gate
+}
+
+// LeaveQueue takes our gate off those that Kueue waits for.
+func LeaveQueue(gates string) string {
+	others := slices.DeleteFunc(strings.Split(gates, ","), func(gate string) bool { return strings.TrimSpace(gate) == Gate })
+	return strings.Join(others, ",")
+}
+
+// leaveQueue is LeaveQueue on a Job that is in the queue as we know it.
+func leaveQueue(gates string) []change {
+	known := change{"test", annotationPath(KueueGates), gates}
+	if others := LeaveQueue(gates); others != "" {
+		return []change{known, {"replace", annotationPath(KueueGates), others}}
+	}
+	return []change{known, {"remove", annotationPath(KueueGates), nil}}
+}
+
+func annotationPath(key string) string { return "/metadata/annotations/" + escape(key) }
+
+// escape makes a key part of a JSON pointer (RFC 6901).
+func escape(key string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }

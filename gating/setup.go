@@ -64,8 +64,8 @@ func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 	}
 	return handler.TypedFuncs[held, reconcile.Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[held], q queue) {
-			if !e.IsInInitialList && e.Object.Labels[State] == StateHeld {
-				l.Events.Held(e.Object)
+			if !e.IsInInitialList {
+				l.Events.Created(e.Object)
 			}
 			wake(e.Object, q)
 		},

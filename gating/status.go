@@ -28,9 +28,9 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 			continue
 		}
 		groups[g.decision.Cause]++
-		pods[g.decision.Cause] += len(g.pods)
+		pods[g.decision.Cause] += g.size()
 		held.Groups++
-		held.Pods += int32(len(g.pods))
+		held.Pods += int32(g.size())
 	}
 	if p.policy.gone {
 		l.Metrics.forget(p.policy.Name)

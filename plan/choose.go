@@ -111,6 +111,10 @@ func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Caus
 	if !ok {
 		return g.last(fleets, now), NoRoom
 	}
+	if now.fleet.room == nil && now.cost-best.least <= noise {
+		now.crowded = best.crowded
+		return g.soon(now, best, enough)
+	}
 	if planned, ok := g.planned(fleets); ok && planned.cost-best.least <= margin(best.least) {
 		planned.crowded = best.crowded
 		return planned, planned.waits(now, enough)
@@ -124,6 +128,20 @@ func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Caus
 	default:
 		return best, CleanerLater
 	}
+}
+
+// soon starts a group now that now is as good as any time. One that has waited
+// for it keeps within its minutes of the spread.
+func (g *Group) soon(now, best place, enough float64) (place, Cause) {
+	if g.Held {
+		if later := now.fleet.soon(g, best.least); later.fleet != nil {
+			return later, Spread
+		}
+	}
+	if best.start.Equal(now.start) {
+		return now, best.waits(now, enough)
+	}
+	return now, SmallGain
 }
 
 // waits returns why a group is given this place.

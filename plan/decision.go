@@ -27,6 +27,9 @@ const (
 	AtLatestStart Cause = "latest-start"
 	// Exempt starts: carbon does not count now.
 	Exempt Cause = "exempt"
+	// Spread holds for minutes: now is as clean as any time, and others start now
+	// too.
+	Spread Cause = "spread"
 	// NoForecast starts: nothing usable is known.
 	NoForecast Cause = "no-forecast"
 	// NoRoom holds: what runs, and what is planned for those with less time,
@@ -86,6 +89,8 @@ func (d Decision) why() string {
 		return fmt.Sprintf("%s, within its threshold of %s", d.expected(), number(*d.Threshold))
 	case CleanestNow:
 		return fmt.Sprintf("%s, no window in time %s", d.expected(), d.better())
+	case Spread:
+		return fmt.Sprintf("%s, as clean as now; not all start in the same minute", d.expected())
 	case SmallGain:
 		return fmt.Sprintf("%s, waiting would save less than %.3g %%", d.expected(), 100*d.MinGain)
 	case AtLatestStart:

@@ -12,7 +12,8 @@ const nearlyEqual = 0.001
 // noise in gCO2eq/kWh is what the rounding of a mean may add.
 const noise = 1e-6
 
-// maxSpread is how far a start is moved within its slot at most.
+// maxSpread is how far a start is moved within its slot at most, if that is no
+// more than a tenth of the wait.
 const maxSpread = 5 * time.Minute
 
 // maxOptions bounds how many starts a task picks from.
@@ -33,7 +34,8 @@ type option struct {
 
 // pick returns a start at or before latest, its mean, and what the cheapest
 // costs. The start is the cheapest or, for a task with an ID, one nearly as
-// cheap whose mean does not exceed enough unless that of the cheapest does;
+// cheap, not much later, whose mean does not exceed enough unless that of the
+// cheapest does;
 // shift allows it to lie up to maxSpread after a corner.
 func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (start time.Time, mean, least float64) {
 	start, mean, best := c.cheapest(latest)
@@ -42,13 +44,13 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 		return start, mean, least
 	}
 	options := c.near(best)
-	last := c.last(latest)
+	last := c.last(earlier(latest, start.Add(c.shift(start))))
 	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
 	h := hash(id)
 	o := options[h%uint64(n)] // n > 0: the first is at or before the best
 	at, atMean := c.starts[o.index], c.mean[o.index]
 	if shift {
-		at, atMean = c.later(at, atMean, min(o.leeway, latest.Sub(at)), h, func(s time.Time, m float64) bool {
+		at, atMean = c.later(at, atMean, min(o.leeway, latest.Sub(at), c.shift(at)), h, func(s time.Time, m float64) bool {
 			return c.cost(s, m)-least <= choice(least)
 		})
 	}
@@ -75,6 +77,10 @@ func (c *curve) near(best int) []option {
 	c.options[best] = options
 	return options
 }
+
+// shift is how much a start may be moved for the sake of the spread: little for
+// who waits little.
+func (c *curve) shift(start time.Time) time.Duration { return start.Sub(c.outlook.now) / 10 }
 
 // leeway returns how much later than start, up to most, a window is still good,
 // to within a tenth of most.
@@ -110,8 +116,43 @@ func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.
 		return start, mean
 	}
 	good := func(_ time.Time, m float64) bool { return m <= threshold }
-	leeway := c.leeway(start, min(maxSpread, latest.Sub(start)), good)
+	leeway := c.leeway(start, min(maxSpread, latest.Sub(start), c.shift(start)), good)
 	return c.later(start, mean, leeway, hash(id), good)
+}
+
+// soon returns a start after now for a task that waits while now costs the least
+// there is, no place if there is none: within maxSpread after the last corner,
+// it is the planned one or the one that the hash of its ID picks.
+func (f *Fleet) soon(g *Group, least float64) place {
+	o := f.outlook
+	corner := o.lastCorner(g.Duration)
+	come := !g.Planned.IsZero() && !g.Planned.After(o.now)
+	if g.ID == "" || corner.IsZero() || come {
+		return place{}
+	}
+	picked := corner.Add(time.Duration((hash(g.ID)>>32)%uint64(maxSpread/time.Second+1)) * time.Second)
+	for _, at := range []time.Time{g.Planned.UTC(), picked} {
+		if !at.After(o.now) || at.After(corner.Add(maxSpread)) || at.After(o.latest(g.LatestStart)) {
+			continue
+		}
+		if p := f.at(g, at); p.cost-least <= margin(least) {
+			return p
+		}
+	}
+	return place{}
+}
+
+// lastCorner returns the last instant of the last maxSpread at which either end
+// of a window met a boundary; zero if there was none.
+func (o *Outlook) lastCorner(duration time.Duration) (last time.Time) {
+	for _, end := range []time.Duration{0, duration} {
+		for b := range o.series.Boundaries(o.now.Add(end-maxSpread), o.now.Add(end+1)) {
+			if b = b.Add(-end); b.After(last) {
+				last = b
+			}
+		}
+	}
+	return last
 }
 
 // hash maps an ID to 64 bits, the same in every process and release: FNV-1a,
@@ -124,4 +165,11 @@ func hash(id string) uint64 {
 	h = (h ^ h>>33) * 0xff51afd7ed558ccd
 	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
 	return h ^ h>>33
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

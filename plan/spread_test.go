@@ -2,12 +2,15 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 func TestNearlyEqualStartsAreSpread(t *testing.T) {
-	const tasks = 2000
+	const tasks, day = 2000, 24
 	tests := map[string]struct {
 		intensities []float64
 		duration    time.Duration
@@ -15,18 +18,21 @@ func TestNearlyEqualStartsAreSpread(t *testing.T) {
 		slots       map[int]int // how many tasks start in each hour, give or take a quarter
 	}{
 		"over slots that are as clean as each other": {[]float64{400, 100, 300, 100.04, 300}, time.Hour, nil, map[int]int{1: 1000, 3: 1000}},
+		"not over slots that are much later":         {[]float64{100, 300, 300, 100, 300}, time.Hour, nil, map[int]int{0: 2000}},
 		"not over slots that are less clean":         {[]float64{400, 100, 300, 100.2, 300}, time.Hour, nil, map[int]int{1: 2000}},
 		"over the corners of a long clean time":      {[]float64{400, 100, 100, 100, 400}, time.Hour, nil, map[int]int{1: 667, 2: 667, 3: 667}},
 		"below a threshold within the slot":          {[]float64{400, 150, 150, 150, 150}, time.Hour, threshold(200), map[int]int{0: 2000}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := NewOutlook("X", hourly(tt.intensities...), "", Terms{}, t0, at(4))
-			got, latest := map[int]int{}, at(4)
+			// a day of waiting is worth two hours of spread
+			until := hourly(append(slices.Repeat([]float64{400}, day), tt.intensities...)...)
+			o := NewOutlook("X", until, "", Terms{}, t0, at(day+4))
+			got, latest := map[int]int{}, at(day+4)
 			for i := range tasks {
 				task := Task{ID: fmt.Sprintf("uid-%d", i), Duration: tt.duration, LatestStart: latest, Threshold: tt.threshold}
 				d := o.Decide(task)
-				got[int(d.Start.Sub(t0)/time.Hour)]++
+				got[int(d.Start.Sub(t0)/time.Hour)-day]++
 				if tt.threshold != nil && d.Expected > *tt.threshold {
 					t.Fatalf("%s starts above its threshold", task.ID)
 				}
@@ -58,9 +64,9 @@ func TestStartsAreSpreadOverMinutes(t *testing.T) {
 }
 
 func TestSpreadIsStable(t *testing.T) {
-	o := NewOutlook("X", hourly(400, 100, 300, 100, 300), "", Terms{}, t0, at(4))
+	o := NewOutlook("X", hourly(append(slices.Repeat([]float64{400}, 25), 100, 300, 100, 300)...), "", Terms{}, t0, at(28))
 	for id, want := range map[string]string{"": "13:00:00", "a": "15:30:00", "b": "13:02:07", "4f3c1ad2-7f5b-4f0e-9d6c-0a1b2c3d4e5f": "13:30:00"} {
-		task := Task{ID: id, Duration: 30 * time.Minute, LatestStart: at(4)}
+		task := Task{ID: id, Duration: 30 * time.Minute, LatestStart: at(28)}
 		if got := o.Decide(task).Start.Format(time.TimeOnly); got != want {
 			t.Errorf("%q starts at %s, in releases before at %s", id, got, want)
 		}
@@ -75,5 +81,36 @@ func TestSpreadGivesNoGainAway(t *testing.T) {
 		if d.Cause != CleanerLater || d.Expected > 396 {
 			t.Fatalf("%s", d.Reason())
 		}
+	}
+}
+
+func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
+	tests := map[string]struct {
+		series  *forecast.Series
+		now     time.Time
+		planned time.Time
+		want    time.Time // at the latest
+	}{
+		"a new forecast is clean already":                 {hourly(100, 100, 400), at(0.5), at(1.2), at(0.5)},
+		"a planned start within the spread of a slot":     {hourly(400, 100, 100, 400), at(1.01), at(1.05), at(1.05)},
+		"an equal slot has begun, the plan was the next":  {hourly(400, 100, 100, 400), at(1), at(2), at(1).Add(maxSpread)},
+		"the spread of the slot is over":                  {hourly(400, 100, 100, 400), at(1.2), at(2), at(1.2)},
+		"the slot has been dirty, and is the last chance": {hourly(100, 100, 100, 400), at(2.9), time.Time{}, at(2.9)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, id := range []string{"a", "b", "c", "d"} {
+				d := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, tt.now, at(3)).
+					Decide(Task{Duration: time.Minute, LatestStart: at(3), Held: true, ID: id, Planned: tt.planned})
+				if d.Start.After(tt.want) {
+					t.Errorf("%s: %s, want %s at the latest", id, d.Reason(), tt.want)
+				}
+				again := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, d.Start, at(3)).
+					Decide(Task{Duration: time.Minute, LatestStart: at(3), Held: true, ID: id, Planned: d.Start})
+				if again.Holds() {
+					t.Errorf("%s: at the start that was planned: %s", id, again.Reason())
+				}
+			}
+		})
 	}
 }

@@ -5,19 +5,18 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 	"sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/gating"
 )
-
-// kueueQueue is the label by which Kueue knows a Job as its own.
-const kueueQueue = "kueue.x-k8s.io/queue-name"
 
 // onJob decides on a Job. What its pod template asks for holds too, where the
 // Job itself says nothing else.
@@ -27,10 +26,9 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 		return verdict{}, fmt.Errorf("decode job: %w", err)
 	}
 	template := &job.Spec.Template
-	for _, meta := range []*metav1.ObjectMeta{&job.ObjectMeta, &template.ObjectMeta} {
-		own(meta)
-		gating.Forget(meta.Annotations) // it may be a copy of another
-	}
+	own(&job.ObjectMeta)
+	own(&template.ObjectMeta)
+	copied := forget(&job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	path := field.NewPath("metadata", "annotations")
 	_, errs := gating.ParseAsk(job.Annotations, job.CreationTimestamp.Time, path)
@@ -40,17 +38,41 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 	}
 	asked := gating.JobAsk(template.Annotations, job.Annotations)
 	ask, _ := gating.ParseAsk(asked, job.CreationTimestamp.Time, path) // its parts have been checked
-	if why := leaveJobAlone(&job, ask); why != "" {
-		return startJob(&job, why), nil
+	v, err := w.decideJob(ctx, req, &job, ask, asked)
+	if copied && len(v.errs) == 0 && err == nil {
+		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
 	}
-	chosen, err := w.choose(ctx, ask, &job, req.Namespace, path)
+	return v, err
+}
+
+// decideJob decides on a Job that asks for what can be read.
+func (w *Webhook) decideJob(ctx context.Context, req admission.Request, job *batchv1.Job, ask gating.Ask, asked map[string]string) (verdict, error) {
+	if why := leaveJobAlone(job, ask); why != "" {
+		return startJob(job, gating.NotHeld+why), nil
+	}
+	chosen, err := w.choose(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
 	if err != nil {
 		return verdict{}, err
 	}
 	if chosen.policy == nil {
-		return chosen.without(func(why string) verdict { return startJob(&job, why) }), nil
+		return chosen.without(func(why string) verdict { return startJob(job, why) }), nil
 	}
-	return w.holdJob(req, &job, chosen.policy, ask, asked), nil
+	return w.holdJob(req, job, chosen.policy, ask, asked), nil
+}
+
+// forget removes from a Job what we had written on another, of which it is a
+// copy, and reports whether that one was suspended by us.
+func forget(job *batchv1.Job) (suspended bool) {
+	suspended = job.Annotations[gating.HeldBy] == gating.HoldBySuspend
+	if suspended {
+		job.Spec.Suspend = ptr.To(false)
+	}
+	if job.Annotations[gating.HeldBy] == gating.HoldByKueue {
+		job.Annotations[gating.KueueGates] = gating.LeaveQueue(job.Annotations[gating.KueueGates])
+	}
+	gating.Forget(job.Annotations)
+	gating.Forget(job.Spec.Template.Annotations)
+	return suspended
 }
 
 // leaveJobAlone says why a Job is not held whatever the grid does.
@@ -58,13 +80,25 @@ func leaveJobAlone(job *batchv1.Job, ask gating.Ask) string {
 	manager := job.Spec.ManagedBy
 	switch {
 	case !ask.Wanted:
-		return "not held: it does not ask for it"
+		return "it does not ask for it"
 	case manager != nil && *manager != batchv1.JobControllerName:
-		return "not held: it is managed by " + *manager
-	case job.Labels[kueueQueue] != "":
-		return "not held: it is queued by Kueue"
-	case job.Spec.ActiveDeadlineSeconds != nil || job.Spec.Template.Spec.ActiveDeadlineSeconds != nil:
-		return "not held: its activeDeadlineSeconds would run while it waits"
+		return "it is managed by " + *manager
+	case byItself(job, ask) == gating.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
+		return "it is suspended already, by somebody else"
+	default:
+		return ""
+	}
+}
+
+// byItself says how a Job is held itself; empty if its pods are. A Job's
+// activeDeadlineSeconds would run while its pods are gated, and gated pods hold
+// the quota that a queue gives.
+func byItself(job *batchv1.Job, ask gating.Ask) string {
+	switch {
+	case job.Labels[gating.KueueQueue] != "":
+		return gating.HoldByKueue
+	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == gating.HoldBySuspend:
+		return gating.HoldBySuspend
 	default:
 		return ""
 	}
@@ -84,10 +118,36 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	notes := gating.Notes(policy, decision)
 	maps.Copy(job.Annotations, asked)
 	maps.Copy(job.Annotations, notes)
+	job.Annotations[gating.Pods] = strconv.Itoa(int(podsAtOnce(job)))
 	job.Labels[gating.State] = gating.StateHeld
+	if how := byItself(job, ask); how != "" {
+		return holdWhole(job, how)
+	}
 	maps.Copy(job.Spec.Template.Annotations, gating.Promise(asked, notes))
 	delete(job.Spec.Template.Labels, gating.State)
 	return verdict{outcome: held, patch: jobPatch(job)}
+}
+
+// holdWhole holds a Job so that it makes no pods. Those that come once it is
+// let go start at once.
+func holdWhole(job *batchv1.Job, how string) verdict {
+	job.Annotations[gating.HeldBy] = how
+	job.Spec.Template.Labels[gating.State] = gating.StateReleased
+	if how == gating.HoldByKueue {
+		job.Annotations[gating.KueueGates] = gating.JoinQueue(job.Annotations[gating.KueueGates])
+		return verdict{outcome: held, patch: jobPatch(job)}
+	}
+	job.Spec.Suspend = ptr.To(true)
+	return verdict{outcome: held, patch: jobPatch(job).set("/spec/suspend", true)}
+}
+
+// podsAtOnce is how many pods a Job runs at the same time.
+func podsAtOnce(job *batchv1.Job) int32 {
+	pods := ptr.Deref(job.Spec.Parallelism, 1)
+	if completions := job.Spec.Completions; completions != nil {
+		pods = min(pods, *completions)
+	}
+	return max(pods, 1)
 }
 
 // startJob lets a Job start at once, and its pods with it whenever they come.

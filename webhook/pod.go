@@ -33,34 +33,49 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 		return startPod(&pod, "its Job has been released"), nil
 	case !owned:
 		gating.Forget(pod.Annotations) // a copy of another
+		return w.decidePod(ctx, req, &pod, wantGate(&pod))
 	}
+	return w.decidePod(ctx, req, &pod, nil)
+}
+
+// wantGate refuses what asks for a pod to be held other than by a gate.
+func wantGate(pod *corev1.Pod) field.ErrorList {
+	if how := pod.Annotations[gating.Hold]; how == gating.HoldBySuspend {
+		path := field.NewPath("metadata", "annotations").Key(gating.Hold)
+		return field.ErrorList{field.Invalid(path, how, "only a Job can be suspended")}
+	}
+	return nil
+}
+
+// decidePod decides on a pod by itself, or with those of its owner that wait.
+func (w *Webhook) decidePod(ctx context.Context, req admission.Request, pod *corev1.Pod, wrong field.ErrorList) (verdict, error) {
 	path := field.NewPath("metadata", "annotations")
 	ask, errs := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path)
-	if len(errs) > 0 {
+	if errs = append(errs, wrong...); len(errs) > 0 {
 		return verdict{outcome: refused, errs: errs}, nil
 	}
-	if why := leavePodAlone(&pod, ask); why != "" {
-		return startPod(&pod, why), nil
+	if why := leavePodAlone(pod, ask); why != "" {
+		return startPod(pod, why), nil
 	}
-	chosen, err := w.choose(ctx, ask, &pod, req.Namespace, path)
+	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
 	}
 	if chosen.policy == nil {
-		return chosen.without(func(why string) verdict { return startPod(&pod, why) }), nil
+		return chosen.without(func(why string) verdict { return startPod(pod, why) }), nil
 	}
-	return w.holdPod(req, &pod, chosen.policy, ask.Location), nil
+	return w.holdPod(req, pod, chosen.policy, ask.Location), nil
 }
 
 // leavePodAlone says why a pod is not held whatever the grid does.
 func leavePodAlone(pod *corev1.Pod, ask gating.Ask) string {
 	switch {
 	case !ask.Wanted:
-		return "not held: it does not ask for it"
+		return gating.NotHeld + "it does not ask for it"
 	case gating.JobOf(pod) != nil && pod.Annotations[gating.LatestStart] == "":
-		return "not held: its Job was not decided on at its creation, and may have started"
+		return gating.NotHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
-		return "not held: it names its node, and so never waits for the scheduler"
+		return gating.NotHeld + "it names its node, and so never waits for the scheduler"
 	default:
 		return ""
 	}

@@ -115,7 +115,7 @@ func (c choice) without(start func(why string) verdict) verdict {
 func (w *Webhook) choose(ctx context.Context, ask gating.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
 	c, err := w.find(ctx, ask, namespace, path)
 	if len(c.errs) > 0 && metav1.GetControllerOfNoCopy(object) != nil {
-		return choice{warning: "not held: " + c.errs.ToAggregate().Error()}, nil
+		return choice{warning: gating.NotHeld + c.errs.ToAggregate().Error()}, nil
 	}
 	return c, err
 }

@@ -118,7 +118,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	herald := gating.NewHerald(mgr.GetEventRecorder(name))
 	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()}
 	loop := &gating.Loop{
-		Client: mgr.GetClient(), Policies: policies, Store: store, Clock: now,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policies, Store: store, Clock: now,
 		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
 	}
 	if err := loop.SetupWithManager(mgr, changed); err != nil {

@@ -339,8 +339,8 @@ func awaitJobs(t *testing.T, namespace string, check func([]batchv1.Job) error) 
 	})
 }
 
-// awaitJob waits until there is one Job, and returns it.
-func awaitJob(t *testing.T, namespace string, other types.UID) batchv1.Job {
+// awaitOneJob waits until there is one Job, and returns it.
+func awaitOneJob(t *testing.T, namespace string, other types.UID) batchv1.Job {
 	t.Helper()
 	var found batchv1.Job
 	awaitJobs(t, namespace, func(jobs []batchv1.Job) error {
@@ -362,7 +362,7 @@ func TestAHeldJobOfACronJobCountsAsActive(t *testing.T) {
 	create(t, cluster, forbid, replace)
 	nextRun(t, forbid)
 	nextRun(t, replace)
-	kept, replaced := awaitJob(t, patient, ""), awaitJob(t, hasty, "")
+	kept, replaced := awaitOneJob(t, patient, ""), awaitOneJob(t, hasty, "")
 	awaitGated(t, cluster, patient, 1)
 	old := awaitGated(t, cluster, hasty, 1)[0]
 	awaitHeld(t, "cron", 2, 2)
@@ -370,7 +370,7 @@ func TestAHeldJobOfACronJobCountsAsActive(t *testing.T) {
 	nextRun(t, forbid)
 	nextRun(t, replace)
 	awaitEvent(t, cluster, forbid, "JobAlreadyActive") // skipped
-	anew := awaitJob(t, hasty, replaced.UID)
+	anew := awaitOneJob(t, hasty, replaced.UID)
 	wantLatestStart(t, &anew, anew.CreationTimestamp.Time)
 	awaitPods(t, cluster, hasty, func(pods []corev1.Pod) error {
 		if len(pods) != 1 || pods[0].UID == old.UID {
@@ -378,7 +378,7 @@ func TestAHeldJobOfACronJobCountsAsActive(t *testing.T) {
 		}
 		return wantGated(1, 0)(pods)
 	})
-	if j := awaitJob(t, patient, ""); j.UID != kept.UID || j.Labels[gating.State] != gating.StateHeld {
+	if j := awaitOneJob(t, patient, ""); j.UID != kept.UID || j.Labels[gating.State] != gating.StateHeld {
 		t.Errorf("the held Job was replaced, or is not held: %v", j.Labels)
 	}
 	awaitHeld(t, "cron", 2, 2)

@@ -162,17 +162,13 @@ func TestForeignGateStays(t *testing.T) {
 
 func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
-	manager, seconds := "example.com/other", int64(3600)
+	manager := "example.com/other"
 	node := pod("", "on-its-node", tolerant())
 	node.Spec.NodeName = "node-0"
 	managed := job("", "managed", tolerant(), 1)
 	managed.Spec.ManagedBy = &manager
-	queued := job("", "queued", tolerant(), 1)
-	queued.Labels = map[string]string{"kueue.x-k8s.io/queue-name": "team"}
-	bounded := job("", "bounded", tolerant(), 1)
-	bounded.Spec.ActiveDeadlineSeconds = &seconds
 	for reason, o := range map[string]client.Object{
-		"names its node": node, "managed by example.com/other": managed, "queued by Kueue": queued, "activeDeadlineSeconds": bounded,
+		"names its node": node, "managed by example.com/other": managed,
 	} {
 		t.Run(o.GetName(), func(t *testing.T) {
 			o.SetNamespace(namespace(t, cluster))
@@ -180,9 +176,11 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 			if got := o.GetAnnotations()[gating.Reason]; !strings.Contains(got, reason) {
 				t.Errorf("reason %q, want %q in it", got, reason)
 			}
-			if o != managed { // which nobody runs here
-				awaitScheduled(t, cluster, o.GetNamespace(), 1, patience)
+			if o == managed { // which nobody runs here
+				awaitEvent(t, cluster, o, gating.EventNotHeld)
+				return
 			}
+			awaitScheduled(t, cluster, o.GetNamespace(), 1, patience)
 		})
 	}
 	for _, ns := range []string{"kube-system", env.Namespace} {

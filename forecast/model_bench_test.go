@@ -1,0 +1,90 @@
+package forecast
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// BenchmarkModel works on a location that has been observed for eight weeks. An update is an hour of it: an issue, as
+// often as one comes, and an actual intensity, with all that is learned from them.
+func BenchmarkModel(b *testing.B) {
+	for name, every := range map[string]int{"an issue a day": day, "an issue an hour": 1} {
+		b.Run("update, "+name, func(b *testing.B) {
+			m, g := busy(b, 56, every)
+			var next int
+			b.ReportAllocs()
+			for b.Loop() {
+				g.advance(m, 56*day+next, every)
+				next++
+			}
+		})
+	}
+	b.Run("predict", func(b *testing.B) {
+		m, _ := busy(b, 56, day)
+		b.ReportAllocs()
+		for b.Loop() {
+			m.last = answer{}
+			m.Predict(hr(56*day), trust)
+		}
+	})
+	b.Run("predict again", func(b *testing.B) {
+		m, _ := busy(b, 56, day)
+		b.ReportAllocs()
+		for b.Loop() {
+			m.Predict(hr(56*day), trust)
+		}
+	})
+	for name, every := range map[string]int{"an issue a day": day, "an issue every six hours": 6} {
+		b.Run("restore, "+name, func(b *testing.B) {
+			m, _ := busy(b, 56, every)
+			data := saved(b, m)
+			b.ReportMetric(float64(len(data)), "bytes")
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := new(Model).Restore(data, hr(56*day)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("memory", func(b *testing.B) {
+		const n = 8
+		models := make([]*Model, n)
+		before := allocated()
+		for b.Loop() {
+			for i := range models {
+				models[i], _ = busy(b, 56, 1)
+			}
+			b.ReportMetric(float64(allocated()-before)/n, "bytes/model")
+		}
+		runtime.KeepAlive(models)
+	})
+}
+
+// busy is a model that was told of a synthetic grid, an issue every so many hours.
+func busy(tb testing.TB, days, every int) (*Model, *grid) {
+	tb.Helper()
+	m, g := &Model{}, synthetic(30, days+40, 20)
+	for n := range days * day {
+		g.advance(m, n, every)
+	}
+	m.Predict(hr(days*day), trust)
+	return m, g
+}
+
+// advance tells a model of the nth hour.
+func (g *grid) advance(m *Model, n, every int) {
+	now := hr(n)
+	if n%every == 0 {
+		m.Hear(g.fine(now, time.Hour, 96), now)
+	}
+	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0+n) + odd(n, 5)/10})
+}
+
+func allocated() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
