@@ -114,8 +114,8 @@ func (r records) held(ctx context.Context, kind schema.GroupVersionKind, policy 
 // job returns the record of the Job that owns an object of a namespace, nil if
 // it is not owned by a Job, or by one that was not decided on.
 func (r records) job(ctx context.Context, namespace string, object metav1.Object) *metav1.PartialObjectMetadata {
-	owner := metav1.GetControllerOf(object)
-	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, "batch/") {
+	owner := JobOf(object)
+	if owner == nil {
 		return nil
 	}
 	job := metadata(jobKind())
@@ -125,6 +125,15 @@ func (r records) job(ctx context.Context, namespace string, object metav1.Object
 		return nil
 	}
 	return job
+}
+
+// JobOf returns the reference to the Job that owns an object, nil if none does.
+func JobOf(object metav1.Object) *metav1.OwnerReference {
+	owner := metav1.GetControllerOfNoCopy(object)
+	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, "batch/") {
+		return nil
+	}
+	return owner
 }
 
 // Released reports whether the Job that owns a pod of a namespace has been

@@ -7,9 +7,39 @@
 // gate (Gate), the label gridlatch.dev/state=held and annotations that say
 // until when and why. A Job carries the label and annotations too: its label is
 // the record of the one decision for all its pods, so that pods that come
-// after the release - retries, later completions - never wait again, whatever
-// happened to the controller in between. Owners of other kinds have no such
-// record: a pod that they create after the release is decided on anew.
+// after the release never wait again, whatever happened to the controller in
+// between. Owners of other kinds have no such record: a pod that they create
+// after the release is decided on anew.
+//
+// By kind, as shown on a real cluster in test/e2e:
+//   - Job: held and released whole, with one latest start. Later completions
+//     and indices, retries by backoffLimit, backoffLimitPerIndex or a pod
+//     failure policy start at once. A pod that is deleted while the Job waits
+//     is replaced by one that waits for the same start.
+//   - Job created while the webhook was away: never held, nor are its later
+//     pods once the webhook is back, for it may have started.
+//   - Job suspended by its user while it waits: its pods go and come back, held
+//     until the same latest start. If its start comes first it is released, but
+//     not resumed by us; its pods then start as soon as it is.
+//   - Job deleted, or gone by ttlSecondsAfterFinished: nothing is left. The next
+//     of its name is decided on anew. Pods that are orphaned go on waiting, each
+//     by itself, with what their Job was promised. A Job that fails before its
+//     start is counted as held until then.
+//   - CronJob: each run is decided on by itself and, while it is held, active.
+//     Forbid skips runs meanwhile, and makes up for the last of them after it.
+//     Replace deletes the held run for the next, which is held from its own
+//     creation: runs that come more often than they may start need a deadline
+//     shorter than their interval.
+//   - Jobs of one owner, such as a JobSet: a group each, but planned for the
+//     same start if they ask for the same. A Job that the owner creates anew is
+//     decided on anew.
+//   - Deployment (ReplicaSet), if its pod template asks: the pods that wait are
+//     one group, with the earliest of their latest starts. Pods of a scale-up,
+//     of an eviction or of a rollout come after the release; a rollout does not
+//     progress while its pods wait.
+//     Once its policy or location is gone, its pods are not held.
+//   - StatefulSet, likewise. With OrderedReady the next pod comes when the one
+//     before is ready, and is decided on then; with Parallel they wait together.
 //
 // Gates are put on pods as they are created, never into a pod template: a
 // template would go on making gated pods after Gridlatch has been removed, with

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gridlatch/gridlatch/plan"
@@ -54,7 +55,7 @@ func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	created := object.GetCreationTimestamp().Time
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
 	task := policy.Task(ask, created)
-	task.ID = string(object.GetUID())
+	task.ID = TaskID(object, object.GetUID())
 	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[PlannedStart]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[LatestStart])
 	switch {
@@ -64,6 +65,17 @@ func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 		task.LatestStart = created.UTC()
 	}
 	return task
+}
+
+// TaskID returns the ID of the task of work, by which it picks one of several
+// starts that are as good: the UID of the controller that owns it, so that all
+// that one owner creates for the same deadline, such as the Jobs of a JobSet or
+// the pods of a ReplicaSet, picks the same; else its own.
+func TaskID(object metav1.Object, own types.UID) string {
+	if owner := metav1.GetControllerOfNoCopy(object); owner != nil {
+		return string(owner.UID)
+	}
+	return string(own)
 }
 
 // compared adds to the reason of a release what the wait has saved.

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // object is the part of a pod or Job that a patch of ours may name. The UID
@@ -81,6 +83,13 @@ func adopt(o metav1.Object) client.Patch {
 		UID:    o.GetUID(),
 		Labels: map[string]string{State: StateHeld},
 	}}.as(types.MergePatchType)
+}
+
+// replaceStatus writes the whole of a status. A merge of what has changed would
+// leave out the zeros, which the schema asks for, of a status that is new.
+func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
+	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
+	return client.RawPatch(types.JSONPatchType, data)
 }
 
 func (o object) as(kind types.PatchType) client.Patch {

@@ -55,7 +55,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	if equality.Semantic.DeepEqual(before.Status, object.Status) {
 		return nil
 	}
-	err := l.Client.Status().Patch(ctx, &object, client.MergeFrom(before))
+	err := l.Client.Status().Patch(ctx, &object, replaceStatus(object.Status))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("patch status of CarbonPolicy %s: %w", object.Name, err)
 	}

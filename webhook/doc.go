@@ -3,10 +3,12 @@
 // It answers for the creation of pods and Jobs that ask to wait; which those
 // are is said by the matchConditions in manifests/base, so that others never
 // make the hop. A value that cannot be read is refused with the path of its
-// field. Where waiting pays, the object gets what package gating works by: for
-// a pod the gate, the label and the notes; for a Job the label and the notes,
-// and in its pod template what its pods must know. Where it does not pay, the
-// work starts at once, with the reason in an annotation.
+// field, as is the name of a policy or location that does not exist: unless a
+// controller creates the work, which then starts at once, with a warning. Where
+// waiting pays, the object gets what package gating works by: for a pod the
+// gate, the label and the notes; for a Job the label and the notes, and in its
+// pod template what its pods must know. Where it does not pay, the work starts
+// at once, with the reason in an annotation.
 //
 // A decision needs the object, the caches and the clock, and never the API
 // server. It has no side effects, and deciding again on its own result gives

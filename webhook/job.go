@@ -50,7 +50,7 @@ func (w *Webhook) decideJob(ctx context.Context, req admission.Request, job *bat
 	if why := leaveJobAlone(job, ask); why != "" {
 		return startJob(job, gating.NotHeld+why), nil
 	}
-	chosen, err := w.choose(ctx, ask, req.Namespace, field.NewPath("metadata", "annotations"))
+	chosen, err := w.choose(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
 	if err != nil {
 		return verdict{}, err
 	}
@@ -110,7 +110,7 @@ func byItself(job *batchv1.Job, ask gating.Ask) string {
 func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
 	now := job.CreationTimestamp.Time
 	task := policy.Task(ask, now)
-	task.ID = string(req.UID) // the Job has none yet
+	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), ask.Location, now, task.LatestStart).Decide(task)
 	if policy.Limited() {
 		decision = decision.Queue()

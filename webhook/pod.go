@@ -57,7 +57,7 @@ func (w *Webhook) decidePod(ctx context.Context, req admission.Request, pod *cor
 	if why := leavePodAlone(pod, ask); why != "" {
 		return startPod(pod, why), nil
 	}
-	chosen, err := w.choose(ctx, ask, req.Namespace, path)
+	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -72,6 +72,8 @@ func leavePodAlone(pod *corev1.Pod, ask gating.Ask) string {
 	switch {
 	case !ask.Wanted:
 		return gating.NotHeld + "it does not ask for it"
+	case gating.JobOf(pod) != nil && pod.Annotations[gating.LatestStart] == "":
+		return gating.NotHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
 		return gating.NotHeld + "it names its node, and so never waits for the scheduler"
 	default:
@@ -87,7 +89,7 @@ func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating
 	task := gating.TaskOf(policy, pod)
 	promised := pod.Annotations[gating.LatestStart] != ""
 	task.Held = promised
-	task.ID = string(req.UID) // the pod has none yet
+	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
 	decision := policy.Outlook(w.Store.Book(policy.Source), location, now, task.LatestStart).Decide(task)
 	if policy.Limited() {
 		decision = decision.Queue()

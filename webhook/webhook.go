@@ -7,6 +7,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -108,10 +109,21 @@ func (c choice) without(start func(why string) verdict) verdict {
 	return v
 }
 
-// choose finds the policy: the one asked for, else the namespace's, else the
+// choose finds the policy for an object. What is refused of users is let go if a
+// controller has created it: the name may have been known when that was made,
+// and whoever made it would not see why nothing runs.
+func (w *Webhook) choose(ctx context.Context, ask gating.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
+	c, err := w.find(ctx, ask, namespace, path)
+	if len(c.errs) > 0 && metav1.GetControllerOfNoCopy(object) != nil {
+		return choice{warning: gating.NotHeld + c.errs.ToAggregate().Error()}, nil
+	}
+	return c, err
+}
+
+// find finds the policy: the one asked for, else the namespace's, else the
 // default. A name in the ask that is not known is the user's mistake; one on
 // the namespace is not.
-func (w *Webhook) choose(ctx context.Context, ask gating.Ask, namespace string, path *field.Path) (choice, error) {
+func (w *Webhook) find(ctx context.Context, ask gating.Ask, namespace string, path *field.Path) (choice, error) {
 	name, asked := ask.Policy, ask.Policy != ""
 	if !asked {
 		name = gating.NamespacePolicy(ctx, w.Reader, namespace)

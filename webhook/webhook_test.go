@@ -3,6 +3,8 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -120,6 +123,117 @@ func reinvoke(t *testing.T, kind string, object any) {
 	}
 	if diff := cmp.Diff(a, b); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhatOneOwnerCreatesIsPlannedForTheSameStart(t *testing.T) {
+	w := dirtyNow(t) // then clean for hours: many starts are as good
+	controls := true
+	annotations := map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}
+	owned := func(kind string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Annotations: annotations, OwnerReferences: []metav1.OwnerReference{
+			{APIVersion: "example.com/v1", Kind: kind, Name: "o", UID: types.UID(kind), Controller: &controls},
+		}}
+	}
+	for name, tt := range map[string]struct {
+		object any
+		same   bool
+	}{
+		"Jobs of a JobSet":     {batchv1.Job{ObjectMeta: owned("JobSet")}, true},
+		"pods of a ReplicaSet": {corev1.Pod{ObjectMeta: owned("ReplicaSet")}, true},
+		"Jobs of nobody":       {batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}, false},
+		"pods of nobody":       {corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kind := "Pod"
+			if _, ok := tt.object.(batchv1.Job); ok {
+				kind = "Job"
+			}
+			raw, err := json.Marshal(tt.object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			starts := map[string]bool{}
+			for i := range 10 {
+				req := request(kind, raw)
+				req.UID = types.UID(strconv.Itoa(i))
+				starts[plannedStart(t, w, req)] = true
+			}
+			if starts[""] || (len(starts) == 1) != tt.same {
+				t.Errorf("planned starts %v, want one: %v", starts, tt.same)
+			}
+		})
+	}
+}
+
+// plannedStart returns the start that an object is given; empty if it is not
+// held.
+func plannedStart(t *testing.T, w *Webhook, req admission.Request) string {
+	t.Helper()
+	var operations []struct {
+		Path  string `json:"path"`
+		Value any    `json:"value"`
+	}
+	if err := json.Unmarshal(w.Handle(t.Context(), req).Patch, &operations); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range operations {
+		if annotations, ok := o.Value.(map[string]any); ok && o.Path == "/metadata/annotations" {
+			start, _ := annotations[gating.PlannedStart].(string)
+			return start
+		}
+	}
+	return ""
+}
+
+func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
+	controls := true
+	meta := metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}}
+	for owner, want := range map[metav1.OwnerReference]bool{
+		{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}:             false,
+		{APIVersion: "batch.example.com/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}: true,
+		{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "r", UID: "1", Controller: &controls}:       true,
+		{APIVersion: "batch/v1", Kind: "Job", Name: "not in control", UID: "1"}:                       true,
+	} {
+		meta.OwnerReferences = []metav1.OwnerReference{owner}
+		raw, err := json.Marshal(corev1.Pod{ObjectMeta: meta})
+		if err != nil {
+			t.Fatal(err)
+		}
+		patched, _ := admit(t, dirtyNow(t), "Pod", raw)
+		var after corev1.Pod
+		if err := json.Unmarshal(patched, &after); err != nil {
+			t.Fatal(err)
+		}
+		if gating.HasGate(after.Spec.SchedulingGates) != want || after.Annotations[gating.Reason] == "" {
+			t.Errorf("%v: gates %v, want one: %v; reason %q", owner, after.Spec.SchedulingGates, want, after.Annotations[gating.Reason])
+		}
+	}
+}
+
+func TestANameThatIsNotKnownIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
+	controls := true
+	owner := []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Owner", Name: "o", UID: "1", Controller: &controls}}
+	for _, key := range []string{gating.PolicyName, gating.Location} {
+		for _, owners := range [][]metav1.OwnerReference{nil, owner} {
+			meta := metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", key: "gone"}, OwnerReferences: owners}
+			for kind, object := range map[string]any{"Pod": corev1.Pod{ObjectMeta: meta}, "Job": batchv1.Job{ObjectMeta: meta}} {
+				raw, err := json.Marshal(object)
+				if err != nil {
+					t.Fatal(err)
+				}
+				patched, response := admit(t, dirtyNow(t), kind, raw)
+				var after metav1.PartialObjectMetadata
+				if err := json.Unmarshal(patched, &after); err != nil {
+					t.Fatal(err)
+				}
+				said := strings.HasPrefix(after.Annotations[gating.Reason], "not held: ") && len(response.Warnings) == 1 &&
+					after.Labels[gating.State] == gating.StateReleased
+				if owned := owners != nil; response.Allowed != owned || said != owned {
+					t.Errorf("%s with %s, owned: %v: allowed %v, %v, %v", kind, key, owned, response.Allowed, response.Warnings, after.Annotations)
+				}
+			}
+		}
 	}
 }
 

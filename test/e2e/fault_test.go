@@ -26,10 +26,11 @@ func ownCluster(t *testing.T) (*env.Cluster, *env.Controller) {
 	return c, c.Gridlatch(t)
 }
 
-// cleanNow makes all that is held due.
+// cleanNow makes all that is held due whose start was planned for later than in
+// a minute.
 func cleanNow(t *testing.T, c *env.Cluster) {
 	t.Helper()
-	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-10*time.Minute), time.Hour, 100, 400, 400)...); err != nil {
+	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Hour), time.Hour+time.Minute, 100, 400)...); err != nil {
 		t.Fatal(err)
 	}
 }

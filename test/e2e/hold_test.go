@@ -110,7 +110,7 @@ func TestThresholdEndsTheWaitEarly(t *testing.T) {
 	start := time.Now().Truncate(time.Second)
 	if err := cluster.Forecast(t.Context(), append(
 		env.Elements(location, start.Add(-time.Minute), time.Minute+6*time.Second, 430),
-		env.Elements(location, start.Add(6*time.Second), time.Minute, 190, 100, 400)...)...); err != nil {
+		env.Elements(location, start.Add(6*time.Second), 10*time.Second, 190, 100, 400)...)...); err != nil {
 		t.Fatal(err)
 	}
 	awaitIntensity(t, cluster, 430)
