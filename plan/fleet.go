@@ -59,7 +59,8 @@ func (o *Outlook) Fleet(buckets Buckets, running []Run) *Fleet {
 // What cannot wait starts now, whether there is room or not, and occupies it.
 // The rest is given a place one after another: the cheapest start of all allowed
 // locations that has room for all pods, from its beginning to its end. If there
-// is none, the group starts at its latest start, room or not. The first is the
+// is none, the group starts at its latest start, room or not. At last, what
+// waits for a time that is no better than now starts now, if room is left. The first is the
 // one with the earliest latest start, less its duration, because the longer the
 // run, the harder it is to place: where durations are mixed this saves a tenth
 // to a half more than to go by latest start alone. Of equals, the first is that
@@ -67,7 +68,7 @@ func (o *Outlook) Fleet(buckets Buckets, running []Run) *Fleet {
 func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
 	p := pass{
 		fleets: append([]*Fleet{fleet}, others...),
-		groups: groups, decisions: make([]Decision, len(groups)),
+		groups: groups, decisions: make([]Decision, len(groups)), places: make([]place, len(groups)),
 	}
 	for _, f := range p.fleets {
 		f.slates, f.tried = map[time.Duration]*slate{}, map[search]int{}
@@ -82,6 +83,9 @@ func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
 	for _, next := range rest {
 		p.assign(next.index, false)
 	}
+	for _, next := range rest {
+		p.advance(next.index)
+	}
 	return p.decisions
 }
 
@@ -90,6 +94,7 @@ type pass struct {
 	fleets    []*Fleet
 	groups    []Group
 	decisions []Decision
+	places    []place // of the decisions
 	allowed   []*Fleet
 }
 
@@ -126,9 +131,28 @@ func (p *pass) assign(i int, urgent bool) bool {
 		return false
 	}
 	d, chosen := g.decide(fleets)
-	p.decisions[i] = d
-	chosen.fleet.take(g, chosen.start)
+	p.decisions[i], p.places[i] = d, chosen
+	chosen.fleet.take(g, chosen.start, g.pods())
 	return true
+}
+
+// advance starts a group now that waits below ceilings for a time no better than
+// now, if there is room that nobody else has been given: room that became free
+// is not left unused for the sake of a plan.
+func (p *pass) advance(i int) {
+	g, d, was := &p.groups[i], &p.decisions[i], p.places[i]
+	f := was.fleet
+	if !d.Holds() || f.room == nil || g.Threshold != nil && !(d.AtOnce <= *g.Threshold) {
+		return
+	}
+	f.take(g, was.start, -g.pods())
+	now := f.at(g, f.outlook.now)
+	if !now.free || !(now.cost <= was.cost+noise) {
+		f.take(g, was.start, g.pods())
+		return
+	}
+	f.take(g, now.start, g.pods())
+	d.Start, d.Expected, d.Cause, d.Crowded, d.Location = now.start, now.mean, CleanestNow, false, f.outlook.location
 }
 
 // allow returns the fleets that a group may run in.
@@ -179,10 +203,11 @@ func (f *Fleet) fits(g *Group, start time.Time) bool {
 	return f.room.least(f.room.span(start, g.Duration)) >= g.pods()
 }
 
-func (f *Fleet) take(g *Group, start time.Time) {
+// take gives room to pods of the group, or takes it back from less than none.
+func (f *Fleet) take(g *Group, start time.Time, pods int) {
 	if f.room != nil {
 		from, to := f.room.span(start, g.Duration)
-		f.room.take(from, to, g.pods())
+		f.room.take(from, to, pods)
 	}
 }
 
