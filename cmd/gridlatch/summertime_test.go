@@ -39,10 +39,9 @@ func TestDeadlinesAcrossTheChangesOfSummerTime(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			now, latest := parse(t, tt.now), parse(t, tt.latest)
 			clock.SetTime(now)
-			// clean in the last hour that is in time, cleaner when it is too late
+			// clean an hour before the last start, and so dirty after it that nothing is spread; cleaner when it is too late
 			elements := env.Elements("X", now, latest.Sub(now)-time.Hour, 400)
-			elements = append(elements, env.Elements("X", latest.Add(-time.Hour), 2*time.Hour, 200)...)
-			elements = append(elements, env.Elements("X", latest.Add(time.Hour), time.Hour, 10, 10, 10)...)
+			elements = append(elements, env.Elements("X", latest.Add(-time.Hour), time.Hour, 200, 4000, 10, 10, 10)...)
 			if err := c.Forecast(t.Context(), elements...); err != nil {
 				t.Fatal(err)
 			}
