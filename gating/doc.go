@@ -59,10 +59,37 @@
 // or a forecast that is gone means start now. A pod that lost its label, or got
 // our gate by hand, is found by [Sweeper] and held like any other.
 //
+// # Where gates would hurt
+//
+// The activeDeadlineSeconds of a Job run while its pods are gated, and gated
+// pods take up quota: such a Job, and one that asks for gridlatch.dev/hold:
+// suspend, is held by spec.suspend. It has no pods until it is released. What
+// we have suspended is marked (HeldBy), and only that is resumed: a Job that
+// somebody else resumes, or takes the mark off, is recorded as released and
+// not touched again; one that comes suspended is never held. The mark is found
+// even if the label is lost.
+//
+// A Job in a queue of Kueue waits at Kueue's own door, its annotation
+// admission-gated-by, before any quota is reserved for it; Kueue resumes it.
+//
+// # Ceilings
+//
+// A policy with buckets limits how many of its released pods run at once at a
+// location. All work under it is held for a moment at least, and each pass plans
+// it together (plan.Assign) below the ceilings that the forecast gives, around
+// what runs: the released pods in the cache that are not over, and for ten
+// seconds the pods that a released Job is still to create. Nothing is counted
+// by hand, so a restart or a missed event cannot make it wrong. What has reached
+// its latest start, and later pods of a Job that was released, start regardless.
+//
+// # Memory
+//
+// What the forecasts and the grid were like is kept by [Memory] in a ConfigMap
+// for each location, so that a restart goes on planning with what was learned
+// (see package forecast).
+//
 // # What is left alone
 //
-// Jobs that another controller starts (spec.managedBy, a Kueue queue), Jobs
-// with activeDeadlineSeconds, whose clock would run while their pods are
-// gated, and pods that name their node are not held; package webhook says so
-// in their reason.
+// Jobs that another controller runs (spec.managedBy) and pods that name their
+// node are not held; their reason and an Event CarbonNotHeld say so.
 package gating
