@@ -166,7 +166,7 @@ func (p *pass) decide() {
 // assign plans the groups of a location below its ceilings. Those that were
 // released before go now, and occupy room.
 func (p *pass) assign(outlook *plan.Outlook, location string, groups []*group) {
-	runs := p.running.at[location]
+	runs := p.at[location]
 	var waiting []plan.Group
 	for _, g := range groups {
 		if g.released {

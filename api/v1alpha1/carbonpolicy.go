@@ -246,7 +246,7 @@ const (
 
 // The reasons of the conditions.
 const (
-	ReasonValid            = "Valid"
+	ReasonValid   = "Valid"
 	ReasonInvalid = "Invalid"
 	// ReasonCurrent: the newest forecast is in use.
 	ReasonCurrent = "Current"
