@@ -124,7 +124,8 @@ type run struct {
 // nobody knows how long it took.
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
-	if start == nil || end == nil || !complete(job) || job.Labels[State] == StateHeld {
+	byOthers := job.Labels[State] == StateHeld || job.Annotations[Reason] == takenReason
+	if start == nil || end == nil || !complete(job) || byOthers {
 		return run{}, false
 	}
 	began := start.Time // of a Job whose pods were gated, when it was created

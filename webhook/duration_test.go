@@ -168,3 +168,30 @@ func TestJobsOfACronJobAreRunsOfTheSame(t *testing.T) {
 		})
 	}
 }
+
+func TestALatePodOfAJobKeepsWhatIsExpectedOfIt(t *testing.T) {
+	controls := true
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Annotations:     map[string]string{gating.DelayTolerant: "false", gating.ExpectedDuration: "47m", gating.LatestStart: "?"},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}},
+	}}
+	owners := pod.OwnerReferences
+	for name, want := range map[string]string{"of a Job": "47m", "of nobody": ""} {
+		pod.OwnerReferences = nil
+		if want != "" {
+			pod.OwnerReferences = owners
+		}
+		raw, err := json.Marshal(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patched, _ := admit(t, dirtyNow(t), "Pod", raw)
+		var after corev1.Pod
+		if err := json.Unmarshal(patched, &after); err != nil {
+			t.Fatal(err)
+		}
+		if got := after.Annotations[gating.ExpectedDuration]; got != want || after.Annotations[gating.LatestStart] != "" {
+			t.Errorf("%s: %v", name, after.Annotations)
+		}
+	}
+}
