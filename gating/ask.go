@@ -23,6 +23,9 @@ type Ask struct {
 	Duration  time.Duration
 	Threshold *float64
 	Hold      string // HoldByGate, HoldBySuspend, or empty
+	// Earlier counts where no duration is asked for. It is no annotation, and
+	// ParseAsk leaves it zero.
+	Earlier RunTimes
 }
 
 // ParseAsk reads the annotations of work created at created. Every value that

@@ -155,20 +155,31 @@ func eachHeldUnseen(ctx context.Context, reader client.Reader, f func(*metav1.Pa
 	if err != nil {
 		return fmt.Errorf("select jobs: %w", err)
 	}
-	options := &client.ListOptions{LabelSelector: labels.NewSelector().Add(*state), Limit: sweepPage}
+	return eachJob(ctx, reader, *state, func(full *batchv1.Job) error {
+		if !heldWhole(full) {
+			return nil
+		}
+		job := metadata(jobKind())
+		job.ObjectMeta = full.ObjectMeta
+		if err := f(job); err != nil {
+			return fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
+		}
+		return nil
+	})
+}
+
+// eachJob calls f for each Job of the cluster whose labels are as required,
+// page by page.
+func eachJob(ctx context.Context, reader client.Reader, required labels.Requirement, f func(*batchv1.Job) error) error {
+	options := &client.ListOptions{LabelSelector: labels.NewSelector().Add(required), Limit: sweepPage}
 	for {
 		var jobs batchv1.JobList
 		if err := reader.List(ctx, &jobs, options); err != nil {
 			return fmt.Errorf("list jobs: %w", err)
 		}
 		for i := range jobs.Items {
-			if !heldWhole(&jobs.Items[i]) {
-				continue
-			}
-			job := metadata(jobKind())
-			job.ObjectMeta = jobs.Items[i].ObjectMeta
-			if err := f(job); err != nil {
-				return fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
+			if err := f(&jobs.Items[i]); err != nil {
+				return err
 			}
 		}
 		if options.Continue = jobs.Continue; options.Continue == "" {

@@ -29,6 +29,19 @@ func Notes(policy *Policy, d plan.Decision) map[string]string {
 	return notes
 }
 
+// Guess returns the annotations that tell with what duration work is planned
+// that asks for none; nothing if it asks for one.
+func Guess(ask Ask) map[string]string {
+	switch {
+	case ask.Duration > 0:
+		return nil
+	case ask.Earlier.Median > 0:
+		return map[string]string{ExpectedDuration: plan.Span(ask.Earlier.Median), DurationSource: ask.Earlier.String()}
+	default:
+		return map[string]string{DurationSource: "the policy's default"}
+	}
+}
+
 // Promise returns the annotations that a held Job's pod template carries, so
 // that each of its pods is known to belong to work that is held: what was asked
 // for, and what was planned and promised at the Job's creation.
@@ -48,12 +61,16 @@ func Forget(annotations map[string]string) {
 	}
 }
 
-// TaskOf returns the task of held work: what its annotations ask for, and no
-// later than promised at its admission. Whatever cannot be read makes it start
-// now rather than wait for something else than was meant.
+// TaskOf returns the task of held work: what its annotations ask for, or what
+// was expected of it at its admission, and no later than promised then. Of what
+// is asked for, whatever cannot be read makes it start now rather than wait for
+// something else than was meant.
 func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	created := object.GetCreationTimestamp().Time
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
+	if expected := object.GetAnnotations()[ExpectedDuration]; len(expected) <= maxValue {
+		ask.Earlier.Median, _ = plan.ParseDuration(expected) // zero if there is none
+	}
 	task := policy.Task(ask, created)
 	task.ID = TaskID(object, object.GetUID())
 	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[PlannedStart]) // zero if there is none
@@ -86,9 +103,9 @@ func compared(d plan.Decision, annotations map[string]string) string {
 	}
 	saved := 100 * (before - d.Expected) / before
 	if saved < 0 {
-		return fmt.Sprintf("%s; %.0f %% more than the %.0f at its creation", d.Reason(), -saved, before)
+		return d.ReasonWith(fmt.Sprintf("; %.0f %% more than the %.0f at its creation", -saved, before))
 	}
-	return fmt.Sprintf("%s; %.0f %% less than the %.0f at its creation", d.Reason(), saved, before)
+	return d.ReasonWith(fmt.Sprintf("; %.0f %% less than the %.0f at its creation", saved, before))
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -68,11 +68,11 @@ func TestTaskOf(t *testing.T) {
 // is not held beyond what was promised, nor, with no promise and nothing
 // readable, at all.
 func FuzzTaskOf(f *testing.F) {
-	f.Add("8h", "1h", "200", "2026-11-21T15:00:00Z")
-	f.Add("06:00 Europe/Berlin", "P1D", "-1", "never")
-	f.Fuzz(func(t *testing.T, deadline, duration, threshold, promise string) {
+	f.Add("8h", "1h", "200", "2026-11-21T15:00:00Z", "47m")
+	f.Add("06:00 Europe/Berlin", "P1D", "-1", "never", "-1s")
+	f.Fuzz(func(t *testing.T, deadline, duration, threshold, promise, expected string) {
 		object := &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: map[string]string{
-			Deadline: deadline, Duration: duration, Threshold: threshold, LatestStart: promise,
+			Deadline: deadline, Duration: duration, Threshold: threshold, LatestStart: promise, ExpectedDuration: expected,
 		}}
 		task := TaskOf(builtin(), object)
 		promised, err := time.Parse(time.RFC3339, promise)

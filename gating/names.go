@@ -19,6 +19,10 @@ const (
 	Hold          = prefix + "hold"
 	HoldByGate    = "gate"
 	HoldBySuspend = "suspend"
+	// RunsOf is a label, not an annotation, of Jobs that are runs of the same
+	// work: those with the same value in a namespace. A Job of a CronJob that
+	// asks to wait has the CronJob's name, unless it comes with another.
+	RunsOf = prefix + "runs-of"
 )
 
 // What Gridlatch writes, and users read.
@@ -50,6 +54,12 @@ const (
 	Started = prefix + "started"
 	// Pods is how many pods a held Job runs at once.
 	Pods = prefix + "pods"
+	// ExpectedDuration is how long a Job that does not say is taken to run, by
+	// its earlier runs, see plan.ParseDuration.
+	ExpectedDuration = prefix + "expected-duration"
+	// DurationSource says where the duration of a Job that asks for none comes
+	// from.
+	DurationSource = prefix + "duration-source"
 )
 
 // What Kueue reads, see https://kueue.sigs.k8s.io.
@@ -79,5 +89,5 @@ func asked() []string {
 
 // written are the annotations that Gridlatch adds to what it decides.
 func written() []string {
-	return []string{PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started}
+	return []string{PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started, ExpectedDuration, DurationSource}
 }

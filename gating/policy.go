@@ -132,16 +132,26 @@ func (p *Policy) Limited() bool { return !p.buckets.Empty() }
 
 func percent(q resource.Quantity) float64 { return q.AsApproximateFloat64() / 100 }
 
-// Task turns an ask for work created at created into a task.
+// Task turns an ask for work created at created into a task. Work that asks for
+// no duration is planned with the median of its earlier runs, and starts early
+// enough for the slowest of them to meet the deadline; without earlier runs, it
+// is taken to run as long as the policy says.
 func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold}
-	if task.Duration == 0 {
-		task.Duration = p.spec.DefaultDuration.Duration
+	longest := ask.Duration
+	switch {
+	case ask.Duration > 0:
+	case ask.Earlier.Median > 0:
+		task.Duration, longest = ask.Earlier.Median, max(ask.Earlier.Median, ask.Earlier.Slowest)
+		task.Guess = "~" + plan.Span(task.Duration)
+	default:
+		task.Duration, longest = p.spec.DefaultDuration.Duration, p.spec.DefaultDuration.Duration
+		task.Guess = plan.Span(task.Duration)
 	}
 	if ask.Deadline.IsZero() {
 		task.LatestStart = created.Add(p.spec.MaxDelay.Duration).Truncate(time.Second).UTC()
 	} else {
-		task.LatestStart = plan.LatestStart(ask.Deadline, task.Duration)
+		task.LatestStart = plan.LatestStart(ask.Deadline, longest)
 	}
 	return task
 }

@@ -23,7 +23,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	now := g.atOnce(fleets)
 	o := fleets[0].outlook
 	d := Decision{
-		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, AtOnce: now.mean,
+		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, Guess: g.Guess, AtOnce: now.mean,
 		Threshold: g.Threshold, Missing: o.missing, Basis: o.basis, MinGain: max(o.terms.MinGain, nearlyEqual),
 	}
 	if g.Held {

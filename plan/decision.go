@@ -48,6 +48,7 @@ type Decision struct {
 	LatestStart time.Time     // the promise to the user
 	Location    string        // where
 	Duration    time.Duration // how long it is taken to run
+	Guess       string        // the task's
 	Expected    float64       // mean gCO2eq/kWh of the run from Start; NaN if unknown
 	AtOnce      float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
 	Cause       Cause
@@ -86,11 +87,27 @@ func (d Decision) Gain() float64 {
 	return math.Max(0, gain(d.AtOnce, d.Expected))
 }
 
+// maxReason is how many characters of an annotation `kubectl describe` prints.
+const maxReason = 140
+
 // Reason explains the decision in one plain sentence with numbers. It names
 // instants, not distances, so that it stays true for as long as it is shown,
-// and is kept under the 140 characters that `kubectl describe` prints, unless
-// the location has a long name.
-func (d Decision) Reason() string {
+// and is kept within the 140 characters that `kubectl describe` prints, unless
+// the location has a long name. A duration that was guessed is told if there is
+// room for it.
+func (d Decision) Reason() string { return d.ReasonWith("") }
+
+// ReasonWith is Reason with more at its end.
+func (d Decision) ReasonWith(more string) string {
+	reason := d.sentence() + more
+	if d.Guess != "" && len(reason) > maxReason {
+		d.Guess = ""
+		reason = d.sentence() + more
+	}
+	return reason
+}
+
+func (d Decision) sentence() string {
 	switch {
 	case d.Cause == Queued && d.Holds():
 		return "waits for its turn below the ceilings of its policy; latest start " + minute(d.LatestStart)
@@ -140,18 +157,20 @@ func (d Decision) running() string {
 	return ", at " + d.expected()
 }
 
-// expected prints the intensity of the run, where that is, and on what it rests
-// if that is not the newest forecast.
+// expected prints the intensity of the run, where that is, on what it rests if
+// that is not the newest forecast, and over how long if that was guessed.
 func (d Decision) expected() string {
 	s := grams(d.Expected) + d.in()
 	switch d.Basis {
 	case forecast.Past:
-		return s + " by history"
+		s += " by history"
 	case forecast.Stale:
-		return s + " (stale)"
-	default:
-		return s
+		s += " (stale)"
 	}
+	if d.Guess != "" {
+		s += " over " + d.Guess
+	}
+	return s
 }
 
 func (d Decision) inBucket() string {

@@ -173,7 +173,7 @@ func (p *pass) allow(g *Group) []*Fleet {
 func (f *Fleet) nowhere(g *Group) Decision {
 	return Decision{
 		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0],
-		Duration: g.Duration, Threshold: g.Threshold, Expected: math.NaN(), AtOnce: math.NaN(),
+		Duration: g.Duration, Guess: g.Guess, Threshold: g.Threshold, Expected: math.NaN(), AtOnce: math.NaN(),
 		Cause: NoForecast, Missing: "there is none for its location",
 	}
 }

@@ -84,6 +84,9 @@ type Terms struct {
 type Task struct {
 	// Duration is how long the work runs once started; more than zero.
 	Duration time.Duration
+	// Guess is the duration as reasons tell it, such as ~47m, if it is not what
+	// the user has asked for; else empty.
+	Guess string
 	// LatestStart is when the work starts whatever the grid does.
 	LatestStart time.Time
 	// Threshold in gCO2eq/kWh ends the wait as soon as the work would run at

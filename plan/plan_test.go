@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -224,6 +225,8 @@ func TestReason(t *testing.T) {
 	}{
 		"a wait": {day, Task{Duration: time.Hour, LatestStart: at(3)},
 			"waits until Nov 21 14:00 UTC: 100 gCO2eq/kWh in X, 75 % less than the 400 at Nov 21 12:00; latest start Nov 21 15:00"},
+		"a wait, by a guess": {day, Task{Duration: time.Hour, Guess: "~1h", LatestStart: at(3)},
+			"waits until Nov 21 14:00 UTC: 100 gCO2eq/kWh in X over ~1h, 75 % less than the 400 at Nov 21 12:00; latest start Nov 21 15:00"},
 		"a threshold": {day, Task{Duration: time.Hour, LatestStart: at(3), Threshold: threshold(151)},
 			"waits until Nov 21 13:44:42 UTC: 151 gCO2eq/kWh in X, within its threshold of 151; latest start Nov 21 15:00"},
 		"the cleanest now": {hourly(100, 400), Task{Duration: time.Hour, LatestStart: at(1)},
@@ -242,6 +245,28 @@ func TestReason(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestAGuessIsToldIfThereIsRoom(t *testing.T) {
+	d := Decision{
+		Decided: t0, Start: at(14), LatestStart: at(15), Location: "CAISO_NORTH", Guess: "~47m", Expected: 120, AtOnce: 430, Cause: CleanerLater,
+	}
+	const usual = "waits until Nov 22 02:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH over ~47m, 72 % less than the 430 at Nov 21 12:00; latest start Nov 22 03:00"
+	if diff := cmp.Diff(usual, d.Reason()); diff != "" || len(usual) > 140 {
+		t.Errorf("%d characters: %s", len(usual), diff)
+	}
+	d.Start, d.Basis = d.Start.Add(42*time.Second), forecast.Past
+	const long = "waits until Nov 22 02:00:42 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 22 03:00"
+	if diff := cmp.Diff(long, d.Reason()); diff != "" {
+		t.Error(diff)
+	}
+	d.Start, d.Basis, d.Cause = d.Decided, forecast.Fresh, CleanestNow
+	if got, want := d.ReasonWith("; "+strings.Repeat("x", 50)), "CAISO_NORTH, no window"; !strings.Contains(got, want) {
+		t.Errorf("no room for a guess, but: %s", got)
+	}
+	if got, want := d.ReasonWith("; short"), "CAISO_NORTH over ~47m, no window in time is cleaner; short"; !strings.HasSuffix(got, want) {
+		t.Errorf("room for a guess, but: %s", got)
 	}
 }
 

@@ -10,7 +10,10 @@
 // pod template what its pods must know. Where it does not pay, the work starts
 // at once, with the reason in an annotation.
 //
-// A decision needs the object, the caches and the clock, and never the API
-// server. It has no side effects, and deciding again on its own result gives
+// A Job of a CronJob gets the label by which its runs are known as of the same
+// work, and any Job that asks for no duration the one that is expected.
+//
+// A decision needs the object, the caches, what was learned of earlier runs and
+// the clock, and never the API server. It has no side effects, and deciding again on its own result gives
 // the same. What goes wrong inside lets the work pass as it is.
 package webhook

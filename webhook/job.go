@@ -6,9 +6,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
@@ -38,6 +40,10 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 	}
 	asked := gating.JobAsk(template.Annotations, job.Annotations)
 	ask, _ := gating.ParseAsk(asked, job.CreationTimestamp.Time, path) // its parts have been checked
+	if ask.Wanted {
+		nameRuns(&job)
+		ask.Earlier = w.Runs.Of(req.Namespace, job.Labels[gating.RunsOf])
+	}
 	v, err := w.decideJob(ctx, req, &job, ask, asked)
 	if copied && len(v.errs) == 0 && err == nil {
 		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
@@ -58,6 +64,19 @@ func (w *Webhook) decideJob(ctx context.Context, req admission.Request, job *bat
 		return chosen.without(func(why string) verdict { return startJob(job, why) }), nil
 	}
 	return w.holdJob(req, job, chosen.policy, ask, asked), nil
+}
+
+// nameRuns gives a Job of a CronJob, run by its schedule or by hand, the
+// CronJob's name as the label of its runs, unless it has one.
+func nameRuns(job *batchv1.Job) {
+	if _, ok := job.Labels[gating.RunsOf]; ok {
+		return
+	}
+	for _, owner := range job.OwnerReferences {
+		if owner.Kind == "CronJob" && strings.HasPrefix(owner.APIVersion, "batch/") && len(content.IsLabelValue(owner.Name)) == 0 {
+			job.Labels[gating.RunsOf] = owner.Name
+		}
+	}
 }
 
 // forget removes from a Job what we had written on another, of which it is a
@@ -117,6 +136,7 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	}
 	// its pods count for the policy, whenever they come
 	job.Annotations[gating.PolicyName], job.Spec.Template.Annotations[gating.PolicyName] = policy.Name, policy.Name
+	noteGuess(job, gating.Guess(ask))
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())
 	}
@@ -131,6 +151,15 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	maps.Copy(job.Spec.Template.Annotations, gating.Promise(asked, notes))
 	delete(job.Spec.Template.Labels, gating.State)
 	return verdict{outcome: held, patch: jobPatch(job)}
+}
+
+// noteGuess notes on a Job with what duration it is planned, and on its pods how
+// long they are expected to run.
+func noteGuess(job *batchv1.Job, guess map[string]string) {
+	maps.Copy(job.Annotations, guess)
+	if expected, ok := guess[gating.ExpectedDuration]; ok {
+		job.Spec.Template.Annotations[gating.ExpectedDuration] = expected
+	}
 }
 
 // holdWhole holds a Job so that it makes no pods. Those that come once it is

@@ -121,7 +121,11 @@ func startPod(pod *corev1.Pod, why string) verdict {
 		v.patch = v.patch.set("/spec/schedulingGates", others)
 	}
 	if why != "" {
+		expected, known := pod.Annotations[gating.ExpectedDuration]
 		gating.Forget(pod.Annotations)
+		if known {
+			pod.Annotations[gating.ExpectedDuration] = expected // by its Job
+		}
 		pod.Annotations[gating.Reason] = why
 		pod.Labels[gating.State] = gating.StateReleased
 		v.patch = append(v.patch, metaPatch(pod.ObjectMeta)...)

@@ -28,8 +28,10 @@ type Webhook struct {
 	Reader   client.Reader
 	Policies gating.Policies
 	Store    *forecast.Store
-	Clock    gating.Clock
-	Metrics  *Metrics
+	// Runs knows how long work runs that does not say.
+	Runs    *gating.Runs
+	Clock   gating.Clock
+	Metrics *Metrics
 }
 
 // Register makes a server answer for the webhook.

@@ -56,7 +56,7 @@ func dirtyNow(t testing.TB) *Webhook {
 	if err := store.Offer(builtin.Source, forecast.Issue{Series: map[string]*forecast.Series{"X": series}, Issued: t0}, t0); err != nil {
 		t.Fatal(err)
 	}
-	return &Webhook{Reader: empty{}, Policies: policies, Store: store, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
+	return &Webhook{Reader: empty{}, Policies: policies, Store: store, Runs: &gating.Runs{}, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
 }
 
 func request(kind string, object []byte) admission.Request {

@@ -77,7 +77,8 @@ type CarbonPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8784h')",message="must be a duration from 0s to 8784h (366 days), such as 24h"
 	MaxDelay metav1.Duration `json:"maxDelay,omitzero"`
 
-	// How long work runs that does not say so.
+	// How long work runs that does not say so, and of which no earlier runs are
+	// known.
 	// +optional
 	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="must be a duration above 0s and up to 8784h (366 days), such as 1h"

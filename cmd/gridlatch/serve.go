@@ -124,13 +124,14 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
 	}
+	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Policies: policies, Store: store, Clock: now,
+		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
 		Metrics: webhook.NewMetrics(metrics.Registry),
 	}
 	hook.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
-	for _, runnable := range []manager.Runnable{herald, sweeper, memory} {
+	for _, runnable := range []manager.Runnable{herald, sweeper, memory, runs} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}

@@ -1,0 +1,165 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+const (
+	// learnEvery is how often finished Jobs are looked at: what repeats seldom
+	// does so more often than this.
+	learnEvery = 10 * time.Minute
+	// learnAgain is how soon they are looked at again if that has failed.
+	learnAgain = 10 * time.Second
+	// runsKept bounds how many runs of the same work count: the newest.
+	runsKept = 20
+	// longestRun bounds what is taken for a run.
+	longestRun = 31 * 24 * time.Hour
+)
+
+// Runs knows how long earlier runs of the same work took: Jobs of a namespace
+// with the same label RunsOf, which have ended well and still exist (see
+// successfulJobsHistoryLimit of a CronJob). It knows nothing until it has read
+// them. Reader is required.
+type Runs struct {
+	// Reader asks the API server itself.
+	Reader client.Reader
+
+	known atomic.Pointer[map[types.NamespacedName]RunTimes]
+}
+
+// RunTimes is how long earlier runs of the same work took; zero if none is
+// known.
+type RunTimes struct {
+	// Median is rounded up: to a minute if it is more than ten, else to a second.
+	Median time.Duration
+	// Slowest is the longest that one took.
+	Slowest time.Duration
+	// Count is how many there are.
+	Count int
+}
+
+// String says what the median is of.
+func (t RunTimes) String() string {
+	if t.Count == 1 {
+		return "the one earlier run"
+	}
+	return fmt.Sprintf("median of %d earlier runs", t.Count)
+}
+
+// Of returns what is known of the runs of a namespace with a label. It may be
+// called at any time.
+func (r *Runs) Of(namespace, label string) RunTimes {
+	known := r.known.Load()
+	if known == nil || label == "" {
+		return RunTimes{}
+	}
+	return (*known)[types.NamespacedName{Namespace: namespace, Name: label}]
+}
+
+// Start learns at once and every ten minutes, until the context ends; for a
+// manager.
+func (r *Runs) Start(ctx context.Context) error {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		// the only error is that the context has ended
+		_ = wait.PollUntilContextCancel(ctx, learnAgain, true, func(ctx context.Context) (bool, error) {
+			err := r.Learn(ctx)
+			if err != nil && ctx.Err() == nil {
+				log.FromContext(ctx).Error(err, "cannot tell how long earlier runs took, trying again")
+			}
+			return err == nil, nil
+		})
+	}, learnEvery)
+	return nil
+}
+
+// NeedLeaderElection makes a manager run it in every replica: each answers for
+// the webhook.
+func (r *Runs) NeedLeaderElection() bool { return false }
+
+// Learn looks at all Jobs there are. If it fails, what was known stays.
+func (r *Runs) Learn(ctx context.Context) error {
+	labelled, err := labels.NewRequirement(RunsOf, selection.Exists, nil)
+	if err != nil {
+		return fmt.Errorf("select jobs: %w", err)
+	}
+	runs := map[types.NamespacedName][]run{}
+	err = eachJob(ctx, r.Reader, *labelled, func(job *batchv1.Job) error {
+		if run, ok := runOf(job); ok {
+			work := types.NamespacedName{Namespace: job.Namespace, Name: job.Labels[RunsOf]}
+			runs[work] = keep(runs[work], run)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	known := make(map[types.NamespacedName]RunTimes, len(runs))
+	for work, runs := range runs {
+		known[work] = runTimes(runs)
+	}
+	r.known.Store(&known)
+	return nil
+}
+
+// run is one that has ended.
+type run struct {
+	ended time.Time
+	took  time.Duration
+}
+
+// runOf returns the run that a Job was; none if it has not ended well, or
+// nobody knows how long it took.
+func runOf(job *batchv1.Job) (run, bool) {
+	start, end := job.Status.StartTime, job.Status.CompletionTime
+	byOthers := job.Labels[State] == StateHeld || job.Annotations[Reason] == takenReason
+	if start == nil || end == nil || !complete(job) || byOthers {
+		return run{}, false
+	}
+	began := start.Time // of a Job whose pods were gated, when it was created
+	if started, err := time.Parse(time.RFC3339, job.Annotations[Started]); err == nil && started.After(began) {
+		began = started
+	}
+	took := end.Sub(began)
+	return run{ended: end.Time, took: took}, took > 0 && took <= longestRun
+}
+
+func complete(job *batchv1.Job) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
+	})
+}
+
+// keep adds a run to those that are kept, the newest first.
+func keep(runs []run, r run) []run {
+	at, _ := slices.BinarySearchFunc(runs, r, func(a, b run) int { return b.ended.Compare(a.ended) })
+	runs = slices.Insert(runs, at, r)
+	return runs[:min(len(runs), runsKept)]
+}
+
+// runTimes sums up at least one run.
+func runTimes(runs []run) RunTimes {
+	took := make([]time.Duration, len(runs))
+	for i, r := range runs {
+		took[i] = r.took
+	}
+	slices.Sort(took)
+	n := len(took)
+	median, unit := (took[(n-1)/2]+took[n/2])/2, time.Second
+	if median > 10*time.Minute {
+		unit = time.Minute
+	}
+	return RunTimes{Median: (median + unit - 1).Truncate(unit), Slowest: took[n-1], Count: n}
+}

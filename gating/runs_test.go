@@ -1,0 +1,237 @@
+package gating
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// shelf is an API server that has Jobs, and lists them page by page.
+type shelf struct {
+	mu    sync.Mutex
+	jobs  []batchv1.Job
+	err   error
+	lists int
+}
+
+func (s *shelf) set(err error, jobs ...batchv1.Job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs, s.err = jobs, err
+}
+
+func (s *shelf) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errors.New("nobody is to ask for one")
+}
+
+func (s *shelf) List(_ context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lists++
+	options := (&client.ListOptions{}).ApplyOptions(opts)
+	page := list.(*batchv1.JobList)
+	from, _ := strconv.Atoi(options.Continue) // empty is zero
+	for i := from; i < len(s.jobs); i++ {
+		if int64(i-from) == options.Limit {
+			page.Continue = strconv.Itoa(i)
+			break
+		}
+		if options.LabelSelector.Matches(labels.Set(s.jobs[i].Labels)) {
+			page.Items = append(page.Items, s.jobs[i])
+		}
+	}
+	return s.err
+}
+
+// finished is a Job of the work "etl" that was created at t0 and ran for so
+// long, with changes.
+func finished(took time.Duration, changes ...func(*batchv1.Job)) batchv1.Job {
+	start, end := metav1.NewTime(t0), metav1.NewTime(t0.Add(took))
+	job := batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "data", Labels: map[string]string{RunsOf: "etl"}, Annotations: map[string]string{}},
+		Status: batchv1.JobStatus{
+			StartTime: &start, CompletionTime: &end,
+			Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}},
+		},
+	}
+	for _, change := range changes {
+		change(&job)
+	}
+	return job
+}
+
+func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
+	const m = time.Minute
+	started := func(at time.Time) func(*batchv1.Job) {
+		return func(j *batchv1.Job) { j.Annotations[Started] = at.Format(time.RFC3339) }
+	}
+	tests := map[string]struct {
+		jobs []batchv1.Job
+		want RunTimes
+	}{
+		"none":                     {nil, RunTimes{}},
+		"one":                      {[]batchv1.Job{finished(5 * m)}, RunTimes{5 * m, 5 * m, 1}},
+		"an odd number":            {[]batchv1.Job{finished(9 * m), finished(3 * m), finished(4 * m)}, RunTimes{4 * m, 9 * m, 3}},
+		"an even number":           {[]batchv1.Job{finished(5 * m), finished(8 * m)}, RunTimes{6*m + 30*time.Second, 8 * m, 2}},
+		"long ones, by the minute": {[]batchv1.Job{finished(46*m + time.Second)}, RunTimes{47 * m, 46*m + time.Second, 1}},
+		"short ones, by the second": {[]batchv1.Job{finished(3 * time.Second), finished(4 * time.Second)},
+			RunTimes{4 * time.Second, 4 * time.Second, 2}},
+		"held before, from its release": {[]batchv1.Job{finished(6*time.Hour, started(t0.Add(5*time.Hour)))}, RunTimes{time.Hour, time.Hour, 1}},
+		"resumed after its release, as by Kueue": {[]batchv1.Job{finished(2*time.Hour, started(t0.Add(-time.Hour)))},
+			RunTimes{2 * time.Hour, 2 * time.Hour, 1}},
+		"a release that cannot be read": {[]batchv1.Job{finished(2*m, func(j *batchv1.Job) { j.Annotations[Started] = "early" })}, RunTimes{2 * m, 2 * m, 1}},
+		"not those that failed":         {[]batchv1.Job{finished(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Type = batchv1.JobFailed })}, RunTimes{}},
+		"not those that run": {[]batchv1.Job{
+			finished(2*m, func(j *batchv1.Job) { j.Status.Conditions, j.Status.CompletionTime = nil, nil }),
+			finished(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Status = corev1.ConditionFalse }),
+			finished(2*m, func(j *batchv1.Job) { j.Status.StartTime = nil }),
+		}, RunTimes{}},
+		"not those that others let go": {[]batchv1.Job{
+			finished(2*m, func(j *batchv1.Job) { j.Labels[State] = StateHeld }),
+			finished(2*m, func(j *batchv1.Job) { j.Annotations[Reason] = takenReason }),
+		}, RunTimes{}},
+		"not what cannot be": {[]batchv1.Job{
+			finished(0), finished(-m), finished(32 * 24 * time.Hour), finished(m, started(t0.Add(time.Hour))),
+		}, RunTimes{}},
+		"not other work": {[]batchv1.Job{
+			finished(m, func(j *batchv1.Job) { j.Namespace = "other" }), finished(m, func(j *batchv1.Job) { j.Labels[RunsOf] = "other" }),
+			finished(m, func(j *batchv1.Job) { delete(j.Labels, RunsOf) }),
+		}, RunTimes{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			runs := &Runs{Reader: &shelf{jobs: tt.jobs}}
+			if err := runs.Learn(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, runs.Of("data", "etl")); diff != "" {
+				t.Error(diff)
+			}
+			if got := runs.Of("data", ""); got != (RunTimes{}) {
+				t.Errorf("without a label: %v", got)
+			}
+		})
+	}
+}
+
+func TestTheNewestRunsCount(t *testing.T) {
+	api := &shelf{}
+	for i := range 1203 { // more than two pages; each a second longer than the one before
+		end := metav1.NewTime(t0.AddDate(0, 0, i))
+		start := metav1.NewTime(end.Add(-time.Duration(i+1) * time.Second))
+		job := finished(0, func(j *batchv1.Job) { j.Status.StartTime, j.Status.CompletionTime = &start, &end })
+		api.jobs = append(api.jobs, job)
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(api.jobs), func(i, j int) { api.jobs[i], api.jobs[j] = api.jobs[j], api.jobs[i] })
+	runs := &Runs{Reader: api}
+	if err := runs.Learn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := RunTimes{Median: 20 * time.Minute, Slowest: 1203 * time.Second, Count: 20} // of 1184 to 1203 seconds
+	if diff := cmp.Diff(want, runs.Of("data", "etl")); diff != "" || api.lists != 3 {
+		t.Errorf("%d pages: %s", api.lists, diff)
+	}
+}
+
+func TestRunsKeepWhatTheyKnowWhileTheAPIServerIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &shelf{err: errors.New("away")}
+		runs := &Runs{Reader: api}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- runs.Start(ctx) }()
+		count := func(after time.Duration) int {
+			time.Sleep(after)
+			synctest.Wait()
+			return runs.Of("data", "etl").Count
+		}
+		got := []int{count(time.Second)}
+		api.set(nil, finished(time.Minute))
+		got = append(got, count(10*time.Second))
+		api.set(nil, finished(time.Minute), finished(time.Minute))
+		got = append(got, count(9*time.Minute), count(time.Minute))
+		api.set(errors.New("away again"))
+		got = append(got, count(time.Hour))
+		api.set(nil)
+		got = append(got, count(11*time.Minute))
+		if diff := cmp.Diff([]int{0, 1, 1, 2, 2, 0}, got); diff != "" {
+			t.Error(diff)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDurationOfWorkThatAsksForNone(t *testing.T) {
+	deadline := t0.Add(8 * time.Hour)
+	learned := RunTimes{Median: 47 * time.Minute, Slowest: 100 * time.Minute, Count: 5}
+	type want struct {
+		Duration    time.Duration
+		Guess       string
+		LatestStart time.Time
+		Notes       map[string]string
+	}
+	tests := map[string]struct {
+		ask  Ask
+		want want
+	}{
+		"what is asked for, whatever earlier runs took": {Ask{Deadline: deadline, Duration: 2 * time.Hour, Earlier: learned},
+			want{2 * time.Hour, "", t0.Add(5*time.Hour + 54*time.Minute), nil}},
+		"the median, early enough for the slowest": {Ask{Deadline: deadline, Earlier: learned},
+			want{47 * time.Minute, "~47m", t0.Add(6*time.Hour + 15*time.Minute),
+				map[string]string{ExpectedDuration: "47m", DurationSource: "median of 5 earlier runs"}}},
+		"one run": {Ask{Deadline: deadline, Earlier: RunTimes{time.Hour, time.Hour, 1}},
+			want{time.Hour, "~1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{ExpectedDuration: "1h", DurationSource: "the one earlier run"}}},
+		"the policy's default": {Ask{Deadline: deadline},
+			want{time.Hour, "1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{DurationSource: "the policy's default"}}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			task := builtin().Task(tt.ask, t0)
+			got := want{task.Duration, task.Guess, task.LatestStart, Guess(tt.ask)}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTaskOfPlansWithWhatWasExpected(t *testing.T) {
+	tests := map[string]struct {
+		annotations map[string]string
+		want        plan.Task
+	}{
+		"what earlier runs took":    {map[string]string{ExpectedDuration: "1d2h"}, plan.Task{Duration: 26 * time.Hour, Guess: "~1d2h"}},
+		"unless asked otherwise":    {map[string]string{ExpectedDuration: "1d2h", Duration: "2h"}, plan.Task{Duration: 2 * time.Hour}},
+		"if it can be read":         {map[string]string{ExpectedDuration: "long"}, plan.Task{Duration: time.Hour, Guess: "1h"}},
+		"else the policy's default": {nil, plan.Task{Duration: time.Hour, Guess: "1h"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.want.LatestStart = t0.Add(3 * time.Hour)
+			annotations := map[string]string{LatestStart: stamp(tt.want.LatestStart)}
+			maps.Copy(annotations, tt.annotations)
+			got := TaskOf(builtin(), &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: annotations})
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
