@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 // onJob decides on a Job. What its pod template asks for holds too, where the
@@ -136,7 +137,7 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	}
 	// its pods count for the policy, whenever they come
 	job.Annotations[gating.PolicyName], job.Spec.Template.Annotations[gating.PolicyName] = policy.Name, policy.Name
-	noteGuess(job, gating.Guess(ask))
+	noteDuration(job, ask)
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())
 	}
@@ -153,11 +154,16 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	return verdict{outcome: held, patch: jobPatch(job)}
 }
 
-// noteGuess notes on a Job with what duration it is planned, and on its pods how
-// long they are expected to run.
-func noteGuess(job *batchv1.Job, guess map[string]string) {
+// noteDuration notes on a Job with what duration it is planned, if it does not
+// say, and on its pods how long they are expected to run.
+func noteDuration(job *batchv1.Job, ask gating.Ask) {
+	guess := gating.Guess(ask)
 	maps.Copy(job.Annotations, guess)
-	if expected, ok := guess[gating.ExpectedDuration]; ok {
+	expected, ok := guess[gating.ExpectedDuration]
+	if ask.Duration > 0 {
+		expected, ok = plan.Span(ask.Duration), true
+	}
+	if ok {
 		job.Spec.Template.Annotations[gating.ExpectedDuration] = expected
 	}
 }

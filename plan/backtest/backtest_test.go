@@ -114,7 +114,7 @@ func TestStarts(t *testing.T) {
 				{Issued: at(2), Series: hourly(2, 98, 97.5, 97, 97, 97)},
 			},
 			terms: plan.Terms{MinGain: 0.03},
-			jobs:  []backtest.Job{job(0, 1, 2), job(0, 1, 5)}, policy: "gridlatch", want: []float64{0, 5},
+			jobs:  []backtest.Job{job(0, 1, 2), job(0, 1, 5)}, policy: "gridlatch", want: []float64{0, 4}, // when now is as good as the plan
 		},
 		"a threshold starts at or below it, or at the latest start": {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 4), job(3, 1, 1.5)}, policy: "threshold=200", want: []float64{1, 4.5},
