@@ -6,8 +6,10 @@ import (
 	"strconv"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
@@ -58,6 +60,15 @@ func podsOf(job metav1.Object) int {
 	return int(pods)
 }
 
+// PodsAtOnce returns how many pods a Job runs at the same time, at least one.
+func PodsAtOnce(job *batchv1.Job) int {
+	pods := ptr.Deref(job.Spec.Parallelism, 1)
+	if completions := job.Spec.Completions; completions != nil {
+		pods = min(pods, *completions)
+	}
+	return int(max(pods, 1))
+}
+
 // due reports whether the group is to be released.
 func (g *group) due() bool { return g.released || !g.decision.Holds() }
 
@@ -80,7 +91,7 @@ func (r records) groups(ctx context.Context, policy string, done func(types.UID)
 		return g
 	}
 	for i := range jobs {
-		if !done(jobs[i].UID) {
+		if !done(releaseOf(&jobs[i])) {
 			add(jobs[i].UID, &group{job: &jobs[i]})
 		}
 	}
@@ -109,7 +120,7 @@ func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, do
 	if job == nil {
 		return &group{}
 	}
-	return &group{job: job, released: job.Labels[State] == StateReleased || done(job.UID)}
+	return &group{job: job, released: job.Labels[State] == StateReleased || done(releaseOf(job))}
 }
 
 // schedule gives each group its task: what its head asks for, and no later

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -32,6 +33,12 @@ func (p *Policy) views(book *forecast.Book, now time.Time) []view {
 		views[i] = p.view(book, name, now)
 	}
 	return views
+}
+
+// Locations says what is known of each location at a moment, as the policy's
+// status does.
+func (p *Policy) Locations(book *forecast.Book, now time.Time) []v1alpha1.LocationStatus {
+	return locationStatus(p.views(book, now))
 }
 
 func (p *Policy) view(book *forecast.Book, name string, now time.Time) view {

@@ -75,12 +75,13 @@ func (d Decision) Gain() float64 {
 // the location has a long name.
 func (d Decision) Reason() string {
 	if d.Holds() {
-		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.why(), minute(d.LatestStart))
+		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.Why(), minute(d.LatestStart))
 	}
-	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.why())
+	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.Why())
 }
 
-func (d Decision) why() string {
+// Why is the part of the reason that does not say when.
+func (d Decision) Why() string {
 	switch d.Cause {
 	case CleanerLater:
 		return fmt.Sprintf("%s, %.0f %% less than the %s at %s",
