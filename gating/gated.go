@@ -110,7 +110,7 @@ func ReleaseAll(ctx context.Context, c client.Client, namespace, reason string) 
 func letGo(ctx context.Context, c client.Client, job *metav1.PartialObjectMetadata, reason string) (int, error) {
 	pods := 0
 	if job.Annotations[HeldBy] != "" {
-		pods = podsOf(job)
+		pods = PodsNoted(job)
 	}
 	err := c.Patch(ctx, job, releaseJob(job, reason))
 	if apierrors.IsInvalid(err) && taken(ctx, c, job) {

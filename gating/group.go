@@ -46,13 +46,14 @@ func (g *group) whole() bool { return g.job != nil && g.job.Annotations[HeldBy] 
 // size is how many pods wait.
 func (g *group) size() int {
 	if g.whole() {
-		return podsOf(g.job)
+		return PodsNoted(g.job)
 	}
 	return len(g.pods)
 }
 
-// podsOf returns how many pods a held Job runs at once; 1 if that is not noted.
-func podsOf(job metav1.Object) int {
+// PodsNoted returns how many pods a held Job is noted to run at once; 1 if that
+// is not noted.
+func PodsNoted(job metav1.Object) int {
 	pods, err := strconv.ParseInt(job.GetAnnotations()[Pods], 10, 32)
 	if err != nil || pods < 1 {
 		return 1
