@@ -88,7 +88,7 @@ All pods of a Job are one decision: for a pod of a held Job, the Job is explaine
 		Example: `  kubectl gridlatch explain job nightly-report
   kubectl gridlatch explain pod/nightly-report-x7k2p -n batch --signals
   kubectl gridlatch explain job nightly-report -o yaml`,
-		ValidArgsFunction: completeWork(e, &f.cluster, false, gating.StateHeld),
+		ValidArgsFunction: completeWork(e, &f.cluster, gating.StateHeld, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := parseWork(args)
 			if err == nil && len(all) > 1 {

@@ -154,7 +154,7 @@ func (x *explanation) basis() string {
 	case x.Learned:
 		return "forecast, corrected by what was learned"
 	default:
-		return "the bare forecast (what the controller has learned of it is not to be had)"
+		return "bare forecast (nothing learned can be read)"
 	}
 }
 

@@ -37,7 +37,7 @@ created afterwards waits as ever.`,
   kubectl gridlatch release job/nightly-report pod/backup -n batch
   kubectl gridlatch release --all -n batch
   kubectl gridlatch release --all --all-namespaces`,
-		ValidArgsFunction: completeWork(e, &f.cluster, true, gating.StateHeld),
+		ValidArgsFunction: completeWork(e, &f.cluster, gating.StateHeld, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), e, args)
 		},
@@ -144,7 +144,7 @@ that it is refused without --force once they run. A pod cannot be held by hand:
 a scheduling gate can be put on it at its creation only.`,
 		Example: `  kubectl gridlatch hold job nightly-report --deadline 8h
   kubectl gridlatch hold job/a job/b -n batch --policy nightly`,
-		ValidArgsFunction: completeWork(e, &f.cluster, true, ""),
+		ValidArgsFunction: completeWork(e, &f.cluster, "", true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), e, args)
 		},

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"math"
+	"cmp"
 	"slices"
 	"time"
 
@@ -70,39 +70,40 @@ func mean(series *forecast.Series, start time.Time, duration time.Duration) *flo
 // minima are the starts of the cleanest other windows, the earliest first: no start next to them is cleaner, and they
 // overlap with neither the planned one nor each other.
 func minima(series *forecast.Series, now, planned, latest time.Time, duration time.Duration) []time.Time {
-	type candidate struct {
-		start     time.Time
-		intensity float64
-	}
-	var candidates []candidate
-	for _, start := range corners(series, now, latest, duration) {
-		if intensity := mean(series, start, duration); intensity != nil {
-			candidates = append(candidates, candidate{start, *intensity})
-		}
-	}
-	value := func(i int) float64 {
-		if i < 0 || i >= len(candidates) {
-			return math.Inf(1)
-		}
-		return candidates[i].intensity
-	}
-	var lowest []candidate
-	for i, c := range candidates {
-		if c.start.After(now) && c.start.Before(latest) && c.intensity <= value(i-1) && c.intensity < value(i+1) {
-			lowest = append(lowest, c)
-		}
-	}
-	slices.SortStableFunc(lowest, func(a, b candidate) int { return int(math.Copysign(1, a.intensity-b.intensity)) })
+	lowest := dips(series, now, latest, duration)
+	slices.SortStableFunc(lowest, func(a, b dip) int { return cmp.Compare(a.intensity, b.intensity) })
 	apart := max(duration, time.Hour)
 	chosen := []time.Time{planned}
-	for _, c := range lowest {
-		near := func(t time.Time) bool { return c.start.Sub(t).Abs() < apart }
+	for _, d := range lowest {
+		near := func(t time.Time) bool { return d.start.Sub(t).Abs() < apart }
 		if len(chosen) <= runnersUp && !slices.ContainsFunc(chosen, near) {
-			chosen = append(chosen, c.start)
+			chosen = append(chosen, d.start)
 		}
 	}
 	slices.SortFunc(chosen[1:], time.Time.Compare)
 	return chosen[1:]
+}
+
+// A dip is a start of which those next to it are dirtier.
+type dip struct {
+	start     time.Time
+	intensity float64
+}
+
+// dips are those between two times.
+func dips(series *forecast.Series, from, to time.Time, duration time.Duration) []dip {
+	var all, lowest []dip
+	for _, start := range corners(series, from, to, duration) {
+		if intensity := mean(series, start, duration); intensity != nil {
+			all = append(all, dip{start, *intensity})
+		}
+	}
+	for i := 1; i+1 < len(all); i++ {
+		if all[i].intensity <= all[i-1].intensity && all[i].intensity < all[i+1].intensity {
+			lowest = append(lowest, all[i])
+		}
+	}
+	return lowest
 }
 
 // corners are the starts in [from, to] at which the mean of a window can be lowest: where an end of it meets that of a

@@ -115,42 +115,38 @@ func nameOf(o client.Object) work {
 	return work{podKind, o.GetName()}
 }
 
-// completeWork offers what is in one of these states; none is all Jobs.
-func completeWork(e env, c *connection, many bool, state string) cobra.CompletionFunc {
+// completeWork offers what is held, or, to be held, Jobs: one name, or many.
+func completeWork(e env, c *connection, state string, many bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		kinds := []kind{jobKind, podKind}
+		named, spelled := anyKind, false
 		if len(args) > 0 {
-			named, spelled := kindOf(args[0])
-			if !many && !(spelled && len(args) == 1) {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			if spelled {
-				kinds = []kind{named}
-			}
+			named, spelled = kindOf(args[0])
 		}
-		if state == "" {
-			kinds = []kind{jobKind}
+		given := len(args)
+		if spelled {
+			given--
+		}
+		if given > 0 && !many {
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		api, err := e.connect(*c)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		var names []string
-		for _, k := range kinds {
-			for _, o := range api.some(cmd.Context(), k, state) {
-				if len(args) > 0 && len(kinds) == 1 && state != "" {
-					names = append(names, o)
-					continue
-				}
-				names = append(names, string(k)+"/"+o)
-			}
+		if spelled {
+			return api.some(cmd.Context(), named, state, ""), cobra.ShellCompDirectiveNoFileComp
+		}
+		names := api.some(cmd.Context(), jobKind, state, "job/")
+		if state != "" {
+			names = append(names, api.some(cmd.Context(), podKind, state, "pod/")...)
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-// some returns the names of up to a hundred objects; of none, if they cannot be read.
-func (c *cluster) some(ctx context.Context, k kind, state string) []string {
+// some returns the names of up to a hundred objects in a state, or in any, with a text before each; of none, if they
+// cannot be read.
+func (c *cluster) some(ctx context.Context, k kind, state, before string) []string {
 	options := []client.ListOption{client.InNamespace(c.namespace), client.Limit(100)}
 	if state != "" {
 		options = append(options, client.MatchingLabels{gating.State: state})
@@ -161,7 +157,7 @@ func (c *cluster) some(ctx context.Context, k kind, state string) []string {
 	}
 	var names []string
 	for i := range list.Items {
-		names = append(names, list.Items[i].Name)
+		names = append(names, before+list.Items[i].Name)
 	}
 	return names
 }
