@@ -33,8 +33,8 @@ func (s *status) writeText(e env) error {
 	for _, p := range s.Policies {
 		groups, pods = groups+p.Groups, pods+p.Pods
 	}
-	fmt.Fprintf(e.stdout, "%s %s held in %s; %s running that had been asked to wait, %s\n",
-		several(pods, "pod"), map[bool]string{true: "is", false: "are"}[pods == 1], several(groups, "group"), several(s.Running, "pod"), where)
+	fmt.Fprintf(e.stdout, "%s %s held in %s, and %s that Gridlatch has let go %s running, %s\n",
+		several(pods, "pod"), are(pods), several(groups, "group"), several(s.Running, "pod"), are(s.Running), where)
 	s.writeTimeline(e)
 	return nil
 }
@@ -64,6 +64,9 @@ func (p *policyStatus) writeText(e env, now time.Time) error {
 
 // writeLocations prints a row for each location.
 func (p *policyStatus) writeLocations(w io.Writer, now time.Time) error {
+	if p.Source == "" {
+		return nil // the policy is gone
+	}
 	if len(p.Locations) == 0 {
 		fmt.Fprintf(w, "  nothing is known of the grid; the forecast is to be in ConfigMap %s\n", p.Source)
 		return nil
@@ -127,4 +130,11 @@ func several(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
