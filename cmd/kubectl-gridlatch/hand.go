@@ -133,7 +133,7 @@ type holdFlags struct {
 func newHold(e env) *cobra.Command {
 	f := &holdFlags{}
 	cmd := &cobra.Command{
-		Use:   "hold (job) NAME...",
+		Use:   "hold [job] NAME...",
 		Short: "Hold Jobs that exist already and have not started",
 		Long: `Hold Jobs that exist already until the grid is clean: they are suspended, and
 the controller resumes them as if they had been created with the annotation

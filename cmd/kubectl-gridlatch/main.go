@@ -98,7 +98,12 @@ func newRoot(e env) *cobra.Command {
 Gridlatch holds Kubernetes Jobs and pods that can wait until the electricity
 grid is clean. These commands show what it does and would do, with the same
 planner. plan and simulate need no cluster; the others find theirs as kubectl
-does.`,
+does.
+
+kubectl completes the names of what is held if it finds an executable
+kubectl_complete-gridlatch in the PATH, that is:
+  #!/bin/sh
+  exec kubectl-gridlatch __complete "$@"`,
 		Example: `  kubectl gridlatch explain job nightly-report
   kubectl gridlatch status
   kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
