@@ -64,49 +64,73 @@ func (s *Sweeper) Start(ctx context.Context) error {
 func (s *Sweeper) NeedLeaderElection() bool { return true }
 
 func (s *Sweeper) sweep(ctx context.Context) error {
-	err := eachHeldUnseen(ctx, s.Reader, func(job *metav1.PartialObjectMetadata) error {
+	err := eachHeldUnseen(ctx, s.Reader, "", func(job *metav1.PartialObjectMetadata) error {
 		log.FromContext(ctx).Info("taking over a Job that is held and that nobody knew of", "namespace", job.Namespace, "job", job.Name)
 		return client.IgnoreNotFound(s.Writer.Patch(ctx, job, adopt(job)))
 	})
 	if err != nil {
 		return err
 	}
-	return eachGated(ctx, s.Reader, selection.NotEquals, func(pod *corev1.Pod) error {
+	return eachGated(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) error {
 		log.FromContext(ctx).Info("taking over a gated pod that nobody held", "namespace", pod.Namespace, "pod", pod.Name)
 		return client.IgnoreNotFound(s.Writer.Patch(ctx, pod, adopt(pod)))
 	})
 }
 
-// ReleaseAll takes our gate off every pod in the cluster, and lets every Job go
-// that we hold whole, known as held or not, and says how many pods there were:
-// the way to leave. Held Jobs are recorded as released first, so that their
-// later pods do not wait either.
-func ReleaseAll(ctx context.Context, c client.Client, reason string, now time.Time) (int, error) {
+// ReleaseAll takes our gate off every pod in a namespace, or in the cluster if
+// that is empty, and lets every Job go that we hold whole, known as held or not,
+// and says how many pods there were: the way to leave. Held Jobs are recorded as
+// released first, so that their later pods do not wait either.
+func ReleaseAll(ctx context.Context, c client.Client, namespace, reason string, now time.Time) (int, error) {
 	jobs := &metav1.PartialObjectMetadataList{}
 	jobs.SetGroupVersionKind(jobKind())
-	if err := c.List(ctx, jobs, client.MatchingLabels{State: StateHeld}); err != nil {
+	if err := c.List(ctx, jobs, client.InNamespace(namespace), client.MatchingLabels{State: StateHeld}); err != nil {
 		return 0, fmt.Errorf("list held jobs: %w", err)
 	}
 	released := 0
-	letGo := func(job *metav1.PartialObjectMetadata) error {
-		err := c.Patch(ctx, job, releaseJob(job, reason, now))
-		if apierrors.IsInvalid(err) && taken(ctx, c, job) {
-			err = c.Patch(ctx, job, recordJob(job, takenReason, now))
-		} else if err == nil && job.Annotations[HeldBy] != "" {
-			released += podsOf(job)
-		}
-		return client.IgnoreNotFound(err)
+	add := func(job *metav1.PartialObjectMetadata) error {
+		pods, err := letGo(ctx, c, job, reason, now)
+		released += pods
+		return err
 	}
 	for i := range jobs.Items {
-		if err := letGo(&jobs.Items[i]); err != nil {
+		if err := add(&jobs.Items[i]); err != nil {
 			return released, fmt.Errorf("patch job %s/%s: %w", jobs.Items[i].Namespace, jobs.Items[i].Name, err)
 		}
 	}
-	if err := eachHeldUnseen(ctx, c, letGo); err != nil {
+	if err := eachHeldUnseen(ctx, c, namespace, add); err != nil {
 		return released, err
 	}
+	pods, err := ungate(ctx, c, namespace, reason, now, func(*corev1.Pod) bool { return true })
+	return released + pods, err
+}
+
+// letGo records that a Job is released, and lets it go if it is held whole. It
+// returns how many pods that is; those that wait by themselves do not count.
+func letGo(ctx context.Context, c client.Client, job *metav1.PartialObjectMetadata, reason string, now time.Time) (int, error) {
+	pods := 0
+	if job.Annotations[HeldBy] != "" {
+		pods = PodsNoted(job)
+	}
+	err := c.Patch(ctx, job, releaseJob(job, reason, now))
+	if apierrors.IsInvalid(err) && taken(ctx, c, job) {
+		pods, err = 0, c.Patch(ctx, job, recordJob(job, takenReason, now))
+	}
+	if err != nil {
+		return 0, client.IgnoreNotFound(err)
+	}
+	return pods, nil
+}
+
+// ungate takes our gate off the wanted pods in a namespace, or in the cluster if
+// that is empty, and returns how many there were.
+func ungate(ctx context.Context, c client.Client, namespace, reason string, now time.Time, wanted func(*corev1.Pod) bool) (int, error) {
+	released := 0
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		err := eachGated(ctx, c, known, func(pod *corev1.Pod) error {
+		err := eachGated(ctx, c, namespace, known, func(pod *corev1.Pod) error {
+			if !wanted(pod) {
+				return nil
+			}
 			err := c.Patch(ctx, pod, releasePod(pod, reason, now))
 			if err == nil {
 				released++
@@ -148,14 +172,14 @@ func heldWhole(job *batchv1.Job) bool {
 	}
 }
 
-// eachHeldUnseen calls f for each Job that we hold whole, and whose label does
-// not say so any more.
-func eachHeldUnseen(ctx context.Context, reader client.Reader, f func(*metav1.PartialObjectMetadata) error) error {
+// eachHeldUnseen calls f for each Job in a namespace, or in the cluster if that
+// is empty, that we hold whole and whose label does not say so any more.
+func eachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*metav1.PartialObjectMetadata) error) error {
 	state, err := labels.NewRequirement(State, selection.NotEquals, []string{StateHeld})
 	if err != nil {
 		return fmt.Errorf("select jobs: %w", err)
 	}
-	return eachJob(ctx, reader, *state, func(full *batchv1.Job) error {
+	return eachJob(ctx, reader, namespace, *state, func(full *batchv1.Job) error {
 		if !heldWhole(full) {
 			return nil
 		}
@@ -168,10 +192,10 @@ func eachHeldUnseen(ctx context.Context, reader client.Reader, f func(*metav1.Pa
 	})
 }
 
-// eachJob calls f for each Job of the cluster whose labels are as required,
-// page by page.
-func eachJob(ctx context.Context, reader client.Reader, required labels.Requirement, f func(*batchv1.Job) error) error {
-	options := &client.ListOptions{LabelSelector: labels.NewSelector().Add(required), Limit: sweepPage}
+// eachJob calls f for each Job of a namespace, or of the cluster if that is empty,
+// whose labels are as required, page by page.
+func eachJob(ctx context.Context, reader client.Reader, namespace string, required labels.Requirement, f func(*batchv1.Job) error) error {
+	options := &client.ListOptions{Namespace: namespace, LabelSelector: labels.NewSelector().Add(required), Limit: sweepPage}
 	for {
 		var jobs batchv1.JobList
 		if err := reader.List(ctx, &jobs, options); err != nil {
@@ -188,14 +212,15 @@ func eachJob(ctx context.Context, reader client.Reader, required labels.Requirem
 	}
 }
 
-// eachGated calls f for each pod that waits with our gate and whose state is,
-// or is not, held.
-func eachGated(ctx context.Context, reader client.Reader, held selection.Operator, f func(*corev1.Pod) error) error {
+// eachGated calls f for each pod in a namespace, or in the cluster if that is
+// empty, that waits with our gate and whose state is, or is not, held.
+func eachGated(ctx context.Context, reader client.Reader, namespace string, held selection.Operator, f func(*corev1.Pod) error) error {
 	state, err := labels.NewRequirement(State, held, []string{StateHeld})
 	if err != nil {
 		return fmt.Errorf("select pods: %w", err)
 	}
 	options := &client.ListOptions{
+		Namespace:     namespace,
 		LabelSelector: labels.NewSelector().Add(*state),
 		FieldSelector: fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}),
 		Limit:         sweepPage,

@@ -6,8 +6,10 @@ import (
 	"strconv"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -43,7 +45,7 @@ func (g *group) whole() bool { return g.job != nil && g.job.Annotations[HeldBy] 
 // size is how many pods wait.
 func (g *group) size() int {
 	if g.whole() {
-		return podsOf(g.job)
+		return PodsNoted(g.job)
 	}
 	return len(g.pods)
 }
@@ -52,18 +54,28 @@ func (g *group) size() int {
 // may still have to be created.
 func (g *group) pending() int {
 	if g.job != nil {
-		return max(podsOf(g.job), len(g.pods))
+		return max(PodsNoted(g.job), len(g.pods))
 	}
 	return len(g.pods)
 }
 
-// podsOf returns how many pods a held Job runs at once; 1 if that is not noted.
-func podsOf(job metav1.Object) int {
+// PodsNoted returns how many pods a held Job is noted to run at once; 1 if that
+// is not noted.
+func PodsNoted(job metav1.Object) int {
 	pods, err := strconv.ParseInt(job.GetAnnotations()[Pods], 10, 32)
 	if err != nil || pods < 1 {
 		return 1
 	}
 	return int(pods)
+}
+
+// PodsAtOnce returns how many pods a Job runs at the same time, at least one.
+func PodsAtOnce(job *batchv1.Job) int {
+	pods := ptr.Deref(job.Spec.Parallelism, 1)
+	if completions := job.Spec.Completions; completions != nil {
+		pods = min(pods, *completions)
+	}
+	return int(max(pods, 1))
 }
 
 // due reports whether the group is to be released.
@@ -88,7 +100,7 @@ func (r records) groups(ctx context.Context, policy string, done func(types.UID)
 		return g
 	}
 	for i := range jobs {
-		if done(jobs[i].UID) {
+		if done(releaseOf(&jobs[i])) {
 			leaving = append(leaving, &jobs[i])
 			continue
 		}
@@ -120,7 +132,7 @@ func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, do
 	if job == nil {
 		return &group{}
 	}
-	return &group{job: job, released: job.Labels[State] == StateReleased || done(job.UID)}
+	return &group{job: job, released: job.Labels[State] == StateReleased || done(releaseOf(job))}
 }
 
 // schedule gives each group its task: what its head asks for, and no later

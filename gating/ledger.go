@@ -1,8 +1,10 @@
 package gating
 
 import (
+	"fmt"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -11,6 +13,12 @@ import (
 type ledger struct {
 	mu   sync.Mutex
 	done map[string]map[types.UID]bool // by policy
+}
+
+// releaseOf is what the release of a Job is remembered by: one that is held
+// again by hand has another spec, and is not done.
+func releaseOf(job metav1.Object) types.UID {
+	return types.UID(fmt.Sprintf("%s@%d", job.GetUID(), job.GetGeneration()))
 }
 
 // turn starts a pass: it returns a function that reports what is done, and

@@ -217,7 +217,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		return err
 	}
 	g.recorded = true
-	l.done.add(p.policy.Name, g.job.UID)
+	l.done.add(p.policy.Name, releaseOf(g.job))
 	if g.whole() {
 		l.count(p, g, g.job, g.size())
 	}

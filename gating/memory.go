@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -59,13 +61,8 @@ func (m *Memory) Recall(ctx context.Context, source string, now time.Time) {
 	if ended != nil {
 		return
 	}
-	for _, c := range found.Items {
-		if c.Annotations[Source] != source {
-			continue // of the same digest
-		}
-		if err := m.Store.Restore(source, c.Annotations[Location], c.BinaryData[memorised], now); err != nil {
-			log.FromContext(ctx).Info("a history is not used", "configMap", c.Name, "source", source, "why", err.Error())
-		}
+	if _, err := restore(m.Store, source, found.Items, now); err != nil {
+		log.FromContext(ctx).Info("a history is not used", "source", source, "why", err.Error())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -73,6 +70,32 @@ func (m *Memory) Recall(ctx context.Context, source string, now time.Time) {
 		m.recalled = map[string]bool{}
 	}
 	m.recalled[source] = true
+}
+
+// Restore gives the models of a source what the controller in a namespace has
+// saved of theirs, and returns how many locations that is.
+func Restore(ctx context.Context, reader client.Reader, namespace string, store *forecast.Store, source string, now time.Time) (int, error) {
+	var found corev1.ConfigMapList
+	if err := reader.List(ctx, &found, client.InNamespace(namespace), client.MatchingLabels{HistoryOf: digest(source)}); err != nil {
+		return 0, fmt.Errorf("read the histories: %w", err)
+	}
+	return restore(store, source, found.Items, now)
+}
+
+// restore takes up the histories that are of a source, and returns how many.
+func restore(store *forecast.Store, source string, found []corev1.ConfigMap, now time.Time) (int, error) {
+	restored, problems := 0, []error(nil)
+	for _, c := range found {
+		if c.Annotations[Source] != source {
+			continue // of the same digest
+		}
+		if err := store.Restore(source, c.Annotations[Location], c.BinaryData[memorised], now); err != nil {
+			problems = append(problems, fmt.Errorf("ConfigMap %s: %w", c.Name, err))
+			continue
+		}
+		restored++
+	}
+	return restored, errors.Join(problems...)
 }
 
 // Start saves now and then, and once more when the context ends; for a manager,

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -90,6 +91,19 @@ func adopt(o metav1.Object) client.Patch {
 func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
 	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
 	return client.RawPatch(types.JSONPatchType, data)
+}
+
+// suspendJob holds a Job that exists already, unless it has changed since it was
+// read.
+func suspendJob(job *batchv1.Job, annotations map[string]string) client.Patch {
+	data, _ := json.Marshal(map[string]any{ // of strings and booleans alone: no error is possible
+		"metadata": map[string]any{
+			"uid": job.UID, "resourceVersion": job.ResourceVersion,
+			"labels": map[string]string{State: StateHeld}, "annotations": annotations,
+		},
+		"spec": map[string]any{"suspend": true},
+	})
+	return client.RawPatch(types.MergePatchType, data)
 }
 
 func (o object) as(kind types.PatchType) client.Patch {

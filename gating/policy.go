@@ -177,6 +177,22 @@ func (p *Policy) Outlook(book *forecast.Book, location string, now, until time.T
 	return plan.NewOutlook(location, e.Series, missing, p.terms, now, until).RestingOn(e.Basis)
 }
 
+// Predict returns what is expected of a location, the policy's first if it is
+// empty, and the forecast that this rests on.
+func (p *Policy) Predict(book *forecast.Book, location string, now time.Time) (forecast.Prediction, forecast.Forecast) {
+	e, f, _ := p.prediction(book, p.location(location), now)
+	return e, f
+}
+
+// Contributions explains what [Policy.Predict] expects of the hour of at.
+func (p *Policy) Contributions(book *forecast.Book, location string, now, at time.Time) []forecast.Contribution {
+	f, ok := book.Forecast(p.location(location))
+	if !ok {
+		return nil
+	}
+	return f.Model.Contributions(now, at, p.spec.Forecast.MaxAge.Duration)
+}
+
 // location returns the one asked for or the policy's first; empty is the only
 // one of the forecast.
 func (p *Policy) location(asked string) string {

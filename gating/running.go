@@ -63,7 +63,7 @@ func (r records) running(ctx context.Context, policy *Policy, leaving []*metav1.
 	}
 	for _, job := range jobs {
 		at := startedAt(job, now)
-		if missing := podsOf(job) - seen[job.UID]; missing > 0 && now.Sub(at) < settling {
+		if missing := PodsNoted(job) - seen[job.UID]; missing > 0 && now.Sub(at) < settling {
 			all.add(policy, job, at, missing)
 			all.settles = append(all.settles, at.Add(settling))
 		}

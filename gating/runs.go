@@ -96,7 +96,7 @@ func (r *Runs) Learn(ctx context.Context) error {
 		return fmt.Errorf("select jobs: %w", err)
 	}
 	runs := map[types.NamespacedName][]run{}
-	err = eachJob(ctx, r.Reader, *labelled, func(job *batchv1.Job) error {
+	err = eachJob(ctx, r.Reader, "", *labelled, func(job *batchv1.Job) error {
 		if run, ok := runOf(job); ok {
 			work := types.NamespacedName{Namespace: job.Namespace, Name: job.Labels[RunsOf]}
 			runs[work] = keep(runs[work], run)

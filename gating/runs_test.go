@@ -60,7 +60,7 @@ func (s *shelf) List(_ context.Context, list client.ObjectList, opts ...client.L
 
 // finished is a Job of the work "etl" that was created at t0 and ran for so
 // long, with changes.
-func finished(took time.Duration, changes ...func(*batchv1.Job)) batchv1.Job {
+func finishedJob(took time.Duration, changes ...func(*batchv1.Job)) batchv1.Job {
 	start, end := metav1.NewTime(t0), metav1.NewTime(t0.Add(took))
 	job := batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "data", Labels: map[string]string{RunsOf: "etl"}, Annotations: map[string]string{}},
@@ -85,32 +85,32 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 		want RunTimes
 	}{
 		"none":                     {nil, RunTimes{}},
-		"one":                      {[]batchv1.Job{finished(5 * m)}, RunTimes{5 * m, 5 * m, 1}},
-		"an odd number":            {[]batchv1.Job{finished(9 * m), finished(3 * m), finished(4 * m)}, RunTimes{4 * m, 9 * m, 3}},
-		"an even number":           {[]batchv1.Job{finished(5 * m), finished(8 * m)}, RunTimes{6*m + 30*time.Second, 8 * m, 2}},
-		"long ones, by the minute": {[]batchv1.Job{finished(46*m + time.Second)}, RunTimes{47 * m, 46*m + time.Second, 1}},
-		"short ones, by the second": {[]batchv1.Job{finished(3 * time.Second), finished(4 * time.Second)},
+		"one":                      {[]batchv1.Job{finishedJob(5 * m)}, RunTimes{5 * m, 5 * m, 1}},
+		"an odd number":            {[]batchv1.Job{finishedJob(9 * m), finishedJob(3 * m), finishedJob(4 * m)}, RunTimes{4 * m, 9 * m, 3}},
+		"an even number":           {[]batchv1.Job{finishedJob(5 * m), finishedJob(8 * m)}, RunTimes{6*m + 30*time.Second, 8 * m, 2}},
+		"long ones, by the minute": {[]batchv1.Job{finishedJob(46*m + time.Second)}, RunTimes{47 * m, 46*m + time.Second, 1}},
+		"short ones, by the second": {[]batchv1.Job{finishedJob(3 * time.Second), finishedJob(4 * time.Second)},
 			RunTimes{4 * time.Second, 4 * time.Second, 2}},
-		"held before, from its release": {[]batchv1.Job{finished(6*time.Hour, started(t0.Add(5*time.Hour)))}, RunTimes{time.Hour, time.Hour, 1}},
-		"resumed after its release, as by Kueue": {[]batchv1.Job{finished(2*time.Hour, started(t0.Add(-time.Hour)))},
+		"held before, from its release": {[]batchv1.Job{finishedJob(6*time.Hour, started(t0.Add(5*time.Hour)))}, RunTimes{time.Hour, time.Hour, 1}},
+		"resumed after its release, as by Kueue": {[]batchv1.Job{finishedJob(2*time.Hour, started(t0.Add(-time.Hour)))},
 			RunTimes{2 * time.Hour, 2 * time.Hour, 1}},
-		"a release that cannot be read": {[]batchv1.Job{finished(2*m, func(j *batchv1.Job) { j.Annotations[Started] = "early" })}, RunTimes{2 * m, 2 * m, 1}},
-		"not those that failed":         {[]batchv1.Job{finished(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Type = batchv1.JobFailed })}, RunTimes{}},
+		"a release that cannot be read": {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[Started] = "early" })}, RunTimes{2 * m, 2 * m, 1}},
+		"not those that failed":         {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Type = batchv1.JobFailed })}, RunTimes{}},
 		"not those that run": {[]batchv1.Job{
-			finished(2*m, func(j *batchv1.Job) { j.Status.Conditions, j.Status.CompletionTime = nil, nil }),
-			finished(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Status = corev1.ConditionFalse }),
-			finished(2*m, func(j *batchv1.Job) { j.Status.StartTime = nil }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions, j.Status.CompletionTime = nil, nil }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Status = corev1.ConditionFalse }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Status.StartTime = nil }),
 		}, RunTimes{}},
 		"not those that others let go": {[]batchv1.Job{
-			finished(2*m, func(j *batchv1.Job) { j.Labels[State] = StateHeld }),
-			finished(2*m, func(j *batchv1.Job) { j.Annotations[Reason] = takenReason }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Labels[State] = StateHeld }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[Reason] = takenReason }),
 		}, RunTimes{}},
 		"not what cannot be": {[]batchv1.Job{
-			finished(0), finished(-m), finished(32 * 24 * time.Hour), finished(m, started(t0.Add(time.Hour))),
+			finishedJob(0), finishedJob(-m), finishedJob(32 * 24 * time.Hour), finishedJob(m, started(t0.Add(time.Hour))),
 		}, RunTimes{}},
 		"not other work": {[]batchv1.Job{
-			finished(m, func(j *batchv1.Job) { j.Namespace = "other" }), finished(m, func(j *batchv1.Job) { j.Labels[RunsOf] = "other" }),
-			finished(m, func(j *batchv1.Job) { delete(j.Labels, RunsOf) }),
+			finishedJob(m, func(j *batchv1.Job) { j.Namespace = "other" }), finishedJob(m, func(j *batchv1.Job) { j.Labels[RunsOf] = "other" }),
+			finishedJob(m, func(j *batchv1.Job) { delete(j.Labels, RunsOf) }),
 		}, RunTimes{}},
 	}
 	for name, tt := range tests {
@@ -134,7 +134,7 @@ func TestTheNewestRunsCount(t *testing.T) {
 	for i := range 1203 { // more than two pages; each a second longer than the one before
 		end := metav1.NewTime(t0.AddDate(0, 0, i))
 		start := metav1.NewTime(end.Add(-time.Duration(i+1) * time.Second))
-		job := finished(0, func(j *batchv1.Job) { j.Status.StartTime, j.Status.CompletionTime = &start, &end })
+		job := finishedJob(0, func(j *batchv1.Job) { j.Status.StartTime, j.Status.CompletionTime = &start, &end })
 		api.jobs = append(api.jobs, job)
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(api.jobs), func(i, j int) { api.jobs[i], api.jobs[j] = api.jobs[j], api.jobs[i] })
@@ -161,9 +161,9 @@ func TestRunsKeepWhatTheyKnowWhileTheAPIServerIsAway(t *testing.T) {
 			return runs.Of("data", "etl").Count
 		}
 		got := []int{count(time.Second)}
-		api.set(nil, finished(time.Minute))
+		api.set(nil, finishedJob(time.Minute))
 		got = append(got, count(10*time.Second))
-		api.set(nil, finished(time.Minute), finished(time.Minute))
+		api.set(nil, finishedJob(time.Minute), finishedJob(time.Minute))
 		got = append(got, count(9*time.Minute), count(time.Minute))
 		api.set(errors.New("away again"))
 		got = append(got, count(time.Hour))

@@ -62,8 +62,22 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	return nil
 }
 
+// locationStatus is what is known of each location, and how much runs there.
 func (p *pass) locationStatus() []v1alpha1.LocationStatus {
-	views := p.policy.views(p.book, p.now)
+	locations := p.policy.Locations(p.book, p.now)
+	for i := range locations {
+		if locations[i].Ceiling != nil {
+			running := int32(p.pods(p.policy.location(locations[i].Name)))
+			locations[i].Running = &running
+		}
+	}
+	return locations
+}
+
+// Locations says what is known of each location at a moment, as the policy's
+// status does, but for what runs there.
+func (p *Policy) Locations(book *forecast.Book, now time.Time) []v1alpha1.LocationStatus {
+	views := p.views(book, now)
 	locations := make([]v1alpha1.LocationStatus, len(views))
 	for i, v := range views {
 		locations[i].Name, locations[i].Model = v.name, v.learned()
@@ -71,10 +85,9 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 			rounded := int32(math.Round(v.intensity))
 			locations[i].Intensity = &rounded
 		}
-		if v.known && p.policy.Limited() {
-			ceiling, running := int32(p.policy.buckets.Ceiling(v.intensity)), int32(p.pods(p.policy.location(v.name)))
-			locations[i].Bucket = p.policy.buckets.Name(v.intensity)
-			locations[i].Ceiling, locations[i].Running = &ceiling, &running
+		if v.known && p.Limited() {
+			ceiling := int32(p.buckets.Ceiling(v.intensity))
+			locations[i].Bucket, locations[i].Ceiling = p.buckets.Name(v.intensity), &ceiling
 		}
 		if !v.issued.IsZero() {
 			locations[i].ForecastIssued, locations[i].ForecastUntil = second(v.issued), second(v.until)

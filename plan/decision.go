@@ -115,12 +115,13 @@ func (d Decision) sentence() string {
 		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; latest start %s",
 			d.inBucket(), d.in(), d.Running, d.Ceiling, clock(d.Start), minute(d.LatestStart))
 	case d.Holds():
-		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.why(), minute(d.LatestStart))
+		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.Why(), minute(d.LatestStart))
 	}
-	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.why())
+	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.Why())
 }
 
-func (d Decision) why() string {
+// Why is the part of the reason that does not say when.
+func (d Decision) Why() string {
 	switch d.Cause {
 	case CleanerLater:
 		return fmt.Sprintf("%s, %.0f %% less than the %s at %s",

@@ -144,7 +144,7 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	notes := gating.Notes(policy, decision)
 	maps.Copy(job.Annotations, asked)
 	maps.Copy(job.Annotations, notes)
-	job.Annotations[gating.Pods] = strconv.Itoa(int(podsAtOnce(job)))
+	job.Annotations[gating.Pods] = strconv.Itoa(gating.PodsAtOnce(job))
 	job.Labels[gating.State] = gating.StateHeld
 	if how := byItself(job, ask); how != "" {
 		return holdWhole(job, how)
@@ -179,15 +179,6 @@ func holdWhole(job *batchv1.Job, how string) verdict {
 	}
 	job.Spec.Suspend = ptr.To(true)
 	return verdict{outcome: held, patch: jobPatch(job).set("/spec/suspend", true)}
-}
-
-// podsAtOnce is how many pods a Job runs at the same time.
-func podsAtOnce(job *batchv1.Job) int32 {
-	pods := ptr.Deref(job.Spec.Parallelism, 1)
-	if completions := job.Spec.Completions; completions != nil {
-		pods = min(pods, *completions)
-	}
-	return max(pods, 1)
 }
 
 // startJob lets a Job start at once, and its pods with it whenever they come.

@@ -97,7 +97,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	released, err := gating.ReleaseAll(ctx, c, "released by hand: gridlatch release --all", time.Now())
+	released, err := gating.ReleaseAll(ctx, c, "", "released by hand: gridlatch release --all", time.Now())
 	fmt.Printf("released %d pods\n", released)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -84,14 +85,22 @@ func (a answer) writeText(e env) error {
 	if err := a.writeTable(e.stdout); err != nil {
 		return err
 	}
-	if a.forecast.Series.Empty() {
+	if a.series().Empty() {
 		return nil
 	}
 	fmt.Fprintln(e.stdout)
-	for _, line := range a.chart(e).lines() {
+	for _, line := range newChart(e, a.series(), d.Decided, d.Start, d.Duration, d.LatestStart).lines() {
 		fmt.Fprintln(e.stdout, line)
 	}
 	return nil
+}
+
+// series is what the decision rests on.
+func (a answer) series() *forecast.Series {
+	if a.expected != nil {
+		return a.expected
+	}
+	return a.forecast.Series
 }
 
 func (a answer) writeTable(w io.Writer) error {
@@ -113,7 +122,7 @@ func (a answer) writeTable(w io.Writer) error {
 		run("planned", d.Start, d.Expected, d.Gain())
 	}
 	if latest := d.LatestStart; latest.After(d.Start) {
-		mean, covered := a.forecast.Series.Mean(latest, latest.Add(d.Duration))
+		mean, covered := a.series().Mean(latest, latest.Add(d.Duration))
 		if covered < d.Duration {
 			mean = math.NaN()
 		}

@@ -19,6 +19,7 @@ const (
 // A chart draws a forecast as columns, those of the run in another glyph: it can be read without colour.
 type chart struct {
 	series     *forecast.Series
+	title      string // of the columns that are not the run
 	from, to   time.Time
 	start, end time.Time // of the run
 	latest     time.Time // start
@@ -26,22 +27,21 @@ type chart struct {
 	color      bool
 }
 
-// chart shows at least a day, and all of the wait.
-func (a answer) chart(e env) chart {
-	d := a.decision
-	to := d.LatestStart.Add(d.Duration)
-	if day := d.Decided.Add(24 * time.Hour); to.Before(day) {
+// newChart shows the run that starts at a time, from now on: at least a day, and all of the wait.
+func newChart(e env, series *forecast.Series, now, start time.Time, duration time.Duration, latest time.Time) chart {
+	to := latest.Add(duration)
+	if day := now.Add(24 * time.Hour); to.Before(day) {
 		to = day
 	}
-	if end := a.forecast.Series.End(); end.Before(to) && end.After(d.Decided) {
+	if end := series.End(); end.Before(to) && end.After(now) {
 		to = end
 	}
 	c := chart{
-		series: a.forecast.Series, from: d.Decided, to: to,
-		start: d.Start, end: d.Start.Add(d.Duration), latest: d.LatestStart, color: e.color,
+		series: series, title: "forecast", from: now, to: to,
+		start: start, end: start.Add(duration), latest: latest, color: e.color,
 	}
 	c.columns = max(min(e.width, chartWidest)-chartLabels-1, 20)
-	if hours := int(math.Ceil(to.Sub(c.from).Hours())); hours > 0 && hours < c.columns {
+	if hours := int(math.Ceil(to.Sub(now).Hours())); hours > 0 && hours < c.columns {
 		c.columns -= c.columns % hours // all hours are as wide
 	}
 	return c
@@ -72,7 +72,7 @@ func (c chart) runs(column int) bool {
 func (c chart) lines() []string {
 	values, least, most := c.values()
 	base, top := -above(-least), above(most)
-	lines := []string{"gCO2eq/kWh: ⣿ forecast, █ run"}
+	lines := []string{"gCO2eq/kWh: ⣿ " + c.title + ", █ run"}
 	for row := chartRows - 1; row >= 0; row-- {
 		label := ""
 		if row%2 == 1 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -23,17 +21,9 @@ import (
 
 // live plans by the policy and the forecast of the cluster, through the code that the cluster itself plans by.
 func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked ask) (answer, error) {
-	config, err := e.cluster(f.kubeconfig, f.context)
+	c, err := e.connect(f.cluster)
 	if err != nil {
-		return answer{}, fmt.Errorf("find the cluster, since there is no FORECAST file: %w", err)
-	}
-	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return answer{}, fmt.Errorf("build scheme: %w", err)
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		return answer{}, fmt.Errorf("connect to the cluster: %w", err)
+		return answer{}, fmt.Errorf("there is no FORECAST file: %w", err)
 	}
 	a := answer{ask: asked}
 	reader := &edited{Reader: c, edit: f.edit(set), warn: func(text string) { a.warnings = append(a.warnings, text) }}
@@ -47,6 +37,9 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	if err != nil {
 		return answer{}, err
 	}
+	if _, err := gating.Restore(ctx, c, c.system, store, policy.Source, asked.now); err != nil {
+		a.warnings = append(a.warnings, "what was learned of the grid is not used: "+err.Error())
+	}
 	book := store.Book(policy.Source)
 	if problem := book.Problem(); problem != "" {
 		a.warnings = append(a.warnings, a.source+": "+problem)
@@ -54,6 +47,9 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	task := policy.Task(gating.Ask{Deadline: asked.deadline, Duration: asked.duration, Threshold: asked.threshold}, asked.now)
 	a.decision = policy.Outlook(book, asked.location, asked.now, task.LatestStart).Decide(task)
 	a.forecast, _ = book.Forecast(a.decision.Location)
+	if expected, _ := policy.Predict(book, asked.location, asked.now); !expected.Series.Empty() {
+		a.expected = expected.Series
+	}
 	return a, nil
 }
 

@@ -1,5 +1,6 @@
 // Command kubectl-gridlatch is what users of Gridlatch run: as the plugin `kubectl gridlatch`, or alone. It shows when
-// work would start by a forecast, and what waiting would have saved on a real grid; neither needs a cluster.
+// work would start by a forecast, and what waiting would have saved on a real grid, without a cluster; and in one, why work
+// waits, what comes next, and it lets work go or holds it by hand.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func main() {
@@ -32,8 +34,10 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	now            func() time.Time
-	// cluster finds the API server; an empty kubeconfig is the usual one, an empty context its current one.
-	cluster func(kubeconfig, context string) (*rest.Config, error)
+	// cluster finds the API server, and the namespace that is meant where none is named.
+	cluster func(connection) (*rest.Config, string, error)
+	// dial connects to it.
+	dial func(*rest.Config) (client.Client, error)
 	// width of the terminal, in columns.
 	width int
 	// color says that stdout understands colours, live that stderr is a terminal that is being looked at.
@@ -47,17 +51,10 @@ func onThisMachine() env {
 	}
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		now: time.Now, cluster: findCluster, width: width,
+		now: time.Now, cluster: findCluster, dial: dial, width: width,
 		color: term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		live:  term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
-}
-
-func findCluster(kubeconfig, context string) (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 }
 
 // usageError is a mistake on the command line.
@@ -99,9 +96,17 @@ func newRoot(e env) *cobra.Command {
 		Long: `See when delay-tolerant work starts, and what waiting for clean electricity saves.
 
 Gridlatch holds Kubernetes Jobs and pods that can wait until the electricity
-grid is clean. These commands show what it would do, with the same planner.
-Unless told to read from a cluster, they need none.`,
-		Example: `  kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
+grid is clean. These commands show what it does and would do, with the same
+planner. plan and simulate need no cluster; the others find theirs as kubectl
+does.
+
+kubectl completes the names of what is held if it finds an executable
+kubectl_complete-gridlatch in the PATH, that is:
+  #!/bin/sh
+  exec kubectl-gridlatch __complete "$@"`,
+		Example: `  kubectl gridlatch explain job nightly-report
+  kubectl gridlatch status
+  kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
   kubectl gridlatch simulate --actual grid.csv`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl gridlatch"},
 		Args:          noArguments,
@@ -116,7 +121,7 @@ Unless told to read from a cluster, they need none.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newPlan(e), newSimulate(e))
+	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e))
 	return root
 }
 
@@ -132,10 +137,11 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return usageError{fmt.Errorf("unknown argument %q (%s)", args[0], hint)}
 }
 
-// wantOutput checks the format of the output.
-func wantOutput(output string) error {
-	if output != "" && output != "json" {
-		return wrong("output", output, errors.New("want json, or nothing for text"))
+// wantOutput checks the format of the output; json is always one.
+func wantOutput(output string, others ...string) error {
+	formats := append([]string{"json"}, others...)
+	if output != "" && !slices.Contains(formats, output) {
+		return wrong("output", output, fmt.Errorf("want %s, or nothing for text", strings.Join(formats, " or ")))
 	}
 	return nil
 }

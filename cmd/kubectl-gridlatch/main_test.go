@@ -41,8 +41,11 @@ func call(t *testing.T, change func(*env), args ...string) (code int, stdout, st
 	var out, errs bytes.Buffer
 	e := env{
 		stdin: strings.NewReader(""), stdout: &out, stderr: &errs, width: 80,
-		now:     func() time.Time { return now },
-		cluster: func(string, string) (*rest.Config, error) { return nil, errors.New("there is none in this test") },
+		now: func() time.Time { return now },
+		cluster: func(connection) (*rest.Config, string, error) {
+			return nil, "", errors.New("there is none in this test")
+		},
+		dial: dial,
 	}
 	if change != nil {
 		change(&e)
@@ -131,7 +134,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		"several locations":       {[]string{"plan", "testdata/two-locations.json"}, 2, `the forecast has several locations, choose one by --location: CAISO_NORTH, PJM`},
 		"an unknown location":     {[]string{"plan", "testdata/two-locations.json", "--location", "X"}, 2, `--location "X": want one that the forecast has: CAISO_NORTH, PJM`},
 		"a forecast that is over": {[]string{"plan", "testdata/forecast.json", "--now", "2027-01-01T00:00:00Z"}, 1, `the forecast is over: it is of 2026-11-21 19:00 UTC to 2026-11-23 19:00 UTC, and now is 2027-01-01 00:00 UTC; plan as of its beginning by --now 2026-11-21T19:00:00Z`},
-		"no cluster":              {[]string{"plan"}, 1, `find the cluster, since there is no FORECAST file: there is none in this test`},
+		"no cluster":              {[]string{"plan"}, 1, `there is no FORECAST file: find the cluster: there is none in this test`},
 		"no actuals":              {[]string{"simulate"}, 2, `want --actual FILE, with the columns timestamp,intensity`},
 		"a bad policy":            {[]string{"simulate", "--actual", grid, "--policy", "best"}, 2, `--policy: unknown policy "best": want gridlatch,`},
 		"a bad history":           {[]string{"simulate", "--actual", grid, "--history", "-1"}, 2, `--history "-1": want days from 0 to 3660`},
@@ -392,7 +395,7 @@ func TestPlanReadsTheCluster(t *testing.T) {
 	}))
 	defer server.Close()
 	connect := func(e *env) {
-		e.cluster = func(string, string) (*rest.Config, error) { return &rest.Config{Host: server.URL}, nil }
+		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{Host: server.URL}, "default", nil }
 	}
 	code, stdout, stderr := call(t, connect, "plan", "--policy", "batch", "-o", "json")
 	if code != 0 {

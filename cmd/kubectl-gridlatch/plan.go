@@ -28,9 +28,8 @@ type planFlags struct {
 	minGain   float64
 	output    string
 
-	policy     string
-	kubeconfig string
-	context    string
+	policy  string
+	cluster connection
 }
 
 // An ask is a plan's question, read and checked.
@@ -47,6 +46,7 @@ type answer struct {
 	ask      ask
 	decision plan.Decision
 	forecast forecast.Forecast
+	expected *forecast.Series // in its place, if not nil: the forecast as it is corrected
 	source   string
 	warnings []string
 }
@@ -67,7 +67,7 @@ FORECAST is a file, - for standard input:
 Without it, the CarbonPolicy and its forecast are read from the cluster.
 
 A file is taken as it is. In a cluster, Gridlatch also corrects the forecast by
-what it has learned of the grid.`,
+what it has learned of the grid; that is used here, too, if it may be read.`,
 		Example: `  # A job of two hours that has to be finished by six in the morning
   kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
 
@@ -111,8 +111,9 @@ func (f *planFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.key, "key", "data", "key of the ConfigMap in FORECAST")
 	flags.StringVarP(&f.output, "output", "o", "", "json, or nothing for text")
 	flags.StringVar(&f.policy, "policy", "default", "without FORECAST: the CarbonPolicy to plan by")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "without FORECAST: the kubeconfig file")
-	flags.StringVar(&f.context, "context", "", "without FORECAST: the kubeconfig's context")
+	flags.StringVar(&f.cluster.kubeconfig, "kubeconfig", "", "without FORECAST: the kubeconfig file")
+	flags.StringVar(&f.cluster.overrides.CurrentContext, "context", "", "without FORECAST: the kubeconfig's context")
+	f.cluster.bindSystem(flags)
 }
 
 func (f *planFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
@@ -184,7 +185,7 @@ func wantPercent(flag string, value float64) error {
 
 // offline plans by a file.
 func (f *planFlags) offline(e env, set *pflag.FlagSet, asked ask) (answer, error) {
-	for _, flag := range []string{"policy", "kubeconfig", "context"} {
+	for _, flag := range []string{"policy", "kubeconfig", "context", "gridlatch-namespace"} {
 		if set.Changed(flag) {
 			return answer{}, usageError{fmt.Errorf("--%s is for reading from the cluster: want it without FORECAST", flag)}
 		}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+// A connection says which cluster is meant, by kubectl's own flags.
+type connection struct {
+	kubeconfig string
+	overrides  clientcmd.ConfigOverrides
+	system     string // the controller's namespace
+}
+
+// bind adds kubectl's flags; help shows those that are used every day.
+func (c *connection) bind(flags *pflag.FlagSet) {
+	names := clientcmd.RecommendedConfigOverrideFlags("")
+	names.ContextOverrideFlags.Namespace.Description = "namespace (default: that of the kubeconfig's context)"
+	names.CurrentContext.Description = "context of the kubeconfig"
+	usual := pflag.NewFlagSet("", pflag.ContinueOnError)
+	clientcmd.BindOverrideFlags(&c.overrides, usual, names)
+	usual.VisitAll(func(flag *pflag.Flag) {
+		flag.Hidden = flag.Name != clientcmd.FlagNamespace && flag.Name != clientcmd.FlagContext
+		flags.AddFlag(flag)
+	})
+	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file; the other flags by which kubectl finds a cluster work, too")
+	c.bindSystem(flags)
+}
+
+func (c *connection) bindSystem(flags *pflag.FlagSet) {
+	flags.StringVar(&c.system, "gridlatch-namespace", "gridlatch-system", "namespace of Gridlatch, where it saves what it has learned")
+}
+
+func findCluster(c connection) (*rest.Config, string, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = c.kubeconfig
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &c.overrides)
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, "", err
+	}
+	namespace, _, err := loader.Namespace()
+	return config, namespace, err
+}
+
+// dial makes a client without a limit of its own: the API server's fairness decides.
+func dial(config *rest.Config) (client.Client, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	return client.New(config, client.Options{Scheme: scheme})
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	err := errors.Join(corev1.AddToScheme(scheme), batchv1.AddToScheme(scheme), coordinationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+	if err != nil {
+		return nil, fmt.Errorf("build scheme: %w", err)
+	}
+	return scheme, nil
+}
+
+// A cluster is what the commands talk to.
+type cluster struct {
+	client.Client
+	namespace string // to look in, where none is named
+	system    string // of the controller
+	now       time.Time
+}
+
+func (e env) connect(c connection) (*cluster, error) {
+	config, namespace, err := e.cluster(c)
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	api, err := e.dial(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the cluster: %w", err)
+	}
+	return &cluster{Client: api, namespace: namespace, system: c.system, now: e.now().UTC().Truncate(time.Second)}, nil
+}
+
+// outlook is what can be known of a policy's grid from outside the controller.
+type outlook struct {
+	policy   *gating.Policy
+	book     *forecast.Book // nil if the forecast cannot be read
+	learned  bool           // the prediction is the controller's
+	warnings []string
+}
+
+// look reads a policy, its forecast and what the controller has learned of it.
+func (c *cluster) look(ctx context.Context, name string) (*outlook, error) {
+	o := &outlook{}
+	warn := func(text string) { o.warnings = append(o.warnings, text) }
+	reader := &edited{Reader: c, edit: func(*v1alpha1.CarbonPolicySpec) {}, warn: func(string) {}}
+	var err error
+	if o.policy, err = (gating.Policies{Reader: reader, Clock: at(c.now)}).Get(ctx, name); err != nil {
+		return nil, err
+	}
+	for _, problem := range o.policy.Problems {
+		warn("CarbonPolicy " + o.policy.Name + ": " + problem)
+	}
+	store, err := readStore(ctx, c, o.policy.Source, c.now)
+	if err != nil {
+		warn(err.Error())
+		return o, nil
+	}
+	restored, err := gating.Restore(ctx, c, c.system, store, o.policy.Source, c.now)
+	if err != nil {
+		warn("what was learned of the grid is not used: " + err.Error())
+	}
+	o.learned, o.book = restored > 0, store.Book(o.policy.Source)
+	return o, nil
+}
+
+// led tells whether a controller is there to release what is held: an error is the reason why not.
+func (c *cluster) led(ctx context.Context) error {
+	const patience = time.Minute // several times of what a lease lasts
+	var lease coordinationv1.Lease
+	err := c.Get(ctx, client.ObjectKey{Namespace: c.system, Name: "gridlatch"}, &lease)
+	renewed := lease.Spec.RenewTime
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil // for lack of better knowledge
+	case err != nil && !apierrors.IsNotFound(err):
+		return fmt.Errorf("look for the controller: %w", err)
+	case err != nil, renewed == nil, c.now.Sub(renewed.Time) > patience:
+		return gating.NeedsForce("no controller of Gridlatch runs in namespace " + c.system + " that would let it go")
+	default:
+		return nil
+	}
+}

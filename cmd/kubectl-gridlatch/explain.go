@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// The states of work, as they are explained.
+const (
+	stateHeld     = gating.StateHeld
+	stateReleased = gating.StateReleased
+	stateNotHeld  = "not-held"  // it asked for it, and cannot be
+	stateUnseen   = "undecided" // it asked for it, and nobody has answered
+	stateForeign  = "not-opted-in"
+)
+
+// An explanation is what there is to say of a Job or a pod.
+type explanation struct {
+	Kind      kind   `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Job is the one whose decision is that of the pod.
+	Job    string `json:"job,omitempty"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// HeldBy is what holds it: gate, suspend or kueue.
+	HeldBy  string            `json:"heldBy,omitempty"`
+	Pods    int               `json:"pods,omitempty"`
+	Policy  string            `json:"policy,omitempty"`
+	Asked   map[string]string `json:"asked,omitempty"`
+	Created time.Time         `json:"created"`
+	// Started is when its first pod was given a node.
+	Started      *time.Time `json:"started,omitempty"`
+	PlannedStart *time.Time `json:"plannedStart,omitempty"`
+	LatestStart  *time.Time `json:"latestStart,omitempty"`
+	Duration     string     `json:"duration,omitempty"`
+	// AtCreation is the intensity that starting at creation would have had, in gCO2eq/kWh.
+	AtCreation *float64 `json:"intensityAtCreation,omitempty"`
+	Location   string   `json:"location,omitempty"`
+	// Basis is what the windows rest on. Learned says that this is what the controller has learned, too.
+	Basis   forecast.Basis `json:"basis,omitempty"`
+	Learned bool           `json:"learned"`
+	Windows []window       `json:"windows,omitempty"`
+	Signals []contribution `json:"signals,omitempty"`
+
+	now      time.Time
+	series   *forecast.Series
+	duration time.Duration
+	warnings []string
+}
+
+// A contribution is a part of the intensity that is predicted for the planned start.
+type contribution struct {
+	Signal    string  `json:"signal"`
+	Intensity float64 `json:"intensity"`
+}
+
+type explainFlags struct {
+	cluster connection
+	output  string
+	signals bool
+}
+
+func newExplain(e env) *cobra.Command {
+	f := &explainFlags{}
+	cmd := &cobra.Command{
+		Use:   "explain (job|pod) NAME",
+		Short: "Show why work waits, until when, and what that saves",
+		Long: `Show why a Job or a pod waits, until when, what that saves against starting when
+it was created, what the alternatives are, and the forecast with the planned run
+in it. Of work that has been let go, show when it was, and why.
+
+All pods of a Job are one decision: for a pod of a held Job, the Job is explained.`,
+		Example: `  kubectl gridlatch explain job nightly-report
+  kubectl gridlatch explain pod/nightly-report-x7k2p -n batch --signals
+  kubectl gridlatch explain job nightly-report -o yaml`,
+		ValidArgsFunction: completeWork(e, &f.cluster, gating.StateHeld, false),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := parseWork(args)
+			if err == nil && len(all) > 1 {
+				err = usageError{errors.New("want one Job or pod")}
+			}
+			if err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), e, all[0])
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVarP(&f.signals, "signals", "v", false, "show what the prediction for the planned start is made of")
+	bindOutput(cmd, &f.output)
+	f.cluster.bind(flags)
+	return cmd
+}
+
+func (f *explainFlags) run(ctx context.Context, e env, w work) error {
+	if err := wantOutput(f.output, "yaml"); err != nil {
+		return err
+	}
+	c, err := e.connect(f.cluster)
+	if err != nil {
+		return err
+	}
+	o, err := c.find(ctx, w)
+	if err != nil {
+		return err
+	}
+	x, err := c.explain(ctx, o)
+	if err != nil {
+		return err
+	}
+	if !f.signals {
+		x.Signals = nil
+	}
+	e.warn(x.warnings)
+	if f.output != "" {
+		return e.print(f.output, x)
+	}
+	return x.writeText(e)
+}
+
+// explain finds out what there is to say of an object.
+func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, error) {
+	x := &explanation{
+		Kind: nameOf(o).kind, Namespace: o.GetNamespace(), Name: o.GetName(), Created: o.GetCreationTimestamp().UTC(), now: c.now,
+	}
+	head := o
+	if pod, ok := o.(*corev1.Pod); ok {
+		x.Started = scheduled(pod)
+		job, err := gating.ReadJob(ctx, c, pod)
+		if err != nil {
+			return nil, err
+		}
+		if job != nil && job.Labels[gating.State] != "" {
+			x.Job, head = job.Name, job
+		}
+	}
+	if job, ok := o.(*batchv1.Job); ok {
+		pods, err := gating.PodsOf(ctx, c, job)
+		if err != nil {
+			return nil, err
+		}
+		for i := range pods {
+			if at := scheduled(&pods[i]); at != nil && (x.Started == nil || at.Before(*x.Started)) {
+				x.Started = at
+			}
+		}
+	}
+	x.read(head)
+	if x.State != stateHeld {
+		return x, nil
+	}
+	return x, c.foresee(ctx, x, head)
+}
+
+// scheduled is when a pod was given a node, nil if it was not.
+func scheduled(pod *corev1.Pod) *time.Time {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue {
+			at := c.LastTransitionTime.UTC()
+			return &at
+		}
+	}
+	return nil
+}
+
+// read takes up what the object that is decided on says.
+func (x *explanation) read(head client.Object) {
+	annotations := head.GetAnnotations()
+	x.Reason, x.Policy = annotations[gating.Reason], annotations[gating.PolicyName]
+	x.State = stateOf(head)
+	if x.State != stateHeld && x.State != stateReleased {
+		return
+	}
+	x.PlannedStart, x.LatestStart = instant(annotations[gating.PlannedStart]), instant(annotations[gating.LatestStart])
+	if before, err := strconv.ParseFloat(annotations[gating.AtCreation], 64); err == nil {
+		x.AtCreation = known(before)
+	}
+	x.Asked = gating.JobAsk(nil, annotations)
+	maps.DeleteFunc(x.Asked, func(key, _ string) bool { return key == gating.DelayTolerant || key == gating.PolicyName })
+	if x.State == stateHeld {
+		x.HeldBy, x.Pods = gating.HoldByGate, 1
+		if how := annotations[gating.HeldBy]; how != "" {
+			x.HeldBy = how
+		}
+		if job, ok := head.(*batchv1.Job); ok {
+			x.Pods = gating.PodsAtOnce(job)
+		}
+	}
+}
+
+func stateOf(o client.Object) string {
+	state, annotations := o.GetLabels()[gating.State], o.GetAnnotations()
+	asked := annotations
+	if job, ok := o.(*batchv1.Job); ok {
+		asked = gating.JobAsk(job.Spec.Template.Annotations, annotations)
+	}
+	switch {
+	case strings.HasPrefix(annotations[gating.Reason], gating.NotHeld) && asked[gating.DelayTolerant] == "true":
+		return stateNotHeld
+	case state == stateHeld || state == stateReleased:
+		return state
+	case asked[gating.DelayTolerant] == "true":
+		return stateUnseen
+	default:
+		return stateForeign
+	}
+}
+
+// instant reads what Gridlatch has written, nil if there is nothing.
+func instant(text string) *time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// foresee adds what is expected of the grid, as the controller does.
+func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Object) error {
+	o, err := c.look(ctx, x.Policy)
+	if err != nil {
+		return err
+	}
+	x.warnings = append(x.warnings, o.warnings...)
+	task := gating.TaskOf(o.policy, head)
+	task.Held = true
+	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
+	x.overdue()
+	if o.book == nil {
+		return nil
+	}
+	pinned := head.GetAnnotations()[gating.Location]
+	expected, rests := o.policy.Predict(o.book, pinned, c.now)
+	x.Basis, x.Learned, x.Location = expected.Basis, o.learned, rests.Location
+	if expected.Series.Empty() {
+		return nil
+	}
+	if x.PlannedStart == nil { // it is not planned yet
+		start := o.policy.Outlook(o.book, pinned, c.now, task.LatestStart).Decide(task).Start
+		x.PlannedStart = &start
+	}
+	x.series = expected.Series
+	x.Windows = windows(x.series, c.now, *x.PlannedStart, *x.LatestStart, x.duration, x.Created, x.AtCreation)
+	for _, part := range o.policy.Contributions(o.book, pinned, c.now, *x.PlannedStart) {
+		if math.Abs(part.Intensity) >= 0.05 {
+			x.Signals = append(x.Signals, contribution{part.Signal, part.Intensity})
+		}
+	}
+	return nil
+}
+
+// overdue warns of work that should have been let go.
+func (x *explanation) overdue() {
+	const patience = time.Minute
+	for _, due := range []*time.Time{x.LatestStart, x.PlannedStart} {
+		if due != nil && x.now.Sub(*due) > patience {
+			x.warnings = append(x.warnings, "it should have started at "+plan.Clock(*due)+": is the controller running?")
+			return
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+type releaseFlags struct {
+	cluster       connection
+	all           bool
+	allNamespaces bool
+}
+
+func newRelease(e env) *cobra.Command {
+	f := &releaseFlags{}
+	cmd := &cobra.Command{
+		Use:   "release (job|pod) NAME... | --all (-n NAMESPACE | -A)",
+		Short: "Let held work go now",
+		Long: `Let held Jobs and pods go now, whatever is planned. It works without the
+controller, too. All pods of a Job are released together.
+
+--all releases all that is held now, in one namespace or in the cluster. What is
+created afterwards waits as ever.`,
+		Example: `  kubectl gridlatch release job nightly-report
+  kubectl gridlatch release job/nightly-report pod/backup -n batch
+  kubectl gridlatch release --all -n batch
+  kubectl gridlatch release --all --all-namespaces`,
+		ValidArgsFunction: completeWork(e, &f.cluster, gating.StateHeld, true),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), e, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVar(&f.all, "all", false, "release all that is held, in the namespace or everywhere")
+	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "with --all: in all namespaces")
+	f.cluster.bind(flags)
+	return cmd
+}
+
+func (f *releaseFlags) run(ctx context.Context, e env, args []string) error {
+	if f.all || f.allNamespaces {
+		return f.releaseAll(ctx, e, args)
+	}
+	all, err := parseWork(args)
+	if err != nil {
+		return err
+	}
+	c, err := e.connect(f.cluster)
+	if err != nil {
+		return err
+	}
+	return c.forEach(ctx, all, func(o client.Object) error {
+		pods, err := gating.Release(ctx, c, o, gating.ByHand(c.now), c.now)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stdout, "%s released, %s\n", nameOf(o), several(pods, "pod"))
+		return nil
+	})
+}
+
+func (f *releaseFlags) releaseAll(ctx context.Context, e env, args []string) error {
+	namespace := f.cluster.overrides.Context.Namespace
+	switch {
+	case !f.all:
+		return usageError{errors.New("--all-namespaces is for --all")}
+	case len(args) > 0:
+		return usageError{errors.New("want either --all, or names")}
+	case (namespace == "") == !f.allNamespaces:
+		return usageError{errors.New("--all: want either a namespace by -n, or --all-namespaces")}
+	}
+	c, err := e.connect(f.cluster)
+	if err != nil {
+		return err
+	}
+	released, err := gating.ReleaseAll(ctx, c, namespace, gating.ByHand(c.now), c.now)
+	fmt.Fprintf(e.stdout, "released %s\n", several(released, "pod"))
+	return err
+}
+
+// forEach finds objects and does something with each; one that fails does not stop the others.
+func (c *cluster) forEach(ctx context.Context, all []work, do func(client.Object) error) error {
+	var failed []error
+	for _, w := range all {
+		o, err := c.find(ctx, w)
+		if err == nil {
+			if err = do(o); err != nil {
+				err = fmt.Errorf("%s: %w", nameOf(o), err)
+			}
+		}
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return together(failed)
+}
+
+// together is one error of several, in one line.
+func together(failed []error) error {
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
+		return failed[0]
+	}
+	var texts []string
+	for _, err := range failed {
+		texts = append(texts, err.Error())
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+type holdFlags struct {
+	cluster  connection
+	deadline string
+	policy   string
+	force    bool
+}
+
+func newHold(e env) *cobra.Command {
+	f := &holdFlags{}
+	cmd := &cobra.Command{
+		Use:   "hold [job] NAME...",
+		Short: "Hold Jobs that exist already and have not started",
+		Long: `Hold Jobs that exist already until the grid is clean: they are suspended, and
+the controller resumes them as if they had been created with the annotation
+gridlatch.dev/delay-tolerant. A Job is not held if starting at once is as good.
+
+Only a Job that has not started should be held: suspending it kills its pods, so
+that it is refused without --force once they run. A pod cannot be held by hand:
+a scheduling gate can be put on it at its creation only.`,
+		Example: `  kubectl gridlatch hold job nightly-report --deadline 8h
+  kubectl gridlatch hold job/a job/b -n batch --policy nightly`,
+		ValidArgsFunction: completeWork(e, &f.cluster, "", true),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), e, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.deadline, "deadline", "", "when it has to be finished: 8h from now, 2026-11-22T06:00:00Z, or '06:00 Europe/Berlin'\n"+
+		"(default: the Job's own, or else it starts within the policy's maxDelay from now)")
+	flags.StringVar(&f.policy, "policy", "", "CarbonPolicy to plan by (default: the Job's own, its namespace's, or default)")
+	flags.BoolVar(&f.force, "force", false, "even if pods that run are killed, if somebody else has suspended it, or if no controller is there")
+	f.cluster.bind(flags)
+	return cmd
+}
+
+func (f *holdFlags) run(ctx context.Context, e env, args []string) error {
+	all, err := parseWork(args)
+	if err != nil {
+		return err
+	}
+	var deadline time.Time
+	if f.deadline != "" {
+		if deadline, err = plan.ParseDeadline(f.deadline, e.now().UTC().Truncate(time.Second)); err != nil {
+			return wrong("deadline", f.deadline, err)
+		}
+	}
+	c, err := e.connect(f.cluster)
+	if err != nil {
+		return err
+	}
+	if err := c.led(ctx); err != nil && !f.force {
+		return hint(err)
+	}
+	return c.forEach(ctx, all, func(o client.Object) error {
+		job, ok := o.(*batchv1.Job)
+		if !ok {
+			return errors.New("a pod cannot be held by hand: a scheduling gate can be put on it at its creation only," +
+				" by the annotation " + gating.DelayTolerant + ": \"true\"")
+		}
+		return f.hold(ctx, e, c, job, deadline)
+	})
+}
+
+func (f *holdFlags) hold(ctx context.Context, e env, c *cluster, job *batchv1.Job, deadline time.Time) error {
+	name, err := f.policyOf(ctx, c, job)
+	if err != nil {
+		return err
+	}
+	o, err := c.look(ctx, name)
+	if err != nil {
+		return err
+	}
+	e.warn(o.warnings)
+	err = gating.HandHold{Policy: o.policy, Book: o.book, Deadline: deadline, Force: f.force}.Apply(ctx, c, job, c.now)
+	if apierrors.IsConflict(err) {
+		return errors.New("it has just changed; look at it, and try again")
+	}
+	if err != nil {
+		return hint(err)
+	}
+	fmt.Fprintf(e.stdout, "%s held: %s\n", nameOf(job), job.Annotations[gating.Reason])
+	return nil
+}
+
+// hint tells by which flag something is done all the same.
+func hint(err error) error {
+	if _, ok := errors.AsType[gating.NeedsForce](err); ok {
+		return fmt.Errorf("%w (--force does it all the same)", err)
+	}
+	return err
+}
+
+// policyOf is the policy that is asked for: by flag, by the Job, or by its namespace.
+func (f *holdFlags) policyOf(ctx context.Context, c *cluster, job *batchv1.Job) (string, error) {
+	if f.policy != "" {
+		return f.policy, nil
+	}
+	if name := gating.JobAsk(job.Spec.Template.Annotations, job.Annotations)[gating.PolicyName]; name != "" {
+		return name, nil
+	}
+	namespace := namespaceMetadata()
+	err := c.Get(ctx, types.NamespacedName{Name: job.Namespace}, namespace)
+	if err != nil && !apierrors.IsForbidden(err) {
+		return "", fmt.Errorf("read its namespace: %w", err)
+	}
+	return namespace.Annotations[gating.PolicyName], nil
+}

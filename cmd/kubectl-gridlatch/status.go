@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+const (
+	// page is how many objects are read at once.
+	page = 500
+	// horizon is how far the releases to come are told apart by the hour.
+	horizon = 48 * time.Hour
+)
+
+// A status is what Gridlatch holds, and what comes next.
+type status struct {
+	Now       time.Time `json:"now"`
+	Namespace string    `json:"namespace,omitempty"` // that was looked at; none is all
+	// Running counts the pods that Gridlatch has let go, and that run now.
+	Running  int            `json:"running"`
+	Policies []policyStatus `json:"policies"`
+	Releases []release      `json:"releases"`
+
+	warnings []string
+}
+
+// policyStatus is what is known of a policy.
+type policyStatus struct {
+	Name    string `json:"name"`
+	BuiltIn bool   `json:"builtIn,omitempty"` // there is no object of that name
+	Source  string `json:"source,omitempty"`
+	// Locations is empty if nothing is known of them.
+	Locations []v1alpha1.LocationStatus `json:"locations"`
+	// Problems are what the policy's conditions complain of.
+	Problems    []string   `json:"problems,omitempty"`
+	Groups      int        `json:"heldGroups"`
+	Pods        int        `json:"heldPods"`
+	NextRelease *time.Time `json:"nextRelease,omitempty"`
+}
+
+// A release counts what is planned to start within an hour; without a time, what comes later or is not planned yet.
+type release struct {
+	From   *time.Time `json:"from,omitempty"`
+	Groups int        `json:"groups"`
+	Pods   int        `json:"pods"`
+}
+
+type statusFlags struct {
+	cluster connection
+	output  string
+}
+
+func newStatus(e env) *cobra.Command {
+	f := &statusFlags{}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the grid now, what is held, and what starts next",
+		Long: `Show for each policy the intensity of its locations now, the age of the forecast
+and how well the grid is known; how much is held, and how much runs; and when it
+is planned to start, by the hour. It is that of the whole cluster, unless a
+namespace is given.`,
+		Example: `  kubectl gridlatch status
+  kubectl gridlatch status -n batch -o json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), e)
+		},
+	}
+	cmd.Flags().SortFlags = false
+	bindOutput(cmd, &f.output)
+	f.cluster.bind(cmd.Flags())
+	return cmd
+}
+
+func (f *statusFlags) run(ctx context.Context, e env) error {
+	if err := wantOutput(f.output, "yaml"); err != nil {
+		return err
+	}
+	c, err := e.connect(f.cluster)
+	if err != nil {
+		return err
+	}
+	s, err := c.status(ctx, f.cluster.overrides.Context.Namespace)
+	if err != nil {
+		return err
+	}
+	e.warn(s.warnings)
+	if f.output != "" {
+		return e.print(f.output, s)
+	}
+	return s.writeText(e)
+}
+
+// status looks at a namespace, or at the cluster if that is empty.
+func (c *cluster) status(ctx context.Context, namespace string) (*status, error) {
+	s := &status{Now: c.now, Namespace: namespace, Releases: []release{}}
+	held, err := c.held(ctx, namespace)
+	if err != nil {
+		return nil, allowed(err, namespace)
+	}
+	s.Releases = held.releases(c.now)
+	running := []client.ListOption{client.MatchingLabels{gating.State: gating.StateReleased}, client.MatchingFields{"status.phase": "Running"}}
+	err = c.each(ctx, podKind, namespace, running, func(*metav1.PartialObjectMetadata) { s.Running++ })
+	if err != nil {
+		return nil, allowed(err, namespace)
+	}
+	return s, c.policies(ctx, s, held)
+}
+
+// allowed adds what to do to an error of somebody who may not see the whole cluster.
+func allowed(err error, namespace string) error {
+	if apierrors.IsForbidden(err) && namespace == "" {
+		return fmt.Errorf("%w (one namespace is enough: -n NAMESPACE)", err)
+	}
+	return err
+}
+
+// each calls f for the metadata of Jobs or pods, page by page.
+func (c *cluster) each(ctx context.Context, k kind, namespace string, which []client.ListOption, f func(*metav1.PartialObjectMetadata)) error {
+	next := ""
+	for {
+		list := metadataList(k)
+		options := append([]client.ListOption{client.InNamespace(namespace), client.Limit(page), client.Continue(next)}, which...)
+		if err := c.List(ctx, list, options...); err != nil {
+			return fmt.Errorf("list %ss: %w", k, err)
+		}
+		for i := range list.Items {
+			f(&list.Items[i])
+		}
+		if next = list.Continue; next == "" {
+			return nil
+		}
+	}
+}
+
+// A holding is how much of a group waits, and until when.
+type holding struct {
+	policy  string
+	pods    int
+	planned time.Time // zero if it is not planned
+}
+
+// holdings are the groups that wait, by the UID of what they are decided by.
+type holdings map[types.UID]*holding
+
+// held gathers what waits: a Job with its pods, the pods of another owner, or one pod.
+func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) {
+	all := holdings{}
+	which := []client.ListOption{client.MatchingLabels{gating.State: gating.StateHeld}}
+	whole := map[types.UID]bool{}
+	err := c.each(ctx, jobKind, namespace, which, func(job *metav1.PartialObjectMetadata) {
+		g := all.add(job.UID, job)
+		if whole[job.UID] = job.Annotations[gating.HeldBy] != ""; whole[job.UID] {
+			g.pods = gating.PodsNoted(job)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, c.each(ctx, podKind, namespace, which, func(pod *metav1.PartialObjectMetadata) {
+		uid := pod.UID
+		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+			uid = owner.UID
+		}
+		g := all[uid]
+		if g == nil {
+			g = all.add(uid, pod)
+		}
+		if !whole[uid] {
+			g.pods++
+		}
+	})
+}
+
+func (all holdings) add(uid types.UID, o metav1.Object) *holding {
+	g := &holding{policy: o.GetAnnotations()[gating.PolicyName]}
+	if g.policy == "" {
+		g.policy = v1alpha1.DefaultPolicy
+	}
+	if planned := instant(o.GetAnnotations()[gating.PlannedStart]); planned != nil {
+		g.planned = *planned
+	}
+	all[uid] = g
+	return g
+}
+
+// releases counts what is planned by the hour, in order of time; the last may be without one.
+func (all holdings) releases(now time.Time) []release {
+	hours, rest := map[time.Time]*release{}, release{}
+	for _, g := range all {
+		hour := later(g.planned, now).Truncate(time.Hour)
+		r := &rest
+		if !g.planned.IsZero() && hour.Before(now.Add(horizon)) {
+			if hours[hour] == nil {
+				hours[hour] = &release{From: &hour}
+			}
+			r = hours[hour]
+		}
+		r.Groups++
+		r.Pods += g.pods
+	}
+	sorted := []release{}
+	for _, hour := range slices.SortedFunc(maps.Keys(hours), time.Time.Compare) {
+		sorted = append(sorted, *hours[hour])
+	}
+	if rest.Groups > 0 {
+		sorted = append(sorted, rest)
+	}
+	return sorted
+}
+
+// policies adds what is known of each policy; those that are gone are those of what they still hold.
+func (c *cluster) policies(ctx context.Context, s *status, held holdings) error {
+	var list v1alpha1.CarbonPolicyList
+	err := c.List(ctx, &list)
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		s.warnings = append(s.warnings, "the cluster knows no CarbonPolicies: Gridlatch is not installed in it")
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("list CarbonPolicies: %w", err)
+	}
+	byName := map[string]*policyStatus{}
+	for i := range list.Items {
+		p := fromObject(&list.Items[i])
+		byName[p.Name] = p
+	}
+	if byName[v1alpha1.DefaultPolicy] == nil {
+		builtIn, err := c.builtIn(ctx, s)
+		if err != nil {
+			return err
+		}
+		byName[builtIn.Name] = builtIn
+	}
+	for _, g := range held {
+		if byName[g.policy] == nil {
+			byName[g.policy] = &policyStatus{Name: g.policy, Problems: []string{"it does not exist any more: what it holds is released"}}
+		}
+		byName[g.policy].count(g)
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		s.Policies = append(s.Policies, *byName[name])
+	}
+	return nil
+}
+
+func (p *policyStatus) count(g *holding) {
+	p.Groups++
+	p.Pods += g.pods
+	if !g.planned.IsZero() && (p.NextRelease == nil || g.planned.Before(*p.NextRelease)) {
+		p.NextRelease = &g.planned
+	}
+}
+
+// fromObject is what the controller says of a policy.
+func fromObject(object *v1alpha1.CarbonPolicy) *policyStatus {
+	key := object.Spec.Forecast.ConfigMap
+	p := &policyStatus{
+		Name: object.Name, Source: key.Namespace + "/" + key.Name + "/" + key.Key, Locations: object.Status.Locations,
+	}
+	for _, c := range object.Status.Conditions {
+		if c.Status != metav1.ConditionTrue || c.Reason == v1alpha1.ReasonLastGood {
+			p.Problems = append(p.Problems, c.Message)
+		}
+	}
+	if len(object.Status.Conditions) == 0 {
+		p.Problems = []string{"the controller has not looked at it yet"}
+	}
+	return p
+}
+
+// builtIn works out what the controller does, which has no object to say so.
+func (c *cluster) builtIn(ctx context.Context, s *status) (*policyStatus, error) {
+	o, err := c.look(ctx, v1alpha1.DefaultPolicy)
+	if err != nil {
+		return nil, err
+	}
+	p := &policyStatus{Name: o.policy.Name, BuiltIn: true, Source: o.policy.Source}
+	s.warnings = append(s.warnings, o.warnings...)
+	if o.book != nil {
+		p.Locations = o.policy.Locations(o.book, c.now)
+	}
+	return p, nil
+}
