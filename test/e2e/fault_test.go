@@ -240,7 +240,10 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 		}
 		return err
 	})
-	cleanNow(t, c)
+	// clean for as long as work is taken to run that does not say
+	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Hour), 3*time.Hour, 100, 400)...); err != nil {
+		t.Fatal(err)
+	}
 	awaitScheduled(t, c, ns, 4, patience)
 }
 

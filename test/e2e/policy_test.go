@@ -101,11 +101,11 @@ func TestAPolicyIsValidated(t *testing.T) {
 
 func TestPolicyStatusTellsOfGridAndHeldWork(t *testing.T) {
 	clean := dirtyThenClean(t, cluster, 2*time.Hour)
-	policy(t, "default", "spec: {locations: [{name: CAISO_NORTH}]}")
+	policy(t, "told", "spec: {locations: [{name: CAISO_NORTH}]}")
 	ns := namespace(t, cluster)
-	create(t, cluster, job(ns, "waiting", tolerant(gating.Deadline, "8h"), 3))
+	create(t, cluster, job(ns, "waiting", tolerant(gating.Deadline, "8h", gating.PolicyName, "told"), 3))
 	awaitGated(t, cluster, ns, 3)
-	awaitPolicy(t, "default", func(p *v1alpha1.CarbonPolicy) error {
+	awaitPolicy(t, "told", func(p *v1alpha1.CarbonPolicy) error {
 		if p.Status.Held.Groups < 1 || p.Status.Held.Pods < 3 || p.Status.NextRelease == nil || p.Status.NextRelease.Sub(clean) < -time.Second || p.Status.NextRelease.Sub(clean) > 5*time.Minute {
 			return fmt.Errorf("held %+v, next release %s, want 3 pods until %s", p.Status.Held, p.Status.NextRelease, clean)
 		}
