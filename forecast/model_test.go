@@ -374,3 +374,14 @@ func TestWithoutHistoryTheNewestIssueIsPredictedAsItComes(t *testing.T) {
 		}
 	}
 }
+
+func TestTheEndOfAnHourIsNoBoundary(t *testing.T) {
+	start := time.Date(2026, 11, 21, 12, 20, 0, 0, time.UTC)
+	m := &Model{}
+	m.Hear(NewSeries([]Slot{{start, start.Add(3 * time.Hour), 100.3}, {start.Add(3 * time.Hour), start.Add(6 * time.Hour), 77}}), start)
+	want := []Slot{{start, start.Add(3 * time.Hour), 100.3}, {start.Add(3 * time.Hour), start.Add(6 * time.Hour), 77}}
+	got := m.Predict(start, 24*time.Hour).Series.Slots()
+	if len(got) != len(want) || !got[0].End.Equal(want[0].End) || !got[1].End.Equal(want[1].End) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

@@ -115,12 +115,26 @@ func (o *outlook) predict() Prediction {
 	}
 	p := Prediction{Basis: Nothing, Share: o.model.trials.share()}
 	if len(steps) > 0 {
-		p.Series, p.Basis = total(steps), o.basis()
+		p.Series, p.Basis = total(join(steps)), o.basis()
 	}
 	if len(o.learners) > 0 {
 		p.Learned = time.Duration(o.learners[0].hours) * time.Hour
 	}
 	return p
+}
+
+// join makes one step of neighbours that say the same, to within a rounding: the end of an hour is no boundary by itself.
+func join(steps []step) []step {
+	joined := steps[:1]
+	for _, next := range steps[1:] {
+		last := &joined[len(joined)-1]
+		if last.end == next.start && math.Abs(last.intensity-next.intensity) <= 1e-6*(1+math.Abs(last.intensity)) {
+			last.end = next.end
+			continue
+		}
+		joined = append(joined, next)
+	}
+	return joined
 }
 
 // end is the hour after the last that something can be expected of.

@@ -16,9 +16,11 @@ import (
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
-// ownCluster gives a test a cluster whose controller it may break.
+// ownCluster gives a test a cluster whose controller it may break. Such tests run
+// two at a time, after those that share a cluster: they wait most of the time.
 func ownCluster(t *testing.T) (*env.Cluster, *env.Controller) {
 	t.Helper()
+	t.Parallel()
 	c := env.Start(t, env.Nodes(2))
 	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
 		t.Fatal(err)
