@@ -148,6 +148,7 @@ func (m *Model) resume(now time.Time) error {
 		}
 		last = a.known
 	}
+	m.received = earlier(m.received, now) // the clock of who saved it may be ahead, and what comes now is not older
 	if len(m.past.actual.values) > 0 {
 		m.gauge.seen = startOf(m.past.actual.end())
 	}

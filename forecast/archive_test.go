@@ -318,3 +318,24 @@ func hostile(b byte) float64 {
 	}
 	return float64(b) * 3
 }
+
+func TestAHistoryFromAClockThatIsAheadDoesNotKeepNewIssuesOut(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	issue := func(intensity float64) *Series {
+		return NewSeries([]Slot{{now.Add(-time.Hour), now.Add(9 * time.Hour), intensity}})
+	}
+	saved := &Model{}
+	saved.Hear(issue(400), now.Add(90*time.Minute))
+	history, err := saved.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Model{}
+	if err := m.Restore(history, now); err != nil {
+		t.Fatal(err)
+	}
+	m.Hear(issue(100), now.Add(time.Minute))
+	if got, _ := m.Predict(now.Add(time.Minute), 24*time.Hour).Series.At(now.Add(4 * time.Hour)); math.Abs(got-100) > 1 {
+		t.Errorf("predicts %v, want 100, as the newest issue says", got)
+	}
+}
