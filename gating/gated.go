@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -166,7 +165,8 @@ func heldWhole(job *batchv1.Job) bool {
 	case HoldBySuspend:
 		return suspended
 	case HoldByKueue:
-		return suspended && slices.Contains(strings.Split(job.Annotations[KueueGates], ","), Gate)
+		gates := job.Annotations[KueueGates]
+		return suspended && LeaveQueue(gates) != gates // ours is among them
 	default:
 		return false
 	}
