@@ -43,6 +43,8 @@ func TestCLIExplainsAndReleasesWhatIsHeld(t *testing.T) {
 		"job/report in namespace " + ns + " waits until", "120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430",
 		"of 2 pods", "at once", "planned", "█ run", "start",
 	}, "explain", "job", "report", "-n", ns, "--signals")
+	wantPrinted(t, []string{"Start at ", "120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430", "█ run"},
+		"plan", "--duration", "2s", "--deadline", "10m")
 	wantPrinted(t, []string{"spec.suspend of the Job"}, "explain", "bounded", "-n", ns)
 	wantPrinted(t, []string{"CAISO_NORTH", "430", "holds 6 pods in 3 groups", "Pods that start, by the hour"}, "status", "-n", ns)
 	for _, p := range pods {
