@@ -26,7 +26,7 @@ const (
 func falling(now time.Time) []env.Element { return slope(now, 600, -1) }
 
 // rising is one by which it never gets cleaner than now.
-func rising(now time.Time) []env.Element { return slope(now, 100, 1) }
+func rising(now time.Time) []env.Element { return slope(now, 100, 100) }
 
 func slope(now time.Time, first, step float64) []env.Element {
 	values := make([]float64, slots)
