@@ -32,10 +32,11 @@ func jobKind() schema.GroupVersionKind {
 func namespaceKind() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}
 }
+func nodeKind() schema.GroupVersionKind { return schema.GroupVersionKind{Version: "v1", Kind: "Node"} }
 
 // CacheByObject says what this package needs to have cached: the metadata of
-// pods that were decided on and are not over, of Jobs that were decided on, and
-// of namespaces, each stripped to what is read.
+// pods that were decided on and are not over, of Jobs that were decided on, of
+// namespaces and of nodes, each stripped to what is read.
 func CacheByObject() map[client.Object]cache.ByObject {
 	decided, _ := labels.NewRequirement(State, selection.Exists, nil) // a constant
 	unfinished := fields.AndSelectors(
@@ -45,6 +46,7 @@ func CacheByObject() map[client.Object]cache.ByObject {
 		metadata(podKind()):       {Label: labels.NewSelector().Add(*decided), Field: unfinished, Transform: strip},
 		metadata(jobKind()):       {Label: labels.NewSelector().Add(*decided), Transform: strip},
 		metadata(namespaceKind()): {Transform: strip},
+		metadata(nodeKind()):      {Transform: stripNode},
 	}
 }
 
@@ -83,6 +85,18 @@ func strip(object any) (any, error) {
 	m.OwnerReferences = slices.DeleteFunc(m.OwnerReferences, func(o metav1.OwnerReference) bool {
 		return o.Controller == nil || !*o.Controller
 	})
+	return m, nil
+}
+
+// stripNode keeps of a node its labels, by which policies say where it is, and
+// our own annotations.
+func stripNode(object any) (any, error) {
+	m, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
+	m.Annotations = ours(m.Annotations)
 	return m, nil
 }
 
@@ -155,7 +169,7 @@ func NamespacePolicy(ctx context.Context, reader client.Reader, namespace string
 // PrepareCache makes a cache that has not started yet ready for the readers of
 // this package: they fail rather than start an informer of their own.
 func PrepareCache(ctx context.Context, c cache.Cache) error {
-	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, metadata(namespaceKind())} {
+	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, metadata(namespaceKind()), metadata(nodeKind())} {
 		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
