@@ -3,10 +3,13 @@ package gating
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -43,9 +46,9 @@ func CacheByObject() map[client.Object]cache.ByObject {
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)))
 	return map[client.Object]cache.ByObject{
-		metadata(podKind()):       {Label: labels.NewSelector().Add(*decided), Field: unfinished, Transform: strip},
-		metadata(jobKind()):       {Label: labels.NewSelector().Add(*decided), Transform: strip},
-		metadata(namespaceKind()): {Transform: strip},
+		metadata(podKind()):       {Label: labels.NewSelector().Add(*decided), Field: unfinished, Transform: newStripper().strip},
+		metadata(jobKind()):       {Label: labels.NewSelector().Add(*decided), Transform: newStripper().strip},
+		metadata(namespaceKind()): {Transform: newStripper().strip},
 		metadata(nodeKind()):      {Transform: stripNode},
 	}
 }
@@ -73,19 +76,67 @@ func metadata(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 	return object
 }
 
-// strip keeps of an object's metadata what is read here: a hundred thousand
-// held pods should cost little.
-func strip(object any) (any, error) {
+// siblings are how many owners are remembered whose objects share what they say:
+// those of one owner come together.
+const siblings = 1024
+
+// A stripper keeps of an object's metadata what is read here. The pods of an
+// owner mostly say the same, and then share it: a hundred thousand held pods
+// should cost little. So what is cached is never to be written to.
+type stripper struct {
+	known map[string]string // annotations that we know, so that each is kept once
+
+	mu   sync.Mutex
+	last map[types.UID]metav1.ObjectMeta // what the last object of an owner said
+}
+
+func newStripper() *stripper {
+	s := &stripper{known: map[string]string{}, last: map[types.UID]metav1.ObjectMeta{}}
+	for _, key := range append(append(asked(), written()...), State, KueueGates) {
+		s.known[key] = key
+	}
+	return s
+}
+
+// strip is a transform of the cache.
+func (s *stripper) strip(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.GenerateName = nil, nil, ""
-	m.Labels, m.Annotations = ours(m.Labels), ours(m.Annotations)
+	m.Labels, m.Annotations = s.ours(m.Labels), s.ours(m.Annotations)
 	m.OwnerReferences = slices.DeleteFunc(m.OwnerReferences, func(o metav1.OwnerReference) bool {
 		return o.Controller == nil || !*o.Controller
 	})
+	if len(m.OwnerReferences) > 0 {
+		s.share(m.OwnerReferences[0].UID, &m.ObjectMeta)
+	}
 	return m, nil
+}
+
+// share lets an object have in common with the one before of its owner what
+// both say.
+func (s *stripper) share(owner types.UID, m *metav1.ObjectMeta) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, known := s.last[owner]
+	if before.Namespace == m.Namespace {
+		m.Namespace = before.Namespace // the same letters, in one place
+	}
+	if equality.Semantic.DeepEqual(before.OwnerReferences, m.OwnerReferences) {
+		m.OwnerReferences = before.OwnerReferences
+	}
+	if maps.Equal(before.Labels, m.Labels) {
+		m.Labels = before.Labels
+	}
+	if maps.Equal(before.Annotations, m.Annotations) {
+		m.Annotations = before.Annotations
+	}
+	if !known && len(s.last) >= siblings {
+		clear(s.last)
+	}
+	s.last[owner] = metav1.ObjectMeta{Namespace: m.Namespace, Labels: m.Labels, Annotations: m.Annotations, OwnerReferences: m.OwnerReferences}
 }
 
 // stripNode keeps of a node its labels, by which policies say where it is, and
@@ -96,14 +147,17 @@ func stripNode(object any) (any, error) {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
-	m.Annotations = ours(m.Annotations)
+	m.Annotations = newStripper().ours(m.Annotations)
 	return m, nil
 }
 
-func ours(all map[string]string) map[string]string {
+// ours returns what of labels or annotations is read here.
+func (s *stripper) ours(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, value := range all {
-		if strings.HasPrefix(key, prefix) || key == KueueGates {
+		if known, ok := s.known[key]; ok {
+			kept[known] = value
+		} else if strings.HasPrefix(key, prefix) {
 			kept[key] = value
 		}
 	}
