@@ -109,11 +109,9 @@ func BenchmarkHeldPods(b *testing.B) {
 			var used uint64
 			for b.Loop() {
 				before := heap()
-				indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, toolscache.Indexers{
-					toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc,
-					policyIndex:               func(o any) ([]string, error) { return heldBy(o.(*metav1.PartialObjectMetadata)), nil },
-					"all/" + policyIndex:      func(o any) ([]string, error) { return heldBy(o.(*metav1.PartialObjectMetadata)), nil },
-				})
+				indexers := byPolicy()
+				indexers[toolscache.NamespaceIndex] = toolscache.MetaNamespaceIndexFunc // as every cache has
+				indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, indexers)
 				strip := transformOf(b, "Pod")
 				for i := range pods {
 					o, err := strip(sent(b, heldPodOf(i/perJob, i%perJob)))
