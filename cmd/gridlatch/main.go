@@ -29,7 +29,7 @@ import (
 // collectAt is by how many percent the heap grows before garbage is collected.
 // The program mostly waits, with much in its caches: it spends a little more
 // time on this than by Go's default of 100, and takes a quarter less memory.
-const collectAt = 50
+const collectAt = 40
 
 func main() {
 	os.Exit(run(os.Args[1:]))
