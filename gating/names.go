@@ -19,6 +19,13 @@ const (
 	Hold          = prefix + "hold"
 	HoldByGate    = "gate"
 	HoldBySuspend = "suspend"
+	// Placement says whether nodes of a dirtier bucket will do if they have to,
+	// PlacementPreferred, the default, or not: PlacementStrict. It is also the name
+	// of the extended resource by which the scheduler knows pods to ask the
+	// extender about, see package extender.
+	Placement          = prefix + "placement"
+	PlacementPreferred = "preferred"
+	PlacementStrict    = "strict"
 	// RunsOf is a label, not an annotation, of Jobs that are runs of the same
 	// work: those with the same value in a namespace. A Job of a CronJob that
 	// asks to wait has the CronJob's name, unless it comes with another.
@@ -84,7 +91,7 @@ const prefix = "gridlatch.dev/"
 
 // asked are the annotations of an ask, in the order they are explained.
 func asked() []string {
-	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName, Hold}
+	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName, Hold, Placement}
 }
 
 // written are the annotations that Gridlatch adds to what it decides.
