@@ -12,6 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// The room for names that is made at once: for as many as the body might have, but
+// not for more than most clusters have.
+const (
+	aboutName  = 32
+	usualNodes = 8192
+)
+
 // args are what is read of the ExtenderArgs of a request. The values are parts
 // of its body.
 type args struct {
@@ -34,7 +41,7 @@ type reader struct {
 // the names. The keys are matched in any case, as the scheduler itself would.
 func parse(body []byte) (*args, error) {
 	r := reader{jsontext.NewDecoder(bytes.NewBuffer(body)), body}
-	a := &args{}
+	a := &args{names: make([][]byte, 0, min(len(body)/aboutName, usualNodes))}
 	var full, pod bool
 	err := r.members("the body", func(key string) (err error) {
 		switch {
@@ -58,7 +65,7 @@ func parse(body []byte) (*args, error) {
 	}
 	switch {
 	case !pod:
-		return nil, errors.New("Pod: want the pod to place")
+		return nil, errors.New("want the pod to place as Pod")
 	case full && len(a.names) != len(a.nodes):
 		return nil, errors.New("want either Nodes or NodeNames")
 	}
@@ -76,7 +83,7 @@ func (r reader) pod(into *metav1.PartialObjectMetadata) error {
 			return err
 		}
 		if err := json.Unmarshal(value, &into.ObjectMeta); err != nil {
-			return fmt.Errorf("Pod.metadata: %w", err)
+			return fmt.Errorf("read Pod.metadata: %w", err)
 		}
 		return nil
 	})
@@ -115,7 +122,7 @@ func (a *args) node(r reader) error {
 		return err
 	}
 	if len(a.names) != named+1 {
-		return errors.New("Nodes.items.metadata.name: want a name")
+		return errors.New("want a metadata.name in each of Nodes.items")
 	}
 	a.nodes = append(a.nodes, bytes.TrimLeft(r.body[start:r.InputOffset()], ", \t\r\n"))
 	return nil

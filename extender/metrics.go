@@ -11,7 +11,7 @@ type outcome string
 
 const (
 	answered outcome = "answered"
-	// neutral is an answer that prefers and drops no node: nothing was known.
+	// neutral is an answer that prefers and drops no node: there are no terms.
 	neutral outcome = "neutral"
 	// refused is a request that was none.
 	refused outcome = "refused"
@@ -29,7 +29,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_extender_requests_total",
-			Help: "Requests of the scheduler, by verb and by outcome: answered, neutral (all nodes alike, since nothing was known) or refused (no valid request).",
+			Help: "Requests of the scheduler, by verb and by outcome: answered, neutral (all nodes alike, since the pod's policy is not there) or refused (no valid request).",
 		}, []string{"verb", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "gridlatch_extender_request_seconds",
