@@ -82,18 +82,25 @@ func extenderTLS(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Confi
 	if o.extenderCA == "" {
 		return secure, nil
 	}
-	if _, err := readPool(o.extenderCA); err != nil {
-		return nil, fmt.Errorf("--extender-client-ca: %w", err)
-	}
-	return &tls.Config{MinVersion: secure.MinVersion, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		pool, err := readPool(o.extenderCA)
+	return verifying(secure, o.extenderCA)
+}
+
+// verifying makes a server want a certificate that one in a file has signed. The
+// file is read once to see that it can be.
+func verifying(secure *tls.Config, ca string) (*tls.Config, error) {
+	configure := func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		pool, err := readPool(ca)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--extender-client-ca: %w", err)
 		}
-		verifying := secure.Clone()
-		verifying.ClientCAs, verifying.ClientAuth = pool, tls.RequireAndVerifyClientCert
-		return verifying, nil
-	}}, nil
+		config := secure.Clone()
+		config.ClientCAs, config.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		return config, nil
+	}
+	if _, err := configure(nil); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: secure.MinVersion, GetConfigForClient: configure}, nil
 }
 
 func readPool(path string) (*x509.CertPool, error) {
