@@ -114,6 +114,12 @@ func (n *Nodes) set(object any) {
 // JSON strings. It takes a look-up for each.
 func (n *Nodes) locate(policy string, locations []Location, names [][]byte) []spot {
 	spots := make([]spot, len(names))
+	for i := range spots {
+		spots[i] = spot{nowhere, 1}
+	}
+	if len(locations) == 0 {
+		return spots
+	}
 	n.mu.RLock()
 	c := n.charts[policy]
 	if c == nil || !sameNodes(c.locations, locations) {
@@ -124,11 +130,9 @@ func (n *Nodes) locate(policy string, locations []Location, names [][]byte) []sp
 	defer n.mu.RUnlock()
 	for i, name := range names {
 		// the name of a node that is one has nothing that JSON would escape
-		s, ok := c.spots[string(name[1:len(name)-1])]
-		if !ok {
-			s = spot{nowhere, 1}
+		if s, ok := c.spots[string(name[1:len(name)-1])]; ok {
+			spots[i] = s
 		}
-		spots[i] = s
 	}
 	return spots
 }
