@@ -12,13 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The room for names that is made at once: for as many as the body might have, but
-// not for more than most clusters have.
-const (
-	aboutName  = 32
-	usualNodes = 8192
-)
-
 // args are what is read of the ExtenderArgs of a request. The values are parts
 // of its body.
 type args struct {
@@ -38,10 +31,11 @@ type reader struct {
 }
 
 // parse reads the body of a request: of the pod only the metadata, of nodes only
-// the names. The keys are matched in any case, as the scheduler itself would.
-func parse(body []byte) (*args, error) {
+// the names, which it puts where others were. The keys are matched in any case, as
+// the scheduler itself would.
+func parse(body []byte, names [][]byte) (*args, error) {
 	r := reader{jsontext.NewDecoder(bytes.NewBuffer(body)), body}
-	a := &args{names: make([][]byte, 0, min(len(body)/aboutName, usualNodes))}
+	a := &args{names: names[:0]}
 	var full, pod bool
 	err := r.members("the body", func(key string) (err error) {
 		switch {

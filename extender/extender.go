@@ -30,8 +30,10 @@ const (
 	// atOnce bounds the requests in work, and so the memory: 256 MiB if the worst
 	// come together. A scheduler makes one at a time.
 	atOnce = 4
-	// keptBuffer is the largest buffer that is kept for the next request.
-	keptBuffer = 1 << 20
+	// A request's memory is kept for the next one if it was for no larger a body,
+	// and for no more nodes.
+	keptBody  = 1 << 20
+	keptNodes = 1 << 14
 )
 
 // ErrNoPolicy is returned by a source of terms for a pod whose policy does not
@@ -52,23 +54,31 @@ type Extender struct {
 // Handler serves the verbs.
 func (e *Extender) Handler() http.Handler {
 	turns := make(chan struct{}, atOnce)
-	buffers := &sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	desks := &sync.Pool{New: func() any { return new(desk) }}
 	mux := http.NewServeMux()
 	for verb, answer := range map[string]answer{PrioritizePath: e.prioritize, FilterPath: e.filter} {
-		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, turns: turns, buffers: buffers})
+		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, turns: turns, desks: desks})
 	}
 	return mux
 }
 
-// answer appends the answer to a request to a buffer.
-type answer func(to []byte, a *args, terms Terms, now time.Time) []byte
+// desk is the memory for a request.
+type desk struct {
+	in, out bytes.Buffer
+	names   [][]byte
+	spots   []spot
+}
+
+// answer writes the answer to a request, whose nodes are at the spots of the desk
+// once they have been located.
+type answer func(on *desk, a *args, terms Terms, now time.Time)
 
 type verbHandler struct {
 	extender *Extender
 	name     string
 	answer   answer
 	turns    chan struct{}
-	buffers  *sync.Pool
+	desks    *sync.Pool
 }
 
 // ServeHTTP answers one request. Only what is no request is an error: what
@@ -96,16 +106,16 @@ func (h *verbHandler) serve(w http.ResponseWriter, req *http.Request, now time.T
 	if err := check(req); err != nil {
 		return refused, err
 	}
-	in, _ := h.buffers.Get().(*bytes.Buffer)
-	out, _ := h.buffers.Get().(*bytes.Buffer)
-	defer h.giveBack(in, out)
-	if err := readBody(in, w, req); err != nil {
+	on, _ := h.desks.Get().(*desk)
+	defer h.clear(on)
+	if err := readBody(&on.in, w, req); err != nil {
 		return refused, err
 	}
-	a, err := parse(in.Bytes())
+	a, err := parse(on.in.Bytes(), on.names)
 	if err != nil {
 		return refused, &badRequest{http.StatusBadRequest, err}
 	}
+	on.names = a.names
 	o := answered
 	terms, err := h.extender.Terms(req.Context(), &a.pod, now)
 	if err != nil {
@@ -116,20 +126,19 @@ func (h *verbHandler) serve(w http.ResponseWriter, req *http.Request, now time.T
 		log.FromContext(req.Context()).V(1).Info("all nodes are alike", "verb", h.name, "namespace", a.pod.Namespace, "pod", a.pod.Name, "because", err.Error())
 		terms = Terms{}
 	}
-	out.Write(h.answer(out.AvailableBuffer(), a, terms, now))
+	h.answer(on, a, terms, now)
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(out.Len()))
-	_, _ = w.Write(out.Bytes()) // who does not listen any more has an answer of its own
+	w.Header().Set("Content-Length", strconv.Itoa(on.out.Len()))
+	_, _ = w.Write(on.out.Bytes()) // who does not listen any more has an answer of its own
 	return o, nil
 }
 
-// giveBack keeps buffers for the next request. Large ones would never go.
-func (h *verbHandler) giveBack(buffers ...*bytes.Buffer) {
-	for _, b := range buffers {
-		if b.Cap() <= keptBuffer {
-			b.Reset()
-			h.buffers.Put(b)
-		}
+// clear leaves a desk for the next request. A large one would never go.
+func (h *verbHandler) clear(d *desk) {
+	if max(d.in.Cap(), d.out.Cap()) <= keptBody && cap(d.names) <= keptNodes {
+		d.in.Reset()
+		d.out.Reset()
+		h.desks.Put(d)
 	}
 }
 
@@ -176,58 +185,68 @@ func readBody(into *bytes.Buffer, w http.ResponseWriter, req *http.Request) erro
 
 // prioritize answers with the points of each node: an
 // [extenderv1.HostPriorityList].
-func (e *Extender) prioritize(to []byte, a *args, terms Terms, now time.Time) []byte {
-	points, known := terms.scores(e.Nodes.locate(terms.Policy, terms.Locations, a.names), now)
-	e.Metrics.saw("prioritize", "scored", known)
-	e.Metrics.saw("prioritize", "unknown", len(points)-known)
-	to = append(to, '[')
+func (e *Extender) prioritize(on *desk, a *args, terms Terms, now time.Time) {
+	on.spots = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.spots)
+	scale, scored := terms.scale(on.spots, now), 0
+	to := append(on.out.AvailableBuffer(), '[')
 	for i, name := range a.names {
+		points, known := scale(on.spots[i])
+		if known {
+			scored++
+		}
 		to = append(comma(to, i), `{"Host":`...)
 		to = append(to, name...)
 		to = append(to, `,"Score":`...)
-		to = strconv.AppendInt(to, points[i], 10)
-		to = append(to, '}')
+		to = append(strconv.AppendInt(to, points, 10), '}')
 	}
-	return append(to, ']')
+	on.out.Write(append(to, ']'))
+	e.Metrics.saw("prioritize", "scored", scored)
+	e.Metrics.saw("prioritize", "unknown", len(a.names)-scored)
 }
 
 // filter answers with the nodes that are kept, and why the others are not: an
 // [extenderv1.ExtenderFilterResult]. Evicting pods would make no node cleaner,
 // so that what is dropped is unresolvable.
-func (e *Extender) filter(to []byte, a *args, terms Terms, now time.Time) []byte {
-	why := make([]string, len(a.names))
-	if terms.Strict {
-		spots := e.Nodes.locate(terms.Policy, terms.Locations, a.names)
-		reasons := terms.dropped(spots, now)
-		for i, s := range spots {
-			if s.location != nowhere {
-				why[i] = reasons[s.location]
-			}
-		}
-	}
+func (e *Extender) filter(on *desk, a *args, terms Terms, now time.Time) {
 	kept, open, end := a.names, `{"NodeNames":[`, `]`
 	if a.nodes != nil {
 		kept, open, end = a.nodes, `{"Nodes":{"metadata":{},"items":[`, `]}`
 	}
+	why := e.why(on, a, terms, now)
 	failed := extenderv1.FailedNodesMap{}
-	to = append(to, open...)
+	to := append(on.out.AvailableBuffer(), open...)
 	n := 0
 	for i, value := range kept {
-		if why[i] != "" {
-			failed[string(a.names[i][1:len(a.names[i])-1])] = why[i]
+		if reason := why(i); reason != "" {
+			failed[string(a.names[i][1:len(a.names[i])-1])] = reason
 			continue
 		}
 		to = append(comma(to, n), value...)
 		n++
 	}
-	e.Metrics.saw("filter", "kept", n)
-	e.Metrics.saw("filter", "dropped", len(failed))
 	to = append(to, end...)
 	if len(failed) > 0 {
 		encoded, _ := json.Marshal(failed) // of strings alone: no error is possible
 		to = append(append(to, `,"FailedAndUnresolvableNodes":`...), encoded...)
 	}
-	return append(to, '}')
+	on.out.Write(append(to, '}'))
+	e.Metrics.saw("filter", "kept", n)
+	e.Metrics.saw("filter", "dropped", len(failed))
+}
+
+// why says of the i-th node why it is dropped; empty if it is kept.
+func (e *Extender) why(on *desk, a *args, terms Terms, now time.Time) func(i int) string {
+	if !terms.Strict {
+		return func(int) string { return "" }
+	}
+	on.spots = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.spots)
+	reasons := terms.dropped(on.spots, now)
+	return func(i int) string {
+		if at := on.spots[i].location; at != nowhere {
+			return reasons[at]
+		}
+		return ""
+	}
 }
 
 // comma separates the i-th item from the one before.

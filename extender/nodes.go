@@ -110,12 +110,12 @@ func (n *Nodes) set(object any) {
 	}
 }
 
-// locate returns where nodes are by the locations of a policy. Their names are
-// JSON strings. It takes a look-up for each.
-func (n *Nodes) locate(policy string, locations []Location, names [][]byte) []spot {
-	spots := make([]spot, len(names))
-	for i := range spots {
-		spots[i] = spot{nowhere, 1}
+// locate returns where nodes are by the locations of a policy, in the place of
+// other spots. Their names are JSON strings. It takes a look-up for each.
+func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spots []spot) []spot {
+	spots = slices.Grow(spots[:0], len(names))
+	for range names {
+		spots = append(spots, spot{nowhere, 1})
 	}
 	if len(locations) == 0 {
 		return spots

@@ -62,41 +62,38 @@ func (t Terms) home(spots []spot) int {
 	return home
 }
 
-// scores returns the points of each spot, from 0 to 10, and how many of the spots
-// something is known of. What nothing is known of gets no more than the dirtiest.
-func (t Terms) scores(spots []spot, now time.Time) (points []int64, known int) {
+// scale gives a spot its points, from 0 to 10; known is false if nothing is known
+// of it, and it gets no more than the dirtiest.
+type scale func(s spot) (points int64, known bool)
+
+// scale makes the scale for candidates.
+func (t Terms) scale(spots []spot, now time.Time) scale {
 	means, home := t.intensities(now), t.home(spots)
-	inside, outside := newRange(), newRange()
-	grams := make([]float64, len(spots))
-	for i, s := range spots {
-		grams[i] = math.NaN()
-		if s.location != nowhere {
-			grams[i] = means[s.location] * s.factor
+	grams := func(s spot) float64 {
+		if s.location == nowhere {
+			return math.NaN()
 		}
+		return means[s.location] * s.factor
+	}
+	inside, all := newRange(), newRange()
+	for _, s := range spots {
+		g := grams(s)
+		all.take(g)
 		if s.location == home {
-			inside.take(grams[i])
-		} else {
-			outside.take(grams[i])
-		}
-		if !math.IsNaN(grams[i]) {
-			known++
+			inside.take(g)
 		}
 	}
-	all := outside
-	all.take(inside.low)
-	all.take(inside.high)
-	points = make([]int64, len(spots))
-	for i, s := range spots {
-		switch {
+	return func(s spot) (int64, bool) {
+		g := grams(s)
+		switch known := !math.IsNaN(g); {
 		case home == nowhere:
-			points[i] = all.points(grams[i], best)
+			return all.points(g, best), known
 		case s.location == home:
-			points[i] = atHome + inside.points(grams[i], best-atHome)
+			return atHome + inside.points(g, best-atHome), known
 		default:
-			points[i] = all.points(grams[i], elsewhere)
+			return all.points(g, elsewhere), known
 		}
 	}
-	return points, known
 }
 
 // dropped returns for each location why its nodes are dropped; empty if they are
