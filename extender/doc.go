@@ -48,6 +48,9 @@
 //
 //	gridlatch.dev/placement: "0"
 //
+// and, where placement is strict, of gridlatch.dev/strict-placement: only such
+// pods make the second hop, to /filter.
+//
 // The quantity zero is what makes this harmless; each of these was looked up in
 // the sources of Kubernetes 1.36 or of the program in question:
 //

@@ -20,9 +20,7 @@ const (
 	HoldByGate    = "gate"
 	HoldBySuspend = "suspend"
 	// Placement says whether nodes of a dirtier bucket will do if they have to,
-	// PlacementPreferred, the default, or not: PlacementStrict. It is also the name
-	// of the extended resource by which the scheduler knows pods to ask the
-	// extender about, see package extender.
+	// PlacementPreferred, the default, or not: PlacementStrict.
 	Placement          = prefix + "placement"
 	PlacementPreferred = "preferred"
 	PlacementStrict    = "strict"
@@ -67,6 +65,14 @@ const (
 	// DurationSource says where the duration of a Job that asks for none comes
 	// from.
 	DurationSource = prefix + "duration-source"
+)
+
+// Extended resources, of which pods have zero, see package extender.
+const (
+	// PlacementMark has the scheduler ask the extender which nodes are cleanest.
+	PlacementMark = Placement
+	// StrictMark has it ask which nodes are too dirty.
+	StrictMark = prefix + "strict-placement"
 )
 
 // What Kueue reads, see https://kueue.sigs.k8s.io.

@@ -42,11 +42,12 @@ func markedPod(t *testing.T, pod string, mark bool) string {
 
 func TestPodsThatMayWaitAreMarkedForTheScheduler(t *testing.T) {
 	const (
-		mark  = `{"limits":{"gridlatch.dev/placement":"0"},"requests":{"gridlatch.dev/placement":"0"}}`
-		held  = `"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/duration":"1h"}`
-		soon  = `"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/duration":"1h","gridlatch.dev/deadline":"1m"}`
-		plain = `"containers":[{"name":"a","resources":{}},{"name":"b"}]`
-		owner = `"ownerReferences":[{"apiVersion":"batch/v1","kind":"Job","name":"j","uid":"1","controller":true}]`
+		mark   = `{"limits":{"gridlatch.dev/placement":"0"},"requests":{"gridlatch.dev/placement":"0"}}`
+		held   = `"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/duration":"1h"}`
+		strict = `"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/duration":"1h","gridlatch.dev/placement":"strict"}`
+		soon   = `"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/duration":"1h","gridlatch.dev/deadline":"1m"}`
+		plain  = `"containers":[{"name":"a","resources":{}},{"name":"b"}]`
+		owner  = `"ownerReferences":[{"apiVersion":"batch/v1","kind":"Job","name":"j","uid":"1","controller":true}]`
 	)
 	for name, tt := range map[string]struct{ meta, spec, want string }{
 		"held":                             {held, plain, mark},
@@ -58,6 +59,8 @@ func TestPodsThatMayWaitAreMarkedForTheScheduler(t *testing.T) {
 		"with both":                        {held, `"containers":[{"name":"a","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"1"}}}]`, `{"limits":{"cpu":"2","gridlatch.dev/placement":"0"},"requests":{"cpu":"1","gridlatch.dev/placement":"0"}}`},
 		"with what is not known here":      {held, `"containers":[{"name":"a","resources":{"claims":[{"name":"c"}],"limits":{"cpu":"2"},"new":1}}]`, `{"claims":[{"name":"c"}],"limits":{"cpu":"2","gridlatch.dev/placement":"0"},"new":1,"requests":{"gridlatch.dev/placement":"0"}}`},
 		"with a mark that a user has made": {held, `"containers":[{"name":"a","resources":{"limits":{"gridlatch.dev/placement":"1"}}}]`, `{"limits":{"gridlatch.dev/placement":"1"}}`},
+		"that is strict":                   {strict, plain, `{"limits":{"gridlatch.dev/placement":"0","gridlatch.dev/strict-placement":"0"},"requests":{"gridlatch.dev/placement":"0","gridlatch.dev/strict-placement":"0"}}`},
+		"that is strict and half marked":   {strict, `"containers":[{"name":"a","resources":{"limits":{"gridlatch.dev/placement":"0"},"requests":{"gridlatch.dev/placement":"0"}}}]`, `{"limits":{"gridlatch.dev/placement":"0","gridlatch.dev/strict-placement":"0"},"requests":{"gridlatch.dev/placement":"0","gridlatch.dev/strict-placement":"0"}}`},
 		"in a queue of Kueue":              {held + `,"labels":{"kueue.x-k8s.io/queue-name":"q"}`, plain, `{}`},
 		"that does not ask":                {`"annotations":{"gridlatch.dev/delay-tolerant":"false"}`, plain, `{}`},
 		"without containers":               {held, `"containers":[]`, "no container"},

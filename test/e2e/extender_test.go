@@ -171,7 +171,7 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 		ns := namespace(t, c)
 		create(t, c, job(ns, "held", anHour, 20))
 		for _, p := range awaitGated(t, c, ns, 20) {
-			if got, ok := p.Spec.Containers[0].Resources.Limits[gating.Placement]; !ok || !got.IsZero() {
+			if got, ok := p.Spec.Containers[0].Resources.Limits[gating.PlacementMark]; !ok || !got.IsZero() {
 				t.Fatalf("pod %s is not marked: %+v", p.Name, p.Spec.Containers[0].Resources)
 			}
 		}
@@ -232,7 +232,7 @@ func testMark(t *testing.T, c *env.Cluster) {
 	}
 	create(t, c, pod(ns, "limited", tolerant(gating.Deadline, "3m", gating.Duration, "2m")))
 	p := awaitScheduled(t, c, ns, 1, patience)[0]
-	if _, ok := p.Spec.Containers[0].Resources.Requests[gating.Placement]; !ok {
+	if _, ok := p.Spec.Containers[0].Resources.Requests[gating.PlacementMark]; !ok {
 		t.Errorf("not marked: %+v", p.Spec.Containers[0].Resources)
 	}
 	if p.Status.QOSClass != corev1.PodQOSGuaranteed {
@@ -324,7 +324,7 @@ func TestSchedulingGoesOnWithoutTheExtender(t *testing.T) {
 		t.Helper()
 		for i := range 5 { // as the webhook marks them, which is away as well
 			p := pod(ns, fmt.Sprint("marked-", i), tolerant())
-			none := corev1.ResourceList{gating.Placement: resource.Quantity{}}
+			none := corev1.ResourceList{gating.PlacementMark: resource.Quantity{}, gating.StrictMark: resource.Quantity{}}
 			p.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: none, Limits: none}
 			create(t, c, p)
 		}
@@ -392,15 +392,15 @@ func TestOnlyCallersWithACertificateAreAnswered(t *testing.T) {
 	}
 	configure(t, x, func(config string) string {
 		return strings.Replace(config, "    caData:", "    certData: "+base64.StdEncoding.EncodeToString(certificate)+
-			"\n    keyData: "+base64.StdEncoding.EncodeToString(key)+"\n    caData:", 1)
+			"\n    keyData: "+base64.StdEncoding.EncodeToString(key)+"\n    caData:", 1) // once, for both verbs
 	})
 	c := regionCluster(t, x)
 	g := c.Gridlatch(t, x.Flag(), "--extender-client-ca="+filepath.Join(dir, "tls.crt"))
 	ns := namespace(t, c)
 	create(t, c, pod(ns, "asked-about", tolerant()))
 	awaitScheduled(t, c, ns, 1, patience)
-	if n := asked(t, g); n != 2 {
-		t.Errorf("%v requests of the scheduler are counted, want to filter and to prioritize", n)
+	if n := asked(t, g); n != 1 {
+		t.Errorf("%v requests of the scheduler are counted, want one to prioritize", n)
 	}
 	ca, err := os.ReadFile(filepath.Join(x.Dir, "tls.crt"))
 	if err != nil {

@@ -119,13 +119,15 @@ func TestTheExtenderComponentIsAdmittedAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := func(text string) schedulerv1.Extender {
+	of := func(text string) []schedulerv1.Extender {
 		var parsed schedulerv1.KubeSchedulerConfiguration
-		if err := yaml.UnmarshalStrict([]byte(text), &parsed); err != nil || len(parsed.Extenders) != 1 {
+		if err := yaml.UnmarshalStrict([]byte(text), &parsed); err != nil || len(parsed.Extenders) != 2 {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		parsed.Extenders[0].URLPrefix, parsed.Extenders[0].TLSConfig.CAFile, parsed.Extenders[0].TLSConfig.CAData = "", "", nil
-		return parsed.Extenders[0]
+		for i := range parsed.Extenders {
+			parsed.Extenders[i].URLPrefix, parsed.Extenders[i].TLSConfig.CAFile, parsed.Extenders[i].TLSConfig.CAData = "", "", nil
+		}
+		return parsed.Extenders
 	}
 	if diff := cmp.Diff(of(strings.ReplaceAll(string(first), "CA_DATA", "")), of(config.Data["scheduler.yaml"])); diff != "" {
 		t.Error(diff)

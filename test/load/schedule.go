@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
@@ -86,7 +88,7 @@ func (r *rig) schedule(ctx context.Context, x *env.Extender, extended, marked bo
 	}
 	want := 0.0
 	if extended && marked {
-		want = 2 * scheduleEach // to filter, and to prioritize
+		want = scheduleEach // to prioritize
 	}
 	if after-before != want {
 		return 0, fmt.Errorf("the extender answered %.0f requests, want %.0f", after-before, want)
@@ -106,7 +108,7 @@ func (r *rig) bind(ctx context.Context, name, config string) (took time.Duration
 	if err != nil {
 		return 0, fmt.Errorf("list pods: %w", err)
 	}
-	watcher, err := pods.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	watcher, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &toolscache.ListWatch{WatchFuncWithContext: pods.Watch})
 	if err != nil {
 		return 0, fmt.Errorf("watch pods: %w", err)
 	}
@@ -131,7 +133,7 @@ func (r *rig) expectMarked(ctx context.Context, want bool) error {
 	if err != nil {
 		return fmt.Errorf("get a pod: %w", err)
 	}
-	if _, marked := p.Spec.Containers[0].Resources.Limits[gating.Placement]; marked != want {
+	if _, marked := p.Spec.Containers[0].Resources.Limits[gating.PlacementMark]; marked != want {
 		return fmt.Errorf("a pod is marked for the extender: %t, want %t; it says %v", marked, want, p.Annotations)
 	}
 	return r.expectHeld(ctx, 0)
