@@ -118,13 +118,14 @@ func measureExtender(ctx context.Context) (values []float64, err error) {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// addNodes makes nodes with names as long as those of a cloud are.
+// addNodes makes nodes until there are as many, named and dealt out to the regions like those that there are.
 func (r *rig) addNodes(ctx context.Context, n int) ([]string, error) {
 	names := make([]string, n)
 	for i := range names {
-		names[i] = fmt.Sprintf("ip-10-%d-%d-%d.eu-central-1.compute.internal", i/62500, i/250%250, i%250)
+		names[i] = fmt.Sprint("node-", i)
 	}
-	return names, parallel(ctx, n, func(ctx context.Context, i int) error {
+	return names, parallel(ctx, n-len(regions), func(ctx context.Context, i int) error {
+		i += len(regions)
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: names[i], Labels: map[string]string{region: regions[i%len(regions)]}}}
 		_, err := r.clientset.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 		return err

@@ -48,6 +48,9 @@ func measureSchedule(ctx context.Context) (values []float64, err error) {
 				return nil, err
 			}
 			s.of(extended).add(scheduleEach-1, took) // the first starts the clock
+			if err := r.logAnswers(ctx); err != nil {
+				return nil, err
+			}
 			log.Printf("%s, with an extender: %t; so far %.0f/s", kind.name, extended, s.of(extended).perSecond())
 		}
 		values = append(values, s.ratio())
@@ -99,6 +102,17 @@ func (r *rig) schedule(ctx context.Context, x *env.Extender, extended, marked bo
 // answered returns how many requests of schedulers have been answered.
 func (r *rig) answered(ctx context.Context) (float64, error) {
 	return r.controller.Metric(ctx, "gridlatch_extender_requests_total", `outcome="answered"`)
+}
+
+// logAnswers tells how long the extender has taken to answer.
+func (r *rig) logAnswers(ctx context.Context) error {
+	n, err := r.answered(ctx)
+	if err != nil || n == 0 {
+		return err
+	}
+	seconds, err := r.controller.Metric(ctx, "gridlatch_extender_request_seconds_sum")
+	log.Printf("the extender has taken %.2f ms for an answer, in the mean", 1000*seconds/n)
+	return err
 }
 
 // bind runs a scheduler until all pods have a node, and returns how long it took from the first to the last.
