@@ -19,6 +19,11 @@ const (
 	Hold          = prefix + "hold"
 	HoldByGate    = "gate"
 	HoldBySuspend = "suspend"
+	// Placement says whether nodes of a dirtier bucket will do if they have to,
+	// PlacementPreferred, the default, or not: PlacementStrict.
+	Placement          = prefix + "placement"
+	PlacementPreferred = "preferred"
+	PlacementStrict    = "strict"
 	// RunsOf is a label, not an annotation, of Jobs that are runs of the same
 	// work: those with the same value in a namespace. A Job of a CronJob that
 	// asks to wait has the CronJob's name, unless it comes with another.
@@ -62,6 +67,14 @@ const (
 	DurationSource = prefix + "duration-source"
 )
 
+// Extended resources, of which pods have zero, see package extender.
+const (
+	// PlacementMark has the scheduler ask the extender which nodes are cleanest.
+	PlacementMark = Placement
+	// StrictMark has it ask which nodes are too dirty.
+	StrictMark = prefix + "strict-placement"
+)
+
 // What Kueue reads, see https://kueue.sigs.k8s.io.
 const (
 	// KueueQueue is the label by which it knows a Job as its own.
@@ -84,7 +97,7 @@ const prefix = "gridlatch.dev/"
 
 // asked are the annotations of an ask, in the order they are explained.
 func asked() []string {
-	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName, Hold}
+	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName, Hold, Placement}
 }
 
 // written are the annotations that Gridlatch adds to what it decides.

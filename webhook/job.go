@@ -138,6 +138,9 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	// its pods count for the policy, whenever they come
 	job.Annotations[gating.PolicyName], job.Spec.Template.Annotations[gating.PolicyName] = policy.Name, policy.Name
 	noteDuration(job, ask)
+	if w.Mark { // so that its pods come here, too, however it is held
+		maps.Copy(job.Spec.Template.Annotations, asked)
+	}
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())
 	}

@@ -16,8 +16,7 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// onPod decides on a pod: with its Job, where that has been decided on, else
-// by itself.
+// onPod decides on a pod, and marks it for the scheduler.
 func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, error) {
 	var pod corev1.Pod
 	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &pod); err != nil {
@@ -25,17 +24,27 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 	}
 	own(&pod.ObjectMeta)
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	owned := metav1.GetControllerOf(&pod) != nil
+	v, err := w.holdOrStart(ctx, req, &pod)
+	if err == nil && w.Mark {
+		v.patch = append(v.patch, mark(&pod)...)
+	}
+	return v, err
+}
+
+// holdOrStart decides on a pod: with its Job, where that has been decided on,
+// else by itself.
+func (w *Webhook) holdOrStart(ctx context.Context, req admission.Request, pod *corev1.Pod) (verdict, error) {
+	owned := metav1.GetControllerOf(pod) != nil
 	switch {
 	case owned && pod.Labels[gating.State] == gating.StateReleased:
-		return startPod(&pod, ""), nil // so its Job's template says
-	case owned && gating.Released(ctx, w.Reader, req.Namespace, &pod):
-		return startPod(&pod, "its Job has been released"), nil
+		return startPod(pod, ""), nil // so its Job's template says
+	case owned && gating.Released(ctx, w.Reader, req.Namespace, pod):
+		return startPod(pod, "its Job has been released"), nil
 	case !owned:
 		gating.Forget(pod.Annotations) // a copy of another
-		return w.decidePod(ctx, req, &pod, wantGate(&pod))
+		return w.decidePod(ctx, req, pod, wantGate(pod))
 	}
-	return w.decidePod(ctx, req, &pod, nil)
+	return w.decidePod(ctx, req, pod, nil)
 }
 
 // wantGate refuses what asks for a pod to be held other than by a gate.

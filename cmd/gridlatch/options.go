@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,8 @@ type options struct {
 	webhookPort  int
 	webhookHosts []string
 	certDir      string
+	extenderBind string
+	extenderCA   string
 	metricsBind  string
 	probeBind    string
 	workers      int
@@ -29,6 +32,8 @@ const usage = `Gridlatch holds delay-tolerant pods and Jobs until the electricit
 This is the program that runs in the cluster. It answers for the mutating
 webhook that holds work at admission, and releases what it holds in time for its
 deadline. Every replica serves the webhook; one of them, the leader, releases.
+As an extender of kube-scheduler, it puts what it has released on the nodes that
+are cleanest.
 
 Usage:
   gridlatch [flags]              run
@@ -55,6 +60,8 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
 	f.StringSliceVar(&o.webhookHosts, "webhook-host", nil, "further DNS name under which the API server calls the webhook, beside that of its Service")
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt and tls.key to serve, reloaded when they change, as cert-manager mounts them; empty: the webhook signs its own")
+	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address that answers kube-scheduler as an extender, such as :9444, with the webhook's certificate, and has the webhook mark the pods to ask about; 0 for none. See manifests/components/extender")
+	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the certificates that must have signed that of whoever calls the extender, read anew for each connection; empty: anybody may call it")
 	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
 	f.IntVar(&o.workers, "workers", 32, "how many pods are released at the same time")
@@ -74,8 +81,14 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.workers < 1 || o.workers > 1000 {
 		return fmt.Errorf("--workers %d: want 1 to 1000", o.workers)
 	}
+	if o.extenderCA != "" && !o.extends() {
+		return errors.New("--extender-client-ca: want --extender-bind-address, too")
+	}
 	return nil
 }
+
+// extends reports whether the scheduler is answered.
+func (o *options) extends() bool { return o.extenderBind != "" && o.extenderBind != "0" }
 
 func fallback(value, otherwise string) string {
 	if value == "" {

@@ -59,7 +59,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 			return err
 		}
 	}
-	if err := wire(ctx, mgr, o, config, now); err != nil {
+	if err := wire(ctx, mgr, o, config, source, now); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -98,7 +98,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names c
 
 // wire puts the parts together: one store of forecasts, filled by the feed and
 // read by the webhook and the loop.
-func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, now gating.Clock) error {
+func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now gating.Clock) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -128,10 +128,15 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
 		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
-		Metrics: webhook.NewMetrics(metrics.Registry),
+		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
 	hook.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
+	if o.extends() {
+		if err := extend(ctx, mgr, o, source, placing{policies, store}); err != nil {
+			return err
+		}
+	}
 	for _, runnable := range []manager.Runnable{herald, sweeper, memory, runs} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)

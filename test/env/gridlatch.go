@@ -73,9 +73,9 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	if err != nil {
 		return nil, err
 	}
-	output, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	output, err := openLog(log)
 	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+		return nil, err
 	}
 	defer output.Close()
 	metrics, probes := "127.0.0.1:"+strconv.Itoa(ports[0]), "127.0.0.1:"+strconv.Itoa(ports[1])
@@ -99,6 +99,15 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 		return nil, errors.Join(err, g.Kill())
 	}
 	return g, nil
+}
+
+// openLog opens a file to append to.
+func openLog(path string) (*os.File, error) {
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return log, nil
 }
 
 // RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as

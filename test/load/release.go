@@ -125,6 +125,11 @@ func (r *rig) watchAll(ctx context.Context, n int, counts func(metav1.Object) bo
 	if err != nil {
 		return 0, fmt.Errorf("watch pods: %w", err)
 	}
+	return during(ctx, watcher, n, counts, act)
+}
+
+// during counts what a watch sees while something is done.
+func during(ctx context.Context, watcher watch.Interface, n int, counts func(metav1.Object) bool, act func(context.Context) error) (took time.Duration, err error) {
 	defer watcher.Stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return act(ctx) })
