@@ -27,6 +27,9 @@ type Ask struct {
 	// Earlier counts where no duration is asked for. It is no annotation, and
 	// ParseAsk leaves it zero.
 	Earlier RunTimes
+	// Only names the locations whose nodes suit the work, see Candidates; empty
+	// is all. ParseAsk leaves it empty, too.
+	Only string
 }
 
 // ParseAsk reads the annotations of work created at created. Every value that

@@ -57,6 +57,14 @@ const (
 	HoldByKueue = "kueue"
 	// Started is when it was released (RFC 3339).
 	Started = prefix + "started"
+	// PlannedLocation is where it is to run as planned now, and, once it is
+	// released, where the scheduler was asked to put it. It is written where the
+	// policy chooses between locations.
+	PlannedLocation = prefix + "planned-location"
+	// Candidates names, separated by commas, the locations of the policy whose
+	// nodes suit the work, if its own node selector or required affinity leave
+	// some out.
+	Candidates = prefix + "candidate-locations"
 	// Pods is how many pods a held Job runs at once.
 	Pods = prefix + "pods"
 	// ExpectedDuration is how long a Job that does not say is taken to run, by
@@ -102,5 +110,8 @@ func asked() []string {
 
 // written are the annotations that Gridlatch adds to what it decides.
 func written() []string {
-	return []string{PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started, ExpectedDuration, DurationSource}
+	return []string{
+		PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started, ExpectedDuration, DurationSource,
+		PlannedLocation, Candidates,
+	}
 }

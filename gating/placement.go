@@ -10,9 +10,6 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// PlannedLocation is where a pod was planned to run, as noted at its release.
-const PlannedLocation = prefix + "planned-location"
-
 // GridLocations returns the locations of the policy, the default first. A policy
 // that names none has one without a name, the only one of the forecast.
 func (p *Policy) GridLocations() []v1alpha1.Location {

@@ -107,8 +107,12 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return err
 	}
+	nodes := &gating.Nodes{Reader: mgr.GetCache()}
+	if err := nodes.Watch(ctx, mgr.GetCache()); err != nil {
+		return err
+	}
 	store := &forecast.Store{}
-	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now}
+	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
 	changed := make(chan event.TypedGenericEvent[string], changesQueued)
 
 	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store}
