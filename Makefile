@@ -134,8 +134,11 @@ bench-carbon: ## Measure what Gridlatch saves on real grids; TRACES=folder with 
 
 API := api/v1alpha1
 CRDS := manifests/base
+KEDA_API := api/carbonaware/v1alpha1
+KEDA_CRDS := manifests/components/keda
 # $(call generate-into,DIR) writes all generated files, below DIR.
-generate-into = $(CONTROLLER_GEN) paths=./$(API) object output:object:dir=$(1)/$(API) crd output:crd:dir=$(1)/$(CRDS)
+generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2) crd output:crd:dir=$(1)/$(3)
+generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
 generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions
@@ -143,7 +146,7 @@ generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomRe
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
-	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; mkdir -p $$generated/{$(API),$(CRDS)}; \
+	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; mkdir -p $$generated/{$(API),$(CRDS),$(KEDA_API),$(KEDA_CRDS)}; \
 	$(call generate-into,$$generated); stale=; \
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
