@@ -4,12 +4,13 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 )
 
 // Metrics of ceilings: our own, by target, and those of the operator, whose
-// label app is the name of a CarbonAwareKedaScaler without its namespace.
+// label app is the name of a CarbonAwareKedaScaler. Its namespace is new.
 type Metrics struct {
 	ceiling *prometheus.GaugeVec
 	changes *prometheus.CounterVec
@@ -24,7 +25,7 @@ type Metrics struct {
 	ecoModeOff      *prometheus.CounterVec
 
 	mu   sync.Mutex
-	apps map[ref]string // the scaler whose series a target has
+	apps map[ref]types.NamespacedName // the scaler whose series a target has
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -42,13 +43,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		errors:  counter("gridlatch_ceiling_errors_total", "Writes of a ceiling that failed and are tried again.", "kind"),
 		reverts: counter("gridlatch_ceiling_reverts_total", "Ceilings that somebody else has undone.", "kind"),
 
-		reconciles:      counter(app+"reconciles_total", "Looks at a CarbonAwareKedaScaler.", "app"),
-		reconcileErrors: counter(app+"reconcile_errors_total", "Targets that could not be changed.", "app"),
-		intensity:       gauge(app+"carbon_intensity", "Carbon intensity now, in gCO2eq/kWh.", "app"),
-		defaultMax:      gauge(app+"default_max_replicas", "What holds while eco mode is off.", "app"),
-		max:             gauge(app+"max_replicas", "What holds now.", "app"),
-		ecoModeOff:      counter(app+"eco_mode_off", "Looks at a CarbonAwareKedaScaler, by whether eco mode was off: code 1, or on: code 0.", "app", "code"),
-		apps:            map[ref]string{},
+		reconciles:      counter(app+"reconciles_total", "Looks at a CarbonAwareKedaScaler.", "app", "namespace"),
+		reconcileErrors: counter(app+"reconcile_errors_total", "Targets that could not be changed.", "app", "namespace"),
+		intensity:       gauge(app+"carbon_intensity", "Carbon intensity now, in gCO2eq/kWh.", "app", "namespace"),
+		defaultMax:      gauge(app+"default_max_replicas", "What holds while eco mode is off.", "app", "namespace"),
+		max:             gauge(app+"max_replicas", "What holds now.", "app", "namespace"),
+		ecoModeOff:      counter(app+"eco_mode_off", "Looks at a CarbonAwareKedaScaler, by whether eco mode was off: code 1, or on: code 0.", "app", "namespace", "code"),
+		apps:            map[ref]types.NamespacedName{},
 	}
 	registry.MustRegister(m.ceiling, m.changes, m.errors, m.reverts,
 		m.reconciles, m.reconcileErrors, m.intensity, m.defaultMax, m.max, m.ecoModeOff)
@@ -90,10 +91,10 @@ func (m *Metrics) reverted(k kind, fresh bool) {
 
 // reconciled counts a look at a scaler.
 func (m *Metrics) reconciled(s *v1alpha1.CarbonAwareKedaScaler) {
-	m.reconciles.WithLabelValues(s.Name).Inc()
+	m.reconciles.WithLabelValues(s.Name, s.Namespace).Inc()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.apps[targetOf(s)] = s.Name
+	m.apps[targetOf(s)] = types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 }
 
 // observe sets what a scaler has come to; max is nil if it could not be set.
@@ -102,35 +103,29 @@ func (m *Metrics) observe(s *v1alpha1.CarbonAwareKedaScaler, e *eco, max *int32)
 	if e.off != "" {
 		code = "1"
 	}
-	m.ecoModeOff.WithLabelValues(s.Name, code).Inc()
+	m.ecoModeOff.WithLabelValues(s.Name, s.Namespace, code).Inc()
 	if e.known {
-		m.intensity.WithLabelValues(s.Name).Set(e.intensity)
+		m.intensity.WithLabelValues(s.Name, s.Namespace).Set(e.intensity)
 	} else {
-		m.intensity.DeleteLabelValues(s.Name)
+		m.intensity.DeleteLabelValues(s.Name, s.Namespace)
 	}
 	if max != nil {
-		m.defaultMax.WithLabelValues(s.Name).Set(float64(s.Spec.EcoModeOff.MaxReplicas))
-		m.max.WithLabelValues(s.Name).Set(float64(*max))
+		m.defaultMax.WithLabelValues(s.Name, s.Namespace).Set(float64(s.Spec.EcoModeOff.MaxReplicas))
+		m.max.WithLabelValues(s.Name, s.Namespace).Set(float64(*max))
 	}
 }
 
-// forget drops what is about a target that has no claim, or its scaler, unless
-// another of the same name has the same series.
+// forget drops what is about a target that has no claim, and about its scaler.
 func (m *Metrics) forget(r ref) {
 	m.show(r, nil)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	app, ok := m.apps[r]
-	delete(m.apps, r)
+	scaler, ok := m.apps[r]
 	if !ok {
 		return
 	}
-	for _, other := range m.apps {
-		if other == app {
-			return
-		}
-	}
-	labels := prometheus.Labels{"app": app}
+	delete(m.apps, r)
+	labels := prometheus.Labels{"app": scaler.Name, "namespace": scaler.Namespace}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
 	}{m.reconciles, m.reconcileErrors, m.intensity, m.defaultMax, m.max, m.ecoModeOff} {

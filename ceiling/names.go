@@ -35,7 +35,8 @@ const (
 	// PausedWith is the annotation of KEDA's that we have set, and will take
 	// away.
 	PausedWith = prefix + "ceiling-paused-with"
-	// Lowered is when the ceiling was last lowered (RFC 3339).
+	// Lowered is when the ceiling in force was last lowered because of the
+	// intensity (RFC 3339).
 	Lowered = prefix + "ceiling-lowered"
 )
 

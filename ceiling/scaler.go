@@ -151,7 +151,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *v
 	rep.next, rep.why = rules.change(e.max, turn, o), v.why
 	rep.settled(r, d, err)
 	if err != nil {
-		c.Metrics.reconcileErrors.WithLabelValues(s.Name).Inc()
+		c.Metrics.reconcileErrors.WithLabelValues(s.Name, s.Namespace).Inc()
 	}
 	c.Metrics.observe(s, &e, rep.max)
 	c.heraldScaler(s, o, &e, rep)
@@ -165,6 +165,9 @@ func (rep *report) settled(r ref, d *done, err error) {
 		if r := d.change.ceiling; r != nil {
 			rep.max = ptr.To(*r)
 		}
+	}
+	if d.change != nil && !d.change.held.IsZero() {
+		rep.why = "the ceiling was lowered not long ago, and is lowered again at " + plan.Clock(d.change.held) + ": " + rep.why
 	}
 	switch {
 	case err != nil:

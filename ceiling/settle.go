@@ -59,8 +59,9 @@ type change struct {
 
 func (c *change) empty() bool { return !c.spec && len(c.annotations) == 0 }
 
-// settle says what has to change on a target for a claim's verdict to hold, at
-// least interval after it was last lowered.
+// settle says what has to change on a target for a claim's verdict to hold. A
+// ceiling that was lowered because of the intensity is not lowered again for
+// that reason before an interval is over.
 func (t *target) settle(by string, v verdict, interval time.Duration, now time.Time) *change {
 	r := t.record()
 	c := &change{max: t.max, original: t.max}
@@ -93,7 +94,7 @@ func (t *target) settle(by string, v verdict, interval time.Duration, now time.T
 	}
 	t.compare(c, r)
 	t.note(c, r, by, v)
-	if c.lowered {
+	if c.lowered && v.damped && r != nil && r.by == by {
 		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
 	}
 	return c
