@@ -87,8 +87,9 @@ type Controller struct {
 // memory is what is remembered of a target between two looks at it. Only one
 // worker at a time looks at a target.
 type memory struct {
-	fight  fight
-	warned string
+	fight    fight
+	warned   string
+	followed bool // the ceiling in force follows the intensity
 }
 
 // Reconcile looks at one target.
@@ -108,7 +109,7 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 		return c.release(ctx, r, t, now)
 	}
 	for _, refused := range claims[1:] {
-		if err := c.refuse(ctx, r, refused, claims[0].by); err != nil {
+		if err := c.refuse(ctx, r, t, refused, claims[0].by); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -121,7 +122,7 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 	}
 	c.sources.Store(r, source)
 	if wrong != "" {
-		c.warn(r, "CeilingInvalid", wrong)
+		c.warn(t, "CeilingInvalid", wrong)
 	}
 	d, err := c.enforce(ctx, t, claims[0].by, v, now)
 	return d.result(v, now), err
@@ -152,7 +153,7 @@ func (c *Controller) release(ctx context.Context, r ref, t *target, now time.Tim
 	}
 	d, err := c.write(ctx, t, t.restore(), now)
 	if err == nil && d.written {
-		c.Events.Announce(r.about(), corev1.EventTypeNormal, EventChanged, "Restore", "no ceiling: maxReplicaCount is as it was, "+printReplicas(d.change.max))
+		c.Events.Announce(t.about(), corev1.EventTypeNormal, EventChanged, "Restore", "no ceiling: maxReplicaCount is as it was, "+printReplicas(d.change.max))
 	}
 	return d.result(verdict{}, now), err
 }
@@ -200,10 +201,14 @@ func (d *done) result(v verdict, now time.Time) reconcile.Result {
 
 // enforce makes the verdict of a claim hold for a target.
 func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdict, now time.Time) (*done, error) {
-	wanted := t.settle(by, v, c.Options.LowerInterval, now)
+	m := c.memory(t.ref())
+	wanted := t.settle(by, v, pace{c.Options.LowerInterval, m.followed}, now)
 	d, err := c.write(ctx, t, wanted, now)
 	if v.pending && d.again.IsZero() {
 		d.again = later(c.started.Add(grace), now.Add(time.Second))
+	}
+	if d.waits == "" && err == nil && !wanted.damped && d.again.IsZero() {
+		m.followed = v.damped
 	}
 	if d.waits == "" && err == nil {
 		c.Metrics.show(t.ref(), wanted.ceiling)
@@ -213,7 +218,7 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 	}
 	c.Metrics.changed(t.ref(), wanted)
 	if wanted.lowered || wanted.raised || wanted.spec {
-		c.Events.Announce(t.ref().about(), corev1.EventTypeNormal, EventChanged, "SetCeiling", describe(wanted, v))
+		c.Events.Announce(t.about(), corev1.EventTypeNormal, EventChanged, "SetCeiling", describe(wanted, v))
 	}
 	return d, nil
 }
@@ -241,7 +246,7 @@ func (c *Controller) write(ctx context.Context, t *target, wanted *change, now t
 	if again := m.fight.hold(wanted.undone, now); now.Before(again) {
 		d.again, d.reverted, d.waits = again, true, undoneBy(wanted, again)
 		c.Metrics.reverted(t.kind, m.fight.fresh)
-		c.warn(t.ref(), EventReverted, d.waits)
+		c.warn(t, EventReverted, d.waits)
 		return d, nil
 	}
 	if wanted.spec && t.kills {
@@ -262,7 +267,7 @@ func (c *Controller) write(ctx context.Context, t *target, wanted *change, now t
 		return d, nil // it has gone, and will be missed
 	case err != nil:
 		c.Metrics.failed(t.kind)
-		c.warn(t.ref(), EventFailed, "cannot set the ceiling: "+err.Error())
+		c.warn(t, EventFailed, "cannot set the ceiling: "+err.Error())
 		return d, fmt.Errorf("patch %s: %w", t.ref(), err)
 	}
 	m.fight.struck, m.warned, d.written = false, "", true
@@ -270,7 +275,7 @@ func (c *Controller) write(ctx context.Context, t *target, wanted *change, now t
 }
 
 func (c *Controller) patch(ctx context.Context, t *target, wanted *change) error {
-	return c.Client.Patch(ctx, t.ref().about(), t.patch(wanted), client.FieldOwner(Manager))
+	return c.Client.Patch(ctx, t.about(), t.patch(wanted), client.FieldOwner(Manager))
 }
 
 // runningJobs counts the Jobs of a ScaledJob that KEDA would delete.
@@ -299,7 +304,7 @@ const killing = "KEDA would delete the Jobs that run: this waits until none does
 func (c *Controller) awaitJobs(ctx context.Context, t *target, d *done, now time.Time) error {
 	d.again = now.Add(jobsPoll)
 	d.waits = fmt.Sprintf("maxReplicaCount stays %s: %s", printReplicas(t.max), killing)
-	c.warn(t.ref(), EventWaits, d.waits)
+	c.warn(t, EventWaits, d.waits)
 	if t.Annotations[Reason] == d.waits {
 		return nil
 	}
@@ -312,13 +317,13 @@ func (c *Controller) awaitJobs(ctx context.Context, t *target, d *done, now time
 }
 
 // warn announces what is wrong with a target, once.
-func (c *Controller) warn(r ref, reason, note string) {
-	m := c.memory(r)
+func (c *Controller) warn(t *target, reason, note string) {
+	m := c.memory(t.ref())
 	if m.warned == note {
 		return
 	}
 	m.warned = note
-	c.Events.Announce(r.about(), corev1.EventTypeWarning, reason, "SetCeiling", note)
+	c.Events.Announce(t.about(), corev1.EventTypeWarning, reason, "SetCeiling", note)
 }
 
 // forbid tells the scalers that may not have the target that they name.
@@ -341,10 +346,10 @@ func (c *Controller) forbid(ctx context.Context, r ref) error {
 }
 
 // refuse tells the claim that came second.
-func (c *Controller) refuse(ctx context.Context, r ref, refused claim, holder string) error {
+func (c *Controller) refuse(ctx context.Context, r ref, t *target, refused claim, holder string) error {
 	note := fmt.Sprintf("%s has its ceiling from %s, which came first", r, holder)
 	if refused.scaler == nil {
-		c.warn(r, EventRefused, "the annotations are not heeded: "+note)
+		c.warn(t, EventRefused, "the annotations are not heeded: "+note)
 		return nil
 	}
 	return c.reportScaler(ctx, refused.scaler, report{reason: v1alpha1.ReasonTargetClaimed, message: note})

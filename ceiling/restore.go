@@ -75,12 +75,12 @@ func restoreOne(ctx context.Context, c client.Client, t *target) (bool, error) {
 				return fmt.Errorf("it is left as it is: %s (%d now)", killing, running)
 			}
 		}
-		err := c.Patch(ctx, t.ref().about(), t.patch(wanted), client.FieldOwner(Manager))
+		err := c.Patch(ctx, t.about(), t.patch(wanted), client.FieldOwner(Manager))
 		done = err == nil
 		if apierrors.IsConflict(err) {
 			fresh := &unstructured.Unstructured{}
 			fresh.SetGroupVersionKind(t.kind.gvk())
-			if err := c.Get(ctx, client.ObjectKeyFromObject(t.ref().about()), fresh); err != nil {
+			if err := c.Get(ctx, client.ObjectKeyFromObject(t.about()), fresh); err != nil {
 				return err
 			}
 			t = newTarget(t.kind, fresh)

@@ -59,10 +59,18 @@ type change struct {
 
 func (c *change) empty() bool { return !c.spec && len(c.annotations) == 0 }
 
+// pace is how fast a ceiling may fall.
+type pace struct {
+	// interval is between two changes that lower it because of the intensity.
+	interval time.Duration
+	// followed says that the one in force followed the intensity, too.
+	followed bool
+}
+
 // settle says what has to change on a target for a claim's verdict to hold. A
 // ceiling that was lowered because of the intensity is not lowered again for
 // that reason before an interval is over.
-func (t *target) settle(by string, v verdict, interval time.Duration, now time.Time) *change {
+func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	r := t.record()
 	c := &change{max: t.max, original: t.max}
 	if r != nil {
@@ -86,7 +94,7 @@ func (t *target) settle(by string, v verdict, interval time.Duration, now time.T
 	}
 	limit := t.fit(*v.limit, c.original, v.capped)
 	if r != nil && r.by == by {
-		limit = t.damp(limit, c, r, v, interval, now)
+		limit = t.damp(limit, c, r, v, p, now)
 	}
 	c.ceiling = &limit
 	if limit > 0 {
@@ -94,7 +102,7 @@ func (t *target) settle(by string, v verdict, interval time.Duration, now time.T
 	}
 	t.compare(c, r)
 	t.note(c, r, by, v)
-	if c.lowered && v.damped && r != nil && r.by == by {
+	if c.lowered && v.damped && p.followed && r != nil && r.by == by {
 		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
 	}
 	return c
@@ -109,13 +117,13 @@ func (t *target) fit(limit int32, original *int32, capped bool) int32 {
 }
 
 // damp keeps a ceiling from following an intensity that wobbles around a bound.
-func (t *target) damp(limit int32, c *change, r *record, v verdict, interval time.Duration, now time.Time) int32 {
+func (t *target) damp(limit int32, c *change, r *record, v verdict, p pace, now time.Time) int32 {
 	if limit > r.ceiling && v.cautious != nil {
 		cautious := max(r.ceiling, min(limit, t.fit(*v.cautious, c.original, v.capped)))
 		c.damped = cautious != limit
 		return cautious
 	}
-	if again := r.lowered.Add(interval); limit < r.ceiling && v.damped && now.Before(again) {
+	if again := r.lowered.Add(p.interval); limit < r.ceiling && v.damped && now.Before(again) {
 		c.damped, c.held = true, again
 		return r.ceiling
 	}

@@ -49,13 +49,6 @@ func (r ref) key() string { return r.namespace + "/" + r.name }
 
 func (r ref) String() string { return string(r.kind) + " " + r.key() }
 
-// about is the object for an Event, or for a patch.
-func (r ref) about() *metav1.PartialObjectMetadata {
-	object := &metav1.PartialObjectMetadata{}
-	object.SetGroupVersionKind(r.kind.gvk())
-	object.Namespace, object.Name = r.namespace, r.name
-	return object
-}
 
 // target is what is kept of a ScaledObject or a ScaledJob.
 type target struct {
@@ -66,6 +59,14 @@ type target struct {
 	// kills says that KEDA deletes the Jobs of a ScaledJob whenever its spec
 	// changes.
 	kills bool
+}
+
+// about is the object for an Event, or for a patch.
+func (t *target) about() *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(t.kind.gvk())
+	object.Namespace, object.Name, object.UID = t.Namespace, t.Name, t.UID
+	return object
 }
 
 func (t *target) ref() ref { return ref{t.kind, t.Namespace, t.Name} }
