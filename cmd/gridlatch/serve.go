@@ -22,10 +22,13 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -42,6 +45,9 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 		return fmt.Errorf("build scheme: %w", err)
 	}
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("build scheme: %w", err)
+	}
+	if err := scalers.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
 	}
 	names := certs.Names{
@@ -96,8 +102,30 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names c
 	return mgr, nil
 }
 
+// levels tell the ceilings what a policy says.
+type levels struct {
+	policies gating.Policies
+	store    *forecast.Store
+}
+
+// Level implements ceiling.Policies.
+func (l levels) Level(ctx context.Context, name, location string, now time.Time) (plan.Level, string, error) {
+	policy, err := l.policies.Get(ctx, name)
+	if err != nil {
+		return plan.Level{}, "", err
+	}
+	book := l.store.Book(policy.Source)
+	level := policy.Level(book, location, now)
+	if location != "" {
+		if err := policy.CheckLocation(book, location); err != nil {
+			level.Known, level.Missing = false, fmt.Sprintf("location %.80q: %v", location, err)
+		}
+	}
+	return level, policy.Source, nil
+}
+
 // wire puts the parts together: one store of forecasts, filled by the feed and
-// read by the webhook and the loop.
+// read by the webhook, the loop and the ceilings.
 func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, now gating.Clock) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -108,10 +136,13 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	store := &forecast.Store{}
 	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now}
-	changed := make(chan event.TypedGenericEvent[string], changesQueued)
+	changed, capped := make(chan event.TypedGenericEvent[string], changesQueued), make(chan event.TypedGenericEvent[string], changesQueued)
 
 	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store}
-	feed := &gating.Feed{Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory, Changed: changed}
+	feed := &gating.Feed{
+		Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory,
+		Changed: []chan<- event.TypedGenericEvent[string]{changed, capped},
+	}
 	if err := feed.SetupWithManager(mgr); err != nil {
 		return err
 	}
@@ -122,6 +153,13 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
 	}
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
+		return err
+	}
+	ceilings := &ceiling.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: levels{policies, store}, Store: store, Follow: feed.Also,
+		Clock: now, Events: herald, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
+	}
+	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
 		return err
 	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}

@@ -1,0 +1,94 @@
+package ceiling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// page is how many objects are read at a time.
+const page = 500
+
+// Restore puts every ScaledObject and ScaledJob back as it was before Gridlatch,
+// and returns how many that are. A ScaledJob whose running Jobs KEDA would
+// delete is left, and named in the error. Where KEDA is not installed, or
+// Gridlatch has no right to its objects, there is nothing to restore.
+func Restore(ctx context.Context, c client.Client) (int, error) {
+	restored, problems := 0, []error(nil)
+	for _, k := range kinds() {
+		n, err := restoreKind(ctx, c, k)
+		restored += n
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return restored, errors.Join(problems...)
+}
+
+func restoreKind(ctx context.Context, c client.Client, k kind) (restored int, err error) {
+	var problems []error
+	for next := ""; ; {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(k.gvk())
+		err := c.List(ctx, list, client.Limit(page), client.Continue(next))
+		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+			return restored, errors.Join(problems...)
+		}
+		if err != nil {
+			return restored, errors.Join(append(problems, fmt.Errorf("list %ss: %w", k, err))...)
+		}
+		for i := range list.Items {
+			switch done, err := restoreOne(ctx, c, newTarget(k, &list.Items[i])); {
+			case err != nil:
+				problems = append(problems, err)
+			case done:
+				restored++
+			}
+		}
+		if next = list.GetContinue(); next == "" {
+			return restored, errors.Join(problems...)
+		}
+	}
+}
+
+// restoreOne reads the target again if it changes meanwhile: KEDA writes its
+// status.
+func restoreOne(ctx context.Context, c client.Client, t *target) (bool, error) {
+	done := false
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		wanted := t.restore()
+		if wanted.empty() {
+			return nil
+		}
+		if wanted.spec && t.kills {
+			running, err := runningJobs(ctx, c, t)
+			if err != nil {
+				return err
+			}
+			if running > 0 {
+				return fmt.Errorf("it is left as it is: %s (%d now)", killing, running)
+			}
+		}
+		err := c.Patch(ctx, t.about(), t.patch(wanted), client.FieldOwner(Manager))
+		done = err == nil
+		if apierrors.IsConflict(err) {
+			fresh := &unstructured.Unstructured{}
+			fresh.SetGroupVersionKind(t.kind.gvk())
+			if err := c.Get(ctx, client.ObjectKeyFromObject(t.about()), fresh); err != nil {
+				return err
+			}
+			t = newTarget(t.kind, fresh)
+		}
+		return err
+	})
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("restore %s: %w", t.ref(), err)
+	}
+	return done, nil
+}
