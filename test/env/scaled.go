@@ -37,9 +37,9 @@ func ScaledObject(namespace, name string, want, ceiling int64) *unstructured.Uns
 }
 
 // ScaledJob makes a ScaledJob that wants so many Jobs to run all day, each for an hour, and may have up to ceiling.
-// Without the rollout strategy gradual, KEDA ends those that run whenever its spec is changed.
+// Unless its rollout is gradual, KEDA deletes those that run whenever its spec is changed.
 func ScaledJob(namespace, name string, want, ceiling int64, gradual bool) *unstructured.Unstructured {
-	strategy := "default"
+	strategy := "immediate"
 	if gradual {
 		strategy = "gradual"
 	}
