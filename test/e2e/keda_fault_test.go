@@ -149,11 +149,11 @@ func holdsTheLastGood(t *testing.T, s *site) {
 }
 
 // TestAControllerKilledWhileItSetsCeilingsForgetsNothing kills it again and
-// again while it changes many objects, and then leaves.
+// again while it changes many objects, and then leaves while all are paused.
 func TestAControllerKilledWhileItSetsCeilingsForgetsNothing(t *testing.T) {
 	const objects = 150
-	const alone = "--leader-elect=false" // or each would wait for the lease of the one before
-	c, g := ownCluster(t, alone)
+	flags := []string{"--ceiling-lower-interval=0s", "--leader-elect=false"} // or each would wait for the lease of the one before
+	c, g := ownCluster(t, flags...)
 	if err := c.InstallKEDA(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -166,17 +166,17 @@ func TestAControllerKilledWhileItSetsCeilingsForgetsNothing(t *testing.T) {
 		create(t, c, o)
 		all = append(all, o)
 	}
-	for _, intensity := range []float64{100, 500, 350, 250} {
+	for _, intensity := range []float64{100, 500, 350, 100} {
 		s.intensity(t, intensity)
 		awaitSomeChanged(t, s, all)
 		if err := g.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		g = c.Controller(t, g.Webhook, alone)
+		g = c.Controller(t, g.Webhook, flags...)
 	}
-	s.intensity(t, 100)
+	s.intensity(t, 500)
 	for i, o := range all {
-		awaitMax(t, c, o, 20)
+		awaitObject(t, c, o, wantAnnotation(o, "autoscaling.keda.sh/paused-replicas", "0"))
 		if got, want := o.GetAnnotations()[ceiling.Original], fmt.Sprint(50+i); got != want {
 			t.Fatalf("remembered %q of %s, want %q", got, o.GetName(), want)
 		}

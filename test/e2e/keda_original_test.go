@@ -175,6 +175,17 @@ func refusesOtherNamespaces(t *testing.T, s *site) {
 	})
 }
 
+func allowsThePlatform(t *testing.T, s *site) {
+	platform := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: platformNamespace}}
+	create(t, s.cluster, platform)
+	s.localForecast(t, 490)
+	o := s.scaledObject(t, "web", 3, 200, nil)
+	scaler := s.scaler("elsewhere", "web")
+	scaler.Namespace = platform.Name
+	create(t, s.cluster, scaler)
+	awaitCeiling(t, s.cluster, o, 60)
+}
+
 func outlastsABadSchedule(t *testing.T, s *site) {
 	s.localForecast(t, 490)
 	s.scaledObject(t, "web", 3, 200, nil)

@@ -200,13 +200,17 @@ func awaitWarning(t *testing.T, s *site, o client.Object, reason, text string) {
 	})
 }
 
-// lowerInterval is how soon a ceiling may be lowered again on a kedaCluster.
-const lowerInterval = 3 * time.Second
+const (
+	// lowerInterval is how soon a ceiling may be lowered again on a kedaCluster.
+	lowerInterval = 3 * time.Second
+	// platformNamespace is whose scalers may have targets in other namespaces.
+	platformNamespace = "platform"
+)
 
 // kedaCluster gives a test a cluster with KEDA, its webhook, and Gridlatch.
 func kedaCluster(t *testing.T) (*env.Cluster, *env.Controller) {
 	t.Helper()
-	c, g := ownCluster(t, "--ceiling-lower-interval="+lowerInterval.String())
+	c, g := ownCluster(t, "--ceiling-lower-interval="+lowerInterval.String(), "--ceiling-cross-namespace="+platformNamespace)
 	if err := carbonaware.AddToScheme(c.Client.Scheme()); err != nil {
 		t.Fatal(err)
 	}

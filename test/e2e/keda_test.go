@@ -40,6 +40,7 @@ func TestCeilings(t *testing.T) {
 		"a CarbonAwareKedaScaler comes and goes":           restoresOnDelete,
 		"two claims on one target are refused":             refusesASecondClaim,
 		"a target in another namespace is refused":         refusesOtherNamespaces,
+		"unless the platform owner allows it":              allowsThePlatform,
 		"a schedule that cannot be read harms nobody":      outlastsABadSchedule,
 		"a CarbonAwareKedaScaler without a spec is idle":   idlesWithoutASpec,
 		"ceilings that cannot be read are told of":         tellsOfBadCeilings,

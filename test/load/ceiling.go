@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -22,8 +23,8 @@ import (
 )
 
 const (
-	levels         = 100 // buckets of the policy, as many as one may have
-	levelStep      = 10  // gCO2eq/kWh from one to the next
+	levels         = 100  // buckets of the policy, as many as one may have
+	levelRatio     = 1.05 // between the bounds of two, which is more than the hysteresis
 	ceilingChanges = levels
 	ownMax         = 1000 // maxReplicaCount of a ScaledObject without a ceiling
 	recapRounds    = 4
@@ -35,18 +36,21 @@ const (
 // ceilingAt is the ceiling at a level. The first level is the cleanest.
 func ceilingAt(level int) int32 { return int32(levels - level) }
 
+// bound is the upper bound of a level, in gCO2eq/kWh.
+func bound(level int) int32 { return int32(100 * math.Pow(levelRatio, float64(level))) }
+
 // leveled is the default policy with a bucket for each level.
 func leveled() *v1alpha1.CarbonPolicy {
 	policy := v1alpha1.Default()
 	for level := range levels {
-		policy.Spec.Buckets = append(policy.Spec.Buckets, v1alpha1.Bucket{UpTo: int32((level + 1) * levelStep), Ceiling: ceilingAt(level)})
+		policy.Spec.Buckets = append(policy.Spec.Buckets, v1alpha1.Bucket{UpTo: bound(level), Ceiling: ceilingAt(level)})
 	}
 	return policy
 }
 
 // setLevel writes a forecast that is at a level for hours.
 func (r *rig) setLevel(ctx context.Context, level int) error {
-	intensity := (float64(level) + 0.5) * levelStep
+	intensity := 0.97 * float64(bound(level)) // far enough below it to count at once
 	return r.cluster.Forecast(ctx, env.Elements("CAISO_NORTH", time.Now().Add(-time.Hour), 6*time.Hour, intensity)...)
 }
 
@@ -94,7 +98,7 @@ func claimed(name string) *unstructured.Unstructured {
 	return o
 }
 
-// measureCeiling changes the forecast again and again, and each time waits for KEDA's autoscaler to follow. All but two
+// measureCeiling changes the forecast again and again, and each time waits for KEDA's autoscaler to follow. All but one
 // of the changes are for the better: how soon a ceiling is lowered again is a matter of policy.
 func measureCeiling(ctx context.Context) (values []float64, err error) {
 	r, err := newCeilingRig(ctx)
@@ -148,6 +152,9 @@ func (r *rig) changes(ctx context.Context) (took []time.Duration, err error) {
 			return nil, err
 		}
 		took = append(took, time.Since(started))
+		if len(took)%20 == 0 {
+			log.Printf("%d of %d changes, the last one in %s", len(took), ceilingChanges, took[len(took)-1])
+		}
 	}
 	return took, nil
 }
