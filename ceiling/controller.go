@@ -17,6 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 const (
@@ -108,6 +109,9 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 	if len(claims) == 0 {
 		return c.release(ctx, r, t, now)
 	}
+	if t != nil && !t.released(now).IsZero() {
+		return c.suspend(ctx, r, t, claims, now)
+	}
 	for _, refused := range claims[1:] {
 		if err := c.refuse(ctx, r, t, refused, claims[0].by); err != nil {
 			return reconcile.Result{}, err
@@ -156,6 +160,29 @@ func (c *Controller) release(ctx context.Context, r ref, t *target, now time.Tim
 		c.Events.Announce(t.about(), corev1.EventTypeNormal, EventChanged, "Restore", "no ceiling: maxReplicaCount is as it was, "+printReplicas(d.change.max))
 	}
 	return d.result(verdict{}, now), err
+}
+
+// suspend leaves a target without a ceiling for as long as somebody has asked
+// for that.
+func (c *Controller) suspend(ctx context.Context, r ref, t *target, claims []claim, now time.Time) (reconcile.Result, error) {
+	until := t.released(now)
+	rep := report{
+		reason:  v1alpha1.ReasonTargetReleased,
+		message: "the ceiling was taken off by hand, and is set again at " + plan.Clock(until),
+	}
+	for _, claim := range claims {
+		if claim.scaler == nil {
+			continue
+		}
+		if err := c.reportScaler(ctx, claim.scaler, rep); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	result, err := c.release(ctx, r, t, now)
+	if wait := until.Sub(now); result.RequeueAfter == 0 || wait < result.RequeueAfter {
+		result.RequeueAfter = wait
+	}
+	return result, err
 }
 
 // early reports whether it is too early to say that there is no forecast: it

@@ -159,6 +159,7 @@ func (t *target) note(c *change, r *record, by string, v verdict) {
 	if ours && wanted[PausedWith] == "" {
 		t.drop(c, key)
 	}
+	t.drop(c, Released) // it is over
 	for _, name := range written() {
 		if wanted[name] == "" {
 			t.drop(c, name)
