@@ -120,6 +120,11 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 	if claims[0].scaler != nil {
 		return c.reconcileScaler(ctx, r, t, claims[0].scaler, now)
 	}
+	return c.reconcileNative(ctx, r, t, claims[0].by, now)
+}
+
+// reconcileNative makes what a target's annotations ask for hold.
+func (c *Controller) reconcileNative(ctx context.Context, r ref, t *target, by string, now time.Time) (reconcile.Result, error) {
 	v, source, wrong, err := c.native(ctx, t, now)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -128,7 +133,7 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 	if wrong != "" {
 		c.warn(t, "CeilingInvalid", wrong)
 	}
-	d, err := c.enforce(ctx, t, claims[0].by, v, now)
+	d, err := c.enforce(ctx, t, by, v, now)
 	return d.result(v, now), err
 }
 
@@ -231,17 +236,18 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 	m := c.memory(t.ref())
 	wanted := t.settle(by, v, pace{c.Options.LowerInterval, m.followed}, now)
 	d, err := c.write(ctx, t, wanted, now)
+	if err != nil {
+		return d, err
+	}
 	if v.pending && d.again.IsZero() {
 		d.again = later(c.started.Add(grace), now.Add(time.Second))
 	}
-	if d.waits == "" && err == nil && !wanted.damped && d.again.IsZero() {
-		m.followed = v.damped
-	}
-	if d.waits == "" && err == nil {
+	if d.again.IsZero() { // what is wanted is in force
+		m.followed = v.damped || wanted.damped && m.followed
 		c.Metrics.show(t.ref(), wanted.ceiling)
 	}
-	if err != nil || !d.written {
-		return d, err
+	if !d.written {
+		return d, nil
 	}
 	c.Metrics.changed(t.ref(), wanted)
 	if wanted.lowered || wanted.raised || wanted.spec {
