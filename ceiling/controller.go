@@ -204,6 +204,8 @@ func (c *Controller) early(source string, t *target, now time.Time) bool {
 type done struct {
 	change  *change
 	written bool
+	// lost says that the target is not any more as it was known.
+	lost bool
 	// again is when to look at the target again, whatever the verdict says;
 	// zero if not.
 	again time.Time
@@ -242,7 +244,7 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 	if v.pending && d.again.IsZero() {
 		d.again = later(c.started.Add(grace), now.Add(time.Second))
 	}
-	if d.again.IsZero() { // what is wanted is in force
+	if d.again.IsZero() && !d.lost { // what is wanted is in force
 		m.followed = v.damped || wanted.damped && m.followed
 		c.Metrics.show(t.ref(), wanted.ceiling)
 	}
@@ -294,10 +296,11 @@ func (c *Controller) write(ctx context.Context, t *target, wanted *change, now t
 	err := c.patch(ctx, t, wanted)
 	switch {
 	case apierrors.IsConflict(err):
-		d.again = now.Add(soon) // it has changed: decide again
+		d.lost, d.again = true, now.Add(soon)
 		return d, nil
 	case apierrors.IsNotFound(err):
-		return d, nil // it has gone, and will be missed
+		d.lost = true
+		return d, nil
 	case err != nil:
 		c.Metrics.failed(t.kind)
 		c.warn(t, EventFailed, "cannot set the ceiling: "+err.Error())
