@@ -17,6 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 const (
@@ -108,6 +109,9 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 	if len(claims) == 0 {
 		return c.release(ctx, r, t, now)
 	}
+	if t != nil && !t.released(now).IsZero() {
+		return c.suspend(ctx, r, t, claims, now)
+	}
 	for _, refused := range claims[1:] {
 		if err := c.refuse(ctx, r, t, refused, claims[0].by); err != nil {
 			return reconcile.Result{}, err
@@ -116,6 +120,11 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 	if claims[0].scaler != nil {
 		return c.reconcileScaler(ctx, r, t, claims[0].scaler, now)
 	}
+	return c.reconcileNative(ctx, r, t, claims[0].by, now)
+}
+
+// reconcileNative makes what a target's annotations ask for hold.
+func (c *Controller) reconcileNative(ctx context.Context, r ref, t *target, by string, now time.Time) (reconcile.Result, error) {
 	v, source, wrong, err := c.native(ctx, t, now)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -124,7 +133,7 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 	if wrong != "" {
 		c.warn(t, "CeilingInvalid", wrong)
 	}
-	d, err := c.enforce(ctx, t, claims[0].by, v, now)
+	d, err := c.enforce(ctx, t, by, v, now)
 	return d.result(v, now), err
 }
 
@@ -158,6 +167,29 @@ func (c *Controller) release(ctx context.Context, r ref, t *target, now time.Tim
 	return d.result(verdict{}, now), err
 }
 
+// suspend leaves a target without a ceiling for as long as somebody has asked
+// for that.
+func (c *Controller) suspend(ctx context.Context, r ref, t *target, claims []claim, now time.Time) (reconcile.Result, error) {
+	until := t.released(now)
+	rep := report{
+		reason:  v1alpha1.ReasonTargetReleased,
+		message: "the ceiling was taken off by hand, and is set again at " + plan.Clock(until),
+	}
+	for _, claim := range claims {
+		if claim.scaler == nil {
+			continue
+		}
+		if err := c.reportScaler(ctx, claim.scaler, rep); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	result, err := c.release(ctx, r, t, now)
+	if wait := until.Sub(now); result.RequeueAfter == 0 || wait < result.RequeueAfter {
+		result.RequeueAfter = wait
+	}
+	return result, err
+}
+
 // early reports whether it is too early to say that there is no forecast: it
 // has not been looked for, or what is in force may outlive a start for a while.
 func (c *Controller) early(source string, t *target, now time.Time) bool {
@@ -172,6 +204,8 @@ func (c *Controller) early(source string, t *target, now time.Time) bool {
 type done struct {
 	change  *change
 	written bool
+	// lost says that the target is not any more as it was known.
+	lost bool
 	// again is when to look at the target again, whatever the verdict says;
 	// zero if not.
 	again time.Time
@@ -204,17 +238,18 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 	m := c.memory(t.ref())
 	wanted := t.settle(by, v, pace{c.Options.LowerInterval, m.followed}, now)
 	d, err := c.write(ctx, t, wanted, now)
+	if err != nil {
+		return d, err
+	}
 	if v.pending && d.again.IsZero() {
 		d.again = later(c.started.Add(grace), now.Add(time.Second))
 	}
-	if d.waits == "" && err == nil && !wanted.damped && d.again.IsZero() {
-		m.followed = v.damped
-	}
-	if d.waits == "" && err == nil {
+	if d.again.IsZero() && !d.lost { // what is wanted is in force
+		m.followed = v.damped || wanted.damped && m.followed
 		c.Metrics.show(t.ref(), wanted.ceiling)
 	}
-	if err != nil || !d.written {
-		return d, err
+	if !d.written {
+		return d, nil
 	}
 	c.Metrics.changed(t.ref(), wanted)
 	if wanted.lowered || wanted.raised || wanted.spec {
@@ -261,10 +296,11 @@ func (c *Controller) write(ctx context.Context, t *target, wanted *change, now t
 	err := c.patch(ctx, t, wanted)
 	switch {
 	case apierrors.IsConflict(err):
-		d.again = now.Add(soon) // it has changed: decide again
+		d.lost, d.again = true, now.Add(soon)
 		return d, nil
 	case apierrors.IsNotFound(err):
-		return d, nil // it has gone, and will be missed
+		d.lost = true
+		return d, nil
 	case err != nil:
 		c.Metrics.failed(t.kind)
 		c.warn(t, EventFailed, "cannot set the ceiling: "+err.Error())

@@ -7,8 +7,9 @@
 // ceiling that the buckets of that CarbonPolicy give, at the policy's first
 // location or that of gridlatch.dev/location. gridlatch.dev/ceilings:
 // "200=20,350=5,*=1" are buckets of its own, with the policy's forecast and
-// exemptions. Its own maxReplicaCount is never exceeded, and holds while there
-// is no usable forecast and while carbon does not count.
+// exemptions. The maxReplicaCount that it has by itself, if it sets one, is never
+// exceeded; it comes back while there is no usable forecast, and while carbon
+// does not count.
 //
 // A CarbonAwareKedaScaler asks for a target as it did with the Carbon Aware KEDA
 // Operator. Its numbers are taken as they are, also above the target's own.

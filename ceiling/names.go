@@ -40,6 +40,10 @@ const (
 	Lowered = prefix + "ceiling-lowered"
 )
 
+// Released is until when a ceiling that was taken off by hand is not set again
+// (RFC 3339).
+const Released = prefix + "ceiling-released"
+
 // Manager is the field manager of every change to an object of KEDA: what to
 // tell a GitOps tool to leave alone.
 const Manager = "gridlatch"

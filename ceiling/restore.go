@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -12,17 +13,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// page is how many objects are read at a time.
-const page = 500
+const (
+	// page is how many objects are read at a time.
+	page = 500
+	// byHand is how long no ceiling is set again after Restore.
+	byHand = time.Hour
+)
 
 // Restore puts every ScaledObject and ScaledJob back as it was before Gridlatch,
-// and returns how many that are. A ScaledJob whose running Jobs KEDA would
-// delete is left, and named in the error. Where KEDA is not installed, or
-// Gridlatch has no right to its objects, there is nothing to restore.
-func Restore(ctx context.Context, c client.Client) (int, error) {
+// and returns how many that are. A controller that still runs sets no ceiling
+// again for an hour. A ScaledJob whose running Jobs KEDA would delete is left,
+// and named in the error. Where KEDA is not installed, or Gridlatch has no right
+// to its objects, there is nothing to restore.
+func Restore(ctx context.Context, c client.Client, now time.Time) (int, error) {
 	restored, problems := 0, []error(nil)
 	for _, k := range kinds() {
-		n, err := restoreKind(ctx, c, k)
+		n, err := restoreKind(ctx, c, k, now)
 		restored += n
 		if err != nil {
 			problems = append(problems, err)
@@ -31,7 +37,7 @@ func Restore(ctx context.Context, c client.Client) (int, error) {
 	return restored, errors.Join(problems...)
 }
 
-func restoreKind(ctx context.Context, c client.Client, k kind) (restored int, err error) {
+func restoreKind(ctx context.Context, c client.Client, k kind, now time.Time) (restored int, err error) {
 	var problems []error
 	for next := ""; ; {
 		list := &unstructured.UnstructuredList{}
@@ -44,7 +50,7 @@ func restoreKind(ctx context.Context, c client.Client, k kind) (restored int, er
 			return restored, errors.Join(append(problems, fmt.Errorf("list %ss: %w", k, err))...)
 		}
 		for i := range list.Items {
-			switch done, err := restoreOne(ctx, c, newTarget(k, &list.Items[i])); {
+			switch done, err := restoreOne(ctx, c, newTarget(k, &list.Items[i]), now); {
 			case err != nil:
 				problems = append(problems, err)
 			case done:
@@ -57,15 +63,16 @@ func restoreKind(ctx context.Context, c client.Client, k kind) (restored int, er
 	}
 }
 
-// restoreOne reads the target again if it changes meanwhile: KEDA writes its
-// status.
-func restoreOne(ctx context.Context, c client.Client, t *target) (bool, error) {
-	done := false
+// restoreOne reports whether the target had a ceiling. It reads the target again
+// if that changes meanwhile: KEDA writes its status.
+func restoreOne(ctx context.Context, c client.Client, t *target, now time.Time) (bool, error) {
+	if !t.asks() && !t.noted() {
+		return false, nil
+	}
+	done, until := false, now.Add(byHand).UTC().Format(time.RFC3339)
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		wanted := t.restore()
-		if wanted.empty() {
-			return nil
-		}
+		t.set(wanted, Released, until)
 		if wanted.spec && t.kills {
 			running, err := runningJobs(ctx, c, t)
 			if err != nil {
@@ -76,7 +83,7 @@ func restoreOne(ctx context.Context, c client.Client, t *target) (bool, error) {
 			}
 		}
 		err := c.Patch(ctx, t.about(), t.patch(wanted), client.FieldOwner(Manager))
-		done = err == nil
+		done = err == nil && t.record() != nil
 		if apierrors.IsConflict(err) {
 			fresh := &unstructured.Unstructured{}
 			fresh.SetGroupVersionKind(t.kind.gvk())

@@ -145,7 +145,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *v
 		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s", e.intensity, plan.Clock(now))
 	}
 	d, err := c.enforce(ctx, t, nameOf(s), v, now)
-	if o.pending {
+	if o.pending || d.lost {
 		return d.result(v, now), err
 	}
 	rep.next, rep.why = rules.change(e.max, turn, o), v.why

@@ -72,23 +72,12 @@ type pace struct {
 // that reason before an interval is over.
 func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	r := t.record()
-	c := &change{max: t.max, original: t.max}
-	if r != nil {
-		c.original = r.original
-		c.undone = r.changed(t)
-		c.reverted = c.undone && (ptr.Equal(t.max, r.applied) || ptr.Equal(t.max, r.original))
-		if c.undone && !c.reverted {
-			c.original = t.max // this is what its owner wants from now on
-		}
-	}
+	c := t.asItIs(r)
 	if v.pending {
-		if r != nil {
-			c.ceiling = &r.ceiling
-		}
 		return c
 	}
 	if v.limit == nil {
-		c.max = c.original
+		c.max, c.ceiling = c.original, nil
 		t.note(c, r, by, v)
 		return c
 	}
@@ -104,6 +93,21 @@ func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	t.note(c, r, by, v)
 	if c.lowered && v.damped && p.followed && r != nil && r.by == by {
 		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
+	}
+	return c
+}
+
+// asItIs is the change that changes nothing. It tells what others have done.
+func (t *target) asItIs(r *record) *change {
+	c := &change{max: t.max, original: t.max}
+	if r == nil {
+		return c
+	}
+	c.ceiling, c.original = &r.ceiling, r.original
+	c.undone = r.changed(t)
+	c.reverted = c.undone && (ptr.Equal(t.max, r.applied) || ptr.Equal(t.max, r.original))
+	if c.undone && !c.reverted {
+		c.original = t.max // this is what its owner wants from now on
 	}
 	return c
 }
@@ -159,6 +163,7 @@ func (t *target) note(c *change, r *record, by string, v verdict) {
 	if ours && wanted[PausedWith] == "" {
 		t.drop(c, key)
 	}
+	t.drop(c, Released) // it is over
 	for _, name := range written() {
 		if wanted[name] == "" {
 			t.drop(c, name)

@@ -139,7 +139,7 @@ func TestSettle(t *testing.T) {
 			notes: map[string]string{Ceiling: "0", Original: Unset, Applied: Unset, paused: "true"},
 		},
 		{
-			name: "a pause of the owner's outlives the ceiling of 0",
+			name:   "a pause of the owner's outlives the ceiling of 0",
 			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{paused: "true", By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "x"}),
 			v:      ceilingOf(10),
 			max:    ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10", paused: "true"},

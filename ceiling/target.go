@@ -49,7 +49,6 @@ func (r ref) key() string { return r.namespace + "/" + r.name }
 
 func (r ref) String() string { return string(r.kind) + " " + r.key() }
 
-
 // target is what is kept of a ScaledObject or a ScaledJob.
 type target struct {
 	metav1.ObjectMeta // with the annotations that are ours or KEDA's
@@ -138,6 +137,15 @@ func (t *target) record() *record {
 func (r *record) changed(t *target) bool {
 	_, value := t.kind.pause()
 	return !ptr.Equal(t.max, r.applied) || r.pause != "" && t.Annotations[r.pause] != value
+}
+
+// released is until when no ceiling is to be set; the zero time if one may be.
+func (t *target) released(now time.Time) time.Time {
+	until, err := time.Parse(time.RFC3339, t.Annotations[Released])
+	if err != nil || !now.Before(until) {
+		return time.Time{}
+	}
+	return until
 }
 
 // noted reports whether anything of ours is written on the target.

@@ -59,7 +59,7 @@ func (w *watcher) run(ctx context.Context) {
 	})
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
-			w.end()
+			w.none()
 		}
 	}()
 	informer.RunWithContext(ctx)
@@ -99,7 +99,15 @@ func (w *watcher) begin(ctx context.Context) {
 	}()
 }
 
-// end forgets the objects: their definition has gone, or has never been there.
+// none notes that there is no definition, unless one has come meanwhile.
+func (w *watcher) none() {
+	w.mu.Lock()
+	w.absent = w.informer == nil
+	w.mu.Unlock()
+	w.changed()
+}
+
+// end forgets the objects: their definition has gone.
 func (w *watcher) end() {
 	w.mu.Lock()
 	if w.stop != nil {

@@ -77,8 +77,7 @@ func runManager(ctx context.Context, args []string) error {
 }
 
 // releaseAll takes our gate off every pod, and our ceilings off the objects of
-// KEDA. Whoever leaves removes the webhook first, or it would go on holding, and
-// what asks for ceilings, or they would be set again.
+// KEDA. Whoever leaves removes the webhook first, or it would go on holding.
 func releaseAll(ctx context.Context, args []string) error {
 	var kubeconfig string
 	var all bool
@@ -101,7 +100,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	}
 	released, err := gating.ReleaseAll(ctx, c, "", "released by hand: gridlatch release --all", time.Now())
 	fmt.Printf("released %d pods\n", released)
-	restored, errRestore := ceiling.Restore(ctx, c)
+	restored, errRestore := ceiling.Restore(ctx, c, time.Now())
 	if restored > 0 {
 		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", restored)
 	}

@@ -168,6 +168,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Metrics: webhook.NewMetrics(metrics.Registry),
 	}
 	hook.Register(mgr.GetWebhookServer())
+	ceiling.Advice{Clock: now}.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
 	for _, runnable := range []manager.Runnable{herald, sweeper, memory, runs} {
 		if err := mgr.Add(runnable); err != nil {

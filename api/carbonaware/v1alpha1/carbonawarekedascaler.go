@@ -176,6 +176,8 @@ const (
 	ReasonTargetClaimed = "OperatorTargetClaimed"
 	// ReasonTargetReverted: somebody else changes maxReplicaCount back.
 	ReasonTargetReverted = "OperatorTargetReverted"
+	// ReasonTargetReleased: the ceiling was taken off by hand for a while.
+	ReasonTargetReleased = "OperatorTargetReleased"
 	// ReasonWaitingForJobs: a change would kill the target's running Jobs.
 	ReasonWaitingForJobs = "OperatorWaitingForJobs"
 )
