@@ -60,10 +60,7 @@ func revert(ctx context.Context, c *env.Cluster, o *unstructured.Unstructured, t
 // outlastsARefusal makes KEDA's webhook refuse every change to a ScaledObject:
 // its Deployment has another autoscaler.
 func outlastsARefusal(t *testing.T, s *site) {
-	s.policy(t, 200, 20, 1000, 5)
-	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
-	awaitCeiling(t, s.cluster, o, 20)
+	o := s.follower(t, 100, 20, 200, 20, 1000, 5)
 	other := &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "other"},
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
@@ -128,10 +125,7 @@ func outlastsDeletions(t *testing.T, s *site) {
 
 // holdsTheLastGood breaks the ConfigMap for all the stories, and they hold, too.
 func holdsTheLastGood(t *testing.T, s *site) {
-	s.policy(t, 200, 20, 1000, 5)
-	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
-	awaitCeiling(t, s.cluster, o, 20)
+	o := s.follower(t, 100, 20, 200, 20, 1000, 5)
 	generation := generationOf(t, s.cluster, o)
 	for _, breakage := range []func(context.Context) error{
 		s.cluster.DeleteForecast,

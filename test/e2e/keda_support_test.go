@@ -243,6 +243,17 @@ func (s *site) scaledObject(t *testing.T, name string, want, ceiling int64, anno
 	return scaledObject(t, s.cluster, s.name, name, want, ceiling, annotations)
 }
 
+// follower makes the site's policy, and a ScaledObject that has its ceiling by
+// it: want, at this intensity, and 50 without.
+func (s *site) follower(t *testing.T, intensity float64, want int32, buckets ...int32) *unstructured.Unstructured {
+	t.Helper()
+	s.policy(t, buckets...)
+	s.intensity(t, intensity)
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
+	awaitCeiling(t, s.cluster, o, want)
+	return o
+}
+
 // annotate is a patch that sets an annotation, or takes it away.
 func annotate(key, value string) string {
 	if value == "" {

@@ -94,10 +94,7 @@ func hasCeilingsOfItsOwn(t *testing.T, s *site) {
 }
 
 func pausesAndResumes(t *testing.T, s *site) {
-	s.policy(t, 200, 10, 1000, 0)
-	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
-	awaitCeiling(t, s.cluster, o, 10)
+	o := s.follower(t, 100, 10, 200, 10, 1000, 0)
 	awaitReplicas(t, s, o, 1) // what KEDA starts with, before an autoscaler has its say
 	s.intensity(t, 500)
 	env.Eventually(t, patience, func(ctx context.Context) error {
@@ -119,10 +116,7 @@ func pausesAndResumes(t *testing.T, s *site) {
 
 func leavesAnOwnersPause(t *testing.T, s *site) {
 	const key = "autoscaling.keda.sh/paused-replicas"
-	s.policy(t, 200, 10, 1000, 0)
-	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
-	awaitCeiling(t, s.cluster, o, 10)
+	o := s.follower(t, 100, 10, 200, 10, 1000, 0)
 	amend(t, s.cluster, o, annotate(key, "2"))
 	awaitReplicas(t, s, o, 2)
 	s.intensity(t, 500)
@@ -147,10 +141,7 @@ func keepsToTheMinimum(t *testing.T, s *site) {
 }
 
 func takesTheOwnersWord(t *testing.T, s *site) {
-	s.policy(t, 200, 10, 1000, 2)
-	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
-	awaitCeiling(t, s.cluster, o, 10)
+	o := s.follower(t, 100, 10, 200, 10, 1000, 2)
 	amend(t, s.cluster, o, `{"spec":{"maxReplicaCount":6}}`)
 	awaitObject(t, s.cluster, o, wantAnnotation(o, ceiling.Original, "6"))
 	amend(t, s.cluster, o, annotate(ceiling.PolicyName, ""))
@@ -159,10 +150,7 @@ func takesTheOwnersWord(t *testing.T, s *site) {
 }
 
 func dampsWobbling(t *testing.T, s *site) {
-	s.policy(t, 200, 10, 1000, 2)
-	s.intensity(t, 190)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
-	awaitCeiling(t, s.cluster, o, 10)
+	o := s.follower(t, 190, 10, 200, 10, 1000, 2)
 	s.intensity(t, 205)
 	awaitCeiling(t, s.cluster, o, 2)
 	generation := generationOf(t, s.cluster, o)
@@ -180,10 +168,7 @@ func dampsWobbling(t *testing.T, s *site) {
 }
 
 func waitsToLowerAgain(t *testing.T, s *site) {
-	s.policy(t, 200, 10, 1000, 2)
-	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
-	awaitCeiling(t, s.cluster, o, 10)
+	o := s.follower(t, 100, 10, 200, 10, 1000, 2)
 	s.intensity(t, 500)
 	awaitCeiling(t, s.cluster, o, 2)
 	s.intensity(t, 100)
@@ -197,6 +182,31 @@ func waitsToLowerAgain(t *testing.T, s *site) {
 	if soonest := lowered.Add(lowerInterval); time.Now().Before(soonest) {
 		t.Errorf("lowered again %s too soon", time.Until(soonest))
 	}
+}
+
+func tellsOfBadCeilings(t *testing.T, s *site) {
+	s.policy(t, 200, 20, 1000, 5)
+	s.intensity(t, 100)
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name, ceiling.Ceilings: "200=many,*=1"})
+	awaitObject(t, s.cluster, o, func() error {
+		if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, ceiling.Ceilings) || !strings.Contains(reason, "many") {
+			return fmt.Errorf("reason %q, want one that names the annotation and the value", reason)
+		}
+		return nil
+	})
+	if got := maxReplicas(o); got != 50 {
+		t.Errorf("maxReplicaCount is %d, want the owner's 50", got)
+	}
+}
+
+func tellsOfAMissingPolicy(t *testing.T, s *site) {
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: "absent-" + s.name})
+	awaitObject(t, s.cluster, o, func() error {
+		if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, "absent-"+s.name) {
+			return fmt.Errorf("reason %q, want one that names the policy", reason)
+		}
+		return nil
+	})
 }
 
 // awaitReplicas waits until KEDA has scaled the Deployment of a ScaledObject.
