@@ -20,7 +20,15 @@ const (
 	maxHigh  = int32(lookback / time.Minute)
 )
 
-// ecoRules are those of a CarbonAwareKedaScaler, made ready. They are immutable.
+const (
+	// The most schedules that are looked at; a longer list cannot be read.
+	maxWindows, maxRecurring = 1000, 100
+	// maxWarnings is the most warnings that are given.
+	maxWarnings = 20
+)
+
+// ecoRules are those of a CarbonAwareKedaScaler, made ready. They are for one
+// goroutine, and for moments in ascending order.
 type ecoRules struct {
 	buckets  []v1alpha1.CarbonIntensityConfig // ascending, of equals the first
 	off      int32
@@ -39,6 +47,7 @@ type recurring struct {
 	expression string
 	exempt     plan.Exemption
 	err        error
+	turns      time.Time // when it begins or ends next, once that was asked for
 }
 
 // newEcoRules makes a spec ready. early moves recurring schedules a minute
@@ -48,35 +57,62 @@ func newEcoRules(spec *v1alpha1.CarbonAwareKedaScalerSpec, early bool, now time.
 	slices.SortStableFunc(r.buckets, func(a, b v1alpha1.CarbonIntensityConfig) int {
 		return int(a.CarbonIntensityThreshold) - int(b.CarbonIntensityThreshold)
 	})
-	r.warnings = append(r.warnings, checkBuckets(spec)...)
-	for i, s := range spec.EcoModeOff.CustomSchedule {
-		w := newWindow(s, fmt.Sprintf("spec.ecoModeOff.customSchedule[%d]", i))
+	r.warnings = checkBuckets(spec)
+	r.addWindows(spec.EcoModeOff.CustomSchedule)
+	r.addRecurring(spec.EcoModeOff.RecurringSchedule, early, now)
+	if high := spec.EcoModeOff.CarbonIntensityDuration; high != nil {
+		r.high = *high
+		if minutes := high.OverrideEcoAfterDurationInMins; minutes < 0 || minutes > maxHigh {
+			r.high.OverrideEcoAfterDurationInMins = 0
+			r.warn("spec.ecoModeOff.carbonIntensityDuration.overrideEcoAfterDurationInMins: %d: want 1 to %d minutes, or 0 for never, as which it is taken", minutes, maxHigh)
+		}
+	}
+	if more := len(r.warnings) - maxWarnings; more > 0 {
+		r.warnings = append(r.warnings[:maxWarnings:maxWarnings], fmt.Sprintf("and %d more", more))
+	}
+	return r
+}
+
+func (r *ecoRules) warn(format string, values ...any) {
+	r.warnings = append(r.warnings, fmt.Sprintf(format, values...))
+}
+
+func (r *ecoRules) addWindows(schedules []v1alpha1.Schedule) {
+	const path = "spec.ecoModeOff.customSchedule"
+	if n := len(schedules); n > maxWindows {
+		r.windows = []window{{err: fmt.Errorf("%s: %d entries: want at most %d", path, n, maxWindows)}}
+		r.warn("%v", r.windows[0].err)
+		return
+	}
+	for i, s := range schedules {
+		w := newWindow(s, fmt.Sprintf("%s[%d]", path, i))
 		r.windows = append(r.windows, w)
 		switch {
 		case w.err != nil:
-			r.warnings = append(r.warnings, w.err.Error())
+			r.warn("%v", w.err)
 		case !w.from.Before(w.to):
-			r.warnings = append(r.warnings, fmt.Sprintf("spec.ecoModeOff.customSchedule[%d]: startTime %s: want a time before endTime %s", i, s.StartTime, s.EndTime))
+			r.warn("%s[%d]: startTime %s: want a time before endTime %s", path, i, s.StartTime, s.EndTime)
 		}
 	}
-	for i, expression := range spec.EcoModeOff.RecurringSchedule {
+}
+
+func (r *ecoRules) addRecurring(expressions []string, early bool, now time.Time) {
+	const path = "spec.ecoModeOff.recurringSchedule"
+	if n := len(expressions); n > maxRecurring {
+		r.cron = []recurring{{err: fmt.Errorf("%s: %d entries: want at most %d", path, n, maxRecurring)}}
+		r.warn("%v", r.cron[0].err)
+		return
+	}
+	for i, expression := range expressions {
 		entry := newRecurring(expression, early, now)
 		if entry.err != nil {
-			entry.err = fmt.Errorf("spec.ecoModeOff.recurringSchedule[%d]: %.80q: %w", i, expression, entry.err)
-			r.warnings = append(r.warnings, entry.err.Error())
+			entry.err = fmt.Errorf("%s[%d]: %.80q: %w", path, i, expression, entry.err)
+			r.warn("%v", entry.err)
 		}
 		if !errors.Is(entry.err, plan.ErrOver) {
 			r.cron = append(r.cron, entry)
 		}
 	}
-	if high := spec.EcoModeOff.CarbonIntensityDuration; high != nil {
-		r.high = *high
-		if minutes := high.OverrideEcoAfterDurationInMins; minutes < 0 || minutes > maxHigh {
-			r.high.OverrideEcoAfterDurationInMins = 0
-			r.warnings = append(r.warnings, fmt.Sprintf("spec.ecoModeOff.carbonIntensityDuration.overrideEcoAfterDurationInMins: %d: want 1 to %d minutes, or 0 for never, as which it is taken", minutes, maxHigh))
-		}
-	}
-	return r
 }
 
 // checkBuckets says what cannot be meant.
@@ -120,7 +156,7 @@ func newRecurring(expression string, early bool, now time.Time) recurring {
 	if early {
 		exempt = exempt.Earlier(time.Minute)
 	}
-	return recurring{expression, exempt, err}
+	return recurring{expression: expression, exempt: exempt, err: err}
 }
 
 // course is what is known of the intensity at a time.
@@ -225,10 +261,11 @@ func (r *ecoRules) turn(now, boundary time.Time, intensity course) time.Time {
 		soonest(w.from.Add(time.Millisecond)) // which is exclusive
 		soonest(w.to)
 	}
-	for _, c := range r.cron {
-		if c.err == nil {
-			soonest(c.exempt.Turn(now))
+	for i := range r.cron {
+		if c := &r.cron[i]; c.err == nil && !c.turns.After(now) {
+			c.turns = c.exempt.Turn(now)
 		}
+		soonest(r.cron[i].turns)
 	}
 	if at, known := intensity(now); known && r.high.OverrideEcoAfterDurationInMins > 0 && at >= float64(r.high.CarbonIntensityThreshold) {
 		soonest(now.Truncate(time.Minute).Add(time.Minute))

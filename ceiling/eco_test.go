@@ -291,6 +291,36 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 	}
 }
 
+func TestListsThatAreTooLongTurnEcoModeOff(t *testing.T) {
+	now := clock(t, "2026-11-22T12:00:00Z")
+	tests := []struct {
+		name   string
+		change func(*v1alpha1.EcoModeOff)
+		want   string
+	}{
+		{"windows", func(o *v1alpha1.EcoModeOff) { o.CustomSchedule = make([]v1alpha1.Schedule, maxWindows+1) }, "spec.ecoModeOff.customSchedule: 1001 entries: want at most 1000"},
+		{"cron expressions", func(o *v1alpha1.EcoModeOff) { o.RecurringSchedule = make([]string, maxRecurring+1) }, "spec.ecoModeOff.recurringSchedule: 101 entries: want at most 100"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			spec := three()
+			tt.change(&spec.EcoModeOff)
+			rules := newEcoRules(spec, false, now)
+			if e := rules.at(now, constant(450)); e.wrong == nil || e.wrong.Error() != tt.want || e.max != 100 {
+				t.Errorf("got %v, and %d", e.wrong, e.max)
+			}
+			if diff := cmp.Diff([]string{tt.want}, rules.warnings); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	spec := three()
+	spec.EcoModeOff.RecurringSchedule = make([]string, maxRecurring) // each of which is bad
+	if warnings := newEcoRules(spec, false, now).warnings; len(warnings) != maxWarnings+1 || warnings[maxWarnings] != "and 80 more" {
+		t.Errorf("got %d warnings, the last %q", len(warnings), warnings[len(warnings)-1])
+	}
+}
+
 func TestTurnsAreThoseOfForecastAndSchedules(t *testing.T) {
 	start := clock(t, "2026-11-22T12:00:00Z")
 	var slots []forecast.Slot

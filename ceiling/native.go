@@ -30,7 +30,7 @@ func (t *target) asks() bool {
 // policy is the name of the policy that is asked for.
 func (t *target) policy() string {
 	if name := t.Annotations[PolicyName]; name != "" {
-		return name
+		return shortened(name, maxName) // a longer one does not exist
 	}
 	return v1alpha1.DefaultPolicy
 }

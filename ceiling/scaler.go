@@ -134,7 +134,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *v
 	rep := e.report(r, o.problem)
 	rep.eco, rep.warnings = &e, rules.warnings
 	if o.problem != nil && e.known {
-		rep.warnings = append(rep.warnings, "the last good forecast is in use: "+o.problem.Error())
+		rep.warnings = append(rep.warnings, shortened("the last good forecast is in use: "+o.problem.Error(), maxReason))
 	}
 	if t == nil {
 		rep.reason, rep.message, rep.succeeded = v1alpha1.ReasonTargetNotFound, c.notFound(r), false
@@ -235,6 +235,7 @@ func (c *Controller) notFound(r ref) string {
 
 // reportScaler writes the status, if it is another.
 func (c *Controller) reportScaler(ctx context.Context, s *v1alpha1.CarbonAwareKedaScaler, rep report) error {
+	rep.message, rep.why = shortened(rep.message, maxReason), shortened(rep.why, maxReason)
 	status := s.Status.DeepCopy()
 	status.ObservedGeneration = s.Generation
 	status.Intensity, status.Bucket, status.Reason = nil, "", rep.message

@@ -223,13 +223,27 @@ func (c *change) annotate(name string, value *string) {
 // sentence returns the reason in full; the one that is there, if it is still
 // true.
 func (v verdict) sentence(held string) string {
-	if held == v.why || strings.HasPrefix(held, v.why+"; ") {
+	why := shortened(v.why, maxReason)
+	if held == why || strings.HasPrefix(held, why+"; ") {
 		return held
 	}
 	if v.detail == "" {
-		return v.why
+		return why
 	}
-	return v.why + "; " + v.detail
+	return why + "; " + shortened(v.detail, maxReason)
+}
+
+const (
+	maxName   = 253 // bytes of the name of an object
+	maxReason = 500 // bytes of a sentence on an object
+)
+
+// shortened cuts what others have written to a length that an object can bear.
+func shortened(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // patch writes the change, and nothing else. It fails as a conflict if the
