@@ -46,7 +46,8 @@ func TestCeilings(t *testing.T) {
 		"ceilings that cannot be read are told of":         tellsOfBadCeilings,
 		"a policy that does not exist is told of":          tellsOfAMissingPolicy,
 		"a forecast that wobbles around a bound is damped": dampsWobbling,
-		"a ceiling is not lowered twice in a moment":       waitsToLowerAgain,
+		"a slot begins": turnsAtABoundary,
+		"a ceiling is not lowered twice in a moment": waitsToLowerAgain,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -165,6 +166,17 @@ func dampsWobbling(t *testing.T, s *site) {
 	}
 	s.intensity(t, 100)
 	awaitCeiling(t, s.cluster, o, 10)
+}
+
+func turnsAtABoundary(t *testing.T, s *site) {
+	o := s.follower(t, 300, 10, 400, 10, 1000, 2)
+	boundary := time.Now().Truncate(time.Second).Add(5 * time.Second)
+	elements := env.Elements(s.name, boundary.Add(-time.Hour), time.Hour, 300, 500)
+	s.grid.write(t, s.name, elements...)
+	awaitCeiling(t, s.cluster, o, 2)
+	if early := time.Until(boundary); early > 0 {
+		t.Errorf("%s before the slot begins", early)
+	}
 }
 
 func waitsToLowerAgain(t *testing.T, s *site) {
