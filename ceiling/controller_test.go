@@ -219,7 +219,7 @@ func TestOneTargetHasOneCeiling(t *testing.T) {
 
 func TestCeilingOfAScalerThatHasGoneGoes(t *testing.T) {
 	w := newWorld(t)
-	gone := web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a", Ceiling: "40", Original: Unset, Applied: "40", Reason: "x"})
+	gone := web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a", Ceiling: "40", Original: Unset, Reason: "x"})
 	w.has(t, gone)
 	w.scalers.synced = false
 	if _, err := w.Reconcile(t.Context(), gone.ref()); err != nil || len(w.patched) > 0 {
