@@ -222,12 +222,8 @@ type done struct {
 
 // result is when a target has to be looked at next.
 func (d *done) result(v verdict, now time.Time) reconcile.Result {
-	times := []time.Time{v.until, d.again}
-	if d.change != nil {
-		times = append(times, d.change.held)
-	}
 	var next time.Time
-	for _, at := range times {
+	for _, at := range []time.Time{v.until, d.again, d.change.held} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
