@@ -3,27 +3,32 @@ package gating
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// policyIndex finds held objects by the policy that holds them.
-const policyIndex = "gridlatch.policy"
-
-// runningIndex finds released objects by the policy that has released them.
-const runningIndex = "gridlatch.running"
+const (
+	// heldIndex finds held objects by the policy that holds them.
+	heldIndex = "gridlatch.held"
+	// runningIndex finds released objects by the policy that has released them.
+	runningIndex = "gridlatch.running"
+)
 
 func podKind() schema.GroupVersionKind { return schema.GroupVersionKind{Version: "v1", Kind: "Pod"} }
 func jobKind() schema.GroupVersionKind {
@@ -43,9 +48,9 @@ func CacheByObject() map[client.Object]cache.ByObject {
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)))
 	return map[client.Object]cache.ByObject{
-		metadata(podKind()):       {Label: labels.NewSelector().Add(*decided), Field: unfinished, Transform: strip},
-		metadata(jobKind()):       {Label: labels.NewSelector().Add(*decided), Transform: strip},
-		metadata(namespaceKind()): {Transform: strip},
+		metadata(podKind()):       {Label: labels.NewSelector().Add(*decided), Field: unfinished, Transform: newStripper().strip},
+		metadata(jobKind()):       {Label: labels.NewSelector().Add(*decided), Transform: newStripper().strip},
+		metadata(namespaceKind()): {Transform: newStripper().strip},
 		metadata(nodeKind()):      {Transform: stripNode},
 	}
 }
@@ -73,19 +78,67 @@ func metadata(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 	return object
 }
 
-// strip keeps of an object's metadata what is read here: a hundred thousand
-// held pods should cost little.
-func strip(object any) (any, error) {
+// siblings are how many owners are remembered whose objects share what they say:
+// those of one owner come together.
+const siblings = 1024
+
+// A stripper keeps of an object's metadata what is read here. The pods of an
+// owner mostly say the same, and then share it: a hundred thousand held pods
+// should cost little. So what is cached is never to be written to.
+type stripper struct {
+	known map[string]string // annotations that we know, so that each is kept once
+
+	mu   sync.Mutex
+	last map[types.UID]metav1.ObjectMeta // what the last object of an owner said
+}
+
+func newStripper() *stripper {
+	s := &stripper{known: map[string]string{}, last: map[types.UID]metav1.ObjectMeta{}}
+	for _, key := range append(append(asked(), written()...), State, KueueGates) {
+		s.known[key] = key
+	}
+	return s
+}
+
+// strip is a transform of the cache.
+func (s *stripper) strip(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.GenerateName = nil, nil, ""
-	m.Labels, m.Annotations = ours(m.Labels), ours(m.Annotations)
+	m.Labels, m.Annotations = s.ours(m.Labels), s.ours(m.Annotations)
 	m.OwnerReferences = slices.DeleteFunc(m.OwnerReferences, func(o metav1.OwnerReference) bool {
 		return o.Controller == nil || !*o.Controller
 	})
+	if len(m.OwnerReferences) > 0 {
+		s.share(m.OwnerReferences[0].UID, &m.ObjectMeta)
+	}
 	return m, nil
+}
+
+// share lets an object have in common with the one before of its owner what
+// both say.
+func (s *stripper) share(owner types.UID, m *metav1.ObjectMeta) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, known := s.last[owner]
+	if before.Namespace == m.Namespace {
+		m.Namespace = before.Namespace // the same letters, in one place
+	}
+	if equality.Semantic.DeepEqual(before.OwnerReferences, m.OwnerReferences) {
+		m.OwnerReferences = before.OwnerReferences
+	}
+	if maps.Equal(before.Labels, m.Labels) {
+		m.Labels = before.Labels
+	}
+	if maps.Equal(before.Annotations, m.Annotations) {
+		m.Annotations = before.Annotations
+	}
+	if !known && len(s.last) >= siblings {
+		clear(s.last)
+	}
+	s.last[owner] = metav1.ObjectMeta{Namespace: m.Namespace, Labels: m.Labels, Annotations: m.Annotations, OwnerReferences: m.OwnerReferences}
 }
 
 // stripNode keeps of a node its labels, by which policies say where it is, and
@@ -96,38 +149,66 @@ func stripNode(object any) (any, error) {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
-	m.Annotations = ours(m.Annotations)
+	m.Annotations = newStripper().ours(m.Annotations)
 	return m, nil
 }
 
-func ours(all map[string]string) map[string]string {
+// ours returns what of labels or annotations is read here.
+func (s *stripper) ours(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, value := range all {
-		if strings.HasPrefix(key, prefix) || key == KueueGates {
+		if known, ok := s.known[key]; ok {
+			kept[known] = value
+		} else if strings.HasPrefix(key, prefix) {
 			kept[key] = value
 		}
 	}
 	return kept
 }
 
-// records reads the cache of what was decided on.
-type records struct{ reader client.Reader }
-
-// held lists the pods or Jobs that a policy holds. They are the cache's own:
-// not to be written to.
-func (r records) held(ctx context.Context, kind schema.GroupVersionKind, policy string) ([]metav1.PartialObjectMetadata, error) {
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(kind)
-	err := r.reader.List(ctx, list, client.MatchingFields{policyIndex: policy}, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return nil, fmt.Errorf("list held %ss: %w", kind.Kind, err)
-	}
-	return list.Items, nil
+// Records reads the cache of what was decided on. What it returns is the cache's
+// own, not to be written to: a copy of a hundred thousand pods for every pass
+// would cost as much memory as they do.
+type Records struct {
+	reader client.Reader
+	pods   indexed
+	jobs   indexed
 }
 
-// job returns the record of the Job that owns an object of a namespace, nil if
+// indexed are the objects of a kind by policy.
+type indexed struct{ toolscache.Indexer }
+
+// byPolicy are our indices.
+func byPolicy() toolscache.Indexers {
+	index := func(policies func(client.Object) []string) toolscache.IndexFunc {
+		return func(object any) ([]string, error) {
+			if o, ok := object.(client.Object); ok {
+				return policies(o), nil
+			}
+			return nil, fmt.Errorf("cached is a %T", object)
+		}
+	}
+	return toolscache.Indexers{heldIndex: index(heldBy), runningIndex: index(releasedBy)}
+}
+
+// list returns the objects that an index has for a policy.
+func (i indexed) list(index, policy string) ([]*metav1.PartialObjectMetadata, error) {
+	objects, err := i.ByIndex(index, policy)
+	if err != nil {
+		return nil, fmt.Errorf("list by policy: %w", err)
+	}
+	list := make([]*metav1.PartialObjectMetadata, 0, len(objects))
+	for _, object := range objects {
+		if o, ok := object.(*metav1.PartialObjectMetadata); ok {
+			list = append(list, o)
+		}
+	}
+	return list, nil
+}
+
+// jobOf returns the record of the Job that owns an object of a namespace, nil if
 // it is not owned by a Job, or by one that was not decided on.
-func (r records) job(ctx context.Context, namespace string, object metav1.Object) *metav1.PartialObjectMetadata {
+func jobOf(ctx context.Context, reader client.Reader, namespace string, object metav1.Object) *metav1.PartialObjectMetadata {
 	owner := JobOf(object)
 	if owner == nil {
 		return nil
@@ -135,7 +216,7 @@ func (r records) job(ctx context.Context, namespace string, object metav1.Object
 	job := metadata(jobKind())
 	key := types.NamespacedName{Namespace: namespace, Name: owner.Name}
 	// the only error of a cache is that it has no such object
-	if err := r.reader.Get(ctx, key, job, client.UnsafeDisableDeepCopy); err != nil || job.UID != owner.UID {
+	if err := reader.Get(ctx, key, job, client.UnsafeDisableDeepCopy); err != nil || job.UID != owner.UID {
 		return nil
 	}
 	return job
@@ -153,7 +234,7 @@ func JobOf(object metav1.Object) *metav1.OwnerReference {
 // Released reports whether the Job that owns a pod of a namespace has been
 // released, by what the cache knows.
 func Released(ctx context.Context, reader client.Reader, namespace string, pod metav1.Object) bool {
-	job := records{reader}.job(ctx, namespace, pod)
+	job := jobOf(ctx, reader, namespace, pod)
 	return job != nil && job.Labels[State] == StateReleased
 }
 
@@ -168,18 +249,26 @@ func NamespacePolicy(ctx context.Context, reader client.Reader, namespace string
 
 // PrepareCache makes a cache that has not started yet ready for the readers of
 // this package: they fail rather than start an informer of their own.
-func PrepareCache(ctx context.Context, c cache.Cache) error {
+func PrepareCache(ctx context.Context, c cache.Cache) (*Records, error) {
 	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, metadata(namespaceKind()), metadata(nodeKind())} {
 		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
-			return fmt.Errorf("watch: %w", err)
+			return nil, fmt.Errorf("watch: %w", err)
 		}
 	}
-	for _, kind := range []schema.GroupVersionKind{podKind(), jobKind()} {
-		for name, index := range map[string]client.IndexerFunc{policyIndex: heldBy, runningIndex: releasedBy} {
-			if err := c.IndexField(ctx, metadata(kind), name, index); err != nil {
-				return fmt.Errorf("index %ss by policy: %w", kind.Kind, err)
-			}
+	r := &Records{reader: c}
+	for kind, to := range map[schema.GroupVersionKind]*indexed{podKind(): &r.pods, jobKind(): &r.jobs} {
+		informer, err := c.GetInformer(ctx, metadata(kind), cache.BlockUntilSynced(false))
+		if err != nil {
+			return nil, fmt.Errorf("watch %ss: %w", kind.Kind, err)
 		}
+		if err := informer.AddIndexers(byPolicy()); err != nil {
+			return nil, fmt.Errorf("index %ss by policy: %w", kind.Kind, err)
+		}
+		shared, ok := informer.(toolscache.SharedIndexInformer)
+		if !ok {
+			return nil, fmt.Errorf("index %ss by policy: the cache has a %T", kind.Kind, informer)
+		}
+		to.Indexer = shared.GetIndexer()
 	}
-	return nil
+	return r, nil
 }

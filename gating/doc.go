@@ -82,6 +82,12 @@
 // by hand, so a restart or a missed event cannot make it wrong. What has reached
 // its latest start, and later pods of a Job that was released, start regardless.
 //
+// Ceilings are also what paces a storm of releases, for the sake of a scheduler
+// or an autoscaler: without them, all that is due goes at once, as fast as the
+// API server takes it (starts that are as good as each other are spread over a
+// few minutes, see package plan). A Job that runs more pods at once than any
+// ceiling allows waits until its latest start.
+//
 // # Memory
 //
 // What the forecasts and the grid were like is kept by [Memory] in a ConfigMap

@@ -83,12 +83,12 @@ func (g *group) due() bool { return g.released || !g.decision.Holds() }
 
 // groups gathers what a policy holds, except for what was released although
 // the cache does not show it yet, which is leaving.
-func (r records) groups(ctx context.Context, policy string, done func(types.UID) bool) (all []*group, leaving []*metav1.PartialObjectMetadata, err error) {
-	jobs, err := r.held(ctx, jobKind(), policy)
+func (r *Records) groups(ctx context.Context, policy string, done func(types.UID) bool) (all []*group, leaving []*metav1.PartialObjectMetadata, err error) {
+	jobs, err := r.jobs.list(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
 	}
-	pods, err := r.held(ctx, podKind(), policy)
+	pods, err := r.pods.list(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,15 +99,14 @@ func (r records) groups(ctx context.Context, policy string, done func(types.UID)
 		all = append(all, g)
 		return g
 	}
-	for i := range jobs {
-		if done(releaseOf(&jobs[i])) {
-			leaving = append(leaving, &jobs[i])
+	for _, job := range jobs {
+		if done(releaseOf(job)) {
+			leaving = append(leaving, job)
 			continue
 		}
-		add(jobs[i].UID, &group{job: &jobs[i]})
+		add(job.UID, &group{job: job})
 	}
-	for i := range pods {
-		pod := &pods[i]
+	for _, pod := range pods {
 		if done(pod.UID) {
 			leaving = append(leaving, pod)
 			continue
@@ -127,8 +126,8 @@ func (r records) groups(ctx context.Context, policy string, done func(types.UID)
 
 // open starts the group of a pod whose Job is not among those that the policy
 // holds.
-func (r records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, done func(types.UID) bool) *group {
-	job := r.job(ctx, pod.Namespace, pod)
+func (r *Records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, done func(types.UID) bool) *group {
+	job := jobOf(ctx, r.reader, pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}

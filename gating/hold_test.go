@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -183,28 +182,6 @@ func TestWorkWaitsForAFirstForecastButNotBeyondItsLatestStart(t *testing.T) {
 				t.Errorf("starts at %s, want %s", g.decision.Start, tt.want)
 			}
 		})
-	}
-}
-
-func TestStripKeepsWhatIsRead(t *testing.T) {
-	yes := true
-	full := metadata(podKind())
-	full.ObjectMeta = metav1.ObjectMeta{
-		Name: "a", UID: "1", ManagedFields: []metav1.ManagedFieldsEntry{{}}, Finalizers: []string{"f"}, GenerateName: "a-",
-		Labels: map[string]string{State: StateHeld, "app": "x"}, Annotations: map[string]string{Reason: "r", "other": "y"},
-		OwnerReferences: []metav1.OwnerReference{{Name: "bystander"}, {Name: "owner", Controller: &yes}},
-	}
-	got, err := strip(full)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := metadata(podKind())
-	want.ObjectMeta = metav1.ObjectMeta{
-		Name: "a", UID: "1", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{Reason: "r"},
-		OwnerReferences: []metav1.OwnerReference{{Name: "owner", Controller: &yes}},
-	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Error(diff)
 	}
 }
 

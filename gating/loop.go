@@ -36,6 +36,7 @@ type Loop struct {
 	Client client.Client
 	// Live asks the API server itself.
 	Live     client.Reader
+	Records  *Records
 	Policies Policies
 	Store    *forecast.Store
 	Clock    Clock
@@ -87,13 +88,13 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		return nil, err
 	}
 	p := &pass{now: l.Clock.Now()}
-	groups, leaving, err := records{l.Client}.groups(ctx, name, l.done.turn(name))
+	groups, leaving, err := l.Records.groups(ctx, name, l.done.turn(name))
 	if err != nil {
 		return nil, err
 	}
 	p.policy, p.book, p.groups = policy, l.Store.Book(policy.Source), groups
 	if policy.Limited() {
-		if p.running, err = (records{l.Client}).running(ctx, policy, leaving, p.now); err != nil {
+		if p.running, err = l.Records.running(policy, leaving, p.now); err != nil {
 			return nil, err
 		}
 	}

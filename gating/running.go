@@ -1,14 +1,10 @@
 package gating
 
 import (
-	"context"
-	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -37,13 +33,13 @@ func (r running) pods(location string) int {
 
 // running lists what a policy has released and still runs. Leaving are those
 // that were released although the cache shows them as held.
-func (r records) running(ctx context.Context, policy *Policy, leaving []*metav1.PartialObjectMetadata, now time.Time) (running, error) {
+func (r *Records) running(policy *Policy, leaving []*metav1.PartialObjectMetadata, now time.Time) (running, error) {
 	all := running{at: map[string][]plan.Run{}}
-	pods, err := r.started(ctx, podKind(), policy.Name)
+	pods, err := r.pods.list(runningIndex, policy.Name)
 	if err != nil {
 		return all, err
 	}
-	jobs, err := r.started(ctx, jobKind(), policy.Name)
+	jobs, err := r.jobs.list(runningIndex, policy.Name)
 	if err != nil {
 		return all, err
 	}
@@ -87,20 +83,4 @@ func startedAt(o *metav1.PartialObjectMetadata, now time.Time) time.Time {
 		return at
 	}
 	return o.CreationTimestamp.Time
-}
-
-// started lists the pods that run, or the Jobs, that a policy has released.
-// They are the cache's own: not to be written to.
-func (r records) started(ctx context.Context, kind schema.GroupVersionKind, policy string) ([]*metav1.PartialObjectMetadata, error) {
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(kind)
-	err := r.reader.List(ctx, list, client.MatchingFields{runningIndex: policy}, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return nil, fmt.Errorf("list released %ss: %w", kind.Kind, err)
-	}
-	items := make([]*metav1.PartialObjectMetadata, len(list.Items))
-	for i := range list.Items {
-		items[i] = &list.Items[i]
-	}
-	return items, nil
 }

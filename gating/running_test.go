@@ -6,10 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
@@ -29,6 +27,25 @@ func released(kind, name string, ago time.Duration, annotations map[string]strin
 		o.Annotations[key] = value
 	}
 	return o
+}
+
+// recordsOf are those of a cache with these objects.
+func recordsOf(tb testing.TB, objects ...*metav1.PartialObjectMetadata) *Records {
+	tb.Helper()
+	r := &Records{}
+	for _, of := range []*indexed{&r.pods, &r.jobs} {
+		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, byPolicy())
+	}
+	for _, o := range objects {
+		of := r.pods
+		if o.Kind == jobKind().Kind {
+			of = r.jobs
+		}
+		if err := of.Add(o); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return r
 }
 
 func TestRunning(t *testing.T) {
@@ -75,18 +92,7 @@ func TestRunning(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			scheme := runtime.NewScheme()
-			if err := metav1.AddMetaToScheme(scheme); err != nil {
-				t.Fatal(err)
-			}
-			scheme.AddKnownTypeWithName(podKind(), &metav1.PartialObjectMetadata{})
-			scheme.AddKnownTypeWithName(jobKind(), &metav1.PartialObjectMetadata{})
-			b := fake.NewClientBuilder().WithScheme(scheme).
-				WithIndex(metadata(podKind()), runningIndex, releasedBy).WithIndex(metadata(jobKind()), runningIndex, releasedBy)
-			for _, o := range tt.cached {
-				b = b.WithObjects(client.Object(o))
-			}
-			got, err := records{b.Build()}.running(t.Context(), policy, tt.leaving, t0)
+			got, err := recordsOf(t, tt.cached...).running(policy, tt.leaving, t0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 	_ "time/tzdata" // deadlines name zones, and the image is empty
@@ -26,6 +27,11 @@ import (
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/gating"
 )
+
+// collectAt is by how many percent the heap grows before garbage is collected.
+// The program mostly waits, with much in its caches: it spends a little more
+// time on this than by Go's default of 100, and takes a quarter less memory.
+const collectAt = 40
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -70,6 +76,9 @@ func runManager(ctx context.Context, args []string) error {
 	logger := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 	config, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return err

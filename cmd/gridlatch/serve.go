@@ -131,7 +131,8 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	if err := gating.PrepareCache(ctx, mgr.GetCache()); err != nil {
+	records, err := gating.PrepareCache(ctx, mgr.GetCache())
+	if err != nil {
 		return err
 	}
 	store := &forecast.Store{}
@@ -149,7 +150,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	herald := gating.NewHerald(mgr.GetEventRecorder(name))
 	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()}
 	loop := &gating.Loop{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policies, Store: store, Clock: now,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
 		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
 	}
 	if err := loop.SetupWithManager(mgr, changed); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/yaml"
@@ -171,24 +171,6 @@ func busy() []client.Object {
 	}
 }
 
-// printed compares with what is in testdata.
-func printed(t *testing.T, name, stdout string) {
-	t.Helper()
-	golden := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(golden, []byte(stdout), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), stdout); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", golden, diff)
-	}
-}
-
 func TestExplainPrints(t *testing.T) {
 	for name, args := range map[string][]string{
 		"explain-job":        {"job", "nightly-report", "--signals"},
@@ -236,8 +218,11 @@ func TestStatusPrints(t *testing.T) {
 		},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}
+	limited := policy.DeepCopy()
+	limited.Name, limited.Status.Conditions = "limited", nil
+	limited.Status.Locations[0].Bucket, limited.Status.Locations[0].Ceiling, limited.Status.Locations[0].Running = "<=437", ptr.To[int32](110), ptr.To[int32](7)
 	orphan := podOf("orphan", gating.StateHeld, notes(gating.PolicyName, "gone", gating.PlannedStart, ""), nil)
-	connect, _ := world(t, append(busy(), policy, orphan)...)
+	connect, _ := world(t, append(busy(), policy, limited, orphan)...)
 	for name, args := range map[string][]string{"status": nil, "status-json": {"-n", "batch", "-o", "json"}} {
 		code, stdout, stderr := call(t, connect, append([]string{"status"}, args...)...)
 		if code != 0 || stderr != "" {

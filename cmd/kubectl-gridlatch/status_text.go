@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -72,7 +75,8 @@ func (p *policyStatus) writeLocations(w io.Writer, now time.Time) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "  LOCATION\tgCO2eq/kWh\tFORECAST\tUNTIL\tMODEL")
+	limited := slices.ContainsFunc(p.Locations, func(l v1alpha1.LocationStatus) bool { return l.Bucket != "" })
+	fmt.Fprintf(table, "  LOCATION\tgCO2eq/kWh\t%sFORECAST\tUNTIL\tMODEL\n", room(limited, "BUCKET", "RUNNING"))
 	for _, l := range p.Locations {
 		name, intensity, issued, until := l.Name, "unknown", "none", "-"
 		if name == "" {
@@ -87,9 +91,21 @@ func (p *policyStatus) writeLocations(w io.Writer, now time.Time) error {
 		if l.ForecastUntil != nil {
 			until = when(l.ForecastUntil)
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", name, intensity, issued, until, l.Model)
+		bucket, running := "unknown", "-"
+		if l.Bucket != "" && l.Ceiling != nil {
+			bucket, running = l.Bucket, fmt.Sprintf("%d of %d", ptr.Deref(l.Running, 0), *l.Ceiling)
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s%s\t%s\t%s\n", name, intensity, room(limited, bucket, running), issued, until, l.Model)
 	}
 	return table.Flush()
+}
+
+// room returns the columns of a policy that limits how many pods run, none for others.
+func room(limited bool, bucket, running string) string {
+	if !limited {
+		return ""
+	}
+	return bucket + "\t" + running + "\t"
 }
 
 func when(t *metav1.Time) string { return t.UTC().Format("Jan 2 15:04") }

@@ -51,7 +51,7 @@ func measureHeld(ctx context.Context) (values []float64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	milliseconds, err := r.planTime(ctx)
+	milliseconds, err := r.planTime(ctx, heldPods)
 	if err != nil {
 		return nil, err
 	}
@@ -100,17 +100,21 @@ func memory(pid int, name string) (float64, error) {
 	return 0, fmt.Errorf("read memory: no %s", name)
 }
 
-// planTime touches a held pod again and again, each time for one more pass over all of them, and returns the mean time
+// planTime touches one held pod after another of n, each for one more pass over all of them, and returns the mean time
 // of a pass in milliseconds.
-func (r *rig) planTime(ctx context.Context) (float64, error) {
+func (r *rig) planTime(ctx context.Context, n int) (float64, error) {
 	log.Printf("watching %d passes", planPasses)
+	touched, err := r.metadata.Resource(podResource()).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: planPasses})
+	if err != nil {
+		return 0, fmt.Errorf("list pods: %w", err)
+	}
 	before, err := passes(ctx, r.controller)
 	if err != nil {
 		return 0, err
 	}
-	for i := range planPasses {
+	for i, pod := range touched.Items {
 		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/touched":"%d"}}}`, i)
-		_, err := r.clientset.CoreV1().Pods(namespace).Patch(ctx, podName(i), types.MergePatchType, patch, metav1.PatchOptions{})
+		_, err := r.clientset.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 		if err != nil {
 			return 0, fmt.Errorf("touch a pod: %w", err)
 		}
@@ -122,12 +126,12 @@ func (r *rig) planTime(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, seconds := after.n-before.n, after.seconds-before.seconds
-	if n == 0 {
+	count, seconds := after.n-before.n, after.seconds-before.seconds
+	if count == 0 {
 		return 0, errors.New("there was no pass")
 	}
-	log.Printf("%.0f passes, %.0f of them longer than 102 ms", n, n-(after.quick-before.quick))
-	return 1000 * seconds / n, r.expectHeld(ctx, heldPods)
+	log.Printf("%.0f passes, %.0f of them longer than 102 ms", count, count-(after.quick-before.quick))
+	return 1000 * seconds / count, r.expectHeld(ctx, n)
 }
 
 // history is what the controller's histogram of its passes says: how many, how many of them within 102.4 ms, and how

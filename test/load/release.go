@@ -16,29 +16,27 @@ import (
 	"github.com/gridlatch/gridlatch/gating"
 )
 
-const (
-	releaseRounds = 2
-	releaseEach   = 5000
-)
+// A storm is how many pods become due at once, and how often each side lets that many go.
+type storm struct{ pods, rounds int }
 
-// measureRelease lets Gridlatch and a bare client take the gates off as many pods, in turn.
-func measureRelease(ctx context.Context) (values []float64, err error) {
+// measure lets Gridlatch and a bare client take the gates off as many pods, in turn.
+func (s storm) measure(ctx context.Context) (values []float64, err error) {
 	r, err := newRig(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	var ours, bare rate
-	for half := range 2 * releaseRounds {
+	for half := range 2 * s.rounds {
 		side, to := r.releaseBare, &bare
 		if alternate(half) {
 			side, to = r.releaseOurs, &ours
 		}
-		took, err := side(ctx)
+		took, err := side(ctx, s.pods)
 		if err != nil {
 			return nil, err
 		}
-		to.add(releaseEach-1, took) // the first starts the clock
+		to.add(s.pods-1, took) // the first starts the clock
 		log.Printf("took %.2fs; so far Gridlatch %.0f/s, bare client %.0f/s", took.Seconds(), ours.perSecond(), bare.perSecond())
 		if err := r.clear(ctx); err != nil {
 			return nil, err
@@ -48,26 +46,26 @@ func measureRelease(ctx context.Context) (values []float64, err error) {
 }
 
 // releaseOurs measures how long Gridlatch takes to release pods that become due because the forecast changes.
-func (r *rig) releaseOurs(ctx context.Context) (time.Duration, error) {
-	if err := r.holdDue(ctx); err != nil {
+func (r *rig) releaseOurs(ctx context.Context, n int) (time.Duration, error) {
+	if err := r.holdDue(ctx, n); err != nil {
 		return 0, err
 	}
 	// Work that falls due at night has been announced as held long before.
 	if err := r.restart(ctx); err != nil {
 		return 0, err
 	}
-	if err := r.awaitHeld(ctx, releaseEach); err != nil {
+	if err := r.awaitHeld(ctx, n); err != nil {
 		return 0, err
 	}
 	released := func(o metav1.Object) bool { return o.GetLabels()[gating.State] == gating.StateReleased }
-	return r.watchAll(ctx, releaseEach, released, func(ctx context.Context) error {
+	return r.watchAll(ctx, n, released, func(ctx context.Context) error {
 		return r.cluster.Forecast(ctx, rising(time.Now())...)
 	})
 }
 
 // releaseBare measures how long a client takes that does nothing but remove the gate, from the same pods.
-func (r *rig) releaseBare(ctx context.Context) (time.Duration, error) {
-	if err := r.holdDue(ctx); err != nil {
+func (r *rig) releaseBare(ctx context.Context, n int) (time.Duration, error) {
+	if err := r.holdDue(ctx, n); err != nil {
 		return 0, err
 	}
 	if err := r.remove(ctx); err != nil {
@@ -76,29 +74,29 @@ func (r *rig) releaseBare(ctx context.Context) (time.Duration, error) {
 	pods := r.metadata.Resource(podResource()).Namespace(namespace)
 	patch := fmt.Appendf(nil, `{"spec":{"schedulingGates":[{"$patch":"delete","name":%q}]}}`, gating.Gate)
 	any := func(metav1.Object) bool { return true }
-	return r.watchAll(ctx, releaseEach, any, func(ctx context.Context) error {
-		return parallel(ctx, releaseEach, func(ctx context.Context, i int) error {
+	return r.watchAll(ctx, n, any, func(ctx context.Context) error {
+		return parallel(ctx, n, func(ctx context.Context, i int) error {
 			_, err := pods.Patch(ctx, podName(i), types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 			return err
 		})
 	})
 }
 
-// holdDue installs Gridlatch and has it hold pods that would all start at the same moment.
-func (r *rig) holdDue(ctx context.Context) error {
+// holdDue installs Gridlatch and has it hold n pods that would all start at the same moment.
+func (r *rig) holdDue(ctx context.Context, n int) error {
 	if err := r.stop(); err != nil {
 		return err
 	}
 	if err := r.install(ctx); err != nil {
 		return err
 	}
-	log.Printf("creating %d pods that are held", releaseEach)
+	log.Printf("creating %d pods that are held", n)
 	deadline := time.Now().Add(12 * time.Hour)
-	_, err := r.create(ctx, releaseEach, func(i int) *corev1.Pod { return waiting(newPod(podName(i)), deadline) })
+	_, err := r.create(ctx, n, func(i int) *corev1.Pod { return waiting(newPod(podName(i)), deadline) })
 	if err != nil {
 		return err
 	}
-	return r.expectHeld(ctx, releaseEach)
+	return r.expectHeld(ctx, n)
 }
 
 // awaitHeld waits until the controller says that it has planned for so many pods, and for a moment more.
