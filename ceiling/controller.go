@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +27,9 @@ const (
 	grace = time.Minute
 	// soon is when a change that lost a race is decided on again.
 	soon = 100 * time.Millisecond
+	// Of many ceilings that change together only some are announced: the rest
+	// is on the objects, and the API server has their patches to do.
+	eventsPerSecond, eventsBurst = 2, 10
 	// jobsPoll is how often the Jobs that a change waits for are counted.
 	jobsPoll = 10 * time.Second
 )
@@ -74,6 +78,7 @@ type Controller struct {
 	targets map[kind]*watcher
 	scalers *watcher
 	queue   queue
+	pace    *rate.Limiter // of what is announced of changes
 	started time.Time
 	epoch   atomic.Uint64 // of what the levels are made of
 	sources sync.Map      // the source of a target's forecast, by ref
@@ -217,12 +222,8 @@ type done struct {
 
 // result is when a target has to be looked at next.
 func (d *done) result(v verdict, now time.Time) reconcile.Result {
-	times := []time.Time{v.until, d.again}
-	if d.change != nil {
-		times = append(times, d.change.held)
-	}
 	var next time.Time
-	for _, at := range times {
+	for _, at := range []time.Time{v.until, d.again, d.change.held} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -252,7 +253,7 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 		return d, nil
 	}
 	c.Metrics.changed(t.ref(), wanted)
-	if wanted.lowered || wanted.raised || wanted.spec {
+	if (wanted.lowered || wanted.raised || wanted.spec) && c.pace.Allow() {
 		c.Events.Announce(t.about(), corev1.EventTypeNormal, EventChanged, "SetCeiling", describe(wanted, v))
 	}
 	return d, nil

@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 		Client: w, Live: w, Policies: w, Store: &forecast.Store{}, Clock: w.clock, Events: w, Metrics: NewMetrics(prometheus.NewRegistry()),
 		Follow: func(_ context.Context, sources []string) error { w.followed = sources; return nil },
 	}
-	w.Controller.prepare(nil, nil)
+	w.prepare(nil, nil)
 	w.started = w.clock.Now().Add(-time.Hour)
 	w.unasked.Store(true)
 	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
@@ -219,7 +219,7 @@ func TestOneTargetHasOneCeiling(t *testing.T) {
 
 func TestCeilingOfAScalerThatHasGoneGoes(t *testing.T) {
 	w := newWorld(t)
-	gone := web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a", Ceiling: "40", Original: Unset, Applied: "40", Reason: "x"})
+	gone := web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a", Ceiling: "40", Original: Unset, Reason: "x"})
 	w.has(t, gone)
 	w.scalers.synced = false
 	if _, err := w.Reconcile(t.Context(), gone.ref()); err != nil || len(w.patched) > 0 {

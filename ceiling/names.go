@@ -27,7 +27,8 @@ const (
 	Original = prefix + "original-max-replica-count"
 	// Unset stands for a maxReplicaCount that is not set.
 	Unset = "unset"
-	// Applied is the maxReplicaCount that we have left, in the same form.
+	// Applied is the maxReplicaCount of an object that is paused, in the same
+	// form. Otherwise it is the ceiling.
 	Applied = prefix + "applied-max-replica-count"
 	// By is the claim whose ceiling it is: CarbonPolicy/NAME, or
 	// CarbonAwareKedaScaler/NAMESPACE/NAME.

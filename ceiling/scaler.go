@@ -160,13 +160,8 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *v
 
 // settled says what has come of it.
 func (rep *report) settled(r ref, d *done, err error) {
-	if d.change != nil {
-		rep.original = d.change.original
-		if r := d.change.ceiling; r != nil {
-			rep.max = ptr.To(*r)
-		}
-	}
-	if d.change != nil && !d.change.held.IsZero() {
+	rep.original, rep.max = d.change.original, d.change.ceiling
+	if !d.change.held.IsZero() {
 		rep.why = "the ceiling was lowered not long ago, and is lowered again at " + plan.Clock(d.change.held) + ": " + rep.why
 	}
 	switch {

@@ -91,7 +91,7 @@ func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	}
 	t.compare(c, r)
 	t.note(c, r, by, v)
-	if c.lowered && v.damped && p.followed && r != nil && r.by == by {
+	if c.lowered && v.damped && p.followed && p.interval > 0 && r != nil && r.by == by {
 		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
 	}
 	return c
@@ -150,10 +150,13 @@ func (t *target) note(c *change, r *record, by string, v verdict) {
 	ours := r != nil && r.pause != ""
 	if c.ceiling != nil {
 		wanted[Ceiling] = strconv.Itoa(int(*c.ceiling))
-		wanted[Original], wanted[Applied] = printReplicas(c.original), printReplicas(c.max)
+		wanted[Original] = printReplicas(c.original)
 		wanted[Lowered] = t.Annotations[Lowered]
 		if c.damped && *c.ceiling == r.ceiling {
 			wanted[Reason] = t.Annotations[Reason] // of what is still in force
+		}
+		if *c.ceiling == 0 {
+			wanted[Applied] = printReplicas(c.max)
 		}
 		if *c.ceiling == 0 && (ours || !t.pausedByOwner()) {
 			wanted[PausedWith] = key

@@ -70,7 +70,7 @@ func TestCeilingComesAndGoes(t *testing.T) {
 	before := scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{"team": "shop"})
 	object := before.after(t, scaledObject, before.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now))
 	want := scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{
-		"team": "shop", By: policy, Ceiling: "10", Original: "40", Applied: "10", Reason: "because; now",
+		"team": "shop", By: policy, Ceiling: "10", Original: "40", Reason: "because; now",
 	})
 	if diff := cmp.Diff(want, object); diff != "" {
 		t.Error("with a ceiling: ", diff)
@@ -89,7 +89,7 @@ func TestSettle(t *testing.T) {
 	capped := func(v verdict) verdict { v.capped = true; return v }
 	cautious := func(v verdict, n int32) verdict { v.cautious = &n; return v }
 	inForce := func(max int64, notes map[string]any) document {
-		all := map[string]any{By: policy, Ceiling: "10", Original: "40", Applied: "10", Reason: "because; then"}
+		all := map[string]any{By: policy, Ceiling: "10", Original: "40", Reason: "because; then"}
 		for key, value := range notes {
 			all[key] = value
 		}
@@ -108,19 +108,19 @@ func TestSettle(t *testing.T) {
 	}{
 		{
 			name: "a maxReplicaCount that is not set is remembered as that", object: scaled(map[string]any{}, nil), v: ceilingOf(10),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: Unset, Applied: "10"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: Unset},
 		},
 		{
 			name: "a policy never gives more than the object has by itself", object: scaled(map[string]any{"maxReplicaCount": int64(8)}, nil), v: capped(ceilingOf(110)),
-			max: ptr.To[int32](8), notes: map[string]string{Ceiling: "8", Original: "8", Applied: "8"},
+			max: ptr.To[int32](8), notes: map[string]string{Ceiling: "8", Original: "8"},
 		},
 		{
 			name: "a scaler does", object: scaled(map[string]any{"maxReplicaCount": int64(8)}, nil), v: ceilingOf(110),
-			max: ptr.To[int32](110), notes: map[string]string{Ceiling: "110", Original: "8", Applied: "110"},
+			max: ptr.To[int32](110), notes: map[string]string{Ceiling: "110", Original: "8"},
 		},
 		{
 			name: "no less than the minimum", object: scaled(map[string]any{"minReplicaCount": int64(3), "maxReplicaCount": int64(40)}, nil), v: ceilingOf(1),
-			max: ptr.To[int32](3), notes: map[string]string{Ceiling: "3", Original: "40", Applied: "3"},
+			max: ptr.To[int32](3), notes: map[string]string{Ceiling: "3", Original: "40"},
 		},
 		{
 			name: "0 is a pause, and leaves the spec alone", object: scaled(map[string]any{"maxReplicaCount": int64(40)}, nil), v: ceilingOf(0),
@@ -132,7 +132,7 @@ func TestSettle(t *testing.T) {
 		},
 		{
 			name: "0 is the minimum where there is one", object: scaled(map[string]any{"minReplicaCount": int64(2)}, nil), v: ceilingOf(0),
-			max: ptr.To[int32](2), notes: map[string]string{Ceiling: "2", Original: Unset, Applied: "2"},
+			max: ptr.To[int32](2), notes: map[string]string{Ceiling: "2", Original: Unset},
 		},
 		{
 			name: "a pause of the owner's is left alone", object: scaled(map[string]any{}, map[string]any{paused: "true"}), v: ceilingOf(0),
@@ -142,7 +142,7 @@ func TestSettle(t *testing.T) {
 			name:   "a pause of the owner's outlives the ceiling of 0",
 			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{paused: "true", By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "x"}),
 			v:      ceilingOf(10),
-			max:    ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10", paused: "true"},
+			max:    ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", paused: "true"},
 		},
 		{
 			name: "our pause ends with it",
@@ -150,7 +150,7 @@ func TestSettle(t *testing.T) {
 				pausedReplicas: "0", PausedWith: pausedReplicas, By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "x",
 			}),
 			v:   ceilingOf(10),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
 		},
 		{
 			name: "no ceiling is the object's own maximum", object: inForce(10, nil), v: verdict{why: "no ceiling"},
@@ -158,44 +158,44 @@ func TestSettle(t *testing.T) {
 		},
 		{
 			name: "a ceiling that goes up", object: inForce(10, nil), v: ceilingOf(20), pace: pace{5 * time.Minute, true},
-			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40", Applied: "20"},
+			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40"},
 		},
 		{
 			name: "a ceiling that goes down is timed", object: inForce(10, nil), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Applied: "5", Lowered: "2026-11-22T12:00:00Z"},
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
 		},
 		{
 			name: "and does not go down again at once", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10", Lowered: "2026-11-22T11:56:00Z", Reason: "because; then"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Lowered: "2026-11-22T11:56:00Z", Reason: "because; then"},
 			held: now.Add(time.Minute),
 		},
 		{
 			name: "but by a schedule it does", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: verdict{limit: ptr.To[int32](5), why: "eco"}, pace: pace{5 * time.Minute, true},
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Applied: "5", Lowered: "2026-11-22T11:56:00Z"},
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T11:56:00Z"},
 		},
 		{
 			name: "and when the interval is over", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:55:00Z"}), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Applied: "5", Lowered: "2026-11-22T12:00:00Z"},
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
 		},
 		{
 			name: "a bound that is only just met raises nothing", object: inForce(10, nil), v: cautious(ceilingOf(20), 10),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10", Reason: "because; then"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Reason: "because; then"},
 		},
 		{
 			name: "one that is clearly met does", object: inForce(10, nil), v: cautious(ceilingOf(20), 20),
-			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40", Applied: "20"},
+			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40"},
 		},
 		{
 			name: "and caution lowers nothing", object: inForce(10, nil), v: cautious(ceilingOf(10), 1),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
 		},
 		{
 			name: "a revert is set again", object: inForce(40, nil), v: ceilingOf(10), undone: true,
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
 		},
 		{
 			name: "another maximum is what its owner wants from now on", object: inForce(50, nil), v: ceilingOf(10), undone: true,
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "50", Applied: "10"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "50"},
 		},
 		{
 			name: "whoever knows the original better may say so", object: inForce(10, map[string]any{Original: "60"}), v: verdict{why: "no ceiling"},
@@ -203,11 +203,11 @@ func TestSettle(t *testing.T) {
 		},
 		{
 			name: "notes that cannot be read are none", object: inForce(10, map[string]any{Original: "many"}), v: ceilingOf(5),
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "10", Applied: "5"},
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "10"},
 		},
 		{
 			name: "nothing is done while it is too early to tell", object: inForce(10, nil), v: verdict{pending: true},
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Applied: "10", Reason: "because; then"},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Reason: "because; then"},
 		},
 	}
 	for _, tt := range tests {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -79,7 +80,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 
 // prepare makes the watchers, which sleep until they are run.
 func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Interface) {
-	c.targets = map[kind]*watcher{}
+	c.targets, c.pace = map[kind]*watcher{}, rate.NewLimiter(eventsPerSecond, eventsBurst)
 	for _, k := range kinds() {
 		c.targets[k] = &watcher{
 			dynamic: objects, metadata: definitions, resource: k.resource(), keep: keepTarget(k),

@@ -121,7 +121,10 @@ func (t *target) record() *record {
 		return nil
 	}
 	original, errOriginal := parseReplicas(t.Annotations[Original])
-	applied, errApplied := parseReplicas(t.Annotations[Applied])
+	applied, errApplied := ptr.To(int32(ceiling)), error(nil)
+	if ceiling == 0 {
+		applied, errApplied = parseReplicas(t.Annotations[Applied])
+	}
 	if errOriginal != nil || errApplied != nil {
 		return nil
 	}

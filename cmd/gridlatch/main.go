@@ -1,5 +1,6 @@
 // Command gridlatch is the program that runs in the cluster: the webhook that
-// holds delay-tolerant work at admission, and the loop that releases it.
+// holds delay-tolerant work at admission, the loop that releases it, and the
+// controller of KEDA's ceilings.
 package main
 
 import (
