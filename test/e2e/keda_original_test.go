@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
@@ -189,7 +191,10 @@ func outlastsABadSchedule(t *testing.T, s *site) {
 	scaler := s.scaler("web", "web")
 	scaler.Spec.EcoModeOff.RecurringSchedule = []string{"every night", "* 22-2 * * *", "0 0 1 1 * 2020"}
 	scaler.Spec.EcoModeOff.CustomSchedule = []carbonaware.Schedule{{StartTime: "tomorrow", EndTime: "2020-01-01T00:00:00Z"}}
-	create(t, s.cluster, scaler)
+	told := createWarned(t, s.cluster, scaler)
+	if !strings.Contains(told, "every night") || !strings.Contains(told, "tomorrow") {
+		t.Errorf("who creates it is warned of %q", told)
+	}
 	awaitObject(t, s.cluster, scaler, func() error {
 		for _, part := range []string{"every night", "22-2", "tomorrow"} {
 			if !slices.ContainsFunc(scaler.Status.Warnings, func(w string) bool { return strings.Contains(w, part) }) {
@@ -198,6 +203,22 @@ func outlastsABadSchedule(t *testing.T, s *site) {
 		}
 		return nil
 	})
+}
+
+// createWarned creates an object, and returns what the API server warns of.
+func createWarned(t *testing.T, c *env.Cluster, o client.Object) string {
+	t.Helper()
+	var warnings bytes.Buffer
+	config := rest.CopyConfig(c.Config)
+	config.WarningHandler = rest.NewWarningWriter(&warnings, rest.WarningWriterOptions{})
+	warned, err := client.New(config, client.Options{Scheme: c.Client.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := warned.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	return warnings.String()
 }
 
 func idlesWithoutASpec(t *testing.T, s *site) {
