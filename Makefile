@@ -25,7 +25,7 @@ help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-zA-Z0-9_\/-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\n%s\n' 'The first build of the local cluster compiles Kubernetes: 5 to 10 minutes. Later ones take seconds.'
+	@printf '\n%s\n' 'The first build of the local cluster compiles Kubernetes, the first test all of KEDA: 5 to 10 minutes each.'
 
 .PHONY: demo
 demo: build bin/gridlatch-cluster ## Show Gridlatch at work on a local cluster; FORECAST=file to use your own forecast
@@ -61,16 +61,27 @@ image: build ## Build the image gridlatch:dev with buildah, podman or docker, wh
 # them compiled. Without the version strings, the API server would claim to be of another version.
 CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go')
 bin/gridlatch-cluster: $(CLUSTER_SOURCES) ## Build the local cluster: Kubernetes in one file
-	@start=$$SECONDS; cd test/cluster; \
+	@cd test/cluster; \
 	echo 'building bin/gridlatch-cluster: Kubernetes in one file. The first time, this takes 5 to 10 minutes.'; \
 	version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes); IFS=. read -r major minor _ <<<"$${version#v}"; \
-	total=$$(go list -deps . 2> >($(call progress,modules fetched,) >&2) | wc -l); \
-	go build -v -buildvcs=false -o ../../$@ -ldflags "-s -w \
+	$(call compile,.,$@,-s -w \
 		-X k8s.io/component-base/version.gitVersion=$$version \
 		-X k8s.io/component-base/version.gitMajor=$$major \
 		-X k8s.io/component-base/version.gitMinor=$$minor \
-		-X k8s.io/client-go/pkg/version.gitVersion=$$version" . 2>&1 | $(call progress,packages compiled, of at most $$total); \
-	echo "built bin/gridlatch-cluster in $$((SECONDS - start))s"
+		-X k8s.io/client-go/pkg/version.gitVersion=$$version)
+
+KEDA := github.com/kedacore/keda/v2
+bin/keda/operator: test/keda/go.mod test/keda/go.sum ## Build KEDA's operator, its webhooks and its CRDs into bin/keda, for tests
+	@cd test/keda; \
+	echo 'building bin/keda: the operator and the webhooks of KEDA. The first time, this takes 5 to 10 minutes.'; \
+	version=$$(go list -m -f '{{.Version}}' $(KEDA)); \
+	$(call compile,$(KEDA)/cmd/webhooks $(KEDA)/cmd/operator,$(@D)/,-s -w -X $(KEDA)/version.Version=$$version); \
+	rm -rf ../../$(@D)/crds; cp -R --no-preserve=mode "$$(go list -m -f '{{.Dir}}' $(KEDA))/config/crd/bases" ../../$(@D)/crds
+
+# $(call compile,PACKAGES,OUTPUT,LDFLAGS) compiles commands of the module in the working directory, and counts.
+compile = start=$$SECONDS; total=$$(go list -deps $(1) 2> >($(call progress,modules fetched,) >&2) | wc -l); \
+	go build -v -buildvcs=false -o ../../$(2) -ldflags "$(3)" $(1) 2>&1 | $(call progress,packages compiled, of at most $$total); \
+	echo "built $(2) in $$((SECONDS - start))s"
 
 # $(call progress,WHAT,OF) counts the lines in which Go names a package or a module: in one line on a terminal, every
 # 200 elsewhere. It prints all other lines.
@@ -94,7 +105,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 
 # One package at a time, so that clusters do not compete for the machine.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster buildah ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator buildah ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 1 -timeout 30m ./cmd/gridlatch/... ./test/...
 
 # The test of the image skips itself without buildah.
@@ -113,7 +124,7 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
 	done
 
 .PHONY: load
-load: build bin/gridlatch-cluster ## Measure Gridlatch under load; FIGURES=a,b for those only
+load: build bin/gridlatch-cluster bin/keda/operator ## Measure Gridlatch under load; FIGURES=a,b for those only
 	@go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
 
 .PHONY: bench-carbon
@@ -124,8 +135,11 @@ bench-carbon: ## Measure what Gridlatch saves on real grids; TRACES=folder with 
 
 API := api/v1alpha1
 CRDS := manifests/base
+KEDA_API := api/carbonaware/v1alpha1
+KEDA_CRDS := manifests/components/keda
 # $(call generate-into,DIR) writes all generated files, below DIR.
-generate-into = $(CONTROLLER_GEN) paths=./$(API) object output:object:dir=$(1)/$(API) crd output:crd:dir=$(1)/$(CRDS)
+generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2) crd output:crd:dir=$(1)/$(3)
+generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
 generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions
@@ -133,12 +147,12 @@ generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomRe
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
-	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; mkdir -p $$generated/{$(API),$(CRDS)}; \
+	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; mkdir -p $$generated/{$(API),$(CRDS),$(KEDA_API),$(KEDA_CRDS)}; \
 	$(call generate-into,$$generated); stale=; \
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@go mod tidy -diff && go -C test/cluster mod tidy -diff
+	@for module in . test/cluster test/keda; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint

@@ -1,5 +1,5 @@
-# The version of every tool that the Makefile installs, in one place. The versions of libraries are in go.mod, and that
-# of Kubernetes in test/cluster/go.mod.
+# The version of every tool that the Makefile installs, in one place. The versions of libraries are in go.mod, that of
+# Kubernetes in test/cluster/go.mod, and that of KEDA in test/keda/go.mod.
 
 # renovate: datasource=go depName=github.com/golangci/golangci-lint/v2
 GOLANGCI_LINT_VERSION := v2.15.0

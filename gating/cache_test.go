@@ -31,7 +31,7 @@ func heldPodOf(j, i int) *metav1.PartialObjectMetadata {
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "batch/v1", Kind: "Job", Name: fmt.Sprintf("nightly-%04d", j), UID: types.UID(fmt.Sprintf("job-%d", j)), Controller: ptr.To(true),
 			}},
-			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{}}`)}}},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{}}`)}},
 		},
 	}
 }

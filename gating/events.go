@@ -34,6 +34,7 @@ type Herald struct {
 
 type announcement struct {
 	about          *metav1.PartialObjectMetadata
+	kind           string
 	reason, action string
 	note           string
 }
@@ -45,7 +46,7 @@ func NewHerald(recorder events.EventRecorder) *Herald {
 
 // Released announces that work was released.
 func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
-	h.announce(announcement{o, EventReleased, "Release", reason})
+	h.Announce(o, corev1.EventTypeNormal, EventReleased, "Release", reason)
 }
 
 // Created announces what was decided on work at its creation, where it is held
@@ -54,18 +55,20 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[Reason]
 	switch {
 	case o.Labels[State] == StateHeld:
-		h.announce(announcement{o, EventHeld, "Hold", reason})
+		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)
 	case o.Annotations[DelayTolerant] == "true" && strings.HasPrefix(reason, NotHeld):
-		h.announce(announcement{o, EventNotHeld, "LeaveAlone", reason})
+		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)
 	}
 }
 
-func (h *Herald) announce(a announcement) {
-	if a.note == "" {
-		a.note = "no reason is known"
+// Announce queues an Event on an object. kind is Normal or Warning, reason and
+// action are words in camel case.
+func (h *Herald) Announce(about *metav1.PartialObjectMetadata, kind, reason, action, note string) {
+	if note == "" {
+		note = "no reason is known"
 	}
 	select {
-	case h.queue <- a:
+	case h.queue <- announcement{about, kind, reason, action, note}:
 	default:
 	}
 }
@@ -81,7 +84,7 @@ func (h *Herald) Start(ctx context.Context) error {
 			if pace.Wait(ctx) != nil {
 				return nil // the context has ended
 			}
-			h.recorder.Eventf(a.about, nil, corev1.EventTypeNormal, a.reason, a.action, "%s", a.note)
+			h.recorder.Eventf(a.about, nil, a.kind, a.reason, a.action, "%s", a.note)
 		}
 	}
 }

@@ -27,20 +27,28 @@ import (
 )
 
 // Feed keeps the store of forecasts current. It watches each ConfigMap that a
-// policy names, by its name: no other ConfigMap is read, and the right to read
-// just that one is enough. All exported fields are required.
+// policy names, or that it was told of by [Feed.Also], by its name: no other
+// ConfigMap is read, and the right to read just that one is enough. All exported
+// fields are required.
 type Feed struct {
 	Clientset kubernetes.Interface
 	Policies  Policies
 	Store     *forecast.Store
 	Clock     Clock
 	Memory    *Memory
-	// Changed is told the name of a source whose forecast has changed. It has
-	// to have room for a few: what does not fit is dropped.
-	Changed chan<- event.TypedGenericEvent[string]
+	// Changed are told the name of a source whose forecast has changed. Each
+	// has to have room for a few: what does not fit is dropped.
+	Changed []chan<- event.TypedGenericEvent[string]
 
 	mu      sync.Mutex
-	watched map[string]context.CancelFunc // by source
+	watched map[string]watched // by source
+	also    []string
+}
+
+// watched is a source that is followed.
+type watched struct {
+	stop   context.CancelFunc
+	memory bool // what was learned of it is kept
 }
 
 // SetupWithManager runs the feed in every replica: each needs the forecast.
@@ -63,8 +71,8 @@ func (f *Feed) Start(ctx context.Context) error {
 	<-ctx.Done()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for source, stop := range f.watched {
-		stop()
+	for source, w := range f.watched {
+		w.stop()
 		delete(f.watched, source)
 	}
 	return nil
@@ -73,6 +81,16 @@ func (f *Feed) Start(ctx context.Context) error {
 // NeedLeaderElection makes a manager run the feed in every replica.
 func (f *Feed) NeedLeaderElection() bool { return false }
 
+// Also follows these sources as well, in place of those of the last call. They
+// are read as they are: nothing is learned of them that outlives a restart.
+func (f *Feed) Also(ctx context.Context, sources []string) error {
+	f.mu.Lock()
+	f.also = sources
+	f.mu.Unlock()
+	_, err := f.Reconcile(ctx, reconcile.Request{})
+	return err
+}
+
 // Reconcile starts to watch the sources that a policy names, and stops those
 // that none names any more.
 func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
@@ -80,22 +98,27 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	wanted := map[string]bool{}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	wanted := map[string]bool{} // and whether with memory
+	for _, source := range f.also {
+		wanted[source] = false
+	}
 	for _, policy := range policies {
 		wanted[policy.Source] = true
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for source, stop := range f.watched {
-		if !wanted[source] {
-			stop()
+	for source, w := range f.watched {
+		if memory, ok := wanted[source]; !ok || memory && !w.memory {
+			w.stop()
 			delete(f.watched, source)
-			f.Store.Forget(source)
+			if !ok {
+				f.Store.Forget(source)
+			}
 		}
 	}
-	for source := range wanted {
-		if f.watched[source] == nil {
-			f.follow(ctx, source)
+	for source, memory := range wanted {
+		if _, ok := f.watched[source]; !ok {
+			f.follow(ctx, source, memory)
 		}
 	}
 	return reconcile.Result{}, nil
@@ -118,16 +141,18 @@ func (f *Feed) Ready() error {
 
 // follow watches the ConfigMap of a source, in the background and for longer
 // than the call: until it is stopped.
-func (f *Feed) follow(ctx context.Context, source string) {
+func (f *Feed) follow(ctx context.Context, source string, memory bool) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	if f.watched == nil {
-		f.watched = map[string]context.CancelFunc{}
+		f.watched = map[string]watched{}
 	}
-	f.watched[source] = stop
+	f.watched[source] = watched{stop, memory}
 	parts := strings.SplitN(source, "/", 3)
 	w := &follower{feed: f, source: source, namespace: parts[0], name: parts[1], key: parts[2]}
 	go w.run(ctx)
-	go w.recall(ctx)
+	if memory {
+		go w.recall(ctx)
+	}
 }
 
 // follower watches one ConfigMap.
@@ -205,12 +230,14 @@ func (w *follower) missing(what string) {
 	w.tell()
 }
 
-// tell wakes the loop. It does not wait for it: in a replica that does not
+// tell wakes whoever listens. It does not wait for them: in a replica that does not
 // lead, nobody listens.
 func (w *follower) tell() {
-	select {
-	case w.feed.Changed <- event.TypedGenericEvent[string]{Object: w.source}:
-	default:
+	for _, changed := range w.feed.Changed {
+		select {
+		case changed <- event.TypedGenericEvent[string]{Object: w.source}:
+		default:
+		}
 	}
 }
 

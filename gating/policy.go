@@ -212,6 +212,27 @@ func (p *Policy) Predict(book *forecast.Book, location string, now time.Time) (f
 	return e, f
 }
 
+// Level tells what holds at a location, the policy's first if it is empty, and
+// the limits there are. A forecast that is not trusted any more is no intensity.
+func (p *Policy) Level(book *forecast.Book, location string, now time.Time) plan.Level {
+	v := p.view(book, p.location(location), now)
+	level := plan.Level{Location: v.name, Buckets: p.buckets, Missing: v.missing, Expected: v.expected.Series}
+	switch v.expected.Basis {
+	case forecast.Nothing:
+	case forecast.Fresh:
+		level.Intensity, level.Known = v.intensity, v.known
+	default:
+		level.Intensity, level.Known = v.expected.Series.At(now)
+	}
+	level.Until, level.Exempt = plan.NextTurn(p.terms.Exemptions, now)
+	for _, at := range p.turns(book, now) {
+		if at.After(now) && (level.Until.IsZero() || at.Before(level.Until)) {
+			level.Until = at
+		}
+	}
+	return level
+}
+
 // Contributions explains what [Policy.Predict] expects of the hour of at.
 func (p *Policy) Contributions(book *forecast.Book, location string, now, at time.Time) []forecast.Contribution {
 	f, ok := book.Forecast(p.location(location))

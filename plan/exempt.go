@@ -15,8 +15,12 @@ import (
 type Exemption struct {
 	cron     *cronexpr.Expression
 	step     time.Duration // what one match of cron stands for
+	early    time.Duration // how much earlier than cron says
 	from, to time.Time
 }
+
+// ErrOver is the error of a cron expression that will not match again.
+var ErrOver = errors.New("this expression matches no time to come")
 
 // Window exempts [from, to).
 func Window(from, to time.Time) (Exemption, error) {
@@ -28,7 +32,7 @@ func Window(from, to time.Time) (Exemption, error) {
 
 // Cron exempts the minutes (the seconds, if there are seven fields) that a
 // cron expression of five to seven fields matches, in UTC. An expression that
-// matches no time after now is an error.
+// matches no time after now is [ErrOver].
 // The syntax is that of https://github.com/gorhill/cronexpr.
 func Cron(expression string, now time.Time) (Exemption, error) {
 	const want = "want a cron expression of five to seven fields, such as \"* 23 * * 1-5\""
@@ -48,7 +52,7 @@ func Cron(expression string, now time.Time) (Exemption, error) {
 		return Exemption{}, fmt.Errorf("%w: %s", err, want)
 	}
 	if first.IsZero() {
-		return Exemption{}, errors.New("this expression matches no time to come")
+		return Exemption{}, ErrOver
 	}
 	return e, nil
 }
@@ -78,15 +82,15 @@ func (e Exemption) next(t time.Time) time.Time {
 			return t
 		}
 	}
-	t = t.UTC()
+	t = t.UTC().Add(e.early)
 	at, err := cronNext(e.cron, t.Truncate(e.step).Add(-time.Second))
 	switch {
 	case err != nil || at.IsZero():
 		return time.Time{}
 	case at.Before(t):
-		return t
+		return t.Add(-e.early)
 	default:
-		return at
+		return at.Add(-e.early)
 	}
 }
 

@@ -1,5 +1,6 @@
 // Command gridlatch is the program that runs in the cluster: the webhook that
-// holds delay-tolerant work at admission, and the loop that releases it.
+// holds delay-tolerant work at admission, the loop that releases it, and the
+// controller of KEDA's ceilings.
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/gating"
 )
 
@@ -84,14 +86,14 @@ func runManager(ctx context.Context, args []string) error {
 	return serve(ctx, o, config, clock.RealClock{})
 }
 
-// releaseAll takes our gate off every pod. Whoever leaves removes the webhook
-// first, or it would go on holding.
+// releaseAll takes our gate off every pod, and our ceilings off the objects of
+// KEDA. Whoever leaves removes the webhook first, or it would go on holding.
 func releaseAll(ctx context.Context, args []string) error {
 	var kubeconfig string
 	var all bool
 	f := pflag.NewFlagSet("gridlatch release", pflag.ContinueOnError)
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and take every ceiling away")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -108,7 +110,11 @@ func releaseAll(ctx context.Context, args []string) error {
 	}
 	released, err := gating.ReleaseAll(ctx, c, "", "released by hand: gridlatch release --all", time.Now())
 	fmt.Printf("released %d pods\n", released)
-	return err
+	restored, errRestore := ceiling.Restore(ctx, c, time.Now())
+	if restored > 0 {
+		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", restored)
+	}
+	return errors.Join(err, errRestore)
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

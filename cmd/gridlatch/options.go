@@ -6,8 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/gridlatch/gridlatch/ceiling"
 )
 
 // options are what the flags say.
@@ -25,19 +28,27 @@ type options struct {
 	probeBind    string
 	workers      int
 	logLevel     slog.Level
+
+	// of ceilings
+	lowerInterval  time.Duration
+	hysteresis     float64 // percent
+	earlyCron      bool
+	crossNamespace []string
 }
 
 const usage = `Gridlatch holds delay-tolerant pods and Jobs until the electricity grid is clean.
 
 This is the program that runs in the cluster. It answers for the mutating
 webhook that holds work at admission, and releases what it holds in time for its
-deadline. Every replica serves the webhook; one of them, the leader, releases.
-As an extender of kube-scheduler, it puts what it has released on the nodes that
-are cleanest.
+deadline. As an extender of kube-scheduler, it puts what it has released on the
+nodes that are cleanest. It also lowers and raises the maxReplicaCount of KEDA's
+objects, where KEDA is installed and manifests/components/keda is. Every replica
+serves; one of them, the leader, releases and sets ceilings.
 
 Usage:
   gridlatch [flags]              run
-  gridlatch release --all        release every pod that is held, and exit:
+  gridlatch release --all        release every pod that is held, give KEDA's
+                                 objects their maxReplicaCount back, and exit:
                                  for leaving (see the README)
 
 What users write and read, and what a policy sets, is told by:
@@ -65,6 +76,10 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
 	f.IntVar(&o.workers, "workers", 32, "how many pods are released at the same time")
+	f.DurationVar(&o.lowerInterval, "ceiling-lower-interval", 5*time.Minute, "least time between two changes that lower a ceiling of KEDA's because of the intensity; 0 for none")
+	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "by how much the intensity has to be below the bound of a bucket for a policy's ceiling to be raised again")
+	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "keep the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
+	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; * is all")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	return f
 }
@@ -84,11 +99,25 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.extenderCA != "" && !o.extends() {
 		return errors.New("--extender-client-ca: want --extender-bind-address, too")
 	}
+	if o.lowerInterval < 0 || o.lowerInterval > 24*time.Hour {
+		return fmt.Errorf("--ceiling-lower-interval %v: want 0s to 24h", o.lowerInterval)
+	}
+	if !(o.hysteresis >= 0 && o.hysteresis <= 50) {
+		return fmt.Errorf("--ceiling-hysteresis-percent %v: want 0 to 50", o.hysteresis)
+	}
 	return nil
 }
 
 // extends reports whether the scheduler is answered.
 func (o *options) extends() bool { return o.extenderBind != "" && o.extenderBind != "0" }
+
+// ceilings are the options of package ceiling.
+func (o *options) ceilings() ceiling.Options {
+	return ceiling.Options{
+		Workers: o.workers, LowerInterval: o.lowerInterval, Hysteresis: o.hysteresis / 100,
+		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace,
+	}
+}
 
 func fallback(value, otherwise string) string {
 	if value == "" {

@@ -22,7 +22,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
@@ -42,6 +44,9 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 		return fmt.Errorf("build scheme: %w", err)
 	}
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("build scheme: %w", err)
+	}
+	if err := scalers.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
 	}
 	names := certs.Names{
@@ -97,7 +102,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names c
 }
 
 // wire puts the parts together: one store of forecasts, filled by the feed and
-// read by the webhook and the loop.
+// read by the webhook, the loop, the extender and the ceilings.
 func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now gating.Clock) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -113,10 +118,13 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	store := &forecast.Store{}
 	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
-	changed := make(chan event.TypedGenericEvent[string], changesQueued)
+	changed, capped := make(chan event.TypedGenericEvent[string], changesQueued), make(chan event.TypedGenericEvent[string], changesQueued)
 
 	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store}
-	feed := &gating.Feed{Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory, Changed: changed}
+	feed := &gating.Feed{
+		Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory,
+		Changed: []chan<- event.TypedGenericEvent[string]{changed, capped},
+	}
 	if err := feed.SetupWithManager(mgr); err != nil {
 		return err
 	}
@@ -129,12 +137,20 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
 	}
+	ceilings := &ceiling.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: levels{policies, store}, Store: store, Follow: feed.Also,
+		Clock: now, Events: herald, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
+	}
+	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
+		return err
+	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
 		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
 		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
 	hook.Register(mgr.GetWebhookServer())
+	ceiling.Advice{Clock: now}.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
 	if o.extends() {
 		if err := extend(ctx, mgr, o, source, placing{policies, store}); err != nil {

@@ -18,14 +18,14 @@ import (
 
 // ownCluster gives a test a cluster whose controller it may break. Such tests run
 // two at a time, after those that share a cluster: they wait most of the time.
-func ownCluster(t *testing.T) (*env.Cluster, *env.Controller) {
+func ownCluster(t *testing.T, flags ...string) (*env.Cluster, *env.Controller) {
 	t.Helper()
 	t.Parallel()
 	c := env.Start(t, env.Nodes(2))
 	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
 		t.Fatal(err)
 	}
-	return c, c.Gridlatch(t)
+	return c, c.Gridlatch(t, flags...)
 }
 
 // cleanNow makes all that is held due whose start was planned for later than in

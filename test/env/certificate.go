@@ -15,8 +15,11 @@ import (
 )
 
 // WriteCertificate puts a new self-signed certificate, fit for a CA as well as for a server of these hosts or a client,
-// and its key into dir, as tls.crt and tls.key. It returns the certificate as PEM.
+// and its key into dir, as cert-manager does: tls.crt, tls.key and ca.crt. It returns the certificate as PEM.
 func WriteCertificate(dir string, hosts ...string) ([]byte, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("write certificate: %w", err)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
@@ -35,7 +38,7 @@ func WriteCertificate(dir string, hosts ...string) ([]byte, error) {
 	}
 	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
 	for name, data := range map[string][]byte{
-		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encodedKey}), "tls.crt": encoded,
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encodedKey}), "tls.crt": encoded, "ca.crt": encoded,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return nil, fmt.Errorf("write certificate: %w", err)

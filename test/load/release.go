@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -58,7 +59,7 @@ func (r *rig) releaseOurs(ctx context.Context, n int) (time.Duration, error) {
 		return 0, err
 	}
 	released := func(o metav1.Object) bool { return o.GetLabels()[gating.State] == gating.StateReleased }
-	return r.watchAll(ctx, n, released, func(ctx context.Context) error {
+	return r.watchAll(ctx, podResource(), n, released, func(ctx context.Context) error {
 		return r.cluster.Forecast(ctx, rising(time.Now())...)
 	})
 }
@@ -74,7 +75,7 @@ func (r *rig) releaseBare(ctx context.Context, n int) (time.Duration, error) {
 	pods := r.metadata.Resource(podResource()).Namespace(namespace)
 	patch := fmt.Appendf(nil, `{"spec":{"schedulingGates":[{"$patch":"delete","name":%q}]}}`, gating.Gate)
 	any := func(metav1.Object) bool { return true }
-	return r.watchAll(ctx, n, any, func(ctx context.Context) error {
+	return r.watchAll(ctx, podResource(), n, any, func(ctx context.Context) error {
 		return parallel(ctx, n, func(ctx context.Context, i int) error {
 			_, err := pods.Patch(ctx, podName(i), types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 			return err
@@ -114,16 +115,17 @@ func (r *rig) awaitHeld(ctx context.Context, want int) error {
 	return pause(ctx, 2*time.Second)
 }
 
-// watchAll returns the time from the first to the n-th pod that changes so that counts is true, once act has begun.
-func (r *rig) watchAll(ctx context.Context, n int, counts func(metav1.Object) bool, act func(context.Context) error) (took time.Duration, err error) {
-	pods := r.metadata.Resource(podResource()).Namespace(namespace)
-	list, err := pods.List(ctx, metav1.ListOptions{Limit: 1})
+// watchAll returns the time from the first to the n-th object of a resource that changes so that counts is true, once
+// act has begun.
+func (r *rig) watchAll(ctx context.Context, resource schema.GroupVersionResource, n int, counts func(metav1.Object) bool, act func(context.Context) error) (took time.Duration, err error) {
+	objects := r.metadata.Resource(resource).Namespace(namespace)
+	list, err := objects.List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
-		return 0, fmt.Errorf("list pods: %w", err)
+		return 0, fmt.Errorf("list %s: %w", resource.Resource, err)
 	}
-	watcher, err := pods.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	watcher, err := objects.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
 	if err != nil {
-		return 0, fmt.Errorf("watch pods: %w", err)
+		return 0, fmt.Errorf("watch %s: %w", resource.Resource, err)
 	}
 	return during(ctx, watcher, n, counts, act)
 }
@@ -140,7 +142,7 @@ func during(ctx context.Context, watcher watch.Interface, n int, counts func(met
 	return took, group.Wait()
 }
 
-// count returns the time from the first to the n-th pod of a watch for which counts is true.
+// count returns the time from the first to the n-th object of a watch for which counts is true.
 func count(ctx context.Context, watcher watch.Interface, n int, counts func(metav1.Object) bool) (time.Duration, error) {
 	seen := make(map[types.UID]bool, n)
 	var first time.Time
@@ -149,11 +151,11 @@ func count(ctx context.Context, watcher watch.Interface, n int, counts func(meta
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		case <-time.After(patience):
-			return 0, fmt.Errorf("%d of %d pods were released, and then none for %s", len(seen), n, patience)
+			return 0, fmt.Errorf("%d of %d objects were changed, and then none for %s", len(seen), n, patience)
 		case event, open := <-watcher.ResultChan():
 			object, ok := event.Object.(metav1.Object)
 			if !open || !ok {
-				return 0, fmt.Errorf("the watch of pods has ended: %v", event.Object)
+				return 0, fmt.Errorf("the watch has ended: %v", event.Object)
 			}
 			if event.Type != watch.Modified || !counts(object) {
 				continue

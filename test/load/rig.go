@@ -108,11 +108,11 @@ func (r *rig) install(ctx context.Context) error {
 }
 
 // restart runs the controller anew, without a gap for the webhook longer than that takes.
-func (r *rig) restart(ctx context.Context) error {
+func (r *rig) restart(ctx context.Context, flags ...string) error {
 	if err := r.stop(); err != nil {
 		return err
 	}
-	controller, err := r.cluster.RunController(ctx, r.port, filepath.Join(r.dir, "gridlatch.log"))
+	controller, err := r.cluster.RunController(ctx, r.port, filepath.Join(r.dir, "gridlatch.log"), flags...)
 	if err != nil {
 		return err
 	}

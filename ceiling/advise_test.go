@@ -1,0 +1,55 @@
+package ceiling
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+)
+
+func TestAdviceWarnsAndRefusesNothing(t *testing.T) {
+	advice := Advice{clocktesting.NewFakePassiveClock(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))}
+	tests := []struct {
+		name, object string
+		want         []string
+	}{
+		{name: "all is well", object: `{"spec": {"carbonIntensityForecastDataSource": {"mockCarbonForecast": true}}}`},
+		{name: "no object", object: `nothing`},
+		{
+			name: "schedules, thresholds and the source",
+			object: `{"spec": {
+				"maxReplicasByCarbonIntensity": [{"carbonIntensityThreshold": 5, "maxReplicas": 1}, {"carbonIntensityThreshold": 5, "maxReplicas": 2}],
+				"ecoModeOff": {
+					"maxReplicas": 3,
+					"customSchedule": [{"startTime": "noon", "endTime": "2026-11-22T12:00:00Z"}, {"startTime": "2026-11-22T13:00:00Z", "endTime": "2026-11-22T12:00:00Z"}],
+					"recurringSchedule": ["* *", "* * * * * 2020"]
+				},
+				"carbonIntensityForecastDataSource": {"localConfigMap": {"namespace": "../x", "name": "y", "key": "z"}}}}`,
+			want: []string{
+				"spec.maxReplicasByCarbonIntensity[1]: carbonIntensityThreshold 5 is that of [0], too, which holds",
+				`spec.ecoModeOff.customSchedule[0].startTime: "noon": want RFC 3339, such as 2026-11-22T16:45:00Z`,
+				"spec.ecoModeOff.customSchedule[1]: startTime 2026-11-22T13:00:00Z: want a time before endTime 2026-11-22T12:00:00Z",
+				`spec.ecoModeOff.recurringSchedule[0]: "* *": missing field(s): want a cron expression of five to seven fields, such as "* 23 * * 1-5"`,
+				`spec.ecoModeOff.recurringSchedule[1]: "* * * * * 2020": this expression matches no time to come`,
+				`spec.carbonIntensityForecastDataSource: localConfigMap.namespace: "../x": want the name of a namespace`,
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			response := advice.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+				Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: []byte(tt.object)},
+			}})
+			if !response.Allowed || len(response.Patches) > 0 {
+				t.Errorf("got %+v", response)
+			}
+			if diff := cmp.Diff(tt.want, response.Warnings); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

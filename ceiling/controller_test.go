@@ -1,0 +1,332 @@
+package ceiling
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// world is all that a controller sees, and a record of what it does.
+type world struct {
+	*Controller
+	client.Client
+	clock   *clocktesting.FakePassiveClock
+	level   plan.Level
+	jobs    []batchv1.Job
+	refuses error // what the API server answers to patches of targets
+
+	patched  []string // bodies of the patches of targets
+	statuses map[string]v1alpha1.CarbonAwareKedaScalerStatus
+	events   []string
+	followed []string
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{clock: clocktesting.NewFakePassiveClock(clock(t, "2026-11-22T12:00:00Z")), statuses: map[string]v1alpha1.CarbonAwareKedaScalerStatus{}}
+	w.Controller = &Controller{
+		Client: w, Live: w, Policies: w, Store: &forecast.Store{}, Clock: w.clock, Events: w, Metrics: NewMetrics(prometheus.NewRegistry()),
+		Follow: func(_ context.Context, sources []string) error { w.followed = sources; return nil },
+	}
+	w.prepare(nil, nil)
+	w.started = w.clock.Now().Add(-time.Hour)
+	w.unasked.Store(true)
+	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
+		watcher.informer = toolscache.NewSharedIndexInformer(&toolscache.ListWatch{}, &unstructured.Unstructured{}, 0, watcher.indexers)
+		watcher.synced = true
+	}
+	buckets, err := plan.ParseBuckets("200=20,*=5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.level = plan.Level{Intensity: 300, Known: true, Buckets: buckets}
+	w.Store.Fail("kube-system/carbon-intensity/data", context.Canceled)
+	return w
+}
+
+// has puts an object into the cache that has it.
+func (w *world) has(t *testing.T, objects ...any) {
+	t.Helper()
+	for _, object := range objects {
+		cached := w.scalers
+		if o, ok := object.(*target); ok {
+			cached = w.targets[o.kind]
+		}
+		if err := cached.informer.GetIndexer().Add(object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) Level(context.Context, string, string, time.Time) (plan.Level, string, error) {
+	return w.level, "kube-system/carbon-intensity/data", nil
+}
+
+func (w *world) Announce(_ *metav1.PartialObjectMetadata, _, reason, _, _ string) {
+	w.events = append(w.events, reason)
+}
+
+func (w *world) Patch(_ context.Context, _ client.Object, patch client.Patch, _ ...client.PatchOption) error {
+	body, _ := patch.Data(nil)
+	w.patched = append(w.patched, string(body))
+	return w.refuses
+}
+
+func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*batchv1.JobList).Items = w.jobs
+	return nil
+}
+
+func (w *world) Status() client.SubResourceWriter { return statusWriter{world: w} }
+
+type statusWriter struct {
+	client.SubResourceWriter
+	world *world
+}
+
+func (s statusWriter) Patch(_ context.Context, object client.Object, patch client.Patch, _ ...client.SubResourcePatchOption) error {
+	body, err := patch.Data(nil)
+	if err != nil {
+		return err
+	}
+	var changes []struct {
+		Value v1alpha1.CarbonAwareKedaScalerStatus
+	}
+	if err := json.Unmarshal(body, &changes); err != nil {
+		return err
+	}
+	s.world.statuses[object.GetNamespace()+"/"+object.GetName()] = changes[0].Value
+	return nil
+}
+
+// reason is that of a scaler's condition.
+func (w *world) reason(name string) string {
+	for _, c := range w.statuses[name].Conditions {
+		return c.Reason
+	}
+	return ""
+}
+
+func web(k kind, annotations map[string]string) *target {
+	most := int32(40)
+	return &target{kind: k, max: &most, ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "web", UID: "u", ResourceVersion: "7", Annotations: annotations, CreationTimestamp: metav1.Unix(1000, 0),
+	}}
+}
+
+func scaler(namespace, name string, created int64) *v1alpha1.CarbonAwareKedaScaler {
+	s := &v1alpha1.CarbonAwareKedaScaler{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name), CreationTimestamp: metav1.Unix(created, 0)},
+		Spec:       *three(),
+	}
+	s.Spec.KedaTarget, s.Spec.KedaTargetRef = v1alpha1.TargetScaledObjects, v1alpha1.KedaTargetRef{Namespace: "shop", Name: "web"}
+	s.Spec.CarbonIntensityForecastDataSource.MockCarbonForecast = true // always in the last bucket: 10
+	return s
+}
+
+func TestOneTargetHasOneCeiling(t *testing.T) {
+	native := map[string]string{PolicyName: "default"}
+	tests := []struct {
+		name    string
+		target  *target
+		scalers []*v1alpha1.CarbonAwareKedaScaler
+		cross   []string
+		by      string
+		reasons map[string]string
+		events  []string
+	}{
+		{
+			name: "the older scaler", target: web(scaledObject, nil),
+			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000), scaler("shop", "a", 4000)},
+			by:      "CarbonAwareKedaScaler/shop/b",
+			reasons: map[string]string{"shop/b": v1alpha1.ReasonSucceeded, "shop/a": v1alpha1.ReasonTargetClaimed},
+			events:  []string{EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
+		},
+		{
+			name: "the one in force before an older one", target: web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a"}),
+			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000), scaler("shop", "a", 4000)},
+			by:      "CarbonAwareKedaScaler/shop/a",
+			reasons: map[string]string{"shop/a": v1alpha1.ReasonSucceeded, "shop/b": v1alpha1.ReasonTargetClaimed},
+			events:  []string{EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
+		},
+		{
+			name: "the annotations, which are as old as the object", target: web(scaledObject, native),
+			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000)},
+			by:      policy, reasons: map[string]string{"shop/b": v1alpha1.ReasonTargetClaimed}, events: []string{EventChanged},
+		},
+		{
+			name: "but not before a scaler in force", target: web(scaledObject, map[string]string{PolicyName: "default", By: "CarbonAwareKedaScaler/shop/b"}),
+			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000)},
+			by:      "CarbonAwareKedaScaler/shop/b", reasons: map[string]string{"shop/b": v1alpha1.ReasonSucceeded},
+			events: []string{EventRefused, EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
+		},
+		{
+			name: "none from another namespace", target: web(scaledObject, nil),
+			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("other", "b", 3000)},
+			reasons: map[string]string{"other/b": v1alpha1.ReasonTargetForbidden},
+		},
+		{
+			name: "unless that is allowed", target: web(scaledObject, nil), cross: []string{"other"},
+			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("other", "b", 3000)},
+			by:      "CarbonAwareKedaScaler/other/b", reasons: map[string]string{"other/b": v1alpha1.ReasonSucceeded},
+			events: []string{EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.Options.CrossNamespace = tt.cross
+			w.has(t, tt.target)
+			for _, s := range tt.scalers {
+				w.has(t, s)
+			}
+			if _, err := w.Reconcile(t.Context(), tt.target.ref()); err != nil {
+				t.Fatal(err)
+			}
+			reasons := map[string]string{}
+			for name := range w.statuses {
+				reasons[name] = w.reason(name)
+			}
+			if diff := cmp.Diff(tt.reasons, reasons); diff != "" {
+				t.Error("conditions: ", diff)
+			}
+			if diff := cmp.Diff(tt.events, w.events); diff != "" {
+				t.Error("events: ", diff)
+			}
+			if tt.by == "" && len(w.patched) > 0 || tt.by != "" && (len(w.patched) != 1 || !strings.Contains(w.patched[0], `"spec":{"maxReplicaCount"`)) {
+				t.Errorf("patched: %v", w.patched)
+			}
+		})
+	}
+}
+
+func TestCeilingOfAScalerThatHasGoneGoes(t *testing.T) {
+	w := newWorld(t)
+	gone := web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a", Ceiling: "40", Original: Unset, Reason: "x"})
+	w.has(t, gone)
+	w.scalers.synced = false
+	if _, err := w.Reconcile(t.Context(), gone.ref()); err != nil || len(w.patched) > 0 {
+		t.Fatalf("before the scalers are known: %v, %v", w.patched, err)
+	}
+	w.scalers.synced = true
+	if _, err := w.Reconcile(t.Context(), gone.ref()); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.patched) != 1 || !strings.Contains(w.patched[0], `"spec":{"maxReplicaCount":null}`) || !strings.Contains(w.patched[0], `"resourceVersion":"7"`) {
+		t.Errorf("patched: %v", w.patched)
+	}
+}
+
+func TestPatchesThatFail(t *testing.T) {
+	resource := schema.GroupResource{Group: "keda.sh", Resource: "scaledobjects"}
+	tests := []struct {
+		name   string
+		answer error
+		fails  bool
+		reason string
+	}{
+		{"refused by KEDA's webhook", apierrors.NewForbidden(resource, "web", context.Canceled), true, v1alpha1.ReasonTargetUpdateFailed},
+		{"deleted meanwhile", apierrors.NewNotFound(resource, "web"), false, ""},
+		{"changed meanwhile", apierrors.NewConflict(resource, "web", context.Canceled), false, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.refuses = tt.answer
+			object := web(scaledObject, nil)
+			w.has(t, object, scaler("shop", "a", 3000))
+			for range 3 {
+				if _, err := w.Reconcile(t.Context(), object.ref()); (err != nil) != tt.fails {
+					t.Fatalf("got error %v", err)
+				}
+			}
+			if got := w.reason("shop/a"); got != tt.reason {
+				t.Errorf("got the reason %q, want %q", got, tt.reason)
+			}
+			told := 0
+			for _, reason := range w.events {
+				if reason == EventFailed {
+					told++
+				}
+			}
+			if told != map[bool]int{true: 1}[tt.fails] {
+				t.Errorf("told %d times: %v", told, w.events)
+			}
+		})
+	}
+}
+
+func TestRunningJobsAreNotKilled(t *testing.T) {
+	w := newWorld(t)
+	object := web(scaledJob, map[string]string{PolicyName: "default"})
+	object.kills = true
+	w.has(t, object)
+	w.jobs = []batchv1.Job{{}, {Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: "True"}}}}}
+	result, err := w.Reconcile(t.Context(), object.ref())
+	if err != nil || result.RequeueAfter != jobsPoll {
+		t.Fatalf("got %v, %v", result, err)
+	}
+	if len(w.patched) != 1 || strings.Contains(w.patched[0], `"spec":`) || !strings.Contains(w.patched[0], "rollout.strategy") {
+		t.Errorf("while a Job runs: %v", w.patched)
+	}
+	w.jobs = w.jobs[1:]
+	if _, err := w.Reconcile(t.Context(), object.ref()); err != nil || len(w.patched) != 2 || !strings.Contains(w.patched[1], `"spec":{"maxReplicaCount":5}`) {
+		t.Errorf("when none runs: %v, %v", w.patched, err)
+	}
+	if diff := cmp.Diff([]string{EventWaits, EventChanged}, w.events); diff != "" {
+		t.Error("events: ", diff)
+	}
+}
+
+func TestCeilingTakenOffByHandStaysOffForAWhile(t *testing.T) {
+	w := newWorld(t)
+	object := web(scaledObject, map[string]string{PolicyName: "default", Released: "2026-11-22T12:30:00Z"})
+	w.has(t, object)
+	result, err := w.Reconcile(t.Context(), object.ref())
+	if err != nil || len(w.patched) > 0 || result.RequeueAfter != 30*time.Minute {
+		t.Fatalf("until then: %v, %v, %v", w.patched, result, err)
+	}
+	w.clock.SetTime(w.clock.Now().Add(result.RequeueAfter))
+	if _, err := w.Reconcile(t.Context(), object.ref()); err != nil || len(w.patched) != 1 || !strings.Contains(w.patched[0], `"gridlatch.dev/ceiling-released":null`) {
+		t.Errorf("from then on: %v, %v", w.patched, err)
+	}
+}
+
+func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
+	w := newWorld(t)
+	one, other, bad := scaler("shop", "a", 1), scaler("shop", "b", 2), scaler("shop", "c", 3)
+	one.Spec.CarbonIntensityForecastDataSource = v1alpha1.CarbonIntensityForecastDataSource{
+		LocalConfigMap: &v1alpha1.LocalConfigMap{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
+	}
+	bad.Spec.CarbonIntensityForecastDataSource = v1alpha1.CarbonIntensityForecastDataSource{
+		LocalConfigMap: &v1alpha1.LocalConfigMap{Namespace: "kube-system/secrets", Name: "../x", Key: "data"},
+	}
+	w.has(t, one, other, bad)
+	if _, err := w.Reconcile(t.Context(), targetOf(one)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"kube-system/carbon-intensity/data"}, w.followed); diff != "" {
+		t.Error(diff)
+	}
+	// the forecast has been looked for, and there is none
+	if got := w.statuses["shop/a"]; w.reason("shop/a") != v1alpha1.ReasonTargetNotFound || got.MaxReplicas != nil {
+		t.Errorf("got %+v", got)
+	}
+}

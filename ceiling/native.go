@@ -1,0 +1,159 @@
+package ceiling
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// Policies know what a CarbonPolicy says.
+type Policies interface {
+	// Level tells what holds under a policy at a location, the policy's first
+	// if it is empty, and the source of the policy's forecast in the store. The
+	// error is a NotFound if there is no such policy.
+	Level(ctx context.Context, policy, location string, now time.Time) (plan.Level, string, error)
+}
+
+// asks reports whether the target asks for a policy's ceiling.
+func (t *target) asks() bool {
+	_, policy := t.Annotations[PolicyName]
+	_, own := t.Annotations[Ceilings]
+	return policy || own
+}
+
+// policy is the name of the policy that is asked for.
+func (t *target) policy() string {
+	if name := t.Annotations[PolicyName]; name != "" {
+		return shortened(name, maxName) // a longer one does not exist
+	}
+	return v1alpha1.DefaultPolicy
+}
+
+// native is the verdict of a policy on a target, and the source of its forecast.
+// wrong is what in the target's annotations, or in the names there, cannot be
+// used; there is no ceiling then.
+func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v verdict, source, wrong string, err error) {
+	v.capped = true
+	own, err := ownBuckets(t)
+	if err != nil {
+		v.why = "no ceiling: " + err.Error()
+		return v, "", err.Error(), nil
+	}
+	level, source, err := c.level(ctx, t.policy(), t.Annotations[Location], now)
+	if apierrors.IsNotFound(err) {
+		wrong = fmt.Sprintf("CarbonPolicy %s does not exist", t.policy())
+		v.why = "no ceiling: " + wrong
+		return v, "", wrong, nil
+	}
+	if err != nil {
+		return v, "", "", err
+	}
+	buckets, of := level.Buckets, "CarbonPolicy "+t.policy()
+	if !own.Empty() {
+		buckets, of = own, Ceilings
+	}
+	v.judge(level, buckets, of, c.Options.Hysteresis, now)
+	v.pending = !level.Known && !level.Exempt && c.early(source, t, now)
+	return v, source, "", nil
+}
+
+func ownBuckets(t *target) (plan.Buckets, error) {
+	written, ok := t.Annotations[Ceilings]
+	if !ok {
+		return plan.Buckets{}, nil
+	}
+	buckets, err := plan.ParseBuckets(written)
+	if err != nil {
+		return buckets, fmt.Errorf("%s: %.80q: %w", Ceilings, written, err)
+	}
+	return buckets, nil
+}
+
+// judge fills in the ceiling that buckets give at a level.
+func (v *verdict) judge(level plan.Level, buckets plan.Buckets, of string, hysteresis float64, now time.Time) {
+	v.until = level.Until
+	switch {
+	case buckets.Empty():
+		v.why = "no ceiling: " + of + " sets no buckets"
+	case level.Exempt:
+		v.why, v.detail = "no ceiling: by an exemption of the policy, carbon does not count", "since "+plan.Clock(now)
+	case !level.Known:
+		v.why, v.detail = "no ceiling: there is no usable forecast", level.Missing
+	default:
+		v.damped = true
+		v.limit = ptr.To(int32(buckets.Ceiling(level.Intensity)))
+		v.cautious = ptr.To(int32(buckets.Ceiling(level.Intensity * (1 + hysteresis))))
+		v.why = "the intensity " + at(level.Location) + "is in the bucket " + named(buckets, level.Intensity) + " of " + of
+		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.Clock(now), stays(level, buckets, now))
+	}
+}
+
+func at(location string) string {
+	if location == "" {
+		return ""
+	}
+	return "at " + location + " "
+}
+
+func named(buckets plan.Buckets, intensity float64) string {
+	if name := buckets.Name(intensity); name != "" {
+		return name
+	}
+	return "for any intensity"
+}
+
+// stays says until when the bucket is expected to be the same.
+func stays(level plan.Level, buckets plan.Buckets, now time.Time) string {
+	ceiling := buckets.Ceiling(level.Intensity)
+	for boundary := range level.Expected.Boundaries(now, level.Expected.End()) {
+		next, known := level.Expected.At(boundary)
+		if known && buckets.Ceiling(next) != ceiling {
+			return ", expected to change at " + plan.Clock(boundary)
+		}
+	}
+	return ""
+}
+
+// levels remembers what holds under a policy until it may have changed, so that
+// a thousand objects of one policy are planned once.
+type levels struct {
+	epoch uint64
+	known map[levelKey]knownLevel
+}
+
+type levelKey struct{ policy, location string }
+
+type knownLevel struct {
+	level  plan.Level
+	source string
+	from   time.Time
+}
+
+func (c *Controller) level(ctx context.Context, policy, location string, now time.Time) (plan.Level, string, error) {
+	key, epoch := levelKey{policy, location}, c.epoch.Load()
+	c.mu.Lock()
+	if c.levels.epoch != epoch || c.levels.known == nil {
+		c.levels = levels{epoch, map[levelKey]knownLevel{}}
+	}
+	held, ok := c.levels.known[key]
+	c.mu.Unlock()
+	if ok && !now.Before(held.from) && (held.level.Until.IsZero() || now.Before(held.level.Until)) {
+		return held.level, held.source, nil
+	}
+	level, source, err := c.Policies.Level(ctx, policy, location, now)
+	if err != nil {
+		return level, source, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.levels.epoch == epoch {
+		c.levels.known[key] = knownLevel{level, source, now}
+	}
+	return level, source, nil
+}

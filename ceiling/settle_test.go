@@ -1,0 +1,370 @@
+package ceiling
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+const policy = "CarbonPolicy/default"
+
+// document is an object of KEDA as the API server has it.
+type document map[string]any
+
+func scaled(spec map[string]any, annotations map[string]any) document {
+	spec["scaleTargetRef"] = map[string]any{"name": "web"}
+	return document{
+		"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+		"metadata": map[string]any{"namespace": "shop", "name": "web", "uid": "u", "resourceVersion": "7", "annotations": annotations},
+		"spec":     spec,
+	}
+}
+
+func (d document) target(k kind) *target {
+	copied := (&unstructured.Unstructured{Object: d}).DeepCopy()
+	return newTarget(k, copied)
+}
+
+// after returns the document with a change made, as the API server does it.
+func (d document) after(t testing.TB, k kind, c *change) document {
+	t.Helper()
+	patch, err := d.target(k).patch(c).Data(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged, err := jsonpatch.MergePatch(before, patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := &unstructured.Unstructured{}
+	if err := result.UnmarshalJSON(merged); err != nil {
+		t.Fatal(err)
+	}
+	return result.Object
+}
+
+func (d document) annotations() map[string]string {
+	return (&unstructured.Unstructured{Object: d}).GetAnnotations()
+}
+
+func ceilingOf(n int32) verdict {
+	return verdict{limit: &n, damped: true, why: "because", detail: "now"}
+}
+
+func TestCeilingComesAndGoes(t *testing.T) {
+	now := clock(t, "2026-11-22T12:00:00Z")
+	before := scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{"team": "shop"})
+	object := before.after(t, scaledObject, before.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now))
+	want := scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{
+		"team": "shop", By: policy, Ceiling: "10", Original: "40", Reason: "because; now",
+	})
+	if diff := cmp.Diff(want, object); diff != "" {
+		t.Error("with a ceiling: ", diff)
+	}
+	if again := object.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now.Add(time.Hour)); !again.empty() {
+		t.Errorf("nothing has changed, and yet: %+v", again)
+	}
+	object = object.after(t, scaledObject, object.target(scaledObject).restore())
+	if diff := cmp.Diff(before, object); diff != "" {
+		t.Error("restored: ", diff)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	now := clock(t, "2026-11-22T12:00:00Z")
+	capped := func(v verdict) verdict { v.capped = true; return v }
+	cautious := func(v verdict, n int32) verdict { v.cautious = &n; return v }
+	inForce := func(max int64, notes map[string]any) document {
+		all := map[string]any{By: policy, Ceiling: "10", Original: "40", Reason: "because; then"}
+		for key, value := range notes {
+			all[key] = value
+		}
+		return scaled(map[string]any{"maxReplicaCount": max}, all)
+	}
+	tests := []struct {
+		name   string
+		object document
+		kind   kind
+		v      verdict
+		pace   pace
+		max    *int32 // after
+		notes  map[string]string
+		held   time.Time
+		undone bool
+	}{
+		{
+			name: "a maxReplicaCount that is not set is remembered as that", object: scaled(map[string]any{}, nil), v: ceilingOf(10),
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: Unset},
+		},
+		{
+			name: "a policy never gives more than the object has by itself", object: scaled(map[string]any{"maxReplicaCount": int64(8)}, nil), v: capped(ceilingOf(110)),
+			max: ptr.To[int32](8), notes: map[string]string{Ceiling: "8", Original: "8"},
+		},
+		{
+			name: "a scaler does", object: scaled(map[string]any{"maxReplicaCount": int64(8)}, nil), v: ceilingOf(110),
+			max: ptr.To[int32](110), notes: map[string]string{Ceiling: "110", Original: "8"},
+		},
+		{
+			name: "no less than the minimum", object: scaled(map[string]any{"minReplicaCount": int64(3), "maxReplicaCount": int64(40)}, nil), v: ceilingOf(1),
+			max: ptr.To[int32](3), notes: map[string]string{Ceiling: "3", Original: "40"},
+		},
+		{
+			name: "0 is a pause, and leaves the spec alone", object: scaled(map[string]any{"maxReplicaCount": int64(40)}, nil), v: ceilingOf(0),
+			max: ptr.To[int32](40), notes: map[string]string{Ceiling: "0", Original: "40", Applied: "40", PausedWith: pausedReplicas, pausedReplicas: "0"},
+		},
+		{
+			name: "0 pauses a ScaledJob so that running Jobs go on", kind: scaledJob, object: scaled(map[string]any{"maxReplicaCount": int64(40)}, nil), v: ceilingOf(0),
+			max: ptr.To[int32](40), notes: map[string]string{Ceiling: "0", Original: "40", Applied: "40", PausedWith: paused, paused: "true"},
+		},
+		{
+			name: "0 is the minimum where there is one", object: scaled(map[string]any{"minReplicaCount": int64(2)}, nil), v: ceilingOf(0),
+			max: ptr.To[int32](2), notes: map[string]string{Ceiling: "2", Original: Unset},
+		},
+		{
+			name: "a pause of the owner's is left alone", object: scaled(map[string]any{}, map[string]any{paused: "true"}), v: ceilingOf(0),
+			notes: map[string]string{Ceiling: "0", Original: Unset, Applied: Unset, paused: "true"},
+		},
+		{
+			name:   "a pause of the owner's outlives the ceiling of 0",
+			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{paused: "true", By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "x"}),
+			v:      ceilingOf(10),
+			max:    ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", paused: "true"},
+		},
+		{
+			name: "our pause ends with it",
+			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{
+				pausedReplicas: "0", PausedWith: pausedReplicas, By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "x",
+			}),
+			v:   ceilingOf(10),
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
+		},
+		{
+			name: "no ceiling is the object's own maximum", object: inForce(10, nil), v: verdict{why: "no ceiling"},
+			max: ptr.To[int32](40), notes: map[string]string{Reason: "no ceiling"},
+		},
+		{
+			name: "a ceiling that goes up", object: inForce(10, nil), v: ceilingOf(20), pace: pace{5 * time.Minute, true},
+			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40"},
+		},
+		{
+			name: "a ceiling that goes down is timed", object: inForce(10, nil), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
+		},
+		{
+			name: "and does not go down again at once", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Lowered: "2026-11-22T11:56:00Z", Reason: "because; then"},
+			held: now.Add(time.Minute),
+		},
+		{
+			name: "but by a schedule it does", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: verdict{limit: ptr.To[int32](5), why: "eco"}, pace: pace{5 * time.Minute, true},
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T11:56:00Z"},
+		},
+		{
+			name: "and when the interval is over", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:55:00Z"}), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
+		},
+		{
+			name: "a bound that is only just met raises nothing", object: inForce(10, nil), v: cautious(ceilingOf(20), 10),
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Reason: "because; then"},
+		},
+		{
+			name: "one that is clearly met does", object: inForce(10, nil), v: cautious(ceilingOf(20), 20),
+			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40"},
+		},
+		{
+			name: "and caution lowers nothing", object: inForce(10, nil), v: cautious(ceilingOf(10), 1),
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
+		},
+		{
+			name: "a revert is set again", object: inForce(40, nil), v: ceilingOf(10), undone: true,
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
+		},
+		{
+			name: "another maximum is what its owner wants from now on", object: inForce(50, nil), v: ceilingOf(10), undone: true,
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "50"},
+		},
+		{
+			name: "whoever knows the original better may say so", object: inForce(10, map[string]any{Original: "60"}), v: verdict{why: "no ceiling"},
+			max: ptr.To[int32](60), notes: map[string]string{},
+		},
+		{
+			name: "notes that cannot be read are none", object: inForce(10, map[string]any{Original: "many"}), v: ceilingOf(5),
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "10"},
+		},
+		{
+			name: "nothing is done while it is too early to tell", object: inForce(10, nil), v: verdict{pending: true},
+			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Reason: "because; then"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.kind == "" {
+				tt.kind = scaledObject
+			}
+			c := tt.object.target(tt.kind).settle(policy, tt.v, tt.pace, now)
+			after := tt.object.after(t, tt.kind, c)
+			if diff := cmp.Diff(tt.max, count(after, "maxReplicaCount")); diff != "" {
+				t.Error("maxReplicaCount: ", diff)
+			}
+			got := after.annotations()
+			delete(got, By)
+			if tt.notes[Reason] == "" {
+				delete(got, Reason)
+			}
+			if diff := cmp.Diff(tt.notes, got); diff != "" {
+				t.Error("annotations: ", diff)
+			}
+			if !c.held.Equal(tt.held) || c.undone != tt.undone {
+				t.Errorf("got held until %v, undone %v", c.held, c.undone)
+			}
+		})
+	}
+}
+
+func TestRestoreLeavesAloneWhatSomebodyElseHasSet(t *testing.T) {
+	notes := map[string]any{By: policy, Ceiling: "0", Original: "40", Applied: "10", PausedWith: pausedReplicas, pausedReplicas: "3", Reason: "x", Lowered: "x"}
+	object := scaled(map[string]any{"maxReplicaCount": int64(50)}, notes)
+	after := object.after(t, scaledObject, object.target(scaledObject).restore())
+	want := scaled(map[string]any{"maxReplicaCount": int64(50)}, map[string]any{pausedReplicas: "3"})
+	if diff := cmp.Diff(want, after); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOnlyGradualScaledJobsKeepTheirJobs(t *testing.T) {
+	tests := []struct {
+		name  string
+		spec  map[string]any
+		kills bool
+	}{
+		{"nothing said", map[string]any{}, true},
+		{"immediate", map[string]any{"rollout": map[string]any{"strategy": "immediate"}}, true},
+		{"gradual", map[string]any{"rollout": map[string]any{"strategy": "gradual"}}, false},
+		{"gradual by the old field", map[string]any{"rolloutStrategy": "gradual"}, false},
+		{"the old field counts first", map[string]any{"rolloutStrategy": "immediate", "rollout": map[string]any{"strategy": "gradual"}}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := scaled(tt.spec, nil).target(scaledJob).kills; got != tt.kills {
+				t.Errorf("got %v, want %v", got, tt.kills)
+			}
+		})
+	}
+}
+
+// FuzzSettle: whatever is written on an object, a ceiling that was set needs
+// nothing more to be done, is within what KEDA allows, and leaves no trace when
+// it goes.
+func FuzzSettle(f *testing.F) {
+	f.Add(int64(40), int64(2), "10", "40", "10", "", "", int32(5), false)
+	f.Add(int64(-1), int64(0), "0", "unset", "unset", pausedReplicas, "0", int32(0), true)
+	f.Add(int64(1<<40), int64(1<<31-1), "-1", "x", "", "y", "0", int32(math.MaxInt32), true)
+	f.Fuzz(func(t *testing.T, most, least int64, ceiling, original, applied, with, pause string, limit int32, capped bool) {
+		now := clock(t, "2026-11-22T12:00:00Z")
+		for _, text := range []string{ceiling, original, applied, with, pause} {
+			if strings.ToValidUTF8(text, "") != text {
+				t.Skip("no JSON has this")
+			}
+		}
+		object := scaled(map[string]any{"maxReplicaCount": most, "minReplicaCount": least}, map[string]any{
+			Ceiling: ceiling, Original: original, Applied: applied, PausedWith: with, pausedReplicas: pause, By: policy,
+		})
+		v := verdict{limit: &limit, capped: capped, why: "because"}
+		once := object.after(t, scaledObject, object.target(scaledObject).settle(policy, v, pace{}, now))
+		held := once.target(scaledObject)
+		if again := held.settle(policy, v, pace{}, now); !again.empty() {
+			t.Fatalf("not settled: %+v", again)
+		}
+		if r := held.record(); r == nil || r.ceiling > 0 && (effective(held.max) != r.ceiling || held.max == nil || *held.max < held.min) {
+			t.Fatalf("got %+v of %+v", r, held)
+		}
+		if left := once.after(t, scaledObject, held.restore()).target(scaledObject); left.noted() {
+			t.Fatalf("left over: %v", left.Annotations)
+		}
+	})
+}
+
+func TestJudge(t *testing.T) {
+	now := clock(t, "2026-11-22T12:05:00Z")
+	buckets, err := plan.ParseBuckets("200=20,350=5,*=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expected := forecast.NewSeries([]forecast.Slot{
+		{Start: now.Add(-time.Hour), End: now.Add(time.Hour), Intensity: 180}, {Start: now.Add(time.Hour), End: now.Add(2 * time.Hour), Intensity: 300},
+	})
+	tests := []struct {
+		name            string
+		level           plan.Level
+		buckets         plan.Buckets
+		limit, cautious *int32
+		sentence        string
+	}{
+		{"by the intensity", plan.Level{Location: "X", Intensity: 180, Known: true, Expected: expected}, buckets, ptr.To[int32](20), ptr.To[int32](20),
+			"the intensity at X is in the bucket <=200 of CarbonPolicy default; 180 gCO2eq/kWh at 2026-11-22 12:05 UTC, expected to change at 2026-11-22 13:05 UTC"},
+		{"just below a bound", plan.Level{Intensity: 199, Known: true}, buckets, ptr.To[int32](20), ptr.To[int32](5),
+			"the intensity is in the bucket <=200 of CarbonPolicy default; 199 gCO2eq/kWh at 2026-11-22 12:05 UTC"},
+		{"no forecast", plan.Level{Missing: "it is over"}, buckets, nil, nil, "no ceiling: there is no usable forecast; it is over"},
+		{"exempt", plan.Level{Intensity: 180, Known: true, Exempt: true}, buckets, nil, nil,
+			"no ceiling: by an exemption of the policy, carbon does not count; since 2026-11-22 12:05 UTC"},
+		{"no buckets", plan.Level{Intensity: 180, Known: true}, plan.Buckets{}, nil, nil, "no ceiling: CarbonPolicy default sets no buckets"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var v verdict
+			v.judge(tt.level, tt.buckets, "CarbonPolicy default", 0.02, now)
+			if diff := cmp.Diff([]*int32{tt.limit, tt.cautious}, []*int32{v.limit, v.cautious}); diff != "" {
+				t.Error(diff)
+			}
+			if got := v.sentence(""); got != tt.sentence {
+				t.Errorf("got  %s\nwant %s", got, tt.sentence)
+			}
+			if held := v.why + "; 190 gCO2eq/kWh an hour ago"; v.sentence(held) != held {
+				t.Errorf("a reason that is still true is written anew: %s", v.sentence(held))
+			}
+		})
+	}
+}
+
+func TestFightsAreFoughtEverLessOften(t *testing.T) {
+	now := clock(t, "2026-11-22T12:00:00Z")
+	var f fight
+	var rests []time.Duration
+	for range 15 {
+		again := f.hold(true, now)
+		rests = append(rests, again.Sub(now))
+		if early := f.hold(true, now.Add(time.Millisecond)); !early.Equal(again) {
+			t.Fatalf("looking again has put it off from %v to %v", again, early)
+		}
+		now = again
+		f.struck = false // our change is made again
+	}
+	want := []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600, 3600}
+	for i := range want {
+		want[i] *= time.Second
+	}
+	if diff := cmp.Diff(want, rests); diff != "" {
+		t.Error(diff)
+	}
+	if again := f.hold(false, now); !again.Equal(now) {
+		t.Errorf("a change that nobody has undone waits until %v", again)
+	}
+	now = now.Add(3 * time.Hour)
+	if again := f.hold(true, now); again.Sub(now) != time.Second {
+		t.Errorf("got a rest of %v after a long time", again.Sub(now))
+	}
+}

@@ -1,0 +1,179 @@
+package ceiling
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// The reasons of the Events on ScaledObjects and ScaledJobs.
+const (
+	EventChanged  = "CeilingChanged"
+	EventReverted = "CeilingReverted"
+	EventWaits    = "CeilingWaits"
+	EventRefused  = "CeilingRefused"
+	EventFailed   = "CeilingFailed"
+	EventInvalid  = "CeilingInvalid"
+)
+
+const (
+	// A write that fails is tried again at once, and after a minute at most.
+	firstRetry = 50 * time.Millisecond
+	longRetry  = time.Minute
+)
+
+type queue = workqueue.TypedRateLimitingInterface[ref]
+
+// SetupWithManager runs the controller on the leader, woken by the objects of
+// KEDA, by CarbonAwareKedaScalers, by policies, and by changed, which names
+// forecast sources that have changed. Where KEDA is not installed it sleeps
+// until it is.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[string]) error {
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	definitions, err := metadata.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	c.prepare(objects, definitions)
+	err = builder.TypedControllerManagedBy[ref](mgr).Named("ceiling").
+		WatchesRawSource(source.TypedFunc[ref](c.watch)).
+		WatchesRawSource(source.TypedChannel(changed, c.onForecast())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, c.onPolicy(),
+			predicate.TypedGenerationChangedPredicate[*v1alpha1.CarbonPolicy]{})).
+		WithLogConstructor(func(r *ref) logr.Logger {
+			if r == nil {
+				return mgr.GetLogger().WithValues("controller", "ceiling")
+			}
+			return mgr.GetLogger().WithValues("controller", "ceiling", "target", r.String())
+		}).
+		WithOptions(controller.TypedOptions[ref]{
+			MaxConcurrentReconciles: c.Options.Workers,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ref](firstRetry, longRetry),
+		}).Complete(c)
+	if err != nil {
+		return fmt.Errorf("set up ceilings: %w", err)
+	}
+	return nil
+}
+
+// prepare makes the watchers, which sleep until they are run.
+func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Interface) {
+	c.targets, c.pace = map[kind]*watcher{}, rate.NewLimiter(eventsPerSecond, eventsBurst)
+	for _, k := range kinds() {
+		c.targets[k] = &watcher{
+			dynamic: objects, metadata: definitions, resource: k.resource(), keep: keepTarget(k),
+			handler: wake(func(t *target) { c.queue.Add(t.ref()) }), changed: c.wakeAll,
+		}
+	}
+	c.scalers = &watcher{
+		dynamic: objects, metadata: definitions, resource: scalerResource(), keep: keepScaler,
+		indexers: toolscache.Indexers{byTarget: indexByTarget}, changed: c.wakeAll,
+		handler: wake(func(s *scalers.CarbonAwareKedaScaler) {
+			c.unasked.Store(true)
+			c.queue.Add(targetOf(s))
+		}),
+	}
+}
+
+// watch runs the watchers until the context ends.
+func (c *Controller) watch(ctx context.Context, q queue) error {
+	c.queue, c.started = q, c.Clock.Now()
+	for _, k := range kinds() {
+		go c.targets[k].run(ctx)
+	}
+	go c.scalers.run(ctx)
+	return nil
+}
+
+func scalerResource() schema.GroupVersionResource {
+	return scalers.GroupVersion().WithResource("carbonawarekedascalers")
+}
+
+// wake handles events by what was kept of the object, before and after.
+func wake[T any](add func(T)) toolscache.ResourceEventHandler {
+	about := func(object any) {
+		if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+			object = gone.Obj
+		}
+		if o, ok := object.(T); ok {
+			add(o)
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    about,
+		UpdateFunc: func(before, after any) { about(before); about(after) },
+		DeleteFunc: about,
+	}
+}
+
+// wakeAll looks at every target there is, or that is asked for.
+func (c *Controller) wakeAll() {
+	for _, w := range c.targets {
+		for _, object := range w.list() {
+			if t, ok := object.(*target); ok {
+				c.queue.Add(t.ref())
+			}
+		}
+	}
+	for _, s := range c.allScalers() {
+		c.queue.Add(targetOf(s))
+	}
+	c.unasked.Store(true)
+}
+
+// onForecast wakes the targets whose ceiling comes from a source.
+func (c *Controller) onForecast() handler.TypedEventHandler[string, ref] {
+	return handler.TypedFuncs[string, ref]{
+		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[string], q queue) {
+			c.epoch.Add(1)
+			c.sources.Range(func(r, source any) bool {
+				if source == e.Object {
+					q.Add(r.(ref))
+				}
+				return true
+			})
+		},
+	}
+}
+
+// onPolicy wakes the targets that name a policy.
+func (c *Controller) onPolicy() handler.TypedEventHandler[*v1alpha1.CarbonPolicy, ref] {
+	changed := func(name string, q queue) {
+		c.epoch.Add(1)
+		for _, w := range c.targets {
+			for _, object := range w.list() {
+				if t, ok := object.(*target); ok && t.asks() && t.policy() == name {
+					q.Add(t.ref())
+				}
+			}
+		}
+	}
+	type policy = *v1alpha1.CarbonPolicy
+	return handler.TypedFuncs[policy, ref]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[policy], q queue) { changed(e.Object.Name, q) },
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[policy], q queue) { changed(e.ObjectNew.Name, q) },
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[policy], q queue) { changed(e.Object.Name, q) },
+	}
+}

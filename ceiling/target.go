@@ -1,0 +1,180 @@
+package ceiling
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
+)
+
+// kind is ScaledObject or ScaledJob.
+type kind string
+
+const (
+	scaledObject kind = "ScaledObject"
+	scaledJob    kind = "ScaledJob"
+)
+
+func kinds() []kind { return []kind{scaledObject, scaledJob} }
+
+func (k kind) resource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "keda.sh", Version: "v1alpha1", Resource: strings.ToLower(string(k)) + "s"}
+}
+
+func (k kind) gvk() schema.GroupVersionKind { return k.resource().GroupVersion().WithKind(string(k)) }
+
+// pause is the annotation that stands for a ceiling of 0, and its value. A
+// ScaledObject has no pods then, as with any ceiling that is reached from
+// above; a ScaledJob starts no more Jobs, and those that run go on.
+func (k kind) pause() (key, value string) {
+	if k == scaledJob {
+		return paused, "true"
+	}
+	return pausedReplicas, "0"
+}
+
+// ref names a target, whether it exists or not.
+type ref struct {
+	kind            kind
+	namespace, name string
+}
+
+func (r ref) key() string { return r.namespace + "/" + r.name }
+
+func (r ref) String() string { return string(r.kind) + " " + r.key() }
+
+// target is what is kept of a ScaledObject or a ScaledJob.
+type target struct {
+	metav1.ObjectMeta // with the annotations that are ours or KEDA's
+	kind              kind
+	min               int32
+	max               *int32
+	// kills says that KEDA deletes the Jobs of a ScaledJob whenever its spec
+	// changes.
+	kills bool
+}
+
+// about is the object for an Event, or for a patch.
+func (t *target) about() *metav1.PartialObjectMetadata {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(t.kind.gvk())
+	object.Namespace, object.Name, object.UID = t.Namespace, t.Name, t.UID
+	return object
+}
+
+func (t *target) ref() ref { return ref{t.kind, t.Namespace, t.Name} }
+
+// newTarget keeps what is read here. A field of another type than KEDA's is
+// taken as not set.
+func newTarget(k kind, o *unstructured.Unstructured) *target {
+	t := &target{kind: k, ObjectMeta: metav1.ObjectMeta{
+		Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
+		CreationTimestamp: o.GetCreationTimestamp(), Annotations: o.GetAnnotations(),
+	}}
+	maps.DeleteFunc(t.Annotations, func(key, _ string) bool {
+		return !strings.HasPrefix(key, prefix) && key != paused && key != pausedReplicas
+	})
+	t.max = count(o.Object, "maxReplicaCount")
+	t.min = ptr.Deref(count(o.Object, "minReplicaCount"), 0)
+	if k == scaledJob {
+		strategy, _, _ := unstructured.NestedString(o.Object, "spec", "rolloutStrategy")
+		if strategy == "" {
+			strategy, _, _ = unstructured.NestedString(o.Object, "spec", "rollout", "strategy")
+		}
+		t.kills = strategy != "gradual"
+	}
+	return t
+}
+
+func count(object map[string]any, field string) *int32 {
+	n, found, err := unstructured.NestedInt64(object, "spec", field)
+	if !found || err != nil || n < 0 || n > 1<<31-1 {
+		return nil
+	}
+	return ptr.To(int32(n))
+}
+
+// effective is the maxReplicaCount that KEDA makes of one.
+func effective(replicas *int32) int32 { return ptr.Deref(replicas, unsetMax) }
+
+// record is what was noted on a target when its ceiling was set.
+type record struct {
+	by       string
+	ceiling  int32
+	original *int32
+	applied  *int32
+	pause    string // the annotation of KEDA's that is ours
+	lowered  time.Time
+}
+
+// record returns what was noted; nil if there is no ceiling, or the notes cannot
+// be read.
+func (t *target) record() *record {
+	ceiling, err := strconv.ParseInt(t.Annotations[Ceiling], 10, 32)
+	if err != nil || ceiling < 0 {
+		return nil
+	}
+	original, errOriginal := parseReplicas(t.Annotations[Original])
+	applied, errApplied := ptr.To(int32(ceiling)), error(nil)
+	if ceiling == 0 {
+		applied, errApplied = parseReplicas(t.Annotations[Applied])
+	}
+	if errOriginal != nil || errApplied != nil {
+		return nil
+	}
+	r := &record{by: t.Annotations[By], ceiling: int32(ceiling), original: original, applied: applied}
+	if key, _ := t.kind.pause(); t.Annotations[PausedWith] == key {
+		r.pause = key
+	}
+	r.lowered, _ = time.Parse(time.RFC3339, t.Annotations[Lowered]) // zero if absent
+	return r
+}
+
+// changed reports whether somebody else has undone what the record says.
+func (r *record) changed(t *target) bool {
+	_, value := t.kind.pause()
+	return !ptr.Equal(t.max, r.applied) || r.pause != "" && t.Annotations[r.pause] != value
+}
+
+// released is until when no ceiling is to be set; the zero time if one may be.
+func (t *target) released(now time.Time) time.Time {
+	until, err := time.Parse(time.RFC3339, t.Annotations[Released])
+	if err != nil || !now.Before(until) {
+		return time.Time{}
+	}
+	return until
+}
+
+// noted reports whether anything of ours is written on the target.
+func (t *target) noted() bool {
+	for _, key := range written() {
+		if _, ok := t.Annotations[key]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func parseReplicas(s string) (*int32, error) {
+	if s == Unset {
+		return nil, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
+		return nil, fmt.Errorf("%.40q: want a number of replicas, or %s", s, Unset)
+	}
+	return ptr.To(int32(n)), nil
+}
+
+func printReplicas(replicas *int32) string {
+	if replicas == nil {
+		return Unset
+	}
+	return strconv.Itoa(int(*replicas))
+}

@@ -1,0 +1,171 @@
+package ceiling
+
+import (
+	"context"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// watcher keeps the objects of one resource for as long as its
+// CustomResourceDefinition is there, and sleeps while it is not.
+type watcher struct {
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
+	resource schema.GroupVersionResource
+	// keep makes of an object what is kept of it.
+	keep     cache.TransformFunc
+	indexers cache.Indexers
+	handler  cache.ResourceEventHandler
+	// changed is called after known has become true, and after all objects have
+	// gone with their definition.
+	changed func()
+
+	mu       sync.RWMutex
+	absent   bool                      // it is known that there is no definition
+	informer cache.SharedIndexInformer // nil without a definition
+	synced   bool
+	stop     context.CancelFunc
+}
+
+// run watches until the context ends.
+func (w *watcher) run(ctx context.Context) {
+	definitions := w.metadata.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	only := fields.OneTermEqualSelector("metadata.name", w.resource.GroupResource().String()).String()
+	informer := cache.NewSharedInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = only
+			return definitions.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = only
+			return definitions.Watch(ctx, o)
+		},
+	}, &metav1.PartialObjectMetadata{}, 0)
+	w.quiet(ctx, informer, "CustomResourceDefinition "+w.resource.GroupResource().String())
+	// it returns an error only once the informer has stopped
+	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { w.begin(ctx) },
+		DeleteFunc: func(any) { w.end() },
+	})
+	go func() {
+		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
+			w.none()
+		}
+	}()
+	informer.RunWithContext(ctx)
+	w.end()
+}
+
+// begin watches the objects, now that they are defined.
+func (w *watcher) begin(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.informer != nil {
+		return
+	}
+	ctx, w.stop = context.WithCancel(ctx)
+	objects := w.dynamic.Resource(w.resource)
+	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return objects.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return objects.Watch(ctx, o)
+		},
+	}, &unstructured.Unstructured{}, 0, w.indexers)
+	w.quiet(ctx, informer, w.resource.GroupResource().String())
+	// both return errors only once the informer has started or stopped
+	_ = informer.SetTransform(w.keep)
+	registration, _ := informer.AddEventHandler(w.handler)
+	w.absent, w.synced, w.informer = false, false, informer
+	go informer.RunWithContext(ctx)
+	go func() {
+		if cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+			w.mu.Lock()
+			w.synced = w.informer == informer
+			w.mu.Unlock()
+			w.changed()
+		}
+	}()
+}
+
+// none notes that there is no definition, unless one has come meanwhile.
+func (w *watcher) none() {
+	w.mu.Lock()
+	w.absent = w.informer == nil
+	w.mu.Unlock()
+	w.changed()
+}
+
+// end forgets the objects: their definition has gone.
+func (w *watcher) end() {
+	w.mu.Lock()
+	if w.stop != nil {
+		w.stop()
+	}
+	w.absent, w.synced, w.informer, w.stop = true, false, nil, nil
+	w.mu.Unlock()
+	w.changed()
+}
+
+// quiet logs why a watch fails when that changes, not at every attempt: without
+// the right to watch, this part of the program just sleeps.
+func (w *watcher) quiet(ctx context.Context, informer cache.SharedInformer, what string) {
+	last := ""
+	// it returns an error only once the informer has started
+	_ = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+		if err != nil && err.Error() != last {
+			last = err.Error()
+			log.FromContext(ctx).Info("cannot watch, trying again", "what", what, "why", last)
+		}
+	})
+}
+
+// known reports whether it is known what objects there are: all, or none
+// because they are not defined.
+func (w *watcher) known() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.absent || w.synced
+}
+
+// missing reports whether the objects are not defined.
+func (w *watcher) missing() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.absent
+}
+
+func (w *watcher) indexer() cache.Indexer {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.informer == nil {
+		return cache.NewIndexer(cache.MetaNamespaceKeyFunc, w.indexers)
+	}
+	return w.informer.GetIndexer()
+}
+
+// get returns what is kept of an object, by namespace/name; nil if there is none.
+func (w *watcher) get(key string) any {
+	object, _, _ := w.indexer().GetByKey(key) // of a cache: no error is possible
+	return object
+}
+
+// list returns what is kept of all objects.
+func (w *watcher) list() []any { return w.indexer().List() }
+
+// find returns what is kept of the objects with a value in an index.
+func (w *watcher) find(index, value string) []any {
+	objects, _ := w.indexer().ByIndex(index, value) // the index exists
+	return objects
+}

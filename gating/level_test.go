@@ -1,0 +1,116 @@
+package gating
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrlfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+func TestLevel(t *testing.T) {
+	slots := []forecast.Slot{{Start: t0, End: t0.Add(30 * time.Minute), Intensity: 100}, {Start: t0.Add(30 * time.Minute), End: t0.Add(4 * time.Hour), Intensity: 300}}
+	issue := forecast.Issue{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: t0, Elements: 2}
+	tests := []struct {
+		name    string
+		policy  func(*v1alpha1.CarbonPolicySpec)
+		after   time.Duration
+		want    float64
+		known   bool
+		exempt  bool
+		until   time.Duration // after t0
+		missing string
+	}{
+		{name: "the intensity of the running slot, until it ends", after: 10 * time.Minute, want: 100, known: true, until: 30 * time.Minute},
+		{name: "until the hour ends, too", after: 40 * time.Minute, want: 300, known: true, until: time.Hour},
+		{
+			name: "an exemption, until it ends", after: 40 * time.Minute, want: 300, known: true, exempt: true, until: 45 * time.Minute,
+			policy: func(s *v1alpha1.CarbonPolicySpec) {
+				from, to := metav1.NewTime(t0), metav1.NewTime(t0.Add(45*time.Minute))
+				s.Exemptions = []v1alpha1.Exemption{{From: &from, To: &to}}
+			},
+		},
+		{
+			name: "a forecast that is too old is no intensity", after: 90 * time.Minute, until: 2 * time.Hour, missing: "is older than 1h",
+			policy: func(s *v1alpha1.CarbonPolicySpec) { s.Forecast.MaxAge = metav1.Duration{Duration: time.Hour} },
+		},
+		{
+			name: "another location is none", until: time.Hour, missing: "it has no location Y, but X",
+			policy: func(s *v1alpha1.CarbonPolicySpec) { s.Locations = []v1alpha1.Location{{Name: "Y"}} },
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var store forecast.Store
+			if err := store.Offer("source", issue, t0); err != nil {
+				t.Fatal(err)
+			}
+			object := v1alpha1.Default()
+			if tt.policy != nil {
+				tt.policy(&object.Spec)
+			}
+			level := newPolicy(object, t0).Level(store.Book("source"), "", t0.Add(tt.after))
+			if level.Known != tt.known || tt.known && level.Intensity != tt.want || level.Exempt != tt.exempt {
+				t.Errorf("got %v, known %v, exempt %v", level.Intensity, level.Known, level.Exempt)
+			}
+			if got := level.Until.Sub(t0); got != tt.until {
+				t.Errorf("got until %v after the start, want %v", got, tt.until)
+			}
+			if !strings.Contains(level.Missing, tt.missing) {
+				t.Errorf("got missing %q, want %q", level.Missing, tt.missing)
+			}
+		})
+	}
+}
+
+// TestFeedFollowsWhatItIsToldOf: beside the sources of the policies, for as long
+// as it is told so, and without a memory.
+func TestFeedFollowsWhatItIsToldOf(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	clock, store := clocktesting.NewFakePassiveClock(t0), &forecast.Store{}
+	feed := &Feed{
+		Clientset: fake.NewClientset(), Store: store, Clock: clock, Memory: &Memory{Clientset: fake.NewClientset(), Store: store},
+		Policies: Policies{Reader: ctrlfake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock},
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	const builtin, more = "kube-system/carbon-intensity/data", "shop/grid/data"
+	steps := []struct {
+		also []string
+		want map[string]bool // and whether with memory
+	}{
+		{nil, map[string]bool{builtin: true}},
+		{[]string{more, builtin}, map[string]bool{builtin: true, more: false}},
+		{[]string{}, map[string]bool{builtin: true}},
+	}
+	for _, step := range steps {
+		if err := feed.Also(ctx, step.also); err != nil {
+			t.Fatal(err)
+		}
+		feed.mu.Lock()
+		for source, w := range feed.watched {
+			if memory, ok := step.want[source]; !ok || memory != w.memory {
+				t.Errorf("told of %q: it follows %s, with memory: %v", step.also, source, w.memory)
+			}
+		}
+		if len(feed.watched) != len(step.want) {
+			t.Errorf("told of %q: it follows %d sources", step.also, len(feed.watched))
+		}
+		feed.mu.Unlock()
+	}
+	stop()
+	if err := feed.Start(ctx); err != nil { // which stops what it follows
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,81 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// furthest is how far ahead the end of an exempt time is looked for.
+const furthest = 12 * time.Hour
+
+// Level is what holds at one location at one moment, of which ceilings are
+// made: the intensity, and whether it counts.
+type Level struct {
+	// Location is as the forecast names it.
+	Location string
+	// Intensity in gCO2eq/kWh; it means nothing unless Known.
+	Intensity float64
+	Known     bool
+	// Missing says why the intensity is not known, or not to be trusted.
+	Missing string
+	// Exempt says that carbon does not count now.
+	Exempt bool
+	// Buckets may set no limit.
+	Buckets Buckets
+	// Expected is what is expected from now on; it may be empty.
+	Expected *forecast.Series
+	// Until is the first moment at which Intensity, Known or Exempt may be
+	// other than now by itself; zero if there is none.
+	Until time.Time
+}
+
+// Applies reports whether t is exempt.
+func (e Exemption) Applies(t time.Time) bool {
+	at := e.next(t)
+	return !at.IsZero() && at.Equal(t)
+}
+
+// Turn returns the next moment after t at which the exemption begins or ends,
+// zero if it never does. The end of one that lasts longer than twelve hours is
+// not looked for: it is then t plus twelve hours.
+func (e Exemption) Turn(t time.Time) time.Time {
+	begins := e.next(t)
+	switch {
+	case begins.IsZero() || begins.After(t):
+		return begins
+	case e.cron == nil:
+		return e.to.UTC()
+	}
+	shifted, latest := t.UTC().Add(e.early), t.UTC().Add(furthest)
+	for at := shifted.Truncate(e.step).Add(e.step); ; at = at.Add(e.step) {
+		if end := at.Add(-e.early); !end.Before(latest) || !e.Applies(end) {
+			return end
+		}
+	}
+}
+
+// ByMinute returns the exemption with each match of a cron expression standing
+// for what is left of its minute, however many fields there are.
+func (e Exemption) ByMinute() Exemption {
+	e.step = time.Minute
+	return e
+}
+
+// Earlier returns the exemption of a cron expression, moved to an earlier time.
+func (e Exemption) Earlier(by time.Duration) Exemption {
+	e.early += by
+	return e
+}
+
+// NextTurn returns the next moment after t at which one of the exemptions
+// begins or ends, zero if there is none, and whether one applies at t.
+func NextTurn(exemptions []Exemption, t time.Time) (next time.Time, exempt bool) {
+	for _, e := range exemptions {
+		exempt = exempt || e.Applies(t)
+		if at := e.Turn(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next, exempt
+}

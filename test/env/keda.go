@@ -1,0 +1,117 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// InstallKEDA applies KEDA's CustomResourceDefinitions, and returns when they are served.
+func (c *Cluster) InstallKEDA(ctx context.Context) error {
+	root, err := sourceTree()
+	if err != nil {
+		return err
+	}
+	// On the server's side: one of them is too large for the annotation of the client's.
+	definitions := filepath.Join(root, "bin", "keda", "crds")
+	if _, err := c.Kubectl(ctx, "apply", "--server-side", "-f", definitions); err != nil {
+		return fmt.Errorf("%w (are they there? make bin/keda/operator)", err)
+	}
+	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "-f", definitions)
+	return err
+}
+
+// RunKEDA installs KEDA and runs its operator beside the cluster, as its administrator, until it is stopped or this
+// process ends. It returns when the operator is ready. log is as for RunController.
+func (c *Cluster) RunKEDA(ctx context.Context, log string) (*Program, error) {
+	if err := c.InstallKEDA(ctx); err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	p, _, err := c.kedaProgram("keda/operator", "--enable-cert-rotation=false", "--enable-webhook-patching=false",
+		"--enable-apiservice-patching=false", "--metrics-service-bind-address=127.0.0.1:"+strconv.Itoa(ports[0]),
+		"--kube-api-qps=1000", "--kube-api-burst=2000")
+	if err != nil {
+		return nil, err
+	}
+	return p, p.start(ctx, log)
+}
+
+// KEDA installs KEDA and runs its operator, for as long as the test.
+func (c *Cluster) KEDA(t testing.TB) *Program {
+	t.Helper()
+	return during(t, c.RunKEDA)
+}
+
+// RunKEDAWebhook runs KEDA's admission webhook and has the API server ask it about ScaledObjects. KEDA is installed.
+// log is as for RunController.
+func (c *Cluster) RunKEDAWebhook(ctx context.Context, log string) (*Program, error) {
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	p, ca, err := c.kedaProgram("keda/webhooks", "--port="+strconv.Itoa(port))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.start(ctx, log); err != nil {
+		return nil, err
+	}
+	if err := c.Client.Create(ctx, kedaWebhook(port, ca)); err != nil {
+		return nil, errors.Join(fmt.Errorf("configure KEDA's webhook: %w", err), p.Kill())
+	}
+	return p, nil
+}
+
+// KEDAWebhook runs KEDA's admission webhook, for as long as the test.
+func (c *Cluster) KEDAWebhook(t testing.TB) *Program {
+	t.Helper()
+	return during(t, c.RunKEDAWebhook)
+}
+
+// kedaWebhook is the part of KEDA's configuration that is about ScaledObjects.
+func kedaWebhook(port int, ca []byte) client.Object {
+	url := fmt.Sprintf("https://localhost:%d/validate-keda-sh-v1alpha1-scaledobject", port)
+	ignore, none := admissionv1.Ignore, admissionv1.SideEffectClassNone
+	return &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "keda-admission"},
+		Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "vscaledobject.kb.io", AdmissionReviewVersions: []string{"v1"}, SideEffects: &none, FailurePolicy: &ignore,
+			ClientConfig: admissionv1.WebhookClientConfig{URL: &url, CABundle: ca},
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
+				Rule:       admissionv1.Rule{APIGroups: []string{"keda.sh"}, APIVersions: []string{"v1alpha1"}, Resources: []string{"scaledobjects"}},
+			}},
+		}},
+	}
+}
+
+// kedaProgram makes one of KEDA's programs, with a certificate for localhost to serve. It returns who signed that, too.
+// Unlike Gridlatch, KEDA would go on without a cluster: it is made to end with this process.
+func (c *Cluster) kedaProgram(name string, args ...string) (*Program, []byte, error) {
+	dir := filepath.Join(filepath.Dir(c.Kubeconfig), name)
+	ca, err := WriteCertificate(dir, "localhost")
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := command(name, append(args, "--cert-dir="+dir)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	p.cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig,
+		"POD_NAMESPACE=keda", "POD_NAME=keda-0", "KEDA_CLUSTER_OBJECT_NAMESPACE=keda", "WATCH_NAMESPACE=")
+	return p, ca, nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+const (
+	levels         = 100  // buckets of the policy, as many as one may have
+	levelRatio     = 1.05 // between the bounds of two, which is more than the hysteresis
+	ceilingChanges = levels
+	ownMax         = 1000 // maxReplicaCount of a ScaledObject without a ceiling
+)
+
+// ceilingAt is the ceiling at a level. The first level is the cleanest.
+func ceilingAt(level int) int32 { return int32(levels - level) }
+
+// bound is the upper bound of a level, in gCO2eq/kWh.
+func bound(level int) int32 { return int32(100 * math.Pow(levelRatio, float64(level))) }
+
+// leveled is the default policy with a bucket for each level.
+func leveled() *v1alpha1.CarbonPolicy {
+	policy := v1alpha1.Default()
+	for level := range levels {
+		policy.Spec.Buckets = append(policy.Spec.Buckets, v1alpha1.Bucket{UpTo: bound(level), Ceiling: ceilingAt(level)})
+	}
+	return policy
+}
+
+// setLevel writes a forecast that is at a level for hours.
+func (r *rig) setLevel(ctx context.Context, level int) error {
+	intensity := 0.97 * float64(bound(level)) // far enough below it to count at once
+	return r.cluster.Forecast(ctx, env.Elements("CAISO_NORTH", time.Now().Add(-time.Hour), 6*time.Hour, intensity)...)
+}
+
+// newCeilingRig is newRig with Gridlatch, its policy at the dirtiest level, and KEDA's definitions.
+func newCeilingRig(ctx context.Context) (*rig, error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.prepareCeilings(ctx); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+func (r *rig) prepareCeilings(ctx context.Context) error {
+	if err := r.cluster.InstallKEDA(ctx); err != nil {
+		return err
+	}
+	if err := r.cluster.Install(ctx, r.port); err != nil {
+		return err
+	}
+	if err := v1alpha1.AddToScheme(r.cluster.Client.Scheme()); err != nil {
+		return fmt.Errorf("build scheme: %w", err)
+	}
+	if err := r.cluster.Client.Create(ctx, leveled()); err != nil {
+		return fmt.Errorf("create policy: %w", err)
+	}
+	return r.setLevel(ctx, levels-1)
+}
+
+// withKEDA makes a measurement with KEDA's operator and Gridlatch at work, with further flags.
+func withKEDA(ctx context.Context, measure func(context.Context, *rig) (float64, error), flags ...string) (values []float64, err error) {
+	r, err := newCeilingRig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	operator, err := r.cluster.RunKEDA(ctx, filepath.Join(r.dir, "keda.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, operator.Stop()) }()
+	if err := r.restart(ctx, flags...); err != nil {
+		return nil, err
+	}
+	value, err := measure(ctx, r)
+	return []float64{value}, err
+}
+
+// claimed makes a ScaledObject that asks for the policy's ceiling.
+func claimed(name string) *unstructured.Unstructured {
+	o := env.ScaledObject(namespace, name, 1, ownMax)
+	o.SetAnnotations(map[string]string{ceiling.PolicyName: v1alpha1.DefaultPolicy})
+	return o
+}
+
+// measureCeiling changes the forecast again and again, and each time waits for KEDA's autoscaler to follow. All but one
+// of the changes are for the better: how soon a ceiling is lowered again is a matter of policy.
+func measureCeiling(ctx context.Context) ([]float64, error) {
+	return withKEDA(ctx, func(ctx context.Context, r *rig) (float64, error) {
+		for _, o := range []client.Object{env.Deployment(namespace, "measured"), claimed("measured")} {
+			if err := r.cluster.Client.Create(ctx, o); err != nil {
+				return 0, fmt.Errorf("create %s: %w", o.GetName(), err)
+			}
+		}
+		took, err := r.changes(ctx)
+		if err != nil {
+			return 0, err
+		}
+		slices.Sort(took)
+		p99 := took[(len(took)*99+99)/100-1]
+		log.Printf("ceilings: median %s, 99th percentile %s, most %s", took[len(took)/2], p99, took[len(took)-1])
+		return p99.Seconds(), nil
+	})
+}
+
+// changes returns how long KEDA's autoscaler took to follow each change of the forecast, from before the ConfigMap was
+// written.
+func (r *rig) changes(ctx context.Context) (took []time.Duration, err error) {
+	autoscalers := r.clientset.AutoscalingV2().HorizontalPodAutoscalers(namespace)
+	watcher, err := autoscalers.Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("watch autoscalers: %w", err)
+	}
+	defer watcher.Stop()
+	if err := awaitMax(ctx, watcher, ceilingAt(levels-1)); err != nil {
+		return nil, err
+	}
+	for i := range ceilingChanges {
+		level := (2*levels - 2 - i) % levels // cleaner and cleaner, and then from the start
+		started := time.Now()
+		if err := r.setLevel(ctx, level); err != nil {
+			return nil, err
+		}
+		if err := awaitMax(ctx, watcher, ceilingAt(level)); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(started))
+		if len(took)%20 == 0 {
+			log.Printf("%d of %d changes, the last one in %s", len(took), ceilingChanges, took[len(took)-1])
+		}
+	}
+	return took, nil
+}
+
+// awaitMax reads a watch of autoscalers until one may go that far.
+func awaitMax(ctx context.Context, watcher watch.Interface, want int32) error {
+	timeout := time.After(patience)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout:
+			return fmt.Errorf("no autoscaler has come to %d within %s", want, patience)
+		case event, open := <-watcher.ResultChan():
+			hpa, ok := event.Object.(*autoscalingv2.HorizontalPodAutoscaler)
+			if !open || !ok {
+				return fmt.Errorf("the watch of autoscalers has ended: %v", event.Object)
+			}
+			if event.Type != watch.Deleted && hpa.Spec.MaxReplicas == want {
+				return nil
+			}
+		}
+	}
+}

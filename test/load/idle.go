@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"log"
+	"time"
+)
+
+const (
+	idleObjects = 100
+	idleAfter   = 30 * time.Second // for the Events of the beginning, which come five a second
+	idleFor     = 3 * time.Minute
+)
+
+// measureIdle counts what Gridlatch writes to the API server while nothing changes: the forecast stays as it is, and so
+// do the objects, with KEDA at work on them.
+func measureIdle(ctx context.Context) ([]float64, error) {
+	return withKEDA(ctx, func(ctx context.Context, r *rig) (float64, error) {
+		if err := r.createScaled(ctx, idleObjects); err != nil {
+			return 0, err
+		}
+		if err := r.awaitCapped(ctx, idleObjects, ceilingAt(levels-1)); err != nil {
+			return 0, err
+		}
+		if err := pause(ctx, idleAfter); err != nil {
+			return 0, err
+		}
+		log.Printf("counting writes for %s", idleFor)
+		before, err := r.writes(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if err := pause(ctx, idleFor); err != nil {
+			return 0, err
+		}
+		after, err := r.writes(ctx)
+		return (after - before) * float64(time.Hour/idleFor), err
+	}, "--leader-elect=false") // there is no lease to renew, which is no news of anything
+}
+
+// writes is how many requests of the controller were to change something, as its own client counts them.
+func (r *rig) writes(ctx context.Context) (total float64, err error) {
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+		n, err := r.controller.Metric(ctx, "rest_client_requests_total", `method="`+method+`"`)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
