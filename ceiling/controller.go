@@ -249,14 +249,18 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 		m.followed = v.damped || wanted.damped && m.followed
 		c.Metrics.show(t.ref(), wanted.ceiling)
 	}
-	if !d.written {
-		return d, nil
-	}
-	c.Metrics.changed(t.ref(), wanted)
-	if (wanted.lowered || wanted.raised || wanted.spec) && c.pace.Allow() {
-		c.Events.Announce(t.about(), corev1.EventTypeNormal, EventChanged, "SetCeiling", describe(wanted, v))
+	if d.written {
+		c.herald(t, wanted, v)
 	}
 	return d, nil
+}
+
+// herald tells of a change that was made.
+func (c *Controller) herald(t *target, made *change, v verdict) {
+	c.Metrics.changed(t.ref(), made)
+	if (made.lowered || made.raised || made.spec) && c.pace.Allow() {
+		c.Events.Announce(t.about(), corev1.EventTypeNormal, EventChanged, "SetCeiling", describe(made, v))
+	}
 }
 
 // describe tells what a change has done, and why.

@@ -145,25 +145,14 @@ func (t *target) compare(c *change, r *record) {
 
 // note brings the target's annotations and spec to what the change says.
 func (t *target) note(c *change, r *record, by string, v verdict) {
-	wanted := map[string]string{By: by, Reason: v.sentence(t.Annotations[Reason])}
+	wanted := t.notes(c, r, v)
+	wanted[By] = by
 	key, value := t.kind.pause()
-	ours := r != nil && r.pause != ""
-	if c.ceiling != nil {
-		wanted[Ceiling] = strconv.Itoa(int(*c.ceiling))
-		wanted[Original] = printReplicas(c.original)
-		wanted[Lowered] = t.Annotations[Lowered]
-		if c.damped && *c.ceiling == r.ceiling {
-			wanted[Reason] = t.Annotations[Reason] // of what is still in force
-		}
-		if *c.ceiling == 0 {
-			wanted[Applied] = printReplicas(c.max)
-		}
-		if *c.ceiling == 0 && (ours || !t.pausedByOwner()) {
-			wanted[PausedWith] = key
-			t.set(c, key, value)
-		}
-	}
-	if ours && wanted[PausedWith] == "" {
+	switch ours := r != nil && r.pause != ""; {
+	case c.ceiling != nil && *c.ceiling == 0 && (ours || !t.pausedByOwner()):
+		wanted[PausedWith] = key
+		t.set(c, key, value)
+	case ours:
 		t.drop(c, key)
 	}
 	t.drop(c, Released) // it is over
@@ -175,6 +164,23 @@ func (t *target) note(c *change, r *record, by string, v verdict) {
 		}
 	}
 	c.spec = !ptr.Equal(c.max, t.max)
+}
+
+// notes are what is written on the target of the ceiling.
+func (t *target) notes(c *change, r *record, v verdict) map[string]string {
+	wanted := map[string]string{Reason: v.sentence(t.Annotations[Reason])}
+	if c.ceiling == nil {
+		return wanted
+	}
+	wanted[Ceiling] = strconv.Itoa(int(*c.ceiling))
+	wanted[Original], wanted[Lowered] = printReplicas(c.original), t.Annotations[Lowered]
+	if *c.ceiling == 0 {
+		wanted[Applied] = printReplicas(c.max)
+	}
+	if c.damped && *c.ceiling == r.ceiling {
+		wanted[Reason] = t.Annotations[Reason] // of what is still in force
+	}
+	return wanted
 }
 
 // pausedByOwner reports whether KEDA leaves the target alone already.
