@@ -47,10 +47,11 @@ func awaitGatedWithin(t *testing.T, c *env.Cluster, namespace string, want int, 
 	})
 }
 
-// writeCertificate puts a new certificate for localhost into dir.
+// writeCertificate puts a new certificate for localhost into dir, as
+// cert-manager's mount would, and returns it.
 func writeCertificate(t *testing.T, dir string) []byte {
 	t.Helper()
-	certificate, err := env.WriteCertificate(dir)
+	certificate, err := env.WriteCertificate(dir, "localhost")
 	if err != nil {
 		t.Fatal(err)
 	}

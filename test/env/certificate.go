@@ -1,27 +1,45 @@
 package env
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
-
-	"k8s.io/client-go/util/cert"
+	"time"
 )
 
-// WriteCertificate puts a new certificate for localhost into a directory as cert-manager does, with its key and who
-// signed it, and returns what to trust: the certificate first, then who signed it.
-func WriteCertificate(dir string) ([]byte, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("write certificate: %w", err)
+// WriteCertificate puts a new self-signed certificate, fit for a CA as well as for a server of these hosts or a client,
+// and its key into dir, as tls.crt and tls.key. It returns the certificate as PEM.
+func WriteCertificate(dir string, hosts ...string) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make key: %w", err)
 	}
-	chain, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "test"}, DNSNames: hosts,
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(1, 0, 0), IsCA: true, BasicConstraintsValid: true,
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
-	for file, text := range map[string][]byte{"tls.crt": chain, "tls.key": key, "ca.crt": chain} {
-		if err := os.WriteFile(filepath.Join(dir, file), text, 0o600); err != nil {
+	encodedKey, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
+	}
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	for name, data := range map[string][]byte{
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encodedKey}), "tls.crt": encoded,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return nil, fmt.Errorf("write certificate: %w", err)
 		}
 	}
-	return chain, nil
+	return encoded, nil
 }

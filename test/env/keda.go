@@ -102,9 +102,15 @@ func kedaWebhook(port int, ca []byte) client.Object {
 // Unlike Gridlatch, KEDA would go on without a cluster: it is made to end with this process.
 func (c *Cluster) kedaProgram(name string, args ...string) (*Program, []byte, error) {
 	dir := filepath.Join(filepath.Dir(c.Kubeconfig), name)
-	ca, err := WriteCertificate(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make a directory for %s: %w", name, err)
+	}
+	ca, err := WriteCertificate(dir, "localhost")
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), ca, 0o600); err != nil {
+		return nil, nil, fmt.Errorf("write certificate: %w", err)
 	}
 	p, err := command(name, append(args, "--cert-dir="+dir)...)
 	if err != nil {
