@@ -12,6 +12,7 @@ FUZZTIME ?= 30s
 FORECAST ?=
 FIGURES ?=
 TRACES ?=
+EXTENDER ?=
 
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
@@ -31,8 +32,8 @@ demo: build bin/gridlatch-cluster ## Show Gridlatch at work on a local cluster; 
 	@echo 'compiling the demo'; go run ./test/demo $(if $(FORECAST),--forecast '$(FORECAST)')
 
 .PHONY: cluster
-cluster: bin/gridlatch-cluster ## Start a local cluster of three simulated nodes in .cluster
-	@bin/gridlatch-cluster up --dir .cluster --nodes 3
+cluster: bin/gridlatch-cluster $(if $(EXTENDER),build) ## Start a local cluster of three simulated nodes in .cluster; EXTENDER=1: its scheduler asks Gridlatch
+	@$(if $(EXTENDER),go run ./test/demo --extender,bin/gridlatch-cluster up --dir .cluster --nodes 3)
 
 .PHONY: down
 down: ## Stop it, and remove .cluster

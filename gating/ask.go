@@ -23,9 +23,13 @@ type Ask struct {
 	Duration  time.Duration
 	Threshold *float64
 	Hold      string // HoldByGate, HoldBySuspend, or empty
+	Placement string // PlacementPreferred, PlacementStrict, or empty
 	// Earlier counts where no duration is asked for. It is no annotation, and
 	// ParseAsk leaves it zero.
 	Earlier RunTimes
+	// Only names the locations whose nodes suit the work, see Candidates; empty
+	// is all. ParseAsk leaves it empty, too.
+	Only string
 }
 
 // ParseAsk reads the annotations of work created at created. Every value that
@@ -78,14 +82,8 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 		}
 		return nil
 	})
-	read(Hold, func(value string) error {
-		ask.Hold = value
-		if value != HoldByGate && value != HoldBySuspend {
-			ask.Hold = ""
-			return sentence(`want "` + HoldByGate + `" or "` + HoldBySuspend + `"`)
-		}
-		return nil
-	})
+	read(Hold, oneOf(&ask.Hold, HoldByGate, HoldBySuspend))
+	read(Placement, oneOf(&ask.Placement, PlacementPreferred, PlacementStrict))
 	return ask, errs
 }
 
@@ -99,6 +97,17 @@ func wantText(value, want string) error {
 		return sentence("want " + want)
 	}
 	return nil
+}
+
+// oneOf reads one of two words.
+func oneOf(into *string, one, other string) func(string) error {
+	return func(value string) error {
+		if value != one && value != other {
+			return sentence(`want "` + one + `" or "` + other + `"`)
+		}
+		*into = value
+		return nil
+	}
 }
 
 func parseBool(value string) (bool, error) {

@@ -1,6 +1,7 @@
 package gating
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -236,6 +237,17 @@ func JobOf(object metav1.Object) *metav1.OwnerReference {
 func Released(ctx context.Context, reader client.Reader, namespace string, pod metav1.Object) bool {
 	job := jobOf(ctx, reader, namespace, pod)
 	return job != nil && job.Labels[State] == StateReleased
+}
+
+// PlannedWithJob returns where the Job that owns a pod of a namespace was released
+// to or, if the cache does not know of the release yet, what the Job's template
+// says.
+func PlannedWithJob(ctx context.Context, reader client.Reader, namespace string, pod metav1.Object) string {
+	template := pod.GetAnnotations()[PlannedLocation]
+	if job := jobOf(ctx, reader, namespace, pod); job != nil && job.Labels[State] == StateReleased {
+		return cmp.Or(job.Annotations[PlannedLocation], template)
+	}
+	return template
 }
 
 // NamespacePolicy returns the policy that a namespace names, empty if none.

@@ -88,6 +88,33 @@
 // few minutes, see package plan). A Job that runs more pods at once than any
 // ceiling allows waits until its latest start.
 //
+// # Where
+//
+// A policy of which two locations or more have a nodeSelector chooses between
+// those that have nodes: webhook and loop plan where and when together, below the
+// ceilings of each location if there are any, and of locations that are as good
+// they take the one that was planned, or else the policy's first. Work that is
+// pinned (Location) stays where it is pinned. What a pod's own node selector or
+// required affinity leaves over is noted at its admission (Candidates), by the nodes
+// there are then; taints and free capacity are the scheduler's to look at.
+//
+// The chosen location is on the work as PlannedLocation. The patch that takes the
+// gate off adds a preferred node affinity of weight 100 for its nodes, after the
+// pod's own preferences: they are one list, so that the pod is read first, and the
+// patch holds for what was read. If that fails for any reason the pod is released
+// without. The preference is a wish: the scheduler puts work elsewhere if there is
+// no room, and then it counts below the ceilings of the location that was chosen.
+//
+// What starts at once gets the preference from the webhook: pods that gain nothing
+// by waiting, and all pods of a Job that was released or was never held. For these
+// it is for the cleanest location now, because a retry may come hours later; below
+// ceilings it is for the one where their Job was given room. Pods of a Job that
+// nobody decided on, and what is released by hand, get none.
+//
+// Savings are told, here and in AtCreation, against starting at once in the location
+// that was cleanest then, since that is where the work would have been sent. What
+// moving has saved against any other location is not counted.
+//
 // # Memory
 //
 // What the forecasts and the grid were like is kept by [Memory] in a ConfigMap

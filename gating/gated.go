@@ -111,9 +111,9 @@ func letGo(ctx context.Context, c client.Client, job *metav1.PartialObjectMetada
 	if job.Annotations[HeldBy] != "" {
 		pods = PodsNoted(job)
 	}
-	err := c.Patch(ctx, job, releaseJob(job, reason, now))
+	err := c.Patch(ctx, job, release{reason: reason, at: now}.job(job))
 	if apierrors.IsInvalid(err) && taken(ctx, c, job) {
-		pods, err = 0, c.Patch(ctx, job, recordJob(job, takenReason, now))
+		pods, err = 0, c.Patch(ctx, job, release{reason: takenReason, at: now}.record(job))
 	}
 	if err != nil {
 		return 0, client.IgnoreNotFound(err)
@@ -130,7 +130,7 @@ func ungate(ctx context.Context, c client.Client, namespace, reason string, now 
 			if !wanted(pod) {
 				return nil
 			}
-			err := c.Patch(ctx, pod, releasePod(pod, reason, now))
+			err := c.Patch(ctx, pod, release{reason: reason, at: now}.pod(pod))
 			if err == nil {
 				released++
 			}

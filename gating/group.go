@@ -1,7 +1,9 @@
 package gating
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -29,6 +31,8 @@ type group struct {
 	reason   string
 	cause    plan.Cause
 	recorded bool
+	// to is the location that it is released to, where the policy chooses.
+	to string
 }
 
 // head returns the object that speaks for the group.
@@ -83,7 +87,7 @@ func (g *group) due() bool { return g.released || !g.decision.Holds() }
 
 // groups gathers what a policy holds, except for what was released although
 // the cache does not show it yet, which is leaving.
-func (r *Records) groups(ctx context.Context, policy string, done func(types.UID) bool) (all []*group, leaving []*metav1.PartialObjectMetadata, err error) {
+func (r *Records) groups(ctx context.Context, policy string, done func(types.UID) (string, bool)) (all []*group, leaving []freed, err error) {
 	jobs, err := r.jobs.list(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
@@ -100,15 +104,15 @@ func (r *Records) groups(ctx context.Context, policy string, done func(types.UID
 		return g
 	}
 	for _, job := range jobs {
-		if done(releaseOf(job)) {
-			leaving = append(leaving, job)
+		if to, gone := done(releaseOf(job)); gone {
+			leaving = append(leaving, freed{job, to})
 			continue
 		}
 		add(job.UID, &group{job: job})
 	}
 	for _, pod := range pods {
-		if done(pod.UID) {
-			leaving = append(leaving, pod)
+		if to, gone := done(pod.UID); gone {
+			leaving = append(leaving, freed{pod, to})
 			continue
 		}
 		uid := pod.UID
@@ -126,12 +130,13 @@ func (r *Records) groups(ctx context.Context, policy string, done func(types.UID
 
 // open starts the group of a pod whose Job is not among those that the policy
 // holds.
-func (r *Records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, done func(types.UID) bool) *group {
+func (r *Records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, done func(types.UID) (string, bool)) *group {
 	job := jobOf(ctx, r.reader, pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}
-	return &group{job: job, released: job.Labels[State] == StateReleased || done(releaseOf(job))}
+	to, gone := done(releaseOf(job))
+	return &group{job: job, released: gone || job.Labels[State] == StateReleased, to: to}
 }
 
 // schedule gives each group its task: what its head asks for, and no later
@@ -157,6 +162,10 @@ func (p *pass) decide() {
 		return
 	}
 	until := p.groups[len(p.groups)-1].task.LatestStart
+	if p.policy.Movable() {
+		p.decideWhere(until)
+		return
+	}
 	at := map[string][]*group{}
 	for _, g := range p.groups {
 		location := p.policy.location(g.head().Annotations[Location])
@@ -165,7 +174,7 @@ func (p *pass) decide() {
 	for location, groups := range at {
 		outlook := p.policy.Outlook(p.book, location, p.now, until)
 		if p.policy.Limited() {
-			p.assign(outlook, location, groups)
+			p.assign(groups, outlook.Fleet(p.policy.buckets, p.runs(location, groups)))
 			continue
 		}
 		for _, g := range groups {
@@ -174,19 +183,52 @@ func (p *pass) decide() {
 	}
 }
 
-// assign plans the groups of a location below its ceilings. Those that were
-// released before go now, and occupy room.
-func (p *pass) assign(outlook *plan.Outlook, location string, groups []*group) {
-	runs := p.at[location]
-	var waiting []plan.Group
-	for _, g := range groups {
-		if g.released {
-			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
-			continue
-		}
-		waiting = append(waiting, plan.Group{Task: g.task, Pods: g.pending()})
+// decideWhere plans all groups together, each for the cheapest start of all
+// locations that it may run in, below the ceilings of each if there are any.
+func (p *pass) decideWhere(until time.Time) {
+	var fleets []*plan.Fleet
+	for _, location := range p.policy.names() {
+		outlook := p.policy.Outlook(p.book, location, p.now, until)
+		fleets = append(fleets, outlook.Fleet(p.policy.buckets, p.runs(location, p.groups)))
 	}
-	decisions := plan.Assign(waiting, outlook.Fleet(p.policy.buckets, runs))
+	p.assign(p.groups, fleets[0], fleets[1:]...)
+	for _, g := range p.groups {
+		p.send(g)
+	}
+}
+
+// send says where a group is released to: pods that are left over follow their
+// Job. If nothing is known of the grid there is nothing to prefer.
+func (p *pass) send(g *group) {
+	switch {
+	case g.released && g.to == "":
+		g.to = g.job.Annotations[PlannedLocation]
+	case !g.released && !math.IsNaN(g.decision.Expected):
+		g.to = g.decision.Location
+	}
+}
+
+// runs is what occupies room at a location: what runs there and, of the groups,
+// those that were released before, and go now.
+func (p *pass) runs(location string, groups []*group) []plan.Run {
+	runs := slices.Clip(p.at[location])
+	for _, g := range groups {
+		if g.released && cmp.Or(g.to, p.policy.placed(g.job.Annotations)) == location {
+			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
+		}
+	}
+	return runs
+}
+
+// assign plans the groups that were not released before, below the ceilings.
+func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet) {
+	waiting := make([]plan.Group, 0, len(groups))
+	for _, g := range groups {
+		if !g.released {
+			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.pending()})
+		}
+	}
+	decisions := plan.Assign(waiting, fleet, others...)
 	for _, g := range groups {
 		if !g.released {
 			g.decision, decisions = decisions[0], decisions[1:]

@@ -66,7 +66,7 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 	if job != nil && job.Labels[State] == StateHeld {
 		return 0, fmt.Errorf("all pods of a Job are released together: release job/%s", job.Name)
 	}
-	if err := c.Patch(ctx, pod, releasePod(pod, reason, now)); err != nil {
+	if err := c.Patch(ctx, pod, release{reason: reason, at: now}.pod(pod)); err != nil {
 		return 0, fmt.Errorf("take the gate off: %w", err)
 	}
 	return 1, nil
@@ -150,7 +150,7 @@ func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, 
 			return err
 		}
 	}
-	annotations, err := h.annotations(job, now)
+	annotations, err := h.annotations(ctx, job, now)
 	if err != nil {
 		return err
 	}
@@ -211,12 +211,15 @@ func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 }
 
 // annotations are what the loop, and people, have to know of the Job.
-func (h HandHold) annotations(job *batchv1.Job, now time.Time) (map[string]string, error) {
+func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
 	notes := JobAsk(job.Spec.Template.Annotations, job.Annotations)
 	notes[DelayTolerant] = "true"
 	ask, errs := ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
+	}
+	if ask.Only = h.Policy.Suiting(ctx, &job.Spec.Template.Spec); ask.Only != "" {
+		notes[Candidates] = ask.Only
 	}
 	asked := ask.Deadline
 	if ask.Deadline = h.deadline(ask, now); !ask.Deadline.Equal(asked) {
@@ -233,7 +236,7 @@ func (h HandHold) annotations(job *batchv1.Job, now time.Time) (map[string]strin
 		notes[Reason] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))
 		return notes, nil
 	}
-	decision := h.Policy.Outlook(h.Book, ask.Location, now, task.LatestStart).Decide(task)
+	decision := h.Policy.Decide(h.Book, ask.Location, now, task)
 	if !decision.Holds() {
 		return nil, sentence("it would start at once: " + decision.Why())
 	}

@@ -15,12 +15,12 @@ func TestAJobThatIsHeldAgainAfterItsReleaseIsNotTakenForDone(t *testing.T) {
 	var l ledger
 	l.turn("p")
 	job := &metav1.ObjectMeta{UID: "u", Generation: 3}
-	l.add("p", releaseOf(job))
-	if done := l.turn("p"); !done(releaseOf(job)) {
+	l.add("p", releaseOf(job), "")
+	if _, done := l.turn("p")(releaseOf(job)); !done {
 		t.Error("a cache that is behind has it released twice")
 	}
 	job.Generation = 5 // resumed, and suspended again
-	if done := l.turn("p"); done(releaseOf(job)) {
+	if _, done := l.turn("p")(releaseOf(job)); done {
 		t.Error("it would wait for ever")
 	}
 }

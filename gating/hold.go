@@ -25,6 +25,9 @@ func Notes(policy *Policy, d plan.Decision) map[string]string {
 		notes[PlannedStart] = stamp(d.Start)
 		notes[LatestStart] = stamp(d.LatestStart)
 		notes[AtCreation] = strconv.FormatFloat(d.AtOnce, 'f', 1, 64)
+		if policy.Movable() {
+			notes[PlannedLocation] = d.Location
+		}
 	}
 	return notes
 }
@@ -71,7 +74,9 @@ func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	if expected := object.GetAnnotations()[ExpectedDuration]; len(expected) <= maxValue {
 		ask.Earlier.Median, _ = plan.ParseDuration(expected) // zero if there is none
 	}
+	ask.Only = object.GetAnnotations()[Candidates]
 	task := policy.Task(ask, created)
+	task.PlannedIn = object.GetAnnotations()[PlannedLocation]
 	task.ID = TaskID(object, object.GetUID())
 	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[PlannedStart]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[LatestStart])

@@ -122,21 +122,31 @@ func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
 func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
 	var l ledger
 	l.turn("p")
-	l.add("p", "a")
-	l.add("p", "b")
-	done := l.turn("p")
+	l.add("p", "a", "north")
+	l.add("p", "b", "")
+	turn := func(policy string) func(types.UID) bool {
+		f := l.turn(policy)
+		return func(uid types.UID) bool {
+			to, done := f(uid)
+			if want := map[bool]string{true: "north"}[done]; to != want {
+				t.Errorf("released to %q, want %q", to, want)
+			}
+			return done
+		}
+	}
+	done := turn("p")
 	if !done("a") || done("c") { // b is not asked about: the cache does not have it
 		t.Error("want a done, and c not")
 	}
-	done = l.turn("p")
+	done = turn("p")
 	if !done("a") || done("b") {
 		t.Error("want a still done, and b forgotten")
 	}
 	l.drop("p", "a")
-	if l.has("p", "a") || l.turn("p")("a") {
+	if l.has("p", "a") || turn("p")("a") {
 		t.Error("want a dropped")
 	}
-	if l.turn("other")("a") {
+	if turn("other")("a") {
 		t.Error("policies have to be apart")
 	}
 }

@@ -12,7 +12,7 @@ import (
 // nothing is released twice. The zero value is empty and ready for use.
 type ledger struct {
 	mu   sync.Mutex
-	done map[string]map[types.UID]bool // by policy
+	done map[string]map[types.UID]string // by policy: where it was released to
 }
 
 // releaseOf is what the release of a Job is remembered by: one that is held
@@ -21,22 +21,23 @@ func releaseOf(job metav1.Object) types.UID {
 	return types.UID(fmt.Sprintf("%s@%d", job.GetUID(), job.GetGeneration()))
 }
 
-// turn starts a pass: it returns a function that reports what is done, and
-// forgets all that is not asked about, which the cache no longer has.
-func (l *ledger) turn(policy string) func(types.UID) bool {
+// turn starts a pass: it returns a function that reports what is done, and where
+// to, and forgets all that is not asked about, which the cache no longer has.
+func (l *ledger) turn(policy string) func(types.UID) (to string, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := l.done[policy]
-	kept := map[types.UID]bool{}
+	kept := map[types.UID]string{}
 	if l.done == nil {
-		l.done = map[string]map[types.UID]bool{}
+		l.done = map[string]map[types.UID]string{}
 	}
 	l.done[policy] = kept
-	return func(uid types.UID) bool {
-		if before[uid] {
-			kept[uid] = true
+	return func(uid types.UID) (string, bool) {
+		to, done := before[uid]
+		if done {
+			kept[uid] = to
 		}
-		return before[uid]
+		return to, done
 	}
 }
 
@@ -44,7 +45,8 @@ func (l *ledger) turn(policy string) func(types.UID) bool {
 func (l *ledger) has(policy string, uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.done[policy][uid]
+	_, done := l.done[policy][uid]
+	return done
 }
 
 // drop forgets what was not released after all.
@@ -54,8 +56,8 @@ func (l *ledger) drop(policy string, uid types.UID) {
 	delete(l.done[policy], uid)
 }
 
-func (l *ledger) add(policy string, uid types.UID) {
+func (l *ledger) add(policy string, uid types.UID, to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.done[policy][uid] = true
+	l.done[policy][uid] = to
 }

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -209,16 +211,22 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		g.recorded = true
 		return nil
 	}
-	err := l.patch(ctx, jobKind(), g.job, releaseJob(g.job, g.reason, l.Clock.Now()))
-	if apierrors.IsInvalid(err) && g.whole() && taken(ctx, l.Live, g.job) {
-		g.reason = takenReason
-		err = l.patch(ctx, jobKind(), g.job, recordJob(g.job, g.reason, l.Clock.Now()))
+	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
+	err := l.patch(ctx, jobKind(), g.job, made.job(g.job))
+	switch {
+	case !apierrors.IsInvalid(err) || !g.whole():
+	case taken(ctx, l.Live, g.job):
+		g.reason, made.reason = takenReason, takenReason
+		err = l.patch(ctx, jobKind(), g.job, made.record(g.job))
+	case g.to != "": // its template cannot be changed: it has run before
+		made.template = false
+		err = l.patch(ctx, jobKind(), g.job, made.job(g.job))
 	}
 	if err != nil {
 		return err
 	}
 	g.recorded = true
-	l.done.add(p.policy.Name, releaseOf(g.job))
+	l.done.add(p.policy.Name, releaseOf(g.job), g.to)
 	if g.whole() {
 		l.count(p, g, g.job, g.size())
 	}
@@ -227,14 +235,44 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 }
 
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.PartialObjectMetadata) error {
-	l.done.add(p.policy.Name, pod.UID) // before the watch can tell of it
-	if err := l.patch(ctx, podKind(), pod, releasePod(pod, g.reason, l.Clock.Now())); err != nil {
-		l.done.drop(p.policy.Name, pod.UID)
-		return err
+	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
+	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
+	if !l.steer(ctx, p, pod, made) {
+		if err := l.patch(ctx, podKind(), pod, made.pod(pod)); err != nil {
+			l.done.drop(p.policy.Name, pod.UID)
+			return err
+		}
 	}
 	l.count(p, g, pod, 1)
 	l.Events.Released(pod, g.reason)
 	return nil
+}
+
+// steer releases a pod with a preference for the nodes where it is released to,
+// and reports whether it has. If there is none, or whatever else is the matter, it
+// has done nothing, and the pod is to be released without: a preference never holds
+// one.
+func (l *Loop) steer(ctx context.Context, p *pass, pod *metav1.PartialObjectMetadata, made release) bool {
+	term, ok := p.policy.Preference(made.to)
+	if !ok {
+		return false
+	}
+	err := clientretry.OnError(clientretry.DefaultRetry, apierrors.IsConflict, func() error {
+		var now corev1.Pod
+		if err := l.Live.Get(ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
+			return err
+		}
+		if now.UID != pod.UID {
+			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
+		}
+		target := metadata(podKind())
+		target.Namespace, target.Name = pod.Namespace, pod.Name
+		return l.Client.Patch(ctx, target, made.preferring(&now, term))
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		log.FromContext(ctx).Info("releasing a pod without a preference for nodes", "namespace", pod.Namespace, "pod", pod.Name, "why", err.Error())
+	}
+	return err == nil
 }
 
 // count adds the release of a pod, or of a whole Job, to the metrics.
@@ -251,13 +289,14 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	var writes errgroup.Group
 	writes.SetLimit(l.Workers)
 	next := p.next()
-	tell := func(kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, d plan.Decision) {
-		start := stamp(d.Start)
-		if o.Annotations[PlannedStart] == start || !l.Clock.Now().Before(next) {
+	tell := func(kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, g *group) {
+		start := stamp(g.decision.Start)
+		told := o.Annotations[PlannedStart] == start && (g.to == "" || o.Annotations[PlannedLocation] == g.to)
+		if told || !l.Clock.Now().Before(next) {
 			return
 		}
 		writes.Go(func() error {
-			if err := l.patch(ctx, kind, o, explain(o, start, d.Reason())); err != nil {
+			if err := l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)); err != nil {
 				log.FromContext(ctx).Error(err, "cannot explain a wait, trying again", "policy", p.policy.Name)
 				failed.Add(1)
 			}
@@ -269,10 +308,10 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 			continue
 		}
 		if g.job != nil {
-			tell(jobKind(), g.job, g.decision)
+			tell(jobKind(), g.job, g)
 		}
 		for _, pod := range g.pods {
-			tell(podKind(), pod, g.decision)
+			tell(podKind(), pod, g)
 		}
 	}
 	_ = writes.Wait() // they report for themselves

@@ -19,6 +19,11 @@ const (
 	Hold          = prefix + "hold"
 	HoldByGate    = "gate"
 	HoldBySuspend = "suspend"
+	// Placement says whether nodes of a dirtier bucket will do if they have to,
+	// PlacementPreferred, the default, or not: PlacementStrict.
+	Placement          = prefix + "placement"
+	PlacementPreferred = "preferred"
+	PlacementStrict    = "strict"
 	// RunsOf is a label, not an annotation, of Jobs that are runs of the same
 	// work: those with the same value in a namespace. A Job of a CronJob that
 	// asks to wait has the CronJob's name, unless it comes with another.
@@ -52,6 +57,14 @@ const (
 	HoldByKueue = "kueue"
 	// Started is when it was released (RFC 3339).
 	Started = prefix + "started"
+	// PlannedLocation is where it is to run as planned now, and, once it is
+	// released, where the scheduler was asked to put it. It is written where the
+	// policy chooses between locations.
+	PlannedLocation = prefix + "planned-location"
+	// Candidates names, separated by commas, the locations of the policy whose
+	// nodes suit the work, if its own node selector or required affinity leave
+	// some out.
+	Candidates = prefix + "candidate-locations"
 	// Pods is how many pods a held Job runs at once.
 	Pods = prefix + "pods"
 	// ExpectedDuration is how long a Job that does not say is taken to run, by
@@ -60,6 +73,14 @@ const (
 	// DurationSource says where the duration of a Job that asks for none comes
 	// from.
 	DurationSource = prefix + "duration-source"
+)
+
+// Extended resources, of which pods have zero, see package extender.
+const (
+	// PlacementMark has the scheduler ask the extender which nodes are cleanest.
+	PlacementMark = Placement
+	// StrictMark has it ask which nodes are too dirty.
+	StrictMark = prefix + "strict-placement"
 )
 
 // What Kueue reads, see https://kueue.sigs.k8s.io.
@@ -84,10 +105,13 @@ const prefix = "gridlatch.dev/"
 
 // asked are the annotations of an ask, in the order they are explained.
 func asked() []string {
-	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName, Hold}
+	return []string{DelayTolerant, Deadline, Duration, Threshold, Location, PolicyName, Hold, Placement}
 }
 
 // written are the annotations that Gridlatch adds to what it decides.
 func written() []string {
-	return []string{PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started, ExpectedDuration, DurationSource}
+	return []string{
+		PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started, ExpectedDuration, DurationSource,
+		PlannedLocation, Candidates,
+	}
 }

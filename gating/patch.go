@@ -7,6 +7,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,13 +23,16 @@ type object struct {
 }
 
 type objectMeta struct {
-	UID         types.UID          `json:"uid,omitempty"`
-	Labels      map[string]string  `json:"labels,omitempty"`
-	Annotations map[string]*string `json:"annotations,omitempty"`
+	UID types.UID `json:"uid,omitempty"`
+	// ResourceVersion makes the patch fail on an object that has changed.
+	ResourceVersion string             `json:"resourceVersion,omitempty"`
+	Labels          map[string]string  `json:"labels,omitempty"`
+	Annotations     map[string]*string `json:"annotations,omitempty"`
 }
 
 type podSpec struct {
-	SchedulingGates []dropGate `json:"schedulingGates"`
+	SchedulingGates []dropGate       `json:"schedulingGates"`
+	Affinity        *corev1.Affinity `json:"affinity,omitempty"`
 }
 
 // dropGate deletes the one entry of that name from a list; other gates are
@@ -38,44 +42,77 @@ type dropGate struct {
 	Name  string `json:"name"`
 }
 
-// releasePod takes our gate off a pod, and says why.
-func releasePod(pod metav1.Object, reason string, at time.Time) client.Patch {
-	patch := releaseMetadata(pod, reason, at)
-	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: Gate}}}
+// A release is what is recorded of one.
+type release struct {
+	reason string
+	at     time.Time
+	to     string // the location; empty where there is nothing to choose
+	// template has the pods of a Job that is held whole know the location as they
+	// are created, before any cache has seen the release.
+	template bool
+}
+
+// pod takes our gate off a pod, and says why.
+func (r release) pod(pod metav1.Object) client.Patch {
+	return r.ungated(pod).as(types.StrategicMergePatchType)
+}
+
+// preferring is r.pod with a preference for nodes beside those that the pod has
+// as it was read: the list can be replaced as a whole only. It fails with a
+// conflict if the pod has changed since.
+func (r release) preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
+	patch := r.ungated(pod)
+	if !Prefers(&pod.Spec, term) {
+		patch.Metadata.ResourceVersion = pod.ResourceVersion
+		patch.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(Preferred(&pod.Spec)), term),
+		}}
+	}
 	return patch.as(types.StrategicMergePatchType)
 }
 
-// releaseJob lets a Job go by what holds it, and records that its pods are
-// released.
-func releaseJob(job metav1.Object, reason string, at time.Time) client.Patch {
-	if job.GetAnnotations()[HeldBy] != "" {
-		return resumeJob(job, reason, at)
-	}
-	return recordJob(job, reason, at)
+func (r release) ungated(pod metav1.Object) object {
+	patch := r.metadata(pod)
+	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: Gate}}}
+	return patch
 }
 
-// recordJob records that a Job's pods are released, and changes nothing else.
-func recordJob(job metav1.Object, reason string, at time.Time) client.Patch {
-	patch := releaseMetadata(job, reason, at)
+// job lets a Job go by what holds it, and records that its pods are released.
+func (r release) job(job metav1.Object) client.Patch {
+	if job.GetAnnotations()[HeldBy] != "" {
+		return r.resume(job)
+	}
+	return r.record(job)
+}
+
+// record records that a Job's pods are released, and changes nothing else.
+func (r release) record(job metav1.Object) client.Patch {
+	patch := r.metadata(job)
 	patch.Metadata.Annotations[HeldBy] = nil
 	return patch.as(types.MergePatchType)
 }
 
-func releaseMetadata(o metav1.Object, reason string, at time.Time) object {
-	started := stamp(at)
-	return object{Metadata: objectMeta{
+func (r release) metadata(o metav1.Object) object {
+	started := stamp(r.at)
+	patch := object{Metadata: objectMeta{
 		UID:         o.GetUID(),
 		Labels:      map[string]string{State: StateReleased},
-		Annotations: map[string]*string{Reason: &reason, Started: &started, PlannedStart: nil},
+		Annotations: map[string]*string{Reason: &r.reason, Started: &started, PlannedStart: nil},
 	}}
+	if r.to != "" {
+		patch.Metadata.Annotations[PlannedLocation] = &r.to
+	}
+	return patch
 }
 
-// explain tells on a pod or Job until when and why it waits.
-func explain(o metav1.Object, start, reason string) client.Patch {
-	return object{Metadata: objectMeta{
-		UID:         o.GetUID(),
-		Annotations: map[string]*string{Reason: &reason, PlannedStart: &start},
-	}}.as(types.MergePatchType)
+// explain tells on a pod or Job until when and why it waits and, where that is
+// chosen, where it is to run.
+func explain(o metav1.Object, start, reason, to string) client.Patch {
+	annotations := map[string]*string{Reason: &reason, PlannedStart: &start}
+	if to != "" {
+		annotations[PlannedLocation] = &to
+	}
+	return object{Metadata: objectMeta{UID: o.GetUID(), Annotations: annotations}}.as(types.MergePatchType)
 }
 
 // adopt makes a pod or Job that we hold known as held.
@@ -118,10 +155,10 @@ type change struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// resumeJob lets a suspended Job, or one that its queue holds for us, go, and
+// resume lets a suspended Job, or one that its queue holds for us, go, and
 // records that. It fails as invalid if the Job is not as the cache knows it: if
 // somebody else has resumed it, say.
-func resumeJob(job metav1.Object, reason string, at time.Time) client.Patch {
+func (r release) resume(job metav1.Object) client.Patch {
 	changes := []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(HeldBy), job.GetAnnotations()[HeldBy]}}
 	if job.GetAnnotations()[HeldBy] == HoldBySuspend {
 		changes = append(changes, change{"test", "/spec/suspend", true}, change{"replace", "/spec/suspend", false})
@@ -131,8 +168,14 @@ func resumeJob(job metav1.Object, reason string, at time.Time) client.Patch {
 	changes = append(changes,
 		change{"remove", annotationPath(HeldBy), nil},
 		change{"add", "/metadata/labels/" + escape(State), StateReleased},
-		change{"add", annotationPath(Reason), reason},
-		change{"add", annotationPath(Started), stamp(at)})
+		change{"add", annotationPath(Reason), r.reason},
+		change{"add", annotationPath(Started), stamp(r.at)})
+	if r.to != "" {
+		changes = append(changes, change{"add", annotationPath(PlannedLocation), r.to})
+	}
+	if r.to != "" && r.template {
+		changes = append(changes, change{"add", "/spec/template" + annotationPath(PlannedLocation), r.to})
+	}
 	if _, ok := job.GetAnnotations()[PlannedStart]; ok {
 		changes = append(changes, change{"remove", annotationPath(PlannedStart), nil})
 	}

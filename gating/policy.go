@@ -3,11 +3,14 @@ package gating
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -30,12 +33,19 @@ type Policy struct {
 	spec    v1alpha1.CarbonPolicySpec
 	terms   plan.Terms
 	buckets plan.Buckets
+	// Of a policy that chooses between locations: those with nodes, its first if
+	// none is known to have any; in its order.
+	places []string
+	nodes  *Nodes
 }
 
 // Policies reads policies from a cache.
 type Policies struct {
 	Reader client.Reader
 	Clock  Clock
+	// Nodes tells where there are nodes. Without it, work is planned for the
+	// first location of its policy.
+	Nodes *Nodes
 }
 
 // Get returns a policy by name, the default one for an empty name. The default
@@ -48,7 +58,9 @@ func (p Policies) Get(ctx context.Context, name string) (*Policy, error) {
 	err := p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object)
 	switch {
 	case err == nil:
-		return newPolicy(&object, p.Clock.Now()), nil
+		policy := newPolicy(&object, p.Clock.Now())
+		policy.settle(ctx, p.Nodes)
+		return policy, nil
 	case apierrors.IsNotFound(err) && name == v1alpha1.DefaultPolicy:
 		policy := newPolicy(v1alpha1.Default(), p.Clock.Now())
 		policy.Exists = false
@@ -91,6 +103,11 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 	if p.buckets, err = newBuckets(object.Spec.Buckets); err != nil {
 		p.Problems = append(p.Problems, fmt.Sprintf("spec.%v", err))
 	}
+	for i, l := range object.Spec.Locations {
+		if err := checkSelector(l.NodeSelector); err != nil {
+			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector%v", i, err))
+		}
+	}
 	for i, e := range object.Spec.Exemptions {
 		exemption, err := newExemption(e, now)
 		if err != nil {
@@ -119,6 +136,17 @@ func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
 	return plan.Window(e.From.Time, e.To.Time)
 }
 
+// checkSelector tells what is wrong with labels that no node can have. The schema
+// does not check the characters of their values.
+func checkSelector(selector map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(selector)) {
+		if problems := append(content.IsLabelKey(key), content.IsLabelValue(selector[key])...); len(problems) > 0 {
+			return fmt.Errorf("[%s]: %q: %s", key, selector[key], strings.Join(problems, "; "))
+		}
+	}
+	return nil
+}
+
 func newBuckets(spec []v1alpha1.Bucket) (plan.Buckets, error) {
 	buckets := make([]plan.Bucket, len(spec))
 	for i, b := range spec {
@@ -137,7 +165,7 @@ func percent(q resource.Quantity) float64 { return q.AsApproximateFloat64() / 10
 // enough for the slowest of them to meet the deadline; without earlier runs, it
 // is taken to run as long as the policy says.
 func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
-	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold}
+	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Only)}
 	longest := ask.Duration
 	switch {
 	case ask.Duration > 0:

@@ -1,6 +1,7 @@
 package gating
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,9 +32,16 @@ func (r running) pods(location string) int {
 	return pods
 }
 
+// freed is something that was released, and where to, although the cache shows
+// it as held.
+type freed struct {
+	*metav1.PartialObjectMetadata
+	to string
+}
+
 // running lists what a policy has released and still runs. Leaving are those
 // that were released although the cache shows them as held.
-func (r *Records) running(policy *Policy, leaving []*metav1.PartialObjectMetadata, now time.Time) (running, error) {
+func (r *Records) running(policy *Policy, leaving []freed, now time.Time) (running, error) {
 	all := running{at: map[string][]plan.Run{}}
 	pods, err := r.pods.list(runningIndex, policy.Name)
 	if err != nil {
@@ -43,32 +51,36 @@ func (r *Records) running(policy *Policy, leaving []*metav1.PartialObjectMetadat
 	if err != nil {
 		return all, err
 	}
+	to := make(map[types.UID]string, len(leaving))
 	for _, o := range leaving {
+		to[o.UID] = o.to
 		if o.Kind == jobKind().Kind {
-			jobs = append(jobs, o)
+			jobs = append(jobs, o.PartialObjectMetadata)
 		} else {
-			pods = append(pods, o)
+			pods = append(pods, o.PartialObjectMetadata)
 		}
 	}
+	where := func(o *metav1.PartialObjectMetadata) string { return cmp.Or(to[o.UID], policy.placed(o.Annotations)) }
 	seen := map[types.UID]int{}
 	for _, pod := range pods {
 		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 			seen[owner.UID]++
 		}
-		all.add(policy, pod, startedAt(pod, now), 1)
+		all.add(policy, pod, where(pod), startedAt(pod, now), 1)
 	}
 	for _, job := range jobs {
 		at := startedAt(job, now)
 		if missing := PodsNoted(job) - seen[job.UID]; missing > 0 && now.Sub(at) < settling {
-			all.add(policy, job, at, missing)
+			all.add(policy, job, where(job), at, missing)
 			all.settles = append(all.settles, at.Add(settling))
 		}
 	}
 	return all, nil
 }
 
-func (r running) add(policy *Policy, o *metav1.PartialObjectMetadata, started time.Time, pods int) {
-	location := policy.location(o.Annotations[Location])
+// add counts pods where they were released to, though the scheduler may have put
+// them elsewhere.
+func (r running) add(policy *Policy, o *metav1.PartialObjectMetadata, location string, started time.Time, pods int) {
 	until := started.Add(TaskOf(policy, o).Duration)
 	r.at[location] = append(r.at[location], plan.Run{Until: until, Pods: pods})
 }

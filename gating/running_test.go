@@ -51,6 +51,10 @@ func recordsOf(tb testing.TB, objects ...*metav1.PartialObjectMetadata) *Records
 func TestRunning(t *testing.T) {
 	policy := builtin()
 	policy.spec.Locations = []v1alpha1.Location{{Name: "X"}, {Name: "Y"}}
+	chooses := builtin()
+	chooses.spec.Locations = []v1alpha1.Location{
+		{Name: "X", NodeSelector: map[string]string{"at": "x"}}, {Name: "Y", NodeSelector: map[string]string{"at": "y"}},
+	}
 	ofJob := func(pod *metav1.PartialObjectMetadata, job string) *metav1.PartialObjectMetadata {
 		yes := true
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job, UID: types.UID("uid-" + job), Controller: &yes}}
@@ -60,9 +64,11 @@ func TestRunning(t *testing.T) {
 	held.Labels[State] = StateHeld
 	hour := time.Hour
 	tests := map[string]struct {
-		cached, leaving []*metav1.PartialObjectMetadata
-		want            map[string][]plan.Run
-		settles         int
+		policy  *Policy
+		cached  []*metav1.PartialObjectMetadata
+		leaving []freed
+		want    map[string][]plan.Run
+		settles int
 	}{
 		"nothing": {want: map[string][]plan.Run{}},
 		"pods, each where it was put, to their expected end": {
@@ -75,7 +81,22 @@ func TestRunning(t *testing.T) {
 		},
 		"what waits is not running": {cached: []*metav1.PartialObjectMetadata{held}, want: map[string][]plan.Run{}},
 		"what has just been let go, though the cache does not know yet": {
-			leaving: []*metav1.PartialObjectMetadata{held}, want: map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
+			leaving: []freed{{held, ""}}, want: map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
+		},
+		"where it was released to, if the policy chooses": {
+			policy: chooses,
+			cached: []*metav1.PartialObjectMetadata{
+				released("Pod", "a", hour, map[string]string{PlannedLocation: "Y"}),
+				released("Job", "j", 0, map[string]string{PlannedLocation: "Y", Pods: "3"}),
+				released("Pod", "b", hour, map[string]string{PlannedLocation: "one that the policy does not have"}),
+				released("Pod", "c", hour, nil),
+			},
+			leaving: []freed{{held, "Y"}},
+			want: map[string][]plan.Run{
+				"X": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(hour), Pods: 1}},
+				"Y": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 3}},
+			},
+			settles: 1,
 		},
 		"the pods that a released Job is still to create": {
 			cached: []*metav1.PartialObjectMetadata{
@@ -92,7 +113,10 @@ func TestRunning(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := recordsOf(t, tt.cached...).running(policy, tt.leaving, t0)
+			if tt.policy == nil {
+				tt.policy = policy
+			}
+			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, t0)
 			if err != nil {
 				t.Fatal(err)
 			}

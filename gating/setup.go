@@ -38,7 +38,8 @@ type (
 )
 
 // SetupWithManager runs the loop on the leader, woken by what it holds, by
-// policies, and by changed, which names forecast sources that have changed.
+// policies, by nodes that come and go, and by changed, which names forecast
+// sources that have changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[string]) error {
 	// changes of a status wake it too: a pass that compared with a status that
 	// was out of date is followed by one that sees what was written
@@ -46,6 +47,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 		For(&v1alpha1.CarbonPolicy{}).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
+	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), metadata(nodeKind()), l.onNode()))
 	for _, kind := range []schema.GroupVersionKind{podKind(), jobKind()} {
 		b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), metadata(kind), l.onHeld()))
 	}
@@ -90,6 +92,41 @@ func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 	}
 }
 
+// onNode wakes the policies that choose where work runs, since a location may
+// have its first node now, or have lost its last.
+func (l *Loop) onNode() handler.TypedEventHandler[held, reconcile.Request] {
+	wake := func(ctx context.Context, q queue) {
+		l.each(ctx, (*Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gather()) })
+	}
+	return handler.TypedFuncs[held, reconcile.Request]{
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[held], q queue) {
+			if !e.IsInInitialList {
+				wake(ctx, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[held], q queue) {
+			if relabelled(e.ObjectOld, e.ObjectNew) {
+				wake(ctx, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, _ event.TypedDeleteEvent[held], q queue) { wake(ctx, q) },
+	}
+}
+
+// each calls f for the policies that are wanted.
+func (l *Loop) each(ctx context.Context, wanted func(*Policy) bool, f func(reconcile.Request)) {
+	policies, err := l.Policies.List(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot tell which policies have to be looked at")
+		return
+	}
+	for _, policy := range policies {
+		if wanted(policy) {
+			f(request(policy.Name))
+		}
+	}
+}
+
 func (l *Loop) released(o client.Object) bool {
 	for _, policy := range heldBy(o) {
 		if !l.done.has(policy, o.GetUID()) {
@@ -107,16 +144,7 @@ func (l *Loop) gather() time.Duration {
 func (l *Loop) onForecast() handler.TypedEventHandler[string, reconcile.Request] {
 	return handler.TypedFuncs[string, reconcile.Request]{
 		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[string], q queue) {
-			policies, err := l.Policies.List(ctx)
-			if err != nil {
-				ctrl.LoggerFrom(ctx).Error(err, "cannot tell which policies a forecast is for")
-				return
-			}
-			for _, policy := range policies {
-				if policy.Source == e.Object {
-					q.Add(request(policy.Name))
-				}
-			}
+			l.each(ctx, func(p *Policy) bool { return p.Source == e.Object }, func(r reconcile.Request) { q.Add(r) })
 		},
 	}
 }

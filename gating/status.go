@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +111,13 @@ func (p *pass) conditions() []metav1.Condition {
 }
 
 func (p *pass) forecastCondition() metav1.Condition {
-	v := p.policy.views(p.book, p.now)[0]
+	views := p.policy.views(p.book, p.now)
+	v := views[0]
+	for _, other := range views[1:] {
+		if p.policy.Movable() && !v.usable() && slices.Contains(p.policy.places, other.name) {
+			v = other // work is planned for where something is known
+		}
+	}
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
 	problem := p.book.Problem()
 	switch {

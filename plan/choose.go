@@ -23,8 +23,9 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	now := g.atOnce(fleets)
 	o := fleets[0].outlook
 	d := Decision{
-		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, Guess: g.Guess, AtOnce: now.mean,
-		Threshold: g.Threshold, Missing: o.missing, Basis: o.basis, MinGain: max(o.terms.MinGain, nearlyEqual),
+		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, Guess: g.Guess,
+		AtOnce: now.mean, AtOnceIn: now.fleet.outlook.location,
+		Threshold: g.Threshold, MinGain: max(o.terms.MinGain, nearlyEqual),
 	}
 	if g.Held {
 		d.MinGain = nearlyEqual
@@ -37,7 +38,9 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	default:
 		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
 	}
-	d.Start, d.Expected, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.crowded, chosen.fleet.outlook.location
+	o = chosen.fleet.outlook
+	d.Start, d.Expected, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.crowded, o.location
+	d.Missing, d.Basis = o.missing, o.basis
 	if chosen.fleet.room != nil {
 		r := chosen.fleet.room
 		d.Ceiling, d.Bucket, d.Running = r.ceiling, r.bucket, r.running()
@@ -48,21 +51,51 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 // atOnce returns the place that starts now: where the intensity is known,
 // there is room, and it is cheapest, in this order.
 func (g *Group) atOnce(fleets []*Fleet) place {
-	now := fleets[0].at(g, fleets[0].outlook.now)
-	for _, f := range fleets[1:] {
+	if len(fleets) == 1 {
+		return fleets[0].at(g, fleets[0].outlook.now)
+	}
+	var few [8]place // keeps most of what is compared off the heap
+	best := few[:0]
+	least := math.Inf(1)
+	for _, f := range fleets {
 		p := f.at(g, f.outlook.now)
-		known, before := !math.IsNaN(p.mean), !math.IsNaN(now.mean)
-		if known != before {
-			if known {
-				now = p
+		if len(best) > 0 && p.rank() != best[0].rank() {
+			if p.rank() < best[0].rank() {
+				continue
 			}
-			continue
+			best, least = best[:0], math.Inf(1)
 		}
-		if p.free && !now.free || p.free == now.free && p.cost < now.cost {
-			now = p
+		best, least = append(best, p), math.Min(least, p.cost)
+	}
+	return g.prefer(best, least)
+}
+
+// rank orders places that start now: known before unknown, free before full.
+func (p place) rank() int {
+	switch {
+	case math.IsNaN(p.mean):
+		return 0
+	case !p.free:
+		return 1
+	default:
+		return 2
+	}
+}
+
+// prefer returns, of the places that are as good as the cheapest, the one in
+// the location that was planned or, if it is not among them, the first.
+func (g *Group) prefer(places []place, least float64) place {
+	var first place
+	for _, p := range places {
+		switch {
+		case p.cost-least > choice(least): // not so if both are infinite
+		case g.PlannedIn != "" && p.fleet.outlook.location == g.PlannedIn:
+			return p
+		case first.fleet == nil:
+			first = p
 		}
 	}
-	return now
+	return first
 }
 
 // mustGo returns why the group starts now whatever is planned; empty if it may
@@ -87,7 +120,7 @@ func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place,
 	var first place
 	for _, f := range fleets {
 		p, ok := f.firstBelow(g)
-		if ok && (first.fleet == nil || p.start.Before(first.start) || p.start.Equal(first.start) && p.cost < first.cost) {
+		if ok && (first.fleet == nil || p.start.Before(first.start) || p.start.Equal(first.start) && first.cost-p.cost > choice(p.cost)) {
 			first = p
 		}
 	}
@@ -159,13 +192,19 @@ func (p place) waits(now place, enough float64) Cause {
 
 // cheapest returns the cheapest place with room of all fleets.
 func (g *Group) cheapest(fleets []*Fleet, enough float64) (best place, ok bool) {
+	if len(fleets) == 1 {
+		return fleets[0].cheapest(g, enough)
+	}
+	var few [8]place
+	places, least := few[:0], math.Inf(1)
 	for _, f := range fleets {
-		p, found := f.cheapest(g, enough)
-		if found && (!ok || p.cost < best.cost) {
-			best, ok = p, true
+		if p, found := f.cheapest(g, enough); found {
+			places, least = append(places, p), math.Min(least, p.least)
 		}
 	}
-	return best, ok
+	best = g.prefer(places, least)
+	best.least = least
+	return best, len(places) > 0
 }
 
 // planned returns the place that was planned before, if it is still to come, in

@@ -51,6 +51,7 @@ type Decision struct {
 	Guess       string        // the task's
 	Expected    float64       // mean gCO2eq/kWh of the run from Start; NaN if unknown
 	AtOnce      float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
+	AtOnceIn    string        // where that is: of several locations, the cleanest at Decided
 	Cause       Cause
 	Threshold   *float64 // the task's
 	MinGain     float64  // that was asked for, in 0..1
@@ -93,16 +94,18 @@ const maxReason = 140
 // Reason explains the decision in one plain sentence with numbers. It names
 // instants, not distances, so that it stays true for as long as it is shown,
 // and is kept within the 140 characters that `kubectl describe` prints, unless
-// the location has a long name. A duration that was guessed is told if there is
-// room for it.
+// the location has a long name. A duration that was guessed, and where starting
+// at once would be, are told if there is room.
 func (d Decision) Reason() string { return d.ReasonWith("") }
 
 // ReasonWith is Reason with more at its end.
 func (d Decision) ReasonWith(more string) string {
 	reason := d.sentence() + more
-	if d.Guess != "" && len(reason) > maxReason {
-		d.Guess = ""
-		reason = d.sentence() + more
+	for _, spare := range []*string{&d.Guess, &d.AtOnceIn} {
+		if len(reason) > maxReason {
+			*spare = ""
+			reason = d.sentence() + more
+		}
 	}
 	return reason
 }
@@ -124,8 +127,8 @@ func (d Decision) sentence() string {
 func (d Decision) Why() string {
 	switch d.Cause {
 	case CleanerLater:
-		return fmt.Sprintf("%s, %.0f %% less than the %s at %s",
-			d.expected(), 100*d.Gain(), number(d.AtOnce), minute(d.Decided))
+		return fmt.Sprintf("%s, %.0f %% less than the %s%s at %s",
+			d.expected(), 100*d.Gain(), number(d.AtOnce), d.elsewhere(), minute(d.Decided))
 	case Threshold:
 		return fmt.Sprintf("%s, within its threshold of %s", d.expected(), number(*d.Threshold))
 	case CleanestNow:
@@ -187,6 +190,14 @@ func (d Decision) in() string {
 		return ""
 	}
 	return " in " + d.Location
+}
+
+// elsewhere names the location to start at once in, where it is another.
+func (d Decision) elsewhere() string {
+	if d.AtOnceIn == "" || d.AtOnceIn == d.Location {
+		return ""
+	}
+	return " in " + d.AtOnceIn
 }
 
 // grams prints an intensity with its unit.

@@ -15,11 +15,6 @@ type Group struct {
 	Task
 	// Pods is how many there are; less than one counts as one.
 	Pods int
-	// Locations are the names of those that the group may run in; none is any.
-	Locations []string
-	// PlannedIn is the location that Planned was given for; empty is the first
-	// that the group may run in.
-	PlannedIn string
 }
 
 func (g *Group) pods() int { return min(max(g.Pods, 1), maxPods) }
@@ -174,7 +169,7 @@ func (f *Fleet) nowhere(g *Group) Decision {
 	return Decision{
 		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0],
 		Duration: g.Duration, Guess: g.Guess, Threshold: g.Threshold, Expected: math.NaN(), AtOnce: math.NaN(),
-		Cause: NoForecast, Missing: "there is none for its location",
+		AtOnceIn: g.Locations[0], Cause: NoForecast, Missing: "there is none for its location",
 	}
 }
 

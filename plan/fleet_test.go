@@ -193,7 +193,7 @@ func TestAssignOverLocations(t *testing.T) {
 			[]Group{in(group(1, 3, 1), "west")}, []string{"west 12:00"},
 		},
 		"a plan is kept in its location": {
-			[]Group{{Task: Task{Duration: time.Hour, LatestStart: at(2), Planned: at(2)}, PlannedIn: "north"}}, []string{"north 14:00"},
+			[]Group{{Task: Task{Duration: time.Hour, LatestStart: at(2), Planned: at(2), PlannedIn: "north"}}}, []string{"north 14:00"},
 		},
 	}
 	for name, tt := range tests {
@@ -206,6 +206,102 @@ func TestAssignOverLocations(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
+	in := func(planned string) Task {
+		return Task{Duration: time.Hour, LatestStart: at(3), ID: "a", Planned: at(2), PlannedIn: planned}
+	}
+	below := func(intensity float64) Task {
+		return Task{Duration: time.Hour, LatestStart: at(3), Threshold: &intensity}
+	}
+	tests := map[string]struct {
+		task         Task
+		first, other []float64
+		want         string
+	}{
+		"the first is taken":                         {in(""), []float64{400, 300, 100, 300}, []float64{400, 300, 100, 300}, "first 14:00"},
+		"the first is taken for all but a real gain": {in(""), []float64{400, 300, 100, 300}, []float64{400, 300, 99.95, 300}, "first 14:00"},
+		"the other is taken for one":                 {in(""), []float64{400, 300, 100, 300}, []float64{400, 300, 99.8, 300}, "other 14:00"},
+		"the planned one is kept":                    {in("other"), []float64{400, 300, 100, 300}, []float64{400, 300, 100.05, 300}, "other 14:00"},
+		"the planned one is left for a real gain":    {in("other"), []float64{400, 300, 100, 300}, []float64{400, 300, 101, 300}, "first 14:00"},
+		"now, the first is taken":                    {in(""), []float64{100, 300, 300, 300}, []float64{99.95, 300, 300, 300}, "first 12:00"},
+		"now, the planned one is kept":               {in("other"), []float64{100, 300, 300, 300}, []float64{100.05, 300, 300, 300}, "other 12:00"},
+		"the first that meets a threshold is taken":  {below(150), []float64{400, 100, 100, 100}, []float64{400, 99.95, 100, 100}, "first 12:50"},
+		"one that meets a threshold before is taken": {below(150), []float64{400, 300, 100, 100}, []float64{400, 140, 100, 100}, "other 12:57"},
+		"the cleaner later is not worth less than starting in the other now": {
+			Task{Duration: time.Hour, LatestStart: at(3)}, []float64{400, 300, 100, 300}, []float64{100.05, 300, 300, 300}, "other 12:00",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			fleet := func(name string, intensities []float64) *Fleet {
+				return NewOutlook(name, hourly(intensities...), "none", Terms{MinGain: 0.01}, t0, at(3)).Fleet(Buckets{}, nil)
+			}
+			d := Assign([]Group{{Task: tt.task}}, fleet("first", tt.first), fleet("other", tt.other))[0]
+			if got := d.Location + " " + d.Start.Format("15:04"); got != tt.want {
+				t.Errorf("%s, want %s: %s", got, tt.want, d.Reason())
+			}
+		})
+	}
+}
+
+func TestTheReasonNamesBothLocations(t *testing.T) {
+	north := NewOutlook("CAISO_NORTH", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).RestingOn(forecast.Past)
+	south := NewOutlook("ERCOT", hourly(430, 430, 430, 430), "none", Terms{}, t0, at(8))
+	task := Task{Duration: time.Hour, LatestStart: at(3)}
+	d := Assign([]Group{{Task: task}}, south.Fleet(Buckets{}, nil), north.Fleet(Buckets{}, nil))[0]
+	for basis, want := range map[forecast.Basis]string{
+		forecast.Fresh: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 in ERCOT at Nov 21 12:00; latest start Nov 21 15:00",
+		// there is no room for both
+		forecast.Past: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
+	} {
+		if d.Basis != forecast.Past {
+			t.Error("the basis is not that of the location:", d.Basis)
+		}
+		told := d
+		told.Basis = basis
+		if diff := cmp.Diff(want, told.Reason()); diff != "" || len(want) > maxReason {
+			t.Error(len(want), diff)
+		}
+	}
+}
+
+// TestSeveralLocationsCostNoMoreThanEach decides on tasks in three locations at
+// once, in each by itself, and again at the start that was planned.
+func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		tasks, places := mixed(r), []instance{mixed(r), mixed(r), mixed(r)}
+		terms := Terms{MinGain: tasks.terms.MinGain, WaitPrice: tasks.terms.WaitPrice}
+		outlooks := func(now time.Time) (all []*Outlook, fleets []*Fleet) {
+			for i, in := range places {
+				o := NewOutlook(string(rune('a'+i)), in.series(), "none", terms, now, at(100))
+				all, fleets = append(all, o), append(fleets, o.Fleet(Buckets{}, nil))
+			}
+			return all, fleets
+		}
+		alone, fleets := outlooks(tasks.now)
+		for _, g := range tasks.groups {
+			g.Threshold, g.Planned, g.Held = nil, time.Time{}, true // it holds for any gain
+			d := Assign([]Group{g}, fleets[0], fleets[1:]...)[0]
+			for _, o := range alone {
+				// what gains nothing against now, and what is as good, may each cost a thousandth more
+				one := o.Decide(g.Task)
+				if in := (instance{terms: terms, now: tasks.now}); one.Cause != NoForecast && in.cost(d) > in.cost(one)+2*margin(in.cost(one)) {
+					t.Fatalf("seed %d: %s; alone %s", seed, d.Reason(), one.Reason())
+				}
+			}
+			if !d.Holds() {
+				continue
+			}
+			g.Planned, g.PlannedIn = d.Start, d.Location
+			_, then := outlooks(d.Start)
+			if again := Assign([]Group{g}, then[0], then[1:]...)[0]; again.Holds() {
+				t.Fatalf("seed %d: %s; then %s", seed, d.Reason(), again.Reason())
+			}
+		}
 	}
 }
 

@@ -15,11 +15,14 @@
 //
 // Starts whose costs differ by no more than a thousandth are taken to be equal:
 // the ID of a task picks one of them, a planned start moves for a real gain
-// only, and no task is held for less.
+// only, and no task is held for less. Of locations that are as good as each
+// other, that of the earlier plan is taken, or else the one given first.
 //
 // An [Outlook] decides on each task by itself. With [Buckets], a ceiling limits
 // how many pods may run at once in a location, and [Assign] gives all groups
-// their places together, in one location or several.
+// their places together, in one location or several. What a wait gains in
+// several locations is what it gains against starting now in the one that is
+// cleanest now: what the choice of a location has saved by itself is not counted.
 //
 // What holds for every input:
 //   - a start is never before now, and never after the latest start, or is now
@@ -103,6 +106,11 @@ type Task struct {
 	// Planned is the start that an earlier decision gave; zero if there is none.
 	// It moves for a real gain only.
 	Planned time.Time
+	// Locations are the names of those that the task may run in; none is any.
+	Locations []string
+	// PlannedIn is the location that Planned was given for; empty is the first
+	// that the task may run in. Another is chosen for a real gain only.
+	PlannedIn string
 }
 
 // LatestStart returns when work of the given duration must start to be
@@ -154,7 +162,8 @@ func (o *Outlook) RestingOn(basis forecast.Basis) *Outlook {
 	return o
 }
 
-// Decide returns when the task should start, by itself.
+// Decide returns when the task should start, by itself, in the outlook's
+// location.
 func (o *Outlook) Decide(t Task) Decision {
 	d, _ := (&Group{Task: t}).decide([]*Fleet{{outlook: o}})
 	return d

@@ -10,6 +10,9 @@
 // pod template what its pods must know. Where it does not pay, the work starts
 // at once, with the reason in an annotation.
 //
+// Where a policy chooses between locations, what starts at once also gets a
+// preference for the nodes of the cleanest, beside its own (see package gating).
+//
 // A Job of a CronJob gets the label by which its runs are known as of the same
 // work, and any Job that asks for no duration the one that is expected.
 //

@@ -64,6 +64,7 @@ func (w *Webhook) decideJob(ctx context.Context, req admission.Request, job *bat
 	if chosen.policy == nil {
 		return chosen.without(func(why string) verdict { return startJob(job, why) }), nil
 	}
+	ask.Only = chosen.policy.Suiting(ctx, &job.Spec.Template.Spec)
 	return w.holdJob(req, job, chosen.policy, ask, asked), nil
 }
 
@@ -131,13 +132,19 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	now := job.CreationTimestamp.Time
 	task := policy.Task(ask, now)
 	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
-	decision := policy.Outlook(w.Store.Book(policy.Source), ask.Location, now, task.LatestStart).Decide(task)
+	decision := policy.Decide(w.Store.Book(policy.Source), ask.Location, now, task)
 	if policy.Limited() {
 		decision = decision.Queue()
 	}
 	// its pods count for the policy, whenever they come
 	job.Annotations[gating.PolicyName], job.Spec.Template.Annotations[gating.PolicyName] = policy.Name, policy.Name
 	noteDuration(job, ask)
+	if w.Mark || policy.Movable() { // so that its pods come here, too, however it is held
+		maps.Copy(job.Spec.Template.Annotations, asked)
+	}
+	if policy.Movable() {
+		noteLocation(job, decision.Location, ask.Only)
+	}
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())
 	}
@@ -165,6 +172,16 @@ func noteDuration(job *batchv1.Job, ask gating.Ask) {
 	}
 	if ok {
 		job.Spec.Template.Annotations[gating.ExpectedDuration] = expected
+	}
+}
+
+// noteLocation notes on a Job and on its pods where they are to run.
+func noteLocation(job *batchv1.Job, planned, only string) {
+	for _, annotations := range []map[string]string{job.Annotations, job.Spec.Template.Annotations} {
+		annotations[gating.PlannedLocation] = planned
+		if only != "" {
+			annotations[gating.Candidates] = only
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,8 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// onPod decides on a pod: with its Job, where that has been decided on, else
-// by itself.
+// onPod decides on a pod, and marks it for the scheduler.
 func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, error) {
 	var pod corev1.Pod
 	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &pod); err != nil {
@@ -25,17 +25,27 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 	}
 	own(&pod.ObjectMeta)
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	owned := metav1.GetControllerOf(&pod) != nil
+	v, err := w.holdOrStart(ctx, req, &pod)
+	if err == nil && w.Mark {
+		v.patch = append(v.patch, mark(&pod)...)
+	}
+	return v, err
+}
+
+// holdOrStart decides on a pod: with its Job, where that has been decided on,
+// else by itself.
+func (w *Webhook) holdOrStart(ctx context.Context, req admission.Request, pod *corev1.Pod) (verdict, error) {
+	owned := metav1.GetControllerOf(pod) != nil
 	switch {
-	case owned && pod.Labels[gating.State] == gating.StateReleased:
-		return startPod(&pod, ""), nil // so its Job's template says
-	case owned && gating.Released(ctx, w.Reader, req.Namespace, &pod):
-		return startPod(&pod, "its Job has been released"), nil
+	case owned && pod.Labels[gating.State] == gating.StateReleased: // so its Job's template says
+		return w.startLater(ctx, req, pod, ""), nil
+	case owned && gating.Released(ctx, w.Reader, req.Namespace, pod):
+		return w.startLater(ctx, req, pod, "its Job has been released"), nil
 	case !owned:
 		gating.Forget(pod.Annotations) // a copy of another
-		return w.decidePod(ctx, req, &pod, wantGate(&pod))
+		return w.decidePod(ctx, req, pod, wantGate(pod))
 	}
-	return w.decidePod(ctx, req, &pod, nil)
+	return w.decidePod(ctx, req, pod, nil)
 }
 
 // wantGate refuses what asks for a pod to be held other than by a gate.
@@ -64,6 +74,7 @@ func (w *Webhook) decidePod(ctx context.Context, req admission.Request, pod *cor
 	if chosen.policy == nil {
 		return chosen.without(func(why string) verdict { return startPod(pod, why) }), nil
 	}
+	suit(ctx, chosen.policy, pod)
 	return w.holdPod(req, pod, chosen.policy, ask.Location), nil
 }
 
@@ -90,13 +101,17 @@ func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating
 	promised := pod.Annotations[gating.LatestStart] != ""
 	task.Held = promised
 	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
-	decision := policy.Outlook(w.Store.Book(policy.Source), location, now, task.LatestStart).Decide(task)
+	decision := policy.Decide(w.Store.Book(policy.Source), location, now, task)
 	if policy.Limited() {
 		decision = decision.Queue()
 	}
 	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
 		pod.Annotations[gating.PolicyName] = policy.Name // it counts for the policy
-		return startPod(pod, decision.Reason())
+		v := startPod(pod, decision.Reason())
+		if !math.IsNaN(decision.Expected) {
+			v = v.steer(pod, policy, decision.Location)
+		}
+		return v
 	}
 	before, known := pod.Annotations[gating.AtCreation]
 	maps.Copy(pod.Annotations, gating.Notes(policy, decision))

@@ -22,7 +22,8 @@ import (
 // Path is where the webhook answers.
 const Path = "/hold"
 
-// Webhook decides on pods and Jobs at their creation. All fields are required.
+// Webhook decides on pods and Jobs at their creation. All fields but Mark are
+// required.
 type Webhook struct {
 	// Reader reads the caches that gating.CacheByObject describes.
 	Reader   client.Reader
@@ -32,6 +33,9 @@ type Webhook struct {
 	Runs    *gating.Runs
 	Clock   gating.Clock
 	Metrics *Metrics
+	// Mark has pods that may wait carry the extended resource by which the
+	// scheduler knows that the extender is to be asked about them.
+	Mark bool
 }
 
 // Register makes a server answer for the webhook.

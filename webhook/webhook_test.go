@@ -255,35 +255,49 @@ func FuzzHandle(f *testing.F) {
 	f.Add("Job", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/deadline":"06:00 Europe/Berlin"}},"spec":{"template":{}}}`))
 	f.Add("Pod", []byte(`{"metadata":{"ownerReferences":[{"kind":"Job","controller":true}],"annotations":{"gridlatch.dev/latest-start":"x"}}}`))
 	f.Add("Job", []byte(`{"spec":{"template":{"metadata":null,"spec":{"schedulingGates":[{"name":"gridlatch.dev/carbon"}]}}}}`))
+	f.Add("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"nodeSelector":{"grid":"north"},"affinity":{"nodeAffinity":{
+		"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"grid","operator":"Gt","values":["x"]}]}]},
+		"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"preference":{}}]}}}}`))
+	f.Add("Pod", []byte(`{"metadata":{"labels":{"gridlatch.dev/state":"released"},"ownerReferences":[{"kind":"Job","controller":true}],
+		"annotations":{"gridlatch.dev/planned-location":"west","gridlatch.dev/candidate-locations":",,"}},"spec":{"affinity":{"nodeAffinity":null}}}`))
 	f.Fuzz(func(t *testing.T, kind string, object []byte) {
-		w := dirtyNow(t)
-		var well struct {
-			Metadata map[string]any `json:"metadata"`
-			Spec     map[string]any `json:"spec"`
-		}
-		// the API server sends objects of its own making
-		if kjson.UnmarshalCaseSensitivePreserveInts(object, &well) != nil || well.Metadata == nil || well.Spec == nil {
-			w.Handle(t.Context(), request(kind, object))
-			return
-		}
-		var pod corev1.Pod
-		if kind != "Pod" || kjson.UnmarshalCaseSensitivePreserveInts(object, &pod) != nil {
-			w.Handle(t.Context(), request(kind, object))
-			return
-		}
-		patched, response := admit(t, w, kind, object)
-		if !response.Allowed {
-			return
-		}
-		var after corev1.Pod
-		if err := json.Unmarshal(patched, &after); err != nil {
-			t.Fatal(err)
-		}
-		if !gating.HasGate(after.Spec.SchedulingGates) {
-			return
-		}
-		if after.Labels[gating.State] != gating.StateHeld || after.Annotations[gating.LatestStart] == "" {
-			t.Fatalf("gated, but not to be found: %s", patched)
+		for _, w := range []*Webhook{
+			dirtyNow(t), twoGrids(t, []float64{300, 400}, []float64{100, 400}, nil), twoGrids(t, []float64{300, 100}, []float64{200, 400}, limited),
+		} {
+			tryHandle(t, w, kind, object)
 		}
 	})
+}
+
+// tryHandle fails if an answer cannot be used, or a pod is gated for nobody to see.
+func tryHandle(t *testing.T, w *Webhook, kind string, object []byte) {
+	t.Helper()
+	var well struct {
+		Metadata map[string]any `json:"metadata"`
+		Spec     map[string]any `json:"spec"`
+	}
+	// the API server sends objects of its own making
+	if kjson.UnmarshalCaseSensitivePreserveInts(object, &well) != nil || well.Metadata == nil || well.Spec == nil {
+		w.Handle(t.Context(), request(kind, object))
+		return
+	}
+	var pod corev1.Pod
+	if kind != "Pod" || kjson.UnmarshalCaseSensitivePreserveInts(object, &pod) != nil {
+		w.Handle(t.Context(), request(kind, object))
+		return
+	}
+	patched, response := admit(t, w, kind, object)
+	if !response.Allowed {
+		return
+	}
+	var after corev1.Pod
+	if err := json.Unmarshal(patched, &after); err != nil {
+		t.Fatal(err)
+	}
+	if !gating.HasGate(after.Spec.SchedulingGates) {
+		return
+	}
+	if after.Labels[gating.State] != gating.StateHeld || after.Annotations[gating.LatestStart] == "" {
+		t.Fatalf("gated, but not to be found: %s", patched)
+	}
 }

@@ -54,14 +54,15 @@ type CarbonPolicySpec struct {
 	Forecast ForecastSource `json:"forecast,omitempty"`
 
 	// The grid locations, named as the forecast names them. The first is the
-	// default. With none, it is the only location of the forecast.
+	// default. With none, it is the only location of the forecast. Node selectors
+	// let work run in others, too.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Locations []Location `json:"locations,omitempty"`
 
-	// How many released pods may run at once at a location, by its intensity.
+	// How many released pods may run at once at each location, by its intensity.
 	// Above the last bound the last bucket holds. With none, there is no limit.
 	// Work whose latest start has come starts regardless.
 	// +optional
@@ -159,9 +160,15 @@ type Location struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// The nodes that draw their power there.
+	// The labels of the nodes that draw their power there. If at least two
+	// locations have some, work runs where it is cleanest of those that have
+	// nodes, unless it is pinned to one: where and when are chosen together, and
+	// the scheduler is asked to prefer the nodes of that location. It may still
+	// put pods elsewhere. Of locations that are as clean, the first is taken.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="must have keys that a node's label can have, such as topology.kubernetes.io/region"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 63)",message="must have values that a node's label can have: of up to 63 characters"
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 }
 
@@ -218,7 +225,7 @@ type LocationStatus struct {
 	// How many pods may run at once now, where there are buckets.
 	// +optional
 	Ceiling *int32 `json:"ceiling,omitempty"`
-	// How many run that were released, where there are buckets.
+	// How many run that were released to this location, where there are buckets.
 	// +optional
 	Running *int32 `json:"running,omitempty"`
 	// What has been learned of how the forecast errs and what the days have in

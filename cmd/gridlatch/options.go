@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,8 @@ type options struct {
 	webhookPort  int
 	webhookHosts []string
 	certDir      string
+	extenderBind string
+	extenderCA   string
 	metricsBind  string
 	probeBind    string
 	workers      int
@@ -39,7 +42,8 @@ This is the program that runs in the cluster. It answers for the mutating
 webhook that holds work at admission, and releases what it holds in time for its
 deadline. It also lowers and raises the maxReplicaCount of KEDA's objects, where
 KEDA is installed and manifests/components/keda is. Every replica serves the
-webhook; one of them, the leader, does the rest.
+webhook; one of them, the leader, does the rest. As an extender of
+kube-scheduler, it puts what it has released on the nodes that are cleanest.
 
 Usage:
   gridlatch [flags]              run
@@ -67,6 +71,8 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
 	f.StringSliceVar(&o.webhookHosts, "webhook-host", nil, "further DNS name under which the API server calls the webhook, beside that of its Service")
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt and tls.key to serve, reloaded when they change, as cert-manager mounts them; empty: the webhook signs its own")
+	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address that answers kube-scheduler as an extender, such as :9444, with the webhook's certificate, and has the webhook mark the pods to ask about; 0 for none. See manifests/components/extender")
+	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the certificates that must have signed that of whoever calls the extender, read anew for each connection; empty: anybody may call it")
 	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
 	f.IntVar(&o.workers, "workers", 32, "how many pods are released at the same time")
@@ -96,6 +102,9 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if !(o.hysteresis >= 0 && o.hysteresis <= 50) {
 		return fmt.Errorf("--ceiling-hysteresis-percent %v: want 0 to 50", o.hysteresis)
 	}
+	if o.extenderCA != "" && !o.extends() {
+		return errors.New("--extender-client-ca: want --extender-bind-address, too")
+	}
 	return nil
 }
 
@@ -106,6 +115,9 @@ func (o *options) ceilings() ceiling.Options {
 		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace,
 	}
 }
+
+// extends reports whether the scheduler is answered.
+func (o *options) extends() bool { return o.extenderBind != "" && o.extenderBind != "0" }
 
 func fallback(value, otherwise string) string {
 	if value == "" {

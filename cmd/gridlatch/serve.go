@@ -65,7 +65,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 			return err
 		}
 	}
-	if err := wire(ctx, mgr, o, config, now); err != nil {
+	if err := wire(ctx, mgr, o, config, source, now); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -126,7 +126,7 @@ func (l levels) Level(ctx context.Context, name, location string, now time.Time)
 
 // wire puts the parts together: one store of forecasts, filled by the feed and
 // read by the webhook, the loop and the ceilings.
-func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, now gating.Clock) error {
+func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now gating.Clock) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -135,8 +135,12 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return err
 	}
+	nodes := &gating.Nodes{Reader: mgr.GetCache()}
+	if err := nodes.Watch(ctx, mgr.GetCache()); err != nil {
+		return err
+	}
 	store := &forecast.Store{}
-	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now}
+	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
 	changed, capped := make(chan event.TypedGenericEvent[string], changesQueued), make(chan event.TypedGenericEvent[string], changesQueued)
 
 	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store}
@@ -166,11 +170,16 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
 		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
-		Metrics: webhook.NewMetrics(metrics.Registry),
+		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
 	hook.Register(mgr.GetWebhookServer())
 	ceiling.Advice{Clock: now}.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
+	if o.extends() {
+		if err := extend(ctx, mgr, o, source, placing{policies, store}); err != nil {
+			return err
+		}
+	}
 	for _, runnable := range []manager.Runnable{herald, sweeper, memory, runs} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)

@@ -28,6 +28,7 @@ type planJSON struct {
 	Intensity    *float64     `json:"intensity"`
 	AtOnce       *float64     `json:"intensityAtOnce"`
 	SavedPercent float64      `json:"savedPercent"`
+	Elsewhere    []window     `json:"elsewhere,omitempty"`
 	Forecast     forecastJSON `json:"forecast"`
 }
 
@@ -43,7 +44,7 @@ func (a answer) writeJSON(w io.Writer) error {
 	out := planJSON{
 		Location: d.Location, Now: d.Decided, Start: d.Start, End: d.Start.Add(d.Duration), LatestStart: d.LatestStart,
 		Duration: plan.Span(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
-		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), SavedPercent: 100 * d.Gain(),
+		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), SavedPercent: 100 * d.Gain(), Elsewhere: a.elsewhere,
 		Forecast: forecastJSON{Source: a.source, From: a.forecast.Series.Start(), Until: a.forecast.Series.End()},
 	}
 	if !a.ask.deadline.IsZero() {
@@ -117,7 +118,11 @@ func (a answer) writeTable(w io.Writer) error {
 		fmt.Fprintf(table, "  %s\t%s to %s\t%s%s\n", name,
 			start.Format("Jan 2 15:04"), start.Add(d.Duration).Format("Jan 2 15:04"), grams, saving)
 	}
-	run("at once", d.Decided, d.AtOnce, 0)
+	atOnce := "at once"
+	if d.AtOnceIn != d.Location {
+		atOnce += " in " + d.AtOnceIn
+	}
+	run(atOnce, d.Decided, d.AtOnce, 0)
 	if d.Holds() {
 		run("planned", d.Start, d.Expected, d.Gain())
 	}
@@ -127,6 +132,11 @@ func (a answer) writeTable(w io.Writer) error {
 			mean = math.NaN()
 		}
 		run("at the latest", latest, mean, (d.AtOnce-mean)/d.AtOnce)
+	}
+	for _, w := range a.elsewhere {
+		if w.Intensity != nil {
+			run(w.Name, w.Start, *w.Intensity, (d.AtOnce-*w.Intensity)/d.AtOnce)
+		}
 	}
 	return table.Flush()
 }

@@ -193,6 +193,46 @@ func TestExplainPrints(t *testing.T) {
 	}
 }
 
+// spacious adds a policy that chooses between two locations with nodes.
+func spacious(t *testing.T) []client.Object {
+	t.Helper()
+	array, err := os.ReadFile("testdata/two-locations.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := v1alpha1.Default()
+	policy.Spec.Forecast.ConfigMap.Name = "two"
+	objects := []client.Object{policy, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "two", CreationTimestamp: metav1.NewTime(parse(t, "2026-11-21T19:00:00Z"))},
+		BinaryData: map[string][]byte{"data": array},
+	}}
+	for _, name := range []string{"CAISO_NORTH", "PJM"} {
+		at := map[string]string{"grid": name}
+		policy.Spec.Locations = append(policy.Spec.Locations, v1alpha1.Location{Name: name, NodeSelector: at})
+		objects = append(objects, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-" + name, Labels: at}})
+	}
+	return objects
+}
+
+func TestOtherLocationsArePrinted(t *testing.T) {
+	held := jobOf("mover", gating.StateHeld, notes(gating.PlannedLocation, "PJM", gating.Reason,
+		"waits until Nov 22 05:00 UTC: 197 gCO2eq/kWh in PJM, 53 % less than the 420 at Nov 21 20:30; latest start Nov 22 07:08"), 1)
+	for name, args := range map[string][]string{
+		"explain-elsewhere": {"explain", "job/mover"},
+		"plan-elsewhere":    {"plan", "--deadline", "12h", "--duration", "2h"},
+		"plan-pinned":       {"plan", "--deadline", "12h", "--duration", "2h", "--location", "PJM"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			connect, _ := world(t, append(spacious(t), held)...)
+			code, stdout, stderr := call(t, connect, args...)
+			if code != 0 || stderr != "" {
+				t.Fatalf("exit code %d, stderr %s", code, stderr)
+			}
+			printed(t, name, stdout)
+		})
+	}
+}
+
 func TestExplainSaysWhatIsWrong(t *testing.T) {
 	late := podOf("late", gating.StateHeld, notes(gating.PlannedStart, "2026-11-21T21:00:00Z"), nil)
 	elsewhere := podOf("elsewhere", gating.StateHeld, notes(gating.PolicyName, "there"), nil)

@@ -112,7 +112,7 @@ func (c *cluster) look(ctx context.Context, name string) (*outlook, error) {
 	warn := func(text string) { o.warnings = append(o.warnings, text) }
 	reader := &edited{Reader: c, edit: func(*v1alpha1.CarbonPolicySpec) {}, warn: func(string) {}}
 	var err error
-	if o.policy, err = (gating.Policies{Reader: reader, Clock: at(c.now)}).Get(ctx, name); err != nil {
+	if o.policy, err = (gating.Policies{Reader: reader, Clock: at(c.now), Nodes: &gating.Nodes{Reader: c}}).Get(ctx, name); err != nil {
 		return nil, err
 	}
 	for _, problem := range o.policy.Problems {

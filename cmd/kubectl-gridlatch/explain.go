@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -187,6 +188,7 @@ func (x *explanation) read(head client.Object) {
 	if x.State != stateHeld && x.State != stateReleased {
 		return
 	}
+	x.Location = annotations[gating.PlannedLocation] // if the policy chooses
 	x.PlannedStart, x.LatestStart = instant(annotations[gating.PlannedStart]), instant(annotations[gating.LatestStart])
 	if before, err := strconv.ParseFloat(annotations[gating.AtCreation], 64); err == nil {
 		x.AtCreation = known(before)
@@ -246,19 +248,24 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	if o.book == nil {
 		return nil
 	}
-	pinned := head.GetAnnotations()[gating.Location]
-	expected, rests := o.policy.Predict(o.book, pinned, c.now)
+	where := cmp.Or(x.Location, head.GetAnnotations()[gating.Location])
+	decision := o.policy.Decide(o.book, where, c.now, task)
+	if x.PlannedStart == nil { // it is not planned yet
+		where = decision.Location
+	}
+	expected, rests := o.policy.Predict(o.book, where, c.now)
 	x.Basis, x.Learned, x.Location = expected.Basis, o.learned, rests.Location
 	if expected.Series.Empty() {
 		return nil
 	}
-	if x.PlannedStart == nil { // it is not planned yet
-		start := o.policy.Outlook(o.book, pinned, c.now, task.LatestStart).Decide(task).Start
-		x.PlannedStart = &start
+	if x.PlannedStart == nil {
+		x.PlannedStart = &decision.Start
 	}
 	x.series = expected.Series
 	x.Windows = windows(x.series, c.now, *x.PlannedStart, *x.LatestStart, x.duration, x.Created, x.AtCreation)
-	for _, part := range o.policy.Contributions(o.book, pinned, c.now, *x.PlannedStart) {
+	x.Windows = append(x.Windows, elsewhere(o.policy, o.book, c.now, task, x.Location)...)
+	compare(x.Windows)
+	for _, part := range o.policy.Contributions(o.book, where, c.now, *x.PlannedStart) {
 		if math.Abs(part.Intensity) >= 0.05 {
 			x.Signals = append(x.Signals, contribution{part.Signal, part.Intensity})
 		}

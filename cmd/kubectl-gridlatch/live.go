@@ -27,7 +27,7 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	}
 	a := answer{ask: asked}
 	reader := &edited{Reader: c, edit: f.edit(set), warn: func(text string) { a.warnings = append(a.warnings, text) }}
-	policy, err := gating.Policies{Reader: reader, Clock: at(asked.now)}.Get(ctx, f.policy)
+	policy, err := gating.Policies{Reader: reader, Clock: at(asked.now), Nodes: &gating.Nodes{Reader: c}}.Get(ctx, f.policy)
 	if err != nil {
 		return answer{}, err
 	}
@@ -44,10 +44,13 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	if problem := book.Problem(); problem != "" {
 		a.warnings = append(a.warnings, a.source+": "+problem)
 	}
-	task := policy.Task(gating.Ask{Deadline: asked.deadline, Duration: asked.duration, Threshold: asked.threshold}, asked.now)
-	a.decision = policy.Outlook(book, asked.location, asked.now, task.LatestStart).Decide(task)
+	task := policy.Task(gating.Ask{
+		Deadline: asked.deadline, Duration: asked.duration, Threshold: asked.threshold, Location: asked.location,
+	}, asked.now)
+	a.decision = policy.Decide(book, asked.location, asked.now, task)
 	a.forecast, _ = book.Forecast(a.decision.Location)
-	if expected, _ := policy.Predict(book, asked.location, asked.now); !expected.Series.Empty() {
+	a.elsewhere = elsewhere(policy, book, asked.now, task, a.decision.Location)
+	if expected, _ := policy.Predict(book, a.decision.Location, asked.now); !expected.Series.Empty() {
 		a.expected = expected.Series
 	}
 	return a, nil

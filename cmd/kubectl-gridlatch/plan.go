@@ -47,8 +47,10 @@ type answer struct {
 	decision plan.Decision
 	forecast forecast.Forecast
 	expected *forecast.Series // in its place, if not nil: the forecast as it is corrected
-	source   string
-	warnings []string
+	// elsewhere are the cheapest starts in the other locations that the policy chooses from.
+	elsewhere []window
+	source    string
+	warnings  []string
 }
 
 func newPlan(e env) *cobra.Command {

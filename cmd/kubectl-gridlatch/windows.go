@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 // runnersUp is how many windows are shown besides the planned one.
@@ -43,6 +45,19 @@ func windows(series *forecast.Series, now, planned, latest time.Time, duration t
 		all = append(all, at("at the latest", latest))
 	}
 	compare(all)
+	return all
+}
+
+// elsewhere are the cheapest starts in the other locations that work may run in.
+func elsewhere(policy *gating.Policy, book *forecast.Book, now time.Time, task plan.Task, chosen string) []window {
+	task.Planned, task.Held = time.Time{}, true
+	var all []window
+	for _, location := range task.Locations {
+		if location != chosen {
+			d := policy.Outlook(book, location, now, task.LatestStart).Decide(task)
+			all = append(all, window{Name: "in " + location, Start: d.Start, End: d.Start.Add(task.Duration), Intensity: known(d.Expected)})
+		}
+	}
 	return all
 }
 

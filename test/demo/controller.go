@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,6 +27,15 @@ const (
 	controllerPID = logsDir + "/gridlatch.pid"
 )
 
+// up starts a cluster, unless there is one, and returns what was said of it.
+func up(ctx context.Context, flags ...string) (string, error) {
+	output, err := exec.CommandContext(ctx, clusterBinary, append([]string{"up", "--dir", clusterDir, "--nodes", "3"}, flags...)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("start the cluster (is it built? make bin/gridlatch-cluster): %w\n%s", err, output)
+	}
+	return string(output), nil
+}
+
 // attach connects by a copy of the administrator's kubeconfig, since what env writes stands beside the one it is given.
 func attach() (*env.Cluster, error) {
 	text, err := os.ReadFile(kubeconfig)
@@ -44,11 +54,11 @@ func attach() (*env.Cluster, error) {
 
 // replaceController stops the controller that an earlier demo left running, and runs one that stays when the demo
 // ends. The API server trusts and reaches it when this returns.
-func replaceController(ctx context.Context, c *env.Cluster) (*env.Controller, error) {
+func replaceController(ctx context.Context, c *env.Cluster, flags ...string) (*env.Controller, error) {
 	if err := stopController(ctx); err != nil {
 		return nil, err
 	}
-	g, err := c.RunGridlatch(ctx, controllerLog)
+	g, err := c.RunGridlatch(ctx, controllerLog, flags...)
 	if err != nil {
 		return nil, err
 	}

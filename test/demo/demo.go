@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -52,9 +51,9 @@ func (d *demo) run(ctx context.Context) error {
 
 func (d *demo) startCluster(ctx context.Context) error {
 	d.step("Start a Kubernetes cluster")
-	output, err := exec.CommandContext(ctx, clusterBinary, "up", "--dir", clusterDir, "--nodes", "3").CombinedOutput()
+	_, err := up(ctx)
 	if err != nil {
-		return fmt.Errorf("start the cluster (is it built? make bin/gridlatch-cluster): %w\n%s", err, output)
+		return err
 	}
 	if d.cluster, err = attach(); err != nil {
 		return err

@@ -22,11 +22,12 @@ const help = `The demo of Gridlatch: a Job that can wait, waits for cleaner elec
 
   make demo                      with a made-up forecast: dirty now, clean in about a minute
   make demo FORECAST=file.json   with yours, at 720 times the speed: a day passes in two minutes
+  make cluster EXTENDER=1        no story, only a cluster whose scheduler asks Gridlatch where power is cleanest
   make down                      stop the cluster that it leaves running, and remove .cluster
 
 Run from the top of the source tree, make demo is:
 
-  go run ./test/demo [--forecast FILE]
+  go run ./test/demo [--forecast FILE | --extender]
 
 FILE is a JSON array as the carbon-intensity exporter writes it; its first location is used, and up to two days of it:
 
@@ -78,11 +79,18 @@ func tell(ctx context.Context, args []string, stdout *os.File) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	file := flags.String("forecast", "", "")
+	extender := flags.Bool("extender", false, "")
 	if err := flags.Parse(args); err != nil {
 		return usageError{fmt.Errorf("%w; see --help", err)}
 	}
+	if *extender && *file != "" {
+		return usageError{errors.New("want --forecast or --extender; see --help")}
+	}
 	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q; see --help", flags.Arg(0))}
+	}
+	if *extender {
+		return extended(ctx, stdout)
 	}
 	s := madeUp()
 	if *file != "" {

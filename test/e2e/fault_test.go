@@ -260,7 +260,11 @@ func TestCertificatesFromADirectoryAreServedAndReloaded(t *testing.T) {
 	}
 	dir := t.TempDir()
 	first := writeCertificate(t, dir)
-	c.Controller(t, port, "--cert-dir="+dir)
+	x, err := env.NewExtender(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Controller(t, port, "--cert-dir="+dir, x.Flag())
 	trust(t, c, first)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -269,6 +273,7 @@ func TestCertificatesFromADirectoryAreServedAndReloaded(t *testing.T) {
 	}
 	second := writeCertificate(t, dir)
 	awaitServed(t, port, second, filepath.Join(dir, "tls.crt"))
+	awaitServed(t, x.Port, second, "to the scheduler, "+filepath.Join(dir, "tls.crt"))
 	trust(t, c, second)
 	if err := c.AwaitWebhook(ctx); err != nil {
 		t.Fatal(err)

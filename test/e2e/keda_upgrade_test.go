@@ -56,7 +56,7 @@ func TestGridlatchTakesOverFromTheOriginal(t *testing.T) {
 		t.Errorf("the takeover has changed something: %s", diff)
 	}
 
-	hourly(t, c, 400)
+	steady(t, c, 400)
 	awaitCeiling(t, c, web, 110)
 	awaitMax(t, c, reports, 9)
 	after := standing(t, c)
@@ -108,7 +108,7 @@ func originalAtWork(t *testing.T, c *env.Cluster) (web, reports *unstructured.Un
 		_, err := c.KubectlInput(ctx, string(objects), "apply", "-f", "-")
 		return err
 	})
-	hourly(t, c, 490)
+	steady(t, c, 490)
 	web = scaledObject(t, c, "upgrade", "word-processor", 3, 200, nil)
 	reports = env.ScaledJob("upgrade", "reports", 3, 4, true)
 	create(t, c, reports)
@@ -122,8 +122,8 @@ func originalAtWork(t *testing.T, c *env.Cluster) (web, reports *unstructured.Un
 	return web, reports
 }
 
-// hourly writes the well-known forecast, with the same intensity for hours.
-func hourly(t *testing.T, c *env.Cluster, intensity float64) {
+// steady writes the well-known forecast, with the same intensity for hours.
+func steady(t *testing.T, c *env.Cluster, intensity float64) {
 	t.Helper()
 	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-2*time.Hour), 8*time.Hour, intensity)...); err != nil {
 		t.Fatal(err)

@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	schedulerv1 "k8s.io/kube-scheduler/config/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -38,24 +43,34 @@ func TestBaseIsAdmittedAsItIs(t *testing.T) {
 	awaitScheduled(t, c, ns, 1, patience)
 }
 
-func TestTheCertManagerComponentServesMountedFiles(t *testing.T) {
-	overlay := t.TempDir()
+// overlay renders the base with components as in a user's own overlay.
+func overlay(t *testing.T, components ...string) string {
+	t.Helper()
+	dir := t.TempDir()
 	base, err := filepath.Abs("../../manifests")
 	if err != nil {
 		t.Fatal(err)
 	}
-	up, err := filepath.Rel(overlay, base)
+	up, err := filepath.Rel(dir, base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("resources: [%[1]s/base]\ncomponents: [%[1]s/components/cert-manager]\n", up)
-	if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+	text := "resources: [" + up + "/base]\ncomponents:\n"
+	for _, c := range components {
+		text += "- " + up + "/components/" + c + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rendered, err := cluster.Kubectl(t.Context(), "kustomize", overlay)
+	rendered, err := cluster.Kubectl(t.Context(), "kustomize", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rendered
+}
+
+func TestTheCertManagerComponentServesMountedFiles(t *testing.T) {
+	rendered := overlay(t, "cert-manager")
 	for _, want := range []string{
 		"cert-manager.io/inject-ca-from: gridlatch-system/gridlatch", "--cert-dir=/certs", "mountPath: /certs",
 		"secretName: gridlatch-serving\n", "kind: Certificate",
@@ -63,5 +78,58 @@ func TestTheCertManagerComponentServesMountedFiles(t *testing.T) {
 		if !strings.Contains(rendered, want) {
 			t.Errorf("%q is not in it:\n%s", want, rendered)
 		}
+	}
+}
+
+// TestTheExtenderComponentIsAdmittedAsItIs installs it with the second scheduler,
+// whose configuration is to be that of the first in all that matters.
+func TestTheExtenderComponentIsAdmittedAsItIs(t *testing.T) {
+	c := env.Start(t, env.Nodes(2))
+	if _, err := c.KubectlInput(t.Context(), overlay(t, "extender"), "apply", "--validate=strict", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	const second = "../../manifests/components/extender/second-scheduler.yaml"
+	if _, err := c.Kubectl(t.Context(), "apply", "--validate=strict", "-f", second); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, 2*patience, func(ctx context.Context) error {
+		for name, want := range map[string]int32{"gridlatch": 2, "gridlatch-scheduler": 1} {
+			var d appsv1.Deployment
+			if err := c.Client.Get(ctx, client.ObjectKey{Namespace: env.Namespace, Name: name}, &d); err != nil {
+				return err
+			}
+			if d.Status.ReadyReplicas != want {
+				return fmt.Errorf("deployment %s: %+v", name, d.Status)
+			}
+		}
+		return nil
+	})
+	var service corev1.Service
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: env.Namespace, Name: "gridlatch"}, &service); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == 9444 && p.TargetPort.StrVal == "extender" }) {
+		t.Errorf("the service has no port for the scheduler: %+v", service.Spec.Ports)
+	}
+	var config corev1.ConfigMap
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: env.Namespace, Name: "gridlatch-scheduler"}, &config); err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile("../../manifests/components/extender/scheduler.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(text string) []schedulerv1.Extender {
+		var parsed schedulerv1.KubeSchedulerConfiguration
+		if err := yaml.UnmarshalStrict([]byte(text), &parsed); err != nil || len(parsed.Extenders) != 2 {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		for i := range parsed.Extenders {
+			parsed.Extenders[i].URLPrefix, parsed.Extenders[i].TLSConfig.CAFile, parsed.Extenders[i].TLSConfig.CAData = "", "", nil
+		}
+		return parsed.Extenders
+	}
+	if diff := cmp.Diff(of(strings.ReplaceAll(string(first), "CA_DATA", "")), of(config.Data["scheduler.yaml"])); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -87,6 +87,8 @@ func TestAPolicyIsValidated(t *testing.T) {
 		"an exemption without an end":      {"spec: {exemptions: [{from: \"2026-01-02T00:00:00Z\"}]}", "from and to go together"},
 		"a location without a name":        {"spec: {locations: [{name: \"\"}]}", "spec.locations[0].name"},
 		"two locations of one name":        {"spec: {locations: [{name: A}, {name: A}]}", "spec.locations[1]: Duplicate value"},
+		"a label that no node can have":    {"spec: {locations: [{name: A, nodeSelector: {\"a b\": c}}]}", "spec.locations[0].nodeSelector: Invalid value: must have keys that a node's label can have"},
+		"a value that no label can have":   {"spec: {locations: [{name: A, nodeSelector: {a: \"" + strings.Repeat("b", 64) + "\"}}]}", "spec.locations[0].nodeSelector: Invalid value: must have values that a node's label can have"},
 		"a ConfigMap that cannot be":       {"spec: {forecast: {configMap: {name: Not/Valid}}}", "spec.forecast.configMap.name"},
 		"a forecast that is never trusted": {"spec: {forecast: {maxAge: 0s}}", "spec.forecast.maxAge: Invalid value: \"0s\": must be a duration above 0s"},
 	} {

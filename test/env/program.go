@@ -52,9 +52,9 @@ func command(name string, args ...string) (*Program, error) {
 
 // start runs the program and returns when it is ready. log is a file for what it writes; it is appended to.
 func (p *Program) start(ctx context.Context, log string) error {
-	output, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	output, err := openLog(log)
 	if err != nil {
-		return fmt.Errorf("open log: %w", err)
+		return err
 	}
 	defer output.Close()
 	p.log, p.cmd.Stdout, p.cmd.Stderr = log, output, output
@@ -77,6 +77,15 @@ func (p *Program) start(ctx context.Context, log string) error {
 		return errors.Join(err, p.Kill())
 	}
 	return nil
+}
+
+// openLog opens a file to append to.
+func openLog(path string) (*os.File, error) {
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return log, nil
 }
 
 func (p *Program) awaitReady(ctx context.Context) error {

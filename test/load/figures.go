@@ -25,6 +25,15 @@ func measurements() []measurement {
 			"admission_p99_us", "us", "< 1000",
 			"The 99th percentile of the webhook's own time for a pod of a few KB and a forecast of 288 slots, called in-process.",
 		}}},
+		{run: measureExtender, figures: extenderFigures()},
+		{run: measureSchedule, figures: []figure{{
+			"sched_held_ratio", "ratio", ">= 0.8",
+			"Pods that may wait that kube-scheduler puts on 1,000 nodes per second when it asks Gridlatch about each, over those\n" +
+				"    \twithout an extender.",
+		}, {
+			"sched_ordinary_ratio", "ratio", ">= 0.97",
+			"Ordinary pods per second of a scheduler with the extender, which it does not ask about them, over those without.",
+		}}},
 		{run: measureCreates, figures: []figure{{
 			"creates_ordinary_ratio", "ratio", ">= 0.95",
 			"Creations per second of pods that do not ask to wait, with Gridlatch installed, over those without it.",
@@ -91,6 +100,21 @@ func scaleFigures() []figure {
 		)
 	}
 	return figures
+}
+
+// extenderFigures are those of measureExtender.
+func extenderFigures() []figure {
+	var all []figure
+	for _, n := range []string{"100", "1000", "5000"} {
+		target := "-"
+		if n == "5000" {
+			target = "< 2"
+		}
+		all = append(all,
+			figure{"extender_p50_ms_" + n, "ms", "-", "The median of the time to have " + n + " nodes scored, names only, over HTTPS."},
+			figure{"extender_p99_ms_" + n, "ms", target, "The 99th percentile of the same, in the median of some rounds."})
+	}
+	return all
 }
 
 // rate adds up how often something was done, and how long that took.

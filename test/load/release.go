@@ -127,6 +127,11 @@ func (r *rig) watchAll(ctx context.Context, resource schema.GroupVersionResource
 	if err != nil {
 		return 0, fmt.Errorf("watch %s: %w", resource.Resource, err)
 	}
+	return during(ctx, watcher, n, counts, act)
+}
+
+// during counts what a watch sees while something is done.
+func during(ctx context.Context, watcher watch.Interface, n int, counts func(metav1.Object) bool, act func(context.Context) error) (took time.Duration, err error) {
 	defer watcher.Stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return act(ctx) })

@@ -39,8 +39,8 @@ type rig struct {
 	controller *env.Controller // nil while Gridlatch is not there
 }
 
-// newRig starts a cluster without Gridlatch.
-func newRig(ctx context.Context) (r *rig, err error) {
+// newRig starts a cluster without Gridlatch, of one node unless the options say otherwise.
+func newRig(ctx context.Context, options ...env.Option) (r *rig, err error) {
 	log.Print("starting a cluster")
 	r = &rig{}
 	defer func() {
@@ -54,7 +54,7 @@ func newRig(ctx context.Context) (r *rig, err error) {
 	if r.port, err = env.FreePort(); err != nil {
 		return r, err
 	}
-	if r.cluster, err = env.Run(ctx, env.Nodes(1)); err != nil {
+	if r.cluster, err = env.Run(ctx, append([]env.Option{env.Nodes(1)}, options...)...); err != nil {
 		return r, err
 	}
 	protobuf := rest.CopyConfig(r.cluster.Config)

@@ -114,7 +114,9 @@ func (s settings) scheduler() []string {
 func (s settings) nodeSimulator() []string {
 	return []string{
 		"--kubeconfig=" + s.dir.kubeconfig(), "--config=" + s.dir.file("kwok.yaml"), "--manage-all-nodes=true",
-		"--cidr=10.128.0.0/9", "--node-ip=10.1.0.1", "--node-lease-duration-seconds=40",
+		"--cidr=10.128.0.0/9", "--node-ip=10.1.0.1",
+		// Renewed every hundred seconds: a thousand nodes would otherwise keep the API server as busy as any test.
+		"--node-lease-duration-seconds=400",
 		// It would write a line for every change of every pod.
 		"--v=WARN",
 	}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/extender"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Hour)
+	scheme := runtime.NewScheme()
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), metav1.AddMetaToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	two := v1alpha1.Default()
+	two.Name = "two"
+	two.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 3}, {UpTo: 900, Ceiling: 1}}
+	two.Spec.Locations = []v1alpha1.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b"}}
+	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(two).Build()
+	p := placing{gating.Policies{Reader: reader, Clock: clock.RealClock{}}, &forecast.Store{}}
+	series := forecast.NewSeries([]forecast.Slot{{Start: now, End: now.Add(9 * time.Hour), Intensity: 120}})
+	if err := p.store.Offer("kube-system/carbon-intensity/data", forecast.Issue{Series: map[string]*forecast.Series{"a": series}, Issued: now}, now); err != nil {
+		t.Fatal(err)
+	}
+	pod := func(annotations map[string]string) *metav1.PartialObjectMetadata {
+		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "default", CreationTimestamp: metav1.NewTime(now), Annotations: annotations}}
+	}
+	got, err := p.terms(t.Context(), pod(map[string]string{
+		gating.PolicyName: "two", gating.Duration: "2h", gating.PlannedLocation: "b", gating.Placement: gating.PlacementStrict,
+	}), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mean, _ := got.Locations[0].Expected.Mean(now, now.Add(time.Hour)); mean != 120 || !got.Locations[1].Expected.Empty() {
+		t.Errorf("expected %v in a, and %v in b", got.Locations[0].Expected.Slots(), got.Locations[1].Expected.Slots())
+	}
+	if diff := cmp.Diff("200=3,900=1", got.Buckets.String()); diff != "" {
+		t.Error(diff)
+	}
+	for i := range got.Locations {
+		got.Locations[i].Expected = nil
+	}
+	want := extender.Terms{
+		Policy: "two", Duration: 2 * time.Hour, Home: "b", Strict: true, Buckets: got.Buckets,
+		Locations: []extender.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b"}},
+	}
+	if diff := cmp.Diff(want.Locations, got.Locations); diff != "" {
+		t.Error(diff)
+	}
+	if got.Policy != want.Policy || got.Duration != want.Duration || got.Home != want.Home || got.Strict != want.Strict {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, err := p.terms(t.Context(), pod(nil), now); err != nil || got.Policy != v1alpha1.DefaultPolicy || len(got.Locations) != 1 {
+		t.Errorf("by default: %+v, %v", got, err)
+	}
+	if got, err := p.terms(t.Context(), pod(map[string]string{gating.PolicyName: "gone"}), now); !errors.Is(err, extender.ErrNoPolicy) || got.Policy != "gone" {
+		t.Errorf("of a policy that is gone: %+v, %v", got, err)
+	}
+}
+
+func TestAnExtenderIsServedByPlainHTTPOneOnly(t *testing.T) {
+	server := newExtenderServer(http.NotFoundHandler())
+	if server.Protocols.HTTP2() || !server.Protocols.HTTP1() || server.ReadHeaderTimeout == 0 || server.ReadTimeout == 0 || server.WriteTimeout == 0 || server.IdleTimeout == 0 {
+		t.Errorf("%+v", server)
+	}
+}
+
+func TestFlagsOfTheExtender(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(broken, []byte("no PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		args    string
+		extends bool
+		want    string
+	}{
+		"none by default":       {"", false, ""},
+		"none by name":          {"--extender-bind-address=0", false, ""},
+		"empty is none":         {"--extender-bind-address=", false, ""},
+		"an address":            {"--extender-bind-address=:9444", true, ""},
+		"a CA without address":  {"--extender-client-ca=x", false, "--extender-client-ca: want --extender-bind-address, too"},
+		"a CA that is no CA":    {"--extender-bind-address=:0 --extender-client-ca=" + broken, true, "--extender-client-ca: " + broken + ": want certificates in PEM"},
+		"a CA that is not here": {"--extender-bind-address=:0 --extender-client-ca=" + broken + "x", true, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &options{}
+			err := o.parse(strings.Fields(tt.args), io.Discard)
+			if err == nil && o.extenderCA != "" {
+				_, err = verifying(&tls.Config{MinVersion: tls.VersionTLS13}, o.extenderCA)
+			}
+			if o.extends() != tt.extends || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("extends: %t, %v; want %t, %q", o.extends(), err, tt.extends, tt.want)
+			}
+		})
+	}
+}

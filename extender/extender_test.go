@@ -1,0 +1,509 @@
+package extender
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	extenderv1 "k8s.io/kube-scheduler/extender/v1"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+const regionLabel = "topology.kubernetes.io/region"
+
+// grid makes a location of one intensity for every hour from t0 on.
+func grid(name string, hours ...float64) Location {
+	slots := make([]forecast.Slot, len(hours))
+	for i, intensity := range hours {
+		start := t0.Add(time.Duration(i) * time.Hour)
+		slots[i] = forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: intensity}
+	}
+	return Location{Name: name, NodeSelector: map[string]string{regionLabel: name}, Expected: forecast.NewSeries(slots)}
+}
+
+func buckets(t testing.TB, text string) plan.Buckets {
+	t.Helper()
+	b, err := plan.ParseBuckets(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// at makes the metadata of a node at a grid location, with annotations by pairs.
+func at(name, location string, annotations ...string) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{regionLabel: location}, Annotations: map[string]string{},
+	}}
+	for i := 0; i < len(annotations); i += 2 {
+		m.Annotations[annotations[i]] = annotations[i+1]
+	}
+	return m
+}
+
+// newExtender knows nodes, and the same terms for every pod.
+func newExtender(terms Terms, nodes ...*metav1.PartialObjectMetadata) *Extender {
+	e := &Extender{
+		Nodes: &Nodes{}, Now: func() time.Time { return t0 }, Metrics: NewMetrics(prometheus.NewRegistry()),
+		Terms: func(context.Context, *metav1.PartialObjectMetadata, time.Time) (Terms, error) { return terms, nil },
+	}
+	for _, n := range nodes {
+		e.Nodes.OnAdd(n, true)
+	}
+	return e
+}
+
+// byName is a request as kube-scheduler makes it with nodeCacheCapable.
+func byName(t testing.TB, names ...string) []byte {
+	t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod", Annotations: map[string]string{"gridlatch.dev/delay-tolerant": "true"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "work", Image: "work"}}},
+	}
+	return encode(t, extenderv1.ExtenderArgs{Pod: pod, NodeNames: &names})
+}
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func post(h http.Handler, path string, body []byte) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	return w
+}
+
+// answerOf decodes an answer as kube-scheduler does.
+func answerOf[T any](t testing.TB, w *httptest.ResponseRecorder) T {
+	t.Helper()
+	var into T
+	decoder := json.NewDecoder(w.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&into); err != nil || w.Code != http.StatusOK {
+		t.Fatalf("status %d, %v", w.Code, err)
+	}
+	return into
+}
+
+func points(t testing.TB, e *Extender, names ...string) map[string]int64 {
+	t.Helper()
+	list := answerOf[extenderv1.HostPriorityList](t, post(e.Handler(), PrioritizePath, byName(t, names...)))
+	if len(list) != len(names) {
+		t.Fatalf("%d nodes were scored, want %d", len(list), len(names))
+	}
+	got := map[string]int64{}
+	for _, p := range list {
+		got[p.Host] = p.Score
+	}
+	return got
+}
+
+func TestPoints(t *testing.T) {
+	crossing := []Location{grid("a", 100, 500), grid("b", 300, 300), grid("c", 500, 100)}
+	nodes := []*metav1.PartialObjectMetadata{
+		at("a", "a"), at("b", "b"), at("c", "c"), at("elsewhere", "x"),
+		at("efficient", "b", PowerFactor, "0.5"), at("broken", "b", PowerFactor, "half"), at("endless", "b", PowerFactor, "1e999"),
+		{ObjectMeta: metav1.ObjectMeta{Name: "labelled", Labels: map[string]string{regionLabel: "b", PowerFactor: "0.5"}}},
+	}
+	for name, tt := range map[string]struct {
+		terms Terms
+		names []string
+		want  map[string]int64
+	}{
+		"the cleanest has all points, the dirtiest none": {
+			Terms{Locations: crossing, Duration: time.Hour}, []string{"a", "b", "c"}, map[string]int64{"a": 10, "b": 5, "c": 0}},
+		"what counts is the mean while it runs": {
+			Terms{Locations: []Location{grid("a", 100, 500), grid("b", 250, 250)}, Duration: 2 * time.Hour}, []string{"a", "b"}, map[string]int64{"a": 0, "b": 10}},
+		"and only that of the candidates": {
+			Terms{Locations: crossing, Duration: time.Hour}, []string{"b", "c"}, map[string]int64{"b": 10, "c": 0}},
+		"all alike": {
+			Terms{Locations: crossing, Duration: 2 * time.Hour}, []string{"a", "b", "c"}, map[string]int64{"a": 0, "b": 0, "c": 0}},
+		"a small difference gives few points": {
+			Terms{Locations: []Location{grid("a", 100), grid("b", 97)}, Duration: time.Hour}, []string{"a", "b"}, map[string]int64{"a": 0, "b": 3}},
+		"a negligible one none": {
+			Terms{Locations: []Location{grid("a", 100), grid("b", 99.9)}, Duration: time.Hour}, []string{"a", "b"}, map[string]int64{"a": 0, "b": 0}},
+		"intensities below zero": {
+			Terms{Locations: []Location{grid("a", -50), grid("b", 0), grid("c", 50)}, Duration: time.Hour}, []string{"a", "b", "c"}, map[string]int64{"a": 10, "b": 5, "c": 0}},
+		"an efficient node": {
+			Terms{Locations: crossing, Duration: time.Hour}, []string{"b", "efficient", "labelled", "broken", "endless"},
+			map[string]int64{"b": 0, "efficient": 10, "labelled": 10, "broken": 0, "endless": 0}},
+		"a node of no location is like the dirtiest, as is one that is not known": {
+			Terms{Locations: crossing, Duration: time.Hour}, []string{"a", "c", "elsewhere", "new"}, map[string]int64{"a": 10, "c": 0, "elsewhere": 0, "new": 0}},
+		"a location without a forecast is like the dirtiest": {
+			Terms{Locations: []Location{grid("a", 100), grid("b", 200), grid("c")}, Duration: time.Hour}, []string{"a", "b", "c"}, map[string]int64{"a": 10, "b": 0, "c": 0}},
+		"no forecast at all": {
+			Terms{Locations: []Location{grid("a"), grid("b")}, Duration: time.Hour}, []string{"a", "b"}, map[string]int64{"a": 0, "b": 0}},
+		"no location":        {Terms{}, []string{"a", "b"}, map[string]int64{"a": 0, "b": 0}},
+		"no node":            {Terms{Locations: crossing}, nil, map[string]int64{}},
+		"no duration is now": {Terms{Locations: crossing}, []string{"a", "c"}, map[string]int64{"a": 10, "c": 0}},
+		"meant for a location that is not the cleanest": {
+			Terms{Locations: crossing, Duration: time.Hour, Home: "b"}, []string{"a", "b", "c", "efficient"}, map[string]int64{"a": 4, "b": 8, "c": 0, "efficient": 10}},
+		"meant for one that has no node to offer": {
+			Terms{Locations: crossing, Duration: time.Hour, Home: "b"}, []string{"a", "c"}, map[string]int64{"a": 10, "c": 0}},
+		"meant for one that the policy does not have": {
+			Terms{Locations: crossing, Duration: time.Hour, Home: "z"}, []string{"a", "c", "elsewhere"}, map[string]int64{"a": 10, "c": 0, "elsewhere": 0}},
+		"meant for one without a forecast": {
+			Terms{Locations: []Location{grid("a", 100), grid("b")}, Duration: time.Hour, Home: "b"}, []string{"a", "b"}, map[string]int64{"a": 0, "b": 8}},
+		"a location without a selector has the rest": {
+			Terms{Locations: []Location{{Name: "rest", Expected: grid("", 300).Expected}, grid("a", 100)}, Duration: time.Hour},
+			[]string{"a", "b", "elsewhere", "new"}, map[string]int64{"a": 10, "b": 0, "elsewhere": 0, "new": 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, points(t, newExtender(tt.terms, nodes...), tt.names...)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestFilter(t *testing.T) {
+	three := []Location{grid("a", 150), grid("b", 190), grid("c", 500)}
+	nodes := []*metav1.PartialObjectMetadata{at("a", "a"), at("b", "b"), at("c", "c"), at("elsewhere", "x")}
+	why := "node(s) at grid location c in bucket >300, while a is in <=200"
+	for name, tt := range map[string]struct {
+		terms   Terms
+		names   []string
+		kept    []string
+		dropped extenderv1.FailedNodesMap
+	}{
+		"a dirtier bucket is dropped, a dirtier location of the same is not": {
+			Terms{Buckets: buckets(t, "200=9,300=5,*=1"), Strict: true}, []string{"c", "a", "b"}, []string{"a", "b"}, extenderv1.FailedNodesMap{"c": why}},
+		"not if the cleanest is full": {
+			Terms{Buckets: buckets(t, "200=9,300=5,*=1"), Strict: true}, []string{"c"}, []string{"c"}, nil},
+		"nor if nobody asks": {
+			Terms{Buckets: buckets(t, "200=9,300=5,*=1")}, []string{"a", "c"}, []string{"a", "c"}, nil},
+		"what is in no location is kept": {
+			Terms{Buckets: buckets(t, "200=9,*=1"), Strict: true}, []string{"elsewhere", "new", "b"}, []string{"elsewhere", "new", "b"}, nil},
+		"without buckets none is dirtier": {Terms{Strict: true}, []string{"a", "c"}, []string{"a", "c"}, nil},
+		"nor is there in a single one":    {Terms{Buckets: buckets(t, "9"), Strict: true}, []string{"a", "c"}, []string{"a", "c"}, nil},
+		"where it is meant for is kept":   {Terms{Buckets: buckets(t, "200=9,*=1"), Strict: true, Home: "c"}, []string{"a", "c"}, []string{"a", "c"}, nil},
+		"no node":                         {Terms{Buckets: buckets(t, "200=9,*=1"), Strict: true}, nil, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.terms.Locations, tt.terms.Duration = three, time.Hour
+			h := newExtender(tt.terms, nodes...).Handler()
+			want := extenderv1.ExtenderFilterResult{NodeNames: &tt.kept, FailedAndUnresolvableNodes: tt.dropped}
+			got := answerOf[extenderv1.ExtenderFilterResult](t, post(h, FilterPath, byName(t, tt.names...)))
+			if len(tt.kept) == 0 { // an empty list, which is not the same as none
+				tt.kept = []string{}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestWholeNodes has a scheduler send what it knows of nodes, and wants those
+// back that are kept, with all that it has sent.
+func TestWholeNodes(t *testing.T) {
+	e := newExtender(Terms{Locations: []Location{grid("a", 100), grid("b", 500)}, Buckets: buckets(t, "200=9,*=1"), Strict: true, Duration: time.Hour}, at("a", "a"), at("b", "b"))
+	list := &corev1.NodeList{}
+	for _, name := range []string{"b", "a"} {
+		list.Items = append(list.Items, corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"example.com/of": name}},
+			Status:     corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{KernelVersion: "6.1 <\"é\">"}},
+		})
+	}
+	body := encode(t, extenderv1.ExtenderArgs{Pod: &corev1.Pod{}, Nodes: list})
+	scored := answerOf[extenderv1.HostPriorityList](t, post(e.Handler(), PrioritizePath, body))
+	if diff := cmp.Diff(extenderv1.HostPriorityList{{Host: "b", Score: 0}, {Host: "a", Score: 10}}, scored); diff != "" {
+		t.Error(diff)
+	}
+	kept := answerOf[extenderv1.ExtenderFilterResult](t, post(e.Handler(), FilterPath, body))
+	want := extenderv1.ExtenderFilterResult{
+		Nodes:                      &corev1.NodeList{Items: list.Items[1:]},
+		FailedAndUnresolvableNodes: extenderv1.FailedNodesMap{"b": "node(s) at grid location b in bucket >200, while a is in <=200"},
+	}
+	if diff := cmp.Diff(want, kept); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatIsNoRequestIsRefused(t *testing.T) {
+	good := string(byName(t, "a"))
+	for name, tt := range map[string]struct {
+		method, kind, body string
+		code               int
+		want               string
+	}{
+		"another method":     {http.MethodGet, "application/json", good, http.StatusMethodNotAllowed, "want POST"},
+		"another content":    {http.MethodPost, "text/plain", good, http.StatusUnsupportedMediaType, "want application/json"},
+		"no content type":    {http.MethodPost, "", good, http.StatusUnsupportedMediaType, "want application/json"},
+		"with a charset":     {http.MethodPost, "application/json; charset=utf-8", good, http.StatusOK, ""},
+		"nothing":            {http.MethodPost, "application/json", "", http.StatusBadRequest, "EOF"},
+		"no JSON":            {http.MethodPost, "application/json", "{", http.StatusBadRequest, "EOF"},
+		"no object":          {http.MethodPost, "application/json", "[]", http.StatusBadRequest, "the body: want {, not ["},
+		"no pod":             {http.MethodPost, "application/json", `{"NodeNames":["a"]}`, http.StatusBadRequest, "want the pod to place as Pod"},
+		"a pod that is none": {http.MethodPost, "application/json", `{"Pod":null}`, http.StatusBadRequest, "Pod: want {, not null"},
+		"broken metadata":    {http.MethodPost, "application/json", `{"Pod":{"metadata":{"name":3}}}`, http.StatusBadRequest, "read Pod.metadata: "},
+		"a name that is none": {
+			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a",7]}`, http.StatusBadRequest, "want the name of a node, not number"},
+		"a node without a name": {http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{}}]}}`, http.StatusBadRequest, "want a metadata.name in each of Nodes.items"},
+		"a node with two names": {
+			http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{"name":"a","name":"b"}}]}}`, http.StatusBadRequest, "duplicate"},
+		"names and nodes": {
+			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a"],"Nodes":{"items":[{"metadata":{"name":"a"}}]}}`, http.StatusBadRequest, "want either Nodes or NodeNames"},
+		"more behind it": {http.MethodPost, "application/json", good + "{}", http.StatusBadRequest, "nothing behind it"},
+		"a body without end": {
+			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", maxBody) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
+	} {
+		for _, path := range []string{PrioritizePath, FilterPath} {
+			t.Run(name+path, func(t *testing.T) {
+				req := httptest.NewRequest(tt.method, path, strings.NewReader(tt.body))
+				req.ContentLength = -1 // not told: chunked
+				req.Header.Set("Content-Type", tt.kind)
+				w := httptest.NewRecorder()
+				newExtender(Terms{}).Handler().ServeHTTP(w, req)
+				if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.want) {
+					t.Errorf("status %d: %.200s", w.Code, w.Body)
+				}
+			})
+		}
+	}
+}
+
+func TestALengthThatIsTooMuchIsRefusedUnread(t *testing.T) {
+	req := httptest.NewRequest(http.MethodPost, PrioritizePath, http.NoBody)
+	req.ContentLength = maxBody + 1
+	req.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	newExtender(Terms{}).Handler().ServeHTTP(w, req)
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+func TestWithoutTermsAllNodesAreAlike(t *testing.T) {
+	e := newExtender(Terms{}, at("a", "a"), at("b", "b"))
+	e.Terms = func(context.Context, *metav1.PartialObjectMetadata, time.Time) (Terms, error) {
+		return Terms{Policy: "gone", Strict: true}, errors.Join(ErrNoPolicy, errors.New("no policy gone"))
+	}
+	if diff := cmp.Diff(map[string]int64{"a": 0, "b": 0}, points(t, e, "a", "b")); diff != "" {
+		t.Error(diff)
+	}
+	got := answerOf[extenderv1.ExtenderFilterResult](t, post(e.Handler(), FilterPath, byName(t, "a", "b")))
+	if diff := cmp.Diff([]string{"a", "b"}, *got.NodeNames); diff != "" {
+		t.Error(diff)
+	}
+	if n := testutil.ToFloat64(e.Metrics.requests.WithLabelValues("prioritize", "neutral")); n != 1 {
+		t.Errorf("%v neutral answers are counted, want 1", n)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	e := newExtender(Terms{Locations: []Location{grid("a", 100), grid("b", 500)}, Buckets: buckets(t, "200=9,*=1"), Strict: true, Duration: time.Hour}, at("a", "a"), at("b", "b"))
+	body := byName(t, "a", "b", "new")
+	post(e.Handler(), PrioritizePath, body)
+	post(e.Handler(), FilterPath, body)
+	post(e.Handler(), FilterPath, []byte("{"))
+	const want = `
+# HELP gridlatch_extender_nodes_total Nodes in requests of the scheduler, by verb and by outcome: scored or unknown (in no location, or one without a forecast), kept or dropped.
+# TYPE gridlatch_extender_nodes_total counter
+gridlatch_extender_nodes_total{outcome="dropped",verb="filter"} 1
+gridlatch_extender_nodes_total{outcome="kept",verb="filter"} 2
+gridlatch_extender_nodes_total{outcome="scored",verb="prioritize"} 2
+gridlatch_extender_nodes_total{outcome="unknown",verb="prioritize"} 1
+`
+	if err := testutil.CollectAndCompare(e.Metrics.nodes, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+	for _, tt := range []struct {
+		verb    string
+		outcome outcome
+	}{{"prioritize", answered}, {"filter", answered}, {"filter", refused}} {
+		if n := testutil.ToFloat64(e.Metrics.requests.WithLabelValues(tt.verb, string(tt.outcome))); n != 1 {
+			t.Errorf("%s %s: %v, want 1", tt.verb, tt.outcome, n)
+		}
+	}
+}
+
+func TestNodesAreFollowed(t *testing.T) {
+	terms := Terms{Policy: "p", Locations: []Location{grid("a", 100), grid("b", 500)}, Duration: time.Hour}
+	e := newExtender(Terms{}, at("one", "a"), at("two", "b"))
+	e.Terms = func(context.Context, *metav1.PartialObjectMetadata, time.Time) (Terms, error) { return terms, nil }
+	expect := func(what string, want map[string]int64) {
+		t.Helper()
+		if diff := cmp.Diff(want, points(t, e, "one", "two", "three")); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	expect("at first", map[string]int64{"one": 10, "two": 0, "three": 0})
+	e.Nodes.OnAdd(at("three", "a"), false)
+	expect("a new node", map[string]int64{"one": 10, "two": 0, "three": 10})
+	e.Nodes.OnUpdate(at("one", "a"), at("one", "b"))
+	expect("a node that moves", map[string]int64{"one": 0, "two": 0, "three": 10})
+	e.Nodes.OnUpdate(at("two", "b"), at("two", "b", PowerFactor, "0.2"))
+	expect("a node that is now efficient", map[string]int64{"one": 0, "two": 10, "three": 10})
+	e.Nodes.OnDelete(cache.DeletedFinalStateUnknown{Key: "three", Obj: at("three", "a")})
+	expect("a node that is gone", map[string]int64{"one": 0, "two": 10, "three": 0})
+	terms.Locations = []Location{grid("b", 20), grid("c", 200)}
+	expect("a policy that changes", map[string]int64{"one": 0, "two": 10, "three": 0})
+	e.Nodes.forget("p")
+	e.Nodes.OnDelete("no object")
+	e.Nodes.OnAdd("no object", false)
+	expect("and is forgotten", map[string]int64{"one": 0, "two": 10, "three": 0})
+}
+
+// TestRequestsWhileNodesAndPoliciesChange is for the race detector.
+func TestRequestsWhileNodesAndPoliciesChange(t *testing.T) {
+	e := newExtender(Terms{}, at("a", "a"))
+	e.Terms = func(context.Context, *metav1.PartialObjectMetadata, time.Time) (Terms, error) {
+		locations := []Location{grid("a", 100), grid("b", 500)}[:1+time.Now().UnixNano()%2]
+		return Terms{Policy: "p", Locations: locations, Duration: time.Hour}, nil
+	}
+	h := e.Handler()
+	done := make(chan struct{})
+	for range 4 {
+		go func() {
+			for range 100 {
+				post(h, PrioritizePath, byName(t, "a", "b"))
+			}
+			done <- struct{}{}
+		}()
+	}
+	for finished := 0; finished < 4; {
+		select {
+		case <-done:
+			finished++
+		default:
+			e.Nodes.OnAdd(at("b", "b"), false)
+			e.Nodes.OnDelete(at("b", "b"))
+			e.Nodes.forget("p")
+		}
+	}
+}
+
+func FuzzHandler(f *testing.F) {
+	for _, seed := range []string{
+		`{"Pod":{"metadata":{"name":"p","annotations":{"a":"b"}}},"Nodes":null,"NodeNames":["a","b"]}`,
+		`{"pod":{},"nodes":{"metadata":{},"items":[{"metadata":{"name":"a"}} , {"kind":"Node","metadata":{"labels":{},"name":"b"}}]}}`,
+		`{"Pod":{},"NodeNames":null}`, `{"Pod":{},"NodeNames":["\u0061","\"","é\ud83d"]}`, `{"Pod":{"metadata":[]}}`, `{"Pod":{},"Nodes":{"items":[7]}}`, ``, `null`, `[[[[`,
+	} {
+		f.Add([]byte(seed))
+	}
+	terms := Terms{Policy: "p", Locations: []Location{grid("a", 100), grid("b", 500)}, Buckets: buckets(f, "200=9,*=1"), Strict: true, Duration: time.Hour}
+	h := newExtender(terms, at("a", "a"), at("b", "b")).Handler()
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var sent extenderv1.ExtenderArgs
+		known := json.Unmarshal(body, &sent) == nil && sent.NodeNames != nil && sent.Nodes == nil
+		scored, filtered := post(h, PrioritizePath, body), post(h, FilterPath, body)
+		if scored.Code != filtered.Code || scored.Code != http.StatusOK && scored.Code != http.StatusBadRequest {
+			t.Fatalf("status %d and %d", scored.Code, filtered.Code)
+		}
+		if scored.Code != http.StatusOK {
+			return
+		}
+		list := answerOf[extenderv1.HostPriorityList](t, scored)
+		kept := answerOf[struct { // what a node has in it is not ours
+			Nodes                      json.RawMessage
+			NodeNames                  *[]string
+			FailedAndUnresolvableNodes extenderv1.FailedNodesMap
+		}](t, filtered)
+		for i, p := range list {
+			if p.Score < extenderv1.MinExtenderPriority || p.Score > extenderv1.MaxExtenderPriority {
+				t.Errorf("score %d", p.Score)
+			}
+			if known && i < len(*sent.NodeNames) && p.Host != (*sent.NodeNames)[i] {
+				t.Errorf("host %q, want %q", p.Host, (*sent.NodeNames)[i])
+			}
+		}
+		if known && kept.NodeNames != nil && len(*sent.NodeNames) > 0 && len(*kept.NodeNames) == 0 {
+			t.Error("all nodes are dropped")
+		}
+		if kept.NodeNames != nil {
+			for name := range kept.FailedAndUnresolvableNodes {
+				if slices.Contains(*kept.NodeNames, name) {
+					t.Errorf("node %q is kept and dropped", name)
+				}
+			}
+		}
+	})
+}
+
+// manyNodes is an extender that knows n nodes of three locations, and a request
+// with their names, as long as those of a cloud are.
+func manyNodes(tb testing.TB, n int) (*Extender, []byte) {
+	var nodes []*metav1.PartialObjectMetadata
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("ip-10-0-%d-%d.eu-central-1.compute.internal", i/250, i%250))
+		nodes = append(nodes, at(names[i], string(rune('a'+i%3))))
+	}
+	day := make([]float64, 48)
+	for i := range day {
+		day[i] = float64(100 + i)
+	}
+	return newExtender(Terms{Policy: "p", Locations: []Location{grid("a", day...), grid("b", day...), grid("c", 500)}, Duration: time.Hour}, nodes...), byName(tb, names...)
+}
+
+func BenchmarkHandler(b *testing.B) {
+	for _, n := range []int{100, 1000, 5000} {
+		e, body := manyNodes(b, n)
+		h := e.Handler()
+		for _, path := range []string{PrioritizePath, FilterPath} {
+			b.Run(fmt.Sprintf("%s/%d", path[1:], n), func(b *testing.B) {
+				b.ReportAllocs()
+				w := &discard{header: http.Header{}}
+				for b.Loop() {
+					req := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
+					req.Header.Set("Content-Type", "application/json")
+					if h.ServeHTTP(w, req); w.code != 0 {
+						b.Fatal(w.code)
+					}
+				}
+			})
+		}
+	}
+}
+
+// discard keeps nothing of an answer but a status that was set.
+type discard struct {
+	header http.Header
+	code   int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(code int)        { d.code = code }
+
+// BenchmarkNodeChange shows that a change of a node costs the same, however many
+// there are.
+func BenchmarkNodeChange(b *testing.B) {
+	for _, n := range []int{100, 10000} {
+		e, _ := manyNodes(b, n)
+		points(b, e, "any") // so that there is a chart
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			here, there := at("moving", "a"), at("moving", "b")
+			for b.Loop() {
+				e.Nodes.OnUpdate(here, there)
+				here, there = there, here
+			}
+		})
+	}
+}

@@ -1,0 +1,203 @@
+package extender
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// PowerFactor is the annotation, or else the label, of a node that says how much
+// power the same work takes there, as a share of what it takes elsewhere: "0.7"
+// on an efficient pool. Without it, or if it cannot be read, it is 1.
+const PowerFactor = "gridlatch.dev/power-factor"
+
+// maxPowerFactor bounds a power factor, either way.
+const maxPowerFactor = 1000
+
+// Location is a grid location.
+type Location struct {
+	Name string
+	// NodeSelector has the labels of its nodes. The first location without one
+	// has the nodes that no other has.
+	NodeSelector map[string]string
+	// Expected is its intensity from now on, as far as that can be known.
+	Expected *forecast.Series
+}
+
+// nowhere is the location of a node that is in none, or not known.
+const nowhere = -1
+
+// spot is where a node is: an index of the policy's locations, or nowhere.
+type spot struct {
+	location int
+	factor   float64
+}
+
+type node struct {
+	labels map[string]string
+	factor float64
+}
+
+// Nodes knows of each node at which location of each policy it is. It is fed by
+// an informer of nodes' metadata: a change of a node costs as much whether there
+// are ten or ten thousand. The zero value knows no node.
+type Nodes struct {
+	mu    sync.RWMutex
+	known map[string]node
+	// charts are made at the first request for a policy, and anew at the first
+	// after its locations have changed.
+	charts map[string]*chart
+}
+
+// chart says for one policy where the nodes are.
+type chart struct {
+	locations []Location
+	spots     map[string]spot
+}
+
+// OnAdd learns of a node.
+func (n *Nodes) OnAdd(object any, _ bool) { n.set(object) }
+
+// OnUpdate learns of a change of a node.
+func (n *Nodes) OnUpdate(_, object any) { n.set(object) }
+
+// OnDelete forgets a node.
+func (n *Nodes) OnDelete(object any) {
+	if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = last.Obj
+	}
+	meta, ok := object.(metav1.Object)
+	if !ok {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.known, meta.GetName())
+	for _, c := range n.charts {
+		delete(c.spots, meta.GetName())
+	}
+}
+
+// set takes up a node, unless nothing has changed that matters: nodes are
+// written to all the time.
+func (n *Nodes) set(object any) {
+	meta, ok := object.(metav1.Object)
+	if !ok {
+		return
+	}
+	name, now := meta.GetName(), node{meta.GetLabels(), powerFactor(meta)}
+	n.mu.RLock()
+	before, known := n.known[name]
+	n.mu.RUnlock()
+	if known && before.factor == now.factor && maps.Equal(before.labels, now.labels) {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil {
+		n.known = map[string]node{}
+	}
+	n.known[name] = now
+	for _, c := range n.charts {
+		c.spots[name] = now.in(c.locations)
+	}
+}
+
+// locate returns where nodes are by the locations of a policy, in the place of
+// other spots. Their names are JSON strings. It takes a look-up for each.
+func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spots []spot) []spot {
+	spots = slices.Grow(spots[:0], len(names))
+	for range names {
+		spots = append(spots, spot{nowhere, 1})
+	}
+	if len(locations) == 0 {
+		return spots
+	}
+	n.mu.RLock()
+	c := n.charts[policy]
+	if c == nil || !sameNodes(c.locations, locations) {
+		n.mu.RUnlock()
+		c = n.draw(policy, locations)
+		n.mu.RLock()
+	}
+	defer n.mu.RUnlock()
+	for i, name := range names {
+		// the name of a node that is one has nothing that JSON would escape
+		if s, ok := c.spots[string(name[1:len(name)-1])]; ok {
+			spots[i] = s
+		}
+	}
+	return spots
+}
+
+// draw makes the chart of a policy.
+func (n *Nodes) draw(policy string, locations []Location) *chart {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := &chart{make([]Location, len(locations)), make(map[string]spot, len(n.known))}
+	for i, l := range locations {
+		c.locations[i] = Location{Name: l.Name, NodeSelector: maps.Clone(l.NodeSelector)}
+	}
+	for name, known := range n.known {
+		c.spots[name] = known.in(c.locations)
+	}
+	if n.charts == nil {
+		n.charts = map[string]*chart{}
+	}
+	n.charts[policy] = c
+	return c
+}
+
+// forget drops the chart of a policy that is gone.
+func (n *Nodes) forget(policy string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.charts, policy)
+}
+
+// in returns where a node is by the locations of a policy.
+func (n node) in(locations []Location) spot {
+	rest := nowhere
+	for i, l := range locations {
+		switch {
+		case len(l.NodeSelector) == 0 && rest == nowhere:
+			rest = i
+		case len(l.NodeSelector) > 0 && n.has(l.NodeSelector):
+			return spot{i, n.factor}
+		}
+	}
+	return spot{rest, n.factor}
+}
+
+func (n node) has(labels map[string]string) bool {
+	for key, value := range labels {
+		if got, ok := n.labels[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
+// sameNodes reports whether two lists of locations put each node at the same one.
+func sameNodes(a, b []Location) bool {
+	return slices.EqualFunc(a, b, func(a, b Location) bool { return maps.Equal(a.NodeSelector, b.NodeSelector) })
+}
+
+func powerFactor(meta metav1.Object) float64 {
+	text, ok := meta.GetAnnotations()[PowerFactor]
+	if !ok {
+		text = meta.GetLabels()[PowerFactor]
+	}
+	factor, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(factor) || factor < 1.0/maxPowerFactor || factor > maxPowerFactor {
+		return 1
+	}
+	return factor
+}

@@ -1,0 +1,147 @@
+package extender
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	extenderv1 "k8s.io/kube-scheduler/extender/v1"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// Terms are what the placing of one pod depends on.
+type Terms struct {
+	// Policy is the name of its policy, whose locations these are.
+	Policy    string
+	Locations []Location
+	// Buckets are those of the policy; there may be none.
+	Buckets plan.Buckets
+	// Duration is how long the pod is expected to run.
+	Duration time.Duration
+	// Home is the location that the pod is meant for, by its own wish or as it
+	// was planned together with others; empty if any will do.
+	Home string
+	// Strict asks that no node of a dirtier bucket is used.
+	Strict bool
+}
+
+const (
+	best = float64(extenderv1.MaxExtenderPriority)
+	// notable is how much cleaner, as a share of the dirtiest, a node has to be
+	// for all of the points between them.
+	notable = 0.1
+	// Where a pod is meant for one location, its nodes have the points from
+	// atHome on, and all others have elsewhere at most: what other plugins of the
+	// scheduler think of nodes should not tip it.
+	atHome    = 8
+	elsewhere = 4
+)
+
+// intensities returns what is expected of each location while the pod runs, in
+// gCO2eq/kWh; not a number where nothing is.
+func (t Terms) intensities(now time.Time) []float64 {
+	means := make([]float64, len(t.Locations))
+	for i, l := range t.Locations {
+		mean, covered := l.Expected.Mean(now, now.Add(max(t.Duration, 1)))
+		if covered <= 0 {
+			mean = math.NaN()
+		}
+		means[i] = mean
+	}
+	return means
+}
+
+// home is the index of the location that the pod is meant for, nowhere if there
+// is none, or none of the spots is there.
+func (t Terms) home(spots []spot) int {
+	home := slices.IndexFunc(t.Locations, func(l Location) bool { return l.Name == t.Home })
+	if t.Home == "" || !slices.ContainsFunc(spots, func(s spot) bool { return s.location == home }) {
+		return nowhere
+	}
+	return home
+}
+
+// scale gives a spot its points, from 0 to 10; known is false if nothing is known
+// of it, and it gets no more than the dirtiest.
+type scale func(s spot) (points int64, known bool)
+
+// scale makes the scale for candidates.
+func (t Terms) scale(spots []spot, now time.Time) scale {
+	means, home := t.intensities(now), t.home(spots)
+	grams := func(s spot) float64 {
+		if s.location == nowhere {
+			return math.NaN()
+		}
+		return means[s.location] * s.factor
+	}
+	inside, all := newRange(), newRange()
+	for _, s := range spots {
+		g := grams(s)
+		all.take(g)
+		if s.location == home {
+			inside.take(g)
+		}
+	}
+	return func(s spot) (int64, bool) {
+		g := grams(s)
+		switch known := !math.IsNaN(g); {
+		case home == nowhere:
+			return all.points(g, best), known
+		case s.location == home:
+			return atHome + inside.points(g, best-atHome), known
+		default:
+			return all.points(g, elsewhere), known
+		}
+	}
+}
+
+// dropped returns for each location why its nodes are dropped; empty if they are
+// kept, as those are of which nothing is known. Of the locations of spots, one is
+// kept always.
+func (t Terms) dropped(spots []spot, now time.Time) []string {
+	why := make([]string, len(t.Locations))
+	means := t.intensities(now)
+	clean := t.home(spots)
+	if clean == nowhere || math.IsNaN(means[clean]) {
+		clean = nowhere
+		for _, s := range spots {
+			if s.location != nowhere && !math.IsNaN(means[s.location]) && (clean == nowhere || means[s.location] < means[clean]) {
+				clean = s.location
+			}
+		}
+	}
+	if clean == nowhere {
+		return why
+	}
+	bucket := t.Buckets.Name(means[clean])
+	for i, mean := range means {
+		if mean > means[clean] && t.Buckets.Name(mean) != bucket {
+			why[i] = "node(s) at grid location " + t.Locations[i].Name + " in bucket " + t.Buckets.Name(mean) +
+				", while " + t.Locations[clean].Name + " is in " + bucket
+		}
+	}
+	return why
+}
+
+// span is a range of expected emissions.
+type span struct{ low, high float64 }
+
+func newRange() span { return span{math.Inf(1), math.Inf(-1)} }
+
+// take widens the range to a number, if it is one.
+func (r *span) take(grams float64) {
+	if !math.IsNaN(grams) && !math.IsInf(grams, 0) {
+		r.low, r.high = min(r.low, grams), max(r.high, grams)
+	}
+}
+
+// points are 0 for the dirtiest, and up to top for the cleanest: all of them if
+// it is notably cleaner, else in proportion.
+func (r *span) points(grams, top float64) int64 {
+	width := max(r.high-r.low, notable*max(math.Abs(r.low), math.Abs(r.high)))
+	if math.IsNaN(grams) || !(width > 0) {
+		return 0
+	}
+	return int64(math.Round(top * (r.high - grams) / width))
+}

@@ -1,0 +1,438 @@
+package gating
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// node is one in a grid, in a pool.
+func node(name, grid, pool string) *corev1.Node {
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"grid": grid, "pool": pool}}}
+}
+
+// choosing is a policy of the locations, which knows of the nodes.
+func choosing(t testing.TB, nodes []*corev1.Node, locations ...string) *Policy {
+	t.Helper()
+	b := fake.NewClientBuilder()
+	for _, n := range nodes {
+		b = b.WithObjects(n)
+	}
+	object := v1alpha1.Default()
+	for _, l := range locations {
+		object.Spec.Locations = append(object.Spec.Locations, v1alpha1.Location{Name: l, NodeSelector: map[string]string{"grid": l}})
+	}
+	policy := newPolicy(object, t0)
+	policy.settle(t.Context(), &Nodes{Reader: b.Build()})
+	return policy
+}
+
+// twoGrids has GPUs in the south only.
+func twoGrids() []*corev1.Node {
+	return []*corev1.Node{node("a", "north", "cpu"), node("b", "south", "cpu"), node("c", "south", "gpu")}
+}
+
+func TestCandidates(t *testing.T) {
+	tests := map[string]struct {
+		policy    *Policy
+		pin, only string
+		want      []string
+	}{
+		"those with nodes, in the policy's order": {choosing(t, twoGrids(), "void", "south", "north"), "", "", []string{"south", "north"}},
+		"the first, if none has nodes":            {choosing(t, nil, "void", "south", "north"), "", "", []string{"void"}},
+		"the pinned one, nodes or not":            {choosing(t, twoGrids(), "void", "south", "north"), "void", "south", []string{"void"}},
+		"those that suit":                         {choosing(t, twoGrids(), "void", "south", "north"), "", "north", []string{"north"}},
+		"those that suit, though they have no nodes any more": {
+			choosing(t, twoGrids(), "void", "south", "north"), "", "void", []string{"void"},
+		},
+		"what makes no sense is nothing":             {choosing(t, twoGrids(), "south", "north"), "", "{,nort", []string{"south", "north"}},
+		"a name with a comma is one":                 {choosing(t, []*corev1.Node{node("a", "x", ""), node("b", "y", "")}, "x", "y"), "", "x,y", []string{"x", "y"}},
+		"nothing to choose, with one location":       {choosing(t, twoGrids(), "south"), "", "", nil},
+		"nothing to choose, with one and a pin":      {choosing(t, twoGrids(), "south"), "south", "north", nil},
+		"nothing to choose, for the built-in policy": {builtin(), "", "", nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, tt.policy.candidates(tt.pin, tt.only)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSuiting(t *testing.T) {
+	required := func(key string, operator corev1.NodeSelectorOperator, values ...string) corev1.PodSpec {
+		return corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+				{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: key, Operator: operator, Values: values}}},
+			}},
+		}}}
+	}
+	selecting := func(key, value string) corev1.PodSpec {
+		return corev1.PodSpec{NodeSelector: map[string]string{key: value}}
+	}
+	for name, tt := range map[string]struct {
+		pod  corev1.PodSpec
+		want string
+	}{
+		"any, of a pod that asks for nothing":                   {corev1.PodSpec{}, ""},
+		"any, of one that asks for what is everywhere":          {selecting("pool", "cpu"), ""},
+		"where its node selector is met":                        {selecting("pool", "gpu"), "south"},
+		"where its node selector points":                        {selecting("grid", "north"), "north"},
+		"where its required affinity is met":                    {required("pool", corev1.NodeSelectorOpIn, "gpu", "tpu"), "south"},
+		"where its required affinity is not against":            {required("grid", corev1.NodeSelectorOpNotIn, "south"), "north"},
+		"where it points, though there are no nodes yet":        {selecting("grid", "void"), "void"},
+		"any, of one that asks for what is nowhere yet":         {selecting("pool", "tpu"), ""},
+		"any, of one that asks for what cannot be":              {selecting("grid", "nowhere"), ""},
+		"any, of one whose affinity the API server will refuse": {required("pool", "Near", "gpu"), ""},
+		"any, of one that asks for nothing but by preference":   {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := choosing(t, twoGrids(), "void", "south", "north").Suiting(t.Context(), &tt.pod); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestNodesAreLookedForAgainWhenTheyChange(t *testing.T) {
+	c := fake.NewClientBuilder().WithObjects(node("a", "north", "")).Build()
+	n := &Nodes{Reader: c}
+	has := func() bool { return len(n.having(t.Context(), map[string]string{"grid": "south"})) > 0 }
+	if has() {
+		t.Error("there is none in the south")
+	}
+	if err := c.Create(t.Context(), node("b", "south", "")); err != nil {
+		t.Fatal(err)
+	}
+	if has() {
+		t.Error("it was asked for again, though nothing is known to have changed")
+	}
+	n.forget()
+	if !has() {
+		t.Error("there is one now")
+	}
+	if none := (*Nodes)(nil); none.having(t.Context(), nil) != nil {
+		t.Error("nobody knows of any")
+	}
+}
+
+func TestASelectorThatNoNodeCanHaveIsAProblem(t *testing.T) {
+	object := v1alpha1.Default()
+	for _, value := range []string{"north", "so uth", "east"} {
+		object.Spec.Locations = append(object.Spec.Locations, v1alpha1.Location{Name: value, NodeSelector: map[string]string{"grid": value}})
+	}
+	policy := newPolicy(object, t0)
+	if len(policy.Problems) != 1 || !strings.HasPrefix(policy.Problems[0], `spec.locations[1].nodeSelector[grid]: "so uth": `) {
+		t.Error(policy.Problems)
+	}
+	if _, ok := policy.Preference("so uth"); ok || !policy.Movable() {
+		t.Error("it is used")
+	}
+}
+
+// grid is a book of forecasts by the hour.
+func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Book {
+	t.Helper()
+	issue := forecast.Issue{Series: map[string]*forecast.Series{}, Issued: t0}
+	for location, intensities := range hours {
+		var slots []forecast.Slot
+		for i, value := range intensities {
+			start := t0.Add(time.Duration(i) * time.Hour)
+			slots = append(slots, forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: value})
+		}
+		issue.Series[location] = forecast.NewSeries(slots)
+	}
+	store := &forecast.Store{}
+	if err := store.Offer(policy.Source, issue, t0); len(hours) > 0 && err != nil {
+		t.Fatal(err)
+	}
+	return store.Book(policy.Source)
+}
+
+// waiting is a group of one pod that asks for an hour within four.
+func waiting(name string, annotations map[string]string) *group {
+	pod := metadata(podKind())
+	pod.Name, pod.UID, pod.CreationTimestamp = name, types.UID(name), metav1.NewTime(t0)
+	pod.Annotations = map[string]string{Duration: "1h", LatestStart: stamp(t0.Add(3 * time.Hour))}
+	for key, value := range annotations {
+		pod.Annotations[key] = value
+	}
+	return &group{pods: []*metav1.PartialObjectMetadata{pod}}
+}
+
+func TestDecideWhere(t *testing.T) {
+	released := waiting("late", nil)
+	released.job = metadata(jobKind())
+	released.released, released.job.Annotations = true, map[string]string{PlannedLocation: "south"}
+	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
+	tests := map[string]struct {
+		hours   map[string][]float64
+		buckets []v1alpha1.Bucket
+		running running
+		groups  []*group
+		want    []string
+	}{
+		"the cheapest location and start, of those with nodes": {
+			hours: ordinary, groups: []*group{waiting("a", nil)}, want: []string{"a north 13:00"},
+		},
+		"the pinned one": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{Location: "south"})}, want: []string{"a south 14:00"},
+		},
+		"the pinned one, though it has no nodes": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{Location: "void"})}, want: []string{"a void 12:00"},
+		},
+		"those that suit the pod": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{Candidates: "south"})}, want: []string{"a south 14:00"},
+		},
+		"a pin that the policy no longer has starts": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{Location: "west"})}, want: []string{"a  12:00"},
+		},
+		"the first of the policy, of those as good": {
+			hours: map[string][]float64{"north": {400, 100}, "south": {300, 100}}, groups: []*group{waiting("a", nil)}, want: []string{"a south 13:00"},
+		},
+		"the one that was planned, of those as good": {
+			hours:  map[string][]float64{"north": {400, 100}, "south": {300, 100}},
+			groups: []*group{waiting("a", map[string]string{PlannedLocation: "north", PlannedStart: stamp(t0.Add(time.Hour))})},
+			want:   []string{"a north 13:00"},
+		},
+		"nowhere in particular, if nothing is known": {
+			groups: []*group{waiting("a", nil)}, want: []string{"a  12:00"},
+		},
+		"where something is known": {
+			hours: map[string][]float64{"north": {400, 100}}, groups: []*group{waiting("a", nil)}, want: []string{"a north 13:00"},
+		},
+		"pods that are left over, with their Job": {
+			hours: ordinary, groups: []*group{released}, want: []string{"late south 12:00"},
+		},
+		"below ceilings, where there is room": {
+			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {150, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: 200, Ceiling: 2}, {UpTo: 500}},
+			running: running{at: map[string][]plan.Run{"north": {{Until: t0.Add(4 * time.Hour), Pods: 1}}}},
+			groups:  []*group{waiting("a", nil), waiting("b", nil), waiting("c", nil), waiting("d", nil)},
+			want:    []string{"a north 12:00", "b south 12:00", "c south 12:00", "d north 15:00"},
+		},
+		"what was left over takes room where it goes": {
+			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {50, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: 200, Ceiling: 1}, {UpTo: 500}},
+			groups: []*group{released, waiting("a", nil)}, want: []string{"late south 12:00", "a north 12:00"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			policy := choosing(t, twoGrids(), "void", "south", "north")
+			policy.buckets, _ = newBuckets(tt.buckets)
+			p := &pass{policy: policy, book: grid(t, policy, tt.hours), now: t0, groups: tt.groups, running: tt.running}
+			schedule(policy, p.groups)
+			for _, g := range p.groups {
+				g.task.ID = "" // the cheapest, not one that is as good
+			}
+			p.decide()
+			var got []string
+			for _, g := range p.groups {
+				start := g.decision.Start
+				if g.released {
+					start = t0
+				}
+				got = append(got, fmt.Sprintf("%s %s %s", g.pods[0].Name, g.to, start.Format("15:04")))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestAPolicyWithoutAChoiceSaysNotWhere(t *testing.T) {
+	policy := choosing(t, twoGrids(), "south")
+	g := waiting("a", nil)
+	p := &pass{policy: policy, book: grid(t, policy, map[string][]float64{"south": {300, 100}, "north": {50, 50}}), now: t0, groups: []*group{g}}
+	schedule(policy, p.groups)
+	p.decide()
+	if g.to != "" || g.decision.Location != "south" || Notes(policy, g.decision)[PlannedLocation] != "" {
+		t.Errorf("%q, %s", g.to, g.decision.Reason())
+	}
+	if _, ok := policy.Preference("south"); ok {
+		t.Error("it would make a preference")
+	}
+}
+
+func TestReleasesSayWhere(t *testing.T) {
+	to := release{reason: "r", at: t0, to: "north"}
+	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {HeldBy: HoldBySuspend}, "let out of its queue": {HeldBy: HoldByKueue, KueueGates: Gate}} {
+		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
+		for _, r := range []release{to, {reason: "r", at: t0, template: true}} {
+			data, err := r.job(job).Data(job)
+			if err != nil || strings.Contains(string(data), "planned-location") != (r.to != "") || strings.Contains(string(data), "template") {
+				t.Errorf("%s: %s (%v)", name, data, err)
+			}
+		}
+	}
+}
+
+func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
+	own := corev1.PreferredSchedulingTerm{Weight: 1, Preference: corev1.NodeSelectorTerm{
+		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "own", Operator: corev1.NodeSelectorOpExists}},
+	}}
+	policy := choosing(t, twoGrids(), "south", "north")
+	ours, _ := policy.Preference("north")
+	conflict := apierrors.NewConflict(schema.GroupResource{}, "p", errors.New("it has changed"))
+	invalid := apierrors.NewInvalid(schema.GroupKind{}, "p", nil)
+	tests := map[string]struct {
+		to     string
+		before []corev1.PreferredSchedulingTerm
+		get    error
+		patch  []error // of one after the other; of preferences alone
+		want   []corev1.PreferredSchedulingTerm
+		steers bool
+	}{
+		"to where it was planned":               {to: "north", want: []corev1.PreferredSchedulingTerm{ours}, steers: true},
+		"beside its own preferences":            {to: "north", before: []corev1.PreferredSchedulingTerm{own}, want: []corev1.PreferredSchedulingTerm{own, ours}, steers: true},
+		"not twice":                             {to: "north", before: []corev1.PreferredSchedulingTerm{ours}, want: []corev1.PreferredSchedulingTerm{ours}, steers: true},
+		"again, if it has changed meanwhile":    {to: "north", patch: []error{conflict, conflict}, want: []corev1.PreferredSchedulingTerm{ours}, steers: true},
+		"without, if it changes all the time":   {to: "north", patch: []error{conflict, conflict, conflict, conflict, conflict, conflict}},
+		"without, if the API server refuses it": {to: "north", patch: []error{invalid}},
+		"without, if it cannot be read":         {to: "north", get: errors.New("no answer")},
+		"without, if nobody knows where":        {},
+		"without, if the location is gone":      {to: "west"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			pod := &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u"},
+				Spec: corev1.PodSpec{
+					SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}, {Name: "other"}},
+					Affinity:        &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: tt.before}},
+				},
+			}
+			c := fake.NewClientBuilder().WithObjects(pod).WithInterceptorFuncs(interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+					if tt.get != nil {
+						return tt.get
+					}
+					return c.Get(ctx, key, o, options...)
+				},
+				Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+					data, err := patch.Data(o)
+					if err == nil && len(tt.patch) > 0 && strings.Contains(string(data), "affinity") {
+						err, tt.patch = tt.patch[0], tt.patch[1:]
+					}
+					if err != nil {
+						return err
+					}
+					return c.Patch(ctx, o, patch, options...)
+				},
+			}).Build()
+			l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
+			l.done.turn(policy.Name)
+			cached := metadata(podKind())
+			cached.ObjectMeta = pod.ObjectMeta
+			p := &pass{policy: policy, now: t0}
+			if err := l.releasePod(t.Context(), p, &group{reason: "r", to: tt.to}, cached); err != nil {
+				t.Fatal(err)
+			}
+			tt.get = nil
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
+				t.Fatal(err)
+			}
+			if HasGate(pod.Spec.SchedulingGates) || len(pod.Spec.SchedulingGates) != 1 || pod.Labels[State] != StateReleased || pod.Annotations[PlannedLocation] != tt.to {
+				t.Errorf("not released: %+v, %+v", pod.Spec.SchedulingGates, pod.ObjectMeta)
+			}
+			want := tt.want
+			if !tt.steers {
+				want = tt.before
+			}
+			if diff := cmp.Diff(want, Preferred(&pod.Spec)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// BenchmarkDecide plans what a policy holds, as every pass does, with one location
+// or three.
+func BenchmarkDecide(b *testing.B) {
+	var nodes []*corev1.Node
+	hours := map[string][]float64{}
+	names := []string{"north", "south", "west"}
+	for at, name := range names {
+		nodes = append(nodes, node(name, name, ""))
+		for hour := range 72 {
+			hours[name] = append(hours[name], 300+100*math.Sin(float64(hour+5*at)/24*2*math.Pi))
+		}
+	}
+	for _, locations := range [][]string{names[:1], names} {
+		for _, buckets := range [][]v1alpha1.Bucket{nil, {{UpTo: 1000, Ceiling: 20000}}} {
+			for _, count := range []int{2000, 100000} {
+				policy := choosing(b, nodes, locations...)
+				policy.buckets, _ = newBuckets(buckets)
+				p := &pass{policy: policy, book: grid(b, policy, hours), now: t0}
+				for i := range count {
+					g := waiting(fmt.Sprint(i), map[string]string{LatestStart: stamp(t0.Add(time.Duration(i%47+1) * time.Hour)), PlannedLocation: names[i%3]})
+					p.groups = append(p.groups, g)
+				}
+				b.Run(fmt.Sprintf("locations=%d/ceilings=%v/groups=%d", len(locations), buckets != nil, count), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						schedule(policy, p.groups)
+						p.decide()
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T) {
+	yes := true
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "n", Name: "j", UID: "u", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{HeldBy: HoldBySuspend},
+		},
+		Spec: batchv1.JobSpec{Suspend: &yes, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{PolicyName: "default"}}}},
+	}
+	refused := 0
+	c := fake.NewClientBuilder().WithObjects(job).WithInterceptorFuncs(interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+			if data, err := patch.Data(o); err != nil || strings.Contains(string(data), "/spec/template") {
+				refused++
+				return apierrors.NewInvalid(schema.GroupKind{}, "j", nil)
+			}
+			return c.Patch(ctx, o, patch, options...)
+		},
+	}).Build()
+	l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
+	policy := choosing(t, twoGrids(), "south", "north")
+	l.done.turn(policy.Name)
+	cached := metadata(jobKind())
+	cached.ObjectMeta = job.ObjectMeta
+	g := &group{job: cached, to: "north", decision: plan.Decision{Decided: t0, Start: t0}}
+	if err := l.record(t.Context(), &pass{policy: policy, now: t0}, g); err != nil || !g.recorded {
+		t.Fatal(err)
+	}
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(job), job); err != nil {
+		t.Fatal(err)
+	}
+	if *job.Spec.Suspend || job.Annotations[PlannedLocation] != "north" || job.Annotations[HeldBy] != "" || refused != 1 {
+		t.Errorf("refused %d times; suspended %v, %v", refused, *job.Spec.Suspend, job.Annotations)
+	}
+}

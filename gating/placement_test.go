@@ -1,0 +1,60 @@
+package gating
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+func TestWhereAPodIsMeantToGo(t *testing.T) {
+	free := v1alpha1.Default()
+	limited := free.DeepCopy()
+	limited.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 3}}
+	planned := map[string]string{PlannedLocation: "west"}
+	pinned := map[string]string{PlannedLocation: "west", Location: "east"}
+	for name, tt := range map[string]struct {
+		policy      *v1alpha1.CarbonPolicy
+		annotations map[string]string
+		want        string
+	}{
+		"anywhere": {free, nil, ""},
+		"where it was planned, below the ceilings":  {limited, planned, "west"},
+		"not without ceilings: the forecast is new": {free, planned, ""},
+		"where it is pinned":                        {free, pinned, "east"},
+		"where it is pinned, below the ceilings":    {limited, pinned, "east"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Annotations: tt.annotations}}
+			if got := HomeOf(newPolicy(tt.policy, t0), pod); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestPlacementIsStrictUntilTheLatestStart(t *testing.T) {
+	latest := t0.Add(2 * time.Hour)
+	for name, tt := range map[string]struct {
+		placement string
+		after     time.Duration
+		want      bool
+	}{
+		"not unless it asks":          {PlacementPreferred, 0, false},
+		"as long as it has time":      {PlacementStrict, 2*time.Hour - time.Second, true},
+		"but not at its latest start": {PlacementStrict, 2 * time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+				CreationTimestamp: metav1.NewTime(t0),
+				Annotations:       map[string]string{DelayTolerant: "true", Placement: tt.placement, LatestStart: latest.Format(time.RFC3339)},
+			}}
+			task := TaskOf(builtin(), pod)
+			if got := Strict(pod, task, t0.Add(tt.after)); got != tt.want {
+				t.Errorf("strict: %t, want %t", got, tt.want)
+			}
+		})
+	}
+}

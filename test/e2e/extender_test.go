@@ -1,0 +1,417 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	extenderv1 "k8s.io/kube-scheduler/extender/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/extender"
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+const (
+	region        = "topology.kubernetes.io/region"
+	nodesOfRegion = 10
+)
+
+// regions are grid locations, and the labels of the nodes that are there.
+func regions() []string { return []string{"west", "north", "east"} }
+
+func newExtender(t *testing.T) *env.Extender {
+	t.Helper()
+	x, err := env.NewExtender(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// regionCluster is a cluster of ten nodes in each of three regions, whose
+// scheduler is to ask Gridlatch.
+func regionCluster(t *testing.T, x *env.Extender) *env.Cluster {
+	t.Helper()
+	t.Parallel()
+	c := env.Start(t, env.Nodes(3*nodesOfRegion), env.NodeLabels(region+"="+strings.Join(regions(), ":")), env.SchedulerConfig(x.Config))
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.GiveCA(t.Context(), x); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// regionPolicy is a policy for the three regions, with buckets if there are some.
+func regionPolicy(t *testing.T, c *env.Cluster, name string, buckets ...v1alpha1.Bucket) {
+	t.Helper()
+	p := v1alpha1.Default()
+	p.Name, p.Spec.Buckets, p.Spec.Locations = name, buckets, nil
+	for _, r := range regions() {
+		p.Spec.Locations = append(p.Spec.Locations, v1alpha1.Location{Name: r, NodeSelector: map[string]string{region: r}})
+	}
+	create(t, c, p)
+}
+
+// hourly writes a forecast that has begun a minute ago, of one intensity for each
+// hour and region.
+func hourly(t *testing.T, c *env.Cluster, west, north, east []float64) {
+	t.Helper()
+	start := time.Now().Add(-time.Minute)
+	var elements []env.Element
+	for i, values := range [][]float64{west, north, east} {
+		elements = append(elements, env.Elements(regions()[i], start, time.Hour, values...)...)
+	}
+	if err := c.Forecast(t.Context(), elements...); err != nil {
+		t.Fatal(err)
+	}
+	awaitRegions(t, c, west[0], north[0], east[0])
+}
+
+// awaitRegions waits until the policies know these intensities.
+func awaitRegions(t *testing.T, c *env.Cluster, want ...float64) {
+	t.Helper()
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		var policies v1alpha1.CarbonPolicyList
+		if err := c.Client.List(ctx, &policies); err != nil {
+			return err
+		}
+		for _, p := range policies.Items {
+			if len(p.Status.Locations) != len(want) {
+				return fmt.Errorf("policy %s: %+v", p.Name, p.Status.Locations)
+			}
+			for i, l := range p.Status.Locations {
+				if l.Intensity == nil || float64(*l.Intensity) != want[i] {
+					return fmt.Errorf("policy %s: %+v, want %v", p.Name, l, want)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// whereTo returns how many pods of a namespace are in which region, once they are
+// all on nodes.
+func whereTo(t *testing.T, c *env.Cluster, ns string, pods int) map[string]int {
+	t.Helper()
+	at := map[string]int{}
+	for _, p := range awaitScheduled(t, c, ns, pods, 2*patience) {
+		var node corev1.Node
+		if err := c.Client.Get(t.Context(), client.ObjectKey{Name: p.Spec.NodeName}, &node); err != nil {
+			t.Fatal(err)
+		}
+		at[node.Labels[region]]++
+	}
+	return at
+}
+
+// ofWidth makes pods that each take so many CPUs, of the 64 of a node.
+func ofWidth(t *testing.T, c *env.Cluster, ns string, pods int, cpus int64, annotations map[string]string) {
+	t.Helper()
+	for i := range pods {
+		p := pod(ns, fmt.Sprint("pod-", i), annotations)
+		p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: *resource.NewQuantity(cpus, resource.DecimalSI)}
+		create(t, c, p)
+	}
+}
+
+func asked(t *testing.T, g *env.Controller) float64 {
+	t.Helper()
+	n, err := g.Metric(t.Context(), "gridlatch_extender_requests_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
+	x := newExtender(t)
+	thenRefuse(t, x)
+	c := regionCluster(t, x)
+	g := c.Gridlatch(t, x.Flag())
+	regionPolicy(t, c, "default")
+	regionPolicy(t, c, "stepped", v1alpha1.Bucket{UpTo: 200, Ceiling: 100}, v1alpha1.Bucket{UpTo: 300, Ceiling: 100}, v1alpha1.Bucket{UpTo: 1000, Ceiling: 100})
+	anHour := tolerant(gating.Duration, "1h", gating.Deadline, "12h")
+
+	t.Run("ordinary pods go wherever they would, and nobody asks", func(t *testing.T) {
+		hourly(t, c, []float64{900, 900, 100}, []float64{300, 300, 100}, []float64{500, 500, 100})
+		before := asked(t, g)
+		ns := namespace(t, c)
+		for i := range 30 {
+			create(t, c, pod(ns, fmt.Sprint("ordinary-", i), nil))
+		}
+		if at := whereTo(t, c, ns, 30); len(at) < 2 {
+			t.Errorf("they are at %v only", at)
+		}
+		if after := asked(t, g); after != before {
+			t.Errorf("the scheduler has asked %v times", after-before)
+		}
+	})
+	t.Run("what was held", func(t *testing.T) {
+		hourly(t, c, []float64{900, 900, 100}, []float64{900, 900, 100}, []float64{900, 900, 100})
+		ns := namespace(t, c)
+		create(t, c, job(ns, "held", anHour, 20))
+		for _, p := range awaitGated(t, c, ns, 20) {
+			if got, ok := p.Spec.Containers[0].Resources.Limits[gating.PlacementMark]; !ok || !got.IsZero() {
+				t.Fatalf("pod %s is not marked: %+v", p.Name, p.Spec.Containers[0].Resources)
+			}
+		}
+		hourly(t, c, []float64{400, 800}, []float64{300, 800}, []float64{100, 800})
+		if diff := cmp.Diff(map[string]int{"east": 20}, whereTo(t, c, ns, 20)); diff != "" {
+			t.Error(diff)
+		}
+		described, err := c.Kubectl(t.Context(), "describe", "pods", "-n", ns)
+		if err != nil || !strings.Contains(described, "gridlatch.dev/placement:  0") {
+			t.Errorf("kubectl describe does not show the mark: %v\n%s", err, described)
+		}
+	})
+	t.Run("what starts at once, by its own word and by its Job's", func(t *testing.T) {
+		hourly(t, c, []float64{100, 800}, []float64{300, 800}, []float64{400, 800})
+		ns := namespace(t, c)
+		create(t, c, job(ns, "at-once", anHour, 10), pod(ns, "bare", anHour))
+		if diff := cmp.Diff(map[string]int{"west": 11}, whereTo(t, c, ns, 11)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("by the mean over its duration, not by what is now", func(t *testing.T) {
+		hourly(t, c, []float64{200, 900, 900, 900}, []float64{300, 300, 900, 900}, []float64{900, 900, 900, 900})
+		ns := namespace(t, c)
+		create(t, c, job(ns, "long", tolerant(gating.Duration, "2h", gating.Deadline, "2h10m"), 5))
+		if diff := cmp.Diff(map[string]int{"north": 5}, whereTo(t, c, ns, 5)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("spills over to the next cleanest when the cleanest is full", func(t *testing.T) {
+		hourly(t, c, []float64{400, 800}, []float64{100, 800}, []float64{250, 800})
+		ns := namespace(t, c)
+		ofWidth(t, c, ns, nodesOfRegion+4, 40, anHour)
+		if diff := cmp.Diff(map[string]int{"north": nodesOfRegion, "east": 4}, whereTo(t, c, ns, nodesOfRegion+4)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("a pinned pod goes where it wants to", func(t *testing.T) {
+		ns := namespace(t, c)
+		create(t, c, pod(ns, "pinned", tolerant(gating.Duration, "1h", gating.Deadline, "62m", gating.Location, "west")))
+		if diff := cmp.Diff(map[string]int{"west": 1}, whereTo(t, c, ns, 1)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("a quota, a LimitRange and the QoS class do not mind the mark", func(t *testing.T) { testMark(t, c) })
+	t.Run("strict work says which nodes are too dirty", func(t *testing.T) { testStrict(t, c, g) })
+}
+
+// testMark runs a marked pod where everything is limited.
+func testMark(t *testing.T, c *env.Cluster) {
+	ns := namespace(t, c)
+	for _, manifest := range []string{
+		`{"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"q"},"spec":{"hard":{"requests.cpu":"2","limits.cpu":"4","pods":"5","requests.gridlatch.dev/placement":"0"}}}`,
+		`{"apiVersion":"v1","kind":"LimitRange","metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","default":{"cpu":"1","memory":"1Gi"},"defaultRequest":{"cpu":"1","memory":"1Gi"},"max":{"cpu":"2","memory":"2Gi"}}]}}`,
+	} {
+		if _, err := c.KubectlInput(t.Context(), manifest, "apply", "-n", ns, "-f", "-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create(t, c, pod(ns, "limited", tolerant(gating.Deadline, "3m", gating.Duration, "2m")))
+	p := awaitScheduled(t, c, ns, 1, patience)[0]
+	if _, ok := p.Spec.Containers[0].Resources.Requests[gating.PlacementMark]; !ok {
+		t.Errorf("not marked: %+v", p.Spec.Containers[0].Resources)
+	}
+	if p.Status.QOSClass != corev1.PodQOSGuaranteed {
+		t.Errorf("QoS class %s, want %s", p.Status.QOSClass, corev1.PodQOSGuaranteed)
+	}
+}
+
+// testStrict has another extender refuse what ours leaves of some pods: only a
+// pod that fits nowhere says why.
+func testStrict(t *testing.T, c *env.Cluster, g *env.Controller) {
+	hourly(t, c, []float64{150, 800}, []float64{250, 800}, []float64{500, 800})
+	ns := namespace(t, c)
+	strict := tolerant(gating.Duration, "1h", gating.Deadline, "12h", gating.PolicyName, "stepped", gating.Placement, gating.PlacementStrict)
+	ofWidth(t, c, ns, nodesOfRegion, 1, strict)
+	if diff := cmp.Diff(map[string]int{"west": nodesOfRegion}, whereTo(t, c, ns, nodesOfRegion)); diff != "" {
+		t.Error(diff)
+	}
+	if n, err := g.Metric(t.Context(), "gridlatch_extender_nodes_total", `outcome="dropped"`); err != nil || n != 2*nodesOfRegion*nodesOfRegion {
+		t.Errorf("%v nodes were dropped, %v; want the %d of two regions for each pod", n, err, 2*nodesOfRegion)
+	}
+	refused := pod(ns, "refused", strict)
+	none := corev1.ResourceList{refusedResource: resource.Quantity{}}
+	refused.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: none, Limits: none}
+	create(t, c, refused)
+	for _, want := range []string{
+		"10 node(s) at grid location east in bucket >300, while west is in <=200",
+		"10 node(s) at grid location north in bucket <=300, while west is in <=200",
+		"10 refused by a test",
+	} {
+		env.Eventually(t, patience, func(ctx context.Context) error {
+			described, err := c.Kubectl(ctx, "describe", "pod", "refused", "-n", ns)
+			if err == nil && !strings.Contains(described, want) {
+				err = fmt.Errorf("kubectl describe does not say %q:\n%s", want, described)
+			}
+			return err
+		})
+	}
+	if err := c.Client.Create(t.Context(), pod(ns, "wrong", tolerant(gating.Placement, "always"))); err == nil ||
+		!strings.Contains(err.Error(), `metadata.annotations[gridlatch.dev/placement]: Invalid value: "always": want "preferred" or "strict"`) {
+		t.Errorf("%v", err)
+	}
+}
+
+// refusedResource marks pods of which an extender of the tests refuses every node.
+const refusedResource = "example.com/refused"
+
+// thenRefuse gives the scheduler another extender, which is asked after ours.
+func thenRefuse(t *testing.T, x *env.Extender) {
+	t.Helper()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var args extenderv1.ExtenderArgs
+		_ = json.NewDecoder(r.Body).Decode(&args)
+		result := extenderv1.ExtenderFilterResult{NodeNames: &[]string{}, FailedNodes: extenderv1.FailedNodesMap{}}
+		for _, name := range *args.NodeNames {
+			result.FailedNodes[name] = "refused by a test"
+		}
+		_ = json.NewEncoder(w).Encode(result)
+	}), ReadHeaderTimeout: time.Second}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	configure(t, x, func(config string) string {
+		return config + fmt.Sprintf("- {urlPrefix: \"http://%s\", filterVerb: filter, ignorable: true, nodeCacheCapable: true, managedResources: [{name: %s, ignoredByScheduler: true}]}\n",
+			listener.Addr(), refusedResource)
+	})
+}
+
+// configure changes the scheduler's configuration.
+func configure(t *testing.T, x *env.Extender, change func(string) string) {
+	t.Helper()
+	config, err := os.ReadFile(x.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(x.Config, []byte(change(string(config))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSchedulingGoesOnWithoutTheExtender has the scheduler meet an extender that
+// is not there, that does not answer in time, and that answers rubbish.
+func TestSchedulingGoesOnWithoutTheExtender(t *testing.T) {
+	x := newExtender(t)
+	c := regionCluster(t, x)
+	marked := func(ns string) {
+		t.Helper()
+		for i := range 5 { // as the webhook marks them, which is away as well
+			p := pod(ns, fmt.Sprint("marked-", i), tolerant())
+			none := corev1.ResourceList{gating.PlacementMark: resource.Quantity{}, gating.StrictMark: resource.Quantity{}}
+			p.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: none, Limits: none}
+			create(t, c, p)
+		}
+	}
+	t.Run("down", func(t *testing.T) {
+		ns := namespace(t, c)
+		marked(ns)
+		awaitScheduled(t, c, ns, 5, patience)
+	})
+	for name, answer := range map[string]http.HandlerFunc{
+		"slow":          func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"rubbish":       func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"NodeNames": 7, [`)) },
+		"unknown nodes": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"NodeNames": ["nowhere"]}`)) },
+		"an error":      func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := inPlaceOfGridlatch(t, x, answer)
+			ns := namespace(t, c)
+			marked(ns)
+			awaitScheduled(t, c, ns, 5, patience)
+			if len(calls) == 0 {
+				t.Error("the scheduler has not asked")
+			}
+		})
+	}
+}
+
+// inPlaceOfGridlatch answers the scheduler at the extender's port, with its
+// certificate, for as long as the test. The channel fills with the calls.
+func inPlaceOfGridlatch(t *testing.T, x *env.Extender, answer http.HandlerFunc) <-chan struct{} {
+	t.Helper()
+	calls := make(chan struct{}, 100)
+	server := &http.Server{
+		Addr: "127.0.0.1:" + strconv.Itoa(x.Port), ReadHeaderTimeout: time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case calls <- struct{}{}:
+			default:
+			}
+			answer(w, r)
+		}),
+	}
+	listener, err := net.Listen("tcp", server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = server.ServeTLS(listener, filepath.Join(x.Dir, "tls.crt"), filepath.Join(x.Dir, "tls.key"))
+	}()
+	t.Cleanup(func() { _ = server.Close() })
+	return calls
+}
+
+// TestOnlyCallersWithACertificateAreAnswered has the real scheduler present one.
+func TestOnlyCallersWithACertificateAreAnswered(t *testing.T) {
+	x := newExtender(t)
+	dir := t.TempDir()
+	certificate, err := env.WriteCertificate(dir, "scheduler")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(dir, "tls.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	configure(t, x, func(config string) string {
+		return strings.Replace(config, "    caData:", "    certData: "+base64.StdEncoding.EncodeToString(certificate)+
+			"\n    keyData: "+base64.StdEncoding.EncodeToString(key)+"\n    caData:", 1) // once, for both verbs
+	})
+	c := regionCluster(t, x)
+	g := c.Gridlatch(t, x.Flag(), "--extender-client-ca="+filepath.Join(dir, "tls.crt"))
+	ns := namespace(t, c)
+	create(t, c, pod(ns, "asked-about", tolerant()))
+	awaitScheduled(t, c, ns, 1, patience)
+	if n := asked(t, g); n != 1 {
+		t.Errorf("%v requests of the scheduler are counted, want one to prioritize", n)
+	}
+	ca, err := os.ReadFile(filepath.Join(x.Dir, "tls.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	stranger := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: env.ExtenderHost}}, Timeout: patience}
+	response, err := stranger.Post("https://127.0.0.1:"+strconv.Itoa(x.Port)+extender.PrioritizePath, "application/json", bytes.NewReader([]byte("{}")))
+	if err == nil {
+		response.Body.Close()
+		t.Errorf("without a certificate: %s, want none", response.Status)
+	}
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+const (
+	scheduleNodes  = 1000
+	scheduleRounds = 3
+	scheduleEach   = 1000
+)
+
+// measureSchedule has the real kube-scheduler put pods on nodes, in turn with Gridlatch as its extender and with none.
+// The pods are there before the scheduler is, so that it is never short of work.
+func measureSchedule(ctx context.Context) (values []float64, err error) {
+	r, x, err := extendedRig(ctx, scheduleNodes)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	deadline := time.Now().Add(12 * time.Hour)
+	for _, kind := range []struct {
+		name   string
+		marked bool
+		pod    func(name string) *corev1.Pod
+	}{
+		{"pods that may wait", true, func(name string) *corev1.Pod { return waiting(newPod(name), deadline) }},
+		{"ordinary pods", false, newPod},
+	} {
+		var s sides
+		for half := range 2 * scheduleRounds {
+			extended := alternate(half)
+			took, err := r.schedule(ctx, x, extended, kind.marked, kind.pod)
+			if err != nil {
+				return nil, err
+			}
+			s.of(extended).add(scheduleEach-1, took) // the first starts the clock
+			if err := r.logAnswers(ctx); err != nil {
+				return nil, err
+			}
+			log.Printf("%s, with an extender: %t; so far %.0f/s", kind.name, extended, s.of(extended).perSecond())
+		}
+		values = append(values, s.ratio())
+	}
+	return values, nil
+}
+
+// schedule creates pods, and returns how long a scheduler takes from the first to the last.
+func (r *rig) schedule(ctx context.Context, x *env.Extender, extended, marked bool, pod func(string) *corev1.Pod) (took time.Duration, err error) {
+	name, config := "plain", ""
+	if extended {
+		name, config = "extended", x.Config
+	}
+	_, err = r.create(ctx, scheduleEach, func(i int) *corev1.Pod {
+		p := pod(podName(i))
+		p.Spec.SchedulerName = name
+		return p
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := r.expectMarked(ctx, marked); err != nil {
+		return 0, err
+	}
+	if err := pause(ctx, 2*time.Second); err != nil {
+		return 0, err
+	}
+	before, err := r.answered(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if took, err = r.bind(ctx, name, config); err != nil {
+		return 0, err
+	}
+	after, err := r.answered(ctx)
+	if err != nil {
+		return 0, err
+	}
+	want := 0.0
+	if extended && marked {
+		want = scheduleEach // to prioritize
+	}
+	if after-before != want {
+		return 0, fmt.Errorf("the extender answered %.0f requests, want %.0f", after-before, want)
+	}
+	return took, r.clear(ctx)
+}
+
+// answered returns how many requests of schedulers have been answered.
+func (r *rig) answered(ctx context.Context) (float64, error) {
+	return r.controller.Metric(ctx, "gridlatch_extender_requests_total", `outcome="answered"`)
+}
+
+// logAnswers tells how long the extender has taken to answer.
+func (r *rig) logAnswers(ctx context.Context) error {
+	n, err := r.answered(ctx)
+	if err != nil || n == 0 {
+		return err
+	}
+	seconds, err := r.controller.Metric(ctx, "gridlatch_extender_request_seconds_sum")
+	log.Printf("the extender has taken %.2f ms for an answer, in the mean", 1000*seconds/n)
+	return err
+}
+
+// bind runs a scheduler until all pods have a node, and returns how long it took from the first to the last.
+func (r *rig) bind(ctx context.Context, name, config string) (took time.Duration, err error) {
+	pods := r.clientset.CoreV1().Pods(namespace) // whole: metadata does not say where they are
+	list, err := pods.List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return 0, fmt.Errorf("list pods: %w", err)
+	}
+	watcher, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &toolscache.ListWatch{WatchFuncWithContext: pods.Watch})
+	if err != nil {
+		return 0, fmt.Errorf("watch pods: %w", err)
+	}
+	bound := func(object metav1.Object) bool {
+		p, ok := object.(*corev1.Pod)
+		return ok && p.Spec.NodeName != ""
+	}
+	var scheduler *env.Scheduler
+	took, err = during(ctx, watcher, scheduleEach, bound, func(context.Context) (err error) {
+		scheduler, err = r.cluster.RunScheduler(name, config, filepath.Join(r.dir, name+".log"))
+		return err
+	})
+	if scheduler != nil {
+		err = errors.Join(err, scheduler.Stop())
+	}
+	return took, err
+}
+
+// expectMarked returns an error unless pods are marked for the extender, or not, and none is held.
+func (r *rig) expectMarked(ctx context.Context, want bool) error {
+	p, err := r.clientset.CoreV1().Pods(namespace).Get(ctx, podName(0), metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get a pod: %w", err)
+	}
+	if _, marked := p.Spec.Containers[0].Resources.Limits[gating.PlacementMark]; marked != want {
+		return fmt.Errorf("a pod is marked for the extender: %t, want %t; it says %v", marked, want, p.Annotations)
+	}
+	return r.expectHeld(ctx, 0)
+}

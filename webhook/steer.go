@@ -1,0 +1,79 @@
+package webhook
+
+import (
+	"context"
+	"math"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+// suit notes on a pod which locations suit it, as things are now.
+func suit(ctx context.Context, policy *gating.Policy, pod *corev1.Pod) {
+	delete(pod.Annotations, gating.Candidates)
+	if only := policy.Suiting(ctx, &pod.Spec); only != "" {
+		pod.Annotations[gating.Candidates] = only
+	}
+}
+
+// startLater lets a pod start at once that comes after its Job's release, where
+// its policy chooses.
+func (w *Webhook) startLater(ctx context.Context, req admission.Request, pod *corev1.Pod, why string) verdict {
+	name, planned := pod.Annotations[gating.PolicyName], pod.Annotations[gating.PlannedLocation]
+	if planned == "" {
+		return startPod(pod, why) // its Job was not placed
+	}
+	policy, err := w.Policies.Get(ctx, name)
+	if err != nil {
+		return startPod(pod, why) // it was deleted
+	}
+	to := w.whereNow(ctx, req, pod, policy)
+	return startPod(pod, why).steer(pod, policy, to)
+}
+
+// whereNow returns the location in which a pod of a released Job is to start;
+// empty if none is known to be better. Below ceilings it is that of its Job, which
+// was given room there, and else the cleanest now: hours later, for a retry, that
+// may be another.
+func (w *Webhook) whereNow(ctx context.Context, req admission.Request, pod *corev1.Pod, policy *gating.Policy) string {
+	if policy.Limited() {
+		return gating.PlannedWithJob(ctx, w.Reader, req.Namespace, pod)
+	}
+	suit(ctx, policy, pod)
+	task := gating.TaskOf(policy, pod)
+	decision := policy.Decide(w.Store.Book(policy.Source), pod.Annotations[gating.Location], pod.CreationTimestamp.Time, task)
+	if math.IsNaN(decision.AtOnce) {
+		return ""
+	}
+	return decision.AtOnceIn
+}
+
+// steer adds to what was decided on a pod that the scheduler should prefer the
+// nodes of a location, beside what the pod prefers itself; nothing if its policy
+// does not choose, or the location is not known.
+func (v verdict) steer(pod *corev1.Pod, policy *gating.Policy, location string) verdict {
+	term, ok := policy.Preference(location)
+	if !ok {
+		return v
+	}
+	pod.Annotations[gating.PlannedLocation] = location
+	v.patch = append(v.patch, metaPatch(pod.ObjectMeta)...)
+	if gating.Prefers(&pod.Spec, term) {
+		return v // decided on again
+	}
+	affinity, preferred := pod.Spec.Affinity, "preferredDuringSchedulingIgnoredDuringExecution"
+	terms := []corev1.PreferredSchedulingTerm{term}
+	switch {
+	case len(gating.Preferred(&pod.Spec)) > 0:
+		v.patch = v.patch.set("/spec/affinity/nodeAffinity/"+preferred+"/-", term)
+	case affinity != nil && affinity.NodeAffinity != nil:
+		v.patch = v.patch.set("/spec/affinity/nodeAffinity/"+preferred, terms)
+	case affinity != nil:
+		v.patch = v.patch.set("/spec/affinity/nodeAffinity", map[string]any{preferred: terms})
+	default:
+		v.patch = v.patch.set("/spec/affinity", map[string]any{"nodeAffinity": map[string]any{preferred: terms}})
+	}
+	return v
+}
