@@ -154,17 +154,34 @@ func jobsOf(ctx context.Context, c *env.Cluster, o client.Object) ([]string, err
 	return names, err
 }
 
-// awaitScaled waits until KEDA has made so many Jobs.
+// awaitScaled waits until KEDA has made so many Jobs, or more: it makes one too
+// many if it looks again before it has seen the last one.
 func awaitScaled(t *testing.T, c *env.Cluster, o client.Object, want int) []string {
 	t.Helper()
 	var names []string
 	env.Eventually(t, patience, func(ctx context.Context) (err error) {
-		if names, err = jobsOf(ctx, c, o); err == nil && len(names) != want {
+		if names, err = jobsOf(ctx, c, o); err == nil && len(names) < want {
 			err = fmt.Errorf("there are %d Jobs, want %d", len(names), want)
 		}
 		return err
 	})
 	return names
+}
+
+// expectJobs fails the test if one of the Jobs does not live for longer than it
+// would take KEDA to delete it.
+func expectJobs(t *testing.T, c *env.Cluster, o client.Object, jobs []string) {
+	t.Helper()
+	time.Sleep(killed)
+	now, err := jobsOf(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range jobs {
+		if !slices.Contains(now, job) {
+			t.Errorf("Job %s has been deleted; there are %q", job, now)
+		}
+	}
 }
 
 // A site is where a story is told: a namespace, and a policy and a location of
@@ -283,7 +300,7 @@ func awaitUntouched(t *testing.T, c *env.Cluster, o client.Object) {
 	t.Helper()
 	awaitObject(t, c, o, func() error {
 		for key := range o.GetAnnotations() {
-			if strings.HasPrefix(key, "gridlatch.dev/") && key != ceiling.PolicyName || strings.Contains(key, "paused") {
+			if strings.HasPrefix(key, "gridlatch.dev/") && key != ceiling.PolicyName && key != ceiling.Released || strings.Contains(key, "paused") {
 				return fmt.Errorf("annotations left: %v", o.GetAnnotations())
 			}
 		}

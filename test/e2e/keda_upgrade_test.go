@@ -110,18 +110,15 @@ func originalAtWork(t *testing.T, c *env.Cluster) (web, reports *unstructured.Un
 	})
 	steady(t, c, 490)
 	web = scaledObject(t, c, "upgrade", "word-processor", 3, 200, nil)
-	reports = env.ScaledJob("upgrade", "reports", 3, 50, true)
+	reports = env.ScaledJob("upgrade", "reports", 3, 4, true)
 	create(t, c, reports)
-	for o, ceiling := range map[client.Object]int{web: 60, reports: 4} {
-		patch := fmt.Appendf(nil, `{"spec":{"maxReplicaCount":%d}}`, ceiling)
-		if err := c.Client.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner("manager")); err != nil {
-			t.Fatal(err)
-		}
+	sixty := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"maxReplicaCount":60}}`))
+	if err := c.Client.Patch(t.Context(), web, sixty, client.FieldOwner("manager")); err != nil {
+		t.Fatal(err)
 	}
 	awaitCeiling(t, c, web, 60)
 	awaitReplicas(t, &site{cluster: c}, web, 1)
-	awaitScaled(t, c, reports, 3)
-	awaitScheduled(t, c, "upgrade", 4, patience)
+	expectJobs(t, c, reports, awaitScaled(t, c, reports, 3))
 	return web, reports
 }
 

@@ -72,8 +72,8 @@ func ofCeilings() []measurement {
 		}}},
 		{run: measureRecap, figures: []figure{{
 			"recap_ratio", "ratio", ">= 0.85",
-			"Ceilings set per second on 1,000 ScaledObjects of one policy, over the bare patches of that one field per second\n" +
-				"    \tof a client that does nothing else, with as many workers (32); without KEDA's operator.",
+			"Ceilings set per second on 1,000 ScaledObjects of one policy, over the bare patches of that one field of\n" +
+				"    \tthe same objects per second of a client that does nothing else, with as many workers (32); without KEDA's operator.",
 		}}},
 		{run: measureIdle, figures: []figure{{
 			"idle_writes_per_hour", "per hour", "0",

@@ -51,36 +51,45 @@ func measureRecap(ctx context.Context) (values []float64, err error) {
 
 // recapOurs measures how long Gridlatch takes to raise the ceiling of all objects when the forecast changes.
 func (r *rig) recapOurs(ctx context.Context) (time.Duration, error) {
-	if err := r.setLevel(ctx, levels-1); err != nil {
+	if err := r.capScaled(ctx); err != nil {
 		return 0, err
 	}
-	if err := r.restart(ctx); err != nil {
-		return 0, err
-	}
-	if err := r.createScaled(ctx, recapEach); err != nil {
-		return 0, err
-	}
-	if err := r.awaitCapped(ctx, recapEach, ceilingAt(levels-1)); err != nil {
-		return 0, err
-	}
-	changed := func(o metav1.Object) bool { return o.GetGeneration() == 3 } // created, capped, and capped again
-	return r.watchAll(ctx, scaledObjects(), recapEach, changed, func(ctx context.Context) error { return r.setLevel(ctx, 0) })
+	return r.watchAll(ctx, scaledObjects(), recapEach, recapped, func(ctx context.Context) error { return r.setLevel(ctx, 0) })
 }
 
-// recapBare measures how long a client takes that does nothing but set the one field.
+// recapBare measures how long a client takes that does nothing but set the one field, of the same objects.
 func (r *rig) recapBare(ctx context.Context) (time.Duration, error) {
-	if err := r.createScaled(ctx, recapEach); err != nil {
+	if err := r.capScaled(ctx); err != nil {
+		return 0, err
+	}
+	if err := r.stop(); err != nil {
 		return 0, err
 	}
 	objects := r.metadata.Resource(scaledObjects()).Namespace(namespace)
 	patch := fmt.Appendf(nil, `{"spec":{"maxReplicaCount":%d}}`, ceilingAt(0))
-	changed := func(o metav1.Object) bool { return o.GetGeneration() == 2 }
-	return r.watchAll(ctx, scaledObjects(), recapEach, changed, func(ctx context.Context) error {
+	return r.watchAll(ctx, scaledObjects(), recapEach, recapped, func(ctx context.Context) error {
 		return parallel(ctx, recapEach, func(ctx context.Context, i int) error {
 			_, err := objects.Patch(ctx, podName(i), types.MergePatchType, patch, metav1.PatchOptions{})
 			return err
 		})
 	})
+}
+
+// recapped tells that an object has been created, capped, and capped again.
+func recapped(o metav1.Object) bool { return o.GetGeneration() == 3 }
+
+// capScaled runs Gridlatch, and creates objects to which it gives a low ceiling.
+func (r *rig) capScaled(ctx context.Context) error {
+	if err := r.setLevel(ctx, levels-1); err != nil {
+		return err
+	}
+	if err := r.restart(ctx); err != nil {
+		return err
+	}
+	if err := r.createScaled(ctx, recapEach); err != nil {
+		return err
+	}
+	return r.awaitCapped(ctx, recapEach, ceilingAt(levels-1))
 }
 
 // createScaled creates so many ScaledObjects that ask for the policy's ceiling.
