@@ -122,17 +122,20 @@ func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.
 
 // soon returns a start after now for a task that waits while now costs the least
 // there is, no place if there is none: within maxSpread after the last corner,
-// it is the planned one or the one that the hash of its ID picks.
+// and a tenth of the time it has, it is the planned one or the one that the hash
+// of its ID picks.
 func (f *Fleet) soon(g *Group, least float64) place {
 	o := f.outlook
 	corner := o.lastCorner(g.Duration)
 	come := !g.Planned.IsZero() && !g.Planned.After(o.now)
-	if g.ID == "" || corner.IsZero() || come {
+	latest := o.latest(g.LatestStart)
+	spread := min(maxSpread, latest.Sub(corner)/10)
+	if g.ID == "" || corner.IsZero() || come || spread <= 0 {
 		return place{}
 	}
-	picked := corner.Add(time.Duration((hash(g.ID)>>32)%uint64(maxSpread/time.Second+1)) * time.Second)
+	picked := corner.Add(time.Duration((hash(g.ID)>>32)%uint64(spread/time.Second+1)) * time.Second)
 	for _, at := range []time.Time{g.Planned.UTC(), picked} {
-		if !at.After(o.now) || at.After(corner.Add(maxSpread)) || at.After(o.latest(g.LatestStart)) {
+		if !at.After(o.now) || at.After(corner.Add(spread)) || at.After(latest) {
 			continue
 		}
 		if p := f.at(g, at); p.cost-least <= margin(least) {

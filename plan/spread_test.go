@@ -90,23 +90,29 @@ func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
 		now     time.Time
 		planned time.Time
 		want    time.Time // at the latest
+		latest  time.Time // start; at(3) if zero
 	}{
-		"a new forecast is clean already":                 {hourly(100, 100, 400), at(0.5), at(1.2), at(0.5)},
-		"a planned start within the spread of a slot":     {hourly(400, 100, 100, 400), at(1.01), at(1.05), at(1.05)},
-		"an equal slot has begun, the plan was the next":  {hourly(400, 100, 100, 400), at(1), at(2), at(1).Add(maxSpread)},
-		"the spread of the slot is over":                  {hourly(400, 100, 100, 400), at(1.2), at(2), at(1.2)},
-		"the slot has been dirty, and is the last chance": {hourly(100, 100, 100, 400), at(2.9), time.Time{}, at(2.9)},
+		"a new forecast is clean already":                 {series: hourly(100, 100, 400), now: at(0.5), planned: at(1.2), want: at(0.5)},
+		"a planned start within the spread of a slot":     {series: hourly(400, 100, 100, 400), now: at(1.01), planned: at(1.05), want: at(1.05)},
+		"an equal slot has begun, the plan was the next":  {series: hourly(400, 100, 100, 400), now: at(1), planned: at(2), want: at(1).Add(maxSpread)},
+		"the spread of the slot is over":                  {series: hourly(400, 100, 100, 400), now: at(1.2), planned: at(2), want: at(1.2)},
+		"the slot has been dirty, and is the last chance": {series: hourly(100, 100, 100, 400), now: at(2.9), want: at(2.9)},
+		"the same for who has ten minutes more":           {series: hourly(400, 100, 100, 400), now: at(1), planned: at(1.1), latest: at(1 + 1./6), want: at(1).Add(time.Minute)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			latest := tt.latest
+			if latest.IsZero() {
+				latest = at(3)
+			}
 			for _, id := range []string{"a", "b", "c", "d"} {
 				d := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, tt.now, at(3)).
-					Decide(Task{Duration: time.Minute, LatestStart: at(3), Held: true, ID: id, Planned: tt.planned})
+					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, Planned: tt.planned})
 				if d.Start.After(tt.want) {
 					t.Errorf("%s: %s, want %s at the latest", id, d.Reason(), tt.want)
 				}
 				again := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, d.Start, at(3)).
-					Decide(Task{Duration: time.Minute, LatestStart: at(3), Held: true, ID: id, Planned: d.Start})
+					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, Planned: d.Start})
 				if again.Holds() {
 					t.Errorf("%s: at the start that was planned: %s", id, again.Reason())
 				}
