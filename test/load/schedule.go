@@ -19,7 +19,8 @@ import (
 
 const (
 	scheduleNodes  = 1000
-	scheduleRounds = 3
+	markedRounds   = 3
+	unmarkedRounds = 6 // the difference is small
 	scheduleEach   = 1000
 )
 
@@ -35,13 +36,14 @@ func measureSchedule(ctx context.Context) (values []float64, err error) {
 	for _, kind := range []struct {
 		name   string
 		marked bool
+		rounds int
 		pod    func(name string) *corev1.Pod
 	}{
-		{"pods that may wait", true, func(name string) *corev1.Pod { return waiting(newPod(name), deadline) }},
-		{"ordinary pods", false, newPod},
+		{"pods that may wait", true, markedRounds, func(name string) *corev1.Pod { return waiting(newPod(name), deadline) }},
+		{"ordinary pods", false, unmarkedRounds, newPod},
 	} {
 		var s sides
-		for half := range 2 * scheduleRounds {
+		for half := range 2 * kind.rounds {
 			extended := alternate(half)
 			took, err := r.schedule(ctx, x, extended, kind.marked, kind.pod)
 			if err != nil {
