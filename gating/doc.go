@@ -71,6 +71,8 @@
 //
 // A Job in a queue of Kueue waits at Kueue's own door, its annotation
 // admission-gated-by, before any quota is reserved for it; Kueue resumes it.
+// This takes Kueue 0.19, or 0.17 with its feature gate AdmissionGatedBy: an
+// older one lets the Job go at once, and that is respected.
 //
 // # Ceilings
 //
