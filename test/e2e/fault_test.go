@@ -17,7 +17,7 @@ import (
 )
 
 // ownCluster gives a test a cluster whose controller it may break. Such tests run
-// two at a time, after those that share a cluster: they wait most of the time.
+// three at a time, after those that share a cluster: they wait most of the time.
 func ownCluster(t *testing.T, flags ...string) (*env.Cluster, *env.Controller) {
 	t.Helper()
 	t.Parallel()
