@@ -113,7 +113,7 @@ func (r *rig) planTime(ctx context.Context, n int) (float64, error) {
 		return 0, err
 	}
 	for i, pod := range touched.Items {
-		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/touched":"%d"}}}`, i)
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/touched":"%d of %d"}}}`, i, n) // never the same
 		_, err := r.clientset.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 		if err != nil {
 			return 0, fmt.Errorf("touch a pod: %w", err)
