@@ -266,7 +266,7 @@ func spillsOver(t *testing.T, c *env.Cluster) {
 }
 
 func nodesComeAndGo(t *testing.T, c *env.Cluster) {
-	forecasts(t, c, slots{{time.Minute, 430}, {time.Minute, 120}, {0, 430}}, slots{{0, 300}})
+	forecasts(t, c, slots{{3 * time.Minute, 430}, {time.Minute, 120}, {0, 430}}, slots{{4 * time.Minute, 300}, {time.Minute, 200}, {0, 300}})
 	ns := namespace(t, c)
 	create(t, c, pod(ns, "bare", tolerant()))
 	awaitPlanned := func(want string) {
