@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"sort"
 	"time"
 )
@@ -47,7 +48,7 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 	last := c.last(earlier(latest, start.Add(c.shift(start))))
 	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
 	h := hash(id)
-	o := options[h%uint64(n)] // n > 0: the first is at or before the best
+	o := options[oneOf(h, n)] // n > 0: the first is at or before the best
 	at, atMean := c.starts[o.index], c.mean[o.index]
 	if shift {
 		at, atMean = c.later(at, atMean, min(o.leeway, latest.Sub(at), c.shift(at)), h, func(s time.Time, m float64) bool {
@@ -97,11 +98,11 @@ func (c *curve) leeway(start time.Time, most time.Duration, good func(time.Time,
 // later moves a start by as many seconds, up to leeway, as the hash says, if
 // that is still good.
 func (c *curve) later(start time.Time, mean float64, leeway time.Duration, h uint64, good func(time.Time, float64) bool) (time.Time, float64) {
-	seconds := (h >> 32) % uint64(leeway/time.Second+1)
-	if seconds == 0 {
+	after := secondsOf(h, leeway)
+	if after == 0 {
 		return start, mean
 	}
-	at := start.Add(time.Duration(seconds) * time.Second)
+	at := start.Add(after)
 	atMean, ok := c.outlook.expect(at, c.duration)
 	if !ok || !good(at, atMean) {
 		return start, mean
@@ -133,7 +134,7 @@ func (f *Fleet) soon(g *Group, least float64) place {
 	if g.ID == "" || corner.IsZero() || come || spread <= 0 {
 		return place{}
 	}
-	picked := corner.Add(time.Duration((hash(g.ID)>>32)%uint64(spread/time.Second+1)) * time.Second)
+	picked := corner.Add(secondsOf(hash(g.ID), spread))
 	for _, at := range []time.Time{g.Planned.UTC(), picked} {
 		if !at.After(o.now) || at.After(corner.Add(spread)) || at.After(latest) {
 			continue
@@ -168,6 +169,27 @@ func hash(id string) uint64 {
 	h = (h ^ h>>33) * 0xff51afd7ed558ccd
 	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
 	return h ^ h>>33
+}
+
+// secondsOf picks full seconds from none to most.
+func secondsOf(h uint64, most time.Duration) time.Duration {
+	return time.Duration(oneOf(h>>32|h<<32, int(most/time.Second)+1)) * time.Second
+}
+
+// oneOf picks one of n things, evenly. With one thing more or less, few hashes
+// pick another: what a moment later is planned alike, with a little less time to
+// wait, is planned for the same start.
+//
+// Source: J. Lamping, E. Veach: A Fast, Minimal Memory, Consistent Hash
+// Algorithm, arXiv:1406.2294.
+func oneOf(h uint64, n int) int {
+	picked, next := 0.0, 0.0
+	for next < float64(n) {
+		picked = next
+		h = h*2862933555777941757 + 1
+		next = math.Floor((picked + 1) * (1 << 31) / float64(h>>33+1))
+	}
+	return int(picked)
 }
 
 func earlier(a, b time.Time) time.Time {

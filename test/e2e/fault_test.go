@@ -29,10 +29,18 @@ func ownCluster(t *testing.T, flags ...string) (*env.Cluster, *env.Controller) {
 }
 
 // cleanNow makes all that is held due whose start was planned for later than in
-// a minute.
+// two minutes. Every ten seconds are dearer than those before, so that no later
+// start is as good, and none is spread.
 func cleanNow(t *testing.T, c *env.Cluster) {
 	t.Helper()
-	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Hour), time.Hour+time.Minute, 100, 400)...); err != nil {
+	const step = 10 * time.Second
+	now := time.Now()
+	elements := env.Elements(location, now.Add(-time.Hour), time.Hour+step, 100)
+	for i := range 12 {
+		elements = append(elements, env.Elements(location, now.Add(time.Duration(i+1)*step), step, float64(101+i))...)
+	}
+	elements = append(elements, env.Elements(location, now.Add(13*step), time.Hour, 400, 400)...)
+	if err := c.Forecast(t.Context(), elements...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -242,8 +250,9 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 		}
 		return err
 	})
-	// clean for as long as work is taken to run that does not say
-	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Hour), 3*time.Hour, 100, 400)...); err != nil {
+	// now is the best time, also for work that does not say how long it runs: that is taken to be an hour
+	dearer := env.Elements(location, time.Now().Add(10*time.Second), 10*time.Minute, 110, 120, 130, 140, 150, 160, 170, 180, 190)
+	if err := c.Forecast(t.Context(), append(env.Elements(location, time.Now().Add(-time.Hour), time.Hour+10*time.Second, 100), dearer...)...); err != nil {
 		t.Fatal(err)
 	}
 	awaitScheduled(t, c, ns, 4, patience)

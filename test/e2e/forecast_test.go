@@ -44,9 +44,7 @@ func TestTheLastGoodForecastHolds(t *testing.T) {
 			create(t, cluster, job(ns, "later", tolerant(), 1))
 			awaitGated(t, cluster, ns, 2)
 			// a good one again is taken
-			if err := cluster.Forecast(t.Context(), env.Elements(location, time.Now().Add(-10*time.Minute), time.Hour, 100, 200, 300)...); err != nil {
-				t.Fatal(err)
-			}
+			cleanNow(t, cluster)
 			awaitScheduled(t, cluster, ns, 2, patience)
 			awaitMetric(t, "gridlatch_forecast_problem", 0, `policy="default"`)
 		})

@@ -20,9 +20,8 @@ import (
 // location is the one of the forecasts in these tests.
 const location = "CAISO_NORTH"
 
-// patience is for what should happen at once, on a busy machine: after a full
-// hour starts are spread, over a minute for work that has ten to wait.
-const patience = 80 * time.Second
+// patience is for what should happen at once, on a busy machine.
+const patience = 20 * time.Second
 
 // tolerant are the annotations of work that may wait, with others on top.
 func tolerant(more ...string) map[string]string {
