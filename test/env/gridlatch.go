@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -58,7 +57,6 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	if err != nil {
 		return nil, err
 	}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it may outlive this process
 	if err := p.start(ctx, log); err != nil {
 		return nil, err
 	}

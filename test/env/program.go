@@ -45,7 +45,8 @@ func command(name string, args ...string) (*Program, error) {
 	args = append([]string{"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes}, args...)
 	p := &Program{Metrics: "http://" + metrics, Probes: "http://" + probes, name: name, done: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(root, "bin", name), args...)
-	// Its own process group: the terminal's Ctrl-C is for this process, which then stops the program.
+	// Its own process group: the terminal's Ctrl-C is for this process, which then stops the program. Not its own session:
+	// where Linux groups processes by session, on a busy machine one alone gets next to nothing for seconds.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return p, nil
 }
