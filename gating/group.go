@@ -96,8 +96,8 @@ func (r *Records) groups(ctx context.Context, policy string, done func(types.UID
 	if err != nil {
 		return nil, nil, err
 	}
-	byUID := make(map[types.UID]*group, len(jobs)+len(pods))
-	all = make([]*group, 0, len(jobs)+len(pods))
+	byUID := make(map[types.UID]*group, len(jobs)) // most pods are of Jobs
+	all = make([]*group, 0, len(jobs))
 	add := func(uid types.UID, g *group) *group {
 		byUID[uid] = g
 		all = append(all, g)
@@ -145,8 +145,14 @@ func schedule(policy *Policy, groups []*group) {
 	for _, g := range groups {
 		g.task = TaskOf(policy, g.head())
 		g.task.Held = true
+		last := ""
 		for _, pod := range g.pods {
-			promised, err := time.Parse(time.RFC3339, pod.Annotations[LatestStart])
+			promise := pod.Annotations[LatestStart]
+			if promise == last { // as mostly: they are siblings
+				continue
+			}
+			last = promise
+			promised, err := time.Parse(time.RFC3339, promise)
 			if err == nil && promised.Before(g.task.LatestStart) {
 				g.task.LatestStart = promised.UTC()
 			}

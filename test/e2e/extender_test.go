@@ -217,6 +217,58 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 	})
 	t.Run("a quota, a LimitRange and the QoS class do not mind the mark", func(t *testing.T) { testMark(t, c) })
 	t.Run("strict work says which nodes are too dirty", func(t *testing.T) { testStrict(t, c, g) })
+	t.Run("by a second scheduler", func(t *testing.T) { testSecond(t, x, c, g) })
+}
+
+// testSecond runs the second scheduler with the rights and the configuration that
+// it is shipped with; only addresses are those of this machine.
+func testSecond(t *testing.T, x *env.Extender, c *env.Cluster, g *env.Controller) {
+	const name = "gridlatch-scheduler"
+	if _, err := c.Kubectl(t.Context(), "apply", "--validate=strict", "-f", "../../manifests/components/extender/second-scheduler.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	var shipped corev1.ConfigMap
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: env.Namespace, Name: name}, &shipped); err != nil {
+		t.Fatal(err)
+	}
+	account, err := c.ServiceAccountConfig(t.Context(), env.Namespace, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	if err := env.WriteKubeconfig(account, kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("gridlatch.gridlatch-system.svc:9444", "127.0.0.1:"+strconv.Itoa(x.Port), "/ca/tls.crt", filepath.Join(x.Dir, "tls.crt")).
+		Replace(shipped.Data["scheduler.yaml"]) + "clientConnection: {kubeconfig: " + kubeconfig + "}\n"
+	config := filepath.Join(dir, "scheduler.yaml")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	scheduler, err := c.RunScheduler(name, config, filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := scheduler.Stop(); err != nil {
+			said, _ := os.ReadFile(filepath.Join(dir, "log")) // for the failure's sake only
+			t.Errorf("%v\n%s", err, said)
+		}
+	})
+	hourly(t, c, []float64{300, 800}, []float64{400, 800}, []float64{100, 800})
+	ns, before := namespace(t, c), asked(t, g)
+	for i := range 10 {
+		p := pod(ns, fmt.Sprint("pod-", i), tolerant(gating.Duration, "1h", gating.Deadline, "12h"))
+		p.Spec.SchedulerName = name
+		create(t, c, p)
+	}
+	if diff := cmp.Diff(map[string]int{"east": 10}, whereTo(t, c, ns, 10)); diff != "" {
+		t.Error(diff)
+	}
+	if n := asked(t, g) - before; n < 10 { // what is pending elsewhere is asked about again
+		t.Errorf("it has asked %v times, want once for each of 10 pods", n)
+	}
 }
 
 // testMark runs a marked pod where everything is limited.

@@ -18,7 +18,8 @@ type Scheduler struct {
 }
 
 // RunScheduler starts a kube-scheduler for the pods that ask for it by name, with the extenders of the configuration in
-// a file, or with none if that is empty. log is a file for what it writes; it is appended to.
+// a file, or with none if that is empty. It connects as an administrator unless the configuration says how. log is a
+// file for what it writes; it is appended to.
 func (c *Cluster) RunScheduler(name, config, log string) (*Scheduler, error) {
 	path, err := c.schedulerConfig(name, config)
 	if err != nil {
@@ -56,7 +57,9 @@ func (c *Cluster) schedulerConfig(name, config string) (string, error) {
 		}
 	}
 	wanted["apiVersion"], wanted["kind"] = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration"
-	wanted["clientConnection"] = map[string]any{"kubeconfig": c.Kubeconfig, "qps": 1000, "burst": 2000}
+	if wanted["clientConnection"] == nil {
+		wanted["clientConnection"] = map[string]any{"kubeconfig": c.Kubeconfig, "qps": 1000, "burst": 2000}
+	}
 	wanted["leaderElection"] = map[string]any{"leaderElect": false}
 	wanted["profiles"] = []any{map[string]any{"schedulerName": name}}
 	text, err := yaml.Marshal(wanted)

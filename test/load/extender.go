@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net/http"
 	"os"
@@ -106,12 +105,12 @@ func measureExtender(ctx context.Context) (values []float64, err error) {
 		return nil, err
 	}
 	for _, n := range sizes {
-		median, high, err := scheduler.rounds(ctx, names[:n])
+		scored, hop, err := scheduler.compare(ctx, x, names[:n])
 		if err != nil {
 			return nil, err
 		}
-		log.Printf("scoring %d nodes: median %s, 99th percentile %s", n, median, high)
-		values = append(values, milliseconds(median), milliseconds(high))
+		log.Printf("scoring %d nodes: %s; the hop alone: %s", n, scored, hop)
+		values = append(values, milliseconds(scored.median), milliseconds(scored.high), milliseconds(hop.high))
 	}
 	return values, nil
 }
@@ -136,6 +135,7 @@ func (r *rig) addNodes(ctx context.Context, n int) ([]string, error) {
 type caller struct {
 	client *http.Client
 	url    string
+	answer bytes.Buffer // the last one; to make one anew for each call would have the time to collect them measured
 }
 
 func newCaller(x *env.Extender) (*caller, error) {
@@ -146,33 +146,97 @@ func newCaller(x *env.Extender) (*caller, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: env.ExtenderHost}}
-	return &caller{&http.Client{Transport: transport, Timeout: patience}, "https://127.0.0.1:" + strconv.Itoa(x.Port) + extender.PrioritizePath}, nil
+	url := "https://127.0.0.1:" + strconv.Itoa(x.Port) + extender.PrioritizePath
+	return &caller{client: &http.Client{Transport: transport, Timeout: patience}, url: url}, nil
 }
 
-// rounds has nodes scored round after round, and returns the median of the rounds' medians and 99th percentiles: what
-// else the machine does disturbs some of them.
-func (c *caller) rounds(ctx context.Context, names []string) (median, high time.Duration, err error) {
+// latency is what calls take: the median, and the 99th percentile.
+type latency struct{ median, high time.Duration }
+
+func (l latency) String() string {
+	return fmt.Sprintf("median %s, 99th percentile %s", l.median, l.high)
+}
+
+// compare has nodes scored, in turn with a server that gives the same answer without a look at what it is asked, and
+// returns the medians of the rounds: what else the machine does disturbs some of them.
+func (c *caller) compare(ctx context.Context, x *env.Extender, names []string) (scored, hop latency, err error) {
 	body, err := askAbout(names)
 	if err != nil {
-		return 0, 0, err
+		return scored, hop, err
 	}
-	var medians, highs []time.Duration
+	answer, err := c.call(ctx, body)
+	if err != nil {
+		return scored, hop, err
+	}
+	bare, err := serveBare(x, slices.Clone(answer))
+	if err != nil {
+		return scored, hop, err
+	}
+	defer bare.Close()
+	to := &caller{client: c.client, url: "https://" + bare.Addr}
+	var all, none []latency
 	for range extendRounds {
-		took := make([]time.Duration, 0, extendWarm+extendCalls)
-		for range cap(took) {
-			started := time.Now()
-			if _, err := c.call(ctx, body); err != nil {
-				return 0, 0, err
+		for _, side := range []struct {
+			*caller
+			rounds *[]latency
+		}{{c, &all}, {to, &none}} {
+			l, err := side.round(ctx, body)
+			if err != nil {
+				return scored, hop, err
 			}
-			took = append(took, time.Since(started))
+			*side.rounds = append(*side.rounds, l)
 		}
-		took = took[extendWarm:]
-		slices.Sort(took)
-		medians, highs = append(medians, took[len(took)/2]), append(highs, took[len(took)*99/100])
 	}
-	slices.Sort(medians)
-	slices.Sort(highs)
-	return medians[len(medians)/2], highs[len(highs)/2], nil
+	return middle(all), middle(none), nil
+}
+
+// middle returns the median of medians and that of high percentiles.
+func middle(rounds []latency) latency {
+	of := func(which func(latency) time.Duration) time.Duration {
+		var all []time.Duration
+		for _, l := range rounds {
+			all = append(all, which(l))
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	return latency{of(func(l latency) time.Duration { return l.median }), of(func(l latency) time.Duration { return l.high })}
+}
+
+// round makes calls one after the other.
+func (c *caller) round(ctx context.Context, body []byte) (latency, error) {
+	took := make([]time.Duration, 0, extendWarm+extendCalls)
+	for range cap(took) {
+		started := time.Now()
+		if _, err := c.call(ctx, body); err != nil {
+			return latency{}, err
+		}
+		took = append(took, time.Since(started))
+	}
+	took = took[extendWarm:]
+	slices.Sort(took)
+	return latency{took[len(took)/2], took[len(took)*99/100]}, nil
+}
+
+// serveBare answers every request alike, once it has read it. Its Addr is where.
+func serveBare(x *env.Extender, answer []byte) (*http.Server, error) {
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(x.Dir, "tls.crt"), filepath.Join(x.Dir, "tls.key"))
+	if err != nil {
+		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	var in bytes.Buffer // one caller, one call after the other
+	server := &http.Server{Addr: listener.Addr().String(), ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		in.Reset()
+		_, _ = in.ReadFrom(req.Body) // the caller sees what fails
+		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		_, _ = w.Write(answer)
+	})}
+	go func() { _ = server.Serve(listener) }() // until it is closed
+	return server, nil
 }
 
 // askAbout makes the request of kube-scheduler for a pod.
@@ -227,9 +291,10 @@ func (c *caller) call(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
+	c.answer.Reset()
+	_, err = c.answer.ReadFrom(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("status %s: %s", response.Status, answer)
+		err = fmt.Errorf("status %s: %s", response.Status, &c.answer)
 	}
-	return answer, err
+	return c.answer.Bytes(), err
 }
