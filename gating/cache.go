@@ -107,6 +107,9 @@ func (s *stripper) strip(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
+	if len(m.ManagedFields) == 0 && s.onlyOurs(m.Labels) && s.onlyOurs(m.Annotations) {
+		return m, nil // client-go has what it lists transformed twice, the second time in any order
+	}
 	m.ManagedFields, m.Finalizers, m.GenerateName = nil, nil, ""
 	m.Labels, m.Annotations = s.ours(m.Labels), s.ours(m.Annotations)
 	m.OwnerReferences = slices.DeleteFunc(m.OwnerReferences, func(o metav1.OwnerReference) bool {
@@ -152,6 +155,16 @@ func stripNode(object any) (any, error) {
 	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
 	m.Annotations = newStripper().ours(m.Annotations)
 	return m, nil
+}
+
+// onlyOurs reports whether all labels or annotations are read here.
+func (s *stripper) onlyOurs(all map[string]string) bool {
+	for key := range all {
+		if _, ok := s.known[key]; !ok && !strings.HasPrefix(key, prefix) {
+			return false
+		}
+	}
+	return true
 }
 
 // ours returns what of labels or annotations is read here.

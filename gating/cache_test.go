@@ -2,6 +2,7 @@ package gating
 
 import (
 	"fmt"
+	"reflect"
 	"runtime"
 	"testing"
 	"time"
@@ -96,6 +97,32 @@ func TestWhatSiblingsShareIsWhatEachOfThemSays(t *testing.T) {
 		}
 		if diff := cmp.Diff(plain(pod), got); diff != "" {
 			t.Fatalf("%s/%s (-by itself +beside its siblings):\n%s", pod.Namespace, pod.Name, diff)
+		}
+	}
+}
+
+// What is listed is transformed twice: in the order of its names, and then in any.
+func TestWhatIsStrippedTwiceIsStillShared(t *testing.T) {
+	strip := transformOf(t, "Pod")
+	var pods []*metav1.PartialObjectMetadata
+	for j := range 2 * siblings {
+		for i := range 2 {
+			stripped, err := strip(sent(t, heldPodOf(j, i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pods = append(pods, stripped.(*metav1.PartialObjectMetadata))
+		}
+	}
+	for i := range pods { // first one of each owner, then the other
+		if _, err := strip(pods[2*i%len(pods)+2*i/len(pods)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(m map[string]string) uintptr { return reflect.ValueOf(m).Pointer() }
+	for i := 0; i < len(pods); i += 2 {
+		if a, b := pods[i], pods[i+1]; at(a.Annotations) != at(b.Annotations) || at(a.Labels) != at(b.Labels) {
+			t.Fatalf("%s and %s share nothing", a.Name, b.Name)
 		}
 	}
 }

@@ -102,32 +102,12 @@ func (r *rig) awaitPods(ctx context.Context, want int) error {
 			return nil
 		case err == nil && held > most:
 			most, since = held, time.Now()
-		case time.Since(since) > patience/2:
-			if err := r.replaceMissed(ctx); err != nil {
-				return err
-			}
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return err
 		}
 	}
 	return fmt.Errorf("the controller holds %.0f pods, want %d, and they become no more", most, want)
-}
-
-// replaceMissed deletes the pods that are not held, for their Jobs to make them anew: where the API server and the
-// webhook compete for the machine, some calls run into their time limit, and those pods start at once.
-func (r *rig) replaceMissed(ctx context.Context) error {
-	pods := r.clientset.CoreV1().Pods(namespace)
-	missed, err := r.metadata.Resource(podResource()).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: "!" + gating.State})
-	if err != nil {
-		return fmt.Errorf("list pods: %w", err)
-	}
-	if len(missed.Items) > 0 {
-		log.Printf("%d pods were not held: the webhook was not heard in time; they are made anew", len(missed.Items))
-	}
-	return parallel(ctx, len(missed.Items), func(ctx context.Context, i int) error {
-		return pods.Delete(ctx, missed.Items[i].Name, *metav1.NewDeleteOptions(0))
-	})
 }
 
 // scale measures everything about a controller that holds n pods. It is started anew first: how much memory it took to
