@@ -33,9 +33,11 @@ func (l *ledger) turn(policy string) func(types.UID) (to string, done bool) {
 	}
 	l.done[policy] = kept
 	return func(uid types.UID) (string, bool) {
-		to, done := before[uid]
+		to, done := before[uid] // which nobody writes to any more
 		if done {
-			kept[uid] = to
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			kept[uid] = to // while the watch asks what it has
 		}
 		return to, done
 	}

@@ -1,0 +1,42 @@
+package gating
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// The watch asks what was released while a pass carries that over: without a
+// lock, that ends the program.
+func TestTheLedgerIsReadWhileAPassTurnsIt(t *testing.T) {
+	const released = 1000
+	uid := func(i int) types.UID { return types.UID(fmt.Sprint("uid-", i)) }
+	var l ledger
+	l.turn("default")
+	for i := range released {
+		l.add("default", uid(i), "X")
+	}
+	done := l.turn("default")
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for i := range released {
+			l.has("default", uid(i))
+		}
+	})
+	for i := range released {
+		if to, ok := done(uid(i)); !ok || to != "X" {
+			t.Fatalf("%s was released to %q: %t", uid(i), to, ok)
+		}
+	}
+	watch.Wait()
+	for i := range released {
+		if !l.has("default", uid(i)) {
+			t.Fatalf("%s is forgotten", uid(i))
+		}
+	}
+	if l.turn("default"); l.has("default", uid(0)) {
+		t.Error("what no pass has seen since is not forgotten")
+	}
+}
