@@ -21,6 +21,11 @@
 // forecast does not tell. Without ceilings, the forecast at the moment of
 // scheduling decides.
 //
+// Power factors tell nodes of one location apart. They do not reach beyond it yet
+// where pods are released with a preferred node affinity for a location, which is
+// chosen by grid intensity alone: at the weight in our configuration, that counts
+// for four of these points.
+//
 // Points only prefer. The scheduler multiplies them by ten times the weight in
 // its configuration and adds them to what its plugins say of nodes that fit; of
 // a large cluster it looks at some of the nodes only (percentageOfNodesToScore).

@@ -160,20 +160,27 @@ func stripNode(object any) (any, error) {
 // onlyOurs reports whether all labels or annotations are read here.
 func (s *stripper) onlyOurs(all map[string]string) bool {
 	for key := range all {
-		if _, ok := s.known[key]; !ok && !strings.HasPrefix(key, prefix) {
+		if _, ok := s.reads(key); !ok {
 			return false
 		}
 	}
 	return true
 }
 
+// reads reports whether a label or annotation is read here, and returns its key,
+// of those that we know always the same letters.
+func (s *stripper) reads(key string) (string, bool) {
+	if known, ok := s.known[key]; ok {
+		return known, true
+	}
+	return key, strings.HasPrefix(key, prefix)
+}
+
 // ours returns what of labels or annotations is read here.
 func (s *stripper) ours(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, value := range all {
-		if known, ok := s.known[key]; ok {
-			kept[known] = value
-		} else if strings.HasPrefix(key, prefix) {
+		if key, ok := s.reads(key); ok {
 			kept[key] = value
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// heldJobs are Jobs that are held, and their pods, as they come from the API server.
+// heldJobs are Jobs that are held, and their pods, as they are cached.
 func heldJobs(tb testing.TB, jobs, pods int) (all []*metav1.PartialObjectMetadata) {
 	tb.Helper()
 	strip := transformOf(tb, "Pod")

@@ -59,7 +59,7 @@ func TestAnnotatedJobWaitsForACleanGridAndRuns(t *testing.T) {
 	}
 	for _, p := range all {
 		start := bound(t, p)
-		if start.Before(clean) || start.After(clean.Add(20*time.Second)) {
+		if start.Before(clean) || start.After(clean.Add(patience)) {
 			t.Errorf("pod %s was scheduled at %s, planned was %s", p.Name, start, clean)
 		}
 		if p.Labels[gating.State] != gating.StateReleased {
