@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	extenderv1 "k8s.io/kube-scheduler/extender/v1"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -127,8 +128,8 @@ func TestPoints(t *testing.T) {
 	crossing := []Location{grid("a", 100, 500), grid("b", 300, 300), grid("c", 500, 100)}
 	nodes := []*metav1.PartialObjectMetadata{
 		at("a", "a"), at("b", "b"), at("c", "c"), at("elsewhere", "x"),
-		at("efficient", "b", PowerFactor, "0.5"), at("broken", "b", PowerFactor, "half"), at("endless", "b", PowerFactor, "1e999"),
-		{ObjectMeta: metav1.ObjectMeta{Name: "labelled", Labels: map[string]string{regionLabel: "b", PowerFactor: "0.5"}}},
+		at("efficient", "b", v1alpha1.PowerFactorKey, "0.5"), at("broken", "b", v1alpha1.PowerFactorKey, "half"), at("endless", "b", v1alpha1.PowerFactorKey, "1e999"),
+		{ObjectMeta: metav1.ObjectMeta{Name: "labelled", Labels: map[string]string{regionLabel: "b", v1alpha1.PowerFactorKey: "0.5"}}},
 	}
 	for name, tt := range map[string]struct {
 		terms Terms
@@ -183,7 +184,7 @@ func TestPoints(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	three := []Location{grid("a", 150), grid("b", 190), grid("c", 500)}
-	nodes := []*metav1.PartialObjectMetadata{at("a", "a"), at("b", "b"), at("c", "c"), at("elsewhere", "x")}
+	nodes := []*metav1.PartialObjectMetadata{at("a", "a"), at("b", "b"), at("c", "c"), at("elsewhere", "x"), at("efficient", "c", v1alpha1.PowerFactorKey, "0.1")}
 	why := "node(s) at grid location c in bucket >300, while a is in <=200"
 	for name, tt := range map[string]struct {
 		terms   Terms
@@ -202,7 +203,9 @@ func TestFilter(t *testing.T) {
 		"without buckets none is dirtier": {Terms{Strict: true}, []string{"a", "c"}, []string{"a", "c"}, nil},
 		"nor is there in a single one":    {Terms{Buckets: buckets(t, "9"), Strict: true}, []string{"a", "c"}, []string{"a", "c"}, nil},
 		"where it is meant for is kept":   {Terms{Buckets: buckets(t, "200=9,*=1"), Strict: true, Home: "c"}, []string{"a", "c"}, []string{"a", "c"}, nil},
-		"no node":                         {Terms{Buckets: buckets(t, "200=9,*=1"), Strict: true}, nil, nil, nil},
+		"nor is one dirtier than that of the cleanest node": {
+			Terms{Buckets: buckets(t, "200=9,*=1"), Strict: true}, []string{"a", "c", "efficient"}, []string{"a", "c", "efficient"}, nil},
+		"no node": {Terms{Buckets: buckets(t, "200=9,*=1"), Strict: true}, nil, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.terms.Locations, tt.terms.Duration = three, time.Hour
@@ -358,7 +361,7 @@ func TestNodesAreFollowed(t *testing.T) {
 	expect("a new node", map[string]int64{"one": 10, "two": 0, "three": 10})
 	e.Nodes.OnUpdate(at("one", "a"), at("one", "b"))
 	expect("a node that moves", map[string]int64{"one": 0, "two": 0, "three": 10})
-	e.Nodes.OnUpdate(at("two", "b"), at("two", "b", PowerFactor, "0.2"))
+	e.Nodes.OnUpdate(at("two", "b"), at("two", "b", v1alpha1.PowerFactorKey, "0.2"))
 	expect("a node that is now efficient", map[string]int64{"one": 0, "two": 10, "three": 10})
 	e.Nodes.OnDelete(cache.DeletedFinalStateUnknown{Key: "three", Obj: at("three", "a")})
 	expect("a node that is gone", map[string]int64{"one": 0, "two": 10, "three": 0})

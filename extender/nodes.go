@@ -2,24 +2,15 @@ package extender
 
 import (
 	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
-
-// PowerFactor is the annotation, or else the label, of a node that says how much
-// power the same work takes there, as a share of what it takes elsewhere: "0.7"
-// on an efficient pool. Without it, or if it cannot be read, it is 1.
-const PowerFactor = "gridlatch.dev/power-factor"
-
-// maxPowerFactor bounds a power factor, either way.
-const maxPowerFactor = 1000
 
 // Location is a grid location.
 type Location struct {
@@ -92,7 +83,8 @@ func (n *Nodes) set(object any) {
 	if !ok {
 		return
 	}
-	name, now := meta.GetName(), node{meta.GetLabels(), powerFactor(meta)}
+	factor, _ := v1alpha1.PowerFactor(meta) // the conditions of policies tell what is wrong
+	name, now := meta.GetName(), node{meta.GetLabels(), factor}
 	n.mu.RLock()
 	before, known := n.known[name]
 	n.mu.RUnlock()
@@ -188,16 +180,4 @@ func (n node) has(labels map[string]string) bool {
 // sameNodes reports whether two lists of locations put each node at the same one.
 func sameNodes(a, b []Location) bool {
 	return slices.EqualFunc(a, b, func(a, b Location) bool { return maps.Equal(a.NodeSelector, b.NodeSelector) })
-}
-
-func powerFactor(meta metav1.Object) float64 {
-	text, ok := meta.GetAnnotations()[PowerFactor]
-	if !ok {
-		text = meta.GetLabels()[PowerFactor]
-	}
-	factor, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(factor) || factor < 1.0/maxPowerFactor || factor > maxPowerFactor {
-		return 1
-	}
-	return factor
 }

@@ -69,22 +69,16 @@ type scale func(s spot) (points int64, known bool)
 // scale makes the scale for candidates.
 func (t Terms) scale(spots []spot, now time.Time) scale {
 	means, home := t.intensities(now), t.home(spots)
-	grams := func(s spot) float64 {
-		if s.location == nowhere {
-			return math.NaN()
-		}
-		return means[s.location] * s.factor
-	}
 	inside, all := newRange(), newRange()
 	for _, s := range spots {
-		g := grams(s)
+		g := s.grams(means)
 		all.take(g)
 		if s.location == home {
 			inside.take(g)
 		}
 	}
 	return func(s spot) (int64, bool) {
-		g := grams(s)
+		g := s.grams(means)
 		switch known := !math.IsNaN(g); {
 		case home == nowhere:
 			return all.points(g, best), known
@@ -96,6 +90,27 @@ func (t Terms) scale(spots []spot, now time.Time) scale {
 	}
 }
 
+// grams is what is expected to be emitted at a spot for each kWh that the pod
+// takes where the power factor is 1; not a number if that is unknown.
+func (s spot) grams(means []float64) float64 {
+	if s.location == nowhere {
+		return math.NaN()
+	}
+	return means[s.location] * s.factor
+}
+
+// cleanest is the location of the cleanest spot, nowhere if nothing is known of
+// any.
+func cleanest(spots []spot, means []float64) int {
+	location, least := nowhere, math.Inf(1)
+	for _, s := range spots {
+		if g := s.grams(means); g < least {
+			location, least = s.location, g
+		}
+	}
+	return location
+}
+
 // dropped returns for each location why its nodes are dropped; empty if they are
 // kept, as those are of which nothing is known. Of the locations of spots, one is
 // kept always.
@@ -104,12 +119,7 @@ func (t Terms) dropped(spots []spot, now time.Time) []string {
 	means := t.intensities(now)
 	clean := t.home(spots)
 	if clean == nowhere || math.IsNaN(means[clean]) {
-		clean = nowhere
-		for _, s := range spots {
-			if s.location != nowhere && !math.IsNaN(means[s.location]) && (clean == nowhere || means[s.location] < means[clean]) {
-				clean = s.location
-			}
-		}
+		clean = cleanest(spots, means)
 	}
 	if clean == nowhere {
 		return why

@@ -24,7 +24,7 @@ func Notes(policy *Policy, d plan.Decision) map[string]string {
 	if d.Holds() {
 		notes[PlannedStart] = stamp(d.Start)
 		notes[LatestStart] = stamp(d.LatestStart)
-		notes[AtCreation] = strconv.FormatFloat(d.AtOnce, 'f', 1, 64)
+		notes[AtCreation] = strconv.FormatFloat(d.EmittedAtOnce(), 'f', 1, 64)
 		if policy.Movable() {
 			notes[PlannedLocation] = d.Location
 		}
@@ -106,7 +106,7 @@ func compared(d plan.Decision, annotations map[string]string) string {
 	if err != nil || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
 		return d.Reason()
 	}
-	saved := 100 * (before - d.Expected) / before
+	saved := 100 * (before - d.Emitted()) / before
 	if saved < 0 {
 		return d.ReasonWith(fmt.Sprintf("; %.0f %% more than the %.0f at its creation", -saved, before))
 	}

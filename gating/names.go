@@ -48,7 +48,8 @@ const (
 	// NotHeld begins a reason of work that asked to be held, and cannot be.
 	NotHeld = "not held: "
 	// AtCreation is the mean intensity in gCO2eq/kWh that starting at once
-	// would have had when the work was created: what a saving is measured by.
+	// would have had when the work was created, times the power factor of the
+	// location if that is chosen: what a saving is measured by.
 	AtCreation = prefix + "intensity-at-creation"
 	// HeldBy says how a Job is held whose pods do not carry our gate: it is
 	// HoldBySuspend if we have suspended it, and HoldByKueue if its queue waits
@@ -63,7 +64,8 @@ const (
 	PlannedLocation = prefix + "planned-location"
 	// Candidates names, separated by commas, the locations of the policy whose
 	// nodes suit the work, if its own node selector or required affinity leave
-	// some out.
+	// some out; with =0.7, say, behind one where the least power factor of these
+	// nodes is not 1.
 	Candidates = prefix + "candidate-locations"
 	// Pods is how many pods a held Job runs at once.
 	Pods = prefix + "pods"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,18 +13,54 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // Nodes knows which nodes there are at a location. What it was asked is
-// remembered until a node comes, goes or gets other labels, so that the answer
-// costs an admission nothing. Reader is required.
+// remembered until a node comes, goes, or gets other labels or another power
+// factor, so that the answer costs an admission nothing. Reader is required.
 type Nodes struct {
 	// Reader reads the cache that CacheByObject describes; in a command, which
 	// asks but once, the API server.
 	Reader client.Reader
 
 	mu   sync.Mutex
-	with map[string][]*corev1.Node // by their labels; of nodes, names and labels alone
+	with map[string]site // by the labels of its nodes
+}
+
+// site is what is known of the nodes of a location.
+type site struct {
+	nodes  []*corev1.Node // names and labels alone
+	powers []float64      // their power factors
+	least  float64        // of all
+	wrong  []string       // what is wrong with those of some
+}
+
+func newSite(objects []metav1.PartialObjectMetadata) site {
+	s := site{nodes: make([]*corev1.Node, len(objects)), powers: make([]float64, len(objects))}
+	for i := range objects {
+		o := &objects[i]
+		power, err := v1alpha1.PowerFactor(o)
+		if err != nil {
+			s.wrong = append(s.wrong, err.Error())
+		}
+		s.nodes[i], s.powers[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: o.Labels}}, power
+	}
+	s.least, _ = s.power(func(*corev1.Node) bool { return true })
+	slices.Sort(s.wrong)
+	return s
+}
+
+// power returns the least power factor of the nodes that suit, which is where the
+// extender sends work first; false if none does.
+func (s site) power(suits func(*corev1.Node) bool) (least float64, found bool) {
+	for i, n := range s.nodes {
+		if (!found || s.powers[i] < least) && suits(n) {
+			least, found = s.powers[i], true
+		}
+	}
+	return least, found
 }
 
 // Watch follows the nodes of a cache that has not started yet.
@@ -50,9 +87,10 @@ func (n *Nodes) Watch(ctx context.Context, c cache.Cache) error {
 }
 
 // relabelled reports whether an update of a node, such as one of its status that
-// its kubelet writes every few seconds, is one of its labels.
+// its kubelet writes every few seconds, is one of its labels or its power factor.
 func relabelled(before, after metav1.Object) bool {
-	return !maps.Equal(before.GetLabels(), after.GetLabels())
+	return !maps.Equal(before.GetLabels(), after.GetLabels()) ||
+		before.GetAnnotations()[v1alpha1.PowerFactorKey] != after.GetAnnotations()[v1alpha1.PowerFactorKey]
 }
 
 func (n *Nodes) forget() {
@@ -62,28 +100,24 @@ func (n *Nodes) forget() {
 }
 
 // having returns the nodes with the labels; none if they cannot be read.
-func (n *Nodes) having(ctx context.Context, selector map[string]string) []*corev1.Node {
+func (n *Nodes) having(ctx context.Context, selector map[string]string) site {
 	if n == nil {
-		return nil
+		return site{}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := labels.FormatLabels(selector)
-	if nodes, known := n.with[key]; known {
-		return nodes
+	if s, known := n.with[key]; known {
+		return s
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(nodeKind())
 	if err := n.Reader.List(ctx, list, client.MatchingLabels(selector), client.UnsafeDisableDeepCopy); err != nil {
-		return nil // the cache is not filled yet, or a user may not look
-	}
-	nodes := make([]*corev1.Node, len(list.Items))
-	for i := range list.Items {
-		nodes[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: list.Items[i].Name, Labels: list.Items[i].Labels}}
+		return site{} // the cache is not filled yet, or a user may not look
 	}
 	if n.with == nil {
-		n.with = map[string][]*corev1.Node{}
+		n.with = map[string]site{}
 	}
-	n.with[key] = nodes
-	return nodes
+	n.with[key] = newSite(list.Items)
+	return n.with[key]
 }

@@ -2,8 +2,10 @@ package gating
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,53 +30,119 @@ func (p *Policy) Movable() bool {
 	return selectable > 1
 }
 
-// settle finds out which locations have nodes.
+// settle finds out which locations have nodes, and with what power factors.
 func (p *Policy) settle(ctx context.Context, nodes *Nodes) {
 	if !p.Movable() {
 		return
 	}
 	p.nodes = nodes
+	var wrong []string
 	for _, l := range p.spec.Locations {
-		if len(l.NodeSelector) > 0 && len(nodes.having(ctx, l.NodeSelector)) > 0 {
-			p.places = append(p.places, l.Name)
+		if len(l.NodeSelector) == 0 {
+			continue
 		}
+		s := nodes.having(ctx, l.NodeSelector)
+		if len(s.nodes) > 0 {
+			p.places = append(p.places, plan.Site{Name: l.Name, PowerFactor: s.least})
+		}
+		wrong = append(wrong, s.wrong...)
 	}
 	if len(p.places) == 0 { // or nodes are not known
-		p.places = []string{p.location("")}
+		p.places = []plan.Site{{Name: p.location(""), PowerFactor: 1}}
 	}
+	if len(wrong) > mostWrong {
+		wrong = append(wrong[:mostWrong:mostWrong], fmt.Sprintf("and %d more like this", len(wrong)-mostWrong))
+	}
+	p.Problems = append(p.Problems, wrong...)
+}
+
+// mostWrong is how many nodes are named that have no usable power factor.
+const mostWrong = 3
+
+// populated reports whether a location is among those that have nodes.
+func (p *Policy) populated(location string) bool {
+	return slices.ContainsFunc(p.places, func(s plan.Site) bool { return s.Name == location })
 }
 
 // candidates returns where work may be put that is pinned to a location, or to
 // nodes at only some of them (see Candidates), or to nothing; none if the policy
 // does not choose.
-func (p *Policy) candidates(pin, only string) []string {
-	switch {
-	case !p.Movable():
+func (p *Policy) candidates(pin, only string) []plan.Site {
+	if !p.Movable() {
 		return nil
-	case pin != "":
-		return []string{pin}
-	case only == "":
+	}
+	sites := p.noted(only)
+	if pin == "" {
+		return sites
+	}
+	for _, s := range sites {
+		if s.Name == pin {
+			return []plan.Site{s}
+		}
+	}
+	return []plan.Site{{Name: pin, PowerFactor: 1}}
+}
+
+// noted reads the annotation Candidates.
+func (p *Policy) noted(only string) []plan.Site {
+	if only == "" {
 		return p.places
 	}
-	listed := func(locations []string) (some []string) {
-		for _, l := range locations {
-			if strings.Contains(separator+only+separator, separator+l+separator) {
-				some = append(some, l)
-			}
+	var populated, others []plan.Site
+	for _, l := range p.spec.Locations {
+		s, ok := readSite(only, l.Name)
+		switch {
+		case !ok:
+		case p.populated(l.Name):
+			populated = append(populated, s)
+		default: // its nodes are gone, and may come back
+			others = append(others, s)
 		}
-		return some
 	}
-	if some := listed(p.places); len(some) > 0 {
-		return some
+	if len(populated) > 0 {
+		return populated
 	}
-	if some := listed(p.names()); len(some) > 0 { // its nodes are gone, and may come back
-		return some
+	if len(others) > 0 {
+		return others
 	}
 	return p.places
 }
 
-// separator is what stands between two locations in Candidates.
-const separator = ","
+const (
+	// separator is what stands between two locations in Candidates.
+	separator = ","
+	// factored is what stands between a location and its power factor.
+	factored = "="
+)
+
+// readSite finds a location in a list that writeSites has written.
+func readSite(list, name string) (plan.Site, bool) {
+	rest, found := separator+list+separator, true
+	for found {
+		_, rest, found = strings.Cut(rest, separator+name)
+		if strings.HasPrefix(rest, separator) {
+			return plan.Site{Name: name, PowerFactor: 1}, true
+		}
+		if text, ok := strings.CutPrefix(rest, factored); ok {
+			text, _, _ = strings.Cut(text, separator)
+			if factor, err := v1alpha1.ParsePowerFactor(text); err == nil {
+				return plan.Site{Name: name, PowerFactor: factor}, true
+			}
+		}
+	}
+	return plan.Site{}, false
+}
+
+func writeSites(sites []plan.Site) string {
+	list := make([]string, len(sites))
+	for i, s := range sites {
+		list[i] = s.Name
+		if s.PowerFactor != 1 {
+			list[i] += factored + strconv.FormatFloat(s.PowerFactor, 'g', -1, 64)
+		}
+	}
+	return strings.Join(list, separator)
+}
 
 // names are those of all locations.
 func (p *Policy) names() []string {
@@ -98,16 +166,16 @@ func (p *Policy) Suiting(ctx context.Context, pod *corev1.PodSpec) string {
 		match, err := required.Match(n)
 		return match || err != nil // the API server refuses what cannot be read
 	}
-	var suiting, possible []string
+	var suiting, possible []plan.Site
 	for _, l := range p.spec.Locations {
 		if len(l.NodeSelector) == 0 {
 			continue
 		}
-		if slices.ContainsFunc(p.nodes.having(ctx, l.NodeSelector), suits) {
-			suiting = append(suiting, l.Name)
+		if power, ok := p.nodes.having(ctx, l.NodeSelector).power(suits); ok {
+			suiting = append(suiting, plan.Site{Name: l.Name, PowerFactor: power})
 		}
 		if !contradict(pod.NodeSelector, l.NodeSelector) {
-			possible = append(possible, l.Name)
+			possible = append(possible, plan.Site{Name: l.Name, PowerFactor: 1})
 		}
 	}
 	if len(suiting) == 0 {
@@ -116,7 +184,7 @@ func (p *Policy) Suiting(ctx context.Context, pod *corev1.PodSpec) string {
 	if len(suiting) == 0 || containsAll(suiting, p.places) {
 		return ""
 	}
-	return strings.Join(suiting, separator)
+	return writeSites(suiting)
 }
 
 // undemanding reports whether a pod may run on any node, as far as labels go.
@@ -136,8 +204,8 @@ func contradict(a, b map[string]string) bool {
 	return false
 }
 
-func containsAll(all, some []string) bool {
-	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
+func containsAll(all, some []plan.Site) bool {
+	return !slices.ContainsFunc(some, func(s plan.Site) bool { return !slices.Contains(all, s) })
 }
 
 // Decide plans work by itself, at a location or, if the policy chooses, in those
@@ -147,8 +215,8 @@ func (p *Policy) Decide(book *forecast.Book, location string, now time.Time, tas
 		return p.Outlook(book, location, now, task.LatestStart).Decide(task)
 	}
 	fleets := make([]*plan.Fleet, len(task.Locations))
-	for i, name := range task.Locations {
-		fleets[i] = p.Outlook(book, name, now, task.LatestStart).Fleet(plan.Buckets{}, nil)
+	for i, site := range task.Locations {
+		fleets[i] = p.Outlook(book, site.Name, now, task.LatestStart).Fleet(plan.Buckets{}, nil)
 	}
 	return plan.Assign([]plan.Group{{Task: task}}, fleets[0], fleets[1:]...)[0]
 }

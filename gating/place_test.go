@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,29 +54,50 @@ func twoGrids() []*corev1.Node {
 	return []*corev1.Node{node("a", "north", "cpu"), node("b", "south", "cpu"), node("c", "south", "gpu")}
 }
 
+// factors gives nodes power factors.
+func factors(nodes []*corev1.Node, of map[string]string) []*corev1.Node {
+	for _, n := range nodes {
+		if factor, ok := of[n.Name]; ok {
+			n.Annotations = map[string]string{v1alpha1.PowerFactorKey: factor}
+		}
+	}
+	return nodes
+}
+
 func TestCandidates(t *testing.T) {
+	efficient := choosing(t, factors(twoGrids(), map[string]string{"a": "2", "b": "0.8", "c": "0.5"}), "void", "south", "north")
 	tests := map[string]struct {
 		policy    *Policy
 		pin, only string
-		want      []string
+		want      string
 	}{
-		"those with nodes, in the policy's order": {choosing(t, twoGrids(), "void", "south", "north"), "", "", []string{"south", "north"}},
-		"the first, if none has nodes":            {choosing(t, nil, "void", "south", "north"), "", "", []string{"void"}},
-		"the pinned one, nodes or not":            {choosing(t, twoGrids(), "void", "south", "north"), "void", "south", []string{"void"}},
-		"those that suit":                         {choosing(t, twoGrids(), "void", "south", "north"), "", "north", []string{"north"}},
+		"those with nodes, in the policy's order": {choosing(t, twoGrids(), "void", "south", "north"), "", "", "south, north"},
+		"the first, if none has nodes":            {choosing(t, nil, "void", "south", "north"), "", "", "void"},
+		"the pinned one, nodes or not":            {choosing(t, twoGrids(), "void", "south", "north"), "void", "south", "void"},
+		"those that suit":                         {choosing(t, twoGrids(), "void", "south", "north"), "", "north", "north"},
 		"those that suit, though they have no nodes any more": {
-			choosing(t, twoGrids(), "void", "south", "north"), "", "void", []string{"void"},
+			choosing(t, twoGrids(), "void", "south", "north"), "", "void", "void",
 		},
-		"what makes no sense is nothing":             {choosing(t, twoGrids(), "south", "north"), "", "{,nort", []string{"south", "north"}},
-		"a name with a comma is one":                 {choosing(t, []*corev1.Node{node("a", "x", ""), node("b", "y", "")}, "x", "y"), "", "x,y", []string{"x", "y"}},
-		"nothing to choose, with one location":       {choosing(t, twoGrids(), "south"), "", "", nil},
-		"nothing to choose, with one and a pin":      {choosing(t, twoGrids(), "south"), "south", "north", nil},
-		"nothing to choose, for the built-in policy": {builtin(), "", "", nil},
+		"what makes no sense is nothing":             {choosing(t, twoGrids(), "south", "north"), "", "{,nort", "south, north"},
+		"a name with a comma is one":                 {choosing(t, []*corev1.Node{node("a", "x", ""), node("b", "y", "")}, "x", "y"), "", "x,y", "x, y"},
+		"the least power factor of their nodes":      {efficient, "", "", "south x 0.5, north x 2"},
+		"that of the nodes that suit":                {efficient, "", "south=0.8,north", "south x 0.8, north"},
+		"that of the pinned one":                     {efficient, "south", "", "south x 0.5"},
+		"that of the pinned one's nodes that suit":   {efficient, "south", "south=0.8,north", "south x 0.8"},
+		"none, of one that cannot be read":           {efficient, "", "south=0,north=x", "south x 0.5, north x 2"},
+		"a name that begins with another":            {choosing(t, []*corev1.Node{node("a", "x", ""), node("b", "xx", "")}, "x", "xx"), "", "xx=3,x=2", "x x 2, xx x 3"},
+		"nothing to choose, with one location":       {choosing(t, twoGrids(), "south"), "", "", ""},
+		"nothing to choose, with one and a pin":      {choosing(t, twoGrids(), "south"), "south", "north", ""},
+		"nothing to choose, for the built-in policy": {builtin(), "", "", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, tt.policy.candidates(tt.pin, tt.only)); diff != "" {
-				t.Error(diff)
+			var got []string
+			for _, s := range tt.policy.candidates(tt.pin, tt.only) {
+				got = append(got, s.Name+plan.Times(s.PowerFactor))
+			}
+			if got := strings.Join(got, ", "); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
 	}
@@ -116,10 +138,55 @@ func TestSuiting(t *testing.T) {
 	}
 }
 
+func TestThePowerFactorsOfSuitingNodesAreNoted(t *testing.T) {
+	policy := choosing(t, factors(twoGrids(), map[string]string{"b": "0.8", "c": "0.5"}), "south", "north")
+	for pool, want := range map[string]string{
+		"cpu": "south=0.8,north", // the efficient node is a GPU's
+		"gpu": "south=0.5",
+		"tpu": "south,north", // there is none yet
+		"":    "",
+	} {
+		pod := corev1.PodSpec{}
+		if pool != "" {
+			pod.NodeSelector = map[string]string{"pool": pool}
+		}
+		if got := policy.Suiting(t.Context(), &pod); got != want {
+			t.Errorf("%s: %q, want %q", pool, got, want)
+		}
+	}
+	all := choosing(t, factors(twoGrids(), map[string]string{"a": "0.5", "b": "0.5", "c": "0.5"}), "south", "north")
+	if got := all.Suiting(t.Context(), &corev1.PodSpec{NodeSelector: map[string]string{"pool": "cpu"}}); got != "" {
+		t.Errorf("%q of one that may run anywhere, as any other", got)
+	}
+}
+
+func TestWrongPowerFactorsAreProblems(t *testing.T) {
+	nodes := []*corev1.Node{node("a", "north", ""), node("b", "south", "")}
+	nodes[1].Labels[v1alpha1.PowerFactorKey] = "half"
+	policy := choosing(t, factors(nodes, map[string]string{"a": "0"}), "north", "south")
+	want := []string{
+		`annotation gridlatch.dev/power-factor of node a: "0": want a number from 0.001 to 1000`,
+		`label gridlatch.dev/power-factor of node b: "half": want a number from 0.001 to 1000`,
+	}
+	if diff := cmp.Diff(want, policy.Problems); diff != "" {
+		t.Error(diff)
+	}
+	for i := range 9 {
+		nodes = append(nodes, node(fmt.Sprint("n", i), "south", ""))
+		nodes[2+i].Annotations = map[string]string{v1alpha1.PowerFactorKey: "NaN"}
+	}
+	if policy := choosing(t, nodes, "north", "south"); len(policy.Problems) != 4 || policy.Problems[3] != "and 8 more like this" {
+		t.Error(policy.Problems)
+	}
+	if got := policy.candidates("", ""); !slices.Equal(got, []plan.Site{{Name: "north", PowerFactor: 1}, {Name: "south", PowerFactor: 1}}) {
+		t.Error(got)
+	}
+}
+
 func TestNodesAreLookedForAgainWhenTheyChange(t *testing.T) {
 	c := fake.NewClientBuilder().WithObjects(node("a", "north", "")).Build()
 	n := &Nodes{Reader: c}
-	has := func() bool { return len(n.having(t.Context(), map[string]string{"grid": "south"})) > 0 }
+	has := func() bool { return len(n.having(t.Context(), map[string]string{"grid": "south"}).nodes) > 0 }
 	if has() {
 		t.Error("there is none in the south")
 	}
@@ -133,7 +200,7 @@ func TestNodesAreLookedForAgainWhenTheyChange(t *testing.T) {
 	if !has() {
 		t.Error("there is one now")
 	}
-	if none := (*Nodes)(nil); none.having(t.Context(), nil) != nil {
+	if none := (*Nodes)(nil); none.having(t.Context(), nil).nodes != nil {
 		t.Error("nobody knows of any")
 	}
 }
@@ -205,6 +272,9 @@ func TestDecideWhere(t *testing.T) {
 		},
 		"those that suit the pod": {
 			hours: ordinary, groups: []*group{waiting("a", map[string]string{Candidates: "south"})}, want: []string{"a south 14:00"},
+		},
+		"where little power is taken": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{Candidates: "south=0.25,north"})}, want: []string{"a south 14:00"},
 		},
 		"a pin that the policy no longer has starts": {
 			hours: ordinary, groups: []*group{waiting("a", map[string]string{Location: "west"})}, want: []string{"a  12:00"},

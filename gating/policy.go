@@ -35,7 +35,7 @@ type Policy struct {
 	buckets plan.Buckets
 	// Of a policy that chooses between locations: those with nodes, its first if
 	// none is known to have any; in its order.
-	places []string
+	places []plan.Site
 	nodes  *Nodes
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -114,7 +113,7 @@ func (p *pass) forecastCondition() metav1.Condition {
 	views := p.policy.views(p.book, p.now)
 	v := views[0]
 	for _, other := range views[1:] {
-		if p.policy.Movable() && !v.usable() && slices.Contains(p.policy.places, other.name) {
+		if p.policy.Movable() && !v.usable() && p.policy.populated(other.name) {
 			v = other // work is planned for where something is known
 		}
 	}

@@ -13,9 +13,19 @@ type place struct {
 	mean    float64 // gCO2eq/kWh of the run; NaN if unknown
 	cost    float64 // the mean, with the wait priced; infinite if unknown
 	least   float64 // what the cheapest costs, of which this is nearly an equal
+	power   float64 // the group's power factor, by which the costs are weighed
 	free    bool    // there is room for the group over the whole run
 	crowded bool    // a cheaper start had none
 }
+
+// by weighs what a place costs by a power factor.
+func (p place) by(factor float64) place {
+	p.power, p.cost, p.least = factor, p.cost*factor, p.least*factor
+	return p
+}
+
+// weighed is what the run emits: gCO2eq for each kWh that it takes elsewhere.
+func (p place) weighed() float64 { return p.mean * p.power }
 
 // decide returns what is to be done with the group, and its place. What must
 // start now does so whether there is room or not.
@@ -24,7 +34,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	o := fleets[0].outlook
 	d := Decision{
 		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, Guess: g.Guess,
-		AtOnce: now.mean, AtOnceIn: now.fleet.outlook.location,
+		AtOnce: now.mean, AtOnceIn: now.fleet.outlook.location, AtOncePower: now.power,
 		Threshold: g.Threshold, MinGain: max(o.terms.MinGain, nearlyEqual),
 	}
 	if g.Held {
@@ -39,7 +49,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
 	}
 	o = chosen.fleet.outlook
-	d.Start, d.Expected, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.crowded, o.location
+	d.Start, d.Expected, d.Power, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.power, chosen.crowded, o.location
 	d.Missing, d.Basis = o.missing, o.basis
 	if chosen.fleet.room != nil {
 		r := chosen.fleet.room
@@ -128,7 +138,7 @@ func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place,
 		return g.choose(fleets, now, minGain)
 	}
 	planned, ok := g.planned(fleets)
-	if ok && planned.mean <= *g.Threshold && !planned.start.Before(first.start) && planned.start.Sub(first.start) <= maxSpread {
+	if ok && planned.weighed() <= *g.Threshold && !planned.start.Before(first.start) && planned.start.Sub(first.start) <= maxSpread {
 		return planned, Threshold
 	}
 	return first, Threshold
@@ -139,7 +149,7 @@ func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place,
 func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Cause) {
 	enough := math.Inf(-1) // where nothing is emitted there is nothing to gain
 	if now.mean > 0 {
-		enough = now.mean * (1 - minGain)
+		enough = now.weighed() * (1 - minGain)
 	}
 	best, ok := g.cheapest(fleets, enough)
 	if !ok {
@@ -157,7 +167,7 @@ func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Caus
 	switch {
 	case !now.free || best.start.Equal(now.start):
 		return best, best.waits(now, enough)
-	case now.cost-best.least <= margin(best.least) || best.mean > enough:
+	case now.cost-best.least <= margin(best.least) || best.weighed() > enough:
 		return now, SmallGain
 	default:
 		return best, CleanerLater
@@ -183,7 +193,7 @@ func (p place) waits(now place, enough float64) Cause {
 	switch {
 	case p.start.Equal(now.start):
 		return CleanestNow
-	case !now.free && p.mean > enough:
+	case !now.free && p.weighed() > enough:
 		return NoRoom
 	default:
 		return CleanerLater

@@ -50,8 +50,10 @@ type Decision struct {
 	Duration    time.Duration // how long it is taken to run
 	Guess       string        // the task's
 	Expected    float64       // mean gCO2eq/kWh of the run from Start; NaN if unknown
+	Power       float64       // the task's power factor there; zero is one
 	AtOnce      float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
 	AtOnceIn    string        // where that is: of several locations, the cleanest at Decided
+	AtOncePower float64       // the task's power factor there; zero is one
 	Cause       Cause
 	Threshold   *float64 // the task's
 	MinGain     float64  // that was asked for, in 0..1
@@ -79,14 +81,21 @@ func (d Decision) Queue() Decision {
 // Holds reports whether the task has to wait.
 func (d Decision) Holds() bool { return d.Start.After(d.Decided) }
 
-// Gain returns the share of the intensity that the wait saves, in 0..1; zero
+// Gain returns the share of the emissions that the wait saves, in 0..1; zero
 // when nothing is known or saved.
 func (d Decision) Gain() float64 {
 	if math.IsNaN(d.AtOnce) || math.IsNaN(d.Expected) {
 		return 0
 	}
-	return math.Max(0, gain(d.AtOnce, d.Expected))
+	return math.Max(0, gain(d.EmittedAtOnce(), d.Emitted()))
 }
+
+// Emitted returns what the run emits from Start, in gCO2eq for each kWh that it
+// would take where its power factor is one; NaN if unknown.
+func (d Decision) Emitted() float64 { return d.Expected * orOne(d.Power) }
+
+// EmittedAtOnce is Emitted for the run from Decided.
+func (d Decision) EmittedAtOnce() float64 { return d.AtOnce * orOne(d.AtOncePower) }
 
 // maxReason is how many characters of an annotation `kubectl describe` prints.
 const maxReason = 140
@@ -164,7 +173,7 @@ func (d Decision) running() string {
 // expected prints the intensity of the run, where that is, on what it rests if
 // that is not the newest forecast, and over how long if that was guessed.
 func (d Decision) expected() string {
-	s := grams(d.Expected) + d.in()
+	s := grams(d.Expected) + Times(d.Power) + d.in()
 	switch d.Basis {
 	case forecast.Past:
 		s += " by history"
@@ -192,12 +201,19 @@ func (d Decision) in() string {
 	return " in " + d.Location
 }
 
-// elsewhere names the location to start at once in, where it is another.
+// elsewhere names the location to start at once in, where it is another, and the
+// power factor there.
 func (d Decision) elsewhere() string {
-	if d.AtOnceIn == "" || d.AtOnceIn == d.Location {
+	switch {
+	case d.AtOnceIn == d.Location:
+		return ""
+	case d.AtOnceIn != "":
+		return Times(d.AtOncePower) + " in " + d.AtOnceIn
+	case d.AtOncePower != d.Power: // there was no room for the name
+		return Times(d.AtOncePower)
+	default:
 		return ""
 	}
-	return " in " + d.AtOnceIn
 }
 
 // grams prints an intensity with its unit.
@@ -219,6 +235,14 @@ func clock(t time.Time) string {
 }
 
 func minute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
+
+// Times prints a power factor behind an intensity; nothing if it is one.
+func Times(factor float64) string {
+	if orOne(factor) == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" x %.3g", factor)
+}
 
 // Clock prints an instant for people, in UTC and with its year.
 func Clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

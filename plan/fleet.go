@@ -137,17 +137,17 @@ func (p *pass) assign(i int, urgent bool) bool {
 func (p *pass) advance(i int) {
 	g, d, was := &p.groups[i], &p.decisions[i], p.places[i]
 	f := was.fleet
-	if !d.Holds() || f.room == nil || g.Threshold != nil && !(d.AtOnce <= *g.Threshold) {
+	if !d.Holds() || f.room == nil {
 		return
 	}
 	f.take(g, was.start, -g.pods())
 	now := f.at(g, f.outlook.now)
-	if !now.free || !(now.cost <= was.cost+noise) {
+	if !now.free || !(now.cost <= was.cost+noise) || g.Threshold != nil && !(now.weighed() <= *g.Threshold) {
 		f.take(g, was.start, g.pods())
 		return
 	}
 	f.take(g, now.start, g.pods())
-	d.Start, d.Expected, d.Cause, d.Crowded, d.Location = now.start, now.mean, CleanestNow, false, f.outlook.location
+	d.Start, d.Expected, d.Power, d.Cause, d.Crowded, d.Location = now.start, now.mean, now.power, CleanestNow, false, f.outlook.location
 }
 
 // allow returns the fleets that a group may run in.
@@ -157,7 +157,7 @@ func (p *pass) allow(g *Group) []*Fleet {
 	}
 	p.allowed = p.allowed[:0]
 	for _, f := range p.fleets {
-		if slices.Contains(g.Locations, f.outlook.location) {
+		if slices.ContainsFunc(g.Locations, func(s Site) bool { return s.Name == f.outlook.location }) {
 			p.allowed = append(p.allowed, f)
 		}
 	}
@@ -167,18 +167,19 @@ func (p *pass) allow(g *Group) []*Fleet {
 // nowhere starts a group of which no location is known.
 func (f *Fleet) nowhere(g *Group) Decision {
 	return Decision{
-		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0],
+		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0].Name,
 		Duration: g.Duration, Guess: g.Guess, Threshold: g.Threshold, Expected: math.NaN(), AtOnce: math.NaN(),
-		AtOnceIn: g.Locations[0], Cause: NoForecast, Missing: "there is none for its location",
+		AtOnceIn: g.Locations[0].Name, Cause: NoForecast, Missing: "there is none for its location",
 	}
 }
 
 // at returns the place of a group that starts at a given moment.
 func (f *Fleet) at(g *Group, start time.Time) place {
+	power := g.PowerFactor(f.outlook.location)
 	p := place{fleet: f, start: start, mean: math.NaN(), cost: math.Inf(1), free: f.fits(g, start)}
 	c := f.outlook.curve(g.Duration)
 	if c == nil {
-		return p
+		return p.by(power)
 	}
 	mean, ok := c.mean[0], true
 	if !start.Equal(f.outlook.now) {
@@ -187,7 +188,7 @@ func (f *Fleet) at(g *Group, start time.Time) place {
 	if ok {
 		p.mean, p.cost = mean, c.cost(start, mean)
 	}
-	return p
+	return p.by(power)
 }
 
 // fits reports whether there is room for the group from start to its end.
@@ -215,12 +216,13 @@ func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
 		return place{}, false
 	}
 	latest := f.outlook.latest(g.LatestStart)
-	start, mean, least := c.pick(g.ID, latest, enough, f.room == nil)
+	power := g.PowerFactor(f.outlook.location)
+	start, mean, least := c.pick(g.ID, latest, enough/power, f.room == nil)
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), least: least, free: true}, true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), least: least, free: true}.by(power), true
 	}
 	p, ok := f.slate(g.Duration).cheapest(g.pods(), latest)
-	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, least: p.cost, free: true, crowded: true}, ok
+	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, least: p.cost, free: true, crowded: true}.by(power), ok
 }
 
 // firstBelow returns the first place with room at or below the group's
@@ -231,20 +233,22 @@ func (f *Fleet) firstBelow(g *Group) (place, bool) {
 		return place{}, false
 	}
 	latest := f.outlook.latest(g.LatestStart)
-	start, mean, ok := c.firstBelow(*g.Threshold, latest)
+	power := g.PowerFactor(f.outlook.location)
+	threshold := *g.Threshold / power
+	start, mean, ok := c.firstBelow(threshold, latest)
 	if !ok {
 		return place{}, false
 	}
 	if f.room == nil {
-		start, mean = c.pickBelow(g.ID, start, mean, latest, *g.Threshold)
+		start, mean = c.pickBelow(g.ID, start, mean, latest, threshold)
 	}
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), free: true}, true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), free: true}.by(power), true
 	}
-	key := search{g.Duration, *g.Threshold, g.pods()}
+	key := search{g.Duration, threshold, g.pods()}
 	p, next, ok := f.slate(g.Duration).firstBelow(key, f.tried[key], latest)
 	f.tried[key] = next
-	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, free: true, crowded: true}, ok
+	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, free: true, crowded: true}.by(power), ok
 }
 
 func (f *Fleet) slate(duration time.Duration) *slate {

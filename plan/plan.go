@@ -5,7 +5,8 @@
 // which intensity, and why.
 //
 // Starting a task of duration d at s costs the mean forecast intensity over
-// [s, s+d), times 1 + WaitPrice x (s - now). The planner takes the cheapest s
+// [s, s+d), times 1 + WaitPrice x (s - now), times the task's power factor in the
+// location: it is planned as if the grid were that much cleaner there. The planner takes the cheapest s
 // between now and the task's latest start, and holds the task only if that
 // window is cleaner than starting at once by at least MinGain. The mean over a
 // sliding window is piecewise linear in s, with corners where either end of the
@@ -106,11 +107,36 @@ type Task struct {
 	// Planned is the start that an earlier decision gave; zero if there is none.
 	// It moves for a real gain only.
 	Planned time.Time
-	// Locations are the names of those that the task may run in; none is any.
-	Locations []string
+	// Locations are those that the task may run in; none is any.
+	Locations []Site
 	// PlannedIn is the location that Planned was given for; empty is the first
 	// that the task may run in. Another is chosen for a real gain only.
 	PlannedIn string
+}
+
+// PowerFactor returns that of the task in a location; 1 if it has none.
+func (t *Task) PowerFactor(location string) float64 {
+	for _, site := range t.Locations {
+		if site.Name == location {
+			return orOne(site.PowerFactor)
+		}
+	}
+	return 1
+}
+
+// Site is a location as a task finds it.
+type Site struct {
+	Name string
+	// PowerFactor is how much power the task takes there, as a share of what it
+	// takes elsewhere; zero counts as one.
+	PowerFactor float64
+}
+
+func orOne(factor float64) float64 {
+	if factor == 0 {
+		return 1
+	}
+	return factor
 }
 
 // LatestStart returns when work of the given duration must start to be

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -27,6 +26,8 @@ type planJSON struct {
 	Reason       string       `json:"reason"`
 	Intensity    *float64     `json:"intensity"`
 	AtOnce       *float64     `json:"intensityAtOnce"`
+	PowerFactor  float64      `json:"powerFactor,omitempty"`       // where it is not 1
+	AtOncePower  float64      `json:"powerFactorAtOnce,omitempty"` // the same
 	SavedPercent float64      `json:"savedPercent"`
 	Elsewhere    []window     `json:"elsewhere,omitempty"`
 	Forecast     forecastJSON `json:"forecast"`
@@ -44,7 +45,8 @@ func (a answer) writeJSON(w io.Writer) error {
 	out := planJSON{
 		Location: d.Location, Now: d.Decided, Start: d.Start, End: d.Start.Add(d.Duration), LatestStart: d.LatestStart,
 		Duration: plan.Span(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
-		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), SavedPercent: 100 * d.Gain(), Elsewhere: a.elsewhere,
+		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), PowerFactor: unlessOne(d.Power), AtOncePower: unlessOne(d.AtOncePower),
+		SavedPercent: 100 * d.Gain(), Elsewhere: a.elsewhere,
 		Forecast: forecastJSON{Source: a.source, From: a.forecast.Series.Start(), Until: a.forecast.Series.End()},
 	}
 	if !a.ask.deadline.IsZero() {
@@ -83,7 +85,7 @@ func (a answer) writeText(e env) error {
 	}
 	_, why, _ := strings.Cut(d.Reason(), ": ") // the time before it is in the headline
 	fmt.Fprintf(e.stdout, "%s\n  %s\n\n", bold(e, strings.ToUpper(headline[:1])+headline[1:]), why)
-	if err := a.writeTable(e.stdout); err != nil {
+	if err := writeWindows(e.stdout, a.windows()); err != nil {
 		return err
 	}
 	if a.series().Empty() {
@@ -104,41 +106,27 @@ func (a answer) series() *forecast.Series {
 	return a.forecast.Series
 }
 
-func (a answer) writeTable(w io.Writer) error {
+// windows are the alternatives to what is planned, compared with starting at once.
+func (a answer) windows() []window {
 	d := a.decision
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	run := func(name string, start time.Time, intensity, saved float64) {
-		grams, saving := "unknown", ""
-		if !math.IsNaN(intensity) {
-			grams = fmt.Sprintf("%.1f gCO2eq/kWh", intensity)
-		}
-		if !math.IsNaN(intensity) && start.After(d.Decided) {
-			saving = fmt.Sprintf("\t%.1f %% %s", 100*math.Abs(saved), map[bool]string{true: "less", false: "more"}[saved >= 0])
-		}
-		fmt.Fprintf(table, "  %s\t%s to %s\t%s%s\n", name,
-			start.Format("Jan 2 15:04"), start.Add(d.Duration).Format("Jan 2 15:04"), grams, saving)
-	}
 	atOnce := "at once"
 	if d.AtOnceIn != d.Location {
 		atOnce += " in " + d.AtOnceIn
 	}
-	run(atOnce, d.Decided, d.AtOnce, 0)
+	all := []window{newWindow(atOnce, d.Decided, d.Duration, known(d.AtOnce), d.AtOncePower)}
 	if d.Holds() {
-		run("planned", d.Start, d.Expected, d.Gain())
+		all = append(all, newWindow("planned", d.Start, d.Duration, known(d.Expected), d.Power))
 	}
 	if latest := d.LatestStart; latest.After(d.Start) {
-		mean, covered := a.series().Mean(latest, latest.Add(d.Duration))
-		if covered < d.Duration {
-			mean = math.NaN()
-		}
-		run("at the latest", latest, mean, (d.AtOnce-mean)/d.AtOnce)
+		all = append(all, newWindow("at the latest", latest, d.Duration, mean(a.series(), latest, d.Duration), d.Power))
 	}
 	for _, w := range a.elsewhere {
 		if w.Intensity != nil {
-			run(w.Name, w.Start, *w.Intensity, (d.AtOnce-*w.Intensity)/d.AtOnce)
+			all = append(all, w)
 		}
 	}
-	return table.Flush()
+	compare(all)
+	return all
 }
 
 // bold highlights a text, where that can be seen.

@@ -233,6 +233,30 @@ func TestOtherLocationsArePrinted(t *testing.T) {
 	}
 }
 
+func TestPowerFactorsArePrinted(t *testing.T) {
+	objects := spacious(t)
+	for _, o := range objects {
+		if o.GetName() == "node-CAISO_NORTH" {
+			o.SetAnnotations(map[string]string{v1alpha1.PowerFactorKey: "0.3"})
+		}
+	}
+	objects = append(objects, jobOf("efficient", gating.StateHeld, notes(gating.PlannedLocation, "CAISO_NORTH", gating.AtCreation, "126"), 1))
+	for name, args := range map[string][]string{
+		"explain-factors":   {"explain", "job/efficient"},
+		"plan-factors":      {"plan", "--deadline", "12h", "--duration", "2h"},
+		"plan-factors-json": {"plan", "--deadline", "12h", "--duration", "2h", "-o", "json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			connect, _ := world(t, objects...)
+			code, stdout, stderr := call(t, connect, args...)
+			if code != 0 || stderr != "" {
+				t.Fatalf("exit code %d, stderr %s", code, stderr)
+			}
+			printed(t, name, stdout)
+		})
+	}
+}
+
 func TestExplainSaysWhatIsWrong(t *testing.T) {
 	late := podOf("late", gating.StateHeld, notes(gating.PlannedStart, "2026-11-21T21:00:00Z"), nil)
 	elsewhere := podOf("elsewhere", gating.StateHeld, notes(gating.PolicyName, "there"), nil)
@@ -518,7 +542,7 @@ func TestTheNextBestWindowsAreApart(t *testing.T) {
 		slots = append(slots, forecast.Slot{Start: from, End: from.Add(time.Hour), Intensity: value})
 	}
 	planned := start.Add(8 * time.Hour)
-	got := windows(forecast.NewSeries(slots), start, planned, start.Add(11*time.Hour), time.Hour, start, nil)
+	got := windows(forecast.NewSeries(slots), start, planned, start.Add(11*time.Hour), time.Hour, 1)
 	var names []string
 	for _, w := range got {
 		names = append(names, fmt.Sprintf("%s %s %.0f", w.Name, w.Start.Format("15:04"), *w.Intensity))

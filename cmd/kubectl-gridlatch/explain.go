@@ -262,7 +262,10 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 		x.PlannedStart = &decision.Start
 	}
 	x.series = expected.Series
-	x.Windows = windows(x.series, c.now, *x.PlannedStart, *x.LatestStart, x.duration, x.Created, x.AtCreation)
+	if x.AtCreation != nil { // what the others are compared with
+		x.Windows = []window{newWindow("at creation", x.Created, x.duration, x.AtCreation, 1)}
+	}
+	x.Windows = append(x.Windows, windows(x.series, c.now, *x.PlannedStart, *x.LatestStart, x.duration, task.PowerFactor(x.Location))...)
 	x.Windows = append(x.Windows, elsewhere(o.policy, o.book, c.now, task, x.Location)...)
 	compare(x.Windows)
 	for _, part := range o.policy.Contributions(o.book, where, c.now, *x.PlannedStart) {

@@ -163,7 +163,7 @@ func writeWindows(w io.Writer, all []window) error {
 	for _, w := range all {
 		grams, saving := "unknown", ""
 		if w.Intensity != nil {
-			grams = fmt.Sprintf("%.1f gCO2eq/kWh", *w.Intensity)
+			grams = fmt.Sprintf("%.1f gCO2eq/kWh", *w.Intensity) + plan.Times(w.PowerFactor)
 		}
 		if w.Saved != nil {
 			saving = fmt.Sprintf("\t%.1f %% %s", math.Abs(*w.Saved), map[bool]string{true: "less", false: "more"}[*w.Saved >= 0])

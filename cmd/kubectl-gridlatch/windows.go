@@ -20,21 +20,18 @@ type window struct {
 	End   time.Time `json:"end"`
 	// Intensity is the mean in gCO2eq/kWh, nil if it is not known.
 	Intensity *float64 `json:"intensity"`
+	// PowerFactor is that of the work, where it is not 1.
+	PowerFactor float64 `json:"powerFactor,omitempty"`
 	// Saved is what it saves against the first of the windows.
 	Saved *float64 `json:"savedPercent,omitempty"`
 }
 
-// windows are the alternatives to a planned start. The first is what the others are compared with: to start at creation,
-// where that is known, or at once.
-func windows(series *forecast.Series, now, planned, latest time.Time, duration time.Duration, created time.Time, atCreation *float64) []window {
+// windows are the alternatives to a planned start.
+func windows(series *forecast.Series, now, planned, latest time.Time, duration time.Duration, power float64) []window {
 	at := func(name string, start time.Time) window {
-		return window{Name: name, Start: start, End: start.Add(duration), Intensity: mean(series, start, duration)}
+		return newWindow(name, start, duration, mean(series, start, duration), power)
 	}
-	var all []window
-	if atCreation != nil {
-		all = append(all, window{Name: "at creation", Start: created, End: created.Add(duration), Intensity: atCreation})
-	}
-	all = append(all, at("at once", now))
+	all := []window{at("at once", now)}
 	if planned.After(now) {
 		all = append(all, at("planned", planned))
 	}
@@ -44,18 +41,38 @@ func windows(series *forecast.Series, now, planned, latest time.Time, duration t
 	if latest.After(now) && !latest.Equal(planned) {
 		all = append(all, at("at the latest", latest))
 	}
-	compare(all)
 	return all
+}
+
+func newWindow(name string, start time.Time, duration time.Duration, intensity *float64, power float64) window {
+	return window{Name: name, Start: start, End: start.Add(duration), Intensity: intensity, PowerFactor: unlessOne(power)}
+}
+
+// unlessOne is a power factor if it has to be told, else zero.
+func unlessOne(factor float64) float64 {
+	if factor == 1 {
+		return 0
+	}
+	return factor
+}
+
+// emitted is what the work emits for each kWh that it takes where its power factor is 1, in gCO2eq; nil if unknown.
+func (w window) emitted() *float64 {
+	if w.Intensity == nil || w.PowerFactor == 0 {
+		return w.Intensity
+	}
+	emitted := *w.Intensity * w.PowerFactor
+	return &emitted
 }
 
 // elsewhere are the cheapest starts in the other locations that work may run in.
 func elsewhere(policy *gating.Policy, book *forecast.Book, now time.Time, task plan.Task, chosen string) []window {
 	task.Planned, task.Held = time.Time{}, true
 	var all []window
-	for _, location := range task.Locations {
-		if location != chosen {
-			d := policy.Outlook(book, location, now, task.LatestStart).Decide(task)
-			all = append(all, window{Name: "in " + location, Start: d.Start, End: d.Start.Add(task.Duration), Intensity: known(d.Expected)})
+	for _, site := range task.Locations {
+		if site.Name != chosen {
+			d := policy.Outlook(book, site.Name, now, task.LatestStart).Decide(task)
+			all = append(all, newWindow("in "+site.Name, d.Start, task.Duration, known(d.Expected), d.Power))
 		}
 	}
 	return all
@@ -63,11 +80,11 @@ func elsewhere(policy *gating.Policy, book *forecast.Book, now time.Time, task p
 
 // compare works out what is saved against the first.
 func compare(all []window) {
-	first := all[0].Intensity
+	first := all[0].emitted()
 	for i := range all[1:] {
 		w := &all[i+1]
-		if first != nil && w.Intensity != nil && *first > 0 {
-			saved := 100 * (*first - *w.Intensity) / *first
+		if then := w.emitted(); first != nil && then != nil && *first > 0 {
+			saved := 100 * (*first - *then) / *first
 			w.Saved = &saved
 		}
 	}
