@@ -5,7 +5,8 @@
 //
 // What counts is what a pod is expected to emit while it runs: the mean of what
 // is expected of the node's grid location over the pod's duration, by the same
-// prediction that its start was planned with, times the node's [PowerFactor].
+// prediction that its start was planned with, times the node's power factor
+// ([v1alpha1.PowerFactorKey]).
 // POST /prioritize answers with 10 points for the cleanest candidate and 0 for
 // the dirtiest, in proportion between them. If all are within a tenth of the
 // dirtiest there are less points to give, one for each hundredth, so that a
@@ -21,10 +22,12 @@
 // forecast does not tell. Without ceilings, the forecast at the moment of
 // scheduling decides.
 //
-// Power factors tell nodes of one location apart. They do not reach beyond it yet
-// where pods are released with a preferred node affinity for a location, which is
-// chosen by grid intensity alone: at the weight in our configuration, that counts
-// for four of these points.
+// A pod that was released with a preferred node affinity for a location is sent
+// the same way by both. That location was chosen by the same intensities, times
+// the least power factor of its nodes (see package gating), which is that of the
+// cleanest node here. When such nodes are full, the points outweigh the preference
+// for the others of their location, if these are much dirtier than those elsewhere:
+// at the weight in our configuration it counts for four points.
 //
 // Points only prefer. The scheduler multiplies them by ten times the weight in
 // its configuration and adds them to what its plugins say of nodes that fit; of
@@ -33,8 +36,8 @@
 // # Strict placement
 //
 // A pod that asks for gridlatch.dev/placement: strict is kept off nodes whose
-// location is in a dirtier bucket of its policy than the cleanest candidate's,
-// by POST /filter. Candidates are the nodes on which it fits otherwise: one
+// location is in a dirtier bucket of its policy than that of the cleanest candidate,
+// by POST /filter: buckets are of grids, whatever the nodes take. Candidates are the nodes on which it fits otherwise: one
 // location is always left, and strict work spills over like any other when the
 // cleanest is full, instead of waiting for what an autoscaler would never make,
 // since that does not ask extenders. Past its latest start, and under a policy

@@ -100,6 +100,14 @@
 // required affinity leaves over is noted at its admission (Candidates), by the nodes
 // there are then; taints and free capacity are the scheduler's to look at.
 //
+// A node may say that the same work takes less or more power there
+// ([v1alpha1.PowerFactorKey]). A location counts with the least power factor of
+// those of its nodes that suit the pod: work is planned as if the grid were that
+// much cleaner there, thresholds and savings included, while buckets, and the
+// intensities that reasons tell, stay those of the grid. It is the scheduler
+// extender that sends work to the node with the least power factor (see package
+// extender). Without it, nodes of one location should have the same.
+//
 // The chosen location is on the work as PlannedLocation. The patch that takes the
 // gate off adds a preferred node affinity of weight 100 for its nodes, after the
 // pod's own preferences: they are one list, so that the pod is read first, and the

@@ -244,8 +244,8 @@ type HeldStatus struct {
 
 // The conditions of a policy.
 const (
-	// ConditionReady is false when a part of the spec cannot be used; the rest
-	// of it holds.
+	// ConditionReady is false when a part of the spec, or the power factor of a
+	// node, cannot be used; the rest holds.
 	ConditionReady = "Ready"
 	// ConditionForecastUsable is false when work starts at once because
 	// nothing usable is known of the default location.

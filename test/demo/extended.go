@@ -26,6 +26,7 @@ the west is cleanest for two hours, then the east.
   kubectl describe carbonpolicy default                      the three grids
   kubectl replace --force -f test/demo/go-where-clean.yaml   a Job that may wait, but has no time to
   kubectl get pods -o wide                                   its pods are on node-0
+  kubectl label node node-2 gridlatch.dev/power-factor=0.1   the east gets by on a tenth of the power: once more
   less %[3]s                           what Gridlatch logs
   make down                                                  stop it all, leave nothing behind
 `

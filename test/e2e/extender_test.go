@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 	extenderv1 "k8s.io/kube-scheduler/extender/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -200,6 +201,7 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+	t.Run("efficient nodes make a dirtier grid the better one", func(t *testing.T) { testFactors(t, c) })
 	t.Run("spills over to the next cleanest when the cleanest is full", func(t *testing.T) {
 		hourly(t, c, []float64{400, 800}, []float64{100, 800}, []float64{250, 800})
 		ns := namespace(t, c)
@@ -218,6 +220,88 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 	t.Run("a quota, a LimitRange and the QoS class do not mind the mark", func(t *testing.T) { testMark(t, c) })
 	t.Run("strict work says which nodes are too dirty", func(t *testing.T) { testStrict(t, c, g) })
 	t.Run("by a second scheduler", func(t *testing.T) { testSecond(t, x, c, g) })
+}
+
+// testFactors has two nodes in the east get by on a tenth of the power. Then the
+// east is the place to wait for, and to run in, for as long as there is room on
+// these two; and never for pods that may not run on them.
+func testFactors(t *testing.T, c *env.Cluster) {
+	const pool, efficient = "example.com/pool", "efficient"
+	east := nodesIn(t, c, "east")
+	setNode(t, c, east[0], "labels", pool, efficient, v1alpha1.PowerFactorKey, "0.1")
+	setNode(t, c, east[1], "labels", pool, efficient)
+	setNode(t, c, east[1], "annotations", v1alpha1.PowerFactorKey, "0.1")
+	t.Cleanup(func() {
+		for _, name := range east[:2] {
+			setNode(t, c, name, "labels", v1alpha1.PowerFactorKey, "")
+			setNode(t, c, name, "annotations", v1alpha1.PowerFactorKey, "")
+		}
+	})
+	hourly(t, c, []float64{900, 120, 900}, []float64{900, 300, 900}, []float64{900, 450, 900})
+	ns := namespace(t, c)
+	elsewhere := job(ns, "elsewhere", tolerant(gating.Duration, "1h", gating.Deadline, "12h"), 3)
+	elsewhere.Spec.Template.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+		RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+			{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: pool, Operator: corev1.NodeSelectorOpNotIn, Values: []string{efficient}}}},
+		}},
+	}}
+	create(t, c, elsewhere)
+	ofWidth(t, c, ns, 4, 40, tolerant(gating.Duration, "1h", gating.Deadline, "12h")) // one fits on a node
+	for _, p := range awaitGated(t, c, ns, 7) {
+		want, why := "east", "450 gCO2eq/kWh x 0.1 in east"
+		if strings.HasPrefix(p.Name, "elsewhere") {
+			want, why = "west", "120 gCO2eq/kWh in west"
+		}
+		if got, reason := p.Annotations[gating.PlannedLocation], p.Annotations[gating.Reason]; got != want || !strings.Contains(reason, why) {
+			t.Errorf("%s is planned for %s, want %s: %s", p.Name, got, want, reason)
+		}
+	}
+	hourly(t, c, []float64{120, 900}, []float64{300, 900}, []float64{450, 900})
+	got, onEfficient := whereTo(t, c, ns, 7), map[string]bool{}
+	for _, p := range awaitScheduled(t, c, ns, 7, patience) {
+		if p.Spec.NodeName == east[0] || p.Spec.NodeName == east[1] {
+			onEfficient[p.Name] = true
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"east": 2, "west": 5}, got); diff != "" || len(onEfficient) != 2 {
+		t.Error(diff, onEfficient)
+	}
+}
+
+// nodesIn returns the names of the nodes of a region.
+func nodesIn(t *testing.T, c *env.Cluster, of string) []string {
+	t.Helper()
+	var nodes corev1.NodeList
+	if err := c.Client.List(t.Context(), &nodes, client.MatchingLabels{region: of}); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, n := range nodes.Items {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// setNode gives a node labels or annotations, key after key; without a value, it
+// takes one away.
+func setNode(t *testing.T, c *env.Cluster, name, what string, keysAndValues ...string) {
+	t.Helper()
+	set := map[string]any{}
+	for i := 0; i < len(keysAndValues); i += 2 {
+		set[keysAndValues[i]] = keysAndValues[i+1]
+		if keysAndValues[i+1] == "" {
+			set[keysAndValues[i]] = nil
+		}
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{what: set}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &corev1.Node{}
+	n.Name = name
+	if err := c.Client.Patch(context.WithoutCancel(t.Context()), n, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // testSecond runs the second scheduler with the rights and the configuration that

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -283,18 +282,17 @@ func nodesComeAndGo(t *testing.T, c *env.Cluster) {
 	relabel := func(grid string, nodes ...string) {
 		t.Helper()
 		for _, name := range nodes {
-			n := &corev1.Node{}
-			n.Name = name
-			patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, gridLabel, grid)
-			if err := c.Client.Patch(t.Context(), n, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
-				t.Fatal(err)
-			}
+			setNode(t, c, name, "labels", gridLabel, grid)
 		}
 	}
 	awaitPlanned("north")
 	relabel("south", "node-0", "node-2")
 	awaitPlanned("south")
 	relabel("north", "node-0", "node-2")
+	awaitPlanned("north")
+	setNode(t, c, "node-1", "annotations", v1alpha1.PowerFactorKey, "0.3")
+	awaitPlanned("south")
+	setNode(t, c, "node-1", "annotations", v1alpha1.PowerFactorKey, "")
 	awaitPlanned("north")
 }
 
