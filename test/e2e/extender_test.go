@@ -325,19 +325,18 @@ func testSecond(t *testing.T, x *env.Extender, c *env.Cluster, g *env.Controller
 		t.Fatal(err)
 	}
 	text := strings.NewReplacer("gridlatch.gridlatch-system.svc:9444", "127.0.0.1:"+strconv.Itoa(x.Port), "/ca/tls.crt", filepath.Join(x.Dir, "tls.crt")).
-		Replace(shipped.Data["scheduler.yaml"]) + "clientConnection: {kubeconfig: " + kubeconfig + "}\n"
+		Replace(shipped.Data["scheduler.yaml"])
 	config := filepath.Join(dir, "scheduler.yaml")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	scheduler, err := c.RunScheduler(name, config, filepath.Join(dir, "log"))
+	scheduler, err := c.RunScheduler(name, kubeconfig, config, filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := scheduler.Stop(); err != nil {
-			said, _ := os.ReadFile(filepath.Join(dir, "log")) // for the failure's sake only
-			t.Errorf("%v\n%s", err, said)
+			t.Error(err)
 		}
 	})
 	hourly(t, c, []float64{300, 800}, []float64{400, 800}, []float64{100, 800})

@@ -14,14 +14,14 @@ import (
 // A Scheduler is a kube-scheduler beside the cluster's own.
 type Scheduler struct {
 	cmd  *exec.Cmd
+	log  string
 	done chan struct{}
 }
 
 // RunScheduler starts a kube-scheduler for the pods that ask for it by name, with the extenders of the configuration in
-// a file, or with none if that is empty. It connects as an administrator unless the configuration says how. log is a
-// file for what it writes; it is appended to.
-func (c *Cluster) RunScheduler(name, config, log string) (*Scheduler, error) {
-	path, err := c.schedulerConfig(name, config)
+// a file, or with none if that is empty. log is a file for what it writes; it is appended to.
+func (c *Cluster) RunScheduler(name, kubeconfig, config, log string) (*Scheduler, error) {
+	path, err := c.schedulerConfig(name, kubeconfig, config)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (c *Cluster) RunScheduler(name, config, log string) (*Scheduler, error) {
 		return nil, err
 	}
 	defer output.Close()
-	s := &Scheduler{done: make(chan struct{})}
+	s := &Scheduler{log: log, done: make(chan struct{})}
 	s.cmd = exec.Command(c.binary, "kube-scheduler", "--config="+path, "--secure-port=0")
 	s.cmd.Stdout, s.cmd.Stderr = output, output
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -45,7 +45,7 @@ func (c *Cluster) RunScheduler(name, config, log string) (*Scheduler, error) {
 }
 
 // schedulerConfig writes the configuration beside the kubeconfig.
-func (c *Cluster) schedulerConfig(name, config string) (string, error) {
+func (c *Cluster) schedulerConfig(name, kubeconfig, config string) (string, error) {
 	wanted := map[string]any{}
 	if config != "" {
 		text, err := os.ReadFile(config)
@@ -57,9 +57,7 @@ func (c *Cluster) schedulerConfig(name, config string) (string, error) {
 		}
 	}
 	wanted["apiVersion"], wanted["kind"] = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration"
-	if wanted["clientConnection"] == nil {
-		wanted["clientConnection"] = map[string]any{"kubeconfig": c.Kubeconfig, "qps": 1000, "burst": 2000}
-	}
+	wanted["clientConnection"] = map[string]any{"kubeconfig": kubeconfig, "qps": 1000, "burst": 2000}
 	wanted["leaderElection"] = map[string]any{"leaderElect": false}
 	wanted["profiles"] = []any{map[string]any{"schedulerName": name}}
 	text, err := yaml.Marshal(wanted)
@@ -76,11 +74,12 @@ func (c *Cluster) schedulerConfig(name, config string) (string, error) {
 	return path, nil
 }
 
-// Stop ends it, and fails if it had ended by itself.
+// Stop ends it, and fails with the end of its log if it had ended by itself.
 func (s *Scheduler) Stop() error {
 	select {
 	case <-s.done:
-		return fmt.Errorf("the scheduler has ended by itself: %s", s.cmd.ProcessState)
+		said, _ := os.ReadFile(s.log) // there is nothing else to say if this fails
+		return fmt.Errorf("the scheduler has ended by itself: %s: %s", s.cmd.ProcessState, said[max(0, len(said)-1000):])
 	default:
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended

@@ -134,7 +134,7 @@ func (r *rig) bind(ctx context.Context, name, config string) (took time.Duration
 	}
 	var scheduler *env.Scheduler
 	took, err = during(ctx, watcher, scheduleEach, bound, func(context.Context) (err error) {
-		scheduler, err = r.cluster.RunScheduler(name, config, filepath.Join(r.dir, name+".log"))
+		scheduler, err = r.cluster.RunScheduler(name, r.cluster.Kubeconfig, config, filepath.Join(r.dir, name+".log"))
 		return err
 	})
 	if scheduler != nil {
