@@ -94,7 +94,7 @@ type Task struct {
 	// LatestStart is when the work starts whatever the grid does.
 	LatestStart time.Time
 	// Threshold in gCO2eq/kWh ends the wait as soon as the work would run at
-	// or below it; nil is none.
+	// or below it, times its power factor; nil is none.
 	Threshold *float64
 	// Held says that the task waits already. Whether a wait gains enough was
 	// asked when it began: the last percent of a valley is not given away.

@@ -1,11 +1,7 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -20,129 +16,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/types"
 	extenderv1 "k8s.io/kube-scheduler/extender/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
-
-const (
-	region        = "topology.kubernetes.io/region"
-	nodesOfRegion = 10
-)
-
-// regions are grid locations, and the labels of the nodes that are there.
-func regions() []string { return []string{"west", "north", "east"} }
-
-func newExtender(t *testing.T) *env.Extender {
-	t.Helper()
-	x, err := env.NewExtender(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return x
-}
-
-// regionCluster is a cluster of ten nodes in each of three regions, whose
-// scheduler is to ask Gridlatch.
-func regionCluster(t *testing.T, x *env.Extender) *env.Cluster {
-	t.Helper()
-	t.Parallel()
-	c := env.Start(t, env.Nodes(3*nodesOfRegion), env.NodeLabels(region+"="+strings.Join(regions(), ":")), env.SchedulerConfig(x.Config))
-	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.GiveCA(t.Context(), x); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// regionPolicy is a policy for the three regions, with buckets if there are some.
-func regionPolicy(t *testing.T, c *env.Cluster, name string, buckets ...v1alpha1.Bucket) {
-	t.Helper()
-	p := v1alpha1.Default()
-	p.Name, p.Spec.Buckets, p.Spec.Locations = name, buckets, nil
-	for _, r := range regions() {
-		p.Spec.Locations = append(p.Spec.Locations, v1alpha1.Location{Name: r, NodeSelector: map[string]string{region: r}})
-	}
-	create(t, c, p)
-}
-
-// hourly writes a forecast that has begun a minute ago, of one intensity for each
-// hour and region.
-func hourly(t *testing.T, c *env.Cluster, west, north, east []float64) {
-	t.Helper()
-	start := time.Now().Add(-time.Minute)
-	var elements []env.Element
-	for i, values := range [][]float64{west, north, east} {
-		elements = append(elements, env.Elements(regions()[i], start, time.Hour, values...)...)
-	}
-	if err := c.Forecast(t.Context(), elements...); err != nil {
-		t.Fatal(err)
-	}
-	awaitRegions(t, c, west[0], north[0], east[0])
-}
-
-// awaitRegions waits until the policies know these intensities.
-func awaitRegions(t *testing.T, c *env.Cluster, want ...float64) {
-	t.Helper()
-	env.Eventually(t, patience, func(ctx context.Context) error {
-		var policies v1alpha1.CarbonPolicyList
-		if err := c.Client.List(ctx, &policies); err != nil {
-			return err
-		}
-		for _, p := range policies.Items {
-			if len(p.Status.Locations) != len(want) {
-				return fmt.Errorf("policy %s: %+v", p.Name, p.Status.Locations)
-			}
-			for i, l := range p.Status.Locations {
-				if l.Intensity == nil || float64(*l.Intensity) != want[i] {
-					return fmt.Errorf("policy %s: %+v, want %v", p.Name, l, want)
-				}
-			}
-		}
-		return nil
-	})
-}
-
-// whereTo returns how many pods of a namespace are in which region, once they are
-// all on nodes.
-func whereTo(t *testing.T, c *env.Cluster, ns string, pods int) map[string]int {
-	t.Helper()
-	at := map[string]int{}
-	for _, p := range awaitScheduled(t, c, ns, pods, 2*patience) {
-		var node corev1.Node
-		if err := c.Client.Get(t.Context(), client.ObjectKey{Name: p.Spec.NodeName}, &node); err != nil {
-			t.Fatal(err)
-		}
-		at[node.Labels[region]]++
-	}
-	return at
-}
-
-// ofWidth makes pods that each take so many CPUs, of the 64 of a node.
-func ofWidth(t *testing.T, c *env.Cluster, ns string, pods int, cpus int64, annotations map[string]string) {
-	t.Helper()
-	for i := range pods {
-		p := pod(ns, fmt.Sprint("pod-", i), annotations)
-		p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: *resource.NewQuantity(cpus, resource.DecimalSI)}
-		create(t, c, p)
-	}
-}
-
-func asked(t *testing.T, g *env.Controller) float64 {
-	t.Helper()
-	n, err := g.Metric(t.Context(), "gridlatch_extender_requests_total")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 	x := newExtender(t)
@@ -265,42 +145,6 @@ func testFactors(t *testing.T, c *env.Cluster) {
 	}
 	if diff := cmp.Diff(map[string]int{"east": 2, "west": 5}, got); diff != "" || len(onEfficient) != 2 {
 		t.Error(diff, onEfficient)
-	}
-}
-
-// nodesIn returns the names of the nodes of a region.
-func nodesIn(t *testing.T, c *env.Cluster, of string) []string {
-	t.Helper()
-	var nodes corev1.NodeList
-	if err := c.Client.List(t.Context(), &nodes, client.MatchingLabels{region: of}); err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, n := range nodes.Items {
-		names = append(names, n.Name)
-	}
-	return names
-}
-
-// setNode gives a node labels or annotations, key after key; without a value, it
-// takes one away.
-func setNode(t *testing.T, c *env.Cluster, name, what string, keysAndValues ...string) {
-	t.Helper()
-	set := map[string]any{}
-	for i := 0; i < len(keysAndValues); i += 2 {
-		set[keysAndValues[i]] = keysAndValues[i+1]
-		if keysAndValues[i+1] == "" {
-			set[keysAndValues[i]] = nil
-		}
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{what: set}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &corev1.Node{}
-	n.Name = name
-	if err := c.Client.Patch(context.WithoutCancel(t.Context()), n, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -436,117 +280,4 @@ func thenRefuse(t *testing.T, x *env.Extender) {
 		return config + fmt.Sprintf("- {urlPrefix: \"http://%s\", filterVerb: filter, ignorable: true, nodeCacheCapable: true, managedResources: [{name: %s, ignoredByScheduler: true}]}\n",
 			listener.Addr(), refusedResource)
 	})
-}
-
-// configure changes the scheduler's configuration.
-func configure(t *testing.T, x *env.Extender, change func(string) string) {
-	t.Helper()
-	config, err := os.ReadFile(x.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(x.Config, []byte(change(string(config))), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestSchedulingGoesOnWithoutTheExtender has the scheduler meet an extender that
-// is not there, that does not answer in time, and that answers rubbish.
-func TestSchedulingGoesOnWithoutTheExtender(t *testing.T) {
-	x := newExtender(t)
-	c := regionCluster(t, x)
-	marked := func(ns string) {
-		t.Helper()
-		for i := range 5 { // as the webhook marks them, which is away as well
-			p := pod(ns, fmt.Sprint("marked-", i), tolerant())
-			none := corev1.ResourceList{gating.PlacementMark: resource.Quantity{}, gating.StrictMark: resource.Quantity{}}
-			p.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: none, Limits: none}
-			create(t, c, p)
-		}
-	}
-	t.Run("down", func(t *testing.T) {
-		ns := namespace(t, c)
-		marked(ns)
-		awaitScheduled(t, c, ns, 5, patience)
-	})
-	for name, answer := range map[string]http.HandlerFunc{
-		"slow":          func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"rubbish":       func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"NodeNames": 7, [`)) },
-		"unknown nodes": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"NodeNames": ["nowhere"]}`)) },
-		"an error":      func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			calls := inPlaceOfGridlatch(t, x, answer)
-			ns := namespace(t, c)
-			marked(ns)
-			awaitScheduled(t, c, ns, 5, patience)
-			if len(calls) == 0 {
-				t.Error("the scheduler has not asked")
-			}
-		})
-	}
-}
-
-// inPlaceOfGridlatch answers the scheduler at the extender's port, with its
-// certificate, for as long as the test. The channel fills with the calls.
-func inPlaceOfGridlatch(t *testing.T, x *env.Extender, answer http.HandlerFunc) <-chan struct{} {
-	t.Helper()
-	calls := make(chan struct{}, 100)
-	server := &http.Server{
-		Addr: "127.0.0.1:" + strconv.Itoa(x.Port), ReadHeaderTimeout: time.Second,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			select {
-			case calls <- struct{}{}:
-			default:
-			}
-			answer(w, r)
-		}),
-	}
-	listener, err := net.Listen("tcp", server.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = server.ServeTLS(listener, filepath.Join(x.Dir, "tls.crt"), filepath.Join(x.Dir, "tls.key"))
-	}()
-	t.Cleanup(func() { _ = server.Close() })
-	return calls
-}
-
-// TestOnlyCallersWithACertificateAreAnswered has the real scheduler present one.
-func TestOnlyCallersWithACertificateAreAnswered(t *testing.T) {
-	x := newExtender(t)
-	dir := t.TempDir()
-	certificate, err := env.WriteCertificate(dir, "scheduler")
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := os.ReadFile(filepath.Join(dir, "tls.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	configure(t, x, func(config string) string {
-		return strings.Replace(config, "    caData:", "    certData: "+base64.StdEncoding.EncodeToString(certificate)+
-			"\n    keyData: "+base64.StdEncoding.EncodeToString(key)+"\n    caData:", 1) // once, for both verbs
-	})
-	c := regionCluster(t, x)
-	g := c.Gridlatch(t, x.Flag(), "--extender-client-ca="+filepath.Join(dir, "tls.crt"))
-	ns := namespace(t, c)
-	create(t, c, pod(ns, "asked-about", tolerant()))
-	awaitScheduled(t, c, ns, 1, patience)
-	if n := asked(t, g); n != 1 {
-		t.Errorf("%v requests of the scheduler are counted, want one to prioritize", n)
-	}
-	ca, err := os.ReadFile(filepath.Join(x.Dir, "tls.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
-	stranger := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: env.ExtenderHost}}, Timeout: patience}
-	response, err := stranger.Post("https://127.0.0.1:"+strconv.Itoa(x.Port)+extender.PrioritizePath, "application/json", bytes.NewReader([]byte("{}")))
-	if err == nil {
-		response.Body.Close()
-		t.Errorf("without a certificate: %s, want none", response.Status)
-	}
 }

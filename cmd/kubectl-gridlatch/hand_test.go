@@ -1,0 +1,163 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
+	connect, c := world(t, busy()...)
+	code, stdout, stderr := call(t, connect, "release", "job/nightly-report", "pod/backup", "job/bounded", "pod/started", "job/nobody")
+	if code != 1 || stdout != "job/nightly-report released, 2 pods\npod/backup released, 1 pod\njob/bounded released, 7 pods\n" {
+		t.Errorf("exit code %d, stdout %s", code, stdout)
+	}
+	if want := "pod/started: it is not held any more: started Nov 21 21:00 UTC"; !strings.Contains(stderr, want) || !strings.Contains(stderr, "namespace batch has no job/nobody") {
+		t.Errorf("stderr %s", stderr)
+	}
+	if job := read(t, c, "bounded", &batchv1.Job{}); *job.Spec.Suspend || job.Labels[gating.State] != gating.StateReleased || job.Annotations[gating.HeldBy] != "" {
+		t.Errorf("bounded: %+v", job)
+	}
+	for _, name := range []string{"backup", "nightly-report-a", "nightly-report-b"} {
+		pod := read(t, c, name, &corev1.Pod{})
+		if gates := pod.Spec.SchedulingGates; len(gates) != 1 || gates[0].Name != "example.com/other" || pod.Annotations[gating.Reason] != "released by hand at 2026-11-21 21:14 UTC" {
+			t.Errorf("%s: gates %v, %v", name, gates, pod.Annotations)
+		}
+	}
+}
+
+func TestAPodOfAHeldJobIsNotReleasedByItself(t *testing.T) {
+	connect, c := world(t, busy()...)
+	code, _, stderr := call(t, connect, "release", "pod", "nightly-report-a")
+	if code != 1 || !strings.Contains(stderr, "all pods of a Job are released together: release job/nightly-report") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+	if pod := read(t, c, "nightly-report-a", &corev1.Pod{}); !gating.HasGate(pod.Spec.SchedulingGates) {
+		t.Error("it was released")
+	}
+}
+
+func TestReleaseAllStaysInItsNamespace(t *testing.T) {
+	other := podOf("other", gating.StateHeld, notes(), nil)
+	other.Namespace = "elsewhere"
+	connect, c := world(t, append(busy(), other)...)
+	if code, stdout, stderr := call(t, connect, "release", "--all", "-n", "batch"); code != 0 || stdout != "released 10 pods\n" {
+		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(other), other); err != nil || !gating.HasGate(other.Spec.SchedulingGates) {
+		t.Errorf("%v, gates %v", err, other.Spec.SchedulingGates)
+	}
+	if code, stdout, _ := call(t, connect, "release", "--all", "-A"); code != 0 || stdout != "released 1 pod\n" {
+		t.Errorf("exit code %d, stdout %s", code, stdout)
+	}
+}
+
+func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
+	connect, c := world(t, busy()...)
+	code, stdout, stderr := call(t, connect, "hold", "job", "ordinary", "--deadline", "12h")
+	if code != 0 || !strings.HasPrefix(stdout, "job/ordinary held: waits until Nov 22 0") {
+		t.Fatalf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+	job := read(t, c, "ordinary", &batchv1.Job{})
+	if !*job.Spec.Suspend || job.Labels[gating.State] != gating.StateHeld || job.Labels["app"] != "ordinary" {
+		t.Errorf("%+v", job)
+	}
+	for key, want := range map[string]string{
+		gating.DelayTolerant: "true", gating.HeldBy: gating.HoldBySuspend, gating.Pods: "1", gating.PolicyName: "default",
+		gating.Deadline: "2026-11-22T09:14:00Z", gating.LatestStart: "2026-11-22T08:11:00Z",
+	} {
+		if got := job.Annotations[key]; got != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+	policy, err := gating.Policies{Reader: c, Clock: at(parse(t, evening))}.Get(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if task := gating.TaskOf(policy, job); !task.LatestStart.Equal(parse(t, "2026-11-22T08:11:00Z")) {
+		t.Errorf("the loop has it start by %s", task.LatestStart)
+	}
+	if code, stdout, _ := call(t, connect, "release", "ordinary"); code != 0 || stdout != "job/ordinary released, 1 pod\n" {
+		t.Errorf("released: exit code %d, stdout %s", code, stdout)
+	}
+	if job := read(t, c, "ordinary", &batchv1.Job{}); *job.Spec.Suspend {
+		t.Error("it is suspended still")
+	}
+}
+
+func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
+	old := jobOf("old", "", nil, 0)
+	old.CreationTimestamp = metav1.NewTime(parse(t, evening).Add(-72 * time.Hour))
+	connect, c := world(t, old)
+	if code, _, stderr := call(t, connect, "hold", "old"); code != 0 {
+		t.Fatal(stderr)
+	}
+	job := read(t, c, "old", &batchv1.Job{})
+	policy, err := gating.Policies{Reader: c, Clock: at(parse(t, evening))}.Get(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if task := gating.TaskOf(policy, job); !task.LatestStart.Equal(parse(t, evening).Add(24 * time.Hour)) {
+		t.Errorf("the loop has it start by %s", task.LatestStart)
+	}
+}
+
+func TestHoldRefuses(t *testing.T) {
+	queued := jobOf("queued", "", nil, 1)
+	queued.Labels[gating.KueueQueue] = "q"
+	late := jobOf("late", "", map[string]string{gating.Deadline: "1h"}, 1)
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"a pod":                 {[]string{"pod/backup"}, "pod/backup: a pod cannot be held by hand: a scheduling gate can be put on it at its creation only"},
+		"what is held":          {[]string{"job/bounded"}, "job/bounded: it is held already: waits until"},
+		"what is done":          {[]string{"job/done"}, "job/done: it has finished"},
+		"what runs":             {[]string{"working"}, "job/working: 1 of its pods run, and would be killed (--force does it all the same)"},
+		"what others suspended": {[]string{"asleep"}, "job/asleep: it is suspended already, by somebody else"},
+		"what is in a queue":    {[]string{"queued"}, "job/queued: Kueue decides when it runs"},
+		"what has no time":      {[]string{"late"}, "job/late: it has to start by 2026-11-21 20:27 UTC to be finished in time"},
+		"what is clean now":     {[]string{"ordinary", "--deadline", "61m"}, "job/ordinary: it has to start by"},
+		"a policy that is none": {[]string{"ordinary", "--policy", "nobody"}, "get CarbonPolicy nobody"},
+		"what it does not know": {[]string{"job/nobody"}, "namespace batch has no job/nobody"},
+		"neither a Job nor pod": {[]string{"nobody"}, "namespace batch has neither a Job nor a pod nobody"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			connect, _ := world(t, append(busy(), queued.DeepCopy(), late.DeepCopy())...)
+			code, stdout, stderr := call(t, connect, append([]string{"hold"}, tt.args...)...)
+			if code != 1 || stdout != "" || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d, stdout %q, stderr\n%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestForceHoldsWhatRuns(t *testing.T) {
+	connect, c := world(t, busy()...)
+	if code, _, stderr := call(t, connect, "hold", "working", "asleep", "--force"); code != 0 {
+		t.Fatal(stderr)
+	}
+	if job := read(t, c, "working", &batchv1.Job{}); !*job.Spec.Suspend {
+		t.Errorf("%+v", job)
+	}
+}
+
+func TestNothingIsHeldThatNobodyWouldLetGo(t *testing.T) {
+	connect, c := world(t, busy()...)
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "gridlatch-system", Name: "gridlatch"}}
+	if err := c.Delete(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := call(t, connect, "hold", "ordinary")
+	if code != 1 || !strings.Contains(stderr, "no controller of Gridlatch runs in namespace gridlatch-system") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+}
