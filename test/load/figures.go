@@ -31,6 +31,9 @@ func measurements() []measurement {
 			"Pods that may wait that kube-scheduler puts on 1,000 nodes per second when it asks Gridlatch about each, over those\n" +
 				"    \twithout an extender.",
 		}, {
+			"sched_hop_ratio", "ratio", "-",
+			"The same with an extender that has its answer beforehand, as long as Gridlatch's: what the hop takes by itself.",
+		}, {
 			"sched_ordinary_ratio", "ratio", ">= 0.97",
 			"Ordinary pods per second of a scheduler with the extender, which it does not ask about them, over those without.",
 		}}},

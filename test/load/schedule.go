@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,53 +26,99 @@ const (
 	markedRounds   = 3
 	unmarkedRounds = 6 // the difference is small
 	scheduleEach   = 1000
+	// scoredNodes is about how many of a thousand nodes kube-scheduler has scored: those on which a pod fits, up to
+	// 42 % of all.
+	scoredNodes = 420
 )
 
-// measureSchedule has the real kube-scheduler put pods on nodes, in turn with Gridlatch as its extender and with none.
-// The pods are there before the scheduler is, so that it is never short of work.
+// An entrant is a scheduler by its configuration, and how fast it is.
+type entrant struct {
+	name, config string
+	asks         bool // Gridlatch, about marked pods
+	rate
+}
+
+// measureSchedule has the real kube-scheduler put pods on nodes, in turn with Gridlatch as its extender, with one that
+// knows its answer beforehand, and with none. The pods are there before the scheduler is, so that it is never short of
+// work.
 func measureSchedule(ctx context.Context) (values []float64, err error) {
 	r, x, err := extendedRig(ctx, scheduleNodes)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	deadline := time.Now().Add(12 * time.Hour)
-	for _, kind := range []struct {
-		name   string
-		marked bool
-		rounds int
-		pod    func(name string) *corev1.Pod
-	}{
-		{"pods that may wait", true, markedRounds, func(name string) *corev1.Pod { return waiting(newPod(name), deadline) }},
-		{"ordinary pods", false, unmarkedRounds, newPod},
-	} {
-		var s sides
-		for half := range 2 * kind.rounds {
-			extended := alternate(half)
-			took, err := r.schedule(ctx, x, extended, kind.marked, kind.pod)
-			if err != nil {
-				return nil, err
-			}
-			s.of(extended).add(scheduleEach-1, took) // the first starts the clock
-			if err := r.logAnswers(ctx); err != nil {
-				return nil, err
-			}
-			log.Printf("%s, with an extender: %t; so far %.0f/s", kind.name, extended, s.of(extended).perSecond())
-		}
-		values = append(values, s.ratio())
+	bare, config, err := r.bareExtender(ctx, x)
+	if err != nil {
+		return nil, err
 	}
-	return values, nil
+	defer bare.Close()
+	deadline := time.Now().Add(12 * time.Hour)
+	extended, hop, plain := entrant{name: "extended", config: x.Config, asks: true}, entrant{name: "hop", config: config}, entrant{name: "plain"}
+	mayWait := func(name string) *corev1.Pod { return waiting(newPod(name), deadline) }
+	if err := r.race(ctx, markedRounds, true, mayWait, &extended, &hop, &plain); err != nil {
+		return nil, err
+	}
+	values = append(values, extended.perSecond()/plain.perSecond(), hop.perSecond()/plain.perSecond())
+	extended.rate, plain.rate = rate{}, rate{}
+	if err := r.race(ctx, unmarkedRounds, false, newPod, &extended, &plain); err != nil {
+		return nil, err
+	}
+	return append(values, extended.perSecond()/plain.perSecond()), nil
+}
+
+// bareExtender serves an answer as long as Gridlatch's, without a look at what is asked. It returns the configuration
+// of a scheduler that asks it.
+func (r *rig) bareExtender(ctx context.Context, x *env.Extender) (bare *http.Server, config string, err error) {
+	names := make([]string, scoredNodes)
+	for i := range names {
+		names[i] = fmt.Sprint("node-", i)
+	}
+	c, err := newCaller(x)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := poll(ctx, patience, func(ctx context.Context) error { return c.knows(ctx, names) }); err != nil {
+		return nil, "", err
+	}
+	if bare, err = serveBare(x, slices.Clone(c.answer.Bytes())); err != nil {
+		return nil, "", err
+	}
+	text, err := os.ReadFile(x.Config)
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("read the scheduler's configuration: %w", err), bare.Close())
+	}
+	config = filepath.Join(r.dir, "hop.yaml")
+	text = bytes.ReplaceAll(text, fmt.Append(nil, "127.0.0.1:", x.Port), []byte(bare.Addr))
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		return nil, "", errors.Join(fmt.Errorf("write the scheduler's configuration: %w", err), bare.Close())
+	}
+	return bare, config, nil
+}
+
+// race has each scheduler place as many pods in every round. Which is first changes from round to round.
+func (r *rig) race(ctx context.Context, rounds int, marked bool, pod func(string) *corev1.Pod, entrants ...*entrant) error {
+	for range rounds {
+		for _, e := range entrants {
+			took, err := r.schedule(ctx, e, marked, pod)
+			if err != nil {
+				return err
+			}
+			e.add(scheduleEach-1, took) // the first starts the clock
+			if err := r.logAnswers(ctx); err != nil {
+				return err
+			}
+			log.Printf("pods that may wait: %t, scheduler %s; so far %.0f/s", marked, e.name, e.perSecond())
+		}
+		slices.Reverse(entrants)
+	}
+	return nil
 }
 
 // schedule creates pods, and returns how long a scheduler takes from the first to the last.
-func (r *rig) schedule(ctx context.Context, x *env.Extender, extended, marked bool, pod func(string) *corev1.Pod) (took time.Duration, err error) {
-	name, config := "plain", ""
-	if extended {
-		name, config = "extended", x.Config
-	}
+func (r *rig) schedule(ctx context.Context, e *entrant, marked bool, pod func(string) *corev1.Pod) (took time.Duration, err error) {
 	_, err = r.create(ctx, scheduleEach, func(i int) *corev1.Pod {
 		p := pod(podName(i))
-		p.Spec.SchedulerName = name
+		p.Spec.SchedulerName = e.name
 		return p
 	})
 	if err != nil {
@@ -84,7 +134,7 @@ func (r *rig) schedule(ctx context.Context, x *env.Extender, extended, marked bo
 	if err != nil {
 		return 0, err
 	}
-	if took, err = r.bind(ctx, name, config); err != nil {
+	if took, err = r.bind(ctx, e.name, e.config); err != nil {
 		return 0, err
 	}
 	after, err := r.answered(ctx)
@@ -92,7 +142,7 @@ func (r *rig) schedule(ctx context.Context, x *env.Extender, extended, marked bo
 		return 0, err
 	}
 	want := 0.0
-	if extended && marked {
+	if e.asks && marked {
 		want = scheduleEach // to prioritize
 	}
 	if after-before != want {
