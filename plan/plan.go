@@ -44,11 +44,11 @@
 //   - a task by itself is at most MinGain, or a thousandth if that is more, away
 //     from the best there is, and with more slack it costs not a thousandth more
 //     than with less;
-//   - under ceilings, if all groups have as many pods and run for one slot, and
-//     slots and latest starts fall on the same hours, the plan costs in sum what
-//     the best plan does, give or take a thousandth, and as many groups as
-//     possible find room. Slack, and a higher ceiling, then never cost more as
-//     long as there is room for all. This is because the starts open to a group
+//   - under ceilings, in one location, if all groups have as many pods and run
+//     for one slot, and slots and latest starts fall on the same hours, the plan
+//     costs in sum what the best plan does, give or take a thousandth, and as
+//     many groups as possible find room. Slack, and a higher ceiling, then never
+//     cost more as long as there is room for all. This is because the starts open to a group
 //     include those open to every more urgent one: in any plan, the most urgent
 //     can change places with whoever has the cheapest of its starts;
 //   - otherwise the plan is greedy. A group costs no more than the dearest
