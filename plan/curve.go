@@ -36,7 +36,8 @@ func (o *Outlook) newCurve(duration time.Duration) *curve {
 }
 
 // corners returns now and every later start, up to until, at which an end of
-// the window meets a slot's boundary; ascending, each once.
+// the window meets a slot's boundary, or the first full second after that;
+// ascending, each once.
 func (o *Outlook) corners(duration time.Duration) []time.Time {
 	corners := []time.Time{o.now}
 	if !o.until.After(o.now) {
@@ -44,10 +45,10 @@ func (o *Outlook) corners(duration time.Duration) []time.Time {
 	}
 	// the far ends are inclusive: a window may start at until itself
 	for b := range o.series.Boundaries(o.now, o.until.Add(1)) {
-		corners = append(corners, b)
+		corners = append(corners, fullSecond(b))
 	}
 	for b := range o.series.Boundaries(o.now.Add(duration), o.until.Add(duration+1)) {
-		corners = append(corners, b.Add(-duration))
+		corners = append(corners, fullSecond(b.Add(-duration)))
 	}
 	slices.SortFunc(corners, time.Time.Compare)
 	return slices.CompactFunc(corners, time.Time.Equal)
@@ -126,13 +127,17 @@ func (c *curve) crossing(i int, end time.Time, threshold float64) (time.Time, fl
 	}
 	share := (c.mean[i] - threshold) / (c.mean[i] - endMean)
 	at := c.starts[i].Add(time.Duration(share * float64(end.Sub(c.starts[i]))))
-	at = at.Add(time.Second - 1).Truncate(time.Second)
+	at = fullSecond(at)
 	mean, ok := c.outlook.expect(at, c.duration)
 	if !ok || mean > threshold || at.After(end) {
 		return end, endMean, true
 	}
 	return at, mean, true
 }
+
+// fullSecond rounds up: a start is written down in full seconds, and must not
+// lie before the slot that it was chosen for.
+func fullSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 // last returns the index of the last start at or before latest. The first
 // start is now, and latest is never before it.

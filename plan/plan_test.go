@@ -277,6 +277,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add([]byte{40, 255, 10, 20}, int32(-600), uint32(5400), int32(9*3600), 0.01, 0.001, 200.0, "a", int32(7200))
 	f.Add([]byte{40, 10, 10, 10, 20, 10}, int32(300), uint32(1800), int32(9*3600), 0.01, 0.001, -1.0, "b", int32(7201))
 	f.Add([]byte{}, int32(0), uint32(60), int32(-60), 0.5, 0.1, -1.0, "c", int32(0))
+	f.Add([]byte("002"), int32(-600), uint32(5400), int32(9*3600), 0.01, 0.001, 200.0, "0", int32(7200))
 	f.Fuzz(func(t *testing.T, levels []byte, nowSeconds int32, durationSeconds uint32, latestSeconds int32,
 		minGain, waitPrice, limit float64, id string, plannedSeconds int32) {
 		held := durationSeconds%2 == 0
@@ -312,8 +313,9 @@ func FuzzDecide(f *testing.F) {
 			t.Fatal("not deterministic", diff)
 		}
 		next := task
-		for _, next.Planned = range []time.Time{{}, d.Start} {
-			if again := decide(d.Start, next); again.Start.Sub(d.Start) > time.Second {
+		for planned, later := range map[time.Time]time.Duration{d.Start: time.Second, {}: maxSpread} { // if it is forgotten, it is spread anew
+			next.Planned = planned
+			if again := decide(d.Start, next); again.Start.Sub(d.Start) > later {
 				t.Fatalf("not idempotent, planned at %s: %s, then %s", next.Planned, d.Reason(), again.Reason())
 			}
 		}

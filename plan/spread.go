@@ -151,7 +151,7 @@ func (f *Fleet) soon(g *Group, least float64) place {
 func (o *Outlook) lastCorner(duration time.Duration) (last time.Time) {
 	for _, end := range []time.Duration{0, duration} {
 		for b := range o.series.Boundaries(o.now.Add(end-maxSpread), o.now.Add(end+1)) {
-			if b = b.Add(-end); b.After(last) {
+			if b = fullSecond(b.Add(-end)); b.After(last) {
 				last = b
 			}
 		}

@@ -140,3 +140,25 @@ func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
 		})
 	}
 }
+
+// TestStartsAreInFullSeconds has slots that begin between two: what is written
+// down of a start is in its slot, and is kept.
+func TestStartsAreInFullSeconds(t *testing.T) {
+	clean := at(1).Add(880 * time.Millisecond)
+	series := forecast.NewSeries([]forecast.Slot{
+		{Start: t0.Add(-time.Hour), End: clean, Intensity: 420}, {Start: clean, End: clean.Add(time.Hour), Intensity: 120}, {Start: clean.Add(time.Hour), End: at(9), Intensity: 400},
+	})
+	for i := range 200 {
+		now := t0.Add(300 * time.Millisecond)
+		o := NewOutlook("X", series, "none", Terms{MinGain: 0.01, WaitPrice: 0.001}, now, at(8))
+		task := Task{ID: fmt.Sprint(i), Duration: 2 * time.Second, LatestStart: at(8), Held: true}
+		d := o.Decide(task)
+		if d.Start.Nanosecond() != 0 || d.Start.Before(clean) || d.Start.After(clean.Add(maxSpread+time.Second)) {
+			t.Fatalf("task %d starts at %s; the slot is from %s", i, d.Start, clean)
+		}
+		task.ID, task.Planned = "other", d.Start
+		if again := o.Decide(task); !again.Start.Equal(d.Start) {
+			t.Fatalf("task %d is planned for %s, and then for %s", i, d.Start, again.Start)
+		}
+	}
+}

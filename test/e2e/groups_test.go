@@ -183,9 +183,10 @@ func TestJobsOfOneOwnerAreGroupsOfTheirOwnPlannedForTheSameStart(t *testing.T) {
 		return j
 	}
 	create(t, cluster, owned("driver", 1), owned("workers-0", 2), owned("workers-1", 2))
-	starts := map[string]bool{}
+	starts := map[string][]string{}
 	for _, p := range awaitGated(t, cluster, ns, 5) {
-		starts[p.Annotations[gating.PlannedStart]] = true
+		at := p.Annotations[gating.PlannedStart]
+		starts[at] = append(starts[at], p.Name)
 	}
 	if len(starts) != 1 {
 		t.Errorf("planned starts %v, want one", starts)
