@@ -36,12 +36,13 @@
 // # Strict placement
 //
 // A pod that asks for gridlatch.dev/placement: strict is kept off nodes whose
-// location is in a dirtier bucket of its policy than that of the cleanest candidate,
-// by POST /filter: buckets are of grids, whatever the nodes take. Candidates are the nodes on which it fits otherwise: one
-// location is always left, and strict work spills over like any other when the
-// cleanest is full, instead of waiting for what an autoscaler would never make,
-// since that does not ask extenders. Past its latest start, and under a policy
-// without buckets, nothing is dropped. Nodes of which nothing is known are kept.
+// location is in a dirtier bucket of its policy than that of the cleanest
+// candidate, by POST /filter: buckets are of grids, whatever the nodes take.
+// Candidates are the nodes on which it fits otherwise: one location is always
+// left, and strict work spills over like any other when the cleanest is full,
+// instead of waiting for what an autoscaler would never make, since that does not
+// ask extenders. Past its latest start, and under a policy without buckets,
+// nothing is dropped. Nodes of which nothing is known are kept.
 // The reasons go into FailedAndUnresolvableNodes, since evicting pods makes no
 // node cleaner; `kubectl describe pod` shows them if no node is left in the end,
 // as when another extender drops the rest.

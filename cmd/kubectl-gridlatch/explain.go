@@ -49,7 +49,7 @@ type explanation struct {
 	PlannedStart *time.Time `json:"plannedStart,omitempty"`
 	LatestStart  *time.Time `json:"latestStart,omitempty"`
 	Duration     string     `json:"duration,omitempty"`
-	// AtCreation is the intensity that starting at creation would have had, in gCO2eq/kWh.
+	// AtCreation is the intensity that starting at creation would have had, in gCO2eq/kWh, times the power factor there.
 	AtCreation *float64 `json:"intensityAtCreation,omitempty"`
 	Location   string   `json:"location,omitempty"`
 	// Basis is what the windows rest on. Learned says that this is what the controller has learned, too.
