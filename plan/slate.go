@@ -70,7 +70,7 @@ func candidates(c *curve, r *room) []candidate {
 		add(start, c.mean[i])
 	}
 	for _, nanos := range r.starts {
-		start := time.Unix(0, nanos).UTC()
+		start := fullSecond(time.Unix(0, nanos).UTC())
 		if !start.After(c.outlook.now) || start.After(c.outlook.until) {
 			continue
 		}

@@ -144,13 +144,17 @@ func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
 // TestStartsAreInFullSeconds has slots that begin between two: what is written
 // down of a start is in its slot, and is kept.
 func TestStartsAreInFullSeconds(t *testing.T) {
-	clean := at(1).Add(880 * time.Millisecond)
+	clean := at(1).Add(3*time.Minute + 880*time.Millisecond)
 	series := forecast.NewSeries([]forecast.Slot{
-		{Start: t0.Add(-time.Hour), End: clean, Intensity: 420}, {Start: clean, End: clean.Add(time.Hour), Intensity: 120}, {Start: clean.Add(time.Hour), End: at(9), Intensity: 400},
+		{Start: t0.Add(-time.Hour), End: clean, Intensity: 420},
+		{Start: clean, End: clean.Add(time.Hour), Intensity: 120},
+		{Start: clean.Add(time.Hour), End: clean.Add(2 * time.Hour), Intensity: 400},
+		{Start: clean.Add(2 * time.Hour), End: clean.Add(3 * time.Hour), Intensity: 130},
+		{Start: clean.Add(3 * time.Hour), End: at(9), Intensity: 400},
 	})
+	now := t0.Add(300 * time.Millisecond)
+	o := NewOutlook("X", series, "none", Terms{MinGain: 0.01, WaitPrice: 0.001}, now, at(8))
 	for i := range 200 {
-		now := t0.Add(300 * time.Millisecond)
-		o := NewOutlook("X", series, "none", Terms{MinGain: 0.01, WaitPrice: 0.001}, now, at(8))
 		task := Task{ID: fmt.Sprint(i), Duration: 2 * time.Second, LatestStart: at(8), Held: true}
 		d := o.Decide(task)
 		if d.Start.Nanosecond() != 0 || d.Start.Before(clean) || d.Start.After(clean.Add(maxSpread+time.Second)) {
@@ -159,6 +163,11 @@ func TestStartsAreInFullSeconds(t *testing.T) {
 		task.ID, task.Planned = "other", d.Start
 		if again := o.Decide(task); !again.Start.Equal(d.Start) {
 			t.Fatalf("task %d is planned for %s, and then for %s", i, d.Start, again.Start)
+		}
+	}
+	for i, d := range Assign(slices.Repeat([]Group{group(0.25, 8, 1)}, 40), o.Fleet(buckets(t, "3"), nil)) {
+		if d.Start.Nanosecond() != 0 && d.Holds() {
+			t.Errorf("below a ceiling, group %d starts at %s", i, d.Start)
 		}
 	}
 }
