@@ -26,38 +26,38 @@ type Nodes struct {
 	Reader client.Reader
 
 	mu   sync.Mutex
-	with map[string]site // by the labels of its nodes
+	with map[string]pool // by the labels of its nodes
 }
 
-// site is what is known of the nodes of a location.
-type site struct {
+// pool is what is known of the nodes of a location.
+type pool struct {
 	nodes  []*corev1.Node // names and labels alone
 	powers []float64      // their power factors
 	least  float64        // of all
 	wrong  []string       // what is wrong with those of some
 }
 
-func newSite(objects []metav1.PartialObjectMetadata) site {
-	s := site{nodes: make([]*corev1.Node, len(objects)), powers: make([]float64, len(objects))}
+func newPool(objects []metav1.PartialObjectMetadata) pool {
+	p := pool{nodes: make([]*corev1.Node, len(objects)), powers: make([]float64, len(objects))}
 	for i := range objects {
 		o := &objects[i]
 		power, err := v1alpha1.PowerFactor(o)
 		if err != nil {
-			s.wrong = append(s.wrong, err.Error())
+			p.wrong = append(p.wrong, err.Error())
 		}
-		s.nodes[i], s.powers[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: o.Labels}}, power
+		p.nodes[i], p.powers[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: o.Labels}}, power
 	}
-	s.least, _ = s.power(func(*corev1.Node) bool { return true })
-	slices.Sort(s.wrong)
-	return s
+	p.least, _ = p.power(func(*corev1.Node) bool { return true })
+	slices.Sort(p.wrong)
+	return p
 }
 
 // power returns the least power factor of the nodes that suit, which is where the
 // extender sends work first; false if none does.
-func (s site) power(suits func(*corev1.Node) bool) (least float64, found bool) {
-	for i, n := range s.nodes {
-		if (!found || s.powers[i] < least) && suits(n) {
-			least, found = s.powers[i], true
+func (p pool) power(suits func(*corev1.Node) bool) (least float64, found bool) {
+	for i, n := range p.nodes {
+		if (!found || p.powers[i] < least) && suits(n) {
+			least, found = p.powers[i], true
 		}
 	}
 	return least, found
@@ -100,24 +100,24 @@ func (n *Nodes) forget() {
 }
 
 // having returns the nodes with the labels; none if they cannot be read.
-func (n *Nodes) having(ctx context.Context, selector map[string]string) site {
+func (n *Nodes) having(ctx context.Context, selector map[string]string) pool {
 	if n == nil {
-		return site{}
+		return pool{}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := labels.FormatLabels(selector)
-	if s, known := n.with[key]; known {
-		return s
+	if p, known := n.with[key]; known {
+		return p
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(nodeKind())
 	if err := n.Reader.List(ctx, list, client.MatchingLabels(selector), client.UnsafeDisableDeepCopy); err != nil {
-		return site{} // the cache is not filled yet, or a user may not look
+		return pool{} // the cache is not filled yet, or a user may not look
 	}
 	if n.with == nil {
-		n.with = map[string]site{}
+		n.with = map[string]pool{}
 	}
-	n.with[key] = newSite(list.Items)
+	n.with[key] = newPool(list.Items)
 	return n.with[key]
 }

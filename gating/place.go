@@ -38,11 +38,11 @@ func (p *Policy) settle(ctx context.Context, nodes *Nodes) {
 		if len(l.NodeSelector) == 0 {
 			continue
 		}
-		s := nodes.having(ctx, l.NodeSelector)
-		if len(s.nodes) > 0 {
-			p.places = append(p.places, plan.Site{Name: l.Name, PowerFactor: s.least})
+		there := nodes.having(ctx, l.NodeSelector)
+		if len(there.nodes) > 0 {
+			p.places = append(p.places, plan.Site{Name: l.Name, PowerFactor: there.least})
 		}
-		wrong = append(wrong, s.wrong...)
+		wrong = append(wrong, there.wrong...)
 	}
 	if len(p.places) == 0 { // or nodes are not known
 		p.places = []plan.Site{{Name: p.location(""), PowerFactor: 1}}

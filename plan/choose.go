@@ -34,7 +34,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	o := fleets[0].outlook
 	d := Decision{
 		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, Guess: g.Guess,
-		AtOnce: now.mean, AtOnceIn: now.fleet.outlook.location, AtOncePower: now.power,
+		AtOnce: now.mean, AtOnceIn: now.fleet.outlook.location, PowerFactorAtOnce: now.power,
 		Threshold: g.Threshold, MinGain: max(o.terms.MinGain, nearlyEqual),
 	}
 	if g.Held {
@@ -49,7 +49,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
 	}
 	o = chosen.fleet.outlook
-	d.Start, d.Expected, d.Power, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.power, chosen.crowded, o.location
+	d.Start, d.Expected, d.PowerFactor, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.power, chosen.crowded, o.location
 	d.Missing, d.Basis = o.missing, o.basis
 	if chosen.fleet.room != nil {
 		r := chosen.fleet.room

@@ -43,26 +43,26 @@ const (
 // Decision says when and where a task starts, and why. It is a value: nothing
 // happens by making one.
 type Decision struct {
-	Decided     time.Time     // the moment it was made
-	Start       time.Time     // when to start; Decided is at once
-	LatestStart time.Time     // the promise to the user
-	Location    string        // where
-	Duration    time.Duration // how long it is taken to run
-	Guess       string        // the task's
-	Expected    float64       // mean gCO2eq/kWh of the run from Start; NaN if unknown
-	Power       float64       // the task's power factor there; zero is one
-	AtOnce      float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
-	AtOnceIn    string        // where that is: of several locations, the cleanest at Decided
-	AtOncePower float64       // the task's power factor there; zero is one
-	Cause       Cause
-	Threshold   *float64 // the task's
-	MinGain     float64  // that was asked for, in 0..1
-	Missing     string   // why there is no usable forecast
-	Basis       forecast.Basis
-	Ceiling     int    // of the location at Decided, where ceilings apply; else zero
-	Bucket      string // the one of the ceiling, see [Buckets.Name]
-	Running     int    // pods at Decided, before this task, where ceilings apply
-	Crowded     bool   // a cheaper start had no room below its ceiling
+	Decided           time.Time     // the moment it was made
+	Start             time.Time     // when to start; Decided is at once
+	LatestStart       time.Time     // the promise to the user
+	Location          string        // where
+	Duration          time.Duration // how long it is taken to run
+	Guess             string        // the task's
+	Expected          float64       // mean gCO2eq/kWh of the run from Start; NaN if unknown
+	PowerFactor       float64       // the task's power factor there; zero is one
+	AtOnce            float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
+	AtOnceIn          string        // where that is: of several locations, the cleanest at Decided
+	PowerFactorAtOnce float64       // the task's power factor there; zero is one
+	Cause             Cause
+	Threshold         *float64 // the task's
+	MinGain           float64  // that was asked for, in 0..1
+	Missing           string   // why there is no usable forecast
+	Basis             forecast.Basis
+	Ceiling           int    // of the location at Decided, where ceilings apply; else zero
+	Bucket            string // the one of the ceiling, see [Buckets.Name]
+	Running           int    // pods at Decided, before this task, where ceilings apply
+	Crowded           bool   // a cheaper start had no room below its ceiling
 }
 
 // Queue makes work that would start now, and need not, wait for a moment, until
@@ -92,10 +92,10 @@ func (d Decision) Gain() float64 {
 
 // Emitted returns what the run emits from Start, in gCO2eq for each kWh that it
 // would take where its power factor is one; NaN if unknown.
-func (d Decision) Emitted() float64 { return d.Expected * orOne(d.Power) }
+func (d Decision) Emitted() float64 { return d.Expected * orOne(d.PowerFactor) }
 
 // EmittedAtOnce is Emitted for the run from Decided.
-func (d Decision) EmittedAtOnce() float64 { return d.AtOnce * orOne(d.AtOncePower) }
+func (d Decision) EmittedAtOnce() float64 { return d.AtOnce * orOne(d.PowerFactorAtOnce) }
 
 // maxReason is how many characters of an annotation `kubectl describe` prints.
 const maxReason = 140
@@ -173,7 +173,7 @@ func (d Decision) running() string {
 // expected prints the intensity of the run, where that is, on what it rests if
 // that is not the newest forecast, and over how long if that was guessed.
 func (d Decision) expected() string {
-	s := grams(d.Expected) + Times(d.Power) + d.in()
+	s := grams(d.Expected) + Times(d.PowerFactor) + d.in()
 	switch d.Basis {
 	case forecast.Past:
 		s += " by history"
@@ -208,9 +208,9 @@ func (d Decision) elsewhere() string {
 	case d.AtOnceIn == d.Location:
 		return ""
 	case d.AtOnceIn != "":
-		return Times(d.AtOncePower) + " in " + d.AtOnceIn
-	case d.AtOncePower != d.Power: // there was no room for the name
-		return Times(d.AtOncePower)
+		return Times(d.PowerFactorAtOnce) + " in " + d.AtOnceIn
+	case d.PowerFactorAtOnce != d.PowerFactor: // there was no room for the name
+		return Times(d.PowerFactorAtOnce)
 	default:
 		return ""
 	}

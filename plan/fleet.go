@@ -147,7 +147,7 @@ func (p *pass) advance(i int) {
 		return
 	}
 	f.take(g, now.start, g.pods())
-	d.Start, d.Expected, d.Power, d.Cause, d.Crowded, d.Location = now.start, now.mean, now.power, CleanestNow, false, f.outlook.location
+	d.Start, d.Expected, d.PowerFactor, d.Cause, d.Crowded, d.Location = now.start, now.mean, now.power, CleanestNow, false, f.outlook.location
 }
 
 // allow returns the fleets that a group may run in.

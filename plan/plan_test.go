@@ -207,7 +207,7 @@ func TestDecide(t *testing.T) {
 			got := o.Decide(tt.task)
 			opts := []cmp.Option{
 				cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0),
-				cmpopts.IgnoreFields(Decision{}, "Decided", "LatestStart", "Location", "Power", "AtOnceIn", "AtOncePower", "Duration", "Threshold", "MinGain", "Missing"),
+				cmpopts.IgnoreFields(Decision{}, "Decided", "LatestStart", "Location", "PowerFactor", "AtOnceIn", "PowerFactorAtOnce", "Duration", "Threshold", "MinGain", "Missing"),
 			}
 			if diff := cmp.Diff(tt.want, got, opts...); diff != "" {
 				t.Error(diff, got.Reason())

@@ -14,23 +14,23 @@ import (
 
 // planJSON is a plan as `-o json` prints it; intensities are in gCO2eq/kWh, and null where nothing is known.
 type planJSON struct {
-	Location     string       `json:"location"`
-	Now          time.Time    `json:"now"`
-	Start        time.Time    `json:"start"`
-	End          time.Time    `json:"end"`
-	LatestStart  time.Time    `json:"latestStart"`
-	Deadline     *time.Time   `json:"deadline,omitempty"`
-	Duration     string       `json:"duration"`
-	Waits        bool         `json:"waits"`
-	Cause        plan.Cause   `json:"cause"`
-	Reason       string       `json:"reason"`
-	Intensity    *float64     `json:"intensity"`
-	AtOnce       *float64     `json:"intensityAtOnce"`
-	PowerFactor  float64      `json:"powerFactor,omitempty"`       // where it is not 1
-	AtOncePower  float64      `json:"powerFactorAtOnce,omitempty"` // the same
-	SavedPercent float64      `json:"savedPercent"`
-	Elsewhere    []window     `json:"elsewhere,omitempty"`
-	Forecast     forecastJSON `json:"forecast"`
+	Location          string       `json:"location"`
+	Now               time.Time    `json:"now"`
+	Start             time.Time    `json:"start"`
+	End               time.Time    `json:"end"`
+	LatestStart       time.Time    `json:"latestStart"`
+	Deadline          *time.Time   `json:"deadline,omitempty"`
+	Duration          string       `json:"duration"`
+	Waits             bool         `json:"waits"`
+	Cause             plan.Cause   `json:"cause"`
+	Reason            string       `json:"reason"`
+	Intensity         *float64     `json:"intensity"`
+	AtOnce            *float64     `json:"intensityAtOnce"`
+	PowerFactor       float64      `json:"powerFactor,omitempty"`       // where it is not 1
+	PowerFactorAtOnce float64      `json:"powerFactorAtOnce,omitempty"` // the same
+	SavedPercent      float64      `json:"savedPercent"`
+	Elsewhere         []window     `json:"elsewhere,omitempty"`
+	Forecast          forecastJSON `json:"forecast"`
 }
 
 type forecastJSON struct {
@@ -45,7 +45,7 @@ func (a answer) writeJSON(w io.Writer) error {
 	out := planJSON{
 		Location: d.Location, Now: d.Decided, Start: d.Start, End: d.Start.Add(d.Duration), LatestStart: d.LatestStart,
 		Duration: plan.Span(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
-		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), PowerFactor: unlessOne(d.Power), AtOncePower: unlessOne(d.AtOncePower),
+		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), PowerFactor: unlessOne(d.PowerFactor), PowerFactorAtOnce: unlessOne(d.PowerFactorAtOnce),
 		SavedPercent: 100 * d.Gain(), Elsewhere: a.elsewhere,
 		Forecast: forecastJSON{Source: a.source, From: a.forecast.Series.Start(), Until: a.forecast.Series.End()},
 	}
@@ -113,12 +113,12 @@ func (a answer) windows() []window {
 	if d.AtOnceIn != d.Location {
 		atOnce += " in " + d.AtOnceIn
 	}
-	all := []window{newWindow(atOnce, d.Decided, d.Duration, known(d.AtOnce), d.AtOncePower)}
+	all := []window{newWindow(atOnce, d.Decided, d.Duration, known(d.AtOnce), d.PowerFactorAtOnce)}
 	if d.Holds() {
-		all = append(all, newWindow("planned", d.Start, d.Duration, known(d.Expected), d.Power))
+		all = append(all, newWindow("planned", d.Start, d.Duration, known(d.Expected), d.PowerFactor))
 	}
 	if latest := d.LatestStart; latest.After(d.Start) {
-		all = append(all, newWindow("at the latest", latest, d.Duration, mean(a.series(), latest, d.Duration), d.Power))
+		all = append(all, newWindow("at the latest", latest, d.Duration, mean(a.series(), latest, d.Duration), d.PowerFactor))
 	}
 	for _, w := range a.elsewhere {
 		if w.Intensity != nil {

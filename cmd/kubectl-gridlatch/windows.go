@@ -72,7 +72,7 @@ func elsewhere(policy *gating.Policy, book *forecast.Book, now time.Time, task p
 	for _, site := range task.Locations {
 		if site.Name != chosen {
 			d := policy.Outlook(book, site.Name, now, task.LatestStart).Decide(task)
-			all = append(all, newWindow("in "+site.Name, d.Start, task.Duration, known(d.Expected), d.Power))
+			all = append(all, newWindow("in "+site.Name, d.Start, task.Duration, known(d.Expected), d.PowerFactor))
 		}
 	}
 	return all
