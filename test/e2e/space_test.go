@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -292,8 +294,23 @@ func nodesComeAndGo(t *testing.T, c *env.Cluster) {
 	awaitPlanned("north")
 	setNode(t, c, "node-1", "annotations", v1alpha1.PowerFactorKey, "0.3")
 	awaitPlanned("south")
-	setNode(t, c, "node-1", "annotations", v1alpha1.PowerFactorKey, "")
+	setNode(t, c, "node-1", "annotations", v1alpha1.PowerFactorKey, "lots")
 	awaitPlanned("north")
+	awaitReady := func(want metav1.ConditionStatus, message string) {
+		t.Helper()
+		env.Eventually(t, patience, func(ctx context.Context) error {
+			var p v1alpha1.CarbonPolicy
+			err := c.Client.Get(ctx, client.ObjectKey{Name: "default"}, &p)
+			if ready := apimeta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady); err == nil &&
+				(ready == nil || ready.Status != want || !strings.Contains(ready.Message, message)) {
+				err = fmt.Errorf("want %s with %q: %+v", want, message, ready)
+			}
+			return err
+		})
+	}
+	awaitReady(metav1.ConditionFalse, `annotation gridlatch.dev/power-factor of node node-1: "lots": want a number from 0.001 to 1000`)
+	setNode(t, c, "node-1", "annotations", v1alpha1.PowerFactorKey, "")
+	awaitReady(metav1.ConditionTrue, "")
 }
 
 func nothingToChoose(t *testing.T, c *env.Cluster) {
