@@ -112,7 +112,7 @@ func TestSupervisor(t *testing.T) {
 	})
 	t.Run("gives up when the cluster is not ready in time", func(t *testing.T) {
 		o, _ := fakeCluster(t)
-		o.Nodes, o.Timeout = 3, 2*time.Second // there are never more than two
+		o.Nodes, o.Timeout = 3, 4*time.Second // there are never more than two
 		err := Run(t.Context(), o)
 		if err == nil || !strings.Contains(err.Error(), "2 of 3 nodes are ready") {
 			t.Errorf("error %v, want one about the nodes", err)

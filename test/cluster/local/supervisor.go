@@ -179,11 +179,15 @@ func (s *supervisor) launch(name string) error {
 
 // await polls a check of the component until it succeeds. It gives up when ctx ends or a component dies.
 func (s *supervisor) await(ctx context.Context, name string, check func(context.Context) error) error {
+	var missing error
 	for {
 		began := time.Now()
 		err := check(ctx)
 		if err == nil {
 			return nil
+		}
+		if missing == nil || ctx.Err() == nil { // that a check was cut short says less than the one before
+			missing = err
 		}
 		// A slow check, such as listing thousands of nodes, is made less often.
 		pause := max(30*time.Millisecond, 2*time.Since(began))
@@ -191,7 +195,7 @@ func (s *supervisor) await(ctx context.Context, name string, check func(context.
 		case p := <-s.exited:
 			return p.failure()
 		case <-ctx.Done():
-			return &componentError{name: name, log: s.dir.log(name), err: fmt.Errorf("not ready in time: %w", err)}
+			return &componentError{name: name, log: s.dir.log(name), err: fmt.Errorf("not ready in time: %w", missing)}
 		case <-time.After(pause):
 		}
 	}
