@@ -56,7 +56,7 @@ func TestDeadlinesAcrossTheChangesOfSummerTime(t *testing.T) {
 // runInProcess runs the program with a clock, for as long as the test.
 func runInProcess(t *testing.T, c *env.Cluster, clock gating.Clock) {
 	t.Helper()
-	port, err := env.FreePort()
+	port, err := env.ReservePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -168,7 +168,7 @@ func TestWhenTheWebhookIsDownWorkIsNotHeld(t *testing.T) {
 
 func TestAnotherReplicaTakesOverWhenTheLeaderStops(t *testing.T) {
 	c, leader := ownCluster(t)
-	port, err := env.FreePort()
+	port, err := env.ReservePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 
 func TestCertificatesFromADirectoryAreServedAndReloaded(t *testing.T) {
 	c := env.Start(t, env.Nodes(1))
-	port, err := env.FreePort()
+	port, err := env.ReservePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func NewExtender(dir string) (*Extender, error) {
 		return nil, fmt.Errorf("read the scheduler's configuration: %w", err)
 	}
 	x := &Extender{Dir: dir, Config: filepath.Join(dir, "scheduler.yaml")}
-	if x.Port, err = FreePort(); err != nil {
+	if x.Port, err = ReservePort(); err != nil {
 		return nil, err
 	}
 	ca, err := WriteCertificate(dir, ExtenderHost)

@@ -66,7 +66,7 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 // RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as
 // for RunController.
 func (c *Cluster) RunGridlatch(ctx context.Context, log string, flags ...string) (*Controller, error) {
-	port, err := FreePort()
+	port, err := ReservePort()
 	if err != nil {
 		return nil, err
 	}

@@ -36,12 +36,12 @@ func (c *Cluster) RunKEDA(ctx context.Context, log string) (*Program, error) {
 	if err := c.InstallKEDA(ctx); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(1)
+	metrics, err := reserveAddress()
 	if err != nil {
 		return nil, err
 	}
 	p, _, err := c.kedaProgram("keda/operator", "--enable-cert-rotation=false", "--enable-webhook-patching=false",
-		"--enable-apiservice-patching=false", "--metrics-service-bind-address=127.0.0.1:"+strconv.Itoa(ports[0]),
+		"--enable-apiservice-patching=false", "--metrics-service-bind-address="+metrics,
 		"--kube-api-qps=1000", "--kube-api-burst=2000")
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (c *Cluster) KEDA(t testing.TB) *Program {
 // RunKEDAWebhook runs KEDA's admission webhook and has the API server ask it about ScaledObjects. KEDA is installed.
 // log is as for RunController.
 func (c *Cluster) RunKEDAWebhook(ctx context.Context, log string) (*Program, error) {
-	port, err := FreePort()
+	port, err := ReservePort()
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -37,11 +36,14 @@ func command(name string, args ...string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	metrics, err := reserveAddress()
 	if err != nil {
 		return nil, err
 	}
-	metrics, probes := "127.0.0.1:"+strconv.Itoa(ports[0]), "127.0.0.1:"+strconv.Itoa(ports[1])
+	probes, err := reserveAddress()
+	if err != nil {
+		return nil, err
+	}
 	args = append([]string{"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes}, args...)
 	p := &Program{Metrics: "http://" + metrics, Probes: "http://" + probes, name: name, done: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(root, "bin", name), args...)
@@ -208,27 +210,4 @@ func get(ctx context.Context, url string) (string, error) {
 		return "", fmt.Errorf("get %s: %w", url, err)
 	}
 	return string(body), nil
-}
-
-// freePorts returns ports of the loopback interface that nobody listens on now.
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer listener.Close()
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
-}
-
-// FreePort returns a port of the loopback interface that nobody listens on now.
-func FreePort() (int, error) {
-	ports, err := freePorts(1)
-	if err != nil {
-		return 0, err
-	}
-	return ports[0], nil
 }

@@ -51,7 +51,7 @@ func newRig(ctx context.Context, options ...env.Option) (r *rig, err error) {
 	if r.dir, err = os.MkdirTemp("", "gridlatch-load-"); err != nil {
 		return r, fmt.Errorf("make a directory: %w", err)
 	}
-	if r.port, err = env.FreePort(); err != nil {
+	if r.port, err = env.ReservePort(); err != nil {
 		return r, err
 	}
 	if r.cluster, err = env.Run(ctx, append([]env.Option{env.Nodes(1)}, options...)...); err != nil {
