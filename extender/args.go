@@ -12,6 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+const (
+	// maxNodes bounds the nodes of a request: more than any cluster has.
+	maxNodes = 100_000
+	// maxField bounds a field of the pod. Kubernetes allows annotations of 256 KiB,
+	// of which each byte may be an escape of six.
+	maxField = 2 << 20
+)
+
 // args are what is read of the ExtenderArgs of a request. The values are parts
 // of its body.
 type args struct {
@@ -66,20 +74,34 @@ func parse(body []byte, names [][]byte) (*args, error) {
 	return a, nil
 }
 
-// pod reads the metadata of a pod.
+// pod reads of a pod's metadata what matters here. The rest could be made to
+// take many times its length.
 func (r reader) pod(into *metav1.PartialObjectMetadata) error {
+	matters := map[string]any{
+		"name": &into.Name, "namespace": &into.Namespace,
+		"annotations": &into.Annotations, "creationTimestamp": &into.CreationTimestamp,
+	}
 	return r.members("Pod", func(key string) error {
 		if key != "metadata" {
 			return r.SkipValue()
 		}
-		value, err := r.value()
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(value, &into.ObjectMeta); err != nil {
-			return fmt.Errorf("read Pod.metadata: %w", err)
-		}
-		return nil
+		return r.members("Pod.metadata", func(key string) error {
+			field, ok := matters[key]
+			if !ok {
+				return r.SkipValue()
+			}
+			value, err := r.value()
+			switch {
+			case err != nil:
+				return err
+			case len(value) > maxField:
+				return fmt.Errorf("Pod.metadata.%s: want at most %d MiB", key, maxField>>20)
+			}
+			if err := json.Unmarshal(value, field); err != nil {
+				return fmt.Errorf("Pod.metadata.%s: %w", key, err)
+			}
+			return nil
+		})
 	})
 }
 
@@ -130,6 +152,9 @@ func (a *args) name(r reader) error {
 	value, err := r.value()
 	if err != nil {
 		return err
+	}
+	if len(a.names) == maxNodes {
+		return fmt.Errorf("want at most %d nodes", maxNodes)
 	}
 	a.names = append(a.names, value)
 	return nil

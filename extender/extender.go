@@ -27,9 +27,6 @@ const (
 	// maxBody bounds a request. The names of 5,000 nodes are 0.3 MB; of whole
 	// nodes, at some 10 KB each, 3,000 fit.
 	maxBody = 32 << 20
-	// atOnce bounds the requests in work, and so the memory: 256 MiB if the worst
-	// come together. A scheduler makes one at a time.
-	atOnce = 4
 	// A request's memory is kept for the next one if it was for no larger a body,
 	// and for no more nodes.
 	keptBody  = 1 << 20
@@ -53,11 +50,11 @@ type Extender struct {
 
 // Handler serves the verbs.
 func (e *Extender) Handler() http.Handler {
-	turns := make(chan struct{}, atOnce)
+	room := newRoom()
 	desks := &sync.Pool{New: func() any { return new(desk) }}
 	mux := http.NewServeMux()
 	for verb, answer := range map[string]answer{PrioritizePath: e.prioritize, FilterPath: e.filter} {
-		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, turns: turns, desks: desks})
+		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, room: room, desks: desks})
 	}
 	return mux
 }
@@ -77,7 +74,7 @@ type verbHandler struct {
 	extender *Extender
 	name     string
 	answer   answer
-	turns    chan struct{}
+	room     *room
 	desks    *sync.Pool
 }
 
@@ -85,12 +82,6 @@ type verbHandler struct {
 // cannot be told makes all nodes alike.
 func (h *verbHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	began := h.extender.Now()
-	select {
-	case h.turns <- struct{}{}:
-		defer func() { <-h.turns }()
-	case <-req.Context().Done():
-		return
-	}
 	o, err := h.serve(w, req, began)
 	var wrong *badRequest
 	if errors.As(err, &wrong) {
@@ -106,36 +97,64 @@ func (h *verbHandler) serve(w http.ResponseWriter, req *http.Request, now time.T
 	if err := check(req); err != nil {
 		return refused, err
 	}
+	leave, err := h.room.enter(req)
+	if err != nil {
+		return busy, err
+	}
+	defer leave()
 	on, _ := h.desks.Get().(*desk)
 	defer h.clear(on)
 	if err := readBody(&on.in, w, req); err != nil {
 		return refused, err
 	}
-	a, err := parse(on.in.Bytes(), on.names)
+	o, err := h.work(req.Context(), on, now)
 	if err != nil {
-		return refused, &badRequest{http.StatusBadRequest, err}
+		return o, err
 	}
-	on.names = a.names
-	o := answered
-	terms, err := h.extender.Terms(req.Context(), &a.pod, now)
-	if err != nil {
-		o = neutral
-		if errors.Is(err, ErrNoPolicy) {
-			h.extender.Nodes.forget(terms.Policy)
-		}
-		log.FromContext(req.Context()).V(1).Info("all nodes are alike", "verb", h.name, "namespace", a.pod.Namespace, "pod", a.pod.Name, "because", err.Error())
-		terms = Terms{}
-	}
-	h.answer(on, a, terms, now)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(on.out.Len()))
 	_, _ = w.Write(on.out.Bytes()) // who does not listen any more has an answer of its own
 	return o, nil
 }
 
+// work makes the answer to a request that has been read. It waits for nobody, so
+// that few at a time are enough.
+func (h *verbHandler) work(ctx context.Context, on *desk, now time.Time) (outcome, error) {
+	done, err := h.room.turn(ctx)
+	if err != nil {
+		return busy, err
+	}
+	defer done()
+	defer on.shrink()
+	a, err := parse(on.in.Bytes(), on.names)
+	if err != nil {
+		return refused, &badRequest{http.StatusBadRequest, err}
+	}
+	on.names = a.names
+	o := answered
+	terms, err := h.extender.Terms(ctx, &a.pod, now)
+	if err != nil {
+		o = neutral
+		if errors.Is(err, ErrNoPolicy) {
+			h.extender.Nodes.forget(terms.Policy)
+		}
+		log.FromContext(ctx).V(1).Info("all nodes are alike", "verb", h.name, "namespace", a.pod.Namespace, "pod", a.pod.Name, "because", err.Error())
+		terms = Terms{}
+	}
+	h.answer(on, a, terms, now)
+	return o, nil
+}
+
+// shrink gives up what a request for many nodes took.
+func (d *desk) shrink() {
+	if max(cap(d.names), cap(d.spots)) > keptNodes {
+		d.names, d.spots = nil, nil
+	}
+}
+
 // clear leaves a desk for the next request. A large one would never go.
 func (h *verbHandler) clear(d *desk) {
-	if max(d.in.Cap(), d.out.Cap()) <= keptBody && cap(d.names) <= keptNodes {
+	if max(d.in.Cap(), d.out.Cap()) <= keptBody {
 		d.in.Reset()
 		d.out.Reset()
 		h.desks.Put(d)

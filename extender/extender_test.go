@@ -152,7 +152,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		"no object":          {http.MethodPost, "application/json", "[]", http.StatusBadRequest, "the body: want {, not ["},
 		"no pod":             {http.MethodPost, "application/json", `{"NodeNames":["a"]}`, http.StatusBadRequest, "want the pod to place as Pod"},
 		"a pod that is none": {http.MethodPost, "application/json", `{"Pod":null}`, http.StatusBadRequest, "Pod: want {, not null"},
-		"broken metadata":    {http.MethodPost, "application/json", `{"Pod":{"metadata":{"name":3}}}`, http.StatusBadRequest, "read Pod.metadata: "},
+		"broken metadata":    {http.MethodPost, "application/json", `{"Pod":{"metadata":{"name":3}}}`, http.StatusBadRequest, "Pod.metadata.name: "},
 		"a name that is none": {
 			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a",7]}`, http.StatusBadRequest, "want the name of a node, not number"},
 		"a node without a name": {http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{}}]}}`, http.StatusBadRequest, "want a metadata.name in each of Nodes.items"},

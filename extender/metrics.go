@@ -15,6 +15,8 @@ const (
 	neutral outcome = "neutral"
 	// refused is a request that was none.
 	refused outcome = "refused"
+	// busy is a request for which there was no room among the others.
+	busy outcome = "busy"
 )
 
 // Metrics of the extender.
@@ -29,7 +31,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_extender_requests_total",
-			Help: "Requests of the scheduler, by verb and by outcome: answered, neutral (all nodes alike, since the pod's policy is not there) or refused (no valid request).",
+			Help: "Requests of the scheduler, by verb and by outcome: answered, neutral (all nodes alike, since the pod's policy is not there), refused (no valid request) or busy (too many at once).",
 		}, []string{"verb", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "gridlatch_extender_request_seconds",

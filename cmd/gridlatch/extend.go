@@ -56,7 +56,7 @@ func extend(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Sou
 func newExtenderServer(handler http.Handler) *http.Server {
 	server := &http.Server{
 		Handler: handler, Protocols: new(http.Protocols), MaxHeaderBytes: 16 << 10,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
+		ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, // it gives up after 0.5 s
 		IdleTimeout: 2 * time.Minute, // kube-scheduler closes idle connections after 90 s
 	}
 	server.Protocols.SetHTTP1(true)
