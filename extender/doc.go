@@ -6,7 +6,8 @@
 // What counts is what a pod is expected to emit while it runs: the mean of what
 // is expected of the node's grid location over the pod's duration, by the same
 // prediction that its start was planned with, times the node's power factor
-// ([v1alpha1.PowerFactorKey]).
+// ([v1alpha1.PowerFactorKey]), or below zero, where taking more power is no merit,
+// divided by it.
 // POST /prioritize answers with 10 points for the cleanest candidate and 0 for
 // the dirtiest, in proportion between them. If all are within a tenth of the
 // dirtiest there are less points to give, one for each hundredth, so that a
@@ -96,5 +97,6 @@
 //
 // Where nodes are is known from an informer of their metadata ([Nodes]), so that
 // the scheduler needs to send no more than names (nodeCacheCapable: true). Whole
-// nodes are understood, too. Of the pod, only the metadata is read.
+// nodes are understood, too. Of the pod, only its name, annotations and creation
+// are read.
 package extender

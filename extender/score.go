@@ -43,8 +43,8 @@ const (
 func (t Terms) intensities(now time.Time) []float64 {
 	means := make([]float64, len(t.Locations))
 	for i, l := range t.Locations {
-		mean, covered := l.Expected.Mean(now, now.Add(max(t.Duration, 1)))
-		if covered <= 0 {
+		mean, ok := plan.Expect(l.Expected, now, max(t.Duration, 1))
+		if !ok {
 			mean = math.NaN()
 		}
 		means[i] = mean
@@ -91,12 +91,17 @@ func (t Terms) scale(spots []spot, now time.Time) scale {
 }
 
 // grams is what is expected to be emitted at a spot for each kWh that the pod
-// takes where the power factor is 1; not a number if that is unknown.
+// takes where the power factor is 1; not a number if that is unknown. To take
+// more power is no merit, not even where the intensity is below zero.
 func (s spot) grams(means []float64) float64 {
-	if s.location == nowhere {
+	switch {
+	case s.location == nowhere:
 		return math.NaN()
+	case means[s.location] < 0:
+		return means[s.location] / s.factor
+	default:
+		return means[s.location] * s.factor
 	}
-	return means[s.location] * s.factor
 }
 
 // cleanest is the location of the cleanest spot, nowhere if nothing is known of

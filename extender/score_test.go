@@ -50,6 +50,11 @@ func TestPoints(t *testing.T) {
 			Terms{Locations: []Location{grid("a", 100), grid("b", 99.9)}, Duration: time.Hour}, []string{"a", "b"}, map[string]int64{"a": 0, "b": 0}},
 		"intensities below zero": {
 			Terms{Locations: []Location{grid("a", -50), grid("b", 0), grid("c", 50)}, Duration: time.Hour}, []string{"a", "b", "c"}, map[string]int64{"a": 10, "b": 5, "c": 0}},
+		"an efficient node below zero": {
+			Terms{Locations: []Location{grid("b", -50), grid("c", 0)}, Duration: time.Hour}, []string{"b", "efficient", "c"}, map[string]int64{"b": 5, "efficient": 10, "c": 0}},
+		"a forecast of less than half of the duration is none, as for the planner": {
+			Terms{Locations: []Location{grid("a", 50), grid("b", 200, 200, 200), grid("c", 300, 300)}, Duration: 3 * time.Hour}, []string{"a", "b", "c"},
+			map[string]int64{"a": 0, "b": 10, "c": 0}},
 		"an efficient node": {
 			Terms{Locations: crossing, Duration: time.Hour}, []string{"b", "efficient", "labelled", "broken", "endless"},
 			map[string]int64{"b": 0, "efficient": 10, "labelled": 10, "broken": 0, "endless": 0}},

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // curve holds the windows of one duration at every start worth looking at, in
@@ -54,15 +56,24 @@ func (o *Outlook) corners(duration time.Duration) []time.Time {
 	return slices.CompactFunc(corners, time.Time.Equal)
 }
 
-// expect returns the mean intensity over the window, if enough of it is
-// covered.
-func (o *Outlook) expect(start time.Time, duration time.Duration) (float64, bool) {
-	mean, covered := o.series.Mean(start, start.Add(duration))
+// Expect returns the mean intensity over a window of some length, in
+// gCO2eq/kWh; false if less than half of it is covered. What is not covered counts as the mean of the
+// series.
+func Expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
+	mean, covered := series.Mean(start, start.Add(duration))
+	if covered == duration {
+		return mean, true
+	}
 	share := float64(covered) / float64(duration)
 	if share < minCover {
 		return 0, false
 	}
-	return mean*share + o.fill*(1-share), true
+	fill, _ := series.Mean(series.Start(), series.End())
+	return mean*share + fill*(1-share), true
+}
+
+func (o *Outlook) expect(start time.Time, duration time.Duration) (float64, bool) {
+	return Expect(o.series, start, duration)
 }
 
 func (c *curve) add(start time.Time, mean float64) {
