@@ -107,11 +107,11 @@ func (p *Policy) Suiting(ctx context.Context, pod *corev1.PodSpec) string {
 		return match || err != nil // the API server refuses what cannot be read
 	}
 	var suiting, possible []plan.Site
-	for _, l := range p.spec.Locations {
+	for i, l := range p.spec.Locations {
 		if len(l.NodeSelector) == 0 {
 			continue
 		}
-		if power, ok := p.nodes.having(ctx, l.NodeSelector).power(suits); ok {
+		if power, ok := p.at(ctx, i).power(suits); ok {
 			suiting = append(suiting, plan.Site{Name: l.Name, PowerFactor: power})
 		}
 		if !contradict(pod.NodeSelector, l.NodeSelector) {

@@ -99,14 +99,18 @@ func (n *Nodes) forget() {
 	clear(n.with)
 }
 
-// having returns the nodes with the labels; none if they cannot be read.
-func (n *Nodes) having(ctx context.Context, selector map[string]string) pool {
+// having returns the nodes with the labels, but for those with all of some that
+// are taken; none if they cannot be read.
+func (n *Nodes) having(ctx context.Context, selector map[string]string, taken ...map[string]string) pool {
 	if n == nil {
 		return pool{}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := labels.FormatLabels(selector)
+	for _, other := range taken {
+		key += " but " + labels.FormatLabels(other)
+	}
 	if p, known := n.with[key]; known {
 		return p
 	}
@@ -118,6 +122,18 @@ func (n *Nodes) having(ctx context.Context, selector map[string]string) pool {
 	if n.with == nil {
 		n.with = map[string]pool{}
 	}
-	n.with[key] = newPool(list.Items)
+	n.with[key] = newPool(slices.DeleteFunc(list.Items, func(o metav1.PartialObjectMetadata) bool {
+		return slices.ContainsFunc(taken, func(other map[string]string) bool { return hasAll(o.Labels, other) })
+	}))
 	return n.with[key]
+}
+
+// hasAll reports whether some labels are among others.
+func hasAll(labels, some map[string]string) bool {
+	for key, value := range some {
+		if got, ok := labels[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
 }

@@ -34,11 +34,11 @@ func (p *Policy) settle(ctx context.Context, nodes *Nodes) {
 	}
 	p.nodes = nodes
 	var wrong []string
-	for _, l := range p.spec.Locations {
+	for i, l := range p.spec.Locations {
 		if len(l.NodeSelector) == 0 {
 			continue
 		}
-		there := nodes.having(ctx, l.NodeSelector)
+		there := p.at(ctx, i)
 		if len(there.nodes) > 0 {
 			p.places = append(p.places, plan.Site{Name: l.Name, PowerFactor: there.least})
 		}
@@ -51,6 +51,19 @@ func (p *Policy) settle(ctx context.Context, nodes *Nodes) {
 		wrong = append(wrong[:mostWrong:mostWrong], fmt.Sprintf("and %d more like this", len(wrong)-mostWrong))
 	}
 	p.Problems = append(p.Problems, wrong...)
+}
+
+// at returns the nodes of a location: those with its labels, but for those that
+// are at one before it, as the extender takes them.
+func (p *Policy) at(ctx context.Context, i int) pool {
+	own := p.spec.Locations[i].NodeSelector
+	var taken []map[string]string
+	for _, l := range p.spec.Locations[:i] {
+		if len(l.NodeSelector) > 0 && !contradict(l.NodeSelector, own) {
+			taken = append(taken, l.NodeSelector)
+		}
+	}
+	return p.nodes.having(ctx, own, taken...)
 }
 
 // mostWrong is how many nodes are named that have no usable power factor.

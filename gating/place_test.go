@@ -89,6 +89,44 @@ func TestASelectorThatNoNodeCanHaveIsAProblem(t *testing.T) {
 	}
 }
 
+// TestANodeIsAtTheFirstOfItsLocations has a hydro plant in the south.
+func TestANodeIsAtTheFirstOfItsLocations(t *testing.T) {
+	hydro := v1alpha1.Location{Name: "hydro", NodeSelector: map[string]string{"grid": "south", "pool": "hydro"}}
+	south := v1alpha1.Location{Name: "south", NodeSelector: map[string]string{"grid": "south"}}
+	nodes := &Nodes{Reader: fake.NewClientBuilder().WithObjects(node("plant", "south", "hydro"), node("other", "south", "cpu")).Build()}
+	for _, tt := range []struct {
+		locations []v1alpha1.Location
+		at        [][]string
+		problem   string
+	}{
+		{[]v1alpha1.Location{hydro, south}, [][]string{{"plant"}, {"other"}}, ""},
+		{
+			[]v1alpha1.Location{south, hydro}, [][]string{{"other", "plant"}, nil},
+			`spec.locations[1].nodeSelector: no node is at "hydro", since all with these labels are at "south", which comes before it`,
+		},
+	} {
+		object := v1alpha1.Default()
+		object.Spec.Locations = tt.locations
+		policy := newPolicy(object, t0)
+		policy.settle(t.Context(), nodes)
+		if got := strings.Join(policy.Problems, "; "); got != tt.problem {
+			t.Errorf("%s first: problems %q, want %q", tt.locations[0].Name, got, tt.problem)
+		}
+		for i, want := range tt.at {
+			var got []string
+			for _, n := range policy.at(t.Context(), i).nodes {
+				got = append(got, n.Name)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s first, at %s: %s", tt.locations[0].Name, tt.locations[i].Name, diff)
+			}
+		}
+		if moved := policy.populated("hydro"); moved != (tt.problem == "") {
+			t.Errorf("%s first: work goes to hydro: %v", tt.locations[0].Name, moved)
+		}
+	}
+}
+
 // grid is a book of forecasts by the hour.
 func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Book {
 	t.Helper()

@@ -107,6 +107,9 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 		if err := checkSelector(l.NodeSelector); err != nil {
 			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector%v", i, err))
 		}
+		if before := p.shadowing(i); before != "" {
+			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector: no node is at %q, since all with these labels are at %q, which comes before it", i, l.Name, before))
+		}
 	}
 	for i, e := range object.Spec.Exemptions {
 		exemption, err := newExemption(e, now)
@@ -145,6 +148,17 @@ func checkSelector(selector map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// shadowing returns the location that has all nodes of a later one; empty if none
+// has.
+func (p *Policy) shadowing(later int) string {
+	for _, l := range p.spec.Locations[:later] {
+		if len(l.NodeSelector) > 0 && hasAll(p.spec.Locations[later].NodeSelector, l.NodeSelector) {
+			return l.Name
+		}
+	}
+	return ""
 }
 
 func newBuckets(spec []v1alpha1.Bucket) (plan.Buckets, error) {

@@ -160,7 +160,8 @@ type Location struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// The labels of the nodes that draw their power there. If at least two
+	// The labels of the nodes that draw their power there. A node with those of
+	// several locations is at the first of them. If at least two
 	// locations have some, work runs where it is cleanest of those that have
 	// nodes, unless it is pinned to one: where and when are chosen together, and
 	// the scheduler is asked to prefer the nodes of that location. It may still
