@@ -23,14 +23,13 @@ func (p *Policy) GridLocations() []v1alpha1.Location {
 func (p *Policy) Buckets() plan.Buckets { return p.buckets }
 
 // HomeOf returns the location that a pod is meant for: the one that it asks for,
-// or the one that was planned for it below the ceilings. It is empty if any will
-// do.
+// or the one below whose ceilings it counts. It is empty if any will do.
 func HomeOf(policy *Policy, pod metav1.Object) string {
 	annotations := pod.GetAnnotations()
 	if pinned := annotations[Location]; pinned != "" || !policy.Limited() {
 		return pinned
 	}
-	return annotations[PlannedLocation]
+	return policy.placed(annotations)
 }
 
 // Strict reports whether a pod is to be kept off nodes of dirtier buckets, as it

@@ -11,8 +11,13 @@ import (
 
 func TestWhereAPodIsMeantToGo(t *testing.T) {
 	free := v1alpha1.Default()
+	for _, grid := range []string{"north", "west", "east"} {
+		free.Spec.Locations = append(free.Spec.Locations, v1alpha1.Location{Name: grid, NodeSelector: map[string]string{"grid": grid}})
+	}
 	limited := free.DeepCopy()
 	limited.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 3}}
+	apart := limited.DeepCopy() // the nodes of one alone can be told
+	apart.Spec.Locations[1].NodeSelector, apart.Spec.Locations[2].NodeSelector = nil, nil
 	planned := map[string]string{PlannedLocation: "west"}
 	pinned := map[string]string{PlannedLocation: "west", Location: "east"}
 	for name, tt := range map[string]struct {
@@ -21,10 +26,12 @@ func TestWhereAPodIsMeantToGo(t *testing.T) {
 		want        string
 	}{
 		"anywhere": {free, nil, ""},
-		"where it was planned, below the ceilings":  {limited, planned, "west"},
-		"not without ceilings: the forecast is new": {free, planned, ""},
-		"where it is pinned":                        {free, pinned, "east"},
-		"where it is pinned, below the ceilings":    {limited, pinned, "east"},
+		"where it was planned, below the ceilings":               {limited, planned, "west"},
+		"below the ceilings of the first, if it was not planned": {limited, nil, "north"},
+		"and if the policy does not choose":                      {apart, planned, "north"},
+		"not without ceilings: the forecast is new":              {free, planned, ""},
+		"where it is pinned":                                     {free, pinned, "east"},
+		"where it is pinned, below the ceilings":                 {limited, pinned, "east"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Annotations: tt.annotations}}

@@ -115,7 +115,9 @@ func readPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// placing tells the extender what the policies and the forecasts say.
+// placing tells the extender what the policies and the forecasts say. The
+// policies need not know of nodes: to look for those anew takes longer than an
+// answer may, and only plans need it.
 type placing struct {
 	policies gating.Policies
 	store    *forecast.Store

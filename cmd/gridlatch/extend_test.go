@@ -32,7 +32,7 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	two := v1alpha1.Default()
 	two.Name = "two"
 	two.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 3}, {UpTo: 900, Ceiling: 1}}
-	two.Spec.Locations = []v1alpha1.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b"}}
+	two.Spec.Locations = []v1alpha1.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b", NodeSelector: map[string]string{"zone": "b"}}}
 	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(two).Build()
 	p := placing{gating.Policies{Reader: reader, Clock: clock.RealClock{}}, &forecast.Store{}}
 	series := forecast.NewSeries([]forecast.Slot{{Start: now, End: now.Add(9 * time.Hour), Intensity: 120}})
@@ -59,7 +59,7 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	}
 	want := extender.Terms{
 		Policy: "two", Duration: 2 * time.Hour, Home: "b", Strict: true, Buckets: got.Buckets,
-		Locations: []extender.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b"}},
+		Locations: []extender.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b", NodeSelector: map[string]string{"zone": "b"}}},
 	}
 	if diff := cmp.Diff(want.Locations, got.Locations); diff != "" {
 		t.Error(diff)

@@ -154,7 +154,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	ceiling.Advice{Clock: now}.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
 	if o.extends() {
-		if err := extend(ctx, mgr, o, source, placing{policies, store}); err != nil {
+		if err := extend(ctx, mgr, o, source, placing{gating.Policies{Reader: policies.Reader, Clock: policies.Clock}, store}); err != nil {
 			return err
 		}
 	}
