@@ -95,10 +95,10 @@ func (r reader) pod(into *metav1.PartialObjectMetadata) error {
 			case err != nil:
 				return err
 			case len(value) > maxField:
-				return fmt.Errorf("Pod.metadata.%s: want at most %d MiB", key, maxField>>20)
+				return fmt.Errorf("%s: want at most %d MiB", "Pod.metadata."+key, maxField>>20)
 			}
 			if err := json.Unmarshal(value, field); err != nil {
-				return fmt.Errorf("Pod.metadata.%s: %w", key, err)
+				return fmt.Errorf("%s: %w", "Pod.metadata."+key, err)
 			}
 			return nil
 		})

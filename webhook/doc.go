@@ -2,10 +2,12 @@
 //
 // It answers for the creation of pods and Jobs that ask to wait; which those
 // are is said by the matchConditions in manifests/base, so that others never
-// make the hop. A value that cannot be read is refused with the path of its
-// field, as is the name of a policy or location that does not exist: unless a
-// controller creates the work, which then starts at once, with a warning. Where
-// waiting pays, the object gets what package gating works by: for a pod the
+// make the hop. A value that cannot be read, and the name of a policy or location
+// that does not exist, is refused with the path of its field. If a controller has
+// created the work, as for a CronJob, it starts at once instead, with that as its
+// reason and a warning.
+//
+// Where waiting pays, the object gets what package gating works by: for a pod the
 // gate, the label and the notes; for a Job the label and the notes, and in its
 // pod template what its pods must know. Where it does not pay, the work starts
 // at once, with the reason in an annotation.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -28,28 +29,33 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &job); err != nil {
 		return verdict{}, fmt.Errorf("decode job: %w", err)
 	}
-	template := &job.Spec.Template
 	own(&job.ObjectMeta)
-	own(&template.ObjectMeta)
+	own(&job.Spec.Template.ObjectMeta)
 	copied := forget(&job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	path := field.NewPath("metadata", "annotations")
-	_, errs := gating.ParseAsk(job.Annotations, job.CreationTimestamp.Time, path)
-	_, more := gating.ParseAsk(template.Annotations, job.CreationTimestamp.Time, field.NewPath("spec", "template").Child("metadata", "annotations"))
-	if errs = append(errs, more...); len(errs) > 0 {
-		return verdict{outcome: refused, errs: errs}, nil
-	}
-	asked := gating.JobAsk(template.Annotations, job.Annotations)
-	ask, _ := gating.ParseAsk(asked, job.CreationTimestamp.Time, path) // its parts have been checked
-	if ask.Wanted {
-		nameRuns(&job)
-		ask.Earlier = w.Runs.Of(req.Namespace, job.Labels[gating.RunsOf])
-	}
-	v, err := w.decideJob(ctx, req, &job, ask, asked)
+	v, err := w.readAndDecideJob(ctx, req, &job)
 	if copied && len(v.errs) == 0 && err == nil {
 		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
 	}
 	return v, err
+}
+
+// readAndDecideJob reads what a Job asks for, and decides on it.
+func (w *Webhook) readAndDecideJob(ctx context.Context, req admission.Request, job *batchv1.Job) (verdict, error) {
+	template := &job.Spec.Template
+	path := field.NewPath("metadata", "annotations")
+	_, errs := gating.ParseAsk(job.Annotations, job.CreationTimestamp.Time, path)
+	_, more := gating.ParseAsk(template.Annotations, job.CreationTimestamp.Time, field.NewPath("spec", "template").Child("metadata", "annotations"))
+	if errs = append(errs, more...); len(errs) > 0 {
+		return blame(job, errs).without(func(why string) verdict { return startJob(job, why) }), nil
+	}
+	asked := gating.JobAsk(template.Annotations, job.Annotations)
+	ask, _ := gating.ParseAsk(asked, job.CreationTimestamp.Time, path) // its parts have been checked
+	if ask.Wanted {
+		nameRuns(job)
+		ask.Earlier = w.Runs.Of(req.Namespace, job.Labels[gating.RunsOf])
+	}
+	return w.decideJob(ctx, req, job, ask, asked)
 }
 
 // decideJob decides on a Job that asks for what can be read.
@@ -141,6 +147,9 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	noteDuration(job, ask)
 	if w.Mark || policy.Movable() { // so that its pods come here, too, however it is held
 		maps.Copy(job.Spec.Template.Annotations, asked)
+	}
+	if asked[gating.Placement] == gating.PlacementStrict { // which ends then, for its last pod, too
+		job.Spec.Template.Annotations[gating.LatestStart] = task.LatestStart.UTC().Format(time.RFC3339)
 	}
 	if policy.Movable() {
 		noteLocation(job, decision.Location, ask.Only)

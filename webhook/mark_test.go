@@ -3,11 +3,13 @@ package webhook
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -110,5 +112,44 @@ func TestPodsOfAJobComeToBeMarked(t *testing.T) {
 		if diff := cmp.Diff(corev1.PodSpec{}, template.Spec); diff != "" {
 			t.Errorf("the template's spec has changed: %s", diff)
 		}
+	}
+}
+
+// TestStrictPlacementEndsForLatePods has pods come when the latest start of their
+// Job is long over, which has not been theirs to wait for.
+func TestStrictPlacementEndsForLatePods(t *testing.T) {
+	controls, limit := true, int64(3600)
+	for name, tt := range map[string]struct {
+		deadline string
+		spec     batchv1.JobSpec
+	}{
+		"of a Job that was suspended":       {"8h", batchv1.JobSpec{ActiveDeadlineSeconds: &limit}},
+		"of a Job that was held by gates":   {"8h", batchv1.JobSpec{}},
+		"of a Job that has started at once": {"1h3m30s", batchv1.JobSpec{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := dirtyNow(t)
+			w.Mark = true
+			job := admitJob(t, w, &batchv1.Job{
+				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+					gating.DelayTolerant: "true", gating.Deadline: tt.deadline, gating.Duration: "1h", gating.Placement: gating.PlacementStrict,
+				}},
+				Spec: tt.spec,
+			})
+			late := t0.Add(10 * time.Hour)
+			w.Clock = clocktesting.NewFakePassiveClock(late)
+			pod := admitPod(t, w, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+				Labels: map[string]string{gating.State: gating.StateReleased}, Annotations: job.Spec.Template.Annotations,
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}},
+			}})
+			policy := defaultPolicy(t, w)
+			pod.CreationTimestamp = metav1.NewTime(late)
+			if task := gating.TaskOf(policy, pod); gating.Strict(pod, task, late) {
+				t.Errorf("its placement is strict until %v: %v", task.LatestStart, pod.Annotations)
+			}
+			if early := t0.Add(-10 * time.Minute); !gating.Strict(pod, gating.TaskOf(policy, pod), early) {
+				t.Errorf("its placement was never strict: %v", pod.Annotations)
+			}
+		})
 	}
 }

@@ -62,7 +62,7 @@ func (w *Webhook) decidePod(ctx context.Context, req admission.Request, pod *cor
 	path := field.NewPath("metadata", "annotations")
 	ask, errs := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path)
 	if errs = append(errs, wrong...); len(errs) > 0 {
-		return verdict{outcome: refused, errs: errs}, nil
+		return blame(pod, errs).without(func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	if why := leavePodAlone(pod, ask); why != "" {
 		return startPod(pod, why), nil
@@ -136,14 +136,25 @@ func startPod(pod *corev1.Pod, why string) verdict {
 		v.patch = v.patch.set("/spec/schedulingGates", others)
 	}
 	if why != "" {
-		expected, known := pod.Annotations[gating.ExpectedDuration]
+		told := maps.Clone(pod.Annotations)
 		gating.Forget(pod.Annotations)
-		if known {
-			pod.Annotations[gating.ExpectedDuration] = expected // by its Job
+		for _, key := range forExtender(pod) {
+			if value, ok := told[key]; ok {
+				pod.Annotations[key] = value
+			}
 		}
 		pod.Annotations[gating.Reason] = why
 		pod.Labels[gating.State] = gating.StateReleased
 		v.patch = append(v.patch, metaPatch(pod.ObjectMeta)...)
 	}
 	return v
+}
+
+// forExtender returns the annotations by which the extender knows what its Job
+// has to say of a pod: how long it runs, and how long placement is strict.
+func forExtender(pod *corev1.Pod) []string {
+	if pod.Annotations[gating.Placement] == gating.PlacementStrict {
+		return []string{gating.ExpectedDuration, gating.LatestStart}
+	}
+	return []string{gating.ExpectedDuration}
 }

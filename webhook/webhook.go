@@ -115,13 +115,21 @@ func (c choice) without(start func(why string) verdict) verdict {
 	return v
 }
 
-// choose finds the policy for an object. What is refused of users is let go if a
-// controller has created it: the name may have been known when that was made,
-// and whoever made it would not see why nothing runs.
+// blame refuses an object for what is wrong with it. What a controller has created
+// is let go: whoever made that would not see why nothing runs, and may not have
+// made it wrong.
+func blame(object metav1.Object, errs field.ErrorList) choice {
+	if metav1.GetControllerOfNoCopy(object) != nil {
+		return choice{warning: gating.NotHeld + errs.ToAggregate().Error()}
+	}
+	return choice{errs: errs}
+}
+
+// choose finds the policy for an object.
 func (w *Webhook) choose(ctx context.Context, ask gating.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
 	c, err := w.find(ctx, ask, namespace, path)
-	if len(c.errs) > 0 && metav1.GetControllerOfNoCopy(object) != nil {
-		return choice{warning: gating.NotHeld + c.errs.ToAggregate().Error()}, nil
+	if len(c.errs) > 0 {
+		c = blame(object, c.errs)
 	}
 	return c, err
 }

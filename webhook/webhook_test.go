@@ -211,12 +211,13 @@ func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
 	}
 }
 
-func TestANameThatIsNotKnownIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
+func TestWhatIsWrongIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
 	controls := true
 	owner := []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Owner", Name: "o", UID: "1", Controller: &controls}}
-	for _, key := range []string{gating.PolicyName, gating.Location} {
+	for key, wrong := range map[string]string{gating.PolicyName: "gone", gating.Location: "gone", gating.Deadline: "tomorrow", gating.DelayTolerant: "perhaps"} {
 		for _, owners := range [][]metav1.OwnerReference{nil, owner} {
-			meta := metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", key: "gone"}, OwnerReferences: owners}
+			meta := metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true"}, OwnerReferences: owners}
+			meta.Annotations[key] = wrong
 			for kind, object := range map[string]any{"Pod": corev1.Pod{ObjectMeta: meta}, "Job": batchv1.Job{ObjectMeta: meta}} {
 				raw, err := json.Marshal(object)
 				if err != nil {
@@ -227,7 +228,7 @@ func TestANameThatIsNotKnownIsRefusedOfUsersAndLetPassOfControllers(t *testing.T
 				if err := json.Unmarshal(patched, &after); err != nil {
 					t.Fatal(err)
 				}
-				said := strings.HasPrefix(after.Annotations[gating.Reason], "not held: ") && len(response.Warnings) == 1 &&
+				said := strings.HasPrefix(after.Annotations[gating.Reason], "not held: metadata.annotations["+key+"]: ") && len(response.Warnings) == 1 &&
 					after.Labels[gating.State] == gating.StateReleased
 				if owned := owners != nil; response.Allowed != owned || said != owned {
 					t.Errorf("%s with %s, owned: %v: allowed %v, %v, %v", kind, key, owned, response.Allowed, response.Warnings, after.Annotations)
