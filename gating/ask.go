@@ -1,6 +1,9 @@
 package gating
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,6 +89,23 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 	read(Placement, oneOf(&ask.Placement, PlacementPreferred, PlacementStrict))
 	return ask, errs
 }
+
+// Strange returns a warning for each annotation of ours that nobody reads, such
+// as one that is misspelt: work would wait by other terms than were meant.
+func Strange(annotations map[string]string, path *field.Path) []string {
+	var warnings []string
+	ours := append(asked(), written()...)
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		if strings.HasPrefix(key, prefix) && !slices.Contains(ours, key) && len(warnings) < maxStrange {
+			warnings = append(warnings, fmt.Sprintf("%s: not known, and so without effect; want %s and one of %s",
+				path.Key(fmt.Sprintf("%.80s", key)), prefix, strings.ReplaceAll(strings.Join(asked(), ", "), prefix, "")))
+		}
+	}
+	return warnings
+}
+
+// maxStrange is how many annotations are warned of.
+const maxStrange = 3
 
 // sentence is an error that is shown to users behind a field's path.
 type sentence string

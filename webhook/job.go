@@ -33,7 +33,10 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 	own(&job.Spec.Template.ObjectMeta)
 	copied := forget(&job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
+	strange := append(gating.Strange(job.Annotations, field.NewPath("metadata", "annotations")),
+		gating.Strange(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
 	v, err := w.readAndDecideJob(ctx, req, &job)
+	v.warnings = append(v.warnings, strange...)
 	if copied && len(v.errs) == 0 && err == nil {
 		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
 	}

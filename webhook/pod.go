@@ -25,7 +25,9 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 	}
 	own(&pod.ObjectMeta)
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
+	strange := gating.Strange(pod.Annotations, field.NewPath("metadata", "annotations"))
 	v, err := w.holdOrStart(ctx, req, &pod)
+	v.warnings = append(v.warnings, strange...)
 	if err == nil && w.Mark {
 		v.patch = append(v.patch, mark(&pod)...)
 	}

@@ -60,7 +60,7 @@ func (w *Webhook) Handle(ctx context.Context, req admission.Request) admission.R
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot decide, letting it pass", "kind", req.Kind.Kind, "namespace", req.Namespace)
-		v = verdict{outcome: failed, warning: "gridlatch could not decide on this " + req.Kind.Kind + ", it is not held"}
+		v = verdict{outcome: failed, warnings: []string{"gridlatch could not decide on this " + req.Kind.Kind + ", it is not held"}}
 	}
 	w.Metrics.decided(req.Kind.Kind, v.outcome)
 	return v.response(req)
@@ -68,20 +68,17 @@ func (w *Webhook) Handle(ctx context.Context, req admission.Request) admission.R
 
 // verdict is what is decided on one object. With errs it is refused.
 type verdict struct {
-	outcome outcome
-	errs    field.ErrorList
-	patch   patch
-	warning string
+	outcome  outcome
+	errs     field.ErrorList
+	patch    patch
+	warnings []string
 }
 
 func (v verdict) response(req admission.Request) admission.Response {
 	if len(v.errs) > 0 {
 		return refuse(req, v.errs)
 	}
-	response := admission.Allowed("")
-	if v.warning != "" {
-		response = response.WithWarnings(v.warning)
-	}
+	response := admission.Allowed("").WithWarnings(v.warnings...)
 	if len(v.patch) > 0 {
 		kind := admissionv1.PatchTypeJSONPatch
 		response.Patch, response.PatchType = v.patch.json(), &kind
@@ -111,7 +108,7 @@ func (c choice) without(start func(why string) verdict) verdict {
 		return verdict{outcome: refused, errs: c.errs}
 	}
 	v := start(c.warning)
-	v.warning = c.warning
+	v.warnings = []string{c.warning}
 	return v
 }
 

@@ -238,6 +238,35 @@ func TestWhatIsWrongIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
 	}
 }
 
+func TestAnAnnotationThatNobodyReadsIsWarnedOf(t *testing.T) {
+	asked := map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h", "gridlatch.dev/deadlin": "2h", "example.com/deadline": "2h"}
+	meta := metav1.ObjectMeta{Annotations: asked}
+	want := "[gridlatch.dev/deadlin]: not known, and so without effect; want gridlatch.dev/ and one of delay-tolerant, deadline, duration, threshold, location, policy, hold, placement"
+	for path, object := range map[string]any{
+		"metadata.annotations":               batchv1.Job{ObjectMeta: meta},
+		"spec.template.metadata.annotations": batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: meta}}},
+	} {
+		raw, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second time with all that we have written
+			var response admission.Response
+			raw, response = admit(t, dirtyNow(t), "Job", raw)
+			if diff := cmp.Diff([]string{path + want}, response.Warnings); diff != "" || !response.Allowed {
+				t.Error(diff, response.Result)
+			}
+		}
+	}
+	pod, err := json.Marshal(corev1.Pod{ObjectMeta: meta})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, response := admit(t, dirtyNow(t), "Pod", pod); len(response.Warnings) != 1 {
+		t.Error(response.Warnings)
+	}
+}
+
 func TestOnlyCreationIsDecidedOn(t *testing.T) {
 	w := dirtyNow(t)
 	req := request("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}}}`))

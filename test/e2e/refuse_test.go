@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/test/env"
 )
 
 func TestABadAnnotationIsRefusedWithItsFieldAndWhatIsAllowed(t *testing.T) {
@@ -54,6 +55,33 @@ func TestABadAnnotationIsRefusedWithItsFieldAndWhatIsAllowed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestATypoInATemplateDoesNotStopTheWork has a Deployment, which is admitted
+// without a look at its template, make pods that cannot be read.
+func TestATypoInATemplateDoesNotStopTheWork(t *testing.T) {
+	dirtyThenClean(t, cluster, 5*time.Minute)
+	ns := namespace(t, cluster)
+	d := env.Deployment(ns, "typo")
+	d.Spec.Replicas = ptr(int32(1))
+	d.Spec.Template.Annotations = tolerant(gating.Deadline, "tomorrow")
+	create(t, cluster, d)
+	awaitScheduled(t, cluster, ns, 1, patience)
+	pods, err := podsOf(t.Context(), cluster, ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `not held: metadata.annotations[gridlatch.dev/deadline]: Invalid value: "tomorrow": want an instant`
+	if why := pods[0].Annotations[gating.Reason]; !strings.HasPrefix(why, want) {
+		t.Errorf("reason %q, want %q", why, want)
+	}
+}
+
+func TestAMisspeltAnnotationIsWarnedOf(t *testing.T) {
+	told := createWarned(t, cluster, job(namespace(t, cluster), "misspelt", tolerant("gridlatch.dev/deadlin", "2h"), 1))
+	if !strings.Contains(told, "metadata.annotations[gridlatch.dev/deadlin]: not known, and so without effect") {
+		t.Errorf("who creates it is warned of %q", told)
 	}
 }
 
