@@ -19,12 +19,12 @@ import (
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
-// TestBaseIsAdmittedAsItIs installs what a platform owner would: in a namespace
+// TestTheOverlayIsAdmittedAsItIs installs what a platform owner would: in a namespace
 // that enforces the restricted pod security standard, both replicas are
 // admitted and scheduled. The nodes are simulated, so they do nothing.
-func TestBaseIsAdmittedAsItIs(t *testing.T) {
+func TestTheOverlayIsAdmittedAsItIs(t *testing.T) {
 	c := env.Start(t, env.Nodes(2))
-	if _, err := c.Kubectl(t.Context(), "apply", "--validate=strict", "-k", "../../manifests/base"); err != nil {
+	if _, err := c.Kubectl(t.Context(), "apply", "--validate=strict", "-k", "../../manifests/overlay"); err != nil {
 		t.Fatal(err)
 	}
 	env.Eventually(t, 2*patience, func(ctx context.Context) error {
@@ -35,12 +35,31 @@ func TestBaseIsAdmittedAsItIs(t *testing.T) {
 		if d.Status.ReadyReplicas != 2 {
 			return fmt.Errorf("deployment: %+v", d.Status)
 		}
+		if image := d.Spec.Template.Spec.Containers[0].Image; image != "registry.example.com/gridlatch:dev" {
+			return fmt.Errorf("the image is %s, not that of the overlay", image)
+		}
 		return nil
 	})
 	// with nobody at the webhook's service, work is created all the same
 	ns := namespace(t, c)
 	create(t, c, pod(ns, "unheld", tolerant()))
 	awaitScheduled(t, c, ns, 1, patience)
+}
+
+// TestWhoMayViewMaySeePolicies binds the ClusterRole view, and our own.
+func TestWhoMayViewMaySeePolicies(t *testing.T) {
+	for _, role := range []string{"view", "gridlatch-view"} {
+		if _, err := cluster.Kubectl(t.Context(), "create", "clusterrolebinding", "test-"+role, "--clusterrole="+role, "--user=reads-by-"+role); err != nil {
+			t.Fatal(err)
+		}
+		env.Eventually(t, patience, func(ctx context.Context) error { // roles are aggregated by a controller
+			_, err := cluster.Kubectl(ctx, "get", "carbonpolicies", "--as=reads-by-"+role)
+			return err
+		})
+		if _, err := cluster.Kubectl(t.Context(), "delete", "carbonpolicy", "any", "--as=reads-by-"+role); err == nil || !strings.Contains(err.Error(), "Forbidden") {
+			t.Errorf("%s may delete policies: %v", role, err)
+		}
+	}
 }
 
 // overlay renders the base with components as in a user's own overlay.
