@@ -38,7 +38,8 @@
 //
 // A pod that asks for gridlatch.dev/placement: strict is kept off nodes whose
 // location is in a dirtier bucket of its policy than that of the cleanest
-// candidate, by POST /filter: buckets are of grids, whatever the nodes take.
+// candidate, by POST /filter: buckets are of grids, whatever the nodes take. For a
+// pod that is meant for one location, it is the bucket of that.
 // Candidates are the nodes on which it fits otherwise: one location is always
 // left, and strict work spills over like any other when the cleanest is full,
 // instead of waiting for what an autoscaler would never make, since that does not

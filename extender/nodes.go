@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
@@ -15,8 +16,9 @@ import (
 // Location is a grid location.
 type Location struct {
 	Name string
-	// NodeSelector has the labels of its nodes. The first location without one
-	// has the nodes that no other has.
+	// NodeSelector has the labels of its nodes. A node with those of several
+	// locations is at the first. The first location without any has the nodes that
+	// no other has.
 	NodeSelector map[string]string
 	// Expected is its intensity from now on, as far as that can be known.
 	Expected *forecast.Series
@@ -83,7 +85,7 @@ func (n *Nodes) set(object any) {
 	if !ok {
 		return
 	}
-	factor, _ := v1alpha1.PowerFactor(meta) // the conditions of policies tell what is wrong
+	factor, err := v1alpha1.PowerFactor(meta)
 	name, now := meta.GetName(), node{meta.GetLabels(), factor}
 	n.mu.RLock()
 	before, known := n.known[name]
@@ -97,6 +99,9 @@ func (n *Nodes) set(object any) {
 		n.known = map[string]node{}
 	}
 	n.known[name] = now
+	if err != nil { // policies that choose between locations tell, too
+		log.Log.WithName("extender").Info("a power factor is taken to be 1", "because", err.Error())
+	}
 	for _, c := range n.charts {
 		c.spots[name] = now.in(c.locations)
 	}
