@@ -212,6 +212,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		return nil
 	}
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
+	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
 	err := l.patch(ctx, jobKind(), g.job, made.job(g.job))
 	switch {
 	case !apierrors.IsInvalid(err) || !g.whole():
@@ -223,10 +224,10 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		err = l.patch(ctx, jobKind(), g.job, made.job(g.job))
 	}
 	if err != nil {
+		l.done.drop(p.policy.Name, releaseOf(g.job))
 		return err
 	}
 	g.recorded = true
-	l.done.add(p.policy.Name, releaseOf(g.job), g.to)
 	if g.whole() {
 		l.count(p, g, g.job, g.size())
 	}
