@@ -63,6 +63,21 @@ func TestTaskOf(t *testing.T) {
 	}
 }
 
+func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
+	for name, deadline := range map[string]map[string]string{"with a deadline": {Deadline: "8h"}, "without": {}} {
+		t.Run(name, func(t *testing.T) {
+			g := waiting("a", deadline)
+			delete(g.pods[0].Annotations, Duration) // which was the policy's
+			p := &pass{policy: abandoned("nightly"), book: &forecast.Book{}, now: t0.Add(time.Hour), groups: []*group{g}}
+			schedule(p.policy, p.groups)
+			p.decide()
+			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "policy nightly no longer exists") {
+				t.Errorf("%s: %s", d.Cause, d.Reason())
+			}
+		})
+	}
+}
+
 // FuzzTaskOf checks that whatever the annotations say, nothing panics, and work
 // is not held beyond what was promised, nor, with no promise and nothing
 // readable, at all.
