@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
@@ -205,6 +206,26 @@ func TestWorkWaitsForAFirstForecastButNotBeyondItsLatestStart(t *testing.T) {
 			l.awaitForecast(p)
 			if !g.decision.Start.Equal(tt.want) {
 				t.Errorf("starts at %s, want %s", g.decision.Start, tt.want)
+			}
+		})
+	}
+}
+
+func TestWorkIsLookedAtEachMinuteWhileItWaits(t *testing.T) {
+	at := func(start time.Time) *group { return &group{decision: plan.Decision{Decided: t0, Start: start}} }
+	for name, tt := range map[string]struct {
+		groups []*group
+		want   time.Duration
+	}{
+		"nothing is held":                {nil, 10 * time.Minute},
+		"all is released":                {[]*group{at(t0)}, 10 * time.Minute},
+		"until it is due":                {[]*group{at(t0), at(t0.Add(20 * time.Second))}, 20 * time.Second},
+		"the clock may be set meanwhile": {[]*group{at(t0.Add(8 * time.Hour))}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &Loop{Clock: clocktesting.NewFakePassiveClock(t0)}
+			if got := l.wait(&pass{policy: builtin(), book: &forecast.Book{}, now: t0, groups: tt.groups}); got != tt.want {
+				t.Errorf("looks again in %s, want %s", got, tt.want)
 			}
 		})
 	}

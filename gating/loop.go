@@ -29,8 +29,12 @@ const (
 	retry = time.Second
 	// joined is the cause of the release of pods that come after their Job's.
 	joined plan.Cause = "joined"
-	// idle bounds the time between two passes of a policy that holds work.
+	// idle bounds the time between two passes of a policy.
 	idle = 10 * time.Minute
+	// vigil bounds it while work is held: timers stand still while a machine
+	// sleeps, and know nothing of a clock that is set, so that this is how late
+	// work can be afterwards. A pass takes a fraction of a second.
+	vigil = time.Minute
 )
 
 // Loop releases held work. All exported fields are required.
@@ -346,8 +350,11 @@ func (p *pass) next() time.Time {
 // wait returns how long until the next moment at which something is due, a
 // decision can change by itself, or the status has to say something else.
 func (l *Loop) wait(p *pass) time.Duration {
-	next := p.now.Add(idle)
-	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), p.next()) {
+	next, first := p.now.Add(idle), p.next()
+	if !first.IsZero() {
+		next = p.now.Add(vigil)
+	}
+	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}
