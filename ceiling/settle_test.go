@@ -9,6 +9,7 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 
@@ -202,7 +203,16 @@ func TestSettle(t *testing.T) {
 			max: ptr.To[int32](60), notes: map[string]string{},
 		},
 		{
-			name: "notes that cannot be read are none", object: inForce(10, map[string]any{Original: "many"}), v: ceilingOf(5),
+			name:   "the original outlives the note of the ceiling",
+			object: scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{By: policy, Original: "40"}), v: ceilingOf(5),
+			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40"},
+		},
+		{
+			name: "and comes back without it", object: inForce(10, map[string]any{Ceiling: "ten"}), v: verdict{why: "no ceiling"},
+			max: ptr.To[int32](40), notes: map[string]string{},
+		},
+		{
+			name: "an original that cannot be read is none", object: inForce(10, map[string]any{Original: "many"}), v: ceilingOf(5),
 			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "10"},
 		},
 		{
@@ -230,6 +240,25 @@ func TestSettle(t *testing.T) {
 			}
 			if !c.held.Equal(tt.held) || c.undone != tt.undone {
 				t.Errorf("got held until %v, undone %v", c.held, c.undone)
+			}
+		})
+	}
+}
+
+func TestRestoreBringsTheOriginalBackWhateverTheOtherNotesSay(t *testing.T) {
+	for name, notes := range map[string]map[string]any{
+		"no other note":                    {},
+		"a ceiling that cannot be read":    {Ceiling: "ten"},
+		"a pause without a ceiling":        {Applied: "10", PausedWith: pausedReplicas, pausedReplicas: "0"},
+		"a pause of nobody knows how many": {Ceiling: "0", PausedWith: pausedReplicas, pausedReplicas: "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			notes[Original] = "40"
+			object := scaled(map[string]any{"maxReplicaCount": int64(10)}, notes)
+			after := object.after(t, scaledObject, object.target(scaledObject).restore())
+			want := scaled(map[string]any{"maxReplicaCount": int64(40)}, nil)
+			if diff := cmp.Diff(want.target(scaledObject), after.target(scaledObject), cmp.AllowUnexported(target{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

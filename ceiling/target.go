@@ -113,22 +113,23 @@ type record struct {
 	lowered  time.Time
 }
 
-// record returns what was noted; nil if there is no ceiling, or the notes cannot
-// be read.
+// record returns what was noted; nil if there is no ceiling. As long as the
+// original can be read there is one: where the other notes are gone, or cannot be
+// read, what is there is taken for what was set. Else the maxReplicaCount of a
+// ceiling would count as the object's own, and the original be lost.
 func (t *target) record() *record {
-	ceiling, err := strconv.ParseInt(t.Annotations[Ceiling], 10, 32)
-	if err != nil || ceiling < 0 {
+	original, err := parseReplicas(t.Annotations[Original])
+	if err != nil {
 		return nil
 	}
-	original, errOriginal := parseReplicas(t.Annotations[Original])
-	applied, errApplied := ptr.To(int32(ceiling)), error(nil)
-	if ceiling == 0 {
-		applied, errApplied = parseReplicas(t.Annotations[Applied])
+	r := &record{by: t.Annotations[By], ceiling: effective(t.max), original: original, applied: t.max}
+	ceiling, errCeiling := parseReplicas(t.Annotations[Ceiling])
+	switch applied, err := parseReplicas(t.Annotations[Applied]); {
+	case errCeiling == nil && ceiling != nil && *ceiling > 0:
+		r.ceiling, r.applied = *ceiling, ceiling
+	case err == nil: // which is noted with a ceiling of 0 only
+		r.ceiling, r.applied = 0, applied
 	}
-	if errOriginal != nil || errApplied != nil {
-		return nil
-	}
-	r := &record{by: t.Annotations[By], ceiling: int32(ceiling), original: original, applied: applied}
 	if key, _ := t.kind.pause(); t.Annotations[PausedWith] == key {
 		r.pause = key
 	}

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -113,6 +114,7 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 			delete(f.watched, source)
 			if !ok {
 				f.Store.Forget(source)
+				f.Memory.Forget(source)
 			}
 		}
 	}
@@ -164,8 +166,12 @@ type follower struct {
 
 // recall gives the models their memory, whenever the API server answers.
 func (w *follower) recall(ctx context.Context) {
-	w.feed.Memory.Recall(ctx, w.source, w.feed.Clock.Now())
-	w.tell()
+	// the only error is that the context has ended
+	_ = wait.PollUntilContextCancel(ctx, recallAgain, true, func(ctx context.Context) (bool, error) {
+		all := w.feed.Memory.Recall(ctx, w.source, w.feed.Clock.Now())
+		w.tell()
+		return all, nil
+	})
 }
 
 func (w *follower) run(ctx context.Context) {

@@ -67,7 +67,8 @@ func Forget(annotations map[string]string) {
 // TaskOf returns the task of held work: what its annotations ask for, or what
 // was expected of it at its admission, and no later than promised then. Of what
 // is asked for, whatever cannot be read makes it start now rather than wait for
-// something else than was meant.
+// something else than was meant. If its policy is gone, whose delay it may have
+// asked for, the promise holds.
 func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	created := object.GetCreationTimestamp().Time
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
@@ -81,7 +82,7 @@ func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[PlannedStart]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[LatestStart])
 	switch {
-	case err == nil && (len(errs) > 0 || promised.Before(task.LatestStart)):
+	case err == nil && (len(errs) > 0 || policy.gone || promised.Before(task.LatestStart)):
 		task.LatestStart = promised.UTC()
 	case err != nil && len(errs) > 0:
 		task.LatestStart = created.UTC()

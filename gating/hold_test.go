@@ -1,6 +1,8 @@
 package gating
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -11,6 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
@@ -58,6 +64,21 @@ func TestTaskOf(t *testing.T) {
 			got := TaskOf(builtin(), &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: tt.annotations})
 			if !got.LatestStart.Equal(tt.want) {
 				t.Errorf("latest start %s, want %s", got.LatestStart, tt.want)
+			}
+		})
+	}
+}
+
+func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
+	for name, deadline := range map[string]map[string]string{"with a deadline": {Deadline: "8h"}, "without": {}} {
+		t.Run(name, func(t *testing.T) {
+			g := waiting("a", deadline)
+			delete(g.pods[0].Annotations, Duration) // which was the policy's
+			p := &pass{policy: abandoned("nightly"), book: &forecast.Book{}, now: t0.Add(time.Hour), groups: []*group{g}}
+			schedule(p.policy, p.groups)
+			p.decide()
+			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "policy nightly no longer exists") {
+				t.Errorf("%s: %s", d.Cause, d.Reason())
 			}
 		})
 	}
@@ -192,6 +213,79 @@ func TestWorkWaitsForAFirstForecastButNotBeyondItsLatestStart(t *testing.T) {
 				t.Errorf("starts at %s, want %s", g.decision.Start, tt.want)
 			}
 		})
+	}
+}
+
+func TestWorkIsLookedAtEachMinuteWhileItWaits(t *testing.T) {
+	at := func(start time.Time) *group { return &group{decision: plan.Decision{Decided: t0, Start: start}} }
+	for name, tt := range map[string]struct {
+		groups []*group
+		want   time.Duration
+	}{
+		"nothing is held":                {nil, 10 * time.Minute},
+		"all is released":                {[]*group{at(t0)}, 10 * time.Minute},
+		"until it is due":                {[]*group{at(t0), at(t0.Add(20 * time.Second))}, 20 * time.Second},
+		"the clock may be set meanwhile": {[]*group{at(t0.Add(8 * time.Hour))}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &Loop{Clock: clocktesting.NewFakePassiveClock(t0)}
+			if got := l.wait(&pass{policy: builtin(), book: &forecast.Book{}, now: t0, groups: tt.groups}); got != tt.want {
+				t.Errorf("looks again in %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// What comes while 100,000 pods are told of another start may itself be due in
+// seconds.
+func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
+	const pods, each = 50, 100 * time.Millisecond
+	clock, told := clocktesting.NewFakePassiveClock(t0), map[string]int{}
+	c := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
+		Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
+			clock.SetTime(clock.Now().Add(each))
+			told[o.GetName()]++
+			return nil
+		},
+	}).Build()
+	l := &Loop{Client: c, Clock: clock, Workers: 1}
+	start := t0.Add(8 * time.Hour)
+	groups := []*group{waiting("job", nil)}
+	groups[0].job = released("Job", "owner", 0, nil)
+	for i := range pods - 2 {
+		groups = append(groups, waiting(fmt.Sprint(i), nil))
+	}
+	for _, g := range groups {
+		g.decision = plan.Decision{Decided: t0, Start: start, Cause: plan.CleanerLater}
+	}
+	look := func() time.Duration { // the cache shows nothing yet of what was told
+		p := &pass{policy: builtin(), book: &forecast.Book{}, now: clock.Now(), groups: groups}
+		if failed := l.explain(t.Context(), p); failed > 0 {
+			t.Errorf("%d writes failed", failed)
+		}
+		if took := clock.Now().Sub(p.now); took > 3*time.Second {
+			t.Errorf("a pass took %s", took)
+		}
+		return l.wait(p)
+	}
+	for range 3 {
+		if next := look(); next > time.Second {
+			t.Errorf("the rest has to wait for %s", next)
+		}
+	}
+	if len(told) != pods {
+		t.Errorf("%d are told, want %d", len(told), pods)
+	}
+	for name, times := range told {
+		if times > 1 {
+			t.Errorf("%s is told %d times", name, times)
+		}
+	}
+	for o := range (&pass{groups: groups}).planned() {
+		o.Annotations[PlannedStart] = stamp(start)
+	}
+	if next := look(); next != time.Minute || len(told) != pods {
+		t.Errorf("told all, the next pass is in %s", next)
 	}
 }
 

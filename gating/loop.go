@@ -3,6 +3,7 @@ package gating
 import (
 	"context"
 	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,8 +30,15 @@ const (
 	retry = time.Second
 	// joined is the cause of the release of pods that come after their Job's.
 	joined plan.Cause = "joined"
-	// idle bounds the time between two passes of a policy that holds work.
+	// idle bounds the time between two passes of a policy.
 	idle = 10 * time.Minute
+	// vigil bounds it while work is held: timers stand still while a machine
+	// sleeps, and know nothing of a clock that is set, so that this is how late
+	// work can be afterwards. A pass takes a fraction of a second.
+	vigil = time.Minute
+	// explaining bounds how long a pass explains: what has come meanwhile is not
+	// seen by it, and may be due before it is through.
+	explaining = 2 * time.Second
 )
 
 // Loop releases held work. All exported fields are required.
@@ -52,6 +60,7 @@ type Loop struct {
 	done    ledger
 	limited sync.Map     // whether a policy, by name, has ceilings
 	effort  atomic.Int64 // nanoseconds that the last pass took to plan
+	reached sync.Map     // how many a policy, by name, holds before what is explained next
 }
 
 // pass is one look at all that a policy holds.
@@ -60,6 +69,7 @@ type pass struct {
 	book   *forecast.Book
 	now    time.Time
 	groups []*group // by latest start
+	behind bool     // there was no time to explain everything
 	running
 }
 
@@ -212,6 +222,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		return nil
 	}
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
+	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
 	err := l.patch(ctx, jobKind(), g.job, made.job(g.job))
 	switch {
 	case !apierrors.IsInvalid(err) || !g.whole():
@@ -223,10 +234,10 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		err = l.patch(ctx, jobKind(), g.job, made.job(g.job))
 	}
 	if err != nil {
+		l.done.drop(p.policy.Name, releaseOf(g.job))
 		return err
 	}
 	g.recorded = true
-	l.done.add(p.policy.Name, releaseOf(g.job), g.to)
 	if g.whole() {
 		l.count(p, g, g.job, g.size())
 	}
@@ -282,18 +293,32 @@ func (l *Loop) count(p *pass, g *group, o *metav1.PartialObjectMetadata, pods in
 }
 
 // explain brings the annotations of what waits up to date where its planned
-// start has changed, until the next release is due; the rest has time until
-// the next pass. It returns how many writes failed.
+// start has changed, for a moment, and until the next release is due: the next
+// pass goes on where it stops. It returns how many writes failed.
 func (l *Loop) explain(ctx context.Context, p *pass) int {
 	var failed atomic.Int64
 	var writes errgroup.Group
 	writes.SetLimit(l.Workers)
-	next := p.next()
-	tell := func(kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, g *group) {
+	until := l.Clock.Now().Add(explaining)
+	if next := p.next(); next.Before(until) {
+		until = next
+	}
+	before, _ := l.reached.Load(p.policy.Name)
+	from, _ := before.(int) // zero at first
+	at, stop := 0, 0
+	for o, g := range p.planned() {
 		start := stamp(g.decision.Start)
 		told := o.Annotations[PlannedStart] == start && (g.to == "" || o.Annotations[PlannedLocation] == g.to)
-		if told || !l.Clock.Now().Before(next) {
-			return
+		if at++; told || at <= from {
+			continue
+		}
+		if !l.Clock.Now().Before(until) {
+			stop = at - 1
+			break
+		}
+		kind := podKind()
+		if o == g.job {
+			kind = jobKind()
 		}
 		writes.Go(func() error {
 			if err := l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)); err != nil {
@@ -303,19 +328,29 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 			return nil
 		})
 	}
-	for _, g := range p.groups {
-		if g.due() || g.decision.Cause == plan.NoForecast {
-			continue
-		}
-		if g.job != nil {
-			tell(jobKind(), g.job, g)
-		}
-		for _, pod := range g.pods {
-			tell(podKind(), pod, g)
+	_ = writes.Wait() // they report for themselves
+	l.reached.Store(p.policy.Name, stop)
+	p.behind = failed.Load() == 0 && (stop > 0 || from > 0) // after the end it begins again
+	return int(failed.Load())
+}
+
+// planned yields what waits for a planned start, with its group.
+func (p *pass) planned() iter.Seq2[*metav1.PartialObjectMetadata, *group] {
+	return func(yield func(*metav1.PartialObjectMetadata, *group) bool) {
+		for _, g := range p.groups {
+			if g.due() || g.decision.Cause == plan.NoForecast {
+				continue
+			}
+			if g.job != nil && !yield(g.job, g) {
+				return
+			}
+			for _, pod := range g.pods {
+				if !yield(pod, g) {
+					return
+				}
+			}
 		}
 	}
-	_ = writes.Wait() // they report for themselves
-	return int(failed.Load())
 }
 
 // patch writes to a pod or Job; one that is gone, or another by its name, needs
@@ -345,8 +380,14 @@ func (p *pass) next() time.Time {
 // wait returns how long until the next moment at which something is due, a
 // decision can change by itself, or the status has to say something else.
 func (l *Loop) wait(p *pass) time.Duration {
-	next := p.now.Add(idle)
-	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), p.next()) {
+	if p.behind {
+		return time.Millisecond
+	}
+	next, first := p.now.Add(idle), p.next()
+	if !first.IsZero() {
+		next = p.now.Add(vigil)
+	}
+	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

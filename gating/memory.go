@@ -26,6 +26,8 @@ const (
 	// saveEvery is how often what the models were told is saved: what a crash
 	// loses is learned again from the forecasts to come.
 	saveEvery = 20 * time.Minute
+	// recallAgain is how soon a history is looked at again that cannot be used yet.
+	recallAgain = 5 * time.Minute
 	// saveTimeout bounds the last save, when the program ends.
 	saveTimeout = 5 * time.Second
 	// memorised is the key of the history in its ConfigMap.
@@ -41,14 +43,18 @@ type Memory struct {
 	Namespace string
 	Store     *forecast.Store
 
-	mu       sync.Mutex
-	recalled map[string]bool // sources that have been read, and may be written
+	mu sync.Mutex
+	// recalled are the sources that have been read and may be written, each but
+	// for those of its ConfigMaps, by name, that cannot be used yet.
+	recalled map[string]map[string]bool
 }
 
-// Recall gives the models of a source back what they were told. It tries until
-// the API server answers or the context ends; a history that cannot be used is
-// logged, and the model learns anew.
-func (m *Memory) Recall(ctx context.Context, source string, now time.Time) {
+// Recall gives the models of a source back what they were told, and reports
+// whether that is all. It tries until the API server answers or the context ends.
+// A history that cannot be used is logged, and the model learns anew. If it can be
+// used one day it is not written over until then: Recall is to be called again,
+// and looks at nothing else then.
+func (m *Memory) Recall(ctx context.Context, source string, now time.Time) bool {
 	var found *corev1.ConfigMapList
 	ended := wait.PollUntilContextCancel(ctx, retry, true, func(ctx context.Context) (bool, error) {
 		var err error
@@ -59,17 +65,58 @@ func (m *Memory) Recall(ctx context.Context, source string, now time.Time) {
 		return err == nil, nil
 	})
 	if ended != nil {
-		return
-	}
-	if _, err := restore(m.Store, source, found.Items, now); err != nil {
-		log.FromContext(ctx).Info("a history is not used", "source", source, "why", err.Error())
+		return true
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.recalled == nil {
-		m.recalled = map[string]bool{}
+	waited, again := m.recalled[source]
+	waits := map[string]bool{}
+	for i := range found.Items {
+		c := &found.Items[i]
+		if again && !waited[c.Name] {
+			continue // the model has learned more since
+		}
+		_, err := restore(m.Store, source, found.Items[i:i+1], now)
+		if err == nil {
+			continue
+		}
+		fate := "it is written over"
+		if usableLater(c.BinaryData[memorised], now) {
+			waits[c.Name], fate = true, "it is left as it is, and tried again"
+		}
+		if !again {
+			log.FromContext(ctx).Info("a history is not used", "source", source, "why", err.Error(), "so", fate)
+		}
 	}
-	m.recalled[source] = true
+	if m.recalled == nil {
+		m.recalled = map[string]map[string]bool{}
+	}
+	m.recalled[source] = waits
+	return len(waits) == 0
+}
+
+// usableLater reports whether a history that cannot be used now may be one day:
+// it is of a version to come, and this one was rolled back to, or ends in the
+// future, and the clock is behind.
+func usableLater(history []byte, now time.Time) bool {
+	const (
+		month = 28 * 24 * time.Hour // a model takes what is older yet
+		most  = 16                  // versions to come: what begins with a letter is none
+	)
+	ours, err := new(forecast.Model).Save()
+	if err != nil || len(history) == 0 {
+		return false
+	}
+	ahead := int(history[0]) - int(ours[0])
+	return ahead > 0 && ahead <= most || new(forecast.Model).Restore(history, now.Add(month)) == nil
+}
+
+// Forget is for a source that the store has forgotten: nothing is written of it
+// until it is recalled.
+func (m *Memory) Forget(source string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.recalled, source)
 }
 
 // Restore gives the models of a source what the controller in a namespace has
@@ -112,9 +159,12 @@ func (m *Memory) Start(ctx context.Context) error {
 func (m *Memory) save(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for source := range m.recalled {
+	for source, waits := range m.recalled {
 		book := m.Store.Book(source)
 		for _, location := range book.Locations() {
+			if waits[historyName(source, location)] {
+				continue
+			}
 			f, _ := book.Forecast(location)
 			if err := m.write(ctx, source, location, f.Model); err != nil {
 				log.FromContext(ctx).Error(err, "cannot save a history, trying again later", "source", source, "location", location)
@@ -146,12 +196,16 @@ func (m *Memory) write(ctx context.Context, source, location string, model *fore
 func HistoryConfigMap(source, location string, history []byte) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        "gridlatch-history-" + digest(source+"/"+location),
+			Name:        historyName(source, location),
 			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", HistoryOf: digest(source)},
 			Annotations: map[string]string{Source: source, Location: location},
 		},
 		BinaryData: map[string][]byte{memorised: history},
 	}
+}
+
+func historyName(source, location string) string {
+	return "gridlatch-history-" + digest(source+"/"+location)
 }
 
 func (m *Memory) configMaps() corev1client.ConfigMapInterface {

@@ -112,6 +112,66 @@ func TestAHistoryThatCannotBeUsedIsLearnedAnew(t *testing.T) {
 	}
 }
 
+// Weeks that were learned must not be written over by what was learned since a
+// start with a clock that is behind, or of a version that was rolled back to.
+func TestAHistoryThatCanBeUsedLaterIsLeftUntilThen(t *testing.T) {
+	good, err := forecastOf(learned(t, 30)).Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := append([]byte{good[0] + 1}, good[1:]...)
+	for name, tt := range map[string]struct {
+		history []byte
+		at      time.Time // the clock, at first
+		rescue  func(held *corev1.ConfigMap)
+	}{
+		"from the future":      {good, t0.Add(-3 * 24 * time.Hour), func(*corev1.ConfigMap) {}},
+		"of a version to come": {newer, t0, func(held *corev1.ConfigMap) { held.BinaryData[memorised] = good }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			held := HistoryConfigMap(origin, "X", tt.history)
+			held.Namespace = "gridlatch-system"
+			api := fake.NewClientset(held)
+			memory := &Memory{Clientset: api, Namespace: held.Namespace, Store: learned(t, 3)}
+			for range 2 {
+				if memory.Recall(t.Context(), origin, tt.at) {
+					t.Fatal("it is taken for read")
+				}
+			}
+			memory.save(t.Context())
+			for _, action := range api.Actions() {
+				if action.GetVerb() != "list" {
+					t.Errorf("%s of %s", action.GetVerb(), action.GetResource().Resource)
+				}
+			}
+			if tt.rescue(held); api.Tracker().Update(corev1.SchemeGroupVersion.WithResource("configmaps"), held, held.Namespace) != nil {
+				t.Fatal("not rescued")
+			}
+			if !memory.Recall(t.Context(), origin, t0) || predict(memory.Store).Learned < 25*24*time.Hour {
+				t.Errorf("it is not used, but what was learned in %s", predict(memory.Store).Learned)
+			}
+			memory.Store = learned(t, 3)
+			memory.Recall(t.Context(), origin, t0)
+			if got := predict(memory.Store).Learned; got > 4*24*time.Hour {
+				t.Errorf("it is read again, %s, though what was learned since is lost by that", got)
+			}
+			if memory.save(t.Context()); api.Actions()[len(api.Actions())-1].GetVerb() != "update" {
+				t.Error("it is not written any more")
+			}
+		})
+	}
+}
+
+func TestWhatTheStoreHasForgottenIsNotWrittenUntilItIsRecalled(t *testing.T) {
+	api := fake.NewClientset()
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: learned(t, 3)}
+	memory.Recall(t.Context(), origin, t0)
+	memory.Forget(origin)
+	if memory.save(t.Context()); len(api.Actions()) != 1 {
+		t.Errorf("%d requests, want only that of the recall", len(api.Actions()))
+	}
+}
+
 // A history must not be overwritten by a short one because the API server could
 // not be reached at the start.
 func TestWhatHasNotBeenReadIsNotWritten(t *testing.T) {

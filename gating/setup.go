@@ -127,9 +127,10 @@ func (l *Loop) each(ctx context.Context, wanted func(*Policy) bool, f func(recon
 	}
 }
 
+// released reports whether it was us who let a held pod or Job go.
 func (l *Loop) released(o client.Object) bool {
 	for _, policy := range heldBy(o) {
-		if !l.done.has(policy, o.GetUID()) {
+		if !l.done.has(policy, o.GetUID()) && !l.done.has(policy, releaseOf(o)) {
 			return false
 		}
 	}

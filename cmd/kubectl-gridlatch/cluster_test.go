@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -9,8 +11,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -146,6 +153,56 @@ func TestStatusPrints(t *testing.T) {
 	quiet, _ := world(t)
 	if code, stdout, _ := call(t, quiet, "status"); code != 0 || !strings.Contains(stdout, "0 pods are held in 0 groups") {
 		t.Errorf("of a quiet cluster: exit code %d\n%s", code, stdout)
+	}
+}
+
+// narrow may read Jobs and pods of one namespace, as a developer often may, and nothing else.
+type narrow struct{ client.Client }
+
+func (n narrow) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+	switch o.(type) {
+	case *batchv1.Job, *corev1.Pod:
+		return n.Client.Get(ctx, key, o, options...)
+	}
+	return n.forbid(o, key.Name)
+}
+
+func (n narrow) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	kind := list.GetObjectKind().GroupVersionKind().Kind
+	_, pods := list.(*corev1.PodList)
+	if in := (&client.ListOptions{}).ApplyOptions(options).Namespace; in == "batch" && (pods || kind == "JobList" || kind == "PodList") {
+		return n.Client.List(ctx, list, options...)
+	}
+	return n.forbid(list, "")
+}
+
+func (n narrow) forbid(o runtime.Object, name string) error {
+	gvk, err := n.GroupVersionKindFor(o)
+	if err != nil {
+		return err
+	}
+	return apierrors.NewForbidden(schema.GroupResource{Group: gvk.Group, Resource: strings.ToLower(gvk.Kind)}, name, errors.New("dev may not"))
+}
+
+func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
+	_, c := world(t, busy()...)
+	connect := func(e *env) {
+		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
+		e.dial = func(*rest.Config) (client.Client, error) { return narrow{c}, nil }
+	}
+	const hint = "CarbonPolicies may not be read by you: ask for the ClusterRole gridlatch-view"
+	for name, args := range map[string][]string{
+		"explain-narrow": {"explain", "job", "nightly-report"},
+		"status-narrow":  {"status", "-n", "batch"},
+	} {
+		code, stdout, stderr := call(t, connect, args...)
+		if code != 0 || !strings.HasPrefix(stderr, "warning: "+hint) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("exit code %d, stderr %s", code, stderr)
+		}
+		printed(t, name, stdout)
+	}
+	if code, _, stderr := call(t, connect, "hold", "job", "ordinary"); code != 1 || !strings.Contains(stderr, hint) {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 }
 

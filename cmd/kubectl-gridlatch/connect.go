@@ -113,7 +113,7 @@ func (c *cluster) look(ctx context.Context, name string) (*outlook, error) {
 	reader := &edited{Reader: c, edit: func(*v1alpha1.CarbonPolicySpec) {}, warn: func(string) {}}
 	var err error
 	if o.policy, err = (gating.Policies{Reader: reader, Clock: at(c.now), Nodes: &gating.Nodes{Reader: c}}).Get(ctx, name); err != nil {
-		return nil, err
+		return nil, refused(err)
 	}
 	for _, problem := range o.policy.Problems {
 		warn("CarbonPolicy " + o.policy.Name + ": " + problem)
@@ -129,6 +129,14 @@ func (c *cluster) look(ctx context.Context, name string) (*outlook, error) {
 	}
 	o.learned, o.book = restored > 0, store.Book(o.policy.Source)
 	return o, nil
+}
+
+// refused says of policies that the user may not read what to ask for; any other error it leaves as it is.
+func refused(err error) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("CarbonPolicies may not be read by you: ask for the ClusterRole gridlatch-view (%w)", err)
+	}
+	return err
 }
 
 // led tells whether a controller is there to release what is held: an error is the reason why not.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -237,6 +238,11 @@ func instant(text string) *time.Time {
 // foresee adds what is expected of the grid, as the controller does.
 func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Object) error {
 	o, err := c.look(ctx, x.Policy)
+	if apierrors.IsForbidden(err) { // what it says itself is known all the same
+		x.warnings = append(x.warnings, err.Error())
+		x.overdue()
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	reader := &edited{Reader: c, edit: f.edit(set), warn: func(text string) { a.warnings = append(a.warnings, text) }}
 	policy, err := gating.Policies{Reader: reader, Clock: at(asked.now), Nodes: &gating.Nodes{Reader: c}}.Get(ctx, f.policy)
 	if err != nil {
-		return answer{}, err
+		return answer{}, refused(err)
 	}
 	a.source = "ConfigMap " + policy.Source
 	a.warnings = append(a.warnings, policy.Problems...)

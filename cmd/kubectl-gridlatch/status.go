@@ -106,7 +106,7 @@ func (f *statusFlags) run(ctx context.Context, e env) error {
 
 // status looks at a namespace, or at the cluster if that is empty.
 func (c *cluster) status(ctx context.Context, namespace string) (*status, error) {
-	s := &status{Now: c.now, Namespace: namespace, Releases: []release{}}
+	s := &status{Now: c.now, Namespace: namespace, Policies: []policyStatus{}, Releases: []release{}}
 	held, err := c.held(ctx, namespace)
 	if err != nil {
 		return nil, allowed(err, namespace)
@@ -222,15 +222,18 @@ func (all holdings) releases(now time.Time) []release {
 	return sorted
 }
 
-// policies adds what is known of each policy; those that are gone are those of what they still hold.
+// policies adds what is known of each policy; those that are gone, or may not be read, are those of what they hold.
 func (c *cluster) policies(ctx context.Context, s *status, held holdings) error {
 	var list v1alpha1.CarbonPolicyList
+	missing := []string{"it does not exist any more: what it holds is released"}
 	err := c.List(ctx, &list)
-	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+	hidden := apierrors.IsForbidden(err)
+	switch {
+	case hidden:
+		s.warnings, missing = append(s.warnings, refused(err).Error()), nil
+	case apierrors.IsNotFound(err) || meta.IsNoMatchError(err):
 		s.warnings = append(s.warnings, "the cluster knows no CarbonPolicies: Gridlatch is not installed in it")
-		err = nil
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("list CarbonPolicies: %w", err)
 	}
 	byName := map[string]*policyStatus{}
@@ -238,7 +241,7 @@ func (c *cluster) policies(ctx context.Context, s *status, held holdings) error 
 		p := fromObject(&list.Items[i])
 		byName[p.Name] = p
 	}
-	if byName[v1alpha1.DefaultPolicy] == nil {
+	if byName[v1alpha1.DefaultPolicy] == nil && !hidden {
 		builtIn, err := c.builtIn(ctx, s)
 		if err != nil {
 			return err
@@ -247,7 +250,7 @@ func (c *cluster) policies(ctx context.Context, s *status, held holdings) error 
 	}
 	for _, g := range held {
 		if byName[g.policy] == nil {
-			byName[g.policy] = &policyStatus{Name: g.policy, Problems: []string{"it does not exist any more: what it holds is released"}}
+			byName[g.policy] = &policyStatus{Name: g.policy, Problems: missing}
 		}
 		byName[g.policy].count(g)
 	}

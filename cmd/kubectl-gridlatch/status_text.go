@@ -68,7 +68,7 @@ func (p *policyStatus) writeText(e env, now time.Time) error {
 // writeLocations prints a row for each location.
 func (p *policyStatus) writeLocations(w io.Writer, now time.Time) error {
 	if p.Source == "" {
-		return nil // the policy is gone
+		return nil // the policy is gone, or may not be read
 	}
 	if len(p.Locations) == 0 {
 		fmt.Fprintf(w, "  nothing is known of the grid; the forecast is to be in ConfigMap %s\n", p.Source)
