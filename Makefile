@@ -25,7 +25,7 @@ help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-zA-Z0-9_\/-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\n%s\n' 'The first build of the local cluster compiles Kubernetes, the first test all of KEDA: 5 to 10 minutes each.'
+	@printf '\n%s\n' 'The first build of the local cluster compiles Kubernetes, the first test KEDA and cert-manager: 5 to 10 minutes each.'
 
 .PHONY: demo
 demo: build bin/gridlatch-cluster ## Show Gridlatch at work on a local cluster; FORECAST=file to use your own forecast
@@ -78,6 +78,14 @@ bin/keda/operator: test/keda/go.mod test/keda/go.sum ## Build KEDA's operator, i
 	$(call compile,$(KEDA)/cmd/webhooks $(KEDA)/cmd/operator,$(@D)/,-s -w -X $(KEDA)/version.Version=$$version); \
 	rm -rf ../../$(@D)/crds; cp -R --no-preserve=mode "$$(go list -m -f '{{.Dir}}' $(KEDA))/config/crd/bases" ../../$(@D)/crds
 
+CERT_MANAGER := github.com/cert-manager/cert-manager
+bin/cert-manager/controllers: $(wildcard test/certmanager/*) ## Build what the tests run of cert-manager, and its CRDs, into bin/cert-manager
+	@cd test/certmanager; \
+	echo 'building bin/cert-manager: its controllers and cainjector. The first time, this takes 2 to 5 minutes.'; \
+	version=$$(go list -m -f '{{.Version}}' $(CERT_MANAGER)); \
+	$(call compile,.,$@,-s -w -X $(CERT_MANAGER)/pkg/util.AppVersion=$$version); \
+	rm -rf ../../$(@D)/crds; cp -R --no-preserve=mode "$$(go list -m -f '{{.Dir}}' $(CERT_MANAGER))/deploy/crds" ../../$(@D)/crds
+
 # $(call compile,PACKAGES,OUTPUT,LDFLAGS) compiles commands of the module in the working directory, and counts.
 compile = start=$$SECONDS; total=$$(go list -deps $(1) 2> >($(call progress,modules fetched,) >&2) | wc -l); \
 	go build -v -buildvcs=false -o ../../$(2) -ldflags "$(3)" $(1) 2>&1 | $(call progress,packages compiled, of at most $$total); \
@@ -105,7 +113,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 
 # Two packages at a time, and three clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator buildah ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers buildah ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 3 -timeout 30m ./cmd/gridlatch/... ./test/...
 
 # The test of the image skips itself without buildah.
@@ -152,7 +160,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/keda test/certmanager; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -160,6 +168,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@$(GOLANGCI_LINT) run ./...
 # All of Kubernetes is read for the sake of one main.go: there, vet must do.
 	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... && go vet ./...
+	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached

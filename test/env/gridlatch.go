@@ -36,11 +36,16 @@ func (c *Cluster) Install(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
+	return c.InstallRendered(ctx, manifests, port)
+}
+
+// InstallRendered is Install for an overlay of manifests/local, as kustomize renders it.
+func (c *Cluster) InstallRendered(ctx context.Context, manifests string, port int) error {
 	manifests = strings.ReplaceAll(manifests, "localhost:9443", "localhost:"+strconv.Itoa(port))
 	if _, err := c.KubectlInput(ctx, manifests, "apply", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd/carbonpolicies.gridlatch.dev")
+	_, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd/carbonpolicies.gridlatch.dev")
 	return err
 }
 
@@ -107,18 +112,19 @@ func (c *Cluster) gridlatchKubeconfig(ctx context.Context) (string, error) {
 }
 
 // AwaitWebhook returns once the API server trusts and reaches the webhook.
-func (c *Cluster) AwaitWebhook(ctx context.Context) error {
-	return Poll(ctx, func(ctx context.Context) error {
-		probe := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace: metav1.NamespaceDefault, GenerateName: "probe-",
-				Annotations: map[string]string{"gridlatch.dev/delay-tolerant": "neither"},
-			},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "probe", Image: "probe"}}},
-		}
-		if err := c.Client.Create(ctx, probe, client.DryRunAll); !apierrors.IsInvalid(err) {
-			return fmt.Errorf("the webhook does not answer: a bad annotation gave %v", err) //nolint:errorlint // often nil
-		}
-		return nil
-	})
+func (c *Cluster) AwaitWebhook(ctx context.Context) error { return Poll(ctx, c.AskWebhook) }
+
+// AskWebhook fails if the API server does not trust or reach the webhook now.
+func (c *Cluster) AskWebhook(ctx context.Context) error {
+	probe := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceDefault, GenerateName: "probe-",
+			Annotations: map[string]string{"gridlatch.dev/delay-tolerant": "neither"},
+		},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "probe", Image: "probe"}}},
+	}
+	if err := c.Client.Create(ctx, probe, client.DryRunAll); !apierrors.IsInvalid(err) {
+		return fmt.Errorf("the webhook does not answer: a bad annotation gave %v", err) //nolint:errorlint // often nil
+	}
+	return nil
 }

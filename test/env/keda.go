@@ -17,14 +17,19 @@ import (
 
 // InstallKEDA applies KEDA's CustomResourceDefinitions, and returns when they are served.
 func (c *Cluster) InstallKEDA(ctx context.Context) error {
+	return c.installDefinitions(ctx, "keda/operator")
+}
+
+// installDefinitions applies the CustomResourceDefinitions that were put beside bin/NAME when it was built.
+func (c *Cluster) installDefinitions(ctx context.Context, name string) error {
 	root, err := sourceTree()
 	if err != nil {
 		return err
 	}
-	// On the server's side: one of them is too large for the annotation of the client's.
-	definitions := filepath.Join(root, "bin", "keda", "crds")
+	// On the server's side: some are too large for the annotation of the client's.
+	definitions := filepath.Join(root, "bin", filepath.Dir(name), "crds")
 	if _, err := c.Kubectl(ctx, "apply", "--server-side", "-f", definitions); err != nil {
-		return fmt.Errorf("%w (are they there? make bin/keda/operator)", err)
+		return fmt.Errorf("%w (are they there? make bin/%s)", err, name)
 	}
 	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "-f", definitions)
 	return err

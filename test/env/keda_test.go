@@ -65,6 +65,7 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 		c := env.Start(t)
 		c.KEDA(t)
 		c.KEDAWebhook(t)
+		c.CertManager(t)
 		fmt.Fprintln(os.Stderr, filepath.Dir(c.Kubeconfig))
 		select {}
 	}
@@ -84,8 +85,8 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 	}
 	dir := strings.TrimSpace(line)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // whoever is killed leaves its files
-	if n := len(processes(t, dir)); n != 8 {
-		t.Errorf("%d processes run, want a supervisor, 5 components and 2 of KEDA's", n)
+	if n := len(processes(t, dir)); n != 9 {
+		t.Errorf("%d processes run, want a supervisor, 5 components, 2 of KEDA's and cert-manager", n)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
