@@ -15,6 +15,8 @@ import (
 const (
 	// layout is the version of the encoding.
 	layout = 1
+	// lastLayout is the last one to come: what begins with a letter is no history.
+	lastLayout = 16
 	// maxArchive bounds what is decoded, in bytes: more than twice of what the longest encoding says.
 	maxArchive = 512 << 10
 	// skew is by how much the clocks of two machines may differ; an actual intensity may be known for its whole hour.
@@ -65,6 +67,10 @@ func appendRecord(b []byte, r record) []byte {
 	return b
 }
 
+// ErrAhead tells of a history of a time, or of a version, to come. It may be of use once the clock is right, or the
+// program is not rolled back any more.
+var ErrAhead = errors.New("it is ahead")
+
 // Restore takes in what another model had been told when it was saved, and learns from it; what this one has heard since
 // is kept. What is not such an encoding, or one of a version to come, or was told later than now, or too long ago to be
 // of use, is an error and leaves the model as it was.
@@ -104,8 +110,11 @@ func (m *Model) adopt(told *Model) {
 
 // decodeModel reads what [Model.Save] has written; nothing has been learned from it yet.
 func decodeModel(data []byte) (*Model, error) {
-	if len(data) == 0 || data[0] != layout {
+	switch {
+	case len(data) == 0 || data[0] < layout || data[0] > lastLayout:
 		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, layout)
+	case data[0] > layout:
+		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], layout, ErrAhead)
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data[1:]))
 	if err != nil {
@@ -138,8 +147,12 @@ func (m *Model) resume(now time.Time) error {
 	if m.received.After(newest) {
 		newest = m.received
 	}
-	if newest.After(now.Add(skew)) || newest.Before(now.Add(-retention*time.Hour)) {
-		return fmt.Errorf("history ends at %s, want at most %d days before %s", newest.Format(time.RFC3339), retention/day, now.UTC().Format(time.RFC3339))
+	ends, today := newest.Format(time.RFC3339), now.UTC().Format(time.RFC3339)
+	switch {
+	case newest.After(now.Add(skew)):
+		return fmt.Errorf("history ends at %s, and now it is %s: %w", ends, today, ErrAhead)
+	case newest.Before(now.Add(-retention * time.Hour)):
+		return fmt.Errorf("history ends at %s, want at most %d days before %s", ends, retention/day, today)
 	}
 	last := hourOf(m.received)
 	for _, a := range slices.Backward(m.archive) {

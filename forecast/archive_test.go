@@ -171,7 +171,8 @@ func TestRestoreRefuses(t *testing.T) {
 		want string
 	}{
 		"nothing":                    {nil, now, "begins with"},
-		"another version":            {append([]byte{layout + 1}, good[1:]...), now, "begins with"},
+		"another version":            {append([]byte{lastLayout + 1}, good[1:]...), now, "begins with"},
+		"a version to come":          {append([]byte{layout + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrAhead.Error()},
 		"what is not compressed":     {append([]byte{layout}, "history"...), now, "not compressed"},
 		"what is cut off":            {good[:len(good)/2], now, "cut off or damaged"},
 		"what is followed by more":   {append(slices.Clone(good), "more"...), now, "damaged"},
@@ -185,8 +186,8 @@ func TestRestoreRefuses(t *testing.T) {
 		"too long an issue":          {compressed(header(now), none, newest, newest, le(reach+1, 2), make([]byte, 4*(reach+1))), now, "in a row"},
 		"too large an intensity":     {compressed(header(now), newest, le(1, 2), single(2e6)), now, "want at most"},
 		"an infinite intensity":      {compressed(header(now), newest, le(1, 2), single(math.Inf(-1))), now, "want at most"},
-		"what was told tomorrow":     {good, now.Add(-day * time.Hour), "want at most"},
-		"what was received tomorrow": {compressed(header(now.Add(day*time.Hour)), none), now, "want at most"},
+		"what was told tomorrow":     {good, now.Add(-day * time.Hour), ErrAhead.Error()},
+		"what was received tomorrow": {compressed(header(now.Add(day*time.Hour)), none), now, ErrAhead.Error()},
 		"what was received next era": {compressed([]byte{1}, le(math.MaxInt64, 8), none), now, "want at most"},
 		"what was received last era": {compressed([]byte{1}, le(1<<63, 8), none), now, "want at most"},
 		"what is too old":            {good, now.Add(57 * day * time.Hour), "want at most"},

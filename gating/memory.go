@@ -51,9 +51,9 @@ type Memory struct {
 
 // Recall gives the models of a source back what they were told, and reports
 // whether that is all. It tries until the API server answers or the context ends.
-// A history that cannot be used is logged, and the model learns anew. If it can be
-// used one day it is not written over until then: Recall is to be called again,
-// and looks at nothing else then.
+// A history that cannot be used is logged, and the model learns anew. One that is
+// ahead is not written over: Recall is to be called again, and looks at nothing
+// else then.
 func (m *Memory) Recall(ctx context.Context, source string, now time.Time) bool {
 	var found *corev1.ConfigMapList
 	ended := wait.PollUntilContextCancel(ctx, retry, true, func(ctx context.Context) (bool, error) {
@@ -81,7 +81,7 @@ func (m *Memory) Recall(ctx context.Context, source string, now time.Time) bool 
 			continue
 		}
 		fate := "it is written over"
-		if usableLater(c.BinaryData[memorised], now) {
+		if errors.Is(err, forecast.ErrAhead) {
 			waits[c.Name], fate = true, "it is left as it is, and tried again"
 		}
 		if !again {
@@ -93,22 +93,6 @@ func (m *Memory) Recall(ctx context.Context, source string, now time.Time) bool 
 	}
 	m.recalled[source] = waits
 	return len(waits) == 0
-}
-
-// usableLater reports whether a history that cannot be used now may be one day:
-// it is of a version to come, and this one was rolled back to, or ends in the
-// future, and the clock is behind.
-func usableLater(history []byte, now time.Time) bool {
-	const (
-		month = 28 * 24 * time.Hour // a model takes what is older yet
-		most  = 16                  // versions to come: what begins with a letter is none
-	)
-	ours, err := new(forecast.Model).Save()
-	if err != nil || len(history) == 0 {
-		return false
-	}
-	ahead := int(history[0]) - int(ours[0])
-	return ahead > 0 && ahead <= most || new(forecast.Model).Restore(history, now.Add(month)) == nil
 }
 
 // Forget is for a source that the store has forgotten: nothing is written of it
