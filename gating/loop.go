@@ -151,7 +151,8 @@ func (l *Loop) disown(ctx context.Context, p *pass) {
 
 // release lets go of what is due, the most urgent first, and returns how many
 // writes failed. A Job's record is written before its pods: were they first, a
-// crash in between would leave a started Job whose retries are held.
+// crash in between would leave a started Job whose retries are held. At the latest
+// start, from which on no retry is held, they go though the record fails.
 func (l *Loop) release(ctx context.Context, p *pass) int {
 	var released, failed atomic.Int64
 	var pods errgroup.Group
@@ -167,7 +168,7 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 		}
 		for _, g := range batch {
 			for _, pod := range g.pods {
-				if !g.recorded {
+				if !g.recorded && g.decision.Cause != plan.AtLatestStart {
 					continue
 				}
 				pods.Go(func() error {

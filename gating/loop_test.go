@@ -1,0 +1,71 @@
+package gating
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// A webhook of somebody else, or an admission policy, may refuse every change of
+// a Job.
+func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
+	for name, tt := range map[string]struct {
+		latest time.Time
+		gated  bool
+	}{
+		"the order counts while retries could be held": {t0.Add(time.Second), true},
+		"and not from the latest start on":             {t0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u"},
+				Spec:       corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}}},
+			}
+			refused := 0
+			c := fake.NewClientBuilder().WithObjects(pod).WithInterceptorFuncs(interceptor.Funcs{
+				Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+					if o.GetObjectKind().GroupVersionKind() == jobKind() {
+						refused++
+						return errors.New("failed calling webhook")
+					}
+					return c.Patch(ctx, o, patch, options...)
+				},
+			}).Build()
+			l := &Loop{
+				Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil),
+				Metrics: NewMetrics(prometheus.NewRegistry()), Workers: 1,
+			}
+			p := &pass{policy: builtin(), book: &forecast.Book{}, now: t0}
+			l.done.turn(p.policy.Name)
+			job, cached := metadata(jobKind()), metadata(podKind())
+			job.Namespace, job.Name, cached.ObjectMeta = "n", "j", pod.ObjectMeta
+			g := &group{job: job, pods: []*metav1.PartialObjectMetadata{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
+			g.decision = p.policy.Outlook(p.book, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
+			p.groups = []*group{g}
+			if failed := l.release(t.Context(), p); failed != 1 || refused != 1 {
+				t.Errorf("%d writes have failed, and %d were refused, want the record", failed, refused)
+			}
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
+				t.Fatal(err)
+			}
+			if HasGate(pod.Spec.SchedulingGates) != tt.gated {
+				t.Errorf("gated: %v, want %v", !tt.gated, tt.gated)
+			}
+			if again := l.done.has(p.policy.Name, releaseOf(job)); again {
+				t.Error("the record is not tried again")
+			}
+		})
+	}
+}
