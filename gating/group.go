@@ -140,7 +140,9 @@ func (r *Records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, d
 }
 
 // schedule gives each group its task: what its head asks for, and no later
-// than promised to any of its pods. It orders them by latest start.
+// than promised to any of its pods. A pod that has no promise which can be read
+// starts no later than it asks for itself, unless a Job speaks for it: any of its
+// siblings may be the head. It orders them by latest start.
 func schedule(policy *Policy, groups []*group) {
 	for _, g := range groups {
 		g.task = TaskOf(policy, g.head())
@@ -148,12 +150,19 @@ func schedule(policy *Policy, groups []*group) {
 		last := ""
 		for _, pod := range g.pods {
 			promise := pod.Annotations[LatestStart]
-			if promise == last { // as mostly: they are siblings
+			if promise == last && last != "" { // as mostly: they are siblings
 				continue
 			}
-			last = promise
 			promised, err := time.Parse(time.RFC3339, promise)
-			if err == nil && promised.Before(g.task.LatestStart) {
+			switch {
+			case err == nil:
+				last = promise
+			case g.job != nil:
+				continue
+			default:
+				promised = TaskOf(policy, pod).LatestStart
+			}
+			if promised.Before(g.task.LatestStart) {
 				g.task.LatestStart = promised.UTC()
 			}
 		}
