@@ -27,6 +27,9 @@ func parseElement(raw json.RawMessage) (location string, slot Slot, err error) {
 	if json.Unmarshal(raw, &e) != nil {
 		return "", Slot{}, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
 	}
+	if len(e.Location) > maxName {
+		return "", Slot{}, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxName)
+	}
 	start, err := parseTime(text(either(e.Timestamp, e.Time)))
 	if err != nil {
 		return "", Slot{}, fmt.Errorf("timestamp: %w", err)

@@ -11,6 +11,10 @@ import (
 const (
 	maxSize     = 4 << 20 // bytes of a document; a ConfigMap holds 1 MiB
 	maxProblems = 10      // problems kept of one document
+	maxName     = 253     // bytes of a location's name, as in a CarbonPolicy
+	// maxLocations bounds what one document makes the store learn of: a model comes to take more than half a megabyte. In
+	// its 1 MiB, a ConfigMap has room for a day of 36 locations in slots of five minutes, or two days of 200 by the hour.
+	maxLocations = 256
 )
 
 // Issue is one publication of a source: the forecasts of one or several locations.
@@ -44,6 +48,7 @@ func (i Issue) Problem() string {
 // with the duration in minutes and the value in gCO2eq/kWh. The elements may be in any order, of several locations,
 // and may overlap (see [NewSeries]). Names match in any case; unknown ones are ignored.
 //
+//   - location has up to 253 bytes; the elements are of up to 256 locations, the first that are named.
 //   - timestamp (or time) is RFC 3339. The seconds and the zone (then UTC) may be left out, a space may stand for the
 //     T, and what Go prints for a time is read, too. The years are 2000 to 2200.
 //   - duration is above zero and up to 31 days: minutes (5, 5.0, "5"), "00:05:00", "5m" or "PT5M".
@@ -64,6 +69,9 @@ func Parse(data []byte) (Issue, error) {
 	slots := map[string][]Slot{}
 	for i, raw := range elements {
 		location, slot, err := parseElement(raw)
+		if err == nil && slots[location] == nil && len(slots) == maxLocations {
+			err = fmt.Errorf("location: %.40q: want at most %d locations", location, maxLocations)
+		}
 		if err != nil {
 			issue.reject(i, err)
 			continue

@@ -76,6 +76,7 @@ func TestABadElementCostsThatElement(t *testing.T) {
 		"an array":                   {`[]`, `"[]"` + wantObject},
 		"null":                       {`null`, `timestamp: ""` + wantTime},
 		"a location that is no text": {`{"location":7}`, `"{\"location\":7}"` + wantObject},
+		"a location of a long name":  {`{"location":"` + strings.Repeat("x", 254) + `"}`, `location: "` + strings.Repeat("x", 40) + `": want at most 253 bytes`},
 		"no timestamp":               {`{"duration":5,"value":1}`, `timestamp: ""` + wantTime},
 		"a timestamp that is none":   {element(`"noon"`, `5`, `1`), `timestamp: "noon"` + wantTime},
 		"a timestamp in epoch":       {element(`1774915200`, `5`, `1`), `timestamp: "1774915200"` + wantTime},
@@ -143,6 +144,28 @@ func TestParseManyElements(t *testing.T) {
 	}
 	if !issue.Issued.IsZero() || issue.Elements != 4 || issue.Bad != 0 || issue.Problems != nil {
 		t.Errorf("got issued %v, %d elements, %d bad: %q", issue.Issued, issue.Elements, issue.Bad, issue.Problems)
+	}
+}
+
+func TestLocationsAreBounded(t *testing.T) {
+	var elements []string
+	for i := range 3 * 300 {
+		elements = append(elements, fmt.Sprintf(`{"location":"%0253d","timestamp":"%s","duration":5}`, i%300, at(5*(i/300)).Format(time.RFC3339)))
+	}
+	issue, err := Parse([]byte("[" + strings.Join(elements, ",") + "]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(issue.Series); n != 256 || issue.Bad != 3*(300-256) {
+		t.Errorf("%d locations, and %d bad elements", n, issue.Bad)
+	}
+	for location, s := range issue.Series {
+		if len(s.Slots()) != 3 || location > fmt.Sprintf("%0253d", 255) {
+			t.Fatalf("location %s has %d slots", location, len(s.Slots()))
+		}
+	}
+	if want := `the first: element 256: location: "` + strings.Repeat("0", 40) + `": want at most 256 locations`; !strings.HasSuffix(issue.Problem(), want) {
+		t.Errorf("got %q, want %q", issue.Problem(), want)
 	}
 }
 
