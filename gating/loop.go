@@ -216,7 +216,7 @@ func batches(groups []*group, size int) func(yield func([]*group) bool) {
 func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 	g.reason, g.cause = compared(g.decision, g.head().Annotations), g.decision.Cause
 	if g.released {
-		g.reason, g.cause = "its Job has been released: "+g.job.Annotations[Reason], joined
+		g.reason, g.cause = plan.Bounded("its Job has been released: "+g.job.Annotations[Reason]), joined
 	}
 	if g.job == nil || g.released {
 		g.recorded = true

@@ -3,6 +3,7 @@ package gating
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,5 +68,14 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 				t.Error("the record is not tried again")
 			}
 		})
+	}
+}
+
+func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
+	job := metadata(jobKind())
+	job.Annotations = map[string]string{Reason: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
+	g := &group{job: job, released: true}
+	if err := new(Loop).record(t.Context(), &pass{}, g); err != nil || len(g.reason) > 1024 {
+		t.Errorf("%d bytes, %v", len(g.reason), err)
 	}
 }

@@ -104,7 +104,7 @@ func (p *pass) conditions() []metav1.Condition {
 	}
 	if len(p.policy.Problems) > 0 {
 		ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalid
-		ready.Message = bounded(strings.Join(p.policy.Problems, "; "))
+		ready.Message = plan.Bounded(strings.Join(p.policy.Problems, "; "))
 	}
 	return []metav1.Condition{ready, p.forecastCondition()}
 }
@@ -134,7 +134,7 @@ func (p *pass) forecastCondition() metav1.Condition {
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
 		c.Message = v.instead() + ", there is no forecast: " + v.missing
 	}
-	c.Message = bounded(c.Message)
+	c.Message = plan.Bounded(c.Message)
 	return c
 }
 
@@ -171,13 +171,4 @@ func second(t time.Time) *metav1.Time {
 	}
 	cut := metav1.NewTime(t.UTC().Truncate(time.Second)).Rfc3339Copy()
 	return &cut
-}
-
-// bounded keeps a message within what an object should carry.
-func bounded(message string) string {
-	const most = 1024
-	if len(message) <= most {
-		return message
-	}
-	return strings.ToValidUTF8(message[:most], "") + "…"
 }

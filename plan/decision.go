@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -104,7 +105,7 @@ const maxReason = 140
 // instants, not distances, so that it stays true for as long as it is shown,
 // and is kept within the 140 characters that `kubectl describe` prints, unless
 // the location has a long name. A duration that was guessed, and where starting
-// at once would be, are told if there is room.
+// at once would be, are told if there is room. It is [Bounded] in any case.
 func (d Decision) Reason() string { return d.ReasonWith("") }
 
 // ReasonWith is Reason with more at its end.
@@ -116,7 +117,17 @@ func (d Decision) ReasonWith(more string) string {
 			reason = d.sentence() + more
 		}
 	}
-	return reason
+	return Bounded(reason)
+}
+
+// Bounded keeps what is told of an object within a KiB: an object that carries
+// too much cannot be written at all, be it to release it.
+func Bounded(message string) string {
+	const most, more = 1024, "…"
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most-len(more)], "") + more
 }
 
 func (d Decision) sentence() string {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -267,6 +268,19 @@ func TestAGuessIsToldIfThereIsRoom(t *testing.T) {
 	}
 	if got, want := d.ReasonWith("; short"), "CAISO_NORTH over ~47m, no window in time is cleaner; short"; !strings.HasSuffix(got, want) {
 		t.Errorf("room for a guess, but: %s", got)
+	}
+}
+
+func TestAReasonIsBounded(t *testing.T) {
+	for _, missing := range []string{strings.Repeat("x", 300<<10), strings.Repeat("ü", 300<<10), strings.Repeat("xü", 300<<10)} {
+		d := Decision{Decided: t0, Start: t0, Missing: missing, Cause: NoForecast}
+		got := d.ReasonWith("; more")
+		if len(got) > 1024 || len(got) < 1000 || !utf8.ValidString(got) || !strings.HasPrefix(got, "started Nov 21 12:00 UTC: no usable forecast: ") {
+			t.Errorf("%d bytes: %q", len(got), got)
+		}
+	}
+	if whole := strings.Repeat("x", 1024); Bounded(whole) != whole {
+		t.Error("it is cut though there is room")
 	}
 }
 
