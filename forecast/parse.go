@@ -25,7 +25,7 @@ type Issue struct {
 	Issued time.Time
 	// Elements counts the elements of the document, Bad those of them that could not be used.
 	Elements, Bad int
-	// Problems says what was wrong with the first ten bad elements, which are numbered from 0:
+	// Problems says what was wrong with ten of the bad elements at most, which are numbered from 0:
 	// `element 17: duration: "x": want minutes, above 0 and up to 44640`.
 	Problems []string
 }
@@ -48,7 +48,8 @@ func (i Issue) Problem() string {
 // with the duration in minutes and the value in gCO2eq/kWh. The elements may be in any order, of several locations,
 // and may overlap (see [NewSeries]). Names match in any case; unknown ones are ignored.
 //
-//   - location has up to 253 bytes; the elements are of up to 256 locations, the first that are named.
+//   - location has up to 253 bytes, and may be left out in all elements, not in some. There are up to 256 locations: the
+//     first that are named.
 //   - timestamp (or time) is RFC 3339. The seconds and the zone (then UTC) may be left out, a space may stand for the
 //     T, and what Go prints for a time is read, too. The years are 2000 to 2200.
 //   - duration is above zero and up to 31 days: minutes (5, 5.0, "5"), "00:05:00", "5m" or "PT5M".
@@ -66,18 +67,7 @@ func Parse(data []byte) (Issue, error) {
 		return Issue{}, err
 	}
 	issue := Issue{Series: map[string]*Series{}, Elements: len(elements)}
-	slots := map[string][]Slot{}
-	for i, raw := range elements {
-		location, slot, err := parseElement(raw)
-		if err == nil && slots[location] == nil && len(slots) == maxLocations {
-			err = fmt.Errorf("location: %.40q: want at most %d locations", location, maxLocations)
-		}
-		if err != nil {
-			issue.reject(i, err)
-			continue
-		}
-		slots[location] = append(slots[location], slot)
-	}
+	slots := issue.slots(elements)
 	if len(slots) == 0 {
 		return Issue{}, fmt.Errorf("forecast has no usable element: %s", issue.Problem())
 	}
@@ -85,6 +75,33 @@ func Parse(data []byte) (Issue, error) {
 		issue.Series[location] = NewSeries(slots)
 	}
 	return issue, nil
+}
+
+// slots reads the elements, by location, and rejects those that cannot be used.
+func (i *Issue) slots(elements []json.RawMessage) map[string][]Slot {
+	slots := map[string][]Slot{}
+	var unnamed []int
+	for n, raw := range elements {
+		location, slot, err := parseElement(raw)
+		if err == nil && slots[location] == nil && len(slots) == maxLocations {
+			err = fmt.Errorf("location: %.40q: want at most %d locations", location, maxLocations)
+		}
+		if err != nil {
+			i.reject(n, err)
+			continue
+		}
+		if location == "" {
+			unnamed = append(unnamed, n)
+		}
+		slots[location] = append(slots[location], slot)
+	}
+	if len(slots) > 1 { // one without a name would answer to all that name none
+		for _, n := range unnamed {
+			i.reject(n, errors.New(`location: "": want a name, as others have`))
+		}
+		delete(slots, "")
+	}
+	return slots
 }
 
 func (i *Issue) reject(element int, err error) {

@@ -124,8 +124,7 @@ func TestParseManyElements(t *testing.T) {
 	issue, err := Parse([]byte("\ufeff" + ` [
 		{"location":"B","timestamp":"2026-03-31T00:05Z","duration":5,"value":2},
 		{"location":"A","timestamp":"2026-03-31T00:05Z","duration":5,"value":3},
-		{"location":"B","timestamp":"2026-03-31T00:00Z","duration":60,"value":1},
-		{"timestamp":"2026-03-31T00:00Z","duration":5,"value":4}
+		{"location":"B","timestamp":"2026-03-31T00:00Z","duration":60,"value":1}
 	]`))
 	if err != nil {
 		t.Fatal(err)
@@ -137,13 +136,39 @@ func TestParseManyElements(t *testing.T) {
 	want := map[string][]Slot{
 		"A": {slot(5, 10, 3)},
 		"B": {slot(0, 5, 1), slot(5, 10, 2), slot(10, 60, 1)},
-		"":  {slot(0, 5, 4)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if !issue.Issued.IsZero() || issue.Elements != 4 || issue.Bad != 0 || issue.Problems != nil {
+	if !issue.Issued.IsZero() || issue.Elements != 3 || issue.Bad != 0 || issue.Problems != nil {
 		t.Errorf("got issued %v, %d elements, %d bad: %q", issue.Issued, issue.Elements, issue.Bad, issue.Problems)
+	}
+}
+
+func TestElementsWithoutALocationAreBadBesideThoseWithOne(t *testing.T) {
+	const named, unnamed = `{"location":"A","timestamp":"2026-03-31T00:05Z","duration":5,"value":3}`, `{"timestamp":"2026-03-31T00:00Z","duration":5,"value":4}`
+	for name, tt := range map[string]struct {
+		json, problem string
+		want          map[string][]Slot
+	}{
+		"after it":              {named + "," + unnamed, `1 of 2 elements is bad: element 1: location: "": want a name, as others have`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
+		"before it":             {unnamed + "," + named, `1 of 2 elements is bad: element 0: location: "": want a name, as others have`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
+		"not if none has one":   {unnamed, "", map[string][]Slot{"": {slot(0, 5, 4)}}},
+		"nor if that is no use": {unnamed + `,{"location":"A"}`, `1 of 2 elements is bad: element 1: timestamp: "": want RFC 3339 in the years 2000 to 2200`, map[string][]Slot{"": {slot(0, 5, 4)}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issue, err := Parse([]byte("[" + tt.json + "]"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string][]Slot{}
+			for location, s := range issue.Series {
+				got[location] = s.Slots()
+			}
+			if diff := cmp.Diff(tt.want, got) + cmp.Diff(tt.problem, issue.Problem()); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
