@@ -116,6 +116,13 @@ func (m *Model) hear(issue *Series, received time.Time) {
 	m.tell(next)
 }
 
+// heard returns when the newest issue was received; the zero time, or the epoch, if there is none.
+func (m *Model) heard() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.received
+}
+
 // tell archives an issue, in place of the newest one if that is too close to the one before, and passes it on.
 func (m *Model) tell(next archived) {
 	m.learner(0)

@@ -32,7 +32,8 @@ func (s *Store) Book(source string) *Book {
 }
 
 // Offer replaces the forecasts of a source by those of a new issue, location by location. Locations that the issue does
-// not have keep their last good forecast. The error tells which locations were refused, and why; the others are taken.
+// not have keep their last good forecast, and for eight weeks their model. The error tells which locations were refused,
+// and why; the others are taken.
 //
 // A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
 // and it ends no later. When the one held is over at now, anything is better. An accepted forecast is spliced to what
@@ -107,7 +108,8 @@ type Book struct {
 // A holding is the forecast of one location.
 type holding struct {
 	Forecast
-	start time.Time // where the newest issue starts; the spliced series may start before
+	start  time.Time // where the newest issue starts; the spliced series may start before
+	newest bool      // the newest issue of the source has the location
 }
 
 // Forecast is the last good forecast of one location.
@@ -148,21 +150,38 @@ func (b *Book) Known() bool { return b.known }
 // Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
 func (b *Book) Problem() string { return b.problem }
 
-// Locations returns the names of the locations held, sorted, also of those of which only a history was restored.
+// Locations returns the names of the locations held, sorted, also of those of which there is only history.
 func (b *Book) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
 
-// Forecast returns the forecast of a location. If the book holds a single forecast, that one also answers to the
-// location "", and, if it has no name itself, to every location.
+// Forecast returns the forecast of a location. If the newest issue has a single location, or the book before there is an
+// issue, that one also answers to the location "", and, if it has no name itself, to every location that the issue does
+// not have.
 func (b *Book) Forecast(location string) (Forecast, bool) {
-	if h, ok := b.held[location]; ok {
+	h, ok := b.held[location]
+	if ok && h.newest {
 		return h.Forecast, true
 	}
-	for name, h := range b.held {
-		if len(b.held) == 1 && (name == "" || location == "") {
-			return h.Forecast, true
+	only, single := b.only()
+	if single && (only.Location == "" || location == "") {
+		return only.Forecast, true
+	}
+	if !ok || only.newest && location == "" { // all have names now
+		return Forecast{}, false
+	}
+	return h.Forecast, true
+}
+
+// only returns a holding of the newest issue, if there is one, or else of the book, and whether it is the single one.
+func (b *Book) only() (only holding, single bool) {
+	for _, h := range b.held {
+		switch {
+		case h.newest && !only.newest, only.Model == nil:
+			only, single = h, true
+		case h.newest == only.newest:
+			single = false
 		}
 	}
-	return Forecast{}, false
+	return only, single
 }
 
 // merge takes over what is good in the issue; the error tells what is not.
@@ -187,7 +206,22 @@ func (b *Book) merge(issue Issue, now time.Time) error {
 			start: series.Start(),
 		}
 	}
+	if len(refused) < len(issue.Series) {
+		b.turn(issue, now)
+	}
 	return errors.Join(refused...)
+}
+
+// turn notes which locations the newest issue has. The others may come back, and until then their models go by the past:
+// they are dropped once that is too old to be of use.
+func (b *Book) turn(newest Issue, now time.Time) {
+	for location, h := range b.held {
+		_, h.newest = newest.Series[location]
+		b.held[location] = h
+		if !h.newest && !now.Before(h.Series.End()) && h.Model.heard().Before(now.Add(-retention*time.Hour)) {
+			delete(b.held, location)
+		}
+	}
 }
 
 // hear tells the model of the location, a new one if there is none, of an issue that was received when it was issued, as

@@ -147,34 +147,85 @@ func TestASourceMayFailAndBeForgotten(t *testing.T) {
 }
 
 func TestBookFindsTheForecast(t *testing.T) {
+	var m Model
+	m.Hear(series(-60, 1), at(-60))
+	history := saved(t, &m)
 	for name, tt := range map[string]struct {
-		held []string
-		ask  string
-		want string
-		ok   bool
+		restored []string
+		issues   [][]string
+		ask      string
+		want     string
+		ok       bool
 	}{
-		"by its name":                          {[]string{"A", "B"}, "B", "B", true},
-		"not by a name in another case":        {[]string{"A", "B"}, "b", "", false},
-		"an unnamed one answers to any name":   {[]string{""}, "A", "", true},
-		"not if there are others":              {[]string{"", "B"}, "A", "", false},
-		"no name finds the only one":           {[]string{"A"}, "", "A", true},
-		"no name finds none of several":        {[]string{"A", "B"}, "", "", false},
-		"no name finds the unnamed of several": {[]string{"", "B"}, "", "", true},
-		"nothing in an empty book":             {nil, "", "", false},
-		"another name finds not the only one":  {[]string{"A"}, "B", "", false},
+		"by its name":                            {nil, [][]string{{"A", "B"}}, "B", "B", true},
+		"not by a name in another case":          {nil, [][]string{{"A", "B"}}, "b", "", false},
+		"an unnamed one answers to any name":     {nil, [][]string{{""}}, "A", "", true},
+		"not if there are others":                {nil, [][]string{{"", "B"}}, "A", "", false},
+		"no name finds the only one":             {nil, [][]string{{"A"}}, "", "A", true},
+		"no name finds none of several":          {nil, [][]string{{"A", "B"}}, "", "", false},
+		"no name finds the unnamed of several":   {nil, [][]string{{"", "B"}}, "", "", true},
+		"nothing in an empty book":               {nil, nil, "", "", false},
+		"another name finds not the only one":    {nil, [][]string{{"A"}}, "B", "", false},
+		"no name finds the newest":               {nil, [][]string{{"A"}, {"B"}}, "", "B", true},
+		"of several in the newest, none":         {nil, [][]string{{"A"}, {"B", "C"}}, "", "", false},
+		"the newest that is named, now":          {nil, [][]string{{""}, {"A"}}, "", "A", true},
+		"of several that are named, now, none":   {nil, [][]string{{""}, {"A", "B"}}, "", "", false},
+		"the newest that is not named any more":  {nil, [][]string{{"A"}, {""}}, "A", "", true},
+		"one that the newest issue has not":      {nil, [][]string{{"A"}, {"B"}}, "A", "A", true},
+		"beside what was restored, the newest":   {[]string{"A", "B", ""}, [][]string{{"B"}}, "", "B", true},
+		"of what was restored, the only one":     {[]string{"A"}, nil, "", "A", true},
+		"of several that were restored, none":    {[]string{"A", "B"}, nil, "", "", false},
+		"of several that were restored, by name": {[]string{"A", "B"}, nil, "B", "B", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			for _, location := range tt.held {
-				if err := store.Offer("s", issued(0, location, series(0, 1)), at(0)); err != nil {
+			for _, locations := range tt.issues {
+				issue := Issue{Series: map[string]*Series{}, Issued: at(0)}
+				for _, location := range locations {
+					issue.Series[location] = series(0, 1)
+				}
+				offerAll(t, &store, issue, at(0))
+			}
+			for _, location := range tt.restored { // which may take longer
+				if err := store.Restore("s", location, history, at(0)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			got, ok := store.Book("s").Forecast(tt.ask)
-			if got.Location != tt.want || ok != tt.ok || ok == got.Series.Empty() {
+			if got.Location != tt.want || ok != tt.ok || ok != (got.Model != nil) || ok && got.Series.Empty() == (tt.issues != nil) {
 				t.Errorf("got %q, %v, want %q, %v", got.Location, ok, tt.want, tt.ok)
 			}
 		})
+	}
+}
+
+func TestWhatIsRefusedIsNotTheNewest(t *testing.T) {
+	var store Store
+	offerAll(t, &store, issued(0, "A", series(0, 1)), at(0))
+	offerAll(t, &store, issued(0, "B", series(0, 1)), at(0))
+	if err := store.Offer("s", issued(1, "A", series(-60, 1)), at(1)); err == nil {
+		t.Fatal("an older one is accepted")
+	}
+	if f, _ := store.Book("s").Forecast(""); f.Location != "B" {
+		t.Errorf("got %q, want B", f.Location)
+	}
+}
+
+func TestALocationThatHasGoneIsHeldForAsLongAsItsPastIsOfUse(t *testing.T) {
+	var store Store
+	offerAll(t, &store, Issue{Series: map[string]*Series{"A": series(0, 1), "B": series(0, 1)}, Issued: at(0)}, at(0))
+	model := held(&store).Model
+	for _, day := range []int{1, 55} {
+		now := at(day * 24 * 60)
+		offerAll(t, &store, Issue{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
+		if held(&store).Model != model {
+			t.Fatalf("day %d: what was learned is lost", day)
+		}
+	}
+	now := at(57 * 24 * 60)
+	offerAll(t, &store, Issue{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
+	if got := store.Book("s").Locations(); !cmp.Equal(got, []string{"B"}) {
+		t.Errorf("the book still has %q", got)
 	}
 }
 

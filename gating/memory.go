@@ -149,7 +149,10 @@ func (m *Memory) save(ctx context.Context) {
 			if waits[historyName(source, location)] {
 				continue
 			}
-			f, _ := book.Forecast(location)
+			f, ok := book.Forecast(location)
+			if !ok || f.Location != location {
+				continue // the newest issue does not have it, and others answer for it
+			}
 			if err := m.write(ctx, source, location, f.Model); err != nil {
 				log.FromContext(ctx).Error(err, "cannot save a history, trying again later", "source", source, "location", location)
 			}

@@ -172,6 +172,30 @@ func TestWhatTheStoreHasForgottenIsNotWrittenUntilItIsRecalled(t *testing.T) {
 	}
 }
 
+func TestTheHistoryOfOneLocationIsNotWrittenForAnother(t *testing.T) {
+	api, store := fake.NewClientset(), learned(t, 3)
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
+	memory.Recall(t.Context(), origin, t0)
+	f, _ := store.Book(origin).Forecast("X")
+	unnamed := forecast.Issue{Series: map[string]*forecast.Series{"": f.Series}, Issued: t0} // it answers to X, too
+	if err := store.Offer(origin, unnamed, t0); err != nil {
+		t.Fatal(err)
+	}
+	memory.save(t.Context())
+	saved, err := api.CoreV1().ConfigMaps("gridlatch-system").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(saved.Items) != 1 || saved.Items[0].Annotations[Location] != "" {
+		t.Errorf("%+v (%v)", saved.Items, err)
+	}
+	named := forecast.Issue{Series: map[string]*forecast.Series{"Y": f.Series, "Z": f.Series}, Issued: t0} // nobody answers to "" now
+	if err := store.Offer(origin, named, t0); err != nil {
+		t.Fatal(err)
+	}
+	memory.save(t.Context())
+	if saved, err = api.CoreV1().ConfigMaps("gridlatch-system").List(t.Context(), metav1.ListOptions{}); err != nil || len(saved.Items) != 4 {
+		t.Errorf("%+v (%v)", saved.Items, err)
+	}
+}
+
 // A history must not be overwritten by a short one because the API server could
 // not be reached at the start.
 func TestWhatHasNotBeenReadIsNotWritten(t *testing.T) {
