@@ -11,8 +11,15 @@ import (
 	"time"
 )
 
-// keep is how much of the past of a held series survives its replacement.
-const keep = time.Hour
+const (
+	// keep is how much of the past of a held series survives its replacement.
+	keep = time.Hour
+	// ahead is how far from now an issue may start to keep older ones out: one that starts later may have a wrong date, or
+	// a local time that is said to be UTC.
+	ahead = time.Hour
+	// farAhead is how far from now an issue may start: that for the whole of the next day starts within less.
+	farAhead = 48 * time.Hour
+)
 
 // Store holds the last good forecasts of every source, per location. A source is whatever string the caller names its
 // forecasts by. Readers take one atomic load and never wait; writers take turns. The zero Store is empty and ready to
@@ -36,7 +43,8 @@ func (s *Store) Book(source string) *Book {
 // and why; the others are taken.
 //
 // A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
-// and it ends no later. When the one held is over at now, anything is better. An accepted forecast is spliced to what
+// and it ends no later; or if it starts in more than two days, and the one held covers now. When the one held is over at
+// now, or starts in more than an hour, anything is better. An accepted forecast is spliced to what
 // is held of the last hour, see [Series.Splice].
 func (s *Store) Offer(source string, issue Issue, now time.Time) error {
 	var refused error
@@ -243,7 +251,10 @@ func (h holding) refuse(offered *Series, now time.Time) error {
 	if offered.Empty() {
 		return errors.New("forecast is empty")
 	}
-	if !now.Before(h.Series.End()) {
+	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(farAhead)) {
+		return fmt.Errorf("forecast from %s starts more than two days from now, and the one held is of now", offered.Start().Format(time.RFC3339))
+	}
+	if !now.Before(h.Series.End()) || h.start.After(now.Add(ahead)) {
 		return nil
 	}
 	firstEnd, _ := offered.NextBoundary(offered.Start())

@@ -3,6 +3,7 @@ package forecast
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -62,6 +63,40 @@ func TestOffer(t *testing.T) {
 			}
 			if f, _ := before.Forecast("A"); f.Issued != at(29) || f.Series.Start() != at(30) {
 				t.Error("a book handed out before has changed")
+			}
+		})
+	}
+}
+
+func TestAnIssueOfTheFutureKeepsNoCorrectOneOut(t *testing.T) {
+	const hour, day = 60, 24 * 60
+	for name, tt := range map[string]struct {
+		first int // when the issue of now starts, if there is one
+		wrong int
+		err   string
+	}{
+		"a local time that is said to be UTC": {0, 2 * hour, ""},
+		"the whole of the next day":           {0, 24 * hour, ""},
+		"the wrong year":                      {0, 365 * day, `location "A": forecast from 2027-03-31T00:00:00Z starts more than two days from now, and the one held is of now`},
+		"the wrong year, when none is of now": {-9 * hour, 365 * day, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store Store
+			offerAll(t, &store, issued(0, "A", even(at(tt.first), time.Hour, 1, 2, 3, 4)), at(0))
+			err := store.Offer("s", issued(1, "A", even(at(tt.wrong), time.Hour, 9, 9, 9, 9)), at(1))
+			if tt.err == "" && err != nil || tt.err != "" && fmt.Sprint(err) != tt.err {
+				t.Errorf("got error %v, want %q", err, tt.err)
+			}
+			if got, ok := held(&store).Series.At(at(1)); ok != (tt.first == 0) || ok && got != 1 {
+				t.Errorf("now is %v (%v)", got, ok)
+			}
+			correct := even(at(5), time.Hour, 5, 6, 7)
+			offerAll(t, &store, issued(5, "A", correct), at(5))
+			if got := held(&store).Series.End(); got != correct.End() {
+				t.Errorf("the forecast ends at %v, want %v", got, correct.End())
+			}
+			if got, ok := held(&store).Model.Predict(at(5), trust).Series.At(at(2*hour + 30)); !ok || math.Abs(got-7) > 1e-3 {
+				t.Errorf("the model expects %v (%v), want 7", got, ok)
 			}
 		})
 	}
