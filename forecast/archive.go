@@ -108,6 +108,27 @@ func (m *Model) adopt(told *Model) {
 	m.gauge, m.measured, m.running, m.received = told.gauge, told.measured, told.running, told.received
 }
 
+// rewind forgets what the model has heard and seen while the clock was ahead of now, and learns again from what was
+// before. Otherwise it would hear of nothing until the clock gets there.
+func (m *Model) rewind(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !later(m.received, m.gauge.seen).After(now.Add(skew)) {
+		return
+	}
+	told := &Model{measured: m.measured}
+	told.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closed()))
+	for _, a := range m.archive {
+		if a.known <= hourOf(now) {
+			told.archive, told.received = append(told.archive, a), startOf(a.known)
+		}
+	}
+	if told.resume(now) != nil {
+		told = &Model{} // nothing of it is of use
+	}
+	m.adopt(told)
+}
+
 // decodeModel reads what [Model.Save] has written; nothing has been learned from it yet.
 func decodeModel(data []byte) (*Model, error) {
 	switch {

@@ -62,6 +62,43 @@ func TestAnIssueIsHeardWhenItWasIssued(t *testing.T) {
 	}
 }
 
+func TestAClockThatWasWrongLeavesNoModelDeaf(t *testing.T) {
+	g, back := synthetic(13, 40, 30), hr(30*day+12)
+	last := even(back, time.Hour, flat(48, 123)...)
+	for name, tt := range map[string]struct {
+		ahead   time.Duration
+		heard   bool // an issue meanwhile, rather than having been asked only
+		learned time.Duration
+	}{
+		"not at all":       {0, true, 29 * day * time.Hour},
+		"ten days ahead":   {10 * day * time.Hour, true, 28 * day * time.Hour},
+		"nor did any come": {10 * day * time.Hour, false, 28 * day * time.Hour},
+		"ahead of all":     {365 * day * time.Hour, true, 0},
+		"far behind":       {-60 * day * time.Hour, true, 28 * day * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store Store
+			for _, i := range g.issues[:30] {
+				offerAll(t, &store, Issue{Series: map[string]*Series{"A": i.series}}, i.received)
+			}
+			wrong := hr(30 * day).Add(tt.ahead)
+			if tt.heard {
+				offerAll(t, &store, Issue{Series: map[string]*Series{"A": g.issues[30].series}}, wrong)
+			}
+			held(&store).Model.Predict(wrong, trust)
+			offerAll(t, &store, Issue{Series: map[string]*Series{"A": last}}, back)
+			m := held(&store).Model
+			if p := m.Predict(back, trust); !m.received.Equal(back) || m.gauge.seen.After(back) || p.Basis != Fresh || p.Learned < tt.learned {
+				t.Errorf("it was heard at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.seen, p.Basis, p.Learned)
+			}
+			var told Model
+			if err := told.Restore(saved(t, m), back); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestAStoreRestores(t *testing.T) {
 	var m Model
 	now := told(10*day, 10*day)(&m)

@@ -44,8 +44,8 @@ func (s *Store) Book(source string) *Book {
 //
 // A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
 // and it ends no later; or if it starts in more than two days, and the one held covers now. When the one held is over at
-// now, or starts in more than an hour, anything is better. An accepted forecast is spliced to what
-// is held of the last hour, see [Series.Splice].
+// now, or starts in more than an hour, anything is better. An accepted forecast is spliced to what is held of the last
+// hour, see [Series.Splice].
 func (s *Store) Offer(source string, issue Issue, now time.Time) error {
 	var refused error
 	s.update(source, func(b *Book) {
@@ -241,6 +241,9 @@ func (h holding) hear(series *Series, issued, now time.Time) *Model {
 	}
 	if issued.IsZero() || issued.After(now) {
 		issued = now
+	}
+	if !series.Start().After(now.Add(farAhead)) { // else it is now that the clock is wrong, and far behind
+		m.rewind(now)
 	}
 	m.Hear(series, issued)
 	return m
