@@ -117,8 +117,8 @@ func (h *verbHandler) serve(w http.ResponseWriter, req *http.Request, now time.T
 	return o, nil
 }
 
-// work makes the answer to a request that has been read. It waits for nobody, so
-// that few at a time are enough.
+// work makes the answer to a request that has been read. In its turn it waits for
+// nobody, so that few at a time are enough.
 func (h *verbHandler) work(ctx context.Context, on *desk, now time.Time) (outcome, error) {
 	done, err := h.room.turn(ctx)
 	if err != nil {
