@@ -111,10 +111,10 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && go test ./local/...
 
-# Two packages at a time, and three clusters in each: they wait more than they work.
+# Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
 test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers buildah ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 2 -parallel 3 -timeout 30m ./cmd/gridlatch/... ./test/...
+	@go test -count=1 -p 2 -parallel 4 -timeout 30m ./cmd/gridlatch/... ./test/...
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah

@@ -259,6 +259,7 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 }
 
 func TestCertificatesFromADirectoryAreServedAndReloaded(t *testing.T) {
+	t.Parallel()
 	c := env.Start(t, env.Nodes(1))
 	port, err := env.ReservePort()
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 // that enforces the restricted pod security standard, both replicas are
 // admitted and scheduled. The nodes are simulated, so they do nothing.
 func TestTheOverlayIsAdmittedAsItIs(t *testing.T) {
+	t.Parallel()
 	c := env.Start(t, env.Nodes(2))
 	if _, err := c.Kubectl(t.Context(), "apply", "--validate=strict", "-k", "../../manifests/overlay"); err != nil {
 		t.Fatal(err)
@@ -98,6 +99,7 @@ func kustomize(t *testing.T, text string) string {
 // TestTheExtenderComponentIsAdmittedAsItIs installs it with the second scheduler,
 // whose configuration is to be that of the first in all that matters.
 func TestTheExtenderComponentIsAdmittedAsItIs(t *testing.T) {
+	t.Parallel()
 	c := env.Start(t, env.Nodes(2))
 	if _, err := c.KubectlInput(t.Context(), overlay(t, "extender"), "apply", "--validate=strict", "-f", "-"); err != nil {
 		t.Fatal(err)
