@@ -224,6 +224,9 @@ gridlatch_extender_nodes_total{outcome="unknown",verb="prioritize"} 1
 	if err := testutil.CollectAndCompare(e.Metrics.nodes, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}
+	if n := testutil.CollectAndCount(e.Metrics.seconds); n != 3 {
+		t.Errorf("latencies of %d kinds are measured, want 3", n)
+	}
 	for _, tt := range []struct {
 		verb    string
 		outcome outcome

@@ -35,9 +35,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}, []string{"verb", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "gridlatch_extender_request_seconds",
-			Help:    "Time to answer a request of the scheduler, from its headers to the last byte of the answer, by verb.",
+			Help:    "Time to answer a request of the scheduler, from its headers to the last byte of the answer, by verb and by outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 14),
-		}, []string{"verb"}),
+		}, []string{"verb", "outcome"}),
 		nodes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_extender_nodes_total",
 			Help: "Nodes in requests of the scheduler, by verb and by outcome: scored or unknown (in no location, or one without a forecast), kept or dropped.",
@@ -49,7 +49,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 
 func (m *Metrics) done(verb string, o outcome, took time.Duration) {
 	m.requests.WithLabelValues(verb, string(o)).Inc()
-	m.seconds.WithLabelValues(verb).Observe(took.Seconds())
+	m.seconds.WithLabelValues(verb, string(o)).Observe(took.Seconds())
 }
 
 func (m *Metrics) saw(verb, outcome string, n int) {

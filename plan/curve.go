@@ -57,8 +57,8 @@ func (o *Outlook) corners(duration time.Duration) []time.Time {
 }
 
 // Expect returns the mean intensity over a window of some length, in
-// gCO2eq/kWh; false if less than half of it is covered. What is not covered counts as the mean of the
-// series.
+// gCO2eq/kWh; false if less than half of it is covered. What is not covered
+// counts as the mean of the series.
 func Expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
 	mean, covered := series.Mean(start, start.Add(duration))
 	if covered == duration {
