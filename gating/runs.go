@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,15 +31,44 @@ const (
 	longestRun = 31 * 24 * time.Hour
 )
 
-// Runs knows how long earlier runs of the same work took: Jobs of a namespace
-// with the same label RunsOf, which have ended well and still exist (see
-// successfulJobsHistoryLimit of a CronJob). It knows nothing until it has read
+// Runs knows how long earlier runs of the same work took: Jobs of the same CronJob,
+// or of a namespace with the same label RunsOf, which have ended well and still exist
+// (see successfulJobsHistoryLimit of a CronJob). It knows nothing until it has read
 // them. Reader is required.
 type Runs struct {
 	// Reader asks the API server itself.
 	Reader client.Reader
 
-	known atomic.Pointer[map[types.NamespacedName]RunTimes]
+	known atomic.Pointer[map[work]RunTimes]
+}
+
+// work is what Jobs are runs of.
+type work struct {
+	namespace, label string
+	// cronJob owns the runs whose label is its name; empty for others. So a Job that
+	// only borrows the name of a CronJob is no run of it.
+	cronJob types.UID
+}
+
+// workOf returns what a Job of a namespace is a run of; false if it does not say.
+func workOf(namespace string, job metav1.Object) (work, bool) {
+	w := work{namespace: namespace, label: job.GetLabels()[RunsOf]}
+	if cronJob := CronJobOf(job); cronJob != nil && cronJob.Name == w.label {
+		w.cronJob = cronJob.UID
+	}
+	return w, w.label != ""
+}
+
+// CronJobOf returns the reference to the CronJob of which a Job is a run, by its
+// schedule or by hand; nil if it is of none.
+func CronJobOf(job metav1.Object) *metav1.OwnerReference {
+	owners := job.GetOwnerReferences()
+	for i := range owners {
+		if owners[i].Kind == "CronJob" && strings.HasPrefix(owners[i].APIVersion, "batch/") {
+			return &owners[i]
+		}
+	}
+	return nil
 }
 
 // RunTimes is how long earlier runs of the same work took; zero if none is
@@ -59,14 +90,15 @@ func (t RunTimes) String() string {
 	return fmt.Sprintf("median of %d earlier runs", t.Count)
 }
 
-// Of returns what is known of the runs of a namespace with a label. It may be
-// called at any time.
-func (r *Runs) Of(namespace, label string) RunTimes {
+// Of returns what is known of the runs of which a Job of a namespace is one. It may
+// be called at any time.
+func (r *Runs) Of(namespace string, job metav1.Object) RunTimes {
 	known := r.known.Load()
-	if known == nil || label == "" {
+	w, ok := workOf(namespace, job)
+	if known == nil || !ok {
 		return RunTimes{}
 	}
-	return (*known)[types.NamespacedName{Namespace: namespace, Name: label}]
+	return (*known)[w]
 }
 
 // Start learns at once and every ten minutes, until the context ends; for a
@@ -95,20 +127,20 @@ func (r *Runs) Learn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("select jobs: %w", err)
 	}
-	runs := map[types.NamespacedName][]run{}
+	runs := map[work][]run{}
 	err = eachJob(ctx, r.Reader, "", *labelled, func(job *batchv1.Job) error {
 		if run, ok := runOf(job); ok {
-			work := types.NamespacedName{Namespace: job.Namespace, Name: job.Labels[RunsOf]}
-			runs[work] = keep(runs[work], run)
+			w, _ := workOf(job.Namespace, job) // it has the label
+			runs[w] = keep(runs[w], run)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	known := make(map[types.NamespacedName]RunTimes, len(runs))
-	for work, runs := range runs {
-		known[work] = runTimes(runs)
+	known := make(map[work]RunTimes, len(runs))
+	for w, runs := range runs {
+		known[w] = runTimes(runs)
 	}
 	r.known.Store(&known)
 	return nil

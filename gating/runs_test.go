@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/plan"
@@ -75,6 +76,36 @@ func finishedJob(took time.Duration, changes ...func(*batchv1.Job)) batchv1.Job 
 	return job
 }
 
+// etl is a run of the work "etl" that begins now.
+func etl() *batchv1.Job {
+	return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{RunsOf: "etl"}}}
+}
+
+func TestRunsOfACronJobAreItsOwn(t *testing.T) {
+	const m = time.Minute
+	of := func(cronJob, uid string) func(*batchv1.Job) {
+		return func(j *batchv1.Job) {
+			j.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "CronJob", Name: cronJob, UID: types.UID(uid)}}
+		}
+	}
+	runs := &Runs{Reader: &shelf{jobs: []batchv1.Job{
+		finishedJob(20*m, of("etl", "1")), finishedJob(22*m, of("etl", "1")), // its own
+		finishedJob(m), finishedJob(m), finishedJob(m), finishedJob(m), // borrow its name
+		finishedJob(2*m, of("etl", "2")),                                       // of one that was deleted
+		finishedJob(3*m, of("other", "3")), finishedJob(3*m, of("other", "3")), // says it is the same work
+	}}}
+	if err := runs.Learn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	next := finishedJob(0, of("etl", "1"))
+	if diff := cmp.Diff(RunTimes{21 * m, 22 * m, 2}, runs.Of("data", &next)); diff != "" {
+		t.Errorf("of the CronJob: %s", diff)
+	}
+	if diff := cmp.Diff(RunTimes{m, 3 * m, 6}, runs.Of("data", etl())); diff != "" {
+		t.Errorf("of the label alone: %s", diff)
+	}
+}
+
 func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 	const m = time.Minute
 	started := func(at time.Time) func(*batchv1.Job) {
@@ -119,10 +150,10 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 			if err := runs.Learn(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, runs.Of("data", "etl")); diff != "" {
+			if diff := cmp.Diff(tt.want, runs.Of("data", etl())); diff != "" {
 				t.Error(diff)
 			}
-			if got := runs.Of("data", ""); got != (RunTimes{}) {
+			if got := runs.Of("data", &batchv1.Job{}); got != (RunTimes{}) {
 				t.Errorf("without a label: %v", got)
 			}
 		})
@@ -143,7 +174,7 @@ func TestTheNewestRunsCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := RunTimes{Median: 20 * time.Minute, Slowest: 1203 * time.Second, Count: 20} // of 1184 to 1203 seconds
-	if diff := cmp.Diff(want, runs.Of("data", "etl")); diff != "" || api.lists != 3 {
+	if diff := cmp.Diff(want, runs.Of("data", etl())); diff != "" || api.lists != 3 {
 		t.Errorf("%d pages: %s", api.lists, diff)
 	}
 }
@@ -158,7 +189,7 @@ func TestRunsKeepWhatTheyKnowWhileTheAPIServerIsAway(t *testing.T) {
 		count := func(after time.Duration) int {
 			time.Sleep(after)
 			synctest.Wait()
-			return runs.Of("data", "etl").Count
+			return runs.Of("data", etl()).Count
 		}
 		got := []int{count(time.Second)}
 		api.set(nil, finishedJob(time.Minute))

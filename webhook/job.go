@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -56,7 +55,7 @@ func (w *Webhook) readAndDecideJob(ctx context.Context, req admission.Request, j
 	ask, _ := gating.ParseAsk(asked, job.CreationTimestamp.Time, path) // its parts have been checked
 	if ask.Wanted {
 		nameRuns(job)
-		ask.Earlier = w.Runs.Of(req.Namespace, job.Labels[gating.RunsOf])
+		ask.Earlier = w.Runs.Of(req.Namespace, job)
 	}
 	return w.decideJob(ctx, req, job, ask, asked)
 }
@@ -83,10 +82,8 @@ func nameRuns(job *batchv1.Job) {
 	if _, ok := job.Labels[gating.RunsOf]; ok {
 		return
 	}
-	for _, owner := range job.OwnerReferences {
-		if owner.Kind == "CronJob" && strings.HasPrefix(owner.APIVersion, "batch/") && len(content.IsLabelValue(owner.Name)) == 0 {
-			job.Labels[gating.RunsOf] = owner.Name
-		}
+	if cronJob := gating.CronJobOf(job); cronJob != nil && len(content.IsLabelValue(cronJob.Name)) == 0 {
+		job.Labels[gating.RunsOf] = cronJob.Name
 	}
 }
 
