@@ -2,24 +2,46 @@ package gating
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
+// recordOf is an empty record of a kind.
+func recordOf(kind schema.GroupVersionKind) *record {
+	return &record{PartialObjectMetadata: *metadata(kind)}
+}
+
+// stripped is the record of a pod or Job.
+func stripped(tb testing.TB, s *stripper, object any) *record {
+	tb.Helper()
+	r, err := s.strip(object)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r.(*record)
+}
+
 // heldPodOf is the i-th pod of the j-th Job as the API server sends it.
-func heldPodOf(j, i int) *metav1.PartialObjectMetadata {
+func heldPodOf(j, i int) *corev1.Pod {
 	latest := t0.Add(time.Duration(j) * time.Second).Format(time.RFC3339)
-	return &metav1.PartialObjectMetadata{
-		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "batch", Name: fmt.Sprintf("nightly-%04d-%05x", j, i), GenerateName: fmt.Sprintf("nightly-%04d-", j),
 			UID: types.UID(fmt.Sprintf("d9607e19-f88f-11e6-%04d-%012d", j, i)), ResourceVersion: fmt.Sprint(1000000 + 50*j + i),
@@ -34,68 +56,134 @@ func heldPodOf(j, i int) *metav1.PartialObjectMetadata {
 			}},
 			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{}}`)}},
 		},
+		Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}}, Containers: []corev1.Container{{Name: "main", Image: "work"}}},
 	}
 }
 
 // sent is a pod decoded from what the API server sends, which shares nothing with others.
-func sent(tb testing.TB, pod *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
+func sent(tb testing.TB, pod *corev1.Pod) *corev1.Pod {
 	tb.Helper()
 	data, err := pod.Marshal()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	decoded := &metav1.PartialObjectMetadata{TypeMeta: pod.TypeMeta}
+	decoded := &corev1.Pod{}
 	if err := decoded.Unmarshal(data); err != nil {
 		tb.Fatal(err)
 	}
 	return decoded
 }
 
-func TestStripKeepsWhatIsRead(t *testing.T) {
+func TestARecordHasWhatIsReadAndWhatIsSo(t *testing.T) {
 	yes := true
-	full := metadata(podKind())
-	full.ObjectMeta = metav1.ObjectMeta{
+	about := metav1.ObjectMeta{
 		Name: "a", UID: "1", ManagedFields: []metav1.ManagedFieldsEntry{{}}, Finalizers: []string{"f"}, GenerateName: "a-",
-		Labels: map[string]string{State: StateHeld, "app": "x"}, Annotations: map[string]string{Reason: "r", "other": "y"},
+		Labels: map[string]string{State: StateHeld, "app": "x"}, Annotations: map[string]string{Reason: "r", "other": "y", prefix + "junk": "z"},
 		OwnerReferences: []metav1.OwnerReference{{Name: "bystander"}, {Name: "owner", Controller: &yes}},
 	}
-	got, err := newStripper().strip(full)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := metadata(podKind())
-	want.ObjectMeta = metav1.ObjectMeta{
+	ours := metav1.ObjectMeta{
 		Name: "a", UID: "1", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{Reason: "r"},
 		OwnerReferences: []metav1.OwnerReference{{Name: "owner", Controller: &yes}},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Error(diff)
+	complete := batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}}
+	gates := []corev1.PodSchedulingGate{{Name: Gate}}
+	for name, tt := range map[string]struct {
+		object any
+		want   facts
+	}{
+		"a pod that waits":              {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: gates}}, facts{gated: true}},
+		"one that waits for others":     {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: "other"}}}}, facts{}},
+		"one with a node":               {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{NodeName: "n"}}, facts{scheduled: true}},
+		"a Job":                         {&batchv1.Job{ObjectMeta: about}, facts{pods: 1}},
+		"a wide one":                    {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7))}}, facts{pods: 7}},
+		"one with little left":          {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7)), Completions: ptr.To(int32(9))}, Status: batchv1.JobStatus{Succeeded: 5}}, facts{pods: 4}},
+		"one of no pods":                {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(0))}}, facts{}},
+		"one that is over":              {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7))}, Status: complete}, facts{}},
+		"a suspended one, as if it ran": {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Suspend: &yes, Parallelism: ptr.To(int32(3))}}, facts{suspended: true, pods: 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := stripped(t, newStripper(), tt.object)
+			if diff := cmp.Diff(ours, got.ObjectMeta, cmpopts.EquateEmpty()); diff != "" {
+				t.Error(diff)
+			}
+			if got.facts != tt.want {
+				t.Errorf("got %+v, want %+v", got.facts, tt.want)
+			}
+			if again := stripped(t, newStripper(), got); again != got {
+				t.Error("what is stripped already is stripped again")
+			}
+		})
+	}
+}
+
+func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
+	const most = 16 << 10
+	long := strings.Repeat("x", 250<<10)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Name: "a", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{prefix + "junk": long},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: long, UID: types.UID(long), Controller: ptr.To(true)}},
+		Finalizers:      []string{long}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: long}},
+	}}
+	for _, key := range append(append(asked(), written()...), KueueGates) {
+		pod.Annotations[key] = long
+	}
+	got := stripped(t, newStripper(), pod)
+	if size := got.Size(); size > most {
+		t.Errorf("a record of %d bytes, want at most %d", size, most)
+	}
+	if metav1.GetControllerOf(got) != nil {
+		t.Error("an owner is kept whose name no object can have")
+	}
+	for key, value := range got.Annotations {
+		if len(value) <= maxValue && key != Reason {
+			t.Errorf("%s does not count as too long any more", key)
+		}
+	}
+	namespace, node := metadata(namespaceKind()), metadata(nodeKind())
+	namespace.ObjectMeta, node.ObjectMeta = *pod.ObjectMeta.DeepCopy(), *pod.ObjectMeta.DeepCopy()
+	for i := range 10_000 {
+		node.Labels[fmt.Sprintf("example.com/label-%05d", i)] = "x"
+	}
+	namespace.Labels = maps.Clone(node.Labels)
+	node.Annotations[v1alpha1.PowerFactorKey] = long
+	for _, tt := range []struct {
+		object *metav1.PartialObjectMetadata
+		strip  toolscache.TransformFunc
+	}{{namespace, stripNamespace}, {node, stripNode}} {
+		if _, err := tt.strip(tt.object); err != nil || tt.object.Size() > most {
+			t.Errorf("a %s of %d bytes, want at most %d; %v", tt.object.Kind, tt.object.Size(), most, err)
+		}
+	}
+}
+
+func TestPagesOfAListAreOfRecords(t *testing.T) {
+	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "7", Continue: "more"}, Items: []corev1.Pod{*heldPodOf(1, 1), *heldPodOf(1, 2)}}
+	got, err := newStripper().page(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := got.(*internalversion.List)
+	if page.ResourceVersion != "7" || page.Continue != "more" || len(page.Items) != 2 {
+		t.Fatalf("got %+v", page)
+	}
+	if r, ok := page.Items[1].(*record); !ok || r.Name != list.Items[1].Name || !r.gated {
+		t.Errorf("got %+v", page.Items[1])
 	}
 }
 
 func TestWhatSiblingsShareIsWhatEachOfThemSays(t *testing.T) {
-	strip := transformOf(t, "Pod")
-	plain := func(pod *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
-		stripped, err := newStripper().strip(sent(t, pod))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return stripped.(*metav1.PartialObjectMetadata)
-	}
+	s := newStripper()
 	elsewhere, otherwise, orphan := heldPodOf(1, 3), heldPodOf(1, 4), heldPodOf(1, 5)
 	elsewhere.Namespace, elsewhere.OwnerReferences[0].Name = "liars", "not-its-owner"
 	otherwise.Annotations[Reason], otherwise.Labels[State] = "it says otherwise", StateReleased
 	orphan.OwnerReferences = nil
-	pods := []*metav1.PartialObjectMetadata{heldPodOf(1, 1), heldPodOf(1, 2), elsewhere, heldPodOf(2, 1), otherwise, orphan, heldPodOf(1, 6)}
+	pods := []*corev1.Pod{heldPodOf(1, 1), heldPodOf(1, 2), elsewhere, heldPodOf(2, 1), otherwise, orphan, heldPodOf(1, 6)}
 	for i := range 3 * siblings { // more owners than are remembered
 		pods = append(pods, heldPodOf(i%(siblings+1), 1))
 	}
 	for _, pod := range pods {
-		got, err := strip(sent(t, pod))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(plain(pod), got); diff != "" {
+		got, alone := stripped(t, s, sent(t, pod)), stripped(t, newStripper(), sent(t, pod))
+		if diff := cmp.Diff(alone.PartialObjectMetadata, got.PartialObjectMetadata); diff != "" {
 			t.Fatalf("%s/%s (-by itself +beside its siblings):\n%s", pod.Namespace, pod.Name, diff)
 		}
 	}
@@ -103,21 +191,15 @@ func TestWhatSiblingsShareIsWhatEachOfThemSays(t *testing.T) {
 
 // What is listed is transformed twice: in the order of its names, and then in any.
 func TestWhatIsStrippedTwiceIsStillShared(t *testing.T) {
-	strip := transformOf(t, "Pod")
-	var pods []*metav1.PartialObjectMetadata
+	s := newStripper()
+	var pods []*record
 	for j := range 2 * siblings {
 		for i := range 2 {
-			stripped, err := strip(sent(t, heldPodOf(j, i)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			pods = append(pods, stripped.(*metav1.PartialObjectMetadata))
+			pods = append(pods, stripped(t, s, sent(t, heldPodOf(j, i))))
 		}
 	}
 	for i := range pods { // first one of each owner, then the other
-		if _, err := strip(pods[2*i%len(pods)+2*i/len(pods)]); err != nil {
-			t.Fatal(err)
-		}
+		stripped(t, s, pods[2*i%len(pods)+2*i/len(pods)])
 	}
 	at := func(m map[string]string) uintptr { return reflect.ValueOf(m).Pointer() }
 	for i := 0; i < len(pods); i += 2 {
@@ -136,16 +218,10 @@ func BenchmarkHeldPods(b *testing.B) {
 			var used uint64
 			for b.Loop() {
 				before := heap()
-				indexers := byPolicy()
-				indexers[toolscache.NamespaceIndex] = toolscache.MetaNamespaceIndexFunc // as every cache has
-				indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, indexers)
-				strip := transformOf(b, "Pod")
+				indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, byPolicy())
+				s := newStripper()
 				for i := range pods {
-					o, err := strip(sent(b, heldPodOf(i/perJob, i%perJob)))
-					if err != nil {
-						b.Fatal(err)
-					}
-					if err := indexer.Add(o); err != nil {
+					if err := indexer.Add(stripped(b, s, sent(b, heldPodOf(i/perJob, i%perJob)))); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -163,16 +239,4 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
-}
-
-// transformOf returns what the cache does to the objects of a kind.
-func transformOf(tb testing.TB, kind string) toolscache.TransformFunc {
-	tb.Helper()
-	for object, how := range CacheByObject() {
-		if object.GetObjectKind().GroupVersionKind().Kind == kind {
-			return how.Transform
-		}
-	}
-	tb.Fatalf("no %ss are cached", kind)
-	return nil
 }

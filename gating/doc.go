@@ -47,8 +47,8 @@
 //
 // # The loop
 //
-// [Loop] works policy by policy. One pass lists what the policy holds from a
-// metadata-only cache, plans every group with package plan, releases what is
+// [Loop] works policy by policy. One pass lists what the policy holds from a cache
+// of small records, plans every group with package plan, releases what is
 // due with bounded workers, brings the annotations of the rest up to date where
 // the plan has changed, and reports on the policy's status. A pass is run when
 // a held object, the policy or its forecast has changed, and at the next
@@ -79,9 +79,10 @@
 // A policy with buckets limits how many of its released pods run at once at a
 // location. All work under it is held for a moment at least, and each pass plans
 // it together (plan.Assign) below the ceilings that the forecast gives, around
-// what runs: the released pods in the cache that are not over, and for ten
-// seconds the pods that a released Job is still to create. Nothing is counted
-// by hand, so a restart or a missed event cannot make it wrong. What has reached
+// what runs: the pods in the cache that have a node and are not over. What the loop
+// has let go counts before that: a pod for ten minutes until it has a node, a Job for
+// ten seconds until its pods are there. Nothing is counted by hand, so a missed event
+// cannot make it wrong, and a restart for ten minutes at most. What has reached
 // its latest start, and later pods of a Job that was released, start regardless.
 //
 // Ceilings are also what paces a storm of releases, for the sake of a scheduler
@@ -137,9 +138,18 @@
 // runs, known to [Runs], and its latest start leaves time for the slowest of
 // them. Both are fixed at admission, in ExpectedDuration and LatestStart.
 // Earlier runs are the Jobs that have ended well and still exist, of the same
-// namespace and the same label RunsOf; each counts from when it was let go.
+// CronJob, or of the same namespace and the same label RunsOf; each counts from when
+// it was let go. A Job that only has a CronJob's name as its label is no run of it.
 // Without any, and for pods, the policy's default holds. The reason tells which
 // one: over ~47m is learned, over 1h the policy's.
+//
+// # Whose word counts
+//
+// Whoever may make a pod can write any label, annotation and owner on it. So a pod is
+// held if it has our gate, whatever its label says, and runs if it has a node; how many
+// pods a Job runs is what its spec and status say. A group is of one namespace. Where a
+// Job heads it, the Job's promise alone counts. What is cached of an object is bounded,
+// whatever it carries.
 //
 // # What is left alone
 //

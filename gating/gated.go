@@ -63,7 +63,7 @@ func (s *Sweeper) Start(ctx context.Context) error {
 func (s *Sweeper) NeedLeaderElection() bool { return true }
 
 func (s *Sweeper) sweep(ctx context.Context) error {
-	err := eachHeldUnseen(ctx, s.Reader, "", func(job *metav1.PartialObjectMetadata) error {
+	err := eachHeldUnseen(ctx, s.Reader, "", func(job *batchv1.Job) error {
 		log.FromContext(ctx).Info("taking over a Job that is held and that nobody knew of", "namespace", job.Namespace, "job", job.Name)
 		return client.IgnoreNotFound(s.Writer.Patch(ctx, job, adopt(job)))
 	})
@@ -81,21 +81,21 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 // and says how many pods there were: the way to leave. Held Jobs are recorded as
 // released first, so that their later pods do not wait either.
 func ReleaseAll(ctx context.Context, c client.Client, namespace, reason string, now time.Time) (int, error) {
-	jobs := &metav1.PartialObjectMetadataList{}
-	jobs.SetGroupVersionKind(jobKind())
-	if err := c.List(ctx, jobs, client.InNamespace(namespace), client.MatchingLabels{State: StateHeld}); err != nil {
-		return 0, fmt.Errorf("list held jobs: %w", err)
+	held, err := labels.NewRequirement(State, selection.Equals, []string{StateHeld})
+	if err != nil {
+		return 0, fmt.Errorf("select jobs: %w", err)
 	}
 	released := 0
-	add := func(job *metav1.PartialObjectMetadata) error {
+	add := func(job *batchv1.Job) error {
 		pods, err := letGo(ctx, c, job, reason, now)
 		released += pods
-		return err
-	}
-	for i := range jobs.Items {
-		if err := add(&jobs.Items[i]); err != nil {
-			return released, fmt.Errorf("patch job %s/%s: %w", jobs.Items[i].Namespace, jobs.Items[i].Name, err)
+		if err != nil {
+			return fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
 		}
+		return nil
+	}
+	if err := eachJob(ctx, c, namespace, *held, add); err != nil {
+		return released, err
 	}
 	if err := eachHeldUnseen(ctx, c, namespace, add); err != nil {
 		return released, err
@@ -106,14 +106,16 @@ func ReleaseAll(ctx context.Context, c client.Client, namespace, reason string, 
 
 // letGo records that a Job is released, and lets it go if it is held whole. It
 // returns how many pods that is; those that wait by themselves do not count.
-func letGo(ctx context.Context, c client.Client, job *metav1.PartialObjectMetadata, reason string, now time.Time) (int, error) {
+func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
 	pods := 0
 	if job.Annotations[HeldBy] != "" {
-		pods = PodsNoted(job)
+		pods = int(factsOfJob(job).pods)
 	}
-	err := c.Patch(ctx, job, release{reason: reason, at: now}.job(job))
+	head := &metav1.PartialObjectMetadata{ObjectMeta: job.ObjectMeta} // what the API server answers is not needed whole
+	head.SetGroupVersionKind(jobKind())
+	err := c.Patch(ctx, head, release{reason: reason, at: now}.job(job))
 	if apierrors.IsInvalid(err) && taken(ctx, c, job) {
-		pods, err = 0, c.Patch(ctx, job, release{reason: takenReason, at: now}.record(job))
+		pods, err = 0, c.Patch(ctx, head, release{reason: takenReason, at: now}.record(job))
 	}
 	if err != nil {
 		return 0, client.IgnoreNotFound(err)
@@ -149,24 +151,28 @@ const takenReason = "not held any more: somebody else has let it go"
 
 // taken reports whether a Job that we held whole is not held by us any more:
 // it was resumed, or our mark on it was removed.
-func taken(ctx context.Context, live client.Reader, job *metav1.PartialObjectMetadata) bool {
+func taken(ctx context.Context, live client.Reader, job metav1.Object) bool {
 	var now batchv1.Job
-	if err := live.Get(ctx, client.ObjectKeyFromObject(job), &now); err != nil {
+	if err := live.Get(ctx, client.ObjectKey{Namespace: job.GetNamespace(), Name: job.GetName()}, &now); err != nil {
 		return apierrors.IsNotFound(err)
 	}
-	return now.UID != job.UID || !heldWhole(&now)
+	return now.UID != job.GetUID() || !holdsWhole(&now)
 }
 
-// heldWhole reports whether we hold a Job by other means than the gates of its
+// holdsWhole reports whether we hold a Job by other means than the gates of its
 // pods.
-func heldWhole(job *batchv1.Job) bool {
-	suspended := ptr.Deref(job.Spec.Suspend, false)
-	switch job.Annotations[HeldBy] {
+func holdsWhole(job *batchv1.Job) bool {
+	return heldWhole(job.Annotations, ptr.Deref(job.Spec.Suspend, false))
+}
+
+// heldWhole is holdsWhole for what is known of a Job.
+func heldWhole(annotations map[string]string, suspended bool) bool {
+	switch annotations[HeldBy] {
 	case HoldBySuspend:
 		return suspended
 	case HoldByKueue:
-		gates := job.Annotations[KueueGates]
-		return suspended && LeaveQueue(gates) != gates // ours is among them
+		gates := annotations[KueueGates]
+		return suspended && (LeaveQueue(gates) != gates || len(gates) > maxList) // ours is among them, or may be
 	default:
 		return false
 	}
@@ -174,21 +180,16 @@ func heldWhole(job *batchv1.Job) bool {
 
 // eachHeldUnseen calls f for each Job in a namespace, or in the cluster if that
 // is empty, that we hold whole and whose label does not say so any more.
-func eachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*metav1.PartialObjectMetadata) error) error {
+func eachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job) error) error {
 	state, err := labels.NewRequirement(State, selection.NotEquals, []string{StateHeld})
 	if err != nil {
 		return fmt.Errorf("select jobs: %w", err)
 	}
-	return eachJob(ctx, reader, namespace, *state, func(full *batchv1.Job) error {
-		if !heldWhole(full) {
+	return eachJob(ctx, reader, namespace, *state, func(job *batchv1.Job) error {
+		if !holdsWhole(job) {
 			return nil
 		}
-		job := metadata(jobKind())
-		job.ObjectMeta = full.ObjectMeta
-		if err := f(job); err != nil {
-			return fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
-		}
-		return nil
+		return f(job)
 	})
 }
 

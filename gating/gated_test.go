@@ -30,7 +30,7 @@ func TestHeldWhole(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{HeldBy: tt.by, KueueGates: tt.queue}},
 				Spec:       batchv1.JobSpec{Suspend: ptr.To(tt.suspended)},
 			}
-			if got := heldWhole(job); got != tt.want {
+			if got := holdsWhole(job); got != tt.want {
 				t.Errorf("%v, want %v", got, tt.want)
 			}
 		})

@@ -2,16 +2,13 @@ package gating
 
 import (
 	"cmp"
-	"context"
 	"math"
 	"slices"
 	"strconv"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -20,8 +17,8 @@ import (
 // pods of another owner, or one pod.
 type group struct {
 	// job records the decision for a Job; nil for other owners.
-	job  *metav1.PartialObjectMetadata
-	pods []*metav1.PartialObjectMetadata
+	job  *record
+	pods []*record
 	task plan.Task
 	// released says that the decision was made before: pods that came late, or
 	// were left over when a release was interrupted.
@@ -36,7 +33,7 @@ type group struct {
 }
 
 // head returns the object that speaks for the group.
-func (g *group) head() *metav1.PartialObjectMetadata {
+func (g *group) head() *record {
 	if g.job != nil {
 		return g.job
 	}
@@ -49,7 +46,7 @@ func (g *group) whole() bool { return g.job != nil && g.job.Annotations[HeldBy] 
 // size is how many pods wait.
 func (g *group) size() int {
 	if g.whole() {
-		return PodsNoted(g.job)
+		return int(g.job.pods)
 	}
 	return len(g.pods)
 }
@@ -58,7 +55,7 @@ func (g *group) size() int {
 // may still have to be created.
 func (g *group) pending() int {
 	if g.job != nil {
-		return max(PodsNoted(g.job), len(g.pods))
+		return max(int(g.job.pods), len(g.pods))
 	}
 	return len(g.pods)
 }
@@ -73,21 +70,19 @@ func PodsNoted(job metav1.Object) int {
 	return int(pods)
 }
 
-// PodsAtOnce returns how many pods a Job runs at the same time, at least one.
-func PodsAtOnce(job *batchv1.Job) int {
-	pods := ptr.Deref(job.Spec.Parallelism, 1)
-	if completions := job.Spec.Completions; completions != nil {
-		pods = min(pods, *completions)
-	}
-	return int(max(pods, 1))
-}
-
 // due reports whether the group is to be released.
 func (g *group) due() bool { return g.released || !g.decision.Holds() }
 
+// groupKey is what groups are told apart by. An owner is in the namespace of what it
+// owns: a reference from another namespace is to something else of the same UID.
+type groupKey struct {
+	namespace string
+	uid       types.UID
+}
+
 // groups gathers what a policy holds, except for what was released although
 // the cache does not show it yet, which is leaving.
-func (r *Records) groups(ctx context.Context, policy string, done func(types.UID) (string, bool)) (all []*group, leaving []freed, err error) {
+func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (all []*group, leaving []freed, err error) {
 	jobs, err := r.jobs.list(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
@@ -96,10 +91,10 @@ func (r *Records) groups(ctx context.Context, policy string, done func(types.UID
 	if err != nil {
 		return nil, nil, err
 	}
-	byUID := make(map[types.UID]*group, len(jobs)) // most pods are of Jobs
+	byKey := make(map[groupKey]*group, len(jobs)) // most pods are of Jobs
 	all = make([]*group, 0, len(jobs))
-	add := func(uid types.UID, g *group) *group {
-		byUID[uid] = g
+	add := func(key groupKey, g *group) *group {
+		byKey[key] = g
 		all = append(all, g)
 		return g
 	}
@@ -108,20 +103,20 @@ func (r *Records) groups(ctx context.Context, policy string, done func(types.UID
 			leaving = append(leaving, freed{job, to})
 			continue
 		}
-		add(job.UID, &group{job: job})
+		add(groupKey{job.Namespace, job.UID}, &group{job: job})
 	}
 	for _, pod := range pods {
 		if to, gone := done(pod.UID); gone {
 			leaving = append(leaving, freed{pod, to})
 			continue
 		}
-		uid := pod.UID
+		key := groupKey{pod.Namespace, pod.UID}
 		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-			uid = owner.UID
+			key.uid = owner.UID
 		}
-		g := byUID[uid]
+		g := byKey[key]
 		if g == nil {
-			g = add(uid, r.open(ctx, pod, done))
+			g = add(key, r.open(pod, done))
 		}
 		g.pods = append(g.pods, pod)
 	}
@@ -130,8 +125,8 @@ func (r *Records) groups(ctx context.Context, policy string, done func(types.UID
 
 // open starts the group of a pod whose Job is not among those that the policy
 // holds.
-func (r *Records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, done func(types.UID) (string, bool)) *group {
-	job := jobOf(ctx, r.reader, pod.Namespace, pod)
+func (r *Records) open(pod *record, done func(types.UID) (string, bool)) *group {
+	job := r.jobOf(pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}
@@ -139,35 +134,40 @@ func (r *Records) open(ctx context.Context, pod *metav1.PartialObjectMetadata, d
 	return &group{job: job, released: gone || job.Labels[State] == StateReleased, to: to}
 }
 
-// schedule gives each group its task: what its head asks for, and no later
-// than promised to any of its pods. A pod that has no promise which can be read
-// starts no later than it asks for itself, unless a Job speaks for it: any of its
-// siblings may be the head. It orders them by latest start.
+// schedule gives each group its task, and orders the groups by latest start.
 func schedule(policy *Policy, groups []*group) {
 	for _, g := range groups {
 		g.task = TaskOf(policy, g.head())
 		g.task.Held = true
-		last := ""
-		for _, pod := range g.pods {
-			promise := pod.Annotations[LatestStart]
-			if promise == last && last != "" { // as mostly: they are siblings
-				continue
-			}
-			promised, err := time.Parse(time.RFC3339, promise)
-			switch {
-			case err == nil:
-				last = promise
-			case g.job != nil:
-				continue
-			default:
-				promised = TaskOf(policy, pod).LatestStart
-			}
-			if promised.Before(g.task.LatestStart) {
-				g.task.LatestStart = promised.UTC()
-			}
+		if g.job == nil {
+			g.hurry(policy)
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
+}
+
+// hurry has a group without a Job start no later than was promised to any of its
+// pods. A pod that has no promise which can be read starts no later than it asks for
+// itself: any of its siblings may be the head. Where a Job heads the group, its
+// promise alone counts: it is what was decided for all, and whoever makes a pod that
+// names the Job as its owner decides nothing.
+func (g *group) hurry(policy *Policy) {
+	last := ""
+	for _, pod := range g.pods {
+		promise := pod.Annotations[LatestStart]
+		if promise == last && last != "" { // as mostly: they are siblings
+			continue
+		}
+		promised, err := time.Parse(time.RFC3339, promise)
+		if err == nil {
+			last = promise
+		} else {
+			promised = TaskOf(policy, pod).LatestStart
+		}
+		if promised.Before(g.task.LatestStart) {
+			g.task.LatestStart = promised.UTC()
+		}
+	}
 }
 
 // decide plans every group at one moment: each by itself or, below ceilings, all

@@ -2,28 +2,29 @@ package gating
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 )
 
 // heldJobs are Jobs that are held, and their pods, as they are cached.
-func heldJobs(tb testing.TB, jobs, pods int) (all []*metav1.PartialObjectMetadata) {
+func heldJobs(tb testing.TB, jobs, pods int) (all []*record) {
 	tb.Helper()
-	strip := transformOf(tb, "Pod")
+	s := newStripper()
 	for j := range jobs {
-		job := heldPodOf(j, 0)
+		pod := heldPodOf(j, 0)
+		job := &batchv1.Job{ObjectMeta: pod.ObjectMeta}
 		job.Name, job.UID, job.OwnerReferences = fmt.Sprintf("nightly-%04d", j), types.UID(fmt.Sprintf("job-%d", j)), nil
-		job.Kind, job.Annotations[Pods] = jobKind().Kind, fmt.Sprint(pods)
-		all = append(all, job)
+		job.Spec.Parallelism = ptr.To(int32(pods))
+		all = append(all, stripped(tb, s, job))
 		for i := range pods {
-			pod, err := strip(sent(tb, heldPodOf(j, i)))
-			if err != nil {
-				tb.Fatal(err)
-			}
-			all = append(all, pod.(*metav1.PartialObjectMetadata))
+			all = append(all, stripped(tb, s, sent(tb, heldPodOf(j, i))))
 		}
 	}
 	return all
@@ -32,11 +33,11 @@ func heldJobs(tb testing.TB, jobs, pods int) (all []*metav1.PartialObjectMetadat
 func notDone(types.UID) (string, bool) { return "", false }
 
 func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
-	job := metadata(jobKind())
+	job := recordOf(jobKind())
 	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{LatestStart: stamp(t0.Add(3 * time.Hour))}
 	patient := waiting("patient", map[string]string{LatestStart: stamp(t0.Add(5 * time.Hour))}).pods[0]
 	for name, tt := range map[string]struct {
-		job   *metav1.PartialObjectMetadata
+		job   *record
 		hasty map[string]string
 		want  time.Duration
 	}{
@@ -46,11 +47,12 @@ func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 		"or garbled":                   {nil, map[string]string{LatestStart: "never", Deadline: "3h"}, 117 * time.Minute},
 		"now, if nothing can be read":  {nil, map[string]string{LatestStart: "never", Deadline: "soon"}, 0},
 		"unless its Job speaks for it": {job, map[string]string{LatestStart: "never", Deadline: "soon"}, 3 * time.Hour},
+		"whatever the pod says":        {job, map[string]string{LatestStart: "2000-01-01T00:00:00Z"}, 3 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hasty := waiting("hasty", tt.hasty).pods[0]
 			alike := waiting("alike", map[string]string{LatestStart: tt.hasty[LatestStart], Deadline: "20h"}).pods[0]
-			for _, pods := range [][]*metav1.PartialObjectMetadata{{hasty, patient, alike}, {patient, alike, hasty}} {
+			for _, pods := range [][]*record{{hasty, patient, alike}, {patient, alike, hasty}} {
 				g := &group{job: tt.job, pods: pods}
 				schedule(builtin(), []*group{g})
 				if got := g.task.LatestStart.Sub(t0); got != tt.want {
@@ -61,6 +63,43 @@ func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 	}
 }
 
+// A pod may name any owner and say anything of itself.
+func TestWhoIsAMemberOfAGroup(t *testing.T) {
+	yes := true
+	job := recordOf(jobKind())
+	job.Namespace, job.Name, job.UID, job.Labels = "victims", "nightly", "uid", map[string]string{State: StateHeld}
+	member := func(namespace, name string, change func(*record)) *record {
+		pod := recordOf(podKind())
+		pod.Namespace, pod.Name, pod.UID, pod.gated = namespace, name, types.UID(namespace+name), true
+		pod.Labels = map[string]string{State: StateHeld}
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "nightly", UID: "uid", Controller: &yes}}
+		change(pod)
+		return pod
+	}
+	deleted := metav1.NewTime(t0)
+	records := recordsOf(t, job,
+		member("victims", "its-own", func(*record) {}),
+		member("victims", "relabelled", func(r *record) { r.Labels[State] = StateReleased }),
+		member("victims", "not-gated", func(r *record) { r.gated = false }),
+		member("victims", "being-deleted", func(r *record) { r.DeletionTimestamp = &deleted }),
+		member("strangers", "forged", func(*record) {}))
+	groups, _, err := records.groups("default", notDone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, g := range groups {
+		for _, pod := range g.pods {
+			got[g.head().Namespace] = append(got[g.head().Namespace], pod.Name)
+		}
+		slices.Sort(got[g.head().Namespace])
+	}
+	want := map[string][]string{"victims": {"its-own", "relabelled"}, "strangers": {"forged"}}
+	if diff := cmp.Diff(want, got); diff != "" || len(groups) != 2 {
+		t.Errorf("%d groups: %s", len(groups), diff)
+	}
+}
+
 // BenchmarkGroups is what a pass does for all that is held before it plans: 100,000 pods in 2,000 Jobs.
 func BenchmarkGroups(b *testing.B) {
 	const jobs, pods = 2000, 50
@@ -68,7 +107,7 @@ func BenchmarkGroups(b *testing.B) {
 	policy := &Policy{Name: "default"}
 	b.ReportAllocs()
 	for b.Loop() {
-		groups, _, err := records.groups(b.Context(), "default", notDone)
+		groups, _, err := records.groups("default", notDone)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -39,12 +39,10 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 // releaseHeldJob records the release first, as the loop does. Pods that were
 // left over by a release that was interrupted go with it.
 func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
-	held, whole := job.Labels[State] == StateHeld || heldWhole(job), 0
+	held, whole := job.Labels[State] == StateHeld || holdsWhole(job), 0
 	if held {
-		head := metadata(jobKind())
-		job.ObjectMeta.DeepCopyInto(&head.ObjectMeta)
 		var err error
-		if whole, err = letGo(ctx, c, head, reason, now); err != nil {
+		if whole, err = letGo(ctx, c, job, reason, now); err != nil {
 			return 0, fmt.Errorf("record the release: %w", err)
 		}
 	}
@@ -164,7 +162,7 @@ func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, 
 func unholdable(job *batchv1.Job) string {
 	manager := ptr.Deref(job.Spec.ManagedBy, batchv1.JobControllerName)
 	switch {
-	case job.Labels[State] == StateHeld || heldWhole(job):
+	case job.Labels[State] == StateHeld || holdsWhole(job):
 		return "it is held already: " + job.Annotations[Reason]
 	case job.DeletionTimestamp != nil:
 		return "it is being deleted"

@@ -35,7 +35,7 @@ func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 	if err := (HandHold{Policy: builtin()}).Apply(t.Context(), c, job, now); err != nil {
 		t.Fatal(err)
 	}
-	if !heldWhole(job) || job.Annotations[PlannedStart] != "" {
+	if !holdsWhole(job) || job.Annotations[PlannedStart] != "" {
 		t.Errorf("%+v", job)
 	}
 	if task := TaskOf(builtin(), job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {

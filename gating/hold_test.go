@@ -175,7 +175,7 @@ func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
 func TestBatchesYieldWhatIsDueInOrder(t *testing.T) {
 	var groups []*group
 	for i := range 7 {
-		g := &group{released: i != 3, pods: []*metav1.PartialObjectMetadata{{ObjectMeta: metav1.ObjectMeta{UID: types.UID(rune('a' + i))}}}}
+		g := &group{released: i != 3, pods: []*record{{PartialObjectMetadata: metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: types.UID(rune('a' + i))}}}}}
 		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour)}
 		groups = append(groups, g)
 	}

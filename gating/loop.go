@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -58,6 +59,7 @@ type Loop struct {
 
 	started atomic.Pointer[time.Time]
 	done    ledger
+	vouched vouchers
 	limited sync.Map     // whether a policy, by name, has ceilings
 	effort  atomic.Int64 // nanoseconds that the last pass took to plan
 	reached sync.Map     // how many a policy, by name, holds before what is explained next
@@ -100,13 +102,14 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		return nil, err
 	}
 	p := &pass{now: l.Clock.Now()}
-	groups, leaving, err := l.Records.groups(ctx, name, l.done.turn(name))
+	groups, leaving, err := l.Records.groups(name, l.done.turn(name))
 	if err != nil {
 		return nil, err
 	}
 	p.policy, p.book, p.groups = policy, l.Store.Book(policy.Source), groups
 	if policy.Limited() {
-		if p.running, err = l.Records.running(policy, leaving, p.now); err != nil {
+		l.vouched.forget(p.now)
+		if p.running, err = l.Records.running(policy, leaving, &l.vouched, p.now); err != nil {
 			return nil, err
 		}
 	}
@@ -114,7 +117,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	schedule(policy, groups)
 	p.decide()
 	l.awaitForecast(p)
-	l.disown(ctx, p)
+	p.disown()
 	took := l.Clock.Now().Sub(p.now)
 	l.effort.Store(int64(took))
 	l.Metrics.pass.Observe(took.Seconds())
@@ -140,10 +143,9 @@ func (l *Loop) awaitForecast(p *pass) {
 }
 
 // disown makes due what somebody else has let go: it is recorded, and no more.
-// Only a Job whose spec was changed since its creation is looked at.
-func (l *Loop) disown(ctx context.Context, p *pass) {
+func (p *pass) disown() {
 	for _, g := range p.groups {
-		if g.whole() && !g.due() && g.job.Generation > 1 && taken(ctx, l.Live, g.job) {
+		if g.whole() && !g.due() && !heldWhole(g.job.Annotations, g.job.suspended) {
 			g.decision.Start = p.now
 		}
 	}
@@ -222,31 +224,48 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		g.recorded = true
 		return nil
 	}
-	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
 	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
-	err := l.patch(ctx, jobKind(), g.job, made.job(g.job))
-	switch {
-	case !apierrors.IsInvalid(err) || !g.whole():
-	case taken(ctx, l.Live, g.job):
-		g.reason, made.reason = takenReason, takenReason
-		err = l.patch(ctx, jobKind(), g.job, made.record(g.job))
-	case g.to != "": // its template cannot be changed: it has run before
-		made.template = false
-		err = l.patch(ctx, jobKind(), g.job, made.job(g.job))
-	}
-	if err != nil {
+	if err := l.recordOn(ctx, g); err != nil {
 		l.done.drop(p.policy.Name, releaseOf(g.job))
 		return err
 	}
 	g.recorded = true
+	l.vouch(p, g, g.job.UID)
 	if g.whole() {
 		l.count(p, g, g.job, g.size())
 	}
-	l.Events.Released(g.job, g.reason)
+	l.Events.Released(&g.job.PartialObjectMetadata, g.reason)
 	return nil
 }
 
-func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.PartialObjectMetadata) error {
+// recordOn writes the decision for a group on its Job. Where the Job is not as the
+// cache knows it, it does so for the Job as it is.
+func (l *Loop) recordOn(ctx context.Context, g *group) error {
+	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
+	err := l.patch(ctx, jobKind(), g.job, made.job(g.job))
+	if !apierrors.IsInvalid(err) || !g.whole() {
+		return err
+	}
+	var now batchv1.Job
+	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if now.UID != g.job.UID || !holdsWhole(&now) {
+		g.reason, made.reason = takenReason, takenReason
+		return l.patch(ctx, jobKind(), g.job, made.record(g.job))
+	}
+	made.template = false // it cannot be changed if the Job has run before
+	return l.patch(ctx, jobKind(), g.job, made.job(&now))
+}
+
+// vouch remembers that the loop itself has let something go, where that takes room.
+func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
+	if p.policy.Limited() {
+		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart)
+	}
+}
+
+func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record) error {
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
 	if !l.steer(ctx, p, pod, made) {
@@ -255,8 +274,9 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.Pa
 			return err
 		}
 	}
+	l.vouch(p, g, pod.UID)
 	l.count(p, g, pod, 1)
-	l.Events.Released(pod, g.reason)
+	l.Events.Released(&pod.PartialObjectMetadata, g.reason)
 	return nil
 }
 
@@ -264,7 +284,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.Pa
 // and reports whether it has. If there is none, or whatever else is the matter, it
 // has done nothing, and the pod is to be released without: a preference never holds
 // one.
-func (l *Loop) steer(ctx context.Context, p *pass, pod *metav1.PartialObjectMetadata, made release) bool {
+func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bool {
 	term, ok := p.policy.Preference(made.to)
 	if !ok {
 		return false
@@ -288,7 +308,7 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *metav1.PartialObjectMeta
 }
 
 // count adds the release of a pod, or of a whole Job, to the metrics.
-func (l *Loop) count(p *pass, g *group, o *metav1.PartialObjectMetadata, pods int) {
+func (l *Loop) count(p *pass, g *group, o *record, pods int) {
 	planned, _ := time.Parse(time.RFC3339, o.Annotations[PlannedStart]) // zero if absent
 	l.Metrics.releasedPods(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
 }
@@ -336,8 +356,8 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 }
 
 // planned yields what waits for a planned start, with its group.
-func (p *pass) planned() iter.Seq2[*metav1.PartialObjectMetadata, *group] {
-	return func(yield func(*metav1.PartialObjectMetadata, *group) bool) {
+func (p *pass) planned() iter.Seq2[*record, *group] {
+	return func(yield func(*record, *group) bool) {
 		for _, g := range p.groups {
 			if g.due() || g.decision.Cause == plan.NoForecast {
 				continue
@@ -356,7 +376,7 @@ func (p *pass) planned() iter.Seq2[*metav1.PartialObjectMetadata, *group] {
 
 // patch writes to a pod or Job; one that is gone, or another by its name, needs
 // nothing any more.
-func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, patch client.Patch) error {
+func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
 	target := metadata(kind)
 	target.Namespace, target.Name = o.Namespace, o.Name
 	err := l.Client.Patch(ctx, target, patch)

@@ -50,9 +50,9 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			}
 			p := &pass{policy: builtin(), book: &forecast.Book{}, now: t0}
 			l.done.turn(p.policy.Name)
-			job, cached := metadata(jobKind()), metadata(podKind())
+			job, cached := recordOf(jobKind()), recordOf(podKind())
 			job.Namespace, job.Name, cached.ObjectMeta = "n", "j", pod.ObjectMeta
-			g := &group{job: job, pods: []*metav1.PartialObjectMetadata{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
+			g := &group{job: job, pods: []*record{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
 			g.decision = p.policy.Outlook(p.book, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
 			p.groups = []*group{g}
 			if failed := l.release(t.Context(), p); failed != 1 || refused != 1 {
@@ -72,7 +72,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 }
 
 func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
-	job := metadata(jobKind())
+	job := recordOf(jobKind())
 	job.Annotations = map[string]string{Reason: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
 	g := &group{job: job, released: true}
 	if err := new(Loop).record(t.Context(), &pass{}, g); err != nil || len(g.reason) > 1024 {

@@ -148,18 +148,19 @@ func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Bo
 
 // waiting is a group of one pod that asks for an hour within four.
 func waiting(name string, annotations map[string]string) *group {
-	pod := metadata(podKind())
+	pod := recordOf(podKind())
+	pod.gated = true
 	pod.Name, pod.UID, pod.CreationTimestamp = name, types.UID(name), metav1.NewTime(t0)
 	pod.Annotations = map[string]string{Duration: "1h", LatestStart: stamp(t0.Add(3 * time.Hour))}
 	for key, value := range annotations {
 		pod.Annotations[key] = value
 	}
-	return &group{pods: []*metav1.PartialObjectMetadata{pod}}
+	return &group{pods: []*record{pod}}
 }
 
 func TestDecideWhere(t *testing.T) {
 	released := waiting("late", nil)
-	released.job = metadata(jobKind())
+	released.job = recordOf(jobKind())
 	released.released, released.job.Annotations = true, map[string]string{PlannedLocation: "south"}
 	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
 	tests := map[string]struct {
@@ -322,7 +323,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			}).Build()
 			l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
 			l.done.turn(policy.Name)
-			cached := metadata(podKind())
+			cached := recordOf(podKind())
 			cached.ObjectMeta = pod.ObjectMeta
 			p := &pass{policy: policy, now: t0}
 			if err := l.releasePod(t.Context(), p, &group{reason: "r", to: tt.to}, cached); err != nil {
@@ -401,7 +402,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
 	policy := choosing(t, twoGrids(), "south", "north")
 	l.done.turn(policy.Name)
-	cached := metadata(jobKind())
+	cached := recordOf(jobKind())
 	cached.ObjectMeta = job.ObjectMeta
 	g := &group{job: cached, to: "north", decision: plan.Decision{Decided: t0, Start: t0}}
 	if err := l.record(t.Context(), &pass{policy: policy, now: t0}, g); err != nil || !g.recorded {

@@ -2,6 +2,7 @@ package gating
 
 import (
 	"cmp"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,10 +11,15 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// settling is how long after the release of a Job its pods may still be to
-// come: until then it counts as large as it is going to be, though some of them
-// may be over already.
-const settling = 10 * time.Second
+const (
+	// settling is how long after the release of a Job its pods may still be to
+	// come: until then it counts as large as it is going to be.
+	settling = 10 * time.Second
+	// placing is how long after its release a pod counts that has no node yet: an
+	// autoscaler may be making one. After that, it takes no power that anybody waits
+	// for.
+	placing = 10 * time.Minute
+)
 
 // running is what a policy has released and still runs: what occupies room below
 // the ceilings. It is read from the cache anew for every pass, so that nothing
@@ -35,13 +41,16 @@ func (r running) pods(location string) int {
 // freed is something that was released, and where to, although the cache shows
 // it as held.
 type freed struct {
-	*metav1.PartialObjectMetadata
+	*record
 	to string
 }
 
-// running lists what a policy has released and still runs. Leaving are those
-// that were released although the cache shows them as held.
-func (r *Records) running(policy *Policy, leaving []freed, now time.Time) (running, error) {
+// running lists what a policy has released and still runs. A pod runs if it has a
+// node, whatever it says of itself. One without a node counts as well for a while,
+// if vouched knows that the loop let it or its Job go: anybody can make a pod that
+// fits nowhere and says that it was released. Leaving are those that were released
+// although the cache shows them as held.
+func (r *Records) running(policy *Policy, leaving []freed, vouched *vouchers, now time.Time) (running, error) {
 	all := running{at: map[string][]plan.Run{}}
 	pods, err := r.pods.list(runningIndex, policy.Name)
 	if err != nil {
@@ -55,22 +64,25 @@ func (r *Records) running(policy *Policy, leaving []freed, now time.Time) (runni
 	for _, o := range leaving {
 		to[o.UID] = o.to
 		if o.Kind == jobKind().Kind {
-			jobs = append(jobs, o.PartialObjectMetadata)
+			jobs = append(jobs, o.record)
 		} else {
-			pods = append(pods, o.PartialObjectMetadata)
+			pods = append(pods, o.record)
 		}
 	}
-	where := func(o *metav1.PartialObjectMetadata) string { return cmp.Or(to[o.UID], policy.placed(o.Annotations)) }
+	where := func(o *record) string { return cmp.Or(to[o.UID], policy.placed(o.Annotations)) }
 	seen := map[types.UID]int{}
 	for _, pod := range pods {
-		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+		owner := metav1.GetControllerOfNoCopy(pod)
+		if owner != nil {
 			seen[owner.UID]++
 		}
-		all.add(policy, pod, where(pod), startedAt(pod, now), 1)
+		if pod.scheduled || vouched.letGo(pod.UID, owner, now) {
+			all.add(policy, pod, where(pod), startedAt(pod, now), 1)
+		}
 	}
 	for _, job := range jobs {
-		at := startedAt(job, now)
-		if missing := PodsNoted(job) - seen[job.UID]; missing > 0 && now.Sub(at) < settling {
+		at, inRoom := vouched.settles(job.UID)
+		if missing := int(job.pods) - seen[job.UID]; inRoom && missing > 0 && now.Sub(at) < settling {
 			all.add(policy, job, where(job), at, missing)
 			all.settles = append(all.settles, at.Add(settling))
 		}
@@ -80,19 +92,80 @@ func (r *Records) running(policy *Policy, leaving []freed, now time.Time) (runni
 
 // add counts pods where they were released to, though the scheduler may have put
 // them elsewhere.
-func (r running) add(policy *Policy, o *metav1.PartialObjectMetadata, location string, started time.Time, pods int) {
+func (r running) add(policy *Policy, o *record, location string, started time.Time, pods int) {
 	until := started.Add(TaskOf(policy, o).Duration)
 	r.at[location] = append(r.at[location], plan.Run{Until: until, Pods: pods})
 }
 
 // startedAt returns when something was released: if its record does not tell,
-// when it was created, and if it is still shown as held, now.
-func startedAt(o *metav1.PartialObjectMetadata, now time.Time) time.Time {
+// when it was created, and if it is still shown as held, or says that it was
+// released in the future, now.
+func startedAt(o *record, now time.Time) time.Time {
 	if o.Labels[State] == StateHeld {
 		return now
 	}
-	if at, err := time.Parse(time.RFC3339, o.Annotations[Started]); err == nil {
-		return at
+	at, err := time.Parse(time.RFC3339, o.Annotations[Started])
+	if err != nil {
+		at = o.CreationTimestamp.Time
 	}
-	return o.CreationTimestamp.Time
+	if at.After(now) {
+		return now
+	}
+	return at
+}
+
+// vouchers remember for a while what the loop itself has let go below ceilings. The
+// zero value is empty and ready for use. A restart forgets them: then a pod counts
+// from when it has a node.
+type vouchers struct {
+	mu sync.Mutex
+	of map[types.UID]voucher
+}
+
+// voucher is of one pod or Job.
+type voucher struct {
+	at time.Time
+	// inRoom says that there was room for it: what goes at its latest start goes
+	// regardless, and takes room from nobody before its pods are there.
+	inRoom bool
+}
+
+// add remembers a release.
+func (v *vouchers) add(uid types.UID, at time.Time, inRoom bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of == nil {
+		v.of = map[types.UID]voucher{}
+	}
+	v.of[uid] = voucher{at, inRoom}
+}
+
+// forget forgets what was let go too long ago to matter.
+func (v *vouchers) forget(now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for uid, known := range v.of {
+		if age := now.Sub(known.at); age < 0 || age >= placing { // clocks are set back, too
+			delete(v.of, uid)
+		}
+	}
+}
+
+// letGo reports whether a pod was let go lately, by itself or with its owner.
+func (v *vouchers) letGo(pod types.UID, owner *metav1.OwnerReference, now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known, ok := v.of[pod]
+	if !ok && owner != nil {
+		known, ok = v.of[owner.UID]
+	}
+	return ok && now.Sub(known.at) < placing
+}
+
+// settles returns when a Job was let go, if there was room for it.
+func (v *vouchers) settles(job types.UID) (at time.Time, inRoom bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.of[job]
+	return known.at, known.inRoom
 }

@@ -6,18 +6,21 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// released makes a pod or Job that was started some time before t0.
-func released(kind, name string, ago time.Duration, annotations map[string]string) *metav1.PartialObjectMetadata {
-	o := metadata(podKind())
+// released makes a pod or Job that was started some time before t0. The pod has a
+// node.
+func released(kind, name string, ago time.Duration, annotations map[string]string) *record {
+	o := recordOf(podKind())
+	o.scheduled = true
 	if kind == "Job" {
-		o = metadata(jobKind())
+		o = recordOf(jobKind())
+		o.pods = 3
 	}
 	o.Namespace, o.Name, o.UID = "default", name, types.UID("uid-"+name)
 	o.CreationTimestamp = metav1.NewTime(t0.Add(-9 * time.Hour))
@@ -30,20 +33,15 @@ func released(kind, name string, ago time.Duration, annotations map[string]strin
 }
 
 // recordsOf are those of a cache with these objects.
-func recordsOf(tb testing.TB, objects ...*metav1.PartialObjectMetadata) *Records {
+func recordsOf(tb testing.TB, objects ...*record) *Records {
 	tb.Helper()
-	r := &Records{}
-	for _, of := range []*indexed{&r.pods, &r.jobs} {
-		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, byPolicy())
+	all := make([]runtime.Object, len(objects))
+	for i, o := range objects {
+		all[i] = o
 	}
-	for _, o := range objects {
-		of := r.pods
-		if o.Kind == jobKind().Kind {
-			of = r.jobs
-		}
-		if err := of.Add(o); err != nil {
-			tb.Fatal(err)
-		}
+	r, err := StaticRecords(all...)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return r
 }
@@ -55,43 +53,54 @@ func TestRunning(t *testing.T) {
 	chooses.spec.Locations = []v1alpha1.Location{
 		{Name: "X", NodeSelector: map[string]string{"at": "x"}}, {Name: "Y", NodeSelector: map[string]string{"at": "y"}},
 	}
-	ofJob := func(pod *metav1.PartialObjectMetadata, job string) *metav1.PartialObjectMetadata {
+	ofJob := func(pod *record, job string) *record {
 		yes := true
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job, UID: types.UID("uid-" + job), Controller: &yes}}
 		return pod
 	}
+	nodeless := func(pod *record) *record {
+		pod.scheduled = false
+		return pod
+	}
 	held := released("Pod", "held", 0, nil)
-	held.Labels[State] = StateHeld
+	held.Labels[State], held.gated, held.scheduled = StateHeld, true, false
 	hour := time.Hour
 	tests := map[string]struct {
 		policy  *Policy
-		cached  []*metav1.PartialObjectMetadata
+		cached  []*record
 		leaving []freed
+		vouched map[types.UID]voucher
 		want    map[string][]plan.Run
 		settles int
 	}{
 		"nothing": {want: map[string][]plan.Run{}},
 		"pods, each where it was put, to their expected end": {
-			cached: []*metav1.PartialObjectMetadata{released("Pod", "a", hour, nil), released("Pod", "b", hour, map[string]string{Location: "Y", Duration: "3h"})},
+			cached: []*record{released("Pod", "a", hour, nil), released("Pod", "b", hour, map[string]string{Location: "Y", Duration: "3h"})},
 			want:   map[string][]plan.Run{"X": {{Until: t0.Add(hour), Pods: 1}}, "Y": {{Until: t0.Add(2 * hour), Pods: 1}}},
 		},
 		"a pod that was never held, from its creation": {
-			cached: []*metav1.PartialObjectMetadata{released("Pod", "a", 0, map[string]string{Started: ""})},
+			cached: []*record{released("Pod", "a", 0, map[string]string{Started: ""})},
 			want:   map[string][]plan.Run{"X": {{Until: t0.Add(-7 * hour), Pods: 1}}},
 		},
-		"what waits is not running": {cached: []*metav1.PartialObjectMetadata{held}, want: map[string][]plan.Run{}},
+		"a pod that says it starts in a hundred years started now": {
+			cached: []*record{released("Pod", "a", 0, map[string]string{Started: "2126-01-01T00:00:00Z"})},
+			want:   map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
+		},
+		"what waits is not running": {cached: []*record{held}, want: map[string][]plan.Run{}},
 		"what has just been let go, though the cache does not know yet": {
-			leaving: []freed{{held, ""}}, want: map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
+			leaving: []freed{{held, ""}}, vouched: map[types.UID]voucher{held.UID: {t0, true}},
+			want: map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
 		},
 		"where it was released to, if the policy chooses": {
 			policy: chooses,
-			cached: []*metav1.PartialObjectMetadata{
+			cached: []*record{
 				released("Pod", "a", hour, map[string]string{PlannedLocation: "Y"}),
-				released("Job", "j", 0, map[string]string{PlannedLocation: "Y", Pods: "3"}),
+				released("Job", "j", 0, map[string]string{PlannedLocation: "Y"}),
 				released("Pod", "b", hour, map[string]string{PlannedLocation: "one that the policy does not have"}),
 				released("Pod", "c", hour, nil),
 			},
 			leaving: []freed{{held, "Y"}},
+			vouched: map[types.UID]voucher{held.UID: {t0, true}, "uid-j": {t0, true}},
 			want: map[string][]plan.Run{
 				"X": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(hour), Pods: 1}},
 				"Y": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 3}},
@@ -99,16 +108,30 @@ func TestRunning(t *testing.T) {
 			settles: 1,
 		},
 		"the pods that a released Job is still to create": {
-			cached: []*metav1.PartialObjectMetadata{
-				released("Job", "j", 5*time.Second, map[string]string{Pods: "3"}), ofJob(released("Pod", "j-0", 5*time.Second, nil), "j"),
-			},
+			cached:  []*record{released("Job", "j", 5*time.Second, nil), ofJob(nodeless(released("Pod", "j-0", 5*time.Second, nil)), "j")},
+			vouched: map[types.UID]voucher{"uid-j": {t0.Add(-5 * time.Second), true}},
 			want: map[string][]plan.Run{"X": {
 				{Until: t0.Add(2*hour - 5*time.Second), Pods: 1}, {Until: t0.Add(2*hour - 5*time.Second), Pods: 2},
 			}},
 			settles: 1,
 		},
 		"not of one that was released long ago: they are over": {
-			cached: []*metav1.PartialObjectMetadata{released("Job", "j", time.Minute, map[string]string{Pods: "3"})}, want: map[string][]plan.Run{},
+			cached: []*record{released("Job", "j", time.Minute, nil)}, vouched: map[types.UID]voucher{"uid-j": {t0.Add(-time.Minute), true}},
+			want: map[string][]plan.Run{},
+		},
+		"nor of one for which there was no room: others would wait for its claim": {
+			cached: []*record{released("Job", "j", 0, nil)}, vouched: map[types.UID]voucher{"uid-j": {t0, false}}, want: map[string][]plan.Run{},
+		},
+		"nor of one that nobody has let go, whatever it claims": {
+			cached: []*record{released("Job", "forged", 0, map[string]string{Pods: "2000000000", Started: "2099-01-01T00:00:00Z"})}, want: map[string][]plan.Run{},
+		},
+		"a pod that nobody has let go counts with its node only": {
+			cached: []*record{nodeless(released("Pod", "forged", 0, nil))}, want: map[string][]plan.Run{},
+		},
+		"one that waits for a node counts for a while": {
+			cached:  []*record{nodeless(released("Pod", "a", 9*time.Minute, nil)), nodeless(released("Pod", "b", 11*time.Minute, nil))},
+			vouched: map[types.UID]voucher{"uid-a": {t0.Add(-9 * time.Minute), true}, "uid-b": {t0.Add(-11 * time.Minute), true}},
+			want:    map[string][]plan.Run{"X": {{Until: t0.Add(2*hour - 9*time.Minute), Pods: 1}}},
 		},
 	}
 	for name, tt := range tests {
@@ -116,7 +139,7 @@ func TestRunning(t *testing.T) {
 			if tt.policy == nil {
 				tt.policy = policy
 			}
-			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, t0)
+			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, &vouchers{of: tt.vouched}, t0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,5 +150,16 @@ func TestRunning(t *testing.T) {
 				t.Errorf("settles at %v, want %d times", got.settles, tt.settles)
 			}
 		})
+	}
+}
+
+func TestVouchersAreForgotten(t *testing.T) {
+	var v vouchers
+	v.add("early", t0.Add(-placing), true)
+	v.add("late", t0, true)
+	v.add("future", t0.Add(time.Hour), true) // the clock was set back
+	v.forget(t0)
+	if _, ok := v.of["late"]; !ok || len(v.of) != 1 {
+		t.Errorf("left: %v", v.of)
 	}
 }

@@ -6,11 +6,9 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -32,10 +30,7 @@ const (
 	policiesAtOnce = 8
 )
 
-type (
-	held  = *metav1.PartialObjectMetadata
-	queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-)
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // SetupWithManager runs the loop on the leader, woken by what it holds, by
 // policies, by nodes that come and go, and by changed, which names forecast
@@ -48,8 +43,8 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
 	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), metadata(nodeKind()), l.onNode()))
-	for _, kind := range []schema.GroupVersionKind{podKind(), jobKind()} {
-		b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), metadata(kind), l.onHeld()))
+	for _, records := range l.Records.sources(l.onRecord()) {
+		b = b.WatchesRawSource(records)
 	}
 	if err := b.Complete(l); err != nil {
 		return fmt.Errorf("set up gating: %w", err)
@@ -57,28 +52,28 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 	return nil
 }
 
-// onHeld wakes the policies that hold an object, or did before it changed.
-func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
-	wake := func(o client.Object, q queue) {
+// onRecord wakes the policies that hold an object, or did before it changed.
+func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] {
+	wake := func(o *record, q queue) {
 		for _, policy := range heldBy(o) {
 			q.AddAfter(request(policy), l.gather())
 		}
 	}
-	return handler.TypedFuncs[held, reconcile.Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[held], q queue) {
+	return handler.TypedFuncs[*record, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*record], q queue) {
 			if !e.IsInInitialList {
-				l.Events.Created(e.Object)
+				l.Events.Created(&e.Object.PartialObjectMetadata)
 			}
 			wake(e.Object, q)
 		},
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[held], q queue) {
-			if len(heldBy(e.ObjectOld)) > 0 && len(heldBy(e.ObjectNew)) == 0 && !l.released(e.ObjectOld) {
-				l.Sweeper.Ask() // somebody else has changed its label, and it may still be gated
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*record], q queue) {
+			if unlabelled(e.ObjectNew) || len(heldBy(e.ObjectOld)) > 0 && len(heldBy(e.ObjectNew)) == 0 && !l.released(e.ObjectOld) {
+				l.Sweeper.Ask() // somebody else has changed its label
 			}
 			wake(e.ObjectOld, q)
 			wake(e.ObjectNew, q)
 		},
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[held], q queue) {
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*record], q queue) {
 			if !l.released(e.Object) {
 				l.Sweeper.Ask() // it is deleted, or has lost its label, and may still be gated
 			}
@@ -92,24 +87,29 @@ func (l *Loop) onHeld() handler.TypedEventHandler[held, reconcile.Request] {
 	}
 }
 
+// unlabelled reports whether a pod waits and its label does not say so.
+func unlabelled(r *record) bool { return len(heldBy(r)) > 0 && r.Labels[State] != StateHeld }
+
 // onNode wakes the policies that choose where work runs, since a location may
 // have its first node now, or have lost its last.
-func (l *Loop) onNode() handler.TypedEventHandler[held, reconcile.Request] {
+func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	wake := func(ctx context.Context, q queue) {
 		l.each(ctx, (*Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gather()) })
 	}
-	return handler.TypedFuncs[held, reconcile.Request]{
-		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[held], q queue) {
+	return handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request]{
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*metav1.PartialObjectMetadata], q queue) {
 			if !e.IsInInitialList {
 				wake(ctx, q)
 			}
 		},
-		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[held], q queue) {
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*metav1.PartialObjectMetadata], q queue) {
 			if relabelled(e.ObjectOld, e.ObjectNew) {
 				wake(ctx, q)
 			}
 		},
-		DeleteFunc: func(ctx context.Context, _ event.TypedDeleteEvent[held], q queue) { wake(ctx, q) },
+		DeleteFunc: func(ctx context.Context, _ event.TypedDeleteEvent[*metav1.PartialObjectMetadata], q queue) {
+			wake(ctx, q)
+		},
 	}
 }
 
@@ -128,7 +128,7 @@ func (l *Loop) each(ctx context.Context, wanted func(*Policy) bool, f func(recon
 }
 
 // released reports whether it was us who let a held pod or Job go.
-func (l *Loop) released(o client.Object) bool {
+func (l *Loop) released(o *record) bool {
 	for _, policy := range heldBy(o) {
 		if !l.done.has(policy, o.GetUID()) && !l.done.has(policy, releaseOf(o)) {
 			return false

@@ -35,6 +35,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := released(tt.kind, "x", 0, map[string]string{HeldBy: tt.heldBy})
 			before.Labels[State], before.Generation = StateHeld, 3
+			before.gated, before.suspended = tt.kind == "Pod", tt.heldBy != ""
 			after := released(tt.kind, "x", 0, nil)
 			if after.Generation = 3; tt.heldBy != "" {
 				after.Generation++ // its spec has changed
@@ -43,7 +44,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 			queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 			defer queue.ShutDown()
 			tell := func() {
-				l.onHeld().Update(t.Context(), event.TypedUpdateEvent[held]{ObjectOld: before, ObjectNew: after}, queue)
+				l.onRecord().Update(t.Context(), event.TypedUpdateEvent[*record]{ObjectOld: before, ObjectNew: after}, queue)
 			}
 			l.Client = fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
 				Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {

@@ -30,7 +30,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 		groups[g.decision.Cause]++
 		pods[g.decision.Cause] += g.size()
 		held.Groups++
-		held.Pods += int32(g.size())
+		held.Pods = int32(min(int64(held.Pods)+int64(g.size()), math.MaxInt32))
 	}
 	if p.policy.gone {
 		l.Metrics.forget(p.policy.Name)
@@ -67,7 +67,7 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 	locations := p.policy.Locations(p.book, p.now)
 	for i := range locations {
 		if locations[i].Ceiling != nil {
-			running := int32(p.pods(p.policy.location(locations[i].Name)))
+			running := int32(min(p.pods(p.policy.location(locations[i].Name)), math.MaxInt32))
 			locations[i].Running = &running
 		}
 	}

@@ -41,7 +41,7 @@ func (w *Webhook) holdOrStart(ctx context.Context, req admission.Request, pod *c
 	switch {
 	case owned && pod.Labels[gating.State] == gating.StateReleased: // so its Job's template says
 		return w.startLater(ctx, req, pod, ""), nil
-	case owned && gating.Released(ctx, w.Reader, req.Namespace, pod):
+	case owned && w.Records.Released(req.Namespace, pod):
 		return w.startLater(ctx, req, pod, "its Job has been released"), nil
 	case !owned:
 		gating.Forget(pod.Annotations) // a copy of another

@@ -39,7 +39,7 @@ func (w *Webhook) startLater(ctx context.Context, req admission.Request, pod *co
 // may be another.
 func (w *Webhook) whereNow(ctx context.Context, req admission.Request, pod *corev1.Pod, policy *gating.Policy) string {
 	if policy.Limited() {
-		return gating.PlannedWithJob(ctx, w.Reader, req.Namespace, pod)
+		return w.Records.PlannedWithJob(req.Namespace, pod)
 	}
 	suit(ctx, policy, pod)
 	task := gating.TaskOf(policy, pod)

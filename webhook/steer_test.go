@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,19 +28,13 @@ import (
 // perhaps a Job.
 type spacious struct {
 	policy *v1alpha1.CarbonPolicy
-	job    *metav1.PartialObjectMetadata
+	job    *batchv1.Job
 }
 
 func (s spacious) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
-	switch o := o.(type) {
-	case *v1alpha1.CarbonPolicy:
+	if o, ok := o.(*v1alpha1.CarbonPolicy); ok {
 		s.policy.DeepCopyInto(o)
 		return nil
-	case *metav1.PartialObjectMetadata:
-		if s.job != nil && o.Kind == "Job" && key.Name == s.job.Name {
-			s.job.DeepCopyInto(o)
-			return nil
-		}
 	}
 	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 }
@@ -92,7 +87,15 @@ func twoGrids(t *testing.T, north, south []float64, change func(*spacious)) *Web
 	if err := store.Offer(policy.Source, issue, t0); err != nil {
 		t.Fatal(err)
 	}
-	return &Webhook{Reader: cache, Policies: policies, Store: store, Runs: &gating.Runs{}, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
+	var jobs []runtime.Object
+	if cache.job != nil {
+		jobs = append(jobs, cache.job)
+	}
+	records, err := gating.StaticRecords(jobs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Webhook{Reader: cache, Records: records, Policies: policies, Store: store, Runs: &gating.Runs{}, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
 }
 
 // limited is a policy with ceilings.
@@ -145,8 +148,8 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 	record := func(location string) func(*spacious) {
 		return func(s *spacious) {
 			limited(s)
-			s.job = &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-				Name: "j", UID: "u", Labels: map[string]string{gating.State: gating.StateReleased}, Annotations: map[string]string{gating.PlannedLocation: location},
+			s.job = &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
+				Namespace: "default", Name: "j", UID: "u", Labels: map[string]string{gating.State: gating.StateReleased}, Annotations: map[string]string{gating.PlannedLocation: location},
 			}}
 		}
 	}

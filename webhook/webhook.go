@@ -26,7 +26,9 @@ const Path = "/hold"
 // required.
 type Webhook struct {
 	// Reader reads the caches that gating.CacheByObject describes.
-	Reader   client.Reader
+	Reader client.Reader
+	// Records knows the Jobs that were decided on.
+	Records  *gating.Records
 	Policies gating.Policies
 	Store    *forecast.Store
 	// Runs knows how long work runs that does not say.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -109,7 +110,10 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	records, err := gating.PrepareCache(ctx, mgr.GetCache())
+	if err := gating.PrepareCache(ctx, mgr.GetCache()); err != nil {
+		return err
+	}
+	records, err := gating.NewRecords(config)
 	if err != nil {
 		return err
 	}
@@ -147,7 +151,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now,
 		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
 	hook.Register(mgr.GetWebhookServer())
@@ -158,21 +162,24 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 			return err
 		}
 	}
-	for _, runnable := range []manager.Runnable{herald, sweeper, memory, runs, tidy{}} {
+	for _, runnable := range []manager.Runnable{records, herald, sweeper, memory, runs, tidy{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	return probes(mgr, feed)
+	return probes(mgr, records, feed)
 }
 
 // tidy gives back, once the caches are filled, what filling them has taken: with
 // a hundred thousand pods that is more than they take themselves, and nothing
 // would ask for it for minutes.
-type tidy struct{}
+type tidy struct{ records *gating.Records }
 
-func (tidy) Start(context.Context) error {
-	debug.FreeOSMemory()
+// Start waits for the caches, and ends.
+func (t tidy) Start(ctx context.Context) error {
+	if toolscache.WaitForCacheSync(ctx.Done(), t.records.Synced) {
+		debug.FreeOSMemory()
+	}
 	return nil
 }
 
@@ -181,12 +188,12 @@ func (tidy) NeedLeaderElection() bool { return false }
 
 // probes make /readyz green once the webhook can serve, the caches are filled
 // and each forecast has been looked for.
-func probes(mgr ctrl.Manager, feed *gating.Feed) error {
+func probes(mgr ctrl.Manager, records *gating.Records, feed *gating.Feed) error {
 	serving := mgr.GetWebhookServer().StartedChecker()
 	synced := func(req *http.Request) error {
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
 		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
+		if !mgr.GetCache().WaitForCacheSync(ctx) || !records.Synced() {
 			return fmt.Errorf("the caches are not filled yet")
 		}
 		return feed.Ready()

@@ -1,0 +1,202 @@
+package gating
+
+import (
+	"maps"
+	"math"
+	"sync"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// A record is what is cached of a pod or Job that was decided on: of its metadata
+// what is read here, and what is so of it, which its annotations cannot make up. A
+// hundred thousand held pods should cost little, so records share what they have in
+// common, and are never to be written to.
+type record struct {
+	metav1.PartialObjectMetadata
+	facts
+}
+
+// facts are what is so of a pod or Job, by its spec and status.
+type facts struct {
+	// Of a pod: it has our gate; it has a node.
+	gated, scheduled bool
+	// Of a Job: it is suspended.
+	suspended bool
+	// Of a Job: how many pods it runs at once, of those that it has still to run,
+	// whether it is suspended or not.
+	pods int32
+}
+
+// DeepCopyObject implements runtime.Object.
+func (r *record) DeepCopyObject() runtime.Object {
+	return &record{*r.PartialObjectMetadata.DeepCopy(), r.facts}
+}
+
+func factsOfPod(pod *corev1.Pod) facts {
+	return facts{gated: HasGate(pod.Spec.SchedulingGates), scheduled: pod.Spec.NodeName != ""}
+}
+
+func factsOfJob(job *batchv1.Job) facts {
+	return facts{suspended: ptr.Deref(job.Spec.Suspend, false), pods: min(ptr.Deref(job.Spec.Parallelism, 1), podsLeft(job))}
+}
+
+// PodsAtOnce returns how many pods a Job runs at the same time, at least one.
+func PodsAtOnce(job *batchv1.Job) int {
+	pods := ptr.Deref(job.Spec.Parallelism, 1)
+	if completions := job.Spec.Completions; completions != nil {
+		pods = min(pods, *completions)
+	}
+	return int(max(pods, 1))
+}
+
+// podsLeft returns how many pods a Job has still to run: none once it is over.
+func podsLeft(job *batchv1.Job) int32 {
+	switch {
+	case finished(job):
+		return 0
+	case job.Spec.Completions == nil: // as many as its parallelism says
+		return math.MaxInt32
+	default:
+		return max(*job.Spec.Completions-job.Status.Succeeded, 0)
+	}
+}
+
+// heldBy returns the policy that holds an object; none if it is not held. A pod is
+// held by its gate, whatever its labels say, and a Job by its label, which records
+// the decision for its pods.
+func heldBy(r *record) []string {
+	held := r.Labels[State] == StateHeld
+	if r.Kind == podKind().Kind {
+		held = r.gated && r.DeletionTimestamp == nil
+	}
+	return policyOf(r, held)
+}
+
+// releasedBy returns the policy that has released an object; none if it has not.
+func releasedBy(r *record) []string {
+	released := r.Labels[State] == StateReleased
+	if r.Kind == podKind().Kind {
+		released = !r.gated
+	}
+	return policyOf(r, released)
+}
+
+// policyOf returns the policy of an object, or none if it does not count.
+func policyOf(r *record, counts bool) []string {
+	switch name := r.Annotations[PolicyName]; {
+	case !counts:
+		return nil
+	case name == "":
+		return []string{v1alpha1.DefaultPolicy}
+	default:
+		return []string{name}
+	}
+}
+
+// siblings are how many owners are remembered whose objects share what they say:
+// those of one owner come together.
+const siblings = 1024
+
+const (
+	// maxReason bounds what is kept of a reason, which plan.Bounded has bounded.
+	maxReason = 1 << 10
+	// maxList bounds what is kept of a list of locations or of gates.
+	maxList = 4 << 10
+	// maxOwner bounds each part of a reference to an owner. Names have 253 characters
+	// at most; the API server does not check those in a reference.
+	maxOwner = 253
+)
+
+// A stripper makes records of pods and Jobs. The pods of an owner mostly say the
+// same, and then share it.
+type stripper struct {
+	limits map[string]int // of the annotations that are read, by their keys
+
+	mu   sync.Mutex
+	last map[types.UID]metav1.ObjectMeta // what the last object of an owner said
+}
+
+func newStripper() *stripper {
+	s := &stripper{limits: map[string]int{}, last: map[types.UID]metav1.ObjectMeta{}}
+	for _, key := range append(append(asked(), written()...), KueueGates) {
+		s.limits[key] = maxValue
+	}
+	s.limits[Reason], s.limits[Candidates], s.limits[KueueGates] = maxReason, maxList, maxList
+	return s
+}
+
+// strip is the transform of the cache. client-go has what it lists transformed
+// twice, the second time in any order.
+func (s *stripper) strip(object any) (any, error) {
+	switch o := object.(type) {
+	case *corev1.Pod:
+		return s.record(podKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
+	case *batchv1.Job:
+		return s.record(jobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
+	default:
+		return object, nil
+	}
+}
+
+func (s *stripper) record(kind, version string, full *metav1.ObjectMeta, facts facts) *record {
+	r := &record{facts: facts}
+	r.Kind, r.APIVersion = kind, version
+	r.Namespace, r.Name, r.UID = full.Namespace, full.Name, full.UID
+	r.ResourceVersion, r.Generation = full.ResourceVersion, full.Generation
+	r.CreationTimestamp, r.DeletionTimestamp = full.CreationTimestamp, full.DeletionTimestamp
+	r.Labels, r.Annotations = map[string]string{State: full.Labels[State]}, s.ours(full.Annotations)
+	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && fits(owner) {
+		r.OwnerReferences = []metav1.OwnerReference{*owner}
+		s.share(owner.UID, &r.ObjectMeta)
+	}
+	return r
+}
+
+// fits reports whether a reference to an owner can be one that Kubernetes has made.
+func fits(owner *metav1.OwnerReference) bool {
+	return max(len(owner.Name), len(owner.Kind), len(owner.APIVersion), len(owner.UID)) <= maxOwner
+}
+
+// ours returns what of annotations is read here, each bounded.
+func (s *stripper) ours(all map[string]string) map[string]string {
+	kept := map[string]string{}
+	for key, limit := range s.limits {
+		if value, ok := all[key]; ok {
+			kept[key] = bounded(value, limit)
+		}
+	}
+	return kept
+}
+
+// share lets an object have in common with the one before of its owner what
+// both say.
+func (s *stripper) share(owner types.UID, m *metav1.ObjectMeta) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, known := s.last[owner]
+	if before.Namespace == m.Namespace {
+		m.Namespace = before.Namespace // the same letters, in one place
+	}
+	if equality.Semantic.DeepEqual(before.OwnerReferences, m.OwnerReferences) {
+		m.OwnerReferences = before.OwnerReferences
+	}
+	if maps.Equal(before.Labels, m.Labels) {
+		m.Labels = before.Labels
+	}
+	if maps.Equal(before.Annotations, m.Annotations) {
+		m.Annotations = before.Annotations
+	}
+	if !known && len(s.last) >= siblings {
+		clear(s.last)
+	}
+	s.last[owner] = metav1.ObjectMeta{Namespace: m.Namespace, Labels: m.Labels, Annotations: m.Annotations, OwnerReferences: m.OwnerReferences}
+}

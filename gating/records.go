@@ -1,0 +1,252 @@
+package gating
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	batchv1 "k8s.io/api/batch/v1"
+)
+
+const (
+	// heldIndex finds held objects by the policy that holds them.
+	heldIndex = "gridlatch.held"
+	// runningIndex finds released objects by the policy that has released them.
+	runningIndex = "gridlatch.running"
+	// recordsPage is how many objects are listed at once where the API server cannot
+	// stream them: whole pods take several times of their records.
+	recordsPage = 500
+)
+
+// Records is the cache of the pods that were decided on and are not over, and of the
+// Jobs that were decided on. The watch brings them whole, since only their specs and
+// statuses tell what is so; what is kept is a record of each. What is returned is the
+// cache's own, not to be written to: a copy of a hundred thousand pods for every pass
+// would cost as much memory as they do.
+//
+// A nil Records knows nothing.
+type Records struct {
+	pods, jobs indexed
+}
+
+// indexed are the records of a kind, by policy.
+type indexed struct {
+	toolscache.Indexer
+	informer toolscache.SharedIndexInformer // nil in a test that fills the indexer itself
+}
+
+// NewRecords makes the cache; it is filled once it was started.
+func NewRecords(config *rest.Config) (*Records, error) {
+	config = rest.CopyConfig(config)
+	config.ContentType = runtime.ContentTypeProtobuf
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	decided := func(o *metav1.ListOptions) { o.LabelSelector = State }
+	unfinished := fields.AndSelectors(
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed))).String()
+	pods, jobs := clientset.CoreV1().Pods(metav1.NamespaceAll), clientset.BatchV1().Jobs(metav1.NamespaceAll)
+	r := &Records{}
+	r.pods, err = newIndexed(&corev1.Pod{}, clientset,
+		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			decided(&o)
+			o.FieldSelector = unfinished
+			return pods.List(ctx, o)
+		},
+		func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			decided(&o)
+			o.FieldSelector = unfinished
+			return pods.Watch(ctx, o)
+		})
+	if err != nil {
+		return nil, err
+	}
+	r.jobs, err = newIndexed(&batchv1.Job{}, clientset,
+		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			decided(&o)
+			return jobs.List(ctx, o)
+		},
+		func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			decided(&o)
+			return jobs.Watch(ctx, o)
+		})
+	return r, err
+}
+
+func newIndexed(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (indexed, error) {
+	s := newStripper()
+	lists := &toolscache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", recordsPage // of version 0 there are no pages
+			page, err := list(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			return s.page(page)
+		},
+		WatchFuncWithContext: watch,
+	}
+	informer := toolscache.NewSharedIndexInformer(toolscache.ToListWatcherWithWatchListSemantics(lists, clientset), of, 0, byPolicy())
+	if err := informer.SetTransform(s.strip); err != nil {
+		return indexed{}, fmt.Errorf("watch %T: %w", of, err)
+	}
+	return indexed{informer.GetIndexer(), informer}, nil
+}
+
+// StaticRecords makes a cache of these pods and Jobs that never changes, for tests of
+// what reads it.
+func StaticRecords(objects ...runtime.Object) (*Records, error) {
+	s, r := newStripper(), &Records{}
+	for _, of := range []*indexed{&r.pods, &r.jobs} {
+		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, byPolicy())
+	}
+	for _, object := range objects {
+		stripped, _ := s.strip(object) // it never fails
+		o, ok := stripped.(*record)
+		if !ok {
+			return nil, fmt.Errorf("%T: want a pod or a Job", object)
+		}
+		of := r.pods
+		if o.Kind == jobKind().Kind {
+			of = r.jobs
+		}
+		if err := of.Add(o); err != nil {
+			return nil, fmt.Errorf("add a record: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// page makes records of a page of a list.
+func (s *stripper) page(list runtime.Object) (runtime.Object, error) {
+	about, err := apimeta.ListAccessor(list)
+	if err != nil {
+		return nil, fmt.Errorf("read a list: %w", err)
+	}
+	page := &internalversion.List{}
+	page.ResourceVersion, page.Continue = about.GetResourceVersion(), about.GetContinue()
+	err = apimeta.EachListItem(list, func(object runtime.Object) error {
+		if r, _ := s.strip(object); r != nil { // it never fails
+			if o, ok := r.(runtime.Object); ok {
+				page.Items = append(page.Items, o)
+			}
+		}
+		return nil
+	})
+	return page, err
+}
+
+// Start fills the cache and keeps it current until the context ends; for a manager.
+func (r *Records) Start(ctx context.Context) error {
+	go r.pods.informer.RunWithContext(ctx)
+	r.jobs.informer.RunWithContext(ctx)
+	return nil
+}
+
+// NeedLeaderElection makes a manager run the cache in every replica: the webhook
+// reads it.
+func (r *Records) NeedLeaderElection() bool { return false }
+
+// Synced reports whether the cache is filled.
+func (r *Records) Synced() bool { return r.pods.informer.HasSynced() && r.jobs.informer.HasSynced() }
+
+// recordSource tells a controller of the changes of one kind of records.
+type recordSource struct {
+	*source.TypedInformer[*record, reconcile.Request]
+	synced toolscache.InformerSynced
+}
+
+// sources tell handle of the changes of all records.
+func (r *Records) sources(handle handler.TypedEventHandler[*record, reconcile.Request]) []source.Source {
+	var all []source.Source
+	for _, of := range []indexed{r.pods, r.jobs} {
+		informer := &source.TypedInformer[*record, reconcile.Request]{Informer: of.informer, Handler: handle}
+		all = append(all, recordSource{informer, of.informer.HasSynced})
+	}
+	return all
+}
+
+// WaitForSync returns once the records are there.
+func (s recordSource) WaitForSync(ctx context.Context) error {
+	if !toolscache.WaitForCacheSync(ctx.Done(), s.synced) {
+		return fmt.Errorf("fill the cache of what was decided on: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// byPolicy are our indices.
+func byPolicy() toolscache.Indexers {
+	index := func(policies func(*record) []string) toolscache.IndexFunc {
+		return func(object any) ([]string, error) {
+			if r, ok := object.(*record); ok {
+				return policies(r), nil
+			}
+			return nil, fmt.Errorf("cached is a %T", object)
+		}
+	}
+	return toolscache.Indexers{heldIndex: index(heldBy), runningIndex: index(releasedBy)}
+}
+
+// list returns the records that an index has for a policy.
+func (i indexed) list(index, policy string) ([]*record, error) {
+	objects, err := i.ByIndex(index, policy)
+	if err != nil {
+		return nil, fmt.Errorf("list by policy: %w", err)
+	}
+	list := make([]*record, 0, len(objects))
+	for _, object := range objects {
+		if r, ok := object.(*record); ok {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// jobOf returns the record of the Job that owns an object of a namespace, nil if
+// it is not owned by a Job, or by one that was not decided on.
+func (r *Records) jobOf(namespace string, object metav1.Object) *record {
+	owner := JobOf(object)
+	if r == nil || owner == nil {
+		return nil
+	}
+	found, _, _ := r.jobs.GetByKey(namespace + "/" + owner.Name) // of a cache: no error is possible
+	job, ok := found.(*record)
+	if !ok || job.UID != owner.UID {
+		return nil
+	}
+	return job
+}
+
+// Released reports whether the Job that owns a pod of a namespace has been
+// released, by what the cache knows.
+func (r *Records) Released(namespace string, pod metav1.Object) bool {
+	job := r.jobOf(namespace, pod)
+	return job != nil && job.Labels[State] == StateReleased
+}
+
+// PlannedWithJob returns where the Job that owns a pod of a namespace was released
+// to or, if the cache does not know of the release yet, what the Job's template
+// says.
+func (r *Records) PlannedWithJob(namespace string, pod metav1.Object) string {
+	template := pod.GetAnnotations()[PlannedLocation]
+	if job := r.jobOf(namespace, pod); job != nil && job.Labels[State] == StateReleased {
+		return cmp.Or(job.Annotations[PlannedLocation], template)
+	}
+	return template
+}
