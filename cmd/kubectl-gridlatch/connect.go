@@ -91,6 +91,7 @@ func (e env) connect(c connection) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
+	config.WarningHandler = rest.NewWarningWriter(e.stderr.Lines(), rest.WarningWriterOptions{Deduplicate: true})
 	api, err := e.dial(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)

@@ -133,7 +133,8 @@ func (f *explainFlags) run(ctx context.Context, e env, w work) error {
 	if f.output != "" {
 		return e.print(f.output, x)
 	}
-	return x.writeText(e)
+	x.writeText(e)
+	return nil
 }
 
 // explain finds out what there is to say of an object.

@@ -101,7 +101,8 @@ func (f *statusFlags) run(ctx context.Context, e env) error {
 	if f.output != "" {
 		return e.print(f.output, s)
 	}
-	return s.writeText(e)
+	s.writeText(e)
+	return nil
 }
 
 // status looks at a namespace, or at the cluster if that is empty.
