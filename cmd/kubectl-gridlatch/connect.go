@@ -139,21 +139,3 @@ func refused(err error) error {
 	}
 	return err
 }
-
-// led tells whether a controller is there to release what is held: an error is the reason why not.
-func (c *cluster) led(ctx context.Context) error {
-	const patience = time.Minute // several times of what a lease lasts
-	var lease coordinationv1.Lease
-	err := c.Get(ctx, client.ObjectKey{Namespace: c.system, Name: "gridlatch"}, &lease)
-	renewed := lease.Spec.RenewTime
-	switch {
-	case apierrors.IsForbidden(err):
-		return nil // for lack of better knowledge
-	case err != nil && !apierrors.IsNotFound(err):
-		return fmt.Errorf("look for the controller: %w", err)
-	case err != nil, renewed == nil, c.now.Sub(renewed.Time) > patience:
-		return gating.NeedsForce("no controller of Gridlatch runs in namespace " + c.system + " that would let it go")
-	default:
-		return nil
-	}
-}

@@ -47,6 +47,9 @@ func (x *explanation) headline() string {
 	}
 	switch x.State {
 	case stateHeld:
+		if x.OverdueSince != nil {
+			return fmt.Sprintf("%s is held, overdue since %s, for %s", name, plan.Clock(*x.OverdueSince), roughly(x.now.Sub(*x.OverdueSince)))
+		}
 		if x.PlannedStart == nil {
 			return name + " waits, and is not planned yet"
 		}

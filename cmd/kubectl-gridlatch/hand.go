@@ -158,7 +158,11 @@ func (f *holdFlags) run(ctx context.Context, e env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.led(ctx); err != nil && !f.force {
+	found, err := c.controller(ctx)
+	if err == nil && found.Problem != "" {
+		err = gating.NeedsForce("nobody would let it go: " + found.Problem)
+	}
+	if err != nil && !f.force {
 		return hint(err)
 	}
 	return c.forEach(ctx, all, func(o client.Object) error {

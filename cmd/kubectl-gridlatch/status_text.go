@@ -21,10 +21,8 @@ const timelineLabels = 34
 
 // writeText prints a status.
 func (s *status) writeText(e env) {
-	for _, p := range s.Policies {
-		p.writeText(e.stdout, s.Now)
-		e.stdout.Printf("\n")
-	}
+	s.writeProblems(e.stdout)
+	s.writePolicies(e.stdout)
 	where := "in the cluster"
 	if s.Namespace != "" {
 		where = "in namespace " + s.Namespace
@@ -36,6 +34,37 @@ func (s *status) writeText(e env) {
 	e.stdout.Printf("%s %s held in %s, and %s that Gridlatch has let go %s running, %s\n",
 		several(pods, "pod"), are(pods), several(groups, "group"), several(s.Running, "pod"), are(s.Running), where)
 	s.writeTimeline(e)
+}
+
+// writeProblems says why work may not be let go in time, and which was not.
+func (s *status) writeProblems(out *screen.Screen) {
+	if s.Controller.Problem != "" {
+		out.Printf("problem: %s\n", s.Controller.Problem)
+	}
+	if s.Overdue != nil {
+		s.Overdue.writeText(out)
+	}
+	if s.Controller.Problem != "" || s.Overdue != nil {
+		out.Printf("\n")
+	}
+}
+
+// writePolicies prints those that there are, and the first of the others, which come last.
+func (s *status) writePolicies(out *screen.Screen) {
+	const most = 10
+	unseen := 0
+	for _, p := range s.Policies {
+		if p.unseen {
+			unseen++
+		}
+		if unseen <= most {
+			p.writeText(out, s.Now)
+			out.Printf("\n")
+		}
+	}
+	if more := unseen - most; more > 0 {
+		out.Printf("%d more CarbonPolicies do not exist, or may not be read by you\n\n", more)
+	}
 }
 
 func (p *policyStatus) writeText(out *screen.Screen, now time.Time) {
