@@ -19,8 +19,12 @@ import (
 	"unicode/utf8"
 )
 
-// longest is how many characters of a value are shown: a dozen lines of a terminal.
-const longest = 1000
+const (
+	// longest is how many characters of a value are shown: a dozen lines of a terminal.
+	longest = 1000
+	// widest is how many are shown in a column, which is as wide in every row.
+	widest = 80
+)
 
 // A Style is how text is shown from there on, where the screen has colours.
 type Style int
@@ -50,7 +54,7 @@ type literal string
 
 // Printf prints by a format that stands in the source. Arguments are shown as Clean shows them, and an error in one line.
 func (s *Screen) Printf(format literal, args ...any) {
-	s.write(fmt.Appendf(nil, string(format), s.shown(args)...))
+	s.write(fmt.Appendf(nil, string(format), s.shown(args, longest)...))
 }
 
 // Write shows what a library prints, which breaks lines and sets tabs by itself.
@@ -88,8 +92,8 @@ func (s *Screen) write(text []byte) {
 	}
 }
 
-// shown replaces arguments by what may be shown of them.
-func (s *Screen) shown(args []any) []any {
+// shown replaces arguments by what may be shown of them, up to some characters of each.
+func (s *Screen) shown(args []any, most int) []any {
 	all := make([]any, len(args))
 	for i, arg := range args {
 		switch arg := arg.(type) {
@@ -98,11 +102,11 @@ func (s *Screen) shown(args []any) []any {
 		case Style:
 			all[i] = s.sequence(arg)
 		case error: // several errors are joined by line breaks
-			all[i] = Clean(strings.ReplaceAll(arg.Error(), "\n", "; "))
+			all[i] = visible(strings.ReplaceAll(arg.Error(), "\n", "; "), "", most)
 		case []byte:
-			all[i] = Clean(string(arg))
+			all[i] = visible(string(arg), "", most)
 		default:
-			all[i] = Clean(fmt.Sprint(arg))
+			all[i] = visible(fmt.Sprint(arg), "", most)
 		}
 	}
 	return all
@@ -162,13 +166,13 @@ func (s *Screen) Table(apart int) *Table {
 	return &Table{screen: s, cells: tabwriter.NewWriter(raw, 0, 8, apart, ' ', 0)}
 }
 
-// Row adds a row. Cells are shown as Clean shows them.
+// Row adds a row. Cells are shown as Clean shows them, all but the last in narrow columns.
 func (t *Table) Row(cells ...any) {
-	texts := make([]string, len(cells))
-	for i, cell := range t.screen.shown(cells) {
-		texts[i] = fmt.Sprint(cell)
+	last := max(len(cells)-1, 0)
+	for _, cell := range t.screen.shown(cells[:last], widest) {
+		_, _ = fmt.Fprintf(t.cells, "%v\t", cell) // the screen remembers the error
 	}
-	_, _ = fmt.Fprintln(t.cells, strings.Join(texts, "\t")) // the screen remembers the error
+	_, _ = fmt.Fprintln(t.cells, t.screen.shown(cells[last:], longest)...) // likewise
 }
 
 // Flush prints the table.
