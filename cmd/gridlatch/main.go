@@ -48,17 +48,14 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	err := command(ctx, args)
-	var wrong usageError
-	switch {
-	case errors.Is(err, pflag.ErrHelp), err == nil:
+	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return 0
-	case errors.As(err, &wrong):
-		screen.New(os.Stderr, false).Printf("gridlatch: %v\n", err)
-		return 2
-	default:
-		screen.New(os.Stderr, false).Printf("gridlatch: %v\n", err)
-		return 1
 	}
+	screen.New(os.Stderr, false).Printf("gridlatch: %v\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 2
+	}
+	return 1
 }
 
 // usageError is a mistake on the command line.

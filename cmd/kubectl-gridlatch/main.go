@@ -30,11 +30,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	e := onThisMachine()
-	logger := funcr.New(func(_, text string) { e.stderr.Printf("%s\n", text) }, funcr.Options{})
-	klog.SetLogger(logger) // for what client-go has to say
-	ctrl.SetLogger(logger)
-	code := run(ctx, e, os.Args[1:])
+	code := run(ctx, onThisMachine(), os.Args[1:])
 	stop()
 	os.Exit(code)
 }
@@ -81,6 +77,9 @@ func wrong(flag, value string, err error) error {
 
 // run returns the exit code: 0 if all went well, 1 if not, 2 if it was called wrongly.
 func run(ctx context.Context, e env, args []string) int {
+	logger := funcr.New(func(_, text string) { e.stderr.Printf("%s\n", text) }, funcr.Options{})
+	klog.SetLogger(logger) // for what client-go has to say
+	ctrl.SetLogger(logger)
 	root := newRoot(e)
 	root.SetArgs(args)
 	err := cmp.Or(root.ExecuteContext(ctx), e.stdout.Err())

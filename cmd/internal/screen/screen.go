@@ -101,8 +101,8 @@ func (s *Screen) shown(args []any, most int) []any {
 			all[i] = arg
 		case Style:
 			all[i] = s.sequence(arg)
-		case error: // several errors are joined by line breaks
-			all[i] = visible(strings.ReplaceAll(arg.Error(), "\n", "; "), "", most)
+		case error: // it may be several, joined by line breaks
+			all[i] = visible(strings.ReplaceAll(arg.Error(), "\n", "; "), "", 4*most)
 		case []byte:
 			all[i] = visible(string(arg), "", most)
 		default:
