@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/gating"
 )
 
@@ -47,17 +48,14 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	err := command(ctx, args)
-	var wrong usageError
-	switch {
-	case errors.Is(err, pflag.ErrHelp), err == nil:
+	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return 0
-	case errors.As(err, &wrong):
-		fmt.Fprintln(os.Stderr, "gridlatch:", err)
-		return 2
-	default:
-		fmt.Fprintln(os.Stderr, "gridlatch:", err)
-		return 1
 	}
+	screen.New(os.Stderr, false).Printf("gridlatch: %v\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 2
+	}
+	return 1
 }
 
 // usageError is a mistake on the command line.
@@ -71,7 +69,7 @@ func runManager(ctx context.Context, args []string) error {
 	if err := o.parse(args, os.Stderr); err != nil {
 		return usageError{err}
 	}
-	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
+	handler := slog.NewJSONHandler(screen.Log(os.Stderr), &slog.HandlerOptions{Level: o.logLevel})
 	slog.SetDefault(slog.New(handler)) // for what net/http has to say
 	logger := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(logger)
@@ -104,6 +102,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	config.WarningHandler = rest.NewWarningWriter(screen.New(os.Stderr, false).Lines(), rest.WarningWriterOptions{Deduplicate: true})
 	c, err := client.New(config, client.Options{})
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)

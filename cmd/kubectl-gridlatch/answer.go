@@ -1,13 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -40,7 +39,7 @@ type forecastJSON struct {
 	Until  time.Time  `json:"until"`
 }
 
-func (a answer) writeJSON(w io.Writer) error {
+func (a answer) json() planJSON {
 	d := a.decision
 	out := planJSON{
 		Location: d.Location, Now: d.Decided, Start: d.Start, End: d.Start.Add(d.Duration), LatestStart: d.LatestStart,
@@ -55,17 +54,7 @@ func (a answer) writeJSON(w io.Writer) error {
 	if !a.forecast.Issued.IsZero() {
 		out.Forecast.Issued = &a.forecast.Issued
 	}
-	return writeJSON(w, out)
-}
-
-func writeJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	return nil
+	return out
 }
 
 // known is nil for NaN, which JSON does not know.
@@ -77,25 +66,20 @@ func known(value float64) *float64 {
 }
 
 // writeText says what is planned, why and what it saves, and draws the forecast.
-func (a answer) writeText(e env) error {
+func (a answer) writeText(e env) {
 	d := a.decision
 	headline := "start at once"
 	if d.Holds() {
 		headline = fmt.Sprintf("start at %s, in %s", plan.Clock(d.Start), roughly(d.Start.Sub(d.Decided)))
 	}
 	_, why, _ := strings.Cut(d.Reason(), ": ") // the time before it is in the headline
-	fmt.Fprintf(e.stdout, "%s\n  %s\n\n", bold(e, strings.ToUpper(headline[:1])+headline[1:]), why)
-	if err := writeWindows(e.stdout, a.windows()); err != nil {
-		return err
-	}
+	e.stdout.Printf("%s%s%s\n  %s\n\n", screen.Bold, strings.ToUpper(headline[:1])+headline[1:], screen.Plain, why)
+	writeWindows(e.stdout, a.windows())
 	if a.series().Empty() {
-		return nil
+		return
 	}
-	fmt.Fprintln(e.stdout)
-	for _, line := range newChart(e, a.series(), d.Decided, d.Start, d.Duration, d.LatestStart).lines() {
-		fmt.Fprintln(e.stdout, line)
-	}
-	return nil
+	e.stdout.Printf("\n")
+	newChart(e, a.series(), d.Decided, d.Start, d.Duration, d.LatestStart).draw(e.stdout)
 }
 
 // series is what the decision rests on.
@@ -127,14 +111,6 @@ func (a answer) windows() []window {
 	}
 	compare(all)
 	return all
-}
-
-// bold highlights a text, where that can be seen.
-func bold(e env, text string) string {
-	if !e.color {
-		return text
-	}
-	return "\x1b[1m" + text + "\x1b[0m"
 }
 
 // roughly prints a duration for people: 5h20m, 3d4h.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -24,7 +25,6 @@ type chart struct {
 	start, end time.Time // of the run
 	latest     time.Time // start
 	columns    int
-	color      bool
 }
 
 // newChart shows the run that starts at a time, from now on: at least a day, and all of the wait.
@@ -38,7 +38,7 @@ func newChart(e env, series *forecast.Series, now, start time.Time, duration tim
 	}
 	c := chart{
 		series: series, title: "forecast", from: now, to: to,
-		start: start, end: start.Add(duration), latest: latest, color: e.color,
+		start: start, end: start.Add(duration), latest: latest,
 	}
 	c.columns = max(min(e.width, chartWidest)-chartLabels-1, 20)
 	if hours := int(math.Ceil(to.Sub(now).Hours())); hours > 0 && hours < c.columns {
@@ -68,19 +68,22 @@ func (c chart) runs(column int) bool {
 	return !middle.Before(c.start) && middle.Before(c.end)
 }
 
-// lines draws it.
-func (c chart) lines() []string {
+// draw draws it.
+func (c chart) draw(out *screen.Screen) {
 	values, least, most := c.values()
 	base, top := -above(-least), above(most)
-	lines := []string{"gCO2eq/kWh: ⣿ " + c.title + ", █ run"}
+	out.Printf("gCO2eq/kWh: ⣿ %s, █ run\n", c.title)
 	for row := chartRows - 1; row >= 0; row-- {
 		label := ""
 		if row%2 == 1 {
 			label = fmt.Sprintf("%.4g", base+(top-base)*float64(row+1)/chartRows)
 		}
-		lines = append(lines, fmt.Sprintf("%*s ┤%s", chartLabels-2, label, c.row(values, row, base, top)))
+		before, run, after := c.row(values, row, base, top)
+		out.Printf("%*s ┤%s%s%s%s%s\n", chartLabels-2, label, before, screen.Green, run, screen.Plain, after)
 	}
-	return append(lines, c.axis()...)
+	for _, line := range c.axis() {
+		out.Printf("%s\n", line)
+	}
 }
 
 // above is the next number from value on whose fifths are round; 0 if it is not above 0.
@@ -112,31 +115,26 @@ func (c chart) values() (values []float64, least, most float64) {
 	return values, least, most
 }
 
-// row draws one row: quarters of it in dots, or eighths in blocks for the run.
-func (c chart) row(values []float64, row int, base, most float64) string {
+// row draws one row: quarters of it in dots before and after the run, and eighths in blocks for the run.
+func (c chart) row(values []float64, row int, base, most float64) (before, run, after string) {
 	dots, blocks := []rune(" ⣀⣤⣶⣿"), []rune(" ▁▂▃▄▅▆▇█")
-	var line strings.Builder
-	painted := false
+	line := make([]rune, len(values))
+	first, end := len(values), 0 // of the run
 	for i, value := range values {
 		glyphs := dots
 		if c.runs(i) {
-			glyphs = blocks
-		}
-		if c.color && c.runs(i) != painted {
-			painted = !painted
-			line.WriteString(map[bool]string{true: "\x1b[32m", false: "\x1b[0m"}[painted])
+			glyphs, first, end = blocks, min(first, i), i+1
 		}
 		parts := float64(len(glyphs) - 1)
 		fill := 0.0
 		if !math.IsNaN(value) && most > base {
 			fill = (value-base)/(most-base)*chartRows - float64(row)
 		}
-		line.WriteRune(glyphs[int(math.Round(min(max(fill, 0), 1)*parts))])
+		line[i] = glyphs[int(math.Round(min(max(fill, 0), 1)*parts))]
 	}
-	if painted {
-		line.WriteString("\x1b[0m")
-	}
-	return strings.TrimRight(line.String(), " ")
+	line = []rune(strings.TrimRight(string(line), " "))
+	first, end = min(first, len(line)), min(end, len(line))
+	return string(line[:first]), string(line[first:end]), string(line[end:])
 }
 
 // axis is what stands below: a ruler with the run and the latest start on it, and times.

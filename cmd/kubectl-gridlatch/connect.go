@@ -91,6 +91,7 @@ func (e env) connect(c connection) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
+	config.WarningHandler = rest.NewWarningWriter(e.stderr.Lines(), rest.WarningWriterOptions{Deduplicate: true})
 	api, err := e.dial(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
@@ -137,22 +138,4 @@ func refused(err error) error {
 		return fmt.Errorf("CarbonPolicies may not be read by you: ask for the ClusterRole gridlatch-view (%w)", err)
 	}
 	return err
-}
-
-// led tells whether a controller is there to release what is held: an error is the reason why not.
-func (c *cluster) led(ctx context.Context) error {
-	const patience = time.Minute // several times of what a lease lasts
-	var lease coordinationv1.Lease
-	err := c.Get(ctx, client.ObjectKey{Namespace: c.system, Name: "gridlatch"}, &lease)
-	renewed := lease.Spec.RenewTime
-	switch {
-	case apierrors.IsForbidden(err):
-		return nil // for lack of better knowledge
-	case err != nil && !apierrors.IsNotFound(err):
-		return fmt.Errorf("look for the controller: %w", err)
-	case err != nil, renewed == nil, c.now.Sub(renewed.Time) > patience:
-		return gating.NeedsForce("no controller of Gridlatch runs in namespace " + c.system + " that would let it go")
-	default:
-		return nil
-	}
 }

@@ -49,7 +49,11 @@ type explanation struct {
 	Started      *time.Time `json:"started,omitempty"`
 	PlannedStart *time.Time `json:"plannedStart,omitempty"`
 	LatestStart  *time.Time `json:"latestStart,omitempty"`
-	Duration     string     `json:"duration,omitempty"`
+	// OverdueSince is when it should have started, if it is held still.
+	OverdueSince *time.Time `json:"overdueSince,omitempty"`
+	// Controller is whether somebody is there to let it go.
+	Controller *controller `json:"controller,omitempty"`
+	Duration   string      `json:"duration,omitempty"`
 	// AtCreation is the intensity that starting at creation would have had, in gCO2eq/kWh, times the power factor there.
 	AtCreation *float64 `json:"intensityAtCreation,omitempty"`
 	Location   string   `json:"location,omitempty"`
@@ -133,7 +137,8 @@ func (f *explainFlags) run(ctx context.Context, e env, w work) error {
 	if f.output != "" {
 		return e.print(f.output, x)
 	}
-	return x.writeText(e)
+	x.writeText(e)
+	return nil
 }
 
 // explain finds out what there is to say of an object.
@@ -164,10 +169,20 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 		}
 	}
 	x.read(head)
-	if x.State != stateHeld {
-		return x, nil
+	if x.State == stateHeld || x.State == stateUnseen {
+		found, err := c.controller(ctx)
+		if err != nil {
+			return nil, err
+		}
+		x.Controller = &found
 	}
-	return x, c.foresee(ctx, x, head)
+	if x.State == stateHeld {
+		if err := c.foresee(ctx, x, head); err != nil {
+			return nil, err
+		}
+	}
+	x.warnOfController()
+	return x, nil
 }
 
 // scheduled is when a pod was given a node, nil if it was not.
@@ -240,7 +255,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	o, err := c.look(ctx, x.Policy)
 	if apierrors.IsForbidden(err) { // what it says itself is known all the same
 		x.warnings = append(x.warnings, err.Error())
-		x.overdue()
+		x.OverdueSince = overdueSince(c.now, x.LatestStart, x.PlannedStart)
 		return nil
 	}
 	if err != nil {
@@ -250,7 +265,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	task := gating.TaskOf(o.policy, head)
 	task.Held = true
 	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
-	x.overdue()
+	x.OverdueSince = overdueSince(c.now, x.LatestStart, x.PlannedStart)
 	if o.book == nil {
 		return nil
 	}
@@ -282,13 +297,16 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	return nil
 }
 
-// overdue warns of work that should have been let go.
-func (x *explanation) overdue() {
-	const patience = time.Minute
-	for _, due := range []*time.Time{x.LatestStart, x.PlannedStart} {
-		if due != nil && x.now.Sub(*due) > patience {
-			x.warnings = append(x.warnings, "it should have started at "+plan.Clock(*due)+": is the controller running?")
-			return
-		}
+// warnOfController warns if nobody seems to be there to let it go.
+func (x *explanation) warnOfController() {
+	switch {
+	case x.Controller == nil:
+	case x.Controller.Problem != "":
+		x.warnings = append(x.warnings, x.Controller.Problem)
+	case x.OverdueSince == nil:
+	case x.Controller.State == controllerUnknown:
+		x.warnings = append(x.warnings, "it should have started: is the controller running?")
+	default:
+		x.warnings = append(x.warnings, "it should have started: the controller runs, and has not let it go")
 	}
 }

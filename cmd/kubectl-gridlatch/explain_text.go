@@ -2,44 +2,41 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
 // writeText prints an explanation.
-func (x *explanation) writeText(e env) error {
-	fmt.Fprintf(e.stdout, "%s\n", bold(e, x.headline()))
+func (x *explanation) writeText(e env) {
+	e.stdout.Printf("%s%s%s\n", screen.Bold, x.headline(), screen.Plain)
 	if x.Reason != "" {
 		_, why, waits := strings.Cut(x.Reason, ": ")
 		if !waits || x.State != stateHeld {
 			why = x.Reason
 		}
-		fmt.Fprintf(e.stdout, "  %s\n", why)
+		e.stdout.Printf("  %s\n", why)
 	}
 	switch x.State {
 	case stateUnseen:
-		fmt.Fprintln(e.stdout, "  It asks for it, but Gridlatch has not seen it: it was not there, or leaves this namespace\n"+
-			"  alone, or the annotation was added after the creation.")
+		e.stdout.Printf("  It asks for it, but Gridlatch has not seen it: it was not there, or leaves this namespace\n" +
+			"  alone, or the annotation was added after the creation.\n")
 	case stateForeign:
-		fmt.Fprintf(e.stdout, "  It does not ask for it. What is created with the annotation %s: \"true\" can wait", gating.DelayTolerant)
+		e.stdout.Printf("  It does not ask for it. What is created with the annotation %s: \"true\" can wait", gating.DelayTolerant)
 		if x.Kind == jobKind {
-			fmt.Fprintf(e.stdout, ";\n  a Job that has not started yet also by: kubectl gridlatch hold job/%s -n %s", x.Name, x.Namespace)
+			e.stdout.Printf(";\n  a Job that has not started yet also by: kubectl gridlatch hold job/%s -n %s", x.Name, x.Namespace)
 		}
-		fmt.Fprintln(e.stdout)
+		e.stdout.Printf("\n")
 	}
-	if err := x.writeFacts(e.stdout); err != nil {
-		return err
-	}
-	return x.writeForecast(e)
+	x.writeFacts(e.stdout)
+	x.writeForecast(e)
 }
 
 // headline says what is the case, and until when.
@@ -50,6 +47,9 @@ func (x *explanation) headline() string {
 	}
 	switch x.State {
 	case stateHeld:
+		if x.OverdueSince != nil {
+			return fmt.Sprintf("%s is held, overdue since %s, for %s", name, plan.Clock(*x.OverdueSince), roughly(x.now.Sub(*x.OverdueSince)))
+		}
 		if x.PlannedStart == nil {
 			return name + " waits, and is not planned yet"
 		}
@@ -74,15 +74,15 @@ func in(d time.Duration) string {
 }
 
 // writeFacts prints what is known for sure.
-func (x *explanation) writeFacts(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+func (x *explanation) writeFacts(out *screen.Screen) {
+	table := out.Table(2)
 	fact := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(table, "  %s\t%s\n", name, value)
+			table.Row("  "+name, value)
 		}
 	}
 	if x.State == stateHeld || x.State == stateReleased {
-		fmt.Fprintln(table)
+		out.Printf("\n")
 		fact("policy", x.Policy)
 		fact("asks for", asks(x.Asked))
 		fact("held by", x.means())
@@ -90,7 +90,7 @@ func (x *explanation) writeFacts(w io.Writer) error {
 	if x.State == stateHeld && x.LatestStart != nil {
 		fact("latest start", plan.Clock(*x.LatestStart)+", whatever the grid does")
 	}
-	return table.Flush()
+	table.Flush()
 }
 
 // asks lists annotations without their prefix.
@@ -122,28 +122,21 @@ func (x *explanation) means() string {
 }
 
 // writeForecast prints the alternatives, and draws the forecast.
-func (x *explanation) writeForecast(e env) error {
+func (x *explanation) writeForecast(e env) {
 	if x.State != stateHeld {
-		return nil
+		return
 	}
 	if x.series.Empty() {
-		fmt.Fprintln(e.stdout, "\nNothing is known of the grid from here: there is no table of alternatives.")
-		return nil
+		e.stdout.Printf("\nNothing is known of the grid from here: there is no table of alternatives.\n")
+		return
 	}
-	fmt.Fprintln(e.stdout)
-	if err := writeWindows(e.stdout, x.Windows); err != nil {
-		return err
-	}
-	if err := x.writeSignals(e.stdout); err != nil {
-		return err
-	}
-	fmt.Fprintln(e.stdout)
+	e.stdout.Printf("\n")
+	writeWindows(e.stdout, x.Windows)
+	x.writeSignals(e.stdout)
+	e.stdout.Printf("\n")
 	drawing := newChart(e, x.series, x.now, later(*x.PlannedStart, x.now), x.duration, *x.LatestStart)
 	drawing.title = x.basis()
-	for _, line := range drawing.lines() {
-		fmt.Fprintln(e.stdout, line)
-	}
-	return nil
+	drawing.draw(e.stdout)
 }
 
 // basis names what is drawn.
@@ -158,31 +151,30 @@ func (x *explanation) basis() string {
 	}
 }
 
-func writeWindows(w io.Writer, all []window) error {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+func writeWindows(out *screen.Screen, all []window) {
+	table := out.Table(2)
 	for _, w := range all {
-		grams, saving := "unknown", ""
+		grams := "unknown"
 		if w.Intensity != nil {
 			grams = fmt.Sprintf("%.1f gCO2eq/kWh", *w.Intensity) + plan.Times(w.PowerFactor)
 		}
+		cells := []any{"  " + w.Name, w.Start.Format("Jan 2 15:04") + " to " + w.End.Format("Jan 2 15:04"), grams}
 		if w.Saved != nil {
-			saving = fmt.Sprintf("\t%.1f %% %s", math.Abs(*w.Saved), map[bool]string{true: "less", false: "more"}[*w.Saved >= 0])
+			cells = append(cells, fmt.Sprintf("%.1f %% %s", math.Abs(*w.Saved), map[bool]string{true: "less", false: "more"}[*w.Saved >= 0]))
 		}
-		fmt.Fprintf(table, "  %s\t%s to %s\t%s%s\n", w.Name, w.Start.Format("Jan 2 15:04"), w.End.Format("Jan 2 15:04"), grams, saving)
+		table.Row(cells...)
 	}
-	return table.Flush()
+	table.Flush()
 }
 
-func (x *explanation) writeSignals(w io.Writer) error {
+func (x *explanation) writeSignals(out *screen.Screen) {
 	if len(x.Signals) == 0 {
-		return nil
+		return
 	}
-	fmt.Fprintf(w, "\nWhat is expected of the hour of the planned start is the sum of:\n")
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	out.Printf("\nWhat is expected of the hour of the planned start is the sum of:\n")
 	for _, s := range x.Signals {
-		fmt.Fprintf(table, "%+.1f\t  %s\n", s.Intensity, s.Signal)
+		out.Printf("%+8.1f  %s\n", s.Intensity, s.Signal)
 	}
-	return table.Flush()
 }
 
 func later(a, b time.Time) time.Time {

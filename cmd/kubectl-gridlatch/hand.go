@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,7 +66,7 @@ func (f *releaseFlags) run(ctx context.Context, e env, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(e.stdout, "%s released, %s\n", nameOf(o), several(pods, "pod"))
+		e.stdout.Printf("%s released, %s\n", nameOf(o), several(pods, "pod"))
 		return nil
 	})
 }
@@ -87,7 +86,7 @@ func (f *releaseFlags) releaseAll(ctx context.Context, e env, args []string) err
 		return err
 	}
 	released, err := gating.ReleaseAll(ctx, c, namespace, gating.ByHand(c.now), c.now)
-	fmt.Fprintf(e.stdout, "released %s\n", several(released, "pod"))
+	e.stdout.Printf("released %s\n", several(released, "pod"))
 	return err
 }
 
@@ -105,22 +104,7 @@ func (c *cluster) forEach(ctx context.Context, all []work, do func(client.Object
 			failed = append(failed, err)
 		}
 	}
-	return together(failed)
-}
-
-// together is one error of several, in one line.
-func together(failed []error) error {
-	switch len(failed) {
-	case 0:
-		return nil
-	case 1:
-		return failed[0]
-	}
-	var texts []string
-	for _, err := range failed {
-		texts = append(texts, err.Error())
-	}
-	return errors.New(strings.Join(texts, "; "))
+	return errors.Join(failed...)
 }
 
 type holdFlags struct {
@@ -174,7 +158,11 @@ func (f *holdFlags) run(ctx context.Context, e env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.led(ctx); err != nil && !f.force {
+	found, err := c.controller(ctx)
+	if err == nil && found.Problem != "" {
+		err = gating.NeedsForce("nobody would let it go: " + found.Problem)
+	}
+	if err != nil && !f.force {
 		return hint(err)
 	}
 	return c.forEach(ctx, all, func(o client.Object) error {
@@ -204,7 +192,7 @@ func (f *holdFlags) hold(ctx context.Context, e env, c *cluster, job *batchv1.Jo
 	if err != nil {
 		return hint(err)
 	}
-	fmt.Fprintf(e.stdout, "%s held: %s\n", nameOf(job), job.Annotations[gating.Reason])
+	e.stdout.Printf("%s held: %s\n", nameOf(job), job.Annotations[gating.Reason])
 	return nil
 }
 

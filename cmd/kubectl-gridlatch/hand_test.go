@@ -157,7 +157,7 @@ func TestNothingIsHeldThatNobodyWouldLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := call(t, connect, "hold", "ordinary")
-	if code != 1 || !strings.Contains(stderr, "no controller of Gridlatch runs in namespace gridlatch-system") {
+	if code != 1 || !strings.Contains(stderr, "nobody would let it go: no controller of Gridlatch is seen in namespace gridlatch-system") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 }

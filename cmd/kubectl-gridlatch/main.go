@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +17,15 @@ import (
 	"time"
 	_ "time/tzdata" // deadlines name zones, and not every machine knows them
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 )
 
 func main() {
@@ -31,8 +37,9 @@ func main() {
 
 // env is all that the commands know of the world.
 type env struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
+	stdin io.Reader
+	// stdout and stderr are all that commands print to.
+	stdout, stderr *screen.Screen
 	now            func() time.Time
 	// cluster finds the API server, and the namespace that is meant where none is named.
 	cluster func(connection) (*rest.Config, string, error)
@@ -40,8 +47,8 @@ type env struct {
 	dial func(*rest.Config) (client.Client, error)
 	// width of the terminal, in columns.
 	width int
-	// color says that stdout understands colours, live that stderr is a terminal that is being looked at.
-	color, live bool
+	// live says that stderr is a terminal that is being looked at.
+	live bool
 }
 
 func onThisMachine() env {
@@ -49,11 +56,11 @@ func onThisMachine() env {
 	if err != nil || width <= 0 {
 		width = 80
 	}
+	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return env{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		stdin: os.Stdin, stdout: screen.New(os.Stdout, color), stderr: screen.New(os.Stderr, false),
 		now: time.Now, cluster: findCluster, dial: dial, width: width,
-		color: term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
-		live:  term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+		live: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
 }
 
@@ -70,21 +77,24 @@ func wrong(flag, value string, err error) error {
 
 // run returns the exit code: 0 if all went well, 1 if not, 2 if it was called wrongly.
 func run(ctx context.Context, e env, args []string) int {
+	logger := funcr.New(func(_, text string) { e.stderr.Printf("%s\n", text) }, funcr.Options{})
+	klog.SetLogger(logger) // for what client-go has to say
+	ctrl.SetLogger(logger)
 	root := newRoot(e)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), e.stdout.Err())
 	var mistake usageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(e.stderr, "interrupted")
+		e.stderr.Printf("interrupted\n")
 		return 1
 	case errors.As(err, &mistake):
-		fmt.Fprintf(e.stderr, "gridlatch: %v\n", err)
+		e.stderr.Printf("gridlatch: %v\n", err)
 		return 2
 	default:
-		fmt.Fprintf(e.stderr, "gridlatch: %v\n", err)
+		e.stderr.Printf("gridlatch: %v\n", err)
 		return 1
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
@@ -40,7 +41,7 @@ func call(t *testing.T, change func(*env), args ...string) (code int, stdout, st
 	}
 	var out, errs bytes.Buffer
 	e := env{
-		stdin: strings.NewReader(""), stdout: &out, stderr: &errs, width: 80,
+		stdin: strings.NewReader(""), stdout: screen.New(&out, false), stderr: screen.New(&errs, false), width: 80,
 		now: func() time.Time { return now },
 		cluster: func(connection) (*rest.Config, string, error) {
 			return nil, "", errors.New("there is none in this test")
@@ -69,7 +70,7 @@ func TestPlanPrints(t *testing.T) {
 		"too-late":         {args: []string{"testdata/forecast.json", "--duration", "2h", "--deadline", "1h"}},
 		"dear-wait":        {args: []string{"testdata/forecast.json", "--wait-price", "20"}},
 		"narrow":           {args: []string{"testdata/forecast.json"}, change: func(e *env) { e.width = 40 }},
-		"wide-and-colored": {args: []string{"testdata/forecast.json"}, change: func(e *env) { e.width, e.color = 140, true }},
+		"wide-and-colored": {args: []string{"testdata/forecast.json"}, change: func(e *env) { e.width, e.stdout = 140, screen.New(e.stdout.Raw(), true) }},
 		"json":             {args: []string{"testdata/configmap.yaml", "--duration", "2h", "--deadline", "12h", "-o", "json"}},
 	}
 	for name, tt := range tests {
@@ -357,7 +358,7 @@ func TestAnInterruptEndsASimulation(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
-	code := run(ctx, env{stdout: &out, stderr: &errs, now: time.Now, width: 80}, []string{"simulate", "--actual", writeGrid(t)})
+	code := run(ctx, env{stdout: screen.New(&out, false), stderr: screen.New(&errs, false), now: time.Now, width: 80}, []string{"simulate", "--actual", writeGrid(t)})
 	if code != 1 || errs.String() != "interrupted\n" {
 		t.Errorf("exit code %d, stderr %q", code, errs.String())
 	}

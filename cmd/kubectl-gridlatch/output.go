@@ -1,11 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
-)
+import "github.com/spf13/cobra"
 
 // bindOutput adds -o, for the commands that also print YAML.
 func bindOutput(cmd *cobra.Command, output *string) {
@@ -16,18 +11,13 @@ func bindOutput(cmd *cobra.Command, output *string) {
 // print writes a value in a format that was checked.
 func (e env) print(format string, value any) error {
 	if format == "json" {
-		return writeJSON(e.stdout, value)
+		return e.stdout.JSON(value)
 	}
-	data, err := yaml.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("write YAML: %w", err)
-	}
-	_, err = e.stdout.Write(data)
-	return err
+	return e.stdout.YAML(value)
 }
 
 func (e env) warn(warnings []string) {
 	for _, warning := range warnings {
-		fmt.Fprintln(e.stderr, "warning:", warning)
+		e.stderr.Printf("warning: %s\n", warning)
 	}
 }

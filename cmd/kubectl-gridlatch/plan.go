@@ -132,13 +132,12 @@ func (f *planFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	for _, warning := range a.warnings {
-		fmt.Fprintln(e.stderr, "warning:", warning)
-	}
+	e.warn(a.warnings)
 	if f.output == "json" {
-		return a.writeJSON(e.stdout)
+		return e.stdout.JSON(a.json())
 	}
-	return a.writeText(e)
+	a.writeText(e)
+	return nil
 }
 
 // ask reads the flags.

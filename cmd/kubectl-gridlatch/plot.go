@@ -18,6 +18,7 @@ import (
 	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgsvg"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
@@ -160,7 +161,7 @@ func (p *picture) intensity() (*plot.Plot, error) {
 		which = "the whole run"
 	}
 	panel.Title.Text = fmt.Sprintf("%s: %s saves %.1f %% of the emissions; shown is %s",
-		filepath.Base(p.s.flags.actual), p.after.Policy, 100*p.s.of(p.after.Policy.Kind).Total.Saving, which)
+		screen.Clean(filepath.Base(p.s.flags.actual)), p.after.Policy, 100*p.s.of(p.after.Policy.Kind).Total.Saving, which)
 	var points plotter.XYs
 	for _, slot := range p.s.setup.Actuals.Series.Slots() {
 		if slot.Start.Before(p.to) && slot.End.After(p.from) {

@@ -26,7 +26,7 @@ func (p *progress) show(done float64) {
 			return
 		}
 		p.bar = progressbar.NewOptions(parts,
-			progressbar.OptionSetWriter(p.env.stderr), progressbar.OptionSetDescription("replaying"),
+			progressbar.OptionSetWriter(p.env.stderr.Raw()), progressbar.OptionSetDescription("replaying"),
 			progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 	}

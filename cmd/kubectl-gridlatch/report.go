@@ -2,11 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
@@ -144,30 +143,21 @@ func ofOracle(scores, oracle backtest.Scores) *float64 {
 }
 
 // writeText says what was replayed, and what came of it.
-func (s *simulation) writeText(w io.Writer) error {
-	if err := s.writeHead(w); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
-	if err := s.writeScores(w); err != nil {
-		return err
-	}
+func (s *simulation) writeText(out *screen.Screen) {
+	s.writeHead(out)
+	out.Printf("\n")
+	s.writeScores(out)
 	if s.flags.cells {
-		fmt.Fprintln(w, "\nSaving by duration and slack:")
-		if err := s.writeCells(w); err != nil {
-			return err
-		}
+		out.Printf("\nSaving by duration and slack:\n")
+		s.writeCells(out)
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", s.verdict())
-	return err
+	out.Printf("\n%s\n", s.verdict())
 }
 
 // writeHead says by what the numbers come about.
-func (s *simulation) writeHead(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	row := func(name, format string, values ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, values...))
-	}
+func (s *simulation) writeHead(out *screen.Screen) {
+	table := out.Table(2)
+	row := func(name, format string, values ...any) { table.Row(name, fmt.Sprintf(format, values...)) }
 	actuals := s.setup.Actuals
 	gaps := ""
 	if actuals.Gaps > 0 {
@@ -188,7 +178,7 @@ func (s *simulation) writeHead(w io.Writer) error {
 	if s.ceiling != "" {
 		row("Ceiling", "%s at once; the mean at once is %.1f", s.ceiling, s.of(backtest.Immediate).MeanAtOnce)
 	}
-	return table.Flush()
+	table.Flush()
 }
 
 func (s *simulation) describeForecast() string {
@@ -227,13 +217,13 @@ func count(n int, noun string) string {
 }
 
 // writeScores prints a row per policy.
-func (s *simulation) writeScores(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	header := "POLICY\tSAVING\tOF ORACLE\tgCO2eq/kWh\tMEAN WAIT\tDIRTIER"
+func (s *simulation) writeScores(out *screen.Screen) {
+	table := out.Table(3)
+	header := []any{"POLICY", "SAVING", "OF ORACLE", "gCO2eq/kWh", "MEAN WAIT", "DIRTIER"}
 	if s.ceiling != "" {
-		header += "\tMOST AT ONCE\tFORCED"
+		header = append(header, "MOST AT ONCE", "FORCED")
 	}
-	fmt.Fprintln(table, header)
+	table.Row(header...)
 	oracle := s.of(backtest.Oracle)
 	for _, scores := range s.scores[:len(s.policies)] {
 		share := "-"
@@ -241,32 +231,35 @@ func (s *simulation) writeScores(w io.Writer) error {
 			share = fmt.Sprintf("%.1f %%", *percent)
 		}
 		t := scores.Total
-		fmt.Fprintf(table, "%s\t%.2f %%\t%s\t%.1f\t%.1f h\t%.1f %%", scores.Policy, 100*t.Saving, share, t.Emitted, t.Wait.Hours(), 100*t.Dirtier)
-		if s.ceiling != "" {
-			fmt.Fprintf(table, "\t%d\t%d", scores.MostAtOnce, scores.Forced)
+		cells := []any{
+			scores.Policy, fmt.Sprintf("%.2f %%", 100*t.Saving), share, fmt.Sprintf("%.1f", t.Emitted),
+			fmt.Sprintf("%.1f h", t.Wait.Hours()), fmt.Sprintf("%.1f %%", 100*t.Dirtier),
 		}
-		fmt.Fprintln(table)
+		if s.ceiling != "" {
+			cells = append(cells, scores.MostAtOnce, scores.Forced)
+		}
+		table.Row(cells...)
 	}
-	return table.Flush()
+	table.Flush()
 }
 
 // writeCells prints a row per duration and slack, a column per policy.
-func (s *simulation) writeCells(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+func (s *simulation) writeCells(out *screen.Screen) {
+	table := out.Table(3)
 	asked := s.scores[:len(s.policies)]
-	fmt.Fprint(table, "DURATION\tSLACK\tJOBS")
+	header := []any{"DURATION", "SLACK", "JOBS"}
 	for _, scores := range asked {
-		fmt.Fprintf(table, "\t%s", scores.Policy)
+		header = append(header, scores.Policy)
 	}
-	fmt.Fprintln(table)
+	table.Row(header...)
 	for _, cell := range backtest.Sorted(asked[0].Cells) {
-		fmt.Fprintf(table, "%s\t%s\t%d", plan.Span(cell.Duration), plan.Span(cell.Slack), asked[0].Cells[cell].Jobs)
+		cells := []any{plan.Span(cell.Duration), plan.Span(cell.Slack), asked[0].Cells[cell].Jobs}
 		for _, scores := range asked {
-			fmt.Fprintf(table, "\t%.2f %%", 100*scores.Cells[cell].Saving)
+			cells = append(cells, fmt.Sprintf("%.2f %%", 100*scores.Cells[cell].Saving))
 		}
-		fmt.Fprintln(table)
+		table.Row(cells...)
 	}
-	return table.Flush()
+	table.Flush()
 }
 
 // verdict says in a sentence whether waiting is worth it.

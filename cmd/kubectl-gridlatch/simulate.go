@@ -146,9 +146,10 @@ func (f *simulateFlags) run(ctx context.Context, e env, set *pflag.FlagSet) erro
 		return err
 	}
 	if f.output == "json" {
-		return writeJSON(e.stdout, s.json())
+		return e.stdout.JSON(s.json())
 	}
-	return s.writeText(e.stdout)
+	s.writeText(e.stdout)
+	return nil
 }
 
 // writeFiles writes the files that are asked for.

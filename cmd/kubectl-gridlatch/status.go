@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -30,9 +32,12 @@ type status struct {
 	Now       time.Time `json:"now"`
 	Namespace string    `json:"namespace,omitempty"` // that was looked at; none is all
 	// Running counts the pods that Gridlatch has let go, and that run now.
-	Running  int            `json:"running"`
-	Policies []policyStatus `json:"policies"`
-	Releases []release      `json:"releases"`
+	Running int `json:"running"`
+	// Controller is whether somebody is there to let go what is held, and Overdue what should have been.
+	Controller controller     `json:"controller"`
+	Overdue    *overdue       `json:"overdue,omitempty"`
+	Policies   []policyStatus `json:"policies"`
+	Releases   []release      `json:"releases"`
 
 	warnings []string
 }
@@ -46,6 +51,7 @@ type policyStatus struct {
 	Locations []v1alpha1.LocationStatus `json:"locations"`
 	// Problems are what the policy's conditions complain of.
 	Problems    []string   `json:"problems,omitempty"`
+	unseen      bool       // it does not exist, or may not be read
 	Groups      int        `json:"heldGroups"`
 	Pods        int        `json:"heldPods"`
 	NextRelease *time.Time `json:"nextRelease,omitempty"`
@@ -101,7 +107,8 @@ func (f *statusFlags) run(ctx context.Context, e env) error {
 	if f.output != "" {
 		return e.print(f.output, s)
 	}
-	return s.writeText(e)
+	s.writeText(e)
+	return nil
 }
 
 // status looks at a namespace, or at the cluster if that is empty.
@@ -111,7 +118,10 @@ func (c *cluster) status(ctx context.Context, namespace string) (*status, error)
 	if err != nil {
 		return nil, allowed(err, namespace)
 	}
-	s.Releases = held.releases(c.now)
+	s.Releases, s.Overdue = held.releases(c.now), held.overdue(c.now)
+	if s.Controller, err = c.controller(ctx); err != nil {
+		return nil, err
+	}
 	running := []client.ListOption{client.MatchingLabels{gating.State: gating.StateReleased}, client.MatchingFields{"status.phase": "Running"}}
 	err = c.each(ctx, podKind, namespace, running, func(*metav1.PartialObjectMetadata) { s.Running++ })
 	if err != nil {
@@ -148,9 +158,11 @@ func (c *cluster) each(ctx context.Context, k kind, namespace string, which []cl
 
 // A holding is how much of a group waits, and until when.
 type holding struct {
-	policy  string
-	pods    int
-	planned time.Time // zero if it is not planned
+	kind            kind
+	namespace, name string // of one of its objects
+	policy          string
+	pods            int
+	planned, latest *time.Time // starts; nil if not known
 }
 
 // holdings are the groups that wait, by the UID of what they are decided by.
@@ -162,7 +174,7 @@ func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) 
 	which := []client.ListOption{client.MatchingLabels{gating.State: gating.StateHeld}}
 	whole := map[types.UID]bool{}
 	err := c.each(ctx, jobKind, namespace, which, func(job *metav1.PartialObjectMetadata) {
-		g := all.add(job.UID, job)
+		g := all.add(job.UID, jobKind, job)
 		if whole[job.UID] = job.Annotations[gating.HeldBy] != ""; whole[job.UID] {
 			g.pods = gating.PodsNoted(job)
 		}
@@ -177,7 +189,7 @@ func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) 
 		}
 		g := all[uid]
 		if g == nil {
-			g = all.add(uid, pod)
+			g = all.add(uid, podKind, pod)
 		}
 		if !whole[uid] {
 			g.pods++
@@ -185,13 +197,11 @@ func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) 
 	})
 }
 
-func (all holdings) add(uid types.UID, o metav1.Object) *holding {
-	g := &holding{policy: o.GetAnnotations()[gating.PolicyName]}
-	if g.policy == "" {
-		g.policy = v1alpha1.DefaultPolicy
-	}
-	if planned := instant(o.GetAnnotations()[gating.PlannedStart]); planned != nil {
-		g.planned = *planned
+func (all holdings) add(uid types.UID, k kind, o metav1.Object) *holding {
+	annotations := o.GetAnnotations()
+	g := &holding{
+		kind: k, namespace: o.GetNamespace(), name: o.GetName(), policy: cmp.Or(annotations[gating.PolicyName], v1alpha1.DefaultPolicy),
+		planned: instant(annotations[gating.PlannedStart]), latest: instant(annotations[gating.LatestStart]),
 	}
 	all[uid] = g
 	return g
@@ -201,9 +211,8 @@ func (all holdings) add(uid types.UID, o metav1.Object) *holding {
 func (all holdings) releases(now time.Time) []release {
 	hours, rest := map[time.Time]*release{}, release{}
 	for _, g := range all {
-		hour := later(g.planned, now).Truncate(time.Hour)
 		r := &rest
-		if !g.planned.IsZero() && hour.Before(now.Add(horizon)) {
+		if hour := later(ptr.Deref(g.planned, now), now).Truncate(time.Hour); g.planned != nil && hour.Before(now.Add(horizon)) {
 			if hours[hour] == nil {
 				hours[hour] = &release{From: &hour}
 			}
@@ -250,21 +259,27 @@ func (c *cluster) policies(ctx context.Context, s *status, held holdings) error 
 	}
 	for _, g := range held {
 		if byName[g.policy] == nil {
-			byName[g.policy] = &policyStatus{Name: g.policy, Problems: missing}
+			byName[g.policy] = &policyStatus{Name: g.policy, Problems: missing, unseen: true}
 		}
 		byName[g.policy].count(g)
 	}
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		s.Policies = append(s.Policies, *byName[name])
+	for _, p := range byName {
+		s.Policies = append(s.Policies, *p)
 	}
+	slices.SortFunc(s.Policies, func(a, b policyStatus) int { // anybody can name policies that there are not
+		if a.unseen != b.unseen {
+			return map[bool]int{true: 1, false: -1}[a.unseen]
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
 	return nil
 }
 
 func (p *policyStatus) count(g *holding) {
 	p.Groups++
 	p.Pods += g.pods
-	if !g.planned.IsZero() && (p.NextRelease == nil || g.planned.Before(*p.NextRelease)) {
-		p.NextRelease = &g.planned
+	if g.planned != nil && (p.NextRelease == nil || g.planned.Before(*p.NextRelease)) {
+		p.NextRelease = g.planned
 	}
 }
 
@@ -275,7 +290,7 @@ func fromObject(object *v1alpha1.CarbonPolicy) *policyStatus {
 		Name: object.Name, Source: key.Namespace + "/" + key.Name + "/" + key.Key, Locations: object.Status.Locations,
 	}
 	for _, c := range object.Status.Conditions {
-		if c.Status != metav1.ConditionTrue || c.Reason == v1alpha1.ReasonLastGood {
+		if complains(c) {
 			p.Problems = append(p.Problems, c.Message)
 		}
 	}
@@ -283,6 +298,17 @@ func fromObject(object *v1alpha1.CarbonPolicy) *policyStatus {
 		p.Problems = []string{"the controller has not looked at it yet"}
 	}
 	return p
+}
+
+// conditionReleasesFailing is true while the controller cannot let go what is due.
+const conditionReleasesFailing = "ReleasesFailing"
+
+// complains tells whether a condition is a problem: most are if they are not true.
+func complains(c metav1.Condition) bool {
+	if c.Type == conditionReleasesFailing {
+		return c.Status == metav1.ConditionTrue
+	}
+	return c.Status != metav1.ConditionTrue || c.Reason == v1alpha1.ReasonLastGood
 }
 
 // builtIn works out what the controller does, which has no object to say so.

@@ -2,18 +2,17 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -21,13 +20,9 @@ import (
 const timelineLabels = 34
 
 // writeText prints a status.
-func (s *status) writeText(e env) error {
-	for _, p := range s.Policies {
-		if err := p.writeText(e, s.Now); err != nil {
-			return err
-		}
-		fmt.Fprintln(e.stdout)
-	}
+func (s *status) writeText(e env) {
+	s.writeProblems(e.stdout)
+	s.writePolicies(e.stdout)
 	where := "in the cluster"
 	if s.Namespace != "" {
 		where = "in namespace " + s.Namespace
@@ -36,24 +31,52 @@ func (s *status) writeText(e env) error {
 	for _, p := range s.Policies {
 		groups, pods = groups+p.Groups, pods+p.Pods
 	}
-	fmt.Fprintf(e.stdout, "%s %s held in %s, and %s that Gridlatch has let go %s running, %s\n",
+	e.stdout.Printf("%s %s held in %s, and %s that Gridlatch has let go %s running, %s\n",
 		several(pods, "pod"), are(pods), several(groups, "group"), several(s.Running, "pod"), are(s.Running), where)
 	s.writeTimeline(e)
-	return nil
 }
 
-func (p *policyStatus) writeText(e env, now time.Time) error {
+// writeProblems says why work may not be let go in time, and which was not.
+func (s *status) writeProblems(out *screen.Screen) {
+	if s.Controller.Problem != "" {
+		out.Printf("problem: %s\n", s.Controller.Problem)
+	}
+	if s.Overdue != nil {
+		s.Overdue.writeText(out)
+	}
+	if s.Controller.Problem != "" || s.Overdue != nil {
+		out.Printf("\n")
+	}
+}
+
+// writePolicies prints those that there are, and the first of the others, which come last.
+func (s *status) writePolicies(out *screen.Screen) {
+	const most = 10
+	unseen := 0
+	for _, p := range s.Policies {
+		if p.unseen {
+			unseen++
+		}
+		if unseen <= most {
+			p.writeText(out, s.Now)
+			out.Printf("\n")
+		}
+	}
+	if more := unseen - most; more > 0 {
+		out.Printf("%d more CarbonPolicies do not exist, or may not be read by you\n\n", more)
+	}
+}
+
+func (p *policyStatus) writeText(out *screen.Screen, now time.Time) {
 	title := "CarbonPolicy " + p.Name
 	if p.BuiltIn {
 		title += " (built in)"
 	}
-	fmt.Fprintln(e.stdout, bold(e, title))
+	out.Printf("%s%s%s\n", screen.Bold, title, screen.Plain)
 	for _, problem := range p.Problems {
-		fmt.Fprintf(e.stdout, "  problem: %s\n", problem)
+		out.Printf("  problem: %s\n", problem)
 	}
-	if err := p.writeLocations(e.stdout, now); err != nil {
-		return err
-	}
+	p.writeLocations(out, now)
 	next := "nothing is planned"
 	if p.NextRelease != nil {
 		next = "next release " + plan.Clock(*p.NextRelease) + in(p.NextRelease.Sub(now))
@@ -61,22 +84,28 @@ func (p *policyStatus) writeText(e env, now time.Time) error {
 	if p.Groups == 0 {
 		next = "nothing waits"
 	}
-	fmt.Fprintf(e.stdout, "  holds %s in %s; %s\n", several(p.Pods, "pod"), several(p.Groups, "group"), next)
-	return nil
+	out.Printf("  holds %s in %s; %s\n", several(p.Pods, "pod"), several(p.Groups, "group"), next)
 }
 
 // writeLocations prints a row for each location.
-func (p *policyStatus) writeLocations(w io.Writer, now time.Time) error {
+func (p *policyStatus) writeLocations(out *screen.Screen, now time.Time) {
 	if p.Source == "" {
-		return nil // the policy is gone, or may not be read
+		return // the policy is gone, or may not be read
 	}
 	if len(p.Locations) == 0 {
-		fmt.Fprintf(w, "  nothing is known of the grid; the forecast is to be in ConfigMap %s\n", p.Source)
-		return nil
+		out.Printf("  nothing is known of the grid; the forecast is to be in ConfigMap %s\n", p.Source)
+		return
 	}
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	table := out.Table(2)
 	limited := slices.ContainsFunc(p.Locations, func(l v1alpha1.LocationStatus) bool { return l.Bucket != "" })
-	fmt.Fprintf(table, "  LOCATION\tgCO2eq/kWh\t%sFORECAST\tUNTIL\tMODEL\n", room(limited, "BUCKET", "RUNNING"))
+	row := func(name, intensity, bucket, running string, more ...any) {
+		cells := []any{"  " + name, intensity}
+		if limited {
+			cells = append(cells, bucket, running)
+		}
+		table.Row(append(cells, more...)...)
+	}
+	row("LOCATION", "gCO2eq/kWh", "BUCKET", "RUNNING", "FORECAST", "UNTIL", "MODEL")
 	for _, l := range p.Locations {
 		name, intensity, issued, until := l.Name, "unknown", "none", "-"
 		if name == "" {
@@ -95,17 +124,9 @@ func (p *policyStatus) writeLocations(w io.Writer, now time.Time) error {
 		if l.Bucket != "" && l.Ceiling != nil {
 			bucket, running = l.Bucket, fmt.Sprintf("%d of %d", ptr.Deref(l.Running, 0), *l.Ceiling)
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s%s\t%s\t%s\n", name, intensity, room(limited, bucket, running), issued, until, l.Model)
+		row(name, intensity, bucket, running, issued, until, l.Model)
 	}
-	return table.Flush()
-}
-
-// room returns the columns of a policy that limits how many pods run, none for others.
-func room(limited bool, bucket, running string) string {
-	if !limited {
-		return ""
-	}
-	return bucket + "\t" + running + "\t"
+	table.Flush()
 }
 
 func when(t *metav1.Time) string { return t.UTC().Format("Jan 2 15:04") }
@@ -119,7 +140,7 @@ func (s *status) writeTimeline(e env) {
 	for _, r := range s.Releases {
 		most = max(most, r.Pods)
 	}
-	fmt.Fprintf(e.stdout, "\nPods that start, by the hour (UTC)\n")
+	e.stdout.Printf("\nPods that start, by the hour (UTC)\n")
 	widest := max(min(e.width, chartWidest)-timelineLabels, 10)
 	day := ""
 	for i, r := range s.Releases {
@@ -132,11 +153,11 @@ func (s *status) writeTimeline(e env) {
 			}
 			day = date
 			if i > 0 && r.From.Sub(*s.Releases[i-1].From) > time.Hour {
-				fmt.Fprintln(e.stdout, "      ⋮")
+				e.stdout.Printf("      ⋮\n")
 			}
 		}
 		length := int(math.Ceil(float64(r.Pods) / float64(most) * float64(widest)))
-		fmt.Fprintf(e.stdout, "  %-12s ┤%s %d in %s\n", label, strings.Repeat("█", length), r.Pods, several(r.Groups, "group"))
+		e.stdout.Printf("  %-12s ┤%s %d in %s\n", label, strings.Repeat("█", length), r.Pods, several(r.Groups, "group"))
 	}
 }
 

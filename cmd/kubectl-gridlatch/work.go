@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/gating"
@@ -157,7 +158,9 @@ func (c *cluster) some(ctx context.Context, k kind, state, before string) []stri
 	}
 	var names []string
 	for i := range list.Items {
-		names = append(names, before+list.Items[i].Name)
+		if name := list.Items[i].Name; len(validation.IsDNS1123Subdomain(name)) == 0 { // a shell takes it up
+			names = append(names, before+name)
+		}
 	}
 	return names
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -91,4 +92,27 @@ func TestCLIHoldsAJobThatHasNotStarted(t *testing.T) {
 	dirtyThenClean(t, cluster, 6*time.Second)
 	wantPrinted(t, []string{"job/idle held: waits until"}, "hold", "job", "idle", "-n", ns, "--deadline", "10m")
 	awaitJob(t, cluster, idle, 6*time.Second+patience, wantSuspended(false, gating.StateReleased))
+}
+
+func TestCLILetsNoStrangerWriteToTheTerminal(t *testing.T) {
+	const clear = "\x1b[2J\x1b]0;t\a\r\nCarbonPolicy forged\u009b8m\u202e"
+	ns := namespace(t, cluster)
+	create(t, cluster, pod(ns, "stranger", map[string]string{gating.Reason: "waits" + clear}), job(ns, "stranger", map[string]string{gating.PolicyName: "nightly" + clear}, 0))
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"explain", "pod", "stranger", "-n", ns}, `waits\x1b[2J`},
+		{[]string{"explain", "pod", "stranger", "-n", ns, "-o", "json"}, `waits\u001b[2J`},
+		{[]string{"explain", "pod", "stranger", "-n", ns, "-o", "yaml"}, `waits\e[2J`},
+		{[]string{"hold", "job", "stranger", "-n", ns}, `nightly\x1b[2J`},
+		{[]string{"release", "job", "stranger", "-n", ns}, "job/stranger"},
+		{[]string{"status"}, "CarbonPolicy default"},
+	} {
+		stdout, stderr, _ := plugin(t, tt.args...) // it may fail: what it says counts
+		strange := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+		if said := stdout + stderr; strings.ContainsFunc(said, strange) || strings.Contains(said, "\nCarbonPolicy forged") || !strings.Contains(said, tt.want) {
+			t.Errorf("%v says %q, want no control characters, and %s", tt.args, said, tt.want)
+		}
+	}
 }

@@ -1,0 +1,409 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+// hostile clears the screen, sets its title, forges lines of output and columns of a table, turns text round, and is long.
+var hostile = "evil\x1b[2J\x1b]0;title\a\r\nFORGED CarbonPolicy default\n\tFORGED\x1b[8m\x7f\u0085\u009b2J\u202e\u2066\u200b\u2028FORGED\u2029%s%d" +
+	strings.Repeat("!", 4000)
+
+// A forger is a cluster in which text is hostile wherever it can be.
+type forger struct {
+	client.Client
+	spares func(key string) bool
+}
+
+func (f forger) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+	if err := f.Client.Get(ctx, key, o, options...); err != nil {
+		return err
+	}
+	return f.forge(o)
+}
+
+func (f forger) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if err := f.Client.List(ctx, list, options...); err != nil {
+		return err
+	}
+	return f.forge(list)
+}
+
+func (f forger) forge(o runtime.Object) error {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return err
+	}
+	f.fields(fields)
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(fields, o)
+}
+
+func (f forger) fields(fields map[string]any) {
+	for key, value := range fields {
+		if text, ok := value.(string); ok && !f.spares(key) && !typed(key, text) {
+			fields[key] = text + hostile
+		}
+		f.inside(value)
+	}
+}
+
+func (f forger) inside(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		f.fields(value)
+	case []any:
+		for i := range value {
+			if text, ok := value[i].(string); ok {
+				value[i] = text + hostile
+			}
+			f.inside(value[i])
+		}
+	}
+}
+
+// typed tells whether no API server lets anything else through, or nothing would be looked at.
+func typed(key, text string) bool {
+	_, notTime := time.Parse(time.RFC3339, text)
+	_, notQuantity := resource.ParseQuantity(text)
+	return notTime == nil || notQuantity == nil ||
+		slices.Contains([]string{"kind", "apiVersion", "uid", "continue", "data", gating.State, gating.DelayTolerant, "type", "status", "phase"}, key)
+}
+
+// sparing spares keys.
+func sparing(keys ...string) func(string) bool {
+	return func(key string) bool { return slices.Contains(keys, key) }
+}
+
+// An angry cluster answers with a hostile error.
+type angry struct {
+	client.Client
+	reads error
+}
+
+func (a angry) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+	if a.reads != nil {
+		return a.reads
+	}
+	return a.Client.Get(ctx, key, o, options...)
+}
+
+func (a angry) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if a.reads != nil {
+		return a.reads
+	}
+	return a.Client.List(ctx, list, options...)
+}
+
+func (angry) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
+	return apierrors.NewInternalError(errors.New(hostile))
+}
+
+// full is a cluster that has something for every line of output.
+func full(t *testing.T) []client.Object {
+	t.Helper()
+	policy := v1alpha1.Default()
+	policy.Name = "nightly"
+	now, figure := metav1.NewTime(parse(t, "2026-11-21T21:00:00Z")), int32(401)
+	policy.Status = v1alpha1.CarbonPolicyStatus{
+		Locations: []v1alpha1.LocationStatus{{
+			Name: "CAISO_NORTH", Intensity: &figure, ForecastIssued: &now, ForecastUntil: &now, Model: "learning", Bucket: "<=437", Ceiling: &figure, Running: &figure,
+		}},
+		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
+	}
+	objects := append(spacious(t), busy()...)
+	forged := notes(gating.PolicyName, hostile, gating.Reason, hostile, gating.Deadline, hostile, gating.HeldBy, hostile, gating.PlannedLocation, hostile)
+	return append(append(objects, late()...), policy, podOf("orphan", gating.StateHeld, notes(gating.PolicyName, "gone"), nil),
+		podOf("forged", gating.StateHeld, forged, nil), jobOf("forged", gating.StateHeld, forged, 1))
+}
+
+// none is the cluster that cannot be found.
+const none = "there is none"
+
+// clusters are the hostile ones, by name.
+func clusters(t *testing.T) map[string]func(*env) {
+	t.Helper()
+	deep := sparing("name", "namespace", "key", "app", gating.PolicyName, gating.HeldBy, "maxAge", "maxDelay", "defaultDuration", "grid", gating.Location,
+		gating.PlannedLocation, gating.Duration, gating.Deadline)
+	forbidden := apierrors.NewForbidden(v1alpha1.GroupVersion().WithResource("x"+hostile).GroupResource(), hostile, errors.New(hostile))
+	all := map[string]func(*env){
+		none: func(e *env) {
+			e.cluster = func(connection) (*rest.Config, string, error) { return nil, "", errors.New(hostile) }
+		},
+	}
+	for name, wrap := range map[string]func(client.Client) client.Client{
+		"all that is looked at":     func(c client.Client) client.Client { return forger{c, sparing()} },
+		"all but names":             func(c client.Client) client.Client { return forger{c, sparing("name", "namespace", "app")} },
+		"all but what is planned":   func(c client.Client) client.Client { return forger{c, deep} },
+		"what writes are told":      func(c client.Client) client.Client { return angry{Client: c} },
+		"what reads are told":       func(c client.Client) client.Client { return angry{c, apierrors.NewBadRequest(hostile)} },
+		"what reads are forbidden":  func(c client.Client) client.Client { return angry{c, forbidden} },
+		"only what the test forges": func(c client.Client) client.Client { return c },
+	} {
+		all[name] = func(e *env) {
+			connect, c := world(t, full(t)...)
+			connect(e)
+			e.dial = func(*rest.Config) (client.Client, error) { return wrap(c), nil }
+		}
+	}
+	return all
+}
+
+// files are those whose names and cells are hostile.
+type files struct{ forecast, several, elements, manifest, actual, header, cells, jobs, missing, plot string }
+
+func hostileFiles(t *testing.T) files {
+	t.Helper()
+	dir := t.TempDir()
+	name := strings.ReplaceAll(hostile[:len(hostile)-4000], "/", "")
+	write := func(file, text string) string {
+		path := filepath.Join(dir, name+file)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	read := func(path string) string {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	quoted, err := json.Marshal(hostile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Trim(string(quoted), `"`)
+	return files{
+		forecast: write("one", strings.ReplaceAll(read("testdata/forecast.json"), "CAISO_NORTH", text)),
+		several:  write("several", strings.ReplaceAll(read("testdata/two-locations.json"), "PJM", text)),
+		elements: write("elements", `[{"location":"A","timestamp":"2026-11-21T21:00:00Z","duration":600,"value":100},{"location":`+string(quoted)+`,"timestamp":`+string(quoted)+`,"duration":60,"value":1}]`),
+		manifest: write("manifest", "apiVersion: v1\nkind: "+string(quoted)+"\ndata: {"+string(quoted)+": x}\n"),
+		actual:   write("actual", read(writeGrid(t))),
+		header:   write("header", "\""+strings.ReplaceAll(hostile, "\r", "")+"\",intensity\n"),
+		cells:    write("cells", "timestamp,intensity\n\""+hostile+"\",\""+hostile+"\"\n"),
+		jobs:     write("jobs", "arrival,duration,slack\n2021-07-30T18:00:00Z,\""+hostile+"\",18h\n"),
+		missing:  filepath.Join(dir, "missing"+name, "x"),
+		plot:     filepath.Join(dir, name+".svg"),
+	}
+}
+
+// calls are command lines of every command.
+func calls(f files) map[string][][]string {
+	return map[string][][]string{
+		"explain": {
+			{"job", "nightly-report", "--signals"}, {"job", "nightly-report", "-o", "json"}, {"job", "nightly-report", "-o", "yaml"},
+			{"job/bounded"}, {"pod", "nightly-report-b"}, {"pod/started"}, {"ordinary"}, {"unseen"}, {"managed"}, {"pod/late-1"}, {"job/forged"},
+			{"pod/forged"}, {"pod/forged", "-o", "yaml"}, {"job", hostile}, {hostile}, {hostile + "/x"}, {"x", "-o", hostile}, {"x", "--" + hostile}, {"x", "-n", hostile},
+		},
+		"status": {nil, {"-n", "batch"}, {"-n", hostile}, {"-o", "json"}, {"-o", "yaml"}, {hostile}, {"--gridlatch-namespace", hostile}},
+		"release": {
+			{"job/nightly-report", "pod/backup", "job/bounded", "pod/started", "job/nobody"}, {"pod", "nightly-report-a"}, {"--all", "-A"},
+			{"--all", "-n", hostile}, {hostile, "job/" + hostile}, {"forged"},
+		},
+		"hold": {
+			{"ordinary"}, {"working", "asleep", "done", "bounded", "managed", "pod/backup"}, {"working", "--force"}, {hostile}, {"ordinary", "--policy", hostile},
+			{"ordinary", "--deadline", hostile}, {"ordinary", "--gridlatch-namespace", hostile},
+		},
+		"plan": {
+			nil, {"-o", "json"}, {"--policy", hostile}, {"--location", hostile}, {f.forecast}, {f.forecast, "-o", "json"}, {f.several}, {f.several, "--location", hostile},
+			{f.several, "--location", hostile + "x"}, {f.elements}, {f.manifest}, {f.missing}, {f.forecast, "--deadline", hostile}, {"testdata/configmap.yaml", "--key", hostile},
+		},
+		"simulate": {
+			{"--actual", f.actual, "--cells", "--plot", f.plot}, {"--actual", f.actual, "-o", "json"}, {"--actual", f.header}, {"--actual", f.cells}, {"--actual", f.missing},
+			{"--actual", f.actual, "--jobs", f.jobs}, {"--actual", f.actual, "--policy", hostile}, {"--actual", f.actual, "--starts", f.missing}, {"--actual", f.actual, "--forecast", f.cells},
+			{"--actual", f.actual, "--durations", hostile}, {"--actual", f.actual, "--ceiling", hostile}, {"--actual", f.actual, "--plot", hostile},
+		},
+		"completion": {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}, {hostile}},
+		"help":       {nil, {hostile}},
+		"": {
+			nil, {hostile}, {"--" + hostile}, {"__complete", "explain", ""}, {"__complete", "release", "pod", ""}, {"__complete", "hold", ""},
+			{"__complete", "plan", "--" + hostile}, {"__complete", "status", "-o", ""},
+		},
+	}
+}
+
+// captured runs f, and returns what was printed past the writers that commands are given.
+func captured(t *testing.T, f func()) string {
+	t.Helper()
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = file, file
+	defer func() { os.Stdout, os.Stderr = stdout, stderr }()
+	f()
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// suspect returns what of an output a terminal must not be sent, or no person shown.
+func suspect(text string, most int) string {
+	for _, ours := range []string{"\x1b[1m", "\x1b[32m", "\x1b[0m"} {
+		text = strings.ReplaceAll(text, ours, "")
+	}
+	for line := range strings.Lines(text) {
+		line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", "") // tabs are the scripts' of shells: cells are padded by spaces
+		for _, r := range line {
+			if !unicode.IsPrint(r) {
+				return fmt.Sprintf("%U in %.200q", r, line)
+			}
+		}
+		if strings.HasPrefix(strings.TrimSpace(line), "FORGED") || strings.Contains(line, "(MISSING)") || len([]rune(line)) > most {
+			return fmt.Sprintf("%.200q, of %d characters", line, len([]rune(line)))
+		}
+	}
+	return ""
+}
+
+// TestNoCommandLetsAStrangerWriteToTheTerminal fails, too, if a command is added for which there are no calls.
+func TestNoCommandLetsAStrangerWriteToTheTerminal(t *testing.T) {
+	lines := calls(hostileFiles(t))
+	for name, connect := range clusters(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, command := range append(commands(t), "completion", "help", "") {
+				if len(lines[command]) == 0 {
+					t.Errorf("no calls of %s", command)
+				}
+				for _, args := range lines[command] {
+					if slices.Contains([]string{"simulate", "completion", "help"}, command) && name != none {
+						continue // it asks no cluster
+					}
+					if command != "" {
+						args = append([]string{command}, args...)
+					}
+					scan(t, connect, args)
+				}
+			}
+		})
+	}
+}
+
+func commands(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, command := range newRoot(env{stdout: screen.New(io.Discard, false), stderr: screen.New(io.Discard, false)}).Commands() {
+		names = append(names, command.Name())
+	}
+	return names
+}
+
+func scan(t *testing.T, connect func(*env), args []string) {
+	t.Helper()
+	var code int
+	var stdout, stderr string
+	past := captured(t, func() {
+		code, stdout, stderr = call(t, func(e *env) {
+			connect(e)
+			e.stdout = screen.New(e.stdout.Raw(), true)
+		}, args...)
+	})
+	shown := fmt.Sprintf("%.100q", args)
+	data := slices.Contains(args, "json") || slices.Contains(args, "yaml")
+	most := 10_000 // several values stand in a line
+	if data {
+		most = 100_000
+	}
+	for where, text := range map[string]string{"stdout": stdout, "stderr": stderr} {
+		if found := suspect(text, most); found != "" {
+			t.Errorf("%s: %s has %s", shown, where, found)
+		}
+	}
+	if past != "" {
+		t.Errorf("%s printed past its writers: %.200q", shown, past)
+	}
+	if data && code == 0 {
+		var value any
+		if err := yaml.Unmarshal([]byte(stdout), &value); err != nil {
+			t.Errorf("%s: %v", shown, err)
+		}
+	}
+}
+
+// TestDataLosesNothingOfHostileText compares what is read with what is in the cluster.
+func TestDataLosesNothingOfHostileText(t *testing.T) {
+	connect, _ := world(t, jobOf("forged", gating.StateHeld, notes(gating.Reason, hostile, gating.Deadline, hostile), 1))
+	for _, format := range []string{"json", "yaml"} {
+		_, stdout, _ := call(t, connect, "explain", "job", "forged", "-o", format)
+		var got explanation
+		if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Reason != hostile || got.Asked[gating.Deadline] != hostile {
+			t.Errorf("%s: %v: reason %.200q", format, err, got.Reason)
+		}
+	}
+}
+
+// TestWarningsOfTheAPIServerAreCleaned has an API server say hostile things in headers and errors.
+func TestWarningsOfTheAPIServerAreCleaned(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Add("Warning", "299 - \"deprecated \u202e\u2028FORGED\"") // client-go drops those with control characters
+		w.WriteHeader(http.StatusConflict)
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonConflict, Message: hostile, Code: http.StatusConflict})
+	}))
+	defer server.Close()
+	connect := func(e *env) {
+		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{Host: server.URL}, "batch", nil }
+		e.dial = func(config *rest.Config) (client.Client, error) {
+			scheme, err := newScheme()
+			if err != nil {
+				return nil, err
+			}
+			mapper := meta.NewDefaultRESTMapper(nil)
+			mapper.Add(batchv1.SchemeGroupVersion.WithKind("Job"), meta.RESTScopeNamespace)
+			return client.New(config, client.Options{Scheme: scheme, Mapper: mapper})
+		}
+	}
+	scan(t, connect, []string{"explain", "job", "x"})
+	_, _, stderr := call(t, connect, "explain", "job", "x")
+	if warning, _, _ := strings.Cut(stderr, "\n"); warning != `Warning: deprecated \u202e\u2028FORGED` || strings.Count(stderr, "\n") != 2 {
+		t.Errorf("stderr %q", stderr)
+	}
+}
+
+// TestACommandWithoutAScreenIsFound is the test of the tests above.
+func TestACommandWithoutAScreenIsFound(t *testing.T) {
+	past := captured(t, func() {
+		command := &cobra.Command{Use: "new", Run: func(*cobra.Command, []string) { fmt.Print(hostile) }}
+		command.SetArgs(nil)
+		if err := command.Execute(); err != nil {
+			t.Error(err)
+		}
+	})
+	if !strings.Contains(past, hostile) || suspect(hostile, 10_000) == "" || suspect("a\nFORGED b", 80) == "" {
+		t.Errorf("captured %.100q", past)
+	}
+}

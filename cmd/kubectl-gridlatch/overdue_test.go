@@ -1,0 +1,187 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+// lease is that of the controller as it was renewed some time ago; none if that is never.
+func lease(t *testing.T, c client.Client, lasts int32, ago time.Duration) {
+	t.Helper()
+	key := metav1.ObjectMeta{Namespace: "gridlatch-system", Name: "gridlatch"}
+	if err := c.Delete(t.Context(), &coordinationv1.Lease{ObjectMeta: key}); err != nil {
+		t.Fatal(err)
+	}
+	const never = 0
+	if ago == never {
+		return
+	}
+	at := metav1.NewMicroTime(parse(t, evening).Add(-ago))
+	l := &coordinationv1.Lease{ObjectMeta: key, Spec: coordinationv1.LeaseSpec{RenewTime: &at, LeaseDurationSeconds: &lasts}}
+	if err := c.Create(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
+	const gone = "no controller of Gridlatch runs in namespace gridlatch-system: its Lease gridlatch was last renewed at 2026-11-21 21:08 UTC, 6m ago"
+	for name, tt := range map[string]struct {
+		lasts int32
+		ago   time.Duration
+		state controllerState
+		want  string
+	}{
+		"a lease that was renewed":          {10, 9 * time.Second, controllerRuns, ""},
+		"a lease that ran out a moment ago": {10, 65 * time.Second, controllerRuns, ""},
+		"a lease that ran out":              {10, 6 * time.Minute, controllerGone, gone},
+		"a lease that lasts long":           {600, 6 * time.Minute, controllerRuns, ""},
+		"a clock that is ahead of ours":     {10, -6 * time.Minute, controllerRuns, ""},
+		"no lease":                          {0, 0, controllerUnseen, "no controller of Gridlatch is seen in namespace gridlatch-system, which has no Lease gridlatch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			connect, c := world(t, busy()...)
+			lease(t, c, tt.lasts, tt.ago)
+			_, stdout, stderr := call(t, connect, "status")
+			if problem, _, _ := strings.Cut(stdout, "\n"); stderr != "" || strings.HasPrefix(problem, "problem: ") != (tt.want != "") || !strings.Contains(problem, tt.want) {
+				t.Errorf("status says %q, %s", problem, stderr)
+			}
+			for _, work := range []string{"nightly-report", "unseen"} {
+				_, _, stderr := call(t, connect, "explain", "job", work)
+				if want := tt.want; (stderr == "") != (want == "") || !strings.Contains(stderr, want) {
+					t.Errorf("explain says %q of %s", stderr, work)
+				}
+			}
+			if _, _, stderr := call(t, connect, "explain", "job", "done"); stderr != "" {
+				t.Errorf("explain says %q of what nobody has to let go", stderr)
+			}
+			var got status
+			_, stdout, _ = call(t, connect, "status", "-o", "json")
+			if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != tt.state || (got.Controller.Problem == "") != (tt.want == "") {
+				t.Errorf("%v, controller %+v", err, got.Controller)
+			}
+		})
+	}
+}
+
+func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
+	_, c := world(t, busy()...)
+	lease(t, c, 10, time.Hour)
+	connect := func(e *env) {
+		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
+		e.dial = func(*rest.Config) (client.Client, error) { return narrow{c}, nil }
+	}
+	for _, args := range [][]string{{"status", "-n", "batch"}, {"explain", "job", "nightly-report"}} {
+		if code, stdout, stderr := call(t, connect, args...); code != 0 || strings.Contains(stdout+stderr, "no controller") {
+			t.Errorf("%v: exit code %d, %s%s", args, code, stdout, stderr)
+		}
+	}
+	var got status
+	_, stdout, _ := call(t, connect, "status", "-n", "batch", "-o", "json")
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != controllerUnknown {
+		t.Errorf("%v, controller %+v", err, got.Controller)
+	}
+}
+
+// late are groups of which the last is planned for an hour ago, and had to start half an hour ago; and one that is due now.
+func late() []client.Object {
+	all := []client.Object{podOf("due", gating.StateHeld, notes(gating.PlannedStart, "2026-11-21T21:13:30Z"), nil)}
+	for i := range 7 {
+		planned := time.Date(2026, 11, 21, 20, 14+i, 0, 0, time.UTC).Format(time.RFC3339)
+		all = append(all, podOf(fmt.Sprintf("late-%d", i), gating.StateHeld, notes(gating.PlannedStart, planned, gating.LatestStart, "2026-11-21T20:44:00Z"), nil))
+	}
+	return append(all, podOf("unplanned", gating.StateHeld, notes(gating.PlannedStart, "", gating.LatestStart, "2026-11-21T20:00:00Z"), nil))
+}
+
+func TestWhatIsOverdueIsListed(t *testing.T) {
+	connect, _ := world(t, append(busy(), late()...)...)
+	_, stdout, _ := call(t, connect, "status")
+	const want = `problem: 8 groups with 8 pods are overdue since 2026-11-21 20:00 UTC
+  pod/unplanned in namespace batch, since 2026-11-21 20:00 UTC
+  pod/late-0 in namespace batch, since 2026-11-21 20:14 UTC
+  pod/late-1 in namespace batch, since 2026-11-21 20:15 UTC
+  pod/late-2 in namespace batch, since 2026-11-21 20:16 UTC
+  pod/late-3 in namespace batch, since 2026-11-21 20:17 UTC
+  and 3 more
+
+`
+	if !strings.HasPrefix(stdout, want) {
+		t.Errorf("status says\n%s", stdout)
+	}
+	var got status
+	_, stdout, _ = call(t, connect, "status", "-o", "json")
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Overdue == nil || got.Overdue.Groups != 8 || len(got.Overdue.First) != 5 {
+		t.Errorf("%v, overdue %+v", err, got.Overdue)
+	}
+	_, stdout, stderr := call(t, connect, "explain", "pod", "late-2")
+	if headline, _, _ := strings.Cut(stdout, "\n"); headline != "pod/late-2 in namespace batch is held, overdue since 2026-11-21 20:16 UTC, for 58m" ||
+		stderr != "warning: it should have started: the controller runs, and has not let it go\n" {
+		t.Errorf("explain says %q, %q", headline, stderr)
+	}
+	if _, stdout, _ := call(t, connect, "explain", "pod", "due"); !strings.Contains(stdout, "waits until 2026-11-21 21:13 UTC") {
+		t.Errorf("explain says\n%s", stdout)
+	}
+}
+
+func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
+	policy := v1alpha1.Default()
+	policy.Name = "zero"
+	many := []client.Object{policy}
+	for i := range 200 {
+		many = append(many, podOf(fmt.Sprintf("pod-%d", i), gating.StateHeld, notes(gating.PolicyName, fmt.Sprintf("forged-%d", i)), nil))
+	}
+	connect, _ := world(t, many...)
+	_, stdout, _ := call(t, connect, "status")
+	first, rest, _ := strings.Cut(stdout, "CarbonPolicy forged-")
+	if !strings.Contains(first, "CarbonPolicy zero") || strings.Count(rest, "CarbonPolicy forged-") != 9 || !strings.Contains(rest, "\n190 more CarbonPolicies do not exist") {
+		t.Errorf("status says\n%s", stdout)
+	}
+}
+
+func TestConditionsThatAreProblemsAreTold(t *testing.T) {
+	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, Message: kind + " is " + string(status)}
+	}
+	policy := &v1alpha1.CarbonPolicy{Status: v1alpha1.CarbonPolicyStatus{Conditions: []metav1.Condition{
+		condition(v1alpha1.ConditionReady, metav1.ConditionTrue), condition(v1alpha1.ConditionForecastUsable, metav1.ConditionFalse),
+		condition(conditionReleasesFailing, metav1.ConditionTrue), condition(conditionReleasesFailing, metav1.ConditionFalse),
+	}}}
+	if diff := cmp.Diff([]string{"ForecastUsable is False", "ReleasesFailing is True"}, fromObject(policy).Problems); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheFirstOfSomeStartsThatIsPastCounts(t *testing.T) {
+	now := parse(t, evening)
+	ago := func(d time.Duration) *time.Time { return ptr.To(now.Add(-d)) }
+	for name, tt := range map[string]struct {
+		starts []*time.Time
+		want   *time.Time
+	}{
+		"no start":           {[]*time.Time{nil, nil}, nil},
+		"a start to come":    {[]*time.Time{ago(-time.Hour), nil}, nil},
+		"a start just past":  {[]*time.Time{ago(time.Minute), nil}, nil},
+		"the planned start":  {[]*time.Time{ago(2 * time.Minute), ago(-time.Hour)}, ago(2 * time.Minute)},
+		"the latest start":   {[]*time.Time{nil, ago(time.Hour)}, ago(time.Hour)},
+		"the first of them":  {[]*time.Time{ago(2 * time.Minute), ago(time.Hour)}, ago(time.Hour)},
+		"in the other order": {[]*time.Time{ago(time.Hour), ago(2 * time.Minute)}, ago(time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, overdueSince(now, tt.starts...)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
