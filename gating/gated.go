@@ -109,7 +109,7 @@ func ReleaseAll(ctx context.Context, c client.Client, namespace, reason string, 
 func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
 	pods := 0
 	if job.Annotations[HeldBy] != "" {
-		pods = int(factsOfJob(job).pods)
+		pods = PodsToRun(job)
 	}
 	head := &metav1.PartialObjectMetadata{ObjectMeta: job.ObjectMeta} // what the API server answers is not needed whole
 	head.SetGroupVersionKind(jobKind())

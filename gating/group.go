@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,16 +57,6 @@ func (g *group) pending() int {
 		return max(int(g.job.pods), len(g.pods))
 	}
 	return len(g.pods)
-}
-
-// PodsNoted returns how many pods a held Job is noted to run at once; 1 if that
-// is not noted.
-func PodsNoted(job metav1.Object) int {
-	pods, err := strconv.ParseInt(job.GetAnnotations()[Pods], 10, 32)
-	if err != nil || pods < 1 {
-		return 1
-	}
-	return int(pods)
 }
 
 // due reports whether the group is to be released.

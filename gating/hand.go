@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -228,7 +227,7 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 		return nil, fmt.Errorf("it has to start by %s to be finished in time", plan.Clock(task.LatestStart))
 	}
 	task.ID = string(job.UID)
-	notes[Pods], notes[HeldBy] = strconv.Itoa(PodsAtOnce(job)), HoldBySuspend
+	notes[HeldBy] = HoldBySuspend
 	if h.Book == nil {
 		notes[PolicyName], notes[LatestStart] = h.Policy.Name, stamp(task.LatestStart)
 		notes[Reason] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))

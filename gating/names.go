@@ -67,8 +67,6 @@ const (
 	// some out; with =0.7, say, behind one where the least power factor of these
 	// nodes is not 1.
 	Candidates = prefix + "candidate-locations"
-	// Pods is how many pods a held Job runs at once.
-	Pods = prefix + "pods"
 	// ExpectedDuration is how long a Job that does not say is taken to run, by
 	// its earlier runs, see plan.ParseDuration.
 	ExpectedDuration = prefix + "expected-duration"
@@ -113,7 +111,7 @@ func asked() []string {
 // written are the annotations that Gridlatch adds to what it decides.
 func written() []string {
 	return []string{
-		PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Pods, Started, ExpectedDuration, DurationSource,
+		PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Started, ExpectedDuration, DurationSource,
 		PlannedLocation, Candidates,
 	}
 }

@@ -49,14 +49,9 @@ func factsOfJob(job *batchv1.Job) facts {
 	return facts{suspended: ptr.Deref(job.Spec.Suspend, false), pods: min(ptr.Deref(job.Spec.Parallelism, 1), podsLeft(job))}
 }
 
-// PodsAtOnce returns how many pods a Job runs at the same time, at least one.
-func PodsAtOnce(job *batchv1.Job) int {
-	pods := ptr.Deref(job.Spec.Parallelism, 1)
-	if completions := job.Spec.Completions; completions != nil {
-		pods = min(pods, *completions)
-	}
-	return int(max(pods, 1))
-}
+// PodsToRun returns how many pods a Job runs at once, of those that it has still to
+// run, whether it is suspended or not.
+func PodsToRun(job *batchv1.Job) int { return int(factsOfJob(job).pods) }
 
 // podsLeft returns how many pods a Job has still to run: none once it is over.
 func podsLeft(job *batchv1.Job) int32 {

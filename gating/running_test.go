@@ -123,7 +123,7 @@ func TestRunning(t *testing.T) {
 			cached: []*record{released("Job", "j", 0, nil)}, vouched: map[types.UID]voucher{"uid-j": {t0, false}}, want: map[string][]plan.Run{},
 		},
 		"nor of one that nobody has let go, whatever it claims": {
-			cached: []*record{released("Job", "forged", 0, map[string]string{Pods: "2000000000", Started: "2099-01-01T00:00:00Z"})}, want: map[string][]plan.Run{},
+			cached: []*record{released("Job", "forged", 0, map[string]string{prefix + "pods": "2000000000", Started: "2099-01-01T00:00:00Z"})}, want: map[string][]plan.Run{},
 		},
 		"a pod that nobody has let go counts with its node only": {
 			cached: []*record{nodeless(released("Pod", "forged", 0, nil))}, want: map[string][]plan.Run{},

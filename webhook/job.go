@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -160,7 +159,6 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	notes := gating.Notes(policy, decision)
 	maps.Copy(job.Annotations, asked)
 	maps.Copy(job.Annotations, notes)
-	job.Annotations[gating.Pods] = strconv.Itoa(gating.PodsAtOnce(job))
 	job.Labels[gating.State] = gating.StateHeld
 	if how := byItself(job, ask); how != "" {
 		return holdWhole(job, how)

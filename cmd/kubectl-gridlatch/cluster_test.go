@@ -168,9 +168,11 @@ func (n narrow) Get(ctx context.Context, key client.ObjectKey, o client.Object, 
 }
 
 func (n narrow) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
-	kind := list.GetObjectKind().GroupVersionKind().Kind
-	_, pods := list.(*corev1.PodList)
-	if in := (&client.ListOptions{}).ApplyOptions(options).Namespace; in == "batch" && (pods || kind == "JobList" || kind == "PodList") {
+	gvk, err := n.GroupVersionKindFor(list)
+	if err != nil {
+		return err
+	}
+	if in := (&client.ListOptions{}).ApplyOptions(options).Namespace; in == "batch" && (gvk.Kind == "JobList" || gvk.Kind == "PodList") {
 		return n.Client.List(ctx, list, options...)
 	}
 	return n.forbid(list, "")

@@ -217,7 +217,7 @@ func (x *explanation) read(head client.Object) {
 			x.HeldBy = how
 		}
 		if job, ok := head.(*batchv1.Job); ok {
-			x.Pods = gating.PodsAtOnce(job)
+			x.Pods = gating.PodsToRun(job)
 		}
 	}
 }

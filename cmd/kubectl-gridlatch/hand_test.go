@@ -71,7 +71,7 @@ func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
 		t.Errorf("%+v", job)
 	}
 	for key, want := range map[string]string{
-		gating.DelayTolerant: "true", gating.HeldBy: gating.HoldBySuspend, gating.Pods: "1", gating.PolicyName: "default",
+		gating.DelayTolerant: "true", gating.HeldBy: gating.HoldBySuspend, gating.PolicyName: "default",
 		gating.Deadline: "2026-11-22T09:14:00Z", gating.LatestStart: "2026-11-22T08:11:00Z",
 	} {
 		if got := job.Annotations[key]; got != want {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -165,45 +166,69 @@ type holding struct {
 	planned, latest *time.Time // starts; nil if not known
 }
 
-// holdings are the groups that wait, by the UID of what they are decided by.
-type holdings map[types.UID]*holding
+// holdings are the groups that wait, by what they are decided by. An owner is in the namespace of what it owns.
+type holdings map[groupKey]*holding
+
+type groupKey struct {
+	namespace string
+	uid       types.UID
+}
 
 // held gathers what waits: a Job with its pods, the pods of another owner, or one pod.
 func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) {
 	all := holdings{}
 	which := []client.ListOption{client.MatchingLabels{gating.State: gating.StateHeld}}
-	whole := map[types.UID]bool{}
-	err := c.each(ctx, jobKind, namespace, which, func(job *metav1.PartialObjectMetadata) {
-		g := all.add(job.UID, jobKind, job)
-		if whole[job.UID] = job.Annotations[gating.HeldBy] != ""; whole[job.UID] {
-			g.pods = gating.PodsNoted(job)
+	whole := map[groupKey]bool{}
+	err := c.eachJob(ctx, namespace, which, func(job *batchv1.Job) {
+		key := groupKey{job.Namespace, job.UID}
+		g := all.add(key, jobKind, job)
+		if whole[key] = job.Annotations[gating.HeldBy] != ""; whole[key] {
+			g.pods = gating.PodsToRun(job)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	return all, c.each(ctx, podKind, namespace, which, func(pod *metav1.PartialObjectMetadata) {
-		uid := pod.UID
+		key := groupKey{pod.Namespace, pod.UID}
 		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-			uid = owner.UID
+			key.uid = owner.UID
 		}
-		g := all[uid]
+		g := all[key]
 		if g == nil {
-			g = all.add(uid, podKind, pod)
+			g = all.add(key, podKind, pod)
 		}
-		if !whole[uid] {
+		if !whole[key] {
 			g.pods++
 		}
 	})
 }
 
-func (all holdings) add(uid types.UID, k kind, o metav1.Object) *holding {
+// eachJob calls f for Jobs, page by page.
+func (c *cluster) eachJob(ctx context.Context, namespace string, which []client.ListOption, f func(*batchv1.Job)) error {
+	var list batchv1.JobList
+	for {
+		options := append([]client.ListOption{client.InNamespace(namespace), client.Limit(page), client.Continue(list.Continue)}, which...)
+		list = batchv1.JobList{}
+		if err := c.List(ctx, &list, options...); err != nil {
+			return fmt.Errorf("list jobs: %w", err)
+		}
+		for i := range list.Items {
+			f(&list.Items[i])
+		}
+		if list.Continue == "" {
+			return nil
+		}
+	}
+}
+
+func (all holdings) add(key groupKey, k kind, o metav1.Object) *holding {
 	annotations := o.GetAnnotations()
 	g := &holding{
 		kind: k, namespace: o.GetNamespace(), name: o.GetName(), policy: cmp.Or(annotations[gating.PolicyName], v1alpha1.DefaultPolicy),
 		planned: instant(annotations[gating.PlannedStart]), latest: instant(annotations[gating.LatestStart]),
 	}
-	all[uid] = g
+	all[key] = g
 	return g
 }
 

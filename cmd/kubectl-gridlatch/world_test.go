@@ -139,7 +139,7 @@ func podOf(name, state string, annotations map[string]string, owner *batchv1.Job
 // busy is a cluster with something of everything.
 func busy() []client.Object {
 	gated := jobOf("nightly-report", gating.StateHeld, notes(gating.Deadline, "12h44m"), 2)
-	whole := jobOf("bounded", gating.StateHeld, notes(gating.HeldBy, gating.HoldBySuspend, gating.Pods, "7", gating.PlannedStart, "2026-11-22T03:20:00Z"), 7)
+	whole := jobOf("bounded", gating.StateHeld, notes(gating.HeldBy, gating.HoldBySuspend, gating.PlannedStart, "2026-11-22T03:20:00Z"), 7)
 	suspend := true
 	whole.Spec.Suspend = &suspend
 	started := podOf("started", gating.StateReleased, notes(gating.PlannedStart, "",

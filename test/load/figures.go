@@ -44,6 +44,14 @@ func measurements() []measurement {
 			"creates_held_ratio", "ratio", ">= 0.6",
 			"Creations per second of pods that ask to wait and are held, over those of the same pods without Gridlatch.",
 		}}},
+		{run: measureJunk, figures: []figure{{
+			"forged_rss_mib", "MiB", "<= 32",
+			"By how much the controller's memory has grown, when it has settled, for 2,000 Jobs that claim to be held, each with\n" +
+				"    \t250 kB in an annotation that nobody reads.",
+		}, {
+			"forged_restart_peak_mib", "MiB", "< 256",
+			"The controller's peak memory when it starts with them there.",
+		}}},
 		{run: storm{pods: 5000, rounds: 2}.measure, figures: []figure{{
 			"release_ratio", "ratio", ">= 0.85",
 			"Releases per second when 5,000 held pods fall due at once, over the bare removals of a gate per second of a\n" +

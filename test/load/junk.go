@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+const (
+	junkJobs  = 2000
+	junkBytes = 250_000 // of one annotation; Kubernetes allows a little more
+)
+
+// measureJunk creates Jobs that say they are held and carry much that nobody reads. It returns by how much the
+// controller's memory has grown for them, and its peak when it starts with them there, in MiB.
+func measureJunk(ctx context.Context) (values []float64, err error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.install(ctx); err != nil {
+		return nil, err
+	}
+	idle, err := settledMemory(ctx, r.controller)
+	if err != nil {
+		return nil, err
+	}
+	log.Printf("creating %d Jobs of %d bytes", junkJobs, junkBytes)
+	junk := strings.Repeat("x", junkBytes)
+	err = parallel(ctx, junkJobs, func(ctx context.Context, i int) error {
+		_, err := r.clientset.BatchV1().Jobs(namespace).Create(ctx, junkJob(i, junk), metav1.CreateOptions{})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create jobs: %w", err)
+	}
+	grown, err := settledMemory(ctx, r.controller)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.restart(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := settledMemory(ctx, r.controller); err != nil {
+		return nil, err
+	}
+	peak, err := r.controller.Memory("VmHWM")
+	return []float64{grown - idle, peak}, err
+}
+
+// junkJob is suspended, so that nothing comes of it.
+func junkJob(i int, junk string) *batchv1.Job {
+	suspended := true
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: podName(i), Labels: map[string]string{gating.State: gating.StateHeld},
+			Annotations: map[string]string{"gridlatch.dev/junk": junk},
+		},
+		Spec: batchv1.JobSpec{Suspend: &suspended, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "main", Image: "none"}},
+		}}},
+	}
+}
