@@ -76,6 +76,10 @@ type pass struct {
 // Reconcile runs one pass for the policy of the request.
 func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	p, err := l.pass(ctx, req.Name)
+	if apierrors.IsNotFound(err) {
+		l.forget(req.Name)
+		return reconcile.Result{}, nil
+	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -92,26 +96,29 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 
 // pass lists and plans what a policy holds, and writes nothing.
 func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
-	policy, err := l.Policies.Get(ctx, name)
-	if apierrors.IsNotFound(err) {
-		policy, err = abandoned(name), nil
-	}
+	policy, names, err := l.holder(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{now: l.Clock.Now()}
-	groups, leaving, err := l.Records.groups(ctx, name, l.done.turn(name))
-	if err != nil {
-		return nil, err
+	p := &pass{policy: policy, book: l.Store.Book(policy.Source), now: l.Clock.Now()}
+	var leaving []freed
+	done := l.done.turn(name)
+	for _, name := range names {
+		groups, left, err := l.Records.groups(ctx, name, done)
+		if err != nil {
+			return nil, err
+		}
+		p.groups, leaving = append(p.groups, groups...), append(leaving, left...)
 	}
-	p.policy, p.book, p.groups = policy, l.Store.Book(policy.Source), groups
 	if policy.Limited() {
 		if p.running, err = l.Records.running(policy, leaving, p.now); err != nil {
 			return nil, err
 		}
 	}
-	l.limited.Store(name, policy.Limited())
-	schedule(policy, groups)
+	if name != strays {
+		l.limited.Store(name, policy.Limited())
+	}
+	schedule(policy, p.groups)
 	p.decide()
 	l.awaitForecast(p)
 	l.disown(ctx, p)
@@ -330,7 +337,11 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 		})
 	}
 	_ = writes.Wait() // they report for themselves
-	l.reached.Store(p.policy.Name, stop)
+	if stop > 0 {
+		l.reached.Store(p.policy.Name, stop)
+	} else {
+		l.reached.Delete(p.policy.Name)
+	}
 	p.behind = failed.Load() == 0 && (stop > 0 || from > 0) // after the end it begins again
 	return int(failed.Load())
 }

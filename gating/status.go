@@ -32,10 +32,6 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 		held.Groups++
 		held.Pods += int32(g.size())
 	}
-	if p.policy.gone {
-		l.Metrics.forget(p.policy.Name)
-		return nil
-	}
 	l.Metrics.holds(p.policy.Name, pods, groups)
 	if !p.policy.Exists {
 		return nil
