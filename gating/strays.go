@@ -68,4 +68,3 @@ func (l *Loop) forget(policy string) {
 	l.reached.Delete(policy)
 	l.Metrics.forget(policy)
 }
-

@@ -84,7 +84,8 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names c
 	grace, lease, renew := 20*time.Second, 10*time.Second, 7*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true},
+		MapperProvider:                gating.Mapper,
+		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true, NewInformer: gating.NewInformer},
 		WebhookServer:                 ctrlwebhook.NewServer(serving),
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsBind},
 		HealthProbeBindAddress:        o.probeBind,
