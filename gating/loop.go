@@ -56,12 +56,16 @@ type Loop struct {
 	// Workers bounds the writes in flight.
 	Workers int
 
-	started atomic.Pointer[time.Time]
-	done    ledger
-	limited sync.Map     // whether a policy, by name, has ceilings
-	effort  atomic.Int64 // nanoseconds that the last pass took to plan
-	reached sync.Map     // how many a policy, by name, holds before what is explained next
+	started  atomic.Pointer[time.Time]
+	done     ledger
+	outcomes Outcomes
+	limited  sync.Map     // whether a policy, by name, has ceilings
+	effort   atomic.Int64 // nanoseconds that the last pass took to plan
+	reached  sync.Map     // how many a policy, by name, holds before what is explained next
 }
+
+// Outcomes returns what came of the loop's releases.
+func (l *Loop) Outcomes() *Outcomes { return &l.outcomes }
 
 // pass is one look at all that a policy holds.
 type pass struct {
@@ -231,7 +235,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 	}
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
 	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
-	err := l.patch(ctx, jobKind(), g.job, made.job(g.job))
+	err := l.free(ctx, jobKind(), g.job, made.job(g.job))
 	switch {
 	case !apierrors.IsInvalid(err) || !g.whole():
 	case taken(ctx, l.Live, g.job):
@@ -239,7 +243,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 		err = l.patch(ctx, jobKind(), g.job, made.record(g.job))
 	case g.to != "": // its template cannot be changed: it has run before
 		made.template = false
-		err = l.patch(ctx, jobKind(), g.job, made.job(g.job))
+		err = l.free(ctx, jobKind(), g.job, made.job(g.job))
 	}
 	if err != nil {
 		l.done.drop(p.policy.Name, releaseOf(g.job))
@@ -257,7 +261,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *metav1.Pa
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
 	if !l.steer(ctx, p, pod, made) {
-		if err := l.patch(ctx, podKind(), pod, made.pod(pod)); err != nil {
+		if err := l.free(ctx, podKind(), pod, made.pod(pod)); err != nil {
 			l.done.drop(p.policy.Name, pod.UID)
 			return err
 		}
@@ -290,6 +294,9 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *metav1.PartialObjectMeta
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		log.FromContext(ctx).Info("releasing a pod without a preference for nodes", "namespace", pod.Namespace, "pod", pod.Name, "why", err.Error())
+	}
+	if err == nil {
+		l.outcomes.add(pod.Namespace, nil, l.Clock.Now())
 	}
 	return err == nil
 }
@@ -365,12 +372,27 @@ func (p *pass) planned() iter.Seq2[*metav1.PartialObjectMetadata, *group] {
 	}
 }
 
-// patch writes to a pod or Job; one that is gone, or another by its name, needs
-// nothing any more.
+// free writes the release of a pod or Job, and notes what came of it.
+func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, patch client.Patch) error {
+	err := l.write(ctx, kind, o, patch)
+	l.outcomes.add(o.Namespace, err, l.Clock.Now())
+	return pardon(kind, o, err)
+}
+
+// patch writes to a pod or Job.
 func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, patch client.Patch) error {
+	return pardon(kind, o, l.write(ctx, kind, o, patch))
+}
+
+func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, patch client.Patch) error {
 	target := metadata(kind)
 	target.Namespace, target.Name = o.Namespace, o.Name
-	err := l.Client.Patch(ctx, target, patch)
+	return l.Client.Patch(ctx, target, patch)
+}
+
+// pardon wraps what went wrong with a write to a pod or Job; one that is gone, or
+// another by its name, needs nothing any more.
+func pardon(kind schema.GroupVersionKind, o *metav1.PartialObjectMetadata, err error) error {
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}

@@ -44,7 +44,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	object.Status.Held = held
 	object.Status.NextRelease = second(p.next())
 	object.Status.Locations = p.locationStatus()
-	for _, condition := range p.conditions() {
+	for _, condition := range append(p.conditions(), l.outcomes.condition(p.groups, p.now)) {
 		condition.ObservedGeneration = object.Generation
 		apimeta.SetStatusCondition(&object.Status.Conditions, condition)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -146,9 +147,13 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
 		return err
 	}
+	able, err := deadMansSwitch(mgr, o, clientset, loop, now)
+	if err != nil {
+		return err
+	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
+		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now, Unable: able.Why,
 		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
 	hook.Register(mgr.GetWebhookServer())
@@ -165,6 +170,28 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		}
 	}
 	return probes(mgr, feed)
+}
+
+// deadMansSwitch has the webhook hold only while the loop can let go.
+func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loop *gating.Loop, now gating.Clock) (*gating.Switch, error) {
+	var leases kubernetes.Interface
+	if o.leaderElect {
+		leases = clientset
+	}
+	able := gating.NewSwitch(leases, o.namespace, now, metrics.Registry)
+	identity, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name this replica: %w", err)
+	}
+	pulse := &gating.Pulse{
+		Clientset: clientset, Namespace: o.namespace, Identity: identity, Clock: now, Outcomes: loop.Outcomes(), Switch: able,
+	}
+	for _, runnable := range []manager.Runnable{able, pulse} {
+		if err := mgr.Add(runnable); err != nil {
+			return nil, fmt.Errorf("add to manager: %w", err)
+		}
+	}
+	return able, nil
 }
 
 // tidy gives back, once the caches are filled, what filling them has taken: with
