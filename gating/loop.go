@@ -74,6 +74,8 @@ type pass struct {
 	now    time.Time
 	groups []*group // by latest start
 	behind bool     // there was no time to explain everything
+	// unsteered are the pods that could not be given a preference for nodes.
+	unsteered failures
 	running
 }
 
@@ -165,31 +167,27 @@ func (l *Loop) disown(ctx context.Context, p *pass) {
 // crash in between would leave a started Job whose retries are held. At the latest
 // start, from which on no retry is held, they go though the record fails.
 func (l *Loop) release(ctx context.Context, p *pass) int {
-	var released, failed atomic.Int64
+	var released atomic.Int64
+	var records, failed failures
 	var pods errgroup.Group
 	pods.SetLimit(l.Workers)
 	for batch := range batches(p.groups, l.Workers) {
-		var jobs errgroup.Group
+		var jobs sync.WaitGroup
 		for _, g := range batch {
-			jobs.Go(func() error { return l.record(ctx, p, g) })
+			jobs.Go(func() { records.add(l.record(ctx, p, g)) })
 		}
-		if err := jobs.Wait(); err != nil {
-			log.FromContext(ctx).Error(err, "cannot record a release, trying again", "policy", p.policy.Name)
-			failed.Add(1)
-		}
+		jobs.Wait()
 		for _, g := range batch {
 			for _, pod := range g.pods {
 				if !g.recorded && g.decision.Cause != plan.AtLatestStart {
 					continue
 				}
 				pods.Go(func() error {
-					if err := l.releasePod(ctx, p, g, pod); err != nil {
-						log.FromContext(ctx).Error(err, "cannot release a pod, trying again", "policy", p.policy.Name)
+					if failed.add(l.releasePod(ctx, p, g, pod)) {
 						l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
-						failed.Add(1)
-						return nil
+					} else {
+						released.Add(1)
 					}
-					released.Add(1)
 					return nil
 				})
 			}
@@ -199,7 +197,9 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 	if n := released.Load(); n > 0 {
 		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", n)
 	}
-	return int(failed.Load())
+	p.unsteered.log(ctx, "released pods without a preference for nodes", p.policy.Name)
+	return records.log(ctx, "cannot record releases, trying again", p.policy.Name) +
+		failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
 }
 
 // batches yields what is due in batches of up to size groups.
@@ -292,8 +292,8 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *metav1.PartialObjectMeta
 		target.Namespace, target.Name = pod.Namespace, pod.Name
 		return l.Client.Patch(ctx, target, made.preferring(&now, term))
 	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		log.FromContext(ctx).Info("releasing a pod without a preference for nodes", "namespace", pod.Namespace, "pod", pod.Name, "why", err.Error())
+	if !apierrors.IsNotFound(err) {
+		p.unsteered.add(err)
 	}
 	if err == nil {
 		l.outcomes.add(pod.Namespace, nil, l.Clock.Now())
@@ -311,7 +311,7 @@ func (l *Loop) count(p *pass, g *group, o *metav1.PartialObjectMetadata, pods in
 // start has changed, for a moment, and until the next release is due: the next
 // pass goes on where it stops. It returns how many writes failed.
 func (l *Loop) explain(ctx context.Context, p *pass) int {
-	var failed atomic.Int64
+	var failed failures
 	var writes errgroup.Group
 	writes.SetLimit(l.Workers)
 	until := l.Clock.Now().Add(explaining)
@@ -336,10 +336,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 			kind = jobKind()
 		}
 		writes.Go(func() error {
-			if err := l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)); err != nil {
-				log.FromContext(ctx).Error(err, "cannot explain a wait, trying again", "policy", p.policy.Name)
-				failed.Add(1)
-			}
+			failed.add(l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)))
 			return nil
 		})
 	}
@@ -349,8 +346,9 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	} else {
 		l.reached.Delete(p.policy.Name)
 	}
-	p.behind = failed.Load() == 0 && (stop > 0 || from > 0) // after the end it begins again
-	return int(failed.Load())
+	n := failed.log(ctx, "cannot explain waits, trying again", p.policy.Name)
+	p.behind = n == 0 && (stop > 0 || from > 0) // after the end it begins again
+	return n
 }
 
 // planned yields what waits for a planned start, with its group.
