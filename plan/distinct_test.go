@@ -61,3 +61,35 @@ func BenchmarkDistinctDurations(b *testing.B) {
 		}
 	}
 }
+
+func TestASearchByOneLookFindsWhatASlateDoes(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 9))
+	limits, err := NewBuckets([]Bucket{{UpTo: 300, Ceiling: 6}, {UpTo: math.Inf(1), Ceiling: 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for range 300 {
+		_, series := distinct(0, 1)
+		now := t0.Add(time.Duration(r.IntN(3600)) * time.Second)
+		o := NewOutlook("X", series[0], "", Terms{WaitPrice: 0.001}, now, at(40))
+		f := o.Fleet(limits, nil)
+		for range 200 {
+			from := r.IntN(len(f.room.left) - 40)
+			f.room.take(from, from+r.IntN(40), 1)
+		}
+		c := o.curve(time.Duration(1+r.IntN(600)) * time.Minute)
+		pods, latest := 1+r.IntN(4), now.Add(time.Duration(r.IntN(40*3600))*time.Second)
+		got, ok := cheapestOf(candidates(nil, c, f.room, nanos(latest)), f.room, pods)
+		want, wanted := newSlate(c, f.room).cheapest(pods, latest)
+		if ok != wanted || ok && got.start != want.start {
+			t.Fatalf("%s, %t, want %s, %t", got.at(), ok, want.at(), wanted)
+		}
+		if ok {
+			found++
+		}
+	}
+	if found < 30 || found > 290 {
+		t.Errorf("room is found in %d of 300, which says little", found)
+	}
+}
