@@ -23,6 +23,7 @@ type curve struct {
 	options  map[int]*options
 
 	sweep     *forecast.Sweep
+	reached   int64
 	near, far int // the next of the outlook's boundaries for either end of a window
 }
 
@@ -61,7 +62,11 @@ func (o *Outlook) corner(i int, after time.Duration) int64 {
 // window meets a slot's boundary, or the first full second after that; ascending,
 // each once.
 func (c *curve) reach(to int64) {
-	if to <= c.starts[len(c.starts)-1] {
+	if to <= c.reached {
+		return
+	}
+	c.reached = to
+	if min(c.outlook.corner(c.near, 0), c.outlook.corner(c.far, c.duration)) > to {
 		return
 	}
 	c.grow(to)

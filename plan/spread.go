@@ -80,27 +80,20 @@ func (c *curve) nearly(best, last int) []option {
 		o = &options{}
 		c.options[best] = o
 	}
-	good := c.good(best)
+	least := c.price(c.starts[best], c.mean[best])
 	for ; o.upTo <= last && len(o.list) < maxOptions; o.upTo++ {
-		if good(c.starts[o.upTo], c.mean[o.upTo]) {
+		if c.price(c.starts[o.upTo], c.mean[o.upTo])-least <= choice(least) {
 			o.list = append(o.list, option{index: o.upTo})
 		}
 	}
 	return o.list
 }
 
-// good reports whether a start with its mean is nearly as cheap as the best one.
-func (c *curve) good(best int) func(start int64, mean float64) bool {
-	cost := c.price(c.starts[best], c.mean[best])
-	most := choice(cost)
-	return func(start int64, mean float64) bool { return c.price(start, mean)-cost <= most }
-}
-
 // slack is how much later an option of the best start may start.
 func (c *curve) slack(o *option, best int) time.Duration {
 	if !o.known {
-		good := c.good(best)
-		o.leeway = c.leeway(c.start(o.index), maxSpread, func(s time.Time, m float64) bool { return good(nanos(s), m) })
+		least := c.price(c.starts[best], c.mean[best])
+		o.leeway = c.leeway(c.start(o.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choice(least) })
 		o.known = true
 	}
 	return o.leeway
