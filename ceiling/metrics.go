@@ -92,9 +92,13 @@ func (m *Metrics) reverted(k kind, fresh bool) {
 // reconciled counts a look at a scaler.
 func (m *Metrics) reconciled(s *v1alpha1.CarbonAwareKedaScaler) {
 	m.reconciles.WithLabelValues(s.Name, s.Namespace).Inc()
+	now := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.apps[targetOf(s)] = types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+	if before, ok := m.apps[targetOf(s)]; ok && before != now {
+		m.drop(before) // another has the target now
+	}
+	m.apps[targetOf(s)] = now
 }
 
 // observe sets what a scaler has come to; max is nil if it could not be set.
@@ -125,6 +129,11 @@ func (m *Metrics) forget(r ref) {
 		return
 	}
 	delete(m.apps, r)
+	m.drop(scaler)
+}
+
+// drop drops all series of a scaler.
+func (m *Metrics) drop(scaler types.NamespacedName) {
 	labels := prometheus.Labels{"app": scaler.Name, "namespace": scaler.Namespace}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int

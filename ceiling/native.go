@@ -127,6 +127,10 @@ type levels struct {
 	known map[levelKey]knownLevel
 }
 
+// maxLevels bounds how many are remembered: anybody may write any location on a
+// target.
+const maxLevels = 1000
+
 type levelKey struct{ policy, location string }
 
 type knownLevel struct {
@@ -152,6 +156,9 @@ func (c *Controller) level(ctx context.Context, policy, location string, now tim
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.levels.known) >= maxLevels {
+		clear(c.levels.known)
+	}
 	if c.levels.epoch == epoch {
 		c.levels.known[key] = knownLevel{level, source, now}
 	}

@@ -136,7 +136,7 @@ func (h *verbHandler) work(ctx context.Context, on *desk, now time.Time) (outcom
 	if err != nil {
 		o = neutral
 		if errors.Is(err, ErrNoPolicy) {
-			h.extender.Nodes.forget(terms.Policy)
+			h.extender.Nodes.Forget(terms.Policy)
 		}
 		log.FromContext(ctx).V(1).Info("all nodes are alike", "verb", h.name, "namespace", a.pod.Namespace, "pod", a.pod.Name, "because", err.Error())
 		terms = Terms{}

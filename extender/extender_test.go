@@ -258,7 +258,7 @@ func TestNodesAreFollowed(t *testing.T) {
 	expect("a node that is gone", map[string]int64{"one": 0, "two": 10, "three": 0})
 	terms.Locations = []Location{grid("b", 20), grid("c", 200)}
 	expect("a policy that changes", map[string]int64{"one": 0, "two": 10, "three": 0})
-	e.Nodes.forget("p")
+	e.Nodes.Forget("p")
 	e.Nodes.OnDelete("no object")
 	e.Nodes.OnAdd("no object", false)
 	expect("and is forgotten", map[string]int64{"one": 0, "two": 10, "three": 0})
@@ -288,7 +288,7 @@ func TestRequestsWhileNodesAndPoliciesChange(t *testing.T) {
 		default:
 			e.Nodes.OnAdd(at("b", "b"), false)
 			e.Nodes.OnDelete(at("b", "b"))
-			e.Nodes.forget("p")
+			e.Nodes.Forget("p")
 		}
 	}
 }

@@ -152,8 +152,8 @@ func (n *Nodes) draw(policy string, locations []Location) *chart {
 	return c
 }
 
-// forget drops the chart of a policy that is gone.
-func (n *Nodes) forget(policy string) {
+// Forget drops the chart of a policy that is gone.
+func (n *Nodes) Forget(policy string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.charts, policy)

@@ -107,8 +107,11 @@ func (s *Series) At(t time.Time) (intensity float64, ok bool) {
 // the whole series is, which for days of 5-minute slots is less than 1e-6 gCO2eq/kWh. It takes O(log n).
 func (s *Series) Mean(from, to time.Time) (mean float64, covered time.Duration) {
 	lo, hi, steps := nanos(from), nanos(to), s.all()
-	i := s.after(lo)
-	j := sort.Search(len(steps), func(k int) bool { return steps[k].start >= hi }) - 1
+	return meanOf(steps, s.after(lo), sort.Search(len(steps), func(k int) bool { return steps[k].start >= hi })-1, lo, hi)
+}
+
+// meanOf is the mean over [lo, hi), of which steps[i] has the beginning and steps[j] the end.
+func meanOf(steps []step, i, j int, lo, hi int64) (mean float64, covered time.Duration) {
 	if i > j || lo >= hi {
 		return 0, 0
 	}
@@ -120,6 +123,28 @@ func (s *Series) Mean(from, to time.Time) (mean float64, covered time.Duration) 
 	width := head + tail + last.width - steps[i+1].width
 	area := first.intensity*float64(head) + last.intensity*float64(tail) + last.area - steps[i+1].area
 	return area / float64(width), time.Duration(width)
+}
+
+// A Sweep computes what [Series.Mean] does, of windows of which none begins or ends before the one that was asked for
+// before: each mean takes next to no time then. It is not safe for concurrent use.
+type Sweep struct {
+	steps []step
+	i     int // the first step that ends after the last window's beginning
+	j     int // the first step that begins at or after its end
+}
+
+// Sweep returns one that begins anywhere.
+func (s *Series) Sweep() *Sweep { return &Sweep{steps: s.all()} }
+
+// Mean is [Series.Mean] of the window between two instants in Unix nanoseconds.
+func (w *Sweep) Mean(from, to int64) (float64, time.Duration) {
+	for w.i < len(w.steps) && w.steps[w.i].end <= from {
+		w.i++
+	}
+	for w.j < len(w.steps) && w.steps[w.j].start < to {
+		w.j++
+	}
+	return meanOf(w.steps, w.i, w.j-1, from, to)
 }
 
 // Slots returns a copy of the slots, in order, in UTC.

@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -253,4 +254,29 @@ func long() *Series {
 		intensities[i] = 400 + float64(i%50)
 	}
 	return series(0, intensities...)
+}
+
+func TestASweepFindsTheMeansOfASeries(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 11))
+	for range 200 {
+		var slots []Slot
+		start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+		for range r.IntN(30) {
+			start = start.Add(time.Duration(r.IntN(3)) * time.Minute)
+			end := start.Add(time.Duration(1+r.IntN(20)) * time.Minute)
+			slots = append(slots, Slot{Start: start, End: end, Intensity: 500 * r.Float64()})
+			start = end
+		}
+		series := NewSeries(slots)
+		sweep, length := series.Sweep(), time.Duration(1+r.IntN(90))*time.Minute
+		from := time.Date(2026, 11, 21, 11, 0, 0, 0, time.UTC)
+		for range 60 {
+			mean, covered := series.Mean(from, from.Add(length))
+			got, gotCovered := sweep.Mean(from.UnixNano(), from.Add(length).UnixNano())
+			if got != mean || gotCovered != covered {
+				t.Fatalf("from %s for %s: %v over %s, want %v over %s", from, length, got, gotCovered, mean, covered)
+			}
+			from = from.Add(time.Duration(r.IntN(900)) * time.Second)
+		}
+	}
 }

@@ -59,6 +59,25 @@
 // or a forecast that is gone means start now. A pod that lost its label, or got
 // our gate by hand, is found by [Sweeper] and held like any other.
 //
+// Work that names a policy which does not exist starts now. All of it is one pass,
+// whatever the names are, and one label of the metrics, the empty one: names can
+// be forged, and none is to cost anything, or to leave anything behind. The same
+// holds for all work but that of the built-in policy while the
+// CustomResourceDefinition of CarbonPolicies is not there.
+//
+// # Letting go
+//
+// Work is held only while somebody is able to let go of it. The leader renews a
+// Lease ([ReleasesLease]) every ten seconds, for as long as the API server says that
+// it may patch pods and Jobs ([Pulse]). Every replica watches the Lease, and a minute
+// after the last renewal that it has seen its webhook lets work start, and says so
+// ([Switch]). The Lease also tells in which namespaces releases have failed for a
+// minute and none has succeeded: no more is held there. If that is so in two
+// namespaces or more and no release succeeds anywhere, no more is held at all; one
+// tenant alone cannot bring that about. When releases succeed again, work is held
+// again. It is told by the condition ReleasesFailing of the policies, by the metrics
+// gridlatch_releases_failing and gridlatch_releases_failing_namespaces, and in the log.
+//
 // # Where gates would hurt
 //
 // The activeDeadlineSeconds of a Job run while its pods are gated, and gated

@@ -63,15 +63,21 @@ func (s *Sweeper) Start(ctx context.Context) error {
 func (s *Sweeper) NeedLeaderElection() bool { return true }
 
 func (s *Sweeper) sweep(ctx context.Context) error {
+	jobs, pods := 0, 0
+	defer func() {
+		if jobs+pods > 0 { // one line: anybody may make as many as there may be
+			log.FromContext(ctx).Info("took over what is held and nobody knew of", "jobs", jobs, "pods", pods)
+		}
+	}()
 	err := eachHeldUnseen(ctx, s.Reader, "", func(job *batchv1.Job) error {
-		log.FromContext(ctx).Info("taking over a Job that is held and that nobody knew of", "namespace", job.Namespace, "job", job.Name)
+		jobs++
 		return client.IgnoreNotFound(s.Writer.Patch(ctx, job, adopt(job)))
 	})
 	if err != nil {
 		return err
 	}
 	return eachGated(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) error {
-		log.FromContext(ctx).Info("taking over a gated pod that nobody held", "namespace", pod.Namespace, "pod", pod.Name)
+		pods++
 		return client.IgnoreNotFound(s.Writer.Patch(ctx, pod, adopt(pod)))
 	})
 }

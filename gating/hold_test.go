@@ -74,10 +74,10 @@ func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := waiting("a", deadline)
 			delete(g.pods[0].Annotations, Duration) // which was the policy's
-			p := &pass{policy: abandoned("nightly"), book: &forecast.Book{}, now: t0.Add(time.Hour), groups: []*group{g}}
+			p := &pass{policy: abandoned(), book: &forecast.Book{}, now: t0.Add(time.Hour), groups: []*group{g}}
 			schedule(p.policy, p.groups)
 			p.decide()
-			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "policy nightly no longer exists") {
+			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
 				t.Errorf("%s: %s", d.Cause, d.Reason())
 			}
 		})
@@ -164,7 +164,7 @@ func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
 		t.Error("want a still done, and b forgotten")
 	}
 	l.drop("p", "a")
-	if l.has("p", "a") || turn("p")("a") {
+	if l.has("a") || turn("p")("a") {
 		t.Error("want a dropped")
 	}
 	if turn("other")("a") {

@@ -2,6 +2,7 @@ package gating
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,12 +44,33 @@ func (l *ledger) turn(policy string) func(types.UID) (to string, done bool) {
 	}
 }
 
-// has reports whether something was released, and not forgotten since.
-func (l *ledger) has(policy string, uid types.UID) bool {
+// has reports whether something was released, under whatever policy, and not
+// forgotten since: its policy may have gone meanwhile.
+func (l *ledger) has(uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, done := l.done[policy][uid]
-	return done
+	for _, released := range l.done {
+		if _, done := released[uid]; done {
+			return true
+		}
+	}
+	return false
+}
+
+// leave hands what was released under a policy that is gone over to strays, so
+// that nothing is left of the policy's name.
+func (l *ledger) leave(policy string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	released := l.done[policy]
+	delete(l.done, policy)
+	if len(released) == 0 {
+		return
+	}
+	if l.done[strays] == nil {
+		l.done[strays] = map[types.UID]string{}
+	}
+	maps.Copy(l.done[strays], released)
 }
 
 // drop forgets what was not released after all.
@@ -61,5 +83,5 @@ func (l *ledger) drop(policy string, uid types.UID) {
 func (l *ledger) add(policy string, uid types.UID, to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.done[policy][uid] = to
+	l.done[policy][uid] = to // turn has made it
 }

@@ -22,7 +22,7 @@ func TestTheLedgerIsReadWhileAPassTurnsIt(t *testing.T) {
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		for i := range released {
-			l.has("default", uid(i))
+			l.has(uid(i))
 		}
 	})
 	for i := range released {
@@ -32,11 +32,11 @@ func TestTheLedgerIsReadWhileAPassTurnsIt(t *testing.T) {
 	}
 	watch.Wait()
 	for i := range released {
-		if !l.has("default", uid(i)) {
+		if !l.has(uid(i)) {
 			t.Fatalf("%s is forgotten", uid(i))
 		}
 	}
-	if l.turn("default"); l.has("default", uid(0)) {
+	if l.turn("default"); l.has(uid(0)) {
 		t.Error("what no pass has seen since is not forgotten")
 	}
 }

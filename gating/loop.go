@@ -57,13 +57,17 @@ type Loop struct {
 	// Workers bounds the writes in flight.
 	Workers int
 
-	started atomic.Pointer[time.Time]
-	done    ledger
-	vouched vouchers
-	limited sync.Map     // whether a policy, by name, has ceilings
-	effort  atomic.Int64 // nanoseconds that the last pass took to plan
-	reached sync.Map     // how many a policy, by name, holds before what is explained next
+	started  atomic.Pointer[time.Time]
+	done     ledger
+	vouched  vouchers
+	outcomes Outcomes
+	limited  sync.Map     // whether a policy, by name, has ceilings
+	effort   atomic.Int64 // nanoseconds that the last pass took to plan
+	reached  sync.Map     // how many a policy, by name, holds before what is explained next
 }
+
+// Outcomes returns what came of the loop's releases.
+func (l *Loop) Outcomes() *Outcomes { return &l.outcomes }
 
 // pass is one look at all that a policy holds.
 type pass struct {
@@ -72,12 +76,18 @@ type pass struct {
 	now    time.Time
 	groups []*group // by latest start
 	behind bool     // there was no time to explain everything
+	// unsteered are the pods that could not be given a preference for nodes.
+	unsteered failures
 	running
 }
 
 // Reconcile runs one pass for the policy of the request.
 func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	p, err := l.pass(ctx, req.Name)
+	if apierrors.IsNotFound(err) {
+		l.forget(req.Name)
+		return reconcile.Result{}, nil
+	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -94,27 +104,30 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 
 // pass lists and plans what a policy holds, and writes nothing.
 func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
-	policy, err := l.Policies.Get(ctx, name)
-	if apierrors.IsNotFound(err) {
-		policy, err = abandoned(name), nil
-	}
+	policy, names, err := l.holder(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{now: l.Clock.Now()}
-	groups, leaving, err := l.Records.groups(name, l.done.turn(name))
-	if err != nil {
-		return nil, err
+	p := &pass{policy: policy, book: l.Store.Book(policy.Source), now: l.Clock.Now()}
+	var leaving []freed
+	done := l.done.turn(name)
+	for _, name := range names {
+		groups, left, err := l.Records.groups(name, done)
+		if err != nil {
+			return nil, err
+		}
+		p.groups, leaving = append(p.groups, groups...), append(leaving, left...)
 	}
-	p.policy, p.book, p.groups = policy, l.Store.Book(policy.Source), groups
 	if policy.Limited() {
 		l.vouched.forget(p.now)
 		if p.running, err = l.Records.running(policy, leaving, &l.vouched, p.now); err != nil {
 			return nil, err
 		}
 	}
-	l.limited.Store(name, policy.Limited())
-	schedule(policy, groups)
+	if name != strays {
+		l.limited.Store(name, policy.Limited())
+	}
+	schedule(policy, p.groups)
 	p.decide()
 	l.awaitForecast(p)
 	p.disown()
@@ -156,31 +169,27 @@ func (p *pass) disown() {
 // crash in between would leave a started Job whose retries are held. At the latest
 // start, from which on no retry is held, they go though the record fails.
 func (l *Loop) release(ctx context.Context, p *pass) int {
-	var released, failed atomic.Int64
+	var released atomic.Int64
+	var records, failed failures
 	var pods errgroup.Group
 	pods.SetLimit(l.Workers)
 	for batch := range batches(p.groups, l.Workers) {
-		var jobs errgroup.Group
+		var jobs sync.WaitGroup
 		for _, g := range batch {
-			jobs.Go(func() error { return l.record(ctx, p, g) })
+			jobs.Go(func() { records.add(l.record(ctx, p, g)) })
 		}
-		if err := jobs.Wait(); err != nil {
-			log.FromContext(ctx).Error(err, "cannot record a release, trying again", "policy", p.policy.Name)
-			failed.Add(1)
-		}
+		jobs.Wait()
 		for _, g := range batch {
 			for _, pod := range g.pods {
 				if !g.recorded && g.decision.Cause != plan.AtLatestStart {
 					continue
 				}
 				pods.Go(func() error {
-					if err := l.releasePod(ctx, p, g, pod); err != nil {
-						log.FromContext(ctx).Error(err, "cannot release a pod, trying again", "policy", p.policy.Name)
+					if failed.add(l.releasePod(ctx, p, g, pod)) {
 						l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
-						failed.Add(1)
-						return nil
+					} else {
+						released.Add(1)
 					}
-					released.Add(1)
 					return nil
 				})
 			}
@@ -190,7 +199,9 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 	if n := released.Load(); n > 0 {
 		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", n)
 	}
-	return int(failed.Load())
+	p.unsteered.log(ctx, "released pods without a preference for nodes", p.policy.Name)
+	return records.log(ctx, "cannot record releases, trying again", p.policy.Name) +
+		failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
 }
 
 // batches yields what is due in batches of up to size groups.
@@ -242,7 +253,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
 // cache knows it, it does so for the Job as it is.
 func (l *Loop) recordOn(ctx context.Context, g *group) error {
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
-	err := l.patch(ctx, jobKind(), g.job, made.job(g.job))
+	err := l.free(ctx, jobKind(), g.job, made.job(g.job))
 	if !apierrors.IsInvalid(err) || !g.whole() {
 		return err
 	}
@@ -255,7 +266,7 @@ func (l *Loop) recordOn(ctx context.Context, g *group) error {
 		return l.patch(ctx, jobKind(), g.job, made.record(g.job))
 	}
 	made.template = false // it cannot be changed if the Job has run before
-	return l.patch(ctx, jobKind(), g.job, made.job(&now))
+	return l.free(ctx, jobKind(), g.job, made.job(&now))
 }
 
 // vouch remembers that the loop itself has let something go, where that takes room.
@@ -269,7 +280,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record) e
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
 	if !l.steer(ctx, p, pod, made) {
-		if err := l.patch(ctx, podKind(), pod, made.pod(pod)); err != nil {
+		if err := l.free(ctx, podKind(), pod, made.pod(pod)); err != nil {
 			l.done.drop(p.policy.Name, pod.UID)
 			return err
 		}
@@ -301,8 +312,11 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bo
 		target.Namespace, target.Name = pod.Namespace, pod.Name
 		return l.Client.Patch(ctx, target, made.preferring(&now, term))
 	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		log.FromContext(ctx).Info("releasing a pod without a preference for nodes", "namespace", pod.Namespace, "pod", pod.Name, "why", err.Error())
+	if !apierrors.IsNotFound(err) {
+		p.unsteered.add(err)
+	}
+	if err == nil {
+		l.outcomes.add(pod.Namespace, nil, l.Clock.Now())
 	}
 	return err == nil
 }
@@ -317,7 +331,7 @@ func (l *Loop) count(p *pass, g *group, o *record, pods int) {
 // start has changed, for a moment, and until the next release is due: the next
 // pass goes on where it stops. It returns how many writes failed.
 func (l *Loop) explain(ctx context.Context, p *pass) int {
-	var failed atomic.Int64
+	var failed failures
 	var writes errgroup.Group
 	writes.SetLimit(l.Workers)
 	until := l.Clock.Now().Add(explaining)
@@ -342,17 +356,19 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 			kind = jobKind()
 		}
 		writes.Go(func() error {
-			if err := l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)); err != nil {
-				log.FromContext(ctx).Error(err, "cannot explain a wait, trying again", "policy", p.policy.Name)
-				failed.Add(1)
-			}
+			failed.add(l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)))
 			return nil
 		})
 	}
 	_ = writes.Wait() // they report for themselves
-	l.reached.Store(p.policy.Name, stop)
-	p.behind = failed.Load() == 0 && (stop > 0 || from > 0) // after the end it begins again
-	return int(failed.Load())
+	if stop > 0 {
+		l.reached.Store(p.policy.Name, stop)
+	} else {
+		l.reached.Delete(p.policy.Name)
+	}
+	n := failed.log(ctx, "cannot explain waits, trying again", p.policy.Name)
+	p.behind = n == 0 && (stop > 0 || from > 0) // after the end it begins again
+	return n
 }
 
 // planned yields what waits for a planned start, with its group.
@@ -374,12 +390,27 @@ func (p *pass) planned() iter.Seq2[*record, *group] {
 	}
 }
 
-// patch writes to a pod or Job; one that is gone, or another by its name, needs
-// nothing any more.
+// free writes the release of a pod or Job, and notes what came of it.
+func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
+	err := l.write(ctx, kind, o, patch)
+	l.outcomes.add(o.Namespace, err, l.Clock.Now())
+	return pardon(kind, o, err)
+}
+
+// patch writes to a pod or Job.
 func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
+	return pardon(kind, o, l.write(ctx, kind, o, patch))
+}
+
+func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
 	target := metadata(kind)
 	target.Namespace, target.Name = o.Namespace, o.Name
-	err := l.Client.Patch(ctx, target, patch)
+	return l.Client.Patch(ctx, target, patch)
+}
+
+// pardon wraps what went wrong with a write to a pod or Job; one that is gone, or
+// another by its name, needs nothing any more.
+func pardon(kind schema.GroupVersionKind, o *record, err error) error {
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}

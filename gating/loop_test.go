@@ -64,7 +64,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			if HasGate(pod.Spec.SchedulingGates) != tt.gated {
 				t.Errorf("gated: %v, want %v", !tt.gated, tt.gated)
 			}
-			if again := l.done.has(p.policy.Name, releaseOf(job)); again {
+			if again := l.done.has(releaseOf(job)); again {
 				t.Error("the record is not tried again")
 			}
 		})

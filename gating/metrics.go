@@ -11,8 +11,9 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Metrics of the loop. Labels are policies, locations and the closed set of
-// causes in package plan; never the name of a pod.
+// Metrics of the loop. Labels are policies that exist, the empty one for all that
+// do not, locations and the closed set of causes in package plan; never the name
+// of a pod. The series of a policy go with it.
 type Metrics struct {
 	heldPods   *prometheus.GaugeVec
 	heldGroups *prometheus.GaugeVec
@@ -52,6 +53,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}),
 	}
 	registry.MustRegister(m.heldPods, m.heldGroups, m.released, m.hold, m.lag, m.failed, m.pass)
+	m.expect()
 	return m
 }
 
@@ -63,6 +65,18 @@ func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, create
 	}
 }
 
+// expect has the series of strays begin at zero: what anybody forges adds none, and
+// no counter goes when the last of them does.
+func (m *Metrics) expect() {
+	m.holds(strays, nil, nil)
+	for _, cause := range []plan.Cause{plan.NoForecast, plan.AtLatestStart, joined} {
+		m.released.WithLabelValues(strays, string(cause))
+	}
+	m.hold.WithLabelValues(strays)
+	m.lag.WithLabelValues(strays)
+	m.failed.WithLabelValues(strays)
+}
+
 // holds sets what waits by a policy, for each cause there is to wait.
 func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
 	for _, cause := range []plan.Cause{plan.CleanerLater, plan.Threshold, plan.NoRoom, plan.Queued, plan.Spread, plan.NoForecast} {
@@ -71,9 +85,14 @@ func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
 	}
 }
 
+// forget drops all series of a policy that does not exist.
 func (m *Metrics) forget(policy string) {
-	m.heldPods.DeletePartialMatch(prometheus.Labels{"policy": policy})
-	m.heldGroups.DeletePartialMatch(prometheus.Labels{"policy": policy})
+	of := prometheus.Labels{"policy": policy}
+	for _, vec := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{m.heldPods, m.heldGroups, m.released, m.hold, m.lag, m.failed} {
+		vec.DeletePartialMatch(of)
+	}
 }
 
 // GridCollector exports what is known of the grid at the moment of a scrape:

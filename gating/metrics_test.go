@@ -29,6 +29,10 @@ func (empty) List(context.Context, client.ObjectList, ...client.ListOption) erro
 func TestMetricsFollowTheConventions(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry)
+	before, err := testutil.GatherAndCount(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
 	m.holds("default", map[plan.Cause]int{plan.CleanerLater: 3}, map[plan.Cause]int{plan.CleanerLater: 1})
 	m.releasedPods(1, "default", plan.CleanestNow, t0, t0.Add(time.Hour), t0.Add(time.Hour+time.Second))
 	m.failed.WithLabelValues("default").Inc()
@@ -37,8 +41,8 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 		t.Errorf("%v %v", problems, err)
 	}
 	m.forget("default")
-	if n := testutil.CollectAndCount(m.heldPods); n > 0 {
-		t.Errorf("%d series are left of a policy that is gone", n)
+	if left, err := testutil.GatherAndCount(registry); err != nil || left != before {
+		t.Errorf("%d series are left of a policy that is gone, %v, want %d as before", left, err, before)
 	}
 }
 

@@ -29,7 +29,7 @@ type Policy struct {
 	// Problems are parts of the spec that cannot be used; the rest holds.
 	Problems []string
 
-	gone    bool // it held something, and was deleted
+	gone    bool // it stands for those that do not exist
 	spec    v1alpha1.CarbonPolicySpec
 	terms   plan.Terms
 	buckets plan.Buckets
@@ -122,8 +122,9 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 	return p
 }
 
-// abandoned is a policy that was deleted: what it holds starts now.
-func abandoned(name string) *Policy { return &Policy{Name: name, gone: true} }
+// abandoned is what takes the place of policies that do not exist: what they hold
+// starts now.
+func abandoned() *Policy { return &Policy{Name: strays, gone: true} }
 
 func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
 	if e.Schedule != "" {
@@ -271,7 +272,7 @@ func (p *Policy) missing(book *forecast.Book, location string, now time.Time) st
 	maxAge := p.spec.Forecast.MaxAge.Duration
 	switch f, _ := book.Forecast(location); {
 	case p.gone:
-		return "policy " + p.Name + " no longer exists"
+		return "its policy does not exist"
 	case f.Series.Empty():
 		return p.absent(book, location)
 	case now.Sub(f.Issued) > maxAge:

@@ -40,6 +40,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 	// was out of date is followed by one that sees what was written
 	b := ctrl.NewControllerManagedBy(mgr).Named("gating").
 		For(&v1alpha1.CarbonPolicy{}).
+		Watches(&v1alpha1.CarbonPolicy{}, l.onDeleted()).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
 	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), metadata(nodeKind()), l.onNode()))
@@ -54,30 +55,25 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 
 // onRecord wakes the policies that hold an object, or did before it changed.
 func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] {
-	wake := func(o *record, q queue) {
-		for _, policy := range heldBy(o) {
-			q.AddAfter(request(policy), l.gather())
-		}
-	}
 	return handler.TypedFuncs[*record, reconcile.Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*record], q queue) {
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*record], q queue) {
 			if !e.IsInInitialList {
 				l.Events.Created(&e.Object.PartialObjectMetadata)
 			}
-			wake(e.Object, q)
+			l.wake(ctx, e.Object, q)
 		},
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*record], q queue) {
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*record], q queue) {
 			if unlabelled(e.ObjectNew) || len(heldBy(e.ObjectOld)) > 0 && len(heldBy(e.ObjectNew)) == 0 && !l.released(e.ObjectOld) {
 				l.Sweeper.Ask() // somebody else has changed its label
 			}
-			wake(e.ObjectOld, q)
-			wake(e.ObjectNew, q)
+			l.wake(ctx, e.ObjectOld, q)
+			l.wake(ctx, e.ObjectNew, q)
 		},
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*record], q queue) {
+		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*record], q queue) {
 			if !l.released(e.Object) {
 				l.Sweeper.Ask() // it is deleted, or has lost its label, and may still be gated
 			}
-			wake(e.Object, q)
+			l.wake(ctx, e.Object, q)
 			for _, policy := range releasedBy(e.Object) {
 				if limited, ok := l.limited.Load(policy); ok && limited.(bool) { // there is room now
 					q.AddAfter(request(policy), l.gather())
@@ -129,12 +125,7 @@ func (l *Loop) each(ctx context.Context, wanted func(*Policy) bool, f func(recon
 
 // released reports whether it was us who let a held pod or Job go.
 func (l *Loop) released(o *record) bool {
-	for _, policy := range heldBy(o) {
-		if !l.done.has(policy, o.GetUID()) && !l.done.has(policy, releaseOf(o)) {
-			return false
-		}
-	}
-	return true
+	return len(heldBy(o)) == 0 || l.done.has(o.UID) || l.done.has(releaseOf(o))
 }
 
 func (l *Loop) gather() time.Duration {

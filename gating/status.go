@@ -32,10 +32,6 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 		held.Groups++
 		held.Pods = int32(min(int64(held.Pods)+int64(g.size()), math.MaxInt32))
 	}
-	if p.policy.gone {
-		l.Metrics.forget(p.policy.Name)
-		return nil
-	}
 	l.Metrics.holds(p.policy.Name, pods, groups)
 	if !p.policy.Exists {
 		return nil
@@ -48,7 +44,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	object.Status.Held = held
 	object.Status.NextRelease = second(p.next())
 	object.Status.Locations = p.locationStatus()
-	for _, condition := range p.conditions() {
+	for _, condition := range append(p.conditions(), l.outcomes.condition(p.groups, p.now)) {
 		condition.ObservedGeneration = object.Generation
 		apimeta.SetStatusCondition(&object.Status.Conditions, condition)
 	}

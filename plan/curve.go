@@ -10,50 +10,95 @@ import (
 )
 
 // curve holds the windows of one duration at every start worth looking at, in
-// order of time; the first starts now.
+// order of time; the first starts now. It reaches as far as it was asked for:
+// where every task has a duration of its own, most are asked for little.
 type curve struct {
 	outlook  *Outlook
 	duration time.Duration
-	starts   []time.Time
+	starts   []int64   // Unix nanoseconds
 	mean     []float64 // gCO2eq/kWh over [starts[i], starts[i]+duration)
-	best     []int     // the cheapest of 0..i, the earliest of equals
-	lowest   []float64 // the smallest mean of 0..i
-	options  map[int][]option
+	best     []int32   // the cheapest of 0..i, the earliest of equals
+	least    float64   // what the last of these costs
+	lowest   []float64 // the smallest mean of 0..i, as far as it was asked for
+	options  map[int]*options
+
+	sweep     *forecast.Sweep
+	reached   int64
+	near, far int // the next of the outlook's boundaries for either end of a window
 }
 
 func (o *Outlook) newCurve(duration time.Duration) *curve {
 	if duration <= 0 || o.series.Empty() {
 		return nil
 	}
-	c := &curve{outlook: o, duration: duration, options: map[int][]option{}}
-	for _, start := range o.corners(duration) {
-		mean, ok := o.expect(start, duration)
-		if ok {
-			c.add(start, mean)
-		} else if start.Equal(o.now) {
-			return nil
-		}
+	c := &curve{outlook: o, duration: duration, sweep: o.series.Sweep()}
+	if c.add(nanos(o.now)); len(c.starts) == 0 {
+		return nil
 	}
+	c.far = sort.Search(len(o.boundaries()), func(i int) bool { return o.corner(i, duration) > c.starts[0] })
 	return c
 }
 
-// corners returns now and every later start, up to until, at which an end of
-// the window meets a slot's boundary, or the first full second after that;
-// ascending, each once.
-func (o *Outlook) corners(duration time.Duration) []time.Time {
-	corners := []time.Time{o.now}
-	if !o.until.After(o.now) {
-		return corners
+// boundaries are those of the series' slots after now, in Unix nanoseconds.
+func (o *Outlook) boundaries() []int64 {
+	if o.bounds == nil {
+		for b := range o.series.Boundaries(o.now, o.series.End().Add(1)) {
+			o.bounds = append(o.bounds, b.UnixNano())
+		}
 	}
-	// the far ends are inclusive: a window may start at until itself
-	for b := range o.series.Boundaries(o.now, o.until.Add(1)) {
-		corners = append(corners, fullSecond(b))
+	return o.bounds
+}
+
+// corner returns when a window whose end, after some time, is at the i-th boundary
+// starts: the first full second from there on; never, if there is no such boundary.
+func (o *Outlook) corner(i int, after time.Duration) int64 {
+	if i >= len(o.bounds) {
+		return math.MaxInt64
 	}
-	for b := range o.series.Boundaries(o.now.Add(duration), o.until.Add(duration+1)) {
-		corners = append(corners, fullSecond(b.Add(-duration)))
+	return ceilSecond(o.bounds[i] - int64(after))
+}
+
+// reach adds the corners up to an instant: every start at which an end of the
+// window meets a slot's boundary, or the first full second after that; ascending,
+// each once.
+func (c *curve) reach(to int64) {
+	if to <= c.reached {
+		return
 	}
-	slices.SortFunc(corners, time.Time.Compare)
-	return slices.CompactFunc(corners, time.Time.Equal)
+	c.reached = to
+	if min(c.outlook.corner(c.near, 0), c.outlook.corner(c.far, c.duration)) > to {
+		return
+	}
+	c.grow(to)
+	for {
+		near, far := c.outlook.corner(c.near, 0), c.outlook.corner(c.far, c.duration)
+		at := min(near, far)
+		if at > to || at == math.MaxInt64 {
+			return
+		}
+		if near == at {
+			c.near++
+		}
+		if far == at {
+			c.far++
+		}
+		if at > c.starts[len(c.starts)-1] {
+			c.add(at)
+		}
+	}
+}
+
+// grow makes room for the corners up to an instant at once.
+func (c *curve) grow(to int64) {
+	bounds := c.outlook.boundaries()
+	more := sort.Search(len(bounds), func(i int) bool { return bounds[i] > to }) - c.near
+	if end := to + int64(c.duration); end > to {
+		more += sort.Search(len(bounds), func(i int) bool { return bounds[i] > end }) - c.far
+	} else {
+		more += len(bounds) - c.far
+	}
+	more = max(more, 0)
+	c.starts, c.mean, c.best = slices.Grow(c.starts, more), slices.Grow(c.mean, more), slices.Grow(c.best, more)
 }
 
 // Expect returns the mean intensity over a window of some length, in
@@ -64,38 +109,53 @@ func Expect(series *forecast.Series, start time.Time, duration time.Duration) (f
 	if covered == duration {
 		return mean, true
 	}
+	fill, _ := series.Mean(series.Start(), series.End())
+	return filled(mean, covered, duration, fill)
+}
+
+// filled is the mean over a window of which some is covered.
+func filled(mean float64, covered, duration time.Duration, fill float64) (float64, bool) {
+	if covered == duration {
+		return mean, true
+	}
 	share := float64(covered) / float64(duration)
 	if share < minCover {
 		return 0, false
 	}
-	fill, _ := series.Mean(series.Start(), series.End())
 	return mean*share + fill*(1-share), true
 }
 
 func (o *Outlook) expect(start time.Time, duration time.Duration) (float64, bool) {
-	return Expect(o.series, start, duration)
+	mean, covered := o.series.Mean(start, start.Add(duration))
+	return filled(mean, covered, duration, o.fill)
 }
 
-func (c *curve) add(start time.Time, mean float64) {
-	i := len(c.starts)
-	c.starts = append(c.starts, start)
-	c.mean = append(c.mean, mean)
-	if i == 0 {
-		c.best, c.lowest = []int{0}, []float64{mean}
+// add adds a start after all others, if the forecast covers enough of its window.
+func (c *curve) add(start int64) {
+	mean, covered := c.sweep.Mean(start, start+int64(c.duration))
+	mean, ok := filled(mean, covered, c.duration, c.outlook.fill)
+	if !ok {
 		return
 	}
-	best := c.best[i-1]
-	if c.cost(start, mean) < c.cost(c.starts[best], c.mean[best]) {
-		best = i
+	i, cost := int32(len(c.starts)), c.price(start, mean)
+	c.starts, c.mean = append(c.starts, start), append(c.mean, mean)
+	if i > 0 && cost >= c.least {
+		c.best = append(c.best, c.best[i-1])
+		return
 	}
-	c.best = append(c.best, best)
-	c.lowest = append(c.lowest, math.Min(c.lowest[i-1], mean))
+	c.best, c.least = append(c.best, i), cost
 }
+
+// start is that of the i-th window.
+func (c *curve) start(i int) time.Time { return time.Unix(0, c.starts[i]).UTC() }
 
 // cost prices the wait. An intensity at or below zero cannot be made cheaper
 // by waiting longer.
-func (c *curve) cost(start time.Time, mean float64) float64 {
-	hours := start.Sub(c.outlook.now).Hours()
+func (c *curve) cost(start time.Time, mean float64) float64 { return c.price(nanos(start), mean) }
+
+// price is cost of a start in Unix nanoseconds.
+func (c *curve) price(start int64, mean float64) float64 {
+	hours := float64(start-c.outlook.nowNanos) / float64(time.Hour)
 	return math.Max(mean, 0) * (1 + c.outlook.terms.WaitPrice*hours)
 }
 
@@ -103,28 +163,34 @@ func (c *curve) cost(start time.Time, mean float64) float64 {
 // equals, its mean, and its index; -1 if it is latest itself.
 func (c *curve) cheapest(latest time.Time) (time.Time, float64, int) {
 	last := c.last(latest)
-	i := c.best[last]
-	if c.starts[last].Before(latest) {
+	i := int(c.best[last])
+	if c.starts[last] < nanos(latest) {
 		mean, ok := c.outlook.expect(latest, c.duration)
-		if ok && c.cost(latest, mean) < c.cost(c.starts[i], c.mean[i]) {
+		if ok && c.cost(latest, mean) < c.price(c.starts[i], c.mean[i]) {
 			return latest, mean, -1
 		}
 	}
-	return c.starts[i], c.mean[i], i
+	return c.start(i), c.mean[i], i
 }
 
 // firstBelow returns the first start at or before latest at which the mean is
 // at or below the threshold, and that mean.
 func (c *curve) firstBelow(threshold float64, latest time.Time) (time.Time, float64, bool) {
 	last := c.last(latest)
+	for i := len(c.lowest); i <= last; i++ {
+		c.lowest = append(c.lowest, c.mean[i])
+		if i > 0 {
+			c.lowest[i] = math.Min(c.lowest[i-1], c.mean[i])
+		}
+	}
 	i := sort.Search(last+1, func(i int) bool { return c.lowest[i] <= threshold })
 	switch i {
 	case 0:
-		return c.starts[0], c.mean[0], true
+		return c.start(0), c.mean[0], true
 	case last + 1:
 		return c.crossing(last, latest, threshold)
 	default:
-		return c.crossing(i-1, c.starts[i], threshold)
+		return c.crossing(i-1, c.start(i), threshold)
 	}
 }
 
@@ -137,7 +203,7 @@ func (c *curve) crossing(i int, end time.Time, threshold float64) (time.Time, fl
 		return time.Time{}, 0, false
 	}
 	share := (c.mean[i] - threshold) / (c.mean[i] - endMean)
-	at := c.starts[i].Add(time.Duration(share * float64(end.Sub(c.starts[i]))))
+	at := c.start(i).Add(time.Duration(share * float64(end.Sub(c.start(i)))))
 	at = fullSecond(at)
 	mean, ok := c.outlook.expect(at, c.duration)
 	if !ok || mean > threshold || at.After(end) {
@@ -150,9 +216,25 @@ func (c *curve) crossing(i int, end time.Time, threshold float64) (time.Time, fl
 // lie before the slot that it was chosen for.
 func fullSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
+// ceilSecond is fullSecond in Unix nanoseconds.
+func ceilSecond(nanos int64) int64 {
+	const second = int64(time.Second)
+	over := nanos % second
+	if over > 0 {
+		over -= second
+	}
+	return nanos - over
+}
+
 // last returns the index of the last start at or before latest. The first
 // start is now, and latest is never before it.
 func (c *curve) last(latest time.Time) int {
-	after := sort.Search(len(c.starts), func(i int) bool { return c.starts[i].After(latest) })
+	at := nanos(latest)
+	c.reach(at)
+	after := sort.Search(len(c.starts), func(i int) bool { return c.starts[i] > at })
 	return max(after-1, 0)
 }
+
+// nanos returns t in Unix nanoseconds; instants too far away become the nearest
+// that fits.
+func nanos(t time.Time) int64 { return int64(t.Sub(time.Unix(0, 0))) }

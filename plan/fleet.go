@@ -26,6 +26,7 @@ type Fleet struct {
 	room    *room // nil if there are no ceilings
 	slates  map[time.Duration]*slate
 	tried   map[search]int
+	once    []candidate // memory for a duration's first search
 }
 
 // search is what the groups have in common that look for the same windows at
@@ -221,8 +222,8 @@ func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
 	if f.fits(g, start) {
 		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), least: least, free: true}.by(power), true
 	}
-	p, ok := f.slate(g.Duration).cheapest(g.pods(), latest)
-	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, least: p.cost, free: true, crowded: true}.by(power), ok
+	p, ok := f.cheapestFree(g, latest)
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, least: p.cost, free: true, crowded: true}.by(power), ok
 }
 
 // firstBelow returns the first place with room at or below the group's
@@ -248,7 +249,18 @@ func (f *Fleet) firstBelow(g *Group) (place, bool) {
 	key := search{g.Duration, threshold, g.pods()}
 	p, next, ok := f.slate(g.Duration).firstBelow(key, f.tried[key], latest)
 	f.tried[key] = next
-	return place{fleet: f, start: p.start, mean: p.mean, cost: p.cost, free: true, crowded: true}.by(power), ok
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, free: true, crowded: true}.by(power), ok
+}
+
+// cheapestFree returns the cheapest start with room. A slate is worth its making
+// only for a duration that comes again.
+func (f *Fleet) cheapestFree(g *Group, latest time.Time) (candidate, bool) {
+	if _, asked := f.slates[g.Duration]; !asked {
+		f.slates[g.Duration] = nil
+		f.once = candidates(f.once[:0], f.outlook.curve(g.Duration), f.room, nanos(latest))
+		return cheapestOf(f.once, f.room, g.pods())
+	}
+	return f.slate(g.Duration).cheapest(g.pods(), latest)
 }
 
 func (f *Fleet) slate(duration time.Duration) *slate {

@@ -161,6 +161,8 @@ type Outlook struct {
 	terms    Terms
 	exempt   time.Time // when carbon stops counting next; zero if never
 	fill     float64   // what an uncovered time counts
+	nowNanos int64
+	bounds   []int64 // of the series' slots, after now, once they were asked for
 	curves   map[time.Duration]*curve
 }
 
@@ -172,7 +174,7 @@ func NewOutlook(location string, series *forecast.Series, missing string, terms 
 	now, until = now.UTC(), until.UTC()
 	o := &Outlook{
 		location: location, series: series, missing: missing, terms: terms,
-		now: now, until: until, curves: map[time.Duration]*curve{},
+		now: now, until: until, nowNanos: nanos(now), curves: map[time.Duration]*curve{},
 	}
 	o.exempt = nextExempt(terms.Exemptions, now, until)
 	if !series.Empty() {

@@ -186,7 +186,11 @@ func checkDearest(t *testing.T, in instance, decisions []Decision) {
 		}
 		c := o.curve(d.Duration)
 		dearest := 0.0
-		for _, start := range append(c.starts[:c.last(d.LatestStart)+1:c.last(d.LatestStart)+1], d.LatestStart) {
+		starts := []time.Time{d.LatestStart}
+		for i := range c.last(d.LatestStart) + 1 {
+			starts = append(starts, c.start(i))
+		}
+		for _, start := range starts {
 			if mean, ok := o.expect(start, d.Duration); ok {
 				dearest = math.Max(dearest, c.cost(start, mean))
 			}

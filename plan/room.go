@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"slices"
 	"sort"
 	"time"
@@ -85,8 +86,40 @@ func (r *room) cell(nanos int64) int {
 // span returns the first and the last cell that a run occupies.
 func (r *room) span(start time.Time, duration time.Duration) (from, to int) {
 	begin := start.UnixNano()
-	end := begin + int64(max(duration-overlap, 1)) - 1
-	return r.cell(begin), r.cell(end)
+	return r.cell(begin), r.cell(runEnd(begin, duration))
+}
+
+// second is the first full second of the i-th cell; never, if there is no such cell.
+func (r *room) second(i int) int64 {
+	if i >= len(r.starts) {
+		return math.MaxInt64
+	}
+	return ceilSecond(r.starts[i])
+}
+
+// runEnd is the last instant at which a run is counted.
+func runEnd(start int64, duration time.Duration) int64 {
+	return start + int64(max(duration-overlap, 1)) - 1
+}
+
+// forward returns the index of the cell that holds an instant, from one on that is
+// not after it.
+func (r *room) forward(from int, nanos int64) int {
+	for from+1 < len(r.starts) && r.starts[from+1] <= nanos {
+		from++
+	}
+	return from
+}
+
+// lastBelow returns the last of the cells from..to into which so many pods do not
+// fit; -1 if they fit into all.
+func (r *room) lastBelow(from, to, pods int) int {
+	for i := to; i >= from; i-- {
+		if r.left[i] < pods {
+			return i
+		}
+	}
+	return -1
 }
 
 // running is how many pods occupy room now.

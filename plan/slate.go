@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // slate finds, of all starts of one duration, the cheapest that has room.
@@ -27,15 +29,18 @@ type slate struct {
 
 // candidate is a start, and the cells that a run from it on occupies.
 type candidate struct {
-	start      time.Time
+	start      int64 // Unix nanoseconds
 	mean, cost float64
 	from, to   int
 }
 
+// at is when it starts.
+func (c candidate) at() time.Time { return time.Unix(0, c.start).UTC() }
+
 // newSlate looks at the curve's corners and at every cell's start, which is
 // where room begins.
 func newSlate(c *curve, r *room) *slate {
-	s := &slate{room: r, starts: candidates(c, r)}
+	s := &slate{room: r, starts: candidates(nil, c, r, math.MaxInt64)}
 	for i := range s.starts {
 		s.byCost = append(s.byCost, i)
 	}
@@ -58,34 +63,62 @@ func newSlate(c *curve, r *room) *slate {
 // the better one.
 func rounded(cost float64) float64 { return math.Round(cost / noise) }
 
-// candidates returns the curve's corners and the cells' starts at which the
-// forecast covers enough, in order of time.
-func candidates(c *curve, r *room) []candidate {
-	all := make([]candidate, 0, len(c.starts)+len(r.starts))
-	add := func(start time.Time, mean float64) {
-		from, to := r.span(start, c.duration)
-		all = append(all, candidate{start, mean, c.cost(start, mean), from, to})
+// candidates adds the curve's corners and the cells' starts at which the forecast
+// covers enough to a list, in order of time, up to an instant in Unix nanoseconds.
+func candidates(all []candidate, c *curve, r *room, to int64) []candidate {
+	to = min(to, nanos(c.outlook.until))
+	c.reach(to)
+	all = slices.Grow(all, len(c.starts)+len(r.starts))
+	w := walk{curve: c, room: r, sweep: c.outlook.series.Sweep()}
+	corner, cell := 0, 0
+	for r.second(cell) <= c.starts[0] {
+		cell++
 	}
-	for i, start := range c.starts {
-		add(start, c.mean[i])
-	}
-	for _, nanos := range r.starts {
-		start := fullSecond(time.Unix(0, nanos).UTC())
-		if !start.After(c.outlook.now) || start.After(c.outlook.until) {
-			continue
+	for {
+		at, mean, ok := r.second(cell), 0.0, true
+		if corner < len(c.starts) && c.starts[corner] <= at {
+			at, mean = c.starts[corner], c.mean[corner]
+			corner++
+		} else if at <= to {
+			mean, ok = w.expect(at)
 		}
-		if mean, ok := c.outlook.expect(start, c.duration); ok {
-			add(start, mean)
+		if at > to || at == math.MaxInt64 {
+			return all
+		}
+		for r.second(cell) == at {
+			cell++
+		}
+		if ok {
+			all = append(all, w.candidate(at, mean))
 		}
 	}
-	slices.SortStableFunc(all, func(a, b candidate) int { return a.start.Compare(b.start) })
-	return slices.CompactFunc(all, func(a, b candidate) bool { return a.start.Equal(b.start) })
+}
+
+// walk goes through the starts of one duration in order of time.
+type walk struct {
+	curve    *curve
+	room     *room
+	sweep    *forecast.Sweep
+	from, to int // the cells of the last candidate
+}
+
+// expect is the mean of the window at a start.
+func (w *walk) expect(start int64) (float64, bool) {
+	mean, covered := w.sweep.Mean(start, start+int64(w.curve.duration))
+	return filled(mean, covered, w.curve.duration, w.curve.outlook.fill)
+}
+
+// candidate is the one at a start.
+func (w *walk) candidate(start int64, mean float64) candidate {
+	end := runEnd(start, w.curve.duration)
+	w.from, w.to = w.room.forward(w.from, start), w.room.forward(w.to, end)
+	return candidate{start, mean, w.curve.price(start, mean), w.from, w.to}
 }
 
 // cheapest returns the cheapest start at or before latest with room for so many
 // pods. latest must not be before that of an earlier call.
 func (s *slate) cheapest(pods int, latest time.Time) (candidate, bool) {
-	for ; s.opened < len(s.starts) && !s.starts[s.opened].start.After(latest); s.opened++ {
+	for ; s.opened < len(s.starts) && s.starts[s.opened].start <= nanos(latest); s.opened++ {
 		s.set(s.rank[s.opened], math.MaxInt)
 	}
 	for s.tree[1] >= pods {
@@ -100,11 +133,30 @@ func (s *slate) cheapest(pods int, latest time.Time) (candidate, bool) {
 	return candidate{}, false
 }
 
+// cheapestOf returns the cheapest of some starts, in order of time, with room for
+// so many pods: what a slate finds, by a look at each.
+func cheapestOf(starts []candidate, r *room, pods int) (best candidate, found bool) {
+	full := -1 // the last cell that is known to have too little room
+	least := math.Inf(1)
+	for _, c := range starts {
+		cost := rounded(c.cost)
+		if c.from <= full || cost >= least {
+			continue
+		}
+		if at := r.lastBelow(c.from, c.to, pods); at >= 0 {
+			full = at
+			continue
+		}
+		best, least, found = c, cost, true
+	}
+	return best, found
+}
+
 // firstBelow returns the first start from index next on, at or before latest,
 // at or below a threshold and with room, and the index to go on from for the
 // same search: what is before it stays above the threshold, or full.
 func (s *slate) firstBelow(what search, next int, latest time.Time) (candidate, int, bool) {
-	for ; next < len(s.starts) && !s.starts[next].start.After(latest); next++ {
+	for ; next < len(s.starts) && s.starts[next].start <= nanos(latest); next++ {
 		c := s.starts[next]
 		if c.mean <= what.threshold && s.room.least(c.from, c.to) >= what.pods {
 			return c, next, true

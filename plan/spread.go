@@ -30,7 +30,14 @@ func choice(best float64) float64 { return 0.9 * margin(best) }
 // option is a start nearly as cheap as the best of its curve.
 type option struct {
 	index  int
-	leeway time.Duration // how much later it may start and still be
+	leeway time.Duration // how much later it may start and still be, once known
+	known  bool
+}
+
+// options are those of one best start, of a curve's first starts.
+type options struct {
+	list []option
+	upTo int // how many starts were looked at
 }
 
 // pick returns a start at or before latest, its mean, and what the cheapest
@@ -44,14 +51,14 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 	if id == "" || best <= 0 || mean > enough {
 		return start, mean, least
 	}
-	options := c.near(best)
 	last := c.last(earlier(latest, start.Add(c.shift(start))))
+	options := c.nearly(best, last)
 	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
 	h := hash(id)
-	o := options[oneOf(h, n)] // n > 0: the first is at or before the best
-	at, atMean := c.starts[o.index], c.mean[o.index]
+	o := &options[oneOf(h, n)] // n > 0: the first is at or before the best
+	at, atMean := c.start(o.index), c.mean[o.index]
 	if shift {
-		at, atMean = c.later(at, atMean, min(o.leeway, latest.Sub(at), c.shift(at)), h, func(s time.Time, m float64) bool {
+		at, atMean = c.later(at, atMean, min(c.slack(o, best), latest.Sub(at), c.shift(at)), h, func(s time.Time, m float64) bool {
 			return c.cost(s, m)-least <= choice(least)
 		})
 	}
@@ -61,22 +68,35 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 	return at, atMean, least
 }
 
-// near returns the starts nearly as cheap as the best one, in order of time,
-// the first maxOptions of them, whatever their distance.
-func (c *curve) near(best int) []option {
-	options, known := c.options[best]
-	if known {
-		return options
+// nearly returns the starts up to the last that are nearly as cheap as the best
+// one, in order of time, the first maxOptions of them, whatever their distance;
+// perhaps some more.
+func (c *curve) nearly(best, last int) []option {
+	if c.options == nil {
+		c.options = map[int]*options{}
 	}
-	cost := c.cost(c.starts[best], c.mean[best])
-	good := func(s time.Time, m float64) bool { return c.cost(s, m)-cost <= choice(cost) }
-	for i, start := range c.starts {
-		if len(options) < maxOptions && good(start, c.mean[i]) {
-			options = append(options, option{i, c.leeway(start, maxSpread, good)})
+	o := c.options[best]
+	if o == nil {
+		o = &options{}
+		c.options[best] = o
+	}
+	least := c.price(c.starts[best], c.mean[best])
+	for ; o.upTo <= last && len(o.list) < maxOptions; o.upTo++ {
+		if c.price(c.starts[o.upTo], c.mean[o.upTo])-least <= choice(least) {
+			o.list = append(o.list, option{index: o.upTo})
 		}
 	}
-	c.options[best] = options
-	return options
+	return o.list
+}
+
+// slack is how much later an option of the best start may start.
+func (c *curve) slack(o *option, best int) time.Duration {
+	if !o.known {
+		least := c.price(c.starts[best], c.mean[best])
+		o.leeway = c.leeway(c.start(o.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choice(least) })
+		o.known = true
+	}
+	return o.leeway
 }
 
 // shift is how much a start may be moved for the sake of the spread: little for

@@ -7,6 +7,9 @@
 // created the work, as for a CronJob, it starts at once instead, with that as its
 // reason and a warning.
 //
+// Where what is held could not be let go (see package gating), nothing is held: the
+// work starts at once, with that as its reason and a warning.
+//
 // Where waiting pays, the object gets what package gating works by: for a pod the
 // gate, the label and the notes; for a Job the label and the notes, and in its
 // pod template what its pods must know. Where it does not pay, the work starts

@@ -156,6 +156,9 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())
 	}
+	if why := w.unable(req.Namespace); why != "" {
+		return startJob(job, why).warned(why)
+	}
 	notes := gating.Notes(policy, decision)
 	maps.Copy(job.Annotations, asked)
 	maps.Copy(job.Annotations, notes)

@@ -115,6 +115,10 @@ func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating
 		}
 		return v
 	}
+	if why := w.unable(req.Namespace); why != "" {
+		pod.Annotations[gating.PolicyName] = policy.Name // it counts for the policy
+		return startPod(pod, why).warned(why)
+	}
 	before, known := pod.Annotations[gating.AtCreation]
 	maps.Copy(pod.Annotations, gating.Notes(policy, decision))
 	if known {

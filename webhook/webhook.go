@@ -22,8 +22,8 @@ import (
 // Path is where the webhook answers.
 const Path = "/hold"
 
-// Webhook decides on pods and Jobs at their creation. All fields but Mark are
-// required.
+// Webhook decides on pods and Jobs at their creation. All fields but Unable and
+// Mark are required.
 type Webhook struct {
 	// Reader reads the caches that gating.CacheByObject describes.
 	Reader client.Reader
@@ -35,6 +35,9 @@ type Webhook struct {
 	Runs    *gating.Runs
 	Clock   gating.Clock
 	Metrics *Metrics
+	// Unable says why what is held in a namespace could not be let go, so that no
+	// more is to be held there; empty if it can be. Nil is never.
+	Unable func(namespace string) string
 	// Mark has pods that may wait carry the extended resource by which the
 	// scheduler knows that the extender is to be asked about them.
 	Mark bool
@@ -66,6 +69,21 @@ func (w *Webhook) Handle(ctx context.Context, req admission.Request) admission.R
 	}
 	w.Metrics.decided(req.Kind.Kind, v.outcome)
 	return v.response(req)
+}
+
+// unable says why work that had better wait is not held in a namespace; empty if
+// it is.
+func (w *Webhook) unable(namespace string) string {
+	if w.Unable == nil {
+		return ""
+	}
+	return w.Unable(namespace)
+}
+
+// warned is a verdict with a warning.
+func (v verdict) warned(why string) verdict {
+	v.warnings = append(v.warnings, why)
+	return v
 }
 
 // verdict is what is decided on one object. With errs it is refused.

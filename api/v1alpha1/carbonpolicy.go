@@ -251,6 +251,9 @@ const (
 	// ConditionForecastUsable is false when work starts at once because
 	// nothing usable is known of the default location.
 	ConditionForecastUsable = "ForecastUsable"
+	// ConditionReleasesFailing is true when releases of what the policy holds have
+	// failed for a minute and none has succeeded, so that new work is not held.
+	ConditionReleasesFailing = "ReleasesFailing"
 )
 
 // The reasons of the conditions.
@@ -266,6 +269,10 @@ const (
 	ReasonStale = "Stale"
 	// ReasonMissing: there has been none.
 	ReasonMissing = "Missing"
+	// ReasonReleasing: what is due is released.
+	ReasonReleasing = "Releasing"
+	// ReasonNoneReleased: no release has succeeded where some have failed.
+	ReasonNoneReleased = "NoneReleased"
 )
 
 // DefaultPolicy is the name of the policy for work that names none.

@@ -14,12 +14,14 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/forecast"
@@ -36,6 +38,9 @@ func extend(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Sou
 	if _, err := informer.AddEventHandler(nodes); err != nil {
 		return fmt.Errorf("watch nodes: %w", err)
 	}
+	if err := forgetDeleted(ctx, mgr, nodes); err != nil {
+		return err
+	}
 	e := &extender.Extender{Nodes: nodes, Terms: p.terms, Now: p.policies.Clock.Now, Metrics: extender.NewMetrics(metrics.Registry)}
 	secure, err := extenderTLS(mgr, o, source)
 	if err != nil {
@@ -49,6 +54,24 @@ func extend(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Sou
 	return mgr.Add(&manager.Server{
 		Name: "extender", Server: newExtenderServer(e.Handler()), Listener: tls.NewListener(listener, secure), ShutdownTimeout: &grace,
 	})
+}
+
+// forgetDeleted drops what is known of a policy as soon as that is deleted: no pod
+// may ever name it again.
+func forgetDeleted(ctx context.Context, mgr ctrl.Manager, nodes *extender.Nodes) error {
+	informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.CarbonPolicy{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch policies: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(object any) {
+		if name, err := toolscache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil { // policies have no namespace
+			nodes.Forget(name)
+		}
+	}})
+	if err != nil {
+		return fmt.Errorf("watch policies: %w", err)
+	}
+	return nil
 }
 
 // newExtenderServer bounds what a caller can take up. HTTP/2 has nothing to offer

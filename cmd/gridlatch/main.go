@@ -69,7 +69,7 @@ func runManager(ctx context.Context, args []string) error {
 	if err := o.parse(args, os.Stderr); err != nil {
 		return usageError{err}
 	}
-	handler := slog.NewJSONHandler(screen.Log(os.Stderr), &slog.HandlerOptions{Level: o.logLevel})
+	handler := spare(slog.NewJSONHandler(screen.Log(os.Stderr), &slog.HandlerOptions{Level: o.logLevel}))
 	slog.SetDefault(slog.New(handler)) // for what net/http has to say
 	logger := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(logger)

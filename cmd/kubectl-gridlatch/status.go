@@ -325,12 +325,9 @@ func fromObject(object *v1alpha1.CarbonPolicy) *policyStatus {
 	return p
 }
 
-// conditionReleasesFailing is true while the controller cannot let go what is due.
-const conditionReleasesFailing = "ReleasesFailing"
-
 // complains tells whether a condition is a problem: most are if they are not true.
 func complains(c metav1.Condition) bool {
-	if c.Type == conditionReleasesFailing {
+	if c.Type == v1alpha1.ConditionReleasesFailing {
 		return c.Status == metav1.ConditionTrue
 	}
 	return c.Status != metav1.ConditionTrue || c.Reason == v1alpha1.ReasonLastGood

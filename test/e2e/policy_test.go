@@ -181,7 +181,7 @@ func TestDeletingAPolicyReleasesWhatItHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, released := range awaitScheduled(t, cluster, ns, 2, patience) {
-		if !strings.Contains(released.Annotations[gating.Reason], "policy passing no longer exists") {
+		if !strings.Contains(released.Annotations[gating.Reason], "its policy does not exist") {
 			t.Errorf("%s: reason %q", released.Name, released.Annotations[gating.Reason])
 		}
 	}

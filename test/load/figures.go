@@ -70,6 +70,11 @@ func measurements() []measurement {
 				"    \tmeasures it (gridlatch_plan_pass_seconds).",
 		}}},
 		{run: measureScale, figures: scaleFigures()},
+		{run: measureForgedSeries, figures: []figure{{
+			"forged_series", "series", "0",
+			"Series of /metrics that are left, beyond those before, after 200 pods and 200 Jobs are gone that carried our label\n" +
+				"    \tand named as many policies that do not exist.",
+		}}},
 	}, ofCeilings()...)
 }
 

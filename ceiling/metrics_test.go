@@ -1,0 +1,24 @@
+package ceiling
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestTheSeriesOfAScalerGoWithItsClaim(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := NewMetrics(registry)
+	first, second := scaler("shop", "first", 1), scaler("shop", "second", 2)
+	second.Spec.KedaTargetRef = first.Spec.KedaTargetRef
+	one := int32(1)
+	m.reconciled(first)
+	m.observe(first, &eco{known: true}, &one)
+	m.reconciled(second) // the first was deleted, and the target is that of the second
+	m.observe(second, &eco{known: true}, &one)
+	m.forget(targetOf(second))
+	if n, err := testutil.GatherAndCount(registry); err != nil || n > 0 {
+		t.Errorf("%d series are left, %v", n, err)
+	}
+}

@@ -1,0 +1,130 @@
+package gating
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+const (
+	// failingAfter is how long releases must have failed, and none succeeded, for
+	// work not to be held on.
+	failingAfter = time.Minute
+	// failureKept is how long after the last of them failures are remembered: what
+	// fails is tried again much sooner, as long as it is there.
+	failureKept = 10 * time.Minute
+	// mostFailing bounds how many namespaces are told of.
+	mostFailing = 100
+)
+
+// Outcomes knows in which namespaces releases fail. The zero value knows of no
+// release.
+type Outcomes struct {
+	mu        sync.Mutex
+	failing   map[string]failure // by namespace, until one succeeds there
+	succeeded time.Time          // the last, anywhere
+}
+
+// failure is what is known of releases of which none has succeeded.
+type failure struct {
+	since, last time.Time
+	// ours says that at least one of them may be no fault of the object itself.
+	ours bool
+}
+
+// stuck is a namespace in which releases fail, or every if that is empty.
+type stuck struct {
+	namespace string
+	since     time.Time
+}
+
+// add notes what came of a release. What is gone tells nothing.
+func (o *Outcomes) add(namespace string, err error, now time.Time) {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err == nil {
+		o.succeeded = now
+		delete(o.failing, namespace)
+		return
+	}
+	if o.failing == nil {
+		o.failing = map[string]failure{}
+	}
+	f, known := o.failing[namespace]
+	if !known || now.Sub(f.last) > failureKept {
+		f = failure{since: now}
+	}
+	f.last, f.ours = now, f.ours || !apierrors.IsInvalid(err)
+	o.failing[namespace] = f
+}
+
+// stuck returns where releases have failed for a minute and none has succeeded,
+// the longest first. That is everywhere only if it is so in two namespaces at
+// least, for no fault of the objects, and none has succeeded in any other: nobody
+// is to end the holding for others by what can be done to objects of one
+// namespace.
+func (o *Outcomes) stuck(now time.Time) []stuck {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var all []stuck
+	ours := 0
+	for namespace, f := range o.failing {
+		if now.Sub(f.last) > failureKept {
+			delete(o.failing, namespace)
+			continue
+		}
+		if f.last.Sub(f.since) < failingAfter {
+			continue
+		}
+		all = append(all, stuck{namespace, f.since})
+		if f.ours {
+			ours++
+		}
+	}
+	slices.SortFunc(all, func(a, b stuck) int {
+		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.namespace, b.namespace))
+	})
+	if ours > 1 && (o.succeeded.IsZero() || now.Sub(o.succeeded) > failingAfter) {
+		return []stuck{{since: all[0].since}}
+	}
+	return all[:min(len(all), mostFailing)]
+}
+
+// condition tells on a policy whether releases fail of what it holds.
+func (o *Outcomes) condition(groups []*group, now time.Time) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReleasesFailing, Status: metav1.ConditionFalse,
+		Reason: v1alpha1.ReasonReleasing, Message: "what is due is released",
+	}
+	var where []string
+	for _, s := range o.stuck(now) {
+		if s.namespace == "" || slices.ContainsFunc(groups, func(g *group) bool { return g.head().Namespace == s.namespace }) {
+			where = append(where, s.String())
+		}
+	}
+	if len(where) > 0 {
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonNoneReleased
+		c.Message = plan.Bounded("new work is not held, since what is held could not be released " + strings.Join(where, ", "))
+	}
+	return c
+}
+
+// String says where and since when.
+func (s stuck) String() string {
+	if s.namespace == "" {
+		return "since " + plan.Clock(s.since)
+	}
+	return fmt.Sprintf("in namespace %s since %s", s.namespace, plan.Clock(s.since))
+}

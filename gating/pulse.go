@@ -1,0 +1,124 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// reviewEvery is how often the API server is asked what Gridlatch may do.
+const reviewEvery = 30 * time.Second
+
+// Pulse renews the Lease ReleasesLease for as long as what is held can be let go:
+// we may patch pods and Jobs, and releases do not fail everywhere. All fields are
+// required.
+type Pulse struct {
+	Clientset kubernetes.Interface
+	// Namespace is our own, Identity the name of this replica.
+	Namespace, Identity string
+	Clock               Clock
+	Outcomes            *Outcomes
+	// Switch is told of every renewal where there is no leader, and so no Lease.
+	Switch *Switch
+
+	reviewed time.Time // when it was last known that we may
+	beats    int
+}
+
+// errRights is what is the matter if we may not let go of anything.
+const errRights = sentence("the API server says that we may not patch pods and Jobs: is the ClusterRoleBinding gridlatch there?")
+
+// Start renews every ten seconds until the context ends; for a manager, on the
+// leader. A failure is logged when it is another than before.
+func (p *Pulse) Start(ctx context.Context) error {
+	before := ""
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		err, now := p.beat(ctx), ""
+		if err != nil {
+			now = err.Error()
+		}
+		if now != before && now != "" && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "what is held cannot be released; unless that changes, no work is held in a minute")
+		}
+		before = now
+	}, leaseBeat)
+	return nil
+}
+
+// NeedLeaderElection makes a manager run it beside the loop.
+func (p *Pulse) NeedLeaderElection() bool { return true }
+
+// beat renews once, if what is held can be let go.
+func (p *Pulse) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseBeat/2)
+	defer cancel()
+	now := p.Clock.Now()
+	if now.Sub(p.reviewed) >= reviewEvery {
+		if err := p.review(ctx); err != nil {
+			return err
+		}
+		p.reviewed = now
+	}
+	failing := writeStuck(p.Outcomes.stuck(now))
+	if p.Switch.Clientset == nil {
+		p.beats++
+		p.Switch.see(strconv.Itoa(p.beats), failing)
+		return nil
+	}
+	return p.renew(ctx, failing, now)
+}
+
+// review asks the API server whether we may release what is held in any namespace.
+func (p *Pulse) review(ctx context.Context) error {
+	for _, what := range []authorizationv1.ResourceAttributes{
+		{Verb: "patch", Resource: "pods"},
+		{Verb: "patch", Group: "batch", Resource: "jobs"},
+	} {
+		ask := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
+		answer, err := p.Clientset.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, ask, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("ask what we may do: %w", err)
+		}
+		if !answer.Status.Allowed {
+			return errRights
+		}
+	}
+	return nil
+}
+
+// renew writes the Lease.
+func (p *Pulse) renew(ctx context.Context, failing string, now time.Time) error {
+	leases := p.Clientset.CoordinationV1().Leases(p.Namespace)
+	lease, err := leases.Get(ctx, ReleasesLease, metav1.GetOptions{})
+	missing := apierrors.IsNotFound(err)
+	if err != nil && !missing {
+		return fmt.Errorf("get Lease %s: %w", ReleasesLease, err)
+	}
+	if missing {
+		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+			Name: ReleasesLease, Labels: map[string]string{"app.kubernetes.io/name": "gridlatch"},
+		}}
+	}
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &p.Identity, ptr.To(int32(leaseOld.Seconds()))
+	lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now))
+	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, ReleasesFailing, failing)
+	if missing {
+		_, err = leases.Create(ctx, lease, metav1.CreateOptions{})
+	} else {
+		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("renew Lease %s: %w", ReleasesLease, err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package gating
+
+import (
+	"context"
+	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// strays is what names a policy that does not exist: it was deleted, or never
+// was, since anybody may write any name on a pod. Whatever the names are, strays
+// are one request, one pass and one label of the metrics, so that names cost
+// nothing. No policy has an empty name.
+const strays = ""
+
+// exist reports whether there is a policy of a name; the default always exists.
+func (p Policies) exist(ctx context.Context, name string) bool {
+	if name == v1alpha1.DefaultPolicy {
+		return true
+	}
+	var object v1alpha1.CarbonPolicy
+	return p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object, client.UnsafeDisableDeepCopy) == nil
+}
+
+// holder returns the policy of a request, and the names by which work says that
+// this policy holds it. The error is a NotFound if the policy does not exist: its
+// work is among the strays then.
+func (l *Loop) holder(ctx context.Context, name string) (*Policy, []string, error) {
+	if name == strays {
+		return abandoned(), l.Records.named(func(name string) bool { return !l.Policies.exist(ctx, name) }), nil
+	}
+	policy, err := l.Policies.Get(ctx, name)
+	return policy, []string{name}, err
+}
+
+// named returns the wanted ones of the names of policies that hold something.
+func (r *Records) named(wanted func(name string) bool) []string {
+	names := append(r.pods.ListIndexFuncValues(heldIndex), r.jobs.ListIndexFuncValues(heldIndex)...)
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return !wanted(name) })
+}
+
+// wake asks for a pass of the policies that hold an object.
+func (l *Loop) wake(ctx context.Context, o *record, q queue) {
+	for _, policy := range heldBy(o) {
+		if !l.Policies.exist(ctx, policy) {
+			policy = strays
+		}
+		q.AddAfter(request(policy), l.gather())
+	}
+}
+
+// onDeleted wakes the strays, among which is from now on what a policy held.
+func (l *Loop) onDeleted() handler.EventHandler {
+	return handler.Funcs{
+		DeleteFunc: func(_ context.Context, _ event.DeleteEvent, q queue) { q.AddAfter(request(strays), l.gather()) },
+	}
+}
+
+// forget drops all that is known of a policy that does not exist.
+func (l *Loop) forget(policy string) {
+	l.done.leave(policy)
+	l.limited.Delete(policy)
+	l.reached.Delete(policy)
+	l.Metrics.forget(policy)
+}

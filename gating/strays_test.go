@@ -1,0 +1,141 @@
+package gating
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/util/workqueue"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// strayLoop is a loop in whose cluster there are these objects and CarbonPolicies.
+func strayLoop(t *testing.T, registry prometheus.Registerer, records *Records, objects ...client.Object) *Loop {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), metav1.AddMetaToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	clock := clocktesting.NewFakePassiveClock(t0)
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.CarbonPolicy{}).Build()
+	return &Loop{
+		Client: c, Live: c, Clock: clock, Events: NewHerald(nil), Metrics: NewMetrics(registry), Sweeper: &Sweeper{}, Workers: 1,
+		Policies: Policies{Reader: c, Clock: clock}, Records: records, Store: &forecast.Store{},
+	}
+}
+
+// forged are held pods of as many policies that do not exist.
+func forged(n int) []*record {
+	pods := make([]*record, n)
+	for i := range pods {
+		pods[i] = released("Pod", fmt.Sprint("forged-", i), 0, map[string]string{PolicyName: fmt.Sprint("no-such-", i)})
+		pods[i].Labels[State], pods[i].gated, pods[i].scheduled = StateHeld, true, false
+	}
+	return pods
+}
+
+func TestForgedNamesOfPoliciesAreOnePassAndLeaveNothing(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	pods := forged(200)
+	records := recordsOf(t, pods...)
+	l := strayLoop(t, registry, records)
+	before, err := testutil.GatherAndCount(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer queue.ShutDown()
+	for _, pod := range pods {
+		l.onRecord().Create(t.Context(), event.TypedCreateEvent[*record]{Object: pod}, queue)
+	}
+	request, _ := queue.Get()
+	if waiting := queue.Len(); waiting > 0 || request.Name != strays {
+		t.Errorf("%d more requests are waiting beside %v", waiting, request)
+	}
+	if _, err := l.Reconcile(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.AtLatestStart))); n != 200 {
+		t.Errorf("%v pods are released, want all", n)
+	}
+	for _, pod := range pods {
+		if err := records.pods.Delete(pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.Reconcile(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	after, err := testutil.GatherAndCount(registry)
+	if err != nil || after != before {
+		t.Errorf("%d series, %v, want %d as before", after, err, before)
+	}
+	if n := len(l.done.done[strays]) + len(l.done.done) - 1; n > 0 {
+		t.Errorf("the ledger has %v", l.done.done)
+	}
+	for name := range l.limited.Range {
+		t.Errorf("whether %v is limited is remembered", name)
+	}
+}
+
+func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	policy := v1alpha1.Default()
+	policy.Name = "passing"
+	pod := released("Pod", "a", 0, map[string]string{PolicyName: "passing"})
+	pod.Labels[State], pod.gated, pod.scheduled = StateHeld, true, false
+	l := strayLoop(t, registry, recordsOf(t, pod), policy)
+	before, err := testutil.GatherAndCount(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Reconcile(t.Context(), request("passing")); err != nil { // it waits for a forecast
+		t.Fatal(err)
+	}
+	l.done.add("passing", "just-released", "")
+	l.Metrics.releasedPods(1, "passing", plan.CleanestNow, t0, t0, t0)
+	l.Metrics.failed.WithLabelValues("passing").Inc()
+	if err := l.Client.Delete(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Reconcile(t.Context(), request("passing")); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := testutil.GatherAndCount(registry); err != nil || after != before {
+		t.Errorf("%d series, %v, want %d as before", after, err, before)
+	}
+	if _, left := l.done.done["passing"]; left || !l.done.has("just-released") {
+		t.Errorf("want what was just released with the strays: %v", l.done.done)
+	}
+	if _, err := l.Reconcile(t.Context(), request(strays)); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.AtLatestStart))); n != 1 {
+		t.Errorf("%v pods are released, want what the policy held", n)
+	}
+}
+
+func TestAPolicyThatComesTakesItsWorkFromTheStrays(t *testing.T) {
+	pod := forged(1)[0]
+	policy := v1alpha1.Default()
+	policy.Name = pod.Annotations[PolicyName]
+	l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pod), policy)
+	for name, want := range map[string]int{strays: 0, policy.Name: 1} {
+		p, err := l.pass(t.Context(), name)
+		if err != nil || len(p.groups) != want {
+			t.Errorf("the pass of %q has %d groups, %v, want %d", name, len(p.groups), err, want)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package gating
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// The Lease by which the leader says that what is held can be let go.
+const (
+	// ReleasesLease is its name, in Gridlatch's own namespace. The leader renews it
+	// as long as it is able to release.
+	ReleasesLease = "gridlatch-releases"
+	// ReleasesFailing is its annotation: where releases have failed for a minute and
+	// none has succeeded, and since when, such as team-a=2026-11-21T21:14:00Z,
+	// separated by commas. * is every namespace.
+	ReleasesFailing = prefix + "releases-failing"
+)
+
+const (
+	// leaseBeat is how often the leader renews the Lease, and every replica reads it.
+	leaseBeat = 10 * time.Second
+	// leaseOld is when it is too old to hold work by: several beats, and longer than
+	// another leader takes to take over.
+	leaseOld = time.Minute
+	// everywhere stands for every namespace.
+	everywhere = "*"
+)
+
+// Switch is a dead man's switch: work is held only while somebody is able to let
+// go of it. Every replica watches the Lease ReleasesLease with a clock of its own:
+// that of who writes it may be wrong. A start counts as a renewal, so that a new
+// installation holds at once.
+type Switch struct {
+	// Clientset is nil where no leader is elected: then [Pulse] tells of itself.
+	Clientset kubernetes.Interface
+	// Namespace is our own.
+	Namespace string
+	Clock     Clock
+
+	mu      sync.Mutex
+	mark    string    // of the renewal that was seen last
+	renewed time.Time // when it was seen
+	failing map[string]time.Time
+}
+
+// NewSwitch returns a switch that was renewed now, and registers its metrics.
+func NewSwitch(clientset kubernetes.Interface, namespace string, clock Clock, registry prometheus.Registerer) *Switch {
+	s := &Switch{Clientset: clientset, Namespace: namespace, Clock: clock, renewed: clock.Now()}
+	registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gridlatch_releases_failing", Help: "1 if no work is held in any namespace, since what is held could not be released for a minute.",
+		}, func() float64 { return oneIf(s.anywhere() != "") }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gridlatch_releases_failing_namespaces", Help: "Namespaces in which no work is held, since what is held there could not be released for a minute.",
+		}, func() float64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return float64(len(s.failing))
+		}))
+	return s
+}
+
+// Why says why no work is to be held in a namespace; empty if it may be.
+func (s *Switch) Why(namespace string) string {
+	if why := s.anywhere(); why != "" {
+		return why
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since, failing := s.failing[namespace]; failing {
+		return unable(stuck{namespace, since})
+	}
+	return ""
+}
+
+// anywhere says why no work is to be held in any namespace; empty if it may be
+// in some.
+func (s *Switch) anywhere() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since, failing := s.failing[everywhere]
+	switch {
+	case s.Clock.Now().Sub(s.renewed) > leaseOld:
+		return unable(stuck{since: s.renewed})
+	case failing:
+		return unable(stuck{since: since})
+	default:
+		return ""
+	}
+}
+
+func unable(s stuck) string { return NotHeld + "what is held could not be released " + s.String() }
+
+// Start reads the Lease every ten seconds until the context ends; for a manager.
+func (s *Switch) Start(ctx context.Context) error {
+	before := ""
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		s.read(ctx)
+		if why := s.anywhere(); (why == "") != (before == "") {
+			if before = why; why != "" {
+				log.FromContext(ctx).Info("no work is held from now on", "why", why)
+			} else {
+				log.FromContext(ctx).Info("work is held again")
+			}
+		}
+	}, leaseBeat)
+	return nil
+}
+
+// NeedLeaderElection makes a manager run it in every replica: each answers for
+// the webhook.
+func (s *Switch) NeedLeaderElection() bool { return false }
+
+// read looks at the Lease. One that cannot be read was not renewed.
+func (s *Switch) read(ctx context.Context) {
+	if s.Clientset == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaseBeat/2)
+	defer cancel()
+	lease, err := s.Clientset.CoordinationV1().Leases(s.Namespace).Get(ctx, ReleasesLease, metav1.GetOptions{})
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("cannot read whether releases succeed", "why", err.Error())
+		return
+	}
+	s.see(lease.ResourceVersion, lease.Annotations[ReleasesFailing])
+}
+
+// see takes up a renewal, unless it is the one that was seen before.
+func (s *Switch) see(mark, failing string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if mark != s.mark {
+		s.mark, s.renewed, s.failing = mark, s.Clock.Now(), readStuck(failing)
+	}
+}
+
+// writeStuck is the value of the annotation ReleasesFailing.
+func writeStuck(all []stuck) string {
+	list := make([]string, len(all))
+	for i, s := range all {
+		if list[i] = s.namespace + factored + stamp(s.since); s.namespace == "" {
+			list[i] = everywhere + list[i]
+		}
+	}
+	return strings.Join(list, separator)
+}
+
+// readStuck reads what writeStuck has written, as far as that is so.
+func readStuck(list string) map[string]time.Time {
+	failing := map[string]time.Time{}
+	for item := range strings.SplitSeq(list, separator) {
+		namespace, at, _ := strings.Cut(item, factored)
+		if since, err := time.Parse(time.RFC3339, at); err == nil && len(failing) < mostFailing {
+			failing[namespace] = since
+		}
+	}
+	return failing
+}

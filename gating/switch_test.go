@@ -1,0 +1,160 @@
+package gating
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// switchboard is a leader's pulse, and the switches of two replicas. The API
+// server allows what it is told to, and counts the versions of the Lease.
+type switchboard struct {
+	clientset *fake.Clientset
+	clock     *clocktesting.FakeClock
+	pulse     *Pulse
+	switches  []*Switch
+	allowed   bool
+	err       error
+}
+
+func newSwitchboard(elected bool) *switchboard {
+	b := &switchboard{clientset: fake.NewClientset(), clock: clocktesting.NewFakeClock(t0), allowed: true}
+	b.clientset.PrependReactor("create", "selfsubjectaccessreviews", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, &authorizationv1.SelfSubjectAccessReview{Status: authorizationv1.SubjectAccessReviewStatus{Allowed: b.allowed}}, b.err
+	})
+	versions := 0
+	b.clientset.PrependReactor("update", "leases", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		versions++
+		lease, _ := action.(clienttesting.UpdateAction).GetObject().(metav1.Object)
+		lease.SetResourceVersion(strconv.Itoa(versions))
+		return false, nil, nil // and it is stored
+	})
+	var leases kubernetes.Interface
+	if elected {
+		leases = b.clientset
+	}
+	for range 2 {
+		b.switches = append(b.switches, NewSwitch(leases, "n", b.clock, prometheus.NewRegistry()))
+	}
+	b.pulse = &Pulse{Clientset: b.clientset, Namespace: "n", Identity: "me", Clock: b.clock, Outcomes: &Outcomes{}, Switch: b.switches[0]}
+	return b
+}
+
+// run lets time go by, with a leader or without.
+func (b *switchboard) run(t *testing.T, leads bool, d time.Duration) {
+	t.Helper()
+	for range d / leaseBeat {
+		b.clock.Step(leaseBeat)
+		if leads {
+			_ = b.pulse.beat(t.Context()) // what becomes of it is what is looked at
+		}
+		for _, s := range b.switches {
+			s.read(t.Context())
+		}
+	}
+}
+
+func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
+	const since = NotHeld + "what is held could not be released "
+	for name, tt := range map[string]struct {
+		happens func(*switchboard)
+		leads   bool
+		elected bool
+		why     string
+	}{
+		"a leader at work":         {func(*switchboard) {}, true, true, ""},
+		"no leader":                {func(*switchboard) {}, false, true, since + "since 2026-11-21 12:05 UTC"},
+		"no rights":                {func(b *switchboard) { b.allowed = false }, true, true, since + "since 2026-11-21 12:05 UTC"},
+		"no answer":                {func(b *switchboard) { b.err = errors.New("down") }, true, true, since + "since 2026-11-21 12:05 UTC"},
+		"none to elect":            {func(*switchboard) {}, true, false, ""},
+		"none to elect, no rights": {func(b *switchboard) { b.allowed = false }, true, false, since + "since 2026-11-21 12:05 UTC"},
+		"a clock that is set back": {func(b *switchboard) { b.pulse.Clock = clocktesting.NewFakeClock(t0.Add(-time.Hour)) }, true, true, ""},
+		"a namespace whose releases fail": {func(b *switchboard) {
+			b.pulse.Outcomes.failing = map[string]failure{"a": {since: t0, last: t0.Add(time.Hour)}}
+		}, true, true, since + "in namespace a since 2026-11-21 12:00 UTC"},
+		"another whose releases fail": {func(b *switchboard) {
+			b.pulse.Outcomes.failing = map[string]failure{"b": {since: t0, last: t0.Add(time.Hour)}}
+		}, true, true, ""},
+		"all whose releases fail": {func(b *switchboard) {
+			b.pulse.Outcomes.failing = map[string]failure{"b": {t0, t0.Add(time.Hour), true}, "c": {t0, t0.Add(time.Hour), true}}
+		}, true, true, since + "since 2026-11-21 12:00 UTC"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newSwitchboard(tt.elected)
+			replicas := b.switches
+			if !tt.elected {
+				replicas = replicas[:1] // there is no other
+			}
+			check := func(want string) {
+				t.Helper()
+				for i, s := range replicas {
+					if got := s.Why("a"); got != want {
+						t.Errorf("replica %d: %q, want %q", i, got, want)
+					}
+				}
+			}
+			b.run(t, true, 5*time.Minute)
+			check("")
+			tt.happens(b)
+			b.run(t, tt.leads, 2*time.Minute)
+			check(tt.why)
+			b.allowed, b.err, b.pulse.Clock = true, nil, b.clock
+			b.pulse.Outcomes.failing = nil
+			b.run(t, true, 20*time.Second)
+			check("")
+		})
+	}
+}
+
+func TestANewInstallationHoldsAtOnce(t *testing.T) {
+	b := newSwitchboard(true)
+	if why := b.switches[0].Why("a"); why != "" {
+		t.Error(why)
+	}
+	b.run(t, false, time.Minute)
+	if why := b.switches[0].Why("a"); why != "" {
+		t.Errorf("after a minute: %s", why)
+	}
+	b.run(t, false, 10*time.Second)
+	if why := b.switches[0].Why("a"); why == "" {
+		t.Error("nobody has ever led, and work is held")
+	}
+}
+
+func TestTheMetricsOfTheSwitchTellWhereNothingIsHeld(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	clock := clocktesting.NewFakeClock(t0)
+	s := NewSwitch(nil, "n", clock, registry)
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+	s.see("1", "a=2026-11-21T21:14:00Z,b=2026-11-21T21:14:00Z,c=garbled,")
+	check := func(everywhere, namespaces float64) {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []float64{everywhere, namespaces} {
+			if got := families[i].GetMetric()[0].GetGauge().GetValue(); got != want {
+				t.Errorf("%s is %v, want %v", families[i].GetName(), got, want)
+			}
+		}
+	}
+	check(0, 2)
+	clock.Step(2 * time.Minute)
+	check(1, 2)
+	s.see("2", "")
+	check(0, 0)
+}

@@ -1,0 +1,63 @@
+package webhook
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
+	const why = gating.NotHeld + "what is held could not be released since today"
+	owned := []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: new(bool)}}
+	*owned[0].Controller = true
+	waits := metav1.ObjectMeta{Annotations: tolerant(nil)}
+	starts := metav1.ObjectMeta{Annotations: tolerant(map[string]string{gating.Deadline: "1m"})}
+	promised := metav1.ObjectMeta{OwnerReferences: owned, Annotations: tolerant(map[string]string{gating.LatestStart: t0.Add(5 * time.Hour).Format(time.RFC3339)})}
+	for name, tt := range map[string]struct {
+		kind     string
+		object   any
+		unable   string // the namespace
+		warned   bool
+		released bool
+	}{
+		"a pod":                       {"Pod", corev1.Pod{ObjectMeta: waits}, "default", true, true},
+		"a pod of another namespace":  {"Pod", corev1.Pod{ObjectMeta: waits}, "other", false, false},
+		"a pod of a Job that is held": {"Pod", corev1.Pod{ObjectMeta: promised}, "default", true, true},
+		"a pod that starts anyway":    {"Pod", corev1.Pod{ObjectMeta: starts}, "default", false, true},
+		"a Job":                       {"Job", batchv1.Job{ObjectMeta: waits}, "default", true, true},
+		"a Job of another namespace":  {"Job", batchv1.Job{ObjectMeta: waits}, "other", false, false},
+		"a Job that starts anyway":    {"Job", batchv1.Job{ObjectMeta: starts}, "default", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := dirtyNow(t)
+			w.Unable = func(namespace string) string {
+				if namespace == tt.unable {
+					return why
+				}
+				return ""
+			}
+			raw, err := json.Marshal(tt.object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			patched, response := admit(t, w, tt.kind, raw)
+			var got corev1.Pod // of a Job, what both have
+			if err := json.Unmarshal(patched, &got); err != nil {
+				t.Fatal(err)
+			}
+			if (got.Labels[gating.State] == gating.StateReleased) != tt.released || gating.HasGate(got.Spec.SchedulingGates) && tt.released {
+				t.Errorf("released: want %t: %+v", tt.released, got)
+			}
+			if (got.Annotations[gating.Reason] == why) != tt.warned || slices.Contains(response.Warnings, why) != tt.warned {
+				t.Errorf("told: want %t: %v, %v", tt.warned, got.Annotations, response.Warnings)
+			}
+		})
+	}
+}
