@@ -106,10 +106,11 @@ UNIT = $$(go list ./... | grep -vE '^[^/]+/[^/]+/[^/]+/(cmd/gridlatch|test)(/|$$
 .PHONY: test
 test: test-unit test-e2e ## Run all tests
 
+# Go does not see that the manifests have changed at which oldest looks.
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
-	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest # Go does not see that the manifests have changed
+	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e

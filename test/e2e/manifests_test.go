@@ -183,6 +183,17 @@ func TestTheNetworkPolicyComponentIsAdmittedAsItIs(t *testing.T) {
 	}
 }
 
+// TestWithCertManagerNothingOfOursMayWriteCertificates looks at what is left of the
+// part that does so without.
+func TestWithCertManagerNothingOfOursMayWriteCertificates(t *testing.T) {
+	own, managed := overlay(t), overlay(t, "cert-manager")
+	for _, text := range []string{"gridlatch-certs", "- mutatingwebhookconfigurations", "- secrets"} {
+		if !strings.Contains(own, text) || strings.Contains(managed, text) {
+			t.Errorf("%s: without cert-manager %v, want true; with it %v, want false", text, strings.Contains(own, text), strings.Contains(managed, text))
+		}
+	}
+}
+
 // find reads an object out of what kustomize has rendered.
 func find(t *testing.T, rendered, kind, name string, into client.Object) {
 	t.Helper()
