@@ -234,6 +234,7 @@ func TestWhatIsForgedInATemplateDoesNotReachItsPods(t *testing.T) {
 	}}
 	cronJob.Spec.JobTemplate.Spec.Template.Annotations = written()
 	create(t, cluster, d, cronJob)
+	defer remove(t, cluster, cronJob, metav1.DeletePropagationBackground) // or it goes on while other tests count
 	env.Eventually(t, time.Minute+patience, func(ctx context.Context) error {
 		var jobs batchv1.JobList
 		if err := cluster.Client.List(ctx, &jobs, client.InNamespace(ns)); err != nil {
