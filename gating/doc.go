@@ -73,9 +73,9 @@
 // after the last renewal that it has seen its webhook lets work start, and says so
 // ([Switch]). The Lease also tells in which namespaces releases have failed for a
 // minute and none has succeeded: no more is held there. If that is so in two
-// namespaces or more and no release succeeds anywhere, no more is held at all; one
-// tenant alone cannot bring that about. When releases succeed again, work is held
-// again. It is told by the condition ReleasesFailing of the policies, by the metrics
+// namespaces or more and no release succeeds anywhere, no more is held at all: what
+// makes the releases of one namespace fail does not end the holding in others. When
+// releases succeed again, work is held again. It is told by the condition ReleasesFailing of the policies, by the metrics
 // gridlatch_releases_failing and gridlatch_releases_failing_namespaces, and in the log.
 //
 // # Where gates would hurt

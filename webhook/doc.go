@@ -10,6 +10,13 @@
 // Where what is held could not be let go (see package gating), nothing is held: the
 // work starts at once, with that as its reason and a warning.
 //
+// What only Gridlatch writes is not believed of what is created: it is taken off,
+// and written anew where it belongs. It may have been copied from other work, or
+// forged. The exception are the pods that the Job controller makes of a template,
+// which has been here with its Job. What does not ask to wait, and carries such
+// marks or our gate, loses them, and nothing else is changed or noted. What the
+// webhook does not see, a policy in manifests/base refuses.
+//
 // Where waiting pays, the object gets what package gating works by: for a pod the
 // gate, the label and the notes; for a Job the label and the notes, and in its
 // pod template what its pods must know. Where it does not pay, the work starts

@@ -172,9 +172,9 @@ func TestJobsOfACronJobAreRunsOfTheSame(t *testing.T) {
 func TestALatePodOfAJobKeepsWhatIsExpectedOfIt(t *testing.T) {
 	controls := true
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Annotations:     map[string]string{gating.DelayTolerant: "false", gating.ExpectedDuration: "47m", gating.LatestStart: "?"},
+		Annotations:     map[string]string{gating.DelayTolerant: "true", gating.ExpectedDuration: "47m", gating.LatestStart: "?"},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}},
-	}}
+	}, Spec: corev1.PodSpec{NodeName: "node"}} // for which it is not held
 	owners := pod.OwnerReferences
 	for name, want := range map[string]string{"of a Job": "47m", "of nobody": ""} {
 		pod.OwnerReferences = nil

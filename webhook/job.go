@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -44,6 +42,9 @@ func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, er
 // readAndDecideJob reads what a Job asks for, and decides on it.
 func (w *Webhook) readAndDecideJob(ctx context.Context, req admission.Request, job *batchv1.Job) (verdict, error) {
 	template := &job.Spec.Template
+	if !asks(job.Annotations, template.Annotations) {
+		return stripJob(job), nil
+	}
 	path := field.NewPath("metadata", "annotations")
 	_, errs := gating.ParseAsk(job.Annotations, job.CreationTimestamp.Time, path)
 	_, more := gating.ParseAsk(template.Annotations, job.CreationTimestamp.Time, field.NewPath("spec", "template").Child("metadata", "annotations"))
@@ -219,9 +220,5 @@ func startJob(job *batchv1.Job, why string) verdict {
 func jobPatch(job *batchv1.Job) patch {
 	template := job.Spec.Template
 	p := metaPatch(job.ObjectMeta).set("/spec/template/metadata", template.ObjectMeta)
-	if gating.HasGate(template.Spec.SchedulingGates) {
-		others := slices.DeleteFunc(slices.Clone(template.Spec.SchedulingGates), func(g corev1.PodSchedulingGate) bool { return g.Name == gating.Gate })
-		p = p.set("/spec/template/spec/schedulingGates", others)
-	}
-	return p
+	return append(p, dropGate(template.Spec.SchedulingGates, "/spec/template/spec")...)
 }

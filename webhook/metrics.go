@@ -6,10 +6,11 @@ import "github.com/prometheus/client_golang/prometheus"
 type outcome string
 
 const (
-	held    outcome = "held"
-	started outcome = "started"
-	refused outcome = "refused"
-	failed  outcome = "failed"
+	held     outcome = "held"
+	started  outcome = "started"
+	refused  outcome = "refused"
+	stripped outcome = "stripped"
+	failed   outcome = "failed"
 )
 
 // Metrics of the webhook.
@@ -19,7 +20,7 @@ type Metrics struct{ decisions *prometheus.CounterVec }
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gridlatch_webhook_decisions_total",
-		Help: "Objects decided on at admission, by kind and by outcome: held, started (at once), refused (a bad annotation) or failed (not decided, let pass).",
+		Help: "Objects decided on at admission, by kind and by outcome: held, started (at once), refused (a bad annotation), stripped (did not ask to wait, and came with what only Gridlatch writes) or failed (not decided, let pass).",
 	}, []string{"kind", "outcome"})}
 	registry.MustRegister(m.decisions)
 	return m

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,13 +37,17 @@ func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, er
 // else by itself.
 func (w *Webhook) holdOrStart(ctx context.Context, req admission.Request, pod *corev1.Pod) (verdict, error) {
 	owned := metav1.GetControllerOf(pod) != nil
+	if !vouched(req, pod) {
+		strip(&pod.ObjectMeta)
+	}
 	switch {
+	case !asks(pod.Annotations):
+		return stripPod(pod), nil
 	case owned && pod.Labels[gating.State] == gating.StateReleased: // so its Job's template says
 		return w.startLater(ctx, req, pod, ""), nil
 	case owned && w.Records.Released(req.Namespace, pod):
 		return w.startLater(ctx, req, pod, "its Job has been released"), nil
 	case !owned:
-		gating.Forget(pod.Annotations) // a copy of another
 		return w.decidePod(ctx, req, pod, wantGate(pod))
 	}
 	return w.decidePod(ctx, req, pod, nil)
@@ -66,7 +69,7 @@ func (w *Webhook) decidePod(ctx context.Context, req admission.Request, pod *cor
 	if errs = append(errs, wrong...); len(errs) > 0 {
 		return blame(pod, errs).without(func(why string) verdict { return startPod(pod, why) }), nil
 	}
-	if why := leavePodAlone(pod, ask); why != "" {
+	if why := leavePodAlone(pod); why != "" {
 		return startPod(pod, why), nil
 	}
 	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
@@ -81,10 +84,8 @@ func (w *Webhook) decidePod(ctx context.Context, req admission.Request, pod *cor
 }
 
 // leavePodAlone says why a pod is not held whatever the grid does.
-func leavePodAlone(pod *corev1.Pod, ask gating.Ask) string {
+func leavePodAlone(pod *corev1.Pod) string {
 	switch {
-	case !ask.Wanted:
-		return gating.NotHeld + "it does not ask for it"
 	case gating.JobOf(pod) != nil && pod.Annotations[gating.LatestStart] == "":
 		return gating.NotHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
@@ -135,12 +136,7 @@ func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating
 // startPod lets a pod start at once, without our gate if it came with one,
 // and notes why if there is something to say.
 func startPod(pod *corev1.Pod, why string) verdict {
-	v := verdict{outcome: started}
-	gates := pod.Spec.SchedulingGates
-	if gating.HasGate(gates) {
-		others := slices.DeleteFunc(slices.Clone(gates), func(g corev1.PodSchedulingGate) bool { return g.Name == gating.Gate })
-		v.patch = v.patch.set("/spec/schedulingGates", others)
-	}
+	v := verdict{outcome: started, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 	if why != "" {
 		told := maps.Clone(pod.Annotations)
 		gating.Forget(pod.Annotations)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,9 +60,12 @@ func dirtyNow(t testing.TB) *Webhook {
 	return &Webhook{Reader: empty{}, Policies: policies, Store: store, Runs: &gating.Runs{}, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
 }
 
+// request asks for the creation of an object by the Job controller, which is
+// somebody like others for all but the pods of Jobs.
 func request(kind string, object []byte) admission.Request {
 	return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
 		Operation: admissionv1.Create, Namespace: "default", Kind: metav1.GroupVersionKind{Kind: kind}, Object: runtime.RawExtension{Raw: object},
+		UserInfo: authenticationv1.UserInfo{Username: jobController},
 	}}
 }
 
@@ -69,8 +73,14 @@ func request(kind string, object []byte) admission.Request {
 func admit(t testing.TB, w *Webhook, kind string, object []byte) ([]byte, admission.Response) {
 	t.Helper()
 	response := w.Handle(t.Context(), request(kind, object))
+	return apply(t, object, response), response
+}
+
+// apply returns an object with the patch of a response.
+func apply(t testing.TB, object []byte, response admission.Response) []byte {
+	t.Helper()
 	if len(response.Patch) == 0 {
-		return object, response
+		return object
 	}
 	patch, err := jsonpatch.DecodePatch(response.Patch)
 	if err != nil {
@@ -80,7 +90,7 @@ func admit(t testing.TB, w *Webhook, kind string, object []byte) ([]byte, admiss
 	if err != nil {
 		t.Fatalf("the patch does not apply: %v\n%s\n%s", err, response.Patch, object)
 	}
-	return patched, response
+	return patched
 }
 
 func TestReinvocationChangesNothing(t *testing.T) {

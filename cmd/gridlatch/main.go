@@ -1,12 +1,14 @@
 // Command gridlatch is the program that runs in the cluster: the webhook that
-// holds delay-tolerant work at admission, the loop that releases it, and the
-// controller of KEDA's ceilings.
+// holds delay-tolerant work at admission, the loop that releases it, the
+// controller of KEDA's ceilings, and, as a process of its own, the keeper of its
+// certificates.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -42,8 +44,10 @@ func main() {
 // wrongly.
 func run(args []string) int {
 	command := runManager
-	if len(args) > 0 && args[0] == "release" {
-		command, args = releaseAll, args[1:]
+	if len(args) > 0 {
+		if other, ok := commands()[args[0]]; ok {
+			command, args = other, args[1:]
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -58,6 +62,11 @@ func run(args []string) int {
 	return 1
 }
 
+// commands are what the program does when it is told so by its first argument.
+func commands() map[string]func(context.Context, []string) error {
+	return map[string]func(context.Context, []string) error{"certs": keepCerts, "release": releaseAll}
+}
+
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
@@ -69,11 +78,7 @@ func runManager(ctx context.Context, args []string) error {
 	if err := o.parse(args, os.Stderr); err != nil {
 		return usageError{err}
 	}
-	handler := spare(slog.NewJSONHandler(screen.Log(os.Stderr), &slog.HandlerOptions{Level: o.logLevel}))
-	slog.SetDefault(slog.New(handler)) // for what net/http has to say
-	logger := logr.FromSlogHandler(handler)
-	ctrl.SetLogger(logger)
-	klog.SetLogger(logger)
+	logTo(os.Stderr, o.logLevel)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
@@ -82,6 +87,15 @@ func runManager(ctx context.Context, args []string) error {
 		return err
 	}
 	return serve(ctx, o, config, clock.RealClock{})
+}
+
+// logTo has everything that logs write JSON to one place.
+func logTo(output io.Writer, level slog.Level) {
+	handler := spare(slog.NewJSONHandler(screen.Log(output), &slog.HandlerOptions{Level: level}))
+	slog.SetDefault(slog.New(handler)) // for what net/http has to say
+	logger := logr.FromSlogHandler(handler)
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
 }
 
 // releaseAll takes our gate off every pod, and our ceilings off the objects of

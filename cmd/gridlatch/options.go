@@ -47,6 +47,8 @@ serves; one of them, the leader, releases and sets ceilings.
 
 Usage:
   gridlatch [flags]              run
+  gridlatch certs [flags]        keep the CA of the webhook and its caBundle, where
+                                 cert-manager does not
   gridlatch release --all        release every pod that is held, give KEDA's
                                  objects their maxReplicaCount back, and exit:
                                  for leaving (see the README)
@@ -64,8 +66,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.SetOutput(output)
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, usage, f.FlagUsagesWrapped(100)) }
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
-	f.StringVar(&o.namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of the lease, the Secret, the Service, and the ConfigMaps of what has been learned")
+	common(f, &o.kubeconfig, &o.namespace, &o.logLevel)
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead; needed with more than one")
 	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "address that the webhook listens on; empty is all")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
@@ -80,8 +81,14 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "by how much the intensity has to be below the bound of a bucket for a policy's ceiling to be raised again")
 	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "keep the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; * is all")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	return f
+}
+
+// common binds the flags that every part of the program has.
+func common(f *pflag.FlagSet, kubeconfig, namespace *string, level *slog.Level) {
+	f.StringVar(kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
+	f.StringVar(namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of all that belongs to Gridlatch: its Secret, its Service, its lease, and the ConfigMaps of what it has learned")
+	f.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 }
 
 // parse reads the command line, without the program's name.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -68,13 +68,8 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 	if err := scalers.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
 	}
-	names := certs.Names{
-		Secret:  types.NamespacedName{Namespace: o.namespace, Name: name + "-ca"},
-		Webhook: name,
-		Hosts:   append([]string{fmt.Sprintf("%s.%s.svc", name, o.namespace)}, o.webhookHosts...),
-	}
-	source := certs.New(config, names)
-	mgr, err := newManager(o, config, scheme, names, source)
+	source := certs.NewSource(append([]string{fmt.Sprintf("%s.%s.svc", name, o.namespace)}, o.webhookHosts...))
+	mgr, err := newManager(o, config, scheme, source)
 	if err != nil {
 		return err
 	}
@@ -91,11 +86,11 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 
 // newManager makes a manager that caches what the packages say they need, and
 // nothing else.
-func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names certs.Names, source *certs.Source) (ctrl.Manager, error) {
+func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, source *certs.Source) (ctrl.Manager, error) {
 	cached := gating.CacheByObject()
 	serving := ctrlwebhook.Options{Host: o.webhookBind, Port: o.webhookPort, CertDir: o.certDir}
 	if o.certDir == "" {
-		maps.Copy(cached, names.CacheByObject())
+		maps.Copy(cached, certs.SecretByObject(caSecret(o.namespace)))
 		serving.TLSOpts = []func(*tls.Config){source.TLS}
 	}
 	grace, lease, renew := 20*time.Second, leaseDuration, renewDeadline
@@ -234,10 +229,11 @@ func (tidy) NeedLeaderElection() bool { return false }
 func probes(mgr ctrl.Manager, records *gating.Records, feed *gating.Feed) error {
 	serving := mgr.GetWebhookServer().StartedChecker()
 	synced := func(req *http.Request) error {
-		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) || !records.Synced() {
-			return fmt.Errorf("the caches are not filled yet")
+		if err := filled(mgr)(req); err != nil {
+			return err
+		}
+		if !records.Synced() {
+			return errors.New("the records of what was decided on are not there yet")
 		}
 		return feed.Ready()
 	}
@@ -250,4 +246,16 @@ func probes(mgr ctrl.Manager, records *gating.Records, feed *gating.Feed) error 
 		return fmt.Errorf("add probe: %w", err)
 	}
 	return nil
+}
+
+// filled fails until the caches of a manager are filled.
+func filled(mgr ctrl.Manager) healthz.Checker {
+	return func(req *http.Request) error {
+		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
 }

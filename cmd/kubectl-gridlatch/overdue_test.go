@@ -156,7 +156,7 @@ func TestConditionsThatAreProblemsAreTold(t *testing.T) {
 	}
 	policy := &v1alpha1.CarbonPolicy{Status: v1alpha1.CarbonPolicyStatus{Conditions: []metav1.Condition{
 		condition(v1alpha1.ConditionReady, metav1.ConditionTrue), condition(v1alpha1.ConditionForecastUsable, metav1.ConditionFalse),
-		condition(conditionReleasesFailing, metav1.ConditionTrue), condition(conditionReleasesFailing, metav1.ConditionFalse),
+		condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionTrue), condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionFalse),
 	}}}
 	if diff := cmp.Diff([]string{"ForecastUsable is False", "ReleasesFailing is True"}, fromObject(policy).Problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)

@@ -14,8 +14,14 @@ import (
 // plugin runs the user's command as the administrator.
 func plugin(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
+	return pluginAs(t, cluster.Kubeconfig, args...)
+}
+
+// pluginAs runs it as whom a kubeconfig says.
+func pluginAs(t *testing.T, kubeconfig string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "../../bin/kubectl-gridlatch", append(args, "--kubeconfig="+cluster.Kubeconfig)...)
+	cmd := exec.CommandContext(t.Context(), "../../bin/kubectl-gridlatch", append(args, "--kubeconfig="+kubeconfig)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	return out.String(), errs.String(), err

@@ -6,12 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	schedulerv1 "k8s.io/kube-scheduler/config/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -20,8 +23,8 @@ import (
 )
 
 // TestTheOverlayIsAdmittedAsItIs installs what a platform owner would: in a namespace
-// that enforces the restricted pod security standard, both replicas are
-// admitted and scheduled. The nodes are simulated, so they do nothing.
+// that enforces the restricted pod security standard, both replicas, and what keeps
+// their CA, are admitted and scheduled. The nodes are simulated, so they do nothing.
 func TestTheOverlayIsAdmittedAsItIs(t *testing.T) {
 	t.Parallel()
 	c := env.Start(t, env.Nodes(2))
@@ -29,15 +32,17 @@ func TestTheOverlayIsAdmittedAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.Eventually(t, 2*patience, func(ctx context.Context) error {
-		var d appsv1.Deployment
-		if err := c.Client.Get(ctx, client.ObjectKey{Namespace: env.Namespace, Name: "gridlatch"}, &d); err != nil {
-			return err
-		}
-		if d.Status.ReadyReplicas != 2 {
-			return fmt.Errorf("deployment: %+v", d.Status)
-		}
-		if image := d.Spec.Template.Spec.Containers[0].Image; image != "registry.example.com/gridlatch:dev" {
-			return fmt.Errorf("the image is %s, not that of the overlay", image)
+		for name, want := range map[string]int32{"gridlatch": 2, "gridlatch-certs": 1} {
+			var d appsv1.Deployment
+			if err := c.Client.Get(ctx, client.ObjectKey{Namespace: env.Namespace, Name: name}, &d); err != nil {
+				return err
+			}
+			if d.Status.ReadyReplicas != want {
+				return fmt.Errorf("deployment %s: %+v", name, d.Status)
+			}
+			if image := d.Spec.Template.Spec.Containers[0].Image; image != "registry.example.com/gridlatch:dev" {
+				return fmt.Errorf("the image of %s is %s, not that of the overlay", name, image)
+			}
 		}
 		return nil
 	})
@@ -148,4 +153,62 @@ func TestTheExtenderComponentIsAdmittedAsItIs(t *testing.T) {
 	if diff := cmp.Diff(of(strings.ReplaceAll(string(first), "CA_DATA", "")), of(config.Data["scheduler.yaml"])); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestTheNetworkPolicyComponentIsAdmittedAsItIs, and opens every port that Gridlatch
+// has for others.
+func TestTheNetworkPolicyComponentIsAdmittedAsItIs(t *testing.T) {
+	rendered := overlay(t, "extender", "network-policy")
+	if _, err := cluster.KubectlInput(t.Context(), rendered, "apply", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	var d appsv1.Deployment
+	find(t, rendered, "Deployment", "gridlatch", &d)
+	var np networkingv1.NetworkPolicy
+	find(t, rendered, "NetworkPolicy", "gridlatch", &np)
+	var opened []string
+	for _, rule := range np.Spec.Ingress {
+		for _, port := range rule.Ports {
+			opened = append(opened, port.Port.String())
+		}
+	}
+	for _, port := range d.Spec.Template.Spec.Containers[0].Ports {
+		want := port.Name != "probes" // which are the kubelet's
+		if got := slices.Contains(opened, port.Name) || slices.Contains(opened, strconv.Itoa(int(port.ContainerPort))); got != want {
+			t.Errorf("port %s: opened %v, want %v", port.Name, got, want)
+		}
+	}
+	if labels := d.Spec.Template.Labels; !cmp.Equal(np.Spec.PodSelector.MatchLabels, labels) {
+		t.Errorf("it is for pods with %v, and ours have %v", np.Spec.PodSelector.MatchLabels, labels)
+	}
+}
+
+// TestWithCertManagerNothingOfOursMayWriteCertificates looks at what is left of the
+// part that does so without.
+func TestWithCertManagerNothingOfOursMayWriteCertificates(t *testing.T) {
+	own, managed := overlay(t), overlay(t, "cert-manager")
+	for _, text := range []string{"gridlatch-certs", "- mutatingwebhookconfigurations", "- secrets"} {
+		if !strings.Contains(own, text) || strings.Contains(managed, text) {
+			t.Errorf("%s: without cert-manager %v, want true; with it %v, want false", text, strings.Contains(own, text), strings.Contains(managed, text))
+		}
+	}
+}
+
+// find reads an object out of what kustomize has rendered.
+func find(t *testing.T, rendered, kind, name string, into client.Object) {
+	t.Helper()
+	for document := range strings.SplitSeq(rendered, "\n---\n") {
+		var about metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal([]byte(document), &about); err != nil {
+			t.Fatal(err)
+		}
+		if about.Kind != kind || about.Name != name {
+			continue
+		}
+		if err := yaml.UnmarshalStrict([]byte(document), into); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("there is no %s %s", kind, name)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
-// What these tests forge, an admission policy keeps tenants from writing; they write as
-// the administrator, as if it were not installed.
+// What these tests forge, an admission policy keeps tenants from writing, and the
+// webhook strips. They write it as the administrator, on what exists already.
 
 // forged are the annotations of something that was never decided on and says that it
 // was.
@@ -25,10 +25,16 @@ func forged(policy string, more ...string) map[string]string {
 	return tolerant(append([]string{gating.DelayTolerant, "", gating.PolicyName, policy}, more...)...)
 }
 
-// labelled says on a pod or Job in what state it is.
-func labelled[T client.Object](o T, state string) T {
+// forge creates a pod or Job, and has it say that it was decided on.
+func forge(t *testing.T, o client.Object, state string, annotations map[string]string) {
+	t.Helper()
+	create(t, cluster, o)
+	before := o.DeepCopyObject().(client.Object)
 	o.SetLabels(map[string]string{gating.State: state})
-	return o
+	o.SetAnnotations(annotations)
+	if err := cluster.Client.Patch(t.Context(), o, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // owned has a pod say that a Job is its controller.
@@ -69,19 +75,27 @@ func TestNoPodReleasesWhatIsNotItsOwn(t *testing.T) {
 	awaitHeld(t, "victims", 1, 2)
 	const past = "2000-01-01T00:00:00Z"
 	promise := forged("victims", gating.LatestStart, past)
-	elsewhere := labelled(owned(pod(strangers, "elsewhere", promise), victim), gating.StateHeld)
-	ungated := labelled(owned(pod(victims, "ungated", promise), victim), gating.StateHeld)
-	gated := labelled(owned(pod(victims, "gated", promise), victim), gating.StateHeld)
-	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gating.Gate}}
+	elsewhere, ungated := owned(pod(strangers, "elsewhere", nil), victim), owned(pod(victims, "ungated", nil), victim)
 	t.Cleanup(func() {
-		for _, p := range []*corev1.Pod{elsewhere, ungated, gated} {
+		for _, p := range []*corev1.Pod{elsewhere, ungated} {
 			_, err := cluster.Kubectl(context.WithoutCancel(t.Context()), "patch", "pod", "-n", p.Namespace, p.Name, "--type=merge", `-p={"metadata":{"finalizers":null}}`)
-			if client.IgnoreNotFound(err) != nil && !strings.Contains(err.Error(), "NotFound") {
+			if err != nil && !strings.Contains(err.Error(), "NotFound") {
 				t.Error(err)
 			}
 		}
 	})
-	create(t, cluster, elsewhere, ungated, gated)
+	forge(t, elsewhere, gating.StateHeld, promise)
+	forge(t, ungated, gating.StateHeld, promise)
+	pods, err := podsOf(t.Context(), cluster, victims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range pods { // a real one, too, whose Job speaks for it
+		if pods[i].Name != ungated.Name {
+			change(t, cluster, &pods[i], func(p *corev1.Pod) { p.Annotations[gating.LatestStart] = past })
+			break
+		}
+	}
 	awaitPass(t, victim)
 	var now batchv1.Job
 	if err := cluster.Client.Get(t.Context(), client.ObjectKeyFromObject(victim), &now); err != nil {
@@ -92,7 +106,7 @@ func TestNoPodReleasesWhatIsNotItsOwn(t *testing.T) {
 	}
 	awaitPods(t, cluster, victims, func(pods []corev1.Pod) error {
 		for _, p := range pods {
-			if p.Name != "ungated" && p.Name != "gated" && !gating.HasGate(p.Spec.SchedulingGates) {
+			if p.Name != ungated.Name && !gating.HasGate(p.Spec.SchedulingGates) {
 				return fmt.Errorf("pod %s is released: %v", p.Name, p.Annotations)
 			}
 		}
@@ -107,14 +121,14 @@ func TestClaimsTakeNoRoom(t *testing.T) {
 	}
 	awaitIntensity(t, cluster, 150)
 	ns := namespace(t, cluster)
-	claim := labelled(job(ns, "claim", forged("roomy", gating.Started, "2099-01-01T00:00:00Z", "gridlatch.dev/pods", "2000000000"), 1), gating.StateReleased)
+	claims := forged("roomy", gating.Started, "2099-01-01T00:00:00Z", "gridlatch.dev/pods", "2000000000")
+	claim := job(ns, "claim", nil, 2_000_000_000)
 	claim.Spec.Suspend = ptr(true)
-	wide := labelled(job(ns, "wide", forged("roomy", gating.Started, "2099-01-01T00:00:00Z"), 0), gating.StateReleased)
-	create(t, cluster, claim, wide)
+	forge(t, claim, gating.StateReleased, claims)
 	for i := range 5 { // which fit nowhere
-		p := labelled(pod(ns, fmt.Sprint("homeless-", i), forged("roomy", gating.Started, "2099-01-01T00:00:00Z")), gating.StateReleased)
+		p := pod(ns, fmt.Sprint("homeless-", i), nil)
 		p.Spec.NodeSelector = map[string]string{"example.com/no-node": "has-this"}
-		create(t, cluster, p)
+		forge(t, p, gating.StateReleased, claims)
 	}
 	other := namespace(t, cluster)
 	create(t, cluster, job(other, "real", tolerant(gating.PolicyName, "roomy"), 2))
@@ -130,9 +144,9 @@ func TestNobodysAnnotationsFillTheCache(t *testing.T) {
 	ns := namespace(t, cluster)
 	junk := strings.Repeat("x", 250_000)
 	for i := range jobs {
-		j := labelled(job(ns, fmt.Sprint("junk-", i), map[string]string{"gridlatch.dev/junk": junk}, 1), gating.StateHeld)
+		j := job(ns, fmt.Sprint("junk-", i), nil, 1)
 		j.Spec.Suspend = ptr(true)
-		create(t, cluster, j)
+		forge(t, j, gating.StateHeld, map[string]string{"gridlatch.dev/junk": junk})
 	}
 	env.Eventually(t, 2*time.Minute, func(ctx context.Context) error {
 		after, err := controller.Memory("VmRSS")

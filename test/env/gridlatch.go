@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,11 +21,26 @@ import (
 const Namespace = "gridlatch-system"
 
 // A Controller is Gridlatch at work: bin/gridlatch beside the cluster, as its own service account with exactly the
-// rights of the shipped manifests.
+// rights of the shipped manifests. Unless it is given its certificates, the part that makes them runs beside it.
 type Controller struct {
 	*Program
 	// Webhook is the port at which the API server calls it, if it is the one that is called.
 	Webhook int
+
+	certs *Program // nil if it is given them
+}
+
+// Stop ends both parts as a kubelet would. They may have ended before.
+func (c *Controller) Stop() error { return errors.Join(c.Program.Stop(), c.endCerts()) }
+
+// Kill ends both without warning.
+func (c *Controller) Kill() error { return errors.Join(c.Program.Kill(), c.endCerts()) }
+
+func (c *Controller) endCerts() error {
+	if c.certs == nil {
+		return nil
+	}
+	return c.certs.Kill()
 }
 
 // Install applies manifests/local, with the webhook called at port.
@@ -52,7 +69,7 @@ func (c *Cluster) InstallRendered(ctx context.Context, manifests string, port in
 // RunController starts Gridlatch with further flags, and returns when it is ready. log is a file for what it writes;
 // it is appended to.
 func (c *Cluster) RunController(ctx context.Context, port int, log string, flags ...string) (*Controller, error) {
-	kubeconfig, err := c.gridlatchKubeconfig(ctx)
+	kubeconfig, err := c.accountKubeconfig(ctx, "gridlatch")
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +79,31 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	if err != nil {
 		return nil, err
 	}
+	g := &Controller{Program: p, Webhook: port}
+	if !slices.ContainsFunc(flags, func(flag string) bool { return strings.HasPrefix(flag, "--cert-dir=") }) {
+		if g.certs, err = c.runCerts(ctx, log); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.start(ctx, log); err != nil {
+		return nil, errors.Join(err, g.endCerts())
+	}
+	return g, nil
+}
+
+// runCerts runs the part that makes certificates, as its own service account, until it is stopped or this process ends.
+func (c *Cluster) runCerts(ctx context.Context, log string) (*Program, error) {
+	kubeconfig, err := c.accountKubeconfig(ctx, "gridlatch-certs")
+	if err != nil {
 		return nil, err
 	}
-	return &Controller{Program: p, Webhook: port}, nil
+	p, err := command("gridlatch", "certs", "--kubeconfig="+kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	// It has no lease to lose, and would go on without a cluster.
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return p, p.start(ctx, log)
 }
 
 // RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as
@@ -102,12 +140,13 @@ func (c *Cluster) Controller(t testing.TB, port int, flags ...string) *Controlle
 	})
 }
 
-func (c *Cluster) gridlatchKubeconfig(ctx context.Context) (string, error) {
-	config, err := c.ServiceAccountConfig(ctx, Namespace, "gridlatch")
+// accountKubeconfig writes a kubeconfig for a service account of Gridlatch beside the cluster's own.
+func (c *Cluster) accountKubeconfig(ctx context.Context, account string) (string, error) {
+	config, err := c.ServiceAccountConfig(ctx, Namespace, account)
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(filepath.Dir(c.Kubeconfig), "gridlatch.kubeconfig")
+	path := filepath.Join(filepath.Dir(c.Kubeconfig), account+".kubeconfig")
 	return path, WriteKubeconfig(config, path)
 }
 

@@ -44,7 +44,7 @@ func command(name string, args ...string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	args = append([]string{"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes}, args...)
+	args = append(args, "--metrics-bind-address="+metrics, "--health-probe-bind-address="+probes)
 	p := &Program{Metrics: "http://" + metrics, Probes: "http://" + probes, name: name, done: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(root, "bin", name), args...)
 	// Its own process group: the terminal's Ctrl-C is for this process, which then stops the program. Not its own session:

@@ -49,19 +49,24 @@ func measureCreates(ctx context.Context) (values []float64, err error) {
 }
 
 // createOrdinary creates pods that do not ask to wait. The controller has nothing to do with them, and runs all the
-// time: what comes and goes is the webhook's configuration, with its conditions that the API server checks.
+// time: what comes and goes is the webhook's configuration, with its conditions that the API server checks, and the
+// admission policies.
 func (r *rig) createOrdinary(ctx context.Context) (s sides, err error) {
 	if err := r.install(ctx); err != nil {
 		return s, err
 	}
-	configuration, err := r.configuration(ctx)
+	there, err := r.rules(ctx)
 	if err != nil {
 		return s, err
 	}
 	pod := func(i int) *corev1.Pod { return newPod(podName(i)) }
 	for half := range 2 * ordinaryRounds {
 		installed := alternate(half)
-		if err := r.configure(ctx, configuration, installed); err != nil {
+		var change *rules
+		if installed {
+			change = there
+		}
+		if err := r.configure(ctx, change); err != nil {
 			return s, err
 		}
 		if err := r.createOnce(ctx, ordinaryEach, pod, 0, s.of(installed)); err != nil {

@@ -10,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -36,10 +37,7 @@ func measureJunk(ctx context.Context) (values []float64, err error) {
 	}
 	log.Printf("creating %d Jobs of %d bytes", junkJobs, junkBytes)
 	junk := strings.Repeat("x", junkBytes)
-	err = parallel(ctx, junkJobs, func(ctx context.Context, i int) error {
-		_, err := r.clientset.BatchV1().Jobs(namespace).Create(ctx, junkJob(i, junk), metav1.CreateOptions{})
-		return err
-	})
+	err = parallel(ctx, junkJobs, func(ctx context.Context, i int) error { return r.claim(ctx, i, junk) })
 	if err != nil {
 		return nil, fmt.Errorf("create jobs: %w", err)
 	}
@@ -57,16 +55,21 @@ func measureJunk(ctx context.Context) (values []float64, err error) {
 	return []float64{grown - idle, peak}, err
 }
 
-// junkJob is suspended, so that nothing comes of it.
-func junkJob(i int, junk string) *batchv1.Job {
+// claim creates a suspended Job, of which nothing comes, and then has it say that it is held: on creation, the webhook
+// would take that off.
+func (r *rig) claim(ctx context.Context, i int, junk string) error {
 	suspended := true
-	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: podName(i), Labels: map[string]string{gating.State: gating.StateHeld},
-			Annotations: map[string]string{"gridlatch.dev/junk": junk},
-		},
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName(i), Annotations: map[string]string{"gridlatch.dev/junk": junk}},
 		Spec: batchv1.JobSpec{Suspend: &suspended, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "main", Image: "none"}},
 		}}},
 	}
+	jobs := r.clientset.BatchV1().Jobs(namespace)
+	if _, err := jobs.Create(ctx, job, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	held := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, gating.State, gating.StateHeld)
+	_, err := jobs.Patch(ctx, job.Name, types.MergePatchType, held, metav1.PatchOptions{})
+	return err
 }

@@ -125,31 +125,57 @@ func (r *rig) remove(ctx context.Context) error {
 	if err := r.stop(); err != nil {
 		return err
 	}
-	return r.configure(ctx, nil, false)
+	return r.configure(ctx, nil)
 }
 
-// configuration returns that by which the API server calls Gridlatch, fit to be created anew.
-func (r *rig) configuration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
-	configuration, err := r.clientset.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, webhookName, metav1.GetOptions{})
+// rules are what the API server does for Gridlatch when something is created, fit to be created anew.
+type rules struct {
+	configuration *admissionv1.MutatingWebhookConfiguration
+	bindings      []admissionv1.ValidatingAdmissionPolicyBinding
+}
+
+// policyDelay is how long it may take until the API server goes by a policy, or does no more: it looks every second.
+const policyDelay = 3 * time.Second
+
+// rules returns those that there are.
+func (r *rig) rules(ctx context.Context) (*rules, error) {
+	client := r.clientset.AdmissionregistrationV1()
+	configuration, err := client.MutatingWebhookConfigurations().Get(ctx, webhookName, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("get the webhook's configuration: %w", err)
 	}
 	configuration.ObjectMeta = metav1.ObjectMeta{Name: webhookName}
-	return configuration, nil
+	bindings, err := client.ValidatingAdmissionPolicyBindings().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the bindings of policies: %w", err)
+	}
+	for i := range bindings.Items {
+		bindings.Items[i].ObjectMeta = metav1.ObjectMeta{Name: bindings.Items[i].Name}
+	}
+	return &rules{configuration, bindings.Items}, nil
 }
 
-// configure makes the API server call Gridlatch or not, and returns when it does so.
-func (r *rig) configure(ctx context.Context, configuration *admissionv1.MutatingWebhookConfiguration, called bool) error {
-	webhooks := r.clientset.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	if err := webhooks.Delete(ctx, webhookName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+// configure makes the API server call Gridlatch and go by its policies or, with nil, not, and returns when it does so.
+func (r *rig) configure(ctx context.Context, a *rules) error {
+	client := r.clientset.AdmissionregistrationV1()
+	if err := client.MutatingWebhookConfigurations().Delete(ctx, webhookName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete the webhook's configuration: %w", err)
 	}
-	if called {
-		if _, err := webhooks.Create(ctx, configuration, metav1.CreateOptions{}); err != nil {
+	if err := client.ValidatingAdmissionPolicyBindings().DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("delete the bindings of policies: %w", err)
+	}
+	if a != nil {
+		if _, err := client.MutatingWebhookConfigurations().Create(ctx, a.configuration, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create the webhook's configuration: %w", err)
 		}
+		for i := range a.bindings {
+			if _, err := client.ValidatingAdmissionPolicyBindings().Create(ctx, &a.bindings[i], metav1.CreateOptions{}); err != nil {
+				return fmt.Errorf("bind a policy: %w", err)
+			}
+		}
 	}
-	return poll(ctx, patience, func(ctx context.Context) error { return r.probe(ctx, called) })
+	time.Sleep(policyDelay)
+	return poll(ctx, patience, func(ctx context.Context) error { return r.probe(ctx, a != nil) })
 }
 
 func (r *rig) stop() error {

@@ -1,0 +1,106 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/cert-manager/cert-manager/pkg/server/tls/authority"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Keeper makes and renews the CA, and has the API server trust it.
+type Keeper struct {
+	secret  types.NamespacedName
+	webhook string
+	ca      *authority.DynamicAuthority
+	client  client.Client
+	now     func() time.Time
+}
+
+// NewKeeper returns a Keeper of the CA in a Secret, and of the caBundle in a
+// MutatingWebhookConfiguration.
+func NewKeeper(config *rest.Config, secret types.NamespacedName, webhook string) *Keeper {
+	return &Keeper{secret: secret, webhook: webhook, now: time.Now, ca: &authority.DynamicAuthority{
+		RESTConfig: config, SecretNamespace: secret.Namespace, SecretName: secret.Name,
+		CommonName: "gridlatch-ca", CADuration: caDuration, LeafDuration: leafDuration,
+	}}
+}
+
+// SetupWithManager runs the Keeper for as long as a manager runs.
+func (k *Keeper) SetupWithManager(mgr manager.Manager) error {
+	k.client = mgr.GetClient()
+	if err := mgr.Add(manager.RunnableFunc(k.ca.Run)); err != nil {
+		return fmt.Errorf("add CA: %w", err)
+	}
+	toWebhook := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: k.webhook}}}
+	})
+	err := ctrl.NewControllerManagedBy(mgr).Named("cabundle").
+		For(&admissionv1.MutatingWebhookConfiguration{}).
+		Watches(&corev1.Secret{}, toWebhook).
+		Complete(reconcile.AsReconciler(k.client, k))
+	if err != nil {
+		return fmt.Errorf("set up caBundle injection: %w", err)
+	}
+	return nil
+}
+
+// Reconcile puts the CA into every caBundle of a configuration.
+func (k *Keeper) Reconcile(ctx context.Context, config *admissionv1.MutatingWebhookConfiguration) (ctrl.Result, error) {
+	if config.Annotations[cmapi.WantInjectAnnotation] != "" {
+		return ctrl.Result{}, nil // cert-manager does
+	}
+	var secret corev1.Secret
+	if err := k.client.Get(ctx, k.secret, &secret); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err) // its creation comes back here
+	}
+	changed := config.DeepCopy()
+	for i := range changed.Webhooks {
+		trust := &changed.Webhooks[i].ClientConfig
+		trust.CABundle = bundle(trust.CABundle, secret.Data[corev1.TLSCertKey], k.now())
+	}
+	if same(config, changed) {
+		return ctrl.Result{}, nil
+	}
+	patch := client.MergeFromWithOptions(config, client.MergeFromWithOptimisticLock{})
+	if err := k.client.Patch(ctx, changed, patch); err != nil {
+		return ctrl.Result{}, fmt.Errorf("patch MutatingWebhookConfiguration %s: %w", config.Name, err)
+	}
+	return ctrl.Result{}, nil
+}
+
+func same(a, b *admissionv1.MutatingWebhookConfiguration) bool {
+	for i := range a.Webhooks {
+		if !bytes.Equal(a.Webhooks[i].ClientConfig.CABundle, b.Webhooks[i].ClientConfig.CABundle) {
+			return false
+		}
+	}
+	return true
+}
+
+// bundle returns ca followed by those certificates of old that are still
+// valid, each once. Old ones that cannot be read are dropped.
+func bundle(old, ca []byte, now time.Time) []byte {
+	kept := append([]byte(nil), ca...)
+	for block, rest := pem.Decode(old); block != nil; block, rest = pem.Decode(rest) {
+		encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err == nil && now.Before(certificate.NotAfter) && !bytes.Contains(kept, encoded) {
+			kept = append(kept, encoded...)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,129 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	servertls "github.com/cert-manager/cert-manager/pkg/server/tls"
+	"github.com/cert-manager/cert-manager/pkg/server/tls/authority"
+	"github.com/cert-manager/cert-manager/pkg/util/pki"
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Source serves certificates that it signs itself, with a CA that it only reads.
+type Source struct {
+	tls *servertls.DynamicSource
+	ca  *signer
+}
+
+// NewSource returns a source of certificates for DNS names; it has one some time
+// after it was set up with a manager that runs, and the Secret was there.
+func NewSource(hosts []string) *Source {
+	ca := &signer{now: time.Now}
+	return &Source{ca: ca, tls: &servertls.DynamicSource{DNSNames: hosts, Authority: ca}}
+}
+
+// TLS makes a server present the current certificate; handshakes fail until
+// there is one.
+func (s *Source) TLS(config *tls.Config) { config.GetCertificate = s.tls.GetCertificate }
+
+// SetupWithManager runs the source in every replica. The manager has to cache
+// what SecretByObject says.
+func (s *Source) SetupWithManager(mgr manager.Manager) error {
+	if err := mgr.Add(s.tls); err != nil {
+		return fmt.Errorf("add certificate source: %w", err)
+	}
+	everyReplica := false
+	err := ctrl.NewControllerManagedBy(mgr).Named("certificates").
+		For(&corev1.Secret{}).
+		WithOptions(controller.Options{NeedLeaderElection: &everyReplica}).
+		Complete(reconcile.AsReconciler(mgr.GetClient(), s.ca))
+	if err != nil {
+		return fmt.Errorf("watch the CA: %w", err)
+	}
+	return nil
+}
+
+// signer signs with the CA that was last read. It is what a DynamicSource asks.
+type signer struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	ca      *tls.Certificate // nil at first
+	waiting []chan<- struct{}
+}
+
+// Reconcile takes over the CA in a Secret, and has certificates signed anew. One
+// that cannot be used leaves the last good one in use.
+func (s *signer) Reconcile(ctx context.Context, secret *corev1.Secret) (ctrl.Result, error) {
+	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		log.FromContext(ctx).Error(err, "cannot use the CA") // another one comes back here
+		return ctrl.Result{}, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ca != nil && s.ca.Leaf.Equal(pair.Leaf) {
+		return ctrl.Result{}, nil
+	}
+	s.ca = &pair
+	for _, rotated := range s.waiting {
+		select {
+		case rotated <- struct{}{}:
+		default: // it is told already
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// Run has nothing to do: the Secret is watched by the manager.
+func (s *signer) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// WatchRotation has the channel told of another CA.
+func (s *signer) WatchRotation(rotated chan<- struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(s.waiting, rotated)
+}
+
+// StopWatchingRotation has it told no more.
+func (s *signer) StopWatchingRotation(rotated chan<- struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(c chan<- struct{}) bool { return c == rotated })
+}
+
+// Sign makes a certificate of a template, valid from now on, and never for longer
+// than the CA.
+func (s *signer) Sign(template *x509.Certificate) (*x509.Certificate, error) {
+	s.mu.Lock()
+	ca := s.ca
+	s.mu.Unlock()
+	now := s.now()
+	if ca == nil || !now.Before(ca.Leaf.NotAfter) {
+		return nil, authority.ErrCertificateNotAvailable
+	}
+	template.BasicConstraintsValid = true
+	template.NotBefore, template.NotAfter = now, now.Add(leafDuration)
+	if ca.Leaf.NotAfter.Before(template.NotAfter) {
+		template.NotAfter = ca.Leaf.NotAfter
+	}
+	_, certificate, err := pki.SignCertificate(template, ca.Leaf, template.PublicKey, ca.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return certificate, nil
+}

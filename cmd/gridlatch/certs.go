@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/gridlatch/gridlatch/certs"
+)
+
+const certsUsage = `Makes and renews the CA with which Gridlatch signs its certificates, and has the
+API server trust it. It runs beside Gridlatch as a Deployment of its own, and is
+not needed with cert-manager.
+
+Usage:
+  gridlatch certs [flags]
+
+Flags:
+`
+
+// certsOptions are what the flags of gridlatch certs say.
+type certsOptions struct {
+	kubeconfig  string
+	namespace   string
+	metricsBind string
+	probeBind   string
+	logLevel    slog.Level
+}
+
+func (o *certsOptions) parse(args []string, output io.Writer) error {
+	f := pflag.NewFlagSet("gridlatch certs", pflag.ContinueOnError)
+	f.SetOutput(output)
+	f.SortFlags = false
+	f.Usage = func() { fmt.Fprint(output, certsUsage, f.FlagUsagesWrapped(100)) }
+	common(f, &o.kubeconfig, &o.namespace, &o.logLevel)
+	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
+	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q: see gridlatch certs --help", f.Arg(0))
+	}
+	return nil
+}
+
+// keepCerts runs the part that alone may write the CA and the caBundle. It needs
+// no leader: see package certs.
+func keepCerts(ctx context.Context, args []string) error {
+	o := &certsOptions{}
+	if err := o.parse(args, os.Stderr); err != nil {
+		return usageError{err}
+	}
+	logTo(os.Stderr, o.logLevel)
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("build scheme: %w", err)
+	}
+	secret := caSecret(o.namespace)
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                 scheme,
+		Cache:                  cache.Options{ByObject: certs.ByObject(secret, name), ReaderFailOnMissingInformer: true},
+		Metrics:                metricsserver.Options{BindAddress: o.metricsBind},
+		HealthProbeBindAddress: o.probeBind,
+	})
+	if err != nil {
+		return fmt.Errorf("build manager: %w", err)
+	}
+	if err := certs.NewKeeper(config, secret, name).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add probe: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("caches", filled(mgr)); err != nil {
+		return fmt.Errorf("add probe: %w", err)
+	}
+	return mgr.Start(ctx)
+}
+
+// caSecret is the Secret with the CA.
+func caSecret(namespace string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespace, Name: name + "-ca"}
+}

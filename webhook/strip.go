@@ -1,0 +1,64 @@
+package webhook
+
+import (
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gridlatch/gridlatch/gating"
+)
+
+// Who makes the pods of Jobs: with --use-service-account-credentials, as kubeadm
+// sets it, and without.
+const (
+	jobController     = "system:serviceaccount:kube-system:job-controller"
+	controllerManager = "system:kube-controller-manager"
+)
+
+// asks reports whether an object is created with the wish to wait, of itself or of
+// its pod template. The matchConditions say the same.
+func asks(annotations ...map[string]string) bool {
+	return slices.ContainsFunc(annotations, func(a map[string]string) bool {
+		wish, ok := a[gating.DelayTolerant]
+		return ok && wish != "false"
+	})
+}
+
+// vouched reports whether what only Gridlatch writes is to be believed of a pod:
+// the Job controller has copied it from a template, which has been here with its
+// Job. Of anything else, anybody may have written it.
+func vouched(req admission.Request, pod metav1.Object) bool {
+	by := req.UserInfo.Username
+	return gating.JobOf(pod) != nil && (by == jobController || by == controllerManager)
+}
+
+// stripPod takes off a pod that does not ask to wait what only Gridlatch writes,
+// and changes nothing else.
+func stripPod(pod *corev1.Pod) verdict {
+	strip(&pod.ObjectMeta)
+	return verdict{outcome: stripped, patch: append(dropGate(pod.Spec.SchedulingGates, "/spec"), metaPatch(pod.ObjectMeta)...)}
+}
+
+// stripJob does so with a Job and its pod template.
+func stripJob(job *batchv1.Job) verdict {
+	strip(&job.ObjectMeta)
+	strip(&job.Spec.Template.ObjectMeta)
+	return verdict{outcome: stripped, patch: jobPatch(job)}
+}
+
+func strip(meta *metav1.ObjectMeta) {
+	gating.Forget(meta.Annotations)
+	delete(meta.Labels, gating.State)
+}
+
+// dropGate takes our gate off the gates of a spec at path, if it is among them.
+func dropGate(gates []corev1.PodSchedulingGate, path string) patch {
+	if !gating.HasGate(gates) {
+		return nil
+	}
+	ours := func(g corev1.PodSchedulingGate) bool { return g.Name == gating.Gate }
+	return patch{}.set(path+"/schedulingGates", slices.DeleteFunc(slices.Clone(gates), ours))
+}
