@@ -12,14 +12,15 @@ import (
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
-// Whoever may create pods may write our label and any name of a policy on them.
+// Whoever may change pods may write any name of a policy on them.
 func TestWorkOfForgedPoliciesStartsAndLeavesNoSeries(t *testing.T) {
 	ns := namespace(t, cluster)
 	const names = 20
+	dirtyThenClean(t, cluster, aWhile)
 	for i := range names {
-		forged := pod(ns, fmt.Sprint("forged-", i), map[string]string{gating.PolicyName: fmt.Sprint("no-such-", i)})
-		forged.Labels = map[string]string{gating.State: gating.StateHeld}
+		forged := pod(ns, fmt.Sprint("forged-", i), tolerant())
 		create(t, cluster, forged)
+		change(t, cluster, forged, func(p *corev1.Pod) { p.Annotations[gating.PolicyName] = fmt.Sprint("no-such-", i) })
 	}
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		held, err := countHeld(ctx, cluster, ns)

@@ -9,10 +9,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/gating"
@@ -50,20 +50,18 @@ func measureForgedSeries(ctx context.Context) (values []float64, err error) {
 // forge makes pods and Jobs that name as many policies, and deletes them once the controller has let them go.
 func (r *rig) forge(ctx context.Context, prefix string, n int) error {
 	log.Printf("forging %d names of policies", n)
+	deadline := time.Now().Add(12 * time.Hour)
 	err := parallel(ctx, n, func(ctx context.Context, i int) error {
-		meta := metav1.ObjectMeta{
-			Namespace: namespace, Name: prefix + "-" + strconv.Itoa(i),
-			Labels:      map[string]string{gating.State: gating.StateHeld},
-			Annotations: map[string]string{gating.PolicyName: prefix + "-" + strconv.Itoa(i)},
-		}
-		pod := newPod(meta.Name)
-		pod.ObjectMeta = meta
+		name := prefix + "-" + strconv.Itoa(i)
+		pod := waiting(newPod(name), deadline)
 		if _, err := r.clientset.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create a pod: %w", err)
 		}
-		job := &batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Suspend: ptr.To(true), Template: corev1.PodTemplateSpec{Spec: pod.Spec}}}
-		_, err := r.clientset.BatchV1().Jobs(namespace).Create(ctx, job, metav1.CreateOptions{})
-		return err
+		policy := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, gating.PolicyName, name)
+		if _, err := r.clientset.CoreV1().Pods(namespace).Patch(ctx, name, types.MergePatchType, policy, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("name a policy: %w", err)
+		}
+		return r.claim(ctx, name, map[string]string{gating.PolicyName: name})
 	})
 	if err != nil {
 		return err

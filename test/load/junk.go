@@ -36,8 +36,8 @@ func measureJunk(ctx context.Context) (values []float64, err error) {
 		return nil, err
 	}
 	log.Printf("creating %d Jobs of %d bytes", junkJobs, junkBytes)
-	junk := strings.Repeat("x", junkBytes)
-	err = parallel(ctx, junkJobs, func(ctx context.Context, i int) error { return r.claim(ctx, i, junk) })
+	junk := map[string]string{"gridlatch.dev/junk": strings.Repeat("x", junkBytes)}
+	err = parallel(ctx, junkJobs, func(ctx context.Context, i int) error { return r.claim(ctx, podName(i), junk) })
 	if err != nil {
 		return nil, fmt.Errorf("create jobs: %w", err)
 	}
@@ -57,10 +57,10 @@ func measureJunk(ctx context.Context) (values []float64, err error) {
 
 // claim creates a suspended Job, of which nothing comes, and then has it say that it is held: on creation, the webhook
 // would take that off.
-func (r *rig) claim(ctx context.Context, i int, junk string) error {
+func (r *rig) claim(ctx context.Context, name string, annotations map[string]string) error {
 	suspended := true
 	job := &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName(i), Annotations: map[string]string{"gridlatch.dev/junk": junk}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Annotations: annotations},
 		Spec: batchv1.JobSpec{Suspend: &suspended, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "main", Image: "none"}},
 		}}},
