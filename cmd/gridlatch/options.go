@@ -21,6 +21,7 @@ type options struct {
 	webhookBind  string
 	webhookPort  int
 	webhookHosts []string
+	webhookCA    string
 	certDir      string
 	extenderBind string
 	extenderCA   string
@@ -70,6 +71,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "address that the webhook listens on; empty is all")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
 	f.StringSliceVar(&o.webhookHosts, "webhook-host", nil, "further DNS name under which the API server calls the webhook, beside that of its Service")
+	f.StringVar(&o.webhookCA, "webhook-client-ca", "", "file with the certificates that must have signed that of whoever calls the webhook, read anew for each connection; empty: anybody may call it. First give the API server a certificate for it, or nothing is held: an AdmissionConfiguration with a kubeConfigFile, see manifests/base/webhook.yaml")
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt and tls.key to serve, reloaded when they change, as cert-manager mounts them; empty: the webhook signs its own")
 	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address that answers kube-scheduler as an extender, such as :9444, with the webhook's certificate, and has the webhook mark the pods to ask about; 0 for none. See manifests/components/extender")
 	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the certificates that must have signed that of whoever calls the extender, read anew for each connection; empty: anybody may call it")

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,11 +19,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -29,6 +29,7 @@ import (
 	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -56,7 +57,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 		Hosts:   append([]string{fmt.Sprintf("%s.%s.svc", name, o.namespace)}, o.webhookHosts...),
 	}
 	source := certs.New(config, names)
-	mgr, err := newManager(o, config, scheme, names, source)
+	mgr, err := newManager(o, config, scheme, names)
 	if err != nil {
 		return err
 	}
@@ -73,21 +74,17 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 
 // newManager makes a manager that caches what the packages say they need, and
 // nothing else.
-func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names certs.Names, source *certs.Source) (ctrl.Manager, error) {
+func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, names certs.Names) (ctrl.Manager, error) {
 	cached := gating.CacheByObject()
-	serving := ctrlwebhook.Options{Host: o.webhookBind, Port: o.webhookPort, CertDir: o.certDir}
 	if o.certDir == "" {
 		maps.Copy(cached, names.CacheByObject())
-		serving.TLSOpts = []func(*tls.Config){source.TLS}
 	}
 	// a leader that is killed leaves work unreleased until its lease runs out
 	grace, lease, renew := 20*time.Second, 10*time.Second, 7*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true},
-		WebhookServer:                 ctrlwebhook.NewServer(serving),
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsBind},
-		HealthProbeBindAddress:        o.probeBind,
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // see listen
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              name,
 		LeaderElectionNamespace:       o.namespace,
@@ -150,11 +147,16 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
 		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
-	hook.Register(mgr.GetWebhookServer())
-	ceiling.Advice{Clock: now}.Register(mgr.GetWebhookServer())
+	secure, err := presenting(mgr, o, source)
+	if err != nil {
+		return err
+	}
+	if err := admit(mgr, o, secure, hook, ceiling.Advice{Clock: now}); err != nil {
+		return err
+	}
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
 	if o.extends() {
-		if err := extend(ctx, mgr, o, source, placing{gating.Policies{Reader: policies.Reader, Clock: policies.Clock}, store}); err != nil {
+		if err := extend(ctx, mgr, o, secure, placing{gating.Policies{Reader: policies.Reader, Clock: policies.Clock}, store}); err != nil {
 			return err
 		}
 	}
@@ -163,7 +165,23 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	return probes(mgr, feed)
+	if err := listenMetrics(mgr, o); err != nil {
+		return err
+	}
+	return listenProbes(mgr, o, secure, feed)
+}
+
+// admit answers the API server, in every replica.
+func admit(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, advice ceiling.Advice) error {
+	secure, err := authenticated(secure, "--webhook-client-ca", o.webhookCA)
+	if err != nil {
+		return err
+	}
+	intake, mux := serving.NewIntake(serving.ReviewLimits()), http.NewServeMux()
+	mux.Handle(webhook.Path, intake.Reviews(hook.Handle))
+	mux.Handle(ceiling.AdvicePath, intake.Reviews(advice.Handle))
+	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
+	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
 }
 
 // tidy gives back, once the caches are filled, what filling them has taken: with
@@ -178,26 +196,3 @@ func (tidy) Start(context.Context) error {
 
 // NeedLeaderElection is false: every replica fills its caches.
 func (tidy) NeedLeaderElection() bool { return false }
-
-// probes make /readyz green once the webhook can serve, the caches are filled
-// and each forecast has been looked for.
-func probes(mgr ctrl.Manager, feed *gating.Feed) error {
-	serving := mgr.GetWebhookServer().StartedChecker()
-	synced := func(req *http.Request) error {
-		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return fmt.Errorf("the caches are not filled yet")
-		}
-		return feed.Ready()
-	}
-	for check, f := range map[string]healthz.Checker{"webhook": serving, "caches": synced} {
-		if err := mgr.AddReadyzCheck(check, f); err != nil {
-			return fmt.Errorf("add probe: %w", err)
-		}
-	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("add probe: %w", err)
-	}
-	return nil
-}
