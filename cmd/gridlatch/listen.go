@@ -24,10 +24,13 @@ import (
 // scrapes bounds the answers with metrics that are in the making.
 const scrapes = 4
 
-// listen serves in every replica, from before the caches are filled. All listeners
-// are ours, since controller-runtime's own know no bounds: not for connections, and
-// not for how long a body may take.
+// listen serves in every replica, from before the caches are filled; not at all if
+// the address is 0. All listeners are ours, since controller-runtime's own know no
+// bounds: not for connections, and not for how long a body may take.
 func listen(mgr ctrl.Manager, name, flag, address string, handler http.Handler, secure *tls.Config) error {
+	if address == "0" {
+		return nil
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", flag, err)
@@ -75,11 +78,8 @@ func authenticated(secure *tls.Config, flag, ca string) (*tls.Config, error) {
 	return config, nil
 }
 
-// listenMetrics serves /metrics, unless that is not wanted.
+// listenMetrics serves /metrics.
 func listenMetrics(mgr ctrl.Manager, o *options) error {
-	if o.metricsBind == "0" {
-		return nil
-	}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: scrapes,
