@@ -89,7 +89,7 @@ func (o *object) table(path string, into *table) func() error {
 		into.there, into.known = true, map[string]string{}
 		left := mostOurs
 		return o.Members(path, func(key string) error {
-			if !gating.Ours(key) {
+			if left <= 0 || !gating.Ours(key) {
 				return o.Skip()
 			}
 			value, err := o.Text(path, left-len(key))

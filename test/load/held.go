@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,7 +44,7 @@ func measureHeld(ctx context.Context) (values []float64, err error) {
 	if err := r.awaitHeld(ctx, heldPods); err != nil {
 		return nil, err
 	}
-	mib, err := settledMemory(ctx, r.controller.PID)
+	mib, err := settledMemory(ctx, r.controller.Program)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +55,13 @@ func measureHeld(ctx context.Context) (values []float64, err error) {
 	return []float64{mib, milliseconds}, nil
 }
 
-// settledMemory returns the resident memory of a process in MiB once it has moved by less than 2 % for 20 seconds, or
+// settledMemory returns the resident memory of a program in MiB once it has moved by less than 2 % for 20 seconds, or
 // after two minutes.
-func settledMemory(ctx context.Context, pid int) (float64, error) {
+func settledMemory(ctx context.Context, of *env.Program) (float64, error) {
 	log.Print("waiting for memory to settle")
 	var before float64
 	for range 6 {
-		now, err := memory(pid, "VmRSS")
+		now, err := of.Memory("VmRSS")
 		if err != nil {
 			return 0, err
 		}
@@ -76,28 +73,13 @@ func settledMemory(ctx context.Context, pid int) (float64, error) {
 			return 0, err
 		}
 	}
-	peak, err := memory(pid, "VmHWM")
+	peak, err := of.Memory("VmHWM")
 	if err != nil {
 		return 0, err
 	}
-	now, err := memory(pid, "VmRSS")
+	now, err := of.Memory("VmRSS")
 	log.Printf("memory of the controller: %.1f MiB, at most %.1f MiB", now, peak)
 	return now, err
-}
-
-// memory reads a field of a process's status that is in kB, as MiB.
-func memory(pid int, name string) (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, fmt.Errorf("read memory: %w", err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			kb, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 64)
-			return kb / 1024, err
-		}
-	}
-	return 0, fmt.Errorf("read memory: no %s", name)
 }
 
 // planTime touches one held pod after another of n, each for one more pass over all of them, and returns the mean time
