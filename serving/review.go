@@ -98,8 +98,8 @@ func (r Reader) into(path string, to *string) func() error {
 	}
 }
 
-// Reviews serves AdmissionReviews.
-func (i *Intake) Reviews(decide func(context.Context, Review) *admissionv1.AdmissionResponse) http.Handler {
+// Reviews serves AdmissionReviews, which are counted by a path.
+func (i *Intake) Reviews(path string, m *Metrics, decide func(context.Context, Review) *admissionv1.AdmissionResponse) http.Handler {
 	answer := func(ctx context.Context, body []byte, to *bytes.Buffer) error {
 		review, err := ReadReview(body)
 		if err != nil {
@@ -111,8 +111,10 @@ func (i *Intake) Reviews(decide func(context.Context, Review) *admissionv1.Admis
 		return json.NewEncoder(to).Encode(answer)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if err := i.Serve(w, req, answer); err != nil {
-			log.FromContext(req.Context()).V(1).Info("a review is not answered", "path", req.URL.Path, "caller", req.RemoteAddr, "because", err.Error())
+		err := i.Serve(w, req, answer)
+		m.count(path, err)
+		if err != nil {
+			log.FromContext(req.Context()).V(1).Info("a review is not answered", "path", path, "caller", req.RemoteAddr, "because", err.Error())
 		}
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,7 +36,8 @@ func reviewOf(t testing.TB, object string) []byte {
 
 func TestAReviewIsAnswered(t *testing.T) {
 	var got Review
-	h := NewIntake(ReviewLimits()).Reviews(func(_ context.Context, r Review) *admissionv1.AdmissionResponse {
+	m := NewMetrics(prometheus.NewRegistry())
+	h := NewIntake(ReviewLimits()).Reviews("/x", m, func(_ context.Context, r Review) *admissionv1.AdmissionResponse {
 		r.Object = bytes.Clone(r.Object)
 		got = r
 		return &admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{"w"}}
@@ -58,6 +61,12 @@ func TestAReviewIsAnswered(t *testing.T) {
 	if diff := cmp.Diff(wantAnswer, answer); diff != "" {
 		t.Error(diff)
 	}
+	post(h, strings.NewReader("{}"))
+	for _, outcome := range []string{"answered", "refused"} {
+		if n := testutil.ToFloat64(m.reviews.WithLabelValues("/x", outcome)); n != 1 {
+			t.Errorf("%v %s are counted, want 1", n, outcome)
+		}
+	}
 }
 
 func TestWhatIsNoReviewIsRefused(t *testing.T) {
@@ -77,7 +86,7 @@ func TestWhatIsNoReviewIsRefused(t *testing.T) {
 		"deeply nested":       {"{" + v1 + `,"request":{"object":` + strings.Repeat("[", 1<<20), "exceeded max depth"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := NewIntake(ReviewLimits()).Reviews(func(context.Context, Review) *admissionv1.AdmissionResponse {
+			h := NewIntake(ReviewLimits()).Reviews("/x", NewMetrics(prometheus.NewRegistry()), func(context.Context, Review) *admissionv1.AdmissionResponse {
 				return &admissionv1.AdmissionResponse{}
 			})
 			if w := post(h, strings.NewReader(tt.body)); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), tt.want) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -134,7 +135,7 @@ func reviewOf(kind, object string) string {
 
 // TestMemoryIsBounded sends what takes many times its length once it is decoded.
 func TestMemoryIsBounded(t *testing.T) {
-	const length = 6 << 20
+	const length = 2 << 20
 	spec := func(of string) string { return `{"metadata":{` + asks + `},"spec":{` + of + `}}` }
 	unique := &strings.Builder{}
 	for i := 0; unique.Len() < length; i++ {
@@ -159,7 +160,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				if kind == "Job" {
 					object = `{"metadata":{` + asks + `},"spec":{"template":` + object + `}}`
 				}
-				h := serving.NewIntake(serving.ReviewLimits()).Reviews(dirtyNow(t).Handle)
+				h := serving.NewIntake(serving.ReviewLimits()).Reviews(Path, serving.NewMetrics(prometheus.NewRegistry()), dirtyNow(t).Handle)
 				req := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(reviewOf(kind, object)))
 				req.Header.Set("Content-Type", "application/json")
 				w := httptest.NewRecorder()

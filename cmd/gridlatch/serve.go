@@ -178,8 +178,9 @@ func admit(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webho
 		return err
 	}
 	intake, mux := serving.NewIntake(serving.ReviewLimits()), http.NewServeMux()
-	mux.Handle(webhook.Path, intake.Reviews(hook.Handle))
-	mux.Handle(ceiling.AdvicePath, intake.Reviews(advice.Handle))
+	counted := serving.NewMetrics(metrics.Registry)
+	mux.Handle(webhook.Path, intake.Reviews(webhook.Path, counted, hook.Handle))
+	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
 	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
 }

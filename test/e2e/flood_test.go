@@ -54,7 +54,7 @@ func awaitHeldPod(t *testing.T, c *env.Cluster, ns string) {
 // TestAFloodOfHostileReviews has eight strangers call the webhook all the time, with
 // what takes gigabytes if it is decoded, while real work comes.
 func TestAFloodOfHostileReviews(t *testing.T) {
-	dirtyThenClean(t, cluster, time.Hour)
+	dirtyThenClean(t, cluster, 3*time.Minute)
 	ns := namespace(t, cluster)
 	for _, path := range []string{webhook.Path, ceiling.AdvicePath} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -111,7 +111,7 @@ func TestSlowBodiesAreClosed(t *testing.T) {
 // TestIdleConnectionsKeepNobodyOut has one stranger open more connections than
 // there may be.
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
-	dirtyThenClean(t, cluster, time.Hour)
+	dirtyThenClean(t, cluster, 3*time.Minute)
 	for range 600 {
 		dialWebhook(t, controller, "127.0.0.2")
 	}

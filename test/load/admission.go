@@ -33,11 +33,10 @@ const (
 
 // measureAdmission calls the webhook as its server does, one call after the other: a review goes in, an answer comes out.
 func measureAdmission(ctx context.Context) ([]float64, error) {
-	hook, err := newWebhook(time.Now())
+	handler, err := newHandler(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	handler := serving.NewIntake(serving.ReviewLimits()).Reviews(hook.Handle)
 	body, err := reviewOf(waiting(newPod("probe"), time.Now().Add(12*time.Hour)))
 	if err != nil {
 		return nil, err
@@ -90,6 +89,16 @@ func patchOf(answer []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the pod was not held: %.200s", answer)
 	}
 	return review.Response.Patch, nil
+}
+
+// newHandler serves a webhook of newWebhook as the program does.
+func newHandler(now time.Time) (http.Handler, error) {
+	hook, err := newWebhook(now)
+	if err != nil {
+		return nil, err
+	}
+	counted := serving.NewMetrics(prometheus.NewRegistry())
+	return serving.NewIntake(serving.ReviewLimits()).Reviews(webhook.Path, counted, hook.Handle), nil
 }
 
 // newWebhook makes a webhook with the default policy and a forecast by which it is better to wait.

@@ -18,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
-	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/test/env"
 	"github.com/gridlatch/gridlatch/webhook"
 )
@@ -54,7 +53,7 @@ func (r *rig) serveStub(ctx context.Context, configuration *admissionv1.Mutating
 
 // holding is the patch by which Gridlatch holds a pod.
 func holding(ctx context.Context, pod *corev1.Pod) ([]byte, error) {
-	hook, err := newWebhook(time.Now())
+	handler, err := newHandler(time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +64,7 @@ func holding(ctx context.Context, pod *corev1.Pod) ([]byte, error) {
 	request := httptest.NewRequestWithContext(ctx, http.MethodPost, webhook.Path, bytes.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
 	answer := httptest.NewRecorder()
-	serving.NewIntake(serving.ReviewLimits()).Reviews(hook.Handle).ServeHTTP(answer, request)
+	handler.ServeHTTP(answer, request)
 	return patchOf(answer.Body.Bytes())
 }
 
