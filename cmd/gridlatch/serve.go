@@ -147,22 +147,28 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Reader: mgr.GetCache(), Policies: policies, Store: store, Runs: runs, Clock: now,
 		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
+	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
+	for _, runnable := range []manager.Runnable{herald, sweeper, memory, runs, tidy{}} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("add to manager: %w", err)
+		}
+	}
+	return answer(ctx, mgr, o, source, feed, hook)
+}
+
+// answer answers the API server, kube-scheduler, and who looks after this.
+func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, feed *gating.Feed, hook *webhook.Webhook) error {
 	secure, err := presenting(mgr, o, source)
 	if err != nil {
 		return err
 	}
-	if err := admit(mgr, o, secure, hook, ceiling.Advice{Clock: now}); err != nil {
+	if err := admit(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
 		return err
 	}
-	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
 	if o.extends() {
-		if err := extend(ctx, mgr, o, secure, placing{gating.Policies{Reader: policies.Reader, Clock: policies.Clock}, store}); err != nil {
+		p := placing{gating.Policies{Reader: hook.Policies.Reader, Clock: hook.Clock}, hook.Store}
+		if err := extend(ctx, mgr, o, secure, p); err != nil {
 			return err
-		}
-	}
-	for _, runnable := range []manager.Runnable{herald, sweeper, memory, runs, tidy{}} {
-		if err := mgr.Add(runnable); err != nil {
-			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
 	if err := listenMetrics(mgr, o); err != nil {
