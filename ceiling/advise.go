@@ -2,36 +2,38 @@ package ceiling
 
 import (
 	"context"
-	"encoding/json"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	"sigs.k8s.io/controller-runtime/pkg/webhook"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 // AdvicePath is where Advice answers.
 const AdvicePath = "/advise"
 
+// mostSpec bounds the spec of a CarbonAwareKedaScaler that is looked at, in bytes:
+// some hundred schedules.
+const mostSpec = 32 << 10
+
 // Advice warns whoever writes a CarbonAwareKedaScaler of what in it cannot be
 // meant. It refuses nothing, and changes nothing.
 type Advice struct{ Clock Clock }
 
-// Register makes a server answer.
-func (a Advice) Register(server webhook.Server) {
-	server.Register(AdvicePath, &admission.Webhook{Handler: a})
-}
-
 // Handle answers for one object.
-func (a Advice) Handle(_ context.Context, req admission.Request) admission.Response {
+func (a Advice) Handle(_ context.Context, req serving.Review) *admissionv1.AdmissionResponse {
+	answer := &admissionv1.AdmissionResponse{Allowed: true}
 	var s v1alpha1.CarbonAwareKedaScaler
-	if req.Operation == admissionv1.Delete || json.Unmarshal(req.Object.Raw, &s) != nil {
-		return admission.Allowed("") // the API server's own checks have their say
+	r := serving.NewReader(req.Object)
+	err := r.Fields("scaler", map[string]func() error{
+		"spec": func() error { return r.Decode("spec", mostSpec, &s.Spec) },
+	})
+	if req.Operation == admissionv1.Delete || err != nil {
+		return answer // the API server's own checks have their say
 	}
-	warnings := newEcoRules(&s.Spec, false, a.Clock.Now()).warnings
+	answer.Warnings = newEcoRules(&s.Spec, false, a.Clock.Now()).warnings
 	if _, err := sourceOf(&s); err != nil {
-		warnings = append(warnings, "spec.carbonIntensityForecastDataSource: "+err.Error())
+		answer.Warnings = append(answer.Warnings, "spec.carbonIntensityForecastDataSource: "+err.Error())
 	}
-	return admission.Allowed("").WithWarnings(warnings...)
+	return answer
 }

@@ -1,14 +1,15 @@
 package ceiling
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	clocktesting "k8s.io/utils/clock/testing"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 func TestAdviceWarnsAndRefusesNothing(t *testing.T) {
@@ -19,6 +20,7 @@ func TestAdviceWarnsAndRefusesNothing(t *testing.T) {
 	}{
 		{name: "all is well", object: `{"spec": {"carbonIntensityForecastDataSource": {"mockCarbonForecast": true}}}`},
 		{name: "no object", object: `nothing`},
+		{name: "more than can be meant", object: `{"spec": {"ecoModeOff": {"recurringSchedule": ["` + strings.Repeat(`x", "`, mostSpec/5) + `"]}}}`},
 		{
 			name: "schedules, thresholds and the source",
 			object: `{"spec": {
@@ -41,10 +43,8 @@ func TestAdviceWarnsAndRefusesNothing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			response := advice.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
-				Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: []byte(tt.object)},
-			}})
-			if !response.Allowed || len(response.Patches) > 0 {
+			response := advice.Handle(t.Context(), serving.Review{Operation: admissionv1.Create, Object: []byte(tt.object)})
+			if !response.Allowed || len(response.Patch) > 0 {
 				t.Errorf("got %+v", response)
 			}
 			if diff := cmp.Diff(tt.want, response.Warnings); diff != "" {

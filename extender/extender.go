@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"sync"
@@ -15,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	extenderv1 "k8s.io/kube-scheduler/extender/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 // The paths of the two verbs, as they stand in the scheduler's configuration.
@@ -23,15 +23,8 @@ const (
 	FilterPath     = "/filter"
 )
 
-const (
-	// maxBody bounds a request. The names of 5,000 nodes are 0.3 MB; of whole
-	// nodes, at some 10 KB each, 3,000 fit.
-	maxBody = 32 << 20
-	// A request's memory is kept for the next one if it was for no larger a body,
-	// and for no more nodes.
-	keptBody  = 1 << 20
-	keptNodes = 1 << 14
-)
+// keptNodes is for how many nodes the memory of a request is kept for the next.
+const keptNodes = 1 << 14
 
 // ErrNoPolicy is returned by a source of terms for a pod whose policy does not
 // exist.
@@ -48,22 +41,33 @@ type Extender struct {
 	Metrics *Metrics
 }
 
+// limits are those of an intake of requests. The names of 5,000 nodes are 0.3 MB;
+// of whole nodes, at some 10 KB each, 3,000 fit into the largest body. An answer is
+// at most three times as long as its request, and takes some 30 MB to make at
+// worst. A scheduler asks for one at a time.
+func limits() serving.Limits {
+	return serving.Limits{
+		Body: 32 << 20, Hint: "; with nodeCacheCapable: true, the scheduler sends names only",
+		Small: 1 << 20, Room: 32 << 20, Large: 1, Turns: 4,
+	}
+}
+
 // Handler serves the verbs.
 func (e *Extender) Handler() http.Handler {
-	room := newRoom()
+	intake := serving.NewIntake(limits())
 	desks := &sync.Pool{New: func() any { return new(desk) }}
 	mux := http.NewServeMux()
 	for verb, answer := range map[string]answer{PrioritizePath: e.prioritize, FilterPath: e.filter} {
-		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, room: room, desks: desks})
+		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, intake: intake, desks: desks})
 	}
 	return mux
 }
 
-// desk is the memory for a request.
+// desk is the memory for the nodes of a request.
 type desk struct {
-	in, out bytes.Buffer
-	names   [][]byte
-	spots   []spot
+	out   *bytes.Buffer
+	names [][]byte
+	spots []spot
 }
 
 // answer writes the answer to a request, whose nodes are at the spots of the desk
@@ -74,7 +78,7 @@ type verbHandler struct {
 	extender *Extender
 	name     string
 	answer   answer
-	room     *room
+	intake   *serving.Intake
 	desks    *sync.Pool
 }
 
@@ -82,53 +86,25 @@ type verbHandler struct {
 // cannot be told makes all nodes alike.
 func (h *verbHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	began := h.extender.Now()
-	o, err := h.serve(w, req, began)
-	var wrong *badRequest
-	if errors.As(err, &wrong) {
-		if wrong.code == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", http.MethodPost)
-		}
-		http.Error(w, wrong.Error(), wrong.code)
+	o := refused
+	err := h.intake.Serve(w, req, func(ctx context.Context, body []byte, to *bytes.Buffer) (err error) {
+		o, err = h.work(ctx, body, to, began)
+		return err
+	})
+	if errors.Is(err, serving.ErrBusy) {
+		o = busy
 	}
 	h.extender.Metrics.done(h.name, o, h.extender.Now().Sub(began))
 }
 
-func (h *verbHandler) serve(w http.ResponseWriter, req *http.Request, now time.Time) (outcome, error) {
-	if err := check(req); err != nil {
-		return refused, err
-	}
-	leave, err := h.room.enter(req)
-	if err != nil {
-		return busy, err
-	}
-	defer leave()
+// work makes the answer to a request.
+func (h *verbHandler) work(ctx context.Context, body []byte, to *bytes.Buffer, now time.Time) (outcome, error) {
 	on, _ := h.desks.Get().(*desk)
-	defer h.clear(on)
-	if err := readBody(&on.in, w, req); err != nil {
+	defer h.leave(on)
+	on.out = to
+	a, err := parse(body, on.names)
+	if err != nil {
 		return refused, err
-	}
-	o, err := h.work(req.Context(), on, now)
-	if err != nil {
-		return o, err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(on.out.Len()))
-	_, _ = w.Write(on.out.Bytes()) // who does not listen any more has an answer of its own
-	return o, nil
-}
-
-// work makes the answer to a request that has been read. In its turn it waits for
-// nobody, so that few at a time are enough.
-func (h *verbHandler) work(ctx context.Context, on *desk, now time.Time) (outcome, error) {
-	done, err := h.room.turn(ctx)
-	if err != nil {
-		return busy, err
-	}
-	defer done()
-	defer on.shrink()
-	a, err := parse(on.in.Bytes(), on.names)
-	if err != nil {
-		return refused, &badRequest{http.StatusBadRequest, err}
 	}
 	on.names = a.names
 	o := answered
@@ -145,61 +121,14 @@ func (h *verbHandler) work(ctx context.Context, on *desk, now time.Time) (outcom
 	return o, nil
 }
 
-// shrink gives up what a request for many nodes took.
-func (d *desk) shrink() {
+// leave leaves a desk for the next request, without what one for many nodes took.
+func (h *verbHandler) leave(d *desk) {
 	if max(cap(d.names), cap(d.spots)) > keptNodes {
 		d.names, d.spots = nil, nil
 	}
-}
-
-// clear leaves a desk for the next request. A large one would never go.
-func (h *verbHandler) clear(d *desk) {
-	if max(d.in.Cap(), d.out.Cap()) <= keptBody {
-		d.in.Reset()
-		d.out.Reset()
-		h.desks.Put(d)
-	}
-}
-
-// badRequest is a mistake of the caller.
-type badRequest struct {
-	code int
-	error
-}
-
-func check(req *http.Request) error {
-	kind := req.Header.Get("Content-Type")
-	media, _, err := mime.ParseMediaType(kind)
-	switch {
-	case req.Method != http.MethodPost:
-		return &badRequest{http.StatusMethodNotAllowed, fmt.Errorf("method %.20q: want POST", req.Method)}
-	case err != nil || media != "application/json":
-		return &badRequest{http.StatusUnsupportedMediaType, fmt.Errorf("Content-Type %.60q: want application/json", kind)}
-	case req.ContentLength > maxBody:
-		return tooLarge()
-	default:
-		return nil
-	}
-}
-
-func tooLarge() error {
-	return &badRequest{http.StatusRequestEntityTooLarge, fmt.Errorf("want a body of at most %d MiB; with nodeCacheCapable: true, the scheduler sends names only", maxBody>>20)}
-}
-
-// readBody reads a request, without growing step by step if it says how long it
-// is.
-func readBody(into *bytes.Buffer, w http.ResponseWriter, req *http.Request) error {
-	into.Grow(bytes.MinRead + int(max(req.ContentLength, 0))) // within maxBody
-	_, err := into.ReadFrom(http.MaxBytesReader(w, req.Body, maxBody))
-	var long *http.MaxBytesError
-	switch {
-	case errors.As(err, &long):
-		return tooLarge()
-	case err != nil:
-		return &badRequest{http.StatusBadRequest, fmt.Errorf("read the body: %w", err)}
-	default:
-		return nil
-	}
+	clear(d.names) // they are parts of a body
+	d.out = nil
+	h.desks.Put(d)
 }
 
 // prioritize answers with the points of each node: an

@@ -151,18 +151,20 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		"no JSON":            {http.MethodPost, "application/json", "{", http.StatusBadRequest, "EOF"},
 		"no object":          {http.MethodPost, "application/json", "[]", http.StatusBadRequest, "the body: want {, not ["},
 		"no pod":             {http.MethodPost, "application/json", `{"NodeNames":["a"]}`, http.StatusBadRequest, "want the pod to place as Pod"},
-		"a pod that is none": {http.MethodPost, "application/json", `{"Pod":null}`, http.StatusBadRequest, "Pod: want {, not null"},
+		"a pod that is none": {http.MethodPost, "application/json", `{"Pod":null}`, http.StatusBadRequest, "want the pod to place as Pod"},
 		"broken metadata":    {http.MethodPost, "application/json", `{"Pod":{"metadata":{"name":3}}}`, http.StatusBadRequest, "Pod.metadata.name: "},
 		"a name that is none": {
 			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a",7]}`, http.StatusBadRequest, "want the name of a node, not number"},
-		"a node without a name": {http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{}}]}}`, http.StatusBadRequest, "want a metadata.name in each of Nodes.items"},
+		"two pods":              {http.MethodPost, "application/json", `{"Pod":{},"pod":{}}`, http.StatusBadRequest, "want the pod to place as Pod"},
+		"metadata twice":        {http.MethodPost, "application/json", `{"Pod":{"metadata":{},"metadata":{}}}`, http.StatusBadRequest, "Pod.metadata: want it once"},
+		"a node without a name": {http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{}}]}}`, http.StatusBadRequest, "want one metadata.name in each of Nodes.items"},
 		"a node with two names": {
-			http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{"name":"a","name":"b"}}]}}`, http.StatusBadRequest, "duplicate"},
+			http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{"name":"a","name":"b"}}]}}`, http.StatusBadRequest, "want one metadata.name in each"},
 		"names and nodes": {
 			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a"],"Nodes":{"items":[{"metadata":{"name":"a"}}]}}`, http.StatusBadRequest, "want either Nodes or NodeNames"},
 		"more behind it": {http.MethodPost, "application/json", good + "{}", http.StatusBadRequest, "nothing behind it"},
 		"a body without end": {
-			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", maxBody) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
+			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", int(limits().Body)) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
 	} {
 		for _, path := range []string{PrioritizePath, FilterPath} {
 			t.Run(name+path, func(t *testing.T) {
@@ -181,7 +183,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 
 func TestALengthThatIsTooMuchIsRefusedUnread(t *testing.T) {
 	req := httptest.NewRequest(http.MethodPost, PrioritizePath, http.NoBody)
-	req.ContentLength = maxBody + 1
+	req.ContentLength = limits().Body + 1
 	req.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	newExtender(Terms{}).Handler().ServeHTTP(w, req)

@@ -1,5 +1,7 @@
 package gating
 
+import "strings"
+
 // What users write: annotations on a Job, a pod or a pod template.
 const (
 	// DelayTolerant opts in with "true".
@@ -114,4 +116,10 @@ func written() []string {
 		PlannedStart, LatestStart, Reason, AtCreation, HeldBy, Started, ExpectedDuration, DurationSource,
 		PlannedLocation, Candidates,
 	}
+}
+
+// Ours reports whether a label or an annotation is one that Gridlatch may read:
+// of its own prefix, or of Kueue's.
+func Ours(key string) bool {
+	return strings.HasPrefix(key, prefix) || key == KueueQueue || key == KueueGates
 }

@@ -31,4 +31,8 @@
 // A decision needs the object, the caches, what was learned of earlier runs and
 // the clock, and never the API server. It has no side effects, and deciding again on its own result gives
 // the same. What goes wrong inside lets the work pass as it is.
+//
+// Of an object, only what a decision needs is decoded, and each part up to a
+// bound (see package serving): work with a larger one starts, with a warning. So
+// labels and annotations of others are not known here, and a patch leaves them.
 package webhook

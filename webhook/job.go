@@ -11,36 +11,38 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
-	"sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 // onJob decides on a Job. What its pod template asks for holds too, where the
 // Job itself says nothing else.
-func (w *Webhook) onJob(ctx context.Context, req admission.Request) (verdict, error) {
-	var job batchv1.Job
-	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &job); err != nil {
+func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error) {
+	job, err := readJob(req.Object)
+	switch {
+	case err != nil:
 		return verdict{}, fmt.Errorf("decode job: %w", err)
+	case job.tooLarge != nil: // its annotations may be what is not known
+		return verdict{outcome: started}.warn(gating.NotHeld + job.tooLarge.Error()), nil
 	}
-	own(&job.ObjectMeta)
-	own(&job.Spec.Template.ObjectMeta)
-	copied := forget(&job)
+	copied := forget(&job.Job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := append(gating.Strange(job.Annotations, field.NewPath("metadata", "annotations")),
 		gating.Strange(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
-	v, err := w.readAndDecideJob(ctx, req, &job)
-	v.warnings = append(v.warnings, strange...)
+	v, err := w.askAndDecideJob(ctx, req, &job.Job)
+	if v.noted {
+		v.patch = append(job.patch(), v.patch...)
+	}
 	if copied && len(v.errs) == 0 && err == nil {
 		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
 	}
-	return v, err
+	return v.warn(strange...), err
 }
 
-// readAndDecideJob reads what a Job asks for, and decides on it.
-func (w *Webhook) readAndDecideJob(ctx context.Context, req admission.Request, job *batchv1.Job) (verdict, error) {
+// askAndDecideJob reads what a Job asks for, and decides on it.
+func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, job *batchv1.Job) (verdict, error) {
 	template := &job.Spec.Template
 	if !asks(job.Annotations, template.Annotations) {
 		return stripJob(job), nil
@@ -61,7 +63,7 @@ func (w *Webhook) readAndDecideJob(ctx context.Context, req admission.Request, j
 }
 
 // decideJob decides on a Job that asks for what can be read.
-func (w *Webhook) decideJob(ctx context.Context, req admission.Request, job *batchv1.Job, ask gating.Ask, asked map[string]string) (verdict, error) {
+func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv1.Job, ask gating.Ask, asked map[string]string) (verdict, error) {
 	if why := leaveJobAlone(job, ask); why != "" {
 		return startJob(job, gating.NotHeld+why), nil
 	}
@@ -134,7 +136,7 @@ func byItself(job *batchv1.Job, ask gating.Ask) string {
 // holdJob records on a Job that it is held, if it is better to wait, and in
 // its template what its pods must know. The gate is put on the pods as they
 // come (see package gating).
-func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
+func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
 	now := job.CreationTimestamp.Time
 	task := policy.Task(ask, now)
 	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
@@ -169,7 +171,7 @@ func (w *Webhook) holdJob(req admission.Request, job *batchv1.Job, policy *gatin
 	}
 	maps.Copy(job.Spec.Template.Annotations, gating.Promise(asked, notes))
 	delete(job.Spec.Template.Labels, gating.State)
-	return verdict{outcome: held, patch: jobPatch(job)}
+	return verdict{outcome: held, noted: true}
 }
 
 // noteDuration notes on a Job with what duration it is planned, if it does not
@@ -203,10 +205,10 @@ func holdWhole(job *batchv1.Job, how string) verdict {
 	job.Spec.Template.Labels[gating.State] = gating.StateReleased
 	if how == gating.HoldByKueue {
 		job.Annotations[gating.KueueGates] = gating.JoinQueue(job.Annotations[gating.KueueGates])
-		return verdict{outcome: held, patch: jobPatch(job)}
+		return verdict{outcome: held, noted: true}
 	}
 	job.Spec.Suspend = ptr.To(true)
-	return verdict{outcome: held, patch: jobPatch(job).set("/spec/suspend", true)}
+	return verdict{outcome: held, noted: true, patch: patch{}.set("/spec/suspend", true)}
 }
 
 // startJob lets a Job start at once, and its pods with it whenever they come.
@@ -214,11 +216,13 @@ func startJob(job *batchv1.Job, why string) verdict {
 	job.Annotations[gating.Reason] = why
 	job.Labels[gating.State] = gating.StateReleased
 	job.Spec.Template.Labels[gating.State] = gating.StateReleased
-	return verdict{outcome: started, patch: jobPatch(job)}
+	return verdict{outcome: started, noted: true}
 }
 
-func jobPatch(job *batchv1.Job) patch {
+// patch makes of a Job as it came what it is to be, and takes our gate off its
+// template.
+func (job *aJob) patch() patch {
 	template := job.Spec.Template
-	p := metaPatch(job.ObjectMeta).set("/spec/template/metadata", template.ObjectMeta)
+	p := append(job.came.patch(job.ObjectMeta), job.template.patch(template.ObjectMeta)...)
 	return append(p, dropGate(template.Spec.SchedulingGates, "/spec/template/spec")...)
 }

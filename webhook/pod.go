@@ -9,33 +9,36 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
-	"sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 // onPod decides on a pod, and marks it for the scheduler.
-func (w *Webhook) onPod(ctx context.Context, req admission.Request) (verdict, error) {
-	var pod corev1.Pod
-	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &pod); err != nil {
+func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error) {
+	pod, err := readPod(req.Object)
+	switch {
+	case err != nil:
 		return verdict{}, fmt.Errorf("decode pod: %w", err)
+	case pod.tooLarge != nil: // its annotations may be what is not known
+		return startPod(&pod.Pod, "").warn(gating.NotHeld + pod.tooLarge.Error()), nil
 	}
-	own(&pod.ObjectMeta)
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := gating.Strange(pod.Annotations, field.NewPath("metadata", "annotations"))
-	v, err := w.holdOrStart(ctx, req, &pod)
-	v.warnings = append(v.warnings, strange...)
-	if err == nil && w.Mark {
-		v.patch = append(v.patch, mark(&pod)...)
+	v, err := w.holdOrStart(ctx, req, &pod.Pod)
+	if v.noted {
+		v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
 	}
-	return v, err
+	if err == nil && w.Mark {
+		v.patch = append(v.patch, mark(pod)...)
+	}
+	return v.warn(strange...), err
 }
 
 // holdOrStart decides on a pod: with its Job, where that has been decided on,
 // else by itself.
-func (w *Webhook) holdOrStart(ctx context.Context, req admission.Request, pod *corev1.Pod) (verdict, error) {
+func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, pod *corev1.Pod) (verdict, error) {
 	owned := metav1.GetControllerOf(pod) != nil
 	if !vouched(req, pod) {
 		strip(&pod.ObjectMeta)
@@ -63,7 +66,7 @@ func wantGate(pod *corev1.Pod) field.ErrorList {
 }
 
 // decidePod decides on a pod by itself, or with those of its owner that wait.
-func (w *Webhook) decidePod(ctx context.Context, req admission.Request, pod *corev1.Pod, wrong field.ErrorList) (verdict, error) {
+func (w *Webhook) decidePod(ctx context.Context, req serving.Review, pod *corev1.Pod, wrong field.ErrorList) (verdict, error) {
 	path := field.NewPath("metadata", "annotations")
 	ask, errs := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path)
 	if errs = append(errs, wrong...); len(errs) > 0 {
@@ -98,7 +101,7 @@ func leavePodAlone(pod *corev1.Pod) string {
 // holdPod puts the gate on a pod if it is better to wait. A pod of a Job that
 // is held is always gated before its latest start: the loop lets all of the
 // Job go together.
-func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating.Policy, location string) verdict {
+func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Policy, location string) verdict {
 	now := pod.CreationTimestamp.Time
 	task := gating.TaskOf(policy, pod)
 	promised := pod.Annotations[gating.LatestStart] != ""
@@ -130,7 +133,7 @@ func (w *Webhook) holdPod(req admission.Request, pod *corev1.Pod, policy *gating
 	if !gating.HasGate(gates) {
 		gates = append(gates, corev1.PodSchedulingGate{Name: gating.Gate})
 	}
-	return verdict{outcome: held, patch: metaPatch(pod.ObjectMeta).set("/spec/schedulingGates", gates)}
+	return verdict{outcome: held, noted: true, patch: patch{}.set("/spec/schedulingGates", gates)}
 }
 
 // startPod lets a pod start at once, without our gate if it came with one,
@@ -147,7 +150,7 @@ func startPod(pod *corev1.Pod, why string) verdict {
 		}
 		pod.Annotations[gating.Reason] = why
 		pod.Labels[gating.State] = gating.StateReleased
-		v.patch = append(v.patch, metaPatch(pod.ObjectMeta)...)
+		v.noted = true
 	}
 	return v
 }

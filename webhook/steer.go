@@ -5,9 +5,9 @@ import (
 	"math"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 // suit notes on a pod which locations suit it, as things are now.
@@ -20,7 +20,7 @@ func suit(ctx context.Context, policy *gating.Policy, pod *corev1.Pod) {
 
 // startLater lets a pod start at once that comes after its Job's release, where
 // its policy chooses.
-func (w *Webhook) startLater(ctx context.Context, req admission.Request, pod *corev1.Pod, why string) verdict {
+func (w *Webhook) startLater(ctx context.Context, req serving.Review, pod *corev1.Pod, why string) verdict {
 	name, planned := pod.Annotations[gating.PolicyName], pod.Annotations[gating.PlannedLocation]
 	if planned == "" {
 		return startPod(pod, why) // its Job was not placed
@@ -37,7 +37,7 @@ func (w *Webhook) startLater(ctx context.Context, req admission.Request, pod *co
 // empty if none is known to be better. Below ceilings it is that of its Job, which
 // was given room there, and else the cleanest now: hours later, for a retry, that
 // may be another.
-func (w *Webhook) whereNow(ctx context.Context, req admission.Request, pod *corev1.Pod, policy *gating.Policy) string {
+func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.Pod, policy *gating.Policy) string {
 	if policy.Limited() {
 		return w.Records.PlannedWithJob(req.Namespace, pod)
 	}
@@ -59,7 +59,7 @@ func (v verdict) steer(pod *corev1.Pod, policy *gating.Policy, location string) 
 		return v
 	}
 	pod.Annotations[gating.PlannedLocation] = location
-	v.patch = append(v.patch, metaPatch(pod.ObjectMeta)...)
+	v.noted = true
 	if gating.Prefers(&pod.Spec, term) {
 		return v // decided on again
 	}

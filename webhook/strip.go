@@ -6,9 +6,9 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 // Who makes the pods of Jobs: with --use-service-account-credentials, as kubeadm
@@ -30,8 +30,8 @@ func asks(annotations ...map[string]string) bool {
 // vouched reports whether what only Gridlatch writes is to be believed of a pod:
 // the Job controller has copied it from a template, which has been here with its
 // Job. Of anything else, anybody may have written it.
-func vouched(req admission.Request, pod metav1.Object) bool {
-	by := req.UserInfo.Username
+func vouched(req serving.Review, pod metav1.Object) bool {
+	by := req.Username
 	return gating.JobOf(pod) != nil && (by == jobController || by == controllerManager)
 }
 
@@ -39,14 +39,14 @@ func vouched(req admission.Request, pod metav1.Object) bool {
 // and changes nothing else.
 func stripPod(pod *corev1.Pod) verdict {
 	strip(&pod.ObjectMeta)
-	return verdict{outcome: stripped, patch: append(dropGate(pod.Spec.SchedulingGates, "/spec"), metaPatch(pod.ObjectMeta)...)}
+	return verdict{outcome: stripped, noted: true, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 }
 
 // stripJob does so with a Job and its pod template.
 func stripJob(job *batchv1.Job) verdict {
 	strip(&job.ObjectMeta)
 	strip(&job.Spec.Template.ObjectMeta)
-	return verdict{outcome: stripped, patch: jobPatch(job)}
+	return verdict{outcome: stripped, noted: true}
 }
 
 func strip(meta *metav1.ObjectMeta) {

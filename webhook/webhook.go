@@ -10,13 +10,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 // Path is where the webhook answers.
@@ -43,15 +43,10 @@ type Webhook struct {
 	Mark bool
 }
 
-// Register makes a server answer for the webhook.
-func (w *Webhook) Register(server ctrlwebhook.Server) {
-	server.Register(Path, &admission.Webhook{Handler: w})
-}
-
 // Handle decides on one object.
-func (w *Webhook) Handle(ctx context.Context, req admission.Request) admission.Response {
+func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.AdmissionResponse {
 	if req.Operation != admissionv1.Create || req.SubResource != "" {
-		return admission.Allowed("")
+		return verdict{}.response(req)
 	}
 	var v verdict
 	var err error
@@ -61,7 +56,7 @@ func (w *Webhook) Handle(ctx context.Context, req admission.Request) admission.R
 	case "Job":
 		v, err = w.onJob(ctx, req)
 	default:
-		return admission.Allowed("")
+		return verdict{}.response(req)
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot decide, letting it pass", "kind", req.Kind.Kind, "namespace", req.Namespace)
@@ -88,29 +83,36 @@ func (v verdict) warned(why string) verdict {
 
 // verdict is what is decided on one object. With errs it is refused.
 type verdict struct {
-	outcome  outcome
-	errs     field.ErrorList
+	outcome outcome
+	errs    field.ErrorList
+	// noted says that labels and annotations have been written to.
+	noted    bool
 	patch    patch
 	warnings []string
 }
 
-func (v verdict) response(req admission.Request) admission.Response {
+// warn adds warnings.
+func (v verdict) warn(warnings ...string) verdict {
+	v.warnings = append(v.warnings, warnings...)
+	return v
+}
+
+func (v verdict) response(req serving.Review) *admissionv1.AdmissionResponse {
 	if len(v.errs) > 0 {
 		return refuse(req, v.errs)
 	}
-	response := admission.Allowed("").WithWarnings(v.warnings...)
+	response := &admissionv1.AdmissionResponse{Allowed: true, Warnings: v.warnings}
 	if len(v.patch) > 0 {
-		kind := admissionv1.PatchTypeJSONPatch
-		response.Patch, response.PatchType = v.patch.json(), &kind
+		response.Patch, response.PatchType = v.patch.json(), ptr.To(admissionv1.PatchTypeJSONPatch)
 	}
 	return response
 }
 
 // refuse answers as the API server itself would for an invalid object.
-func refuse(req admission.Request, errs field.ErrorList) admission.Response {
+func refuse(req serving.Review, errs field.ErrorList) *admissionv1.AdmissionResponse {
 	status := apierrors.NewInvalid(schema.GroupKind{Group: req.Kind.Group, Kind: req.Kind.Kind}, req.Name, errs).Status()
 	status.Code = http.StatusUnprocessableEntity
-	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &status}}
+	return &admissionv1.AdmissionResponse{Result: &status}
 }
 
 // choice is the policy for an ask, or why there is none: the ask is refused for
@@ -128,8 +130,7 @@ func (c choice) without(start func(why string) verdict) verdict {
 		return verdict{outcome: refused, errs: c.errs}
 	}
 	v := start(c.warning)
-	v.warnings = []string{c.warning}
-	return v
+	return v.warn(c.warning)
 }
 
 // blame refuses an object for what is wrong with it. What a controller has created

@@ -17,16 +17,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/serving"
 )
 
 var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -62,22 +61,21 @@ func dirtyNow(t testing.TB) *Webhook {
 
 // request asks for the creation of an object by the Job controller, which is
 // somebody like others for all but the pods of Jobs.
-func request(kind string, object []byte) admission.Request {
-	return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
-		Operation: admissionv1.Create, Namespace: "default", Kind: metav1.GroupVersionKind{Kind: kind}, Object: runtime.RawExtension{Raw: object},
-		UserInfo: authenticationv1.UserInfo{Username: jobController},
-	}}
+func request(kind string, object []byte) serving.Review {
+	return serving.Review{
+		Operation: admissionv1.Create, Namespace: "default", Kind: metav1.GroupVersionKind{Kind: kind}, Object: object, Username: jobController,
+	}
 }
 
 // admit returns the object as the API server would have it after the webhook.
-func admit(t testing.TB, w *Webhook, kind string, object []byte) ([]byte, admission.Response) {
+func admit(t testing.TB, w *Webhook, kind string, object []byte) ([]byte, *admissionv1.AdmissionResponse) {
 	t.Helper()
 	response := w.Handle(t.Context(), request(kind, object))
 	return apply(t, object, response), response
 }
 
-// apply returns an object with the patch of a response.
-func apply(t testing.TB, object []byte, response admission.Response) []byte {
+// apply returns an object with the patch of an answer.
+func apply(t testing.TB, object []byte, response *admissionv1.AdmissionResponse) []byte {
 	t.Helper()
 	if len(response.Patch) == 0 {
 		return object
@@ -86,11 +84,11 @@ func apply(t testing.TB, object []byte, response admission.Response) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	patched, err := patch.Apply(object)
+	after, err := patch.Apply(object)
 	if err != nil {
 		t.Fatalf("the patch does not apply: %v\n%s\n%s", err, response.Patch, object)
 	}
-	return patched
+	return after
 }
 
 func TestReinvocationChangesNothing(t *testing.T) {
@@ -178,22 +176,13 @@ func TestWhatOneOwnerCreatesIsPlannedForTheSameStart(t *testing.T) {
 
 // plannedStart returns the start that an object is given; empty if it is not
 // held.
-func plannedStart(t *testing.T, w *Webhook, req admission.Request) string {
+func plannedStart(t *testing.T, w *Webhook, req serving.Review) string {
 	t.Helper()
-	var operations []struct {
-		Path  string `json:"path"`
-		Value any    `json:"value"`
-	}
-	if err := json.Unmarshal(w.Handle(t.Context(), req).Patch, &operations); err != nil {
+	var after metav1.PartialObjectMetadata
+	if err := json.Unmarshal(patched(t, req.Object, w.Handle(t.Context(), req)), &after); err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range operations {
-		if annotations, ok := o.Value.(map[string]any); ok && o.Path == "/metadata/annotations" {
-			start, _ := annotations[gating.PlannedStart].(string)
-			return start
-		}
-	}
-	return ""
+	return after.Annotations[gating.PlannedStart]
 }
 
 func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
@@ -261,7 +250,7 @@ func TestAnAnnotationThatNobodyReadsIsWarnedOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // the second time with all that we have written
-			var response admission.Response
+			var response *admissionv1.AdmissionResponse
 			raw, response = admit(t, dirtyNow(t), "Job", raw)
 			if diff := cmp.Diff([]string{path + want}, response.Warnings); diff != "" || !response.Allowed {
 				t.Error(diff, response.Result)

@@ -73,10 +73,9 @@ func keepCerts(ctx context.Context, args []string) error {
 	}
 	secret := caSecret(o.namespace)
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                 scheme,
-		Cache:                  cache.Options{ByObject: certs.ByObject(secret, name), ReaderFailOnMissingInformer: true},
-		Metrics:                metricsserver.Options{BindAddress: o.metricsBind},
-		HealthProbeBindAddress: o.probeBind,
+		Scheme:  scheme,
+		Cache:   cache.Options{ByObject: certs.ByObject(secret, name), ReaderFailOnMissingInformer: true},
+		Metrics: metricsserver.Options{BindAddress: "0"}, // see listen
 	})
 	if err != nil {
 		return fmt.Errorf("build manager: %w", err)
@@ -84,11 +83,11 @@ func keepCerts(ctx context.Context, args []string) error {
 	if err := certs.NewKeeper(config, secret, name).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("add probe: %w", err)
+	if err := listenMetrics(mgr, o.metricsBind); err != nil {
+		return err
 	}
-	if err := mgr.AddReadyzCheck("caches", filled(mgr)); err != nil {
-		return fmt.Errorf("add probe: %w", err)
+	if err := probe(mgr, o.probeBind, map[string]healthz.Checker{"caches": filled(mgr)}); err != nil {
+		return err
 	}
 	return mgr.Start(ctx)
 }

@@ -3,13 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,19 +12,16 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 )
 
 // extend answers kube-scheduler, in every replica.
-func extend(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, p placing) error {
+func extend(ctx context.Context, mgr ctrl.Manager, o *options, secure *tls.Config, p placing) error {
 	nodes := &extender.Nodes{}
 	informer, err := mgr.GetCache().GetInformer(ctx, gating.NodeMetadata(), cache.BlockUntilSynced(false))
 	if err != nil {
@@ -42,18 +34,11 @@ func extend(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Sou
 		return err
 	}
 	e := &extender.Extender{Nodes: nodes, Terms: p.terms, Now: p.policies.Clock.Now, Metrics: extender.NewMetrics(metrics.Registry)}
-	secure, err := extenderTLS(mgr, o, source)
+	secure, err = authenticated(secure, "--extender-client-ca", o.extenderCA)
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", o.extenderBind)
-	if err != nil {
-		return fmt.Errorf("--extender-bind-address: %w", err)
-	}
-	grace := 5 * time.Second
-	return mgr.Add(&manager.Server{
-		Name: "extender", Server: newExtenderServer(e.Handler()), Listener: tls.NewListener(listener, secure), ShutdownTimeout: &grace,
-	})
+	return listen(mgr, "extender", "--extender-bind-address", o.extenderBind, e.Handler(), secure)
 }
 
 // forgetDeleted drops what is known of a policy as soon as that is deleted: no pod
@@ -72,70 +57,6 @@ func forgetDeleted(ctx context.Context, mgr ctrl.Manager, nodes *extender.Nodes)
 		return fmt.Errorf("watch policies: %w", err)
 	}
 	return nil
-}
-
-// newExtenderServer bounds what a caller can take up. HTTP/2 has nothing to offer
-// to one that makes one request at a time.
-func newExtenderServer(handler http.Handler) *http.Server {
-	server := &http.Server{
-		Handler: handler, Protocols: new(http.Protocols), MaxHeaderBytes: 16 << 10,
-		ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, // it gives up after 0.5 s
-		IdleTimeout: 2 * time.Minute, // kube-scheduler closes idle connections after 90 s
-	}
-	server.Protocols.SetHTTP1(true)
-	return server
-}
-
-// extenderTLS presents the webhook's certificate, and asks for one if it is said
-// by whom that has to be signed.
-func extenderTLS(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Config, error) {
-	secure := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.certDir == "" {
-		source.TLS(secure)
-	} else {
-		watcher, err := certwatcher.New(filepath.Join(o.certDir, "tls.crt"), filepath.Join(o.certDir, "tls.key"))
-		if err != nil {
-			return nil, fmt.Errorf("--cert-dir: %w", err)
-		}
-		if err := mgr.Add(watcher); err != nil {
-			return nil, fmt.Errorf("add to manager: %w", err)
-		}
-		secure.GetCertificate = watcher.GetCertificate
-	}
-	if o.extenderCA == "" {
-		return secure, nil
-	}
-	return verifying(secure, o.extenderCA)
-}
-
-// verifying makes a server want a certificate that one in a file has signed. The
-// file is read once to see that it can be.
-func verifying(secure *tls.Config, ca string) (*tls.Config, error) {
-	configure := func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		pool, err := readPool(ca)
-		if err != nil {
-			return nil, fmt.Errorf("--extender-client-ca: %w", err)
-		}
-		config := secure.Clone()
-		config.ClientCAs, config.ClientAuth = pool, tls.RequireAndVerifyClientCert
-		return config, nil
-	}
-	if _, err := configure(nil); err != nil {
-		return nil, err
-	}
-	return &tls.Config{MinVersion: secure.MinVersion, GetConfigForClient: configure}, nil
-}
-
-func readPool(path string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s: want certificates in PEM", path)
-	}
-	return pool, nil
 }
 
 // placing tells the extender what the policies and the forecasts say. The

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,13 +74,6 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	}
 }
 
-func TestAnExtenderIsServedByPlainHTTPOneOnly(t *testing.T) {
-	server := newExtenderServer(http.NotFoundHandler())
-	if server.Protocols.HTTP2() || !server.Protocols.HTTP1() || server.ReadHeaderTimeout == 0 || server.ReadTimeout == 0 || server.WriteTimeout == 0 || server.IdleTimeout == 0 {
-		t.Errorf("%+v", server)
-	}
-}
-
 func TestFlagsOfTheExtender(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "ca.crt")
 	if err := os.WriteFile(broken, []byte("no PEM"), 0o600); err != nil {
@@ -97,14 +89,14 @@ func TestFlagsOfTheExtender(t *testing.T) {
 		"empty is none":         {"--extender-bind-address=", false, ""},
 		"an address":            {"--extender-bind-address=:9444", true, ""},
 		"a CA without address":  {"--extender-client-ca=x", false, "--extender-client-ca: want --extender-bind-address, too"},
-		"a CA that is no CA":    {"--extender-bind-address=:0 --extender-client-ca=" + broken, true, "--extender-client-ca: " + broken + ": want certificates in PEM"},
+		"a CA that is no CA":    {"--extender-bind-address=:0 --extender-client-ca=" + broken, true, "--extender-client-ca: CA of clients: " + broken + ": want certificates in PEM"},
 		"a CA that is not here": {"--extender-bind-address=:0 --extender-client-ca=" + broken + "x", true, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := &options{}
 			err := o.parse(strings.Fields(tt.args), io.Discard)
 			if err == nil && o.extenderCA != "" {
-				_, err = verifying(&tls.Config{MinVersion: tls.VersionTLS13}, o.extenderCA)
+				_, err = authenticated(&tls.Config{MinVersion: tls.VersionTLS13}, "--extender-client-ca", o.extenderCA)
 			}
 			if o.extends() != tt.extends || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("extends: %t, %v; want %t, %q", o.extends(), err, tt.extends, tt.want)

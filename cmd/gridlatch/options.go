@@ -21,6 +21,7 @@ type options struct {
 	webhookBind  string
 	webhookPort  int
 	webhookHosts []string
+	webhookCA    string
 	certDir      string
 	extenderBind string
 	extenderCA   string
@@ -71,11 +72,12 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "address that the webhook listens on; empty is all")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
 	f.StringSliceVar(&o.webhookHosts, "webhook-host", nil, "further DNS name under which the API server calls the webhook, beside that of its Service")
+	f.StringVar(&o.webhookCA, "webhook-client-ca", "", "file with the certificates that must have signed that of whoever calls the webhook, read anew for each connection; empty: anybody may call it. First give the API server a certificate for it, or nothing is held: an AdmissionConfiguration with a kubeConfigFile, see manifests/base/webhook.yaml")
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt and tls.key to serve, reloaded when they change, as cert-manager mounts them; empty: the webhook signs its own")
 	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address that answers kube-scheduler as an extender, such as :9444, with the webhook's certificate, and has the webhook mark the pods to ask about; 0 for none. See manifests/components/extender")
 	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the certificates that must have signed that of whoever calls the extender, read anew for each connection; empty: anybody may call it")
 	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
-	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
+	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 for none")
 	f.IntVar(&o.workers, "workers", 32, "how many pods are released at the same time")
 	f.DurationVar(&o.lowerInterval, "ceiling-lower-interval", 5*time.Minute, "least time between two changes that lower a ceiling of KEDA's because of the intensity; 0 for none")
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "by how much the intensity has to be below the bound of a bucket for a policy's ceiling to be raised again")

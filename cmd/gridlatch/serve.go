@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,11 +20,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -31,6 +30,7 @@ import (
 	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -88,19 +88,15 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 // nothing else.
 func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, source *certs.Source) (ctrl.Manager, error) {
 	cached := gating.CacheByObject()
-	serving := ctrlwebhook.Options{Host: o.webhookBind, Port: o.webhookPort, CertDir: o.certDir}
 	if o.certDir == "" {
 		maps.Copy(cached, certs.SecretByObject(caSecret(o.namespace)))
-		serving.TLSOpts = []func(*tls.Config){source.TLS}
 	}
 	grace, lease, renew := 20*time.Second, leaseDuration, renewDeadline
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		MapperProvider:                gating.Mapper,
 		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true, NewInformer: gating.NewInformer},
-		WebhookServer:                 ctrlwebhook.NewServer(serving),
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsBind},
-		HealthProbeBindAddress:        o.probeBind,
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // see listen
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              name,
 		LeaderElectionNamespace:       o.namespace,
@@ -170,20 +166,13 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, Unable: able.Why,
 		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
-	hook.Register(mgr.GetWebhookServer())
-	ceiling.Advice{Clock: now}.Register(mgr.GetWebhookServer())
 	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
-	if o.extends() {
-		if err := extend(ctx, mgr, o, source, placing{gating.Policies{Reader: policies.Reader, Clock: policies.Clock}, store}); err != nil {
-			return err
-		}
-	}
 	for _, runnable := range []manager.Runnable{records, herald, sweeper, memory, runs, tidy{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	return probes(mgr, records, feed)
+	return answer(ctx, mgr, o, source, records, feed, hook)
 }
 
 // deadMansSwitch has the webhook hold only while the loop can let go.
@@ -208,6 +197,41 @@ func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface
 	return able, nil
 }
 
+// answer answers the API server, kube-scheduler, and who looks after this.
+func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, feed *gating.Feed, hook *webhook.Webhook) error {
+	secure, err := presenting(mgr, o, source)
+	if err != nil {
+		return err
+	}
+	if err := admit(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
+		return err
+	}
+	if o.extends() {
+		p := placing{gating.Policies{Reader: hook.Policies.Reader, Clock: hook.Clock}, hook.Store}
+		if err := extend(ctx, mgr, o, secure, p); err != nil {
+			return err
+		}
+	}
+	if err := listenMetrics(mgr, o.metricsBind); err != nil {
+		return err
+	}
+	return listenProbes(mgr, o, secure, records, feed)
+}
+
+// admit answers the API server, in every replica.
+func admit(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, advice ceiling.Advice) error {
+	secure, err := authenticated(secure, "--webhook-client-ca", o.webhookCA)
+	if err != nil {
+		return err
+	}
+	intake, mux := serving.NewIntake(serving.ReviewLimits()), http.NewServeMux()
+	counted := serving.NewMetrics(metrics.Registry)
+	mux.Handle(webhook.Path, intake.Reviews(webhook.Path, counted, hook.Handle))
+	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
+	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
+	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
+}
+
 // tidy gives back, once the caches are filled, what filling them has taken: with
 // a hundred thousand pods that is more than they take themselves, and nothing
 // would ask for it for minutes.
@@ -223,39 +247,3 @@ func (t tidy) Start(ctx context.Context) error {
 
 // NeedLeaderElection is false: every replica fills its caches.
 func (tidy) NeedLeaderElection() bool { return false }
-
-// probes make /readyz green once the webhook can serve, the caches are filled
-// and each forecast has been looked for.
-func probes(mgr ctrl.Manager, records *gating.Records, feed *gating.Feed) error {
-	serving := mgr.GetWebhookServer().StartedChecker()
-	synced := func(req *http.Request) error {
-		if err := filled(mgr)(req); err != nil {
-			return err
-		}
-		if !records.Synced() {
-			return errors.New("the records of what was decided on are not there yet")
-		}
-		return feed.Ready()
-	}
-	for check, f := range map[string]healthz.Checker{"webhook": serving, "caches": synced} {
-		if err := mgr.AddReadyzCheck(check, f); err != nil {
-			return fmt.Errorf("add probe: %w", err)
-		}
-	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("add probe: %w", err)
-	}
-	return nil
-}
-
-// filled fails until the caches of a manager are filled.
-func filled(mgr ctrl.Manager) healthz.Checker {
-	return func(req *http.Request) error {
-		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return errors.New("the caches are not filled yet")
-		}
-		return nil
-	}
-}

@@ -1,24 +1,28 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -27,34 +31,74 @@ const (
 	admissionWarm  = 1000 // before them, not counted
 )
 
-// measureAdmission calls the webhook as its server does, one call after the other, with the review decoded already.
+// measureAdmission calls the webhook as its server does, one call after the other: a review goes in, an answer comes out.
 func measureAdmission(ctx context.Context) ([]float64, error) {
-	hook, err := newWebhook(time.Now())
+	handler, err := newHandler(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(waiting(newPod("probe"), time.Now().Add(12*time.Hour)))
+	body, err := reviewOf(waiting(newPod("probe"), time.Now().Add(12*time.Hour)))
 	if err != nil {
-		return nil, fmt.Errorf("encode pod: %w", err)
+		return nil, err
 	}
-	request := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
-		Operation: admissionv1.Create, Namespace: namespace, Name: "probe",
-		Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, Object: runtime.RawExtension{Raw: raw},
-	}}
-	log.Printf("admitting a pod of %d bytes %d times", len(raw), admissionCalls)
+	log.Printf("admitting a pod by a review of %d bytes, %d times", len(body), admissionCalls)
 	took := make([]time.Duration, 0, admissionWarm+admissionCalls)
 	for range cap(took) {
+		request := httptest.NewRequestWithContext(ctx, http.MethodPost, webhook.Path, bytes.NewReader(body))
+		request.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
 		started := time.Now()
-		response := hook.Handle(ctx, request)
+		handler.ServeHTTP(answer, request)
 		took = append(took, time.Since(started))
-		if !response.Allowed || len(response.Patch) == 0 {
-			return nil, fmt.Errorf("the pod was not held: %+v", response)
+		if _, err := patchOf(answer.Body.Bytes()); err != nil {
+			return nil, err
 		}
 	}
 	took = took[admissionWarm:]
 	slices.Sort(took)
 	log.Printf("admission: median %s, 99th percentile %s, most %s", took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
 	return []float64{float64(took[len(took)*99/100]) / float64(time.Microsecond)}, nil
+}
+
+// reviewOf is what the API server sends about a pod.
+func reviewOf(pod *corev1.Pod) ([]byte, error) {
+	raw, err := json.Marshal(pod)
+	if err != nil {
+		return nil, fmt.Errorf("encode pod: %w", err)
+	}
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "0e1a2b3c", Operation: admissionv1.Create, Namespace: pod.Namespace, Name: pod.Name,
+			Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, Object: runtime.RawExtension{Raw: raw},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode review: %w", err)
+	}
+	return body, nil
+}
+
+// patchOf returns the patch in an answer by which a pod is held.
+func patchOf(answer []byte) ([]byte, error) {
+	var review admissionv1.AdmissionReview
+	if err := json.Unmarshal(answer, &review); err != nil {
+		return nil, fmt.Errorf("decode answer: %w: %.200s", err, answer)
+	}
+	if r := review.Response; r == nil || !r.Allowed || len(r.Patch) == 0 {
+		return nil, fmt.Errorf("the pod was not held: %.200s", answer)
+	}
+	return review.Response.Patch, nil
+}
+
+// newHandler serves a webhook of newWebhook as the program does.
+func newHandler(now time.Time) (http.Handler, error) {
+	hook, err := newWebhook(now)
+	if err != nil {
+		return nil, err
+	}
+	counted := serving.NewMetrics(prometheus.NewRegistry())
+	return serving.NewIntake(serving.ReviewLimits()).Reviews(webhook.Path, counted, hook.Handle), nil
 }
 
 // newWebhook makes a webhook with the default policy and a forecast by which it is better to wait.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,23 +30,31 @@ func (s *sides) of(installed bool) *rate {
 
 func (s *sides) ratio() float64 { return s.with.perSecond() / s.without.perSecond() }
 
-// measureCreates creates pods in turn with and without Gridlatch. Which comes first changes from round to round, so that
-// a cluster that becomes slower favours neither. Ordinary pods come first, when there is nothing held to be busy with.
-func measureCreates(ctx context.Context) (values []float64, err error) {
+// measureOrdinary creates pods that do not ask to wait, in turn with and without Gridlatch. Which comes first changes
+// from round to round, so that a cluster that becomes slower favours neither.
+func measureOrdinary(ctx context.Context) (values []float64, err error) {
 	r, err := newRig(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	ordinary, err := r.createOrdinary(ctx)
+	return []float64{ordinary.ratio()}, err
+}
+
+// measureHeldCreates creates pods that ask to wait, in turn with Gridlatch, with a webhook that has its answer
+// beforehand, and with none.
+func measureHeldCreates(ctx context.Context) (values []float64, err error) {
+	r, err := newRig(ctx)
 	if err != nil {
 		return nil, err
 	}
-	waiting, err := r.createHeld(ctx)
-	if err != nil {
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.install(ctx); err != nil {
 		return nil, err
 	}
-	return []float64{ordinary.ratio(), waiting.ratio()}, nil
+	held, stub, without, err := r.createHeld(ctx)
+	return []float64{held.perSecond() / stub.perSecond(), held.perSecond() / without.perSecond()}, err
 }
 
 // createOrdinary creates pods that do not ask to wait. The controller has nothing to do with them, and runs all the
@@ -77,26 +86,57 @@ func (r *rig) createOrdinary(ctx context.Context) (s sides, err error) {
 	return s, nil
 }
 
-// createHeld creates pods that ask to wait, and are held if Gridlatch is there. The controller comes and goes too: it
-// has work left from what it holds, which must not be done at the expense of the other side.
-func (r *rig) createHeld(ctx context.Context) (s sides, err error) {
+// A side is what is there while pods are created, and how fast that is.
+type side struct {
+	name    string
+	prepare func(context.Context) error
+	holds   bool
+	rate
+}
+
+// createHeld creates pods that ask to wait: with Gridlatch, with a stub of its webhook, which both hold them, and with
+// neither. The controller comes and goes too: it has work left from what it holds, which must not be done at the expense
+// of the other sides.
+func (r *rig) createHeld(ctx context.Context) (with, stub, without rate, err error) {
 	deadline := time.Now().Add(12 * time.Hour)
 	pod := func(i int) *corev1.Pod { return waiting(newPod(podName(i)), deadline) }
-	for half := range 2 * heldRounds {
-		installed, held := alternate(half), 0
-		change := r.remove
-		if installed {
-			change, held = r.install, heldEach+createWarm
-		}
-		if err := change(ctx); err != nil {
-			return s, err
-		}
-		if err := r.createOnce(ctx, heldEach, pod, held, s.of(installed)); err != nil {
-			return s, err
-		}
-		log.Printf("pods that ask to wait, with Gridlatch: %t; so far %.0f/s", installed, s.of(installed).perSecond())
+	there, err := r.rules(ctx)
+	if err != nil {
+		return with, stub, without, err
 	}
-	return s, nil
+	server, err := r.serveStub(ctx, there.configuration, pod(0))
+	if err != nil {
+		return with, stub, without, err
+	}
+	defer server.Close()
+	sides := []*side{
+		{name: "Gridlatch", prepare: r.install, holds: true},
+		{name: "a stub", holds: true, prepare: func(ctx context.Context) error {
+			return errors.Join(r.stop(), r.configure(ctx, there))
+		}},
+		{name: "neither", prepare: r.remove},
+	}
+	all := slices.Clone(sides)
+	for range heldRounds {
+		for _, s := range sides {
+			if err := s.prepare(ctx); err != nil {
+				return with, stub, without, err
+			}
+			held := 0
+			if s.holds {
+				held = heldEach + createWarm
+			}
+			if err := r.createOnce(ctx, heldEach, pod, held, &s.rate); err != nil {
+				return with, stub, without, err
+			}
+			log.Printf("pods that ask to wait, with %s; so far %.0f/s", s.name, s.perSecond())
+			if err := r.configure(ctx, nil); err != nil { // or the next one's would be mixed with it
+				return with, stub, without, err
+			}
+		}
+		slices.Reverse(sides)
+	}
+	return all[0].rate, all[1].rate, all[2].rate, nil
 }
 
 // alternate says for each half of a round whether it is with Gridlatch: yes, no; no, yes; and so on.

@@ -22,8 +22,9 @@ type measurement struct {
 func measurements() []measurement {
 	return append([]measurement{
 		{run: measureAdmission, figures: []figure{{
-			"admission_p99_us", "us", "< 1000",
-			"The 99th percentile of the webhook's own time for a pod of a few KB and a forecast of 288 slots, called in-process.",
+			"admission_p99_us", "us", "<= 1000",
+			"The 99th percentile of the webhook's own time for a pod of a few KB and a forecast of 288 slots, called in-process,\n" +
+				"    \tfrom the review to the answer.",
 		}}},
 		{run: measureExtender, figures: extenderFigures()},
 		{run: measureSchedule, figures: []figure{{
@@ -37,12 +38,22 @@ func measurements() []measurement {
 			"sched_ordinary_ratio", "ratio", ">= 0.97",
 			"Ordinary pods per second of a scheduler with the extender, which it does not ask about them, over those without.",
 		}}},
-		{run: measureCreates, figures: []figure{{
+		{run: measureOrdinary, figures: []figure{{
 			"creates_ordinary_ratio", "ratio", ">= 0.95",
 			"Creations per second of pods that do not ask to wait, with Gridlatch installed, over those without it.",
+		}}},
+		{run: measureHeldCreates, figures: []figure{{
+			"creates_held_ratio", "ratio", ">= 0.9",
+			"Creations per second of pods that ask to wait and are held, over those of the same pods with a stub in place of\n" +
+				"    \tGridlatch, which holds them at once, without a look at them.",
 		}, {
-			"creates_held_ratio", "ratio", ">= 0.6",
-			"Creations per second of pods that ask to wait and are held, over those of the same pods without Gridlatch.",
+			"creates_held_bare_ratio", "ratio", ">= 0.6",
+			"The same over those of the same pods without any webhook.",
+		}}},
+		{run: measureFlood, figures: []figure{{
+			"webhook_flood_rss_mib", "MiB", "<= 256",
+			"The most memory that is ever resident of a controller that eight strangers call all the time, with AdmissionReviews\n" +
+				"    \tof 6.6 MB that take gigabytes if they are decoded, while it holds pods.",
 		}}},
 		{run: measureJunk, figures: []figure{{
 			"forged_rss_mib", "MiB", "<= 32",

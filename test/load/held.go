@@ -44,7 +44,7 @@ func measureHeld(ctx context.Context) (values []float64, err error) {
 	if err := r.awaitHeld(ctx, heldPods); err != nil {
 		return nil, err
 	}
-	mib, err := settledMemory(ctx, r.controller)
+	mib, err := settledMemory(ctx, r.controller.Program)
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +55,13 @@ func measureHeld(ctx context.Context) (values []float64, err error) {
 	return []float64{mib, milliseconds}, nil
 }
 
-// settledMemory returns the resident memory of a process in MiB once it has moved by less than 2 % for 20 seconds, or
+// settledMemory returns the resident memory of a program in MiB once it has moved by less than 2 % for 20 seconds, or
 // after two minutes.
-func settledMemory(ctx context.Context, controller *env.Controller) (float64, error) {
+func settledMemory(ctx context.Context, of *env.Program) (float64, error) {
 	log.Print("waiting for memory to settle")
 	var before float64
 	for range 6 {
-		now, err := controller.Memory("VmRSS")
+		now, err := of.Memory("VmRSS")
 		if err != nil {
 			return 0, err
 		}
@@ -73,11 +73,11 @@ func settledMemory(ctx context.Context, controller *env.Controller) (float64, er
 			return 0, err
 		}
 	}
-	peak, err := controller.Memory("VmHWM")
+	peak, err := of.Memory("VmHWM")
 	if err != nil {
 		return 0, err
 	}
-	now, err := controller.Memory("VmRSS")
+	now, err := of.Memory("VmRSS")
 	log.Printf("memory of the controller: %.1f MiB, at most %.1f MiB", now, peak)
 	return now, err
 }

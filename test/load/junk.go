@@ -31,7 +31,7 @@ func measureJunk(ctx context.Context) (values []float64, err error) {
 	if err := r.install(ctx); err != nil {
 		return nil, err
 	}
-	idle, err := settledMemory(ctx, r.controller)
+	idle, err := settledMemory(ctx, r.controller.Program)
 	if err != nil {
 		return nil, err
 	}
@@ -41,14 +41,14 @@ func measureJunk(ctx context.Context) (values []float64, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("create jobs: %w", err)
 	}
-	grown, err := settledMemory(ctx, r.controller)
+	grown, err := settledMemory(ctx, r.controller.Program)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.restart(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := settledMemory(ctx, r.controller); err != nil {
+	if _, err := settledMemory(ctx, r.controller.Program); err != nil {
 		return nil, err
 	}
 	peak, err := r.controller.Memory("VmHWM")

@@ -41,7 +41,7 @@ func measureScale(ctx context.Context) (values []float64, err error) {
 	if err := r.install(ctx); err != nil {
 		return nil, err
 	}
-	idle, err := settledMemory(ctx, r.controller)
+	idle, err := settledMemory(ctx, r.controller.Program)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (r *rig) scale(ctx context.Context, n int) (s scale, err error) {
 	if err := r.awaitPods(ctx, n); err != nil {
 		return s, err
 	}
-	if s.mib, err = settledMemory(ctx, r.controller); err != nil {
+	if s.mib, err = settledMemory(ctx, r.controller.Program); err != nil {
 		return s, err
 	}
 	if s.idlePercent, err = r.idleCPU(ctx); err != nil {
