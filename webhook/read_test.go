@@ -27,19 +27,19 @@ func list(item string, length int) string {
 	return strings.Repeat(item+",", length/(len(item)+1)) + item
 }
 
-const asks = `"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/duration":"1h"}`
+const wish = `"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/duration":"1h"}`
 
 func TestWhatIsTooLargeStartsWithAWarning(t *testing.T) {
 	gated := `"schedulingGates":[{"name":"gridlatch.dev/carbon"},{"name":"other"}]`
 	for name, tt := range map[string]struct{ kind, object, want string }{
 		"owners of a pod": {
-			"Pod", `{"metadata":{` + asks + `,"ownerReferences":[` + list(`{}`, mostOwners) + `]},"spec":{` + gated + `}}`, "metadata.ownerReferences: want at most 64 KiB",
+			"Pod", `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, mostOwners) + `]},"spec":{` + gated + `}}`, "metadata.ownerReferences: want at most 64 KiB",
 		},
 		"gates of a pod": {
-			"Pod", `{"metadata":{` + asks + `},"spec":{"schedulingGates":[` + list(`{}`, mostGates) + `]}}`, "spec.schedulingGates: want at most 64 KiB",
+			"Pod", `{"metadata":{` + wish + `},"spec":{"schedulingGates":[` + list(`{}`, mostGates) + `]}}`, "spec.schedulingGates: want at most 64 KiB",
 		},
 		"the affinity of a pod": {
-			"Pod", `{"metadata":{` + asks + `},"spec":{` + gated + `,"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[` + list(`{}`, mostNodes) + `]}}}}`,
+			"Pod", `{"metadata":{` + wish + `},"spec":{` + gated + `,"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[` + list(`{}`, mostNodes) + `]}}}}`,
 			"spec.affinity.nodeAffinity: want at most 128 KiB",
 		},
 		"our annotations of a pod": {
@@ -47,10 +47,10 @@ func TestWhatIsTooLargeStartsWithAWarning(t *testing.T) {
 			"metadata.annotations: want at most 64 KiB",
 		},
 		"owners of a Job": {
-			"Job", `{"metadata":{` + asks + `,"ownerReferences":[` + list(`{}`, mostOwners) + `]},"spec":{"template":{}}}`, "metadata.ownerReferences: want at most 64 KiB",
+			"Job", `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, mostOwners) + `]},"spec":{"template":{}}}`, "metadata.ownerReferences: want at most 64 KiB",
 		},
 		"the node selector of a Job": {
-			"Job", `{"metadata":{` + asks + `},"spec":{"template":{"spec":{"nodeSelector":{` + list(`"":""`, mostNodes) + `}}}}}`, "spec.template.spec.nodeSelector: want at most 128 KiB",
+			"Job", `{"metadata":{` + wish + `},"spec":{"template":{"spec":{"nodeSelector":{` + list(`"":""`, mostNodes) + `}}}}}`, "spec.template.spec.nodeSelector: want at most 128 KiB",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,9 +111,9 @@ func TestWhatIsOthersIsNotReadAndStays(t *testing.T) {
 
 func TestAPatchMakesWhatIsNotThere(t *testing.T) {
 	for name, object := range map[string]string{
-		"a template without metadata":       `{"metadata":{` + asks + `},"spec":{"template":{"spec":{}}}}`,
-		"a template with none":              `{"metadata":{` + asks + `},"spec":{"template":{"metadata":null,"spec":{}}}}`,
-		"a template with empty annotations": `{"metadata":{` + asks + `,"labels":null},"spec":{"template":{"metadata":{"annotations":{},"labels":{}},"spec":{}}}}`,
+		"a template without metadata":       `{"metadata":{` + wish + `},"spec":{"template":{"spec":{}}}}`,
+		"a template with none":              `{"metadata":{` + wish + `},"spec":{"template":{"metadata":null,"spec":{}}}}`,
+		"a template with empty annotations": `{"metadata":{` + wish + `,"labels":null},"spec":{"template":{"metadata":{"annotations":{},"labels":{}},"spec":{}}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			after, response := admit(t, dirtyNow(t), "Job", []byte(object))
@@ -136,7 +136,7 @@ func reviewOf(kind, object string) string {
 // TestMemoryIsBounded sends what takes many times its length once it is decoded.
 func TestMemoryIsBounded(t *testing.T) {
 	const length = 2 << 20
-	spec := func(of string) string { return `{"metadata":{` + asks + `},"spec":{` + of + `}}` }
+	spec := func(of string) string { return `{"metadata":{` + wish + `},"spec":{` + of + `}}` }
 	unique := &strings.Builder{}
 	for i := 0; unique.Len() < length; i++ {
 		fmt.Fprintf(unique, `"gridlatch.dev/%x":"",`, i)
@@ -144,10 +144,10 @@ func TestMemoryIsBounded(t *testing.T) {
 	for name, object := range map[string]string{
 		"containers":      spec(`"containers":[` + list(`{}`, length) + `]`),
 		"gates":           spec(`"schedulingGates":[` + list(`{}`, length) + `]`),
-		"owners":          `{"metadata":{` + asks + `,"ownerReferences":[` + list(`{}`, length) + `]}}`,
-		"managed fields":  `{"metadata":{` + asks + `,"managedFields":[` + list(`{}`, length) + `]}}`,
+		"owners":          `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, length) + `]}}`,
+		"managed fields":  `{"metadata":{` + wish + `,"managedFields":[` + list(`{}`, length) + `]}}`,
 		"our annotations": `{"metadata":{"annotations":{` + unique.String() + `"x":""}}}`,
-		"our labels":      `{"metadata":{` + asks + `,"labels":{` + unique.String() + `"x":""}}}`,
+		"our labels":      `{"metadata":{` + wish + `,"labels":{` + unique.String() + `"x":""}}}`,
 		"affinities":      spec(`"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[` + list(`{}`, length) + `]}}`),
 		"pod affinities":  spec(`"affinity":{"podAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[` + list(`{}`, length) + `]}}`),
 		"selectors":       spec(`"nodeSelector":{` + list(`"":""`, length) + `}`),
@@ -158,7 +158,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		for _, kind := range []string{"Pod", "Job"} {
 			t.Run(name+" of a "+kind, func(t *testing.T) {
 				if kind == "Job" {
-					object = `{"metadata":{` + asks + `},"spec":{"template":` + object + `}}`
+					object = `{"metadata":{` + wish + `},"spec":{"template":` + object + `}}`
 				}
 				h := serving.NewIntake(serving.ReviewLimits()).Reviews(Path, serving.NewMetrics(prometheus.NewRegistry()), dirtyNow(t).Handle)
 				req := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(reviewOf(kind, object)))

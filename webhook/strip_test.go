@@ -89,7 +89,7 @@ func TestWhatOnlyWeWriteIsBelievedOfTheJobControllersPodsAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			req := request("Pod", raw)
-			req.UserInfo.Username = tt.by
+			req.Username = tt.by
 			patched := apply(t, raw, dirtyNow(t).Handle(t.Context(), req))
 			var pod corev1.Pod
 			if err := json.Unmarshal(patched, &pod); err != nil {
