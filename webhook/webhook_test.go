@@ -103,9 +103,9 @@ func TestReinvocationChangesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) { reinvoke(t, "Pod", object) })
 	}
 	for name, object := range map[string]any{
-		"a Job":                  batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}},
-		"a Job by its template":  batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}}},
-		"a Job that starts":      batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", gating.Deadline: "1m"}}},
+		"a Job":                 batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}},
+		"a Job by its template": batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}}},
+		"a Job that starts":     batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", gating.Deadline: "1m"}}},
 	} {
 		t.Run(name, func(t *testing.T) { reinvoke(t, "Job", object) })
 	}
