@@ -136,12 +136,18 @@ func TestClaimsTakeNoRoom(t *testing.T) {
 }
 
 func TestNobodysAnnotationsFillTheCache(t *testing.T) {
-	const jobs, most = 250, 32 // of 250 kB each; MiB
+	const jobs, most = 200, 32 // of 250 kB each; MiB
 	before, err := controller.Memory("VmRSS")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ns := namespace(t, cluster)
+	t.Cleanup(func() { // each change of such a Job costs the API server much
+		err := cluster.Client.DeleteAllOf(context.WithoutCancel(t.Context()), &batchv1.Job{}, client.InNamespace(ns), client.PropagationPolicy(metav1.DeletePropagationBackground))
+		if err != nil {
+			t.Error(err)
+		}
+	})
 	junk := strings.Repeat("x", 250_000)
 	for i := range jobs {
 		j := job(ns, fmt.Sprint("junk-", i), nil, 1)
