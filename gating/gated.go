@@ -123,10 +123,31 @@ func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string
 	if apierrors.IsInvalid(err) && taken(ctx, c, job) {
 		pods, err = 0, c.Patch(ctx, head, release{reason: takenReason, at: now}.record(job))
 	}
-	if err != nil {
-		return 0, client.IgnoreNotFound(err)
+	if err != nil && released(ctx, c, job) {
+		return 0, nil // the loop has released it meanwhile
 	}
-	return pods, nil
+	return pods, client.IgnoreNotFound(err)
+}
+
+// released reports whether a Job says that it is released.
+func released(ctx context.Context, live client.Reader, job *batchv1.Job) bool {
+	var now batchv1.Job
+	err := live.Get(ctx, client.ObjectKeyFromObject(job), &now)
+	return err == nil && now.UID == job.UID && now.Labels[State] == StateReleased && !holdsWhole(&now)
+}
+
+// takeGateOff releases a pod. The error is nil as well if its gate is off already:
+// the loop goes on with what a user has begun.
+func takeGateOff(ctx context.Context, c client.Client, pod *corev1.Pod, made release) error {
+	err := c.Patch(ctx, pod.DeepCopy(), made.pod(pod))
+	if err == nil {
+		return nil
+	}
+	var now corev1.Pod
+	if c.Get(ctx, client.ObjectKeyFromObject(pod), &now) == nil && now.UID == pod.UID && !HasGate(now.Spec.SchedulingGates) {
+		return nil
+	}
+	return err
 }
 
 // ungate takes our gate off the wanted pods in a namespace, or in the cluster if
@@ -138,7 +159,7 @@ func ungate(ctx context.Context, c client.Client, namespace, reason string, now 
 			if !wanted(pod) {
 				return nil
 			}
-			err := c.Patch(ctx, pod, release{reason: reason, at: now}.pod(pod))
+			err := takeGateOff(ctx, c, pod, release{reason: reason, at: now})
 			if err == nil {
 				released++
 			}

@@ -63,7 +63,7 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 	if job != nil && job.Labels[State] == StateHeld {
 		return 0, fmt.Errorf("all pods of a Job are released together: release job/%s", job.Name)
 	}
-	if err := c.Patch(ctx, pod, release{reason: reason, at: now}.pod(pod)); err != nil {
+	if err := takeGateOff(ctx, c, pod, release{reason: reason, at: now}); err != nil {
 		return 0, fmt.Errorf("take the gate off: %w", err)
 	}
 	return 1, nil

@@ -38,7 +38,7 @@ type facts struct {
 
 // DeepCopyObject implements runtime.Object.
 func (r *record) DeepCopyObject() runtime.Object {
-	return &record{*r.PartialObjectMetadata.DeepCopy(), r.facts}
+	return &record{*r.DeepCopy(), r.facts}
 }
 
 func factsOfPod(pod *corev1.Pod) facts {

@@ -81,8 +81,7 @@ func (r *Records) running(policy *Policy, leaving []freed, vouched *vouchers, no
 		}
 	}
 	for _, job := range jobs {
-		at, inRoom := vouched.settles(job.UID)
-		if missing := int(job.pods) - seen[job.UID]; inRoom && missing > 0 && now.Sub(at) < settling {
+		if at, missing := vouched.missing(job, seen[job.UID], now); missing > 0 {
 			all.add(policy, job, where(job), at, missing)
 			all.settles = append(all.settles, at.Add(settling))
 		}
@@ -162,10 +161,14 @@ func (v *vouchers) letGo(pod types.UID, owner *metav1.OwnerReference, now time.T
 	return ok && now.Sub(known.at) < placing
 }
 
-// settles returns when a Job was let go, if there was room for it.
-func (v *vouchers) settles(job types.UID) (at time.Time, inRoom bool) {
+// missing returns how many pods of a Job are still to come, beside those that are
+// there, and when the Job was let go.
+func (v *vouchers) missing(job *record, there int, now time.Time) (at time.Time, missing int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	known := v.of[job]
-	return known.at, known.inRoom
+	known := v.of[job.UID]
+	if !known.inRoom || now.Sub(known.at) >= settling {
+		return known.at, 0
+	}
+	return known.at, int(job.pods) - there
 }

@@ -104,9 +104,11 @@ func quietWatch(ctx context.Context) watch.Interface {
 	events := make(chan watch.Event)
 	go func() {
 		defer close(events)
+		pause := time.NewTimer(undefinedPoll)
+		defer pause.Stop()
 		select {
 		case <-ctx.Done():
-		case <-time.After(undefinedPoll):
+		case <-pause.C:
 		}
 	}()
 	return watch.NewProxyWatcher(events)

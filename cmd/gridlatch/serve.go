@@ -69,7 +69,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 		return fmt.Errorf("build scheme: %w", err)
 	}
 	source := certs.NewSource(append([]string{fmt.Sprintf("%s.%s.svc", name, o.namespace)}, o.webhookHosts...))
-	mgr, err := newManager(o, config, scheme, source)
+	mgr, err := newManager(o, config, scheme)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 
 // newManager makes a manager that caches what the packages say they need, and
 // nothing else.
-func newManager(o *options, config *rest.Config, scheme *runtime.Scheme, source *certs.Source) (ctrl.Manager, error) {
+func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.Manager, error) {
 	cached := gating.CacheByObject()
 	if o.certDir == "" {
 		maps.Copy(cached, certs.SecretByObject(caSecret(o.namespace)))

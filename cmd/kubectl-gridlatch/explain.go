@@ -146,27 +146,9 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 	x := &explanation{
 		Kind: nameOf(o).kind, Namespace: o.GetNamespace(), Name: o.GetName(), Created: o.GetCreationTimestamp().UTC(), now: c.now,
 	}
-	head := o
-	if pod, ok := o.(*corev1.Pod); ok {
-		x.Started = scheduled(pod)
-		job, err := gating.ReadJob(ctx, c, pod)
-		if err != nil {
-			return nil, err
-		}
-		if job != nil && job.Labels[gating.State] != "" {
-			x.Job, head = job.Name, job
-		}
-	}
-	if job, ok := o.(*batchv1.Job); ok {
-		pods, err := gating.PodsOf(ctx, c, job)
-		if err != nil {
-			return nil, err
-		}
-		for i := range pods {
-			if at := scheduled(&pods[i]); at != nil && (x.Started == nil || at.Before(*x.Started)) {
-				x.Started = at
-			}
-		}
+	head, err := c.head(ctx, x, o)
+	if err != nil {
+		return nil, err
 	}
 	x.read(head)
 	if x.State == stateHeld || x.State == stateUnseen {
@@ -183,6 +165,33 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 	}
 	x.warnOfController()
 	return x, nil
+}
+
+// head returns the object that an object is decided on with, and notes when it has started.
+func (c *cluster) head(ctx context.Context, x *explanation, o client.Object) (client.Object, error) {
+	switch o := o.(type) {
+	case *corev1.Pod:
+		x.Started = scheduled(o)
+		job, err := gating.ReadJob(ctx, c, o)
+		if err != nil {
+			return nil, err
+		}
+		if job != nil && job.Labels[gating.State] != "" {
+			x.Job = job.Name
+			return job, nil
+		}
+	case *batchv1.Job:
+		pods, err := gating.PodsOf(ctx, c, o)
+		if err != nil {
+			return nil, err
+		}
+		for i := range pods {
+			if at := scheduled(&pods[i]); at != nil && (x.Started == nil || at.Before(*x.Started)) {
+				x.Started = at
+			}
+		}
+	}
+	return o, nil
 }
 
 // scheduled is when a pod was given a node, nil if it was not.

@@ -288,16 +288,24 @@ func (c *cluster) policies(ctx context.Context, s *status, held holdings) error 
 		}
 		byName[g.policy].count(g)
 	}
+	s.Policies = sorted(byName)
+	return nil
+}
+
+// sorted returns policies by their names. Those that are not seen come last: anybody can name policies that there are
+// not.
+func sorted(byName map[string]*policyStatus) []policyStatus {
+	all := make([]policyStatus, 0, len(byName))
 	for _, p := range byName {
-		s.Policies = append(s.Policies, *p)
+		all = append(all, *p)
 	}
-	slices.SortFunc(s.Policies, func(a, b policyStatus) int { // anybody can name policies that there are not
+	slices.SortFunc(all, func(a, b policyStatus) int {
 		if a.unseen != b.unseen {
 			return map[bool]int{true: 1, false: -1}[a.unseen]
 		}
 		return cmp.Compare(a.Name, b.Name)
 	})
-	return nil
+	return all
 }
 
 func (p *policyStatus) count(g *holding) {

@@ -103,7 +103,8 @@ func TestCLIHoldsAJobThatHasNotStarted(t *testing.T) {
 func TestCLILetsNoStrangerWriteToTheTerminal(t *testing.T) {
 	const clear = "\x1b[2J\x1b]0;t\a\r\nCarbonPolicy forged\u009b8m\u202e"
 	ns := namespace(t, cluster)
-	create(t, cluster, pod(ns, "stranger", map[string]string{gating.Reason: "waits" + clear}), job(ns, "stranger", map[string]string{gating.PolicyName: "nightly" + clear}, 0))
+	forge(t, pod(ns, "stranger", nil), gating.StateReleased, map[string]string{gating.Reason: "waits" + clear})
+	create(t, cluster, job(ns, "stranger", map[string]string{gating.PolicyName: "nightly" + clear}, 0))
 	for _, tt := range []struct {
 		args []string
 		want string

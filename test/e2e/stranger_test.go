@@ -154,7 +154,7 @@ func TestNobodysAnnotationsFillTheCache(t *testing.T) {
 		j.Spec.Suspend = ptr(true)
 		forge(t, j, gating.StateHeld, map[string]string{"gridlatch.dev/junk": junk})
 	}
-	env.Eventually(t, 2*time.Minute, func(ctx context.Context) error {
+	env.Eventually(t, 2*time.Minute, func(context.Context) error {
 		after, err := controller.Memory("VmRSS")
 		if err == nil && after > before+most {
 			err = fmt.Errorf("%.0f MiB, before %.0f", after, before)
