@@ -123,14 +123,14 @@ func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string
 	if apierrors.IsInvalid(err) && taken(ctx, c, job) {
 		pods, err = 0, c.Patch(ctx, head, release{reason: takenReason, at: now}.record(job))
 	}
-	if err != nil && released(ctx, c, job) {
+	if err != nil && goneOn(ctx, c, job) {
 		return 0, nil // the loop has released it meanwhile
 	}
 	return pods, client.IgnoreNotFound(err)
 }
 
-// released reports whether a Job says that it is released.
-func released(ctx context.Context, live client.Reader, job *batchv1.Job) bool {
+// goneOn reports whether a Job was released meanwhile.
+func goneOn(ctx context.Context, live client.Reader, job *batchv1.Job) bool {
 	var now batchv1.Job
 	err := live.Get(ctx, client.ObjectKeyFromObject(job), &now)
 	return err == nil && now.UID == job.UID && now.Labels[State] == StateReleased && !holdsWhole(&now)
