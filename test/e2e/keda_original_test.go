@@ -189,14 +189,14 @@ func outlastsABadSchedule(t *testing.T, s *site) {
 	s.localForecast(t, 490)
 	s.scaledObject(t, "web", 3, 200, nil)
 	scaler := s.scaler("web", "web")
-	scaler.Spec.EcoModeOff.RecurringSchedule = []string{"every night", "* 22-2 * * *", "0 0 1 1 * 2020"}
+	scaler.Spec.EcoModeOff.RecurringSchedule = []string{"every night", "* 22-24 * * *", "0 0 1 1 * 2020"}
 	scaler.Spec.EcoModeOff.CustomSchedule = []carbonaware.Schedule{{StartTime: "tomorrow", EndTime: "2020-01-01T00:00:00Z"}}
 	told := createWarned(t, s.cluster, scaler)
 	if !strings.Contains(told, "every night") || !strings.Contains(told, "tomorrow") {
 		t.Errorf("who creates it is warned of %q", told)
 	}
 	awaitObject(t, s.cluster, scaler, func() error {
-		for _, part := range []string{"every night", "22-2", "tomorrow"} {
+		for _, part := range []string{"every night", "22-24", "tomorrow"} {
 			if !slices.ContainsFunc(scaler.Status.Warnings, func(w string) bool { return strings.Contains(w, part) }) {
 				return fmt.Errorf("no warning on %q: %q", part, scaler.Status.Warnings)
 			}
