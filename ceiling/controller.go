@@ -83,10 +83,10 @@ type Controller struct {
 	queue   queue
 	pace    *rate.Limiter // of what is announced of changes
 	started time.Time
-	epoch   atomic.Uint64 // of what the levels are made of
-	sources sync.Map      // the source of a target's forecast, by ref
-	notes   sync.Map      // *memory by ref
-	unasked atomic.Bool   // Follow has to be told
+	sources sync.Map                // the source of a target's forecast, by ref
+	notes   sync.Map                // *memory by ref
+	unasked atomic.Bool             // Follow has to be told
+	named   atomic.Pointer[sources] // what it was told last
 
 	mu     sync.Mutex
 	levels levels

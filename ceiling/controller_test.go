@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,6 +38,7 @@ type world struct {
 	statuses map[string]v1alpha1.CarbonAwareKedaScalerStatus
 	events   []string
 	followed []string
+	planned  []string // the policies whose level was asked for
 }
 
 func newWorld(t *testing.T) *world {
@@ -46,6 +48,8 @@ func newWorld(t *testing.T) *world {
 		Follow: func(_ context.Context, sources []string) error { w.followed = sources; return nil },
 	}
 	w.prepare(nil, nil)
+	w.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ref]())
+	t.Cleanup(w.queue.ShutDown)
 	w.started = w.clock.Now().Add(-time.Hour)
 	w.unasked.Store(true)
 	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
@@ -75,7 +79,11 @@ func (w *world) has(t *testing.T, objects ...any) {
 	}
 }
 
-func (w *world) Level(context.Context, string, string, time.Time) (plan.Level, string, error) {
+func (w *world) Level(_ context.Context, policy, _ string, _ time.Time) (plan.Level, string, error) {
+	w.planned = append(w.planned, policy)
+	if policy == "other" {
+		return w.level, "shop/other/data", nil
+	}
 	return w.level, "kube-system/carbon-intensity/data", nil
 }
 
