@@ -234,3 +234,23 @@ func idlesWithoutASpec(t *testing.T, s *site) {
 		return nil
 	})
 }
+
+// boundsForecasts has eleven scalers name a forecast each.
+func boundsForecasts(t *testing.T, s *site) {
+	s.scaledObject(t, "web", 3, 200, nil)
+	var early []*carbonaware.CarbonAwareKedaScaler
+	for i := range 10 {
+		one := s.scaler(fmt.Sprint("early-", i), fmt.Sprint("elsewhere-", i))
+		one.Spec.CarbonIntensityForecastDataSource.LocalConfigMap.Name = fmt.Sprint("forecast-", i)
+		create(t, s.cluster, one)
+		early = append(early, one)
+	}
+	s.localForecast(t, 490)
+	late := s.scaler("late", "web")
+	create(t, s.cluster, late)
+	awaitScaler(t, s, late, metav1.ConditionTrue, carbonaware.ReasonCarbonDataFetchError, "name 10 others, which is the most for one namespace")
+	if err := s.cluster.Client.Delete(t.Context(), early[0]); err != nil {
+		t.Fatal(err)
+	}
+	awaitScaler(t, s, late, metav1.ConditionFalse, carbonaware.ReasonSucceeded, "eco mode is enabled")
+}

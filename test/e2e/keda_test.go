@@ -52,6 +52,7 @@ func TestCeilings(t *testing.T) {
 		"ceilings that cannot be read are told of":         tellsOfBadCeilings,
 		"a policy that does not exist is told of":          tellsOfAMissingPolicy,
 		"a forecast that wobbles around a bound is damped": dampsWobbling,
+		"forecasts that scalers name are bounded":          boundsForecasts,
 		"a slot begins": turnsAtABoundary,
 		"a ceiling is not lowered twice in a moment": waitsToLowerAgain,
 	} {
