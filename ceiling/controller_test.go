@@ -389,3 +389,28 @@ func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
 		})
 	}
 }
+
+func TestAStepThatCannotBeReadIsToldOf(t *testing.T) {
+	for text, want := range map[string]struct {
+		max    string
+		events []string
+	}{
+		"many": {`"spec":{"maxReplicaCount":5}`, []string{EventInvalid, EventChanged}},
+		"3":    {`"spec":{"maxReplicaCount":37}`, []string{EventChanged}},
+		"":     {`"spec":{"maxReplicaCount":5}`, []string{EventChanged}}, // the flag does not count
+	} {
+		w := newWorld(t)
+		w.Options.LowerInterval, w.Options.LowerBy = time.Minute, "2"
+		object := web(scaledObject, map[string]string{PolicyName: "default", LowerBy: text})
+		w.has(t, object)
+		if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.patched) != 1 || !strings.Contains(w.patched[0], want.max) {
+			t.Errorf("%q: patched: %v", text, w.patched)
+		}
+		if diff := cmp.Diff(want.events, w.events); diff != "" {
+			t.Errorf("%q: %s", text, diff)
+		}
+	}
+}

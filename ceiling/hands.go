@@ -73,18 +73,23 @@ func newHands(k kind, o *unstructured.Unstructured) hands {
 		mark(&h.ours, fieldsOf(e), borrowed(k), func(string) bool { return true })
 	}
 	for _, e := range entries {
-		if !h.any || isOurs(e) || e.Subresource != "" {
-			continue
-		}
-		fields, since := fieldsOf(e), e.Time != nil && !e.Time.Time.Before(last)
-		// What we changed was taken from whoever owned it: who owns it beside us
-		// has come after us.
-		mark(&h.theirs, fields, borrowed(k), func(field string) bool { return since || h.ours[field] })
-		if since && fields.Has(pathOf(corev1.LastAppliedConfigAnnotation)) {
-			mark(&h.theirs, lastApplied(o), borrowed(k), func(string) bool { return true })
+		if h.any && e.Manager != Manager && e.Subresource == "" {
+			h.hear(k, o, e, last)
 		}
 	}
 	return h
+}
+
+// hear notes what an entry of somebody else tells of the time since our last
+// write.
+func (h *hands) hear(k kind, o *unstructured.Unstructured, e metav1.ManagedFieldsEntry, last time.Time) {
+	fields, since := fieldsOf(e), e.Time != nil && !e.Time.Time.Before(last)
+	// What we changed was taken from whoever owned it: who owns it beside us
+	// has come after us.
+	mark(&h.theirs, fields, borrowed(k), func(field string) bool { return since || h.ours[field] })
+	if since && fields.Has(pathOf(corev1.LastAppliedConfigAnnotation)) {
+		mark(&h.theirs, lastApplied(o), borrowed(k), func(string) bool { return true })
+	}
 }
 
 // mark adds the fields of a set that are so.

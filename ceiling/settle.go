@@ -91,7 +91,8 @@ func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 		t.note(c, r, by, v)
 		return c
 	}
-	if r != nil && r.by == by {
+	ours := r != nil && r.by == by
+	if ours {
 		limit = t.damp(limit, c, r, v, p, now)
 	}
 	if least := t.soften(limit, c, r, p, now); least > limit {
@@ -101,16 +102,20 @@ func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	c.ceiling = &limit
 	if limit > 0 {
 		c.max = &limit
-	}
-	if key := t.ownersPause(r); limit == 0 && key != "" {
+	} else if key := t.ownersPause(r); key != "" {
 		v.why += ": its owner has set " + key + ", which stays"
 	}
 	t.compare(c, r)
 	t.note(c, r, by, v)
-	if c.lowered && p.interval > 0 && (p.step.limits() || v.damped && p.followed && r != nil && r.by == by) {
+	if c.lowered && p.times(ours && v.damped) {
 		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
 	}
 	return c
+}
+
+// times reports whether the next lowering has to wait for one that is made now.
+func (p pace) times(damped bool) bool {
+	return p.interval > 0 && (p.step.limits() || p.followed && damped)
 }
 
 // room is how far the target may be scaled as it is.
@@ -136,14 +141,15 @@ func (t *target) ownersPause(r *record) string {
 		return ""
 	}
 	for _, b := range pauses(t.kind) {
+		if _, ok := t.Annotations[b.key]; !ok {
+			continue
+		}
 		ours := r.loan(b.key)
-		if _, ok := t.Annotations[b.key]; ok {
-			if ours == nil {
-				return b.key
-			}
-			if stands, _ := t.stands(*ours); !stands {
-				return b.key
-			}
+		if ours == nil {
+			return b.key
+		}
+		if stands, _ := t.stands(*ours); !stands {
+			return b.key
 		}
 	}
 	return ""

@@ -71,29 +71,36 @@ func readCron(expression string) (cronText, error) {
 		return cronText{}, errors.New("want a cron expression of five to seven fields, such as \"* 23 * * 1-5\"")
 	}
 	c := cronText{seconds: len(written) == 7}
-	all, six := written, len(written) == 6
-	if !c.seconds {
-		all = append([]string{"0"}, written...)
-	}
-	if len(all) == 6 {
-		all = append(all, "*")
-	}
+	six := len(written) == 6
 	var entries [7]cronEntries
-	for i, field := range cronFields() {
+	for i, text := range allFields(written) {
 		var err error
-		if entries[i], err = field.read(all[i]); err != nil {
-			if six && i == 6 {
-				err = fmt.Errorf("%w: the sixth field is the year; %s", err, withSeconds(written))
-			}
-			return cronText{}, err
+		if entries[i], err = cronFields()[i].read(text); err == nil {
+			c.line += " " + entries[i].String()
+			continue
 		}
-		c.line += " " + entries[i].String()
+		if six && i == 6 {
+			err = fmt.Errorf("%w: the sixth field is the year; %s", err, withSeconds(written))
+		}
+		return cronText{}, err
 	}
 	if six && entries[6].any {
-		c.warning = fmt.Sprintf("the sixth field is the year, and the first the minute; if the first is meant as seconds, %s", withSeconds(written))
+		c.warning = "the sixth field is the year, and the first the minute; if the first is meant as seconds, " + withSeconds(written)
 	}
 	c.setStrides(entries)
 	return c, nil
+}
+
+// allFields returns seven fields: at second 0 of any year, unless they say more.
+func allFields(written []string) []string {
+	all := written
+	if len(written) < 7 {
+		all = append([]string{"0"}, written...)
+	}
+	if len(written) == 5 {
+		all = append(all, "*")
+	}
+	return all
 }
 
 func withSeconds(written []string) string {
@@ -139,7 +146,7 @@ func (e *cronEntries) String() string {
 }
 
 // read reads the entries of a field, which commas part.
-func (f *cronField) read(text string) (cronEntries, error) {
+func (f cronField) read(text string) (cronEntries, error) {
 	e := cronEntries{values: map[int]bool{}}
 	for entry := range strings.SplitSeq(strings.ToLower(text), ",") {
 		special, ok := f.special(entry)
@@ -163,7 +170,7 @@ func (f *cronField) read(text string) (cronEntries, error) {
 
 // special returns an entry for days that differ from month to month, as the
 // library has it.
-func (f *cronField) special(entry string) (string, bool) {
+func (f cronField) special(entry string) (string, bool) {
 	suffix := ""
 	switch {
 	case f.name == "day-of-month" && (entry == "l" || entry == "lw"):
@@ -184,7 +191,7 @@ func (f *cronField) special(entry string) (string, bool) {
 // span adds the values of one entry: 5, 5-20, 5/10, */10 or 5-20/10. A range that
 // is written backwards goes on after the top value with the least one, and its
 // steps are counted through.
-func (f *cronField) span(entry string, values map[int]bool) error {
+func (f cronField) span(entry string, values map[int]bool) error {
 	span, by, stepped := strings.Cut(entry, "/")
 	step := 1
 	if stepped {
@@ -207,7 +214,7 @@ func (f *cronField) span(entry string, values map[int]bool) error {
 
 // ends returns the first and the last value of a range, which is above the top
 // value if the range begins anew below it.
-func (f *cronField) ends(span string, stepped bool) (from, to int, err error) {
+func (f cronField) ends(span string, stepped bool) (from, to int, err error) {
 	if span == "*" {
 		return f.least, f.top, nil
 	}
@@ -240,7 +247,7 @@ func (f *cronField) ends(span string, stepped bool) (from, to int, err error) {
 }
 
 // value reads one number or name. Sunday is the day of the week 0, and 7.
-func (f *cronField) value(text string) (int, error) {
+func (f cronField) value(text string) (int, error) {
 	for i, name := range f.names {
 		if text == name || text == name[:3] {
 			return f.least + i, nil
