@@ -87,6 +87,10 @@ func (c *Controller) outlook(s *v1alpha1.CarbonAwareKedaScaler, t *target, now t
 		return o
 	}
 	book := c.Store.Book(source)
+	if why := c.left(source); why != "" && !book.Known() {
+		o.problem = errors.New(why)
+		return o
+	}
 	if problem := book.Problem(); problem != "" {
 		o.problem = errors.New(problem)
 	}

@@ -114,3 +114,15 @@ func TestFeedFollowsWhatItIsToldOf(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAScheduleThatIsProbablyNotMeantHoldsAndIsToldOf(t *testing.T) {
+	object := v1alpha1.Default()
+	object.Spec.Exemptions = []v1alpha1.Exemption{{Schedule: "* 22-5 * * SAT-SUN"}, {Schedule: "0 0 9 * * *"}}
+	policy := newPolicy(object, t0)
+	if len(policy.Problems) > 0 || len(policy.terms.Exemptions) != 2 {
+		t.Errorf("got %d exemptions, and problems %q", len(policy.terms.Exemptions), policy.Problems)
+	}
+	if len(policy.Warnings) != 1 || !strings.HasPrefix(policy.Warnings[0], `spec.exemptions[1]: schedule "0 0 9 * * *": the sixth field is the year`) {
+		t.Errorf("got the warnings %q", policy.Warnings)
+	}
+}

@@ -28,6 +28,8 @@ type Policy struct {
 	Source string
 	// Problems are parts of the spec that cannot be used; the rest holds.
 	Problems []string
+	// Warnings are of parts of the spec that hold, and are probably not meant.
+	Warnings []string
 
 	gone    bool // it stands for those that do not exist
 	spec    v1alpha1.CarbonPolicySpec
@@ -116,6 +118,9 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 		if err != nil {
 			p.Problems = append(p.Problems, fmt.Sprintf("spec.exemptions[%d]: %v", i, err))
 			continue
+		}
+		if warning := exemption.Warning(); warning != "" {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("spec.exemptions[%d]: schedule %.80q: %s", i, e.Schedule, warning))
 		}
 		p.terms.Exemptions = append(p.terms.Exemptions, exemption)
 	}

@@ -96,7 +96,7 @@ func (p *Policy) Locations(book *forecast.Book, now time.Time) []v1alpha1.Locati
 func (p *pass) conditions() []metav1.Condition {
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonValid,
-		Message: "the whole spec is in use",
+		Message: plan.Bounded(strings.Join(append([]string{"the whole spec is in use"}, p.policy.Warnings...), "; ")),
 	}
 	if len(p.policy.Problems) > 0 {
 		ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalid
