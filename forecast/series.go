@@ -17,8 +17,10 @@
 package forecast
 
 import (
+	"cmp"
 	"iter"
 	"math"
+	"slices"
 	"sort"
 	"time"
 )
@@ -49,8 +51,9 @@ type step struct {
 	width      int64   // nanoseconds covered before start
 }
 
-// NewSeries copies slots, in any order, into a series. Where slots overlap, the one given EARLIER wins and the later
-// ones fill only what it leaves uncovered, as the readers of the exporter's array do. Slots that are empty, reversed
+// NewSeries copies slots, in any order, into a series. Where slots overlap, the one that starts later wins, and of those
+// that start together the one given first: the slots of a rolling window, of an hour every five minutes, are over when
+// the next begins. Slots that are empty, reversed
 // or of an intensity that is no number, or beyond [MaxIntensity] either way, are dropped. It takes O(n log n).
 func NewSeries(slots []Slot) *Series {
 	given := make([]step, 0, len(slots))
@@ -60,11 +63,15 @@ func NewSeries(slots []Slot) *Series {
 			given = append(given, s)
 		}
 	}
+	slices.SortStableFunc(given, func(a, b step) int { return cmp.Compare(b.start, a.start) })
 	return total(flatten(given))
 }
 
 // total makes a series of ordered steps, which it keeps, and fills in their running totals.
 func total(steps []step) *Series {
+	if len(steps) > 0 {
+		steps[0].width, steps[0].area = 0, 0
+	}
 	for i := 1; i < len(steps); i++ {
 		before := steps[i-1]
 		steps[i].width = before.width + before.end - before.start
@@ -162,21 +169,44 @@ func (s *Series) NextBoundary(t time.Time) (time.Time, bool) {
 // Splice returns newer, preceded by what s knows of [from, newer.Start()). The exporter's forecast starts up to five
 // minutes after it was issued; splicing keeps the slot that is running. If newer is empty, the answer is s.
 func (s *Series) Splice(newer *Series, from time.Time) *Series {
+	return s.around(newer, from, newer.Start())
+}
+
+// around returns newer with what s knows of [from, to) wherever newer says nothing. If newer is empty, the answer is s.
+func (s *Series) around(newer *Series, from, to time.Time) *Series {
 	if newer.Empty() {
 		return s
 	}
-	var kept []step
+	given := slices.Clone(newer.steps)
 	for _, old := range s.all() {
-		known := step{
-			start:     max(old.start, nanos(from)),
-			end:       min(old.end, newer.steps[0].start),
-			intensity: old.intensity,
-		}
-		if known.start < known.end {
-			kept = append(kept, known)
+		old.start, old.end = max(old.start, nanos(from)), min(old.end, nanos(to))
+		if old.start < old.end {
+			given = append(given, old)
 		}
 	}
-	return total(append(kept, newer.steps...))
+	return total(flatten(given))
+}
+
+// Bridged returns the series without gaps between slots: what is not known there counts as the higher of its neighbours,
+// and as no less than least. So what is not known is never clean.
+func (s *Series) Bridged(least float64) *Series {
+	var bridged []step
+	for i, next := range s.all() {
+		if i > 0 && s.steps[i-1].end < next.start {
+			if bridged == nil {
+				bridged = slices.Clone(s.steps[:i])
+			}
+			before := s.steps[i-1]
+			bridged = append(bridged, step{start: before.end, end: next.start, intensity: max(before.intensity, next.intensity, least)})
+		}
+		if bridged != nil {
+			bridged = append(bridged, next)
+		}
+	}
+	if bridged == nil {
+		return s
+	}
+	return total(bridged)
 }
 
 // all returns the steps, also those of a nil series.
