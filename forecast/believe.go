@@ -16,6 +16,9 @@ const (
 	// nearShare and nearLeast are up to where an intensity is near zero: as a share of the usual one, or in gCO2eq/kWh if
 	// that is more.
 	nearShare, nearLeast = 0.1, 10
+	// highest and highestShare are up to where an intensity can be true: all that is known stays below, in gCO2eq/kWh, or,
+	// should the values have another unit, this many times the usual one.
+	highest, highestShare = 2000, 5
 	// nearby is by how many hours of the day the zeros of one day may be off those of another.
 	nearby = 2
 	// zerosLong is how long zeros may last where other days were near zero at that time, if they never were for longer;
@@ -61,7 +64,7 @@ func (p *past) judge(issue, before *Series) Verdict {
 	}
 	m := newMeasure(issue.all(), past.values)
 	if low > -MaxIntensity {
-		m.low, m.high = low, high
+		m.low, m.high = low, min(high, m.high)
 	}
 	for _, step := range before.all() {
 		m.note(step)
@@ -88,7 +91,7 @@ func harmless(issue []step, past []float64, low, high float64) bool {
 // A measure is what a grid is like: what its values are held against.
 type measure struct {
 	scale     float64         // three of four values are below it
-	low, high float64         // a value beyond is an error
+	low, high float64         // a value beyond them is an error
 	usual     string          // the range of the values, for a sentence; "" if there is none
 	least     float64         // the least value that does not stand for none
 	counts    map[float64]int // how often a value below zero is in the issue
@@ -119,8 +122,7 @@ func newMeasure(issue []step, past []float64) *measure {
 		m.scale = max(values[n*3/4], 0)
 		m.usual = grams(values[n/20]) + " to " + grams(values[n-1-n/20])
 	}
-	size := outlier * max(m.scale, usual)
-	m.low, m.high = m.scale-size, m.scale+size
+	m.low, m.high = -outlier*max(m.scale, usual), max(highest, highestShare*m.scale)
 	m.count(issue, values)
 	return m
 }
