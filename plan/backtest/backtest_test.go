@@ -38,8 +38,11 @@ func hourly(from int, values ...float64) *forecast.Series {
 // believer predicts what the newest issue says.
 type believer struct{ newest *forecast.Series }
 
-func (b *believer) Hear(issue *forecast.Series, _ time.Time) { b.newest = issue }
-func (b *believer) Observe(forecast.Slot)                    {}
+func (b *believer) Hear(issue *forecast.Series, _ time.Time) forecast.Verdict {
+	b.newest = issue
+	return forecast.Verdict{Believed: issue}
+}
+func (b *believer) Observe(forecast.Slot) {}
 func (b *believer) Predict(time.Time, time.Duration) forecast.Prediction {
 	return forecast.Prediction{Series: b.newest, Basis: forecast.Fresh}
 }
