@@ -33,7 +33,7 @@ func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool,
 	if len(e.Location) > maxName {
 		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxName)
 	}
-	start, err := parseTime(text(either(e.Timestamp, e.Time)))
+	start, err := ParseTime(text(either(e.Timestamp, e.Time)))
 	if err != nil {
 		return "", Slot{}, false, fmt.Errorf("timestamp: %w", err)
 	}
@@ -66,8 +66,8 @@ func omitted(raw json.RawMessage) error {
 	return nil
 }
 
-// parseTime reads an instant in the forms that [Parse] lists.
-func parseTime(s string) (time.Time, error) {
+// ParseTime reads an instant in the forms that [Parse] lists, in UTC.
+func ParseTime(s string) (time.Time, error) {
 	instant, _, _ := strings.Cut(s, " m=") // the monotonic clock that Go prints
 	instant = strings.ToUpper(strings.Replace(instant, " ", "T", 1))
 	for _, layout := range []string{
