@@ -18,7 +18,7 @@ const (
 	nearShare, nearLeast = 0.1, 10
 	// highest and highestShare are up to where an intensity can be true: all that is known stays below, in gCO2eq/kWh, or,
 	// should the values have another unit, this many times the usual one.
-	highest, highestShare = 2000, 5
+	highest, highestShare = 4000, 5
 	// nearby is by how many hours of the day the zeros of one day may be off those of another.
 	nearby = 2
 	// zerosLong is how long zeros may last where other days were near zero at that time, if they never were for longer;

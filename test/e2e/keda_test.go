@@ -46,8 +46,9 @@ func TestCeilings(t *testing.T) {
 		"ceilings that cannot be read are told of":         tellsOfBadCeilings,
 		"a policy that does not exist is told of":          tellsOfAMissingPolicy,
 		"a forecast that wobbles around a bound is damped": dampsWobbling,
-		"a slot begins": turnsAtABoundary,
-		"a ceiling is not lowered twice in a moment": waitsToLowerAgain,
+		"what is not known is not clean":                   keepsToWhatWasKnown,
+		"a slot begins":                                    turnsAtABoundary,
+		"a ceiling is not lowered twice in a moment":       waitsToLowerAgain,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
