@@ -276,6 +276,31 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 	})
 }
 
+// A restart may hear of the forecast before it knows the past.
+func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
+	m, now := lived(t, coal()...)
+	history := saved(t, m)
+	kilos := coal()
+	for i := range kilos {
+		kilos[i] /= 1000
+	}
+	var store Store
+	offerAll(t, &store, Issue{Series: map[string]*Series{"A": even(now, time.Hour, kilos...)}, Issued: now}, now)
+	if err := store.Restore("s", "A", history, now); err != nil {
+		t.Fatal(err)
+	}
+	if b := store.Book("s"); b.Doubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {
+		t.Errorf("%d doubted: %q, %q", b.Doubted(), b.Doubt(), b.Problem())
+	}
+	f := held(&store)
+	if !f.Series.Empty() {
+		t.Errorf("it still holds %v", f.Series.Slots())
+	}
+	if diff := cmp.Diff(bits(m.Predict(now.Add(time.Hour), trust)), bits(f.Model.Predict(now.Add(time.Hour), trust))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func hourAt(h int) time.Time { return at(60 * h) }
 
 // Between slots, the intensity is not taken to be lower than on either side.

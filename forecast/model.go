@@ -109,6 +109,13 @@ func (m *Model) Hear(issue *Series, received time.Time) Verdict {
 	return v
 }
 
+// judge says what is believed, by the past alone, of a series that was heard before the past was known.
+func (m *Model) judge(heard *Series) Verdict {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.past.judge(heard, nil)
+}
+
 func (m *Model) hear(issue *Series, received time.Time) {
 	if issue.Empty() || received.Before(m.received) {
 		return

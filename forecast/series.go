@@ -4,11 +4,15 @@
 // argument: nothing here reads a clock.
 //
 //   - A [Slot] is an intensity over [Start, End), a [Series] the slots of one location, in order and without overlap.
-//     A series may have gaps: what is not known is said to be unknown, never guessed.
+//     A series may have gaps: what is not known is said to be unknown, and taken to be clean by nobody.
 //   - [Parse] and [FromConfigMap] read what the carbon-intensity exporter publishes, and what is seen in the wild in
 //     its place. One bad element costs that element; a broken document is an error and yields nothing.
+//   - What cannot be true is not believed: zeros where the grid does not come near zero, numbers that stand for no value,
+//     values beyond all bounds. [Believe] tells the rules. They hold for whoever plans, since only what is believed gets
+//     into a store or a model; a [Verdict] says what that is not.
 //   - A [Store] holds the last good forecasts of every source. The exporter deletes and recreates its ConfigMap at
-//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps.
+//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps. Where the newest
+//     issue says nothing, the ones before go on while they are fresh.
 //   - A [Model] predicts one location from the issues of its forecast and the actual intensities it is told of: it learns
 //     by how much, how far ahead and at which hours the forecast has been wrong, and what the days have in common. An
 //     old forecast counts for what such old ones have been worth, and after two days the past alone will do. The store

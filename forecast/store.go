@@ -64,8 +64,8 @@ func (s *Store) Fail(source string, err error) {
 	s.update(source, func(b *Book) { b.problem = fmt.Sprint(err) })
 }
 
-// Restore gives the model of a location the history that [Model.Save] has encoded; the error is that of
-// [Model.Restore].
+// Restore gives the model of a location the history that [Model.Save] has encoded, and judges anew by it what is held;
+// the error is that of [Model.Restore].
 func (s *Store) Restore(source, location string, history []byte, now time.Time) (err error) {
 	s.edit(func(books map[string]*Book) {
 		b := books[source].clone()
@@ -73,10 +73,16 @@ func (s *Store) Restore(source, location string, history []byte, now time.Time) 
 		if h.Model == nil {
 			h.Location, h.Model = location, &Model{}
 		}
-		if err = h.Model.Restore(history, now); err == nil {
-			b.held[location] = h
-			books[source] = b
+		if err = h.Model.Restore(history, now); err != nil {
+			return
 		}
+		if v := h.Model.judge(h.Series); v.Doubted > 0 {
+			b.doubted += v.Doubted
+			b.doubt, b.problem = note(b.doubt, location, v.Doubt), note(b.problem, location, v.Doubt)
+			h.course.Series, h.Series = v.Believed, v.Believed
+		}
+		b.held[location] = h
+		books[source] = b
 	})
 	return err
 }
