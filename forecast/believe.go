@@ -57,7 +57,7 @@ func Believe(s *Series) Verdict {
 // judge is [Believe] for an issue: by the past, too, and by what was expected before.
 func (p *past) judge(issue, before *Series) Verdict {
 	closed := p.closed()
-	past := p.actual.part(closed-month, closed+1)
+	past := p.actual.span(closed-month, closed+1)
 	low, high := p.credible(closed)
 	if harmless(issue.all(), past.values, low, high) {
 		return Verdict{Believed: issue, Slots: len(issue.all())}

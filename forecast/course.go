@@ -17,7 +17,7 @@ type course struct {
 // start on, what is still fresh, unless that may have had a wrong date.
 func (c course) next(issue *Series, issued, now time.Time) course {
 	to := later(c.End(), issue.Start())
-	if issued.Sub(c.since) > freshFor || c.start.After(now.Add(ahead)) {
+	if issued.Sub(c.since) > freshFor || c.start.After(now.Add(ahead)) || issue.whole() && !issue.End().Before(to) {
 		to = issue.Start()
 	}
 	next := course{c.around(issue, now.Add(-keep), to), issue.Start(), issued}

@@ -67,8 +67,21 @@ func NewSeries(slots []Slot) *Series {
 			given = append(given, s)
 		}
 	}
+	if inOrder(given) {
+		return total(given)
+	}
 	slices.SortStableFunc(given, func(a, b step) int { return cmp.Compare(b.start, a.start) })
 	return total(flatten(given))
+}
+
+// inOrder reports whether steps are in order, and do not overlap.
+func inOrder(steps []step) bool {
+	for i := 1; i < len(steps); i++ {
+		if steps[i-1].end > steps[i].start {
+			return false
+		}
+	}
+	return true
 }
 
 // total makes a series of ordered steps, which it keeps, and fills in their running totals.
@@ -181,14 +194,17 @@ func (s *Series) around(newer *Series, from, to time.Time) *Series {
 	if newer.Empty() {
 		return s
 	}
-	given := slices.Clone(newer.steps)
+	var given []step
 	for _, old := range s.all() {
 		old.start, old.end = max(old.start, nanos(from)), min(old.end, nanos(to))
 		if old.start < old.end {
 			given = append(given, old)
 		}
 	}
-	return total(flatten(given))
+	if n := len(given); n == 0 || given[n-1].end <= newer.steps[0].start {
+		return total(append(given, newer.steps...))
+	}
+	return total(flatten(append(slices.Clone(newer.steps), given...)))
 }
 
 // Bridged returns the series without gaps between slots: what is not known there counts as the higher of its neighbours,
@@ -211,6 +227,12 @@ func (s *Series) Bridged(least float64) *Series {
 		return s
 	}
 	return total(bridged)
+}
+
+// whole reports whether the series has no gaps.
+func (s *Series) whole() bool {
+	_, covered := s.Mean(s.Start(), s.End())
+	return covered == s.End().Sub(s.Start())
 }
 
 // all returns the steps, also those of a nil series.
