@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -186,29 +187,43 @@ func (m *measure) noteDays(past *record) {
 
 // judge says what is believed of an issue.
 func (m *measure) judge(issue, before *Series) Verdict {
-	doubted := make([]bool, len(issue.all()))
+	steps := issue.all()
+	doubted := make([]bool, len(steps))
 	valued := false
-	for i, step := range issue.all() {
+	for i, step := range steps {
 		doubted[i] = !m.likely(step.intensity)
 		valued = valued || !doubted[i] && !m.isZero(step.intensity)
 	}
-	steps := issue.all()
-	for i := 0; i < len(steps); i++ {
-		if doubted[i] || !m.isZero(steps[i].intensity) {
-			continue
-		}
-		end := i + 1
-		for end < len(steps) && (doubted[end] || m.isZero(steps[end].intensity)) {
-			end++
-		}
-		if !valued || !m.comesToZero(steps, i, end, before) {
-			for k := i; k < end; k++ {
-				doubted[k] = true
+	for from, to := range m.zeros(steps, doubted) {
+		if !valued || !m.comesToZero(steps, from, to, before) {
+			for i := from; i < to; i++ {
+				doubted[i] = true
 			}
 		}
-		i = end
 	}
 	return m.verdict(steps, doubted)
+}
+
+// zeros yields where zeros begin and end, with what is doubted among them.
+func (m *measure) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		from := -1
+		for i, step := range steps {
+			zero := m.isZero(step.intensity)
+			switch {
+			case from < 0 && zero && !doubted[i]:
+				from = i
+			case from >= 0 && !zero && !doubted[i]:
+				if !yield(from, i) {
+					return
+				}
+				from = -1
+			}
+		}
+		if from >= 0 {
+			yield(from, len(steps))
+		}
+	}
 }
 
 // comesToZero reports whether the zeros among steps[from:to] can be true.
