@@ -1,8 +1,6 @@
 package ceiling
 
 import (
-	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -130,27 +128,4 @@ func only(objects []any) []*v1alpha1.CarbonAwareKedaScaler {
 		}
 	}
 	return scalers
-}
-
-// follow has the forecasts of all scalers in the store.
-func (c *Controller) follow(ctx context.Context) error {
-	if !c.unasked.CompareAndSwap(true, false) {
-		return nil
-	}
-	var sources []string
-	for _, s := range c.allScalers() {
-		if source, err := sourceOf(s); err == nil && source != "" && !slices.Contains(sources, source) {
-			sources = append(sources, source)
-		}
-	}
-	c.mu.Lock()
-	maps.DeleteFunc(c.past, func(source string, _ past) bool {
-		return !slices.ContainsFunc(sources, func(kept string) bool { return strings.HasPrefix(source, kept+"/") })
-	})
-	c.mu.Unlock()
-	err := c.Follow(ctx, sources)
-	if err != nil {
-		c.unasked.Store(true)
-	}
-	return err
 }

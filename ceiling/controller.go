@@ -49,6 +49,9 @@ type Options struct {
 	// LowerInterval is the least time between two changes that lower the ceiling
 	// of one target because of the intensity.
 	LowerInterval time.Duration
+	// LowerBy is by how much a ceiling may be lowered in that time, as the
+	// annotation of that name says; empty is no limit.
+	LowerBy string
 	// Hysteresis is the share (0.02 is 2 %) by which the intensity has to be
 	// below a bound of a policy for the ceiling to be raised.
 	Hysteresis float64
@@ -80,10 +83,10 @@ type Controller struct {
 	queue   queue
 	pace    *rate.Limiter // of what is announced of changes
 	started time.Time
-	epoch   atomic.Uint64 // of what the levels are made of
-	sources sync.Map      // the source of a target's forecast, by ref
-	notes   sync.Map      // *memory by ref
-	unasked atomic.Bool   // Follow has to be told
+	sources sync.Map                // the source of a target's forecast, by ref
+	notes   sync.Map                // *memory by ref
+	unasked atomic.Bool             // Follow has to be told
+	named   atomic.Pointer[sources] // what it was told last
 
 	mu     sync.Mutex
 	levels levels
@@ -163,7 +166,7 @@ func (c *Controller) release(ctx context.Context, r ref, t *target, now time.Tim
 	c.Metrics.forget(r)
 	if t == nil || !t.noted() {
 		c.notes.Delete(r)
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, c.disown(ctx, t)
 	}
 	d, err := c.write(ctx, t, t.restore(), now)
 	if err == nil && d.written {
@@ -237,7 +240,7 @@ func (d *done) result(v verdict, now time.Time) reconcile.Result {
 // enforce makes the verdict of a claim hold for a target.
 func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdict, now time.Time) (*done, error) {
 	m := c.memory(t.ref())
-	wanted := t.settle(by, v, pace{c.Options.LowerInterval, m.followed}, now)
+	wanted := t.settle(by, v, pace{c.Options.LowerInterval, m.followed, c.step(t)}, now)
 	d, err := c.write(ctx, t, wanted, now)
 	if err != nil {
 		return d, err
@@ -253,6 +256,19 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 		c.herald(t, wanted, v)
 	}
 	return d, nil
+}
+
+// step is by how much a target's ceiling may be lowered at a time.
+func (c *Controller) step(t *target) step {
+	text, ok := t.Annotations[LowerBy]
+	if !ok {
+		text = c.Options.LowerBy
+	}
+	s, err := parseStep(text)
+	if err != nil {
+		c.warn(t, EventInvalid, LowerBy+": "+err.Error()+"; the ceiling is lowered at once")
+	}
+	return s
 }
 
 // herald tells of a change that was made.
@@ -280,7 +296,7 @@ func describe(c *change, v verdict) string {
 func (c *Controller) write(ctx context.Context, t *target, wanted *change, now time.Time) (*done, error) {
 	d := &done{change: wanted}
 	if wanted.empty() {
-		return d, nil
+		return d, c.disown(ctx, t)
 	}
 	m := c.memory(t.ref())
 	if again := m.fight.hold(wanted.undone, now); now.Before(again) {
@@ -313,6 +329,14 @@ func (c *Controller) write(ctx context.Context, t *target, wanted *change, now t
 	}
 	m.fight.struck, m.warned, d.written = false, "", true
 	return d, nil
+}
+
+// disown gives up what is owned of a target and not needed any more.
+func (c *Controller) disown(ctx context.Context, t *target) error {
+	if t == nil {
+		return nil
+	}
+	return disown(ctx, c.Live, c.Client, t)
 }
 
 func (c *Controller) patch(ctx context.Context, t *target, wanted *change) error {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,6 +38,8 @@ type world struct {
 	statuses map[string]v1alpha1.CarbonAwareKedaScalerStatus
 	events   []string
 	followed []string
+	planned  []string          // the policies whose level was asked for
+	live     metav1.ObjectMeta // of a target
 }
 
 func newWorld(t *testing.T) *world {
@@ -46,6 +49,8 @@ func newWorld(t *testing.T) *world {
 		Follow: func(_ context.Context, sources []string) error { w.followed = sources; return nil },
 	}
 	w.prepare(nil, nil)
+	w.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ref]())
+	t.Cleanup(w.queue.ShutDown)
 	w.started = w.clock.Now().Add(-time.Hour)
 	w.unasked.Store(true)
 	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
@@ -75,7 +80,11 @@ func (w *world) has(t *testing.T, objects ...any) {
 	}
 }
 
-func (w *world) Level(context.Context, string, string, time.Time) (plan.Level, string, error) {
+func (w *world) Level(_ context.Context, policy, _ string, _ time.Time) (plan.Level, string, error) {
+	w.planned = append(w.planned, policy)
+	if policy == "other" {
+		return w.level, "shop/other/data", nil
+	}
 	return w.level, "kube-system/carbon-intensity/data", nil
 }
 
@@ -87,6 +96,11 @@ func (w *world) Patch(_ context.Context, _ client.Object, patch client.Patch, _ 
 	body, _ := patch.Data(nil)
 	w.patched = append(w.patched, string(body))
 	return w.refuses
+}
+
+func (w *world) Get(_ context.Context, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	w.live.DeepCopyInto(&object.(*metav1.PartialObjectMetadata).ObjectMeta)
+	return nil
 }
 
 func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
@@ -328,5 +342,75 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 	// the forecast has been looked for, and there is none
 	if got := w.statuses["shop/a"]; w.reason("shop/a") != v1alpha1.ReasonTargetNotFound || got.MaxReplicas != nil {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
+	ours := metav1.ManagedFieldsEntry{Manager: Manager, FieldsV1: &metav1.FieldsV1{Raw: []byte(ownsMax)}}
+	others := metav1.ManagedFieldsEntry{Manager: "kubectl-create", FieldsV1: &metav1.FieldsV1{Raw: []byte(ownsOther)}}
+	tests := []struct {
+		name        string
+		annotations map[string]string
+		live        string // its resourceVersion
+		answer      error
+		patches     int
+	}{
+		{"nobody claims it", nil, "7", nil, 1},
+		{"the ceiling is what the owner has", map[string]string{PolicyName: "default", By: policy, Ceiling: "40", Original: "40", Reason: "the intensity is in the bucket <=200 of CarbonPolicy default"}, "7", nil, 1},
+		{"it is not as it was known", nil, "8", nil, 0},
+		{"it changes just now", nil, "7", apierrors.NewConflict(schema.GroupResource{}, "web", nil), 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			buckets, err := plan.ParseBuckets("200=60,*=5")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.level.Buckets, w.level.Intensity = buckets, 100
+			object := web(scaledObject, tt.annotations)
+			object.hands = hands{any: true, ours: map[string]bool{maxReplicaCount: true}}
+			w.has(t, object)
+			w.live, w.refuses = metav1.ObjectMeta{ResourceVersion: tt.live, ManagedFields: []metav1.ManagedFieldsEntry{others, ours}}, tt.answer
+			if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {
+				t.Fatal(err)
+			}
+			if len(w.patched) != tt.patches {
+				t.Fatalf("patched: %v", w.patched)
+			}
+			for _, body := range w.patched {
+				if strings.Contains(body, `"gridlatch"`) || !strings.Contains(body, "kubectl-create") || strings.Contains(body, `"spec"`) || !strings.Contains(body, `"resourceVersion":"7"`) {
+					t.Errorf("patched: %s", body)
+				}
+			}
+			if len(w.events) > 0 {
+				t.Errorf("told: %v", w.events)
+			}
+		})
+	}
+}
+
+func TestAStepThatCannotBeReadIsToldOf(t *testing.T) {
+	for text, want := range map[string]struct {
+		max    string
+		events []string
+	}{
+		"many": {`"spec":{"maxReplicaCount":5}`, []string{EventInvalid, EventChanged}},
+		"3":    {`"spec":{"maxReplicaCount":37}`, []string{EventChanged}},
+		"":     {`"spec":{"maxReplicaCount":5}`, []string{EventChanged}}, // the flag does not count
+	} {
+		w := newWorld(t)
+		w.Options.LowerInterval, w.Options.LowerBy = time.Minute, "2"
+		object := web(scaledObject, map[string]string{PolicyName: "default", LowerBy: text})
+		w.has(t, object)
+		if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.patched) != 1 || !strings.Contains(w.patched[0], want.max) {
+			t.Errorf("%q: patched: %v", text, w.patched)
+		}
+		if diff := cmp.Diff(want.events, w.events); diff != "" {
+			t.Errorf("%q: %s", text, diff)
+		}
 	}
 }

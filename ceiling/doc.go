@@ -27,6 +27,11 @@
 // the one who owns it stops: a controller that is gone, or a bug, would cost the
 // original. Nothing is written while nothing changes.
 //
+// To write a field is to own it. When a field has its owner's value again, a second
+// patch takes it out of what the field manager "gridlatch" owns; when nothing is left
+// on the object, it takes out all. So a GitOps tool that leaves alone what "gridlatch"
+// owns gets the field back.
+//
 // The original comes back when the claim is deleted, the annotations are taken
 // off, the policy goes, or by `gridlatch release --all`. There is no finalizer: a
 // namespace can be deleted while Gridlatch is away. What is to come back is
@@ -34,11 +39,37 @@
 // start.
 //
 // A ceiling below minReplicaCount is that. Where there is no minimum, 0 pauses a
-// ScaledObject by autoscaling.keda.sh/paused-replicas: "0", so that nothing runs,
-// and a ScaledJob by autoscaling.keda.sh/paused, so that no Job is added: newer
-// versions of KEDA refuse a maxReplicaCount of 0, and older ones make a bad HPA
-// of it. An object that its owner has paused stays as it is, and only what we
-// have paused is resumed.
+// ScaledObject by autoscaling.keda.sh/paused-replicas: "0" and paused: "true", so that
+// nothing runs, and a ScaledJob by autoscaling.keda.sh/paused, so that no Job is
+// added: newer versions of KEDA refuse a maxReplicaCount of 0, and older ones make
+// a bad HPA of it.
+//
+// # The owner's word
+//
+// What the owner of an object writes last wins. These are all the fields and
+// annotations by which KEDA 2.12 to 2.21 lets them bound scaling:
+//
+//	spec.maxReplicaCount        the original of a ceiling; another one, or the same
+//	                            one said anew, is the original from then on
+//	spec.minReplicaCount        no ceiling is below it
+//	spec.idleReplicaCount       is below the minimum, and so below every ceiling
+//	paused-replicas             nothing is scaled: no pause is added, and none of the
+//	                            owner's is ever changed or taken away
+//	paused                      likewise, where strconv.ParseBool makes true of it, or
+//	                            nothing; "false" on a ScaledJob is replaced by our
+//	                            pause, and comes back
+//	paused-scale-in             the ceiling is not lowered, as nothing may go
+//	paused-scale-out            nor is it here, as what goes could not come back
+//	force-activation            the least ceiling is 1
+//
+// An annotation that is written over one of ours is the owner's, and ends our pause
+// until the ceiling has been above 0: paused-replicas: "3" is 3 from then on, and
+// paused: "false" resumes. One that is only taken away is put back, as any revert is.
+//
+// The owner may say the very value that is there for a ceiling. The managed fields of
+// the object tell: somebody else owns the field beside us, or has owned it since our
+// last write; or kubectl apply, which does not write what is there already, has a
+// newer last-applied-configuration that says so.
 //
 // KEDA deletes the Jobs of a ScaledJob when its spec changes, unless it sets
 // rollout.strategy: gradual. Without that, a change waits until no Job runs, and
@@ -57,6 +88,12 @@
 // reason before --ceiling-lower-interval is over. Schedules are kept to the
 // second.
 //
+// The behavior of an HPA does not hold when its maxReplicas falls: what is above goes
+// at once. With gridlatch.dev/lower-by: "2" or "10%" on the object, or the flag
+// --ceiling-lower-by, a ceiling is lowered by no more than that in each
+// --ceiling-lower-interval, whatever the reason; the share is of the ceiling in force,
+// and at least one replica. It is raised at once.
+//
 // # Others who write
 //
 // If maxReplicaCount is changed to another value than ours or the original,
@@ -71,6 +108,14 @@
 //	  - {group: keda.sh, kind: "*", managedFieldsManagers: [gridlatch]}
 //	  syncPolicy: {syncOptions: [RespectIgnoreDifferences=true]}
 //
+// # Forecasts that scalers name
+//
+// Anybody who may write a CarbonAwareKedaScaler may name a forecast, and each is a
+// watch. Ten are followed for the scalers of one namespace, and two hundred in all,
+// beside those of the policies; the oldest scalers come first, and the status of each
+// other one says why it is left out. One that cannot be read is asked for ever less
+// often, up to five minutes, and is told of once.
+//
 // # Deviations from the operator
 //
 // What the operator did is kept, but for this:
@@ -82,6 +127,8 @@
 //	early until a minute early                --ceiling-early-cron has it back
 //	with seconds, a recurring schedule holds  it holds from each match to the end of
 //	in the minute before each match           the minute
+//	22-5, FRI-MON and SAT-SUN end the         they go round: see plan.Cron
+//	operator
 //	a bad cron expression ends the operator   eco mode is off for that scaler, as with
 //	                                          a bad customSchedule
 //	a match within a minute at 23:59 UTC, or  is nothing special; it never holds

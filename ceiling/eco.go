@@ -109,6 +109,9 @@ func (r *ecoRules) addRecurring(expressions []string, early bool, now time.Time)
 			entry.err = fmt.Errorf("%s[%d]: %.80q: %w", path, i, expression, entry.err)
 			r.warn("%v", entry.err)
 		}
+		if warning := entry.exempt.Warning(); warning != "" {
+			r.warn("%s[%d]: %.80q: %s", path, i, expression, warning)
+		}
 		if !errors.Is(entry.err, plan.ErrOver) {
 			r.cron = append(r.cron, entry)
 		}

@@ -134,6 +134,9 @@ func TestRecurringSchedules(t *testing.T) {
 		{"day of the month or of the week: Tuesday the third", "* * 1 * 1", "2026-11-03T12:00:00Z", false, false},
 		{"always, at 23:59, which was a crash", "* * * * *", "2026-11-20T23:59:30Z", true, true},
 		{"after midnight, at 23:59, which was a crash", "* 00-01 * * 1-5", "2026-11-19T23:59:00Z", false, true},
+		{"hours around midnight, which was a crash", "* 22-5 * * *", "2026-11-20T23:30:00Z", true, true},
+		{"in the last of them", "* 22-5 * * *", "2026-11-20T05:59:30Z", true, false},
+		{"on the second day of the weekend", "* * * * 6-7", "2026-11-22T23:30:00Z", true, true},
 		{"a year that is over, which was a crash", "* * * * * 2020", "2026-11-20T12:00:00Z", false, false},
 		{"with seconds, the rest of the minute", "0 0 9 * * * *", "2026-11-20T09:00:59Z", true, false},
 	}
@@ -209,10 +212,10 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 		{
 			name: "a recurring schedule that cannot be read, which was a crash",
 			change: func(o *v1alpha1.EcoModeOff) {
-				o.RecurringSchedule = []string{"* 22-2 * * *"}
+				o.RecurringSchedule = []string{"* 22-24 * * *"}
 			},
 			course: constant(450), off: "recurring schedule cannot be read",
-			wrong: `spec.ecoModeOff.recurringSchedule[0]: "* 22-2 * * *": a field matches nothing (ranges cannot be reversed): want a cron expression of five to seven fields, such as "* 23 * * 1-5"`,
+			wrong: `spec.ecoModeOff.recurringSchedule[0]: "* 22-24 * * *": hour field: "22-24": want 0 to 23`,
 		},
 		{
 			name: "windows before recurring schedules",

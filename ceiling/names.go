@@ -10,6 +10,10 @@ const (
 	// Ceilings are buckets of the object's own, see plan.ParseBuckets. Without
 	// PolicyName they opt in to the default policy.
 	Ceilings = prefix + "ceilings"
+	// LowerBy is by how much the ceiling is lowered at most, once in the interval
+	// --ceiling-lower-interval: a number of replicas, or such as 10% of the ceiling
+	// in force. It is raised at once.
+	LowerBy = prefix + "lower-by"
 	// Location is the location of the policy that counts; without it, the
 	// policy's first does.
 	Location = prefix + "location"
@@ -33,8 +37,8 @@ const (
 	// By is the claim whose ceiling it is: CarbonPolicy/NAME, or
 	// CarbonAwareKedaScaler/NAMESPACE/NAME.
 	By = prefix + "ceiling-by"
-	// PausedWith is the annotation of KEDA's that we have set, and will take
-	// away.
+	// PausedWith are the annotations of KEDA's that we have set, and will take
+	// away, with commas between; KEY=VALUE is one that will have a value again.
 	PausedWith = prefix + "ceiling-paused-with"
 	// Lowered is when the ceiling in force was last lowered because of the
 	// intensity (RFC 3339).
@@ -51,8 +55,11 @@ const Manager = "gridlatch"
 
 // What KEDA reads.
 const (
-	paused         = "autoscaling.keda.sh/paused"
-	pausedReplicas = "autoscaling.keda.sh/paused-replicas"
+	paused          = "autoscaling.keda.sh/paused"
+	pausedReplicas  = "autoscaling.keda.sh/paused-replicas"
+	pausedScaleIn   = "autoscaling.keda.sh/paused-scale-in"
+	pausedScaleOut  = "autoscaling.keda.sh/paused-scale-out"
+	forceActivation = "autoscaling.keda.sh/force-activation"
 	// jobsOf is the label of a Job with the name of its ScaledJob.
 	jobsOf = "scaledjob.keda.sh/name"
 	// unsetMax is what KEDA makes of no maxReplicaCount.

@@ -3,6 +3,7 @@ package ceiling
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -123,8 +124,8 @@ func stays(level plan.Level, buckets plan.Buckets, now time.Time) string {
 // levels remembers what holds under a policy until it may have changed, so that
 // a thousand objects of one policy are planned once.
 type levels struct {
-	epoch uint64
-	known map[levelKey]knownLevel
+	changes uint64 // how often something has changed that a level is made of
+	known   map[levelKey]knownLevel
 }
 
 // maxLevels bounds how many are remembered: anybody may write any location on a
@@ -140,12 +141,10 @@ type knownLevel struct {
 }
 
 func (c *Controller) level(ctx context.Context, policy, location string, now time.Time) (plan.Level, string, error) {
-	key, epoch := levelKey{policy, location}, c.epoch.Load()
+	key := levelKey{policy, location}
 	c.mu.Lock()
-	if c.levels.epoch != epoch || c.levels.known == nil {
-		c.levels = levels{epoch, map[levelKey]knownLevel{}}
-	}
 	held, ok := c.levels.known[key]
+	changes := c.levels.changes
 	c.mu.Unlock()
 	if ok && !now.Before(held.from) && (held.level.Until.IsZero() || now.Before(held.level.Until)) {
 		return held.level, held.source, nil
@@ -156,11 +155,19 @@ func (c *Controller) level(ctx context.Context, policy, location string, now tim
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.levels.known) >= maxLevels {
-		clear(c.levels.known)
-	}
-	if c.levels.epoch == epoch {
+	if c.levels.changes == changes { // else this may be of before the change
+		if c.levels.known == nil || len(c.levels.known) == maxLevels {
+			c.levels.known = map[levelKey]knownLevel{}
+		}
 		c.levels.known[key] = knownLevel{level, source, now}
 	}
 	return level, source, nil
+}
+
+// forgetLevels forgets the levels that have changed, and no others.
+func (c *Controller) forgetLevels(changed func(policy, source string) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.levels.changes++
+	maps.DeleteFunc(c.levels.known, func(key levelKey, held knownLevel) bool { return changed(key.policy, held.source) })
 }

@@ -66,24 +66,22 @@ func restoreKind(ctx context.Context, c client.Client, k kind, now time.Time) (r
 // restoreOne reports whether the target had a ceiling. It reads the target again
 // if that changes meanwhile: KEDA writes its status.
 func restoreOne(ctx context.Context, c client.Client, t *target, now time.Time) (bool, error) {
-	if !t.asks() && !t.noted() {
+	if !t.asks() && !t.noted() && !t.hands.any {
 		return false, nil
 	}
 	done, until := false, now.Add(byHand).UTC().Format(time.RFC3339)
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		wanted := t.restore()
 		t.set(wanted, Released, until)
-		if wanted.spec && t.kills {
-			running, err := runningJobs(ctx, c, t)
-			if err != nil {
-				return err
-			}
-			if running > 0 {
-				return fmt.Errorf("it is left as it is: %s (%d now)", killing, running)
-			}
+		if err := spare(ctx, c, t, wanted); err != nil {
+			return err
 		}
-		err := c.Patch(ctx, t.about(), t.patch(wanted), client.FieldOwner(Manager))
-		done = err == nil && t.record() != nil
+		object := t.about()
+		err := c.Patch(ctx, object, t.patch(wanted), client.FieldOwner(Manager))
+		done = done || err == nil && t.record() != nil
+		if err == nil {
+			err = c.Patch(ctx, t.about(), disowned(object, nil, true), client.FieldOwner(Manager))
+		}
 		if apierrors.IsConflict(err) {
 			fresh := &unstructured.Unstructured{}
 			fresh.SetGroupVersionKind(t.kind.gvk())
@@ -98,4 +96,16 @@ func restoreOne(ctx context.Context, c client.Client, t *target, now time.Time) 
 		return false, fmt.Errorf("restore %s: %w", t.ref(), err)
 	}
 	return done, nil
+}
+
+// spare returns an error if a change would have KEDA delete running Jobs.
+func spare(ctx context.Context, c client.Client, t *target, wanted *change) error {
+	if !wanted.spec || !t.kills {
+		return nil
+	}
+	running, err := runningJobs(ctx, c, t)
+	if err == nil && running > 0 {
+		err = fmt.Errorf("it is left as it is: %s (%d now)", killing, running)
+	}
+	return err
 }

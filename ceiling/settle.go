@@ -2,6 +2,7 @@ package ceiling
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +66,8 @@ type pace struct {
 	interval time.Duration
 	// followed says that the one in force followed the intensity, too.
 	followed bool
+	// step is by how much it may fall in an interval, whatever the reason.
+	step step
 }
 
 // settle says what has to change on a target for a claim's verdict to hold. A
@@ -82,19 +85,74 @@ func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 		return c
 	}
 	limit := t.fit(*v.limit, c.original, v.capped)
-	if r != nil && r.by == by {
+	if key := t.held(halves); key != "" && limit < t.room(r) {
+		v.why += ": it is not lowered while its owner has set " + key
+		t.rest(c, r)
+		t.note(c, r, by, v)
+		return c
+	}
+	ours := r != nil && r.by == by
+	if ours {
 		limit = t.damp(limit, c, r, v, p, now)
+	}
+	if least := t.soften(limit, c, r, p, now); least > limit {
+		v.why += fmt.Sprintf(": in steps of %s, to %d", p.step, limit)
+		limit = least
 	}
 	c.ceiling = &limit
 	if limit > 0 {
 		c.max = &limit
+	} else if key := t.ownersPause(r); key != "" {
+		v.why += ": its owner has set " + key + ", which stays"
 	}
 	t.compare(c, r)
 	t.note(c, r, by, v)
-	if c.lowered && v.damped && p.followed && p.interval > 0 && r != nil && r.by == by {
+	if c.lowered && p.times(ours && v.damped) {
 		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
 	}
 	return c
+}
+
+// times reports whether the next lowering has to wait for one that is made now.
+func (p pace) times(damped bool) bool {
+	return p.interval > 0 && (p.step.limits() || p.followed && damped)
+}
+
+// room is how far the target may be scaled as it is.
+func (t *target) room(r *record) int32 {
+	if r != nil && len(r.loans) > 0 && !t.taken(r) && !t.undone(r) {
+		return 0
+	}
+	return effective(t.max)
+}
+
+// rest leaves the target with what it has: the ceiling in force, or none.
+func (t *target) rest(c *change, r *record) {
+	c.max = t.max
+	if r == nil || c.undone {
+		c.ceiling, c.original = nil, t.max
+	}
+}
+
+// ownersPause is the annotation by which the owner decides on a pause; empty if
+// they leave that to us.
+func (t *target) ownersPause(r *record) string {
+	if t.mayPause(r) {
+		return ""
+	}
+	for _, b := range pauses(t.kind) {
+		if _, ok := t.Annotations[b.key]; !ok {
+			continue
+		}
+		ours := r.loan(b.key)
+		if ours == nil {
+			return b.key
+		}
+		if stands, _ := t.stands(*ours); !stands {
+			return b.key
+		}
+	}
+	return ""
 }
 
 // asItIs is the change that changes nothing. It tells what others have done.
@@ -104,9 +162,9 @@ func (t *target) asItIs(r *record) *change {
 		return c
 	}
 	c.ceiling, c.original = &r.ceiling, r.original
-	c.undone = r.changed(t)
+	c.undone = t.undone(r)
 	c.reverted = c.undone && (ptr.Equal(t.max, r.applied) || ptr.Equal(t.max, r.original))
-	if c.undone && !c.reverted {
+	if c.undone && !c.reverted || t.hands.theirs[maxReplicaCount] {
 		c.original = t.max // this is what its owner wants from now on
 	}
 	return c
@@ -147,14 +205,7 @@ func (t *target) compare(c *change, r *record) {
 func (t *target) note(c *change, r *record, by string, v verdict) {
 	wanted := t.notes(c, r, v)
 	wanted[By] = by
-	key, value := t.kind.pause()
-	switch ours := r != nil && r.pause != ""; {
-	case c.ceiling != nil && *c.ceiling == 0 && (ours || !t.pausedByOwner()):
-		wanted[PausedWith] = key
-		t.set(c, key, value)
-	case ours:
-		t.drop(c, key)
-	}
+	wanted[PausedWith] = strings.Join(t.pause(c, r), ",")
 	t.drop(c, Released) // it is over
 	for _, name := range written() {
 		if wanted[name] == "" {
@@ -177,17 +228,10 @@ func (t *target) notes(c *change, r *record, v verdict) map[string]string {
 	if *c.ceiling == 0 {
 		wanted[Applied] = printReplicas(c.max)
 	}
-	if c.damped && *c.ceiling == r.ceiling {
+	if c.damped && r != nil && *c.ceiling == r.ceiling {
 		wanted[Reason] = t.Annotations[Reason] // of what is still in force
 	}
 	return wanted
-}
-
-// pausedByOwner reports whether KEDA leaves the target alone already.
-func (t *target) pausedByOwner() bool {
-	_, replicas := t.Annotations[pausedReplicas]
-	value, all := t.Annotations[paused]
-	return replicas || all && value != "false"
 }
 
 // restore says what has to change for the target to be as if there had never
@@ -195,12 +239,10 @@ func (t *target) pausedByOwner() bool {
 func (t *target) restore() *change {
 	c := &change{max: t.max, original: t.max}
 	if r := t.record(); r != nil {
-		if ptr.Equal(t.max, r.applied) {
+		if ptr.Equal(t.max, r.applied) && !t.hands.theirs[maxReplicaCount] {
 			c.max, c.original = r.original, r.original
 		}
-		if _, value := t.kind.pause(); r.pause != "" && t.Annotations[r.pause] == value {
-			t.drop(c, r.pause)
-		}
+		t.resume(c, r)
 		c.raised = true
 	}
 	for _, name := range written() {
@@ -266,7 +308,7 @@ func (t *target) patch(c *change) client.Patch {
 	}
 	patch := map[string]any{"metadata": metadata{t.UID, t.ResourceVersion, c.annotations}}
 	if c.spec {
-		patch["spec"] = map[string]*int32{"maxReplicaCount": c.max}
+		patch["spec"] = map[string]*int32{maxReplicaCount: c.max}
 	}
 	data, _ := json.Marshal(patch) // of strings and numbers alone: no error is possible
 	return client.RawPatch(types.MergePatchType, data)

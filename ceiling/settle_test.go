@@ -17,7 +17,10 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-const policy = "CarbonPolicy/default"
+const (
+	policy     = "CarbonPolicy/default"
+	bothPauses = pausedReplicas + "," + paused
+)
 
 // document is an object of KEDA as the API server has it.
 type document map[string]any
@@ -125,7 +128,7 @@ func TestSettle(t *testing.T) {
 		},
 		{
 			name: "0 is a pause, and leaves the spec alone", object: scaled(map[string]any{"maxReplicaCount": int64(40)}, nil), v: ceilingOf(0),
-			max: ptr.To[int32](40), notes: map[string]string{Ceiling: "0", Original: "40", Applied: "40", PausedWith: pausedReplicas, pausedReplicas: "0"},
+			max: ptr.To[int32](40), notes: map[string]string{Ceiling: "0", Original: "40", Applied: "40", PausedWith: bothPauses, pausedReplicas: "0", paused: "true"},
 		},
 		{
 			name: "0 pauses a ScaledJob so that running Jobs go on", kind: scaledJob, object: scaled(map[string]any{"maxReplicaCount": int64(40)}, nil), v: ceilingOf(0),
@@ -158,24 +161,24 @@ func TestSettle(t *testing.T) {
 			max: ptr.To[int32](40), notes: map[string]string{Reason: "no ceiling"},
 		},
 		{
-			name: "a ceiling that goes up", object: inForce(10, nil), v: ceilingOf(20), pace: pace{5 * time.Minute, true},
+			name: "a ceiling that goes up", object: inForce(10, nil), v: ceilingOf(20), pace: pace{interval: 5 * time.Minute, followed: true},
 			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40"},
 		},
 		{
-			name: "a ceiling that goes down is timed", object: inForce(10, nil), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
+			name: "a ceiling that goes down is timed", object: inForce(10, nil), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
 			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
 		},
 		{
-			name: "and does not go down again at once", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
+			name: "and does not go down again at once", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
 			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Lowered: "2026-11-22T11:56:00Z", Reason: "because; then"},
 			held: now.Add(time.Minute),
 		},
 		{
-			name: "but by a schedule it does", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: verdict{limit: ptr.To[int32](5), why: "eco"}, pace: pace{5 * time.Minute, true},
+			name: "but by a schedule it does", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: verdict{limit: ptr.To[int32](5), why: "eco"}, pace: pace{interval: 5 * time.Minute, followed: true},
 			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T11:56:00Z"},
 		},
 		{
-			name: "and when the interval is over", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:55:00Z"}), v: ceilingOf(5), pace: pace{5 * time.Minute, true},
+			name: "and when the interval is over", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:55:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
 			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
 		},
 		{
@@ -257,7 +260,7 @@ func TestRestoreBringsTheOriginalBackWhateverTheOtherNotesSay(t *testing.T) {
 			object := scaled(map[string]any{"maxReplicaCount": int64(10)}, notes)
 			after := object.after(t, scaledObject, object.target(scaledObject).restore())
 			want := scaled(map[string]any{"maxReplicaCount": int64(40)}, nil)
-			if diff := cmp.Diff(want.target(scaledObject), after.target(scaledObject), cmp.AllowUnexported(target{}), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(want.target(scaledObject), after.target(scaledObject), cmp.AllowUnexported(target{}, hands{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -146,14 +146,9 @@ func (c *Controller) wakeAll() {
 // onForecast wakes the targets whose ceiling comes from a source.
 func (c *Controller) onForecast() handler.TypedEventHandler[string, ref] {
 	return handler.TypedFuncs[string, ref]{
-		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[string], q queue) {
-			c.epoch.Add(1)
-			c.sources.Range(func(r, source any) bool {
-				if source == e.Object {
-					q.Add(r.(ref))
-				}
-				return true
-			})
+		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[string], _ queue) {
+			c.forgetLevels(func(_, source string) bool { return source == e.Object })
+			c.wakeSources(func(source string) bool { return source == e.Object })
 		},
 	}
 }
@@ -161,7 +156,7 @@ func (c *Controller) onForecast() handler.TypedEventHandler[string, ref] {
 // onPolicy wakes the targets that name a policy.
 func (c *Controller) onPolicy() handler.TypedEventHandler[*v1alpha1.CarbonPolicy, ref] {
 	changed := func(name string, q queue) {
-		c.epoch.Add(1)
+		c.forgetLevels(func(policy, _ string) bool { return policy == name })
 		for _, w := range c.targets {
 			for _, object := range w.list() {
 				if t, ok := object.(*target); ok && t.asks() && t.policy() == name {

@@ -3,6 +3,7 @@ package ceiling
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,16 +30,6 @@ func (k kind) resource() schema.GroupVersionResource {
 
 func (k kind) gvk() schema.GroupVersionKind { return k.resource().GroupVersion().WithKind(string(k)) }
 
-// pause is the annotation that stands for a ceiling of 0, and its value. A
-// ScaledObject has no pods then, as with any ceiling that is reached from
-// above; a ScaledJob starts no more Jobs, and those that run go on.
-func (k kind) pause() (key, value string) {
-	if k == scaledJob {
-		return paused, "true"
-	}
-	return pausedReplicas, "0"
-}
-
 // ref names a target, whether it exists or not.
 type ref struct {
 	kind            kind
@@ -53,8 +44,9 @@ func (r ref) String() string { return string(r.kind) + " " + r.key() }
 type target struct {
 	metav1.ObjectMeta // with the annotations that are ours or KEDA's
 	kind              kind
-	min               int32
+	min               int32 // the least ceiling that it allows
 	max               *int32
+	hands             hands
 	// kills says that KEDA deletes the Jobs of a ScaledJob whenever its spec
 	// changes.
 	kills bool
@@ -78,10 +70,14 @@ func newTarget(k kind, o *unstructured.Unstructured) *target {
 		CreationTimestamp: o.GetCreationTimestamp(), Annotations: o.GetAnnotations(),
 	}}
 	maps.DeleteFunc(t.Annotations, func(key, _ string) bool {
-		return !strings.HasPrefix(key, prefix) && key != paused && key != pausedReplicas
+		return !strings.HasPrefix(key, prefix) && !slices.ContainsFunc(bounds(k), func(b bound) bool { return b.key == key })
 	})
-	t.max = count(o.Object, "maxReplicaCount")
+	t.hands = newHands(k, o)
+	t.max = count(o.Object, maxReplicaCount)
 	t.min = ptr.Deref(count(o.Object, "minReplicaCount"), 0)
+	if t.held(wakes) != "" {
+		t.min = max(t.min, 1)
+	}
 	if k == scaledJob {
 		strategy, _, _ := unstructured.NestedString(o.Object, "spec", "rolloutStrategy")
 		if strategy == "" {
@@ -109,7 +105,7 @@ type record struct {
 	ceiling  int32
 	original *int32
 	applied  *int32
-	pause    string // the annotation of KEDA's that is ours
+	loans    []loan // the annotations of KEDA's that are ours
 	lowered  time.Time
 }
 
@@ -130,17 +126,19 @@ func (t *target) record() *record {
 	case err == nil: // which is noted with a ceiling of 0 only
 		r.ceiling, r.applied = 0, applied
 	}
-	if key, _ := t.kind.pause(); t.Annotations[PausedWith] == key {
-		r.pause = key
-	}
+	r.loans = readLoans(t.kind, t.Annotations[PausedWith])
 	r.lowered, _ = time.Parse(time.RFC3339, t.Annotations[Lowered]) // zero if absent
 	return r
 }
 
-// changed reports whether somebody else has undone what the record says.
-func (r *record) changed(t *target) bool {
-	_, value := t.kind.pause()
-	return !ptr.Equal(t.max, r.applied) || r.pause != "" && t.Annotations[r.pause] != value
+// undone reports whether somebody else has undone what the record says. To write
+// something else over a pause is not that: it is the owner's word.
+func (t *target) undone(r *record) bool {
+	if !ptr.Equal(t.max, r.applied) {
+		return true
+	}
+	gone := func(l loan) bool { _, gone := t.stands(l); return gone }
+	return !t.taken(r) && slices.ContainsFunc(r.loans, gone)
 }
 
 // released is until when no ceiling is to be set; the zero time if one may be.

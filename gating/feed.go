@@ -150,11 +150,8 @@ func (f *Feed) follow(ctx context.Context, source string, memory bool) {
 	}
 	f.watched[source] = watched{stop, memory}
 	parts := strings.SplitN(source, "/", 3)
-	w := &follower{feed: f, source: source, namespace: parts[0], name: parts[1], key: parts[2]}
-	go w.run(ctx)
-	if memory {
-		go w.recall(ctx)
-	}
+	w := &follower{feed: f, source: source, namespace: parts[0], name: parts[1], key: parts[2], patient: !memory}
+	go w.follow(ctx, memory)
 }
 
 // follower watches one ConfigMap.
@@ -162,6 +159,23 @@ type follower struct {
 	feed                 *Feed
 	source               string
 	namespace, name, key string
+	patient              bool // it rests ever longer between attempts that fail
+}
+
+// remembering is how long a forecast waits for the memory of the models, which
+// tells whether it can be true.
+const remembering = 3 * time.Second
+
+// follow recalls what was learned, and watches the ConfigMap.
+func (w *follower) follow(ctx context.Context, memory bool) {
+	if memory {
+		first, cancel := context.WithTimeout(ctx, remembering)
+		if all := w.feed.Memory.Recall(first, w.source, w.feed.Clock.Now()); !all || first.Err() != nil {
+			go w.recall(ctx)
+		}
+		cancel()
+	}
+	w.run(ctx)
 }
 
 // recall gives the models their memory, whenever the API server answers.
@@ -178,8 +192,7 @@ func (w *follower) run(ctx context.Context) {
 	informer := cache.NewSharedInformer(w.listWatch(), &corev1.ConfigMap{}, 0)
 	// both return errors only once the informer has started or stopped
 	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
-		w.feed.Store.Fail(w.source, fmt.Errorf("cannot watch %s: %w", w.configMap(), err))
-		w.tell()
+		w.fail(fmt.Errorf("cannot watch %s: %w", w.configMap(), err))
 		cache.DefaultWatchErrorHandler(ctx, r, err)
 	})
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -198,16 +211,35 @@ func (w *follower) run(ctx context.Context) {
 func (w *follower) listWatch() *cache.ListWatch {
 	configMaps := w.feed.Clientset.CoreV1().ConfigMaps(w.namespace)
 	only := fields.OneTermEqualSelector("metadata.name", w.name).String()
+	var r pauses
+	attempt := func(ctx context.Context, call func() error) error {
+		if !w.patient {
+			return call()
+		}
+		return r.attempt(ctx, call)
+	}
 	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (list runtime.Object, err error) {
 			options.FieldSelector = only
-			return configMaps.List(ctx, options)
+			err = attempt(ctx, func() (err error) { list, err = configMaps.List(ctx, options); return err })
+			return list, err
 		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch watch.Interface, err error) {
 			options.FieldSelector = only
-			return configMaps.Watch(ctx, options)
+			err = attempt(ctx, func() (err error) { watch, err = configMaps.Watch(ctx, options); return err })
+			return watch, err
 		},
 	}
+}
+
+// fail keeps what is wrong with the source. Whoever listens is told of it once,
+// not at each attempt.
+func (w *follower) fail(err error) {
+	if before := w.feed.Store.Book(w.source); before.Known() && before.Problem() == err.Error() {
+		return
+	}
+	w.feed.Store.Fail(w.source, err)
+	w.tell()
 }
 
 // offer gives the store what the ConfigMap says now. What is wrong with it is
@@ -232,8 +264,7 @@ func (w *follower) offer(ctx context.Context, o any) {
 }
 
 func (w *follower) missing(what string) {
-	w.feed.Store.Fail(w.source, fmt.Errorf("%s %s", w.configMap(), what))
-	w.tell()
+	w.fail(fmt.Errorf("%s %s", w.configMap(), what))
 }
 
 // tell wakes whoever listens. It does not wait for them: in a replica that does not

@@ -3,7 +3,6 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gorhill/cronexpr"
@@ -17,6 +16,10 @@ type Exemption struct {
 	step     time.Duration // what one match of cron stands for
 	early    time.Duration // how much earlier than cron says
 	from, to time.Time
+	// stride is how far apart matches of cron are looked for to tell when they
+	// stop, byMinute the same if each stands for what is left of its minute.
+	stride, byMinute time.Duration
+	warning          string
 }
 
 // ErrOver is the error of a cron expression that will not match again.
@@ -33,41 +36,39 @@ func Window(from, to time.Time) (Exemption, error) {
 // Cron exempts the minutes (the seconds, if there are seven fields) that a
 // cron expression of five to seven fields matches, in UTC. An expression that
 // matches no time after now is [ErrOver].
-// The syntax is that of https://github.com/gorhill/cronexpr.
+//
+// The syntax is that of https://github.com/gorhill/cronexpr, and a range may be
+// written backwards in every field but the year: 22-5 are the hours from 22 to 5,
+// FRI-MON the days from Friday to Monday, and NOV-FEB/2 November and January.
+// Sunday is 0 and 7. Each field is for itself: with days beside them, hours 22-5
+// are the first and the last hours of those days.
 func Cron(expression string, now time.Time) (Exemption, error) {
-	const want = "want a cron expression of five to seven fields, such as \"* 23 * * 1-5\""
-	if len(expression) > 256 || len(strings.Fields(expression)) > 7 {
-		return Exemption{}, errors.New(want)
-	}
-	cron, err := cronexpr.Parse(expression)
+	text, err := readCron(expression)
 	if err != nil {
-		return Exemption{}, fmt.Errorf("%w: %s", err, want)
+		return Exemption{}, err
 	}
-	e := Exemption{cron: cron, step: time.Minute}
-	if len(strings.Fields(expression)) == 7 {
-		e.step = time.Second
-	}
-	first, err := cronNext(cron, now.UTC())
+	cron, err := cronexpr.Parse(text.line)
 	if err != nil {
-		return Exemption{}, fmt.Errorf("%w: %s", err, want)
+		return Exemption{}, fmt.Errorf("want a cron expression: %w", err)
 	}
-	if first.IsZero() {
+	e := Exemption{cron: cron, step: time.Minute, stride: text.byMinute, byMinute: text.byMinute, warning: text.warning}
+	if text.seconds {
+		e.step, e.stride = time.Second, text.stride
+	}
+	if cronNext(cron, now.UTC()).IsZero() {
 		return Exemption{}, ErrOver
 	}
 	return e, nil
 }
 
-// cronNext returns the first match after t, zero if there is none. The library
-// accepts some expressions, such as the reversed range in `* 22-2 * * *`, and
-// panics when asked for their next match; that is an error here.
-func cronNext(cron *cronexpr.Expression, t time.Time) (at time.Time, err error) {
-	defer func() {
-		if recover() != nil {
-			at, err = time.Time{}, errors.New("a field matches nothing (ranges cannot be reversed)")
-		}
-	}()
+// Warning says what about a cron expression is probably not meant; it is empty
+// if there is nothing.
+func (e Exemption) Warning() string { return e.warning }
+
+// cronNext returns the first match after t, zero if there is none.
+func cronNext(cron *cronexpr.Expression, t time.Time) time.Time {
 	own := *cron // Next keeps notes in its receiver
-	return own.Next(t), nil
+	return own.Next(t)
 }
 
 // next returns the first exempt moment at or after t, zero if there is none.
@@ -83,9 +84,9 @@ func (e Exemption) next(t time.Time) time.Time {
 		}
 	}
 	t = t.UTC().Add(e.early)
-	at, err := cronNext(e.cron, t.Truncate(e.step).Add(-time.Second))
+	at := cronNext(e.cron, t.Truncate(e.step).Add(-time.Second))
 	switch {
-	case err != nil || at.IsZero():
+	case at.IsZero():
 		return time.Time{}
 	case at.Before(t):
 		return t.Add(-e.early)

@@ -48,8 +48,11 @@ func (e Exemption) Turn(t time.Time) time.Time {
 		return e.to.UTC()
 	}
 	shifted, latest := t.UTC().Add(e.early), t.UTC().Add(furthest)
-	for at := shifted.Truncate(e.step).Add(e.step); ; at = at.Add(e.step) {
-		if end := at.Add(-e.early); !end.Before(latest) || !e.Applies(end) {
+	for at := shifted.Truncate(e.stride).Add(e.stride); ; at = at.Add(e.stride) {
+		switch end := at.Add(-e.early); {
+		case !end.Before(latest):
+			return latest
+		case !e.Applies(end):
 			return end
 		}
 	}
@@ -58,7 +61,7 @@ func (e Exemption) Turn(t time.Time) time.Time {
 // ByMinute returns the exemption with each match of a cron expression standing
 // for what is left of its minute, however many fields there are.
 func (e Exemption) ByMinute() Exemption {
-	e.step = time.Minute
+	e.step, e.stride = time.Minute, e.byMinute
 	return e
 }
 

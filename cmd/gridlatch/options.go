@@ -32,6 +32,7 @@ type options struct {
 
 	// of ceilings
 	lowerInterval  time.Duration
+	lowerBy        string
 	hysteresis     float64 // percent
 	earlyCron      bool
 	crossNamespace []string
@@ -80,6 +81,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 for none")
 	f.IntVar(&o.workers, "workers", 32, "how many pods are released at the same time")
 	f.DurationVar(&o.lowerInterval, "ceiling-lower-interval", 5*time.Minute, "least time between two changes that lower a ceiling of KEDA's because of the intensity; 0 for none")
+	f.StringVar(&o.lowerBy, "ceiling-lower-by", "", "by how much a ceiling of KEDA's is lowered at most in that time, such as 2 (replicas) or 10%; empty: at once. The annotation gridlatch.dev/lower-by of an object counts first")
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "by how much the intensity has to be below the bound of a bucket for a policy's ceiling to be raised again")
 	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "keep the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; * is all")
@@ -111,6 +113,9 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.lowerInterval < 0 || o.lowerInterval > 24*time.Hour {
 		return fmt.Errorf("--ceiling-lower-interval %v: want 0s to 24h", o.lowerInterval)
 	}
+	if err := ceiling.CheckStep(o.lowerBy); err != nil {
+		return fmt.Errorf("--ceiling-lower-by %w", err)
+	}
 	if !(o.hysteresis >= 0 && o.hysteresis <= 50) {
 		return fmt.Errorf("--ceiling-hysteresis-percent %v: want 0 to 50", o.hysteresis)
 	}
@@ -123,7 +128,7 @@ func (o *options) extends() bool { return o.extenderBind != "" && o.extenderBind
 // ceilings are the options of package ceiling.
 func (o *options) ceilings() ceiling.Options {
 	return ceiling.Options{
-		Workers: o.workers, LowerInterval: o.lowerInterval, Hysteresis: o.hysteresis / 100,
+		Workers: o.workers, LowerInterval: o.lowerInterval, LowerBy: o.lowerBy, Hysteresis: o.hysteresis / 100,
 		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace,
 	}
 }

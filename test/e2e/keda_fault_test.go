@@ -182,6 +182,7 @@ func TestAControllerKilledWhileItSetsCeilingsForgetsNothing(t *testing.T) {
 	for i, o := range all {
 		awaitMax(t, c, o, int64(50+i))
 		awaitUntouched(t, c, o)
+		awaitUnowned(t, s, o)
 	}
 }
 

@@ -189,14 +189,14 @@ func outlastsABadSchedule(t *testing.T, s *site) {
 	s.localForecast(t, 490)
 	s.scaledObject(t, "web", 3, 200, nil)
 	scaler := s.scaler("web", "web")
-	scaler.Spec.EcoModeOff.RecurringSchedule = []string{"every night", "* 22-2 * * *", "0 0 1 1 * 2020"}
+	scaler.Spec.EcoModeOff.RecurringSchedule = []string{"every night", "* 22-24 * * *", "0 0 1 1 * 2020"}
 	scaler.Spec.EcoModeOff.CustomSchedule = []carbonaware.Schedule{{StartTime: "tomorrow", EndTime: "2020-01-01T00:00:00Z"}}
 	told := createWarned(t, s.cluster, scaler)
 	if !strings.Contains(told, "every night") || !strings.Contains(told, "tomorrow") {
 		t.Errorf("who creates it is warned of %q", told)
 	}
 	awaitObject(t, s.cluster, scaler, func() error {
-		for _, part := range []string{"every night", "22-2", "tomorrow"} {
+		for _, part := range []string{"every night", "22-24", "tomorrow"} {
 			if !slices.ContainsFunc(scaler.Status.Warnings, func(w string) bool { return strings.Contains(w, part) }) {
 				return fmt.Errorf("no warning on %q: %q", part, scaler.Status.Warnings)
 			}
@@ -233,4 +233,24 @@ func idlesWithoutASpec(t *testing.T, s *site) {
 		}
 		return nil
 	})
+}
+
+// boundsForecasts has eleven scalers name a forecast each.
+func boundsForecasts(t *testing.T, s *site) {
+	s.scaledObject(t, "web", 3, 200, nil)
+	var early []*carbonaware.CarbonAwareKedaScaler
+	for i := range 10 {
+		one := s.scaler(fmt.Sprint("early-", i), fmt.Sprint("elsewhere-", i))
+		one.Spec.CarbonIntensityForecastDataSource.LocalConfigMap.Name = fmt.Sprint("forecast-", i)
+		create(t, s.cluster, one)
+		early = append(early, one)
+	}
+	s.localForecast(t, 490)
+	late := s.scaler("late", "web")
+	create(t, s.cluster, late)
+	awaitScaler(t, s, late, metav1.ConditionTrue, carbonaware.ReasonCarbonDataFetchError, "name 10 others, which is the most for one namespace")
+	if err := s.cluster.Client.Delete(t.Context(), early[0]); err != nil {
+		t.Fatal(err)
+	}
+	awaitScaler(t, s, late, metav1.ConditionFalse, carbonaware.ReasonSucceeded, "eco mode is enabled")
 }

@@ -28,6 +28,12 @@ func TestCeilings(t *testing.T) {
 		"one object has ceilings of its own":               hasCeilingsOfItsOwn,
 		"a ceiling of 0 pauses, and no more than that":     pausesAndResumes,
 		"a pause of somebody else's is theirs":             leavesAnOwnersPause,
+		"the owner pauses otherwise":                       repauses,
+		"the owner closes a direction":                     closesADirection,
+		"the owner says that it is not paused":             saysNotPaused,
+		"the owner applies what the ceiling is":            appliesWhatTheCeilingIs,
+		"what is given back is not owned":                  ownsNothingOfWhatIsGivenBack,
+		"a ceiling is lowered in steps":                    lowersInSteps,
 		"never below minReplicaCount":                      keepsToTheMinimum,
 		"the owner sets another maxReplicaCount":           takesTheOwnersWord,
 		"Jobs of a gradual ScaledJob go on":                letsJobsGoOn,
@@ -46,8 +52,10 @@ func TestCeilings(t *testing.T) {
 		"ceilings that cannot be read are told of":         tellsOfBadCeilings,
 		"a policy that does not exist is told of":          tellsOfAMissingPolicy,
 		"a forecast that wobbles around a bound is damped": dampsWobbling,
+		"forecasts that scalers name are bounded":          boundsForecasts,
 		"a slot begins": turnsAtABoundary,
 		"a ceiling is not lowered twice in a moment": waitsToLowerAgain,
+		"what is not known is not clean":             keepsToWhatWasKnown,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -146,7 +146,7 @@ func TestExemptionsReleaseWhatIsHeld(t *testing.T) {
 
 func TestAScheduleThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
-	policy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night"}, {schedule: "* 22-2 * * *"}]}`)
+	policy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night"}, {schedule: "* 22-24 * * *"}]}`)
 	awaitPolicy(t, "mistaken", func(p *v1alpha1.CarbonPolicy) error {
 		for _, want := range []string{"spec.exemptions[0]: schedule \"0 0 31 2 *\": this expression matches no time to come", "spec.exemptions[1]: ", "spec.exemptions[2]: "} {
 			if err := wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonInvalid, want)(p); err != nil {
