@@ -346,8 +346,8 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 }
 
 func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
-	ours := metav1.ManagedFieldsEntry{Manager: Manager, FieldsV1: &metav1.FieldsV1{Raw: []byte(ownsMax)}}
-	others := metav1.ManagedFieldsEntry{Manager: "kubectl-create", FieldsV1: &metav1.FieldsV1{Raw: []byte(ownsOther)}}
+	ours := metav1.ManagedFieldsEntry{Manager: Manager, FieldsV1: metav1.NewFieldsV1(ownsMax)}
+	others := metav1.ManagedFieldsEntry{Manager: "kubectl-create", FieldsV1: metav1.NewFieldsV1(ownsOther)}
 	tests := []struct {
 		name        string
 		annotations map[string]string

@@ -1,7 +1,6 @@
 package ceiling
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -106,7 +105,7 @@ func mark(marked *map[string]bool, set *fieldpath.Set, fields []string, so func(
 
 func fieldsOf(e metav1.ManagedFieldsEntry) *fieldpath.Set {
 	set := &fieldpath.Set{}
-	if e.FieldsV1 == nil || set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)) != nil {
+	if e.FieldsV1 == nil || set.FromJSON(e.FieldsV1.GetRawReader()) != nil {
 		return &fieldpath.Set{} // which the API server does not let happen
 	}
 	return set
@@ -181,7 +180,7 @@ func disowned(o *metav1.PartialObjectMetadata, fields []string, all bool) client
 			if all || left.Empty() || err != nil {
 				continue
 			}
-			e.FieldsV1 = &metav1.FieldsV1{Raw: raw}
+			e.FieldsV1 = metav1.NewFieldsV1(string(raw))
 		}
 		entries = append(entries, e)
 	}

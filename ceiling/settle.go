@@ -99,18 +99,26 @@ func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 		v.why += fmt.Sprintf(": in steps of %s, to %d", p.step, limit)
 		limit = least
 	}
-	c.ceiling = &limit
-	if limit > 0 {
-		c.max = &limit
-	} else if key := t.ownersPause(r); key != "" {
-		v.why += ": its owner has set " + key + ", which stays"
-	}
+	v.why += t.limitTo(limit, c, r)
 	t.compare(c, r)
 	t.note(c, r, by, v)
 	if c.lowered && p.times(ours && v.damped) {
 		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
 	}
 	return c
+}
+
+// limitTo gives the target a ceiling, and says what is left of its owner's word.
+func (t *target) limitTo(limit int32, c *change, r *record) (left string) {
+	c.ceiling = &limit
+	if limit > 0 {
+		c.max = &limit
+		return ""
+	}
+	if key := t.ownersPause(r); key != "" {
+		return ": its owner has set " + key + ", which stays"
+	}
+	return ""
 }
 
 // times reports whether the next lowering has to wait for one that is made now.

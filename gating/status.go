@@ -108,14 +108,21 @@ func (p *pass) conditions() []metav1.Condition {
 	return []metav1.Condition{ready, p.forecastCondition()}
 }
 
-func (p *pass) forecastCondition() metav1.Condition {
+// planningView returns the view of the location that work is planned for: the first, or one
+// of which something is known.
+func (p *pass) planningView() view {
 	views := p.policy.views(p.book, p.now)
 	v := views[0]
 	for _, other := range views[1:] {
 		if p.policy.Movable() && !v.usable() && p.policy.populated(other.name) {
-			v = other // work is planned for where something is known
+			v = other
 		}
 	}
+	return v
+}
+
+func (p *pass) forecastCondition() metav1.Condition {
+	v := p.planningView()
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
 	problem := p.book.Problem()
 	switch {

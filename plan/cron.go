@@ -172,20 +172,30 @@ func (f cronField) read(text string) (cronEntries, error) {
 // library has it.
 func (f cronField) special(entry string) (string, bool) {
 	suffix := ""
-	switch {
-	case f.name == "day-of-month" && (entry == "l" || entry == "lw"):
-		return entry, true
-	case f.name == "day-of-month" && strings.HasSuffix(entry, "w"):
-		suffix = "w"
-	case f.name == "day-of-week" && strings.HasSuffix(entry, "l"):
-		suffix = "l"
-	case f.name == "day-of-week" && len(entry) > 2 && entry[len(entry)-2] == '#' && strings.Contains("12345", entry[len(entry)-1:]):
-		suffix = entry[len(entry)-2:]
-	default:
+	switch f.name {
+	case "day-of-month":
+		if entry == "l" || entry == "lw" {
+			return entry, true
+		}
+		suffix = ending(entry, "w")
+	case "day-of-week":
+		suffix = ending(entry, "l", "#1", "#2", "#3", "#4", "#5")
+	}
+	if suffix == "" {
 		return "", false
 	}
 	value, err := f.value(strings.TrimSuffix(entry, suffix))
 	return strconv.Itoa(value%(f.top+1)) + suffix, err == nil
+}
+
+// ending returns the suffix that an entry has, empty if it has none of them.
+func ending(entry string, suffixes ...string) string {
+	for _, suffix := range suffixes {
+		if strings.HasSuffix(entry, suffix) {
+			return suffix
+		}
+	}
+	return ""
 }
 
 // span adds the values of one entry: 5, 5-20, 5/10, */10 or 5-20/10. A range that
@@ -232,18 +242,24 @@ func (f cronField) ends(span string, stepped bool) (from, to int, err error) {
 	default:
 		to = from
 	}
+	return f.wrap(from, to)
+}
+
+// wrap puts the last value of a range that is written backwards above the top value.
+func (f cronField) wrap(from, to int) (int, int, error) {
 	size := f.top - f.least + 1
 	switch {
 	case from > f.top && to > f.top: // Sunday alone, as the seventh day
-		from, to = from-size, to-size
+		return from - size, to - size, nil
 	case from > f.top:
-		from -= size
+		return from - size, to, nil
 	case to < from && !f.rounds:
 		return 0, 0, errors.New("want a range whose first year is not after its last")
 	case to < from:
-		to += size
+		return from, to + size, nil
+	default:
+		return from, to, nil
 	}
-	return from, to, nil
 }
 
 // value reads one number or name. Sunday is the day of the week 0, and 7.

@@ -46,7 +46,8 @@ func TestDeadlinesAcrossTheChangesOfSummerTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := map[string]string{gating.LatestStart: tt.latest, gating.PlannedStart: latest.Add(-time.Hour).Format(time.RFC3339)}
-			env.Eventually(t, 20*time.Second, func(ctx context.Context) error { // until the forecast is read
+			// until the forecast is read, and the leader is known to be there at that time, too
+			env.Eventually(t, 45*time.Second, func(ctx context.Context) error {
 				return wantNotes(ctx, c, tt.deadline, want)
 			})
 		})
@@ -68,6 +69,7 @@ func runInProcess(t *testing.T, c *env.Cluster, clock gating.Clock) {
 		"apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
+	c.Certs(t)
 	config, err := c.ServiceAccountConfig(t.Context(), env.Namespace, name)
 	if err != nil {
 		t.Fatal(err)

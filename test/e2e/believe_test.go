@@ -145,8 +145,7 @@ func keepsToWhatWasKnown(t *testing.T, s *site) {
 		append(env.Elements(s.name, now.Add(-time.Minute), time.Hour, 0), env.Elements(s.name, now.Add(59*time.Minute), time.Hour, 600)...)...,
 	)...)
 	awaitCeiling(t, s.cluster, o, 1)
-	var zeros []env.Element
-	zeros = env.Elements(s.name, now.Add(-time.Minute), time.Hour, 0, 0, 0, 0)
+	zeros := env.Elements(s.name, now.Add(-time.Minute), time.Hour, 0, 0, 0, 0)
 	s.grid.write(t, s.name, zeros...)
 	stays(t, s.cluster, o, 5*time.Second, func() error {
 		if got := o.GetAnnotations()[ceiling.Ceiling]; got != "1" {

@@ -106,6 +106,12 @@ func (c *Cluster) runCerts(ctx context.Context, log string) (*Program, error) {
 	return p, p.start(ctx, log)
 }
 
+// Certs runs the part that makes certificates for as long as the test, for a test that runs the rest itself.
+func (c *Cluster) Certs(t testing.TB) {
+	t.Helper()
+	during(t, c.runCerts)
+}
+
 // RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as
 // for RunController.
 func (c *Cluster) RunGridlatch(ctx context.Context, log string, flags ...string) (*Controller, error) {
