@@ -38,7 +38,7 @@ func awaitUnowned(t *testing.T, s *site, o *unstructured.Unstructured) {
 // managed fields.
 func owns(o *unstructured.Unstructured, manager, field string) bool {
 	return slices.ContainsFunc(o.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager == manager && e.FieldsV1 != nil && strings.Contains(string(e.FieldsV1.Raw), `"`+field+`"`)
+		return e.Manager == manager && e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"`+field+`"`)
 	})
 }
 
