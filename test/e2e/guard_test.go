@@ -234,7 +234,8 @@ func TestWhatIsForgedInATemplateDoesNotReachItsPods(t *testing.T) {
 	}}
 	cronJob.Spec.JobTemplate.Spec.Template.Annotations = written()
 	create(t, cluster, d, cronJob)
-	defer remove(t, cluster, cronJob, metav1.DeletePropagationBackground) // or it goes on while other tests count
+	defer remove(t, cluster, cronJob, metav1.DeletePropagationBackground) // or they go on while other tests count
+	defer remove(t, cluster, d, metav1.DeletePropagationBackground)
 	env.Eventually(t, time.Minute+patience, func(ctx context.Context) error {
 		var jobs batchv1.JobList
 		if err := cluster.Client.List(ctx, &jobs, client.InNamespace(ns)); err != nil {
