@@ -192,8 +192,7 @@ func (m *Model) resume(now time.Time) error {
 			h := m.archive[n-1].values.first + i
 			slots = append(slots, Slot{startOf(h), startOf(h + 1), v})
 		}
-		series := NewSeries(slots)
-		m.running = course{series, series.Start(), m.received}
+		m.running = newCourse(NewSeries(slots), m.received)
 	}
 	return nil
 }

@@ -222,7 +222,7 @@ func (o *outlook) contributions(u hour) []Contribution {
 }
 
 // hourly averages the newest issue by the hour, as far ahead as the model looks. Of an hour that is covered in part, the
-// part counts; where the issue says nothing, the ones before go on. The precision is that of [Model.Save], so that the same
+// part counts; until the issue begins, and after its end, the ones before go on. The precision is that of [Model.Save], so that the same
 // issue says the same after a restart.
 func (m *Model) hourly(issue *Series) record {
 	var r record

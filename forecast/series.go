@@ -11,8 +11,8 @@
 //     values beyond all bounds. [Believe] tells the rules. They hold for whoever plans, since only what is believed gets
 //     into a store or a model; a [Verdict] says what that is not.
 //   - A [Store] holds the last good forecasts of every source. The exporter deletes and recreates its ConfigMap at
-//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps. Where the newest
-//     issue says nothing, the ones before go on while they are fresh.
+//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps. After the end of
+//     the newest issue, the ones before go on while they are fresh.
 //   - A [Model] predicts one location from the issues of its forecast and the actual intensities it is told of: it learns
 //     by how much, how far ahead and at which hours the forecast has been wrong, and what the days have in common. An
 //     old forecast counts for what such old ones have been worth, and after two days the past alone will do. The store
@@ -211,25 +211,22 @@ func (s *Series) NextBoundary(t time.Time) (time.Time, bool) {
 // Splice returns newer, preceded by what s knows of [from, newer.Start()). The exporter's forecast starts up to five
 // minutes after it was issued; splicing keeps the slot that is running. If newer is empty, the answer is s.
 func (s *Series) Splice(newer *Series, from time.Time) *Series {
-	return s.around(newer, from, newer.Start())
-}
-
-// around returns newer with what s knows of [from, to) wherever newer says nothing. If newer is empty, the answer is s.
-func (s *Series) around(newer *Series, from, to time.Time) *Series {
 	if newer.Empty() {
 		return s
 	}
-	var given []step
-	for _, old := range s.all() {
-		old.start, old.end = max(old.start, nanos(from)), min(old.end, nanos(to))
-		if old.start < old.end {
-			given = append(given, old)
+	return total(append(s.part(from, newer.Start()), newer.steps...))
+}
+
+// part returns a copy of the steps of [from, to).
+func (s *Series) part(from, to time.Time) []step {
+	var part []step
+	for _, cut := range s.all() {
+		cut.start, cut.end = max(cut.start, nanos(from)), min(cut.end, nanos(to))
+		if cut.start < cut.end {
+			part = append(part, cut)
 		}
 	}
-	if n := len(given); n == 0 || given[n-1].end <= newer.steps[0].start {
-		return total(append(given, newer.steps...))
-	}
-	return total(flatten(append(slices.Clone(newer.steps), given...)))
+	return part
 }
 
 // Bridged returns the series without gaps between slots: what is not known there counts as the higher of its neighbours,
@@ -252,12 +249,6 @@ func (s *Series) Bridged(least float64) *Series {
 		return s
 	}
 	return total(bridged)
-}
-
-// whole reports whether the series has no gaps.
-func (s *Series) whole() bool {
-	_, covered := s.Mean(s.Start(), s.End())
-	return covered == s.End().Sub(s.Start())
 }
 
 // all returns the steps, also those of a nil series.

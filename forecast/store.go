@@ -48,8 +48,8 @@ func (s *Store) Book(source string) *Book {
 // now, or starts in more than an hour, anything is better. It is refused, too, if nothing of it is believed, see
 // [Model.Hear].
 //
-// What is believed of an accepted forecast is held. Where it says nothing, in gaps and after its end, the one before goes
-// on as long as that is fresh, for 30 hours; of the time before, an hour is kept.
+// What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
+// goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
 func (s *Store) Offer(source string, issue Issue, now time.Time) error {
 	var refused error
 	s.update(source, func(b *Book) {
@@ -79,7 +79,7 @@ func (s *Store) Restore(source, location string, history []byte, now time.Time) 
 		if v := h.Model.judge(h.Series); v.Doubted > 0 {
 			b.doubted += v.Doubted
 			b.doubt, b.problem = note(b.doubt, location, v.Doubt), note(b.problem, location, v.Doubt)
-			h.course.Series, h.Series = v.Believed, v.Believed
+			h.course.Series, h.course.end, h.Series = v.Believed, earlier(h.course.end, v.Believed.End()), v.Believed
 		}
 		b.held[location] = h
 		books[source] = b
@@ -310,11 +310,11 @@ func (h holding) refuse(offered *Series, now time.Time) error {
 	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(farAhead)) {
 		return fmt.Errorf("forecast from %s starts more than two days from now, and the one held is of now", offered.Start().Format(time.RFC3339))
 	}
-	if !now.Before(h.Series.End()) || h.course.start.After(now.Add(ahead)) {
+	if !now.Before(h.course.end) || h.course.start.After(now.Add(ahead)) {
 		return nil
 	}
 	firstEnd, _ := offered.NextBoundary(offered.Start())
-	if firstEnd.After(h.course.start) || offered.End().After(h.Series.End()) {
+	if firstEnd.After(h.course.start) || offered.End().After(h.course.end) {
 		return nil
 	}
 	return fmt.Errorf("forecast from %s is older than the one held, from %s",

@@ -27,7 +27,7 @@ func TestOffer(t *testing.T) {
 	}{
 		"the same again": {held, 32, "", held.Slots()},
 		"a newer one keeps the running slot, and the end": {series(35, 9), 32, "", []Slot{slot(30, 35, 1), slot(35, 40, 9), slot(40, 45, 3), slot(45, 50, 4)}},
-		"a newer one fills its gap":                       {NewSeries([]Slot{slot(30, 35, 9), slot(40, 55, 8)}), 32, "", []Slot{slot(30, 35, 9), slot(35, 40, 2), slot(40, 55, 8)}},
+		"a newer one with a gap":                          {NewSeries([]Slot{slot(30, 35, 9), slot(40, 45, 8)}), 32, "", []Slot{slot(30, 35, 9), slot(40, 45, 8), slot(45, 50, 4)}},
 		"a newer one that ends sooner":                    {series(45, 9), 47, "", []Slot{slot(30, 35, 1), slot(35, 40, 2), slot(40, 45, 3), slot(45, 50, 9)}},
 		"one that starts sooner in the same slot":         {series(26, 9), 32, "", []Slot{slot(26, 31, 9), slot(31, 35, 1), slot(35, 40, 2), slot(40, 45, 3), slot(45, 50, 4)}},
 		"one that starts sooner and ends later":           {NewSeries([]Slot{slot(0, 5, 9), slot(5, 60, 8)}), 32, "", []Slot{slot(0, 5, 9), slot(5, 60, 8)}},
