@@ -103,7 +103,12 @@ func (c *Controller) outlook(s *v1alpha1.CarbonAwareKedaScaler, t *target, now t
 		return o
 	}
 	series := c.remember(source+"/"+f.Location, f.Series, now)
-	o.course = series.At
+	o.course = func(at time.Time) (float64, bool) {
+		if intensity, known := series.At(at); known || at.Before(now) {
+			return intensity, known
+		}
+		return f.Near(at)
+	}
 	o.next = func(at time.Time) time.Time {
 		boundary, _ := series.NextBoundary(at) // zero if there is none
 		return boundary

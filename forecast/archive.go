@@ -84,16 +84,16 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	heard, received := m.running, m.received
+	heard, received := m.running.Series, m.received
 	m.adopt(told)
-	m.hear(heard, received)
+	m.hear(m.past.judge(heard, m.running.Series).Believed, received)
 	return nil
 }
 
 // adopt becomes a model that was told the same as another, and has learned from it.
 func (m *Model) adopt(told *Model) {
 	m.past, m.history, m.issues, m.trials = past{}, nil, nil, hindsight{}
-	m.archive, m.running, m.last = nil, nil, answer{}
+	m.archive, m.running, m.last = nil, course{}, answer{}
 	rest := told.archive
 	for i, actual := range told.past.actual.values {
 		h := told.past.actual.first + i
@@ -192,7 +192,7 @@ func (m *Model) resume(now time.Time) error {
 			h := m.archive[n-1].values.first + i
 			slots = append(slots, Slot{startOf(h), startOf(h + 1), v})
 		}
-		m.running = NewSeries(slots)
+		m.running = newCourse(NewSeries(slots), m.received)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 		return Issue{}, fmt.Errorf("key %q: %w", key, err)
 	}
 	issue.Issued = written.UTC()
-	if heartbeat, err := parseTime(data["lastHeartbeatTime"]); err == nil {
+	if heartbeat, err := ParseTime(data["lastHeartbeatTime"]); err == nil {
 		issue.Issued = earlier(issue.Issued, heartbeat)
 	}
 	if strings.TrimSpace(data["message"]) != "" {

@@ -58,8 +58,8 @@ func manyKeys(n int) map[string]string {
 
 func TestFromConfigMapKnowsWhenItWasIssued(t *testing.T) {
 	binaryData := map[string][]byte{"data": []byte(`[
-		{"location":"A","timestamp":"2026-03-31T00:00:00Z","duration":5},
-		{"location":"B","timestamp":"2026-03-30T23:55:00Z","duration":5}]`)}
+		{"location":"A","timestamp":"2026-03-31T00:00:00Z","duration":5,"value":1},
+		{"location":"B","timestamp":"2026-03-30T23:55:00Z","duration":5,"value":1}]`)}
 	for name, tt := range map[string]struct {
 		heartbeat, message string
 		written, want      time.Time

@@ -3,7 +3,9 @@ package forecast
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,31 +24,51 @@ type element struct {
 	Rating    json.RawMessage // another name for Value
 }
 
-func parseElement(raw json.RawMessage) (location string, slot Slot, err error) {
+// parseElement reads an element; valued is false if it leaves its value out, which is then 0. If only its value is bad, the
+// slot is returned with the error.
+func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool, err error) {
 	var e element
 	if json.Unmarshal(raw, &e) != nil {
-		return "", Slot{}, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
+		return "", Slot{}, false, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
 	}
 	if len(e.Location) > maxName {
-		return "", Slot{}, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxName)
+		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxName)
 	}
-	start, err := parseTime(text(either(e.Timestamp, e.Time)))
+	start, err := ParseTime(text(either(e.Timestamp, e.Time)))
 	if err != nil {
-		return "", Slot{}, fmt.Errorf("timestamp: %w", err)
+		return "", Slot{}, false, fmt.Errorf("timestamp: %w", err)
 	}
 	duration, err := parseDuration(text(e.Duration))
 	if err != nil {
-		return "", Slot{}, fmt.Errorf("duration: %w", err)
+		return "", Slot{}, false, fmt.Errorf("duration: %w", err)
 	}
-	value, err := parseValue(either(e.Value, e.Rating))
-	if err != nil {
-		return "", Slot{}, fmt.Errorf("value: %w", err)
+	slot = Slot{Start: start, End: start.Add(duration)}
+	if len(e.Value)+len(e.Rating) == 0 {
+		return e.Location, slot, false, omitted(raw)
 	}
-	return e.Location, Slot{Start: start, End: start.Add(duration), Intensity: value}, nil
+	if slot.Intensity, err = parseValue(either(e.Value, e.Rating)); err != nil {
+		return e.Location, slot, false, fmt.Errorf("value: %w", err)
+	}
+	return e.Location, slot, true, nil
 }
 
-// parseTime reads an instant in the forms that [Parse] lists.
-func parseTime(s string) (time.Time, error) {
+// omitted tells what is wrong with an element without a value. The exporter leaves zeros out, and writes no other fields
+// than these: where there is another, the value may be in it.
+func omitted(raw json.RawMessage) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return fmt.Errorf("%.40q: %w", raw, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if !slices.Contains([]string{"location", "timestamp", "time", "duration"}, strings.ToLower(name)) {
+			return fmt.Errorf("value: it is missing, and there is %.40q: want value, in gCO2eq/kWh", name)
+		}
+	}
+	return nil
+}
+
+// ParseTime reads an instant in the forms that [Parse] lists, in UTC.
+func ParseTime(s string) (time.Time, error) {
 	instant, _, _ := strings.Cut(s, " m=") // the monotonic clock that Go prints
 	instant = strings.ToUpper(strings.Replace(instant, " ", "T", 1))
 	for _, layout := range []string{
@@ -81,14 +103,15 @@ func parseDuration(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("%.40q: want minutes, above 0 and up to %v", s, maxDuration.Minutes())
 }
 
-// parseValue reads an intensity; absent or null it is 0.
+// parseValue reads an intensity. A null is none.
 func parseValue(raw json.RawMessage) (float64, error) {
+	written := text(raw)
 	if missing(raw) {
-		return 0, nil
+		written = "null"
 	}
-	value, err := strconv.ParseFloat(text(raw), 64)
+	value, err := strconv.ParseFloat(written, 64)
 	if err != nil || !(math.Abs(value) <= MaxIntensity) {
-		return 0, fmt.Errorf("%.40q: want gCO2eq/kWh, a number from %.0f to %.0f", text(raw), -MaxIntensity, MaxIntensity)
+		return 0, fmt.Errorf("%.40q: want gCO2eq/kWh, a number from %.0f to %.0f", written, -MaxIntensity, MaxIntensity)
 	}
 	return value, nil
 }

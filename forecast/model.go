@@ -66,7 +66,7 @@ type Model struct {
 	gauge    gauge
 	measured bool       // actual intensities are observed
 	archive  []archived // issues, some hours apart
-	running  *Series    // the newest issue, after what is left of the one before
+	running  course     // as the issues tell it
 	received time.Time  // when it was last received, were it the same as before
 
 	history *learner         // from the past alone
@@ -95,12 +95,25 @@ type answer struct {
 	outlook    *outlook
 }
 
-// Hear takes an issue, as it was received; one that was received before the newest is ignored. Until a first call of
-// [Model.Observe], the value of the running slot of the newest issue stands for the actual intensity.
-func (m *Model) Hear(issue *Series, received time.Time) {
+// Hear takes what it believes of an issue, as it was received, and says what that is; one that was received before the
+// newest is not learned from. Until a first call of [Model.Observe], the value of the running slot of the newest issue
+// stands for the actual intensity.
+//
+// An issue is judged as by [Believe], and by what the model knows of the grid: if that was never near zero at this time of
+// the day, zeros are not believed, and nothing is learned of them.
+func (m *Model) Hear(issue *Series, received time.Time) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hear(issue, bounded(received))
+	v := m.past.judge(issue, m.running.Series)
+	m.hear(v.Believed, bounded(received))
+	return v
+}
+
+// judge says what is believed, by the past alone, of a series that was heard before the past was known.
+func (m *Model) judge(heard *Series) Verdict {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.past.judge(heard, nil)
 }
 
 func (m *Model) hear(issue *Series, received time.Time) {
@@ -108,7 +121,7 @@ func (m *Model) hear(issue *Series, received time.Time) {
 		return
 	}
 	m.follow(received)
-	m.running, m.received, m.last = m.running.Splice(issue, received.Add(-keep)), received, answer{}
+	m.running, m.received, m.last = m.running.next(issue, received, received), received, answer{}
 	next := archived{hourOf(received), m.hourly(issue)}
 	if n := len(m.archive); n > 0 && m.archive[n-1].values.says(&next.values) {
 		return
@@ -159,12 +172,12 @@ func (m *Model) follow(now time.Time) {
 	if m.measured || m.running.Empty() {
 		return
 	}
-	m.measure(m.running, m.received, earlier(now, m.fresh()))
+	m.measure(m.running.Series, m.received, earlier(now, m.fresh()))
 	m.measure(nil, m.fresh(), now)
 }
 
 // fresh is until when the newest issue can stand for the actual intensity.
-func (m *Model) fresh() time.Time { return m.received.Add((day + late) * time.Hour) }
+func (m *Model) fresh() time.Time { return m.received.Add(freshFor) }
 
 // restart forgets the past, and goes on at an instant.
 func (m *Model) restart(at time.Time) {

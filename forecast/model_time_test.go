@@ -294,7 +294,7 @@ func then(tell func(m *Model) time.Time, hours int) func(m *Model) time.Time {
 
 func renewed(m *Model) time.Time {
 	now := then(told(25*day, 25*day), 8*day)(m)
-	m.Hear(even(now, time.Hour, 1, 2, 3), now)
+	m.Hear(even(now, time.Hour, 401, 402, 403), now)
 	return now
 }
 

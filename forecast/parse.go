@@ -28,6 +28,32 @@ type Issue struct {
 	// Problems says what was wrong with ten of the bad elements at most, which are numbered from 0:
 	// `element 17: duration: "x": want minutes, above 0 and up to 44640`.
 	Problems []string
+	// Unknown spans, per location, the slots of the elements whose value alone could not be used: the issue speaks of that
+	// time, and does not know.
+	Unknown map[string]Slot
+}
+
+// span is the time that the issue speaks of at a location: also where an element has no value of use.
+func (i Issue) span(location string) (from, until time.Time) {
+	from, until = i.Series[location].Start(), i.Series[location].End()
+	if s, ok := i.Unknown[location]; ok {
+		from, until = earlier(from, s.Start), later(until, s.End)
+	}
+	return from, until
+}
+
+// speak widens the span of a location by the slot of an element whose value is of no use, if that much could be read.
+func (i *Issue) speak(location string, of Slot) {
+	if of.End.IsZero() {
+		return
+	}
+	if i.Unknown == nil {
+		i.Unknown = map[string]Slot{}
+	}
+	if s, ok := i.Unknown[location]; ok {
+		of.Start, of.End = earlier(of.Start, s.Start), later(of.End, s.End)
+	}
+	i.Unknown[location] = Slot{Start: of.Start, End: of.End}
 }
 
 // Problem sums the bad elements up in one sentence; "" if there are none.
@@ -53,11 +79,13 @@ func (i Issue) Problem() string {
 //   - timestamp (or time) is RFC 3339. The seconds and the zone (then UTC) may be left out, a space may stand for the
 //     T, and what Go prints for a time is read, too. The years are 2000 to 2200.
 //   - duration is above zero and up to 31 days: minutes (5, 5.0, "5"), "00:05:00", "5m" or "PT5M".
-//   - value (or rating) is a number or a string of one, up to [MaxIntensity] either way. Absent or null it is 0,
-//     because the exporter leaves zeros out.
+//   - value (or rating) is a number or a string of one, up to [MaxIntensity] either way. Where it is left out, it is 0,
+//     as the exporter leaves zeros out: beside elements that have one, and if there is no other field that it could be
+//     in. A null is not known.
 //
 // An element that breaks these rules is left out and reported in Problems. What is no JSON array of at most 4 MiB,
-// which includes a truncated one, or has no usable element, is an error and the Issue is zero.
+// which includes a truncated one, or has no usable element, or no value, is an error and the Issue is zero. Whether the
+// values can be true is for [Model.Hear] to say, which knows the past.
 func Parse(data []byte) (Issue, error) {
 	if len(data) > maxSize {
 		return Issue{}, fmt.Errorf("forecast has %d bytes, want at most %d", len(data), maxSize)
@@ -67,9 +95,12 @@ func Parse(data []byte) (Issue, error) {
 		return Issue{}, err
 	}
 	issue := Issue{Series: map[string]*Series{}, Elements: len(elements)}
-	slots := issue.slots(elements)
-	if len(slots) == 0 {
+	slots, values := issue.slots(elements)
+	switch {
+	case len(slots) == 0:
 		return Issue{}, fmt.Errorf("forecast has no usable element: %s", issue.Problem())
+	case values == 0:
+		return Issue{}, fmt.Errorf("forecast has no value in any of its %d elements: want value, in gCO2eq/kWh", len(elements))
 	}
 	for location, slots := range slots {
 		issue.Series[location] = NewSeries(slots)
@@ -77,21 +108,25 @@ func Parse(data []byte) (Issue, error) {
 	return issue, nil
 }
 
-// slots reads the elements, by location, and rejects those that cannot be used.
-func (i *Issue) slots(elements []json.RawMessage) map[string][]Slot {
-	slots := map[string][]Slot{}
+// slots reads the elements, by location, and rejects those that cannot be used. It counts those that have a value.
+func (i *Issue) slots(elements []json.RawMessage) (slots map[string][]Slot, values int) {
+	slots = map[string][]Slot{}
 	var unnamed []int
 	for n, raw := range elements {
-		location, slot, err := parseElement(raw)
+		location, slot, valued, err := parseElement(raw)
 		if err == nil && slots[location] == nil && len(slots) == maxLocations {
 			err = fmt.Errorf("location: %.40q: want at most %d locations", location, maxLocations)
 		}
 		if err != nil {
 			i.reject(n, err)
+			i.speak(location, slot)
 			continue
 		}
 		if location == "" {
 			unnamed = append(unnamed, n)
+		}
+		if valued {
+			values++
 		}
 		slots[location] = append(slots[location], slot)
 	}
@@ -101,7 +136,7 @@ func (i *Issue) slots(elements []json.RawMessage) map[string][]Slot {
 		}
 		delete(slots, "")
 	}
-	return slots
+	return slots, values
 }
 
 func (i *Issue) reject(element int, err error) {

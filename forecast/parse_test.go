@@ -24,8 +24,6 @@ func TestParseElement(t *testing.T) {
 		"the names time and rating":       {`{"location":"L","time":"2026-03-31T00:00:00Z","duration":"5","rating":1.5}`, slot(0, 5, 1.5)},
 		"a null gives way to the alias":   {`{"location":"L","timestamp":null,"time":"2026-03-31T00:00:00Z","duration":5,"value":null,"rating":2}`, slot(0, 5, 2)},
 		"unknown fields are ignored":      {head + `"duration":5,"value":1,"unit":{"a":[1]}}`, slot(0, 5, 1)},
-		"a value left out is zero":        {head + `"duration":5}`, slot(0, 5, 0)},
-		"a null value is zero":            {head + `"duration":5,"value":null}`, slot(0, 5, 0)},
 		"a value in a string":             {head + `"duration":5,"value":"1.5"}`, slot(0, 5, 1.5)},
 		"a negative value":                {head + `"duration":5,"value":-3}`, slot(0, 5, -3)},
 		"minutes with a point":            {head + `"duration":5.0,"value":1}`, slot(0, 5, 1)},
@@ -95,6 +93,9 @@ func TestABadElementCostsThatElement(t *testing.T) {
 		"a duration that is none":    {element(when, `"x"`, `1`), `duration: "x"` + wantDuration},
 		"a duration that is NaN":     {element(when, `"NaN"`, `1`), `duration: "NaN"` + wantDuration},
 		"a duration that is true":    {element(when, `true`, `1`), `duration: "true"` + wantDuration},
+		"a value of null":            {element(when, `5`, `null`), `value: "null"` + wantValue},
+		"a value without a number":   {element(when, `5`, `"n/a"`), `value: "n/a"` + wantValue},
+		"a value in another field":   {`{"timestamp":` + when + `,"duration":5,"carbonIntensity":269}`, `value: it is missing, and there is "carbonIntensity": want value, in gCO2eq/kWh`},
 		"a value that is none":       {element(when, `5`, `"low"`), `value: "low"` + wantValue},
 		"a value of no text":         {element(when, `5`, `""`), `value: ""` + wantValue},
 		"a value that is NaN":        {element(when, `5`, `"NaN"`), `value: "NaN"` + wantValue},
@@ -145,6 +146,17 @@ func TestParseManyElements(t *testing.T) {
 	}
 }
 
+// The exporter leaves zeros out.
+func TestAValueThatIsLeftOutIsZeroBesideOthers(t *testing.T) {
+	issue, err := Parse([]byte(`[{"timestamp":"2026-03-31T00:00Z","duration":5},{"timestamp":"2026-03-31T00:05Z","duration":5,"value":3}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Slot{slot(0, 5, 0), slot(5, 10, 3)}, issue.Series[""].Slots()); diff != "" || issue.Bad != 0 {
+		t.Error(issue.Problem(), diff)
+	}
+}
+
 func TestElementsWithoutALocationAreBadBesideThoseWithOne(t *testing.T) {
 	const named, unnamed = `{"location":"A","timestamp":"2026-03-31T00:05Z","duration":5,"value":3}`, `{"timestamp":"2026-03-31T00:00Z","duration":5,"value":4}`
 	for name, tt := range map[string]struct {
@@ -175,7 +187,7 @@ func TestElementsWithoutALocationAreBadBesideThoseWithOne(t *testing.T) {
 func TestLocationsAreBounded(t *testing.T) {
 	var elements []string
 	for i := range 3 * 300 {
-		elements = append(elements, fmt.Sprintf(`{"location":"%0253d","timestamp":"%s","duration":5}`, i%300, at(5*(i/300)).Format(time.RFC3339)))
+		elements = append(elements, fmt.Sprintf(`{"location":"%0253d","timestamp":"%s","duration":5,"value":1}`, i%300, at(5*(i/300)).Format(time.RFC3339)))
 	}
 	issue, err := Parse([]byte("[" + strings.Join(elements, ",") + "]"))
 	if err != nil {
@@ -195,7 +207,7 @@ func TestLocationsAreBounded(t *testing.T) {
 }
 
 func TestProblemsAreBounded(t *testing.T) {
-	issue, err := Parse([]byte(`[` + strings.Repeat(`1,`, 50) + `{"time":"2026-03-31T00:00Z","duration":5}]`))
+	issue, err := Parse([]byte(`[` + strings.Repeat(`1,`, 50) + `{"time":"2026-03-31T00:00Z","duration":5,"value":1}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +231,14 @@ func TestParseRefusesBrokenDocuments(t *testing.T) {
 		"a string":          {`"x"`, `forecast is "\"x\"", want a JSON array`},
 		"an empty array":    {`[]`, "forecast is an empty array, want one element at least"},
 		"too large":         {strings.Repeat(" ", 4<<20+1), "forecast has 4194305 bytes, want at most 4194304"},
+		"no value": {
+			`[{"location":"DE","timestamp":"2026-11-25T12:00:00Z","duration":60},{"location":"DE","timestamp":"2026-11-25T13:00:00Z","duration":60}]`,
+			`forecast has no value in any of its 2 elements: want value, in gCO2eq/kWh`,
+		},
+		"the value under another name": {
+			`[{"location":"DE","timestamp":"2026-11-25T12:00:00Z","duration":60,"intensity":269},{"location":"DE","timestamp":"2026-11-25T13:00:00Z","duration":60,"intensity":270}]`,
+			`forecast has no usable element: 2 of 2 elements are bad, the first: element 0: value: it is missing, and there is "intensity": want value, in gCO2eq/kWh`,
+		},
 		"nothing usable": {
 			`[{"timestamp":"x"},{}]`, `forecast has no usable element: 2 of 2 elements are bad, the first: ` +
 				`element 0: timestamp: "x": want RFC 3339 in the years 2000 to 2200`,

@@ -222,17 +222,20 @@ func (o *outlook) contributions(u hour) []Contribution {
 }
 
 // hourly averages the newest issue by the hour, as far ahead as the model looks. Of an hour that is covered in part, the
-// part counts; until the issue begins, the one before goes on. The precision is that of [Model.Save], so that the same
+// part counts; until the issue begins, and after its end, the ones before go on. The precision is that of [Model.Save], so that the same
 // issue says the same after a restart.
 func (m *Model) hourly(issue *Series) record {
 	var r record
 	now := hourOf(m.received)
 	first := min(now, max(now-day, hourOf(issue.Start())))
 	low, high := m.past.credible(m.past.closed())
-	for h := first; startOf(h).Before(issue.End()) && h < first+reach; h++ {
+	for h := first; startOf(h).Before(m.running.End()) && h < first+reach; h++ {
 		mean, covered := issue.Mean(startOf(h), startOf(h+1))
-		if covered == 0 {
+		switch {
+		case covered == 0:
 			mean, covered = m.running.Mean(later(startOf(h), m.received), startOf(h+1))
+		case startOf(h).After(issue.Start()):
+			mean, covered = m.running.Mean(startOf(h), startOf(h+1))
 		}
 		if covered == 0 || mean < low || mean > high {
 			mean = math.NaN()

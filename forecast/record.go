@@ -88,9 +88,16 @@ func (r *record) says(o *record) bool {
 
 // part returns a copy of the hours of [from, to).
 func (r *record) part(from, to hour) record {
+	p := r.span(from, to)
+	p.values = append([]float64(nil), p.values...)
+	return p
+}
+
+// span is the part of the hours of [from, to), to be read at once: it shares their values.
+func (r *record) span(from, to hour) record {
 	from, to = max(from, r.first), min(to, r.end())
 	if from >= to {
 		return record{}
 	}
-	return record{from, append([]float64(nil), r.values[from-r.first:to-r.first]...)}
+	return record{from, r.values[from-r.first : to-r.first]}
 }

@@ -4,11 +4,15 @@
 // argument: nothing here reads a clock.
 //
 //   - A [Slot] is an intensity over [Start, End), a [Series] the slots of one location, in order and without overlap.
-//     A series may have gaps: what is not known is said to be unknown, never guessed.
+//     A series may have gaps: what is not known is said to be unknown, and taken to be clean by nobody.
 //   - [Parse] and [FromConfigMap] read what the carbon-intensity exporter publishes, and what is seen in the wild in
 //     its place. One bad element costs that element; a broken document is an error and yields nothing.
+//   - What cannot be true is not believed: zeros where the grid does not come near zero, numbers that stand for no value,
+//     values beyond all bounds. [Believe] tells the rules. They hold for whoever plans, since only what is believed gets
+//     into a store or a model; a [Verdict] says what that is not.
 //   - A [Store] holds the last good forecasts of every source. The exporter deletes and recreates its ConfigMap at
-//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps.
+//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps. After the end of
+//     the newest issue, the ones before go on while they are fresh.
 //   - A [Model] predicts one location from the issues of its forecast and the actual intensities it is told of: it learns
 //     by how much, how far ahead and at which hours the forecast has been wrong, and what the days have in common. An
 //     old forecast counts for what such old ones have been worth, and after two days the past alone will do. The store
@@ -17,8 +21,10 @@
 package forecast
 
 import (
+	"cmp"
 	"iter"
 	"math"
+	"slices"
 	"sort"
 	"time"
 )
@@ -49,8 +55,9 @@ type step struct {
 	width      int64   // nanoseconds covered before start
 }
 
-// NewSeries copies slots, in any order, into a series. Where slots overlap, the one given EARLIER wins and the later
-// ones fill only what it leaves uncovered, as the readers of the exporter's array do. Slots that are empty, reversed
+// NewSeries copies slots, in any order, into a series. Where slots overlap, the one that starts later wins, and of those
+// that start together the one given first: the slots of a rolling window, of an hour every five minutes, are over when
+// the next begins. Slots that are empty, reversed
 // or of an intensity that is no number, or beyond [MaxIntensity] either way, are dropped. It takes O(n log n).
 func NewSeries(slots []Slot) *Series {
 	given := make([]step, 0, len(slots))
@@ -60,11 +67,28 @@ func NewSeries(slots []Slot) *Series {
 			given = append(given, s)
 		}
 	}
+	if inOrder(given) {
+		return total(given)
+	}
+	slices.SortStableFunc(given, func(a, b step) int { return cmp.Compare(b.start, a.start) })
 	return total(flatten(given))
+}
+
+// inOrder reports whether steps are in order, and do not overlap.
+func inOrder(steps []step) bool {
+	for i := 1; i < len(steps); i++ {
+		if steps[i-1].end > steps[i].start {
+			return false
+		}
+	}
+	return true
 }
 
 // total makes a series of ordered steps, which it keeps, and fills in their running totals.
 func total(steps []step) *Series {
+	if len(steps) > 0 {
+		steps[0].width, steps[0].area = 0, 0
+	}
 	for i := 1; i < len(steps); i++ {
 		before := steps[i-1]
 		steps[i].width = before.width + before.end - before.start
@@ -190,18 +214,41 @@ func (s *Series) Splice(newer *Series, from time.Time) *Series {
 	if newer.Empty() {
 		return s
 	}
-	var kept []step
-	for _, old := range s.all() {
-		known := step{
-			start:     max(old.start, nanos(from)),
-			end:       min(old.end, newer.steps[0].start),
-			intensity: old.intensity,
-		}
-		if known.start < known.end {
-			kept = append(kept, known)
+	return total(append(s.part(from, newer.Start()), newer.steps...))
+}
+
+// part returns a copy of the steps of [from, to).
+func (s *Series) part(from, to time.Time) []step {
+	var part []step
+	for _, cut := range s.all() {
+		cut.start, cut.end = max(cut.start, nanos(from)), min(cut.end, nanos(to))
+		if cut.start < cut.end {
+			part = append(part, cut)
 		}
 	}
-	return total(append(kept, newer.steps...))
+	return part
+}
+
+// Bridged returns the series without gaps between slots: what is not known there counts as the higher of its neighbours,
+// and as no less than least. So what is not known is never clean.
+func (s *Series) Bridged(least float64) *Series {
+	var bridged []step
+	for i, next := range s.all() {
+		if i > 0 && s.steps[i-1].end < next.start {
+			if bridged == nil {
+				bridged = slices.Clone(s.steps[:i])
+			}
+			before := s.steps[i-1]
+			bridged = append(bridged, step{start: before.end, end: next.start, intensity: max(before.intensity, next.intensity, least)})
+		}
+		if bridged != nil {
+			bridged = append(bridged, next)
+		}
+	}
+	if bridged == nil {
+		return s
+	}
+	return total(bridged)
 }
 
 // all returns the steps, also those of a nil series.

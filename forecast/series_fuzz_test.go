@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// FuzzSeries checks a series against a scan, minute by minute, of the slots it was made of: At is the first slot given
-// that covers the minute, Mean the mean of At, and the boundaries ascend and are where NextBoundary says.
+// FuzzSeries checks a series against a scan, minute by minute, of the slots it was made of: At is the slot that starts
+// last of those that cover the minute, Mean the mean of At, and the boundaries ascend and are where NextBoundary says.
 func FuzzSeries(f *testing.F) {
 	f.Add([]byte{0, 5, 100, 5, 5, 200, 3, 9, 50}, uint8(2), uint8(9))
 	f.Add([]byte{9, 0, 1, 200, 255, 255, 100, 20, 0}, uint8(0), uint8(255))
@@ -39,14 +39,15 @@ func FuzzSeries(f *testing.F) {
 	})
 }
 
-// scan is the intensity of the first slot, in the order given, that covers t.
-func scan(slots []Slot, t time.Time) (float64, bool) {
+// scan is the intensity of the slot that starts last of those that cover t; of several, of the first given.
+func scan(slots []Slot, t time.Time) (intensity float64, ok bool) {
+	var start time.Time
 	for _, s := range slots {
-		if !t.Before(s.Start) && t.Before(s.End) {
-			return s.Intensity, true
+		if !t.Before(s.Start) && t.Before(s.End) && s.Start.After(start) {
+			intensity, ok, start = s.Intensity, true, s.Start
 		}
 	}
-	return 0, false
+	return intensity, ok
 }
 
 func checkBoundaries(t *testing.T, s *Series, from, to time.Time) {

@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -44,15 +45,16 @@ func (s *Store) Book(source string) *Book {
 //
 // A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
 // and it ends no later; or if it starts in more than two days, and the one held covers now. When the one held is over at
-// now, or starts in more than an hour, anything is better. An accepted forecast is spliced to what is held of the last
-// hour, see [Series.Splice].
+// now, or starts in more than an hour, anything is better. It is refused, too, if nothing of it is believed, see
+// [Model.Hear].
+//
+// What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
+// goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
 func (s *Store) Offer(source string, issue Issue, now time.Time) error {
 	var refused error
 	s.update(source, func(b *Book) {
-		b.problem = issue.Problem()
-		if refused = b.merge(issue, now); refused != nil {
-			b.problem = strings.TrimPrefix(b.problem+"; "+strings.ReplaceAll(refused.Error(), "\n", "; "), "; ")
-		}
+		b.problem, b.doubt, b.doubted = issue.Problem(), "", 0
+		refused = b.merge(issue, now)
 	})
 	return refused
 }
@@ -62,8 +64,8 @@ func (s *Store) Fail(source string, err error) {
 	s.update(source, func(b *Book) { b.problem = fmt.Sprint(err) })
 }
 
-// Restore gives the model of a location the history that [Model.Save] has encoded; the error is that of
-// [Model.Restore].
+// Restore gives the model of a location the history that [Model.Save] has encoded, and judges anew by it what is held;
+// the error is that of [Model.Restore].
 func (s *Store) Restore(source, location string, history []byte, now time.Time) (err error) {
 	s.edit(func(books map[string]*Book) {
 		b := books[source].clone()
@@ -71,10 +73,16 @@ func (s *Store) Restore(source, location string, history []byte, now time.Time) 
 		if h.Model == nil {
 			h.Location, h.Model = location, &Model{}
 		}
-		if err = h.Model.Restore(history, now); err == nil {
-			b.held[location] = h
-			books[source] = b
+		if err = h.Model.Restore(history, now); err != nil {
+			return
 		}
+		if v := h.Model.judge(h.Series); v.Doubted > 0 {
+			b.doubted += v.Doubted
+			b.doubt, b.problem = note(b.doubt, location, v.Doubt), note(b.problem, location, v.Doubt)
+			h.course.Series, h.course.end, h.Series = v.Believed, earlier(h.course.end, v.Believed.End()), v.Believed
+		}
+		b.held[location] = h
+		books[source] = b
 	})
 	return err
 }
@@ -110,14 +118,16 @@ func (s *Store) edit(change func(map[string]*Book)) {
 type Book struct {
 	known   bool
 	problem string
+	doubt   string // of the newest issue
+	doubted int    // values of it
 	held    map[string]holding
 }
 
 // A holding is the forecast of one location.
 type holding struct {
 	Forecast
-	start  time.Time // where the newest issue starts; the spliced series may start before
-	newest bool      // the newest issue of the source has the location
+	course course
+	newest bool // the newest issue of the source has the location
 }
 
 // Forecast is the last good forecast of one location.
@@ -130,6 +140,21 @@ type Forecast struct {
 	Issued time.Time
 	// Model has heard all issues, and what was restored. Unlike the rest it goes on learning, and all books share it.
 	Model *Model
+
+	from, until time.Time // of what the newest issue says, be it believed or not
+}
+
+// Near returns the intensity at t. Where the source has spoken of t, and it is not known what is, that is what is known
+// last before, or first after, the higher of both: it is not taken to be clean. ok is false if nothing is known.
+func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
+	bridged := f.Series.Bridged(-MaxIntensity)
+	if intensity, ok = bridged.At(t); ok || bridged.Empty() || t.Before(f.from) || !t.Before(f.until) {
+		return intensity, ok
+	}
+	if t.Before(bridged.Start()) {
+		return bridged.At(bridged.Start())
+	}
+	return bridged.At(bridged.End().Add(-1))
 }
 
 // Heard reports whether a forecast has been taken, for any location.
@@ -146,7 +171,7 @@ func (b *Book) Heard() bool {
 func (b *Book) clone() *Book {
 	c := &Book{held: map[string]holding{}}
 	if b != nil {
-		c.known, c.problem = b.known, b.problem
+		c.known, c.problem, c.doubt, c.doubted = b.known, b.problem, b.doubt, b.doubted
 		maps.Copy(c.held, b.held)
 	}
 	return c
@@ -157,6 +182,13 @@ func (b *Book) Known() bool { return b.known }
 
 // Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
 func (b *Book) Problem() string { return b.problem }
+
+// Doubt says what of the newest issue is not believed, and why; "" if all is. It is a part of the problem, and outlives the
+// issue until the next.
+func (b *Book) Doubt() string { return b.doubt }
+
+// Doubted counts the values of the newest issue that are not believed.
+func (b *Book) Doubted() int { return b.doubted }
 
 // Locations returns the names of the locations held, sorted, also of those of which there is only history.
 func (b *Book) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
@@ -195,29 +227,56 @@ func (b *Book) only() (only holding, single bool) {
 // merge takes over what is good in the issue; the error tells what is not.
 func (b *Book) merge(issue Issue, now time.Time) error {
 	if len(issue.Series) == 0 {
-		return errors.New("forecast has no locations")
+		b.problem = "forecast has no locations"
+		return errors.New(b.problem)
 	}
 	var refused []error
 	for _, location := range slices.Sorted(maps.Keys(issue.Series)) {
-		held, series := b.held[location], issue.Series[location]
-		if err := held.refuse(series, now); err != nil {
-			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
-			continue
+		taken, v, err := b.held[location].take(location, issue, now)
+		if taken.Model != nil {
+			b.held[location] = taken
 		}
-		b.held[location] = holding{
-			Forecast: Forecast{
-				Location: location,
-				Series:   held.Series.Splice(series, now.Add(-keep)),
-				Issued:   issue.Issued,
-				Model:    held.hear(series, issue.Issued, now),
-			},
-			start: series.Start(),
+		b.doubted += v.Doubted
+		if v.Doubt != "" {
+			b.doubt = note(b.doubt, location, v.Doubt)
+		}
+		if err != nil {
+			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
+		}
+		if err != nil || v.Doubt != "" {
+			b.problem = note(b.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
 		}
 	}
 	if len(refused) < len(issue.Series) {
 		b.turn(issue, now)
 	}
 	return errors.Join(refused...)
+}
+
+// note adds to a sentence what there is to say of a location.
+func note(sentence, location, more string) string {
+	return strings.TrimPrefix(fmt.Sprintf("%s; location %q: %s", sentence, location, more), "; ")
+}
+
+// take returns the holding after an issue, and what was believed of that; the error says why it was refused.
+func (h holding) take(location string, issue Issue, now time.Time) (holding, Verdict, error) {
+	offered := issue.Series[location]
+	if err := h.refuse(offered, now); err != nil {
+		return h, Verdict{}, err
+	}
+	issued := issue.Issued
+	if issued.IsZero() || issued.After(now) {
+		issued = now
+	}
+	model, v := h.hear(offered, issued, now)
+	h.from, h.until = issue.span(location)
+	h.until = earlier(h.until, now.Add(freshFor)) // and after that it is not worth what it was
+	if v.Believed.Empty() {
+		return h, v, errors.New(v.Doubt)
+	}
+	h.course = h.course.next(v.Believed, issued, now)
+	h.Location, h.Series, h.Issued, h.Model = location, h.course.Series, issue.Issued, model
+	return h, v, nil
 }
 
 // turn notes which locations the newest issue has. The others may come back, and until then their models go by the past:
@@ -232,21 +291,16 @@ func (b *Book) turn(newest Issue, now time.Time) {
 	}
 }
 
-// hear tells the model of the location, a new one if there is none, of an issue that was received when it was issued, as
-// far as that is known.
-func (h holding) hear(series *Series, issued, now time.Time) *Model {
+// hear tells the model of the location, a new one if there is none, of an issue, and what it believes of that.
+func (h holding) hear(series *Series, issued, now time.Time) (*Model, Verdict) {
 	m := h.Model
 	if m == nil {
 		m = &Model{}
 	}
-	if issued.IsZero() || issued.After(now) {
-		issued = now
-	}
 	if !series.Start().After(now.Add(farAhead)) { // else it is now that the clock is wrong, and far behind
 		m.rewind(now)
 	}
-	m.Hear(series, issued)
-	return m
+	return m, m.Hear(series, issued)
 }
 
 // refuse says why the offered series must not replace the holding; nil if it may.
@@ -257,13 +311,13 @@ func (h holding) refuse(offered *Series, now time.Time) error {
 	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(farAhead)) {
 		return fmt.Errorf("forecast from %s starts more than two days from now, and the one held is of now", offered.Start().Format(time.RFC3339))
 	}
-	if !now.Before(h.Series.End()) || h.start.After(now.Add(ahead)) {
+	if !now.Before(h.course.end) || h.course.start.After(now.Add(ahead)) {
 		return nil
 	}
 	firstEnd, _ := offered.NextBoundary(offered.Start())
-	if firstEnd.After(h.start) || offered.End().After(h.Series.End()) {
+	if firstEnd.After(h.course.start) || offered.End().After(h.course.end) {
 		return nil
 	}
 	return fmt.Errorf("forecast from %s is older than the one held, from %s",
-		offered.Start().Format(time.RFC3339), h.start.Format(time.RFC3339))
+		offered.Start().Format(time.RFC3339), h.course.start.Format(time.RFC3339))
 }

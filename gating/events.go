@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 const (
@@ -19,6 +21,9 @@ const (
 	// EventNotHeld is the reason of the Event on work that asked to be held, and
 	// cannot be.
 	EventNotHeld = "CarbonNotHeld"
+	// EventNotBelieved is the reason of the Event on a policy whose forecast is
+	// not, or not wholly, believed any more.
+	EventNotBelieved = "ForecastNotBelieved"
 
 	eventsPerSecond = 5
 	eventsBurst     = 50
@@ -62,6 +67,13 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	case o.Annotations[DelayTolerant] == "true" && strings.HasPrefix(reason, NotHeld):
 		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)
 	}
+}
+
+// Doubted announces that the forecast of a policy is not wholly believed.
+func (h *Herald) Doubted(policy *v1alpha1.CarbonPolicy, why string) {
+	about := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: policy.Name, UID: policy.UID}}
+	about.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("CarbonPolicy"))
+	h.Announce(about, corev1.EventTypeWarning, EventNotBelieved, "ReadForecast", why)
 }
 
 // Announce queues an Event on an object. kind is Normal or Warning, reason and

@@ -151,10 +151,7 @@ func (f *Feed) follow(ctx context.Context, source string, memory bool) {
 	f.watched[source] = watched{stop, memory}
 	parts := strings.SplitN(source, "/", 3)
 	w := &follower{feed: f, source: source, namespace: parts[0], name: parts[1], key: parts[2], patient: !memory}
-	go w.run(ctx)
-	if memory {
-		go w.recall(ctx)
-	}
+	go w.follow(ctx, memory)
 }
 
 // follower watches one ConfigMap.
@@ -163,6 +160,22 @@ type follower struct {
 	source               string
 	namespace, name, key string
 	patient              bool // it rests ever longer between attempts that fail
+}
+
+// remembering is how long a forecast waits for the memory of the models, which
+// tells whether it can be true.
+const remembering = 3 * time.Second
+
+// follow recalls what was learned, and watches the ConfigMap.
+func (w *follower) follow(ctx context.Context, memory bool) {
+	if memory {
+		first, cancel := context.WithTimeout(ctx, remembering)
+		if all := w.feed.Memory.Recall(first, w.source, w.feed.Clock.Now()); !all || first.Err() != nil {
+			go w.recall(ctx)
+		}
+		cancel()
+	}
+	w.run(ctx)
 }
 
 // recall gives the models their memory, whenever the API server answers.

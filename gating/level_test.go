@@ -2,6 +2,7 @@ package gating
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,59 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
+
+// What is not known is not clean: ceilings are those of what was known last, or of
+// the neighbours.
+func TestLevelWhereTheForecastSaysNothing(t *testing.T) {
+	element := func(hour int, value string) string {
+		return fmt.Sprintf(`{"location":"X","timestamp":%q,"duration":60%s}`, t0.Add(time.Duration(hour)*time.Hour).Format(time.RFC3339), value)
+	}
+	for name, tt := range map[string]struct {
+		issues [][]string // values by the hour
+		after  time.Duration
+		want   float64
+		known  bool
+		reason string
+	}{
+		"between slots of 600":          {[][]string{{`,"value":600`, `,"value":null`, `,"value":600`}}, 90 * time.Minute, 600, true, v1alpha1.ReasonLastGood},
+		"a zero between others":         {[][]string{{`,"value":600`, `,"value":0`, `,"value":500`}}, 90 * time.Minute, 600, true, v1alpha1.ReasonNotBelieved},
+		"a sentinel between others":     {[][]string{{`,"value":500`, `,"value":-1`, `,"value":600`}}, 90 * time.Minute, 600, true, v1alpha1.ReasonNotBelieved},
+		"null at the end":               {[][]string{{`,"value":500`, `,"value":600`, `,"value":null`, `,"value":null`}}, 150 * time.Minute, 600, true, v1alpha1.ReasonStale},
+		"null at the beginning":         {[][]string{{`,"value":null`, `,"value":500`, `,"value":600`}}, 30 * time.Minute, 500, true, v1alpha1.ReasonLastGood},
+		"misspelt but for one":          {[][]string{{`,"value":500`, `,"val":100`, `,"val":100`}}, 90 * time.Minute, 500, true, v1alpha1.ReasonStale},
+		"a clean one before":            {[][]string{{`,"value":90`, `,"value":90`, `,"value":90`}, {`,"value":600`, `,"value":null`, `,"value":600`}}, 90 * time.Minute, 600, true, v1alpha1.ReasonLastGood},
+		"left out at the end":           {[][]string{{`,"value":500`, `,"value":600`, ``, ``}}, 150 * time.Minute, 600, true, v1alpha1.ReasonNotBelieved},
+		"left out at the beginning":     {[][]string{{``, `,"value":500`, `,"value":600`}}, 30 * time.Minute, 500, true, v1alpha1.ReasonNotBelieved},
+		"an issue of zeros, and before": {[][]string{{`,"value":600`}, {`,"value":0`, `,"value":0`, ``, ``}}, 150 * time.Minute, 600, true, v1alpha1.ReasonNotBelieved},
+		"nothing but zeros":             {[][]string{{`,"value":0`, ``}}, 30 * time.Minute, 0, false, v1alpha1.ReasonNotBelieved},
+		"when all is over":              {[][]string{{`,"value":600`, `,"value":500`}}, 150 * time.Minute, 0, false, v1alpha1.ReasonStale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store forecast.Store
+			for _, values := range tt.issues {
+				var elements []string
+				for hour, value := range values {
+					elements = append(elements, element(hour, value))
+				}
+				issue, err := forecast.Parse([]byte("[" + strings.Join(elements, ",") + "]"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				issue.Issued = t0
+				_ = store.Offer("source", issue, t0) // what is refused is a part of the test
+			}
+			policy, now := newPolicy(v1alpha1.Default(), t0), t0.Add(tt.after)
+			level := policy.Level(store.Book("source"), "", now)
+			if level.Known != tt.known || tt.known && level.Intensity != tt.want {
+				t.Errorf("it is taken for %v (%v), want %v", level.Intensity, level.Known, tt.want)
+			}
+			c := (&pass{policy: policy, book: store.Book("source"), now: now}).forecastCondition()
+			if c.Reason != tt.reason || (tt.reason == v1alpha1.ReasonNotBelieved) != strings.Contains(c.Message, "not believed, and count as not known") {
+				t.Errorf("condition %s: %s", c.Reason, c.Message)
+			}
+		})
+	}
+}
 
 func TestLevel(t *testing.T) {
 	slots := []forecast.Slot{{Start: t0, End: t0.Add(30 * time.Minute), Intensity: 100}, {Start: t0.Add(30 * time.Minute), End: t0.Add(4 * time.Hour), Intensity: 300}}

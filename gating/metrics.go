@@ -117,11 +117,13 @@ var (
 		[]string{"policy", "location"}, nil)
 	problemDesc = prometheus.NewDesc("gridlatch_forecast_problem",
 		"1 if the newest state of the policy's ConfigMap is missing or not wholly usable, and the last good forecast is in use.", []string{"policy"}, nil)
+	doubtedDesc = prometheus.NewDesc("gridlatch_forecast_not_believed",
+		"Values of the policy's newest forecast that cannot be true, such as the zeros of an outage, and count as not known.", []string{"policy"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *GridCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, usableDesc, problemDesc, learnedDesc, shareDesc} {
+	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, usableDesc, problemDesc, doubtedDesc, learnedDesc, shareDesc} {
 		descs <- d
 	}
 }
@@ -139,6 +141,7 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 	for _, policy := range policies {
 		book := c.Store.Book(policy.Source)
 		gauge(problemDesc, oneIf(book.Problem() != ""), policy.Name)
+		gauge(doubtedDesc, float64(book.Doubted()), policy.Name)
 		for _, view := range policy.views(book, now) {
 			gauge(usableDesc, oneIf(view.usable()), policy.Name, view.name)
 			gauge(learnedDesc, view.expected.Learned.Seconds(), policy.Name, view.name)

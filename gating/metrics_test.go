@@ -72,6 +72,21 @@ gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
 		"gridlatch_forecast_age_seconds", "gridlatch_forecast_usable", "gridlatch_intensity_gco2eq_per_kwh"); err != nil {
 		t.Error(err)
 	}
+	zeros := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(2 * time.Hour)}, {Start: t0.Add(2 * time.Hour), End: t0.Add(9 * time.Hour)}})
+	if err := store.Offer(builtin().Source, forecast.Issue{Series: map[string]*forecast.Series{"X": zeros}, Issued: t0}, t0); err == nil {
+		t.Fatal("zeros are believed")
+	}
+	want = `
+# HELP gridlatch_forecast_not_believed Values of the policy's newest forecast that cannot be true, such as the zeros of an outage, and count as not known.
+# TYPE gridlatch_forecast_not_believed gauge
+gridlatch_forecast_not_believed{policy="default"} 2
+# HELP gridlatch_intensity_gco2eq_per_kwh Carbon intensity of the running slot, by policy and location.
+# TYPE gridlatch_intensity_gco2eq_per_kwh gauge
+gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
+`
+	if err := testutil.CollectAndCompare(collector, strings.NewReader(want), "gridlatch_forecast_not_believed", "gridlatch_intensity_gco2eq_per_kwh"); err != nil {
+		t.Error(err)
+	}
 	if problems, err := testutil.CollectAndLint(collector); err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)
 	}

@@ -233,7 +233,8 @@ func (p *Policy) Predict(book *forecast.Book, location string, now time.Time) (f
 }
 
 // Level tells what holds at a location, the policy's first if it is empty, and
-// the limits there are. A forecast that is not trusted any more is no intensity.
+// the limits there are. A forecast that is not trusted any more is no intensity;
+// where one that is trusted says nothing, or is not believed, its neighbours hold.
 func (p *Policy) Level(book *forecast.Book, location string, now time.Time) plan.Level {
 	v := p.view(book, p.location(location), now)
 	level := plan.Level{Location: v.name, Buckets: p.buckets, Missing: v.missing, Expected: v.expected.Series}
@@ -243,6 +244,9 @@ func (p *Policy) Level(book *forecast.Book, location string, now time.Time) plan
 		level.Intensity, level.Known = v.intensity, v.known
 	default:
 		level.Intensity, level.Known = v.expected.Series.At(now)
+	}
+	if f, _ := book.Forecast(p.location(location)); !level.Known && !p.gone && now.Sub(f.Issued) <= p.spec.Forecast.MaxAge.Duration {
+		level.Intensity, level.Known = f.Near(now)
 	}
 	level.Until, level.Exempt = plan.NextTurn(p.terms.Exemptions, now)
 	for _, at := range p.turns(book, now) {

@@ -55,6 +55,9 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("patch status of CarbonPolicy %s: %w", object.Name, err)
 	}
+	if c := doubted(object.Status.Conditions); err == nil && c != nil && doubted(before.Status.Conditions) == nil {
+		l.Events.Doubted(&object, c.Message)
+	}
 	return nil
 }
 
@@ -123,6 +126,8 @@ func (p *pass) forecastCondition() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
 	problem := p.book.Problem()
 	switch {
+	case v.usable() && p.book.Doubt() != "":
+		c.Message = "the forecast is in use as far as it is believed: " + problem
 	case v.usable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
 	case v.usable():
@@ -137,7 +142,20 @@ func (p *pass) forecastCondition() metav1.Condition {
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
 		c.Message = v.instead() + ", there is no forecast: " + v.missing
 	}
+	if p.book.Doubt() != "" {
+		c.Reason = v1alpha1.ReasonNotBelieved
+	}
 	c.Message = plan.Bounded(c.Message)
+	return c
+}
+
+// doubted returns the condition that says that the forecast is not, or not
+// wholly, believed; nil if it is.
+func doubted(conditions []metav1.Condition) *metav1.Condition {
+	c := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionForecastUsable)
+	if c == nil || c.Reason != v1alpha1.ReasonNotBelieved {
+		return nil
+	}
 	return c
 }
 

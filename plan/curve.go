@@ -102,9 +102,19 @@ func (c *curve) grow(to int64) {
 }
 
 // Expect returns the mean intensity over a window of some length, in
-// gCO2eq/kWh; false if less than half of it is covered. What is not covered
-// counts as the mean of the series.
+// gCO2eq/kWh; false if less than half of it is covered. A gap within the series
+// counts as an [Outlook] takes it, what is beyond as the mean of the series.
 func Expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
+	return expect(bridged(series), start, duration)
+}
+
+// bridged is a series without gaps: what is not known is not clean.
+func bridged(series *forecast.Series) *forecast.Series {
+	mean, _ := series.Mean(series.Start(), series.End())
+	return series.Bridged(mean)
+}
+
+func expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
 	mean, covered := series.Mean(start, start.Add(duration))
 	if covered == duration {
 		return mean, true

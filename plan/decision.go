@@ -146,17 +146,15 @@ func (d Decision) sentence() string {
 // Why is the part of the reason that does not say when.
 func (d Decision) Why() string {
 	switch d.Cause {
+	case CleanestNow, SmallGain:
+		return fmt.Sprintf("%s, %s", d.expected(), d.noGain())
 	case CleanerLater:
 		return fmt.Sprintf("%s, %.0f %% less than the %s%s at %s",
 			d.expected(), 100*d.Gain(), number(d.AtOnce), d.elsewhere(), minute(d.Decided))
 	case Threshold:
 		return fmt.Sprintf("%s, within its threshold of %s", d.expected(), number(*d.Threshold))
-	case CleanestNow:
-		return fmt.Sprintf("%s, no window in time %s", d.expected(), d.better())
 	case Spread:
 		return fmt.Sprintf("%s, as clean as now; not all start in the same minute", d.expected())
-	case SmallGain:
-		return fmt.Sprintf("%s, waiting would save less than %.3g %%", d.expected(), 100*d.MinGain)
 	case AtLatestStart:
 		return "its latest start has come" + d.running()
 	case Exempt:
@@ -166,11 +164,18 @@ func (d Decision) Why() string {
 	}
 }
 
-func (d Decision) better() string {
-	if d.Crowded {
-		return "with room is cleaner"
+// noGain says why it is not worth to wait.
+func (d Decision) noGain() string {
+	switch {
+	case d.AtOnce <= 0:
+		return "nothing to gain at or below zero"
+	case d.Cause == SmallGain:
+		return fmt.Sprintf("waiting would save less than %.3g %%", 100*d.MinGain)
+	case d.Crowded:
+		return "no window in time with room is cleaner"
+	default:
+		return "no window in time is cleaner"
 	}
-	return "is cleaner"
 }
 
 // running adds the intensity to a sentence, where it is known.

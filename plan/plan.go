@@ -67,8 +67,9 @@ import (
 const maxMargin = 10 * time.Minute
 
 // minCover is the share of a window that the forecast must cover for the
-// window to be considered. Time that is not covered counts as the mean of the
-// whole forecast.
+// window to be considered. Time beyond its end, or before it begins, counts as
+// the mean of the whole forecast. A gap within it is never clean: it counts as the
+// higher of what is known before and after, and no less than that mean.
 const minCover = 0.5
 
 // Terms are what the platform owner has set for all tasks of a policy.
@@ -173,13 +174,11 @@ type Outlook struct {
 func NewOutlook(location string, series *forecast.Series, missing string, terms Terms, now, until time.Time) *Outlook {
 	now, until = now.UTC(), until.UTC()
 	o := &Outlook{
-		location: location, series: series, missing: missing, terms: terms,
+		location: location, series: bridged(series), missing: missing, terms: terms,
 		now: now, until: until, nowNanos: nanos(now), curves: map[time.Duration]*curve{},
 	}
 	o.exempt = nextExempt(terms.Exemptions, now, until)
-	if !series.Empty() {
-		o.fill, _ = series.Mean(series.Start(), series.End())
-	}
+	o.fill, _ = o.series.Mean(o.series.Start(), o.series.End())
 	return o
 }
 

@@ -196,6 +196,21 @@ func TestDecide(t *testing.T) {
 			task:   Task{Duration: time.Hour, LatestStart: at(2), Threshold: threshold(300), Planned: at(1)},
 			want:   Decision{Start: at(0.5), Expected: 300, AtOnce: 400, Cause: Threshold},
 		},
+		"what is not known is not clean": {
+			series: gappy([]byte{24, 25, 255, 25, 18, 24}),
+			task:   Task{Duration: time.Hour, LatestStart: at(5)},
+			want:   Decision{Start: at(4), Expected: 180, AtOnce: 240, Cause: CleanerLater},
+		},
+		"what is not known now is as dirty as before or after": {
+			series: gappy([]byte{24, 25, 255, 22, 18, 24}),
+			now:    2.25, task: Task{Duration: time.Hour, LatestStart: at(5), Held: true, Planned: at(4)},
+			want: Decision{Start: at(4), Expected: 180, AtOnce: 250*0.75 + 220*0.25, Cause: CleanerLater},
+		},
+		"what is not known is no valley": {
+			series: gappy([]byte{24, 18, 255, 18, 25, 25}),
+			task:   Task{Duration: 2 * time.Hour, LatestStart: at(4)},
+			want:   Decision{Start: at(1), Expected: (180 + 220.) / 2, AtOnce: 210, Cause: CleanerLater},
+		},
 		"zero now is as clean as it gets": {
 			series: hourly(0, 300),
 			task:   Task{Duration: time.Hour, LatestStart: at(1)},
@@ -232,6 +247,10 @@ func TestReason(t *testing.T) {
 			"waits until Nov 21 13:44:42 UTC: 151 gCO2eq/kWh in X, within its threshold of 151; latest start Nov 21 15:00"},
 		"the cleanest now": {hourly(100, 400), Task{Duration: time.Hour, LatestStart: at(1)},
 			"started Nov 21 12:00 UTC: 100 gCO2eq/kWh in X, no window in time is cleaner"},
+		"nothing is emitted now": {hourly(0, 400), Task{Duration: time.Hour, LatestStart: at(1)},
+			"started Nov 21 12:00 UTC: 0 gCO2eq/kWh in X, nothing to gain at or below zero"},
+		"less than nothing is emitted now": {hourly(-20, -150, 400), Task{Duration: time.Hour, LatestStart: at(1)},
+			"started Nov 21 12:00 UTC: -20 gCO2eq/kWh in X, nothing to gain at or below zero"},
 		"a small gain": {hourly(400, 399), Task{Duration: time.Hour, LatestStart: at(1)},
 			"started Nov 21 12:00 UTC: 400 gCO2eq/kWh in X, waiting would save less than 1 %"},
 		"the latest start": {day, Task{Duration: time.Hour, LatestStart: at(0)},

@@ -265,6 +265,10 @@ const (
 	// ReasonLastGood: the newest is missing or broken, the last good one is in
 	// use.
 	ReasonLastGood = "LastGood"
+	// ReasonNotBelieved: the newest has values that cannot be true, such as the
+	// zeros of an outage. What is believed of it is in use, or the last good one,
+	// or what is known of the past.
+	ReasonNotBelieved = "NotBelieved"
 	// ReasonStale: the last good one is older than maxAge, or over.
 	ReasonStale = "Stale"
 	// ReasonMissing: there has been none.

@@ -119,16 +119,15 @@ func (c *cluster) look(ctx context.Context, name string) (*outlook, error) {
 	for _, problem := range o.policy.Problems {
 		warn("CarbonPolicy " + o.policy.Name + ": " + problem)
 	}
-	store, err := readStore(ctx, c, o.policy.Source, c.now)
+	book, restored, err := c.readBook(ctx, o.policy.Source, c.now, warn)
 	if err != nil {
 		warn(err.Error())
 		return o, nil
 	}
-	restored, err := gating.Restore(ctx, c, c.system, store, o.policy.Source, c.now)
-	if err != nil {
-		warn("what was learned of the grid is not used: " + err.Error())
+	if doubt := book.Doubt(); doubt != "" {
+		warn("ConfigMap " + o.policy.Source + ": " + doubt)
 	}
-	o.learned, o.book = restored > 0, store.Book(o.policy.Source)
+	o.learned, o.book = restored > 0, book
 	return o, nil
 }
 

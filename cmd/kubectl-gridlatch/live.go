@@ -33,14 +33,10 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	}
 	a.source = "ConfigMap " + policy.Source
 	a.warnings = append(a.warnings, policy.Problems...)
-	store, err := readStore(ctx, c, policy.Source, asked.now)
+	book, _, err := c.readBook(ctx, policy.Source, asked.now, reader.warn)
 	if err != nil {
 		return answer{}, err
 	}
-	if _, err := gating.Restore(ctx, c, c.system, store, policy.Source, asked.now); err != nil {
-		a.warnings = append(a.warnings, "what was learned of the grid is not used: "+err.Error())
-	}
-	book := store.Book(policy.Source)
 	if problem := book.Problem(); problem != "" {
 		a.warnings = append(a.warnings, a.source+": "+problem)
 	}
@@ -98,12 +94,24 @@ func (r *edited) Get(ctx context.Context, key client.ObjectKey, object client.Ob
 	return err
 }
 
-// readStore reads the forecast of a policy: namespace/name/key.
-func readStore(ctx context.Context, c client.Reader, source string, now time.Time) (*forecast.Store, error) {
+// readBook reads what the controller has learned of a source, which tells what can be believed, and how many locations
+// that is of; and then the forecast.
+func (c *cluster) readBook(ctx context.Context, source string, now time.Time, warn func(string)) (*forecast.Book, int, error) {
+	store := new(forecast.Store)
+	restored, err := gating.Restore(ctx, c, c.system, store, source, now)
+	if err != nil {
+		warn("what was learned of the grid is not used: " + err.Error())
+	}
+	err = c.offer(ctx, store, source, now)
+	return store.Book(source), restored, err
+}
+
+// offer reads the forecast of a source: namespace/name/key.
+func (c *cluster) offer(ctx context.Context, store *forecast.Store, source string, now time.Time) error {
 	parts := strings.SplitN(source, "/", 3)
 	var object corev1.ConfigMap
 	if err := c.Get(ctx, client.ObjectKey{Namespace: parts[0], Name: parts[1]}, &object); err != nil {
-		return nil, fmt.Errorf("read the forecast: %w", err)
+		return fmt.Errorf("read the forecast: %w", err)
 	}
 	written := object.CreationTimestamp.Time
 	for _, entry := range object.ManagedFields {
@@ -113,13 +121,12 @@ func readStore(ctx context.Context, c client.Reader, source string, now time.Tim
 	}
 	issue, err := forecast.FromConfigMap(object.BinaryData, object.Data, parts[2], written)
 	if err != nil {
-		return nil, fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
+		return fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
 	}
-	store := new(forecast.Store)
-	if err := store.Offer(source, issue, now); err != nil {
-		return nil, fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
+	if err := store.Offer(source, issue, now); err != nil && len(store.Book(source).Locations()) == 0 {
+		return fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
 	}
-	return store, nil
+	return nil
 }
 
 // at is a clock that stands still.

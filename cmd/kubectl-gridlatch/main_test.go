@@ -152,7 +152,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		"from after to":           {[]string{"simulate", "--actual", grid, "--from", "2021-07-20", "--to", "2021-07-10"}, 2, `--from 2021-07-20 00:00 UTC must be before --to 2021-07-10 00:00 UTC`},
 		"too many jobs":           {[]string{"simulate", "--actual", grid, "--every", "1ms"}, 2, `--every 1ms: that is `},
 		"a slack too long":        {[]string{"simulate", "--actual", grid, "--slacks", "9w"}, 1, `none of`},
-		"bad actuals":             {[]string{"simulate", "--actual", "testdata/forecast.json"}, 1, `testdata/forecast.json, line 1, column 1: "[": want the columns timestamp,intensity`},
+		"bad actuals":             {[]string{"simulate", "--actual", "testdata/forecast.json"}, 1, `testdata/forecast.json, line 1: no column "timestamp": want the columns timestamp,intensity`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

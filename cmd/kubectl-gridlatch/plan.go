@@ -68,6 +68,10 @@ FORECAST is a file, - for standard input:
   - or the manifest of the ConfigMap that holds it, in YAML or JSON.
 Without it, the CarbonPolicy and its forecast are read from the cluster.
 
+What cannot be true is not believed, and a warning says what that is: values that
+stand for none, such as -1 and -999, zeros where the grid does not come near zero,
+and the zeros with which an outage fills up the day.
+
 A file is taken as it is. In a cluster, Gridlatch also corrects the forecast by
 what it has learned of the grid; that is used here, too, if it may be read.`,
 		Example: `  # A job of two hours that has to be finished by six in the morning
@@ -196,10 +200,14 @@ func (f *planFlags) offline(e env, set *pflag.FlagSet, asked ask) (answer, error
 		return answer{}, err
 	}
 	a := answer{ask: asked, source: f.file}
-	if issue.Bad > 0 {
-		a.warnings = append(a.warnings, f.file+": "+issue.Problem())
+	book, err := take(issue, asked.now)
+	if err != nil {
+		return answer{}, fmt.Errorf("%s: %w", f.file, err)
 	}
-	if a.forecast, err = choose(issue, asked.location); err != nil {
+	if problem := book.Problem(); problem != "" {
+		a.warnings = append(a.warnings, f.file+": "+problem)
+	}
+	if a.forecast, err = choose(book, asked.location); err != nil {
 		return answer{}, err
 	}
 	if err := covers(a.forecast.Series, asked.now); err != nil {
@@ -225,13 +233,19 @@ func (a *answer) decide(terms plan.Terms) {
 	a.decision = outlook.Decide(task)
 }
 
-// choose returns the forecast of a location, the only one if it is empty.
-func choose(issue forecast.Issue, location string) (forecast.Forecast, error) {
+// take returns what is believed of an issue; the error says why that is nothing.
+func take(issue forecast.Issue, now time.Time) (*forecast.Book, error) {
 	var store forecast.Store
-	if err := store.Offer("", issue, issue.Issued); err != nil {
-		return forecast.Forecast{}, err
-	}
+	err := store.Offer("", issue, now)
 	book := store.Book("")
+	if len(book.Locations()) > 0 {
+		return book, nil
+	}
+	return nil, err
+}
+
+// choose returns the forecast of a location, the only one if it is empty.
+func choose(book *forecast.Book, location string) (forecast.Forecast, error) {
 	f, ok := book.Forecast(location)
 	if !ok && location == "" {
 		return f, usageError{errors.New("the forecast has several locations, choose one by --location: " + list(book.Locations()))}

@@ -33,14 +33,27 @@ type actualJSON struct {
 	Slot    string    `json:"slot"`
 	Gaps    int       `json:"gaps"`
 	Missing string    `json:"missing"`
+	rowsJSON
+}
+
+// rowsJSON is what of a file does not count.
+type rowsJSON struct {
+	Bad         int    `json:"badRows"`
+	Problem     string `json:"firstBadRow,omitempty"`
+	Repeated    int    `json:"repeatedRows"`
+	NotBelieved int    `json:"valuesNotBelieved"`
+}
+
+func newRows(rows backtest.Rows, doubted int) rowsJSON {
+	return rowsJSON{Bad: rows.Bad, Problem: rows.Problem, Repeated: rows.Repeated, NotBelieved: doubted}
 }
 
 type issuesJSON struct {
-	File     string    `json:"file"`
-	Issues   int       `json:"issues"`
-	First    time.Time `json:"first"`
-	Last     time.Time `json:"last"`
-	Repeated int       `json:"repeatedRows"`
+	File   string    `json:"file"`
+	Issues int       `json:"issues"`
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+	rowsJSON
 }
 
 type termsJSON struct {
@@ -94,6 +107,7 @@ func (s *simulation) json() simulationJSON {
 		Actual: actualJSON{
 			File: s.flags.actual, From: series.Start(), Until: series.End(), Slot: plan.Span(s.setup.Actuals.Slot),
 			Gaps: s.setup.Actuals.Gaps, Missing: plan.Span(s.setup.Actuals.Missing),
+			rowsJSON: newRows(s.setup.Actuals.Rows, s.setup.Actuals.Doubted),
 		},
 		From: s.setup.From, To: s.setup.To,
 		Terms: termsJSON{
@@ -106,7 +120,7 @@ func (s *simulation) json() simulationJSON {
 	if issues := s.forecasts.Issues; len(issues) > 0 {
 		out.Forecast = &issuesJSON{
 			File: s.flags.forecast, Issues: len(issues), First: issues[0].Issued, Last: issues[len(issues)-1].Issued,
-			Repeated: s.forecasts.Repeated,
+			rowsJSON: newRows(s.forecasts.Rows, s.result.Doubted),
 		}
 	}
 	for _, scores := range s.scores[:len(s.policies)] {
@@ -165,7 +179,19 @@ func (s *simulation) writeHead(out *screen.Screen) {
 	}
 	row("Actual", "%s: slots of %s from %s to %s%s", s.flags.actual, plan.Span(actuals.Slot),
 		plan.Clock(actuals.Series.Start()), plan.Clock(actuals.Series.End()), gaps)
+	for _, line := range notCounted(actuals.Rows) {
+		row("", "%s", line)
+	}
+	if actuals.Doubt != "" {
+		row("", "%s", actuals.Doubt)
+	}
 	row("Forecast", "%s", s.describeForecast())
+	for _, line := range notCounted(s.forecasts.Rows) {
+		row("", "%s", line)
+	}
+	if s.result.Doubted > 0 {
+		row("", "%s not believed when it was received, and counted as not known", count(s.result.Doubted, "value"))
+	}
 	from := ""
 	if s.chosen != "" {
 		from = ", " + s.chosen
@@ -186,12 +212,20 @@ func (s *simulation) describeForecast() string {
 	if len(issues) == 0 {
 		return "none: history only"
 	}
-	repeated := ""
-	if s.forecasts.Repeated > 0 {
-		repeated = fmt.Sprintf("; %s repeated, the first of each counts", count(s.forecasts.Repeated, "row"))
+	return fmt.Sprintf("%s: %s from %s to %s", s.flags.forecast, count(len(issues), "issue"),
+		plan.Clock(issues[0].Issued), plan.Clock(issues[len(issues)-1].Issued))
+}
+
+// notCounted says which rows of a file do not count.
+func notCounted(rows backtest.Rows) []string {
+	var lines []string
+	if rows.Bad > 0 {
+		lines = append(lines, fmt.Sprintf("%s cannot be read, the first: %s", count(rows.Bad, "row"), rows.Problem))
 	}
-	return fmt.Sprintf("%s: %s from %s to %s%s", s.flags.forecast, count(len(issues), "issue"),
-		plan.Clock(issues[0].Issued), plan.Clock(issues[len(issues)-1].Issued), repeated)
+	if rows.Repeated > 0 {
+		lines = append(lines, fmt.Sprintf("%s repeated, the first of each counts", count(rows.Repeated, "row")))
+	}
+	return lines
 }
 
 // leftOut says how many jobs do not count, and why.

@@ -47,8 +47,14 @@ and the model that run in production, which learn only from what was known then.
   --actual    CSV timestamp,intensity          what really was, in gCO2eq/kWh
   --forecast  CSV issued,timestamp,intensity   what was forecast, and when
   --jobs      CSV arrival,duration,slack[,weight]
-Timestamps are RFC 3339 and begin a slot; slots are as wide as timestamps are
-apart. Without a forecast, the past of the grid is all there is to go by.
+Timestamps are RFC 3339 (UTC, if they have no zone) and begin a slot; slots are as
+wide as timestamps are apart. Other columns are ignored, and the usual names are
+known, such as those of Electricity Maps' files: datetime, carbon_intensity.
+Without a forecast, the past of the grid is all there is to go by.
+
+A row that cannot be read, or is there twice, costs that row. What cannot be true is
+not believed, as in a cluster: values that stand for none, such as -1 and -999, and
+the zeros of an outage. All that is counted.
 
 A job runs without interruption and starts within its slack. What it emits is
 the mean intensity over its run. Without --jobs, a job of each duration with each

@@ -27,7 +27,7 @@ import (
 // Model predicts the intensity of a grid from what it was told of;
 // [forecast.Model] does it in production.
 type Model interface {
-	Hear(issue *forecast.Series, received time.Time)
+	Hear(issue *forecast.Series, received time.Time) forecast.Verdict
 	Observe(slot forecast.Slot)
 	Predict(now time.Time, maxAge time.Duration) forecast.Prediction
 }
@@ -80,6 +80,8 @@ type Result struct {
 	// Learned and Basis are how the last prediction came about.
 	Learned time.Duration
 	Basis   forecast.Basis
+	// Doubted counts the forecast values that the model did not believe.
+	Doubted int
 	Runs    []Run
 }
 
@@ -105,7 +107,7 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 	if err := w.run(ctx); err != nil {
 		return r, fmt.Errorf("replay: %w", err)
 	}
-	r.Learned, r.Basis = w.last.Learned, w.last.Basis
+	r.Learned, r.Basis, r.Doubted = w.last.Learned, w.last.Basis, w.news.doubted
 	for _, p := range w.players {
 		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, Forced: p.forced})
 	}

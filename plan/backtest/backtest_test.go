@@ -38,8 +38,11 @@ func hourly(from int, values ...float64) *forecast.Series {
 // believer predicts what the newest issue says.
 type believer struct{ newest *forecast.Series }
 
-func (b *believer) Hear(issue *forecast.Series, _ time.Time) { b.newest = issue }
-func (b *believer) Observe(forecast.Slot)                    {}
+func (b *believer) Hear(issue *forecast.Series, _ time.Time) forecast.Verdict {
+	b.newest = issue
+	return forecast.Verdict{Believed: issue}
+}
+func (b *believer) Observe(forecast.Slot) {}
 func (b *believer) Predict(time.Time, time.Duration) forecast.Prediction {
 	return forecast.Prediction{Series: b.newest, Basis: forecast.Fresh}
 }
@@ -383,4 +386,43 @@ func TestWriteStarts(t *testing.T) {
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
+}
+
+// An outage of the forecast's provider, which publishes zeros, is counted, and believed by no policy.
+func TestAnOutageOfTheForecastIsNotBelieved(t *testing.T) {
+	actuals, issues := backtest.Actuals{Series: hourly(0, wave(40*24)...), Slot: hour}, []backtest.Issue(nil)
+	for d := range 40 {
+		values := wave((d + 2) * 24)[d*24:]
+		if d == 35 {
+			values = make([]float64, 48)
+		}
+		issues = append(issues, backtest.Issue{Issued: at(float64(d * 24)), Series: hourly(d*24, values...)})
+	}
+	jobs, err := backtest.Grid(at(35*24), at(36*24), hour, []time.Duration{hour}, []time.Duration{12 * hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := backtest.Setup{
+		Actuals: actuals, Issues: issues, Jobs: jobs, From: at(30 * 24), To: at(38 * 24), History: 28 * 24 * hour, MaxAge: 24 * hour,
+	}
+	result, err := s.Run(t.Context(), backtest.Policy{Kind: backtest.Gridlatch}, backtest.Policy{Kind: backtest.Oracle}, backtest.Policy{Kind: backtest.Immediate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Doubted != 48 {
+		t.Errorf("%d values are not believed, want the 48 of one issue", result.Doubted)
+	}
+	scores := result.Scores(actuals, false)
+	if got, best := scores[0].Total.Saving, scores[1].Total.Saving; got < 0.8*best {
+		t.Errorf("saved %.3f on the day of the outage, and the best is %.3f", got, best)
+	}
+}
+
+// wave is a grid whose days are alike.
+func wave(hours int) []float64 {
+	values := make([]float64, hours)
+	for h := range values {
+		values[h] = 300 + 120*math.Cos(float64(h%24-19)/24*2*math.Pi)
+	}
+	return values
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/gridlatch/gridlatch/forecast"
 )
@@ -18,24 +19,54 @@ import (
 // A table reads a CSV file with a header, row by row. Every error of its
 // methods names the file and, below the header, line, column and value.
 type table struct {
-	name    string
-	csv     *csv.Reader
-	columns []string // as the file has them
-	record  []string
-	line    int // of the record
+	name   string
+	csv    *csv.Reader
+	header []string       // as the file has it
+	fields map[string]int // where a column is
+	record []string
+	line   int // of the record
 }
 
-// openTable reads the header. It must have all the required columns, and may
-// have the optional ones; in any order, and in any case.
-func openTable(name string, r io.Reader, required []string, optional ...string) (*table, error) {
-	t := &table{name: name, csv: csv.NewReader(withoutMark(r))}
+// A column is what a table is asked for.
+type column struct {
+	name string
+	// also are other names that it is known by, the best first: in lower case,
+	// letters and digits alone.
+	also     []string
+	optional bool
+}
+
+// The columns of a series. Of several intensities, that of the life cycle is taken,
+// as the exporters do.
+func timestamp() column {
+	return column{name: "timestamp", also: []string{
+		"datetimeutc", "utctime", "timeutc", "timestamputc", "utctimestamp", "datetime", "time", "pointtime", "validtime", "start", "from", "starttime", "intervalstart", "periodstart", "startdate", "date",
+	}}
+}
+
+func intensity(also ...string) column {
+	return column{name: "intensity", also: append([]string{
+		"carbonintensitygco2eqkwhlifecycle", "carbonintensitygco2eqkwhlca", "carbonintensitylifecycle", "carbonintensity",
+		"carbonintensitygco2eqkwh", "carbonintensitygco2eqperkwh", "carbonintensitygco2kwh", "carbonintensitygco2perkwh", "carbonintensityavg",
+		"gco2eqkwh", "gco2eqperkwh", "gco2kwh", "gco2perkwh", "co2eq", "co2intensity", "value", "rating",
+		"carbonintensitygco2eqkwhdirect", "carbonintensitydirect",
+	}, also...)}
+}
+
+func issued() column {
+	return column{name: "issued", also: []string{
+		"issuedat", "issuetime", "generatedat", "createdat", "created", "requestedat", "updatedat", "forecasttime", "runtime", "reftime",
+	}}
+}
+
+// openTable reads the header, which has the columns in any order and case. If it
+// is strict, it may have no others.
+func openTable(name string, r io.Reader, strict bool, columns ...column) (*table, error) {
+	t := &table{name: name, csv: csv.NewReader(withoutMark(r)), fields: map[string]int{}}
 	t.csv.FieldsPerRecord = -1 // checked here: the error is clearer
 	t.csv.ReuseRecord = true
 	t.csv.TrimLeadingSpace = true
-	want := "want the columns " + strings.Join(required, ",")
-	if len(optional) > 0 {
-		want += "[," + strings.Join(optional, ",") + "]"
-	}
+	want := wanted(columns)
 	header, err := t.csv.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s is empty: %s, and rows of them", name, want)
@@ -43,20 +74,64 @@ func openTable(name string, r io.Reader, required []string, optional ...string) 
 	if err != nil {
 		return nil, t.broken(err)
 	}
-	t.record = header
-	for i, field := range header {
-		column := strings.ToLower(strings.TrimSpace(field))
-		if !slices.Contains(required, column) && !slices.Contains(optional, column) || slices.Contains(t.columns, column) {
-			return nil, t.at(i, fmt.Sprintf("%.40q: %s", field, want))
+	t.record, t.header = header, slices.Clone(header)
+	for _, c := range columns {
+		if err := t.find(c, want); err != nil {
+			return nil, err
 		}
-		t.columns = append(t.columns, column)
 	}
-	for _, column := range required {
-		if !slices.Contains(t.columns, column) {
-			return nil, fmt.Errorf("%s, line 1: no column %q: %s", name, column, want)
+	for i, field := range header {
+		if at, ok := t.fields[plain(field)]; strict && (!ok || at != i) {
+			return nil, t.at(i, fmt.Sprintf("%.40q: %s", field, want))
 		}
 	}
 	return t, nil
+}
+
+// wanted says which columns a table is asked for.
+func wanted(columns []column) string {
+	want := "want the columns "
+	for i, c := range columns {
+		switch {
+		case c.optional:
+			want += "[," + c.name + "]"
+		case i > 0:
+			want += "," + c.name
+		default:
+			want += c.name
+		}
+	}
+	return want
+}
+
+// find notes where a column is: under its own name, or the best of the others.
+func (t *table) find(c column, want string) error {
+	for _, name := range append([]string{c.name}, c.also...) {
+		for i, field := range t.header {
+			if _, taken := t.fields[c.name]; !taken && plain(field) == name {
+				t.fields[c.name] = i
+			}
+		}
+	}
+	if _, ok := t.fields[c.name]; !ok && !c.optional {
+		return fmt.Errorf("%s, line 1: no column %q: %s", t.name, c.name, want)
+	}
+	return nil
+}
+
+// plain makes the names of a column alike: Carbon Intensity gCO₂eq/kWh (direct) and
+// carbon_intensity_gco2eq_kwh_direct are the same.
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '₂':
+			return '2'
+		case unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		default:
+			return -1
+		}
+	}, name)
 }
 
 // withoutMark skips a byte order mark.
@@ -79,11 +154,16 @@ func (t *table) next() (bool, error) {
 	}
 	t.record = record
 	t.line, _ = t.csv.FieldPos(0)
-	if len(record) != len(t.columns) {
-		return false, fmt.Errorf("%s, line %d: %d columns, want %d: %s",
-			t.name, t.line, len(record), len(t.columns), strings.Join(t.columns, ","))
-	}
 	return true, nil
+}
+
+// whole refuses a row that has not as many fields as the header.
+func (t *table) whole() error {
+	if len(t.record) != len(t.header) {
+		return fmt.Errorf("%s, line %d: %d columns, want %d: %.200s",
+			t.name, t.line, len(t.record), len(t.header), strings.Join(t.header, ","))
+	}
+	return nil
 }
 
 // broken is an error of the CSV itself.
@@ -101,25 +181,26 @@ func (t *table) at(field int, problem string) error {
 }
 
 // has reports whether the file has an optional column.
-func (t *table) has(column string) bool { return slices.Contains(t.columns, column) }
+func (t *table) has(column string) bool {
+	_, ok := t.fields[column]
+	return ok
+}
 
 // text returns a field.
-func (t *table) text(column string) string {
-	return strings.TrimSpace(t.record[slices.Index(t.columns, column)])
-}
+func (t *table) text(column string) string { return strings.TrimSpace(t.record[t.fields[column]]) }
 
 // refuse is an error about a field: its column, its value, and what is wanted.
 func (t *table) refuse(column, want string) error {
-	return t.at(slices.Index(t.columns, column), fmt.Sprintf("%s %.40q: %s", column, t.text(column), want))
+	return t.at(t.fields[column], fmt.Sprintf("%s %.40q: %s", column, t.text(column), want))
 }
 
 // time reads an instant.
 func (t *table) time(column string) (time.Time, error) {
-	instant, err := time.Parse(time.RFC3339, t.text(column))
-	if err != nil || instant.UTC().Year() < 2000 || instant.UTC().Year() > 2200 {
-		return time.Time{}, t.refuse(column, "want RFC 3339 with a zone in the years 2000 to 2200, such as 2021-07-01T00:00:00Z")
+	instant, err := forecast.ParseTime(t.text(column))
+	if err != nil {
+		return time.Time{}, t.refuse(column, "want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z")
 	}
-	return instant.UTC(), nil
+	return instant, nil
 }
 
 // intensity reads gCO2eq/kWh.

@@ -55,7 +55,7 @@ func Grid(from, to time.Time, every time.Duration, durations, slacks []time.Dura
 // as [plan.ParseDuration] reads them; a slack may be 0) and, if it is there,
 // weight (1 where it is not), in any order. Errors are those of [ReadActuals].
 func ReadJobs(name string, r io.Reader) ([]Job, error) {
-	t, err := openTable(name, r, []string{"arrival", "duration", "slack"}, "weight")
+	t, err := openTable(name, r, true, column{name: "arrival"}, column{name: "duration"}, column{name: "slack"}, column{name: "weight", optional: true})
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +83,9 @@ func ReadJobs(name string, r io.Reader) ([]Job, error) {
 }
 
 func (t *table) job() (Job, error) {
+	if err := t.whole(); err != nil {
+		return Job{}, err
+	}
 	arrival, err := t.time("arrival")
 	if err != nil {
 		return Job{}, err

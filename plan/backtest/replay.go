@@ -118,6 +118,7 @@ type news struct {
 	actualDelay   time.Duration
 	forecastDelay time.Duration
 	newest        forecast.Slot // that was told
+	doubted       int           // values of issues
 }
 
 // newNews begins with what a program that was started at From - History would
@@ -142,7 +143,7 @@ func (n *news) tell(m Model, now time.Time) {
 		slot := len(n.slots) > 0 && !n.known().After(now)
 		switch {
 		case issue && (!slot || !n.heard().After(n.known())):
-			m.Hear(n.issues[0].Series, n.heard())
+			n.doubted += m.Hear(n.issues[0].Series, n.heard()).Doubted
 			n.issues = n.issues[1:]
 		case slot:
 			m.Observe(n.slots[0])

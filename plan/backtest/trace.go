@@ -19,6 +19,23 @@ type Actuals struct {
 	// Gaps counts where slots are missing, Missing is how much time that is.
 	Gaps    int
 	Missing time.Duration
+	// Rows are those that do not count.
+	Rows Rows
+	// Doubted counts the values that are not believed, and Doubt says why, see
+	// [forecast.Believe]; they are missing.
+	Doubted int
+	Doubt   string
+}
+
+// Rows counts rows that do not count.
+type Rows struct {
+	// Bad cannot be read, for example since there is no number; Problem says what
+	// is wrong with the first of them.
+	Bad     int
+	Problem string
+	// Repeated are of a slot that is in a row above already: the first counts, as
+	// in all forecasts.
+	Repeated int
 }
 
 // Issue is one publication of a forecast.
@@ -34,43 +51,75 @@ type point struct {
 }
 
 // ReadActuals reads CSV with the columns timestamp (RFC 3339, the start of a
-// slot) and intensity (gCO2eq/kWh), ascending. The width of the slots is
-// inferred. Gaps are tolerated; all else that is wrong is an error that names
-// the file, line, column, value and what is allowed.
+// slot; UTC, if it has no zone) and intensity (gCO2eq/kWh), in any order; or by
+// other names that are usual. The width of the slots is inferred. Gaps are
+// tolerated, a row that cannot be read, or is of a slot that is in one above,
+// costs that row, and all that is counted. An error names the file, line, column,
+// value and what is allowed.
 func ReadActuals(name string, r io.Reader) (Actuals, error) {
-	t, err := openTable(name, r, []string{"timestamp", "intensity"})
+	var a Actuals
+	var points []point
+	err := a.Rows.read(name, r, []column{timestamp(), intensity("actual", "actualcarbonintensity", "actualcarbonintensitygco2kwh", "intensityactual")}, func(t *table) error {
+		p, err := t.point()
+		if err == nil {
+			points = append(points, p)
+		}
+		return err
+	})
 	if err != nil {
 		return Actuals{}, err
 	}
-	var points []point
-	for {
-		ok, err := t.next()
-		if err != nil {
-			return Actuals{}, err
-		}
-		if !ok {
-			break
-		}
-		p, err := t.point()
-		if err == nil && len(points) > 0 {
-			err = t.follow(points[len(points)-1].at, p.at)
-		}
-		if err != nil {
-			return Actuals{}, err
-		}
-		points = append(points, p)
-	}
+	all := len(points)
+	points = sorted(points)
+	a.Rows.Repeated = all - len(points)
 	if len(points) < 2 {
-		return Actuals{}, fmt.Errorf("%s has %d rows: want two at least, since a slot is as wide as timestamps are apart", name, len(points))
+		return Actuals{}, fmt.Errorf("%s has %d rows of use: want two at least, since a slot is as wide as timestamps are apart%s", name, len(points), a.Rows.first())
 	}
-	a := Actuals{Slot: spacing(points)}
-	a.Series = series(points, a.Slot)
-	for i := 1; i < len(points); i++ {
-		if hole := points[i].at.Sub(points[i-1].at) - a.Slot; hole > 0 {
+	a.Slot = spacing(points)
+	believed := forecast.Believe(series(points, a.Slot))
+	if believed.Believed.Empty() {
+		return Actuals{}, fmt.Errorf("%s: %s", name, believed.Doubt)
+	}
+	a.Series, a.Doubted, a.Doubt = believed.Believed, believed.Doubted, believed.Doubt
+	slots := a.Series.Slots()
+	for i := 1; i < len(slots); i++ {
+		if hole := slots[i].Start.Sub(slots[i-1].End); hole > 0 {
 			a.Gaps, a.Missing = a.Gaps+1, a.Missing+hole
 		}
 	}
 	return a, nil
+}
+
+// read reads a series of rows, and counts those that cannot be read.
+func (w *Rows) read(name string, r io.Reader, columns []column, row func(*table) error) error {
+	t, err := openTable(name, r, false, columns...)
+	if err != nil {
+		return err
+	}
+	for {
+		ok, err := t.next()
+		if err != nil || !ok {
+			return err
+		}
+		err = t.whole()
+		if err == nil {
+			err = row(t)
+		}
+		if err == nil {
+			continue
+		}
+		if w.Bad++; w.Bad == 1 {
+			w.Problem = err.Error()
+		}
+	}
+}
+
+// first is the end of a sentence on what is wrong.
+func (w *Rows) first() string {
+	if w.Bad == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d cannot be read, the first: %s", w.Bad, w.Problem)
 }
 
 // Forecasts are all issues of a source.
@@ -80,53 +129,40 @@ type Forecasts struct {
 	// Slot is the width of a slot: the most frequent distance of two timestamps
 	// of an issue.
 	Slot time.Duration
-	// Repeated counts the rows whose issue and slot are in a row above already:
-	// the first counts, as in all forecasts.
-	Repeated int
+	// Rows are those that do not count.
+	Rows Rows
 }
 
-// ReadForecasts reads CSV with the columns issued, timestamp (both RFC 3339)
-// and intensity (gCO2eq/kWh): what was forecast at issued for the slot that
-// starts at timestamp; in any order. Errors are those of [ReadActuals].
+// ReadForecasts reads CSV with the columns issued, timestamp and intensity: what
+// was forecast at issued for the slot that starts at timestamp; otherwise like
+// [ReadActuals]. What is not believed of it is for the model to say.
 func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
-	t, err := openTable(name, r, []string{"issued", "timestamp", "intensity"})
+	var f Forecasts
+	issues := map[int64][]point{} // by Unix seconds
+	err := f.Rows.read(name, r, []column{issued(), timestamp(), intensity("forecast", "forecastcarbonintensity", "forecastcarbonintensitygco2kwh", "intensityforecast")}, func(t *table) error {
+		at, err := t.time("issued")
+		if err != nil {
+			return err
+		}
+		p, err := t.point()
+		if err == nil {
+			issues[at.Unix()] = append(issues[at.Unix()], p)
+		}
+		return err
+	})
 	if err != nil {
 		return Forecasts{}, err
 	}
-	issues := map[int64][]point{} // by Unix seconds
-	for {
-		ok, err := t.next()
-		if err != nil {
-			return Forecasts{}, err
-		}
-		if !ok {
-			break
-		}
-		issued, err := t.time("issued")
-		if err != nil {
-			return Forecasts{}, err
-		}
-		p, err := t.point()
-		if err != nil {
-			return Forecasts{}, err
-		}
-		issues[issued.Unix()] = append(issues[issued.Unix()], p)
-	}
-	return newForecasts(name, issues)
-}
-
-func newForecasts(name string, issues map[int64][]point) (Forecasts, error) {
-	var f Forecasts
-	for issued, points := range issues {
-		issues[issued] = sorted(points)
-		f.Repeated += len(points) - len(issues[issued])
+	for at, points := range issues {
+		issues[at] = sorted(points)
+		f.Rows.Repeated += len(points) - len(issues[at])
 	}
 	f.Slot = spacing(slices.Collect(maps.Values(issues))...)
 	if f.Slot == 0 {
-		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart", name)
+		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart%s", name, f.Rows.first())
 	}
-	for _, issued := range slices.Sorted(maps.Keys(issues)) {
-		f.Issues = append(f.Issues, Issue{Issued: time.Unix(issued, 0).UTC(), Series: series(issues[issued], f.Slot)})
+	for _, at := range slices.Sorted(maps.Keys(issues)) {
+		f.Issues = append(f.Issues, Issue{Issued: time.Unix(at, 0).UTC(), Series: series(issues[at], f.Slot)})
 	}
 	return f, nil
 }
@@ -145,18 +181,6 @@ func (t *table) point() (point, error) {
 	}
 	value, err := t.intensity("intensity")
 	return point{at, value}, err
-}
-
-// follow refuses a timestamp that does not come after the one before it.
-func (t *table) follow(before, at time.Time) error {
-	switch {
-	case at.Equal(before):
-		return t.refuse("timestamp", "it is there twice, want each once")
-	case at.Before(before):
-		return t.refuse("timestamp", "it is before "+before.Format(time.RFC3339)+" in a row above, want them ascending")
-	default:
-		return nil
-	}
 }
 
 // spacing is the most frequent distance between neighbours, the shortest of

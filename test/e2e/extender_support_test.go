@@ -62,13 +62,16 @@ func regionPolicy(t *testing.T, c *env.Cluster, name string, buckets ...v1alpha1
 }
 
 // hourly writes a forecast that has begun a minute ago, of one intensity for each
-// hour and region.
+// hour and region. The last goes on for half a day: where a forecast ends earlier
+// than the one before, that one goes on.
 func hourly(t *testing.T, c *env.Cluster, west, north, east []float64) {
 	t.Helper()
 	start := time.Now().Add(-time.Minute)
 	var elements []env.Element
 	for i, values := range [][]float64{west, north, east} {
-		elements = append(elements, env.Elements(regions()[i], start, time.Hour, values...)...)
+		last := len(values) - 1
+		elements = append(elements, env.Elements(regions()[i], start, time.Hour, values[:last]...)...)
+		elements = append(elements, env.Elements(regions()[i], start.Add(time.Duration(last)*time.Hour), 12*time.Hour, values[last])...)
 	}
 	if err := c.Forecast(t.Context(), elements...); err != nil {
 		t.Fatal(err)

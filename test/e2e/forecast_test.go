@@ -64,8 +64,10 @@ func TestOneBadElementCostsThatElementAndIsReported(t *testing.T) {
 }
 
 func TestAForecastThatEndsBeforeTheDeadlineDoesNotHoldBeyondIt(t *testing.T) {
+	const grid = "SHORT" // no older forecast goes on after its end
+	policy(t, "default", "spec: {locations: [{name: "+grid+"}]}")
 	start := time.Now().Truncate(time.Second)
-	if err := cluster.Forecast(t.Context(), env.Elements(location, start, 5*time.Second, 400, 399, 398)...); err != nil {
+	if err := cluster.Forecast(t.Context(), env.Elements(grid, start, 5*time.Second, 400, 399, 398)...); err != nil {
 		t.Fatal(err)
 	}
 	ns := namespace(t, cluster)

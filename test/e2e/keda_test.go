@@ -55,6 +55,7 @@ func TestCeilings(t *testing.T) {
 		"forecasts that scalers name are bounded":          boundsForecasts,
 		"a slot begins": turnsAtABoundary,
 		"a ceiling is not lowered twice in a moment": waitsToLowerAgain,
+		"what is not known is not clean":             keepsToWhatWasKnown,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
