@@ -10,9 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,12 +24,8 @@ import (
 	"github.com/gridlatch/gridlatch/gating"
 )
 
-const (
-	// page is how many objects are read at once.
-	page = 500
-	// horizon is how far the releases to come are told apart by the hour.
-	horizon = 48 * time.Hour
-)
+// horizon is how far the releases to come are told apart by the hour.
+const horizon = 48 * time.Hour
 
 // A status is what Gridlatch holds, and what comes next.
 type status struct {
@@ -123,10 +122,12 @@ func (c *cluster) status(ctx context.Context, namespace string) (*status, error)
 	if s.Controller, err = c.controller(ctx); err != nil {
 		return nil, err
 	}
-	running := []client.ListOption{client.MatchingLabels{gating.State: gating.StateReleased}, client.MatchingFields{"status.phase": "Running"}}
-	err = c.each(ctx, podKind, namespace, running, func(*metav1.PartialObjectMetadata) { s.Running++ })
-	if err != nil {
-		return nil, allowed(err, namespace)
+	running := client.ListOptions{
+		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{gating.State: gating.StateReleased}),
+		FieldSelector: fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning)),
+	}
+	if err := gating.Walk(ctx, c, metadataList(podKind), running, func(client.Object) { s.Running++ }); err != nil {
+		return nil, allowed(fmt.Errorf("list pods: %w", err), namespace)
 	}
 	return s, c.policies(ctx, s, held)
 }
@@ -137,24 +138,6 @@ func allowed(err error, namespace string) error {
 		return fmt.Errorf("%w (one namespace is enough: -n NAMESPACE)", err)
 	}
 	return err
-}
-
-// each calls f for the metadata of Jobs or pods, page by page.
-func (c *cluster) each(ctx context.Context, k kind, namespace string, which []client.ListOption, f func(*metav1.PartialObjectMetadata)) error {
-	next := ""
-	for {
-		list := metadataList(k)
-		options := append([]client.ListOption{client.InNamespace(namespace), client.Limit(page), client.Continue(next)}, which...)
-		if err := c.List(ctx, list, options...); err != nil {
-			return fmt.Errorf("list %ss: %w", k, err)
-		}
-		for i := range list.Items {
-			f(&list.Items[i])
-		}
-		if next = list.Continue; next == "" {
-			return nil
-		}
-	}
 }
 
 // A holding is how much of a group waits, and until when.
@@ -174,22 +157,33 @@ type groupKey struct {
 	uid       types.UID
 }
 
-// held gathers what waits: a Job with its pods, the pods of another owner, or one pod.
+// held gathers what waits: a Job with its pods, the pods of another owner, or one pod. What is let go and could not be
+// told so is none of it.
 func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) {
-	all := holdings{}
-	which := []client.ListOption{client.MatchingLabels{gating.State: gating.StateHeld}}
-	whole := map[groupKey]bool{}
-	err := c.eachJob(ctx, namespace, which, func(job *batchv1.Job) {
-		key := groupKey{job.Namespace, job.UID}
+	all, whole := holdings{}, map[groupKey]bool{}
+	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{gating.State: gating.StateHeld})}
+	ungated := map[groupKey]bool{} // of Jobs that have pods
+	err := gating.Walk(ctx, c, &batchv1.JobList{}, which, func(o client.Object) {
+		job, ok := o.(*batchv1.Job)
+		key := groupKey{o.GetNamespace(), o.GetUID()}
+		if !ok || job.Annotations[gating.HeldBy] != "" && !ptr.Deref(job.Spec.Suspend, false) {
+			return
+		}
 		g := all.add(key, jobKind, job)
 		if whole[key] = job.Annotations[gating.HeldBy] != ""; whole[key] {
 			g.pods = gating.PodsToRun(job)
 		}
+		ungated[key] = !whole[key] && job.Status.Active+job.Status.Succeeded > 0
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list jobs: %w", err)
 	}
-	return all, c.each(ctx, podKind, namespace, which, func(pod *metav1.PartialObjectMetadata) {
+	which.FieldSelector = fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)})
+	err = gating.Walk(ctx, c, &corev1.PodList{}, which, func(o client.Object) {
+		pod, ok := o.(*corev1.Pod)
+		if !ok || !gating.HasGate(pod.Spec.SchedulingGates) {
+			return
+		}
 		key := groupKey{pod.Namespace, pod.UID}
 		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 			key.uid = owner.UID
@@ -198,28 +192,19 @@ func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) 
 		if g == nil {
 			g = all.add(key, podKind, pod)
 		}
-		if !whole[key] {
+		if delete(ungated, key); !whole[key] {
 			g.pods++
 		}
 	})
-}
-
-// eachJob calls f for Jobs, page by page.
-func (c *cluster) eachJob(ctx context.Context, namespace string, which []client.ListOption, f func(*batchv1.Job)) error {
-	var list batchv1.JobList
-	for {
-		options := append([]client.ListOption{client.InNamespace(namespace), client.Limit(page), client.Continue(list.Continue)}, which...)
-		list = batchv1.JobList{}
-		if err := c.List(ctx, &list, options...); err != nil {
-			return fmt.Errorf("list jobs: %w", err)
-		}
-		for i := range list.Items {
-			f(&list.Items[i])
-		}
-		if list.Continue == "" {
-			return nil
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	for key, gone := range ungated {
+		if gone {
+			delete(all, key)
 		}
 	}
+	return all, nil
 }
 
 func (all holdings) add(key groupKey, k kind, o metav1.Object) *holding {
