@@ -133,7 +133,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
 	changed, capped := make(chan event.TypedGenericEvent[string], changesQueued), make(chan event.TypedGenericEvent[string], changesQueued)
 
-	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store}
+	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
 	feed := &gating.Feed{
 		Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory,
 		Changed: []chan<- event.TypedGenericEvent[string]{changed, capped},
