@@ -3,7 +3,6 @@ package gating
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"strconv"
@@ -53,7 +52,6 @@ func (s *shelf) List(_ context.Context, list client.ObjectList, opts ...client.L
 			page.Continue = strconv.Itoa(i)
 			break
 		}
-		s.jobs[i].Name = fmt.Sprint("job-", i)
 		if options.LabelSelector.Matches(labels.Set(s.jobs[i].Labels)) {
 			page.Items = append(page.Items, s.jobs[i])
 		}

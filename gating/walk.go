@@ -29,20 +29,21 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 		types.NamespacedName
 		types.UID
 	}
-	seen := map[which]bool{}
+	seen, anew := map[which]bool{}, 0
 	options.Limit = walkPage
 	each := func(item runtime.Object) error {
 		o, ok := item.(client.Object)
 		if !ok {
 			return fmt.Errorf("%T: want an object", item)
 		}
-		if it := (which{client.ObjectKeyFromObject(o), o.GetUID()}); !seen[it] {
+		it := which{client.ObjectKeyFromObject(o), o.GetUID()}
+		if anew == 0 || !seen[it] {
 			seen[it] = true
 			f(o)
 		}
 		return nil
 	}
-	for anew := 0; ; {
+	for {
 		page, ok := list.DeepCopyObject().(client.ObjectList)
 		if !ok {
 			return fmt.Errorf("cannot list %T", list)
