@@ -166,7 +166,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error 
 		}
 		l.Events.Released(&g.job.PartialObjectMetadata, g.reason)
 	}
-	if noted {
+	if noted || !g.whole() {
 		l.setbacks.succeed(g.job, l.Clock.Now())
 	} else {
 		l.setbacks.free(p.policy.Name, g.job, l.Clock.Now())

@@ -1,7 +1,6 @@
 package gating
 
 import (
-	"maps"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,7 +35,7 @@ func (w writes) apply(again bool, write func(client.Patch) error) (noted bool, e
 			return err == nil, nil // it is let go, and that is what counts
 		}
 	}
-	return len(w.notes) == 0, nil
+	return false, nil
 }
 
 // podWrites take our gate off a pod, and say why.
@@ -45,36 +44,34 @@ func (r release) podWrites(pod metav1.Object) writes {
 	return writes{
 		whole: r.pod(pod),
 		least: ungated.as(types.StrategicMergePatchType),
-		notes: []client.Patch{r.metadata(pod).as(types.MergePatchType), labelled(pod).as(types.MergePatchType)},
+		notes: []client.Patch{r.metadata(pod).as(types.MergePatchType), r.brief(pod), labelled(pod)},
 	}
 }
 
 // jobWrites let a Job go by what holds it, and record that its pods are released.
 func (r release) jobWrites(job metav1.Object) writes {
 	if job.GetAnnotations()[HeldBy] == "" { // the record is what lets go
-		return writes{whole: r.record(job), least: labelled(job).as(types.MergePatchType), notes: []client.Patch{r.record(job)}}
+		return writes{whole: r.record(job), least: labelled(job), notes: []client.Patch{r.record(job), r.brief(job)}}
 	}
 	return writes{
 		whole: r.resume(job),
 		least: resumed(job),
-		notes: []client.Patch{r.record(job), unheld(job).as(types.MergePatchType)},
+		notes: []client.Patch{r.record(job), r.brief(job), labelled(job)},
 	}
 }
 
-// labelled is the least that says that something is let go. It takes less room than
-// what was there before.
-func labelled(o metav1.Object) object {
+// brief says when something was let go. It takes less room than what was there before.
+func (r release) brief(o metav1.Object) client.Patch {
+	started := stamp(r.at)
 	return object{Metadata: objectMeta{
-		UID: o.GetUID(), Labels: map[string]string{State: StateReleased}, Annotations: map[string]*string{PlannedStart: nil},
-	}}
+		UID: o.GetUID(), Labels: map[string]string{State: StateReleased},
+		Annotations: map[string]*string{Started: &started, Reason: nil, PlannedStart: nil, HeldBy: nil},
+	}}.as(types.MergePatchType)
 }
 
-// unheld is labelled for a Job that was held whole.
-func unheld(job metav1.Object) object {
-	patch := labelled(job)
-	patch.Metadata.Annotations = maps.Clone(patch.Metadata.Annotations)
-	patch.Metadata.Annotations[HeldBy] = nil
-	return patch
+// labelled says that something is let go, and changes no annotation.
+func labelled(o metav1.Object) client.Patch {
+	return object{Metadata: objectMeta{UID: o.GetUID(), Labels: map[string]string{State: StateReleased}}}.as(types.MergePatchType)
 }
 
 // resumed lets a Job go that is held whole, and records nothing. It fails as invalid
