@@ -89,8 +89,11 @@ func TestWhatHasChangedIsTriedAgainSoon(t *testing.T) {
 		change func(s *setbacks, pods []*record, now time.Time)
 		want   bool // that all others are, too
 	}{
-		"nothing":                         {func(*setbacks, []*record, time.Time) {}, false},
-		"one of them, which is let go":    {func(s *setbacks, pods []*record, now time.Time) { pods[0].ResourceVersion = "2"; s.succeed(pods[0], now) }, false},
+		"nothing": {func(*setbacks, []*record, time.Time) {}, false},
+		"one of them, which is let go": {func(s *setbacks, pods []*record, now time.Time) {
+			pods[0].ResourceVersion = "2"
+			s.succeed(pods[0], now)
+		}, false},
 		"something else, so that one may": {func(s *setbacks, pods []*record, now time.Time) { s.succeed(pods[0], now) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -337,7 +337,7 @@ func (x *explanation) warnOfController() {
 		x.warnings = append(x.warnings, x.Controller.Problem)
 	case x.OverdueSince == nil:
 	case x.Refused != "":
-		x.warnings = append(x.warnings, "it should have started: "+x.Refused)
+		x.warnings = append(x.warnings, "it should have started: the controller runs, and the API server refuses to have it let go")
 	case x.Controller.State == controllerUnknown:
 		x.warnings = append(x.warnings, "it should have started: is the controller running?")
 	default:
