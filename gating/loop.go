@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -179,28 +180,22 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	at, stop := 0, 0
 	for o, g := range p.planned() {
 		start := stamp(g.decision.Start)
-		told := o.Annotations[PlannedStart] == start && (g.to == "" || o.Annotations[PlannedLocation] == g.to)
-		if at++; told || at <= from || l.untold.has(o) && !l.untold.begin(o, l.Clock.Now()) {
+		if at++; at <= from || told(o, start, g.to) {
 			continue
 		}
 		if !l.Clock.Now().Before(until) {
 			stop = at - 1
 			break
 		}
+		if !l.tellable(o) {
+			continue
+		}
 		kind := podKind()
 		if o == g.job {
 			kind = jobKind()
 		}
 		writes.Go(func() error {
-			err := l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to))
-			switch failed.add(err); {
-			case refusal(err):
-				l.untold.refuse(p.policy.Name, o, "", l.Clock.Now())
-			case err != nil:
-				l.untold.leave(o)
-			default:
-				l.untold.succeed(o, l.Clock.Now())
-			}
+			failed.add(l.tell(ctx, p, kind, o, explain(o, start, g.decision.Reason(), g.to)))
 			return nil
 		})
 	}
@@ -213,6 +208,31 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	n := failed.log(ctx, "cannot explain waits, trying again", p.policy.Name)
 	p.behind = n == 0 && (stop > 0 || from > 0) // after the end it begins again
 	return n
+}
+
+// told reports whether an object says when it starts, and where.
+func told(o *record, start, to string) bool {
+	return o.Annotations[PlannedStart] == start && (to == "" || o.Annotations[PlannedLocation] == to)
+}
+
+// tellable reports whether an object may be told something: that was not refused, or
+// long enough ago.
+func (l *Loop) tellable(o *record) bool {
+	return !l.untold.has(o) || l.untold.begin(o, l.Clock.Now())
+}
+
+// tell writes an explanation, and notes what came of it.
+func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
+	err := l.patch(ctx, kind, o, patch)
+	switch {
+	case refusal(err):
+		l.untold.refuse(p.policy.Name, o, "", l.Clock.Now())
+	case err != nil:
+		l.untold.leave(o)
+	default:
+		l.untold.succeed(o, l.Clock.Now())
+	}
+	return err
 }
 
 // planned yields what waits for a planned start, with its group.

@@ -147,6 +147,8 @@ type holding struct {
 	policy          string
 	pods            int
 	planned, latest *time.Time // starts; nil if not known
+	whole           bool       // the Job itself is held, and so has no pods
+	runs            bool       // the Job has pods, or had some
 }
 
 // holdings are the groups that wait, by what they are decided by. An owner is in the namespace of what it owns.
@@ -160,51 +162,54 @@ type groupKey struct {
 // held gathers what waits: a Job with its pods, the pods of another owner, or one pod. What is let go and could not be
 // told so is none of it.
 func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) {
-	all, whole := holdings{}, map[groupKey]bool{}
+	all := holdings{}
 	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{gating.State: gating.StateHeld})}
-	ungated := map[groupKey]bool{} // of Jobs that have pods
 	err := gating.Walk(ctx, c, &batchv1.JobList{}, which, func(o client.Object) {
-		job, ok := o.(*batchv1.Job)
-		key := groupKey{o.GetNamespace(), o.GetUID()}
-		if !ok || job.Annotations[gating.HeldBy] != "" && !ptr.Deref(job.Spec.Suspend, false) {
-			return
+		if job, ok := o.(*batchv1.Job); ok {
+			all.addJob(job)
 		}
-		g := all.add(key, jobKind, job)
-		if whole[key] = job.Annotations[gating.HeldBy] != ""; whole[key] {
-			g.pods = gating.PodsToRun(job)
-		}
-		ungated[key] = !whole[key] && job.Status.Active+job.Status.Succeeded > 0
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	which.FieldSelector = fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)})
 	err = gating.Walk(ctx, c, &corev1.PodList{}, which, func(o client.Object) {
-		pod, ok := o.(*corev1.Pod)
-		if !ok || !gating.HasGate(pod.Spec.SchedulingGates) {
-			return
-		}
-		key := groupKey{pod.Namespace, pod.UID}
-		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-			key.uid = owner.UID
-		}
-		g := all[key]
-		if g == nil {
-			g = all.add(key, podKind, pod)
-		}
-		if delete(ungated, key); !whole[key] {
-			g.pods++
+		if pod, ok := o.(*corev1.Pod); ok && gating.HasGate(pod.Spec.SchedulingGates) {
+			all.addPod(pod)
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
-	for key, gone := range ungated {
-		if gone {
-			delete(all, key)
-		}
-	}
+	maps.DeleteFunc(all, func(_ groupKey, g *holding) bool { return g.runs && g.pods == 0 })
 	return all, nil
+}
+
+func (all holdings) addJob(job *batchv1.Job) {
+	whole := job.Annotations[gating.HeldBy] != ""
+	if whole && !ptr.Deref(job.Spec.Suspend, false) {
+		return
+	}
+	g := all.add(groupKey{job.Namespace, job.UID}, jobKind, job)
+	if g.whole = whole; whole {
+		g.pods = gating.PodsToRun(job)
+	} else {
+		g.runs = job.Status.Active+job.Status.Succeeded > 0
+	}
+}
+
+func (all holdings) addPod(pod *corev1.Pod) {
+	key := groupKey{pod.Namespace, pod.UID}
+	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+		key.uid = owner.UID
+	}
+	g := all[key]
+	if g == nil {
+		g = all.add(key, podKind, pod)
+	}
+	if !g.whole {
+		g.pods++
+	}
 }
 
 func (all holdings) add(key groupKey, k kind, o metav1.Object) *holding {

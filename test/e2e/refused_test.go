@@ -132,7 +132,7 @@ func TestWhatAPolicyRefusesIsSeenAndGoesOnceItMay(t *testing.T) {
 		return err
 	})
 	t.Logf("all is released %s after the policy is gone", time.Since(removed).Round(time.Second))
-	awaitPolicy(t, "refused", func(p *v1alpha1.CarbonPolicy) error {
+	awaitPolicy(t, "refused", func(*v1alpha1.CarbonPolicy) error {
 		overdue, err := controller.Metric(t.Context(), "gridlatch_overdue_pods", `policy="refused"`)
 		if err == nil && overdue != 0 {
 			err = fmt.Errorf("%v pods are overdue", overdue)
