@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,10 +34,9 @@ const (
 // though the record fails. What was refused before waits for its turn, and nobody
 // waits for it.
 func (l *Loop) release(ctx context.Context, p *pass) int {
-	var released atomic.Int64
-	var records, failed failures
-	var pods errgroup.Group
-	pods.SetLimit(l.Workers)
+	var records failures
+	var came outcome
+	pods := l.group()
 	for batch := range slices.Chunk(l.due(p), l.Workers) {
 		var jobs sync.WaitGroup
 		for _, g := range batch {
@@ -49,28 +47,58 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 		}
 		jobs.Wait()
 		for pod, g := range free(batch) {
-			if l.setbacks.has(pod) {
-				continue
+			if !l.setbacks.has(pod) {
+				pods.Go(func() error { return came.note(pod, g, l.releasePod(ctx, p, g, pod, false)) })
 			}
-			pods.Go(func() error {
-				if failed.add(l.releasePod(ctx, p, g, pod, false)) {
-					l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
-				} else {
-					released.Add(1)
-				}
-				return nil
-			})
 		}
 	}
 	_ = pods.Wait() // they report for themselves
-	if n := released.Load(); n > 0 {
-		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", n)
+	pods = l.group()
+	for pod, g := range came.refused {
+		pods.Go(func() error { return came.note(nil, g, l.releasePod(ctx, p, g, pod, true)) })
 	}
+	_ = pods.Wait() // likewise
+	if came.released > 0 {
+		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", came.released)
+	}
+	l.Metrics.failed.WithLabelValues(p.policy.Name).Add(float64(came.failed.count))
 	p.unsteered.log(ctx, "released pods without a preference for nodes", p.policy.Name)
 	again := records.log(ctx, "cannot record releases, trying again", p.policy.Name) +
-		failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
+		came.failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
 	l.retry(ctx, p)
 	return again
+}
+
+// outcome is what came of the releases of pods. Those that are refused as they should
+// be are left for later: the least is asked for once all others are through.
+type outcome struct {
+	mu       sync.Mutex
+	released int
+	refused  map[*record]*group
+	failed   failures
+}
+
+// note takes up what came of one; without a pod, nothing is left for later. It returns
+// nil.
+func (o *outcome) note(pod *record, g *group, err error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case pod != nil && refusal(err) && o.refused == nil:
+		o.refused = map[*record]*group{pod: g}
+	case pod != nil && refusal(err):
+		o.refused[pod] = g
+	case !o.failed.add(err):
+		o.released++
+	}
+	return nil
+}
+
+// group runs as many writes at once as there are workers.
+func (l *Loop) group() *errgroup.Group {
+	group := &errgroup.Group{}
+	group.SetLimit(l.Workers)
+	return group
 }
 
 // due returns the groups that are to be released, the most urgent first, but those of
@@ -215,13 +243,21 @@ func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 	}
 }
 
+// releasePod takes the gate off a pod, and says so or, where that was refused already,
+// again, by the least that does it.
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
 	if again || !l.steer(ctx, p, pod, made) {
-		if _, err := l.free(ctx, podKind(), pod, made.podWrites(pod), again); err != nil {
+		w := made.podWrites(pod)
+		if !again {
+			w = writes{whole: w.whole}
+		}
+		if _, err := l.free(ctx, podKind(), pod, w, again); err != nil {
 			l.done.drop(p.policy.Name, pod.UID)
-			l.refused(p, pod, err)
+			if again {
+				l.refused(p, pod, err)
+			}
 			return err
 		}
 	}
@@ -284,7 +320,9 @@ func (l *Loop) count(p *pass, g *group, o *record, pods int) {
 // whether the object says so.
 func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w writes, again bool) (noted bool, err error) {
 	noted, err = w.apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
-	l.outcomes.add(o.Namespace, err, l.Clock.Now())
+	if again || w.least != nil || !refusal(err) { // else the last word has not been said
+		l.outcomes.add(o.Namespace, err, l.Clock.Now())
+	}
 	return noted, pardon(kind, o, err)
 }
 

@@ -12,7 +12,7 @@ import (
 // note on an object, and an object may have no room for it: neither is to hold it.
 type writes struct {
 	whole client.Patch
-	// least lets go, and says nothing.
+	// least lets go, and says nothing; nil if it is not to be tried.
 	least client.Patch
 	// notes say what least does not, from much to little.
 	notes []client.Patch
@@ -23,7 +23,7 @@ type writes struct {
 // is one request.
 func (w writes) apply(again bool, write func(client.Patch) error) (noted bool, err error) {
 	if !again {
-		if err := write(w.whole); !refusal(err) {
+		if err := write(w.whole); w.least == nil || !refusal(err) {
 			return true, err
 		}
 	}
