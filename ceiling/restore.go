@@ -46,6 +46,10 @@ func restoreKind(ctx context.Context, c client.Client, k kind, now time.Time) (r
 		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 			return restored, errors.Join(problems...)
 		}
+		if apierrors.IsResourceExpired(err) && next != "" {
+			next = "" // what is restored is passed by
+			continue
+		}
 		if err != nil {
 			return restored, errors.Join(append(problems, fmt.Errorf("list %ss: %w", k, err))...)
 		}

@@ -78,6 +78,15 @@
 // releases succeed again, work is held again. It is told by the condition ReleasesFailing of the policies, by the metrics
 // gridlatch_releases_failing and gridlatch_releases_failing_namespaces, and in the log.
 //
+// An object may be refused by itself: by an admission policy or a webhook that came
+// later, or because its annotations leave no room for our notes. Then the least is asked
+// for that lets it go (the gate alone, or spec.suspend), and what there is to say is
+// written afterwards as far as that is allowed. What is refused even so is tried again
+// ever less often, beside the rest, and sooner if it has changed, or another of its
+// namespace is let go that has not. An Event CarbonReleaseRefused on it has the API
+// server's words, and gridlatch_overdue_pods counts it from a minute after its latest
+// start. What [Sweeper] may not take over, it lets go.
+//
 // # Where gates would hurt
 //
 // The activeDeadlineSeconds of a Job run while its pods are gated, and gated

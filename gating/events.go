@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"unicode"
 
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 const (
@@ -21,6 +23,9 @@ const (
 	// EventNotHeld is the reason of the Event on work that asked to be held, and
 	// cannot be.
 	EventNotHeld = "CarbonNotHeld"
+	// EventRefused is the reason of the Event on work that is to be released, and that
+	// the API server would not have changed.
+	EventRefused = "CarbonReleaseRefused"
 	// EventNotBelieved is the reason of the Event on a policy whose forecast is
 	// not, or not wholly, believed any more.
 	EventNotBelieved = "ForecastNotBelieved"
@@ -55,6 +60,22 @@ func NewHerald(recorder events.EventRecorder) *Herald {
 // Released announces that work was released.
 func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
 	h.Announce(o, corev1.EventTypeNormal, EventReleased, "Release", reason)
+}
+
+// Refused announces that the API server would not have work released, in its words.
+func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
+	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Bounded("it could not be released, which is tried again: "+words))
+}
+
+// printable is a text without what a terminal does not print: whoever refuses a
+// request writes why.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // Created announces what was decided on work at its creation, where it is held

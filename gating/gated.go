@@ -1,7 +1,9 @@
 package gating
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -22,7 +24,6 @@ import (
 const (
 	sweepTick  = 10 * time.Second
 	sweepTicks = 60 // between two sweeps that nobody asked for
-	sweepPage  = 500
 )
 
 // Sweeper finds pods that have our gate, and Jobs that we hold, but that are not known as held, because
@@ -32,6 +33,7 @@ type Sweeper struct {
 	// Reader asks the API server itself.
 	Reader client.Reader
 	Writer client.Writer
+	Clock  Clock
 
 	asked atomic.Bool
 }
@@ -62,52 +64,53 @@ func (s *Sweeper) Start(ctx context.Context) error {
 // NeedLeaderElection makes a manager run it once.
 func (s *Sweeper) NeedLeaderElection() bool { return true }
 
+// sweep takes over all that it finds. What cannot be taken over, since the API server
+// will not have it changed, is let go: nobody would know when.
 func (s *Sweeper) sweep(ctx context.Context) error {
-	jobs, pods := 0, 0
+	var jobs, pods tally
 	defer func() {
-		if jobs+pods > 0 { // one line: anybody may make as many as there may be
-			log.FromContext(ctx).Info("took over what is held and nobody knew of", "jobs", jobs, "pods", pods)
+		log := log.FromContext(ctx)
+		if jobs.done+pods.done > 0 { // one line: anybody may make as many as there may be
+			log.Info("took over what is held and nobody knew of", "jobs", jobs.done, "pods", pods.done)
+		}
+		if jobs.count+pods.count > 0 {
+			log.Error(cmp.Or(jobs.first, pods.first), "cannot take over what is held and nobody knew of", "jobs", jobs.count, "pods", pods.count)
 		}
 	}()
-	err := eachHeldUnseen(ctx, s.Reader, "", func(job *batchv1.Job) error {
-		jobs++
-		return client.IgnoreNotFound(s.Writer.Patch(ctx, job, adopt(job)))
+	made := release{reason: strayReason, at: s.Clock.Now()}
+	errJobs := eachHeldUnseen(ctx, s.Reader, "", func(job *batchv1.Job) {
+		jobs.note(s.adopt(ctx, job, made.jobWrites(job)))
 	})
-	if err != nil {
-		return err
+	errPods := eachGated(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) {
+		pods.note(s.adopt(ctx, pod, made.podWrites(pod)))
+	})
+	if jobs.again()+pods.again() > 0 {
+		s.Ask()
 	}
-	return eachGated(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) error {
-		pods++
-		return client.IgnoreNotFound(s.Writer.Patch(ctx, pod, adopt(pod)))
-	})
+	return errors.Join(errJobs, errPods)
 }
 
-// ReleaseAll takes our gate off every pod in a namespace, or in the cluster if
-// that is empty, and lets every Job go that we hold whole, known as held or not,
-// and says how many pods there were: the way to leave. Held Jobs are recorded as
-// released first, so that their later pods do not wait either.
-func ReleaseAll(ctx context.Context, c client.Client, namespace, reason string, now time.Time) (int, error) {
-	held, err := labels.NewRequirement(State, selection.Equals, []string{StateHeld})
-	if err != nil {
-		return 0, fmt.Errorf("select jobs: %w", err)
+// strayReason is shown on what is let go because it could not be taken over.
+const strayReason = "let go: it was held and nobody knew of it, and it could not be taken over"
+
+// adopt has the loop know an object that is held or, where that is refused, lets it
+// go.
+func (s *Sweeper) adopt(ctx context.Context, o client.Object, w writes) error {
+	err := s.Writer.Patch(ctx, bare(o), adopt(o))
+	if refusal(err) {
+		_, err = w.apply(true, func(patch client.Patch) error { return s.Writer.Patch(ctx, bare(o), patch) })
 	}
-	released := 0
-	add := func(job *batchv1.Job) error {
-		pods, err := letGo(ctx, c, job, reason, now)
-		released += pods
-		if err != nil {
-			return fmt.Errorf("patch job %s/%s: %w", job.Namespace, job.Name, err)
-		}
-		return nil
+	return client.IgnoreNotFound(err)
+}
+
+// bare is an object without what the API server answers and nobody needs.
+func bare(o client.Object) *metav1.PartialObjectMetadata {
+	target := metadata(podKind())
+	if _, ok := o.(*batchv1.Job); ok {
+		target = metadata(jobKind())
 	}
-	if err := eachJob(ctx, c, namespace, *held, add); err != nil {
-		return released, err
-	}
-	if err := eachHeldUnseen(ctx, c, namespace, add); err != nil {
-		return released, err
-	}
-	pods, err := ungate(ctx, c, namespace, reason, now, func(*corev1.Pod) bool { return true })
-	return released + pods, err
+	target.Namespace, target.Name = o.GetNamespace(), o.GetName()
+	return target
 }
 
 // letGo records that a Job is released, and lets it go if it is held whole. It
@@ -117,11 +120,10 @@ func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string
 	if job.Annotations[HeldBy] != "" {
 		pods = PodsToRun(job)
 	}
-	head := &metav1.PartialObjectMetadata{ObjectMeta: job.ObjectMeta} // what the API server answers is not needed whole
-	head.SetGroupVersionKind(jobKind())
-	err := c.Patch(ctx, head, release{reason: reason, at: now}.job(job))
+	write := func(patch client.Patch) error { return persist(func() error { return c.Patch(ctx, bare(job), patch) }) }
+	_, err := release{reason: reason, at: now}.jobWrites(job).apply(false, write)
 	if apierrors.IsInvalid(err) && taken(ctx, c, job) {
-		pods, err = 0, c.Patch(ctx, head, release{reason: takenReason, at: now}.record(job))
+		pods, err = 0, write(release{reason: takenReason, at: now}.record(job))
 	}
 	if err != nil && goneOn(ctx, c, job) {
 		return 0, nil // the loop has released it meanwhile
@@ -139,7 +141,9 @@ func goneOn(ctx context.Context, live client.Reader, job *batchv1.Job) bool {
 // takeGateOff releases a pod. The error is nil as well if its gate is off already:
 // the loop goes on with what a user has begun.
 func takeGateOff(ctx context.Context, c client.Client, pod *corev1.Pod, made release) error {
-	err := c.Patch(ctx, pod.DeepCopy(), made.pod(pod))
+	_, err := made.podWrites(pod).apply(false, func(patch client.Patch) error {
+		return persist(func() error { return c.Patch(ctx, bare(pod), patch) })
+	})
 	if err == nil {
 		return nil
 	}
@@ -148,28 +152,6 @@ func takeGateOff(ctx context.Context, c client.Client, pod *corev1.Pod, made rel
 		return nil
 	}
 	return err
-}
-
-// ungate takes our gate off the wanted pods in a namespace, or in the cluster if
-// that is empty, and returns how many there were.
-func ungate(ctx context.Context, c client.Client, namespace, reason string, now time.Time, wanted func(*corev1.Pod) bool) (int, error) {
-	released := 0
-	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		err := eachGated(ctx, c, namespace, known, func(pod *corev1.Pod) error {
-			if !wanted(pod) {
-				return nil
-			}
-			err := takeGateOff(ctx, c, pod, release{reason: reason, at: now})
-			if err == nil {
-				released++
-			}
-			return client.IgnoreNotFound(err)
-		})
-		if err != nil {
-			return released, err
-		}
-	}
-	return released, nil
 }
 
 // takenReason is shown on a Job that we do not let go, since we no longer hold
@@ -207,70 +189,65 @@ func heldWhole(annotations map[string]string, suspended bool) bool {
 
 // eachHeldUnseen calls f for each Job in a namespace, or in the cluster if that
 // is empty, that we hold whole and whose label does not say so any more.
-func eachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job) error) error {
-	state, err := labels.NewRequirement(State, selection.NotEquals, []string{StateHeld})
-	if err != nil {
-		return fmt.Errorf("select jobs: %w", err)
-	}
-	return eachJob(ctx, reader, namespace, *state, func(job *batchv1.Job) error {
-		if !holdsWhole(job) {
-			return nil
+func eachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
+	return eachJob(ctx, reader, namespace, State, selection.NotEquals, func(job *batchv1.Job) {
+		if holdsWhole(job) {
+			f(job)
 		}
-		return f(job)
 	})
 }
 
 // eachJob calls f for each Job of a namespace, or of the cluster if that is empty,
-// whose labels are as required, page by page.
-func eachJob(ctx context.Context, reader client.Reader, namespace string, required labels.Requirement, f func(*batchv1.Job) error) error {
-	options := &client.ListOptions{Namespace: namespace, LabelSelector: labels.NewSelector().Add(required), Limit: sweepPage}
-	for {
-		var jobs batchv1.JobList
-		if err := reader.List(ctx, &jobs, options); err != nil {
-			return fmt.Errorf("list jobs: %w", err)
-		}
-		for i := range jobs.Items {
-			if err := f(&jobs.Items[i]); err != nil {
-				return err
-			}
-		}
-		if options.Continue = jobs.Continue; options.Continue == "" {
-			return nil
-		}
+// with a label that is there, or that is held or not.
+func eachJob(ctx context.Context, reader client.Reader, namespace, label string, is selection.Operator, f func(*batchv1.Job)) error {
+	options := client.ListOptions{Namespace: namespace}
+	if err := selectHeld(&options, label, is); err != nil {
+		return err
 	}
+	err := Walk(ctx, reader, &batchv1.JobList{}, options, func(o client.Object) {
+		if job, ok := o.(*batchv1.Job); ok {
+			f(job)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("list jobs: %w", err)
+	}
+	return nil
 }
 
 // eachGated calls f for each pod in a namespace, or in the cluster if that is
 // empty, that waits with our gate and whose state is, or is not, held.
-func eachGated(ctx context.Context, reader client.Reader, namespace string, held selection.Operator, f func(*corev1.Pod) error) error {
-	state, err := labels.NewRequirement(State, held, []string{StateHeld})
-	if err != nil {
-		return fmt.Errorf("select pods: %w", err)
-	}
-	options := &client.ListOptions{
+func eachGated(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
+	options := client.ListOptions{
 		Namespace:     namespace,
-		LabelSelector: labels.NewSelector().Add(*state),
 		FieldSelector: fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}),
-		Limit:         sweepPage,
 	}
-	for {
-		var pods corev1.PodList
-		if err := reader.List(ctx, &pods, options); err != nil {
-			return fmt.Errorf("list pods: %w", err)
-		}
-		for i := range pods.Items {
-			pod := &pods.Items[i]
-			if !HasGate(pod.Spec.SchedulingGates) {
-				continue
-			}
-			if err := f(pod); err != nil {
-				return fmt.Errorf("patch pod %s/%s: %w", pod.Namespace, pod.Name, err)
-			}
-		}
-		if options.Continue = pods.Continue; options.Continue == "" {
-			return nil
-		}
+	if err := selectHeld(&options, State, is); err != nil {
+		return err
 	}
+	err := Walk(ctx, reader, &corev1.PodList{}, options, func(o client.Object) {
+		if pod, ok := o.(*corev1.Pod); ok && HasGate(pod.Spec.SchedulingGates) {
+			f(pod)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	return nil
+}
+
+// selectHeld selects what has a label or, for one operator, whether that is held.
+func selectHeld(options *client.ListOptions, label string, is selection.Operator) error {
+	values := []string{StateHeld}
+	if is == selection.Exists {
+		values = nil
+	}
+	required, err := labels.NewRequirement(label, is, values)
+	if err != nil {
+		return fmt.Errorf("select by label: %w", err)
+	}
+	options.LabelSelector = labels.NewSelector().Add(*required)
+	return nil
 }
 
 // HasGate reports whether our gate is among them.

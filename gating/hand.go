@@ -2,6 +2,7 @@ package gating
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,11 +47,33 @@ func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reas
 			return 0, fmt.Errorf("record the release: %w", err)
 		}
 	}
-	gated, err := ungate(ctx, c, job.Namespace, reason, now, func(pod *corev1.Pod) bool { return metav1.IsControlledBy(pod, job) })
+	gated, err := ungate(ctx, c, job, release{reason: reason, at: now})
 	if err == nil && !held && gated == 0 {
 		return 0, notHeld(job)
 	}
 	return whole + gated, err
+}
+
+// ungate takes our gate off the pods of a Job, and returns how many there were.
+func ungate(ctx context.Context, c client.Client, job *batchv1.Job, made release) (int, error) {
+	released, problems := 0, []error(nil)
+	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
+		err := eachGated(ctx, c, job.Namespace, known, func(pod *corev1.Pod) {
+			if !metav1.IsControlledBy(pod, job) {
+				return
+			}
+			switch err := takeGateOff(ctx, c, pod, made); {
+			case err == nil:
+				released++
+			case client.IgnoreNotFound(err) != nil:
+				problems = append(problems, fmt.Errorf("take the gate off pod %s: %w", pod.Name, err))
+			}
+		})
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return released, errors.Join(problems...)
 }
 
 func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reason string, now time.Time) (int, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,22 +171,21 @@ func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
 	}
 }
 
-func TestBatchesYieldWhatIsDueInOrder(t *testing.T) {
-	var groups []*group
+func TestWhatIsDueGoesInOrderWithThoseLastOfNamespacesThatRefuse(t *testing.T) {
+	p, l := &pass{}, &Loop{}
 	for i := range 7 {
-		g := &group{released: i != 3, pods: []*record{{PartialObjectMetadata: metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: types.UID(rune('a' + i))}}}}}
+		pod := recordOf(podKind())
+		pod.Namespace, pod.UID = []string{"a", "b"}[i%2], types.UID(rune('a'+i))
+		g := &group{released: i != 3, pods: []*record{pod}}
 		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour)}
-		groups = append(groups, g)
+		p.groups = append(p.groups, g)
 	}
-	var got []string
-	for batch := range batches(groups, 4) {
-		names := ""
-		for _, g := range batch {
-			names += string(g.pods[0].UID)
-		}
-		got = append(got, names)
+	l.setbacks.refuse("", p.groups[2].pods[0], "no", t0)
+	got := ""
+	for _, g := range l.due(p) {
+		got += string(g.pods[0].UID)
 	}
-	if want := []string{"abce", "fg"}; !slices.Equal(got, want) {
+	if want := "bfaceg"; got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

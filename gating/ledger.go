@@ -78,10 +78,17 @@ func (l *ledger) drop(policy string, uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.done[policy], uid)
+	delete(l.done[strays], uid)
 }
 
 func (l *ledger) add(policy string, uid types.UID, to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.done[policy][uid] = to // turn has made it
+	if l.done[policy] == nil { // it has gone meanwhile
+		policy = strays
+	}
+	if l.done[policy] == nil {
+		l.done[policy] = map[types.UID]string{}
+	}
+	l.done[policy][uid] = to
 }

@@ -2,19 +2,14 @@ package gating
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -60,6 +55,9 @@ type Loop struct {
 	started  atomic.Pointer[time.Time]
 	done     ledger
 	vouched  vouchers
+	setbacks setbacks // what could not be let go
+	untold   setbacks // what could not be explained
+	retries  errgroup.Group
 	outcomes Outcomes
 	limited  sync.Map     // whether a policy, by name, has ceilings
 	effort   atomic.Int64 // nanoseconds that the last pass took to plan
@@ -127,6 +125,8 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	if name != strays {
 		l.limited.Store(name, policy.Limited())
 	}
+	l.setbacks.retain(name, p.groups)
+	l.untold.retain(name, p.groups)
 	schedule(policy, p.groups)
 	p.decide()
 	l.awaitForecast(p)
@@ -164,169 +164,6 @@ func (p *pass) disown() {
 	}
 }
 
-// release lets go of what is due, the most urgent first, and returns how many
-// writes failed. A Job's record is written before its pods: were they first, a
-// crash in between would leave a started Job whose retries are held. At the latest
-// start, from which on no retry is held, they go though the record fails.
-func (l *Loop) release(ctx context.Context, p *pass) int {
-	var released atomic.Int64
-	var records, failed failures
-	var pods errgroup.Group
-	pods.SetLimit(l.Workers)
-	for batch := range batches(p.groups, l.Workers) {
-		var jobs sync.WaitGroup
-		for _, g := range batch {
-			jobs.Go(func() { records.add(l.record(ctx, p, g)) })
-		}
-		jobs.Wait()
-		for _, g := range batch {
-			for _, pod := range g.pods {
-				if !g.recorded && g.decision.Cause != plan.AtLatestStart {
-					continue
-				}
-				pods.Go(func() error {
-					if failed.add(l.releasePod(ctx, p, g, pod)) {
-						l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
-					} else {
-						released.Add(1)
-					}
-					return nil
-				})
-			}
-		}
-	}
-	_ = pods.Wait() // they report for themselves
-	if n := released.Load(); n > 0 {
-		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", n)
-	}
-	p.unsteered.log(ctx, "released pods without a preference for nodes", p.policy.Name)
-	return records.log(ctx, "cannot record releases, trying again", p.policy.Name) +
-		failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
-}
-
-// batches yields what is due in batches of up to size groups.
-func batches(groups []*group, size int) func(yield func([]*group) bool) {
-	return func(yield func([]*group) bool) {
-		batch := make([]*group, 0, size)
-		for _, g := range groups {
-			if !g.due() {
-				continue
-			}
-			if batch = append(batch, g); len(batch) == size {
-				if !yield(batch) {
-					return
-				}
-				batch = batch[:0]
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch)
-		}
-	}
-}
-
-// record makes the decision for a group last, on its Job.
-func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
-	g.reason, g.cause = compared(g.decision, g.head().Annotations), g.decision.Cause
-	if g.released {
-		g.reason, g.cause = plan.Bounded("its Job has been released: "+g.job.Annotations[Reason]), joined
-	}
-	if g.job == nil || g.released {
-		g.recorded = true
-		return nil
-	}
-	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
-	if err := l.recordOn(ctx, g); err != nil {
-		l.done.drop(p.policy.Name, releaseOf(g.job))
-		return err
-	}
-	g.recorded = true
-	l.vouch(p, g, g.job.UID)
-	if g.whole() {
-		l.count(p, g, g.job, g.size())
-	}
-	l.Events.Released(&g.job.PartialObjectMetadata, g.reason)
-	return nil
-}
-
-// recordOn writes the decision for a group on its Job. Where the Job is not as the
-// cache knows it, it does so for the Job as it is.
-func (l *Loop) recordOn(ctx context.Context, g *group) error {
-	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
-	err := l.free(ctx, jobKind(), g.job, made.job(g.job))
-	if !apierrors.IsInvalid(err) || !g.whole() {
-		return err
-	}
-	var now batchv1.Job
-	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	if now.UID != g.job.UID || !holdsWhole(&now) {
-		g.reason, made.reason = takenReason, takenReason
-		return l.patch(ctx, jobKind(), g.job, made.record(g.job))
-	}
-	made.template = false // it cannot be changed if the Job has run before
-	return l.free(ctx, jobKind(), g.job, made.job(&now))
-}
-
-// vouch remembers that the loop itself has let something go, where that takes room.
-func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
-	if p.policy.Limited() {
-		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart)
-	}
-}
-
-func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record) error {
-	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
-	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
-	if !l.steer(ctx, p, pod, made) {
-		if err := l.free(ctx, podKind(), pod, made.pod(pod)); err != nil {
-			l.done.drop(p.policy.Name, pod.UID)
-			return err
-		}
-	}
-	l.vouch(p, g, pod.UID)
-	l.count(p, g, pod, 1)
-	l.Events.Released(&pod.PartialObjectMetadata, g.reason)
-	return nil
-}
-
-// steer releases a pod with a preference for the nodes where it is released to,
-// and reports whether it has. If there is none, or whatever else is the matter, it
-// has done nothing, and the pod is to be released without: a preference never holds
-// one.
-func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bool {
-	term, ok := p.policy.Preference(made.to)
-	if !ok {
-		return false
-	}
-	err := clientretry.OnError(clientretry.DefaultRetry, apierrors.IsConflict, func() error {
-		var now corev1.Pod
-		if err := l.Live.Get(ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
-			return err
-		}
-		if now.UID != pod.UID {
-			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
-		}
-		target := metadata(podKind())
-		target.Namespace, target.Name = pod.Namespace, pod.Name
-		return l.Client.Patch(ctx, target, made.preferring(&now, term))
-	})
-	if !apierrors.IsNotFound(err) {
-		p.unsteered.add(err)
-	}
-	if err == nil {
-		l.outcomes.add(pod.Namespace, nil, l.Clock.Now())
-	}
-	return err == nil
-}
-
-// count adds the release of a pod, or of a whole Job, to the metrics.
-func (l *Loop) count(p *pass, g *group, o *record, pods int) {
-	planned, _ := time.Parse(time.RFC3339, o.Annotations[PlannedStart]) // zero if absent
-	l.Metrics.releasedPods(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
-}
-
 // explain brings the annotations of what waits up to date where its planned
 // start has changed, for a moment, and until the next release is due: the next
 // pass goes on where it stops. It returns how many writes failed.
@@ -343,20 +180,22 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	at, stop := 0, 0
 	for o, g := range p.planned() {
 		start := stamp(g.decision.Start)
-		told := o.Annotations[PlannedStart] == start && (g.to == "" || o.Annotations[PlannedLocation] == g.to)
-		if at++; told || at <= from {
+		if at++; at <= from || told(o, start, g.to) {
 			continue
 		}
 		if !l.Clock.Now().Before(until) {
 			stop = at - 1
 			break
 		}
+		if !l.tellable(o) {
+			continue
+		}
 		kind := podKind()
 		if o == g.job {
 			kind = jobKind()
 		}
 		writes.Go(func() error {
-			failed.add(l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)))
+			failed.add(l.tell(ctx, p, kind, o, explain(o, start, g.decision.Reason(), g.to)))
 			return nil
 		})
 	}
@@ -369,6 +208,31 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	n := failed.log(ctx, "cannot explain waits, trying again", p.policy.Name)
 	p.behind = n == 0 && (stop > 0 || from > 0) // after the end it begins again
 	return n
+}
+
+// told reports whether an object says when it starts, and where.
+func told(o *record, start, to string) bool {
+	return o.Annotations[PlannedStart] == start && (to == "" || o.Annotations[PlannedLocation] == to)
+}
+
+// tellable reports whether an object may be told something: that was not refused, or
+// long enough ago.
+func (l *Loop) tellable(o *record) bool {
+	return !l.untold.has(o) || l.untold.begin(o, l.Clock.Now())
+}
+
+// tell writes an explanation, and notes what came of it.
+func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
+	err := l.patch(ctx, kind, o, patch)
+	switch {
+	case refusal(err):
+		l.untold.refuse(p.policy.Name, o, "", l.Clock.Now())
+	case err != nil:
+		l.untold.leave(o)
+	default:
+		l.untold.succeed(o, l.Clock.Now())
+	}
+	return err
 }
 
 // planned yields what waits for a planned start, with its group.
@@ -388,33 +252,6 @@ func (p *pass) planned() iter.Seq2[*record, *group] {
 			}
 		}
 	}
-}
-
-// free writes the release of a pod or Job, and notes what came of it.
-func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	err := l.write(ctx, kind, o, patch)
-	l.outcomes.add(o.Namespace, err, l.Clock.Now())
-	return pardon(kind, o, err)
-}
-
-// patch writes to a pod or Job.
-func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	return pardon(kind, o, l.write(ctx, kind, o, patch))
-}
-
-func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	target := metadata(kind)
-	target.Namespace, target.Name = o.Namespace, o.Name
-	return l.Client.Patch(ctx, target, patch)
-}
-
-// pardon wraps what went wrong with a write to a pod or Job; one that is gone, or
-// another by its name, needs nothing any more.
-func pardon(kind schema.GroupVersionKind, o *record, err error) error {
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return fmt.Errorf("patch %s %s/%s: %w", kind.Kind, o.Namespace, o.Name, err)
 }
 
 // next returns when the first of what waits is planned to start, zero if
@@ -442,6 +279,11 @@ func (l *Loop) wait(p *pass) time.Duration {
 	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
+		}
+	}
+	if again, any := l.setbacks.next(p.policy.Name); any { // for which a pass is not worth more than for what is new
+		if again = latest(again, p.now.Add(max(retry, l.gather()))); again.Before(next) {
+			next = again
 		}
 	}
 	return max(next.Sub(l.Clock.Now()), time.Millisecond)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +32,9 @@ const (
 	recallAgain = 5 * time.Minute
 	// saveTimeout bounds the last save, when the program ends.
 	saveTimeout = 5 * time.Second
+	// historyKept is how long a history is kept that nobody writes any more: the
+	// models remember no longer.
+	historyKept = 8 * 7 * 24 * time.Hour
 	// memorised is the key of the history in its ConfigMap.
 	memorised = "history"
 )
@@ -42,8 +47,9 @@ type Memory struct {
 	// Namespace is our own.
 	Namespace string
 	Store     *forecast.Store
+	Clock     Clock
 
-	mu sync.Mutex
+	mu sync.Mutex // never held over a call: readiness waits for it
 	// recalled are the sources that have been read and may be written, each but
 	// for those of its ConfigMaps, by name, that cannot be used yet.
 	recalled map[string]map[string]bool
@@ -132,7 +138,12 @@ func restore(store *forecast.Store, source string, found []corev1.ConfigMap, now
 // Start saves now and then, and once more when the context ends; for a manager,
 // on the leader.
 func (m *Memory) Start(ctx context.Context) error {
-	wait.UntilWithContext(ctx, m.save, saveEvery)
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		m.save(ctx)
+		if err := m.discard(ctx, m.Clock.Now()); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "cannot delete histories that nobody uses, trying again later")
+		}
+	}, saveEvery)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	m.save(last)
@@ -141,9 +152,7 @@ func (m *Memory) Start(ctx context.Context) error {
 
 // save writes what has changed. What fails is written the next time.
 func (m *Memory) save(ctx context.Context) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for source, waits := range m.recalled {
+	for source, waits := range m.known() {
 		book := m.Store.Book(source)
 		for _, location := range book.Locations() {
 			if waits[historyName(source, location)] {
@@ -158,6 +167,40 @@ func (m *Memory) save(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// known returns the sources that may be written, as recalled has them: what is in
+// there is replaced, and never changed.
+func (m *Memory) known() map[string]map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.recalled)
+}
+
+// discard deletes the histories that are of no use any more: of a source, or a
+// location, that is followed no longer, and not written for as long as models
+// remember.
+func (m *Memory) discard(ctx context.Context, now time.Time) error {
+	found, err := m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf})
+	if err != nil {
+		return fmt.Errorf("list the histories: %w", err)
+	}
+	known, problems := m.known(), []error(nil)
+	for i := range found.Items {
+		c := &found.Items[i]
+		source, location := c.Annotations[Source], c.Annotations[Location]
+		_, followed := known[source]
+		switch {
+		case c.Name != historyName(source, location): // it is not ours
+		case now.Sub(lastWritten(c, now)) <= historyKept:
+		case followed && slices.Contains(m.Store.Book(source).Locations(), location):
+		default:
+			log.FromContext(ctx).Info("deleting a history that nobody uses", "source", source, "location", location)
+			asFound := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion}}
+			problems = append(problems, client.IgnoreNotFound(m.configMaps().Delete(ctx, c.Name, asFound)))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 func (m *Memory) write(ctx context.Context, source, location string, model *forecast.Model) error {

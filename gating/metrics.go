@@ -17,6 +17,7 @@ import (
 type Metrics struct {
 	heldPods   *prometheus.GaugeVec
 	heldGroups *prometheus.GaugeVec
+	overdue    *prometheus.GaugeVec
 	released   *prometheus.CounterVec
 	hold       *prometheus.HistogramVec
 	lag        *prometheus.HistogramVec
@@ -33,6 +34,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		heldGroups: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gridlatch_held_groups", Help: "Groups of pods, such as Jobs, that are decided together and wait, by policy and the cause of the decision.",
 		}, []string{"policy", "cause"}),
+		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gridlatch_overdue_pods", Help: "Pods that are held although their latest start is more than a minute ago, since the API server refuses to have them released, by policy.",
+		}, []string{"policy"}),
 		released: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_released_pods_total", Help: "Pods released, by policy and the cause of the decision.",
 		}, []string{"policy", "cause"}),
@@ -52,7 +56,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(.0001, 4, 8),
 		}),
 	}
-	registry.MustRegister(m.heldPods, m.heldGroups, m.released, m.hold, m.lag, m.failed, m.pass)
+	registry.MustRegister(m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.failed, m.pass)
 	m.expect()
 	return m
 }
@@ -69,6 +73,7 @@ func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, create
 // no counter goes when the last of them does.
 func (m *Metrics) expect() {
 	m.holds(strays, nil, nil)
+	m.overdue.WithLabelValues(strays)
 	for _, cause := range []plan.Cause{plan.NoForecast, plan.AtLatestStart, joined} {
 		m.released.WithLabelValues(strays, string(cause))
 	}
@@ -90,7 +95,7 @@ func (m *Metrics) forget(policy string) {
 	of := prometheus.Labels{"policy": policy}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.heldPods, m.heldGroups, m.released, m.hold, m.lag, m.failed} {
+	}{m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.failed} {
 		vec.DeletePartialMatch(of)
 	}
 }

@@ -9,9 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -100,25 +98,6 @@ func (o *Outcomes) stuck(now time.Time) []stuck {
 		return []stuck{{since: all[0].since}}
 	}
 	return all[:min(len(all), mostFailing)]
-}
-
-// condition tells on a policy whether releases fail of what it holds.
-func (o *Outcomes) condition(groups []*group, now time.Time) metav1.Condition {
-	c := metav1.Condition{
-		Type: v1alpha1.ConditionReleasesFailing, Status: metav1.ConditionFalse,
-		Reason: v1alpha1.ReasonReleasing, Message: "what is due is released",
-	}
-	var where []string
-	for _, s := range o.stuck(now) {
-		if s.namespace == "" || slices.ContainsFunc(groups, func(g *group) bool { return g.head().Namespace == s.namespace }) {
-			where = append(where, s.String())
-		}
-	}
-	if len(where) > 0 {
-		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonNoneReleased
-		c.Message = plan.Bounded("new work is not held, since what is held could not be released " + strings.Join(where, ", "))
-	}
-	return c
 }
 
 // String says where and since when.

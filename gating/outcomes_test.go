@@ -78,7 +78,9 @@ func TestWhatIsToldOfFailuresIsBounded(t *testing.T) {
 	pod := recordOf(podKind())
 	pod.Namespace = strings.Repeat("x", 58) + "-0003"
 	groups := []*group{{pods: []*record{pod}}}
-	c := o.condition(groups, t0.Add(2*time.Minute))
+	l := &Loop{}
+	l.outcomes.failing = o.failing
+	c := l.releasesFailing(&pass{groups: groups, now: t0.Add(2 * time.Minute)}, overdue{})
 	if c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonNoneReleased || strings.Count(c.Message, "xxx-") != 1 {
 		t.Errorf("want the one namespace in which the policy holds something: %+v", c)
 	}

@@ -77,14 +77,6 @@ func (r release) ungated(pod metav1.Object) object {
 	return patch
 }
 
-// job lets a Job go by what holds it, and records that its pods are released.
-func (r release) job(job metav1.Object) client.Patch {
-	if job.GetAnnotations()[HeldBy] != "" {
-		return r.resume(job)
-	}
-	return r.record(job)
-}
-
 // record records that a Job's pods are released, and changes nothing else.
 func (r release) record(job metav1.Object) client.Patch {
 	patch := r.metadata(job)
@@ -159,17 +151,12 @@ type change struct {
 // records that. It fails as invalid if the Job is not as the cache knows it: if
 // somebody else has resumed it, say.
 func (r release) resume(job metav1.Object) client.Patch {
-	changes := []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(HeldBy), job.GetAnnotations()[HeldBy]}}
-	if job.GetAnnotations()[HeldBy] == HoldBySuspend {
-		changes = append(changes, change{"test", "/spec/suspend", true}, change{"replace", "/spec/suspend", false})
-	} else {
-		changes = append(changes, leaveQueue(job.GetAnnotations()[KueueGates])...)
-	}
-	changes = append(changes,
-		change{"remove", annotationPath(HeldBy), nil},
-		change{"add", "/metadata/labels/" + escape(State), StateReleased},
-		change{"add", annotationPath(Reason), r.reason},
-		change{"add", annotationPath(Started), stamp(r.at)})
+	changes := slices.Concat(known(job), leave(job), []change{
+		{"remove", annotationPath(HeldBy), nil},
+		{"add", "/metadata/labels/" + escape(State), StateReleased},
+		{"add", annotationPath(Reason), r.reason},
+		{"add", annotationPath(Started), stamp(r.at)},
+	})
 	if r.to != "" {
 		changes = append(changes, change{"add", annotationPath(PlannedLocation), r.to})
 	}
@@ -179,8 +166,25 @@ func (r release) resume(job metav1.Object) client.Patch {
 	if _, ok := job.GetAnnotations()[PlannedStart]; ok {
 		changes = append(changes, change{"remove", annotationPath(PlannedStart), nil})
 	}
+	return jsonPatch(changes)
+}
+
+func jsonPatch(changes []change) client.Patch {
 	data, _ := json.Marshal(changes) // of strings and booleans alone: no error is possible
 	return client.RawPatch(types.JSONPatchType, data)
+}
+
+// known tests that a Job is the one that the cache knows, and held as that says.
+func known(job metav1.Object) []change {
+	return []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(HeldBy), job.GetAnnotations()[HeldBy]}}
+}
+
+// leave takes a Job out of what holds it.
+func leave(job metav1.Object) []change {
+	if job.GetAnnotations()[HeldBy] == HoldBySuspend {
+		return []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
+	}
+	return leaveQueue(job.GetAnnotations()[KueueGates])
 }
 
 // JoinQueue adds our gate to those that Kueue waits for.

@@ -260,7 +260,7 @@ func TestReleasesSayWhere(t *testing.T) {
 	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {HeldBy: HoldBySuspend}, "let out of its queue": {HeldBy: HoldByKueue, KueueGates: Gate}} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
 		for _, r := range []release{to, {reason: "r", at: t0, template: true}} {
-			data, err := r.job(job).Data(job)
+			data, err := r.jobWrites(job).whole.Data(job)
 			if err != nil || strings.Contains(string(data), "planned-location") != (r.to != "") || strings.Contains(string(data), "template") {
 				t.Errorf("%s: %s (%v)", name, data, err)
 			}
@@ -326,7 +326,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			cached := recordOf(podKind())
 			cached.ObjectMeta = pod.ObjectMeta
 			p := &pass{policy: policy, now: t0}
-			if err := l.releasePod(t.Context(), p, &group{reason: "r", to: tt.to}, cached); err != nil {
+			if err := l.releasePod(t.Context(), p, &group{reason: "r", to: tt.to}, cached, false); err != nil {
 				t.Fatal(err)
 			}
 			tt.get = nil
@@ -403,9 +403,9 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	policy := choosing(t, twoGrids(), "south", "north")
 	l.done.turn(policy.Name)
 	cached := recordOf(jobKind())
-	cached.ObjectMeta = job.ObjectMeta
+	cached.ObjectMeta, cached.suspended = job.ObjectMeta, true
 	g := &group{job: cached, to: "north", decision: plan.Decision{Decided: t0, Start: t0}}
-	if err := l.record(t.Context(), &pass{policy: policy, now: t0}, g); err != nil || !g.recorded {
+	if err := l.record(t.Context(), &pass{policy: policy, now: t0}, g, false); err != nil || !g.recorded {
 		t.Fatal(err)
 	}
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(job), job); err != nil {

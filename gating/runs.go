@@ -11,7 +11,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -123,17 +122,12 @@ func (r *Runs) NeedLeaderElection() bool { return false }
 
 // Learn looks at all Jobs there are. If it fails, what was known stays.
 func (r *Runs) Learn(ctx context.Context) error {
-	labelled, err := labels.NewRequirement(RunsOf, selection.Exists, nil)
-	if err != nil {
-		return fmt.Errorf("select jobs: %w", err)
-	}
 	runs := map[work][]run{}
-	err = eachJob(ctx, r.Reader, "", *labelled, func(job *batchv1.Job) error {
+	err := eachJob(ctx, r.Reader, "", RunsOf, selection.Exists, func(job *batchv1.Job) {
 		if run, ok := runOf(job); ok {
 			w, _ := workOf(job.Namespace, job) // it has the label
 			runs[w] = keep(runs[w], run)
 		}
-		return nil
 	})
 	if err != nil {
 		return err

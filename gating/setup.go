@@ -36,6 +36,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // policies, by nodes that come and go, and by changed, which names forecast
 // sources that have changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[string]) error {
+	l.retries.SetLimit(retriesAtOnce)
 	// changes of a status wake it too: a pass that compared with a status that
 	// was out of date is followed by one that sees what was written
 	b := ctrl.NewControllerManagedBy(mgr).Named("gating").

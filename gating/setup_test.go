@@ -60,10 +60,10 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 			var err error
 			if tt.kind == "Pod" {
 				g.pods = append(g.pods, before)
-				err = l.releasePod(t.Context(), p, g, before)
+				err = l.releasePod(t.Context(), p, g, before, false)
 			} else {
 				g.job = before
-				err = l.record(t.Context(), p, g)
+				err = l.record(t.Context(), p, g, false)
 			}
 			if !errors.Is(err, tt.err) {
 				t.Fatal(err)

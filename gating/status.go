@@ -33,6 +33,8 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 		held.Pods = int32(min(int64(held.Pods)+int64(g.size()), math.MaxInt32))
 	}
 	l.Metrics.holds(p.policy.Name, pods, groups)
+	late := l.overdue(p)
+	l.Metrics.overdue.WithLabelValues(p.policy.Name).Set(float64(late.pods))
 	if !p.policy.Exists {
 		return nil
 	}
@@ -44,7 +46,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	object.Status.Held = held
 	object.Status.NextRelease = second(p.next())
 	object.Status.Locations = p.locationStatus()
-	for _, condition := range append(p.conditions(), l.outcomes.condition(p.groups, p.now)) {
+	for _, condition := range append(p.conditions(), l.releasesFailing(p, late)) {
 		condition.ObservedGeneration = object.Generation
 		apimeta.SetStatusCondition(&object.Status.Conditions, condition)
 	}

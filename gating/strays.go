@@ -64,6 +64,8 @@ func (l *Loop) onDeleted() handler.EventHandler {
 // forget drops all that is known of a policy that does not exist.
 func (l *Loop) forget(policy string) {
 	l.done.leave(policy)
+	l.setbacks.abandon(policy)
+	l.untold.abandon(policy)
 	l.limited.Delete(policy)
 	l.reached.Delete(policy)
 	l.Metrics.forget(policy)

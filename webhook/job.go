@@ -31,7 +31,9 @@ func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := append(gating.Strange(job.Annotations, field.NewPath("metadata", "annotations")),
 		gating.Strange(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
+	before, template, suspended := written(job.ObjectMeta), written(job.Spec.Template.ObjectMeta), ptr.Deref(job.Spec.Suspend, false)
 	v, err := w.askAndDecideJob(ctx, req, &job.Job)
+	v = v.jobWithRoom(job, before, template, suspended)
 	if v.noted {
 		v.patch = append(job.patch(), v.patch...)
 	}

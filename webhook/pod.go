@@ -26,7 +26,9 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := gating.Strange(pod.Annotations, field.NewPath("metadata", "annotations"))
+	before := written(pod.ObjectMeta)
 	v, err := w.holdOrStart(ctx, req, &pod.Pod)
+	v = v.withRoom(pod, before)
 	if v.noted {
 		v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
 	}

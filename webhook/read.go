@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"errors"
+	"strconv"
+	"unicode/utf8"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -63,8 +65,9 @@ type meta struct {
 
 // table is a map of strings in an object; there tells an empty one from none.
 type table struct {
-	there bool
-	known map[string]string
+	there  bool
+	known  map[string]string
+	others int // how many bytes what is not known has, keys and values
 }
 
 // metadata reads metadata at a path such as /metadata.
@@ -90,7 +93,9 @@ func (o *object) table(path string, into *table) func() error {
 		left := mostOurs
 		return o.Members(path, func(key string) error {
 			if left <= 0 || !gating.Ours(key) {
-				return o.Skip()
+				size, err := o.size()
+				into.others += len(key) + size
+				return err
 			}
 			value, err := o.Text(path, left-len(key))
 			var tooLarge *serving.TooLargeError
@@ -105,6 +110,29 @@ func (o *object) table(path string, into *table) func() error {
 			return nil
 		})
 	}
+}
+
+// size reads over a string, and returns how many bytes it has.
+func (o *object) size() (int, error) {
+	raw, err := o.Raw()
+	size := 0
+	for i := 0; i < len(raw); size++ {
+		switch {
+		case raw[i] == '"':
+			i, size = i+1, size-1
+		case raw[i] != '\\':
+			i++
+		case raw[i+1] != 'u':
+			i += 2
+		default: // the reader has made sure that these are four digits
+			r, _ := strconv.ParseUint(string(raw[i+2:i+6]), 16, 16)
+			i, size = i+6, size+max(utf8.RuneLen(rune(r)), 2)-1 // a surrogate is half of a rune of four
+			if r < utf8.RuneSelf {
+				size--
+			}
+		}
+	}
+	return size, err
 }
 
 // podSpec is what is read of a pod's spec, beside what has a place in a

@@ -252,7 +252,8 @@ const (
 	// nothing usable is known of the default location.
 	ConditionForecastUsable = "ForecastUsable"
 	// ConditionReleasesFailing is true when releases of what the policy holds have
-	// failed for a minute and none has succeeded, so that new work is not held.
+	// failed for a minute and none has succeeded, so that new work is not held, and
+	// when something is held although its latest start has passed.
 	ConditionReleasesFailing = "ReleasesFailing"
 )
 
@@ -277,6 +278,9 @@ const (
 	ReasonReleasing = "Releasing"
 	// ReasonNoneReleased: no release has succeeded where some have failed.
 	ReasonNoneReleased = "NoneReleased"
+	// ReasonOverdue: something is held although its latest start has passed, while
+	// other releases succeed.
+	ReasonOverdue = "Overdue"
 )
 
 // DefaultPolicy is the name of the policy for work that names none.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -89,7 +90,8 @@ func listenMetrics(mgr ctrl.Manager, address string) error {
 }
 
 // listenProbes makes /readyz green once the webhook has a certificate to serve
-// with, the caches are filled and each forecast has been looked for.
+// with, the caches are filled and each forecast has been looked for. A replica that
+// has been there stays ready without an API server: it holds by what it knows.
 func listenProbes(mgr ctrl.Manager, o *options, secure *tls.Config, records *gating.Records, feed *gating.Feed) error {
 	certified := func(*http.Request) error {
 		_, err := secure.GetCertificate(&tls.ClientHelloInfo{})
@@ -104,7 +106,22 @@ func listenProbes(mgr ctrl.Manager, o *options, secure *tls.Config, records *gat
 		}
 		return feed.Ready()
 	}
-	return probe(mgr, o.probeBind, map[string]healthz.Checker{"webhook": certified, "caches": synced})
+	return probe(mgr, o.probeBind, map[string]healthz.Checker{"webhook": certified, "caches": latched(synced)})
+}
+
+// latched asks a check until it has succeeded once.
+func latched(check healthz.Checker) healthz.Checker {
+	var ready atomic.Bool
+	return func(req *http.Request) error {
+		if ready.Load() {
+			return nil
+		}
+		err := check(req)
+		if err == nil {
+			ready.Store(true)
+		}
+		return err
+	}
 }
 
 // filled fails until the caches of a manager are filled.

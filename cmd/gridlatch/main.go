@@ -121,7 +121,8 @@ func releaseAll(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	released, err := gating.ReleaseAll(ctx, c, "", "released by hand: gridlatch release --all", time.Now())
+	exit := gating.Exit{Client: c, Reason: "released by hand: gridlatch release --all", Now: time.Now()}
+	released, err := exit.ReleaseAll(ctx)
 	fmt.Printf("released %d pods\n", released)
 	restored, errRestore := ceiling.Restore(ctx, c, time.Now())
 	if restored > 0 {

@@ -133,7 +133,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
 	changed, capped := make(chan event.TypedGenericEvent[string], changesQueued), make(chan event.TypedGenericEvent[string], changesQueued)
 
-	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store}
+	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
 	feed := &gating.Feed{
 		Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory,
 		Changed: []chan<- event.TypedGenericEvent[string]{changed, capped},
@@ -142,7 +142,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	herald := gating.NewHerald(mgr.GetEventRecorder(name))
-	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()}
+	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: now}
 	loop := &gating.Loop{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
 		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,

@@ -51,6 +51,8 @@ type explanation struct {
 	LatestStart  *time.Time `json:"latestStart,omitempty"`
 	// OverdueSince is when it should have started, if it is held still.
 	OverdueSince *time.Time `json:"overdueSince,omitempty"`
+	// Refused is why the API server would not have it released, in its words.
+	Refused string `json:"refused,omitempty"`
 	// Controller is whether somebody is there to let it go.
 	Controller *controller `json:"controller,omitempty"`
 	Duration   string      `json:"duration,omitempty"`
@@ -163,8 +165,29 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 			return nil, err
 		}
 	}
+	if x.OverdueSince != nil {
+		x.Refused = c.refusedFor(ctx, o, head)
+	}
 	x.warnOfController()
 	return x, nil
+}
+
+// refusedFor returns why the API server would not have an object, or the one that it is decided on with, released: the
+// controller says so in an Event. It is empty if that is not known.
+func (c *cluster) refusedFor(ctx context.Context, all ...client.Object) string {
+	for _, o := range all {
+		var list corev1.EventList
+		of := client.MatchingFields{"involvedObject.uid": string(o.GetUID())}
+		if err := c.List(ctx, &list, client.InNamespace(o.GetNamespace()), of); err != nil {
+			return ""
+		}
+		for i := range list.Items {
+			if list.Items[i].Reason == gating.EventRefused {
+				return list.Items[i].Message
+			}
+		}
+	}
+	return ""
 }
 
 // head returns the object that an object is decided on with, and notes when it has started.
@@ -313,6 +336,8 @@ func (x *explanation) warnOfController() {
 	case x.Controller.Problem != "":
 		x.warnings = append(x.warnings, x.Controller.Problem)
 	case x.OverdueSince == nil:
+	case x.Refused != "":
+		x.warnings = append(x.warnings, "it should have started: the controller runs, and the API server refuses to have it let go")
 	case x.Controller.State == controllerUnknown:
 		x.warnings = append(x.warnings, "it should have started: is the controller running?")
 	default:

@@ -87,9 +87,14 @@ func (x *explanation) writeFacts(out *screen.Screen) {
 		fact("asks for", asks(x.Asked))
 		fact("held by", x.means())
 	}
-	if x.State == stateHeld && x.LatestStart != nil {
+	switch {
+	case x.State != stateHeld || x.LatestStart == nil:
+	case x.OverdueSince != nil:
+		fact("latest start", plan.Clock(*x.LatestStart))
+	default:
 		fact("latest start", plan.Clock(*x.LatestStart)+", whatever the grid does")
 	}
+	fact("refused", x.Refused)
 	table.Flush()
 }
 

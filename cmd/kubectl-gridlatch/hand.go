@@ -85,7 +85,10 @@ func (f *releaseFlags) releaseAll(ctx context.Context, e env, args []string) err
 	if err != nil {
 		return err
 	}
-	released, err := gating.ReleaseAll(ctx, c, namespace, gating.ByHand(c.now), c.now)
+	shown := newCounter(e, "releasing")
+	exit := gating.Exit{Client: c, Namespace: namespace, Reason: gating.ByHand(c.now), Now: c.now, Progress: shown.show}
+	released, err := exit.ReleaseAll(ctx)
+	shown.end()
 	e.stdout.Printf("released %s\n", several(released, "pod"))
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -183,5 +184,47 @@ func TestTheFirstOfSomeStartsThatIsPastCounts(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
+	const words = "it could not be released, which is tried again: denied by\x1b[31m the rules of the house"
+	late := podOf("late", gating.StateHeld, notes(gating.PlannedStart, "2026-11-21T21:00:00Z", gating.LatestStart, "2026-11-21T21:00:00Z"), nil)
+	told := func(name, reason string) *corev1.Event {
+		return &corev1.Event{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: name}, Reason: reason, Message: words,
+			InvolvedObject: corev1.ObjectReference{UID: late.UID},
+		}
+	}
+	for name, tt := range map[string]struct {
+		event *corev1.Event
+		want  bool
+	}{
+		"an Event that says so": {told("refused", gating.EventRefused), true},
+		"another Event":         {told("held", gating.EventHeld), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			connect, _ := world(t, late.DeepCopy(), tt.event)
+			_, stdout, stderr := call(t, connect, "explain", "pod", "late")
+			if !strings.Contains(stdout, "overdue since 2026-11-21 21:00 UTC") || strings.Contains(stdout, "whatever the grid does") {
+				t.Errorf("stdout %s", stdout)
+			}
+			if strings.Contains(stdout, "the rules of the house") != tt.want || strings.Contains(stderr, "the API server refuses") != tt.want || strings.Contains(stdout, "\x1b") {
+				t.Errorf("stdout %q, stderr %s", stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestWhatIsLetGoAndCouldNotBeToldSoIsNotHeld(t *testing.T) {
+	pod := podOf("gone", gating.StateHeld, notes(), nil)
+	pod.Spec.SchedulingGates = nil
+	whole, gated := jobOf("whole", gating.StateHeld, notes(gating.HeldBy, gating.HoldBySuspend), 2), jobOf("gated", gating.StateHeld, notes(), 2)
+	gated.Status.Active = 2
+	runs := podOf("gated-1", gating.StateHeld, notes(), gated)
+	runs.Spec.SchedulingGates = nil
+	connect, _ := world(t, pod, whole, gated, runs)
+	if code, stdout, _ := call(t, connect, "status"); code != 0 || !strings.Contains(stdout, "0 pods are held in 0 groups") {
+		t.Errorf("exit code %d\n%s", code, stdout)
 	}
 }

@@ -10,9 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,12 +24,8 @@ import (
 	"github.com/gridlatch/gridlatch/gating"
 )
 
-const (
-	// page is how many objects are read at once.
-	page = 500
-	// horizon is how far the releases to come are told apart by the hour.
-	horizon = 48 * time.Hour
-)
+// horizon is how far the releases to come are told apart by the hour.
+const horizon = 48 * time.Hour
 
 // A status is what Gridlatch holds, and what comes next.
 type status struct {
@@ -123,10 +122,12 @@ func (c *cluster) status(ctx context.Context, namespace string) (*status, error)
 	if s.Controller, err = c.controller(ctx); err != nil {
 		return nil, err
 	}
-	running := []client.ListOption{client.MatchingLabels{gating.State: gating.StateReleased}, client.MatchingFields{"status.phase": "Running"}}
-	err = c.each(ctx, podKind, namespace, running, func(*metav1.PartialObjectMetadata) { s.Running++ })
-	if err != nil {
-		return nil, allowed(err, namespace)
+	running := client.ListOptions{
+		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{gating.State: gating.StateReleased}),
+		FieldSelector: fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning)),
+	}
+	if err := gating.Walk(ctx, c, metadataList(podKind), running, func(client.Object) { s.Running++ }); err != nil {
+		return nil, allowed(fmt.Errorf("list pods: %w", err), namespace)
 	}
 	return s, c.policies(ctx, s, held)
 }
@@ -139,24 +140,6 @@ func allowed(err error, namespace string) error {
 	return err
 }
 
-// each calls f for the metadata of Jobs or pods, page by page.
-func (c *cluster) each(ctx context.Context, k kind, namespace string, which []client.ListOption, f func(*metav1.PartialObjectMetadata)) error {
-	next := ""
-	for {
-		list := metadataList(k)
-		options := append([]client.ListOption{client.InNamespace(namespace), client.Limit(page), client.Continue(next)}, which...)
-		if err := c.List(ctx, list, options...); err != nil {
-			return fmt.Errorf("list %ss: %w", k, err)
-		}
-		for i := range list.Items {
-			f(&list.Items[i])
-		}
-		if next = list.Continue; next == "" {
-			return nil
-		}
-	}
-}
-
 // A holding is how much of a group waits, and until when.
 type holding struct {
 	kind            kind
@@ -164,6 +147,8 @@ type holding struct {
 	policy          string
 	pods            int
 	planned, latest *time.Time // starts; nil if not known
+	whole           bool       // the Job itself is held, and so has no pods
+	runs            bool       // the Job has pods, or had some
 }
 
 // holdings are the groups that wait, by what they are decided by. An owner is in the namespace of what it owns.
@@ -174,51 +159,56 @@ type groupKey struct {
 	uid       types.UID
 }
 
-// held gathers what waits: a Job with its pods, the pods of another owner, or one pod.
+// held gathers what waits: a Job with its pods, the pods of another owner, or one pod. What is let go and could not be
+// told so is none of it.
 func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) {
 	all := holdings{}
-	which := []client.ListOption{client.MatchingLabels{gating.State: gating.StateHeld}}
-	whole := map[groupKey]bool{}
-	err := c.eachJob(ctx, namespace, which, func(job *batchv1.Job) {
-		key := groupKey{job.Namespace, job.UID}
-		g := all.add(key, jobKind, job)
-		if whole[key] = job.Annotations[gating.HeldBy] != ""; whole[key] {
-			g.pods = gating.PodsToRun(job)
+	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{gating.State: gating.StateHeld})}
+	err := gating.Walk(ctx, c, &batchv1.JobList{}, which, func(o client.Object) {
+		if job, ok := o.(*batchv1.Job); ok {
+			all.addJob(job)
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list jobs: %w", err)
 	}
-	return all, c.each(ctx, podKind, namespace, which, func(pod *metav1.PartialObjectMetadata) {
-		key := groupKey{pod.Namespace, pod.UID}
-		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-			key.uid = owner.UID
-		}
-		g := all[key]
-		if g == nil {
-			g = all.add(key, podKind, pod)
-		}
-		if !whole[key] {
-			g.pods++
+	which.FieldSelector = fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)})
+	err = gating.Walk(ctx, c, &corev1.PodList{}, which, func(o client.Object) {
+		if pod, ok := o.(*corev1.Pod); ok && gating.HasGate(pod.Spec.SchedulingGates) {
+			all.addPod(pod)
 		}
 	})
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	maps.DeleteFunc(all, func(_ groupKey, g *holding) bool { return g.runs && g.pods == 0 })
+	return all, nil
 }
 
-// eachJob calls f for Jobs, page by page.
-func (c *cluster) eachJob(ctx context.Context, namespace string, which []client.ListOption, f func(*batchv1.Job)) error {
-	var list batchv1.JobList
-	for {
-		options := append([]client.ListOption{client.InNamespace(namespace), client.Limit(page), client.Continue(list.Continue)}, which...)
-		list = batchv1.JobList{}
-		if err := c.List(ctx, &list, options...); err != nil {
-			return fmt.Errorf("list jobs: %w", err)
-		}
-		for i := range list.Items {
-			f(&list.Items[i])
-		}
-		if list.Continue == "" {
-			return nil
-		}
+func (all holdings) addJob(job *batchv1.Job) {
+	whole := job.Annotations[gating.HeldBy] != ""
+	if whole && !ptr.Deref(job.Spec.Suspend, false) {
+		return
+	}
+	g := all.add(groupKey{job.Namespace, job.UID}, jobKind, job)
+	if g.whole = whole; whole {
+		g.pods = gating.PodsToRun(job)
+	} else {
+		g.runs = job.Status.Active+job.Status.Succeeded > 0
+	}
+}
+
+func (all holdings) addPod(pod *corev1.Pod) {
+	key := groupKey{pod.Namespace, pod.UID}
+	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+		key.uid = owner.UID
+	}
+	g := all[key]
+	if g == nil {
+		g = all.add(key, podKind, pod)
+	}
+	if !g.whole {
+		g.pods++
 	}
 }
 

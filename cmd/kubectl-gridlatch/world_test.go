@@ -53,6 +53,10 @@ func world(t *testing.T, objects ...client.Object) (func(*env), client.Client) {
 	c := paged{fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithIndex(&corev1.Pod{}, "status.phase", field("phase", func(pod *corev1.Pod) string { return string(pod.Status.Phase) })).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", field("node", func(pod *corev1.Pod) string { return pod.Spec.NodeName })).
+		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
+			event, _ := o.(*corev1.Event)
+			return []string{string(event.InvolvedObject.UID)}
+		}).
 		Build()}
 	return func(e *env) {
 		e.cluster = func(n connection) (*rest.Config, string, error) {

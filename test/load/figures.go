@@ -59,6 +59,14 @@ func measurements() []measurement {
 			"release_20k_ratio", "ratio", ">= 0.9",
 			"The same for 20,000 pods.",
 		}}},
+		{run: measureRefused, figures: []figure{{
+			"release_beside_refused_ratio", "ratio", ">= 0.9",
+			"Releases per second when 5,000 held pods fall due at once beside 1,000 that an admission policy keeps from being\n" +
+				"    \tchanged, and that fall due at the same moment, over those of 5,000 alone.",
+		}, {
+			"refused_patches_per_minute", "per minute", "<= 200",
+			"The most patches of the controller in one of the three minutes after that, for those 1,000.",
+		}}},
 		{run: measureHeld, figures: []figure{{
 			"rss_10k_mib", "MiB", "< 120",
 			"Resident memory of the controller that has seen 10,000 pods created and holds them, when it has settled.",

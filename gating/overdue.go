@@ -1,0 +1,79 @@
+package gating
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// lateness is by how much a release may be late without being called overdue.
+const lateness = time.Minute
+
+// overdue is what is held although its latest start has passed.
+type overdue struct {
+	pods  int
+	since time.Time // the first latest start
+	first *record   // of what has been overdue for longest
+}
+
+// overdue counts what a pass could not let go in time.
+func (l *Loop) overdue(p *pass) overdue {
+	var late overdue
+	now := l.Clock.Now()
+	for _, g := range p.groups { // by latest start
+		if now.Sub(g.task.LatestStart) <= lateness {
+			break
+		}
+		pods := 0
+		if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && !l.done.has(releaseOf(g.job)) {
+			pods = g.size()
+		}
+		for _, pod := range g.pods {
+			if !l.done.has(pod.UID) {
+				pods++
+			}
+		}
+		if pods > 0 && late.first == nil {
+			late.first, late.since = g.head(), g.task.LatestStart
+		}
+		late.pods += pods
+	}
+	return late
+}
+
+// releasesFailing tells on a policy whether releases fail of what it holds.
+func (l *Loop) releasesFailing(p *pass, late overdue) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReleasesFailing, Status: metav1.ConditionFalse,
+		Reason: v1alpha1.ReasonReleasing, Message: "what is due is released",
+	}
+	var where []string
+	words := ""
+	for _, s := range l.outcomes.stuck(p.now) {
+		if s.namespace == "" || slices.ContainsFunc(p.groups, func(g *group) bool { return g.head().Namespace == s.namespace }) {
+			where, words = append(where, s.String()), cmp.Or(words, l.setbacks.words(s.namespace))
+		}
+	}
+	switch {
+	case len(where) > 0:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonNoneReleased
+		c.Message = "new work is not held, since what is held could not be released " + strings.Join(where, ", ")
+	case late.pods > 0:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonOverdue
+		c.Message = fmt.Sprintf("what should have started by %s is held still, the first of it %s %s/%s",
+			plan.Clock(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
+		words = l.setbacks.words(late.first.Namespace)
+	}
+	if words != "" {
+		c.Message += ": " + words
+	}
+	c.Message = plan.Bounded(c.Message)
+	return c
+}

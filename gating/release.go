@@ -1,0 +1,347 @@
+package gating
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	clientretry "k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+const (
+	// retriesAtOnce bounds the writes in flight of what was refused before.
+	retriesAtOnce = 8
+	// retryTimeout bounds each: a webhook is given 30 seconds at most.
+	retryTimeout = 35 * time.Second
+)
+
+// release lets go of what is due, the most urgent first, and returns how many
+// writes failed that are to be tried again at once. A Job's record is written before
+// its pods: were they first, a crash in between would leave a started Job whose
+// retries are held. At the latest start, from which on no retry is held, they go
+// though the record fails. What was refused before waits for its turn, and nobody
+// waits for it.
+func (l *Loop) release(ctx context.Context, p *pass) int {
+	var records failures
+	var came outcome
+	pods := l.group()
+	for batch := range slices.Chunk(l.due(p), l.Workers) {
+		var jobs sync.WaitGroup
+		for _, g := range batch {
+			g.conclude()
+			if g.job == nil || !l.setbacks.has(g.job) {
+				jobs.Go(func() { records.add(l.record(ctx, p, g, false)) })
+			}
+		}
+		jobs.Wait()
+		for pod, g := range free(batch) {
+			if !l.setbacks.has(pod) {
+				pods.Go(func() error { return came.note(pod, g, l.releasePod(ctx, p, g, pod, false)) })
+			}
+		}
+	}
+	_ = pods.Wait() // they report for themselves
+	pods = l.group()
+	for pod, g := range came.refused {
+		pods.Go(func() error { return came.note(nil, g, l.releasePod(ctx, p, g, pod, true)) })
+	}
+	_ = pods.Wait() // likewise
+	if came.released > 0 {
+		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", came.released)
+	}
+	l.Metrics.failed.WithLabelValues(p.policy.Name).Add(float64(came.failed.count))
+	p.unsteered.log(ctx, "released pods without a preference for nodes", p.policy.Name)
+	again := records.log(ctx, "cannot record releases, trying again", p.policy.Name) +
+		came.failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
+	l.retry(ctx, p)
+	return again
+}
+
+// outcome is what came of the releases of pods. Those that are refused as they should
+// be are left for later: the least is asked for once all others are through.
+type outcome struct {
+	mu       sync.Mutex
+	released int
+	refused  map[*record]*group
+	failed   failures
+}
+
+// note takes up what came of one; without a pod, nothing is left for later. It returns
+// nil.
+func (o *outcome) note(pod *record, g *group, err error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case pod != nil && refusal(err) && o.refused == nil:
+		o.refused = map[*record]*group{pod: g}
+	case pod != nil && refusal(err):
+		o.refused[pod] = g
+	case !o.failed.add(err):
+		o.released++
+	}
+	return nil
+}
+
+// group runs as many writes at once as there are workers.
+func (l *Loop) group() *errgroup.Group {
+	group := &errgroup.Group{}
+	group.SetLimit(l.Workers)
+	return group
+}
+
+// due returns the groups that are to be released, the most urgent first, but those of
+// namespaces in which something was refused last.
+func (l *Loop) due(p *pass) []*group {
+	var due, troubled []*group
+	for _, g := range p.groups {
+		switch {
+		case !g.due():
+		case l.setbacks.troubled(g.head().Namespace):
+			troubled = append(troubled, g)
+		default:
+			due = append(due, g)
+		}
+	}
+	return append(due, troubled...)
+}
+
+// free yields the pods of groups that may go, with their groups.
+func free(groups []*group) func(yield func(*record, *group) bool) {
+	return func(yield func(*record, *group) bool) {
+		for _, g := range groups {
+			if !g.recorded && g.decision.Cause != plan.AtLatestStart {
+				continue
+			}
+			for _, pod := range g.pods {
+				if !yield(pod, g) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// retry has what was refused before tried again whose time has come, and does not
+// wait for that: what the API server does with such a write may take long.
+func (l *Loop) retry(ctx context.Context, p *pass) {
+	start := func(o *record, attempt func(context.Context) error) {
+		if !l.setbacks.begin(o, l.Clock.Now()) {
+			return
+		}
+		started := l.retries.TryGo(func() error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retryTimeout)
+			defer cancel()
+			defer l.setbacks.leave(o)
+			if attempt(ctx) != nil {
+				l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
+			}
+			return nil
+		})
+		if !started {
+			l.setbacks.leave(o)
+		}
+	}
+	due := l.due(p)
+	for _, g := range due {
+		if g.job != nil && !g.released {
+			again := *g // whose reason may change
+			start(g.job, func(ctx context.Context) error { return l.record(ctx, p, &again, true) })
+		}
+	}
+	for pod, g := range free(due) {
+		start(pod, func(ctx context.Context) error { return l.releasePod(ctx, p, g, pod, true) })
+	}
+}
+
+// conclude takes up why a group is released.
+func (g *group) conclude() {
+	g.reason, g.cause = compared(g.decision, g.head().Annotations), g.decision.Cause
+	if g.released {
+		g.reason, g.cause = plan.Bounded("its Job has been released: "+g.job.Annotations[Reason]), joined
+	}
+	g.recorded = g.job == nil || g.released
+}
+
+// record makes the decision for a group last, on its Job.
+func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error {
+	if g.recorded {
+		return nil
+	}
+	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
+	noted, err := l.recordOn(ctx, g, again)
+	if err != nil {
+		l.done.drop(p.policy.Name, releaseOf(g.job))
+		l.refused(p, g.job, err)
+		return err
+	}
+	g.recorded = true
+	if !l.setbacks.freed(g.job) {
+		l.vouch(p, g, g.job.UID)
+		if g.whole() {
+			l.count(p, g, g.job, g.size())
+		}
+		l.Events.Released(&g.job.PartialObjectMetadata, g.reason)
+	}
+	if noted || !g.whole() {
+		l.setbacks.succeed(g.job, l.Clock.Now())
+	} else {
+		l.setbacks.free(p.policy.Name, g.job, l.Clock.Now())
+	}
+	return nil
+}
+
+// recordOn writes the decision for a group on its Job, and reports whether it says
+// so. Where the Job is not as the cache knows it, it does so for the Job as it is.
+func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, err error) {
+	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
+	if g.whole() && !heldWhole(g.job.Annotations, g.job.suspended) {
+		return l.recordTaken(ctx, g, made)
+	}
+	noted, err = l.free(ctx, jobKind(), g.job, made.jobWrites(g.job), again)
+	if !apierrors.IsInvalid(err) || !g.whole() {
+		return noted, err
+	}
+	var now batchv1.Job
+	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
+		return true, client.IgnoreNotFound(err)
+	}
+	switch {
+	case now.UID != g.job.UID || !holdsWhole(&now):
+		return l.recordTaken(ctx, g, made)
+	case now.ResourceVersion == g.job.ResourceVersion: // as it is, it was refused
+		return false, err
+	default:
+		made.template = false // it cannot be changed if the Job has run before
+		return l.free(ctx, jobKind(), g.job, made.jobWrites(&now), again)
+	}
+}
+
+// recordTaken records that a Job that we held whole is not held any more.
+func (l *Loop) recordTaken(ctx context.Context, g *group, made release) (noted bool, err error) {
+	if !l.setbacks.freed(g.job) {
+		g.reason, made.reason = takenReason, takenReason
+	}
+	return true, pardon(jobKind(), g.job, l.write(ctx, jobKind(), g.job, made.record(g.job)))
+}
+
+// vouch remembers that the loop itself has let something go, where that takes room.
+func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
+	if p.policy.Limited() {
+		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart)
+	}
+}
+
+// releasePod takes the gate off a pod, and says so or, where that was refused already,
+// again, by the least that does it.
+func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
+	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
+	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
+	if again || !l.steer(ctx, p, pod, made) {
+		w := made.podWrites(pod)
+		if !again {
+			w = writes{whole: w.whole}
+		}
+		if _, err := l.free(ctx, podKind(), pod, w, again); err != nil {
+			l.done.drop(p.policy.Name, pod.UID)
+			if again {
+				l.refused(p, pod, err)
+			}
+			return err
+		}
+	}
+	l.setbacks.succeed(pod, l.Clock.Now())
+	l.vouch(p, g, pod.UID)
+	l.count(p, g, pod, 1)
+	l.Events.Released(&pod.PartialObjectMetadata, g.reason)
+	return nil
+}
+
+// refused notes that the API server would not have an object let go, and tells it
+// on the object where that is new.
+func (l *Loop) refused(p *pass, o *record, err error) {
+	if !refusal(err) {
+		return
+	}
+	words := printable(err.Error())
+	if l.setbacks.refuse(p.policy.Name, o, words, l.Clock.Now()) {
+		l.Events.Refused(&o.PartialObjectMetadata, words)
+	}
+}
+
+// steer releases a pod with a preference for the nodes where it is released to,
+// and reports whether it has. If there is none, or whatever else is the matter, it
+// has done nothing, and the pod is to be released without: a preference never holds
+// one.
+func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bool {
+	term, ok := p.policy.Preference(made.to)
+	if !ok {
+		return false
+	}
+	err := clientretry.OnError(clientretry.DefaultRetry, apierrors.IsConflict, func() error {
+		var now corev1.Pod
+		if err := l.Live.Get(ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
+			return err
+		}
+		if now.UID != pod.UID {
+			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
+		}
+		target := metadata(podKind())
+		target.Namespace, target.Name = pod.Namespace, pod.Name
+		return l.Client.Patch(ctx, target, made.preferring(&now, term))
+	})
+	if !apierrors.IsNotFound(err) {
+		p.unsteered.add(err)
+	}
+	if err == nil {
+		l.outcomes.add(pod.Namespace, nil, l.Clock.Now())
+	}
+	return err == nil
+}
+
+// count adds the release of a pod, or of a whole Job, to the metrics.
+func (l *Loop) count(p *pass, g *group, o *record, pods int) {
+	planned, _ := time.Parse(time.RFC3339, o.Annotations[PlannedStart]) // zero if absent
+	l.Metrics.releasedPods(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
+}
+
+// free writes the release of a pod or Job, and notes what came of it. It reports
+// whether the object says so.
+func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w writes, again bool) (noted bool, err error) {
+	noted, err = w.apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
+	if again || w.least != nil || !refusal(err) { // else the last word has not been said
+		l.outcomes.add(o.Namespace, err, l.Clock.Now())
+	}
+	return noted, pardon(kind, o, err)
+}
+
+// patch writes to a pod or Job.
+func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
+	return pardon(kind, o, l.write(ctx, kind, o, patch))
+}
+
+func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
+	target := metadata(kind)
+	target.Namespace, target.Name = o.Namespace, o.Name
+	return l.Client.Patch(ctx, target, patch)
+}
+
+// pardon wraps what went wrong with a write to a pod or Job; one that is gone, or
+// another by its name, needs nothing any more.
+func pardon(kind schema.GroupVersionKind, o *record, err error) error {
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("patch %s %s/%s: %w", kind.Kind, o.Namespace, o.Name, err)
+}
