@@ -131,6 +131,8 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	p.decide()
 	l.awaitForecast(p)
 	p.disown()
+	p.heed()
+	p.park()
 	took := l.Clock.Now().Sub(p.now)
 	l.effort.Store(int64(took))
 	l.Metrics.pass.Observe(took.Seconds())
@@ -227,10 +229,11 @@ func batches(groups []*group, size int) func(yield func([]*group) bool) {
 
 // record makes the decision for a group last, on its Job.
 func (l *Loop) record(ctx context.Context, p *pass, g *group) error {
-	g.reason, g.cause = compared(g.decision, g.head().Annotations), g.decision.Cause
+	g.waits, g.cause = g.stillWaits(), g.decision.Cause
 	if g.released {
-		g.reason, g.cause = plan.Bounded("its Job has been released: "+g.job.Annotations[Reason]), joined
+		g.cause = joined
 	}
+	g.reason = g.told(g.waits)
 	if g.job == nil || g.released {
 		g.recorded = true
 		return nil
@@ -279,6 +282,9 @@ func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record) error {
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
+	if waits := pod.stillWaits(false); waits != g.waits {
+		made.reason = g.told(waits)
+	}
 	if !l.steer(ctx, p, pod, made) {
 		if err := l.free(ctx, podKind(), pod, made.pod(pod)); err != nil {
 			l.done.drop(p.policy.Name, pod.UID)
@@ -287,7 +293,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record) e
 	}
 	l.vouch(p, g, pod.UID)
 	l.count(p, g, pod, 1)
-	l.Events.Released(&pod.PartialObjectMetadata, g.reason)
+	l.Events.Released(&pod.PartialObjectMetadata, made.reason)
 	return nil
 }
 
@@ -356,7 +362,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 			kind = jobKind()
 		}
 		writes.Go(func() error {
-			failed.add(l.patch(ctx, kind, o, explain(o, start, g.decision.Reason(), g.to)))
+			failed.add(l.patch(ctx, kind, o, explain(o, g.notes(o))))
 			return nil
 		})
 	}
@@ -375,7 +381,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 func (p *pass) planned() iter.Seq2[*record, *group] {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range p.groups {
-			if g.due() || g.decision.Cause == plan.NoForecast {
+			if g.due() || g.parked || g.decision.Cause == plan.NoForecast {
 				continue
 			}
 			if g.job != nil && !yield(g.job, g) {
@@ -422,7 +428,7 @@ func pardon(kind schema.GroupVersionKind, o *record, err error) error {
 func (p *pass) next() time.Time {
 	var next time.Time
 	for _, g := range p.groups {
-		if !g.due() && (next.IsZero() || g.decision.Start.Before(next)) {
+		if !g.due() && !g.parked && (next.IsZero() || g.decision.Start.Before(next)) {
 			next = g.decision.Start
 		}
 	}
