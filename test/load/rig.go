@@ -36,7 +36,7 @@ type rig struct {
 	metadata   metadata.Interface
 	dir        string
 	port       int
-	components []string // of the manifests
+	components []string        // of the manifests
 	controller *env.Controller // nil while Gridlatch is not there
 }
 
