@@ -155,7 +155,7 @@ func (r *Records) open(pod *record, done func(types.UID) (string, bool)) *group 
 // schedule gives each group its task, and orders the groups by latest start.
 func schedule(policy *Policy, groups []*group) {
 	for _, g := range groups {
-		g.task = TaskOf(policy, g.head())
+		g.task = TaskOf(policy, g.asks())
 		g.task.Held = true
 		if g.job == nil {
 			g.hurry(policy)

@@ -148,10 +148,20 @@ func since(object metav1.Object) time.Time {
 	return again
 }
 
+// asks returns the object of the group whose asks and promises count: its head. But
+// pods may come before it is noted that their Job was resumed: till then they know
+// better from when on it waits.
+func (g *group) asks() *record {
+	if g.job != nil && g.job.awaitsResume() && !g.job.suspended && len(g.pods) > 0 {
+		return g.pods[0]
+	}
+	return g.head()
+}
+
 // park keeps what is not to be planned before its user resumes it.
 func (p *pass) park() {
 	for _, g := range p.groups {
-		if g.job != nil && !g.released && g.decision.Cause != plan.Withdrawn && g.job.awaitsResume() {
+		if g.job != nil && g.asks() == g.job && g.job.awaitsResume() && !g.released && g.decision.Cause != plan.Withdrawn {
 			g.parked, g.decision.Cause = true, plan.Suspended
 		}
 	}

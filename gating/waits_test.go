@@ -60,6 +60,14 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 			}
 		})
 	}
+	// pods may come before the resume is noted, and do not wait for that
+	early := waitingRecord("Pod", "early", map[string]string{DelayTolerant: "true", LatestStart: stamp(t0.Add(time.Minute))})
+	unnoted := &group{job: stripped(t, newStripper(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
+	schedule(builtin(), []*group{unnoted})
+	(&pass{groups: []*group{unnoted}}).park()
+	if want := t0.Add(time.Minute); !unnoted.due() || !unnoted.task.LatestStart.Equal(want) {
+		t.Errorf("it is due: %v, by %s, want %s", unnoted.due(), unnoted.task.LatestStart, want)
+	}
 	// the promise that it is given then counts from its resume
 	g := &group{job: stripped(t, newStripper(), suspendedJob(false, no, nil))}
 	schedule(builtin(), []*group{g})
