@@ -158,7 +158,7 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 		}
 		x.Controller = &found
 	}
-	if job, ok := head.(*batchv1.Job); x.State == stateHeld && !(ok && gating.AwaitsResume(job)) {
+	if job, ok := head.(*batchv1.Job); x.State == stateHeld && (!ok || !gating.AwaitsResume(job)) {
 		if err := c.foresee(ctx, x, head); err != nil {
 			return nil, err
 		}
