@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gridlatch/gridlatch/plan"
@@ -30,6 +31,11 @@ type Ask struct {
 	// Earlier counts where no duration is asked for. It is no annotation, and
 	// ParseAsk leaves it zero.
 	Earlier RunTimes
+	// ReplacedAt is when the next run of its CronJob deletes it, see ReplacedAt; zero
+	// is never. Tool is what gives up on the work if it waits for too long; nil is
+	// nothing. ParseAsk leaves both empty, too.
+	ReplacedAt time.Time
+	Tool       *Tool
 	// Only names the locations whose nodes suit the work, see Candidates; empty
 	// is all. ParseAsk leaves it empty, too.
 	Only string
@@ -142,15 +148,25 @@ func parseBool(value string) (bool, error) {
 }
 
 // JobAsk returns the annotations of the ask that holds for a Job: its own, laid
-// over those of its pod template.
-func JobAsk(template, job map[string]string) map[string]string {
-	ask := map[string]string{}
-	for _, annotations := range []map[string]string{template, job} {
-		for _, key := range asked() {
-			if value, ok := annotations[key]; ok {
-				ask[key] = value
-			}
+// over those of its pod template. A wish that is a label is among them.
+func JobAsk(template, job metav1.Object) map[string]string {
+	ask := Asked(template)
+	maps.Copy(ask, Asked(job))
+	return ask
+}
+
+// Limit has a task start in time for what does not wait for it: the next run of its
+// CronJob and, unless it has a deadline, its tool.
+func (a *Ask) Limit(task *plan.Task, created time.Time, longest time.Duration) {
+	earlier := func(at time.Time) {
+		if at.Before(task.LatestStart) {
+			task.LatestStart = at
 		}
 	}
-	return ask
+	if !a.ReplacedAt.IsZero() {
+		earlier(plan.LatestStart(a.ReplacedAt, longest))
+	}
+	if a.Tool != nil && a.Deadline.IsZero() {
+		earlier(a.Tool.LatestStart(created, longest))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,19 +33,20 @@ func metadata(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 }
 
 // CacheByObject says what this package needs in the manager's cache: the metadata
-// of namespaces and of nodes, each stripped to what is read. Pods and Jobs are in a
+// of namespaces and of nodes, and CronJobs, each stripped to what is read. Pods and Jobs are in a
 // cache of their own, see Records.
 func CacheByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		metadata(namespaceKind()): {Transform: stripNamespace},
 		metadata(nodeKind()):      {Transform: stripNode},
+		&batchv1.CronJob{}:        {Transform: stripCronJob},
 	}
 }
 
 // PrepareCache makes the manager's cache, which has not started yet, ready for the
 // readers of this package: they fail rather than start an informer of their own.
 func PrepareCache(ctx context.Context, c cache.Cache) error {
-	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, metadata(namespaceKind()), metadata(nodeKind())} {
+	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, metadata(namespaceKind()), metadata(nodeKind()), &batchv1.CronJob{}} {
 		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}

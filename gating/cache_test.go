@@ -92,14 +92,14 @@ func TestARecordHasWhatIsReadAndWhatIsSo(t *testing.T) {
 		want   facts
 	}{
 		"a pod that waits":              {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: gates}}, facts{gated: true}},
-		"one that waits for others":     {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: "other"}}}}, facts{}},
+		"one that waits for others":     {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: "other"}}}}, facts{otherGates: "other"}},
 		"one with a node":               {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{NodeName: "n"}}, facts{scheduled: true}},
 		"a Job":                         {&batchv1.Job{ObjectMeta: about}, facts{pods: 1}},
 		"a wide one":                    {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7))}}, facts{pods: 7}},
 		"one with little left":          {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7)), Completions: ptr.To(int32(9))}, Status: batchv1.JobStatus{Succeeded: 5}}, facts{pods: 4}},
-		"one of no pods":                {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(0))}}, facts{}},
+		"one of no pods":                {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(0))}}, facts{idle: true}},
 		"one that is over":              {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7))}, Status: complete}, facts{}},
-		"a suspended one, as if it ran": {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Suspend: &yes, Parallelism: ptr.To(int32(3))}}, facts{suspended: true, pods: 3}},
+		"a suspended one, as if it ran": {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Suspend: &yes, Parallelism: ptr.To(int32(3))}}, facts{suspended: true, parked: true, pods: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := stripped(t, newStripper(), tt.object)

@@ -21,15 +21,16 @@
 //   - Job suspended by its user while it waits: its pods go and come back, held
 //     until the same latest start. If its start comes first it is released, but
 //     not resumed by us; its pods then start as soon as it is.
+//   - Job created suspended, for approval, say: planned from when it is resumed.
+//     Until then it is promised nothing, and counts as held, with no pods.
 //   - Job deleted, or gone by ttlSecondsAfterFinished: nothing is left. The next
 //     of its name is decided on anew. Pods that are orphaned go on waiting, each
 //     by itself, with what their Job was promised. A Job that fails before its
 //     start is counted as held until then.
 //   - CronJob: each run is decided on by itself and, while it is held, active.
 //     Forbid skips runs meanwhile, and makes up for the last of them after it.
-//     Replace deletes the held run for the next, which is held from its own
-//     creation: runs that come more often than they may start need a deadline
-//     shorter than their interval.
+//     Replace deletes the held run for the next: each starts in time to be done
+//     before that (see ReplacedAt).
 //   - Jobs of one owner, such as a JobSet: a group each, but planned for the
 //     same start if they ask for the same. A Job that the owner creates anew is
 //     decided on anew.
@@ -53,6 +54,13 @@
 // the plan has changed, and reports on the policy's status. A pass is run when
 // a held object, the policy or its forecast has changed, and at the next
 // moment at which a decision can change by itself.
+//
+// What does not ask to wait any more is let go at once: a Job that says so, or a pod
+// that no Job speaks for, by its annotation or label DelayTolerant, or by neither
+// being there any more.
+//
+// What is let go and still waits for something else, such as the gate of another or
+// its suspend, says so, and tells of no saving.
 //
 // Nothing waits beyond its latest start: that is fixed at admission in an
 // annotation (LatestStart), later edits can only make it earlier, and a policy

@@ -82,10 +82,11 @@ func printable(text string) string {
 // or could not be.
 func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[Reason]
+	wish, _ := Wish(o)
 	switch {
 	case o.Labels[State] == StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)
-	case o.Annotations[DelayTolerant] == "true" && strings.HasPrefix(reason, NotHeld):
+	case wish == "true" && strings.HasPrefix(reason, NotHeld):
 		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)
 	}
 }

@@ -22,9 +22,13 @@ type group struct {
 	// released says that the decision was made before: pods that came late, or
 	// were left over when a release was interrupted.
 	released bool
+	// parked says that it is not planned before its user resumes it.
+	parked   bool
 	decision plan.Decision
-	// reason and cause are told on release; recorded says that it is on record.
+	// reason and cause are told on release, as is what all of it still waits for;
+	// recorded says that it is on record.
 	reason   string
+	waits    string
 	cause    plan.Cause
 	recorded bool
 	// to is the location that it is released to, where the policy chooses.
@@ -60,7 +64,32 @@ func (g *group) pending() int {
 }
 
 // due reports whether the group is to be released.
-func (g *group) due() bool { return g.released || !g.decision.Holds() }
+func (g *group) due() bool { return g.released || !g.parked && !g.decision.Holds() }
+
+// told returns the reason of the release of what still waits for something else,
+// if that is not empty.
+func (g *group) told(waits string) string {
+	if g.released {
+		return plan.Bounded("its Job has been released: " + g.job.Annotations[Reason])
+	}
+	d := g.decision
+	d.StillWaits = waits
+	return compared(d, g.head().Annotations)
+}
+
+// notes returns the annotations that tell on a pod or Job of the group until when
+// and why it waits and, where that is chosen, where it is to run. A Job that came
+// suspended is promised its latest start now.
+func (g *group) notes(o *record) map[string]string {
+	notes := map[string]string{Reason: g.decision.Reason(), PlannedStart: stamp(g.decision.Start)}
+	if g.to != "" {
+		notes[PlannedLocation] = g.to
+	}
+	if o == g.job && o.Annotations[LatestStart] == "" {
+		notes[LatestStart], notes[AtCreation] = stamp(g.task.LatestStart), emitted(g.decision)
+	}
+	return notes
+}
 
 // groupKey is what groups are told apart by. An owner is in the namespace of what it
 // owns: a reference from another namespace is to something else of the same UID.
@@ -126,7 +155,7 @@ func (r *Records) open(pod *record, done func(types.UID) (string, bool)) *group 
 // schedule gives each group its task, and orders the groups by latest start.
 func schedule(policy *Policy, groups []*group) {
 	for _, g := range groups {
-		g.task = TaskOf(policy, g.head())
+		g.task = TaskOf(policy, g.asks())
 		g.task.Held = true
 		if g.job == nil {
 			g.hurry(policy)

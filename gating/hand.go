@@ -233,7 +233,7 @@ func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 
 // annotations are what the loop, and people, have to know of the Job.
 func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
-	notes := JobAsk(job.Spec.Template.Annotations, job.Annotations)
+	notes := JobAsk(&job.Spec.Template, job)
 	notes[DelayTolerant] = "true"
 	ask, errs := ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {

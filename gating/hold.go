@@ -24,7 +24,7 @@ func Notes(policy *Policy, d plan.Decision) map[string]string {
 	if d.Holds() {
 		notes[PlannedStart] = stamp(d.Start)
 		notes[LatestStart] = stamp(d.LatestStart)
-		notes[AtCreation] = strconv.FormatFloat(d.EmittedAtOnce(), 'f', 1, 64)
+		notes[AtCreation] = emitted(d)
 		if policy.Movable() {
 			notes[PlannedLocation] = d.Location
 		}
@@ -51,7 +51,9 @@ func Guess(ask Ask) map[string]string {
 func Promise(asked, notes map[string]string) map[string]string {
 	promise := maps.Clone(asked)
 	for _, key := range []string{PolicyName, PlannedStart, LatestStart, AtCreation} {
-		promise[key] = notes[key]
+		if note, ok := notes[key]; ok {
+			promise[key] = note
+		}
 	}
 	return promise
 }
@@ -70,7 +72,7 @@ func Forget(annotations map[string]string) {
 // something else than was meant. If its policy is gone, whose delay it may have
 // asked for, the promise holds.
 func TaskOf(policy *Policy, object metav1.Object) plan.Task {
-	created := object.GetCreationTimestamp().Time
+	created := since(object)
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
 	if expected := object.GetAnnotations()[ExpectedDuration]; len(expected) <= maxValue {
 		ask.Earlier.Median, _ = plan.ParseDuration(expected) // zero if there is none
@@ -101,10 +103,14 @@ func TaskID(object metav1.Object, own types.UID) string {
 	return string(own)
 }
 
-// compared adds to the reason of a release what the wait has saved.
+// emitted writes what starting at once would have emitted.
+func emitted(d plan.Decision) string { return strconv.FormatFloat(d.EmittedAtOnce(), 'f', 1, 64) }
+
+// compared adds to the reason of a release what the wait has saved; nothing if the
+// work does not run yet.
 func compared(d plan.Decision, annotations map[string]string) string {
 	before, err := strconv.ParseFloat(annotations[AtCreation], 64)
-	if err != nil || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
+	if err != nil || d.StillWaits != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
 		return d.Reason()
 	}
 	saved := 100 * (before - d.Emitted()) / before

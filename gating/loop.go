@@ -131,6 +131,8 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	p.decide()
 	l.awaitForecast(p)
 	p.disown()
+	p.heed()
+	p.park()
 	took := l.Clock.Now().Sub(p.now)
 	l.effort.Store(int64(took))
 	l.Metrics.pass.Observe(took.Seconds())
@@ -195,7 +197,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 			kind = jobKind()
 		}
 		writes.Go(func() error {
-			failed.add(l.tell(ctx, p, kind, o, explain(o, start, g.decision.Reason(), g.to)))
+			failed.add(l.tell(ctx, p, kind, o, explain(o, g.notes(o))))
 			return nil
 		})
 	}
@@ -239,7 +241,7 @@ func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, 
 func (p *pass) planned() iter.Seq2[*record, *group] {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range p.groups {
-			if g.due() || g.decision.Cause == plan.NoForecast {
+			if g.due() || g.parked || g.decision.Cause == plan.NoForecast {
 				continue
 			}
 			if g.job != nil && !yield(g.job, g) {
@@ -259,7 +261,7 @@ func (p *pass) planned() iter.Seq2[*record, *group] {
 func (p *pass) next() time.Time {
 	var next time.Time
 	for _, g := range p.groups {
-		if !g.due() && (next.IsZero() || g.decision.Start.Before(next)) {
+		if !g.due() && !g.parked && (next.IsZero() || g.decision.Start.Before(next)) {
 			next = g.decision.Start
 		}
 	}

@@ -4,7 +4,7 @@ import "strings"
 
 // What users write: annotations on a Job, a pod or a pod template.
 const (
-	// DelayTolerant opts in with "true".
+	// DelayTolerant opts in with "true". It may be a label instead, see Wish.
 	DelayTolerant = prefix + "delay-tolerant"
 	// Deadline is when the work must be finished, see plan.ParseDeadline.
 	Deadline = prefix + "deadline"

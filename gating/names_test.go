@@ -21,3 +21,28 @@ func TestWhatWeWriteIsKnownAtAdmission(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatUsersWriteIsKnownWhereTheyAreWarned looks for every key in what warns of
+// those that are not heard, and for the wish wherever it is matched: as an annotation,
+// and as a label.
+func TestWhatUsersWriteIsKnownWhereTheyAreWarned(t *testing.T) {
+	text, err := os.ReadFile("../manifests/base/unheard.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range append(append(asked(), written()...), State, RunsOf) {
+		if !strings.Contains(string(text), "'"+key+"'") {
+			t.Errorf("unheard.yaml does not know %s", key)
+		}
+	}
+	const wish = "m.?annotations[?'" + DelayTolerant + "'].orValue(m.?labels[?'" + DelayTolerant + "'].orValue('false')) != 'false'"
+	for _, name := range []string{"webhook.yaml", "admission.yaml"} {
+		text, err := os.ReadFile("../manifests/base/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), wish) {
+			t.Errorf("%s does not match %s", name, wish)
+		}
+	}
+}

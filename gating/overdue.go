@@ -31,6 +31,9 @@ func (l *Loop) overdue(p *pass) overdue {
 		if now.Sub(g.task.LatestStart) <= lateness {
 			break
 		}
+		if g.parked {
+			continue // its user holds it
+		}
 		pods := 0
 		if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && !l.done.has(releaseOf(g.job)) {
 			pods = g.size()

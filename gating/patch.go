@@ -97,12 +97,11 @@ func (r release) metadata(o metav1.Object) object {
 	return patch
 }
 
-// explain tells on a pod or Job until when and why it waits and, where that is
-// chosen, where it is to run.
-func explain(o metav1.Object, start, reason, to string) client.Patch {
-	annotations := map[string]*string{Reason: &reason, PlannedStart: &start}
-	if to != "" {
-		annotations[PlannedLocation] = &to
+// explain writes notes on a pod or Job.
+func explain(o metav1.Object, notes map[string]string) client.Patch {
+	annotations := make(map[string]*string, len(notes))
+	for key, value := range notes {
+		annotations[key] = &value
 	}
 	return object{Metadata: objectMeta{UID: o.GetUID(), Annotations: annotations}}.as(types.MergePatchType)
 }

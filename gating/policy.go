@@ -201,6 +201,7 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	} else {
 		task.LatestStart = plan.LatestStart(ask.Deadline, longest)
 	}
+	ask.Limit(&task, created, longest)
 	return task
 }
 

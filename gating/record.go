@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"sync"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,8 +30,15 @@ type record struct {
 type facts struct {
 	// Of a pod: it has our gate; it has a node.
 	gated, scheduled bool
-	// Of a Job: it is suspended.
-	suspended bool
+	// Of a pod: the names of its other gates, separated by commas.
+	otherGates string
+	// Of a Job: it is suspended, by whomever; it is, or was until a moment ago, see
+	// parked.
+	suspended, parked bool
+	// Of a Job: when it was resumed last; zero if it never was.
+	resumed time.Time
+	// Of a Job: its parallelism is 0.
+	idle bool
 	// Of a Job: how many pods it runs at once, of those that it has still to run,
 	// whether it is suspended or not.
 	pods int32
@@ -42,11 +50,16 @@ func (r *record) DeepCopyObject() runtime.Object {
 }
 
 func factsOfPod(pod *corev1.Pod) facts {
-	return facts{gated: HasGate(pod.Spec.SchedulingGates), scheduled: pod.Spec.NodeName != ""}
+	return facts{
+		gated: HasGate(pod.Spec.SchedulingGates), scheduled: pod.Spec.NodeName != "", otherGates: otherGates(pod.Spec.SchedulingGates),
+	}
 }
 
 func factsOfJob(job *batchv1.Job) facts {
-	return facts{suspended: ptr.Deref(job.Spec.Suspend, false), pods: min(ptr.Deref(job.Spec.Parallelism, 1), podsLeft(job))}
+	parallelism := ptr.Deref(job.Spec.Parallelism, 1)
+	return facts{
+		suspended: ptr.Deref(job.Spec.Suspend, false), parked: parked(job), resumed: resumed(job), idle: parallelism == 0, pods: min(parallelism, podsLeft(job)),
+	}
 }
 
 // PodsToRun returns how many pods a Job runs at once, of those that it has still to
@@ -149,6 +162,9 @@ func (s *stripper) record(kind, version string, full *metav1.ObjectMeta, facts f
 	r.ResourceVersion, r.Generation = full.ResourceVersion, full.Generation
 	r.CreationTimestamp, r.DeletionTimestamp = full.CreationTimestamp, full.DeletionTimestamp
 	r.Labels, r.Annotations = map[string]string{State: full.Labels[State]}, s.ours(full.Annotations)
+	if wish, ok := full.Labels[DelayTolerant]; ok {
+		r.Labels[DelayTolerant] = wish
+	}
 	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && fits(owner) {
 		r.OwnerReferences = []metav1.OwnerReference{*owner}
 		s.share(owner.UID, &r.ObjectMeta)

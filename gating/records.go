@@ -240,6 +240,13 @@ func (r *Records) Released(namespace string, pod metav1.Object) bool {
 	return job != nil && job.Labels[State] == StateReleased
 }
 
+// Held reports whether the Job that owns a pod of a namespace is held, by what the
+// cache knows.
+func (r *Records) Held(namespace string, pod metav1.Object) bool {
+	job := r.jobOf(namespace, pod)
+	return job != nil && job.Labels[State] == StateHeld
+}
+
 // PlannedWithJob returns where the Job that owns a pod of a namespace was released
 // to or, if the cache does not know of the release yet, what the Job's template
 // says.

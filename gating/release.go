@@ -167,10 +167,11 @@ func (l *Loop) retry(ctx context.Context, p *pass) {
 
 // conclude takes up why a group is released.
 func (g *group) conclude() {
-	g.reason, g.cause = compared(g.decision, g.head().Annotations), g.decision.Cause
+	g.waits, g.cause = g.stillWaits(), g.decision.Cause
 	if g.released {
-		g.reason, g.cause = plan.Bounded("its Job has been released: "+g.job.Annotations[Reason]), joined
+		g.cause = joined
 	}
+	g.reason = g.told(g.waits)
 	g.recorded = g.job == nil || g.released
 }
 
@@ -248,6 +249,9 @@ func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
+	if waits := pod.stillWaits(false); waits != g.waits {
+		made.reason = g.told(waits)
+	}
 	if again || !l.steer(ctx, p, pod, made) {
 		w := made.podWrites(pod)
 		if !again {
@@ -264,7 +268,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, a
 	l.setbacks.succeed(pod, l.Clock.Now())
 	l.vouch(p, g, pod.UID)
 	l.count(p, g, pod, 1)
-	l.Events.Released(&pod.PartialObjectMetadata, g.reason)
+	l.Events.Released(&pod.PartialObjectMetadata, made.reason)
 	return nil
 }
 

@@ -55,7 +55,7 @@ func (r release) jobWrites(job metav1.Object) writes {
 	}
 	return writes{
 		whole: r.resume(job),
-		least: resumed(job),
+		least: resuming(job),
 		notes: []client.Patch{r.record(job), r.brief(job), labelled(job)},
 	}
 }
@@ -74,8 +74,8 @@ func labelled(o metav1.Object) client.Patch {
 	return object{Metadata: objectMeta{UID: o.GetUID(), Labels: map[string]string{State: StateReleased}}}.as(types.MergePatchType)
 }
 
-// resumed lets a Job go that is held whole, and records nothing. It fails as invalid
+// resuming lets a Job go that is held whole, and records nothing. It fails as invalid
 // if the Job is not as the cache knows it.
-func resumed(job metav1.Object) client.Patch {
+func resuming(job metav1.Object) client.Patch {
 	return jsonPatch(slices.Concat(known(job), leave(job)))
 }

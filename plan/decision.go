@@ -34,6 +34,10 @@ const (
 	// Spread holds for minutes: now is as clean as any time, and others start now
 	// too.
 	Spread Cause = "spread"
+	// Suspended holds: its user has suspended it, and it is planned once it is resumed.
+	Suspended Cause = "suspended"
+	// Withdrawn starts: it does not ask to wait any more.
+	Withdrawn Cause = "withdrawn"
 	// NoForecast starts: nothing usable is known.
 	NoForecast Cause = "no-forecast"
 	// NoRoom holds: what runs, and what is planned for those with less time,
@@ -64,6 +68,7 @@ type Decision struct {
 	Bucket            string // the one of the ceiling, see [Buckets.Name]
 	Running           int    // pods at Decided, before this task, where ceilings apply
 	Crowded           bool   // a cheaper start had no room below its ceiling
+	StillWaits        string // for what else the work waits once it is let go; empty if it can start
 }
 
 // Queue makes work that would start now, and need not, wait for a moment, until
@@ -76,6 +81,14 @@ func (d Decision) Queue() Decision {
 			d.Start, d.Cause = soon, Queued
 		}
 	}
+	return d
+}
+
+// Withdraw is the decision for work that does not ask to wait any more: it starts now,
+// in the location that is cleanest now.
+func (d Decision) Withdraw() Decision {
+	d.Start, d.Cause = d.Decided, Withdrawn
+	d.Expected, d.Location, d.PowerFactor = d.AtOnce, d.AtOnceIn, d.PowerFactorAtOnce
 	return d
 }
 
@@ -140,6 +153,9 @@ func (d Decision) sentence() string {
 	case d.Holds():
 		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.Why(), minute(d.LatestStart))
 	}
+	if d.StillWaits != "" {
+		return fmt.Sprintf("let go %s UTC: %s; it still waits for %s", clock(d.Decided), d.Why(), d.StillWaits)
+	}
 	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.Why())
 }
 
@@ -157,6 +173,8 @@ func (d Decision) Why() string {
 		return fmt.Sprintf("%s, as clean as now; not all start in the same minute", d.expected())
 	case AtLatestStart:
 		return "its latest start has come" + d.running()
+	case Withdrawn:
+		return "it does not ask to wait any more" + d.running()
 	case Exempt:
 		return "the policy exempts this time" + d.running()
 	default:

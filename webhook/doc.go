@@ -25,6 +25,12 @@
 // Where a policy chooses between locations, what starts at once also gets a
 // preference for the nodes of the cleanest, beside its own (see package gating).
 //
+// What asks by a label, rather than an annotation, keeps that form, so that the user
+// takes the wish back where it was written. Work of a tool that gives up on what does
+// not start (gating.Tools) is held no longer than that waits, with a warning, unless
+// it has a deadline of its own. A Job that comes suspended is promised nothing before
+// it is resumed.
+//
 // A Job of a CronJob gets the label by which its runs are known as of the same
 // work, and any Job that asks for no duration the one that is expected.
 //

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -32,7 +33,7 @@ func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error
 	strange := append(gating.Strange(job.Annotations, field.NewPath("metadata", "annotations")),
 		gating.Strange(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
 	before, template, suspended := written(job.ObjectMeta), written(job.Spec.Template.ObjectMeta), ptr.Deref(job.Spec.Suspend, false)
-	v, err := w.askAndDecideJob(ctx, req, &job.Job)
+	v, err := w.askAndDecideJob(ctx, req, job)
 	v = v.jobWithRoom(job, before, template, suspended)
 	if v.noted {
 		v.patch = append(job.patch(), v.patch...)
@@ -44,24 +45,46 @@ func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error
 }
 
 // askAndDecideJob reads what a Job asks for, and decides on it.
-func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, job *batchv1.Job) (verdict, error) {
-	template := &job.Spec.Template
-	if !asks(job.Annotations, template.Annotations) {
+func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came *aJob) (verdict, error) {
+	job, template := &came.Job, &came.Spec.Template
+	if !asks(job, template) {
 		return stripJob(job), nil
 	}
-	path := field.NewPath("metadata", "annotations")
-	_, errs := gating.ParseAsk(job.Annotations, job.CreationTimestamp.Time, path)
-	_, more := gating.ParseAsk(template.Annotations, job.CreationTimestamp.Time, field.NewPath("spec", "template").Child("metadata", "annotations"))
-	if errs = append(errs, more...); len(errs) > 0 {
+	created := job.CreationTimestamp.Time
+	errs := append(checkAsk(job, created, field.NewPath("metadata")), checkAsk(template, created, field.NewPath("spec", "template", "metadata"))...)
+	if len(errs) > 0 {
 		return blame(job, errs).without(func(why string) verdict { return startJob(job, why) }), nil
 	}
-	asked := gating.JobAsk(template.Annotations, job.Annotations)
-	ask, _ := gating.ParseAsk(asked, job.CreationTimestamp.Time, path) // its parts have been checked
-	if ask.Wanted {
-		nameRuns(job)
-		ask.Earlier = w.Runs.Of(req.Namespace, job)
+	asked := gating.JobAsk(template, job)
+	ask, _ := gating.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // its parts have been checked
+	if !ask.Wanted {
+		return w.decideJob(ctx, req, job, ask, asked)
 	}
-	return w.decideJob(ctx, req, job, ask, asked)
+	nameRuns(job)
+	ask.Earlier = w.Runs.Of(req.Namespace, job)
+	ask.ReplacedAt = gating.ReplacedAt(ctx, w.Reader, req.Namespace, job, created)
+	ask.Tool = cmp.Or(came.came.tool, came.template.tool)
+	v, err := w.decideJob(ctx, req, job, ask, asked)
+	return v.warn(toolWarning(ask)...), err
+}
+
+// checkAsk tells what is wrong with what an object asks for, whose metadata is at path.
+func checkAsk(o metav1.Object, created time.Time, path *field.Path) field.ErrorList {
+	_, errs := gating.ParseAsk(o.GetAnnotations(), created, path.Child("annotations"))
+	_, alsoSaid := o.GetAnnotations()[gating.DelayTolerant]
+	if wish, ok := o.GetLabels()[gating.DelayTolerant]; ok && !alsoSaid {
+		_, more := gating.ParseAsk(map[string]string{gating.DelayTolerant: wish}, created, path.Child("labels"))
+		errs = append(errs, more...)
+	}
+	return errs
+}
+
+// toolWarning tells of the time-out of the tool that work is of, if one is known.
+func toolWarning(ask gating.Ask) []string {
+	if ask.Tool == nil {
+		return nil
+	}
+	return []string{ask.Tool.Warning(ask.Deadline.IsZero())}
 }
 
 // decideJob decides on a Job that asks for what can be read.
@@ -143,6 +166,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 	task := policy.Task(ask, now)
 	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
 	decision := policy.Decide(w.Store.Book(policy.Source), ask.Location, now, task)
+	decision.StillWaits = gating.JobStillWaits(job)
 	if policy.Limited() {
 		decision = decision.Queue()
 	}
@@ -150,7 +174,10 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 	job.Annotations[gating.PolicyName], job.Spec.Template.Annotations[gating.PolicyName] = policy.Name, policy.Name
 	noteDuration(job, ask)
 	if w.Mark || policy.Movable() { // so that its pods come here, too, however it is held
-		maps.Copy(job.Spec.Template.Annotations, asked)
+		bringPods(job, asked)
+	}
+	if ptr.Deref(job.Spec.Suspend, false) && byItself(job, ask) == "" {
+		return parkJob(job, policy, ask, asked)
 	}
 	if asked[gating.Placement] == gating.PlacementStrict { // which ends then, for its last pod, too
 		job.Spec.Template.Annotations[gating.LatestStart] = task.LatestStart.UTC().Format(time.RFC3339)
@@ -165,14 +192,67 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 		return startJob(job, why).warned(why)
 	}
 	notes := gating.Notes(policy, decision)
-	maps.Copy(job.Annotations, asked)
+	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
 	job.Labels[gating.State] = gating.StateHeld
 	if how := byItself(job, ask); how != "" {
 		return holdWhole(job, how)
 	}
-	maps.Copy(job.Spec.Template.Annotations, gating.Promise(asked, notes))
+	bringPods(job, gating.Promise(asked, notes))
 	delete(job.Spec.Template.Labels, gating.State)
+	return verdict{outcome: held, noted: true}
+}
+
+// noteAsk notes on a Job what its template asks for, so that it is there that the user
+// changes it. A wish that is a label stays one.
+func noteAsk(job *batchv1.Job, asked map[string]string) {
+	wish := asked[gating.DelayTolerant]
+	_, said := gating.Wish(job)
+	_, annotated := job.Spec.Template.Annotations[gating.DelayTolerant]
+	for key, value := range asked {
+		if key != gating.DelayTolerant {
+			job.Annotations[key] = value
+		}
+	}
+	switch {
+	case said:
+	case annotated:
+		job.Annotations[gating.DelayTolerant] = wish
+	default:
+		job.Labels[gating.DelayTolerant] = wish
+	}
+}
+
+// bringPods has the pods of a Job carry these annotations, and come to the webhook. A
+// wish that is a label is one on them, too.
+func bringPods(job *batchv1.Job, annotations map[string]string) {
+	template, wish := &job.Spec.Template, annotations[gating.DelayTolerant]
+	_, labelled := job.Labels[gating.DelayTolerant]
+	_, alsoThere := template.Labels[gating.DelayTolerant]
+	_, annotated := template.Annotations[gating.DelayTolerant]
+	maps.Copy(template.Annotations, annotations)
+	if labelled || alsoThere {
+		template.Labels[gating.DelayTolerant] = wish
+		if !annotated {
+			delete(template.Annotations, gating.DelayTolerant)
+		}
+	}
+}
+
+// parkJob holds a Job that its user has created suspended, for approval, say: it is
+// planned from when it is resumed, as are its pods.
+func parkJob(job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
+	template := &job.Spec.Template
+	notes := map[string]string{gating.PolicyName: policy.Name, gating.Reason: gating.ReasonAwaitsResume}
+	if ask.Only != "" {
+		notes[gating.Candidates] = ask.Only
+		template.Annotations[gating.Candidates] = ask.Only
+	}
+	noteAsk(job, asked)
+	maps.Copy(job.Annotations, notes)
+	bringPods(job, gating.Promise(asked, notes))
+	job.Labels[gating.State] = gating.StateHeld
+	delete(template.Labels, gating.State)
 	return verdict{outcome: held, noted: true}
 }
 

@@ -11,7 +11,7 @@ import (
 // whatever quantity: there is as much of a request as of a limit. A pod in a queue
 // of its own gets none: Kueue may not admit what its queue does not cover.
 func mark(pod *aPod) patch {
-	if pod.Annotations[gating.DelayTolerant] != "true" || pod.Labels[gating.KueueQueue] != "" || !pod.containers {
+	if wish, _ := gating.Wish(pod); wish != "true" || pod.Labels[gating.KueueQueue] != "" || !pod.containers {
 		return nil
 	}
 	has := pod.resources

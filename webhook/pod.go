@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +28,7 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := gating.Strange(pod.Annotations, field.NewPath("metadata", "annotations"))
 	before := written(pod.ObjectMeta)
-	v, err := w.holdOrStart(ctx, req, &pod.Pod)
+	v, err := w.holdOrStart(ctx, req, pod)
 	v = v.withRoom(pod, before)
 	if v.noted {
 		v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
@@ -40,22 +41,23 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 
 // holdOrStart decides on a pod: with its Job, where that has been decided on,
 // else by itself.
-func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, pod *corev1.Pod) (verdict, error) {
+func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *aPod) (verdict, error) {
+	pod := &came.Pod
 	owned := metav1.GetControllerOf(pod) != nil
 	if !vouched(req, pod) {
 		strip(&pod.ObjectMeta)
 	}
 	switch {
-	case !asks(pod.Annotations):
+	case !asks(pod):
 		return stripPod(pod), nil
 	case owned && pod.Labels[gating.State] == gating.StateReleased: // so its Job's template says
 		return w.startLater(ctx, req, pod, ""), nil
 	case owned && w.Records.Released(req.Namespace, pod):
 		return w.startLater(ctx, req, pod, "its Job has been released"), nil
 	case !owned:
-		return w.decidePod(ctx, req, pod, wantGate(pod))
+		return w.decidePod(ctx, req, came, wantGate(pod))
 	}
-	return w.decidePod(ctx, req, pod, nil)
+	return w.decidePod(ctx, req, came, nil)
 }
 
 // wantGate refuses what asks for a pod to be held other than by a gate.
@@ -68,15 +70,16 @@ func wantGate(pod *corev1.Pod) field.ErrorList {
 }
 
 // decidePod decides on a pod by itself, or with those of its owner that wait.
-func (w *Webhook) decidePod(ctx context.Context, req serving.Review, pod *corev1.Pod, wrong field.ErrorList) (verdict, error) {
-	path := field.NewPath("metadata", "annotations")
-	ask, errs := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path)
-	if errs = append(errs, wrong...); len(errs) > 0 {
+func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod, wrong field.ErrorList) (verdict, error) {
+	pod, path := &came.Pod, field.NewPath("metadata", "annotations")
+	if errs := append(checkAsk(pod, pod.CreationTimestamp.Time, field.NewPath("metadata")), wrong...); len(errs) > 0 {
 		return blame(pod, errs).without(func(why string) verdict { return startPod(pod, why) }), nil
 	}
-	if why := leavePodAlone(pod); why != "" {
+	ofHeldJob := w.Records.Held(req.Namespace, pod)
+	if why := leavePodAlone(pod, ofHeldJob); why != "" {
 		return startPod(pod, why), nil
 	}
+	ask, _ := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // it has been checked
 	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
@@ -85,13 +88,19 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, pod *corev1
 		return chosen.without(func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	suit(ctx, chosen.policy, pod)
-	return w.holdPod(req, pod, chosen.policy, ask.Location), nil
+	promised := ofHeldJob || pod.Annotations[gating.LatestStart] != ""
+	if promised { // its Job has decided on that
+		return w.holdPod(req, pod, chosen.policy, ask, promised), nil
+	}
+	ask.Tool = came.came.tool
+	v := w.holdPod(req, pod, chosen.policy, ask, promised)
+	return v.warn(toolWarning(ask)...), nil
 }
 
 // leavePodAlone says why a pod is not held whatever the grid does.
-func leavePodAlone(pod *corev1.Pod) string {
+func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
-	case gating.JobOf(pod) != nil && pod.Annotations[gating.LatestStart] == "":
+	case gating.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[gating.LatestStart] == "":
 		return gating.NotHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
 		return gating.NotHeld + "it names its node, and so never waits for the scheduler"
@@ -103,13 +112,14 @@ func leavePodAlone(pod *corev1.Pod) string {
 // holdPod puts the gate on a pod if it is better to wait. A pod of a Job that
 // is held is always gated before its latest start: the loop lets all of the
 // Job go together.
-func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Policy, location string) verdict {
+func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Policy, ask gating.Ask, promised bool) verdict {
 	now := pod.CreationTimestamp.Time
 	task := gating.TaskOf(policy, pod)
-	promised := pod.Annotations[gating.LatestStart] != ""
+	ask.Limit(&task, now, task.Duration)
 	task.Held = promised
 	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
-	decision := policy.Decide(w.Store.Book(policy.Source), location, now, task)
+	decision := policy.Decide(w.Store.Book(policy.Source), ask.Location, now, task)
+	decision.StillWaits = gating.PodStillWaits(pod.Spec.SchedulingGates)
 	if policy.Limited() {
 		decision = decision.Queue()
 	}
@@ -125,10 +135,13 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Po
 		pod.Annotations[gating.PolicyName] = policy.Name // it counts for the policy
 		return startPod(pod, why).warned(why)
 	}
-	before, known := pod.Annotations[gating.AtCreation]
-	maps.Copy(pod.Annotations, gating.Notes(policy, decision))
-	if known {
-		pod.Annotations[gating.AtCreation] = before
+	notes := gating.Notes(policy, decision)
+	if before, known := pod.Annotations[gating.AtCreation]; known {
+		notes[gating.AtCreation] = before
+	}
+	maps.Copy(pod.Annotations, notes)
+	if pod.Annotations[gating.LatestStart] == "" { // its Job was resumed, and goes now
+		pod.Annotations[gating.LatestStart] = task.LatestStart.Format(time.RFC3339)
 	}
 	pod.Labels[gating.State] = gating.StateHeld
 	gates := pod.Spec.SchedulingGates

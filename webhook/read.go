@@ -29,7 +29,12 @@ const (
 // be is left out; tooLarge says which was the first.
 type object struct {
 	serving.Reader
+	tools    []gating.Tool
 	tooLarge error
+}
+
+func newObject(raw []byte) *object {
+	return &object{Reader: serving.NewReader(raw), tools: gating.Tools()}
 }
 
 // fields reads an object within the object.
@@ -61,6 +66,8 @@ type meta struct {
 	there               bool
 	labels, annotations table
 	owners              []metav1.OwnerReference
+	// tool is the one that the object is of; nil if none is known.
+	tool *gating.Tool
 }
 
 // table is a map of strings in an object; there tells an empty one from none.
@@ -76,15 +83,15 @@ func (o *object) metadata(path, pointer string, into *meta) func() error {
 	return func() error {
 		into.there = o.PeekKind() == '{'
 		return o.Fields(path, map[string]func() error{
-			"labels":          o.table(path+".labels", &into.labels),
-			"annotations":     o.table(path+".annotations", &into.annotations),
+			"labels":          o.table(path+".labels", &into.labels, into),
+			"annotations":     o.table(path+".annotations", &into.annotations, into),
 			"ownerReferences": o.decode(path+".ownerReferences", mostOwners, &into.owners),
 		})
 	}
 }
 
-// table reads what is ours of labels or annotations.
-func (o *object) table(path string, into *table) func() error {
+// table reads what is ours of labels or annotations, and of what tool all of them are.
+func (o *object) table(path string, into *table, of *meta) func() error {
 	return func() error {
 		if o.PeekKind() == 'n' {
 			return o.Skip()
@@ -92,7 +99,11 @@ func (o *object) table(path string, into *table) func() error {
 		into.there, into.known = true, map[string]string{}
 		left := mostOurs
 		return o.Members(path, func(key string) error {
-			if left <= 0 || !gating.Ours(key) {
+			ours := gating.Ours(key)
+			if !ours {
+				of.tool = gating.ToolOf(o.tools, key, of.tool)
+			}
+			if left <= 0 || !ours {
 				size, err := o.size()
 				into.others += len(key) + size
 				return err
@@ -212,7 +223,7 @@ type aPod struct {
 
 // readPod reads a pod.
 func readPod(raw []byte) (*aPod, error) {
-	o := &object{Reader: serving.NewReader(raw)}
+	o := newObject(raw)
 	pod := &aPod{}
 	err := o.Fields("pod", map[string]func() error{
 		"metadata": o.metadata("metadata", "/metadata", &pod.came),
@@ -232,7 +243,7 @@ type aJob struct {
 
 // readJob reads a Job.
 func readJob(raw []byte) (*aJob, error) {
-	o := &object{Reader: serving.NewReader(raw)}
+	o := newObject(raw)
 	job := &aJob{}
 	spec, template := &job.Spec, &job.Spec.Template
 	err := o.Fields("job", map[string]func() error{

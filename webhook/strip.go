@@ -20,9 +20,9 @@ const (
 
 // asks reports whether an object is created with the wish to wait, of itself or of
 // its pod template. The matchConditions say the same.
-func asks(annotations ...map[string]string) bool {
-	return slices.ContainsFunc(annotations, func(a map[string]string) bool {
-		wish, ok := a[gating.DelayTolerant]
+func asks(objects ...metav1.Object) bool {
+	return slices.ContainsFunc(objects, func(o metav1.Object) bool {
+		wish, ok := gating.Wish(o)
 		return ok && wish != "false"
 	})
 }

@@ -304,3 +304,20 @@ func TestTheNextBestWindowsAreApart(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestExplainDoesNotCallAJobOverdueThatItsUserHoldsSuspended(t *testing.T) {
+	parked := jobOf("parked", gating.StateHeld, map[string]string{gating.DelayTolerant: "true", gating.PolicyName: "default", gating.Reason: gating.ReasonAwaitsResume}, 2)
+	parked.CreationTimestamp.Time = parked.CreationTimestamp.AddDate(0, 0, -9) // longer ago than the policy lets work wait
+	suspend := true
+	parked.Spec.Suspend = &suspend
+	connect, _ := world(t, parked)
+	code, stdout, stderr := call(t, connect, "explain", "job/parked")
+	if code != 0 || stderr != "" || strings.Contains(stdout, "overdue") {
+		t.Errorf("exit code %d, stderr %s\n%s", code, stderr, stdout)
+	}
+	for _, want := range []string{"waits, and is not planned yet", gating.ReasonAwaitsResume} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("it does not say %q:\n%s", want, stdout)
+		}
+	}
+}

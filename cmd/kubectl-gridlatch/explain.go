@@ -160,7 +160,7 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 		}
 		x.Controller = &found
 	}
-	if x.State == stateHeld {
+	if job, ok := head.(*batchv1.Job); x.State == stateHeld && (!ok || !gating.AwaitsResume(job)) {
 		if err := c.foresee(ctx, x, head); err != nil {
 			return nil, err
 		}
@@ -241,7 +241,7 @@ func (x *explanation) read(head client.Object) {
 	if before, err := strconv.ParseFloat(annotations[gating.AtCreation], 64); err == nil {
 		x.AtCreation = known(before)
 	}
-	x.Asked = gating.JobAsk(nil, annotations)
+	x.Asked = gating.Asked(head)
 	maps.DeleteFunc(x.Asked, func(key, _ string) bool { return key == gating.DelayTolerant || key == gating.PolicyName })
 	if x.State == stateHeld {
 		x.HeldBy, x.Pods = gating.HoldByGate, 1
@@ -256,9 +256,9 @@ func (x *explanation) read(head client.Object) {
 
 func stateOf(o client.Object) string {
 	state, annotations := o.GetLabels()[gating.State], o.GetAnnotations()
-	asked := annotations
+	asked := gating.Asked(o)
 	if job, ok := o.(*batchv1.Job); ok {
-		asked = gating.JobAsk(job.Spec.Template.Annotations, annotations)
+		asked = gating.JobAsk(&job.Spec.Template, job)
 	}
 	switch {
 	case strings.HasPrefix(annotations[gating.Reason], gating.NotHeld) && asked[gating.DelayTolerant] == "true":

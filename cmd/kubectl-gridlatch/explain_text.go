@@ -19,7 +19,7 @@ func (x *explanation) writeText(e env) {
 	e.stdout.Printf("%s%s%s\n", screen.Bold, x.headline(), screen.Plain)
 	if x.Reason != "" {
 		_, why, waits := strings.Cut(x.Reason, ": ")
-		if !waits || x.State != stateHeld {
+		if !waits || x.State != stateHeld || x.PlannedStart == nil {
 			why = x.Reason
 		}
 		e.stdout.Printf("  %s\n", why)

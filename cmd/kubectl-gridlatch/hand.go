@@ -212,7 +212,7 @@ func (f *holdFlags) policyOf(ctx context.Context, c *cluster, job *batchv1.Job) 
 	if f.policy != "" {
 		return f.policy, nil
 	}
-	if name := gating.JobAsk(job.Spec.Template.Annotations, job.Annotations)[gating.PolicyName]; name != "" {
+	if name := gating.JobAsk(&job.Spec.Template, job)[gating.PolicyName]; name != "" {
 		return name, nil
 	}
 	namespace := namespaceMetadata()

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -19,6 +21,29 @@ import (
 
 // aWhile is for how long the grid stays dirty in tests that do not wait for it.
 const aWhile = 5 * time.Minute
+
+// warnedClient returns a client, and what the API server warns it of.
+func warnedClient(t *testing.T, c *env.Cluster) (client.Client, *bytes.Buffer) {
+	t.Helper()
+	warnings := &bytes.Buffer{}
+	config := rest.CopyConfig(c.Config)
+	config.WarningHandler = rest.NewWarningWriter(warnings, rest.WarningWriterOptions{})
+	warned, err := client.New(config, client.Options{Scheme: c.Client.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return warned, warnings
+}
+
+// createWarned creates an object, and returns what the API server warns of.
+func createWarned(t *testing.T, c *env.Cluster, o client.Object, options ...client.CreateOption) string {
+	t.Helper()
+	warned, warnings := warnedClient(t, c)
+	if err := warned.Create(t.Context(), o, options...); err != nil {
+		t.Fatal(err)
+	}
+	return warnings.String()
+}
 
 // ownPolicy makes a policy for one test, which the webhook knows, so that what
 // is held can be counted. It returns the annotations of work that waits by it.

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
@@ -203,22 +201,6 @@ func outlastsABadSchedule(t *testing.T, s *site) {
 		}
 		return nil
 	})
-}
-
-// createWarned creates an object, and returns what the API server warns of.
-func createWarned(t *testing.T, c *env.Cluster, o client.Object) string {
-	t.Helper()
-	var warnings bytes.Buffer
-	config := rest.CopyConfig(c.Config)
-	config.WarningHandler = rest.NewWarningWriter(&warnings, rest.WarningWriterOptions{})
-	warned, err := client.New(config, client.Options{Scheme: c.Client.Scheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := warned.Create(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	return warnings.String()
 }
 
 func idlesWithoutASpec(t *testing.T, s *site) {

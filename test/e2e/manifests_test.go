@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,30 +70,13 @@ func TestWhoMayViewMaySeePolicies(t *testing.T) {
 // overlay renders the base with components as in a user's own overlay.
 func overlay(t *testing.T, components ...string) string {
 	t.Helper()
-	text := "resources: [MANIFESTS/base]\ncomponents:\n"
-	for _, c := range components {
-		text += "- MANIFESTS/components/" + c + "\n"
-	}
-	return kustomize(t, text)
+	return kustomize(t, "resources: [MANIFESTS/base]\n"+env.Components(components...))
 }
 
 // kustomize renders a kustomization, in which MANIFESTS is ours.
 func kustomize(t *testing.T, text string) string {
 	t.Helper()
-	dir := t.TempDir()
-	manifests, err := filepath.Abs("../../manifests")
-	if err != nil {
-		t.Fatal(err)
-	}
-	up, err := filepath.Rel(dir, manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = strings.ReplaceAll(text, "MANIFESTS", up)
-	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	rendered, err := cluster.Kubectl(t.Context(), "kustomize", dir)
+	rendered, err := cluster.Kustomize(t.Context(), text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,7 @@ func awaitIntensity(t *testing.T, c *env.Cluster, want float64) {
 	t.Helper()
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		probe := pod("default", "probe", tolerant(gating.Duration, "1s"))
+		probe.Labels = wish("true") // by which the component by-label selects
 		if err := c.Client.Create(ctx, probe, client.DryRunAll); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -43,17 +44,44 @@ func (c *Controller) endCerts() error {
 	return c.certs.Kill()
 }
 
-// Install applies manifests/local, with the webhook called at port.
-func (c *Cluster) Install(ctx context.Context, port int) error {
-	root, err := sourceTree()
-	if err != nil {
-		return err
-	}
-	manifests, err := c.Kubectl(ctx, "kustomize", filepath.Join(root, "manifests", "local"))
+// Install applies manifests/local with components, with the webhook called at port.
+func (c *Cluster) Install(ctx context.Context, port int, components ...string) error {
+	manifests, err := c.Kustomize(ctx, "resources: [MANIFESTS/local]\n"+Components(components...))
 	if err != nil {
 		return err
 	}
 	return c.InstallRendered(ctx, manifests, port)
+}
+
+// Components is the part of a kustomization that takes components of ours, by their names.
+func Components(names ...string) string {
+	text := "components:\n"
+	for _, name := range names {
+		text += "- MANIFESTS/components/" + name + "\n"
+	}
+	return text
+}
+
+// Kustomize renders a kustomization, in which MANIFESTS is ours.
+func (c *Cluster) Kustomize(ctx context.Context, text string) (string, error) {
+	root, err := sourceTree()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "gridlatch-kustomize-")
+	if err != nil {
+		return "", fmt.Errorf("make a directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	up, err := filepath.Rel(dir, filepath.Join(root, "manifests"))
+	if err != nil {
+		return "", fmt.Errorf("find the manifests: %w", err)
+	}
+	text = strings.ReplaceAll(text, "MANIFESTS", up)
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("write a kustomization: %w", err)
+	}
+	return c.Kubectl(ctx, "kustomize", dir)
 }
 
 // InstallRendered is Install for an overlay of manifests/local, as kustomize renders it.
@@ -165,6 +193,7 @@ func (c *Cluster) AskWebhook(ctx context.Context) error {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: metav1.NamespaceDefault, GenerateName: "probe-",
 			Annotations: map[string]string{"gridlatch.dev/delay-tolerant": "neither"},
+			Labels:      map[string]string{"gridlatch.dev/delay-tolerant": "neither"}, // which the component by-label selects by
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "probe", Image: "probe"}}},
 	}

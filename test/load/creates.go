@@ -30,16 +30,19 @@ func (s *sides) of(installed bool) *rate {
 
 func (s *sides) ratio() float64 { return s.with.perSecond() / s.without.perSecond() }
 
-// measureOrdinary creates pods that do not ask to wait, in turn with and without Gridlatch. Which comes first changes
+// measureOrdinary creates pods that do not ask to wait, in turn with and without Gridlatch and components of it. Which comes first changes
 // from round to round, so that a cluster that becomes slower favours neither.
-func measureOrdinary(ctx context.Context) (values []float64, err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return nil, err
+func measureOrdinary(components ...string) func(context.Context) ([]float64, error) {
+	return func(ctx context.Context) (values []float64, err error) {
+		r, err := newRig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.components = components
+		defer func() { err = errors.Join(err, r.close()) }()
+		ordinary, err := r.createOrdinary(ctx)
+		return []float64{ordinary.ratio()}, err
 	}
-	defer func() { err = errors.Join(err, r.close()) }()
-	ordinary, err := r.createOrdinary(ctx)
-	return []float64{ordinary.ratio()}, err
 }
 
 // measureHeldCreates creates pods that ask to wait, in turn with Gridlatch, with a webhook that has its answer

@@ -38,9 +38,13 @@ func measurements() []measurement {
 			"sched_ordinary_ratio", "ratio", ">= 0.97",
 			"Ordinary pods per second of a scheduler with the extender, which it does not ask about them, over those without.",
 		}}},
-		{run: measureOrdinary, figures: []figure{{
+		{run: measureOrdinary(), figures: []figure{{
 			"creates_ordinary_ratio", "ratio", ">= 0.95",
 			"Creations per second of pods that do not ask to wait, with Gridlatch installed, over those without it.",
+		}}},
+		{run: measureOrdinary("by-label"), figures: []figure{{
+			"creates_ordinary_by_label_ratio", "ratio", ">= 0.99",
+			"The same with the component by-label, with which it is a label by which pods ask to wait.",
 		}}},
 		{run: measureHeldCreates, figures: []figure{{
 			"creates_held_ratio", "ratio", ">= 0.9",

@@ -36,6 +36,7 @@ type rig struct {
 	metadata   metadata.Interface
 	dir        string
 	port       int
+	components []string        // of the manifests
 	controller *env.Controller // nil while Gridlatch is not there
 }
 
@@ -95,7 +96,7 @@ func (r *rig) close() error {
 // install brings Gridlatch there: its manifests, its process, and a forecast by which it is better to wait. It returns
 // when pods are held.
 func (r *rig) install(ctx context.Context) error {
-	if err := r.cluster.Install(ctx, r.port); err != nil {
+	if err := r.cluster.Install(ctx, r.port, r.components...); err != nil {
 		return err
 	}
 	if err := r.cluster.Forecast(ctx, falling(time.Now())...); err != nil {
@@ -190,6 +191,7 @@ func (r *rig) stop() error {
 // probe returns an error unless a pod that asks to wait would be held, or not. It creates nothing.
 func (r *rig) probe(ctx context.Context, want bool) error {
 	probe := waiting(newPod("probe"), time.Now().Add(12*time.Hour))
+	probe.Labels = map[string]string{gating.DelayTolerant: "true"} // as with the component by-label
 	got, err := r.clientset.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		return fmt.Errorf("create a pod: %w", err)

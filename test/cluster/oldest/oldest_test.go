@@ -67,7 +67,8 @@ func expectCompiled(t *testing.T, c cel.Compiler, expression cel.ExpressionAcces
 
 func TestTheOldestKubernetesKnowsEveryFunctionOfTheAdmissionPolicies(t *testing.T) {
 	kind := func(p *admissionv1.ValidatingAdmissionPolicy) string { return p.Kind }
-	for _, policy := range read(t, "admission.yaml", "ValidatingAdmissionPolicy", kind) {
+	policies := append(read(t, "admission.yaml", "ValidatingAdmissionPolicy", kind), read(t, "unheard.yaml", "ValidatingAdmissionPolicy", kind)...)
+	for _, policy := range policies {
 		c := compiler(t)
 		for _, m := range policy.Spec.MatchConditions {
 			expectCompiled(t, c, &matchconditions.MatchCondition{Name: m.Name, Expression: m.Expression})

@@ -1,0 +1,168 @@
+package gating
+
+import (
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// What else keeps work that is let go from starting, as its reason tells.
+const (
+	waitsForSuspend     = "its suspend"
+	waitsForKueue       = "its queue in Kueue"
+	waitsForParallelism = "parallelism 0"
+)
+
+// ReasonAwaitsResume is that of a Job which is not planned before its user, who has
+// created it suspended, resumes it.
+const ReasonAwaitsResume = "waits until it is resumed, and is planned from then: it was created suspended"
+
+// PodStillWaits says for what else a pod waits once it is let go: the scheduling
+// gates of others. It is empty if there are none.
+func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(otherGates(gates)) }
+
+// JobStillWaits says for what else a Job waits once it is let go; empty if for
+// nothing. What Gridlatch itself suspends does not count.
+func JobStillWaits(job *batchv1.Job) string {
+	o := record{facts: factsOfJob(job)}
+	o.Kind, o.ObjectMeta = jobKind().Kind, job.ObjectMeta
+	return o.stillWaits(job.Labels[KueueQueue] != "")
+}
+
+// stillWaits says for what else a record waits once it is let go; empty if for
+// nothing.
+func (r *record) stillWaits(queued bool) string {
+	switch {
+	case r.Kind == podKind().Kind:
+		return namedGates(r.otherGates)
+	case queued || r.Annotations[HeldBy] == HoldByKueue:
+		return waitsForKueue
+	case r.suspended && r.Annotations[HeldBy] != HoldBySuspend:
+		return waitsForSuspend
+	case r.idle:
+		return waitsForParallelism
+	default:
+		return ""
+	}
+}
+
+// stillWaits says for what else all of a group wait once it is let go; empty if any
+// of it can start.
+func (g *group) stillWaits() string {
+	if g.job != nil {
+		if waits := g.job.stillWaits(false); waits != "" || len(g.pods) == 0 {
+			return waits
+		}
+	}
+	for _, pod := range g.pods {
+		if pod.otherGates == "" {
+			return ""
+		}
+	}
+	return g.pods[0].stillWaits(false)
+}
+
+// otherGates returns the names of gates that are not ours, separated by commas.
+func otherGates(gates []corev1.PodSchedulingGate) string {
+	var others []string
+	for _, gate := range gates {
+		if gate.Name != Gate {
+			others = append(others, gate.Name)
+		}
+	}
+	return bounded(strings.Join(others, ", "), maxValue)
+}
+
+// namedGates makes of names of gates what a reason tells.
+func namedGates(names string) string {
+	switch {
+	case names == "":
+		return ""
+	case strings.Contains(names, ","):
+		return "the gates " + names
+	default:
+		return "the gate " + names
+	}
+}
+
+// suspension returns the condition of a Job that tells of its suspension; nil if
+// it never was suspended.
+func suspension(job *batchv1.Job) *batchv1.JobCondition {
+	for i := range job.Status.Conditions {
+		if job.Status.Conditions[i].Type == batchv1.JobSuspended {
+			return &job.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// resumed returns when a Job was resumed last; zero if it never was. The Job
+// controller notes it once it has seen that.
+func resumed(job *batchv1.Job) time.Time {
+	if c := suspension(job); c != nil && c.Status == corev1.ConditionFalse {
+		return c.LastTransitionTime.UTC()
+	}
+	return time.Time{}
+}
+
+// parked reports whether a Job is suspended, or was until a moment ago: the Job
+// controller has not noted yet that it was resumed.
+func parked(job *batchv1.Job) bool {
+	c := suspension(job)
+	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
+}
+
+// AwaitsResume reports whether a held Job is not planned before its user, who has
+// created it suspended, resumes it.
+func AwaitsResume(job *batchv1.Job) bool {
+	o := record{facts: factsOfJob(job)}
+	o.ObjectMeta = job.ObjectMeta
+	return job.Labels[State] == StateHeld && o.awaitsResume()
+}
+
+// awaitsResume is AwaitsResume for the record of a held Job: it was promised
+// nothing yet.
+func (r *record) awaitsResume() bool {
+	return r.parked && r.Annotations[HeldBy] == "" && r.Annotations[LatestStart] == ""
+}
+
+// since returns from when on what work asks for counts: its creation or, of a Job
+// that others suspend, when it was resumed last.
+func since(object metav1.Object) time.Time {
+	var again time.Time
+	switch o := object.(type) {
+	case *record:
+		again = o.resumed
+	case *batchv1.Job:
+		again = resumed(o)
+	}
+	if created := object.GetCreationTimestamp().Time; object.GetAnnotations()[HeldBy] != "" || again.Before(created) {
+		return created
+	}
+	return again
+}
+
+// asks returns the object of the group whose asks and promises count: its head. But
+// pods may come before it is noted that their Job was resumed: till then they know
+// better from when on it waits.
+func (g *group) asks() *record {
+	if g.job != nil && g.job.awaitsResume() && !g.job.suspended && len(g.pods) > 0 {
+		return g.pods[0]
+	}
+	return g.head()
+}
+
+// park keeps what is not to be planned before its user resumes it.
+func (p *pass) park() {
+	for _, g := range p.groups {
+		if g.job != nil && g.asks() == g.job && g.job.awaitsResume() && !g.released && g.decision.Cause != plan.Withdrawn {
+			g.parked, g.decision.Cause = true, plan.Suspended
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package gating
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// suspendedJob is a held Job that is suspended, and what the Job controller says of it.
+func suspendedJob(suspended bool, noted corev1.ConditionStatus, annotations map[string]string) *batchv1.Job {
+	j := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Name: "j", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{DelayTolerant: "true"}, CreationTimestamp: metav1.NewTime(t0)},
+		Spec:       batchv1.JobSpec{Suspend: ptr.To(suspended)},
+	}
+	for key, value := range annotations {
+		j.Annotations[key] = value
+	}
+	if noted != "" {
+		j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: noted, LastTransitionTime: metav1.NewTime(t0.Add(48 * time.Hour))}}
+	}
+	return j
+}
+
+func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
+	yes, no := corev1.ConditionTrue, corev1.ConditionFalse
+	for name, tt := range map[string]struct {
+		job    *batchv1.Job
+		awaits bool
+		since  time.Duration // after its creation
+	}{
+		"while it is suspended":               {suspendedJob(true, yes, nil), true, 0},
+		"before that is noted":                {suspendedJob(true, "", nil), true, 0},
+		"before its resume is noted":          {suspendedJob(false, yes, nil), true, 0},
+		"once it is resumed":                  {suspendedJob(false, no, nil), false, 48 * time.Hour},
+		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{LatestStart: stamp(t0)}), false, 0},
+		"not if we have suspended it":         {suspendedJob(true, yes, map[string]string{HeldBy: HoldBySuspend}), false, 0},
+		"nor counted from our resume of it":   {suspendedJob(false, no, map[string]string{HeldBy: HoldBySuspend}), false, 0},
+		"nor from what it was before it came": {suspendedJob(false, "", nil), false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cached := stripped(t, newStripper(), tt.job)
+			if AwaitsResume(tt.job) != tt.awaits || cached.awaitsResume() != tt.awaits {
+				t.Errorf("it awaits its resume: %v, %v as cached, want %v", AwaitsResume(tt.job), cached.awaitsResume(), tt.awaits)
+			}
+			want := t0.Add(tt.since)
+			if got, again := since(cached), since(tt.job); !got.Equal(want) || !again.Equal(want) {
+				t.Errorf("it counts from %s and %s, want %s", got, again, want)
+			}
+			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow}}
+			(&pass{groups: []*group{g}}).park()
+			if g.due() == tt.awaits {
+				t.Errorf("it is due: %v", g.due())
+			}
+		})
+	}
+	// pods may come before the resume is noted, and do not wait for that
+	early := waitingRecord("Pod", "early", map[string]string{DelayTolerant: "true", LatestStart: stamp(t0.Add(time.Minute))})
+	unnoted := &group{job: stripped(t, newStripper(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
+	schedule(builtin(), []*group{unnoted})
+	(&pass{groups: []*group{unnoted}}).park()
+	if want := t0.Add(time.Minute); !unnoted.due() || !unnoted.task.LatestStart.Equal(want) {
+		t.Errorf("it is due: %v, by %s, want %s", unnoted.due(), unnoted.task.LatestStart, want)
+	}
+	// the promise that it is given then counts from its resume
+	g := &group{job: stripped(t, newStripper(), suspendedJob(false, no, nil))}
+	schedule(builtin(), []*group{g})
+	if want := stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[LatestStart] != want {
+		t.Errorf("latest start %s, want %s", g.notes(g.job)[LatestStart], want)
+	}
+}
+
+func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
+	gates := func(names ...string) *corev1.Pod {
+		pod := &corev1.Pod{}
+		for _, name := range names {
+			pod.Spec.SchedulingGates = append(pod.Spec.SchedulingGates, corev1.PodSchedulingGate{Name: name})
+		}
+		return pod
+	}
+	jobThat := func(change func(*batchv1.Job)) *batchv1.Job {
+		j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{}}}
+		change(j)
+		return j
+	}
+	suspend := func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }
+	for name, tt := range map[string]struct {
+		object any
+		pods   []*corev1.Pod
+		want   string
+	}{
+		"a pod without others":           {gates(Gate), nil, ""},
+		"a pod with another gate":        {gates("a.example/x", Gate), nil, "the gate a.example/x"},
+		"a pod with others":              {gates("a.example/x", Gate, "b.example/y"), nil, "the gates a.example/x, b.example/y"},
+		"a Job":                          {jobThat(func(*batchv1.Job) {}), nil, ""},
+		"a Job of no pods at once":       {jobThat(func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }), nil, "parallelism 0"},
+		"a Job that others suspend":      {jobThat(suspend), nil, "its suspend"},
+		"a Job that we suspend":          {jobThat(func(j *batchv1.Job) { suspend(j); j.Annotations[HeldBy] = HoldBySuspend }), nil, ""},
+		"a Job of Kueue":                 {jobThat(func(j *batchv1.Job) { suspend(j); j.Annotations[HeldBy] = HoldByKueue }), nil, "its queue in Kueue"},
+		"a Job whose pods all wait":      {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates("a.example/x")}, "the gate a.example/x"},
+		"a Job of which some pod starts": {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates(Gate)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 100, AtOnce: 100}}, stripped(t, newStripper(), tt.object)
+			if g.job = o; o.Kind == podKind().Kind {
+				g.job, g.pods = nil, []*record{o}
+			}
+			for _, pod := range tt.pods {
+				g.pods = append(g.pods, stripped(t, newStripper(), pod))
+			}
+			waits := g.stillWaits()
+			if waits != tt.want {
+				t.Errorf("it waits for %q, want %q", waits, tt.want)
+			}
+			g.head().Annotations[AtCreation] = "400"
+			reason := g.told(waits)
+			if begins := strings.HasPrefix(reason, "let go ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
+				t.Errorf("reason %q", reason)
+			}
+			if saves := strings.Contains(reason, "75 % less"); saves != (tt.want == "") {
+				t.Errorf("reason %q", reason)
+			}
+		})
+	}
+}

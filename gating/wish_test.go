@@ -1,0 +1,116 @@
+package gating
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// waitingRecord is one of a held object.
+func waitingRecord(kind, name string, annotations map[string]string) *record {
+	o := released(kind, name, 0, annotations)
+	o.Labels[State], o.gated, o.scheduled = StateHeld, kind == "Pod", false
+	return o
+}
+
+func TestWithdraws(t *testing.T) {
+	promised := stamp(t0)
+	for name, tt := range map[string]struct {
+		kind                string
+		labels, annotations map[string]string
+		want                bool
+	}{
+		"not what asks":                               {"Pod", nil, map[string]string{DelayTolerant: "true"}, false},
+		"not what asks by a label":                    {"Job", map[string]string{DelayTolerant: "true"}, nil, false},
+		"a Job that declines":                         {"Job", nil, map[string]string{DelayTolerant: "false"}, true},
+		"a Job that says nothing any more":            {"Job", nil, nil, true},
+		"a pod that says nothing any more":            {"Pod", nil, map[string]string{LatestStart: promised}, true},
+		"a pod with a label that is declined":         {"Pod", map[string]string{DelayTolerant: "true"}, map[string]string{DelayTolerant: "false"}, true},
+		"what cannot be understood any more":          {"Pod", nil, map[string]string{DelayTolerant: "no", LatestStart: promised}, true},
+		"not a pod that got our gate by hand":         {"Pod", nil, nil, false},
+		"unless that declines":                        {"Pod", map[string]string{DelayTolerant: "false"}, nil, true},
+		"not what asks by an annotation, by no label": {"Pod", map[string]string{DelayTolerant: "false"}, map[string]string{DelayTolerant: "true"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := recordOf(podKind())
+			if tt.kind == "Job" {
+				o = recordOf(jobKind())
+			}
+			o.Labels, o.Annotations = tt.labels, tt.annotations
+			if got := withdraws(o); got != tt.want {
+				t.Errorf("withdraws: %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
+	wish := func(kind, name, value string) *record {
+		return waitingRecord(kind, name, map[string]string{DelayTolerant: value, LatestStart: stamp(t0.Add(time.Hour))})
+	}
+	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CleanerLater, Expected: 100, AtOnce: 400, AtOnceIn: "here", Location: "there"}
+	ofJob := &group{job: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}
+	declined := &group{job: wish("Job", "k", "false"), pods: []*record{wish("Pod", "q", "true")}, decision: later, to: "there"}
+	mixed := &group{pods: []*record{wish("Pod", "a", "false"), wish("Pod", "b", "true"), wish("Pod", "c", "false")}, decision: later}
+	all := &group{pods: []*record{wish("Pod", "d", "false"), wish("Pod", "e", "false")}, decision: later}
+	p := &pass{now: t0, groups: []*group{ofJob, declined, mixed, all}}
+	p.heed()
+	due := map[string]bool{}
+	for _, g := range p.groups {
+		for _, pod := range g.pods {
+			due[pod.Name] = g.due()
+		}
+	}
+	for name, want := range map[string]bool{"p": false, "q": true, "a": true, "b": false, "c": true, "d": true, "e": true} {
+		if got, seen := due[name]; !seen || got != want {
+			t.Errorf("pod %s is due: %v, want %v", name, got, want)
+		}
+	}
+	if declined.to != "here" || declined.decision.Emitted() != 400 || declined.decision.Cause != plan.Withdrawn {
+		t.Errorf("it goes to %s for %+v", declined.to, declined.decision)
+	}
+	if want := "started Nov 21 12:00 UTC: it does not ask to wait any more, at 400 gCO2eq/kWh in here"; declined.told("") != want {
+		t.Errorf("reason %q, want %q", declined.told(""), want)
+	}
+}
+
+func TestARecordKnowsAWishThatIsALabel(t *testing.T) {
+	pod := heldPodOf(1, 1)
+	delete(pod.Annotations, DelayTolerant)
+	pod.Labels[DelayTolerant] = "true"
+	if wish, _ := Wish(stripped(t, newStripper(), pod)); wish != "true" {
+		t.Errorf("wish %q", wish)
+	}
+}
+
+func TestWhichWishCounts(t *testing.T) {
+	meta := func(label, annotation string) *metav1.ObjectMeta {
+		m := &metav1.ObjectMeta{Labels: map[string]string{}, Annotations: map[string]string{}}
+		if label != "" {
+			m.Labels[DelayTolerant] = label
+		}
+		if annotation != "" {
+			m.Annotations[DelayTolerant] = annotation
+		}
+		return m
+	}
+	for name, tt := range map[string]struct {
+		template, job *metav1.ObjectMeta
+		want          string
+	}{
+		"a label of the Job":                     {meta("", "true"), meta("false", ""), "false"},
+		"an annotation before a label":           {meta("", ""), meta("false", "true"), "true"},
+		"a label of the template":                {meta("true", ""), meta("", ""), "true"},
+		"its annotation before its label":        {meta("true", "false"), meta("", ""), "false"},
+		"what the Job says before what both say": {meta("true", "true"), meta("", "false"), "false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := JobAsk(tt.template, tt.job)[DelayTolerant]; got != tt.want {
+				t.Errorf("wish %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
