@@ -14,6 +14,8 @@ import (
 type ledger struct {
 	mu   sync.Mutex
 	done map[string]map[types.UID]string // by policy: where it was released to
+	// before is what done was before the last turn of each policy.
+	before map[string]map[types.UID]string
 }
 
 // releaseOf is what the release of a Job is remembered by: one that is held
@@ -27,17 +29,16 @@ func releaseOf(job metav1.Object) types.UID {
 func (l *ledger) turn(policy string) func(types.UID) (to string, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := l.done[policy]
-	kept := map[types.UID]string{}
+	before, kept := l.done[policy], map[types.UID]string{}
 	if l.done == nil {
-		l.done = map[string]map[types.UID]string{}
+		l.done, l.before = map[string]map[types.UID]string{}, map[string]map[types.UID]string{}
 	}
-	l.done[policy] = kept
+	l.done[policy], l.before[policy] = kept, before
 	return func(uid types.UID) (string, bool) {
-		to, done := before[uid] // which nobody writes to any more
+		l.mu.Lock() // for what is tried again, and dropped, beside the pass
+		defer l.mu.Unlock()
+		to, done := before[uid]
 		if done {
-			l.mu.Lock()
-			defer l.mu.Unlock()
 			kept[uid] = to // while the watch asks what it has
 		}
 		return to, done
@@ -64,6 +65,7 @@ func (l *ledger) leave(policy string) {
 	defer l.mu.Unlock()
 	released := l.done[policy]
 	delete(l.done, policy)
+	delete(l.before, policy)
 	if len(released) == 0 {
 		return
 	}
@@ -77,8 +79,10 @@ func (l *ledger) leave(policy string) {
 func (l *ledger) drop(policy string, uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.done[policy], uid)
-	delete(l.done[strays], uid)
+	for _, name := range []string{policy, strays} { // the policy may have gone meanwhile
+		delete(l.done[name], uid)
+		delete(l.before[name], uid)
+	}
 }
 
 func (l *ledger) add(policy string, uid types.UID, to string) {

@@ -40,3 +40,15 @@ func TestTheLedgerIsReadWhileAPassTurnsIt(t *testing.T) {
 		t.Error("what no pass has seen since is not forgotten")
 	}
 }
+
+// What was refused is tried again beside the passes.
+func TestWhatIsDroppedDuringAPassIsNotTakenForDone(t *testing.T) {
+	var l ledger
+	l.turn("p")
+	l.add("p", "u", "")
+	done := l.turn("p") // a pass begins
+	l.drop("p", "u")    // an attempt ends
+	if _, is := done("u"); is || l.has("u") {
+		t.Error("it would wait for ever")
+	}
+}

@@ -125,8 +125,8 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	if name != strays {
 		l.limited.Store(name, policy.Limited())
 	}
-	l.setbacks.retain(name, p.groups)
-	l.untold.retain(name, p.groups)
+	l.setbacks.retain(name, p.groups, leaving)
+	l.untold.retain(name, p.groups, leaving)
 	schedule(policy, p.groups)
 	p.decide()
 	l.awaitForecast(p)

@@ -181,14 +181,18 @@ func (s *setbacks) succeed(o *record, now time.Time) {
 	}
 }
 
-// retain forgets what a policy does not hold any more.
-func (s *setbacks) retain(policy string, groups []*group) {
+// retain forgets what a policy does not hold any more. What is leaving may be what is
+// being tried just now.
+func (s *setbacks) retain(policy string, groups []*group, leaving []freed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.in) == 0 {
 		return
 	}
 	held := map[types.UID]bool{}
+	for _, o := range leaving {
+		held[o.UID] = true
+	}
 	for _, g := range groups {
 		if g.job != nil {
 			held[g.job.UID] = true

@@ -119,18 +119,19 @@ func TestWhatHasChangedIsTriedAgainSoon(t *testing.T) {
 func TestNothingIsRememberedOfWhatIsGone(t *testing.T) {
 	var s setbacks
 	pods := refusers(&s, "a", 3)
-	s.retain("p", []*group{{pods: pods[:2]}})
-	if s.has(pods[2]) || !s.has(pods[0]) {
+	s.retain("p", []*group{{pods: pods[:1]}}, []freed{{pods[1], ""}})
+	if s.has(pods[2]) || !s.has(pods[0]) || !s.has(pods[1]) {
 		t.Error("want two of three")
 	}
-	s.retain("other", nil)
+	s.retain("other", nil, nil)
 	s.abandon("p")
-	s.retain("p", nil)
+	s.retain("p", nil, nil)
 	if !s.has(pods[0]) {
 		t.Error("it is a stray now")
 	}
 	s.succeed(pods[0], t0)
-	if s.retain(strays, nil); len(s.in) != 0 || s.troubled("a") {
+	s.succeed(pods[1], t0)
+	if s.retain(strays, nil, nil); len(s.in) != 0 || s.troubled("a") {
 		t.Errorf("%v is remembered", s.in)
 	}
 }
