@@ -65,12 +65,11 @@ func expectToldToLabel(t *testing.T, c *env.Cluster, ns string) {
 	well := cronJob(ns, "well", tolerant(), batchv1.AllowConcurrent)
 	well.Spec.JobTemplate.Labels = wish("true")
 	for o, path := range map[client.Object]string{
-		pod(ns, "a-pod", tolerant()):                                  "metadata.labels",
 		job(ns, "a-job", tolerant(), 1):                               "metadata.labels",
 		cronJob(ns, "a-cronjob", tolerant(), batchv1.AllowConcurrent): "spec.jobTemplate.metadata.labels",
 		deployment(ns, tolerant(), nil, 1):                            "spec.template.metadata.labels",
 		well:                                                          "",
-		pod(ns, "declines", wish("false")):                            "",
+		job(ns, "declines", wish("false"), 1):                         "",
 	} {
 		const told = "gridlatch.dev/delay-tolerant is read as a label only in this cluster, and nothing waits: write it in "
 		env.Eventually(t, patience, func(context.Context) error { // policies are read every second
