@@ -3,6 +3,7 @@ package gating
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -26,15 +27,17 @@ const (
 
 	eventsPerSecond = 5
 	eventsBurst     = 50
-	eventsQueued    = 500
+	eventsQueued    = 5000
+	eventsOfOne     = 100 // of one namespace
 )
 
 // Herald announces holds and releases as Events, at a pace that leaves the API
-// server to the releases themselves. In a storm, what does not fit into its
-// queue is dropped: the annotations say the same.
+// server to the releases themselves. Namespaces take turns, so that a storm in
+// one of them delays nobody else's Events. What does not fit into the queue is
+// dropped: the annotations say the same.
 type Herald struct {
 	recorder events.EventRecorder
-	queue    chan announcement
+	queue    turns
 }
 
 type announcement struct {
@@ -46,7 +49,7 @@ type announcement struct {
 
 // NewHerald returns a herald that announces once it is started.
 func NewHerald(recorder events.EventRecorder) *Herald {
-	return &Herald{recorder: recorder, queue: make(chan announcement, eventsQueued)}
+	return &Herald{recorder: recorder, queue: turns{lines: map[string][]announcement{}, more: make(chan struct{}, 1)}}
 }
 
 // Released announces that work was released.
@@ -79,10 +82,7 @@ func (h *Herald) Announce(about *metav1.PartialObjectMetadata, kind, reason, act
 	if note == "" {
 		note = "no reason is known"
 	}
-	select {
-	case h.queue <- announcement{about, kind, reason, action, note}:
-	default:
-	}
+	h.queue.add(announcement{about, kind, reason, action, note})
 }
 
 // Start announces until the context ends; for a manager.
@@ -92,7 +92,9 @@ func (h *Herald) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case a := <-h.queue:
+		case <-h.queue.more:
+		}
+		for a, found := h.queue.next(); found; a, found = h.queue.next() {
 			if pace.Wait(ctx) != nil {
 				return nil // the context has ended
 			}
@@ -103,3 +105,53 @@ func (h *Herald) Start(ctx context.Context) error {
 
 // NeedLeaderElection makes a manager run the herald beside the loop.
 func (h *Herald) NeedLeaderElection() bool { return true }
+
+// turns is a bounded queue in which each namespace has a line of its own, and
+// the lines take turns.
+type turns struct {
+	mu      sync.Mutex
+	lines   map[string][]announcement // by namespace, the oldest first; none is empty
+	order   []string                  // the namespaces that have a line, the next one first
+	waiting int                       // in all lines
+	more    chan struct{}             // has an element after something was added
+}
+
+// add appends an announcement to the line of its namespace, where there is room.
+func (q *turns) add(a announcement) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	namespace := a.about.Namespace
+	line := q.lines[namespace]
+	if q.waiting == eventsQueued || len(line) == eventsOfOne {
+		return
+	}
+	if len(line) == 0 {
+		q.order = append(q.order, namespace)
+	}
+	q.lines[namespace] = append(line, a)
+	q.waiting++
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the oldest announcement of the namespace whose turn it is.
+func (q *turns) next() (a announcement, found bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting == 0 {
+		return announcement{}, false
+	}
+	namespace := q.order[0]
+	q.order = q.order[1:]
+	line := q.lines[namespace]
+	if len(line) == 1 {
+		delete(q.lines, namespace)
+	} else {
+		q.lines[namespace] = line[1:]
+		q.order = append(q.order, namespace)
+	}
+	q.waiting--
+	return line[0], true
+}
