@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -225,4 +226,40 @@ func TestAConfigMapThatMayNotBeReadIsReportedAndReadOnceItMay(t *testing.T) {
 		}
 		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonCurrent, "")(p)
 	})
+}
+
+// TestTheDefaultPolicyShips applies what the README tells to apply. What has no image does not run.
+func TestTheDefaultPolicyShips(t *testing.T) {
+	t.Parallel()
+	c := env.Start(t)
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	manifests := filepath.Join("..", "..", "manifests")
+	for _, args := range [][]string{
+		{"apply", "-k", filepath.Join(manifests, "crds")},
+		{"wait", "--for=condition=Established", "--timeout=30s", definition},
+		{"apply", "-k", filepath.Join(manifests, "overlay")},
+	} {
+		if out, err := c.Kubectl(t.Context(), args...); err != nil {
+			t.Fatalf("kubectl %v: %v\n%s", args, err, out)
+		}
+	}
+	shipped := &v1alpha1.CarbonPolicy{}
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Name: v1alpha1.DefaultPolicy}, shipped); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v1alpha1.Default().Spec, shipped.Spec); diff != "" {
+		t.Errorf("the policy that ships is not the built-in one: %s", diff)
+	}
+	if table, err := c.Kubectl(t.Context(), "get", "cpol"); err != nil || !strings.Contains(table, "default") {
+		t.Errorf("%v\n%s", err, table)
+	}
+	owner := []string{"--as=platform-owner"}
+	if _, err := c.Kubectl(t.Context(), "create", "clusterrolebinding", "owner", "--clusterrole=gridlatch-edit", "--user=platform-owner"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Kubectl(t.Context(), append(owner, "patch", "cpol", "default", "--type=merge", "-p", `{"spec":{"maxDelay":"1d12h"}}`)...); err != nil {
+		t.Errorf("who has the role gridlatch-edit may not edit: %v", err)
+	}
 }
