@@ -24,7 +24,8 @@ type element struct {
 	Rating    json.RawMessage // another name for Value
 }
 
-// parseElement reads an element; valued is false if it leaves its value out, which is then 0.
+// parseElement reads an element; valued is false if it leaves its value out, which is then 0. If only its value is bad, the
+// slot is returned with the error.
 func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool, err error) {
 	var e element
 	if json.Unmarshal(raw, &e) != nil {
@@ -46,7 +47,7 @@ func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool,
 		return e.Location, slot, false, omitted(raw)
 	}
 	if slot.Intensity, err = parseValue(either(e.Value, e.Rating)); err != nil {
-		return "", Slot{}, false, fmt.Errorf("value: %w", err)
+		return e.Location, slot, false, fmt.Errorf("value: %w", err)
 	}
 	return e.Location, slot, true, nil
 }

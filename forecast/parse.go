@@ -28,6 +28,32 @@ type Issue struct {
 	// Problems says what was wrong with ten of the bad elements at most, which are numbered from 0:
 	// `element 17: duration: "x": want minutes, above 0 and up to 44640`.
 	Problems []string
+	// Unknown spans, per location, the slots of the elements whose value alone could not be used: the issue speaks of that
+	// time, and does not know.
+	Unknown map[string]Slot
+}
+
+// span is the time that the issue speaks of at a location: also where an element has no value of use.
+func (i Issue) span(location string) (from, until time.Time) {
+	from, until = i.Series[location].Start(), i.Series[location].End()
+	if s, ok := i.Unknown[location]; ok {
+		from, until = earlier(from, s.Start), later(until, s.End)
+	}
+	return from, until
+}
+
+// speak widens the span of a location by the slot of an element whose value is of no use, if that much could be read.
+func (i *Issue) speak(location string, of Slot) {
+	if of.End.IsZero() {
+		return
+	}
+	if i.Unknown == nil {
+		i.Unknown = map[string]Slot{}
+	}
+	if s, ok := i.Unknown[location]; ok {
+		of.Start, of.End = earlier(of.Start, s.Start), later(of.End, s.End)
+	}
+	i.Unknown[location] = Slot{Start: of.Start, End: of.End}
 }
 
 // Problem sums the bad elements up in one sentence; "" if there are none.
@@ -93,6 +119,7 @@ func (i *Issue) slots(elements []json.RawMessage) (slots map[string][]Slot, valu
 		}
 		if err != nil {
 			i.reject(n, err)
+			i.speak(location, slot)
 			continue
 		}
 		if location == "" {

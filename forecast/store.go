@@ -269,7 +269,8 @@ func (h holding) take(location string, issue Issue, now time.Time) (holding, Ver
 		issued = now
 	}
 	model, v := h.hear(offered, issued, now)
-	h.from, h.until = offered.Start(), offered.End()
+	h.from, h.until = issue.span(location)
+	h.until = earlier(h.until, now.Add(freshFor)) // and after that it is not worth what it was
 	if v.Believed.Empty() {
 		return h, v, errors.New(v.Doubt)
 	}

@@ -40,14 +40,15 @@ type column struct {
 // as the exporters do.
 func timestamp() column {
 	return column{name: "timestamp", also: []string{
-		"datetimeutc", "utctime", "timeutc", "timestamputc", "datetime", "time", "pointtime", "validtime", "start", "from", "intervalstart", "periodstart", "date",
+		"datetimeutc", "utctime", "timeutc", "timestamputc", "utctimestamp", "datetime", "time", "pointtime", "validtime", "start", "from", "starttime", "intervalstart", "periodstart", "startdate", "date",
 	}}
 }
 
 func intensity(also ...string) column {
 	return column{name: "intensity", also: append([]string{
 		"carbonintensitygco2eqkwhlifecycle", "carbonintensitygco2eqkwhlca", "carbonintensitylifecycle", "carbonintensity",
-		"carbonintensitygco2eqkwh", "gco2eqkwh", "gco2kwh", "co2eq", "co2intensity", "value", "rating",
+		"carbonintensitygco2eqkwh", "carbonintensitygco2eqperkwh", "carbonintensitygco2kwh", "carbonintensitygco2perkwh", "carbonintensityavg",
+		"gco2eqkwh", "gco2eqperkwh", "gco2kwh", "gco2perkwh", "co2eq", "co2intensity", "value", "rating",
 		"carbonintensitygco2eqkwhdirect", "carbonintensitydirect",
 	}, also...)}
 }

@@ -49,6 +49,14 @@ func TestReadActuals(t *testing.T) {
 			text: "zone,datetime,carbon_intensity,isEstimated\nDE,2021-07-01T00:00:00.000Z,100,true\nDE,2021-07-01T01:00:00.000Z,200,\n",
 			want: []forecast.Slot{slot(0, 1, 100), slot(1, 2, 200)}, width: hour,
 		},
+		"the columns of the United Kingdom's operator": {
+			text: "Datetime (UTC),Actual Carbon Intensity (gCO2/kWh),Forecast Carbon Intensity (gCO2/kWh),Index\n2021-07-01T00:00Z,100,111,low\n2021-07-01T00:30Z,200,222,moderate\n",
+			want: []forecast.Slot{slot(0, 0.5, 100), slot(0.5, 1, 200)}, width: 30 * time.Minute,
+		},
+		"columns with units": {
+			text: "utc_timestamp,region,carbon_intensity_gCO2eq_per_kWh\n2021-07-01T00:00Z,X,100\n2021-07-01T01:00Z,X,200\n",
+			want: []forecast.Slot{slot(0, 1, 100), slot(1, 2, 200)}, width: hour,
+		},
 		"rows that do not count": {
 			text: "timestamp,intensity\n2021-07-01T00:00:00Z,100\n2021-07-01T01:00:00Z,\n2021-07-01T02:00:00Z,NaN\n2021-07-01T03:00:00Z,300\n" +
 				"2021-07-01T03:00:00Z,333\n2021-07-01T04:00:00Z,200,2\n , \n2021-07-01T05:00:00Z,100\n2021-07-01T06:00:00Z,-999\n2021-07-01T07:00:00Z,0\n2021-07-01T08:00:00Z,110\n",

@@ -59,7 +59,7 @@ type point struct {
 func ReadActuals(name string, r io.Reader) (Actuals, error) {
 	var a Actuals
 	var points []point
-	err := a.Rows.read(name, r, []column{timestamp(), intensity("actual")}, func(t *table) error {
+	err := a.Rows.read(name, r, []column{timestamp(), intensity("actual", "actualcarbonintensity", "actualcarbonintensitygco2kwh", "intensityactual")}, func(t *table) error {
 		p, err := t.point()
 		if err == nil {
 			points = append(points, p)
@@ -139,7 +139,7 @@ type Forecasts struct {
 func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 	var f Forecasts
 	issues := map[int64][]point{} // by Unix seconds
-	err := f.Rows.read(name, r, []column{issued(), timestamp(), intensity("forecast")}, func(t *table) error {
+	err := f.Rows.read(name, r, []column{issued(), timestamp(), intensity("forecast", "forecastcarbonintensity", "forecastcarbonintensitygco2kwh", "intensityforecast")}, func(t *table) error {
 		at, err := t.time("issued")
 		if err != nil {
 			return err
