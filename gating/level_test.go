@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 	ctrlfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -94,7 +96,7 @@ func TestLevel(t *testing.T) {
 		},
 		{
 			name: "a forecast that is too old is no intensity", after: 90 * time.Minute, until: 2 * time.Hour, missing: "is older than 1h",
-			policy: func(s *v1alpha1.CarbonPolicySpec) { s.Forecast.MaxAge = metav1.Duration{Duration: time.Hour} },
+			policy: func(s *v1alpha1.CarbonPolicySpec) { s.Forecast.MaxAge = "1h" },
 		},
 		{
 			name: "another location is none", until: time.Hour, missing: "it has no location Y, but X",
@@ -178,5 +180,37 @@ func TestAScheduleThatIsProbablyNotMeantHoldsAndIsToldOf(t *testing.T) {
 	}
 	if len(policy.Warnings) != 1 || !strings.HasPrefix(policy.Warnings[0], `spec.exemptions[1]: schedule "0 0 9 * * *": the sixth field is the year`) {
 		t.Errorf("got the warnings %q", policy.Warnings)
+	}
+}
+
+func TestNumbersOfAPolicyThatCannotBeReadAreToldOfAndTheDefaultHolds(t *testing.T) {
+	object := v1alpha1.Default()
+	object.Spec.MaxDelay, object.Spec.DefaultDuration, object.Spec.Forecast.MaxAge = "-1h", "soon", ""
+	object.Spec.MinGainPercent, object.Spec.WaitPricePercentPerHour = "NaN", "1e2"
+	policy := newPolicy(object, t0)
+	want := []string{
+		`spec.maxDelay: "-1h": want a duration such as 90m, 8h, 1d12h or PT8H`,
+		`spec.defaultDuration: "soon": want a duration such as 90m, 8h, 1d12h or PT8H`,
+		`spec.minGainPercent: "NaN": want a percentage from 0 to 100, such as 0.5`,
+	}
+	if diff := cmp.Diff(want, policy.Problems); diff != "" {
+		t.Error(diff)
+	}
+	got := []any{policy.maxDelay, policy.defaultDuration, policy.maxAge, policy.terms.MinGain, policy.terms.WaitPrice}
+	if diff := cmp.Diff([]any{24 * time.Hour, time.Hour, 24 * time.Hour, 0.01, 1.0}, got); diff != "" {
+		t.Error(diff)
+	}
+	object.Spec.MaxDelay, object.Spec.DefaultDuration, object.Spec.Forecast.MaxAge = "0s", "P1DT12H", "1w"
+	policy = newPolicy(object, t0)
+	if diff := cmp.Diff([]time.Duration{0, 36 * time.Hour, 168 * time.Hour}, []time.Duration{policy.maxDelay, policy.defaultDuration, policy.maxAge}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheLastBucketMayBeOpen(t *testing.T) {
+	object := v1alpha1.Default()
+	object.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 3}, {Ceiling: 1}}
+	if got := newPolicy(object, t0).buckets.String(); got != "200=3,*=1" {
+		t.Errorf("buckets %s", got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -206,13 +207,13 @@ func TestDecideWhere(t *testing.T) {
 			hours: ordinary, groups: []*group{released}, want: []string{"late south 12:00"},
 		},
 		"below ceilings, where there is room": {
-			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {150, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: 200, Ceiling: 2}, {UpTo: 500}},
+			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {150, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 2}, {UpTo: ptr.To[int32](500)}},
 			running: running{at: map[string][]plan.Run{"north": {{Until: t0.Add(4 * time.Hour), Pods: 1}}}},
 			groups:  []*group{waiting("a", nil), waiting("b", nil), waiting("c", nil), waiting("d", nil)},
 			want:    []string{"a north 12:00", "b south 12:00", "c south 12:00", "d north 15:00"},
 		},
 		"what was left over takes room where it goes": {
-			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {50, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: 200, Ceiling: 1}, {UpTo: 500}},
+			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {50, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 1}, {UpTo: ptr.To[int32](500)}},
 			groups: []*group{released, waiting("a", nil)}, want: []string{"late south 12:00", "a north 12:00"},
 		},
 	}
@@ -360,7 +361,7 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 	for _, locations := range [][]string{names[:1], names} {
-		for _, buckets := range [][]v1alpha1.Bucket{nil, {{UpTo: 1000, Ceiling: 20000}}} {
+		for _, buckets := range [][]v1alpha1.Bucket{nil, {{UpTo: ptr.To[int32](1000), Ceiling: 20000}}} {
 			for _, count := range []int{2000, 100000} {
 				policy := choosing(b, nodes, locations...)
 				policy.buckets, _ = newBuckets(buckets)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
@@ -15,7 +16,7 @@ func TestWhereAPodIsMeantToGo(t *testing.T) {
 		free.Spec.Locations = append(free.Spec.Locations, v1alpha1.Location{Name: grid, NodeSelector: map[string]string{"grid": grid}})
 	}
 	limited := free.DeepCopy()
-	limited.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 3}}
+	limited.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 3}}
 	apart := limited.DeepCopy() // the nodes of one alone can be told
 	apart.Spec.Locations[1].NodeSelector, apart.Spec.Locations[2].NodeSelector = nil, nil
 	planned := map[string]string{PlannedLocation: "west"}

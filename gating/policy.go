@@ -1,15 +1,18 @@
 package gating
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,10 +34,12 @@ type Policy struct {
 	// Warnings are of parts of the spec that hold, and are probably not meant.
 	Warnings []string
 
-	gone    bool // it stands for those that do not exist
-	spec    v1alpha1.CarbonPolicySpec
-	terms   plan.Terms
-	buckets plan.Buckets
+	gone  bool // it stands for those that do not exist
+	spec  v1alpha1.CarbonPolicySpec
+	terms plan.Terms
+	// The durations of the spec.
+	maxDelay, defaultDuration, maxAge time.Duration
+	buckets                           plan.Buckets
 	// Of a policy that chooses between locations: those with nodes, its first if
 	// none is known to have any; in its order.
 	places []plan.Site
@@ -96,15 +101,8 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 	p := &Policy{
 		Name: object.Name, Exists: true, spec: object.Spec,
 		Source: key.Namespace + "/" + key.Name + "/" + key.Key,
-		terms: plan.Terms{
-			MinGain:   percent(object.Spec.MinGainPercent),
-			WaitPrice: percent(object.Spec.WaitPricePercentPerHour),
-		},
 	}
-	var err error
-	if p.buckets, err = newBuckets(object.Spec.Buckets); err != nil {
-		p.Problems = append(p.Problems, fmt.Sprintf("spec.%v", err))
-	}
+	p.readNumbers()
 	for i, l := range object.Spec.Locations {
 		if err := checkSelector(l.NodeSelector); err != nil {
 			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector%v", i, err))
@@ -127,22 +125,80 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 	return p
 }
 
+// readNumbers reads durations, percentages and buckets of the spec. In place of what
+// cannot be read, the default holds.
+func (p *Policy) readNumbers() {
+	spec, builtIn := p.spec, v1alpha1.Default().Spec
+	p.maxDelay = read(p, "maxDelay", spec.MaxDelay, builtIn.MaxDelay, parseDelay)
+	p.defaultDuration = read(p, "defaultDuration", spec.DefaultDuration, builtIn.DefaultDuration, parseDuration)
+	p.maxAge = read(p, "forecast.maxAge", spec.Forecast.MaxAge, builtIn.Forecast.MaxAge, parseDuration)
+	p.terms.MinGain = read(p, "minGainPercent", spec.MinGainPercent, builtIn.MinGainPercent, parsePercentage)
+	p.terms.WaitPrice = read(p, "waitPricePercentPerHour", spec.WaitPricePercentPerHour, builtIn.WaitPricePercentPerHour, parsePercentage)
+	var err error
+	if p.buckets, err = newBuckets(spec.Buckets); err != nil {
+		p.Problems = append(p.Problems, fmt.Sprintf("spec.%v", err))
+	}
+}
+
+// read reads a field of the spec of a policy. The schema admits little that parse does
+// not read.
+func read[Text ~string, Value any](p *Policy, field string, text, builtIn Text, parse func(Text) (Value, error)) Value {
+	value, err := parse(text)
+	if err == nil {
+		return value
+	}
+	if text != "" { // where there is no schema, a field that is left out has no default
+		p.Problems = append(p.Problems, fmt.Sprintf("spec.%s: %.40q: %v", field, text, err))
+	}
+	value, _ = parse(builtIn) // a constant, which can be read
+	return value
+}
+
+func parseDuration(text v1alpha1.Duration) (time.Duration, error) {
+	return plan.ParseDuration(string(text))
+}
+
+// parseDelay reads a duration that may be zero.
+func parseDelay(text v1alpha1.Duration) (time.Duration, error) {
+	if zero, err := time.ParseDuration(string(text)); err == nil && zero == 0 {
+		return 0, nil
+	}
+	return parseDuration(text)
+}
+
+// parsePercentage returns a share.
+func parsePercentage(text v1alpha1.Percentage) (float64, error) {
+	percent, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || !(percent >= 0 && percent <= 100) {
+		return 0, errors.New("want a percentage from 0 to 100, such as 0.5")
+	}
+	return percent / 100, nil
+}
+
 // abandoned is what takes the place of policies that do not exist: what they hold
 // starts now.
 func abandoned() *Policy { return &Policy{Name: strays, gone: true} }
 
 func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
 	if e.Schedule != "" {
-		exemption, err := plan.Cron(e.Schedule, now)
-		if err != nil {
-			return exemption, fmt.Errorf("schedule %q: %w", e.Schedule, err)
-		}
-		return exemption, nil
+		return newSchedule(e.Schedule, cmp.Or(e.TimeZone, "UTC"), now)
 	}
 	if e.From == nil || e.To == nil {
 		return plan.Exemption{}, sentence("want either schedule, or from and to")
 	}
 	return plan.Window(e.From.Time, e.To.Time)
+}
+
+func newSchedule(schedule, timeZone string, now time.Time) (plan.Exemption, error) {
+	zone, err := plan.ParseZone(timeZone)
+	if err != nil {
+		return plan.Exemption{}, fmt.Errorf("timeZone: %w", err)
+	}
+	exemption, err := plan.Cron(schedule, now)
+	if err != nil {
+		return exemption, fmt.Errorf("schedule %q: %w", schedule, err)
+	}
+	return exemption.In(zone), nil
 }
 
 // checkSelector tells what is wrong with labels that no node can have. The schema
@@ -170,15 +226,16 @@ func (p *Policy) shadowing(later int) string {
 func newBuckets(spec []v1alpha1.Bucket) (plan.Buckets, error) {
 	buckets := make([]plan.Bucket, len(spec))
 	for i, b := range spec {
-		buckets[i] = plan.Bucket{UpTo: float64(b.UpTo), Ceiling: int(b.Ceiling)}
+		buckets[i] = plan.Bucket{UpTo: math.Inf(1), Ceiling: int(b.Ceiling)}
+		if b.UpTo != nil {
+			buckets[i].UpTo = float64(*b.UpTo)
+		}
 	}
 	return plan.NewBuckets(buckets)
 }
 
 // Limited reports whether ceilings limit how many pods run at once.
 func (p *Policy) Limited() bool { return !p.buckets.Empty() }
-
-func percent(q resource.Quantity) float64 { return q.AsApproximateFloat64() / 100 }
 
 // Task turns an ask for work created at created into a task. Work that asks for
 // no duration is planned with the median of its earlier runs, and starts early
@@ -193,11 +250,11 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 		task.Duration, longest = ask.Earlier.Median, max(ask.Earlier.Median, ask.Earlier.Slowest)
 		task.Guess = "~" + plan.Span(task.Duration)
 	default:
-		task.Duration, longest = p.spec.DefaultDuration.Duration, p.spec.DefaultDuration.Duration
+		task.Duration, longest = p.defaultDuration, p.defaultDuration
 		task.Guess = plan.Span(task.Duration)
 	}
 	if ask.Deadline.IsZero() {
-		task.LatestStart = created.Add(p.spec.MaxDelay.Duration).Truncate(time.Second).UTC()
+		task.LatestStart = created.Add(p.maxDelay).Truncate(time.Second).UTC()
 	} else {
 		task.LatestStart = plan.LatestStart(ask.Deadline, longest)
 	}
@@ -212,7 +269,7 @@ func (p *Policy) prediction(book *forecast.Book, location string, now time.Time)
 	if !ok || p.gone {
 		return forecast.Prediction{Basis: forecast.Nothing}, f, p.missing(book, location, now)
 	}
-	return f.Model.Predict(now, p.spec.Forecast.MaxAge.Duration), f, p.missing(book, location, now)
+	return f.Model.Predict(now, p.maxAge), f, p.missing(book, location, now)
 }
 
 // Outlook prepares decisions at now for work at a location, the policy's first
@@ -246,7 +303,7 @@ func (p *Policy) Level(book *forecast.Book, location string, now time.Time) plan
 	default:
 		level.Intensity, level.Known = v.expected.Series.At(now)
 	}
-	if f, _ := book.Forecast(p.location(location)); !level.Known && !p.gone && now.Sub(f.Issued) <= p.spec.Forecast.MaxAge.Duration {
+	if f, _ := book.Forecast(p.location(location)); !level.Known && !p.gone && now.Sub(f.Issued) <= p.maxAge {
 		level.Intensity, level.Known = f.Near(now)
 	}
 	level.Until, level.Exempt = plan.NextTurn(p.terms.Exemptions, now)
@@ -264,7 +321,7 @@ func (p *Policy) Contributions(book *forecast.Book, location string, now, at tim
 	if !ok {
 		return nil
 	}
-	return f.Model.Contributions(now, at, p.spec.Forecast.MaxAge.Duration)
+	return f.Model.Contributions(now, at, p.maxAge)
 }
 
 // location returns the one asked for or the policy's first; empty is the only
@@ -279,14 +336,13 @@ func (p *Policy) location(asked string) string {
 // missing says why the forecast for a location is not usable now, or does not
 // cover some of the time to come.
 func (p *Policy) missing(book *forecast.Book, location string, now time.Time) string {
-	maxAge := p.spec.Forecast.MaxAge.Duration
 	switch f, _ := book.Forecast(location); {
 	case p.gone:
 		return "its policy does not exist"
 	case f.Series.Empty():
 		return p.absent(book, location)
-	case now.Sub(f.Issued) > maxAge:
-		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(maxAge))
+	case now.Sub(f.Issued) > p.maxAge:
+		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.maxAge))
 	case !f.Series.End().After(now):
 		return fmt.Sprintf("that of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
 	default:

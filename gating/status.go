@@ -81,7 +81,8 @@ func (p *Policy) Locations(book *forecast.Book, now time.Time) []v1alpha1.Locati
 	views := p.views(book, now)
 	locations := make([]v1alpha1.LocationStatus, len(views))
 	for i, v := range views {
-		locations[i].Name, locations[i].Model = v.name, v.learned()
+		locations[i].Name = v.name
+		locations[i].LearnedDays, locations[i].SavingSharePercent = v.learned()
 		if v.known {
 			rounded := int32(math.Round(v.intensity))
 			locations[i].Intensity = &rounded
@@ -178,7 +179,7 @@ func (p *Policy) turns(book *forecast.Book, now time.Time) []time.Time {
 		if !ok {
 			continue
 		}
-		turns = append(turns, f.Issued.Add(p.spec.Forecast.MaxAge.Duration).Add(time.Millisecond))
+		turns = append(turns, f.Issued.Add(p.maxAge).Add(time.Millisecond))
 		if boundary, ok := f.Series.NextBoundary(now); ok {
 			turns = append(turns, boundary)
 		}

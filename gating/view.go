@@ -1,7 +1,6 @@
 package gating
 
 import (
-	"fmt"
 	"math"
 	"time"
 
@@ -54,13 +53,17 @@ func (v *view) usable() bool {
 	return v.expected.Basis == forecast.Fresh || v.expected.Basis == forecast.Stale
 }
 
-// learned says how far the model has come: how long it has been learning, or,
-// after that, what its predictions are worth.
-func (v *view) learned() string {
-	const days = 28
-	learned := int(v.expected.Learned.Hours() / 24)
-	if learned < days || math.IsNaN(v.expected.Share) {
-		return fmt.Sprintf("learning: %d of %d days", min(learned, days), days)
+// learnedDays is after how many days the model is worth what it can be.
+const learnedDays = 28
+
+// learned says how far the model has come: of how many days it has learned, and, when
+// these are enough, what share of the possible saving its predictions would have had,
+// in percent.
+func (v *view) learned() (days int32, share *int32) {
+	days = min(int32(v.expected.Learned.Hours()/24), learnedDays)
+	if days < learnedDays || math.IsNaN(v.expected.Share) {
+		return days, nil
 	}
-	return fmt.Sprintf("has %.0f %% of the possible saving, last %d days", 100*v.expected.Share, days)
+	percent := int32(math.Round(100 * v.expected.Share))
+	return days, &percent
 }

@@ -13,8 +13,9 @@ import (
 // safe for concurrent use.
 type Exemption struct {
 	cron     *cronexpr.Expression
-	step     time.Duration // what one match of cron stands for
-	early    time.Duration // how much earlier than cron says
+	step     time.Duration  // what one match of cron stands for
+	early    time.Duration  // how much earlier than cron says
+	zone     *time.Location // in which cron is meant; nil is UTC
 	from, to time.Time
 	// stride is how far apart matches of cron are looked for to tell when they
 	// stop, byMinute the same if each stands for what is left of its minute.
@@ -83,16 +84,50 @@ func (e Exemption) next(t time.Time) time.Time {
 			return t
 		}
 	}
-	t = t.UTC().Add(e.early)
-	at := cronNext(e.cron, t.Truncate(e.step).Add(-time.Second))
-	switch {
-	case at.IsZero():
+	at := e.match(t.Add(e.early))
+	if at.IsZero() {
 		return time.Time{}
-	case at.Before(t):
-		return t.Add(-e.early)
-	default:
-		return at.Add(-e.early)
 	}
+	return at.Add(-e.early)
+}
+
+// match returns the first moment at or after t that cron matches, zero if there is
+// none. cron is asked about the wall clock of the zone, between one change of the
+// clock and the next: a minute that is skipped matches never, and a minute that is
+// repeated matches twice.
+func (e Exemption) match(t time.Time) time.Time {
+	for t = t.In(e.in()); ; {
+		_, offset := t.Zone()
+		ahead := time.Duration(offset) * time.Second
+		wall := t.UTC().Add(ahead)
+		found := cronNext(e.cron, wall.Truncate(e.step).Add(-time.Second))
+		if found.IsZero() {
+			return time.Time{}
+		}
+		if found.Before(wall) {
+			found = wall
+		}
+		at := found.Add(-ahead)
+		_, change := t.ZoneBounds()
+		if change.IsZero() || at.Before(change) {
+			return at
+		}
+		t = change
+	}
+}
+
+// In returns the exemption of a cron expression that is meant in a time zone. The
+// zone of a new one is UTC.
+func (e Exemption) In(zone *time.Location) Exemption {
+	e.zone = zone
+	return e
+}
+
+func (e Exemption) in() *time.Location {
+	if e.zone == nil {
+		return time.UTC
+	}
+	return e.zone
 }
 
 // nextExempt returns the first exempt moment in [now, until], zero if there is

@@ -47,8 +47,8 @@ func (e Exemption) Turn(t time.Time) time.Time {
 	case e.cron == nil:
 		return e.to.UTC()
 	}
-	shifted, latest := t.UTC().Add(e.early), t.UTC().Add(furthest)
-	for at := shifted.Truncate(e.stride).Add(e.stride); ; at = at.Add(e.stride) {
+	latest := t.UTC().Add(furthest)
+	for at := e.boundary(t.Add(e.early)); ; at = e.boundary(at) {
 		switch end := at.Add(-e.early); {
 		case !end.Before(latest):
 			return latest
@@ -56,6 +56,19 @@ func (e Exemption) Turn(t time.Time) time.Time {
 			return end
 		}
 	}
+}
+
+// boundary returns the next moment after t at which the wall clock of the zone shows a
+// multiple of stride, or changes.
+func (e Exemption) boundary(t time.Time) time.Time {
+	local := t.In(e.in())
+	_, offset := local.Zone()
+	ahead := time.Duration(offset) * time.Second
+	at := t.UTC().Add(ahead).Truncate(e.stride).Add(e.stride - ahead)
+	if _, change := local.ZoneBounds(); !change.IsZero() && change.Before(at) {
+		return change.UTC()
+	}
+	return at
 }
 
 // ByMinute returns the exemption with each match of a cron expression standing

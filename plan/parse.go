@@ -108,9 +108,9 @@ func parseWallClock(parts []string, created time.Time) (time.Time, error) {
 	if hour > 23 || minute > 59 || second > 59 {
 		return time.Time{}, errors.New("want a time of day from 00:00 to 23:59")
 	}
-	zone, err := time.LoadLocation(parts[4])
-	if err != nil || parts[4] == "Local" {
-		return time.Time{}, fmt.Errorf("zone %q is not known: want a name of the IANA time zone database, such as Europe/Berlin or UTC", parts[4])
+	zone, err := ParseZone(parts[4])
+	if err != nil {
+		return time.Time{}, err
 	}
 	year, month, day := created.In(zone).Date()
 	for ahead := 0; ; ahead++ {
@@ -119,6 +119,15 @@ func parseWallClock(parts []string, created time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
+}
+
+// ParseZone reads the name of a time zone of the IANA time zone database.
+func ParseZone(name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "" || name == "Local" { // the empty name and Local are no names, but mean something to Go
+		return nil, fmt.Errorf("zone %q is not known: want a name of the IANA time zone database, such as Europe/Berlin or UTC", name)
+	}
+	return zone, nil
 }
 
 // wallClock returns the instant at which a clock in zone shows what wall shows

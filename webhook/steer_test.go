@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -99,7 +100,9 @@ func twoGrids(t *testing.T, north, south []float64, change func(*spacious)) *Web
 }
 
 // limited is a policy with ceilings.
-func limited(s *spacious) { s.policy.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 1000, Ceiling: 9}} }
+func limited(s *spacious) {
+	s.policy.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](1000), Ceiling: 9}}
+}
 
 // admitPod returns a pod as the API server would have it after the webhook, which
 // must not change it any more.
@@ -190,7 +193,7 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 		"not one whose Job was never placed":   {pod: with(late(""), func(p *corev1.Pod) { delete(p.Annotations, gating.PlannedLocation) }), north: dirty, south: clean},
 		"not where there is nothing to choose": {pod: pod(nil), north: clean, south: clean, change: func(s *spacious) { s.policy.Spec.Locations = s.policy.Spec.Locations[:1] }},
 		"not where nothing is known": {pod: pod(nil), north: clean, south: clean, change: func(s *spacious) {
-			s.policy.Spec.Forecast.MaxAge.Duration = 0
+			s.policy.Spec.Forecast.MaxAge = "1ns"
 			s.policy.Spec.Locations[0].Name, s.policy.Spec.Locations[1].Name = "west", "east"
 		}},
 	}

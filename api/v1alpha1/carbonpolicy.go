@@ -1,17 +1,12 @@
 package v1alpha1
 
-import (
-	"time"
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
-
-// CarbonPolicy is the platform owner's say on how long work may be held, by
-// which forecast, and when carbon does not count.
+// CarbonPolicy says how long work may wait, by which forecast, how much may run
+// at which carbon intensity, and when carbon does not count.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:scope=Cluster,categories=gridlatch
+// +kubebuilder:resource:scope=Cluster,categories=gridlatch,shortName=cpol
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Location",type=string,JSONPath=`.status.locations[0].name`
 // +kubebuilder:printcolumn:name="gCO2eq/kWh",type=integer,JSONPath=`.status.locations[0].intensity`
@@ -23,15 +18,20 @@ import (
 // +kubebuilder:printcolumn:name="Next-Release",type=string,format=date-time,JSONPath=`.status.nextRelease`
 // +kubebuilder:printcolumn:name="Forecast-Until",type=string,format=date-time,JSONPath=`.status.locations[0].forecastUntil`,priority=1
 // +kubebuilder:printcolumn:name="Forecast-Age",type=date,JSONPath=`.status.locations[0].forecastIssued`,priority=1
-// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.locations[0].model`,priority=1
+// +kubebuilder:printcolumn:name="Learned-Days",type=integer,JSONPath=`.status.locations[0].learnedDays`,priority=1
+// +kubebuilder:printcolumn:name="Saving-Share-%",type=integer,JSONPath=`.status.locations[0].savingSharePercent`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type CarbonPolicy struct {
-	metav1.TypeMeta   `json:",inline"`
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard metadata of an object.
+	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// spec is what the platform owner decides. Every field has a default.
 	// +optional
 	// +kubebuilder:default={}
 	Spec CarbonPolicySpec `json:"spec,omitempty"`
+	// status is what the controller knows of the grid and holds.
 	// +optional
 	Status CarbonPolicyStatus `json:"status,omitempty"`
 }
@@ -42,111 +42,135 @@ type CarbonPolicy struct {
 type CarbonPolicyList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
-	Items           []CarbonPolicy `json:"items"`
+	// items are the policies.
+	Items []CarbonPolicy `json:"items"`
 }
 
-// CarbonPolicySpec is what a policy sets. Every field has a default; the empty
-// spec is that of the policy that holds where there is none.
+// Duration is a span of time as users write it: 90m, 8h, 1d12h, 1w or PT8H. A day
+// has 24 hours.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:XValidation:rule="self.matches('[0-9]') && self.matches('^((([0-9]|[1-4][0-9]|5[0-2])w)?(([0-9]{1,2}|[12][0-9]{2}|3[0-5][0-9]|36[0-6])d)?([0-9]{1,4}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?|P(([0-9]|[1-4][0-9]|5[0-2])W)?(([0-9]{1,2}|[12][0-9]{2}|3[0-5][0-9]|36[0-6])D)?(T([0-9]{1,4}([.][0-9]{1,9})?H)?([0-9]{1,6}([.][0-9]{1,9})?M)?([0-9]{1,8}([.][0-9]{1,9})?S)?)?)$')",message="must be a duration from 0s to 366d, such as 90m, 24h, 1d12h or PT8H"
+type Duration string
+
+// Percentage is a decimal number from 0 to 100, such as 0.5.
+//
+// +kubebuilder:validation:MaxLength=10
+// +kubebuilder:validation:Pattern=`^(100([.]0{1,6})?|[0-9]{1,2}([.][0-9]{1,6})?)$`
+type Percentage string
+
+// CarbonPolicySpec is what a policy sets. Every field has a default. The empty
+// spec is the spec of the built-in policy.
 type CarbonPolicySpec struct {
-	// Where the forecast comes from.
+	// forecast says where the forecast comes from, and how long it can be used.
 	// +optional
 	// +kubebuilder:default={}
 	Forecast ForecastSource `json:"forecast,omitempty"`
 
-	// The grid locations, named as the forecast names them. The first is the
-	// default. With none, it is the only location of the forecast. Node selectors
-	// let work run in others, too.
+	// locations are the grid locations, with the names that the forecast has for
+	// them. The first location is the default. Without any, the forecast must have
+	// one location, which is used. If at least two locations have a nodeSelector,
+	// Gridlatch chooses where work runs, too.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name))",message="must have a different name for each location"
 	Locations []Location `json:"locations,omitempty"`
 
-	// How many released pods may run at once at each location, by its intensity.
-	// Above the last bound the last bucket holds. With none, there is no limit.
-	// Work whose latest start has come starts regardless.
+	// buckets limit how many released pods run at once at each location, by the
+	// carbon intensity there. They are in ascending order of upTo. The last bucket
+	// holds for every higher intensity, too. Without buckets there is no limit.
+	// Work whose latest start has come starts whatever the buckets say.
 	// +optional
-	// +listType=map
-	// +listMapKey=upTo
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
-	// +kubebuilder:validation:XValidation:rule="self.map(b, b.upTo).isSorted()",message="must be in ascending order of upTo"
+	// +kubebuilder:validation:XValidation:rule="self.filter(b, has(b.upTo)).map(b, b.upTo).isSorted()",message="must be in ascending order of upTo"
+	// +kubebuilder:validation:XValidation:rule="self.filter(b, has(b.upTo)).all(a, self.exists_one(b, has(b.upTo) && a.upTo == b.upTo))",message="must have a different upTo for each bucket"
+	// +kubebuilder:validation:XValidation:rule="self.filter(b, !has(b.upTo)).size() == 0 || self.filter(b, !has(b.upTo)).size() == 1 && !has(self[self.size() - 1].upTo)",message="must have upTo in every bucket but the last"
 	Buckets []Bucket `json:"buckets,omitempty"`
 
-	// How long after its creation work without a deadline starts at the latest.
+	// maxDelay is how long after its creation work without a deadline starts at the
+	// latest: a duration from 0s to 366d, such as 24h or 1d12h.
 	// +optional
 	// +kubebuilder:default="24h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8784h')",message="must be a duration from 0s to 8784h (366 days), such as 24h"
-	MaxDelay metav1.Duration `json:"maxDelay,omitzero"`
+	MaxDelay Duration `json:"maxDelay,omitempty"`
 
-	// How long work runs that does not say so, and of which no earlier runs are
-	// known.
+	// defaultDuration is how long work is expected to run that gives no duration and
+	// has not run before: a duration above 0s and up to 366d, such as 1h.
 	// +optional
 	// +kubebuilder:default="1h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="must be a duration above 0s and up to 8784h (366 days), such as 1h"
-	DefaultDuration metav1.Duration `json:"defaultDuration,omitzero"`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be more than 0s"
+	DefaultDuration Duration `json:"defaultDuration,omitempty"`
 
-	// Work is not held for a smaller saving than this, in percent.
+	// minGainPercent is the least saving for which work is held, in percent of the
+	// carbon that the work would cause if it started at once.
 	// +optional
 	// +kubebuilder:default="1"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('0')) >= 0 && quantity(string(self)).compareTo(quantity('100')) <= 0",message="must be a percentage from 0 to 100"
-	MinGainPercent resource.Quantity `json:"minGainPercent,omitzero"`
+	MinGainPercent Percentage `json:"minGainPercent,omitempty"`
 
-	// By how many percent an hour of waiting makes a start dearer: a higher
-	// price prefers earlier starts where the gain is small.
+	// waitPricePercentPerHour is what an hour of waiting costs, in percent of the
+	// carbon that the work causes. A higher price prefers earlier starts where the
+	// saving is small.
 	// +optional
 	// +kubebuilder:default="0.1"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('0')) >= 0 && quantity(string(self)).compareTo(quantity('100')) <= 0",message="must be a percentage from 0 to 100"
-	WaitPricePercentPerHour resource.Quantity `json:"waitPricePercentPerHour,omitzero"`
+	WaitPricePercentPerHour Percentage `json:"waitPricePercentPerHour,omitempty"`
 
-	// When carbon does not count: work starts at once, and what is held is
-	// released.
+	// exemptions are times when carbon does not count: new work starts at once, and
+	// held work is released.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Exemptions []Exemption `json:"exemptions,omitempty"`
 }
 
-// Bucket is a range of intensities, and what may run while the intensity is in
-// it.
+// Bucket is a range of carbon intensities, and how many pods may run in it.
 type Bucket struct {
-	// The upper bound in gCO2eq/kWh, inclusive.
+	// upTo is the upper bound of the range in gCO2eq/kWh. The bound belongs to the
+	// range. The last bucket needs none.
+	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
-	UpTo int32 `json:"upTo"`
-	// How many pods may run at once.
+	UpTo *int32 `json:"upTo,omitempty"`
+	// ceiling is how many pods may run at once.
+	// +required
 	// +kubebuilder:validation:Minimum=0
 	Ceiling int32 `json:"ceiling"`
 }
 
-// ForecastSource says where the forecast is, and for how long it is good.
+// ForecastSource says where the forecast is, and how long it can be used.
 type ForecastSource struct {
-	// The ConfigMap of a carbon-intensity exporter.
+	// configMap is where a carbon-intensity exporter writes the forecast.
 	// +optional
 	// +kubebuilder:default={}
 	ConfigMap ConfigMapKey `json:"configMap,omitempty"`
 
-	// A forecast older than this is no longer trusted as it comes. It counts for
-	// what such old ones have been worth, once that has been learned; until then
-	// nothing is held by it.
+	// maxAge is the age up to which a forecast is trusted: a duration above 0s and up
+	// to 366d, such as 24h. An older forecast only counts for what forecasts of that
+	// age were worth in the past. Until Gridlatch has learned that, no work is held by
+	// an older forecast.
 	// +optional
 	// +kubebuilder:default="24h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8784h')",message="must be a duration above 0s and up to 8784h (366 days), such as 24h"
-	MaxAge metav1.Duration `json:"maxAge,omitzero"`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be more than 0s"
+	MaxAge Duration `json:"maxAge,omitempty"`
 }
 
 // ConfigMapKey names one key of a ConfigMap.
 type ConfigMapKey struct {
+	// namespace is the namespace of the ConfigMap.
 	// +optional
 	// +kubebuilder:default=kube-system
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespace string `json:"namespace,omitempty"`
+	// name is the name of the ConfigMap.
 	// +optional
 	// +kubebuilder:default=carbon-intensity
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
-	// The key of binaryData, or else of data, that holds the JSON array.
+	// key is the key of binaryData, or else of data, that holds the forecast as a
+	// JSON array.
 	// +optional
 	// +kubebuilder:default=data
 	// +kubebuilder:validation:MaxLength=253
@@ -156,16 +180,18 @@ type ConfigMapKey struct {
 
 // Location is a zone of the grid.
 type Location struct {
-	// As the forecast names it, such as CAISO_NORTH.
+	// name is the name that the forecast has for the location, such as CAISO_NORTH.
+	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// The labels of the nodes that draw their power there. A node with those of
-	// several locations is at the first of them. If at least two
-	// locations have some, work runs where it is cleanest of those that have
-	// nodes, unless it is pinned to one: where and when are chosen together, and
-	// the scheduler is asked to prefer the nodes of that location. It may still
-	// put pods elsewhere. Of locations that are as clean, the first is taken.
+	// nodeSelector has the labels of the nodes that draw their power at this
+	// location. A node with the labels of several locations belongs to the first of
+	// them. If at least two locations have a nodeSelector, work runs where it is
+	// cleanest, unless the work is pinned to one location. Gridlatch chooses location
+	// and start together, and asks the scheduler to prefer the nodes of the chosen
+	// location. The scheduler may still choose others. Of equally clean locations,
+	// the first is taken.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="must have keys that a node's label can have, such as topology.kubernetes.io/region"
@@ -178,68 +204,96 @@ type Location struct {
 // +kubebuilder:validation:XValidation:rule="has(self.schedule) != (has(self.from) || has(self.to))",message="must have either schedule, or from and to"
 // +kubebuilder:validation:XValidation:rule="has(self.from) == has(self.to)",message="from and to go together"
 // +kubebuilder:validation:XValidation:rule="!has(self.from) || !has(self.to) || self.from < self.to",message="from must be before to"
+// +kubebuilder:validation:XValidation:rule="!has(self.timeZone) || has(self.schedule)",message="timeZone needs schedule: from and to have a zone of their own"
 type Exemption struct {
-	// The exempt minutes as a cron expression, in UTC.
+	// schedule names the exempt minutes as a cron expression with five fields:
+	// minute, hour, day of the month, month and day of the week, such as
+	// "* 22-5 * * MON-FRI". "0 22 * * *" is one minute long.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^\\\\s*(@[a-zA-Z]+|[^\\\\s@]+(\\\\s+[^\\\\s]+){4})\\\\s*$')",message="must have five fields: minute, hour, day of the month, month and day of the week, such as * 23 * * 1-5"
 	Schedule string `json:"schedule,omitempty"`
+	// timeZone is the time zone of the schedule by its IANA name, such as
+	// Europe/Berlin. The default is UTC. Minutes that the change to summer time skips
+	// are not exempt, and minutes that the change back repeats are exempt twice.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_+/-]*$`
+	TimeZone string `json:"timeZone,omitempty"`
+	// from is when the window begins.
 	// +optional
 	From *metav1.Time `json:"from,omitempty"`
+	// to is when the window ends.
 	// +optional
 	To *metav1.Time `json:"to,omitempty"`
 }
 
 // CarbonPolicyStatus is what the controller last saw and decided.
 type CarbonPolicyStatus struct {
+	// conditions are Ready, ForecastUsable and ReleasesFailing.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// One for each location, the default first.
+	// locations tell what is known of each location, the default first.
 	// +optional
-	// +listType=atomic
+	// +listType=map
+	// +listMapKey=name
 	Locations []LocationStatus `json:"locations,omitempty"`
-	// What is held by this policy.
+	// held counts what this policy holds.
 	// +optional
 	Held HeldStatus `json:"held"`
-	// When the next group of pods starts, as planned now.
+	// nextRelease is when the next work starts by the plan of now.
 	// +optional
 	NextRelease *metav1.Time `json:"nextRelease,omitempty"`
 }
 
 // LocationStatus is what is known of the grid at one location.
 type LocationStatus struct {
+	// name is the name that the forecast has for the location. The name is empty
+	// while the policy names no location and there is no forecast.
+	// +required
 	Name string `json:"name"`
-	// gCO2eq/kWh in the running slot, rounded.
+	// intensity is the carbon intensity now, in gCO2eq/kWh, rounded.
 	// +optional
 	Intensity *int32 `json:"intensity,omitempty"`
-	// When the forecast in use was issued.
+	// forecastIssued is when the forecast in use was issued.
 	// +optional
 	ForecastIssued *metav1.Time `json:"forecastIssued,omitempty"`
-	// How far it reaches.
+	// forecastUntil is when the forecast in use ends.
 	// +optional
 	ForecastUntil *metav1.Time `json:"forecastUntil,omitempty"`
-	// The bucket of the intensity now, such as <=437.
+	// bucket is the bucket of the intensity now, such as <=437.
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
-	// How many pods may run at once now, where there are buckets.
+	// ceiling is how many pods may run at once now, if the policy has buckets.
 	// +optional
 	Ceiling *int32 `json:"ceiling,omitempty"`
-	// How many run that were released to this location, where there are buckets.
+	// running is how many pods run that were released to this location, if the policy
+	// has buckets.
 	// +optional
 	Running *int32 `json:"running,omitempty"`
-	// What has been learned of how the forecast errs and what the days have in
-	// common: how long it has been learned, or how much of the saving that was
-	// possible in the last 28 days was had.
+	// learnedDays is of how many days Gridlatch has learned how the forecast errs and
+	// what the days have in common. After 28 days the number does not grow any more.
 	// +optional
-	Model string `json:"model,omitempty"`
+	LearnedDays int32 `json:"learnedDays"`
+	// savingSharePercent is how much of the saving that hindsight would have had in
+	// the last 28 days was had by what Gridlatch predicted. The field is absent until
+	// Gridlatch has learned for 28 days.
+	// +optional
+	SavingSharePercent *int32 `json:"savingSharePercent,omitempty"`
 }
 
 // HeldStatus counts what waits.
 type HeldStatus struct {
+	// pods is the number of pods that wait, or would if their Job were not suspended.
+	// +optional
 	Pods int32 `json:"pods"`
-	// A group is what is released together: the pods of one Job, or one pod.
+	// groups is the number of groups that wait. A group is released at once: all pods
+	// of a Job, or one pod without a Job.
+	// +optional
 	Groups int32 `json:"groups"`
 }
 
@@ -294,12 +348,10 @@ func Default() *CarbonPolicy {
 		Spec: CarbonPolicySpec{
 			Forecast: ForecastSource{
 				ConfigMap: ConfigMapKey{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
-				MaxAge:    metav1.Duration{Duration: 24 * time.Hour},
+				MaxAge:    "24h",
 			},
-			MaxDelay:                metav1.Duration{Duration: 24 * time.Hour},
-			DefaultDuration:         metav1.Duration{Duration: time.Hour},
-			MinGainPercent:          resource.MustParse("1"),
-			WaitPricePercentPerHour: resource.MustParse("0.1"),
+			MaxDelay: "24h", DefaultDuration: "1h",
+			MinGainPercent: "1", WaitPricePercentPerHour: "0.1",
 		},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -30,7 +31,7 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	}
 	two := v1alpha1.Default()
 	two.Name = "two"
-	two.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 3}, {UpTo: 900, Ceiling: 1}}
+	two.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 3}, {UpTo: ptr.To[int32](900), Ceiling: 1}}
 	two.Spec.Locations = []v1alpha1.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b", NodeSelector: map[string]string{"zone": "b"}}}
 	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(two).Build()
 	p := placing{gating.Policies{Reader: reader, Clock: clock.RealClock{}}, &forecast.Store{}}

@@ -134,7 +134,7 @@ func TestStatusPrints(t *testing.T) {
 	now, intensity := metav1.NewTime(parse(t, "2026-11-21T21:00:00Z")), int32(401)
 	policy.Status = v1alpha1.CarbonPolicyStatus{
 		Locations: []v1alpha1.LocationStatus{
-			{Name: "CAISO_NORTH", Intensity: &intensity, ForecastIssued: &now, ForecastUntil: &now, Model: "learning: 3 of 28 days"}, {Name: "PJM"},
+			{Name: "CAISO_NORTH", Intensity: &intensity, ForecastIssued: &now, ForecastUntil: &now, LearnedDays: 3}, {Name: "PJM"},
 		},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}

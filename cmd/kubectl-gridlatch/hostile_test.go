@@ -133,7 +133,7 @@ func full(t *testing.T) []client.Object {
 	now, figure := metav1.NewTime(parse(t, "2026-11-21T21:00:00Z")), int32(401)
 	policy.Status = v1alpha1.CarbonPolicyStatus{
 		Locations: []v1alpha1.LocationStatus{{
-			Name: "CAISO_NORTH", Intensity: &figure, ForecastIssued: &now, ForecastUntil: &now, Model: "learning", Bucket: "<=437", Ceiling: &figure, Running: &figure,
+			Name: "CAISO_NORTH", Intensity: &figure, ForecastIssued: &now, ForecastUntil: &now, Bucket: "<=437", Ceiling: &figure, Running: &figure,
 		}},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}

@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -54,8 +53,8 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 
 // edit makes of a policy what the flags say.
 func (f *planFlags) edit(set *pflag.FlagSet) func(*v1alpha1.CarbonPolicySpec) {
-	percent := func(value float64) resource.Quantity {
-		return resource.MustParse(strconv.FormatFloat(value, 'f', 6, 64))
+	percent := func(value float64) v1alpha1.Percentage {
+		return v1alpha1.Percentage(strconv.FormatFloat(value, 'f', -1, 64))
 	}
 	return func(spec *v1alpha1.CarbonPolicySpec) {
 		if set.Changed("wait-price") {

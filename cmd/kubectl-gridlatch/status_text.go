@@ -124,9 +124,18 @@ func (p *policyStatus) writeLocations(out *screen.Screen, now time.Time) {
 		if l.Bucket != "" && l.Ceiling != nil {
 			bucket, running = l.Bucket, fmt.Sprintf("%d of %d", ptr.Deref(l.Running, 0), *l.Ceiling)
 		}
-		row(name, intensity, bucket, running, issued, until, l.Model)
+		row(name, intensity, bucket, running, issued, until, learned(l))
 	}
 	table.Flush()
+}
+
+// learned says what the model of a location is worth.
+func learned(l v1alpha1.LocationStatus) string {
+	const days = 28
+	if l.SavingSharePercent == nil {
+		return fmt.Sprintf("learning: %d of %d days", l.LearnedDays, days)
+	}
+	return fmt.Sprintf("has %d %% of the possible saving, last %d days", *l.SavingSharePercent, days)
 }
 
 func when(t *metav1.Time) string { return t.UTC().Format("Jan 2 15:04") }

@@ -40,7 +40,7 @@ func TestNoMorePodsRunThanTheCeilingAllows(t *testing.T) {
 	c, g := ownCluster(t)
 	p := v1alpha1.Default()
 	p.Spec.Locations = []v1alpha1.Location{{Name: location}}
-	p.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 6}, {UpTo: 500, Ceiling: 2}}
+	p.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr(int32(200)), Ceiling: 6}, {UpTo: ptr(int32(500)), Ceiling: 2}}
 	create(t, c, p)
 	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-10*time.Minute), time.Hour, 150, 400, 400)...); err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestWorkPastItsLatestStartGoesAboveTheCeiling(t *testing.T) {
 func TestBucketsAreValidated(t *testing.T) {
 	for name, tt := range map[string]struct{ spec, want string }{
 		"not ascending":    {"spec: {buckets: [{upTo: 400, ceiling: 1}, {upTo: 200, ceiling: 2}]}", "must be in ascending order of upTo"},
-		"twice":            {"spec: {buckets: [{upTo: 400, ceiling: 1}, {upTo: 400, ceiling: 2}]}", "Duplicate value"},
+		"twice":            {"spec: {buckets: [{upTo: 400, ceiling: 1}, {upTo: 400, ceiling: 2}]}", "must have a different upTo for each bucket"},
 		"negative ceiling": {"spec: {buckets: [{upTo: 400, ceiling: -1}]}", "should be greater than or equal to 0"},
 		"negative bound":   {"spec: {buckets: [{upTo: -4, ceiling: 1}]}", "should be greater than or equal to 0"},
 	} {

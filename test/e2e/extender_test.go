@@ -30,7 +30,7 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 	c := regionCluster(t, x)
 	g := c.Gridlatch(t, x.Flag())
 	regionPolicy(t, c, "default")
-	regionPolicy(t, c, "stepped", v1alpha1.Bucket{UpTo: 200, Ceiling: 100}, v1alpha1.Bucket{UpTo: 300, Ceiling: 100}, v1alpha1.Bucket{UpTo: 1000, Ceiling: 100})
+	regionPolicy(t, c, "stepped", v1alpha1.Bucket{UpTo: ptr(int32(200)), Ceiling: 100}, v1alpha1.Bucket{UpTo: ptr(int32(300)), Ceiling: 100}, v1alpha1.Bucket{UpTo: ptr(int32(1000)), Ceiling: 100})
 	anHour := tolerant(gating.Duration, "1h", gating.Deadline, "12h")
 
 	t.Run("ordinary pods go wherever they would, and nobody asks", func(t *testing.T) {

@@ -68,7 +68,7 @@ func TestHistoryOutlivesARestartAndHoldsWorkWithoutAForecast(t *testing.T) {
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: "default"}, p); err != nil {
 			return err
 		}
-		if len(p.Status.Locations) == 0 || !strings.Contains(p.Status.Locations[0].Model, "% of the possible saving") {
+		if len(p.Status.Locations) == 0 || p.Status.Locations[0].SavingSharePercent == nil {
 			return fmt.Errorf("status: %+v", p.Status)
 		}
 		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonMissing, "work is planned by what the last weeks were like")(p)

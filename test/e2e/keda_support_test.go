@@ -243,7 +243,7 @@ func (s *site) policy(t *testing.T, buckets ...int32) {
 	p.Name = s.name
 	p.Spec.Locations = []v1alpha1.Location{{Name: s.name}}
 	for i := 0; i < len(buckets); i += 2 {
-		p.Spec.Buckets = append(p.Spec.Buckets, v1alpha1.Bucket{UpTo: buckets[i], Ceiling: buckets[i+1]})
+		p.Spec.Buckets = append(p.Spec.Buckets, v1alpha1.Bucket{UpTo: &buckets[i], Ceiling: buckets[i+1]})
 	}
 	create(t, s.cluster, p)
 }

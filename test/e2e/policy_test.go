@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,20 +78,28 @@ func TestAnEmptyPolicyIsTheBuiltInOne(t *testing.T) {
 func TestAPolicyIsValidated(t *testing.T) {
 	for name, tt := range map[string]struct{ spec, want string }{
 		"a delay that is no duration":      {"spec: {maxDelay: soon}", "spec.maxDelay"},
-		"a negative delay":                 {"spec: {maxDelay: -1h}", "spec.maxDelay: Invalid value: \"-1h\": must be a duration from 0s to 8784h"},
-		"no duration":                      {"spec: {defaultDuration: 0s}", "spec.defaultDuration: Invalid value: \"0s\": must be a duration above 0s"},
-		"a gain over 100 %":                {"spec: {minGainPercent: 101}", "spec.minGainPercent: Invalid value: 101: must be a percentage from 0 to 100"},
-		"a negative price":                 {"spec: {waitPricePercentPerHour: \"-0.1\"}", "must be a percentage from 0 to 100"},
+		"a negative delay":                 {"spec: {maxDelay: -1h}", "spec.maxDelay: Invalid value: \"-1h\": must be a duration from 0s to 366d"},
+		"a delay of more than a year":      {"spec: {maxDelay: 53w}", "spec.maxDelay: Invalid value: \"53w\": must be a duration from 0s to 366d"},
+		"a delay that overflows":           {"spec: {maxDelay: 99999w99999d}", "spec.maxDelay: Invalid value: \"99999w99999d\""},
+		"no duration":                      {"spec: {defaultDuration: 0s}", "spec.defaultDuration: Invalid value: \"0s\": must be more than 0s"},
+		"a gain over 100 %":                {"spec: {minGainPercent: \"101\"}", "spec.minGainPercent: Invalid value: \"101\""},
+		"a gain that is a quantity":        {"spec: {minGainPercent: 100m}", "spec.minGainPercent: Invalid value: \"100m\""},
+		"a negative price":                 {"spec: {waitPricePercentPerHour: \"-0.1\"}", "spec.waitPricePercentPerHour: Invalid value: \"-0.1\""},
 		"an exemption that is nothing":     {"spec: {exemptions: [{}]}", "must have either schedule, or from and to"},
 		"an exemption that is both":        {"spec: {exemptions: [{schedule: \"* * * * *\", from: \"2026-01-01T00:00:00Z\", to: \"2026-01-02T00:00:00Z\"}]}", "must have either schedule, or from and to"},
 		"an exemption that ends first":     {"spec: {exemptions: [{from: \"2026-01-02T00:00:00Z\", to: \"2026-01-01T00:00:00Z\"}]}", "from must be before to"},
 		"an exemption without an end":      {"spec: {exemptions: [{from: \"2026-01-02T00:00:00Z\"}]}", "from and to go together"},
+		"a schedule of seconds":            {"spec: {exemptions: [{schedule: \"0 0 9 * * *\"}]}", "spec.exemptions[0].schedule: Invalid value: \"0 0 9 * * *\": must have five fields"},
+		"a zone that cannot be":            {"spec: {exemptions: [{schedule: \"* * * * *\", timeZone: ../etc}]}", "spec.exemptions[0].timeZone: Invalid value: \"../etc\""},
+		"a window with a zone":             {"spec: {exemptions: [{timeZone: UTC, from: \"2026-01-01T00:00:00Z\", to: \"2026-01-02T00:00:00Z\"}]}", "timeZone needs schedule"},
+		"two open buckets":                 {"spec: {buckets: [{ceiling: 2}, {ceiling: 1}]}", "must have upTo in every bucket but the last"},
+		"an open bucket before another":    {"spec: {buckets: [{ceiling: 2}, {upTo: 5, ceiling: 1}]}", "must have upTo in every bucket but the last"},
 		"a location without a name":        {"spec: {locations: [{name: \"\"}]}", "spec.locations[0].name"},
-		"two locations of one name":        {"spec: {locations: [{name: A}, {name: A}]}", "spec.locations[1]: Duplicate value"},
+		"two locations of one name":        {"spec: {locations: [{name: A}, {name: A}]}", "spec.locations: Invalid value: must have a different name for each location"},
 		"a label that no node can have":    {"spec: {locations: [{name: A, nodeSelector: {\"a b\": c}}]}", "spec.locations[0].nodeSelector: Invalid value: must have keys that a node's label can have"},
 		"a value that no label can have":   {"spec: {locations: [{name: A, nodeSelector: {a: \"" + strings.Repeat("b", 64) + "\"}}]}", "spec.locations[0].nodeSelector: Invalid value: must have values that a node's label can have"},
 		"a ConfigMap that cannot be":       {"spec: {forecast: {configMap: {name: Not/Valid}}}", "spec.forecast.configMap.name"},
-		"a forecast that is never trusted": {"spec: {forecast: {maxAge: 0s}}", "spec.forecast.maxAge: Invalid value: \"0s\": must be a duration above 0s"},
+		"a forecast that is never trusted": {"spec: {forecast: {maxAge: 0s}}", "spec.forecast.maxAge: Invalid value: \"0s\": must be more than 0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tryPolicy(t.Context(), "bad", tt.spec)
@@ -146,9 +155,9 @@ func TestExemptionsReleaseWhatIsHeld(t *testing.T) {
 
 func TestAScheduleThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
-	policy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night"}, {schedule: "* 22-24 * * *"}]}`)
+	policy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night at nine sharp"}, {schedule: "* 22-24 * * *"}, {schedule: "* 22 * * *", timeZone: Europe/Nowhere}]}`)
 	awaitPolicy(t, "mistaken", func(p *v1alpha1.CarbonPolicy) error {
-		for _, want := range []string{"spec.exemptions[0]: schedule \"0 0 31 2 *\": this expression matches no time to come", "spec.exemptions[1]: ", "spec.exemptions[2]: "} {
+		for _, want := range []string{"spec.exemptions[0]: schedule \"0 0 31 2 *\": this expression matches no time to come", "spec.exemptions[1]: ", "spec.exemptions[2]: ", "spec.exemptions[3]: timeZone: zone \"Europe/Nowhere\" is not known"} {
 			if err := wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonInvalid, want)(p); err != nil {
 				return err
 			}
@@ -217,4 +226,40 @@ func TestAConfigMapThatMayNotBeReadIsReportedAndReadOnceItMay(t *testing.T) {
 		}
 		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonCurrent, "")(p)
 	})
+}
+
+// TestTheDefaultPolicyShips applies what the README tells to apply. What has no image does not run.
+func TestTheDefaultPolicyShips(t *testing.T) {
+	t.Parallel()
+	c := env.Start(t)
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	manifests := filepath.Join("..", "..", "manifests")
+	for _, args := range [][]string{
+		{"apply", "-k", filepath.Join(manifests, "crds")},
+		{"wait", "--for=condition=Established", "--timeout=30s", definition},
+		{"apply", "-k", filepath.Join(manifests, "overlay")},
+	} {
+		if out, err := c.Kubectl(t.Context(), args...); err != nil {
+			t.Fatalf("kubectl %v: %v\n%s", args, err, out)
+		}
+	}
+	shipped := &v1alpha1.CarbonPolicy{}
+	if err := c.Client.Get(t.Context(), client.ObjectKey{Name: v1alpha1.DefaultPolicy}, shipped); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v1alpha1.Default().Spec, shipped.Spec); diff != "" {
+		t.Errorf("the policy that ships is not the built-in one: %s", diff)
+	}
+	if table, err := c.Kubectl(t.Context(), "get", "cpol"); err != nil || !strings.Contains(table, "default") {
+		t.Errorf("%v\n%s", err, table)
+	}
+	owner := []string{"--as=platform-owner"}
+	if _, err := c.Kubectl(t.Context(), "create", "clusterrolebinding", "owner", "--clusterrole=gridlatch-edit", "--user=platform-owner"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Kubectl(t.Context(), append(owner, "patch", "cpol", "default", "--type=merge", "-p", `{"spec":{"maxDelay":"1d12h"}}`)...); err != nil {
+		t.Errorf("who has the role gridlatch-edit may not edit: %v", err)
+	}
 }

@@ -220,7 +220,7 @@ func suspendedElsewhere(t *testing.T, c *env.Cluster) {
 
 func spillsOver(t *testing.T, c *env.Cluster) {
 	limited := spacious("limited", "north", "south")
-	limited.Spec.Buckets = []v1alpha1.Bucket{{UpTo: 200, Ceiling: 2}, {UpTo: 1000, Ceiling: 0}}
+	limited.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr(int32(200)), Ceiling: 2}, {UpTo: ptr(int32(1000)), Ceiling: 0}}
 	create(t, c, limited)
 	forecasts(t, c, slots{{time.Hour, 100}, {0, 400}}, slots{{time.Hour, 150}, {0, 400}})
 	ns := namespace(t, c)

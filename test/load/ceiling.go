@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -38,7 +39,7 @@ func bound(level int) int32 { return int32(100 * math.Pow(levelRatio, float64(le
 func leveled() *v1alpha1.CarbonPolicy {
 	policy := v1alpha1.Default()
 	for level := range levels {
-		policy.Spec.Buckets = append(policy.Spec.Buckets, v1alpha1.Bucket{UpTo: bound(level), Ceiling: ceilingAt(level)})
+		policy.Spec.Buckets = append(policy.Spec.Buckets, v1alpha1.Bucket{UpTo: ptr.To(bound(level)), Ceiling: ceilingAt(level)})
 	}
 	return policy
 }
