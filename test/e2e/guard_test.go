@@ -159,7 +159,9 @@ func TestATenantCannotForgeWhatGridlatchWrites(t *testing.T) {
 				t.Errorf("Kueue could not stop a Job: %v", err)
 			}
 			forged := map[string]string{key: value}
-			expectRefused(t, c.Create(t.Context(), pod("kube-system", "forged", forged), client.DryRunAll), "gridlatch-keys", field)
+			labelled := pod("kube-system", "forged", forged) // without the label, nobody reads the rest
+			labelled.Labels = map[string]string{gating.State: gating.StateHeld}
+			expectRefused(t, c.Create(t.Context(), labelled, client.DryRunAll), "gridlatch-keys", field)
 			expectRefused(t, c.Create(t.Context(), job("kube-system", "forged", forged, 1), client.DryRunAll), "gridlatch-keys", field)
 			expectStripped(t, c, ns, key, value)
 		})

@@ -320,8 +320,8 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 	}}
 	deadlineLabel := job(ns, "deadline", wish("true"), 1)
 	deadlineLabel.Labels = map[string]string{gating.Deadline: "8h"}
-	caseful := pod(ns, "caseful", map[string]string{"gridlatch.dev/Delay-Tolerant": "true"})
-	prefixed := pod(ns, "prefixed", map[string]string{"GridLatch.dev/delay-tolerant": "true"})
+	caseful := job(ns, "caseful", map[string]string{"gridlatch.dev/Delay-Tolerant": "true"}, 1)
+	prefixed := job(ns, "prefixed", map[string]string{"GridLatch.dev/delay-tolerant": "true"}, 1)
 	misspelt := cronJob(ns, "misspelt", map[string]string{"gridlatch.dev/delaytolerant": "true"}, batchv1.AllowConcurrent)
 	const gridlatch = "gridlatch-unheard"
 	awaitUnheard(t, ns)
@@ -345,7 +345,7 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 		"nothing of a Job that waits":        {job(ns, "waits", tolerant(), 1), ""},
 		"nothing of one that asks not to":    {job(ns, "declines", tolerant(gating.DelayTolerant, "false"), 1), ""},
 		"nothing of a Deployment that waits": {deployment(ns, tolerant(), nil, 1), ""},
-		"nothing of ordinary work":           {pod(ns, "ordinary", map[string]string{"example.com/deadline": "8h"}), ""},
+		"nothing of ordinary work":           {job(ns, "ordinary", map[string]string{"example.com/deadline": "8h"}, 1), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := createWarned(t, cluster, tt.o, client.DryRunAll)
@@ -362,7 +362,7 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 func awaitUnheard(t *testing.T, ns string) {
 	t.Helper()
 	env.Eventually(t, patience, func(context.Context) error {
-		if got := createWarned(t, cluster, pod(ns, "probe", map[string]string{gating.Deadline: "8h"}), client.DryRunAll); !strings.Contains(got, "gridlatch-unheard") {
+		if got := createWarned(t, cluster, job(ns, "probe", map[string]string{gating.Deadline: "8h"}, 1), client.DryRunAll); !strings.Contains(got, "gridlatch-unheard") {
 			return fmt.Errorf("told: %s", got)
 		}
 		return nil
