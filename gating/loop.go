@@ -131,6 +131,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	p.decide()
 	l.awaitForecast(p)
 	p.disown()
+	l.insist(p)
 	p.heed()
 	p.park()
 	took := l.Clock.Now().Sub(p.now)
@@ -161,6 +162,16 @@ func (l *Loop) awaitForecast(p *pass) {
 func (p *pass) disown() {
 	for _, g := range p.groups {
 		if g.whole() && !g.due() && !heldWhole(g.job.Annotations, g.job.suspended) {
+			g.decision.Start = p.now
+		}
+	}
+}
+
+// insist has what was to be released, and was refused, start as soon as it may: what
+// is tried again is spread in time already.
+func (l *Loop) insist(p *pass) {
+	for _, g := range p.groups {
+		if g.decision.Cause == plan.Spread && !g.due() && l.setbacks.has(g.head()) {
 			g.decision.Start = p.now
 		}
 	}

@@ -2,59 +2,90 @@ package gating
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	clocktesting "k8s.io/utils/clock/testing"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// TestWhatIsRefusedCostsTheLoopLittle runs the loop for some minutes of its own time.
+// getsDirtier is a forecast by which no start is as clean as one now, though some are
+// almost so.
+func getsDirtier(t *testing.T) *forecast.Store {
+	t.Helper()
+	store, now := &forecast.Store{}, time.Now()
+	var slots []forecast.Slot
+	for i := range 288 {
+		at := now.Add(time.Duration(i) * 5 * time.Minute)
+		slots = append(slots, forecast.Slot{Start: at, End: at.Add(5 * time.Minute), Intensity: 100 + 100*float64(i)})
+	}
+	issue := forecast.Issue{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
+	if err := store.Offer(origin, issue, now); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// TestWhatIsRefusedCostsTheLoopLittle runs the loop for some minutes, with an API server
+// that takes a moment to refuse.
 func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
-	const pods = 300
-	all := forged(pods) // of policies that do not exist, so that they are due
-	l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, all...))
-	var patches atomic.Int64
-	watched, ok := l.Client.(client.WithWatch)
-	if !ok {
-		t.Fatal("want a client that can be intercepted")
-	}
-	l.Client = interceptor.NewClient(watched, interceptor.Funcs{
-		Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
-			patches.Add(1)
-			return apierrors.NewForbidden(corev1.Resource("pods"), o.GetName(), errors.New("not in my house"))
-		},
-	})
-	clock := clocktesting.NewFakePassiveClock(t0)
-	l.Clock = clock
-	var perMinute []int64
-	for now, minute := t0, t0.Add(time.Minute); len(perMinute) < 4; {
-		result, err := l.Reconcile(t.Context(), request(strays))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = l.retries.Wait() // they report for themselves
-		now = now.Add(result.RequeueAfter)
-		clock.SetTime(now)
-		if !now.Before(minute) {
-			perMinute, minute = append(perMinute, patches.Swap(0)), minute.Add(time.Minute)
-		}
-	}
-	t.Log(fmt.Sprint("patches in each minute: ", perMinute))
-	for _, n := range perMinute[1:] {
-		if n > 200 {
-			t.Errorf("%d patches in a minute", n)
-		}
-	}
-	if late := testutil.ToFloat64(l.Metrics.overdue.WithLabelValues(strays)); late != pods {
-		t.Errorf("%v pods are overdue, want %d", late, pods)
+	for name, tt := range map[string]struct {
+		latest  time.Duration
+		overdue float64
+	}{"what is cleanest now": {10 * time.Hour, 0}, "what is at its latest start": {time.Second, 300}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now, pods := time.Now(), forged(300)
+				for _, pod := range pods {
+					pod.CreationTimestamp = metav1.NewTime(now)
+					pod.Annotations = map[string]string{
+						Deadline: "12h", Duration: "1h", LatestStart: stamp(now.Add(tt.latest)), PlannedStart: stamp(now.Add(tt.latest)),
+					}
+				}
+				l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pods...))
+				l.Workers, l.Clock, l.Store = 32, clock.RealClock{}, getsDirtier(t)
+				l.Policies.Clock = l.Clock
+				l.retries.SetLimit(retriesAtOnce)
+				l.untold.trifling = true
+				var patches atomic.Int64
+				l.Client = interceptor.NewClient(l.Client.(client.WithWatch), interceptor.Funcs{
+					Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
+						patches.Add(1)
+						time.Sleep(20 * time.Millisecond)
+						return apierrors.NewInvalid(podKind().GroupKind(), o.GetName(), nil)
+					},
+				})
+				var perMinute []int64
+				for minute := time.Minute; len(perMinute) < 4; {
+					result, err := l.Reconcile(t.Context(), request("default"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(min(result.RequeueAfter, gatherLeast)) // something else wakes it all the time
+					if time.Since(now) >= minute {
+						perMinute, minute = append(perMinute, patches.Swap(0)), minute+time.Minute
+					}
+				}
+				_ = l.retries.Wait() // they report for themselves
+				t.Log("patches in each minute: ", perMinute)
+				for _, n := range perMinute[1:] {
+					if n > 200 || n < 100 {
+						t.Errorf("%d patches in a minute", n)
+					}
+				}
+				if late := testutil.ToFloat64(l.Metrics.overdue.WithLabelValues("default")); late != tt.overdue {
+					t.Errorf("%v pods are overdue, want %v", late, tt.overdue)
+				}
+			})
+		})
 	}
 }

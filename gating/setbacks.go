@@ -47,6 +47,9 @@ func refusal(err error) bool {
 // and all together at a pace that costs the API server little. Namespaces share the
 // pace. The zero value is empty and ready for use.
 type setbacks struct {
+	// trifling says that it matters little: there are a tenth as many attempts.
+	trifling bool
+
 	mu sync.Mutex
 	in map[string]*refusing // by namespace; none is empty
 }
@@ -270,6 +273,9 @@ func (s *setbacks) drop(namespace string, uid types.UID) {
 func (s *setbacks) book(o *record, b *setback, now time.Time) {
 	n := s.in[o.Namespace]
 	price := min(setbackPace+time.Duration(b.tries)*setbackPace/4, dearest*setbackPace)
+	if s.trifling {
+		price *= 10
+	}
 	n.slot = latest(n.slot, now).Add(price * time.Duration(len(s.in)))
 	b.tries, b.tried, b.version = b.tries+1, now, o.ResourceVersion
 	b.next = latest(n.slot, now.Add(b.rest.Step()))

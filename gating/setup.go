@@ -37,6 +37,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // sources that have changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[string]) error {
 	l.retries.SetLimit(retriesAtOnce)
+	l.untold.trifling = true
 	// changes of a status wake it too: a pass that compared with a status that
 	// was out of date is followed by one that sees what was written
 	b := ctrl.NewControllerManagedBy(mgr).Named("gating").
