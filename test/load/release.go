@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -123,7 +125,10 @@ func (r *rig) watchAll(ctx context.Context, resource schema.GroupVersionResource
 	if err != nil {
 		return 0, fmt.Errorf("list %s: %w", resource.Resource, err)
 	}
-	watcher, err := objects.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	// the API server ends a watch whose reader is late, as it may be on a busy machine
+	watcher, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return objects.Watch(ctx, o) },
+	})
 	if err != nil {
 		return 0, fmt.Errorf("watch %s: %w", resource.Resource, err)
 	}
