@@ -143,7 +143,7 @@ bench-carbon: ## Measure what Gridlatch saves on real grids; TRACES=folder with 
 ##@ Check
 
 API := api/v1alpha1
-CRDS := manifests/crds
+CRDS := manifests/base
 KEDA_API := api/carbonaware/v1alpha1
 KEDA_CRDS := manifests/components/keda
 # $(call generate-into,DIR) writes all generated files, below DIR.

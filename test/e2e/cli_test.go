@@ -91,7 +91,7 @@ func TestCLIHoldsAJobThatHasNotStarted(t *testing.T) {
 	if now := time.Now(); now.Before(clean) {
 		t.Errorf("it was resumed before %s", clean)
 	}
-	if reason := idle.Annotations[gating.Reason]; !strings.Contains(reason, "72 % less than the 430") {
+	if reason := idle.Annotations[gating.Reason]; !strings.Contains(reason, "120 gCO2eq/kWh") || !strings.HasSuffix(reason, "it still waits for parallelism 0") {
 		t.Errorf("reason %q", reason)
 	}
 	// held again after its release, it is not forgotten

@@ -237,9 +237,8 @@ func TestTheDefaultPolicyShips(t *testing.T) {
 	}
 	manifests := filepath.Join("..", "..", "manifests")
 	for _, args := range [][]string{
-		{"apply", "-k", filepath.Join(manifests, "crds")},
-		{"wait", "--for=condition=Established", "--timeout=30s", definition},
 		{"apply", "-k", filepath.Join(manifests, "overlay")},
+		{"apply", "-f", filepath.Join(manifests, "default-policy.yaml")},
 	} {
 		if out, err := c.Kubectl(t.Context(), args...); err != nil {
 			t.Fatalf("kubectl %v: %v\n%s", args, err, out)

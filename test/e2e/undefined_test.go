@@ -29,7 +29,7 @@ func undefine(t *testing.T, c *env.Cluster) {
 // define brings the CustomResourceDefinition back, with a policy called night.
 func define(t *testing.T, c *env.Cluster) {
 	t.Helper()
-	path := filepath.Join("..", "..", "manifests", "crds", "gridlatch.dev_carbonpolicies.yaml")
+	path := filepath.Join("..", "..", "manifests", "base", "gridlatch.dev_carbonpolicies.yaml")
 	for _, args := range [][]string{{"apply", "--server-side", "-f", path}, {"wait", "--for=condition=Established", "--timeout=30s", definition}} {
 		if _, err := c.Kubectl(t.Context(), args...); err != nil {
 			t.Fatal(err)
