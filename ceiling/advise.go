@@ -5,7 +5,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -23,7 +23,7 @@ type Advice struct{ Clock Clock }
 // Handle answers for one object.
 func (a Advice) Handle(_ context.Context, req serving.Review) *admissionv1.AdmissionResponse {
 	answer := &admissionv1.AdmissionResponse{Allowed: true}
-	var s v1alpha1.CarbonAwareKedaScaler
+	var s carbonaware.CarbonAwareKedaScaler
 	r := serving.NewReader(req.Object)
 	err := r.Fields("scaler", map[string]func() error{
 		"spec": func() error { return r.Decode("spec", mostSpec, &s.Spec) },

@@ -5,11 +5,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 )
 
 // claim is a wish for a target's ceiling: that of its own annotations, or that
@@ -17,7 +19,7 @@ import (
 type claim struct {
 	by     string
 	since  time.Time
-	scaler *v1alpha1.CarbonAwareKedaScaler // nil if it is the annotations
+	scaler *carbonaware.CarbonAwareKedaScaler // nil if it is the annotations
 }
 
 // claims returns those for a target that may be heeded. The first holds: the one
@@ -26,7 +28,7 @@ func (c *Controller) claims(r ref, t *target) []claim {
 	var claims []claim
 	inForce := ""
 	if t != nil {
-		inForce = t.Annotations[By]
+		inForce = t.Annotations[v1alpha1.CeilingByAnnotation]
 		if t.asks() {
 			claims = append(claims, claim{by: "CarbonPolicy/" + t.policy(), since: t.CreationTimestamp.Time})
 		}
@@ -51,12 +53,12 @@ func (c *Controller) claims(r ref, t *target) []claim {
 	return claims
 }
 
-func nameOf(s *v1alpha1.CarbonAwareKedaScaler) string {
+func nameOf(s *carbonaware.CarbonAwareKedaScaler) string {
 	return "CarbonAwareKedaScaler/" + s.Namespace + "/" + s.Name
 }
 
 // allowed reports whether a scaler may have the target that it names.
-func (c *Controller) allowed(s *v1alpha1.CarbonAwareKedaScaler) bool {
+func (c *Controller) allowed(s *carbonaware.CarbonAwareKedaScaler) bool {
 	all := c.Options.CrossNamespace
 	return s.Spec.KedaTargetRef.Namespace == s.Namespace || slices.Contains(all, s.Namespace) || slices.Contains(all, "*")
 }
@@ -66,19 +68,19 @@ const byTarget = "target"
 
 // indexByTarget is the function of byTarget.
 func indexByTarget(object any) ([]string, error) {
-	if s, ok := object.(*v1alpha1.CarbonAwareKedaScaler); ok {
+	if s, ok := object.(*carbonaware.CarbonAwareKedaScaler); ok {
 		return []string{targetOf(s).String()}, nil
 	}
 	return nil, nil
 }
 
 // targetOf names the target of a scaler. Its kind is empty if there is none such.
-func targetOf(s *v1alpha1.CarbonAwareKedaScaler) ref {
+func targetOf(s *carbonaware.CarbonAwareKedaScaler) ref {
 	r := ref{namespace: s.Spec.KedaTargetRef.Namespace, name: s.Spec.KedaTargetRef.Name}
 	switch s.Spec.KedaTarget {
-	case v1alpha1.TargetScaledObjects:
+	case carbonaware.TargetScaledObjects:
 		r.kind = scaledObject
-	case v1alpha1.TargetScaledJobs:
+	case carbonaware.TargetScaledJobs:
 		r.kind = scaledJob
 	}
 	return r
@@ -101,9 +103,9 @@ func keepScaler(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	s := &v1alpha1.CarbonAwareKedaScaler{}
+	s := &carbonaware.CarbonAwareKedaScaler{}
 	if runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, s) != nil {
-		s = &v1alpha1.CarbonAwareKedaScaler{ObjectMeta: metav1.ObjectMeta{
+		s = &carbonaware.CarbonAwareKedaScaler{ObjectMeta: metav1.ObjectMeta{
 			Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
 			Generation: o.GetGeneration(), CreationTimestamp: o.GetCreationTimestamp(),
 		}}
@@ -113,17 +115,17 @@ func keepScaler(object any) (any, error) {
 }
 
 // allScalers returns every CarbonAwareKedaScaler.
-func (c *Controller) allScalers() []*v1alpha1.CarbonAwareKedaScaler { return only(c.scalers.list()) }
+func (c *Controller) allScalers() []*carbonaware.CarbonAwareKedaScaler { return only(c.scalers.list()) }
 
 // scalersOf returns those that name a target.
-func (c *Controller) scalersOf(r ref) []*v1alpha1.CarbonAwareKedaScaler {
+func (c *Controller) scalersOf(r ref) []*carbonaware.CarbonAwareKedaScaler {
 	return only(c.scalers.find(byTarget, r.String()))
 }
 
-func only(objects []any) []*v1alpha1.CarbonAwareKedaScaler {
-	var scalers []*v1alpha1.CarbonAwareKedaScaler
+func only(objects []any) []*carbonaware.CarbonAwareKedaScaler {
+	var scalers []*carbonaware.CarbonAwareKedaScaler
 	for _, object := range objects {
-		if s, ok := object.(*v1alpha1.CarbonAwareKedaScaler); ok {
+		if s, ok := object.(*carbonaware.CarbonAwareKedaScaler); ok {
 			scalers = append(scalers, s)
 		}
 	}

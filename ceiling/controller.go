@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"golang.org/x/time/rate"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -180,7 +182,7 @@ func (c *Controller) release(ctx context.Context, r ref, t *target, now time.Tim
 func (c *Controller) suspend(ctx context.Context, r ref, t *target, claims []claim, now time.Time) (reconcile.Result, error) {
 	until := t.released(now)
 	rep := report{
-		reason:  v1alpha1.ReasonTargetReleased,
+		reason:  carbonaware.ReasonTargetReleased,
 		message: "the ceiling was taken off by hand, and is set again at " + plan.Clock(until),
 	}
 	for _, claim := range claims {
@@ -260,13 +262,13 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 
 // step is by how much a target's ceiling may be lowered at a time.
 func (c *Controller) step(t *target) step {
-	text, ok := t.Annotations[LowerBy]
+	text, ok := t.Annotations[v1alpha1.LowerByAnnotation]
 	if !ok {
 		text = c.Options.LowerBy
 	}
 	s, err := parseStep(text)
 	if err != nil {
-		c.warn(t, EventInvalid, LowerBy+": "+err.Error()+"; the ceiling is lowered at once")
+		c.warn(t, EventInvalid, v1alpha1.LowerByAnnotation+": "+err.Error()+"; the ceiling is lowered at once")
 	}
 	return s
 }
@@ -370,11 +372,11 @@ func (c *Controller) awaitJobs(ctx context.Context, t *target, d *done, now time
 	d.again = now.Add(jobsPoll)
 	d.waits = fmt.Sprintf("maxReplicaCount stays %s: %s", printReplicas(t.max), killing)
 	c.warn(t, EventWaits, d.waits)
-	if t.Annotations[Reason] == d.waits {
+	if t.Annotations[v1alpha1.ReasonAnnotation] == d.waits {
 		return nil
 	}
 	say := &change{}
-	say.annotate(Reason, &d.waits)
+	say.annotate(v1alpha1.ReasonAnnotation, &d.waits)
 	if err := c.patch(ctx, t, say); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("patch %s: %w", t.ref(), err)
 	}
@@ -394,10 +396,10 @@ func (c *Controller) warn(t *target, reason, note string) {
 // forbid tells the scalers that may not have the target that they name.
 func (c *Controller) forbid(ctx context.Context, r ref) error {
 	for _, s := range c.scalersOf(r) {
-		rep := report{reason: v1alpha1.ReasonTargetForbidden}
+		rep := report{reason: carbonaware.ReasonTargetForbidden}
 		switch {
 		case r.kind == "":
-			rep.reason, rep.message = v1alpha1.ReasonTargetNotFound, "unable to find scaledobject: the spec names no target"
+			rep.reason, rep.message = carbonaware.ReasonTargetNotFound, "unable to find scaledobject: the spec names no target"
 		case !c.allowed(s):
 			rep.message = fmt.Sprintf("the target is in namespace %s: a target in another namespace than %s has to be allowed by the flag --ceiling-cross-namespace of Gridlatch", r.namespace, s.Namespace)
 		default:
@@ -417,7 +419,7 @@ func (c *Controller) refuse(ctx context.Context, r ref, t *target, refused claim
 		c.warn(t, EventRefused, "the annotations are not heeded: "+note)
 		return nil
 	}
-	return c.reportScaler(ctx, refused.scaler, report{reason: v1alpha1.ReasonTargetClaimed, message: note})
+	return c.reportScaler(ctx, refused.scaler, report{reason: carbonaware.ReasonTargetClaimed, message: note})
 }
 
 func later(a, b time.Time) time.Time {

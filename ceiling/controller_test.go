@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
@@ -20,7 +22,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -35,7 +37,7 @@ type world struct {
 	refuses error // what the API server answers to patches of targets
 
 	patched  []string // bodies of the patches of targets
-	statuses map[string]v1alpha1.CarbonAwareKedaScalerStatus
+	statuses map[string]carbonaware.CarbonAwareKedaScalerStatus
 	events   []string
 	followed []string
 	planned  []string          // the policies whose level was asked for
@@ -43,7 +45,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{clock: clocktesting.NewFakePassiveClock(clock(t, "2026-11-22T12:00:00Z")), statuses: map[string]v1alpha1.CarbonAwareKedaScalerStatus{}}
+	w := &world{clock: clocktesting.NewFakePassiveClock(clock(t, "2026-11-22T12:00:00Z")), statuses: map[string]carbonaware.CarbonAwareKedaScalerStatus{}}
 	w.Controller = &Controller{
 		Client: w, Live: w, Policies: w, Store: &forecast.Store{}, Clock: w.clock, Events: w, Metrics: NewMetrics(prometheus.NewRegistry()),
 		Follow: func(_ context.Context, sources []string) error { w.followed = sources; return nil },
@@ -121,7 +123,7 @@ func (s statusWriter) Patch(_ context.Context, object client.Object, patch clien
 		return err
 	}
 	var changes []struct {
-		Value v1alpha1.CarbonAwareKedaScalerStatus
+		Value carbonaware.CarbonAwareKedaScalerStatus
 	}
 	if err := json.Unmarshal(body, &changes); err != nil {
 		return err
@@ -145,22 +147,22 @@ func web(k kind, annotations map[string]string) *target {
 	}}
 }
 
-func scaler(namespace, name string, created int64) *v1alpha1.CarbonAwareKedaScaler {
-	s := &v1alpha1.CarbonAwareKedaScaler{
+func scaler(namespace, name string, created int64) *carbonaware.CarbonAwareKedaScaler {
+	s := &carbonaware.CarbonAwareKedaScaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name), CreationTimestamp: metav1.Unix(created, 0)},
 		Spec:       *three(),
 	}
-	s.Spec.KedaTarget, s.Spec.KedaTargetRef = v1alpha1.TargetScaledObjects, v1alpha1.KedaTargetRef{Namespace: "shop", Name: "web"}
+	s.Spec.KedaTarget, s.Spec.KedaTargetRef = carbonaware.TargetScaledObjects, carbonaware.KedaTargetRef{Namespace: "shop", Name: "web"}
 	s.Spec.CarbonIntensityForecastDataSource.MockCarbonForecast = true // always in the last bucket: 10
 	return s
 }
 
 func TestOneTargetHasOneCeiling(t *testing.T) {
-	native := map[string]string{PolicyName: "default"}
+	native := map[string]string{v1alpha1.PolicyAnnotation: "default"}
 	tests := []struct {
 		name    string
 		target  *target
-		scalers []*v1alpha1.CarbonAwareKedaScaler
+		scalers []*carbonaware.CarbonAwareKedaScaler
 		cross   []string
 		by      string
 		reasons map[string]string
@@ -168,38 +170,38 @@ func TestOneTargetHasOneCeiling(t *testing.T) {
 	}{
 		{
 			name: "the older scaler", target: web(scaledObject, nil),
-			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000), scaler("shop", "a", 4000)},
+			scalers: []*carbonaware.CarbonAwareKedaScaler{scaler("shop", "b", 3000), scaler("shop", "a", 4000)},
 			by:      "CarbonAwareKedaScaler/shop/b",
-			reasons: map[string]string{"shop/b": v1alpha1.ReasonSucceeded, "shop/a": v1alpha1.ReasonTargetClaimed},
+			reasons: map[string]string{"shop/b": carbonaware.ReasonSucceeded, "shop/a": carbonaware.ReasonTargetClaimed},
 			events:  []string{EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
 		},
 		{
-			name: "the one in force before an older one", target: web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a"}),
-			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000), scaler("shop", "a", 4000)},
+			name: "the one in force before an older one", target: web(scaledObject, map[string]string{v1alpha1.CeilingByAnnotation: "CarbonAwareKedaScaler/shop/a"}),
+			scalers: []*carbonaware.CarbonAwareKedaScaler{scaler("shop", "b", 3000), scaler("shop", "a", 4000)},
 			by:      "CarbonAwareKedaScaler/shop/a",
-			reasons: map[string]string{"shop/a": v1alpha1.ReasonSucceeded, "shop/b": v1alpha1.ReasonTargetClaimed},
+			reasons: map[string]string{"shop/a": carbonaware.ReasonSucceeded, "shop/b": carbonaware.ReasonTargetClaimed},
 			events:  []string{EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
 		},
 		{
 			name: "the annotations, which are as old as the object", target: web(scaledObject, native),
-			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000)},
-			by:      policy, reasons: map[string]string{"shop/b": v1alpha1.ReasonTargetClaimed}, events: []string{EventChanged},
+			scalers: []*carbonaware.CarbonAwareKedaScaler{scaler("shop", "b", 3000)},
+			by:      policy, reasons: map[string]string{"shop/b": carbonaware.ReasonTargetClaimed}, events: []string{EventChanged},
 		},
 		{
-			name: "but not before a scaler in force", target: web(scaledObject, map[string]string{PolicyName: "default", By: "CarbonAwareKedaScaler/shop/b"}),
-			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("shop", "b", 3000)},
-			by:      "CarbonAwareKedaScaler/shop/b", reasons: map[string]string{"shop/b": v1alpha1.ReasonSucceeded},
+			name: "but not before a scaler in force", target: web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: "CarbonAwareKedaScaler/shop/b"}),
+			scalers: []*carbonaware.CarbonAwareKedaScaler{scaler("shop", "b", 3000)},
+			by:      "CarbonAwareKedaScaler/shop/b", reasons: map[string]string{"shop/b": carbonaware.ReasonSucceeded},
 			events: []string{EventRefused, EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
 		},
 		{
 			name: "none from another namespace", target: web(scaledObject, nil),
-			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("other", "b", 3000)},
-			reasons: map[string]string{"other/b": v1alpha1.ReasonTargetForbidden},
+			scalers: []*carbonaware.CarbonAwareKedaScaler{scaler("other", "b", 3000)},
+			reasons: map[string]string{"other/b": carbonaware.ReasonTargetForbidden},
 		},
 		{
 			name: "unless that is allowed", target: web(scaledObject, nil), cross: []string{"other"},
-			scalers: []*v1alpha1.CarbonAwareKedaScaler{scaler("other", "b", 3000)},
-			by:      "CarbonAwareKedaScaler/other/b", reasons: map[string]string{"other/b": v1alpha1.ReasonSucceeded},
+			scalers: []*carbonaware.CarbonAwareKedaScaler{scaler("other", "b", 3000)},
+			by:      "CarbonAwareKedaScaler/other/b", reasons: map[string]string{"other/b": carbonaware.ReasonSucceeded},
 			events: []string{EventChanged, "CarbonForecastSource", "MaxReplicaCountReconciled"},
 		},
 	}
@@ -233,7 +235,7 @@ func TestOneTargetHasOneCeiling(t *testing.T) {
 
 func TestCeilingOfAScalerThatHasGoneGoes(t *testing.T) {
 	w := newWorld(t)
-	gone := web(scaledObject, map[string]string{By: "CarbonAwareKedaScaler/shop/a", Ceiling: "40", Original: Unset, Reason: "x"})
+	gone := web(scaledObject, map[string]string{v1alpha1.CeilingByAnnotation: "CarbonAwareKedaScaler/shop/a", v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: v1alpha1.MaxReplicaCountUnset, v1alpha1.ReasonAnnotation: "x"})
 	w.has(t, gone)
 	w.scalers.synced = false
 	if _, err := w.Reconcile(t.Context(), gone.ref()); err != nil || len(w.patched) > 0 {
@@ -256,7 +258,7 @@ func TestPatchesThatFail(t *testing.T) {
 		fails  bool
 		reason string
 	}{
-		{"refused by KEDA's webhook", apierrors.NewForbidden(resource, "web", context.Canceled), true, v1alpha1.ReasonTargetUpdateFailed},
+		{"refused by KEDA's webhook", apierrors.NewForbidden(resource, "web", context.Canceled), true, carbonaware.ReasonTargetUpdateFailed},
 		{"deleted meanwhile", apierrors.NewNotFound(resource, "web"), false, ""},
 		{"changed meanwhile", apierrors.NewConflict(resource, "web", context.Canceled), false, ""},
 	}
@@ -289,7 +291,7 @@ func TestPatchesThatFail(t *testing.T) {
 
 func TestRunningJobsAreNotKilled(t *testing.T) {
 	w := newWorld(t)
-	object := web(scaledJob, map[string]string{PolicyName: "default"})
+	object := web(scaledJob, map[string]string{v1alpha1.PolicyAnnotation: "default"})
 	object.kills = true
 	w.has(t, object)
 	w.jobs = []batchv1.Job{{}, {Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: "True"}}}}}
@@ -311,7 +313,7 @@ func TestRunningJobsAreNotKilled(t *testing.T) {
 
 func TestCeilingTakenOffByHandStaysOffForAWhile(t *testing.T) {
 	w := newWorld(t)
-	object := web(scaledObject, map[string]string{PolicyName: "default", Released: "2026-11-22T12:30:00Z"})
+	object := web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingReleasedAnnotation: "2026-11-22T12:30:00Z"})
 	w.has(t, object)
 	result, err := w.Reconcile(t.Context(), object.ref())
 	if err != nil || len(w.patched) > 0 || result.RequeueAfter != 30*time.Minute {
@@ -326,11 +328,11 @@ func TestCeilingTakenOffByHandStaysOffForAWhile(t *testing.T) {
 func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 	w := newWorld(t)
 	one, other, bad := scaler("shop", "a", 1), scaler("shop", "b", 2), scaler("shop", "c", 3)
-	one.Spec.CarbonIntensityForecastDataSource = v1alpha1.CarbonIntensityForecastDataSource{
-		LocalConfigMap: &v1alpha1.LocalConfigMap{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
+	one.Spec.CarbonIntensityForecastDataSource = carbonaware.CarbonIntensityForecastDataSource{
+		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
 	}
-	bad.Spec.CarbonIntensityForecastDataSource = v1alpha1.CarbonIntensityForecastDataSource{
-		LocalConfigMap: &v1alpha1.LocalConfigMap{Namespace: "kube-system/secrets", Name: "../x", Key: "data"},
+	bad.Spec.CarbonIntensityForecastDataSource = carbonaware.CarbonIntensityForecastDataSource{
+		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: "kube-system/secrets", Name: "../x", Key: "data"},
 	}
 	w.has(t, one, other, bad)
 	if _, err := w.Reconcile(t.Context(), targetOf(one)); err != nil {
@@ -340,7 +342,7 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 		t.Error(diff)
 	}
 	// the forecast has been looked for, and there is none
-	if got := w.statuses["shop/a"]; w.reason("shop/a") != v1alpha1.ReasonTargetNotFound || got.MaxReplicas != nil {
+	if got := w.statuses["shop/a"]; w.reason("shop/a") != carbonaware.ReasonTargetNotFound || got.MaxReplicas != nil {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -356,7 +358,7 @@ func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
 		patches     int
 	}{
 		{"nobody claims it", nil, "7", nil, 1},
-		{"the ceiling is what the owner has", map[string]string{PolicyName: "default", By: policy, Ceiling: "40", Original: "40", Reason: "the intensity is in the bucket <=200 of CarbonPolicy default"}, "7", nil, 1},
+		{"the ceiling is what the owner has", map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "the intensity is in the bucket <=200 of CarbonPolicy default"}, "7", nil, 1},
 		{"it is not as it was known", nil, "8", nil, 0},
 		{"it changes just now", nil, "7", apierrors.NewConflict(schema.GroupResource{}, "web", nil), 1},
 	}
@@ -401,7 +403,7 @@ func TestAStepThatCannotBeReadIsToldOf(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.Options.LowerInterval, w.Options.LowerBy = time.Minute, "2"
-		object := web(scaledObject, map[string]string{PolicyName: "default", LowerBy: text})
+		object := web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.LowerByAnnotation: text})
 		w.has(t, object)
 		if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {
 			t.Fatal(err)

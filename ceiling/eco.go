@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -30,11 +30,11 @@ const (
 // ecoRules are those of a CarbonAwareKedaScaler, made ready. They are for one
 // goroutine, and for moments in ascending order.
 type ecoRules struct {
-	buckets  []v1alpha1.CarbonIntensityConfig // ascending, of equals the first
+	buckets  []carbonaware.CarbonIntensityConfig // ascending, of equals the first
 	off      int32
 	windows  []window
 	cron     []recurring
-	high     v1alpha1.CarbonIntensityDuration
+	high     carbonaware.CarbonIntensityDuration
 	warnings []string
 }
 
@@ -52,9 +52,9 @@ type recurring struct {
 
 // newEcoRules makes a spec ready. early moves recurring schedules a minute
 // ahead, as the operator had them.
-func newEcoRules(spec *v1alpha1.CarbonAwareKedaScalerSpec, early bool, now time.Time) *ecoRules {
+func newEcoRules(spec *carbonaware.CarbonAwareKedaScalerSpec, early bool, now time.Time) *ecoRules {
 	r := &ecoRules{off: spec.EcoModeOff.MaxReplicas, buckets: slices.Clone(spec.MaxReplicasByCarbonIntensity)}
-	slices.SortStableFunc(r.buckets, func(a, b v1alpha1.CarbonIntensityConfig) int {
+	slices.SortStableFunc(r.buckets, func(a, b carbonaware.CarbonIntensityConfig) int {
 		return int(a.CarbonIntensityThreshold) - int(b.CarbonIntensityThreshold)
 	})
 	r.warnings = checkBuckets(spec)
@@ -77,7 +77,7 @@ func (r *ecoRules) warn(format string, values ...any) {
 	r.warnings = append(r.warnings, fmt.Sprintf(format, values...))
 }
 
-func (r *ecoRules) addWindows(schedules []v1alpha1.Schedule) {
+func (r *ecoRules) addWindows(schedules []carbonaware.Schedule) {
 	const path = "spec.ecoModeOff.customSchedule"
 	if n := len(schedules); n > maxWindows {
 		r.windows = []window{{err: fmt.Errorf("%s: %d entries: want at most %d", path, n, maxWindows)}}
@@ -119,7 +119,7 @@ func (r *ecoRules) addRecurring(expressions []string, early bool, now time.Time)
 }
 
 // checkBuckets says what cannot be meant.
-func checkBuckets(spec *v1alpha1.CarbonAwareKedaScalerSpec) (warnings []string) {
+func checkBuckets(spec *carbonaware.CarbonAwareKedaScalerSpec) (warnings []string) {
 	seen := map[int32]int{}
 	for i, b := range spec.MaxReplicasByCarbonIntensity {
 		path := fmt.Sprintf("spec.maxReplicasByCarbonIntensity[%d]", i)
@@ -138,7 +138,7 @@ func checkBuckets(spec *v1alpha1.CarbonAwareKedaScalerSpec) (warnings []string) 
 	return warnings
 }
 
-func newWindow(s v1alpha1.Schedule, path string) (w window) {
+func newWindow(s carbonaware.Schedule, path string) (w window) {
 	for _, end := range []struct {
 		name, value string
 		to          *time.Time

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -21,14 +21,14 @@ func clock(t testing.TB, s string) time.Time {
 }
 
 // three is the spec of the operator's samples.
-func three() *v1alpha1.CarbonAwareKedaScalerSpec {
-	return &v1alpha1.CarbonAwareKedaScalerSpec{
-		MaxReplicasByCarbonIntensity: []v1alpha1.CarbonIntensityConfig{
+func three() *carbonaware.CarbonAwareKedaScalerSpec {
+	return &carbonaware.CarbonAwareKedaScalerSpec{
+		MaxReplicasByCarbonIntensity: []carbonaware.CarbonIntensityConfig{
 			{CarbonIntensityThreshold: 571, MaxReplicas: 10}, // in no order
 			{CarbonIntensityThreshold: 437, MaxReplicas: 110},
 			{CarbonIntensityThreshold: 504, MaxReplicas: 60},
 		},
-		EcoModeOff: v1alpha1.EcoModeOff{MaxReplicas: 100},
+		EcoModeOff: carbonaware.EcoModeOff{MaxReplicas: 100},
 	}
 }
 
@@ -70,16 +70,16 @@ func TestBucketsAreThoseOfTheOperator(t *testing.T) {
 
 func TestOddBuckets(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
-	config := func(pairs ...int32) []v1alpha1.CarbonIntensityConfig {
-		var configs []v1alpha1.CarbonIntensityConfig
+	config := func(pairs ...int32) []carbonaware.CarbonIntensityConfig {
+		var configs []carbonaware.CarbonIntensityConfig
 		for i := 0; i < len(pairs); i += 2 {
-			configs = append(configs, v1alpha1.CarbonIntensityConfig{CarbonIntensityThreshold: pairs[i], MaxReplicas: pairs[i+1]})
+			configs = append(configs, carbonaware.CarbonIntensityConfig{CarbonIntensityThreshold: pairs[i], MaxReplicas: pairs[i+1]})
 		}
 		return configs
 	}
 	tests := []struct {
 		name      string
-		buckets   []v1alpha1.CarbonIntensityConfig
+		buckets   []carbonaware.CarbonIntensityConfig
 		intensity float64
 		want      int32
 		warning   string
@@ -162,7 +162,7 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	tests := []struct {
 		name   string
-		change func(*v1alpha1.EcoModeOff)
+		change func(*carbonaware.EcoModeOff)
 		course course
 		off    string
 		wrong  string
@@ -174,29 +174,29 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 		},
 		{
 			name: "a window",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CustomSchedule = []v1alpha1.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T14:00:00+01:00"}}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CustomSchedule = []carbonaware.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T14:00:00+01:00"}}
 			},
 			course: constant(450), off: "custom schedule from 2026-11-22 11:00:00 +0000 UTC to 2026-11-22 14:00:00 +0100",
 		},
 		{
 			name: "not a window that begins now",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CustomSchedule = []v1alpha1.Schedule{{StartTime: "2026-11-22T12:00:00Z", EndTime: "2026-11-22T13:00:00Z"}}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CustomSchedule = []carbonaware.Schedule{{StartTime: "2026-11-22T12:00:00Z", EndTime: "2026-11-22T13:00:00Z"}}
 			},
 			course: constant(450),
 		},
 		{
 			name: "not a window that ends now",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CustomSchedule = []v1alpha1.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T12:00:00Z"}}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CustomSchedule = []carbonaware.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T12:00:00Z"}}
 			},
 			course: constant(450),
 		},
 		{
 			name: "a window that cannot be read",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CustomSchedule = []v1alpha1.Schedule{{StartTime: "tomorrow", EndTime: "2026-11-22T12:00:00Z"}}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CustomSchedule = []carbonaware.Schedule{{StartTime: "tomorrow", EndTime: "2026-11-22T12:00:00Z"}}
 				o.RecurringSchedule = []string{"* * * * *"}
 			},
 			course: constant(450), off: "custom schedule cannot be read",
@@ -204,14 +204,14 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 		},
 		{
 			name: "a window before one that cannot be read",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CustomSchedule = []v1alpha1.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T13:00:00Z"}, {StartTime: "x", EndTime: "y"}}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CustomSchedule = []carbonaware.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T13:00:00Z"}, {StartTime: "x", EndTime: "y"}}
 			},
 			course: constant(450), off: "custom schedule from 2026-11-22 11:00:00 +0000 UTC to 2026-11-22 13:00:00 +0000 UTC",
 		},
 		{
 			name: "a recurring schedule that cannot be read, which was a crash",
-			change: func(o *v1alpha1.EcoModeOff) {
+			change: func(o *carbonaware.EcoModeOff) {
 				o.RecurringSchedule = []string{"* 22-24 * * *"}
 			},
 			course: constant(450), off: "recurring schedule cannot be read",
@@ -219,23 +219,23 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 		},
 		{
 			name: "windows before recurring schedules",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CustomSchedule = []v1alpha1.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T13:00:00Z"}}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CustomSchedule = []carbonaware.Schedule{{StartTime: "2026-11-22T11:00:00Z", EndTime: "2026-11-22T13:00:00Z"}}
 				o.RecurringSchedule = []string{"bad"}
 			},
 			course: constant(450), off: "custom schedule from 2026-11-22 11:00:00 +0000 UTC to 2026-11-22 13:00:00 +0000 UTC",
 		},
 		{
 			name: "a time of high intensity",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CarbonIntensityDuration = &v1alpha1.CarbonIntensityDuration{CarbonIntensityThreshold: 450, OverrideEcoAfterDurationInMins: 45}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CarbonIntensityDuration = &carbonaware.CarbonIntensityDuration{CarbonIntensityThreshold: 450, OverrideEcoAfterDurationInMins: 45}
 			},
 			course: constant(450), off: "carbon intensity >= threshold of 450 for the last 45m0s",
 		},
 		{
 			name: "not if it was lower at the start of it",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CarbonIntensityDuration = &v1alpha1.CarbonIntensityDuration{CarbonIntensityThreshold: 450, OverrideEcoAfterDurationInMins: 45}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CarbonIntensityDuration = &carbonaware.CarbonIntensityDuration{CarbonIntensityThreshold: 450, OverrideEcoAfterDurationInMins: 45}
 			},
 			course: func(at time.Time) (float64, bool) {
 				if at.Before(now.Add(-43 * time.Minute)) {
@@ -246,22 +246,22 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 		},
 		{
 			name: "nor if that is not known",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CarbonIntensityDuration = &v1alpha1.CarbonIntensityDuration{CarbonIntensityThreshold: 450, OverrideEcoAfterDurationInMins: 45}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CarbonIntensityDuration = &carbonaware.CarbonIntensityDuration{CarbonIntensityThreshold: 450, OverrideEcoAfterDurationInMins: 45}
 			},
 			course: func(at time.Time) (float64, bool) { return 500, !at.Before(now.Add(-43 * time.Minute)) },
 		},
 		{
 			name: "nor with no minutes",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CarbonIntensityDuration = &v1alpha1.CarbonIntensityDuration{CarbonIntensityThreshold: 1}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CarbonIntensityDuration = &carbonaware.CarbonIntensityDuration{CarbonIntensityThreshold: 1}
 			},
 			course: constant(450),
 		},
 		{
 			name: "nor with more minutes than anybody remembers",
-			change: func(o *v1alpha1.EcoModeOff) {
-				o.CarbonIntensityDuration = &v1alpha1.CarbonIntensityDuration{CarbonIntensityThreshold: 1, OverrideEcoAfterDurationInMins: 1<<31 - 1}
+			change: func(o *carbonaware.EcoModeOff) {
+				o.CarbonIntensityDuration = &carbonaware.CarbonIntensityDuration{CarbonIntensityThreshold: 1, OverrideEcoAfterDurationInMins: 1<<31 - 1}
 			},
 			course: constant(450),
 		},
@@ -298,11 +298,11 @@ func TestListsThatAreTooLongTurnEcoModeOff(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	tests := []struct {
 		name   string
-		change func(*v1alpha1.EcoModeOff)
+		change func(*carbonaware.EcoModeOff)
 		want   string
 	}{
-		{"windows", func(o *v1alpha1.EcoModeOff) { o.CustomSchedule = make([]v1alpha1.Schedule, maxWindows+1) }, "spec.ecoModeOff.customSchedule: 1001 entries: want at most 1000"},
-		{"cron expressions", func(o *v1alpha1.EcoModeOff) { o.RecurringSchedule = make([]string, maxRecurring+1) }, "spec.ecoModeOff.recurringSchedule: 101 entries: want at most 100"},
+		{"windows", func(o *carbonaware.EcoModeOff) { o.CustomSchedule = make([]carbonaware.Schedule, maxWindows+1) }, "spec.ecoModeOff.customSchedule: 1001 entries: want at most 1000"},
+		{"cron expressions", func(o *carbonaware.EcoModeOff) { o.RecurringSchedule = make([]string, maxRecurring+1) }, "spec.ecoModeOff.recurringSchedule: 101 entries: want at most 100"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -337,9 +337,9 @@ func TestTurnsAreThoseOfForecastAndSchedules(t *testing.T) {
 		return next
 	}}
 	spec := three()
-	spec.EcoModeOff.CustomSchedule = []v1alpha1.Schedule{{StartTime: "2026-11-22T12:10:00Z", EndTime: "2026-11-22T12:20:00Z"}}
+	spec.EcoModeOff.CustomSchedule = []carbonaware.Schedule{{StartTime: "2026-11-22T12:10:00Z", EndTime: "2026-11-22T12:20:00Z"}}
 	spec.EcoModeOff.RecurringSchedule = []string{"15-16 13 * * *"}
-	spec.EcoModeOff.CarbonIntensityDuration = &v1alpha1.CarbonIntensityDuration{CarbonIntensityThreshold: 600, OverrideEcoAfterDurationInMins: 46}
+	spec.EcoModeOff.CarbonIntensityDuration = &carbonaware.CarbonIntensityDuration{CarbonIntensityThreshold: 600, OverrideEcoAfterDurationInMins: 46}
 	rules := newEcoRules(spec, false, start)
 	type step struct {
 		At  string
@@ -397,10 +397,10 @@ func FuzzEcoRules(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cron, from, to string, threshold, replicas, minutes int32, intensity float64, seconds int64) {
 		now := time.Unix(1763800000, 0).UTC().Add(time.Duration(seconds%(1<<28)) * time.Second)
 		spec := three()
-		spec.MaxReplicasByCarbonIntensity = append(spec.MaxReplicasByCarbonIntensity, v1alpha1.CarbonIntensityConfig{CarbonIntensityThreshold: threshold, MaxReplicas: replicas})
+		spec.MaxReplicasByCarbonIntensity = append(spec.MaxReplicasByCarbonIntensity, carbonaware.CarbonIntensityConfig{CarbonIntensityThreshold: threshold, MaxReplicas: replicas})
 		spec.EcoModeOff.RecurringSchedule = []string{cron}
-		spec.EcoModeOff.CustomSchedule = []v1alpha1.Schedule{{StartTime: from, EndTime: to}}
-		spec.EcoModeOff.CarbonIntensityDuration = &v1alpha1.CarbonIntensityDuration{CarbonIntensityThreshold: threshold, OverrideEcoAfterDurationInMins: minutes}
+		spec.EcoModeOff.CustomSchedule = []carbonaware.Schedule{{StartTime: from, EndTime: to}}
+		spec.EcoModeOff.CarbonIntensityDuration = &carbonaware.CarbonIntensityDuration{CarbonIntensityThreshold: threshold, OverrideEcoAfterDurationInMins: minutes}
 		rules := newEcoRules(spec, seconds%2 == 0, now)
 		e := rules.at(now, constant(intensity))
 		if e.max < 0 {

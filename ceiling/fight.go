@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -45,7 +47,7 @@ func (f *fight) hold(undone bool, now time.Time) time.Time {
 func undoneBy(c *change, again time.Time) string {
 	if !c.reverted {
 		return fmt.Sprintf("maxReplicaCount was changed to %s, which is what will come back when the ceiling goes; the ceiling is set again at %s. To go without, take the annotation %s away",
-			printReplicas(c.original), again.UTC().Format(time.RFC3339), PolicyName)
+			printReplicas(c.original), again.UTC().Format(time.RFC3339), v1alpha1.PolicyAnnotation)
 	}
 	return fmt.Sprintf("somebody changes maxReplicaCount, or the pause, back to what it was: the ceiling is set again at %s, and ever less often. "+
 		"If it is a GitOps tool, leave maxReplicaCount out of its manifest, or have it ignore the field: in Argo CD, ignoreDifferences with managedFieldsManagers [%s] and RespectIgnoreDifferences=true; in Flux, ignore with paths [/spec/maxReplicaCount]",

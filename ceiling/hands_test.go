@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -69,7 +71,7 @@ func TestTheOwnerMaySayWhatTheCeilingHappensToBe(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			notes := map[string]any{By: policy, Ceiling: "5", Original: "20", Reason: "because; then"}
+			notes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.ReasonAnnotation: "because; then"}
 			if tt.applied != "" {
 				notes[applied] = tt.applied
 			}
@@ -91,18 +93,18 @@ func TestTheOwnerMaySayWhatTheCeilingHappensToBe(t *testing.T) {
 
 func TestTheOwnerMayPauseAsWeDo(t *testing.T) {
 	now := clock(t, "2026-11-22T13:00:00Z")
-	notes := map[string]any{By: policy, Ceiling: "0", Original: "40", Applied: "40", PausedWith: bothPauses, Reason: "because; then", pausedReplicas: "0", paused: "true"}
+	notes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.CeilingPausedWithAnnotation: bothPauses, v1alpha1.ReasonAnnotation: "because; then", pausedReplicas: "0", paused: "true"}
 	object := scaled(map[string]any{"maxReplicaCount": int64(40)}, notes).
 		managedBy(managed("argocd-controller", "Apply", 11, ownsPause), managed(Manager, "Update", 10, ownsPause))
 	after := object.after(t, scaledObject, object.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now)).annotations()
-	if _, ok := after[paused]; ok || after[pausedReplicas] != "0" || after[PausedWith] != "" {
+	if _, ok := after[paused]; ok || after[pausedReplicas] != "0" || after[v1alpha1.CeilingPausedWithAnnotation] != "" {
 		t.Errorf("got %v", after)
 	}
 }
 
 func TestWhatIsGivenBackIsNotOwned(t *testing.T) {
 	others := managed("kubectl-create", "Update", 0, ownsOther)
-	ceilingNotes := map[string]any{By: policy, Ceiling: "5", Original: "20", Reason: "x"}
+	ceilingNotes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.ReasonAnnotation: "x"}
 	tests := []struct {
 		name  string
 		max   int64
@@ -111,12 +113,12 @@ func TestWhatIsGivenBackIsNotOwned(t *testing.T) {
 		want  []any // nil if nothing is given up
 	}{
 		{"a ceiling is in force", 5, ceilingNotes, ownsMaxToo, nil},
-		{"it is what the owner has", 20, map[string]any{By: policy, Ceiling: "20", Original: "20"}, ownsMaxToo, []any{others, managed(Manager, "Update", 10, ownsNotes)}},
-		{"there is none, and a reason for that", 20, map[string]any{By: policy, Reason: "no ceiling"}, ownsMaxToo, []any{others, managed(Manager, "Update", 10, ownsNotes)}},
+		{"it is what the owner has", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "20", v1alpha1.OriginalMaxReplicaCountAnnotation: "20"}, ownsMaxToo, []any{others, managed(Manager, "Update", 10, ownsNotes)}},
+		{"there is none, and a reason for that", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.ReasonAnnotation: "no ceiling"}, ownsMaxToo, []any{others, managed(Manager, "Update", 10, ownsNotes)}},
 		{"there is none, and no more to say", 20, nil, ownsMax, []any{others}},
-		{"it was taken off by hand", 20, map[string]any{Released: "2026-11-22T13:00:00Z"}, ownsMaxToo, []any{others}},
-		{"a pause is in force", 20, map[string]any{By: policy, Ceiling: "0", Original: "20", Applied: "20", PausedWith: pausedReplicas, pausedReplicas: "0"}, ownsPause, nil},
-		{"a pause has become the owner's", 20, map[string]any{By: policy, Ceiling: "0", Original: "20", Applied: "20", pausedReplicas: "0"}, ownsPause, []any{others}},
+		{"it was taken off by hand", 20, map[string]any{v1alpha1.CeilingReleasedAnnotation: "2026-11-22T13:00:00Z"}, ownsMaxToo, []any{others}},
+		{"a pause is in force", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.AppliedMaxReplicaCountAnnotation: "20", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "0"}, ownsPause, nil},
+		{"a pause has become the owner's", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.AppliedMaxReplicaCountAnnotation: "20", pausedReplicas: "0"}, ownsPause, []any{others}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,7 +214,7 @@ func TestCeilingsAreLoweredInSteps(t *testing.T) {
 
 func TestStepsDoNotExceedWhatTheOwnerHasSet(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
-	object := scaled(map[string]any{"maxReplicaCount": int64(6)}, map[string]any{By: policy, Ceiling: "10", Original: "40"})
+	object := scaled(map[string]any{"maxReplicaCount": int64(6)}, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"})
 	v := ceilingOf(20)
 	v.capped = true
 	change := object.target(scaledObject).settle(policy, v, pace{interval: time.Minute, step: step{replicas: 1}}, now)

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 )
 
 // Metrics of ceilings: our own, by target, and those of the operator, whose
@@ -90,7 +90,7 @@ func (m *Metrics) reverted(k kind, fresh bool) {
 }
 
 // reconciled counts a look at a scaler.
-func (m *Metrics) reconciled(s *v1alpha1.CarbonAwareKedaScaler) {
+func (m *Metrics) reconciled(s *carbonaware.CarbonAwareKedaScaler) {
 	m.reconciles.WithLabelValues(s.Name, s.Namespace).Inc()
 	now := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 	m.mu.Lock()
@@ -102,7 +102,7 @@ func (m *Metrics) reconciled(s *v1alpha1.CarbonAwareKedaScaler) {
 }
 
 // observe sets what a scaler has come to; max is nil if it could not be set.
-func (m *Metrics) observe(s *v1alpha1.CarbonAwareKedaScaler, e *eco, max *int32) {
+func (m *Metrics) observe(s *carbonaware.CarbonAwareKedaScaler, e *eco, max *int32) {
 	code := "0"
 	if e.off != "" {
 		code = "1"

@@ -23,14 +23,14 @@ type Policies interface {
 
 // asks reports whether the target asks for a policy's ceiling.
 func (t *target) asks() bool {
-	_, policy := t.Annotations[PolicyName]
-	_, own := t.Annotations[Ceilings]
+	_, policy := t.Annotations[v1alpha1.PolicyAnnotation]
+	_, own := t.Annotations[v1alpha1.CeilingsAnnotation]
 	return policy || own
 }
 
 // policy is the name of the policy that is asked for.
 func (t *target) policy() string {
-	if name := t.Annotations[PolicyName]; name != "" {
+	if name := t.Annotations[v1alpha1.PolicyAnnotation]; name != "" {
 		return shortened(name, maxName) // a longer one does not exist
 	}
 	return v1alpha1.DefaultPolicy
@@ -46,7 +46,7 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 		v.why = "no ceiling: " + err.Error()
 		return v, "", err.Error(), nil
 	}
-	level, source, err := c.level(ctx, t.policy(), t.Annotations[Location], now)
+	level, source, err := c.level(ctx, t.policy(), t.Annotations[v1alpha1.LocationAnnotation], now)
 	if apierrors.IsNotFound(err) {
 		wrong = fmt.Sprintf("CarbonPolicy %s does not exist", t.policy())
 		v.why = "no ceiling: " + wrong
@@ -57,7 +57,7 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 	}
 	buckets, of := level.Buckets, "CarbonPolicy "+t.policy()
 	if !own.Empty() {
-		buckets, of = own, Ceilings
+		buckets, of = own, v1alpha1.CeilingsAnnotation
 	}
 	v.judge(level, buckets, of, c.Options.Hysteresis, now)
 	v.pending = !level.Known && !level.Exempt && c.early(source, t, now)
@@ -65,13 +65,13 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 }
 
 func ownBuckets(t *target) (plan.Buckets, error) {
-	written, ok := t.Annotations[Ceilings]
+	written, ok := t.Annotations[v1alpha1.CeilingsAnnotation]
 	if !ok {
 		return plan.Buckets{}, nil
 	}
 	buckets, err := plan.ParseBuckets(written)
 	if err != nil {
-		return buckets, fmt.Errorf("%s: %.80q: %w", Ceilings, written, err)
+		return buckets, fmt.Errorf("%s: %.80q: %w", v1alpha1.CeilingsAnnotation, written, err)
 	}
 	return buckets, nil
 }

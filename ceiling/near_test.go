@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -14,8 +14,8 @@ func TestAScalerTakesNoGapForAnEndOfTheForecast(t *testing.T) {
 	w := newWorld(t)
 	now := w.clock.Now()
 	s := scaler("shop", "web", 1)
-	s.Spec.CarbonIntensityForecastDataSource = v1alpha1.CarbonIntensityForecastDataSource{
-		LocalConfigMap: &v1alpha1.LocalConfigMap{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
+	s.Spec.CarbonIntensityForecastDataSource = carbonaware.CarbonIntensityForecastDataSource{
+		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
 	}
 	text := "["
 	for i, value := range []string{`,"value":600`, `,"value":0`, `,"value":580`, `,"value":-1`} {

@@ -3,6 +3,8 @@ package ceiling
 import (
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -11,9 +13,9 @@ import (
 func TestTheOwnersPauseStays(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	atZero := func(loans string, annotations map[string]any) map[string]any {
-		all := map[string]any{By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "because; then"}
+		all := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"}
 		if loans != "" {
-			all[PausedWith] = loans
+			all[v1alpha1.CeilingPausedWithAnnotation] = loans
 		}
 		for key, value := range annotations {
 			all[key] = value
@@ -79,8 +81,8 @@ func TestTheOwnersPauseStays(t *testing.T) {
 				t.Error(diff)
 			}
 			notes := after.annotations()
-			if notes[PausedWith] != tt.loans || notes[Ceiling] != tt.ceiling {
-				t.Errorf("got %q as ours, and the ceiling %q", notes[PausedWith], notes[Ceiling])
+			if notes[v1alpha1.CeilingPausedWithAnnotation] != tt.loans || notes[v1alpha1.CeilingAnnotation] != tt.ceiling {
+				t.Errorf("got %q as ours, and the ceiling %q", notes[v1alpha1.CeilingPausedWithAnnotation], notes[v1alpha1.CeilingAnnotation])
 			}
 			if diff := cmp.Diff(&tt.max, count(after, "maxReplicaCount")); diff != "" {
 				t.Error("maxReplicaCount: ", diff)
@@ -103,7 +105,7 @@ func TestAnOwnersPauseIsToldOf(t *testing.T) {
 	} {
 		before := scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{key: "1"})
 		after := before.after(t, scaledObject, before.target(scaledObject).settle(policy, ceilingOf(0), pace{}, now))
-		if got := after.annotations()[Reason]; got != want {
+		if got := after.annotations()[v1alpha1.ReasonAnnotation]; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -76,7 +78,7 @@ func restoreOne(ctx context.Context, c client.Client, t *target, now time.Time) 
 	done, until := false, now.Add(byHand).UTC().Format(time.RFC3339)
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		wanted := t.restore()
-		t.set(wanted, Released, until)
+		t.set(wanted, v1alpha1.CeilingReleasedAnnotation, until)
 		if err := spare(ctx, c, t, wanted); err != nil {
 			return err
 		}

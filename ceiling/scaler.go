@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -45,7 +47,7 @@ type past struct{ newest, whole *forecast.Series }
 
 // sourceOf names the forecast of a scaler in a forecast.Store; it is empty if
 // that is the mock forecast. The error says what is wrong with its name.
-func sourceOf(s *v1alpha1.CarbonAwareKedaScaler) (string, error) {
+func sourceOf(s *carbonaware.CarbonAwareKedaScaler) (string, error) {
 	from := s.Spec.CarbonIntensityForecastDataSource
 	key := from.LocalConfigMap
 	switch {
@@ -73,7 +75,7 @@ type outlook struct {
 }
 
 // outlook returns what a scaler knows of the intensity.
-func (c *Controller) outlook(s *v1alpha1.CarbonAwareKedaScaler, t *target, now time.Time) outlook {
+func (c *Controller) outlook(s *carbonaware.CarbonAwareKedaScaler, t *target, now time.Time) outlook {
 	source, err := sourceOf(s)
 	if err == nil && source == "" {
 		return outlook{course: mock, next: func(at time.Time) time.Time { return at.Truncate(mockSlot).Add(mockSlot) }}
@@ -94,10 +96,10 @@ func (c *Controller) outlook(s *v1alpha1.CarbonAwareKedaScaler, t *target, now t
 	if problem := book.Problem(); problem != "" {
 		o.problem = errors.New(problem)
 	}
-	f, ok := book.Forecast(s.Annotations[Location])
+	f, ok := book.Forecast(s.Annotations[v1alpha1.LocationAnnotation])
 	if !ok {
 		if locations := book.Locations(); len(locations) > 0 {
-			o.problem = fmt.Errorf("want the annotation %s with a location of the forecast: %s", Location, strings.Join(locations, ", "))
+			o.problem = fmt.Errorf("want the annotation %s with a location of the forecast: %s", v1alpha1.LocationAnnotation, strings.Join(locations, ", "))
 		}
 		o.pending = c.early(source, t, now)
 		return o
@@ -133,7 +135,7 @@ func (c *Controller) remember(source string, newest *forecast.Series, now time.T
 }
 
 // reconcileScaler makes what a scaler asks for hold for its target.
-func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *v1alpha1.CarbonAwareKedaScaler, now time.Time) (reconcile.Result, error) {
+func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *carbonaware.CarbonAwareKedaScaler, now time.Time) (reconcile.Result, error) {
 	c.Metrics.reconciled(s)
 	rules := newEcoRules(&s.Spec, c.Options.EarlyCron, now)
 	o := c.outlook(s, t, now)
@@ -146,7 +148,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *v
 		rep.warnings = append(rep.warnings, shortened("the last good forecast is in use: "+o.problem.Error(), maxReason))
 	}
 	if t == nil {
-		rep.reason, rep.message, rep.succeeded = v1alpha1.ReasonTargetNotFound, c.notFound(r), false
+		rep.reason, rep.message, rep.succeeded = carbonaware.ReasonTargetNotFound, c.notFound(r), false
 		return reconcile.Result{}, c.reportScaler(ctx, s, rep)
 	}
 	v := verdict{limit: &e.max, damped: e.off == "", pending: o.pending, why: e.why(s), until: turn}
@@ -175,11 +177,11 @@ func (rep *report) settled(r ref, d *done, err error) {
 	}
 	switch {
 	case err != nil:
-		rep.reason, rep.message, rep.succeeded = v1alpha1.ReasonTargetUpdateFailed, "failed to update "+strings.ToLower(string(r.kind))+": "+err.Error(), false
+		rep.reason, rep.message, rep.succeeded = carbonaware.ReasonTargetUpdateFailed, "failed to update "+strings.ToLower(string(r.kind))+": "+err.Error(), false
 	case d.reverted:
-		rep.reason, rep.message, rep.succeeded = v1alpha1.ReasonTargetReverted, d.waits, false
+		rep.reason, rep.message, rep.succeeded = carbonaware.ReasonTargetReverted, d.waits, false
 	case d.waits != "":
-		rep.reason, rep.message, rep.succeeded = v1alpha1.ReasonWaitingForJobs, d.waits, false
+		rep.reason, rep.message, rep.succeeded = carbonaware.ReasonWaitingForJobs, d.waits, false
 	default:
 		return
 	}
@@ -190,20 +192,20 @@ func (rep *report) settled(r ref, d *done, err error) {
 func (e *eco) report(r ref, problem error) report {
 	switch {
 	case !e.known && problem != nil:
-		return report{reason: v1alpha1.ReasonCarbonDataFetchError, message: "failed to fetch carbon forecast: " + problem.Error()}
+		return report{reason: carbonaware.ReasonCarbonDataFetchError, message: "failed to fetch carbon forecast: " + problem.Error()}
 	case e.wrong != nil:
-		return report{reason: v1alpha1.ReasonEcoModeDisabledError, message: "unable to parse eco mode off configs: " + e.wrong.Error()}
+		return report{reason: carbonaware.ReasonEcoModeDisabledError, message: "unable to parse eco mode off configs: " + e.wrong.Error()}
 	case e.off != "":
-		return report{reason: v1alpha1.ReasonEcoModeDisabled, message: "operator successfully reconciling but eco mode is disabled"}
+		return report{reason: carbonaware.ReasonEcoModeDisabled, message: "operator successfully reconciling but eco mode is disabled"}
 	case r.kind == scaledJob:
-		return report{succeeded: true, reason: v1alpha1.ReasonSucceeded, message: "operator successfully reconciling"}
+		return report{succeeded: true, reason: carbonaware.ReasonSucceeded, message: "operator successfully reconciling"}
 	default:
-		return report{succeeded: true, reason: v1alpha1.ReasonSucceeded, message: "operator successfully reconciling and eco mode is enabled"}
+		return report{succeeded: true, reason: carbonaware.ReasonSucceeded, message: "operator successfully reconciling and eco mode is enabled"}
 	}
 }
 
 // why says which rule holds.
-func (e *eco) why(s *v1alpha1.CarbonAwareKedaScaler) string {
+func (e *eco) why(s *carbonaware.CarbonAwareKedaScaler) string {
 	switch {
 	case e.off != "":
 		return "eco mode is off: " + e.off
@@ -238,7 +240,7 @@ func (c *Controller) notFound(r ref) string {
 }
 
 // reportScaler writes the status, if it is another.
-func (c *Controller) reportScaler(ctx context.Context, s *v1alpha1.CarbonAwareKedaScaler, rep report) error {
+func (c *Controller) reportScaler(ctx context.Context, s *carbonaware.CarbonAwareKedaScaler, rep report) error {
 	rep.message, rep.why = shortened(rep.message, maxReason), shortened(rep.why, maxReason)
 	status := s.Status.DeepCopy()
 	status.ObservedGeneration = s.Generation
@@ -258,7 +260,7 @@ func (c *Controller) reportScaler(ctx context.Context, s *v1alpha1.CarbonAwareKe
 		status.NextChange = ptr.To(metav1.NewTime(rep.next.UTC().Truncate(time.Second)).Rfc3339Copy())
 	}
 	condition := metav1.Condition{
-		Type: v1alpha1.ConditionDegraded, Status: metav1.ConditionTrue, Reason: rep.reason,
+		Type: carbonaware.ConditionDegraded, Status: metav1.ConditionTrue, Reason: rep.reason,
 		Message: rep.message, ObservedGeneration: s.Generation,
 	}
 	if rep.succeeded {
@@ -271,7 +273,7 @@ func (c *Controller) reportScaler(ctx context.Context, s *v1alpha1.CarbonAwareKe
 	data, _ := json.Marshal([]map[string]any{ // of plain fields: no error is possible
 		{"op": "add", "path": "/status", "value": status},
 	})
-	object := &v1alpha1.CarbonAwareKedaScaler{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}}
+	object := &carbonaware.CarbonAwareKedaScaler{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}}
 	err := c.Client.Status().Patch(ctx, object, client.RawPatch(types.JSONPatchType, data), client.FieldOwner(Manager))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("patch status of %s: %w", nameOf(s), err)
@@ -280,10 +282,10 @@ func (c *Controller) reportScaler(ctx context.Context, s *v1alpha1.CarbonAwareKe
 }
 
 // heraldScaler announces on a scaler what the operator did, when it changes.
-func (c *Controller) heraldScaler(s *v1alpha1.CarbonAwareKedaScaler, o outlook, e *eco, rep report) {
+func (c *Controller) heraldScaler(s *carbonaware.CarbonAwareKedaScaler, o outlook, e *eco, rep report) {
 	about := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID}}
-	about.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("CarbonAwareKedaScaler"))
-	before := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionDegraded)
+	about.SetGroupVersionKind(carbonaware.GroupVersion().WithKind("CarbonAwareKedaScaler"))
+	before := apimeta.FindStatusCondition(s.Status.Conditions, carbonaware.ConditionDegraded)
 	if before == nil {
 		source := "mock carbon forecast"
 		if o.source != "" {
@@ -293,11 +295,11 @@ func (c *Controller) heraldScaler(s *v1alpha1.CarbonAwareKedaScaler, o outlook, 
 	}
 	if before == nil || before.Reason != rep.reason {
 		switch rep.reason {
-		case v1alpha1.ReasonCarbonDataFetchError:
+		case carbonaware.ReasonCarbonDataFetchError:
 			c.Events.Announce(about, corev1.EventTypeWarning, "CarbonIntensityForecastMissing", "ReadForecast", "Failed to fetch carbon forecast: "+o.problem.Error())
-		case v1alpha1.ReasonEcoModeDisabledError:
+		case carbonaware.ReasonEcoModeDisabledError:
 			c.Events.Announce(about, corev1.EventTypeWarning, "EcoModeConfigError", "ReadSchedules", "Failed to parse eco mode off configs: "+e.wrong.Error())
-		case v1alpha1.ReasonEcoModeDisabled:
+		case carbonaware.ReasonEcoModeDisabled:
 			c.Events.Announce(about, corev1.EventTypeWarning, "EcoModeDisabled", "SetCeiling", "Eco mode disabled: "+e.off)
 		}
 	}

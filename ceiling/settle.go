@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -103,7 +105,7 @@ func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	t.compare(c, r)
 	t.note(c, r, by, v)
 	if c.lowered && p.times(ours && v.damped) {
-		t.set(c, Lowered, now.UTC().Format(time.RFC3339))
+		t.set(c, v1alpha1.CeilingLoweredAnnotation, now.UTC().Format(time.RFC3339))
 	}
 	return c
 }
@@ -212,9 +214,9 @@ func (t *target) compare(c *change, r *record) {
 // note brings the target's annotations and spec to what the change says.
 func (t *target) note(c *change, r *record, by string, v verdict) {
 	wanted := t.notes(c, r, v)
-	wanted[By] = by
-	wanted[PausedWith] = strings.Join(t.pause(c, r), ",")
-	t.drop(c, Released) // it is over
+	wanted[v1alpha1.CeilingByAnnotation] = by
+	wanted[v1alpha1.CeilingPausedWithAnnotation] = strings.Join(t.pause(c, r), ",")
+	t.drop(c, v1alpha1.CeilingReleasedAnnotation) // it is over
 	for _, name := range written() {
 		if wanted[name] == "" {
 			t.drop(c, name)
@@ -227,17 +229,17 @@ func (t *target) note(c *change, r *record, by string, v verdict) {
 
 // notes are what is written on the target of the ceiling.
 func (t *target) notes(c *change, r *record, v verdict) map[string]string {
-	wanted := map[string]string{Reason: v.sentence(t.Annotations[Reason])}
+	wanted := map[string]string{v1alpha1.ReasonAnnotation: v.sentence(t.Annotations[v1alpha1.ReasonAnnotation])}
 	if c.ceiling == nil {
 		return wanted
 	}
-	wanted[Ceiling] = strconv.Itoa(int(*c.ceiling))
-	wanted[Original], wanted[Lowered] = printReplicas(c.original), t.Annotations[Lowered]
+	wanted[v1alpha1.CeilingAnnotation] = strconv.Itoa(int(*c.ceiling))
+	wanted[v1alpha1.OriginalMaxReplicaCountAnnotation], wanted[v1alpha1.CeilingLoweredAnnotation] = printReplicas(c.original), t.Annotations[v1alpha1.CeilingLoweredAnnotation]
 	if *c.ceiling == 0 {
-		wanted[Applied] = printReplicas(c.max)
+		wanted[v1alpha1.AppliedMaxReplicaCountAnnotation] = printReplicas(c.max)
 	}
 	if c.damped && r != nil && *c.ceiling == r.ceiling {
-		wanted[Reason] = t.Annotations[Reason] // of what is still in force
+		wanted[v1alpha1.ReasonAnnotation] = t.Annotations[v1alpha1.ReasonAnnotation] // of what is still in force
 	}
 	return wanted
 }

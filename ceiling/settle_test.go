@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -74,7 +76,7 @@ func TestCeilingComesAndGoes(t *testing.T) {
 	before := scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{"team": "shop"})
 	object := before.after(t, scaledObject, before.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now))
 	want := scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{
-		"team": "shop", By: policy, Ceiling: "10", Original: "40", Reason: "because; now",
+		"team": "shop", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; now",
 	})
 	if diff := cmp.Diff(want, object); diff != "" {
 		t.Error("with a ceiling: ", diff)
@@ -93,7 +95,7 @@ func TestSettle(t *testing.T) {
 	capped := func(v verdict) verdict { v.capped = true; return v }
 	cautious := func(v verdict, n int32) verdict { v.cautious = &n; return v }
 	inForce := func(max int64, notes map[string]any) document {
-		all := map[string]any{By: policy, Ceiling: "10", Original: "40", Reason: "because; then"}
+		all := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"}
 		for key, value := range notes {
 			all[key] = value
 		}
@@ -112,115 +114,115 @@ func TestSettle(t *testing.T) {
 	}{
 		{
 			name: "a maxReplicaCount that is not set is remembered as that", object: scaled(map[string]any{}, nil), v: ceilingOf(10),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: Unset},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: v1alpha1.MaxReplicaCountUnset},
 		},
 		{
 			name: "a policy never gives more than the object has by itself", object: scaled(map[string]any{"maxReplicaCount": int64(8)}, nil), v: capped(ceilingOf(110)),
-			max: ptr.To[int32](8), notes: map[string]string{Ceiling: "8", Original: "8"},
+			max: ptr.To[int32](8), notes: map[string]string{v1alpha1.CeilingAnnotation: "8", v1alpha1.OriginalMaxReplicaCountAnnotation: "8"},
 		},
 		{
 			name: "a scaler does", object: scaled(map[string]any{"maxReplicaCount": int64(8)}, nil), v: ceilingOf(110),
-			max: ptr.To[int32](110), notes: map[string]string{Ceiling: "110", Original: "8"},
+			max: ptr.To[int32](110), notes: map[string]string{v1alpha1.CeilingAnnotation: "110", v1alpha1.OriginalMaxReplicaCountAnnotation: "8"},
 		},
 		{
 			name: "no less than the minimum", object: scaled(map[string]any{"minReplicaCount": int64(3), "maxReplicaCount": int64(40)}, nil), v: ceilingOf(1),
-			max: ptr.To[int32](3), notes: map[string]string{Ceiling: "3", Original: "40"},
+			max: ptr.To[int32](3), notes: map[string]string{v1alpha1.CeilingAnnotation: "3", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
 			name: "0 is a pause, and leaves the spec alone", object: scaled(map[string]any{"maxReplicaCount": int64(40)}, nil), v: ceilingOf(0),
-			max: ptr.To[int32](40), notes: map[string]string{Ceiling: "0", Original: "40", Applied: "40", PausedWith: bothPauses, pausedReplicas: "0", paused: "true"},
+			max: ptr.To[int32](40), notes: map[string]string{v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.CeilingPausedWithAnnotation: bothPauses, pausedReplicas: "0", paused: "true"},
 		},
 		{
 			name: "0 pauses a ScaledJob so that running Jobs go on", kind: scaledJob, object: scaled(map[string]any{"maxReplicaCount": int64(40)}, nil), v: ceilingOf(0),
-			max: ptr.To[int32](40), notes: map[string]string{Ceiling: "0", Original: "40", Applied: "40", PausedWith: paused, paused: "true"},
+			max: ptr.To[int32](40), notes: map[string]string{v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.CeilingPausedWithAnnotation: paused, paused: "true"},
 		},
 		{
 			name: "0 is the minimum where there is one", object: scaled(map[string]any{"minReplicaCount": int64(2)}, nil), v: ceilingOf(0),
-			max: ptr.To[int32](2), notes: map[string]string{Ceiling: "2", Original: Unset},
+			max: ptr.To[int32](2), notes: map[string]string{v1alpha1.CeilingAnnotation: "2", v1alpha1.OriginalMaxReplicaCountAnnotation: v1alpha1.MaxReplicaCountUnset},
 		},
 		{
 			name: "a pause of the owner's is left alone", object: scaled(map[string]any{}, map[string]any{paused: "true"}), v: ceilingOf(0),
-			notes: map[string]string{Ceiling: "0", Original: Unset, Applied: Unset, paused: "true"},
+			notes: map[string]string{v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: v1alpha1.MaxReplicaCountUnset, v1alpha1.AppliedMaxReplicaCountAnnotation: v1alpha1.MaxReplicaCountUnset, paused: "true"},
 		},
 		{
 			name:   "a pause of the owner's outlives the ceiling of 0",
-			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{paused: "true", By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "x"}),
+			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{paused: "true", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x"}),
 			v:      ceilingOf(10),
-			max:    ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", paused: "true"},
+			max:    ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", paused: "true"},
 		},
 		{
 			name: "our pause ends with it",
 			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{
-				pausedReplicas: "0", PausedWith: pausedReplicas, By: policy, Ceiling: "0", Original: "40", Applied: "40", Reason: "x",
+				pausedReplicas: "0", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x",
 			}),
 			v:   ceilingOf(10),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
 			name: "no ceiling is the object's own maximum", object: inForce(10, nil), v: verdict{why: "no ceiling"},
-			max: ptr.To[int32](40), notes: map[string]string{Reason: "no ceiling"},
+			max: ptr.To[int32](40), notes: map[string]string{v1alpha1.ReasonAnnotation: "no ceiling"},
 		},
 		{
 			name: "a ceiling that goes up", object: inForce(10, nil), v: ceilingOf(20), pace: pace{interval: 5 * time.Minute, followed: true},
-			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40"},
+			max: ptr.To[int32](20), notes: map[string]string{v1alpha1.CeilingAnnotation: "20", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
 			name: "a ceiling that goes down is timed", object: inForce(10, nil), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
+			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.CeilingLoweredAnnotation: "2026-11-22T12:00:00Z"},
 		},
 		{
-			name: "and does not go down again at once", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Lowered: "2026-11-22T11:56:00Z", Reason: "because; then"},
+			name: "and does not go down again at once", object: inForce(10, map[string]any{v1alpha1.CeilingLoweredAnnotation: "2026-11-22T11:56:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.CeilingLoweredAnnotation: "2026-11-22T11:56:00Z", v1alpha1.ReasonAnnotation: "because; then"},
 			held: now.Add(time.Minute),
 		},
 		{
-			name: "but by a schedule it does", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:56:00Z"}), v: verdict{limit: ptr.To[int32](5), why: "eco"}, pace: pace{interval: 5 * time.Minute, followed: true},
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T11:56:00Z"},
+			name: "but by a schedule it does", object: inForce(10, map[string]any{v1alpha1.CeilingLoweredAnnotation: "2026-11-22T11:56:00Z"}), v: verdict{limit: ptr.To[int32](5), why: "eco"}, pace: pace{interval: 5 * time.Minute, followed: true},
+			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.CeilingLoweredAnnotation: "2026-11-22T11:56:00Z"},
 		},
 		{
-			name: "and when the interval is over", object: inForce(10, map[string]any{Lowered: "2026-11-22T11:55:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40", Lowered: "2026-11-22T12:00:00Z"},
+			name: "and when the interval is over", object: inForce(10, map[string]any{v1alpha1.CeilingLoweredAnnotation: "2026-11-22T11:55:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followed: true},
+			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.CeilingLoweredAnnotation: "2026-11-22T12:00:00Z"},
 		},
 		{
 			name: "a bound that is only just met raises nothing", object: inForce(10, nil), v: cautious(ceilingOf(20), 10),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Reason: "because; then"},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"},
 		},
 		{
 			name: "one that is clearly met does", object: inForce(10, nil), v: cautious(ceilingOf(20), 20),
-			max: ptr.To[int32](20), notes: map[string]string{Ceiling: "20", Original: "40"},
+			max: ptr.To[int32](20), notes: map[string]string{v1alpha1.CeilingAnnotation: "20", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
 			name: "and caution lowers nothing", object: inForce(10, nil), v: cautious(ceilingOf(10), 1),
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
 			name: "a revert is set again", object: inForce(40, nil), v: ceilingOf(10), undone: true,
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40"},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
 			name: "another maximum is what its owner wants from now on", object: inForce(50, nil), v: ceilingOf(10), undone: true,
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "50"},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "50"},
 		},
 		{
-			name: "whoever knows the original better may say so", object: inForce(10, map[string]any{Original: "60"}), v: verdict{why: "no ceiling"},
+			name: "whoever knows the original better may say so", object: inForce(10, map[string]any{v1alpha1.OriginalMaxReplicaCountAnnotation: "60"}), v: verdict{why: "no ceiling"},
 			max: ptr.To[int32](60), notes: map[string]string{},
 		},
 		{
 			name:   "the original outlives the note of the ceiling",
-			object: scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{By: policy, Original: "40"}), v: ceilingOf(5),
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "40"},
+			object: scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.OriginalMaxReplicaCountAnnotation: "40"}), v: ceilingOf(5),
+			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
-			name: "and comes back without it", object: inForce(10, map[string]any{Ceiling: "ten"}), v: verdict{why: "no ceiling"},
+			name: "and comes back without it", object: inForce(10, map[string]any{v1alpha1.CeilingAnnotation: "ten"}), v: verdict{why: "no ceiling"},
 			max: ptr.To[int32](40), notes: map[string]string{},
 		},
 		{
-			name: "an original that cannot be read is none", object: inForce(10, map[string]any{Original: "many"}), v: ceilingOf(5),
-			max: ptr.To[int32](5), notes: map[string]string{Ceiling: "5", Original: "10"},
+			name: "an original that cannot be read is none", object: inForce(10, map[string]any{v1alpha1.OriginalMaxReplicaCountAnnotation: "many"}), v: ceilingOf(5),
+			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "10"},
 		},
 		{
 			name: "nothing is done while it is too early to tell", object: inForce(10, nil), v: verdict{pending: true},
-			max: ptr.To[int32](10), notes: map[string]string{Ceiling: "10", Original: "40", Reason: "because; then"},
+			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"},
 		},
 	}
 	for _, tt := range tests {
@@ -234,9 +236,9 @@ func TestSettle(t *testing.T) {
 				t.Error("maxReplicaCount: ", diff)
 			}
 			got := after.annotations()
-			delete(got, By)
-			if tt.notes[Reason] == "" {
-				delete(got, Reason)
+			delete(got, v1alpha1.CeilingByAnnotation)
+			if tt.notes[v1alpha1.ReasonAnnotation] == "" {
+				delete(got, v1alpha1.ReasonAnnotation)
 			}
 			if diff := cmp.Diff(tt.notes, got); diff != "" {
 				t.Error("annotations: ", diff)
@@ -251,12 +253,12 @@ func TestSettle(t *testing.T) {
 func TestRestoreBringsTheOriginalBackWhateverTheOtherNotesSay(t *testing.T) {
 	for name, notes := range map[string]map[string]any{
 		"no other note":                    {},
-		"a ceiling that cannot be read":    {Ceiling: "ten"},
-		"a pause without a ceiling":        {Applied: "10", PausedWith: pausedReplicas, pausedReplicas: "0"},
-		"a pause of nobody knows how many": {Ceiling: "0", PausedWith: pausedReplicas, pausedReplicas: "0"},
+		"a ceiling that cannot be read":    {v1alpha1.CeilingAnnotation: "ten"},
+		"a pause without a ceiling":        {v1alpha1.AppliedMaxReplicaCountAnnotation: "10", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "0"},
+		"a pause of nobody knows how many": {v1alpha1.CeilingAnnotation: "0", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			notes[Original] = "40"
+			notes[v1alpha1.OriginalMaxReplicaCountAnnotation] = "40"
 			object := scaled(map[string]any{"maxReplicaCount": int64(10)}, notes)
 			after := object.after(t, scaledObject, object.target(scaledObject).restore())
 			want := scaled(map[string]any{"maxReplicaCount": int64(40)}, nil)
@@ -268,7 +270,7 @@ func TestRestoreBringsTheOriginalBackWhateverTheOtherNotesSay(t *testing.T) {
 }
 
 func TestRestoreLeavesAloneWhatSomebodyElseHasSet(t *testing.T) {
-	notes := map[string]any{By: policy, Ceiling: "0", Original: "40", Applied: "10", PausedWith: pausedReplicas, pausedReplicas: "3", Reason: "x", Lowered: "x"}
+	notes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "10", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "3", v1alpha1.ReasonAnnotation: "x", v1alpha1.CeilingLoweredAnnotation: "x"}
 	object := scaled(map[string]any{"maxReplicaCount": int64(50)}, notes)
 	after := object.after(t, scaledObject, object.target(scaledObject).restore())
 	want := scaled(map[string]any{"maxReplicaCount": int64(50)}, map[string]any{pausedReplicas: "3"})
@@ -313,7 +315,7 @@ func FuzzSettle(f *testing.F) {
 			}
 		}
 		object := scaled(map[string]any{"maxReplicaCount": most, "minReplicaCount": least}, map[string]any{
-			Ceiling: ceiling, Original: original, Applied: applied, PausedWith: with, pausedReplicas: pause, By: policy,
+			v1alpha1.CeilingAnnotation: ceiling, v1alpha1.OriginalMaxReplicaCountAnnotation: original, v1alpha1.AppliedMaxReplicaCountAnnotation: applied, v1alpha1.CeilingPausedWithAnnotation: with, pausedReplicas: pause, v1alpha1.CeilingByAnnotation: policy,
 		})
 		v := verdict{limit: &limit, capped: capped, why: "because"}
 		once := object.after(t, scaledObject, object.target(scaledObject).settle(policy, v, pace{}, now))

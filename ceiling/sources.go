@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 )
 
 const (
@@ -26,9 +26,9 @@ type sources struct {
 
 // newSources chooses the forecasts that are followed: those of the oldest scalers,
 // so that a new one takes nothing from anybody.
-func newSources(scalers []*v1alpha1.CarbonAwareKedaScaler) sources {
+func newSources(scalers []*carbonaware.CarbonAwareKedaScaler) sources {
 	scalers = slices.Clone(scalers)
-	slices.SortFunc(scalers, func(a, b *v1alpha1.CarbonAwareKedaScaler) int {
+	slices.SortFunc(scalers, func(a, b *carbonaware.CarbonAwareKedaScaler) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(nameOf(a), nameOf(b)))
 	})
 	all, each := sources{left: map[string]string{}}, map[string]int{}

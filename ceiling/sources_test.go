@@ -7,23 +7,25 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
-	"github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 )
 
 // asking is a scaler that names a forecast of its namespace.
-func asking(namespace, name string, created int64, forecast string) *v1alpha1.CarbonAwareKedaScaler {
+func asking(namespace, name string, created int64, forecast string) *carbonaware.CarbonAwareKedaScaler {
 	s := scaler(namespace, name, created)
-	s.Spec.CarbonIntensityForecastDataSource = v1alpha1.CarbonIntensityForecastDataSource{
-		LocalConfigMap: &v1alpha1.LocalConfigMap{Namespace: namespace, Name: forecast, Key: "data"},
+	s.Spec.CarbonIntensityForecastDataSource = carbonaware.CarbonIntensityForecastDataSource{
+		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: namespace, Name: forecast, Key: "data"},
 	}
 	return s
 }
 
 func TestForecastsThatScalersNameAreBounded(t *testing.T) {
-	var greedy, many []*v1alpha1.CarbonAwareKedaScaler
+	var greedy, many []*carbonaware.CarbonAwareKedaScaler
 	for i := range maxSourcesEach + 3 {
 		greedy = append(greedy, asking("greedy", fmt.Sprintf("s-%02d", i), int64(1000+i), fmt.Sprintf("f-%02d", i)))
 	}
@@ -32,10 +34,10 @@ func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 		many = append(many, asking(namespace, "s", int64(5000+i), "f"))
 	}
 	shared := asking("other", "late", 9000, "x")
-	shared.Spec.CarbonIntensityForecastDataSource.LocalConfigMap = &v1alpha1.LocalConfigMap{Namespace: "greedy", Name: "f-12", Key: "data"}
+	shared.Spec.CarbonIntensityForecastDataSource.LocalConfigMap = &carbonaware.LocalConfigMap{Namespace: "greedy", Name: "f-12", Key: "data"}
 	tests := []struct {
 		name     string
-		scalers  []*v1alpha1.CarbonAwareKedaScaler
+		scalers  []*carbonaware.CarbonAwareKedaScaler
 		followed int
 		left     []string
 		because  string
@@ -43,7 +45,7 @@ func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 		{"of one namespace, the oldest", greedy, maxSourcesEach, []string{"greedy/f-10/data", "greedy/f-11/data", "greedy/f-12/data"}, "in namespace greedy name 10 others"},
 		{"of all, the oldest", many, maxSources, []string{"n-200/f/data", "n-201/f/data"}, "name 200 others"},
 		{"one for which another namespace has room", append(slices.Clone(greedy), shared), maxSourcesEach + 1, []string{"greedy/f-10/data", "greedy/f-11/data"}, "in namespace greedy"},
-		{"one that many name", []*v1alpha1.CarbonAwareKedaScaler{asking("a", "s", 1, "f"), asking("a", "t", 2, "f"), asking("a", "u", 3, "f")}, 1, nil, ""},
+		{"one that many name", []*carbonaware.CarbonAwareKedaScaler{asking("a", "s", 1, "f"), asking("a", "t", 2, "f"), asking("a", "u", 3, "f")}, 1, nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -84,7 +86,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 		t.Errorf("followed: %v", w.followed)
 	}
 	status := w.statuses["shop/late"]
-	if len(status.Conditions) == 0 || status.Conditions[0].Reason != v1alpha1.ReasonCarbonDataFetchError || !strings.Contains(status.Conditions[0].Message, "which is the most for one namespace") {
+	if len(status.Conditions) == 0 || status.Conditions[0].Reason != carbonaware.ReasonCarbonDataFetchError || !strings.Contains(status.Conditions[0].Message, "which is the most for one namespace") {
 		t.Errorf("got %+v", status)
 	}
 	// an older one goes: there is room, and the object is looked at again
@@ -101,7 +103,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 // among two.
 func TestASourceThatFailsHasNothingElseComputedAnew(t *testing.T) {
 	w := newWorld(t)
-	one, other := web(scaledObject, map[string]string{PolicyName: "default"}), web(scaledObject, map[string]string{PolicyName: "other"})
+	one, other := web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "default"}), web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "other"})
 	other.Name = "api"
 	w.has(t, one, other)
 	look := func() {

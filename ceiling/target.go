@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -70,7 +72,7 @@ func newTarget(k kind, o *unstructured.Unstructured) *target {
 		CreationTimestamp: o.GetCreationTimestamp(), Annotations: o.GetAnnotations(),
 	}}
 	maps.DeleteFunc(t.Annotations, func(key, _ string) bool {
-		return !strings.HasPrefix(key, prefix) && !slices.ContainsFunc(bounds(k), func(b bound) bool { return b.key == key })
+		return !strings.HasPrefix(key, v1alpha1.Prefix) && !slices.ContainsFunc(bounds(k), func(b bound) bool { return b.key == key })
 	})
 	t.hands = newHands(k, o)
 	t.max = count(o.Object, maxReplicaCount)
@@ -114,20 +116,20 @@ type record struct {
 // read, what is there is taken for what was set. Else the maxReplicaCount of a
 // ceiling would count as the object's own, and the original be lost.
 func (t *target) record() *record {
-	original, err := parseReplicas(t.Annotations[Original])
+	original, err := parseReplicas(t.Annotations[v1alpha1.OriginalMaxReplicaCountAnnotation])
 	if err != nil {
 		return nil
 	}
-	r := &record{by: t.Annotations[By], ceiling: effective(t.max), original: original, applied: t.max}
-	ceiling, errCeiling := parseReplicas(t.Annotations[Ceiling])
-	switch applied, err := parseReplicas(t.Annotations[Applied]); {
+	r := &record{by: t.Annotations[v1alpha1.CeilingByAnnotation], ceiling: effective(t.max), original: original, applied: t.max}
+	ceiling, errCeiling := parseReplicas(t.Annotations[v1alpha1.CeilingAnnotation])
+	switch applied, err := parseReplicas(t.Annotations[v1alpha1.AppliedMaxReplicaCountAnnotation]); {
 	case errCeiling == nil && ceiling != nil && *ceiling > 0:
 		r.ceiling, r.applied = *ceiling, ceiling
 	case err == nil: // which is noted with a ceiling of 0 only
 		r.ceiling, r.applied = 0, applied
 	}
-	r.loans = readLoans(t.kind, t.Annotations[PausedWith])
-	r.lowered, _ = time.Parse(time.RFC3339, t.Annotations[Lowered]) // zero if absent
+	r.loans = readLoans(t.kind, t.Annotations[v1alpha1.CeilingPausedWithAnnotation])
+	r.lowered, _ = time.Parse(time.RFC3339, t.Annotations[v1alpha1.CeilingLoweredAnnotation]) // zero if absent
 	return r
 }
 
@@ -143,7 +145,7 @@ func (t *target) undone(r *record) bool {
 
 // released is until when no ceiling is to be set; the zero time if one may be.
 func (t *target) released(now time.Time) time.Time {
-	until, err := time.Parse(time.RFC3339, t.Annotations[Released])
+	until, err := time.Parse(time.RFC3339, t.Annotations[v1alpha1.CeilingReleasedAnnotation])
 	if err != nil || !now.Before(until) {
 		return time.Time{}
 	}
@@ -161,19 +163,19 @@ func (t *target) noted() bool {
 }
 
 func parseReplicas(s string) (*int32, error) {
-	if s == Unset {
+	if s == v1alpha1.MaxReplicaCountUnset {
 		return nil, nil
 	}
 	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil || n < 0 {
-		return nil, fmt.Errorf("%.40q: want a number of replicas, or %s", s, Unset)
+		return nil, fmt.Errorf("%.40q: want a number of replicas, or %s", s, v1alpha1.MaxReplicaCountUnset)
 	}
 	return ptr.To(int32(n)), nil
 }
 
 func printReplicas(replicas *int32) string {
 	if replicas == nil {
-		return Unset
+		return v1alpha1.MaxReplicaCountUnset
 	}
 	return strconv.Itoa(int(*replicas))
 }

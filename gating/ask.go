@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -60,30 +62,30 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 			errs = append(errs, field.Invalid(path.Key(key), value, err.Error()))
 		}
 	}
-	read(DelayTolerant, func(value string) (err error) {
+	read(v1alpha1.DelayTolerantAnnotation, func(value string) (err error) {
 		ask.Wanted, err = parseBool(value)
 		return err
 	})
-	read(Deadline, func(value string) (err error) {
+	read(v1alpha1.DeadlineAnnotation, func(value string) (err error) {
 		ask.Deadline, err = plan.ParseDeadline(value, created)
 		return err
 	})
-	read(Duration, func(value string) (err error) {
+	read(v1alpha1.DurationAnnotation, func(value string) (err error) {
 		ask.Duration, err = plan.ParseDuration(value)
 		return err
 	})
-	read(Threshold, func(value string) error {
+	read(v1alpha1.ThresholdAnnotation, func(value string) error {
 		threshold, err := plan.ParseIntensity(value)
 		if err == nil {
 			ask.Threshold = &threshold
 		}
 		return err
 	})
-	read(Location, func(value string) error {
+	read(v1alpha1.LocationAnnotation, func(value string) error {
 		ask.Location = value
 		return wantText(value, "the name of a location of the policy")
 	})
-	read(PolicyName, func(value string) error {
+	read(v1alpha1.PolicyAnnotation, func(value string) error {
 		ask.Policy = value
 		if problems := content.IsDNS1123Subdomain(value); len(problems) > 0 {
 			ask.Policy = ""
@@ -91,8 +93,8 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 		}
 		return nil
 	})
-	read(Hold, oneOf(&ask.Hold, HoldByGate, HoldBySuspend))
-	read(Placement, oneOf(&ask.Placement, PlacementPreferred, PlacementStrict))
+	read(v1alpha1.HoldAnnotation, oneOf(&ask.Hold, v1alpha1.HoldByGate, v1alpha1.HoldBySuspend))
+	read(v1alpha1.PlacementAnnotation, oneOf(&ask.Placement, v1alpha1.PlacementPreferred, v1alpha1.PlacementStrict))
 	return ask, errs
 }
 
@@ -102,9 +104,9 @@ func Strange(annotations map[string]string, path *field.Path) []string {
 	var warnings []string
 	ours := append(asked(), written()...)
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		if strings.HasPrefix(key, prefix) && !slices.Contains(ours, key) && len(warnings) < maxStrange {
+		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(ours, key) && len(warnings) < maxStrange {
 			warnings = append(warnings, fmt.Sprintf("%s: not known, and so without effect; want %s and one of %s",
-				path.Key(fmt.Sprintf("%.80s", key)), prefix, strings.ReplaceAll(strings.Join(asked(), ", "), prefix, "")))
+				path.Key(fmt.Sprintf("%.80s", key)), v1alpha1.Prefix, strings.ReplaceAll(strings.Join(asked(), ", "), v1alpha1.Prefix, "")))
 		}
 	}
 	return warnings

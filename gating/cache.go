@@ -61,7 +61,7 @@ func stripNamespace(object any) (any, error) {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences, m.Labels = nil, nil, nil, nil
-	m.Annotations = only(m.Annotations, PolicyName)
+	m.Annotations = only(m.Annotations, v1alpha1.PolicyAnnotation)
 	return m, nil
 }
 
@@ -120,5 +120,5 @@ func NamespacePolicy(ctx context.Context, reader client.Reader, namespace string
 	if err := reader.Get(ctx, types.NamespacedName{Name: namespace}, object, client.UnsafeDisableDeepCopy); err != nil {
 		return "" // not cached yet: as if it named none
 	}
-	return object.Annotations[PolicyName]
+	return object.Annotations[v1alpha1.PolicyAnnotation]
 }

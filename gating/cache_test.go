@@ -46,17 +46,17 @@ func heldPodOf(j, i int) *corev1.Pod {
 			Namespace: "batch", Name: fmt.Sprintf("nightly-%04d-%05x", j, i), GenerateName: fmt.Sprintf("nightly-%04d-", j),
 			UID: types.UID(fmt.Sprintf("d9607e19-f88f-11e6-%04d-%012d", j, i)), ResourceVersion: fmt.Sprint(1000000 + 50*j + i),
 			CreationTimestamp: metav1.NewTime(t0), Finalizers: []string{"batch.kubernetes.io/job-tracking"},
-			Labels: map[string]string{State: StateHeld, "app.kubernetes.io/name": "render", "batch.kubernetes.io/job-name": "nightly"},
+			Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld, "app.kubernetes.io/name": "render", "batch.kubernetes.io/job-name": "nightly"},
 			Annotations: map[string]string{
-				DelayTolerant: "true", Deadline: latest, Duration: "1h", PolicyName: "default", LatestStart: latest, PlannedStart: latest, AtCreation: "430",
-				Reason: "waits until " + latest + ": then 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 now", "example.com/run": "nightly",
+				v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: latest, v1alpha1.DurationAnnotation: "1h", v1alpha1.PolicyAnnotation: "default", v1alpha1.LatestStartAnnotation: latest, v1alpha1.PlannedStartAnnotation: latest, v1alpha1.IntensityAtCreationAnnotation: "430",
+				v1alpha1.ReasonAnnotation: "waits until " + latest + ": then 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 now", "example.com/run": "nightly",
 			},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "batch/v1", Kind: "Job", Name: fmt.Sprintf("nightly-%04d", j), UID: types.UID(fmt.Sprintf("job-%d", j)), Controller: ptr.To(true),
 			}},
 			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{}}`)}},
 		},
-		Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}}, Containers: []corev1.Container{{Name: "main", Image: "work"}}},
+		Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}, Containers: []corev1.Container{{Name: "main", Image: "work"}}},
 	}
 }
 
@@ -78,15 +78,15 @@ func TestARecordHasWhatIsReadAndWhatIsSo(t *testing.T) {
 	yes := true
 	about := metav1.ObjectMeta{
 		Name: "a", UID: "1", ManagedFields: []metav1.ManagedFieldsEntry{{}}, Finalizers: []string{"f"}, GenerateName: "a-",
-		Labels: map[string]string{State: StateHeld, "app": "x"}, Annotations: map[string]string{Reason: "r", "other": "y", prefix + "junk": "z"},
+		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld, "app": "x"}, Annotations: map[string]string{v1alpha1.ReasonAnnotation: "r", "other": "y", v1alpha1.Prefix + "junk": "z"},
 		OwnerReferences: []metav1.OwnerReference{{Name: "bystander"}, {Name: "owner", Controller: &yes}},
 	}
 	ours := metav1.ObjectMeta{
-		Name: "a", UID: "1", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{Reason: "r"},
+		Name: "a", UID: "1", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}, Annotations: map[string]string{v1alpha1.ReasonAnnotation: "r"},
 		OwnerReferences: []metav1.OwnerReference{{Name: "owner", Controller: &yes}},
 	}
 	complete := batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}}
-	gates := []corev1.PodSchedulingGate{{Name: Gate}}
+	gates := []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}
 	for name, tt := range map[string]struct {
 		object any
 		want   facts
@@ -120,7 +120,7 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 	const most = 16 << 10
 	long := strings.Repeat("x", 250<<10)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Name: "a", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{prefix + "junk": long},
+		Name: "a", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}, Annotations: map[string]string{v1alpha1.Prefix + "junk": long},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: long, UID: types.UID(long), Controller: ptr.To(true)}},
 		Finalizers:      []string{long}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: long}},
 	}}
@@ -135,7 +135,7 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 		t.Error("an owner is kept whose name no object can have")
 	}
 	for key, value := range got.Annotations {
-		if len(value) <= maxValue && key != Reason {
+		if len(value) <= maxValue && key != v1alpha1.ReasonAnnotation {
 			t.Errorf("%s does not count as too long any more", key)
 		}
 	}
@@ -175,7 +175,7 @@ func TestWhatSiblingsShareIsWhatEachOfThemSays(t *testing.T) {
 	s := newStripper()
 	elsewhere, otherwise, orphan := heldPodOf(1, 3), heldPodOf(1, 4), heldPodOf(1, 5)
 	elsewhere.Namespace, elsewhere.OwnerReferences[0].Name = "liars", "not-its-owner"
-	otherwise.Annotations[Reason], otherwise.Labels[State] = "it says otherwise", StateReleased
+	otherwise.Annotations[v1alpha1.ReasonAnnotation], otherwise.Labels[v1alpha1.StateLabel] = "it says otherwise", v1alpha1.StateReleased
 	orphan.OwnerReferences = nil
 	pods := []*corev1.Pod{heldPodOf(1, 1), heldPodOf(1, 2), elsewhere, heldPodOf(2, 1), otherwise, orphan, heldPodOf(1, 6)}
 	for i := range 3 * siblings { // more owners than are remembered

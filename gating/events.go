@@ -81,10 +81,10 @@ func printable(text string) string {
 // Created announces what was decided on work at its creation, where it is held
 // or could not be.
 func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
-	reason := o.Annotations[Reason]
+	reason := o.Annotations[v1alpha1.ReasonAnnotation]
 	wish, _ := Wish(o)
 	switch {
-	case o.Labels[State] == StateHeld:
+	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)
 	case wish == "true" && strings.HasPrefix(reason, NotHeld):
 		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -117,7 +119,7 @@ func bare(o client.Object) *metav1.PartialObjectMetadata {
 // returns how many pods that is; those that wait by themselves do not count.
 func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
 	pods := 0
-	if job.Annotations[HeldBy] != "" {
+	if job.Annotations[v1alpha1.HeldByAnnotation] != "" {
 		pods = PodsToRun(job)
 	}
 	write := func(patch client.Patch) error { return persist(func() error { return c.Patch(ctx, bare(job), patch) }) }
@@ -135,7 +137,7 @@ func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string
 func goneOn(ctx context.Context, live client.Reader, job *batchv1.Job) bool {
 	var now batchv1.Job
 	err := live.Get(ctx, client.ObjectKeyFromObject(job), &now)
-	return err == nil && now.UID == job.UID && now.Labels[State] == StateReleased && !holdsWhole(&now)
+	return err == nil && now.UID == job.UID && now.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased && !holdsWhole(&now)
 }
 
 // takeGateOff releases a pod. The error is nil as well if its gate is off already:
@@ -176,10 +178,10 @@ func holdsWhole(job *batchv1.Job) bool {
 
 // heldWhole is holdsWhole for what is known of a Job.
 func heldWhole(annotations map[string]string, suspended bool) bool {
-	switch annotations[HeldBy] {
-	case HoldBySuspend:
+	switch annotations[v1alpha1.HeldByAnnotation] {
+	case v1alpha1.HoldBySuspend:
 		return suspended
-	case HoldByKueue:
+	case v1alpha1.HoldByKueue:
 		gates := annotations[KueueGates]
 		return suspended && (LeaveQueue(gates) != gates || len(gates) > maxList) // ours is among them, or may be
 	default:
@@ -190,7 +192,7 @@ func heldWhole(annotations map[string]string, suspended bool) bool {
 // eachHeldUnseen calls f for each Job in a namespace, or in the cluster if that
 // is empty, that we hold whole and whose label does not say so any more.
 func eachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
-	return eachJob(ctx, reader, namespace, State, selection.NotEquals, func(job *batchv1.Job) {
+	return eachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.NotEquals, func(job *batchv1.Job) {
 		if holdsWhole(job) {
 			f(job)
 		}
@@ -222,7 +224,7 @@ func eachGated(ctx context.Context, reader client.Reader, namespace string, is s
 		Namespace:     namespace,
 		FieldSelector: fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}),
 	}
-	if err := selectHeld(&options, State, is); err != nil {
+	if err := selectHeld(&options, v1alpha1.StateLabel, is); err != nil {
 		return err
 	}
 	err := Walk(ctx, reader, &corev1.PodList{}, options, func(o client.Object) {
@@ -238,7 +240,7 @@ func eachGated(ctx context.Context, reader client.Reader, namespace string, is s
 
 // selectHeld selects what has a label or, for one operator, whether that is held.
 func selectHeld(options *client.ListOptions, label string, is selection.Operator) error {
-	values := []string{StateHeld}
+	values := []string{v1alpha1.StateHeld}
 	if is == selection.Exists {
 		values = nil
 	}
@@ -252,5 +254,5 @@ func selectHeld(options *client.ListOptions, label string, is selection.Operator
 
 // HasGate reports whether our gate is among them.
 func HasGate(gates []corev1.PodSchedulingGate) bool {
-	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == Gate })
+	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate })
 }

@@ -3,6 +3,8 @@ package gating
 import (
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -14,20 +16,20 @@ func TestHeldWhole(t *testing.T) {
 		suspended bool
 		want      bool
 	}{
-		"suspended by us":                   {by: HoldBySuspend, suspended: true, want: true},
-		"resumed by somebody else":          {by: HoldBySuspend},
+		"suspended by us":                   {by: v1alpha1.HoldBySuspend, suspended: true, want: true},
+		"resumed by somebody else":          {by: v1alpha1.HoldBySuspend},
 		"suspended by somebody else":        {suspended: true},
 		"with a mark that nobody knows":     {by: "string", suspended: true},
-		"at the queue":                      {by: HoldByKueue, queue: Gate, suspended: true, want: true},
-		"at the queue, behind another":      {by: HoldByKueue, queue: "a.example/b, " + Gate, suspended: true, want: true},
-		"at the queue, by somebody else":    {by: HoldByKueue, queue: "a.example/b", suspended: true},
-		"let go by the queue all the same":  {by: HoldByKueue, queue: Gate},
-		"at a queue that asks nobody to go": {by: HoldByKueue, suspended: true},
+		"at the queue":                      {by: v1alpha1.HoldByKueue, queue: v1alpha1.Gate, suspended: true, want: true},
+		"at the queue, behind another":      {by: v1alpha1.HoldByKueue, queue: "a.example/b, " + v1alpha1.Gate, suspended: true, want: true},
+		"at the queue, by somebody else":    {by: v1alpha1.HoldByKueue, queue: "a.example/b", suspended: true},
+		"let go by the queue all the same":  {by: v1alpha1.HoldByKueue, queue: v1alpha1.Gate},
+		"at a queue that asks nobody to go": {by: v1alpha1.HoldByKueue, suspended: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			job := &batchv1.Job{
-				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{HeldBy: tt.by, KueueGates: tt.queue}},
+				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.HeldByAnnotation: tt.by, KueueGates: tt.queue}},
 				Spec:       batchv1.JobSpec{Suspend: ptr.To(tt.suspended)},
 			}
 			if got := holdsWhole(job); got != tt.want {

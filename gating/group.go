@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -44,7 +46,9 @@ func (g *group) head() *record {
 }
 
 // whole reports whether the Job itself is held, so that it has no pods yet.
-func (g *group) whole() bool { return g.job != nil && g.job.Annotations[HeldBy] != "" }
+func (g *group) whole() bool {
+	return g.job != nil && g.job.Annotations[v1alpha1.HeldByAnnotation] != ""
+}
 
 // size is how many pods wait.
 func (g *group) size() int {
@@ -70,7 +74,7 @@ func (g *group) due() bool { return g.released || !g.parked && !g.decision.Holds
 // if that is not empty.
 func (g *group) told(waits string) string {
 	if g.released {
-		return plan.Bounded("its Job has been released: " + g.job.Annotations[Reason])
+		return plan.Bounded("its Job has been released: " + g.job.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	d := g.decision
 	d.StillWaits = waits
@@ -81,12 +85,12 @@ func (g *group) told(waits string) string {
 // and why it waits and, where that is chosen, where it is to run. A Job that came
 // suspended is promised its latest start now.
 func (g *group) notes(o *record) map[string]string {
-	notes := map[string]string{Reason: g.decision.Reason(), PlannedStart: stamp(g.decision.Start)}
+	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: stamp(g.decision.Start)}
 	if g.to != "" {
-		notes[PlannedLocation] = g.to
+		notes[v1alpha1.PlannedLocationAnnotation] = g.to
 	}
-	if o == g.job && o.Annotations[LatestStart] == "" {
-		notes[LatestStart], notes[AtCreation] = stamp(g.task.LatestStart), emitted(g.decision)
+	if o == g.job && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
+		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = stamp(g.task.LatestStart), emitted(g.decision)
 	}
 	return notes
 }
@@ -149,7 +153,7 @@ func (r *Records) open(pod *record, done func(types.UID) (string, bool)) *group 
 		return &group{}
 	}
 	to, gone := done(releaseOf(job))
-	return &group{job: job, released: gone || job.Labels[State] == StateReleased, to: to}
+	return &group{job: job, released: gone || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, to: to}
 }
 
 // schedule gives each group its task, and orders the groups by latest start.
@@ -172,7 +176,7 @@ func schedule(policy *Policy, groups []*group) {
 func (g *group) hurry(policy *Policy) {
 	last := ""
 	for _, pod := range g.pods {
-		promise := pod.Annotations[LatestStart]
+		promise := pod.Annotations[v1alpha1.LatestStartAnnotation]
 		if promise == last && last != "" { // as mostly: they are siblings
 			continue
 		}
@@ -201,7 +205,7 @@ func (p *pass) decide() {
 	}
 	at := map[string][]*group{}
 	for _, g := range p.groups {
-		location := p.policy.location(g.head().Annotations[Location])
+		location := p.policy.location(g.head().Annotations[v1alpha1.LocationAnnotation])
 		at[location] = append(at[location], g)
 	}
 	for location, groups := range at {
@@ -235,7 +239,7 @@ func (p *pass) decideWhere(until time.Time) {
 func (p *pass) send(g *group) {
 	switch {
 	case g.released && g.to == "":
-		g.to = g.job.Annotations[PlannedLocation]
+		g.to = g.job.Annotations[v1alpha1.PlannedLocationAnnotation]
 	case !g.released && !math.IsNaN(g.decision.Expected):
 		g.to = g.decision.Location
 	}

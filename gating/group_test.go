@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,24 +36,24 @@ func notDone(types.UID) (string, bool) { return "", false }
 
 func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 	job := recordOf(jobKind())
-	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{LatestStart: stamp(t0.Add(3 * time.Hour))}
-	patient := waiting("patient", map[string]string{LatestStart: stamp(t0.Add(5 * time.Hour))}).pods[0]
+	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(3 * time.Hour))}
+	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(5 * time.Hour))}).pods[0]
 	for name, tt := range map[string]struct {
 		job   *record
 		hasty map[string]string
 		want  time.Duration
 	}{
-		"what it was promised": {nil, map[string]string{LatestStart: stamp(t0.Add(2 * time.Hour))}, 2 * time.Hour},
+		"what it was promised": {nil, map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(2 * time.Hour))}, 2 * time.Hour},
 		// three hours, less the one that it runs and a margin
-		"what it asks for, if the promise is gone": {nil, map[string]string{LatestStart: "", Deadline: "3h"}, 117 * time.Minute},
-		"or garbled":                   {nil, map[string]string{LatestStart: "never", Deadline: "3h"}, 117 * time.Minute},
-		"now, if nothing can be read":  {nil, map[string]string{LatestStart: "never", Deadline: "soon"}, 0},
-		"unless its Job speaks for it": {job, map[string]string{LatestStart: "never", Deadline: "soon"}, 3 * time.Hour},
-		"whatever the pod says":        {job, map[string]string{LatestStart: "2000-01-01T00:00:00Z"}, 3 * time.Hour},
+		"what it asks for, if the promise is gone": {nil, map[string]string{v1alpha1.LatestStartAnnotation: "", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
+		"or garbled":                   {nil, map[string]string{v1alpha1.LatestStartAnnotation: "never", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
+		"now, if nothing can be read":  {nil, map[string]string{v1alpha1.LatestStartAnnotation: "never", v1alpha1.DeadlineAnnotation: "soon"}, 0},
+		"unless its Job speaks for it": {job, map[string]string{v1alpha1.LatestStartAnnotation: "never", v1alpha1.DeadlineAnnotation: "soon"}, 3 * time.Hour},
+		"whatever the pod says":        {job, map[string]string{v1alpha1.LatestStartAnnotation: "2000-01-01T00:00:00Z"}, 3 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hasty := waiting("hasty", tt.hasty).pods[0]
-			alike := waiting("alike", map[string]string{LatestStart: tt.hasty[LatestStart], Deadline: "20h"}).pods[0]
+			alike := waiting("alike", map[string]string{v1alpha1.LatestStartAnnotation: tt.hasty[v1alpha1.LatestStartAnnotation], v1alpha1.DeadlineAnnotation: "20h"}).pods[0]
 			for _, pods := range [][]*record{{hasty, patient, alike}, {patient, alike, hasty}} {
 				g := &group{job: tt.job, pods: pods}
 				schedule(builtin(), []*group{g})
@@ -67,11 +69,11 @@ func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 func TestWhoIsAMemberOfAGroup(t *testing.T) {
 	yes := true
 	job := recordOf(jobKind())
-	job.Namespace, job.Name, job.UID, job.Labels = "victims", "nightly", "uid", map[string]string{State: StateHeld}
+	job.Namespace, job.Name, job.UID, job.Labels = "victims", "nightly", "uid", map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 	member := func(namespace, name string, change func(*record)) *record {
 		pod := recordOf(podKind())
 		pod.Namespace, pod.Name, pod.UID, pod.gated = namespace, name, types.UID(namespace+name), true
-		pod.Labels = map[string]string{State: StateHeld}
+		pod.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "nightly", UID: "uid", Controller: &yes}}
 		change(pod)
 		return pod
@@ -79,7 +81,7 @@ func TestWhoIsAMemberOfAGroup(t *testing.T) {
 	deleted := metav1.NewTime(t0)
 	records := recordsOf(t, job,
 		member("victims", "its-own", func(*record) {}),
-		member("victims", "relabelled", func(r *record) { r.Labels[State] = StateReleased }),
+		member("victims", "relabelled", func(r *record) { r.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased }),
 		member("victims", "not-gated", func(r *record) { r.gated = false }),
 		member("victims", "being-deleted", func(r *record) { r.DeletionTimestamp = &deleted }),
 		member("strangers", "forged", func(*record) {}))

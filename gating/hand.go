@@ -7,6 +7,8 @@ import (
 	"maps"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,7 +42,7 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 // releaseHeldJob records the release first, as the loop does. Pods that were
 // left over by a release that was interrupted go with it.
 func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
-	held, whole := job.Labels[State] == StateHeld || holdsWhole(job), 0
+	held, whole := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || holdsWhole(job), 0
 	if held {
 		var err error
 		if whole, err = letGo(ctx, c, job, reason, now); err != nil {
@@ -84,7 +86,7 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 	if err != nil {
 		return 0, err
 	}
-	if job != nil && job.Labels[State] == StateHeld {
+	if job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 		return 0, fmt.Errorf("all pods of a Job are released together: release job/%s", job.Name)
 	}
 	if err := takeGateOff(ctx, c, pod, release{reason: reason, at: now}); err != nil {
@@ -95,7 +97,7 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 
 // notHeld says why there is nothing to release.
 func notHeld(o client.Object) error {
-	if reason := o.GetAnnotations()[Reason]; reason != "" {
+	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; reason != "" {
 		return sentence("it is not held any more: " + reason)
 	}
 	return sentence("it is not held by Gridlatch")
@@ -185,8 +187,8 @@ func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, 
 func unholdable(job *batchv1.Job) string {
 	manager := ptr.Deref(job.Spec.ManagedBy, batchv1.JobControllerName)
 	switch {
-	case job.Labels[State] == StateHeld || holdsWhole(job):
-		return "it is held already: " + job.Annotations[Reason]
+	case job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || holdsWhole(job):
+		return "it is held already: " + job.Annotations[v1alpha1.ReasonAnnotation]
 	case job.DeletionTimestamp != nil:
 		return "it is being deleted"
 	case finished(job):
@@ -194,7 +196,7 @@ func unholdable(job *batchv1.Job) string {
 	case manager != batchv1.JobControllerName:
 		return "it is managed by " + manager
 	case job.Labels[KueueQueue] != "":
-		return "Kueue decides when it runs, and asks Gridlatch only if it was created with the annotation " + DelayTolerant
+		return "Kueue decides when it runs, and asks Gridlatch only if it was created with the annotation " + v1alpha1.DelayTolerantAnnotation
 	default:
 		return ""
 	}
@@ -234,27 +236,27 @@ func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 // annotations are what the loop, and people, have to know of the Job.
 func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
 	notes := JobAsk(&job.Spec.Template, job)
-	notes[DelayTolerant] = "true"
+	notes[v1alpha1.DelayTolerantAnnotation] = "true"
 	ask, errs := ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
 	if ask.Only = h.Policy.Suiting(ctx, &job.Spec.Template.Spec); ask.Only != "" {
-		notes[Candidates] = ask.Only
+		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Only
 	}
 	asked := ask.Deadline
 	if ask.Deadline = h.deadline(ask, now); !ask.Deadline.Equal(asked) {
-		notes[Deadline] = stamp(ask.Deadline)
+		notes[v1alpha1.DeadlineAnnotation] = stamp(ask.Deadline)
 	}
 	task := h.Policy.Task(ask, now)
 	if !now.Before(task.LatestStart) {
 		return nil, fmt.Errorf("it has to start by %s to be finished in time", plan.Clock(task.LatestStart))
 	}
 	task.ID = string(job.UID)
-	notes[HeldBy] = HoldBySuspend
+	notes[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
 	if h.Book == nil {
-		notes[PolicyName], notes[LatestStart] = h.Policy.Name, stamp(task.LatestStart)
-		notes[Reason] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))
+		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, stamp(task.LatestStart)
+		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))
 		return notes, nil
 	}
 	decision := h.Policy.Decide(h.Book, ask.Location, now, task)

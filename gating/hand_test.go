@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,7 +37,7 @@ func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 	if err := (HandHold{Policy: builtin()}).Apply(t.Context(), c, job, now); err != nil {
 		t.Fatal(err)
 	}
-	if !holdsWhole(job) || job.Annotations[PlannedStart] != "" {
+	if !holdsWhole(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
 		t.Errorf("%+v", job)
 	}
 	if task := TaskOf(builtin(), job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {
@@ -44,13 +46,13 @@ func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 }
 
 func TestPodsLeftOverByAnInterruptedReleaseGoWithTheirJob(t *testing.T) {
-	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "j", UID: "u", Labels: map[string]string{State: StateReleased}}}
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "j", UID: "u", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}}}
 	left := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "n", Name: "p", UID: "v", Labels: map[string]string{State: StateHeld},
+			Namespace: "n", Name: "p", UID: "v", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld},
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))},
 		},
-		Spec:   corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}}},
+		Spec:   corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}},
 		Status: corev1.PodStatus{Phase: corev1.PodPending},
 	}
 	c := fake.NewClientBuilder().WithObjects(job, left).

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -20,13 +22,13 @@ type Clock interface{ Now() time.Time }
 // Notes returns the annotations that explain a decision on work that was just
 // created, for `kubectl describe` and for the loop.
 func Notes(policy *Policy, d plan.Decision) map[string]string {
-	notes := map[string]string{PolicyName: policy.Name, Reason: d.Reason()}
+	notes := map[string]string{v1alpha1.PolicyAnnotation: policy.Name, v1alpha1.ReasonAnnotation: d.Reason()}
 	if d.Holds() {
-		notes[PlannedStart] = stamp(d.Start)
-		notes[LatestStart] = stamp(d.LatestStart)
-		notes[AtCreation] = emitted(d)
+		notes[v1alpha1.PlannedStartAnnotation] = stamp(d.Start)
+		notes[v1alpha1.LatestStartAnnotation] = stamp(d.LatestStart)
+		notes[v1alpha1.IntensityAtCreationAnnotation] = emitted(d)
 		if policy.Movable() {
-			notes[PlannedLocation] = d.Location
+			notes[v1alpha1.PlannedLocationAnnotation] = d.Location
 		}
 	}
 	return notes
@@ -39,9 +41,9 @@ func Guess(ask Ask) map[string]string {
 	case ask.Duration > 0:
 		return nil
 	case ask.Earlier.Median > 0:
-		return map[string]string{ExpectedDuration: plan.Span(ask.Earlier.Median), DurationSource: ask.Earlier.String()}
+		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.Span(ask.Earlier.Median), v1alpha1.DurationSourceAnnotation: ask.Earlier.String()}
 	default:
-		return map[string]string{DurationSource: "the policy's default"}
+		return map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}
 	}
 }
 
@@ -50,7 +52,7 @@ func Guess(ask Ask) map[string]string {
 // for, and what was planned and promised at the Job's creation.
 func Promise(asked, notes map[string]string) map[string]string {
 	promise := maps.Clone(asked)
-	for _, key := range []string{PolicyName, PlannedStart, LatestStart, AtCreation} {
+	for _, key := range []string{v1alpha1.PolicyAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.IntensityAtCreationAnnotation} {
 		if note, ok := notes[key]; ok {
 			promise[key] = note
 		}
@@ -74,15 +76,15 @@ func Forget(annotations map[string]string) {
 func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	created := since(object)
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
-	if expected := object.GetAnnotations()[ExpectedDuration]; len(expected) <= maxValue {
+	if expected := object.GetAnnotations()[v1alpha1.ExpectedDurationAnnotation]; len(expected) <= maxValue {
 		ask.Earlier.Median, _ = plan.ParseDuration(expected) // zero if there is none
 	}
-	ask.Only = object.GetAnnotations()[Candidates]
+	ask.Only = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
 	task := policy.Task(ask, created)
-	task.PlannedIn = object.GetAnnotations()[PlannedLocation]
+	task.PlannedIn = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
-	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[PlannedStart]) // zero if there is none
-	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[LatestStart])
+	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
+	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 	switch {
 	case err == nil && (len(errs) > 0 || policy.gone || promised.Before(task.LatestStart)):
 		task.LatestStart = promised.UTC()
@@ -109,7 +111,7 @@ func emitted(d plan.Decision) string { return strconv.FormatFloat(d.EmittedAtOnc
 // compared adds to the reason of a release what the wait has saved; nothing if the
 // work does not run yet.
 func compared(d plan.Decision, annotations map[string]string) string {
-	before, err := strconv.ParseFloat(annotations[AtCreation], 64)
+	before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64)
 	if err != nil || d.StillWaits != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
 		return d.Reason()
 	}

@@ -29,7 +29,7 @@ func builtin() *Policy { return newPolicy(v1alpha1.Default(), t0) }
 func TestParseAsk(t *testing.T) {
 	limit := 200.0
 	ask, errs := ParseAsk(map[string]string{
-		DelayTolerant: "true", Deadline: "8h", Duration: "PT2H", Threshold: "200", Location: "X", PolicyName: "nightly", "other/one": "?",
+		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "8h", v1alpha1.DurationAnnotation: "PT2H", v1alpha1.ThresholdAnnotation: "200", v1alpha1.LocationAnnotation: "X", v1alpha1.PolicyAnnotation: "nightly", "other/one": "?",
 	}, t0, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		t.Fatal(errs)
@@ -48,15 +48,15 @@ func TestTaskOf(t *testing.T) {
 		want        time.Time
 	}{
 		"without a deadline, the policy's longest delay":         {map[string]string{}, hours(24)},
-		"a deadline leaves time for the work and a margin":       {map[string]string{Deadline: "8h", Duration: "1h"}, hours(6.95)},
-		"the promise of its Job, which is older, holds":          {map[string]string{Deadline: "8h", Duration: "1h", LatestStart: stamped(5)}, hours(5)},
-		"an edit can make it earlier":                            {map[string]string{Deadline: "4h", Duration: "1h", LatestStart: stamped(5)}, hours(2.95)},
-		"an edit cannot make it later":                           {map[string]string{Deadline: "48h", Duration: "1h", LatestStart: stamped(5)}, hours(5)},
-		"a deadline that was garbled leaves the promise":         {map[string]string{Deadline: "never", LatestStart: stamped(5)}, hours(5)},
-		"a garbled promise leaves the deadline":                  {map[string]string{Deadline: "4h", Duration: "1h", LatestStart: "never"}, hours(2.95)},
-		"both garbled is now":                                    {map[string]string{Deadline: "never", LatestStart: "never"}, t0},
-		"a garbled duration without a promise is now":            {map[string]string{Deadline: "4h", Duration: "long"}, t0},
-		"a promise that is past is past, whatever else is asked": {map[string]string{Deadline: "4h", LatestStart: stamped(-3)}, hours(-3)},
+		"a deadline leaves time for the work and a margin":       {map[string]string{v1alpha1.DeadlineAnnotation: "8h", v1alpha1.DurationAnnotation: "1h"}, hours(6.95)},
+		"the promise of its Job, which is older, holds":          {map[string]string{v1alpha1.DeadlineAnnotation: "8h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: stamped(5)}, hours(5)},
+		"an edit can make it earlier":                            {map[string]string{v1alpha1.DeadlineAnnotation: "4h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: stamped(5)}, hours(2.95)},
+		"an edit cannot make it later":                           {map[string]string{v1alpha1.DeadlineAnnotation: "48h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: stamped(5)}, hours(5)},
+		"a deadline that was garbled leaves the promise":         {map[string]string{v1alpha1.DeadlineAnnotation: "never", v1alpha1.LatestStartAnnotation: stamped(5)}, hours(5)},
+		"a garbled promise leaves the deadline":                  {map[string]string{v1alpha1.DeadlineAnnotation: "4h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: "never"}, hours(2.95)},
+		"both garbled is now":                                    {map[string]string{v1alpha1.DeadlineAnnotation: "never", v1alpha1.LatestStartAnnotation: "never"}, t0},
+		"a garbled duration without a promise is now":            {map[string]string{v1alpha1.DeadlineAnnotation: "4h", v1alpha1.DurationAnnotation: "long"}, t0},
+		"a promise that is past is past, whatever else is asked": {map[string]string{v1alpha1.DeadlineAnnotation: "4h", v1alpha1.LatestStartAnnotation: stamped(-3)}, hours(-3)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -69,10 +69,10 @@ func TestTaskOf(t *testing.T) {
 }
 
 func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
-	for name, deadline := range map[string]map[string]string{"with a deadline": {Deadline: "8h"}, "without": {}} {
+	for name, deadline := range map[string]map[string]string{"with a deadline": {v1alpha1.DeadlineAnnotation: "8h"}, "without": {}} {
 		t.Run(name, func(t *testing.T) {
 			g := waiting("a", deadline)
-			delete(g.pods[0].Annotations, Duration) // which was the policy's
+			delete(g.pods[0].Annotations, v1alpha1.DurationAnnotation) // which was the policy's
 			p := &pass{policy: abandoned(), book: &forecast.Book{}, now: t0.Add(time.Hour), groups: []*group{g}}
 			schedule(p.policy, p.groups)
 			p.decide()
@@ -91,7 +91,7 @@ func FuzzTaskOf(f *testing.F) {
 	f.Add("06:00 Europe/Berlin", "P1D", "-1", "never", "-1s")
 	f.Fuzz(func(t *testing.T, deadline, duration, threshold, promise, expected string) {
 		object := &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: map[string]string{
-			Deadline: deadline, Duration: duration, Threshold: threshold, LatestStart: promise, ExpectedDuration: expected,
+			v1alpha1.DeadlineAnnotation: deadline, v1alpha1.DurationAnnotation: duration, v1alpha1.ThresholdAnnotation: threshold, v1alpha1.LatestStartAnnotation: promise, v1alpha1.ExpectedDurationAnnotation: expected,
 		}}
 		task := TaskOf(builtin(), object)
 		promised, err := time.Parse(time.RFC3339, promise)
@@ -114,12 +114,12 @@ func TestCompared(t *testing.T) {
 		"430.0": "; 72 % less than the 430 at its creation", "100.0": "; 20 % more than the 100 at its creation",
 		"": "", "?": "", "NaN": "", "-5": "", "0": "", "+Inf": "",
 	} {
-		if got := compared(d, map[string]string{AtCreation: before}); got != d.Reason()+want {
+		if got := compared(d, map[string]string{v1alpha1.IntensityAtCreationAnnotation: before}); got != d.Reason()+want {
 			t.Errorf("%q: got %q", before, got)
 		}
 	}
 	d.Expected = math.NaN()
-	if got := compared(d, map[string]string{AtCreation: "430.0"}); got != d.Reason() {
+	if got := compared(d, map[string]string{v1alpha1.IntensityAtCreationAnnotation: "430.0"}); got != d.Reason() {
 		t.Errorf("nothing is known of the run, but: %q", got)
 	}
 }
@@ -132,7 +132,7 @@ func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
 		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
 	start := plan.NewOutlook("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(time.Hour+7*time.Second), t0.Add(9*time.Hour)).
 		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
-	for _, reason := range []string{wait.Reason(), compared(start, map[string]string{AtCreation: "1430.0"})} {
+	for _, reason := range []string{wait.Reason(), compared(start, map[string]string{v1alpha1.IntensityAtCreationAnnotation: "1430.0"})} {
 		if len(reason) > 140 {
 			t.Errorf("%d characters, kubectl describe cuts at 140: %s", len(reason), reason)
 		}
@@ -280,7 +280,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 		}
 	}
 	for o := range (&pass{groups: groups}).planned() {
-		o.Annotations[PlannedStart] = stamp(start)
+		o.Annotations[v1alpha1.PlannedStartAnnotation] = stamp(start)
 	}
 	if next := look(); next != time.Minute || len(told) != pods {
 		t.Errorf("told all, the next pass is in %s", next)

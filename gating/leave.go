@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -70,7 +72,7 @@ func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 			return nil
 		})
 	}
-	problems = append(problems, eachJob(ctx, e.Client, e.Namespace, State, selection.Equals, add), eachHeldUnseen(ctx, e.Client, e.Namespace, add))
+	problems = append(problems, eachJob(ctx, e.Client, e.Namespace, v1alpha1.StateLabel, selection.Equals, add), eachHeldUnseen(ctx, e.Client, e.Namespace, add))
 	_ = jobs.Wait() // they report for themselves
 	pods := e.group()
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {

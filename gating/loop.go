@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -225,7 +227,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 
 // told reports whether an object says when it starts, and where.
 func told(o *record, start, to string) bool {
-	return o.Annotations[PlannedStart] == start && (to == "" || o.Annotations[PlannedLocation] == to)
+	return o.Annotations[v1alpha1.PlannedStartAnnotation] == start && (to == "" || o.Annotations[v1alpha1.PlannedLocationAnnotation] == to)
 }
 
 // tellable reports whether an object may be told something: that was not refused, or

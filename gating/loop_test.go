@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +34,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pod := &corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u"},
-				Spec:       corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}}},
+				Spec:       corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}},
 			}
 			refused := 0
 			c := fake.NewClientBuilder().WithObjects(pod).WithInterceptorFuncs(interceptor.Funcs{
@@ -73,7 +75,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 
 func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
 	job := recordOf(jobKind())
-	job.Annotations = map[string]string{Reason: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
+	job.Annotations = map[string]string{v1alpha1.ReasonAnnotation: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
 	g := &group{job: job, released: true}
 	if g.conclude(); len(g.reason) > 1024 || !g.recorded {
 		t.Errorf("%d bytes, recorded: %t", len(g.reason), g.recorded)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -126,7 +128,7 @@ func restore(store *forecast.Store, source string, found []corev1.ConfigMap, now
 		if c.Annotations[Source] != source {
 			continue // of the same digest
 		}
-		if err := store.Restore(source, c.Annotations[Location], c.BinaryData[memorised], now); err != nil {
+		if err := store.Restore(source, c.Annotations[v1alpha1.LocationAnnotation], c.BinaryData[memorised], now); err != nil {
 			problems = append(problems, fmt.Errorf("ConfigMap %s: %w", c.Name, err))
 			continue
 		}
@@ -188,7 +190,7 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	known, problems := m.known(), []error(nil)
 	for i := range found.Items {
 		c := &found.Items[i]
-		source, location := c.Annotations[Source], c.Annotations[Location]
+		source, location := c.Annotations[Source], c.Annotations[v1alpha1.LocationAnnotation]
 		_, followed := known[source]
 		switch {
 		case c.Name != historyName(source, location): // it is not ours
@@ -228,7 +230,7 @@ func HistoryConfigMap(source, location string, history []byte) *corev1.ConfigMap
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        historyName(source, location),
 			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", HistoryOf: digest(source)},
-			Annotations: map[string]string{Source: source, Location: location},
+			Annotations: map[string]string{Source: source, v1alpha1.LocationAnnotation: location},
 		},
 		BinaryData: map[string][]byte{memorised: history},
 	}

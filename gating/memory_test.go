@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -183,7 +185,7 @@ func TestTheHistoryOfOneLocationIsNotWrittenForAnother(t *testing.T) {
 	}
 	memory.save(t.Context())
 	saved, err := api.CoreV1().ConfigMaps("gridlatch-system").List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(saved.Items) != 1 || saved.Items[0].Annotations[Location] != "" {
+	if err != nil || len(saved.Items) != 1 || saved.Items[0].Annotations[v1alpha1.LocationAnnotation] != "" {
 		t.Errorf("%+v (%v)", saved.Items, err)
 	}
 	named := forecast.Issue{Series: map[string]*forecast.Series{"Y": f.Series, "Z": f.Series}, Issued: t0} // nobody answers to "" now

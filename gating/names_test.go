@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // TestWhatWeWriteIsKnownAtAdmission looks for every key that only Gridlatch writes
@@ -14,7 +16,7 @@ func TestWhatWeWriteIsKnownAtAdmission(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range append(written(), State) {
+		for _, key := range append(written(), v1alpha1.StateLabel) {
 			if !strings.Contains(string(text), "'"+key+"'") {
 				t.Errorf("%s does not know %s", name, key)
 			}
@@ -30,12 +32,12 @@ func TestWhatUsersWriteIsKnownWhereTheyAreWarned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range append(append(asked(), written()...), State, RunsOf) {
+	for _, key := range append(append(asked(), written()...), v1alpha1.StateLabel, v1alpha1.RunsOfLabel) {
 		if !strings.Contains(string(text), "'"+key+"'") {
 			t.Errorf("unheard.yaml does not know %s", key)
 		}
 	}
-	const wish = "m.?annotations[?'" + DelayTolerant + "'].orValue(m.?labels[?'" + DelayTolerant + "'].orValue('false')) != 'false'"
+	const wish = "m.?annotations[?'" + v1alpha1.DelayTolerantAnnotation + "'].orValue(m.?labels[?'" + v1alpha1.DelayTolerantAnnotation + "'].orValue('false')) != 'false'"
 	for _, name := range []string{"webhook.yaml", "admission.yaml"} {
 		text, err := os.ReadFile("../manifests/base/" + name)
 		if err != nil {

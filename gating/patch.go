@@ -73,14 +73,14 @@ func (r release) preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm
 
 func (r release) ungated(pod metav1.Object) object {
 	patch := r.metadata(pod)
-	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: Gate}}}
+	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}
 	return patch
 }
 
 // record records that a Job's pods are released, and changes nothing else.
 func (r release) record(job metav1.Object) client.Patch {
 	patch := r.metadata(job)
-	patch.Metadata.Annotations[HeldBy] = nil
+	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
 	return patch.as(types.MergePatchType)
 }
 
@@ -88,11 +88,11 @@ func (r release) metadata(o metav1.Object) object {
 	started := stamp(r.at)
 	patch := object{Metadata: objectMeta{
 		UID:         o.GetUID(),
-		Labels:      map[string]string{State: StateReleased},
-		Annotations: map[string]*string{Reason: &r.reason, Started: &started, PlannedStart: nil},
+		Labels:      map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
+		Annotations: map[string]*string{v1alpha1.ReasonAnnotation: &r.reason, v1alpha1.StartedAnnotation: &started, v1alpha1.PlannedStartAnnotation: nil},
 	}}
 	if r.to != "" {
-		patch.Metadata.Annotations[PlannedLocation] = &r.to
+		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.to
 	}
 	return patch
 }
@@ -110,7 +110,7 @@ func explain(o metav1.Object, notes map[string]string) client.Patch {
 func adopt(o metav1.Object) client.Patch {
 	return object{Metadata: objectMeta{
 		UID:    o.GetUID(),
-		Labels: map[string]string{State: StateHeld},
+		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld},
 	}}.as(types.MergePatchType)
 }
 
@@ -127,7 +127,7 @@ func suspendJob(job *batchv1.Job, annotations map[string]string) client.Patch {
 	data, _ := json.Marshal(map[string]any{ // of strings and booleans alone: no error is possible
 		"metadata": map[string]any{
 			"uid": job.UID, "resourceVersion": job.ResourceVersion,
-			"labels": map[string]string{State: StateHeld}, "annotations": annotations,
+			"labels": map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}, "annotations": annotations,
 		},
 		"spec": map[string]any{"suspend": true},
 	})
@@ -151,19 +151,19 @@ type change struct {
 // somebody else has resumed it, say.
 func (r release) resume(job metav1.Object) client.Patch {
 	changes := slices.Concat(known(job), leave(job), []change{
-		{"remove", annotationPath(HeldBy), nil},
-		{"add", "/metadata/labels/" + escape(State), StateReleased},
-		{"add", annotationPath(Reason), r.reason},
-		{"add", annotationPath(Started), stamp(r.at)},
+		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
+		{"add", "/metadata/labels/" + escape(v1alpha1.StateLabel), v1alpha1.StateReleased},
+		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.reason},
+		{"add", annotationPath(v1alpha1.StartedAnnotation), stamp(r.at)},
 	})
 	if r.to != "" {
-		changes = append(changes, change{"add", annotationPath(PlannedLocation), r.to})
+		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.to})
 	}
 	if r.to != "" && r.template {
-		changes = append(changes, change{"add", "/spec/template" + annotationPath(PlannedLocation), r.to})
+		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.to})
 	}
-	if _, ok := job.GetAnnotations()[PlannedStart]; ok {
-		changes = append(changes, change{"remove", annotationPath(PlannedStart), nil})
+	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
+		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
 	}
 	return jsonPatch(changes)
 }
@@ -175,12 +175,12 @@ func jsonPatch(changes []change) client.Patch {
 
 // known tests that a Job is the one that the cache knows, and held as that says.
 func known(job metav1.Object) []change {
-	return []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(HeldBy), job.GetAnnotations()[HeldBy]}}
+	return []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(v1alpha1.HeldByAnnotation), job.GetAnnotations()[v1alpha1.HeldByAnnotation]}}
 }
 
 // leave takes a Job out of what holds it.
 func leave(job metav1.Object) []change {
-	if job.GetAnnotations()[HeldBy] == HoldBySuspend {
+	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend {
 		return []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
 	}
 	return leaveQueue(job.GetAnnotations()[KueueGates])
@@ -189,14 +189,14 @@ func leave(job metav1.Object) []change {
 // JoinQueue adds our gate to those that Kueue waits for.
 func JoinQueue(gates string) string {
 	if strings.TrimSpace(gates) == "" {
-		return Gate
+		return v1alpha1.Gate
 	}
-	return gates + "," + Gate
+	return gates + "," + v1alpha1.Gate
 }
 
 // LeaveQueue takes our gate off those that Kueue waits for.
 func LeaveQueue(gates string) string {
-	others := slices.DeleteFunc(strings.Split(gates, ","), func(gate string) bool { return strings.TrimSpace(gate) == Gate })
+	others := slices.DeleteFunc(strings.Split(gates, ","), func(gate string) bool { return strings.TrimSpace(gate) == v1alpha1.Gate })
 	return strings.Join(others, ",")
 }
 

@@ -99,11 +99,11 @@ func (p *Policy) Decide(book *forecast.Book, location string, now time.Time, tas
 // placed returns where what has these annotations is, or is to be: where the
 // policy has put it, or else where it was asked for.
 func (p *Policy) placed(annotations map[string]string) string {
-	to := annotations[PlannedLocation]
+	to := annotations[v1alpha1.PlannedLocationAnnotation]
 	if p.Movable() && slices.ContainsFunc(p.spec.Locations, func(l v1alpha1.Location) bool { return l.Name == to }) {
 		return to
 	}
-	return p.location(annotations[Location])
+	return p.location(annotations[v1alpha1.LocationAnnotation])
 }
 
 // Preference returns what makes the scheduler prefer the nodes of a location;

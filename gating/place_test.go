@@ -152,7 +152,7 @@ func waiting(name string, annotations map[string]string) *group {
 	pod := recordOf(podKind())
 	pod.gated = true
 	pod.Name, pod.UID, pod.CreationTimestamp = name, types.UID(name), metav1.NewTime(t0)
-	pod.Annotations = map[string]string{Duration: "1h", LatestStart: stamp(t0.Add(3 * time.Hour))}
+	pod.Annotations = map[string]string{v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: stamp(t0.Add(3 * time.Hour))}
 	for key, value := range annotations {
 		pod.Annotations[key] = value
 	}
@@ -162,7 +162,7 @@ func waiting(name string, annotations map[string]string) *group {
 func TestDecideWhere(t *testing.T) {
 	released := waiting("late", nil)
 	released.job = recordOf(jobKind())
-	released.released, released.job.Annotations = true, map[string]string{PlannedLocation: "south"}
+	released.released, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
 	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
 	tests := map[string]struct {
 		hours   map[string][]float64
@@ -175,26 +175,26 @@ func TestDecideWhere(t *testing.T) {
 			hours: ordinary, groups: []*group{waiting("a", nil)}, want: []string{"a north 13:00"},
 		},
 		"the pinned one": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{Location: "south"})}, want: []string{"a south 14:00"},
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "south"})}, want: []string{"a south 14:00"},
 		},
 		"the pinned one, though it has no nodes": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{Location: "void"})}, want: []string{"a void 12:00"},
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "void"})}, want: []string{"a void 12:00"},
 		},
 		"those that suit the pod": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{Candidates: "south"})}, want: []string{"a south 14:00"},
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.CandidateLocationsAnnotation: "south"})}, want: []string{"a south 14:00"},
 		},
 		"where little power is taken": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{Candidates: "south=0.25,north"})}, want: []string{"a south 14:00"},
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.CandidateLocationsAnnotation: "south=0.25,north"})}, want: []string{"a south 14:00"},
 		},
 		"a pin that the policy no longer has starts": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{Location: "west"})}, want: []string{"a  12:00"},
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "west"})}, want: []string{"a  12:00"},
 		},
 		"the first of the policy, of those as good": {
 			hours: map[string][]float64{"north": {400, 100}, "south": {300, 100}}, groups: []*group{waiting("a", nil)}, want: []string{"a south 13:00"},
 		},
 		"the one that was planned, of those as good": {
 			hours:  map[string][]float64{"north": {400, 100}, "south": {300, 100}},
-			groups: []*group{waiting("a", map[string]string{PlannedLocation: "north", PlannedStart: stamp(t0.Add(time.Hour))})},
+			groups: []*group{waiting("a", map[string]string{v1alpha1.PlannedLocationAnnotation: "north", v1alpha1.PlannedStartAnnotation: stamp(t0.Add(time.Hour))})},
 			want:   []string{"a north 13:00"},
 		},
 		"nowhere in particular, if nothing is known": {
@@ -248,7 +248,7 @@ func TestAPolicyWithoutAChoiceSaysNotWhere(t *testing.T) {
 	p := &pass{policy: policy, book: grid(t, policy, map[string][]float64{"south": {300, 100}, "north": {50, 50}}), now: t0, groups: []*group{g}}
 	schedule(policy, p.groups)
 	p.decide()
-	if g.to != "" || g.decision.Location != "south" || Notes(policy, g.decision)[PlannedLocation] != "" {
+	if g.to != "" || g.decision.Location != "south" || Notes(policy, g.decision)[v1alpha1.PlannedLocationAnnotation] != "" {
 		t.Errorf("%q, %s", g.to, g.decision.Reason())
 	}
 	if _, ok := policy.Preference("south"); ok {
@@ -258,7 +258,7 @@ func TestAPolicyWithoutAChoiceSaysNotWhere(t *testing.T) {
 
 func TestReleasesSayWhere(t *testing.T) {
 	to := release{reason: "r", at: t0, to: "north"}
-	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {HeldBy: HoldBySuspend}, "let out of its queue": {HeldBy: HoldByKueue, KueueGates: Gate}} {
+	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, KueueGates: v1alpha1.Gate}} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
 		for _, r := range []release{to, {reason: "r", at: t0, template: true}} {
 			data, err := r.jobWrites(job).whole.Data(job)
@@ -300,7 +300,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			pod := &corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u"},
 				Spec: corev1.PodSpec{
-					SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}, {Name: "other"}},
+					SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}, {Name: "other"}},
 					Affinity:        &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: tt.before}},
 				},
 			}
@@ -334,7 +334,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
 				t.Fatal(err)
 			}
-			if HasGate(pod.Spec.SchedulingGates) || len(pod.Spec.SchedulingGates) != 1 || pod.Labels[State] != StateReleased || pod.Annotations[PlannedLocation] != tt.to {
+			if HasGate(pod.Spec.SchedulingGates) || len(pod.Spec.SchedulingGates) != 1 || pod.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || pod.Annotations[v1alpha1.PlannedLocationAnnotation] != tt.to {
 				t.Errorf("not released: %+v, %+v", pod.Spec.SchedulingGates, pod.ObjectMeta)
 			}
 			want := tt.want
@@ -367,7 +367,7 @@ func BenchmarkDecide(b *testing.B) {
 				policy.buckets, _ = newBuckets(buckets)
 				p := &pass{policy: policy, book: grid(b, policy, hours), now: t0}
 				for i := range count {
-					g := waiting(fmt.Sprint(i), map[string]string{LatestStart: stamp(t0.Add(time.Duration(i%47+1) * time.Hour)), PlannedLocation: names[i%3]})
+					g := waiting(fmt.Sprint(i), map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(time.Duration(i%47+1) * time.Hour)), v1alpha1.PlannedLocationAnnotation: names[i%3]})
 					p.groups = append(p.groups, g)
 				}
 				b.Run(fmt.Sprintf("locations=%d/ceilings=%v/groups=%d", len(locations), buckets != nil, count), func(b *testing.B) {
@@ -386,9 +386,9 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	yes := true
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "n", Name: "j", UID: "u", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{HeldBy: HoldBySuspend},
+			Namespace: "n", Name: "j", UID: "u", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}, Annotations: map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend},
 		},
-		Spec: batchv1.JobSpec{Suspend: &yes, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{PolicyName: "default"}}}},
+		Spec: batchv1.JobSpec{Suspend: &yes, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.PolicyAnnotation: "default"}}}},
 	}
 	refused := 0
 	c := fake.NewClientBuilder().WithObjects(job).WithInterceptorFuncs(interceptor.Funcs{
@@ -412,7 +412,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(job), job); err != nil {
 		t.Fatal(err)
 	}
-	if *job.Spec.Suspend || job.Annotations[PlannedLocation] != "north" || job.Annotations[HeldBy] != "" || refused != 1 {
+	if *job.Spec.Suspend || job.Annotations[v1alpha1.PlannedLocationAnnotation] != "north" || job.Annotations[v1alpha1.HeldByAnnotation] != "" || refused != 1 {
 		t.Errorf("refused %d times; suspended %v, %v", refused, *job.Spec.Suspend, job.Annotations)
 	}
 }

@@ -19,8 +19,8 @@ func TestWhereAPodIsMeantToGo(t *testing.T) {
 	limited.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 3}}
 	apart := limited.DeepCopy() // the nodes of one alone can be told
 	apart.Spec.Locations[1].NodeSelector, apart.Spec.Locations[2].NodeSelector = nil, nil
-	planned := map[string]string{PlannedLocation: "west"}
-	pinned := map[string]string{PlannedLocation: "west", Location: "east"}
+	planned := map[string]string{v1alpha1.PlannedLocationAnnotation: "west"}
+	pinned := map[string]string{v1alpha1.PlannedLocationAnnotation: "west", v1alpha1.LocationAnnotation: "east"}
 	for name, tt := range map[string]struct {
 		policy      *v1alpha1.CarbonPolicy
 		annotations map[string]string
@@ -50,14 +50,14 @@ func TestPlacementIsStrictUntilTheLatestStart(t *testing.T) {
 		after     time.Duration
 		want      bool
 	}{
-		"not unless it asks":          {PlacementPreferred, 0, false},
-		"as long as it has time":      {PlacementStrict, 2*time.Hour - time.Second, true},
-		"but not at its latest start": {PlacementStrict, 2 * time.Hour, false},
+		"not unless it asks":          {v1alpha1.PlacementPreferred, 0, false},
+		"as long as it has time":      {v1alpha1.PlacementStrict, 2*time.Hour - time.Second, true},
+		"but not at its latest start": {v1alpha1.PlacementStrict, 2 * time.Hour, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 				CreationTimestamp: metav1.NewTime(t0),
-				Annotations:       map[string]string{DelayTolerant: "true", Placement: tt.placement, LatestStart: latest.Format(time.RFC3339)},
+				Annotations:       map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PlacementAnnotation: tt.placement, v1alpha1.LatestStartAnnotation: latest.Format(time.RFC3339)},
 			}}
 			task := TaskOf(builtin(), pod)
 			if got := Strict(pod, task, t0.Add(tt.after)); got != tt.want {

@@ -82,7 +82,7 @@ func podsLeft(job *batchv1.Job) int32 {
 // held by its gate, whatever its labels say, and a Job by its label, which records
 // the decision for its pods.
 func heldBy(r *record) []string {
-	held := r.Labels[State] == StateHeld
+	held := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 	if r.Kind == podKind().Kind {
 		held = r.gated && r.DeletionTimestamp == nil
 	}
@@ -91,7 +91,7 @@ func heldBy(r *record) []string {
 
 // releasedBy returns the policy that has released an object; none if it has not.
 func releasedBy(r *record) []string {
-	released := r.Labels[State] == StateReleased
+	released := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 	if r.Kind == podKind().Kind {
 		released = !r.gated
 	}
@@ -100,7 +100,7 @@ func releasedBy(r *record) []string {
 
 // policyOf returns the policy of an object, or none if it does not count.
 func policyOf(r *record, counts bool) []string {
-	switch name := r.Annotations[PolicyName]; {
+	switch name := r.Annotations[v1alpha1.PolicyAnnotation]; {
 	case !counts:
 		return nil
 	case name == "":
@@ -138,7 +138,7 @@ func newStripper() *stripper {
 	for _, key := range append(append(asked(), written()...), KueueGates) {
 		s.limits[key] = maxValue
 	}
-	s.limits[Reason], s.limits[Candidates], s.limits[KueueGates] = maxReason, maxList, maxList
+	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[KueueGates] = maxReason, maxList, maxList
 	return s
 }
 
@@ -161,9 +161,9 @@ func (s *stripper) record(kind, version string, full *metav1.ObjectMeta, facts f
 	r.Namespace, r.Name, r.UID = full.Namespace, full.Name, full.UID
 	r.ResourceVersion, r.Generation = full.ResourceVersion, full.Generation
 	r.CreationTimestamp, r.DeletionTimestamp = full.CreationTimestamp, full.DeletionTimestamp
-	r.Labels, r.Annotations = map[string]string{State: full.Labels[State]}, s.ours(full.Annotations)
-	if wish, ok := full.Labels[DelayTolerant]; ok {
-		r.Labels[DelayTolerant] = wish
+	r.Labels, r.Annotations = map[string]string{v1alpha1.StateLabel: full.Labels[v1alpha1.StateLabel]}, s.ours(full.Annotations)
+	if wish, ok := full.Labels[v1alpha1.DelayTolerantAnnotation]; ok {
+		r.Labels[v1alpha1.DelayTolerantAnnotation] = wish
 	}
 	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && fits(owner) {
 		r.OwnerReferences = []metav1.OwnerReference{*owner}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -57,7 +59,7 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	decided := func(o *metav1.ListOptions) { o.LabelSelector = State }
+	decided := func(o *metav1.ListOptions) { o.LabelSelector = v1alpha1.StateLabel }
 	unfinished := fields.AndSelectors(
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed))).String()
@@ -237,23 +239,23 @@ func (r *Records) jobOf(namespace string, object metav1.Object) *record {
 // released, by what the cache knows.
 func (r *Records) Released(namespace string, pod metav1.Object) bool {
 	job := r.jobOf(namespace, pod)
-	return job != nil && job.Labels[State] == StateReleased
+	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 }
 
 // Held reports whether the Job that owns a pod of a namespace is held, by what the
 // cache knows.
 func (r *Records) Held(namespace string, pod metav1.Object) bool {
 	job := r.jobOf(namespace, pod)
-	return job != nil && job.Labels[State] == StateHeld
+	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 }
 
 // PlannedWithJob returns where the Job that owns a pod of a namespace was released
 // to or, if the cache does not know of the release yet, what the Job's template
 // says.
 func (r *Records) PlannedWithJob(namespace string, pod metav1.Object) string {
-	template := pod.GetAnnotations()[PlannedLocation]
-	if job := r.jobOf(namespace, pod); job != nil && job.Labels[State] == StateReleased {
-		return cmp.Or(job.Annotations[PlannedLocation], template)
+	template := pod.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
+	if job := r.jobOf(namespace, pod); job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased {
+		return cmp.Or(job.Annotations[v1alpha1.PlannedLocationAnnotation], template)
 	}
 	return template
 }

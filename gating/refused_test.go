@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -48,7 +50,7 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 				for _, pod := range pods {
 					pod.CreationTimestamp = metav1.NewTime(now)
 					pod.Annotations = map[string]string{
-						Deadline: "12h", Duration: "1h", LatestStart: stamp(now.Add(tt.latest)), PlannedStart: stamp(now.Add(tt.latest)),
+						v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: stamp(now.Add(tt.latest)), v1alpha1.PlannedStartAnnotation: stamp(now.Add(tt.latest)),
 					}
 				}
 				l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pods...))

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -316,7 +318,7 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bo
 
 // count adds the release of a pod, or of a whole Job, to the metrics.
 func (l *Loop) count(p *pass, g *group, o *record, pods int) {
-	planned, _ := time.Parse(time.RFC3339, o.Annotations[PlannedStart]) // zero if absent
+	planned, _ := time.Parse(time.RFC3339, o.Annotations[v1alpha1.PlannedStartAnnotation]) // zero if absent
 	l.Metrics.releasedPods(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
 }
 

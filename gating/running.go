@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -100,10 +102,10 @@ func (r running) add(policy *Policy, o *record, location string, started time.Ti
 // when it was created, and if it is still shown as held, or says that it was
 // released in the future, now.
 func startedAt(o *record, now time.Time) time.Time {
-	if o.Labels[State] == StateHeld {
+	if o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 		return now
 	}
-	at, err := time.Parse(time.RFC3339, o.Annotations[Started])
+	at, err := time.Parse(time.RFC3339, o.Annotations[v1alpha1.StartedAnnotation])
 	if err != nil {
 		at = o.CreationTimestamp.Time
 	}

@@ -24,8 +24,8 @@ func released(kind, name string, ago time.Duration, annotations map[string]strin
 	}
 	o.Namespace, o.Name, o.UID = "default", name, types.UID("uid-"+name)
 	o.CreationTimestamp = metav1.NewTime(t0.Add(-9 * time.Hour))
-	o.Labels = map[string]string{State: StateReleased}
-	o.Annotations = map[string]string{PolicyName: "default", Duration: "2h", Started: stamp(t0.Add(-ago))}
+	o.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}
+	o.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.DurationAnnotation: "2h", v1alpha1.StartedAnnotation: stamp(t0.Add(-ago))}
 	for key, value := range annotations {
 		o.Annotations[key] = value
 	}
@@ -63,7 +63,7 @@ func TestRunning(t *testing.T) {
 		return pod
 	}
 	held := released("Pod", "held", 0, nil)
-	held.Labels[State], held.gated, held.scheduled = StateHeld, true, false
+	held.Labels[v1alpha1.StateLabel], held.gated, held.scheduled = v1alpha1.StateHeld, true, false
 	hour := time.Hour
 	tests := map[string]struct {
 		policy  *Policy
@@ -75,15 +75,15 @@ func TestRunning(t *testing.T) {
 	}{
 		"nothing": {want: map[string][]plan.Run{}},
 		"pods, each where it was put, to their expected end": {
-			cached: []*record{released("Pod", "a", hour, nil), released("Pod", "b", hour, map[string]string{Location: "Y", Duration: "3h"})},
+			cached: []*record{released("Pod", "a", hour, nil), released("Pod", "b", hour, map[string]string{v1alpha1.LocationAnnotation: "Y", v1alpha1.DurationAnnotation: "3h"})},
 			want:   map[string][]plan.Run{"X": {{Until: t0.Add(hour), Pods: 1}}, "Y": {{Until: t0.Add(2 * hour), Pods: 1}}},
 		},
 		"a pod that was never held, from its creation": {
-			cached: []*record{released("Pod", "a", 0, map[string]string{Started: ""})},
+			cached: []*record{released("Pod", "a", 0, map[string]string{v1alpha1.StartedAnnotation: ""})},
 			want:   map[string][]plan.Run{"X": {{Until: t0.Add(-7 * hour), Pods: 1}}},
 		},
 		"a pod that says it starts in a hundred years started now": {
-			cached: []*record{released("Pod", "a", 0, map[string]string{Started: "2126-01-01T00:00:00Z"})},
+			cached: []*record{released("Pod", "a", 0, map[string]string{v1alpha1.StartedAnnotation: "2126-01-01T00:00:00Z"})},
 			want:   map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
 		},
 		"what waits is not running": {cached: []*record{held}, want: map[string][]plan.Run{}},
@@ -94,9 +94,9 @@ func TestRunning(t *testing.T) {
 		"where it was released to, if the policy chooses": {
 			policy: chooses,
 			cached: []*record{
-				released("Pod", "a", hour, map[string]string{PlannedLocation: "Y"}),
-				released("Job", "j", 0, map[string]string{PlannedLocation: "Y"}),
-				released("Pod", "b", hour, map[string]string{PlannedLocation: "one that the policy does not have"}),
+				released("Pod", "a", hour, map[string]string{v1alpha1.PlannedLocationAnnotation: "Y"}),
+				released("Job", "j", 0, map[string]string{v1alpha1.PlannedLocationAnnotation: "Y"}),
+				released("Pod", "b", hour, map[string]string{v1alpha1.PlannedLocationAnnotation: "one that the policy does not have"}),
 				released("Pod", "c", hour, nil),
 			},
 			leaving: []freed{{held, "Y"}},
@@ -123,7 +123,7 @@ func TestRunning(t *testing.T) {
 			cached: []*record{released("Job", "j", 0, nil)}, vouched: map[types.UID]voucher{"uid-j": {t0, false}}, want: map[string][]plan.Run{},
 		},
 		"nor of one that nobody has let go, whatever it claims": {
-			cached: []*record{released("Job", "forged", 0, map[string]string{prefix + "pods": "2000000000", Started: "2099-01-01T00:00:00Z"})}, want: map[string][]plan.Run{},
+			cached: []*record{released("Job", "forged", 0, map[string]string{v1alpha1.Prefix + "pods": "2000000000", v1alpha1.StartedAnnotation: "2099-01-01T00:00:00Z"})}, want: map[string][]plan.Run{},
 		},
 		"a pod that nobody has let go counts with its node only": {
 			cached: []*record{nodeless(released("Pod", "forged", 0, nil))}, want: map[string][]plan.Run{},

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,7 +53,7 @@ type work struct {
 
 // workOf returns what a Job of a namespace is a run of; false if it does not say.
 func workOf(namespace string, job metav1.Object) (work, bool) {
-	w := work{namespace: namespace, label: job.GetLabels()[RunsOf]}
+	w := work{namespace: namespace, label: job.GetLabels()[v1alpha1.RunsOfLabel]}
 	if cronJob := CronJobOf(job); cronJob != nil && cronJob.Name == w.label {
 		w.cronJob = cronJob.UID
 	}
@@ -123,7 +125,7 @@ func (r *Runs) NeedLeaderElection() bool { return false }
 // Learn looks at all Jobs there are. If it fails, what was known stays.
 func (r *Runs) Learn(ctx context.Context) error {
 	runs := map[work][]run{}
-	err := eachJob(ctx, r.Reader, "", RunsOf, selection.Exists, func(job *batchv1.Job) {
+	err := eachJob(ctx, r.Reader, "", v1alpha1.RunsOfLabel, selection.Exists, func(job *batchv1.Job) {
 		if run, ok := runOf(job); ok {
 			w, _ := workOf(job.Namespace, job) // it has the label
 			runs[w] = keep(runs[w], run)
@@ -150,12 +152,12 @@ type run struct {
 // nobody knows how long it took.
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
-	byOthers := job.Labels[State] == StateHeld || job.Annotations[Reason] == takenReason
+	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.ReasonAnnotation] == takenReason
 	if start == nil || end == nil || !complete(job) || byOthers {
 		return run{}, false
 	}
 	began := start.Time // of a Job whose pods were gated, when it was created
-	if started, err := time.Parse(time.RFC3339, job.Annotations[Started]); err == nil && started.After(began) {
+	if started, err := time.Parse(time.RFC3339, job.Annotations[v1alpha1.StartedAnnotation]); err == nil && started.After(began) {
 		began = started
 	}
 	took := end.Sub(began)

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -64,7 +66,7 @@ func (s *shelf) List(_ context.Context, list client.ObjectList, opts ...client.L
 func finishedJob(took time.Duration, changes ...func(*batchv1.Job)) batchv1.Job {
 	start, end := metav1.NewTime(t0), metav1.NewTime(t0.Add(took))
 	job := batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "data", Labels: map[string]string{RunsOf: "etl"}, Annotations: map[string]string{}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "data", Labels: map[string]string{v1alpha1.RunsOfLabel: "etl"}, Annotations: map[string]string{}},
 		Status: batchv1.JobStatus{
 			StartTime: &start, CompletionTime: &end,
 			Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}},
@@ -78,7 +80,7 @@ func finishedJob(took time.Duration, changes ...func(*batchv1.Job)) batchv1.Job 
 
 // etl is a run of the work "etl" that begins now.
 func etl() *batchv1.Job {
-	return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{RunsOf: "etl"}}}
+	return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.RunsOfLabel: "etl"}}}
 }
 
 func TestRunsOfACronJobAreItsOwn(t *testing.T) {
@@ -109,7 +111,7 @@ func TestRunsOfACronJobAreItsOwn(t *testing.T) {
 func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 	const m = time.Minute
 	started := func(at time.Time) func(*batchv1.Job) {
-		return func(j *batchv1.Job) { j.Annotations[Started] = at.Format(time.RFC3339) }
+		return func(j *batchv1.Job) { j.Annotations[v1alpha1.StartedAnnotation] = at.Format(time.RFC3339) }
 	}
 	tests := map[string]struct {
 		jobs []batchv1.Job
@@ -125,7 +127,7 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 		"held before, from its release": {[]batchv1.Job{finishedJob(6*time.Hour, started(t0.Add(5*time.Hour)))}, RunTimes{time.Hour, time.Hour, 1}},
 		"resumed after its release, as by Kueue": {[]batchv1.Job{finishedJob(2*time.Hour, started(t0.Add(-time.Hour)))},
 			RunTimes{2 * time.Hour, 2 * time.Hour, 1}},
-		"a release that cannot be read": {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[Started] = "early" })}, RunTimes{2 * m, 2 * m, 1}},
+		"a release that cannot be read": {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[v1alpha1.StartedAnnotation] = "early" })}, RunTimes{2 * m, 2 * m, 1}},
 		"not those that failed":         {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Type = batchv1.JobFailed })}, RunTimes{}},
 		"not those that run": {[]batchv1.Job{
 			finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions, j.Status.CompletionTime = nil, nil }),
@@ -133,15 +135,15 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 			finishedJob(2*m, func(j *batchv1.Job) { j.Status.StartTime = nil }),
 		}, RunTimes{}},
 		"not those that others let go": {[]batchv1.Job{
-			finishedJob(2*m, func(j *batchv1.Job) { j.Labels[State] = StateHeld }),
-			finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[Reason] = takenReason }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[v1alpha1.ReasonAnnotation] = takenReason }),
 		}, RunTimes{}},
 		"not what cannot be": {[]batchv1.Job{
 			finishedJob(0), finishedJob(-m), finishedJob(32 * 24 * time.Hour), finishedJob(m, started(t0.Add(time.Hour))),
 		}, RunTimes{}},
 		"not other work": {[]batchv1.Job{
-			finishedJob(m, func(j *batchv1.Job) { j.Namespace = "other" }), finishedJob(m, func(j *batchv1.Job) { j.Labels[RunsOf] = "other" }),
-			finishedJob(m, func(j *batchv1.Job) { delete(j.Labels, RunsOf) }),
+			finishedJob(m, func(j *batchv1.Job) { j.Namespace = "other" }), finishedJob(m, func(j *batchv1.Job) { j.Labels[v1alpha1.RunsOfLabel] = "other" }),
+			finishedJob(m, func(j *batchv1.Job) { delete(j.Labels, v1alpha1.RunsOfLabel) }),
 		}, RunTimes{}},
 	}
 	for name, tt := range tests {
@@ -227,11 +229,11 @@ func TestDurationOfWorkThatAsksForNone(t *testing.T) {
 			want{2 * time.Hour, "", t0.Add(5*time.Hour + 54*time.Minute), nil}},
 		"the median, early enough for the slowest": {Ask{Deadline: deadline, Earlier: learned},
 			want{47 * time.Minute, "~47m", t0.Add(6*time.Hour + 15*time.Minute),
-				map[string]string{ExpectedDuration: "47m", DurationSource: "median of 5 earlier runs"}}},
+				map[string]string{v1alpha1.ExpectedDurationAnnotation: "47m", v1alpha1.DurationSourceAnnotation: "median of 5 earlier runs"}}},
 		"one run": {Ask{Deadline: deadline, Earlier: RunTimes{time.Hour, time.Hour, 1}},
-			want{time.Hour, "~1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{ExpectedDuration: "1h", DurationSource: "the one earlier run"}}},
+			want{time.Hour, "~1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.ExpectedDurationAnnotation: "1h", v1alpha1.DurationSourceAnnotation: "the one earlier run"}}},
 		"the policy's default": {Ask{Deadline: deadline},
-			want{time.Hour, "1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{DurationSource: "the policy's default"}}},
+			want{time.Hour, "1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -249,15 +251,15 @@ func TestTaskOfPlansWithWhatWasExpected(t *testing.T) {
 		annotations map[string]string
 		want        plan.Task
 	}{
-		"what earlier runs took":    {map[string]string{ExpectedDuration: "1d2h"}, plan.Task{Duration: 26 * time.Hour, Guess: "~1d2h"}},
-		"unless asked otherwise":    {map[string]string{ExpectedDuration: "1d2h", Duration: "2h"}, plan.Task{Duration: 2 * time.Hour}},
-		"if it can be read":         {map[string]string{ExpectedDuration: "long"}, plan.Task{Duration: time.Hour, Guess: "1h"}},
+		"what earlier runs took":    {map[string]string{v1alpha1.ExpectedDurationAnnotation: "1d2h"}, plan.Task{Duration: 26 * time.Hour, Guess: "~1d2h"}},
+		"unless asked otherwise":    {map[string]string{v1alpha1.ExpectedDurationAnnotation: "1d2h", v1alpha1.DurationAnnotation: "2h"}, plan.Task{Duration: 2 * time.Hour}},
+		"if it can be read":         {map[string]string{v1alpha1.ExpectedDurationAnnotation: "long"}, plan.Task{Duration: time.Hour, Guess: "1h"}},
 		"else the policy's default": {nil, plan.Task{Duration: time.Hour, Guess: "1h"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			tt.want.LatestStart = t0.Add(3 * time.Hour)
-			annotations := map[string]string{LatestStart: stamp(tt.want.LatestStart)}
+			annotations := map[string]string{v1alpha1.LatestStartAnnotation: stamp(tt.want.LatestStart)}
 			maps.Copy(annotations, tt.annotations)
 			got := TaskOf(builtin(), &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: annotations})
 			if diff := cmp.Diff(tt.want, got); diff != "" {

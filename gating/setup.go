@@ -86,7 +86,9 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 }
 
 // unlabelled reports whether a pod waits and its label does not say so.
-func unlabelled(r *record) bool { return len(heldBy(r)) > 0 && r.Labels[State] != StateHeld }
+func unlabelled(r *record) bool {
+	return len(heldBy(r)) > 0 && r.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld
+}
 
 // onNode wakes the policies that choose where work runs, since a location may
 // have its first node now, or have lost its last.

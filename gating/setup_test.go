@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/util/workqueue"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -27,14 +29,14 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 	}{
 		"a pod":                                {kind: "Pod"},
 		"a Job with gates in its template":     {kind: "Job"},
-		"a Job that is suspended":              {kind: "Job", heldBy: HoldBySuspend},
+		"a Job that is suspended":              {kind: "Job", heldBy: v1alpha1.HoldBySuspend},
 		"a pod that others let go":             {kind: "Pod", err: refused, asks: true},
-		"a suspended Job that others let go":   {kind: "Job", heldBy: HoldBySuspend, err: refused, asks: true},
+		"a suspended Job that others let go":   {kind: "Job", heldBy: v1alpha1.HoldBySuspend, err: refused, asks: true},
 		"a Job with gates that others relabel": {kind: "Job", err: refused, asks: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := released(tt.kind, "x", 0, map[string]string{HeldBy: tt.heldBy})
-			before.Labels[State], before.Generation = StateHeld, 3
+			before := released(tt.kind, "x", 0, map[string]string{v1alpha1.HeldByAnnotation: tt.heldBy})
+			before.Labels[v1alpha1.StateLabel], before.Generation = v1alpha1.StateHeld, 3
 			before.gated, before.suspended = tt.kind == "Pod", tt.heldBy != ""
 			after := released(tt.kind, "x", 0, nil)
 			if after.Generation = 3; tt.heldBy != "" {

@@ -40,8 +40,8 @@ func strayLoop(t *testing.T, registry prometheus.Registerer, records *Records, o
 func forged(n int) []*record {
 	pods := make([]*record, n)
 	for i := range pods {
-		pods[i] = released("Pod", fmt.Sprint("forged-", i), 0, map[string]string{PolicyName: fmt.Sprint("no-such-", i)})
-		pods[i].Labels[State], pods[i].gated, pods[i].scheduled = StateHeld, true, false
+		pods[i] = released("Pod", fmt.Sprint("forged-", i), 0, map[string]string{v1alpha1.PolicyAnnotation: fmt.Sprint("no-such-", i)})
+		pods[i].Labels[v1alpha1.StateLabel], pods[i].gated, pods[i].scheduled = v1alpha1.StateHeld, true, false
 	}
 	return pods
 }
@@ -94,8 +94,8 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	policy := v1alpha1.Default()
 	policy.Name = "passing"
-	pod := released("Pod", "a", 0, map[string]string{PolicyName: "passing"})
-	pod.Labels[State], pod.gated, pod.scheduled = StateHeld, true, false
+	pod := released("Pod", "a", 0, map[string]string{v1alpha1.PolicyAnnotation: "passing"})
+	pod.Labels[v1alpha1.StateLabel], pod.gated, pod.scheduled = v1alpha1.StateHeld, true, false
 	l := strayLoop(t, registry, recordsOf(t, pod), policy)
 	before, err := testutil.GatherAndCount(registry)
 	if err != nil {
@@ -130,7 +130,7 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 func TestAPolicyThatComesTakesItsWorkFromTheStrays(t *testing.T) {
 	pod := forged(1)[0]
 	policy := v1alpha1.Default()
-	policy.Name = pod.Annotations[PolicyName]
+	policy.Name = pod.Annotations[v1alpha1.PolicyAnnotation]
 	l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pod), policy)
 	for name, want := range map[string]int{strays: 0, policy.Name: 1} {
 		p, err := l.pass(t.Context(), name)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -21,7 +23,7 @@ const (
 	// ReleasesFailing is its annotation: where releases have failed for a minute and
 	// none has succeeded, and since when, such as team-a=2026-11-21T21:14:00Z,
 	// separated by commas. * is every namespace.
-	ReleasesFailing = prefix + "releases-failing"
+	ReleasesFailing = v1alpha1.Prefix + "releases-failing"
 )
 
 const (

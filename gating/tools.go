@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -87,7 +89,7 @@ func (t *Tool) Warning(bounded bool) string {
 	}
 	warning := fmt.Sprintf("%s gives up on what %s after %s (%s, if you have not changed it)", t.Name, what, plan.Span(t.GivesUp), t.Setting)
 	if bounded {
-		return warning + "; to have it wait longer, raise that, and add the annotation " + Deadline
+		return warning + "; to have it wait longer, raise that, and add the annotation " + v1alpha1.DeadlineAnnotation
 	}
-	return warning + "; with this " + strings.TrimPrefix(Deadline, prefix) + " it may wait longer"
+	return warning + "; with this " + strings.TrimPrefix(v1alpha1.DeadlineAnnotation, v1alpha1.Prefix) + " it may wait longer"
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,9 +43,9 @@ func (r *record) stillWaits(queued bool) string {
 	switch {
 	case r.Kind == podKind().Kind:
 		return namedGates(r.otherGates)
-	case queued || r.Annotations[HeldBy] == HoldByKueue:
+	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
 		return waitsForKueue
-	case r.suspended && r.Annotations[HeldBy] != HoldBySuspend:
+	case r.suspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
 		return waitsForSuspend
 	case r.idle:
 		return waitsForParallelism
@@ -72,7 +74,7 @@ func (g *group) stillWaits() string {
 func otherGates(gates []corev1.PodSchedulingGate) string {
 	var others []string
 	for _, gate := range gates {
-		if gate.Name != Gate {
+		if gate.Name != v1alpha1.Gate {
 			others = append(others, gate.Name)
 		}
 	}
@@ -123,13 +125,13 @@ func parked(job *batchv1.Job) bool {
 func AwaitsResume(job *batchv1.Job) bool {
 	o := record{facts: factsOfJob(job)}
 	o.ObjectMeta = job.ObjectMeta
-	return job.Labels[State] == StateHeld && o.awaitsResume()
+	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && o.awaitsResume()
 }
 
 // awaitsResume is AwaitsResume for the record of a held Job: it was promised
 // nothing yet.
 func (r *record) awaitsResume() bool {
-	return r.parked && r.Annotations[HeldBy] == "" && r.Annotations[LatestStart] == ""
+	return r.parked && r.Annotations[v1alpha1.HeldByAnnotation] == "" && r.Annotations[v1alpha1.LatestStartAnnotation] == ""
 }
 
 // since returns from when on what work asks for counts: its creation or, of a Job
@@ -142,7 +144,7 @@ func since(object metav1.Object) time.Time {
 	case *batchv1.Job:
 		again = resumed(o)
 	}
-	if created := object.GetCreationTimestamp().Time; object.GetAnnotations()[HeldBy] != "" || again.Before(created) {
+	if created := object.GetCreationTimestamp().Time; object.GetAnnotations()[v1alpha1.HeldByAnnotation] != "" || again.Before(created) {
 		return created
 	}
 	return again

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,7 +18,7 @@ import (
 // suspendedJob is a held Job that is suspended, and what the Job controller says of it.
 func suspendedJob(suspended bool, noted corev1.ConditionStatus, annotations map[string]string) *batchv1.Job {
 	j := &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: "j", Labels: map[string]string{State: StateHeld}, Annotations: map[string]string{DelayTolerant: "true"}, CreationTimestamp: metav1.NewTime(t0)},
+		ObjectMeta: metav1.ObjectMeta{Name: "j", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}, Annotations: map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, CreationTimestamp: metav1.NewTime(t0)},
 		Spec:       batchv1.JobSpec{Suspend: ptr.To(suspended)},
 	}
 	for key, value := range annotations {
@@ -39,9 +41,9 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		"before that is noted":                {suspendedJob(true, "", nil), true, 0},
 		"before its resume is noted":          {suspendedJob(false, yes, nil), true, 0},
 		"once it is resumed":                  {suspendedJob(false, no, nil), false, 48 * time.Hour},
-		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{LatestStart: stamp(t0)}), false, 0},
-		"not if we have suspended it":         {suspendedJob(true, yes, map[string]string{HeldBy: HoldBySuspend}), false, 0},
-		"nor counted from our resume of it":   {suspendedJob(false, no, map[string]string{HeldBy: HoldBySuspend}), false, 0},
+		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0)}), false, 0},
+		"not if we have suspended it":         {suspendedJob(true, yes, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
+		"nor counted from our resume of it":   {suspendedJob(false, no, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor from what it was before it came": {suspendedJob(false, "", nil), false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +63,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		})
 	}
 	// pods may come before the resume is noted, and do not wait for that
-	early := waitingRecord("Pod", "early", map[string]string{DelayTolerant: "true", LatestStart: stamp(t0.Add(time.Minute))})
+	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: stamp(t0.Add(time.Minute))})
 	unnoted := &group{job: stripped(t, newStripper(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
 	schedule(builtin(), []*group{unnoted})
 	(&pass{groups: []*group{unnoted}}).park()
@@ -71,8 +73,8 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	// the promise that it is given then counts from its resume
 	g := &group{job: stripped(t, newStripper(), suspendedJob(false, no, nil))}
 	schedule(builtin(), []*group{g})
-	if want := stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[LatestStart] != want {
-		t.Errorf("latest start %s, want %s", g.notes(g.job)[LatestStart], want)
+	if want := stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
+		t.Errorf("latest start %s, want %s", g.notes(g.job)[v1alpha1.LatestStartAnnotation], want)
 	}
 }
 
@@ -95,16 +97,16 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 		pods   []*corev1.Pod
 		want   string
 	}{
-		"a pod without others":           {gates(Gate), nil, ""},
-		"a pod with another gate":        {gates("a.example/x", Gate), nil, "the gate a.example/x"},
-		"a pod with others":              {gates("a.example/x", Gate, "b.example/y"), nil, "the gates a.example/x, b.example/y"},
+		"a pod without others":           {gates(v1alpha1.Gate), nil, ""},
+		"a pod with another gate":        {gates("a.example/x", v1alpha1.Gate), nil, "the gate a.example/x"},
+		"a pod with others":              {gates("a.example/x", v1alpha1.Gate, "b.example/y"), nil, "the gates a.example/x, b.example/y"},
 		"a Job":                          {jobThat(func(*batchv1.Job) {}), nil, ""},
 		"a Job of no pods at once":       {jobThat(func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }), nil, "parallelism 0"},
 		"a Job that others suspend":      {jobThat(suspend), nil, "its suspend"},
-		"a Job that we suspend":          {jobThat(func(j *batchv1.Job) { suspend(j); j.Annotations[HeldBy] = HoldBySuspend }), nil, ""},
-		"a Job of Kueue":                 {jobThat(func(j *batchv1.Job) { suspend(j); j.Annotations[HeldBy] = HoldByKueue }), nil, "its queue in Kueue"},
+		"a Job that we suspend":          {jobThat(func(j *batchv1.Job) { suspend(j); j.Annotations[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend }), nil, ""},
+		"a Job of Kueue":                 {jobThat(func(j *batchv1.Job) { suspend(j); j.Annotations[v1alpha1.HeldByAnnotation] = v1alpha1.HoldByKueue }), nil, "its queue in Kueue"},
 		"a Job whose pods all wait":      {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates("a.example/x")}, "the gate a.example/x"},
-		"a Job of which some pod starts": {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates(Gate)}, ""},
+		"a Job of which some pod starts": {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates(v1alpha1.Gate)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 100, AtOnce: 100}}, stripped(t, newStripper(), tt.object)
@@ -118,7 +120,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 			if waits != tt.want {
 				t.Errorf("it waits for %q, want %q", waits, tt.want)
 			}
-			g.head().Annotations[AtCreation] = "400"
+			g.head().Annotations[v1alpha1.IntensityAtCreationAnnotation] = "400"
 			reason := g.told(waits)
 			if begins := strings.HasPrefix(reason, "let go ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
 				t.Errorf("reason %q", reason)

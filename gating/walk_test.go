@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,8 +64,8 @@ func gatedPods(t *testing.T, n int, refused func(name string) bool) client.Clien
 	b := fake.NewClientBuilder()
 	for i := range n {
 		b.WithObjects(&corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: fmt.Sprintf("pod-%02d", i), UID: types.UID(fmt.Sprint("u", i)), Labels: map[string]string{State: StateHeld}},
-			Spec:       corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: Gate}}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: fmt.Sprintf("pod-%02d", i), UID: types.UID(fmt.Sprint("u", i)), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}},
+			Spec:       corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}},
 			Status:     corev1.PodStatus{Phase: corev1.PodPending},
 		})
 	}
@@ -97,7 +99,7 @@ func TestReleaseAllNamesWhatIsLeft(t *testing.T) {
 }
 
 func TestASweepLetsGoWhatItCannotTakeOver(t *testing.T) {
-	notes := func(patch string) bool { return strings.Contains(patch, State) }
+	notes := func(patch string) bool { return strings.Contains(patch, v1alpha1.StateLabel) }
 	var c client.Client
 	c = gatedPods(t, 2, func(string) bool { return false })
 	for i := range 2 {
@@ -133,7 +135,7 @@ func TestASweepLetsGoWhatItCannotTakeOver(t *testing.T) {
 		}
 		got := "let go"
 		if HasGate(pod.Spec.SchedulingGates) {
-			got = pod.Labels[State]
+			got = pod.Labels[v1alpha1.StateLabel]
 		}
 		if got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

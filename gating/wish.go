@@ -1,12 +1,16 @@
 package gating
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // Wish returns what an object says of waiting: its annotation DelayTolerant or,
 // where there is none, its label of that key; false if it has neither.
 func Wish(o metav1.Object) (value string, said bool) {
-	if value, said = o.GetAnnotations()[DelayTolerant]; !said {
-		value, said = o.GetLabels()[DelayTolerant]
+	if value, said = o.GetAnnotations()[v1alpha1.DelayTolerantAnnotation]; !said {
+		value, said = o.GetLabels()[v1alpha1.DelayTolerantAnnotation]
 	}
 	return value, said
 }
@@ -21,7 +25,7 @@ func Asked(o metav1.Object) map[string]string {
 		}
 	}
 	if wish, ok := Wish(o); ok {
-		asks[DelayTolerant] = wish
+		asks[v1alpha1.DelayTolerantAnnotation] = wish
 	}
 	return asks
 }
@@ -31,7 +35,7 @@ func Asked(o metav1.Object) map[string]string {
 // that somebody has put our gate on by hand never asked, and was promised nothing.
 func withdraws(o *record) bool {
 	wish, said := Wish(o)
-	if !said && o.Kind == podKind().Kind && o.Annotations[LatestStart] == "" {
+	if !said && o.Kind == podKind().Kind && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 		return false
 	}
 	return wish != "true"

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/plan"
@@ -12,7 +14,7 @@ import (
 // waitingRecord is one of a held object.
 func waitingRecord(kind, name string, annotations map[string]string) *record {
 	o := released(kind, name, 0, annotations)
-	o.Labels[State], o.gated, o.scheduled = StateHeld, kind == "Pod", false
+	o.Labels[v1alpha1.StateLabel], o.gated, o.scheduled = v1alpha1.StateHeld, kind == "Pod", false
 	return o
 }
 
@@ -23,16 +25,16 @@ func TestWithdraws(t *testing.T) {
 		labels, annotations map[string]string
 		want                bool
 	}{
-		"not what asks":                               {"Pod", nil, map[string]string{DelayTolerant: "true"}, false},
-		"not what asks by a label":                    {"Job", map[string]string{DelayTolerant: "true"}, nil, false},
-		"a Job that declines":                         {"Job", nil, map[string]string{DelayTolerant: "false"}, true},
+		"not what asks":                               {"Pod", nil, map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, false},
+		"not what asks by a label":                    {"Job", map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, nil, false},
+		"a Job that declines":                         {"Job", nil, map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, true},
 		"a Job that says nothing any more":            {"Job", nil, nil, true},
-		"a pod that says nothing any more":            {"Pod", nil, map[string]string{LatestStart: promised}, true},
-		"a pod with a label that is declined":         {"Pod", map[string]string{DelayTolerant: "true"}, map[string]string{DelayTolerant: "false"}, true},
-		"what cannot be understood any more":          {"Pod", nil, map[string]string{DelayTolerant: "no", LatestStart: promised}, true},
+		"a pod that says nothing any more":            {"Pod", nil, map[string]string{v1alpha1.LatestStartAnnotation: promised}, true},
+		"a pod with a label that is declined":         {"Pod", map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, true},
+		"what cannot be understood any more":          {"Pod", nil, map[string]string{v1alpha1.DelayTolerantAnnotation: "no", v1alpha1.LatestStartAnnotation: promised}, true},
 		"not a pod that got our gate by hand":         {"Pod", nil, nil, false},
-		"unless that declines":                        {"Pod", map[string]string{DelayTolerant: "false"}, nil, true},
-		"not what asks by an annotation, by no label": {"Pod", map[string]string{DelayTolerant: "false"}, map[string]string{DelayTolerant: "true"}, false},
+		"unless that declines":                        {"Pod", map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, nil, true},
+		"not what asks by an annotation, by no label": {"Pod", map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := recordOf(podKind())
@@ -49,7 +51,7 @@ func TestWithdraws(t *testing.T) {
 
 func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 	wish := func(kind, name, value string) *record {
-		return waitingRecord(kind, name, map[string]string{DelayTolerant: value, LatestStart: stamp(t0.Add(time.Hour))})
+		return waitingRecord(kind, name, map[string]string{v1alpha1.DelayTolerantAnnotation: value, v1alpha1.LatestStartAnnotation: stamp(t0.Add(time.Hour))})
 	}
 	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CleanerLater, Expected: 100, AtOnce: 400, AtOnceIn: "here", Location: "there"}
 	ofJob := &group{job: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}
@@ -79,8 +81,8 @@ func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 
 func TestARecordKnowsAWishThatIsALabel(t *testing.T) {
 	pod := heldPodOf(1, 1)
-	delete(pod.Annotations, DelayTolerant)
-	pod.Labels[DelayTolerant] = "true"
+	delete(pod.Annotations, v1alpha1.DelayTolerantAnnotation)
+	pod.Labels[v1alpha1.DelayTolerantAnnotation] = "true"
 	if wish, _ := Wish(stripped(t, newStripper(), pod)); wish != "true" {
 		t.Errorf("wish %q", wish)
 	}
@@ -90,10 +92,10 @@ func TestWhichWishCounts(t *testing.T) {
 	meta := func(label, annotation string) *metav1.ObjectMeta {
 		m := &metav1.ObjectMeta{Labels: map[string]string{}, Annotations: map[string]string{}}
 		if label != "" {
-			m.Labels[DelayTolerant] = label
+			m.Labels[v1alpha1.DelayTolerantAnnotation] = label
 		}
 		if annotation != "" {
-			m.Annotations[DelayTolerant] = annotation
+			m.Annotations[v1alpha1.DelayTolerantAnnotation] = annotation
 		}
 		return m
 	}
@@ -108,7 +110,7 @@ func TestWhichWishCounts(t *testing.T) {
 		"what the Job says before what both say": {meta("true", "true"), meta("", "false"), "false"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := JobAsk(tt.template, tt.job)[DelayTolerant]; got != tt.want {
+			if got := JobAsk(tt.template, tt.job)[v1alpha1.DelayTolerantAnnotation]; got != tt.want {
 				t.Errorf("wish %q, want %q", got, tt.want)
 			}
 		})

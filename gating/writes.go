@@ -3,6 +3,8 @@ package gating
 import (
 	"slices"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,7 +42,7 @@ func (w writes) apply(again bool, write func(client.Patch) error) (noted bool, e
 
 // podWrites take our gate off a pod, and say why.
 func (r release) podWrites(pod metav1.Object) writes {
-	ungated := object{Metadata: objectMeta{UID: pod.GetUID()}, Spec: &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: Gate}}}}
+	ungated := object{Metadata: objectMeta{UID: pod.GetUID()}, Spec: &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}}
 	return writes{
 		whole: r.pod(pod),
 		least: ungated.as(types.StrategicMergePatchType),
@@ -50,7 +52,7 @@ func (r release) podWrites(pod metav1.Object) writes {
 
 // jobWrites let a Job go by what holds it, and record that its pods are released.
 func (r release) jobWrites(job metav1.Object) writes {
-	if job.GetAnnotations()[HeldBy] == "" { // the record is what lets go
+	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" { // the record is what lets go
 		return writes{whole: r.record(job), least: labelled(job), notes: []client.Patch{r.record(job), r.brief(job)}}
 	}
 	return writes{
@@ -64,14 +66,14 @@ func (r release) jobWrites(job metav1.Object) writes {
 func (r release) brief(o metav1.Object) client.Patch {
 	started := stamp(r.at)
 	return object{Metadata: objectMeta{
-		UID: o.GetUID(), Labels: map[string]string{State: StateReleased},
-		Annotations: map[string]*string{Started: &started, Reason: nil, PlannedStart: nil, HeldBy: nil},
+		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
+		Annotations: map[string]*string{v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil},
 	}}.as(types.MergePatchType)
 }
 
 // labelled says that something is let go, and changes no annotation.
 func labelled(o metav1.Object) client.Patch {
-	return object{Metadata: objectMeta{UID: o.GetUID(), Labels: map[string]string{State: StateReleased}}}.as(types.MergePatchType)
+	return object{Metadata: objectMeta{UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}}}.as(types.MergePatchType)
 }
 
 // resuming lets a Job go that is held whole, and records nothing. It fails as invalid

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +38,7 @@ func experienced(t *testing.T, minutes ...int) *Webhook {
 	for _, m := range minutes {
 		start, end := metav1.NewTime(t0), metav1.NewTime(t0.Add(time.Duration(m)*time.Minute))
 		past.jobs = append(past.jobs, batchv1.Job{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Labels: map[string]string{gating.RunsOf: "etl"}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Labels: map[string]string{v1alpha1.RunsOfLabel: "etl"}},
 			Status: batchv1.JobStatus{
 				StartTime: &start, CompletionTime: &end,
 				Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}},
@@ -67,7 +69,7 @@ func decided(t *testing.T, w *Webhook, job batchv1.Job) batchv1.Job {
 
 func patient(labels map[string]string, more ...string) batchv1.Job {
 	job := batchv1.Job{ObjectMeta: metav1.ObjectMeta{
-		Labels: labels, Annotations: map[string]string{gating.DelayTolerant: "true", gating.Deadline: "8h"},
+		Labels: labels, Annotations: map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "8h"},
 	}}
 	for i := 0; i < len(more); i += 2 {
 		job.Annotations[more[i]] = more[i+1]
@@ -76,18 +78,18 @@ func patient(labels map[string]string, more ...string) batchv1.Job {
 }
 
 func TestWhatIsTakenForTheDurationOfAJob(t *testing.T) {
-	etl := map[string]string{gating.RunsOf: "etl"}
+	etl := map[string]string{v1alpha1.RunsOfLabel: "etl"}
 	type want struct{ Over, Expected, Source, LatestStart string }
 	tests := map[string]struct {
 		job  batchv1.Job
 		want want
 	}{
 		"the median of its runs, in time for the slowest": {patient(etl), want{" over ~47m,", "47m", "median of 3 earlier runs", "2026-11-21T18:15:00Z"}},
-		"what it asks for":                    {patient(etl, gating.Duration, "2h"), want{"", "", "", "2026-11-21T17:54:00Z"}},
-		"the policy's default for other work": {patient(map[string]string{gating.RunsOf: "other"}), want{" over 1h,", "", "the policy's default", "2026-11-21T18:57:00Z"}},
+		"what it asks for":                    {patient(etl, v1alpha1.DurationAnnotation, "2h"), want{"", "", "", "2026-11-21T17:54:00Z"}},
+		"the policy's default for other work": {patient(map[string]string{v1alpha1.RunsOfLabel: "other"}), want{" over 1h,", "", "the policy's default", "2026-11-21T18:57:00Z"}},
 		"the policy's default for no work":    {patient(nil), want{" over 1h,", "", "the policy's default", "2026-11-21T18:57:00Z"}},
 		"not what a copy was expected to run": {
-			patient(nil, gating.ExpectedDuration, "9h", gating.DurationSource, "?", gating.Started, "?"),
+			patient(nil, v1alpha1.ExpectedDurationAnnotation, "9h", v1alpha1.DurationSourceAnnotation, "?", v1alpha1.StartedAnnotation, "?"),
 			want{" over 1h,", "", "the policy's default", "2026-11-21T18:57:00Z"},
 		},
 	}
@@ -96,14 +98,14 @@ func TestWhatIsTakenForTheDurationOfAJob(t *testing.T) {
 			w := experienced(t, 30, 47, 100)
 			after := decided(t, w, tt.job)
 			a := after.Annotations
-			got := want{tt.want.Over, a[gating.ExpectedDuration], a[gating.DurationSource], a[gating.LatestStart]}
+			got := want{tt.want.Over, a[v1alpha1.ExpectedDurationAnnotation], a[v1alpha1.DurationSourceAnnotation], a[v1alpha1.LatestStartAnnotation]}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
-			if !strings.Contains(a[gating.Reason], " in X"+tt.want.Over) || (tt.want.Over == "") == strings.Contains(a[gating.Reason], " over ") {
-				t.Errorf("reason: %s", a[gating.Reason])
+			if !strings.Contains(a[v1alpha1.ReasonAnnotation], " in X"+tt.want.Over) || (tt.want.Over == "") == strings.Contains(a[v1alpha1.ReasonAnnotation], " over ") {
+				t.Errorf("reason: %s", a[v1alpha1.ReasonAnnotation])
 			}
-			if a[gating.Started] != "" {
+			if a[v1alpha1.StartedAnnotation] != "" {
 				t.Error("it has not started yet")
 			}
 			if diff := cmp.Diff(after, decided(t, w, after)); diff != "" {
@@ -130,10 +132,10 @@ func defaultPolicy(t *testing.T, w *Webhook) *gating.Policy {
 
 func TestAJobThatStartsAtOnceTellsItsDurationToo(t *testing.T) {
 	w := experienced(t, 47, 47, 47)
-	job := patient(map[string]string{gating.RunsOf: "etl"}, gating.Threshold, "500")
+	job := patient(map[string]string{v1alpha1.RunsOfLabel: "etl"}, v1alpha1.ThresholdAnnotation, "500")
 	after := decided(t, w, job)
-	if after.Labels[gating.State] != gating.StateReleased || after.Annotations[gating.ExpectedDuration] != "47m" ||
-		!strings.Contains(after.Annotations[gating.Reason], "over ~47m") {
+	if after.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || after.Annotations[v1alpha1.ExpectedDurationAnnotation] != "47m" ||
+		!strings.Contains(after.Annotations[v1alpha1.ReasonAnnotation], "over ~47m") {
 		t.Errorf("%v %v", after.Labels, after.Annotations)
 	}
 }
@@ -143,11 +145,11 @@ func TestJobsOfACronJobAreRunsOfTheSame(t *testing.T) {
 		job.OwnerReferences = []metav1.OwnerReference{{APIVersion: version, Kind: kind, Name: name, UID: "1"}}
 		return job
 	}
-	own := map[string]string{gating.RunsOf: "mine"}
+	own := map[string]string{v1alpha1.RunsOfLabel: "mine"}
 	unasked := patient(nil)
-	unasked.Annotations[gating.DelayTolerant] = "false"
+	unasked.Annotations[v1alpha1.DelayTolerantAnnotation] = "false"
 	byTemplate := batchv1.Job{}
-	byTemplate.Spec.Template.Annotations = map[string]string{gating.DelayTolerant: "true"}
+	byTemplate.Spec.Template.Annotations = map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}
 	for name, tt := range map[string]struct {
 		job  batchv1.Job
 		want string
@@ -162,7 +164,7 @@ func TestJobsOfACronJobAreRunsOfTheSame(t *testing.T) {
 		"not those that nobody has made": {patient(nil), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := decided(t, dirtyNow(t), tt.job).Labels[gating.RunsOf]; got != tt.want {
+			if got := decided(t, dirtyNow(t), tt.job).Labels[v1alpha1.RunsOfLabel]; got != tt.want {
 				t.Errorf("label %q, want %q", got, tt.want)
 			}
 		})
@@ -172,7 +174,7 @@ func TestJobsOfACronJobAreRunsOfTheSame(t *testing.T) {
 func TestALatePodOfAJobKeepsWhatIsExpectedOfIt(t *testing.T) {
 	controls := true
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Annotations:     map[string]string{gating.DelayTolerant: "true", gating.ExpectedDuration: "47m", gating.LatestStart: "?"},
+		Annotations:     map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.ExpectedDurationAnnotation: "47m", v1alpha1.LatestStartAnnotation: "?"},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}},
 	}, Spec: corev1.PodSpec{NodeName: "node"}} // for which it is not held
 	owners := pod.OwnerReferences
@@ -190,7 +192,7 @@ func TestALatePodOfAJobKeepsWhatIsExpectedOfIt(t *testing.T) {
 		if err := json.Unmarshal(patched, &after); err != nil {
 			t.Fatal(err)
 		}
-		if got := after.Annotations[gating.ExpectedDuration]; got != want || after.Annotations[gating.LatestStart] != "" {
+		if got := after.Annotations[v1alpha1.ExpectedDurationAnnotation]; got != want || after.Annotations[v1alpha1.LatestStartAnnotation] != "" {
 			t.Errorf("%s: %v", name, after.Annotations)
 		}
 	}

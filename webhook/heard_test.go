@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,8 +38,8 @@ func admitWarned(t *testing.T, w *Webhook, pod *corev1.Pod) (*corev1.Pod, []stri
 
 // A wish that the user has written as a label is one that the user takes back there.
 func TestAWishStaysInTheFormThatItHas(t *testing.T) {
-	label, annotation := map[string]string{gating.DelayTolerant: "true"}, map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}
-	duration := map[string]string{gating.Duration: "1h"}
+	label, annotation := map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h"}
+	duration := map[string]string{v1alpha1.DurationAnnotation: "1h"}
 	type form struct{ job, ofJob, template, ofTemplate string } // annotation and label of each
 	for name, tt := range map[string]struct {
 		job, template metav1.ObjectMeta
@@ -48,10 +50,10 @@ func TestAWishStaysInTheFormThatItHas(t *testing.T) {
 		"a label of the Job":            {metav1.ObjectMeta{Labels: label, Annotations: duration}, metav1.ObjectMeta{}, form{"", "true", "", "true"}},
 		"a label of the template":       {metav1.ObjectMeta{}, metav1.ObjectMeta{Labels: label, Annotations: duration}, form{"", "true", "", "true"}},
 		"a label of the Job, before its template": {
-			metav1.ObjectMeta{Labels: label}, metav1.ObjectMeta{Labels: map[string]string{gating.DelayTolerant: "false"}, Annotations: duration}, form{"", "true", "", "true"},
+			metav1.ObjectMeta{Labels: label}, metav1.ObjectMeta{Labels: map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, Annotations: duration}, form{"", "true", "", "true"},
 		},
 		"a label of the Job, before its template's annotation": {
-			metav1.ObjectMeta{Labels: label}, metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "false", gating.Duration: "1h"}}, form{"", "true", "true", "true"},
+			metav1.ObjectMeta{Labels: label}, metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.DelayTolerantAnnotation: "false", v1alpha1.DurationAnnotation: "1h"}}, form{"", "true", "true", "true"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,22 +62,22 @@ func TestAWishStaysInTheFormThatItHas(t *testing.T) {
 			for range 2 { // the second time as its own result
 				job = admitJob(t, dirtyNow(t), job)
 				template := job.Spec.Template
-				got := form{job.Annotations[gating.DelayTolerant], job.Labels[gating.DelayTolerant], template.Annotations[gating.DelayTolerant], template.Labels[gating.DelayTolerant]}
-				if job.Labels[gating.State] != gating.StateHeld || got != tt.want {
-					t.Errorf("state %q, wishes %+v, want %+v", job.Labels[gating.State], got, tt.want)
+				got := form{job.Annotations[v1alpha1.DelayTolerantAnnotation], job.Labels[v1alpha1.DelayTolerantAnnotation], template.Annotations[v1alpha1.DelayTolerantAnnotation], template.Labels[v1alpha1.DelayTolerantAnnotation]}
+				if job.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld || got != tt.want {
+					t.Errorf("state %q, wishes %+v, want %+v", job.Labels[v1alpha1.StateLabel], got, tt.want)
 				}
 			}
 		})
 	}
 	pod, _ := admitWarned(t, dirtyNow(t), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: label, Annotations: duration}})
-	if _, annotated := pod.Annotations[gating.DelayTolerant]; annotated || !gating.HasGate(pod.Spec.SchedulingGates) {
+	if _, annotated := pod.Annotations[v1alpha1.DelayTolerantAnnotation]; annotated || !gating.HasGate(pod.Spec.SchedulingGates) {
 		t.Errorf("annotations %v, gates %v", pod.Annotations, pod.Spec.SchedulingGates)
 	}
 }
 
 func TestAJobThatIsCreatedSuspendedIsPromisedNothing(t *testing.T) {
 	job := admitJob(t, dirtyNow(t), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(nil)}, Spec: batchv1.JobSpec{Suspend: ptr.To(true)}})
-	if job.Annotations[gating.Reason] != gating.ReasonAwaitsResume || !gating.AwaitsResume(job) || !*job.Spec.Suspend {
+	if job.Annotations[v1alpha1.ReasonAnnotation] != gating.ReasonAwaitsResume || !gating.AwaitsResume(job) || !*job.Spec.Suspend {
 		t.Fatalf("labels %v, annotations %v", job.Labels, job.Annotations)
 	}
 	// its pods, when they come, are of a Job that is held, and planned from then
@@ -89,16 +91,16 @@ func TestAJobThatIsCreatedSuspendedIsPromisedNothing(t *testing.T) {
 	owner := metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "u", Controller: ptr.To(true)}
 	for wait, want := range map[string]string{"8h": "2026-11-21T18:57:00Z", "90m": "2026-11-21T12:27:00Z", "1m": ""} {
 		meta := *job.Spec.Template.ObjectMeta.DeepCopy()
-		meta.OwnerReferences, meta.Annotations[gating.Deadline] = []metav1.OwnerReference{owner}, wait
+		meta.OwnerReferences, meta.Annotations[v1alpha1.DeadlineAnnotation] = []metav1.OwnerReference{owner}, wait
 		pod, _ := admitWarned(t, w, &corev1.Pod{ObjectMeta: meta})
-		if got := pod.Annotations[gating.LatestStart]; got != want || gating.HasGate(pod.Spec.SchedulingGates) != (want != "") {
+		if got := pod.Annotations[v1alpha1.LatestStartAnnotation]; got != want || gating.HasGate(pod.Spec.SchedulingGates) != (want != "") {
 			t.Errorf("%s: latest start %q, want %q; %v", wait, got, want, pod.Annotations)
 		}
 	}
 }
 
 func TestAToolThatGivesUpIsWarnedOf(t *testing.T) {
-	deadline := map[string]string{gating.Deadline: "8h"}
+	deadline := map[string]string{v1alpha1.DeadlineAnnotation: "8h"}
 	for name, tt := range map[string]struct {
 		labels, annotations map[string]string
 		latest              time.Duration // after its creation; zero if it starts at once
@@ -121,22 +123,22 @@ func TestAToolThatGivesUpIsWarnedOf(t *testing.T) {
 			}
 			meta := metav1.ObjectMeta{Labels: tt.labels, Annotations: tt.annotations}
 			pod, told := admitWarned(t, dirtyNow(t), &corev1.Pod{ObjectMeta: meta})
-			if diff := cmp.Diff(warnings, told); diff != "" || pod.Annotations[gating.LatestStart] != want {
-				t.Errorf("of a pod: %s; latest start %s, want %s", diff, pod.Annotations[gating.LatestStart], want)
+			if diff := cmp.Diff(warnings, told); diff != "" || pod.Annotations[v1alpha1.LatestStartAnnotation] != want {
+				t.Errorf("of a pod: %s; latest start %s, want %s", diff, pod.Annotations[v1alpha1.LatestStartAnnotation], want)
 			}
-			if job := admitJob(t, dirtyNow(t), &batchv1.Job{ObjectMeta: meta}); job.Annotations[gating.LatestStart] != want {
-				t.Errorf("of a Job: latest start %s, want %s", job.Annotations[gating.LatestStart], want)
+			if job := admitJob(t, dirtyNow(t), &batchv1.Job{ObjectMeta: meta}); job.Annotations[v1alpha1.LatestStartAnnotation] != want {
+				t.Errorf("of a Job: latest start %s, want %s", job.Annotations[v1alpha1.LatestStartAnnotation], want)
 			}
 		})
 	}
 }
 
 func TestWhatStartsAtOnceAndStillWaitsSaysForWhat(t *testing.T) {
-	soon := tolerant(map[string]string{gating.Deadline: "1m"})
+	soon := tolerant(map[string]string{v1alpha1.DeadlineAnnotation: "1m"})
 	pod, _ := admitWarned(t, dirtyNow(t), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: soon}, Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: "a.example/x"}}}})
 	idle := admitJob(t, dirtyNow(t), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: soon}, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(0))}})
 	for waits, o := range map[string]metav1.Object{"the gate a.example/x": pod, "parallelism 0": idle} {
-		if reason := o.GetAnnotations()[gating.Reason]; !strings.HasPrefix(reason, "let go ") || !strings.HasSuffix(reason, "; it still waits for "+waits) {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "let go ") || !strings.HasSuffix(reason, "; it still waits for "+waits) {
 			t.Errorf("reason %q, want %q in it", reason, waits)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,9 +73,9 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 // checkAsk tells what is wrong with what an object asks for, whose metadata is at path.
 func checkAsk(o metav1.Object, created time.Time, path *field.Path) field.ErrorList {
 	_, errs := gating.ParseAsk(o.GetAnnotations(), created, path.Child("annotations"))
-	_, alsoSaid := o.GetAnnotations()[gating.DelayTolerant]
-	if wish, ok := o.GetLabels()[gating.DelayTolerant]; ok && !alsoSaid {
-		_, more := gating.ParseAsk(map[string]string{gating.DelayTolerant: wish}, created, path.Child("labels"))
+	_, alsoSaid := o.GetAnnotations()[v1alpha1.DelayTolerantAnnotation]
+	if wish, ok := o.GetLabels()[v1alpha1.DelayTolerantAnnotation]; ok && !alsoSaid {
+		_, more := gating.ParseAsk(map[string]string{v1alpha1.DelayTolerantAnnotation: wish}, created, path.Child("labels"))
 		errs = append(errs, more...)
 	}
 	return errs
@@ -106,22 +108,22 @@ func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv
 // nameRuns gives a Job of a CronJob, run by its schedule or by hand, the
 // CronJob's name as the label of its runs, unless it has one.
 func nameRuns(job *batchv1.Job) {
-	if _, ok := job.Labels[gating.RunsOf]; ok {
+	if _, ok := job.Labels[v1alpha1.RunsOfLabel]; ok {
 		return
 	}
 	if cronJob := gating.CronJobOf(job); cronJob != nil && len(content.IsLabelValue(cronJob.Name)) == 0 {
-		job.Labels[gating.RunsOf] = cronJob.Name
+		job.Labels[v1alpha1.RunsOfLabel] = cronJob.Name
 	}
 }
 
 // forget removes from a Job what we had written on another, of which it is a
 // copy, and reports whether that one was suspended by us.
 func forget(job *batchv1.Job) (suspended bool) {
-	suspended = job.Annotations[gating.HeldBy] == gating.HoldBySuspend
+	suspended = job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend
 	if suspended {
 		job.Spec.Suspend = ptr.To(false)
 	}
-	if job.Annotations[gating.HeldBy] == gating.HoldByKueue {
+	if job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue {
 		job.Annotations[gating.KueueGates] = gating.LeaveQueue(job.Annotations[gating.KueueGates])
 	}
 	gating.Forget(job.Annotations)
@@ -137,7 +139,7 @@ func leaveJobAlone(job *batchv1.Job, ask gating.Ask) string {
 		return "it does not ask for it"
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + *manager
-	case byItself(job, ask) == gating.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
+	case byItself(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
 		return "it is suspended already, by somebody else"
 	default:
 		return ""
@@ -150,9 +152,9 @@ func leaveJobAlone(job *batchv1.Job, ask gating.Ask) string {
 func byItself(job *batchv1.Job, ask gating.Ask) string {
 	switch {
 	case job.Labels[gating.KueueQueue] != "":
-		return gating.HoldByKueue
-	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == gating.HoldBySuspend:
-		return gating.HoldBySuspend
+		return v1alpha1.HoldByKueue
+	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend:
+		return v1alpha1.HoldBySuspend
 	default:
 		return ""
 	}
@@ -171,7 +173,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 		decision = decision.Queue()
 	}
 	// its pods count for the policy, whenever they come
-	job.Annotations[gating.PolicyName], job.Spec.Template.Annotations[gating.PolicyName] = policy.Name, policy.Name
+	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = policy.Name, policy.Name
 	noteDuration(job, ask)
 	if w.Mark || policy.Movable() { // so that its pods come here, too, however it is held
 		bringPods(job, asked)
@@ -179,8 +181,8 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 	if ptr.Deref(job.Spec.Suspend, false) && byItself(job, ask) == "" {
 		return parkJob(job, policy, ask, asked)
 	}
-	if asked[gating.Placement] == gating.PlacementStrict { // which ends then, for its last pod, too
-		job.Spec.Template.Annotations[gating.LatestStart] = task.LatestStart.UTC().Format(time.RFC3339)
+	if asked[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict { // which ends then, for its last pod, too
+		job.Spec.Template.Annotations[v1alpha1.LatestStartAnnotation] = task.LatestStart.UTC().Format(time.RFC3339)
 	}
 	if policy.Movable() {
 		noteLocation(job, decision.Location, ask.Only)
@@ -194,47 +196,47 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 	notes := gating.Notes(policy, decision)
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
-	job.Labels[gating.State] = gating.StateHeld
+	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	if how := byItself(job, ask); how != "" {
 		return holdWhole(job, how)
 	}
 	bringPods(job, gating.Promise(asked, notes))
-	delete(job.Spec.Template.Labels, gating.State)
+	delete(job.Spec.Template.Labels, v1alpha1.StateLabel)
 	return verdict{outcome: held, noted: true}
 }
 
 // noteAsk notes on a Job what its template asks for, so that it is there that the user
 // changes it. A wish that is a label stays one.
 func noteAsk(job *batchv1.Job, asked map[string]string) {
-	wish := asked[gating.DelayTolerant]
+	wish := asked[v1alpha1.DelayTolerantAnnotation]
 	_, said := gating.Wish(job)
-	_, annotated := job.Spec.Template.Annotations[gating.DelayTolerant]
+	_, annotated := job.Spec.Template.Annotations[v1alpha1.DelayTolerantAnnotation]
 	for key, value := range asked {
-		if key != gating.DelayTolerant {
+		if key != v1alpha1.DelayTolerantAnnotation {
 			job.Annotations[key] = value
 		}
 	}
 	switch {
 	case said:
 	case annotated:
-		job.Annotations[gating.DelayTolerant] = wish
+		job.Annotations[v1alpha1.DelayTolerantAnnotation] = wish
 	default:
-		job.Labels[gating.DelayTolerant] = wish
+		job.Labels[v1alpha1.DelayTolerantAnnotation] = wish
 	}
 }
 
 // bringPods has the pods of a Job carry these annotations, and come to the webhook. A
 // wish that is a label is one on them, too.
 func bringPods(job *batchv1.Job, annotations map[string]string) {
-	template, wish := &job.Spec.Template, annotations[gating.DelayTolerant]
-	_, labelled := job.Labels[gating.DelayTolerant]
-	_, alsoThere := template.Labels[gating.DelayTolerant]
-	_, annotated := template.Annotations[gating.DelayTolerant]
+	template, wish := &job.Spec.Template, annotations[v1alpha1.DelayTolerantAnnotation]
+	_, labelled := job.Labels[v1alpha1.DelayTolerantAnnotation]
+	_, alsoThere := template.Labels[v1alpha1.DelayTolerantAnnotation]
+	_, annotated := template.Annotations[v1alpha1.DelayTolerantAnnotation]
 	maps.Copy(template.Annotations, annotations)
 	if labelled || alsoThere {
-		template.Labels[gating.DelayTolerant] = wish
+		template.Labels[v1alpha1.DelayTolerantAnnotation] = wish
 		if !annotated {
-			delete(template.Annotations, gating.DelayTolerant)
+			delete(template.Annotations, v1alpha1.DelayTolerantAnnotation)
 		}
 	}
 }
@@ -243,16 +245,16 @@ func bringPods(job *batchv1.Job, annotations map[string]string) {
 // planned from when it is resumed, as are its pods.
 func parkJob(job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
-	notes := map[string]string{gating.PolicyName: policy.Name, gating.Reason: gating.ReasonAwaitsResume}
+	notes := map[string]string{v1alpha1.PolicyAnnotation: policy.Name, v1alpha1.ReasonAnnotation: gating.ReasonAwaitsResume}
 	if ask.Only != "" {
-		notes[gating.Candidates] = ask.Only
-		template.Annotations[gating.Candidates] = ask.Only
+		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Only
+		template.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Only
 	}
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
 	bringPods(job, gating.Promise(asked, notes))
-	job.Labels[gating.State] = gating.StateHeld
-	delete(template.Labels, gating.State)
+	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
+	delete(template.Labels, v1alpha1.StateLabel)
 	return verdict{outcome: held, noted: true}
 }
 
@@ -261,21 +263,21 @@ func parkJob(job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[
 func noteDuration(job *batchv1.Job, ask gating.Ask) {
 	guess := gating.Guess(ask)
 	maps.Copy(job.Annotations, guess)
-	expected, ok := guess[gating.ExpectedDuration]
+	expected, ok := guess[v1alpha1.ExpectedDurationAnnotation]
 	if ask.Duration > 0 {
 		expected, ok = plan.Span(ask.Duration), true
 	}
 	if ok {
-		job.Spec.Template.Annotations[gating.ExpectedDuration] = expected
+		job.Spec.Template.Annotations[v1alpha1.ExpectedDurationAnnotation] = expected
 	}
 }
 
 // noteLocation notes on a Job and on its pods where they are to run.
 func noteLocation(job *batchv1.Job, planned, only string) {
 	for _, annotations := range []map[string]string{job.Annotations, job.Spec.Template.Annotations} {
-		annotations[gating.PlannedLocation] = planned
+		annotations[v1alpha1.PlannedLocationAnnotation] = planned
 		if only != "" {
-			annotations[gating.Candidates] = only
+			annotations[v1alpha1.CandidateLocationsAnnotation] = only
 		}
 	}
 }
@@ -283,9 +285,9 @@ func noteLocation(job *batchv1.Job, planned, only string) {
 // holdWhole holds a Job so that it makes no pods. Those that come once it is
 // let go start at once.
 func holdWhole(job *batchv1.Job, how string) verdict {
-	job.Annotations[gating.HeldBy] = how
-	job.Spec.Template.Labels[gating.State] = gating.StateReleased
-	if how == gating.HoldByKueue {
+	job.Annotations[v1alpha1.HeldByAnnotation] = how
+	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
+	if how == v1alpha1.HoldByKueue {
 		job.Annotations[gating.KueueGates] = gating.JoinQueue(job.Annotations[gating.KueueGates])
 		return verdict{outcome: held, noted: true}
 	}
@@ -295,9 +297,9 @@ func holdWhole(job *batchv1.Job, how string) verdict {
 
 // startJob lets a Job start at once, and its pods with it whenever they come.
 func startJob(job *batchv1.Job, why string) verdict {
-	job.Annotations[gating.Reason] = why
-	job.Labels[gating.State] = gating.StateReleased
-	job.Spec.Template.Labels[gating.State] = gating.StateReleased
+	job.Annotations[v1alpha1.ReasonAnnotation] = why
+	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
+	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	return verdict{outcome: started, noted: true}
 }
 

@@ -3,6 +3,8 @@ package webhook
 import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/gridlatch/gridlatch/gating"
 )
 
@@ -17,10 +19,10 @@ func mark(pod *aPod) patch {
 	has := pod.resources
 	marks := map[string]resource.Quantity{}
 	if !has.marked {
-		marks[gating.PlacementMark] = resource.Quantity{}
+		marks[v1alpha1.PlacementResource] = resource.Quantity{}
 	}
-	if !has.strict && pod.Annotations[gating.Placement] == gating.PlacementStrict {
-		marks[gating.StrictMark] = resource.Quantity{}
+	if !has.strict && pod.Annotations[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict {
+		marks[v1alpha1.StrictPlacementResource] = resource.Quantity{}
 	}
 	if len(marks) == 0 {
 		return nil

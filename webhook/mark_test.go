@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -87,7 +89,7 @@ func TestPodsThatMayWaitAreMarkedForTheScheduler(t *testing.T) {
 // TestPodsOfAJobComeToBeMarked has a Job start at once that is asked for on the
 // Job alone: only what its template says makes its pods come to the webhook.
 func TestPodsOfAJobComeToBeMarked(t *testing.T) {
-	asked := map[string]string{gating.DelayTolerant: "true", gating.Deadline: "1m", gating.Duration: "1h", gating.Placement: gating.PlacementStrict}
+	asked := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "1m", v1alpha1.DurationAnnotation: "1h", v1alpha1.PlacementAnnotation: v1alpha1.PlacementStrict}
 	raw, err := json.Marshal(batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: asked}})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +103,7 @@ func TestPodsOfAJobComeToBeMarked(t *testing.T) {
 			t.Fatal(err)
 		}
 		template := job.Spec.Template
-		if template.Labels[gating.State] != gating.StateReleased {
+		if template.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased {
 			t.Fatalf("the Job does not start at once: %+v", template)
 		}
 		for key, value := range asked {
@@ -132,14 +134,14 @@ func TestStrictPlacementEndsForLatePods(t *testing.T) {
 			w.Mark = true
 			job := admitJob(t, w, &batchv1.Job{
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
-					gating.DelayTolerant: "true", gating.Deadline: tt.deadline, gating.Duration: "1h", gating.Placement: gating.PlacementStrict,
+					v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: tt.deadline, v1alpha1.DurationAnnotation: "1h", v1alpha1.PlacementAnnotation: v1alpha1.PlacementStrict,
 				}},
 				Spec: tt.spec,
 			})
 			late := t0.Add(10 * time.Hour)
 			w.Clock = clocktesting.NewFakePassiveClock(late)
 			pod := admitPod(t, w, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-				Labels: map[string]string{gating.State: gating.StateReleased}, Annotations: job.Spec.Template.Annotations,
+				Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}, Annotations: job.Spec.Template.Annotations,
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}},
 			}})
 			policy := defaultPolicy(t, w)

@@ -7,6 +7,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -50,7 +52,7 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *aPo
 	switch {
 	case !asks(pod):
 		return stripPod(pod), nil
-	case owned && pod.Labels[gating.State] == gating.StateReleased: // so its Job's template says
+	case owned && pod.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased: // so its Job's template says
 		return w.startLater(ctx, req, pod, ""), nil
 	case owned && w.Records.Released(req.Namespace, pod):
 		return w.startLater(ctx, req, pod, "its Job has been released"), nil
@@ -62,8 +64,8 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *aPo
 
 // wantGate refuses what asks for a pod to be held other than by a gate.
 func wantGate(pod *corev1.Pod) field.ErrorList {
-	if how := pod.Annotations[gating.Hold]; how == gating.HoldBySuspend {
-		path := field.NewPath("metadata", "annotations").Key(gating.Hold)
+	if how := pod.Annotations[v1alpha1.HoldAnnotation]; how == v1alpha1.HoldBySuspend {
+		path := field.NewPath("metadata", "annotations").Key(v1alpha1.HoldAnnotation)
 		return field.ErrorList{field.Invalid(path, how, "only a Job can be suspended")}
 	}
 	return nil
@@ -88,7 +90,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 		return chosen.without(func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	suit(ctx, chosen.policy, pod)
-	promised := ofHeldJob || pod.Annotations[gating.LatestStart] != ""
+	promised := ofHeldJob || pod.Annotations[v1alpha1.LatestStartAnnotation] != ""
 	if promised { // its Job has decided on that
 		return w.holdPod(req, pod, chosen.policy, ask, promised), nil
 	}
@@ -100,7 +102,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 // leavePodAlone says why a pod is not held whatever the grid does.
 func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
-	case gating.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[gating.LatestStart] == "":
+	case gating.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
 		return gating.NotHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
 		return gating.NotHeld + "it names its node, and so never waits for the scheduler"
@@ -124,7 +126,7 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Po
 		decision = decision.Queue()
 	}
 	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
-		pod.Annotations[gating.PolicyName] = policy.Name // it counts for the policy
+		pod.Annotations[v1alpha1.PolicyAnnotation] = policy.Name // it counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {
 			v = v.steer(pod, policy, decision.Location)
@@ -132,21 +134,21 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Po
 		return v
 	}
 	if why := w.unable(req.Namespace); why != "" {
-		pod.Annotations[gating.PolicyName] = policy.Name // it counts for the policy
+		pod.Annotations[v1alpha1.PolicyAnnotation] = policy.Name // it counts for the policy
 		return startPod(pod, why).warned(why)
 	}
 	notes := gating.Notes(policy, decision)
-	if before, known := pod.Annotations[gating.AtCreation]; known {
-		notes[gating.AtCreation] = before
+	if before, known := pod.Annotations[v1alpha1.IntensityAtCreationAnnotation]; known {
+		notes[v1alpha1.IntensityAtCreationAnnotation] = before
 	}
 	maps.Copy(pod.Annotations, notes)
-	if pod.Annotations[gating.LatestStart] == "" { // its Job was resumed, and goes now
-		pod.Annotations[gating.LatestStart] = task.LatestStart.Format(time.RFC3339)
+	if pod.Annotations[v1alpha1.LatestStartAnnotation] == "" { // its Job was resumed, and goes now
+		pod.Annotations[v1alpha1.LatestStartAnnotation] = task.LatestStart.Format(time.RFC3339)
 	}
-	pod.Labels[gating.State] = gating.StateHeld
+	pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	gates := pod.Spec.SchedulingGates
 	if !gating.HasGate(gates) {
-		gates = append(gates, corev1.PodSchedulingGate{Name: gating.Gate})
+		gates = append(gates, corev1.PodSchedulingGate{Name: v1alpha1.Gate})
 	}
 	return verdict{outcome: held, noted: true, patch: patch{}.set("/spec/schedulingGates", gates)}
 }
@@ -163,8 +165,8 @@ func startPod(pod *corev1.Pod, why string) verdict {
 				pod.Annotations[key] = value
 			}
 		}
-		pod.Annotations[gating.Reason] = why
-		pod.Labels[gating.State] = gating.StateReleased
+		pod.Annotations[v1alpha1.ReasonAnnotation] = why
+		pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 		v.noted = true
 	}
 	return v
@@ -173,8 +175,8 @@ func startPod(pod *corev1.Pod, why string) verdict {
 // forExtender returns the annotations by which the extender knows what its Job
 // has to say of a pod: how long it runs, and how long placement is strict.
 func forExtender(pod *corev1.Pod) []string {
-	if pod.Annotations[gating.Placement] == gating.PlacementStrict {
-		return []string{gating.ExpectedDuration, gating.LatestStart}
+	if pod.Annotations[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict {
+		return []string{v1alpha1.ExpectedDurationAnnotation, v1alpha1.LatestStartAnnotation}
 	}
-	return []string{gating.ExpectedDuration}
+	return []string{v1alpha1.ExpectedDurationAnnotation}
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -192,8 +194,8 @@ func (o *object) container(path string, into *resources) error {
 				"limits": func() error {
 					into.limits = o.PeekKind() == '{'
 					return o.Fields(path+".resources.limits", map[string]func() error{
-						string(gating.PlacementMark): o.seen(&into.marked),
-						string(gating.StrictMark):    o.seen(&into.strict),
+						string(v1alpha1.PlacementResource):       o.seen(&into.marked),
+						string(v1alpha1.StrictPlacementResource): o.seen(&into.strict),
 					})
 				},
 				"requests": func() error {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
@@ -86,7 +88,7 @@ func TestWhatIsOthersIsNotReadAndStays(t *testing.T) {
 		if err := json.Unmarshal(after, &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Labels[gating.State] != gating.StateHeld || len(response.Warnings) > 0 {
+		if got.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld || len(response.Warnings) > 0 {
 			t.Errorf("%s: not held: %v, %v", kind, got.Labels, response.Warnings)
 		}
 		if len(response.Patch) > 4<<10 {
@@ -121,7 +123,7 @@ func TestAPatchMakesWhatIsNotThere(t *testing.T) {
 			if err := json.Unmarshal(after, &got); err != nil {
 				t.Fatal(err)
 			}
-			if got.Labels[gating.State] != gating.StateHeld || got.Spec.Template.Annotations[gating.LatestStart] == "" {
+			if got.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld || got.Spec.Template.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 				t.Errorf("%s: %+v", after, response)
 			}
 		})
@@ -227,8 +229,8 @@ func sameAsPod(t *testing.T, want *corev1.Pod) {
 		return
 	}
 	of := want.Spec.Containers[0].Resources
-	_, marked := of.Limits[gating.PlacementMark]
-	_, strict := of.Limits[gating.StrictMark]
+	_, marked := of.Limits[v1alpha1.PlacementResource]
+	_, strict := of.Limits[v1alpha1.StrictPlacementResource]
 	has := resources{there: got.resources.there, limits: len(of.Limits) > 0, requests: len(of.Requests) > 0, marked: marked, strict: strict}
 	if diff := cmp.Diff(has, got.resources, cmp.AllowUnexported(resources{})); diff != "" {
 		t.Error(diff)

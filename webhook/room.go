@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -79,7 +81,7 @@ func (v verdict) jobWithRoom(job *aJob, before, template metav1.ObjectMeta, susp
 func unnoted(to *metav1.ObjectMeta, before metav1.ObjectMeta) {
 	to.Labels, to.Annotations = before.Labels, before.Annotations
 	gating.Forget(to.Annotations)
-	to.Labels[gating.State] = gating.StateReleased
+	to.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 }
 
 // written copies what of an object is written to.

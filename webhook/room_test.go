@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -39,7 +40,7 @@ func TestWorkThatOurNotesDoNotFitOnStartsAsItCame(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			annotations := crowded(tt.bytes, tt.text)
 			suspending := crowded(tt.bytes, tt.text)
-			suspending[gating.Hold] = gating.HoldBySuspend
+			suspending[v1alpha1.HoldAnnotation] = v1alpha1.HoldBySuspend
 			ofTemplate := batchv1.Job{}
 			ofTemplate.Spec.Template.Annotations = annotations
 			for kind, object := range map[string]any{
@@ -66,8 +67,8 @@ func TestWorkThatOurNotesDoNotFitOnStartsAsItCame(t *testing.T) {
 					}
 				}
 				warned := len(response.Warnings) > 0 && strings.Contains(response.Warnings[len(response.Warnings)-1], "leave no room for those of Gridlatch")
-				if (got.Labels[gating.State] == gating.StateHeld) != tt.held || warned == tt.held || !tt.held && ptr.Deref(got.Spec.Suspend, false) {
-					t.Errorf("%s: state %q, suspended %v, warned %v", kind, got.Labels[gating.State], got.Spec.Suspend, response.Warnings)
+				if (got.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld) != tt.held || warned == tt.held || !tt.held && ptr.Deref(got.Spec.Suspend, false) {
+					t.Errorf("%s: state %q, suspended %v, warned %v", kind, got.Labels[v1alpha1.StateLabel], got.Spec.Suspend, response.Warnings)
 				}
 			}
 		})

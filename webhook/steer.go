@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/gridlatch/gridlatch/gating"
@@ -12,16 +14,16 @@ import (
 
 // suit notes on a pod which locations suit it, as things are now.
 func suit(ctx context.Context, policy *gating.Policy, pod *corev1.Pod) {
-	delete(pod.Annotations, gating.Candidates)
+	delete(pod.Annotations, v1alpha1.CandidateLocationsAnnotation)
 	if only := policy.Suiting(ctx, &pod.Spec); only != "" {
-		pod.Annotations[gating.Candidates] = only
+		pod.Annotations[v1alpha1.CandidateLocationsAnnotation] = only
 	}
 }
 
 // startLater lets a pod start at once that comes after its Job's release, where
 // its policy chooses.
 func (w *Webhook) startLater(ctx context.Context, req serving.Review, pod *corev1.Pod, why string) verdict {
-	name, planned := pod.Annotations[gating.PolicyName], pod.Annotations[gating.PlannedLocation]
+	name, planned := pod.Annotations[v1alpha1.PolicyAnnotation], pod.Annotations[v1alpha1.PlannedLocationAnnotation]
 	if planned == "" {
 		return startPod(pod, why) // its Job was not placed
 	}
@@ -43,7 +45,7 @@ func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.
 	}
 	suit(ctx, policy, pod)
 	task := gating.TaskOf(policy, pod)
-	decision := policy.Decide(w.Store.Book(policy.Source), pod.Annotations[gating.Location], pod.CreationTimestamp.Time, task)
+	decision := policy.Decide(w.Store.Book(policy.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
 	if math.IsNaN(decision.AtOnce) {
 		return ""
 	}
@@ -58,7 +60,7 @@ func (v verdict) steer(pod *corev1.Pod, policy *gating.Policy, location string) 
 	if !ok {
 		return v
 	}
-	pod.Annotations[gating.PlannedLocation] = location
+	pod.Annotations[v1alpha1.PlannedLocationAnnotation] = location
 	v.noted = true
 	if gating.Prefers(&pod.Spec, term) {
 		return v // decided on again

@@ -152,7 +152,7 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 		return func(s *spacious) {
 			limited(s)
 			s.job = &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
-				Namespace: "default", Name: "j", UID: "u", Labels: map[string]string{gating.State: gating.StateReleased}, Annotations: map[string]string{gating.PlannedLocation: location},
+				Namespace: "default", Name: "j", UID: "u", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}, Annotations: map[string]string{v1alpha1.PlannedLocationAnnotation: location},
 			}}
 		}
 	}
@@ -161,8 +161,8 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 	}
 	with := func(p *corev1.Pod, change func(*corev1.Pod)) *corev1.Pod { change(p); return p }
 	late := func(planned string) *corev1.Pod {
-		p := ofJob(pod(map[string]string{gating.PolicyName: "default", gating.PlannedLocation: planned}))
-		p.Labels = map[string]string{gating.State: gating.StateReleased}
+		p := ofJob(pod(map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.PlannedLocationAnnotation: planned}))
+		p.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}
 		return p
 	}
 	clean := []float64{100, 400, 400}
@@ -176,7 +176,7 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 	}{
 		"of its policy":                 {pod: pod(nil), north: dirty, south: clean, want: terms{inGrid("south")}, planned: "south"},
 		"the first of those as clean":   {pod: pod(nil), north: clean, south: clean, want: terms{inGrid("north")}, planned: "north"},
-		"of one, if it is pinned":       {pod: pod(map[string]string{gating.Location: "north"}), north: dirty, south: clean, want: terms{inGrid("north")}, planned: "north"},
+		"of one, if it is pinned":       {pod: pod(map[string]string{v1alpha1.LocationAnnotation: "north"}), north: dirty, south: clean, want: terms{inGrid("north")}, planned: "north"},
 		"of those that suit it":         {pod: with(pod(nil), func(p *corev1.Pod) { p.Spec.NodeSelector = inNorth() }), north: dirty, south: clean, want: terms{inGrid("north")}, planned: "north"},
 		"beside what it prefers itself": {pod: with(pod(nil), func(p *corev1.Pod) { p.Spec.Affinity = preferring(own) }), north: clean, south: dirty, want: terms{own, inGrid("north")}, planned: "north"},
 		"once":                          {pod: with(pod(nil), func(p *corev1.Pod) { p.Spec.Affinity = preferring(inGrid("north")) }), north: clean, south: dirty, want: terms{inGrid("north")}, planned: "north"},
@@ -189,8 +189,8 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 		"a later one, below ceilings, of a Job that is not known yet": {
 			pod: late("north"), north: dirty, south: clean, change: limited, want: terms{inGrid("north")}, planned: "north",
 		},
-		"not one that asks for nothing":        {pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "false"}}}, north: dirty, south: clean},
-		"not one whose Job was never placed":   {pod: with(late(""), func(p *corev1.Pod) { delete(p.Annotations, gating.PlannedLocation) }), north: dirty, south: clean},
+		"not one that asks for nothing":        {pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}}}, north: dirty, south: clean},
+		"not one whose Job was never placed":   {pod: with(late(""), func(p *corev1.Pod) { delete(p.Annotations, v1alpha1.PlannedLocationAnnotation) }), north: dirty, south: clean},
 		"not where there is nothing to choose": {pod: pod(nil), north: clean, south: clean, change: func(s *spacious) { s.policy.Spec.Locations = s.policy.Spec.Locations[:1] }},
 		"not where nothing is known": {pod: pod(nil), north: clean, south: clean, change: func(s *spacious) {
 			s.policy.Spec.Forecast.MaxAge = "1ns"
@@ -203,7 +203,7 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 			if diff := cmp.Diff(tt.want, gating.Preferred(&got.Spec)); diff != "" {
 				t.Error(diff)
 			}
-			if planned := got.Annotations[gating.PlannedLocation]; planned != tt.planned || gating.HasGate(got.Spec.SchedulingGates) {
+			if planned := got.Annotations[v1alpha1.PlannedLocationAnnotation]; planned != tt.planned || gating.HasGate(got.Spec.SchedulingGates) {
 				t.Errorf("planned for %q, want %q; gates %v", planned, tt.planned, got.Spec.SchedulingGates)
 			}
 		})
@@ -220,9 +220,9 @@ func TestHeldWorkIsPlannedForALocation(t *testing.T) {
 		planned, only string
 	}{
 		"the cleanest at any time":  {planned: "north"},
-		"the one it is pinned to":   {annotations: map[string]string{gating.Location: "south"}, planned: "south"},
+		"the one it is pinned to":   {annotations: map[string]string{v1alpha1.LocationAnnotation: "south"}, planned: "south"},
 		"one that suits its pods":   {selector: map[string]string{"grid": "south"}, planned: "south", only: "south"},
-		"held by suspend, likewise": {annotations: map[string]string{gating.Hold: gating.HoldBySuspend}, planned: "north"},
+		"held by suspend, likewise": {annotations: map[string]string{v1alpha1.HoldAnnotation: v1alpha1.HoldBySuspend}, planned: "north"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := twoGrids(t, north, south, nil)
@@ -231,16 +231,16 @@ func TestHeldWorkIsPlannedForALocation(t *testing.T) {
 				Spec:       batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{NodeSelector: tt.selector}}},
 			})
 			for _, got := range []map[string]string{job.Annotations, job.Spec.Template.Annotations} {
-				if job.Labels[gating.State] != gating.StateHeld || got[gating.PlannedLocation] != tt.planned || got[gating.Candidates] != tt.only || got[gating.DelayTolerant] != "true" {
+				if job.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld || got[v1alpha1.PlannedLocationAnnotation] != tt.planned || got[v1alpha1.CandidateLocationsAnnotation] != tt.only || got[v1alpha1.DelayTolerantAnnotation] != "true" {
 					t.Errorf("labels %v, annotations %v", job.Labels, got)
 				}
 			}
 			pod := ofJob(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: maps.Clone(job.Spec.Template.Annotations)}, Spec: job.Spec.Template.Spec})
-			if tt.annotations[gating.Hold] != "" {
+			if tt.annotations[v1alpha1.HoldAnnotation] != "" {
 				return // it has none yet
 			}
 			got := admitPod(t, w, pod)
-			if !gating.HasGate(got.Spec.SchedulingGates) || got.Annotations[gating.PlannedLocation] != tt.planned || got.Annotations[gating.Candidates] != tt.only || got.Spec.Affinity != nil {
+			if !gating.HasGate(got.Spec.SchedulingGates) || got.Annotations[v1alpha1.PlannedLocationAnnotation] != tt.planned || got.Annotations[v1alpha1.CandidateLocationsAnnotation] != tt.only || got.Spec.Affinity != nil {
 				t.Errorf("its pod: %+v, %v", got.Spec, got.Annotations)
 			}
 		})
@@ -251,7 +251,7 @@ func TestAJobThatStartsAtOnceHasItsPodsComeBack(t *testing.T) {
 	w := twoGrids(t, []float64{300, 400, 400}, []float64{100, 400, 400}, nil)
 	job := admitJob(t, w, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(nil)}})
 	template := job.Spec.Template
-	if job.Labels[gating.State] != gating.StateReleased || template.Annotations[gating.DelayTolerant] != "true" || template.Annotations[gating.PlannedLocation] != "south" {
+	if job.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || template.Annotations[v1alpha1.DelayTolerantAnnotation] != "true" || template.Annotations[v1alpha1.PlannedLocationAnnotation] != "south" {
 		t.Fatalf("labels %v, pods %v", job.Labels, template.Annotations)
 	}
 	pod := admitPod(t, w, ofJob(&corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}))

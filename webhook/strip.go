@@ -3,6 +3,8 @@ package webhook
 import (
 	"slices"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,7 +53,7 @@ func stripJob(job *batchv1.Job) verdict {
 
 func strip(meta *metav1.ObjectMeta) {
 	gating.Forget(meta.Annotations)
-	delete(meta.Labels, gating.State)
+	delete(meta.Labels, v1alpha1.StateLabel)
 }
 
 // dropGate takes our gate off the gates of a spec at path, if it is among them.
@@ -59,6 +61,6 @@ func dropGate(gates []corev1.PodSchedulingGate, path string) patch {
 	if !gating.HasGate(gates) {
 		return nil
 	}
-	ours := func(g corev1.PodSchedulingGate) bool { return g.Name == gating.Gate }
+	ours := func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate }
 	return patch{}.set(path+"/schedulingGates", slices.DeleteFunc(slices.Clone(gates), ours))
 }

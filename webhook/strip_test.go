@@ -5,34 +5,34 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 // forged is what a user may have written as if Gridlatch had, beside what is the
 // user's own.
 func forged() metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Labels: map[string]string{"app": "x", gating.State: gating.StateReleased},
+		Labels: map[string]string{"app": "x", v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]string{
-			"note": "y", gating.Duration: "1h",
-			gating.PlannedStart: "z", gating.LatestStart: "2000-01-01T00:00:00Z", gating.Reason: "z", gating.AtCreation: "9",
-			gating.HeldBy: gating.HoldByGate, gating.Started: "2099-01-01T00:00:00Z",
-			gating.ExpectedDuration: "1s", gating.DurationSource: "z", gating.PlannedLocation: "z", gating.Candidates: "z",
+			"note": "y", v1alpha1.DurationAnnotation: "1h",
+			v1alpha1.PlannedStartAnnotation: "z", v1alpha1.LatestStartAnnotation: "2000-01-01T00:00:00Z", v1alpha1.ReasonAnnotation: "z", v1alpha1.IntensityAtCreationAnnotation: "9",
+			v1alpha1.HeldByAnnotation: v1alpha1.HoldByGate, v1alpha1.StartedAnnotation: "2099-01-01T00:00:00Z",
+			v1alpha1.ExpectedDurationAnnotation: "1s", v1alpha1.DurationSourceAnnotation: "z", v1alpha1.PlannedLocationAnnotation: "z", v1alpha1.CandidateLocationsAnnotation: "z",
 		},
 	}
 }
 
 func TestWhatDoesNotAskToWaitLosesWhatIsNotItsOwn(t *testing.T) {
-	own := metav1.ObjectMeta{Labels: map[string]string{"app": "x"}, Annotations: map[string]string{"note": "y", gating.Duration: "1h"}}
-	gates := []corev1.PodSchedulingGate{{Name: gating.Gate}, {Name: "other"}}
+	own := metav1.ObjectMeta{Labels: map[string]string{"app": "x"}, Annotations: map[string]string{"note": "y", v1alpha1.DurationAnnotation: "1h"}}
+	gates := []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}, {Name: "other"}}
 	theirs := gates[1:]
-	for name, wish := range map[string]map[string]string{"no wish": nil, "the wish not to wait": {gating.DelayTolerant: "false"}} {
+	for name, wish := range map[string]map[string]string{"no wish": nil, "the wish not to wait": {v1alpha1.DelayTolerantAnnotation: "false"}} {
 		given, want := forged(), *own.DeepCopy()
 		maps.Copy(given.Annotations, wish)
 		maps.Copy(want.Annotations, wish)
@@ -83,7 +83,7 @@ func TestWhatOnlyWeWriteIsBelievedOfTheJobControllersPodsAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			meta := forged()
-			meta.Annotations[gating.DelayTolerant], meta.OwnerReferences = "true", tt.owners
+			meta.Annotations[v1alpha1.DelayTolerantAnnotation], meta.OwnerReferences = "true", tt.owners
 			raw, err := json.Marshal(corev1.Pod{ObjectMeta: meta})
 			if err != nil {
 				t.Fatal(err)
@@ -95,7 +95,7 @@ func TestWhatOnlyWeWriteIsBelievedOfTheJobControllersPodsAlone(t *testing.T) {
 			if err := json.Unmarshal(patched, &pod); err != nil {
 				t.Fatal(err)
 			}
-			if believed := pod.Annotations[gating.Started] != ""; believed != tt.want {
+			if believed := pod.Annotations[v1alpha1.StartedAnnotation] != ""; believed != tt.want {
 				t.Errorf("believed: %v: %v", believed, pod.Annotations)
 			}
 		})

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,8 +20,8 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 	owned := []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: new(bool)}}
 	*owned[0].Controller = true
 	waits := metav1.ObjectMeta{Annotations: tolerant(nil)}
-	starts := metav1.ObjectMeta{Annotations: tolerant(map[string]string{gating.Deadline: "1m"})}
-	promised := metav1.ObjectMeta{OwnerReferences: owned, Annotations: tolerant(map[string]string{gating.LatestStart: t0.Add(5 * time.Hour).Format(time.RFC3339)})}
+	starts := metav1.ObjectMeta{Annotations: tolerant(map[string]string{v1alpha1.DeadlineAnnotation: "1m"})}
+	promised := metav1.ObjectMeta{OwnerReferences: owned, Annotations: tolerant(map[string]string{v1alpha1.LatestStartAnnotation: t0.Add(5 * time.Hour).Format(time.RFC3339)})}
 	for name, tt := range map[string]struct {
 		kind     string
 		object   any
@@ -52,10 +54,10 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 			if err := json.Unmarshal(patched, &got); err != nil {
 				t.Fatal(err)
 			}
-			if (got.Labels[gating.State] == gating.StateReleased) != tt.released || gating.HasGate(got.Spec.SchedulingGates) && tt.released {
+			if (got.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased) != tt.released || gating.HasGate(got.Spec.SchedulingGates) && tt.released {
 				t.Errorf("released: want %t: %+v", tt.released, got)
 			}
-			if (got.Annotations[gating.Reason] == why) != tt.warned || slices.Contains(response.Warnings, why) != tt.warned {
+			if (got.Annotations[v1alpha1.ReasonAnnotation] == why) != tt.warned || slices.Contains(response.Warnings, why) != tt.warned {
 				t.Errorf("told: want %t: %v, %v", tt.warned, got.Annotations, response.Warnings)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -163,7 +165,7 @@ func (w *Webhook) find(ctx context.Context, ask gating.Ask, namespace string, pa
 	policy, err := w.Policies.Get(ctx, name)
 	switch {
 	case apierrors.IsNotFound(err) && asked:
-		return choice{errs: field.ErrorList{field.Invalid(path.Key(gating.PolicyName), name, w.wantPolicy(ctx))}}, nil
+		return choice{errs: field.ErrorList{field.Invalid(path.Key(v1alpha1.PolicyAnnotation), name, w.wantPolicy(ctx))}}, nil
 	case apierrors.IsNotFound(err):
 		return choice{warning: fmt.Sprintf("not held: CarbonPolicy %s, which namespace %s names, does not exist", name, namespace)}, nil
 	case err != nil:
@@ -171,7 +173,7 @@ func (w *Webhook) find(ctx context.Context, ask gating.Ask, namespace string, pa
 	}
 	if ask.Location != "" {
 		if err := policy.CheckLocation(w.Store.Book(policy.Source), ask.Location); err != nil {
-			return choice{errs: field.ErrorList{field.Invalid(path.Key(gating.Location), ask.Location, err.Error())}}, nil
+			return choice{errs: field.ErrorList{field.Invalid(path.Key(v1alpha1.LocationAnnotation), ask.Location, err.Error())}}, nil
 		}
 	}
 	return choice{policy: policy}, nil

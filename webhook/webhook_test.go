@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,21 +93,21 @@ func apply(t testing.TB, object []byte, response *admissionv1.AdmissionResponse)
 }
 
 func TestReinvocationChangesNothing(t *testing.T) {
-	annotations := map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}
+	annotations := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h"}
 	owned := []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: new(bool)}}
 	*owned[0].Controller = true
-	promised := map[string]string{gating.DelayTolerant: "true", gating.LatestStart: t0.Add(5 * time.Hour).Format(time.RFC3339)}
+	promised := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: t0.Add(5 * time.Hour).Format(time.RFC3339)}
 	for name, object := range map[string]any{
 		"a pod":                          corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}},
 		"a pod of a held Job":            corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: promised, OwnerReferences: owned}},
-		"a pod with a gate that is lost": corev1.Pod{Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: gating.Gate}, {Name: "other"}}}},
+		"a pod with a gate that is lost": corev1.Pod{Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}, {Name: "other"}}}},
 	} {
 		t.Run(name, func(t *testing.T) { reinvoke(t, "Pod", object) })
 	}
 	for name, object := range map[string]any{
 		"a Job":                 batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}},
 		"a Job by its template": batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}}},
-		"a Job that starts":     batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", gating.Deadline: "1m"}}},
+		"a Job that starts":     batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "1m"}}},
 	} {
 		t.Run(name, func(t *testing.T) { reinvoke(t, "Job", object) })
 	}
@@ -135,7 +137,7 @@ func reinvoke(t *testing.T, kind string, object any) {
 func TestWhatOneOwnerCreatesIsPlannedForTheSameStart(t *testing.T) {
 	w := dirtyNow(t) // then clean for hours: many starts are as good
 	controls := true
-	annotations := map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}
+	annotations := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h"}
 	owned := func(kind string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Annotations: annotations, OwnerReferences: []metav1.OwnerReference{
 			{APIVersion: "example.com/v1", Kind: kind, Name: "o", UID: types.UID(kind), Controller: &controls},
@@ -180,12 +182,12 @@ func plannedStart(t *testing.T, w *Webhook, req serving.Review) string {
 	if err := json.Unmarshal(apply(t, req.Object, w.Handle(t.Context(), req)), &after); err != nil {
 		t.Fatal(err)
 	}
-	return after.Annotations[gating.PlannedStart]
+	return after.Annotations[v1alpha1.PlannedStartAnnotation]
 }
 
 func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
 	controls := true
-	meta := metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}}
+	meta := metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h"}}
 	for owner, want := range map[metav1.OwnerReference]bool{
 		{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}:             false,
 		{APIVersion: "batch.example.com/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}: true,
@@ -202,8 +204,8 @@ func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
 		if err := json.Unmarshal(patched, &after); err != nil {
 			t.Fatal(err)
 		}
-		if gating.HasGate(after.Spec.SchedulingGates) != want || after.Annotations[gating.Reason] == "" {
-			t.Errorf("%v: gates %v, want one: %v; reason %q", owner, after.Spec.SchedulingGates, want, after.Annotations[gating.Reason])
+		if gating.HasGate(after.Spec.SchedulingGates) != want || after.Annotations[v1alpha1.ReasonAnnotation] == "" {
+			t.Errorf("%v: gates %v, want one: %v; reason %q", owner, after.Spec.SchedulingGates, want, after.Annotations[v1alpha1.ReasonAnnotation])
 		}
 	}
 }
@@ -211,9 +213,9 @@ func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
 func TestWhatIsWrongIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
 	controls := true
 	owner := []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Owner", Name: "o", UID: "1", Controller: &controls}}
-	for key, wrong := range map[string]string{gating.PolicyName: "gone", gating.Location: "gone", gating.Deadline: "tomorrow", gating.DelayTolerant: "perhaps"} {
+	for key, wrong := range map[string]string{v1alpha1.PolicyAnnotation: "gone", v1alpha1.LocationAnnotation: "gone", v1alpha1.DeadlineAnnotation: "tomorrow", v1alpha1.DelayTolerantAnnotation: "perhaps"} {
 		for _, owners := range [][]metav1.OwnerReference{nil, owner} {
-			meta := metav1.ObjectMeta{Annotations: map[string]string{gating.DelayTolerant: "true"}, OwnerReferences: owners}
+			meta := metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, OwnerReferences: owners}
 			meta.Annotations[key] = wrong
 			for kind, object := range map[string]any{"Pod": corev1.Pod{ObjectMeta: meta}, "Job": batchv1.Job{ObjectMeta: meta}} {
 				raw, err := json.Marshal(object)
@@ -225,8 +227,8 @@ func TestWhatIsWrongIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
 				if err := json.Unmarshal(patched, &after); err != nil {
 					t.Fatal(err)
 				}
-				said := strings.HasPrefix(after.Annotations[gating.Reason], "not held: metadata.annotations["+key+"]: ") && len(response.Warnings) == 1 &&
-					after.Labels[gating.State] == gating.StateReleased
+				said := strings.HasPrefix(after.Annotations[v1alpha1.ReasonAnnotation], "not held: metadata.annotations["+key+"]: ") && len(response.Warnings) == 1 &&
+					after.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 				if owned := owners != nil; response.Allowed != owned || said != owned {
 					t.Errorf("%s with %s, owned: %v: allowed %v, %v, %v", kind, key, owned, response.Allowed, response.Warnings, after.Annotations)
 				}
@@ -236,7 +238,7 @@ func TestWhatIsWrongIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
 }
 
 func TestAnAnnotationThatNobodyReadsIsWarnedOf(t *testing.T) {
-	asked := map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h", "gridlatch.dev/deadlin": "2h", "example.com/deadline": "2h"}
+	asked := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h", "gridlatch.dev/deadlin": "2h", "example.com/deadline": "2h"}
 	meta := metav1.ObjectMeta{Annotations: asked}
 	want := "[gridlatch.dev/deadlin]: not known, and so without effect; want gridlatch.dev/ and one of delay-tolerant, deadline, duration, threshold, location, policy, hold, placement"
 	for path, object := range map[string]any{
@@ -324,7 +326,7 @@ func tryHandle(t *testing.T, w *Webhook, kind string, object []byte) {
 	if !gating.HasGate(after.Spec.SchedulingGates) {
 		return
 	}
-	if after.Labels[gating.State] != gating.StateHeld || after.Annotations[gating.LatestStart] == "" {
+	if after.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld || after.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 		t.Fatalf("gated, but not to be found: %s", patched)
 	}
 }

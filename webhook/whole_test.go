@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,7 +18,7 @@ import (
 
 // tolerant are the annotations of work that may wait, with others on top.
 func tolerant(more map[string]string) map[string]string {
-	all := map[string]string{gating.DelayTolerant: "true", gating.Duration: "1h"}
+	all := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h"}
 	maps.Copy(all, more)
 	return all
 }
@@ -40,7 +42,7 @@ func admitJob(t *testing.T, w *Webhook, job *batchv1.Job) *batchv1.Job {
 }
 
 func TestHowAJobIsHeld(t *testing.T) {
-	const held, released = gating.StateHeld, gating.StateReleased
+	const held, released = v1alpha1.StateHeld, v1alpha1.StateReleased
 	queued := map[string]string{gating.KueueQueue: "team"}
 	tests := map[string]struct {
 		job       batchv1.Job
@@ -54,15 +56,15 @@ func TestHowAJobIsHeld(t *testing.T) {
 			job: batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(nil)}}, state: held,
 		},
 		"suspended, as it asks": {
-			job:       batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{gating.Hold: gating.HoldBySuspend})}},
-			suspended: true, state: held, by: gating.HoldBySuspend, template: released,
+			job:       batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{v1alpha1.HoldAnnotation: v1alpha1.HoldBySuspend})}},
+			suspended: true, state: held, by: v1alpha1.HoldBySuspend, template: released,
 		},
 		"suspended, since its clock would run": {
 			job: batchv1.Job{
-				ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{gating.Hold: gating.HoldByGate})},
+				ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{v1alpha1.HoldAnnotation: v1alpha1.HoldByGate})},
 				Spec:       batchv1.JobSpec{ActiveDeadlineSeconds: ptr.To(int64(60))},
 			},
-			suspended: true, state: held, by: gating.HoldBySuspend, template: released,
+			suspended: true, state: held, by: v1alpha1.HoldBySuspend, template: released,
 		},
 		"by gates, if the clock is that of its pods": {
 			job: batchv1.Job{
@@ -72,19 +74,19 @@ func TestHowAJobIsHeld(t *testing.T) {
 		},
 		"not at all, if it is to be suspended and is": {
 			job: batchv1.Job{
-				ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{gating.Hold: gating.HoldBySuspend})},
+				ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{v1alpha1.HoldAnnotation: v1alpha1.HoldBySuspend})},
 				Spec:       batchv1.JobSpec{Suspend: ptr.To(true)},
 			}, suspended: true, state: released, template: released,
 		},
 		"at the queue of Kueue": {
 			job: batchv1.Job{
 				ObjectMeta: metav1.ObjectMeta{Labels: queued, Annotations: tolerant(nil)}, Spec: batchv1.JobSpec{Suspend: ptr.To(true)},
-			}, suspended: true, state: held, by: gating.HoldByKueue, template: released, queue: gating.Gate,
+			}, suspended: true, state: held, by: v1alpha1.HoldByKueue, template: released, queue: v1alpha1.Gate,
 		},
 		"at the queue, beside others": {
 			job: batchv1.Job{
 				ObjectMeta: metav1.ObjectMeta{Labels: queued, Annotations: tolerant(map[string]string{gating.KueueGates: "a.example/b"})},
-			}, state: held, by: gating.HoldByKueue, template: released, queue: "a.example/b," + gating.Gate,
+			}, state: held, by: v1alpha1.HoldByKueue, template: released, queue: "a.example/b," + v1alpha1.Gate,
 		},
 		"not at all, if another controller runs it": {
 			job: batchv1.Job{
@@ -95,13 +97,13 @@ func TestHowAJobIsHeld(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := admitJob(t, dirtyNow(t), &tt.job)
-			if suspended := ptr.Deref(got.Spec.Suspend, false); suspended != tt.suspended || got.Labels[gating.State] != tt.state ||
-				got.Annotations[gating.HeldBy] != tt.by || got.Spec.Template.Labels[gating.State] != tt.template ||
+			if suspended := ptr.Deref(got.Spec.Suspend, false); suspended != tt.suspended || got.Labels[v1alpha1.StateLabel] != tt.state ||
+				got.Annotations[v1alpha1.HeldByAnnotation] != tt.by || got.Spec.Template.Labels[v1alpha1.StateLabel] != tt.template ||
 				got.Annotations[gating.KueueGates] != tt.queue {
 				t.Errorf("suspended %v, labels %v, annotations %v, template %v", suspended, got.Labels, got.Annotations, got.Spec.Template.Labels)
 			}
 			again := admitJob(t, dirtyNow(t), got) // by reinvocation, or of a copy
-			if ptr.Deref(again.Spec.Suspend, false) != tt.suspended || again.Annotations[gating.HeldBy] != tt.by || again.Annotations[gating.KueueGates] != tt.queue {
+			if ptr.Deref(again.Spec.Suspend, false) != tt.suspended || again.Annotations[v1alpha1.HeldByAnnotation] != tt.by || again.Annotations[gating.KueueGates] != tt.queue {
 				t.Errorf("the second time: suspended %v, annotations %v", again.Spec.Suspend, again.Annotations)
 			}
 		})
@@ -110,16 +112,16 @@ func TestHowAJobIsHeld(t *testing.T) {
 
 func TestACopyOfAJobThatWeSuspendedIsNotSuspendedForGood(t *testing.T) {
 	w := dirtyNow(t)
-	held := admitJob(t, w, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{gating.Hold: gating.HoldBySuspend})}})
-	held.Annotations[gating.Deadline] = "1m" // now it has to start at once
+	held := admitJob(t, w, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{v1alpha1.HoldAnnotation: v1alpha1.HoldBySuspend})}})
+	held.Annotations[v1alpha1.DeadlineAnnotation] = "1m" // now it has to start at once
 	started := admitJob(t, w, held)
-	if ptr.Deref(started.Spec.Suspend, false) || started.Labels[gating.State] != gating.StateReleased {
+	if ptr.Deref(started.Spec.Suspend, false) || started.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased {
 		t.Errorf("suspended %v, labels %v", *started.Spec.Suspend, started.Labels)
 	}
 }
 
 func TestAPodCannotBeSuspended(t *testing.T) {
-	raw, err := json.Marshal(corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{gating.Hold: gating.HoldBySuspend})}})
+	raw, err := json.Marshal(corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(map[string]string{v1alpha1.HoldAnnotation: v1alpha1.HoldBySuspend})}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +132,7 @@ func TestAPodCannotBeSuspended(t *testing.T) {
 
 func TestHoldTakesWhatItKnows(t *testing.T) {
 	raw, err := json.Marshal(batchv1.Job{ObjectMeta: metav1.ObjectMeta{
-		CreationTimestamp: metav1.NewTime(time.Time{}), Annotations: tolerant(map[string]string{gating.Hold: "firmly"}),
+		CreationTimestamp: metav1.NewTime(time.Time{}), Annotations: tolerant(map[string]string{v1alpha1.HoldAnnotation: "firmly"}),
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ type placing struct {
 // terms are what the placing of a pod depends on: the prediction is that which
 // its start was planned with.
 func (p placing) terms(ctx context.Context, pod *metav1.PartialObjectMetadata, now time.Time) (extender.Terms, error) {
-	name := pod.Annotations[gating.PolicyName]
+	name := pod.Annotations[v1alpha1.PolicyAnnotation]
 	if name == "" {
 		name = gating.NamespacePolicy(ctx, p.policies.Reader, pod.Namespace)
 	}

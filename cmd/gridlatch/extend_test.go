@@ -43,7 +43,7 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "default", CreationTimestamp: metav1.NewTime(now), Annotations: annotations}}
 	}
 	got, err := p.terms(t.Context(), pod(map[string]string{
-		gating.PolicyName: "two", gating.Duration: "2h", gating.PlannedLocation: "b", gating.Placement: gating.PlacementStrict,
+		v1alpha1.PolicyAnnotation: "two", v1alpha1.DurationAnnotation: "2h", v1alpha1.PlannedLocationAnnotation: "b", v1alpha1.PlacementAnnotation: v1alpha1.PlacementStrict,
 	}), now)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	if got, err := p.terms(t.Context(), pod(nil), now); err != nil || got.Policy != v1alpha1.DefaultPolicy || len(got.Locations) != 1 {
 		t.Errorf("by default: %+v, %v", got, err)
 	}
-	if got, err := p.terms(t.Context(), pod(map[string]string{gating.PolicyName: "gone"}), now); !errors.Is(err, extender.ErrNoPolicy) || got.Policy != "gone" {
+	if got, err := p.terms(t.Context(), pod(map[string]string{v1alpha1.PolicyAnnotation: "gone"}), now); !errors.Is(err, extender.ErrNoPolicy) || got.Policy != "gone" {
 		t.Errorf("of a policy that is gone: %+v, %v", got, err)
 	}
 }

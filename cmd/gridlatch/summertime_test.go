@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,7 +47,7 @@ func TestDeadlinesAcrossTheChangesOfSummerTime(t *testing.T) {
 			if err := c.Forecast(t.Context(), elements...); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]string{gating.LatestStart: tt.latest, gating.PlannedStart: latest.Add(-time.Hour).Format(time.RFC3339)}
+			want := map[string]string{v1alpha1.LatestStartAnnotation: tt.latest, v1alpha1.PlannedStartAnnotation: latest.Add(-time.Hour).Format(time.RFC3339)}
 			// until the forecast is read, and the leader is known to be there at that time, too
 			env.Eventually(t, 45*time.Second, func(ctx context.Context) error {
 				return wantNotes(ctx, c, tt.deadline, want)
@@ -98,7 +100,7 @@ func runInProcess(t *testing.T, c *env.Cluster, clock gating.Clock) {
 func wantNotes(ctx context.Context, c *env.Cluster, deadline string, want map[string]string) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "probe", Annotations: map[string]string{
-			gating.DelayTolerant: "true", gating.Deadline: deadline, gating.Duration: "1h",
+			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: deadline, v1alpha1.DurationAnnotation: "1h",
 		}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "work", Image: "work"}}},
 	}
@@ -110,7 +112,7 @@ func wantNotes(ctx context.Context, c *env.Cluster, deadline string, want map[st
 		got[key] = pod.Annotations[key]
 	}
 	if !maps.Equal(got, want) {
-		return fmt.Errorf("got %v, want %v: %s", got, want, pod.Annotations[gating.Reason])
+		return fmt.Errorf("got %v, want %v: %s", got, want, pod.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	return nil
 }

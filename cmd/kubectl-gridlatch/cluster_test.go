@@ -71,7 +71,7 @@ func spacious(t *testing.T) []client.Object {
 }
 
 func TestOtherLocationsArePrinted(t *testing.T) {
-	held := jobOf("mover", gating.StateHeld, notes(gating.PlannedLocation, "PJM", gating.Reason,
+	held := jobOf("mover", v1alpha1.StateHeld, notes(v1alpha1.PlannedLocationAnnotation, "PJM", v1alpha1.ReasonAnnotation,
 		"waits until Nov 22 05:00 UTC: 197 gCO2eq/kWh in PJM, 53 % less than the 420 at Nov 21 20:30; latest start Nov 22 07:08"), 1)
 	for name, args := range map[string][]string{
 		"explain-elsewhere": {"explain", "job/mover"},
@@ -96,7 +96,7 @@ func TestPowerFactorsArePrinted(t *testing.T) {
 			o.SetAnnotations(map[string]string{v1alpha1.PowerFactorKey: "0.3"})
 		}
 	}
-	objects = append(objects, jobOf("efficient", gating.StateHeld, notes(gating.PlannedLocation, "CAISO_NORTH", gating.AtCreation, "126"), 1))
+	objects = append(objects, jobOf("efficient", v1alpha1.StateHeld, notes(v1alpha1.PlannedLocationAnnotation, "CAISO_NORTH", v1alpha1.IntensityAtCreationAnnotation, "126"), 1))
 	for name, args := range map[string][]string{
 		"explain-factors":   {"explain", "job/efficient"},
 		"plan-factors":      {"plan", "--deadline", "12h", "--duration", "2h"},
@@ -114,8 +114,8 @@ func TestPowerFactorsArePrinted(t *testing.T) {
 }
 
 func TestExplainSaysWhatIsWrong(t *testing.T) {
-	late := podOf("late", gating.StateHeld, notes(gating.PlannedStart, "2026-11-21T21:00:00Z"), nil)
-	elsewhere := podOf("elsewhere", gating.StateHeld, notes(gating.PolicyName, "there"), nil)
+	late := podOf("late", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z"), nil)
+	elsewhere := podOf("elsewhere", v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, "there"), nil)
 	there := v1alpha1.Default()
 	there.Name, there.Spec.Forecast.ConfigMap.Name = "there", "nothing"
 	connect, _ := world(t, late, elsewhere, there)
@@ -141,7 +141,7 @@ func TestStatusPrints(t *testing.T) {
 	limited := policy.DeepCopy()
 	limited.Name, limited.Status.Conditions = "limited", nil
 	limited.Status.Locations[0].Bucket, limited.Status.Locations[0].Ceiling, limited.Status.Locations[0].Running = "<=437", ptr.To[int32](110), ptr.To[int32](7)
-	orphan := podOf("orphan", gating.StateHeld, notes(gating.PolicyName, "gone", gating.PlannedStart, ""), nil)
+	orphan := podOf("orphan", v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, "gone", v1alpha1.PlannedStartAnnotation, ""), nil)
 	connect, _ := world(t, append(busy(), policy, limited, orphan)...)
 	for name, args := range map[string][]string{"status": nil, "status-json": {"-n", "batch", "-o", "json"}} {
 		code, stdout, stderr := call(t, connect, append([]string{"status"}, args...)...)
@@ -211,7 +211,7 @@ func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
 func TestStatusReadsPageByPage(t *testing.T) {
 	var many []client.Object
 	for i := range 1203 {
-		many = append(many, podOf(fmt.Sprintf("pod-%d", i), gating.StateHeld, notes(), nil))
+		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, notes(), nil))
 	}
 	connect, _ := world(t, many...)
 	_, stdout, _ := call(t, connect, "status", "-o", "yaml")
@@ -306,7 +306,7 @@ func TestTheNextBestWindowsAreApart(t *testing.T) {
 }
 
 func TestExplainDoesNotCallAJobOverdueThatItsUserHoldsSuspended(t *testing.T) {
-	parked := jobOf("parked", gating.StateHeld, map[string]string{gating.DelayTolerant: "true", gating.PolicyName: "default", gating.Reason: gating.ReasonAwaitsResume}, 2)
+	parked := jobOf("parked", v1alpha1.StateHeld, map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.ReasonAnnotation: gating.ReasonAwaitsResume}, 2)
 	parked.CreationTimestamp.Time = parked.CreationTimestamp.AddDate(0, 0, -9) // longer ago than the policy lets work wait
 	suspend := true
 	parked.Spec.Suspend = &suspend

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,8 +25,8 @@ import (
 
 // The states of work, as they are explained.
 const (
-	stateHeld     = gating.StateHeld
-	stateReleased = gating.StateReleased
+	stateHeld     = v1alpha1.StateHeld
+	stateReleased = v1alpha1.StateReleased
 	stateNotHeld  = "not-held"  // it asked for it, and cannot be
 	stateUnseen   = "undecided" // it asked for it, and nobody has answered
 	stateForeign  = "not-opted-in"
@@ -96,7 +98,7 @@ All pods of a Job are one decision: for a pod of a held Job, the Job is explaine
 		Example: `  kubectl gridlatch explain job nightly-report
   kubectl gridlatch explain pod/nightly-report-x7k2p -n batch --signals
   kubectl gridlatch explain job nightly-report -o yaml`,
-		ValidArgsFunction: completeWork(e, &f.cluster, gating.StateHeld, false),
+		ValidArgsFunction: completeWork(e, &f.cluster, v1alpha1.StateHeld, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := parseWork(args)
 			if err == nil && len(all) > 1 {
@@ -199,7 +201,7 @@ func (c *cluster) head(ctx context.Context, x *explanation, o client.Object) (cl
 		if err != nil {
 			return nil, err
 		}
-		if job != nil && job.Labels[gating.State] != "" {
+		if job != nil && job.Labels[v1alpha1.StateLabel] != "" {
 			x.Job = job.Name
 			return job, nil
 		}
@@ -231,21 +233,23 @@ func scheduled(pod *corev1.Pod) *time.Time {
 // read takes up what the object that is decided on says.
 func (x *explanation) read(head client.Object) {
 	annotations := head.GetAnnotations()
-	x.Reason, x.Policy = annotations[gating.Reason], annotations[gating.PolicyName]
+	x.Reason, x.Policy = annotations[v1alpha1.ReasonAnnotation], annotations[v1alpha1.PolicyAnnotation]
 	x.State = stateOf(head)
 	if x.State != stateHeld && x.State != stateReleased {
 		return
 	}
-	x.Location = annotations[gating.PlannedLocation] // if the policy chooses
-	x.PlannedStart, x.LatestStart = instant(annotations[gating.PlannedStart]), instant(annotations[gating.LatestStart])
-	if before, err := strconv.ParseFloat(annotations[gating.AtCreation], 64); err == nil {
+	x.Location = annotations[v1alpha1.PlannedLocationAnnotation] // if the policy chooses
+	x.PlannedStart, x.LatestStart = instant(annotations[v1alpha1.PlannedStartAnnotation]), instant(annotations[v1alpha1.LatestStartAnnotation])
+	if before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64); err == nil {
 		x.AtCreation = known(before)
 	}
 	x.Asked = gating.Asked(head)
-	maps.DeleteFunc(x.Asked, func(key, _ string) bool { return key == gating.DelayTolerant || key == gating.PolicyName })
+	maps.DeleteFunc(x.Asked, func(key, _ string) bool {
+		return key == v1alpha1.DelayTolerantAnnotation || key == v1alpha1.PolicyAnnotation
+	})
 	if x.State == stateHeld {
-		x.HeldBy, x.Pods = gating.HoldByGate, 1
-		if how := annotations[gating.HeldBy]; how != "" {
+		x.HeldBy, x.Pods = v1alpha1.HoldByGate, 1
+		if how := annotations[v1alpha1.HeldByAnnotation]; how != "" {
 			x.HeldBy = how
 		}
 		if job, ok := head.(*batchv1.Job); ok {
@@ -255,17 +259,17 @@ func (x *explanation) read(head client.Object) {
 }
 
 func stateOf(o client.Object) string {
-	state, annotations := o.GetLabels()[gating.State], o.GetAnnotations()
+	state, annotations := o.GetLabels()[v1alpha1.StateLabel], o.GetAnnotations()
 	asked := gating.Asked(o)
 	if job, ok := o.(*batchv1.Job); ok {
 		asked = gating.JobAsk(&job.Spec.Template, job)
 	}
 	switch {
-	case strings.HasPrefix(annotations[gating.Reason], gating.NotHeld) && asked[gating.DelayTolerant] == "true":
+	case strings.HasPrefix(annotations[v1alpha1.ReasonAnnotation], gating.NotHeld) && asked[v1alpha1.DelayTolerantAnnotation] == "true":
 		return stateNotHeld
 	case state == stateHeld || state == stateReleased:
 		return state
-	case asked[gating.DelayTolerant] == "true":
+	case asked[v1alpha1.DelayTolerantAnnotation] == "true":
 		return stateUnseen
 	default:
 		return stateForeign
@@ -301,7 +305,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	if o.book == nil {
 		return nil
 	}
-	where := cmp.Or(x.Location, head.GetAnnotations()[gating.Location])
+	where := cmp.Or(x.Location, head.GetAnnotations()[v1alpha1.LocationAnnotation])
 	decision := o.policy.Decide(o.book, where, c.now, task)
 	if x.PlannedStart == nil { // it is not planned yet
 		where = decision.Location

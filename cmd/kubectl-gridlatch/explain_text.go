@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -29,7 +30,7 @@ func (x *explanation) writeText(e env) {
 		e.stdout.Printf("  It asks for it, but Gridlatch has not seen it: it was not there, or leaves this namespace\n" +
 			"  alone, or the annotation was added after the creation.\n")
 	case stateForeign:
-		e.stdout.Printf("  It does not ask for it. What is created with the annotation %s: \"true\" can wait", gating.DelayTolerant)
+		e.stdout.Printf("  It does not ask for it. What is created with the annotation %s: \"true\" can wait", v1alpha1.DelayTolerantAnnotation)
 		if x.Kind == jobKind {
 			e.stdout.Printf(";\n  a Job that has not started yet also by: kubectl gridlatch hold job/%s -n %s", x.Name, x.Namespace)
 		}
@@ -115,11 +116,11 @@ func (x *explanation) means() string {
 		pods = fmt.Sprintf("%d pods", x.Pods)
 	}
 	switch x.HeldBy {
-	case gating.HoldByGate:
-		return "the scheduling gate " + gating.Gate + " of " + pods
-	case gating.HoldBySuspend:
+	case v1alpha1.HoldByGate:
+		return "the scheduling gate " + v1alpha1.Gate + " of " + pods
+	case v1alpha1.HoldBySuspend:
 		return "spec.suspend of the Job, which makes " + pods + " at once when it runs"
-	case gating.HoldByKueue:
+	case v1alpha1.HoldByKueue:
 		return "its queue in Kueue, which waits for Gridlatch"
 	default:
 		return x.HeldBy

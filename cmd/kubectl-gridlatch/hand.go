@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -36,7 +38,7 @@ created afterwards waits as ever.`,
   kubectl gridlatch release job/nightly-report pod/backup -n batch
   kubectl gridlatch release --all -n batch
   kubectl gridlatch release --all --all-namespaces`,
-		ValidArgsFunction: completeWork(e, &f.cluster, gating.StateHeld, true),
+		ValidArgsFunction: completeWork(e, &f.cluster, v1alpha1.StateHeld, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), e, args)
 		},
@@ -172,7 +174,7 @@ func (f *holdFlags) run(ctx context.Context, e env, args []string) error {
 		job, ok := o.(*batchv1.Job)
 		if !ok {
 			return errors.New("a pod cannot be held by hand: a scheduling gate can be put on it at its creation only," +
-				" by the annotation " + gating.DelayTolerant + ": \"true\"")
+				" by the annotation " + v1alpha1.DelayTolerantAnnotation + ": \"true\"")
 		}
 		return f.hold(ctx, e, c, job, deadline)
 	})
@@ -195,7 +197,7 @@ func (f *holdFlags) hold(ctx context.Context, e env, c *cluster, job *batchv1.Jo
 	if err != nil {
 		return hint(err)
 	}
-	e.stdout.Printf("%s held: %s\n", nameOf(job), job.Annotations[gating.Reason])
+	e.stdout.Printf("%s held: %s\n", nameOf(job), job.Annotations[v1alpha1.ReasonAnnotation])
 	return nil
 }
 
@@ -212,7 +214,7 @@ func (f *holdFlags) policyOf(ctx context.Context, c *cluster, job *batchv1.Job) 
 	if f.policy != "" {
 		return f.policy, nil
 	}
-	if name := gating.JobAsk(&job.Spec.Template, job)[gating.PolicyName]; name != "" {
+	if name := gating.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
 		return name, nil
 	}
 	namespace := namespaceMetadata()
@@ -220,5 +222,5 @@ func (f *holdFlags) policyOf(ctx context.Context, c *cluster, job *batchv1.Job) 
 	if err != nil && !apierrors.IsForbidden(err) {
 		return "", fmt.Errorf("read its namespace: %w", err)
 	}
-	return namespace.Annotations[gating.PolicyName], nil
+	return namespace.Annotations[v1alpha1.PolicyAnnotation], nil
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,12 +25,12 @@ func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
 	if want := "pod/started: it is not held any more: started Nov 21 21:00 UTC"; !strings.Contains(stderr, want) || !strings.Contains(stderr, "namespace batch has no job/nobody") {
 		t.Errorf("stderr %s", stderr)
 	}
-	if job := read(t, c, "bounded", &batchv1.Job{}); *job.Spec.Suspend || job.Labels[gating.State] != gating.StateReleased || job.Annotations[gating.HeldBy] != "" {
+	if job := read(t, c, "bounded", &batchv1.Job{}); *job.Spec.Suspend || job.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || job.Annotations[v1alpha1.HeldByAnnotation] != "" {
 		t.Errorf("bounded: %+v", job)
 	}
 	for _, name := range []string{"backup", "nightly-report-a", "nightly-report-b"} {
 		pod := read(t, c, name, &corev1.Pod{})
-		if gates := pod.Spec.SchedulingGates; len(gates) != 1 || gates[0].Name != "example.com/other" || pod.Annotations[gating.Reason] != "released by hand at 2026-11-21 21:14 UTC" {
+		if gates := pod.Spec.SchedulingGates; len(gates) != 1 || gates[0].Name != "example.com/other" || pod.Annotations[v1alpha1.ReasonAnnotation] != "released by hand at 2026-11-21 21:14 UTC" {
 			t.Errorf("%s: gates %v, %v", name, gates, pod.Annotations)
 		}
 	}
@@ -46,7 +48,7 @@ func TestAPodOfAHeldJobIsNotReleasedByItself(t *testing.T) {
 }
 
 func TestReleaseAllStaysInItsNamespace(t *testing.T) {
-	other := podOf("other", gating.StateHeld, notes(), nil)
+	other := podOf("other", v1alpha1.StateHeld, notes(), nil)
 	other.Namespace = "elsewhere"
 	connect, c := world(t, append(busy(), other)...)
 	if code, stdout, stderr := call(t, connect, "release", "--all", "-n", "batch"); code != 0 || stdout != "released 10 pods\n" {
@@ -67,12 +69,12 @@ func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
 		t.Fatalf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
 	job := read(t, c, "ordinary", &batchv1.Job{})
-	if !*job.Spec.Suspend || job.Labels[gating.State] != gating.StateHeld || job.Labels["app"] != "ordinary" {
+	if !*job.Spec.Suspend || job.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld || job.Labels["app"] != "ordinary" {
 		t.Errorf("%+v", job)
 	}
 	for key, want := range map[string]string{
-		gating.DelayTolerant: "true", gating.HeldBy: gating.HoldBySuspend, gating.PolicyName: "default",
-		gating.Deadline: "2026-11-22T09:14:00Z", gating.LatestStart: "2026-11-22T08:11:00Z",
+		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend, v1alpha1.PolicyAnnotation: "default",
+		v1alpha1.DeadlineAnnotation: "2026-11-22T09:14:00Z", v1alpha1.LatestStartAnnotation: "2026-11-22T08:11:00Z",
 	} {
 		if got := job.Annotations[key]; got != want {
 			t.Errorf("%s: %q, want %q", key, got, want)
@@ -113,7 +115,7 @@ func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 func TestHoldRefuses(t *testing.T) {
 	queued := jobOf("queued", "", nil, 1)
 	queued.Labels[gating.KueueQueue] = "q"
-	late := jobOf("late", "", map[string]string{gating.Deadline: "1h"}, 1)
+	late := jobOf("late", "", map[string]string{v1alpha1.DeadlineAnnotation: "1h"}, 1)
 	for name, tt := range map[string]struct {
 		args []string
 		want string

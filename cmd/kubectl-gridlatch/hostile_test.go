@@ -29,7 +29,6 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 // hostile clears the screen, sets its title, forges lines of output and columns of a table, turns text round, and is long.
@@ -93,7 +92,7 @@ func typed(key, text string) bool {
 	_, notTime := time.Parse(time.RFC3339, text)
 	_, notQuantity := resource.ParseQuantity(text)
 	return notTime == nil || notQuantity == nil ||
-		slices.Contains([]string{"kind", "apiVersion", "uid", "continue", "data", gating.State, gating.DelayTolerant, "type", "status", "phase"}, key)
+		slices.Contains([]string{"kind", "apiVersion", "uid", "continue", "data", v1alpha1.StateLabel, v1alpha1.DelayTolerantAnnotation, "type", "status", "phase"}, key)
 }
 
 // sparing spares keys.
@@ -138,9 +137,9 @@ func full(t *testing.T) []client.Object {
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}
 	objects := append(spacious(t), busy()...)
-	forged := notes(gating.PolicyName, hostile, gating.Reason, hostile, gating.Deadline, hostile, gating.HeldBy, hostile, gating.PlannedLocation, hostile)
-	return append(append(objects, late()...), policy, podOf("orphan", gating.StateHeld, notes(gating.PolicyName, "gone"), nil),
-		podOf("forged", gating.StateHeld, forged, nil), jobOf("forged", gating.StateHeld, forged, 1))
+	forged := notes(v1alpha1.PolicyAnnotation, hostile, v1alpha1.ReasonAnnotation, hostile, v1alpha1.DeadlineAnnotation, hostile, v1alpha1.HeldByAnnotation, hostile, v1alpha1.PlannedLocationAnnotation, hostile)
+	return append(append(objects, late()...), policy, podOf("orphan", v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, "gone"), nil),
+		podOf("forged", v1alpha1.StateHeld, forged, nil), jobOf("forged", v1alpha1.StateHeld, forged, 1))
 }
 
 // none is the cluster that cannot be found.
@@ -149,8 +148,8 @@ const none = "there is none"
 // clusters are the hostile ones, by name.
 func clusters(t *testing.T) map[string]func(*env) {
 	t.Helper()
-	deep := sparing("name", "namespace", "key", "app", gating.PolicyName, gating.HeldBy, "maxAge", "maxDelay", "defaultDuration", "grid", gating.Location,
-		gating.PlannedLocation, gating.Duration, gating.Deadline)
+	deep := sparing("name", "namespace", "key", "app", v1alpha1.PolicyAnnotation, v1alpha1.HeldByAnnotation, "maxAge", "maxDelay", "defaultDuration", "grid", v1alpha1.LocationAnnotation,
+		v1alpha1.PlannedLocationAnnotation, v1alpha1.DurationAnnotation, v1alpha1.DeadlineAnnotation)
 	forbidden := apierrors.NewForbidden(v1alpha1.GroupVersion().WithResource("x"+hostile).GroupResource(), hostile, errors.New(hostile))
 	all := map[string]func(*env){
 		none: func(e *env) {
@@ -356,11 +355,11 @@ func scan(t *testing.T, connect func(*env), args []string) {
 
 // TestDataLosesNothingOfHostileText compares what is read with what is in the cluster.
 func TestDataLosesNothingOfHostileText(t *testing.T) {
-	connect, _ := world(t, jobOf("forged", gating.StateHeld, notes(gating.Reason, hostile, gating.Deadline, hostile), 1))
+	connect, _ := world(t, jobOf("forged", v1alpha1.StateHeld, notes(v1alpha1.ReasonAnnotation, hostile, v1alpha1.DeadlineAnnotation, hostile), 1))
 	for _, format := range []string{"json", "yaml"} {
 		_, stdout, _ := call(t, connect, "explain", "job", "forged", "-o", format)
 		var got explanation
-		if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Reason != hostile || got.Asked[gating.Deadline] != hostile {
+		if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Reason != hostile || got.Asked[v1alpha1.DeadlineAnnotation] != hostile {
 			t.Errorf("%s: %v: reason %.200q", format, err, got.Reason)
 		}
 	}

@@ -98,12 +98,12 @@ func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
 
 // late are groups of which the last is planned for an hour ago, and had to start half an hour ago; and one that is due now.
 func late() []client.Object {
-	all := []client.Object{podOf("due", gating.StateHeld, notes(gating.PlannedStart, "2026-11-21T21:13:30Z"), nil)}
+	all := []client.Object{podOf("due", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:13:30Z"), nil)}
 	for i := range 7 {
 		planned := time.Date(2026, 11, 21, 20, 14+i, 0, 0, time.UTC).Format(time.RFC3339)
-		all = append(all, podOf(fmt.Sprintf("late-%d", i), gating.StateHeld, notes(gating.PlannedStart, planned, gating.LatestStart, "2026-11-21T20:44:00Z"), nil))
+		all = append(all, podOf(fmt.Sprintf("late-%d", i), v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, planned, v1alpha1.LatestStartAnnotation, "2026-11-21T20:44:00Z"), nil))
 	}
-	return append(all, podOf("unplanned", gating.StateHeld, notes(gating.PlannedStart, "", gating.LatestStart, "2026-11-21T20:00:00Z"), nil))
+	return append(all, podOf("unplanned", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "", v1alpha1.LatestStartAnnotation, "2026-11-21T20:00:00Z"), nil))
 }
 
 func TestWhatIsOverdueIsListed(t *testing.T) {
@@ -141,7 +141,7 @@ func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
 	policy.Name = "zero"
 	many := []client.Object{policy}
 	for i := range 200 {
-		many = append(many, podOf(fmt.Sprintf("pod-%d", i), gating.StateHeld, notes(gating.PolicyName, fmt.Sprintf("forged-%d", i)), nil))
+		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, fmt.Sprintf("forged-%d", i)), nil))
 	}
 	connect, _ := world(t, many...)
 	_, stdout, _ := call(t, connect, "status")
@@ -189,7 +189,7 @@ func TestTheFirstOfSomeStartsThatIsPastCounts(t *testing.T) {
 
 func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 	const words = "it could not be released, which is tried again: denied by\x1b[31m the rules of the house"
-	late := podOf("late", gating.StateHeld, notes(gating.PlannedStart, "2026-11-21T21:00:00Z", gating.LatestStart, "2026-11-21T21:00:00Z"), nil)
+	late := podOf("late", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z", v1alpha1.LatestStartAnnotation, "2026-11-21T21:00:00Z"), nil)
 	told := func(name, reason string) *corev1.Event {
 		return &corev1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: name}, Reason: reason, Message: words,
@@ -217,11 +217,11 @@ func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 }
 
 func TestWhatIsLetGoAndCouldNotBeToldSoIsNotHeld(t *testing.T) {
-	pod := podOf("gone", gating.StateHeld, notes(), nil)
+	pod := podOf("gone", v1alpha1.StateHeld, notes(), nil)
 	pod.Spec.SchedulingGates = nil
-	whole, gated := jobOf("whole", gating.StateHeld, notes(gating.HeldBy, gating.HoldBySuspend), 2), jobOf("gated", gating.StateHeld, notes(), 2)
+	whole, gated := jobOf("whole", v1alpha1.StateHeld, notes(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend), 2), jobOf("gated", v1alpha1.StateHeld, notes(), 2)
 	gated.Status.Active = 2
-	runs := podOf("gated-1", gating.StateHeld, notes(), gated)
+	runs := podOf("gated-1", v1alpha1.StateHeld, notes(), gated)
 	runs.Spec.SchedulingGates = nil
 	connect, _ := world(t, pod, whole, gated, runs)
 	if code, stdout, _ := call(t, connect, "status"); code != 0 || !strings.Contains(stdout, "0 pods are held in 0 groups") {

@@ -123,7 +123,7 @@ func (c *cluster) status(ctx context.Context, namespace string) (*status, error)
 		return nil, err
 	}
 	running := client.ListOptions{
-		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{gating.State: gating.StateReleased}),
+		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateReleased}),
 		FieldSelector: fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning)),
 	}
 	if err := gating.Walk(ctx, c, metadataList(podKind), running, func(client.Object) { s.Running++ }); err != nil {
@@ -163,7 +163,7 @@ type groupKey struct {
 // told so is none of it.
 func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) {
 	all := holdings{}
-	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{gating.State: gating.StateHeld})}
+	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateHeld})}
 	err := gating.Walk(ctx, c, &batchv1.JobList{}, which, func(o client.Object) {
 		if job, ok := o.(*batchv1.Job); ok {
 			all.addJob(job)
@@ -186,7 +186,7 @@ func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) 
 }
 
 func (all holdings) addJob(job *batchv1.Job) {
-	whole := job.Annotations[gating.HeldBy] != ""
+	whole := job.Annotations[v1alpha1.HeldByAnnotation] != ""
 	if whole && !ptr.Deref(job.Spec.Suspend, false) {
 		return
 	}
@@ -215,8 +215,8 @@ func (all holdings) addPod(pod *corev1.Pod) {
 func (all holdings) add(key groupKey, k kind, o metav1.Object) *holding {
 	annotations := o.GetAnnotations()
 	g := &holding{
-		kind: k, namespace: o.GetNamespace(), name: o.GetName(), policy: cmp.Or(annotations[gating.PolicyName], v1alpha1.DefaultPolicy),
-		planned: instant(annotations[gating.PlannedStart]), latest: instant(annotations[gating.LatestStart]),
+		kind: k, namespace: o.GetNamespace(), name: o.GetName(), policy: cmp.Or(annotations[v1alpha1.PolicyAnnotation], v1alpha1.DefaultPolicy),
+		planned: instant(annotations[v1alpha1.PlannedStartAnnotation]), latest: instant(annotations[v1alpha1.LatestStartAnnotation]),
 	}
 	all[key] = g
 	return g

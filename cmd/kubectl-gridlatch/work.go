@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,8 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 // kind is what can be held; anyKind is a Job of that name or, if there is none, a pod.
@@ -150,7 +150,7 @@ func completeWork(e env, c *connection, state string, many bool) cobra.Completio
 func (c *cluster) some(ctx context.Context, k kind, state, before string) []string {
 	options := []client.ListOption{client.InNamespace(c.namespace), client.Limit(100)}
 	if state != "" {
-		options = append(options, client.MatchingLabels{gating.State: state})
+		options = append(options, client.MatchingLabels{v1alpha1.StateLabel: state})
 	}
 	list := metadataList(k)
 	if err := c.List(ctx, list, options...); err != nil {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -99,9 +101,9 @@ const heldReason = "waits until Nov 22 05:00 UTC: 152 gCO2eq/kWh in CAISO_NORTH,
 // notes are what Gridlatch writes on what it holds.
 func notes(more ...string) map[string]string {
 	annotations := map[string]string{
-		gating.DelayTolerant: "true", gating.Duration: "2h", gating.PolicyName: "default",
-		gating.Reason: heldReason, gating.PlannedStart: "2026-11-22T05:00:00Z", gating.LatestStart: "2026-11-22T07:08:00Z",
-		gating.AtCreation: "420.0",
+		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "2h", v1alpha1.PolicyAnnotation: "default",
+		v1alpha1.ReasonAnnotation: heldReason, v1alpha1.PlannedStartAnnotation: "2026-11-22T05:00:00Z", v1alpha1.LatestStartAnnotation: "2026-11-22T07:08:00Z",
+		v1alpha1.IntensityAtCreationAnnotation: "420.0",
 	}
 	for i := 0; i < len(more); i += 2 {
 		annotations[more[i]] = more[i+1]
@@ -116,7 +118,7 @@ func named(name, state string, annotations map[string]string) metav1.ObjectMeta 
 		Labels: map[string]string{"app": name},
 	}
 	if state != "" {
-		m.Labels[gating.State] = state
+		m.Labels[v1alpha1.StateLabel] = state
 	}
 	return m
 }
@@ -130,8 +132,8 @@ func jobOf(name, state string, annotations map[string]string, pods int32) *batch
 
 func podOf(name, state string, annotations map[string]string, owner *batchv1.Job) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: named(name, state, annotations), Status: corev1.PodStatus{Phase: corev1.PodPending}}
-	if state == gating.StateHeld {
-		p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/other"}, {Name: gating.Gate}}
+	if state == v1alpha1.StateHeld {
+		p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/other"}, {Name: v1alpha1.Gate}}
 	}
 	if owner != nil {
 		p.Labels["app"] = owner.Name
@@ -142,12 +144,12 @@ func podOf(name, state string, annotations map[string]string, owner *batchv1.Job
 
 // busy is a cluster with something of everything.
 func busy() []client.Object {
-	gated := jobOf("nightly-report", gating.StateHeld, notes(gating.Deadline, "12h44m"), 2)
-	whole := jobOf("bounded", gating.StateHeld, notes(gating.HeldBy, gating.HoldBySuspend, gating.PlannedStart, "2026-11-22T03:20:00Z"), 7)
+	gated := jobOf("nightly-report", v1alpha1.StateHeld, notes(v1alpha1.DeadlineAnnotation, "12h44m"), 2)
+	whole := jobOf("bounded", v1alpha1.StateHeld, notes(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend, v1alpha1.PlannedStartAnnotation, "2026-11-22T03:20:00Z"), 7)
 	suspend := true
 	whole.Spec.Suspend = &suspend
-	started := podOf("started", gating.StateReleased, notes(gating.PlannedStart, "",
-		gating.Reason, "started Nov 21 21:00 UTC: 401 gCO2eq/kWh in CAISO_NORTH, no window in time is cleaner; 5 % less than the 420 at its creation"), nil)
+	started := podOf("started", v1alpha1.StateReleased, notes(v1alpha1.PlannedStartAnnotation, "",
+		v1alpha1.ReasonAnnotation, "started Nov 21 21:00 UTC: 401 gCO2eq/kWh in CAISO_NORTH, no window in time is cleaner; 5 % less than the 420 at its creation"), nil)
 	started.Status.Phase, started.Labels["phase"] = corev1.PodRunning, "Running"
 	started.Status.Conditions = []corev1.PodCondition{{
 		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(started.CreationTimestamp.Add(30 * time.Minute)),
@@ -160,10 +162,10 @@ func busy() []client.Object {
 	asleep := jobOf("asleep", "", nil, 1)
 	asleep.Spec.Suspend = &suspend
 	return []client.Object{
-		gated, podOf("nightly-report-a", gating.StateHeld, notes(), gated), podOf("nightly-report-b", gating.StateHeld, notes(), gated),
-		whole, started, podOf("backup", gating.StateHeld, notes(), nil), jobOf("ordinary", "", nil, 1), done, working, runs, asleep,
-		jobOf("unseen", "", map[string]string{gating.DelayTolerant: "true"}, 1),
-		jobOf("managed", gating.StateReleased, notes(gating.Reason, gating.NotHeld+"it is managed by example.com/other"), 1),
+		gated, podOf("nightly-report-a", v1alpha1.StateHeld, notes(), gated), podOf("nightly-report-b", v1alpha1.StateHeld, notes(), gated),
+		whole, started, podOf("backup", v1alpha1.StateHeld, notes(), nil), jobOf("ordinary", "", nil, 1), done, working, runs, asleep,
+		jobOf("unseen", "", map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, 1),
+		jobOf("managed", v1alpha1.StateReleased, notes(v1alpha1.ReasonAnnotation, gating.NotHeld+"it is managed by example.com/other"), 1),
 	}
 }
 

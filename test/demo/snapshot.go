@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,9 +55,9 @@ func (d *demo) look(ctx context.Context) (snapshot, error) {
 		}
 	}
 	s.running, s.ordinary = countStarted(waiting), countStarted(others)
-	s.planned, _ = time.Parse(time.RFC3339, job.Annotations[gating.PlannedStart]) // zero if absent
-	s.latest, _ = time.Parse(time.RFC3339, job.Annotations[gating.LatestStart])
-	s.wasHeld = job.Annotations[gating.AtCreation] != ""
+	s.planned, _ = time.Parse(time.RFC3339, job.Annotations[v1alpha1.PlannedStartAnnotation]) // zero if absent
+	s.latest, _ = time.Parse(time.RFC3339, job.Annotations[v1alpha1.LatestStartAnnotation])
+	s.wasHeld = job.Annotations[v1alpha1.IntensityAtCreationAnnotation] != ""
 	s.complete = isComplete(job) && isComplete(other)
 	return s, nil
 }
@@ -77,8 +79,8 @@ func explained(pod *corev1.Pod) bool {
 	reported := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonSchedulingGated
 	})
-	return reported && pod.Labels[gating.State] == gating.StateHeld &&
-		pod.Annotations[gating.PlannedStart] != "" && pod.Annotations[gating.Reason] != ""
+	return reported && pod.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld &&
+		pod.Annotations[v1alpha1.PlannedStartAnnotation] != "" && pod.Annotations[v1alpha1.ReasonAnnotation] != ""
 }
 
 func countStarted(list []corev1.Pod) int {

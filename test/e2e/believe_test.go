@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -51,11 +50,11 @@ func TestWhatIsNotKnownIsNotClean(t *testing.T) {
 			awaitMetric(t, "gridlatch_forecast_problem", 1, `policy="default"`)
 			awaitMetric(t, "gridlatch_forecast_not_believed", tt.doubted, `policy="default"`)
 			ns := namespace(t, cluster)
-			create(t, cluster, job(ns, "patient", tolerant(gating.Deadline, "25m"), 1))
+			create(t, cluster, job(ns, "patient", tolerant(v1alpha1.DeadlineAnnotation, "25m"), 1))
 			p := awaitGated(t, cluster, ns, 1)[0]
-			planned, err := time.Parse(time.RFC3339, p.Annotations[gating.PlannedStart])
+			planned, err := time.Parse(time.RFC3339, p.Annotations[v1alpha1.PlannedStartAnnotation])
 			if err != nil || planned.Before(start.Add(3*slot)) || !planned.Before(start.Add(4*slot)) {
-				t.Errorf("%v: %s", err, p.Annotations[gating.Reason])
+				t.Errorf("%v: %s", err, p.Annotations[v1alpha1.ReasonAnnotation])
 			}
 		})
 	}
@@ -85,8 +84,8 @@ func TestAnIssueWithoutValuesLeavesTheLastGoodInUse(t *testing.T) {
 			awaitPolicy(t, "default", wantCondition(v1alpha1.ConditionForecastUsable, tt.reason, tt.says))
 			create(t, cluster, job(ns, "later", tolerant(), 1))
 			for _, p := range awaitGated(t, cluster, ns, 2) {
-				if !strings.Contains(p.Annotations[gating.Reason], "120 gCO2eq/kWh") {
-					t.Errorf("%s: %s", p.Name, p.Annotations[gating.Reason])
+				if !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "120 gCO2eq/kWh") {
+					t.Errorf("%s: %s", p.Name, p.Annotations[v1alpha1.ReasonAnnotation])
 				}
 			}
 			cleanNow(t, cluster)
@@ -128,10 +127,10 @@ func TestAnOutageThatPublishesZerosIsNotBelieved(t *testing.T) {
 		t.Errorf("the metric is %v (%v), want 48", doubted, err)
 	}
 	ns := namespace(t, c)
-	create(t, c, job(ns, "by-heart", tolerant(gating.Deadline, "20h", gating.Duration, "1h"), 1))
+	create(t, c, job(ns, "by-heart", tolerant(v1alpha1.DeadlineAnnotation, "20h", v1alpha1.DurationAnnotation, "1h"), 1))
 	held := awaitGated(t, c, ns, 1)[0]
-	if !strings.Contains(held.Annotations[gating.Reason], "history") {
-		t.Errorf("reason: %s", held.Annotations[gating.Reason])
+	if !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "history") {
+		t.Errorf("reason: %s", held.Annotations[v1alpha1.ReasonAnnotation])
 	}
 }
 
@@ -148,7 +147,7 @@ func keepsToWhatWasKnown(t *testing.T, s *site) {
 	zeros := env.Elements(s.name, now.Add(-time.Minute), time.Hour, 0, 0, 0, 0)
 	s.grid.write(t, s.name, zeros...)
 	stays(t, s.cluster, o, 5*time.Second, func() error {
-		if got := o.GetAnnotations()[ceiling.Ceiling]; got != "1" {
+		if got := o.GetAnnotations()[v1alpha1.CeilingAnnotation]; got != "1" {
 			data, _ := json.Marshal(o.GetAnnotations()) // of strings alone
 			return fmt.Errorf("the ceiling is %s: %s", got, data)
 		}

@@ -31,7 +31,7 @@ func runningNow(ctx context.Context, c *env.Cluster, ns string) (running, over i
 
 // work is a Job whose pods run for some seconds.
 func work(ns, name string, seconds int, pods int32) client.Object {
-	j := job(ns, name, tolerant(gating.Duration, fmt.Sprintf("%ds", seconds)), pods)
+	j := job(ns, name, tolerant(v1alpha1.DurationAnnotation, fmt.Sprintf("%ds", seconds)), pods)
 	j.Spec.Template.Annotations = map[string]string{"kwok.gridlatch.dev/run-for": fmt.Sprintf("%ds", seconds)}
 	return j
 }
@@ -89,7 +89,7 @@ func awaitRoomIsAwaited(t *testing.T, c *env.Cluster, ns string) {
 			return err
 		}
 		for _, p := range pods {
-			if gating.HasGate(p.Spec.SchedulingGates) && strings.Contains(p.Annotations[gating.Reason], "waits for room in bucket <=200 in "+location+": 6 of 6 running") {
+			if gating.HasGate(p.Spec.SchedulingGates) && strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "waits for room in bucket <=200 in "+location+": 6 of 6 running") {
 				return nil
 			}
 		}
@@ -111,7 +111,7 @@ func TestWorkPastItsLatestStartGoesAboveTheCeiling(t *testing.T) {
 	policy(t, "closed", "spec: {locations: [{name: "+location+"}], buckets: [{upTo: 200, ceiling: 0}, {upTo: 1000, ceiling: 0}]}")
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	ns := namespace(t, cluster)
-	create(t, cluster, pod(ns, "late", tolerant(gating.PolicyName, "closed", gating.Deadline, "8s", gating.Duration, "1s")))
+	create(t, cluster, pod(ns, "late", tolerant(v1alpha1.PolicyAnnotation, "closed", v1alpha1.DeadlineAnnotation, "8s", v1alpha1.DurationAnnotation, "1s")))
 	awaitGated(t, cluster, ns, 1)
 	awaitScheduled(t, cluster, ns, 1, patience)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // plugin runs the user's command as the administrator.
@@ -66,8 +66,8 @@ func TestCLIExplainsAndReleasesWhatIsHeld(t *testing.T) {
 		"release", "report", "bounded", "bare", "-n", ns)
 	awaitScheduled(t, cluster, ns, 6, patience)
 	for _, name := range []string{"report", "bounded"} {
-		if done := awaitComplete(t, cluster, ns, name); !strings.HasPrefix(done.Annotations[gating.Reason], "released by hand at ") {
-			t.Errorf("%s: reason %q", name, done.Annotations[gating.Reason])
+		if done := awaitComplete(t, cluster, ns, name); !strings.HasPrefix(done.Annotations[v1alpha1.ReasonAnnotation], "released by hand at ") {
+			t.Errorf("%s: reason %q", name, done.Annotations[v1alpha1.ReasonAnnotation])
 		}
 	}
 	wantPrinted(t, []string{"started at", "released by hand at"}, "explain", "job/report", "-n", ns)
@@ -77,34 +77,34 @@ func TestCLIExplainsAndReleasesWhatIsHeld(t *testing.T) {
 func TestCLIHoldsAJobThatHasNotStarted(t *testing.T) {
 	clean := dirtyThenClean(t, cluster, 12*time.Second)
 	ns := namespace(t, cluster)
-	idle := job(ns, "idle", map[string]string{gating.Duration: "2s"}, 0)
+	idle := job(ns, "idle", map[string]string{v1alpha1.DurationAnnotation: "2s"}, 0)
 	idle.Spec.Completions = nil
 	busy := job(ns, "busy", nil, 1)
 	create(t, cluster, idle, busy)
 	awaitScheduled(t, cluster, ns, 1, patience)
 	wantPrinted(t, []string{"job/idle held: waits until"}, "hold", "job", "idle", "-n", ns, "--deadline", "10m")
-	awaitJob(t, cluster, idle, patience, wantSuspended(true, gating.StateHeld))
+	awaitJob(t, cluster, idle, patience, wantSuspended(true, v1alpha1.StateHeld))
 	if _, stderr, err := plugin(t, "hold", "job", "idle", "-n", ns); err == nil || !strings.Contains(stderr, "it is held already") {
 		t.Errorf("it was held twice: %v, %s", err, stderr)
 	}
-	awaitJob(t, cluster, idle, 12*time.Second+patience, wantSuspended(false, gating.StateReleased))
+	awaitJob(t, cluster, idle, 12*time.Second+patience, wantSuspended(false, v1alpha1.StateReleased))
 	if now := time.Now(); now.Before(clean) {
 		t.Errorf("it was resumed before %s", clean)
 	}
-	if reason := idle.Annotations[gating.Reason]; !strings.Contains(reason, "120 gCO2eq/kWh") || !strings.HasSuffix(reason, "it still waits for parallelism 0") {
+	if reason := idle.Annotations[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, "120 gCO2eq/kWh") || !strings.HasSuffix(reason, "it still waits for parallelism 0") {
 		t.Errorf("reason %q", reason)
 	}
 	// held again after its release, it is not forgotten
 	dirtyThenClean(t, cluster, 6*time.Second)
 	wantPrinted(t, []string{"job/idle held: waits until"}, "hold", "job", "idle", "-n", ns, "--deadline", "10m")
-	awaitJob(t, cluster, idle, 6*time.Second+patience, wantSuspended(false, gating.StateReleased))
+	awaitJob(t, cluster, idle, 6*time.Second+patience, wantSuspended(false, v1alpha1.StateReleased))
 }
 
 func TestCLILetsNoStrangerWriteToTheTerminal(t *testing.T) {
 	const clear = "\x1b[2J\x1b]0;t\a\r\nCarbonPolicy forged\u009b8m\u202e"
 	ns := namespace(t, cluster)
-	forge(t, pod(ns, "stranger", nil), gating.StateReleased, map[string]string{gating.Reason: "waits" + clear})
-	create(t, cluster, job(ns, "stranger", map[string]string{gating.PolicyName: "nightly" + clear}, 0))
+	forge(t, pod(ns, "stranger", nil), v1alpha1.StateReleased, map[string]string{v1alpha1.ReasonAnnotation: "waits" + clear})
+	create(t, cluster, job(ns, "stranger", map[string]string{v1alpha1.PolicyAnnotation: "nightly" + clear}, 0))
 	for _, tt := range []struct {
 		args []string
 		want string

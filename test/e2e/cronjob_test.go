@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -107,7 +108,7 @@ func TestAHeldJobOfACronJobCountsAsActive(t *testing.T) {
 		}
 		return wantGated(1, 0)(pods)
 	})
-	if j := awaitOneJob(t, patient, ""); j.UID != kept.UID || j.Labels[gating.State] != gating.StateHeld {
+	if j := awaitOneJob(t, patient, ""); j.UID != kept.UID || j.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
 		t.Errorf("the held Job was replaced, or is not held: %v", j.Labels)
 	}
 	awaitHeld(t, "cron", 2, 2)

@@ -15,11 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/gridlatch/gridlatch/extender"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -32,7 +33,7 @@ func TestSchedulingGoesOnWithoutTheExtender(t *testing.T) {
 		t.Helper()
 		for i := range 5 { // as the webhook marks them, which is away as well
 			p := pod(ns, fmt.Sprint("marked-", i), tolerant())
-			none := corev1.ResourceList{gating.PlacementMark: resource.Quantity{}, gating.StrictMark: resource.Quantity{}}
+			none := corev1.ResourceList{v1alpha1.PlacementResource: resource.Quantity{}, v1alpha1.StrictPlacementResource: resource.Quantity{}}
 			p.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: none, Limits: none}
 			create(t, c, p)
 		}

@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -31,7 +30,7 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 	g := c.Gridlatch(t, x.Flag())
 	regionPolicy(t, c, "default")
 	regionPolicy(t, c, "stepped", v1alpha1.Bucket{UpTo: ptr(int32(200)), Ceiling: 100}, v1alpha1.Bucket{UpTo: ptr(int32(300)), Ceiling: 100}, v1alpha1.Bucket{UpTo: ptr(int32(1000)), Ceiling: 100})
-	anHour := tolerant(gating.Duration, "1h", gating.Deadline, "12h")
+	anHour := tolerant(v1alpha1.DurationAnnotation, "1h", v1alpha1.DeadlineAnnotation, "12h")
 
 	t.Run("ordinary pods go wherever they would, and nobody asks", func(t *testing.T) {
 		hourly(t, c, []float64{900, 900, 100}, []float64{300, 300, 100}, []float64{500, 500, 100})
@@ -52,7 +51,7 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 		ns := namespace(t, c)
 		create(t, c, job(ns, "held", anHour, 20))
 		for _, p := range awaitGated(t, c, ns, 20) {
-			if got, ok := p.Spec.Containers[0].Resources.Limits[gating.PlacementMark]; !ok || !got.IsZero() {
+			if got, ok := p.Spec.Containers[0].Resources.Limits[v1alpha1.PlacementResource]; !ok || !got.IsZero() {
 				t.Fatalf("pod %s is not marked: %+v", p.Name, p.Spec.Containers[0].Resources)
 			}
 		}
@@ -76,7 +75,7 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 	t.Run("by the mean over its duration, not by what is now", func(t *testing.T) {
 		hourly(t, c, []float64{200, 900, 900, 900}, []float64{300, 300, 900, 900}, []float64{900, 900, 900, 900})
 		ns := namespace(t, c)
-		create(t, c, job(ns, "long", tolerant(gating.Duration, "2h", gating.Deadline, "2h10m"), 5))
+		create(t, c, job(ns, "long", tolerant(v1alpha1.DurationAnnotation, "2h", v1alpha1.DeadlineAnnotation, "2h10m"), 5))
 		if diff := cmp.Diff(map[string]int{"north": 5}, whereTo(t, c, ns, 5)); diff != "" {
 			t.Error(diff)
 		}
@@ -92,7 +91,7 @@ func TestReleasedPodsGoToTheCleanestNodes(t *testing.T) {
 	})
 	t.Run("a pinned pod goes where it wants to", func(t *testing.T) {
 		ns := namespace(t, c)
-		create(t, c, pod(ns, "pinned", tolerant(gating.Duration, "1h", gating.Deadline, "62m", gating.Location, "west")))
+		create(t, c, pod(ns, "pinned", tolerant(v1alpha1.DurationAnnotation, "1h", v1alpha1.DeadlineAnnotation, "62m", v1alpha1.LocationAnnotation, "west")))
 		if diff := cmp.Diff(map[string]int{"west": 1}, whereTo(t, c, ns, 1)); diff != "" {
 			t.Error(diff)
 		}
@@ -119,20 +118,20 @@ func testFactors(t *testing.T, c *env.Cluster) {
 	})
 	hourly(t, c, []float64{900, 120, 900}, []float64{900, 300, 900}, []float64{900, 450, 900})
 	ns := namespace(t, c)
-	elsewhere := job(ns, "elsewhere", tolerant(gating.Duration, "1h", gating.Deadline, "12h"), 3)
+	elsewhere := job(ns, "elsewhere", tolerant(v1alpha1.DurationAnnotation, "1h", v1alpha1.DeadlineAnnotation, "12h"), 3)
 	elsewhere.Spec.Template.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 		RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
 			{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: pool, Operator: corev1.NodeSelectorOpNotIn, Values: []string{efficient}}}},
 		}},
 	}}
 	create(t, c, elsewhere)
-	ofWidth(t, c, ns, 4, 40, tolerant(gating.Duration, "1h", gating.Deadline, "12h")) // one fits on a node
+	ofWidth(t, c, ns, 4, 40, tolerant(v1alpha1.DurationAnnotation, "1h", v1alpha1.DeadlineAnnotation, "12h")) // one fits on a node
 	for _, p := range awaitGated(t, c, ns, 7) {
 		want, why := "east", "450 gCO2eq/kWh x 0.1 in east"
 		if strings.HasPrefix(p.Name, "elsewhere") {
 			want, why = "west", "120 gCO2eq/kWh in west"
 		}
-		if got, reason := p.Annotations[gating.PlannedLocation], p.Annotations[gating.Reason]; got != want || !strings.Contains(reason, why) {
+		if got, reason := p.Annotations[v1alpha1.PlannedLocationAnnotation], p.Annotations[v1alpha1.ReasonAnnotation]; got != want || !strings.Contains(reason, why) {
 			t.Errorf("%s is planned for %s, want %s: %s", p.Name, got, want, reason)
 		}
 	}
@@ -186,7 +185,7 @@ func testSecond(t *testing.T, x *env.Extender, c *env.Cluster, g *env.Controller
 	hourly(t, c, []float64{300, 800}, []float64{400, 800}, []float64{100, 800})
 	ns, before := namespace(t, c), asked(t, g)
 	for i := range 10 {
-		p := pod(ns, fmt.Sprint("pod-", i), tolerant(gating.Duration, "1h", gating.Deadline, "12h"))
+		p := pod(ns, fmt.Sprint("pod-", i), tolerant(v1alpha1.DurationAnnotation, "1h", v1alpha1.DeadlineAnnotation, "12h"))
 		p.Spec.SchedulerName = name
 		create(t, c, p)
 	}
@@ -209,9 +208,9 @@ func testMark(t *testing.T, c *env.Cluster) {
 			t.Fatal(err)
 		}
 	}
-	create(t, c, pod(ns, "limited", tolerant(gating.Deadline, "3m", gating.Duration, "2m")))
+	create(t, c, pod(ns, "limited", tolerant(v1alpha1.DeadlineAnnotation, "3m", v1alpha1.DurationAnnotation, "2m")))
 	p := awaitScheduled(t, c, ns, 1, patience)[0]
-	if _, ok := p.Spec.Containers[0].Resources.Requests[gating.PlacementMark]; !ok {
+	if _, ok := p.Spec.Containers[0].Resources.Requests[v1alpha1.PlacementResource]; !ok {
 		t.Errorf("not marked: %+v", p.Spec.Containers[0].Resources)
 	}
 	if p.Status.QOSClass != corev1.PodQOSGuaranteed {
@@ -224,7 +223,7 @@ func testMark(t *testing.T, c *env.Cluster) {
 func testStrict(t *testing.T, c *env.Cluster, g *env.Controller) {
 	hourly(t, c, []float64{150, 800}, []float64{250, 800}, []float64{500, 800})
 	ns := namespace(t, c)
-	strict := tolerant(gating.Duration, "1h", gating.Deadline, "12h", gating.PolicyName, "stepped", gating.Placement, gating.PlacementStrict)
+	strict := tolerant(v1alpha1.DurationAnnotation, "1h", v1alpha1.DeadlineAnnotation, "12h", v1alpha1.PolicyAnnotation, "stepped", v1alpha1.PlacementAnnotation, v1alpha1.PlacementStrict)
 	ofWidth(t, c, ns, nodesOfRegion, 1, strict)
 	if diff := cmp.Diff(map[string]int{"west": nodesOfRegion}, whereTo(t, c, ns, nodesOfRegion)); diff != "" {
 		t.Error(diff)
@@ -249,7 +248,7 @@ func testStrict(t *testing.T, c *env.Cluster, g *env.Controller) {
 			return err
 		})
 	}
-	if err := c.Client.Create(t.Context(), pod(ns, "wrong", tolerant(gating.Placement, "always"))); err == nil ||
+	if err := c.Client.Create(t.Context(), pod(ns, "wrong", tolerant(v1alpha1.PlacementAnnotation, "always"))); err == nil ||
 		!strings.Contains(err.Error(), `metadata.annotations[gridlatch.dev/placement]: Invalid value: "always": want "preferred" or "strict"`) {
 		t.Errorf("%v", err)
 	}

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -32,7 +33,7 @@ func dirtyThenCleanUnseen(t *testing.T, c *env.Cluster) {
 
 func countHeld(ctx context.Context, c *env.Cluster, namespace string) (int, error) {
 	var pods corev1.PodList
-	err := c.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{gating.State: gating.StateHeld})
+	err := c.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.StateLabel: v1alpha1.StateHeld})
 	return len(pods.Items), err
 }
 

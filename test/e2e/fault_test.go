@@ -90,16 +90,16 @@ func TestAControllerKilledInMidReleaseLosesNothingAndReleasesOnce(t *testing.T) 
 			if err := c.Client.Get(ctx, client.ObjectKeyFromObject(j), j); err != nil {
 				return err
 			}
-			states[name] = j.Labels[gating.State]
+			states[name] = j.Labels[v1alpha1.StateLabel]
 		}
 		for _, p := range all {
-			if gated := gating.HasGate(p.Spec.SchedulingGates); gated != (states[p.Labels["job-name"]] == gating.StateHeld) {
+			if gated := gating.HasGate(p.Spec.SchedulingGates); gated != (states[p.Labels["job-name"]] == v1alpha1.StateHeld) {
 				return fmt.Errorf("pod %s is gated: %v, its Job is %s", p.Name, gated, states[p.Labels["job-name"]])
 			}
 		}
 		return nil
 	})
-	if !slices.Contains(slices.Collect(maps.Values(states)), gating.StateReleased) {
+	if !slices.Contains(slices.Collect(maps.Values(states)), v1alpha1.StateReleased) {
 		t.Error("no Job is on record as released")
 	}
 	released, err := second.Metric(t.Context(), "gridlatch_released_pods_total")
@@ -119,15 +119,15 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 	c, first := ownCluster(t)
 	dirtyThenClean(t, c, 5*time.Minute)
 	ns := namespace(t, c)
-	create(t, c, job(ns, "overdue", tolerant(gating.Deadline, "15s", gating.Duration, "1s"), 2))
+	create(t, c, job(ns, "overdue", tolerant(v1alpha1.DeadlineAnnotation, "15s", v1alpha1.DurationAnnotation, "1s"), 2))
 	// 430 now and for longer than its deadline: it has to be worth a wait
 	if err := c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Minute), time.Minute+5*time.Second, 430, 100, 100)...); err != nil {
 		t.Fatal(err)
 	}
 	env.Eventually(t, patience, func(ctx context.Context) error {
-		return client.IgnoreAlreadyExists(c.Client.Create(ctx, pod(ns, "probe", tolerant(gating.Deadline, "15s", gating.Duration, "1s"))))
+		return client.IgnoreAlreadyExists(c.Client.Create(ctx, pod(ns, "probe", tolerant(v1alpha1.DeadlineAnnotation, "15s", v1alpha1.DurationAnnotation, "1s"))))
 	})
-	held := pod(ns, "overdue-pod", tolerant(gating.Deadline, "15s", gating.Duration, "1s"))
+	held := pod(ns, "overdue-pod", tolerant(v1alpha1.DeadlineAnnotation, "15s", v1alpha1.DurationAnnotation, "1s"))
 	create(t, c, held)
 	if !gating.HasGate(held.Spec.SchedulingGates) {
 		t.Fatalf("the pod is not held: %v", held.Annotations)
@@ -135,7 +135,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 	if err := first.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	latest, err := time.Parse(time.RFC3339, held.Annotations[gating.LatestStart])
+	latest, err := time.Parse(time.RFC3339, held.Annotations[v1alpha1.LatestStartAnnotation])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(held), held); err != nil {
 			return err
 		}
-		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[gating.Reason], "its latest start has come") {
+		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its latest start has come") {
 			return fmt.Errorf("not released: %v", held.Annotations)
 		}
 		return nil
@@ -207,8 +207,8 @@ func TestNoForecastAtAllMeansStartNow(t *testing.T) {
 	create(t, c, job(ns, "uninformed", tolerant(), 1))
 	p := awaitScheduled(t, c, ns, 1, patience)[0]
 	done := awaitComplete(t, c, p.Namespace, "uninformed")
-	if !strings.Contains(done.Annotations[gating.Reason], "no usable forecast: ConfigMap kube-system/carbon-intensity does not exist") {
-		t.Errorf("reason %q", done.Annotations[gating.Reason])
+	if !strings.Contains(done.Annotations[v1alpha1.ReasonAnnotation], "no usable forecast: ConfigMap kube-system/carbon-intensity does not exist") {
+		t.Errorf("reason %q", done.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	if usable, err := g.Metric(t.Context(), "gridlatch_forecast_usable"); err != nil || usable != 0 {
 		t.Errorf("gridlatch_forecast_usable is %v, %v", usable, err)
@@ -225,9 +225,9 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 	}
 	awaitGated(t, c, ns, 3)
 	for _, args := range [][]string{
-		{"label", "pod", "label-gone", gating.State + "-"},
-		{"label", "pod", "label-released", gating.State + "=released", "--overwrite"},
-		{"annotate", "pod", "notes-garbled", gating.Deadline + "=never", gating.LatestStart + "=never", "--overwrite"},
+		{"label", "pod", "label-gone", v1alpha1.StateLabel + "-"},
+		{"label", "pod", "label-released", v1alpha1.StateLabel + "=released", "--overwrite"},
+		{"annotate", "pod", "notes-garbled", v1alpha1.DeadlineAnnotation + "=never", v1alpha1.LatestStartAnnotation + "=never", "--overwrite"},
 	} {
 		if _, err := c.Kubectl(t.Context(), append(args, "-n", ns)...); err != nil {
 			t.Fatal(err)
@@ -248,12 +248,12 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	gatedByHand := pod(ns, "gated-by-hand", nil) // with the webhook away
-	gatedByHand.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gating.Gate}}
+	gatedByHand.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}
 	create(t, c, gatedByHand)
 	c.Controller(t, g.Webhook)
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		var held corev1.PodList
-		err := c.Client.List(ctx, &held, client.InNamespace(ns), client.MatchingLabels{gating.State: gating.StateHeld})
+		err := c.Client.List(ctx, &held, client.InNamespace(ns), client.MatchingLabels{v1alpha1.StateLabel: v1alpha1.StateHeld})
 		if err == nil && len(held.Items) != 3 {
 			err = fmt.Errorf("%d pods are held, want 3", len(held.Items))
 		}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -72,19 +71,19 @@ func TestAForecastThatEndsBeforeTheDeadlineDoesNotHoldBeyondIt(t *testing.T) {
 	}
 	ns := namespace(t, cluster)
 	// by then the forecast has ended; what is known of it holds nothing
-	create(t, cluster, pod(ns, "short-sighted", tolerant(gating.Deadline, "1h")))
+	create(t, cluster, pod(ns, "short-sighted", tolerant(v1alpha1.DeadlineAnnotation, "1h")))
 	awaitScheduled(t, cluster, ns, 1, 2*patience)
 }
 
 func TestTheLatestStartHoldsWhateverTheForecastSays(t *testing.T) {
 	dirtyThenClean(t, cluster, 30*time.Second)
 	ns := namespace(t, cluster)
-	create(t, cluster, pod(ns, "in-time", tolerant(gating.Deadline, "40s", gating.Duration, "4s")))
+	create(t, cluster, pod(ns, "in-time", tolerant(v1alpha1.DeadlineAnnotation, "40s", v1alpha1.DurationAnnotation, "4s")))
 	awaitGated(t, cluster, ns, 1)
 	// the clean hour moves out of reach: ever later, as forecasts do
 	dirtyThenClean(t, cluster, time.Hour)
 	p := awaitScheduled(t, cluster, ns, 1, time.Minute)[0]
-	latest, err := time.Parse(time.RFC3339, p.Annotations[gating.LatestStart])
+	latest, err := time.Parse(time.RFC3339, p.Annotations[v1alpha1.LatestStartAnnotation])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +99,8 @@ func TestAWordOnTheForecastThatIsTooOld(t *testing.T) {
 	ns := namespace(t, cluster)
 	create(t, cluster, pod(ns, "unheld", tolerant()))
 	p := awaitScheduled(t, cluster, ns, 1, patience)[0]
-	if !strings.Contains(p.Annotations[gating.Reason], "no usable forecast: that of") {
-		t.Errorf("reason %q", p.Annotations[gating.Reason])
+	if !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "no usable forecast: that of") {
+		t.Errorf("reason %q", p.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	awaitMetric(t, "gridlatch_forecast_usable", 0, `policy="default"`)
 }

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -20,7 +21,7 @@ func TestWorkOfForgedPoliciesStartsAndLeavesNoSeries(t *testing.T) {
 	for i := range names {
 		forged := pod(ns, fmt.Sprint("forged-", i), tolerant())
 		create(t, cluster, forged)
-		change(t, cluster, forged, func(p *corev1.Pod) { p.Annotations[gating.PolicyName] = fmt.Sprint("no-such-", i) })
+		change(t, cluster, forged, func(p *corev1.Pod) { p.Annotations[v1alpha1.PolicyAnnotation] = fmt.Sprint("no-such-", i) })
 	}
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		held, err := countHeld(ctx, cluster, ns)
@@ -33,7 +34,7 @@ func TestWorkOfForgedPoliciesStartsAndLeavesNoSeries(t *testing.T) {
 	if err := cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "forged-0"}, released); err != nil {
 		t.Fatal(err)
 	}
-	if got := released.Annotations[gating.Reason]; got == "" {
+	if got := released.Annotations[v1alpha1.ReasonAnnotation]; got == "" {
 		t.Error("it is not told why it starts")
 	}
 	for _, name := range []string{"gridlatch_released_pods_total", "gridlatch_held_pods", "gridlatch_hold_seconds_count"} {

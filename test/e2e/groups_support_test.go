@@ -50,7 +50,7 @@ func createWarned(t *testing.T, c *env.Cluster, o client.Object, options ...clie
 func ownPolicy(t *testing.T, name string) map[string]string {
 	t.Helper()
 	policy(t, name, "")
-	annotations := tolerant(gating.PolicyName, name)
+	annotations := tolerant(v1alpha1.PolicyAnnotation, name)
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		return cluster.Client.Create(ctx, pod("default", "probe", annotations), client.DryRunAll)
 	})
@@ -160,7 +160,7 @@ func ptr[T any](v T) *T { return &v }
 // minutes, less two seconds to run and a margin.
 func wantLatestStart(t *testing.T, o client.Object, created time.Time) {
 	t.Helper()
-	latest, err := time.Parse(time.RFC3339, o.GetAnnotations()[gating.LatestStart])
+	latest, err := time.Parse(time.RFC3339, o.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 	if want := created.Add(10*time.Minute - 2*time.Second); err != nil || latest.Sub(want).Abs() > 3*time.Second {
 		t.Errorf("%s: latest start %s, want about %s, %v", o.GetName(), latest, want, err)
 	}

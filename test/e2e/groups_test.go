@@ -46,10 +46,10 @@ func TestAnIndexedJobIsReleasedWholeAndItsLaterIndicesNeverWait(t *testing.T) {
 	for _, p := range pods {
 		indices[p.Annotations[batchv1.JobCompletionIndexAnnotation]] = true
 		if first[p.UID] {
-			reasons[p.Annotations[gating.Reason]] = true
+			reasons[p.Annotations[v1alpha1.ReasonAnnotation]] = true
 			continue
 		}
-		if reason := p.Annotations[gating.Reason]; reason != "its Job has been released" {
+		if reason := p.Annotations[v1alpha1.ReasonAnnotation]; reason != "its Job has been released" {
 			t.Errorf("pod %s, of a later index: reason %q", p.Name, reason)
 		}
 		if n, err := events(t.Context(), cluster, &p, gating.EventHeld); err != nil || n > 0 {
@@ -112,7 +112,7 @@ func TestRetriesNeverWaitNotEvenAfterARestart(t *testing.T) {
 			return err
 		}
 		for _, p := range pods {
-			if gating.HasGate(p.Spec.SchedulingGates) || p.Labels[gating.State] == gating.StateHeld {
+			if gating.HasGate(p.Spec.SchedulingGates) || p.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 				t.Fatalf("pod %s of a started Job waits again: %v", p.Name, p.Annotations)
 			}
 			if !p.CreationTimestamp.After(back) {
@@ -122,7 +122,7 @@ func TestRetriesNeverWaitNotEvenAfterARestart(t *testing.T) {
 			if p.Labels["job-name"] == "unseen" {
 				want = "not held: its Job was not decided on at its creation"
 			}
-			if reason := p.Annotations[gating.Reason]; !strings.HasPrefix(reason, want) {
+			if reason := p.Annotations[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, want) {
 				t.Fatalf("pod %s: reason %q, want %q", p.Name, reason, want)
 			}
 			missing = slices.DeleteFunc(missing, func(name string) bool { return name == p.Labels["job-name"] })
@@ -165,7 +165,7 @@ func TestAJobGoneAfterItsTimeToLiveLeavesNothingAndItsNameIsDecidedOnAnew(t *tes
 func TestJobsOfOneOwnerAreGroupsOfTheirOwnPlannedForTheSameStart(t *testing.T) {
 	dirtyThenClean(t, cluster, aWhile)
 	annotations := ownPolicy(t, "sets")
-	annotations[gating.Deadline] = "3h"
+	annotations[v1alpha1.DeadlineAnnotation] = "3h"
 	// clean for an hour: one start is as good as the other
 	start := time.Now().Add(-time.Minute)
 	if err := cluster.Forecast(t.Context(), append(env.Elements(location, start, aWhile, 420), env.Elements(location, start.Add(aWhile), time.Hour, 120, 400)...)...); err != nil {
@@ -185,7 +185,7 @@ func TestJobsOfOneOwnerAreGroupsOfTheirOwnPlannedForTheSameStart(t *testing.T) {
 	create(t, cluster, owned("driver", 1), owned("workers-0", 2), owned("workers-1", 2))
 	starts := map[string][]string{}
 	for _, p := range awaitGated(t, cluster, ns, 5) {
-		at := p.Annotations[gating.PlannedStart]
+		at := p.Annotations[v1alpha1.PlannedStartAnnotation]
 		starts[at] = append(starts[at], p.Name)
 	}
 	if len(starts) != 1 {
@@ -299,7 +299,7 @@ func TestAHeldJobThatItsUserSuspendsAndResumesKeepsItsPromise(t *testing.T) {
 	ns := namespace(t, cluster)
 	j := job(ns, "suspended", annotations, 2)
 	create(t, cluster, j)
-	promise := awaitGated(t, cluster, ns, 2)[0].Annotations[gating.LatestStart]
+	promise := awaitGated(t, cluster, ns, 2)[0].Annotations[v1alpha1.LatestStartAnnotation]
 	suspend := func(yes bool) {
 		t.Helper()
 		change(t, cluster, j, func(j *batchv1.Job) { j.Spec.Suspend = &yes })
@@ -309,7 +309,7 @@ func TestAHeldJobThatItsUserSuspendsAndResumesKeepsItsPromise(t *testing.T) {
 	awaitHeld(t, "suspended", 1, 0)
 	suspend(false)
 	for _, p := range awaitGated(t, cluster, ns, 2) {
-		if got := p.Annotations[gating.LatestStart]; got != promise || len(p.Spec.SchedulingGates) != 1 {
+		if got := p.Annotations[v1alpha1.LatestStartAnnotation]; got != promise || len(p.Spec.SchedulingGates) != 1 {
 			t.Errorf("latest start %s with gates %v, want %s as before, with one", got, p.Spec.SchedulingGates, promise)
 		}
 		awaitEvent(t, cluster, &p, gating.EventHeld)

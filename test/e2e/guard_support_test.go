@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,16 +17,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
 // written are the annotations that only Gridlatch writes, each forged.
 func written() map[string]string {
 	return map[string]string{
-		gating.PlannedStart: "2099-01-01T00:00:00Z", gating.LatestStart: "2000-01-01T00:00:00Z", gating.Reason: "forged",
-		gating.AtCreation: "9", gating.HeldBy: gating.HoldByKueue, gating.Started: "2099-01-01T00:00:00Z",
-		gating.ExpectedDuration: "1s", gating.DurationSource: "forged", gating.PlannedLocation: "forged", gating.Candidates: "forged",
+		v1alpha1.PlannedStartAnnotation: "2099-01-01T00:00:00Z", v1alpha1.LatestStartAnnotation: "2000-01-01T00:00:00Z", v1alpha1.ReasonAnnotation: "forged",
+		v1alpha1.IntensityAtCreationAnnotation: "9", v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, v1alpha1.StartedAnnotation: "2099-01-01T00:00:00Z",
+		v1alpha1.ExpectedDurationAnnotation: "1s", v1alpha1.DurationSourceAnnotation: "forged", v1alpha1.PlannedLocationAnnotation: "forged", v1alpha1.CandidateLocationsAnnotation: "forged",
 	}
 }
 
@@ -90,7 +91,7 @@ func awaitPolicies(t *testing.T) {
 	self, _ := clientOf(t, env.Namespace, "gridlatch")
 	other, _ := tenant(t, ns)
 	for name, c := range map[string]client.Client{"gridlatch-confined": self, "gridlatch-keys": other} {
-		patch := fmt.Sprintf(`{"metadata":{"labels":{"foreign":"x"},"annotations":{%q:"x"}}}`, gating.Reason)
+		patch := fmt.Sprintf(`{"metadata":{"labels":{"foreign":"x"},"annotations":{%q:"x"}}}`, v1alpha1.ReasonAnnotation)
 		env.Eventually(t, patience, func(ctx context.Context) error {
 			err := c.Patch(ctx, ordinary.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)
 			if err == nil || !strings.Contains(err.Error(), name) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -36,14 +38,14 @@ func TestGridlatchIsConfinedToWhatItHasToWrite(t *testing.T) {
 	ordinary := pod(ns, "guard-ordinary", map[string]string{"theirs": "x"})
 	ordinary.Labels = map[string]string{"theirs": "x"}
 	gated := pod(ns, "guard-gated", nil)
-	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/other"}, {Name: gating.Gate}}
+	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/other"}, {Name: v1alpha1.Gate}}
 	weight := func(n int32) corev1.PreferredSchedulingTerm {
 		return corev1.PreferredSchedulingTerm{Weight: n, Preference: corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "a", Operator: corev1.NodeSelectorOpExists}}}}
 	}
 	gated.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{weight(1)}}}
 	theirs := job(ns, "guard-theirs", nil, 1)
 	theirs.Spec.Suspend = ptr(true)
-	ours := job(ns, "guard-ours", map[string]string{gating.HeldBy: gating.HoldBySuspend, gating.KueueGates: "example.com/other," + gating.Gate}, 1)
+	ours := job(ns, "guard-ours", map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend, gating.KueueGates: "example.com/other," + v1alpha1.Gate}, 1)
 	ours.Spec.Suspend = ptr(true)
 	for _, o := range []client.Object{ordinary, gated, theirs, ours} {
 		create(t, cluster, o)
@@ -153,37 +155,37 @@ func TestATenantCannotForgeWhatGridlatchWrites(t *testing.T) {
 				expectRefused(t, try(t, c, o, merge, metaPatch(t, "annotations", key, value)), "gridlatch-keys", field)
 			}
 			template := `{"spec":{"template":` + metaPatch(t, "annotations", key, value) + `}}`
-			if err := try(t, c, suspended, merge, template); key != gating.PlannedLocation {
+			if err := try(t, c, suspended, merge, template); key != v1alpha1.PlannedLocationAnnotation {
 				expectRefused(t, err, "gridlatch-keys", "spec.template."+field)
 			} else if err != nil {
 				t.Errorf("Kueue could not stop a Job: %v", err)
 			}
 			forged := map[string]string{key: value}
 			labelled := pod("kube-system", "forged", forged) // without the label, nobody reads the rest
-			labelled.Labels = map[string]string{gating.State: gating.StateHeld}
+			labelled.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 			expectRefused(t, c.Create(t.Context(), labelled, client.DryRunAll), "gridlatch-keys", field)
 			expectRefused(t, c.Create(t.Context(), job("kube-system", "forged", forged, 1), client.DryRunAll), "gridlatch-keys", field)
 			expectStripped(t, c, ns, key, value)
 		})
 	}
-	t.Run(gating.State, func(t *testing.T) {
-		const field = "metadata.labels[" + gating.State + "]"
+	t.Run(v1alpha1.StateLabel, func(t *testing.T) {
+		const field = "metadata.labels[" + v1alpha1.StateLabel + "]"
 		for _, o := range []client.Object{ordinary, suspended, held, bounded} {
-			expectRefused(t, try(t, c, o, merge, metaPatch(t, "labels", gating.State, "any")), "gridlatch-keys", field)
+			expectRefused(t, try(t, c, o, merge, metaPatch(t, "labels", v1alpha1.StateLabel, "any")), "gridlatch-keys", field)
 		}
-		template := `{"spec":{"template":` + metaPatch(t, "labels", gating.State, gating.StateReleased) + `}}`
+		template := `{"spec":{"template":` + metaPatch(t, "labels", v1alpha1.StateLabel, v1alpha1.StateReleased) + `}}`
 		expectRefused(t, try(t, c, suspended, merge, template), "gridlatch-keys", "spec.template."+field)
 		forged := pod("kube-system", "forged", nil)
-		forged.Labels = map[string]string{gating.State: gating.StateHeld}
+		forged.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 		expectRefused(t, c.Create(t.Context(), forged, client.DryRunAll), "gridlatch-keys", field)
 		forged.Namespace = ns
-		if err := c.Create(t.Context(), forged, client.DryRunAll); err != nil || forged.Labels[gating.State] != "" {
+		if err := c.Create(t.Context(), forged, client.DryRunAll); err != nil || forged.Labels[v1alpha1.StateLabel] != "" {
 			t.Errorf("%v, %v", forged.Labels, err)
 		}
 	})
 	t.Run("what is the tenant's own", func(t *testing.T) {
 		for _, o := range []client.Object{ordinary, suspended, held, bounded} {
-			for _, patch := range []string{metaPatch(t, "labels", "app", "x"), metaPatch(t, "annotations", gating.Deadline, "9m")} {
+			for _, patch := range []string{metaPatch(t, "labels", "app", "x"), metaPatch(t, "annotations", v1alpha1.DeadlineAnnotation, "9m")} {
 				if err := try(t, c, o, merge, patch); err != nil {
 					t.Errorf("%s: %v", patch, err)
 				}
@@ -230,7 +232,7 @@ func TestWhatIsForgedInATemplateDoesNotReachItsPods(t *testing.T) {
 	ns := namespace(t, cluster)
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "forged"}, Spec: appsv1.DeploymentSpec{Replicas: ptr(int32(1))}}
 	d.Spec.Selector, d.Spec.Template = service(written())
-	d.Spec.Template.Labels[gating.State] = gating.StateReleased
+	d.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	cronJob := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "forged"}, Spec: batchv1.CronJobSpec{
 		Schedule: "* * * * *", JobTemplate: batchv1.JobTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: written()}, Spec: job(ns, "forged", nil, 1).Spec},
 	}}
@@ -268,7 +270,7 @@ func expectClean(t *testing.T, name string, meta metav1.ObjectMeta) {
 			t.Errorf("%s has %s: %s", name, key, value)
 		}
 	}
-	if meta.Labels[gating.State] != "" {
+	if meta.Labels[v1alpha1.StateLabel] != "" {
 		t.Errorf("%s has %v", name, meta.Labels)
 	}
 }
@@ -286,7 +288,7 @@ func TestATenantReleasesAndHoldsByHand(t *testing.T) {
 		}
 	}
 	report, bounded, bare := job(ns, "report", tolerant(), 2), suspending(ns, "bounded"), pod(ns, "bare", tolerant())
-	idle := job(ns, "idle", map[string]string{gating.Duration: "2s"}, 0)
+	idle := job(ns, "idle", map[string]string{v1alpha1.DurationAnnotation: "2s"}, 0)
 	idle.Spec.Completions = nil
 	for _, o := range []client.Object{report, bounded, bare, idle} {
 		if err := c.Create(t.Context(), o); err != nil {
@@ -298,8 +300,8 @@ func TestATenantReleasesAndHoldsByHand(t *testing.T) {
 	awaitScheduled(t, cluster, ns, 6, patience)
 	for range 2 { // it is not new the second time
 		plugin("job/idle held: ", "hold", "job", "idle", "--deadline", "8h", "--force")
-		awaitJob(t, cluster, idle, patience, wantSuspended(true, gating.StateHeld))
+		awaitJob(t, cluster, idle, patience, wantSuspended(true, v1alpha1.StateHeld))
 		plugin("released", "release", "--all")
-		awaitJob(t, cluster, idle, patience, wantSuspended(false, gating.StateReleased))
+		awaitJob(t, cluster, idle, patience, wantSuspended(false, v1alpha1.StateReleased))
 	}
 }

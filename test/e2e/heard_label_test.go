@@ -6,10 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -44,7 +45,7 @@ func TestByLabelOnlyWhatIsLabelledWaits(t *testing.T) {
 	}
 	expectToldToLabel(t, c, ns)
 
-	without := tolerant(gating.DelayTolerant, "")
+	without := tolerant(v1alpha1.DelayTolerantAnnotation, "")
 	labelled, bare := job("", "labelled", without, 2), pod("", "bare", without)
 	labelled.Labels, bare.Labels = wish("true"), wish("true")
 	for _, tt := range []struct {
@@ -55,7 +56,7 @@ func TestByLabelOnlyWhatIsLabelledWaits(t *testing.T) {
 		create(t, c, tt.o)
 		awaitPods(t, c, tt.o.GetNamespace(), wantGated(tt.pods, 0))
 	}
-	change(t, c, labelled, func(j *batchv1.Job) { delete(j.Labels, gating.DelayTolerant) })
+	change(t, c, labelled, func(j *batchv1.Job) { delete(j.Labels, v1alpha1.DelayTolerantAnnotation) })
 	awaitPods(t, c, labelled.Namespace, wantGated(0, 2))
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +21,9 @@ import (
 )
 
 // wish is an annotation or label.
-func wish(value string) map[string]string { return map[string]string{gating.DelayTolerant: value} }
+func wish(value string) map[string]string {
+	return map[string]string{v1alpha1.DelayTolerantAnnotation: value}
+}
 
 // awaitReason waits until an object is released with a reason that has a text in it.
 func awaitReason(t *testing.T, c *env.Cluster, o client.Object, text string) {
@@ -28,7 +32,7 @@ func awaitReason(t *testing.T, c *env.Cluster, o client.Object, text string) {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
 			return err
 		}
-		if state, reason := o.GetLabels()[gating.State], o.GetAnnotations()[gating.Reason]; state != gating.StateReleased || !strings.Contains(reason, text) {
+		if state, reason := o.GetLabels()[v1alpha1.StateLabel], o.GetAnnotations()[v1alpha1.ReasonAnnotation]; state != v1alpha1.StateReleased || !strings.Contains(reason, text) {
 			return fmt.Errorf("%s is %s: %q, want %q in it", o.GetName(), state, reason, text)
 		}
 		return nil
@@ -41,7 +45,7 @@ func TestWorkThatDoesNotAskToWaitAnyMoreIsLetGo(t *testing.T) {
 	without := func() map[string]string {
 		other := map[string]string{}
 		for key, value := range annotations {
-			if key != gating.DelayTolerant {
+			if key != v1alpha1.DelayTolerantAnnotation {
 				other[key] = value
 			}
 		}
@@ -53,7 +57,7 @@ func TestWorkThatDoesNotAskToWaitAnyMoreIsLetGo(t *testing.T) {
 		return o
 	}
 	suspended := job("", "suspended", annotations, 2)
-	suspended.Annotations[gating.Hold] = gating.HoldBySuspend
+	suspended.Annotations[v1alpha1.HoldAnnotation] = v1alpha1.HoldBySuspend
 	byTemplate := job("", "by-template", nil, 2)
 	byTemplate.Spec.Template.Annotations = annotations
 	byTemplateLabel := job("", "by-template-label", without, 2)
@@ -80,7 +84,7 @@ func TestWorkThatDoesNotAskToWaitAnyMoreIsLetGo(t *testing.T) {
 			tt.o.SetNamespace(ns)
 			create(t, cluster, tt.o)
 			if tt.o == client.Object(suspended) {
-				awaitJob(t, cluster, suspended, patience, wantSuspended(true, gating.StateHeld))
+				awaitJob(t, cluster, suspended, patience, wantSuspended(true, v1alpha1.StateHeld))
 			} else {
 				awaitGated(t, cluster, ns, tt.pods)
 			}
@@ -146,7 +150,7 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 		gated: "the gate example.com/quota", idle: "parallelism 0", suspended: "its suspend", queued: "its queue in Kueue",
 	} {
 		awaitReason(t, cluster, o, "; it still waits for "+waits)
-		if reason := o.GetAnnotations()[gating.Reason]; !strings.HasPrefix(reason, "let go ") || strings.Contains(reason, "% less") {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "let go ") || strings.Contains(reason, "% less") {
 			t.Errorf("%s says %q, and has not started", o.GetName(), reason)
 		}
 	}
@@ -155,18 +159,18 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 func TestAJobThatIsCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	dirtyThenClean(t, cluster, aWhile)
 	annotations := ownPolicy(t, "approved") // of which work may wait for a day
-	delete(annotations, gating.Deadline)
+	delete(annotations, v1alpha1.DeadlineAnnotation)
 	ns := namespace(t, cluster)
 	j := job(ns, "approved", annotations, 2)
 	j.Spec.Suspend = ptr(true)
 	create(t, cluster, j)
-	if reason := j.Annotations[gating.Reason]; reason != gating.ReasonAwaitsResume || j.Labels[gating.State] != gating.StateHeld {
+	if reason := j.Annotations[v1alpha1.ReasonAnnotation]; reason != gating.ReasonAwaitsResume || j.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
 		t.Fatalf("%v, %v", j.Labels, j.Annotations)
 	}
 	awaitHeld(t, "approved", 1, 0)
 	cleanNow(t, cluster) // which does not let it go
 	time.Sleep(3 * time.Second)
-	awaitJob(t, cluster, j, patience, wantSuspended(true, gating.StateHeld))
+	awaitJob(t, cluster, j, patience, wantSuspended(true, v1alpha1.StateHeld))
 	dirtyThenClean(t, cluster, aWhile)
 	resumed := time.Now().Truncate(time.Second)
 	change(t, cluster, j, func(j *batchv1.Job) { j.Spec.Suspend = ptr(false) })
@@ -176,7 +180,7 @@ func TestAJobThatIsCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		if err := cluster.Client.Get(ctx, client.ObjectKeyFromObject(j), j); err != nil {
 			return err
 		}
-		latest, err := time.Parse(time.RFC3339, j.Annotations[gating.LatestStart])
+		latest, err := time.Parse(time.RFC3339, j.Annotations[v1alpha1.LatestStartAnnotation])
 		if err != nil || latest.Before(resumed.Add(24*time.Hour)) {
 			return fmt.Errorf("latest start %v, %w, want a day after the resume at %s", latest, err, resumed)
 		}
@@ -190,10 +194,10 @@ func TestAJobThatIsCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 func TestWorkOfAToolThatGivesUpIsHeldNoLongerThanThatAndWarnsOfIt(t *testing.T) {
 	dirtyThenClean(t, cluster, 45*time.Second)
 	ns := namespace(t, cluster)
-	patient := tolerant(gating.Deadline, "")
+	patient := tolerant(v1alpha1.DeadlineAnnotation, "")
 	operator := pod(ns, "operator", patient)
 	operator.Labels = map[string]string{"dag_id": "nightly", "airflow_version": "3.1.0"}
-	bounded := pod(ns, "bounded", tolerant(gating.Deadline, "2h"))
+	bounded := pod(ns, "bounded", tolerant(v1alpha1.DeadlineAnnotation, "2h"))
 	bounded.Annotations["job.runner.gitlab.com/id"] = "7"
 	hook := job(ns, "hook", patient, 1)
 	hook.Annotations["helm.sh/hook"] = "post-install"
@@ -208,7 +212,7 @@ func TestWorkOfAToolThatGivesUpIsHeldNoLongerThanThatAndWarnsOfIt(t *testing.T) 
 		if warnings := createWarned(t, cluster, o); !strings.Contains(warnings, want.says) {
 			t.Errorf("%s: warned of %q, want %q in it", o.GetName(), warnings, want.says)
 		}
-		latest, err := time.Parse(time.RFC3339, o.GetAnnotations()[gating.LatestStart])
+		latest, err := time.Parse(time.RFC3339, o.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 		if limit := o.GetCreationTimestamp().Add(want.most); err != nil || latest.After(limit.Add(time.Second)) || latest.Before(limit.Add(-time.Minute/2)) {
 			t.Errorf("%s: latest start %v, %v, want %s", o.GetName(), latest, err, limit)
 		}
@@ -248,7 +252,7 @@ func TestARunThatTheNextOneReplacesStartsBeforeThat(t *testing.T) {
 				return nil
 			})
 			next := run.CreationTimestamp.Truncate(time.Minute).Add(time.Minute)
-			latest, err := time.Parse(time.RFC3339, run.Annotations[gating.LatestStart])
+			latest, err := time.Parse(time.RFC3339, run.Annotations[v1alpha1.LatestStartAnnotation])
 			if err != nil || latest.Before(next) != tt.first {
 				t.Errorf("latest start %v, %v, next run %s, %v", latest, err, next, run.Annotations)
 			}
@@ -270,10 +274,10 @@ func TestARunThatTheNextOneReplacesStartsBeforeThat(t *testing.T) {
 
 func TestAWishThatIsALabelIsHeard(t *testing.T) {
 	dirtyThenClean(t, cluster, aWhile)
-	without := tolerant(gating.DelayTolerant, "")
+	without := tolerant(v1alpha1.DelayTolerantAnnotation, "")
 	labelled := job("", "job", without, 1)
 	labelled.Labels = wish("true")
-	declined := job("", "declined", tolerant(gating.DelayTolerant, "false"), 1)
+	declined := job("", "declined", tolerant(v1alpha1.DelayTolerantAnnotation, "false"), 1)
 	declined.Labels = wish("true")
 	preferred := job("", "preferred", tolerant(), 1)
 	preferred.Labels = wish("false")
@@ -319,7 +323,7 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 		Selector: misplaced.Spec.Selector, Template: misplaced.Spec.Template,
 	}}
 	deadlineLabel := job(ns, "deadline", wish("true"), 1)
-	deadlineLabel.Labels = map[string]string{gating.Deadline: "8h"}
+	deadlineLabel.Labels = map[string]string{v1alpha1.DeadlineAnnotation: "8h"}
 	caseful := job(ns, "caseful", map[string]string{"gridlatch.dev/Delay-Tolerant": "true"}, 1)
 	prefixed := job(ns, "prefixed", map[string]string{"GridLatch.dev/delay-tolerant": "true"}, 1)
 	misspelt := cronJob(ns, "misspelt", map[string]string{"gridlatch.dev/delaytolerant": "true"}, batchv1.AllowConcurrent)
@@ -335,15 +339,15 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 		"a StatefulSet's own annotations":    {stateful, "has no effect on a StatefulSet"},
 		"a value that is not understood":     {vague, `gridlatch.dev/delay-tolerant: yes is not understood, and nothing waits: write "true" or "false"`},
 		"a label that is no wish":            {deadlineLabel, "gridlatch.dev/deadline has no effect as a label: write it as an annotation"},
-		"a deadline alone":                   {job(ns, "alone", map[string]string{gating.Deadline: "8h"}, 1), `gridlatch.dev/deadline has no effect alone, and nothing waits: write the annotation gridlatch.dev/delay-tolerant: "true" beside it`},
-		"a duration alone, of a template":    {deployment(ns, map[string]string{gating.Duration: "8h"}, nil, 1), "gridlatch.dev/duration has no effect alone"},
+		"a deadline alone":                   {job(ns, "alone", map[string]string{v1alpha1.DeadlineAnnotation: "8h"}, 1), `gridlatch.dev/deadline has no effect alone, and nothing waits: write the annotation gridlatch.dev/delay-tolerant: "true" beside it`},
+		"a duration alone, of a template":    {deployment(ns, map[string]string{v1alpha1.DurationAnnotation: "8h"}, nil, 1), "gridlatch.dev/duration has no effect alone"},
 		"another case of letters":            {caseful, "gridlatch.dev/Delay-Tolerant is not known, and has no effect: write it in small letters, gridlatch.dev/delay-tolerant"},
 		"another case of the domain":         {prefixed, "GridLatch.dev/delay-tolerant is not known"},
 		"a misspelt annotation":              {misspelt, "gridlatch.dev/delaytolerant is not known, and has no effect: the annotations that you can write are gridlatch.dev/delay-tolerant, "},
 		"nothing of a CronJob that is well":  {well, ""},
 		"nothing of a label everywhere":      {everywhere, ""},
 		"nothing of a Job that waits":        {job(ns, "waits", tolerant(), 1), ""},
-		"nothing of one that asks not to":    {job(ns, "declines", tolerant(gating.DelayTolerant, "false"), 1), ""},
+		"nothing of one that asks not to":    {job(ns, "declines", tolerant(v1alpha1.DelayTolerantAnnotation, "false"), 1), ""},
 		"nothing of a Deployment that waits": {deployment(ns, tolerant(), nil, 1), ""},
 		"nothing of ordinary work":           {job(ns, "ordinary", map[string]string{"example.com/deadline": "8h"}, 1), ""},
 	} {
@@ -362,7 +366,7 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 func awaitUnheard(t *testing.T, ns string) {
 	t.Helper()
 	env.Eventually(t, patience, func(context.Context) error {
-		if got := createWarned(t, cluster, job(ns, "probe", map[string]string{gating.Deadline: "8h"}, 1), client.DryRunAll); !strings.Contains(got, "gridlatch-unheard") {
+		if got := createWarned(t, cluster, job(ns, "probe", map[string]string{v1alpha1.DeadlineAnnotation: "8h"}, 1), client.DryRunAll); !strings.Contains(got, "gridlatch-unheard") {
 			return fmt.Errorf("told: %s", got)
 		}
 		return nil

@@ -76,17 +76,17 @@ func TestHistoryOutlivesARestartAndHoldsWorkWithoutAForecast(t *testing.T) {
 	if share, err := g.Metric(t.Context(), "gridlatch_oracle_share_ratio", `location="`+location+`"`); err != nil || share < 0.9 {
 		t.Errorf("on a grid without surprises, the share of the oracle is %v (%v)", share, err)
 	}
-	create(t, c, job(ns, "by-heart", tolerant(gating.Deadline, "20h", gating.Duration, "1h"), 1))
+	create(t, c, job(ns, "by-heart", tolerant(v1alpha1.DeadlineAnnotation, "20h", v1alpha1.DurationAnnotation, "1h"), 1))
 	p := awaitGated(t, c, ns, 1)[0]
-	planned, err := time.Parse(time.RFC3339, p.Annotations[gating.PlannedStart])
+	planned, err := time.Parse(time.RFC3339, p.Annotations[v1alpha1.PlannedStartAnnotation])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if wait := time.Until(planned); wait < 8*time.Hour || wait > 14*time.Hour {
-		t.Errorf("it waits %s, and it is cleanest in twelve hours: %s", wait, p.Annotations[gating.Reason])
+		t.Errorf("it waits %s, and it is cleanest in twelve hours: %s", wait, p.Annotations[v1alpha1.ReasonAnnotation])
 	}
-	if !strings.Contains(p.Annotations[gating.Reason], "history") {
-		t.Errorf("reason: %s", p.Annotations[gating.Reason])
+	if !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "history") {
+		t.Errorf("reason: %s", p.Annotations[v1alpha1.ReasonAnnotation])
 	}
 }
 
@@ -100,7 +100,7 @@ func TestTheLastGoodForecastOutlivesARestart(t *testing.T) {
 		}
 		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonLastGood, "does not exist")(p)
 	})
-	create(t, c, job(ns, "as-before", tolerant(gating.Deadline, "20h", gating.Duration, "1h"), 1))
+	create(t, c, job(ns, "as-before", tolerant(v1alpha1.DeadlineAnnotation, "20h", v1alpha1.DurationAnnotation, "1h"), 1))
 	awaitGated(t, c, ns, 1)
 }
 

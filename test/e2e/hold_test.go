@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,12 +28,12 @@ func TestAnnotatedJobWaitsForACleanGridAndRuns(t *testing.T) {
 
 	pods := awaitGated(t, cluster, ns, 2)
 	for _, p := range awaitScheduled(t, cluster, other, 2, patience) {
-		if len(p.Labels[gating.State])+len(p.Annotations[gating.Reason]) > 0 {
+		if len(p.Labels[v1alpha1.StateLabel])+len(p.Annotations[v1alpha1.ReasonAnnotation]) > 0 {
 			t.Errorf("the ordinary pod was touched: %v %v", p.Labels, p.Annotations)
 		}
 	}
 	for _, p := range pods {
-		if got, want := p.Annotations[gating.PlannedStart], clean.UTC().Format(time.RFC3339); got != want {
+		if got, want := p.Annotations[v1alpha1.PlannedStartAnnotation], clean.UTC().Format(time.RFC3339); got != want {
 			t.Errorf("planned start %s, want %s", got, want)
 		}
 		awaitEvent(t, cluster, &p, gating.EventHeld)
@@ -62,8 +64,8 @@ func TestAnnotatedJobWaitsForACleanGridAndRuns(t *testing.T) {
 		if start.Before(clean) || start.After(clean.Add(patience)) {
 			t.Errorf("pod %s was scheduled at %s, planned was %s", p.Name, start, clean)
 		}
-		if p.Labels[gating.State] != gating.StateReleased {
-			t.Errorf("pod %s: state %q", p.Name, p.Labels[gating.State])
+		if p.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased {
+			t.Errorf("pod %s: state %q", p.Name, p.Labels[v1alpha1.StateLabel])
 		}
 		late := p.CreationTimestamp.After(clean)
 		if n, err := events(t.Context(), cluster, &p, gating.EventHeld); err != nil || late == (n > 0) {
@@ -84,7 +86,7 @@ func TestBarePodWaitsAndIsExplained(t *testing.T) {
 	if start := bound(t, p); start.Before(clean) {
 		t.Errorf("scheduled at %s, before the planned %s", start, clean)
 	}
-	if reason := p.Annotations[gating.Reason]; !strings.Contains(reason, "started") || !strings.Contains(reason, "72 % less than the 430 at its creation") {
+	if reason := p.Annotations[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, "started") || !strings.Contains(reason, "72 % less than the 430 at its creation") {
 		t.Errorf("reason %q", reason)
 	}
 }
@@ -101,7 +103,7 @@ func TestWorkStartsAtOnceWhereWaitingGainsNothing(t *testing.T) {
 		t.Errorf("%d Events CarbonHeld, %v", n, err)
 	}
 	done := awaitComplete(t, cluster, ns, "flat")
-	if reason := done.Annotations[gating.Reason]; !strings.Contains(reason, "200 gCO2eq/kWh in CAISO_NORTH") {
+	if reason := done.Annotations[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, "200 gCO2eq/kWh in CAISO_NORTH") {
 		t.Errorf("reason %q", reason)
 	}
 }
@@ -115,7 +117,7 @@ func TestThresholdEndsTheWaitEarly(t *testing.T) {
 	}
 	awaitIntensity(t, cluster, 430)
 	ns := namespace(t, cluster)
-	create(t, cluster, pod(ns, "modest", tolerant(gating.Threshold, "200", gating.Duration, "1s")))
+	create(t, cluster, pod(ns, "modest", tolerant(v1alpha1.ThresholdAnnotation, "200", v1alpha1.DurationAnnotation, "1s")))
 	awaitGated(t, cluster, ns, 1)
 	awaitScheduled(t, cluster, ns, 1, patience)
 }
@@ -173,7 +175,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 		t.Run(o.GetName(), func(t *testing.T) {
 			o.SetNamespace(namespace(t, cluster))
 			create(t, cluster, o)
-			if got := o.GetAnnotations()[gating.Reason]; !strings.Contains(got, reason) {
+			if got := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.Contains(got, reason) {
 				t.Errorf("reason %q, want %q in it", got, reason)
 			}
 			if o == managed { // which nobody runs here
@@ -190,7 +192,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 			if err := cluster.Client.Create(t.Context(), p, client.DryRunAll); err != nil {
 				t.Fatal(err)
 			}
-			if gating.HasGate(p.Spec.SchedulingGates) || p.Annotations[gating.Reason] != "" {
+			if gating.HasGate(p.Spec.SchedulingGates) || p.Annotations[v1alpha1.ReasonAnnotation] != "" {
 				t.Errorf("it was decided on: %v", p.Annotations)
 			}
 		})
@@ -219,7 +221,7 @@ func TestUnannotatedWorkNeverReachesTheWebhook(t *testing.T) {
 			t.Fatal(err)
 		}
 		ns := namespace(t, cluster)
-		declined := job(ns, "declined", map[string]string{gating.DelayTolerant: "false"}, 2)
+		declined := job(ns, "declined", map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, 2)
 		create(t, cluster, job(ns, "ordinary", nil, 2), declined)
 		awaitScheduled(t, cluster, ns, 4, patience)
 		after, err := controller.Metric(t.Context(), "gridlatch_webhook_decisions_total")
@@ -240,7 +242,7 @@ func TestDryRunHasNoSideEffects(t *testing.T) {
 	if err := cluster.Client.Create(t.Context(), p, client.DryRunAll); err != nil {
 		t.Fatal(err)
 	}
-	if !gating.HasGate(p.Spec.SchedulingGates) || p.Annotations[gating.Reason] == "" {
+	if !gating.HasGate(p.Spec.SchedulingGates) || p.Annotations[v1alpha1.ReasonAnnotation] == "" {
 		t.Errorf("a dry run should show the gate and the reason: %v", p.Annotations)
 	}
 	if pods, err := podsOf(t.Context(), cluster, ns); err != nil || len(pods) > 0 {
@@ -259,12 +261,12 @@ func TestCopyOfAHeldOrStartedObjectIsDecidedOnAnew(t *testing.T) {
 	}
 	second := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace(t, cluster), Name: "second", Annotations: first.Annotations,
-		Labels: map[string]string{gating.State: gating.StateReleased},
+		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 	}, Spec: batchv1.JobSpec{Template: first.Spec.Template}}
-	second.Annotations[gating.LatestStart] = "2020-01-01T00:00:00Z"
+	second.Annotations[v1alpha1.LatestStartAnnotation] = "2020-01-01T00:00:00Z"
 	template := &second.Spec.Template
-	template.Labels = map[string]string{gating.State: gating.StateReleased}
-	template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gating.Gate}}
+	template.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}
+	template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}
 	create(t, cluster, second)
 	awaitGated(t, cluster, second.Namespace, 1)
 	if gating.HasGate(second.Spec.Template.Spec.SchedulingGates) {

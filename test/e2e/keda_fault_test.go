@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,7 +37,7 @@ func backsOff(t *testing.T, s *site) {
 		}
 	}()
 	t.Cleanup(func() { stop(); <-healed })
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, s.name))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, s.name))
 	awaitWarning(t, s, o, ceiling.EventReverted, "ignoreDifferences")
 	before := reverted.Load()
 	time.Sleep(5 * time.Second)
@@ -77,7 +79,7 @@ func outlastsARefusal(t *testing.T, s *site) {
 	})
 	s.intensity(t, 500)
 	awaitWarning(t, s, o, ceiling.EventFailed, "already managed by the hpa")
-	neighbour := s.scaledObject(t, "neighbour", 3, 50, map[string]string{ceiling.PolicyName: s.name})
+	neighbour := s.scaledObject(t, "neighbour", 3, 50, map[string]string{v1alpha1.PolicyAnnotation: s.name})
 	awaitCeiling(t, s.cluster, neighbour, 5)
 	if err := s.cluster.Client.Delete(t.Context(), other); err != nil {
 		t.Fatal(err)
@@ -99,7 +101,7 @@ func outlastsDeletions(t *testing.T, s *site) {
 		var objects []*unstructured.Unstructured
 		for i := range 20 {
 			o := env.ScaledObject(s.name, fmt.Sprint("web-", i), 3, int64(50+round))
-			o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name})
+			o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name})
 			create(t, s.cluster, o)
 			objects = append(objects, o)
 		}
@@ -115,10 +117,10 @@ func outlastsDeletions(t *testing.T, s *site) {
 	}
 	s.intensity(t, 100)
 	o := env.ScaledObject(s.name, "web-0", 3, 70)
-	o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name})
+	o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name})
 	create(t, s.cluster, o)
 	awaitMax(t, s.cluster, o, 20)
-	if got := o.GetAnnotations()[ceiling.Original]; got != "70" {
+	if got := o.GetAnnotations()[v1alpha1.OriginalMaxReplicaCountAnnotation]; got != "70" {
 		t.Errorf("remembered %q, want 70", got)
 	}
 }
@@ -156,7 +158,7 @@ func TestAControllerKilledWhileItSetsCeilingsForgetsNothing(t *testing.T) {
 	var all []*unstructured.Unstructured
 	for i := range objects {
 		o := env.ScaledObject(s.name, fmt.Sprint("web-", i), 3, int64(50+i))
-		o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name})
+		o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name})
 		create(t, c, o)
 		all = append(all, o)
 	}
@@ -171,7 +173,7 @@ func TestAControllerKilledWhileItSetsCeilingsForgetsNothing(t *testing.T) {
 	s.intensity(t, 500)
 	for i, o := range all {
 		awaitObject(t, c, o, wantAnnotation(o, "autoscaling.keda.sh/paused-replicas", "0"))
-		if got, want := o.GetAnnotations()[ceiling.Original], fmt.Sprint(50+i); got != want {
+		if got, want := o.GetAnnotations()[v1alpha1.OriginalMaxReplicaCountAnnotation], fmt.Sprint(50+i); got != want {
 			t.Fatalf("remembered %q of %s, want %q", got, o.GetName(), want)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,7 +22,7 @@ func letsJobsGoOn(t *testing.T, s *site) {
 	s.policy(t, 200, 8, 400, 2, 1000, 0)
 	s.intensity(t, 100)
 	o := env.ScaledJob(s.name, "batch", 3, 10, true)
-	o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name})
+	o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name})
 	create(t, s.cluster, o)
 	awaitMax(t, s.cluster, o, 8)
 	jobs := awaitScaled(t, s.cluster, o, 3)
@@ -40,9 +42,9 @@ func waitsForJobs(t *testing.T, s *site) {
 	o := env.ScaledJob(s.name, "batch", 2, 10, false)
 	create(t, s.cluster, o)
 	jobs := awaitScaled(t, s.cluster, o, 2)
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, s.name))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, s.name))
 	awaitObject(t, s.cluster, o, func() error {
-		if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, "rollout.strategy") {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, "rollout.strategy") {
 			return fmt.Errorf("reason %q, want one that says what to set", reason)
 		}
 		return nil

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -146,7 +148,7 @@ func refusesASecondClaim(t *testing.T, s *site) {
 	awaitScaler(t, s, second, metav1.ConditionTrue, carbonaware.ReasonTargetClaimed, "first")
 	s.policy(t, 200, 20, 1000, 5)
 	s.intensity(t, 100)
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, s.name))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, s.name))
 	awaitWarning(t, s, o, ceiling.EventRefused, "first")
 	generation := generationOf(t, s.cluster, o)
 	s.localForecast(t, 480) // and everything is looked at anew

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -52,7 +54,7 @@ func repauses(t *testing.T, s *site) {
 	awaitReplicas(t, s, o, 3)
 	stays(t, s.cluster, o, 3*time.Second, wantAnnotation(o, pausedReplicas, "3"))
 	s.intensity(t, 100)
-	awaitObject(t, s.cluster, o, wantAnnotation(o, ceiling.Ceiling, "10"))
+	awaitObject(t, s.cluster, o, wantAnnotation(o, v1alpha1.CeilingAnnotation, "10"))
 	stays(t, s.cluster, o, 2*time.Second, wantAnnotation(o, pausedReplicas, "3"))
 	awaitReplicas(t, s, o, 3)
 	amend(t, s.cluster, o, annotate(pausedReplicas, "")) // nothing else pauses it
@@ -66,7 +68,7 @@ func closesADirection(t *testing.T, s *site) {
 		amend(t, s.cluster, o, annotate(key, "true"))
 		s.intensity(t, 500)
 		awaitObject(t, s.cluster, o, func() error {
-			if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, key) {
+			if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, key) {
 				return fmt.Errorf("reason %q, want one that names %s", reason, key)
 			}
 			return nil
@@ -89,7 +91,7 @@ func saysNotPaused(t *testing.T, s *site) {
 	for i, value := range []string{"False", "0", "f"} {
 		name := fmt.Sprint("web-", i)
 		o := env.ScaledObject(s.name, name, 3, 50)
-		o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name, paused: value})
+		o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name, paused: value})
 		create(t, s.cluster, env.Deployment(s.name, name), o)
 		awaitObject(t, s.cluster, o, wantAnnotation(o, pausedReplicas, "0"))
 		awaitReplicas(t, s, o, 0)
@@ -98,7 +100,7 @@ func saysNotPaused(t *testing.T, s *site) {
 		}
 	}
 	job := env.ScaledJob(s.name, "batch", 0, 10, true)
-	job.SetAnnotations(map[string]string{ceiling.PolicyName: s.name, paused: "False"})
+	job.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name, paused: "False"})
 	create(t, s.cluster, job)
 	awaitObject(t, s.cluster, job, wantAnnotation(job, paused, "true"))
 	s.intensity(t, 100)
@@ -116,7 +118,7 @@ func appliesWhatTheCeilingIs(t *testing.T, s *site) {
 		s.intensity(t, 500)
 		manifest := func(most int64) string {
 			o := env.ScaledObject(s.name, name, 3, most)
-			o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name})
+			o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name})
 			text, err := o.MarshalJSON()
 			if err != nil {
 				t.Fatal(err)
@@ -135,10 +137,10 @@ func appliesWhatTheCeilingIs(t *testing.T, s *site) {
 		awaitMax(t, s.cluster, o, 5)
 		time.Sleep(time.Second) // the API server notes seconds
 		apply(5)
-		awaitObject(t, s.cluster, o, wantAnnotation(o, ceiling.Original, "5"))
+		awaitObject(t, s.cluster, o, wantAnnotation(o, v1alpha1.OriginalMaxReplicaCountAnnotation, "5"))
 		s.intensity(t, 100)
 		awaitObject(t, s.cluster, o, func() error {
-			if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, "<=200") {
+			if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, "<=200") {
 				return fmt.Errorf("reason %q, want the clean bucket", reason)
 			}
 			return nil
@@ -149,7 +151,7 @@ func appliesWhatTheCeilingIs(t *testing.T, s *site) {
 			}
 			return nil
 		})
-		amend(t, s.cluster, o, annotate(ceiling.PolicyName, ""))
+		amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, ""))
 		awaitUntouched(t, s.cluster, o)
 		awaitUnowned(t, s, o)
 		if got := maxReplicas(o); got != 5 {
@@ -164,7 +166,7 @@ func appliesWhatTheCeilingIs(t *testing.T, s *site) {
 func ownsNothingOfWhatIsGivenBack(t *testing.T, s *site) {
 	s.policy(t, 200, 60, 1000, 5)
 	s.intensity(t, 500)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{v1alpha1.PolicyAnnotation: s.name})
 	awaitMax(t, s.cluster, o, 5)
 	if !owns(o, ceiling.Manager, "f:maxReplicaCount") {
 		t.Errorf("the ceiling is not ours, by the managed fields: %v", o.GetManagedFields())
@@ -190,17 +192,17 @@ func ownsNothingOfWhatIsGivenBack(t *testing.T, s *site) {
 	s.intensity(t, 500)
 	awaitMax(t, s.cluster, o, 5)
 	// the ceiling goes, and with it all that is ours
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, ""))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, ""))
 	awaitMax(t, s.cluster, o, 30)
 	awaitUntouched(t, s.cluster, o)
 	awaitUnowned(t, s, o)
 	git(40)
 	awaitMax(t, s.cluster, o, 40)
 
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, s.name))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, s.name))
 	s.policyCeiling(t, 0)
 	awaitObject(t, s.cluster, o, wantAnnotation(o, pausedReplicas, "0"))
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, ""))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, ""))
 	awaitUntouched(t, s.cluster, o)
 	awaitUnowned(t, s, o)
 }
@@ -209,8 +211,8 @@ func ownsNothingOfWhatIsGivenBack(t *testing.T, s *site) {
 func lowersInSteps(t *testing.T, s *site) {
 	s.policy(t, 200, 10, 1000, 2)
 	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 10, map[string]string{ceiling.PolicyName: s.name, ceiling.LowerBy: "3"})
-	awaitObject(t, s.cluster, o, wantAnnotation(o, ceiling.Ceiling, "10"))
+	o := s.scaledObject(t, "web", 3, 10, map[string]string{v1alpha1.PolicyAnnotation: s.name, v1alpha1.LowerByAnnotation: "3"})
+	awaitObject(t, s.cluster, o, wantAnnotation(o, v1alpha1.CeilingAnnotation, "10"))
 	s.intensity(t, 500)
 	var steps []int64
 	awaitObject(t, s.cluster, o, func() error {

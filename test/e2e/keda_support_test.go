@@ -21,7 +21,6 @@ import (
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -266,7 +265,7 @@ func (s *site) follower(t *testing.T, intensity float64, want int32, buckets ...
 	t.Helper()
 	s.policy(t, buckets...)
 	s.intensity(t, intensity)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name})
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{v1alpha1.PolicyAnnotation: s.name})
 	awaitCeiling(t, s.cluster, o, want)
 	return o
 }
@@ -300,7 +299,7 @@ func awaitUntouched(t *testing.T, c *env.Cluster, o client.Object) {
 	t.Helper()
 	awaitObject(t, c, o, func() error {
 		for key := range o.GetAnnotations() {
-			if strings.HasPrefix(key, "gridlatch.dev/") && key != ceiling.PolicyName && key != ceiling.Released || strings.Contains(key, "paused") {
+			if strings.HasPrefix(key, "gridlatch.dev/") && key != v1alpha1.PolicyAnnotation && key != v1alpha1.CeilingReleasedAnnotation || strings.Contains(key, "paused") {
 				return fmt.Errorf("annotations left: %v", o.GetAnnotations())
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -14,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -69,7 +70,7 @@ func followsTheGrid(t *testing.T, s *site) {
 	s.intensity(t, 100)
 	o := s.scaledObject(t, "web", 3, 50, nil)
 	before := o.DeepCopy()
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, s.name))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, s.name))
 	awaitCeiling(t, s.cluster, o, 20)
 	s.intensity(t, 300)
 	awaitCeiling(t, s.cluster, o, 5)
@@ -79,13 +80,13 @@ func followsTheGrid(t *testing.T, s *site) {
 	if diff := cmp.Diff(specBut(before), specBut(o)); diff != "" {
 		t.Errorf("more than maxReplicaCount has changed: %s", diff)
 	}
-	if got := o.GetAnnotations()[ceiling.Original]; got != "50" {
+	if got := o.GetAnnotations()[v1alpha1.OriginalMaxReplicaCountAnnotation]; got != "50" {
 		t.Errorf("remembered %q, want 50", got)
 	}
-	if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, "100") || !strings.Contains(reason, "<=200") {
+	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, "100") || !strings.Contains(reason, "<=200") {
 		t.Errorf("reason %q, want the intensity and the bucket in it", reason)
 	}
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, ""))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, ""))
 	awaitCeiling(t, s.cluster, o, 50)
 	awaitUntouched(t, s.cluster, o)
 }
@@ -93,11 +94,11 @@ func followsTheGrid(t *testing.T, s *site) {
 func hasCeilingsOfItsOwn(t *testing.T, s *site) {
 	s.policy(t, 200, 20, 350, 5, 1000, 1)
 	s.intensity(t, 300)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name, ceiling.Ceilings: "200=40,350=7,*=2"})
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{v1alpha1.PolicyAnnotation: s.name, v1alpha1.CeilingsAnnotation: "200=40,350=7,*=2"})
 	awaitCeiling(t, s.cluster, o, 7)
 	s.intensity(t, 3000)
 	awaitCeiling(t, s.cluster, o, 2)
-	amend(t, s.cluster, o, annotate(ceiling.Ceilings, ""))
+	amend(t, s.cluster, o, annotate(v1alpha1.CeilingsAnnotation, ""))
 	s.intensity(t, 300)
 	awaitCeiling(t, s.cluster, o, 5)
 }
@@ -129,9 +130,9 @@ func leavesAnOwnersPause(t *testing.T, s *site) {
 	amend(t, s.cluster, o, annotate(key, "2"))
 	awaitReplicas(t, s, o, 2)
 	s.intensity(t, 500)
-	awaitObject(t, s.cluster, o, wantAnnotation(o, ceiling.Ceiling, "0"))
+	awaitObject(t, s.cluster, o, wantAnnotation(o, v1alpha1.CeilingAnnotation, "0"))
 	s.intensity(t, 100)
-	awaitObject(t, s.cluster, o, wantAnnotation(o, ceiling.Ceiling, "10"))
+	awaitObject(t, s.cluster, o, wantAnnotation(o, v1alpha1.CeilingAnnotation, "10"))
 	if got := o.GetAnnotations()[key]; got != "2" {
 		t.Errorf("%s is %q, want the owner's 2", key, got)
 	}
@@ -144,7 +145,7 @@ func keepsToTheMinimum(t *testing.T, s *site) {
 	if err := unstructured.SetNestedField(o.Object, int64(4), "spec", "minReplicaCount"); err != nil {
 		t.Fatal(err)
 	}
-	o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name})
+	o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name})
 	create(t, s.cluster, env.Deployment(s.name, "web"), o)
 	awaitCeiling(t, s.cluster, o, 4)
 }
@@ -152,8 +153,8 @@ func keepsToTheMinimum(t *testing.T, s *site) {
 func takesTheOwnersWord(t *testing.T, s *site) {
 	o := s.follower(t, 100, 10, 200, 10, 1000, 2)
 	amend(t, s.cluster, o, `{"spec":{"maxReplicaCount":6}}`)
-	awaitObject(t, s.cluster, o, wantAnnotation(o, ceiling.Original, "6"))
-	amend(t, s.cluster, o, annotate(ceiling.PolicyName, ""))
+	awaitObject(t, s.cluster, o, wantAnnotation(o, v1alpha1.OriginalMaxReplicaCountAnnotation, "6"))
+	amend(t, s.cluster, o, annotate(v1alpha1.PolicyAnnotation, ""))
 	awaitMax(t, s.cluster, o, 6)
 	awaitUntouched(t, s.cluster, o)
 }
@@ -193,7 +194,7 @@ func waitsToLowerAgain(t *testing.T, s *site) {
 	awaitCeiling(t, s.cluster, o, 2)
 	s.intensity(t, 100)
 	awaitMax(t, s.cluster, o, 10)
-	lowered, err := time.Parse(time.RFC3339, o.GetAnnotations()[ceiling.Lowered])
+	lowered, err := time.Parse(time.RFC3339, o.GetAnnotations()[v1alpha1.CeilingLoweredAnnotation])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,9 +208,9 @@ func waitsToLowerAgain(t *testing.T, s *site) {
 func tellsOfBadCeilings(t *testing.T, s *site) {
 	s.policy(t, 200, 20, 1000, 5)
 	s.intensity(t, 100)
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: s.name, ceiling.Ceilings: "200=many,*=1"})
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{v1alpha1.PolicyAnnotation: s.name, v1alpha1.CeilingsAnnotation: "200=many,*=1"})
 	awaitObject(t, s.cluster, o, func() error {
-		if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, ceiling.Ceilings) || !strings.Contains(reason, "many") {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, v1alpha1.CeilingsAnnotation) || !strings.Contains(reason, "many") {
 			return fmt.Errorf("reason %q, want one that names the annotation and the value", reason)
 		}
 		return nil
@@ -220,9 +221,9 @@ func tellsOfBadCeilings(t *testing.T, s *site) {
 }
 
 func tellsOfAMissingPolicy(t *testing.T, s *site) {
-	o := s.scaledObject(t, "web", 3, 50, map[string]string{ceiling.PolicyName: "absent-" + s.name})
+	o := s.scaledObject(t, "web", 3, 50, map[string]string{v1alpha1.PolicyAnnotation: "absent-" + s.name})
 	awaitObject(t, s.cluster, o, func() error {
-		if reason := o.GetAnnotations()[ceiling.Reason]; !strings.Contains(reason, "absent-"+s.name) {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.Contains(reason, "absent-"+s.name) {
 			return fmt.Errorf("reason %q, want one that names the policy", reason)
 		}
 		return nil

@@ -22,7 +22,6 @@ import (
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -45,7 +44,7 @@ func TestGridlatchTakesOverFromTheOriginal(t *testing.T) {
 	}
 	for _, o := range []*unstructured.Unstructured{web, reports} {
 		awaitObject(t, c, o, func() error {
-			if o.GetAnnotations()[ceiling.By] == "" {
+			if o.GetAnnotations()[v1alpha1.CeilingByAnnotation] == "" {
 				return fmt.Errorf("%s is not taken over: %v", o.GetName(), o.GetAnnotations())
 			}
 			return nil
@@ -176,7 +175,7 @@ func TestKEDAMayComeLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := env.ScaledObject(s.name, comes, 3, 50)
-		o.SetAnnotations(map[string]string{ceiling.PolicyName: s.name})
+		o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: s.name})
 		create(t, c, o)
 		awaitMax(t, c, o, 20)
 		if comes == "again" {

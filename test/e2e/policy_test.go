@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -114,7 +113,7 @@ func TestPolicyStatusTellsOfGridAndHeldWork(t *testing.T) {
 	clean := dirtyThenClean(t, cluster, 2*time.Hour)
 	policy(t, "told", "spec: {locations: [{name: CAISO_NORTH}]}")
 	ns := namespace(t, cluster)
-	create(t, cluster, job(ns, "waiting", tolerant(gating.Deadline, "8h", gating.PolicyName, "told"), 3))
+	create(t, cluster, job(ns, "waiting", tolerant(v1alpha1.DeadlineAnnotation, "8h", v1alpha1.PolicyAnnotation, "told"), 3))
 	awaitGated(t, cluster, ns, 3)
 	awaitPolicy(t, "told", func(p *v1alpha1.CarbonPolicy) error {
 		if p.Status.Held.Groups < 1 || p.Status.Held.Pods < 3 || p.Status.NextRelease == nil || p.Status.NextRelease.Sub(clean) < -time.Second || p.Status.NextRelease.Sub(clean) > 5*time.Minute {
@@ -148,8 +147,8 @@ func TestExemptionsReleaseWhatIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	released := awaitScheduled(t, cluster, ns, 1, patience)[0]
-	if !strings.Contains(released.Annotations[gating.Reason], "the policy exempts this time, at 430 gCO2eq/kWh") {
-		t.Errorf("reason %q", released.Annotations[gating.Reason])
+	if !strings.Contains(released.Annotations[v1alpha1.ReasonAnnotation], "the policy exempts this time, at 430 gCO2eq/kWh") {
+		t.Errorf("reason %q", released.Annotations[v1alpha1.ReasonAnnotation])
 	}
 }
 
@@ -165,33 +164,33 @@ func TestAScheduleThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
 		return nil
 	})
 	ns := namespace(t, cluster)
-	create(t, cluster, pod(ns, "held-all-the-same", tolerant(gating.PolicyName, "mistaken")))
+	create(t, cluster, pod(ns, "held-all-the-same", tolerant(v1alpha1.PolicyAnnotation, "mistaken")))
 	awaitGated(t, cluster, ns, 1)
 }
 
 func TestDeletingAPolicyReleasesWhatItHolds(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	p := policy(t, "passing", "")
-	ns := namespace(t, cluster, gating.PolicyName, "passing")
+	ns := namespace(t, cluster, v1alpha1.PolicyAnnotation, "passing")
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		probe := pod(ns, "probe", tolerant())
 		if err := cluster.Client.Create(ctx, probe, client.DryRunAll); err != nil {
 			return err
 		}
-		if got := probe.Annotations[gating.PolicyName]; got != "passing" {
+		if got := probe.Annotations[v1alpha1.PolicyAnnotation]; got != "passing" {
 			return fmt.Errorf("policy %q, want that of the namespace", got)
 		}
 		return nil
 	})
 	create(t, cluster, job(ns, "orphan", tolerant(), 1))
-	create(t, cluster, job(ns, "orphan-without-a-deadline", tolerant(gating.Deadline, ""), 1))
+	create(t, cluster, job(ns, "orphan-without-a-deadline", tolerant(v1alpha1.DeadlineAnnotation, ""), 1))
 	awaitGated(t, cluster, ns, 2)
 	if err := cluster.Client.Delete(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	for _, released := range awaitScheduled(t, cluster, ns, 2, patience) {
-		if !strings.Contains(released.Annotations[gating.Reason], "its policy does not exist") {
-			t.Errorf("%s: reason %q", released.Name, released.Annotations[gating.Reason])
+		if !strings.Contains(released.Annotations[v1alpha1.ReasonAnnotation], "its policy does not exist") {
+			t.Errorf("%s: reason %q", released.Name, released.Annotations[v1alpha1.ReasonAnnotation])
 		}
 	}
 	// and what comes now is not held, with a warning

@@ -95,11 +95,11 @@ func awaitRefusal(t *testing.T, o client.Object) corev1.Event {
 
 func TestWhatAPolicyRefusesIsSeenAndGoesOnceItMay(t *testing.T) {
 	annotations := ownPolicy(t, "refused")
-	annotations[gating.Deadline] = "40s"
+	annotations[v1alpha1.DeadlineAnnotation] = "40s"
 	dirtyThenClean(t, cluster, 20*time.Second)
 	ns, other := namespace(t, cluster), namespace(t, cluster)
 	bare, whole := pod(ns, "bare", annotations), job(ns, "whole", annotations, 2)
-	whole.Annotations[gating.Hold] = gating.HoldBySuspend
+	whole.Annotations[v1alpha1.HoldAnnotation] = v1alpha1.HoldBySuspend
 	gated, free := job(ns, "gated", annotations, 2), job(other, "free", annotations, 2)
 	create(t, cluster, bare, whole, gated, free)
 	awaitGated(t, cluster, ns, 3)
@@ -146,7 +146,7 @@ func TestAPolicyThatRefusesOurNotesHoldsNothing(t *testing.T) {
 	clean := dirtyThenClean(t, cluster, 20*time.Second)
 	ns := namespace(t, cluster)
 	bare, whole, gated := pod(ns, "bare", annotations), job(ns, "whole", annotations, 2), job(ns, "gated", annotations, 2)
-	whole.Annotations[gating.Hold] = gating.HoldBySuspend
+	whole.Annotations[v1alpha1.HoldAnnotation] = v1alpha1.HoldBySuspend
 	create(t, cluster, bare, whole, gated)
 	awaitGated(t, cluster, ns, 3)
 	refuse(t, ns, noNotes)
@@ -176,7 +176,7 @@ func TestWhatMayNotBePatchedKeepsNobodyElsesPodFromBeingFound(t *testing.T) {
 	awaitHeld(t, "swept", 2, 2)
 	refuse(t, ns, "object.metadata.name != 'probe' && request.userInfo.username != 'system:serviceaccount:gridlatch-system:gridlatch'")
 	for _, o := range []*corev1.Pod{stuck, lost} {
-		change(t, cluster, o, func(p *corev1.Pod) { delete(p.Labels, gating.State) })
+		change(t, cluster, o, func(p *corev1.Pod) { delete(p.Labels, v1alpha1.StateLabel) })
 	}
 	awaitHeldAgain(t, lost)
 }
@@ -188,7 +188,7 @@ func awaitHeldAgain(t *testing.T, p *corev1.Pod) {
 		if err := cluster.Client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
 			return err
 		}
-		if p.Labels[gating.State] != gating.StateHeld {
+		if p.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
 			return fmt.Errorf("nobody has found pod %s: %v", p.Name, p.Labels)
 		}
 		return nil
@@ -244,12 +244,12 @@ func TestAReleaseThatDoesNotFitDropsItsNotes(t *testing.T) {
 	clean := dirtyThenClean(t, cluster, 12*time.Second)
 	ns := namespace(t, cluster)
 	bare, whole := pod(ns, "bare", annotations), suspending(ns, "whole")
-	whole.Annotations[gating.PolicyName] = "crammed"
+	whole.Annotations[v1alpha1.PolicyAnnotation] = "crammed"
 	create(t, cluster, bare, whole)
 	for _, o := range []client.Object{bare, whole} {
 		change(t, cluster, o, func(o client.Object) {
 			all := o.GetAnnotations()
-			all[gating.Reason] = ""
+			all[v1alpha1.ReasonAnnotation] = ""
 			room := 256 << 10
 			for key, value := range all {
 				room -= len(key) + len(value)
@@ -260,7 +260,7 @@ func TestAReleaseThatDoesNotFitDropsItsNotes(t *testing.T) {
 	}
 	awaitScheduled(t, cluster, ns, 4, time.Until(clean)+2*patience)
 	awaitHeld(t, "crammed", 0, 0)
-	awaitJob(t, cluster, whole, patience, wantSuspended(false, gating.StateReleased))
+	awaitJob(t, cluster, whole, patience, wantSuspended(false, v1alpha1.StateReleased))
 }
 
 func TestGridlatchMayDeleteItsHistoriesAndNothingElse(t *testing.T) {

@@ -106,8 +106,8 @@ func grids(t *testing.T, c *env.Cluster) map[string]string {
 // wantPlaced fails if a pod is not where it was to be, or was not sent there.
 func wantPlaced(t *testing.T, c *env.Cluster, p corev1.Pod, where string) {
 	t.Helper()
-	if got := grids(t, c)[p.Spec.NodeName]; got != where || p.Annotations[gating.PlannedLocation] != where {
-		t.Errorf("%s: runs in %s, planned for %s, want %s: %s", p.Name, got, p.Annotations[gating.PlannedLocation], where, p.Annotations[gating.Reason])
+	if got := grids(t, c)[p.Spec.NodeName]; got != where || p.Annotations[v1alpha1.PlannedLocationAnnotation] != where {
+		t.Errorf("%s: runs in %s, planned for %s, want %s: %s", p.Name, got, p.Annotations[v1alpha1.PlannedLocationAnnotation], where, p.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	want := corev1.PreferredSchedulingTerm{Weight: 100, Preference: corev1.NodeSelectorTerm{
 		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: gridLabel, Operator: corev1.NodeSelectorOpIn, Values: []string{where}}},
@@ -141,7 +141,7 @@ func TestWorkRunsWhereAndWhenItIsCleanest(t *testing.T) {
 func laterElsewhere(t *testing.T, c *env.Cluster) {
 	forecasts(t, c, slots{{10 * time.Second, 430}, {4 * time.Second, 120}, {0, 430}}, slots{{14 * time.Second, 300}, {4 * time.Second, 200}, {0, 300}})
 	ns := namespace(t, c)
-	picky, pinned, southern := pod(ns, "picky", tolerant()), pod(ns, "pinned", tolerant(gating.Location, "south")), pod(ns, "southern", tolerant())
+	picky, pinned, southern := pod(ns, "picky", tolerant()), pod(ns, "pinned", tolerant(v1alpha1.LocationAnnotation, "south")), pod(ns, "southern", tolerant())
 	own := corev1.PreferredSchedulingTerm{Weight: 3, Preference: corev1.NodeSelectorTerm{
 		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "kubernetes.io/arch", Operator: corev1.NodeSelectorOpIn, Values: []string{"amd64"}}},
 	}}
@@ -153,17 +153,17 @@ func laterElsewhere(t *testing.T, c *env.Cluster) {
 		if want == "" {
 			want = "north"
 		}
-		if got := p.Annotations[gating.PlannedLocation]; got != want {
-			t.Errorf("%s is planned for %s, want %s: %s", p.Name, got, want, p.Annotations[gating.Reason])
+		if got := p.Annotations[v1alpha1.PlannedLocationAnnotation]; got != want {
+			t.Errorf("%s is planned for %s, want %s: %s", p.Name, got, want, p.Annotations[v1alpha1.ReasonAnnotation])
 		}
-		if only := p.Annotations[gating.Candidates]; (only != "") != (p.Name == "southern") {
+		if only := p.Annotations[v1alpha1.CandidateLocationsAnnotation]; (only != "") != (p.Name == "southern") {
 			t.Errorf("%s may run in %q", p.Name, only)
 		}
 	}
-	if got, want := picky.Annotations[gating.Reason], "120 gCO2eq/kWh in north, 60 % less than the 300 in south at"; !strings.Contains(got, want) {
+	if got, want := picky.Annotations[v1alpha1.ReasonAnnotation], "120 gCO2eq/kWh in north, 60 % less than the 300 in south at"; !strings.Contains(got, want) {
 		t.Errorf("reason %q, want %q in it", got, want)
 	}
-	if got, want := southern.Annotations[gating.Reason], "200 gCO2eq/kWh in south, 33 % less than the 300 at"; !strings.Contains(got, want) {
+	if got, want := southern.Annotations[v1alpha1.ReasonAnnotation], "200 gCO2eq/kWh in south, 33 % less than the 300 at"; !strings.Contains(got, want) {
 		t.Errorf("reason %q, want %q in it", got, want)
 	}
 	for _, p := range awaitScheduled(t, c, ns, 5, 20*time.Second+patience) {
@@ -201,8 +201,8 @@ func suspendedElsewhere(t *testing.T, c *env.Cluster) {
 	ns := namespace(t, c)
 	quiet := suspending(ns, "quiet")
 	create(t, c, quiet)
-	if got := quiet.Annotations[gating.PlannedLocation]; got != "south" {
-		t.Errorf("planned for %q: %s", got, quiet.Annotations[gating.Reason])
+	if got := quiet.Annotations[v1alpha1.PlannedLocationAnnotation]; got != "south" {
+		t.Errorf("planned for %q: %s", got, quiet.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	forecasts(t, c, slots{{8 * time.Second, 430}, {20 * time.Second, 120}, {0, 430}}, slots{{0, 300}})
 	for _, p := range awaitScheduled(t, c, ns, 3, 8*time.Second+patience) {
@@ -212,7 +212,7 @@ func suspendedElsewhere(t *testing.T, c *env.Cluster) {
 		t.Fatal(err)
 	}
 	for of, annotations := range map[string]map[string]string{"Job": quiet.Annotations, "template": quiet.Spec.Template.Annotations} {
-		if got := annotations[gating.PlannedLocation]; got != "north" {
+		if got := annotations[v1alpha1.PlannedLocationAnnotation]; got != "north" {
 			t.Errorf("the %s says %q", of, got)
 		}
 	}
@@ -226,7 +226,7 @@ func spillsOver(t *testing.T, c *env.Cluster) {
 	ns := namespace(t, c)
 	for i := range 5 {
 		j := work(ns, fmt.Sprint("job-", i), 1800, 1) // and no place is free again before they have to start
-		j.GetAnnotations()[gating.PolicyName], j.GetAnnotations()[gating.Deadline] = "limited", "50m"
+		j.GetAnnotations()[v1alpha1.PolicyAnnotation], j.GetAnnotations()[v1alpha1.DeadlineAnnotation] = "limited", "50m"
 		create(t, c, j)
 	}
 	env.Eventually(t, patience, func(ctx context.Context) error {
@@ -258,8 +258,8 @@ func spillsOver(t *testing.T, c *env.Cluster) {
 			at["waits"]++
 			continue
 		}
-		wantPlaced(t, c, p, p.Annotations[gating.PlannedLocation])
-		at[p.Annotations[gating.PlannedLocation]]++
+		wantPlaced(t, c, p, p.Annotations[v1alpha1.PlannedLocationAnnotation])
+		at[p.Annotations[v1alpha1.PlannedLocationAnnotation]]++
 	}
 	if diff := cmp.Diff(map[string]int{"north": 2, "south": 2, "waits": 1}, at); diff != "" {
 		t.Error(diff)
@@ -275,8 +275,8 @@ func nodesComeAndGo(t *testing.T, c *env.Cluster) {
 		env.Eventually(t, patience, func(ctx context.Context) error {
 			var p corev1.Pod
 			err := c.Client.Get(ctx, client.ObjectKey{Namespace: ns, Name: "bare"}, &p)
-			if got := p.Annotations[gating.PlannedLocation]; err == nil && got != want {
-				err = fmt.Errorf("planned for %s, want %s: %s", got, want, p.Annotations[gating.Reason])
+			if got := p.Annotations[v1alpha1.PlannedLocationAnnotation]; err == nil && got != want {
+				err = fmt.Errorf("planned for %s, want %s: %s", got, want, p.Annotations[v1alpha1.ReasonAnnotation])
 			}
 			return err
 		})
@@ -321,14 +321,14 @@ func nothingToChoose(t *testing.T, c *env.Cluster) {
 	create(t, c, one, unlabelled)
 	forecasts(t, c, slots{{8 * time.Second, 430}, {4 * time.Second, 120}, {0, 430}}, slots{{0, 100}})
 	ns := namespace(t, c)
-	create(t, c, pod(ns, "one", tolerant(gating.PolicyName, "one")), pod(ns, "unlabelled", tolerant(gating.PolicyName, "unlabelled")))
+	create(t, c, pod(ns, "one", tolerant(v1alpha1.PolicyAnnotation, "one")), pod(ns, "unlabelled", tolerant(v1alpha1.PolicyAnnotation, "unlabelled")))
 	awaitGated(t, c, ns, 2) // for north, though the south is cleaner now
 	for _, p := range awaitScheduled(t, c, ns, 2, 8*time.Second+patience) {
-		if p.Spec.Affinity != nil || p.Annotations[gating.PlannedLocation] != "" {
+		if p.Spec.Affinity != nil || p.Annotations[v1alpha1.PlannedLocationAnnotation] != "" {
 			t.Errorf("%s: affinity %+v, annotations %v", p.Name, p.Spec.Affinity, p.Annotations)
 		}
-		if !strings.Contains(p.Annotations[gating.Reason], "120 gCO2eq/kWh in north") {
-			t.Errorf("reason %q", p.Annotations[gating.Reason])
+		if !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "120 gCO2eq/kWh in north") {
+			t.Errorf("reason %q", p.Annotations[v1alpha1.ReasonAnnotation])
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,7 +24,7 @@ import (
 // forged are the annotations of something that was never decided on and says that it
 // was.
 func forged(policy string, more ...string) map[string]string {
-	return tolerant(append([]string{gating.DelayTolerant, "", gating.PolicyName, policy}, more...)...)
+	return tolerant(append([]string{v1alpha1.DelayTolerantAnnotation, "", v1alpha1.PolicyAnnotation, policy}, more...)...)
 }
 
 // forge creates a pod or Job, and has it say that it was decided on.
@@ -30,7 +32,7 @@ func forge(t *testing.T, o client.Object, state string, annotations map[string]s
 	t.Helper()
 	create(t, cluster, o)
 	before := o.DeepCopyObject().(client.Object)
-	o.SetLabels(map[string]string{gating.State: state})
+	o.SetLabels(map[string]string{v1alpha1.StateLabel: state})
 	o.SetAnnotations(annotations)
 	if err := cluster.Client.Patch(t.Context(), o, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
@@ -74,7 +76,7 @@ func TestNoPodReleasesWhatIsNotItsOwn(t *testing.T) {
 	awaitPods(t, cluster, victims, wantGated(2, 0))
 	awaitHeld(t, "victims", 1, 2)
 	const past = "2000-01-01T00:00:00Z"
-	promise := forged("victims", gating.LatestStart, past)
+	promise := forged("victims", v1alpha1.LatestStartAnnotation, past)
 	elsewhere, ungated := owned(pod(strangers, "elsewhere", nil), victim), owned(pod(victims, "ungated", nil), victim)
 	t.Cleanup(func() {
 		for _, p := range []*corev1.Pod{elsewhere, ungated} {
@@ -84,15 +86,15 @@ func TestNoPodReleasesWhatIsNotItsOwn(t *testing.T) {
 			}
 		}
 	})
-	forge(t, elsewhere, gating.StateHeld, promise)
-	forge(t, ungated, gating.StateHeld, promise)
+	forge(t, elsewhere, v1alpha1.StateHeld, promise)
+	forge(t, ungated, v1alpha1.StateHeld, promise)
 	pods, err := podsOf(t.Context(), cluster, victims)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range pods { // a real one, too, whose Job speaks for it
 		if pods[i].Name != ungated.Name {
-			change(t, cluster, &pods[i], func(p *corev1.Pod) { p.Annotations[gating.LatestStart] = past })
+			change(t, cluster, &pods[i], func(p *corev1.Pod) { p.Annotations[v1alpha1.LatestStartAnnotation] = past })
 			break
 		}
 	}
@@ -101,7 +103,7 @@ func TestNoPodReleasesWhatIsNotItsOwn(t *testing.T) {
 	if err := cluster.Client.Get(t.Context(), client.ObjectKeyFromObject(victim), &now); err != nil {
 		t.Fatal(err)
 	}
-	if now.Labels[gating.State] != gating.StateHeld {
+	if now.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
 		t.Fatalf("a stranger has released the Job: %v", now.Annotations)
 	}
 	awaitPods(t, cluster, victims, func(pods []corev1.Pod) error {
@@ -121,17 +123,17 @@ func TestClaimsTakeNoRoom(t *testing.T) {
 	}
 	awaitIntensity(t, cluster, 150)
 	ns := namespace(t, cluster)
-	claims := forged("roomy", gating.Started, "2099-01-01T00:00:00Z", "gridlatch.dev/pods", "2000000000")
+	claims := forged("roomy", v1alpha1.StartedAnnotation, "2099-01-01T00:00:00Z", "gridlatch.dev/pods", "2000000000")
 	claim := job(ns, "claim", nil, 2_000_000_000)
 	claim.Spec.Suspend = ptr(true)
-	forge(t, claim, gating.StateReleased, claims)
+	forge(t, claim, v1alpha1.StateReleased, claims)
 	for i := range 5 { // which fit nowhere
 		p := pod(ns, fmt.Sprint("homeless-", i), nil)
 		p.Spec.NodeSelector = map[string]string{"example.com/no-node": "has-this"}
-		forge(t, p, gating.StateReleased, claims)
+		forge(t, p, v1alpha1.StateReleased, claims)
 	}
 	other := namespace(t, cluster)
-	create(t, cluster, job(other, "real", tolerant(gating.PolicyName, "roomy"), 2))
+	create(t, cluster, job(other, "real", tolerant(v1alpha1.PolicyAnnotation, "roomy"), 2))
 	awaitScheduled(t, cluster, other, 2, patience)
 }
 
@@ -152,7 +154,7 @@ func TestNobodysAnnotationsFillTheCache(t *testing.T) {
 	for i := range jobs {
 		j := job(ns, fmt.Sprint("junk-", i), nil, 1)
 		j.Spec.Suspend = ptr(true)
-		forge(t, j, gating.StateHeld, map[string]string{"gridlatch.dev/junk": junk})
+		forge(t, j, v1alpha1.StateHeld, map[string]string{"gridlatch.dev/junk": junk})
 	}
 	env.Eventually(t, 2*time.Minute, func(context.Context) error {
 		after, err := controller.Memory("VmRSS")

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,8 +31,8 @@ func awaitJob(t *testing.T, c *env.Cluster, j *batchv1.Job, timeout time.Duratio
 
 func wantSuspended(suspended bool, state string) func(*batchv1.Job) error {
 	return func(j *batchv1.Job) error {
-		if is := j.Spec.Suspend != nil && *j.Spec.Suspend; is != suspended || j.Labels[gating.State] != state {
-			return fmt.Errorf("suspended %v, state %q, want %v, %q", is, j.Labels[gating.State], suspended, state)
+		if is := j.Spec.Suspend != nil && *j.Spec.Suspend; is != suspended || j.Labels[v1alpha1.StateLabel] != state {
+			return fmt.Errorf("suspended %v, state %q, want %v, %q", is, j.Labels[v1alpha1.StateLabel], suspended, state)
 		}
 		return nil
 	}
@@ -45,7 +47,7 @@ func edit(t *testing.T, o client.Object, patch string) {
 }
 
 func suspending(ns, name string) *batchv1.Job {
-	return job(ns, name, tolerant(gating.Hold, gating.HoldBySuspend), 3)
+	return job(ns, name, tolerant(v1alpha1.HoldAnnotation, v1alpha1.HoldBySuspend), 3)
 }
 
 func TestAJobWithAnActiveDeadlineIsSuspendedWhileItWaits(t *testing.T) {
@@ -55,14 +57,14 @@ func TestAJobWithAnActiveDeadlineIsSuspendedWhileItWaits(t *testing.T) {
 	bounded := job(ns, "bounded", tolerant(), 2)
 	bounded.Spec.ActiveDeadlineSeconds = &seconds
 	create(t, cluster, bounded)
-	if err := wantSuspended(true, gating.StateHeld)(bounded); err != nil {
+	if err := wantSuspended(true, v1alpha1.StateHeld)(bounded); err != nil {
 		t.Fatal(err)
 	}
 	described, err := cluster.Kubectl(t.Context(), "describe", "job", "bounded", "-n", ns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"waits until", gating.PlannedStart, gating.LatestStart} {
+	for _, want := range []string{"waits until", v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation} {
 		if !strings.Contains(described, want) {
 			t.Errorf("kubectl describe job does not say %q:\n%s", want, described)
 		}
@@ -93,7 +95,7 @@ func TestAJobThatIsHeldBySuspendHasNoPodsAndCountsAsHeld(t *testing.T) {
 		}
 		return nil
 	})
-	awaitJob(t, cluster, j, patience, wantSuspended(true, gating.StateHeld))
+	awaitJob(t, cluster, j, patience, wantSuspended(true, v1alpha1.StateHeld))
 	if pods, err := podsOf(t.Context(), cluster, ns); err != nil || len(pods) > 0 {
 		t.Errorf("%d pods exist while it waits (%v)", len(pods), err)
 	}
@@ -126,23 +128,23 @@ func TestOnlyWhatWeSuspendedIsResumed(t *testing.T) {
 	theirs.Spec.Suspend = &yes
 	resumed, kept, lost := suspending(ns, "resumed"), suspending(ns, "kept"), suspending(ns, "lost")
 	create(t, cluster, theirs, resumed, kept, lost)
-	if !strings.Contains(theirs.Annotations[gating.Reason], "suspended already") {
-		t.Errorf("reason %q", theirs.Annotations[gating.Reason])
+	if !strings.Contains(theirs.Annotations[v1alpha1.ReasonAnnotation], "suspended already") {
+		t.Errorf("reason %q", theirs.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	awaitEvent(t, cluster, theirs, gating.EventNotHeld)
 	edit(t, resumed, `{"spec":{"suspend":false}}`)
-	awaitJob(t, cluster, resumed, patience, wantSuspended(false, gating.StateReleased))
-	edit(t, kept, fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, gating.HeldBy)) // somebody takes it over
-	edit(t, lost, fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, gating.State))
-	awaitJob(t, cluster, lost, patience, wantSuspended(true, gating.StateHeld)) // found by the sweeper
+	awaitJob(t, cluster, resumed, patience, wantSuspended(false, v1alpha1.StateReleased))
+	edit(t, kept, fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, v1alpha1.HeldByAnnotation)) // somebody takes it over
+	edit(t, lost, fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, v1alpha1.StateLabel))
+	awaitJob(t, cluster, lost, patience, wantSuspended(true, v1alpha1.StateHeld)) // found by the sweeper
 
 	cleanNow(t, cluster)
-	awaitJob(t, cluster, lost, patience, wantSuspended(false, gating.StateReleased))
-	awaitJob(t, cluster, kept, patience, wantSuspended(true, gating.StateReleased))
-	awaitJob(t, cluster, theirs, patience, wantSuspended(true, gating.StateReleased))
+	awaitJob(t, cluster, lost, patience, wantSuspended(false, v1alpha1.StateReleased))
+	awaitJob(t, cluster, kept, patience, wantSuspended(true, v1alpha1.StateReleased))
+	awaitJob(t, cluster, theirs, patience, wantSuspended(true, v1alpha1.StateReleased))
 	edit(t, lost, `{"spec":{"suspend":true}}`) // after we have let it go, it is theirs
 	time.Sleep(2 * time.Second)
-	awaitJob(t, cluster, lost, patience, wantSuspended(true, gating.StateReleased))
+	awaitJob(t, cluster, lost, patience, wantSuspended(true, v1alpha1.StateReleased))
 }
 
 func TestACopyOfASuspendedJobIsDecidedOnAnew(t *testing.T) {
@@ -157,7 +159,7 @@ func TestACopyOfASuspendedJobIsDecidedOnAnew(t *testing.T) {
 	}, Spec: original.Spec}
 	again.Spec.Selector, again.Spec.Template.Labels = nil, nil
 	create(t, cluster, again)
-	if err := wantSuspended(false, gating.StateReleased)(again); err != nil {
+	if err := wantSuspended(false, v1alpha1.StateReleased)(again); err != nil {
 		t.Error(err)
 	}
 }
@@ -170,11 +172,11 @@ func TestAJobOfKueueWaitsAtItsQueueNotWithQuota(t *testing.T) {
 	j.Labels = map[string]string{gating.KueueQueue: "team"}
 	j.Spec.Suspend = &yes // as Kueue's own webhook makes it
 	create(t, cluster, j)
-	if got, want := j.Annotations[gating.KueueGates], "example.com/other,"+gating.Gate; got != want {
+	if got, want := j.Annotations[gating.KueueGates], "example.com/other,"+v1alpha1.Gate; got != want {
 		t.Fatalf("%s is %q, want %q", gating.KueueGates, got, want)
 	}
 	cleanNow(t, cluster)
-	awaitJob(t, cluster, j, patience, wantSuspended(true, gating.StateReleased)) // Kueue resumes it when it has quota
+	awaitJob(t, cluster, j, patience, wantSuspended(true, v1alpha1.StateReleased)) // Kueue resumes it when it has quota
 	if got := j.Annotations[gating.KueueGates]; got != "example.com/other" {
 		t.Errorf("%s is %q, want the other's alone", gating.KueueGates, got)
 	}

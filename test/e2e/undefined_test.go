@@ -44,7 +44,7 @@ func define(t *testing.T, c *env.Cluster) {
 // awaitHeldBy creates a pod of a policy once that is known, and expects it to be held.
 func awaitHeldBy(t *testing.T, c *env.Cluster, namespace, name, policy string) *corev1.Pod {
 	t.Helper()
-	p := pod(namespace, name, tolerant(gating.PolicyName, policy))
+	p := pod(namespace, name, tolerant(v1alpha1.PolicyAnnotation, policy))
 	env.Eventually(t, time.Minute, func(ctx context.Context) error { return c.Client.Create(ctx, p.DeepCopy()) })
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestWithoutTheDefinitionOfPoliciesTheBuiltInOneHolds(t *testing.T) {
 	ns := namespace(t, c)
 	create(t, c, job(ns, "before", tolerant(), 1))
 	awaitGated(t, c, ns, 1)
-	if err := c.Client.Create(t.Context(), pod(ns, "unknown", tolerant(gating.PolicyName, "night"))); err == nil {
+	if err := c.Client.Create(t.Context(), pod(ns, "unknown", tolerant(v1alpha1.PolicyAnnotation, "night"))); err == nil {
 		t.Error("a policy that does not exist is not refused")
 	}
 
@@ -92,7 +92,7 @@ func TestWithoutTheDefinitionOfPoliciesTheBuiltInOneHolds(t *testing.T) {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(held), held); err != nil {
 			return err
 		}
-		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[gating.Reason], "its policy does not exist") {
+		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its policy does not exist") {
 			return fmt.Errorf("still held: %v", held.Annotations)
 		}
 		return nil

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +27,7 @@ const patience = 20 * time.Second
 
 // tolerant are the annotations of work that may wait, with others on top.
 func tolerant(more ...string) map[string]string {
-	annotations := map[string]string{gating.DelayTolerant: "true", gating.Duration: "2s", gating.Deadline: "10m"}
+	annotations := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "2s", v1alpha1.DeadlineAnnotation: "10m"}
 	for i := 0; i < len(more); i += 2 {
 		if more[i+1] == "" {
 			delete(annotations, more[i])
@@ -73,12 +75,12 @@ func dirtyThenClean(t *testing.T, c *env.Cluster, dirty time.Duration) time.Time
 func awaitIntensity(t *testing.T, c *env.Cluster, want float64) {
 	t.Helper()
 	env.Eventually(t, patience, func(ctx context.Context) error {
-		probe := pod("default", "probe", tolerant(gating.Duration, "1s"))
+		probe := pod("default", "probe", tolerant(v1alpha1.DurationAnnotation, "1s"))
 		probe.Labels = wish("true") // by which the component by-label selects
 		if err := c.Client.Create(ctx, probe, client.DryRunAll); err != nil {
 			return err
 		}
-		for _, text := range []string{probe.Annotations[gating.AtCreation] + ".", probe.Annotations[gating.Reason]} {
+		for _, text := range []string{probe.Annotations[v1alpha1.IntensityAtCreationAnnotation] + ".", probe.Annotations[v1alpha1.ReasonAnnotation]} {
 			if strings.Contains(text, fmt.Sprintf("%.0f", want)) {
 				return nil
 			}
@@ -134,7 +136,7 @@ func awaitGated(t *testing.T, c *env.Cluster, namespace string, want int) []core
 		}
 		gated := 0
 		for _, p := range pods {
-			if gating.HasGate(p.Spec.SchedulingGates) && p.Labels[gating.State] == gating.StateHeld {
+			if gating.HasGate(p.Spec.SchedulingGates) && p.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 				gated++
 			}
 		}

@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -100,7 +99,7 @@ func withKEDA(ctx context.Context, measure func(context.Context, *rig) (float64,
 // claimed makes a ScaledObject that asks for the policy's ceiling.
 func claimed(name string) *unstructured.Unstructured {
 	o := env.ScaledObject(namespace, name, 1, ownMax)
-	o.SetAnnotations(map[string]string{ceiling.PolicyName: v1alpha1.DefaultPolicy})
+	o.SetAnnotations(map[string]string{v1alpha1.PolicyAnnotation: v1alpha1.DefaultPolicy})
 	return o
 }
 

@@ -22,7 +22,6 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/extender"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -242,7 +241,7 @@ func serveBare(x *env.Extender, answer []byte) (*http.Server, error) {
 // askAbout makes the request of kube-scheduler for a pod.
 func askAbout(names []string) ([]byte, error) {
 	pod := waiting(newPod("probe"), time.Now().Add(12*time.Hour))
-	pod.Annotations[gating.PolicyName] = v1alpha1.DefaultPolicy
+	pod.Annotations[v1alpha1.PolicyAnnotation] = v1alpha1.DefaultPolicy
 	body, err := json.Marshal(extenderv1.ExtenderArgs{Pod: pod, NodeNames: &names})
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)

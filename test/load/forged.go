@@ -11,11 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
-
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 // forgedNames is how many policies that do not exist are named.
@@ -57,26 +57,26 @@ func (r *rig) forge(ctx context.Context, prefix string, n int) error {
 		if _, err := r.clientset.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create a pod: %w", err)
 		}
-		policy := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, gating.PolicyName, name)
+		policy := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.PolicyAnnotation, name)
 		if _, err := r.clientset.CoreV1().Pods(namespace).Patch(ctx, name, types.MergePatchType, policy, metav1.PatchOptions{}); err != nil {
 			return fmt.Errorf("name a policy: %w", err)
 		}
-		return r.claim(ctx, name, map[string]string{gating.PolicyName: name})
+		return r.claim(ctx, name, map[string]string{v1alpha1.PolicyAnnotation: name})
 	})
 	if err != nil {
 		return err
 	}
-	if err := poll(ctx, patience, func(ctx context.Context) error { return r.forgedLeft(ctx, gating.State+"="+gating.StateHeld) }); err != nil {
+	if err := poll(ctx, patience, func(ctx context.Context) error { return r.forgedLeft(ctx, v1alpha1.StateLabel+"="+v1alpha1.StateHeld) }); err != nil {
 		return err
 	}
-	options, none := metav1.DeleteOptions{GracePeriodSeconds: ptr.To(int64(0)), PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)}, metav1.ListOptions{LabelSelector: gating.State}
+	options, none := metav1.DeleteOptions{GracePeriodSeconds: ptr.To(int64(0)), PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)}, metav1.ListOptions{LabelSelector: v1alpha1.StateLabel}
 	if err := r.clientset.BatchV1().Jobs(namespace).DeleteCollection(ctx, options, none); err != nil {
 		return fmt.Errorf("delete jobs: %w", err)
 	}
 	if err := r.clientset.CoreV1().Pods(namespace).DeleteCollection(ctx, options, none); err != nil {
 		return fmt.Errorf("delete pods: %w", err)
 	}
-	return poll(ctx, patience, func(ctx context.Context) error { return r.forgedLeft(ctx, gating.State) })
+	return poll(ctx, patience, func(ctx context.Context) error { return r.forgedLeft(ctx, v1alpha1.StateLabel) })
 }
 
 // forgedLeft returns an error as long as there are pods or Jobs of ours that are selected, or held by what the

@@ -7,12 +7,12 @@ import (
 	"log"
 	"strings"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 const (
@@ -69,7 +69,7 @@ func (r *rig) claim(ctx context.Context, name string, annotations map[string]str
 	if _, err := jobs.Create(ctx, job, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	held := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, gating.State, gating.StateHeld)
+	held := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, v1alpha1.StateLabel, v1alpha1.StateHeld)
 	_, err := jobs.Patch(ctx, job.Name, types.MergePatchType, held, metav1.PatchOptions{})
 	return err
 }

@@ -7,13 +7,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -73,7 +74,7 @@ func newPod(name string) *corev1.Pod {
 // waiting makes a pod ask to wait.
 func waiting(pod *corev1.Pod, deadline time.Time) *corev1.Pod {
 	maps.Copy(pod.Annotations, map[string]string{
-		gating.DelayTolerant: "true", gating.Duration: "1h", gating.Deadline: deadline.UTC().Format(time.RFC3339),
+		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h", v1alpha1.DeadlineAnnotation: deadline.UTC().Format(time.RFC3339),
 	})
 	return pod
 }
@@ -97,7 +98,7 @@ func (r *rig) create(ctx context.Context, n int, pod func(i int) *corev1.Pod) (t
 
 // expectHeld returns an error unless so many pods are held.
 func (r *rig) expectHeld(ctx context.Context, want int) error {
-	options := metav1.ListOptions{LabelSelector: gating.State + "=" + gating.StateHeld}
+	options := metav1.ListOptions{LabelSelector: v1alpha1.StateLabel + "=" + v1alpha1.StateHeld}
 	list, err := r.metadata.Resource(podResource()).Namespace(namespace).List(ctx, options)
 	if err != nil {
 		return fmt.Errorf("list held pods: %w", err)

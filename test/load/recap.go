@@ -7,11 +7,11 @@ import (
 	"log"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/gridlatch/gridlatch/ceiling"
 )
 
 const (
@@ -111,7 +111,7 @@ func (r *rig) awaitCapped(ctx context.Context, n int, want int32) error {
 		}
 		capped := 0
 		for i := range list.Items {
-			if list.Items[i].Annotations[ceiling.Ceiling] == fmt.Sprint(want) {
+			if list.Items[i].Annotations[v1alpha1.CeilingAnnotation] == fmt.Sprint(want) {
 				capped++
 			}
 		}

@@ -7,11 +7,11 @@ import (
 	"log"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 const (
@@ -70,7 +70,7 @@ func (r *rig) releaseBeside(ctx context.Context) (time.Duration, error) {
 	if err := r.awaitHeld(ctx, besideRefused+refusedPods); err != nil {
 		return 0, err
 	}
-	released := func(o metav1.Object) bool { return o.GetLabels()[gating.State] == gating.StateReleased }
+	released := func(o metav1.Object) bool { return o.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateReleased }
 	return r.watchAll(ctx, podResource(), besideRefused, released, func(ctx context.Context) error {
 		return r.cluster.Forecast(ctx, rising(time.Now())...)
 	})

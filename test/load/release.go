@@ -7,6 +7,8 @@ import (
 	"log"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,8 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
-
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 // A storm is how many pods become due at once, and how often each side lets that many go.
@@ -60,7 +60,7 @@ func (r *rig) releaseOurs(ctx context.Context, n int) (time.Duration, error) {
 	if err := r.awaitHeld(ctx, n); err != nil {
 		return 0, err
 	}
-	released := func(o metav1.Object) bool { return o.GetLabels()[gating.State] == gating.StateReleased }
+	released := func(o metav1.Object) bool { return o.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateReleased }
 	return r.watchAll(ctx, podResource(), n, released, func(ctx context.Context) error {
 		return r.cluster.Forecast(ctx, rising(time.Now())...)
 	})
@@ -75,7 +75,7 @@ func (r *rig) releaseBare(ctx context.Context, n int) (time.Duration, error) {
 		return 0, err
 	}
 	pods := r.metadata.Resource(podResource()).Namespace(namespace)
-	patch := fmt.Appendf(nil, `{"spec":{"schedulingGates":[{"$patch":"delete","name":%q}]}}`, gating.Gate)
+	patch := fmt.Appendf(nil, `{"spec":{"schedulingGates":[{"$patch":"delete","name":%q}]}}`, v1alpha1.Gate)
 	any := func(metav1.Object) bool { return true }
 	return r.watchAll(ctx, podResource(), n, any, func(ctx context.Context) error {
 		return parallel(ctx, n, func(ctx context.Context, i int) error {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -191,7 +193,7 @@ func (r *rig) stop() error {
 // probe returns an error unless a pod that asks to wait would be held, or not. It creates nothing.
 func (r *rig) probe(ctx context.Context, want bool) error {
 	probe := waiting(newPod("probe"), time.Now().Add(12*time.Hour))
-	probe.Labels = map[string]string{gating.DelayTolerant: "true"} // as with the component by-label
+	probe.Labels = map[string]string{v1alpha1.DelayTolerantAnnotation: "true"} // as with the component by-label
 	got, err := r.clientset.CoreV1().Pods(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		return fmt.Errorf("create a pod: %w", err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -142,7 +144,7 @@ func (r *rig) restartToRelease(ctx context.Context) (float64, error) {
 	if err := r.stop(); err != nil {
 		return 0, err
 	}
-	past := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, gating.Deadline, time.Now().UTC().Format(time.RFC3339))
+	past := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.DeadlineAnnotation, time.Now().UTC().Format(time.RFC3339))
 	if _, err := pods.Patch(ctx, "canary", types.MergePatchType, past, metav1.PatchOptions{}); err != nil {
 		return 0, fmt.Errorf("patch pod: %w", err)
 	}

@@ -12,12 +12,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -199,7 +200,7 @@ func (r *rig) expectMarked(ctx context.Context, want bool) error {
 	if err != nil {
 		return fmt.Errorf("get a pod: %w", err)
 	}
-	if _, marked := p.Spec.Containers[0].Resources.Limits[gating.PlacementMark]; marked != want {
+	if _, marked := p.Spec.Containers[0].Resources.Limits[v1alpha1.PlacementResource]; marked != want {
 		return fmt.Errorf("a pod is marked for the extender: %t, want %t; it says %v", marked, want, p.Annotations)
 	}
 	return r.expectHeld(ctx, 0)
