@@ -7,11 +7,11 @@ import (
 	"log"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 const (
@@ -31,6 +31,9 @@ func measureRefused(ctx context.Context) (values []float64, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.refuse(ctx); err != nil { // in both cases: the policy looks at each pod that is released
+		return nil, err
+	}
 	alone, err := r.releaseOurs(ctx, besideRefused)
 	if err != nil {
 		return nil, err
@@ -59,9 +62,6 @@ func (r *rig) releaseBeside(ctx context.Context) (time.Duration, error) {
 		return pod
 	})
 	if err != nil {
-		return 0, err
-	}
-	if err := r.refuse(ctx); err != nil {
 		return 0, err
 	}
 	if err := r.restart(ctx); err != nil {
