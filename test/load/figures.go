@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -38,6 +39,38 @@ func measurements() []measurement {
 			"sched_ordinary_ratio", "ratio", ">= 0.97",
 			"Ordinary pods per second of a scheduler with the extender, which it does not ask about them, over those without.",
 		}}},
+		{run: storm{pods: 5000, rounds: 2}.measure, figures: []figure{{
+			"release_ratio", "ratio", ">= 0.85",
+			"Releases per second when 5,000 held pods fall due at once, over the bare removals of a gate per second of a\n" +
+				"    \tclient that does nothing else, with as many workers (32); both from the first to the last as a watch sees them.",
+		}}},
+		{run: storm{pods: 20000, rounds: 1}.measure, figures: []figure{{
+			"release_20k_ratio", "ratio", ">= 0.9",
+			"The same for 20,000 pods.",
+		}}},
+		{run: measureRefused, figures: []figure{{
+			"release_beside_refused_ratio", "ratio", ">= 0.9",
+			"Releases per second when 5,000 held pods fall due at once beside 1,000 that an admission policy keeps from being\n" +
+				"    \tchanged, and that fall due at the same moment, over those of 5,000 alone under the same policy.",
+		}, {
+			"refused_patches_per_minute", "per minute", "<= 200",
+			"The most patches of the controller in one of the three minutes after that, for those 1,000.",
+		}}},
+		{run: measureHeld, figures: []figure{{
+			"rss_10k_mib", "MiB", "< 120",
+			"Resident memory of the controller that has seen 10,000 pods created and holds them, when it has settled.",
+		}, {
+			"plan_10k_ms", "ms", "< 100",
+			"Mean time to plan 10,000 held pods, each with a latest start and a planned start of its own, as the controller\n" +
+				"    \tmeasures it (gridlatch_plan_pass_seconds).",
+		}}},
+		{run: measureScale, figures: scaleFigures()},
+	}, slices.Concat(ofCreations(), ofStrangers(), ofCeilings())...)
+}
+
+// ofCreations are the measurements of what creating pods costs.
+func ofCreations() []measurement {
+	return []measurement{
 		{run: measureOrdinary(), figures: []figure{{
 			"creates_ordinary_ratio", "ratio", ">= 0.95",
 			"Creations per second of pods that do not ask to wait, with Gridlatch installed, over those without it.",
@@ -54,33 +87,7 @@ func measurements() []measurement {
 			"creates_held_bare_ratio", "ratio", ">= 0.6",
 			"The same over those of the same pods without any webhook.",
 		}}},
-		{run: storm{pods: 5000, rounds: 2}.measure, figures: []figure{{
-			"release_ratio", "ratio", ">= 0.85",
-			"Releases per second when 5,000 held pods fall due at once, over the bare removals of a gate per second of a\n" +
-				"    \tclient that does nothing else, with as many workers (32); both from the first to the last as a watch sees them.",
-		}}},
-		{run: storm{pods: 20000, rounds: 1}.measure, figures: []figure{{
-			"release_20k_ratio", "ratio", ">= 0.9",
-			"The same for 20,000 pods.",
-		}}},
-		{run: measureRefused, figures: []figure{{
-			"release_beside_refused_ratio", "ratio", ">= 0.9",
-			"Releases per second when 5,000 held pods fall due at once beside 1,000 that an admission policy keeps from being\n" +
-				"    \tchanged, and that fall due at the same moment, over those of 5,000 alone.",
-		}, {
-			"refused_patches_per_minute", "per minute", "<= 200",
-			"The most patches of the controller in one of the three minutes after that, for those 1,000.",
-		}}},
-		{run: measureHeld, figures: []figure{{
-			"rss_10k_mib", "MiB", "< 120",
-			"Resident memory of the controller that has seen 10,000 pods created and holds them, when it has settled.",
-		}, {
-			"plan_10k_ms", "ms", "< 100",
-			"Mean time to plan 10,000 held pods, each with a latest start and a planned start of its own, as the controller\n" +
-				"    \tmeasures it (gridlatch_plan_pass_seconds).",
-		}}},
-		{run: measureScale, figures: scaleFigures()},
-	}, append(ofStrangers(), ofCeilings()...)...)
+	}
 }
 
 // ofStrangers are the measurements of what people cost who are not friendly.
