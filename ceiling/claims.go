@@ -5,13 +5,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // claim is a wish for a target's ceiling: that of its own annotations, or that

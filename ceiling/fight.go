@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"github.com/gridlatch/gridlatch/plan"
 )
 

@@ -3,9 +3,9 @@ package ceiling
 import (
 	"testing"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // TestTheOwnersPauseStays sets ceilings of 10 and 0 on objects whose owner has a

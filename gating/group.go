@@ -6,11 +6,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -49,6 +48,21 @@ func (g *group) head() *record {
 func (g *group) whole() bool {
 	return g.job != nil && g.job.Annotations[v1alpha1.HeldByAnnotation] != ""
 }
+
+// letGo reports whether a Job that we held whole is not held any more, though that may
+// not be recorded yet.
+func (g *group) letGo() bool {
+	return g.whole() && !heldWhole(g.job.Annotations, g.job.suspended)
+}
+
+// awaitsResume reports whether a group is not planned before its user resumes it.
+func (g *group) awaitsResume() bool {
+	return g.job != nil && !g.released && g.asks() == g.job && g.job.awaitsResume() && !withdraws(g.job)
+}
+
+// needsRoom reports whether a group is planned below the ceilings. Others go, have gone, or
+// are not to go.
+func (g *group) needsRoom() bool { return !g.released && !g.letGo() && !g.awaitsResume() }
 
 // size is how many pods wait.
 func (g *group) size() int {
@@ -257,18 +271,21 @@ func (p *pass) runs(location string, groups []*group) []plan.Run {
 	return runs
 }
 
-// assign plans the groups that were not released before, below the ceilings.
+// assign plans the groups below the ceilings.
 func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet) {
 	waiting := make([]plan.Group, 0, len(groups))
 	for _, g := range groups {
-		if !g.released {
+		if g.needsRoom() {
 			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.pending()})
 		}
 	}
 	decisions := plan.Assign(waiting, fleet, others...)
 	for _, g := range groups {
-		if !g.released {
+		switch {
+		case g.needsRoom():
 			g.decision, decisions = decisions[0], decisions[1:]
+		case !g.released:
+			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), AtOnce: math.NaN()}
 		}
 	}
 }

@@ -200,6 +200,12 @@ func TestNumbersOfAPolicyThatCannotBeReadAreToldOfAndTheDefaultHolds(t *testing.
 	if diff := cmp.Diff([]any{24 * time.Hour, time.Hour, 24 * time.Hour, 0.01, 1.0}, got); diff != "" {
 		t.Error(diff)
 	}
+	for _, zero := range []v1alpha1.Duration{"0d", "0w", "PT0S", "P0D", "0d0h", "0.0h"} {
+		object.Spec.MaxDelay = zero
+		if got := newPolicy(object, t0).maxDelay; got != 0 {
+			t.Errorf("%s is %s, want none", zero, got)
+		}
+	}
 	object.Spec.MaxDelay, object.Spec.DefaultDuration, object.Spec.Forecast.MaxAge = "0s", "P1DT12H", "1w"
 	policy = newPolicy(object, t0)
 	if diff := cmp.Diff([]time.Duration{0, 36 * time.Hour, 168 * time.Hour}, []time.Duration{policy.maxDelay, policy.defaultDuration, policy.maxAge}); diff != "" {

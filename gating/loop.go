@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -163,7 +162,7 @@ func (l *Loop) awaitForecast(p *pass) {
 // disown makes due what somebody else has let go: it is recorded, and no more.
 func (p *pass) disown() {
 	for _, g := range p.groups {
-		if g.whole() && !g.due() && !heldWhole(g.job.Annotations, g.job.suspended) {
+		if !g.due() && g.letGo() {
 			g.decision.Start = p.now
 		}
 	}

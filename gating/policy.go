@@ -158,9 +158,9 @@ func parseDuration(text v1alpha1.Duration) (time.Duration, error) {
 	return plan.ParseDuration(string(text))
 }
 
-// parseDelay reads a duration that may be zero.
+// parseDelay reads a duration that may be zero, in each form that the schema admits.
 func parseDelay(text v1alpha1.Duration) (time.Duration, error) {
-	if zero, err := time.ParseDuration(string(text)); err == nil && zero == 0 {
+	if strings.Contains(string(text), "0") && strings.Trim(string(text), "0.wdhmsPWDTHMS") == "" {
 		return 0, nil
 	}
 	return parseDuration(text)

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -22,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 const (

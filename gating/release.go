@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,12 +17,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
 const (
-	// retriesAtOnce bounds the writes in flight of what was refused before.
-	retriesAtOnce = 8
+	// retriesAtOnce bounds the writes in flight of what was refused before. What is sent
+	// is bounded by the pace of setbacks; these wait for webhooks that hang.
+	retriesAtOnce = 128
+	// slowRefusal is how long a refusal may take for the least to be asked for at once.
+	slowRefusal = time.Second
 	// retryTimeout bounds each: a webhook is given 30 seconds at most.
 	retryTimeout = 35 * time.Second
 )
@@ -48,9 +50,9 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 			}
 		}
 		jobs.Wait()
-		for pod, g := range free(batch) {
+		for pod, g := range p.free(batch) {
 			if !l.setbacks.has(pod) {
-				pods.Go(func() error { return came.note(pod, g, l.releasePod(ctx, p, g, pod, false)) })
+				pods.Go(func() error { return l.firstRelease(ctx, p, g, pod, &came) })
 			}
 		}
 	}
@@ -69,6 +71,18 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 		came.failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
 	l.retry(ctx, p)
 	return again
+}
+
+// firstRelease releases a pod of which nothing was refused yet. Where the API server takes
+// long to refuse, the pass does not ask for the least: that is tried beside the passes.
+func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, came *outcome) error {
+	began := l.Clock.Now()
+	err := l.releasePod(ctx, p, g, pod, false)
+	if refusal(err) && l.Clock.Now().Sub(began) > slowRefusal {
+		l.refused(p, pod, err)
+		return came.note(nil, g, err)
+	}
+	return came.note(pod, g, err)
 }
 
 // outcome is what came of the releases of pods. Those that are refused as they should
@@ -119,11 +133,12 @@ func (l *Loop) due(p *pass) []*group {
 	return append(due, troubled...)
 }
 
-// free yields the pods of groups that may go, with their groups.
-func free(groups []*group) func(yield func(*record, *group) bool) {
+// free yields the pods of groups that may go, with their groups: those whose Job says so,
+// or is let go, and all whose latest start has come.
+func (p *pass) free(groups []*group) func(yield func(*record, *group) bool) {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range groups {
-			if !g.recorded && g.decision.Cause != plan.AtLatestStart {
+			if !g.recorded && !g.letGo() && p.now.Before(g.task.LatestStart) {
 				continue
 			}
 			for _, pod := range g.pods {
@@ -138,11 +153,15 @@ func free(groups []*group) func(yield func(*record, *group) bool) {
 // retry has what was refused before tried again whose time has come, and does not
 // wait for that: what the API server does with such a write may take long.
 func (l *Loop) retry(ctx context.Context, p *pass) {
+	full := false
 	start := func(o *record, attempt func(context.Context) error) {
-		if !l.setbacks.begin(o, l.Clock.Now()) {
+		if full || !l.setbacks.ripe(o, l.Clock.Now()) {
 			return
 		}
-		started := l.retries.TryGo(func() error {
+		full = !l.retries.TryGo(func() error {
+			if !l.setbacks.begin(o, l.Clock.Now()) {
+				return nil
+			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retryTimeout)
 			defer cancel()
 			defer l.setbacks.leave(o)
@@ -151,9 +170,6 @@ func (l *Loop) retry(ctx context.Context, p *pass) {
 			}
 			return nil
 		})
-		if !started {
-			l.setbacks.leave(o)
-		}
 	}
 	due := l.due(p)
 	for _, g := range due {
@@ -162,7 +178,7 @@ func (l *Loop) retry(ctx context.Context, p *pass) {
 			start(g.job, func(ctx context.Context) error { return l.record(ctx, p, &again, true) })
 		}
 	}
-	for pod, g := range free(due) {
+	for pod, g := range p.free(due) {
 		start(pod, func(ctx context.Context) error { return l.releasePod(ctx, p, g, pod, true) })
 	}
 }
@@ -174,6 +190,9 @@ func (g *group) conclude() {
 		g.cause = joined
 	}
 	g.reason = g.told(g.waits)
+	if g.letGo() {
+		g.reason = takenReason
+	}
 	g.recorded = g.job == nil || g.released
 }
 
@@ -200,7 +219,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error 
 	if noted || !g.whole() {
 		l.setbacks.succeed(g.job, l.Clock.Now())
 	} else {
-		l.setbacks.free(p.policy.Name, g.job, l.Clock.Now())
+		l.setbacks.free(p.policy.Name, g.job, g.reason, l.Clock.Now())
 	}
 	return nil
 }
@@ -209,7 +228,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error 
 // so. Where the Job is not as the cache knows it, it does so for the Job as it is.
 func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, err error) {
 	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
-	if g.whole() && !heldWhole(g.job.Annotations, g.job.suspended) {
+	if g.letGo() || g.whole() && l.setbacks.freed(g.job) { // if it is suspended again, that is its user's doing
 		return l.recordTaken(ctx, g, made)
 	}
 	noted, err = l.free(ctx, jobKind(), g.job, made.jobWrites(g.job), again)
@@ -231,18 +250,21 @@ func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, 
 	}
 }
 
-// recordTaken records that a Job that we held whole is not held any more.
+// recordTaken records that a Job that we held whole is not held any more: that somebody
+// has taken it, or what could not be recorded when we let it go.
 func (l *Loop) recordTaken(ctx context.Context, g *group, made release) (noted bool, err error) {
-	if !l.setbacks.freed(g.job) {
-		g.reason, made.reason = takenReason, takenReason
+	made.reason = takenReason
+	if reason, at, freed := l.setbacks.letGo(g.job); freed {
+		made.reason, made.at = reason, at
 	}
+	g.reason = made.reason
 	return true, pardon(jobKind(), g.job, l.write(ctx, jobKind(), g.job, made.record(g.job)))
 }
 
 // vouch remembers that the loop itself has let something go, where that takes room.
 func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 	if p.policy.Limited() {
-		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart)
+		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }
 
@@ -269,7 +291,9 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, a
 	}
 	l.setbacks.succeed(pod, l.Clock.Now())
 	l.vouch(p, g, pod.UID)
-	l.count(p, g, pod, 1)
+	if !g.whole() { // else it is counted with its Job
+		l.count(p, g, pod, 1)
+	}
 	l.Events.Released(&pod.PartialObjectMetadata, made.reason)
 	return nil
 }

@@ -28,6 +28,9 @@ const (
 	afterChange = 10 * time.Second
 	// relieved is how often at most all of a namespace is tried again at once.
 	relieved = time.Minute
+	// mostBusy is how many objects of one namespace are tried at a time: a webhook of its
+	// own may hang.
+	mostBusy = 8
 )
 
 // refusal reports whether an error tells of an object, rather than of the API server:
@@ -59,6 +62,7 @@ type refusing struct {
 	of       map[types.UID]*setback
 	slot     time.Time // when there is room for the next attempt
 	relieved time.Time // when all were let try again
+	busy     int       // how many are being tried
 	words    string    // what the API server has said first
 }
 
@@ -72,7 +76,9 @@ type setback struct {
 	tries   int
 	told    string // the digest of what was said of it last
 	busy    bool   // it is being tried
-	freed   bool   // it is let go, and only that could not be recorded
+	freed   bool   // it is let go, and only that could not be recorded: why, and when
+	reason  string
+	at      time.Time
 }
 
 // has reports whether something of an object was refused.
@@ -113,19 +119,39 @@ func (s *setbacks) begin(o *record, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.find(o)
-	if b == nil || b.busy {
+	if !s.isRipe(o, b, now) {
+		return false
+	}
+	b.busy = true
+	s.in[o.Namespace].busy++
+	s.book(o, b, now)
+	return true
+}
+
+// ripe reports whether begin would say that it is time.
+func (s *setbacks) ripe(o *record, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isRipe(o, s.find(o), now)
+}
+
+func (s *setbacks) isRipe(o *record, b *setback, now time.Time) bool {
+	if b == nil || b.busy || s.in[o.Namespace].busy >= mostBusy {
 		return false
 	}
 	at := b.next
 	if soon := b.tried.Add(afterChange); b.version != o.ResourceVersion && soon.Before(at) {
 		at = soon
 	}
-	if now.Before(at) {
-		return false
+	return !now.Before(at)
+}
+
+// end says that an object is not being tried any more.
+func (s *setbacks) end(o *record, b *setback) {
+	if b.busy {
+		b.busy = false
+		s.in[o.Namespace].busy--
 	}
-	b.busy = true
-	s.book(o, b, now)
-	return true
 }
 
 // refuse notes that an object was refused, and reports whether the words are new.
@@ -137,7 +163,7 @@ func (s *setbacks) refuse(policy string, o *record, words string, now time.Time)
 		b = s.add(policy, o, words)
 		s.book(o, b, now)
 	}
-	b.busy = false
+	s.end(o, b)
 	said := digest(words)
 	news := b.told != said
 	b.told = said
@@ -149,17 +175,27 @@ func (s *setbacks) leave(o *record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b := s.find(o); b != nil {
-		b.busy = false
+		s.end(o, b)
 	}
 }
 
+// letGo returns why and when an object was let go, if that could not be recorded.
+func (s *setbacks) letGo(o *record) (reason string, at time.Time, freed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.find(o); b != nil && b.freed {
+		return b.reason, b.at, true
+	}
+	return "", time.Time{}, false
+}
+
 // free notes that an object is let go, and that this could not be recorded.
-func (s *setbacks) free(policy string, o *record, now time.Time) {
+func (s *setbacks) free(policy string, o *record, reason string, now time.Time) {
 	s.refuse(policy, o, "it could not be recorded that it is let go", now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.find(o); b != nil {
-		b.freed = true
+	if b := s.find(o); b != nil && !b.freed {
+		b.freed, b.reason, b.at = true, reason, now
 	}
 }
 
@@ -264,6 +300,9 @@ func (s *setbacks) add(policy string, o *record, words string) *setback {
 
 func (s *setbacks) drop(namespace string, uid types.UID) {
 	n := s.in[namespace]
+	if b := n.of[uid]; b != nil && b.busy {
+		n.busy--
+	}
 	if delete(n.of, uid); len(n.of) == 0 {
 		delete(s.in, namespace)
 	}

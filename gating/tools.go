@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"github.com/gridlatch/gridlatch/plan"
 )
 

@@ -4,13 +4,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -163,7 +162,7 @@ func (g *group) asks() *record {
 // park keeps what is not to be planned before its user resumes it.
 func (p *pass) park() {
 	for _, g := range p.groups {
-		if g.job != nil && g.asks() == g.job && g.job.awaitsResume() && !g.released && g.decision.Cause != plan.Withdrawn {
+		if g.awaitsResume() {
 			g.parked, g.decision.Cause = true, plan.Suspended
 		}
 	}

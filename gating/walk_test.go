@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // forgetful lists pods in two pages, and forgets the list before the second, so often.

@@ -1,9 +1,9 @@
 package gating
 
 import (
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // Wish returns what an object says of waiting: its annotation DelayTolerant or,

@@ -4,7 +4,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"github.com/gridlatch/gridlatch/gating"
 )
 

@@ -7,12 +7,11 @@ import (
 	"math"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/serving"

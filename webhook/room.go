@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
 )
 

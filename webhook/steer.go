@@ -4,10 +4,9 @@ import (
 	"context"
 	"math"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/serving"
 )

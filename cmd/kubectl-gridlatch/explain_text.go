@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"

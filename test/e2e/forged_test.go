@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 

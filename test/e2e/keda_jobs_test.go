@@ -6,11 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	batchv1 "k8s.io/api/batch/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/test/env"
 )

@@ -11,11 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // forgedNames is how many policies that do not exist are named.

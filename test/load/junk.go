@@ -7,12 +7,12 @@ import (
 	"log"
 	"strings"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 const (

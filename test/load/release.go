@@ -7,8 +7,6 @@ import (
 	"log"
 	"time"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // A storm is how many pods become due at once, and how often each side lets that many go.

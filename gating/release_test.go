@@ -1,0 +1,114 @@
+package gating
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+// TestPodsGoThoughTheRecordOfTheirJobIsRefused has a Job that cannot be changed.
+func TestPodsGoThoughTheRecordOfTheirJobIsRefused(t *testing.T) {
+	whole := map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}
+	for name, tt := range map[string]struct {
+		notes     map[string]string
+		suspended bool
+		cause     plan.Cause
+		latest    time.Duration
+		recorded  bool
+		want      int
+	}{
+		"not before the latest start":                    {cause: plan.Withdrawn, latest: time.Second},
+		"at the latest start":                            {cause: plan.AtLatestStart, want: 1},
+		"at the latest start, whatever else it goes for": {cause: plan.Withdrawn, want: 1},
+		"when it is recorded":                            {cause: plan.Withdrawn, latest: time.Hour, recorded: true, want: 1},
+		"when the Job is let go already":                 {notes: whole, latest: time.Hour, want: 1},
+		"not while the Job is suspended":                 {notes: whole, suspended: true, latest: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := &record{facts: facts{suspended: tt.suspended}}
+			job.Kind, job.Annotations = jobKind().Kind, tt.notes
+			g := &group{
+				job: job, pods: []*record{{}}, recorded: tt.recorded,
+				decision: plan.Decision{Cause: tt.cause}, task: plan.Task{LatestStart: t0.Add(tt.latest)},
+			}
+			got := 0
+			for range (&pass{now: t0}).free([]*group{g}) {
+				got++
+			}
+			if got != tt.want {
+				t.Errorf("%d pods go, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsNotToGoTakesNoRoom(t *testing.T) {
+	wish := map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}
+	for name, tt := range map[string]struct {
+		job  facts
+		note string // how it is held
+		want bool
+	}{
+		"a Job that waits":                  {facts{pods: 5}, "", true},
+		"one that its user holds suspended": {facts{pods: 5, suspended: true, parked: true}, "", false},
+		"one that we suspend":               {facts{pods: 5, suspended: true, parked: true}, v1alpha1.HoldBySuspend, true},
+		"one of these that is let go":       {facts{pods: 5}, v1alpha1.HoldBySuspend, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := &record{facts: tt.job}
+			job.Kind, job.Annotations = jobKind().Kind, map[string]string{v1alpha1.DelayTolerantAnnotation: wish[v1alpha1.DelayTolerantAnnotation]}
+			if tt.note != "" {
+				job.Annotations[v1alpha1.HeldByAnnotation] = tt.note
+			}
+			if got := (&group{job: job}).needsRoom(); got != tt.want {
+				t.Errorf("it takes room: %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestOneNamespaceDoesNotTakeAllAttempts(t *testing.T) {
+	var s setbacks
+	refused := func(namespace string, i int) *record {
+		o := &record{}
+		o.ObjectMeta = metav1.ObjectMeta{Namespace: namespace, Name: "pod", UID: types.UID(namespace + string(rune('a'+i)))}
+		s.refuse("p", o, "no", t0)
+		return o
+	}
+	var hanging []*record
+	for i := range mostBusy + 3 {
+		hanging = append(hanging, refused("hangs", i))
+	}
+	other, later := refused("other", 0), t0.Add(time.Hour)
+	for i, o := range hanging {
+		if !s.ripe(o, later) != (i >= mostBusy) || s.begin(o, later) != (i < mostBusy) {
+			t.Errorf("attempt %d of one namespace: want at most %d", i, mostBusy)
+		}
+	}
+	if !s.begin(other, later) {
+		t.Error("another namespace has to wait for it")
+	}
+	s.leave(hanging[0])
+	s.succeed(hanging[1], later)
+	for _, o := range hanging[mostBusy : mostBusy+2] {
+		if !s.begin(o, later.Add(time.Hour)) {
+			t.Error("places are not given back")
+		}
+	}
+}
+
+func TestWhatWasLetGoIsRecordedAsItWas(t *testing.T) {
+	var s setbacks
+	o := &record{}
+	o.UID, o.Namespace = "job", "ns"
+	s.free("p", o, "started: clean", t0)
+	s.free("p", o, "started: another plan", t0.Add(time.Hour))
+	if reason, at, freed := s.letGo(o); !freed || reason != "started: clean" || !at.Equal(t0) {
+		t.Errorf("%q at %s, %t", reason, at, freed)
+	}
+}
