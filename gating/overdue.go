@@ -35,11 +35,11 @@ func (l *Loop) overdue(p *pass) overdue {
 			continue // its user holds it
 		}
 		pods := 0
-		if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && !l.done.has(releaseOf(g.job)) {
+		if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
 			pods = g.size()
 		}
 		for _, pod := range g.pods {
-			if !l.done.has(pod.UID) {
+			if !l.done.has(pod.UID) || l.setbacks.has(pod) { // it is only being tried again
 				pods++
 			}
 		}
