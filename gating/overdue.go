@@ -34,21 +34,28 @@ func (l *Loop) overdue(p *pass) overdue {
 		if g.parked {
 			continue // its user holds it
 		}
-		pods := 0
-		if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
-			pods = g.size()
-		}
-		for _, pod := range g.pods {
-			if !l.done.has(pod.UID) || l.setbacks.has(pod) { // it is only being tried again
-				pods++
-			}
-		}
+		pods := l.heldStill(g)
 		if pods > 0 && late.first == nil {
 			late.first, late.since = g.head(), g.task.LatestStart
 		}
 		late.pods += pods
 	}
 	return late
+}
+
+// heldStill counts the pods of a group that have not been let go. What is only being tried
+// again has not.
+func (l *Loop) heldStill(g *group) int {
+	pods := 0
+	if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
+		pods = g.size()
+	}
+	for _, pod := range g.pods {
+		if !l.done.has(pod.UID) || l.setbacks.has(pod) {
+			pods++
+		}
+	}
+	return pods
 }
 
 // releasesFailing tells on a policy whether releases fail of what it holds.
