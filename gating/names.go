@@ -1,6 +1,7 @@
 package gating
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -45,6 +46,9 @@ func written() []string {
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.CandidateLocationsAnnotation,
 	}
 }
+
+// Written reports whether only Gridlatch writes a label or an annotation of pods and Jobs.
+func Written(key string) bool { return key == v1alpha1.StateLabel || slices.Contains(written(), key) }
 
 // Ours reports whether a label or an annotation is one that Gridlatch may read:
 // of its own prefix, or of Kueue's.

@@ -27,7 +27,9 @@ func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error
 	case err != nil:
 		return verdict{}, fmt.Errorf("decode job: %w", err)
 	case job.tooLarge != nil: // its annotations may be what is not known
-		return verdict{outcome: started}.warn(gating.NotHeld + job.tooLarge.Error()), nil
+		v := stripJob(&job.Job)
+		v.outcome, v.patch = started, job.patch()
+		return v.warn(gating.NotHeld + job.tooLarge.Error()), nil
 	}
 	copied := forget(&job.Job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())

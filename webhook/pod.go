@@ -24,7 +24,12 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 	case err != nil:
 		return verdict{}, fmt.Errorf("decode pod: %w", err)
 	case pod.tooLarge != nil: // its annotations may be what is not known
-		return startPod(&pod.Pod, "").warn(gating.NotHeld + pod.tooLarge.Error()), nil
+		v := startPod(&pod.Pod, "")
+		if !vouched(req, pod) {
+			strip(&pod.ObjectMeta)
+			v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
+		}
+		return v.warn(gating.NotHeld + pod.tooLarge.Error()), nil
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := gating.Strange(pod.Annotations, field.NewPath("metadata", "annotations"))

@@ -105,6 +105,9 @@ func (o *object) table(path string, into *table, of *meta) func() error {
 				of.tool = gating.ToolOf(o.tools, key, of.tool)
 			}
 			if left <= 0 || !ours {
+				if gating.Written(key) {
+					into.known[key] = "" // to be taken off, whatever it says
+				}
 				size, err := o.size()
 				into.others += len(key) + size
 				return err
@@ -113,6 +116,9 @@ func (o *object) table(path string, into *table, of *meta) func() error {
 			var tooLarge *serving.TooLargeError
 			if errors.As(err, &tooLarge) {
 				left, tooLarge.Most = 0, mostOurs // there is no room for any other
+				if gating.Written(key) {
+					into.known[key] = ""
+				}
 			}
 			if err != nil {
 				return o.note(err)

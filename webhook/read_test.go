@@ -47,6 +47,16 @@ func TestWhatIsTooLargeStartsWithAWarning(t *testing.T) {
 			"Pod", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/reason":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/other":""}},"spec":{` + gated + `}}`,
 			"metadata.annotations: want at most 64 KiB",
 		},
+		"padding of a pod in front of what is forged": {
+			"Pod", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/junk":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/started":"forged"},` +
+				`"labels":{"gridlatch.dev/junk":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/state":"forged"}},"spec":{` + gated + `}}`,
+			"metadata.annotations: want at most 64 KiB",
+		},
+		"padding of a Job in front of what is forged": {
+			"Job", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/junk":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/started":"forged"},"labels":{"gridlatch.dev/state":"forged"}},` +
+				`"spec":{"template":{"metadata":{"labels":{"gridlatch.dev/state":"forged"},"annotations":{"gridlatch.dev/latest-start":"forged"}},"spec":{` + gated + `}}}}`,
+			"metadata.annotations: want at most 64 KiB",
+		},
 		"owners of a Job": {
 			"Job", `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, mostOwners) + `]},"spec":{"template":{}}}`, "metadata.ownerReferences: want at most 64 KiB",
 		},
@@ -61,6 +71,9 @@ func TestWhatIsTooLargeStartsWithAWarning(t *testing.T) {
 			}
 			if bytes.Contains(after, []byte("gridlatch.dev/carbon")) {
 				t.Errorf("our gate is left: %.300s", after)
+			}
+			if bytes.Contains(after, []byte("forged")) {
+				t.Error("what is forged is left")
 			}
 		})
 	}
