@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -53,15 +54,12 @@ func (v *view) usable() bool {
 	return v.expected.Basis == forecast.Fresh || v.expected.Basis == forecast.Stale
 }
 
-// learnedDays is after how many days the model is worth what it can be.
-const learnedDays = 28
-
 // learned says how far the model has come: of how many days it has learned, and, when
 // these are enough, what share of the possible saving its predictions would have had,
 // in percent.
 func (v *view) learned() (days int32, share *int32) {
-	days = min(int32(v.expected.Learned.Hours()/24), learnedDays)
-	if days < learnedDays || math.IsNaN(v.expected.Share) {
+	days = min(int32(v.expected.Learned.Hours()/24), v1alpha1.DaysToLearn)
+	if days < v1alpha1.DaysToLearn || math.IsNaN(v.expected.Share) {
 		return days, nil
 	}
 	percent := int32(math.Round(100 * v.expected.Share))

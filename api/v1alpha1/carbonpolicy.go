@@ -286,6 +286,10 @@ type LocationStatus struct {
 	SavingSharePercent *int32 `json:"savingSharePercent,omitempty"`
 }
 
+// DaysToLearn is the number of days after which learnedDays does not grow any more, and
+// over which savingSharePercent is taken.
+const DaysToLearn = 28
+
 // HeldStatus counts what waits.
 type HeldStatus struct {
 	// pods is the number of pods that wait, or would if their Job were not suspended.

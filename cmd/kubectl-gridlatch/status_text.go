@@ -131,11 +131,10 @@ func (p *policyStatus) writeLocations(out *screen.Screen, now time.Time) {
 
 // learned says what the model of a location is worth.
 func learned(l v1alpha1.LocationStatus) string {
-	const days = 28
 	if l.SavingSharePercent == nil {
-		return fmt.Sprintf("learning: %d of %d days", l.LearnedDays, days)
+		return fmt.Sprintf("learning: %d of %d days", l.LearnedDays, v1alpha1.DaysToLearn)
 	}
-	return fmt.Sprintf("has %d %% of the possible saving, last %d days", *l.SavingSharePercent, days)
+	return fmt.Sprintf("has %d %% of the possible saving, last %d days", *l.SavingSharePercent, v1alpha1.DaysToLearn)
 }
 
 func when(t *metav1.Time) string { return t.UTC().Format("Jan 2 15:04") }
