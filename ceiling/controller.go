@@ -202,11 +202,11 @@ func (c *Controller) suspend(ctx context.Context, r ref, t *target, claims []cla
 // early reports whether it is too early to say that there is no forecast: it
 // has not been looked for, or what is in force may outlive a start for a while.
 func (c *Controller) early(source string, t *target, now time.Time) bool {
-	book := c.Store.Book(source)
-	if !book.Known() {
+	book := c.Store.Snapshot(source)
+	if !book.IsKnown() {
 		return true
 	}
-	return !book.Heard() && t != nil && t.record() != nil && now.Before(c.started.Add(grace))
+	return !book.HasForecast() && t != nil && t.record() != nil && now.Before(c.started.Add(grace))
 }
 
 // done is what came of a verdict.

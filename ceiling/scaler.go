@@ -87,8 +87,8 @@ func (c *Controller) outlook(s *carbonaware.CarbonAwareKedaScaler, t *target, no
 	if err != nil {
 		return o
 	}
-	book := c.Store.Book(source)
-	if why := c.left(source); why != "" && !book.Known() {
+	book := c.Store.Snapshot(source)
+	if why := c.left(source); why != "" && !book.IsKnown() {
 		o.problem = errors.New(why)
 		return o
 	}

@@ -221,15 +221,15 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		var store Store
 		noon := hr(12)
 		issue := even(noon, quarter, append(rising(43), flat(53+48, 0)...)...) // from 12:00 to 22:45, and to the end of the next day
-		if err := store.Offer("s", Issue{Series: map[string]*Series{"A": issue}, Issued: noon}, noon); err != nil {
+		if err := store.Offer("s", Document{Series: map[string]*Series{"A": issue}, Issued: noon}, noon); err != nil {
 			t.Fatal(err)
 		}
 		f := held(&store)
 		if want := noon.Add(43 * quarter); f.Series.End() != want {
 			t.Errorf("it ends at %v, want %v", f.Series.End(), want)
 		}
-		if b := store.Book("s"); b.Doubted() != 101 || !strings.HasPrefix(b.Doubt(), `location "A": 101 of 144 values are not believed`) || b.Problem() != b.Doubt() {
-			t.Errorf("%d doubted: %q, %q", b.Doubted(), b.Doubt(), b.Problem())
+		if b := store.Snapshot("s"); b.CountDoubted() != 101 || !strings.HasPrefix(b.Doubt(), `location "A": 101 of 144 values are not believed`) || b.Problem() != b.Doubt() {
+			t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
 		for after, want := range map[time.Duration]float64{0: 185, 42 * quarter: 258, 43 * quarter: 258, 100 * quarter: 258} {
 			if got, ok := f.Near(noon.Add(after)); !ok || got != want {
@@ -252,26 +252,26 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		if diff := cmp.Diff(before.Series.Slots(), f.Series.Slots()); diff != "" || f.Issued != at(0) {
 			t.Error(f.Issued, diff)
 		}
-		if b := store.Book("s"); b.Doubted() != 48 || b.Doubt() != err.Error() || b.Problem() != err.Error() {
-			t.Errorf("%d doubted: %q, %q", b.Doubted(), b.Doubt(), b.Problem())
+		if b := store.Snapshot("s"); b.CountDoubted() != 48 || b.Doubt() != err.Error() || b.Problem() != err.Error() {
+			t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
 		if got, ok := f.Near(hourAt(30)); !ok || got != coal()[23] {
 			t.Errorf("when the last good one is over, it is taken for %v (%v), want what was known last", got, ok)
 		}
 		store.Fail("s", fmt.Errorf("it is gone"))
-		if b := store.Book("s"); b.Doubted() != 48 || b.Problem() != "it is gone" {
-			t.Errorf("once it is gone: %d doubted, %q", b.Doubted(), b.Problem())
+		if b := store.Snapshot("s"); b.CountDoubted() != 48 || b.Problem() != "it is gone" {
+			t.Errorf("once it is gone: %d doubted, %q", b.CountDoubted(), b.Problem())
 		}
 		offerAll(t, &store, issued(120, "A", even(at(120), time.Hour, coal()...)), at(120))
-		if b := store.Book("s"); b.Doubted() != 0 || b.Doubt() != "" || b.Problem() != "" {
-			t.Errorf("once it is over: %d doubted, %q, %q", b.Doubted(), b.Doubt(), b.Problem())
+		if b := store.Snapshot("s"); b.CountDoubted() != 0 || b.Doubt() != "" || b.Problem() != "" {
+			t.Errorf("once it is over: %d doubted, %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
 	})
 	t.Run("zeros are not believed of one location, and another goes on", func(t *testing.T) {
 		var store Store
-		err := store.Offer("s", Issue{Series: map[string]*Series{"A": even(at(0), time.Hour, flat(24, 0)...), "B": even(at(0), time.Hour, coal()...)}}, at(0))
-		if err == nil || !cmp.Equal(store.Book("s").Locations(), []string{"B"}) {
-			t.Errorf("error %v, locations %q", err, store.Book("s").Locations())
+		err := store.Offer("s", Document{Series: map[string]*Series{"A": even(at(0), time.Hour, flat(24, 0)...), "B": even(at(0), time.Hour, coal()...)}}, at(0))
+		if err == nil || !cmp.Equal(store.Snapshot("s").Locations(), []string{"B"}) {
+			t.Errorf("error %v, locations %q", err, store.Snapshot("s").Locations())
 		}
 	})
 }
@@ -285,12 +285,12 @@ func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
 		kilos[i] /= 1000
 	}
 	var store Store
-	offerAll(t, &store, Issue{Series: map[string]*Series{"A": even(now, time.Hour, kilos...)}, Issued: now}, now)
+	offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, kilos...)}, Issued: now}, now)
 	if err := store.Restore("s", "A", history, now); err != nil {
 		t.Fatal(err)
 	}
-	if b := store.Book("s"); b.Doubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {
-		t.Errorf("%d doubted: %q, %q", b.Doubted(), b.Doubt(), b.Problem())
+	if b := store.Snapshot("s"); b.CountDoubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {
+		t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 	}
 	f := held(&store)
 	if !f.Series.Empty() {
@@ -327,7 +327,7 @@ func TestATailIsKeptWhileItIsFresh(t *testing.T) {
 	offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, flat(72, 300)...)), at(0))
 	for h := 1; h < 72; h++ {
 		now := hourAt(h)
-		offerAll(t, &store, Issue{Series: map[string]*Series{"A": even(now, time.Hour, 400, 401)}, Issued: now}, now)
+		offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, 400, 401)}, Issued: now}, now)
 		want := hourAt(72)
 		if h > 24 {
 			want = now.Add(2 * time.Hour)
@@ -366,7 +366,7 @@ func TestWhatIsLeftOfOlderIssues(t *testing.T) {
 			last := 0
 			for _, o := range tt.offers {
 				last = o.hour
-				offerAll(t, &store, Issue{Series: map[string]*Series{"A": even(hourAt(o.hour), time.Hour, o.values...)}, Issued: hourAt(o.hour)}, hourAt(o.hour))
+				offerAll(t, &store, Document{Series: map[string]*Series{"A": even(hourAt(o.hour), time.Hour, o.values...)}, Issued: hourAt(o.hour)}, hourAt(o.hour))
 			}
 			f := held(&store)
 			for h, want := range tt.want {

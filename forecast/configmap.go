@@ -16,17 +16,17 @@ import (
 // Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. The exporter republishes an old
 // forecast when it gets no new one, and says why in data["message"]: if there is a message, Issued is no later than
 // the first slot.
-func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Issue, error) {
+func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Document, error) {
 	raw, ok := binaryData[key]
 	if plain, found := data[key]; found && !ok {
 		raw, ok = decode(plain), true
 	}
 	if !ok {
-		return Issue{}, fmt.Errorf("key %q is missing, there are: %s", key, names(binaryData, data))
+		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, names(binaryData, data))
 	}
 	issue, err := Parse(raw)
 	if err != nil {
-		return Issue{}, fmt.Errorf("key %q: %w", key, err)
+		return Document{}, fmt.Errorf("key %q: %w", key, err)
 	}
 	issue.Issued = written.UTC()
 	if heartbeat, err := ParseTime(data["lastHeartbeatTime"]); err == nil {

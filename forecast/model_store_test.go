@@ -9,7 +9,7 @@ import (
 
 // held is the forecast of location A of the source s.
 func held(store *Store) Forecast {
-	f, _ := store.Book("s").Forecast("A")
+	f, _ := store.Snapshot("s").Forecast("A")
 	return f
 }
 
@@ -35,7 +35,7 @@ func TestALocationKeepsItsModel(t *testing.T) {
 	if err := store.Offer("s", issued(20, "B", series(15, 1)), at(20)); err != nil {
 		t.Fatal(err)
 	}
-	if b, _ := store.Book("s").Forecast("B"); b.Model == model || b.Model == nil {
+	if b, _ := store.Snapshot("s").Forecast("B"); b.Model == model || b.Model == nil {
 		t.Error("two locations share a model, or one has none")
 	}
 	store.Forget("s")
@@ -52,7 +52,7 @@ func TestAnIssueIsHeardWhenItWasIssued(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			if err := store.Offer("s", Issue{Series: map[string]*Series{"A": series(0, 1, 2, 3)}, Issued: tt.issued}, at(10)); err != nil {
+			if err := store.Offer("s", Document{Series: map[string]*Series{"A": series(0, 1, 2, 3)}, Issued: tt.issued}, at(10)); err != nil {
 				t.Fatal(err)
 			}
 			if got := held(&store).Model.received; got != tt.want {
@@ -79,14 +79,14 @@ func TestAClockThatWasWrongLeavesNoModelDeaf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var store Store
 			for _, i := range g.issues[:30] {
-				offerAll(t, &store, Issue{Series: map[string]*Series{"A": i.series}}, i.received)
+				offerAll(t, &store, Document{Series: map[string]*Series{"A": i.series}}, i.received)
 			}
 			wrong := hr(30 * day).Add(tt.ahead)
 			if tt.heard {
-				offerAll(t, &store, Issue{Series: map[string]*Series{"A": g.issues[30].series}}, wrong)
+				offerAll(t, &store, Document{Series: map[string]*Series{"A": g.issues[30].series}}, wrong)
 			}
 			held(&store).Model.Predict(wrong, trust)
-			offerAll(t, &store, Issue{Series: map[string]*Series{"A": last}}, back)
+			offerAll(t, &store, Document{Series: map[string]*Series{"A": last}}, back)
 			m := held(&store).Model
 			if p := m.Predict(back, trust); !m.received.Equal(back) || m.gauge.seen.After(back) || p.Basis != Fresh || p.Learned < tt.learned {
 				t.Errorf("it was heard at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.seen, p.Basis, p.Learned)
@@ -102,7 +102,7 @@ func TestAClockThatWasWrongLeavesNoModelDeaf(t *testing.T) {
 func TestAStoreRestores(t *testing.T) {
 	var m Model
 	now := told(10*day, 10*day)(&m)
-	data, offer := saved(t, &m), Issue{Series: map[string]*Series{"A": even(now, time.Hour, 9, 8, 7)}, Issued: now}
+	data, offer := saved(t, &m), Document{Series: map[string]*Series{"A": even(now, time.Hour, 9, 8, 7)}, Issued: now}
 	for name, offers := range map[string][2]bool{
 		"before the first offer": {false, true}, "after it": {true, false}, "without any": {}, "between two": {true, true},
 	} {
@@ -124,7 +124,7 @@ func TestAStoreRestores(t *testing.T) {
 			if before != nil && f.Model != before || f.Model == nil || f.Location != "A" || f.Series.Empty() == offers[0] {
 				t.Errorf("it holds %+v", f)
 			}
-			if store.Book("s").Known() != offers[0] {
+			if store.Snapshot("s").IsKnown() != offers[0] {
 				t.Error("what is restored makes a source known")
 			}
 			offered(offers[1])
@@ -135,8 +135,8 @@ func TestAStoreRestores(t *testing.T) {
 	}
 	t.Run("nothing from what is damaged", func(t *testing.T) {
 		var store Store
-		if err := store.Restore("s", "A", data[:99], now); err == nil || len(store.Book("s").Locations()) != 0 {
-			t.Errorf("the error is %v, and it holds %v", err, store.Book("s").Locations())
+		if err := store.Restore("s", "A", data[:99], now); err == nil || len(store.Snapshot("s").Locations()) != 0 {
+			t.Errorf("the error is %v, and it holds %v", err, store.Snapshot("s").Locations())
 		}
 		offerAll(t, &store, offer, now)
 		was := bits(held(&store).Model.Predict(now, trust))
@@ -146,7 +146,7 @@ func TestAStoreRestores(t *testing.T) {
 	})
 }
 
-func offerAll(t *testing.T, store *Store, issue Issue, now time.Time) {
+func offerAll(t *testing.T, store *Store, issue Document, now time.Time) {
 	t.Helper()
 	if err := store.Offer("s", issue, now); err != nil {
 		t.Fatal(err)
@@ -166,11 +166,11 @@ func TestAStoreIsRestoredWhileItIsUsed(t *testing.T) {
 			}
 		},
 		func(n int) {
-			offerAll(t, &store, Issue{Series: map[string]*Series{"A": even(now, time.Hour, float64(n), 8, 7), "B": series(0, 1)}, Issued: now}, now)
+			offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, float64(n), 8, 7), "B": series(0, 1)}, Issued: now}, now)
 		},
 		func(int) {
-			for _, location := range store.Book("s").Locations() {
-				if f, ok := store.Book("s").Forecast(location); ok {
+			for _, location := range store.Snapshot("s").Locations() {
+				if f, ok := store.Snapshot("s").Forecast(location); ok {
 					sane(t, f.Model.Predict(now, trust), now)
 				}
 			}

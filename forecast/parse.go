@@ -17,8 +17,8 @@ const (
 	maxLocations = 256
 )
 
-// Issue is one publication of a source: the forecasts of one or several locations.
-type Issue struct {
+// Document is one publication of a source: the forecasts of one or several locations.
+type Document struct {
 	// Series holds a non-empty series per location; "" is the location of elements that name none.
 	Series map[string]*Series
 	// Issued is when the forecast was made, as far as is known; the zero time if it is not.
@@ -34,7 +34,7 @@ type Issue struct {
 }
 
 // span is the time that the issue speaks of at a location: also where an element has no value of use.
-func (i Issue) span(location string) (from, until time.Time) {
+func (i Document) span(location string) (from, until time.Time) {
 	from, until = i.Series[location].Start(), i.Series[location].End()
 	if s, ok := i.Unknown[location]; ok {
 		from, until = earlier(from, s.Start), later(until, s.End)
@@ -43,7 +43,7 @@ func (i Issue) span(location string) (from, until time.Time) {
 }
 
 // speak widens the span of a location by the slot of an element whose value is of no use, if that much could be read.
-func (i *Issue) speak(location string, of Slot) {
+func (i *Document) speak(location string, of Slot) {
 	if of.End.IsZero() {
 		return
 	}
@@ -57,7 +57,7 @@ func (i *Issue) speak(location string, of Slot) {
 }
 
 // Problem sums the bad elements up in one sentence; "" if there are none.
-func (i Issue) Problem() string {
+func (i Document) Problem() string {
 	switch i.Bad {
 	case 0:
 		return ""
@@ -84,23 +84,23 @@ func (i Issue) Problem() string {
 //     in. A null is not known.
 //
 // An element that breaks these rules is left out and reported in Problems. What is no JSON array of at most 4 MiB,
-// which includes a truncated one, or has no usable element, or no value, is an error and the Issue is zero. Whether the
+// which includes a truncated one, or has no usable element, or no value, is an error and the Document is zero. Whether the
 // values can be true is for [Model.Hear] to say, which knows the past.
-func Parse(data []byte) (Issue, error) {
+func Parse(data []byte) (Document, error) {
 	if len(data) > maxSize {
-		return Issue{}, fmt.Errorf("forecast has %d bytes, want at most %d", len(data), maxSize)
+		return Document{}, fmt.Errorf("forecast has %d bytes, want at most %d", len(data), maxSize)
 	}
 	elements, err := array(data)
 	if err != nil {
-		return Issue{}, err
+		return Document{}, err
 	}
-	issue := Issue{Series: map[string]*Series{}, Elements: len(elements)}
+	issue := Document{Series: map[string]*Series{}, Elements: len(elements)}
 	slots, values := issue.slots(elements)
 	switch {
 	case len(slots) == 0:
-		return Issue{}, fmt.Errorf("forecast has no usable element: %s", issue.Problem())
+		return Document{}, fmt.Errorf("forecast has no usable element: %s", issue.Problem())
 	case values == 0:
-		return Issue{}, fmt.Errorf("forecast has no value in any of its %d elements: want value, in gCO2eq/kWh", len(elements))
+		return Document{}, fmt.Errorf("forecast has no value in any of its %d elements: want value, in gCO2eq/kWh", len(elements))
 	}
 	for location, slots := range slots {
 		issue.Series[location] = NewSeries(slots)
@@ -109,7 +109,7 @@ func Parse(data []byte) (Issue, error) {
 }
 
 // slots reads the elements, by location, and rejects those that cannot be used. It counts those that have a value.
-func (i *Issue) slots(elements []json.RawMessage) (slots map[string][]Slot, values int) {
+func (i *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, values int) {
 	slots = map[string][]Slot{}
 	var unnamed []int
 	for n, raw := range elements {
@@ -139,7 +139,7 @@ func (i *Issue) slots(elements []json.RawMessage) (slots map[string][]Slot, valu
 	return slots, values
 }
 
-func (i *Issue) reject(element int, err error) {
+func (i *Document) reject(element int, err error) {
 	i.Bad++
 	if len(i.Problems) < maxProblems {
 		i.Problems = append(i.Problems, fmt.Sprintf("element %d: %v", element, err))

@@ -249,7 +249,7 @@ func TestParseRefusesBrokenDocuments(t *testing.T) {
 			if diff := cmp.Diff(tt.want, fmt.Sprint(err)); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(Issue{}, issue); diff != "" {
+			if diff := cmp.Diff(Document{}, issue); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -27,16 +27,16 @@ const (
 // use.
 type Store struct {
 	writing sync.Mutex
-	books   atomic.Pointer[map[string]*Book]
+	books   atomic.Pointer[map[string]*Snapshot]
 }
 
-// Book returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
+// Snapshot returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
 // empty.
-func (s *Store) Book(source string) *Book {
+func (s *Store) Snapshot(source string) *Snapshot {
 	if books := s.books.Load(); books != nil && (*books)[source] != nil {
 		return (*books)[source]
 	}
-	return new(Book)
+	return new(Snapshot)
 }
 
 // Offer replaces the forecasts of a source by those of a new issue, location by location. Locations that the issue does
@@ -50,9 +50,9 @@ func (s *Store) Book(source string) *Book {
 //
 // What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
 // goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
-func (s *Store) Offer(source string, issue Issue, now time.Time) error {
+func (s *Store) Offer(source string, issue Document, now time.Time) error {
 	var refused error
-	s.update(source, func(b *Book) {
+	s.update(source, func(b *Snapshot) {
 		b.problem, b.doubt, b.doubted = issue.Problem(), "", 0
 		refused = b.merge(issue, now)
 	})
@@ -61,13 +61,13 @@ func (s *Store) Offer(source string, issue Issue, now time.Time) error {
 
 // Fail notes that the newest state of a source is missing or unreadable. What is held stays.
 func (s *Store) Fail(source string, err error) {
-	s.update(source, func(b *Book) { b.problem = fmt.Sprint(err) })
+	s.update(source, func(b *Snapshot) { b.problem = fmt.Sprint(err) })
 }
 
 // Restore gives the model of a location the history that [Model.Save] has encoded, and judges anew by it what is held;
 // the error is that of [Model.Restore].
 func (s *Store) Restore(source, location string, history []byte, now time.Time) (err error) {
-	s.edit(func(books map[string]*Book) {
+	s.edit(func(books map[string]*Snapshot) {
 		b := books[source].clone()
 		h := b.held[location]
 		if h.Model == nil {
@@ -89,12 +89,12 @@ func (s *Store) Restore(source, location string, history []byte, now time.Time) 
 
 // Forget drops all that is known of a source.
 func (s *Store) Forget(source string) {
-	s.edit(func(books map[string]*Book) { delete(books, source) })
+	s.edit(func(books map[string]*Snapshot) { delete(books, source) })
 }
 
 // update publishes a changed copy of the source's book.
-func (s *Store) update(source string, change func(*Book)) {
-	s.edit(func(books map[string]*Book) {
+func (s *Store) update(source string, change func(*Snapshot)) {
+	s.edit(func(books map[string]*Snapshot) {
 		b := books[source].clone()
 		b.known, b.problem = true, ""
 		change(b)
@@ -103,10 +103,10 @@ func (s *Store) update(source string, change func(*Book)) {
 }
 
 // edit publishes a changed copy of all books.
-func (s *Store) edit(change func(map[string]*Book)) {
+func (s *Store) edit(change func(map[string]*Snapshot)) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	books := map[string]*Book{}
+	books := map[string]*Snapshot{}
 	if old := s.books.Load(); old != nil {
 		maps.Copy(books, *old)
 	}
@@ -114,8 +114,8 @@ func (s *Store) edit(change func(map[string]*Book)) {
 	s.books.Store(&books)
 }
 
-// Book is what is held of one source: an immutable view, safe for concurrent use. The zero Book is empty.
-type Book struct {
+// Snapshot is what is held of one source: an immutable view, safe for concurrent use. The zero Book is empty.
+type Snapshot struct {
 	known   bool
 	problem string
 	doubt   string // of the newest issue
@@ -157,8 +157,8 @@ func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
 	return bridged.At(bridged.End().Add(-1))
 }
 
-// Heard reports whether a forecast has been taken, for any location.
-func (b *Book) Heard() bool {
+// HasForecast reports whether a forecast has been taken, for any location.
+func (b *Snapshot) HasForecast() bool {
 	for _, h := range b.held {
 		if !h.Series.Empty() {
 			return true
@@ -168,8 +168,8 @@ func (b *Book) Heard() bool {
 }
 
 // clone returns a copy that can be changed; of no book, an empty one.
-func (b *Book) clone() *Book {
-	c := &Book{held: map[string]holding{}}
+func (b *Snapshot) clone() *Snapshot {
+	c := &Snapshot{held: map[string]holding{}}
 	if b != nil {
 		c.known, c.problem, c.doubt, c.doubted = b.known, b.problem, b.doubt, b.doubted
 		maps.Copy(c.held, b.held)
@@ -177,26 +177,26 @@ func (b *Book) clone() *Book {
 	return c
 }
 
-// Known reports whether the source was looked at at least once, with success or without.
-func (b *Book) Known() bool { return b.known }
+// IsKnown reports whether the source was looked at at least once, with success or without.
+func (b *Snapshot) IsKnown() bool { return b.known }
 
 // Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
-func (b *Book) Problem() string { return b.problem }
+func (b *Snapshot) Problem() string { return b.problem }
 
 // Doubt says what of the newest issue is not believed, and why; "" if all is. It is a part of the problem, and outlives the
 // issue until the next.
-func (b *Book) Doubt() string { return b.doubt }
+func (b *Snapshot) Doubt() string { return b.doubt }
 
-// Doubted counts the values of the newest issue that are not believed.
-func (b *Book) Doubted() int { return b.doubted }
+// CountDoubted counts the values of the newest issue that are not believed.
+func (b *Snapshot) CountDoubted() int { return b.doubted }
 
 // Locations returns the names of the locations held, sorted, also of those of which there is only history.
-func (b *Book) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
+func (b *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
 
 // Forecast returns the forecast of a location. If the newest issue has a single location, or the book before there is an
 // issue, that one also answers to the location "", and, if it has no name itself, to every location that the issue does
 // not have.
-func (b *Book) Forecast(location string) (Forecast, bool) {
+func (b *Snapshot) Forecast(location string) (Forecast, bool) {
 	h, ok := b.held[location]
 	if ok && h.newest {
 		return h.Forecast, true
@@ -212,7 +212,7 @@ func (b *Book) Forecast(location string) (Forecast, bool) {
 }
 
 // only returns a holding of the newest issue, if there is one, or else of the book, and whether it is the single one.
-func (b *Book) only() (only holding, single bool) {
+func (b *Snapshot) only() (only holding, single bool) {
 	for _, h := range b.held {
 		switch {
 		case h.newest && !only.newest, only.Model == nil:
@@ -225,7 +225,7 @@ func (b *Book) only() (only holding, single bool) {
 }
 
 // merge takes over what is good in the issue; the error tells what is not.
-func (b *Book) merge(issue Issue, now time.Time) error {
+func (b *Snapshot) merge(issue Document, now time.Time) error {
 	if len(issue.Series) == 0 {
 		b.problem = "forecast has no locations"
 		return errors.New(b.problem)
@@ -259,7 +259,7 @@ func note(sentence, location, more string) string {
 }
 
 // take returns the holding after an issue, and what was believed of that; the error says why it was refused.
-func (h holding) take(location string, issue Issue, now time.Time) (holding, Verdict, error) {
+func (h holding) take(location string, issue Document, now time.Time) (holding, Verdict, error) {
 	offered := issue.Series[location]
 	if err := h.refuse(offered, now); err != nil {
 		return h, Verdict{}, err
@@ -281,7 +281,7 @@ func (h holding) take(location string, issue Issue, now time.Time) (holding, Ver
 
 // turn notes which locations the newest issue has. The others may come back, and until then their models go by the past:
 // they are dropped once that is too old to be of use.
-func (b *Book) turn(newest Issue, now time.Time) {
+func (b *Snapshot) turn(newest Document, now time.Time) {
 	for location, h := range b.held {
 		_, h.newest = newest.Series[location]
 		b.held[location] = h

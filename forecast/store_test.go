@@ -12,8 +12,8 @@ import (
 )
 
 // issued is an issue of one location.
-func issued(when int, location string, s *Series) Issue {
-	return Issue{Series: map[string]*Series{location: s}, Issued: at(when)}
+func issued(when int, location string, s *Series) Document {
+	return Document{Series: map[string]*Series{location: s}, Issued: at(when)}
 }
 
 func TestOffer(t *testing.T) {
@@ -44,20 +44,20 @@ func TestOffer(t *testing.T) {
 			if err := store.Offer("s", issued(29, "A", held), at(29)); err != nil {
 				t.Fatal(err)
 			}
-			before := store.Book("s")
+			before := store.Snapshot("s")
 			err := store.Offer("s", issued(31, "A", tt.offered), at(tt.now))
-			got, _ := store.Book("s").Forecast("A")
+			got, _ := store.Snapshot("s").Forecast("A")
 			if diff := cmp.Diff(tt.want, got.Series.Slots()); diff != "" {
 				t.Error(diff)
 			}
 			wantIssued := at(31)
 			if tt.err != "" {
 				wantIssued = at(29)
-				if err == nil || err.Error() != tt.err || store.Book("s").Problem() != tt.err {
-					t.Errorf("got error %v, problem %q, want %q", err, store.Book("s").Problem(), tt.err)
+				if err == nil || err.Error() != tt.err || store.Snapshot("s").Problem() != tt.err {
+					t.Errorf("got error %v, problem %q, want %q", err, store.Snapshot("s").Problem(), tt.err)
 				}
-			} else if err != nil || store.Book("s").Problem() != "" {
-				t.Errorf("got error %v, problem %q", err, store.Book("s").Problem())
+			} else if err != nil || store.Snapshot("s").Problem() != "" {
+				t.Errorf("got error %v, problem %q", err, store.Snapshot("s").Problem())
 			}
 			if got.Issued != wantIssued || got.Location != "A" {
 				t.Errorf("got issued %v of %q, want %v of A", got.Issued, got.Location, wantIssued)
@@ -124,8 +124,8 @@ func TestOfferGoesByLocation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(store.Offer("s", Issue{Series: map[string]*Series{"A": series(30, 1), "B": series(30, 1), "C": series(30, 1)}}, at(30)))
-	err := store.Offer("s", Issue{
+	must(store.Offer("s", Document{Series: map[string]*Series{"A": series(30, 1), "B": series(30, 1), "C": series(30, 1)}}, at(30)))
+	err := store.Offer("s", Document{
 		Series:   map[string]*Series{"A": series(30, 2), "B": series(0, 2), "C": nil},
 		Elements: 3, Bad: 1, Problems: []string{"element 2: duration"},
 	}, at(30))
@@ -136,48 +136,48 @@ func TestOfferGoesByLocation(t *testing.T) {
 	}
 	wantProblem := `1 of 3 elements is bad: element 2: duration; location "B": forecast from 2026-03-31T00:00:00Z is older ` +
 		`than the one held, from 2026-03-31T00:30:00Z; location "C": forecast is empty`
-	if diff := cmp.Diff(wantProblem, store.Book("s").Problem()); diff != "" {
+	if diff := cmp.Diff(wantProblem, store.Snapshot("s").Problem()); diff != "" {
 		t.Error(diff)
 	}
 	must(store.Offer("s", issued(32, "D", series(30, 4)), at(32)))
 	got := map[string]float64{}
-	for _, location := range store.Book("s").Locations() {
-		f, _ := store.Book("s").Forecast(location)
+	for _, location := range store.Snapshot("s").Locations() {
+		f, _ := store.Snapshot("s").Forecast(location)
 		got[location], _ = f.Series.At(at(30))
 	}
 	if diff := cmp.Diff(map[string]float64{"A": 2, "B": 1, "C": 1, "D": 4}, got); diff != "" {
 		t.Error(diff)
 	}
-	if problem := store.Book("s").Problem(); problem != "" {
+	if problem := store.Snapshot("s").Problem(); problem != "" {
 		t.Errorf("the problem outlives a good issue: %s", problem)
 	}
 }
 
 func TestASourceMayFailAndBeForgotten(t *testing.T) {
 	var store Store
-	if b := store.Book("s"); b == nil || b.Known() || b.Problem() != "" || b.Locations() != nil {
+	if b := store.Snapshot("s"); b == nil || b.IsKnown() || b.Problem() != "" || b.Locations() != nil {
 		t.Errorf("an unknown source has the book %+v", b)
 	}
 	store.Fail("s", errors.New("not found"))
-	if b := store.Book("s"); !b.Known() || b.Problem() != "not found" || len(b.Locations()) != 0 {
+	if b := store.Snapshot("s"); !b.IsKnown() || b.Problem() != "not found" || len(b.Locations()) != 0 {
 		t.Errorf("a source that failed at once has the book %+v", b)
 	}
 	if err := store.Offer("s", issued(0, "A", series(0, 1)), at(0)); err != nil {
 		t.Fatal(err)
 	}
 	store.Fail("s", errors.New("not found"))
-	if b := store.Book("s"); b.Problem() != "not found" || !cmp.Equal(b.Locations(), []string{"A"}) {
+	if b := store.Snapshot("s"); b.Problem() != "not found" || !cmp.Equal(b.Locations(), []string{"A"}) {
 		t.Errorf("a source that failed later has the book %+v", b)
 	}
-	if err := store.Offer("s", Issue{}, at(0)); err == nil || store.Book("s").Problem() != err.Error() {
-		t.Errorf("an empty issue: got error %v, problem %q", err, store.Book("s").Problem())
+	if err := store.Offer("s", Document{}, at(0)); err == nil || store.Snapshot("s").Problem() != err.Error() {
+		t.Errorf("an empty issue: got error %v, problem %q", err, store.Snapshot("s").Problem())
 	}
-	if store.Book("other").Known() {
+	if store.Snapshot("other").IsKnown() {
 		t.Error("sources are mixed up")
 	}
 	store.Forget("s")
 	store.Forget("never seen")
-	if b := store.Book("s"); b.Known() || len(b.Locations()) != 0 {
+	if b := store.Snapshot("s"); b.IsKnown() || len(b.Locations()) != 0 {
 		t.Errorf("a forgotten source has the book %+v", b)
 	}
 }
@@ -216,7 +216,7 @@ func TestBookFindsTheForecast(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var store Store
 			for _, locations := range tt.issues {
-				issue := Issue{Series: map[string]*Series{}, Issued: at(0)}
+				issue := Document{Series: map[string]*Series{}, Issued: at(0)}
 				for _, location := range locations {
 					issue.Series[location] = series(0, 1)
 				}
@@ -227,7 +227,7 @@ func TestBookFindsTheForecast(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, ok := store.Book("s").Forecast(tt.ask)
+			got, ok := store.Snapshot("s").Forecast(tt.ask)
 			if got.Location != tt.want || ok != tt.ok || ok != (got.Model != nil) || ok && got.Series.Empty() == (tt.issues != nil) {
 				t.Errorf("got %q, %v, want %q, %v", got.Location, ok, tt.want, tt.ok)
 			}
@@ -242,25 +242,25 @@ func TestWhatIsRefusedIsNotTheNewest(t *testing.T) {
 	if err := store.Offer("s", issued(1, "A", series(-60, 1)), at(1)); err == nil {
 		t.Fatal("an older one is accepted")
 	}
-	if f, _ := store.Book("s").Forecast(""); f.Location != "B" {
+	if f, _ := store.Snapshot("s").Forecast(""); f.Location != "B" {
 		t.Errorf("got %q, want B", f.Location)
 	}
 }
 
 func TestALocationThatHasGoneIsHeldForAsLongAsItsPastIsOfUse(t *testing.T) {
 	var store Store
-	offerAll(t, &store, Issue{Series: map[string]*Series{"A": series(0, 1), "B": series(0, 1)}, Issued: at(0)}, at(0))
+	offerAll(t, &store, Document{Series: map[string]*Series{"A": series(0, 1), "B": series(0, 1)}, Issued: at(0)}, at(0))
 	model := held(&store).Model
 	for _, day := range []int{1, 55} {
 		now := at(day * 24 * 60)
-		offerAll(t, &store, Issue{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
+		offerAll(t, &store, Document{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
 		if held(&store).Model != model {
 			t.Fatalf("day %d: what was learned is lost", day)
 		}
 	}
 	now := at(57 * 24 * 60)
-	offerAll(t, &store, Issue{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
-	if got := store.Book("s").Locations(); !cmp.Equal(got, []string{"B"}) {
+	offerAll(t, &store, Document{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
+	if got := store.Snapshot("s").Locations(); !cmp.Equal(got, []string{"B"}) {
 		t.Errorf("the book still has %q", got)
 	}
 }
@@ -281,10 +281,10 @@ func FuzzStore(f *testing.F) {
 		defer close(done)
 		for i := 0; i+1 < min(len(data), 200); i += 2 {
 			start, slots := int(data[i]), flat(int(data[i+1]%32), 9)
-			before, _ := store.Book("s").Forecast("A")
+			before, _ := store.Snapshot("s").Forecast("A")
 			offered, now := series(5*start, slots...), at(5*i)
 			err := store.Offer("s", issued(i, "A", offered), now)
-			after, ok := store.Book("s").Forecast("A")
+			after, ok := store.Snapshot("s").Forecast("A")
 			switch {
 			case err != nil && after != before:
 				t.Fatalf("refused (%v), but it has changed", err)
@@ -304,7 +304,7 @@ func readUntil(t *testing.T, done <-chan struct{}, store *Store) {
 		case <-done:
 			return
 		default:
-			b := store.Book("s")
+			b := store.Snapshot("s")
 			if f, ok := b.Forecast("A"); ok != (len(b.Locations()) == 1) || ok == f.Series.Empty() {
 				t.Errorf("a book of %d locations has a forecast: %v", len(b.Locations()), ok)
 			}
@@ -327,7 +327,7 @@ func TestWritersTakeTurns(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	if n := len(store.Book("s").Locations()); n != 200 {
+	if n := len(store.Snapshot("s").Locations()); n != 200 {
 		t.Errorf("of 200 locations offered, %d are there", n)
 	}
 }
@@ -339,7 +339,7 @@ func BenchmarkBook(b *testing.B) {
 	}
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			store.Book("s").Forecast("A")
+			store.Snapshot("s").Forecast("A")
 		}
 	})
 }

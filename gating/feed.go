@@ -134,7 +134,7 @@ func (f *Feed) Ready() error {
 		return sentence("the forecasts have not been looked for yet")
 	}
 	for source := range f.watched {
-		if !f.Store.Book(source).Known() {
+		if !f.Store.Snapshot(source).IsKnown() {
 			return fmt.Errorf("forecast %s has not been looked at yet", source)
 		}
 	}
@@ -235,7 +235,7 @@ func (w *follower) listWatch() *cache.ListWatch {
 // fail keeps what is wrong with the source. Whoever listens is told of it once,
 // not at each attempt.
 func (w *follower) fail(err error) {
-	if before := w.feed.Store.Book(w.source); before.Known() && before.Problem() == err.Error() {
+	if before := w.feed.Store.Snapshot(w.source); before.IsKnown() && before.Problem() == err.Error() {
 		return
 	}
 	w.feed.Store.Fail(w.source, err)

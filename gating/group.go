@@ -223,7 +223,7 @@ func (p *pass) decide() {
 		at[location] = append(at[location], g)
 	}
 	for location, groups := range at {
-		outlook := p.policy.Outlook(p.book, location, p.now, until)
+		outlook := p.policy.Planner(p.book, location, p.now, until)
 		if p.policy.Limited() {
 			p.assign(groups, outlook.Fleet(p.policy.buckets, p.runs(location, groups)))
 			continue
@@ -239,7 +239,7 @@ func (p *pass) decide() {
 func (p *pass) decideWhere(until time.Time) {
 	var fleets []*plan.Fleet
 	for _, location := range p.policy.names() {
-		outlook := p.policy.Outlook(p.book, location, p.now, until)
+		outlook := p.policy.Planner(p.book, location, p.now, until)
 		fleets = append(fleets, outlook.Fleet(p.policy.buckets, p.runs(location, p.groups)))
 	}
 	p.assign(p.groups, fleets[0], fleets[1:]...)

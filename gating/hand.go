@@ -147,7 +147,7 @@ func PodsOf(ctx context.Context, reader client.Reader, job *batchv1.Job) ([]core
 type HandHold struct {
 	Policy *Policy
 	// Book has the forecast; with nil, the loop plans.
-	Book *forecast.Book
+	Book *forecast.Snapshot
 	// Deadline is when the work must be finished. If it is zero the Job's own
 	// holds, or the policy's longest delay from now on.
 	Deadline time.Time

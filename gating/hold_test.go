@@ -73,7 +73,7 @@ func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := waiting("a", deadline)
 			delete(g.pods[0].Annotations, v1alpha1.DurationAnnotation) // which was the policy's
-			p := &pass{policy: abandoned(), book: &forecast.Book{}, now: t0.Add(time.Hour), groups: []*group{g}}
+			p := &pass{policy: abandoned(), book: &forecast.Snapshot{}, now: t0.Add(time.Hour), groups: []*group{g}}
 			schedule(p.policy, p.groups)
 			p.decide()
 			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
@@ -128,9 +128,9 @@ func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
 	series := forecast.NewSeries([]forecast.Slot{
 		{Start: t0, End: t0.Add(time.Hour), Intensity: 1430}, {Start: t0.Add(time.Hour), End: t0.Add(9 * time.Hour), Intensity: 1120},
 	})
-	wait := plan.NewOutlook("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(7*time.Second), t0.Add(9*time.Hour)).
+	wait := plan.NewPlanner("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(7*time.Second), t0.Add(9*time.Hour)).
 		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
-	start := plan.NewOutlook("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(time.Hour+7*time.Second), t0.Add(9*time.Hour)).
+	start := plan.NewPlanner("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(time.Hour+7*time.Second), t0.Add(9*time.Hour)).
 		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
 	for _, reason := range []string{wait.Reason(), compared(start, map[string]string{v1alpha1.IntensityAtCreationAnnotation: "1430.0"})} {
 		if len(reason) > 140 {
@@ -204,8 +204,8 @@ func TestWorkWaitsForAFirstForecastButNotBeyondItsLatestStart(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := &group{task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
-			p := &pass{policy: builtin(), book: &forecast.Book{}, now: tt.now, groups: []*group{g}}
-			g.decision = p.policy.Outlook(p.book, "", tt.now, tt.latest).Decide(g.task)
+			p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: tt.now, groups: []*group{g}}
+			g.decision = p.policy.Planner(p.book, "", tt.now, tt.latest).Decide(g.task)
 			l.awaitForecast(p)
 			if !g.decision.Start.Equal(tt.want) {
 				t.Errorf("starts at %s, want %s", g.decision.Start, tt.want)
@@ -227,7 +227,7 @@ func TestWorkIsLookedAtEachMinuteWhileItWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := &Loop{Clock: clocktesting.NewFakePassiveClock(t0)}
-			if got := l.wait(&pass{policy: builtin(), book: &forecast.Book{}, now: t0, groups: tt.groups}); got != tt.want {
+			if got := l.wait(&pass{policy: builtin(), book: &forecast.Snapshot{}, now: t0, groups: tt.groups}); got != tt.want {
 				t.Errorf("looks again in %s, want %s", got, tt.want)
 			}
 		})
@@ -257,7 +257,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 		g.decision = plan.Decision{Decided: t0, Start: start, Cause: plan.CleanerLater}
 	}
 	look := func() time.Duration { // the cache shows nothing yet of what was told
-		p := &pass{policy: builtin(), book: &forecast.Book{}, now: clock.Now(), groups: groups}
+		p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: clock.Now(), groups: groups}
 		if failed := l.explain(t.Context(), p); failed > 0 {
 			t.Errorf("%d writes failed", failed)
 		}
@@ -290,23 +290,23 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 func TestCheckLocation(t *testing.T) {
 	var store forecast.Store
 	series := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(time.Hour), Intensity: 1}})
-	if err := store.Offer("s", forecast.Issue{Series: map[string]*forecast.Series{"A": series}}, t0); err != nil {
+	if err := store.Offer("s", forecast.Document{Series: map[string]*forecast.Series{"A": series}}, t0); err != nil {
 		t.Fatal(err)
 	}
 	named := builtin()
 	named.spec.Locations = []v1alpha1.Location{{Name: "A"}, {Name: "B"}}
 	for name, tt := range map[string]struct {
 		policy   *Policy
-		book     *forecast.Book
+		book     *forecast.Snapshot
 		location string
 		want     string
 	}{
-		"one of the policy's":                         {named, store.Book("s"), "B", ""},
-		"none of the policy's":                        {named, store.Book("s"), "C", "want a location of policy default: A, B"},
-		"the forecast's, if the policy names none":    {builtin(), store.Book("s"), "A", ""},
-		"not in the forecast":                         {builtin(), store.Book("s"), "B", "want a location of policy default: A"},
-		"anything, as long as no forecast has come":   {builtin(), store.Book("none"), "B", ""},
-		"one that no forecast of the policy's covers": {named, store.Book("none"), "A", ""},
+		"one of the policy's":                         {named, store.Snapshot("s"), "B", ""},
+		"none of the policy's":                        {named, store.Snapshot("s"), "C", "want a location of policy default: A, B"},
+		"the forecast's, if the policy names none":    {builtin(), store.Snapshot("s"), "A", ""},
+		"not in the forecast":                         {builtin(), store.Snapshot("s"), "B", "want a location of policy default: A"},
+		"anything, as long as no forecast has come":   {builtin(), store.Snapshot("none"), "B", ""},
+		"one that no forecast of the policy's covers": {named, store.Snapshot("none"), "A", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ""
@@ -323,10 +323,10 @@ func TestCheckLocation(t *testing.T) {
 func TestAPolicyOfSeveralLocationsInTheForecastHasToNameOne(t *testing.T) {
 	var store forecast.Store
 	series := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(time.Hour), Intensity: 1}})
-	if err := store.Offer("s", forecast.Issue{Series: map[string]*forecast.Series{"A": series, "B": series}, Issued: t0}, t0); err != nil {
+	if err := store.Offer("s", forecast.Document{Series: map[string]*forecast.Series{"A": series, "B": series}, Issued: t0}, t0); err != nil {
 		t.Fatal(err)
 	}
-	d := builtin().Outlook(store.Book("s"), "", t0, t0.Add(time.Hour)).Decide(plan.Task{Duration: time.Minute, LatestStart: t0.Add(time.Hour)})
+	d := builtin().Planner(store.Snapshot("s"), "", t0, t0.Add(time.Hour)).Decide(plan.Task{Duration: time.Minute, LatestStart: t0.Add(time.Hour)})
 	if d.Holds() || !strings.Contains(d.Reason(), "several locations, and the policy names none: A, B") {
 		t.Error(d.Reason())
 	}

@@ -60,11 +60,11 @@ func TestLevelWhereTheForecastSaysNothing(t *testing.T) {
 				_ = store.Offer("source", issue, t0) // what is refused is a part of the test
 			}
 			policy, now := newPolicy(v1alpha1.Default(), t0), t0.Add(tt.after)
-			level := policy.Level(store.Book("source"), "", now)
+			level := policy.Level(store.Snapshot("source"), "", now)
 			if level.Known != tt.known || tt.known && level.Intensity != tt.want {
 				t.Errorf("it is taken for %v (%v), want %v", level.Intensity, level.Known, tt.want)
 			}
-			c := (&pass{policy: policy, book: store.Book("source"), now: now}).forecastCondition()
+			c := (&pass{policy: policy, book: store.Snapshot("source"), now: now}).forecastCondition()
 			if c.Reason != tt.reason || (tt.reason == v1alpha1.ReasonNotBelieved) != strings.Contains(c.Message, "not believed, and count as not known") {
 				t.Errorf("condition %s: %s", c.Reason, c.Message)
 			}
@@ -74,7 +74,7 @@ func TestLevelWhereTheForecastSaysNothing(t *testing.T) {
 
 func TestLevel(t *testing.T) {
 	slots := []forecast.Slot{{Start: t0, End: t0.Add(30 * time.Minute), Intensity: 100}, {Start: t0.Add(30 * time.Minute), End: t0.Add(4 * time.Hour), Intensity: 300}}
-	issue := forecast.Issue{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: t0, Elements: 2}
+	issue := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: t0, Elements: 2}
 	tests := []struct {
 		name    string
 		policy  func(*v1alpha1.CarbonPolicySpec)
@@ -113,7 +113,7 @@ func TestLevel(t *testing.T) {
 			if tt.policy != nil {
 				tt.policy(&object.Spec)
 			}
-			level := newPolicy(object, t0).Level(store.Book("source"), "", t0.Add(tt.after))
+			level := newPolicy(object, t0).Level(store.Snapshot("source"), "", t0.Add(tt.after))
 			if level.Known != tt.known || tt.known && level.Intensity != tt.want || level.Exempt != tt.exempt {
 				t.Errorf("got %v, known %v, exempt %v", level.Intensity, level.Known, level.Exempt)
 			}

@@ -71,7 +71,7 @@ func (l *Loop) Outcomes() *Outcomes { return &l.outcomes }
 // pass is one look at all that a policy holds.
 type pass struct {
 	policy *Policy
-	book   *forecast.Book
+	book   *forecast.Snapshot
 	now    time.Time
 	groups []*group // by latest start
 	behind bool     // there was no time to explain everything
@@ -107,7 +107,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{policy: policy, book: l.Store.Book(policy.Source), now: l.Clock.Now()}
+	p := &pass{policy: policy, book: l.Store.Snapshot(policy.Source), now: l.Clock.Now()}
 	var leaving []freed
 	done := l.done.turn(name)
 	for _, name := range names {
@@ -146,7 +146,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 func (l *Loop) awaitForecast(p *pass) {
 	l.started.CompareAndSwap(nil, &p.now)
 	first := l.started.Load().Add(grace)
-	if p.policy.gone || p.book.Heard() || !p.now.Before(first) {
+	if p.policy.gone || p.book.HasForecast() || !p.now.Before(first) {
 		return
 	}
 	for _, g := range p.groups {

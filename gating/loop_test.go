@@ -49,12 +49,12 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 				Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil),
 				Metrics: NewMetrics(prometheus.NewRegistry()), Workers: 1,
 			}
-			p := &pass{policy: builtin(), book: &forecast.Book{}, now: t0}
+			p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: t0}
 			l.done.turn(p.policy.Name)
 			job, cached := recordOf(jobKind()), recordOf(podKind())
 			job.Namespace, job.Name, cached.ObjectMeta = "n", "j", pod.ObjectMeta
 			g := &group{job: job, pods: []*record{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
-			g.decision = p.policy.Outlook(p.book, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
+			g.decision = p.policy.Planner(p.book, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
 			p.groups = []*group{g}
 			if failed := l.release(t.Context(), p); failed != 1 || refused != 1 {
 				t.Errorf("%d writes have failed, and %d were refused, want the record", failed, refused)

@@ -154,7 +154,7 @@ func (m *Memory) Start(ctx context.Context) error {
 // save writes what has changed. What fails is written the next time.
 func (m *Memory) save(ctx context.Context) {
 	for source, waits := range m.known() {
-		book := m.Store.Book(source)
+		book := m.Store.Snapshot(source)
 		for _, location := range book.Locations() {
 			if waits[historyName(source, location)] {
 				continue
@@ -194,7 +194,7 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 		switch {
 		case c.Name != historyName(source, location): // it is not ours
 		case now.Sub(lastWritten(c, now)) <= historyKept:
-		case followed && slices.Contains(m.Store.Book(source).Locations(), location):
+		case followed && slices.Contains(m.Store.Snapshot(source).Locations(), location):
 		default:
 			log.FromContext(ctx).Info("deleting a history that nobody uses", "source", source, "location", location)
 			asFound := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion}}

@@ -32,7 +32,7 @@ func learned(t *testing.T, days int) *forecast.Store {
 				Start: start, End: start.Add(time.Hour), Intensity: 300 + 100*math.Cos(float64(start.Hour())*math.Pi/12),
 			})
 		}
-		issue := forecast.Issue{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: issued}
+		issue := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: issued}
 		if err := store.Offer(origin, issue, issued); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func learned(t *testing.T, days int) *forecast.Store {
 }
 
 func predict(store *forecast.Store) forecast.Prediction {
-	f, ok := store.Book(origin).Forecast("X")
+	f, ok := store.Snapshot(origin).Forecast("X")
 	if !ok {
 		return forecast.Prediction{Basis: forecast.Nothing}
 	}
@@ -177,8 +177,8 @@ func TestTheHistoryOfOneLocationIsNotWrittenForAnother(t *testing.T) {
 	api, store := fake.NewClientset(), learned(t, 3)
 	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
 	memory.Recall(t.Context(), origin, t0)
-	f, _ := store.Book(origin).Forecast("X")
-	unnamed := forecast.Issue{Series: map[string]*forecast.Series{"": f.Series}, Issued: t0} // it answers to X, too
+	f, _ := store.Snapshot(origin).Forecast("X")
+	unnamed := forecast.Document{Series: map[string]*forecast.Series{"": f.Series}, Issued: t0} // it answers to X, too
 	if err := store.Offer(origin, unnamed, t0); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestTheHistoryOfOneLocationIsNotWrittenForAnother(t *testing.T) {
 	if err != nil || len(saved.Items) != 1 || saved.Items[0].Annotations[v1alpha1.LocationAnnotation] != "" {
 		t.Errorf("%+v (%v)", saved.Items, err)
 	}
-	named := forecast.Issue{Series: map[string]*forecast.Series{"Y": f.Series, "Z": f.Series}, Issued: t0} // nobody answers to "" now
+	named := forecast.Document{Series: map[string]*forecast.Series{"Y": f.Series, "Z": f.Series}, Issued: t0} // nobody answers to "" now
 	if err := store.Offer(origin, named, t0); err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +217,6 @@ func TestWhatHasNotBeenReadIsNotWritten(t *testing.T) {
 }
 
 func forecastOf(store *forecast.Store) *forecast.Model {
-	f, _ := store.Book(origin).Forecast("X")
+	f, _ := store.Snapshot(origin).Forecast("X")
 	return f.Model
 }

@@ -144,9 +144,9 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	for _, policy := range policies {
-		book := c.Store.Book(policy.Source)
+		book := c.Store.Snapshot(policy.Source)
 		gauge(problemDesc, oneIf(book.Problem() != ""), policy.Name)
-		gauge(doubtedDesc, float64(book.Doubted()), policy.Name)
+		gauge(doubtedDesc, float64(book.CountDoubted()), policy.Name)
 		for _, view := range policy.views(book, now) {
 			gauge(usableDesc, oneIf(view.usable()), policy.Name, view.name)
 			gauge(learnedDesc, view.expected.Learned.Seconds(), policy.Name, view.name)

@@ -85,13 +85,13 @@ func (p *Policy) names() []string {
 
 // Decide plans work by itself, at a location or, if the policy chooses, in those
 // that the task may run in. An empty location is the policy's first.
-func (p *Policy) Decide(book *forecast.Book, location string, now time.Time, task plan.Task) plan.Decision {
+func (p *Policy) Decide(book *forecast.Snapshot, location string, now time.Time, task plan.Task) plan.Decision {
 	if len(task.Locations) == 0 {
-		return p.Outlook(book, location, now, task.LatestStart).Decide(task)
+		return p.Planner(book, location, now, task.LatestStart).Decide(task)
 	}
 	fleets := make([]*plan.Fleet, len(task.Locations))
 	for i, site := range task.Locations {
-		fleets[i] = p.Outlook(book, site.Name, now, task.LatestStart).Fleet(plan.Buckets{}, nil)
+		fleets[i] = p.Planner(book, site.Name, now, task.LatestStart).Fleet(plan.Buckets{}, nil)
 	}
 	return plan.Assign([]plan.Group{{Task: task}}, fleets[0], fleets[1:]...)[0]
 }

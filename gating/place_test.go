@@ -129,9 +129,9 @@ func TestANodeIsAtTheFirstOfItsLocations(t *testing.T) {
 }
 
 // grid is a book of forecasts by the hour.
-func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Book {
+func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Snapshot {
 	t.Helper()
-	issue := forecast.Issue{Series: map[string]*forecast.Series{}, Issued: t0}
+	issue := forecast.Document{Series: map[string]*forecast.Series{}, Issued: t0}
 	for location, intensities := range hours {
 		var slots []forecast.Slot
 		for i, value := range intensities {
@@ -144,7 +144,7 @@ func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Bo
 	if err := store.Offer(policy.Source, issue, t0); len(hours) > 0 && err != nil {
 		t.Fatal(err)
 	}
-	return store.Book(policy.Source)
+	return store.Snapshot(policy.Source)
 }
 
 // waiting is a group of one pod that asks for an hour within four.

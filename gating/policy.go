@@ -264,7 +264,7 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 
 // prediction returns what is expected of a location, with the forecast that it
 // rests on; or in missing why nothing is that could hold work.
-func (p *Policy) prediction(book *forecast.Book, location string, now time.Time) (e forecast.Prediction, f forecast.Forecast, missing string) {
+func (p *Policy) prediction(book *forecast.Snapshot, location string, now time.Time) (e forecast.Prediction, f forecast.Forecast, missing string) {
 	f, ok := book.Forecast(location)
 	if !ok || p.gone {
 		return forecast.Prediction{Basis: forecast.Nothing}, f, p.missing(book, location, now)
@@ -272,20 +272,20 @@ func (p *Policy) prediction(book *forecast.Book, location string, now time.Time)
 	return f.Model.Predict(now, p.maxAge), f, p.missing(book, location, now)
 }
 
-// Outlook prepares decisions at now for work at a location, the policy's first
+// Planner prepares decisions at now for work at a location, the policy's first
 // if it is empty, that starts by until at the latest.
-func (p *Policy) Outlook(book *forecast.Book, location string, now, until time.Time) *plan.Outlook {
+func (p *Policy) Planner(book *forecast.Snapshot, location string, now, until time.Time) *plan.Planner {
 	location = p.location(location)
 	e, f, missing := p.prediction(book, location, now)
 	if location == "" {
 		location = f.Location
 	}
-	return plan.NewOutlook(location, e.Series, missing, p.terms, now, until).RestingOn(e.Basis)
+	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).RestingOn(e.Basis)
 }
 
 // Predict returns what is expected of a location, the policy's first if it is
 // empty, and the forecast that this rests on.
-func (p *Policy) Predict(book *forecast.Book, location string, now time.Time) (forecast.Prediction, forecast.Forecast) {
+func (p *Policy) Predict(book *forecast.Snapshot, location string, now time.Time) (forecast.Prediction, forecast.Forecast) {
 	e, f, _ := p.prediction(book, p.location(location), now)
 	return e, f
 }
@@ -293,7 +293,7 @@ func (p *Policy) Predict(book *forecast.Book, location string, now time.Time) (f
 // Level tells what holds at a location, the policy's first if it is empty, and
 // the limits there are. A forecast that is not trusted any more is no intensity;
 // where one that is trusted says nothing, or is not believed, its neighbours hold.
-func (p *Policy) Level(book *forecast.Book, location string, now time.Time) plan.Level {
+func (p *Policy) Level(book *forecast.Snapshot, location string, now time.Time) plan.Level {
 	v := p.view(book, p.location(location), now)
 	level := plan.Level{Location: v.name, Buckets: p.buckets, Missing: v.missing, Expected: v.expected.Series}
 	switch v.expected.Basis {
@@ -316,7 +316,7 @@ func (p *Policy) Level(book *forecast.Book, location string, now time.Time) plan
 }
 
 // Contributions explains what [Policy.Predict] expects of the hour of at.
-func (p *Policy) Contributions(book *forecast.Book, location string, now, at time.Time) []forecast.Contribution {
+func (p *Policy) Contributions(book *forecast.Snapshot, location string, now, at time.Time) []forecast.Contribution {
 	f, ok := book.Forecast(p.location(location))
 	if !ok {
 		return nil
@@ -335,7 +335,7 @@ func (p *Policy) location(asked string) string {
 
 // missing says why the forecast for a location is not usable now, or does not
 // cover some of the time to come.
-func (p *Policy) missing(book *forecast.Book, location string, now time.Time) string {
+func (p *Policy) missing(book *forecast.Snapshot, location string, now time.Time) string {
 	switch f, _ := book.Forecast(location); {
 	case p.gone:
 		return "its policy does not exist"
@@ -351,11 +351,11 @@ func (p *Policy) missing(book *forecast.Book, location string, now time.Time) st
 }
 
 // absent says why there is no forecast for a location.
-func (p *Policy) absent(book *forecast.Book, location string) string {
+func (p *Policy) absent(book *forecast.Snapshot, location string) string {
 	switch {
-	case !book.Heard() && book.Problem() != "":
+	case !book.HasForecast() && book.Problem() != "":
 		return book.Problem()
-	case !book.Heard():
+	case !book.HasForecast():
 		return "ConfigMap " + p.Source + " has not been read yet"
 	case location == "":
 		return "it has several locations, and the policy names none: " + strings.Join(book.Locations(), ", ")
@@ -365,7 +365,7 @@ func (p *Policy) absent(book *forecast.Book, location string) string {
 }
 
 // CheckLocation tells what is wrong with a location that work is pinned to.
-func (p *Policy) CheckLocation(book *forecast.Book, location string) error {
+func (p *Policy) CheckLocation(book *forecast.Snapshot, location string) error {
 	var known []string
 	for _, l := range p.spec.Locations {
 		known = append(known, l.Name)

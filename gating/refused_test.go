@@ -29,7 +29,7 @@ func getsDirtier(t *testing.T) *forecast.Store {
 		at := now.Add(time.Duration(i) * 5 * time.Minute)
 		slots = append(slots, forecast.Slot{Start: at, End: at.Add(5 * time.Minute), Intensity: 100 + 100*float64(i)})
 	}
-	issue := forecast.Issue{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
+	issue := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
 	if err := store.Offer(origin, issue, now); err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 
 // Locations says what is known of each location at a moment, as the policy's
 // status does, but for what runs there.
-func (p *Policy) Locations(book *forecast.Book, now time.Time) []v1alpha1.LocationStatus {
+func (p *Policy) Locations(book *forecast.Snapshot, now time.Time) []v1alpha1.LocationStatus {
 	views := p.views(book, now)
 	locations := make([]v1alpha1.LocationStatus, len(views))
 	for i, v := range views {
@@ -172,7 +172,7 @@ func (v *view) instead() string {
 
 // turns are the moments at which what a policy says of the grid changes by
 // itself: a slot or an hour ends, or a forecast becomes too old.
-func (p *Policy) turns(book *forecast.Book, now time.Time) []time.Time {
+func (p *Policy) turns(book *forecast.Snapshot, now time.Time) []time.Time {
 	turns := []time.Time{now.Truncate(time.Hour).Add(time.Hour)}
 	for _, v := range p.views(book, now) {
 		f, ok := book.Forecast(v.name)

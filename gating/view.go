@@ -19,7 +19,7 @@ type view struct {
 }
 
 // views returns one view for each location of the policy, the default first.
-func (p *Policy) views(book *forecast.Book, now time.Time) []view {
+func (p *Policy) views(book *forecast.Snapshot, now time.Time) []view {
 	names := []string{""}
 	if len(p.spec.Locations) > 0 {
 		names = nil
@@ -34,7 +34,7 @@ func (p *Policy) views(book *forecast.Book, now time.Time) []view {
 	return views
 }
 
-func (p *Policy) view(book *forecast.Book, name string, now time.Time) view {
+func (p *Policy) view(book *forecast.Snapshot, name string, now time.Time) view {
 	v := view{name: name}
 	e, f, missing := p.prediction(book, name, now)
 	v.expected, v.missing = e, missing

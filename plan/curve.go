@@ -13,7 +13,7 @@ import (
 // order of time; the first starts now. It reaches as far as it was asked for:
 // where every task has a duration of its own, most are asked for little.
 type curve struct {
-	outlook  *Outlook
+	outlook  *Planner
 	duration time.Duration
 	starts   []int64   // Unix nanoseconds
 	mean     []float64 // gCO2eq/kWh over [starts[i], starts[i]+duration)
@@ -27,7 +27,7 @@ type curve struct {
 	near, far int // the next of the outlook's boundaries for either end of a window
 }
 
-func (o *Outlook) newCurve(duration time.Duration) *curve {
+func (o *Planner) newCurve(duration time.Duration) *curve {
 	if duration <= 0 || o.series.Empty() {
 		return nil
 	}
@@ -40,7 +40,7 @@ func (o *Outlook) newCurve(duration time.Duration) *curve {
 }
 
 // boundaries are those of the series' slots after now, in Unix nanoseconds.
-func (o *Outlook) boundaries() []int64 {
+func (o *Planner) boundaries() []int64 {
 	if o.bounds == nil {
 		for b := range o.series.Boundaries(o.now, o.series.End().Add(1)) {
 			o.bounds = append(o.bounds, b.UnixNano())
@@ -51,7 +51,7 @@ func (o *Outlook) boundaries() []int64 {
 
 // corner returns when a window whose end, after some time, is at the i-th boundary
 // starts: the first full second from there on; never, if there is no such boundary.
-func (o *Outlook) corner(i int, after time.Duration) int64 {
+func (o *Planner) corner(i int, after time.Duration) int64 {
 	if i >= len(o.bounds) {
 		return math.MaxInt64
 	}
@@ -103,7 +103,7 @@ func (c *curve) grow(to int64) {
 
 // Expect returns the mean intensity over a window of some length, in
 // gCO2eq/kWh; false if less than half of it is covered. A gap within the series
-// counts as an [Outlook] takes it, what is beyond as the mean of the series.
+// counts as a [Planner] takes it, what is beyond as the mean of the series.
 func Expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
 	return expect(bridged(series), start, duration)
 }
@@ -135,7 +135,7 @@ func filled(mean float64, covered, duration time.Duration, fill float64) (float6
 	return mean*share + fill*(1-share), true
 }
 
-func (o *Outlook) expect(start time.Time, duration time.Duration) (float64, bool) {
+func (o *Planner) expect(start time.Time, duration time.Duration) (float64, bool) {
 	mean, covered := o.series.Mean(start, start.Add(duration))
 	return filled(mean, covered, duration, o.fill)
 }

@@ -52,7 +52,7 @@ func BenchmarkDistinctDurations(b *testing.B) {
 				for b.Loop() {
 					var fleets []*Fleet
 					for i, s := range series {
-						o := NewOutlook(fmt.Sprint("location-", i), s, "", Terms{MinGain: 0.01, WaitPrice: 0.001}, t0.Add(20*time.Minute), at(48))
+						o := NewPlanner(fmt.Sprint("location-", i), s, "", Terms{MinGain: 0.01, WaitPrice: 0.001}, t0.Add(20*time.Minute), at(48))
 						fleets = append(fleets, o.Fleet(limits, nil))
 					}
 					Assign(groups, fleets[0], fleets[1:]...)
@@ -72,7 +72,7 @@ func TestASearchByOneLookFindsWhatASlateDoes(t *testing.T) {
 	for range 300 {
 		_, series := distinct(0, 1)
 		now := t0.Add(time.Duration(r.IntN(3600)) * time.Second)
-		o := NewOutlook("X", series[0], "", Terms{WaitPrice: 0.001}, now, at(40))
+		o := NewPlanner("X", series[0], "", Terms{WaitPrice: 0.001}, now, at(40))
 		f := o.Fleet(limits, nil)
 		for range 200 {
 			from := r.IntN(len(f.room.left) - 40)

@@ -22,7 +22,7 @@ func (g *Group) pods() int { return min(max(g.Pods, 1), maxPods) }
 // Fleet is one location whose groups are planned together: its outlook and the
 // room below its ceilings. Like the outlook it is not safe for concurrent use.
 type Fleet struct {
-	outlook *Outlook
+	outlook *Planner
 	room    *room // nil if there are no ceilings
 	slates  map[time.Duration]*slate
 	tried   map[search]int
@@ -40,7 +40,7 @@ type search struct {
 // Fleet prepares the planning of many groups under ceilings. A slot's ceiling
 // is that of its intensity; time that the forecast does not cover has that of
 // the forecast's mean. What is running occupies room to its expected end.
-func (o *Outlook) Fleet(buckets Buckets, running []Run) *Fleet {
+func (o *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
 	f := &Fleet{outlook: o}
 	if !buckets.Empty() {
 		f.room = newRoom(o, buckets, running)

@@ -144,7 +144,7 @@ func TestAssign(t *testing.T) {
 			if tt.buckets != "" {
 				limits = buckets(t, tt.buckets)
 			}
-			o := NewOutlook("X", hourly(tt.series...), "none", tt.terms, at(tt.now), at(8))
+			o := NewPlanner("X", hourly(tt.series...), "none", tt.terms, at(tt.now), at(8))
 			var got []want
 			for _, d := range Assign(tt.groups, o.Fleet(limits, tt.running)) {
 				got = append(got, want{d.Start.Sub(t0).Hours(), d.Cause})
@@ -173,7 +173,7 @@ func TestReasonsOfCeilings(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := NewOutlook("CAISO_NORTH", hourly(200, 400, 300, 150), "none", Terms{}, t0, at(8))
+			o := NewPlanner("CAISO_NORTH", hourly(200, 400, 300, 150), "none", Terms{}, t0, at(8))
 			decisions := Assign(tt.groups, o.Fleet(buckets(t, "110"), nil))
 			if diff := cmp.Diff(tt.want, decisions[len(decisions)-1].Reason()); diff != "" {
 				t.Error(diff)
@@ -190,10 +190,10 @@ func BenchmarkFleet(b *testing.B) {
 		for _, groups := range []int{2000, 100000} {
 			in := busy(groups, shape.slots, shape.step)
 			b.Run(fmt.Sprintf("slots=%d/groups=%d", shape.slots, groups), func(b *testing.B) {
-				o := NewOutlook("X", in.series(), "", in.terms, in.now, at(48))
+				o := NewPlanner("X", in.series(), "", in.terms, in.now, at(48))
 				b.ReportAllocs()
 				for b.Loop() {
-					o = NewOutlook("X", o.series, "", in.terms, in.now, at(48))
+					o = NewPlanner("X", o.series, "", in.terms, in.now, at(48))
 					Assign(in.groups, o.Fleet(in.buckets, nil))
 				}
 			})

@@ -19,7 +19,7 @@
 // only, and no task is held for less. Of locations that are as good as each
 // other, that of the earlier plan is taken, or else the one given first.
 //
-// An [Outlook] decides on each task by itself. With [Buckets], a ceiling limits
+// A [Planner] decides on each task by itself. With [Buckets], a ceiling limits
 // how many pods may run at once in a location, and [Assign] gives all groups
 // their places together, in one location or several. What a wait gains in
 // several locations is what it gains against starting now in the one that is
@@ -148,11 +148,11 @@ func LatestStart(deadline time.Time, duration time.Duration) time.Time {
 	return deadline.Add(-duration - margin).Truncate(time.Second).UTC()
 }
 
-// Outlook is what is known of one location at one moment. It remembers what it
+// Planner plans by what is known of one location at one moment. It remembers what it
 // has computed for a duration, so that a hundred thousand tasks of a few
 // durations cost little more than one of each; it is not safe for concurrent
 // use.
-type Outlook struct {
+type Planner struct {
 	location string
 	now      time.Time
 	until    time.Time
@@ -167,13 +167,13 @@ type Outlook struct {
 	curves   map[time.Duration]*curve
 }
 
-// NewOutlook prepares decisions at now for tasks of one location whose latest
+// NewPlanner prepares decisions at now for tasks of one location whose latest
 // start is at or before until; later ones are planned as if it were until.
 // A nil or empty series is no usable forecast; missing then says why, for the
 // decision's reason.
-func NewOutlook(location string, series *forecast.Series, missing string, terms Terms, now, until time.Time) *Outlook {
+func NewPlanner(location string, series *forecast.Series, missing string, terms Terms, now, until time.Time) *Planner {
 	now, until = now.UTC(), until.UTC()
-	o := &Outlook{
+	o := &Planner{
 		location: location, series: bridged(series), missing: missing, terms: terms,
 		now: now, until: until, nowNanos: nanos(now), curves: map[time.Duration]*curve{},
 	}
@@ -184,21 +184,21 @@ func NewOutlook(location string, series *forecast.Series, missing string, terms 
 
 // RestingOn notes what the series rests on, for the decisions' reasons; without
 // it, that is a fresh forecast. It returns the outlook.
-func (o *Outlook) RestingOn(basis forecast.Basis) *Outlook {
+func (o *Planner) RestingOn(basis forecast.Basis) *Planner {
 	o.basis = basis
 	return o
 }
 
 // Decide returns when the task should start, by itself, in the outlook's
 // location.
-func (o *Outlook) Decide(t Task) Decision {
+func (o *Planner) Decide(t Task) Decision {
 	d, _ := (&Group{Task: t}).decide([]*Fleet{{outlook: o}})
 	return d
 }
 
 // latest is the end of the wait: the latest start, or an earlier exemption,
 // at which the task is let go anyway.
-func (o *Outlook) latest(latestStart time.Time) time.Time {
+func (o *Planner) latest(latestStart time.Time) time.Time {
 	latest := latestStart
 	if o.until.Before(latest) {
 		latest = o.until
@@ -214,7 +214,7 @@ func (o *Outlook) latest(latestStart time.Time) time.Time {
 
 // curve returns the windows of a duration, nil when the forecast does not
 // cover the one that starts now.
-func (o *Outlook) curve(duration time.Duration) *curve {
+func (o *Planner) curve(duration time.Duration) *curve {
 	c, ok := o.curves[duration]
 	if !ok {
 		c = o.newCurve(duration)

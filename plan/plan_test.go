@@ -219,7 +219,7 @@ func TestDecide(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := NewOutlook("X", tt.series, "none", tt.terms, at(tt.now), at(48))
+			o := NewPlanner("X", tt.series, "none", tt.terms, at(tt.now), at(48))
 			got := o.Decide(tt.task)
 			opts := []cmp.Option{
 				cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0),
@@ -260,7 +260,7 @@ func TestReason(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := NewOutlook("X", tt.series, "kube-system/carbon-intensity is missing", Terms{MinGain: 0.01}, t0, at(48))
+			o := NewPlanner("X", tt.series, "kube-system/carbon-intensity is missing", Terms{MinGain: 0.01}, t0, at(48))
 			if diff := cmp.Diff(tt.want, o.Decide(tt.task).Reason()); diff != "" {
 				t.Error(diff)
 			}
@@ -333,7 +333,7 @@ func FuzzDecide(f *testing.F) {
 		terms := Terms{MinGain: minGain, WaitPrice: waitPrice}
 		series := gappy(levels)
 		decide := func(now time.Time, task Task) Decision {
-			return NewOutlook("X", series, "none", terms, now, task.LatestStart).Decide(task)
+			return NewPlanner("X", series, "none", terms, now, task.LatestStart).Decide(task)
 		}
 		d := decide(now, task)
 		if d.Start.Before(now) || (d.Start.After(task.LatestStart) && !d.Start.Equal(now)) {
@@ -378,7 +378,7 @@ func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task
 	if d.Cause != CleanerLater && d.Cause != CleanestNow || task.Threshold != nil || covered < task.LatestStart.Sub(now)+task.Duration {
 		return
 	}
-	o := NewOutlook("X", series, "none", terms, now, task.LatestStart)
+	o := NewPlanner("X", series, "none", terms, now, task.LatestStart)
 	price := func(s time.Time, mean float64) float64 { return mean * (1 + terms.WaitPrice*s.Sub(now).Hours()) }
 	step := max(task.LatestStart.Sub(now)/500, time.Second)
 	for s := now; !s.After(task.LatestStart); s = s.Add(step) {
@@ -389,7 +389,7 @@ func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task
 	}
 }
 
-func BenchmarkOutlook(b *testing.B) {
+func BenchmarkPlanner(b *testing.B) {
 	levels := make([]float64, 96)
 	for i := range levels {
 		levels[i] = 300 + 200*math.Sin(float64(i)/24*2*math.Pi)
@@ -397,11 +397,11 @@ func BenchmarkOutlook(b *testing.B) {
 	series := hourly(levels...)
 	b.Run("first task of a duration", func(b *testing.B) {
 		for b.Loop() {
-			NewOutlook("X", series, "", Terms{}, t0, at(48)).Decide(Task{Duration: 4 * time.Hour, LatestStart: at(48)})
+			NewPlanner("X", series, "", Terms{}, t0, at(48)).Decide(Task{Duration: 4 * time.Hour, LatestStart: at(48)})
 		}
 	})
 	b.Run("each further task", func(b *testing.B) {
-		o := NewOutlook("X", series, "", Terms{}, t0, at(48))
+		o := NewPlanner("X", series, "", Terms{}, t0, at(48))
 		for b.Loop() {
 			o.Decide(Task{Duration: 4 * time.Hour, LatestStart: at(40)})
 		}

@@ -41,7 +41,7 @@ func (in instance) assign() []Decision {
 			until = g.LatestStart
 		}
 	}
-	o := NewOutlook("X", in.series(), "none", in.terms, in.now, until)
+	o := NewPlanner("X", in.series(), "none", in.terms, in.now, until)
 	return Assign(in.groups, o.Fleet(in.buckets, in.running))
 }
 
@@ -128,7 +128,7 @@ func checkRoom(t *testing.T, in instance, decisions []Decision) {
 		runs = append(runs, run{d.Start, d.Start.Add(max(d.Duration-overlap, 1)), in.groups[i].pods(), planned(d)})
 		moments = append(moments, d.Start)
 	}
-	o := NewOutlook("X", in.series(), "none", in.terms, in.now, in.now)
+	o := NewPlanner("X", in.series(), "none", in.terms, in.now, in.now)
 	for b := range o.series.Boundaries(in.now, at(1000)) {
 		moments = append(moments, b)
 	}
@@ -179,7 +179,7 @@ func FuzzAssign(f *testing.F) {
 // could be given.
 func checkDearest(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
-	o := NewOutlook("X", in.series(), "none", in.terms, in.now, at(1000))
+	o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(1000))
 	for i, d := range decisions {
 		if math.IsNaN(d.Expected) || !in.now.Before(d.LatestStart) {
 			continue
@@ -344,7 +344,7 @@ func TestMoreSlackAloneCostsNoMore(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 8))
 		in := mixed(r)
-		o := NewOutlook("X", in.series(), "none", in.terms, in.now, at(100))
+		o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(100))
 		for _, g := range in.groups {
 			g.Threshold, g.Planned = nil, time.Time{} // either asks for something else than what is cheapest
 			before := o.Decide(g.Task)

@@ -28,7 +28,7 @@ type room struct {
 	bucket  string  // now
 }
 
-func newRoom(o *Outlook, buckets Buckets, running []Run) *room {
+func newRoom(o *Planner, buckets Buckets, running []Run) *room {
 	// Runs that reach past the forecast, where the ceiling does not change, are
 	// told apart for a day.
 	end := o.now
@@ -71,7 +71,7 @@ func cellWidth(span time.Duration) time.Duration {
 
 // intensity is what is expected at t; what is not covered counts as the mean of
 // the whole forecast, zero if there is none.
-func (o *Outlook) intensity(t time.Time) float64 {
+func (o *Planner) intensity(t time.Time) float64 {
 	if at, ok := o.series.At(t); ok {
 		return at
 	}

@@ -168,7 +168,7 @@ func (f *Fleet) soon(g *Group, least float64) place {
 
 // lastCorner returns the last instant of the last maxSpread at which either end
 // of a window met a boundary; zero if there was none.
-func (o *Outlook) lastCorner(duration time.Duration) (last time.Time) {
+func (o *Planner) lastCorner(duration time.Duration) (last time.Time) {
 	for _, end := range []time.Duration{0, duration} {
 		for b := range o.series.Boundaries(o.now.Add(end-maxSpread), o.now.Add(end+1)) {
 			if b = fullSecond(b.Add(-end)); b.After(last) {

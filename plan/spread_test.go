@@ -27,7 +27,7 @@ func TestNearlyEqualStartsAreSpread(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// a day of waiting is worth two hours of spread
 			until := hourly(append(slices.Repeat([]float64{400}, day), tt.intensities...)...)
-			o := NewOutlook("X", until, "", Terms{}, t0, at(day+4))
+			o := NewPlanner("X", until, "", Terms{}, t0, at(day+4))
 			got, latest := map[int]int{}, at(day+4)
 			for i := range tasks {
 				task := Task{ID: fmt.Sprintf("uid-%d", i), Duration: tt.duration, LatestStart: latest, Threshold: tt.threshold}
@@ -47,7 +47,7 @@ func TestNearlyEqualStartsAreSpread(t *testing.T) {
 }
 
 func TestStartsAreSpreadOverMinutes(t *testing.T) {
-	o := NewOutlook("X", hourly(102, 100, 101, 102), "", Terms{}, t0, at(3))
+	o := NewPlanner("X", hourly(102, 100, 101, 102), "", Terms{}, t0, at(3))
 	minutes := map[time.Time]int{}
 	for i := range 3000 {
 		d := o.Decide(Task{ID: fmt.Sprintf("uid-%d", i), Duration: 30 * time.Minute, LatestStart: at(3)})
@@ -64,7 +64,7 @@ func TestStartsAreSpreadOverMinutes(t *testing.T) {
 }
 
 func TestSpreadIsStable(t *testing.T) {
-	o := NewOutlook("X", hourly(append(slices.Repeat([]float64{400}, 25), 100, 300, 100, 300)...), "", Terms{}, t0, at(28))
+	o := NewPlanner("X", hourly(append(slices.Repeat([]float64{400}, 25), 100, 300, 100, 300)...), "", Terms{}, t0, at(28))
 	for id, want := range map[string]string{"": "13:00:00", "a": "15:30:00", "b": "13:00:38", "4f3c1ad2-7f5b-4f0e-9d6c-0a1b2c3d4e5f": "13:30:00"} {
 		task := Task{ID: id, Duration: 30 * time.Minute, LatestStart: at(28)}
 		if got := o.Decide(task).Start.Format(time.TimeOnly); got != want {
@@ -76,7 +76,7 @@ func TestSpreadIsStable(t *testing.T) {
 func TestAMomentLaterTheSameStartIsPicked(t *testing.T) {
 	now := t0.Add(30 * time.Minute)
 	decide := func(id string, now time.Time) time.Time {
-		o := NewOutlook("X", hourly(400, 100, 400, 400), "", Terms{}, now, at(4))
+		o := NewPlanner("X", hourly(400, 100, 400, 400), "", Terms{}, now, at(4))
 		return o.Decide(Task{ID: id, Duration: 10 * time.Minute, LatestStart: at(3)}).Start
 	}
 	moved, starts := 0, map[time.Time]bool{}
@@ -95,7 +95,7 @@ func TestAMomentLaterTheSameStartIsPicked(t *testing.T) {
 
 func TestSpreadGivesNoGainAway(t *testing.T) {
 	// 1 % is just gained by the best, and not by its nearly equal.
-	o := NewOutlook("X", hourly(400, 396, 400, 396.1, 400), "", Terms{MinGain: 0.01}, t0, at(4))
+	o := NewPlanner("X", hourly(400, 396, 400, 396.1, 400), "", Terms{MinGain: 0.01}, t0, at(4))
 	for i := range 100 {
 		d := o.Decide(Task{ID: fmt.Sprintf("uid-%d", i), Duration: time.Hour, LatestStart: at(4)})
 		if d.Cause != CleanerLater || d.Expected > 396 {
@@ -126,12 +126,12 @@ func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
 				latest = at(3)
 			}
 			for _, id := range []string{"a", "b", "c", "d"} {
-				d := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, tt.now, at(3)).
+				d := NewPlanner("X", tt.series, "", Terms{WaitPrice: 0.001}, tt.now, at(3)).
 					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, Planned: tt.planned})
 				if d.Start.After(tt.want) {
 					t.Errorf("%s: %s, want %s at the latest", id, d.Reason(), tt.want)
 				}
-				again := NewOutlook("X", tt.series, "", Terms{WaitPrice: 0.001}, d.Start, at(3)).
+				again := NewPlanner("X", tt.series, "", Terms{WaitPrice: 0.001}, d.Start, at(3)).
 					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, Planned: d.Start})
 				if again.Holds() {
 					t.Errorf("%s: at the start that was planned: %s", id, again.Reason())
@@ -153,7 +153,7 @@ func TestStartsAreInFullSeconds(t *testing.T) {
 		{Start: clean.Add(3 * time.Hour), End: at(9), Intensity: 400},
 	})
 	now := t0.Add(300 * time.Millisecond)
-	o := NewOutlook("X", series, "none", Terms{MinGain: 0.01, WaitPrice: 0.001}, now, at(8))
+	o := NewPlanner("X", series, "none", Terms{MinGain: 0.01, WaitPrice: 0.001}, now, at(8))
 	for i := range 200 {
 		task := Task{ID: fmt.Sprint(i), Duration: 2 * time.Second, LatestStart: at(8), Held: true}
 		d := o.Decide(task)

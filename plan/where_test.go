@@ -22,8 +22,8 @@ func sites(names ...string) []Site {
 }
 
 func TestAssignOverLocations(t *testing.T) {
-	outlook := func(name string, intensities ...float64) *Outlook {
-		return NewOutlook(name, hourly(intensities...), "none", Terms{}, t0, at(8))
+	outlook := func(name string, intensities ...float64) *Planner {
+		return NewPlanner(name, hourly(intensities...), "none", Terms{}, t0, at(8))
 	}
 	north := func() *Fleet { return outlook("north", 400, 300, 100, 300).Fleet(buckets(t, "1"), nil) }
 	south := func() *Fleet { return outlook("south", 350, 200, 150, 300).Fleet(buckets(t, "1"), nil) }
@@ -96,7 +96,7 @@ func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			fleet := func(name string, intensities []float64) *Fleet {
-				return NewOutlook(name, hourly(intensities...), "none", Terms{MinGain: 0.01}, t0, at(3)).Fleet(Buckets{}, nil)
+				return NewPlanner(name, hourly(intensities...), "none", Terms{MinGain: 0.01}, t0, at(3)).Fleet(Buckets{}, nil)
 			}
 			d := Assign([]Group{{Task: tt.task}}, fleet("first", tt.first), fleet("other", tt.other))[0]
 			if got := d.Location + " " + d.Start.Format("15:04"); got != tt.want {
@@ -107,8 +107,8 @@ func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
 }
 
 func TestTheReasonNamesBothLocations(t *testing.T) {
-	north := NewOutlook("CAISO_NORTH", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).RestingOn(forecast.Past)
-	south := NewOutlook("ERCOT", hourly(430, 430, 430, 430), "none", Terms{}, t0, at(8))
+	north := NewPlanner("CAISO_NORTH", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).RestingOn(forecast.Past)
+	south := NewPlanner("ERCOT", hourly(430, 430, 430, 430), "none", Terms{}, t0, at(8))
 	task := Task{Duration: time.Hour, LatestStart: at(3)}
 	d := Assign([]Group{{Task: task}}, south.Fleet(Buckets{}, nil), north.Fleet(Buckets{}, nil))[0]
 	for basis, want := range map[forecast.Basis]string{
@@ -134,9 +134,9 @@ func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		tasks, places := mixed(r), []instance{mixed(r), mixed(r), mixed(r)}
 		terms := Terms{MinGain: tasks.terms.MinGain, WaitPrice: tasks.terms.WaitPrice}
-		outlooks := func(now time.Time) (all []*Outlook, fleets []*Fleet) {
+		outlooks := func(now time.Time) (all []*Planner, fleets []*Fleet) {
 			for i, in := range places {
-				o := NewOutlook(string(rune('a'+i)), in.series(), "none", terms, now, at(100))
+				o := NewPlanner(string(rune('a'+i)), in.series(), "none", terms, now, at(100))
 				all, fleets = append(all, o), append(fleets, o.Fleet(Buckets{}, nil))
 			}
 			return all, fleets
@@ -174,7 +174,7 @@ func TestRoomOfEveryLocationIsKept(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			place := mixed(r)
 			place.now, place.groups = in.now, nil
-			o := NewOutlook(name, place.series(), "none", place.terms, in.now, at(30))
+			o := NewPlanner(name, place.series(), "none", place.terms, in.now, at(30))
 			fleets, places[name] = append(fleets, o.Fleet(place.buckets, place.running)), place
 		}
 		for i := range in.groups {
@@ -213,7 +213,7 @@ func TestAPowerFactorIsLikeACleanerGrid(t *testing.T) {
 					of.intensities[k] *= by[i]
 				}
 				ceiling := []Buckets{{}, buckets(t, "7")}[seed%2]
-				all = append(all, NewOutlook(string(rune('a'+i)), of.series(), "none", in.terms, in.now, at(30)).Fleet(ceiling, nil))
+				all = append(all, NewPlanner(string(rune('a'+i)), of.series(), "none", in.terms, in.now, at(30)).Fleet(ceiling, nil))
 			}
 			return all
 		}
@@ -241,8 +241,8 @@ func TestAPowerFactorIsLikeACleanerGrid(t *testing.T) {
 }
 
 func TestTheReasonTellsPowerFactors(t *testing.T) {
-	west := NewOutlook("west", hourly(120, 120, 120, 120), "none", Terms{}, t0, at(8))
-	east := NewOutlook("east", hourly(900, 900, 450, 450), "none", Terms{}, t0, at(8))
+	west := NewPlanner("west", hourly(120, 120, 120, 120), "none", Terms{}, t0, at(8))
+	east := NewPlanner("east", hourly(900, 900, 450, 450), "none", Terms{}, t0, at(8))
 	threshold := 50.0
 	for name, tt := range map[string]struct {
 		task Task

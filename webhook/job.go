@@ -168,7 +168,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 	now := job.CreationTimestamp.Time
 	task := policy.Task(ask, now)
 	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
-	decision := policy.Decide(w.Store.Book(policy.Source), ask.Location, now, task)
+	decision := policy.Decide(w.Store.Snapshot(policy.Source), ask.Location, now, task)
 	decision.StillWaits = gating.JobStillWaits(job)
 	if policy.Limited() {
 		decision = decision.Queue()

@@ -124,7 +124,7 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Po
 	ask.Limit(&task, now, task.Duration)
 	task.Held = promised
 	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
-	decision := policy.Decide(w.Store.Book(policy.Source), ask.Location, now, task)
+	decision := policy.Decide(w.Store.Snapshot(policy.Source), ask.Location, now, task)
 	decision.StillWaits = gating.PodStillWaits(pod.Spec.SchedulingGates)
 	if policy.Limited() {
 		decision = decision.Queue()

@@ -44,7 +44,7 @@ func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.
 	}
 	suit(ctx, policy, pod)
 	task := gating.TaskOf(policy, pod)
-	decision := policy.Decide(w.Store.Book(policy.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
+	decision := policy.Decide(w.Store.Snapshot(policy.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
 	if math.IsNaN(decision.AtOnce) {
 		return ""
 	}

@@ -75,7 +75,7 @@ func twoGrids(t *testing.T, north, south []float64, change func(*spacious)) *Web
 	if err != nil {
 		t.Fatal(err)
 	}
-	issue := forecast.Issue{Series: map[string]*forecast.Series{}, Issued: t0}
+	issue := forecast.Document{Series: map[string]*forecast.Series{}, Issued: t0}
 	for name, hours := range map[string][]float64{"north": north, "south": south} {
 		var slots []forecast.Slot
 		for i, value := range hours {

@@ -171,7 +171,7 @@ func (w *Webhook) find(ctx context.Context, ask gating.Ask, namespace string, pa
 		return choice{}, err
 	}
 	if ask.Location != "" {
-		if err := policy.CheckLocation(w.Store.Book(policy.Source), ask.Location); err != nil {
+		if err := policy.CheckLocation(w.Store.Snapshot(policy.Source), ask.Location); err != nil {
 			return choice{errs: field.ErrorList{field.Invalid(path.Key(v1alpha1.LocationAnnotation), ask.Location, err.Error())}}, nil
 		}
 	}

@@ -53,7 +53,7 @@ func dirtyNow(t testing.TB) *Webhook {
 	series := forecast.NewSeries([]forecast.Slot{
 		{Start: t0, End: t0.Add(time.Hour), Intensity: 400}, {Start: t0.Add(time.Hour), End: t0.Add(9 * time.Hour), Intensity: 100},
 	})
-	if err := store.Offer(builtin.Source, forecast.Issue{Series: map[string]*forecast.Series{"X": series}, Issued: t0}, t0); err != nil {
+	if err := store.Offer(builtin.Source, forecast.Document{Series: map[string]*forecast.Series{"X": series}, Issued: t0}, t0); err != nil {
 		t.Fatal(err)
 	}
 	return &Webhook{Reader: empty{}, Policies: policies, Store: store, Runs: &gating.Runs{}, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}

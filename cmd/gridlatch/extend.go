@@ -86,7 +86,7 @@ func (p placing) terms(ctx context.Context, pod *metav1.PartialObjectMetadata, n
 		Policy: policy.Name, Buckets: policy.Buckets(), Duration: task.Duration,
 		Home: gating.HomeOf(policy, pod), Strict: gating.Strict(pod, task, now),
 	}
-	book := p.store.Book(policy.Source)
+	book := p.store.Snapshot(policy.Source)
 	for _, l := range policy.GridLocations() {
 		expected, _ := policy.Predict(book, l.Name, now)
 		terms.Locations = append(terms.Locations, extender.Location{Name: l.Name, NodeSelector: l.NodeSelector, Expected: expected.Series})

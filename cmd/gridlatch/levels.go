@@ -22,7 +22,7 @@ func (l levels) Level(ctx context.Context, name, location string, now time.Time)
 	if err != nil {
 		return plan.Level{}, "", err
 	}
-	book := l.store.Book(policy.Source)
+	book := l.store.Snapshot(policy.Source)
 	level := policy.Level(book, location, now)
 	if location != "" {
 		if err := policy.CheckLocation(book, location); err != nil {

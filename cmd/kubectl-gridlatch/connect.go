@@ -102,8 +102,8 @@ func (e env) connect(c connection) (*cluster, error) {
 // outlook is what can be known of a policy's grid from outside the controller.
 type outlook struct {
 	policy   *gating.Policy
-	book     *forecast.Book // nil if the forecast cannot be read
-	learned  bool           // the prediction is the controller's
+	book     *forecast.Snapshot // nil if the forecast cannot be read
+	learned  bool               // the prediction is the controller's
 	warnings []string
 }
 

@@ -95,14 +95,14 @@ func (r *edited) Get(ctx context.Context, key client.ObjectKey, object client.Ob
 
 // readBook reads what the controller has learned of a source, which tells what can be believed, and how many locations
 // that is of; and then the forecast.
-func (c *cluster) readBook(ctx context.Context, source string, now time.Time, warn func(string)) (*forecast.Book, int, error) {
+func (c *cluster) readBook(ctx context.Context, source string, now time.Time, warn func(string)) (*forecast.Snapshot, int, error) {
 	store := new(forecast.Store)
 	restored, err := gating.Restore(ctx, c, c.system, store, source, now)
 	if err != nil {
 		warn("what was learned of the grid is not used: " + err.Error())
 	}
 	err = c.offer(ctx, store, source, now)
-	return store.Book(source), restored, err
+	return store.Snapshot(source), restored, err
 }
 
 // offer reads the forecast of a source: namespace/name/key.
@@ -122,7 +122,7 @@ func (c *cluster) offer(ctx context.Context, store *forecast.Store, source strin
 	if err != nil {
 		return fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
 	}
-	if err := store.Offer(source, issue, now); err != nil && len(store.Book(source).Locations()) == 0 {
+	if err := store.Offer(source, issue, now); err != nil && len(store.Snapshot(source).Locations()) == 0 {
 		return fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
 	}
 	return nil

@@ -229,15 +229,15 @@ func (a *answer) decide(terms plan.Terms) {
 		task.LatestStart = plan.LatestStart(a.ask.deadline, task.Duration)
 	}
 	missing := "it does not cover the time from " + plan.Clock(a.ask.now) + " on"
-	outlook := plan.NewOutlook(a.forecast.Location, a.forecast.Series, missing, terms, a.ask.now, task.LatestStart)
+	outlook := plan.NewPlanner(a.forecast.Location, a.forecast.Series, missing, terms, a.ask.now, task.LatestStart)
 	a.decision = outlook.Decide(task)
 }
 
 // take returns what is believed of an issue; the error says why that is nothing.
-func take(issue forecast.Issue, now time.Time) (*forecast.Book, error) {
+func take(issue forecast.Document, now time.Time) (*forecast.Snapshot, error) {
 	var store forecast.Store
 	err := store.Offer("", issue, now)
-	book := store.Book("")
+	book := store.Snapshot("")
 	if len(book.Locations()) > 0 {
 		return book, nil
 	}
@@ -245,7 +245,7 @@ func take(issue forecast.Issue, now time.Time) (*forecast.Book, error) {
 }
 
 // choose returns the forecast of a location, the only one if it is empty.
-func choose(book *forecast.Book, location string) (forecast.Forecast, error) {
+func choose(book *forecast.Snapshot, location string) (forecast.Forecast, error) {
 	f, ok := book.Forecast(location)
 	if !ok && location == "" {
 		return f, usageError{errors.New("the forecast has several locations, choose one by --location: " + list(book.Locations()))}

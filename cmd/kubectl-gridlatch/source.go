@@ -18,13 +18,13 @@ import (
 const maxFile = 16 << 20
 
 // readForecast reads the exporter's array, or the ConfigMap that holds it.
-func readForecast(e env, file, key string) (forecast.Issue, error) {
+func readForecast(e env, file, key string) (forecast.Document, error) {
 	data, err := readFile(e, file)
 	if err != nil {
-		return forecast.Issue{}, err
+		return forecast.Document{}, err
 	}
 	text := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
-	var issue forecast.Issue
+	var issue forecast.Document
 	switch {
 	case len(text) == 0:
 		err = errors.New("it is empty: want the exporter's JSON array, or the manifest of its ConfigMap")
@@ -35,7 +35,7 @@ func readForecast(e env, file, key string) (forecast.Issue, error) {
 		issue, err = readManifest(text, key)
 	}
 	if err != nil {
-		return forecast.Issue{}, fmt.Errorf("%s: %w", file, err)
+		return forecast.Document{}, fmt.Errorf("%s: %w", file, err)
 	}
 	return issue, nil
 }
@@ -73,7 +73,7 @@ func locate(data []byte, err error) error {
 }
 
 // readManifest reads the first ConfigMap among the documents of a manifest.
-func readManifest(text []byte, key string) (forecast.Issue, error) {
+func readManifest(text []byte, key string) (forecast.Document, error) {
 	const want = "want the exporter's JSON array, or the manifest of its ConfigMap"
 	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	kinds := ""
@@ -81,10 +81,10 @@ func readManifest(text []byte, key string) (forecast.Issue, error) {
 		var object corev1.ConfigMap
 		err := decoder.Decode(&object)
 		if errors.Is(err, io.EOF) {
-			return forecast.Issue{}, fmt.Errorf("it has no ConfigMap%s: %s", kinds, want)
+			return forecast.Document{}, fmt.Errorf("it has no ConfigMap%s: %s", kinds, want)
 		}
 		if err != nil {
-			return forecast.Issue{}, fmt.Errorf("%w: %s", err, want)
+			return forecast.Document{}, fmt.Errorf("%w: %s", err, want)
 		}
 		if object.Kind == "ConfigMap" {
 			return forecast.FromConfigMap(object.BinaryData, object.Data, key, object.CreationTimestamp.Time)

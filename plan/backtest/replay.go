@@ -164,7 +164,7 @@ type view struct {
 	now        time.Time
 	predicted  bool
 	prediction *forecast.Series
-	outlooks   map[bool]*plan.Outlook // by whether they see the future
+	outlooks   map[bool]*plan.Planner // by whether they see the future
 }
 
 // series is what the model expects; empty if it knows nothing.
@@ -203,13 +203,13 @@ func (v *view) future(foresees bool) *forecast.Series {
 }
 
 // outlook is that of production.
-func (v *view) outlook(foresees bool) *plan.Outlook {
+func (v *view) outlook(foresees bool) *plan.Planner {
 	o, ok := v.outlooks[foresees]
 	if !ok {
 		until := v.now.Add(v.replay.maxSlack)
-		o = plan.NewOutlook("", v.future(foresees), "nothing is known", v.replay.setup.Terms, v.now, until)
+		o = plan.NewPlanner("", v.future(foresees), "nothing is known", v.replay.setup.Terms, v.now, until)
 		if v.outlooks == nil {
-			v.outlooks = map[bool]*plan.Outlook{}
+			v.outlooks = map[bool]*plan.Planner{}
 		}
 		v.outlooks[foresees] = o
 	}

@@ -110,7 +110,7 @@ func scaled(data []byte) (scenario, error) {
 }
 
 // firstLocation returns the location of the first element that could be used.
-func firstLocation(data []byte, issue forecast.Issue) string {
+func firstLocation(data []byte, issue forecast.Document) string {
 	var elements []json.RawMessage
 	_ = json.Unmarshal([]byte(strings.TrimPrefix(string(data), "\ufeff")), &elements) // it has been parsed before
 	for _, raw := range elements {
