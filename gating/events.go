@@ -70,7 +70,7 @@ func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
 
 // printable is a text without what a terminal does not print: whoever refuses a
 // request writes why.
-func printable(text string) string {
+func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '

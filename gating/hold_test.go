@@ -57,7 +57,7 @@ func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
 func TestWhatIsDueGoesInOrderWithThoseLastOfNamespacesThatRefuse(t *testing.T) {
 	p, l := &pass{}, &Loop{}
 	for i := range 7 {
-		pod := recordOf(podKind())
+		pod := recordOf(PodKind())
 		pod.Namespace, pod.UID = []string{"a", "b"}[i%2], types.UID(rune('a'+i))
 		g := &group{released: i != 3, pods: []*record{pod}}
 		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour)}

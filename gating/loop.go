@@ -205,12 +205,12 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 		if !l.tellable(o) {
 			continue
 		}
-		kind := podKind()
+		kind := PodKind()
 		if o == g.job {
-			kind = jobKind()
+			kind = JobKind()
 		}
 		writes.Go(func() error {
-			failed.add(l.tell(ctx, p, kind, o, explain(o, g.notes(o))))
+			failed.add(l.tell(ctx, p, kind, o, Explain(o, g.notes(o))))
 			return nil
 		})
 	}
@@ -240,7 +240,7 @@ func (l *Loop) tellable(o *record) bool {
 func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
 	err := l.patch(ctx, kind, o, patch)
 	switch {
-	case refusal(err):
+	case IsRefusal(err):
 		l.untold.refuse(p.policy.Name, o, "", l.Clock.Now())
 	case err != nil:
 		l.untold.leave(o)

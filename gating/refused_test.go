@@ -63,7 +63,7 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 					Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
 						patches.Add(1)
 						time.Sleep(20 * time.Millisecond)
-						return apierrors.NewInvalid(podKind().GroupKind(), o.GetName(), nil)
+						return apierrors.NewInvalid(PodKind().GroupKind(), o.GetName(), nil)
 					},
 				})
 				var perMinute []int64

@@ -65,7 +65,7 @@ func (r *Records) running(rules *policy.Policy, leaving []freed, vouched *vouche
 	to := make(map[types.UID]string, len(leaving))
 	for _, o := range leaving {
 		to[o.UID] = o.to
-		if o.Kind == jobKind().Kind {
+		if o.Kind == JobKind().Kind {
 			jobs = append(jobs, o.record)
 		} else {
 			pods = append(pods, o.record)

@@ -18,10 +18,10 @@ import (
 // released makes a pod or Job that was started some time before t0. The pod has a
 // node.
 func released(kind, name string, ago time.Duration, annotations map[string]string) *record {
-	o := recordOf(podKind())
+	o := recordOf(PodKind())
 	o.scheduled = true
 	if kind == "Job" {
-		o = recordOf(jobKind())
+		o = recordOf(JobKind())
 		o.pods = 3
 	}
 	o.Namespace, o.Name, o.UID = "default", name, types.UID("uid-"+name)

@@ -37,7 +37,7 @@ const (
 // refusal reports whether an error tells of an object, rather than of the API server:
 // an admission policy, a webhook or the validation will not have it written like
 // this. To try again at once is of no use then.
-func refusal(err error) bool {
+func IsRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) {
 		return false

@@ -31,7 +31,7 @@ func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(
 // nothing. What Gridlatch itself suspends does not count.
 func JobStillWaits(job *batchv1.Job) string {
 	o := record{facts: factsOfJob(job)}
-	o.Kind, o.ObjectMeta = jobKind().Kind, job.ObjectMeta
+	o.Kind, o.ObjectMeta = JobKind().Kind, job.ObjectMeta
 	return o.stillWaits(job.Labels[KueueQueue] != "")
 }
 
@@ -39,7 +39,7 @@ func JobStillWaits(job *batchv1.Job) string {
 // nothing.
 func (r *record) stillWaits(queued bool) string {
 	switch {
-	case r.Kind == podKind().Kind:
+	case r.Kind == PodKind().Kind:
 		return namedGates(r.otherGates)
 	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
 		return waitsForKueue
@@ -93,7 +93,7 @@ func namedGates(names string) string {
 
 // parked reports whether a Job is suspended, or was until a moment ago: the Job
 // controller has not noted yet that it was resumed.
-func parked(job *batchv1.Job) bool {
+func IsParked(job *batchv1.Job) bool {
 	c := policy.SuspendedCondition(job)
 	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
 }
@@ -101,15 +101,19 @@ func parked(job *batchv1.Job) bool {
 // AwaitsResume reports whether a held Job is not planned before its user, who has
 // created it suspended, resumes it.
 func AwaitsResume(job *batchv1.Job) bool {
-	o := record{facts: factsOfJob(job)}
-	o.ObjectMeta = job.ObjectMeta
-	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && o.awaitsResume()
+	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && IsPromisedNothing(IsParked(job), job.Annotations)
+}
+
+// IsPromisedNothing reports whether the annotations of a held Job promise no start yet, since its
+// user has created the Job suspended and has not resumed it.
+func IsPromisedNothing(parked bool, annotations map[string]string) bool {
+	return parked && annotations[v1alpha1.HeldByAnnotation] == "" && annotations[v1alpha1.LatestStartAnnotation] == ""
 }
 
 // awaitsResume is AwaitsResume for the record of a held Job: it was promised
 // nothing yet.
 func (r *record) awaitsResume() bool {
-	return r.parked && r.Annotations[v1alpha1.HeldByAnnotation] == "" && r.Annotations[v1alpha1.LatestStartAnnotation] == ""
+	return IsPromisedNothing(r.parked, r.Annotations)
 }
 
 // asks returns the object of the group whose asks and promises count: its head. But

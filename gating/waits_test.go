@@ -110,7 +110,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 100, AtOnce: 100}}, stripped(t, newStripper(), tt.object)
-			if g.job = o; o.Kind == podKind().Kind {
+			if g.job = o; o.Kind == PodKind().Kind {
 				g.job, g.pods = nil, []*record{o}
 			}
 			for _, pod := range tt.pods {

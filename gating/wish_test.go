@@ -35,9 +35,9 @@ func TestWithdraws(t *testing.T) {
 		"not what asks by an annotation, by no label": {"Pod", map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := recordOf(podKind())
+			o := recordOf(PodKind())
 			if tt.kind == "Job" {
-				o = recordOf(jobKind())
+				o = recordOf(JobKind())
 			}
 			o.Labels, o.Annotations = tt.labels, tt.annotations
 			if got := withdraws(o); got != tt.want {
