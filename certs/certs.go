@@ -47,7 +47,7 @@ const (
 func SecretByObject(secret types.NamespacedName) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Secret{}: {Namespaces: map[string]cache.Config{
-			secret.Namespace: {FieldSelector: named(secret.Name)},
+			secret.Namespace: {FieldSelector: byName(secret.Name)},
 		}},
 	}
 }
@@ -56,8 +56,8 @@ func SecretByObject(secret types.NamespacedName) map[client.Object]cache.ByObjec
 // MutatingWebhookConfiguration.
 func ByObject(secret types.NamespacedName, webhook string) map[client.Object]cache.ByObject {
 	cached := SecretByObject(secret)
-	cached[&admissionv1.MutatingWebhookConfiguration{}] = cache.ByObject{Field: named(webhook)}
+	cached[&admissionv1.MutatingWebhookConfiguration{}] = cache.ByObject{Field: byName(webhook)}
 	return cached
 }
 
-func named(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
+func byName(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }

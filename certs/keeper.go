@@ -70,9 +70,9 @@ func (k *Keeper) Reconcile(ctx context.Context, config *admissionv1.MutatingWebh
 	changed := config.DeepCopy()
 	for i := range changed.Webhooks {
 		trust := &changed.Webhooks[i].ClientConfig
-		trust.CABundle = bundle(trust.CABundle, secret.Data[corev1.TLSCertKey], k.now())
+		trust.CABundle = mergeBundles(trust.CABundle, secret.Data[corev1.TLSCertKey], k.now())
 	}
-	if same(config, changed) {
+	if haveSameBundles(config, changed) {
 		return ctrl.Result{}, nil
 	}
 	patch := client.MergeFromWithOptions(config, client.MergeFromWithOptimisticLock{})
@@ -82,7 +82,7 @@ func (k *Keeper) Reconcile(ctx context.Context, config *admissionv1.MutatingWebh
 	return ctrl.Result{}, nil
 }
 
-func same(a, b *admissionv1.MutatingWebhookConfiguration) bool {
+func haveSameBundles(a, b *admissionv1.MutatingWebhookConfiguration) bool {
 	for i := range a.Webhooks {
 		if !bytes.Equal(a.Webhooks[i].ClientConfig.CABundle, b.Webhooks[i].ClientConfig.CABundle) {
 			return false
@@ -93,7 +93,7 @@ func same(a, b *admissionv1.MutatingWebhookConfiguration) bool {
 
 // bundle returns ca followed by those certificates of old that are still
 // valid, each once. Old ones that cannot be read are dropped.
-func bundle(old, ca []byte, now time.Time) []byte {
+func mergeBundles(old, ca []byte, now time.Time) []byte {
 	kept := append([]byte(nil), ca...)
 	for block, rest := pem.Decode(old); block != nil; block, rest = pem.Decode(rest) {
 		encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})

@@ -58,9 +58,9 @@ func (s *Source) SetupWithManager(mgr manager.Manager) error {
 type signer struct {
 	now func() time.Time
 
-	mu      sync.Mutex
-	ca      *tls.Certificate // nil at first
-	waiting []chan<- struct{}
+	mu          sync.Mutex
+	ca          *tls.Certificate // nil at first
+	subscribers []chan<- struct{}
 }
 
 // Reconcile takes over the CA in a Secret, and has certificates signed anew. One
@@ -77,7 +77,7 @@ func (s *signer) Reconcile(ctx context.Context, secret *corev1.Secret) (ctrl.Res
 		return ctrl.Result{}, nil
 	}
 	s.ca = &pair
-	for _, rotated := range s.waiting {
+	for _, rotated := range s.subscribers {
 		select {
 		case rotated <- struct{}{}:
 		default: // it is told already
@@ -96,14 +96,14 @@ func (s *signer) Run(ctx context.Context) error {
 func (s *signer) WatchRotation(rotated chan<- struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = append(s.waiting, rotated)
+	s.subscribers = append(s.subscribers, rotated)
 }
 
 // StopWatchingRotation has it told no more.
 func (s *signer) StopWatchingRotation(rotated chan<- struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(c chan<- struct{}) bool { return c == rotated })
+	s.subscribers = slices.DeleteFunc(s.subscribers, func(c chan<- struct{}) bool { return c == rotated })
 }
 
 // Sign makes a certificate of a template, valid from now on, and never for longer

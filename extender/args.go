@@ -15,7 +15,7 @@ const (
 	maxNodes = 100_000
 	// maxField bounds a field of the pod. Kubernetes allows annotations of 256 KiB,
 	// of which each byte may be an escape of six.
-	maxField = 2 << 20
+	maxFieldBytes = 2 << 20
 )
 
 // args are what is read of the ExtenderArgs of a request. The values are parts
@@ -41,12 +41,12 @@ func parse(body []byte, names [][]byte) (*args, error) {
 		switch {
 		case strings.EqualFold(key, "Pod") && r.PeekKind() == '{':
 			pods++
-			return pod(r, &a.pod)
+			return readPod(r, &a.pod)
 		case strings.EqualFold(key, "NodeNames"):
-			return r.List("NodeNames", func() error { return a.name(r) })
+			return r.List("NodeNames", func() error { return a.readName(r) })
 		case strings.EqualFold(key, "Nodes"):
 			full = r.PeekKind() == '{'
-			return a.list(r)
+			return a.readNodes(r)
 		default:
 			return r.Skip()
 		}
@@ -68,9 +68,9 @@ func parse(body []byte, names [][]byte) (*args, error) {
 
 // pod reads of a pod's metadata what matters here. The rest could be made to
 // take many times its length.
-func pod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
+func readPod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
 	decode := func(name string, field any) func() error {
-		return func() error { return r.Decode("Pod.metadata."+name, maxField, field) }
+		return func() error { return r.Decode("Pod.metadata."+name, maxFieldBytes, field) }
 	}
 	return r.Fields("Pod", map[string]func() error{
 		"metadata": func() error {
@@ -85,16 +85,16 @@ func pod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
 }
 
 // list reads a list of nodes, if there is one.
-func (a *args) list(r serving.Reader) error {
+func (a *args) readNodes(r serving.Reader) error {
 	return r.Fields("Nodes", map[string]func() error{
 		"items": func() error {
-			return r.List("Nodes.items", func() error { return a.node(r) })
+			return r.List("Nodes.items", func() error { return a.readNode(r) })
 		},
 	})
 }
 
 // node reads one node.
-func (a *args) node(r serving.Reader) error {
+func (a *args) readNode(r serving.Reader) error {
 	named := len(a.names)
 	value, err := r.Part(func() error {
 		return r.Members("Nodes.items", func(key string) error {
@@ -105,7 +105,7 @@ func (a *args) node(r serving.Reader) error {
 				if key != "name" {
 					return r.Skip()
 				}
-				return a.name(r)
+				return a.readName(r)
 			})
 		})
 	})
@@ -120,7 +120,7 @@ func (a *args) node(r serving.Reader) error {
 }
 
 // name reads the name of a node.
-func (a *args) name(r serving.Reader) error {
+func (a *args) readName(r serving.Reader) error {
 	if kind := r.PeekKind(); kind != '"' && kind != 0 {
 		return fmt.Errorf("want the name of a node, not %s", kind)
 	}

@@ -24,7 +24,7 @@ const (
 )
 
 // keptNodes is for how many nodes the memory of a request is kept for the next.
-const keptNodes = 1 << 14
+const maxKeptNodes = 1 << 14
 
 // ErrNoPolicy is returned by a source of terms for a pod whose policy does not
 // exist.
@@ -45,41 +45,41 @@ type Extender struct {
 // of whole nodes, at some 10 KB each, 3,000 fit into the largest body. An answer is
 // at most three times as long as its request, and takes some 30 MB to make at
 // worst. A scheduler asks for one at a time.
-func limits() serving.Limits {
+func intakeLimits() serving.Limits {
 	return serving.Limits{
-		Body: 32 << 20, Hint: "; with nodeCacheCapable: true, the scheduler sends names only",
-		Small: 1 << 20, Room: 32 << 20, Large: 1, Turns: 4,
+		MaxBody: 32 << 20, Hint: "; with nodeCacheCapable: true, the scheduler sends names only",
+		SmallBody: 1 << 20, SmallMemory: 32 << 20, LargeBodies: 1, Concurrency: 4,
 	}
 }
 
 // Handler serves the verbs.
 func (e *Extender) Handler() http.Handler {
-	intake := serving.NewIntake(limits())
-	desks := &sync.Pool{New: func() any { return new(desk) }}
+	intake := serving.NewIntake(intakeLimits())
+	desks := &sync.Pool{New: func() any { return new(scratch) }}
 	mux := http.NewServeMux()
 	for verb, answer := range map[string]answer{PrioritizePath: e.prioritize, FilterPath: e.filter} {
-		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, intake: intake, desks: desks})
+		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, intake: intake, scratches: desks})
 	}
 	return mux
 }
 
 // desk is the memory for the nodes of a request.
-type desk struct {
+type scratch struct {
 	out   *bytes.Buffer
 	names [][]byte
-	spots []spot
+	sites []nodeSite
 }
 
 // answer writes the answer to a request, whose nodes are at the spots of the desk
 // once they have been located.
-type answer func(on *desk, a *args, terms Terms, now time.Time)
+type answer func(on *scratch, a *args, terms Terms, now time.Time)
 
 type verbHandler struct {
-	extender *Extender
-	name     string
-	answer   answer
-	intake   *serving.Intake
-	desks    *sync.Pool
+	extender  *Extender
+	name      string
+	answer    answer
+	intake    *serving.Intake
+	scratches *sync.Pool
 }
 
 // ServeHTTP answers one request. Only what is no request is an error: what
@@ -88,19 +88,19 @@ func (h *verbHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	began := h.extender.Now()
 	o := refused
 	err := h.intake.Serve(w, req, func(ctx context.Context, body []byte, to *bytes.Buffer) (err error) {
-		o, err = h.work(ctx, body, to, began)
+		o, err = h.makeAnswer(ctx, body, to, began)
 		return err
 	})
 	if errors.Is(err, serving.ErrBusy) {
 		o = busy
 	}
-	h.extender.Metrics.done(h.name, o, h.extender.Now().Sub(began))
+	h.extender.Metrics.observe(h.name, o, h.extender.Now().Sub(began))
 }
 
 // work makes the answer to a request.
-func (h *verbHandler) work(ctx context.Context, body []byte, to *bytes.Buffer, now time.Time) (outcome, error) {
-	on, _ := h.desks.Get().(*desk)
-	defer h.leave(on)
+func (h *verbHandler) makeAnswer(ctx context.Context, body []byte, to *bytes.Buffer, now time.Time) (outcome, error) {
+	on, _ := h.scratches.Get().(*scratch)
+	defer h.putBack(on)
 	on.out = to
 	a, err := parse(body, on.names)
 	if err != nil {
@@ -122,23 +122,23 @@ func (h *verbHandler) work(ctx context.Context, body []byte, to *bytes.Buffer, n
 }
 
 // leave leaves a desk for the next request, without what one for many nodes took.
-func (h *verbHandler) leave(d *desk) {
-	if max(cap(d.names), cap(d.spots)) > keptNodes {
-		d.names, d.spots = nil, nil
+func (h *verbHandler) putBack(d *scratch) {
+	if max(cap(d.names), cap(d.sites)) > maxKeptNodes {
+		d.names, d.sites = nil, nil
 	}
 	clear(d.names) // they are parts of a body
 	d.out = nil
-	h.desks.Put(d)
+	h.scratches.Put(d)
 }
 
 // prioritize answers with the points of each node: an
 // [extenderv1.HostPriorityList].
-func (e *Extender) prioritize(on *desk, a *args, terms Terms, now time.Time) {
-	on.spots = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.spots)
-	scale, scored := terms.scale(on.spots, now), 0
+func (e *Extender) prioritize(on *scratch, a *args, terms Terms, now time.Time) {
+	on.sites = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.sites)
+	scale, scored := terms.scale(on.sites, now), 0
 	to := append(on.out.AvailableBuffer(), '[')
 	for i, name := range a.names {
-		points, known := scale(on.spots[i])
+		points, known := scale(on.sites[i])
 		if known {
 			scored++
 		}
@@ -148,19 +148,19 @@ func (e *Extender) prioritize(on *desk, a *args, terms Terms, now time.Time) {
 		to = append(strconv.AppendInt(to, points, 10), '}')
 	}
 	on.out.Write(append(to, ']'))
-	e.Metrics.saw("prioritize", "scored", scored)
-	e.Metrics.saw("prioritize", "unknown", len(a.names)-scored)
+	e.Metrics.countNodes("prioritize", "scored", scored)
+	e.Metrics.countNodes("prioritize", "unknown", len(a.names)-scored)
 }
 
 // filter answers with the nodes that are kept, and why the others are not: an
 // [extenderv1.ExtenderFilterResult]. Evicting pods would make no node cleaner,
 // so that what is dropped is unresolvable.
-func (e *Extender) filter(on *desk, a *args, terms Terms, now time.Time) {
+func (e *Extender) filter(on *scratch, a *args, terms Terms, now time.Time) {
 	kept, open, end := a.names, `{"NodeNames":[`, `]`
 	if a.nodes != nil {
 		kept, open, end = a.nodes, `{"Nodes":{"metadata":{},"items":[`, `]}`
 	}
-	why := e.why(on, a, terms, now)
+	why := e.whyDropped(on, a, terms, now)
 	failed := extenderv1.FailedNodesMap{}
 	to := append(on.out.AvailableBuffer(), open...)
 	n := 0
@@ -178,19 +178,19 @@ func (e *Extender) filter(on *desk, a *args, terms Terms, now time.Time) {
 		to = append(append(to, `,"FailedAndUnresolvableNodes":`...), encoded...)
 	}
 	on.out.Write(append(to, '}'))
-	e.Metrics.saw("filter", "kept", n)
-	e.Metrics.saw("filter", "dropped", len(failed))
+	e.Metrics.countNodes("filter", "kept", n)
+	e.Metrics.countNodes("filter", "dropped", len(failed))
 }
 
 // why says of the i-th node why it is dropped; empty if it is kept.
-func (e *Extender) why(on *desk, a *args, terms Terms, now time.Time) func(i int) string {
+func (e *Extender) whyDropped(on *scratch, a *args, terms Terms, now time.Time) func(i int) string {
 	if !terms.Strict {
 		return func(int) string { return "" }
 	}
-	on.spots = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.spots)
-	reasons := terms.dropped(on.spots, now)
+	on.sites = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.sites)
+	reasons := terms.dropReasons(on.sites, now)
 	return func(i int) string {
-		if at := on.spots[i].location; at != nowhere {
+		if at := on.sites[i].location; at != nowhere {
 			return reasons[at]
 		}
 		return ""

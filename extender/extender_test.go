@@ -164,7 +164,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a"],"Nodes":{"items":[{"metadata":{"name":"a"}}]}}`, http.StatusBadRequest, "want either Nodes or NodeNames"},
 		"more behind it": {http.MethodPost, "application/json", good + "{}", http.StatusBadRequest, "nothing behind it"},
 		"a body without end": {
-			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", int(limits().Body)) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
+			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", int(intakeLimits().MaxBody)) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
 	} {
 		for _, path := range []string{PrioritizePath, FilterPath} {
 			t.Run(name+path, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 
 func TestALengthThatIsTooMuchIsRefusedUnread(t *testing.T) {
 	req := httptest.NewRequest(http.MethodPost, PrioritizePath, http.NoBody)
-	req.ContentLength = limits().Body + 1
+	req.ContentLength = intakeLimits().MaxBody + 1
 	req.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	newExtender(Terms{}).Handler().ServeHTTP(w, req)

@@ -47,11 +47,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) done(verb string, o outcome, took time.Duration) {
+func (m *Metrics) observe(verb string, o outcome, took time.Duration) {
 	m.requests.WithLabelValues(verb, string(o)).Inc()
 	m.seconds.WithLabelValues(verb, string(o)).Observe(took.Seconds())
 }
 
-func (m *Metrics) saw(verb, outcome string, n int) {
+func (m *Metrics) countNodes(verb, outcome string, n int) {
 	m.nodes.WithLabelValues(verb, outcome).Add(float64(n))
 }

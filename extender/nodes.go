@@ -28,7 +28,7 @@ type Location struct {
 const nowhere = -1
 
 // spot is where a node is: an index of the policy's locations, or nowhere.
-type spot struct {
+type nodeSite struct {
 	location int
 	factor   float64
 }
@@ -46,13 +46,13 @@ type Nodes struct {
 	known map[string]node
 	// charts are made at the first request for a policy, and anew at the first
 	// after its locations have changed.
-	charts map[string]*chart
+	maps map[string]*siteMap
 }
 
 // chart says for one policy where the nodes are.
-type chart struct {
+type siteMap struct {
 	locations []Location
-	spots     map[string]spot
+	sites     map[string]nodeSite
 }
 
 // OnAdd learns of a node.
@@ -73,8 +73,8 @@ func (n *Nodes) OnDelete(object any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.known, meta.GetName())
-	for _, c := range n.charts {
-		delete(c.spots, meta.GetName())
+	for _, c := range n.maps {
+		delete(c.sites, meta.GetName())
 	}
 }
 
@@ -102,32 +102,32 @@ func (n *Nodes) set(object any) {
 	if err != nil { // policies that choose between locations tell, too
 		log.Log.WithName("extender").Info("a power factor is taken to be 1", "because", err.Error())
 	}
-	for _, c := range n.charts {
-		c.spots[name] = now.in(c.locations)
+	for _, c := range n.maps {
+		c.sites[name] = now.siteIn(c.locations)
 	}
 }
 
 // locate returns where nodes are by the locations of a policy, in the place of
 // other spots. Their names are JSON strings. It takes a look-up for each.
-func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spots []spot) []spot {
+func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spots []nodeSite) []nodeSite {
 	spots = slices.Grow(spots[:0], len(names))
 	for range names {
-		spots = append(spots, spot{nowhere, 1})
+		spots = append(spots, nodeSite{nowhere, 1})
 	}
 	if len(locations) == 0 {
 		return spots
 	}
 	n.mu.RLock()
-	c := n.charts[policy]
-	if c == nil || !sameNodes(c.locations, locations) {
+	c := n.maps[policy]
+	if c == nil || !haveSameSelectors(c.locations, locations) {
 		n.mu.RUnlock()
-		c = n.draw(policy, locations)
+		c = n.drawMap(policy, locations)
 		n.mu.RLock()
 	}
 	defer n.mu.RUnlock()
 	for i, name := range names {
 		// the name of a node that is one has nothing that JSON would escape
-		if s, ok := c.spots[string(name[1:len(name)-1])]; ok {
+		if s, ok := c.sites[string(name[1:len(name)-1])]; ok {
 			spots[i] = s
 		}
 	}
@@ -135,20 +135,20 @@ func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spot
 }
 
 // draw makes the chart of a policy.
-func (n *Nodes) draw(policy string, locations []Location) *chart {
+func (n *Nodes) drawMap(policy string, locations []Location) *siteMap {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := &chart{make([]Location, len(locations)), make(map[string]spot, len(n.known))}
+	c := &siteMap{make([]Location, len(locations)), make(map[string]nodeSite, len(n.known))}
 	for i, l := range locations {
 		c.locations[i] = Location{Name: l.Name, NodeSelector: maps.Clone(l.NodeSelector)}
 	}
 	for name, known := range n.known {
-		c.spots[name] = known.in(c.locations)
+		c.sites[name] = known.siteIn(c.locations)
 	}
-	if n.charts == nil {
-		n.charts = map[string]*chart{}
+	if n.maps == nil {
+		n.maps = map[string]*siteMap{}
 	}
-	n.charts[policy] = c
+	n.maps[policy] = c
 	return c
 }
 
@@ -156,24 +156,24 @@ func (n *Nodes) draw(policy string, locations []Location) *chart {
 func (n *Nodes) Forget(policy string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.charts, policy)
+	delete(n.maps, policy)
 }
 
 // in returns where a node is by the locations of a policy.
-func (n node) in(locations []Location) spot {
+func (n node) siteIn(locations []Location) nodeSite {
 	rest := nowhere
 	for i, l := range locations {
 		switch {
 		case len(l.NodeSelector) == 0 && rest == nowhere:
 			rest = i
-		case len(l.NodeSelector) > 0 && n.has(l.NodeSelector):
-			return spot{i, n.factor}
+		case len(l.NodeSelector) > 0 && n.hasLabels(l.NodeSelector):
+			return nodeSite{i, n.factor}
 		}
 	}
-	return spot{rest, n.factor}
+	return nodeSite{rest, n.factor}
 }
 
-func (n node) has(labels map[string]string) bool {
+func (n node) hasLabels(labels map[string]string) bool {
 	for key, value := range labels {
 		if got, ok := n.labels[key]; !ok || got != value {
 			return false
@@ -183,6 +183,6 @@ func (n node) has(labels map[string]string) bool {
 }
 
 // sameNodes reports whether two lists of locations put each node at the same one.
-func sameNodes(a, b []Location) bool {
+func haveSameSelectors(a, b []Location) bool {
 	return slices.EqualFunc(a, b, func(a, b Location) bool { return maps.Equal(a.NodeSelector, b.NodeSelector) })
 }

@@ -38,7 +38,7 @@ func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, n
 	task := rules.TaskOf(pod)
 	terms := Terms{
 		Policy: rules.Name, Buckets: rules.Buckets(), Duration: task.Duration,
-		Home: rules.HomeOf(pod), Strict: policy.Strict(pod, task, now),
+		Home: rules.HomeOf(pod), Strict: policy.IsStrict(pod, task, now),
 	}
 	snapshot := p.Store.Snapshot(rules.Source)
 	for _, l := range rules.GridLocations() {

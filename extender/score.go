@@ -27,15 +27,15 @@ type Terms struct {
 }
 
 const (
-	best = float64(extenderv1.MaxExtenderPriority)
+	maxPoints = float64(extenderv1.MaxExtenderPriority)
 	// notable is how much cleaner, as a share of the dirtiest, a node has to be
 	// for all of the points between them.
-	notable = 0.1
+	notableShare = 0.1
 	// Where a pod is meant for one location, its nodes have the points from
 	// atHome on, and all others have elsewhere at most: what other plugins of the
 	// scheduler think of nodes should not tip it.
-	atHome    = 8
-	elsewhere = 4
+	homePoints = 8
+	awayPoints = 4
 )
 
 // intensities returns what is expected of each location while the pod runs, in
@@ -54,9 +54,9 @@ func (t Terms) intensities(now time.Time) []float64 {
 
 // home is the index of the location that the pod is meant for, nowhere if there
 // is none, or none of the spots is there.
-func (t Terms) home(spots []spot) int {
+func (t Terms) homeIndex(spots []nodeSite) int {
 	home := slices.IndexFunc(t.Locations, func(l Location) bool { return l.Name == t.Home })
-	if t.Home == "" || !slices.ContainsFunc(spots, func(s spot) bool { return s.location == home }) {
+	if t.Home == "" || !slices.ContainsFunc(spots, func(s nodeSite) bool { return s.location == home }) {
 		return nowhere
 	}
 	return home
@@ -64,28 +64,28 @@ func (t Terms) home(spots []spot) int {
 
 // scale gives a spot its points, from 0 to 10; known is false if nothing is known
 // of it, and it gets no more than the dirtiest.
-type scale func(s spot) (points int64, known bool)
+type scale func(s nodeSite) (points int64, known bool)
 
 // scale makes the scale for candidates.
-func (t Terms) scale(spots []spot, now time.Time) scale {
-	means, home := t.intensities(now), t.home(spots)
-	inside, all := newRange(), newRange()
+func (t Terms) scale(spots []nodeSite, now time.Time) scale {
+	means, home := t.intensities(now), t.homeIndex(spots)
+	inside, all := newInterval(), newInterval()
 	for _, s := range spots {
 		g := s.grams(means)
-		all.take(g)
+		all.widen(g)
 		if s.location == home {
-			inside.take(g)
+			inside.widen(g)
 		}
 	}
-	return func(s spot) (int64, bool) {
+	return func(s nodeSite) (int64, bool) {
 		g := s.grams(means)
 		switch known := !math.IsNaN(g); {
 		case home == nowhere:
-			return all.points(g, best), known
+			return all.points(g, maxPoints), known
 		case s.location == home:
-			return atHome + inside.points(g, best-atHome), known
+			return homePoints + inside.points(g, maxPoints-homePoints), known
 		default:
-			return all.points(g, elsewhere), known
+			return all.points(g, awayPoints), known
 		}
 	}
 }
@@ -93,7 +93,7 @@ func (t Terms) scale(spots []spot, now time.Time) scale {
 // grams is what is expected to be emitted at a spot for each kWh that the pod
 // takes where the power factor is 1; not a number if that is unknown. To take
 // more power is no merit, not even where the intensity is below zero.
-func (s spot) grams(means []float64) float64 {
+func (s nodeSite) grams(means []float64) float64 {
 	switch {
 	case s.location == nowhere:
 		return math.NaN()
@@ -106,7 +106,7 @@ func (s spot) grams(means []float64) float64 {
 
 // cleanest is the location of the cleanest spot, nowhere if nothing is known of
 // any.
-func cleanest(spots []spot, means []float64) int {
+func cleanest(spots []nodeSite, means []float64) int {
 	location, least := nowhere, math.Inf(1)
 	for _, s := range spots {
 		if g := s.grams(means); g < least {
@@ -119,10 +119,10 @@ func cleanest(spots []spot, means []float64) int {
 // dropped returns for each location why its nodes are dropped; empty if they are
 // kept, as those are of which nothing is known. Of the locations of spots, one is
 // kept always.
-func (t Terms) dropped(spots []spot, now time.Time) []string {
+func (t Terms) dropReasons(spots []nodeSite, now time.Time) []string {
 	why := make([]string, len(t.Locations))
 	means := t.intensities(now)
-	clean := t.home(spots)
+	clean := t.homeIndex(spots)
 	if clean == nowhere || math.IsNaN(means[clean]) {
 		clean = cleanest(spots, means)
 	}
@@ -140,12 +140,12 @@ func (t Terms) dropped(spots []spot, now time.Time) []string {
 }
 
 // span is a range of expected emissions.
-type span struct{ low, high float64 }
+type interval struct{ low, high float64 }
 
-func newRange() span { return span{math.Inf(1), math.Inf(-1)} }
+func newInterval() interval { return interval{math.Inf(1), math.Inf(-1)} }
 
 // take widens the range to a number, if it is one.
-func (r *span) take(grams float64) {
+func (r *interval) widen(grams float64) {
 	if !math.IsNaN(grams) && !math.IsInf(grams, 0) {
 		r.low, r.high = min(r.low, grams), max(r.high, grams)
 	}
@@ -153,8 +153,8 @@ func (r *span) take(grams float64) {
 
 // points are 0 for the dirtiest, and up to top for the cleanest: all of them if
 // it is notably cleaner, else in proportion.
-func (r *span) points(grams, top float64) int64 {
-	width := max(r.high-r.low, notable*max(math.Abs(r.low), math.Abs(r.high)))
+func (r *interval) points(grams, top float64) int64 {
+	width := max(r.high-r.low, notableShare*max(math.Abs(r.low), math.Abs(r.high)))
 	if math.IsNaN(grams) || !(width > 0) {
 		return 0
 	}

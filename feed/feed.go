@@ -42,15 +42,15 @@ type Feed struct {
 	// has to have room for a few: what does not fit is dropped.
 	Changed []chan<- event.TypedGenericEvent[forecast.Source]
 
-	mu      sync.Mutex
-	watched map[forecast.Source]watched // by source
-	also    []forecast.Source
+	mu           sync.Mutex
+	followed     map[forecast.Source]followed // by source
+	alsoFollowed []forecast.Source
 }
 
 // watched is a source that is followed.
-type watched struct {
+type followed struct {
 	stop   context.CancelFunc
-	memory bool // what was learned of it is kept
+	learns bool // what was learned of it is kept
 }
 
 // SetupWithManager runs the feed in every replica: each needs the forecast.
@@ -73,9 +73,9 @@ func (f *Feed) Start(ctx context.Context) error {
 	<-ctx.Done()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for source, w := range f.watched {
+	for source, w := range f.followed {
 		w.stop()
-		delete(f.watched, source)
+		delete(f.followed, source)
 	}
 	return nil
 }
@@ -85,9 +85,9 @@ func (f *Feed) NeedLeaderElection() bool { return false }
 
 // Also follows these sources as well, in place of those of the last call. They
 // are read as they are: nothing is learned of them that outlives a restart.
-func (f *Feed) Also(ctx context.Context, sources []forecast.Source) error {
+func (f *Feed) FollowAlso(ctx context.Context, sources []forecast.Source) error {
 	f.mu.Lock()
-	f.also = sources
+	f.alsoFollowed = sources
 	f.mu.Unlock()
 	_, err := f.Reconcile(ctx, reconcile.Request{})
 	return err
@@ -103,16 +103,16 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	wanted := map[forecast.Source]bool{} // and whether with memory
-	for _, source := range f.also {
+	for _, source := range f.alsoFollowed {
 		wanted[source] = false
 	}
 	for _, rules := range policies {
 		wanted[rules.Source] = true
 	}
-	for source, w := range f.watched {
-		if memory, ok := wanted[source]; !ok || memory && !w.memory {
+	for source, w := range f.followed {
+		if memory, ok := wanted[source]; !ok || memory && !w.learns {
 			w.stop()
-			delete(f.watched, source)
+			delete(f.followed, source)
 			if !ok {
 				f.Store.Forget(source)
 				f.Memory.Forget(source)
@@ -120,7 +120,7 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 		}
 	}
 	for source, memory := range wanted {
-		if _, ok := f.watched[source]; !ok {
+		if _, ok := f.followed[source]; !ok {
 			f.follow(ctx, source, memory)
 		}
 	}
@@ -131,10 +131,10 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 func (f *Feed) Ready() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.watched == nil {
+	if f.followed == nil {
 		return errors.New("the forecasts have not been looked for yet")
 	}
-	for source := range f.watched {
+	for source := range f.followed {
 		if !f.Store.Snapshot(source).IsKnown() {
 			return fmt.Errorf("forecast %s has not been looked at yet", source)
 		}
@@ -146,29 +146,29 @@ func (f *Feed) Ready() error {
 // than the call: until it is stopped.
 func (f *Feed) follow(ctx context.Context, source forecast.Source, memory bool) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	if f.watched == nil {
-		f.watched = map[forecast.Source]watched{}
+	if f.followed == nil {
+		f.followed = map[forecast.Source]followed{}
 	}
-	f.watched[source] = watched{stop, memory}
-	w := &follower{feed: f, source: source, patient: !memory}
+	f.followed[source] = followed{stop, memory}
+	w := &follower{feed: f, source: source, backsOff: !memory}
 	go w.follow(ctx, memory)
 }
 
 // follower watches one ConfigMap.
 type follower struct {
-	feed    *Feed
-	source  forecast.Source
-	patient bool // it rests ever longer between attempts that fail
+	feed     *Feed
+	source   forecast.Source
+	backsOff bool // it rests ever longer between attempts that fail
 }
 
 // remembering is how long a forecast waits for the memory of the models, which
 // tells whether it can be true.
-const remembering = 3 * time.Second
+const recallTimeout = 3 * time.Second
 
 // follow recalls what was learned, and watches the ConfigMap.
 func (w *follower) follow(ctx context.Context, memory bool) {
 	if memory {
-		first, cancel := context.WithTimeout(ctx, remembering)
+		first, cancel := context.WithTimeout(ctx, recallTimeout)
 		if all := w.feed.Memory.Recall(first, w.source, w.feed.Clock.Now()); !all || first.Err() != nil {
 			go w.recall(ctx)
 		}
@@ -180,9 +180,9 @@ func (w *follower) follow(ctx context.Context, memory bool) {
 // recall gives the models their memory, whenever the API server answers.
 func (w *follower) recall(ctx context.Context) {
 	// the only error is that the context has ended
-	_ = wait.PollUntilContextCancel(ctx, recallAgain, true, func(ctx context.Context) (bool, error) {
+	_ = wait.PollUntilContextCancel(ctx, recallRetryPause, true, func(ctx context.Context) (bool, error) {
 		all := w.feed.Memory.Recall(ctx, w.source, w.feed.Clock.Now())
-		w.tell()
+		w.notify()
 		return all, nil
 	})
 }
@@ -197,11 +197,11 @@ func (w *follower) run(ctx context.Context) {
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { w.offer(ctx, o) },
 		UpdateFunc: func(_, o any) { w.offer(ctx, o) },
-		DeleteFunc: func(any) { w.missing("has been deleted") },
+		DeleteFunc: func(any) { w.failMissing("has been deleted") },
 	})
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
-			w.missing("does not exist")
+			w.failMissing("does not exist")
 		}
 	}()
 	informer.RunWithContext(ctx)
@@ -210,9 +210,9 @@ func (w *follower) run(ctx context.Context) {
 func (w *follower) listWatch() *cache.ListWatch {
 	configMaps := w.feed.Clientset.CoreV1().ConfigMaps(w.source.Namespace)
 	only := fields.OneTermEqualSelector("metadata.name", w.source.Name).String()
-	var r pauses
+	var r retryPauses
 	attempt := func(ctx context.Context, call func() error) error {
-		if !w.patient {
+		if !w.backsOff {
 			return call()
 		}
 		return r.attempt(ctx, call)
@@ -238,7 +238,7 @@ func (w *follower) fail(err error) {
 		return
 	}
 	w.feed.Store.Fail(w.source, err)
-	w.tell()
+	w.notify()
 }
 
 // offer gives the store what the ConfigMap says now. What is wrong with it is
@@ -259,16 +259,16 @@ func (w *follower) offer(ctx context.Context, o any) {
 	if err != nil {
 		log.FromContext(ctx).Info("a forecast is not used", "source", w.source, "why", err.Error())
 	}
-	w.tell()
+	w.notify()
 }
 
-func (w *follower) missing(what string) {
+func (w *follower) failMissing(what string) {
 	w.fail(fmt.Errorf("%s %s", w.configMap(), what))
 }
 
 // tell wakes whoever listens. It does not wait for them: in a replica that does not
 // lead, nobody listens.
-func (w *follower) tell() {
+func (w *follower) notify() {
 	for _, changed := range w.feed.Changed {
 		select {
 		case changed <- event.TypedGenericEvent[forecast.Source]{Object: w.source}:

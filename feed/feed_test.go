@@ -38,17 +38,17 @@ func TestFeedFollowsWhatItIsToldOf(t *testing.T) {
 		{[]forecast.Source{}, map[forecast.Source]bool{builtin: true}},
 	}
 	for _, step := range steps {
-		if err := feed.Also(ctx, step.also); err != nil {
+		if err := feed.FollowAlso(ctx, step.also); err != nil {
 			t.Fatal(err)
 		}
 		feed.mu.Lock()
-		for source, w := range feed.watched {
-			if memory, ok := step.want[source]; !ok || memory != w.memory {
-				t.Errorf("told of %q: it follows %s, with memory: %v", step.also, source, w.memory)
+		for source, w := range feed.followed {
+			if memory, ok := step.want[source]; !ok || memory != w.learns {
+				t.Errorf("told of %q: it follows %s, with memory: %v", step.also, source, w.learns)
 			}
 		}
-		if len(feed.watched) != len(step.want) {
-			t.Errorf("told of %q: it follows %d sources", step.also, len(feed.watched))
+		if len(feed.followed) != len(step.want) {
+			t.Errorf("told of %q: it follows %d sources", step.also, len(feed.followed))
 		}
 		feed.mu.Unlock()
 	}

@@ -28,16 +28,16 @@ import (
 const (
 	// saveEvery is how often what the models were told is saved: what a crash
 	// loses is learned again from the forecasts to come.
-	saveEvery = 20 * time.Minute
+	saveInterval = 20 * time.Minute
 	// recallAgain is how soon a history is looked at again that cannot be used yet.
-	recallAgain = 5 * time.Minute
+	recallRetryPause = 5 * time.Minute
 	// readAgain is how soon histories are read again that could not be read.
-	readAgain = time.Second
+	readRetryPause = time.Second
 	// saveTimeout bounds the last save, when the program ends.
 	saveTimeout = 5 * time.Second
 	// historyKept is how long a history is kept that nobody writes any more: the
 	// models remember no longer.
-	historyKept = 8 * 7 * 24 * time.Hour
+	historyLifetime = 8 * 7 * 24 * time.Hour
 )
 
 // Memory keeps what the models have been told over restarts: for each location
@@ -63,7 +63,7 @@ type Memory struct {
 // else then.
 func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Time) bool {
 	var found *corev1.ConfigMapList
-	ended := wait.PollUntilContextCancel(ctx, readAgain, true, func(ctx context.Context) (bool, error) {
+	ended := wait.PollUntilContextCancel(ctx, readRetryPause, true, func(ctx context.Context) (bool, error) {
 		var err error
 		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: history.SourceLabel + "=" + history.Digest(source.String())})
 		if err != nil {
@@ -118,7 +118,7 @@ func (m *Memory) Start(ctx context.Context) error {
 		if err := m.discard(ctx, m.Clock.Now()); err != nil && ctx.Err() == nil {
 			log.FromContext(ctx).Error(err, "cannot delete histories that nobody uses, trying again later")
 		}
-	}, saveEvery)
+	}, saveInterval)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	m.save(last)
@@ -127,13 +127,13 @@ func (m *Memory) Start(ctx context.Context) error {
 
 // save writes what has changed. What fails is written the next time.
 func (m *Memory) save(ctx context.Context) {
-	for source, waits := range m.known() {
-		book := m.Store.Snapshot(source)
-		for _, location := range book.Locations() {
-			if waits[history.Name(source, location)] {
+	for source, waits := range m.writable() {
+		snapshot := m.Store.Snapshot(source)
+		for _, location := range snapshot.Locations() {
+			if waits[history.ConfigMapName(source, location)] {
 				continue
 			}
-			f, ok := book.Forecast(location)
+			f, ok := snapshot.Forecast(location)
 			if !ok || f.Location != location {
 				continue // the newest issue does not have it, and others answer for it
 			}
@@ -146,7 +146,7 @@ func (m *Memory) save(ctx context.Context) {
 
 // known returns the sources that may be written, as recalled has them: what is in
 // there is replaced, and never changed.
-func (m *Memory) known() map[forecast.Source]map[string]bool {
+func (m *Memory) writable() map[forecast.Source]map[string]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.recalled)
@@ -160,14 +160,14 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("list the histories: %w", err)
 	}
-	known, problems := m.known(), []error(nil)
+	known, problems := m.writable(), []error(nil)
 	for i := range found.Items {
 		c := &found.Items[i]
 		source, location := forecast.ParseSource(c.Annotations[history.SourceAnnotation]), c.Annotations[v1alpha1.LocationAnnotation]
 		_, followed := known[source]
 		switch {
-		case c.Name != history.Name(source, location): // it is not ours
-		case now.Sub(lastWritten(c, now)) <= historyKept:
+		case c.Name != history.ConfigMapName(source, location): // it is not ours
+		case now.Sub(lastWritten(c, now)) <= historyLifetime:
 		case followed && slices.Contains(m.Store.Snapshot(source).Locations(), location):
 		default:
 			log.FromContext(ctx).Info("deleting a history that nobody uses", "source", source, "location", location)

@@ -54,20 +54,20 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	for _, rules := range policies {
-		book := c.Store.Snapshot(rules.Source)
-		gauge(problemDesc, oneIf(book.Problem() != ""), rules.Name)
-		gauge(doubtedDesc, float64(book.CountDoubted()), rules.Name)
-		for _, view := range rules.LocationStates(book, now) {
-			gauge(usableDesc, oneIf(view.IsUsable()), rules.Name, view.Name)
-			gauge(learnedDesc, view.Prediction.Learned.Seconds(), rules.Name, view.Name)
-			if !math.IsNaN(view.Prediction.Share) {
-				gauge(shareDesc, view.Prediction.Share, rules.Name, view.Name)
+		snapshot := c.Store.Snapshot(rules.Source)
+		gauge(problemDesc, oneIf(snapshot.Problem() != ""), rules.Name)
+		gauge(doubtedDesc, float64(snapshot.CountDoubted()), rules.Name)
+		for _, state := range rules.LocationStates(snapshot, now) {
+			gauge(usableDesc, oneIf(state.IsUsable()), rules.Name, state.Name)
+			gauge(learnedDesc, state.Prediction.Learned.Seconds(), rules.Name, state.Name)
+			if !math.IsNaN(state.Prediction.Share) {
+				gauge(shareDesc, state.Prediction.Share, rules.Name, state.Name)
 			}
-			if !view.Issued.IsZero() {
-				gauge(ageDesc, now.Sub(view.Issued).Seconds(), rules.Name, view.Name)
+			if !state.Issued.IsZero() {
+				gauge(ageDesc, now.Sub(state.Issued).Seconds(), rules.Name, state.Name)
 			}
-			if view.IsKnown {
-				gauge(intensityDesc, view.Intensity, rules.Name, view.Name)
+			if state.IsKnown {
+				gauge(intensityDesc, state.Intensity, rules.Name, state.Name)
 			}
 		}
 	}

@@ -101,12 +101,12 @@ func (g *group) told(waits string) string {
 // and why it waits and, where that is chosen, where it is to run. A Job that came
 // suspended is promised its latest start now.
 func (g *group) notes(o *record) map[string]string {
-	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.Stamp(g.decision.Start)}
+	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.FormatTime(g.decision.Start)}
 	if g.to != "" {
 		notes[v1alpha1.PlannedLocationAnnotation] = g.to
 	}
 	if o == g.job && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
-		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.Stamp(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
+		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.FormatTime(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
 	}
 	return notes
 }
@@ -215,7 +215,7 @@ func (p *pass) decide() {
 		return
 	}
 	until := p.groups[len(p.groups)-1].task.LatestStart
-	if p.policy.Movable() {
+	if p.policy.ChoosesLocation() {
 		p.decideWhere(until)
 		return
 	}
@@ -226,7 +226,7 @@ func (p *pass) decide() {
 	}
 	for location, groups := range at {
 		outlook := p.policy.Planner(p.book, location, p.now, until)
-		if p.policy.Limited() {
+		if p.policy.HasBuckets() {
 			p.assign(groups, outlook.Fleet(p.policy.Buckets(), p.runs(location, groups)))
 			continue
 		}

@@ -164,7 +164,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 		}
 	}
 	for o := range (&pass{groups: groups}).planned() {
-		o.Annotations[v1alpha1.PlannedStartAnnotation] = policy.Stamp(start)
+		o.Annotations[v1alpha1.PlannedStartAnnotation] = policy.FormatTime(start)
 	}
 	if next := look(); next != time.Minute || len(told) != pods {
 		t.Errorf("told all, the next pass is in %s", next)

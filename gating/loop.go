@@ -119,14 +119,14 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		}
 		p.groups, leaving = append(p.groups, groups...), append(leaving, left...)
 	}
-	if rules.Limited() {
+	if rules.HasBuckets() {
 		l.vouched.forget(p.now)
 		if p.running, err = l.Records.running(rules, leaving, &l.vouched, p.now); err != nil {
 			return nil, err
 		}
 	}
 	if name != strays {
-		l.limited.Store(name, rules.Limited())
+		l.limited.Store(name, rules.HasBuckets())
 	}
 	l.setbacks.retain(name, p.groups, leaving)
 	l.untold.retain(name, p.groups, leaving)
@@ -195,7 +195,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	from, _ := before.(int) // zero at first
 	at, stop := 0, 0
 	for o, g := range p.planned() {
-		start := policy.Stamp(g.decision.Start)
+		start := policy.FormatTime(g.decision.Start)
 		if at++; at <= from || told(o, start, g.to) {
 			continue
 		}
@@ -292,7 +292,7 @@ func (l *Loop) wait(p *pass) time.Duration {
 	if !first.IsZero() {
 		next = p.now.Add(vigil)
 	}
-	for _, at := range append(append(p.policy.Changes(p.book, p.now), p.settles...), first) {
+	for _, at := range append(append(p.policy.ChangeTimes(p.book, p.now), p.settles...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

@@ -265,7 +265,7 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote)
 
 // vouch remembers that the loop itself has let something go, where that takes room.
 func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
-	if p.policy.Limited() {
+	if p.policy.HasBuckets() {
 		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }
@@ -329,7 +329,7 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.Releas
 		if now.UID != pod.UID {
 			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
 		}
-		target := policy.Metadata(hold.PodKind())
+		target := policy.NewMetadata(hold.PodKind())
 		target.Namespace, target.Name = pod.Namespace, pod.Name
 		return l.Client.Patch(ctx, target, made.Preferring(&now, term))
 	})
@@ -364,7 +364,7 @@ func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *recor
 }
 
 func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	target := policy.Metadata(kind)
+	target := policy.NewMetadata(kind)
 	target.Namespace, target.Name = o.Namespace, o.Name
 	return l.Client.Patch(ctx, target, patch)
 }

@@ -47,7 +47,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 		Watches(&v1alpha1.CarbonPolicy{}, l.onDeleted()).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
-	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.Metadata(policy.NodeKind()), l.onNode()))
+	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), l.onNode()))
 	for _, records := range l.Records.sources(l.onRecord()) {
 		b = b.WatchesRawSource(records)
 	}
@@ -96,7 +96,7 @@ func unlabelled(r *record) bool {
 // have its first node now, or have lost its last.
 func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	wake := func(ctx context.Context, q queue) {
-		l.each(ctx, (*policy.Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gather()) })
+		l.each(ctx, (*policy.Policy).ChoosesLocation, func(r reconcile.Request) { q.AddAfter(r, l.gather()) })
 	}
 	return handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*metav1.PartialObjectMetadata], q queue) {

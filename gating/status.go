@@ -66,7 +66,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 
 // locationStatus is what is known of each location, and how much runs there.
 func (p *pass) locationStatus() []v1alpha1.LocationStatus {
-	locations := p.policy.Locations(p.book, p.now)
+	locations := p.policy.LocationStatuses(p.book, p.now)
 	for i := range locations {
 		if locations[i].Ceiling != nil {
 			running := int32(min(p.pods(p.policy.ResolveLocation(locations[i].Name)), math.MaxInt32))
@@ -95,7 +95,7 @@ func (p *pass) planningState() policy.LocationState {
 	views := p.policy.LocationStates(p.book, p.now)
 	v := views[0]
 	for _, other := range views[1:] {
-		if p.policy.Movable() && !v.IsUsable() && p.policy.HasNodes(other.Name) {
+		if p.policy.ChoosesLocation() && !v.IsUsable() && p.policy.HasNodes(other.Name) {
 			v = other
 		}
 	}

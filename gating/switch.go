@@ -150,7 +150,7 @@ func (s *Switch) see(mark, failing string) {
 func writeStuck(all []stuck) string {
 	list := make([]string, len(all))
 	for i, s := range all {
-		if list[i] = s.namespace + "=" + policy.Stamp(s.since); s.namespace == "" {
+		if list[i] = s.namespace + "=" + policy.FormatTime(s.since); s.namespace == "" {
 			list[i] = everywhere + list[i]
 		}
 	}

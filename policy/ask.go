@@ -21,17 +21,17 @@ const MaxValue = 256
 // Ask is what the annotations of one group ask for. Fields that were not given
 // are zero.
 type Ask struct {
-	Wanted    bool // delay-tolerant: "true"
-	Policy    string
-	Location  string
-	Deadline  time.Time
-	Duration  time.Duration
-	Threshold *float64
-	Hold      string // HoldByGate, HoldBySuspend, or empty
-	Placement string // PlacementPreferred, PlacementStrict, or empty
+	WantsToWait bool // delay-tolerant: "true"
+	Policy      string
+	Location    string
+	Deadline    time.Time
+	Duration    time.Duration
+	Threshold   *float64
+	Hold        string // HoldByGate, HoldBySuspend, or empty
+	Placement   string // PlacementPreferred, PlacementStrict, or empty
 	// Earlier counts where no duration is asked for. It is no annotation, and
 	// ParseAsk leaves it zero.
-	Earlier RunTimes
+	EarlierRuns RunTimes
 	// ReplacedAt is when the next run of its CronJob deletes it, see ReplacedAt; zero
 	// is never. Tool is what gives up on the work if it waits for too long; nil is
 	// nothing. ParseAsk leaves both empty, too.
@@ -39,7 +39,7 @@ type Ask struct {
 	Tool       *Tool
 	// Only names the locations whose nodes suit the work, see Candidates; empty
 	// is all. ParseAsk leaves it empty, too.
-	Only string
+	Candidates string
 }
 
 // ParseAsk reads the annotations of work created at created. Every value that
@@ -62,7 +62,7 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 		}
 	}
 	read(v1alpha1.DelayTolerantAnnotation, func(value string) (err error) {
-		ask.Wanted, err = parseBool(value)
+		ask.WantsToWait, err = parseBool(value)
 		return err
 	})
 	read(v1alpha1.DeadlineAnnotation, func(value string) (err error) {
@@ -88,7 +88,7 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 		ask.Policy = value
 		if problems := content.IsDNS1123Subdomain(value); len(problems) > 0 {
 			ask.Policy = ""
-			return sentence("want the name of a CarbonPolicy: " + strings.Join(problems, "; "))
+			return userError("want the name of a CarbonPolicy: " + strings.Join(problems, "; "))
 		}
 		return nil
 	})
@@ -103,7 +103,7 @@ func UnknownKeys(annotations map[string]string, path *field.Path) []string {
 	var warnings []string
 	ours := append(AskKeys(), WrittenKeys()...)
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(ours, key) && len(warnings) < maxStrange {
+		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(ours, key) && len(warnings) < maxUnknownKeys {
 			warnings = append(warnings, fmt.Sprintf("%s: not known, and so without effect; want %s and one of %s",
 				path.Key(fmt.Sprintf("%.80s", key)), v1alpha1.Prefix, strings.ReplaceAll(strings.Join(AskKeys(), ", "), v1alpha1.Prefix, "")))
 		}
@@ -112,16 +112,16 @@ func UnknownKeys(annotations map[string]string, path *field.Path) []string {
 }
 
 // maxStrange is how many annotations are warned of.
-const maxStrange = 3
+const maxUnknownKeys = 3
 
 // sentence is an error that is shown to users behind a field's path.
-type sentence string
+type userError string
 
-func (s sentence) Error() string { return string(s) }
+func (s userError) Error() string { return string(s) }
 
 func wantText(value, want string) error {
 	if strings.TrimSpace(value) == "" {
-		return sentence("want " + want)
+		return userError("want " + want)
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func wantText(value, want string) error {
 func oneOf(into *string, one, other string) func(string) error {
 	return func(value string) error {
 		if value != one && value != other {
-			return sentence(`want "` + one + `" or "` + other + `"`)
+			return userError(`want "` + one + `" or "` + other + `"`)
 		}
 		*into = value
 		return nil
@@ -144,21 +144,21 @@ func parseBool(value string) (bool, error) {
 	case "false":
 		return false, nil
 	default:
-		return false, sentence(`want "true" or "false"`)
+		return false, userError(`want "true" or "false"`)
 	}
 }
 
 // JobAsk returns the annotations of the ask that holds for a Job: its own, laid
 // over those of its pod template. A wish that is a label is among them.
-func JobAsk(template, job metav1.Object) map[string]string {
-	ask := Asked(template)
-	maps.Copy(ask, Asked(job))
+func JobAskAnnotations(template, job metav1.Object) map[string]string {
+	ask := AskAnnotations(template)
+	maps.Copy(ask, AskAnnotations(job))
 	return ask
 }
 
 // Limit has a task start in time for what does not wait for it: the next run of its
 // CronJob and, unless it has a deadline, its tool.
-func (a *Ask) Limit(task *plan.Task, created time.Time, longest time.Duration) {
+func (a *Ask) LimitLatestStart(task *plan.Task, created time.Time, longest time.Duration) {
 	earlier := func(at time.Time) {
 		if at.Before(task.LatestStart) {
 			task.LatestStart = at

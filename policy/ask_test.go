@@ -18,7 +18,7 @@ func TestParseAsk(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	want := Ask{Wanted: true, Policy: "nightly", Location: "X", Deadline: t0.Add(8 * time.Hour), Duration: 2 * time.Hour, Threshold: &limit}
+	want := Ask{WantsToWait: true, Policy: "nightly", Location: "X", Deadline: t0.Add(8 * time.Hour), Duration: 2 * time.Hour, Threshold: &limit}
 	if diff := cmp.Diff(want, ask); diff != "" {
 		t.Error(diff)
 	}

@@ -18,7 +18,7 @@ func NamespaceKind() schema.GroupVersionKind {
 
 func NodeKind() schema.GroupVersionKind { return schema.GroupVersionKind{Version: "v1", Kind: "Node"} }
 
-func Metadata(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
+func NewMetadata(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(kind)
 	return object
@@ -36,7 +36,7 @@ func Truncate(value string, limit int) string {
 
 // NamespacePolicy returns the policy that a namespace names, empty if none.
 func NamespacePolicy(ctx context.Context, reader client.Reader, namespace string) string {
-	object := Metadata(NamespaceKind())
+	object := NewMetadata(NamespaceKind())
 	if err := reader.Get(ctx, types.NamespacedName{Name: namespace}, object, client.UnsafeDisableDeepCopy); err != nil {
 		return "" // not cached yet: as if it named none
 	}

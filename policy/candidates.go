@@ -17,10 +17,10 @@ import (
 // nodes at only some of them (see Candidates), or to nothing; none if the policy
 // does not choose.
 func (p *Policy) candidates(pin, only string) []plan.Site {
-	if !p.Movable() {
+	if !p.ChoosesLocation() {
 		return nil
 	}
-	sites := p.noted(only)
+	sites := p.candidateSites(only)
 	if pin == "" {
 		return sites
 	}
@@ -33,9 +33,9 @@ func (p *Policy) candidates(pin, only string) []plan.Site {
 }
 
 // noted reads the annotation Candidates.
-func (p *Policy) noted(only string) []plan.Site {
+func (p *Policy) candidateSites(only string) []plan.Site {
 	if only == "" {
-		return p.places
+		return p.sites
 	}
 	var populated, others []plan.Site
 	for _, l := range p.spec.Locations {
@@ -54,26 +54,26 @@ func (p *Policy) noted(only string) []plan.Site {
 	if len(others) > 0 {
 		return others
 	}
-	return p.places
+	return p.sites
 }
 
 const (
 	// separator is what stands between two locations in Candidates.
-	separator = ","
+	siteSeparator = ","
 	// factored is what stands between a location and its power factor.
-	factored = "="
+	factorSeparator = "="
 )
 
 // readSite finds a location in a list that writeSites has written.
 func readSite(list, name string) (plan.Site, bool) {
-	rest, found := separator+list+separator, true
+	rest, found := siteSeparator+list+siteSeparator, true
 	for found {
-		_, rest, found = strings.Cut(rest, separator+name)
-		if strings.HasPrefix(rest, separator) {
+		_, rest, found = strings.Cut(rest, siteSeparator+name)
+		if strings.HasPrefix(rest, siteSeparator) {
 			return plan.Site{Name: name, PowerFactor: 1}, true
 		}
-		if text, ok := strings.CutPrefix(rest, factored); ok {
-			text, _, _ = strings.Cut(text, separator)
+		if text, ok := strings.CutPrefix(rest, factorSeparator); ok {
+			text, _, _ = strings.Cut(text, siteSeparator)
 			if factor, err := v1alpha1.ParsePowerFactor(text); err == nil {
 				return plan.Site{Name: name, PowerFactor: factor}, true
 			}
@@ -87,18 +87,18 @@ func writeSites(sites []plan.Site) string {
 	for i, s := range sites {
 		list[i] = s.Name
 		if s.PowerFactor != 1 {
-			list[i] += factored + strconv.FormatFloat(s.PowerFactor, 'g', -1, 64)
+			list[i] += factorSeparator + strconv.FormatFloat(s.PowerFactor, 'g', -1, 64)
 		}
 	}
-	return strings.Join(list, separator)
+	return strings.Join(list, siteSeparator)
 }
 
 // Suiting returns the value of the annotation Candidates for a pod: empty if its
 // own node selector and required node affinity leave it as free as the policy does.
 // A location suits it that has a node which does. If there is none anywhere, those
 // are left out that its node selector contradicts.
-func (p *Policy) Suiting(ctx context.Context, pod *corev1.PodSpec) string {
-	if !p.Movable() || undemanding(pod) {
+func (p *Policy) SuitableLocations(ctx context.Context, pod *corev1.PodSpec) string {
+	if !p.ChoosesLocation() || acceptsAnyNode(pod) {
 		return ""
 	}
 	required := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *pod})
@@ -111,31 +111,31 @@ func (p *Policy) Suiting(ctx context.Context, pod *corev1.PodSpec) string {
 		if len(l.NodeSelector) == 0 {
 			continue
 		}
-		if power, ok := p.at(ctx, i).power(suits); ok {
+		if power, ok := p.nodesAt(ctx, i).leastPowerOf(suits); ok {
 			suiting = append(suiting, plan.Site{Name: l.Name, PowerFactor: power})
 		}
-		if !contradict(pod.NodeSelector, l.NodeSelector) {
+		if !areContradictory(pod.NodeSelector, l.NodeSelector) {
 			possible = append(possible, plan.Site{Name: l.Name, PowerFactor: 1})
 		}
 	}
 	if len(suiting) == 0 {
 		suiting = possible
 	}
-	if len(suiting) == 0 || containsAll(suiting, p.places) {
+	if len(suiting) == 0 || containsAll(suiting, p.sites) {
 		return ""
 	}
 	return writeSites(suiting)
 }
 
 // undemanding reports whether a pod may run on any node, as far as labels go.
-func undemanding(pod *corev1.PodSpec) bool {
+func acceptsAnyNode(pod *corev1.PodSpec) bool {
 	affinity := pod.Affinity
 	return len(pod.NodeSelector) == 0 &&
 		(affinity == nil || affinity.NodeAffinity == nil || affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil)
 }
 
 // contradict reports whether no node can have all labels of both.
-func contradict(a, b map[string]string) bool {
+func areContradictory(a, b map[string]string) bool {
 	for key, value := range a {
 		if other, ok := b[key]; ok && other != value {
 			return true

@@ -26,6 +26,6 @@ func WrittenKeys() []string {
 }
 
 // Written reports whether only Gridlatch writes a label or an annotation of pods and Jobs.
-func IsWritten(key string) bool {
+func IsWrittenKey(key string) bool {
 	return key == v1alpha1.StateLabel || slices.Contains(WrittenKeys(), key)
 }

@@ -16,10 +16,10 @@ import (
 func (p *Policy) Notes(d plan.Decision) map[string]string {
 	notes := map[string]string{v1alpha1.PolicyAnnotation: p.Name, v1alpha1.ReasonAnnotation: d.Reason()}
 	if d.Holds() {
-		notes[v1alpha1.PlannedStartAnnotation] = Stamp(d.Start)
-		notes[v1alpha1.LatestStartAnnotation] = Stamp(d.LatestStart)
+		notes[v1alpha1.PlannedStartAnnotation] = FormatTime(d.Start)
+		notes[v1alpha1.LatestStartAnnotation] = FormatTime(d.LatestStart)
 		notes[v1alpha1.IntensityAtCreationAnnotation] = EmittedAtOnce(d)
-		if p.Movable() {
+		if p.ChoosesLocation() {
 			notes[v1alpha1.PlannedLocationAnnotation] = d.Location
 		}
 	}
@@ -32,8 +32,8 @@ func DurationNotes(ask Ask) map[string]string {
 	switch {
 	case ask.Duration > 0:
 		return nil
-	case ask.Earlier.Median > 0:
-		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.Span(ask.Earlier.Median), v1alpha1.DurationSourceAnnotation: ask.Earlier.String()}
+	case ask.EarlierRuns.Median > 0:
+		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.Span(ask.EarlierRuns.Median), v1alpha1.DurationSourceAnnotation: ask.EarlierRuns.String()}
 	default:
 		return map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}
 	}
@@ -77,4 +77,4 @@ func ReleaseReason(d plan.Decision, annotations map[string]string) string {
 	return d.ReasonWith(fmt.Sprintf("; %.0f %% less than the %.0f at its creation", saved, before))
 }
 
-func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+func FormatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

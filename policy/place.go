@@ -17,7 +17,7 @@ import (
 
 // Movable reports whether the policy can tell the nodes of several locations
 // apart: only then is it chosen where work runs.
-func (p *Policy) Movable() bool {
+func (p *Policy) ChoosesLocation() bool {
 	selectable := 0
 	for _, l := range p.spec.Locations {
 		if len(l.NodeSelector) > 0 {
@@ -28,8 +28,8 @@ func (p *Policy) Movable() bool {
 }
 
 // settle finds out which locations have nodes, and with what power factors.
-func (p *Policy) settle(ctx context.Context, nodes *Nodes) {
-	if !p.Movable() {
+func (p *Policy) findSites(ctx context.Context, nodes *Nodes) {
+	if !p.ChoosesLocation() {
 		return
 	}
 	p.nodes = nodes
@@ -38,40 +38,40 @@ func (p *Policy) settle(ctx context.Context, nodes *Nodes) {
 		if len(l.NodeSelector) == 0 {
 			continue
 		}
-		there := p.at(ctx, i)
+		there := p.nodesAt(ctx, i)
 		if len(there.nodes) > 0 {
-			p.places = append(p.places, plan.Site{Name: l.Name, PowerFactor: there.least})
+			p.sites = append(p.sites, plan.Site{Name: l.Name, PowerFactor: there.leastPower})
 		}
-		wrong = append(wrong, there.wrong...)
+		wrong = append(wrong, there.problems...)
 	}
-	if len(p.places) == 0 { // or nodes are not known
-		p.places = []plan.Site{{Name: p.ResolveLocation(""), PowerFactor: 1}}
+	if len(p.sites) == 0 { // or nodes are not known
+		p.sites = []plan.Site{{Name: p.ResolveLocation(""), PowerFactor: 1}}
 	}
-	if len(wrong) > mostWrong {
-		wrong = append(wrong[:mostWrong:mostWrong], fmt.Sprintf("and %d more like this", len(wrong)-mostWrong))
+	if len(wrong) > maxNodeProblems {
+		wrong = append(wrong[:maxNodeProblems:maxNodeProblems], fmt.Sprintf("and %d more like this", len(wrong)-maxNodeProblems))
 	}
 	p.Problems = append(p.Problems, wrong...)
 }
 
 // at returns the nodes of a location: those with its labels, but for those that
 // are at one before it, as the extender takes them.
-func (p *Policy) at(ctx context.Context, i int) pool {
+func (p *Policy) nodesAt(ctx context.Context, i int) nodeSet {
 	own := p.spec.Locations[i].NodeSelector
 	var taken []map[string]string
 	for _, l := range p.spec.Locations[:i] {
-		if len(l.NodeSelector) > 0 && !contradict(l.NodeSelector, own) {
+		if len(l.NodeSelector) > 0 && !areContradictory(l.NodeSelector, own) {
 			taken = append(taken, l.NodeSelector)
 		}
 	}
-	return p.nodes.having(ctx, own, taken...)
+	return p.nodes.nodesWith(ctx, own, taken...)
 }
 
 // mostWrong is how many nodes are named that have no usable power factor.
-const mostWrong = 3
+const maxNodeProblems = 3
 
 // populated reports whether a location is among those that have nodes.
 func (p *Policy) HasNodes(location string) bool {
-	return slices.ContainsFunc(p.places, func(s plan.Site) bool { return s.Name == location })
+	return slices.ContainsFunc(p.sites, func(s plan.Site) bool { return s.Name == location })
 }
 
 // names are those of all locations.
@@ -85,13 +85,13 @@ func (p *Policy) LocationNames() []string {
 
 // Decide plans work by itself, at a location or, if the policy chooses, in those
 // that the task may run in. An empty location is the policy's first.
-func (p *Policy) Decide(book *forecast.Snapshot, location string, now time.Time, task plan.Task) plan.Decision {
+func (p *Policy) Decide(snapshot *forecast.Snapshot, location string, now time.Time, task plan.Task) plan.Decision {
 	if len(task.Locations) == 0 {
-		return p.Planner(book, location, now, task.LatestStart).Decide(task)
+		return p.Planner(snapshot, location, now, task.LatestStart).Decide(task)
 	}
 	fleets := make([]*plan.Fleet, len(task.Locations))
 	for i, site := range task.Locations {
-		fleets[i] = p.Planner(book, site.Name, now, task.LatestStart).Fleet(plan.Buckets{}, nil)
+		fleets[i] = p.Planner(snapshot, site.Name, now, task.LatestStart).Fleet(plan.Buckets{}, nil)
 	}
 	return plan.Assign([]plan.Group{{Task: task}}, fleets[0], fleets[1:]...)[0]
 }
@@ -100,7 +100,7 @@ func (p *Policy) Decide(book *forecast.Snapshot, location string, now time.Time,
 // policy has put it, or else where it was asked for.
 func (p *Policy) LocationOf(annotations map[string]string) string {
 	to := annotations[v1alpha1.PlannedLocationAnnotation]
-	if p.Movable() && slices.ContainsFunc(p.spec.Locations, func(l v1alpha1.Location) bool { return l.Name == to }) {
+	if p.ChoosesLocation() && slices.ContainsFunc(p.spec.Locations, func(l v1alpha1.Location) bool { return l.Name == to }) {
 		return to
 	}
 	return p.ResolveLocation(annotations[v1alpha1.LocationAnnotation])
@@ -111,7 +111,7 @@ func (p *Policy) LocationOf(annotations map[string]string) string {
 // nodes those are.
 func (p *Policy) Preference(location string) (corev1.PreferredSchedulingTerm, bool) {
 	term := corev1.PreferredSchedulingTerm{Weight: 100}
-	if !p.Movable() {
+	if !p.ChoosesLocation() {
 		return term, false
 	}
 	for _, l := range p.spec.Locations {
@@ -128,7 +128,7 @@ func (p *Policy) Preference(location string) (corev1.PreferredSchedulingTerm, bo
 }
 
 // Preferred returns the preferences of a pod for nodes.
-func Preferred(pod *corev1.PodSpec) []corev1.PreferredSchedulingTerm {
+func Preferences(pod *corev1.PodSpec) []corev1.PreferredSchedulingTerm {
 	if pod.Affinity == nil || pod.Affinity.NodeAffinity == nil {
 		return nil
 	}
@@ -136,8 +136,8 @@ func Preferred(pod *corev1.PodSpec) []corev1.PreferredSchedulingTerm {
 }
 
 // Prefers reports whether a preference is among those of a pod.
-func Prefers(pod *corev1.PodSpec, term corev1.PreferredSchedulingTerm) bool {
-	return slices.ContainsFunc(Preferred(pod), func(t corev1.PreferredSchedulingTerm) bool {
+func HasPreference(pod *corev1.PodSpec, term corev1.PreferredSchedulingTerm) bool {
+	return slices.ContainsFunc(Preferences(pod), func(t corev1.PreferredSchedulingTerm) bool {
 		return equality.Semantic.DeepEqual(t, term)
 	})
 }

@@ -26,7 +26,7 @@ func (p *Policy) Buckets() plan.Buckets { return p.buckets }
 // or the one below whose ceilings it counts. It is empty if any will do.
 func (p *Policy) HomeOf(pod metav1.Object) string {
 	annotations := pod.GetAnnotations()
-	if pinned := annotations[v1alpha1.LocationAnnotation]; pinned != "" || !p.Limited() {
+	if pinned := annotations[v1alpha1.LocationAnnotation]; pinned != "" || !p.HasBuckets() {
 		return pinned
 	}
 	return p.LocationOf(annotations)
@@ -34,9 +34,9 @@ func (p *Policy) HomeOf(pod metav1.Object) string {
 
 // Strict reports whether a pod is to be kept off nodes of dirtier buckets, as it
 // asks and as long as it has time.
-func Strict(pod metav1.Object, task plan.Task, now time.Time) bool {
+func IsStrict(pod metav1.Object, task plan.Task, now time.Time) bool {
 	return pod.GetAnnotations()[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict && now.Before(task.LatestStart)
 }
 
 // NodeMetadata is how nodes are cached, see CacheByObject.
-func NodeMetadata() *metav1.PartialObjectMetadata { return Metadata(NodeKind()) }
+func NodeMetadata() *metav1.PartialObjectMetadata { return NewMetadata(NodeKind()) }

@@ -20,4 +20,4 @@ type Policies struct {
 
 // abandoned is what takes the place of policies that do not exist: what they hold
 // starts now.
-func Abandoned() *Policy { return &Policy{gone: true} }
+func Abandoned() *Policy { return &Policy{isAbandoned: true} }

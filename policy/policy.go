@@ -34,16 +34,16 @@ type Policy struct {
 	// Warnings are of parts of the spec that hold, and are probably not meant.
 	Warnings []string
 
-	gone  bool // it stands for those that do not exist
-	spec  v1alpha1.CarbonPolicySpec
-	terms plan.Terms
+	isAbandoned bool // it stands for those that do not exist
+	spec        v1alpha1.CarbonPolicySpec
+	terms       plan.Terms
 	// The durations of the spec.
 	maxDelay, defaultDuration, maxAge time.Duration
 	buckets                           plan.Buckets
 	// Of a policy that chooses between locations: those with nodes, its first if
 	// none is known to have any; in its order.
-	places []plan.Site
-	nodes  *Nodes
+	sites []plan.Site
+	nodes *Nodes
 }
 
 // Get returns a policy by name, the default one for an empty name. The default
@@ -98,7 +98,7 @@ func New(ctx context.Context, object *v1alpha1.CarbonPolicy, nodes *Nodes, now t
 		if err := checkSelector(l.NodeSelector); err != nil {
 			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector%v", i, err))
 		}
-		if before := p.shadowing(i); before != "" {
+		if before := p.shadowedBy(i); before != "" {
 			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector: no node is at %q, since all with these labels are at %q, which comes before it", i, l.Name, before))
 		}
 	}
@@ -113,7 +113,7 @@ func New(ctx context.Context, object *v1alpha1.CarbonPolicy, nodes *Nodes, now t
 		}
 		p.terms.Exemptions = append(p.terms.Exemptions, exemption)
 	}
-	p.settle(ctx, nodes)
+	p.findSites(ctx, nodes)
 	return p
 }
 
@@ -168,14 +168,14 @@ func parsePercentage(text v1alpha1.Percentage) (float64, error) {
 }
 
 // IsAbandoned reports whether the policy stands for those that do not exist.
-func (p *Policy) IsAbandoned() bool { return p.gone }
+func (p *Policy) IsAbandoned() bool { return p.isAbandoned }
 
 func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
 	if e.Schedule != "" {
 		return newSchedule(e.Schedule, cmp.Or(e.TimeZone, "UTC"), now)
 	}
 	if e.From == nil || e.To == nil {
-		return plan.Exemption{}, sentence("want either schedule, or from and to")
+		return plan.Exemption{}, userError("want either schedule, or from and to")
 	}
 	return plan.Window(e.From.Time, e.To.Time)
 }
@@ -205,7 +205,7 @@ func checkSelector(selector map[string]string) error {
 
 // shadowing returns the location that has all nodes of a later one; empty if none
 // has.
-func (p *Policy) shadowing(later int) string {
+func (p *Policy) shadowedBy(later int) string {
 	for _, l := range p.spec.Locations[:later] {
 		if len(l.NodeSelector) > 0 && hasAll(p.spec.Locations[later].NodeSelector, l.NodeSelector) {
 			return l.Name
@@ -226,23 +226,23 @@ func newBuckets(spec []v1alpha1.Bucket) (plan.Buckets, error) {
 }
 
 // Limited reports whether ceilings limit how many pods run at once.
-func (p *Policy) Limited() bool { return !p.buckets.Empty() }
+func (p *Policy) HasBuckets() bool { return !p.buckets.Empty() }
 
 // prediction returns what is expected of a location, with the forecast that it
 // rests on; or in missing why nothing is that could hold work.
-func (p *Policy) prediction(book *forecast.Snapshot, location string, now time.Time) (e forecast.Prediction, f forecast.Forecast, missing string) {
-	f, ok := book.Forecast(location)
-	if !ok || p.gone {
-		return forecast.Prediction{Basis: forecast.Nothing}, f, p.missing(book, location, now)
+func (p *Policy) prediction(snapshot *forecast.Snapshot, location string, now time.Time) (e forecast.Prediction, f forecast.Forecast, missing string) {
+	f, ok := snapshot.Forecast(location)
+	if !ok || p.isAbandoned {
+		return forecast.Prediction{Basis: forecast.Nothing}, f, p.whyMissing(snapshot, location, now)
 	}
-	return f.Model.Predict(now, p.maxAge), f, p.missing(book, location, now)
+	return f.Model.Predict(now, p.maxAge), f, p.whyMissing(snapshot, location, now)
 }
 
 // Planner prepares decisions at now for work at a location, the policy's first
 // if it is empty, that starts by until at the latest.
-func (p *Policy) Planner(book *forecast.Snapshot, location string, now, until time.Time) *plan.Planner {
+func (p *Policy) Planner(snapshot *forecast.Snapshot, location string, now, until time.Time) *plan.Planner {
 	location = p.ResolveLocation(location)
-	e, f, missing := p.prediction(book, location, now)
+	e, f, missing := p.prediction(snapshot, location, now)
 	if location == "" {
 		location = f.Location
 	}
@@ -251,16 +251,16 @@ func (p *Policy) Planner(book *forecast.Snapshot, location string, now, until ti
 
 // Predict returns what is expected of a location, the policy's first if it is
 // empty, and the forecast that this rests on.
-func (p *Policy) Predict(book *forecast.Snapshot, location string, now time.Time) (forecast.Prediction, forecast.Forecast) {
-	e, f, _ := p.prediction(book, p.ResolveLocation(location), now)
+func (p *Policy) Predict(snapshot *forecast.Snapshot, location string, now time.Time) (forecast.Prediction, forecast.Forecast) {
+	e, f, _ := p.prediction(snapshot, p.ResolveLocation(location), now)
 	return e, f
 }
 
 // Level tells what holds at a location, the policy's first if it is empty, and
 // the limits there are. A forecast that is not trusted any more is no intensity;
 // where one that is trusted says nothing, or is not believed, its neighbours hold.
-func (p *Policy) Level(book *forecast.Snapshot, location string, now time.Time) plan.Level {
-	v := p.locationState(book, p.ResolveLocation(location), now)
+func (p *Policy) Level(snapshot *forecast.Snapshot, location string, now time.Time) plan.Level {
+	v := p.locationState(snapshot, p.ResolveLocation(location), now)
 	level := plan.Level{Location: v.Name, Buckets: p.buckets, Missing: v.Missing, Expected: v.Prediction.Series}
 	switch v.Prediction.Basis {
 	case forecast.Nothing:
@@ -269,11 +269,11 @@ func (p *Policy) Level(book *forecast.Snapshot, location string, now time.Time) 
 	default:
 		level.Intensity, level.Known = v.Prediction.Series.At(now)
 	}
-	if f, _ := book.Forecast(p.ResolveLocation(location)); !level.Known && !p.gone && now.Sub(f.Issued) <= p.maxAge {
+	if f, _ := snapshot.Forecast(p.ResolveLocation(location)); !level.Known && !p.isAbandoned && now.Sub(f.Issued) <= p.maxAge {
 		level.Intensity, level.Known = f.Near(now)
 	}
 	level.Until, level.Exempt = plan.NextTurn(p.terms.Exemptions, now)
-	for _, at := range p.Changes(book, now) {
+	for _, at := range p.ChangeTimes(snapshot, now) {
 		if at.After(now) && (level.Until.IsZero() || at.Before(level.Until)) {
 			level.Until = at
 		}
@@ -282,8 +282,8 @@ func (p *Policy) Level(book *forecast.Snapshot, location string, now time.Time) 
 }
 
 // Contributions explains what [Policy.Predict] expects of the hour of at.
-func (p *Policy) Contributions(book *forecast.Snapshot, location string, now, at time.Time) []forecast.Contribution {
-	f, ok := book.Forecast(p.ResolveLocation(location))
+func (p *Policy) Contributions(snapshot *forecast.Snapshot, location string, now, at time.Time) []forecast.Contribution {
+	f, ok := snapshot.Forecast(p.ResolveLocation(location))
 	if !ok {
 		return nil
 	}
@@ -301,12 +301,12 @@ func (p *Policy) ResolveLocation(asked string) string {
 
 // missing says why the forecast for a location is not usable now, or does not
 // cover some of the time to come.
-func (p *Policy) missing(book *forecast.Snapshot, location string, now time.Time) string {
-	switch f, _ := book.Forecast(location); {
-	case p.gone:
+func (p *Policy) whyMissing(snapshot *forecast.Snapshot, location string, now time.Time) string {
+	switch f, _ := snapshot.Forecast(location); {
+	case p.isAbandoned:
 		return "its policy does not exist"
 	case f.Series.Empty():
-		return p.absent(book, location)
+		return p.whyAbsent(snapshot, location)
 	case now.Sub(f.Issued) > p.maxAge:
 		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.maxAge))
 	case !f.Series.End().After(now):
@@ -317,30 +317,30 @@ func (p *Policy) missing(book *forecast.Snapshot, location string, now time.Time
 }
 
 // absent says why there is no forecast for a location.
-func (p *Policy) absent(book *forecast.Snapshot, location string) string {
+func (p *Policy) whyAbsent(snapshot *forecast.Snapshot, location string) string {
 	switch {
-	case !book.HasForecast() && book.Problem() != "":
-		return book.Problem()
-	case !book.HasForecast():
+	case !snapshot.HasForecast() && snapshot.Problem() != "":
+		return snapshot.Problem()
+	case !snapshot.HasForecast():
 		return "ConfigMap " + p.Source.String() + " has not been read yet"
 	case location == "":
-		return "it has several locations, and the policy names none: " + strings.Join(book.Locations(), ", ")
+		return "it has several locations, and the policy names none: " + strings.Join(snapshot.Locations(), ", ")
 	default:
-		return fmt.Sprintf("it has no location %s, but %s", location, strings.Join(book.Locations(), ", "))
+		return fmt.Sprintf("it has no location %s, but %s", location, strings.Join(snapshot.Locations(), ", "))
 	}
 }
 
 // CheckLocation tells what is wrong with a location that work is pinned to.
-func (p *Policy) CheckLocation(book *forecast.Snapshot, location string) error {
+func (p *Policy) CheckLocation(snapshot *forecast.Snapshot, location string) error {
 	var known []string
 	for _, l := range p.spec.Locations {
 		known = append(known, l.Name)
 	}
 	if len(known) == 0 {
-		if _, ok := book.Forecast(location); ok || len(book.Locations()) == 0 {
+		if _, ok := snapshot.Forecast(location); ok || len(snapshot.Locations()) == 0 {
 			return nil
 		}
-		known = book.Locations()
+		known = snapshot.Locations()
 	}
 	for _, name := range known {
 		if name == location {

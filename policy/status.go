@@ -12,17 +12,17 @@ import (
 
 // Locations says what is known of each location at a moment, as the policy's
 // status does, but for what runs there.
-func (p *Policy) Locations(book *forecast.Snapshot, now time.Time) []v1alpha1.LocationStatus {
-	views := p.LocationStates(book, now)
-	locations := make([]v1alpha1.LocationStatus, len(views))
-	for i, v := range views {
+func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []v1alpha1.LocationStatus {
+	states := p.LocationStates(snapshot, now)
+	locations := make([]v1alpha1.LocationStatus, len(states))
+	for i, v := range states {
 		locations[i].Name = v.Name
 		locations[i].LearnedDays, locations[i].SavingSharePercent = v.Learned()
 		if v.IsKnown {
 			rounded := int32(math.Round(v.Intensity))
 			locations[i].Intensity = &rounded
 		}
-		if v.IsKnown && p.Limited() {
+		if v.IsKnown && p.HasBuckets() {
 			ceiling := int32(p.buckets.Ceiling(v.Intensity))
 			locations[i].Bucket, locations[i].Ceiling = p.buckets.Name(v.Intensity), &ceiling
 		}
@@ -43,10 +43,10 @@ func (v *LocationState) Fallback() string {
 
 // turns are the moments at which what a policy says of the grid changes by
 // itself: a slot or an hour ends, or a forecast becomes too old.
-func (p *Policy) Changes(book *forecast.Snapshot, now time.Time) []time.Time {
+func (p *Policy) ChangeTimes(snapshot *forecast.Snapshot, now time.Time) []time.Time {
 	turns := []time.Time{now.Truncate(time.Hour).Add(time.Hour)}
-	for _, v := range p.LocationStates(book, now) {
-		f, ok := book.Forecast(v.Name)
+	for _, v := range p.LocationStates(snapshot, now) {
+		f, ok := snapshot.Forecast(v.Name)
 		if !ok {
 			continue
 		}

@@ -22,16 +22,16 @@ func (p *Policy) TaskOf(object metav1.Object) plan.Task {
 	created := WaitsSince(object)
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
 	if expected := object.GetAnnotations()[v1alpha1.ExpectedDurationAnnotation]; len(expected) <= MaxValue {
-		ask.Earlier.Median, _ = plan.ParseDuration(expected) // zero if there is none
+		ask.EarlierRuns.Median, _ = plan.ParseDuration(expected) // zero if there is none
 	}
-	ask.Only = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
+	ask.Candidates = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
 	task := p.Task(ask, created)
 	task.PlannedIn = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
 	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 	switch {
-	case err == nil && (len(errs) > 0 || p.gone || promised.Before(task.LatestStart)):
+	case err == nil && (len(errs) > 0 || p.isAbandoned || promised.Before(task.LatestStart)):
 		task.LatestStart = promised.UTC()
 	case err != nil && len(errs) > 0:
 		task.LatestStart = created.UTC()
@@ -55,12 +55,12 @@ func TaskID(object metav1.Object, own types.UID) string {
 // enough for the slowest of them to meet the deadline; without earlier runs, it
 // is taken to run as long as the policy says.
 func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
-	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Only)}
+	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Candidates)}
 	longest := ask.Duration
 	switch {
 	case ask.Duration > 0:
-	case ask.Earlier.Median > 0:
-		task.Duration, longest = ask.Earlier.Median, max(ask.Earlier.Median, ask.Earlier.Slowest)
+	case ask.EarlierRuns.Median > 0:
+		task.Duration, longest = ask.EarlierRuns.Median, max(ask.EarlierRuns.Median, ask.EarlierRuns.Slowest)
 		task.Guess = "~" + plan.Span(task.Duration)
 	default:
 		task.Duration, longest = p.defaultDuration, p.defaultDuration
@@ -71,7 +71,7 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	} else {
 		task.LatestStart = plan.LatestStart(ask.Deadline, longest)
 	}
-	ask.Limit(&task, created, longest)
+	ask.LimitLatestStart(&task, created, longest)
 	return task
 }
 

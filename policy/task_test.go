@@ -79,12 +79,12 @@ func TestDurationOfWorkThatAsksForNone(t *testing.T) {
 		ask  Ask
 		want want
 	}{
-		"what is asked for, whatever earlier runs took": {Ask{Deadline: deadline, Duration: 2 * time.Hour, Earlier: learned},
+		"what is asked for, whatever earlier runs took": {Ask{Deadline: deadline, Duration: 2 * time.Hour, EarlierRuns: learned},
 			want{2 * time.Hour, "", t0.Add(5*time.Hour + 54*time.Minute), nil}},
-		"the median, early enough for the slowest": {Ask{Deadline: deadline, Earlier: learned},
+		"the median, early enough for the slowest": {Ask{Deadline: deadline, EarlierRuns: learned},
 			want{47 * time.Minute, "~47m", t0.Add(6*time.Hour + 15*time.Minute),
 				map[string]string{v1alpha1.ExpectedDurationAnnotation: "47m", v1alpha1.DurationSourceAnnotation: "median of 5 earlier runs"}}},
-		"one run": {Ask{Deadline: deadline, Earlier: RunTimes{time.Hour, time.Hour, 1}},
+		"one run": {Ask{Deadline: deadline, EarlierRuns: RunTimes{time.Hour, time.Hour, 1}},
 			want{time.Hour, "~1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.ExpectedDurationAnnotation: "1h", v1alpha1.DurationSourceAnnotation: "the one earlier run"}}},
 		"the policy's default": {Ask{Deadline: deadline},
 			want{time.Hour, "1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}}},
@@ -113,7 +113,7 @@ func TestTaskOfPlansWithWhatWasExpected(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			tt.want.LatestStart = t0.Add(3 * time.Hour)
-			annotations := map[string]string{v1alpha1.LatestStartAnnotation: Stamp(tt.want.LatestStart)}
+			annotations := map[string]string{v1alpha1.LatestStartAnnotation: FormatTime(tt.want.LatestStart)}
 			maps.Copy(annotations, tt.annotations)
 			got := builtin().TaskOf(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: annotations})
 			if diff := cmp.Diff(tt.want, got); diff != "" {

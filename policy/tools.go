@@ -18,9 +18,9 @@ type Tool struct {
 	// slash is the prefix of such.
 	Marks []string
 	// GivesUp is its time-out, unless somebody has changed that.
-	GivesUp time.Duration
+	Timeout time.Duration
 	// Whole says that the time-out is for the work to be done, and not to be started.
-	Whole bool
+	LimitsWholeRun bool
 	// Setting is what the time-out is called where it is set.
 	Setting string
 }
@@ -28,17 +28,17 @@ type Tool struct {
 // Tools are those that are known. An object that could be of several is of the first.
 func Tools() []Tool {
 	return []Tool{
-		{Name: "Airflow KubernetesExecutor", Marks: []string{"kubernetes_executor", "airflow-worker"}, GivesUp: 10 * time.Minute, Setting: "task_queued_timeout"},
+		{Name: "Airflow KubernetesExecutor", Marks: []string{"kubernetes_executor", "airflow-worker"}, Timeout: 10 * time.Minute, Setting: "task_queued_timeout"},
 		{
 			Name: "Airflow KubernetesPodOperator", Marks: []string{"kubernetes_pod_operator", "airflow_kpo_in_cluster", "airflow_version", "dag_id"},
-			GivesUp: 2 * time.Minute, Setting: "startup_timeout_seconds and schedule_timeout_seconds",
+			Timeout: 2 * time.Minute, Setting: "startup_timeout_seconds and schedule_timeout_seconds",
 		},
-		{Name: "GitLab Runner", Marks: []string{"job.runner.gitlab.com/"}, GivesUp: 3 * time.Minute, Setting: "poll_timeout"},
-		{Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, GivesUp: time.Hour, Whole: true, Setting: "timeout"},
-		{Name: "Helm", Marks: []string{"helm.sh/hook"}, GivesUp: 5 * time.Minute, Whole: true, Setting: "--timeout"},
-		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, GivesUp: 5 * time.Minute, Whole: true, Setting: "--timeout"},
-		{Name: "GitHub runner container hooks", Marks: []string{"runner-pod"}, GivesUp: 10 * time.Minute, Setting: "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS"},
-		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, GivesUp: 24 * time.Hour, Setting: "none, GitHub's own"},
+		{Name: "GitLab Runner", Marks: []string{"job.runner.gitlab.com/"}, Timeout: 3 * time.Minute, Setting: "poll_timeout"},
+		{Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, Timeout: time.Hour, LimitsWholeRun: true, Setting: "timeout"},
+		{Name: "Helm", Marks: []string{"helm.sh/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
+		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
+		{Name: "GitHub runner container hooks", Marks: []string{"runner-pod"}, Timeout: 10 * time.Minute, Setting: "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS"},
+		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, Timeout: 24 * time.Hour, Setting: "none, GitHub's own"},
 	}
 }
 
@@ -47,14 +47,14 @@ func Tools() []Tool {
 // if of none.
 func ToolOf(tools []Tool, key string, before *Tool) *Tool {
 	for i := range tools {
-		if tool := &tools[i]; tool == before || tool.marks(key) {
+		if tool := &tools[i]; tool == before || tool.hasMark(key) {
 			return tool
 		}
 	}
 	return nil
 }
 
-func (t *Tool) marks(key string) bool {
+func (t *Tool) hasMark(key string) bool {
 	for _, mark := range t.Marks {
 		if key == mark || strings.HasSuffix(mark, "/") && strings.HasPrefix(key, mark) {
 			return true
@@ -65,16 +65,16 @@ func (t *Tool) marks(key string) bool {
 
 // mostStarting bounds what is kept free for the start of a pod, whose image has to
 // be pulled before its tool gives up.
-const mostStarting = 10 * time.Minute
+const maxStartReserve = 10 * time.Minute
 
 // hold returns how long the tool leaves for a wait.
-func (t *Tool) hold() time.Duration { return t.GivesUp - min(t.GivesUp/2, mostStarting) }
+func (t *Tool) longestWait() time.Duration { return t.Timeout - min(t.Timeout/2, maxStartReserve) }
 
 // LatestStart returns when work of this tool must start for the tool not to give
 // up on it, if it was created at created and may run for so long.
 func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
-	end := created.Add(t.hold())
-	if t.Whole {
+	end := created.Add(t.longestWait())
+	if t.LimitsWholeRun {
 		return plan.LatestStart(end, longest)
 	}
 	return end.Truncate(time.Second).UTC()
@@ -83,10 +83,10 @@ func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
 // Warning tells of the time-out. Bounded says that no hold is longer than that.
 func (t *Tool) Warning(bounded bool) string {
 	what := "has not started"
-	if t.Whole {
+	if t.LimitsWholeRun {
 		what = "is not done"
 	}
-	warning := fmt.Sprintf("%s gives up on what %s after %s (%s, if you have not changed it)", t.Name, what, plan.Span(t.GivesUp), t.Setting)
+	warning := fmt.Sprintf("%s gives up on what %s after %s (%s, if you have not changed it)", t.Name, what, plan.Span(t.Timeout), t.Setting)
 	if bounded {
 		return warning + "; to have it wait longer, raise that, and add the annotation " + v1alpha1.DeadlineAnnotation
 	}

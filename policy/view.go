@@ -8,7 +8,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// view is what a policy knows of one of its locations at a moment.
+// state is what a policy knows of one of its locations at a moment.
 type LocationState struct {
 	Name          string
 	IsKnown       bool    // there is an intensity for now
@@ -18,8 +18,8 @@ type LocationState struct {
 	Missing       string // why the forecast is not usable
 }
 
-// views returns one view for each location of the policy, the default first.
-func (p *Policy) LocationStates(book *forecast.Snapshot, now time.Time) []LocationState {
+// states returns one state for each location of the policy, the default first.
+func (p *Policy) LocationStates(snapshot *forecast.Snapshot, now time.Time) []LocationState {
 	names := []string{""}
 	if len(p.spec.Locations) > 0 {
 		names = nil
@@ -27,16 +27,16 @@ func (p *Policy) LocationStates(book *forecast.Snapshot, now time.Time) []Locati
 			names = append(names, l.Name)
 		}
 	}
-	views := make([]LocationState, len(names))
+	states := make([]LocationState, len(names))
 	for i, name := range names {
-		views[i] = p.locationState(book, name, now)
+		states[i] = p.locationState(snapshot, name, now)
 	}
-	return views
+	return states
 }
 
-func (p *Policy) locationState(book *forecast.Snapshot, name string, now time.Time) LocationState {
+func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now time.Time) LocationState {
 	v := LocationState{Name: name}
-	e, f, missing := p.prediction(book, name, now)
+	e, f, missing := p.prediction(snapshot, name, now)
 	v.Prediction, v.Missing = e, missing
 	v.Issued, v.Until = f.Issued, f.Series.End()
 	v.Intensity, v.IsKnown = f.Series.At(now)

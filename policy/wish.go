@@ -17,7 +17,7 @@ func Wish(o metav1.Object) (value string, said bool) {
 
 // Asked returns what an object asks for, as annotations: the wish to wait is among
 // them where it is a label.
-func Asked(o metav1.Object) map[string]string {
+func AskAnnotations(o metav1.Object) map[string]string {
 	asks := map[string]string{}
 	for _, key := range AskKeys() {
 		if value, ok := o.GetAnnotations()[key]; ok {

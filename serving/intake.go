@@ -16,22 +16,22 @@ import (
 )
 
 // patience is how long a request waits for room.
-const patience = time.Second
+const maxWait = time.Second
 
 // Limits of an [Intake], in bytes and in numbers of requests.
 type Limits struct {
 	// Body bounds the body of a request; Hint, if there is one, is told to who
 	// sends more.
-	Body int64
-	Hint string
+	MaxBody int64
+	Hint    string
 	// Small is up to which length a body is small. All small ones, and what of
 	// larger ones has come in before it is known that they are, have Room in
 	// common until their answers have gone out.
-	Small, Room int64
+	SmallBody, SmallMemory int64
 	// Large is how many larger bodies are taken in at a time.
-	Large int64
+	LargeBodies int64
 	// Turns bounds the answers that are in the making at a time.
-	Turns int
+	Concurrency int
 }
 
 // Intake takes requests in, and bounds the memory that they take. Who is slow to
@@ -40,18 +40,18 @@ type Limits struct {
 type Intake struct {
 	limits       Limits
 	small, large *semaphore.Weighted
-	turns        chan struct{}
-	desks        sync.Pool
+	slots        chan struct{}
+	buffers      sync.Pool
 }
 
 // desk is the memory for a request.
-type desk struct{ in, out bytes.Buffer }
+type buffers struct{ in, out bytes.Buffer }
 
 // NewIntake returns an intake with these limits.
 func NewIntake(limits Limits) *Intake {
 	return &Intake{
-		limits: limits, small: semaphore.NewWeighted(limits.Room), large: semaphore.NewWeighted(limits.Large),
-		turns: make(chan struct{}, limits.Turns), desks: sync.Pool{New: func() any { return new(desk) }},
+		limits: limits, small: semaphore.NewWeighted(limits.SmallMemory), large: semaphore.NewWeighted(limits.LargeBodies),
+		slots: make(chan struct{}, limits.Concurrency), buffers: sync.Pool{New: func() any { return new(buffers) }},
 	}
 }
 
@@ -79,17 +79,17 @@ func (i *Intake) serve(w http.ResponseWriter, req *http.Request, answer Answer) 
 	if err := i.check(req); err != nil {
 		return err
 	}
-	expected := i.limits.Small
+	expected := i.limits.SmallBody
 	if length := req.ContentLength; length >= 0 { // -1 if it is not said
-		expected = min(length, i.limits.Small)
+		expected = min(length, i.limits.SmallBody)
 	}
-	leave, err := enter(req.Context(), i.small, expected)
+	leave, err := acquire(req.Context(), i.small, expected)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	on, _ := i.desks.Get().(*desk)
-	defer i.clear(on)
+	on, _ := i.buffers.Get().(*buffers)
+	defer i.putBack(on)
 	leave, err = i.read(&on.in, w, req, expected)
 	if err != nil {
 		return err
@@ -106,8 +106,8 @@ func (i *Intake) serve(w http.ResponseWriter, req *http.Request, answer Answer) 
 
 // enter makes room for n, until leave is called. The server sees that a caller has
 // gone only once the body has been read.
-func enter(ctx context.Context, room *semaphore.Weighted, n int64) (leave func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func acquire(ctx context.Context, room *semaphore.Weighted, n int64) (leave func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	if room.Acquire(ctx, n) != nil {
 		return nil, &refusal{http.StatusServiceUnavailable, ErrBusy}
@@ -119,32 +119,32 @@ func enter(ctx context.Context, room *semaphore.Weighted, n int64) (leave func()
 // large one waits for the room of one until leave is called, once so much of it
 // has come in that it is large.
 func (i *Intake) read(into *bytes.Buffer, w http.ResponseWriter, req *http.Request, expected int64) (leave func(), err error) {
-	body := http.MaxBytesReader(w, req.Body, i.limits.Body)
+	body := http.MaxBytesReader(w, req.Body, i.limits.MaxBody)
 	into.Grow(bytes.MinRead + int(expected) + 1)
-	if _, err := into.ReadFrom(io.LimitReader(body, i.limits.Small+1)); err != nil {
-		return nil, i.unread(err)
+	if _, err := into.ReadFrom(io.LimitReader(body, i.limits.SmallBody+1)); err != nil {
+		return nil, i.readRefusal(err)
 	}
-	if int64(into.Len()) <= i.limits.Small {
+	if int64(into.Len()) <= i.limits.SmallBody {
 		return func() {}, nil
 	}
-	leave, err = enter(req.Context(), i.large, 1)
+	leave, err = acquire(req.Context(), i.large, 1)
 	if err != nil {
 		return nil, err
 	}
-	into.Grow(bytes.MinRead + int(max(req.ContentLength-i.limits.Small, 0))) // within limits.Body
+	into.Grow(bytes.MinRead + int(max(req.ContentLength-i.limits.SmallBody, 0))) // within limits.Body
 	if _, err := into.ReadFrom(body); err != nil {
 		leave()
-		return nil, i.unread(err)
+		return nil, i.readRefusal(err)
 	}
 	return leave, nil
 }
 
 // answer makes the answer to a request that has been read. In its turn it waits
 // for nobody, so that few at a time are enough.
-func (i *Intake) answer(ctx context.Context, on *desk, answer Answer) error {
+func (i *Intake) answer(ctx context.Context, on *buffers, answer Answer) error {
 	select {
-	case i.turns <- struct{}{}:
-		defer func() { <-i.turns }()
+	case i.slots <- struct{}{}:
+		defer func() { <-i.slots }()
 	case <-ctx.Done():
 		return &refusal{http.StatusServiceUnavailable, ErrBusy}
 	}
@@ -155,11 +155,11 @@ func (i *Intake) answer(ctx context.Context, on *desk, answer Answer) error {
 }
 
 // clear leaves a desk for the next request. A large one would never go.
-func (i *Intake) clear(d *desk) {
-	if kept := int64(max(d.in.Cap(), d.out.Cap())); kept <= i.limits.Small+2*bytes.MinRead {
+func (i *Intake) putBack(d *buffers) {
+	if kept := int64(max(d.in.Cap(), d.out.Cap())); kept <= i.limits.SmallBody+2*bytes.MinRead {
 		d.in.Reset()
 		d.out.Reset()
-		i.desks.Put(d)
+		i.buffers.Put(d)
 	}
 }
 
@@ -180,7 +180,7 @@ func (i *Intake) check(req *http.Request) error {
 		return &refusal{http.StatusMethodNotAllowed, fmt.Errorf("method %.20q: want POST", req.Method)}
 	case err != nil || media != "application/json":
 		return &refusal{http.StatusUnsupportedMediaType, fmt.Errorf("Content-Type %.60q: want application/json", kind)}
-	case req.ContentLength > i.limits.Body:
+	case req.ContentLength > i.limits.MaxBody:
 		return i.tooLarge()
 	default:
 		return nil
@@ -188,7 +188,7 @@ func (i *Intake) check(req *http.Request) error {
 }
 
 // unread says why a body cannot be read.
-func (i *Intake) unread(err error) error {
+func (i *Intake) readRefusal(err error) error {
 	var long *http.MaxBytesError
 	if errors.As(err, &long) {
 		return i.tooLarge()
@@ -197,5 +197,5 @@ func (i *Intake) unread(err error) error {
 }
 
 func (i *Intake) tooLarge() error {
-	return &refusal{http.StatusRequestEntityTooLarge, fmt.Errorf("want a body of at most %d MiB%s", i.limits.Body>>20, i.limits.Hint)}
+	return &refusal{http.StatusRequestEntityTooLarge, fmt.Errorf("want a body of at most %d MiB%s", i.limits.MaxBody>>20, i.limits.Hint)}
 }

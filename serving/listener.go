@@ -18,23 +18,23 @@ const MaxConnections = 512
 // other's oldest: nobody can take the places of all. Callers are told apart by
 // their address.
 func Bound(listener net.Listener) net.Listener {
-	return &bounded{Listener: listener, most: MaxConnections, open: map[netip.Addr][]*connection{}}
+	return &bounded{Listener: listener, maxConnections: MaxConnections, byCaller: map[netip.Addr][]*connection{}}
 }
 
 type bounded struct {
 	net.Listener
-	most int
+	maxConnections int
 
-	mu    sync.Mutex
-	total int
-	open  map[netip.Addr][]*connection // by caller, the oldest first
+	mu       sync.Mutex
+	total    int
+	byCaller map[netip.Addr][]*connection // by caller, the oldest first
 }
 
 // connection leaves the listener's books when it is closed.
 type connection struct {
 	net.Conn
-	of     *bounded
-	caller netip.Addr
+	listener *bounded
+	caller   netip.Addr
 }
 
 // Accept implements net.Listener.
@@ -57,27 +57,27 @@ func (b *bounded) Accept() (net.Conn, error) {
 // admit takes up a connection, if there is room or somebody has to make some, and
 // says which is to be closed.
 func (b *bounded) admit(c net.Conn) (in, out net.Conn) {
-	admitted := &connection{Conn: c, of: b, caller: callerOf(c)}
+	admitted := &connection{Conn: c, listener: b, caller: callerOf(c)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.total >= b.most {
-		greedy := b.greediest()
-		if len(b.open[greedy]) <= len(b.open[admitted.caller]) {
+	if b.total >= b.maxConnections {
+		greedy := b.busiestCaller()
+		if len(b.byCaller[greedy]) <= len(b.byCaller[admitted.caller]) {
 			return nil, c
 		}
-		oldest := b.open[greedy][0]
-		b.drop(oldest)
+		oldest := b.byCaller[greedy][0]
+		b.remove(oldest)
 		out = oldest.Conn
 	}
-	b.open[admitted.caller] = append(b.open[admitted.caller], admitted)
+	b.byCaller[admitted.caller] = append(b.byCaller[admitted.caller], admitted)
 	b.total++
 	return admitted, out
 }
 
 // greediest is the caller with the most connections.
-func (b *bounded) greediest() (caller netip.Addr) {
+func (b *bounded) busiestCaller() (caller netip.Addr) {
 	most := 0
-	for addr, connections := range b.open {
+	for addr, connections := range b.byCaller {
 		if len(connections) > most {
 			caller, most = addr, len(connections)
 		}
@@ -86,23 +86,23 @@ func (b *bounded) greediest() (caller netip.Addr) {
 }
 
 // drop takes a connection out of the books, unless it is out already.
-func (b *bounded) drop(c *connection) {
-	of := b.open[c.caller]
+func (b *bounded) remove(c *connection) {
+	of := b.byCaller[c.caller]
 	at := slices.Index(of, c)
 	if at < 0 {
 		return
 	}
 	b.total--
-	if b.open[c.caller] = slices.Delete(of, at, at+1); len(b.open[c.caller]) == 0 {
-		delete(b.open, c.caller)
+	if b.byCaller[c.caller] = slices.Delete(of, at, at+1); len(b.byCaller[c.caller]) == 0 {
+		delete(b.byCaller, c.caller)
 	}
 }
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
-	c.of.mu.Lock()
-	c.of.drop(c)
-	c.of.mu.Unlock()
+	c.listener.mu.Lock()
+	c.listener.remove(c)
+	c.listener.mu.Unlock()
 	return c.Conn.Close()
 }
 

@@ -26,13 +26,13 @@ func NewReader(text []byte) Reader {
 
 // TooLargeError says which part of a text is larger than it may be.
 type TooLargeError struct {
-	Path string
-	Most int // bytes
+	Path  string
+	Limit int // bytes
 }
 
 // Error implements error.
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("%s: want at most %d KiB", e.Path, e.Most>>10)
+	return fmt.Sprintf("%s: want at most %d KiB", e.Path, e.Limit>>10)
 }
 
 // Raw reads one value, which is part of the text.
@@ -113,7 +113,7 @@ func (r Reader) Fields(path string, known map[string]func() error) error {
 
 // Members reads an object; member is called behind each name, and reads its value.
 func (r Reader) Members(path string, member func(name string) error) error {
-	if err := r.open(path, '{'); err != nil {
+	if err := r.readOpening(path, '{'); err != nil {
 		return err
 	}
 	for {
@@ -135,7 +135,7 @@ func (r Reader) List(path string, item func() error) error {
 	if r.PeekKind() == 'n' {
 		return r.Skip()
 	}
-	if err := r.open(path, '['); err != nil {
+	if err := r.readOpening(path, '['); err != nil {
 		return err
 	}
 	for r.PeekKind() != ']' {
@@ -155,7 +155,7 @@ func (r Reader) End() error {
 	return nil
 }
 
-func (r Reader) open(path string, want jsontext.Kind) error {
+func (r Reader) readOpening(path string, want jsontext.Kind) error {
 	token, err := r.ReadToken()
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 )
 
 // maxName bounds what names something in a review. Kubernetes allows 253 bytes.
-const maxName = 4 << 10
+const maxNameBytes = 4 << 10
 
 // ReviewLimits are those of an intake of AdmissionReviews.
 //
@@ -28,7 +28,7 @@ const maxName = 4 << 10
 // one. Of larger ones, two at a time leave turns to the small.
 func ReviewLimits() Limits {
 	const small = 64 << 10
-	return Limits{Body: 10 << 20, Small: small, Room: MaxConnections * small, Large: 2, Turns: 4}
+	return Limits{MaxBody: 10 << 20, SmallBody: small, SmallMemory: MaxConnections * small, LargeBodies: 2, Concurrency: 4}
 }
 
 // A Review is what matters of the request in an AdmissionReview.
@@ -50,11 +50,11 @@ func ReadReview(body []byte) (Review, error) {
 	var kind, version string
 	asked := false
 	err := r.Fields("review", map[string]func() error{
-		"kind":       r.into("kind", &kind),
-		"apiVersion": r.into("apiVersion", &version),
+		"kind":       r.textInto("kind", &kind),
+		"apiVersion": r.textInto("apiVersion", &version),
 		"request": func() error {
 			asked = r.PeekKind() == '{'
-			return r.request(&review)
+			return r.readRequest(&review)
 		},
 	})
 	switch {
@@ -68,23 +68,23 @@ func ReadReview(body []byte) (Review, error) {
 	return review, r.End()
 }
 
-func (r Reader) request(into *Review) error {
+func (r Reader) readRequest(into *Review) error {
 	var uid, operation string
 	err := r.Fields("request", map[string]func() error{
-		"uid": r.into("request.uid", &uid),
+		"uid": r.textInto("request.uid", &uid),
 		"kind": func() error {
 			return r.Fields("request.kind", map[string]func() error{
-				"group":   r.into("request.kind.group", &into.Kind.Group),
-				"version": r.into("request.kind.version", &into.Kind.Version),
-				"kind":    r.into("request.kind.kind", &into.Kind.Kind),
+				"group":   r.textInto("request.kind.group", &into.Kind.Group),
+				"version": r.textInto("request.kind.version", &into.Kind.Version),
+				"kind":    r.textInto("request.kind.kind", &into.Kind.Kind),
 			})
 		},
-		"operation":   r.into("request.operation", &operation),
-		"subResource": r.into("request.subResource", &into.SubResource),
-		"namespace":   r.into("request.namespace", &into.Namespace),
-		"name":        r.into("request.name", &into.Name),
+		"operation":   r.textInto("request.operation", &operation),
+		"subResource": r.textInto("request.subResource", &into.SubResource),
+		"namespace":   r.textInto("request.namespace", &into.Namespace),
+		"name":        r.textInto("request.name", &into.Name),
 		"userInfo": func() error {
-			return r.Fields("request.userInfo", map[string]func() error{"username": r.into("request.userInfo.username", &into.Username)})
+			return r.Fields("request.userInfo", map[string]func() error{"username": r.textInto("request.userInfo.username", &into.Username)})
 		},
 		"object": func() (err error) {
 			into.Object, err = r.Raw()
@@ -96,9 +96,9 @@ func (r Reader) request(into *Review) error {
 }
 
 // into reads a name.
-func (r Reader) into(path string, to *string) func() error {
+func (r Reader) textInto(path string, to *string) func() error {
 	return func() (err error) {
-		*to, err = r.Text(path, maxName)
+		*to, err = r.Text(path, maxNameBytes)
 		return err
 	}
 }

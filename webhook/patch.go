@@ -26,12 +26,12 @@ func (p patch) set(path string, value any) patch {
 }
 
 // add adds members to a map of which only is known whether it is there.
-func (p patch) add(path string, there bool, members map[string]resource.Quantity) patch {
+func (p patch) addMembers(path string, there bool, members map[string]resource.Quantity) patch {
 	if !there {
 		return p.set(path, members)
 	}
 	for _, key := range slices.Sorted(maps.Keys(members)) {
-		p = p.set(member(path, key), members[key])
+		p = p.set(memberPath(path, key), members[key])
 	}
 	return p
 }
@@ -46,9 +46,9 @@ func (p patch) json() []byte {
 
 // own gives an object the labels and annotations that it came with, to be
 // written to.
-func (m *meta) own(object *metav1.ObjectMeta) {
+func (m *meta) fill(object *metav1.ObjectMeta) {
 	object.OwnerReferences = m.owners
-	for to, from := range map[*map[string]string]table{&object.Labels: m.labels, &object.Annotations: m.annotations} {
+	for to, from := range map[*map[string]string]stringMap{&object.Labels: m.labels, &object.Annotations: m.annotations} {
 		if *to = maps.Clone(from.known); *to == nil {
 			*to = map[string]string{}
 		}
@@ -58,15 +58,15 @@ func (m *meta) own(object *metav1.ObjectMeta) {
 // patch makes of the labels and annotations that an object came with those that
 // it is to have. Others, which are not known, stay.
 func (m *meta) patch(to metav1.ObjectMeta) (p patch) {
-	if !m.there {
+	if !m.exists {
 		p = p.set(m.path, struct{}{})
 	}
 	p = append(p, m.labels.patch(m.path+"/labels", to.Labels)...)
 	return append(p, m.annotations.patch(m.path+"/annotations", to.Annotations)...)
 }
 
-func (t table) patch(path string, to map[string]string) (p patch) {
-	if !t.there {
+func (t stringMap) patch(path string, to map[string]string) (p patch) {
+	if !t.exists {
 		if len(to) == 0 {
 			return nil
 		}
@@ -74,16 +74,16 @@ func (t table) patch(path string, to map[string]string) (p patch) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(to)) {
 		if before, ok := t.known[key]; !ok || before != to[key] {
-			p = p.set(member(path, key), to[key])
+			p = p.set(memberPath(path, key), to[key])
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.known)) {
 		if _, ok := to[key]; !ok {
-			p = p.remove(member(path, key))
+			p = p.remove(memberPath(path, key))
 		}
 	}
 	return p
 }
 
 // member is the path of a member, whose key may have a slash.
-func member(path, key string) string { return string(jsontext.Pointer(path).AppendToken(key)) }
+func memberPath(path, key string) string { return string(jsontext.Pointer(path).AppendToken(key)) }

@@ -81,13 +81,13 @@ func TestTheSizeOfAStringIsThatOfWhatItSpells(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := &object{Reader: serving.NewReader(raw)}
-		size, err := o.size()
+		size, err := o.textSize()
 		if diff := cmp.Diff(len(text), size); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", raw, err, diff)
 		}
 	}
 	o := &object{Reader: serving.NewReader([]byte(`"\ud83d\ude00\u00e9\u20ac\u003c"`))}
-	if size, err := o.size(); err != nil || size != len("😀é€<") {
+	if size, err := o.textSize(); err != nil || size != len("😀é€<") {
 		t.Errorf("%d, %v", size, err)
 	}
 }

@@ -12,16 +12,16 @@ import (
 )
 
 // suit notes on a pod which locations suit it, as things are now.
-func suit(ctx context.Context, rules *policy.Policy, pod *corev1.Pod) {
+func noteCandidates(ctx context.Context, rules *policy.Policy, pod *corev1.Pod) {
 	delete(pod.Annotations, v1alpha1.CandidateLocationsAnnotation)
-	if only := rules.Suiting(ctx, &pod.Spec); only != "" {
+	if only := rules.SuitableLocations(ctx, &pod.Spec); only != "" {
 		pod.Annotations[v1alpha1.CandidateLocationsAnnotation] = only
 	}
 }
 
 // startLater lets a pod start at once that comes after its Job's release, where
 // its policy chooses.
-func (w *Webhook) startLater(ctx context.Context, req serving.Review, pod *corev1.Pod, why string) verdict {
+func (w *Webhook) startAfterJob(ctx context.Context, req serving.Review, pod *corev1.Pod, why string) verdict {
 	name, planned := pod.Annotations[v1alpha1.PolicyAnnotation], pod.Annotations[v1alpha1.PlannedLocationAnnotation]
 	if planned == "" {
 		return startPod(pod, why) // its Job was not placed
@@ -30,7 +30,7 @@ func (w *Webhook) startLater(ctx context.Context, req serving.Review, pod *corev
 	if err != nil {
 		return startPod(pod, why) // it was deleted
 	}
-	to := w.whereNow(ctx, req, pod, rules)
+	to := w.locationNow(ctx, req, pod, rules)
 	return startPod(pod, why).steer(pod, rules, to)
 }
 
@@ -38,11 +38,11 @@ func (w *Webhook) startLater(ctx context.Context, req serving.Review, pod *corev
 // empty if none is known to be better. Below ceilings it is that of its Job, which
 // was given room there, and else the cleanest now: hours later, for a retry, that
 // may be another.
-func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.Pod, rules *policy.Policy) string {
-	if rules.Limited() {
+func (w *Webhook) locationNow(ctx context.Context, req serving.Review, pod *corev1.Pod, rules *policy.Policy) string {
+	if rules.HasBuckets() {
 		return w.Records.PlannedWithJob(req.Namespace, pod)
 	}
-	suit(ctx, rules, pod)
+	noteCandidates(ctx, rules, pod)
 	task := rules.TaskOf(pod)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
 	if math.IsNaN(decision.AtOnce) {
@@ -60,14 +60,14 @@ func (v verdict) steer(pod *corev1.Pod, rules *policy.Policy, location string) v
 		return v
 	}
 	pod.Annotations[v1alpha1.PlannedLocationAnnotation] = location
-	v.noted = true
-	if policy.Prefers(&pod.Spec, term) {
+	v.changesMetadata = true
+	if policy.HasPreference(&pod.Spec, term) {
 		return v // decided on again
 	}
 	affinity, preferred := pod.Spec.Affinity, "preferredDuringSchedulingIgnoredDuringExecution"
 	terms := []corev1.PreferredSchedulingTerm{term}
 	switch {
-	case len(policy.Preferred(&pod.Spec)) > 0:
+	case len(policy.Preferences(&pod.Spec)) > 0:
 		v.patch = v.patch.set("/spec/affinity/nodeAffinity/"+preferred+"/-", term)
 	case affinity != nil && affinity.NodeAffinity != nil:
 		v.patch = v.patch.set("/spec/affinity/nodeAffinity/"+preferred, terms)

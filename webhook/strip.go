@@ -22,7 +22,7 @@ const (
 
 // asks reports whether an object is created with the wish to wait, of itself or of
 // its pod template. The matchConditions say the same.
-func asks(objects ...metav1.Object) bool {
+func wantToWait(objects ...metav1.Object) bool {
 	return slices.ContainsFunc(objects, func(o metav1.Object) bool {
 		wish, ok := policy.Wish(o)
 		return ok && wish != "false"
@@ -32,7 +32,7 @@ func asks(objects ...metav1.Object) bool {
 // vouched reports whether what only Gridlatch writes is to be believed of a pod:
 // the Job controller has copied it from a template, which has been here with its
 // Job. Of anything else, anybody may have written it.
-func vouched(req serving.Review, pod metav1.Object) bool {
+func isVouchedFor(req serving.Review, pod metav1.Object) bool {
 	by := req.Username
 	return hold.JobOf(pod) != nil && (by == jobController || by == controllerManager)
 }
@@ -40,18 +40,18 @@ func vouched(req serving.Review, pod metav1.Object) bool {
 // stripPod takes off a pod that does not ask to wait what only Gridlatch writes,
 // and changes nothing else.
 func stripPod(pod *corev1.Pod) verdict {
-	strip(&pod.ObjectMeta)
-	return verdict{outcome: stripped, noted: true, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
+	stripMetadata(&pod.ObjectMeta)
+	return verdict{outcome: stripped, changesMetadata: true, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 }
 
 // stripJob does so with a Job and its pod template.
 func stripJob(job *batchv1.Job) verdict {
-	strip(&job.ObjectMeta)
-	strip(&job.Spec.Template.ObjectMeta)
-	return verdict{outcome: stripped, noted: true}
+	stripMetadata(&job.ObjectMeta)
+	stripMetadata(&job.Spec.Template.ObjectMeta)
+	return verdict{outcome: stripped, changesMetadata: true}
 }
 
-func strip(meta *metav1.ObjectMeta) {
+func stripMetadata(meta *metav1.ObjectMeta) {
 	policy.ForgetNotes(meta.Annotations)
 	delete(meta.Labels, v1alpha1.StateLabel)
 }

@@ -39,10 +39,10 @@ type Webhook struct {
 	Metrics *Metrics
 	// Unable says why what is held in a namespace could not be let go, so that no
 	// more is to be held there; empty if it can be. Nil is never.
-	Unable func(namespace string) string
+	WhyUnable func(namespace string) string
 	// Mark has pods that may wait carry the extended resource by which the
 	// scheduler knows that the extender is to be asked about them.
-	Mark bool
+	MarkForExtender bool
 }
 
 // Handle decides on one object.
@@ -54,9 +54,9 @@ func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.A
 	var err error
 	switch req.Kind.Kind {
 	case "Pod":
-		v, err = w.onPod(ctx, req)
+		v, err = w.admitPod(ctx, req)
 	case "Job":
-		v, err = w.onJob(ctx, req)
+		v, err = w.admitJob(ctx, req)
 	default:
 		return verdict{}.response(req)
 	}
@@ -70,11 +70,11 @@ func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.A
 
 // unable says why work that had better wait is not held in a namespace; empty if
 // it is.
-func (w *Webhook) unable(namespace string) string {
-	if w.Unable == nil {
+func (w *Webhook) whyUnable(namespace string) string {
+	if w.WhyUnable == nil {
 		return ""
 	}
-	return w.Unable(namespace)
+	return w.WhyUnable(namespace)
 }
 
 // warned is a verdict with a warning.
@@ -88,9 +88,9 @@ type verdict struct {
 	outcome outcome
 	errs    field.ErrorList
 	// noted says that labels and annotations have been written to.
-	noted    bool
-	patch    patch
-	warnings []string
+	changesMetadata bool
+	patch           patch
+	warnings        []string
 }
 
 // warn adds warnings.
@@ -103,7 +103,7 @@ func (v verdict) warn(warnings ...string) verdict {
 const notHeld = "not held: "
 
 // mark notes on work that it asked to be held and cannot be.
-func (v verdict) mark(annotations map[string]string) verdict {
+func (v verdict) asNotHeld(annotations map[string]string) verdict {
 	annotations[v1alpha1.OutcomeAnnotation] = v1alpha1.OutcomeNotHeld
 	return v
 }
@@ -138,13 +138,13 @@ type choice struct {
 
 // without is the verdict where there is no policy; start makes that of work
 // that is let go, whose annotations these are.
-func (c choice) without(annotations map[string]string, start func(why string) verdict) verdict {
+func (c choice) verdict(annotations map[string]string, start func(why string) verdict) verdict {
 	if len(c.errs) > 0 {
 		return verdict{outcome: refused, errs: c.errs}
 	}
 	v := start(c.warning)
 	if c.notHeld {
-		v = v.mark(annotations)
+		v = v.asNotHeld(annotations)
 	}
 	return v.warn(c.warning)
 }
@@ -152,7 +152,7 @@ func (c choice) without(annotations map[string]string, start func(why string) ve
 // blame refuses an object for what is wrong with it. What a controller has created
 // is let go: whoever made that would not see why nothing runs, and may not have
 // made it wrong.
-func blame(object metav1.Object, errs field.ErrorList) choice {
+func refuseOrStart(object metav1.Object, errs field.ErrorList) choice {
 	if metav1.GetControllerOfNoCopy(object) != nil {
 		return choice{warning: notHeld + errs.ToAggregate().Error(), notHeld: true}
 	}
@@ -160,10 +160,10 @@ func blame(object metav1.Object, errs field.ErrorList) choice {
 }
 
 // choose finds the policy for an object.
-func (w *Webhook) choose(ctx context.Context, ask policy.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
-	c, err := w.find(ctx, ask, namespace, path)
+func (w *Webhook) choosePolicy(ctx context.Context, ask policy.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
+	c, err := w.findPolicy(ctx, ask, namespace, path)
 	if len(c.errs) > 0 {
-		c = blame(object, c.errs)
+		c = refuseOrStart(object, c.errs)
 	}
 	return c, err
 }
@@ -171,7 +171,7 @@ func (w *Webhook) choose(ctx context.Context, ask policy.Ask, object metav1.Obje
 // find finds the policy: the one asked for, else the namespace's, else the
 // default. A name in the ask that is not known is the user's mistake; one on
 // the namespace is not.
-func (w *Webhook) find(ctx context.Context, ask policy.Ask, namespace string, path *field.Path) (choice, error) {
+func (w *Webhook) findPolicy(ctx context.Context, ask policy.Ask, namespace string, path *field.Path) (choice, error) {
 	name, asked := ask.Policy, ask.Policy != ""
 	if !asked {
 		name = policy.NamespacePolicy(ctx, w.Reader, namespace)

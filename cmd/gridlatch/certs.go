@@ -43,7 +43,7 @@ func (o *certsOptions) parse(args []string, output io.Writer) error {
 	f.SetOutput(output)
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, certsUsage, f.FlagUsagesWrapped(100)) }
-	common(f, &o.kubeconfig, &o.namespace, &o.logLevel)
+	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
 	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
 	if err := f.Parse(args); err != nil {
@@ -83,10 +83,10 @@ func keepCerts(ctx context.Context, args []string) error {
 	if err := certs.NewKeeper(config, secret, name).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	if err := listenMetrics(mgr, o.metricsBind); err != nil {
+	if err := serveMetrics(mgr, o.metricsBind); err != nil {
 		return err
 	}
-	if err := probe(mgr, o.probeBind, map[string]healthz.Checker{"caches": filled(mgr)}); err != nil {
+	if err := serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"caches": cachesFilled(mgr)}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)

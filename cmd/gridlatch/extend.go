@@ -16,7 +16,7 @@ import (
 )
 
 // extend answers kube-scheduler, in every replica.
-func extend(ctx context.Context, mgr ctrl.Manager, o *options, secure *tls.Config, p extender.Placing) error {
+func serveExtender(ctx context.Context, mgr ctrl.Manager, o *options, secure *tls.Config, p extender.Placing) error {
 	nodes := &extender.Nodes{}
 	informer, err := mgr.GetCache().GetInformer(ctx, policy.NodeMetadata(), cache.BlockUntilSynced(false))
 	if err != nil {
@@ -29,7 +29,7 @@ func extend(ctx context.Context, mgr ctrl.Manager, o *options, secure *tls.Confi
 		return err
 	}
 	e := &extender.Extender{Nodes: nodes, Terms: p.Terms, Now: p.Policies.Clock.Now, Metrics: extender.NewMetrics(metrics.Registry)}
-	secure, err = authenticated(secure, "--extender-client-ca", o.extenderCA)
+	secure, err = requireClientCertificates(secure, "--extender-client-ca", o.extenderCA)
 	if err != nil {
 		return err
 	}

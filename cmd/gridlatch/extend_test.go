@@ -31,10 +31,10 @@ func TestFlagsOfTheExtender(t *testing.T) {
 			o := &options{}
 			err := o.parse(strings.Fields(tt.args), io.Discard)
 			if err == nil && o.extenderCA != "" {
-				_, err = authenticated(&tls.Config{MinVersion: tls.VersionTLS13}, "--extender-client-ca", o.extenderCA)
+				_, err = requireClientCertificates(&tls.Config{MinVersion: tls.VersionTLS13}, "--extender-client-ca", o.extenderCA)
 			}
-			if o.extends() != tt.extends || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("extends: %t, %v; want %t, %q", o.extends(), err, tt.extends, tt.want)
+			if o.servesExtender() != tt.extends || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("extends: %t, %v; want %t, %q", o.servesExtender(), err, tt.extends, tt.want)
 			}
 		})
 	}

@@ -25,7 +25,7 @@ import (
 )
 
 // scrapes bounds the answers with metrics that are in the making.
-const scrapes = 4
+const maxScrapes = 4
 
 // listen serves in every replica, from before the caches are filled; not at all if
 // the address is 0. All listeners are ours, since controller-runtime's own know no
@@ -51,7 +51,7 @@ func listen(mgr ctrl.Manager, name, flag, address string, handler http.Handler, 
 }
 
 // presenting makes servers present the certificate of the directory, or our own.
-func presenting(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Config, error) {
+func serverTLS(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Config, error) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.certDir == "" {
 		source.TLS(secure)
@@ -70,7 +70,7 @@ func presenting(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Config
 
 // authenticated makes a server want certificates of its callers, if a flag says by
 // whom they have to be signed.
-func authenticated(secure *tls.Config, flag, ca string) (*tls.Config, error) {
+func requireClientCertificates(secure *tls.Config, flag, ca string) (*tls.Config, error) {
 	if ca == "" {
 		return secure, nil
 	}
@@ -82,10 +82,10 @@ func authenticated(secure *tls.Config, flag, ca string) (*tls.Config, error) {
 }
 
 // listenMetrics serves /metrics.
-func listenMetrics(mgr ctrl.Manager, address string) error {
+func serveMetrics(mgr ctrl.Manager, address string) error {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: scrapes,
+		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
 	}))
 	return listen(mgr, "metrics", "--metrics-bind-address", address, mux, nil)
 }
@@ -93,13 +93,13 @@ func listenMetrics(mgr ctrl.Manager, address string) error {
 // listenProbes makes /readyz green once the webhook has a certificate to serve
 // with, the caches are filled and each forecast has been looked for. A replica that
 // has been there stays ready without an API server: it holds by what it knows.
-func listenProbes(mgr ctrl.Manager, o *options, secure *tls.Config, records *gating.Records, feed *feed.Feed) error {
+func serveReadiness(mgr ctrl.Manager, o *options, secure *tls.Config, records *gating.Records, feed *feed.Feed) error {
 	certified := func(*http.Request) error {
 		_, err := secure.GetCertificate(&tls.ClientHelloInfo{})
 		return err
 	}
 	synced := func(req *http.Request) error {
-		if err := filled(mgr)(req); err != nil {
+		if err := cachesFilled(mgr)(req); err != nil {
 			return err
 		}
 		if !records.Synced() {
@@ -107,11 +107,11 @@ func listenProbes(mgr ctrl.Manager, o *options, secure *tls.Config, records *gat
 		}
 		return feed.Ready()
 	}
-	return probe(mgr, o.probeBind, map[string]healthz.Checker{"webhook": certified, "caches": latched(synced)})
+	return serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"webhook": certified, "caches": onceReady(synced)})
 }
 
 // latched asks a check until it has succeeded once.
-func latched(check healthz.Checker) healthz.Checker {
+func onceReady(check healthz.Checker) healthz.Checker {
 	var ready atomic.Bool
 	return func(req *http.Request) error {
 		if ready.Load() {
@@ -126,7 +126,7 @@ func latched(check healthz.Checker) healthz.Checker {
 }
 
 // filled fails until the caches of a manager are filled.
-func filled(mgr ctrl.Manager) healthz.Checker {
+func cachesFilled(mgr ctrl.Manager) healthz.Checker {
 	return func(req *http.Request) error {
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
 		defer cancel()
@@ -138,7 +138,7 @@ func filled(mgr ctrl.Manager) healthz.Checker {
 }
 
 // probe serves /readyz with these checks, and /healthz.
-func probe(mgr ctrl.Manager, address string, ready map[string]healthz.Checker) error {
+func serveProbes(mgr ctrl.Manager, address string, ready map[string]healthz.Checker) error {
 	mux := http.NewServeMux()
 	for path, checks := range map[string]map[string]healthz.Checker{
 		"/readyz":  ready,

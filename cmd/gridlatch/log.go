@@ -17,31 +17,31 @@ const (
 // an outage, or a stranger at a port, multiplies some of them without end. What is
 // left out is counted on the next that is written. Those that the standard
 // library writes, which knows no lines, count as one.
-type sparing struct {
+type limitedHandler struct {
 	slog.Handler
 
-	lines *lines
+	limits *lineLimits
 }
 
 // lines are known by where in the program they are written.
-type lines struct {
+type lineLimits struct {
 	mu    sync.Mutex
-	known map[uintptr]*line
+	known map[uintptr]*lineLimit
 }
 
-type line struct {
+type lineLimit struct {
 	pace    *rate.Limiter
 	skipped int
 }
 
 // spare returns a handler that writes to another.
-func spare(handler slog.Handler) slog.Handler {
-	return sparing{handler, &lines{known: map[uintptr]*line{}}}
+func limitLines(handler slog.Handler) slog.Handler {
+	return limitedHandler{handler, &lineLimits{known: map[uintptr]*lineLimit{}}}
 }
 
 // Handle implements slog.Handler.
-func (s sparing) Handle(ctx context.Context, r slog.Record) error {
-	skipped, ok := s.lines.allow(r)
+func (s limitedHandler) Handle(ctx context.Context, r slog.Record) error {
+	skipped, ok := s.limits.allow(r)
 	if !ok {
 		return nil
 	}
@@ -53,12 +53,12 @@ func (s sparing) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // allow reports whether a record is written, and how many of its line were not.
-func (l *lines) allow(r slog.Record) (skipped int, ok bool) {
+func (l *lineLimits) allow(r slog.Record) (skipped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	of := l.known[r.PC]
 	if of == nil {
-		of = &line{pace: rate.NewLimiter(linesPerSecond, linesAtOnce)}
+		of = &lineLimit{pace: rate.NewLimiter(linesPerSecond, linesAtOnce)}
 		l.known[r.PC] = of
 	}
 	if !of.pace.AllowN(r.Time, 1) {
@@ -70,11 +70,11 @@ func (l *lines) allow(r slog.Record) (skipped int, ok bool) {
 }
 
 // WithAttrs implements slog.Handler.
-func (s sparing) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return sparing{s.Handler.WithAttrs(attrs), s.lines}
+func (s limitedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return limitedHandler{s.Handler.WithAttrs(attrs), s.limits}
 }
 
 // WithGroup implements slog.Handler.
-func (s sparing) WithGroup(name string) slog.Handler {
-	return sparing{s.Handler.WithGroup(name), s.lines}
+func (s limitedHandler) WithGroup(name string) slog.Handler {
+	return limitedHandler{s.Handler.WithGroup(name), s.limits}
 }

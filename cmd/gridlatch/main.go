@@ -34,7 +34,7 @@ import (
 // collectAt is by how many percent the heap grows before garbage is collected.
 // The program mostly waits, with much in its caches: it spends a little more
 // time on this than by Go's default of 100, and takes a third less memory.
-const collectAt = 30
+const gcPercent = 30
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -80,7 +80,7 @@ func runManager(ctx context.Context, args []string) error {
 	}
 	logTo(os.Stderr, o.logLevel)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+		debug.SetGCPercent(gcPercent)
 	}
 	config, err := restConfig(o.kubeconfig)
 	if err != nil {
@@ -91,7 +91,7 @@ func runManager(ctx context.Context, args []string) error {
 
 // logTo has everything that logs write JSON to one place.
 func logTo(output io.Writer, level slog.Level) {
-	handler := spare(slog.NewJSONHandler(screen.Log(output), &slog.HandlerOptions{Level: level}))
+	handler := limitLines(slog.NewJSONHandler(screen.Log(output), &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(slog.New(handler)) // for what net/http has to say
 	logger := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(logger)

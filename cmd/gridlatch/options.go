@@ -68,7 +68,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.SetOutput(output)
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, usage, f.FlagUsagesWrapped(100)) }
-	common(f, &o.kubeconfig, &o.namespace, &o.logLevel)
+	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead; needed with more than one")
 	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "address that the webhook listens on; empty is all")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
@@ -89,7 +89,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 }
 
 // common binds the flags that every part of the program has.
-func common(f *pflag.FlagSet, kubeconfig, namespace *string, level *slog.Level) {
+func addCommonFlags(f *pflag.FlagSet, kubeconfig, namespace *string, level *slog.Level) {
 	f.StringVar(kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
 	f.StringVar(namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of all that belongs to Gridlatch: its Secret, its Service, its lease, and the ConfigMaps of what it has learned")
 	f.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn or error")
@@ -107,7 +107,7 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.workers < 1 || o.workers > 1000 {
 		return fmt.Errorf("--workers %d: want 1 to 1000", o.workers)
 	}
-	if o.extenderCA != "" && !o.extends() {
+	if o.extenderCA != "" && !o.servesExtender() {
 		return errors.New("--extender-client-ca: want --extender-bind-address, too")
 	}
 	if o.lowerInterval < 0 || o.lowerInterval > 24*time.Hour {
@@ -123,7 +123,7 @@ func (o *options) parse(args []string, output io.Writer) error {
 }
 
 // extends reports whether the scheduler is answered.
-func (o *options) extends() bool { return o.extenderBind != "" && o.extenderBind != "0" }
+func (o *options) servesExtender() bool { return o.extenderBind != "" && o.extenderBind != "0" }
 
 // ceilings are the options of package ceiling.
 func (o *options) ceilings() ceiling.Options {

@@ -155,32 +155,32 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	ceilings := &ceiling.Controller{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.Also,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
 		Clock: now, Events: herald, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
 	}
 	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
 		return err
 	}
-	able, err := deadMansSwitch(mgr, o, clientset, loop, now)
+	able, err := addSwitch(mgr, o, clientset, loop, now)
 	if err != nil {
 		return err
 	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, Unable: able.Why,
-		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: able.Why,
+		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies, Store: store, Clock: now})
-	for _, runnable := range []manager.Runnable{records, herald, sweeper, memory, runs, tidy{records}} {
+	for _, runnable := range []manager.Runnable{records, herald, sweeper, memory, runs, freeMemory{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	return answer(ctx, mgr, o, source, records, forecasts, hook)
+	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
 }
 
 // deadMansSwitch has the webhook hold only while the loop can let go.
-func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loop *gating.Loop, now policy.Clock) (*gating.Switch, error) {
+func addSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loop *gating.Loop, now policy.Clock) (*gating.Switch, error) {
 	var leases kubernetes.Interface
 	if o.leaderElect {
 		leases = clientset
@@ -202,29 +202,29 @@ func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface
 }
 
 // answer answers the API server, kube-scheduler, and who looks after this.
-func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
-	secure, err := presenting(mgr, o, source)
+func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
+	secure, err := serverTLS(mgr, o, source)
 	if err != nil {
 		return err
 	}
-	if err := admit(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
+	if err := serveWebhook(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
 		return err
 	}
-	if o.extends() {
+	if o.servesExtender() {
 		p := extender.Placing{Policies: policy.Policies{Reader: hook.Policies.Reader, Clock: hook.Clock}, Store: hook.Store}
-		if err := extend(ctx, mgr, o, secure, p); err != nil {
+		if err := serveExtender(ctx, mgr, o, secure, p); err != nil {
 			return err
 		}
 	}
-	if err := listenMetrics(mgr, o.metricsBind); err != nil {
+	if err := serveMetrics(mgr, o.metricsBind); err != nil {
 		return err
 	}
-	return listenProbes(mgr, o, secure, records, forecasts)
+	return serveReadiness(mgr, o, secure, records, forecasts)
 }
 
 // admit answers the API server, in every replica.
-func admit(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, advice ceiling.Advice) error {
-	secure, err := authenticated(secure, "--webhook-client-ca", o.webhookCA)
+func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, advice ceiling.Advice) error {
+	secure, err := requireClientCertificates(secure, "--webhook-client-ca", o.webhookCA)
 	if err != nil {
 		return err
 	}
@@ -239,10 +239,10 @@ func admit(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webho
 // tidy gives back, once the caches are filled, what filling them has taken: with
 // a hundred thousand pods that is more than they take themselves, and nothing
 // would ask for it for minutes.
-type tidy struct{ records *gating.Records }
+type freeMemory struct{ records *gating.Records }
 
 // Start waits for the caches, and ends.
-func (t tidy) Start(ctx context.Context) error {
+func (t freeMemory) Start(ctx context.Context) error {
 	if toolscache.WaitForCacheSync(ctx.Done(), t.records.Synced) {
 		debug.FreeOSMemory()
 	}
@@ -250,4 +250,4 @@ func (t tidy) Start(ctx context.Context) error {
 }
 
 // NeedLeaderElection is false: every replica fills its caches.
-func (tidy) NeedLeaderElection() bool { return false }
+func (freeMemory) NeedLeaderElection() bool { return false }

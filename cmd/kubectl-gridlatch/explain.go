@@ -243,7 +243,7 @@ func (x *explanation) read(head client.Object) {
 	if before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64); err == nil {
 		x.AtCreation = known(before)
 	}
-	x.Asked = policy.Asked(head)
+	x.Asked = policy.AskAnnotations(head)
 	maps.DeleteFunc(x.Asked, func(key, _ string) bool {
 		return key == v1alpha1.DelayTolerantAnnotation || key == v1alpha1.PolicyAnnotation
 	})
@@ -260,9 +260,9 @@ func (x *explanation) read(head client.Object) {
 
 func stateOf(o client.Object) string {
 	state, annotations := o.GetLabels()[v1alpha1.StateLabel], o.GetAnnotations()
-	asked := policy.Asked(o)
+	asked := policy.AskAnnotations(o)
 	if job, ok := o.(*batchv1.Job); ok {
-		asked = policy.JobAsk(&job.Spec.Template, job)
+		asked = policy.JobAskAnnotations(&job.Spec.Template, job)
 	}
 	switch {
 	case annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld && asked[v1alpha1.DelayTolerantAnnotation] == "true":

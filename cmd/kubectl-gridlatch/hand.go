@@ -214,7 +214,7 @@ func (f *holdFlags) policyOf(ctx context.Context, c *cluster, job *batchv1.Job) 
 	if f.policy != "" {
 		return f.policy, nil
 	}
-	if name := policy.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
+	if name := policy.JobAskAnnotations(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
 		return name, nil
 	}
 	namespace := namespaceMetadata()

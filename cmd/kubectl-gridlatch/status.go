@@ -341,7 +341,7 @@ func (c *cluster) builtIn(ctx context.Context, s *status) (*policyStatus, error)
 	p := &policyStatus{Name: o.policy.Name, BuiltIn: true, Source: o.policy.Source.String()}
 	s.warnings = append(s.warnings, o.warnings...)
 	if o.book != nil {
-		p.Locations = o.policy.Locations(o.book, c.now)
+		p.Locations = o.policy.LocationStatuses(o.book, c.now)
 	}
 	return p, nil
 }

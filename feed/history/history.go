@@ -52,7 +52,7 @@ func RestoreFrom(store *forecast.Store, source forecast.Source, found []corev1.C
 func ConfigMap(source forecast.Source, location string, encoded []byte) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        Name(source, location),
+			Name:        ConfigMapName(source, location),
 			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", SourceLabel: Digest(source.String())},
 			Annotations: map[string]string{SourceAnnotation: source.String(), v1alpha1.LocationAnnotation: location},
 		},
@@ -60,7 +60,7 @@ func ConfigMap(source forecast.Source, location string, encoded []byte) *corev1.
 	}
 }
 
-func Name(source forecast.Source, location string) string {
+func ConfigMapName(source forecast.Source, location string) string {
 	return "gridlatch-history-" + Digest(source.String()+"/"+location)
 }
 

@@ -226,18 +226,18 @@ func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 
 // annotations are what the loop, and people, have to know of the Job.
 func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
-	notes := policy.JobAsk(&job.Spec.Template, job)
+	notes := policy.JobAskAnnotations(&job.Spec.Template, job)
 	notes[v1alpha1.DelayTolerantAnnotation] = "true"
 	ask, errs := policy.ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
-	if ask.Only = h.Policy.Suiting(ctx, &job.Spec.Template.Spec); ask.Only != "" {
-		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Only
+	if ask.Candidates = h.Policy.SuitableLocations(ctx, &job.Spec.Template.Spec); ask.Candidates != "" {
+		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 	}
 	asked := ask.Deadline
 	if ask.Deadline = h.deadline(ask, now); !ask.Deadline.Equal(asked) {
-		notes[v1alpha1.DeadlineAnnotation] = policy.Stamp(ask.Deadline)
+		notes[v1alpha1.DeadlineAnnotation] = policy.FormatTime(ask.Deadline)
 	}
 	task := h.Policy.Task(ask, now)
 	if !now.Before(task.LatestStart) {
@@ -246,7 +246,7 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 	task.ID = string(job.UID)
 	notes[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
 	if h.Book == nil {
-		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.Stamp(task.LatestStart)
+		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.FormatTime(task.LatestStart)
 		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))
 		return notes, nil
 	}

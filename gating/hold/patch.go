@@ -64,10 +64,10 @@ func (r ReleaseNote) podPatch(pod metav1.Object) client.Patch {
 // conflict if the pod has changed since.
 func (r ReleaseNote) Preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
 	patch := r.ungated(pod)
-	if !policy.Prefers(&pod.Spec, term) {
+	if !policy.HasPreference(&pod.Spec, term) {
 		patch.Metadata.ResourceVersion = pod.ResourceVersion
 		patch.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferred(&pod.Spec)), term),
+			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferences(&pod.Spec)), term),
 		}}
 	}
 	return patch.as(types.StrategicMergePatchType)
@@ -87,7 +87,7 @@ func (r ReleaseNote) Record(job metav1.Object) client.Patch {
 }
 
 func (r ReleaseNote) metadata(o metav1.Object) object {
-	started := policy.Stamp(r.At)
+	started := policy.FormatTime(r.At)
 	patch := object{Metadata: objectMeta{
 		UID:         o.GetUID(),
 		Labels:      map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
@@ -153,7 +153,7 @@ func (r ReleaseNote) resume(job metav1.Object) client.Patch {
 		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
 		{"add", "/metadata/labels/" + escape(v1alpha1.StateLabel), v1alpha1.StateReleased},
 		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
-		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.Stamp(r.At)},
+		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.FormatTime(r.At)},
 	})
 	if r.To != "" {
 		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.To})

@@ -16,9 +16,9 @@ import (
 
 // bare is an object without what the API server answers and nobody needs.
 func Bare(o client.Object) *metav1.PartialObjectMetadata {
-	target := policy.Metadata(PodKind())
+	target := policy.NewMetadata(PodKind())
 	if _, ok := o.(*batchv1.Job); ok {
-		target = policy.Metadata(JobKind())
+		target = policy.NewMetadata(JobKind())
 	}
 	target.Namespace, target.Name = o.GetNamespace(), o.GetName()
 	return target

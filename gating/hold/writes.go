@@ -82,7 +82,7 @@ func (r ReleaseNote) JobWrites(job metav1.Object) Writes {
 
 // brief says when something was let go. It takes less room than what was there before.
 func (r ReleaseNote) brief(o metav1.Object) client.Patch {
-	started := policy.Stamp(r.At)
+	started := policy.FormatTime(r.At)
 	return object{Metadata: objectMeta{
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil},

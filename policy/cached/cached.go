@@ -23,16 +23,16 @@ import (
 // cache of their own, see Records.
 func ByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
-		policy.Metadata(policy.NamespaceKind()): {Transform: stripNamespace},
-		policy.Metadata(policy.NodeKind()):      {Transform: stripNode},
-		&batchv1.CronJob{}:                      {Transform: stripCronJob},
+		policy.NewMetadata(policy.NamespaceKind()): {Transform: stripNamespace},
+		policy.NewMetadata(policy.NodeKind()):      {Transform: stripNode},
+		&batchv1.CronJob{}:                         {Transform: stripCronJob},
 	}
 }
 
 // Prepare makes the manager's cache, which has not started yet, ready for the
 // readers of this package: they fail rather than start an informer of their own.
 func Prepare(ctx context.Context, c cache.Cache) error {
-	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, policy.Metadata(policy.NamespaceKind()), policy.Metadata(policy.NodeKind()), &batchv1.CronJob{}} {
+	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, policy.NewMetadata(policy.NamespaceKind()), policy.NewMetadata(policy.NodeKind()), &batchv1.CronJob{}} {
 		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
@@ -59,13 +59,13 @@ func stripNamespace(object any) (any, error) {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences, m.Labels = nil, nil, nil, nil
-	m.Annotations = only(m.Annotations, v1alpha1.PolicyAnnotation)
+	m.Annotations = keepOnly(m.Annotations, v1alpha1.PolicyAnnotation)
 	return m, nil
 }
 
 // nodeLabels is how many labels of a node are kept: several times of what any node
 // has, but not all that a node's kubelet could write.
-const nodeLabels = 256
+const maxNodeLabels = 256
 
 // stripNode keeps of a node its labels, by which policies say where the node is, and
 // its power factor.
@@ -75,9 +75,9 @@ func stripNode(object any) (any, error) {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
-	m.Annotations = only(m.Annotations, v1alpha1.PowerFactorKey)
-	if len(m.Labels) > nodeLabels {
-		for _, key := range slices.Sorted(maps.Keys(m.Labels))[nodeLabels:] {
+	m.Annotations = keepOnly(m.Annotations, v1alpha1.PowerFactorKey)
+	if len(m.Labels) > maxNodeLabels {
+		for _, key := range slices.Sorted(maps.Keys(m.Labels))[maxNodeLabels:] {
 			delete(m.Labels, key)
 		}
 	}
@@ -85,7 +85,7 @@ func stripNode(object any) (any, error) {
 }
 
 // only returns one of the annotations, bounded; none if it is not there.
-func only(annotations map[string]string, key string) map[string]string {
+func keepOnly(annotations map[string]string, key string) map[string]string {
 	value, ok := annotations[key]
 	if !ok {
 		return nil

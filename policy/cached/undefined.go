@@ -22,7 +22,7 @@ import (
 
 // undefinedPoll is how often it is asked whether CarbonPolicies are defined, while
 // they are not.
-const undefinedPoll = 5 * time.Second
+const undefinedPollInterval = 5 * time.Second
 
 // Mapper maps kinds as the API server does, but CarbonPolicies without asking:
 // their CustomResourceDefinition may come later, or go.
@@ -42,7 +42,7 @@ func Mapper(config *rest.Config, httpClient *http.Client) (meta.RESTMapper, erro
 // their CustomResourceDefinition is not there, where others would fail.
 func NewInformer(source toolscache.ListerWatcher, object runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 	if _, ok := object.(*v1alpha1.CarbonPolicy); ok {
-		source = &definedOrNone{ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(source)}
+		source = &optionalPolicies{ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(source)}
 	}
 	return toolscache.NewSharedIndexInformer(source, object, resync, indexers)
 }
@@ -50,24 +50,24 @@ func NewInformer(source toolscache.ListerWatcher, object runtime.Object, resync 
 // definedOrNone lists and watches CarbonPolicies. While they are not defined, the
 // list is empty, and a watch tells nothing for a moment. What watches it lists
 // anew once they are.
-type definedOrNone struct {
+type optionalPolicies struct {
 	toolscache.ListerWatcherWithContext
 
 	undefined atomic.Bool // at the last list
 }
 
 // List is ListWithContext without a context.
-func (d *definedOrNone) List(options metav1.ListOptions) (runtime.Object, error) {
+func (d *optionalPolicies) List(options metav1.ListOptions) (runtime.Object, error) {
 	return d.ListWithContext(context.Background(), options)
 }
 
 // Watch is WatchWithContext without a context.
-func (d *definedOrNone) Watch(options metav1.ListOptions) (watch.Interface, error) {
+func (d *optionalPolicies) Watch(options metav1.ListOptions) (watch.Interface, error) {
 	return d.WatchWithContext(context.Background(), options)
 }
 
 // ListWithContext implements toolscache.ListerWatcherWithContext.
-func (d *definedOrNone) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+func (d *optionalPolicies) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	list, err := d.ListerWatcherWithContext.ListWithContext(ctx, options)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return list, err
@@ -80,7 +80,7 @@ func (d *definedOrNone) ListWithContext(ctx context.Context, options metav1.List
 }
 
 // WatchWithContext implements toolscache.ListerWatcherWithContext.
-func (d *definedOrNone) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+func (d *optionalPolicies) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	events, err := d.ListerWatcherWithContext.WatchWithContext(ctx, options)
 	undefined := apierrors.IsNotFound(err)
 	switch {
@@ -104,7 +104,7 @@ func quietWatch(ctx context.Context) watch.Interface {
 	events := make(chan watch.Event)
 	go func() {
 		defer close(events)
-		pause := time.NewTimer(undefinedPoll)
+		pause := time.NewTimer(undefinedPollInterval)
 		defer pause.Stop()
 		select {
 		case <-ctx.Done():
