@@ -13,9 +13,9 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// candidates returns where work may be put that is pinned to a location, or to
-// nodes at only some of them (see Candidates), or to nothing; none if the policy
-// does not choose.
+// candidates returns the sites where work may run. Work can be pinned to a location, or limited to
+// the locations in only, see [Ask]. There are no candidates if the policy does not choose between
+// locations.
 func (p *Policy) candidates(pin, only string) []plan.Site {
 	if !p.ChoosesLocation() {
 		return nil
@@ -32,7 +32,8 @@ func (p *Policy) candidates(pin, only string) []plan.Site {
 	return []plan.Site{{Name: pin, PowerFactor: 1}}
 }
 
-// noted reads the annotation Candidates.
+// candidateSites reads the annotation [v1alpha1.CandidateLocationsAnnotation]. Sites that have
+// nodes now come before sites whose nodes are gone.
 func (p *Policy) candidateSites(only string) []plan.Site {
 	if only == "" {
 		return p.sites
@@ -58,9 +59,9 @@ func (p *Policy) candidateSites(only string) []plan.Site {
 }
 
 const (
-	// separator is what stands between two locations in Candidates.
+	// siteSeparator stands between two locations in the annotation.
 	siteSeparator = ","
-	// factored is what stands between a location and its power factor.
+	// factorSeparator stands between a location and its power factor.
 	factorSeparator = "="
 )
 
@@ -82,6 +83,7 @@ func readSite(list, name string) (plan.Site, bool) {
 	return plan.Site{}, false
 }
 
+// writeSites writes the annotation [v1alpha1.CandidateLocationsAnnotation].
 func writeSites(sites []plan.Site) string {
 	list := make([]string, len(sites))
 	for i, s := range sites {
@@ -93,10 +95,10 @@ func writeSites(sites []plan.Site) string {
 	return strings.Join(list, siteSeparator)
 }
 
-// Suiting returns the value of the annotation Candidates for a pod: empty if its
-// own node selector and required node affinity leave it as free as the policy does.
-// A location suits it that has a node which does. If there is none anywhere, those
-// are left out that its node selector contradicts.
+// SuitableLocations returns the annotation [v1alpha1.CandidateLocationsAnnotation] for a pod. A
+// location is suitable if a node there matches the pod's own node selector and required node
+// affinity. If no node matches anywhere, each location is suitable that the node selector does not
+// contradict. The result is empty if the pod limits nothing.
 func (p *Policy) SuitableLocations(ctx context.Context, pod *corev1.PodSpec) string {
 	if !p.ChoosesLocation() || acceptsAnyNode(pod) {
 		return ""
@@ -127,14 +129,14 @@ func (p *Policy) SuitableLocations(ctx context.Context, pod *corev1.PodSpec) str
 	return writeSites(suiting)
 }
 
-// undemanding reports whether a pod may run on any node, as far as labels go.
+// acceptsAnyNode reports whether a pod may run on any node, as far as labels go.
 func acceptsAnyNode(pod *corev1.PodSpec) bool {
 	affinity := pod.Affinity
 	return len(pod.NodeSelector) == 0 &&
 		(affinity == nil || affinity.NodeAffinity == nil || affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil)
 }
 
-// contradict reports whether no node can have all labels of both.
+// areContradictory reports whether no node can have all labels of both.
 func areContradictory(a, b map[string]string) bool {
 	for key, value := range a {
 		if other, ok := b[key]; ok && other != value {
@@ -144,6 +146,7 @@ func areContradictory(a, b map[string]string) bool {
 	return false
 }
 
+// containsAll reports whether each of some sites is among all.
 func containsAll(all, some []plan.Site) bool {
 	return !slices.ContainsFunc(some, func(s plan.Site) bool { return !slices.Contains(all, s) })
 }

@@ -15,24 +15,24 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// Nodes knows which nodes there are at a location. What it was asked is
-// remembered until a node comes, goes, or gets other labels or another power
-// factor, so that the answer costs an admission nothing. Reader is required.
+// Nodes knows which nodes there are at a location. An answer is kept until a node comes, goes, or
+// gets other labels or another power factor, so that the answer costs an admission nothing. Reader
+// is required.
 type Nodes struct {
-	// Reader reads the cache that CacheByObject describes; in a command, which
-	// asks but once, the API server.
+	// Reader reads the cache of nodes, or the API server in a command that asks only once.
 	Reader client.Reader
 
-	mu         sync.Mutex
-	bySelector map[string]nodeSet // by the labels of its nodes
+	mu sync.Mutex
+	// bySelector keeps the answers by the labels that were asked for.
+	bySelector map[string]nodeSet
 }
 
-// pool is what is known of the nodes of a location.
+// nodeSet is what is known of the nodes of a location.
 type nodeSet struct {
-	nodes      []*corev1.Node // names and labels alone
-	powers     []float64      // their power factors
-	leastPower float64        // of all
-	problems   []string       // what is wrong with those of some
+	nodes      []*corev1.Node // with names and labels only
+	powers     []float64      // the power factors of the nodes
+	leastPower float64        // the least power factor
+	problems   []string       // what is wrong with the power factors of nodes
 }
 
 func newNodeSet(objects []metav1.PartialObjectMetadata) nodeSet {
@@ -50,8 +50,8 @@ func newNodeSet(objects []metav1.PartialObjectMetadata) nodeSet {
 	return p
 }
 
-// power returns the least power factor of the nodes that suit, which is where the
-// extender sends work first; false if none does.
+// leastPowerOf returns the least power factor of the suitable nodes, and false if no node is
+// suitable. The extender sends work to the node with the least power factor first.
 func (p nodeSet) leastPowerOf(suits func(*corev1.Node) bool) (least float64, found bool) {
 	for i, n := range p.nodes {
 		if (!found || p.powers[i] < least) && suits(n) {
@@ -61,7 +61,8 @@ func (p nodeSet) leastPowerOf(suits func(*corev1.Node) bool) (least float64, fou
 	return least, found
 }
 
-// EventHandler returns what has to be told of each change of a node.
+// EventHandler returns the handler for changes of nodes. Without the handler, answers become
+// outdated.
 func (n *Nodes) EventHandler() toolscache.ResourceEventHandler {
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { n.clear() },
@@ -76,21 +77,22 @@ func (n *Nodes) EventHandler() toolscache.ResourceEventHandler {
 	}
 }
 
-// relabelled reports whether an update of a node, such as one of its status that
-// its kubelet writes every few seconds, is one of its labels or its power factor.
+// IsRelabelled reports whether an update of a node changes the labels or the power factor. Most
+// updates do not: a kubelet updates the status every few seconds.
 func IsRelabelled(before, after metav1.Object) bool {
 	return !maps.Equal(before.GetLabels(), after.GetLabels()) ||
 		before.GetAnnotations()[v1alpha1.PowerFactorKey] != after.GetAnnotations()[v1alpha1.PowerFactorKey]
 }
 
+// clear deletes all answers.
 func (n *Nodes) clear() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.bySelector)
 }
 
-// having returns the nodes with the labels, but for those with all of some that
-// are taken; none if they cannot be read.
+// nodesWith returns the nodes with all labels of the selector. Nodes with all labels of one of the
+// taken selectors are left out. If the nodes cannot be read, the result is empty.
 func (n *Nodes) nodesWith(ctx context.Context, selector map[string]string, taken ...map[string]string) nodeSet {
 	if n == nil {
 		return nodeSet{}
@@ -118,7 +120,7 @@ func (n *Nodes) nodesWith(ctx context.Context, selector map[string]string, taken
 	return n.bySelector[key]
 }
 
-// hasAll reports whether some labels are among others.
+// hasAll reports whether labels include all of some.
 func hasAll(labels, some map[string]string) bool {
 	for key, value := range some {
 		if got, ok := labels[key]; !ok || got != value {

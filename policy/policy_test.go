@@ -20,7 +20,7 @@ func TestCheckLocation(t *testing.T) {
 	named.spec.Locations = []v1alpha1.Location{{Name: "A"}, {Name: "B"}}
 	for name, tt := range map[string]struct {
 		policy   *Policy
-		snapshot     *forecast.Snapshot
+		snapshot *forecast.Snapshot
 		location string
 		want     string
 	}{

@@ -9,23 +9,25 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Tool is something that creates pods and Jobs, and gives up on those that are not
-// started, or done, after a while.
+// Tool is a program that creates pods and Jobs, and gives up on those that do not start, or end, in
+// time.
 type Tool struct {
-	// Name is how its users call it.
+	// Name is what the tool's users call the tool.
 	Name string
-	// Marks are the labels and annotations by which it is known; one that ends in a
-	// slash is the prefix of such.
+	// Marks are the labels and annotations by which the tool's work is known. A mark that ends in a
+	// slash is a prefix.
 	Marks []string
-	// GivesUp is its time-out, unless somebody has changed that.
+	// Timeout is after how long the tool gives up by default.
 	Timeout time.Duration
-	// Whole says that the time-out is for the work to be done, and not to be started.
+	// LimitsWholeRun says that the work must end before the timeout. Otherwise the work must start
+	// before the timeout.
 	LimitsWholeRun bool
-	// Setting is what the time-out is called where it is set.
+	// Setting is the name of the setting that changes the timeout.
 	Setting string
 }
 
-// Tools are those that are known. An object that could be of several is of the first.
+// Tools returns the known tools. If the marks of several tools are on an object, the first tool
+// counts.
 func Tools() []Tool {
 	return []Tool{
 		{Name: "Airflow KubernetesExecutor", Marks: []string{"kubernetes_executor", "airflow-worker"}, Timeout: 10 * time.Minute, Setting: "task_queued_timeout"},
@@ -42,9 +44,9 @@ func Tools() []Tool {
 	}
 }
 
-// ToolOf returns of some tools the one that an object is of by one of its labels or
-// annotations, or the one that it was known to be of before, whichever is first; nil
-// if of none.
+// ToolOf returns the tool that has a label or an annotation as its mark, or the tool that was found
+// before. If both exist, the tool that comes first in the list counts. The result is nil if there
+// is neither.
 func ToolOf(tools []Tool, key string, before *Tool) *Tool {
 	for i := range tools {
 		if tool := &tools[i]; tool == before || tool.hasMark(key) {
@@ -63,15 +65,15 @@ func (t *Tool) hasMark(key string) bool {
 	return false
 }
 
-// mostStarting bounds what is kept free for the start of a pod, whose image has to
-// be pulled before its tool gives up.
+// maxStartReserve bounds the time that a wait leaves for the start of a pod. The image has to be
+// pulled before the tool gives up.
 const maxStartReserve = 10 * time.Minute
 
-// hold returns how long the tool leaves for a wait.
+// longestWait returns how long work of the tool may wait.
 func (t *Tool) longestWait() time.Duration { return t.Timeout - min(t.Timeout/2, maxStartReserve) }
 
-// LatestStart returns when work of this tool must start for the tool not to give
-// up on it, if it was created at created and may run for so long.
+// LatestStart returns when work must start so that the tool does not give up. The work was created
+// at created and runs for longest at most.
 func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
 	end := created.Add(t.longestWait())
 	if t.LimitsWholeRun {
@@ -80,7 +82,7 @@ func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
 	return end.Truncate(time.Second).UTC()
 }
 
-// Warning tells of the time-out. Bounded says that no hold is longer than that.
+// Warning tells users of the timeout. If the timeout limits the wait, isLimited is true.
 func (t *Tool) Warning(bounded bool) string {
 	what := "has not started"
 	if t.LimitsWholeRun {

@@ -18,7 +18,7 @@ import (
 // extend answers kube-scheduler, in every replica.
 func serveExtender(ctx context.Context, mgr ctrl.Manager, o *options, secure *tls.Config, p extender.Placing) error {
 	nodes := &extender.Nodes{}
-	informer, err := mgr.GetCache().GetInformer(ctx, policy.NodeMetadata(), cache.BlockUntilSynced(false))
+	informer, err := mgr.GetCache().GetInformer(ctx, policy.NewMetadata(policy.NodeKind()), cache.BlockUntilSynced(false))
 	if err != nil {
 		return fmt.Errorf("watch nodes: %w", err)
 	}

@@ -1,6 +1,6 @@
-// Package cached tells the manager's cache what package policy needs of it: CarbonPolicies also
-// while their CustomResourceDefinition is not there, and namespaces, nodes and CronJobs without
-// what nobody reads.
+// Package cached makes the manager's cache ready for package policy. CarbonPolicies are read also
+// while their CustomResourceDefinition does not exist. Namespaces, nodes and CronJobs are kept
+// without the parts that nobody reads.
 package cached
 
 import (
@@ -18,9 +18,9 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// ByObject says what this package needs in the manager's cache: the metadata
-// of namespaces and of nodes, and CronJobs, each stripped to what is read. Pods and Jobs are in a
-// cache of their own, see Records.
+// ByObject returns what the manager's cache must keep: the metadata of namespaces and nodes, and
+// CronJobs, without the parts that nobody reads. Pods and Jobs are in a cache of their own, see
+// package gating.
 func ByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		policy.NewMetadata(policy.NamespaceKind()): {Transform: stripNamespace},
@@ -29,8 +29,8 @@ func ByObject() map[client.Object]cache.ByObject {
 	}
 }
 
-// Prepare makes the manager's cache, which has not started yet, ready for the
-// readers of this package: they fail rather than start an informer of their own.
+// Prepare starts the informers of a cache that has not started yet. Readers of other kinds then
+// fail, and do not start informers of their own.
 func Prepare(ctx context.Context, c cache.Cache) error {
 	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, policy.NewMetadata(policy.NamespaceKind()), policy.NewMetadata(policy.NodeKind()), &batchv1.CronJob{}} {
 		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
@@ -42,7 +42,7 @@ func Prepare(ctx context.Context, c cache.Cache) error {
 
 // WatchNodes has nodes told of each change of a node in a cache that has not started yet.
 func WatchNodes(ctx context.Context, c cache.Cache, nodes *policy.Nodes) error {
-	informer, err := c.GetInformer(ctx, policy.NodeMetadata(), cache.BlockUntilSynced(false))
+	informer, err := c.GetInformer(ctx, policy.NewMetadata(policy.NodeKind()), cache.BlockUntilSynced(false))
 	if err != nil {
 		return fmt.Errorf("watch nodes: %w", err)
 	}
@@ -52,7 +52,7 @@ func WatchNodes(ctx context.Context, c cache.Cache, nodes *policy.Nodes) error {
 	return nil
 }
 
-// stripNamespace keeps of a namespace its name and the policy that it names.
+// stripNamespace keeps the name of a namespace and the policy that the namespace names.
 func stripNamespace(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -63,12 +63,12 @@ func stripNamespace(object any) (any, error) {
 	return m, nil
 }
 
-// nodeLabels is how many labels of a node are kept: several times of what any node
-// has, but not all that a node's kubelet could write.
+// maxNodeLabels bounds the labels of a node that are kept. No node needs as many, but a kubelet
+// could write more.
 const maxNodeLabels = 256
 
-// stripNode keeps of a node its labels, by which policies say where the node is, and
-// its power factor.
+// stripNode keeps the labels of a node, by which policies find the node's location, and the power
+// factor.
 func stripNode(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -84,7 +84,7 @@ func stripNode(object any) (any, error) {
 	return m, nil
 }
 
-// only returns one of the annotations, bounded; none if it is not there.
+// keepOnly returns one of the annotations, cut to a bounded length.
 func keepOnly(annotations map[string]string, key string) map[string]string {
 	value, ok := annotations[key]
 	if !ok {
@@ -93,7 +93,7 @@ func keepOnly(annotations map[string]string, key string) map[string]string {
 	return map[string]string{key: policy.Truncate(value, policy.MaxValue)}
 }
 
-// stripCronJob keeps of a CronJob what tells when it runs next.
+// stripCronJob keeps what tells when a CronJob runs next.
 func stripCronJob(object any) (any, error) {
 	c, ok := object.(*batchv1.CronJob)
 	if !ok {
