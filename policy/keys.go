@@ -55,7 +55,7 @@ func UnknownKeys(annotations map[string]string, path *field.Path) []string {
 	ours := append(AskKeys(), WrittenKeys()...)
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(ours, key) && len(warnings) < maxUnknownKeys {
-			warnings = append(warnings, fmt.Sprintf("%s: not known, and so without effect; want %s and one of %s",
+			warnings = append(warnings, fmt.Sprintf("%s: has no effect, because Gridlatch does not know this annotation; want %s and one of %s",
 				path.Key(fmt.Sprintf("%.80s", key)), v1alpha1.Prefix, strings.ReplaceAll(strings.Join(AskKeys(), ", "), v1alpha1.Prefix, "")))
 		}
 	}

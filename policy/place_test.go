@@ -59,7 +59,7 @@ func TestANodeIsAtTheFirstOfItsLocations(t *testing.T) {
 		{[]v1alpha1.Location{hydro, south}, [][]string{{"plant"}, {"other"}}, ""},
 		{
 			[]v1alpha1.Location{south, hydro}, [][]string{{"other", "plant"}, nil},
-			`spec.locations[1].nodeSelector: no node is at "hydro", since all with these labels are at "south", which comes before it`,
+			`spec.locations[1].nodeSelector: location "hydro" has no nodes, because location "south" comes first and takes all nodes with these labels`,
 		},
 	} {
 		object := v1alpha1.Default()

@@ -65,7 +65,7 @@ func (p Policies) List(ctx context.Context) ([]*Policy, error) {
 	return policies, nil
 }
 
-// Exists reports whether a policy exists, and true while nobody knows.
+// Exists reports whether a policy exists. The default policy always exists.
 func (p Policies) Exists(ctx context.Context, name string) bool {
 	if name == v1alpha1.DefaultPolicy {
 		return true

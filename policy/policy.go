@@ -52,7 +52,7 @@ func New(ctx context.Context, object *v1alpha1.CarbonPolicy, nodes *Nodes, now t
 			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector%v", i, err))
 		}
 		if before := p.shadowedBy(i); before != "" {
-			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector: no node is at %q, since all with these labels are at %q, which comes before it", i, l.Name, before))
+			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector: location %q has no nodes, because location %q comes first and takes all nodes with these labels", i, l.Name, before))
 		}
 	}
 	for i, e := range object.Spec.Exemptions {

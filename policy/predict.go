@@ -68,11 +68,11 @@ func (p *Policy) whyMissing(snapshot *forecast.Snapshot, location string, now ti
 	case f.Series.Empty():
 		return p.whyAbsent(snapshot, location)
 	case now.Sub(f.Issued) > p.maxAge:
-		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.maxAge))
+		return fmt.Sprintf("the forecast of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.maxAge))
 	case !f.Series.End().After(now):
-		return fmt.Sprintf("that of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
+		return fmt.Sprintf("the forecast of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
 	default:
-		return fmt.Sprintf("that of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
+		return fmt.Sprintf("the forecast of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
 	}
 }
 
@@ -84,8 +84,8 @@ func (p *Policy) whyAbsent(snapshot *forecast.Snapshot, location string) string 
 	case !snapshot.HasForecast():
 		return "ConfigMap " + p.Source.String() + " has not been read yet"
 	case location == "":
-		return "it has several locations, and the policy names none: " + strings.Join(snapshot.Locations(), ", ")
+		return "the forecast has several locations, and the policy names none: " + strings.Join(snapshot.Locations(), ", ")
 	default:
-		return fmt.Sprintf("it has no location %s, but %s", location, strings.Join(snapshot.Locations(), ", "))
+		return fmt.Sprintf("the forecast has no location %s, but %s", location, strings.Join(snapshot.Locations(), ", "))
 	}
 }

@@ -77,7 +77,7 @@ func (v *LocationState) Learned() (days int32, share *int32) {
 // Fallback says what happens to work without a usable forecast.
 func (v *LocationState) Fallback() string {
 	if v.Prediction.Basis == forecast.Past {
-		return "work is planned by what the last weeks were like"
+		return "work is planned by the history of the last weeks"
 	}
 	return "work starts at once"
 }

@@ -40,7 +40,7 @@ func Tools() []Tool {
 		{Name: "Helm", Marks: []string{"helm.sh/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
 		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
 		{Name: "GitHub runner container hooks", Marks: []string{"runner-pod"}, Timeout: 10 * time.Minute, Setting: "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS"},
-		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, Timeout: 24 * time.Hour, Setting: "none, GitHub's own"},
+		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, Timeout: 24 * time.Hour, Setting: "none, a limit of GitHub"},
 	}
 }
 
@@ -83,14 +83,14 @@ func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
 }
 
 // Warning tells users of the timeout. If the timeout limits the wait, isLimited is true.
-func (t *Tool) Warning(bounded bool) string {
-	what := "has not started"
+func (t *Tool) Warning(isLimited bool) string {
+	verb := "start"
 	if t.LimitsWholeRun {
-		what = "is not done"
+		verb = "end"
 	}
-	warning := fmt.Sprintf("%s gives up on what %s after %s (%s, if you have not changed it)", t.Name, what, plan.Span(t.Timeout), t.Setting)
-	if bounded {
-		return warning + "; to have it wait longer, raise that, and add the annotation " + v1alpha1.DeadlineAnnotation
+	warning := fmt.Sprintf("%s by default gives up on work that does not %s within %s (setting: %s)", t.Name, verb, plan.Span(t.Timeout), t.Setting)
+	if isLimited {
+		return warning + "; to let the work wait longer, raise this setting and add the annotation " + v1alpha1.DeadlineAnnotation
 	}
-	return warning + "; with this " + strings.TrimPrefix(v1alpha1.DeadlineAnnotation, v1alpha1.Prefix) + " it may wait longer"
+	return warning + "; with this " + strings.TrimPrefix(v1alpha1.DeadlineAnnotation, v1alpha1.Prefix) + ", the work may wait longer"
 }

@@ -139,7 +139,7 @@ func whyJobIsNotHeld(job *batchv1.Job, ask policy.Ask) string {
 	manager := job.Spec.ManagedBy
 	switch {
 	case !ask.WantsToWait:
-		return "it does not ask for it"
+		return "it does not ask to wait"
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + *manager
 	case howHeldWhole(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:

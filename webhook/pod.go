@@ -109,7 +109,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decod
 func whyPodIsNotHeld(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
 	case hold.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
-		return notHeld + "its Job was not decided on at its creation, and may have started"
+		return notHeld + "Gridlatch did not decide on its Job, which may have started"
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"
 	default:

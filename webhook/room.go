@@ -18,7 +18,7 @@ const reservedBytes = 2 << 10
 
 // noRoom is said of work that is valid as it comes, and would not be with our notes.
 func annotationsTooLarge() string {
-	return fmt.Sprintf("%sits annotations leave no room for those of Gridlatch: all together may have %d KiB", notHeld, validation.TotalAnnotationSizeLimitB>>10)
+	return fmt.Sprintf("%swith the notes of Gridlatch, its annotations would be larger than %d KiB", notHeld, validation.TotalAnnotationSizeLimitB>>10)
 }
 
 // fits reports whether an object that came with these annotations may have those of to.

@@ -65,7 +65,7 @@ func TestWorkThatOurNotesDoNotFitOnStartsAsItCame(t *testing.T) {
 						t.Errorf("%s: the API server would refuse it: %v", kind, errs)
 					}
 				}
-				warned := len(response.Warnings) > 0 && strings.Contains(response.Warnings[len(response.Warnings)-1], "leave no room for those of Gridlatch")
+				warned := len(response.Warnings) > 0 && strings.Contains(response.Warnings[len(response.Warnings)-1], "with the notes of Gridlatch, its annotations would be larger than")
 				if (got.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld) != tt.held || warned == tt.held || !tt.held && ptr.Deref(got.Spec.Suspend, false) {
 					t.Errorf("%s: state %q, suspended %v, warned %v", kind, got.Labels[v1alpha1.StateLabel], got.Spec.Suspend, response.Warnings)
 				}

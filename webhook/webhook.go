@@ -62,7 +62,7 @@ func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.A
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot decide, letting it pass", "kind", req.Kind.Kind, "namespace", req.Namespace)
-		v = verdict{outcome: failed, warnings: []string{"gridlatch could not decide on this " + req.Kind.Kind + ", it is not held"}}
+		v = verdict{outcome: failed, warnings: []string{"Gridlatch could not decide on this " + req.Kind.Kind + ", which is not held"}}
 	}
 	w.Metrics.decided(req.Kind.Kind, v.outcome)
 	return v.response(req)
