@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// Keeper makes and renews the CA, and has the API server trust it.
+// Keeper makes and renews the CA, and makes the API server trust the CA.
 type Keeper struct {
 	secret  types.NamespacedName
 	webhook string
@@ -82,6 +82,7 @@ func (k *Keeper) Reconcile(ctx context.Context, config *admissionv1.MutatingWebh
 	return ctrl.Result{}, nil
 }
 
+// haveSameBundles reports whether two versions of a configuration have the same caBundles.
 func haveSameBundles(a, b *admissionv1.MutatingWebhookConfiguration) bool {
 	for i := range a.Webhooks {
 		if !bytes.Equal(a.Webhooks[i].ClientConfig.CABundle, b.Webhooks[i].ClientConfig.CABundle) {
@@ -91,8 +92,8 @@ func haveSameBundles(a, b *admissionv1.MutatingWebhookConfiguration) bool {
 	return true
 }
 
-// bundle returns ca followed by those certificates of old that are still
-// valid, each once. Old ones that cannot be read are dropped.
+// mergeBundles returns the CA, followed by each certificate of the old bundle that is still valid.
+// A certificate that cannot be read is dropped.
 func mergeBundles(old, ca []byte, now time.Time) []byte {
 	kept := append([]byte(nil), ca...)
 	for block, rest := pem.Decode(old); block != nil; block, rest = pem.Decode(rest) {

@@ -162,7 +162,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 			http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{"name":"a","name":"b"}}]}}`, http.StatusBadRequest, "want one metadata.name in each"},
 		"names and nodes": {
 			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a"],"Nodes":{"items":[{"metadata":{"name":"a"}}]}}`, http.StatusBadRequest, "want either Nodes or NodeNames"},
-		"more behind it": {http.MethodPost, "application/json", good + "{}", http.StatusBadRequest, "nothing behind it"},
+		"more behind it": {http.MethodPost, "application/json", good + "{}", http.StatusBadRequest, "nothing after it"},
 		"a body without end": {
 			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", int(intakeLimits().MaxBody)) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
 	} {

@@ -26,41 +26,41 @@ import (
 )
 
 const (
-	// saveEvery is how often what the models were told is saved: what a crash
-	// loses is learned again from the forecasts to come.
+	// saveInterval is how often the histories are saved. What a crash loses is learned again from
+	// later forecasts.
 	saveInterval = 20 * time.Minute
-	// recallAgain is how soon a history is looked at again that cannot be used yet.
+	// recallRetryPause is the pause before a history that cannot be used yet is read again.
 	recallRetryPause = 5 * time.Minute
-	// readAgain is how soon histories are read again that could not be read.
+	// readRetryPause is the pause before histories are read again after a read has failed.
 	readRetryPause = time.Second
-	// saveTimeout bounds the last save, when the program ends.
+	// saveTimeout bounds the last save at the end of the program.
 	saveTimeout = 5 * time.Second
-	// historyKept is how long a history is kept that nobody writes any more: the
-	// models remember no longer.
+	// historyLifetime is how long a history is kept that nobody writes any more. The models
+	// remember no longer either.
 	historyLifetime = 8 * 7 * 24 * time.Hour
 )
 
-// Memory keeps what the models have been told over restarts: for each location
-// of a source, one ConfigMap of our own. Every replica reads them; the leader
-// writes. All exported fields are required.
+// Memory keeps what the models have learned over restarts, in one ConfigMap for each location of a
+// source. Every replica reads the histories, and the leader writes them. All exported fields are
+// required.
 type Memory struct {
 	Clientset kubernetes.Interface
-	// Namespace is our own.
+	// Namespace is the namespace of Gridlatch.
 	Namespace string
 	Store     *forecast.Store
 	Clock     policy.Clock
 
-	mu sync.Mutex // never held over a call: readiness waits for it
-	// recalled are the sources that have been read and may be written, each but
-	// for those of its ConfigMaps, by name, that cannot be used yet.
+	// mu is never locked during a call to the API server, because readiness waits for the lock.
+	mu sync.Mutex
+	// recalled has the sources whose histories have been read and may be written, and for each
+	// source the names of ConfigMaps that cannot be used yet and must not be written.
 	recalled map[forecast.Source]map[string]bool
 }
 
-// Recall gives the models of a source back what they were told, and reports
-// whether that is all. It tries until the API server answers or the context ends.
-// A history that cannot be used is logged, and the model learns anew. One that is
-// ahead is not written over: Recall is to be called again, and looks at nothing
-// else then.
+// Recall restores the models of a source from their histories, and reports whether all histories
+// were used or given up. Recall tries until the API server answers or the context ends. Recall logs
+// a history that cannot be used, and the model learns anew. A history that begins in the future is
+// not overwritten: the caller calls Recall again, and Recall then looks only at such histories.
 func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Time) bool {
 	var found *corev1.ConfigMapList
 	ended := wait.PollUntilContextCancel(ctx, readRetryPause, true, func(ctx context.Context) (bool, error) {
@@ -102,16 +102,15 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 	return len(waits) == 0
 }
 
-// Forget is for a source that the store has forgotten: nothing is written of it
-// until it is recalled.
+// Forget stops the writing of a source until the next Recall. The store has forgotten the source.
 func (m *Memory) Forget(source forecast.Source) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.recalled, source)
 }
 
-// Start saves now and then, and once more when the context ends; for a manager,
-// on the leader.
+// Start saves the histories from time to time, and once more when the context ends. A manager calls
+// Start on the leader.
 func (m *Memory) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		m.save(ctx)
@@ -125,7 +124,8 @@ func (m *Memory) Start(ctx context.Context) error {
 	return nil
 }
 
-// save writes what has changed. What fails is written the next time.
+// save writes the histories that have changed. A history that could not be written is written at
+// the next save.
 func (m *Memory) save(ctx context.Context) {
 	for source, waits := range m.writable() {
 		snapshot := m.Store.Snapshot(source)
@@ -144,17 +144,15 @@ func (m *Memory) save(ctx context.Context) {
 	}
 }
 
-// known returns the sources that may be written, as recalled has them: what is in
-// there is replaced, and never changed.
+// writable returns the sources that may be written, as in recalled. The inner maps never change.
 func (m *Memory) writable() map[forecast.Source]map[string]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.recalled)
 }
 
-// discard deletes the histories that are of no use any more: of a source, or a
-// location, that is followed no longer, and not written for as long as models
-// remember.
+// discard deletes histories that are not used any more: nobody follows their source or location,
+// and nobody has written them for historyLifetime.
 func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	found, err := m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: history.SourceLabel})
 	if err != nil {
@@ -178,6 +176,7 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	return errors.Join(problems...)
 }
 
+// write writes the history of a location if the history has changed.
 func (m *Memory) write(ctx context.Context, source forecast.Source, location string, model *forecast.Model) error {
 	encoded, err := model.Save()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// GridCollector exports what is known of the grid at the moment of a scrape:
-// nothing has to be kept current in between.
+// GridCollector exports what is known of the grid at the moment of a scrape. All fields are
+// required.
 type GridCollector struct {
 	Policies policy.Policies
 	Store    *forecast.Store

@@ -8,21 +8,22 @@ import (
 )
 
 const (
-	// A source that only CarbonAwareKedaScalers name, and that cannot be read, is
-	// asked again after a second, then after twice as long each time. Anybody
-	// who may write a scaler may name one.
+	// firstPause is the pause after the first failure. The pauses are for sources that only
+	// CarbonAwareKedaScalers name: anybody who may write a scaler may name a source that cannot be
+	// read.
 	firstPause = time.Second
-	maxPause   = 5 * time.Minute
+	// maxPause bounds the pauses, which double after each failure.
+	maxPause = 5 * time.Minute
 )
 
-// pauses make one who fails wait ever longer before the next attempt. They are for
-// one goroutine at a time. The zero value waits for nothing.
+// retryPauses makes a caller who fails wait longer before each next attempt. One goroutine may use
+// retryPauses at a time. The zero value does not wait.
 type retryPauses struct {
 	backoff *wait.Backoff
 	next    time.Duration
 }
 
-// attempt waits as long as is due, and notes what came of the call.
+// attempt waits for the pause that is due, calls, and notes whether the call has failed.
 func (r *retryPauses) attempt(ctx context.Context, call func() error) error {
 	if r.next > 0 {
 		timer := time.NewTimer(r.next)

@@ -7,30 +7,29 @@ import (
 	"sync"
 )
 
-// MaxConnections is how many connections a listener of [Bound] has at once. An
-// idle TLS connection takes some 40 KB. The API server makes as many as it has
-// requests that wait for us: 200 by its own default for requests that change
-// something.
+// MaxConnections is how many connections a listener of [Bound] has at once. An idle TLS connection
+// takes some 40 KB. The API server makes one connection for each request that waits for an answer:
+// by default, up to 200 for requests that change something.
 const MaxConnections = 512
 
-// Bound returns a listener that has at most [MaxConnections] connections at once.
-// If there are as many, a caller that has less than another gets the place of the
-// other's oldest: nobody can take the places of all. Callers are told apart by
-// their address.
+// Bound returns a listener that has at most [MaxConnections] connections at once. If there are as
+// many, a caller with fewer connections than another caller takes the place of the other's oldest
+// one. So nobody can take the places of all. The address tells callers apart.
 func Bound(listener net.Listener) net.Listener {
 	return &bounded{Listener: listener, maxConnections: MaxConnections, byCaller: map[netip.Addr][]*connection{}}
 }
 
+// bounded is a listener that counts its connections.
 type bounded struct {
 	net.Listener
 	maxConnections int
 
 	mu       sync.Mutex
 	total    int
-	byCaller map[netip.Addr][]*connection // by caller, the oldest first
+	byCaller map[netip.Addr][]*connection // the oldest connection first
 }
 
-// connection leaves the listener's books when it is closed.
+// connection tells its listener that it was closed.
 type connection struct {
 	net.Conn
 	listener *bounded
@@ -54,18 +53,18 @@ func (b *bounded) Accept() (net.Conn, error) {
 	}
 }
 
-// admit takes up a connection, if there is room or somebody has to make some, and
-// says which is to be closed.
+// admit counts a connection, if there is a place or another connection gives up its place. admit
+// returns the connection to serve and the connection to close.
 func (b *bounded) admit(c net.Conn) (in, out net.Conn) {
 	admitted := &connection{Conn: c, listener: b, caller: callerOf(c)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.total >= b.maxConnections {
-		greedy := b.busiestCaller()
-		if len(b.byCaller[greedy]) <= len(b.byCaller[admitted.caller]) {
+		busiest := b.busiestCaller()
+		if len(b.byCaller[busiest]) <= len(b.byCaller[admitted.caller]) {
 			return nil, c
 		}
-		oldest := b.byCaller[greedy][0]
+		oldest := b.byCaller[busiest][0]
 		b.remove(oldest)
 		out = oldest.Conn
 	}
@@ -74,18 +73,18 @@ func (b *bounded) admit(c net.Conn) (in, out net.Conn) {
 	return admitted, out
 }
 
-// greediest is the caller with the most connections.
+// busiestCaller returns the caller with the most connections.
 func (b *bounded) busiestCaller() (caller netip.Addr) {
-	most := 0
+	count := 0
 	for addr, connections := range b.byCaller {
-		if len(connections) > most {
-			caller, most = addr, len(connections)
+		if len(connections) > count {
+			caller, count = addr, len(connections)
 		}
 	}
 	return caller
 }
 
-// drop takes a connection out of the books, unless it is out already.
+// remove stops counting a connection. A second call does nothing.
 func (b *bounded) remove(c *connection) {
 	of := b.byCaller[c.caller]
 	at := slices.Index(of, c)
@@ -106,7 +105,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// callerOf is the address that a connection comes from, without its port.
+// callerOf returns the address that a connection comes from, without the port.
 func callerOf(c net.Conn) netip.Addr {
 	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap()

@@ -14,32 +14,31 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// maxName bounds what names something in a review. Kubernetes allows 253 bytes.
+// maxNameBytes bounds each name in a review. Kubernetes allows 253 bytes.
 const maxNameBytes = 4 << 10
 
-// ReviewLimits are those of an intake of AdmissionReviews.
+// ReviewLimits returns the limits for an intake of AdmissionReviews.
 //
-// At creation there is one object in a review. etcd takes 1.5 MiB of one, of which
-// each byte may be an escape of six in JSON, as < is; and the rest of a review, and
-// the names of fields, take less than another MiB. The API server would read 3 MiB
-// of a request, but what is beyond cannot be created.
+// A review of a creation has one object. etcd accepts objects up to 1.5 MiB. In JSON, each byte may
+// be an escape of six bytes, as for <. The rest of a review takes less than another MiB. The API
+// server would read requests of 3 MiB, but what is larger than etcd accepts cannot be created.
 //
-// Small reviews, some KB as a rule, never wait for room: each connection may have
-// one. Of larger ones, two at a time leave turns to the small.
+// Small reviews are usually some KB. They never wait for memory: each connection may have one. Two
+// larger reviews at a time leave slots for small ones.
 func ReviewLimits() Limits {
 	const small = 64 << 10
 	return Limits{MaxBody: 10 << 20, SmallBody: small, SmallMemory: MaxConnections * small, LargeBodies: 2, Concurrency: 4}
 }
 
-// A Review is what matters of the request in an AdmissionReview.
+// Review is the part of an AdmissionReview's request that decisions need.
 type Review struct {
 	UID                          types.UID
 	Kind                         metav1.GroupVersionKind
 	Operation                    admissionv1.Operation
 	SubResource, Namespace, Name string
-	// Username is that of who asks.
+	// Username names the user who creates the object.
 	Username string
-	// Object is the object as JSON, part of the body of the review.
+	// Object is the object as JSON, a part of the body of the review.
 	Object []byte
 }
 
@@ -95,7 +94,7 @@ func (r Reader) readRequest(into *Review) error {
 	return err
 }
 
-// into reads a name.
+// textInto returns a function that reads a name.
 func (r Reader) textInto(path string, to *string) func() error {
 	return func() (err error) {
 		*to, err = r.Text(path, maxNameBytes)
@@ -103,7 +102,7 @@ func (r Reader) textInto(path string, to *string) func() error {
 	}
 }
 
-// Reviews serves AdmissionReviews, which are counted by a path.
+// Reviews serves AdmissionReviews, and counts them by a path.
 func (i *Intake) Reviews(path string, m *Metrics, decide func(context.Context, Review) *admissionv1.AdmissionResponse) http.Handler {
 	answer := func(ctx context.Context, body []byte, to *bytes.Buffer) error {
 		review, err := ReadReview(body)
@@ -119,7 +118,7 @@ func (i *Intake) Reviews(path string, m *Metrics, decide func(context.Context, R
 		err := i.Serve(w, req, answer)
 		m.count(path, err)
 		if err != nil {
-			log.FromContext(req.Context()).V(1).Info("a review is not answered", "path", path, "caller", req.RemoteAddr, "because", err.Error())
+			log.FromContext(req.Context()).V(1).Info("could not answer an AdmissionReview", "path", path, "caller", req.RemoteAddr, "because", err.Error())
 		}
 	})
 }

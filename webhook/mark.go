@@ -8,10 +8,10 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// mark adds the extended resources by which the scheduler knows a pod that may
-// wait, as package extender explains. What is there of them already is left, with
-// whatever quantity: there is as much of a request as of a limit. A pod in a queue
-// of its own gets none: Kueue may not admit what its queue does not cover.
+// markForExtender adds the extended resources by which kube-scheduler knows that the extender must
+// be asked about a pod, as package extender explains. A resource that is there stays as it is,
+// because requests and limits must be equal. A pod in a queue gets no resource: Kueue may not admit
+// what its queue does not cover.
 func markForExtender(pod *decodedPod) patch {
 	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueue] != "" || !pod.hasContainer {
 		return nil

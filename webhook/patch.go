@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// patch is a JSON patch (RFC 6902) of what we set, and of nothing else.
+// patch is a JSON patch (RFC 6902) of what Gridlatch changes, and of nothing else.
 type patch []operation
 
 type operation struct {
@@ -19,15 +19,14 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// set adds that the member at path has this value, whether it was there or
-// not; its parent has to be.
+// set sets the member at path to a value. The parent must exist.
 func (p patch) set(path string, value any) patch {
 	return append(p, operation{Op: "add", Path: path, Value: value})
 }
 
-// add adds members to a map of which only is known whether it is there.
-func (p patch) addMembers(path string, there bool, members map[string]resource.Quantity) patch {
-	if !there {
+// addMembers adds members to a map. The patch creates the map unless the map exists.
+func (p patch) addMembers(path string, exists bool, members map[string]resource.Quantity) patch {
+	if !exists {
 		return p.set(path, members)
 	}
 	for _, key := range slices.Sorted(maps.Keys(members)) {
@@ -36,7 +35,7 @@ func (p patch) addMembers(path string, there bool, members map[string]resource.Q
 	return p
 }
 
-// remove adds that there is no member at path, where one is.
+// remove removes the member at path, which must exist.
 func (p patch) remove(path string) patch { return append(p, operation{Op: "remove", Path: path}) }
 
 func (p patch) json() []byte {
@@ -44,8 +43,7 @@ func (p patch) json() []byte {
 	return raw
 }
 
-// own gives an object the labels and annotations that it came with, to be
-// written to.
+// fill gives an object a copy of the labels and annotations that came, for changes.
 func (m *meta) fill(object *metav1.ObjectMeta) {
 	object.OwnerReferences = m.owners
 	for to, from := range map[*map[string]string]stringMap{&object.Labels: m.labels, &object.Annotations: m.annotations} {
@@ -55,8 +53,8 @@ func (m *meta) fill(object *metav1.ObjectMeta) {
 	}
 }
 
-// patch makes of the labels and annotations that an object came with those that
-// it is to have. Others, which are not known, stay.
+// patch returns the patch from the labels and annotations that came to those in to. Labels and
+// annotations that were not read stay.
 func (m *meta) patch(to metav1.ObjectMeta) (p patch) {
 	if !m.exists {
 		p = p.set(m.path, struct{}{})
@@ -85,5 +83,5 @@ func (t stringMap) patch(path string, to map[string]string) (p patch) {
 	return p
 }
 
-// member is the path of a member, whose key may have a slash.
+// memberPath returns the path of a member, whose key may have a slash.
 func memberPath(path, key string) string { return string(jsontext.Pointer(path).AppendToken(key)) }

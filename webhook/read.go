@@ -15,20 +15,19 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// The most of what is read of an object, in bytes of JSON. Decoded, most of it
-// takes some thirty times as much if it is made for that, as a list of empty
-// objects is.
+// These constants bound the parts of an object that are read, in bytes of JSON. A hostile part,
+// such as a list of empty objects, takes some thirty times as much memory when it is decoded.
 const (
-	maxOwnBytes      = 64 << 10 // of our labels or annotations together: the longest reason has 1 KiB
+	maxOwnBytes      = 64 << 10 // of Gridlatch's labels or annotations together: the longest reason has 1 KiB
 	maxOwnerBytes    = 64 << 10
 	maxGateBytes     = 64 << 10
 	maxAffinityBytes = 128 << 10 // of a node selector, and of a node affinity
-	maxNumberBytes   = 64        // of a number, or a flag
+	maxNumberBytes   = 64        // of a number, or of true or false
 	maxNameBytes     = 4 << 10
 )
 
-// object reads an object as far as it is needed. A part that is larger than it may
-// be is left out; tooLarge says which was the first.
+// object reads the needed parts of an object. A part that is too large is left out, and tooLarge
+// names the first such part.
 type object struct {
 	serving.Reader
 	tools    []policy.Tool
@@ -39,17 +38,17 @@ func newObject(raw []byte) *object {
 	return &object{Reader: serving.NewReader(raw), tools: policy.Tools()}
 }
 
-// fields reads an object within the object.
+// fields returns a function that reads an object within the object.
 func (o *object) fields(path string, known map[string]func() error) func() error {
 	return func() error { return o.Fields(path, known) }
 }
 
-// decode decodes a part of at most so many bytes.
-func (o *object) decode(path string, most int, into any) func() error {
-	return func() error { return o.keepTooLarge(o.Decode(path, most, into)) }
+// decode returns a function that decodes a part of at most limit bytes.
+func (o *object) decode(path string, limit int, into any) func() error {
+	return func() error { return o.keepTooLarge(o.Decode(path, limit, into)) }
 }
 
-// note keeps what is too large from being an error.
+// keepTooLarge stores an error about a part that is too large, and returns any other error.
 func (o *object) keepTooLarge(err error) error {
 	var tooLarge *serving.TooLargeError
 	if !errors.As(err, &tooLarge) {
@@ -61,25 +60,25 @@ func (o *object) keepTooLarge(err error) error {
 	return nil
 }
 
-// meta is the metadata of an object as it came. Of labels and annotations, only
-// those are known that are ours.
+// meta is the metadata of an object as it came. Only Gridlatch's labels and annotations are kept.
 type meta struct {
 	path                string
 	exists              bool
 	labels, annotations stringMap
 	owners              []metav1.OwnerReference
-	// tool is the one that the object is of; nil if none is known.
+	// tool is the tool that has created the object, and nil if no tool is known.
 	tool *policy.Tool
 }
 
-// table is a map of strings in an object; there tells an empty one from none.
+// stringMap is a map of strings in an object.
 type stringMap struct {
-	exists     bool
-	known      map[string]string
-	otherBytes int // how many bytes what is not known has, keys and values
+	exists     bool              // an empty map exists
+	known      map[string]string // Gridlatch's own members
+	otherBytes int               // the size of the other members, keys and values
 }
 
-// metadata reads metadata at a path such as /metadata.
+// metadata returns a function that reads metadata. path names the metadata in messages, and pointer
+// is its JSON pointer.
 func (o *object) metadata(path, pointer string, into *meta) func() error {
 	into.path = pointer
 	return func() error {
@@ -92,7 +91,8 @@ func (o *object) metadata(path, pointer string, into *meta) func() error {
 	}
 }
 
-// table reads what is ours of labels or annotations, and of what tool all of them are.
+// stringMap returns a function that reads Gridlatch's own labels or annotations. All labels and
+// annotations tell which tool has created the object.
 func (o *object) stringMap(path string, into *stringMap, of *meta) func() error {
 	return func() error {
 		if o.PeekKind() == 'n' {
@@ -107,7 +107,7 @@ func (o *object) stringMap(path string, into *stringMap, of *meta) func() error 
 			}
 			if left <= 0 || !ours {
 				if policy.IsWrittenKey(key) {
-					into.known[key] = "" // to be taken off, whatever it says
+					into.known[key] = "" // to be removed, whatever the value
 				}
 				size, err := o.textSize()
 				into.otherBytes += len(key) + size
@@ -116,7 +116,7 @@ func (o *object) stringMap(path string, into *stringMap, of *meta) func() error 
 			value, err := o.Text(path, left-len(key))
 			var tooLarge *serving.TooLargeError
 			if errors.As(err, &tooLarge) {
-				left, tooLarge.Limit = 0, maxOwnBytes // there is no room for any other
+				left, tooLarge.Limit = 0, maxOwnBytes // and no other value is read
 				if policy.IsWrittenKey(key) {
 					into.known[key] = ""
 				}
@@ -131,7 +131,7 @@ func (o *object) stringMap(path string, into *stringMap, of *meta) func() error 
 	}
 }
 
-// size reads over a string, and returns how many bytes it has.
+// textSize reads over a string, and returns how many bytes the string has when it is decoded.
 func (o *object) textSize() (int, error) {
 	raw, err := o.Raw()
 	size := 0
@@ -154,17 +154,16 @@ func (o *object) textSize() (int, error) {
 	return size, err
 }
 
-// podSpec is what is read of a pod's spec, beside what has a place in a
-// corev1.PodSpec.
+// podSpec is what is read of a pod's spec and has no place in a corev1.PodSpec.
 type podSpec struct {
 	hasContainer bool
 	resources    resources
 }
 
-// resources are those of a first container: which are named, and not how much.
+// resources tells which resources a container names, and not how much of them.
 type resources struct{ exist, haveLimits, haveRequests, havePlacement, haveStrictPlacement bool }
 
-// spec reads the spec of a pod.
+// spec returns a function that reads the spec of a pod.
 func (o *object) spec(path string, into *corev1.PodSpec, also *podSpec) func() error {
 	return o.fields(path, map[string]func() error{
 		"schedulingGates": o.decode(path+".schedulingGates", maxGateBytes, &into.SchedulingGates),
@@ -192,6 +191,7 @@ func (o *object) spec(path string, into *corev1.PodSpec, also *podSpec) func() e
 	})
 }
 
+// container reads the resources of a container.
 func (o *object) container(path string, into *resources) error {
 	return o.Fields(path, map[string]func() error{
 		"resources": func() error {
@@ -213,7 +213,7 @@ func (o *object) container(path string, into *resources) error {
 	})
 }
 
-// seen notes that a member is there.
+// noteMember returns a function that reads over a member and notes that the member exists.
 func (o *object) noteMember(it *bool) func() error {
 	return func() error {
 		*it = true
@@ -221,7 +221,7 @@ func (o *object) noteMember(it *bool) func() error {
 	}
 }
 
-// aPod is a pod as far as it is read, and how it came.
+// decodedPod is the part of a pod that is read, and its metadata as they came.
 type decodedPod struct {
 	corev1.Pod
 	original meta
@@ -242,7 +242,8 @@ func readPod(raw []byte) (*decodedPod, error) {
 	return pod, err
 }
 
-// aJob is a Job as far as it is read, and how it and its template came.
+// decodedJob is the part of a Job that is read, and the metadata of the Job and its template as
+// they came.
 type decodedJob struct {
 	batchv1.Job
 	original, originalTemplate meta

@@ -13,15 +13,15 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// Who makes the pods of Jobs: with --use-service-account-credentials, as kubeadm
-// sets it, and without.
+// These users make the pods of Jobs: with --use-service-account-credentials, as kubeadm sets the
+// flag, and without the flag.
 const (
 	jobController     = "system:serviceaccount:kube-system:job-controller"
 	controllerManager = "system:kube-controller-manager"
 )
 
-// asks reports whether an object is created with the wish to wait, of itself or of
-// its pod template. The matchConditions say the same.
+// wantToWait reports whether one of the objects asks to wait: a Job or its pod template. The
+// matchConditions say the same.
 func wantToWait(objects ...metav1.Object) bool {
 	return slices.ContainsFunc(objects, func(o metav1.Object) bool {
 		wish, ok := policy.Wish(o)
@@ -29,22 +29,23 @@ func wantToWait(objects ...metav1.Object) bool {
 	})
 }
 
-// vouched reports whether what only Gridlatch writes is to be believed of a pod:
-// the Job controller has copied it from a template, which has been here with its
-// Job. Of anything else, anybody may have written it.
+// isVouchedFor reports whether the webhook believes what only Gridlatch writes on a pod. The Job
+// controller has copied it from a template that was here with its Job. On any other pod, anybody
+// may have written it.
 func isVouchedFor(req serving.Review, pod metav1.Object) bool {
 	by := req.Username
 	return hold.JobOf(pod) != nil && (by == jobController || by == controllerManager)
 }
 
-// stripPod takes off a pod that does not ask to wait what only Gridlatch writes,
-// and changes nothing else.
+// stripPod removes what only Gridlatch writes from a pod that does not ask to wait, and changes
+// nothing else.
 func stripPod(pod *corev1.Pod) verdict {
 	stripMetadata(&pod.ObjectMeta)
 	return verdict{outcome: stripped, changesMetadata: true, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 }
 
-// stripJob does so with a Job and its pod template.
+// stripJob removes what only Gridlatch writes from a Job that does not ask to wait, and from its
+// pod template.
 func stripJob(job *batchv1.Job) verdict {
 	stripMetadata(&job.ObjectMeta)
 	stripMetadata(&job.Spec.Template.ObjectMeta)
@@ -56,7 +57,7 @@ func stripMetadata(meta *metav1.ObjectMeta) {
 	delete(meta.Labels, v1alpha1.StateLabel)
 }
 
-// dropGate takes our gate off the gates of a spec at path, if it is among them.
+// dropGate removes our gate from the gates of a spec at path, if our gate is among them.
 func dropGate(gates []corev1.PodSchedulingGate, path string) patch {
 	if !hold.HasGate(gates) {
 		return nil

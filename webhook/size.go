@@ -12,24 +12,25 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// spare is how much room what is held has to have for what will be noted on it, and on
-// the pods of a Job, later.
+// reservedBytes is the size of the notes that Gridlatch writes later on held work, and on the pods
+// of a Job.
 const reservedBytes = 2 << 10
 
-// noRoom is said of work that is valid as it comes, and would not be with our notes.
+// annotationsTooLarge is the reason of work that is valid as it came, and would not be valid with
+// Gridlatch's notes.
 func annotationsTooLarge() string {
 	return fmt.Sprintf("%swith the notes of Gridlatch, its annotations would be larger than %d KiB", notHeld, validation.TotalAnnotationSizeLimitB>>10)
 }
 
-// fits reports whether an object that came with these annotations may have those of to.
-// What is invalid as it came is none of our business.
-func (t stringMap) fits(to map[string]string, spare int) bool {
-	const most = validation.TotalAnnotationSizeLimitB
-	return t.size(to)+spare <= most || t.size(t.known) > most
+// fits reports whether the object may have the annotations in to, and reserved bytes more. An
+// object whose annotations were too large as they came also fits: the API server refuses such an
+// object.
+func (t stringMap) fits(to map[string]string, reserved int) bool {
+	const limit = validation.TotalAnnotationSizeLimitB
+	return t.size(to)+reserved <= limit || t.size(t.known) > limit
 }
 
-// size is how many bytes the annotations have with these in place of those that are
-// known.
+// size returns how many bytes the annotations have with these in place of the known ones.
 func (t stringMap) size(known map[string]string) int {
 	size := t.otherBytes
 	for key, value := range known {
@@ -38,10 +39,10 @@ func (t stringMap) size(known map[string]string) int {
 	return size
 }
 
-// adds reports whether something is noted on an object, and not only taken off it.
+// addsNotes reports whether the verdict writes notes on an object, and does not only remove them.
 func (v verdict) addsNotes() bool { return v.changesMetadata && v.outcome != stripped }
 
-// spares returns how much room has to be left.
+// reserved returns the size of the notes that come later.
 func (v verdict) reserved() int {
 	if v.outcome == held {
 		return reservedBytes
@@ -49,8 +50,8 @@ func (v verdict) reserved() int {
 	return 0
 }
 
-// withRoom is the verdict on a pod where that has room for our notes. Else it starts,
-// and nothing is noted on it.
+// ifPodFits returns the verdict if its notes fit on the pod. Otherwise the pod starts without
+// notes.
 func (v verdict) ifPodFits(pod *decodedPod, before metav1.ObjectMeta) verdict {
 	if !v.addsNotes() || pod.original.annotations.fits(pod.Annotations, v.reserved()) {
 		return v
@@ -61,7 +62,8 @@ func (v verdict) ifPodFits(pod *decodedPod, before metav1.ObjectMeta) verdict {
 	return start.warn(append(v.warnings, annotationsTooLarge())...)
 }
 
-// jobWithRoom is withRoom for a Job with its template, as both were before.
+// ifJobFits returns the verdict if its notes fit on the Job and on its template. Otherwise the Job
+// starts without notes. before, template and suspended are what the Job was before the verdict.
 func (v verdict) ifJobFits(job *decodedJob, before, template metav1.ObjectMeta, suspended bool) verdict {
 	to := &job.Spec.Template
 	if !v.addsNotes() || job.original.annotations.fits(job.Annotations, v.reserved()) && job.originalTemplate.annotations.fits(to.Annotations, v.reserved()) {
@@ -75,15 +77,15 @@ func (v verdict) ifJobFits(job *decodedJob, before, template metav1.ObjectMeta, 
 	return verdict{outcome: started, changesMetadata: true}.warn(append(v.warnings, annotationsTooLarge())...)
 }
 
-// unnoted has an object say that it is released, which takes no room, and otherwise be
-// as it came.
+// releaseWithoutNotes gives an object back the labels and annotations that came, and marks the
+// object as released, which takes no annotation.
 func releaseWithoutNotes(to *metav1.ObjectMeta, before metav1.ObjectMeta) {
 	to.Labels, to.Annotations = before.Labels, before.Annotations
 	policy.ForgetNotes(to.Annotations)
 	to.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 }
 
-// written copies what of an object is written to.
+// copyMetadata copies the labels and annotations of an object.
 func copyMetadata(o metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Labels: maps.Clone(o.Labels), Annotations: maps.Clone(o.Annotations)}
 }
