@@ -11,27 +11,26 @@ import (
 )
 
 const (
-	// maxNodes bounds the nodes of a request: more than any cluster has.
+	// maxNodes bounds the nodes of a request. No cluster has as many.
 	maxNodes = 100_000
-	// maxField bounds a field of the pod. Kubernetes allows annotations of 256 KiB,
-	// of which each byte may be an escape of six.
+	// maxFieldBytes bounds a field of the pod. Kubernetes allows annotations of 256 KiB, and each
+	// byte may be an escape of six bytes.
 	maxFieldBytes = 2 << 20
 )
 
-// args are what is read of the ExtenderArgs of a request. The values are parts
-// of its body.
+// args is what is read of the ExtenderArgs of a request. The values are parts of its body.
 type args struct {
 	pod metav1.PartialObjectMetadata
-	// names are the names of the nodes, as JSON strings.
+	// names has the names of the nodes, as JSON strings.
 	names [][]byte
-	// nodes are the nodes themselves, each as a JSON object; none if the
-	// scheduler sends names only.
+	// nodes has the nodes themselves, as JSON objects. There are none if the scheduler sends only
+	// names.
 	nodes [][]byte
 }
 
-// parse reads the body of a request: of the pod only the metadata, of nodes only
-// the names, which it puts where others were. The keys are matched in any case, as
-// the scheduler itself would.
+// parse reads the body of a request. Of the pod, parse reads only the metadata, and of nodes only
+// the names, which replace the names of an earlier request. Keys match in any case, as in the
+// scheduler itself.
 func parse(body []byte, names [][]byte) (*args, error) {
 	r := serving.NewReader(body)
 	a := &args{names: names[:0]}
@@ -66,8 +65,8 @@ func parse(body []byte, names [][]byte) (*args, error) {
 	return a, nil
 }
 
-// pod reads of a pod's metadata what matters here. The rest could be made to
-// take many times its length.
+// readPod reads the needed part of a pod's metadata. The rest could take many times its length when
+// it is decoded.
 func readPod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
 	decode := func(name string, field any) func() error {
 		return func() error { return r.Decode("Pod.metadata."+name, maxFieldBytes, field) }
@@ -84,7 +83,7 @@ func readPod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
 	})
 }
 
-// list reads a list of nodes, if there is one.
+// readNodes reads the list of nodes, if there is one.
 func (a *args) readNodes(r serving.Reader) error {
 	return r.Fields("Nodes", map[string]func() error{
 		"items": func() error {
@@ -93,7 +92,7 @@ func (a *args) readNodes(r serving.Reader) error {
 	})
 }
 
-// node reads one node.
+// readNode reads one node.
 func (a *args) readNode(r serving.Reader) error {
 	named := len(a.names)
 	value, err := r.Part(func() error {
@@ -119,7 +118,7 @@ func (a *args) readNode(r serving.Reader) error {
 	return nil
 }
 
-// name reads the name of a node.
+// readName reads the name of a node.
 func (a *args) readName(r serving.Reader) error {
 	if kind := r.PeekKind(); kind != '"' && kind != 0 {
 		return fmt.Errorf("want the name of a node, not %s", kind)

@@ -216,7 +216,7 @@ func TestMetrics(t *testing.T) {
 	post(e.Handler(), FilterPath, body)
 	post(e.Handler(), FilterPath, []byte("{"))
 	const want = `
-# HELP gridlatch_extender_nodes_total Nodes in requests of the scheduler, by verb and by outcome: scored or unknown (in no location, or one without a forecast), kept or dropped.
+# HELP gridlatch_extender_nodes_total Nodes in requests of kube-scheduler, by verb and outcome. Outcomes: scored, unknown (the node is at no location, or at one without a forecast), kept, dropped.
 # TYPE gridlatch_extender_nodes_total counter
 gridlatch_extender_nodes_total{outcome="dropped",verb="filter"} 1
 gridlatch_extender_nodes_total{outcome="kept",verb="filter"} 2

@@ -13,55 +13,56 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// Location is a grid location.
+// Location is a location of a policy.
 type Location struct {
 	Name string
-	// NodeSelector has the labels of its nodes. A node with those of several
-	// locations is at the first. The first location without any has the nodes that
-	// no other has.
+	// NodeSelector has the labels of the nodes at the location. A node with the labels of several
+	// locations is at the first of them. The first location without labels has the nodes that are
+	// at no other location.
 	NodeSelector map[string]string
-	// Expected is its intensity from now on, as far as that can be known.
+	// Expected is the expected intensity from now on.
 	Expected *forecast.Series
 }
 
-// nowhere is the location of a node that is in none, or not known.
+// nowhere is the location of a node that is at no location, or is not known.
 const nowhere = -1
 
-// spot is where a node is: an index of the policy's locations, or nowhere.
+// nodeSite is where a node is, and its power factor.
 type nodeSite struct {
-	location int
+	location int // an index of the policy's locations, or nowhere
 	factor   float64
 }
 
+// node is what is known of a node.
 type node struct {
 	labels map[string]string
 	factor float64
 }
 
-// Nodes knows of each node at which location of each policy it is. It is fed by
-// an informer of nodes' metadata: a change of a node costs as much whether there
-// are ten or ten thousand. The zero value knows no node.
+// Nodes knows the location of each node under each policy. An informer of nodes' metadata feeds
+// Nodes. A change of one node costs the same for ten nodes and for ten thousand. The zero value
+// knows no node.
 type Nodes struct {
 	mu    sync.RWMutex
 	known map[string]node
-	// charts are made at the first request for a policy, and anew at the first
-	// after its locations have changed.
+	// maps has the sites of all nodes by policy. A map is made at the first request for a policy,
+	// and again after the locations of the policy have changed.
 	maps map[string]*siteMap
 }
 
-// chart says for one policy where the nodes are.
+// siteMap has the site of each node under one policy.
 type siteMap struct {
 	locations []Location
 	sites     map[string]nodeSite
 }
 
-// OnAdd learns of a node.
+// OnAdd adds a node.
 func (n *Nodes) OnAdd(object any, _ bool) { n.set(object) }
 
-// OnUpdate learns of a change of a node.
+// OnUpdate takes over a change of a node.
 func (n *Nodes) OnUpdate(_, object any) { n.set(object) }
 
-// OnDelete forgets a node.
+// OnDelete deletes a node.
 func (n *Nodes) OnDelete(object any) {
 	if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = last.Obj
@@ -78,8 +79,8 @@ func (n *Nodes) OnDelete(object any) {
 	}
 }
 
-// set takes up a node, unless nothing has changed that matters: nodes are
-// written to all the time.
+// set takes over a node, unless its labels and power factor are the same: others write to nodes all
+// the time.
 func (n *Nodes) set(object any) {
 	meta, ok := object.(metav1.Object)
 	if !ok {
@@ -99,23 +100,23 @@ func (n *Nodes) set(object any) {
 		n.known = map[string]node{}
 	}
 	n.known[name] = now
-	if err != nil { // policies that choose between locations tell, too
-		log.Log.WithName("extender").Info("a power factor is taken to be 1", "because", err.Error())
+	if err != nil { // the status of policies tells users
+		log.Log.WithName("extender").Info("a power factor cannot be used, and 1 is used instead", "because", err.Error())
 	}
 	for _, c := range n.maps {
 		c.sites[name] = now.siteIn(c.locations)
 	}
 }
 
-// locate returns where nodes are by the locations of a policy, in the place of
-// other spots. Their names are JSON strings. It takes a look-up for each.
-func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spots []nodeSite) []nodeSite {
-	spots = slices.Grow(spots[:0], len(names))
+// locate returns the sites of nodes under a policy, in the memory of other sites. The names are
+// JSON strings. The cost is one look-up for each name.
+func (n *Nodes) locate(policy string, locations []Location, names [][]byte, sites []nodeSite) []nodeSite {
+	sites = slices.Grow(sites[:0], len(names))
 	for range names {
-		spots = append(spots, nodeSite{nowhere, 1})
+		sites = append(sites, nodeSite{nowhere, 1})
 	}
 	if len(locations) == 0 {
-		return spots
+		return sites
 	}
 	n.mu.RLock()
 	c := n.maps[policy]
@@ -126,15 +127,15 @@ func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spot
 	}
 	defer n.mu.RUnlock()
 	for i, name := range names {
-		// the name of a node that is one has nothing that JSON would escape
+		// no name of a node has characters that JSON escapes
 		if s, ok := c.sites[string(name[1:len(name)-1])]; ok {
-			spots[i] = s
+			sites[i] = s
 		}
 	}
-	return spots
+	return sites
 }
 
-// draw makes the chart of a policy.
+// drawMap makes the map of a policy.
 func (n *Nodes) drawMap(policy string, locations []Location) *siteMap {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -152,14 +153,14 @@ func (n *Nodes) drawMap(policy string, locations []Location) *siteMap {
 	return c
 }
 
-// Forget drops the chart of a policy that is gone.
+// Forget deletes the map of a policy that does not exist any more.
 func (n *Nodes) Forget(policy string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.maps, policy)
 }
 
-// in returns where a node is by the locations of a policy.
+// siteIn returns the site of a node among the locations of a policy.
 func (n node) siteIn(locations []Location) nodeSite {
 	rest := nowhere
 	for i, l := range locations {
@@ -173,6 +174,7 @@ func (n node) siteIn(locations []Location) nodeSite {
 	return nodeSite{rest, n.factor}
 }
 
+// hasLabels reports whether a node has all these labels.
 func (n node) hasLabels(labels map[string]string) bool {
 	for key, value := range labels {
 		if got, ok := n.labels[key]; !ok || got != value {
@@ -182,7 +184,7 @@ func (n node) hasLabels(labels map[string]string) bool {
 	return true
 }
 
-// sameNodes reports whether two lists of locations put each node at the same one.
+// haveSameSelectors reports whether two lists of locations put each node at the same location.
 func haveSameSelectors(a, b []Location) bool {
 	return slices.EqualFunc(a, b, func(a, b Location) bool { return maps.Equal(a.NodeSelector, b.NodeSelector) })
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// Placing tells what policies and forecasts say of where a pod should run. The policies need not
-// know the nodes: only plans need nodes, and to look for them takes longer than an answer may.
-// Both fields are required.
+// Placing returns what the placement of a pod depends on, by policies and forecasts. The policies
+// do not need the nodes: only plans need nodes, and to look for them takes longer than an answer
+// may. Both fields are required.
 type Placing struct {
 	Policies policy.Policies
 	Store    *forecast.Store
 }
 
-// Terms returns what the placing of a pod depends on at now. The prediction is the one that the
-// start of the pod was planned with. The error is [ErrNoPolicy] if the policy does not exist.
+// Terms returns what the placement of a pod depends on at a moment. The prediction is the one with
+// which the start of the pod was planned. The error is [ErrNoPolicy] if the policy does not exist.
 func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, now time.Time) (Terms, error) {
 	name := pod.Annotations[v1alpha1.PolicyAnnotation]
 	if name == "" {
