@@ -67,7 +67,7 @@ type signer struct {
 func (s *signer) Reconcile(ctx context.Context, secret *corev1.Secret) (ctrl.Result, error) {
 	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		log.FromContext(ctx).Error(err, "cannot use the CA") // another one comes back here
+		log.FromContext(ctx).Error(err, "cannot use the CA") // another CA calls Reconcile again
 		return ctrl.Result{}, nil
 	}
 	s.mu.Lock()
@@ -79,7 +79,7 @@ func (s *signer) Reconcile(ctx context.Context, secret *corev1.Secret) (ctrl.Res
 	for _, rotated := range s.subscribers {
 		select {
 		case rotated <- struct{}{}:
-		default: // it is told already
+		default: // a notification waits already
 		}
 	}
 	return ctrl.Result{}, nil
