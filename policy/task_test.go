@@ -6,8 +6,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
@@ -120,5 +123,43 @@ func TestTaskOfPlansWithWhatWasExpected(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestFromWhenOnAJobWaits(t *testing.T) {
+	suspended := func(status corev1.ConditionStatus, at time.Time) batchv1.JobCondition {
+		return batchv1.JobCondition{Type: batchv1.JobSuspended, Status: status, LastTransitionTime: metav1.NewTime(at)}
+	}
+	later := t0.Add(time.Hour)
+	for name, tt := range map[string]struct {
+		annotations map[string]string
+		conditions  []batchv1.JobCondition
+		want        time.Time
+	}{
+		"from its creation":                       {nil, nil, t0},
+		"from when it was resumed":                {nil, []batchv1.JobCondition{{Type: batchv1.JobComplete}, suspended(corev1.ConditionFalse, later)}, later},
+		"from its creation while it is suspended": {nil, []batchv1.JobCondition{suspended(corev1.ConditionTrue, later)}, t0},
+		"from its creation if we have resumed it": {map[string]string{v1alpha1.HeldByAnnotation: "suspend"}, []batchv1.JobCondition{suspended(corev1.ConditionFalse, later)}, t0},
+		"never from a time before it was created": {nil, []batchv1.JobCondition{suspended(corev1.ConditionFalse, t0.Add(-time.Hour))}, t0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := &batchv1.Job{
+				ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: tt.annotations},
+				Status:     batchv1.JobStatus{Conditions: tt.conditions},
+			}
+			if got := WaitsSince(job); !got.Equal(tt.want) {
+				t.Errorf("from %s on, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWorkOfOneOwnerHasOneTaskID(t *testing.T) {
+	owned := &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: "owner", Controller: ptr.To(true)}}}
+	if got := TaskID(owned, "own"); got != "owner" {
+		t.Errorf("owned work has ID %q", got)
+	}
+	if got := TaskID(&metav1.ObjectMeta{}, "own"); got != "own" {
+		t.Errorf("work without an owner has ID %q", got)
 	}
 }
