@@ -189,7 +189,7 @@ func (w *follower) recall(ctx context.Context) {
 
 // run watches the ConfigMap until the context ends.
 func (w *follower) run(ctx context.Context) {
-	informer := cache.NewSharedInformer(w.listWatch(), &corev1.ConfigMap{}, 0)
+	informer := cache.NewSharedInformer(cache.ToListWatcherWithWatchListSemantics(w.listWatch(), w.feed.Clientset), &corev1.ConfigMap{}, 0)
 	// both return errors only once the informer has started or stopped
 	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
 		w.fail(fmt.Errorf("cannot watch %s: %w", w.configMap(), err))
