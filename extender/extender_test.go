@@ -268,6 +268,27 @@ func TestNodesAreFollowed(t *testing.T) {
 	expect("and is forgotten", map[string]int64{"one": 0, "two": 10, "three": 0})
 }
 
+func TestTheMapOfAPolicyIsDeletedWithThePolicy(t *testing.T) {
+	for name, deleted := range map[string]any{
+		"a deletion that was seen":   &metav1.ObjectMeta{Name: "p"},
+		"a deletion that was missed": cache.DeletedFinalStateUnknown{Key: "p"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newExtender(Terms{Policy: "p", Locations: []Location{grid("a", 100), grid("b", 500)}, Duration: time.Hour}, at("a", "a"))
+			pointsOf(t, e.Handler(), []string{"a"})
+			handler := e.Nodes.PolicyHandler()
+			handler.OnDelete(&metav1.ObjectMeta{Name: "another"})
+			if len(e.Nodes.maps) != 1 {
+				t.Fatal("the map of a policy is deleted with another policy")
+			}
+			handler.OnDelete(deleted)
+			if len(e.Nodes.maps) != 0 {
+				t.Error("the map of a policy outlives the policy")
+			}
+		})
+	}
+}
+
 // TestRequestsWhileNodesAndPoliciesChange has requests meet changes of nodes and policies. Each answer
 // must be right for one of the states that there were, and the last answer for the last state.
 func TestRequestsWhileNodesAndPoliciesChange(t *testing.T) {

@@ -160,6 +160,16 @@ func (n *Nodes) Forget(policy string) {
 	delete(n.maps, policy)
 }
 
+// PolicyHandler returns the handler for changes of policies. The map of a policy is deleted with the
+// policy, because no pod may ever name the policy again.
+func (n *Nodes) PolicyHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{DeleteFunc: func(object any) {
+		if name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil { // policies have no namespace
+			n.Forget(name)
+		}
+	}}
+}
+
 // siteIn returns the site of a node among the locations of a policy.
 func (n node) siteIn(locations []Location) nodeSite {
 	rest := nowhere

@@ -23,7 +23,7 @@ func TestFlagsOfTheExtender(t *testing.T) {
 		"none by name":          {"--extender-bind-address=0", false, ""},
 		"empty is none":         {"--extender-bind-address=", false, ""},
 		"an address":            {"--extender-bind-address=:9444", true, ""},
-		"a CA without address":  {"--extender-client-ca=x", false, "--extender-client-ca: want --extender-bind-address, too"},
+		"a CA without address":  {"--extender-client-ca=x", false, "--extender-client-ca: want --extender-bind-address as well"},
 		"a CA that is no CA":    {"--extender-bind-address=:0 --extender-client-ca=" + broken, true, "--extender-client-ca: CA of clients: " + broken + ": want certificates in PEM"},
 		"a CA that is not here": {"--extender-bind-address=:0 --extender-client-ca=" + broken + "x", true, "no such file"},
 	} {

@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -40,14 +41,14 @@ func Prepare(ctx context.Context, c cache.Cache) error {
 	return nil
 }
 
-// WatchNodes has nodes told of each change of a node in a cache that has not started yet.
-func WatchNodes(ctx context.Context, c cache.Cache, nodes *policy.Nodes) error {
-	informer, err := c.GetInformer(ctx, policy.NewMetadata(policy.NodeKind()), cache.BlockUntilSynced(false))
+// Watch calls a handler for each change of an object's kind in a cache that has not started yet.
+func Watch(ctx context.Context, c cache.Cache, object client.Object, handler toolscache.ResourceEventHandler) error {
+	informer, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false))
 	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
+		return fmt.Errorf("watch: %w", err)
 	}
-	if _, err := informer.AddEventHandler(nodes.EventHandler()); err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
+	if _, err := informer.AddEventHandler(handler); err != nil {
+		return fmt.Errorf("watch: %w", err)
 	}
 	return nil
 }
