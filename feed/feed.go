@@ -101,7 +101,7 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wanted := map[forecast.Source]bool{} // and whether with memory
+	wanted := map[forecast.Source]bool{} // the value tells whether learning outlives a restart
 	for _, source := range f.alsoFollowed {
 		wanted[source] = false
 	}
@@ -131,11 +131,11 @@ func (f *Feed) Ready() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.followed == nil {
-		return errors.New("the forecasts have not been looked for yet")
+		return errors.New("the feed has not looked for forecasts yet")
 	}
 	for source := range f.followed {
 		if !f.Store.Snapshot(source).IsKnown() {
-			return fmt.Errorf("forecast %s has not been looked at yet", source)
+			return fmt.Errorf("the feed has not read the forecast %s yet", source)
 		}
 	}
 	return nil
@@ -179,7 +179,7 @@ func (w *follower) follow(ctx context.Context, memory bool) {
 
 // recall reads the histories once the API server answers.
 func (w *follower) recall(ctx context.Context) {
-	// the only error is that the context has ended
+	// The only error is that the context has ended.
 	_ = wait.PollUntilContextCancel(ctx, recallRetryPause, true, func(ctx context.Context) (bool, error) {
 		all := w.feed.Memory.Recall(ctx, w.source, w.feed.Clock.Now())
 		w.notify()
@@ -190,7 +190,7 @@ func (w *follower) recall(ctx context.Context) {
 // run watches the ConfigMap until the context ends.
 func (w *follower) run(ctx context.Context) {
 	informer := cache.NewSharedInformer(cache.ToListWatcherWithWatchListSemantics(w.listWatch(), w.feed.Clientset), &corev1.ConfigMap{}, 0)
-	// both return errors only once the informer has started or stopped
+	// Both return errors only after the informer has started or stopped.
 	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
 		w.fail(fmt.Errorf("cannot watch %s: %w", w.configMap(), err))
 		cache.DefaultWatchErrorHandler(ctx, r, err)
@@ -250,15 +250,15 @@ func (w *follower) offer(ctx context.Context, o any) {
 		return
 	}
 	now := w.feed.Clock.Now()
-	issue, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, lastWritten(configMap, now))
+	document, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, lastWritten(configMap, now))
 	if err != nil {
 		err = fmt.Errorf("%s: %w", w.configMap(), err)
 		w.feed.Store.Fail(w.source, err)
 	} else {
-		err = w.feed.Store.Offer(w.source, issue, now)
+		err = w.feed.Store.Offer(w.source, document, now)
 	}
 	if err != nil {
-		log.FromContext(ctx).Info("a forecast is not used", "source", w.source, "why", err.Error())
+		log.FromContext(ctx).Info("cannot use a forecast", "source", w.source, "why", err.Error())
 	}
 	w.notify()
 }

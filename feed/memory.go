@@ -87,12 +87,12 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 		if err == nil {
 			continue
 		}
-		fate := "it is written over"
+		fate := "the history is overwritten"
 		if errors.Is(err, forecast.ErrAhead) {
-			waits[c.Name], fate = true, "it is left as it is, and tried again"
+			waits[c.Name], fate = true, "the history is kept and read again later"
 		}
 		if !again {
-			log.FromContext(ctx).Info("a history is not used", "source", source, "why", err.Error(), "so", fate)
+			log.FromContext(ctx).Info("cannot use a history", "source", source, "why", err.Error(), "so", fate)
 		}
 	}
 	if m.recalled == nil {
@@ -115,7 +115,7 @@ func (m *Memory) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		m.save(ctx)
 		if err := m.discard(ctx, m.Clock.Now()); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "cannot delete histories that nobody uses, trying again later")
+			log.FromContext(ctx).Error(err, "cannot delete histories that are not used any more, trying again later")
 		}
 	}, saveInterval)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
@@ -135,7 +135,7 @@ func (m *Memory) save(ctx context.Context) {
 			}
 			f, ok := snapshot.Forecast(location)
 			if !ok || f.Location != location {
-				continue // the newest issue does not have it, and others answer for it
+				continue // the newest forecast does not have the location
 			}
 			if err := m.write(ctx, source, location, f.Model); err != nil {
 				log.FromContext(ctx).Error(err, "cannot save a history, trying again later", "source", source, "location", location)
@@ -164,11 +164,11 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 		source, location := forecast.ParseSource(c.Annotations[history.SourceAnnotation]), c.Annotations[v1alpha1.LocationAnnotation]
 		_, followed := known[source]
 		switch {
-		case c.Name != history.ConfigMapName(source, location): // it is not ours
+		case c.Name != history.ConfigMapName(source, location): // not a history of Gridlatch's
 		case now.Sub(lastWritten(c, now)) <= historyLifetime:
 		case followed && slices.Contains(m.Store.Snapshot(source).Locations(), location):
 		default:
-			log.FromContext(ctx).Info("deleting a history that nobody uses", "source", source, "location", location)
+			log.FromContext(ctx).Info("deleting a history that is not used any more", "source", source, "location", location)
 			asFound := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion}}
 			problems = append(problems, client.IgnoreNotFound(m.configMaps().Delete(ctx, c.Name, asFound)))
 		}
@@ -183,11 +183,11 @@ func (m *Memory) write(ctx context.Context, source forecast.Source, location str
 		return fmt.Errorf("encode: %w", err)
 	}
 	wanted := history.ConfigMap(source, location, encoded)
-	held, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
+	existing, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		_, err = m.configMaps().Create(ctx, wanted, metav1.CreateOptions{})
-	case err == nil && held.Annotations[history.SourceAnnotation] == source.String() && bytes.Equal(held.BinaryData[history.DataKey], encoded):
+	case err == nil && existing.Annotations[history.SourceAnnotation] == source.String() && bytes.Equal(existing.BinaryData[history.DataKey], encoded):
 		return nil
 	case err == nil:
 		_, err = m.configMaps().Update(ctx, wanted, metav1.UpdateOptions{})
