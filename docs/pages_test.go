@@ -4,6 +4,7 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"flag"
 	"maps"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "write what is generated into the pages")
@@ -128,10 +131,29 @@ func TestPagesShowWhatTheirCommandsPrint(t *testing.T) {
 	}
 }
 
-func TestTheFirstCommandOfTheReadmeIsCheckedToo(t *testing.T) {
-	first := regexp.MustCompile(`(?m)^\$ .*$`).FindString(page(t, "README.md"))
-	if !strings.HasPrefix(first, "$ go run ./cmd/kubectl-gridlatch plan ") {
-		t.Errorf("the first command of README.md is %q: want one that needs no cluster, and whose output is compared", first)
+func TestTheReadmeShowsTheAnnotationsThatItsFirstCommandPlans(t *testing.T) {
+	text := page(t, "README.md")
+	first := command.FindStringSubmatch(text)
+	if first == nil || !strings.HasPrefix(first[1], "go run ./cmd/kubectl-gridlatch plan ") {
+		t.Fatal("README.md shows no plan: want one that needs no cluster")
+	}
+	shell := exec.Command("bash", "-c", first[1]+" -o json")
+	shell.Dir = top
+	printed, err := shell.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", first[1], err)
+	}
+	var planned struct{ Start, LatestStart, Reason string }
+	if err := json.Unmarshal(printed, &planned); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		v1alpha1.PlannedStartAnnotation + ": " + planned.Start + "\n", v1alpha1.LatestStartAnnotation + ": " + planned.LatestStart + "\n",
+		v1alpha1.ReasonAnnotation + ":\n                " + planned.Reason + "\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("README.md does not show %q", want)
+		}
 	}
 }
 
@@ -170,4 +192,14 @@ func anchors(t *testing.T, name string) set {
 		}
 	}
 	return found
+}
+
+func TestTheMadeUpForecastIsCleanInSevenMinutes(t *testing.T) {
+	const line = "docs/example/mock-forecast.sh 1 | go run ./cmd/kubectl-gridlatch plan - --duration 1m --deadline 30m"
+	shell := exec.Command("bash", "-o", "pipefail", "-c", line)
+	shell.Dir = top
+	printed, err := shell.CombinedOutput()
+	if err != nil || !regexp.MustCompile(`^Start at .*, in [67]m\b`).Match(printed) {
+		t.Errorf("%v:\n%s", err, printed)
+	}
 }

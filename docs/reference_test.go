@@ -2,6 +2,8 @@ package docs_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,12 +29,38 @@ var (
 	wholeReason = regexp.MustCompile(`^[A-Z][A-Za-z]+$`)
 )
 
-// keys returns every key of Gridlatch that the program reads or writes.
+// keys returns every key of Gridlatch that the program or a manifest reads or writes.
 func keys(t *testing.T) set {
+	t.Helper()
 	found := set{}
 	for text := range read(t).texts() {
 		if wholeKey.MatchString(text) {
 			found[text] = true
+		}
+	}
+	manifests, err := filepath.Glob(filepath.Join(top, "manifests/*/*.yaml"))
+	components, alsoErr := filepath.Glob(filepath.Join(top, "manifests/components/*/*.yaml"))
+	if err != nil || alsoErr != nil || len(manifests) == 0 || len(components) == 0 {
+		t.Fatal("no manifests", err, alsoErr)
+	}
+	for _, path := range append(manifests, components...) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keysIn(string(text)) {
+			found[key] = true
+		}
+	}
+	return found
+}
+
+// keysIn returns the keys of Gridlatch that a text names.
+func keysIn(text string) []string {
+	var found []string
+	for _, key := range keyInText.FindAllStringSubmatch(text, -1) {
+		if key[1] != "gridlatch.dev/v" { // gridlatch.dev/v1alpha1 is the version of the API
+			found = append(found, key[1])
 		}
 	}
 	return found
@@ -42,7 +70,7 @@ func TestTheAnnotationsPageHasEveryKey(t *testing.T) {
 	onPage := set{}
 	for _, title := range []string{
 		"What users write", "What users read", "On objects of KEDA: what users write", "On objects of KEDA: what users read",
-		"On nodes", "Resources", "On objects of Gridlatch",
+		"On nodes and namespaces", "Resources", "On objects of Gridlatch",
 	} {
 		for key := range column(t, "docs/annotations.md", title) {
 			onPage[v1alpha1.Prefix+key] = true
@@ -56,8 +84,8 @@ func TestTheAnnotationsPageHasEveryKey(t *testing.T) {
 func TestNoPageNamesAKeyThatIsNotThere(t *testing.T) {
 	known := keys(t)
 	for name, text := range pages(t) {
-		for _, found := range keyInText.FindAllStringSubmatch(text, -1) {
-			if key := found[1]; !known[key] && key != "gridlatch.dev/v" { // gridlatch.dev/v1alpha1
+		for _, key := range keysIn(text) {
+			if !known[key] {
 				t.Errorf("%s names %s, which no code reads or writes", name, key)
 			}
 		}
@@ -110,7 +138,7 @@ func metrics(t *testing.T) []metric {
 	return found
 }
 
-var description = regexp.MustCompile(`^Desc\{fqName: "(.*)", help: "(.*)", constLabels: \{\}, variableLabels: \{(.*)\}\}$`)
+var description = regexp.MustCompile(`^Desc\{fqName: "(.*)", help: "(.*)", unit: ".*", constLabels: \{\}, variableLabels: \{(.*)\}\}$`)
 
 func describe(t *testing.T, collector prometheus.Collector, d *prometheus.Desc) metric {
 	t.Helper()
