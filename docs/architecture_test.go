@@ -51,9 +51,10 @@ func reaches(arrows map[string]set, from, to string) bool {
 	return false
 }
 
-// picture draws the rooms for Mermaid. An arrow is left out where a longer way leads to the same room.
+// picture draws the rooms for Mermaid. An arrow is left out where a longer way leads to the same
+// room.
 func picture(arrows map[string]set) string {
-	var rooms set = set{}
+	rooms := set{}
 	for from := range arrows {
 		rooms[from] = true
 	}

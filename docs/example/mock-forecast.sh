@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Prints the ConfigMap of a forecast that begins now, with the values of forecast.json from its first morning on. It is
-# for trying Gridlatch on a cluster that has no forecast:
+# Prints the ConfigMap of a forecast that begins now, to try Gridlatch on a cluster that has no
+# forecast. The values are those of forecast.json from its first morning on.
 #   docs/example/mock-forecast.sh | kubectl apply -f -
-# Each value holds for an hour, or for as many minutes as the argument says: with 1, the cleanest time is in 7 minutes.
+# Each value holds for an hour, or for as many minutes as the argument says. With 1, the cleanest
+# time is in 7 minutes.
 set -euo pipefail
 minutes=${1:-60}
 [[ $minutes =~ ^[1-9][0-9]{0,2}$ ]] || { echo "mock-forecast.sh: '$minutes': want a number of minutes, such as 60" >&2; exit 2; }
