@@ -26,7 +26,7 @@ func (f *failures) add(err error) bool {
 	if f.count++; f.count == 1 {
 		f.first = err
 	}
-	if refusal(err) {
+	if IsRefusal(err) {
 		f.refused++
 	}
 	return true

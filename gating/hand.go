@@ -19,6 +19,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // ByHand is the reason of a release by a user.
@@ -41,14 +42,14 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 // releaseHeldJob records the release first, as the loop does. Pods that were
 // left over by a release that was interrupted go with it.
 func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
-	held, whole := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || holdsWhole(job), 0
+	held, whole := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || IsJobHeldWhole(job), 0
 	if held {
 		var err error
 		if whole, err = letGo(ctx, c, job, reason, now); err != nil {
 			return 0, fmt.Errorf("record the release: %w", err)
 		}
 	}
-	gated, err := ungate(ctx, c, job, release{reason: reason, at: now})
+	gated, err := ungate(ctx, c, job, ReleaseNote{Reason: reason, At: now})
 	if err == nil && !held && gated == 0 {
 		return 0, notHeld(job)
 	}
@@ -56,10 +57,10 @@ func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reas
 }
 
 // ungate takes our gate off the pods of a Job, and returns how many there were.
-func ungate(ctx context.Context, c client.Client, job *batchv1.Job, made release) (int, error) {
+func ungate(ctx context.Context, c client.Client, job *batchv1.Job, made ReleaseNote) (int, error) {
 	released, problems := 0, []error(nil)
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		err := eachGated(ctx, c, job.Namespace, known, func(pod *corev1.Pod) {
+		err := EachGated(ctx, c, job.Namespace, known, func(pod *corev1.Pod) {
 			if !metav1.IsControlledBy(pod, job) {
 				return
 			}
@@ -88,7 +89,7 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 	if job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 		return 0, fmt.Errorf("all pods of a Job are released together: release job/%s", job.Name)
 	}
-	if err := takeGateOff(ctx, c, pod, release{reason: reason, at: now}); err != nil {
+	if err := takeGateOff(ctx, c, pod, ReleaseNote{Reason: reason, At: now}); err != nil {
 		return 0, fmt.Errorf("take the gate off: %w", err)
 	}
 	return 1, nil
@@ -97,9 +98,9 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 // notHeld says why there is nothing to release.
 func notHeld(o client.Object) error {
 	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; reason != "" {
-		return sentence("it is not held any more: " + reason)
+		return errors.New("it is not held any more: " + reason)
 	}
-	return sentence("it is not held by Gridlatch")
+	return errors.New("it is not held by Gridlatch")
 }
 
 // ReadJob returns the Job that owns a pod, nil if none does, or does any more.
@@ -145,7 +146,7 @@ func PodsOf(ctx context.Context, reader client.Reader, job *batchv1.Job) ([]core
 // be put on pods at their creation only, so the Job is suspended; the loop
 // resumes it as if it had been held from the beginning.
 type HandHold struct {
-	Policy *Policy
+	Policy *policy.Policy
 	// Book has the forecast; with nil, the loop plans.
 	Book *forecast.Snapshot
 	// Deadline is when the work must be finished. If it is zero the Job's own
@@ -165,7 +166,7 @@ func (n NeedsForce) Error() string { return string(n) }
 // on why that cannot be, or would be pointless.
 func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, now time.Time) error {
 	if why := unholdable(job); why != "" {
-		return sentence(why)
+		return errors.New(why)
 	}
 	if !h.Force {
 		if err := harmless(ctx, c, job); err != nil {
@@ -186,11 +187,11 @@ func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, 
 func unholdable(job *batchv1.Job) string {
 	manager := ptr.Deref(job.Spec.ManagedBy, batchv1.JobControllerName)
 	switch {
-	case job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || holdsWhole(job):
+	case job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || IsJobHeldWhole(job):
 		return "it is held already: " + job.Annotations[v1alpha1.ReasonAnnotation]
 	case job.DeletionTimestamp != nil:
 		return "it is being deleted"
-	case finished(job):
+	case IsFinished(job):
 		return "it has finished"
 	case manager != batchv1.JobControllerName:
 		return "it is managed by " + manager
@@ -201,7 +202,7 @@ func unholdable(job *batchv1.Job) string {
 	}
 }
 
-func finished(job *batchv1.Job) bool {
+func IsFinished(job *batchv1.Job) bool {
 	for _, c := range job.Status.Conditions {
 		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
 			return true
@@ -234,9 +235,9 @@ func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 
 // annotations are what the loop, and people, have to know of the Job.
 func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
-	notes := JobAsk(&job.Spec.Template, job)
+	notes := policy.JobAsk(&job.Spec.Template, job)
 	notes[v1alpha1.DelayTolerantAnnotation] = "true"
-	ask, errs := ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
+	ask, errs := policy.ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
@@ -245,7 +246,7 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 	}
 	asked := ask.Deadline
 	if ask.Deadline = h.deadline(ask, now); !ask.Deadline.Equal(asked) {
-		notes[v1alpha1.DeadlineAnnotation] = stamp(ask.Deadline)
+		notes[v1alpha1.DeadlineAnnotation] = policy.Stamp(ask.Deadline)
 	}
 	task := h.Policy.Task(ask, now)
 	if !now.Before(task.LatestStart) {
@@ -254,21 +255,21 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 	task.ID = string(job.UID)
 	notes[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
 	if h.Book == nil {
-		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, stamp(task.LatestStart)
+		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.Stamp(task.LatestStart)
 		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))
 		return notes, nil
 	}
 	decision := h.Policy.Decide(h.Book, ask.Location, now, task)
 	if !decision.Holds() {
-		return nil, sentence("it would start at once: " + decision.Why())
+		return nil, errors.New("it would start at once: " + decision.Why())
 	}
-	maps.Copy(notes, Notes(h.Policy, decision))
+	maps.Copy(notes, h.Policy.Notes(decision))
 	return notes, nil
 }
 
 // deadline is the one that was given now, or at creation, or what the policy
 // makes of none, counted from now.
-func (h HandHold) deadline(ask Ask, now time.Time) time.Time {
+func (h HandHold) deadline(ask policy.Ask, now time.Time) time.Time {
 	switch {
 	case !h.Deadline.IsZero():
 		return h.Deadline.UTC()

@@ -37,10 +37,10 @@ func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 	if err := (HandHold{Policy: builtin()}).Apply(t.Context(), c, job, now); err != nil {
 		t.Fatal(err)
 	}
-	if !holdsWhole(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
+	if !IsJobHeldWhole(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
 		t.Errorf("%+v", job)
 	}
-	if task := TaskOf(builtin(), job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {
+	if task := builtin().TaskOf(job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {
 		t.Errorf("latest start %s, want a day from %s", task.LatestStart, now)
 	}
 }

@@ -38,7 +38,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			refused := 0
 			c := fake.NewClientBuilder().WithObjects(pod).WithInterceptorFuncs(interceptor.Funcs{
 				Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
-					if o.GetObjectKind().GroupVersionKind() == jobKind() {
+					if o.GetObjectKind().GroupVersionKind() == JobKind() {
 						refused++
 						return errors.New("failed calling webhook")
 					}
@@ -51,7 +51,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			}
 			p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: t0}
 			l.done.turn(p.policy.Name)
-			job, cached := recordOf(jobKind()), recordOf(podKind())
+			job, cached := recordOf(JobKind()), recordOf(PodKind())
 			job.Namespace, job.Name, cached.ObjectMeta = "n", "j", pod.ObjectMeta
 			g := &group{job: job, pods: []*record{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
 			g.decision = p.policy.Planner(p.book, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
@@ -73,7 +73,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 }
 
 func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
-	job := recordOf(jobKind())
+	job := recordOf(JobKind())
 	job.Annotations = map[string]string{v1alpha1.ReasonAnnotation: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
 	g := &group{job: job, released: true}
 	if g.conclude(); len(g.reason) > 1024 || !g.recorded {

@@ -47,7 +47,7 @@ func (l *Loop) overdue(p *pass) overdue {
 // again has not.
 func (l *Loop) heldStill(g *group) int {
 	pods := 0
-	if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
+	if g.whole() && IsHeldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
 		pods = g.size()
 	}
 	for _, pod := range g.pods {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // A record is what is cached of a pod or Job that was decided on: of its metadata
@@ -44,6 +45,9 @@ type facts struct {
 	pods int32
 }
 
+// ResumedAt returns when a Job was resumed last; zero if it never was.
+func (r *record) ResumedAt() time.Time { return r.resumed }
+
 // DeepCopyObject implements runtime.Object.
 func (r *record) DeepCopyObject() runtime.Object {
 	return &record{*r.DeepCopy(), r.facts}
@@ -56,20 +60,19 @@ func factsOfPod(pod *corev1.Pod) facts {
 }
 
 func factsOfJob(job *batchv1.Job) facts {
-	parallelism := ptr.Deref(job.Spec.Parallelism, 1)
 	return facts{
-		suspended: ptr.Deref(job.Spec.Suspend, false), parked: parked(job), resumed: resumed(job), idle: parallelism == 0, pods: min(parallelism, podsLeft(job)),
+		suspended: ptr.Deref(job.Spec.Suspend, false), parked: IsParked(job), resumed: policy.ResumedAt(job), idle: ptr.Deref(job.Spec.Parallelism, 1) == 0, pods: int32(PodsToRun(job)),
 	}
 }
 
 // PodsToRun returns how many pods a Job runs at once, of those that it has still to
 // run, whether it is suspended or not.
-func PodsToRun(job *batchv1.Job) int { return int(factsOfJob(job).pods) }
+func PodsToRun(job *batchv1.Job) int { return int(min(ptr.Deref(job.Spec.Parallelism, 1), podsLeft(job))) }
 
 // podsLeft returns how many pods a Job has still to run: none once it is over.
 func podsLeft(job *batchv1.Job) int32 {
 	switch {
-	case finished(job):
+	case IsFinished(job):
 		return 0
 	case job.Spec.Completions == nil: // as many as its parallelism says
 		return math.MaxInt32
@@ -83,7 +86,7 @@ func podsLeft(job *batchv1.Job) int32 {
 // the decision for its pods.
 func heldBy(r *record) []string {
 	held := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
-	if r.Kind == podKind().Kind {
+	if r.Kind == PodKind().Kind {
 		held = r.gated && r.DeletionTimestamp == nil
 	}
 	return policyOf(r, held)
@@ -92,7 +95,7 @@ func heldBy(r *record) []string {
 // releasedBy returns the policy that has released an object; none if it has not.
 func releasedBy(r *record) []string {
 	released := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
-	if r.Kind == podKind().Kind {
+	if r.Kind == PodKind().Kind {
 		released = !r.gated
 	}
 	return policyOf(r, released)
@@ -114,11 +117,12 @@ func policyOf(r *record, counts bool) []string {
 // those of one owner come together.
 const siblings = 1024
 
+// MaxList bounds what is kept of a list of locations or of gates, in bytes.
+const MaxList = 4 << 10
+
 const (
 	// maxReason bounds what is kept of a reason, which plan.Bounded has bounded.
 	maxReason = 1 << 10
-	// maxList bounds what is kept of a list of locations or of gates.
-	maxList = 4 << 10
 	// maxOwner bounds each part of a reference to an owner. Names have 253 characters
 	// at most; the API server does not check those in a reference.
 	maxOwner = 253
@@ -135,10 +139,10 @@ type stripper struct {
 
 func newStripper() *stripper {
 	s := &stripper{limits: map[string]int{}, last: map[types.UID]metav1.ObjectMeta{}}
-	for _, key := range append(append(asked(), written()...), KueueGates) {
-		s.limits[key] = maxValue
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), KueueGates) {
+		s.limits[key] = policy.MaxValue
 	}
-	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[KueueGates] = maxReason, maxList, maxList
+	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[KueueGates] = maxReason, MaxList, MaxList
 	return s
 }
 
@@ -147,9 +151,9 @@ func newStripper() *stripper {
 func (s *stripper) strip(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
-		return s.record(podKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
+		return s.record(PodKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
 	case *batchv1.Job:
-		return s.record(jobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
+		return s.record(JobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
 	default:
 		return object, nil
 	}
@@ -182,7 +186,7 @@ func (s *stripper) ours(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, limit := range s.limits {
 		if value, ok := all[key]; ok {
-			kept[key] = bounded(value, limit)
+			kept[key] = policy.Truncate(value, limit)
 		}
 	}
 	return kept

@@ -125,7 +125,7 @@ func StaticRecords(objects ...runtime.Object) (*Records, error) {
 			return nil, fmt.Errorf("%T: want a pod or a Job", object)
 		}
 		of := r.pods
-		if o.Kind == jobKind().Kind {
+		if o.Kind == JobKind().Kind {
 			of = r.jobs
 		}
 		if err := of.Add(o); err != nil {

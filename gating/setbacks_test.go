@@ -16,7 +16,7 @@ import (
 func refusers(s *setbacks, namespace string, n int) []*record {
 	pods := make([]*record, n)
 	for i := range pods {
-		pods[i] = recordOf(podKind())
+		pods[i] = recordOf(PodKind())
 		pods[i].Namespace, pods[i].UID, pods[i].ResourceVersion = namespace, types.UID(fmt.Sprint(namespace, i)), "1"
 		s.refuse("p", pods[i], "no", t0)
 	}
@@ -165,7 +165,7 @@ func TestRefusalsAreOfTheObject(t *testing.T) {
 		"none at all":              {errors.New("connection refused"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := refusal(tt.err); got != tt.want {
+			if got := IsRefusal(tt.err); got != tt.want {
 				t.Errorf("got %t", got)
 			}
 		})

@@ -48,7 +48,7 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 		if !ok {
 			return fmt.Errorf("cannot list %T", list)
 		}
-		err := persist(func() error { return reader.List(ctx, page, &options) })
+		err := Persist(func() error { return reader.List(ctx, page, &options) })
 		switch {
 		case apierrors.IsResourceExpired(err) && options.Continue != "" && anew < walkAnew:
 			anew++
@@ -68,7 +68,7 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 
 // persist tries a request several times where the API server is busy, or away for a
 // moment.
-func persist(request func() error) error {
+func Persist(request func() error) error {
 	pace := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Steps: 5, Jitter: 0.2}
 	return clientretry.OnError(pace, func(err error) bool {
 		return apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -272,7 +273,7 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := gating.HistoryConfigMap("kube-system/carbon-intensity/data", f.Location, history)
+	saved := feed.HistoryConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, history)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")

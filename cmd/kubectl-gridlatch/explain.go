@@ -20,6 +20,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // The states of work, as they are explained.
@@ -242,7 +243,7 @@ func (x *explanation) read(head client.Object) {
 	if before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64); err == nil {
 		x.AtCreation = known(before)
 	}
-	x.Asked = gating.Asked(head)
+	x.Asked = policy.Asked(head)
 	maps.DeleteFunc(x.Asked, func(key, _ string) bool {
 		return key == v1alpha1.DelayTolerantAnnotation || key == v1alpha1.PolicyAnnotation
 	})
@@ -259,9 +260,9 @@ func (x *explanation) read(head client.Object) {
 
 func stateOf(o client.Object) string {
 	state, annotations := o.GetLabels()[v1alpha1.StateLabel], o.GetAnnotations()
-	asked := gating.Asked(o)
+	asked := policy.Asked(o)
 	if job, ok := o.(*batchv1.Job); ok {
-		asked = gating.JobAsk(&job.Spec.Template, job)
+		asked = policy.JobAsk(&job.Spec.Template, job)
 	}
 	switch {
 	case strings.HasPrefix(annotations[v1alpha1.ReasonAnnotation], gating.NotHeld) && asked[v1alpha1.DelayTolerantAnnotation] == "true":
@@ -297,7 +298,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 		return err
 	}
 	x.warnings = append(x.warnings, o.warnings...)
-	task := gating.TaskOf(o.policy, head)
+	task := o.policy.TaskOf(head)
 	task.Held = true
 	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
 	x.OverdueSince = overdueSince(c.now, x.LatestStart, x.PlannedStart)

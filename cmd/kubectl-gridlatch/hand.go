@@ -15,6 +15,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 type releaseFlags struct {
@@ -213,7 +214,7 @@ func (f *holdFlags) policyOf(ctx context.Context, c *cluster, job *batchv1.Job) 
 	if f.policy != "" {
 		return f.policy, nil
 	}
-	if name := gating.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
+	if name := policy.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
 		return name, nil
 	}
 	namespace := namespaceMetadata()
