@@ -16,6 +16,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/extender"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
@@ -122,7 +123,7 @@ func metrics(t *testing.T) []metric {
 	extender.NewMetrics(r)
 	serving.NewMetrics(r)
 	ceiling.NewMetrics(r)
-	r.MustRegister(&gating.GridCollector{})
+	r.MustRegister(&feed.GridCollector{})
 	var found []metric
 	for _, collector := range r.collectors {
 		descriptions := make(chan *prometheus.Desc)
