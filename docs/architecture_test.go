@@ -9,18 +9,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// room returns the room of a package: its top directory, each command by itself, and plan/backtest,
-// which package plan does not know.
+// room returns the room of a package: the package by itself, but a command with all packages below
+// it, and the versions of the API together.
 func room(importPath string) string {
 	path := strings.TrimPrefix(importPath, module+"/")
 	parts := strings.Split(path, "/")
 	switch {
-	case path == "plan/backtest":
-		return path
+	case parts[0] == "api":
+		return "api"
 	case parts[0] == "cmd" && len(parts) > 1:
 		return parts[0] + "/" + parts[1]
 	default:
-		return parts[0]
+		return path
 	}
 }
 
