@@ -19,6 +19,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -162,7 +163,7 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 		}
 		x.Controller = &found
 	}
-	if job, ok := head.(*batchv1.Job); x.State == stateHeld && (!ok || !gating.AwaitsResume(job)) {
+	if job, ok := head.(*batchv1.Job); x.State == stateHeld && (!ok || !hold.AwaitsResume(job)) {
 		if err := c.foresee(ctx, x, head); err != nil {
 			return nil, err
 		}
@@ -197,7 +198,7 @@ func (c *cluster) head(ctx context.Context, x *explanation, o client.Object) (cl
 	switch o := o.(type) {
 	case *corev1.Pod:
 		x.Started = scheduled(o)
-		job, err := gating.ReadJob(ctx, c, o)
+		job, err := hold.ReadJob(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +207,7 @@ func (c *cluster) head(ctx context.Context, x *explanation, o client.Object) (cl
 			return job, nil
 		}
 	case *batchv1.Job:
-		pods, err := gating.PodsOf(ctx, c, o)
+		pods, err := hold.PodsOf(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}
@@ -253,7 +254,7 @@ func (x *explanation) read(head client.Object) {
 			x.HeldBy = how
 		}
 		if job, ok := head.(*batchv1.Job); ok {
-			x.Pods = gating.PodsToRun(job)
+			x.Pods = hold.PodsToRun(job)
 		}
 	}
 }
@@ -265,7 +266,7 @@ func stateOf(o client.Object) string {
 		asked = policy.JobAsk(&job.Spec.Template, job)
 	}
 	switch {
-	case strings.HasPrefix(annotations[v1alpha1.ReasonAnnotation], gating.NotHeld) && asked[v1alpha1.DelayTolerantAnnotation] == "true":
+	case strings.HasPrefix(annotations[v1alpha1.ReasonAnnotation], hold.NotHeld) && asked[v1alpha1.DelayTolerantAnnotation] == "true":
 		return stateNotHeld
 	case state == stateHeld || state == stateReleased:
 		return state

@@ -1,8 +1,12 @@
-package gating
+package hold
 
 import (
+	"errors"
+	"net/http"
 	"slices"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -10,6 +14,19 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/policy"
 )
+
+// refusal reports whether an error tells of an object, rather than of the API server:
+// an admission policy, a webhook or the validation will not have it written like
+// this. To try again at once is of no use then.
+func IsRefusal(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout ||
+		strings.Contains(err.Error(), "failed calling webhook")
+}
 
 // writes are the ways to let a pod or Job go. An admission policy may refuse what we
 // note on an object, and an object may have no room for it: neither is to hold it.

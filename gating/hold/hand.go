@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"context"
@@ -200,15 +200,6 @@ func unholdable(job *batchv1.Job) string {
 	default:
 		return ""
 	}
-}
-
-func IsFinished(job *batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return true
-		}
-	}
-	return false
 }
 
 // harmless is nil if nothing is lost by holding a Job.

@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"encoding/json"
@@ -113,13 +113,6 @@ func Adopt(o metav1.Object) client.Patch {
 		UID:    o.GetUID(),
 		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld},
 	}}.as(types.MergePatchType)
-}
-
-// replaceStatus writes the whole of a status. A merge of what has changed would
-// leave out the zeros, which the schema asks for, of a status that is new.
-func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
-	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
-	return client.RawPatch(types.JSONPatchType, data)
 }
 
 // suspendJob holds a Job that exists already, unless it has changed since it was
