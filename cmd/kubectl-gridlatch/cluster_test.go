@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/feed"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
@@ -269,11 +269,11 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 		t.Fatalf("learned %v, %v", o.learned, err)
 	}
 	f, _ := o.book.Forecast("")
-	history, err := f.Model.Save()
+	encoded, err := f.Model.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := feed.HistoryConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, history)
+	saved := history.ConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, encoded)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/feed"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -97,7 +97,7 @@ func (r *edited) Get(ctx context.Context, key client.ObjectKey, object client.Ob
 // that is of; and then the forecast.
 func (c *cluster) readBook(ctx context.Context, source forecast.Source, now time.Time, warn func(string)) (*forecast.Snapshot, int, error) {
 	store := new(forecast.Store)
-	restored, err := feed.Restore(ctx, c, c.system, store, source, now)
+	restored, err := history.Restore(ctx, c, c.system, store, source, now)
 	if err != nil {
 		warn("what was learned of the grid is not used: " + err.Error())
 	}
