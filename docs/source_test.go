@@ -27,6 +27,7 @@ const top = ".."
 type goPackage struct {
 	ImportPath string
 	Dir        string
+	Doc        string // the first sentence of its comment
 	GoFiles    []string
 	Imports    []string
 }
@@ -45,7 +46,7 @@ type source struct {
 var program = sync.OnceValues(readSource)
 
 func readSource() (*source, error) {
-	list := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports", "./...")
+	list := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,GoFiles,Imports", "./...")
 	list.Dir = top
 	printed, err := list.Output()
 	if err != nil {
