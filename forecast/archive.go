@@ -69,7 +69,7 @@ func appendRecord(b []byte, r record) []byte {
 
 // ErrAhead tells of a history of a time, or of a version, to come. It may be of use once the clock is right, or the
 // program is not rolled back any more.
-var ErrAhead = errors.New("it is ahead")
+var ErrFromFuture = errors.New("it is ahead")
 
 // Restore takes in what another model had been told when it was saved, and learns from it; what this one has heard since
 // is kept. What is not such an encoding, or one of a version to come, or was told later than now, or too long ago to be
@@ -135,7 +135,7 @@ func decodeModel(data []byte) (*Model, error) {
 	case len(data) == 0 || data[0] < layout || data[0] > lastLayout:
 		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, layout)
 	case data[0] > layout:
-		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], layout, ErrAhead)
+		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], layout, ErrFromFuture)
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data[1:]))
 	if err != nil {
@@ -171,7 +171,7 @@ func (m *Model) resume(now time.Time) error {
 	ends, today := newest.Format(time.RFC3339), now.UTC().Format(time.RFC3339)
 	switch {
 	case newest.After(now.Add(skew)):
-		return fmt.Errorf("history ends at %s, and now it is %s: %w", ends, today, ErrAhead)
+		return fmt.Errorf("history ends at %s, and now it is %s: %w", ends, today, ErrFromFuture)
 	case newest.Before(now.Add(-retention * time.Hour)):
 		return fmt.Errorf("history ends at %s, want at most %d days before %s", ends, retention/day, today)
 	}

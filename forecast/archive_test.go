@@ -47,17 +47,17 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 			var m Model
 			now := tt.tell(&m)
 			want := m.Predict(now, trust)
-			if want.Basis == Nothing {
+			if want.Basis == BasisNothing {
 				return // and too old to be restored
 			}
 			again := restored(t, saved(t, &m), now)
 			got := again.Predict(now, trust)
-			if got.Basis != want.Basis || got.Learned != want.Learned && tt.within < 1 {
-				t.Errorf("basis %q of %v, want %q of %v", got.Basis, got.Learned, want.Basis, want.Learned)
+			if got.Basis != want.Basis || got.LearnedTime != want.LearnedTime && tt.within < 1 {
+				t.Errorf("basis %q of %v, want %q of %v", got.Basis, got.LearnedTime, want.Basis, want.LearnedTime)
 			}
 			differs(t, got, want, tt.within)
-			if math.Abs(got.Share-want.Share) > 0.02 {
-				t.Errorf("share is %v, want %v", got.Share, want.Share)
+			if math.Abs(got.SavingShare-want.SavingShare) > 0.02 {
+				t.Errorf("share is %v, want %v", got.SavingShare, want.SavingShare)
 			}
 			if !bytes.Equal(saved(t, &m), saved(t, again)) {
 				t.Error("it is not saved as it was restored")
@@ -100,8 +100,8 @@ func TestRestoreGoesOnFromWhatWasHeard(t *testing.T) {
 	data := saved(t, &before)
 	issue := even(now, time.Hour, flat(48, 123)...)
 	first, second := restored(t, data, now), &Model{}
-	first.Hear(issue, now)
-	second.Hear(issue, now)
+	first.Receive(issue, now)
+	second.Receive(issue, now)
 	if err := second.Restore(data, now); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func worst(days int) *Model {
 		for range 9 * day {
 			values = append(values, 300*rng.Float64())
 		}
-		m.Hear(even(hr(n), time.Hour, values...), hr(n))
+		m.Receive(even(hr(n), time.Hour, values...), hr(n))
 		m.Observe(Slot{hr(n), hr(n + 1), 300 * rng.Float64()})
 	}
 	return m
@@ -138,7 +138,7 @@ func TestIssuesAloneDoNotPileUp(t *testing.T) {
 	var m Model
 	m.Observe(Slot{hr(0), hr(1), 1}) // and never again
 	for n := range 70 * day {
-		m.Hear(even(hr(n), time.Hour, odd(n, 1), 2, 3), hr(n))
+		m.Receive(even(hr(n), time.Hour, odd(n, 1), 2, 3), hr(n))
 	}
 	if n, held := len(m.archive), len(m.learner(0).view.(*issueView).issues); n > 300 || held > 300 {
 		t.Errorf("%d issues are archived and %d held", n, held)
@@ -172,7 +172,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}{
 		"nothing":                    {nil, now, "begins with"},
 		"another version":            {append([]byte{lastLayout + 1}, good[1:]...), now, "begins with"},
-		"a version to come":          {append([]byte{layout + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrAhead.Error()},
+		"a version to come":          {append([]byte{layout + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrFromFuture.Error()},
 		"what is not compressed":     {append([]byte{layout}, "history"...), now, "not compressed"},
 		"what is cut off":            {good[:len(good)/2], now, "cut off or damaged"},
 		"what is followed by more":   {append(slices.Clone(good), "more"...), now, "damaged"},
@@ -186,8 +186,8 @@ func TestRestoreRefuses(t *testing.T) {
 		"too long an issue":          {compressed(header(now), none, newest, newest, le(reach+1, 2), make([]byte, 4*(reach+1))), now, "in a row"},
 		"too large an intensity":     {compressed(header(now), newest, le(1, 2), single(2e6)), now, "want at most"},
 		"an infinite intensity":      {compressed(header(now), newest, le(1, 2), single(math.Inf(-1))), now, "want at most"},
-		"what was told tomorrow":     {good, now.Add(-day * time.Hour), ErrAhead.Error()},
-		"what was received tomorrow": {compressed(header(now.Add(day*time.Hour)), none), now, ErrAhead.Error()},
+		"what was told tomorrow":     {good, now.Add(-day * time.Hour), ErrFromFuture.Error()},
+		"what was received tomorrow": {compressed(header(now.Add(day*time.Hour)), none), now, ErrFromFuture.Error()},
 		"what was received next era": {compressed([]byte{1}, le(math.MaxInt64, 8), none), now, "want at most"},
 		"what was received last era": {compressed([]byte{1}, le(1<<63, 8), none), now, "want at most"},
 		"what is too old":            {good, now.Add(57 * day * time.Hour), "want at most"},
@@ -239,7 +239,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		sane(t, m.Predict(now, trust), now)
 		m.Contributions(now, now.Add(5*time.Hour), trust)
-		m.Hear(even(now, time.Hour, 1, 2, 3), now)
+		m.Receive(even(now, time.Hour, 1, 2, 3), now)
 		m.Observe(Slot{now, now.Add(time.Hour), 5})
 		sane(t, m.Predict(now, 0), now)
 		if err := new(Model).Restore(saved(t, &m), now.Add(time.Hour)); err != nil {
@@ -264,7 +264,7 @@ func FuzzModel(f *testing.F) {
 			switch step[0] % 5 {
 			case 0:
 				width := time.Duration(1+int(step[3])) * time.Minute
-				m.Hear(even(now.Add(time.Duration(int8(step[3]))*time.Minute), width, value, hostile(step[3]), 300, value), now)
+				m.Receive(even(now.Add(time.Duration(int8(step[3]))*time.Minute), width, value, hostile(step[3]), 300, value), now)
 			case 1:
 				m.Observe(Slot{now, jumped(now, step[3]), value})
 			case 2:
@@ -273,7 +273,7 @@ func FuzzModel(f *testing.F) {
 					m.Observe(Slot{now, now.Add(time.Hour), value + float64(n%(1+int(step[3])))})
 				}
 			case 3:
-				m.Hear(NewSeries([]Slot{{time.Time{}, jumped(now, step[3]), value}}), now)
+				m.Receive(NewSeries([]Slot{{time.Time{}, jumped(now, step[3]), value}}), now)
 			case 4:
 				m.Contributions(now, jumped(now, step[3]), trust)
 			}
@@ -289,9 +289,9 @@ func FuzzModel(f *testing.F) {
 // checkAnything is sane for a clock that need not be.
 func checkAnything(t *testing.T, p Prediction) {
 	t.Helper()
-	if !p.Series.Empty() {
+	if !p.Series.IsEmpty() {
 		sane(t, p, p.Series.Start())
-	} else if p.Basis != Nothing {
+	} else if p.Basis != BasisNothing {
 		t.Fatalf("nothing is predicted, from the basis %q", p.Basis)
 	}
 }
@@ -326,7 +326,7 @@ func TestAHistoryFromAClockThatIsAheadDoesNotKeepNewIssuesOut(t *testing.T) {
 		return NewSeries([]Slot{{now.Add(-time.Hour), now.Add(9 * time.Hour), intensity}})
 	}
 	saved := &Model{}
-	saved.Hear(issue(400), now.Add(90*time.Minute))
+	saved.Receive(issue(400), now.Add(90*time.Minute))
 	history, err := saved.Save()
 	if err != nil {
 		t.Fatal(err)
@@ -335,7 +335,7 @@ func TestAHistoryFromAClockThatIsAheadDoesNotKeepNewIssuesOut(t *testing.T) {
 	if err := m.Restore(history, now); err != nil {
 		t.Fatal(err)
 	}
-	m.Hear(issue(100), now.Add(time.Minute))
+	m.Receive(issue(100), now.Add(time.Minute))
 	if got, _ := m.Predict(now.Add(time.Minute), 24*time.Hour).Series.At(now.Add(4 * time.Hour)); math.Abs(got-100) > 1 {
 		t.Errorf("predicts %v, want 100, as the newest issue says", got)
 	}

@@ -37,7 +37,7 @@ type Verdict struct {
 	Doubt string
 }
 
-// Believe judges a series by itself, such as the whole past of a grid; [Model.Hear] judges an issue by what the model
+// Believe judges a series by itself, such as the whole past of a grid; [Model.Receive] judges an issue by what the model
 // knows, too.
 //
 //   - A value of exactly -1, -99, -999 or -9999 stands for none, unless others are below zero by half as much, and no

@@ -20,7 +20,7 @@ func lived(tb testing.TB, values ...float64) (*Model, time.Time) {
 		for h := range 48 {
 			two = append(two, values[h%len(values)]+float64(d%3))
 		}
-		if v := m.Hear(even(hr(d*day), time.Hour, two...), hr(d*day)); v.Doubt != "" {
+		if v := m.Receive(even(hr(d*day), time.Hour, two...), hr(d*day)); v.Doubt != "" {
 			tb.Fatalf("day %d: %s", d, v.Doubt)
 		}
 	}
@@ -133,7 +133,7 @@ func TestWhatIsBelieved(t *testing.T) {
 			if tt.past != nil {
 				m, now = lived(t, tt.past...)
 			}
-			v := m.Hear(even(now, time.Hour, tt.day...), now)
+			v := m.Receive(even(now, time.Hour, tt.day...), now)
 			var unknown []int
 			for h := range 24 {
 				at := now.Add(time.Duration(h) * time.Hour)
@@ -161,7 +161,7 @@ func TestWhatIsBelieved(t *testing.T) {
 
 func TestADoubtSaysWhatAndWhy(t *testing.T) {
 	m, now := lived(t, coal()...)
-	v := m.Hear(even(now, time.Hour, with(coal(), hours(20, 24, 0))...), now)
+	v := m.Receive(even(now, time.Hour, with(coal(), hours(20, 24, 0))...), now)
 	want := fmt.Sprintf("4 of 24 values are not believed, and count as not known: 0 from %s to %s, where 285 to 512 is usual",
 		now.Add(20*time.Hour).Format(time.RFC3339), now.Add(24*time.Hour).Format(time.RFC3339))
 	if diff := cmp.Diff(want, v.Doubt); diff != "" {
@@ -180,11 +180,11 @@ func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 			quiet, _ := lived(t, coal()...)
 			for h := range outage {
 				at := now.Add(time.Duration(h) * time.Hour)
-				if v := m.Hear(even(at, time.Hour, published...), at); !v.Believed.Empty() || v.Doubted != 24 {
+				if v := m.Receive(even(at, time.Hour, published...), at); !v.Believed.IsEmpty() || v.Doubted != 24 {
 					t.Fatalf("hour %d: %d doubted", h, v.Doubted)
 				}
 				during, silent := m.Predict(at, trust), quiet.Predict(at, trust)
-				if diff := cmp.Diff(bits(silent), bits(during)); diff != "" || during.Basis == Nothing {
+				if diff := cmp.Diff(bits(silent), bits(during)); diff != "" || during.Basis == BasisNothing {
 					t.Fatalf("hour %d: %q %s", h, during.Basis, diff)
 				}
 				for _, slot := range during.Series.Slots() {
@@ -195,7 +195,7 @@ func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 			}
 			over := now.Add(outage * time.Hour)
 			for _, heard := range []*Model{m, quiet} {
-				heard.Hear(even(over, time.Hour, append(coal()[outage:], coal()...)...), over)
+				heard.Receive(even(over, time.Hour, append(coal()[outage:], coal()...)...), over)
 			}
 			if diff := cmp.Diff(bits(quiet.Predict(over, trust)), bits(m.Predict(over, trust))); diff != "" {
 				t.Error(diff)
@@ -293,7 +293,7 @@ func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
 		t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 	}
 	f := held(&store)
-	if !f.Series.Empty() {
+	if !f.Series.IsEmpty() {
 		t.Errorf("it still holds %v", f.Series.Slots())
 	}
 	if diff := cmp.Diff(bits(m.Predict(now.Add(time.Hour), trust)), bits(f.Model.Predict(now.Add(time.Hour), trust))); diff != "" {
@@ -428,7 +428,7 @@ func TestBelieve(t *testing.T) {
 	if v.Doubted != day {
 		t.Errorf("%d doubted: %s", v.Doubted, v.Doubt)
 	}
-	if v := Believe(nil); !v.Believed.Empty() || v.Doubt != "" {
+	if v := Believe(nil); !v.Believed.IsEmpty() || v.Doubt != "" {
 		t.Errorf("of nothing: %+v", v)
 	}
 }
@@ -441,7 +441,7 @@ func FuzzBelieve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, past bool) {
 		var m Model
 		if past {
-			m.Hear(even(hr(-48), time.Hour, flat(72, 80)...), hr(-48))
+			m.Receive(even(hr(-48), time.Hour, flat(72, 80)...), hr(-48))
 			m.Predict(hr(0), trust)
 		}
 		values := make([]float64, min(len(data), 200))

@@ -85,7 +85,7 @@ func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
 	for n := from; n < to; n++ {
 		for _, i := range g.issues {
 			if hourOf(i.received) == g.first+n {
-				m.Hear(i.series, i.received)
+				m.Receive(i.series, i.received)
 			}
 		}
 		now := startOf(g.first + n)

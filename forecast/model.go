@@ -35,13 +35,13 @@ type Basis string
 // The bases of a prediction, from the best to nothing at all.
 const (
 	// Fresh is an issue that is used as it comes, corrected by what has been learned.
-	Fresh Basis = "forecast"
+	BasisForecast Basis = "forecast"
 	// Stale is an issue that is older than it should be, used for what such old ones have been worth.
-	Stale Basis = "stale-forecast"
+	BasisStaleForecast Basis = "stale-forecast"
 	// Past is history alone.
-	Past Basis = "history"
+	BasisHistory Basis = "history"
 	// Nothing is known: too little history, and no issue that can be trusted.
-	Nothing Basis = "nothing"
+	BasisNothing Basis = "nothing"
 )
 
 // Prediction is what a model expects of a location.
@@ -50,11 +50,11 @@ type Prediction struct {
 	Series *Series
 	Basis  Basis
 	// Learned is the time whose outcomes the prediction has learned from.
-	Learned time.Duration
+	LearnedTime time.Duration
 	// Share is how much of the saving that was possible in the last 28 days the predictions of these days would have had
 	// for work of four hours that can wait a day: 1 is all of it, below 0 is more harm than good. It is not a number
 	// before a week can tell, or if there was nothing to save.
-	Share float64
+	SavingShare float64
 }
 
 // Model predicts the intensity of one location from the issues and the actual intensities it was told of. The zero
@@ -101,7 +101,7 @@ type answer struct {
 //
 // An issue is judged as by [Believe], and by what the model knows of the grid: if that was never near zero at this time of
 // the day, zeros are not believed, and nothing is learned of them.
-func (m *Model) Hear(issue *Series, received time.Time) Verdict {
+func (m *Model) Receive(issue *Series, received time.Time) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v := m.past.judge(issue, m.running.Series)
@@ -117,7 +117,7 @@ func (m *Model) judge(heard *Series) Verdict {
 }
 
 func (m *Model) hear(issue *Series, received time.Time) {
-	if issue.Empty() || received.Before(m.received) {
+	if issue.IsEmpty() || received.Before(m.received) {
 		return
 	}
 	m.follow(received)
@@ -157,7 +157,7 @@ func (m *Model) Observe(slot Slot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	observed := NewSeries([]Slot{{bounded(slot.Start), bounded(slot.End), slot.Intensity}})
-	if observed.Empty() {
+	if observed.IsEmpty() {
 		return
 	}
 	if !m.measured {
@@ -169,7 +169,7 @@ func (m *Model) Observe(slot Slot) {
 
 // follow takes the value of the running slot of the newest issue for the actual intensity, as long as it is fresh.
 func (m *Model) follow(now time.Time) {
-	if m.measured || m.running.Empty() {
+	if m.measured || m.running.IsEmpty() {
 		return
 	}
 	m.measure(m.running.Series, m.received, earlier(now, m.fresh()))

@@ -77,7 +77,7 @@ func busy(tb testing.TB, days, every int) (*Model, *grid) {
 func (g *grid) advance(m *Model, n, every int) {
 	now := hr(n)
 	if n%every == 0 {
-		m.Hear(g.fine(now, time.Hour, 96), now)
+		m.Receive(g.fine(now, time.Hour, 96), now)
 	}
 	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0+n) + odd(n, 5)/10})
 }

@@ -88,8 +88,8 @@ func TestAClockThatWasWrongLeavesNoModelDeaf(t *testing.T) {
 			held(&store).Model.Predict(wrong, trust)
 			offerAll(t, &store, Document{Series: map[string]*Series{"A": last}}, back)
 			m := held(&store).Model
-			if p := m.Predict(back, trust); !m.received.Equal(back) || m.gauge.seen.After(back) || p.Basis != Fresh || p.Learned < tt.learned {
-				t.Errorf("it was heard at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.seen, p.Basis, p.Learned)
+			if p := m.Predict(back, trust); !m.received.Equal(back) || m.gauge.seen.After(back) || p.Basis != BasisForecast || p.LearnedTime < tt.learned {
+				t.Errorf("it was heard at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.seen, p.Basis, p.LearnedTime)
 			}
 			var told Model
 			if err := told.Restore(saved(t, m), back); err != nil {
@@ -121,15 +121,15 @@ func TestAStoreRestores(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := held(&store)
-			if before != nil && f.Model != before || f.Model == nil || f.Location != "A" || f.Series.Empty() == offers[0] {
+			if before != nil && f.Model != before || f.Model == nil || f.Location != "A" || f.Series.IsEmpty() == offers[0] {
 				t.Errorf("it holds %+v", f)
 			}
 			if store.Snapshot("s").IsKnown() != offers[0] {
 				t.Error("what is restored makes a source known")
 			}
 			offered(offers[1])
-			if p := held(&store).Model.Predict(now, trust); held(&store).Model != f.Model || p.Learned < 9*day*time.Hour {
-				t.Errorf("it has learned from %v", p.Learned)
+			if p := held(&store).Model.Predict(now, trust); held(&store).Model != f.Model || p.LearnedTime < 9*day*time.Hour {
+				t.Errorf("it has learned from %v", p.LearnedTime)
 			}
 		})
 	}

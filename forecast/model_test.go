@@ -43,7 +43,7 @@ func predictions(g *grid, last int) [][]uint64 {
 }
 
 func bits(p Prediction) []uint64 {
-	all := []uint64{uint64(p.Learned), math.Float64bits(p.Share)}
+	all := []uint64{uint64(p.LearnedTime), math.Float64bits(p.SavingShare)}
 	for _, s := range p.Series.Slots() {
 		all = append(all, uint64(s.Start.UnixNano()), uint64(s.End.UnixNano()), math.Float64bits(s.Intensity))
 	}
@@ -103,7 +103,7 @@ func TestTheModelLearns(t *testing.T) {
 				got, _ := p.Series.At(startOf(h))
 				sum, flat, n = sum+math.Abs(got-g.at(h)), flat+math.Abs(g.at(hourOf(now))-g.at(h)), n+1
 			}
-			if p.Basis != Past {
+			if p.Basis != BasisHistory {
 				t.Fatalf("at %v, the basis is %q", now, p.Basis)
 			}
 		})
@@ -122,14 +122,14 @@ func TestShareTellsAGoodForecastFromABadOne(t *testing.T) {
 			g.announce(d*day, 96, func(h hour) float64 { return value(g, h) })
 		}
 		g.tell(&m, 0, 30*day, nil)
-		return m.Predict(hr(30*day-1), trust).Share
+		return m.Predict(hr(30*day-1), trust).SavingShare
 	}
 	good := share(5, func(g *grid, h hour) float64 { return g.at(h) })
 	bad := share(5, func(g *grid, h hour) float64 { return 600 - g.at(h) })
 	if good < 0.9 || good > 1 || bad > good-0.05 || math.IsNaN(bad) {
 		t.Errorf("the share of a good forecast is %.3f, that of a bad one %.3f", good, bad)
 	}
-	if got := new(Model).Predict(t0, trust).Share; !math.IsNaN(got) {
+	if got := new(Model).Predict(t0, trust).SavingShare; !math.IsNaN(got) {
 		t.Errorf("the share of nothing is %v", got)
 	}
 }
@@ -197,7 +197,7 @@ func jump(days int, before, after float64) *grid {
 func sane(t *testing.T, p Prediction, now time.Time) {
 	t.Helper()
 	slots := p.Series.Slots()
-	if (p.Basis == Nothing) != (len(slots) == 0) {
+	if (p.Basis == BasisNothing) != (len(slots) == 0) {
 		t.Fatalf("at %v, the basis is %q, with %d slots", now, p.Basis, len(slots))
 	}
 	if len(slots) > 0 && (slots[0].Start.After(now) || slots[0].Start.Before(startOf(hourOf(now)))) {
@@ -211,8 +211,8 @@ func sane(t *testing.T, p Prediction, now time.Time) {
 			t.Fatalf("at %v, the intensity is %v", now, s)
 		}
 	}
-	if p.Learned < 0 || math.IsInf(p.Share, 0) || p.Share > 1+1e-9 {
-		t.Fatalf("at %v, learned from %v, share %v", now, p.Learned, p.Share)
+	if p.LearnedTime < 0 || math.IsInf(p.SavingShare, 0) || p.SavingShare > 1+1e-9 {
+		t.Fatalf("at %v, learned from %v, share %v", now, p.LearnedTime, p.SavingShare)
 	}
 }
 
@@ -274,19 +274,19 @@ func TestContributionsAddUp(t *testing.T) {
 		want Basis
 	}{
 		"of an issue alone": {func(m *Model) time.Time {
-			m.Hear(even(hr(0), time.Hour, 1, 2, 3, 4, 5), hr(0))
+			m.Receive(even(hr(0), time.Hour, 1, 2, 3, 4, 5), hr(0))
 			return hr(0).Add(time.Minute)
-		}, Fresh},
-		"of an issue, while learning":         {told(5*day, 5*day), Fresh},
-		"of an issue, learned":                {told(25*day, 25*day), Fresh},
-		"of an issue a day late":              {told(25*day, 24*day), Stale},
-		"of an issue two days late":           {told(26*day, 24*day), Stale},
-		"of the past, while learning":         {told(5*day, -1), Past},
-		"of the past, learned":                {told(25*day, -1), Past},
-		"of issues alone, while learning":     {heard(5*day, 7*time.Minute), Fresh},
-		"of issues alone, at a full hour":     {heard(5*day, 0), Fresh},
-		"of issues alone, in the last minute": {heard(25*day, 59*time.Minute), Fresh},
-		"of nothing":                          {func(*Model) time.Time { return hr(0) }, Nothing},
+		}, BasisForecast},
+		"of an issue, while learning":         {told(5*day, 5*day), BasisForecast},
+		"of an issue, learned":                {told(25*day, 25*day), BasisForecast},
+		"of an issue a day late":              {told(25*day, 24*day), BasisStaleForecast},
+		"of an issue two days late":           {told(26*day, 24*day), BasisStaleForecast},
+		"of the past, while learning":         {told(5*day, -1), BasisHistory},
+		"of the past, learned":                {told(25*day, -1), BasisHistory},
+		"of issues alone, while learning":     {heard(5*day, 7*time.Minute), BasisForecast},
+		"of issues alone, at a full hour":     {heard(5*day, 0), BasisForecast},
+		"of issues alone, in the last minute": {heard(25*day, 59*time.Minute), BasisForecast},
+		"of nothing":                          {func(*Model) time.Time { return hr(0) }, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
@@ -301,7 +301,7 @@ func TestContributionsAddUp(t *testing.T) {
 				sum, terms := 0.0, m.Contributions(now, startOf(h).Add(time.Minute), trust)
 				for _, c := range terms {
 					sum += c.Intensity
-					if c.Signal == "" {
+					if c.Feature == "" {
 						t.Errorf("%+v has no name", terms)
 					}
 				}
@@ -331,7 +331,7 @@ func heard(hours int, into time.Duration) func(m *Model) time.Time {
 		for n := range hours + 1 {
 			for _, minute := range []int{2, 27, 52} {
 				if received := hr(n).Add(time.Duration(minute) * time.Minute); n < hours || received.Before(hr(hours).Add(into)) {
-					m.Hear(g.fine(received.Add(3*time.Minute), 5*time.Minute, 36), received)
+					m.Receive(g.fine(received.Add(3*time.Minute), 5*time.Minute, 36), received)
 					m.Predict(received, trust)
 				}
 			}
@@ -362,8 +362,8 @@ func TestWithoutHistoryTheNewestIssueIsPredictedAsItComes(t *testing.T) {
 			{clean, clean.Add(time.Hour), 120}, {clean.Add(time.Hour), clean.Add(2 * time.Hour), 400},
 		})
 		m := &Model{}
-		m.Hear(before, received.Add(-20*time.Minute))
-		m.Hear(issue, received)
+		m.Receive(before, received.Add(-20*time.Minute))
+		m.Receive(issue, received)
 		for _, later := range []time.Duration{0, time.Minute, 5 * time.Minute, 40 * time.Minute, 90 * time.Minute} {
 			now := received.Add(later)
 			expected := m.Predict(now, 24*time.Hour).Series
@@ -380,7 +380,7 @@ func TestWithoutHistoryTheNewestIssueIsPredictedAsItComes(t *testing.T) {
 func TestTheEndOfAnHourIsNoBoundary(t *testing.T) {
 	start := time.Date(2026, 11, 21, 12, 20, 0, 0, time.UTC)
 	m := &Model{}
-	m.Hear(NewSeries([]Slot{{start, start.Add(3 * time.Hour), 100.3}, {start.Add(3 * time.Hour), start.Add(6 * time.Hour), 77}}), start)
+	m.Receive(NewSeries([]Slot{{start, start.Add(3 * time.Hour), 100.3}, {start.Add(3 * time.Hour), start.Add(6 * time.Hour), 77}}), start)
 	want := []Slot{{start, start.Add(3 * time.Hour), 100.3}, {start.Add(3 * time.Hour), start.Add(6 * time.Hour), 77}}
 	got := m.Predict(start, 24*time.Hour).Series.Slots()
 	if len(got) != len(want) || !got[0].End.Equal(want[0].End) || !got[1].End.Equal(want[1].End) {

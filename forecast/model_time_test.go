@@ -83,8 +83,8 @@ func TestAGapOfWeeksIsNotLearnedFrom(t *testing.T) {
 			later.issues = nil
 			later.tell(&m, 0, 5*day, nil)
 			now := startOf(later.first + 5*day - 1)
-			if p := m.Predict(now, trust); p.Basis != Past || p.Learned > 25*day*time.Hour {
-				t.Errorf("the basis is %q, of %v", p.Basis, p.Learned)
+			if p := m.Predict(now, trust); p.Basis != BasisHistory || p.LearnedTime > 25*day*time.Hour {
+				t.Errorf("the basis is %q, of %v", p.Basis, p.LearnedTime)
 			}
 			if _, ok := m.Predict(now.Add(100*time.Hour), trust).Series.At(now); ok {
 				t.Error("what was is predicted")
@@ -113,7 +113,7 @@ func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
 				g.tell(&m, 0, 10*day, nil)
 				received := hr(10*day - 1).Add(offset)
 				issue := g.fine(received, width, 48)
-				m.Hear(issue, received)
+				m.Receive(issue, received)
 				p := m.Predict(received, trust)
 				sane(t, p, received)
 				o := m.last.outlook
@@ -160,9 +160,9 @@ func TestForecastsAloneStandForWhatWas(t *testing.T) {
 			var m Model
 			for n := range tt.until {
 				if issue := tt.issues[n]; issue != nil {
-					m.Hear(issue, minute(n))
+					m.Receive(issue, minute(n))
 				}
-				m.Hear(even(minute(n), time.Hour, 999), minute(n-1000)) // is too old
+				m.Receive(even(minute(n), time.Hour, 999), minute(n-1000)) // is too old
 				if n%7 == 0 {
 					sane(t, m.Predict(minute(n), trust), minute(n))
 				}
@@ -179,10 +179,10 @@ func TestNothingIsLostInTheRunningHour(t *testing.T) {
 	g, m := synthetic(12, 30, 0), &Model{}
 	for n := range 5 * day * 12 { // an issue each 5 minutes, whose first slot starts 3 minutes later
 		received := minute(5*n + 2)
-		m.Hear(g.fine(received.Add(3*time.Minute), 5*time.Minute, 24), received)
+		m.Receive(g.fine(received.Add(3*time.Minute), 5*time.Minute, 24), received)
 		for _, now := range []time.Time{received, received.Add(3 * time.Minute)} {
 			p := m.Predict(now, trust)
-			if p.Basis != Fresh {
+			if p.Basis != BasisForecast {
 				t.Fatalf("at %v, the basis is %q", now, p.Basis)
 			}
 			if m.running.Start().After(now) {
@@ -215,7 +215,7 @@ func TestADayAheadForecastIsUsedAllDay(t *testing.T) {
 	}
 	g.tell(m, 0, 22*day, nil)
 	g.tell(m, 22*day, 28*day, func(now time.Time) {
-		if p := m.Predict(now, trust); p.Basis != Fresh && now.Hour() != 23 {
+		if p := m.Predict(now, trust); p.Basis != BasisForecast && now.Hour() != 23 {
 			t.Errorf("at %v, the basis is %q", now, p.Basis)
 		}
 	})
@@ -231,8 +231,8 @@ func TestAForecastThatDiesAndComesBack(t *testing.T) {
 	g.issues = append(lived[:len(lived):len(lived)], back...)
 	g.tell(m, 0, 25*day, nil)
 	want := map[int]Basis{
-		25*day + 5: Fresh, 25*day + 8: Stale, 26*day + 6: Stale, 26*day + 8: Stale, 27*day + 6: Stale, 27*day + 8: Past,
-		35 * day: Past, 40*day + 3: Fresh, 50 * day: Fresh,
+		25*day + 5: BasisForecast, 25*day + 8: BasisStaleForecast, 26*day + 6: BasisStaleForecast, 26*day + 8: BasisStaleForecast, 27*day + 6: BasisStaleForecast, 27*day + 8: BasisHistory,
+		35 * day: BasisHistory, 40*day + 3: BasisForecast, 50 * day: BasisForecast,
 	}
 	g.tell(m, 25*day, 51*day, func(now time.Time) {
 		p := m.Predict(now, trust)
@@ -250,23 +250,23 @@ func TestBasis(t *testing.T) {
 		maxAge time.Duration
 		want   Basis
 	}{
-		"nothing is known":                        {func(*Model) time.Time { return hr(0) }, trust, Nothing},
-		"a first issue":                           {lone(0, 4), trust, Fresh},
-		"an issue as old as may be":               {lone(4, 48), 4 * time.Hour, Fresh},
-		"an issue that is older":                  {lone(5, 48), 4 * time.Hour, Nothing},
-		"an issue that is over":                   {lone(5, 4), trust, Nothing},
-		"an old issue that may be old":            {lone(40, 96), 100 * time.Hour, Stale},
-		"less than two days of the past":          {told(36, -1), trust, Nothing},
-		"two days of the past":                    {told(3*day, -1), trust, Past},
-		"two days, and an issue not trusted":      {told(3*day, 3*day), time.Hour, Past},
-		"20 days, and an issue not trusted":       {told(25*day, 25*day), time.Hour, Stale},
-		"20 days, and an issue of three days ago": {told(25*day, 22*day), time.Hour, Past},
-		"20 days, and an issue that is over":      {told(25*day, 20*day), 30 * day * time.Hour, Past},
-		"a past that was a week ago":              {then(told(25*day, 25*day), 8*day), trust, Nothing},
-		"a past of a week ago, and a new issue":   {renewed, trust, Fresh},
-		"a clock that goes back by a day":         {then(told(25*day, 25*day), -day), trust, Fresh},
-		"a clock that goes back by a year":        {then(told(25*day, 25*day), -365*day), trust, Nothing},
-		"a clock that is far ahead":               {then(told(25*day, 25*day), 1e6), trust, Nothing},
+		"nothing is known":                        {func(*Model) time.Time { return hr(0) }, trust, BasisNothing},
+		"a first issue":                           {lone(0, 4), trust, BasisForecast},
+		"an issue as old as may be":               {lone(4, 48), 4 * time.Hour, BasisForecast},
+		"an issue that is older":                  {lone(5, 48), 4 * time.Hour, BasisNothing},
+		"an issue that is over":                   {lone(5, 4), trust, BasisNothing},
+		"an old issue that may be old":            {lone(40, 96), 100 * time.Hour, BasisStaleForecast},
+		"less than two days of the past":          {told(36, -1), trust, BasisNothing},
+		"two days of the past":                    {told(3*day, -1), trust, BasisHistory},
+		"two days, and an issue not trusted":      {told(3*day, 3*day), time.Hour, BasisHistory},
+		"20 days, and an issue not trusted":       {told(25*day, 25*day), time.Hour, BasisStaleForecast},
+		"20 days, and an issue of three days ago": {told(25*day, 22*day), time.Hour, BasisHistory},
+		"20 days, and an issue that is over":      {told(25*day, 20*day), 30 * day * time.Hour, BasisHistory},
+		"a past that was a week ago":              {then(told(25*day, 25*day), 8*day), trust, BasisNothing},
+		"a past of a week ago, and a new issue":   {renewed, trust, BasisForecast},
+		"a clock that goes back by a day":         {then(told(25*day, 25*day), -day), trust, BasisForecast},
+		"a clock that goes back by a year":        {then(told(25*day, 25*day), -365*day), trust, BasisNothing},
+		"a clock that is far ahead":               {then(told(25*day, 25*day), 1e6), trust, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
@@ -283,7 +283,7 @@ func TestBasis(t *testing.T) {
 // lone lets a model hear of one issue of some hours, that long ago.
 func lone(age, hours int) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
-		m.Hear(even(hr(0), time.Hour, flat(hours, 5)...), hr(0))
+		m.Receive(even(hr(0), time.Hour, flat(hours, 5)...), hr(0))
 		return hr(age)
 	}
 }
@@ -294,7 +294,7 @@ func then(tell func(m *Model) time.Time, hours int) func(m *Model) time.Time {
 
 func renewed(m *Model) time.Time {
 	now := then(told(25*day, 25*day), 8*day)(m)
-	m.Hear(even(now, time.Hour, 401, 402, 403), now)
+	m.Receive(even(now, time.Hour, 401, 402, 403), now)
 	return now
 }
 
@@ -307,7 +307,7 @@ func TestPredictionsCoverTheIssue(t *testing.T) {
 				{now, now.Add(5 * time.Minute), 3}, {now.Add(20 * time.Minute), now.Add(100 * time.Minute), 4},
 				{now.Add(50 * time.Hour), now.Add(51 * time.Hour), 5}, {now.Add(180 * time.Hour), now.Add(181 * time.Hour), 6},
 			})
-			m.Hear(issue, now)
+			m.Receive(issue, now)
 			p := m.Predict(now, trust)
 			sane(t, p, now)
 			for _, s := range issue.Slots() {
@@ -332,20 +332,20 @@ func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
 	}
 	m.Observe(Slot{now.Add(time.Hour), now.Add(2 * time.Hour), 400})
 	observed := m.Predict(now.Add(time.Hour), trust)
-	m.Hear(even(now, time.Hour, flat(72, 111)...), now.Add(time.Hour))
+	m.Receive(even(now, time.Hour, flat(72, 111)...), now.Add(time.Hour))
 	heard := m.Predict(now.Add(time.Hour), trust)
-	m.Hear(nil, now.Add(time.Hour))
-	m.Hear(even(now, time.Hour, 5), now)
+	m.Receive(nil, now.Add(time.Hour))
+	m.Receive(even(now, time.Hour, 5), now)
 	if again := m.Predict(now.Add(time.Hour), trust); again.Series != heard.Series {
 		t.Error("an issue that is empty, or older, changes the prediction")
 	}
 	if cmp.Equal(bits(first), bits(observed)) || cmp.Equal(bits(observed), bits(heard)) {
 		t.Error("news does not change the prediction")
 	}
-	if old := m.Predict(now.Add(time.Hour), 0); old.Basis != Fresh {
+	if old := m.Predict(now.Add(time.Hour), 0); old.Basis != BasisForecast {
 		t.Errorf("what was received just now has the basis %q", old.Basis)
 	}
-	if old := m.Predict(now.Add(time.Hour+time.Minute), 0); old.Basis == Fresh {
+	if old := m.Predict(now.Add(time.Hour+time.Minute), 0); old.Basis == BasisForecast {
 		t.Error("an issue is trusted that is older than it may be, since it was not at the hour's start")
 	}
 }
@@ -355,9 +355,9 @@ func TestTheSameIssueAgainIsAsOldAsBefore(t *testing.T) {
 	g.issues = nil
 	issue := g.fine(minute(3), 5*time.Minute, 120)
 	for n := range 4 * day * 4 { // an exporter that repeats itself
-		m.Hear(issue, minute(15*n))
+		m.Receive(issue, minute(15*n))
 	}
-	if m.archive[len(m.archive)-1].known != h0 || m.Predict(hr(4*day), trust).Basis == Fresh {
+	if m.archive[len(m.archive)-1].known != h0 || m.Predict(hr(4*day), trust).Basis == BasisForecast {
 		t.Errorf("it was heard at %v hours", len(m.archive))
 	}
 }
@@ -379,7 +379,7 @@ func TestManyMayUseAModelAtOnce(t *testing.T) {
 	var users sync.WaitGroup
 	for _, use := range []func(n int){
 		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0 + n)}) },
-		func(n int) { m.Hear(g.fine(hr(n), time.Hour, 48), hr(n)) },
+		func(n int) { m.Receive(g.fine(hr(n), time.Hour, 48), hr(n)) },
 		func(n int) { checkAnything(t, m.Predict(hr(n), trust)) }, // its clock may be behind
 		func(n int) { m.Contributions(hr(n), hr(n+5), trust) },
 		func(n int) {

@@ -24,19 +24,19 @@ type Document struct {
 	// Issued is when the forecast was made, as far as is known; the zero time if it is not.
 	Issued time.Time
 	// Elements counts the elements of the document, Bad those of them that could not be used.
-	Elements, Bad int
+	Elements, BadElements int
 	// Problems says what was wrong with ten of the bad elements at most, which are numbered from 0:
 	// `element 17: duration: "x": want minutes, above 0 and up to 44640`.
 	Problems []string
 	// Unknown spans, per location, the slots of the elements whose value alone could not be used: the issue speaks of that
 	// time, and does not know.
-	Unknown map[string]Slot
+	UnknownSpans map[string]Slot
 }
 
 // span is the time that the issue speaks of at a location: also where an element has no value of use.
 func (i Document) span(location string) (from, until time.Time) {
 	from, until = i.Series[location].Start(), i.Series[location].End()
-	if s, ok := i.Unknown[location]; ok {
+	if s, ok := i.UnknownSpans[location]; ok {
 		from, until = earlier(from, s.Start), later(until, s.End)
 	}
 	return from, until
@@ -47,24 +47,24 @@ func (i *Document) speak(location string, of Slot) {
 	if of.End.IsZero() {
 		return
 	}
-	if i.Unknown == nil {
-		i.Unknown = map[string]Slot{}
+	if i.UnknownSpans == nil {
+		i.UnknownSpans = map[string]Slot{}
 	}
-	if s, ok := i.Unknown[location]; ok {
+	if s, ok := i.UnknownSpans[location]; ok {
 		of.Start, of.End = earlier(of.Start, s.Start), later(of.End, s.End)
 	}
-	i.Unknown[location] = Slot{Start: of.Start, End: of.End}
+	i.UnknownSpans[location] = Slot{Start: of.Start, End: of.End}
 }
 
 // Problem sums the bad elements up in one sentence; "" if there are none.
 func (i Document) Problem() string {
-	switch i.Bad {
+	switch i.BadElements {
 	case 0:
 		return ""
 	case 1:
 		return fmt.Sprintf("1 of %d elements is bad: %s", i.Elements, i.Problems[0])
 	}
-	return fmt.Sprintf("%d of %d elements are bad, the first: %s", i.Bad, i.Elements, i.Problems[0])
+	return fmt.Sprintf("%d of %d elements are bad, the first: %s", i.BadElements, i.Elements, i.Problems[0])
 }
 
 // Parse reads the JSON array of the carbon-intensity exporter (github.com/Azure/kubernetes-carbon-intensity-exporter):
@@ -85,7 +85,7 @@ func (i Document) Problem() string {
 //
 // An element that breaks these rules is left out and reported in Problems. What is no JSON array of at most 4 MiB,
 // which includes a truncated one, or has no usable element, or no value, is an error and the Document is zero. Whether the
-// values can be true is for [Model.Hear] to say, which knows the past.
+// values can be true is for [Model.Receive] to say, which knows the past.
 func Parse(data []byte) (Document, error) {
 	if len(data) > maxSize {
 		return Document{}, fmt.Errorf("forecast has %d bytes, want at most %d", len(data), maxSize)
@@ -140,7 +140,7 @@ func (i *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, v
 }
 
 func (i *Document) reject(element int, err error) {
-	i.Bad++
+	i.BadElements++
 	if len(i.Problems) < maxProblems {
 		i.Problems = append(i.Problems, fmt.Sprintf("element %d: %v", element, err))
 	}

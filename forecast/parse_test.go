@@ -141,8 +141,8 @@ func TestParseManyElements(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if !issue.Issued.IsZero() || issue.Elements != 3 || issue.Bad != 0 || issue.Problems != nil {
-		t.Errorf("got issued %v, %d elements, %d bad: %q", issue.Issued, issue.Elements, issue.Bad, issue.Problems)
+	if !issue.Issued.IsZero() || issue.Elements != 3 || issue.BadElements != 0 || issue.Problems != nil {
+		t.Errorf("got issued %v, %d elements, %d bad: %q", issue.Issued, issue.Elements, issue.BadElements, issue.Problems)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestAValueThatIsLeftOutIsZeroBesideOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Slot{slot(0, 5, 0), slot(5, 10, 3)}, issue.Series[""].Slots()); diff != "" || issue.Bad != 0 {
+	if diff := cmp.Diff([]Slot{slot(0, 5, 0), slot(5, 10, 3)}, issue.Series[""].Slots()); diff != "" || issue.BadElements != 0 {
 		t.Error(issue.Problem(), diff)
 	}
 }
@@ -193,8 +193,8 @@ func TestLocationsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(issue.Series); n != 256 || issue.Bad != 3*(300-256) {
-		t.Errorf("%d locations, and %d bad elements", n, issue.Bad)
+	if n := len(issue.Series); n != 256 || issue.BadElements != 3*(300-256) {
+		t.Errorf("%d locations, and %d bad elements", n, issue.BadElements)
 	}
 	for location, s := range issue.Series {
 		if len(s.Slots()) != 3 || location > fmt.Sprintf("%0253d", 255) {
@@ -211,8 +211,8 @@ func TestProblemsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if issue.Elements != 51 || issue.Bad != 50 || len(issue.Problems) != 10 {
-		t.Errorf("got %d problems, %d of %d bad", len(issue.Problems), issue.Bad, issue.Elements)
+	if issue.Elements != 51 || issue.BadElements != 50 || len(issue.Problems) != 10 {
+		t.Errorf("got %d problems, %d of %d bad", len(issue.Problems), issue.BadElements, issue.Elements)
 	}
 	if want := `50 of 51 elements are bad, the first: element 0: "1": want an object`; !strings.HasPrefix(issue.Problem(), want) {
 		t.Errorf("got %q, want %q", issue.Problem(), want)

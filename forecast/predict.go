@@ -27,7 +27,7 @@ func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
 // Contribution is one term of the sum that a prediction is.
 type Contribution struct {
 	// Signal names the term in a few words, such as "change in the forecast".
-	Signal string
+	Feature string
 	// Intensity is what it adds, in gCO2eq/kWh.
 	Intensity float64
 }
@@ -113,12 +113,12 @@ func (o *outlook) predict() Prediction {
 	for u := o.now; u < o.end(); u++ {
 		steps = o.append(steps, u)
 	}
-	p := Prediction{Basis: Nothing, Share: o.model.trials.share()}
+	p := Prediction{Basis: BasisNothing, SavingShare: o.model.trials.share()}
 	if len(steps) > 0 {
 		p.Series, p.Basis = total(join(steps)), o.basis()
 	}
 	if len(o.learners) > 0 {
-		p.Learned = time.Duration(o.learners[0].hours) * time.Hour
+		p.LearnedTime = time.Duration(o.learners[0].hours) * time.Hour
 	}
 	return p
 }
@@ -195,11 +195,11 @@ func (o *outlook) by(u hour) (float64, *learner) {
 func (o *outlook) basis() Basis {
 	switch {
 	case !o.fromIssue && len(o.learners) > 0:
-		return Past
+		return BasisHistory
 	case o.stale:
-		return Stale
+		return BasisStaleForecast
 	default:
-		return Fresh
+		return BasisForecast
 	}
 }
 

@@ -98,11 +98,11 @@ func total(steps []step) *Series {
 }
 
 // Empty reports whether the series has no slot.
-func (s *Series) Empty() bool { return len(s.all()) == 0 }
+func (s *Series) IsEmpty() bool { return len(s.all()) == 0 }
 
 // Start is the start of the first slot; the zero time if there is none.
 func (s *Series) Start() time.Time {
-	if s.Empty() {
+	if s.IsEmpty() {
 		return time.Time{}
 	}
 	return instant(s.steps[0].start)
@@ -110,7 +110,7 @@ func (s *Series) Start() time.Time {
 
 // End is the end of the last slot; the zero time if there is none.
 func (s *Series) End() time.Time {
-	if s.Empty() {
+	if s.IsEmpty() {
 		return time.Time{}
 	}
 	return instant(s.steps[len(s.steps)-1].end)
@@ -211,7 +211,7 @@ func (s *Series) NextBoundary(t time.Time) (time.Time, bool) {
 // Splice returns newer, preceded by what s knows of [from, newer.Start()). The exporter's forecast starts up to five
 // minutes after it was issued; splicing keeps the slot that is running. If newer is empty, the answer is s.
 func (s *Series) Splice(newer *Series, from time.Time) *Series {
-	if newer.Empty() {
+	if newer.IsEmpty() {
 		return s
 	}
 	return total(append(s.part(from, newer.Start()), newer.steps...))
@@ -231,7 +231,7 @@ func (s *Series) part(from, to time.Time) []step {
 
 // Bridged returns the series without gaps between slots: what is not known there counts as the higher of its neighbours,
 // and as no less than least. So what is not known is never clean.
-func (s *Series) Bridged(least float64) *Series {
+func (s *Series) WithoutGaps(least float64) *Series {
 	var bridged []step
 	for i, next := range s.all() {
 		if i > 0 && s.steps[i-1].end < next.start {

@@ -75,13 +75,13 @@ func TestAnEmptySeriesIsSafe(t *testing.T) {
 			_, covered := s.Mean(at(0), at(10))
 			_, more := s.NextBoundary(t0)
 			bounds := slices.Collect(s.Boundaries(at(0), at(10)))
-			if !s.Empty() || known || covered != 0 || more || len(bounds) != 0 || len(s.Slots()) != 0 {
+			if !s.IsEmpty() || known || covered != 0 || more || len(bounds) != 0 || len(s.Slots()) != 0 {
 				t.Error("an empty series knows something")
 			}
 			if !s.Start().IsZero() || !s.End().IsZero() {
 				t.Error("an empty series has a start or an end")
 			}
-			if !s.Splice(nil, t0).Empty() || s.Splice(series(0, 1), t0).Empty() {
+			if !s.Splice(nil, t0).IsEmpty() || s.Splice(series(0, 1), t0).IsEmpty() {
 				t.Error("splicing to an empty series")
 			}
 		})

@@ -46,7 +46,7 @@ func (s *Store) Snapshot(source string) *Snapshot {
 // A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
 // and it ends no later; or if it starts in more than two days, and the one held covers now. When the one held is over at
 // now, or starts in more than an hour, anything is better. It is refused, too, if nothing of it is believed, see
-// [Model.Hear].
+// [Model.Receive].
 //
 // What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
 // goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
@@ -147,8 +147,8 @@ type Forecast struct {
 // Near returns the intensity at t. Where the source has spoken of t, and it is not known what is, that is what is known
 // last before, or first after, the higher of both: it is not taken to be clean. ok is false if nothing is known.
 func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
-	bridged := f.Series.Bridged(-MaxIntensity)
-	if intensity, ok = bridged.At(t); ok || bridged.Empty() || t.Before(f.from) || !t.Before(f.until) {
+	bridged := f.Series.WithoutGaps(-MaxIntensity)
+	if intensity, ok = bridged.At(t); ok || bridged.IsEmpty() || t.Before(f.from) || !t.Before(f.until) {
 		return intensity, ok
 	}
 	if t.Before(bridged.Start()) {
@@ -160,7 +160,7 @@ func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
 // HasForecast reports whether a forecast has been taken, for any location.
 func (b *Snapshot) HasForecast() bool {
 	for _, h := range b.held {
-		if !h.Series.Empty() {
+		if !h.Series.IsEmpty() {
 			return true
 		}
 	}
@@ -271,7 +271,7 @@ func (h holding) take(location string, issue Document, now time.Time) (holding, 
 	model, v := h.hear(offered, issued, now)
 	h.from, h.until = issue.span(location)
 	h.until = earlier(h.until, now.Add(freshFor)) // and after that it is not worth what it was
-	if v.Believed.Empty() {
+	if v.Believed.IsEmpty() {
 		return h, v, errors.New(v.Doubt)
 	}
 	h.course = h.course.next(v.Believed, issued, now)
@@ -300,12 +300,12 @@ func (h holding) hear(series *Series, issued, now time.Time) (*Model, Verdict) {
 	if !series.Start().After(now.Add(farAhead)) { // else it is now that the clock is wrong, and far behind
 		m.rewind(now)
 	}
-	return m, m.Hear(series, issued)
+	return m, m.Receive(series, issued)
 }
 
 // refuse says why the offered series must not replace the holding; nil if it may.
 func (h holding) refuse(offered *Series, now time.Time) error {
-	if offered.Empty() {
+	if offered.IsEmpty() {
 		return errors.New("forecast is empty")
 	}
 	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(farAhead)) {

@@ -127,7 +127,7 @@ func TestOfferGoesByLocation(t *testing.T) {
 	must(store.Offer("s", Document{Series: map[string]*Series{"A": series(30, 1), "B": series(30, 1), "C": series(30, 1)}}, at(30)))
 	err := store.Offer("s", Document{
 		Series:   map[string]*Series{"A": series(30, 2), "B": series(0, 2), "C": nil},
-		Elements: 3, Bad: 1, Problems: []string{"element 2: duration"},
+		Elements: 3, BadElements: 1, Problems: []string{"element 2: duration"},
 	}, at(30))
 	wantErr := `location "B": forecast from 2026-03-31T00:00:00Z is older than the one held, from 2026-03-31T00:30:00Z` +
 		"\n" + `location "C": forecast is empty`
@@ -184,7 +184,7 @@ func TestASourceMayFailAndBeForgotten(t *testing.T) {
 
 func TestBookFindsTheForecast(t *testing.T) {
 	var m Model
-	m.Hear(series(-60, 1), at(-60))
+	m.Receive(series(-60, 1), at(-60))
 	history := saved(t, &m)
 	for name, tt := range map[string]struct {
 		restored []string
@@ -228,7 +228,7 @@ func TestBookFindsTheForecast(t *testing.T) {
 				}
 			}
 			got, ok := store.Snapshot("s").Forecast(tt.ask)
-			if got.Location != tt.want || ok != tt.ok || ok != (got.Model != nil) || ok && got.Series.Empty() == (tt.issues != nil) {
+			if got.Location != tt.want || ok != tt.ok || ok != (got.Model != nil) || ok && got.Series.IsEmpty() == (tt.issues != nil) {
 				t.Errorf("got %q, %v, want %q, %v", got.Location, ok, tt.want, tt.ok)
 			}
 		})
@@ -290,7 +290,7 @@ func FuzzStore(f *testing.F) {
 				t.Fatalf("refused (%v), but it has changed", err)
 			case err == nil && (!ok || after.Series.End().Before(offered.End()) || after.Issued != at(i)):
 				t.Fatal("accepted, but it is not there")
-			case err != nil && !offered.Empty() && !now.Before(before.Series.End()):
+			case err != nil && !offered.IsEmpty() && !now.Before(before.Series.End()):
 				t.Fatalf("refused, though the one held is over: %v", err)
 			}
 		}
@@ -305,7 +305,7 @@ func readUntil(t *testing.T, done <-chan struct{}, store *Store) {
 			return
 		default:
 			b := store.Snapshot("s")
-			if f, ok := b.Forecast("A"); ok != (len(b.Locations()) == 1) || ok == f.Series.Empty() {
+			if f, ok := b.Forecast("A"); ok != (len(b.Locations()) == 1) || ok == f.Series.IsEmpty() {
 				t.Errorf("a book of %d locations has a forecast: %v", len(b.Locations()), ok)
 			}
 			time.Sleep(time.Microsecond)

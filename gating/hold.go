@@ -40,7 +40,7 @@ func Guess(ask Ask) map[string]string {
 	case ask.Duration > 0:
 		return nil
 	case ask.Earlier.Median > 0:
-		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.Span(ask.Earlier.Median), v1alpha1.DurationSourceAnnotation: ask.Earlier.String()}
+		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.FormatDuration(ask.Earlier.Median), v1alpha1.DurationSourceAnnotation: ask.Earlier.String()}
 	default:
 		return map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}
 	}
@@ -80,9 +80,9 @@ func TaskOf(policy *Policy, object metav1.Object) plan.Task {
 	}
 	ask.Only = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
 	task := policy.Task(ask, created)
-	task.PlannedIn = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
+	task.PlannedLocation = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
-	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
+	task.PlannedStart, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 	switch {
 	case err == nil && (len(errs) > 0 || policy.gone || promised.Before(task.LatestStart)):
@@ -111,7 +111,7 @@ func emitted(d plan.Decision) string { return strconv.FormatFloat(d.EmittedAtOnc
 // work does not run yet.
 func compared(d plan.Decision, annotations map[string]string) string {
 	before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64)
-	if err != nil || d.StillWaits != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
+	if err != nil || d.StillWaitsFor != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
 		return d.Reason()
 	}
 	saved := 100 * (before - d.Emitted()) / before

@@ -76,7 +76,7 @@ func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
 			p := &pass{policy: abandoned(), book: &forecast.Snapshot{}, now: t0.Add(time.Hour), groups: []*group{g}}
 			schedule(p.policy, p.groups)
 			p.decide()
-			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
+			if d := g.decision; d.Holds() || d.Cause != plan.CauseNoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
 				t.Errorf("%s: %s", d.Cause, d.Reason())
 			}
 		})
@@ -109,7 +109,7 @@ func FuzzTaskOf(f *testing.F) {
 }
 
 func TestCompared(t *testing.T) {
-	d := plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 120, AtOnce: 120}
+	d := plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 120, ExpectedAtOnce: 120}
 	for before, want := range map[string]string{
 		"430.0": "; 72 % less than the 430 at its creation", "100.0": "; 20 % more than the 100 at its creation",
 		"": "", "?": "", "NaN": "", "-5": "", "0": "", "+Inf": "",
@@ -254,7 +254,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 		groups = append(groups, waiting(fmt.Sprint(i), nil))
 	}
 	for _, g := range groups {
-		g.decision = plan.Decision{Decided: t0, Start: start, Cause: plan.CleanerLater}
+		g.decision = plan.Decision{Decided: t0, Start: start, Cause: plan.CauseCleanerLater}
 	}
 	look := func() time.Duration { // the cache shows nothing yet of what was told
 		p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: clock.Now(), groups: groups}

@@ -115,7 +115,7 @@ func policyOf(r *record, counts bool) []string {
 const siblings = 1024
 
 const (
-	// maxReason bounds what is kept of a reason, which plan.Bounded has bounded.
+	// maxReason bounds what is kept of a reason, which plan.Truncate has shortened.
 	maxReason = 1 << 10
 	// maxList bounds what is kept of a list of locations or of gates.
 	maxList = 4 << 10

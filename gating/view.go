@@ -51,17 +51,17 @@ func (p *Policy) view(book *forecast.Snapshot, name string, now time.Time) view 
 
 // usable reports whether work can be held by the forecast.
 func (v *view) usable() bool {
-	return v.expected.Basis == forecast.Fresh || v.expected.Basis == forecast.Stale
+	return v.expected.Basis == forecast.BasisForecast || v.expected.Basis == forecast.BasisStaleForecast
 }
 
 // learned says how far the model has come: of how many days it has learned, and, when
 // these are enough, what share of the possible saving its predictions would have had,
 // in percent.
 func (v *view) learned() (days int32, share *int32) {
-	days = min(int32(v.expected.Learned.Hours()/24), v1alpha1.DaysToLearn)
-	if days < v1alpha1.DaysToLearn || math.IsNaN(v.expected.Share) {
+	days = min(int32(v.expected.LearnedTime.Hours()/24), v1alpha1.DaysToLearn)
+	if days < v1alpha1.DaysToLearn || math.IsNaN(v.expected.SavingShare) {
 		return days, nil
 	}
-	percent := int32(math.Round(100 * v.expected.Share))
+	percent := int32(math.Round(100 * v.expected.SavingShare))
 	return days, &percent
 }

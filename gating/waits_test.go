@@ -54,7 +54,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 			if got, again := since(cached), since(tt.job); !got.Equal(want) || !again.Equal(want) {
 				t.Errorf("it counts from %s and %s, want %s", got, again, want)
 			}
-			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow}}
+			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow}}
 			(&pass{groups: []*group{g}}).park()
 			if g.due() == tt.awaits {
 				t.Errorf("it is due: %v", g.due())
@@ -108,7 +108,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 		"a Job of which some pod starts": {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates(v1alpha1.Gate)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 100, AtOnce: 100}}, stripped(t, newStripper(), tt.object)
+			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}}, stripped(t, newStripper(), tt.object)
 			if g.job = o; o.Kind == podKind().Kind {
 				g.job, g.pods = nil, []*record{o}
 			}

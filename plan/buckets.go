@@ -89,7 +89,7 @@ func parseBucket(bound, ceiling string) (Bucket, error) {
 }
 
 // Empty reports whether there is no limit.
-func (b Buckets) Empty() bool { return len(b.ascending) == 0 }
+func (b Buckets) IsEmpty() bool { return len(b.ascending) == 0 }
 
 // Name prints the bucket of an intensity: "<=437", the last one, which goes on,
 // ">504"; the name of a single one is empty.
@@ -115,7 +115,7 @@ func (b Buckets) index(intensity float64) int {
 // below it. Zero or less is the first bucket; what is above the last bound, or
 // not a number, is the last.
 func (b Buckets) Ceiling(intensity float64) int {
-	if b.Empty() {
+	if b.IsEmpty() {
 		return Unlimited
 	}
 	return b.ascending[b.index(intensity)].Ceiling

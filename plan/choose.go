@@ -33,8 +33,8 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	now := g.atOnce(fleets)
 	o := fleets[0].outlook
 	d := Decision{
-		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, Guess: g.Guess,
-		AtOnce: now.mean, AtOnceIn: now.fleet.outlook.location, PowerFactorAtOnce: now.power,
+		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, EstimatedDuration: g.EstimatedDuration,
+		ExpectedAtOnce: now.mean, LocationAtOnce: now.fleet.outlook.location, PowerFactorAtOnce: now.power,
 		Threshold: g.Threshold, MinGain: max(o.terms.MinGain, nearlyEqual),
 	}
 	if g.Held {
@@ -49,11 +49,11 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
 	}
 	o = chosen.fleet.outlook
-	d.Start, d.Expected, d.PowerFactor, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.power, chosen.crowded, o.location
-	d.Missing, d.Basis = o.missing, o.basis
+	d.Start, d.Expected, d.PowerFactor, d.CheaperWasFull, d.Location = chosen.start, chosen.mean, chosen.power, chosen.crowded, o.location
+	d.NoForecastReason, d.Basis = o.missing, o.basis
 	if chosen.fleet.room != nil {
 		r := chosen.fleet.room
-		d.Ceiling, d.Bucket, d.Running = r.ceiling, r.bucket, r.running()
+		d.Ceiling, d.Bucket, d.RunningPods = r.ceiling, r.bucket, r.running()
 	}
 	return d, chosen
 }
@@ -99,7 +99,7 @@ func (g *Group) prefer(places []place, least float64) place {
 	for _, p := range places {
 		switch {
 		case p.cost-least > choice(least): // not so if both are infinite
-		case g.PlannedIn != "" && p.fleet.outlook.location == g.PlannedIn:
+		case g.PlannedLocation != "" && p.fleet.outlook.location == g.PlannedLocation:
 			return p
 		case first.fleet == nil:
 			first = p
@@ -114,11 +114,11 @@ func (g *Group) mustGo(fleets []*Fleet) Cause {
 	o := fleets[0].outlook
 	switch {
 	case !o.now.Before(g.LatestStart):
-		return AtLatestStart
+		return CauseLatestStart
 	case !o.exempt.IsZero() && !o.now.Before(o.exempt):
-		return Exempt
+		return CauseExempt
 	case !slices.ContainsFunc(fleets, func(f *Fleet) bool { return f.outlook.curve(g.Duration) != nil }):
-		return NoForecast
+		return CauseNoForecast
 	default:
 		return ""
 	}
@@ -139,9 +139,9 @@ func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place,
 	}
 	planned, ok := g.planned(fleets)
 	if ok && planned.weighed() <= *g.Threshold && !planned.start.Before(first.start) && planned.start.Sub(first.start) <= maxSpread {
-		return planned, Threshold
+		return planned, CauseThreshold
 	}
-	return first, Threshold
+	return first, CauseThreshold
 }
 
 // choose starts at the cheapest window with room, at the planned one if that
@@ -153,7 +153,7 @@ func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Caus
 	}
 	best, ok := g.cheapest(fleets, enough)
 	if !ok {
-		return g.last(fleets, now), NoRoom
+		return g.last(fleets, now), CauseNoRoom
 	}
 	if now.fleet.room == nil && now.cost-best.least <= noise {
 		now.crowded = best.crowded
@@ -168,9 +168,9 @@ func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Caus
 	case !now.free || best.start.Equal(now.start):
 		return best, best.waits(now, enough)
 	case now.cost-best.least <= margin(best.least) || best.weighed() > enough:
-		return now, SmallGain
+		return now, CauseSmallGain
 	default:
-		return best, CleanerLater
+		return best, CauseCleanerLater
 	}
 }
 
@@ -179,24 +179,24 @@ func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Caus
 func (g *Group) soon(now, best place, enough float64) (place, Cause) {
 	if g.Held {
 		if later := now.fleet.soon(g, best.least); later.fleet != nil {
-			return later, Spread
+			return later, CauseSpread
 		}
 	}
 	if best.start.Equal(now.start) {
 		return now, best.waits(now, enough)
 	}
-	return now, SmallGain
+	return now, CauseSmallGain
 }
 
 // waits returns why a group is given this place.
 func (p place) waits(now place, enough float64) Cause {
 	switch {
 	case p.start.Equal(now.start):
-		return CleanestNow
+		return CauseCleanestNow
 	case !now.free && p.weighed() > enough:
-		return NoRoom
+		return CauseNoRoom
 	default:
-		return CleanerLater
+		return CauseCleanerLater
 	}
 }
 
@@ -221,10 +221,10 @@ func (g *Group) cheapest(fleets []*Fleet, enough float64) (best place, ok bool) 
 // time, and has room.
 func (g *Group) planned(fleets []*Fleet) (place, bool) {
 	for _, f := range fleets {
-		if g.PlannedIn != "" && g.PlannedIn != f.outlook.location {
+		if g.PlannedLocation != "" && g.PlannedLocation != f.outlook.location {
 			continue
 		}
-		planned := g.Planned.UTC()
+		planned := g.PlannedStart.UTC()
 		if !planned.After(f.outlook.now) || planned.After(f.outlook.latest(g.LatestStart)) {
 			return place{}, false
 		}

@@ -28,7 +28,7 @@ type curve struct {
 }
 
 func (o *Planner) newCurve(duration time.Duration) *curve {
-	if duration <= 0 || o.series.Empty() {
+	if duration <= 0 || o.series.IsEmpty() {
 		return nil
 	}
 	c := &curve{outlook: o, duration: duration, sweep: o.series.Sweep()}
@@ -104,14 +104,14 @@ func (c *curve) grow(to int64) {
 // Expect returns the mean intensity over a window of some length, in
 // gCO2eq/kWh; false if less than half of it is covered. A gap within the series
 // counts as a [Planner] takes it, what is beyond as the mean of the series.
-func Expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
+func WindowMean(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
 	return expect(bridged(series), start, duration)
 }
 
 // bridged is a series without gaps: what is not known is not clean.
 func bridged(series *forecast.Series) *forecast.Series {
 	mean, _ := series.Mean(series.Start(), series.End())
-	return series.Bridged(mean)
+	return series.WithoutGaps(mean)
 }
 
 func expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {

@@ -16,33 +16,33 @@ type Cause string
 // The causes of a decision.
 const (
 	// CleanerLater holds: a window before the latest start is cheaper.
-	CleanerLater Cause = "cleaner-later"
+	CauseCleanerLater Cause = "cleaner-later"
 	// Threshold holds, or starts, at the first window at or below the task's
 	// threshold.
-	Threshold Cause = "threshold"
+	CauseThreshold Cause = "threshold"
 	// CleanestNow starts: no window before the latest start is cheaper.
-	CleanestNow Cause = "cleanest-now"
+	CauseCleanestNow Cause = "cleanest-now"
 	// SmallGain starts: waiting would save less than the policy's minimum.
-	SmallGain Cause = "small-gain"
+	CauseSmallGain Cause = "small-gain"
 	// AtLatestStart starts: there is no time left to wait.
-	AtLatestStart Cause = "latest-start"
+	CauseLatestStart Cause = "latest-start"
 	// Exempt starts: carbon does not count now.
-	Exempt Cause = "exempt"
+	CauseExempt Cause = "exempt"
 	// Queued holds until all that waits has been looked at together: it would
 	// start now, and there are ceilings.
-	Queued Cause = "queued"
+	CauseQueued Cause = "queued"
 	// Spread holds for minutes: now is as clean as any time, and others start now
 	// too.
-	Spread Cause = "spread"
+	CauseSpread Cause = "spread"
 	// Suspended holds: its user has suspended it, and it is planned once it is resumed.
-	Suspended Cause = "suspended"
+	CauseSuspended Cause = "suspended"
 	// Withdrawn starts: it does not ask to wait any more.
-	Withdrawn Cause = "withdrawn"
+	CauseWithdrawn Cause = "withdrawn"
 	// NoForecast starts: nothing usable is known.
-	NoForecast Cause = "no-forecast"
+	CauseNoForecast Cause = "no-forecast"
 	// NoRoom holds: what runs, and what is planned for those with less time,
 	// leaves no room below the ceiling now, and waiting gains nothing else.
-	NoRoom Cause = "no-room"
+	CauseNoRoom Cause = "no-room"
 )
 
 // Decision says when and where a task starts, and why. It is a value: nothing
@@ -53,22 +53,22 @@ type Decision struct {
 	LatestStart       time.Time     // the promise to the user
 	Location          string        // where
 	Duration          time.Duration // how long it is taken to run
-	Guess             string        // the task's
+	EstimatedDuration string        // the task's
 	Expected          float64       // mean gCO2eq/kWh of the run from Start; NaN if unknown
 	PowerFactor       float64       // the task's power factor there; zero is one
-	AtOnce            float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
-	AtOnceIn          string        // where that is: of several locations, the cleanest at Decided
+	ExpectedAtOnce    float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
+	LocationAtOnce    string        // where that is: of several locations, the cleanest at Decided
 	PowerFactorAtOnce float64       // the task's power factor there; zero is one
 	Cause             Cause
 	Threshold         *float64 // the task's
 	MinGain           float64  // that was asked for, in 0..1
-	Missing           string   // why there is no usable forecast
+	NoForecastReason  string   // why there is no usable forecast
 	Basis             forecast.Basis
 	Ceiling           int    // of the location at Decided, where ceilings apply; else zero
 	Bucket            string // the one of the ceiling, see [Buckets.Name]
-	Running           int    // pods at Decided, before this task, where ceilings apply
-	Crowded           bool   // a cheaper start had no room below its ceiling
-	StillWaits        string // for what else the work waits once it is let go; empty if it can start
+	RunningPods       int    // pods at Decided, before this task, where ceilings apply
+	CheaperWasFull    bool   // a cheaper start had no room below its ceiling
+	StillWaitsFor     string // for what else the work waits once it is let go; empty if it can start
 }
 
 // Queue makes work that would start now, and need not, wait for a moment, until
@@ -76,9 +76,9 @@ type Decision struct {
 func (d Decision) Queue() Decision {
 	soon := d.Decided.Add(time.Second)
 	switch d.Cause {
-	case CleanestNow, SmallGain, Threshold, Spread:
+	case CauseCleanestNow, CauseSmallGain, CauseThreshold, CauseSpread:
 		if !d.Holds() && !soon.After(d.LatestStart) {
-			d.Start, d.Cause = soon, Queued
+			d.Start, d.Cause = soon, CauseQueued
 		}
 	}
 	return d
@@ -87,8 +87,8 @@ func (d Decision) Queue() Decision {
 // Withdraw is the decision for work that does not ask to wait any more: it starts now,
 // in the location that is cleanest now.
 func (d Decision) Withdraw() Decision {
-	d.Start, d.Cause = d.Decided, Withdrawn
-	d.Expected, d.Location, d.PowerFactor = d.AtOnce, d.AtOnceIn, d.PowerFactorAtOnce
+	d.Start, d.Cause = d.Decided, CauseWithdrawn
+	d.Expected, d.Location, d.PowerFactor = d.ExpectedAtOnce, d.LocationAtOnce, d.PowerFactorAtOnce
 	return d
 }
 
@@ -98,7 +98,7 @@ func (d Decision) Holds() bool { return d.Start.After(d.Decided) }
 // Gain returns the share of the emissions that the wait saves, in 0..1; zero
 // when nothing is known or saved.
 func (d Decision) Gain() float64 {
-	if math.IsNaN(d.AtOnce) || math.IsNaN(d.Expected) {
+	if math.IsNaN(d.ExpectedAtOnce) || math.IsNaN(d.Expected) {
 		return 0
 	}
 	return math.Max(0, gain(d.EmittedAtOnce(), d.Emitted()))
@@ -109,7 +109,7 @@ func (d Decision) Gain() float64 {
 func (d Decision) Emitted() float64 { return d.Expected * orOne(d.PowerFactor) }
 
 // EmittedAtOnce is Emitted for the run from Decided.
-func (d Decision) EmittedAtOnce() float64 { return d.AtOnce * orOne(d.PowerFactorAtOnce) }
+func (d Decision) EmittedAtOnce() float64 { return d.ExpectedAtOnce * orOne(d.PowerFactorAtOnce) }
 
 // maxReason is how many characters of an annotation `kubectl describe` prints.
 const maxReason = 140
@@ -124,18 +124,18 @@ func (d Decision) Reason() string { return d.ReasonWith("") }
 // ReasonWith is Reason with more at its end.
 func (d Decision) ReasonWith(more string) string {
 	reason := d.sentence() + more
-	for _, spare := range []*string{&d.Guess, &d.AtOnceIn} {
+	for _, spare := range []*string{&d.EstimatedDuration, &d.LocationAtOnce} {
 		if len(reason) > maxReason {
 			*spare = ""
 			reason = d.sentence() + more
 		}
 	}
-	return Bounded(reason)
+	return Truncate(reason)
 }
 
 // Bounded keeps what is told of an object within a KiB: an object that carries
 // too much cannot be written at all, be it to release it.
-func Bounded(message string) string {
+func Truncate(message string) string {
 	const most, more = 1024, "…"
 	if len(message) <= most {
 		return message
@@ -145,16 +145,16 @@ func Bounded(message string) string {
 
 func (d Decision) sentence() string {
 	switch {
-	case d.Cause == Queued && d.Holds():
+	case d.Cause == CauseQueued && d.Holds():
 		return "waits for its turn below the ceilings of its policy; latest start " + minute(d.LatestStart)
-	case d.Cause == NoRoom && d.Holds():
+	case d.Cause == CauseNoRoom && d.Holds():
 		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; latest start %s",
-			d.inBucket(), d.in(), d.Running, d.Ceiling, clock(d.Start), minute(d.LatestStart))
+			d.inBucket(), d.in(), d.RunningPods, d.Ceiling, clock(d.Start), minute(d.LatestStart))
 	case d.Holds():
 		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.Why(), minute(d.LatestStart))
 	}
-	if d.StillWaits != "" {
-		return fmt.Sprintf("let go %s UTC: %s; it still waits for %s", clock(d.Decided), d.Why(), d.StillWaits)
+	if d.StillWaitsFor != "" {
+		return fmt.Sprintf("let go %s UTC: %s; it still waits for %s", clock(d.Decided), d.Why(), d.StillWaitsFor)
 	}
 	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.Why())
 }
@@ -162,34 +162,34 @@ func (d Decision) sentence() string {
 // Why is the part of the reason that does not say when.
 func (d Decision) Why() string {
 	switch d.Cause {
-	case CleanestNow, SmallGain:
+	case CauseCleanestNow, CauseSmallGain:
 		return fmt.Sprintf("%s, %s", d.expected(), d.noGain())
-	case CleanerLater:
+	case CauseCleanerLater:
 		return fmt.Sprintf("%s, %.0f %% less than the %s%s at %s",
-			d.expected(), 100*d.Gain(), number(d.AtOnce), d.elsewhere(), minute(d.Decided))
-	case Threshold:
+			d.expected(), 100*d.Gain(), number(d.ExpectedAtOnce), d.elsewhere(), minute(d.Decided))
+	case CauseThreshold:
 		return fmt.Sprintf("%s, within its threshold of %s", d.expected(), number(*d.Threshold))
-	case Spread:
+	case CauseSpread:
 		return fmt.Sprintf("%s, as clean as now; not all start in the same minute", d.expected())
-	case AtLatestStart:
+	case CauseLatestStart:
 		return "its latest start has come" + d.running()
-	case Withdrawn:
+	case CauseWithdrawn:
 		return "it does not ask to wait any more" + d.running()
-	case Exempt:
+	case CauseExempt:
 		return "the policy exempts this time" + d.running()
 	default:
-		return "no usable forecast: " + d.Missing
+		return "no usable forecast: " + d.NoForecastReason
 	}
 }
 
 // noGain says why it is not worth to wait.
 func (d Decision) noGain() string {
 	switch {
-	case d.AtOnce <= 0:
+	case d.ExpectedAtOnce <= 0:
 		return "nothing to gain at or below zero"
-	case d.Cause == SmallGain:
+	case d.Cause == CauseSmallGain:
 		return fmt.Sprintf("waiting would save less than %.3g %%", 100*d.MinGain)
-	case d.Crowded:
+	case d.CheaperWasFull:
 		return "no window in time with room is cleaner"
 	default:
 		return "no window in time is cleaner"
@@ -207,15 +207,15 @@ func (d Decision) running() string {
 // expected prints the intensity of the run, where that is, on what it rests if
 // that is not the newest forecast, and over how long if that was guessed.
 func (d Decision) expected() string {
-	s := grams(d.Expected) + Times(d.PowerFactor) + d.in()
+	s := grams(d.Expected) + FormatPowerFactor(d.PowerFactor) + d.in()
 	switch d.Basis {
-	case forecast.Past:
+	case forecast.BasisHistory:
 		s += " by history"
-	case forecast.Stale:
+	case forecast.BasisStaleForecast:
 		s += " (stale)"
 	}
-	if d.Guess != "" {
-		s += " over " + d.Guess
+	if d.EstimatedDuration != "" {
+		s += " over " + d.EstimatedDuration
 	}
 	return s
 }
@@ -239,12 +239,12 @@ func (d Decision) in() string {
 // power factor there.
 func (d Decision) elsewhere() string {
 	switch {
-	case d.AtOnceIn == d.Location:
+	case d.LocationAtOnce == d.Location:
 		return ""
-	case d.AtOnceIn != "":
-		return Times(d.PowerFactorAtOnce) + " in " + d.AtOnceIn
+	case d.LocationAtOnce != "":
+		return FormatPowerFactor(d.PowerFactorAtOnce) + " in " + d.LocationAtOnce
 	case d.PowerFactorAtOnce != d.PowerFactor: // there was no room for the name
-		return Times(d.PowerFactorAtOnce)
+		return FormatPowerFactor(d.PowerFactorAtOnce)
 	default:
 		return ""
 	}
@@ -271,7 +271,7 @@ func clock(t time.Time) string {
 func minute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
 
 // Times prints a power factor behind an intensity; nothing if it is one.
-func Times(factor float64) string {
+func FormatPowerFactor(factor float64) string {
 	if orOne(factor) == 1 {
 		return ""
 	}
@@ -279,7 +279,7 @@ func Times(factor float64) string {
 }
 
 // Clock prints an instant for people, in UTC and with its year.
-func Clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // gain is the share of the intensity saved by running at later instead of at
 // now; zero when there is nothing to save.

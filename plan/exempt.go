@@ -24,12 +24,12 @@ type Exemption struct {
 }
 
 // ErrOver is the error of a cron expression that will not match again.
-var ErrOver = errors.New("this expression matches no time to come")
+var ErrNeverMatches = errors.New("this expression matches no time to come")
 
 // Window exempts [from, to).
-func Window(from, to time.Time) (Exemption, error) {
+func NewExemption(from, to time.Time) (Exemption, error) {
 	if !from.Before(to) {
-		return Exemption{}, fmt.Errorf("from %s must be before to %s", Clock(from), Clock(to))
+		return Exemption{}, fmt.Errorf("from %s must be before to %s", FormatTime(from), FormatTime(to))
 	}
 	return Exemption{from: from, to: to}, nil
 }
@@ -43,7 +43,7 @@ func Window(from, to time.Time) (Exemption, error) {
 // FRI-MON the days from Friday to Monday, and NOV-FEB/2 November and January.
 // Sunday is 0 and 7. Each field is for itself: with days beside them, hours 22-5
 // are the first and the last hours of those days.
-func Cron(expression string, now time.Time) (Exemption, error) {
+func ParseCronExemption(expression string, now time.Time) (Exemption, error) {
 	text, err := readCron(expression)
 	if err != nil {
 		return Exemption{}, err
@@ -57,7 +57,7 @@ func Cron(expression string, now time.Time) (Exemption, error) {
 		e.step, e.stride = time.Second, text.stride
 	}
 	if cronNext(cron, now.UTC()).IsZero() {
-		return Exemption{}, ErrOver
+		return Exemption{}, ErrNeverMatches
 	}
 	return e, nil
 }
@@ -118,7 +118,7 @@ func (e Exemption) match(t time.Time) time.Time {
 
 // In returns the exemption of a cron expression that is meant in a time zone. The
 // zone of a new one is UTC.
-func (e Exemption) In(zone *time.Location) Exemption {
+func (e Exemption) InZone(zone *time.Location) Exemption {
 	e.zone = zone
 	return e
 }

@@ -31,7 +31,7 @@ func TestCronExempts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := Cron(tt.expression, now)
+			e, err := ParseCronExemption(tt.expression, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,14 +44,14 @@ func TestCronExempts(t *testing.T) {
 		"", "* *", "every day", "61 * * * *", "0 0 31 2 *", "0 0 1 1 * 2020", "* * * * * * * *",
 		"TZ=UTC", strings.Repeat("1,", 500) + " * * * *",
 	} {
-		if _, err := Cron(expression, t0); err == nil {
+		if _, err := ParseCronExemption(expression, t0); err == nil {
 			t.Errorf("%.40q: want an error", expression)
 		}
 	}
 }
 
 func TestWindowMustNotBeEmpty(t *testing.T) {
-	if _, err := Window(at(1), at(1)); err == nil {
+	if _, err := NewExemption(at(1), at(1)); err == nil {
 		t.Error("want an error")
 	}
 }
@@ -97,7 +97,7 @@ func TestCronExpressionsSayWhatTheyMean(t *testing.T) {
 			if line := strings.TrimSpace(got.line); line != tt.want {
 				t.Errorf("got %s, want %s", line, tt.want)
 			}
-			e, err := Cron(tt.expression, t0)
+			e, err := ParseCronExemption(tt.expression, t0)
 			if err != nil || e.Warning() != tt.warning {
 				t.Errorf("got the warning %q, %v; want %q", e.Warning(), err, tt.warning)
 			}
@@ -124,7 +124,7 @@ func TestCronExpressionsThatAreWrongAreToldWhatIsWanted(t *testing.T) {
 		"0 0 9 * * 1-5":         `year field: "1-5": want 1970 to 2099: the sixth field is the year; want seven fields: "0 0 9 * * 1-5 *"`,
 		"* * 31 2 *":            "this expression matches no time to come",
 	} {
-		if _, err := Cron(expression, t0); err == nil || err.Error() != want {
+		if _, err := ParseCronExemption(expression, t0); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", expression, err, want)
 		}
 	}
@@ -137,14 +137,14 @@ func FuzzCron(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		e, err := Cron(s, t0)
+		e, err := ParseCronExemption(s, t0)
 		if err != nil {
 			return
 		}
 		if at := e.next(t0); at.Before(t0) {
 			t.Fatalf("%q: %s is before now", s, at)
 		}
-		if at := e.ByMinute().Turn(t0); !at.IsZero() && !at.After(t0) {
+		if at := e.WholeMinutes().NextChange(t0); !at.IsZero() && !at.After(t0) {
 			t.Fatalf("%q: turns at %s, which is not after now", s, at)
 		}
 	})

@@ -42,7 +42,7 @@ type search struct {
 // the forecast's mean. What is running occupies room to its expected end.
 func (o *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
 	f := &Fleet{outlook: o}
-	if !buckets.Empty() {
+	if !buckets.IsEmpty() {
 		f.room = newRoom(o, buckets, running)
 	}
 	return f
@@ -148,7 +148,7 @@ func (p *pass) advance(i int) {
 		return
 	}
 	f.take(g, now.start, g.pods())
-	d.Start, d.Expected, d.PowerFactor, d.Cause, d.Crowded, d.Location = now.start, now.mean, now.power, CleanestNow, false, f.outlook.location
+	d.Start, d.Expected, d.PowerFactor, d.Cause, d.CheaperWasFull, d.Location = now.start, now.mean, now.power, CauseCleanestNow, false, f.outlook.location
 }
 
 // allow returns the fleets that a group may run in.
@@ -169,8 +169,8 @@ func (p *pass) allow(g *Group) []*Fleet {
 func (f *Fleet) nowhere(g *Group) Decision {
 	return Decision{
 		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0].Name,
-		Duration: g.Duration, Guess: g.Guess, Threshold: g.Threshold, Expected: math.NaN(), AtOnce: math.NaN(),
-		AtOnceIn: g.Locations[0].Name, Cause: NoForecast, Missing: "there is none for its location",
+		Duration: g.Duration, EstimatedDuration: g.EstimatedDuration, Threshold: g.Threshold, Expected: math.NaN(), ExpectedAtOnce: math.NaN(),
+		LocationAtOnce: g.Locations[0].Name, Cause: CauseNoForecast, NoForecastReason: "there is none for its location",
 	}
 }
 

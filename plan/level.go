@@ -16,18 +16,18 @@ type Level struct {
 	Location string
 	// Intensity in gCO2eq/kWh; it means nothing unless Known.
 	Intensity float64
-	Known     bool
+	IsKnown   bool
 	// Missing says why the intensity is not known, or not to be trusted.
-	Missing string
+	UnknownReason string
 	// Exempt says that carbon does not count now.
-	Exempt bool
+	IsExempt bool
 	// Buckets may set no limit.
 	Buckets Buckets
 	// Expected is what is expected from now on; it may be empty.
 	Expected *forecast.Series
 	// Until is the first moment at which Intensity, Known or Exempt may be
 	// other than now by itself; zero if there is none.
-	Until time.Time
+	ValidUntil time.Time
 }
 
 // Applies reports whether t is exempt.
@@ -39,7 +39,7 @@ func (e Exemption) Applies(t time.Time) bool {
 // Turn returns the next moment after t at which the exemption begins or ends,
 // zero if it never does. The end of one that lasts longer than twelve hours is
 // not looked for: it is then t plus twelve hours.
-func (e Exemption) Turn(t time.Time) time.Time {
+func (e Exemption) NextChange(t time.Time) time.Time {
 	begins := e.next(t)
 	switch {
 	case begins.IsZero() || begins.After(t):
@@ -73,23 +73,23 @@ func (e Exemption) boundary(t time.Time) time.Time {
 
 // ByMinute returns the exemption with each match of a cron expression standing
 // for what is left of its minute, however many fields there are.
-func (e Exemption) ByMinute() Exemption {
+func (e Exemption) WholeMinutes() Exemption {
 	e.step, e.stride = time.Minute, e.byMinute
 	return e
 }
 
 // Earlier returns the exemption of a cron expression, moved to an earlier time.
-func (e Exemption) Earlier(by time.Duration) Exemption {
+func (e Exemption) MovedEarlier(by time.Duration) Exemption {
 	e.early += by
 	return e
 }
 
 // NextTurn returns the next moment after t at which one of the exemptions
 // begins or ends, zero if there is none, and whether one applies at t.
-func NextTurn(exemptions []Exemption, t time.Time) (next time.Time, exempt bool) {
+func NextExemptionChange(exemptions []Exemption, t time.Time) (next time.Time, exempt bool) {
 	for _, e := range exemptions {
 		exempt = exempt || e.Applies(t)
-		if at := e.Turn(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		if at := e.NextChange(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
 	}

@@ -46,7 +46,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		total += min(rest, MaxDuration+1) // cannot overflow what is added to it
 	}
 	if total <= 0 || total > MaxDuration {
-		return 0, fmt.Errorf("want more than zero and at most %s", Span(MaxDuration))
+		return 0, fmt.Errorf("want more than zero and at most %s", FormatDuration(MaxDuration))
 	}
 	return total, nil
 }
@@ -57,10 +57,10 @@ func days(count string, each int) time.Duration {
 }
 
 // Span prints a duration the way ParseDuration reads it: 1d12h, 90m, 45s.
-func Span(d time.Duration) string {
+func FormatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= day && d%time.Minute == 0 {
-		rest := strings.TrimSuffix(Span(d%day), "0s")
+		rest := strings.TrimSuffix(FormatDuration(d%day), "0s")
 		return fmt.Sprintf("%dd%s", d/day, rest)
 	}
 	text := d.String()

@@ -17,8 +17,8 @@ func TestParseDuration(t *testing.T) {
 		if got, err := ParseDuration(text); err != nil || got != want {
 			t.Errorf("%q: got %v, %v; want %v", text, got, err, want)
 		}
-		if got, err := ParseDuration(Span(want)); err != nil || got != want {
-			t.Errorf("%q: Span %q reads back as %v, %v", text, Span(want), got, err)
+		if got, err := ParseDuration(FormatDuration(want)); err != nil || got != want {
+			t.Errorf("%q: Span %q reads back as %v, %v", text, FormatDuration(want), got, err)
 		}
 	}
 	for _, text := range []string{
@@ -37,7 +37,7 @@ func TestSpan(t *testing.T) {
 		20 * time.Minute: "20m", 45 * time.Second: "45s", time.Hour + time.Second: "1h0m1s", 0: "0s",
 		24*time.Hour + time.Minute: "1d1m",
 	} {
-		if got := Span(d); got != want {
+		if got := FormatDuration(d); got != want {
 			t.Errorf("Span(%v) = %q, want %q", d, got, want)
 		}
 	}

@@ -91,7 +91,7 @@ type Task struct {
 	Duration time.Duration
 	// Guess is the duration as reasons tell it, such as ~47m, if it is not what
 	// the user has asked for; else empty.
-	Guess string
+	EstimatedDuration string
 	// LatestStart is when the work starts whatever the grid does.
 	LatestStart time.Time
 	// Threshold in gCO2eq/kWh ends the wait as soon as the work would run at
@@ -107,12 +107,12 @@ type Task struct {
 	ID string
 	// Planned is the start that an earlier decision gave; zero if there is none.
 	// It moves for a real gain only.
-	Planned time.Time
+	PlannedStart time.Time
 	// Locations are those that the task may run in; none is any.
 	Locations []Site
 	// PlannedIn is the location that Planned was given for; empty is the first
 	// that the task may run in. Another is chosen for a real gain only.
-	PlannedIn string
+	PlannedLocation string
 }
 
 // PowerFactor returns that of the task in a location; 1 if it has none.
@@ -184,7 +184,7 @@ func NewPlanner(location string, series *forecast.Series, missing string, terms 
 
 // RestingOn notes what the series rests on, for the decisions' reasons; without
 // it, that is a fresh forecast. It returns the outlook.
-func (o *Planner) RestingOn(basis forecast.Basis) *Planner {
+func (o *Planner) WithBasis(basis forecast.Basis) *Planner {
 	o.basis = basis
 	return o
 }

@@ -75,7 +75,7 @@ func mixed(r *rand.Rand) instance {
 			g.Threshold = threshold(float64(r.IntN(600)))
 		}
 		if r.IntN(4) == 0 {
-			g.Planned = in.now.Add(time.Duration(r.IntN(1500)-60) * time.Minute)
+			g.PlannedStart = in.now.Add(time.Duration(r.IntN(1500)-60) * time.Minute)
 		}
 		in.groups = append(in.groups, g)
 	}
@@ -98,9 +98,9 @@ func uniform(r *rand.Rand, slots, groups int) instance {
 // planned reports whether there was room for the group.
 func planned(d Decision) bool {
 	switch d.Cause {
-	case AtLatestStart, Exempt, NoForecast:
+	case CauseLatestStart, CauseExempt, CauseNoForecast:
 		return false
-	case NoRoom:
+	case CauseNoRoom:
 		return d.Start.Before(d.LatestStart)
 	default:
 		return true
@@ -122,7 +122,7 @@ func checkRoom(t *testing.T, in instance, decisions []Decision) {
 		runs = append(runs, run{in.now, r.Until.Add(-overlap), r.Pods, false})
 	}
 	for i, d := range decisions {
-		if d.Cause == NoRoom && !planned(d) {
+		if d.Cause == CauseNoRoom && !planned(d) {
 			continue // it was counted, or not, by what came after it
 		}
 		runs = append(runs, run{d.Start, d.Start.Add(max(d.Duration-overlap, 1)), in.groups[i].pods(), planned(d)})
@@ -162,7 +162,7 @@ func FuzzAssign(f *testing.F) {
 			if d.Start.Before(in.now) || d.Start.After(latest) && d.Start.After(in.now) {
 				t.Fatalf("group %d starts at %s, outside now %s .. latest %s", i, d.Start, in.now, latest)
 			}
-			if math.IsNaN(d.AtOnce) && d.Holds() {
+			if math.IsNaN(d.ExpectedAtOnce) && d.Holds() {
 				t.Fatal("holds without a usable forecast")
 			}
 			if len(d.Reason()) > 140 {
@@ -244,7 +244,7 @@ func TestReplanningKeepsThePlan(t *testing.T) {
 		}
 		for i := range in.groups {
 			g := &in.groups[i]
-			g.ID, g.Planned, g.Threshold = fmt.Sprint("uid-", i), time.Time{}, nil
+			g.ID, g.PlannedStart, g.Threshold = fmt.Sprint("uid-", i), time.Time{}, nil
 			g.Duration = max(g.Duration.Truncate(5*time.Minute), 5*time.Minute)
 			g.LatestStart = g.LatestStart.Truncate(5 * time.Minute)
 		}
@@ -288,7 +288,7 @@ func play(t *testing.T, in instance, each func(time.Time, Group, Decision)) {
 				in.running = append(in.running, Run{d.Start.Add(d.Duration), g.pods()})
 				continue
 			}
-			g.Planned, g.Held = d.Start, true
+			g.PlannedStart, g.Held = d.Start, true
 			waiting = append(waiting, g)
 			if d.Start.Before(next) {
 				next = d.Start
@@ -346,7 +346,7 @@ func TestMoreSlackAloneCostsNoMore(t *testing.T) {
 		in := mixed(r)
 		o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(100))
 		for _, g := range in.groups {
-			g.Threshold, g.Planned = nil, time.Time{} // either asks for something else than what is cheapest
+			g.Threshold, g.PlannedStart = nil, time.Time{} // either asks for something else than what is cheapest
 			before := o.Decide(g.Task)
 			if !in.now.Before(g.LatestStart) || math.IsNaN(before.Expected) {
 				continue
@@ -414,7 +414,7 @@ func TestWhatComesAfterTheLastWindowDoesNotMatter(t *testing.T) {
 		in.step = time.Hour
 		for i := range in.groups {
 			in.groups[i].LatestStart = in.groups[i].LatestStart.Add(-16 * time.Hour)
-			in.groups[i].Planned = time.Time{}
+			in.groups[i].PlannedStart = time.Time{}
 		}
 		in.intensities = append(in.intensities, make([]float64, 12)...)
 		before := in.assign()

@@ -32,7 +32,7 @@ func newRoom(o *Planner, buckets Buckets, running []Run) *room {
 	// Runs that reach past the forecast, where the ceiling does not change, are
 	// told apart for a day.
 	end := o.now
-	if !o.series.Empty() && o.series.End().After(end) {
+	if !o.series.IsEmpty() && o.series.End().After(end) {
 		end = o.series.End()
 	}
 	end = end.Add(24 * time.Hour)

@@ -148,14 +148,14 @@ func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.
 func (f *Fleet) soon(g *Group, least float64) place {
 	o := f.outlook
 	corner := o.lastCorner(g.Duration)
-	come := !g.Planned.IsZero() && !g.Planned.After(o.now)
+	come := !g.PlannedStart.IsZero() && !g.PlannedStart.After(o.now)
 	latest := o.latest(g.LatestStart)
 	spread := min(maxSpread, latest.Sub(corner)/10)
 	if g.ID == "" || corner.IsZero() || come || spread <= 0 {
 		return place{}
 	}
 	picked := corner.Add(secondsOf(hash(g.ID), spread))
-	for _, at := range []time.Time{g.Planned.UTC(), picked} {
+	for _, at := range []time.Time{g.PlannedStart.UTC(), picked} {
 		if !at.After(o.now) || at.After(corner.Add(spread)) || at.After(latest) {
 			continue
 		}

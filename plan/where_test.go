@@ -52,7 +52,7 @@ func TestAssignOverLocations(t *testing.T) {
 			[]Group{in(group(1, 3, 1), "west")}, []string{"west 12:00"},
 		},
 		"a plan is kept in its location": {
-			[]Group{{Task: Task{Duration: time.Hour, LatestStart: at(2), Planned: at(2), PlannedIn: "north"}}}, []string{"north 14:00"},
+			[]Group{{Task: Task{Duration: time.Hour, LatestStart: at(2), PlannedStart: at(2), PlannedLocation: "north"}}}, []string{"north 14:00"},
 		},
 	}
 	for name, tt := range tests {
@@ -70,7 +70,7 @@ func TestAssignOverLocations(t *testing.T) {
 
 func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
 	in := func(planned string) Task {
-		return Task{Duration: time.Hour, LatestStart: at(3), ID: "a", Planned: at(2), PlannedIn: planned}
+		return Task{Duration: time.Hour, LatestStart: at(3), ID: "a", PlannedStart: at(2), PlannedLocation: planned}
 	}
 	below := func(intensity float64) Task {
 		return Task{Duration: time.Hour, LatestStart: at(3), Threshold: &intensity}
@@ -107,16 +107,16 @@ func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
 }
 
 func TestTheReasonNamesBothLocations(t *testing.T) {
-	north := NewPlanner("CAISO_NORTH", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).RestingOn(forecast.Past)
+	north := NewPlanner("CAISO_NORTH", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).WithBasis(forecast.BasisHistory)
 	south := NewPlanner("ERCOT", hourly(430, 430, 430, 430), "none", Terms{}, t0, at(8))
 	task := Task{Duration: time.Hour, LatestStart: at(3)}
 	d := Assign([]Group{{Task: task}}, south.Fleet(Buckets{}, nil), north.Fleet(Buckets{}, nil))[0]
 	for basis, want := range map[forecast.Basis]string{
-		forecast.Fresh: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 in ERCOT at Nov 21 12:00; latest start Nov 21 15:00",
+		forecast.BasisForecast: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 in ERCOT at Nov 21 12:00; latest start Nov 21 15:00",
 		// there is no room for both
-		forecast.Past: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
+		forecast.BasisHistory: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
 	} {
-		if d.Basis != forecast.Past {
+		if d.Basis != forecast.BasisHistory {
 			t.Error("the basis is not that of the location:", d.Basis)
 		}
 		told := d
@@ -143,19 +143,19 @@ func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 		}
 		alone, fleets := outlooks(tasks.now)
 		for _, g := range tasks.groups {
-			g.Threshold, g.Planned, g.Held = nil, time.Time{}, true // it holds for any gain
+			g.Threshold, g.PlannedStart, g.Held = nil, time.Time{}, true // it holds for any gain
 			d := Assign([]Group{g}, fleets[0], fleets[1:]...)[0]
 			for _, o := range alone {
 				// what gains nothing against now, and what is as good, may each cost a thousandth more
 				one := o.Decide(g.Task)
-				if in := (instance{terms: terms, now: tasks.now}); one.Cause != NoForecast && in.cost(d) > in.cost(one)+2*margin(in.cost(one)) {
+				if in := (instance{terms: terms, now: tasks.now}); one.Cause != CauseNoForecast && in.cost(d) > in.cost(one)+2*margin(in.cost(one)) {
 					t.Fatalf("seed %d: %s; alone %s", seed, d.Reason(), one.Reason())
 				}
 			}
 			if !d.Holds() {
 				continue
 			}
-			g.Planned, g.PlannedIn = d.Start, d.Location
+			g.PlannedStart, g.PlannedLocation = d.Start, d.Location
 			_, then := outlooks(d.Start)
 			if again := Assign([]Group{g}, then[0], then[1:]...)[0]; again.Holds() {
 				t.Fatalf("seed %d: %s; then %s", seed, d.Reason(), again.Reason())
@@ -233,7 +233,7 @@ func TestAPowerFactorIsLikeACleanerGrid(t *testing.T) {
 				return cmp.Equal(a, b, cmpopts.EquateApprox(1e-9, 1e-9), cmpopts.EquateNaNs())
 			}
 			if !got.Start.Equal(want.Start) || got.Location != want.Location || got.Cause != want.Cause ||
-				!near(got.Emitted(), want.Expected) || !near(got.EmittedAtOnce(), want.AtOnce) || !near(got.Gain(), want.Gain()) {
+				!near(got.Emitted(), want.Expected) || !near(got.EmittedAtOnce(), want.ExpectedAtOnce) || !near(got.Gain(), want.Gain()) {
 				t.Fatalf("seed %d, group %d, factors %g: %s (%s)\nwant like %s (%s)", seed, i, factors, got.Reason(), got.Cause, want.Reason(), want.Cause)
 			}
 		}

@@ -32,16 +32,16 @@ func TestSchedulesAreMeantInTheirZone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := Cron(tt.expression, now)
+			e, err := ParseCronExemption(tt.expression, now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e = e.In(zone)
-			begins := e.Turn(now)
+			e = e.InZone(zone)
+			begins := e.NextChange(now)
 			if got := begins.UTC().Format(time.RFC3339); got != tt.begins {
 				t.Errorf("begins %s, want %s", got, tt.begins)
 			}
-			if got := e.Turn(begins).UTC().Format(time.RFC3339); tt.ends != "" && got != tt.ends {
+			if got := e.NextChange(begins).UTC().Format(time.RFC3339); tt.ends != "" && got != tt.ends {
 				t.Errorf("ends %s, want %s", got, tt.ends)
 			}
 		})

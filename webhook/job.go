@@ -169,7 +169,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 	task := policy.Task(ask, now)
 	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
 	decision := policy.Decide(w.Store.Snapshot(policy.Source), ask.Location, now, task)
-	decision.StillWaits = gating.JobStillWaits(job)
+	decision.StillWaitsFor = gating.JobStillWaits(job)
 	if policy.Limited() {
 		decision = decision.Queue()
 	}
@@ -266,7 +266,7 @@ func noteDuration(job *batchv1.Job, ask gating.Ask) {
 	maps.Copy(job.Annotations, guess)
 	expected, ok := guess[v1alpha1.ExpectedDurationAnnotation]
 	if ask.Duration > 0 {
-		expected, ok = plan.Span(ask.Duration), true
+		expected, ok = plan.FormatDuration(ask.Duration), true
 	}
 	if ok {
 		job.Spec.Template.Annotations[v1alpha1.ExpectedDurationAnnotation] = expected

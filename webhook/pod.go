@@ -125,11 +125,11 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Po
 	task.Held = promised
 	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
 	decision := policy.Decide(w.Store.Snapshot(policy.Source), ask.Location, now, task)
-	decision.StillWaits = gating.PodStillWaits(pod.Spec.SchedulingGates)
+	decision.StillWaitsFor = gating.PodStillWaits(pod.Spec.SchedulingGates)
 	if policy.Limited() {
 		decision = decision.Queue()
 	}
-	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
+	if !decision.Holds() && (!promised || decision.Cause == plan.CauseLatestStart) {
 		pod.Annotations[v1alpha1.PolicyAnnotation] = policy.Name // it counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {

@@ -26,7 +26,7 @@ func (l levels) Level(ctx context.Context, name, location string, now time.Time)
 	level := policy.Level(book, location, now)
 	if location != "" {
 		if err := policy.CheckLocation(book, location); err != nil {
-			level.Known, level.Missing = false, fmt.Sprintf("location %.80q: %v", location, err)
+			level.IsKnown, level.UnknownReason = false, fmt.Sprintf("location %.80q: %v", location, err)
 		}
 	}
 	return level, policy.Source, nil

@@ -27,7 +27,7 @@ import (
 // Model predicts the intensity of a grid from what it was told of;
 // [forecast.Model] does it in production.
 type Model interface {
-	Hear(issue *forecast.Series, received time.Time) forecast.Verdict
+	Receive(issue *forecast.Series, received time.Time) forecast.Verdict
 	Observe(slot forecast.Slot)
 	Predict(now time.Time, maxAge time.Duration) forecast.Prediction
 }
@@ -36,8 +36,8 @@ type Model interface {
 type Setup struct {
 	Actuals Actuals
 	// Issues are ascending; none is a grid without a forecast.
-	Issues []Issue
-	Jobs   []Job
+	Documents []Document
+	Jobs      []Job
 	// Jobs count that arrive in [From, To); the model learns before, and on.
 	From, To time.Time
 	// History is how much of the past the model has seen at From; 0 is a cold
@@ -66,7 +66,7 @@ type Run struct {
 	Starts []time.Time
 	// Forced counts the jobs that started over the ceiling, since they could
 	// not wait any longer.
-	Forced int
+	ForcedStarts int
 }
 
 // Result is what all policies did with the same jobs.
@@ -76,13 +76,13 @@ type Result struct {
 	// Outside counts the jobs left out because they do not arrive in [From, To),
 	// Uncovered those for whose time, until the end of a run from their latest
 	// start, not all actual intensities are known.
-	Outside, Uncovered int
+	OutsideJobs, UncoveredJobs int
 	// Learned and Basis are how the last prediction came about.
-	Learned time.Duration
-	Basis   forecast.Basis
+	LearnedTime time.Duration
+	Basis       forecast.Basis
 	// Doubted counts the forecast values that the model did not believe.
-	Doubted int
-	Runs    []Run
+	DoubtedValues int
+	Runs          []Run
 }
 
 // Run replays the setup to every policy. They see the same, and do not see one
@@ -93,9 +93,9 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 		end := job.LatestStart().Add(job.Duration)
 		switch _, covered := s.Actuals.Series.Mean(job.Arrival, end); {
 		case job.Arrival.Before(s.From) || !job.Arrival.Before(s.To):
-			r.Outside++
+			r.OutsideJobs++
 		case covered < end.Sub(job.Arrival):
-			r.Uncovered++
+			r.UncoveredJobs++
 		default:
 			r.Jobs = append(r.Jobs, job)
 		}
@@ -107,9 +107,9 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 	if err := w.run(ctx); err != nil {
 		return r, fmt.Errorf("replay: %w", err)
 	}
-	r.Learned, r.Basis, r.Doubted = w.last.Learned, w.last.Basis, w.news.doubted
+	r.LearnedTime, r.Basis, r.DoubtedValues = w.last.LearnedTime, w.last.Basis, w.news.doubted
 	for _, p := range w.players {
-		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, Forced: p.forced})
+		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, ForcedStarts: p.forced})
 	}
 	return r, nil
 }
@@ -120,7 +120,7 @@ func (s Setup) nothing(r Result) error {
 		return errors.New("there are no jobs")
 	}
 	return fmt.Errorf("none of %d jobs can be judged: %d do not arrive from %s to %s, and of %d not all actual intensities are known, which are of %s to %s",
-		len(s.Jobs), r.Outside, plan.Clock(s.From), plan.Clock(s.To), r.Uncovered, plan.Clock(s.Actuals.Series.Start()), plan.Clock(s.Actuals.Series.End()))
+		len(s.Jobs), r.OutsideJobs, plan.FormatTime(s.From), plan.FormatTime(s.To), r.UncoveredJobs, plan.FormatTime(s.Actuals.Series.Start()), plan.FormatTime(s.Actuals.Series.End()))
 }
 
 // arrivals returns the indexes of jobs in the order of their arrival.

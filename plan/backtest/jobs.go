@@ -32,7 +32,7 @@ func (j Job) LatestStart() time.Time { return j.Arrival.Add(j.Slack) }
 // Grid returns a job of every duration with every slack, arriving at from and
 // then after each period, before to. Every weight is 1. More than [MaxJobs] are
 // an error.
-func Grid(from, to time.Time, every time.Duration, durations, slacks []time.Duration) ([]Job, error) {
+func RegularJobs(from, to time.Time, every time.Duration, durations, slacks []time.Duration) ([]Job, error) {
 	if every <= 0 {
 		return nil, fmt.Errorf("a job every %s: want more than zero", every)
 	}

@@ -90,7 +90,7 @@ func (p *player) goes(v *view, w waiting) bool {
 
 func (p *player) start(w waiting, now time.Time) {
 	p.starts[w.index] = now
-	if !p.ceiling.Empty() {
+	if !p.ceiling.IsEmpty() {
 		heap.Push(&p.running, now.Add(p.jobs[w.index].Duration))
 	}
 }
@@ -104,7 +104,7 @@ func (p *player) finish(now time.Time) {
 
 // room reports whether one more job may run.
 func (p *player) room(v *view) bool {
-	if p.ceiling.Empty() {
+	if p.ceiling.IsEmpty() {
 		return true
 	}
 	intensity, _ := v.running()

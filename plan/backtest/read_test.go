@@ -21,7 +21,7 @@ func TestReadActuals(t *testing.T) {
 		width   time.Duration
 		gaps    int
 		missing time.Duration
-		rows    backtest.Rows
+		rows    backtest.SkippedRows
 		doubted int
 	}{
 		"hours": {
@@ -61,7 +61,7 @@ func TestReadActuals(t *testing.T) {
 			text: "timestamp,intensity\n2021-07-01T00:00:00Z,100\n2021-07-01T01:00:00Z,\n2021-07-01T02:00:00Z,NaN\n2021-07-01T03:00:00Z,300\n" +
 				"2021-07-01T03:00:00Z,333\n2021-07-01T04:00:00Z,200,2\n , \n2021-07-01T05:00:00Z,100\n2021-07-01T06:00:00Z,-999\n2021-07-01T07:00:00Z,0\n2021-07-01T08:00:00Z,110\n",
 			want: []forecast.Slot{slot(0, 1, 100), slot(3, 4, 300), slot(5, 6, 100), slot(8, 9, 110)}, width: hour, gaps: 3, missing: 5 * hour,
-			rows: backtest.Rows{Bad: 4, Problem: `grid.csv, line 3, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`, Repeated: 1}, doubted: 2,
+			rows: backtest.SkippedRows{Unreadable: 4, Problem: `grid.csv, line 3, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`, Repeated: 1}, doubted: 2,
 		},
 		"a slot that is shorter than the others": {
 			text: "timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n2021-07-01T01:30:00Z,3\n2021-07-01T02:30:00Z,4\n",
@@ -77,11 +77,11 @@ func TestReadActuals(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got.Series.Slots()); diff != "" {
 				t.Errorf("slots (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.rows, got.Rows); diff != "" || got.Doubted != tt.doubted || (got.Doubt == "") != (tt.doubted == 0) {
+			if diff := cmp.Diff(tt.rows, got.Skipped); diff != "" || got.Doubted != tt.doubted || (got.Doubt == "") != (tt.doubted == 0) {
 				t.Errorf("%d not believed: %q; rows (-want +got):\n%s", got.Doubted, got.Doubt, diff)
 			}
-			if got.Slot != tt.width || got.Gaps != tt.gaps || got.Missing != tt.missing {
-				t.Errorf("slots of %s, %d gaps of %s; want %s, %d of %s", got.Slot, got.Gaps, got.Missing, tt.width, tt.gaps, tt.missing)
+			if got.SlotWidth != tt.width || got.Gaps != tt.gaps || got.MissingTime != tt.missing {
+				t.Errorf("slots of %s, %d gaps of %s; want %s, %d of %s", got.SlotWidth, got.Gaps, got.MissingTime, tt.width, tt.gaps, tt.missing)
 			}
 		})
 	}
@@ -98,16 +98,16 @@ func TestReadForecasts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Slot != hour || got.Rows.Repeated != 1 || len(got.Issues) != 2 {
-		t.Fatalf("slots of %s, %d repeated, %d issues; want 1h, 1, 2", got.Slot, got.Rows.Repeated, len(got.Issues))
+	if got.SlotWidth != hour || got.Skipped.Repeated != 1 || len(got.Documents) != 2 {
+		t.Fatalf("slots of %s, %d repeated, %d issues; want 1h, 1, 2", got.SlotWidth, got.Skipped.Repeated, len(got.Documents))
 	}
 	for i, want := range []*forecast.Series{hourly(0, 1, 2, 3), hourly(6, 5)} {
-		if diff := cmp.Diff(want.Slots(), got.Issues[i].Series.Slots()); diff != "" {
+		if diff := cmp.Diff(want.Slots(), got.Documents[i].Series.Slots()); diff != "" {
 			t.Errorf("issue %d (-want +got):\n%s", i, diff)
 		}
 	}
-	if !got.Issues[0].Issued.Equal(at(0)) || !got.Issues[1].Issued.Equal(at(6)) {
-		t.Errorf("issued %s and %s, want them in order", got.Issues[0].Issued, got.Issues[1].Issued)
+	if !got.Documents[0].Issued.Equal(at(0)) || !got.Documents[1].Issued.Equal(at(6)) {
+		t.Errorf("issued %s and %s, want them in order", got.Documents[0].Issued, got.Documents[1].Issued)
 	}
 }
 
@@ -205,12 +205,12 @@ func TestParsePolicy(t *testing.T) {
 }
 
 func TestGrid(t *testing.T) {
-	jobs, err := backtest.Grid(at(0), at(5), 3*hour, []time.Duration{hour}, []time.Duration{0, hour})
+	jobs, err := backtest.RegularJobs(at(0), at(5), 3*hour, []time.Duration{hour}, []time.Duration{0, hour})
 	want := []backtest.Job{job(0, 1, 0), job(0, 1, 1), job(3, 1, 0), job(3, 1, 1)}
 	if diff := cmp.Diff(want, jobs); diff != "" || err != nil {
 		t.Errorf("error %v, jobs (-want +got):\n%s", err, diff)
 	}
-	if _, err := backtest.Grid(at(0), at(1e5), time.Microsecond, []time.Duration{hour}, []time.Duration{0}); err == nil {
+	if _, err := backtest.RegularJobs(at(0), at(1e5), time.Microsecond, []time.Duration{hour}, []time.Duration{0}); err == nil {
 		t.Error("no error for billions of jobs")
 	}
 }
@@ -229,7 +229,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		actuals, err := backtest.ReadActuals("f.csv", strings.NewReader(text))
-		if err == nil && (actuals.Slot <= 0 || actuals.Series.Empty() || actuals.Missing < 0) {
+		if err == nil && (actuals.SlotWidth <= 0 || actuals.Series.IsEmpty() || actuals.MissingTime < 0) {
 			t.Errorf("read %+v without an error", actuals)
 		}
 	})

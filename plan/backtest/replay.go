@@ -53,7 +53,7 @@ func moments(s Setup, jobs []Job, from, to time.Time) []time.Time {
 	for _, slot := range s.Actuals.Series.Slots() {
 		all = append(all, slot.Start, slot.Start.Add(s.ActualDelay))
 	}
-	for _, issue := range s.Issues {
+	for _, issue := range s.Documents {
 		all = append(all, issue.Issued.Add(s.ForecastDelay))
 	}
 	for _, job := range jobs {
@@ -114,7 +114,7 @@ func (r *replay) act(now time.Time, all bool) {
 // news is what becomes known in the course of time.
 type news struct {
 	slots         []forecast.Slot // not told yet
-	issues        []Issue         // likewise
+	issues        []Document      // likewise
 	actualDelay   time.Duration
 	forecastDelay time.Duration
 	newest        forecast.Slot // that was told
@@ -126,7 +126,7 @@ type news struct {
 func newNews(s Setup) news {
 	begin := s.From.Add(-s.History)
 	n := news{
-		slots: s.Actuals.Series.Slots(), issues: s.Issues,
+		slots: s.Actuals.Series.Slots(), issues: s.Documents,
 		actualDelay: s.ActualDelay, forecastDelay: s.ForecastDelay,
 	}
 	n.slots = n.slots[sort.Search(len(n.slots), func(i int) bool { return n.slots[i].End.After(begin) }):]
@@ -143,7 +143,7 @@ func (n *news) tell(m Model, now time.Time) {
 		slot := len(n.slots) > 0 && !n.known().After(now)
 		switch {
 		case issue && (!slot || !n.heard().After(n.known())):
-			n.doubted += m.Hear(n.issues[0].Series, n.heard()).Doubted
+			n.doubted += m.Receive(n.issues[0].Series, n.heard()).Doubted
 			n.issues = n.issues[1:]
 		case slot:
 			m.Observe(n.slots[0])
@@ -184,7 +184,7 @@ func (v *view) future(foresees bool) *forecast.Series {
 		return v.series()
 	}
 	actual := v.replay.setup.Actuals.Series
-	if v.replay.setup.Ceiling.Empty() {
+	if v.replay.setup.Ceiling.IsEmpty() {
 		return actual
 	}
 	horizon := v.now.Add(v.replay.longest)

@@ -33,7 +33,7 @@ func newRule(policy Policy, s Setup, jobs []Job) rule {
 	case LowestSlot:
 		return atPercentile(0)
 	case Gridlatch, Foresight:
-		if !s.Ceiling.Empty() {
+		if !s.Ceiling.IsEmpty() {
 			return fleet(policy.Kind == Foresight)
 		}
 		return alone(policy.Kind == Foresight)
@@ -151,5 +151,5 @@ func fleet(foresees bool) rule {
 // task is what production knows of a job, but for its ID: jobs need not keep out
 // of each other's way by minutes.
 func (v *view) task(w *waiting) plan.Task {
-	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latest, Held: w.held, Planned: w.planned}
+	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latest, Held: w.held, PlannedStart: w.planned}
 }

@@ -31,7 +31,7 @@ type Score struct {
 	Wait time.Duration
 	// Dirtier is the share of jobs that emitted over 0.1 % more than they would
 	// have at once.
-	Dirtier float64
+	DirtierShare float64
 }
 
 // Scores are what came of a policy: of every cell and on the whole.
@@ -43,10 +43,10 @@ type Scores struct {
 	Cells map[Cell]Score
 	// MostAtOnce is how many jobs ran at the same time at most, MeanAtOnce how
 	// many on average from the first arrival to the last end.
-	MostAtOnce int
-	MeanAtOnce float64
+	MaxConcurrent  int
+	MeanConcurrent float64
 	// Forced is that of the run.
-	Forced int
+	ForcedStarts int
 }
 
 // Scores sums up every run. Jobs of equal duration and slack are a cell, and
@@ -63,8 +63,8 @@ func (r Result) Scores(actuals Actuals, pooled bool) []Scores {
 	}
 	var all []Scores
 	for _, run := range r.Runs {
-		s := Scores{Policy: run.Policy, Cells: map[Cell]Score{}, Forced: run.Forced}
-		s.MostAtOnce, s.MeanAtOnce = concurrency(r.Jobs, run.Starts)
+		s := Scores{Policy: run.Policy, Cells: map[Cell]Score{}, ForcedStarts: run.ForcedStarts}
+		s.MaxConcurrent, s.MeanConcurrent = concurrency(r.Jobs, run.Starts)
 		for cell, members := range cells {
 			s.Cells[cell] = r.score(actuals, run, members)
 		}
@@ -88,7 +88,7 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 		energy += work
 		wait += run.Starts[i].Sub(job.Arrival).Seconds()
 		if emitted > atOnce+dirtier*math.Abs(atOnce) {
-			s.Dirtier++
+			s.DirtierShare++
 		}
 	}
 	if s.AtOnce > 0 {
@@ -96,7 +96,7 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 	}
 	s.AtOnce /= energy
 	s.Emitted /= energy
-	s.Dirtier /= float64(s.Jobs)
+	s.DirtierShare /= float64(s.Jobs)
 	s.Wait = time.Duration(wait / float64(s.Jobs) * float64(time.Second))
 	return s
 }
@@ -107,13 +107,13 @@ func mean(cells map[Cell]Score) Score {
 	var m Score
 	n := float64(len(cells))
 	var wait float64
-	for _, cell := range Sorted(cells) {
+	for _, cell := range SortedCells(cells) {
 		s := cells[cell]
 		m.Jobs += s.Jobs
 		m.AtOnce += s.AtOnce / n
 		m.Emitted += s.Emitted / n
 		m.Saving += s.Saving / n
-		m.Dirtier += s.Dirtier / n
+		m.DirtierShare += s.DirtierShare / n
 		wait += float64(s.Wait) / n
 	}
 	m.Wait = time.Duration(wait)
@@ -121,7 +121,7 @@ func mean(cells map[Cell]Score) Score {
 }
 
 // Sorted returns the cells by duration and slack.
-func Sorted(cells map[Cell]Score) []Cell {
+func SortedCells(cells map[Cell]Score) []Cell {
 	var sorted []Cell
 	for cell := range cells {
 		sorted = append(sorted, cell)
@@ -137,7 +137,7 @@ func Sorted(cells map[Cell]Score) []Cell {
 
 // MeanAtOnce is how many of the jobs would run at the same time on average, were
 // each started when it arrives.
-func MeanAtOnce(jobs []Job) float64 {
+func MeanConcurrency(jobs []Job) float64 {
 	if len(jobs) == 0 {
 		return 0
 	}

@@ -27,7 +27,7 @@ func (r Result) WriteStarts(w io.Writer) error {
 	for _, run := range r.Runs {
 		for i, job := range r.Jobs {
 			row := append(make([]string, 0, len(header)),
-				job.Arrival.Format(time.RFC3339Nano), plan.Span(job.Duration), plan.Span(job.Slack),
+				job.Arrival.Format(time.RFC3339Nano), plan.FormatDuration(job.Duration), plan.FormatDuration(job.Slack),
 				run.Starts[i].UTC().Format(time.RFC3339Nano), run.Policy.String())
 			if weighted {
 				row = append(row, strconv.FormatFloat(job.Weight, 'g', -1, 64))

@@ -15,12 +15,12 @@ type Actuals struct {
 	Series *forecast.Series
 	// Slot is the width of a slot: the most frequent distance of two
 	// timestamps.
-	Slot time.Duration
+	SlotWidth time.Duration
 	// Gaps counts where slots are missing, Missing is how much time that is.
-	Gaps    int
-	Missing time.Duration
+	Gaps        int
+	MissingTime time.Duration
 	// Rows are those that do not count.
-	Rows Rows
+	Skipped SkippedRows
 	// Doubted counts the values that are not believed, and Doubt says why, see
 	// [forecast.Believe]; they are missing.
 	Doubted int
@@ -28,18 +28,18 @@ type Actuals struct {
 }
 
 // Rows counts rows that do not count.
-type Rows struct {
+type SkippedRows struct {
 	// Bad cannot be read, for example since there is no number; Problem says what
 	// is wrong with the first of them.
-	Bad     int
-	Problem string
+	Unreadable int
+	Problem    string
 	// Repeated are of a slot that is in a row above already: the first counts, as
 	// in all forecasts.
 	Repeated int
 }
 
 // Issue is one publication of a forecast.
-type Issue struct {
+type Document struct {
 	Issued time.Time
 	Series *forecast.Series
 }
@@ -59,7 +59,7 @@ type point struct {
 func ReadActuals(name string, r io.Reader) (Actuals, error) {
 	var a Actuals
 	var points []point
-	err := a.Rows.read(name, r, []column{timestamp(), intensity("actual", "actualcarbonintensity", "actualcarbonintensitygco2kwh", "intensityactual")}, func(t *table) error {
+	err := a.Skipped.read(name, r, []column{timestamp(), intensity("actual", "actualcarbonintensity", "actualcarbonintensitygco2kwh", "intensityactual")}, func(t *table) error {
 		p, err := t.point()
 		if err == nil {
 			points = append(points, p)
@@ -71,27 +71,27 @@ func ReadActuals(name string, r io.Reader) (Actuals, error) {
 	}
 	all := len(points)
 	points = sorted(points)
-	a.Rows.Repeated = all - len(points)
+	a.Skipped.Repeated = all - len(points)
 	if len(points) < 2 {
-		return Actuals{}, fmt.Errorf("%s has %d rows of use: want two at least, since a slot is as wide as timestamps are apart%s", name, len(points), a.Rows.first())
+		return Actuals{}, fmt.Errorf("%s has %d rows of use: want two at least, since a slot is as wide as timestamps are apart%s", name, len(points), a.Skipped.first())
 	}
-	a.Slot = spacing(points)
-	believed := forecast.Believe(series(points, a.Slot))
-	if believed.Believed.Empty() {
+	a.SlotWidth = spacing(points)
+	believed := forecast.Believe(series(points, a.SlotWidth))
+	if believed.Believed.IsEmpty() {
 		return Actuals{}, fmt.Errorf("%s: %s", name, believed.Doubt)
 	}
 	a.Series, a.Doubted, a.Doubt = believed.Believed, believed.Doubted, believed.Doubt
 	slots := a.Series.Slots()
 	for i := 1; i < len(slots); i++ {
 		if hole := slots[i].Start.Sub(slots[i-1].End); hole > 0 {
-			a.Gaps, a.Missing = a.Gaps+1, a.Missing+hole
+			a.Gaps, a.MissingTime = a.Gaps+1, a.MissingTime+hole
 		}
 	}
 	return a, nil
 }
 
 // read reads a series of rows, and counts those that cannot be read.
-func (w *Rows) read(name string, r io.Reader, columns []column, row func(*table) error) error {
+func (w *SkippedRows) read(name string, r io.Reader, columns []column, row func(*table) error) error {
 	t, err := openTable(name, r, false, columns...)
 	if err != nil {
 		return err
@@ -108,29 +108,29 @@ func (w *Rows) read(name string, r io.Reader, columns []column, row func(*table)
 		if err == nil {
 			continue
 		}
-		if w.Bad++; w.Bad == 1 {
+		if w.Unreadable++; w.Unreadable == 1 {
 			w.Problem = err.Error()
 		}
 	}
 }
 
 // first is the end of a sentence on what is wrong.
-func (w *Rows) first() string {
-	if w.Bad == 0 {
+func (w *SkippedRows) first() string {
+	if w.Unreadable == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %d cannot be read, the first: %s", w.Bad, w.Problem)
+	return fmt.Sprintf("; %d cannot be read, the first: %s", w.Unreadable, w.Problem)
 }
 
 // Forecasts are all issues of a source.
 type Forecasts struct {
 	// Issues are ascending.
-	Issues []Issue
+	Documents []Document
 	// Slot is the width of a slot: the most frequent distance of two timestamps
 	// of an issue.
-	Slot time.Duration
+	SlotWidth time.Duration
 	// Rows are those that do not count.
-	Rows Rows
+	Skipped SkippedRows
 }
 
 // ReadForecasts reads CSV with the columns issued, timestamp and intensity: what
@@ -139,7 +139,7 @@ type Forecasts struct {
 func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 	var f Forecasts
 	issues := map[int64][]point{} // by Unix seconds
-	err := f.Rows.read(name, r, []column{issued(), timestamp(), intensity("forecast", "forecastcarbonintensity", "forecastcarbonintensitygco2kwh", "intensityforecast")}, func(t *table) error {
+	err := f.Skipped.read(name, r, []column{issued(), timestamp(), intensity("forecast", "forecastcarbonintensity", "forecastcarbonintensitygco2kwh", "intensityforecast")}, func(t *table) error {
 		at, err := t.time("issued")
 		if err != nil {
 			return err
@@ -155,14 +155,14 @@ func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 	}
 	for at, points := range issues {
 		issues[at] = sorted(points)
-		f.Rows.Repeated += len(points) - len(issues[at])
+		f.Skipped.Repeated += len(points) - len(issues[at])
 	}
-	f.Slot = spacing(slices.Collect(maps.Values(issues))...)
-	if f.Slot == 0 {
-		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart%s", name, f.Rows.first())
+	f.SlotWidth = spacing(slices.Collect(maps.Values(issues))...)
+	if f.SlotWidth == 0 {
+		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart%s", name, f.Skipped.first())
 	}
 	for _, at := range slices.Sorted(maps.Keys(issues)) {
-		f.Issues = append(f.Issues, Issue{Issued: time.Unix(at, 0).UTC(), Series: series(issues[at], f.Slot)})
+		f.Documents = append(f.Documents, Document{Issued: time.Unix(at, 0).UTC(), Series: series(issues[at], f.SlotWidth)})
 	}
 	return f, nil
 }

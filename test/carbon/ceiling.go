@@ -35,8 +35,8 @@ func measureCeiling(ctx context.Context, regions []region, out io.Writer) ([]fig
 	for i, r := range results {
 		a, b, c := 100*r.ours.Total.Saving, 100*r.greedy.Total.Saving, 100*r.foresight.Total.Saving
 		ours, greed, best = ours+a, greed+b, best+c
-		over = max(over, float64(r.ours.MostAtOnce-r.ceiling), float64(r.ours.Forced))
-		fmt.Fprintf(table, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.1f\t%d\t%d\t\n", regions[i].name, r.ceiling, a, b, c, 100*a/c, r.ours.MostAtOnce, r.ours.Forced)
+		over = max(over, float64(r.ours.MaxConcurrent-r.ceiling), float64(r.ours.ForcedStarts))
+		fmt.Fprintf(table, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.1f\t%d\t%d\t\n", regions[i].name, r.ceiling, a, b, c, 100*a/c, r.ours.MaxConcurrent, r.ours.ForcedStarts)
 	}
 	n := float64(len(results))
 	fmt.Fprintf(table, "mean\t\t%.2f\t%.2f\t%.2f\t%.1f\t\t\t\n", ours/n, greed/n, best/n, 100*ours/best)
@@ -51,7 +51,7 @@ func belowCeiling(ctx context.Context, r region) (capped, error) {
 	if err != nil {
 		return capped{}, fmt.Errorf("%s: %w", r.name, err)
 	}
-	c := capped{ceiling: int(math.Round(multiple * backtest.MeanAtOnce(unbounded.Jobs)))}
+	c := capped{ceiling: int(math.Round(multiple * backtest.MeanConcurrency(unbounded.Jobs)))}
 	buckets, err := plan.ParseBuckets(strconv.Itoa(c.ceiling))
 	if err != nil {
 		return c, fmt.Errorf("%s: ceiling: %w", r.name, err)

@@ -89,7 +89,7 @@ func compare(ctx context.Context, regions []region, out io.Writer, title string,
 	fmt.Fprintln(table, "REGION\tSAVING %\tORACLE %\tSHARE %\tWAIT h\tDIRTIER %\t")
 	line := func(name string, r row) {
 		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t\n", name,
-			100*r.ours.Saving, 100*r.oracle.Saving, r.share(), r.ours.Wait.Hours(), 100*r.ours.Dirtier)
+			100*r.ours.Saving, 100*r.oracle.Saving, r.share(), r.ours.Wait.Hours(), 100*r.ours.DirtierShare)
 	}
 	for i, r := range rows {
 		line(regions[i].name, r)
@@ -103,7 +103,7 @@ func meanOf(rows []row) (mean row) {
 	for _, r := range rows {
 		mean.ours.Saving += r.ours.Saving / n
 		mean.oracle.Saving += r.oracle.Saving / n
-		mean.ours.Dirtier += r.ours.Dirtier / n
+		mean.ours.DirtierShare += r.ours.DirtierShare / n
 		mean.ours.Wait += r.ours.Wait / time.Duration(len(rows))
 	}
 	return mean
@@ -119,12 +119,12 @@ func measureProduction(ctx context.Context, regions []region, out io.Writer) ([]
 	return []figure{
 		atLeast("oracle_share_default", "%", mean.share(), 85.5),
 		below("mean_wait_default", "h", mean.ours.Wait.Hours(), 9),
-		below("dirtier_default", "%", 100*mean.ours.Dirtier, 6),
+		below("dirtier_default", "%", 100*mean.ours.DirtierShare, 6),
 	}, err
 }
 
 func measurePast(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
-	mean, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum", func(s *backtest.Setup) { s.Issues = nil })
+	mean, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum", func(s *backtest.Setup) { s.Documents = nil })
 	return []figure{atLeast("oracle_share_no_forecast", "%", mean.share(), 77)}, err
 }
 

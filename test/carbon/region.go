@@ -43,7 +43,7 @@ var (
 type region struct {
 	name    string
 	actuals backtest.Actuals
-	issues  []backtest.Issue
+	issues  []backtest.Document
 }
 
 // load reads all regions of a folder, by name; none if there is no such folder.
@@ -67,7 +67,7 @@ func load(dir string) ([]region, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.issues = forecasts.Issues
+		r.issues = forecasts.Documents
 		regions = append(regions, r)
 	}
 	return regions, nil
@@ -89,12 +89,12 @@ func (r region) from() time.Time { return r.issues[0].Issued.Add(14 * day) }
 // setup is the measurement of all figures but for what change makes of it.
 func (r region) setup(change func(*backtest.Setup)) (backtest.Setup, error) {
 	s := backtest.Setup{
-		Actuals: r.actuals, Issues: r.issues, From: r.from(), To: r.actuals.Series.End(),
+		Actuals: r.actuals, Documents: r.issues, From: r.from(), To: r.actuals.Series.End(),
 		History: history, MaxAge: day,
 	}
 	change(&s)
 	var err error
-	s.Jobs, err = backtest.Grid(s.From, s.To, every, durations, slacks)
+	s.Jobs, err = backtest.RegularJobs(s.From, s.To, every, durations, slacks)
 	return s, err
 }
 
