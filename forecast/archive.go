@@ -14,13 +14,13 @@ import (
 
 const (
 	// layout is the version of the encoding.
-	layout = 1
+	archiveVersion = 1
 	// lastLayout is the last one to come: what begins with a letter is no history.
-	lastLayout = 16
+	maxArchiveVersion = 16
 	// maxArchive bounds what is decoded, in bytes: more than twice of what the longest encoding says.
-	maxArchive = 512 << 10
+	maxArchiveSize = 512 << 10
 	// skew is by how much the clocks of two machines may differ; an actual intensity may be known for its whole hour.
-	skew = 2 * time.Hour
+	maxClockSkew = 2 * time.Hour
 )
 
 // Save encodes what the model was told, not what it has made of it: the actual intensities and the issues of
@@ -29,9 +29,9 @@ const (
 // record of actual intensities, and for each issue the hour at which it was known (4 bytes) and its record. Hours count
 // from the Unix epoch. A record is its first hour (4 bytes), its length (2 bytes), and an IEEE 754 single for each hour.
 func (m *Model) Save() ([]byte, error) {
-	encoded := bytes.NewBuffer([]byte{layout})
+	encoded := bytes.NewBuffer([]byte{archiveVersion})
 	z := gzip.NewWriter(encoded)
-	if _, err := z.Write(m.plain()); err != nil {
+	if _, err := z.Write(m.encode()); err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	if err := z.Close(); err != nil {
@@ -41,16 +41,16 @@ func (m *Model) Save() ([]byte, error) {
 }
 
 // plain is what [Model.Save] compresses.
-func (m *Model) plain() []byte {
+func (m *Model) encode() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := []byte{0}
-	if m.measured {
+	if m.hasActuals {
 		b[0] = 1
 	}
 	b = binary.LittleEndian.AppendUint64(b, uint64(bounded(m.received).Unix()))
-	closed := m.past.closed()
-	b = appendRecord(b, m.past.actual.part(closed-retention-month, closed))
+	closed := m.past.closedUntil()
+	b = appendRecord(b, m.past.actual.part(closed-retentionHours-month, closed))
 	for _, a := range m.archive {
 		b = binary.LittleEndian.AppendUint32(b, uint32(a.known))
 		b = appendRecord(b, a.values)
@@ -84,28 +84,28 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	heard, received := m.running.Series, m.received
+	heard, received := m.course.Series, m.received
 	m.adopt(told)
-	m.hear(m.past.judge(heard, m.running.Series).Believed, received)
+	m.receive(m.past.judge(heard, m.course.Series).Believed, received)
 	return nil
 }
 
 // adopt becomes a model that was told the same as another, and has learned from it.
 func (m *Model) adopt(told *Model) {
-	m.past, m.history, m.issues, m.trials = past{}, nil, nil, hindsight{}
-	m.archive, m.running, m.last = nil, course{}, answer{}
+	m.past, m.historyLearner, m.forecastLearners, m.hindsight = past{}, nil, nil, hindsight{}
+	m.archive, m.course, m.lastAnswer = nil, course{}, answer{}
 	rest := told.archive
 	for i, actual := range told.past.actual.values {
 		h := told.past.actual.first + i
 		for ; len(rest) > 0 && rest[0].known <= h; rest = rest[1:] {
-			m.tell(rest[0])
+			m.archiveForecast(rest[0])
 		}
-		m.close(h, actual)
+		m.closeHour(h, actual)
 	}
 	for _, a := range rest {
-		m.tell(a)
+		m.archiveForecast(a)
 	}
-	m.gauge, m.measured, m.running, m.received = told.gauge, told.measured, told.running, told.received
+	m.gauge, m.hasActuals, m.course, m.received = told.gauge, told.hasActuals, told.course, told.received
 }
 
 // rewind forgets what the model has heard and seen while the clock was ahead of now, and learns again from what was
@@ -113,11 +113,11 @@ func (m *Model) adopt(told *Model) {
 func (m *Model) rewind(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !later(m.received, m.gauge.seen).After(now.Add(skew)) {
+	if !later(m.received, m.gauge.seen).After(now.Add(maxClockSkew)) {
 		return
 	}
-	told := &Model{measured: m.measured}
-	told.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closed()))
+	told := &Model{hasActuals: m.hasActuals}
+	told.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closedUntil()))
 	for _, a := range m.archive {
 		if a.known <= hourOf(now) {
 			told.archive, told.received = append(told.archive, a), startOf(a.known)
@@ -132,29 +132,29 @@ func (m *Model) rewind(now time.Time) {
 // decodeModel reads what [Model.Save] has written; nothing has been learned from it yet.
 func decodeModel(data []byte) (*Model, error) {
 	switch {
-	case len(data) == 0 || data[0] < layout || data[0] > lastLayout:
-		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, layout)
-	case data[0] > layout:
-		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], layout, ErrFromFuture)
+	case len(data) == 0 || data[0] < archiveVersion || data[0] > maxArchiveVersion:
+		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, archiveVersion)
+	case data[0] > archiveVersion:
+		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], archiveVersion, ErrFromFuture)
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data[1:]))
 	if err != nil {
 		return nil, fmt.Errorf("history is not compressed: %w", err)
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, maxArchive+1))
+	plain, err := io.ReadAll(io.LimitReader(z, maxArchiveSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("history is cut off or damaged: %w", err)
 	}
-	if len(plain) > maxArchive {
-		return nil, fmt.Errorf("history has more than %d bytes", maxArchive)
+	if len(plain) > maxArchiveSize {
+		return nil, fmt.Errorf("history has more than %d bytes", maxArchiveSize)
 	}
 	m := &Model{}
 	r := reader{rest: plain}
-	m.measured = r.take(1)[0] == 1
+	m.hasActuals = r.take(1)[0] == 1
 	m.received = bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
-	m.past.actual = r.record(retention + month)
+	m.past.actual = r.record(retentionHours + month)
 	for len(r.rest) > 0 && r.err == nil {
-		m.archive = append(m.archive, archived{r.hour(), r.record(reach)})
+		m.archive = append(m.archive, archivedForecast{r.hour(), r.record(horizonHours)})
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -170,10 +170,10 @@ func (m *Model) resume(now time.Time) error {
 	}
 	ends, today := newest.Format(time.RFC3339), now.UTC().Format(time.RFC3339)
 	switch {
-	case newest.After(now.Add(skew)):
+	case newest.After(now.Add(maxClockSkew)):
 		return fmt.Errorf("history ends at %s, and now it is %s: %w", ends, today, ErrFromFuture)
-	case newest.Before(now.Add(-retention * time.Hour)):
-		return fmt.Errorf("history ends at %s, want at most %d days before %s", ends, retention/day, today)
+	case newest.Before(now.Add(-retentionHours * time.Hour)):
+		return fmt.Errorf("history ends at %s, want at most %d days before %s", ends, retentionHours/day, today)
 	}
 	last := hourOf(m.received)
 	for _, a := range slices.Backward(m.archive) {
@@ -192,7 +192,7 @@ func (m *Model) resume(now time.Time) error {
 			h := m.archive[n-1].values.first + i
 			slots = append(slots, Slot{startOf(h), startOf(h + 1), v})
 		}
-		m.running = newCourse(NewSeries(slots), m.received)
+		m.course = newCourse(NewSeries(slots), m.received)
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func TestARestoredModelIsOneOfTheLastWeeks(t *testing.T) {
 	g.tell(&long, 0, 140*day, nil)
 	late := *g
 	late.issues = slices.DeleteFunc(slices.Clone(g.issues), func(a announced) bool { return a.received.Before(hr(84 * day)) })
-	late.tell(&short, 140*day-retention-month, 140*day, nil)
+	late.tell(&short, 140*day-retentionHours-month, 140*day, nil)
 	now := hr(140*day - 1)
 	again := restored(t, saved(t, &long), now)
 	differs(t, again.Predict(now, trust), short.Predict(now, trust), 1)
@@ -129,7 +129,7 @@ func TestHistoryIsSmall(t *testing.T) {
 	if n := len(saved(t, m)); n > 256<<10 {
 		t.Errorf("a history that does not compress has %d bytes", n)
 	}
-	if n := len(m.learner(0).view.(*issueView).issues); n > 200 {
+	if n := len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 200 {
 		t.Errorf("%d issues are held", n)
 	}
 }
@@ -140,13 +140,13 @@ func TestIssuesAloneDoNotPileUp(t *testing.T) {
 	for n := range 70 * day {
 		m.Receive(even(hr(n), time.Hour, odd(n, 1), 2, 3), hr(n))
 	}
-	if n, held := len(m.archive), len(m.learner(0).view.(*issueView).issues); n > 300 || held > 300 {
+	if n, held := len(m.archive), len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 300 || held > 300 {
 		t.Errorf("%d issues are archived and %d held", n, held)
 	}
 }
 
 func compressed(plain ...[]byte) []byte {
-	b := bytes.NewBuffer([]byte{layout})
+	b := bytes.NewBuffer([]byte{archiveVersion})
 	z := gzip.NewWriter(b)
 	_, _ = z.Write(bytes.Join(plain, nil))
 	_ = z.Close()
@@ -171,9 +171,9 @@ func TestRestoreRefuses(t *testing.T) {
 		want string
 	}{
 		"nothing":                    {nil, now, "begins with"},
-		"another version":            {append([]byte{lastLayout + 1}, good[1:]...), now, "begins with"},
-		"a version to come":          {append([]byte{layout + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrFromFuture.Error()},
-		"what is not compressed":     {append([]byte{layout}, "history"...), now, "not compressed"},
+		"another version":            {append([]byte{maxArchiveVersion + 1}, good[1:]...), now, "begins with"},
+		"a version to come":          {append([]byte{archiveVersion + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrFromFuture.Error()},
+		"what is not compressed":     {append([]byte{archiveVersion}, "history"...), now, "not compressed"},
 		"what is cut off":            {good[:len(good)/2], now, "cut off or damaged"},
 		"what is followed by more":   {append(slices.Clone(good), "more"...), now, "damaged"},
 		"an empty encoding":          {compressed(plain), now, "cut off"},
@@ -183,7 +183,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"a bomb":                     {compressed(make([]byte, 50<<20)), now, "more than"},
 		"an hour of another era":     {compressed(header(now), le(math.MaxUint32, 4), le(0, 2)), now, "want at most"},
 		"too many hours":             {compressed(header(now), newest, le(math.MaxUint16, 2), make([]byte, 4*math.MaxUint16)), now, "in a row"},
-		"too long an issue":          {compressed(header(now), none, newest, newest, le(reach+1, 2), make([]byte, 4*(reach+1))), now, "in a row"},
+		"too long an issue":          {compressed(header(now), none, newest, newest, le(horizonHours+1, 2), make([]byte, 4*(horizonHours+1))), now, "in a row"},
 		"too large an intensity":     {compressed(header(now), newest, le(1, 2), single(2e6)), now, "want at most"},
 		"an infinite intensity":      {compressed(header(now), newest, le(1, 2), single(math.Inf(-1))), now, "want at most"},
 		"what was told tomorrow":     {good, now.Add(-day * time.Hour), ErrFromFuture.Error()},
@@ -225,8 +225,8 @@ func TestADamagedHistoryIsRefused(t *testing.T) {
 func FuzzRestore(f *testing.F) {
 	var m Model
 	now := told(4*day, 4*day)(&m)
-	f.Add(m.plain(), int64(0))
-	f.Add((&Model{}).plain(), now.Unix())
+	f.Add(m.encode(), int64(0))
+	f.Add((&Model{}).encode(), now.Unix())
 	f.Add([]byte{}, int64(1<<62))
 	f.Fuzz(func(t *testing.T, plain []byte, shift int64) {
 		now := now.Add(time.Duration(shift))
@@ -278,7 +278,7 @@ func FuzzModel(f *testing.F) {
 				m.Contributions(now, jumped(now, step[3]), trust)
 			}
 			checkAnything(t, m.Predict(now, time.Duration(step[3])*time.Hour))
-			if n := len(m.past.actual.values); n > 2*(retention+month)+2 {
+			if n := len(m.past.actual.values); n > 2*(retentionHours+month)+2 {
 				t.Fatalf("%d hours are held", n)
 			}
 		}

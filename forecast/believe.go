@@ -16,15 +16,15 @@ const (
 	zeroShare = 0.01
 	// nearShare and nearLeast are up to where an intensity is near zero: as a share of the usual one, or in gCO2eq/kWh if
 	// that is more.
-	nearShare, nearLeast = 0.1, 10
+	nearZeroShare, nearZeroFloor = 0.1, 10
 	// highest and highestShare are up to where an intensity can be true: all that is known stays below, in gCO2eq/kWh, or,
 	// should the values have another unit, this many times the usual one.
-	highest, highestShare = 4000, 5
+	maxPlausible, maxPlausibleShare = 4000, 5
 	// nearby is by how many hours of the day the zeros of one day may be off those of another.
-	nearby = 2
+	nearbyHours = 2
 	// zerosLong is how long zeros may last where other days were near zero at that time, if they never were for longer;
 	// zerosBeside is how long if it is only known that a value next to them is near zero.
-	zerosLong, zerosBeside = 6 * time.Hour, 12 * time.Hour
+	maxZerosByHour, maxZerosBesideValue = 6 * time.Hour, 12 * time.Hour
 )
 
 // Verdict is what is believed of an issue.
@@ -46,10 +46,10 @@ type Verdict struct {
 //   - Zeros, or what is a hundredth of the usual at most, are true only beside other values, for hours, and in a grid that
 //     comes near zero: at these hours of another day, or right before or after.
 func Believe(s *Series) Verdict {
-	m := newMeasure(s.all(), nil)
+	m := newGridProfile(s.all(), nil)
 	for _, step := range s.all() {
-		if m.likely(step.intensity) && !m.isZero(step.intensity) {
-			m.note(step)
+		if m.isPlausible(step.intensity) && !m.isZero(step.intensity) {
+			m.noteHours(step)
 		}
 	}
 	return m.judge(s, nil)
@@ -57,25 +57,25 @@ func Believe(s *Series) Verdict {
 
 // judge is [Believe] for an issue: by the past, too, and by what was expected before.
 func (p *past) judge(issue, before *Series) Verdict {
-	closed := p.closed()
+	closed := p.closedUntil()
 	past := p.actual.span(closed-month, closed+1)
 	low, high := p.credible(closed)
-	if harmless(issue.all(), past.values, low, high) {
+	if isBeyondDoubt(issue.all(), past.values, low, high) {
 		return Verdict{Believed: issue, Slots: len(issue.all())}
 	}
-	m := newMeasure(issue.all(), past.values)
+	m := newGridProfile(issue.all(), past.values)
 	if low > -MaxIntensity {
 		m.low, m.high = low, min(high, m.high)
 	}
 	for _, step := range before.all() {
-		m.note(step)
+		m.noteHours(step)
 	}
-	m.noteDays(&past)
+	m.notePast(&past)
 	return m.judge(issue, before)
 }
 
 // harmless reports, at little cost, that there is nothing to doubt: all values are far above zero, and usual.
-func harmless(issue []step, past []float64, low, high float64) bool {
+func isBeyondDoubt(issue []step, past []float64, low, high float64) bool {
 	least, most := math.Inf(1), 0.0
 	for _, step := range issue {
 		least, most = min(least, step.intensity), max(most, step.intensity)
@@ -86,25 +86,25 @@ func harmless(issue []step, past []float64, low, high float64) bool {
 			usually = v
 		}
 	}
-	return least > zeroShare*usually && least >= low && most <= min(high, outlier*usual)
+	return least > zeroShare*usually && least >= low && most <= min(high, outlierSpreads*typicalIntensity)
 }
 
 // A measure is what a grid is like: what its values are held against.
-type measure struct {
-	scale     float64         // three of four values are below it
-	low, high float64         // a value beyond them is an error
-	usual     string          // the range of the values, for a sentence; "" if there is none
-	least     float64         // the least value that does not stand for none
-	counts    map[float64]int // how often a value below zero is in the issue
-	frequent  int             // the most of these, of those that do not stand for none
-	near      [day]bool       // at which hours of the day it is near zero
-	longest   time.Duration   // for which it was near zero
+type gridProfile struct {
+	scale             float64         // three of four values are below it
+	low, high         float64         // a value beyond them is an error
+	usualRange        string          // the range of the values, for a sentence; "" if there is none
+	lowestValue       float64         // the least value that does not stand for none
+	belowZeroCounts   map[float64]int // how often a value below zero is in the issue
+	maxBelowZeroCount int             // the most of these, of those that do not stand for none
+	nearZeroHours     [day]bool       // at which hours of the day it is near zero
+	longestNearZero   time.Duration   // for which it was near zero
 }
 
 // newMeasure takes the values of an issue, and of the past by the hour. The issue tells what is usual if the past is less
 // than a day.
-func newMeasure(issue []step, past []float64) *measure {
-	m := &measure{counts: map[float64]int{}}
+func newGridProfile(issue []step, past []float64) *gridProfile {
+	m := &gridProfile{belowZeroCounts: map[float64]int{}}
 	values := make([]float64, 0, len(past)+len(issue))
 	for _, v := range past {
 		if !math.IsNaN(v) {
@@ -121,81 +121,83 @@ func newMeasure(issue []step, past []float64) *measure {
 	slices.Sort(values)
 	if n := len(values); n > 0 {
 		m.scale = max(values[n*3/4], 0)
-		m.usual = grams(values[n/20]) + " to " + grams(values[n-1-n/20])
+		m.usualRange = formatIntensity(values[n/20]) + " to " + formatIntensity(values[n-1-n/20])
 	}
-	m.low, m.high = -outlier*max(m.scale, usual), max(highest, highestShare*m.scale)
-	m.count(issue, values)
+	m.low, m.high = -outlierSpreads*max(m.scale, typicalIntensity), max(maxPlausible, maxPlausibleShare*m.scale)
+	m.countBelowZero(issue, values)
 	return m
 }
 
 // count takes note of values below zero.
-func (m *measure) count(issue []step, values []float64) {
+func (m *gridProfile) countBelowZero(issue []step, values []float64) {
 	for _, step := range issue {
 		if v := step.intensity; v < 0 && v >= m.low {
-			m.counts[v]++
+			m.belowZeroCounts[v]++
 			values = append(values, v)
 		}
 	}
 	for _, v := range values {
-		if !placeholder(v) {
-			m.least, m.frequent = min(m.least, v), max(m.frequent, m.counts[v])
+		if !isPlaceholder(v) {
+			m.lowestValue, m.maxBelowZeroCount = min(m.lowestValue, v), max(m.maxBelowZeroCount, m.belowZeroCounts[v])
 		}
 	}
 }
 
 // placeholder reports whether a value is written where there is none.
-func placeholder(v float64) bool { return v == -1 || v == -99 || v == -999 || v == -9999 }
+func isPlaceholder(v float64) bool { return v == -1 || v == -99 || v == -999 || v == -9999 }
 
 // likely reports whether a value by itself can be true.
-func (m *measure) likely(v float64) bool {
-	if placeholder(v) && (m.least > v/2 || m.counts[v] > max(1, m.frequent)) {
+func (m *gridProfile) isPlausible(v float64) bool {
+	if isPlaceholder(v) && (m.lowestValue > v/2 || m.belowZeroCounts[v] > max(1, m.maxBelowZeroCount)) {
 		return false
 	}
 	return v >= m.low && v <= m.high
 }
 
 // isZero reports whether a value is zero, next to what is usual.
-func (m *measure) isZero(v float64) bool { return math.Abs(v) <= zeroShare*m.scale }
+func (m *gridProfile) isZero(v float64) bool { return math.Abs(v) <= zeroShare*m.scale }
 
 // isNear reports whether a value is near zero, or below.
-func (m *measure) isNear(v float64) bool { return v <= max(nearLeast, nearShare*m.scale) }
+func (m *gridProfile) isNearZero(v float64) bool {
+	return v <= max(nearZeroFloor, nearZeroShare*m.scale)
+}
 
 // note takes note of the hours of the day at which a value is near zero.
-func (m *measure) note(s step) {
-	if !m.isNear(s.intensity) {
+func (m *gridProfile) noteHours(s step) {
+	if !m.isNearZero(s.intensity) {
 		return
 	}
-	first := hourOf(instant(s.start))
-	for h := first; h < first+day && startOf(h).Before(instant(s.end)); h++ {
-		m.near[h%day] = true
+	first := hourOf(timeOf(s.start))
+	for h := first; h < first+day && startOf(h).Before(timeOf(s.end)); h++ {
+		m.nearZeroHours[h%day] = true
 	}
 }
 
 // noteDays takes note of the past.
-func (m *measure) noteDays(past *record) {
+func (m *gridProfile) notePast(past *record) {
 	row := 0
 	for i, v := range past.values {
-		if !m.isNear(v) { // or it is not known
+		if !m.isNearZero(v) { // or it is not known
 			row = 0
 			continue
 		}
 		row++
-		m.near[(past.first+i)%day] = true
-		m.longest = max(m.longest, time.Duration(row)*time.Hour)
+		m.nearZeroHours[(past.first+i)%day] = true
+		m.longestNearZero = max(m.longestNearZero, time.Duration(row)*time.Hour)
 	}
 }
 
 // judge says what is believed of an issue.
-func (m *measure) judge(issue, before *Series) Verdict {
+func (m *gridProfile) judge(issue, before *Series) Verdict {
 	steps := issue.all()
 	doubted := make([]bool, len(steps))
 	valued := false
 	for i, step := range steps {
-		doubted[i] = !m.likely(step.intensity)
+		doubted[i] = !m.isPlausible(step.intensity)
 		valued = valued || !doubted[i] && !m.isZero(step.intensity)
 	}
 	for from, to := range m.zeros(steps, doubted) {
-		if !valued || !m.comesToZero(steps, from, to, before) {
+		if !valued || !m.canBeZero(steps, from, to, before) {
 			for i := from; i < to; i++ {
 				doubted[i] = true
 			}
@@ -205,7 +207,7 @@ func (m *measure) judge(issue, before *Series) Verdict {
 }
 
 // zeros yields where zeros begin and end, with what is doubted among them.
-func (m *measure) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
+func (m *gridProfile) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
 	return func(yield func(int, int) bool) {
 		from := -1
 		for i, step := range steps {
@@ -227,21 +229,21 @@ func (m *measure) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
 }
 
 // comesToZero reports whether the zeros among steps[from:to] can be true.
-func (m *measure) comesToZero(steps []step, from, to int, before *Series) bool {
-	first, last := instant(steps[from].start), instant(steps[to-1].end)
+func (m *gridProfile) canBeZero(steps []step, from, to int, before *Series) bool {
+	first, last := timeOf(steps[from].start), timeOf(steps[to-1].end)
 	lasts := last.Sub(first)
 	left, beside := before.At(first.Add(-1))
 	if from > 0 {
-		left, beside = steps[from-1].intensity, m.likely(steps[from-1].intensity)
+		left, beside = steps[from-1].intensity, m.isPlausible(steps[from-1].intensity)
 	}
-	if lasts <= zerosBeside && (beside && m.isNear(left) || to < len(steps) && m.isNear(steps[to].intensity)) {
+	if lasts <= maxZerosBesideValue && (beside && m.isNearZero(left) || to < len(steps) && m.isNearZero(steps[to].intensity)) {
 		return true
 	}
-	if lasts > max(zerosLong, m.longest+nearby*time.Hour) {
+	if lasts > max(maxZerosByHour, m.longestNearZero+nearbyHours*time.Hour) {
 		return false
 	}
 	for h := hourOf(first); startOf(h).Before(last); h++ {
-		if !m.nearAt(h) {
+		if !m.isNearZeroAt(h) {
 			return false
 		}
 	}
@@ -249,9 +251,9 @@ func (m *measure) comesToZero(steps []step, from, to int, before *Series) bool {
 }
 
 // nearAt reports whether other days were near zero at about the same time of the day.
-func (m *measure) nearAt(h hour) bool {
-	for off := -nearby; off <= nearby; off++ {
-		if m.near[(h+off+day)%day] {
+func (m *gridProfile) isNearZeroAt(h hour) bool {
+	for off := -nearbyHours; off <= nearbyHours; off++ {
+		if m.nearZeroHours[(h+off+day)%day] {
 			return true
 		}
 	}
@@ -259,7 +261,7 @@ func (m *measure) nearAt(h hour) bool {
 }
 
 // verdict leaves out what is doubted.
-func (m *measure) verdict(steps []step, doubted []bool) Verdict {
+func (m *gridProfile) verdict(steps []step, doubted []bool) Verdict {
 	v := Verdict{Slots: len(steps)}
 	var believed []step
 	for i, step := range steps {
@@ -269,7 +271,7 @@ func (m *measure) verdict(steps []step, doubted []bool) Verdict {
 			believed = append(believed, step)
 		}
 	}
-	v.Believed = total(believed)
+	v.Believed = withTotals(believed)
 	if v.Doubted > 0 {
 		v.Doubt = m.doubt(steps, doubted, v.Doubted)
 	}
@@ -277,24 +279,24 @@ func (m *measure) verdict(steps []step, doubted []bool) Verdict {
 }
 
 // doubt says what is not believed, by the first such values in a row.
-func (m *measure) doubt(steps []step, doubted []bool, all int) string {
+func (m *gridProfile) doubt(steps []step, doubted []bool, all int) string {
 	from := slices.Index(doubted, true)
 	kind, to := m.isZero(steps[from].intensity), from
 	least, most := math.Inf(1), math.Inf(-1)
 	for ; to < len(steps) && doubted[to] && m.isZero(steps[to].intensity) == kind; to++ {
 		least, most = min(least, steps[to].intensity), max(most, steps[to].intensity)
 	}
-	what := grams(least)
+	what := formatIntensity(least)
 	if most > least {
-		what += " to " + grams(most)
+		what += " to " + formatIntensity(most)
 	}
 	usually := ""
-	if m.usual != "" {
-		usually = ", where " + m.usual + " is usual"
+	if m.usualRange != "" {
+		usually = ", where " + m.usualRange + " is usual"
 	}
 	return fmt.Sprintf("%d of %d values are not believed, and count as not known: %s from %s to %s%s", all, len(steps), what,
-		instant(steps[from].start).Format(time.RFC3339), instant(steps[to-1].end).Format(time.RFC3339), usually)
+		timeOf(steps[from].start).Format(time.RFC3339), timeOf(steps[to-1].end).Format(time.RFC3339), usually)
 }
 
 // grams prints an intensity for a sentence.
-func grams(v float64) string { return fmt.Sprintf("%.4g", v) }
+func formatIntensity(v float64) string { return fmt.Sprintf("%.4g", v) }

@@ -454,7 +454,7 @@ func FuzzBelieve(f *testing.F) {
 			alike = alike && values[i] >= 50 && values[i] <= 100
 		}
 		issue := even(hr(0), 30*time.Minute, values...)
-		v := m.past.judge(issue, m.running.Series)
+		v := m.past.judge(issue, m.course.Series)
 		if v.Slots != len(issue.Slots()) || (v.Doubt == "") != (v.Doubted == 0) || alike && v.Doubted > 0 || len(v.Believed.Slots())+v.Doubted != v.Slots {
 			t.Fatalf("%+v", v)
 		}

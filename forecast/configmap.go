@@ -22,7 +22,7 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 		raw, ok = decode(plain), true
 	}
 	if !ok {
-		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, names(binaryData, data))
+		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, keyNames(binaryData, data))
 	}
 	issue, err := Parse(raw)
 	if err != nil {
@@ -50,7 +50,7 @@ func decode(text string) []byte {
 }
 
 // names lists the keys of both maps, the first ten of them.
-func names(binaryData map[string][]byte, data map[string]string) string {
+func keyNames(binaryData map[string][]byte, data map[string]string) string {
 	const most = 10
 	keys := slices.Sorted(maps.Keys(binaryData))
 	keys = append(keys, slices.Sorted(maps.Keys(data))...)

@@ -7,7 +7,7 @@ import (
 
 const (
 	// freshFor is how long after its issue a forecast can stand for what is.
-	freshFor = (day + late) * time.Hour
+	freshFor = (day + lateAfterHours) * time.Hour
 	// tailFor is how long after its issue a forecast can go on after the end of a newer one: what is issued once a day is
 	// replaced by then, as is whatever a newer one was to correct.
 	tailFor = day * time.Hour
@@ -33,12 +33,12 @@ func newCourse(issue *Series, issued time.Time) course {
 func (c course) next(issue *Series, issued, now time.Time) course {
 	next, to := newCourse(issue, issued), issue.End()
 	switch {
-	case c.start.After(now.Add(ahead)):
+	case c.start.After(now.Add(maxStartAhead)):
 	case issued.Sub(c.since) <= tailFor && c.End().After(to):
 		to, next.since = c.End(), c.since
 	case issued.Sub(c.issued) <= tailFor && c.end.After(to):
 		to, next.since = c.end, c.issued
 	}
-	next.Series = total(slices.Concat(c.part(now.Add(-keep), next.start), issue.all(), c.part(next.end, to)))
+	next.Series = withTotals(slices.Concat(c.part(now.Add(-keptPast), next.start), issue.all(), c.part(next.end, to)))
 	return next
 }

@@ -31,22 +31,22 @@ func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool,
 	if json.Unmarshal(raw, &e) != nil {
 		return "", Slot{}, false, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
 	}
-	if len(e.Location) > maxName {
-		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxName)
+	if len(e.Location) > maxNameSize {
+		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxNameSize)
 	}
-	start, err := ParseTime(text(either(e.Timestamp, e.Time)))
+	start, err := ParseTime(textOf(firstPresent(e.Timestamp, e.Time)))
 	if err != nil {
 		return "", Slot{}, false, fmt.Errorf("timestamp: %w", err)
 	}
-	duration, err := parseDuration(text(e.Duration))
+	duration, err := parseDuration(textOf(e.Duration))
 	if err != nil {
 		return "", Slot{}, false, fmt.Errorf("duration: %w", err)
 	}
 	slot = Slot{Start: start, End: start.Add(duration)}
 	if len(e.Value)+len(e.Rating) == 0 {
-		return e.Location, slot, false, omitted(raw)
+		return e.Location, slot, false, checkOmittedValue(raw)
 	}
-	if slot.Intensity, err = parseValue(either(e.Value, e.Rating)); err != nil {
+	if slot.Intensity, err = parseValue(firstPresent(e.Value, e.Rating)); err != nil {
 		return e.Location, slot, false, fmt.Errorf("value: %w", err)
 	}
 	return e.Location, slot, true, nil
@@ -54,7 +54,7 @@ func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool,
 
 // omitted tells what is wrong with an element without a value. The exporter leaves zeros out, and writes no other fields
 // than these: where there is another, the value may be in it.
-func omitted(raw json.RawMessage) error {
+func checkOmittedValue(raw json.RawMessage) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return fmt.Errorf("%.40q: %w", raw, err)
@@ -105,8 +105,8 @@ func parseDuration(s string) (time.Duration, error) {
 
 // parseValue reads an intensity. A null is none.
 func parseValue(raw json.RawMessage) (float64, error) {
-	written := text(raw)
-	if missing(raw) {
+	written := textOf(raw)
+	if isMissing(raw) {
 		written = "null"
 	}
 	value, err := strconv.ParseFloat(written, 64)
@@ -117,18 +117,18 @@ func parseValue(raw json.RawMessage) (float64, error) {
 }
 
 // text returns what a JSON string says, and any other JSON as it is written; "" if there is none.
-func text(raw json.RawMessage) string {
+func textOf(raw json.RawMessage) string {
 	var s string
-	if missing(raw) || json.Unmarshal(raw, &s) == nil {
+	if isMissing(raw) || json.Unmarshal(raw, &s) == nil {
 		return s
 	}
 	return string(raw)
 }
 
-func missing(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+func isMissing(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-func either(a, b json.RawMessage) json.RawMessage {
-	if missing(a) {
+func firstPresent(a, b json.RawMessage) json.RawMessage {
+	if isMissing(a) {
 		return b
 	}
 	return a

@@ -103,7 +103,7 @@ func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
 	g.tell(m, from, to, func(now time.Time) {
 		p := m.Predict(now, 48*time.Hour)
 		for h := hourOf(now) + 1; h <= hourOf(now)+hours; h++ {
-			if said, ok := m.running.At(startOf(h)); ok && h < g.first+len(g.actual) {
+			if said, ok := m.course.At(startOf(h)); ok && h < g.first+len(g.actual) {
 				got, _ := p.Series.At(startOf(h))
 				learned, raw, n = learned+math.Abs(got-g.at(h)), raw+math.Abs(said-g.at(h)), n+1
 			}

@@ -11,22 +11,22 @@ import (
 
 const (
 	// retention is how much of the past, in hours, is kept: what a restart can learn from.
-	retention = 56 * day
+	retentionHours = 56 * day
 	// sparse is how far apart, in hours, the kept issues are.
-	sparse = 6
+	archiveSpacingHours = 6
 	// reach is how far ahead, in hours, the model predicts.
-	reach = 8 * day
+	horizonHours = 8 * day
 	// enough is the least that must have been seen of the past, in hours, to hold work by it alone.
-	enough = 2 * day
+	minHistoryHours = 2 * day
 	// late is by how many hours an issue may be late before it counts as stale.
-	late = 6
+	lateAfterHours = 6
 	// latest is the most, in hours, that an issue may be late to be of use at all.
-	latest = 2 * day
+	maxLatenessHours = 2 * day
 	// behind is the age in hours of the newest actual intensity beyond which a fresh issue, as it comes, tells more than
 	// what can be predicted from there.
-	behind = 12
+	maxActualAgeHours = 12
 	// outdated is the age in hours of the newest actual intensity beyond which the past tells nothing of today.
-	outdated = 3 * day
+	maxPastAgeHours = 3 * day
 )
 
 // Basis is what a prediction rests on.
@@ -62,22 +62,22 @@ type Prediction struct {
 type Model struct {
 	mu sync.Mutex
 
-	past     past
-	gauge    gauge
-	measured bool       // actual intensities are observed
-	archive  []archived // issues, some hours apart
-	running  course     // as the issues tell it
-	received time.Time  // when it was last received, were it the same as before
+	past       past
+	gauge      gauge
+	hasActuals bool               // actual intensities are observed
+	archive    []archivedForecast // issues, some hours apart
+	course     course             // as the issues tell it
+	received   time.Time          // when it was last received, were it the same as before
 
-	history *learner         // from the past alone
-	issues  map[int]*learner // from issues that are so many hours late
-	trials  hindsight
+	historyLearner   *learner         // from the past alone
+	forecastLearners map[int]*learner // from issues that are so many hours late
+	hindsight        hindsight
 
-	last answer
+	lastAnswer answer
 }
 
 // archived is an issue by the hour, and when it was known.
-type archived struct {
+type archivedForecast struct {
 	known  hour
 	values record
 }
@@ -92,7 +92,7 @@ type gauge struct {
 // answer is the last prediction that was asked for, and what it rests on.
 type answer struct {
 	prediction Prediction
-	outlook    *outlook
+	evidence   *evidence
 }
 
 // Hear takes what it believes of an issue, as it was received, and says what that is; one that was received before the
@@ -104,8 +104,8 @@ type answer struct {
 func (m *Model) Receive(issue *Series, received time.Time) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v := m.past.judge(issue, m.running.Series)
-	m.hear(v.Believed, bounded(received))
+	v := m.past.judge(issue, m.course.Series)
+	m.receive(v.Believed, bounded(received))
 	return v
 }
 
@@ -116,37 +116,37 @@ func (m *Model) judge(heard *Series) Verdict {
 	return m.past.judge(heard, nil)
 }
 
-func (m *Model) hear(issue *Series, received time.Time) {
+func (m *Model) receive(issue *Series, received time.Time) {
 	if issue.IsEmpty() || received.Before(m.received) {
 		return
 	}
-	m.follow(received)
-	m.running, m.received, m.last = m.running.next(issue, received, received), received, answer{}
-	next := archived{hourOf(received), m.hourly(issue)}
-	if n := len(m.archive); n > 0 && m.archive[n-1].values.says(&next.values) {
+	m.followForecast(received)
+	m.course, m.received, m.lastAnswer = m.course.next(issue, received, received), received, answer{}
+	next := archivedForecast{hourOf(received), m.hourly(issue)}
+	if n := len(m.archive); n > 0 && m.archive[n-1].values.contains(&next.values) {
 		return
 	}
-	m.tell(next)
+	m.archiveForecast(next)
 }
 
 // heard returns when the newest issue was received; the zero time, or the epoch, if there is none.
-func (m *Model) heard() time.Time {
+func (m *Model) lastReceived() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.received
 }
 
 // tell archives an issue, in place of the newest one if that is too close to the one before, and passes it on.
-func (m *Model) tell(next archived) {
-	m.learner(0)
-	for _, l := range m.issues {
-		l.view.hear(next.known, &next.values)
+func (m *Model) archiveForecast(next archivedForecast) {
+	m.forecastLearner(0)
+	for _, l := range m.forecastLearners {
+		l.features.receive(next.known, &next.values)
 	}
-	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < sparse {
+	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < archiveSpacingHours {
 		m.archive = m.archive[:n-1]
 	}
 	m.archive = append(m.archive, next)
-	for m.archive[0].known < next.known-retention {
+	for m.archive[0].known < next.known-retentionHours {
 		m.archive = m.archive[1:]
 	}
 }
@@ -160,28 +160,28 @@ func (m *Model) Observe(slot Slot) {
 	if observed.IsEmpty() {
 		return
 	}
-	if !m.measured {
-		m.restart(observed.Start())
+	if !m.hasActuals {
+		m.restartAt(observed.Start())
 	}
-	m.measured, m.last = true, answer{}
+	m.hasActuals, m.lastAnswer = true, answer{}
 	m.measure(observed, observed.Start(), observed.End())
 }
 
 // follow takes the value of the running slot of the newest issue for the actual intensity, as long as it is fresh.
-func (m *Model) follow(now time.Time) {
-	if m.measured || m.running.IsEmpty() {
+func (m *Model) followForecast(now time.Time) {
+	if m.hasActuals || m.course.IsEmpty() {
 		return
 	}
-	m.measure(m.running.Series, m.received, earlier(now, m.fresh()))
-	m.measure(nil, m.fresh(), now)
+	m.measure(m.course.Series, m.received, earlier(now, m.freshUntil()))
+	m.measure(nil, m.freshUntil(), now)
 }
 
 // fresh is until when the newest issue can stand for the actual intensity.
-func (m *Model) fresh() time.Time { return m.received.Add(freshFor) }
+func (m *Model) freshUntil() time.Time { return m.received.Add(freshFor) }
 
 // restart forgets the past, and goes on at an instant.
-func (m *Model) restart(at time.Time) {
-	m.past, m.gauge, m.history, m.issues, m.trials = past{}, gauge{seen: at}, nil, nil, hindsight{}
+func (m *Model) restartAt(at time.Time) {
+	m.past, m.gauge, m.historyLearner, m.forecastLearners, m.hindsight = past{}, gauge{seen: at}, nil, nil, hindsight{}
 }
 
 // measure adds what a series says of [from, to) to the gauge, and closes the hours that are over. What was seen before
@@ -190,8 +190,8 @@ func (m *Model) measure(s *Series, from, to time.Time) {
 	if m.gauge.seen.IsZero() {
 		m.gauge.seen = from
 	}
-	if oldest := to.Add(-retention * time.Hour); m.gauge.seen.Before(oldest) { // what was before is of no use now
-		m.restart(later(from, oldest))
+	if oldest := to.Add(-retentionHours * time.Hour); m.gauge.seen.Before(oldest) { // what was before is of no use now
+		m.restartAt(later(from, oldest))
 	}
 	for m.gauge.seen.Before(to) {
 		h := hourOf(m.gauge.seen)
@@ -205,7 +205,7 @@ func (m *Model) measure(s *Series, from, to time.Time) {
 		}
 		m.gauge.seen = until
 		if until.Equal(startOf(h + 1)) {
-			m.close(h, m.gauge.mean())
+			m.closeHour(h, m.gauge.mean())
 			m.gauge = gauge{seen: until}
 		}
 	}
@@ -220,37 +220,37 @@ func (g *gauge) mean() float64 {
 }
 
 // close notes the intensity of an hour that is over, and learns from it.
-func (m *Model) close(h hour, actual float64) {
-	m.past.close(h, actual)
-	if m.history == nil {
-		m.history = newLearner(&pastView{&m.past})
+func (m *Model) closeHour(h hour, actual float64) {
+	m.past.closeHour(h, actual)
+	if m.historyLearner == nil {
+		m.historyLearner = newLearner(&pastFeatures{&m.past})
 	}
-	m.history.close(&m.past, h)
-	for _, l := range m.issues {
-		l.close(&m.past, h)
+	m.historyLearner.closeHour(&m.past, h)
+	for _, l := range m.forecastLearners {
+		l.closeHour(&m.past, h)
 	}
-	m.trials.step(h, &m.past.actual, m.look(h, h, true).at)
+	m.hindsight.step(h, &m.past.actual, m.gatherEvidence(h, h, true).at)
 }
 
 // learner returns the one for issues that are so many hours late. A new one learns from the archive first.
-func (m *Model) learner(lag int) *learner {
-	if l := m.issues[lag]; l != nil {
+func (m *Model) forecastLearner(lag int) *learner {
+	if l := m.forecastLearners[lag]; l != nil {
 		return l
 	}
-	l := newLearner(&issueView{past: &m.past, lag: lag})
+	l := newLearner(&forecastFeatures{past: &m.past, lag: lag})
 	rest := m.archive
-	for h := m.past.actual.first; h < m.past.closed(); h++ {
+	for h := m.past.actual.first; h < m.past.closedUntil(); h++ {
 		for ; len(rest) > 0 && rest[0].known+lag <= h; rest = rest[1:] {
-			l.view.hear(rest[0].known, &rest[0].values)
+			l.features.receive(rest[0].known, &rest[0].values)
 		}
-		l.close(&m.past, h)
+		l.closeHour(&m.past, h)
 	}
 	for _, a := range rest {
-		l.view.hear(a.known, &a.values)
+		l.features.receive(a.known, &a.values)
 	}
-	if m.issues == nil {
-		m.issues = map[int]*learner{}
+	if m.forecastLearners == nil {
+		m.forecastLearners = map[int]*learner{}
 	}
-	m.issues[lag] = l
+	m.forecastLearners[lag] = l
 	return l
 }

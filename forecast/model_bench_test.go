@@ -24,7 +24,7 @@ func BenchmarkModel(b *testing.B) {
 		m, _ := busy(b, 56, day)
 		b.ReportAllocs()
 		for b.Loop() {
-			m.last = answer{}
+			m.lastAnswer = answer{}
 			m.Predict(hr(56*day), trust)
 		}
 	})

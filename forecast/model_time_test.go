@@ -62,12 +62,12 @@ func TestSlotsOfAgesAreCutToWhatIsOfUse(t *testing.T) {
 	var m Model
 	m.Observe(Slot{time.Time{}, hr(0), 7})
 	m.Observe(Slot{hr(0), hr(1), 7})
-	if n := len(m.past.actual.values); n > 2*(retention+month) || m.past.closed() != h0+1 {
-		t.Errorf("%d hours are known, until hour %d", n, m.past.closed()-h0)
+	if n := len(m.past.actual.values); n > 2*(retentionHours+month) || m.past.closedUntil() != h0+1 {
+		t.Errorf("%d hours are known, until hour %d", n, m.past.closedUntil()-h0)
 	}
 	m.Observe(Slot{hr(1), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 7})
 	sane(t, m.Predict(hr(2), trust), hr(2))
-	if n := len(m.past.actual.values); n > 2*(retention+month) {
+	if n := len(m.past.actual.values); n > 2*(retentionHours+month) {
 		t.Errorf("%d hours are known", n)
 	}
 }
@@ -116,7 +116,7 @@ func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
 				m.Receive(issue, received)
 				p := m.Predict(received, trust)
 				sane(t, p, received)
-				o := m.last.outlook
+				o := m.lastAnswer.evidence
 				for i, mean := range hourlyMeans(p.Series, hr(10*day), 46) {
 					want := o.at(h0 + 10*day + i)
 					if math.Abs(mean-want) > 1e-6 {
@@ -185,11 +185,11 @@ func TestNothingIsLostInTheRunningHour(t *testing.T) {
 			if p.Basis != BasisForecast {
 				t.Fatalf("at %v, the basis is %q", now, p.Basis)
 			}
-			if m.running.Start().After(now) {
+			if m.course.Start().After(now) {
 				continue // the first issue has not begun yet
 			}
 			sane(t, p, now)
-			want, _ := m.running.At(now)
+			want, _ := m.course.At(now)
 			got, ok := p.Series.At(now)
 			if !ok || math.Abs(got-want) > 1e-6 {
 				t.Fatalf("at %v, it says that now is %v (%v), want %v", now, got, ok, want)
@@ -198,7 +198,7 @@ func TestNothingIsLostInTheRunningHour(t *testing.T) {
 				continue
 			}
 			ahead := now.Add(5 * time.Hour)
-			want, _ = m.running.At(ahead)
+			want, _ = m.course.At(ahead)
 			if got, _ := p.Series.At(ahead); math.Abs(got-want) > 60 {
 				t.Fatalf("at %v, it predicts %v in 5 hours, the issue %v", now, got, want)
 			}

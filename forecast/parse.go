@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	maxSize     = 4 << 20 // bytes of a document; a ConfigMap holds 1 MiB
-	maxProblems = 10      // problems kept of one document
-	maxName     = 253     // bytes of a location's name, as in a CarbonPolicy
+	maxDocumentSize = 4 << 20 // bytes of a document; a ConfigMap holds 1 MiB
+	maxProblems     = 10      // problems kept of one document
+	maxNameSize     = 253     // bytes of a location's name, as in a CarbonPolicy
 	// maxLocations bounds what one document makes the store learn of: a model comes to take more than half a megabyte. In
 	// its 1 MiB, a ConfigMap has room for a day of 36 locations in slots of five minutes, or two days of 200 by the hour.
 	maxLocations = 256
@@ -43,7 +43,7 @@ func (i Document) span(location string) (from, until time.Time) {
 }
 
 // speak widens the span of a location by the slot of an element whose value is of no use, if that much could be read.
-func (i *Document) speak(location string, of Slot) {
+func (i *Document) widenUnknown(location string, of Slot) {
 	if of.End.IsZero() {
 		return
 	}
@@ -87,10 +87,10 @@ func (i Document) Problem() string {
 // which includes a truncated one, or has no usable element, or no value, is an error and the Document is zero. Whether the
 // values can be true is for [Model.Receive] to say, which knows the past.
 func Parse(data []byte) (Document, error) {
-	if len(data) > maxSize {
-		return Document{}, fmt.Errorf("forecast has %d bytes, want at most %d", len(data), maxSize)
+	if len(data) > maxDocumentSize {
+		return Document{}, fmt.Errorf("forecast has %d bytes, want at most %d", len(data), maxDocumentSize)
 	}
-	elements, err := array(data)
+	elements, err := splitArray(data)
 	if err != nil {
 		return Document{}, err
 	}
@@ -119,7 +119,7 @@ func (i *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, v
 		}
 		if err != nil {
 			i.reject(n, err)
-			i.speak(location, slot)
+			i.widenUnknown(location, slot)
 			continue
 		}
 		if location == "" {
@@ -147,7 +147,7 @@ func (i *Document) reject(element int, err error) {
 }
 
 // array splits a JSON array, after a byte order mark if there is one, into its elements, of which there is one at least.
-func array(data []byte) ([]json.RawMessage, error) {
+func splitArray(data []byte) ([]json.RawMessage, error) {
 	document := bytes.TrimPrefix(data, []byte("\ufeff"))
 	var elements []json.RawMessage
 	err := json.Unmarshal(document, &elements)

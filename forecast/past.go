@@ -22,24 +22,24 @@ type past struct {
 }
 
 // close notes the actual intensity of an hour, which may be unknown, and what follows from it.
-func (p *past) close(h hour, actual float64) {
+func (p *past) closeHour(h hour, actual float64) {
 	if low, high := p.credible(h); actual < low || actual > high {
 		actual = math.NaN()
 	}
 	p.actual.set(h, actual)
 	p.days7.set(h, p.actual.mean(h, 7, day))
 	p.days28.set(h, p.actual.mean(h, 28, day))
-	p.work28.set(h, p.actual.meanOf(h, 28, day, workday))
-	p.free28.set(h, p.actual.meanOf(h, 28, day, func(h hour) bool { return !workday(h) }))
+	p.work28.set(h, p.actual.meanWhere(h, 28, day, workday))
+	p.free28.set(h, p.actual.meanWhere(h, 28, day, func(h hour) bool { return !workday(h) }))
 	p.mean28.set(h, p.dayMeans(h))
 	p.spread.set(h, p.deviation(h))
 	for _, r := range p.records() {
-		r.forget(h - retention - month)
+		r.forget(h - retentionHours - month)
 	}
 }
 
 // usual is an intensity that is found on many a grid.
-const usual = 100
+const typicalIntensity = 100
 
 // credible bounds what the intensity can be at the hour h, and soon after. What is far off all that the last week had is
 // an error of the writer, unless it lasts for a day.
@@ -48,15 +48,15 @@ func (p *past) credible(h hour) (low, high float64) {
 		return -MaxIntensity, MaxIntensity
 	}
 	mean := p.actual.mean(h-1, week, 1)
-	size := outlier * max(p.spreadAt(h), math.Abs(mean), usual)
+	size := outlierSpreads * max(p.spreadAt(h), math.Abs(mean), typicalIntensity)
 	return mean - size, mean + size
 }
 
 // spreadAt is the spread known at h, which may be the running hour.
-func (p *past) spreadAt(h hour) float64 { return p.spread.at(min(h, p.closed()-1)) }
+func (p *past) spreadAt(h hour) float64 { return p.spread.at(min(h, p.closedUntil()-1)) }
 
 // closed is the hour after the last that is over.
-func (p *past) closed() hour { return p.spread.end() }
+func (p *past) closedUntil() hour { return p.spread.end() }
 
 func (p *past) records() []*record {
 	return []*record{&p.actual, &p.days7, &p.days28, &p.work28, &p.free28, &p.mean28, &p.spread}
@@ -71,7 +71,7 @@ func (p *past) sameHour(h hour, work bool) float64 {
 }
 
 // weekdays is the mean of the same hour of the same weekday of the last four weeks before u.
-func (p *past) weekdays(u hour) float64 { return p.actual.mean(u-week, 4, week) }
+func (p *past) sameWeekday(u hour) float64 { return p.actual.mean(u-week, 4, week) }
 
 // dayMeans is the mean of all hours of the last 28 days: that of the means of the 24 hours of the day.
 func (p *past) dayMeans(h hour) float64 { return p.days28.mean(h, day, 1) }

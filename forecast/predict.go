@@ -15,13 +15,13 @@ func (m *Model) Predict(now time.Time, maxAge time.Duration) Prediction {
 
 // answer predicts once in an hour, and again when there is news.
 func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
-	m.follow(now)
-	trusted := now.Before(m.running.End()) && now.Sub(m.received) <= maxAge
-	if o := m.last.outlook; o == nil || o.now != hourOf(now) || o.trusted != trusted {
-		o = m.look(hourOf(now), m.origin(hourOf(now)), trusted)
-		m.last = answer{o.predict(), o}
+	m.followForecast(now)
+	trusted := now.Before(m.course.End()) && now.Sub(m.received) <= maxAge
+	if o := m.lastAnswer.evidence; o == nil || o.now != hourOf(now) || o.isTrusted != trusted {
+		o = m.gatherEvidence(hourOf(now), m.newestKnownHour(hourOf(now)), trusted)
+		m.lastAnswer = answer{o.predict(), o}
 	}
-	return m.last
+	return m.lastAnswer
 }
 
 // Contribution is one term of the sum that a prediction is.
@@ -37,59 +37,59 @@ type Contribution struct {
 func (m *Model) Contributions(now, at time.Time, maxAge time.Duration) []Contribution {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.answer(bounded(now), maxAge).outlook.contributions(hourOf(at))
+	return m.answer(bounded(now), maxAge).evidence.contributions(hourOf(at))
 }
 
 // outlook is what there is to rely on at one moment.
-type outlook struct {
-	model     *Model
-	now       hour
-	origin    hour       // the newest hour whose intensity is known; 0 if there is none
-	learners  []*learner // the best first
-	trusted   bool       // the issue counts as it comes
-	fromIssue bool       // the first learner sees it
-	fromPast  bool       // the last learner sees the past
-	stale     bool
+type evidence struct {
+	model        *Model
+	now          hour
+	origin       hour       // the newest hour whose intensity is known; 0 if there is none
+	learners     []*learner // the best first
+	isTrusted    bool       // the issue counts as it comes
+	usesForecast bool       // the first learner sees it
+	usesHistory  bool       // the last learner sees the past
+	isStale      bool
 }
 
 // look chooses what to rely on at now, with what is known at the hour origin.
-func (m *Model) look(now, origin hour, trusted bool) *outlook {
-	o := &outlook{model: m, now: now, origin: origin, trusted: trusted}
+func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
+	o := &evidence{model: m, now: now, origin: origin, isTrusted: trusted}
 	lag := 0
 	if n := len(m.archive); n > 0 {
-		lag = max(0, (now-m.archive[n-1].known-late)/day*day)
+		lag = max(0, (now-m.archive[n-1].known-lateAfterHours)/day*day)
 	}
-	o.stale = lag > 0 || !trusted
-	if origin <= now-outdated || !o.stale && origin < now-behind {
+	o.isStale = lag > 0 || !trusted
+	if origin <= now-maxPastAgeHours || !o.isStale && origin < now-maxActualAgeHours {
 		return o
 	}
-	if lag <= latest {
-		o.rely(m.learner(lag))
+	if lag <= maxLatenessHours {
+		o.addForecastLearner(m.forecastLearner(lag))
 	}
-	if m.history != nil && m.history.hours >= enough {
-		o.fromPast = true
-		o.learners = append(o.learners, m.history)
+	if m.historyLearner != nil && m.historyLearner.learnedHours >= minHistoryHours {
+		o.usesHistory = true
+		o.learners = append(o.learners, m.historyLearner)
 	}
 	return o
 }
 
 // rely takes up what sees the issue, if that reaches the next hour, and is trusted or has shown what it is worth.
-func (o *outlook) rely(l *learner) {
-	if _, reaches := l.view.at(o.origin, max(o.now, o.origin+1)); reaches && (o.trusted || l.hours >= ramp) {
-		o.fromIssue = true
+func (o *evidence) addForecastLearner(l *learner) {
+	if _, reaches := l.features.at(o.origin, max(o.now, o.origin+1)); reaches && (o.isTrusted || l.learnedHours >= rampHours) {
+		o.usesForecast = true
 		o.learners = append(o.learners, l)
 	}
 }
 
 // origin returns the newest hour whose intensity is known: the running one, if something is known of it.
-func (m *Model) origin(now hour) hour {
+func (m *Model) newestKnownHour(now hour) hour {
 	h := hourOf(m.gauge.seen)
 	low, high := m.past.credible(h)
-	if level := m.soFar(h); h == now && level >= low && level <= high {
+	if level := m.runningHourMean(h); h == now && level >= low && level <= high {
 		m.past.actual.set(h, level)
 		return h
 	}
-	for h = min(h, m.past.closed()) - 1; h >= m.past.actual.first; h-- {
+	for h = min(h, m.past.closedUntil()) - 1; h >= m.past.actual.first; h-- {
 		if !math.IsNaN(m.past.actual.at(h)) {
 			return h
 		}
@@ -99,8 +99,8 @@ func (m *Model) origin(now hour) hour {
 
 // soFar is the mean of the running hour, as far as it is known; not a number if it is not. Where the issues stand for
 // what is known, it is what the newest says: what older ones said does not matter, and it is not in error about now.
-func (m *Model) soFar(h hour) float64 {
-	if n := len(m.archive); n > 0 && !m.measured && startOf(h).Before(m.fresh()) {
+func (m *Model) runningHourMean(h hour) float64 {
+	if n := len(m.archive); n > 0 && !m.hasActuals && startOf(h).Before(m.freshUntil()) {
 		if said := m.archive[n-1].values.at(h); !math.IsNaN(said) {
 			return said
 		}
@@ -108,23 +108,23 @@ func (m *Model) soFar(h hour) float64 {
 	return m.gauge.area / m.gauge.width
 }
 
-func (o *outlook) predict() Prediction {
+func (o *evidence) predict() Prediction {
 	var steps []step
 	for u := o.now; u < o.end(); u++ {
-		steps = o.append(steps, u)
+		steps = o.appendHour(steps, u)
 	}
-	p := Prediction{Basis: BasisNothing, SavingShare: o.model.trials.share()}
+	p := Prediction{Basis: BasisNothing, SavingShare: o.model.hindsight.share()}
 	if len(steps) > 0 {
-		p.Series, p.Basis = total(join(steps)), o.basis()
+		p.Series, p.Basis = withTotals(joinEqual(steps)), o.basis()
 	}
 	if len(o.learners) > 0 {
-		p.LearnedTime = time.Duration(o.learners[0].hours) * time.Hour
+		p.LearnedTime = time.Duration(o.learners[0].learnedHours) * time.Hour
 	}
 	return p
 }
 
 // join makes one step of neighbours that say the same, to within a rounding: the end of an hour is no boundary by itself.
-func join(steps []step) []step {
+func joinEqual(steps []step) []step {
 	joined := steps[:1]
 	for _, next := range steps[1:] {
 		last := &joined[len(joined)-1]
@@ -138,42 +138,42 @@ func join(steps []step) []step {
 }
 
 // end is the hour after the last that something can be expected of.
-func (o *outlook) end() hour {
-	if !o.trusted && len(o.learners) == 0 {
+func (o *evidence) end() hour {
+	if !o.isTrusted && len(o.learners) == 0 {
 		return o.now
 	}
-	return o.now + reach
+	return o.now + horizonHours
 }
 
 // append adds what is expected of an hour. The course within it is that of the newest issue.
-func (o *outlook) append(steps []step, u hour) []step {
+func (o *evidence) appendHour(steps []step, u hour) []step {
 	intensity := o.at(u)
 	if math.IsNaN(intensity) {
 		return steps
 	}
-	course := o.model.running
+	course := o.model.course
 	mean, covered := course.Mean(startOf(u), startOf(u+1))
 	if covered == 0 {
 		mean = intensity
 	}
 	gaps := intensity
-	if covered > 0 && !o.fromPast {
+	if covered > 0 && !o.usesHistory {
 		gaps = math.NaN() // nothing says how it goes on
 	}
-	return course.within(steps, u, intensity-mean, gaps)
+	return course.appendWithin(steps, u, intensity-mean, gaps)
 }
 
 // at returns the intensity expected of an hour; not a number if none is.
-func (o *outlook) at(u hour) float64 {
-	intensity, _ := o.by(u)
+func (o *evidence) at(u hour) float64 {
+	intensity, _ := o.expect(u)
 	return intensity
 }
 
 // by returns the intensity expected of an hour, not a number if none is, and who expects it, nil if it is known or that
 // of the issue.
-func (o *outlook) by(u hour) (float64, *learner) {
-	said, covered := o.model.running.Mean(startOf(u), startOf(u+1))
-	if covered == 0 || !o.trusted {
+func (o *evidence) expect(u hour) (float64, *learner) {
+	said, covered := o.model.course.Mean(startOf(u), startOf(u+1))
+	if covered == 0 || !o.isTrusted {
 		said = math.NaN()
 	}
 	known, level := o.model.past.actual.at(u), o.model.past.actual.at(o.origin)
@@ -185,33 +185,33 @@ func (o *outlook) by(u hour) (float64, *learner) {
 			}
 		}
 		return said, nil
-	case math.IsNaN(known), u == o.now && !o.model.measured && !math.IsNaN(said):
+	case math.IsNaN(known), u == o.now && !o.model.hasActuals && !math.IsNaN(said):
 		return said, nil // that is all that is known of the running hour
 	default:
 		return known, nil
 	}
 }
 
-func (o *outlook) basis() Basis {
+func (o *evidence) basis() Basis {
 	switch {
-	case !o.fromIssue && len(o.learners) > 0:
+	case !o.usesForecast && len(o.learners) > 0:
 		return BasisHistory
-	case o.stale:
+	case o.isStale:
 		return BasisStaleForecast
 	default:
 		return BasisForecast
 	}
 }
 
-func (o *outlook) contributions(u hour) []Contribution {
+func (o *evidence) contributions(u hour) []Contribution {
 	if u < o.now || u >= o.end() {
 		return nil
 	}
-	intensity, l := o.by(u)
+	intensity, l := o.expect(u)
 	switch {
 	case l != nil:
 		level := Contribution{"intensity now", o.model.past.actual.at(o.origin)}
-		return append([]Contribution{level}, l.terms(o.origin, u)...)
+		return append([]Contribution{level}, l.contributions(o.origin, u)...)
 	case math.IsNaN(intensity):
 		return nil
 	case u <= o.origin:
@@ -228,14 +228,14 @@ func (m *Model) hourly(issue *Series) record {
 	var r record
 	now := hourOf(m.received)
 	first := min(now, max(now-day, hourOf(issue.Start())))
-	low, high := m.past.credible(m.past.closed())
-	for h := first; startOf(h).Before(m.running.End()) && h < first+reach; h++ {
+	low, high := m.past.credible(m.past.closedUntil())
+	for h := first; startOf(h).Before(m.course.End()) && h < first+horizonHours; h++ {
 		mean, covered := issue.Mean(startOf(h), startOf(h+1))
 		switch {
 		case covered == 0:
-			mean, covered = m.running.Mean(later(startOf(h), m.received), startOf(h+1))
+			mean, covered = m.course.Mean(later(startOf(h), m.received), startOf(h+1))
 		case startOf(h).After(issue.Start()):
-			mean, covered = m.running.Mean(startOf(h), startOf(h+1))
+			mean, covered = m.course.Mean(startOf(h), startOf(h+1))
 		}
 		if covered == 0 || mean < low || mean > high {
 			mean = math.NaN()
@@ -247,14 +247,14 @@ func (m *Model) hourly(issue *Series) record {
 
 // within appends the steps of an hour, shifted, and fills their gaps with an intensity, or leaves them if that is not a
 // number.
-func (s *Series) within(steps []step, u hour, shift, gaps float64) []step {
+func (s *Series) appendWithin(steps []step, u hour, shift, gaps float64) []step {
 	at, to := nanos(startOf(u)), nanos(startOf(u+1))
 	fill := func(until int64) {
 		if at < until && !math.IsNaN(gaps) {
 			steps = append(steps, step{start: at, end: until, intensity: gaps})
 		}
 	}
-	for _, course := range s.all()[s.after(at):] {
+	for _, course := range s.all()[s.firstEndingAfter(at):] {
 		if course.start >= to {
 			break
 		}

@@ -11,7 +11,7 @@ type hour = int
 
 func hourOf(t time.Time) hour { return hour(nanos(bounded(t)) / int64(time.Hour)) }
 
-func startOf(h hour) time.Time { return instant(int64(h) * int64(time.Hour)) }
+func startOf(h hour) time.Time { return timeOf(int64(h) * int64(time.Hour)) }
 
 // bounded returns the nearest instant of the years 1970 to 2200, the ones whose hours can be counted.
 func bounded(t time.Time) time.Time {
@@ -61,11 +61,11 @@ func (r *record) forget(h hour) {
 
 // mean averages the known of the n values at h, h-step, h-2·step, …; not a number if none is known.
 func (r *record) mean(h hour, n, step int) float64 {
-	return r.meanOf(h, n, step, func(hour) bool { return true })
+	return r.meanWhere(h, n, step, func(hour) bool { return true })
 }
 
 // meanOf is mean over the hours that are wanted.
-func (r *record) meanOf(h hour, n, step int, wanted func(hour) bool) float64 {
+func (r *record) meanWhere(h hour, n, step int, wanted func(hour) bool) float64 {
 	sum, known := 0.0, 0.0
 	for i := range n {
 		if v := r.at(h - i*step); !math.IsNaN(v) && wanted(h-i*step) {
@@ -77,7 +77,7 @@ func (r *record) meanOf(h hour, n, step int, wanted func(hour) bool) float64 {
 }
 
 // says reports whether the record has all that another has.
-func (r *record) says(o *record) bool {
+func (r *record) contains(o *record) bool {
 	for i, v := range o.values {
 		if w := r.at(o.first + i); v != w && !(math.IsNaN(v) && math.IsNaN(w)) {
 			return false

@@ -67,15 +67,15 @@ func NewSeries(slots []Slot) *Series {
 			given = append(given, s)
 		}
 	}
-	if inOrder(given) {
-		return total(given)
+	if areInOrder(given) {
+		return withTotals(given)
 	}
 	slices.SortStableFunc(given, func(a, b step) int { return cmp.Compare(b.start, a.start) })
-	return total(flatten(given))
+	return withTotals(flatten(given))
 }
 
 // inOrder reports whether steps are in order, and do not overlap.
-func inOrder(steps []step) bool {
+func areInOrder(steps []step) bool {
 	for i := 1; i < len(steps); i++ {
 		if steps[i-1].end > steps[i].start {
 			return false
@@ -85,7 +85,7 @@ func inOrder(steps []step) bool {
 }
 
 // total makes a series of ordered steps, which it keeps, and fills in their running totals.
-func total(steps []step) *Series {
+func withTotals(steps []step) *Series {
 	if len(steps) > 0 {
 		steps[0].width, steps[0].area = 0, 0
 	}
@@ -105,7 +105,7 @@ func (s *Series) Start() time.Time {
 	if s.IsEmpty() {
 		return time.Time{}
 	}
-	return instant(s.steps[0].start)
+	return timeOf(s.steps[0].start)
 }
 
 // End is the end of the last slot; the zero time if there is none.
@@ -113,13 +113,13 @@ func (s *Series) End() time.Time {
 	if s.IsEmpty() {
 		return time.Time{}
 	}
-	return instant(s.steps[len(s.steps)-1].end)
+	return timeOf(s.steps[len(s.steps)-1].end)
 }
 
 // At returns the intensity at t; ok is false in gaps and outside the series. It takes O(log n).
 func (s *Series) At(t time.Time) (intensity float64, ok bool) {
 	n := nanos(t)
-	i := s.after(n)
+	i := s.firstEndingAfter(n)
 	if i == len(s.all()) || s.steps[i].start > n {
 		return 0, false
 	}
@@ -131,7 +131,7 @@ func (s *Series) At(t time.Time) (intensity float64, ok bool) {
 // the whole series is, which for days of 5-minute slots is less than 1e-6 gCO2eq/kWh. It takes O(log n).
 func (s *Series) Mean(from, to time.Time) (mean float64, covered time.Duration) {
 	lo, hi, steps := nanos(from), nanos(to), s.all()
-	return meanOf(steps, s.after(lo), sort.Search(len(steps), func(k int) bool { return steps[k].start >= hi })-1, lo, hi)
+	return meanOf(steps, s.firstEndingAfter(lo), sort.Search(len(steps), func(k int) bool { return steps[k].start >= hi })-1, lo, hi)
 }
 
 // meanOf is the mean over [lo, hi), of which steps[i] has the beginning and steps[j] the end.
@@ -175,7 +175,7 @@ func (w *Sweep) Mean(from, to int64) (float64, time.Duration) {
 func (s *Series) Slots() []Slot {
 	slots := make([]Slot, len(s.all()))
 	for i, step := range s.all() {
-		slots[i] = Slot{Start: instant(step.start), End: instant(step.end), Intensity: step.intensity}
+		slots[i] = Slot{Start: timeOf(step.start), End: timeOf(step.end), Intensity: step.intensity}
 	}
 	return slots
 }
@@ -184,9 +184,9 @@ func (s *Series) Slots() []Slot {
 func (s *Series) Boundaries(from, to time.Time) iter.Seq[time.Time] {
 	return func(yield func(time.Time) bool) {
 		last, limit := nanos(from), nanos(to)
-		for _, step := range s.all()[s.after(last):] {
+		for _, step := range s.all()[s.firstEndingAfter(last):] {
 			for _, b := range [2]int64{step.start, step.end} {
-				if b >= limit || b > last && !yield(instant(b)) {
+				if b >= limit || b > last && !yield(timeOf(b)) {
 					return
 				}
 				last = max(last, b)
@@ -198,14 +198,14 @@ func (s *Series) Boundaries(from, to time.Time) iter.Seq[time.Time] {
 // NextBoundary returns the first start or end of a slot strictly after t, if there is one. It takes O(log n).
 func (s *Series) NextBoundary(t time.Time) (time.Time, bool) {
 	n := nanos(t)
-	i := s.after(n)
+	i := s.firstEndingAfter(n)
 	if i == len(s.all()) {
 		return time.Time{}, false
 	}
 	if s.steps[i].start > n {
-		return instant(s.steps[i].start), true
+		return timeOf(s.steps[i].start), true
 	}
-	return instant(s.steps[i].end), true
+	return timeOf(s.steps[i].end), true
 }
 
 // Splice returns newer, preceded by what s knows of [from, newer.Start()). The exporter's forecast starts up to five
@@ -214,7 +214,7 @@ func (s *Series) Splice(newer *Series, from time.Time) *Series {
 	if newer.IsEmpty() {
 		return s
 	}
-	return total(append(s.part(from, newer.Start()), newer.steps...))
+	return withTotals(append(s.part(from, newer.Start()), newer.steps...))
 }
 
 // part returns a copy of the steps of [from, to).
@@ -248,7 +248,7 @@ func (s *Series) WithoutGaps(least float64) *Series {
 	if bridged == nil {
 		return s
 	}
-	return total(bridged)
+	return withTotals(bridged)
 }
 
 // all returns the steps, also those of a nil series.
@@ -260,7 +260,7 @@ func (s *Series) all() []step {
 }
 
 // after returns the index of the first step that ends after n, or the number of steps.
-func (s *Series) after(n int64) int {
+func (s *Series) firstEndingAfter(n int64) int {
 	steps := s.all()
 	return sort.Search(len(steps), func(i int) bool { return steps[i].end > n })
 }
@@ -268,4 +268,4 @@ func (s *Series) after(n int64) int {
 // nanos returns t in Unix nanoseconds; instants too far away become the nearest that fits.
 func nanos(t time.Time) int64 { return int64(t.Sub(time.Unix(0, 0))) }
 
-func instant(n int64) time.Time { return time.Unix(0, n).UTC() }
+func timeOf(n int64) time.Time { return time.Unix(0, n).UTC() }

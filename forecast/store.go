@@ -14,26 +14,26 @@ import (
 
 const (
 	// keep is how much of the past of a held series survives its replacement.
-	keep = time.Hour
+	keptPast = time.Hour
 	// ahead is how far from now an issue may start to keep older ones out: one that starts later may have a wrong date, or
 	// a local time that is said to be UTC.
-	ahead = time.Hour
+	maxStartAhead = time.Hour
 	// farAhead is how far from now an issue may start: that for the whole of the next day starts within less.
-	farAhead = 48 * time.Hour
+	maxNextDayAhead = 48 * time.Hour
 )
 
 // Store holds the last good forecasts of every source, per location. A source is whatever string the caller names its
 // forecasts by. Readers take one atomic load and never wait; writers take turns. The zero Store is empty and ready to
 // use.
 type Store struct {
-	writing sync.Mutex
-	books   atomic.Pointer[map[string]*Snapshot]
+	writing   sync.Mutex
+	snapshots atomic.Pointer[map[string]*Snapshot]
 }
 
 // Snapshot returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
 // empty.
 func (s *Store) Snapshot(source string) *Snapshot {
-	if books := s.books.Load(); books != nil && (*books)[source] != nil {
+	if books := s.snapshots.Load(); books != nil && (*books)[source] != nil {
 		return (*books)[source]
 	}
 	return new(Snapshot)
@@ -69,7 +69,7 @@ func (s *Store) Fail(source string, err error) {
 func (s *Store) Restore(source, location string, history []byte, now time.Time) (err error) {
 	s.edit(func(books map[string]*Snapshot) {
 		b := books[source].clone()
-		h := b.held[location]
+		h := b.kept[location]
 		if h.Model == nil {
 			h.Location, h.Model = location, &Model{}
 		}
@@ -78,10 +78,10 @@ func (s *Store) Restore(source, location string, history []byte, now time.Time) 
 		}
 		if v := h.Model.judge(h.Series); v.Doubted > 0 {
 			b.doubted += v.Doubted
-			b.doubt, b.problem = note(b.doubt, location, v.Doubt), note(b.problem, location, v.Doubt)
+			b.doubt, b.problem = appendProblem(b.doubt, location, v.Doubt), appendProblem(b.problem, location, v.Doubt)
 			h.course.Series, h.course.end, h.Series = v.Believed, earlier(h.course.end, v.Believed.End()), v.Believed
 		}
-		b.held[location] = h
+		b.kept[location] = h
 		books[source] = b
 	})
 	return err
@@ -96,7 +96,7 @@ func (s *Store) Forget(source string) {
 func (s *Store) update(source string, change func(*Snapshot)) {
 	s.edit(func(books map[string]*Snapshot) {
 		b := books[source].clone()
-		b.known, b.problem = true, ""
+		b.wasRead, b.problem = true, ""
 		change(b)
 		books[source] = b
 	})
@@ -107,27 +107,27 @@ func (s *Store) edit(change func(map[string]*Snapshot)) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	books := map[string]*Snapshot{}
-	if old := s.books.Load(); old != nil {
+	if old := s.snapshots.Load(); old != nil {
 		maps.Copy(books, *old)
 	}
 	change(books)
-	s.books.Store(&books)
+	s.snapshots.Store(&books)
 }
 
 // Snapshot is what is held of one source: an immutable view, safe for concurrent use. The zero Book is empty.
 type Snapshot struct {
-	known   bool
+	wasRead bool
 	problem string
 	doubt   string // of the newest issue
 	doubted int    // values of it
-	held    map[string]holding
+	kept    map[string]keptForecast
 }
 
 // A holding is the forecast of one location.
-type holding struct {
+type keptForecast struct {
 	Forecast
-	course course
-	newest bool // the newest issue of the source has the location
+	course     course
+	isInNewest bool // the newest issue of the source has the location
 }
 
 // Forecast is the last good forecast of one location.
@@ -159,7 +159,7 @@ func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
 
 // HasForecast reports whether a forecast has been taken, for any location.
 func (b *Snapshot) HasForecast() bool {
-	for _, h := range b.held {
+	for _, h := range b.kept {
 		if !h.Series.IsEmpty() {
 			return true
 		}
@@ -169,16 +169,16 @@ func (b *Snapshot) HasForecast() bool {
 
 // clone returns a copy that can be changed; of no book, an empty one.
 func (b *Snapshot) clone() *Snapshot {
-	c := &Snapshot{held: map[string]holding{}}
+	c := &Snapshot{kept: map[string]keptForecast{}}
 	if b != nil {
-		c.known, c.problem, c.doubt, c.doubted = b.known, b.problem, b.doubt, b.doubted
-		maps.Copy(c.held, b.held)
+		c.wasRead, c.problem, c.doubt, c.doubted = b.wasRead, b.problem, b.doubt, b.doubted
+		maps.Copy(c.kept, b.kept)
 	}
 	return c
 }
 
 // IsKnown reports whether the source was looked at at least once, with success or without.
-func (b *Snapshot) IsKnown() bool { return b.known }
+func (b *Snapshot) IsKnown() bool { return b.wasRead }
 
 // Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
 func (b *Snapshot) Problem() string { return b.problem }
@@ -191,33 +191,33 @@ func (b *Snapshot) Doubt() string { return b.doubt }
 func (b *Snapshot) CountDoubted() int { return b.doubted }
 
 // Locations returns the names of the locations held, sorted, also of those of which there is only history.
-func (b *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
+func (b *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(b.kept)) }
 
 // Forecast returns the forecast of a location. If the newest issue has a single location, or the book before there is an
 // issue, that one also answers to the location "", and, if it has no name itself, to every location that the issue does
 // not have.
 func (b *Snapshot) Forecast(location string) (Forecast, bool) {
-	h, ok := b.held[location]
-	if ok && h.newest {
+	h, ok := b.kept[location]
+	if ok && h.isInNewest {
 		return h.Forecast, true
 	}
 	only, single := b.only()
 	if single && (only.Location == "" || location == "") {
 		return only.Forecast, true
 	}
-	if !ok || only.newest && location == "" { // all have names now
+	if !ok || only.isInNewest && location == "" { // all have names now
 		return Forecast{}, false
 	}
 	return h.Forecast, true
 }
 
 // only returns a holding of the newest issue, if there is one, or else of the book, and whether it is the single one.
-func (b *Snapshot) only() (only holding, single bool) {
-	for _, h := range b.held {
+func (b *Snapshot) only() (only keptForecast, single bool) {
+	for _, h := range b.kept {
 		switch {
-		case h.newest && !only.newest, only.Model == nil:
+		case h.isInNewest && !only.isInNewest, only.Model == nil:
 			only, single = h, true
-		case h.newest == only.newest:
+		case h.isInNewest == only.isInNewest:
 			single = false
 		}
 	}
@@ -232,43 +232,43 @@ func (b *Snapshot) merge(issue Document, now time.Time) error {
 	}
 	var refused []error
 	for _, location := range slices.Sorted(maps.Keys(issue.Series)) {
-		taken, v, err := b.held[location].take(location, issue, now)
+		taken, v, err := b.kept[location].accept(location, issue, now)
 		if taken.Model != nil {
-			b.held[location] = taken
+			b.kept[location] = taken
 		}
 		b.doubted += v.Doubted
 		if v.Doubt != "" {
-			b.doubt = note(b.doubt, location, v.Doubt)
+			b.doubt = appendProblem(b.doubt, location, v.Doubt)
 		}
 		if err != nil {
 			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
 		}
 		if err != nil || v.Doubt != "" {
-			b.problem = note(b.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
+			b.problem = appendProblem(b.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
 		}
 	}
 	if len(refused) < len(issue.Series) {
-		b.turn(issue, now)
+		b.markNewest(issue, now)
 	}
 	return errors.Join(refused...)
 }
 
 // note adds to a sentence what there is to say of a location.
-func note(sentence, location, more string) string {
+func appendProblem(sentence, location, more string) string {
 	return strings.TrimPrefix(fmt.Sprintf("%s; location %q: %s", sentence, location, more), "; ")
 }
 
 // take returns the holding after an issue, and what was believed of that; the error says why it was refused.
-func (h holding) take(location string, issue Document, now time.Time) (holding, Verdict, error) {
+func (h keptForecast) accept(location string, issue Document, now time.Time) (keptForecast, Verdict, error) {
 	offered := issue.Series[location]
-	if err := h.refuse(offered, now); err != nil {
+	if err := h.checkOffer(offered, now); err != nil {
 		return h, Verdict{}, err
 	}
 	issued := issue.Issued
 	if issued.IsZero() || issued.After(now) {
 		issued = now
 	}
-	model, v := h.hear(offered, issued, now)
+	model, v := h.tellModel(offered, issued, now)
 	h.from, h.until = issue.span(location)
 	h.until = earlier(h.until, now.Add(freshFor)) // and after that it is not worth what it was
 	if v.Believed.IsEmpty() {
@@ -281,37 +281,37 @@ func (h holding) take(location string, issue Document, now time.Time) (holding, 
 
 // turn notes which locations the newest issue has. The others may come back, and until then their models go by the past:
 // they are dropped once that is too old to be of use.
-func (b *Snapshot) turn(newest Document, now time.Time) {
-	for location, h := range b.held {
-		_, h.newest = newest.Series[location]
-		b.held[location] = h
-		if !h.newest && !now.Before(h.Series.End()) && h.Model.heard().Before(now.Add(-retention*time.Hour)) {
-			delete(b.held, location)
+func (b *Snapshot) markNewest(newest Document, now time.Time) {
+	for location, h := range b.kept {
+		_, h.isInNewest = newest.Series[location]
+		b.kept[location] = h
+		if !h.isInNewest && !now.Before(h.Series.End()) && h.Model.lastReceived().Before(now.Add(-retentionHours*time.Hour)) {
+			delete(b.kept, location)
 		}
 	}
 }
 
 // hear tells the model of the location, a new one if there is none, of an issue, and what it believes of that.
-func (h holding) hear(series *Series, issued, now time.Time) (*Model, Verdict) {
+func (h keptForecast) tellModel(series *Series, issued, now time.Time) (*Model, Verdict) {
 	m := h.Model
 	if m == nil {
 		m = &Model{}
 	}
-	if !series.Start().After(now.Add(farAhead)) { // else it is now that the clock is wrong, and far behind
+	if !series.Start().After(now.Add(maxNextDayAhead)) { // else it is now that the clock is wrong, and far behind
 		m.rewind(now)
 	}
 	return m, m.Receive(series, issued)
 }
 
 // refuse says why the offered series must not replace the holding; nil if it may.
-func (h holding) refuse(offered *Series, now time.Time) error {
+func (h keptForecast) checkOffer(offered *Series, now time.Time) error {
 	if offered.IsEmpty() {
 		return errors.New("forecast is empty")
 	}
-	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(farAhead)) {
+	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(maxNextDayAhead)) {
 		return fmt.Errorf("forecast from %s starts more than two days from now, and the one held is of now", offered.Start().Format(time.RFC3339))
 	}
-	if !now.Before(h.course.end) || h.course.start.After(now.Add(ahead)) {
+	if !now.Before(h.course.end) || h.course.start.After(now.Add(maxStartAhead)) {
 		return nil
 	}
 	firstEnd, _ := offered.NextBoundary(offered.Start())

@@ -99,9 +99,9 @@ func (b Buckets) Name(intensity float64) string {
 	case last <= 0:
 		return ""
 	case i == last:
-		return ">" + number(b.ascending[i-1].UpTo)
+		return ">" + formatNumber(b.ascending[i-1].UpTo)
 	default:
-		return "<=" + number(b.ascending[i].UpTo)
+		return "<=" + formatNumber(b.ascending[i].UpTo)
 	}
 }
 

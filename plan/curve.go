@@ -13,74 +13,74 @@ import (
 // order of time; the first starts now. It reaches as far as it was asked for:
 // where every task has a duration of its own, most are asked for little.
 type curve struct {
-	outlook  *Planner
+	planner  *Planner
 	duration time.Duration
 	starts   []int64   // Unix nanoseconds
-	mean     []float64 // gCO2eq/kWh over [starts[i], starts[i]+duration)
+	means    []float64 // gCO2eq/kWh over [starts[i], starts[i]+duration)
 	best     []int32   // the cheapest of 0..i, the earliest of equals
 	least    float64   // what the last of these costs
 	lowest   []float64 // the smallest mean of 0..i, as far as it was asked for
 	options  map[int]*options
 
-	sweep     *forecast.Sweep
-	reached   int64
-	near, far int // the next of the outlook's boundaries for either end of a window
+	sweep                              *forecast.Sweep
+	reachedUntil                       int64
+	nextStartBoundary, nextEndBoundary int // the next of the outlook's boundaries for either end of a window
 }
 
 func (o *Planner) newCurve(duration time.Duration) *curve {
 	if duration <= 0 || o.series.IsEmpty() {
 		return nil
 	}
-	c := &curve{outlook: o, duration: duration, sweep: o.series.Sweep()}
+	c := &curve{planner: o, duration: duration, sweep: o.series.Sweep()}
 	if c.add(nanos(o.now)); len(c.starts) == 0 {
 		return nil
 	}
-	c.far = sort.Search(len(o.boundaries()), func(i int) bool { return o.corner(i, duration) > c.starts[0] })
+	c.nextEndBoundary = sort.Search(len(o.boundaries()), func(i int) bool { return o.corner(i, duration) > c.starts[0] })
 	return c
 }
 
 // boundaries are those of the series' slots after now, in Unix nanoseconds.
 func (o *Planner) boundaries() []int64 {
-	if o.bounds == nil {
+	if o.slotBoundaries == nil {
 		for b := range o.series.Boundaries(o.now, o.series.End().Add(1)) {
-			o.bounds = append(o.bounds, b.UnixNano())
+			o.slotBoundaries = append(o.slotBoundaries, b.UnixNano())
 		}
 	}
-	return o.bounds
+	return o.slotBoundaries
 }
 
 // corner returns when a window whose end, after some time, is at the i-th boundary
 // starts: the first full second from there on; never, if there is no such boundary.
 func (o *Planner) corner(i int, after time.Duration) int64 {
-	if i >= len(o.bounds) {
+	if i >= len(o.slotBoundaries) {
 		return math.MaxInt64
 	}
-	return ceilSecond(o.bounds[i] - int64(after))
+	return ceilSecond(o.slotBoundaries[i] - int64(after))
 }
 
 // reach adds the corners up to an instant: every start at which an end of the
 // window meets a slot's boundary, or the first full second after that; ascending,
 // each once.
 func (c *curve) reach(to int64) {
-	if to <= c.reached {
+	if to <= c.reachedUntil {
 		return
 	}
-	c.reached = to
-	if min(c.outlook.corner(c.near, 0), c.outlook.corner(c.far, c.duration)) > to {
+	c.reachedUntil = to
+	if min(c.planner.corner(c.nextStartBoundary, 0), c.planner.corner(c.nextEndBoundary, c.duration)) > to {
 		return
 	}
 	c.grow(to)
 	for {
-		near, far := c.outlook.corner(c.near, 0), c.outlook.corner(c.far, c.duration)
+		near, far := c.planner.corner(c.nextStartBoundary, 0), c.planner.corner(c.nextEndBoundary, c.duration)
 		at := min(near, far)
 		if at > to || at == math.MaxInt64 {
 			return
 		}
 		if near == at {
-			c.near++
+			c.nextStartBoundary++
 		}
 		if far == at {
-			c.far++
+			c.nextEndBoundary++
 		}
 		if at > c.starts[len(c.starts)-1] {
 			c.add(at)
@@ -90,15 +90,15 @@ func (c *curve) reach(to int64) {
 
 // grow makes room for the corners up to an instant at once.
 func (c *curve) grow(to int64) {
-	bounds := c.outlook.boundaries()
-	more := sort.Search(len(bounds), func(i int) bool { return bounds[i] > to }) - c.near
+	bounds := c.planner.boundaries()
+	more := sort.Search(len(bounds), func(i int) bool { return bounds[i] > to }) - c.nextStartBoundary
 	if end := to + int64(c.duration); end > to {
-		more += sort.Search(len(bounds), func(i int) bool { return bounds[i] > end }) - c.far
+		more += sort.Search(len(bounds), func(i int) bool { return bounds[i] > end }) - c.nextEndBoundary
 	} else {
-		more += len(bounds) - c.far
+		more += len(bounds) - c.nextEndBoundary
 	}
 	more = max(more, 0)
-	c.starts, c.mean, c.best = slices.Grow(c.starts, more), slices.Grow(c.mean, more), slices.Grow(c.best, more)
+	c.starts, c.means, c.best = slices.Grow(c.starts, more), slices.Grow(c.means, more), slices.Grow(c.best, more)
 }
 
 // Expect returns the mean intensity over a window of some length, in
@@ -143,12 +143,12 @@ func (o *Planner) expect(start time.Time, duration time.Duration) (float64, bool
 // add adds a start after all others, if the forecast covers enough of its window.
 func (c *curve) add(start int64) {
 	mean, covered := c.sweep.Mean(start, start+int64(c.duration))
-	mean, ok := filled(mean, covered, c.duration, c.outlook.fill)
+	mean, ok := filled(mean, covered, c.duration, c.planner.fill)
 	if !ok {
 		return
 	}
 	i, cost := int32(len(c.starts)), c.price(start, mean)
-	c.starts, c.mean = append(c.starts, start), append(c.mean, mean)
+	c.starts, c.means = append(c.starts, start), append(c.means, mean)
 	if i > 0 && cost >= c.least {
 		c.best = append(c.best, c.best[i-1])
 		return
@@ -165,8 +165,8 @@ func (c *curve) cost(start time.Time, mean float64) float64 { return c.price(nan
 
 // price is cost of a start in Unix nanoseconds.
 func (c *curve) price(start int64, mean float64) float64 {
-	hours := float64(start-c.outlook.nowNanos) / float64(time.Hour)
-	return math.Max(mean, 0) * (1 + c.outlook.terms.WaitPrice*hours)
+	hours := float64(start-c.planner.nowNanos) / float64(time.Hour)
+	return math.Max(mean, 0) * (1 + c.planner.terms.WaitPrice*hours)
 }
 
 // cheapest returns the cheapest start at or before latest, the earliest of
@@ -175,12 +175,12 @@ func (c *curve) cheapest(latest time.Time) (time.Time, float64, int) {
 	last := c.last(latest)
 	i := int(c.best[last])
 	if c.starts[last] < nanos(latest) {
-		mean, ok := c.outlook.expect(latest, c.duration)
-		if ok && c.cost(latest, mean) < c.price(c.starts[i], c.mean[i]) {
+		mean, ok := c.planner.expect(latest, c.duration)
+		if ok && c.cost(latest, mean) < c.price(c.starts[i], c.means[i]) {
 			return latest, mean, -1
 		}
 	}
-	return c.start(i), c.mean[i], i
+	return c.start(i), c.means[i], i
 }
 
 // firstBelow returns the first start at or before latest at which the mean is
@@ -188,15 +188,15 @@ func (c *curve) cheapest(latest time.Time) (time.Time, float64, int) {
 func (c *curve) firstBelow(threshold float64, latest time.Time) (time.Time, float64, bool) {
 	last := c.last(latest)
 	for i := len(c.lowest); i <= last; i++ {
-		c.lowest = append(c.lowest, c.mean[i])
+		c.lowest = append(c.lowest, c.means[i])
 		if i > 0 {
-			c.lowest[i] = math.Min(c.lowest[i-1], c.mean[i])
+			c.lowest[i] = math.Min(c.lowest[i-1], c.means[i])
 		}
 	}
 	i := sort.Search(last+1, func(i int) bool { return c.lowest[i] <= threshold })
 	switch i {
 	case 0:
-		return c.start(0), c.mean[0], true
+		return c.start(0), c.means[0], true
 	case last + 1:
 		return c.crossing(last, latest, threshold)
 	default:
@@ -208,14 +208,14 @@ func (c *curve) firstBelow(threshold float64, latest time.Time) (time.Time, floa
 // threshold at first and linear in between, comes down to it: in whole
 // seconds, but not after end.
 func (c *curve) crossing(i int, end time.Time, threshold float64) (time.Time, float64, bool) {
-	endMean, ok := c.outlook.expect(end, c.duration)
+	endMean, ok := c.planner.expect(end, c.duration)
 	if !ok || endMean > threshold {
 		return time.Time{}, 0, false
 	}
-	share := (c.mean[i] - threshold) / (c.mean[i] - endMean)
+	share := (c.means[i] - threshold) / (c.means[i] - endMean)
 	at := c.start(i).Add(time.Duration(share * float64(end.Sub(c.start(i)))))
 	at = fullSecond(at)
-	mean, ok := c.outlook.expect(at, c.duration)
+	mean, ok := c.planner.expect(at, c.duration)
 	if !ok || mean > threshold || at.After(end) {
 		return end, endMean, true
 	}

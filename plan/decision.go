@@ -112,7 +112,7 @@ func (d Decision) Emitted() float64 { return d.Expected * orOne(d.PowerFactor) }
 func (d Decision) EmittedAtOnce() float64 { return d.ExpectedAtOnce * orOne(d.PowerFactorAtOnce) }
 
 // maxReason is how many characters of an annotation `kubectl describe` prints.
-const maxReason = 140
+const maxReasonSize = 140
 
 // Reason explains the decision in one plain sentence with numbers. It names
 // instants, not distances, so that it stays true for as long as it is shown,
@@ -125,7 +125,7 @@ func (d Decision) Reason() string { return d.ReasonWith("") }
 func (d Decision) ReasonWith(more string) string {
 	reason := d.sentence() + more
 	for _, spare := range []*string{&d.EstimatedDuration, &d.LocationAtOnce} {
-		if len(reason) > maxReason {
+		if len(reason) > maxReasonSize {
 			*spare = ""
 			reason = d.sentence() + more
 		}
@@ -146,44 +146,44 @@ func Truncate(message string) string {
 func (d Decision) sentence() string {
 	switch {
 	case d.Cause == CauseQueued && d.Holds():
-		return "waits for its turn below the ceilings of its policy; latest start " + minute(d.LatestStart)
+		return "waits for its turn below the ceilings of its policy; latest start " + formatMinute(d.LatestStart)
 	case d.Cause == CauseNoRoom && d.Holds():
 		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; latest start %s",
-			d.inBucket(), d.in(), d.RunningPods, d.Ceiling, clock(d.Start), minute(d.LatestStart))
+			d.inBucket(), d.inLocation(), d.RunningPods, d.Ceiling, formatClock(d.Start), formatMinute(d.LatestStart))
 	case d.Holds():
-		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.Why(), minute(d.LatestStart))
+		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", formatClock(d.Start), d.Why(), formatMinute(d.LatestStart))
 	}
 	if d.StillWaitsFor != "" {
-		return fmt.Sprintf("let go %s UTC: %s; it still waits for %s", clock(d.Decided), d.Why(), d.StillWaitsFor)
+		return fmt.Sprintf("let go %s UTC: %s; it still waits for %s", formatClock(d.Decided), d.Why(), d.StillWaitsFor)
 	}
-	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.Why())
+	return fmt.Sprintf("started %s UTC: %s", formatClock(d.Decided), d.Why())
 }
 
 // Why is the part of the reason that does not say when.
 func (d Decision) Why() string {
 	switch d.Cause {
 	case CauseCleanestNow, CauseSmallGain:
-		return fmt.Sprintf("%s, %s", d.expected(), d.noGain())
+		return fmt.Sprintf("%s, %s", d.runIntensity(), d.reasonNotToWait())
 	case CauseCleanerLater:
 		return fmt.Sprintf("%s, %.0f %% less than the %s%s at %s",
-			d.expected(), 100*d.Gain(), number(d.ExpectedAtOnce), d.elsewhere(), minute(d.Decided))
+			d.runIntensity(), 100*d.Gain(), formatNumber(d.ExpectedAtOnce), d.immediateLocation(), formatMinute(d.Decided))
 	case CauseThreshold:
-		return fmt.Sprintf("%s, within its threshold of %s", d.expected(), number(*d.Threshold))
+		return fmt.Sprintf("%s, within its threshold of %s", d.runIntensity(), formatNumber(*d.Threshold))
 	case CauseSpread:
-		return fmt.Sprintf("%s, as clean as now; not all start in the same minute", d.expected())
+		return fmt.Sprintf("%s, as clean as now; not all start in the same minute", d.runIntensity())
 	case CauseLatestStart:
-		return "its latest start has come" + d.running()
+		return "its latest start has come" + d.atIntensity()
 	case CauseWithdrawn:
-		return "it does not ask to wait any more" + d.running()
+		return "it does not ask to wait any more" + d.atIntensity()
 	case CauseExempt:
-		return "the policy exempts this time" + d.running()
+		return "the policy exempts this time" + d.atIntensity()
 	default:
 		return "no usable forecast: " + d.NoForecastReason
 	}
 }
 
 // noGain says why it is not worth to wait.
-func (d Decision) noGain() string {
+func (d Decision) reasonNotToWait() string {
 	switch {
 	case d.ExpectedAtOnce <= 0:
 		return "nothing to gain at or below zero"
@@ -197,17 +197,17 @@ func (d Decision) noGain() string {
 }
 
 // running adds the intensity to a sentence, where it is known.
-func (d Decision) running() string {
+func (d Decision) atIntensity() string {
 	if math.IsNaN(d.Expected) {
 		return ""
 	}
-	return ", at " + d.expected()
+	return ", at " + d.runIntensity()
 }
 
 // expected prints the intensity of the run, where that is, on what it rests if
 // that is not the newest forecast, and over how long if that was guessed.
-func (d Decision) expected() string {
-	s := grams(d.Expected) + FormatPowerFactor(d.PowerFactor) + d.in()
+func (d Decision) runIntensity() string {
+	s := formatIntensity(d.Expected) + FormatPowerFactor(d.PowerFactor) + d.inLocation()
 	switch d.Basis {
 	case forecast.BasisHistory:
 		s += " by history"
@@ -228,7 +228,7 @@ func (d Decision) inBucket() string {
 }
 
 // in names the location, unless the forecast has no name for it.
-func (d Decision) in() string {
+func (d Decision) inLocation() string {
 	if d.Location == "" {
 		return ""
 	}
@@ -237,7 +237,7 @@ func (d Decision) in() string {
 
 // elsewhere names the location to start at once in, where it is another, and the
 // power factor there.
-func (d Decision) elsewhere() string {
+func (d Decision) immediateLocation() string {
 	switch {
 	case d.LocationAtOnce == d.Location:
 		return ""
@@ -251,9 +251,9 @@ func (d Decision) elsewhere() string {
 }
 
 // grams prints an intensity with its unit.
-func grams(intensity float64) string { return number(intensity) + " gCO2eq/kWh" }
+func formatIntensity(intensity float64) string { return formatNumber(intensity) + " gCO2eq/kWh" }
 
-func number(intensity float64) string {
+func formatNumber(intensity float64) string {
 	if math.Abs(intensity) < 10 {
 		return fmt.Sprintf("%.3g", intensity)
 	}
@@ -261,14 +261,14 @@ func number(intensity float64) string {
 }
 
 // clock prints an instant in UTC, with seconds only where there are some.
-func clock(t time.Time) string {
+func formatClock(t time.Time) string {
 	if t.Second() == 0 {
-		return minute(t)
+		return formatMinute(t)
 	}
 	return t.UTC().Format("Jan 2 15:04:05")
 }
 
-func minute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
+func formatMinute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
 
 // Times prints a power factor behind an intensity; nothing if it is one.
 func FormatPowerFactor(factor float64) string {

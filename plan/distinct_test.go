@@ -76,12 +76,12 @@ func TestASearchByOneLookFindsWhatASlateDoes(t *testing.T) {
 		f := o.Fleet(limits, nil)
 		for range 200 {
 			from := r.IntN(len(f.room.left) - 40)
-			f.room.take(from, from+r.IntN(40), 1)
+			f.room.occupy(from, from+r.IntN(40), 1)
 		}
 		c := o.curve(time.Duration(1+r.IntN(600)) * time.Minute)
 		pods, latest := 1+r.IntN(4), now.Add(time.Duration(r.IntN(40*3600))*time.Second)
 		got, ok := cheapestOf(candidates(nil, c, f.room, nanos(latest)), f.room, pods)
-		want, wanted := newSlate(c, f.room).cheapest(pods, latest)
+		want, wanted := newStartTree(c, f.room).cheapest(pods, latest)
 		if ok != wanted || ok && got.start != want.start {
 			t.Fatalf("%s, %t, want %s, %t", got.at(), ok, want.at(), wanted)
 		}

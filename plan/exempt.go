@@ -14,7 +14,7 @@ import (
 type Exemption struct {
 	cron     *cronexpr.Expression
 	step     time.Duration  // what one match of cron stands for
-	early    time.Duration  // how much earlier than cron says
+	moved    time.Duration  // how much earlier than cron says
 	zone     *time.Location // in which cron is meant; nil is UTC
 	from, to time.Time
 	// stride is how far apart matches of cron are looked for to tell when they
@@ -84,11 +84,11 @@ func (e Exemption) next(t time.Time) time.Time {
 			return t
 		}
 	}
-	at := e.match(t.Add(e.early))
+	at := e.match(t.Add(e.moved))
 	if at.IsZero() {
 		return time.Time{}
 	}
-	return at.Add(-e.early)
+	return at.Add(-e.moved)
 }
 
 // match returns the first moment at or after t that cron matches, zero if there is
@@ -96,7 +96,7 @@ func (e Exemption) next(t time.Time) time.Time {
 // clock and the next: a minute that is skipped matches never, and a minute that is
 // repeated matches twice.
 func (e Exemption) match(t time.Time) time.Time {
-	for t = t.In(e.in()); ; {
+	for t = t.In(e.zoneOrUTC()); ; {
 		_, offset := t.Zone()
 		ahead := time.Duration(offset) * time.Second
 		wall := t.UTC().Add(ahead)
@@ -123,7 +123,7 @@ func (e Exemption) InZone(zone *time.Location) Exemption {
 	return e
 }
 
-func (e Exemption) in() *time.Location {
+func (e Exemption) zoneOrUTC() *time.Location {
 	if e.zone == nil {
 		return time.UTC
 	}

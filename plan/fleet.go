@@ -22,16 +22,16 @@ func (g *Group) pods() int { return min(max(g.Pods, 1), maxPods) }
 // Fleet is one location whose groups are planned together: its outlook and the
 // room below its ceilings. Like the outlook it is not safe for concurrent use.
 type Fleet struct {
-	outlook *Planner
-	room    *room // nil if there are no ceilings
-	slates  map[time.Duration]*slate
-	tried   map[search]int
-	once    []candidate // memory for a duration's first search
+	planner       *Planner
+	room          *room // nil if there are no ceilings
+	startTrees    map[time.Duration]*startTree
+	searchedUntil map[thresholdSearch]int
+	scratch       []candidate // memory for a duration's first search
 }
 
 // search is what the groups have in common that look for the same windows at
 // or below a threshold.
-type search struct {
+type thresholdSearch struct {
 	duration  time.Duration
 	threshold float64
 	pods      int
@@ -41,7 +41,7 @@ type search struct {
 // is that of its intensity; time that the forecast does not cover has that of
 // the forecast's mean. What is running occupies room to its expected end.
 func (o *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
-	f := &Fleet{outlook: o}
+	f := &Fleet{planner: o}
 	if !buckets.IsEmpty() {
 		f.room = newRoom(o, buckets, running)
 	}
@@ -67,20 +67,20 @@ func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
 		groups: groups, decisions: make([]Decision, len(groups)), places: make([]place, len(groups)),
 	}
 	for _, f := range p.fleets {
-		f.slates, f.tried = map[time.Duration]*slate{}, map[search]int{}
+		f.startTrees, f.searchedUntil = map[time.Duration]*startTree{}, map[thresholdSearch]int{}
 	}
-	var rest []turn
+	var rest []priority
 	for i := range groups {
 		if !p.assign(i, true) {
-			rest = append(rest, p.turn(i))
+			rest = append(rest, p.priority(i))
 		}
 	}
-	slices.SortFunc(rest, turn.compare)
+	slices.SortFunc(rest, priority.compare)
 	for _, next := range rest {
 		p.assign(next.index, false)
 	}
 	for _, next := range rest {
-		p.advance(next.index)
+		p.startEarly(next.index)
 	}
 	return p.decisions
 }
@@ -96,18 +96,18 @@ type pass struct {
 
 // turn says when a group is given its place. Among groups of one duration the
 // order is that of their latest starts.
-type turn struct {
+type priority struct {
 	urgency time.Duration // from now to the latest start, less the duration
 	id      string
 	index   int
 }
 
-func (p *pass) turn(i int) turn {
+func (p *pass) priority(i int) priority {
 	g := &p.groups[i]
-	return turn{g.LatestStart.Sub(p.fleets[0].outlook.now) - g.Duration, g.ID, i}
+	return priority{g.LatestStart.Sub(p.fleets[0].planner.now) - g.Duration, g.ID, i}
 }
 
-func (t turn) compare(other turn) int {
+func (t priority) compare(other priority) int {
 	if c := cmp.Compare(t.urgency, other.urgency); c != 0 {
 		return c
 	}
@@ -118,47 +118,47 @@ func (t turn) compare(other turn) int {
 // for a group that cannot wait, and reports whether it is one.
 func (p *pass) assign(i int, urgent bool) bool {
 	g := &p.groups[i]
-	fleets := p.allow(g)
+	fleets := p.allowedFleets(g)
 	if len(fleets) == 0 {
-		p.decisions[i] = p.fleets[0].nowhere(g)
+		p.decisions[i] = p.fleets[0].decideWithoutForecast(g)
 		return true
 	}
-	if urgent && g.mustGo(fleets) == "" {
+	if urgent && g.causeToStartNow(fleets) == "" {
 		return false
 	}
 	d, chosen := g.decide(fleets)
 	p.decisions[i], p.places[i] = d, chosen
-	chosen.fleet.take(g, chosen.start, g.pods())
+	chosen.fleet.occupy(g, chosen.start, g.pods())
 	return true
 }
 
 // advance starts a group now that waits below ceilings for a time no better than
 // now, if there is room that nobody else has been given: room that became free
 // is not left unused for the sake of a plan.
-func (p *pass) advance(i int) {
+func (p *pass) startEarly(i int) {
 	g, d, was := &p.groups[i], &p.decisions[i], p.places[i]
 	f := was.fleet
 	if !d.Holds() || f.room == nil {
 		return
 	}
-	f.take(g, was.start, -g.pods())
-	now := f.at(g, f.outlook.now)
-	if !now.free || !(now.cost <= was.cost+noise) || g.Threshold != nil && !(now.weighed() <= *g.Threshold) {
-		f.take(g, was.start, g.pods())
+	f.occupy(g, was.start, -g.pods())
+	now := f.at(g, f.planner.now)
+	if !now.hasRoom || !(now.cost <= was.cost+roundingNoise) || g.Threshold != nil && !(now.emitted() <= *g.Threshold) {
+		f.occupy(g, was.start, g.pods())
 		return
 	}
-	f.take(g, now.start, g.pods())
-	d.Start, d.Expected, d.PowerFactor, d.Cause, d.CheaperWasFull, d.Location = now.start, now.mean, now.power, CauseCleanestNow, false, f.outlook.location
+	f.occupy(g, now.start, g.pods())
+	d.Start, d.Expected, d.PowerFactor, d.Cause, d.CheaperWasFull, d.Location = now.start, now.mean, now.powerFactor, CauseCleanestNow, false, f.planner.location
 }
 
 // allow returns the fleets that a group may run in.
-func (p *pass) allow(g *Group) []*Fleet {
+func (p *pass) allowedFleets(g *Group) []*Fleet {
 	if len(g.Locations) == 0 {
 		return p.fleets
 	}
 	p.allowed = p.allowed[:0]
 	for _, f := range p.fleets {
-		if slices.ContainsFunc(g.Locations, func(s Site) bool { return s.Name == f.outlook.location }) {
+		if slices.ContainsFunc(g.Locations, func(s Site) bool { return s.Name == f.planner.location }) {
 			p.allowed = append(p.allowed, f)
 		}
 	}
@@ -166,9 +166,9 @@ func (p *pass) allow(g *Group) []*Fleet {
 }
 
 // nowhere starts a group of which no location is known.
-func (f *Fleet) nowhere(g *Group) Decision {
+func (f *Fleet) decideWithoutForecast(g *Group) Decision {
 	return Decision{
-		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0].Name,
+		Decided: f.planner.now, Start: f.planner.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0].Name,
 		Duration: g.Duration, EstimatedDuration: g.EstimatedDuration, Threshold: g.Threshold, Expected: math.NaN(), ExpectedAtOnce: math.NaN(),
 		LocationAtOnce: g.Locations[0].Name, Cause: CauseNoForecast, NoForecastReason: "there is none for its location",
 	}
@@ -176,20 +176,20 @@ func (f *Fleet) nowhere(g *Group) Decision {
 
 // at returns the place of a group that starts at a given moment.
 func (f *Fleet) at(g *Group, start time.Time) place {
-	power := g.PowerFactor(f.outlook.location)
-	p := place{fleet: f, start: start, mean: math.NaN(), cost: math.Inf(1), free: f.fits(g, start)}
-	c := f.outlook.curve(g.Duration)
+	power := g.PowerFactor(f.planner.location)
+	p := place{fleet: f, start: start, mean: math.NaN(), cost: math.Inf(1), hasRoom: f.fits(g, start)}
+	c := f.planner.curve(g.Duration)
 	if c == nil {
-		return p.by(power)
+		return p.timesPower(power)
 	}
-	mean, ok := c.mean[0], true
-	if !start.Equal(f.outlook.now) {
-		mean, ok = f.outlook.expect(start, g.Duration)
+	mean, ok := c.means[0], true
+	if !start.Equal(f.planner.now) {
+		mean, ok = f.planner.expect(start, g.Duration)
 	}
 	if ok {
 		p.mean, p.cost = mean, c.cost(start, mean)
 	}
-	return p.by(power)
+	return p.timesPower(power)
 }
 
 // fits reports whether there is room for the group from start to its end.
@@ -201,10 +201,10 @@ func (f *Fleet) fits(g *Group, start time.Time) bool {
 }
 
 // take gives room to pods of the group, or takes it back from less than none.
-func (f *Fleet) take(g *Group, start time.Time, pods int) {
+func (f *Fleet) occupy(g *Group, start time.Time, pods int) {
 	if f.room != nil {
 		from, to := f.room.span(start, g.Duration)
-		f.room.take(from, to, pods)
+		f.room.occupy(from, to, pods)
 	}
 }
 
@@ -212,29 +212,29 @@ func (f *Fleet) take(g *Group, start time.Time, pods int) {
 // spread within their slots, too; with them that would take room from what
 // comes before or after.
 func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
-	c := f.outlook.curve(g.Duration)
+	c := f.planner.curve(g.Duration)
 	if c == nil {
 		return place{}, false
 	}
-	latest := f.outlook.latest(g.LatestStart)
-	power := g.PowerFactor(f.outlook.location)
+	latest := f.planner.endOfWait(g.LatestStart)
+	power := g.PowerFactor(f.planner.location)
 	start, mean, least := c.pick(g.ID, latest, enough/power, f.room == nil)
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), least: least, free: true}.by(power), true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), cheapestCost: least, hasRoom: true}.timesPower(power), true
 	}
 	p, ok := f.cheapestFree(g, latest)
-	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, least: p.cost, free: true, crowded: true}.by(power), ok
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, cheapestCost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(power), ok
 }
 
 // firstBelow returns the first place with room at or below the group's
 // threshold.
 func (f *Fleet) firstBelow(g *Group) (place, bool) {
-	c := f.outlook.curve(g.Duration)
+	c := f.planner.curve(g.Duration)
 	if c == nil {
 		return place{}, false
 	}
-	latest := f.outlook.latest(g.LatestStart)
-	power := g.PowerFactor(f.outlook.location)
+	latest := f.planner.endOfWait(g.LatestStart)
+	power := g.PowerFactor(f.planner.location)
 	threshold := *g.Threshold / power
 	start, mean, ok := c.firstBelow(threshold, latest)
 	if !ok {
@@ -244,30 +244,30 @@ func (f *Fleet) firstBelow(g *Group) (place, bool) {
 		start, mean = c.pickBelow(g.ID, start, mean, latest, threshold)
 	}
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), free: true}.by(power), true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), hasRoom: true}.timesPower(power), true
 	}
-	key := search{g.Duration, threshold, g.pods()}
-	p, next, ok := f.slate(g.Duration).firstBelow(key, f.tried[key], latest)
-	f.tried[key] = next
-	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, free: true, crowded: true}.by(power), ok
+	key := thresholdSearch{g.Duration, threshold, g.pods()}
+	p, next, ok := f.startTree(g.Duration).firstBelow(key, f.searchedUntil[key], latest)
+	f.searchedUntil[key] = next
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(power), ok
 }
 
 // cheapestFree returns the cheapest start with room. A slate is worth its making
 // only for a duration that comes again.
 func (f *Fleet) cheapestFree(g *Group, latest time.Time) (candidate, bool) {
-	if _, asked := f.slates[g.Duration]; !asked {
-		f.slates[g.Duration] = nil
-		f.once = candidates(f.once[:0], f.outlook.curve(g.Duration), f.room, nanos(latest))
-		return cheapestOf(f.once, f.room, g.pods())
+	if _, asked := f.startTrees[g.Duration]; !asked {
+		f.startTrees[g.Duration] = nil
+		f.scratch = candidates(f.scratch[:0], f.planner.curve(g.Duration), f.room, nanos(latest))
+		return cheapestOf(f.scratch, f.room, g.pods())
 	}
-	return f.slate(g.Duration).cheapest(g.pods(), latest)
+	return f.startTree(g.Duration).cheapest(g.pods(), latest)
 }
 
-func (f *Fleet) slate(duration time.Duration) *slate {
-	s := f.slates[duration]
+func (f *Fleet) startTree(duration time.Duration) *startTree {
+	s := f.startTrees[duration]
 	if s == nil {
-		s = newSlate(f.outlook.curve(duration), f.room)
-		f.slates[duration] = s
+		s = newStartTree(f.planner.curve(duration), f.room)
+		f.startTrees[duration] = s
 	}
 	return s
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // furthest is how far ahead the end of an exempt time is looked for.
-const furthest = 12 * time.Hour
+const maxExemptionSearch = 12 * time.Hour
 
 // Level is what holds at one location at one moment, of which ceilings are
 // made: the intensity, and whether it counts.
@@ -47,9 +47,9 @@ func (e Exemption) NextChange(t time.Time) time.Time {
 	case e.cron == nil:
 		return e.to.UTC()
 	}
-	latest := t.UTC().Add(furthest)
-	for at := e.boundary(t.Add(e.early)); ; at = e.boundary(at) {
-		switch end := at.Add(-e.early); {
+	latest := t.UTC().Add(maxExemptionSearch)
+	for at := e.boundary(t.Add(e.moved)); ; at = e.boundary(at) {
+		switch end := at.Add(-e.moved); {
 		case !end.Before(latest):
 			return latest
 		case !e.Applies(end):
@@ -61,7 +61,7 @@ func (e Exemption) NextChange(t time.Time) time.Time {
 // boundary returns the next moment after t at which the wall clock of the zone shows a
 // multiple of stride, or changes.
 func (e Exemption) boundary(t time.Time) time.Time {
-	local := t.In(e.in())
+	local := t.In(e.zoneOrUTC())
 	_, offset := local.Zone()
 	ahead := time.Duration(offset) * time.Second
 	at := t.UTC().Add(ahead).Truncate(e.stride).Add(e.stride - ahead)
@@ -80,7 +80,7 @@ func (e Exemption) WholeMinutes() Exemption {
 
 // Earlier returns the exemption of a cron expression, moved to an earlier time.
 func (e Exemption) MovedEarlier(by time.Duration) Exemption {
-	e.early += by
+	e.moved += by
 	return e
 }
 

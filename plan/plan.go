@@ -64,7 +64,7 @@ import (
 
 // maxMargin bounds what is kept free between a task's expected end and its
 // deadline.
-const maxMargin = 10 * time.Minute
+const maxDeadlineMargin = 10 * time.Minute
 
 // minCover is the share of a window that the forecast must cover for the
 // window to be considered. Time beyond its end, or before it begins, counts as
@@ -144,7 +144,7 @@ func orOne(factor float64) float64 {
 // finished by the deadline: with a margin of a twentieth of its duration, ten
 // minutes at most, in whole seconds.
 func LatestStart(deadline time.Time, duration time.Duration) time.Time {
-	margin := min(duration/20, maxMargin)
+	margin := min(duration/20, maxDeadlineMargin)
 	return deadline.Add(-duration - margin).Truncate(time.Second).UTC()
 }
 
@@ -153,18 +153,18 @@ func LatestStart(deadline time.Time, duration time.Duration) time.Time {
 // durations cost little more than one of each; it is not safe for concurrent
 // use.
 type Planner struct {
-	location string
-	now      time.Time
-	until    time.Time
-	series   *forecast.Series
-	missing  string
-	basis    forecast.Basis
-	terms    Terms
-	exempt   time.Time // when carbon stops counting next; zero if never
-	fill     float64   // what an uncovered time counts
-	nowNanos int64
-	bounds   []int64 // of the series' slots, after now, once they were asked for
-	curves   map[time.Duration]*curve
+	location         string
+	now              time.Time
+	until            time.Time
+	series           *forecast.Series
+	noForecastReason string
+	basis            forecast.Basis
+	terms            Terms
+	nextExempt       time.Time // when carbon stops counting next; zero if never
+	fill             float64   // what an uncovered time counts
+	nowNanos         int64
+	slotBoundaries   []int64 // of the series' slots, after now, once they were asked for
+	curves           map[time.Duration]*curve
 }
 
 // NewPlanner prepares decisions at now for tasks of one location whose latest
@@ -174,10 +174,10 @@ type Planner struct {
 func NewPlanner(location string, series *forecast.Series, missing string, terms Terms, now, until time.Time) *Planner {
 	now, until = now.UTC(), until.UTC()
 	o := &Planner{
-		location: location, series: bridged(series), missing: missing, terms: terms,
+		location: location, series: bridged(series), noForecastReason: missing, terms: terms,
 		now: now, until: until, nowNanos: nanos(now), curves: map[time.Duration]*curve{},
 	}
-	o.exempt = nextExempt(terms.Exemptions, now, until)
+	o.nextExempt = nextExempt(terms.Exemptions, now, until)
 	o.fill, _ = o.series.Mean(o.series.Start(), o.series.End())
 	return o
 }
@@ -192,19 +192,19 @@ func (o *Planner) WithBasis(basis forecast.Basis) *Planner {
 // Decide returns when the task should start, by itself, in the outlook's
 // location.
 func (o *Planner) Decide(t Task) Decision {
-	d, _ := (&Group{Task: t}).decide([]*Fleet{{outlook: o}})
+	d, _ := (&Group{Task: t}).decide([]*Fleet{{planner: o}})
 	return d
 }
 
 // latest is the end of the wait: the latest start, or an earlier exemption,
 // at which the task is let go anyway.
-func (o *Planner) latest(latestStart time.Time) time.Time {
+func (o *Planner) endOfWait(latestStart time.Time) time.Time {
 	latest := latestStart
 	if o.until.Before(latest) {
 		latest = o.until
 	}
-	if !o.exempt.IsZero() && o.exempt.Before(latest) {
-		latest = o.exempt
+	if !o.nextExempt.IsZero() && o.nextExempt.Before(latest) {
+		latest = o.nextExempt
 	}
 	if latest.Before(o.now) {
 		latest = o.now

@@ -383,7 +383,7 @@ func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task
 	step := max(task.LatestStart.Sub(now)/500, time.Second)
 	for s := now; !s.After(task.LatestStart); s = s.Add(step) {
 		mean, ok := o.expect(s, task.Duration)
-		if ok && price(d.Start, d.Expected)-price(s, mean) > margin(price(s, mean))+1e-6 {
+		if ok && price(d.Start, d.Expected)-price(s, mean) > equalMargin(price(s, mean))+1e-6 {
 			t.Fatalf("start %s at %g beats %s (%g)", s, mean, d.Reason(), d.Expected)
 		}
 	}

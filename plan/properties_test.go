@@ -119,13 +119,13 @@ func checkRoom(t *testing.T, in instance, decisions []Decision) {
 	var runs []run
 	var moments []time.Time
 	for _, r := range in.running {
-		runs = append(runs, run{in.now, r.Until.Add(-overlap), r.Pods, false})
+		runs = append(runs, run{in.now, r.Until.Add(-uncountedOverlap), r.Pods, false})
 	}
 	for i, d := range decisions {
 		if d.Cause == CauseNoRoom && !planned(d) {
 			continue // it was counted, or not, by what came after it
 		}
-		runs = append(runs, run{d.Start, d.Start.Add(max(d.Duration-overlap, 1)), in.groups[i].pods(), planned(d)})
+		runs = append(runs, run{d.Start, d.Start.Add(max(d.Duration-uncountedOverlap, 1)), in.groups[i].pods(), planned(d)})
 		moments = append(moments, d.Start)
 	}
 	o := NewPlanner("X", in.series(), "none", in.terms, in.now, in.now)
@@ -196,7 +196,7 @@ func checkDearest(t *testing.T, in instance, decisions []Decision) {
 			}
 		}
 		// between corners a priced wait may cost a trifle more than at either
-		if cost := in.cost(d); cost > dearest*1.01+noise {
+		if cost := in.cost(d); cost > dearest*1.01+roundingNoise {
 			t.Fatalf("group %d costs %g, more than the dearest window's %g", i, cost, dearest)
 		}
 	}
@@ -251,7 +251,7 @@ func TestReplanningKeepsThePlan(t *testing.T) {
 		first := map[string]Decision{}
 		play(t, in, func(at time.Time, g Group, d Decision) {
 			before, ok := first[g.ID]
-			if ok && (d.Start.After(before.Start) || d.Expected > before.Expected+2*margin(before.Expected)) {
+			if ok && (d.Start.After(before.Start) || d.Expected > before.Expected+2*equalMargin(before.Expected)) {
 				t.Fatalf("seed %d, at %s: first %s, now %s", seed, at, before.Reason(), d.Reason())
 			}
 			if !ok {
@@ -313,7 +313,7 @@ func TestUniformPlansAreOptimal(t *testing.T) {
 		if over == 0 {
 			checked++
 		}
-		if over == 0 && total > best*(1+nearlyEqual)+1e-6 {
+		if over == 0 && total > best*(1+equalShare)+1e-6 {
 			t.Fatalf("seed %d: %g, and %g is possible", seed, total, best)
 		}
 	}
@@ -353,7 +353,7 @@ func TestMoreSlackAloneCostsNoMore(t *testing.T) {
 			}
 			g.LatestStart = g.LatestStart.Add(time.Duration(r.IntN(600)) * time.Minute)
 			after := o.Decide(g.Task)
-			if in.cost(after) > in.cost(before)+margin(in.cost(before)) {
+			if in.cost(after) > in.cost(before)+equalMargin(in.cost(before)) {
 				t.Fatalf("seed %d: %s; with more slack %s", seed, before.Reason(), after.Reason())
 			}
 		}
@@ -383,7 +383,7 @@ func TestMoreFreedomCostsNoMore(t *testing.T) {
 				before, over := outcome(in)
 				change(r, &in)
 				after, still := outcome(in)
-				if still > over || over == 0 && after > before*(1+nearlyEqual)+1e-6 {
+				if still > over || over == 0 && after > before*(1+equalShare)+1e-6 {
 					t.Fatalf("seed %d: %g, and %d without room; before %g, and %d", seed, after, still, before, over)
 				}
 			}

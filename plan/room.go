@@ -10,7 +10,7 @@ import (
 // overlap is how far a run may reach into the time of another without being
 // counted there: a release takes a moment, and what comes a few seconds late
 // would otherwise find its place taken by what follows it.
-const overlap = time.Minute
+const uncountedOverlap = time.Minute
 
 // Run is work that was released and still occupies room.
 type Run struct {
@@ -36,7 +36,7 @@ func newRoom(o *Planner, buckets Buckets, running []Run) *room {
 		end = o.series.End()
 	}
 	end = end.Add(24 * time.Hour)
-	width := cellWidth(end.Sub(o.now))
+	width := widthOfCells(end.Sub(o.now))
 	first := o.now.Truncate(width)
 	r := &room{}
 	for t := first; t.Before(end); t = t.Add(width) {
@@ -53,13 +53,13 @@ func newRoom(o *Planner, buckets Buckets, running []Run) *room {
 	r.ceiling, r.bucket = buckets.Ceiling(o.intensity(o.now)), buckets.Name(o.intensity(o.now))
 	now := o.now.UnixNano()
 	for _, run := range running {
-		r.take(r.cell(now), r.cell(max(now, run.Until.Add(-overlap).UnixNano())), max(run.Pods, 0))
+		r.occupy(r.cell(now), r.cell(max(now, run.Until.Add(-uncountedOverlap).UnixNano())), max(run.Pods, 0))
 	}
 	return r
 }
 
 // cellWidth cuts time as finely as a few thousand cells can.
-func cellWidth(span time.Duration) time.Duration {
+func widthOfCells(span time.Duration) time.Duration {
 	const most = 4096
 	for _, width := range []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour} {
 		if span/width <= most {
@@ -99,7 +99,7 @@ func (r *room) second(i int) int64 {
 
 // runEnd is the last instant at which a run is counted.
 func runEnd(start int64, duration time.Duration) int64 {
-	return start + int64(max(duration-overlap, 1)) - 1
+	return start + int64(max(duration-uncountedOverlap, 1)) - 1
 }
 
 // forward returns the index of the cell that holds an instant, from one on that is
@@ -128,7 +128,7 @@ func (r *room) running() int { return r.ceiling - r.left[0] }
 // least returns how many pods fit into all of the cells from..to.
 func (r *room) least(from, to int) int { return slices.Min(r.left[from : to+1]) }
 
-func (r *room) take(from, to, pods int) {
+func (r *room) occupy(from, to, pods int) {
 	for i := from; i <= to; i++ {
 		r.left[i] -= pods
 	}

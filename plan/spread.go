@@ -8,10 +8,10 @@ import (
 
 // nearlyEqual is the share of the cost by which two starts may differ and are
 // still as good as each other: forecasts are wrong by much more.
-const nearlyEqual = 0.001
+const equalShare = 0.001
 
 // noise in gCO2eq/kWh is what the rounding of a mean may add.
-const noise = 1e-6
+const roundingNoise = 1e-6
 
 // maxSpread is how far a start is moved within its slot at most, if that is no
 // more than a tenth of the wait.
@@ -21,11 +21,11 @@ const maxSpread = 5 * time.Minute
 const maxOptions = 64
 
 // margin is what a start may cost more than the best and still be as good.
-func margin(best float64) float64 { return nearlyEqual*best + noise }
+func equalMargin(best float64) float64 { return equalShare*best + roundingNoise }
 
 // choice is what a start may cost more than the best to be picked: a little
 // less than the margin, so that it is not lost again to a rounding.
-func choice(best float64) float64 { return 0.9 * margin(best) }
+func choiceMargin(best float64) float64 { return 0.9 * equalMargin(best) }
 
 // option is a start nearly as cheap as the best of its curve.
 type option struct {
@@ -51,15 +51,15 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 	if id == "" || best <= 0 || mean > enough {
 		return start, mean, least
 	}
-	last := c.last(earlier(latest, start.Add(c.shift(start))))
-	options := c.nearly(best, last)
+	last := c.last(earlier(latest, start.Add(c.maxShift(start))))
+	options := c.nearlyCheapest(best, last)
 	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
 	h := hash(id)
 	o := &options[oneOf(h, n)] // n > 0: the first is at or before the best
-	at, atMean := c.start(o.index), c.mean[o.index]
+	at, atMean := c.start(o.index), c.means[o.index]
 	if shift {
-		at, atMean = c.later(at, atMean, min(c.slack(o, best), latest.Sub(at), c.shift(at)), h, func(s time.Time, m float64) bool {
-			return c.cost(s, m)-least <= choice(least)
+		at, atMean = c.later(at, atMean, min(c.slack(o, best), latest.Sub(at), c.maxShift(at)), h, func(s time.Time, m float64) bool {
+			return c.cost(s, m)-least <= choiceMargin(least)
 		})
 	}
 	if atMean > enough {
@@ -71,7 +71,7 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 // nearly returns the starts up to the last that are nearly as cheap as the best
 // one, in order of time, the first maxOptions of them, whatever their distance;
 // perhaps some more.
-func (c *curve) nearly(best, last int) []option {
+func (c *curve) nearlyCheapest(best, last int) []option {
 	if c.options == nil {
 		c.options = map[int]*options{}
 	}
@@ -80,9 +80,9 @@ func (c *curve) nearly(best, last int) []option {
 		o = &options{}
 		c.options[best] = o
 	}
-	least := c.price(c.starts[best], c.mean[best])
+	least := c.price(c.starts[best], c.means[best])
 	for ; o.upTo <= last && len(o.list) < maxOptions; o.upTo++ {
-		if c.price(c.starts[o.upTo], c.mean[o.upTo])-least <= choice(least) {
+		if c.price(c.starts[o.upTo], c.means[o.upTo])-least <= choiceMargin(least) {
 			o.list = append(o.list, option{index: o.upTo})
 		}
 	}
@@ -92,8 +92,8 @@ func (c *curve) nearly(best, last int) []option {
 // slack is how much later an option of the best start may start.
 func (c *curve) slack(o *option, best int) time.Duration {
 	if !o.known {
-		least := c.price(c.starts[best], c.mean[best])
-		o.leeway = c.leeway(c.start(o.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choice(least) })
+		least := c.price(c.starts[best], c.means[best])
+		o.leeway = c.leeway(c.start(o.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choiceMargin(least) })
 		o.known = true
 	}
 	return o.leeway
@@ -101,13 +101,13 @@ func (c *curve) slack(o *option, best int) time.Duration {
 
 // shift is how much a start may be moved for the sake of the spread: little for
 // who waits little.
-func (c *curve) shift(start time.Time) time.Duration { return start.Sub(c.outlook.now) / 10 }
+func (c *curve) maxShift(start time.Time) time.Duration { return start.Sub(c.planner.now) / 10 }
 
 // leeway returns how much later than start, up to most, a window is still good,
 // to within a tenth of most.
 func (c *curve) leeway(start time.Time, most time.Duration, good func(time.Time, float64) bool) time.Duration {
 	for d := most; d >= time.Second; d -= max(most/10, time.Second) {
-		mean, ok := c.outlook.expect(start.Add(d), c.duration)
+		mean, ok := c.planner.expect(start.Add(d), c.duration)
 		if ok && good(start.Add(d), mean) {
 			return d
 		}
@@ -123,7 +123,7 @@ func (c *curve) later(start time.Time, mean float64, leeway time.Duration, h uin
 		return start, mean
 	}
 	at := start.Add(after)
-	atMean, ok := c.outlook.expect(at, c.duration)
+	atMean, ok := c.planner.expect(at, c.duration)
 	if !ok || !good(at, atMean) {
 		return start, mean
 	}
@@ -133,11 +133,11 @@ func (c *curve) later(start time.Time, mean float64, leeway time.Duration, h uin
 // pickBelow moves the first start at or below a threshold, for a task with an
 // ID, by up to maxSpread for as long as it stays below.
 func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.Time, threshold float64) (time.Time, float64) {
-	if id == "" || !start.After(c.outlook.now) {
+	if id == "" || !start.After(c.planner.now) {
 		return start, mean
 	}
 	good := func(_ time.Time, m float64) bool { return m <= threshold }
-	leeway := c.leeway(start, min(maxSpread, latest.Sub(start), c.shift(start)), good)
+	leeway := c.leeway(start, min(maxSpread, latest.Sub(start), c.maxShift(start)), good)
 	return c.later(start, mean, leeway, hash(id), good)
 }
 
@@ -145,11 +145,11 @@ func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.
 // there is, no place if there is none: within maxSpread after the last corner,
 // and a tenth of the time it has, it is the planned one or the one that the hash
 // of its ID picks.
-func (f *Fleet) soon(g *Group, least float64) place {
-	o := f.outlook
+func (f *Fleet) spreadStart(g *Group, least float64) place {
+	o := f.planner
 	corner := o.lastCorner(g.Duration)
 	come := !g.PlannedStart.IsZero() && !g.PlannedStart.After(o.now)
-	latest := o.latest(g.LatestStart)
+	latest := o.endOfWait(g.LatestStart)
 	spread := min(maxSpread, latest.Sub(corner)/10)
 	if g.ID == "" || corner.IsZero() || come || spread <= 0 {
 		return place{}
@@ -159,7 +159,7 @@ func (f *Fleet) soon(g *Group, least float64) place {
 		if !at.After(o.now) || at.After(corner.Add(spread)) || at.After(latest) {
 			continue
 		}
-		if p := f.at(g, at); p.cost-least <= margin(least) {
+		if p := f.at(g, at); p.cost-least <= equalMargin(least) {
 			return p
 		}
 	}

@@ -121,7 +121,7 @@ func TestTheReasonNamesBothLocations(t *testing.T) {
 		}
 		told := d
 		told.Basis = basis
-		if diff := cmp.Diff(want, told.Reason()); diff != "" || len(want) > maxReason {
+		if diff := cmp.Diff(want, told.Reason()); diff != "" || len(want) > maxReasonSize {
 			t.Error(len(want), diff)
 		}
 	}
@@ -148,7 +148,7 @@ func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 			for _, o := range alone {
 				// what gains nothing against now, and what is as good, may each cost a thousandth more
 				one := o.Decide(g.Task)
-				if in := (instance{terms: terms, now: tasks.now}); one.Cause != CauseNoForecast && in.cost(d) > in.cost(one)+2*margin(in.cost(one)) {
+				if in := (instance{terms: terms, now: tasks.now}); one.Cause != CauseNoForecast && in.cost(d) > in.cost(one)+2*equalMargin(in.cost(one)) {
 					t.Fatalf("seed %d: %s; alone %s", seed, d.Reason(), one.Reason())
 				}
 			}
@@ -264,7 +264,7 @@ func TestTheReasonTellsPowerFactors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tt.task.Duration, tt.task.LatestStart = time.Hour, at(3)
 			d := Assign([]Group{{Task: tt.task}}, west.Fleet(Buckets{}, nil), east.Fleet(Buckets{}, nil))[0]
-			if diff := cmp.Diff(tt.want, d.Reason()); diff != "" || len(tt.want) > maxReason {
+			if diff := cmp.Diff(tt.want, d.Reason()); diff != "" || len(tt.want) > maxReasonSize {
 				t.Error(len(tt.want), diff)
 			}
 		})

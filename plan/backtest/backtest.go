@@ -101,7 +101,7 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 		}
 	}
 	if len(r.Jobs) == 0 {
-		return r, s.nothing(r)
+		return r, s.errorWithoutJobs(r)
 	}
 	w := newReplay(s, r.Jobs, policies)
 	if err := w.run(ctx); err != nil {
@@ -109,13 +109,13 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 	}
 	r.LearnedTime, r.Basis, r.DoubtedValues = w.last.LearnedTime, w.last.Basis, w.news.doubted
 	for _, p := range w.players {
-		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, ForcedStarts: p.forced})
+		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, ForcedStarts: p.forcedStarts})
 	}
 	return r, nil
 }
 
 // nothing says why there is no job to judge.
-func (s Setup) nothing(r Result) error {
+func (s Setup) errorWithoutJobs(r Result) error {
 	if len(s.Jobs) == 0 {
 		return errors.New("there are no jobs")
 	}

@@ -66,13 +66,13 @@ func openTable(name string, r io.Reader, strict bool, columns ...column) (*table
 	t.csv.FieldsPerRecord = -1 // checked here: the error is clearer
 	t.csv.ReuseRecord = true
 	t.csv.TrimLeadingSpace = true
-	want := wanted(columns)
+	want := wantedColumns(columns)
 	header, err := t.csv.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s is empty: %s, and rows of them", name, want)
 	}
 	if err != nil {
-		return nil, t.broken(err)
+		return nil, t.csvError(err)
 	}
 	t.record, t.header = header, slices.Clone(header)
 	for _, c := range columns {
@@ -81,15 +81,15 @@ func openTable(name string, r io.Reader, strict bool, columns ...column) (*table
 		}
 	}
 	for i, field := range header {
-		if at, ok := t.fields[plain(field)]; strict && (!ok || at != i) {
-			return nil, t.at(i, fmt.Sprintf("%.40q: %s", field, want))
+		if at, ok := t.fields[normalizeName(field)]; strict && (!ok || at != i) {
+			return nil, t.errorAt(i, fmt.Sprintf("%.40q: %s", field, want))
 		}
 	}
 	return t, nil
 }
 
 // wanted says which columns a table is asked for.
-func wanted(columns []column) string {
+func wantedColumns(columns []column) string {
 	want := "want the columns "
 	for i, c := range columns {
 		switch {
@@ -108,7 +108,7 @@ func wanted(columns []column) string {
 func (t *table) find(c column, want string) error {
 	for _, name := range append([]string{c.name}, c.also...) {
 		for i, field := range t.header {
-			if _, taken := t.fields[c.name]; !taken && plain(field) == name {
+			if _, taken := t.fields[c.name]; !taken && normalizeName(field) == name {
 				t.fields[c.name] = i
 			}
 		}
@@ -121,7 +121,7 @@ func (t *table) find(c column, want string) error {
 
 // plain makes the names of a column alike: Carbon Intensity gCO₂eq/kWh (direct) and
 // carbon_intensity_gco2eq_kwh_direct are the same.
-func plain(name string) string {
+func normalizeName(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '₂':
@@ -150,7 +150,7 @@ func (t *table) next() (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, t.broken(err)
+		return false, t.csvError(err)
 	}
 	t.record = record
 	t.line, _ = t.csv.FieldPos(0)
@@ -158,7 +158,7 @@ func (t *table) next() (bool, error) {
 }
 
 // whole refuses a row that has not as many fields as the header.
-func (t *table) whole() error {
+func (t *table) checkFieldCount() error {
 	if len(t.record) != len(t.header) {
 		return fmt.Errorf("%s, line %d: %d columns, want %d: %.200s",
 			t.name, t.line, len(t.record), len(t.header), strings.Join(t.header, ","))
@@ -167,7 +167,7 @@ func (t *table) whole() error {
 }
 
 // broken is an error of the CSV itself.
-func (t *table) broken(err error) error {
+func (t *table) csvError(err error) error {
 	if parse, ok := errors.AsType[*csv.ParseError](err); ok {
 		return fmt.Errorf("%s, line %d, column %d: %w: want CSV, plain or with \"quoted\" fields", t.name, parse.Line, parse.Column, parse.Err)
 	}
@@ -175,7 +175,7 @@ func (t *table) broken(err error) error {
 }
 
 // at is an error at a field of the record.
-func (t *table) at(field int, problem string) error {
+func (t *table) errorAt(field int, problem string) error {
 	line, column := t.csv.FieldPos(field)
 	return fmt.Errorf("%s, line %d, column %d: %s", t.name, line, column, problem)
 }
@@ -190,15 +190,15 @@ func (t *table) has(column string) bool {
 func (t *table) text(column string) string { return strings.TrimSpace(t.record[t.fields[column]]) }
 
 // refuse is an error about a field: its column, its value, and what is wanted.
-func (t *table) refuse(column, want string) error {
-	return t.at(t.fields[column], fmt.Sprintf("%s %.40q: %s", column, t.text(column), want))
+func (t *table) errorIn(column, want string) error {
+	return t.errorAt(t.fields[column], fmt.Sprintf("%s %.40q: %s", column, t.text(column), want))
 }
 
 // time reads an instant.
 func (t *table) time(column string) (time.Time, error) {
 	instant, err := forecast.ParseTime(t.text(column))
 	if err != nil {
-		return time.Time{}, t.refuse(column, "want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z")
+		return time.Time{}, t.errorIn(column, "want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z")
 	}
 	return instant, nil
 }
@@ -207,7 +207,7 @@ func (t *table) time(column string) (time.Time, error) {
 func (t *table) intensity(column string) (float64, error) {
 	value, err := strconv.ParseFloat(t.text(column), 64)
 	if err != nil || !(math.Abs(value) <= forecast.MaxIntensity) {
-		return 0, t.refuse(column, fmt.Sprintf("want gCO2eq/kWh, a number from %.0f to %.0f", -forecast.MaxIntensity, forecast.MaxIntensity))
+		return 0, t.errorIn(column, fmt.Sprintf("want gCO2eq/kWh, a number from %.0f to %.0f", -forecast.MaxIntensity, forecast.MaxIntensity))
 	}
 	return value, nil
 }

@@ -83,7 +83,7 @@ func ReadJobs(name string, r io.Reader) ([]Job, error) {
 }
 
 func (t *table) job() (Job, error) {
-	if err := t.whole(); err != nil {
+	if err := t.checkFieldCount(); err != nil {
 		return Job{}, err
 	}
 	arrival, err := t.time("arrival")
@@ -92,17 +92,17 @@ func (t *table) job() (Job, error) {
 	}
 	duration, err := plan.ParseDuration(t.text("duration"))
 	if err != nil {
-		return Job{}, t.refuse("duration", err.Error())
+		return Job{}, t.errorIn("duration", err.Error())
 	}
 	slack, err := ParseSlack(t.text("slack"))
 	if err != nil {
-		return Job{}, t.refuse("slack", err.Error())
+		return Job{}, t.errorIn("slack", err.Error())
 	}
 	job := Job{Arrival: arrival, Duration: duration, Slack: slack, Weight: 1}
 	if t.has("weight") {
 		job.Weight, err = strconv.ParseFloat(t.text("weight"), 64)
 		if err != nil || !(job.Weight > 0 && job.Weight <= maxWeight) || math.IsInf(job.Weight, 0) {
-			return Job{}, t.refuse("weight", "want a number above 0 and up to 1000000000")
+			return Job{}, t.errorIn("weight", "want a number above 0 and up to 1000000000")
 		}
 	}
 	return job, nil

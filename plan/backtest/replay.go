@@ -103,7 +103,7 @@ func (r *replay) act(now time.Time, all bool) {
 			p.arrive(r.order[r.arrived])
 		}
 	}
-	v := &view{replay: r, now: now}
+	v := &knowledge{replay: r, now: now}
 	for _, p := range r.players {
 		if len(p.pending) > 0 && (all || !p.wake.IsZero() && !p.wake.After(now)) {
 			p.act(v)
@@ -114,7 +114,7 @@ func (r *replay) act(now time.Time, all bool) {
 // news is what becomes known in the course of time.
 type news struct {
 	slots         []forecast.Slot // not told yet
-	issues        []Document      // likewise
+	documents     []Document      // likewise
 	actualDelay   time.Duration
 	forecastDelay time.Duration
 	newest        forecast.Slot // that was told
@@ -126,12 +126,12 @@ type news struct {
 func newNews(s Setup) news {
 	begin := s.From.Add(-s.History)
 	n := news{
-		slots: s.Actuals.Series.Slots(), issues: s.Documents,
+		slots: s.Actuals.Series.Slots(), documents: s.Documents,
 		actualDelay: s.ActualDelay, forecastDelay: s.ForecastDelay,
 	}
 	n.slots = n.slots[sort.Search(len(n.slots), func(i int) bool { return n.slots[i].End.After(begin) }):]
-	later := sort.Search(len(n.issues), func(i int) bool { return n.issues[i].Issued.Add(n.forecastDelay).After(begin) })
-	n.issues = n.issues[max(later-1, 0):]
+	later := sort.Search(len(n.documents), func(i int) bool { return n.documents[i].Issued.Add(n.forecastDelay).After(begin) })
+	n.documents = n.documents[max(later-1, 0):]
 	return n
 }
 
@@ -139,12 +139,12 @@ func newNews(s Setup) news {
 // known at now; at one moment the issues first.
 func (n *news) tell(m Model, now time.Time) {
 	for {
-		issue := len(n.issues) > 0 && !n.heard().After(now)
-		slot := len(n.slots) > 0 && !n.known().After(now)
+		issue := len(n.documents) > 0 && !n.forecastKnownAt().After(now)
+		slot := len(n.slots) > 0 && !n.actualKnownAt().After(now)
 		switch {
-		case issue && (!slot || !n.heard().After(n.known())):
-			n.doubted += m.Receive(n.issues[0].Series, n.heard()).Doubted
-			n.issues = n.issues[1:]
+		case issue && (!slot || !n.forecastKnownAt().After(n.actualKnownAt())):
+			n.doubted += m.Receive(n.documents[0].Series, n.forecastKnownAt()).Doubted
+			n.documents = n.documents[1:]
 		case slot:
 			m.Observe(n.slots[0])
 			n.newest, n.slots = n.slots[0], n.slots[1:]
@@ -154,21 +154,21 @@ func (n *news) tell(m Model, now time.Time) {
 	}
 }
 
-func (n *news) heard() time.Time { return n.issues[0].Issued.Add(n.forecastDelay) }
+func (n *news) forecastKnownAt() time.Time { return n.documents[0].Issued.Add(n.forecastDelay) }
 
-func (n *news) known() time.Time { return n.slots[0].Start.Add(n.actualDelay) }
+func (n *news) actualKnownAt() time.Time { return n.slots[0].Start.Add(n.actualDelay) }
 
 // A view is what is known at a moment, worked out when it is first asked for.
-type view struct {
+type knowledge struct {
 	replay     *replay
 	now        time.Time
 	predicted  bool
 	prediction *forecast.Series
-	outlooks   map[bool]*plan.Planner // by whether they see the future
+	planners   map[bool]*plan.Planner // by whether they see the future
 }
 
 // series is what the model expects; empty if it knows nothing.
-func (v *view) series() *forecast.Series {
+func (v *knowledge) series() *forecast.Series {
 	if !v.predicted {
 		p := v.replay.setup.Model.Predict(v.now, v.replay.setup.MaxAge)
 		v.replay.last, v.prediction, v.predicted = p, p.Series, true
@@ -179,7 +179,7 @@ func (v *view) series() *forecast.Series {
 // future is what will be, if the policy sees it, or what is expected. Beyond the
 // last job that waits now, nobody needs to look: a planner of ceilings cuts all
 // that it is given into pieces.
-func (v *view) future(foresees bool) *forecast.Series {
+func (v *knowledge) future(foresees bool) *forecast.Series {
 	if !foresees {
 		return v.series()
 	}
@@ -203,22 +203,22 @@ func (v *view) future(foresees bool) *forecast.Series {
 }
 
 // outlook is that of production.
-func (v *view) outlook(foresees bool) *plan.Planner {
-	o, ok := v.outlooks[foresees]
+func (v *knowledge) planner(foresees bool) *plan.Planner {
+	o, ok := v.planners[foresees]
 	if !ok {
 		until := v.now.Add(v.replay.maxSlack)
 		o = plan.NewPlanner("", v.future(foresees), "nothing is known", v.replay.setup.Terms, v.now, until)
-		if v.outlooks == nil {
-			v.outlooks = map[bool]*plan.Planner{}
+		if v.planners == nil {
+			v.planners = map[bool]*plan.Planner{}
 		}
-		v.outlooks[foresees] = o
+		v.planners[foresees] = o
 	}
 	return o
 }
 
 // running is the intensity now: the actual one if it is known already, else the
 // one that is expected, else the newest known. ok is false if there is none.
-func (v *view) running() (intensity float64, ok bool) {
+func (v *knowledge) intensityNow() (intensity float64, ok bool) {
 	newest := v.replay.news.newest
 	if v.now.Before(newest.End) {
 		return newest.Intensity, true

@@ -11,21 +11,21 @@ import (
 
 // A rule plans when the pending jobs of a player start: now or before now is at
 // once.
-type rule func(v *view, p *player)
+type rule func(v *knowledge, p *player)
 
 func newRule(policy Policy, s Setup, jobs []Job) rule {
 	switch policy.Kind {
 	case Immediate:
-		return each(func(v *view, _ *waiting) time.Time { return v.now })
+		return eachJob(func(v *knowledge, _ *waiting) time.Time { return v.now })
 	case Oracle:
-		return each(func(_ *view, w *waiting) time.Time {
-			if w.held {
+		return eachJob(func(_ *knowledge, w *waiting) time.Time {
+			if w.isHeld {
 				return w.planned
 			}
-			return cleanest(s.Actuals.Series, jobs[w.index])
+			return cleanestStart(s.Actuals.Series, jobs[w.index])
 		})
 	case AtThreshold:
-		return each(func(v *view, w *waiting) time.Time {
+		return eachJob(func(v *knowledge, w *waiting) time.Time {
 			return startIf(v, w, func(running float64) bool { return running <= policy.Value })
 		})
 	case AtPercentile:
@@ -34,17 +34,17 @@ func newRule(policy Policy, s Setup, jobs []Job) rule {
 		return atPercentile(0)
 	case Gridlatch, Foresight:
 		if !s.Ceiling.IsEmpty() {
-			return fleet(policy.Kind == Foresight)
+			return planTogether(policy.Kind == Foresight)
 		}
-		return alone(policy.Kind == Foresight)
+		return planAlone(policy.Kind == Foresight)
 	default: // Greedy
-		return alone(false)
+		return planAlone(false)
 	}
 }
 
 // each plans job by job.
-func each(start func(*view, *waiting) time.Time) rule {
-	return func(v *view, p *player) {
+func eachJob(start func(*knowledge, *waiting) time.Time) rule {
+	return func(v *knowledge, p *player) {
 		for i := range p.pending {
 			p.pending[i].planned = start(v, &p.pending[i])
 		}
@@ -52,9 +52,9 @@ func each(start func(*view, *waiting) time.Time) rule {
 }
 
 // startIf starts now if the intensity is fine, else at the latest start.
-func startIf(v *view, w *waiting, fine func(running float64) bool) time.Time {
-	if running, ok := v.running(); ok && !fine(running) {
-		return w.latest
+func startIf(v *knowledge, w *waiting, fine func(running float64) bool) time.Time {
+	if running, ok := v.intensityNow(); ok && !fine(running) {
+		return w.latestStart
 	}
 	return v.now
 }
@@ -62,7 +62,7 @@ func startIf(v *view, w *waiting, fine func(running float64) bool) time.Time {
 // cleanest is the start of the cleanest run of a job, the earliest of equals.
 // The mean over a run is linear in its start between the moments at which an
 // end of it crosses the boundary of a slot.
-func cleanest(actual *forecast.Series, job Job) time.Time {
+func cleanestStart(actual *forecast.Series, job Job) time.Time {
 	best, lowest := job.Arrival, math.Inf(1)
 	look := func(start time.Time) {
 		mean, _ := actual.Mean(start, start.Add(job.Duration))
@@ -85,13 +85,13 @@ func cleanest(actual *forecast.Series, job Job) time.Time {
 // atPercentile starts at or below a percentile of what is predicted from now to
 // the latest start, worked out anew every time.
 func atPercentile(percent float64) rule {
-	return func(v *view, p *player) {
+	return func(v *knowledge, p *player) {
 		var latest time.Time
 		threshold := math.NaN()
 		for i := range p.pending { // by latest start: equal ones follow one another
 			w := &p.pending[i]
-			if !w.latest.Equal(latest) {
-				latest = w.latest
+			if !w.latestStart.Equal(latest) {
+				latest = w.latestStart
 				threshold = percentile(v.series(), v.now, latest, percent)
 			}
 			w.planned = startIf(v, w, func(running float64) bool { return !(running > threshold) })
@@ -124,15 +124,15 @@ func percentile(series *forecast.Series, from, to time.Time, percent float64) fl
 
 // alone plans every job as if there were no other, as production does without a
 // ceiling.
-func alone(foresees bool) rule {
-	return each(func(v *view, w *waiting) time.Time {
-		return v.outlook(foresees).Decide(v.task(w)).Start
+func planAlone(foresees bool) rule {
+	return eachJob(func(v *knowledge, w *waiting) time.Time {
+		return v.planner(foresees).Decide(v.task(w)).Start
 	})
 }
 
 // fleet plans all jobs together below a ceiling, as production does.
-func fleet(foresees bool) rule {
-	return func(v *view, p *player) {
+func planTogether(foresees bool) rule {
+	return func(v *knowledge, p *player) {
 		running := make([]plan.Run, len(p.running))
 		for i, end := range p.running {
 			running[i] = plan.Run{Until: end, Pods: 1}
@@ -141,7 +141,7 @@ func fleet(foresees bool) rule {
 		for i := range p.pending {
 			groups[i] = plan.Group{Task: v.task(&p.pending[i]), Pods: 1}
 		}
-		fleet := v.outlook(foresees).Fleet(p.ceiling, running)
+		fleet := v.planner(foresees).Fleet(p.ceiling, running)
 		for i, d := range plan.Assign(groups, fleet) {
 			p.pending[i].planned = d.Start
 		}
@@ -150,6 +150,6 @@ func fleet(foresees bool) rule {
 
 // task is what production knows of a job, but for its ID: jobs need not keep out
 // of each other's way by minutes.
-func (v *view) task(w *waiting) plan.Task {
-	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latest, Held: w.held, PlannedStart: w.planned}
+func (v *knowledge) task(w *waiting) plan.Task {
+	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latestStart, Held: w.isHeld, PlannedStart: w.planned}
 }

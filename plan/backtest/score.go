@@ -9,7 +9,7 @@ import (
 
 // dirtier is by how much more than at once, as a share, a job has to emit to
 // count as dirtier.
-const dirtier = 0.001
+const dirtierShare = 0.001
 
 // Cell names jobs that are alike.
 type Cell struct {
@@ -87,7 +87,7 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 		s.Emitted += work * emitted
 		energy += work
 		wait += run.Starts[i].Sub(job.Arrival).Seconds()
-		if emitted > atOnce+dirtier*math.Abs(atOnce) {
+		if emitted > atOnce+dirtierShare*math.Abs(atOnce) {
 			s.DirtierShare++
 		}
 	}

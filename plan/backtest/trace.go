@@ -73,7 +73,7 @@ func ReadActuals(name string, r io.Reader) (Actuals, error) {
 	points = sorted(points)
 	a.Skipped.Repeated = all - len(points)
 	if len(points) < 2 {
-		return Actuals{}, fmt.Errorf("%s has %d rows of use: want two at least, since a slot is as wide as timestamps are apart%s", name, len(points), a.Skipped.first())
+		return Actuals{}, fmt.Errorf("%s has %d rows of use: want two at least, since a slot is as wide as timestamps are apart%s", name, len(points), a.Skipped.firstProblem())
 	}
 	a.SlotWidth = spacing(points)
 	believed := forecast.Believe(series(points, a.SlotWidth))
@@ -101,7 +101,7 @@ func (w *SkippedRows) read(name string, r io.Reader, columns []column, row func(
 		if err != nil || !ok {
 			return err
 		}
-		err = t.whole()
+		err = t.checkFieldCount()
 		if err == nil {
 			err = row(t)
 		}
@@ -115,7 +115,7 @@ func (w *SkippedRows) read(name string, r io.Reader, columns []column, row func(
 }
 
 // first is the end of a sentence on what is wrong.
-func (w *SkippedRows) first() string {
+func (w *SkippedRows) firstProblem() string {
 	if w.Unreadable == 0 {
 		return ""
 	}
@@ -159,7 +159,7 @@ func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 	}
 	f.SlotWidth = spacing(slices.Collect(maps.Values(issues))...)
 	if f.SlotWidth == 0 {
-		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart%s", name, f.Skipped.first())
+		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart%s", name, f.Skipped.firstProblem())
 	}
 	for _, at := range slices.Sorted(maps.Keys(issues)) {
 		f.Documents = append(f.Documents, Document{Issued: time.Unix(at, 0).UTC(), Series: series(issues[at], f.SlotWidth)})

@@ -13,10 +13,10 @@ import (
 )
 
 // multiple of the mean concurrency that the ceiling is.
-const multiple = 3
+const ceilingFactor = 3
 
 // A capped region is what came of it below a ceiling.
-type capped struct {
+type ceilingResult struct {
 	ceiling                 int
 	ours, greedy, foresight backtest.Scores
 }
@@ -27,7 +27,7 @@ func measureCeiling(ctx context.Context, regions []region, out io.Writer) ([]fig
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "A ceiling of %dx the mean concurrency for the jobs of all cells together; plain minimum\n", multiple)
+	fmt.Fprintf(out, "A ceiling of %dx the mean concurrency for the jobs of all cells together; plain minimum\n", ceilingFactor)
 	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "REGION\tCEILING\tGRIDLATCH %\tGREEDY %\tFORESIGHT %\tSHARE OF FORESIGHT %\tMOST AT ONCE\tOVER\t")
 	var ours, greed, best float64
@@ -46,12 +46,12 @@ func measureCeiling(ctx context.Context, regions []region, out io.Writer) ([]fig
 	}, table.Flush()
 }
 
-func belowCeiling(ctx context.Context, r region) (capped, error) {
+func belowCeiling(ctx context.Context, r region) (ceilingResult, error) {
 	unbounded, err := r.setup(func(*backtest.Setup) {})
 	if err != nil {
-		return capped{}, fmt.Errorf("%s: %w", r.name, err)
+		return ceilingResult{}, fmt.Errorf("%s: %w", r.name, err)
 	}
-	c := capped{ceiling: int(math.Round(multiple * backtest.MeanConcurrency(unbounded.Jobs)))}
+	c := ceilingResult{ceiling: int(math.Round(ceilingFactor * backtest.MeanConcurrency(unbounded.Jobs)))}
 	buckets, err := plan.ParseBuckets(strconv.Itoa(c.ceiling))
 	if err != nil {
 		return c, fmt.Errorf("%s: ceiling: %w", r.name, err)

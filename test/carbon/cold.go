@@ -41,7 +41,7 @@ func measureCold(ctx context.Context, regions []region, out io.Writer) ([]figure
 	shares := make([]float64, len(phases))
 	worst := math.Inf(1)
 	for k := range phases {
-		var rows []row
+		var rows []savings
 		for _, result := range results {
 			rows = append(rows, result[k])
 		}
@@ -57,8 +57,8 @@ func measureCold(ctx context.Context, regions []region, out io.Writer) ([]figure
 }
 
 // coldRows returns a row for every phase.
-func coldRows(ctx context.Context, r region) ([]row, error) {
-	rows := make([]row, len(phases))
+func coldRows(ctx context.Context, r region) ([]savings, error) {
+	rows := make([]savings, len(phases))
 	room := r.actuals.Series.End().Add(-13 * day).Sub(r.from()) // 10 days, and the last jobs after them
 	for k := range coldStarts {
 		from := r.from().Add(time.Duration(k) * room / (coldStarts - 1)).Truncate(day)
@@ -71,7 +71,7 @@ func coldRows(ctx context.Context, r region) ([]row, error) {
 			return nil, fmt.Errorf("%s: %w", r.name, err)
 		}
 		for i, phase := range phases {
-			scores := between(result, from, phase).Scores(r.actuals, false)
+			scores := jobsOfPhase(result, from, phase).Scores(r.actuals, false)
 			rows[i].ours.Saving += scores[0].Total.Saving / coldStarts
 			rows[i].oracle.Saving += scores[1].Total.Saving / coldStarts
 		}
@@ -80,7 +80,7 @@ func coldRows(ctx context.Context, r region) ([]row, error) {
 }
 
 // between is the result for the jobs that arrive in a phase.
-func between(all backtest.Result, from time.Time, phase [2]int) backtest.Result {
+func jobsOfPhase(all backtest.Result, from time.Time, phase [2]int) backtest.Result {
 	part := backtest.Result{Runs: make([]backtest.Run, len(all.Runs))}
 	begin, end := from.Add(time.Duration(phase[0])*day), from.Add(time.Duration(phase[1])*day)
 	for i, job := range all.Jobs {

@@ -66,28 +66,28 @@ func measureCost(ctx context.Context, regions []region, out io.Writer) ([]figure
 }
 
 // A row is what came of a region.
-type row struct{ ours, oracle backtest.Score }
+type savings struct{ ours, oracle backtest.Score }
 
 // share is of the oracle, in percent.
-func (r row) share() float64 { return 100 * r.ours.Saving / r.oracle.Saving }
+func (r savings) share() float64 { return 100 * r.ours.Saving / r.oracle.Saving }
 
 // compare replays gridlatch and the oracle on all regions, and prints them and their mean, which it returns.
-func compare(ctx context.Context, regions []region, out io.Writer, title string, change func(*backtest.Setup)) (row, error) {
-	rows, err := each(ctx, regions, func(ctx context.Context, r region) (row, error) {
+func compare(ctx context.Context, regions []region, out io.Writer, title string, change func(*backtest.Setup)) (savings, error) {
+	rows, err := each(ctx, regions, func(ctx context.Context, r region) (savings, error) {
 		scores, err := r.replay(ctx, change, gridlatch, oracle)
 		if err != nil {
-			return row{}, err
+			return savings{}, err
 		}
-		return row{scores[0].Total, scores[1].Total}, nil
+		return savings{scores[0].Total, scores[1].Total}, nil
 	})
 	if err != nil {
-		return row{}, err
+		return savings{}, err
 	}
 	mean := meanOf(rows)
 	fmt.Fprintln(out, title)
 	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "REGION\tSAVING %\tORACLE %\tSHARE %\tWAIT h\tDIRTIER %\t")
-	line := func(name string, r row) {
+	line := func(name string, r savings) {
 		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t\n", name,
 			100*r.ours.Saving, 100*r.oracle.Saving, r.share(), r.ours.Wait.Hours(), 100*r.ours.DirtierShare)
 	}
@@ -98,7 +98,7 @@ func compare(ctx context.Context, regions []region, out io.Writer, title string,
 	return mean, table.Flush()
 }
 
-func meanOf(rows []row) (mean row) {
+func meanOf(rows []savings) (mean savings) {
 	n := float64(len(rows))
 	for _, r := range rows {
 		mean.ours.Saving += r.ours.Saving / n

@@ -20,8 +20,8 @@ const (
 	hour = time.Hour
 	day  = 24 * hour
 
-	every   = 3 * hour
-	history = 28 * day
+	arrivalSpacing = 3 * hour
+	history        = 28 * day
 	// workers is how many regions are replayed at the same time.
 	workers = 2
 )
@@ -41,9 +41,9 @@ var (
 
 // A region is a grid with its forecasts.
 type region struct {
-	name    string
-	actuals backtest.Actuals
-	issues  []backtest.Document
+	name      string
+	actuals   backtest.Actuals
+	documents []backtest.Document
 }
 
 // load reads all regions of a folder, by name; none if there is no such folder.
@@ -67,7 +67,7 @@ func load(dir string) ([]region, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.issues = forecasts.Documents
+		r.documents = forecasts.Documents
 		regions = append(regions, r)
 	}
 	return regions, nil
@@ -84,17 +84,17 @@ func read[T any](path string, parse func(string, io.Reader) (T, error)) (T, erro
 }
 
 // from is the 15th day of the forecasts.
-func (r region) from() time.Time { return r.issues[0].Issued.Add(14 * day) }
+func (r region) from() time.Time { return r.documents[0].Issued.Add(14 * day) }
 
 // setup is the measurement of all figures but for what change makes of it.
 func (r region) setup(change func(*backtest.Setup)) (backtest.Setup, error) {
 	s := backtest.Setup{
-		Actuals: r.actuals, Documents: r.issues, From: r.from(), To: r.actuals.Series.End(),
+		Actuals: r.actuals, Documents: r.documents, From: r.from(), To: r.actuals.Series.End(),
 		History: history, MaxAge: day,
 	}
 	change(&s)
 	var err error
-	s.Jobs, err = backtest.RegularJobs(s.From, s.To, every, durations, slacks)
+	s.Jobs, err = backtest.RegularJobs(s.From, s.To, arrivalSpacing, durations, slacks)
 	return s, err
 }
 

@@ -55,13 +55,13 @@ func TestSignalsAreThoseOfTheMethod(t *testing.T) {
 		toldOf = v + 1
 		for _, lead := range []int{1, 2, 11, 23, 24, 25, 47, 48} {
 			from, to := h0+v, h0+v+lead
-			checkSignals(t, "of the issue", m.learner(0).view, from, to, issueSignals(from, to))
-			checkSignals(t, "of the past", m.history.view, from, to, pastSignals(from, to))
+			checkSignals(t, "of the issue", m.forecastLearner(0).features, from, to, issueSignals(from, to))
+			checkSignals(t, "of the past", m.historyLearner.features, from, to, pastSignals(from, to))
 		}
 	}
 }
 
-func checkSignals(t *testing.T, what string, view view, v, u hour, want vector) {
+func checkSignals(t *testing.T, what string, view featureSet, v, u hour, want vector) {
 	t.Helper()
 	got, ok := view.at(v, u)
 	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-6, 1e-3)); diff != "" || !ok { // issues are singles
@@ -112,13 +112,13 @@ func deviation(v hour) float64 {
 
 func TestMissingSignalsAreZero(t *testing.T) {
 	var p past
-	p.close(h0, 100)
-	s := &issueView{past: &p}
+	p.closeHour(h0, 100)
+	s := &forecastFeatures{past: &p}
 	values := record{h0, []float64{90, 120}}
 	if _, ok := s.at(h0, h0+1); ok {
 		t.Error("the view reaches an hour without any issue")
 	}
-	s.hear(h0, &values)
+	s.receive(h0, &values)
 	if _, ok := s.at(h0, h0+2); ok {
 		t.Error("the view reaches beyond the issue")
 	}
@@ -129,15 +129,15 @@ func TestMissingSignalsAreZero(t *testing.T) {
 	if diff := cmp.Diff(vector{0: 30, 1: -10, 9: 0.1}, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
 		t.Error(diff)
 	}
-	got, _ = (&pastView{&p}).at(h0, h0+1)
+	got, _ = (&pastFeatures{&p}).at(h0, h0+1)
 	if diff := cmp.Diff(vector{}, got); diff != "" {
 		t.Error("of the past: ", diff)
 	}
-	for name, v := range map[string]view{"issue": s, "past": &pastView{&p}} {
-		if n := len(v.names()); n == 0 || n > signals {
+	for name, v := range map[string]featureSet{"issue": s, "past": &pastFeatures{&p}} {
+		if n := len(v.names()); n == 0 || n > featureCount {
 			t.Errorf("the view of the %s has %d names", name, n)
 		}
-		if plain := v.plain(h0, h0+1); math.IsNaN(plain) {
+		if plain := v.ruleOfThumb(h0, h0+1); math.IsNaN(plain) {
 			t.Errorf("the plain rule of the %s knows nothing", name)
 		}
 	}
@@ -155,11 +155,11 @@ func TestAnEarlierIssueIsThatOfTheDayBefore(t *testing.T) {
 		"one that replaces the one before": {[]int{0, 24, 24}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &issueView{past: &past{}}
+			s := &forecastFeatures{past: &past{}}
 			for i, known := range tt.known {
-				s.hear(h0+known, &record{h0 + known, []float64{float64(i), 1}})
+				s.receive(h0+known, &record{h0 + known, []float64{float64(i), 1}})
 			}
-			got := s.newest(h0 + 1000).before
+			got := s.newest(h0 + 1000).earlier
 			if (got == nil) != (tt.want < 0) || got != nil && got.values.values[0] != float64(tt.want) {
 				t.Errorf("got %+v, want number %d", got, tt.want)
 			}
@@ -190,7 +190,7 @@ func TestRidgeFindsTheWeights(t *testing.T) {
 func TestBucketsHoldTheLeadsOfTheMethod(t *testing.T) {
 	first := map[int]int{1: 0, 2: 1, 3: 2, 4: 3, 5: 3, 6: 4, 8: 4, 9: 5, 12: 5, 13: 6, 18: 6, 19: 7, 24: 7, 25: 8, 36: 8, 37: 9, 48: 9, 49: 10, 60: 10, 61: 10, 191: 10}
 	for lead, want := range first {
-		if got := bucket(lead); got != want {
+		if got := leadBucket(lead); got != want {
 			t.Errorf("%d hours ahead are in bucket %d, want %d", lead, got, want)
 		}
 	}

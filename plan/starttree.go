@@ -18,13 +18,13 @@ import (
 // be full for so many pods is not looked at again for as many. With groups of a
 // duration in order of latest start, a pass looks at each start about once per number of
 // pods, however many groups there are.
-type slate struct {
-	room   *room
-	starts []candidate // in order of time
-	rank   []int       // of each in order of cost
-	byCost []int       // the other way round
-	opened int         // how many are at or before the latest start so far
-	tree   []int       // leaves from len(tree)/2 on, in order of cost
+type startTree struct {
+	room        *room
+	starts      []candidate // in order of time
+	rank        []int       // of each in order of cost
+	byCost      []int       // the other way round
+	openedUntil int         // how many are at or before the latest start so far
+	tree        []int       // leaves from len(tree)/2 on, in order of cost
 }
 
 // candidate is a start, and the cells that a run from it on occupies.
@@ -39,8 +39,8 @@ func (c candidate) at() time.Time { return time.Unix(0, c.start).UTC() }
 
 // newSlate looks at the curve's corners and at every cell's start, which is
 // where room begins.
-func newSlate(c *curve, r *room) *slate {
-	s := &slate{room: r, starts: candidates(nil, c, r, math.MaxInt64)}
+func newStartTree(c *curve, r *room) *startTree {
+	s := &startTree{room: r, starts: candidates(nil, c, r, math.MaxInt64)}
 	for i := range s.starts {
 		s.byCost = append(s.byCost, i)
 	}
@@ -61,15 +61,15 @@ func newSlate(c *curve, r *room) *slate {
 
 // rounded makes costs that differ by rounding equal, and so the earlier start
 // the better one.
-func rounded(cost float64) float64 { return math.Round(cost / noise) }
+func rounded(cost float64) float64 { return math.Round(cost / roundingNoise) }
 
 // candidates adds the curve's corners and the cells' starts at which the forecast
 // covers enough to a list, in order of time, up to an instant in Unix nanoseconds.
 func candidates(all []candidate, c *curve, r *room, to int64) []candidate {
-	to = min(to, nanos(c.outlook.until))
+	to = min(to, nanos(c.planner.until))
 	c.reach(to)
 	all = slices.Grow(all, len(c.starts)+len(r.starts))
-	w := walk{curve: c, room: r, sweep: c.outlook.series.Sweep()}
+	w := walk{curve: c, room: r, sweep: c.planner.series.Sweep()}
 	corner, cell := 0, 0
 	for r.second(cell) <= c.starts[0] {
 		cell++
@@ -77,7 +77,7 @@ func candidates(all []candidate, c *curve, r *room, to int64) []candidate {
 	for {
 		at, mean, ok := r.second(cell), 0.0, true
 		if corner < len(c.starts) && c.starts[corner] <= at {
-			at, mean = c.starts[corner], c.mean[corner]
+			at, mean = c.starts[corner], c.means[corner]
 			corner++
 		} else if at <= to {
 			mean, ok = w.expect(at)
@@ -105,7 +105,7 @@ type walk struct {
 // expect is the mean of the window at a start.
 func (w *walk) expect(start int64) (float64, bool) {
 	mean, covered := w.sweep.Mean(start, start+int64(w.curve.duration))
-	return filled(mean, covered, w.curve.duration, w.curve.outlook.fill)
+	return filled(mean, covered, w.curve.duration, w.curve.planner.fill)
 }
 
 // candidate is the one at a start.
@@ -117,9 +117,9 @@ func (w *walk) candidate(start int64, mean float64) candidate {
 
 // cheapest returns the cheapest start at or before latest with room for so many
 // pods. latest must not be before that of an earlier call.
-func (s *slate) cheapest(pods int, latest time.Time) (candidate, bool) {
-	for ; s.opened < len(s.starts) && s.starts[s.opened].start <= nanos(latest); s.opened++ {
-		s.set(s.rank[s.opened], math.MaxInt)
+func (s *startTree) cheapest(pods int, latest time.Time) (candidate, bool) {
+	for ; s.openedUntil < len(s.starts) && s.starts[s.openedUntil].start <= nanos(latest); s.openedUntil++ {
+		s.set(s.rank[s.openedUntil], math.MaxInt)
 	}
 	for s.tree[1] >= pods {
 		rank := s.leftmost(pods)
@@ -155,7 +155,7 @@ func cheapestOf(starts []candidate, r *room, pods int) (best candidate, found bo
 // firstBelow returns the first start from index next on, at or before latest,
 // at or below a threshold and with room, and the index to go on from for the
 // same search: what is before it stays above the threshold, or full.
-func (s *slate) firstBelow(what search, next int, latest time.Time) (candidate, int, bool) {
+func (s *startTree) firstBelow(what thresholdSearch, next int, latest time.Time) (candidate, int, bool) {
 	for ; next < len(s.starts) && s.starts[next].start <= nanos(latest); next++ {
 		c := s.starts[next]
 		if c.mean <= what.threshold && s.room.least(c.from, c.to) >= what.pods {
@@ -166,7 +166,7 @@ func (s *slate) firstBelow(what search, next int, latest time.Time) (candidate, 
 }
 
 // leftmost returns the first leaf with at least so much room; there is one.
-func (s *slate) leftmost(pods int) int {
+func (s *startTree) leftmost(pods int) int {
 	node := 1
 	for node < len(s.tree)/2 {
 		node *= 2
@@ -177,7 +177,7 @@ func (s *slate) leftmost(pods int) int {
 	return node - len(s.tree)/2
 }
 
-func (s *slate) set(rank, left int) {
+func (s *startTree) set(rank, left int) {
 	node := rank + len(s.tree)/2
 	s.tree[node] = left
 	for node /= 2; node > 0; node /= 2 {

@@ -3,33 +3,33 @@ package forecast
 import "math"
 
 // signals is how many terms a prediction has at most.
-const signals = 10
+const featureCount = 10
 
 // A vector has a value for each signal; unused and missing ones are zero.
-type vector [signals]float64
+type vector [featureCount]float64
 
 // A view is what can be known of the future at an hour: the signals that a prediction is made of. All of them are
 // differences of intensities, so that neither the level nor the size of a grid matters.
-type view interface {
+type featureSet interface {
 	// hear takes the values of an issue, by the hour, and when it was known; in order of time.
-	hear(known hour, values *record)
+	receive(known hour, values *record)
 	// note takes notice of an hour that is over.
-	note(h hour)
+	closeHour(h hour)
 	// names tells the signals apart, in the order of the vectors.
 	names() []string
 	// at returns the signals, seen from the hour v, for the later hour u; false if the view does not reach there.
 	at(v, u hour) (vector, bool)
 	// plain is the change from v to u, lead hours later, that is expected before anything has been learned.
-	plain(v, u hour) float64
+	ruleOfThumb(v, u hour) float64
 	// prior are the weights that learning starts from, for a lead in hours.
 	prior(lead float64) vector
 }
 
 // yesterday returns the newest hour before v that is at the same time of day as u.
-func yesterday(v, u hour) hour { return u - day*((u-v)/day+1) }
+func sameHourBefore(v, u hour) hour { return u - day*((u-v)/day+1) }
 
 // within reports whether no signal is larger than a bound.
-func (x *vector) within(bound float64) bool {
+func (x *vector) isWithin(bound float64) bool {
 	for _, v := range x {
 		if math.Abs(v) > bound {
 			return false
@@ -39,7 +39,7 @@ func (x *vector) within(bound float64) bool {
 }
 
 // known replaces what is not known by zero.
-func known(x vector) vector {
+func zeroUnknown(x vector) vector {
 	for i, v := range x {
 		if math.IsNaN(v) {
 			x[i] = 0
@@ -49,15 +49,15 @@ func known(x vector) vector {
 }
 
 // issueView looks ahead with the issues of the forecast, as they were known lag hours later.
-type issueView struct {
-	past   *past
-	lag    int
-	issues []*issue
-	said   record // what the issue in force at an hour said of that hour
-	missed record // by how much the actual intensity was above that
+type forecastFeatures struct {
+	past      *past
+	lag       int
+	forecasts []*hourlyForecast
+	inForce   record // what the issue in force at an hour said of that hour
+	errors    record // by how much the actual intensity was above that
 }
 
-func (*issueView) names() []string {
+func (*forecastFeatures) names() []string {
 	return []string{
 		"change in the forecast", "forecast's error now", "earlier forecast's error now", "slow change in the forecast",
 		"same hour of the last 7 days", "same hour of yesterday", "same hour of the same weekday",
@@ -65,7 +65,7 @@ func (*issueView) names() []string {
 	}
 }
 
-func (s *issueView) at(v, u hour) (vector, bool) {
+func (s *forecastFeatures) at(v, u hour) (vector, bool) {
 	now := s.newest(v)
 	if now == nil {
 		return vector{}, false
@@ -74,19 +74,19 @@ func (s *issueView) at(v, u hour) (vector, bool) {
 	if math.IsNaN(ahead - here) {
 		return vector{}, false
 	}
-	before, b := math.NaN(), yesterday(v, u)
-	if now.before != nil {
-		before = now.before.at(v)
+	before, b := math.NaN(), sameHourBefore(v, u)
+	if now.earlier != nil {
+		before = now.earlier.at(v)
 	}
-	return known(vector{
+	return zeroUnknown(vector{
 		ahead - here,
 		here - level,
 		before - level,
 		now.slow(u) - now.slow(v),
 		s.past.days7.at(b) - s.past.days7.at(v-day),
 		s.past.actual.at(b) - s.past.actual.at(v-day),
-		s.past.weekdays(u) - s.past.weekdays(v),
-		s.missed.at(b) - s.missed.at(v-day),
+		s.past.sameWeekday(u) - s.past.sameWeekday(v),
+		s.errors.at(b) - s.errors.at(v-day),
 		level - s.past.actual.at(v-1),
 		s.past.spreadAt(v),
 	}), true
@@ -94,7 +94,7 @@ func (s *issueView) at(v, u hour) (vector, bool) {
 
 // plain is the change in the forecast, from its level now to that of the issue, mixed with what the days have in
 // common.
-func (s *issueView) plain(v, u hour) float64 {
+func (s *forecastFeatures) ruleOfThumb(v, u hour) float64 {
 	x, _ := s.at(v, u)
 	forecast := x[0] + x[1]*fade(u-v)
 	days := float64(v-s.past.actual.first) / day
@@ -102,7 +102,7 @@ func (s *issueView) plain(v, u hour) float64 {
 	return (1-w)*forecast + w*x[4]
 }
 
-func (s *issueView) prior(lead float64) vector {
+func (s *forecastFeatures) prior(lead float64) vector {
 	return vector{0: 0.7, 1: 0.7 * fade(int(math.Round(lead))), 4: 0.3}
 }
 
@@ -110,13 +110,13 @@ func (s *issueView) prior(lead float64) vector {
 func fade(hours int) float64 { return 1 - math.Exp(-float64(hours)/12) }
 
 // pastView looks ahead with the past alone.
-type pastView struct{ past *past }
+type pastFeatures struct{ past *past }
 
-func (*pastView) hear(hour, *record) {}
+func (*pastFeatures) receive(hour, *record) {}
 
-func (*pastView) note(hour) {}
+func (*pastFeatures) closeHour(hour) {}
 
-func (*pastView) names() []string {
+func (*pastFeatures) names() []string {
 	return []string{
 		"same hour of the last 7 days", "same hour of the last 28 days", "same hour of such days of the last 28",
 		"change in the last hour", "change in the last 3 hours", "change in the last 6 hours",
@@ -124,14 +124,14 @@ func (*pastView) names() []string {
 	}
 }
 
-func (s *pastView) at(v, u hour) (vector, bool) {
-	p, b := s.past, yesterday(v, u)
+func (s *pastFeatures) at(v, u hour) (vector, bool) {
+	p, b := s.past, sameHourBefore(v, u)
 	level, then := p.actual.at(v), p.actual.at(b)
 	next := math.NaN()
 	if b+1 <= v {
 		next = p.actual.at(b + 1)
 	}
-	return known(vector{
+	return zeroUnknown(vector{
 		p.days7.at(b) - p.days7.at(v-day),
 		p.days28.at(b) - p.days28.at(v-day),
 		p.sameHour(b, workday(u)) - p.sameHour(v-day, workday(v)),
@@ -145,9 +145,9 @@ func (s *pastView) at(v, u hour) (vector, bool) {
 }
 
 // plain is the same hour of the last 7 days, from the level now.
-func (s *pastView) plain(v, u hour) float64 {
+func (s *pastFeatures) ruleOfThumb(v, u hour) float64 {
 	p := s.past
-	here, ahead := p.days7.at(v-day), p.days7.at(yesterday(v, u))
+	here, ahead := p.days7.at(v-day), p.days7.at(sameHourBefore(v, u))
 	change := ahead - here + (here-p.actual.at(v))*fade(u-v)
 	if math.IsNaN(change) {
 		return 0
@@ -155,4 +155,4 @@ func (s *pastView) plain(v, u hour) float64 {
 	return change
 }
 
-func (s *pastView) prior(float64) vector { return vector{0: 0.3} }
+func (s *pastFeatures) prior(float64) vector { return vector{0: 0.3} }
