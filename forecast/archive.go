@@ -96,7 +96,7 @@ func (m *Model) adopt(told *Model) {
 	m.archive, m.course, m.lastAnswer = nil, course{}, answer{}
 	rest := told.archive
 	for i, actual := range told.past.actual.values {
-		h := told.past.actual.first + i
+		h := told.past.actual.first.plus(i)
 		for ; len(rest) > 0 && rest[0].known <= h; rest = rest[1:] {
 			m.archiveForecast(rest[0])
 		}
@@ -189,7 +189,7 @@ func (m *Model) resume(now time.Time) error {
 	if n := len(m.archive); n > 0 {
 		var slots []Slot
 		for i, v := range m.archive[n-1].values.values {
-			h := m.archive[n-1].values.first + i
+			h := m.archive[n-1].values.first.plus(i)
 			slots = append(slots, Slot{startOf(h), startOf(h + 1), v})
 		}
 		m.course = newCourse(NewSeries(slots), m.received)

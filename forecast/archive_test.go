@@ -138,7 +138,7 @@ func TestIssuesAloneDoNotPileUp(t *testing.T) {
 	var m Model
 	m.Observe(Slot{hr(0), hr(1), 1}) // and never again
 	for n := range 70 * day {
-		m.Receive(even(hr(n), time.Hour, odd(n, 1), 2, 3), hr(n))
+		m.Receive(even(hr(n), time.Hour, odd(hour(n), 1), 2, 3), hr(n))
 	}
 	if n, held := len(m.archive), len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 300 || held > 300 {
 		t.Errorf("%d issues are archived and %d held", n, held)

@@ -169,7 +169,7 @@ func (m *gridProfile) noteHours(s step) {
 	}
 	first := hourOf(timeOf(s.start))
 	for h := first; h < first+day && startOf(h).Before(timeOf(s.end)); h++ {
-		m.nearZeroHours[h%day] = true
+		m.nearZeroHours[h.ofDay()] = true
 	}
 }
 
@@ -182,7 +182,7 @@ func (m *gridProfile) notePast(past *record) {
 			continue
 		}
 		row++
-		m.nearZeroHours[(past.first+i)%day] = true
+		m.nearZeroHours[past.first.plus(i).ofDay()] = true
 		m.longestNearZero = max(m.longestNearZero, time.Duration(row)*time.Hour)
 	}
 }
@@ -252,8 +252,8 @@ func (m *gridProfile) canBeZero(steps []step, from, to int, before *Series) bool
 
 // nearAt reports whether other days were near zero at about the same time of the day.
 func (m *gridProfile) isNearZeroAt(h hour) bool {
-	for off := -nearbyHours; off <= nearbyHours; off++ {
-		if m.nearZeroHours[(h+off+day)%day] {
+	for off := hour(-nearbyHours); off <= nearbyHours; off++ {
+		if m.nearZeroHours[(h+off+day).ofDay()] {
 			return true
 		}
 	}

@@ -96,8 +96,8 @@ func (s *forecastFeatures) at(v, u hour) (vector, bool) {
 // common.
 func (s *forecastFeatures) ruleOfThumb(v, u hour) float64 {
 	x, _ := s.at(v, u)
-	forecast := x[0] + x[1]*fade(u-v)
-	days := float64(v-s.past.actual.first) / day
+	forecast := x[0] + x[1]*fade(u.since(v))
+	days := float64(v.since(s.past.actual.first)) / day
 	w := 0.3 * min(1, max(0, days-1)/7)
 	return (1-w)*forecast + w*x[4]
 }
@@ -148,7 +148,7 @@ func (s *pastFeatures) at(v, u hour) (vector, bool) {
 func (s *pastFeatures) ruleOfThumb(v, u hour) float64 {
 	p := s.past
 	here, ahead := p.days7.at(v-day), p.days7.at(sameHourBefore(v, u))
-	change := ahead - here + (here-p.actual.at(v))*fade(u-v)
+	change := ahead - here + (here-p.actual.at(v))*fade(u.since(v))
 	if math.IsNaN(change) {
 		return 0
 	}

@@ -10,7 +10,7 @@ import (
 
 // odd is a value without any pattern, for an hour and a purpose.
 func odd(h hour, purpose int) float64 {
-	return 100 + math.Mod(math.Abs(math.Sin(float64(h*7+purpose*1013)))*1e5, 300)
+	return 100 + math.Mod(math.Abs(math.Sin(float64(int(h)*7+purpose*1013)))*1e5, 300)
 }
 
 func actually(h hour) float64 { return odd(h, 0) }
@@ -22,7 +22,7 @@ func said(n int, h hour) float64 { return odd(h, 1+n) }
 func average(f func(hour) float64, newest hour, n, step int, wanted func(hour) bool) float64 {
 	sum, count := 0.0, 0.0
 	for i := range n {
-		if h := newest - i*step; wanted(h) {
+		if h := newest.plus(-i * step); wanted(h) {
 			sum, count = sum+f(h), count+1
 		}
 	}
@@ -43,7 +43,7 @@ func before(v, u hour) hour {
 func TestSignalsAreThoseOfTheMethod(t *testing.T) {
 	g := &grid{first: h0}
 	for n := range 60 * day {
-		g.actual = append(g.actual, actually(h0+n))
+		g.actual = append(g.actual, actually(h0.plus(n)))
 	}
 	for d := range 60 {
 		g.announce(d*day, 72, func(h hour) float64 { return said(d, h) })
@@ -54,7 +54,7 @@ func TestSignalsAreThoseOfTheMethod(t *testing.T) {
 		g.tell(&m, toldOf, v+1, nil)
 		toldOf = v + 1
 		for _, lead := range []int{1, 2, 11, 23, 24, 25, 47, 48} {
-			from, to := h0+v, h0+v+lead
+			from, to := h0.plus(v), h0.plus(v+lead)
 			checkSignals(t, "of the issue", m.forecastLearner(0).features, from, to, issueSignals(from, to))
 			checkSignals(t, "of the past", m.historyLearner.features, from, to, pastSignals(from, to))
 		}
@@ -71,11 +71,11 @@ func checkSignals(t *testing.T, what string, view featureSet, v, u hour, want ve
 
 // issueSignals are the reference's x, of its section 2.
 func issueSignals(v, u hour) vector {
-	n, b, here, level := (v-h0)/day, before(v, u), before(v, v), actually(v)
-	missed := func(h hour) float64 { return actually(h) - said((h-h0)/day, h) }
+	n, b, here, level := v.since(h0)/day, before(v, u), before(v, v), actually(v)
+	missed := func(h hour) float64 { return actually(h) - said(h.since(h0)/day, h) }
 	slow := func(h hour) float64 {
-		inForce := func(h hour) float64 { return said(min(n, (h-h0)/day), h) }
-		return average(inForce, h+12, 25, 1, func(h hour) bool { return h < h0+n*day+72 })
+		inForce := func(h hour) float64 { return said(min(n, h.since(h0)/day), h) }
+		return average(inForce, h+12, 25, 1, func(h hour) bool { return h < h0.plus(n*day+72) })
 	}
 	return vector{
 		said(n, u) - said(n, v), said(n, v) - level, said(n-1, v) - level, slow(u) - slow(v),
@@ -157,7 +157,7 @@ func TestAnEarlierIssueIsThatOfTheDayBefore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &forecastFeatures{past: &past{}}
 			for i, known := range tt.known {
-				s.receive(h0+known, &record{h0 + known, []float64{float64(i), 1}})
+				s.receive(h0.plus(known), &record{h0.plus(known), []float64{float64(i), 1}})
 			}
 			got := s.newest(h0 + 1000).earlier
 			if (got == nil) != (tt.want < 0) || got != nil && got.values.values[0] != float64(tt.want) {
@@ -174,7 +174,7 @@ func TestRidgeFindsTheWeights(t *testing.T) {
 		var x vector
 		y := 0.0
 		for j := range x {
-			x[j] = odd(i, j)/100 - 2
+			x[j] = odd(hour(i), j)/100 - 2
 			y += want[j] * x[j]
 		}
 		m.add(&x, y, 1)

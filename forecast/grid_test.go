@@ -15,7 +15,7 @@ import (
 const h0 = hour(20454 * day)
 
 // hr is the start of the nth hour of a grid.
-func hr(n int) time.Time { return startOf(h0 + n) }
+func hr(n int) time.Time { return startOf(h0.plus(n)) }
 
 // A grid is what happens at one location, from its first hour on, and what was said of it.
 type grid struct {
@@ -35,7 +35,7 @@ type announced struct {
 func synthetic(seed uint64, days int, biased float64) *grid {
 	rng, g := rand.New(rand.NewPCG(seed, 1)), &grid{first: h0}
 	noise := 0.0
-	for h := h0; h < h0+days*day; h++ {
+	for h := h0; h < h0.plus(days*day); h++ {
 		noise = 0.9*noise + 10*rng.NormFloat64()
 		level := 300 + 80*math.Sin(2*math.Pi*float64(h%day)/day) + noise
 		if !workday(h) {
@@ -53,7 +53,7 @@ func synthetic(seed uint64, days int, biased float64) *grid {
 func noon(h hour) float64 { return -math.Cos(2 * math.Pi * float64(h%day) / day) }
 
 func (g *grid) at(h hour) float64 {
-	if i := h - g.first; i >= 0 && i < len(g.actual) {
+	if i := h.since(g.first); i >= 0 && i < len(g.actual) {
 		return g.actual[i]
 	}
 	return 250
@@ -62,10 +62,10 @@ func (g *grid) at(h hour) float64 {
 // announce adds an issue for the given number of hours, received at its start.
 func (g *grid) announce(n, hours int, value func(hour) float64) {
 	var values []float64
-	for h := g.first + n; h < g.first+n+hours; h++ {
+	for h := g.first.plus(n); h < g.first.plus(n+hours); h++ {
 		values = append(values, value(h))
 	}
-	start := startOf(g.first + n)
+	start := startOf(g.first.plus(n))
 	g.issues = append(g.issues, announced{start, even(start, time.Hour, values...)})
 }
 
@@ -84,12 +84,12 @@ func even(start time.Time, width time.Duration, values ...float64) *Series {
 func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
 	for n := from; n < to; n++ {
 		for _, i := range g.issues {
-			if hourOf(i.received) == g.first+n {
+			if hourOf(i.received) == g.first.plus(n) {
 				m.Receive(i.series, i.received)
 			}
 		}
-		now := startOf(g.first + n)
-		m.Observe(Slot{now, now.Add(time.Hour), g.at(g.first + n)})
+		now := startOf(g.first.plus(n))
+		m.Observe(Slot{now, now.Add(time.Hour), g.at(g.first.plus(n))})
 		if see != nil {
 			see(now)
 		}
@@ -102,8 +102,8 @@ func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
 	n := 0.0
 	g.tell(m, from, to, func(now time.Time) {
 		p := m.Predict(now, 48*time.Hour)
-		for h := hourOf(now) + 1; h <= hourOf(now)+hours; h++ {
-			if said, ok := m.course.At(startOf(h)); ok && h < g.first+len(g.actual) {
+		for h := hourOf(now) + 1; h <= hourOf(now).plus(hours); h++ {
+			if said, ok := m.course.At(startOf(h)); ok && h < g.first.plus(len(g.actual)) {
 				got, _ := p.Series.At(startOf(h))
 				learned, raw, n = learned+math.Abs(got-g.at(h)), raw+math.Abs(said-g.at(h)), n+1
 			}

@@ -44,12 +44,12 @@ func (t *hindsight) start(h hour, expected func(u hour) float64) {
 	var means [trialSlackHours + 1]float64
 	for s := range means {
 		for i := range trialHours {
-			means[s] += expected(h+s+i) / trialHours
+			means[s] += expected(h.plus(s+i)) / trialHours
 		}
 	}
 	rest := t.waiting[:0]
 	for _, came := range t.waiting {
-		if isCleanerLater(means[:came+trialSlackHours-h+1]) {
+		if isCleanerLater(means[:(came + trialSlackHours).since(h)+1]) {
 			rest = append(rest, came)
 		} else {
 			t.running = append(t.running, trial{came, h})

@@ -40,8 +40,8 @@ func (s *hourlyForecast) at(h hour) float64 { return s.values.at(h) }
 // slow is the mean of what is known of a day around h.
 func (s *hourlyForecast) slow(h hour) float64 {
 	first := s.values.first - smoothingHours
-	from := min(max(h-smoothingHours-first, 0), len(s.sum)-1)
-	to := min(max(h+smoothingHours+1-first, 0), len(s.sum)-1)
+	from := min(max((h-smoothingHours).since(first), 0), len(s.sum)-1)
+	to := min(max((h+smoothingHours+1).since(first), 0), len(s.sum)-1)
 	return (s.sum[to] - s.sum[from]) / (s.count[to] - s.count[from])
 }
 
@@ -51,7 +51,7 @@ const earlierForecastHours = 18
 
 // hear takes the next issue in order of time.
 func (s *forecastFeatures) receive(known hour, values *record) {
-	known += s.lag
+	known = known.plus(s.lag)
 	i := newHourlyForecast(known, values, &s.inForce)
 	i.earlier = s.newest(known - earlierForecastHours)
 	if n := len(s.forecasts); n > 0 && s.forecasts[n-1].known == known {

@@ -62,13 +62,13 @@ func (l *learner) closeHour(p *past, h hour) {
 func (l *learner) learn(p *past, u hour) {
 	actual, learned := p.actual.at(u), false
 	for lead := 1; lead <= maxLeadHours; lead++ {
-		v := u - lead
+		v := u.plus(-lead)
 		change, spread := actual-p.actual.at(v), p.spread.at(v)
 		if !(math.Abs(change) <= outlierSpreads*spread) {
 			continue
 		}
 		if x, ok := l.features.at(v, u); ok && x.isWithin(outlierSpreads*spread) {
-			l.sums[leadBucket(lead)][u%day].add(&x, change, l.scale/(spread*spread))
+			l.sums[leadBucket(lead)][u.ofDay()].add(&x, change, l.scale/(spread*spread))
 			learned = true
 		}
 	}
@@ -186,7 +186,7 @@ func (l *learner) change(v, u hour) (float64, bool) {
 		return 0, false
 	}
 	sum := 0.0
-	for i, w := range l.weights[leadBucket(u-v)][u%day] {
+	for i, w := range l.weights[leadBucket(u.since(v))][u.ofDay()] {
 		sum += w * x[i]
 	}
 	if learned := l.learnedShare(); learned < 1 {
@@ -203,7 +203,7 @@ func (l *learner) contributions(v, u hour) []Contribution {
 	x, _ := l.features.at(v, u)
 	var terms []Contribution
 	for i, name := range l.features.names() {
-		terms = append(terms, Contribution{name, l.learnedShare() * l.weights[leadBucket(u-v)][u%day][i] * x[i]})
+		terms = append(terms, Contribution{name, l.learnedShare() * l.weights[leadBucket(u.since(v))][u.ofDay()][i] * x[i]})
 	}
 	if learned := l.learnedShare(); learned < 1 {
 		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.features.ruleOfThumb(v, u)})

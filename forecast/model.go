@@ -142,7 +142,7 @@ func (m *Model) archiveForecast(next archivedForecast) {
 	for _, l := range m.forecastLearners {
 		l.features.receive(next.known, &next.values)
 	}
-	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < archiveSpacingHours {
+	if n := len(m.archive); n > 1 && m.archive[n-1].known.since(m.archive[n-2].known) < archiveSpacingHours {
 		m.archive = m.archive[:n-1]
 	}
 	m.archive = append(m.archive, next)
@@ -240,7 +240,7 @@ func (m *Model) forecastLearner(lag int) *learner {
 	l := newLearner(&forecastFeatures{past: &m.past, lag: lag})
 	rest := m.archive
 	for h := m.past.actual.first; h < m.past.closedUntil(); h++ {
-		for ; len(rest) > 0 && rest[0].known+lag <= h; rest = rest[1:] {
+		for ; len(rest) > 0 && rest[0].known.plus(lag) <= h; rest = rest[1:] {
 			l.features.receive(rest[0].known, &rest[0].values)
 		}
 		l.closeHour(&m.past, h)

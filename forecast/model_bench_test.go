@@ -79,7 +79,7 @@ func (g *grid) advance(m *Model, n, every int) {
 	if n%every == 0 {
 		m.Receive(g.fine(now, time.Hour, 96), now)
 	}
-	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0+n) + odd(n, 5)/10})
+	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0.plus(n)) + odd(hour(n), 5)/10})
 }
 
 func allocated() uint64 {

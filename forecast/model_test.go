@@ -58,7 +58,7 @@ func (g *grid) changed(n int) *grid {
 		other.actual[i] *= 0.3 + 1.4*rng.Float64()
 	}
 	for _, a := range g.issues {
-		if !a.received.Before(startOf(g.first + n)) {
+		if !a.received.Before(startOf(g.first.plus(n))) {
 			slots := a.series.Slots()
 			for i := range slots {
 				slots[i].Intensity *= 0.3 + 1.4*rng.Float64()

@@ -14,7 +14,7 @@ import (
 // noted are the actual intensities a model holds of n hours.
 func noted(m *Model, n int) []float64 {
 	var values []float64
-	for h := h0; h < h0+n; h++ {
+	for h := h0; h < h0.plus(n); h++ {
 		values = append(values, m.past.actual.at(h))
 	}
 	return values
@@ -79,7 +79,7 @@ func TestAGapOfWeeksIsNotLearnedFrom(t *testing.T) {
 			g := synthetic(10, 30, 0)
 			g.tell(&m, 0, 20*day, nil)
 			later := *g
-			later.first += weeks * week
+			later.first = later.first.plus(weeks * week)
 			later.issues = nil
 			later.tell(&m, 0, 5*day, nil)
 			now := startOf(later.first + 5*day - 1)
@@ -118,7 +118,7 @@ func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
 				sane(t, p, received)
 				o := m.lastAnswer.evidence
 				for i, mean := range hourlyMeans(p.Series, hr(10*day), 46) {
-					want := o.at(h0 + 10*day + i)
+					want := o.at(h0.plus(10*day + i))
 					if math.Abs(mean-want) > 1e-6 {
 						t.Fatalf("hour %d has the mean %v, predicted was %v", i, mean, want)
 					}
@@ -237,7 +237,7 @@ func TestAForecastThatDiesAndComesBack(t *testing.T) {
 	g.tell(m, 25*day, 51*day, func(now time.Time) {
 		p := m.Predict(now, trust)
 		sane(t, p, now)
-		n := hourOf(now) - h0
+		n := hourOf(now).since(h0)
 		if basis, ok := want[n]; ok && p.Basis != basis {
 			t.Errorf("at day %.2f the basis is %q, want %q", float64(n)/day, p.Basis, basis)
 		}
@@ -378,7 +378,7 @@ func TestManyMayUseAModelAtOnce(t *testing.T) {
 	g, m := synthetic(16, 6, 0), &Model{}
 	var users sync.WaitGroup
 	for _, use := range []func(n int){
-		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0 + n)}) },
+		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0.plus(n))}) },
 		func(n int) { m.Receive(g.fine(hr(n), time.Hour, 48), hr(n)) },
 		func(n int) { checkAnything(t, m.Predict(hr(n), trust)) }, // its clock may be behind
 		func(n int) { m.Contributions(hr(n), hr(n+5), trust) },

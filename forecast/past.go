@@ -81,7 +81,7 @@ func (p *past) deviation(h hour) float64 {
 	mean := p.actual.mean(h, week, 1)
 	squares, known := 0.0, 0.0
 	for i := range week {
-		if v := p.actual.at(h - i); !math.IsNaN(v) {
+		if v := p.actual.at(h.plus(-i)); !math.IsNaN(v) {
 			squares += (v - mean) * (v - mean)
 			known++
 		}

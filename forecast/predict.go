@@ -57,7 +57,7 @@ func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
 	o := &evidence{model: m, now: now, origin: origin, isTrusted: trusted}
 	lag := 0
 	if n := len(m.archive); n > 0 {
-		lag = max(0, (now-m.archive[n-1].known-lateAfterHours)/day*day)
+		lag = max(0, (now.since(m.archive[n-1].known)-lateAfterHours)/day*day)
 	}
 	o.isStale = lag > 0 || !trusted
 	if origin <= now-maxPastAgeHours || !o.isStale && origin < now-maxActualAgeHours {

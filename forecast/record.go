@@ -7,7 +7,16 @@ import (
 
 // An hour counts hours since the Unix epoch. The model thinks in hours: finer slots are averaged, and what an issue
 // says within the hour is laid over what is predicted for it.
-type hour = int
+type hour int64
+
+// plus returns the hour that comes a number of hours later, or earlier if the number is negative.
+func (h hour) plus(hours int) hour { return h + hour(hours) }
+
+// since returns the number of hours from an earlier hour to h.
+func (h hour) since(earlier hour) int { return int(h - earlier) }
+
+// ofDay returns the hour of the day in UTC, 0 to 23.
+func (h hour) ofDay() int { return int(h % day) }
 
 func hourOf(t time.Time) hour { return hour(nanos(bounded(t)) / int64(time.Hour)) }
 
@@ -29,14 +38,14 @@ type record struct {
 
 // at returns the value of an hour; not a number if there is none.
 func (r *record) at(h hour) float64 {
-	if i := h - r.first; i >= 0 && i < len(r.values) {
+	if i := h.since(r.first); i >= 0 && i < len(r.values) {
 		return r.values[i]
 	}
 	return math.NaN()
 }
 
 // end is the hour after the last.
-func (r *record) end() hour { return r.first + len(r.values) }
+func (r *record) end() hour { return r.first.plus(len(r.values)) }
 
 // set notes the value of an hour that is in the record, or after its end. Hours left out are not known.
 func (r *record) set(h hour, value float64) {
@@ -53,7 +62,7 @@ func (r *record) set(h hour, value float64) {
 
 // forget drops the hours before h, when they have become as many as those that stay: then it costs nothing on average.
 func (r *record) forget(h hour) {
-	if n := h - r.first; n > 0 && n < len(r.values) && 2*n >= len(r.values) {
+	if n := h.since(r.first); n > 0 && n < len(r.values) && 2*n >= len(r.values) {
 		r.values = append([]float64(nil), r.values[n:]...)
 		r.first = h
 	}
@@ -68,7 +77,8 @@ func (r *record) mean(h hour, n, step int) float64 {
 func (r *record) meanWhere(h hour, n, step int, wanted func(hour) bool) float64 {
 	sum, known := 0.0, 0.0
 	for i := range n {
-		if v := r.at(h - i*step); !math.IsNaN(v) && wanted(h-i*step) {
+		at := h.plus(-i * step)
+		if v := r.at(at); !math.IsNaN(v) && wanted(at) {
 			sum += v
 			known++
 		}
@@ -79,7 +89,7 @@ func (r *record) meanWhere(h hour, n, step int, wanted func(hour) bool) float64 
 // says reports whether the record has all that another has.
 func (r *record) contains(o *record) bool {
 	for i, v := range o.values {
-		if w := r.at(o.first + i); v != w && !(math.IsNaN(v) && math.IsNaN(w)) {
+		if w := r.at(o.first.plus(i)); v != w && !(math.IsNaN(v) && math.IsNaN(w)) {
 			return false
 		}
 	}
