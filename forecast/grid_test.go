@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -112,55 +113,77 @@ func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
 	return learned / n, raw / n
 }
 
-// trace reads a real grid, from the day before its first issue on; the test is skipped where there is none.
-func trace(t *testing.T, region string, days int) *grid {
+// traceFolder returns the folder with the real grids: the one that GRIDLATCH_TRACES names, or else the
+// forty days of one grid that the repository ships.
+func traceFolder() string {
+	if folder := os.Getenv("GRIDLATCH_TRACES"); folder != "" {
+		return folder
+	}
+	return filepath.Join("testdata", "traces")
+}
+
+// traceRegions returns the names of the real grids, of which there must be one at least.
+func traceRegions(t *testing.T) []string {
+	t.Helper()
+	var regions []string
+	files, err := filepath.Glob(filepath.Join(traceFolder(), "*.forecast.csv"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no REGION.forecast.csv: %v", traceFolder(), err)
+	}
+	for _, file := range files {
+		regions = append(regions, strings.TrimSuffix(filepath.Base(file), ".forecast.csv"))
+	}
+	return regions
+}
+
+// readTrace reads days of a real grid, from the day before its first forecast on.
+func readTrace(t *testing.T, region string, days int) *grid {
 	t.Helper()
 	g := &grid{}
-	for _, row := range rows(t, region+".actual.csv") {
-		if h := hourOf(instantOf(t, row[0])); h >= hourOf(time.Date(2021, 6, 30, 0, 0, 0, 0, time.UTC)) && len(g.actual) < days*day {
-			if g.first == 0 {
-				g.first = h
-			}
-			g.actual = append(g.actual, number(t, row[1]))
+	var slots []Slot
+	forecasts := readRows(t, region+".forecast.csv")
+	for i, row := range forecasts {
+		start := parseInstant(t, row[1])
+		slots = append(slots, Slot{start, start.Add(time.Hour), parseNumber(t, row[2])})
+		if i+1 == len(forecasts) || forecasts[i+1][0] != row[0] {
+			g.issues = append(g.issues, announced{parseInstant(t, row[0]), NewSeries(slots)})
+			slots = nil
 		}
 	}
-	var slots []Slot
-	forecasts := rows(t, region+".forecast.csv")
-	for i, row := range forecasts {
-		start := instantOf(t, row[1])
-		slots = append(slots, Slot{start, start.Add(time.Hour), number(t, row[2])})
-		if i+1 == len(forecasts) || forecasts[i+1][0] != row[0] {
-			g.issues = append(g.issues, announced{instantOf(t, row[0]), NewSeries(slots)})
-			slots = nil
+	g.first = hourOf(g.issues[0].received) - day
+	for _, row := range readRows(t, region+".actual.csv") {
+		if h := hourOf(parseInstant(t, row[0])); h >= g.first && len(g.actual) < days*day {
+			g.actual = append(g.actual, parseNumber(t, row[1]))
 		}
 	}
 	return g
 }
 
-func rows(t *testing.T, name string) [][]string {
+// readRows reads a file of the traces, without its header.
+func readRows(t *testing.T, name string) [][]string {
 	t.Helper()
-	file, err := os.Open(filepath.Join("/work/shared/traces", name))
+	file, err := os.Open(filepath.Join(traceFolder(), name))
 	if err != nil {
-		t.Skip("the real traces are not here:", err)
+		t.Fatal(err)
 	}
 	defer file.Close()
-	read, err := csv.NewReader(file).ReadAll()
+	rows, err := csv.NewReader(file).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return read[1:]
+	return rows[1:]
 }
 
-func instantOf(t *testing.T, s string) time.Time {
+func parseInstant(t *testing.T, s string) time.Time {
 	t.Helper()
-	when, err := time.Parse(time.RFC3339, s)
+	instant, err := ParseTime(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return when
+	return instant
 }
 
-func number(t *testing.T, s string) float64 {
+func parseNumber(t *testing.T, s string) float64 {
 	t.Helper()
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil {

@@ -15,8 +15,9 @@ const trust = 30 * time.Hour
 func TestNoPredictionSeesTheFuture(t *testing.T) {
 	grids := map[string]func(t *testing.T) *grid{
 		"synthetic": func(*testing.T) *grid { return synthetic(1, 40, 50) },
-		"CISO":      func(t *testing.T) *grid { return trace(t, "CISO", 40) },
-		"DE":        func(t *testing.T) *grid { return trace(t, "DE", 40) },
+	}
+	for _, region := range traceRegions(t) {
+		grids[region] = func(t *testing.T) *grid { return readTrace(t, region, 40) }
 	}
 	for name, grid := range grids {
 		for _, cut := range []int{3*day + 7, 21*day + 23} {
