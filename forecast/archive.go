@@ -84,9 +84,9 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	heard, received := m.course.Series, m.received
+	newest, received := m.course.Series, m.received
 	m.adopt(told)
-	m.receive(m.past.judge(heard, m.course.Series).Believed, received)
+	m.receive(m.past.judge(newest, m.course.Series).Believed, received)
 	return nil
 }
 

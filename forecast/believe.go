@@ -56,14 +56,14 @@ func Believe(s *Series) Verdict {
 }
 
 // judge is [Believe] for an issue: by the past, too, and by what was expected before.
-func (p *past) judge(issue, before *Series) Verdict {
+func (p *past) judge(offered, before *Series) Verdict {
 	closed := p.closedUntil()
 	past := p.actual.span(closed-month, closed+1)
 	low, high := p.credible(closed)
-	if isBeyondDoubt(issue.all(), past.values, low, high) {
-		return Verdict{Believed: issue, Slots: len(issue.all())}
+	if isBeyondDoubt(offered.all(), past.values, low, high) {
+		return Verdict{Believed: offered, Slots: len(offered.all())}
 	}
-	m := newGridProfile(issue.all(), past.values)
+	m := newGridProfile(offered.all(), past.values)
 	if low > -MaxIntensity {
 		m.low, m.high = low, min(high, m.high)
 	}
@@ -71,13 +71,13 @@ func (p *past) judge(issue, before *Series) Verdict {
 		m.noteHours(step)
 	}
 	m.notePast(&past)
-	return m.judge(issue, before)
+	return m.judge(offered, before)
 }
 
 // harmless reports, at little cost, that there is nothing to doubt: all values are far above zero, and usual.
-func isBeyondDoubt(issue []step, past []float64, low, high float64) bool {
+func isBeyondDoubt(offered []step, past []float64, low, high float64) bool {
 	least, most := math.Inf(1), 0.0
-	for _, step := range issue {
+	for _, step := range offered {
 		least, most = min(least, step.intensity), max(most, step.intensity)
 	}
 	usually := most
@@ -103,16 +103,16 @@ type gridProfile struct {
 
 // newMeasure takes the values of an issue, and of the past by the hour. The issue tells what is usual if the past is less
 // than a day.
-func newGridProfile(issue []step, past []float64) *gridProfile {
+func newGridProfile(offered []step, past []float64) *gridProfile {
 	m := &gridProfile{belowZeroCounts: map[float64]int{}}
-	values := make([]float64, 0, len(past)+len(issue))
+	values := make([]float64, 0, len(past)+len(offered))
 	for _, v := range past {
 		if !math.IsNaN(v) {
 			values = append(values, v)
 		}
 	}
 	if len(values) < day {
-		for _, step := range issue {
+		for _, step := range offered {
 			if step.intensity > 0 {
 				values = append(values, step.intensity)
 			}
@@ -124,13 +124,13 @@ func newGridProfile(issue []step, past []float64) *gridProfile {
 		m.usualRange = formatIntensity(values[n/20]) + " to " + formatIntensity(values[n-1-n/20])
 	}
 	m.low, m.high = -outlierSpreads*max(m.scale, typicalIntensity), max(maxPlausible, maxPlausibleShare*m.scale)
-	m.countBelowZero(issue, values)
+	m.countBelowZero(offered, values)
 	return m
 }
 
 // count takes note of values below zero.
-func (m *gridProfile) countBelowZero(issue []step, values []float64) {
-	for _, step := range issue {
+func (m *gridProfile) countBelowZero(offered []step, values []float64) {
+	for _, step := range offered {
 		if v := step.intensity; v < 0 && v >= m.low {
 			m.belowZeroCounts[v]++
 			values = append(values, v)
@@ -188,8 +188,8 @@ func (m *gridProfile) notePast(past *record) {
 }
 
 // judge says what is believed of an issue.
-func (m *gridProfile) judge(issue, before *Series) Verdict {
-	steps := issue.all()
+func (m *gridProfile) judge(offered, before *Series) Verdict {
+	steps := offered.all()
 	doubted := make([]bool, len(steps))
 	valued := false
 	for i, step := range steps {
@@ -253,7 +253,7 @@ func (m *gridProfile) canBeZero(steps []step, from, to int, before *Series) bool
 // nearAt reports whether other days were near zero at about the same time of the day.
 func (m *gridProfile) isNearZeroAt(h hour) bool {
 	for off := hour(-nearbyHours); off <= nearbyHours; off++ {
-		if m.nearZeroHours[(h+off+day).ofDay()] {
+		if m.nearZeroHours[(h + off + day).ofDay()] {
 			return true
 		}
 	}

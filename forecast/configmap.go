@@ -24,20 +24,20 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	if !ok {
 		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, keyNames(binaryData, data))
 	}
-	issue, err := Parse(raw)
+	document, err := Parse(raw)
 	if err != nil {
 		return Document{}, fmt.Errorf("key %q: %w", key, err)
 	}
-	issue.Issued = written.UTC()
+	document.Issued = written.UTC()
 	if heartbeat, err := ParseTime(data["lastHeartbeatTime"]); err == nil {
-		issue.Issued = earlier(issue.Issued, heartbeat)
+		document.Issued = earlier(document.Issued, heartbeat)
 	}
 	if strings.TrimSpace(data["message"]) != "" {
-		for _, series := range issue.Series {
-			issue.Issued = earlier(issue.Issued, series.Start())
+		for _, series := range document.Series {
+			document.Issued = earlier(document.Issued, series.Start())
 		}
 	}
-	return issue, nil
+	return document, nil
 }
 
 // decode returns what text encodes if it is base64 and not JSON itself (null is both), else text.

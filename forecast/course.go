@@ -24,14 +24,14 @@ type course struct {
 }
 
 // newCourse is that of a single issue.
-func newCourse(issue *Series, issued time.Time) course {
-	return course{issue, issue.Start(), issue.End(), issued, issued}
+func newCourse(newest *Series, issued time.Time) course {
+	return course{newest, newest.Start(), newest.End(), issued, issued}
 }
 
 // next is the course once an issue has come that is not empty. Of the time before, an hour is kept; of the time after its
 // end, what is fresh, unless that may have had a wrong date.
-func (c course) next(issue *Series, issued, now time.Time) course {
-	next, to := newCourse(issue, issued), issue.End()
+func (c course) next(newest *Series, issued, now time.Time) course {
+	next, to := newCourse(newest, issued), newest.End()
 	switch {
 	case c.start.After(now.Add(maxStartAhead)):
 	case issued.Sub(c.since) <= tailFor && c.End().After(to):
@@ -39,6 +39,6 @@ func (c course) next(issue *Series, issued, now time.Time) course {
 	case issued.Sub(c.issued) <= tailFor && c.end.After(to):
 		to, next.since = c.end, c.issued
 	}
-	next.Series = withTotals(slices.Concat(c.part(now.Add(-keptPast), next.start), issue.all(), c.part(next.end, to)))
+	next.Series = withTotals(slices.Concat(c.part(now.Add(-keptPast), next.start), newest.all(), c.part(next.end, to)))
 	return next
 }

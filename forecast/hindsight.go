@@ -49,7 +49,7 @@ func (t *hindsight) start(h hour, expected func(u hour) float64) {
 	}
 	rest := t.waiting[:0]
 	for _, came := range t.waiting {
-		if isCleanerLater(means[:(came + trialSlackHours).since(h)+1]) {
+		if isCleanerLater(means[:(came+trialSlackHours).since(h)+1]) {
 			rest = append(rest, came)
 		} else {
 			t.running = append(t.running, trial{came, h})

@@ -19,30 +19,30 @@ type hourlyForecast struct {
 
 // newIssue takes values, and what issues before had said of the hours before them.
 func newHourlyForecast(known hour, values, said *record) *hourlyForecast {
-	s := &hourlyForecast{known: known, values: *values, sum: []float64{0}, count: []float64{0}}
+	f := &hourlyForecast{known: known, values: *values, sum: []float64{0}, count: []float64{0}}
 	for h := values.first - smoothingHours; h < values.end(); h++ {
 		v := values.at(h)
 		if h < values.first {
 			v = said.at(h)
 		}
-		last := len(s.sum) - 1
-		s.sum, s.count = append(s.sum, s.sum[last]), append(s.count, s.count[last])
+		last := len(f.sum) - 1
+		f.sum, f.count = append(f.sum, f.sum[last]), append(f.count, f.count[last])
 		if !math.IsNaN(v) {
-			s.sum[last+1] += v
-			s.count[last+1]++
+			f.sum[last+1] += v
+			f.count[last+1]++
 		}
 	}
-	return s
+	return f
 }
 
-func (s *hourlyForecast) at(h hour) float64 { return s.values.at(h) }
+func (f *hourlyForecast) at(h hour) float64 { return f.values.at(h) }
 
 // slow is the mean of what is known of a day around h.
-func (s *hourlyForecast) slow(h hour) float64 {
-	first := s.values.first - smoothingHours
-	from := min(max((h-smoothingHours).since(first), 0), len(s.sum)-1)
-	to := min(max((h+smoothingHours+1).since(first), 0), len(s.sum)-1)
-	return (s.sum[to] - s.sum[from]) / (s.count[to] - s.count[from])
+func (f *hourlyForecast) slow(h hour) float64 {
+	first := f.values.first - smoothingHours
+	from := min(max((h-smoothingHours).since(first), 0), len(f.sum)-1)
+	to := min(max((h+smoothingHours+1).since(first), 0), len(f.sum)-1)
+	return (f.sum[to] - f.sum[from]) / (f.count[to] - f.count[from])
 }
 
 // apart is by how many hours the earlier issue, whose error is a signal, precedes the one in force: yesterday's, though
@@ -52,12 +52,12 @@ const earlierForecastHours = 18
 // hear takes the next issue in order of time.
 func (s *forecastFeatures) receive(known hour, values *record) {
 	known = known.plus(s.lag)
-	i := newHourlyForecast(known, values, &s.inForce)
-	i.earlier = s.newest(known - earlierForecastHours)
+	next := newHourlyForecast(known, values, &s.inForce)
+	next.earlier = s.newest(known - earlierForecastHours)
 	if n := len(s.forecasts); n > 0 && s.forecasts[n-1].known == known {
 		s.forecasts = s.forecasts[:n-1]
 	}
-	s.forecasts = append(s.forecasts, i)
+	s.forecasts = append(s.forecasts, next)
 	s.forget(known - maxPastAgeHours)
 	for h := known; h < s.inForce.end(); h++ {
 		s.closeHour(h)
@@ -66,7 +66,7 @@ func (s *forecastFeatures) receive(known hour, values *record) {
 
 // newest returns the newest issue known at h, nil if there is none.
 func (s *forecastFeatures) newest(h hour) *hourlyForecast {
-	after := sort.Search(len(s.forecasts), func(i int) bool { return s.forecasts[i].known > h })
+	after := sort.Search(len(s.forecasts), func(n int) bool { return s.forecasts[n].known > h })
 	if after == 0 {
 		return nil
 	}

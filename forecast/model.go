@@ -101,10 +101,10 @@ type answer struct {
 //
 // An issue is judged as by [Believe], and by what the model knows of the grid: if that was never near zero at this time of
 // the day, zeros are not believed, and nothing is learned of them.
-func (m *Model) Receive(issue *Series, received time.Time) Verdict {
+func (m *Model) Receive(series *Series, received time.Time) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v := m.past.judge(issue, m.course.Series)
+	v := m.past.judge(series, m.course.Series)
 	m.receive(v.Believed, bounded(received))
 	return v
 }
@@ -116,13 +116,13 @@ func (m *Model) judge(heard *Series) Verdict {
 	return m.past.judge(heard, nil)
 }
 
-func (m *Model) receive(issue *Series, received time.Time) {
-	if issue.IsEmpty() || received.Before(m.received) {
+func (m *Model) receive(series *Series, received time.Time) {
+	if series.IsEmpty() || received.Before(m.received) {
 		return
 	}
 	m.followForecast(received)
-	m.course, m.received, m.lastAnswer = m.course.next(issue, received, received), received, answer{}
-	next := archivedForecast{hourOf(received), m.hourly(issue)}
+	m.course, m.received, m.lastAnswer = m.course.next(series, received, received), received, answer{}
+	next := archivedForecast{hourOf(received), m.hourly(series)}
 	if n := len(m.archive); n > 0 && m.archive[n-1].values.contains(&next.values) {
 		return
 	}

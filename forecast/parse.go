@@ -34,37 +34,37 @@ type Document struct {
 }
 
 // span is the time that the issue speaks of at a location: also where an element has no value of use.
-func (i Document) span(location string) (from, until time.Time) {
-	from, until = i.Series[location].Start(), i.Series[location].End()
-	if s, ok := i.UnknownSpans[location]; ok {
+func (d Document) span(location string) (from, until time.Time) {
+	from, until = d.Series[location].Start(), d.Series[location].End()
+	if s, ok := d.UnknownSpans[location]; ok {
 		from, until = earlier(from, s.Start), later(until, s.End)
 	}
 	return from, until
 }
 
 // speak widens the span of a location by the slot of an element whose value is of no use, if that much could be read.
-func (i *Document) widenUnknown(location string, of Slot) {
+func (d *Document) widenUnknown(location string, of Slot) {
 	if of.End.IsZero() {
 		return
 	}
-	if i.UnknownSpans == nil {
-		i.UnknownSpans = map[string]Slot{}
+	if d.UnknownSpans == nil {
+		d.UnknownSpans = map[string]Slot{}
 	}
-	if s, ok := i.UnknownSpans[location]; ok {
+	if s, ok := d.UnknownSpans[location]; ok {
 		of.Start, of.End = earlier(of.Start, s.Start), later(of.End, s.End)
 	}
-	i.UnknownSpans[location] = Slot{Start: of.Start, End: of.End}
+	d.UnknownSpans[location] = Slot{Start: of.Start, End: of.End}
 }
 
 // Problem sums the bad elements up in one sentence; "" if there are none.
-func (i Document) Problem() string {
-	switch i.BadElements {
+func (d Document) Problem() string {
+	switch d.BadElements {
 	case 0:
 		return ""
 	case 1:
-		return fmt.Sprintf("1 of %d elements is bad: %s", i.Elements, i.Problems[0])
+		return fmt.Sprintf("1 of %d elements is bad: %s", d.Elements, d.Problems[0])
 	}
-	return fmt.Sprintf("%d of %d elements are bad, the first: %s", i.BadElements, i.Elements, i.Problems[0])
+	return fmt.Sprintf("%d of %d elements are bad, the first: %s", d.BadElements, d.Elements, d.Problems[0])
 }
 
 // Parse reads the JSON array of the carbon-intensity exporter (github.com/Azure/kubernetes-carbon-intensity-exporter):
@@ -94,22 +94,22 @@ func Parse(data []byte) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	issue := Document{Series: map[string]*Series{}, Elements: len(elements)}
-	slots, values := issue.slots(elements)
+	document := Document{Series: map[string]*Series{}, Elements: len(elements)}
+	slots, values := document.slots(elements)
 	switch {
 	case len(slots) == 0:
-		return Document{}, fmt.Errorf("forecast has no usable element: %s", issue.Problem())
+		return Document{}, fmt.Errorf("forecast has no usable element: %s", document.Problem())
 	case values == 0:
 		return Document{}, fmt.Errorf("forecast has no value in any of its %d elements: want value, in gCO2eq/kWh", len(elements))
 	}
 	for location, slots := range slots {
-		issue.Series[location] = NewSeries(slots)
+		document.Series[location] = NewSeries(slots)
 	}
-	return issue, nil
+	return document, nil
 }
 
 // slots reads the elements, by location, and rejects those that cannot be used. It counts those that have a value.
-func (i *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, values int) {
+func (d *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, values int) {
 	slots = map[string][]Slot{}
 	var unnamed []int
 	for n, raw := range elements {
@@ -118,8 +118,8 @@ func (i *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, v
 			err = fmt.Errorf("location: %.40q: want at most %d locations", location, maxLocations)
 		}
 		if err != nil {
-			i.reject(n, err)
-			i.widenUnknown(location, slot)
+			d.reject(n, err)
+			d.widenUnknown(location, slot)
 			continue
 		}
 		if location == "" {
@@ -132,17 +132,17 @@ func (i *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, v
 	}
 	if len(slots) > 1 { // one without a name would answer to all that name none
 		for _, n := range unnamed {
-			i.reject(n, errors.New(`location: "": want a name, as others have`))
+			d.reject(n, errors.New(`location: "": want a name, as others have`))
 		}
 		delete(slots, "")
 	}
 	return slots, values
 }
 
-func (i *Document) reject(element int, err error) {
-	i.BadElements++
-	if len(i.Problems) < maxProblems {
-		i.Problems = append(i.Problems, fmt.Sprintf("element %d: %v", element, err))
+func (d *Document) reject(element int, err error) {
+	d.BadElements++
+	if len(d.Problems) < maxProblems {
+		d.Problems = append(d.Problems, fmt.Sprintf("element %d: %v", element, err))
 	}
 }
 

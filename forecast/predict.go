@@ -17,9 +17,9 @@ func (m *Model) Predict(now time.Time, maxAge time.Duration) Prediction {
 func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
 	m.followForecast(now)
 	trusted := now.Before(m.course.End()) && now.Sub(m.received) <= maxAge
-	if o := m.lastAnswer.evidence; o == nil || o.now != hourOf(now) || o.isTrusted != trusted {
-		o = m.gatherEvidence(hourOf(now), m.newestKnownHour(hourOf(now)), trusted)
-		m.lastAnswer = answer{o.predict(), o}
+	if e := m.lastAnswer.evidence; e == nil || e.now != hourOf(now) || e.isTrusted != trusted {
+		e = m.gatherEvidence(hourOf(now), m.newestKnownHour(hourOf(now)), trusted)
+		m.lastAnswer = answer{e.predict(), e}
 	}
 	return m.lastAnswer
 }
@@ -54,30 +54,30 @@ type evidence struct {
 
 // look chooses what to rely on at now, with what is known at the hour origin.
 func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
-	o := &evidence{model: m, now: now, origin: origin, isTrusted: trusted}
+	e := &evidence{model: m, now: now, origin: origin, isTrusted: trusted}
 	lag := 0
 	if n := len(m.archive); n > 0 {
 		lag = max(0, (now.since(m.archive[n-1].known)-lateAfterHours)/day*day)
 	}
-	o.isStale = lag > 0 || !trusted
-	if origin <= now-maxPastAgeHours || !o.isStale && origin < now-maxActualAgeHours {
-		return o
+	e.isStale = lag > 0 || !trusted
+	if origin <= now-maxPastAgeHours || !e.isStale && origin < now-maxActualAgeHours {
+		return e
 	}
 	if lag <= maxLatenessHours {
-		o.addForecastLearner(m.forecastLearner(lag))
+		e.addForecastLearner(m.forecastLearner(lag))
 	}
 	if m.historyLearner != nil && m.historyLearner.learnedHours >= minHistoryHours {
-		o.usesHistory = true
-		o.learners = append(o.learners, m.historyLearner)
+		e.usesHistory = true
+		e.learners = append(e.learners, m.historyLearner)
 	}
-	return o
+	return e
 }
 
 // rely takes up what sees the issue, if that reaches the next hour, and is trusted or has shown what it is worth.
-func (o *evidence) addForecastLearner(l *learner) {
-	if _, reaches := l.features.at(o.origin, max(o.now, o.origin+1)); reaches && (o.isTrusted || l.learnedHours >= rampHours) {
-		o.usesForecast = true
-		o.learners = append(o.learners, l)
+func (e *evidence) addForecastLearner(l *learner) {
+	if _, reaches := l.features.at(e.origin, max(e.now, e.origin+1)); reaches && (e.isTrusted || l.learnedHours >= rampHours) {
+		e.usesForecast = true
+		e.learners = append(e.learners, l)
 	}
 }
 
@@ -108,17 +108,17 @@ func (m *Model) runningHourMean(h hour) float64 {
 	return m.gauge.area / m.gauge.width
 }
 
-func (o *evidence) predict() Prediction {
+func (e *evidence) predict() Prediction {
 	var steps []step
-	for u := o.now; u < o.end(); u++ {
-		steps = o.appendHour(steps, u)
+	for u := e.now; u < e.end(); u++ {
+		steps = e.appendHour(steps, u)
 	}
-	p := Prediction{Basis: BasisNothing, SavingShare: o.model.hindsight.share()}
+	p := Prediction{Basis: BasisNothing, SavingShare: e.model.hindsight.share()}
 	if len(steps) > 0 {
-		p.Series, p.Basis = withTotals(joinEqual(steps)), o.basis()
+		p.Series, p.Basis = withTotals(joinEqual(steps)), e.basis()
 	}
-	if len(o.learners) > 0 {
-		p.LearnedTime = time.Duration(o.learners[0].learnedHours) * time.Hour
+	if len(e.learners) > 0 {
+		p.LearnedTime = time.Duration(e.learners[0].learnedHours) * time.Hour
 	}
 	return p
 }
@@ -138,83 +138,83 @@ func joinEqual(steps []step) []step {
 }
 
 // end is the hour after the last that something can be expected of.
-func (o *evidence) end() hour {
-	if !o.isTrusted && len(o.learners) == 0 {
-		return o.now
+func (e *evidence) end() hour {
+	if !e.isTrusted && len(e.learners) == 0 {
+		return e.now
 	}
-	return o.now + horizonHours
+	return e.now + horizonHours
 }
 
 // append adds what is expected of an hour. The course within it is that of the newest issue.
-func (o *evidence) appendHour(steps []step, u hour) []step {
-	intensity := o.at(u)
+func (e *evidence) appendHour(steps []step, u hour) []step {
+	intensity := e.at(u)
 	if math.IsNaN(intensity) {
 		return steps
 	}
-	course := o.model.course
+	course := e.model.course
 	mean, covered := course.Mean(startOf(u), startOf(u+1))
 	if covered == 0 {
 		mean = intensity
 	}
 	gaps := intensity
-	if covered > 0 && !o.usesHistory {
+	if covered > 0 && !e.usesHistory {
 		gaps = math.NaN() // nothing says how it goes on
 	}
 	return course.appendWithin(steps, u, intensity-mean, gaps)
 }
 
 // at returns the intensity expected of an hour; not a number if none is.
-func (o *evidence) at(u hour) float64 {
-	intensity, _ := o.expect(u)
+func (e *evidence) at(u hour) float64 {
+	intensity, _ := e.expect(u)
 	return intensity
 }
 
 // by returns the intensity expected of an hour, not a number if none is, and who expects it, nil if it is known or that
 // of the issue.
-func (o *evidence) expect(u hour) (float64, *learner) {
-	said, covered := o.model.course.Mean(startOf(u), startOf(u+1))
-	if covered == 0 || !o.isTrusted {
+func (e *evidence) expect(u hour) (float64, *learner) {
+	said, covered := e.model.course.Mean(startOf(u), startOf(u+1))
+	if covered == 0 || !e.isTrusted {
 		said = math.NaN()
 	}
-	known, level := o.model.past.actual.at(u), o.model.past.actual.at(o.origin)
+	known, level := e.model.past.actual.at(u), e.model.past.actual.at(e.origin)
 	switch {
-	case u > o.origin:
-		for _, l := range o.learners {
-			if change, ok := l.change(o.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
+	case u > e.origin:
+		for _, l := range e.learners {
+			if change, ok := l.change(e.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
 				return level + change, l
 			}
 		}
 		return said, nil
-	case math.IsNaN(known), u == o.now && !o.model.hasActuals && !math.IsNaN(said):
+	case math.IsNaN(known), u == e.now && !e.model.hasActuals && !math.IsNaN(said):
 		return said, nil // that is all that is known of the running hour
 	default:
 		return known, nil
 	}
 }
 
-func (o *evidence) basis() Basis {
+func (e *evidence) basis() Basis {
 	switch {
-	case !o.usesForecast && len(o.learners) > 0:
+	case !e.usesForecast && len(e.learners) > 0:
 		return BasisHistory
-	case o.isStale:
+	case e.isStale:
 		return BasisStaleForecast
 	default:
 		return BasisForecast
 	}
 }
 
-func (o *evidence) contributions(u hour) []Contribution {
-	if u < o.now || u >= o.end() {
+func (e *evidence) contributions(u hour) []Contribution {
+	if u < e.now || u >= e.end() {
 		return nil
 	}
-	intensity, l := o.expect(u)
+	intensity, l := e.expect(u)
 	switch {
 	case l != nil:
-		level := Contribution{"intensity now", o.model.past.actual.at(o.origin)}
-		return append([]Contribution{level}, l.contributions(o.origin, u)...)
+		level := Contribution{"intensity now", e.model.past.actual.at(e.origin)}
+		return append([]Contribution{level}, l.contributions(e.origin, u)...)
 	case math.IsNaN(intensity):
 		return nil
-	case u <= o.origin:
+	case u <= e.origin:
 		return []Contribution{{"intensity now", intensity}}
 	default:
 		return []Contribution{{"forecast", intensity}}
@@ -224,17 +224,17 @@ func (o *evidence) contributions(u hour) []Contribution {
 // hourly averages the newest issue by the hour, as far ahead as the model looks. Of an hour that is covered in part, the
 // part counts; until the issue begins, and after its end, the ones before go on. The precision is that of [Model.Save], so that the same
 // issue says the same after a restart.
-func (m *Model) hourly(issue *Series) record {
+func (m *Model) hourly(series *Series) record {
 	var r record
 	now := hourOf(m.received)
-	first := min(now, max(now-day, hourOf(issue.Start())))
+	first := min(now, max(now-day, hourOf(series.Start())))
 	low, high := m.past.credible(m.past.closedUntil())
 	for h := first; startOf(h).Before(m.course.End()) && h < first+horizonHours; h++ {
-		mean, covered := issue.Mean(startOf(h), startOf(h+1))
+		mean, covered := series.Mean(startOf(h), startOf(h+1))
 		switch {
 		case covered == 0:
 			mean, covered = m.course.Mean(later(startOf(h), m.received), startOf(h+1))
-		case startOf(h).After(issue.Start()):
+		case startOf(h).After(series.Start()):
 			mean, covered = m.course.Mean(startOf(h), startOf(h+1))
 		}
 		if covered == 0 || mean < low || mean > high {

@@ -32,8 +32,8 @@ type Store struct {
 // Snapshot returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
 // empty.
 func (s *Store) Snapshot(source Source) *Snapshot {
-	if books := s.snapshots.Load(); books != nil && (*books)[source] != nil {
-		return (*books)[source]
+	if snapshots := s.snapshots.Load(); snapshots != nil && (*snapshots)[source] != nil {
+		return (*snapshots)[source]
 	}
 	return new(Snapshot)
 }
@@ -49,55 +49,55 @@ func (s *Store) Snapshot(source Source) *Snapshot {
 //
 // What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
 // goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
-func (s *Store) Offer(source Source, issue Document, now time.Time) error {
+func (s *Store) Offer(source Source, document Document, now time.Time) error {
 	var refused error
-	s.update(source, func(b *Snapshot) {
-		b.problem, b.doubt, b.doubted = issue.Problem(), "", 0
-		refused = b.merge(issue, now)
+	s.update(source, func(snapshot *Snapshot) {
+		snapshot.problem, snapshot.doubt, snapshot.doubted = document.Problem(), "", 0
+		refused = snapshot.merge(document, now)
 	})
 	return refused
 }
 
 // Fail notes that the newest state of a source is missing or unreadable. What is held stays.
 func (s *Store) Fail(source Source, err error) {
-	s.update(source, func(b *Snapshot) { b.problem = fmt.Sprint(err) })
+	s.update(source, func(snapshot *Snapshot) { snapshot.problem = fmt.Sprint(err) })
 }
 
 // Restore gives the model of a location the history that [Model.Save] has encoded, and judges anew by it what is held;
 // the error is that of [Model.Restore].
 func (s *Store) Restore(source Source, location string, history []byte, now time.Time) (err error) {
-	s.edit(func(books map[Source]*Snapshot) {
-		b := books[source].clone()
-		h := b.kept[location]
-		if h.Model == nil {
-			h.Location, h.Model = location, &Model{}
+	s.edit(func(snapshots map[Source]*Snapshot) {
+		snapshot := snapshots[source].clone()
+		kept := snapshot.kept[location]
+		if kept.Model == nil {
+			kept.Location, kept.Model = location, &Model{}
 		}
-		if err = h.Model.Restore(history, now); err != nil {
+		if err = kept.Model.Restore(history, now); err != nil {
 			return
 		}
-		if v := h.Model.judge(h.Series); v.Doubted > 0 {
-			b.doubted += v.Doubted
-			b.doubt, b.problem = appendProblem(b.doubt, location, v.Doubt), appendProblem(b.problem, location, v.Doubt)
-			h.course.Series, h.course.end, h.Series = v.Believed, earlier(h.course.end, v.Believed.End()), v.Believed
+		if v := kept.Model.judge(kept.Series); v.Doubted > 0 {
+			snapshot.doubted += v.Doubted
+			snapshot.doubt, snapshot.problem = appendProblem(snapshot.doubt, location, v.Doubt), appendProblem(snapshot.problem, location, v.Doubt)
+			kept.course.Series, kept.course.end, kept.Series = v.Believed, earlier(kept.course.end, v.Believed.End()), v.Believed
 		}
-		b.kept[location] = h
-		books[source] = b
+		snapshot.kept[location] = kept
+		snapshots[source] = snapshot
 	})
 	return err
 }
 
 // Forget drops all that is known of a source.
 func (s *Store) Forget(source Source) {
-	s.edit(func(books map[Source]*Snapshot) { delete(books, source) })
+	s.edit(func(snapshots map[Source]*Snapshot) { delete(snapshots, source) })
 }
 
 // update publishes a changed copy of the source's book.
 func (s *Store) update(source Source, change func(*Snapshot)) {
-	s.edit(func(books map[Source]*Snapshot) {
-		b := books[source].clone()
-		b.wasRead, b.problem = true, ""
-		change(b)
-		books[source] = b
+	s.edit(func(snapshots map[Source]*Snapshot) {
+		snapshot := snapshots[source].clone()
+		snapshot.wasRead, snapshot.problem = true, ""
+		change(snapshot)
+		snapshots[source] = snapshot
 	})
 }
 
@@ -105,12 +105,12 @@ func (s *Store) update(source Source, change func(*Snapshot)) {
 func (s *Store) edit(change func(map[Source]*Snapshot)) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	books := map[Source]*Snapshot{}
+	snapshots := map[Source]*Snapshot{}
 	if old := s.snapshots.Load(); old != nil {
-		maps.Copy(books, *old)
+		maps.Copy(snapshots, *old)
 	}
-	change(books)
-	s.snapshots.Store(&books)
+	change(snapshots)
+	s.snapshots.Store(&snapshots)
 }
 
 // Snapshot is what is held of one source: an immutable view, safe for concurrent use. The zero Book is empty.
@@ -157,9 +157,9 @@ func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
 }
 
 // HasForecast reports whether a forecast has been taken, for any location.
-func (b *Snapshot) HasForecast() bool {
-	for _, h := range b.kept {
-		if !h.Series.IsEmpty() {
+func (s *Snapshot) HasForecast() bool {
+	for _, kept := range s.kept {
+		if !kept.Series.IsEmpty() {
 			return true
 		}
 	}
@@ -167,56 +167,56 @@ func (b *Snapshot) HasForecast() bool {
 }
 
 // clone returns a copy that can be changed; of no book, an empty one.
-func (b *Snapshot) clone() *Snapshot {
+func (s *Snapshot) clone() *Snapshot {
 	c := &Snapshot{kept: map[string]keptForecast{}}
-	if b != nil {
-		c.wasRead, c.problem, c.doubt, c.doubted = b.wasRead, b.problem, b.doubt, b.doubted
-		maps.Copy(c.kept, b.kept)
+	if s != nil {
+		c.wasRead, c.problem, c.doubt, c.doubted = s.wasRead, s.problem, s.doubt, s.doubted
+		maps.Copy(c.kept, s.kept)
 	}
 	return c
 }
 
 // IsKnown reports whether the source was looked at at least once, with success or without.
-func (b *Snapshot) IsKnown() bool { return b.wasRead }
+func (s *Snapshot) IsKnown() bool { return s.wasRead }
 
 // Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
-func (b *Snapshot) Problem() string { return b.problem }
+func (s *Snapshot) Problem() string { return s.problem }
 
 // Doubt says what of the newest issue is not believed, and why; "" if all is. It is a part of the problem, and outlives the
 // issue until the next.
-func (b *Snapshot) Doubt() string { return b.doubt }
+func (s *Snapshot) Doubt() string { return s.doubt }
 
 // CountDoubted counts the values of the newest issue that are not believed.
-func (b *Snapshot) CountDoubted() int { return b.doubted }
+func (s *Snapshot) CountDoubted() int { return s.doubted }
 
 // Locations returns the names of the locations held, sorted, also of those of which there is only history.
-func (b *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(b.kept)) }
+func (s *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(s.kept)) }
 
 // Forecast returns the forecast of a location. If the newest issue has a single location, or the book before there is an
 // issue, that one also answers to the location "", and, if it has no name itself, to every location that the issue does
 // not have.
-func (b *Snapshot) Forecast(location string) (Forecast, bool) {
-	h, ok := b.kept[location]
-	if ok && h.isInNewest {
-		return h.Forecast, true
+func (s *Snapshot) Forecast(location string) (Forecast, bool) {
+	kept, ok := s.kept[location]
+	if ok && kept.isInNewest {
+		return kept.Forecast, true
 	}
-	only, single := b.only()
+	only, single := s.only()
 	if single && (only.Location == "" || location == "") {
 		return only.Forecast, true
 	}
 	if !ok || only.isInNewest && location == "" { // all have names now
 		return Forecast{}, false
 	}
-	return h.Forecast, true
+	return kept.Forecast, true
 }
 
 // only returns a holding of the newest issue, if there is one, or else of the book, and whether it is the single one.
-func (b *Snapshot) only() (only keptForecast, single bool) {
-	for _, h := range b.kept {
+func (s *Snapshot) only() (only keptForecast, single bool) {
+	for _, kept := range s.kept {
 		switch {
-		case h.isInNewest && !only.isInNewest, only.Model == nil:
-			only, single = h, true
-		case h.isInNewest == only.isInNewest:
+		case kept.isInNewest && !only.isInNewest, only.Model == nil:
+			only, single = kept, true
+		case kept.isInNewest == only.isInNewest:
 			single = false
 		}
 	}
@@ -224,30 +224,30 @@ func (b *Snapshot) only() (only keptForecast, single bool) {
 }
 
 // merge takes over what is good in the issue; the error tells what is not.
-func (b *Snapshot) merge(issue Document, now time.Time) error {
-	if len(issue.Series) == 0 {
-		b.problem = "forecast has no locations"
-		return errors.New(b.problem)
+func (s *Snapshot) merge(document Document, now time.Time) error {
+	if len(document.Series) == 0 {
+		s.problem = "forecast has no locations"
+		return errors.New(s.problem)
 	}
 	var refused []error
-	for _, location := range slices.Sorted(maps.Keys(issue.Series)) {
-		taken, v, err := b.kept[location].accept(location, issue, now)
+	for _, location := range slices.Sorted(maps.Keys(document.Series)) {
+		taken, v, err := s.kept[location].accept(location, document, now)
 		if taken.Model != nil {
-			b.kept[location] = taken
+			s.kept[location] = taken
 		}
-		b.doubted += v.Doubted
+		s.doubted += v.Doubted
 		if v.Doubt != "" {
-			b.doubt = appendProblem(b.doubt, location, v.Doubt)
+			s.doubt = appendProblem(s.doubt, location, v.Doubt)
 		}
 		if err != nil {
 			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
 		}
 		if err != nil || v.Doubt != "" {
-			b.problem = appendProblem(b.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
+			s.problem = appendProblem(s.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
 		}
 	}
-	if len(refused) < len(issue.Series) {
-		b.markNewest(issue, now)
+	if len(refused) < len(document.Series) {
+		s.markNewest(document, now)
 	}
 	return errors.Join(refused...)
 }
@@ -258,41 +258,41 @@ func appendProblem(sentence, location, more string) string {
 }
 
 // take returns the holding after an issue, and what was believed of that; the error says why it was refused.
-func (h keptForecast) accept(location string, issue Document, now time.Time) (keptForecast, Verdict, error) {
-	offered := issue.Series[location]
-	if err := h.checkOffer(offered, now); err != nil {
-		return h, Verdict{}, err
+func (k keptForecast) accept(location string, document Document, now time.Time) (keptForecast, Verdict, error) {
+	offered := document.Series[location]
+	if err := k.checkOffer(offered, now); err != nil {
+		return k, Verdict{}, err
 	}
-	issued := issue.Issued
+	issued := document.Issued
 	if issued.IsZero() || issued.After(now) {
 		issued = now
 	}
-	model, v := h.tellModel(offered, issued, now)
-	h.from, h.until = issue.span(location)
-	h.until = earlier(h.until, now.Add(freshFor)) // and after that it is not worth what it was
+	model, v := k.tellModel(offered, issued, now)
+	k.from, k.until = document.span(location)
+	k.until = earlier(k.until, now.Add(freshFor)) // and after that it is not worth what it was
 	if v.Believed.IsEmpty() {
-		return h, v, errors.New(v.Doubt)
+		return k, v, errors.New(v.Doubt)
 	}
-	h.course = h.course.next(v.Believed, issued, now)
-	h.Location, h.Series, h.Issued, h.Model = location, h.course.Series, issue.Issued, model
-	return h, v, nil
+	k.course = k.course.next(v.Believed, issued, now)
+	k.Location, k.Series, k.Issued, k.Model = location, k.course.Series, document.Issued, model
+	return k, v, nil
 }
 
 // turn notes which locations the newest issue has. The others may come back, and until then their models go by the past:
 // they are dropped once that is too old to be of use.
-func (b *Snapshot) markNewest(newest Document, now time.Time) {
-	for location, h := range b.kept {
-		_, h.isInNewest = newest.Series[location]
-		b.kept[location] = h
-		if !h.isInNewest && !now.Before(h.Series.End()) && h.Model.lastReceived().Before(now.Add(-retentionHours*time.Hour)) {
-			delete(b.kept, location)
+func (s *Snapshot) markNewest(newest Document, now time.Time) {
+	for location, kept := range s.kept {
+		_, kept.isInNewest = newest.Series[location]
+		s.kept[location] = kept
+		if !kept.isInNewest && !now.Before(kept.Series.End()) && kept.Model.lastReceived().Before(now.Add(-retentionHours*time.Hour)) {
+			delete(s.kept, location)
 		}
 	}
 }
 
 // hear tells the model of the location, a new one if there is none, of an issue, and what it believes of that.
-func (h keptForecast) tellModel(series *Series, issued, now time.Time) (*Model, Verdict) {
-	m := h.Model
+func (k keptForecast) tellModel(series *Series, issued, now time.Time) (*Model, Verdict) {
+	m := k.Model
 	if m == nil {
 		m = &Model{}
 	}
@@ -303,20 +303,20 @@ func (h keptForecast) tellModel(series *Series, issued, now time.Time) (*Model, 
 }
 
 // refuse says why the offered series must not replace the holding; nil if it may.
-func (h keptForecast) checkOffer(offered *Series, now time.Time) error {
+func (k keptForecast) checkOffer(offered *Series, now time.Time) error {
 	if offered.IsEmpty() {
 		return errors.New("forecast is empty")
 	}
-	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(maxNextDayAhead)) {
+	if _, covered := k.Series.At(now); covered && offered.Start().After(now.Add(maxNextDayAhead)) {
 		return fmt.Errorf("forecast from %s starts more than two days from now, and the one held is of now", offered.Start().Format(time.RFC3339))
 	}
-	if !now.Before(h.course.end) || h.course.start.After(now.Add(maxStartAhead)) {
+	if !now.Before(k.course.end) || k.course.start.After(now.Add(maxStartAhead)) {
 		return nil
 	}
 	firstEnd, _ := offered.NextBoundary(offered.Start())
-	if firstEnd.After(h.course.start) || offered.End().After(h.course.end) {
+	if firstEnd.After(k.course.start) || offered.End().After(k.course.end) {
 		return nil
 	}
 	return fmt.Errorf("forecast from %s is older than the one held, from %s",
-		offered.Start().Format(time.RFC3339), h.course.start.Format(time.RFC3339))
+		offered.Start().Format(time.RFC3339), k.course.start.Format(time.RFC3339))
 }

@@ -31,11 +31,11 @@ func (p place) emitted() float64 { return p.mean * p.powerFactor }
 // start now does so whether there is room or not.
 func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	now := g.placeNow(fleets)
-	o := fleets[0].planner
+	planner := fleets[0].planner
 	d := Decision{
-		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, EstimatedDuration: g.EstimatedDuration,
+		Decided: planner.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, EstimatedDuration: g.EstimatedDuration,
 		ExpectedAtOnce: now.mean, LocationAtOnce: now.fleet.planner.location, PowerFactorAtOnce: now.powerFactor,
-		Threshold: g.Threshold, MinGain: max(o.terms.MinGain, equalShare),
+		Threshold: g.Threshold, MinGain: max(planner.terms.MinGain, equalShare),
 	}
 	if g.Held {
 		d.MinGain = equalShare
@@ -48,9 +48,9 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	default:
 		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
 	}
-	o = chosen.fleet.planner
-	d.Start, d.Expected, d.PowerFactor, d.CheaperWasFull, d.Location = chosen.start, chosen.mean, chosen.powerFactor, chosen.cheaperWasFull, o.location
-	d.NoForecastReason, d.Basis = o.noForecastReason, o.basis
+	planner = chosen.fleet.planner
+	d.Start, d.Expected, d.PowerFactor, d.CheaperWasFull, d.Location = chosen.start, chosen.mean, chosen.powerFactor, chosen.cheaperWasFull, planner.location
+	d.NoForecastReason, d.Basis = planner.noForecastReason, planner.basis
 	if chosen.fleet.room != nil {
 		r := chosen.fleet.room
 		d.Ceiling, d.Bucket, d.RunningPods = r.ceiling, r.bucket, r.running()
@@ -111,11 +111,11 @@ func (g *Group) prefer(places []place, least float64) place {
 // mustGo returns why the group starts now whatever is planned; empty if it may
 // wait.
 func (g *Group) causeToStartNow(fleets []*Fleet) Cause {
-	o := fleets[0].planner
+	planner := fleets[0].planner
 	switch {
-	case !o.now.Before(g.LatestStart):
+	case !planner.now.Before(g.LatestStart):
 		return CauseLatestStart
-	case !o.nextExempt.IsZero() && !o.now.Before(o.nextExempt):
+	case !planner.nextExempt.IsZero() && !planner.now.Before(planner.nextExempt):
 		return CauseExempt
 	case !slices.ContainsFunc(fleets, func(f *Fleet) bool { return f.planner.curve(g.Duration) != nil }):
 		return CauseNoForecast

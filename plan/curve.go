@@ -27,35 +27,35 @@ type curve struct {
 	nextStartBoundary, nextEndBoundary int // the next of the outlook's boundaries for either end of a window
 }
 
-func (o *Planner) newCurve(duration time.Duration) *curve {
-	if duration <= 0 || o.series.IsEmpty() {
+func (p *Planner) newCurve(duration time.Duration) *curve {
+	if duration <= 0 || p.series.IsEmpty() {
 		return nil
 	}
-	c := &curve{planner: o, duration: duration, sweep: o.series.Sweep()}
-	if c.add(nanos(o.now)); len(c.starts) == 0 {
+	c := &curve{planner: p, duration: duration, sweep: p.series.Sweep()}
+	if c.add(nanos(p.now)); len(c.starts) == 0 {
 		return nil
 	}
-	c.nextEndBoundary = sort.Search(len(o.boundaries()), func(i int) bool { return o.corner(i, duration) > c.starts[0] })
+	c.nextEndBoundary = sort.Search(len(p.boundaries()), func(i int) bool { return p.corner(i, duration) > c.starts[0] })
 	return c
 }
 
 // boundaries are those of the series' slots after now, in Unix nanoseconds.
-func (o *Planner) boundaries() []int64 {
-	if o.slotBoundaries == nil {
-		for b := range o.series.Boundaries(o.now, o.series.End().Add(1)) {
-			o.slotBoundaries = append(o.slotBoundaries, b.UnixNano())
+func (p *Planner) boundaries() []int64 {
+	if p.slotBoundaries == nil {
+		for b := range p.series.Boundaries(p.now, p.series.End().Add(1)) {
+			p.slotBoundaries = append(p.slotBoundaries, b.UnixNano())
 		}
 	}
-	return o.slotBoundaries
+	return p.slotBoundaries
 }
 
 // corner returns when a window whose end, after some time, is at the i-th boundary
 // starts: the first full second from there on; never, if there is no such boundary.
-func (o *Planner) corner(i int, after time.Duration) int64 {
-	if i >= len(o.slotBoundaries) {
+func (p *Planner) corner(i int, after time.Duration) int64 {
+	if i >= len(p.slotBoundaries) {
 		return math.MaxInt64
 	}
-	return ceilSecond(o.slotBoundaries[i] - int64(after))
+	return ceilSecond(p.slotBoundaries[i] - int64(after))
 }
 
 // reach adds the corners up to an instant: every start at which an end of the
@@ -135,9 +135,9 @@ func filled(mean float64, covered, duration time.Duration, fill float64) (float6
 	return mean*share + fill*(1-share), true
 }
 
-func (o *Planner) expect(start time.Time, duration time.Duration) (float64, bool) {
-	mean, covered := o.series.Mean(start, start.Add(duration))
-	return filled(mean, covered, duration, o.fill)
+func (p *Planner) expect(start time.Time, duration time.Duration) (float64, bool) {
+	mean, covered := p.series.Mean(start, start.Add(duration))
+	return filled(mean, covered, duration, p.fill)
 }
 
 // add adds a start after all others, if the forecast covers enough of its window.

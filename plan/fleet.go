@@ -40,10 +40,10 @@ type thresholdSearch struct {
 // Fleet prepares the planning of many groups under ceilings. A slot's ceiling
 // is that of its intensity; time that the forecast does not cover has that of
 // the forecast's mean. What is running occupies room to its expected end.
-func (o *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
-	f := &Fleet{planner: o}
+func (p *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
+	f := &Fleet{planner: p}
 	if !buckets.IsEmpty() {
-		f.room = newRoom(o, buckets, running)
+		f.room = newRoom(p, buckets, running)
 	}
 	return f
 }

@@ -173,52 +173,52 @@ type Planner struct {
 // decision's reason.
 func NewPlanner(location string, series *forecast.Series, missing string, terms Terms, now, until time.Time) *Planner {
 	now, until = now.UTC(), until.UTC()
-	o := &Planner{
+	p := &Planner{
 		location: location, series: bridged(series), noForecastReason: missing, terms: terms,
 		now: now, until: until, nowNanos: nanos(now), curves: map[time.Duration]*curve{},
 	}
-	o.nextExempt = nextExempt(terms.Exemptions, now, until)
-	o.fill, _ = o.series.Mean(o.series.Start(), o.series.End())
-	return o
+	p.nextExempt = nextExempt(terms.Exemptions, now, until)
+	p.fill, _ = p.series.Mean(p.series.Start(), p.series.End())
+	return p
 }
 
 // RestingOn notes what the series rests on, for the decisions' reasons; without
 // it, that is a fresh forecast. It returns the outlook.
-func (o *Planner) WithBasis(basis forecast.Basis) *Planner {
-	o.basis = basis
-	return o
+func (p *Planner) WithBasis(basis forecast.Basis) *Planner {
+	p.basis = basis
+	return p
 }
 
 // Decide returns when the task should start, by itself, in the outlook's
 // location.
-func (o *Planner) Decide(t Task) Decision {
-	d, _ := (&Group{Task: t}).decide([]*Fleet{{planner: o}})
+func (p *Planner) Decide(t Task) Decision {
+	d, _ := (&Group{Task: t}).decide([]*Fleet{{planner: p}})
 	return d
 }
 
 // latest is the end of the wait: the latest start, or an earlier exemption,
 // at which the task is let go anyway.
-func (o *Planner) endOfWait(latestStart time.Time) time.Time {
+func (p *Planner) endOfWait(latestStart time.Time) time.Time {
 	latest := latestStart
-	if o.until.Before(latest) {
-		latest = o.until
+	if p.until.Before(latest) {
+		latest = p.until
 	}
-	if !o.nextExempt.IsZero() && o.nextExempt.Before(latest) {
-		latest = o.nextExempt
+	if !p.nextExempt.IsZero() && p.nextExempt.Before(latest) {
+		latest = p.nextExempt
 	}
-	if latest.Before(o.now) {
-		latest = o.now
+	if latest.Before(p.now) {
+		latest = p.now
 	}
 	return latest.UTC()
 }
 
 // curve returns the windows of a duration, nil when the forecast does not
 // cover the one that starts now.
-func (o *Planner) curve(duration time.Duration) *curve {
-	c, ok := o.curves[duration]
+func (p *Planner) curve(duration time.Duration) *curve {
+	c, ok := p.curves[duration]
 	if !ok {
-		c = o.newCurve(duration)
-		o.curves[duration] = c
+		c = p.newCurve(duration)
+		p.curves[duration] = c
 	}
 	return c
 }

@@ -28,30 +28,30 @@ type room struct {
 	bucket  string  // now
 }
 
-func newRoom(o *Planner, buckets Buckets, running []Run) *room {
+func newRoom(p *Planner, buckets Buckets, running []Run) *room {
 	// Runs that reach past the forecast, where the ceiling does not change, are
 	// told apart for a day.
-	end := o.now
-	if !o.series.IsEmpty() && o.series.End().After(end) {
-		end = o.series.End()
+	end := p.now
+	if !p.series.IsEmpty() && p.series.End().After(end) {
+		end = p.series.End()
 	}
 	end = end.Add(24 * time.Hour)
-	width := widthOfCells(end.Sub(o.now))
-	first := o.now.Truncate(width)
+	width := widthOfCells(end.Sub(p.now))
+	first := p.now.Truncate(width)
 	r := &room{}
 	for t := first; t.Before(end); t = t.Add(width) {
 		r.starts = append(r.starts, t.UnixNano())
 	}
-	for b := range o.series.Boundaries(first, end) {
+	for b := range p.series.Boundaries(first, end) {
 		r.starts = append(r.starts, b.UnixNano())
 	}
 	slices.Sort(r.starts)
 	r.starts = slices.Compact(r.starts)
 	for _, start := range r.starts {
-		r.left = append(r.left, buckets.Ceiling(o.intensity(time.Unix(0, start))))
+		r.left = append(r.left, buckets.Ceiling(p.intensity(time.Unix(0, start))))
 	}
-	r.ceiling, r.bucket = buckets.Ceiling(o.intensity(o.now)), buckets.Name(o.intensity(o.now))
-	now := o.now.UnixNano()
+	r.ceiling, r.bucket = buckets.Ceiling(p.intensity(p.now)), buckets.Name(p.intensity(p.now))
+	now := p.now.UnixNano()
 	for _, run := range running {
 		r.occupy(r.cell(now), r.cell(max(now, run.Until.Add(-uncountedOverlap).UnixNano())), max(run.Pods, 0))
 	}
@@ -71,11 +71,11 @@ func widthOfCells(span time.Duration) time.Duration {
 
 // intensity is what is expected at t; what is not covered counts as the mean of
 // the whole forecast, zero if there is none.
-func (o *Planner) intensity(t time.Time) float64 {
-	if at, ok := o.series.At(t); ok {
+func (p *Planner) intensity(t time.Time) float64 {
+	if at, ok := p.series.At(t); ok {
 		return at
 	}
-	return o.fill
+	return p.fill
 }
 
 // cell returns the index of the cell that holds an instant.

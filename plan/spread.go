@@ -55,10 +55,10 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 	options := c.nearlyCheapest(best, last)
 	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
 	h := hash(id)
-	o := &options[oneOf(h, n)] // n > 0: the first is at or before the best
-	at, atMean := c.start(o.index), c.means[o.index]
+	chosen := &options[oneOf(h, n)] // n > 0: the first is at or before the best
+	at, atMean := c.start(chosen.index), c.means[chosen.index]
 	if shift {
-		at, atMean = c.later(at, atMean, min(c.slack(o, best), latest.Sub(at), c.maxShift(at)), h, func(s time.Time, m float64) bool {
+		at, atMean = c.later(at, atMean, min(c.slack(chosen, best), latest.Sub(at), c.maxShift(at)), h, func(s time.Time, m float64) bool {
 			return c.cost(s, m)-least <= choiceMargin(least)
 		})
 	}
@@ -75,28 +75,28 @@ func (c *curve) nearlyCheapest(best, last int) []option {
 	if c.options == nil {
 		c.options = map[int]*options{}
 	}
-	o := c.options[best]
-	if o == nil {
-		o = &options{}
-		c.options[best] = o
+	list := c.options[best]
+	if list == nil {
+		list = &options{}
+		c.options[best] = list
 	}
 	least := c.price(c.starts[best], c.means[best])
-	for ; o.upTo <= last && len(o.list) < maxOptions; o.upTo++ {
-		if c.price(c.starts[o.upTo], c.means[o.upTo])-least <= choiceMargin(least) {
-			o.list = append(o.list, option{index: o.upTo})
+	for ; list.upTo <= last && len(list.list) < maxOptions; list.upTo++ {
+		if c.price(c.starts[list.upTo], c.means[list.upTo])-least <= choiceMargin(least) {
+			list.list = append(list.list, option{index: list.upTo})
 		}
 	}
-	return o.list
+	return list.list
 }
 
 // slack is how much later an option of the best start may start.
-func (c *curve) slack(o *option, best int) time.Duration {
-	if !o.known {
+func (c *curve) slack(option *option, best int) time.Duration {
+	if !option.known {
 		least := c.price(c.starts[best], c.means[best])
-		o.leeway = c.leeway(c.start(o.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choiceMargin(least) })
-		o.known = true
+		option.leeway = c.leeway(c.start(option.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choiceMargin(least) })
+		option.known = true
 	}
-	return o.leeway
+	return option.leeway
 }
 
 // shift is how much a start may be moved for the sake of the spread: little for
@@ -146,17 +146,17 @@ func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.
 // and a tenth of the time it has, it is the planned one or the one that the hash
 // of its ID picks.
 func (f *Fleet) spreadStart(g *Group, least float64) place {
-	o := f.planner
-	corner := o.lastCorner(g.Duration)
-	come := !g.PlannedStart.IsZero() && !g.PlannedStart.After(o.now)
-	latest := o.endOfWait(g.LatestStart)
+	planner := f.planner
+	corner := planner.lastCorner(g.Duration)
+	come := !g.PlannedStart.IsZero() && !g.PlannedStart.After(planner.now)
+	latest := planner.endOfWait(g.LatestStart)
 	spread := min(maxSpread, latest.Sub(corner)/10)
 	if g.ID == "" || corner.IsZero() || come || spread <= 0 {
 		return place{}
 	}
 	picked := corner.Add(secondsOf(hash(g.ID), spread))
 	for _, at := range []time.Time{g.PlannedStart.UTC(), picked} {
-		if !at.After(o.now) || at.After(corner.Add(spread)) || at.After(latest) {
+		if !at.After(planner.now) || at.After(corner.Add(spread)) || at.After(latest) {
 			continue
 		}
 		if p := f.at(g, at); p.cost-least <= equalMargin(least) {
@@ -168,9 +168,9 @@ func (f *Fleet) spreadStart(g *Group, least float64) place {
 
 // lastCorner returns the last instant of the last maxSpread at which either end
 // of a window met a boundary; zero if there was none.
-func (o *Planner) lastCorner(duration time.Duration) (last time.Time) {
+func (p *Planner) lastCorner(duration time.Duration) (last time.Time) {
 	for _, end := range []time.Duration{0, duration} {
-		for b := range o.series.Boundaries(o.now.Add(end-maxSpread), o.now.Add(end+1)) {
+		for b := range p.series.Boundaries(p.now.Add(end-maxSpread), p.now.Add(end+1)) {
 			if b = fullSecond(b.Add(-end)); b.After(last) {
 				last = b
 			}

@@ -27,7 +27,7 @@ import (
 // Model predicts the intensity of a grid from what it was told of;
 // [forecast.Model] does it in production.
 type Model interface {
-	Receive(issue *forecast.Series, received time.Time) forecast.Verdict
+	Receive(series *forecast.Series, received time.Time) forecast.Verdict
 	Observe(slot forecast.Slot)
 	Predict(now time.Time, maxAge time.Duration) forecast.Prediction
 }
@@ -103,12 +103,12 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 	if len(r.Jobs) == 0 {
 		return r, s.errorWithoutJobs(r)
 	}
-	w := newReplay(s, r.Jobs, policies)
-	if err := w.run(ctx); err != nil {
+	replay := newReplay(s, r.Jobs, policies)
+	if err := replay.run(ctx); err != nil {
 		return r, fmt.Errorf("replay: %w", err)
 	}
-	r.LearnedTime, r.Basis, r.DoubtedValues = w.last.LearnedTime, w.last.Basis, w.news.doubted
-	for _, p := range w.players {
+	r.LearnedTime, r.Basis, r.DoubtedValues = replay.last.LearnedTime, replay.last.Basis, replay.news.doubted
+	for _, p := range replay.players {
 		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, ForcedStarts: p.forcedStarts})
 	}
 	return r, nil

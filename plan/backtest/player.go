@@ -54,19 +54,19 @@ func (p *player) arrive(index int) {
 }
 
 // act starts what is due.
-func (p *player) act(v *knowledge) {
-	p.finish(v.now)
-	p.rule(v, p)
+func (p *player) act(k *knowledge) {
+	p.finish(k.now)
+	p.rule(k, p)
 	p.wake = time.Time{}
 	kept := p.pending[:0]
 	for _, w := range p.pending {
-		if p.startsNow(v, w) {
-			p.start(w, v.now)
+		if p.startsNow(k, w) {
+			p.start(w, k.now)
 			continue
 		}
 		w.isHeld = true
 		p.wakeAt(w.latestStart)
-		if w.planned.After(v.now) {
+		if w.planned.After(k.now) {
 			p.wakeAt(w.planned)
 		} else if len(p.running) > 0 { // it is short of room
 			p.wakeAt(p.running[0])
@@ -78,10 +78,10 @@ func (p *player) act(v *knowledge) {
 
 // goes reports whether a job starts now: it is due and there is room, or there
 // is none but the job cannot wait.
-func (p *player) startsNow(v *knowledge, w waiting) bool {
-	due := !w.planned.After(v.now)
-	forced := !v.now.Before(w.latestStart) || due && p.plansForCeiling
-	room := p.hasRoom(v)
+func (p *player) startsNow(k *knowledge, w waiting) bool {
+	due := !w.planned.After(k.now)
+	forced := !k.now.Before(w.latestStart) || due && p.plansForCeiling
+	room := p.hasRoom(k)
 	if forced && !room {
 		p.forcedStarts++
 	}
@@ -103,11 +103,11 @@ func (p *player) finish(now time.Time) {
 }
 
 // room reports whether one more job may run.
-func (p *player) hasRoom(v *knowledge) bool {
+func (p *player) hasRoom(k *knowledge) bool {
 	if p.ceiling.IsEmpty() {
 		return true
 	}
-	intensity, _ := v.intensityNow()
+	intensity, _ := k.intensityNow()
 	return len(p.running) < p.ceiling.Ceiling(intensity)
 }
 

@@ -53,8 +53,8 @@ func moments(s Setup, jobs []Job, from, to time.Time) []time.Time {
 	for _, slot := range s.Actuals.Series.Slots() {
 		all = append(all, slot.Start, slot.Start.Add(s.ActualDelay))
 	}
-	for _, issue := range s.Documents {
-		all = append(all, issue.Issued.Add(s.ForecastDelay))
+	for _, document := range s.Documents {
+		all = append(all, document.Issued.Add(s.ForecastDelay))
 	}
 	for _, job := range jobs {
 		all = append(all, job.Arrival)
@@ -103,10 +103,10 @@ func (r *replay) act(now time.Time, all bool) {
 			p.arrive(r.order[r.arrived])
 		}
 	}
-	v := &knowledge{replay: r, now: now}
+	k := &knowledge{replay: r, now: now}
 	for _, p := range r.players {
 		if len(p.pending) > 0 && (all || !p.wake.IsZero() && !p.wake.After(now)) {
-			p.act(v)
+			p.act(k)
 		}
 	}
 }
@@ -139,13 +139,13 @@ func newNews(s Setup) news {
 // known at now; at one moment the issues first.
 func (n *news) tell(m Model, now time.Time) {
 	for {
-		issue := len(n.documents) > 0 && !n.forecastKnownAt().After(now)
-		slot := len(n.slots) > 0 && !n.actualKnownAt().After(now)
+		isDocument := len(n.documents) > 0 && !n.forecastKnownAt().After(now)
+		isSlot := len(n.slots) > 0 && !n.actualKnownAt().After(now)
 		switch {
-		case issue && (!slot || !n.forecastKnownAt().After(n.actualKnownAt())):
+		case isDocument && (!isSlot || !n.forecastKnownAt().After(n.actualKnownAt())):
 			n.doubted += m.Receive(n.documents[0].Series, n.forecastKnownAt()).Doubted
 			n.documents = n.documents[1:]
-		case slot:
+		case isSlot:
 			m.Observe(n.slots[0])
 			n.newest, n.slots = n.slots[0], n.slots[1:]
 		default:
@@ -168,26 +168,26 @@ type knowledge struct {
 }
 
 // series is what the model expects; empty if it knows nothing.
-func (v *knowledge) series() *forecast.Series {
-	if !v.predicted {
-		p := v.replay.setup.Model.Predict(v.now, v.replay.setup.MaxAge)
-		v.replay.last, v.prediction, v.predicted = p, p.Series, true
+func (k *knowledge) series() *forecast.Series {
+	if !k.predicted {
+		p := k.replay.setup.Model.Predict(k.now, k.replay.setup.MaxAge)
+		k.replay.last, k.prediction, k.predicted = p, p.Series, true
 	}
-	return v.prediction
+	return k.prediction
 }
 
 // future is what will be, if the policy sees it, or what is expected. Beyond the
 // last job that waits now, nobody needs to look: a planner of ceilings cuts all
 // that it is given into pieces.
-func (v *knowledge) future(foresees bool) *forecast.Series {
+func (k *knowledge) future(foresees bool) *forecast.Series {
 	if !foresees {
-		return v.series()
+		return k.series()
 	}
-	actual := v.replay.setup.Actuals.Series
-	if v.replay.setup.Ceiling.IsEmpty() {
+	actual := k.replay.setup.Actuals.Series
+	if k.replay.setup.Ceiling.IsEmpty() {
 		return actual
 	}
-	horizon := v.now.Add(v.replay.longest)
+	horizon := k.now.Add(k.replay.longest)
 	var slots []forecast.Slot
 	add := func(t time.Time) {
 		end, _ := actual.NextBoundary(t)
@@ -195,35 +195,35 @@ func (v *knowledge) future(foresees bool) *forecast.Series {
 			slots = append(slots, forecast.Slot{Start: t, End: end, Intensity: intensity})
 		}
 	}
-	add(v.now)
-	for b := range actual.Boundaries(v.now, horizon) {
+	add(k.now)
+	for b := range actual.Boundaries(k.now, horizon) {
 		add(b)
 	}
 	return forecast.NewSeries(slots)
 }
 
 // outlook is that of production.
-func (v *knowledge) planner(foresees bool) *plan.Planner {
-	o, ok := v.planners[foresees]
+func (k *knowledge) planner(foresees bool) *plan.Planner {
+	p, ok := k.planners[foresees]
 	if !ok {
-		until := v.now.Add(v.replay.maxSlack)
-		o = plan.NewPlanner("", v.future(foresees), "nothing is known", v.replay.setup.Terms, v.now, until)
-		if v.planners == nil {
-			v.planners = map[bool]*plan.Planner{}
+		until := k.now.Add(k.replay.maxSlack)
+		p = plan.NewPlanner("", k.future(foresees), "nothing is known", k.replay.setup.Terms, k.now, until)
+		if k.planners == nil {
+			k.planners = map[bool]*plan.Planner{}
 		}
-		v.planners[foresees] = o
+		k.planners[foresees] = p
 	}
-	return o
+	return p
 }
 
 // running is the intensity now: the actual one if it is known already, else the
 // one that is expected, else the newest known. ok is false if there is none.
-func (v *knowledge) intensityNow() (intensity float64, ok bool) {
-	newest := v.replay.news.newest
-	if v.now.Before(newest.End) {
+func (k *knowledge) intensityNow() (intensity float64, ok bool) {
+	newest := k.replay.news.newest
+	if k.now.Before(newest.End) {
 		return newest.Intensity, true
 	}
-	if intensity, ok = v.series().At(v.now); ok {
+	if intensity, ok = k.series().At(k.now); ok {
 		return intensity, true
 	}
 	return newest.Intensity, !newest.End.IsZero()

@@ -11,12 +11,12 @@ import (
 
 // A rule plans when the pending jobs of a player start: now or before now is at
 // once.
-type rule func(v *knowledge, p *player)
+type rule func(k *knowledge, p *player)
 
 func newRule(policy Policy, s Setup, jobs []Job) rule {
 	switch policy.Kind {
 	case Immediate:
-		return eachJob(func(v *knowledge, _ *waiting) time.Time { return v.now })
+		return eachJob(func(k *knowledge, _ *waiting) time.Time { return k.now })
 	case Oracle:
 		return eachJob(func(_ *knowledge, w *waiting) time.Time {
 			if w.isHeld {
@@ -25,8 +25,8 @@ func newRule(policy Policy, s Setup, jobs []Job) rule {
 			return cleanestStart(s.Actuals.Series, jobs[w.index])
 		})
 	case AtThreshold:
-		return eachJob(func(v *knowledge, w *waiting) time.Time {
-			return startIf(v, w, func(running float64) bool { return running <= policy.Value })
+		return eachJob(func(k *knowledge, w *waiting) time.Time {
+			return startIf(k, w, func(running float64) bool { return running <= policy.Value })
 		})
 	case AtPercentile:
 		return atPercentile(policy.Value)
@@ -44,19 +44,19 @@ func newRule(policy Policy, s Setup, jobs []Job) rule {
 
 // each plans job by job.
 func eachJob(start func(*knowledge, *waiting) time.Time) rule {
-	return func(v *knowledge, p *player) {
+	return func(k *knowledge, p *player) {
 		for i := range p.pending {
-			p.pending[i].planned = start(v, &p.pending[i])
+			p.pending[i].planned = start(k, &p.pending[i])
 		}
 	}
 }
 
 // startIf starts now if the intensity is fine, else at the latest start.
-func startIf(v *knowledge, w *waiting, fine func(running float64) bool) time.Time {
-	if running, ok := v.intensityNow(); ok && !fine(running) {
+func startIf(k *knowledge, w *waiting, fine func(running float64) bool) time.Time {
+	if running, ok := k.intensityNow(); ok && !fine(running) {
 		return w.latestStart
 	}
-	return v.now
+	return k.now
 }
 
 // cleanest is the start of the cleanest run of a job, the earliest of equals.
@@ -85,16 +85,16 @@ func cleanestStart(actual *forecast.Series, job Job) time.Time {
 // atPercentile starts at or below a percentile of what is predicted from now to
 // the latest start, worked out anew every time.
 func atPercentile(percent float64) rule {
-	return func(v *knowledge, p *player) {
+	return func(k *knowledge, p *player) {
 		var latest time.Time
 		threshold := math.NaN()
 		for i := range p.pending { // by latest start: equal ones follow one another
 			w := &p.pending[i]
 			if !w.latestStart.Equal(latest) {
 				latest = w.latestStart
-				threshold = percentile(v.series(), v.now, latest, percent)
+				threshold = percentile(k.series(), k.now, latest, percent)
 			}
-			w.planned = startIf(v, w, func(running float64) bool { return !(running > threshold) })
+			w.planned = startIf(k, w, func(running float64) bool { return !(running > threshold) })
 		}
 	}
 }
@@ -125,23 +125,23 @@ func percentile(series *forecast.Series, from, to time.Time, percent float64) fl
 // alone plans every job as if there were no other, as production does without a
 // ceiling.
 func planAlone(foresees bool) rule {
-	return eachJob(func(v *knowledge, w *waiting) time.Time {
-		return v.planner(foresees).Decide(v.task(w)).Start
+	return eachJob(func(k *knowledge, w *waiting) time.Time {
+		return k.planner(foresees).Decide(k.task(w)).Start
 	})
 }
 
 // fleet plans all jobs together below a ceiling, as production does.
 func planTogether(foresees bool) rule {
-	return func(v *knowledge, p *player) {
+	return func(k *knowledge, p *player) {
 		running := make([]plan.Run, len(p.running))
 		for i, end := range p.running {
 			running[i] = plan.Run{Until: end, Pods: 1}
 		}
 		groups := make([]plan.Group, len(p.pending))
 		for i := range p.pending {
-			groups[i] = plan.Group{Task: v.task(&p.pending[i]), Pods: 1}
+			groups[i] = plan.Group{Task: k.task(&p.pending[i]), Pods: 1}
 		}
-		fleet := v.planner(foresees).Fleet(p.ceiling, running)
+		fleet := k.planner(foresees).Fleet(p.ceiling, running)
 		for i, d := range plan.Assign(groups, fleet) {
 			p.pending[i].planned = d.Start
 		}
@@ -150,6 +150,6 @@ func planTogether(foresees bool) rule {
 
 // task is what production knows of a job, but for its ID: jobs need not keep out
 // of each other's way by minutes.
-func (v *knowledge) task(w *waiting) plan.Task {
-	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latestStart, Held: w.isHeld, PlannedStart: w.planned}
+func (k *knowledge) task(w *waiting) plan.Task {
+	return plan.Task{Duration: k.replay.jobs[w.index].Duration, LatestStart: w.latestStart, Held: w.isHeld, PlannedStart: w.planned}
 }

@@ -138,7 +138,7 @@ type Forecasts struct {
 // [ReadActuals]. What is not believed of it is for the model to say.
 func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 	var f Forecasts
-	issues := map[int64][]point{} // by Unix seconds
+	documents := map[int64][]point{} // by Unix seconds
 	err := f.Skipped.read(name, r, []column{issued(), timestamp(), intensity("forecast", "forecastcarbonintensity", "forecastcarbonintensitygco2kwh", "intensityforecast")}, func(t *table) error {
 		at, err := t.time("issued")
 		if err != nil {
@@ -146,23 +146,23 @@ func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 		}
 		p, err := t.point()
 		if err == nil {
-			issues[at.Unix()] = append(issues[at.Unix()], p)
+			documents[at.Unix()] = append(documents[at.Unix()], p)
 		}
 		return err
 	})
 	if err != nil {
 		return Forecasts{}, err
 	}
-	for at, points := range issues {
-		issues[at] = sorted(points)
-		f.Skipped.Repeated += len(points) - len(issues[at])
+	for at, points := range documents {
+		documents[at] = sorted(points)
+		f.Skipped.Repeated += len(points) - len(documents[at])
 	}
-	f.SlotWidth = spacing(slices.Collect(maps.Values(issues))...)
+	f.SlotWidth = spacing(slices.Collect(maps.Values(documents))...)
 	if f.SlotWidth == 0 {
 		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart%s", name, f.Skipped.firstProblem())
 	}
-	for _, at := range slices.Sorted(maps.Keys(issues)) {
-		f.Documents = append(f.Documents, Document{Issued: time.Unix(at, 0).UTC(), Series: series(issues[at], f.SlotWidth)})
+	for _, at := range slices.Sorted(maps.Keys(documents)) {
+		f.Documents = append(f.Documents, Document{Issued: time.Unix(at, 0).UTC(), Series: series(documents[at], f.SlotWidth)})
 	}
 	return f, nil
 }
