@@ -10,12 +10,13 @@ import (
 	"time"
 )
 
-// FromConfigMap reads the ConfigMap of a carbon-intensity exporter: the array (see [Parse]) in binaryData[key] or, if
-// that is missing, in data[key], there plainly or in base64. written is when the object was created or last updated.
+// FromConfigMap reads the ConfigMap of a carbon-intensity exporter. The array (see [Parse]) is in
+// binaryData[key] or, if that is missing, in data[key], either as plain text or in base64. written
+// is when the object was created or last updated.
 //
-// Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. The exporter republishes an old
-// forecast when it gets no new one, and says why in data["message"]: if there is a message, Issued is no later than
-// the first slot.
+// Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. An exporter that
+// gets no new forecast publishes the old one again and says why in data["message"]. If there is a
+// message, Issued is not after the first slot.
 func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Document, error) {
 	raw, ok := binaryData[key]
 	if plain, found := data[key]; found && !ok {
@@ -40,7 +41,8 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	return document, nil
 }
 
-// decode returns what text encodes if it is base64 and not JSON itself (null is both), else text.
+// decode returns what the text encodes in base64. It returns the text itself if that is not base64
+// or if it is valid JSON; null is both.
 func decode(text string) []byte {
 	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil || json.Valid([]byte(text)) {
@@ -49,7 +51,7 @@ func decode(text string) []byte {
 	return decoded
 }
 
-// names lists the keys of both maps, the first ten of them.
+// keyNames lists the keys of both maps, the first ten at most.
 func keyNames(binaryData map[string][]byte, data map[string]string) string {
 	const most = 10
 	keys := slices.Sorted(maps.Keys(binaryData))

@@ -14,7 +14,8 @@ import (
 // maxDuration is the longest duration of an element.
 const maxDuration = 31 * 24 * time.Hour
 
-// element is an element of the exporter's array. Fields that come as different JSON types stay raw.
+// An element is one element of the exporter's array. Fields that appear as different JSON types
+// stay raw.
 type element struct {
 	Location  string
 	Timestamp json.RawMessage
@@ -24,9 +25,10 @@ type element struct {
 	Rating    json.RawMessage // another name for Value
 }
 
-// parseElement reads an element; valued is false if it leaves its value out, which is then 0. If only its value is bad, the
-// slot is returned with the error.
-func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool, err error) {
+// parseElement reads an element. hasValue is false if the element leaves its value out; the value
+// is then 0. If only the value is bad, parseElement returns the location and the slot along with
+// the error.
+func parseElement(raw json.RawMessage) (location string, slot Slot, hasValue bool, err error) {
 	var e element
 	if json.Unmarshal(raw, &e) != nil {
 		return "", Slot{}, false, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
@@ -52,8 +54,8 @@ func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool,
 	return e.Location, slot, true, nil
 }
 
-// omitted tells what is wrong with an element without a value. The exporter leaves zeros out, and writes no other fields
-// than these: where there is another, the value may be in it.
+// checkOmittedValue returns an error if the value may stand in another field. The exporter leaves
+// out a value that is zero, and writes no fields but the four that are listed here.
 func checkOmittedValue(raw json.RawMessage) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
@@ -69,14 +71,14 @@ func checkOmittedValue(raw json.RawMessage) error {
 
 // ParseTime reads an instant in the forms that [Parse] lists, in UTC.
 func ParseTime(s string) (time.Time, error) {
-	instant, _, _ := strings.Cut(s, " m=") // the monotonic clock that Go prints
+	instant, _, _ := strings.Cut(s, " m=") // Go's Time.String adds the monotonic clock
 	instant = strings.ToUpper(strings.Replace(instant, " ", "T", 1))
 	for _, layout := range []string{
-		time.RFC3339, // this and all others with seconds accept a fraction of them
+		time.RFC3339, // all layouts with seconds accept fractions of a second
 		"2006-01-02T15:04Z07:00",
 		"2006-01-02T15:04:05",
 		"2006-01-02T15:04",
-		"2006-01-02T15:04:05 -0700 MST", // time.Time.String
+		"2006-01-02T15:04:05 -0700 MST", // Go's Time.String
 	} {
 		if t, err := time.Parse(layout, instant); err == nil && t.UTC().Year() >= 2000 && t.UTC().Year() <= 2200 {
 			return t.UTC(), nil
@@ -103,7 +105,7 @@ func parseDuration(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("%.40q: want minutes, above 0 and up to %v", s, maxDuration.Minutes())
 }
 
-// parseValue reads an intensity. A null is none.
+// parseValue reads an intensity. A null is no intensity.
 func parseValue(raw json.RawMessage) (float64, error) {
 	written := textOf(raw)
 	if isMissing(raw) {
@@ -116,7 +118,8 @@ func parseValue(raw json.RawMessage) (float64, error) {
 	return value, nil
 }
 
-// text returns what a JSON string says, and any other JSON as it is written; "" if there is none.
+// textOf returns the content of a JSON string, or any other JSON as it is written. It returns "" if
+// there is no JSON.
 func textOf(raw json.RawMessage) string {
 	var s string
 	if isMissing(raw) || json.Unmarshal(raw, &s) == nil {

@@ -13,24 +13,25 @@ import (
 )
 
 const (
-	// keep is how much of the past of a held series survives its replacement.
+	// keptPast is how much of the past of a series survives its replacement.
 	keptPast = time.Hour
-	// ahead is how far from now an issue may start to keep older ones out: one that starts later may have a wrong date, or
-	// a local time that is said to be UTC.
+	// maxStartAhead is how far from now a forecast may start and still keep older forecasts out. A
+	// forecast that starts later may have a wrong date, or a local time that claims to be UTC.
 	maxStartAhead = time.Hour
-	// farAhead is how far from now an issue may start: that for the whole of the next day starts within less.
+	// maxNextDayAhead is how far from now a forecast may start at all. A forecast for the whole of
+	// tomorrow starts within less.
 	maxNextDayAhead = 48 * time.Hour
 )
 
 // Store keeps the last good forecasts of every source, per location. Readers take one atomic load
-// and never wait; writers take turns. The zero Store is empty and ready to use.
+// and never wait. Writers take turns. The zero Store is empty and ready to use.
 type Store struct {
 	writing   sync.Mutex
 	snapshots atomic.Pointer[map[Source]*Snapshot]
 }
 
-// Snapshot returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
-// empty.
+// Snapshot returns what the store keeps of a source now. The snapshot never changes afterwards. It
+// is empty for an unknown source, and never nil.
 func (s *Store) Snapshot(source Source) *Snapshot {
 	if snapshots := s.snapshots.Load(); snapshots != nil && (*snapshots)[source] != nil {
 		return (*snapshots)[source]
@@ -38,17 +39,23 @@ func (s *Store) Snapshot(source Source) *Snapshot {
 	return new(Snapshot)
 }
 
-// Offer replaces the forecasts of a source by those of a new issue, location by location. Locations that the issue does
-// not have keep their last good forecast, and for eight weeks their model. The error tells which locations were refused,
-// and why; the others are taken.
+// Offer replaces the forecasts of a source by those of a new document, location by location.
+// Locations that are not in the document keep their last good forecast, and for eight weeks their
+// model. The error tells which locations were refused, and why. The other locations are accepted.
 //
-// A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
-// and it ends no later; or if it starts in more than two days, and the one held covers now. When the one held is over at
-// now, or starts in more than an hour, anything is better. It is refused, too, if nothing of it is believed, see
-// [Model.Receive].
+// Offer refuses a forecast for one of three reasons:
 //
-// What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
-// goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
+//   - The forecast is older than the one that is kept: its first slot is over when the newest kept
+//     forecast starts, and it ends no later.
+//   - The forecast starts in more than two days, and the one that is kept covers now.
+//   - Nothing in the forecast is believed, see [Model.Receive].
+//
+// Once the kept forecast is over, or if it starts in more than an hour, any newer forecast replaces
+// it.
+//
+// The store keeps what is believed of an accepted forecast, in place of everything that it kept of
+// the same time. After the end of the accepted forecast the earlier one goes on while it is fresh,
+// for a day after it was issued. Of the time before the accepted forecast, an hour is kept.
 func (s *Store) Offer(source Source, document Document, now time.Time) error {
 	var refused error
 	s.update(source, func(snapshot *Snapshot) {
@@ -58,13 +65,13 @@ func (s *Store) Offer(source Source, document Document, now time.Time) error {
 	return refused
 }
 
-// Fail notes that the newest state of a source is missing or unreadable. What is held stays.
+// Fail notes that the newest document of a source is missing or unreadable. The forecasts stay.
 func (s *Store) Fail(source Source, err error) {
 	s.update(source, func(snapshot *Snapshot) { snapshot.problem = fmt.Sprint(err) })
 }
 
-// Restore gives the model of a location the history that [Model.Save] has encoded, and judges anew by it what is held;
-// the error is that of [Model.Restore].
+// Restore gives the model of a location the history that [Model.Save] has encoded. It then judges
+// the kept forecast again, by that history. The error is the one of [Model.Restore].
 func (s *Store) Restore(source Source, location string, history []byte, now time.Time) (err error) {
 	s.edit(func(snapshots map[Source]*Snapshot) {
 		snapshot := snapshots[source].clone()
@@ -86,12 +93,12 @@ func (s *Store) Restore(source Source, location string, history []byte, now time
 	return err
 }
 
-// Forget drops all that is known of a source.
+// Forget deletes all that the store keeps of a source.
 func (s *Store) Forget(source Source) {
 	s.edit(func(snapshots map[Source]*Snapshot) { delete(snapshots, source) })
 }
 
-// update publishes a changed copy of the source's book.
+// update publishes a changed copy of a source's snapshot.
 func (s *Store) update(source Source, change func(*Snapshot)) {
 	s.edit(func(snapshots map[Source]*Snapshot) {
 		snapshot := snapshots[source].clone()
@@ -101,7 +108,7 @@ func (s *Store) update(source Source, change func(*Snapshot)) {
 	})
 }
 
-// edit publishes a changed copy of all books.
+// edit publishes a changed copy of all snapshots.
 func (s *Store) edit(change func(map[Source]*Snapshot)) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -113,38 +120,41 @@ func (s *Store) edit(change func(map[Source]*Snapshot)) {
 	s.snapshots.Store(&snapshots)
 }
 
-// Snapshot is what is held of one source: an immutable view, safe for concurrent use. The zero Book is empty.
+// Snapshot is what the store keeps of one source. A snapshot is immutable and safe for concurrent
+// use. The zero Snapshot is empty.
 type Snapshot struct {
 	wasRead bool
 	problem string
-	doubt   string // of the newest issue
-	doubted int    // values of it
+	doubt   string // about the newest document
+	doubted int    // values of the newest document
 	kept    map[string]keptForecast
 }
 
-// A holding is the forecast of one location.
+// A keptForecast is what the store keeps of one location.
 type keptForecast struct {
 	Forecast
 	course     course
-	isInNewest bool // the newest issue of the source has the location
+	isInNewest bool // the newest document of the source has the location
 }
 
 // Forecast is the last good forecast of one location.
 type Forecast struct {
-	// Location is as the source names it; "" if it does not.
+	// Location is the name that the source uses; "" if the source uses none.
 	Location string
-	// Series may be over. It is empty if there is only a restored history.
+	// Series may be over. Series is empty if the store knows only a restored history.
 	Series *Series
-	// Issued is that of the newest issue in the series; zero if there is none.
+	// Issued is when the newest forecast in the series was issued; zero if there is none.
 	Issued time.Time
-	// Model has heard all issues, and what was restored. Unlike the rest it goes on learning, and all books share it.
+	// Model has received all forecasts, and the restored history. All snapshots share the model,
+	// which goes on learning.
 	Model *Model
 
-	from, until time.Time // of what the newest issue says, be it believed or not
+	from, until time.Time // the span of the newest document, believed or not
 }
 
-// Near returns the intensity at t. Where the source has spoken of t, and it is not known what is, that is what is known
-// last before, or first after, the higher of both: it is not taken to be clean. ok is false if nothing is known.
+// Near returns the intensity at t. The newest document may speak of t although the intensity at t
+// is unknown. Near then returns the last known intensity before t or the first after, the higher of
+// both: an unknown intensity is not taken for a clean one. ok is false if nothing is known.
 func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
 	bridged := f.Series.WithoutGaps(-MaxIntensity)
 	if intensity, ok = bridged.At(t); ok || bridged.IsEmpty() || t.Before(f.from) || !t.Before(f.until) {
@@ -156,7 +166,7 @@ func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
 	return bridged.At(bridged.End().Add(-1))
 }
 
-// HasForecast reports whether a forecast has been taken, for any location.
+// HasForecast reports whether the snapshot has a forecast for any location.
 func (s *Snapshot) HasForecast() bool {
 	for _, kept := range s.kept {
 		if !kept.Series.IsEmpty() {
@@ -166,7 +176,7 @@ func (s *Snapshot) HasForecast() bool {
 	return false
 }
 
-// clone returns a copy that can be changed; of no book, an empty one.
+// clone returns a copy that can be changed. The clone of nil is an empty snapshot.
 func (s *Snapshot) clone() *Snapshot {
 	c := &Snapshot{kept: map[string]keptForecast{}}
 	if s != nil {
@@ -176,25 +186,27 @@ func (s *Snapshot) clone() *Snapshot {
 	return c
 }
 
-// IsKnown reports whether the source was looked at at least once, with success or without.
+// IsKnown reports whether the source was read at least once, with success or without.
 func (s *Snapshot) IsKnown() bool { return s.wasRead }
 
-// Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
+// Problem says why the newest document of the source is not used, or not all of it; "" if all is
+// well.
 func (s *Snapshot) Problem() string { return s.problem }
 
-// Doubt says what of the newest issue is not believed, and why; "" if all is. It is a part of the problem, and outlives the
-// issue until the next.
+// Doubt says which values of the newest document are not believed, and why; "" if all are believed.
+// The doubt is a part of the problem, and stays until the next document.
 func (s *Snapshot) Doubt() string { return s.doubt }
 
-// CountDoubted counts the values of the newest issue that are not believed.
+// CountDoubted returns how many values of the newest document are not believed.
 func (s *Snapshot) CountDoubted() int { return s.doubted }
 
-// Locations returns the names of the locations held, sorted, also of those of which there is only history.
+// Locations returns the sorted names of all locations, including those with only a history.
 func (s *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(s.kept)) }
 
-// Forecast returns the forecast of a location. If the newest issue has a single location, or the book before there is an
-// issue, that one also answers to the location "", and, if it has no name itself, to every location that the issue does
-// not have.
+// Forecast returns the forecast of a location. If the newest document has a single location, that
+// location also answers to the name "". If the single location has no name, it answers to every
+// name that is not in the document. Before the first document, the same holds for the locations of
+// the snapshot.
 func (s *Snapshot) Forecast(location string) (Forecast, bool) {
 	kept, ok := s.kept[location]
 	if ok && kept.isInNewest {
@@ -204,13 +216,14 @@ func (s *Snapshot) Forecast(location string) (Forecast, bool) {
 	if single && (only.Location == "" || location == "") {
 		return only.Forecast, true
 	}
-	if !ok || only.isInNewest && location == "" { // all have names now
+	if !ok || only.isInNewest && location == "" { // all locations have names now
 		return Forecast{}, false
 	}
 	return kept.Forecast, true
 }
 
-// only returns a holding of the newest issue, if there is one, or else of the book, and whether it is the single one.
+// only returns a location of the newest document or, before the first document, of the snapshot.
+// single tells whether there is no other.
 func (s *Snapshot) only() (only keptForecast, single bool) {
 	for _, kept := range s.kept {
 		switch {
@@ -223,7 +236,7 @@ func (s *Snapshot) only() (only keptForecast, single bool) {
 	return only, single
 }
 
-// merge takes over what is good in the issue; the error tells what is not.
+// merge accepts the good locations of a document. The error tells which are not good.
 func (s *Snapshot) merge(document Document, now time.Time) error {
 	if len(document.Series) == 0 {
 		s.problem = "forecast has no locations"
@@ -252,12 +265,13 @@ func (s *Snapshot) merge(document Document, now time.Time) error {
 	return errors.Join(refused...)
 }
 
-// note adds to a sentence what there is to say of a location.
+// appendProblem adds what is wrong with a location to a sentence.
 func appendProblem(sentence, location, more string) string {
 	return strings.TrimPrefix(fmt.Sprintf("%s; location %q: %s", sentence, location, more), "; ")
 }
 
-// take returns the holding after an issue, and what was believed of that; the error says why it was refused.
+// accept returns what is kept after a forecast, and the verdict on that forecast. The error says
+// why the forecast was refused.
 func (k keptForecast) accept(location string, document Document, now time.Time) (keptForecast, Verdict, error) {
 	offered := document.Series[location]
 	if err := k.checkOffer(offered, now); err != nil {
@@ -269,7 +283,7 @@ func (k keptForecast) accept(location string, document Document, now time.Time) 
 	}
 	model, v := k.tellModel(offered, issued, now)
 	k.from, k.until = document.span(location)
-	k.until = earlier(k.until, now.Add(freshFor)) // and after that it is not worth what it was
+	k.until = earlier(k.until, now.Add(freshFor)) // a forecast beyond that is stale
 	if v.Believed.IsEmpty() {
 		return k, v, errors.New(v.Doubt)
 	}
@@ -278,8 +292,9 @@ func (k keptForecast) accept(location string, document Document, now time.Time) 
 	return k, v, nil
 }
 
-// turn notes which locations the newest issue has. The others may come back, and until then their models go by the past:
-// they are dropped once that is too old to be of use.
+// markNewest notes which locations the newest document has. The other locations may come back, and
+// until then their models predict from the past. Locations whose past is too old to be of use are
+// deleted.
 func (s *Snapshot) markNewest(newest Document, now time.Time) {
 	for location, kept := range s.kept {
 		_, kept.isInNewest = newest.Series[location]
@@ -290,19 +305,20 @@ func (s *Snapshot) markNewest(newest Document, now time.Time) {
 	}
 }
 
-// hear tells the model of the location, a new one if there is none, of an issue, and what it believes of that.
+// tellModel gives a forecast to the model of the location, and returns the model and its verdict. A
+// location without a model gets a new one.
 func (k keptForecast) tellModel(series *Series, issued, now time.Time) (*Model, Verdict) {
 	m := k.Model
 	if m == nil {
 		m = &Model{}
 	}
-	if !series.Start().After(now.Add(maxNextDayAhead)) { // else it is now that the clock is wrong, and far behind
+	if !series.Start().After(now.Add(maxNextDayAhead)) { // else the clock is wrong now, and far behind
 		m.rewind(now)
 	}
 	return m, m.Receive(series, issued)
 }
 
-// refuse says why the offered series must not replace the holding; nil if it may.
+// checkOffer returns an error if the offered series must not replace the kept one.
 func (k keptForecast) checkOffer(offered *Series, now time.Time) error {
 	if offered.IsEmpty() {
 		return errors.New("forecast is empty")
