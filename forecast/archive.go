@@ -13,21 +13,26 @@ import (
 )
 
 const (
-	// layout is the version of the encoding.
+	// archiveVersion is the version of the encoding.
 	archiveVersion = 1
-	// lastLayout is the last one to come: what begins with a letter is no history.
+	// maxArchiveVersion is the last version that a later program may write: data that begins with a
+	// letter is no history.
 	maxArchiveVersion = 16
-	// maxArchive bounds what is decoded, in bytes: more than twice of what the longest encoding says.
+	// maxArchiveSize bounds the bytes that are decoded: more than twice the longest encoding.
 	maxArchiveSize = 512 << 10
-	// skew is by how much the clocks of two machines may differ; an actual intensity may be known for its whole hour.
+	// maxClockSkew is by how much the clocks of two machines may differ. It also covers an actual
+	// intensity that is known for its whole hour in advance.
 	maxClockSkew = 2 * time.Hour
 )
 
-// Save encodes what the model was told, not what it has made of it: the actual intensities and the issues of
-// the last weeks, in less than 256 KiB. After the version follows, compressed by gzip and in little-endian order:
-// whether actual intensities were observed (1 byte), when the newest issue was received (Unix seconds, 8 bytes), the
-// record of actual intensities, and for each issue the hour at which it was known (4 bytes) and its record. Hours count
-// from the Unix epoch. A record is its first hour (4 bytes), its length (2 bytes), and an IEEE 754 single for each hour.
+// Save encodes what the model has learned from, not the learned weights: the actual intensities and
+// the forecasts of the last weeks, in less than 256 KiB.
+//
+// The first byte is the version. The rest is compressed by gzip and in little-endian order: whether
+// actual intensities were observed (1 byte), when the newest forecast was received (Unix seconds, 8
+// bytes), the record of actual intensities and, for each forecast, the hour at which it became
+// known (4 bytes) and its record. Hours count from the Unix epoch. A record is its first hour (4
+// bytes), its length (2 bytes), and an IEEE 754 single for each hour.
 func (m *Model) Save() ([]byte, error) {
 	encoded := bytes.NewBuffer([]byte{archiveVersion})
 	z := gzip.NewWriter(encoded)
@@ -40,7 +45,7 @@ func (m *Model) Save() ([]byte, error) {
 	return encoded.Bytes(), nil
 }
 
-// plain is what [Model.Save] compresses.
+// encode returns what [Model.Save] compresses.
 func (m *Model) encode() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -52,7 +57,7 @@ func (m *Model) encode() []byte {
 	closed := m.past.closedUntil()
 	b = appendRecord(b, m.past.actual.part(closed-retentionHours-month, closed))
 	for _, a := range m.archive {
-		b = binary.LittleEndian.AppendUint32(b, uint32(a.known))
+		b = binary.LittleEndian.AppendUint32(b, uint32(a.knownAt))
 		b = appendRecord(b, a.values)
 	}
 	return b
@@ -67,13 +72,15 @@ func appendRecord(b []byte, r record) []byte {
 	return b
 }
 
-// ErrAhead tells of a history of a time, or of a version, to come. It may be of use once the clock is right, or the
-// program is not rolled back any more.
+// ErrFromFuture says that a history was written at a later time or by a later version of the
+// program. The history may be of use once the clock is right, or once the program is no longer
+// rolled back.
 var ErrFromFuture = errors.New("it is ahead")
 
-// Restore takes in what another model had been told when it was saved, and learns from it; what this one has heard since
-// is kept. What is not such an encoding, or one of a version to come, or was told later than now, or too long ago to be
-// of use, is an error and leaves the model as it was.
+// Restore takes what another model had learned from when it was saved, and learns from it. What
+// this model has received since stays. Restore returns an error, and leaves the model as it was, if
+// data is not such an encoding, is of a later version, or ends later than now or too long ago to be
+// of use.
 func (m *Model) Restore(data []byte, now time.Time) error {
 	told, err := decodeModel(data)
 	if err != nil {
@@ -90,14 +97,14 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	return nil
 }
 
-// adopt becomes a model that was told the same as another, and has learned from it.
+// adopt makes the model one that has received the same as another, and has learned from it.
 func (m *Model) adopt(told *Model) {
 	m.past, m.historyLearner, m.forecastLearners, m.hindsight = past{}, nil, nil, hindsight{}
 	m.archive, m.course, m.lastAnswer = nil, course{}, answer{}
 	rest := told.archive
 	for i, actual := range told.past.actual.values {
 		h := told.past.actual.first.plus(i)
-		for ; len(rest) > 0 && rest[0].known <= h; rest = rest[1:] {
+		for ; len(rest) > 0 && rest[0].knownAt <= h; rest = rest[1:] {
 			m.archiveForecast(rest[0])
 		}
 		m.closeHour(h, actual)
@@ -108,28 +115,28 @@ func (m *Model) adopt(told *Model) {
 	m.gauge, m.hasActuals, m.course, m.received = told.gauge, told.hasActuals, told.course, told.received
 }
 
-// rewind forgets what the model has heard and seen while the clock was ahead of now, and learns again from what was
-// before. Otherwise it would hear of nothing until the clock gets there.
+// rewind forgets what the model received and measured while the clock was ahead of now, and learns
+// again from the rest. Otherwise the model would ignore all forecasts until the clock gets there.
 func (m *Model) rewind(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !later(m.received, m.gauge.seen).After(now.Add(maxClockSkew)) {
+	if !later(m.received, m.gauge.measuredUntil).After(now.Add(maxClockSkew)) {
 		return
 	}
 	told := &Model{hasActuals: m.hasActuals}
 	told.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closedUntil()))
 	for _, a := range m.archive {
-		if a.known <= hourOf(now) {
-			told.archive, told.received = append(told.archive, a), startOf(a.known)
+		if a.knownAt <= hourOf(now) {
+			told.archive, told.received = append(told.archive, a), startOf(a.knownAt)
 		}
 	}
 	if told.resume(now) != nil {
-		told = &Model{} // nothing of it is of use
+		told = &Model{} // nothing in the history is of use
 	}
 	m.adopt(told)
 }
 
-// decodeModel reads what [Model.Save] has written; nothing has been learned from it yet.
+// decodeModel reads what [Model.Save] has written, without learning from it.
 func decodeModel(data []byte) (*Model, error) {
 	switch {
 	case len(data) == 0 || data[0] < archiveVersion || data[0] > maxArchiveVersion:
@@ -149,7 +156,7 @@ func decodeModel(data []byte) (*Model, error) {
 		return nil, fmt.Errorf("history has more than %d bytes", maxArchiveSize)
 	}
 	m := &Model{}
-	r := reader{rest: plain}
+	r := archiveReader{rest: plain}
 	m.hasActuals = r.take(1)[0] == 1
 	m.received = bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
 	m.past.actual = r.record(retentionHours + month)
@@ -162,7 +169,7 @@ func decodeModel(data []byte) (*Model, error) {
 	return m, nil
 }
 
-// resume checks what was decoded, and goes on from the end of it.
+// resume checks a decoded history, and sets the model to its end.
 func (m *Model) resume(now time.Time) error {
 	newest := startOf(m.past.actual.end())
 	if m.received.After(newest) {
@@ -177,14 +184,14 @@ func (m *Model) resume(now time.Time) error {
 	}
 	last := hourOf(m.received)
 	for _, a := range slices.Backward(m.archive) {
-		if a.known > last {
-			return fmt.Errorf("history has an issue of %s before one of %s", startOf(a.known), startOf(last))
+		if a.knownAt > last {
+			return fmt.Errorf("history has an issue of %s before one of %s", startOf(a.knownAt), startOf(last))
 		}
-		last = a.known
+		last = a.knownAt
 	}
-	m.received = earlier(m.received, now) // the clock of who saved it may be ahead, and what comes now is not older
+	m.received = earlier(m.received, now) // the clock of the machine that saved it may be ahead; what comes now is not older
 	if len(m.past.actual.values) > 0 {
-		m.gauge.seen = startOf(m.past.actual.end())
+		m.gauge.measuredUntil = startOf(m.past.actual.end())
 	}
 	if n := len(m.archive); n > 0 {
 		var slots []Slot
@@ -197,13 +204,13 @@ func (m *Model) resume(now time.Time) error {
 	return nil
 }
 
-// A reader takes an encoding apart. After an error it yields zeros.
-type reader struct {
+// An archiveReader takes an encoding apart. After an error it returns zeros.
+type archiveReader struct {
 	rest []byte
 	err  error
 }
 
-func (r *reader) take(n int) []byte {
+func (r *archiveReader) take(n int) []byte {
 	if n > len(r.rest) {
 		r.err = errors.New("history is cut off")
 		r.rest = make([]byte, n)
@@ -214,7 +221,7 @@ func (r *reader) take(n int) []byte {
 }
 
 // hour reads an hour of the years 1970 to 2200.
-func (r *reader) hour() hour {
+func (r *archiveReader) hour() hour {
 	h := binary.LittleEndian.Uint32(r.take(4))
 	if last := uint32(hourOf(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))); h > last {
 		r.err = fmt.Errorf("history has hour %d, want at most %d", h, last)
@@ -223,7 +230,7 @@ func (r *reader) hour() hour {
 	return hour(h)
 }
 
-func (r *reader) record(most int) record {
+func (r *archiveReader) record(most int) record {
 	read := record{first: r.hour()}
 	n := int(binary.LittleEndian.Uint16(r.take(2)))
 	if n > most {

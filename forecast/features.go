@@ -2,33 +2,37 @@ package forecast
 
 import "math"
 
-// signals is how many terms a prediction has at most.
+// featureCount is the largest number of features that a prediction is made of.
 const featureCount = 10
 
-// A vector has a value for each signal; unused and missing ones are zero.
+// A vector has a value for each feature. Unused and unknown features are zero.
 type vector [featureCount]float64
 
-// A view is what can be known of the future at an hour: the signals that a prediction is made of. All of them are
-// differences of intensities, so that neither the level nor the size of a grid matters.
+// A featureSet computes the features that a prediction is made of: what can be known of the future
+// at some hour. All features are differences of intensities, so that neither the level nor the size
+// of a grid matters.
 type featureSet interface {
-	// hear takes the values of an issue, by the hour, and when it was known; in order of time.
+	// receive takes the hourly values of a forecast and the hour at which it became known, in order
+	// of time.
 	receive(known hour, values *record)
-	// note takes notice of an hour that is over.
+	// closeHour takes note of an hour that is over.
 	closeHour(h hour)
-	// names tells the signals apart, in the order of the vectors.
+	// names returns the names of the features, in the order of the vectors.
 	names() []string
-	// at returns the signals, seen from the hour v, for the later hour u; false if the view does not reach there.
+	// at returns the features, seen from the hour v, for the later hour u. It returns false for an
+	// hour that the feature set does not reach.
 	at(v, u hour) (vector, bool)
-	// plain is the change from v to u, lead hours later, that is expected before anything has been learned.
+	// ruleOfThumb returns the change of the intensity from v to u that is expected before anything
+	// has been learned.
 	ruleOfThumb(v, u hour) float64
-	// prior are the weights that learning starts from, for a lead in hours.
+	// prior returns the weights that learning starts from, for a lead in hours.
 	prior(lead float64) vector
 }
 
-// yesterday returns the newest hour before v that is at the same time of day as u.
+// sameHourBefore returns the newest hour before v that has the same hour of the day as u.
 func sameHourBefore(v, u hour) hour { return u - day*((u-v)/day+1) }
 
-// within reports whether no signal is larger than a bound.
+// isWithin reports whether no feature is larger than a bound.
 func (x *vector) isWithin(bound float64) bool {
 	for _, v := range x {
 		if math.Abs(v) > bound {
@@ -38,7 +42,7 @@ func (x *vector) isWithin(bound float64) bool {
 	return true
 }
 
-// known replaces what is not known by zero.
+// zeroUnknown replaces unknown features by zero.
 func zeroUnknown(x vector) vector {
 	for i, v := range x {
 		if math.IsNaN(v) {
@@ -48,13 +52,13 @@ func zeroUnknown(x vector) vector {
 	return x
 }
 
-// issueView looks ahead with the issues of the forecast, as they were known lag hours later.
+// forecastFeatures looks ahead with forecasts, as they were known lag hours after they came.
 type forecastFeatures struct {
-	past      *past
-	lag       int
-	forecasts []*hourlyForecast
-	inForce   record // what the issue in force at an hour said of that hour
-	errors    record // by how much the actual intensity was above that
+	past         *past
+	lag          int
+	forecasts    []*hourlyForecast
+	inForce      record // at each hour, what the forecast in force said of that hour
+	actualErrors record // at each hour, the actual intensity less that
 }
 
 func (*forecastFeatures) names() []string {
@@ -82,18 +86,18 @@ func (s *forecastFeatures) at(v, u hour) (vector, bool) {
 		ahead - here,
 		here - level,
 		before - level,
-		now.slow(u) - now.slow(v),
+		now.smoothed(u) - now.smoothed(v),
 		s.past.days7.at(b) - s.past.days7.at(v-day),
 		s.past.actual.at(b) - s.past.actual.at(v-day),
 		s.past.sameWeekday(u) - s.past.sameWeekday(v),
-		s.errors.at(b) - s.errors.at(v-day),
+		s.actualErrors.at(b) - s.actualErrors.at(v-day),
 		level - s.past.actual.at(v-1),
 		s.past.spreadAt(v),
 	}), true
 }
 
-// plain is the change in the forecast, from its level now to that of the issue, mixed with what the days have in
-// common.
+// ruleOfThumb follows the change in the forecast, from the level now to the level of the forecast,
+// mixed with what the days have in common.
 func (s *forecastFeatures) ruleOfThumb(v, u hour) float64 {
 	x, _ := s.at(v, u)
 	forecast := x[0] + x[1]*fade(u.since(v))
@@ -106,10 +110,10 @@ func (s *forecastFeatures) prior(lead float64) vector {
 	return vector{0: 0.7, 1: 0.7 * fade(int(math.Round(lead))), 4: 0.3}
 }
 
-// fade is how much of the level of now is gone after so many hours.
+// fade returns the share of today's level that is gone after some hours.
 func fade(hours int) float64 { return 1 - math.Exp(-float64(hours)/12) }
 
-// pastView looks ahead with the past alone.
+// pastFeatures looks ahead with the past alone.
 type pastFeatures struct{ past *past }
 
 func (*pastFeatures) receive(hour, *record) {}
@@ -144,7 +148,7 @@ func (s *pastFeatures) at(v, u hour) (vector, bool) {
 	}), true
 }
 
-// plain is the same hour of the last 7 days, from the level now.
+// ruleOfThumb follows the same hour of the last 7 days, starting from the level now.
 func (s *pastFeatures) ruleOfThumb(v, u hour) float64 {
 	p := s.past
 	here, ahead := p.days7.at(v-day), p.days7.at(sameHourBefore(v, u))

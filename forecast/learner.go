@@ -2,63 +2,67 @@ package forecast
 
 import "math"
 
-// leads is how many hours ahead are learned; what is further ahead is predicted as the last of them.
+// maxLeadHours is how far ahead is learned. An hour that is further ahead is predicted with the
+// weights of the last one.
 const maxLeadHours = 60
 
-// buckets of leads share their weights.
+// leadBuckets is the number of buckets of leads. The leads of a bucket share their weights.
 const leadBuckets = 11
 
-// edges returns the first lead of each bucket, and the one after the last.
+// bucketStarts returns the first lead of each bucket, and the one after the last.
 func bucketStarts() [leadBuckets + 1]int {
 	return [...]int{1, 2, 3, 4, 6, 9, 13, 19, 25, 37, 49, maxLeadHours + 1}
 }
 
-// forgetting is the time, in hours, after which what was learned counts 1/e.
+// forgettingHours is the time after which a sample counts 1/e of what it counted at first.
 const forgettingHours = 45 * day
 
-// ramp is the time, in hours, over which what was learned replaces the plain rule.
+// rampHours is the time over which the learned weights replace the rule of thumb.
 const rampHours = 20 * day
 
-// How strongly, per lead of a bucket, its weights are pulled towards the prior, and those of an hour of the day towards
-// those of the bucket: as strongly as so many samples pull, whose signals are as large as the intensity's spread.
+// Pulls are counted in samples whose features are as large as the spread of the intensity, per lead
+// of a bucket: pullToPrior pulls the weights of a bucket towards the prior, pullToCommon those of
+// an hour of the day towards those of the bucket.
 const (
 	pullToPrior  = 36
 	pullToCommon = 1.5
 )
 
-// outlier is the size of a change or a signal, in spreads, beyond which something is wrong with the data, and nothing
-// can be learned. Likewise for an intensity, see [past.credible].
+// outlierSpreads is the size of a change or a feature, in spreads, from which on the data are wrong
+// and nothing can be learned. [past.credible] bounds intensities in the same way.
 const outlierSpreads = 10
 
-// A learner weighs the signals of a view, by online ridge regression with forgetting: for each bucket of leads and
-// hour of the day of the target, pulled towards the weights of the bucket, which are pulled towards a prior.
+// A learner weighs the features of a feature set, by online ridge regression with forgetting. It
+// has weights for each bucket of leads and each hour of the day of the target. These are pulled
+// towards the common weights of the bucket, and the common weights towards a prior.
 type learner struct {
 	features     featureSet
 	sums         [leadBuckets][day]moments
 	weights      [leadBuckets][day]vector
-	scale        float64 // of the moments: what is new weighs more, instead of what is old less
+	sampleScale  float64 // new samples weigh more, instead of old ones less
 	learnedHours int     // how many hours have been learned
 }
 
 // moments are weighted sums over samples (x, y).
 type moments struct {
-	xx [featureCount * (featureCount + 1) / 2]float64 // of x·xᵀ, the lower triangle by rows
+	xx [featureCount * (featureCount + 1) / 2]float64 // the sum of x·xᵀ: its lower triangle by rows
 	xy vector
 }
 
 func newLearner(v featureSet) *learner {
-	l := &learner{features: v, scale: 1}
+	l := &learner{features: v, sampleScale: 1}
 	l.fit()
 	return l
 }
 
-// close takes note of an hour that is over.
+// closeHour takes note of an hour that is over.
 func (l *learner) closeHour(p *past, h hour) {
 	l.learn(p, h)
 	l.features.closeHour(h)
 }
 
-// learn takes in how right the predictions for the hour u would have been, seen from the 60 hours before it.
+// learn takes the errors that predictions for the hour u would have had, seen from the 60 hours
+// before u.
 func (l *learner) learn(p *past, u hour) {
 	actual, learned := p.actual.at(u), false
 	for lead := 1; lead <= maxLeadHours; lead++ {
@@ -68,11 +72,11 @@ func (l *learner) learn(p *past, u hour) {
 			continue
 		}
 		if x, ok := l.features.at(v, u); ok && x.isWithin(outlierSpreads*spread) {
-			l.sums[leadBucket(lead)][u.ofDay()].add(&x, change, l.scale/(spread*spread))
+			l.sums[leadBucket(lead)][u.ofDay()].add(&x, change, l.sampleScale/(spread*spread))
 			learned = true
 		}
 	}
-	l.scale *= math.Exp(1 / float64(forgettingHours))
+	l.sampleScale *= math.Exp(1 / float64(forgettingHours))
 	if learned {
 		l.learnedHours++
 	}
@@ -111,14 +115,14 @@ func (m *moments) times(factor float64) {
 	}
 }
 
-// fit finds the weights that fit best what has been learned.
+// fit computes the weights that fit best what has been learned.
 func (l *learner) fit() {
 	firsts := bucketStarts()
 	for k := range leadBuckets {
 		n := float64(firsts[k+1] - firsts[k])
 		var all moments
 		for g := range l.sums[k] {
-			l.sums[k][g].times(1 / l.scale)
+			l.sums[k][g].times(1 / l.sampleScale)
 			all.plus(&l.sums[k][g])
 		}
 		prior := l.prior(firsts[k], firsts[k+1])
@@ -127,7 +131,7 @@ func (l *learner) fit() {
 			l.weights[k][g] = l.sums[k][g].ridge(pullToCommon*n, common)
 		}
 	}
-	l.scale = 1
+	l.sampleScale = 1
 }
 
 func (l *learner) prior(from, to int) vector {
@@ -179,7 +183,8 @@ func solve(a *[featureCount * (featureCount + 1) / 2]float64, b vector) vector {
 	return b
 }
 
-// change predicts how much the intensity at u will be above that at v; false where the view does not reach.
+// change predicts by how much the intensity at u is above the intensity at v. It returns false if
+// the feature set does not reach u.
 func (l *learner) change(v, u hour) (float64, bool) {
 	x, ok := l.features.at(v, u)
 	if !ok {
@@ -195,10 +200,11 @@ func (l *learner) change(v, u hour) (float64, bool) {
 	return sum, true
 }
 
-// learned is the share of a prediction that has been learned, in 0..1; the rest is the plain rule's.
+// learnedShare returns the share of a prediction that is learned, in 0..1. The rest is the rule of
+// thumb.
 func (l *learner) learnedShare() float64 { return min(1, float64(l.learnedHours)/rampHours) }
 
-// terms are what a predicted change is the sum of.
+// contributions returns the terms whose sum is the predicted change.
 func (l *learner) contributions(v, u hour) []Contribution {
 	x, _ := l.features.at(v, u)
 	var terms []Contribution
@@ -211,7 +217,7 @@ func (l *learner) contributions(v, u hour) []Contribution {
 	return terms
 }
 
-// bucket returns the bucket of a lead.
+// leadBucket returns the bucket of a lead.
 func leadBucket(lead int) int {
 	for k, first := range bucketStarts() {
 		if lead < first {

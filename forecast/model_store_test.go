@@ -88,8 +88,8 @@ func TestAClockThatWasWrongLeavesNoModelDeaf(t *testing.T) {
 			held(&store).Model.Predict(wrong, trust)
 			offerAll(t, &store, Document{Series: map[string]*Series{"A": last}}, back)
 			m := held(&store).Model
-			if p := m.Predict(back, trust); !m.received.Equal(back) || m.gauge.seen.After(back) || p.Basis != BasisForecast || p.LearnedTime < tt.learned {
-				t.Errorf("it was heard at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.seen, p.Basis, p.LearnedTime)
+			if p := m.Predict(back, trust); !m.received.Equal(back) || m.gauge.measuredUntil.After(back) || p.Basis != BasisForecast || p.LearnedTime < tt.learned {
+				t.Errorf("it was heard at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.measuredUntil, p.Basis, p.LearnedTime)
 			}
 			var told Model
 			if err := told.Restore(saved(t, m), back); err != nil {

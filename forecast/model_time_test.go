@@ -357,7 +357,7 @@ func TestTheSameIssueAgainIsAsOldAsBefore(t *testing.T) {
 	for n := range 4 * day * 4 { // an exporter that repeats itself
 		m.Receive(issue, minute(15*n))
 	}
-	if m.archive[len(m.archive)-1].known != h0 || m.Predict(hr(4*day), trust).Basis == BasisForecast {
+	if m.archive[len(m.archive)-1].knownAt != h0 || m.Predict(hr(4*day), trust).Basis == BasisForecast {
 		t.Errorf("it was heard at %v hours", len(m.archive))
 	}
 }

@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// Predict returns what is expected from now on. An issue older than maxAge is not trusted as it comes: it counts for
-// what such old ones have been worth, if that has been learned, and for nothing otherwise.
+// Predict returns what is expected from now on. A forecast older than maxAge is not trusted as it
+// comes: it counts for as much as forecasts of its age have been worth, if that has been learned,
+// and for nothing otherwise.
 func (m *Model) Predict(now time.Time, maxAge time.Duration) Prediction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.answer(bounded(now), maxAge).prediction
 }
 
-// answer predicts once in an hour, and again when there is news.
+// answer predicts once an hour, and again when there is news.
 func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
 	m.followForecast(now)
 	trusted := now.Before(m.course.End()) && now.Sub(m.received) <= maxAge
@@ -24,40 +25,41 @@ func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
 	return m.lastAnswer
 }
 
-// Contribution is one term of the sum that a prediction is.
+// Contribution is one term of the sum that makes up a prediction.
 type Contribution struct {
-	// Signal names the term in a few words, such as "change in the forecast".
+	// Feature names the term in a few words, such as "change in the forecast".
 	Feature string
-	// Intensity is what it adds, in gCO2eq/kWh.
+	// Intensity is what the term adds, in gCO2eq/kWh.
 	Intensity float64
 }
 
-// Contributions explains what is predicted at now for the hour of at: the terms add up to it. There are none if nothing
-// is predicted.
+// Contributions explains what is predicted at now for the hour of at. The terms add up to the
+// prediction. There are no terms if nothing is predicted.
 func (m *Model) Contributions(now, at time.Time, maxAge time.Duration) []Contribution {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.answer(bounded(now), maxAge).evidence.contributions(hourOf(at))
 }
 
-// outlook is what there is to rely on at one moment.
+// evidence is what a prediction can rest on at one moment.
 type evidence struct {
 	model        *Model
 	now          hour
 	origin       hour       // the newest hour whose intensity is known; 0 if there is none
 	learners     []*learner // the best first
-	isTrusted    bool       // the issue counts as it comes
-	usesForecast bool       // the first learner sees it
+	isTrusted    bool       // the forecast counts as it comes
+	usesForecast bool       // the first learner sees the forecast
 	usesHistory  bool       // the last learner sees the past
 	isStale      bool
 }
 
-// look chooses what to rely on at now, with what is known at the hour origin.
+// gatherEvidence chooses what a prediction at now rests on. origin is the newest hour whose
+// intensity is known.
 func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
 	e := &evidence{model: m, now: now, origin: origin, isTrusted: trusted}
 	lag := 0
 	if n := len(m.archive); n > 0 {
-		lag = max(0, (now.since(m.archive[n-1].known)-lateAfterHours)/day*day)
+		lag = max(0, (now.since(m.archive[n-1].knownAt)-lateAfterHours)/day*day)
 	}
 	e.isStale = lag > 0 || !trusted
 	if origin <= now-maxPastAgeHours || !e.isStale && origin < now-maxActualAgeHours {
@@ -73,7 +75,8 @@ func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
 	return e
 }
 
-// rely takes up what sees the issue, if that reaches the next hour, and is trusted or has shown what it is worth.
+// addForecastLearner adds a learner that sees the forecast. The forecast must reach the next hour,
+// and it must be trusted or the learner must have learned what it is worth.
 func (e *evidence) addForecastLearner(l *learner) {
 	if _, reaches := l.features.at(e.origin, max(e.now, e.origin+1)); reaches && (e.isTrusted || l.learnedHours >= rampHours) {
 		e.usesForecast = true
@@ -81,9 +84,10 @@ func (e *evidence) addForecastLearner(l *learner) {
 	}
 }
 
-// origin returns the newest hour whose intensity is known: the running one, if something is known of it.
+// newestKnownHour returns the newest hour whose intensity is known: the hour that runs, if some of
+// it is known.
 func (m *Model) newestKnownHour(now hour) hour {
-	h := hourOf(m.gauge.seen)
+	h := hourOf(m.gauge.measuredUntil)
 	low, high := m.past.credible(h)
 	if level := m.runningHourMean(h); h == now && level >= low && level <= high {
 		m.past.actual.set(h, level)
@@ -97,8 +101,9 @@ func (m *Model) newestKnownHour(now hour) hour {
 	return 0
 }
 
-// soFar is the mean of the running hour, as far as it is known; not a number if it is not. Where the issues stand for
-// what is known, it is what the newest says: what older ones said does not matter, and it is not in error about now.
+// runningHourMean returns the mean of the known part of the hour that runs, or NaN. If forecasts
+// stand in for the actual intensity, the newest one decides: what earlier forecasts said does not
+// matter, and the newest is taken to be right about now.
 func (m *Model) runningHourMean(h hour) float64 {
 	if n := len(m.archive); n > 0 && !m.hasActuals && startOf(h).Before(m.freshUntil()) {
 		if said := m.archive[n-1].values.at(h); !math.IsNaN(said) {
@@ -123,7 +128,8 @@ func (e *evidence) predict() Prediction {
 	return p
 }
 
-// join makes one step of neighbours that say the same, to within a rounding: the end of an hour is no boundary by itself.
+// joinEqual makes one step of neighbours whose intensities differ by a rounding only: the end of an
+// hour is no boundary by itself.
 func joinEqual(steps []step) []step {
 	joined := steps[:1]
 	for _, next := range steps[1:] {
@@ -137,7 +143,7 @@ func joinEqual(steps []step) []step {
 	return joined
 }
 
-// end is the hour after the last that something can be expected of.
+// end returns the hour after the last one that can be predicted.
 func (e *evidence) end() hour {
 	if !e.isTrusted && len(e.learners) == 0 {
 		return e.now
@@ -145,7 +151,8 @@ func (e *evidence) end() hour {
 	return e.now + horizonHours
 }
 
-// append adds what is expected of an hour. The course within it is that of the newest issue.
+// appendHour adds what is expected of an hour. The course within the hour is that of the newest
+// forecast.
 func (e *evidence) appendHour(steps []step, u hour) []step {
 	intensity := e.at(u)
 	if math.IsNaN(intensity) {
@@ -163,14 +170,14 @@ func (e *evidence) appendHour(steps []step, u hour) []step {
 	return course.appendWithin(steps, u, intensity-mean, gaps)
 }
 
-// at returns the intensity expected of an hour; not a number if none is.
+// at returns the intensity that is expected of an hour, or NaN.
 func (e *evidence) at(u hour) float64 {
 	intensity, _ := e.expect(u)
 	return intensity
 }
 
-// by returns the intensity expected of an hour, not a number if none is, and who expects it, nil if it is known or that
-// of the issue.
+// expect returns the intensity that is expected of an hour, or NaN, and the learner that expects
+// it. The learner is nil if the intensity is known or comes from the forecast as it is.
 func (e *evidence) expect(u hour) (float64, *learner) {
 	said, covered := e.model.course.Mean(startOf(u), startOf(u+1))
 	if covered == 0 || !e.isTrusted {
@@ -186,7 +193,7 @@ func (e *evidence) expect(u hour) (float64, *learner) {
 		}
 		return said, nil
 	case math.IsNaN(known), u == e.now && !e.model.hasActuals && !math.IsNaN(said):
-		return said, nil // that is all that is known of the running hour
+		return said, nil // nothing else is known of the hour that runs
 	default:
 		return known, nil
 	}
@@ -221,9 +228,10 @@ func (e *evidence) contributions(u hour) []Contribution {
 	}
 }
 
-// hourly averages the newest issue by the hour, as far ahead as the model looks. Of an hour that is covered in part, the
-// part counts; until the issue begins, and after its end, the ones before go on. The precision is that of [Model.Save], so that the same
-// issue says the same after a restart.
+// hourly averages the newest forecast by the hour, as far ahead as the model looks. An hour that is
+// covered in part gets the mean of that part. Earlier forecasts fill the time before the forecast
+// begins and after it ends. Values have the precision of [Model.Save], so that the same forecast
+// says the same after a restart.
 func (m *Model) hourly(series *Series) record {
 	var r record
 	now := hourOf(m.received)
@@ -245,8 +253,8 @@ func (m *Model) hourly(series *Series) record {
 	return r
 }
 
-// within appends the steps of an hour, shifted, and fills their gaps with an intensity, or leaves them if that is not a
-// number.
+// appendWithin appends the steps of an hour, shifted by some intensity. It fills gaps with another
+// intensity, or leaves them if that is NaN.
 func (s *Series) appendWithin(steps []step, u hour, shift, gaps float64) []step {
 	at, to := nanos(startOf(u)), nanos(startOf(u+1))
 	fill := func(until int64) {
