@@ -75,7 +75,7 @@ func appendRecord(b []byte, r record) []byte {
 // ErrFromFuture says that a history was written at a later time or by a later version of the
 // program. The history may be of use once the clock is right, or once the program is no longer
 // rolled back.
-var ErrFromFuture = errors.New("it is ahead")
+var ErrFromFuture = errors.New("it comes from a later time, or from a newer program")
 
 // Restore takes what another model had learned from when it was saved, and learns from it. What
 // this model has received since stays. Restore returns an error, and leaves the model as it was, if

@@ -63,7 +63,7 @@ func checkOmittedValue(raw json.RawMessage) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if !slices.Contains([]string{"location", "timestamp", "time", "duration"}, strings.ToLower(name)) {
-			return fmt.Errorf("value: it is missing, and there is %.40q: want value, in gCO2eq/kWh", name)
+			return fmt.Errorf("value: missing, and the field %.40q is unknown: want value, in gCO2eq/kWh", name)
 		}
 	}
 	return nil

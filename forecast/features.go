@@ -63,7 +63,7 @@ type forecastFeatures struct {
 
 func (*forecastFeatures) names() []string {
 	return []string{
-		"change in the forecast", "forecast's error now", "earlier forecast's error now", "slow change in the forecast",
+		"change in the forecast", "forecast's error now", "earlier forecast's error now", "change in the smoothed forecast",
 		"same hour of the last 7 days", "same hour of yesterday", "same hour of the same weekday",
 		"forecast's error at that hour yesterday", "change in the last hour", "bias of that hour",
 	}
@@ -122,9 +122,9 @@ func (*pastFeatures) closeHour(hour) {}
 
 func (*pastFeatures) names() []string {
 	return []string{
-		"same hour of the last 7 days", "same hour of the last 28 days", "same hour of such days of the last 28",
+		"same hour of the last 7 days", "same hour of the last 28 days", "same hour of workdays, or of weekend days",
 		"change in the last hour", "change in the last 3 hours", "change in the last 6 hours",
-		"yesterday's next hour", "yesterday's hour before", "mean of the last 28 days",
+		"yesterday's next hour", "yesterday's previous hour", "mean of the last 28 days",
 	}
 }
 

@@ -141,7 +141,7 @@ func (d *Document) slots(elements []json.RawMessage) (slots map[string][]Slot, v
 	}
 	if len(slots) > 1 { // a nameless forecast would answer for every name
 		for _, n := range unnamed {
-			d.reject(n, errors.New(`location: "": want a name, as others have`))
+			d.reject(n, errors.New(`location: "": want a name, since other elements have one`))
 		}
 		delete(slots, "")
 	}
@@ -169,7 +169,7 @@ func splitArray(data []byte) ([]json.RawMessage, error) {
 		return nil, fmt.Errorf("forecast is %.40q, want a JSON array", document)
 	}
 	if len(elements) == 0 {
-		return nil, errors.New("forecast is an empty array, want one element at least")
+		return nil, errors.New("forecast is an empty array, want at least one element")
 	}
 	return elements, nil
 }

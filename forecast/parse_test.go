@@ -95,7 +95,7 @@ func TestABadElementCostsThatElement(t *testing.T) {
 		"a duration that is true":    {element(when, `true`, `1`), `duration: "true"` + wantDuration},
 		"a value of null":            {element(when, `5`, `null`), `value: "null"` + wantValue},
 		"a value without a number":   {element(when, `5`, `"n/a"`), `value: "n/a"` + wantValue},
-		"a value in another field":   {`{"timestamp":` + when + `,"duration":5,"carbonIntensity":269}`, `value: it is missing, and there is "carbonIntensity": want value, in gCO2eq/kWh`},
+		"a value in another field":   {`{"timestamp":` + when + `,"duration":5,"carbonIntensity":269}`, `value: missing, and the field "carbonIntensity" is unknown: want value, in gCO2eq/kWh`},
 		"a value that is none":       {element(when, `5`, `"low"`), `value: "low"` + wantValue},
 		"a value of no text":         {element(when, `5`, `""`), `value: ""` + wantValue},
 		"a value that is NaN":        {element(when, `5`, `"NaN"`), `value: "NaN"` + wantValue},
@@ -163,8 +163,8 @@ func TestElementsWithoutALocationAreBadBesideThoseWithOne(t *testing.T) {
 		json, problem string
 		want          map[string][]Slot
 	}{
-		"after it":              {named + "," + unnamed, `1 of 2 elements is bad: element 1: location: "": want a name, as others have`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
-		"before it":             {unnamed + "," + named, `1 of 2 elements is bad: element 0: location: "": want a name, as others have`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
+		"after it":              {named + "," + unnamed, `1 of 2 elements is bad: element 1: location: "": want a name, since other elements have one`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
+		"before it":             {unnamed + "," + named, `1 of 2 elements is bad: element 0: location: "": want a name, since other elements have one`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
 		"not if none has one":   {unnamed, "", map[string][]Slot{"": {slot(0, 5, 4)}}},
 		"nor if that is no use": {unnamed + `,{"location":"A"}`, `1 of 2 elements is bad: element 1: timestamp: "": want RFC 3339 in the years 2000 to 2200`, map[string][]Slot{"": {slot(0, 5, 4)}}},
 	} {
@@ -229,7 +229,7 @@ func TestParseRefusesBrokenDocuments(t *testing.T) {
 		"null":              {`null`, `forecast is "null", want a JSON array`},
 		"an object":         {`{"value": 1}`, `forecast is "{\"value\": 1}", want a JSON array`},
 		"a string":          {`"x"`, `forecast is "\"x\"", want a JSON array`},
-		"an empty array":    {`[]`, "forecast is an empty array, want one element at least"},
+		"an empty array":    {`[]`, "forecast is an empty array, want at least one element"},
 		"too large":         {strings.Repeat(" ", 4<<20+1), "forecast has 4194305 bytes, want at most 4194304"},
 		"no value": {
 			`[{"location":"DE","timestamp":"2026-11-25T12:00:00Z","duration":60},{"location":"DE","timestamp":"2026-11-25T13:00:00Z","duration":60}]`,
@@ -237,7 +237,7 @@ func TestParseRefusesBrokenDocuments(t *testing.T) {
 		},
 		"the value under another name": {
 			`[{"location":"DE","timestamp":"2026-11-25T12:00:00Z","duration":60,"intensity":269},{"location":"DE","timestamp":"2026-11-25T13:00:00Z","duration":60,"intensity":270}]`,
-			`forecast has no usable element: 2 of 2 elements are bad, the first: element 0: value: it is missing, and there is "intensity": want value, in gCO2eq/kWh`,
+			`forecast has no usable element: 2 of 2 elements are bad, the first: element 0: value: missing, and the field "intensity" is unknown: want value, in gCO2eq/kWh`,
 		},
 		"nothing usable": {
 			`[{"timestamp":"x"},{}]`, `forecast has no usable element: 2 of 2 elements are bad, the first: ` +

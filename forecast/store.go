@@ -324,7 +324,7 @@ func (k keptForecast) checkOffer(offered *Series, now time.Time) error {
 		return errors.New("forecast is empty")
 	}
 	if _, covered := k.Series.At(now); covered && offered.Start().After(now.Add(maxNextDayAhead)) {
-		return fmt.Errorf("forecast from %s starts more than two days from now, and the one held is of now", offered.Start().Format(time.RFC3339))
+		return fmt.Errorf("forecast from %s starts more than two days from now, and the forecast in use covers now", offered.Start().Format(time.RFC3339))
 	}
 	if !now.Before(k.course.end) || k.course.start.After(now.Add(maxStartAhead)) {
 		return nil
@@ -333,6 +333,6 @@ func (k keptForecast) checkOffer(offered *Series, now time.Time) error {
 	if firstEnd.After(k.course.start) || offered.End().After(k.course.end) {
 		return nil
 	}
-	return fmt.Errorf("forecast from %s is older than the one held, from %s",
+	return fmt.Errorf("forecast from %s is older than the forecast in use, from %s",
 		offered.Start().Format(time.RFC3339), k.course.start.Format(time.RFC3339))
 }

@@ -17,7 +17,7 @@ func issued(when int, location string, s *Series) Document {
 }
 
 func TestOffer(t *testing.T) {
-	const older = `location "A": forecast from %s is older than the one held, from 2026-03-31T00:30:00Z`
+	const older = `location "A": forecast from %s is older than the forecast in use, from 2026-03-31T00:30:00Z`
 	held := series(30, 1, 2, 3, 4) // [30, 50)
 	for name, tt := range map[string]struct {
 		offered *Series
@@ -78,7 +78,7 @@ func TestAnIssueOfTheFutureKeepsNoCorrectOneOut(t *testing.T) {
 	}{
 		"a local time that is said to be UTC": {0, 2 * hour, ""},
 		"the whole of the next day":           {0, 24 * hour, ""},
-		"the wrong year":                      {0, 365 * day, `location "A": forecast from 2027-03-31T00:00:00Z starts more than two days from now, and the one held is of now`},
+		"the wrong year":                      {0, 365 * day, `location "A": forecast from 2027-03-31T00:00:00Z starts more than two days from now, and the forecast in use covers now`},
 		"the wrong year, when none is of now": {-9 * hour, 365 * day, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,13 +129,13 @@ func TestOfferGoesByLocation(t *testing.T) {
 		Series:   map[string]*Series{"A": series(30, 2), "B": series(0, 2), "C": nil},
 		Elements: 3, BadElements: 1, Problems: []string{"element 2: duration"},
 	}, at(30))
-	wantErr := `location "B": forecast from 2026-03-31T00:00:00Z is older than the one held, from 2026-03-31T00:30:00Z` +
+	wantErr := `location "B": forecast from 2026-03-31T00:00:00Z is older than the forecast in use, from 2026-03-31T00:30:00Z` +
 		"\n" + `location "C": forecast is empty`
 	if diff := cmp.Diff(wantErr, fmt.Sprint(err)); diff != "" {
 		t.Error(diff)
 	}
 	wantProblem := `1 of 3 elements is bad: element 2: duration; location "B": forecast from 2026-03-31T00:00:00Z is older ` +
-		`than the one held, from 2026-03-31T00:30:00Z; location "C": forecast is empty`
+		`than the forecast in use, from 2026-03-31T00:30:00Z; location "C": forecast is empty`
 	if diff := cmp.Diff(wantProblem, store.Snapshot(Source{Name: "s"}).Problem()); diff != "" {
 		t.Error(diff)
 	}
