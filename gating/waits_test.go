@@ -121,7 +121,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 			}
 			g.head().Annotations[v1alpha1.IntensityAtCreationAnnotation] = "400"
 			reason := g.told(waits)
-			if begins := strings.HasPrefix(reason, "let go ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
+			if begins := strings.HasPrefix(reason, "released ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
 				t.Errorf("reason %q", reason)
 			}
 			if saves := strings.Contains(reason, "75 % less"); saves != (tt.want == "") {

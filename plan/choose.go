@@ -6,29 +6,30 @@ import (
 	"time"
 )
 
-// place is a start that a group may be given, in one location.
+// A place is a start that a group may be given, in one location.
 type place struct {
 	fleet          *Fleet
 	start          time.Time
 	mean           float64 // gCO2eq/kWh of the run; NaN if unknown
 	cost           float64 // the mean, with the wait priced; infinite if unknown
-	cheapestCost   float64 // what the cheapest costs, of which this is nearly an equal
-	powerFactor    float64 // the group's power factor, by which the costs are weighed
-	hasRoom        bool    // there is room for the group over the whole run
-	cheaperWasFull bool    // a cheaper start had none
+	cheapestCost   float64 // the cost of the cheapest start, to which this one is nearly equal
+	powerFactor    float64 // of the group; the costs are multiplied by it
+	hasRoom        bool    // for the group, over the whole run
+	cheaperWasFull bool    // a cheaper start had no room
 }
 
-// by weighs what a place costs by a power factor.
+// timesPower multiplies the costs of a place by a power factor.
 func (p place) timesPower(factor float64) place {
 	p.powerFactor, p.cost, p.cheapestCost = factor, p.cost*factor, p.cheapestCost*factor
 	return p
 }
 
-// weighed is what the run emits: gCO2eq for each kWh that it takes elsewhere.
+// emitted returns what the run emits: gCO2eq for each kWh that it would take where its power factor
+// is one.
 func (p place) emitted() float64 { return p.mean * p.powerFactor }
 
-// decide returns what is to be done with the group, and its place. What must
-// start now does so whether there is room or not.
+// decide returns the decision on the group, and its place. A group that must start now does so,
+// with room or without.
 func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	now := g.placeNow(fleets)
 	planner := fleets[0].planner
@@ -46,7 +47,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	case g.Threshold != nil:
 		chosen, d.Cause = g.chooseBelow(fleets, now, d.MinGain)
 	default:
-		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
+		chosen, d.Cause = g.chooseCheapest(fleets, now, d.MinGain)
 	}
 	planner = chosen.fleet.planner
 	d.Start, d.Expected, d.PowerFactor, d.CheaperWasFull, d.Location = chosen.start, chosen.mean, chosen.powerFactor, chosen.cheaperWasFull, planner.location
@@ -58,8 +59,8 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	return d, chosen
 }
 
-// atOnce returns the place that starts now: where the intensity is known,
-// there is room, and it is cheapest, in this order.
+// placeNow returns the place that starts now. It prefers a place with a known intensity, then one
+// with room, then the cheapest.
 func (g *Group) placeNow(fleets []*Fleet) place {
 	if len(fleets) == 1 {
 		return fleets[0].at(g, fleets[0].planner.now)
@@ -80,7 +81,7 @@ func (g *Group) placeNow(fleets []*Fleet) place {
 	return g.prefer(best, least)
 }
 
-// rank orders places that start now: known before unknown, free before full.
+// rank orders places that start now: known before unknown, then with room before full.
 func (p place) rank() int {
 	switch {
 	case math.IsNaN(p.mean):
@@ -92,13 +93,13 @@ func (p place) rank() int {
 	}
 }
 
-// prefer returns, of the places that are as good as the cheapest, the one in
-// the location that was planned or, if it is not among them, the first.
+// prefer returns one of the places that are as good as the cheapest: the place in the planned
+// location or, if that is not among them, the first.
 func (g *Group) prefer(places []place, least float64) place {
 	var first place
 	for _, p := range places {
 		switch {
-		case p.cost-least > choiceMargin(least): // not so if both are infinite
+		case p.cost-least > choiceMargin(least): // false if both are infinite
 		case g.PlannedLocation != "" && p.fleet.planner.location == g.PlannedLocation:
 			return p
 		case first.fleet == nil:
@@ -108,8 +109,7 @@ func (g *Group) prefer(places []place, least float64) place {
 	return first
 }
 
-// mustGo returns why the group starts now whatever is planned; empty if it may
-// wait.
+// causeToStartNow returns why the group starts now whatever is planned; empty if it may wait.
 func (g *Group) causeToStartNow(fleets []*Fleet) Cause {
 	planner := fleets[0].planner
 	switch {
@@ -124,8 +124,8 @@ func (g *Group) causeToStartNow(fleets []*Fleet) Cause {
 	}
 }
 
-// chooseBelow starts at the first window at or below the threshold or, if there
-// is none in time, at the cheapest.
+// chooseBelow starts the group at the first window at or below its threshold or, if there is none
+// in time, at the cheapest.
 func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place, Cause) {
 	var first place
 	for _, f := range fleets {
@@ -135,7 +135,7 @@ func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place,
 		}
 	}
 	if first.fleet == nil {
-		return g.choose(fleets, now, minGain)
+		return g.chooseCheapest(fleets, now, minGain)
 	}
 	planned, ok := g.plannedPlace(fleets)
 	if ok && planned.emitted() <= *g.Threshold && !planned.start.Before(first.start) && planned.start.Sub(first.start) <= maxSpread {
@@ -144,9 +144,9 @@ func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place,
 	return first, CauseThreshold
 }
 
-// choose starts at the cheapest window with room, at the planned one if that
-// is as good, or now if waiting gains too little.
-func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Cause) {
+// chooseCheapest starts the group at the cheapest window with room, at the planned start if that is
+// as good, or now if the wait gains too little.
+func (g *Group) chooseCheapest(fleets []*Fleet, now place, minGain float64) (place, Cause) {
 	enough := math.Inf(-1) // where nothing is emitted there is nothing to gain
 	if now.mean > 0 {
 		enough = now.emitted() * (1 - minGain)
@@ -174,8 +174,8 @@ func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Caus
 	}
 }
 
-// soon starts a group now that now is as good as any time. One that has waited
-// for it keeps within its minutes of the spread.
+// spreadStart starts a group now that now is as good as any time. A held group starts within its
+// minutes of the spread.
 func (g *Group) spreadStart(now, best place, enough float64) (place, Cause) {
 	if g.Held {
 		if later := now.fleet.spreadStart(g, best.cheapestCost); later.fleet != nil {
@@ -188,7 +188,7 @@ func (g *Group) spreadStart(now, best place, enough float64) (place, Cause) {
 	return now, CauseSmallGain
 }
 
-// waits returns why a group is given this place.
+// causeOfStart returns why a group is given this place.
 func (p place) causeOfStart(now place, enough float64) Cause {
 	switch {
 	case p.start.Equal(now.start):
@@ -217,8 +217,8 @@ func (g *Group) cheapest(fleets []*Fleet, enough float64) (best place, ok bool) 
 	return best, len(places) > 0
 }
 
-// planned returns the place that was planned before, if it is still to come, in
-// time, and has room.
+// plannedPlace returns the place of the earlier plan, if it is still to come, in time, and has
+// room.
 func (g *Group) plannedPlace(fleets []*Fleet) (place, bool) {
 	for _, f := range fleets {
 		if g.PlannedLocation != "" && g.PlannedLocation != f.planner.location {
@@ -234,8 +234,8 @@ func (g *Group) plannedPlace(fleets []*Fleet) (place, bool) {
 	return place{}, false
 }
 
-// last returns the place at the latest start, for a group that no place before
-// has room for.
+// placeAtLatestStart returns the place at the latest start, for a group without room at any earlier
+// start.
 func (g *Group) placeAtLatestStart(fleets []*Fleet, now place) place {
 	last := now.fleet.at(g, now.fleet.planner.endOfWait(g.LatestStart))
 	for _, f := range fleets {

@@ -80,7 +80,7 @@ func TestASearchByOneLookFindsWhatASlateDoes(t *testing.T) {
 		}
 		c := o.curve(time.Duration(1+r.IntN(600)) * time.Minute)
 		pods, latest := 1+r.IntN(4), now.Add(time.Duration(r.IntN(40*3600))*time.Second)
-		got, ok := cheapestOf(candidates(nil, c, f.room, nanos(latest)), f.room, pods)
+		got, ok := cheapestAmong(candidates(nil, c, f.room, nanos(latest)), f.room, pods)
 		want, wanted := newStartTree(c, f.room).cheapest(pods, latest)
 		if ok != wanted || ok && got.start != want.start {
 			t.Fatalf("%s, %t, want %s, %t", got.at(), ok, want.at(), wanted)

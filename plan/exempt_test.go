@@ -122,7 +122,7 @@ func TestCronExpressionsThatAreWrongAreToldWhatIsWanted(t *testing.T) {
 		"* * * * * 2030-2026":   `year field: "2030-2026": want a range whose first year is not after its last: the sixth field is the year; want seven fields: "* * * * * 2030-2026 *"`,
 		"* * * * * * 2030-2026": `year field: "2030-2026": want a range whose first year is not after its last`,
 		"0 0 9 * * 1-5":         `year field: "1-5": want 1970 to 2099: the sixth field is the year; want seven fields: "0 0 9 * * 1-5 *"`,
-		"* * 31 2 *":            "this expression matches no time to come",
+		"* * 31 2 *":            "this expression matches no future time",
 	} {
 		if _, err := ParseCronExemption(expression, t0); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", expression, err, want)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// maxPods bounds what one group counts, so that sums cannot overflow.
+// maxPods bounds the pods of one group, so that sums cannot overflow.
 const maxPods = 1 << 31
 
 // Group is a task of several pods that start together.
@@ -19,27 +19,27 @@ type Group struct {
 
 func (g *Group) pods() int { return min(max(g.Pods, 1), maxPods) }
 
-// Fleet is one location whose groups are planned together: its outlook and the
-// room below its ceilings. Like the outlook it is not safe for concurrent use.
+// Fleet is the work of one location that is planned together: a planner and the room below the
+// ceilings. A fleet is not safe for concurrent use.
 type Fleet struct {
 	planner       *Planner
-	room          *room // nil if there are no ceilings
+	room          *room // nil without ceilings
 	startTrees    map[time.Duration]*startTree
 	searchedUntil map[thresholdSearch]int
-	scratch       []candidate // memory for a duration's first search
+	scratch       []candidate // reused by the first search of each duration
 }
 
-// search is what the groups have in common that look for the same windows at
-// or below a threshold.
+// A thresholdSearch is what groups have in common that search the same windows at or below a
+// threshold.
 type thresholdSearch struct {
 	duration  time.Duration
 	threshold float64
 	pods      int
 }
 
-// Fleet prepares the planning of many groups under ceilings. A slot's ceiling
-// is that of its intensity; time that the forecast does not cover has that of
-// the forecast's mean. What is running occupies room to its expected end.
+// Fleet prepares the planning of many groups under ceilings. The ceiling of a slot is the one of
+// its intensity. Time that the forecast does not cover has the ceiling of the forecast's mean.
+// Running work takes room until its expected end.
 func (p *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
 	f := &Fleet{planner: p}
 	if !buckets.IsEmpty() {
@@ -48,19 +48,20 @@ func (p *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
 	return f
 }
 
-// Assign plans groups for one or more fleets, all prepared for the same moment,
-// and returns their decisions in the order of the groups. The room that they
-// take stays taken in the fleets.
+// Assign plans groups for one or more fleets, which are all prepared for the same moment. It
+// returns the decisions in the order of the groups. The room that the groups take stays taken in
+// the fleets.
 //
-// What cannot wait starts now, whether there is room or not, and occupies it.
-// The rest is given a place one after another: the cheapest start of all allowed
-// locations that has room for all pods, from its beginning to its end. If there
-// is none, the group starts at its latest start, room or not. At last, what
-// waits for a time that is no better than now starts now, if room is left. The first is the
-// one with the earliest latest start, less its duration, because the longer the
-// run, the harder it is to place: where durations are mixed this saves a tenth
-// to a half more than to go by latest start alone. Of equals, the first is that
-// of the smaller ID, then the one given first.
+// Groups that cannot wait start now, whether there is room or not, and take room. The others are
+// given a place one after another: the cheapest start, in all locations that the group may run in,
+// with room for all its pods from the beginning of the run to its end. If there is none, the group
+// starts at its latest start, with room or without. At last, groups that wait for a time no better
+// than now start now, if there is room left.
+//
+// The first group is the one with the earliest latest start less its duration, because a long run
+// is hard to place. Where durations are mixed, this order saves a tenth to a half more than the
+// order of latest starts. Of equal groups the first is the one with the smaller ID, then the one
+// that was given first.
 func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
 	p := pass{
 		fleets: append([]*Fleet{fleet}, others...),
@@ -85,7 +86,7 @@ func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
 	return p.decisions
 }
 
-// pass is one planning of all groups.
+// A pass is one planning of all groups.
 type pass struct {
 	fleets    []*Fleet
 	groups    []Group
@@ -94,8 +95,8 @@ type pass struct {
 	allowed   []*Fleet
 }
 
-// turn says when a group is given its place. Among groups of one duration the
-// order is that of their latest starts.
+// A priority says when a group is given its place. Groups of one duration are ordered by their
+// latest starts.
 type priority struct {
 	urgency time.Duration // from now to the latest start, less the duration
 	id      string
@@ -114,8 +115,8 @@ func (t priority) compare(other priority) int {
 	return cmp.Or(cmp.Compare(t.id, other.id), cmp.Compare(t.index, other.index))
 }
 
-// assign decides on a group and takes its room. With urgent, it does so only
-// for a group that cannot wait, and reports whether it is one.
+// assign decides on a group and takes its room. With urgent, it does so only for a group that
+// cannot wait, and returns whether the group is one.
 func (p *pass) assign(i int, urgent bool) bool {
 	g := &p.groups[i]
 	fleets := p.allowedFleets(g)
@@ -132,9 +133,9 @@ func (p *pass) assign(i int, urgent bool) bool {
 	return true
 }
 
-// advance starts a group now that waits below ceilings for a time no better than
-// now, if there is room that nobody else has been given: room that became free
-// is not left unused for the sake of a plan.
+// startEarly starts a group now that waits below ceilings for a time no better than now, if no
+// other group was given that room. Room that has become free is not left unused for the sake of a
+// plan.
 func (p *pass) startEarly(i int) {
 	g, d, was := &p.groups[i], &p.decisions[i], p.places[i]
 	f := was.fleet
@@ -151,7 +152,7 @@ func (p *pass) startEarly(i int) {
 	d.Start, d.Expected, d.PowerFactor, d.Cause, d.CheaperWasFull, d.Location = now.start, now.mean, now.powerFactor, CauseCleanestNow, false, f.planner.location
 }
 
-// allow returns the fleets that a group may run in.
+// allowedFleets returns the fleets that a group may run in.
 func (p *pass) allowedFleets(g *Group) []*Fleet {
 	if len(g.Locations) == 0 {
 		return p.fleets
@@ -165,7 +166,7 @@ func (p *pass) allowedFleets(g *Group) []*Fleet {
 	return p.allowed
 }
 
-// nowhere starts a group of which no location is known.
+// decideWithoutForecast starts a group whose locations are all unknown.
 func (f *Fleet) decideWithoutForecast(g *Group) Decision {
 	return Decision{
 		Decided: f.planner.now, Start: f.planner.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0].Name,
@@ -184,7 +185,7 @@ func (f *Fleet) at(g *Group, start time.Time) place {
 	}
 	mean, ok := c.means[0], true
 	if !start.Equal(f.planner.now) {
-		mean, ok = f.planner.expect(start, g.Duration)
+		mean, ok = f.planner.expectMean(start, g.Duration)
 	}
 	if ok {
 		p.mean, p.cost = mean, c.cost(start, mean)
@@ -197,10 +198,10 @@ func (f *Fleet) fits(g *Group, start time.Time) bool {
 	if f.room == nil {
 		return true
 	}
-	return f.room.least(f.room.span(start, g.Duration)) >= g.pods()
+	return f.room.minLeft(f.room.span(start, g.Duration)) >= g.pods()
 }
 
-// take gives room to pods of the group, or takes it back from less than none.
+// occupy takes room for pods of the group. It gives room back if pods is negative.
 func (f *Fleet) occupy(g *Group, start time.Time, pods int) {
 	if f.room != nil {
 		from, to := f.room.span(start, g.Duration)
@@ -208,9 +209,8 @@ func (f *Fleet) occupy(g *Group, start time.Time, pods int) {
 	}
 }
 
-// cheapest returns the cheapest place with room. Without ceilings, starts are
-// spread within their slots, too; with them that would take room from what
-// comes before or after.
+// cheapest returns the cheapest place with room. Without ceilings, starts are also spread within
+// their slots. With ceilings the spread would take room from the work before or after.
 func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
 	c := f.planner.curve(g.Duration)
 	if c == nil {
@@ -226,8 +226,7 @@ func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
 	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, cheapestCost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(power), ok
 }
 
-// firstBelow returns the first place with room at or below the group's
-// threshold.
+// firstBelow returns the first place with room at or below the threshold of the group.
 func (f *Fleet) firstBelow(g *Group) (place, bool) {
 	c := f.planner.curve(g.Duration)
 	if c == nil {
@@ -252,13 +251,13 @@ func (f *Fleet) firstBelow(g *Group) (place, bool) {
 	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(power), ok
 }
 
-// cheapestFree returns the cheapest start with room. A slate is worth its making
-// only for a duration that comes again.
+// cheapestFree returns the cheapest start with room. It builds a startTree only for a duration that
+// comes a second time.
 func (f *Fleet) cheapestFree(g *Group, latest time.Time) (candidate, bool) {
 	if _, asked := f.startTrees[g.Duration]; !asked {
 		f.startTrees[g.Duration] = nil
 		f.scratch = candidates(f.scratch[:0], f.planner.curve(g.Duration), f.room, nanos(latest))
-		return cheapestOf(f.scratch, f.room, g.pods())
+		return cheapestAmong(f.scratch, f.room, g.pods())
 	}
 	return f.startTree(g.Duration).cheapest(g.pods(), latest)
 }

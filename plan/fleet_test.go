@@ -169,7 +169,7 @@ func TestReasonsOfCeilings(t *testing.T) {
 		"room later, at no gain": {[]Group{group(1, 0, 110), group(1, 2, 4)},
 			"waits for room in CAISO_NORTH: 110 of 110 running, until Nov 21 14:00 UTC; latest start Nov 21 14:00"},
 		"the cleanest that has room": {[]Group{group(1, 3, 100), group(1, 3, 100)},
-			"started Nov 21 12:00 UTC: 200 gCO2eq/kWh in CAISO_NORTH, no window in time with room is cleaner"},
+			"started Nov 21 12:00 UTC: 200 gCO2eq/kWh in CAISO_NORTH, no later start with room is cleaner"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -246,7 +246,7 @@ func TestReason(t *testing.T) {
 		"a threshold": {day, Task{Duration: time.Hour, LatestStart: at(3), Threshold: threshold(151)},
 			"waits until Nov 21 13:44:42 UTC: 151 gCO2eq/kWh in X, within its threshold of 151; latest start Nov 21 15:00"},
 		"the cleanest now": {hourly(100, 400), Task{Duration: time.Hour, LatestStart: at(1)},
-			"started Nov 21 12:00 UTC: 100 gCO2eq/kWh in X, no window in time is cleaner"},
+			"started Nov 21 12:00 UTC: 100 gCO2eq/kWh in X, no later start is cleaner"},
 		"nothing is emitted now": {hourly(0, 400), Task{Duration: time.Hour, LatestStart: at(1)},
 			"started Nov 21 12:00 UTC: 0 gCO2eq/kWh in X, nothing to gain at or below zero"},
 		"less than nothing is emitted now": {hourly(-20, -150, 400), Task{Duration: time.Hour, LatestStart: at(1)},
@@ -282,10 +282,10 @@ func TestAGuessIsToldIfThereIsRoom(t *testing.T) {
 		t.Error(diff)
 	}
 	d.Start, d.Basis, d.Cause = d.Decided, forecast.BasisForecast, CauseCleanestNow
-	if got, want := d.ReasonWith("; "+strings.Repeat("x", 50)), "CAISO_NORTH, no window"; !strings.Contains(got, want) {
+	if got, want := d.ReasonWith("; "+strings.Repeat("x", 50)), "CAISO_NORTH, no later start"; !strings.Contains(got, want) {
 		t.Errorf("no room for a guess, but: %s", got)
 	}
-	if got, want := d.ReasonWith("; short"), "CAISO_NORTH over ~47m, no window in time is cleaner; short"; !strings.HasSuffix(got, want) {
+	if got, want := d.ReasonWith("; short"), "CAISO_NORTH over ~47m, no later start is cleaner; short"; !strings.HasSuffix(got, want) {
 		t.Errorf("room for a guess, but: %s", got)
 	}
 }
@@ -382,7 +382,7 @@ func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task
 	price := func(s time.Time, mean float64) float64 { return mean * (1 + terms.WaitPrice*s.Sub(now).Hours()) }
 	step := max(task.LatestStart.Sub(now)/500, time.Second)
 	for s := now; !s.After(task.LatestStart); s = s.Add(step) {
-		mean, ok := o.expect(s, task.Duration)
+		mean, ok := o.expectMean(s, task.Duration)
 		if ok && price(d.Start, d.Expected)-price(s, mean) > equalMargin(price(s, mean))+1e-6 {
 			t.Fatalf("start %s at %g beats %s (%g)", s, mean, d.Reason(), d.Expected)
 		}

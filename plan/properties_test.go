@@ -191,7 +191,7 @@ func checkDearest(t *testing.T, in instance, decisions []Decision) {
 			starts = append(starts, c.start(i))
 		}
 		for _, start := range starts {
-			if mean, ok := o.expect(start, d.Duration); ok {
+			if mean, ok := o.expectMean(start, d.Duration); ok {
 				dearest = math.Max(dearest, c.cost(start, mean))
 			}
 		}

@@ -9,43 +9,42 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// slate finds, of all starts of one duration, the cheapest that has room.
+// A startTree finds the cheapest start that has room, among all starts of one duration.
 //
-// A tree over the starts in order of cost holds, in each node, the most room
-// that any of its starts was last seen to have; a start after the latest one
-// asked for so far has none. Room only shrinks while groups are assigned, so
-// what a start was seen to have is never too little, and one that turns out to
-// be full for so many pods is not looked at again for as many. With groups of a
-// duration in order of latest start, a pass looks at each start about once per number of
-// pods, however many groups there are.
+// The leaves of the tree are the starts in order of cost. Each node has the most room that any of
+// its starts was last seen to have. A start after the latest one that was asked for so far has
+// none. Room only shrinks while groups are assigned, so the room that was seen is never too little.
+// A start that turns out to be full for so many pods is not looked at again for as many. With
+// groups of a duration in order of latest start, a pass looks at each start about once per number
+// of pods, however many groups there are.
 type startTree struct {
 	room        *room
 	starts      []candidate // in order of time
-	rank        []int       // of each in order of cost
-	byCost      []int       // the other way round
-	openedUntil int         // how many are at or before the latest start so far
+	rank        []int       // the rank of each start in order of cost
+	byCost      []int       // the start of each rank
+	openedUntil int         // how many starts are at or before the latest start so far
 	tree        []int       // leaves from len(tree)/2 on, in order of cost
 }
 
-// candidate is a start, and the cells that a run from it on occupies.
+// A candidate is a start, and the cells in which a run from that start takes room.
 type candidate struct {
 	start      int64 // Unix nanoseconds
 	mean, cost float64
 	from, to   int
 }
 
-// at is when it starts.
+// at returns when the candidate starts.
 func (c candidate) at() time.Time { return time.Unix(0, c.start).UTC() }
 
-// newSlate looks at the curve's corners and at every cell's start, which is
-// where room begins.
+// newStartTree looks at the corners of the curve and at the start of every cell, where room may
+// begin.
 func newStartTree(c *curve, r *room) *startTree {
 	s := &startTree{room: r, starts: candidates(nil, c, r, math.MaxInt64)}
 	for i := range s.starts {
 		s.byCost = append(s.byCost, i)
 	}
 	slices.SortFunc(s.byCost, func(a, b int) int {
-		return cmp.Or(cmp.Compare(rounded(s.starts[a].cost), rounded(s.starts[b].cost)), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(roundCost(s.starts[a].cost), roundCost(s.starts[b].cost)), cmp.Compare(a, b))
 	})
 	s.rank = make([]int, len(s.starts))
 	leaves := 1
@@ -59,12 +58,11 @@ func newStartTree(c *curve, r *room) *startTree {
 	return s
 }
 
-// rounded makes costs that differ by rounding equal, and so the earlier start
-// the better one.
-func rounded(cost float64) float64 { return math.Round(cost / roundingNoise) }
+// roundCost makes costs that differ by a rounding equal, so that the earlier start wins.
+func roundCost(cost float64) float64 { return math.Round(cost / roundingNoise) }
 
-// candidates adds the curve's corners and the cells' starts at which the forecast
-// covers enough to a list, in order of time, up to an instant in Unix nanoseconds.
+// candidates appends candidates to a list, in order of time, up to an instant in Unix nanoseconds:
+// the corners of the curve, and the starts of cells whose window the forecast covers enough.
 func candidates(all []candidate, c *curve, r *room, to int64) []candidate {
 	to = min(to, nanos(c.planner.until))
 	c.reach(to)
@@ -80,7 +78,7 @@ func candidates(all []candidate, c *curve, r *room, to int64) []candidate {
 			at, mean = c.starts[corner], c.means[corner]
 			corner++
 		} else if at <= to {
-			mean, ok = w.expect(at)
+			mean, ok = w.expectMean(at)
 		}
 		if at > to || at == math.MaxInt64 {
 			return all
@@ -94,7 +92,7 @@ func candidates(all []candidate, c *curve, r *room, to int64) []candidate {
 	}
 }
 
-// walk goes through the starts of one duration in order of time.
+// A walk goes through the starts of one duration in order of time.
 type walk struct {
 	curve    *curve
 	room     *room
@@ -102,21 +100,21 @@ type walk struct {
 	from, to int // the cells of the last candidate
 }
 
-// expect is the mean of the window at a start.
-func (w *walk) expect(start int64) (float64, bool) {
+// expectMean returns the mean of the window at a start.
+func (w *walk) expectMean(start int64) (float64, bool) {
 	mean, covered := w.sweep.Mean(start, start+int64(w.curve.duration))
-	return filled(mean, covered, w.curve.duration, w.curve.planner.fill)
+	return fillWindow(mean, covered, w.curve.duration, w.curve.planner.fill)
 }
 
-// candidate is the one at a start.
+// candidate returns the candidate at a start.
 func (w *walk) candidate(start int64, mean float64) candidate {
-	end := runEnd(start, w.curve.duration)
+	end := countedUntil(start, w.curve.duration)
 	w.from, w.to = w.room.forward(w.from, start), w.room.forward(w.to, end)
 	return candidate{start, mean, w.curve.price(start, mean), w.from, w.to}
 }
 
-// cheapest returns the cheapest start at or before latest with room for so many
-// pods. latest must not be before that of an earlier call.
+// cheapest returns the cheapest start at or before latest with room for the pods. latest must not
+// be before that of an earlier call.
 func (s *startTree) cheapest(pods int, latest time.Time) (candidate, bool) {
 	for ; s.openedUntil < len(s.starts) && s.starts[s.openedUntil].start <= nanos(latest); s.openedUntil++ {
 		s.set(s.rank[s.openedUntil], math.MaxInt)
@@ -124,7 +122,7 @@ func (s *startTree) cheapest(pods int, latest time.Time) (candidate, bool) {
 	for s.tree[1] >= pods {
 		rank := s.leftmost(pods)
 		c := s.starts[s.byCost[rank]]
-		left := s.room.least(c.from, c.to)
+		left := s.room.minLeft(c.from, c.to)
 		if left >= pods {
 			return c, true
 		}
@@ -133,13 +131,13 @@ func (s *startTree) cheapest(pods int, latest time.Time) (candidate, bool) {
 	return candidate{}, false
 }
 
-// cheapestOf returns the cheapest of some starts, in order of time, with room for
-// so many pods: what a slate finds, by a look at each.
-func cheapestOf(starts []candidate, r *room, pods int) (best candidate, found bool) {
+// cheapestAmong returns the cheapest of some starts, in order of time, with room for the pods. It
+// finds what a startTree finds, by a look at each start.
+func cheapestAmong(starts []candidate, r *room, pods int) (best candidate, found bool) {
 	full := -1 // the last cell that is known to have too little room
 	least := math.Inf(1)
 	for _, c := range starts {
-		cost := rounded(c.cost)
+		cost := roundCost(c.cost)
 		if c.from <= full || cost >= least {
 			continue
 		}
@@ -152,20 +150,20 @@ func cheapestOf(starts []candidate, r *room, pods int) (best candidate, found bo
 	return best, found
 }
 
-// firstBelow returns the first start from index next on, at or before latest,
-// at or below a threshold and with room, and the index to go on from for the
-// same search: what is before it stays above the threshold, or full.
+// firstBelow returns the first start from index next on, at or before latest, that is at or below a
+// threshold and has room. It also returns the index from which the same search goes on: the starts
+// before that index stay above the threshold, or full.
 func (s *startTree) firstBelow(what thresholdSearch, next int, latest time.Time) (candidate, int, bool) {
 	for ; next < len(s.starts) && s.starts[next].start <= nanos(latest); next++ {
 		c := s.starts[next]
-		if c.mean <= what.threshold && s.room.least(c.from, c.to) >= what.pods {
+		if c.mean <= what.threshold && s.room.minLeft(c.from, c.to) >= what.pods {
 			return c, next, true
 		}
 	}
 	return candidate{}, next, false
 }
 
-// leftmost returns the first leaf with at least so much room; there is one.
+// leftmost returns the first leaf with room for the pods. There must be one.
 func (s *startTree) leftmost(pods int) int {
 	node := 1
 	for node < len(s.tree)/2 {
