@@ -229,8 +229,8 @@ func TestScores(t *testing.T) {
 func TestNothingToJudge(t *testing.T) {
 	s := backtest.Setup{Actuals: actual(1, 2), Jobs: []backtest.Job{job(0, 1, 5), job(-3, 1, 5)}, From: at(0), To: at(9)}
 	_, err := s.Run(t.Context(), backtest.Policy{Kind: backtest.Immediate})
-	want := "none of 2 jobs can be judged: 1 do not arrive from 2021-07-01 00:00 UTC to 2021-07-01 09:00 UTC, " +
-		"and of 1 not all actual intensities are known, which are of 2021-07-01 00:00 UTC to 2021-07-01 02:00 UTC"
+	want := "none of 2 jobs can be judged: 1 arrive outside 2021-07-01 00:00 UTC to 2021-07-01 09:00 UTC, " +
+		"and 1 lack actual intensities, which are known from 2021-07-01 00:00 UTC to 2021-07-01 02:00 UTC"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}

@@ -13,22 +13,21 @@ type player struct {
 	policy  Policy
 	rule    rule
 	ceiling plan.Buckets
-	// plansRoom says that the rule has looked for room itself: what it starts now
-	// cannot wait, or has some.
+	// the rule looks for room itself: a job that it starts now has room or cannot wait
 	plansForCeiling bool
 	jobs            []Job
 	pending         []waiting // by latest start
 	running         endHeap
 	starts          []time.Time
 	forcedStarts    int
-	wake            time.Time // when a start is due, or room is; zero if never
+	wake            time.Time // when a start is due or room becomes free; zero if never
 }
 
-// waiting is a job that has arrived and not started.
+// A waiting job has arrived and has not started.
 type waiting struct {
 	index       int
 	latestStart time.Time
-	isHeld      bool // it was decided upon before
+	isHeld      bool // a decision held it before
 	planned     time.Time
 }
 
@@ -53,7 +52,7 @@ func (p *player) arrive(index int) {
 	p.pending = slices.Insert(p.pending, at, w)
 }
 
-// act starts what is due.
+// act starts the jobs that are due.
 func (p *player) act(k *knowledge) {
 	p.finish(k.now)
 	p.rule(k, p)
@@ -68,7 +67,7 @@ func (p *player) act(k *knowledge) {
 		p.wakeAt(w.latestStart)
 		if w.planned.After(k.now) {
 			p.wakeAt(w.planned)
-		} else if len(p.running) > 0 { // it is short of room
+		} else if len(p.running) > 0 { // it needs room
 			p.wakeAt(p.running[0])
 		}
 		kept = append(kept, w)
@@ -76,8 +75,8 @@ func (p *player) act(k *knowledge) {
 	p.pending = kept
 }
 
-// goes reports whether a job starts now: it is due and there is room, or there
-// is none but the job cannot wait.
+// startsNow reports whether a job starts now: it is due and has room, or it has no room but cannot
+// wait.
 func (p *player) startsNow(k *knowledge, w waiting) bool {
 	due := !w.planned.After(k.now)
 	forced := !k.now.Before(w.latestStart) || due && p.plansForCeiling
@@ -102,7 +101,7 @@ func (p *player) finish(now time.Time) {
 	}
 }
 
-// room reports whether one more job may run.
+// hasRoom reports whether one more job may run.
 func (p *player) hasRoom(k *knowledge) bool {
 	if p.ceiling.IsEmpty() {
 		return true
@@ -117,7 +116,7 @@ func (p *player) wakeAt(t time.Time) {
 	}
 }
 
-// ends are the ends of running jobs, the next first: a heap.
+// An endHeap is a heap of the ends of running jobs, the next first.
 type endHeap []time.Time
 
 func (e endHeap) Len() int           { return len(e) }

@@ -128,37 +128,37 @@ func TestReadJobs(t *testing.T) {
 
 func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
 	const head, first = "timestamp,intensity\n", "2021-07-01T00:00:00Z,1\n"
-	const few, enough = "f.csv has ", " of use: want two at least, since a slot is as wide as timestamps are apart"
+	const few, enough = "f.csv has ", ": want at least two, since the distance of two timestamps is the width of a slot"
 	const more = enough + "; 1 cannot be read, the first: "
 	tests := map[string]struct {
 		read string
 		text string
 		want string
 	}{
-		"empty":                   {text: "", want: `f.csv is empty: want the columns timestamp,intensity, and rows of them`},
-		"only a byte order mark":  {text: "\ufeff", want: `f.csv is empty: want the columns timestamp,intensity, and rows of them`},
-		"no rows":                 {text: head, want: few + `0 rows` + enough},
-		"one row":                 {text: head + first, want: few + `1 rows` + enough},
+		"empty":                   {text: "", want: `f.csv is empty: want the columns timestamp,intensity, and at least one row`},
+		"only a byte order mark":  {text: "\ufeff", want: `f.csv is empty: want the columns timestamp,intensity, and at least one row`},
+		"no rows":                 {text: head, want: few + `0 usable rows` + enough},
+		"one row":                 {text: head + first, want: few + `1 usable rows` + enough},
 		"no header":               {text: first + first, want: `f.csv, line 1: no column "timestamp": want the columns timestamp,intensity`},
 		"a missing column":        {text: "timestamp\n" + first, want: `f.csv, line 1: no column "intensity": want the columns timestamp,intensity`},
-		"a row that is too long":  {text: head + first + "2021-07-01T01:00:00Z,1,2\n", want: few + `1 rows` + more + `f.csv, line 3: 3 columns, want 2: timestamp,intensity`},
-		"a row that is too short": {text: head + first + "2021-07-01T01:00:00Z\n", want: few + `1 rows` + more + `f.csv, line 3: 1 columns, want 2: timestamp,intensity`},
+		"a row that is too long":  {text: head + first + "2021-07-01T01:00:00Z,1,2\n", want: few + `1 usable rows` + more + `f.csv, line 3: 3 columns, want 2: timestamp,intensity`},
+		"a row that is too short": {text: head + first + "2021-07-01T01:00:00Z\n", want: few + `1 usable rows` + more + `f.csv, line 3: 1 columns, want 2: timestamp,intensity`},
 		"a bad quote":             {text: head + "\"2021,1\n", want: `f.csv, line 2, column 9: extraneous or missing " in quoted-field: want CSV, plain or with "quoted" fields`},
-		"a bad timestamp":         {text: head + "yesterday,1\n", want: few + `0 rows` + more + `f.csv, line 2, column 1: timestamp "yesterday": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
-		"a year far away":         {text: head + "1821-07-01T00:00:00Z,1\n", want: few + `0 rows` + more + `f.csv, line 2, column 1: timestamp "1821-07-01T00:00:00Z": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
-		"not a number":            {text: head + first + "2021-07-01T01:00:00Z,NaN\n", want: few + `1 rows` + more + `f.csv, line 3, column 22: intensity "NaN": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"an infinity":             {text: head + "2021-07-01T01:00:00Z,-Inf\n", want: few + `0 rows` + more + `f.csv, line 2, column 22: intensity "-Inf": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"a huge number":           {text: head + "2021-07-01T01:00:00Z,1e7\n", want: few + `0 rows` + more + `f.csv, line 2, column 22: intensity "1e7": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"no number":               {text: head + "2021-07-01T01:00:00Z,\n", want: few + `0 rows` + more + `f.csv, line 2, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"a duplicate":             {text: head + first + first, want: few + `1 rows` + enough},
-		"a bad line after CRLF":   {text: "timestamp,intensity\r\n2021-07-01T00:00:00Z,1\r\n2021-07-01T01:00:00Z,x\r\n", want: few + `1 rows` + more + `f.csv, line 3, column 22: intensity "x": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"an issue of nothing":     {read: "forecast", text: "issued,timestamp,intensity\n", want: `f.csv has no issue of two rows: a slot is as wide as the timestamps of an issue are apart`},
+		"a bad timestamp":         {text: head + "yesterday,1\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 1: timestamp "yesterday": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"a year far away":         {text: head + "1821-07-01T00:00:00Z,1\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 1: timestamp "1821-07-01T00:00:00Z": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"not a number":            {text: head + first + "2021-07-01T01:00:00Z,NaN\n", want: few + `1 usable rows` + more + `f.csv, line 3, column 22: intensity "NaN": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"an infinity":             {text: head + "2021-07-01T01:00:00Z,-Inf\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 22: intensity "-Inf": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"a huge number":           {text: head + "2021-07-01T01:00:00Z,1e7\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 22: intensity "1e7": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"no number":               {text: head + "2021-07-01T01:00:00Z,\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"a duplicate":             {text: head + first + first, want: few + `1 usable rows` + enough},
+		"a bad line after CRLF":   {text: "timestamp,intensity\r\n2021-07-01T00:00:00Z,1\r\n2021-07-01T01:00:00Z,x\r\n", want: few + `1 usable rows` + more + `f.csv, line 3, column 22: intensity "x": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"an issue of nothing":     {read: "forecast", text: "issued,timestamp,intensity\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot`},
 		"actuals for a forecast":  {read: "forecast", text: head + first, want: `f.csv, line 1: no column "issued": want the columns issued,timestamp,intensity`},
-		"a bad issue":             {read: "forecast", text: "issued,timestamp,intensity\nx,y,z\n", want: `f.csv has no issue of two rows: a slot is as wide as the timestamps of an issue are apart; 1 cannot be read, the first: f.csv, line 2, column 1: issued "x": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"a bad issue":             {read: "forecast", text: "issued,timestamp,intensity\nx,y,z\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot; 1 cannot be read, the first: f.csv, line 2, column 1: issued "x": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
 		"nothing but zeros":       {text: head + "2021-07-01T00:00:00Z,0\n2021-07-01T01:00:00Z,0\n", want: `f.csv: 2 of 2 values are not believed, and count as not known: 0 from 2021-07-01T00:00:00Z to 2021-07-01T02:00:00Z`},
 		"a job that is too long":  {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1h,2h,3\n", want: `f.csv, line 2: 4 columns, want 3: arrival,duration,slack`},
 		"a job column twice":      {read: "jobs", text: "arrival,arrival,duration,slack\n", want: `f.csv, line 1, column 9: "arrival": want the columns arrival,duration,slack[,weight]`},
-		"no jobs":                 {read: "jobs", text: "arrival,duration,slack\n", want: `f.csv has no jobs: want a row at least`},
+		"no jobs":                 {read: "jobs", text: "arrival,duration,slack\n", want: `f.csv has no jobs: want at least one row`},
 		"a bad duration":          {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1,2h\n", want: `f.csv, line 2, column 22: duration "1": want a duration such as 90m, 8h, 1d12h or PT8H`},
 		"a negative slack":        {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1h,-2h\n", want: `f.csv, line 2, column 25: slack "-2h": want a duration such as 90m, 8h, 1d12h or PT8H`},
 		"a weight of nothing":     {read: "jobs", text: "arrival,duration,slack,weight\n2021-07-01T00:00:00Z,1h,2h,0\n", want: `f.csv, line 2, column 28: weight "0": want a number above 0 and up to 1000000000`},

@@ -9,7 +9,7 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// A rule plans when the pending jobs of a player start: now or before now is at
+// A rule plans when the pending jobs of a player start. A start that is now or earlier means at
 // once.
 type rule func(k *knowledge, p *player)
 
@@ -42,7 +42,7 @@ func newRule(policy Policy, s Setup, jobs []Job) rule {
 	}
 }
 
-// each plans job by job.
+// eachJob returns a rule that plans job by job.
 func eachJob(start func(*knowledge, *waiting) time.Time) rule {
 	return func(k *knowledge, p *player) {
 		for i := range p.pending {
@@ -51,7 +51,7 @@ func eachJob(start func(*knowledge, *waiting) time.Time) rule {
 	}
 }
 
-// startIf starts now if the intensity is fine, else at the latest start.
+// startIf starts the job now if the intensity is fine, else at its latest start.
 func startIf(k *knowledge, w *waiting, fine func(running float64) bool) time.Time {
 	if running, ok := k.intensityNow(); ok && !fine(running) {
 		return w.latestStart
@@ -59,9 +59,9 @@ func startIf(k *knowledge, w *waiting, fine func(running float64) bool) time.Tim
 	return k.now
 }
 
-// cleanest is the start of the cleanest run of a job, the earliest of equals.
-// The mean over a run is linear in its start between the moments at which an
-// end of it crosses the boundary of a slot.
+// cleanestStart returns the start of the cleanest run of a job, the earliest of equals. Between the
+// moments at which an end of the run crosses the boundary of a slot, the mean over the run is
+// linear in its start.
 func cleanestStart(actual *forecast.Series, job Job) time.Time {
 	best, lowest := job.Arrival, math.Inf(1)
 	look := func(start time.Time) {
@@ -82,8 +82,8 @@ func cleanestStart(actual *forecast.Series, job Job) time.Time {
 	return best
 }
 
-// atPercentile starts at or below a percentile of what is predicted from now to
-// the latest start, worked out anew every time.
+// atPercentile returns a rule that starts a job when the intensity is at or below a percentile of
+// what is predicted from now to the latest start. It computes the percentile every time.
 func atPercentile(percent float64) rule {
 	return func(k *knowledge, p *player) {
 		var latest time.Time
@@ -99,8 +99,8 @@ func atPercentile(percent float64) rule {
 	}
 }
 
-// percentile returns a percentile of the intensities of the slots that run at
-// from or begin by to, interpolated between neighbours; NaN if there are none.
+// percentile returns a percentile of the intensities of the slots that cover from or begin by to,
+// interpolated between neighbours; NaN if there are none.
 func percentile(series *forecast.Series, from, to time.Time, percent float64) float64 {
 	var values []float64
 	look := func(t time.Time) {
@@ -122,15 +122,15 @@ func percentile(series *forecast.Series, from, to time.Time, percent float64) fl
 	return values[below] + (rank-float64(below))*(values[above]-values[below])
 }
 
-// alone plans every job as if there were no other, as production does without a
-// ceiling.
+// planAlone returns a rule that plans every job as if there were no other, as production does
+// without a ceiling.
 func planAlone(foresees bool) rule {
 	return eachJob(func(k *knowledge, w *waiting) time.Time {
 		return k.planner(foresees).Decide(k.task(w)).Start
 	})
 }
 
-// fleet plans all jobs together below a ceiling, as production does.
+// planTogether returns a rule that plans all jobs together below a ceiling, as production does.
 func planTogether(foresees bool) rule {
 	return func(k *knowledge, p *player) {
 		running := make([]plan.Run, len(p.running))
@@ -148,8 +148,8 @@ func planTogether(foresees bool) rule {
 	}
 }
 
-// task is what production knows of a job, but for its ID: jobs need not keep out
-// of each other's way by minutes.
+// task returns what production knows of a job, without its ID: these jobs need not keep out of each
+// other's way by minutes.
 func (k *knowledge) task(w *waiting) plan.Task {
 	return plan.Task{Duration: k.replay.jobs[w.index].Duration, LatestStart: w.latestStart, Held: w.isHeld, PlannedStart: w.planned}
 }

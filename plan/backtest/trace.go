@@ -10,35 +10,33 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// Actuals are the intensities that really were.
+// Actuals are the actual intensities of a grid.
 type Actuals struct {
 	Series *forecast.Series
-	// Slot is the width of a slot: the most frequent distance of two
-	// timestamps.
+	// SlotWidth is the most frequent distance of two timestamps.
 	SlotWidth time.Duration
-	// Gaps counts where slots are missing, Missing is how much time that is.
+	// Gaps counts the gaps between slots, MissingTime is their total length.
 	Gaps        int
 	MissingTime time.Duration
-	// Rows are those that do not count.
+	// Skipped counts the rows that do not count.
 	Skipped SkippedRows
-	// Doubted counts the values that are not believed, and Doubt says why, see
-	// [forecast.Believe]; they are missing.
+	// Doubted counts the values that are not believed, and Doubt says why, see [forecast.Believe].
+	// The slots of these values are missing.
 	Doubted int
 	Doubt   string
 }
 
-// Rows counts rows that do not count.
+// SkippedRows counts rows that do not count.
 type SkippedRows struct {
-	// Bad cannot be read, for example since there is no number; Problem says what
-	// is wrong with the first of them.
+	// Unreadable counts rows that cannot be read, for example because a value is not a number.
+	// Problem says what is wrong with the first.
 	Unreadable int
 	Problem    string
-	// Repeated are of a slot that is in a row above already: the first counts, as
-	// in all forecasts.
+	// Repeated counts rows whose slot is in an earlier row. The earlier row counts.
 	Repeated int
 }
 
-// Issue is one publication of a forecast.
+// Document is one publication of a forecast.
 type Document struct {
 	Issued time.Time
 	Series *forecast.Series
@@ -50,12 +48,10 @@ type point struct {
 	value float64
 }
 
-// ReadActuals reads CSV with the columns timestamp (RFC 3339, the start of a
-// slot; UTC, if it has no zone) and intensity (gCO2eq/kWh), in any order; or by
-// other names that are usual. The width of the slots is inferred. Gaps are
-// tolerated, a row that cannot be read, or is of a slot that is in one above,
-// costs that row, and all that is counted. An error names the file, line, column,
-// value and what is allowed.
+// ReadActuals reads CSV with the columns timestamp (RFC 3339, the start of a slot; UTC without a
+// zone) and intensity (gCO2eq/kWh), in any order, or by other usual names. It infers the width of
+// the slots. It tolerates gaps, and skips a row that cannot be read or whose slot is in an earlier
+// row. It counts all of these. An error names the file, line, column, value and what is allowed.
 func ReadActuals(name string, r io.Reader) (Actuals, error) {
 	var a Actuals
 	var points []point
@@ -70,13 +66,13 @@ func ReadActuals(name string, r io.Reader) (Actuals, error) {
 		return Actuals{}, err
 	}
 	all := len(points)
-	points = sorted(points)
+	points = sortPoints(points)
 	a.Skipped.Repeated = all - len(points)
 	if len(points) < 2 {
-		return Actuals{}, fmt.Errorf("%s has %d rows of use: want two at least, since a slot is as wide as timestamps are apart%s", name, len(points), a.Skipped.firstProblem())
+		return Actuals{}, fmt.Errorf("%s has %d usable rows: want at least two, since the distance of two timestamps is the width of a slot%s", name, len(points), a.Skipped.firstProblem())
 	}
-	a.SlotWidth = spacing(points)
-	believed := forecast.Believe(series(points, a.SlotWidth))
+	a.SlotWidth = slotWidth(points)
+	believed := forecast.Believe(seriesOf(points, a.SlotWidth))
 	if believed.Believed.IsEmpty() {
 		return Actuals{}, fmt.Errorf("%s: %s", name, believed.Doubt)
 	}
@@ -90,7 +86,7 @@ func ReadActuals(name string, r io.Reader) (Actuals, error) {
 	return a, nil
 }
 
-// read reads a series of rows, and counts those that cannot be read.
+// read reads a series of rows, and counts the unreadable ones.
 func (w *SkippedRows) read(name string, r io.Reader, columns []column, row func(*table) error) error {
 	t, err := openTable(name, r, false, columns...)
 	if err != nil {
@@ -114,7 +110,8 @@ func (w *SkippedRows) read(name string, r io.Reader, columns []column, row func(
 	}
 }
 
-// first is the end of a sentence on what is wrong.
+// firstProblem returns the end of a sentence that says how many rows cannot be read, and why the
+// first cannot.
 func (w *SkippedRows) firstProblem() string {
 	if w.Unreadable == 0 {
 		return ""
@@ -122,20 +119,19 @@ func (w *SkippedRows) firstProblem() string {
 	return fmt.Sprintf("; %d cannot be read, the first: %s", w.Unreadable, w.Problem)
 }
 
-// Forecasts are all issues of a source.
+// Forecasts are all forecasts of a source.
 type Forecasts struct {
-	// Issues are ascending.
+	// Documents are ascending.
 	Documents []Document
-	// Slot is the width of a slot: the most frequent distance of two timestamps
-	// of an issue.
+	// SlotWidth is the most frequent distance of two timestamps of a forecast.
 	SlotWidth time.Duration
-	// Rows are those that do not count.
+	// Skipped counts the rows that do not count.
 	Skipped SkippedRows
 }
 
-// ReadForecasts reads CSV with the columns issued, timestamp and intensity: what
-// was forecast at issued for the slot that starts at timestamp; otherwise like
-// [ReadActuals]. What is not believed of it is for the model to say.
+// ReadForecasts reads CSV with the columns issued, timestamp and intensity: what was forecast at
+// issued for the slot that starts at timestamp. Otherwise it is like [ReadActuals]. The model
+// decides which of the values are believed.
 func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 	var f Forecasts
 	documents := map[int64][]point{} // by Unix seconds
@@ -154,21 +150,21 @@ func ReadForecasts(name string, r io.Reader) (Forecasts, error) {
 		return Forecasts{}, err
 	}
 	for at, points := range documents {
-		documents[at] = sorted(points)
+		documents[at] = sortPoints(points)
 		f.Skipped.Repeated += len(points) - len(documents[at])
 	}
-	f.SlotWidth = spacing(slices.Collect(maps.Values(documents))...)
+	f.SlotWidth = slotWidth(slices.Collect(maps.Values(documents))...)
 	if f.SlotWidth == 0 {
-		return Forecasts{}, fmt.Errorf("%s has no issue of two rows: a slot is as wide as the timestamps of an issue are apart%s", name, f.Skipped.firstProblem())
+		return Forecasts{}, fmt.Errorf("%s has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot%s", name, f.Skipped.firstProblem())
 	}
 	for _, at := range slices.Sorted(maps.Keys(documents)) {
-		f.Documents = append(f.Documents, Document{Issued: time.Unix(at, 0).UTC(), Series: series(documents[at], f.SlotWidth)})
+		f.Documents = append(f.Documents, Document{Issued: time.Unix(at, 0).UTC(), Series: seriesOf(documents[at], f.SlotWidth)})
 	}
 	return f, nil
 }
 
-// sorted orders points by time, and keeps the first of equal times.
-func sorted(points []point) []point {
+// sortPoints orders points by time, and keeps the first of equal times.
+func sortPoints(points []point) []point {
 	slices.SortStableFunc(points, func(a, b point) int { return a.at.Compare(b.at) })
 	return slices.CompactFunc(points, func(a, b point) bool { return a.at.Equal(b.at) })
 }
@@ -183,9 +179,9 @@ func (t *table) point() (point, error) {
 	return point{at, value}, err
 }
 
-// spacing is the most frequent distance between neighbours, the shortest of
-// equally frequent ones; 0 if there are no neighbours.
-func spacing(rows ...[]point) time.Duration {
+// slotWidth returns the most frequent distance between neighbours, the shortest of equally frequent
+// ones; 0 if there are no neighbours.
+func slotWidth(rows ...[]point) time.Duration {
 	count := map[time.Duration]int{}
 	for _, points := range rows {
 		for i := 1; i < len(points); i++ {
@@ -201,9 +197,9 @@ func spacing(rows ...[]point) time.Duration {
 	return best
 }
 
-// series makes each point a slot that ends where the next begins, at the
-// latest.
-func series(points []point, width time.Duration) *forecast.Series {
+// seriesOf makes a slot of each point. A slot ends after its width, or earlier if the next one
+// begins earlier.
+func seriesOf(points []point, width time.Duration) *forecast.Series {
 	slots := make([]forecast.Slot, len(points))
 	for i, p := range points {
 		end := p.at.Add(width)

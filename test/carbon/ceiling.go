@@ -12,10 +12,10 @@ import (
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
-// multiple of the mean concurrency that the ceiling is.
+// ceilingFactor times the mean concurrency is the ceiling.
 const ceilingFactor = 3
 
-// A capped region is what came of it below a ceiling.
+// A ceilingResult has the scores of a region below its ceiling.
 type ceilingResult struct {
 	ceiling                 int
 	ours, greedy, foresight backtest.Scores
@@ -23,7 +23,7 @@ type ceilingResult struct {
 
 // measureCeiling lets the jobs of all cells run below one ceiling.
 func measureCeiling(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
-	results, err := each(ctx, regions, belowCeiling)
+	results, err := forEach(ctx, regions, belowCeiling)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func measure(ctx context.Context, regions []region, out io.Writer) error {
 	return nil
 }
 
-// measureCost times what a user waits for, alone on the machine.
+// measureCost measures how long a user waits for a simulation, alone on the machine.
 func measureCost(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
 	start := time.Now()
 	scores, err := regions[0].replay(ctx, func(s *backtest.Setup) { s.Terms = production }, gridlatch, oracle,
@@ -65,15 +65,16 @@ func measureCost(ctx context.Context, regions []region, out io.Writer) ([]figure
 	return []figure{below("simulate_s", "s", took, 10)}, nil
 }
 
-// A row is what came of a region.
+// savings are the scores of a region, of Gridlatch and of the oracle.
 type savings struct{ ours, oracle backtest.Score }
 
-// share is of the oracle, in percent.
+// share returns the share of the oracle's saving, in percent.
 func (r savings) share() float64 { return 100 * r.ours.Saving / r.oracle.Saving }
 
-// compare replays gridlatch and the oracle on all regions, and prints them and their mean, which it returns.
+// compare replays gridlatch and the oracle on all regions, prints their scores, and returns the
+// mean.
 func compare(ctx context.Context, regions []region, out io.Writer, title string, change func(*backtest.Setup)) (savings, error) {
-	rows, err := each(ctx, regions, func(ctx context.Context, r region) (savings, error) {
+	rows, err := forEach(ctx, regions, func(ctx context.Context, r region) (savings, error) {
 		scores, err := r.replay(ctx, change, gridlatch, oracle)
 		if err != nil {
 			return savings{}, err
