@@ -82,28 +82,28 @@ var ErrFromFuture = errors.New("it comes from a later time, or from a newer prog
 // data is not such an encoding, is of a later version, or ends later than now or too long ago to be
 // of use.
 func (m *Model) Restore(data []byte, now time.Time) error {
-	told, err := decodeModel(data)
+	saved, err := decodeModel(data)
 	if err != nil {
 		return err
 	}
-	if err := told.resume(now); err != nil {
+	if err := saved.resume(now); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	newest, received := m.course.Series, m.received
-	m.adopt(told)
+	m.adopt(saved)
 	m.receive(m.past.judge(newest, m.course.Series).Believed, received)
 	return nil
 }
 
 // adopt makes the model one that has received the same as another, and has learned from it.
-func (m *Model) adopt(told *Model) {
+func (m *Model) adopt(saved *Model) {
 	m.past, m.historyLearner, m.forecastLearners, m.hindsight = past{}, nil, nil, hindsight{}
 	m.archive, m.course, m.lastAnswer = nil, course{}, answer{}
-	rest := told.archive
-	for i, actual := range told.past.actual.values {
-		h := told.past.actual.first.plus(i)
+	rest := saved.archive
+	for i, actual := range saved.past.actual.values {
+		h := saved.past.actual.first.plus(i)
 		for ; len(rest) > 0 && rest[0].knownAt <= h; rest = rest[1:] {
 			m.archiveForecast(rest[0])
 		}
@@ -112,7 +112,7 @@ func (m *Model) adopt(told *Model) {
 	for _, a := range rest {
 		m.archiveForecast(a)
 	}
-	m.gauge, m.hasActuals, m.course, m.received = told.gauge, told.hasActuals, told.course, told.received
+	m.gauge, m.hasActuals, m.course, m.received = saved.gauge, saved.hasActuals, saved.course, saved.received
 }
 
 // rewind forgets what the model received and measured while the clock was ahead of now, and learns
@@ -123,17 +123,17 @@ func (m *Model) rewind(now time.Time) {
 	if !later(m.received, m.gauge.measuredUntil).After(now.Add(maxClockSkew)) {
 		return
 	}
-	told := &Model{hasActuals: m.hasActuals}
-	told.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closedUntil()))
+	saved := &Model{hasActuals: m.hasActuals}
+	saved.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closedUntil()))
 	for _, a := range m.archive {
 		if a.knownAt <= hourOf(now) {
-			told.archive, told.received = append(told.archive, a), startOf(a.knownAt)
+			saved.archive, saved.received = append(saved.archive, a), startOf(a.knownAt)
 		}
 	}
-	if told.resume(now) != nil {
-		told = &Model{} // nothing in the history is of use
+	if saved.resume(now) != nil {
+		saved = &Model{} // nothing in the history is of use
 	}
-	m.adopt(told)
+	m.adopt(saved)
 }
 
 // decodeModel reads what [Model.Save] has written, without learning from it.
@@ -185,7 +185,7 @@ func (m *Model) resume(now time.Time) error {
 	last := hourOf(m.received)
 	for _, a := range slices.Backward(m.archive) {
 		if a.knownAt > last {
-			return fmt.Errorf("history has an issue of %s before one of %s", startOf(a.knownAt), startOf(last))
+			return fmt.Errorf("history has a forecast of %s before one of %s", startOf(a.knownAt), startOf(last))
 		}
 		last = a.knownAt
 	}

@@ -84,17 +84,17 @@ func (p *past) judge(offered, before *Series) Verdict {
 // isBeyondDoubt reports, at little cost, that there is nothing to doubt: all values are far above
 // zero and usual.
 func isBeyondDoubt(offered []step, past []float64, low, high float64) bool {
-	least, most := math.Inf(1), 0.0
+	lowest, highest := math.Inf(1), 0.0
 	for _, step := range offered {
-		least, most = min(least, step.intensity), max(most, step.intensity)
+		lowest, highest = min(lowest, step.intensity), max(highest, step.intensity)
 	}
-	usually := most
+	usual := highest
 	for _, v := range past {
-		if v > usually {
-			usually = v
+		if v > usual {
+			usual = v
 		}
 	}
-	return least > zeroShare*usually && least >= low && most <= min(high, outlierSpreads*typicalIntensity)
+	return lowest > zeroShare*usual && lowest >= low && highest <= min(high, outlierSpreads*typicalIntensity)
 }
 
 // A gridProfile is what a grid is like. Its values are compared with the profile.
@@ -183,15 +183,15 @@ func (g *gridProfile) noteHours(s step) {
 
 // notePast takes note of the past.
 func (g *gridProfile) notePast(past *record) {
-	row := 0
+	hoursInRow := 0
 	for i, v := range past.values {
 		if !g.isNearZero(v) { // or it is unknown
-			row = 0
+			hoursInRow = 0
 			continue
 		}
-		row++
+		hoursInRow++
 		g.nearZeroHours[past.first.plus(i).ofDay()] = true
-		g.longestNearZero = max(g.longestNearZero, time.Duration(row)*time.Hour)
+		g.longestNearZero = max(g.longestNearZero, time.Duration(hoursInRow)*time.Hour)
 	}
 }
 
@@ -199,13 +199,13 @@ func (g *gridProfile) notePast(past *record) {
 func (g *gridProfile) judge(offered, before *Series) Verdict {
 	steps := offered.all()
 	doubted := make([]bool, len(steps))
-	valued := false
+	hasOther := false
 	for i, step := range steps {
 		doubted[i] = !g.isPlausible(step.intensity)
-		valued = valued || !doubted[i] && !g.isZero(step.intensity)
+		hasOther = hasOther || !doubted[i] && !g.isZero(step.intensity)
 	}
 	for from, to := range g.zeros(steps, doubted) {
-		if !valued || !g.canBeZero(steps, from, to, before) {
+		if !hasOther || !g.canBeZero(steps, from, to, before) {
 			for i := from; i < to; i++ {
 				doubted[i] = true
 			}
@@ -220,11 +220,11 @@ func (g *gridProfile) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
 	return func(yield func(int, int) bool) {
 		from := -1
 		for i, step := range steps {
-			zero := g.isZero(step.intensity)
+			isZero := g.isZero(step.intensity)
 			switch {
-			case from < 0 && zero && !doubted[i]:
+			case from < 0 && isZero && !doubted[i]:
 				from = i
-			case from >= 0 && !zero && !doubted[i]:
+			case from >= 0 && !isZero && !doubted[i]:
 				if !yield(from, i) {
 					return
 				}
@@ -240,15 +240,15 @@ func (g *gridProfile) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
 // canBeZero reports whether the zeros among steps[from:to] can be true.
 func (g *gridProfile) canBeZero(steps []step, from, to int, before *Series) bool {
 	first, last := timeOf(steps[from].start), timeOf(steps[to-1].end)
-	lasts := last.Sub(first)
+	length := last.Sub(first)
 	left, beside := before.At(first.Add(-1))
 	if from > 0 {
 		left, beside = steps[from-1].intensity, g.isPlausible(steps[from-1].intensity)
 	}
-	if lasts <= maxZerosBesideValue && (beside && g.isNearZero(left) || to < len(steps) && g.isNearZero(steps[to].intensity)) {
+	if length <= maxZerosBesideValue && (beside && g.isNearZero(left) || to < len(steps) && g.isNearZero(steps[to].intensity)) {
 		return true
 	}
-	if lasts > max(maxZerosByHour, g.longestNearZero+nearbyHours*time.Hour) {
+	if length > max(maxZerosByHour, g.longestNearZero+nearbyHours*time.Hour) {
 		return false
 	}
 	for h := hourOf(first); startOf(h).Before(last); h++ {
@@ -290,21 +290,21 @@ func (g *gridProfile) verdict(steps []step, doubted []bool) Verdict {
 // doubt describes the doubted values by the first row of them.
 func (g *gridProfile) doubt(steps []step, doubted []bool, all int) string {
 	from := slices.Index(doubted, true)
-	kind, to := g.isZero(steps[from].intensity), from
-	least, most := math.Inf(1), math.Inf(-1)
-	for ; to < len(steps) && doubted[to] && g.isZero(steps[to].intensity) == kind; to++ {
-		least, most = min(least, steps[to].intensity), max(most, steps[to].intensity)
+	areZeros, to := g.isZero(steps[from].intensity), from
+	lowest, highest := math.Inf(1), math.Inf(-1)
+	for ; to < len(steps) && doubted[to] && g.isZero(steps[to].intensity) == areZeros; to++ {
+		lowest, highest = min(lowest, steps[to].intensity), max(highest, steps[to].intensity)
 	}
-	what := formatIntensity(least)
-	if most > least {
-		what += " to " + formatIntensity(most)
+	what := formatIntensity(lowest)
+	if highest > lowest {
+		what += " to " + formatIntensity(highest)
 	}
-	usually := ""
+	usual := ""
 	if g.usualRange != "" {
-		usually = ", where " + g.usualRange + " is usual"
+		usual = ", where " + g.usualRange + " is usual"
 	}
 	return fmt.Sprintf("%d of %d values are not believed, and count as not known: %s from %s to %s%s", all, len(steps), what,
-		timeOf(steps[from].start).Format(time.RFC3339), timeOf(steps[to-1].end).Format(time.RFC3339), usually)
+		timeOf(steps[from].start).Format(time.RFC3339), timeOf(steps[to-1].end).Format(time.RFC3339), usual)
 }
 
 // formatIntensity prints an intensity for a sentence.

@@ -19,18 +19,18 @@ type hourlyForecast struct {
 
 // newHourlyForecast takes the values of a forecast, and what earlier forecasts said of the hours
 // before them.
-func newHourlyForecast(known hour, values, said *record) *hourlyForecast {
+func newHourlyForecast(known hour, values, inForce *record) *hourlyForecast {
 	f := &hourlyForecast{knownAt: known, values: *values, sum: []float64{0}, count: []float64{0}}
 	for h := values.first - smoothingHours; h < values.end(); h++ {
 		v := values.at(h)
 		if h < values.first {
-			v = said.at(h)
+			v = inForce.at(h)
 		}
-		last := len(f.sum) - 1
-		f.sum, f.count = append(f.sum, f.sum[last]), append(f.count, f.count[last])
+		i := len(f.sum) - 1
+		f.sum, f.count = append(f.sum, f.sum[i]), append(f.count, f.count[i])
 		if !math.IsNaN(v) {
-			f.sum[last+1] += v
-			f.count[last+1]++
+			f.sum[i+1] += v
+			f.count[i+1]++
 		}
 	}
 	return f
@@ -77,8 +77,8 @@ func (s *forecastFeatures) newest(h hour) *hourlyForecast {
 // closeHour compares what the forecast in force said of an hour with the actual intensity.
 func (s *forecastFeatures) closeHour(h hour) {
 	said := math.NaN()
-	if i := s.newest(h); i != nil {
-		said = i.at(h)
+	if f := s.newest(h); f != nil {
+		said = f.at(h)
 	}
 	s.inForce.set(h, said)
 	s.actualErrors.set(h, s.past.actual.at(h)-said)

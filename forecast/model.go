@@ -47,7 +47,7 @@ const (
 
 // Prediction is what a model expects of a location.
 type Prediction struct {
-	// Series begins with the hour that runs. Series is empty if, and only if, Basis is
+	// Series begins with the current hour. Series is empty if, and only if, Basis is
 	// BasisNothing.
 	Series *Series
 	Basis  Basis
@@ -85,7 +85,7 @@ type archivedForecast struct {
 	values  record
 }
 
-// A gauge sums up the actual intensity of the hour that runs.
+// A gauge sums up the actual intensity of the current hour.
 type gauge struct {
 	measuredUntil time.Time // zero at first
 	area          float64   // intensity × nanoseconds
@@ -115,10 +115,10 @@ func (m *Model) Receive(series *Series, received time.Time) Verdict {
 
 // judge returns the verdict, by the past alone, on a series that was received before the past was
 // known.
-func (m *Model) judge(heard *Series) Verdict {
+func (m *Model) judge(received *Series) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.past.judge(heard, nil)
+	return m.past.judge(received, nil)
 }
 
 func (m *Model) receive(series *Series, received time.Time) {

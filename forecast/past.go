@@ -54,7 +54,7 @@ func (p *past) credible(h hour) (low, high float64) {
 	return mean - size, mean + size
 }
 
-// spreadAt returns the spread that is known at h, which may be the hour that runs.
+// spreadAt returns the spread that is known at h, which may be the current hour.
 func (p *past) spreadAt(h hour) float64 { return p.spread.at(min(h, p.closedUntil()-1)) }
 
 // closedUntil returns the hour after the last one that is over.

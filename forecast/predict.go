@@ -84,12 +84,12 @@ func (e *evidence) addForecastLearner(l *learner) {
 	}
 }
 
-// newestKnownHour returns the newest hour whose intensity is known: the hour that runs, if some of
+// newestKnownHour returns the newest hour whose intensity is known: the current hour, if some of
 // it is known.
 func (m *Model) newestKnownHour(now hour) hour {
 	h := hourOf(m.gauge.measuredUntil)
 	low, high := m.past.credible(h)
-	if level := m.runningHourMean(h); h == now && level >= low && level <= high {
+	if level := m.currentHourMean(h); h == now && level >= low && level <= high {
 		m.past.actual.set(h, level)
 		return h
 	}
@@ -101,13 +101,13 @@ func (m *Model) newestKnownHour(now hour) hour {
 	return 0
 }
 
-// runningHourMean returns the mean of the known part of the hour that runs, or NaN. If forecasts
+// currentHourMean returns the mean of the known part of the current hour, or NaN. If forecasts
 // stand in for the actual intensity, the newest one decides: what earlier forecasts said does not
 // matter, and the newest is taken to be right about now.
-func (m *Model) runningHourMean(h hour) float64 {
+func (m *Model) currentHourMean(h hour) float64 {
 	if n := len(m.archive); n > 0 && !m.hasActuals && startOf(h).Before(m.freshUntil()) {
-		if said := m.archive[n-1].values.at(h); !math.IsNaN(said) {
-			return said
+		if forecastMean := m.archive[n-1].values.at(h); !math.IsNaN(forecastMean) {
+			return forecastMean
 		}
 	}
 	return m.gauge.area / m.gauge.width
@@ -179,9 +179,9 @@ func (e *evidence) at(u hour) float64 {
 // expect returns the intensity that is expected of an hour, or NaN, and the learner that expects
 // it. The learner is nil if the intensity is known or comes from the forecast as it is.
 func (e *evidence) expect(u hour) (float64, *learner) {
-	said, covered := e.model.course.Mean(startOf(u), startOf(u+1))
+	forecastMean, covered := e.model.course.Mean(startOf(u), startOf(u+1))
 	if covered == 0 || !e.isTrusted {
-		said = math.NaN()
+		forecastMean = math.NaN()
 	}
 	known, level := e.model.past.actual.at(u), e.model.past.actual.at(e.origin)
 	switch {
@@ -191,9 +191,9 @@ func (e *evidence) expect(u hour) (float64, *learner) {
 				return level + change, l
 			}
 		}
-		return said, nil
-	case math.IsNaN(known), u == e.now && !e.model.hasActuals && !math.IsNaN(said):
-		return said, nil // nothing else is known of the hour that runs
+		return forecastMean, nil
+	case math.IsNaN(known), u == e.now && !e.model.hasActuals && !math.IsNaN(forecastMean):
+		return forecastMean, nil // nothing else is known of the current hour
 	default:
 		return known, nil
 	}
@@ -256,20 +256,20 @@ func (m *Model) hourly(series *Series) record {
 // appendWithin appends the steps of an hour, shifted by some intensity. It fills gaps with another
 // intensity, or leaves them if that is NaN.
 func (s *Series) appendWithin(steps []step, u hour, shift, gaps float64) []step {
-	at, to := nanos(startOf(u)), nanos(startOf(u+1))
+	filled, to := nanos(startOf(u)), nanos(startOf(u+1))
 	fill := func(until int64) {
-		if at < until && !math.IsNaN(gaps) {
-			steps = append(steps, step{start: at, end: until, intensity: gaps})
+		if filled < until && !math.IsNaN(gaps) {
+			steps = append(steps, step{start: filled, end: until, intensity: gaps})
 		}
 	}
-	for _, course := range s.all()[s.firstEndingAfter(at):] {
-		if course.start >= to {
+	for _, slot := range s.all()[s.firstEndingAfter(filled):] {
+		if slot.start >= to {
 			break
 		}
-		fill(course.start)
-		from, until := max(course.start, at), min(course.end, to)
-		steps = append(steps, step{start: from, end: until, intensity: course.intensity + shift})
-		at = until
+		fill(slot.start)
+		from, until := max(slot.start, filled), min(slot.end, to)
+		steps = append(steps, step{start: from, end: until, intensity: slot.intensity + shift})
+		filled = until
 	}
 	fill(to)
 	return steps
