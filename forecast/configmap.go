@@ -53,14 +53,14 @@ func decode(text string) []byte {
 
 // keyNames lists the keys of both maps, the first ten at most.
 func keyNames(binaryData map[string][]byte, data map[string]string) string {
-	const most = 10
+	const maxKeys = 10
 	keys := slices.Sorted(maps.Keys(binaryData))
 	keys = append(keys, slices.Sorted(maps.Keys(data))...)
 	if len(keys) == 0 {
 		return "none"
 	}
-	if len(keys) > most {
-		return fmt.Sprintf("%q and %d more", keys[:most], len(keys)-most)
+	if len(keys) > maxKeys {
+		return fmt.Sprintf("%q and %d more", keys[:maxKeys], len(keys)-maxKeys)
 	}
 	return fmt.Sprintf("%q", keys)
 }

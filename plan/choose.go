@@ -67,18 +67,18 @@ func (g *Group) placeNow(fleets []*Fleet) place {
 	}
 	var few [8]place // keeps most of what is compared off the heap
 	best := few[:0]
-	least := math.Inf(1)
+	cheapestCost := math.Inf(1)
 	for _, f := range fleets {
 		p := f.at(g, f.planner.now)
 		if len(best) > 0 && p.rank() != best[0].rank() {
 			if p.rank() < best[0].rank() {
 				continue
 			}
-			best, least = best[:0], math.Inf(1)
+			best, cheapestCost = best[:0], math.Inf(1)
 		}
-		best, least = append(best, p), math.Min(least, p.cost)
+		best, cheapestCost = append(best, p), math.Min(cheapestCost, p.cost)
 	}
-	return g.prefer(best, least)
+	return g.prefer(best, cheapestCost)
 }
 
 // rank orders places that start now: known before unknown, then with room before full.
@@ -95,11 +95,11 @@ func (p place) rank() int {
 
 // prefer returns one of the places that are as good as the cheapest: the place in the planned
 // location or, if that is not among them, the first.
-func (g *Group) prefer(places []place, least float64) place {
+func (g *Group) prefer(places []place, cheapestCost float64) place {
 	var first place
 	for _, p := range places {
 		switch {
-		case p.cost-least > choiceMargin(least): // false if both are infinite
+		case p.cost-cheapestCost > choiceMargin(cheapestCost): // false if both are infinite
 		case g.PlannedLocation != "" && p.fleet.planner.location == g.PlannedLocation:
 			return p
 		case first.fleet == nil:
@@ -206,14 +206,14 @@ func (g *Group) cheapest(fleets []*Fleet, enough float64) (best place, ok bool) 
 		return fleets[0].cheapest(g, enough)
 	}
 	var few [8]place
-	places, least := few[:0], math.Inf(1)
+	places, cheapestCost := few[:0], math.Inf(1)
 	for _, f := range fleets {
 		if p, found := f.cheapest(g, enough); found {
-			places, least = append(places, p), math.Min(least, p.cheapestCost)
+			places, cheapestCost = append(places, p), math.Min(cheapestCost, p.cheapestCost)
 		}
 	}
-	best = g.prefer(places, least)
-	best.cheapestCost = least
+	best = g.prefer(places, cheapestCost)
+	best.cheapestCost = cheapestCost
 	return best, len(places) > 0
 }
 

@@ -135,11 +135,11 @@ func (d Decision) ReasonWith(more string) string {
 // Truncate shortens a message about an object to a KiB. An object with too much text cannot be
 // written at all, not even to release it.
 func Truncate(message string) string {
-	const most, more = 1024, "…"
-	if len(message) <= most {
+	const maxSize, ellipsis = 1024, "…"
+	if len(message) <= maxSize {
 		return message
 	}
-	return strings.ToValidUTF8(message[:most-len(more)], "") + more
+	return strings.ToValidUTF8(message[:maxSize-len(ellipsis)], "") + ellipsis
 }
 
 func (d Decision) sentence() string {

@@ -13,7 +13,7 @@ import (
 type Exemption struct {
 	cron     *cronexpr.Expression
 	step     time.Duration  // how long one match of cron lasts
-	moved    time.Duration  // by how much earlier than cron says
+	movedBy  time.Duration  // by how much earlier than cron says
 	zone     *time.Location // the zone of cron; nil is UTC
 	from, to time.Time
 	// The end of an exemption is searched for at multiples of stride. byMinute is the stride if
@@ -81,11 +81,11 @@ func (e Exemption) next(t time.Time) time.Time {
 			return t
 		}
 	}
-	at := e.match(t.Add(e.moved))
+	at := e.match(t.Add(e.movedBy))
 	if at.IsZero() {
 		return time.Time{}
 	}
-	return at.Add(-e.moved)
+	return at.Add(-e.movedBy)
 }
 
 // match returns the first moment at or after t that cron matches, or zero if there is none. It asks
@@ -93,9 +93,9 @@ func (e Exemption) next(t time.Time) time.Time {
 // that the clock skips never matches, and a minute that it repeats matches twice.
 func (e Exemption) match(t time.Time) time.Time {
 	for t = t.In(e.zoneOrUTC()); ; {
-		_, offset := t.Zone()
-		ahead := time.Duration(offset) * time.Second
-		wall := t.UTC().Add(ahead)
+		_, seconds := t.Zone()
+		offset := time.Duration(seconds) * time.Second
+		wall := t.UTC().Add(offset)
 		found := cronNext(e.cron, wall.Truncate(e.step).Add(-time.Second))
 		if found.IsZero() {
 			return time.Time{}
@@ -103,7 +103,7 @@ func (e Exemption) match(t time.Time) time.Time {
 		if found.Before(wall) {
 			found = wall
 		}
-		at := found.Add(-ahead)
+		at := found.Add(-offset)
 		_, change := t.ZoneBounds()
 		if change.IsZero() || at.Before(change) {
 			return at

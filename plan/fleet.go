@@ -108,11 +108,11 @@ func (p *pass) priority(i int) priority {
 	return priority{g.LatestStart.Sub(p.fleets[0].planner.now) - g.Duration, g.ID, i}
 }
 
-func (t priority) compare(other priority) int {
-	if c := cmp.Compare(t.urgency, other.urgency); c != 0 {
+func (p priority) compare(other priority) int {
+	if c := cmp.Compare(p.urgency, other.urgency); c != 0 {
 		return c
 	}
-	return cmp.Or(cmp.Compare(t.id, other.id), cmp.Compare(t.index, other.index))
+	return cmp.Or(cmp.Compare(p.id, other.id), cmp.Compare(p.index, other.index))
 }
 
 // assign decides on a group and takes its room. With urgent, it does so only for a group that
@@ -137,15 +137,15 @@ func (p *pass) assign(i int, urgent bool) bool {
 // other group was given that room. Room that has become free is not left unused for the sake of a
 // plan.
 func (p *pass) startEarly(i int) {
-	g, d, was := &p.groups[i], &p.decisions[i], p.places[i]
-	f := was.fleet
+	g, d, planned := &p.groups[i], &p.decisions[i], p.places[i]
+	f := planned.fleet
 	if !d.Holds() || f.room == nil {
 		return
 	}
-	f.occupy(g, was.start, -g.pods())
+	f.occupy(g, planned.start, -g.pods())
 	now := f.at(g, f.planner.now)
-	if !now.hasRoom || !(now.cost <= was.cost+roundingNoise) || g.Threshold != nil && !(now.emitted() <= *g.Threshold) {
-		f.occupy(g, was.start, g.pods())
+	if !now.hasRoom || !(now.cost <= planned.cost+roundingNoise) || g.Threshold != nil && !(now.emitted() <= *g.Threshold) {
+		f.occupy(g, planned.start, g.pods())
 		return
 	}
 	f.occupy(g, now.start, g.pods())
@@ -177,11 +177,11 @@ func (f *Fleet) decideWithoutForecast(g *Group) Decision {
 
 // at returns the place of a group that starts at a given moment.
 func (f *Fleet) at(g *Group, start time.Time) place {
-	power := g.PowerFactor(f.planner.location)
+	powerFactor := g.PowerFactor(f.planner.location)
 	p := place{fleet: f, start: start, mean: math.NaN(), cost: math.Inf(1), hasRoom: f.fits(g, start)}
 	c := f.planner.curve(g.Duration)
 	if c == nil {
-		return p.timesPower(power)
+		return p.timesPower(powerFactor)
 	}
 	mean, ok := c.means[0], true
 	if !start.Equal(f.planner.now) {
@@ -190,7 +190,7 @@ func (f *Fleet) at(g *Group, start time.Time) place {
 	if ok {
 		p.mean, p.cost = mean, c.cost(start, mean)
 	}
-	return p.timesPower(power)
+	return p.timesPower(powerFactor)
 }
 
 // fits reports whether there is room for the group from start to its end.
@@ -217,13 +217,13 @@ func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
 		return place{}, false
 	}
 	latest := f.planner.endOfWait(g.LatestStart)
-	power := g.PowerFactor(f.planner.location)
-	start, mean, least := c.pick(g.ID, latest, enough/power, f.room == nil)
+	powerFactor := g.PowerFactor(f.planner.location)
+	start, mean, cheapestCost := c.pick(g.ID, latest, enough/powerFactor, f.room == nil)
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), cheapestCost: least, hasRoom: true}.timesPower(power), true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), cheapestCost: cheapestCost, hasRoom: true}.timesPower(powerFactor), true
 	}
 	p, ok := f.cheapestFree(g, latest)
-	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, cheapestCost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(power), ok
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, cheapestCost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(powerFactor), ok
 }
 
 // firstBelow returns the first place with room at or below the threshold of the group.
@@ -233,8 +233,8 @@ func (f *Fleet) firstBelow(g *Group) (place, bool) {
 		return place{}, false
 	}
 	latest := f.planner.endOfWait(g.LatestStart)
-	power := g.PowerFactor(f.planner.location)
-	threshold := *g.Threshold / power
+	powerFactor := g.PowerFactor(f.planner.location)
+	threshold := *g.Threshold / powerFactor
 	start, mean, ok := c.firstBelow(threshold, latest)
 	if !ok {
 		return place{}, false
@@ -243,12 +243,12 @@ func (f *Fleet) firstBelow(g *Group) (place, bool) {
 		start, mean = c.pickBelow(g.ID, start, mean, latest, threshold)
 	}
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), hasRoom: true}.timesPower(power), true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), hasRoom: true}.timesPower(powerFactor), true
 	}
 	key := thresholdSearch{g.Duration, threshold, g.pods()}
 	p, next, ok := f.startTree(g.Duration).firstBelow(key, f.searchedUntil[key], latest)
 	f.searchedUntil[key] = next
-	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(power), ok
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(powerFactor), ok
 }
 
 // cheapestFree returns the cheapest start with room. It builds a startTree only for a duration that

@@ -48,8 +48,8 @@ func (e Exemption) NextChange(t time.Time) time.Time {
 		return e.to.UTC()
 	}
 	latest := t.UTC().Add(maxExemptionSearch)
-	for at := e.boundary(t.Add(e.moved)); ; at = e.boundary(at) {
-		switch end := at.Add(-e.moved); {
+	for at := e.boundary(t.Add(e.movedBy)); ; at = e.boundary(at) {
+		switch end := at.Add(-e.movedBy); {
 		case !end.Before(latest):
 			return latest
 		case !e.Applies(end):
@@ -62,9 +62,9 @@ func (e Exemption) NextChange(t time.Time) time.Time {
 // stride, or is changed.
 func (e Exemption) boundary(t time.Time) time.Time {
 	local := t.In(e.zoneOrUTC())
-	_, offset := local.Zone()
-	ahead := time.Duration(offset) * time.Second
-	at := t.UTC().Add(ahead).Truncate(e.stride).Add(e.stride - ahead)
+	_, seconds := local.Zone()
+	offset := time.Duration(seconds) * time.Second
+	at := t.UTC().Add(offset).Truncate(e.stride).Add(e.stride - offset)
 	if _, change := local.ZoneBounds(); !change.IsZero() && change.Before(at) {
 		return change.UTC()
 	}
@@ -80,7 +80,7 @@ func (e Exemption) WholeMinutes() Exemption {
 
 // MovedEarlier returns the exemption of a cron expression, moved to an earlier time.
 func (e Exemption) MovedEarlier(by time.Duration) Exemption {
-	e.moved += by
+	e.movedBy += by
 	return e
 }
 

@@ -59,9 +59,9 @@ func newRoom(p *Planner, buckets Buckets, running []Run) *room {
 
 // cellWidth returns the smallest width that gives no more than a few thousand cells.
 func cellWidth(span time.Duration) time.Duration {
-	const most = 4096
+	const maxCells = 4096
 	for _, width := range []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour} {
-		if span/width <= most {
+		if span/width <= maxCells {
 			return width
 		}
 	}

@@ -44,11 +44,11 @@ type options struct {
 // the cheapest or, for a task with an ID, one nearly as cheap and not much later. Its mean does not
 // exceed enough, unless the mean of the cheapest does. With shift, the start may lie up to
 // maxSpread after a corner.
-func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (start time.Time, mean, least float64) {
+func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (start time.Time, mean, cheapestCost float64) {
 	start, mean, best := c.cheapest(latest)
-	least = c.cost(start, mean)
+	cheapestCost = c.cost(start, mean)
 	if id == "" || best <= 0 || mean > enough {
-		return start, mean, least
+		return start, mean, cheapestCost
 	}
 	last := c.last(earlier(latest, start.Add(c.maxShift(start))))
 	options := c.nearlyCheapest(best, last)
@@ -58,13 +58,13 @@ func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (s
 	at, atMean := c.start(chosen.index), c.means[chosen.index]
 	if shift {
 		at, atMean = c.later(at, atMean, min(c.slack(chosen, best), latest.Sub(at), c.maxShift(at)), h, func(s time.Time, m float64) bool {
-			return c.cost(s, m)-least <= choiceMargin(least)
+			return c.cost(s, m)-cheapestCost <= choiceMargin(cheapestCost)
 		})
 	}
 	if atMean > enough {
-		return start, mean, least
+		return start, mean, cheapestCost
 	}
-	return at, atMean, least
+	return at, atMean, cheapestCost
 }
 
 // nearlyCheapest returns the first maxOptions of the starts up to last that are nearly as cheap as
@@ -73,25 +73,25 @@ func (c *curve) nearlyCheapest(best, last int) []option {
 	if c.options == nil {
 		c.options = map[int]*options{}
 	}
-	list := c.options[best]
-	if list == nil {
-		list = &options{}
-		c.options[best] = list
+	near := c.options[best]
+	if near == nil {
+		near = &options{}
+		c.options[best] = near
 	}
 	least := c.price(c.starts[best], c.means[best])
-	for ; list.upTo <= last && len(list.list) < maxOptions; list.upTo++ {
-		if c.price(c.starts[list.upTo], c.means[list.upTo])-least <= choiceMargin(least) {
-			list.list = append(list.list, option{index: list.upTo})
+	for ; near.upTo <= last && len(near.list) < maxOptions; near.upTo++ {
+		if c.price(c.starts[near.upTo], c.means[near.upTo])-least <= choiceMargin(least) {
+			near.list = append(near.list, option{index: near.upTo})
 		}
 	}
-	return list.list
+	return near.list
 }
 
 // slack returns how much later an option of the best start may start.
 func (c *curve) slack(option *option, best int) time.Duration {
 	if !option.known {
-		least := c.price(c.starts[best], c.means[best])
-		option.leeway = c.leeway(c.start(option.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choiceMargin(least) })
+		cheapestCost := c.price(c.starts[best], c.means[best])
+		option.leeway = c.leeway(c.start(option.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-cheapestCost <= choiceMargin(cheapestCost) })
 		option.known = true
 	}
 	return option.leeway
@@ -143,13 +143,13 @@ func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.
 // The start lies within maxSpread after the last corner, and within a tenth of the time that the
 // task has. It is the planned start or the one that the hash of the ID picks. spreadStart returns
 // no place if there is no such start.
-func (f *Fleet) spreadStart(g *Group, least float64) place {
+func (f *Fleet) spreadStart(g *Group, cheapestCost float64) place {
 	planner := f.planner
 	corner := planner.lastCorner(g.Duration)
-	come := !g.PlannedStart.IsZero() && !g.PlannedStart.After(planner.now)
+	hasCome := !g.PlannedStart.IsZero() && !g.PlannedStart.After(planner.now)
 	latest := planner.endOfWait(g.LatestStart)
 	spread := min(maxSpread, latest.Sub(corner)/10)
-	if g.ID == "" || corner.IsZero() || come || spread <= 0 {
+	if g.ID == "" || corner.IsZero() || hasCome || spread <= 0 {
 		return place{}
 	}
 	picked := corner.Add(secondsOf(hash(g.ID), spread))
@@ -157,7 +157,7 @@ func (f *Fleet) spreadStart(g *Group, least float64) place {
 		if !at.After(planner.now) || at.After(corner.Add(spread)) || at.After(latest) {
 			continue
 		}
-		if p := f.at(g, at); p.cost-least <= equalMargin(least) {
+		if p := f.at(g, at); p.cost-cheapestCost <= equalMargin(cheapestCost) {
 			return p
 		}
 	}

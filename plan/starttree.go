@@ -135,17 +135,17 @@ func (s *startTree) cheapest(pods int, latest time.Time) (candidate, bool) {
 // finds what a startTree finds, by a look at each start.
 func cheapestAmong(starts []candidate, r *room, pods int) (best candidate, found bool) {
 	full := -1 // the last cell that is known to have too little room
-	least := math.Inf(1)
+	leastCost := math.Inf(1)
 	for _, c := range starts {
 		cost := roundCost(c.cost)
-		if c.from <= full || cost >= least {
+		if c.from <= full || cost >= leastCost {
 			continue
 		}
 		if at := r.lastBelow(c.from, c.to, pods); at >= 0 {
 			full = at
 			continue
 		}
-		best, least, found = c, cost, true
+		best, leastCost, found = c, cost, true
 	}
 	return best, found
 }
