@@ -13,7 +13,7 @@ import (
 )
 
 // saved is the history of a model.
-func saved(tb testing.TB, m *Model) []byte {
+func saveModel(tb testing.TB, m *Model) []byte {
 	tb.Helper()
 	data, err := m.Save()
 	if err != nil {
@@ -37,11 +37,11 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 		within float64
 	}{
 		"of nothing":                       {func(*Model) time.Time { return hr(0) }, 0},
-		"of a day":                         {told(day, day), 1e-3},
-		"of the past alone":                {told(20*day, -1), 1e-3},
-		"of four weeks":                    {told(28*day, 28*day), 1e-3},
-		"of four weeks, the forecast died": {told(28*day, 27*day), 1e-3},
-		"of issues alone, each half hour":  {heard(20*day, 0), 20},
+		"of a day":                         {afterActuals(day, day), 1e-3},
+		"of the past alone":                {afterActuals(20*day, -1), 1e-3},
+		"of four weeks":                    {afterActuals(28*day, 28*day), 1e-3},
+		"of four weeks, the forecast died": {afterActuals(28*day, 27*day), 1e-3},
+		"of issues alone, each half hour":  {afterForecasts(20*day, 0), 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
@@ -50,16 +50,16 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 			if want.Basis == BasisNothing {
 				return // and too old to be restored
 			}
-			again := restored(t, saved(t, &m), now)
+			again := restored(t, saveModel(t, &m), now)
 			got := again.Predict(now, trust)
 			if got.Basis != want.Basis || got.LearnedTime != want.LearnedTime && tt.within < 1 {
 				t.Errorf("basis %q of %v, want %q of %v", got.Basis, got.LearnedTime, want.Basis, want.LearnedTime)
 			}
-			differs(t, got, want, tt.within)
+			checkAlike(t, got, want, tt.within)
 			if math.Abs(got.SavingShare-want.SavingShare) > 0.02 {
 				t.Errorf("share is %v, want %v", got.SavingShare, want.SavingShare)
 			}
-			if !bytes.Equal(saved(t, &m), saved(t, again)) {
+			if !bytes.Equal(saveModel(t, &m), saveModel(t, again)) {
 				t.Error("it is not saved as it was restored")
 			}
 		})
@@ -67,7 +67,7 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 }
 
 // differs checks the hourly means of two predictions; within the running hour, finer slots are not restored.
-func differs(t *testing.T, got, want Prediction, most float64) {
+func checkAlike(t *testing.T, got, want Prediction, most float64) {
 	t.Helper()
 	from := startOf(hourOf(want.Series.Start()) + 1)
 	g, w := hourlyMeans(got.Series, from, 90), hourlyMeans(want.Series, from, 90)
@@ -83,21 +83,21 @@ func TestARestoredModelIsOneOfTheLastWeeks(t *testing.T) {
 	g := synthetic(20, 150, 50)
 	g.tell(&long, 0, 140*day, nil)
 	late := *g
-	late.issues = slices.DeleteFunc(slices.Clone(g.issues), func(a announced) bool { return a.received.Before(hr(84 * day)) })
+	late.forecasts = slices.DeleteFunc(slices.Clone(g.forecasts), func(a receivedForecast) bool { return a.received.Before(hr(84 * day)) })
 	late.tell(&short, 140*day-retentionHours-month, 140*day, nil)
 	now := hr(140*day - 1)
-	again := restored(t, saved(t, &long), now)
-	differs(t, again.Predict(now, trust), short.Predict(now, trust), 1)
+	again := restored(t, saveModel(t, &long), now)
+	checkAlike(t, again.Predict(now, trust), short.Predict(now, trust), 1)
 	want, _ := g.mae(&long, 140*day, 146*day, 24)
 	if got, _ := g.mae(again, 140*day, 146*day, 24); got > 1.1*want {
 		t.Errorf("the mean error after a restart is %.2f, without it %.2f", got, want)
 	}
 }
 
-func TestRestoreGoesOnFromWhatWasHeard(t *testing.T) {
+func TestRestoreKeepsWhatWasReceivedSince(t *testing.T) {
 	var before Model
-	now := told(28*day, 28*day)(&before)
-	data := saved(t, &before)
+	now := afterActuals(28*day, 28*day)(&before)
+	data := saveModel(t, &before)
 	issue := even(now, time.Hour, flat(48, 123)...)
 	first, second := restored(t, data, now), &Model{}
 	first.Receive(issue, now)
@@ -111,7 +111,7 @@ func TestRestoreGoesOnFromWhatWasHeard(t *testing.T) {
 }
 
 // worst is a model whose history does not compress, with the longest issues, one an hour.
-func worst(days int) *Model {
+func incompressible(days int) *Model {
 	rng, m := rand.New(rand.NewPCG(21, 1)), &Model{}
 	for n := range days * day {
 		var values []float64
@@ -125,8 +125,8 @@ func worst(days int) *Model {
 }
 
 func TestHistoryIsSmall(t *testing.T) {
-	m := worst(60)
-	if n := len(saved(t, m)); n > 256<<10 {
+	m := incompressible(60)
+	if n := len(saveModel(t, m)); n > 256<<10 {
 		t.Errorf("a history that does not compress has %d bytes", n)
 	}
 	if n := len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 200 {
@@ -134,11 +134,11 @@ func TestHistoryIsSmall(t *testing.T) {
 	}
 }
 
-func TestIssuesAloneDoNotPileUp(t *testing.T) {
+func TestForecastsAloneDoNotPileUp(t *testing.T) {
 	var m Model
 	m.Observe(Slot{hr(0), hr(1), 1}) // and never again
 	for n := range 70 * day {
-		m.Receive(even(hr(n), time.Hour, odd(hour(n), 1), 2, 3), hr(n))
+		m.Receive(even(hr(n), time.Hour, irregular(hour(n), 1), 2, 3), hr(n))
 	}
 	if n, held := len(m.archive), len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 300 || held > 300 {
 		t.Errorf("%d issues are archived and %d held", n, held)
@@ -158,8 +158,8 @@ func le(n uint64, bytes int) []byte { return binary.LittleEndian.AppendUint64(ni
 
 func TestRestoreRefuses(t *testing.T) {
 	var m Model
-	now := told(10*day, 10*day)(&m)
-	good := saved(t, &m)
+	now := afterActuals(10*day, 10*day)(&m)
+	good := saveModel(t, &m)
 	var plain []byte
 	header := func(received time.Time) []byte { return append([]byte{1}, le(uint64(received.Unix()), 8)...) }
 	none := le(0, 6)
@@ -209,8 +209,8 @@ func TestRestoreRefuses(t *testing.T) {
 
 func TestADamagedHistoryIsRefused(t *testing.T) {
 	var m Model
-	now := told(4*day, 4*day)(&m)
-	good := saved(t, &m)
+	now := afterActuals(4*day, 4*day)(&m)
+	good := saveModel(t, &m)
 	const header = 11 // of gzip, after the version; it has a time that does not matter
 	for i := header; i < len(good); i += 7 {
 		bad := slices.Clone(good)
@@ -224,7 +224,7 @@ func TestADamagedHistoryIsRefused(t *testing.T) {
 // FuzzRestore checks that whatever is restored is refused, or leaves a model that works and can be saved again.
 func FuzzRestore(f *testing.F) {
 	var m Model
-	now := told(4*day, 4*day)(&m)
+	now := afterActuals(4*day, 4*day)(&m)
 	f.Add(m.encode(), int64(0))
 	f.Add((&Model{}).encode(), now.Unix())
 	f.Add([]byte{}, int64(1<<62))
@@ -237,12 +237,12 @@ func FuzzRestore(f *testing.F) {
 		if err := m.Restore(compressed(plain), now); err != nil {
 			return
 		}
-		sane(t, m.Predict(now, trust), now)
+		checkSane(t, m.Predict(now, trust), now)
 		m.Contributions(now, now.Add(5*time.Hour), trust)
 		m.Receive(even(now, time.Hour, 1, 2, 3), now)
 		m.Observe(Slot{now, now.Add(time.Hour), 5})
-		sane(t, m.Predict(now, 0), now)
-		if err := new(Model).Restore(saved(t, &m), now.Add(time.Hour)); err != nil {
+		checkSane(t, m.Predict(now, 0), now)
+		if err := new(Model).Restore(saveModel(t, &m), now.Add(time.Hour)); err != nil {
 			t.Fatalf("what was saved is not restored: %v", err)
 		}
 	})
@@ -282,7 +282,7 @@ func FuzzModel(f *testing.F) {
 				t.Fatalf("%d hours are held", n)
 			}
 		}
-		saved(t, &m)
+		saveModel(t, &m)
 	})
 }
 
@@ -290,7 +290,7 @@ func FuzzModel(f *testing.F) {
 func checkAnything(t *testing.T, p Prediction) {
 	t.Helper()
 	if !p.Series.IsEmpty() {
-		sane(t, p, p.Series.Start())
+		checkSane(t, p, p.Series.Start())
 	} else if p.Basis != BasisNothing {
 		t.Fatalf("nothing is predicted, from the basis %q", p.Basis)
 	}
@@ -320,7 +320,7 @@ func hostile(b byte) float64 {
 	return float64(b) * 3
 }
 
-func TestAHistoryFromAClockThatIsAheadDoesNotKeepNewIssuesOut(t *testing.T) {
+func TestAHistoryFromAFastClockKeepsNoForecastOut(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	issue := func(intensity float64) *Series {
 		return NewSeries([]Slot{{now.Add(-time.Hour), now.Add(9 * time.Hour), intensity}})

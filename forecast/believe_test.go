@@ -12,7 +12,7 @@ import (
 
 // lived is a model that has heard of a grid for two weeks: an issue of two days each day at midnight, whose day is this.
 // It is asked at the end of that time.
-func lived(tb testing.TB, values ...float64) (*Model, time.Time) {
+func afterTwoWeeks(tb testing.TB, values ...float64) (*Model, time.Time) {
 	tb.Helper()
 	var m Model
 	for d := range 14 {
@@ -131,7 +131,7 @@ func TestWhatIsBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, now := &Model{}, hr(14*day)
 			if tt.past != nil {
-				m, now = lived(t, tt.past...)
+				m, now = afterTwoWeeks(t, tt.past...)
 			}
 			v := m.Receive(even(now, time.Hour, tt.day...), now)
 			var unknown []int
@@ -160,7 +160,7 @@ func TestWhatIsBelieved(t *testing.T) {
 }
 
 func TestADoubtSaysWhatAndWhy(t *testing.T) {
-	m, now := lived(t, coal()...)
+	m, now := afterTwoWeeks(t, coal()...)
 	v := m.Receive(even(now, time.Hour, with(coal(), hours(20, 24, 0))...), now)
 	want := fmt.Sprintf("4 of 24 values are not believed, and count as not known: 0 from %s to %s, where 285 to 512 is usual",
 		now.Add(20*time.Hour).Format(time.RFC3339), now.Add(24*time.Hour).Format(time.RFC3339))
@@ -176,8 +176,8 @@ func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 		"zeros": flat(24, 0), "placeholders": flat(24, -1), "a hundred thousand": flat(24, 1e5),
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, now := lived(t, coal()...)
-			quiet, _ := lived(t, coal()...)
+			m, now := afterTwoWeeks(t, coal()...)
+			quiet, _ := afterTwoWeeks(t, coal()...)
 			for h := range outage {
 				at := now.Add(time.Duration(h) * time.Hour)
 				if v := m.Receive(even(at, time.Hour, published...), at); !v.Believed.IsEmpty() || v.Doubted != 24 {
@@ -200,7 +200,7 @@ func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 			if diff := cmp.Diff(bits(quiet.Predict(over, trust)), bits(m.Predict(over, trust))); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(saved(t, quiet), saved(t, m)); diff != "" {
+			if diff := cmp.Diff(saveModel(t, quiet), saveModel(t, m)); diff != "" {
 				t.Error("what is saved is not the same")
 			}
 		})
@@ -208,7 +208,7 @@ func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 }
 
 // The store says what is not believed, and holds what was known before.
-func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
+func TestTheStoreKeepsWhatIsBelieved(t *testing.T) {
 	const quarter = 15 * time.Minute
 	rising := func(n int) []float64 { // from 185 to 258
 		values := make([]float64, n)
@@ -224,7 +224,7 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		if err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": issue}, Issued: noon}, noon); err != nil {
 			t.Fatal(err)
 		}
-		f := held(&store)
+		f := keptForecastOf(&store)
 		if want := noon.Add(43 * quarter); f.Series.End() != want {
 			t.Errorf("it ends at %v, want %v", f.Series.End(), want)
 		}
@@ -242,13 +242,13 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 	})
 	t.Run("an issue of zeros changes nothing", func(t *testing.T) {
 		var store Store
-		offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, coal()...)), at(0))
-		before := held(&store)
-		err := store.Offer(Source{Name: "s"}, issued(60, "A", even(at(60), time.Hour, flat(48, 0)...)), at(60))
+		offerAll(t, &store, newDocument(0, "A", even(at(0), time.Hour, coal()...)), at(0))
+		before := keptForecastOf(&store)
+		err := store.Offer(Source{Name: "s"}, newDocument(60, "A", even(at(60), time.Hour, flat(48, 0)...)), at(60))
 		if err == nil || !strings.HasPrefix(err.Error(), `location "A": 48 of 48 values are not believed`) {
 			t.Errorf("got error %v", err)
 		}
-		f := held(&store)
+		f := keptForecastOf(&store)
 		if diff := cmp.Diff(before.Series.Slots(), f.Series.Slots()); diff != "" || f.Issued != at(0) {
 			t.Error(f.Issued, diff)
 		}
@@ -262,7 +262,7 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 48 || b.Problem() != "it is gone" {
 			t.Errorf("once it is gone: %d doubted, %q", b.CountDoubted(), b.Problem())
 		}
-		offerAll(t, &store, issued(120, "A", even(at(120), time.Hour, coal()...)), at(120))
+		offerAll(t, &store, newDocument(120, "A", even(at(120), time.Hour, coal()...)), at(120))
 		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 0 || b.Doubt() != "" || b.Problem() != "" {
 			t.Errorf("once it is over: %d doubted, %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
@@ -277,9 +277,9 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 }
 
 // A restart may hear of the forecast before it knows the past.
-func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
-	m, now := lived(t, coal()...)
-	history := saved(t, m)
+func TestAForecastIsJudgedAgainOnceThePastIsKnown(t *testing.T) {
+	m, now := afterTwoWeeks(t, coal()...)
+	history := saveModel(t, m)
 	kilos := coal()
 	for i := range kilos {
 		kilos[i] /= 1000
@@ -292,7 +292,7 @@ func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
 	if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {
 		t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 	}
-	f := held(&store)
+	f := keptForecastOf(&store)
 	if !f.Series.IsEmpty() {
 		t.Errorf("it still holds %v", f.Series.Slots())
 	}
@@ -324,7 +324,7 @@ func TestNear(t *testing.T) {
 // What an older issue says of the time after a newer one is used while it is fresh, and no longer.
 func TestATailIsKeptWhileItIsFresh(t *testing.T) {
 	var store Store
-	offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, flat(72, 300)...)), at(0))
+	offerAll(t, &store, newDocument(0, "A", even(at(0), time.Hour, flat(72, 300)...)), at(0))
 	for h := 1; h < 72; h++ {
 		now := hourAt(h)
 		offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, 400, 401)}, Issued: now}, now)
@@ -332,10 +332,10 @@ func TestATailIsKeptWhileItIsFresh(t *testing.T) {
 		if h > 24 {
 			want = now.Add(2 * time.Hour)
 		}
-		if got := held(&store).Series.End(); got != later(want, now.Add(2*time.Hour)) {
+		if got := keptForecastOf(&store).Series.End(); got != later(want, now.Add(2*time.Hour)) {
 			t.Fatalf("after %d hours it ends at %v, want %v", h, got, want)
 		}
-		expected := held(&store).Model.Predict(now, trust).Series
+		expected := keptForecastOf(&store).Model.Predict(now, trust).Series
 		if got, ok := expected.At(now.Add(5 * time.Hour)); h <= 24 && (!ok || got < 250 || got > 450) {
 			t.Fatalf("after %d hours, five hours ahead is %v (%v)", h, got, ok)
 		}
@@ -344,7 +344,7 @@ func TestATailIsKeptWhileItIsFresh(t *testing.T) {
 
 // A shorter one that corrects another wins wherever it says something, and the rest of that is gone after a day. What a third
 // one said in between is fresh for longer.
-func TestWhatIsLeftOfOlderIssues(t *testing.T) {
+func TestWhatIsLeftOfOlderForecasts(t *testing.T) {
 	type offer struct {
 		hour   int
 		values []float64
@@ -368,7 +368,7 @@ func TestWhatIsLeftOfOlderIssues(t *testing.T) {
 				last = o.hour
 				offerAll(t, &store, Document{Series: map[string]*Series{"A": even(hourAt(o.hour), time.Hour, o.values...)}, Issued: hourAt(o.hour)}, hourAt(o.hour))
 			}
-			f := held(&store)
+			f := keptForecastOf(&store)
 			for h, want := range tt.want {
 				if got, ok := f.Series.At(hourAt(h)); !ok || got != want {
 					t.Errorf("hour %d is %v (%v), want %v", h, got, ok, want)
@@ -389,12 +389,12 @@ func TestWhatIsLeftOfOlderIssues(t *testing.T) {
 }
 
 // A gap is not known, whatever older issues said of it: there may be a reason for it.
-func TestAGapIsNotFilledByOlderIssues(t *testing.T) {
+func TestAGapIsNotFilledByOlderForecasts(t *testing.T) {
 	var store Store
-	offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, flat(24, 100)...)), at(0))
+	offerAll(t, &store, newDocument(0, "A", even(at(0), time.Hour, flat(24, 100)...)), at(0))
 	for name, value := range map[string]float64{"zero": 0, "a placeholder": -1} {
-		offerAll(t, &store, issued(5, "A", even(at(0), time.Hour, 600, value, 600)), at(5))
-		f := held(&store)
+		offerAll(t, &store, newDocument(5, "A", even(at(0), time.Hour, 600, value, 600)), at(5))
+		f := keptForecastOf(&store)
 		if got, ok := f.Series.At(at(90)); ok {
 			t.Errorf("%s: it is %v", name, got)
 		}

@@ -9,14 +9,14 @@ import (
 )
 
 // odd is a value without any pattern, for an hour and a purpose.
-func odd(h hour, purpose int) float64 {
+func irregular(h hour, purpose int) float64 {
 	return 100 + math.Mod(math.Abs(math.Sin(float64(int(h)*7+purpose*1013)))*1e5, 300)
 }
 
-func actually(h hour) float64 { return odd(h, 0) }
+func actualValue(h hour) float64 { return irregular(h, 0) }
 
 // said is what the issue of the nth day said of an hour.
-func said(n int, h hour) float64 { return odd(h, 1+n) }
+func forecastValue(n int, h hour) float64 { return irregular(h, 1+n) }
 
 // average is the mean of f over n hours, the newest first, step hours apart, as far as wanted.
 func average(f func(hour) float64, newest hour, n, step int, wanted func(hour) bool) float64 {
@@ -40,13 +40,13 @@ func before(v, u hour) hour {
 	return b
 }
 
-func TestSignalsAreThoseOfTheMethod(t *testing.T) {
+func TestFeaturesAreThoseOfTheMethod(t *testing.T) {
 	g := &grid{first: h0}
 	for n := range 60 * day {
-		g.actual = append(g.actual, actually(h0.plus(n)))
+		g.actual = append(g.actual, actualValue(h0.plus(n)))
 	}
 	for d := range 60 {
-		g.announce(d*day, 72, func(h hour) float64 { return said(d, h) })
+		g.announce(d*day, 72, func(h hour) float64 { return forecastValue(d, h) })
 	}
 	var m Model
 	toldOf := 0
@@ -55,13 +55,13 @@ func TestSignalsAreThoseOfTheMethod(t *testing.T) {
 		toldOf = v + 1
 		for _, lead := range []int{1, 2, 11, 23, 24, 25, 47, 48} {
 			from, to := h0.plus(v), h0.plus(v+lead)
-			checkSignals(t, "of the issue", m.forecastLearner(0).features, from, to, issueSignals(from, to))
-			checkSignals(t, "of the past", m.historyLearner.features, from, to, pastSignals(from, to))
+			checkFeatures(t, "of the issue", m.forecastLearner(0).features, from, to, wantForecastFeatures(from, to))
+			checkFeatures(t, "of the past", m.historyLearner.features, from, to, wantPastFeatures(from, to))
 		}
 	}
 }
 
-func checkSignals(t *testing.T, what string, view featureSet, v, u hour, want vector) {
+func checkFeatures(t *testing.T, what string, view featureSet, v, u hour, want vector) {
 	t.Helper()
 	got, ok := view.at(v, u)
 	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-6, 1e-3)); diff != "" || !ok { // issues are singles
@@ -70,47 +70,47 @@ func checkSignals(t *testing.T, what string, view featureSet, v, u hour, want ve
 }
 
 // issueSignals are the reference's x, of its section 2.
-func issueSignals(v, u hour) vector {
-	n, b, here, level := v.since(h0)/day, before(v, u), before(v, v), actually(v)
-	missed := func(h hour) float64 { return actually(h) - said(h.since(h0)/day, h) }
+func wantForecastFeatures(v, u hour) vector {
+	n, b, here, level := v.since(h0)/day, before(v, u), before(v, v), actualValue(v)
+	missed := func(h hour) float64 { return actualValue(h) - forecastValue(h.since(h0)/day, h) }
 	slow := func(h hour) float64 {
-		inForce := func(h hour) float64 { return said(min(n, h.since(h0)/day), h) }
+		inForce := func(h hour) float64 { return forecastValue(min(n, h.since(h0)/day), h) }
 		return average(inForce, h+12, 25, 1, func(h hour) bool { return h < h0.plus(n*day+72) })
 	}
 	return vector{
-		said(n, u) - said(n, v), said(n, v) - level, said(n-1, v) - level, slow(u) - slow(v),
-		average(actually, b, 7, day, every) - average(actually, here, 7, day, every),
-		actually(b) - actually(here),
-		average(actually, u-week, 4, week, every) - average(actually, v-week, 4, week, every),
-		missed(b) - missed(here), level - actually(v-1), deviation(v),
+		forecastValue(n, u) - forecastValue(n, v), forecastValue(n, v) - level, forecastValue(n-1, v) - level, slow(u) - slow(v),
+		average(actualValue, b, 7, day, every) - average(actualValue, here, 7, day, every),
+		actualValue(b) - actualValue(here),
+		average(actualValue, u-week, 4, week, every) - average(actualValue, v-week, 4, week, every),
+		missed(b) - missed(here), level - actualValue(v-1), deviation(v),
 	}
 }
 
 // pastSignals are those of the reference's NF9.
-func pastSignals(v, u hour) vector {
-	b, here, level := before(v, u), before(v, v), actually(v)
+func wantPastFeatures(v, u hour) vector {
+	b, here, level := before(v, u), before(v, v), actualValue(v)
 	kind := func(of hour) func(hour) bool {
 		return func(h hour) bool { return workday(h) == workday(of) }
 	}
 	next := 0.0
 	if b < v {
-		next = actually(b+1) - actually(b)
+		next = actualValue(b+1) - actualValue(b)
 	}
 	return vector{
-		average(actually, b, 7, day, every) - average(actually, here, 7, day, every),
-		average(actually, b, 28, day, every) - average(actually, here, 28, day, every),
-		average(actually, b, 28, day, kind(u)) - average(actually, here, 28, day, kind(v)),
-		level - actually(v-1), level - actually(v-3), level - actually(v-6),
-		next, actually(b-1) - actually(b), average(actually, v-1, month, 1, every) - level,
+		average(actualValue, b, 7, day, every) - average(actualValue, here, 7, day, every),
+		average(actualValue, b, 28, day, every) - average(actualValue, here, 28, day, every),
+		average(actualValue, b, 28, day, kind(u)) - average(actualValue, here, 28, day, kind(v)),
+		level - actualValue(v-1), level - actualValue(v-3), level - actualValue(v-6),
+		next, actualValue(b-1) - actualValue(b), average(actualValue, v-1, month, 1, every) - level,
 	}
 }
 
 func deviation(v hour) float64 {
-	mean := average(actually, v, week, 1, every)
-	return math.Sqrt(average(func(h hour) float64 { return (actually(h) - mean) * (actually(h) - mean) }, v, week, 1, every))
+	mean := average(actualValue, v, week, 1, every)
+	return math.Sqrt(average(func(h hour) float64 { return (actualValue(h) - mean) * (actualValue(h) - mean) }, v, week, 1, every))
 }
 
-func TestMissingSignalsAreZero(t *testing.T) {
+func TestUnknownFeaturesAreZero(t *testing.T) {
 	var p past
 	p.closeHour(h0, 100)
 	s := &forecastFeatures{past: &p}
@@ -143,7 +143,7 @@ func TestMissingSignalsAreZero(t *testing.T) {
 	}
 }
 
-func TestAnEarlierIssueIsThatOfTheDayBefore(t *testing.T) {
+func TestTheEarlierForecastIsThatOfTheDayBefore(t *testing.T) {
 	for name, tt := range map[string]struct {
 		known []int
 		want  int // index; -1 for none
@@ -174,7 +174,7 @@ func TestRidgeFindsTheWeights(t *testing.T) {
 		var x vector
 		y := 0.0
 		for j := range x {
-			x[j] = odd(hour(i), j)/100 - 2
+			x[j] = irregular(hour(i), j)/100 - 2
 			y += want[j] * x[j]
 		}
 		m.add(&x, y, 1)
@@ -187,7 +187,7 @@ func TestRidgeFindsTheWeights(t *testing.T) {
 	}
 }
 
-func TestBucketsHoldTheLeadsOfTheMethod(t *testing.T) {
+func TestLeadsFallIntoTheBucketsOfTheMethod(t *testing.T) {
 	first := map[int]int{1: 0, 2: 1, 3: 2, 4: 3, 5: 3, 6: 4, 8: 4, 9: 5, 12: 5, 13: 6, 18: 6, 19: 7, 24: 7, 25: 8, 36: 8, 37: 9, 48: 9, 49: 10, 60: 10, 61: 10, 191: 10}
 	for lead, want := range first {
 		if got := leadBucket(lead); got != want {

@@ -20,13 +20,13 @@ func hr(n int) time.Time { return startOf(h0.plus(n)) }
 
 // A grid is what happens at one location, from its first hour on, and what was said of it.
 type grid struct {
-	first  hour
-	actual []float64
-	issues []announced
+	first     hour
+	actual    []float64
+	forecasts []receivedForecast
 }
 
 // announced is an issue and when it was received.
-type announced struct {
+type receivedForecast struct {
 	received time.Time
 	series   *Series
 }
@@ -67,7 +67,7 @@ func (g *grid) announce(n, hours int, value func(hour) float64) {
 		values = append(values, value(h))
 	}
 	start := startOf(g.first.plus(n))
-	g.issues = append(g.issues, announced{start, even(start, time.Hour, values...)})
+	g.forecasts = append(g.forecasts, receivedForecast{start, even(start, time.Hour, values...)})
 }
 
 // even has slots of a width, one after the other.
@@ -84,7 +84,7 @@ func even(start time.Time, width time.Duration, values ...float64) *Series {
 // of an hour at its start. At the start of each hour, then, see is called.
 func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
 	for n := from; n < to; n++ {
-		for _, i := range g.issues {
+		for _, i := range g.forecasts {
 			if hourOf(i.received) == g.first.plus(n) {
 				m.Receive(i.series, i.received)
 			}
@@ -146,11 +146,11 @@ func readTrace(t *testing.T, region string, days int) *grid {
 		start := parseInstant(t, row[1])
 		slots = append(slots, Slot{start, start.Add(time.Hour), parseNumber(t, row[2])})
 		if i+1 == len(forecasts) || forecasts[i+1][0] != row[0] {
-			g.issues = append(g.issues, announced{parseInstant(t, row[0]), NewSeries(slots)})
+			g.forecasts = append(g.forecasts, receivedForecast{parseInstant(t, row[0]), NewSeries(slots)})
 			slots = nil
 		}
 	}
-	g.first = hourOf(g.issues[0].received) - day
+	g.first = hourOf(g.forecasts[0].received) - day
 	for _, row := range readRows(t, region+".actual.csv") {
 		if h := hourOf(parseInstant(t, row[0])); h >= g.first && len(g.actual) < days*day {
 			g.actual = append(g.actual, parseNumber(t, row[1]))

@@ -38,7 +38,7 @@ func BenchmarkModel(b *testing.B) {
 	for name, every := range map[string]int{"an issue a day": day, "an issue every six hours": 6} {
 		b.Run("restore, "+name, func(b *testing.B) {
 			m, _ := busy(b, 56, every)
-			data := saved(b, m)
+			data := saveModel(b, m)
 			b.ReportMetric(float64(len(data)), "bytes")
 			b.ReportAllocs()
 			for b.Loop() {
@@ -79,7 +79,7 @@ func (g *grid) advance(m *Model, n, every int) {
 	if n%every == 0 {
 		m.Receive(g.fine(now, time.Hour, 96), now)
 	}
-	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0.plus(n)) + odd(hour(n), 5)/10})
+	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0.plus(n)) + irregular(hour(n), 5)/10})
 }
 
 func allocated() uint64 {

@@ -58,7 +58,7 @@ func (g *grid) changed(n int) *grid {
 	for i := n; i < len(other.actual); i++ {
 		other.actual[i] *= 0.3 + 1.4*rng.Float64()
 	}
-	for _, a := range g.issues {
+	for _, a := range g.forecasts {
 		if !a.received.Before(startOf(g.first.plus(n))) {
 			slots := a.series.Slots()
 			for i := range slots {
@@ -66,7 +66,7 @@ func (g *grid) changed(n int) *grid {
 			}
 			a.series = NewSeries(slots)
 		}
-		other.issues = append(other.issues, a)
+		other.forecasts = append(other.forecasts, a)
 	}
 	return other
 }
@@ -83,7 +83,7 @@ func TestTheModelLearns(t *testing.T) {
 	t.Run("a forecast that is right", func(t *testing.T) {
 		var m Model
 		g := synthetic(3, 40, 0)
-		g.issues = nil
+		g.forecasts = nil
 		for d := range 40 {
 			g.announce(d*day, 96, g.at)
 		}
@@ -95,7 +95,7 @@ func TestTheModelLearns(t *testing.T) {
 	t.Run("the course of a day without any forecast", func(t *testing.T) {
 		var m Model
 		g := synthetic(4, 40, 0)
-		g.issues = nil
+		g.forecasts = nil
 		sum, flat, n := 0.0, 0.0, 0.0
 		g.tell(&m, 0, 20*day, nil)
 		g.tell(&m, 20*day, 36*day, func(now time.Time) {
@@ -114,11 +114,11 @@ func TestTheModelLearns(t *testing.T) {
 	})
 }
 
-func TestShareTellsAGoodForecastFromABadOne(t *testing.T) {
+func TestSavingShareTellsAGoodForecastFromABadOne(t *testing.T) {
 	share := func(seed uint64, value func(g *grid, h hour) float64) float64 {
 		var m Model
 		g := synthetic(seed, 32, 0)
-		g.issues = nil
+		g.forecasts = nil
 		for d := range 32 {
 			g.announce(d*day, 96, func(h hour) float64 { return value(g, h) })
 		}
@@ -152,12 +152,12 @@ func TestOddGrids(t *testing.T) {
 	for i := range negative.actual {
 		negative.actual[i] -= 300
 	}
-	for i, a := range negative.issues {
+	for i, a := range negative.forecasts {
 		slots := a.series.Slots()
 		for j := range slots {
 			slots[j].Intensity -= 300
 		}
-		negative.issues[i].series = NewSeries(slots)
+		negative.forecasts[i].series = NewSeries(slots)
 	}
 	for name, tt := range map[string]struct {
 		g      *grid
@@ -174,7 +174,7 @@ func TestOddGrids(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
-			tt.g.tell(&m, 0, 26*day, func(now time.Time) { sane(t, m.Predict(now, trust), now) })
+			tt.g.tell(&m, 0, 26*day, func(now time.Time) { checkSane(t, m.Predict(now, trust), now) })
 			now := hr(26*day - 1)
 			p := m.Predict(now, trust)
 			for h := hourOf(now); h < hourOf(now)+3*day; h++ {
@@ -190,12 +190,12 @@ func TestOddGrids(t *testing.T) {
 func jump(days int, before, after float64) *grid {
 	g, later := constant(days, before), constant(days, after)
 	copy(g.actual[10*day:], later.actual[10*day:])
-	copy(g.issues[10:], later.issues[10:])
+	copy(g.forecasts[10:], later.forecasts[10:])
 	return g
 }
 
 // sane checks what holds for every prediction.
-func sane(t *testing.T, p Prediction, now time.Time) {
+func checkSane(t *testing.T, p Prediction, now time.Time) {
 	t.Helper()
 	slots := p.Series.Slots()
 	if (p.Basis == BasisNothing) != (len(slots) == 0) {
@@ -228,15 +228,15 @@ func TestAnOutlierSpoilsNothing(t *testing.T) {
 		"in the last hour":                  func(g *grid) { g.actual[26*day-1] = 1e6 },
 		"of the other sign":                 func(g *grid) { g.actual[25*day+5] = -1e6 },
 		"that lasts for half a day":         func(g *grid) { fill(g.actual[25*day:25*day+12], 1e6) },
-		"in an issue of a week ago":         func(g *grid) { g.issues[19].series = even(hr(19*day), time.Hour, flat(96, 1e6)...) },
-		"in an hour of an issue, yesterday": func(g *grid) { outlying(g.issues[25].series) },
+		"in an issue of a week ago":         func(g *grid) { g.forecasts[19].series = even(hr(19*day), time.Hour, flat(96, 1e6)...) },
+		"in an hour of an issue, yesterday": func(g *grid) { makeOutlier(g.forecasts[25].series) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := synthetic(7, 40, 50)
 			spoil(bad)
 			var ours Model
 			bad.tell(&ours, 0, 26*day, nil)
-			clean(t, ours.Predict(now, trust), expected, 60)
+			checkUnspoiled(t, ours.Predict(now, trust), expected, 60)
 			if got, _ := good.mae(&ours, 26*day, 36*day, 24); got > 1.1*want {
 				t.Errorf("the mean error of the days after is %.1f, without the outlier %.1f", got, want)
 			}
@@ -245,7 +245,7 @@ func TestAnOutlierSpoilsNothing(t *testing.T) {
 }
 
 // outlying makes an intensity of a series that is never seen absurd.
-func outlying(s *Series) { s.steps[30].intensity = 1e6 }
+func makeOutlier(s *Series) { s.steps[30].intensity = 1e6 }
 
 func fill(values []float64, v float64) {
 	for i := range values {
@@ -260,7 +260,7 @@ func flat(n int, v float64) []float64 {
 }
 
 // clean checks that the day ahead is predicted about as it would be without what went wrong.
-func clean(t *testing.T, got, want Prediction, within float64) {
+func checkUnspoiled(t *testing.T, got, want Prediction, within float64) {
 	t.Helper()
 	for _, s := range want.Series.Slots()[:day] {
 		if v, ok := got.Series.At(s.Start); !ok || math.Abs(v-s.Intensity) > within {
@@ -278,22 +278,22 @@ func TestContributionsAddUp(t *testing.T) {
 			m.Receive(even(hr(0), time.Hour, 1, 2, 3, 4, 5), hr(0))
 			return hr(0).Add(time.Minute)
 		}, BasisForecast},
-		"of an issue, while learning":         {told(5*day, 5*day), BasisForecast},
-		"of an issue, learned":                {told(25*day, 25*day), BasisForecast},
-		"of an issue a day late":              {told(25*day, 24*day), BasisStaleForecast},
-		"of an issue two days late":           {told(26*day, 24*day), BasisStaleForecast},
-		"of the past, while learning":         {told(5*day, -1), BasisHistory},
-		"of the past, learned":                {told(25*day, -1), BasisHistory},
-		"of issues alone, while learning":     {heard(5*day, 7*time.Minute), BasisForecast},
-		"of issues alone, at a full hour":     {heard(5*day, 0), BasisForecast},
-		"of issues alone, in the last minute": {heard(25*day, 59*time.Minute), BasisForecast},
+		"of an issue, while learning":         {afterActuals(5*day, 5*day), BasisForecast},
+		"of an issue, learned":                {afterActuals(25*day, 25*day), BasisForecast},
+		"of an issue a day late":              {afterActuals(25*day, 24*day), BasisStaleForecast},
+		"of an issue two days late":           {afterActuals(26*day, 24*day), BasisStaleForecast},
+		"of the past, while learning":         {afterActuals(5*day, -1), BasisHistory},
+		"of the past, learned":                {afterActuals(25*day, -1), BasisHistory},
+		"of issues alone, while learning":     {afterForecasts(5*day, 7*time.Minute), BasisForecast},
+		"of issues alone, at a full hour":     {afterForecasts(5*day, 0), BasisForecast},
+		"of issues alone, in the last minute": {afterForecasts(25*day, 59*time.Minute), BasisForecast},
 		"of nothing":                          {func(*Model) time.Time { return hr(0) }, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
 			now := tt.tell(&m)
 			p := m.Predict(now, trust)
-			sane(t, p, now)
+			checkSane(t, p, now)
 			if p.Basis != tt.want {
 				t.Errorf("the basis is %q, want %q", p.Basis, tt.want)
 			}
@@ -315,10 +315,10 @@ func TestContributionsAddUp(t *testing.T) {
 }
 
 // told lets a model observe a synthetic grid for so many hours and ten more, and hear its issues up to an hour.
-func told(hours, issues int) func(m *Model) time.Time {
+func afterActuals(hours, issues int) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
 		g := synthetic(8, 40, 30)
-		g.issues = slices.DeleteFunc(g.issues, func(a announced) bool { return a.received.After(hr(issues)) })
+		g.forecasts = slices.DeleteFunc(g.forecasts, func(a receivedForecast) bool { return a.received.After(hr(issues)) })
 		g.tell(m, 0, hours+10, nil)
 		return hr(hours + 9)
 	}
@@ -326,7 +326,7 @@ func told(hours, issues int) func(m *Model) time.Time {
 
 // heard lets a model hear of a synthetic grid whose issues come every hour, 5 minutes before their first slot of 5
 // minutes, and asks some time into an hour.
-func heard(hours int, into time.Duration) func(m *Model) time.Time {
+func afterForecasts(hours int, into time.Duration) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
 		g := synthetic(8, 40, 0)
 		for n := range hours + 1 {
@@ -352,7 +352,7 @@ func (g *grid) fine(start time.Time, width time.Duration, hours int) *Series {
 
 // A model that has learned nothing has nothing to correct: whenever in the hour an issue with short slots came, and is
 // looked at, what is predicted is what it says.
-func TestWithoutHistoryTheNewestIssueIsPredictedAsItComes(t *testing.T) {
+func TestWithoutHistoryTheNewestForecastIsPredictedAsItComes(t *testing.T) {
 	start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for _, minute := range []int{0, 7, 31, 56, 59} {
 		received := start.Add(time.Duration(minute)*time.Minute + 36*time.Second)

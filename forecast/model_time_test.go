@@ -12,7 +12,7 @@ import (
 )
 
 // noted are the actual intensities a model holds of n hours.
-func noted(m *Model, n int) []float64 {
+func notedActuals(m *Model, n int) []float64 {
 	var values []float64
 	for h := h0; h < h0.plus(n); h++ {
 		values = append(values, m.past.actual.at(h))
@@ -51,14 +51,14 @@ func TestObservedHoursAreMeans(t *testing.T) {
 			for _, s := range tt.slots {
 				m.Observe(s)
 			}
-			if diff := cmp.Diff(tt.want, noted(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-12, 0)); diff != "" {
+			if diff := cmp.Diff(tt.want, notedActuals(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-12, 0)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestSlotsOfAgesAreCutToWhatIsOfUse(t *testing.T) {
+func TestVeryLongSlotsAreCutToTheUsefulPart(t *testing.T) {
 	var m Model
 	m.Observe(Slot{time.Time{}, hr(0), 7})
 	m.Observe(Slot{hr(0), hr(1), 7})
@@ -66,7 +66,7 @@ func TestSlotsOfAgesAreCutToWhatIsOfUse(t *testing.T) {
 		t.Errorf("%d hours are known, until hour %d", n, m.past.closedUntil()-h0)
 	}
 	m.Observe(Slot{hr(1), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 7})
-	sane(t, m.Predict(hr(2), trust), hr(2))
+	checkSane(t, m.Predict(hr(2), trust), hr(2))
 	if n := len(m.past.actual.values); n > 2*(retentionHours+month) {
 		t.Errorf("%d hours are known", n)
 	}
@@ -80,7 +80,7 @@ func TestAGapOfWeeksIsNotLearnedFrom(t *testing.T) {
 			g.tell(&m, 0, 20*day, nil)
 			later := *g
 			later.first = later.first.plus(weeks * week)
-			later.issues = nil
+			later.forecasts = nil
 			later.tell(&m, 0, 5*day, nil)
 			now := startOf(later.first + 5*day - 1)
 			if p := m.Predict(now, trust); p.Basis != BasisHistory || p.LearnedTime > 25*day*time.Hour {
@@ -104,7 +104,7 @@ func hourlyMeans(s *Series, first time.Time, n int) []float64 {
 	return means
 }
 
-func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
+func TestTheCourseWithinAnHourIsThatOfTheForecast(t *testing.T) {
 	for _, width := range []time.Duration{5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour} {
 		for _, offset := range []time.Duration{0, 7 * time.Minute} {
 			t.Run(fmt.Sprintf("in slots of %v, %v after the hour", width, offset), func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
 				issue := g.fine(received, width, 48)
 				m.Receive(issue, received)
 				p := m.Predict(received, trust)
-				sane(t, p, received)
+				checkSane(t, p, received)
 				o := m.lastAnswer.evidence
 				for i, mean := range hourlyMeans(p.Series, hr(10*day), 46) {
 					want := o.at(h0.plus(10*day + i))
@@ -137,7 +137,7 @@ func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
 	}
 }
 
-func TestForecastsAloneStandForWhatWas(t *testing.T) {
+func TestForecastsAloneStandInForActuals(t *testing.T) {
 	ramp := func(from, slots int) *Series { // of 5 minutes, each worth the minute of its start
 		var values []float64
 		for i := range slots {
@@ -164,18 +164,18 @@ func TestForecastsAloneStandForWhatWas(t *testing.T) {
 				}
 				m.Receive(even(minute(n), time.Hour, 999), minute(n-1000)) // is too old
 				if n%7 == 0 {
-					sane(t, m.Predict(minute(n), trust), minute(n))
+					checkSane(t, m.Predict(minute(n), trust), minute(n))
 				}
 			}
 			m.Predict(minute(tt.until), trust)
-			if diff := cmp.Diff(tt.want, noted(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			if diff := cmp.Diff(tt.want, notedActuals(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestNothingIsLostInTheRunningHour(t *testing.T) {
+func TestNothingIsLostInTheCurrentHour(t *testing.T) {
 	g, m := synthetic(12, 30, 0), &Model{}
 	for n := range 5 * day * 12 { // an issue each 5 minutes, whose first slot starts 3 minutes later
 		received := minute(5*n + 2)
@@ -188,7 +188,7 @@ func TestNothingIsLostInTheRunningHour(t *testing.T) {
 			if m.course.Start().After(now) {
 				continue // the first issue has not begun yet
 			}
-			sane(t, p, now)
+			checkSane(t, p, now)
 			want, _ := m.course.At(now)
 			got, ok := p.Series.At(now)
 			if !ok || math.Abs(got-want) > 1e-6 {
@@ -208,10 +208,10 @@ func TestNothingIsLostInTheRunningHour(t *testing.T) {
 
 func TestADayAheadForecastIsUsedAllDay(t *testing.T) {
 	g, m := synthetic(13, 30, 30), &Model{}
-	g.issues = nil
+	g.forecasts = nil
 	for d := range 29 { // at noon, of the day after
 		g.announce((d+1)*day, day, func(h hour) float64 { return g.at(h) + 30*noon(h) })
-		g.issues[d].received = hr(d*day + 12)
+		g.forecasts[d].received = hr(d*day + 12)
 	}
 	g.tell(m, 0, 22*day, nil)
 	g.tell(m, 22*day, 28*day, func(now time.Time) {
@@ -223,12 +223,12 @@ func TestADayAheadForecastIsUsedAllDay(t *testing.T) {
 
 func TestAForecastThatDiesAndComesBack(t *testing.T) {
 	g, m := synthetic(14, 60, 30), &Model{}
-	for i := range g.issues {
-		g.issues[i].received = g.issues[i].received.Add(time.Hour)
+	for i := range g.forecasts {
+		g.forecasts[i].received = g.forecasts[i].received.Add(time.Hour)
 	}
-	lived := g.issues[:25]
-	back := g.issues[40:]
-	g.issues = append(lived[:len(lived):len(lived)], back...)
+	lived := g.forecasts[:25]
+	back := g.forecasts[40:]
+	g.forecasts = append(lived[:len(lived):len(lived)], back...)
 	g.tell(m, 0, 25*day, nil)
 	want := map[int]Basis{
 		25*day + 5: BasisForecast, 25*day + 8: BasisStaleForecast, 26*day + 6: BasisStaleForecast, 26*day + 8: BasisStaleForecast, 27*day + 6: BasisStaleForecast, 27*day + 8: BasisHistory,
@@ -236,7 +236,7 @@ func TestAForecastThatDiesAndComesBack(t *testing.T) {
 	}
 	g.tell(m, 25*day, 51*day, func(now time.Time) {
 		p := m.Predict(now, trust)
-		sane(t, p, now)
+		checkSane(t, p, now)
 		n := hourOf(now).since(h0)
 		if basis, ok := want[n]; ok && p.Basis != basis {
 			t.Errorf("at day %.2f the basis is %q, want %q", float64(n)/day, p.Basis, basis)
@@ -251,28 +251,28 @@ func TestBasis(t *testing.T) {
 		want   Basis
 	}{
 		"nothing is known":                        {func(*Model) time.Time { return hr(0) }, trust, BasisNothing},
-		"a first issue":                           {lone(0, 4), trust, BasisForecast},
-		"an issue as old as may be":               {lone(4, 48), 4 * time.Hour, BasisForecast},
-		"an issue that is older":                  {lone(5, 48), 4 * time.Hour, BasisNothing},
-		"an issue that is over":                   {lone(5, 4), trust, BasisNothing},
-		"an old issue that may be old":            {lone(40, 96), 100 * time.Hour, BasisStaleForecast},
-		"less than two days of the past":          {told(36, -1), trust, BasisNothing},
-		"two days of the past":                    {told(3*day, -1), trust, BasisHistory},
-		"two days, and an issue not trusted":      {told(3*day, 3*day), time.Hour, BasisHistory},
-		"20 days, and an issue not trusted":       {told(25*day, 25*day), time.Hour, BasisStaleForecast},
-		"20 days, and an issue of three days ago": {told(25*day, 22*day), time.Hour, BasisHistory},
-		"20 days, and an issue that is over":      {told(25*day, 20*day), 30 * day * time.Hour, BasisHistory},
-		"a past that was a week ago":              {then(told(25*day, 25*day), 8*day), trust, BasisNothing},
+		"a first issue":                           {afterOneForecast(0, 4), trust, BasisForecast},
+		"an issue as old as may be":               {afterOneForecast(4, 48), 4 * time.Hour, BasisForecast},
+		"an issue that is older":                  {afterOneForecast(5, 48), 4 * time.Hour, BasisNothing},
+		"an issue that is over":                   {afterOneForecast(5, 4), trust, BasisNothing},
+		"an old issue that may be old":            {afterOneForecast(40, 96), 100 * time.Hour, BasisStaleForecast},
+		"less than two days of the past":          {afterActuals(36, -1), trust, BasisNothing},
+		"two days of the past":                    {afterActuals(3*day, -1), trust, BasisHistory},
+		"two days, and an issue not trusted":      {afterActuals(3*day, 3*day), time.Hour, BasisHistory},
+		"20 days, and an issue not trusted":       {afterActuals(25*day, 25*day), time.Hour, BasisStaleForecast},
+		"20 days, and an issue of three days ago": {afterActuals(25*day, 22*day), time.Hour, BasisHistory},
+		"20 days, and an issue that is over":      {afterActuals(25*day, 20*day), 30 * day * time.Hour, BasisHistory},
+		"a past that was a week ago":              {then(afterActuals(25*day, 25*day), 8*day), trust, BasisNothing},
 		"a past of a week ago, and a new issue":   {renewed, trust, BasisForecast},
-		"a clock that goes back by a day":         {then(told(25*day, 25*day), -day), trust, BasisForecast},
-		"a clock that goes back by a year":        {then(told(25*day, 25*day), -365*day), trust, BasisNothing},
-		"a clock that is far ahead":               {then(told(25*day, 25*day), 1e6), trust, BasisNothing},
+		"a clock that goes back by a day":         {then(afterActuals(25*day, 25*day), -day), trust, BasisForecast},
+		"a clock that goes back by a year":        {then(afterActuals(25*day, 25*day), -365*day), trust, BasisNothing},
+		"a clock that is far ahead":               {then(afterActuals(25*day, 25*day), 1e6), trust, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
 			now := tt.tell(&m)
 			p := m.Predict(now, tt.maxAge)
-			sane(t, p, now)
+			checkSane(t, p, now)
 			if p.Basis != tt.want {
 				t.Errorf("the basis is %q, want %q", p.Basis, tt.want)
 			}
@@ -281,7 +281,7 @@ func TestBasis(t *testing.T) {
 }
 
 // lone lets a model hear of one issue of some hours, that long ago.
-func lone(age, hours int) func(m *Model) time.Time {
+func afterOneForecast(age, hours int) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
 		m.Receive(even(hr(0), time.Hour, flat(hours, 5)...), hr(0))
 		return hr(age)
@@ -293,23 +293,23 @@ func then(tell func(m *Model) time.Time, hours int) func(m *Model) time.Time {
 }
 
 func renewed(m *Model) time.Time {
-	now := then(told(25*day, 25*day), 8*day)(m)
+	now := then(afterActuals(25*day, 25*day), 8*day)(m)
 	m.Receive(even(now, time.Hour, 401, 402, 403), now)
 	return now
 }
 
-func TestPredictionsCoverTheIssue(t *testing.T) {
+func TestPredictionsCoverTheForecast(t *testing.T) {
 	for name, days := range map[string]int{"at first": 0, "after a day": 1, "with a past": 10} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
-			now := told(days*day, -1)(&m).Add(10 * time.Minute)
+			now := afterActuals(days*day, -1)(&m).Add(10 * time.Minute)
 			issue := NewSeries([]Slot{
 				{now, now.Add(5 * time.Minute), 3}, {now.Add(20 * time.Minute), now.Add(100 * time.Minute), 4},
 				{now.Add(50 * time.Hour), now.Add(51 * time.Hour), 5}, {now.Add(180 * time.Hour), now.Add(181 * time.Hour), 6},
 			})
 			m.Receive(issue, now)
 			p := m.Predict(now, trust)
-			sane(t, p, now)
+			checkSane(t, p, now)
 			for _, s := range issue.Slots() {
 				if _, covered := p.Series.Mean(s.Start, s.End); covered != s.End.Sub(s.Start) {
 					t.Errorf("of %v, %v are predicted", s, covered)
@@ -321,7 +321,7 @@ func TestPredictionsCoverTheIssue(t *testing.T) {
 
 func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
 	var m Model
-	now := told(5*day, 5*day)(&m)
+	now := afterActuals(5*day, 5*day)(&m)
 	first := m.Predict(now, trust)
 	if again := m.Predict(now.Add(50*time.Minute), trust); again.Series != first.Series {
 		t.Error("the same hour has another prediction")
@@ -350,9 +350,9 @@ func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
 	}
 }
 
-func TestTheSameIssueAgainIsAsOldAsBefore(t *testing.T) {
+func TestARepeatedForecastIsAsOldAsBefore(t *testing.T) {
 	g, m := synthetic(15, 30, 0), &Model{}
-	g.issues = nil
+	g.forecasts = nil
 	issue := g.fine(minute(3), 5*time.Minute, 120)
 	for n := range 4 * day * 4 { // an exporter that repeats itself
 		m.Receive(issue, minute(15*n))
@@ -364,12 +364,12 @@ func TestTheSameIssueAgainIsAsOldAsBefore(t *testing.T) {
 
 func TestAnotherSourceOfActualsStartsAnew(t *testing.T) {
 	var m Model
-	now := heard(5*day, 0)(&m)
+	now := afterForecasts(5*day, 0)(&m)
 	m.Predict(now, trust)
 	for n := range 4 * day {
 		m.Observe(Slot{hr(n), hr(n + 1), 1000})
 	}
-	if diff := cmp.Diff(flat(4*day, 1000), noted(&m, 4*day)); diff != "" {
+	if diff := cmp.Diff(flat(4*day, 1000), notedActuals(&m, 4*day)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // issued is an issue of one location.
-func issued(when int, location string, s *Series) Document {
+func newDocument(when int, location string, s *Series) Document {
 	return Document{Series: map[string]*Series{location: s}, Issued: at(when)}
 }
 
@@ -41,11 +41,11 @@ func TestOffer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			if err := store.Offer(Source{Name: "s"}, issued(29, "A", held), at(29)); err != nil {
+			if err := store.Offer(Source{Name: "s"}, newDocument(29, "A", held), at(29)); err != nil {
 				t.Fatal(err)
 			}
 			before := store.Snapshot(Source{Name: "s"})
-			err := store.Offer(Source{Name: "s"}, issued(31, "A", tt.offered), at(tt.now))
+			err := store.Offer(Source{Name: "s"}, newDocument(31, "A", tt.offered), at(tt.now))
 			got, _ := store.Snapshot(Source{Name: "s"}).Forecast("A")
 			if diff := cmp.Diff(tt.want, got.Series.Slots()); diff != "" {
 				t.Error(diff)
@@ -69,7 +69,7 @@ func TestOffer(t *testing.T) {
 	}
 }
 
-func TestAnIssueOfTheFutureKeepsNoCorrectOneOut(t *testing.T) {
+func TestAForecastFromTheFutureKeepsNoCorrectOneOut(t *testing.T) {
 	const hour, day = 60, 24 * 60
 	for name, tt := range map[string]struct {
 		first int // when the issue of now starts, if there is one
@@ -83,35 +83,35 @@ func TestAnIssueOfTheFutureKeepsNoCorrectOneOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			offerAll(t, &store, issued(0, "A", even(at(tt.first), time.Hour, 1, 2, 3, 4)), at(0))
-			err := store.Offer(Source{Name: "s"}, issued(1, "A", even(at(tt.wrong), time.Hour, 9, 9, 9, 9)), at(1))
+			offerAll(t, &store, newDocument(0, "A", even(at(tt.first), time.Hour, 1, 2, 3, 4)), at(0))
+			err := store.Offer(Source{Name: "s"}, newDocument(1, "A", even(at(tt.wrong), time.Hour, 9, 9, 9, 9)), at(1))
 			if tt.err == "" && err != nil || tt.err != "" && fmt.Sprint(err) != tt.err {
 				t.Errorf("got error %v, want %q", err, tt.err)
 			}
-			if got, ok := held(&store).Series.At(at(1)); ok != (tt.first == 0) || ok && got != 1 {
+			if got, ok := keptForecastOf(&store).Series.At(at(1)); ok != (tt.first == 0) || ok && got != 1 {
 				t.Errorf("now is %v (%v)", got, ok)
 			}
 			correct := even(at(5), time.Hour, 5, 6, 7, 8)
-			offerAll(t, &store, issued(5, "A", correct), at(5))
-			if got := held(&store).Series.End(); got != correct.End() {
+			offerAll(t, &store, newDocument(5, "A", correct), at(5))
+			if got := keptForecastOf(&store).Series.End(); got != correct.End() {
 				t.Errorf("the forecast ends at %v, want %v", got, correct.End())
 			}
-			if got, ok := held(&store).Model.Predict(at(5), trust).Series.At(at(2*hour + 30)); !ok || math.Abs(got-7) > 1e-3 {
+			if got, ok := keptForecastOf(&store).Model.Predict(at(5), trust).Series.At(at(2*hour + 30)); !ok || math.Abs(got-7) > 1e-3 {
 				t.Errorf("the model expects %v (%v), want 7", got, ok)
 			}
 		})
 	}
 }
 
-func TestOfferComparesWithTheNewestIssueNotWithTheSplice(t *testing.T) {
+func TestOfferComparesWithTheNewestForecastNotWithTheSplice(t *testing.T) {
 	var store Store
 	first, second := series(0, 1, 2, 3, 4), series(10, 8, 9)
 	for _, s := range []*Series{first, second} {
-		if err := store.Offer(Source{Name: "s"}, issued(0, "A", s), at(8)); err != nil {
+		if err := store.Offer(Source{Name: "s"}, newDocument(0, "A", s), at(8)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := store.Offer(Source{Name: "s"}, issued(0, "A", first), at(8)); err == nil {
+	if err := store.Offer(Source{Name: "s"}, newDocument(0, "A", first), at(8)); err == nil {
 		t.Error("the first issue displaced the second, which starts later than the spliced series")
 	}
 }
@@ -139,7 +139,7 @@ func TestOfferGoesByLocation(t *testing.T) {
 	if diff := cmp.Diff(wantProblem, store.Snapshot(Source{Name: "s"}).Problem()); diff != "" {
 		t.Error(diff)
 	}
-	must(store.Offer(Source{Name: "s"}, issued(32, "D", series(30, 4)), at(32)))
+	must(store.Offer(Source{Name: "s"}, newDocument(32, "D", series(30, 4)), at(32)))
 	got := map[string]float64{}
 	for _, location := range store.Snapshot(Source{Name: "s"}).Locations() {
 		f, _ := store.Snapshot(Source{Name: "s"}).Forecast(location)
@@ -162,7 +162,7 @@ func TestASourceMayFailAndBeForgotten(t *testing.T) {
 	if b := store.Snapshot(Source{Name: "s"}); !b.IsKnown() || b.Problem() != "not found" || len(b.Locations()) != 0 {
 		t.Errorf("a source that failed at once has the book %+v", b)
 	}
-	if err := store.Offer(Source{Name: "s"}, issued(0, "A", series(0, 1)), at(0)); err != nil {
+	if err := store.Offer(Source{Name: "s"}, newDocument(0, "A", series(0, 1)), at(0)); err != nil {
 		t.Fatal(err)
 	}
 	store.Fail(Source{Name: "s"}, errors.New("not found"))
@@ -182,10 +182,10 @@ func TestASourceMayFailAndBeForgotten(t *testing.T) {
 	}
 }
 
-func TestBookFindsTheForecast(t *testing.T) {
+func TestSnapshotFindsTheForecast(t *testing.T) {
 	var m Model
 	m.Receive(series(-60, 1), at(-60))
-	history := saved(t, &m)
+	history := saveModel(t, &m)
 	for name, tt := range map[string]struct {
 		restored []string
 		issues   [][]string
@@ -237,9 +237,9 @@ func TestBookFindsTheForecast(t *testing.T) {
 
 func TestWhatIsRefusedIsNotTheNewest(t *testing.T) {
 	var store Store
-	offerAll(t, &store, issued(0, "A", series(0, 1)), at(0))
-	offerAll(t, &store, issued(0, "B", series(0, 1)), at(0))
-	if err := store.Offer(Source{Name: "s"}, issued(1, "A", series(-60, 1)), at(1)); err == nil {
+	offerAll(t, &store, newDocument(0, "A", series(0, 1)), at(0))
+	offerAll(t, &store, newDocument(0, "B", series(0, 1)), at(0))
+	if err := store.Offer(Source{Name: "s"}, newDocument(1, "A", series(-60, 1)), at(1)); err == nil {
 		t.Fatal("an older one is accepted")
 	}
 	if f, _ := store.Snapshot(Source{Name: "s"}).Forecast(""); f.Location != "B" {
@@ -247,14 +247,14 @@ func TestWhatIsRefusedIsNotTheNewest(t *testing.T) {
 	}
 }
 
-func TestALocationThatHasGoneIsHeldForAsLongAsItsPastIsOfUse(t *testing.T) {
+func TestALocationIsKeptWhileItsPastIsUseful(t *testing.T) {
 	var store Store
 	offerAll(t, &store, Document{Series: map[string]*Series{"A": series(0, 1), "B": series(0, 1)}, Issued: at(0)}, at(0))
-	model := held(&store).Model
+	model := keptForecastOf(&store).Model
 	for _, day := range []int{1, 55} {
 		now := at(day * 24 * 60)
 		offerAll(t, &store, Document{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
-		if held(&store).Model != model {
+		if keptForecastOf(&store).Model != model {
 			t.Fatalf("day %d: what was learned is lost", day)
 		}
 	}
@@ -283,7 +283,7 @@ func FuzzStore(f *testing.F) {
 			start, slots := int(data[i]), flat(int(data[i+1]%32), 9)
 			before, _ := store.Snapshot(Source{Name: "s"}).Forecast("A")
 			offered, now := series(5*start, slots...), at(5*i)
-			err := store.Offer(Source{Name: "s"}, issued(i, "A", offered), now)
+			err := store.Offer(Source{Name: "s"}, newDocument(i, "A", offered), now)
 			after, ok := store.Snapshot(Source{Name: "s"}).Forecast("A")
 			switch {
 			case err != nil && after != before:
@@ -320,7 +320,7 @@ func TestWritersTakeTurns(t *testing.T) {
 		writers.Go(func() {
 			for i := range 50 {
 				location := fmt.Sprintf("%d-%d", w, i)
-				if err := store.Offer(Source{Name: "s"}, issued(0, location, series(0, 1)), at(0)); err != nil {
+				if err := store.Offer(Source{Name: "s"}, newDocument(0, location, series(0, 1)), at(0)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -332,9 +332,9 @@ func TestWritersTakeTurns(t *testing.T) {
 	}
 }
 
-func BenchmarkBook(b *testing.B) {
+func BenchmarkSnapshot(b *testing.B) {
 	var store Store
-	if err := store.Offer(Source{Name: "s"}, issued(0, "A", long()), at(0)); err != nil {
+	if err := store.Offer(Source{Name: "s"}, newDocument(0, "A", long()), at(0)); err != nil {
 		b.Fatal(err)
 	}
 	b.RunParallel(func(pb *testing.PB) {

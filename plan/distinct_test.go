@@ -62,7 +62,7 @@ func BenchmarkDistinctDurations(b *testing.B) {
 	}
 }
 
-func TestASearchByOneLookFindsWhatASlateDoes(t *testing.T) {
+func TestASearchByOneLookFindsWhatAStartTreeFinds(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 9))
 	limits, err := NewBuckets([]Bucket{{UpTo: 300, Ceiling: 6}, {UpTo: math.Inf(1), Ceiling: 3}})
 	if err != nil {

@@ -50,7 +50,7 @@ func TestCronExempts(t *testing.T) {
 	}
 }
 
-func TestWindowMustNotBeEmpty(t *testing.T) {
+func TestAPeriodMustNotBeEmpty(t *testing.T) {
 	if _, err := NewExemption(at(1), at(1)); err == nil {
 		t.Error("want an error")
 	}
@@ -105,7 +105,7 @@ func TestCronExpressionsSayWhatTheyMean(t *testing.T) {
 	}
 }
 
-func TestCronExpressionsThatAreWrongAreToldWhatIsWanted(t *testing.T) {
+func TestBadCronExpressionsSayWhatIsWanted(t *testing.T) {
 	for expression, want := range map[string]string{
 		"* *":                   `want a cron expression of five to seven fields, such as "* 23 * * 1-5"`,
 		"* 24 * * *":            `hour field: "24": want 0 to 23`,

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestExemptionsTurn(t *testing.T) {
+func TestExemptionsBeginAndEnd(t *testing.T) {
 	at := func(s string) time.Time {
 		t.Helper()
 		if s == "" {
@@ -76,7 +76,7 @@ func TestExemptionsTurn(t *testing.T) {
 	}
 }
 
-func TestExpressionOfThePastIsKnownAsThat(t *testing.T) {
+func TestAnExpressionOfThePastIsRefused(t *testing.T) {
 	if _, err := ParseCronExemption("* * * * * 2020", time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)); !errors.Is(err, ErrNeverMatches) {
 		t.Errorf("got %v", err)
 	}
@@ -97,7 +97,7 @@ func TestTheEndOfALongExemptionIsFoundCheaply(t *testing.T) {
 	}
 }
 
-func BenchmarkTurn(b *testing.B) {
+func BenchmarkNextChange(b *testing.B) {
 	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
 	for _, expression := range []string{"* * * * * * *", "0-58 * * * * * *", "1-0 1-0 1-0 2-1 * 0-6 *"} {
 		b.Run(expression, func(b *testing.B) {

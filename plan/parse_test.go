@@ -31,7 +31,7 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
+func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		time.Hour: "1h", 90 * time.Minute: "1h30m", 36 * time.Hour: "1d12h", 24 * time.Hour: "1d",
 		20 * time.Minute: "20m", 45 * time.Second: "45s", time.Hour + time.Second: "1h0m1s", 0: "0s",

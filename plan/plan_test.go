@@ -268,7 +268,7 @@ func TestReason(t *testing.T) {
 	}
 }
 
-func TestAGuessIsToldIfThereIsRoom(t *testing.T) {
+func TestAnEstimateIsToldIfItFits(t *testing.T) {
 	d := Decision{
 		Decided: t0, Start: at(14), LatestStart: at(15), Location: "CAISO_NORTH", EstimatedDuration: "~47m", Expected: 120, ExpectedAtOnce: 430, Cause: CauseCleanerLater,
 	}

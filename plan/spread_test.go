@@ -104,7 +104,7 @@ func TestSpreadGivesNoGainAway(t *testing.T) {
 	}
 }
 
-func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
+func TestHeldTasksStartWithinMinutesOnceNowIsCleanest(t *testing.T) {
 	tests := map[string]struct {
 		series  *forecast.Series
 		now     time.Time

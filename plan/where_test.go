@@ -68,7 +68,7 @@ func TestAssignOverLocations(t *testing.T) {
 	}
 }
 
-func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
+func TestEquallyGoodLocations(t *testing.T) {
 	in := func(planned string) Task {
 		return Task{Duration: time.Hour, LatestStart: at(3), ID: "a", PlannedStart: at(2), PlannedLocation: planned}
 	}

@@ -204,7 +204,7 @@ func TestParsePolicy(t *testing.T) {
 	}
 }
 
-func TestGrid(t *testing.T) {
+func TestRegularJobs(t *testing.T) {
 	jobs, err := backtest.RegularJobs(at(0), at(5), 3*hour, []time.Duration{hour}, []time.Duration{0, hour})
 	want := []backtest.Job{job(0, 1, 0), job(0, 1, 1), job(3, 1, 0), job(3, 1, 1)}
 	if diff := cmp.Diff(want, jobs); diff != "" || err != nil {
