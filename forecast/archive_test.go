@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// saved is the history of a model.
+// saveModel returns the history of a model.
 func saveModel(tb testing.TB, m *Model) []byte {
 	tb.Helper()
 	data, err := m.Save()
@@ -36,12 +36,12 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 		tell   func(m *Model) time.Time
 		within float64
 	}{
-		"of nothing":                       {func(*Model) time.Time { return hr(0) }, 0},
-		"of a day":                         {afterActuals(day, day), 1e-3},
-		"of the past alone":                {afterActuals(20*day, -1), 1e-3},
-		"of four weeks":                    {afterActuals(28*day, 28*day), 1e-3},
-		"of four weeks, the forecast died": {afterActuals(28*day, 27*day), 1e-3},
-		"of issues alone, each half hour":  {afterForecasts(20*day, 0), 20},
+		"of nothing":                         {func(*Model) time.Time { return hr(0) }, 0},
+		"of a day":                           {afterActuals(day, day), 1e-3},
+		"of the past alone":                  {afterActuals(20*day, -1), 1e-3},
+		"of four weeks":                      {afterActuals(28*day, 28*day), 1e-3},
+		"of four weeks, the forecast died":   {afterActuals(28*day, 27*day), 1e-3},
+		"of forecasts alone, each half hour": {afterForecasts(20*day, 0), 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
@@ -66,7 +66,8 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 	}
 }
 
-// differs checks the hourly means of two predictions; within the running hour, finer slots are not restored.
+// checkAlike compares the hourly means of two predictions. Slots within the current hour are not
+// restored.
 func checkAlike(t *testing.T, got, want Prediction, most float64) {
 	t.Helper()
 	from := startOf(hourOf(want.Series.Start()) + 1)
@@ -98,19 +99,20 @@ func TestRestoreKeepsWhatWasReceivedSince(t *testing.T) {
 	var before Model
 	now := afterActuals(28*day, 28*day)(&before)
 	data := saveModel(t, &before)
-	issue := even(now, time.Hour, flat(48, 123)...)
+	forecast := even(now, time.Hour, flat(48, 123)...)
 	first, second := restored(t, data, now), &Model{}
-	first.Receive(issue, now)
-	second.Receive(issue, now)
+	first.Receive(forecast, now)
+	second.Receive(forecast, now)
 	if err := second.Restore(data, now); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(bits(first.Predict(now, trust)), bits(second.Predict(now, trust))) {
-		t.Error("it matters whether an issue is heard before or after")
+		t.Error("it matters whether a forecast is received before or after")
 	}
 }
 
-// worst is a model whose history does not compress, with the longest issues, one an hour.
+// incompressible returns a model whose history does not compress, with the longest forecasts, one
+// an hour.
 func incompressible(days int) *Model {
 	rng, m := rand.New(rand.NewPCG(21, 1)), &Model{}
 	for n := range days * day {
@@ -130,7 +132,7 @@ func TestHistoryIsSmall(t *testing.T) {
 		t.Errorf("a history that does not compress has %d bytes", n)
 	}
 	if n := len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 200 {
-		t.Errorf("%d issues are held", n)
+		t.Errorf("%d forecasts are held", n)
 	}
 }
 
@@ -141,7 +143,7 @@ func TestForecastsAloneDoNotPileUp(t *testing.T) {
 		m.Receive(even(hr(n), time.Hour, irregular(hour(n), 1), 2, 3), hr(n))
 	}
 	if n, held := len(m.archive), len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 300 || held > 300 {
-		t.Errorf("%d issues are archived and %d held", n, held)
+		t.Errorf("%d forecasts are archived and %d held", n, held)
 	}
 }
 
@@ -153,7 +155,7 @@ func compressed(plain ...[]byte) []byte {
 	return b.Bytes()
 }
 
-// le is the little-endian encoding of a number in so many bytes.
+// le returns the little-endian encoding of a number in some bytes.
 func le(n uint64, bytes int) []byte { return binary.LittleEndian.AppendUint64(nil, n)[:bytes] }
 
 func TestRestoreRefuses(t *testing.T) {
@@ -170,29 +172,29 @@ func TestRestoreRefuses(t *testing.T) {
 		now  time.Time
 		want string
 	}{
-		"nothing":                    {nil, now, "begins with"},
-		"another version":            {append([]byte{maxArchiveVersion + 1}, good[1:]...), now, "begins with"},
-		"a version to come":          {append([]byte{archiveVersion + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrFromFuture.Error()},
-		"what is not compressed":     {append([]byte{archiveVersion}, "history"...), now, "not compressed"},
-		"what is cut off":            {good[:len(good)/2], now, "cut off or damaged"},
-		"what is followed by more":   {append(slices.Clone(good), "more"...), now, "damaged"},
-		"an empty encoding":          {compressed(plain), now, "cut off"},
-		"half a header":              {compressed(header(now)[:5]), now, "cut off"},
-		"half a record":              {compressed(header(now), newest, le(5, 2), single(1)), now, "cut off"},
-		"half an issue":              {compressed(header(now), none, newest), now, "cut off"},
-		"a bomb":                     {compressed(make([]byte, 50<<20)), now, "more than"},
-		"an hour of another era":     {compressed(header(now), le(math.MaxUint32, 4), le(0, 2)), now, "want at most"},
-		"too many hours":             {compressed(header(now), newest, le(math.MaxUint16, 2), make([]byte, 4*math.MaxUint16)), now, "in a row"},
-		"too long an issue":          {compressed(header(now), none, newest, newest, le(horizonHours+1, 2), make([]byte, 4*(horizonHours+1))), now, "in a row"},
-		"too large an intensity":     {compressed(header(now), newest, le(1, 2), single(2e6)), now, "want at most"},
-		"an infinite intensity":      {compressed(header(now), newest, le(1, 2), single(math.Inf(-1))), now, "want at most"},
-		"what was told tomorrow":     {good, now.Add(-day * time.Hour), ErrFromFuture.Error()},
-		"what was received tomorrow": {compressed(header(now.Add(day*time.Hour)), none), now, ErrFromFuture.Error()},
-		"what was received next era": {compressed([]byte{1}, le(math.MaxInt64, 8), none), now, "want at most"},
-		"what was received last era": {compressed([]byte{1}, le(1<<63, 8), none), now, "want at most"},
-		"what is too old":            {good, now.Add(57 * day * time.Hour), "want at most"},
-		"issues in the wrong order":  {compressed(header(now), none, newest, none, le(uint64(hourOf(now)-5), 4), none), now, "before one of"},
-		"an issue after the newest":  {compressed(header(now), none, le(uint64(hourOf(now)+9), 4), none), now, "before one of"},
+		"nothing":                      {nil, now, "begins with"},
+		"another version":              {append([]byte{maxArchiveVersion + 1}, good[1:]...), now, "begins with"},
+		"a version to come":            {append([]byte{archiveVersion + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrFromFuture.Error()},
+		"what is not compressed":       {append([]byte{archiveVersion}, "history"...), now, "not compressed"},
+		"what is cut off":              {good[:len(good)/2], now, "cut off or damaged"},
+		"what is followed by more":     {append(slices.Clone(good), "more"...), now, "damaged"},
+		"an empty encoding":            {compressed(plain), now, "cut off"},
+		"half a header":                {compressed(header(now)[:5]), now, "cut off"},
+		"half a record":                {compressed(header(now), newest, le(5, 2), single(1)), now, "cut off"},
+		"half a forecast":              {compressed(header(now), none, newest), now, "cut off"},
+		"a bomb":                       {compressed(make([]byte, 50<<20)), now, "more than"},
+		"an hour of another era":       {compressed(header(now), le(math.MaxUint32, 4), le(0, 2)), now, "want at most"},
+		"too many hours":               {compressed(header(now), newest, le(math.MaxUint16, 2), make([]byte, 4*math.MaxUint16)), now, "in a row"},
+		"too long a forecast":          {compressed(header(now), none, newest, newest, le(horizonHours+1, 2), make([]byte, 4*(horizonHours+1))), now, "in a row"},
+		"too large an intensity":       {compressed(header(now), newest, le(1, 2), single(2e6)), now, "want at most"},
+		"an infinite intensity":        {compressed(header(now), newest, le(1, 2), single(math.Inf(-1))), now, "want at most"},
+		"what was told tomorrow":       {good, now.Add(-day * time.Hour), ErrFromFuture.Error()},
+		"what was received tomorrow":   {compressed(header(now.Add(day*time.Hour)), none), now, ErrFromFuture.Error()},
+		"what was received next era":   {compressed([]byte{1}, le(math.MaxInt64, 8), none), now, "want at most"},
+		"what was received last era":   {compressed([]byte{1}, le(1<<63, 8), none), now, "want at most"},
+		"what is too old":              {good, now.Add(57 * day * time.Hour), "want at most"},
+		"forecasts in the wrong order": {compressed(header(now), none, newest, none, le(uint64(hourOf(now)-5), 4), none), now, "before one of"},
+		"a forecast after the newest":  {compressed(header(now), none, le(uint64(hourOf(now)+9), 4), none), now, "before one of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := bits(m.Predict(now, trust))
@@ -221,7 +223,8 @@ func TestADamagedHistoryIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzRestore checks that whatever is restored is refused, or leaves a model that works and can be saved again.
+// FuzzRestore checks that every history is refused, or gives a model that works and can be saved
+// again.
 func FuzzRestore(f *testing.F) {
 	var m Model
 	now := afterActuals(4*day, 4*day)(&m)
@@ -248,7 +251,7 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// FuzzModel lets a model hear, observe and predict what the bytes say: each step takes four.
+// FuzzModel lets a model receive, observe and predict as the bytes say: each step takes four bytes.
 func FuzzModel(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 1, 5, 6, 7, 2, 8, 200, 10, 3, 0, 0, 0})
 	f.Add([]byte{1, 255, 0, 0, 2, 0, 255, 255, 1, 127, 3, 3, 2, 254, 9, 9, 4, 0, 0, 0})
@@ -286,7 +289,7 @@ func FuzzModel(f *testing.F) {
 	})
 }
 
-// checkAnything is sane for a clock that need not be.
+// checkAnything is checkSane for a clock that may be wrong.
 func checkAnything(t *testing.T, p Prediction) {
 	t.Helper()
 	if !p.Series.IsEmpty() {
@@ -296,7 +299,7 @@ func checkAnything(t *testing.T, p Prediction) {
 	}
 }
 
-// jumped is a time after, or before, another: often by hours, sometimes by ages.
+// jumped returns a time before or after another: often by hours, sometimes by ages.
 func jumped(now time.Time, by byte) time.Time {
 	switch {
 	case by < 200:
@@ -311,7 +314,7 @@ func jumped(now time.Time, by byte) time.Time {
 	}
 }
 
-// hostile is an intensity: often usual, sometimes not.
+// hostile returns an intensity: often a usual one, sometimes not.
 func hostile(b byte) float64 {
 	odd := []float64{0, math.Copysign(0, -1), 1e6, -1e6, 1e-300, math.NaN(), math.Inf(1), math.Inf(-1), 1e300, -5, 1e-6}
 	if int(b) < len(odd) {
@@ -322,11 +325,11 @@ func hostile(b byte) float64 {
 
 func TestAHistoryFromAFastClockKeepsNoForecastOut(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	issue := func(intensity float64) *Series {
+	forecast := func(intensity float64) *Series {
 		return NewSeries([]Slot{{now.Add(-time.Hour), now.Add(9 * time.Hour), intensity}})
 	}
 	saved := &Model{}
-	saved.Receive(issue(400), now.Add(90*time.Minute))
+	saved.Receive(forecast(400), now.Add(90*time.Minute))
 	history, err := saved.Save()
 	if err != nil {
 		t.Fatal(err)
@@ -335,8 +338,8 @@ func TestAHistoryFromAFastClockKeepsNoForecastOut(t *testing.T) {
 	if err := m.Restore(history, now); err != nil {
 		t.Fatal(err)
 	}
-	m.Receive(issue(100), now.Add(time.Minute))
+	m.Receive(forecast(100), now.Add(time.Minute))
 	if got, _ := m.Predict(now.Add(time.Minute), 24*time.Hour).Series.At(now.Add(4 * time.Hour)); math.Abs(got-100) > 1 {
-		t.Errorf("predicts %v, want 100, as the newest issue says", got)
+		t.Errorf("predicts %v, want 100, as the newest forecast says", got)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lived is a model that has heard of a grid for two weeks: an issue of two days each day at midnight, whose day is this.
-// It is asked at the end of that time.
+// afterTwoWeeks returns a model that has received two weeks of forecasts of a grid: at each
+// midnight a forecast of two days, both with these values. It also returns the end of that time.
 func afterTwoWeeks(tb testing.TB, values ...float64) (*Model, time.Time) {
 	tb.Helper()
 	var m Model
@@ -57,7 +57,7 @@ func with(values []float64, hours map[int]float64) []float64 {
 	return values
 }
 
-// hours are those from one to another, of one value.
+// hours returns the hours from one to another, with one value.
 func hours(from, to int, v float64) map[int]float64 {
 	m := map[int]float64{}
 	for h := from; h < to; h++ {
@@ -169,7 +169,8 @@ func TestADoubtSaysWhatAndWhy(t *testing.T) {
 	}
 }
 
-// What an outage publishes is not learned: once it is over, predictions are what they would be had nothing been published.
+// Nothing is learned from an outage: once it is over, predictions are what they would be if nothing
+// had been published.
 func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 	const outage = 10
 	for name, published := range map[string][]float64{
@@ -207,7 +208,7 @@ func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 	}
 }
 
-// The store says what is not believed, and holds what was known before.
+// The store says what is not believed, and keeps what was known before.
 func TestTheStoreKeepsWhatIsBelieved(t *testing.T) {
 	const quarter = 15 * time.Minute
 	rising := func(n int) []float64 { // from 185 to 258
@@ -220,8 +221,8 @@ func TestTheStoreKeepsWhatIsBelieved(t *testing.T) {
 	t.Run("the forecast ends where its zeros begin", func(t *testing.T) {
 		var store Store
 		noon := hr(12)
-		issue := even(noon, quarter, append(rising(43), flat(53+48, 0)...)...) // from 12:00 to 22:45, and to the end of the next day
-		if err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": issue}, Issued: noon}, noon); err != nil {
+		forecast := even(noon, quarter, append(rising(43), flat(53+48, 0)...)...) // from 12:00 to 22:45, and to the end of the next day
+		if err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": forecast}, Issued: noon}, noon); err != nil {
 			t.Fatal(err)
 		}
 		f := keptForecastOf(&store)
@@ -237,10 +238,10 @@ func TestTheStoreKeepsWhatIsBelieved(t *testing.T) {
 			}
 		}
 		if got, ok := f.Near(noon.Add(144 * quarter)); ok {
-			t.Errorf("when the issue is over it is taken for %v", got)
+			t.Errorf("when the forecast is over it is taken for %v", got)
 		}
 	})
-	t.Run("an issue of zeros changes nothing", func(t *testing.T) {
+	t.Run("a forecast of zeros changes nothing", func(t *testing.T) {
 		var store Store
 		offerAll(t, &store, newDocument(0, "A", even(at(0), time.Hour, coal()...)), at(0))
 		before := keptForecastOf(&store)
@@ -276,7 +277,7 @@ func TestTheStoreKeepsWhatIsBelieved(t *testing.T) {
 	})
 }
 
-// A restart may hear of the forecast before it knows the past.
+// After a restart the model may receive the forecast before it knows the past.
 func TestAForecastIsJudgedAgainOnceThePastIsKnown(t *testing.T) {
 	m, now := afterTwoWeeks(t, coal()...)
 	history := saveModel(t, m)
@@ -321,7 +322,8 @@ func TestNear(t *testing.T) {
 	}
 }
 
-// What an older issue says of the time after a newer one is used while it is fresh, and no longer.
+// What an older forecast says of the time after a newer one is used while the older one is fresh,
+// and no longer.
 func TestATailIsKeptWhileItIsFresh(t *testing.T) {
 	var store Store
 	offerAll(t, &store, newDocument(0, "A", even(at(0), time.Hour, flat(72, 300)...)), at(0))
@@ -342,8 +344,8 @@ func TestATailIsKeptWhileItIsFresh(t *testing.T) {
 	}
 }
 
-// A shorter one that corrects another wins wherever it says something, and the rest of that is gone after a day. What a third
-// one said in between is fresh for longer.
+// A shorter forecast that corrects another wins wherever it says something, and the rest of the
+// other is gone after a day. A third forecast in between is fresh for longer.
 func TestWhatIsLeftOfOlderForecasts(t *testing.T) {
 	type offer struct {
 		hour   int
@@ -352,7 +354,7 @@ func TestWhatIsLeftOfOlderForecasts(t *testing.T) {
 	long, mid := offer{0, flat(60, 300)}, offer{6, flat(52, 200)} // until hours 60 and 58
 	for name, tt := range map[string]struct {
 		offers []offer
-		want   map[int]float64 // by the hour; what is after the last of them is not known
+		want   map[int]float64 // by the hour; what is after the last of them is unknown
 	}{
 		"a shorter one wins where it says something": {[]offer{long, {1, []float64{500, 501}}}, map[int]float64{0: 300, 1: 500, 2: 501, 3: 300, 59: 300}},
 		"so does a third one":                        {[]offer{long, mid, {7, []float64{500}}}, map[int]float64{6: 200, 7: 500, 8: 200, 57: 200, 58: 300, 59: 300}},
@@ -388,7 +390,7 @@ func TestWhatIsLeftOfOlderForecasts(t *testing.T) {
 	}
 }
 
-// A gap is not known, whatever older issues said of it: there may be a reason for it.
+// A gap is unknown, whatever older forecasts said of it: there may be a reason for the gap.
 func TestAGapIsNotFilledByOlderForecasts(t *testing.T) {
 	var store Store
 	offerAll(t, &store, newDocument(0, "A", even(at(0), time.Hour, flat(24, 100)...)), at(0))
@@ -433,8 +435,8 @@ func TestBelieve(t *testing.T) {
 	}
 }
 
-// FuzzBelieve judges random issues of half hours: what is believed is part of the issue, what is judged again is believed
-// again, and values above zero that are alike are never doubted.
+// FuzzBelieve judges random forecasts of half hours. What is believed is a part of the forecast and
+// is believed again when judged again. Values above zero that are alike are never doubted.
 func FuzzBelieve(f *testing.F) {
 	f.Add([]byte{50, 60, 0, 0, 70, 127, 129, 157, 255}, true)
 	f.Add([]byte{0, 0, 1, 2, 3}, false)
@@ -453,13 +455,13 @@ func FuzzBelieve(f *testing.F) {
 			}
 			alike = alike && values[i] >= 50 && values[i] <= 100
 		}
-		issue := even(hr(0), 30*time.Minute, values...)
-		v := m.past.judge(issue, m.course.Series)
-		if v.Slots != len(issue.Slots()) || (v.Doubt == "") != (v.Doubted == 0) || alike && v.Doubted > 0 || len(v.Believed.Slots())+v.Doubted != v.Slots {
+		forecast := even(hr(0), 30*time.Minute, values...)
+		v := m.past.judge(forecast, m.course.Series)
+		if v.Slots != len(forecast.Slots()) || (v.Doubt == "") != (v.Doubted == 0) || alike && v.Doubted > 0 || len(v.Believed.Slots())+v.Doubted != v.Slots {
 			t.Fatalf("%+v", v)
 		}
 		for _, slot := range v.Believed.Slots() {
-			if got, ok := issue.At(slot.Start); !ok || got != slot.Intensity || math.IsNaN(got) {
+			if got, ok := forecast.At(slot.Start); !ok || got != slot.Intensity || math.IsNaN(got) {
 				t.Fatalf("%v is believed", slot)
 			}
 		}

@@ -8,17 +8,18 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// odd is a value without any pattern, for an hour and a purpose.
+// irregular returns a value without any pattern, for an hour and a purpose.
 func irregular(h hour, purpose int) float64 {
 	return 100 + math.Mod(math.Abs(math.Sin(float64(int(h)*7+purpose*1013)))*1e5, 300)
 }
 
 func actualValue(h hour) float64 { return irregular(h, 0) }
 
-// said is what the issue of the nth day said of an hour.
+// forecastValue returns what the forecast of the nth day said of an hour.
 func forecastValue(n int, h hour) float64 { return irregular(h, 1+n) }
 
-// average is the mean of f over n hours, the newest first, step hours apart, as far as wanted.
+// average returns the mean of f over those of n hours that are wanted, the newest first, step hours
+// apart.
 func average(f func(hour) float64, newest hour, n, step int, wanted func(hour) bool) float64 {
 	sum, count := 0.0, 0.0
 	for i := range n {
@@ -31,7 +32,7 @@ func average(f func(hour) float64, newest hour, n, step int, wanted func(hour) b
 
 func every(hour) bool { return true }
 
-// before is the newest hour before v at the time of day of u.
+// before returns the newest hour before v with the hour of the day of u.
 func before(v, u hour) hour {
 	b := v - 1
 	for (u-b)%day != 0 {
@@ -55,21 +56,21 @@ func TestFeaturesAreThoseOfTheMethod(t *testing.T) {
 		toldOf = v + 1
 		for _, lead := range []int{1, 2, 11, 23, 24, 25, 47, 48} {
 			from, to := h0.plus(v), h0.plus(v+lead)
-			checkFeatures(t, "of the issue", m.forecastLearner(0).features, from, to, wantForecastFeatures(from, to))
+			checkFeatures(t, "of the forecast", m.forecastLearner(0).features, from, to, wantForecastFeatures(from, to))
 			checkFeatures(t, "of the past", m.historyLearner.features, from, to, wantPastFeatures(from, to))
 		}
 	}
 }
 
-func checkFeatures(t *testing.T, what string, view featureSet, v, u hour, want vector) {
+func checkFeatures(t *testing.T, what string, features featureSet, v, u hour, want vector) {
 	t.Helper()
-	got, ok := view.at(v, u)
-	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-6, 1e-3)); diff != "" || !ok { // issues are singles
-		t.Errorf("signals %s, at %d, %d ahead (%v): %s", what, v-h0, u-v, ok, diff)
+	got, ok := features.at(v, u)
+	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-6, 1e-3)); diff != "" || !ok { // forecasts have the precision of singles
+		t.Errorf("features %s, at %d, %d ahead (%v): %s", what, v-h0, u-v, ok, diff)
 	}
 }
 
-// issueSignals are the reference's x, of its section 2.
+// wantForecastFeatures returns x of section 2 of the reference.
 func wantForecastFeatures(v, u hour) vector {
 	n, b, here, level := v.since(h0)/day, before(v, u), before(v, v), actualValue(v)
 	missed := func(h hour) float64 { return actualValue(h) - forecastValue(h.since(h0)/day, h) }
@@ -86,7 +87,7 @@ func wantForecastFeatures(v, u hour) vector {
 	}
 }
 
-// pastSignals are those of the reference's NF9.
+// wantPastFeatures returns NF9 of the reference.
 func wantPastFeatures(v, u hour) vector {
 	b, here, level := before(v, u), before(v, v), actualValue(v)
 	kind := func(of hour) func(hour) bool {
@@ -116,14 +117,14 @@ func TestUnknownFeaturesAreZero(t *testing.T) {
 	s := &forecastFeatures{past: &p}
 	values := record{h0, []float64{90, 120}}
 	if _, ok := s.at(h0, h0+1); ok {
-		t.Error("the view reaches an hour without any issue")
+		t.Error("the feature set reaches an hour without any forecast")
 	}
 	s.receive(h0, &values)
 	if _, ok := s.at(h0, h0+2); ok {
-		t.Error("the view reaches beyond the issue")
+		t.Error("the feature set reaches beyond the forecast")
 	}
 	if _, ok := s.at(h0-1, h0+1); ok {
-		t.Error("the view reaches from before the issue")
+		t.Error("the feature set reaches from before the forecast")
 	}
 	got, _ := s.at(h0, h0+1)
 	if diff := cmp.Diff(vector{0: 30, 1: -10, 9: 0.1}, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
@@ -133,9 +134,9 @@ func TestUnknownFeaturesAreZero(t *testing.T) {
 	if diff := cmp.Diff(vector{}, got); diff != "" {
 		t.Error("of the past: ", diff)
 	}
-	for name, v := range map[string]featureSet{"issue": s, "past": &pastFeatures{&p}} {
+	for name, v := range map[string]featureSet{"forecast": s, "past": &pastFeatures{&p}} {
 		if n := len(v.names()); n == 0 || n > featureCount {
-			t.Errorf("the view of the %s has %d names", name, n)
+			t.Errorf("the feature set of the %s has %d names", name, n)
 		}
 		if plain := v.ruleOfThumb(h0, h0+1); math.IsNaN(plain) {
 			t.Errorf("the plain rule of the %s knows nothing", name)

@@ -12,27 +12,28 @@ import (
 	"time"
 )
 
-// h0 is the hour, a Thursday's first, at which the grids of the tests begin.
+// h0 is the first hour of the grids of the tests, and the first of a Thursday.
 const h0 = hour(20454 * day)
 
-// hr is the start of the nth hour of a grid.
+// hr returns the start of the nth hour of a grid.
 func hr(n int) time.Time { return startOf(h0.plus(n)) }
 
-// A grid is what happens at one location, from its first hour on, and what was said of it.
+// A grid is what happens at one location from its first hour on, and the forecasts of it.
 type grid struct {
 	first     hour
 	actual    []float64
 	forecasts []receivedForecast
 }
 
-// announced is an issue and when it was received.
+// receivedForecast is a forecast and when it was received.
 type receivedForecast struct {
 	received time.Time
 	series   *Series
 }
 
-// synthetic is a grid with days, weeks and noise that stays for a while, whose forecast of 96 hours, issued at midnight,
-// is wrong by noise and, if biased, by so much at noon.
+// synthetic returns a grid with days, weeks and noise that stays for a while. Its forecasts of 96
+// hours are issued at midnight and wrong by noise. With biased, they are also wrong by that much at
+// noon.
 func synthetic(seed uint64, days int, biased float64) *grid {
 	rng, g := rand.New(rand.NewPCG(seed, 1)), &grid{first: h0}
 	noise := 0.0
@@ -50,7 +51,7 @@ func synthetic(seed uint64, days int, biased float64) *grid {
 	return g
 }
 
-// noon is 1 at noon, 0 six hours from it, and -1 at night.
+// noon is 1 at noon, 0 six hours from noon, and -1 at night.
 func noon(h hour) float64 { return -math.Cos(2 * math.Pi * float64(h%day) / day) }
 
 func (g *grid) at(h hour) float64 {
@@ -60,7 +61,7 @@ func (g *grid) at(h hour) float64 {
 	return 250
 }
 
-// announce adds an issue for the given number of hours, received at its start.
+// announce adds a forecast for the given number of hours, received at its start.
 func (g *grid) announce(n, hours int, value func(hour) float64) {
 	var values []float64
 	for h := g.first.plus(n); h < g.first.plus(n+hours); h++ {
@@ -70,7 +71,7 @@ func (g *grid) announce(n, hours int, value func(hour) float64) {
 	g.forecasts = append(g.forecasts, receivedForecast{start, even(start, time.Hour, values...)})
 }
 
-// even has slots of a width, one after the other.
+// even returns slots of one width, one after the other.
 func even(start time.Time, width time.Duration, values ...float64) *Series {
 	var slots []Slot
 	for _, v := range values {
@@ -80,8 +81,8 @@ func even(start time.Time, width time.Duration, values ...float64) *Series {
 	return NewSeries(slots)
 }
 
-// tell tells a model what becomes known in the hours of [from, to): an issue when it is received, the actual intensity
-// of an hour at its start. At the start of each hour, then, see is called.
+// tell gives a model what becomes known in the hours of [from, to): a forecast when it is received,
+// and the actual intensity of an hour at its start. It then calls see, at the start of each hour.
 func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
 	for n := from; n < to; n++ {
 		for _, i := range g.forecasts {
@@ -97,8 +98,8 @@ func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
 	}
 }
 
-// mae is the mean absolute error of a model over the next hours, predicted at the start of each hour of [from, to), and
-// that of the newest issue itself.
+// mae returns the mean absolute error of a model over the next hours, predicted at the start of
+// each hour of [from, to), and the error of the newest forecast itself.
 func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
 	n := 0.0
 	g.tell(m, from, to, func(now time.Time) {
@@ -113,8 +114,8 @@ func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
 	return learned / n, raw / n
 }
 
-// traceFolder returns the folder with the real grids: the one that GRIDLATCH_TRACES names, or else the
-// forty days of one grid that the repository ships.
+// traceFolder returns the folder with the real grids: the one that GRIDLATCH_TRACES names, or else
+// the forty days of one grid that the repository ships.
 func traceFolder() string {
 	if folder := os.Getenv("GRIDLATCH_TRACES"); folder != "" {
 		return folder
@@ -122,7 +123,7 @@ func traceFolder() string {
 	return filepath.Join("testdata", "traces")
 }
 
-// traceRegions returns the names of the real grids, of which there must be one at least.
+// traceRegions returns the names of the real grids. There must be at least one.
 func traceRegions(t *testing.T) []string {
 	t.Helper()
 	var regions []string

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// held is the forecast of location A of the source s.
+// keptForecastOf returns the forecast of location A of the source s.
 func keptForecastOf(store *Store) Forecast {
 	f, _ := store.Snapshot(Source{Name: "s"}).Forecast("A")
 	return f
@@ -20,13 +20,13 @@ func TestALocationKeepsItsModel(t *testing.T) {
 	}
 	model := keptForecastOf(&store).Model
 	for i, tt := range []struct {
-		offered *Series
-		heard   bool
+		offered  *Series
+		received bool
 	}{{series(5, 7, 8, 9, 10), true}, {series(0, 1), false}, {nil, false}, {series(10, 7, 8, 9, 11), true}} {
 		before := model.received
 		err := store.Offer(Source{Name: "s"}, newDocument(5+i, "A", tt.offered), at(5+i))
-		if (err == nil) != tt.heard || model.received.Equal(before) == tt.heard {
-			t.Errorf("offer %d: the error is %v, and the model heard at %v", i, err, model.received)
+		if (err == nil) != tt.received || model.received.Equal(before) == tt.received {
+			t.Errorf("offer %d: the error is %v, and the model received at %v", i, err, model.received)
 		}
 		if keptForecastOf(&store).Model != model {
 			t.Fatalf("offer %d brings another model", i)
@@ -56,7 +56,7 @@ func TestAForecastIsReceivedWhenItWasIssued(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := keptForecastOf(&store).Model.received; got != tt.want {
-				t.Errorf("it was heard at %v, want %v", got, tt.want)
+				t.Errorf("it was received at %v, want %v", got, tt.want)
 			}
 		})
 	}
@@ -66,9 +66,9 @@ func TestAModelReceivesForecastsAfterAClockWasWrong(t *testing.T) {
 	g, back := synthetic(13, 40, 30), hr(30*day+12)
 	last := even(back, time.Hour, flat(48, 123)...)
 	for name, tt := range map[string]struct {
-		ahead   time.Duration
-		heard   bool // an issue meanwhile, rather than having been asked only
-		learned time.Duration
+		ahead    time.Duration
+		received bool // a forecast meanwhile, rather than only a question
+		learned  time.Duration
 	}{
 		"not at all":       {0, true, 29 * day * time.Hour},
 		"ten days ahead":   {10 * day * time.Hour, true, 28 * day * time.Hour},
@@ -82,14 +82,14 @@ func TestAModelReceivesForecastsAfterAClockWasWrong(t *testing.T) {
 				offerAll(t, &store, Document{Series: map[string]*Series{"A": i.series}}, i.received)
 			}
 			wrong := hr(30 * day).Add(tt.ahead)
-			if tt.heard {
+			if tt.received {
 				offerAll(t, &store, Document{Series: map[string]*Series{"A": g.forecasts[30].series}}, wrong)
 			}
 			keptForecastOf(&store).Model.Predict(wrong, trust)
 			offerAll(t, &store, Document{Series: map[string]*Series{"A": last}}, back)
 			m := keptForecastOf(&store).Model
 			if p := m.Predict(back, trust); !m.received.Equal(back) || m.gauge.measuredUntil.After(back) || p.Basis != BasisForecast || p.LearnedTime < tt.learned {
-				t.Errorf("it was heard at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.measuredUntil, p.Basis, p.LearnedTime)
+				t.Errorf("it was received at %v, seen until %v, and the basis is %s, learned from %v", m.received, m.gauge.measuredUntil, p.Basis, p.LearnedTime)
 			}
 			var told Model
 			if err := told.Restore(saveModel(t, m), back); err != nil {
@@ -146,9 +146,9 @@ func TestAStoreRestores(t *testing.T) {
 	})
 }
 
-func offerAll(t *testing.T, store *Store, issue Document, now time.Time) {
+func offerAll(t *testing.T, store *Store, document Document, now time.Time) {
 	t.Helper()
-	if err := store.Offer(Source{Name: "s"}, issue, now); err != nil {
+	if err := store.Offer(Source{Name: "s"}, document, now); err != nil {
 		t.Fatal(err)
 	}
 }

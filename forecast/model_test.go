@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// trust is longer than any issue of the tests lasts before the next.
+// trust is longer than the time between two forecasts of the tests.
 const trust = 30 * time.Hour
 
 func TestNoPredictionSeesTheFuture(t *testing.T) {
@@ -35,7 +35,7 @@ func TestNoPredictionSeesTheFuture(t *testing.T) {
 	}
 }
 
-// predictions are those of the hours up to the last, bit by bit.
+// predictions returns the predictions of the hours up to the last, bit by bit.
 func predictions(g *grid, last int) [][]uint64 {
 	var all [][]uint64
 	var m Model
@@ -51,7 +51,7 @@ func bits(p Prediction) []uint64 {
 	return all
 }
 
-// changed is a grid of which all that becomes known from the nth hour on is another.
+// changed returns a grid in which everything that becomes known from the nth hour on is different.
 func (g *grid) changed(n int) *grid {
 	rng := rand.New(rand.NewPCG(9, uint64(n)))
 	other := &grid{first: g.first, actual: slices.Clone(g.actual)}
@@ -135,7 +135,7 @@ func TestSavingShareTellsAGoodForecastFromABadOne(t *testing.T) {
 	}
 }
 
-// constant has the same intensity all the time.
+// constant returns a grid with the same intensity all the time.
 func constant(days int, level float64) *grid {
 	g := &grid{first: h0}
 	for range days * day {
@@ -161,7 +161,7 @@ func TestOddGrids(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		g      *grid
-		within float64 // of what comes
+		within float64 // of the actual intensity
 	}{
 		"one that is always the same":       {constant(30, 100), 1e-6},
 		"one that is always clean":          {constant(30, 0), 1e-6},
@@ -186,7 +186,7 @@ func TestOddGrids(t *testing.T) {
 	}
 }
 
-// jump is constant until its tenth day, and then another constant.
+// jump returns a grid that is constant until its tenth day, and then constant at another intensity.
 func jump(days int, before, after float64) *grid {
 	g, later := constant(days, before), constant(days, after)
 	copy(g.actual[10*day:], later.actual[10*day:])
@@ -194,7 +194,7 @@ func jump(days int, before, after float64) *grid {
 	return g
 }
 
-// sane checks what holds for every prediction.
+// checkSane checks what holds for every prediction.
 func checkSane(t *testing.T, p Prediction, now time.Time) {
 	t.Helper()
 	slots := p.Series.Slots()
@@ -224,12 +224,12 @@ func TestAnOutlierSpoilsNothing(t *testing.T) {
 	expected := theirs.Predict(now, trust)
 	want, _ := good.mae(&theirs, 26*day, 36*day, 24)
 	for name, spoil := range map[string]func(g *grid){
-		"in an hour":                        func(g *grid) { g.actual[25*day+5] = 1e6 },
-		"in the last hour":                  func(g *grid) { g.actual[26*day-1] = 1e6 },
-		"of the other sign":                 func(g *grid) { g.actual[25*day+5] = -1e6 },
-		"that lasts for half a day":         func(g *grid) { fill(g.actual[25*day:25*day+12], 1e6) },
-		"in an issue of a week ago":         func(g *grid) { g.forecasts[19].series = even(hr(19*day), time.Hour, flat(96, 1e6)...) },
-		"in an hour of an issue, yesterday": func(g *grid) { makeOutlier(g.forecasts[25].series) },
+		"in an hour":                          func(g *grid) { g.actual[25*day+5] = 1e6 },
+		"in the last hour":                    func(g *grid) { g.actual[26*day-1] = 1e6 },
+		"of the other sign":                   func(g *grid) { g.actual[25*day+5] = -1e6 },
+		"that lasts for half a day":           func(g *grid) { fill(g.actual[25*day:25*day+12], 1e6) },
+		"in a forecast of a week ago":         func(g *grid) { g.forecasts[19].series = even(hr(19*day), time.Hour, flat(96, 1e6)...) },
+		"in an hour of a forecast, yesterday": func(g *grid) { makeOutlier(g.forecasts[25].series) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := synthetic(7, 40, 50)
@@ -244,7 +244,7 @@ func TestAnOutlierSpoilsNothing(t *testing.T) {
 	}
 }
 
-// outlying makes an intensity of a series that is never seen absurd.
+// makeOutlier makes one intensity of a series absurd, in an hour for which a newer forecast comes.
 func makeOutlier(s *Series) { s.steps[30].intensity = 1e6 }
 
 func fill(values []float64, v float64) {
@@ -259,7 +259,7 @@ func flat(n int, v float64) []float64 {
 	return values
 }
 
-// clean checks that the day ahead is predicted about as it would be without what went wrong.
+// checkUnspoiled checks that the day ahead is predicted about as it would be without the outlier.
 func checkUnspoiled(t *testing.T, got, want Prediction, within float64) {
 	t.Helper()
 	for _, s := range want.Series.Slots()[:day] {
@@ -274,20 +274,20 @@ func TestContributionsAddUp(t *testing.T) {
 		tell func(m *Model) (now time.Time)
 		want Basis
 	}{
-		"of an issue alone": {func(m *Model) time.Time {
+		"of a forecast alone": {func(m *Model) time.Time {
 			m.Receive(even(hr(0), time.Hour, 1, 2, 3, 4, 5), hr(0))
 			return hr(0).Add(time.Minute)
 		}, BasisForecast},
-		"of an issue, while learning":         {afterActuals(5*day, 5*day), BasisForecast},
-		"of an issue, learned":                {afterActuals(25*day, 25*day), BasisForecast},
-		"of an issue a day late":              {afterActuals(25*day, 24*day), BasisStaleForecast},
-		"of an issue two days late":           {afterActuals(26*day, 24*day), BasisStaleForecast},
-		"of the past, while learning":         {afterActuals(5*day, -1), BasisHistory},
-		"of the past, learned":                {afterActuals(25*day, -1), BasisHistory},
-		"of issues alone, while learning":     {afterForecasts(5*day, 7*time.Minute), BasisForecast},
-		"of issues alone, at a full hour":     {afterForecasts(5*day, 0), BasisForecast},
-		"of issues alone, in the last minute": {afterForecasts(25*day, 59*time.Minute), BasisForecast},
-		"of nothing":                          {func(*Model) time.Time { return hr(0) }, BasisNothing},
+		"of a forecast, while learning":          {afterActuals(5*day, 5*day), BasisForecast},
+		"of a forecast, learned":                 {afterActuals(25*day, 25*day), BasisForecast},
+		"of a forecast a day late":               {afterActuals(25*day, 24*day), BasisStaleForecast},
+		"of a forecast two days late":            {afterActuals(26*day, 24*day), BasisStaleForecast},
+		"of the past, while learning":            {afterActuals(5*day, -1), BasisHistory},
+		"of the past, learned":                   {afterActuals(25*day, -1), BasisHistory},
+		"of forecasts alone, while learning":     {afterForecasts(5*day, 7*time.Minute), BasisForecast},
+		"of forecasts alone, at a full hour":     {afterForecasts(5*day, 0), BasisForecast},
+		"of forecasts alone, in the last minute": {afterForecasts(25*day, 59*time.Minute), BasisForecast},
+		"of nothing":                             {func(*Model) time.Time { return hr(0) }, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
@@ -314,18 +314,19 @@ func TestContributionsAddUp(t *testing.T) {
 	}
 }
 
-// told lets a model observe a synthetic grid for so many hours and ten more, and hear its issues up to an hour.
-func afterActuals(hours, issues int) func(m *Model) time.Time {
+// afterActuals lets a model observe a synthetic grid for some hours and ten more, and receive its
+// forecasts up to an hour.
+func afterActuals(hours, lastForecast int) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
 		g := synthetic(8, 40, 30)
-		g.forecasts = slices.DeleteFunc(g.forecasts, func(a receivedForecast) bool { return a.received.After(hr(issues)) })
+		g.forecasts = slices.DeleteFunc(g.forecasts, func(a receivedForecast) bool { return a.received.After(hr(lastForecast)) })
 		g.tell(m, 0, hours+10, nil)
 		return hr(hours + 9)
 	}
 }
 
-// heard lets a model hear of a synthetic grid whose issues come every hour, 5 minutes before their first slot of 5
-// minutes, and asks some time into an hour.
+// afterForecasts lets a model receive forecasts of a synthetic grid every hour, 5 minutes before
+// their first slot of 5 minutes, and asks some time into an hour.
 func afterForecasts(hours int, into time.Duration) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
 		g := synthetic(8, 40, 0)
@@ -341,7 +342,8 @@ func afterForecasts(hours int, into time.Duration) func(m *Model) time.Time {
 	}
 }
 
-// fine is a right forecast of so many hours in slots of a width, with a course within the hour.
+// fine returns a correct forecast of some hours in slots of one width, with a course within the
+// hour.
 func (g *grid) fine(start time.Time, width time.Duration, hours int) *Series {
 	var values []float64
 	for at := start; at.Before(start.Add(time.Duration(hours) * time.Hour)); at = at.Add(width) {
@@ -350,26 +352,26 @@ func (g *grid) fine(start time.Time, width time.Duration, hours int) *Series {
 	return even(start, width, values...)
 }
 
-// A model that has learned nothing has nothing to correct: whenever in the hour an issue with short slots came, and is
-// looked at, what is predicted is what it says.
+// A model that has learned nothing has nothing to correct: the prediction is the forecast, whenever
+// in the hour a forecast with short slots came, and whenever in the hour it is asked.
 func TestWithoutHistoryTheNewestForecastIsPredictedAsItComes(t *testing.T) {
 	start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for _, minute := range []int{0, 7, 31, 56, 59} {
 		received := start.Add(time.Duration(minute)*time.Minute + 36*time.Second)
 		clean := received.Add(12 * time.Second)
 		before := NewSeries([]Slot{{received.Add(-time.Hour), received.Add(3 * time.Hour), 77}})
-		issue := NewSeries([]Slot{
+		forecast := NewSeries([]Slot{
 			{received.Add(-time.Minute), clean, 430},
 			{clean, clean.Add(time.Hour), 120}, {clean.Add(time.Hour), clean.Add(2 * time.Hour), 400},
 		})
 		m := &Model{}
 		m.Receive(before, received.Add(-20*time.Minute))
-		m.Receive(issue, received)
+		m.Receive(forecast, received)
 		for _, later := range []time.Duration{0, time.Minute, 5 * time.Minute, 40 * time.Minute, 90 * time.Minute} {
 			now := received.Add(later)
 			expected := m.Predict(now, 24*time.Hour).Series
-			for at := now; at.Before(issue.End()); at = at.Add(17 * time.Second) {
-				said, _ := issue.At(at)
+			for at := now; at.Before(forecast.End()); at = at.Add(17 * time.Second) {
+				said, _ := forecast.At(at)
 				if got, ok := expected.At(at); !ok || math.Abs(got-said) > 1e-3 {
 					t.Fatalf("received at :%02d, %s later, for %s: %v, %v, want %v", minute, later, at.Format(time.TimeOnly), got, ok, said)
 				}

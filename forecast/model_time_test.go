@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// noted are the actual intensities a model holds of n hours.
+// notedActuals returns the actual intensities that a model has of n hours.
 func notedActuals(m *Model, n int) []float64 {
 	var values []float64
 	for h := h0; h < h0.plus(n); h++ {
@@ -20,7 +20,7 @@ func notedActuals(m *Model, n int) []float64 {
 	return values
 }
 
-// minute is an instant some minutes after h0.
+// minute returns an instant some minutes after h0.
 func minute(n int) time.Time { return hr(0).Add(time.Duration(n) * time.Minute) }
 
 func TestObservedHoursAreMeans(t *testing.T) {
@@ -93,7 +93,7 @@ func TestAGapOfWeeksIsNotLearnedFrom(t *testing.T) {
 	}
 }
 
-// hourlyMeans are the means that a series has of n hours from the first on.
+// hourlyMeans returns the means of a series in n hours from the first on.
 func hourlyMeans(s *Series, first time.Time, n int) []float64 {
 	var means []float64
 	for i := range n {
@@ -112,8 +112,8 @@ func TestTheCourseWithinAnHourIsThatOfTheForecast(t *testing.T) {
 				g := synthetic(11, 30, 40)
 				g.tell(&m, 0, 10*day, nil)
 				received := hr(10*day - 1).Add(offset)
-				issue := g.fine(received, width, 48)
-				m.Receive(issue, received)
+				forecast := g.fine(received, width, 48)
+				m.Receive(forecast, received)
 				p := m.Predict(received, trust)
 				checkSane(t, p, received)
 				o := m.lastAnswer.evidence
@@ -123,12 +123,12 @@ func TestTheCourseWithinAnHourIsThatOfTheForecast(t *testing.T) {
 						t.Fatalf("hour %d has the mean %v, predicted was %v", i, mean, want)
 					}
 					from := hr(10*day + i)
-					said, _ := issue.Mean(from, from.Add(time.Hour))
+					said, _ := forecast.Mean(from, from.Add(time.Hour))
 					for _, at := range []time.Time{from, from.Add(20 * time.Minute), from.Add(59 * time.Minute)} {
 						got, _ := p.Series.At(at)
-						course, _ := issue.At(at)
+						course, _ := forecast.At(at)
 						if math.Abs((got-mean)-(course-said)) > 1e-6 {
-							t.Fatalf("at %v, it predicts %v from the mean, the issue has %v", at, got-mean, course-said)
+							t.Fatalf("at %v, it predicts %v from the mean, the forecast has %v", at, got-mean, course-said)
 						}
 					}
 				}
@@ -138,7 +138,7 @@ func TestTheCourseWithinAnHourIsThatOfTheForecast(t *testing.T) {
 }
 
 func TestForecastsAloneStandInForActuals(t *testing.T) {
-	ramp := func(from, slots int) *Series { // of 5 minutes, each worth the minute of its start
+	ramp := func(from, slots int) *Series { // of 5 minutes; the intensity is the minute of the start
 		var values []float64
 		for i := range slots {
 			values = append(values, float64(from+5*i))
@@ -146,21 +146,21 @@ func TestForecastsAloneStandInForActuals(t *testing.T) {
 		return even(minute(from), 5*time.Minute, values...)
 	}
 	for name, tt := range map[string]struct {
-		issues map[int]*Series // by the minute of their receipt
-		until  int
-		want   []float64
+		forecasts map[int]*Series // by the minute at which they were received
+		until     int
+		want      []float64
 	}{
-		"of one issue": {map[int]*Series{0: ramp(0, 36)}, 180, []float64{27.5, 87.5, 147.5}},
-		"of issues that start later than they came": {map[int]*Series{0: ramp(0, 24), 55: ramp(60, 24), 118: ramp(120, 24)}, 240, []float64{27.5, 87.5, 147.5, 207.5}},
-		"of one replaced within the hour":           {map[int]*Series{0: even(minute(0), time.Hour, 10, 10), 30: even(minute(30), time.Hour, 20, 20)}, 120, []float64{15, 20}},
-		"with a gap between issues":                 {map[int]*Series{0: ramp(0, 12), 180: ramp(180, 12)}, 240, []float64{27.5, math.NaN(), math.NaN(), 207.5}},
-		"not of an issue that comes out of order":   {map[int]*Series{0: ramp(0, 24), 60: even(minute(60), time.Hour, 1), 61: nil}, 120, []float64{27.5, 1}},
+		"of one forecast": {map[int]*Series{0: ramp(0, 36)}, 180, []float64{27.5, 87.5, 147.5}},
+		"of forecasts that start later than they came": {map[int]*Series{0: ramp(0, 24), 55: ramp(60, 24), 118: ramp(120, 24)}, 240, []float64{27.5, 87.5, 147.5, 207.5}},
+		"of one replaced within the hour":              {map[int]*Series{0: even(minute(0), time.Hour, 10, 10), 30: even(minute(30), time.Hour, 20, 20)}, 120, []float64{15, 20}},
+		"with a gap between forecasts":                 {map[int]*Series{0: ramp(0, 12), 180: ramp(180, 12)}, 240, []float64{27.5, math.NaN(), math.NaN(), 207.5}},
+		"not of a forecast that comes out of order":    {map[int]*Series{0: ramp(0, 24), 60: even(minute(60), time.Hour, 1), 61: nil}, 120, []float64{27.5, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
 			for n := range tt.until {
-				if issue := tt.issues[n]; issue != nil {
-					m.Receive(issue, minute(n))
+				if forecast := tt.forecasts[n]; forecast != nil {
+					m.Receive(forecast, minute(n))
 				}
 				m.Receive(even(minute(n), time.Hour, 999), minute(n-1000)) // is too old
 				if n%7 == 0 {
@@ -177,7 +177,7 @@ func TestForecastsAloneStandInForActuals(t *testing.T) {
 
 func TestNothingIsLostInTheCurrentHour(t *testing.T) {
 	g, m := synthetic(12, 30, 0), &Model{}
-	for n := range 5 * day * 12 { // an issue each 5 minutes, whose first slot starts 3 minutes later
+	for n := range 5 * day * 12 { // a forecast every 5 minutes, whose first slot starts 3 minutes later
 		received := minute(5*n + 2)
 		m.Receive(g.fine(received.Add(3*time.Minute), 5*time.Minute, 24), received)
 		for _, now := range []time.Time{received, received.Add(3 * time.Minute)} {
@@ -186,7 +186,7 @@ func TestNothingIsLostInTheCurrentHour(t *testing.T) {
 				t.Fatalf("at %v, the basis is %q", now, p.Basis)
 			}
 			if m.course.Start().After(now) {
-				continue // the first issue has not begun yet
+				continue // the first forecast has not begun yet
 			}
 			checkSane(t, p, now)
 			want, _ := m.course.At(now)
@@ -194,13 +194,13 @@ func TestNothingIsLostInTheCurrentHour(t *testing.T) {
 			if !ok || math.Abs(got-want) > 1e-6 {
 				t.Fatalf("at %v, it says that now is %v (%v), want %v", now, got, ok, want)
 			}
-			if n < day*12 { // and the hours ahead are, for the time being, about those of the issue
+			if n < day*12 { // and the hours ahead are, for now, about those of the forecast
 				continue
 			}
 			ahead := now.Add(5 * time.Hour)
 			want, _ = m.course.At(ahead)
 			if got, _ := p.Series.At(ahead); math.Abs(got-want) > 60 {
-				t.Fatalf("at %v, it predicts %v in 5 hours, the issue %v", now, got, want)
+				t.Fatalf("at %v, it predicts %v in 5 hours, the forecast %v", now, got, want)
 			}
 		}
 	}
@@ -250,23 +250,23 @@ func TestBasis(t *testing.T) {
 		maxAge time.Duration
 		want   Basis
 	}{
-		"nothing is known":                        {func(*Model) time.Time { return hr(0) }, trust, BasisNothing},
-		"a first issue":                           {afterOneForecast(0, 4), trust, BasisForecast},
-		"an issue as old as may be":               {afterOneForecast(4, 48), 4 * time.Hour, BasisForecast},
-		"an issue that is older":                  {afterOneForecast(5, 48), 4 * time.Hour, BasisNothing},
-		"an issue that is over":                   {afterOneForecast(5, 4), trust, BasisNothing},
-		"an old issue that may be old":            {afterOneForecast(40, 96), 100 * time.Hour, BasisStaleForecast},
-		"less than two days of the past":          {afterActuals(36, -1), trust, BasisNothing},
-		"two days of the past":                    {afterActuals(3*day, -1), trust, BasisHistory},
-		"two days, and an issue not trusted":      {afterActuals(3*day, 3*day), time.Hour, BasisHistory},
-		"20 days, and an issue not trusted":       {afterActuals(25*day, 25*day), time.Hour, BasisStaleForecast},
-		"20 days, and an issue of three days ago": {afterActuals(25*day, 22*day), time.Hour, BasisHistory},
-		"20 days, and an issue that is over":      {afterActuals(25*day, 20*day), 30 * day * time.Hour, BasisHistory},
-		"a past that was a week ago":              {then(afterActuals(25*day, 25*day), 8*day), trust, BasisNothing},
-		"a past of a week ago, and a new issue":   {renewed, trust, BasisForecast},
-		"a clock that goes back by a day":         {then(afterActuals(25*day, 25*day), -day), trust, BasisForecast},
-		"a clock that goes back by a year":        {then(afterActuals(25*day, 25*day), -365*day), trust, BasisNothing},
-		"a clock that is far ahead":               {then(afterActuals(25*day, 25*day), 1e6), trust, BasisNothing},
+		"nothing is known":                          {func(*Model) time.Time { return hr(0) }, trust, BasisNothing},
+		"a first forecast":                          {afterOneForecast(0, 4), trust, BasisForecast},
+		"a forecast as old as may be":               {afterOneForecast(4, 48), 4 * time.Hour, BasisForecast},
+		"a forecast that is older":                  {afterOneForecast(5, 48), 4 * time.Hour, BasisNothing},
+		"a forecast that is over":                   {afterOneForecast(5, 4), trust, BasisNothing},
+		"an old forecast that may be old":           {afterOneForecast(40, 96), 100 * time.Hour, BasisStaleForecast},
+		"less than two days of the past":            {afterActuals(36, -1), trust, BasisNothing},
+		"two days of the past":                      {afterActuals(3*day, -1), trust, BasisHistory},
+		"two days, and a forecast not trusted":      {afterActuals(3*day, 3*day), time.Hour, BasisHistory},
+		"20 days, and a forecast not trusted":       {afterActuals(25*day, 25*day), time.Hour, BasisStaleForecast},
+		"20 days, and a forecast of three days ago": {afterActuals(25*day, 22*day), time.Hour, BasisHistory},
+		"20 days, and a forecast that is over":      {afterActuals(25*day, 20*day), 30 * day * time.Hour, BasisHistory},
+		"a past that was a week ago":                {then(afterActuals(25*day, 25*day), 8*day), trust, BasisNothing},
+		"a past of a week ago, and a new forecast":  {renewed, trust, BasisForecast},
+		"a clock that goes back by a day":           {then(afterActuals(25*day, 25*day), -day), trust, BasisForecast},
+		"a clock that goes back by a year":          {then(afterActuals(25*day, 25*day), -365*day), trust, BasisNothing},
+		"a clock that is far ahead":                 {then(afterActuals(25*day, 25*day), 1e6), trust, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
@@ -280,7 +280,7 @@ func TestBasis(t *testing.T) {
 	}
 }
 
-// lone lets a model hear of one issue of some hours, that long ago.
+// afterOneForecast lets a model receive one forecast of some hours, some hours ago.
 func afterOneForecast(age, hours int) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
 		m.Receive(even(hr(0), time.Hour, flat(hours, 5)...), hr(0))
@@ -303,14 +303,14 @@ func TestPredictionsCoverTheForecast(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var m Model
 			now := afterActuals(days*day, -1)(&m).Add(10 * time.Minute)
-			issue := NewSeries([]Slot{
+			forecast := NewSeries([]Slot{
 				{now, now.Add(5 * time.Minute), 3}, {now.Add(20 * time.Minute), now.Add(100 * time.Minute), 4},
 				{now.Add(50 * time.Hour), now.Add(51 * time.Hour), 5}, {now.Add(180 * time.Hour), now.Add(181 * time.Hour), 6},
 			})
-			m.Receive(issue, now)
+			m.Receive(forecast, now)
 			p := m.Predict(now, trust)
 			checkSane(t, p, now)
-			for _, s := range issue.Slots() {
+			for _, s := range forecast.Slots() {
 				if _, covered := p.Series.Mean(s.Start, s.End); covered != s.End.Sub(s.Start) {
 					t.Errorf("of %v, %v are predicted", s, covered)
 				}
@@ -337,7 +337,7 @@ func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
 	m.Receive(nil, now.Add(time.Hour))
 	m.Receive(even(now, time.Hour, 5), now)
 	if again := m.Predict(now.Add(time.Hour), trust); again.Series != heard.Series {
-		t.Error("an issue that is empty, or older, changes the prediction")
+		t.Error("a forecast that is empty, or older, changes the prediction")
 	}
 	if cmp.Equal(bits(first), bits(observed)) || cmp.Equal(bits(observed), bits(heard)) {
 		t.Error("news does not change the prediction")
@@ -346,19 +346,19 @@ func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
 		t.Errorf("what was received just now has the basis %q", old.Basis)
 	}
 	if old := m.Predict(now.Add(time.Hour+time.Minute), 0); old.Basis == BasisForecast {
-		t.Error("an issue is trusted that is older than it may be, since it was not at the hour's start")
+		t.Error("a forecast is trusted that is older than it may be, since it was not at the hour's start")
 	}
 }
 
 func TestARepeatedForecastIsAsOldAsBefore(t *testing.T) {
 	g, m := synthetic(15, 30, 0), &Model{}
 	g.forecasts = nil
-	issue := g.fine(minute(3), 5*time.Minute, 120)
+	forecast := g.fine(minute(3), 5*time.Minute, 120)
 	for n := range 4 * day * 4 { // an exporter that repeats itself
-		m.Receive(issue, minute(15*n))
+		m.Receive(forecast, minute(15*n))
 	}
 	if m.archive[len(m.archive)-1].knownAt != h0 || m.Predict(hr(4*day), trust).Basis == BasisForecast {
-		t.Errorf("it was heard at %v hours", len(m.archive))
+		t.Errorf("it was received at %v hours", len(m.archive))
 	}
 }
 
@@ -380,13 +380,13 @@ func TestManyMayUseAModelAtOnce(t *testing.T) {
 	for _, use := range []func(n int){
 		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0.plus(n))}) },
 		func(n int) { m.Receive(g.fine(hr(n), time.Hour, 48), hr(n)) },
-		func(n int) { checkAnything(t, m.Predict(hr(n), trust)) }, // its clock may be behind
+		func(n int) { checkAnything(t, m.Predict(hr(n), trust)) }, // its clock may be slow
 		func(n int) { m.Contributions(hr(n), hr(n+5), trust) },
 		func(n int) {
 			if saved, err := m.Save(); err != nil {
 				t.Error(err)
 			} else if n%20 == 0 {
-				_ = m.Restore(saved, hr(n)) // may be of the future
+				_ = m.Restore(saved, hr(n)) // may be from the future
 			}
 		},
 	} {

@@ -11,37 +11,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// issued is an issue of one location.
+// newDocument returns a document of one location.
 func newDocument(when int, location string, s *Series) Document {
 	return Document{Series: map[string]*Series{location: s}, Issued: at(when)}
 }
 
 func TestOffer(t *testing.T) {
 	const older = `location "A": forecast from %s is older than the forecast in use, from 2026-03-31T00:30:00Z`
-	held := series(30, 1, 2, 3, 4) // [30, 50)
+	first := series(30, 1, 2, 3, 4) // [30, 50)
 	for name, tt := range map[string]struct {
 		offered *Series
 		now     int
 		err     string
 		want    []Slot
 	}{
-		"the same again": {held, 32, "", held.Slots()},
+		"the same again": {first, 32, "", first.Slots()},
 		"a newer one keeps the running slot, and the end": {series(35, 9), 32, "", []Slot{slot(30, 35, 1), slot(35, 40, 9), slot(40, 45, 3), slot(45, 50, 4)}},
 		"a newer one with a gap":                          {NewSeries([]Slot{slot(30, 35, 9), slot(40, 45, 8)}), 32, "", []Slot{slot(30, 35, 9), slot(40, 45, 8), slot(45, 50, 4)}},
 		"a newer one that ends sooner":                    {series(45, 9), 47, "", []Slot{slot(30, 35, 1), slot(35, 40, 2), slot(40, 45, 3), slot(45, 50, 9)}},
 		"one that starts sooner in the same slot":         {series(26, 9), 32, "", []Slot{slot(26, 31, 9), slot(31, 35, 1), slot(35, 40, 2), slot(40, 45, 3), slot(45, 50, 4)}},
 		"one that starts sooner and ends later":           {NewSeries([]Slot{slot(0, 5, 9), slot(5, 60, 8)}), 32, "", []Slot{slot(0, 5, 9), slot(5, 60, 8)}},
-		"an older one":                                    {series(25, 9, 9), 32, fmt.Sprintf(older, "2026-03-31T00:25:00Z"), held.Slots()},
-		"an older one that ends with the one held":        {NewSeries([]Slot{slot(0, 5, 9), slot(5, 50, 8)}), 32, fmt.Sprintf(older, "2026-03-31T00:00:00Z"), held.Slots()},
-		"an older one, before the one held starts":        {series(20, 9), 22, fmt.Sprintf(older, "2026-03-31T00:20:00Z"), held.Slots()},
-		"an older one when the one held is over":          {series(20, 9), 50, "", append([]Slot{slot(20, 25, 9)}, held.Slots()...)},
-		"an empty one":                                    {nil, 32, `location "A": forecast is empty`, held.Slots()},
-		"an empty one when the one held is over":          {nil, 99, `location "A": forecast is empty`, held.Slots()},
+		"an older one":                                    {series(25, 9, 9), 32, fmt.Sprintf(older, "2026-03-31T00:25:00Z"), first.Slots()},
+		"an older one that ends with the one in use":      {NewSeries([]Slot{slot(0, 5, 9), slot(5, 50, 8)}), 32, fmt.Sprintf(older, "2026-03-31T00:00:00Z"), first.Slots()},
+		"an older one, before the one in use starts":      {series(20, 9), 22, fmt.Sprintf(older, "2026-03-31T00:20:00Z"), first.Slots()},
+		"an older one when the one in use is over":        {series(20, 9), 50, "", append([]Slot{slot(20, 25, 9)}, first.Slots()...)},
+		"an empty one":                                    {nil, 32, `location "A": forecast is empty`, first.Slots()},
+		"an empty one when the one in use is over":        {nil, 99, `location "A": forecast is empty`, first.Slots()},
 		"more than an hour of the past is not kept":       {series(100, 9), 100, "", []Slot{slot(40, 45, 3), slot(45, 50, 4), slot(100, 105, 9)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			if err := store.Offer(Source{Name: "s"}, newDocument(29, "A", held), at(29)); err != nil {
+			if err := store.Offer(Source{Name: "s"}, newDocument(29, "A", first), at(29)); err != nil {
 				t.Fatal(err)
 			}
 			before := store.Snapshot(Source{Name: "s"})
@@ -63,7 +63,7 @@ func TestOffer(t *testing.T) {
 				t.Errorf("got issued %v of %q, want %v of A", got.Issued, got.Location, wantIssued)
 			}
 			if f, _ := before.Forecast("A"); f.Issued != at(29) || f.Series.Start() != at(30) {
-				t.Error("a book handed out before has changed")
+				t.Error("a snapshot handed out before has changed")
 			}
 		})
 	}
@@ -72,7 +72,7 @@ func TestOffer(t *testing.T) {
 func TestAForecastFromTheFutureKeepsNoCorrectOneOut(t *testing.T) {
 	const hour, day = 60, 24 * 60
 	for name, tt := range map[string]struct {
-		first int // when the issue of now starts, if there is one
+		first int // when the forecast in use starts
 		wrong int
 		err   string
 	}{
@@ -112,7 +112,7 @@ func TestOfferComparesWithTheNewestForecastNotWithTheSplice(t *testing.T) {
 		}
 	}
 	if err := store.Offer(Source{Name: "s"}, newDocument(0, "A", first), at(8)); err == nil {
-		t.Error("the first issue displaced the second, which starts later than the spliced series")
+		t.Error("the first forecast displaced the second, which starts later than the spliced series")
 	}
 }
 
@@ -149,28 +149,28 @@ func TestOfferGoesByLocation(t *testing.T) {
 		t.Error(diff)
 	}
 	if problem := store.Snapshot(Source{Name: "s"}).Problem(); problem != "" {
-		t.Errorf("the problem outlives a good issue: %s", problem)
+		t.Errorf("the problem outlives a good forecast: %s", problem)
 	}
 }
 
 func TestASourceMayFailAndBeForgotten(t *testing.T) {
 	var store Store
 	if b := store.Snapshot(Source{Name: "s"}); b == nil || b.IsKnown() || b.Problem() != "" || b.Locations() != nil {
-		t.Errorf("an unknown source has the book %+v", b)
+		t.Errorf("an unknown source has the snapshot %+v", b)
 	}
 	store.Fail(Source{Name: "s"}, errors.New("not found"))
 	if b := store.Snapshot(Source{Name: "s"}); !b.IsKnown() || b.Problem() != "not found" || len(b.Locations()) != 0 {
-		t.Errorf("a source that failed at once has the book %+v", b)
+		t.Errorf("a source that failed at once has the snapshot %+v", b)
 	}
 	if err := store.Offer(Source{Name: "s"}, newDocument(0, "A", series(0, 1)), at(0)); err != nil {
 		t.Fatal(err)
 	}
 	store.Fail(Source{Name: "s"}, errors.New("not found"))
 	if b := store.Snapshot(Source{Name: "s"}); b.Problem() != "not found" || !cmp.Equal(b.Locations(), []string{"A"}) {
-		t.Errorf("a source that failed later has the book %+v", b)
+		t.Errorf("a source that failed later has the snapshot %+v", b)
 	}
 	if err := store.Offer(Source{Name: "s"}, Document{}, at(0)); err == nil || store.Snapshot(Source{Name: "s"}).Problem() != err.Error() {
-		t.Errorf("an empty issue: got error %v, problem %q", err, store.Snapshot(Source{Name: "s"}).Problem())
+		t.Errorf("an empty forecast: got error %v, problem %q", err, store.Snapshot(Source{Name: "s"}).Problem())
 	}
 	if store.Snapshot(Source{Name: "other"}).IsKnown() {
 		t.Error("sources are mixed up")
@@ -178,7 +178,7 @@ func TestASourceMayFailAndBeForgotten(t *testing.T) {
 	store.Forget(Source{Name: "s"})
 	store.Forget(Source{Name: "never seen"})
 	if b := store.Snapshot(Source{Name: "s"}); b.IsKnown() || len(b.Locations()) != 0 {
-		t.Errorf("a forgotten source has the book %+v", b)
+		t.Errorf("a forgotten source has the snapshot %+v", b)
 	}
 }
 
@@ -187,11 +187,11 @@ func TestSnapshotFindsTheForecast(t *testing.T) {
 	m.Receive(series(-60, 1), at(-60))
 	history := saveModel(t, &m)
 	for name, tt := range map[string]struct {
-		restored []string
-		issues   [][]string
-		ask      string
-		want     string
-		ok       bool
+		restored  []string
+		documents [][]string
+		ask       string
+		want      string
+		ok        bool
 	}{
 		"by its name":                            {nil, [][]string{{"A", "B"}}, "B", "B", true},
 		"not by a name in another case":          {nil, [][]string{{"A", "B"}}, "b", "", false},
@@ -200,14 +200,14 @@ func TestSnapshotFindsTheForecast(t *testing.T) {
 		"no name finds the only one":             {nil, [][]string{{"A"}}, "", "A", true},
 		"no name finds none of several":          {nil, [][]string{{"A", "B"}}, "", "", false},
 		"no name finds the unnamed of several":   {nil, [][]string{{"", "B"}}, "", "", true},
-		"nothing in an empty book":               {nil, nil, "", "", false},
+		"nothing in an empty snapshot":           {nil, nil, "", "", false},
 		"another name finds not the only one":    {nil, [][]string{{"A"}}, "B", "", false},
 		"no name finds the newest":               {nil, [][]string{{"A"}, {"B"}}, "", "B", true},
 		"of several in the newest, none":         {nil, [][]string{{"A"}, {"B", "C"}}, "", "", false},
 		"the newest that is named, now":          {nil, [][]string{{""}, {"A"}}, "", "A", true},
 		"of several that are named, now, none":   {nil, [][]string{{""}, {"A", "B"}}, "", "", false},
 		"the newest that is not named any more":  {nil, [][]string{{"A"}, {""}}, "A", "", true},
-		"one that the newest issue has not":      {nil, [][]string{{"A"}, {"B"}}, "A", "A", true},
+		"one that the newest forecast has not":   {nil, [][]string{{"A"}, {"B"}}, "A", "A", true},
 		"beside what was restored, the newest":   {[]string{"A", "B", ""}, [][]string{{"B"}}, "", "B", true},
 		"of what was restored, the only one":     {[]string{"A"}, nil, "", "A", true},
 		"of several that were restored, none":    {[]string{"A", "B"}, nil, "", "", false},
@@ -215,12 +215,12 @@ func TestSnapshotFindsTheForecast(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			for _, locations := range tt.issues {
-				issue := Document{Series: map[string]*Series{}, Issued: at(0)}
+			for _, locations := range tt.documents {
+				document := Document{Series: map[string]*Series{}, Issued: at(0)}
 				for _, location := range locations {
-					issue.Series[location] = series(0, 1)
+					document.Series[location] = series(0, 1)
 				}
-				offerAll(t, &store, issue, at(0))
+				offerAll(t, &store, document, at(0))
 			}
 			for _, location := range tt.restored { // which may take longer
 				if err := store.Restore(Source{Name: "s"}, location, history, at(0)); err != nil {
@@ -228,7 +228,7 @@ func TestSnapshotFindsTheForecast(t *testing.T) {
 				}
 			}
 			got, ok := store.Snapshot(Source{Name: "s"}).Forecast(tt.ask)
-			if got.Location != tt.want || ok != tt.ok || ok != (got.Model != nil) || ok && got.Series.IsEmpty() == (tt.issues != nil) {
+			if got.Location != tt.want || ok != tt.ok || ok != (got.Model != nil) || ok && got.Series.IsEmpty() == (tt.documents != nil) {
 				t.Errorf("got %q, %v, want %q, %v", got.Location, ok, tt.want, tt.ok)
 			}
 		})
@@ -261,13 +261,13 @@ func TestALocationIsKeptWhileItsPastIsUseful(t *testing.T) {
 	now := at(57 * 24 * 60)
 	offerAll(t, &store, Document{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
 	if got := store.Snapshot(Source{Name: "s"}).Locations(); !cmp.Equal(got, []string{"B"}) {
-		t.Errorf("the book still has %q", got)
+		t.Errorf("the snapshot still has %q", got)
 	}
 }
 
-// FuzzStore offers random series, of which each byte pair is a start and a length in slots, while readers read. What is
-// accepted is held to its end, what is refused changes nothing, only an empty series is refused when the one held is
-// over, and no reader ever sees a location without slots.
+// FuzzStore offers random series, in which each byte pair is a start and a length in slots, while
+// readers read. An accepted series is kept to its end, a refused one changes nothing, only an empty
+// series is refused once the one in use is over, and no reader ever sees a location without slots.
 func FuzzStore(f *testing.F) {
 	f.Add([]byte{0, 4, 1, 4, 0, 4, 9, 2})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -291,13 +291,13 @@ func FuzzStore(f *testing.F) {
 			case err == nil && (!ok || after.Series.End().Before(offered.End()) || after.Issued != at(i)):
 				t.Fatal("accepted, but it is not there")
 			case err != nil && !offered.IsEmpty() && !now.Before(before.Series.End()):
-				t.Fatalf("refused, though the one held is over: %v", err)
+				t.Fatalf("refused, though the one in use is over: %v", err)
 			}
 		}
 	})
 }
 
-// readUntil reads the book of "s" until done and checks each for consistency.
+// readUntil reads the snapshots of "s" until done, and checks that each is consistent.
 func readUntil(t *testing.T, done <-chan struct{}, store *Store) {
 	for {
 		select {
@@ -306,7 +306,7 @@ func readUntil(t *testing.T, done <-chan struct{}, store *Store) {
 		default:
 			b := store.Snapshot(Source{Name: "s"})
 			if f, ok := b.Forecast("A"); ok != (len(b.Locations()) == 1) || ok == f.Series.IsEmpty() {
-				t.Errorf("a book of %d locations has a forecast: %v", len(b.Locations()), ok)
+				t.Errorf("a snapshot of %d locations has a forecast: %v", len(b.Locations()), ok)
 			}
 			time.Sleep(time.Microsecond)
 		}

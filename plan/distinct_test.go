@@ -10,8 +10,8 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// distinct makes groups of which no two run as long, for two days of slots of five
-// minutes in each of some locations, under a ceiling or not.
+// distinct makes groups that all have different durations, and series of two days in slots of five
+// minutes for some locations.
 func distinct(groups, locations int) (all []Group, series []*forecast.Series) {
 	r := rand.New(rand.NewPCG(13, 11))
 	var sites []Site
@@ -37,8 +37,8 @@ func distinct(groups, locations int) (all []Group, series []*forecast.Series) {
 	return all, series
 }
 
-// BenchmarkDistinctDurations is a pass over a thousand groups that have no duration
-// in common, as where users give each Job its own: at most 50 ms.
+// BenchmarkDistinctDurations is a pass over a thousand groups that all have different durations, as
+// where users give each Job its own. A pass should take at most 50 ms.
 func BenchmarkDistinctDurations(b *testing.B) {
 	for _, locations := range []int{1, 3} {
 		groups, series := distinct(1000, locations)

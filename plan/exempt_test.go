@@ -56,7 +56,7 @@ func TestAPeriodMustNotBeEmpty(t *testing.T) {
 	}
 }
 
-// TestCronExpressionsSayWhatTheyMean compares how the library is told.
+// TestCronExpressionsSayWhatTheyMean compares the expressions that the library gets.
 func TestCronExpressionsSayWhatTheyMean(t *testing.T) {
 	tests := map[string]struct{ expression, want, warning string }{
 		"numbers of the weekend":              {"* * * * 6-7", "0 * * * * 0,6 *", ""},
@@ -130,8 +130,7 @@ func TestBadCronExpressionsSayWhatIsWanted(t *testing.T) {
 	}
 }
 
-// FuzzCron checks that no expression panics and that an exempt moment is never
-// in the past.
+// FuzzCron checks that no expression panics and that an exempt moment is never in the past.
 func FuzzCron(f *testing.F) {
 	for _, s := range []string{"* 23 * * 1-5", "0 0 31 2 *", "*/7 1-5/2 L * 5#3", "0 0 15W * *", "@hourly", "0 0 0 1 1 * 2099", "55-5 22-5/3 30-2 NOV-FEB FRI-MON", "* * * * * * *"} {
 		f.Add(s)

@@ -201,8 +201,8 @@ func BenchmarkFleet(b *testing.B) {
 	}
 }
 
-// busy makes groups that are due over two days, of four durations, under a
-// ceiling of three times the mean number that run at once.
+// busy makes groups of four durations that are due over two days, under a ceiling of three times
+// the mean number that run at once.
 func busy(groups, slots int, step time.Duration) instance {
 	r := rand.New(rand.NewPCG(1, 6))
 	in := instance{step: step, now: t0.Add(20 * time.Minute), terms: Terms{MinGain: 0.01, WaitPrice: 0.001}}

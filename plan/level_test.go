@@ -82,8 +82,8 @@ func TestAnExpressionOfThePastIsRefused(t *testing.T) {
 	}
 }
 
-// TestTheEndOfALongExemptionIsFoundCheaply bounds the work by what it allocates:
-// each look at a match allocates a little.
+// TestTheEndOfALongExemptionIsFoundCheaply bounds the work by its allocations: each look at a match
+// allocates a little.
 func TestTheEndOfALongExemptionIsFoundCheaply(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
 	for _, expression := range []string{"* * * * * * *", "* * * * *", "0-58 * * * *", "0-58 * * * * * *", "* 1-23 * * 0-6", "1-0 1-0 1-0 2-1 * 0-6 *"} {

@@ -122,8 +122,8 @@ func TestParseIntensity(t *testing.T) {
 	}
 }
 
-// FuzzParseDeadline checks that no input panics, that a relative deadline is
-// in the future, and that a time of day comes within two days.
+// FuzzParseDeadline checks that no input panics, that a relative deadline is in the future, and
+// that a time of day comes within two days.
 func FuzzParseDeadline(f *testing.F) {
 	for _, s := range []string{"8h", "1d12h", "PT8H", "06:00 Europe/Berlin", "2026-11-22T06:00:00Z", "02:30 America/Havana"} {
 		f.Add(s, int64(0))

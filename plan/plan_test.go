@@ -303,8 +303,8 @@ func TestAReasonIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzDecide checks what the package promises for every input, against a
-// brute-force search on a fine grid.
+// FuzzDecide checks what the package promises for every input, against a brute-force search on a
+// fine grid.
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte{40, 30, 10, 20}, int32(0), uint32(3600), int32(3*3600), 0.0, 0.0, 0.0, "", int32(0))
 	f.Add([]byte{40, 255, 10, 20}, int32(-600), uint32(5400), int32(9*3600), 0.01, 0.001, 200.0, "a", int32(7200))
@@ -370,8 +370,8 @@ func gappy(levels []byte) *forecast.Series {
 	return forecast.NewSeries(slots)
 }
 
-// checkCheapest fails if a start on a fine grid beats the decision by more than
-// the margin, where the forecast covers every window.
+// checkCheapest fails if a start on a fine grid is cheaper than the decision by more than the
+// margin, where the forecast covers every window.
 func checkCheapest(t *testing.T, series *forecast.Series, terms Terms, task Task, d Decision) {
 	now := d.Decided
 	_, covered := series.Mean(now, task.LatestStart.Add(task.Duration))

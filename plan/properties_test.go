@@ -14,7 +14,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// instance is a random planning problem.
+// An instance is a random planning problem.
 type instance struct {
 	intensities []float64
 	step        time.Duration
@@ -45,7 +45,7 @@ func (in instance) assign() []Decision {
 	return Assign(in.groups, o.Fleet(in.buckets, in.running))
 }
 
-// cost is the priced cost of a decision.
+// cost returns the priced cost of a decision.
 func (in instance) cost(d Decision) float64 {
 	return math.Max(d.Expected, 0) * (1 + in.terms.WaitPrice*d.Start.Sub(in.now).Hours())
 }
@@ -107,8 +107,8 @@ func planned(d Decision) bool {
 	}
 }
 
-// checkRoom fails if anything that was planned runs above a ceiling together
-// with what ran before and what could not wait.
+// checkRoom fails if planned groups, together with the pods that ran before and the groups that
+// could not wait, run above a ceiling.
 func checkRoom(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
 	type run struct {
@@ -123,7 +123,7 @@ func checkRoom(t *testing.T, in instance, decisions []Decision) {
 	}
 	for i, d := range decisions {
 		if d.Cause == CauseNoRoom && !planned(d) {
-			continue // it was counted, or not, by what came after it
+			continue // the groups after it may have counted it or not
 		}
 		runs = append(runs, run{d.Start, d.Start.Add(max(d.Duration-uncountedOverlap, 1)), in.groups[i].pods(), planned(d)})
 		moments = append(moments, d.Start)
@@ -175,8 +175,7 @@ func FuzzAssign(f *testing.F) {
 	})
 }
 
-// checkDearest fails if a group costs more than the dearest window that it
-// could be given.
+// checkDearest fails if a group costs more than the dearest window that it could be given.
 func checkDearest(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
 	o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(1000))
@@ -202,8 +201,7 @@ func checkDearest(t *testing.T, in instance, decisions []Decision) {
 	}
 }
 
-// checkOrder fails if the plan of the half whose turn is first depends on the
-// others.
+// checkOrder fails if the plan of the first half of the groups depends on the second.
 func checkOrder(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
 	if len(in.groups) == 0 {
@@ -231,9 +229,9 @@ func checkOrder(t *testing.T, in instance, decisions []Decision) {
 	}
 }
 
-// TestReplanningKeepsThePlan plays plans through to their end: as long as the
-// forecast is right, every group starts when it was first planned to, or before
-// if there is room at a time that is as good; never later or at a worse time.
+// TestReplanningKeepsThePlan plays plans to their end. While the forecast is right, every group
+// starts when it was first planned to, or before if there is room at an equally good time; never
+// later or at a worse time.
 func TestReplanningKeepsThePlan(t *testing.T) {
 	for seed := range uint64(40) {
 		in := mixed(rand.New(rand.NewPCG(seed, 2)))
@@ -261,16 +259,15 @@ func TestReplanningKeepsThePlan(t *testing.T) {
 	}
 }
 
-// TestPlayedPlansStayBelowTheCeilings releases what is due, whatever it is, and
-// plans again.
+// TestPlayedPlansStayBelowTheCeilings releases all groups that are due, and plans again.
 func TestPlayedPlansStayBelowTheCeilings(t *testing.T) {
 	for seed := range uint64(40) {
 		play(t, mixed(rand.New(rand.NewPCG(seed, 3))), func(time.Time, Group, Decision) {})
 	}
 }
 
-// play plans, releases what is due, and goes on to the next start, until
-// nothing waits.
+// play plans, releases the groups that are due, and goes on to the next start, until no group
+// waits.
 func play(t *testing.T, in instance, each func(time.Time, Group, Decision)) {
 	t.Helper()
 	for len(in.groups) > 0 {
@@ -299,8 +296,8 @@ func play(t *testing.T, in instance, each func(time.Time, Group, Decision)) {
 	}
 }
 
-// TestUniformPlansAreOptimal compares plans of groups of one size that run for
-// one slot with the best there is, tried out.
+// TestUniformPlansAreOptimal compares plans of groups of one size that run for one slot with the
+// best plan, which it finds by trying all.
 func TestUniformPlansAreOptimal(t *testing.T) {
 	checked := 0
 	for seed := range uint64(1500) {
@@ -322,8 +319,7 @@ func TestUniformPlansAreOptimal(t *testing.T) {
 	}
 }
 
-// optimum is the least total intensity of the groups from i on; infinite if
-// there is no room.
+// optimum returns the least total intensity of the groups from i on; infinite if there is no room.
 func optimum(in instance, i int, taken map[int]int) float64 {
 	if i == len(in.groups) {
 		return 0
@@ -346,7 +342,7 @@ func TestMoreSlackAloneCostsNoMore(t *testing.T) {
 		in := mixed(r)
 		o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(100))
 		for _, g := range in.groups {
-			g.Threshold, g.PlannedStart = nil, time.Time{} // either asks for something else than what is cheapest
+			g.Threshold, g.PlannedStart = nil, time.Time{} // either asks for something other than the cheapest start
 			before := o.Decide(g.Task)
 			if !in.now.Before(g.LatestStart) || math.IsNaN(before.Expected) {
 				continue
@@ -360,8 +356,8 @@ func TestMoreSlackAloneCostsNoMore(t *testing.T) {
 	}
 }
 
-// TestMoreFreedomCostsNoMore gives uniform groups more slack, or higher
-// ceilings: where there was room for all, there still is, and at no higher cost.
+// TestMoreFreedomCostsNoMore gives uniform groups more slack, or higher ceilings: if there was room
+// for all, there still is, and at no higher cost.
 func TestMoreFreedomCostsNoMore(t *testing.T) {
 	more := map[string]func(*rand.Rand, *instance){
 		"slack": func(r *rand.Rand, in *instance) {
@@ -391,8 +387,7 @@ func TestMoreFreedomCostsNoMore(t *testing.T) {
 	}
 }
 
-// outcome returns the total intensity of a uniform plan, and how many groups
-// run above a ceiling.
+// outcome returns the total intensity of a uniform plan, and how many groups run above a ceiling.
 func outcome(in instance) (total float64, over int) {
 	taken := map[time.Time]int{}
 	for _, d := range in.assign() {
@@ -405,8 +400,8 @@ func outcome(in instance) (total float64, over int) {
 	return total, over
 }
 
-// TestWhatComesAfterTheLastWindowDoesNotMatter changes the forecast beyond the
-// end of the last run that there may be.
+// TestWhatComesAfterTheLastWindowDoesNotMatter changes the forecast beyond the end of the last
+// possible run.
 func TestWhatComesAfterTheLastWindowDoesNotMatter(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 5))

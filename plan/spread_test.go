@@ -94,7 +94,7 @@ func TestAMomentLaterTheSameStartIsPicked(t *testing.T) {
 }
 
 func TestSpreadGivesNoGainAway(t *testing.T) {
-	// 1 % is just gained by the best, and not by its nearly equal.
+	// The best start just gains 1 %, and a nearly equal one does not.
 	o := NewPlanner("X", hourly(400, 396, 400, 396.1, 400), "", Terms{MinGain: 0.01}, t0, at(4))
 	for i := range 100 {
 		d := o.Decide(Task{ID: fmt.Sprintf("uid-%d", i), Duration: time.Hour, LatestStart: at(4)})
@@ -141,8 +141,8 @@ func TestHeldTasksStartWithinMinutesOnceNowIsCleanest(t *testing.T) {
 	}
 }
 
-// TestStartsAreInFullSeconds has slots that begin between two: what is written
-// down of a start is in its slot, and is kept.
+// TestStartsAreInFullSeconds has slots that begin between two seconds: a start, as it is written,
+// is in its slot and is kept.
 func TestStartsAreInFullSeconds(t *testing.T) {
 	clean := at(1).Add(3*time.Minute + 880*time.Millisecond)
 	series := forecast.NewSeries([]forecast.Slot{

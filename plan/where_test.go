@@ -12,7 +12,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// sites are locations with the same power factor.
+// sites returns locations with the same power factor.
 func sites(names ...string) []Site {
 	var all []Site
 	for _, name := range names {
@@ -22,12 +22,12 @@ func sites(names ...string) []Site {
 }
 
 func TestAssignOverLocations(t *testing.T) {
-	outlook := func(name string, intensities ...float64) *Planner {
+	planner := func(name string, intensities ...float64) *Planner {
 		return NewPlanner(name, hourly(intensities...), "none", Terms{}, t0, at(8))
 	}
-	north := func() *Fleet { return outlook("north", 400, 300, 100, 300).Fleet(buckets(t, "1"), nil) }
-	south := func() *Fleet { return outlook("south", 350, 200, 150, 300).Fleet(buckets(t, "1"), nil) }
-	dark := func() *Fleet { return outlook("dark").Fleet(buckets(t, "1"), nil) }
+	north := func() *Fleet { return planner("north", 400, 300, 100, 300).Fleet(buckets(t, "1"), nil) }
+	south := func() *Fleet { return planner("south", 350, 200, 150, 300).Fleet(buckets(t, "1"), nil) }
+	dark := func() *Fleet { return planner("dark").Fleet(buckets(t, "1"), nil) }
 	in := func(g Group, locations ...string) Group { g.Locations = sites(locations...); return g }
 	tests := map[string]struct {
 		groups []Group
@@ -113,7 +113,7 @@ func TestTheReasonNamesBothLocations(t *testing.T) {
 	d := Assign([]Group{{Task: task}}, south.Fleet(Buckets{}, nil), north.Fleet(Buckets{}, nil))[0]
 	for basis, want := range map[forecast.Basis]string{
 		forecast.BasisForecast: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 in ERCOT at Nov 21 12:00; latest start Nov 21 15:00",
-		// there is no room for both
+		// both do not fit
 		forecast.BasisHistory: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
 	} {
 		if d.Basis != forecast.BasisHistory {
@@ -127,8 +127,8 @@ func TestTheReasonNamesBothLocations(t *testing.T) {
 	}
 }
 
-// TestSeveralLocationsCostNoMoreThanEach decides on tasks in three locations at
-// once, in each by itself, and again at the start that was planned.
+// TestSeveralLocationsCostNoMoreThanEach decides on tasks in three locations at once, in each
+// location by itself, and again at the planned start.
 func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 9))
@@ -146,7 +146,8 @@ func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 			g.Threshold, g.PlannedStart, g.Held = nil, time.Time{}, true // it holds for any gain
 			d := Assign([]Group{g}, fleets[0], fleets[1:]...)[0]
 			for _, o := range alone {
-				// what gains nothing against now, and what is as good, may each cost a thousandth more
+				// a start without a gain against now, and an equally good start, may each cost a
+				// thousandth more
 				one := o.Decide(g.Task)
 				if in := (instance{terms: terms, now: tasks.now}); one.Cause != CauseNoForecast && in.cost(d) > in.cost(one)+2*equalMargin(in.cost(one)) {
 					t.Fatalf("seed %d: %s; alone %s", seed, d.Reason(), one.Reason())
@@ -196,9 +197,9 @@ func TestRoomOfEveryLocationIsKept(t *testing.T) {
 	}
 }
 
-// TestAPowerFactorIsLikeACleanerGrid plans groups once with a power factor in a
-// location, and once where its grid is that much cleaner. The factors are powers
-// of two, so that no rounding can tell them apart.
+// TestAPowerFactorIsLikeACleanerGrid plans groups once with a power factor in a location, and once
+// where the grid of that location is that much cleaner. The factors are powers of two, so that
+// rounding is the same in both.
 func TestAPowerFactorIsLikeACleanerGrid(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 11))

@@ -35,12 +35,12 @@ func hourly(from int, values ...float64) *forecast.Series {
 	return forecast.NewSeries(slots)
 }
 
-// believer predicts what the newest issue says.
+// A believer predicts what the newest forecast says.
 type believer struct{ newest *forecast.Series }
 
-func (b *believer) Receive(issue *forecast.Series, _ time.Time) forecast.Verdict {
-	b.newest = issue
-	return forecast.Verdict{Believed: issue}
+func (b *believer) Receive(series *forecast.Series, _ time.Time) forecast.Verdict {
+	b.newest = series
+	return forecast.Verdict{Believed: series}
 }
 func (b *believer) Observe(forecast.Slot) {}
 func (b *believer) Predict(time.Time, time.Duration) forecast.Prediction {
@@ -64,15 +64,15 @@ func TestStarts(t *testing.T) {
 	valley := actual(300, 200, 100, 400, 400, 50, 300, 300, 300, 300)
 	right := []backtest.Document{{Issued: at(0), Series: valley.Series}}
 	tests := map[string]struct {
-		actuals backtest.Actuals
-		issues  []backtest.Document
-		jobs    []backtest.Job
-		terms   plan.Terms
-		ceiling string
-		delay   time.Duration
-		policy  string
-		want    []float64
-		forced  int
+		actuals   backtest.Actuals
+		documents []backtest.Document
+		jobs      []backtest.Job
+		terms     plan.Terms
+		ceiling   string
+		delay     time.Duration
+		policy    string
+		want      []float64
+		forced    int
 	}{
 		"immediate starts on arrival": {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 5), job(1.5, 2, 3)}, policy: "immediate", want: []float64{0, 1.5},
@@ -87,32 +87,32 @@ func TestStarts(t *testing.T) {
 			actuals: actual(200, 100, 100, 100), jobs: []backtest.Job{job(0, 1, 3)}, policy: "oracle", want: []float64{1},
 		},
 		"gridlatch starts in the cleanest window that is predicted": {
-			actuals: valley, issues: right, jobs: []backtest.Job{job(0, 1, 3), job(0, 1, 6), job(0, 2, 3)}, policy: "gridlatch", want: []float64{2, 5, 1},
+			actuals: valley, documents: right, jobs: []backtest.Job{job(0, 1, 3), job(0, 1, 6), job(0, 2, 3)}, policy: "gridlatch", want: []float64{2, 5, 1},
 		},
 		"gridlatch follows a forecast that is wrong": {
-			actuals: valley, issues: []backtest.Document{{Issued: at(0), Series: hourly(0, 300, 200, 300, 100, 300, 300, 300)}},
+			actuals: valley, documents: []backtest.Document{{Issued: at(0), Series: hourly(0, 300, 200, 300, 100, 300, 300, 300)}},
 			jobs: []backtest.Job{job(0, 1, 5)}, policy: "gridlatch", want: []float64{3},
 		},
-		"gridlatch plans anew by a newer issue": {
-			actuals: valley, issues: []backtest.Document{
+		"gridlatch plans anew by a newer forecast": {
+			actuals: valley, documents: []backtest.Document{
 				{Issued: at(0), Series: hourly(0, 300, 200, 300, 100, 300, 300, 300)},
 				{Issued: at(2), Series: hourly(2, 300, 300, 100, 300, 300, 300)},
 			},
 			jobs: []backtest.Job{job(0, 1, 5)}, policy: "gridlatch", want: []float64{4},
 		},
-		"gridlatch does not know an issue that comes late": {
-			actuals: valley, issues: []backtest.Document{
+		"gridlatch does not know a forecast that comes late": {
+			actuals: valley, documents: []backtest.Document{
 				{Issued: at(-4), Series: hourly(-4, 1, 1, 1, 1, 300, 200, 300, 100, 300, 300, 300)},
 				{Issued: at(2), Series: hourly(2, 300, 300, 100, 300, 300, 300)},
 			},
 			delay: 2 * hour, jobs: []backtest.Job{job(0, 1, 5)}, policy: "gridlatch", want: []float64{3},
 		},
 		"gridlatch starts between slots if that is best": {
-			actuals: actual(400, 100, 100, 400, 400, 400), issues: []backtest.Document{{Issued: at(0), Series: hourly(0, 400, 100, 100, 500, 400, 400)}},
+			actuals: actual(400, 100, 100, 400, 400, 400), documents: []backtest.Document{{Issued: at(0), Series: hourly(0, 400, 100, 100, 500, 400, 400)}},
 			jobs: []backtest.Job{job(0, 2.5, 2)}, policy: "gridlatch", want: []float64{0.5},
 		},
 		"gridlatch asks once, when a job arrives, whether a wait gains enough": {
-			actuals: valley, issues: []backtest.Document{
+			actuals: valley, documents: []backtest.Document{
 				{Issued: at(0), Series: hourly(0, 100, 99, 98, 97, 96, 95, 94)},
 				{Issued: at(2), Series: hourly(2, 98, 97.5, 97, 97, 97)},
 			},
@@ -123,10 +123,10 @@ func TestStarts(t *testing.T) {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 4), job(3, 1, 1.5)}, policy: "threshold=200", want: []float64{1, 4.5},
 		},
 		"a percentile is that of the time that remains": {
-			actuals: valley, issues: right, jobs: []backtest.Job{job(0, 1, 3), job(3, 1, 6)}, policy: "percentile=50", want: []float64{1, 5},
+			actuals: valley, documents: right, jobs: []backtest.Job{job(0, 1, 3), job(3, 1, 6)}, policy: "percentile=50", want: []float64{1, 5},
 		},
 		"the lowest slot does not care how long a job runs": {
-			actuals: valley, issues: right, jobs: []backtest.Job{job(0, 3, 6)}, policy: "lowest-slot", want: []float64{5},
+			actuals: valley, documents: right, jobs: []backtest.Job{job(0, 3, 6)}, policy: "lowest-slot", want: []float64{5},
 		},
 		"foresight needs no forecast": {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 6)}, policy: "foresight", want: []float64{5},
@@ -135,15 +135,15 @@ func TestStarts(t *testing.T) {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 6)}, policy: "gridlatch", want: []float64{0},
 		},
 		"below a ceiling greedy waits for its turn, the most urgent first": {
-			actuals: valley, issues: right, ceiling: "1",
+			actuals: valley, documents: right, ceiling: "1",
 			jobs: []backtest.Job{job(0, 1, 4), job(0, 1, 3)}, policy: "greedy", want: []float64{3, 2},
 		},
 		"below a ceiling gridlatch plans ahead, the most urgent first": {
-			actuals: valley, issues: right, ceiling: "1",
+			actuals: valley, documents: right, ceiling: "1",
 			jobs: []backtest.Job{job(0, 1, 4), job(0, 1, 3)}, policy: "gridlatch", want: []float64{1, 2},
 		},
 		"what cannot wait starts above the ceiling": {
-			actuals: valley, issues: right, ceiling: "1",
+			actuals: valley, documents: right, ceiling: "1",
 			jobs: []backtest.Job{job(0, 2, 0), job(1, 1, 0)}, policy: "greedy", want: []float64{0, 1}, forced: 1,
 		},
 		"room that is given back between slots is used at once": {
@@ -166,7 +166,7 @@ func TestStarts(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := backtest.Setup{
-				Actuals: tt.actuals, Documents: tt.issues, Jobs: tt.jobs, From: at(0), To: at(100), ForecastDelay: tt.delay,
+				Actuals: tt.actuals, Documents: tt.documents, Jobs: tt.jobs, From: at(0), To: at(100), ForecastDelay: tt.delay,
 				Terms: tt.terms, MaxAge: 24 * hour, Model: &believer{},
 			}
 			if tt.ceiling != "" {
@@ -236,27 +236,27 @@ func TestNothingToJudge(t *testing.T) {
 	}
 }
 
-// grid is a month of an invented grid, with forecasts that are wrong at random.
+// grid returns a month of an invented grid, with forecasts that are wrong at random.
 func grid(random *rand.Rand) (backtest.Actuals, []backtest.Document) {
 	var values []float64
 	for h := range 40 * 24 {
 		values = append(values, 300+120*math.Cos(float64(h%24)/24*2*math.Pi)+60*math.Sin(float64(h)/37)+30*random.Float64())
 	}
-	var issues []backtest.Document
+	var documents []backtest.Document
 	for d := 0; d+4 <= 40; d++ {
 		var ahead []float64
 		for h := range 96 {
 			ahead = append(ahead, values[24*d+h]*(0.9+0.2*random.Float64()))
 		}
-		issues = append(issues, backtest.Document{Issued: at(float64(24 * d)), Series: hourly(24*d, ahead...)})
+		documents = append(documents, backtest.Document{Issued: at(float64(24 * d)), Series: hourly(24*d, ahead...)})
 	}
-	return actual(values...), issues
+	return actual(values...), documents
 }
 
-// TestNoLookAhead changes all that becomes known after a moment, and compares
-// the starts up to it.
+// TestNoLookAhead changes everything that becomes known after a moment, and compares the starts up
+// to that moment.
 func TestNoLookAhead(t *testing.T) {
-	actuals, issues := grid(rand.New(rand.NewPCG(1, 2)))
+	actuals, documents := grid(rand.New(rand.NewPCG(1, 2)))
 	from, to := at(20*24), at(36*24)
 	jobs, err := backtest.RegularJobs(from, to, 5*hour, []time.Duration{hour, 150 * time.Minute, 12 * hour}, []time.Duration{6 * hour, 48 * hour})
 	if err != nil {
@@ -273,7 +273,7 @@ func TestNoLookAhead(t *testing.T) {
 	for name, ceiling := range map[string]plan.Buckets{"without a ceiling": {}, "below a ceiling": flat} {
 		t.Run(name, func(t *testing.T) {
 			setup := backtest.Setup{
-				Actuals: actuals, Documents: issues, Jobs: jobs, From: from, To: to, History: 20 * 24 * hour,
+				Actuals: actuals, Documents: documents, Jobs: jobs, From: from, To: to, History: 20 * 24 * hour,
 				MaxAge: 24 * hour, Terms: plan.Terms{WaitPrice: 0.001, MinGain: 0.01}, Ceiling: ceiling,
 			}
 			plain, err := setup.Run(t.Context(), policies...)
@@ -283,7 +283,7 @@ func TestNoLookAhead(t *testing.T) {
 			for seed, cut := range map[uint64]time.Time{1: at(22*24 + 7), 2: at(26 * 24), 3: at(30*24 + 13.5)} {
 				random := rand.New(rand.NewPCG(seed, seed))
 				changed := setup
-				changed.Actuals, changed.Documents = disturb(random, actuals, issues, cut)
+				changed.Actuals, changed.Documents = disturb(random, actuals, documents, cut)
 				other, err := changed.Run(t.Context(), policies...)
 				if err != nil {
 					t.Fatal(err)
@@ -294,9 +294,9 @@ func TestNoLookAhead(t *testing.T) {
 	}
 }
 
-// disturb changes the actual intensities of slots that begin after the cut, and
-// the issues after it.
-func disturb(random *rand.Rand, actuals backtest.Actuals, issues []backtest.Document, cut time.Time) (backtest.Actuals, []backtest.Document) {
+// disturb changes the actual intensities of slots that begin after the cut, and the forecasts after
+// it.
+func disturb(random *rand.Rand, actuals backtest.Actuals, documents []backtest.Document, cut time.Time) (backtest.Actuals, []backtest.Document) {
 	slots := actuals.Series.Slots()
 	for i := range slots {
 		if slots[i].Start.After(cut) {
@@ -304,20 +304,20 @@ func disturb(random *rand.Rand, actuals backtest.Actuals, issues []backtest.Docu
 		}
 	}
 	var others []backtest.Document
-	for _, issue := range issues {
-		ahead := issue.Series.Slots()
+	for _, document := range documents {
+		ahead := document.Series.Slots()
 		for i := range ahead {
-			if issue.Issued.After(cut) {
+			if document.Issued.After(cut) {
 				ahead[i].Intensity *= 0.3 + 1.4*random.Float64()
 			}
 		}
-		others = append(others, backtest.Document{Issued: issue.Issued, Series: forecast.NewSeries(ahead)})
+		others = append(others, backtest.Document{Issued: document.Issued, Series: forecast.NewSeries(ahead)})
 	}
 	return backtest.Actuals{Series: forecast.NewSeries(slots), SlotWidth: actuals.SlotWidth}, others
 }
 
-// compareStarts wants all starts up to the cut to be the same, and some after it
-// to differ for every policy.
+// compareStarts wants all starts up to the cut to be the same, and some later starts to differ for
+// every policy.
 func compareStarts(t *testing.T, plain, other backtest.Result, cut time.Time) {
 	t.Helper()
 	for k, run := range plain.Runs {
@@ -338,14 +338,14 @@ func compareStarts(t *testing.T, plain, other backtest.Result, cut time.Time) {
 	}
 }
 
-// TestPoliciesDoNotSeeOneAnother wants each to do what it does alone.
+// TestPoliciesDoNotSeeOneAnother wants each policy to do what it does alone.
 func TestPoliciesDoNotSeeOneAnother(t *testing.T) {
-	actuals, issues := grid(rand.New(rand.NewPCG(3, 4)))
+	actuals, documents := grid(rand.New(rand.NewPCG(3, 4)))
 	jobs, err := backtest.RegularJobs(at(28*24), at(32*24), 7*hour, []time.Duration{hour, 150 * time.Minute}, []time.Duration{6 * hour, 24 * hour})
 	if err != nil {
 		t.Fatal(err)
 	}
-	setup := backtest.Setup{Actuals: actuals, Documents: issues, Jobs: jobs, From: at(28 * 24), To: at(32 * 24), History: 14 * 24 * hour, MaxAge: 24 * hour}
+	setup := backtest.Setup{Actuals: actuals, Documents: documents, Jobs: jobs, From: at(28 * 24), To: at(32 * 24), History: 14 * 24 * hour, MaxAge: 24 * hour}
 	policies := []backtest.Policy{{Kind: backtest.Gridlatch}, {Kind: backtest.Foresight}, {Kind: backtest.AtPercentile, Value: 30}, {Kind: backtest.Oracle}}
 	together, err := setup.Run(t.Context(), policies...)
 	if err != nil {
@@ -388,29 +388,30 @@ func TestWriteStarts(t *testing.T) {
 	}
 }
 
-// An outage of the forecast's provider, which publishes zeros, is counted, and believed by no policy.
+// An outage of the forecast's provider, which publishes zeros, is counted, and no policy believes
+// the zeros.
 func TestAnOutageOfTheForecastIsNotBelieved(t *testing.T) {
-	actuals, issues := backtest.Actuals{Series: hourly(0, wave(40*24)...), SlotWidth: hour}, []backtest.Document(nil)
+	actuals, documents := backtest.Actuals{Series: hourly(0, wave(40*24)...), SlotWidth: hour}, []backtest.Document(nil)
 	for d := range 40 {
 		values := wave((d + 2) * 24)[d*24:]
 		if d == 35 {
 			values = make([]float64, 48)
 		}
-		issues = append(issues, backtest.Document{Issued: at(float64(d * 24)), Series: hourly(d*24, values...)})
+		documents = append(documents, backtest.Document{Issued: at(float64(d * 24)), Series: hourly(d*24, values...)})
 	}
 	jobs, err := backtest.RegularJobs(at(35*24), at(36*24), hour, []time.Duration{hour}, []time.Duration{12 * hour})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := backtest.Setup{
-		Actuals: actuals, Documents: issues, Jobs: jobs, From: at(30 * 24), To: at(38 * 24), History: 28 * 24 * hour, MaxAge: 24 * hour,
+		Actuals: actuals, Documents: documents, Jobs: jobs, From: at(30 * 24), To: at(38 * 24), History: 28 * 24 * hour, MaxAge: 24 * hour,
 	}
 	result, err := s.Run(t.Context(), backtest.Policy{Kind: backtest.Gridlatch}, backtest.Policy{Kind: backtest.Oracle}, backtest.Policy{Kind: backtest.Immediate})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if result.DoubtedValues != 48 {
-		t.Errorf("%d values are not believed, want the 48 of one issue", result.DoubtedValues)
+		t.Errorf("%d values are not believed, want the 48 of one forecast", result.DoubtedValues)
 	}
 	scores := result.Scores(actuals, false)
 	if got, best := scores[0].Total.Saving, scores[1].Total.Saving; got < 0.8*best {
@@ -418,7 +419,7 @@ func TestAnOutageOfTheForecastIsNotBelieved(t *testing.T) {
 	}
 }
 
-// wave is a grid whose days are alike.
+// wave returns a grid with equal days.
 func wave(hours int) []float64 {
 	values := make([]float64, hours)
 	for h := range values {

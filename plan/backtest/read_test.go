@@ -99,11 +99,11 @@ func TestReadForecasts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.SlotWidth != hour || got.Skipped.Repeated != 1 || len(got.Documents) != 2 {
-		t.Fatalf("slots of %s, %d repeated, %d issues; want 1h, 1, 2", got.SlotWidth, got.Skipped.Repeated, len(got.Documents))
+		t.Fatalf("slots of %s, %d repeated, %d forecasts; want 1h, 1, 2", got.SlotWidth, got.Skipped.Repeated, len(got.Documents))
 	}
 	for i, want := range []*forecast.Series{hourly(0, 1, 2, 3), hourly(6, 5)} {
 		if diff := cmp.Diff(want.Slots(), got.Documents[i].Series.Slots()); diff != "" {
-			t.Errorf("issue %d (-want +got):\n%s", i, diff)
+			t.Errorf("forecast %d (-want +got):\n%s", i, diff)
 		}
 	}
 	if !got.Documents[0].Issued.Equal(at(0)) || !got.Documents[1].Issued.Equal(at(6)) {
@@ -152,9 +152,9 @@ func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
 		"no number":               {text: head + "2021-07-01T01:00:00Z,\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`},
 		"a duplicate":             {text: head + first + first, want: few + `1 usable rows` + enough},
 		"a bad line after CRLF":   {text: "timestamp,intensity\r\n2021-07-01T00:00:00Z,1\r\n2021-07-01T01:00:00Z,x\r\n", want: few + `1 usable rows` + more + `f.csv, line 3, column 22: intensity "x": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"an issue of nothing":     {read: "forecast", text: "issued,timestamp,intensity\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot`},
+		"a forecast of nothing":   {read: "forecast", text: "issued,timestamp,intensity\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot`},
 		"actuals for a forecast":  {read: "forecast", text: head + first, want: `f.csv, line 1: no column "issued": want the columns issued,timestamp,intensity`},
-		"a bad issue":             {read: "forecast", text: "issued,timestamp,intensity\nx,y,z\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot; 1 cannot be read, the first: f.csv, line 2, column 1: issued "x": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"a bad forecast":          {read: "forecast", text: "issued,timestamp,intensity\nx,y,z\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot; 1 cannot be read, the first: f.csv, line 2, column 1: issued "x": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
 		"nothing but zeros":       {text: head + "2021-07-01T00:00:00Z,0\n2021-07-01T01:00:00Z,0\n", want: `f.csv: 2 of 2 values are not believed, and count as not known: 0 from 2021-07-01T00:00:00Z to 2021-07-01T02:00:00Z`},
 		"a job that is too long":  {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1h,2h,3\n", want: `f.csv, line 2: 4 columns, want 3: arrival,duration,slack`},
 		"a job column twice":      {read: "jobs", text: "arrival,arrival,duration,slack\n", want: `f.csv, line 1, column 9: "arrival": want the columns arrival,duration,slack[,weight]`},
@@ -215,8 +215,8 @@ func TestRegularJobs(t *testing.T) {
 	}
 }
 
-// FuzzRead wants every file to be read or refused in one line that names it, and
-// what is read to be usable.
+// FuzzRead wants every file to be read or refused in one line that names the file. What is read
+// must be usable.
 func FuzzRead(f *testing.F) {
 	f.Add("timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n")
 	f.Add("issued,timestamp,intensity\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,1\n")

@@ -45,7 +45,8 @@ func TestRealGridsKeepThePromises(t *testing.T) {
 	}
 }
 
-// replayTrace replays four weeks of a grid under the default terms, from the tenth day of its forecasts on.
+// replayTrace replays four weeks of a grid under the default terms, from the tenth day of its
+// forecasts on.
 func replayTrace(t *testing.T, region string) (backtest.Result, backtest.Actuals) {
 	t.Helper()
 	actuals := readTrace(t, region+".actual.csv", backtest.ReadActuals)
