@@ -44,6 +44,9 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 		"of forecasts alone, each half hour": {afterForecasts(20*day, 0), 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if tt.within == 20 && testing.Short() {
+				t.Skip("a forecast each half hour takes long to learn from")
+			}
 			var m Model
 			now := tt.tell(&m)
 			want := m.Predict(now, trust)
@@ -80,6 +83,9 @@ func checkAlike(t *testing.T, got, want Prediction, most float64) {
 }
 
 func TestARestoredModelIsOneOfTheLastWeeks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it learns from 150 days")
+	}
 	var long, short Model
 	g := synthetic(20, 150, 50)
 	g.tell(&long, 0, 140*day, nil)

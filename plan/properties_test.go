@@ -50,6 +50,14 @@ func (in instance) cost(d Decision) float64 {
 	return math.Max(d.Expected, 0) * (1 + in.terms.WaitPrice*d.Start.Sub(in.now).Hours())
 }
 
+// seeds returns the number of random instances of a test: a fifth of them with -short.
+func seeds(all uint64) uint64 {
+	if testing.Short() {
+		return all / 5
+	}
+	return all
+}
+
 // mixed makes an instance of anything: durations, sizes, urgency, thresholds.
 func mixed(r *rand.Rand) instance {
 	in := instance{step: []time.Duration{time.Hour, 30 * time.Minute, 5 * time.Minute}[r.IntN(3)], now: t0.Add(time.Duration(r.IntN(90)) * time.Minute)}
@@ -148,7 +156,7 @@ func checkRoom(t *testing.T, in instance, decisions []Decision) {
 
 // FuzzAssign checks what the package promises of every plan.
 func FuzzAssign(f *testing.F) {
-	for seed := range uint64(100) {
+	for seed := range seeds(100) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
@@ -233,7 +241,7 @@ func checkOrder(t *testing.T, in instance, decisions []Decision) {
 // starts when it was first planned to, or before if there is room at an equally good time; never
 // later or at a worse time.
 func TestReplanningKeepsThePlan(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range seeds(40) {
 		in := mixed(rand.New(rand.NewPCG(seed, 2)))
 		in.terms = Terms{MinGain: in.terms.MinGain}
 		in.now, in.step = in.now.Truncate(5*time.Minute), time.Hour
@@ -261,7 +269,7 @@ func TestReplanningKeepsThePlan(t *testing.T) {
 
 // TestPlayedPlansStayBelowTheCeilings releases all groups that are due, and plans again.
 func TestPlayedPlansStayBelowTheCeilings(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range seeds(40) {
 		play(t, mixed(rand.New(rand.NewPCG(seed, 3))), func(time.Time, Group, Decision) {})
 	}
 }
@@ -300,7 +308,7 @@ func play(t *testing.T, in instance, each func(time.Time, Group, Decision)) {
 // best plan, which it finds by trying all.
 func TestUniformPlansAreOptimal(t *testing.T) {
 	checked := 0
-	for seed := range uint64(1500) {
+	for seed := range seeds(1500) {
 		in := uniform(rand.New(rand.NewPCG(seed, 3)), 5, 4)
 		total, over := outcome(in)
 		best := optimum(in, 0, map[int]int{})
@@ -337,7 +345,7 @@ func optimum(in instance, i int, taken map[int]int) float64 {
 
 // TestMoreSlackAloneCostsNoMore decides on tasks by themselves.
 func TestMoreSlackAloneCostsNoMore(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 8))
 		in := mixed(r)
 		o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(100))
@@ -372,7 +380,7 @@ func TestMoreFreedomCostsNoMore(t *testing.T) {
 	}
 	for name, change := range more {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := range seeds(300) {
 				r := rand.New(rand.NewPCG(seed, 4))
 				in := uniform(r, 24, 20)
 				in.intensities = append(in.intensities, 600, 600, 600) // for slack
@@ -403,7 +411,7 @@ func outcome(in instance) (total float64, over int) {
 // TestWhatComesAfterTheLastWindowDoesNotMatter changes the forecast beyond the end of the last
 // possible run.
 func TestWhatComesAfterTheLastWindowDoesNotMatter(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		in := mixed(r)
 		in.step = time.Hour

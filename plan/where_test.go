@@ -130,7 +130,7 @@ func TestTheReasonNamesBothLocations(t *testing.T) {
 // TestSeveralLocationsCostNoMoreThanEach decides on tasks in three locations at once, in each
 // location by itself, and again at the planned start.
 func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		tasks, places := mixed(r), []instance{mixed(r), mixed(r), mixed(r)}
 		terms := Terms{MinGain: tasks.terms.MinGain, WaitPrice: tasks.terms.WaitPrice}
@@ -167,7 +167,7 @@ func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 
 // TestRoomOfEveryLocationIsKept plans mixed groups over three locations.
 func TestRoomOfEveryLocationIsKept(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range seeds(60) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		in := mixed(r)
 		places := map[string]instance{}
@@ -201,7 +201,7 @@ func TestRoomOfEveryLocationIsKept(t *testing.T) {
 // where the grid of that location is that much cleaner. The factors are powers of two, so that
 // rounding is the same in both.
 func TestAPowerFactorIsLikeACleanerGrid(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		in, other := mixed(r), mixed(r)
 		in.terms.Exemptions = nil
