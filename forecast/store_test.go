@@ -182,6 +182,20 @@ func TestASourceMayFailAndBeForgotten(t *testing.T) {
 	}
 }
 
+func TestASnapshotHasAForecastOnceOneIsAccepted(t *testing.T) {
+	var store Store
+	source := Source{Name: "s"}
+	store.Fail(source, errors.New("it is missing"))
+	if store.Snapshot(source).HasForecast() {
+		t.Error("a source that failed has a forecast")
+	}
+	offerAll(t, &store, newDocument(0, "A", series(0, 1)), at(0))
+	store.Fail(source, errors.New("it is missing"))
+	if !store.Snapshot(source).HasForecast() {
+		t.Error("the forecast is lost once the source fails")
+	}
+}
+
 func TestSnapshotFindsTheForecast(t *testing.T) {
 	var m Model
 	m.Receive(series(-60, 1), at(-60))
