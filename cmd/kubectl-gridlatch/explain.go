@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -266,7 +265,7 @@ func stateOf(o client.Object) string {
 		asked = policy.JobAsk(&job.Spec.Template, job)
 	}
 	switch {
-	case strings.HasPrefix(annotations[v1alpha1.ReasonAnnotation], hold.NotHeld) && asked[v1alpha1.DelayTolerantAnnotation] == "true":
+	case annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld && asked[v1alpha1.DelayTolerantAnnotation] == "true":
 		return stateNotHeld
 	case state == stateHeld || state == stateReleased:
 		return state
@@ -301,7 +300,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	x.warnings = append(x.warnings, o.warnings...)
 	task := o.policy.TaskOf(head)
 	task.Held = true
-	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
+	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.FormatDuration(task.Duration)
 	x.OverdueSince = overdueSince(c.now, x.LatestStart, x.PlannedStart)
 	if o.book == nil {
 		return nil
@@ -313,7 +312,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	}
 	expected, rests := o.policy.Predict(o.book, where, c.now)
 	x.Basis, x.Learned, x.Location = expected.Basis, o.learned, rests.Location
-	if expected.Series.Empty() {
+	if expected.Series.IsEmpty() {
 		return nil
 	}
 	if x.PlannedStart == nil {
@@ -328,7 +327,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	compare(x.Windows)
 	for _, part := range o.policy.Contributions(o.book, where, c.now, *x.PlannedStart) {
 		if math.Abs(part.Intensity) >= 0.05 {
-			x.Signals = append(x.Signals, contribution{part.Signal, part.Intensity})
+			x.Signals = append(x.Signals, contribution{part.Feature, part.Intensity})
 		}
 	}
 	return nil
