@@ -2,7 +2,6 @@ package gating
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -11,7 +10,6 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -76,7 +74,7 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	switch {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)
-	case wish == "true" && strings.HasPrefix(reason, hold.NotHeld):
+	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
 		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -266,7 +265,7 @@ func stateOf(o client.Object) string {
 		asked = policy.JobAsk(&job.Spec.Template, job)
 	}
 	switch {
-	case strings.HasPrefix(annotations[v1alpha1.ReasonAnnotation], hold.NotHeld) && asked[v1alpha1.DelayTolerantAnnotation] == "true":
+	case annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld && asked[v1alpha1.DelayTolerantAnnotation] == "true":
 		return stateNotHeld
 	case state == stateHeld || state == stateReleased:
 		return state

@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // world is a cluster with the forecast of testdata, a controller that leads, and these objects.
@@ -164,7 +163,7 @@ func busy() []client.Object {
 		gated, podOf("nightly-report-a", v1alpha1.StateHeld, notes(), gated), podOf("nightly-report-b", v1alpha1.StateHeld, notes(), gated),
 		whole, started, podOf("backup", v1alpha1.StateHeld, notes(), nil), jobOf("ordinary", "", nil, 1), done, working, runs, asleep,
 		jobOf("unseen", "", map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, 1),
-		jobOf("managed", v1alpha1.StateReleased, notes(v1alpha1.ReasonAnnotation, hold.NotHeld+"it is managed by example.com/other"), 1),
+		jobOf("managed", v1alpha1.StateReleased, notes(v1alpha1.ReasonAnnotation, "not held: it is managed by example.com/other", v1alpha1.OutcomeAnnotation, v1alpha1.OutcomeNotHeld), 1),
 	}
 }
 
