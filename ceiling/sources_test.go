@@ -55,7 +55,7 @@ func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 			}
 			var left []string
 			for source, why := range got.left {
-				left = append(left, source)
+				left = append(left, source.String())
 				if !strings.Contains(why, tt.because) {
 					t.Errorf("%s: %s", source, why)
 				}
@@ -114,7 +114,7 @@ func TestASourceThatFailsHasNothingElseComputedAnew(t *testing.T) {
 		}
 	}
 	look()
-	w.onForecast().Generic(context.Background(), event.TypedGenericEvent[string]{Object: "shop/other/data"}, w.queue)
+	w.onForecast().Generic(context.Background(), event.TypedGenericEvent[forecast.Source]{Object: "shop/other/data"}, w.queue)
 	if first, _ := w.queue.Get(); w.queue.Len() != 0 || first != other.ref() {
 		t.Errorf("looked at again: %v, and %d more", first, w.queue.Len())
 	}
