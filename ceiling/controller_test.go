@@ -23,8 +23,12 @@ import (
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
 )
+
+// carbonIntensity is the source of the exporter.
+var carbonIntensity = forecast.Source{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"}
 
 // world is all that a controller sees, and a record of what it does.
 type world struct {
@@ -53,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	w.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ref]())
 	t.Cleanup(w.queue.ShutDown)
 	w.started = w.clock.Now().Add(-time.Hour)
-	w.unasked.Store(true)
+	w.scalersChanged.Store(true)
 	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
 		watcher.informer = toolscache.NewSharedIndexInformer(&toolscache.ListWatch{}, &unstructured.Unstructured{}, 0, watcher.indexers)
 		watcher.synced = true
@@ -63,7 +67,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.level = plan.Level{Intensity: 300, Known: true, Buckets: buckets}
-	w.Store.Fail(forecast.Source{Name: "kube-system/carbon-intensity/data"}, context.Canceled)
+	w.Store.Fail(carbonIntensity, context.Canceled)
 	return w
 }
 
@@ -139,11 +143,13 @@ func (w *world) reason(name string) string {
 	return ""
 }
 
+// web is a target with a maxReplicaCount of 40.
 func web(k kind, annotations map[string]string) *target {
-	most := int32(40)
-	return &target{kind: k, max: &most, ObjectMeta: metav1.ObjectMeta{
-		Namespace: "shop", Name: "web", UID: "u", ResourceVersion: "7", Annotations: annotations, CreationTimestamp: metav1.Unix(1000, 0),
-	}}
+	d := scaled(map[string]any{"maxReplicaCount": int64(40), "rollout": map[string]any{"strategy": "gradual"}}, nil)
+	o := &unstructured.Unstructured{Object: d}
+	o.SetAnnotations(annotations)
+	o.SetCreationTimestamp(metav1.Unix(1000, 0))
+	return d.target(k)
 }
 
 func scaler(namespace, name string, created int64) *carbonaware.CarbonAwareKedaScaler {
@@ -291,11 +297,11 @@ func TestPatchesThatFail(t *testing.T) {
 func TestRunningJobsAreNotKilled(t *testing.T) {
 	w := newWorld(t)
 	object := web(scaledJob, map[string]string{v1alpha1.PolicyAnnotation: "default"})
-	object.kills = true
+	object.killsJobs = true
 	w.has(t, object)
 	w.jobs = []batchv1.Job{{}, {Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: "True"}}}}}
 	result, err := w.Reconcile(t.Context(), object.ref())
-	if err != nil || result.RequeueAfter != jobsPoll {
+	if err != nil || result.RequeueAfter != jobsInterval {
 		t.Fatalf("got %v, %v", result, err)
 	}
 	if len(w.patched) != 1 || strings.Contains(w.patched[0], `"spec":`) || !strings.Contains(w.patched[0], "rollout.strategy") {
@@ -337,7 +343,7 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 	if _, err := w.Reconcile(t.Context(), targetOf(one)); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]forecast.Source{{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"}}, w.followed); diff != "" {
+	if diff := cmp.Diff([]forecast.Source{carbonIntensity}, w.followed); diff != "" {
 		t.Error(diff)
 	}
 	// the forecast has been looked for, and there is none
@@ -347,7 +353,7 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 }
 
 func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
-	ours := metav1.ManagedFieldsEntry{Manager: Manager, FieldsV1: metav1.NewFieldsV1(ownsMax)}
+	ours := metav1.ManagedFieldsEntry{Manager: override.Manager, FieldsV1: metav1.NewFieldsV1(ownsMax)}
 	others := metav1.ManagedFieldsEntry{Manager: "kubectl-create", FieldsV1: metav1.NewFieldsV1(ownsOther)}
 	tests := []struct {
 		name        string
@@ -369,8 +375,9 @@ func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.level.Buckets, w.level.Intensity = buckets, 100
-			object := web(scaledObject, tt.annotations)
-			object.hands = hands{any: true, ours: map[string]bool{maxReplicaCount: true}}
+			d := scaled(map[string]any{"maxReplicaCount": int64(40)}, nil).managedBy(managed("kubectl-create", "Update", 0, ownsOther), managed(override.Manager, "Update", 10, ownsMax))
+			(&unstructured.Unstructured{Object: d}).SetAnnotations(tt.annotations)
+			object := d.target(scaledObject)
 			w.has(t, object)
 			w.live, w.refuses = metav1.ObjectMeta{ResourceVersion: tt.live, ManagedFields: []metav1.ManagedFieldsEntry{others, ours}}, tt.answer
 			if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {

@@ -16,22 +16,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// watcher keeps the objects of one resource for as long as its
-// CustomResourceDefinition is there, and sleeps while it is not.
+// watcher keeps the objects of one resource for as long as the resource has a
+// CustomResourceDefinition, and sleeps while it has none.
 type watcher struct {
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
 	resource schema.GroupVersionResource
-	// keep makes of an object what is kept of it.
+	// keep turns an object into what is kept of it.
 	keep     cache.TransformFunc
 	indexers cache.Indexers
 	handler  cache.ResourceEventHandler
-	// changed is called after known has become true, and after all objects have
-	// gone with their definition.
+	// changed is called after isKnown has become true, and after all objects have gone with
+	// their definition.
 	changed func()
 
 	mu       sync.RWMutex
-	absent   bool                      // it is known that there is no definition
+	absent   bool                      // there is no definition, as far as is known
 	informer cache.SharedIndexInformer // nil without a definition
 	synced   bool
 	stop     context.CancelFunc
@@ -51,22 +51,22 @@ func (w *watcher) run(ctx context.Context) {
 			return definitions.Watch(ctx, o)
 		},
 	}, &metav1.PartialObjectMetadata{}, 0)
-	w.quiet(ctx, informer, "CustomResourceDefinition "+w.resource.GroupResource().String())
-	// it returns an error only once the informer has stopped
+	w.logOnce(ctx, informer, "CustomResourceDefinition "+w.resource.GroupResource().String())
+	// the informer has not started: no error is possible
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { w.begin(ctx) },
 		DeleteFunc: func(any) { w.end() },
 	})
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
-			w.none()
+			w.noteAbsence()
 		}
 	}()
 	informer.RunWithContext(ctx)
 	w.end()
 }
 
-// begin watches the objects, now that they are defined.
+// begin watches the objects. They have a definition now.
 func (w *watcher) begin(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -83,8 +83,8 @@ func (w *watcher) begin(ctx context.Context) {
 			return objects.Watch(ctx, o)
 		},
 	}, &unstructured.Unstructured{}, 0, w.indexers)
-	w.quiet(ctx, informer, w.resource.GroupResource().String())
-	// both return errors only once the informer has started or stopped
+	w.logOnce(ctx, informer, w.resource.GroupResource().String())
+	// the informer has not started: no error is possible
 	_ = informer.SetTransform(w.keep)
 	registration, _ := informer.AddEventHandler(w.handler)
 	w.absent, w.synced, w.informer = false, false, informer
@@ -99,15 +99,15 @@ func (w *watcher) begin(ctx context.Context) {
 	}()
 }
 
-// none notes that there is no definition, unless one has come meanwhile.
-func (w *watcher) none() {
+// noteAbsence notes that there is no definition, unless one has come meanwhile.
+func (w *watcher) noteAbsence() {
 	w.mu.Lock()
 	w.absent = w.informer == nil
 	w.mu.Unlock()
 	w.changed()
 }
 
-// end forgets the objects: their definition has gone.
+// end forgets the objects. Their definition has gone.
 func (w *watcher) end() {
 	w.mu.Lock()
 	if w.stop != nil {
@@ -118,11 +118,11 @@ func (w *watcher) end() {
 	w.changed()
 }
 
-// quiet logs why a watch fails when that changes, not at every attempt: without
-// the right to watch, this part of the program just sleeps.
-func (w *watcher) quiet(ctx context.Context, informer cache.SharedInformer, what string) {
+// logOnce logs why a watch fails when the reason changes, not at every attempt. Without the
+// right to watch, this part of the program sleeps.
+func (w *watcher) logOnce(ctx context.Context, informer cache.SharedInformer, what string) {
 	last := ""
-	// it returns an error only once the informer has started
+	// the informer has not started: no error is possible
 	_ = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 		if err != nil && err.Error() != last {
 			last = err.Error()
@@ -131,16 +131,16 @@ func (w *watcher) quiet(ctx context.Context, informer cache.SharedInformer, what
 	})
 }
 
-// known reports whether it is known what objects there are: all, or none
-// because they are not defined.
-func (w *watcher) known() bool {
+// isKnown reports whether all objects are known: they have been listed, or there are none
+// because they have no definition.
+func (w *watcher) isKnown() bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	return w.absent || w.synced
 }
 
-// missing reports whether the objects are not defined.
-func (w *watcher) missing() bool {
+// isAbsent reports whether the objects have no definition.
+func (w *watcher) isAbsent() bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	return w.absent
@@ -155,7 +155,7 @@ func (w *watcher) indexer() cache.Indexer {
 	return w.informer.GetIndexer()
 }
 
-// get returns what is kept of an object, by namespace/name; nil if there is none.
+// get returns what is kept of the object with a namespace/name, nil if there is none.
 func (w *watcher) get(key string) any {
 	object, _, _ := w.indexer().GetByKey(key) // of a cache: no error is possible
 	return object
