@@ -30,7 +30,7 @@ func (o *Object) Standing(f Field, loan *Loan) Standing {
 	}
 	s := Standing{Original: loan.Original, IsUndone: now != loan.Applied}
 	s.IsReverted = s.IsUndone && now == loan.Original
-	if s.IsUndone && !s.IsReverted || o.IsRewritten(f) {
+	if s.IsUndone || o.IsRewritten(f) {
 		s.Original = now
 	}
 	return s
