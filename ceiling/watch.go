@@ -5,13 +5,12 @@ import (
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -37,21 +36,17 @@ type watcher struct {
 	stop     context.CancelFunc
 }
 
+func definitionResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
 // run watches until the context ends.
 func (w *watcher) run(ctx context.Context) {
-	definitions := w.metadata.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	only := fields.OneTermEqualSelector("metadata.name", w.resource.GroupResource().String()).String()
-	informer := cache.NewSharedInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = only
-			return definitions.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = only
-			return definitions.Watch(ctx, o)
-		},
-	}, &metav1.PartialObjectMetadata{}, 0)
-	w.logOnce(ctx, informer, "CustomResourceDefinition "+w.resource.GroupResource().String())
+	name := w.resource.GroupResource().String()
+	informer := metadatainformer.NewFilteredMetadataInformer(w.metadata, definitionResource(), metav1.NamespaceAll, 0, cache.Indexers{}, func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+	}).Informer()
+	w.logOnce(ctx, informer, "CustomResourceDefinition "+name)
 	// the informer has not started: no error is possible
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { w.begin(ctx) },
@@ -74,15 +69,7 @@ func (w *watcher) begin(ctx context.Context) {
 		return
 	}
 	ctx, w.stop = context.WithCancel(ctx)
-	objects := w.dynamic.Resource(w.resource)
-	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return objects.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return objects.Watch(ctx, o)
-		},
-	}, &unstructured.Unstructured{}, 0, w.indexers)
+	informer := dynamicinformer.NewFilteredDynamicInformer(w.dynamic, w.resource, metav1.NamespaceAll, 0, w.indexers, nil).Informer()
 	w.logOnce(ctx, informer, w.resource.GroupResource().String())
 	// the informer has not started: no error is possible
 	_ = informer.SetTransform(w.keep)
