@@ -49,7 +49,7 @@ func spareJobs(ctx context.Context, c client.Client, t *target, wanted *change) 
 	}
 	running, err := runningJobs(ctx, c, t)
 	if err == nil && running > 0 {
-		err = fmt.Errorf("it is left as it is, since %d Jobs run: %s", running, killsJobsNote)
+		err = fmt.Errorf("it is left as it is while Jobs run, now %d: %s", running, killsJobsNote)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -259,6 +260,21 @@ func TestLevelsThatAreRememberedAreBounded(t *testing.T) {
 	}
 	if n := len(w.levels.known); n > maxLevels {
 		t.Errorf("%d levels are remembered", n)
+	}
+}
+
+// TestAnObjectWhoseDeletionWasMissedIsLookedAt is told of the deletion by a tombstone, as
+// after a watch that broke.
+func TestAnObjectWhoseDeletionWasMissedIsLookedAt(t *testing.T) {
+	w := newWorld(t)
+	gone := web(scaledObject, nil)
+	w.targets[scaledObject].handler.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "shop/web", Obj: gone})
+	w.targets[scaledObject].handler.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "shop/never-seen"})
+	if n := w.queue.Len(); n != 1 {
+		t.Fatalf("%d are looked at", n)
+	}
+	if r, _ := w.queue.Get(); r != gone.ref() {
+		t.Errorf("%s is looked at", r)
 	}
 }
 
