@@ -77,6 +77,22 @@ func (c *cluster) create(t *testing.T, resource schema.GroupVersionResource, d d
 	}
 }
 
+// createScaler makes a scaler be.
+func (c *cluster) createScaler(t *testing.T, s *carbonaware.CarbonAwareKedaScaler) {
+	t.Helper()
+	c.create(t, scalerResource(), unstructuredScaler(t, s))
+}
+
+func unstructuredScaler(t *testing.T, s *carbonaware.CarbonAwareKedaScaler) document {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content["apiVersion"], content["kind"] = carbonaware.GroupVersion().String(), "CarbonAwareKedaScaler"
+	return content
+}
+
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for range 3000 {
@@ -141,12 +157,7 @@ func TestAScalerWakesItsTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "everything is known", w.areKnown)
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(scaler("shop", "a", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	content["apiVersion"], content["kind"] = carbonaware.GroupVersion().String(), "CarbonAwareKedaScaler"
-	c.create(t, scalerResource(), content)
+	c.createScaler(t, scaler("shop", "a", 1))
 	eventually(t, "the target gets its ceiling", w.next)
 	if !strings.Contains(w.patched[0], `"spec":{"maxReplicaCount":10}`) || w.reason("shop/a") != carbonaware.ReasonSucceeded {
 		t.Errorf("patched: %s; %s", w.patched, w.reason("shop/a"))
