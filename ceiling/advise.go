@@ -12,12 +12,12 @@ import (
 // AdvicePath is the path at which Advice answers.
 const AdvicePath = "/advise"
 
-// maxSpecBytes bounds the spec of a CarbonAwareKedaScaler that is looked at. Some hundred
-// schedules fit.
+// maxSpecBytes bounds the spec of a CarbonAwareKedaScaler that is looked at. Some hundred schedules
+// fit.
 const maxSpecBytes = 32 << 10
 
-// Advice warns the writer of a CarbonAwareKedaScaler of everything there that cannot be
-// meant. It refuses nothing and changes nothing.
+// Advice warns the writer of a CarbonAwareKedaScaler of everything there that cannot be meant. It
+// refuses nothing and changes nothing.
 type Advice struct{ Clock Clock }
 
 // Handle answers for one object.

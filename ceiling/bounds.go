@@ -6,13 +6,13 @@ import (
 	"github.com/gridlatch/gridlatch/override"
 )
 
-// bound is an annotation of KEDA that bounds how far an object is scaled. The fields that
-// do so are spec.minReplicaCount and spec.maxReplicaCount, and spec.idleReplicaCount, which
-// is always below the minimum.
+// bound is an annotation of KEDA that bounds how far an object is scaled. The fields that do so are
+// spec.minReplicaCount and spec.maxReplicaCount, and spec.idleReplicaCount, which is always below
+// the minimum.
 type bound struct {
 	key string
-	// ignoresValue says that the annotation counts with any value. Otherwise the value is
-	// that of a boolean, and a value that is no boolean counts as true.
+	// ignoresValue says that the annotation counts with any value. Otherwise the value is that of a
+	// boolean, and a value that is no boolean counts as true.
 	ignoresValue bool
 	effect       effect
 	// pauseValue is the value that stands for a ceiling of 0, empty if there is none.
@@ -28,14 +28,13 @@ const (
 	keepsAwake                        // at least one replica runs
 )
 
-// bounds returns all annotations of KEDA 2.12 to 2.21 that bound how far an object of a
-// kind is scaled. The annotations with a value for a pause come first. The first of them is
-// the one without which there is no pause.
+// bounds returns all annotations of KEDA 2.12 to 2.21 that bound how far an object of a kind is
+// scaled. The annotations with a value for a pause come first. The first of them is the one without
+// which there is no pause.
 //
-// A ScaledObject with a ceiling of 0 has no pods. A ScaledJob with a ceiling of 0 starts no
-// more Jobs, and the Jobs that run go on. A ScaledObject needs both annotations: KEDA 2.12
-// makes the autoscaler anew again and again while the object has only one of the two
-// (kedacore/keda#5165).
+// A ScaledObject with a ceiling of 0 has no pods. A ScaledJob with a ceiling of 0 starts no more
+// Jobs, and the Jobs that run go on. A ScaledObject needs both annotations: KEDA 2.12 makes the
+// autoscaler anew again and again while the object has only one of the two (kedacore/keda#5165).
 func bounds(k kind) []bound {
 	if k == scaledJob {
 		return []bound{{key: paused, pauseValue: "true"}}
@@ -71,8 +70,7 @@ func (b bound) isInForce(annotations map[string]string) bool {
 	return on || err != nil
 }
 
-// boundInForce returns the first annotation with an effect that KEDA heeds, empty if there
-// is none.
+// boundInForce returns the first annotation with an effect that KEDA heeds, empty if there is none.
 func (t *target) boundInForce(e effect) string {
 	for _, b := range bounds(t.kind) {
 		if b.effect == e && b.isInForce(t.Annotations) {

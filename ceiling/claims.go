@@ -22,8 +22,8 @@ type claim struct {
 	scaler *carbonaware.CarbonAwareKedaScaler // nil for annotations
 }
 
-// claims returns the claims to a target that are allowed. The first one gets the ceiling: it
-// has the ceiling already, or it is the oldest.
+// claims returns the claims to a target that are allowed. The first one gets the ceiling: it has
+// the ceiling already, or it is the oldest.
 func (c *Controller) claims(r ref, t *target) []claim {
 	var claims []claim
 	holder := ""
@@ -93,8 +93,8 @@ func keepTarget(k kind) func(any) (any, error) {
 	}
 }
 
-// keepScaler turns an object into a scaler. Of a scaler that cannot be read, which the
-// schema prevents, it keeps the metadata.
+// keepScaler turns an object into a scaler. Of a scaler that cannot be read, which the schema
+// prevents, it keeps the metadata.
 func keepScaler(object any) (any, error) {
 	o, ok := object.(*unstructured.Unstructured)
 	if !ok {

@@ -19,8 +19,8 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// startGrace is how long a ceiling outlives a start without a forecast: the exporter
-// deletes its ConfigMap for half a minute at every refresh.
+// startGrace is how long a ceiling outlives a start without a forecast: the exporter deletes its
+// ConfigMap for half a minute at every refresh.
 const startGrace = time.Minute
 
 // Clock tells the time.
@@ -35,20 +35,20 @@ type Events interface {
 type Options struct {
 	// Workers is how many targets are looked at at the same time.
 	Workers int
-	// LowerInterval is the shortest time between two changes that lower the ceiling of one
-	// target because of the intensity.
+	// LowerInterval is the shortest time between two changes that lower the ceiling of one target
+	// because of the intensity.
 	LowerInterval time.Duration
-	// LowerBy is the most that a ceiling is lowered in that time, in the form of the
-	// annotation gridlatch.dev/lower-by. Empty is no limit.
+	// LowerBy is the most that a ceiling is lowered in that time, in the form of the annotation
+	// gridlatch.dev/lower-by. Empty is no limit.
 	LowerBy string
-	// Hysteresis is the share (0.02 is 2 %) by which the intensity has to be below a bound
-	// of a policy for the ceiling to rise.
+	// Hysteresis is the share (0.02 is 2 %) by which the intensity has to be below a bound of a
+	// policy for the ceiling to rise.
 	Hysteresis float64
-	// EarlyCron moves the recurring schedules of CarbonAwareKedaScalers a minute ahead, as
-	// the operator had them.
+	// EarlyCron moves the recurring schedules of CarbonAwareKedaScalers a minute ahead, as the
+	// operator had them.
 	EarlyCron bool
-	// CrossNamespace are the namespaces whose CarbonAwareKedaScalers may have targets in
-	// other namespaces. * is every namespace.
+	// CrossNamespace are the namespaces whose CarbonAwareKedaScalers may have targets in other
+	// namespaces. * is every namespace.
 	CrossNamespace []string
 }
 
@@ -82,8 +82,8 @@ type Controller struct {
 	seen   map[seriesKey]seen
 }
 
-// memory is what is remembered of a target between two looks at the target. Only one worker
-// at a time looks at a target.
+// memory is what is remembered of a target between two looks at the target. Only one worker at a
+// time looks at a target.
 type memory struct {
 	contest override.Contest
 	warned  string // the last warning
@@ -193,8 +193,8 @@ func (c *Controller) stayOff(ctx context.Context, r ref, t *target, claims []cla
 	return result, err
 }
 
-// isTooEarly reports whether it is too early to say that there is no forecast: nobody has
-// looked for the forecast yet, or the ceiling in force may outlive a start for a while.
+// isTooEarly reports whether it is too early to say that there is no forecast: nobody has looked
+// for the forecast yet, or the ceiling in force may outlive a start for a while.
 func (c *Controller) isTooEarly(source forecast.Source, t *target, now time.Time) bool {
 	snapshot := c.Store.Snapshot(source)
 	if !snapshot.IsKnown() {

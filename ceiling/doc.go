@@ -1,39 +1,39 @@
-// Package ceiling lowers and raises the maxReplicaCount of KEDA's ScaledObjects and
-// ScaledJobs by how clean the electricity is.
+// Package ceiling lowers and raises the maxReplicaCount of KEDA's ScaledObjects and ScaledJobs by
+// how clean the electricity is.
 //
 // # Two ways to ask
 //
-// A ScaledObject or ScaledJob asks by the annotation gridlatch.dev/policy. The buckets of
-// that CarbonPolicy give its ceiling, at the policy's first location or at the location in
-// gridlatch.dev/location. With gridlatch.dev/ceilings: "200=20,350=5,*=1" the object has
-// buckets of its own, and the policy's forecast and exemptions. If the object has a
-// maxReplicaCount of its own, the ceiling never exceeds that. The object has its own
-// maxReplicaCount back while there is no usable forecast, and while carbon does not count.
+// A ScaledObject or ScaledJob asks by the annotation gridlatch.dev/policy. The buckets of that
+// CarbonPolicy give its ceiling, at the policy's first location or at the location in
+// gridlatch.dev/location. With gridlatch.dev/ceilings: "200=20,350=5,*=1" the object has buckets of
+// its own, and the policy's forecast and exemptions. If the object has a maxReplicaCount of its
+// own, the ceiling never exceeds that. The object has its own maxReplicaCount back while there is
+// no usable forecast, and while carbon does not count.
 //
-// A CarbonAwareKedaScaler asks for a target as with the Carbon Aware KEDA Operator. Its
-// numbers are taken as they are, also above the target's own.
+// A CarbonAwareKedaScaler asks for a target as with the Carbon Aware KEDA Operator. Its numbers are
+// taken as they are, also above the target's own.
 //
-// A target has one ceiling: that of the claim that came first. Every other claim is refused,
-// and told so.
+// A target has one ceiling: that of the claim that came first. Every other claim is refused, and
+// told so.
 //
 // # What is written
 //
 // Package override tells how spec.maxReplicaCount is changed, remembered and given back. The
-// original comes back when the claim is deleted, when the annotations are taken off, when
-// the policy goes, or by `gridlatch release --all`. A claim that went while Gridlatch was
-// away is noticed at the next start.
+// original comes back when the claim is deleted, when the annotations are taken off, when the
+// policy goes, or by `gridlatch release --all`. A claim that went while Gridlatch was away is
+// noticed at the next start.
 //
-// A ceiling below minReplicaCount becomes the minReplicaCount. Where there is no minimum, a
-// ceiling of 0 is a pause. A ScaledObject is paused by
-// autoscaling.keda.sh/paused-replicas: "0" and autoscaling.keda.sh/paused: "true", so that
-// nothing runs. A ScaledJob is paused by autoscaling.keda.sh/paused: "true", so that no Job
-// is added. The spec stays as it is: newer versions of KEDA refuse a maxReplicaCount of 0,
-// and older versions make a bad HorizontalPodAutoscaler of it.
+// A ceiling below minReplicaCount becomes the minReplicaCount. Where there is no minimum, a ceiling
+// of 0 is a pause. A ScaledObject is paused by autoscaling.keda.sh/paused-replicas: "0" and
+// autoscaling.keda.sh/paused: "true", so that nothing runs. A ScaledJob is paused by
+// autoscaling.keda.sh/paused: "true", so that no Job is added. The spec stays as it is: newer
+// versions of KEDA refuse a maxReplicaCount of 0, and older versions make a bad
+// HorizontalPodAutoscaler of it.
 //
 // # The owner's word
 //
-// What the owner of an object writes last wins. These are all the fields and annotations by
-// which the owner can bound scaling in KEDA 2.12 to 2.21:
+// What the owner of an object writes last wins. These are all the fields and annotations by which
+// the owner can bound scaling in KEDA 2.12 to 2.21:
 //
 //	spec.maxReplicaCount   is the original. Another value, or the same value written
 //	                       again, is the original from then on.
@@ -47,36 +47,34 @@
 //	paused-scale-out       The ceiling is not lowered, since what goes could not come back.
 //	force-activation       The lowest ceiling is 1.
 //
-// An annotation that the owner writes over one of ours ends our pause until the ceiling has
-// been above 0: paused-replicas: "3" stays 3, and paused: "false" resumes. An annotation of
-// ours that somebody only takes away is put back, as any revert is.
+// An annotation that the owner writes over one of ours ends our pause until the ceiling has been
+// above 0: paused-replicas: "3" stays 3, and paused: "false" resumes. An annotation of ours that
+// somebody only takes away is put back, as any revert is.
 //
 // KEDA deletes the Jobs of a ScaledJob when its spec changes, unless the ScaledJob has
-// rollout.strategy: gradual. Without that strategy, a change waits until no Job runs, and
-// the ScaledJob says so. A Job that is created between the look and the write is not saved.
+// rollout.strategy: gradual. Without that strategy, a change waits until no Job runs, and the
+// ScaledJob says so. A Job that is created between the look and the write is not saved.
 //
 // # When
 //
-// A new forecast, a changed policy, scaler or target are acted on at once. So are the
-// boundaries of slots and schedules. What holds under a policy is found out once for all its
-// targets.
+// A new forecast, a changed policy, scaler or target are acted on at once. So are the boundaries of
+// slots and schedules. What holds under a policy is found out once for all its targets.
 //
-// A ceiling is raised at once. But the ceiling of a policy rises only as far as it would if
-// the intensity were a little higher (--ceiling-hysteresis-percent). After a ceiling was
-// lowered because of the intensity, it is not lowered again for that reason before
-// --ceiling-lower-interval is over. Schedules are kept to the second.
+// A ceiling is raised at once. But the ceiling of a policy rises only as far as it would if the
+// intensity were a little higher (--ceiling-hysteresis-percent). After a ceiling was lowered
+// because of the intensity, it is not lowered again for that reason before --ceiling-lower-interval
+// is over. Schedules are kept to the second.
 //
-// A HorizontalPodAutoscaler ignores its behavior when its maxReplicas falls: all replicas
-// above go at once. With gridlatch.dev/lower-by: "2" or "10%" on the object, or with the flag
-// --ceiling-lower-by, a ceiling is lowered by no more than that in each
-// --ceiling-lower-interval, whatever the reason. The share is of the ceiling in force, and at
-// least one replica.
+// A HorizontalPodAutoscaler ignores its behavior when its maxReplicas falls: all replicas above go
+// at once. With gridlatch.dev/lower-by: "2" or "10%" on the object, or with the flag
+// --ceiling-lower-by, a ceiling is lowered by no more than that in each --ceiling-lower-interval,
+// whatever the reason. The share is of the ceiling in force, and at least one replica.
 //
 // # GitOps
 //
-// A tool that keeps objects as they are in git undoes a ceiling. The ceiling is then set
-// again less often each time, and an Event CeilingReverted tells what to do. The manifest in
-// git should not have the field, or the tool should ignore the field, as Argo CD does with:
+// A tool that keeps objects as they are in git undoes a ceiling. The ceiling is then set again less
+// often each time, and an Event CeilingReverted tells what to do. The manifest in git should not
+// have the field, or the tool should ignore the field, as Argo CD does with:
 //
 //	spec:
 //	  ignoreDifferences:
@@ -85,10 +83,10 @@
 //
 // # Forecasts that scalers name
 //
-// Whoever may write a CarbonAwareKedaScaler may name a forecast, and each forecast is a
-// watch. Beside the forecasts of the policies, ten are followed for the scalers of one
-// namespace, and two hundred in all. The oldest scalers come first. The status of every other
-// scaler says why its forecast is not followed.
+// Whoever may write a CarbonAwareKedaScaler may name a forecast, and each forecast is a watch.
+// Beside the forecasts of the policies, ten are followed for the scalers of one namespace, and two
+// hundred in all. The oldest scalers come first. The status of every other scaler says why its
+// forecast is not followed.
 //
 // # Deviations from the operator
 //
@@ -143,6 +141,6 @@
 //
 // # Without KEDA
 //
-// Without KEDA's CustomResourceDefinitions, or without the rights in
-// manifests/components/keda, this package sleeps. It wakes when they appear.
+// Without KEDA's CustomResourceDefinitions, or without the rights in manifests/components/keda,
+// this package sleeps. It wakes when they appear.
 package ceiling

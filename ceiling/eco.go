@@ -13,20 +13,19 @@ import (
 )
 
 const (
-	// lookback is how much of the past of a forecast is remembered for rules on a time of
-	// high intensity.
+	// lookback is how much of the past of a forecast is remembered for rules on a time of high
+	// intensity.
 	lookback = 48 * time.Hour
 	// maxHighMinutes is the longest time of high intensity that a rule may name.
 	maxHighMinutes = int32(lookback / time.Minute)
-	// maxWindows and maxRecurring are the most schedules that are read. A longer list is a
-	// mistake.
+	// maxWindows and maxRecurring are the most schedules that are read. A longer list is a mistake.
 	maxWindows   = 1000
 	maxRecurring = 100
 	maxWarnings  = 20
 )
 
-// ecoRules are the rules of a CarbonAwareKedaScaler, made ready. They are for one goroutine,
-// and for moments in ascending order.
+// ecoRules are the rules of a CarbonAwareKedaScaler, made ready. They are for one goroutine, and
+// for moments in ascending order.
 type ecoRules struct {
 	buckets    []carbonaware.CarbonIntensityConfig // ascending, of equal thresholds the first counts
 	offMax     int32                               // the ceiling while eco mode is off
@@ -50,8 +49,8 @@ type recurring struct {
 	turn       time.Time // when the schedule begins or ends next, once somebody has asked
 }
 
-// newEcoRules makes a spec ready. isEarly moves recurring schedules a minute ahead, as the
-// operator had them.
+// newEcoRules makes a spec ready. isEarly moves recurring schedules a minute ahead, as the operator
+// had them.
 func newEcoRules(spec *carbonaware.CarbonAwareKedaScalerSpec, isEarly bool, now time.Time) *ecoRules {
 	r := &ecoRules{offMax: spec.EcoModeOff.MaxReplicas, buckets: slices.Clone(spec.MaxReplicasByCarbonIntensity)}
 	slices.SortStableFunc(r.buckets, func(a, b carbonaware.CarbonIntensityConfig) int {
@@ -194,8 +193,8 @@ func (r *ecoRules) at(now time.Time, intensity course) ecoState {
 	return e
 }
 
-// schedule says which schedule applies now. A schedule that is listed before one that cannot
-// be read still counts.
+// schedule says which schedule applies now. A schedule that is listed before one that cannot be
+// read still counts.
 func (r *ecoRules) schedule(now time.Time) (offReason string, mistake error) {
 	for _, w := range r.windows {
 		if w.mistake != nil {
@@ -216,8 +215,8 @@ func (r *ecoRules) schedule(now time.Time) (offReason string, mistake error) {
 	return "", nil
 }
 
-// isHigh reports whether the intensity has been high for as long as the rule says: now, and
-// at each full minute before now.
+// isHigh reports whether the intensity has been high for as long as the rule says: now, and at each
+// full minute before now.
 func (r *ecoRules) isHigh(now time.Time, intensity course) bool {
 	for i := range r.high.OverrideEcoAfterDurationInMins {
 		at, isKnown := intensity(now.Add(-time.Duration(i) * time.Minute))
@@ -245,9 +244,9 @@ func (r *ecoRules) lookUp(intensity float64) (ceiling int32, bucket string) {
 	return max(r.buckets[i].MaxReplicas, 0), bucket
 }
 
-// turn returns the next moment after now at which a schedule begins or ends, or the
-// intensity may have been high for long enough, zero if there is none. boundary is the next
-// moment at which the intensity changes.
+// turn returns the next moment after now at which a schedule begins or ends, or the intensity may
+// have been high for long enough, zero if there is none. boundary is the next moment at which the
+// intensity changes.
 func (r *ecoRules) turn(now, boundary time.Time, intensity course) time.Time {
 	next := boundary
 	consider := func(at time.Time) {

@@ -387,8 +387,8 @@ func TestMockForecastNeverEndsAndStaysTheSame(t *testing.T) {
 	}
 }
 
-// FuzzEcoRules: no schedule, however written, is a crash, takes long, or turns
-// in the past; what is wrong with it is said.
+// FuzzEcoRules: no schedule, however written, is a crash, takes long, or turns in the past; what is
+// wrong with it is said.
 func FuzzEcoRules(f *testing.F) {
 	f.Add("* 23 * * 1-5", "2026-11-22T16:45:00Z", "2026-11-22T17:00:00Z", int32(437), int32(110), int32(45), 450.0, int64(0))
 	f.Add("* 22-2 * * *", "x", "", int32(-1), int32(-1), int32(-1), -1.0, int64(1<<40))

@@ -81,8 +81,8 @@ func (c *Controller) step(t *target) step {
 	return s
 }
 
-// announce tells of a change that was made. Of many changes at the same time only some get
-// an Event: the objects tell the rest, and the API server is busy with the patches.
+// announce tells of a change that was made. Of many changes at the same time only some get an
+// Event: the objects tell the rest, and the API server is busy with the patches.
 func (c *Controller) announce(t *target, made *change, v verdict) {
 	c.Metrics.changed(t.ref(), made)
 	if (made.isLowered || made.isRaised || made.setsMax()) && c.changesPace.Allow() {

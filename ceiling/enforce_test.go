@@ -172,8 +172,8 @@ func TestWhatATargetAsksFor(t *testing.T) {
 	}
 }
 
-// TestAForecastIsWaitedForAfterAStart has a target with a ceiling, and a forecast that is
-// not there, as during a refresh of the exporter.
+// TestAForecastIsWaitedForAfterAStart has a target with a ceiling, and a forecast that is not
+// there, as during a refresh of the exporter.
 func TestAForecastIsWaitedForAfterAStart(t *testing.T) {
 	w := newWorld(t)
 	w.started, w.level.Known = w.clock.Now(), false

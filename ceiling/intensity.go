@@ -32,8 +32,8 @@ type seriesKey struct {
 	location string
 }
 
-// seen is what has been seen of a forecast: the newest series, and that series with what
-// was seen before it.
+// seen is what has been seen of a forecast: the newest series, and that series with what was seen
+// before it.
 type seen struct{ newest, whole *forecast.Series }
 
 // intensitiesOf returns what a scaler knows of the intensity.
@@ -80,8 +80,8 @@ func (c *Controller) intensitiesOf(s *carbonaware.CarbonAwareKedaScaler, t *targ
 	return known
 }
 
-// remember returns a series with what was seen before it. Rules on a time of high intensity
-// look back further than a forecast does.
+// remember returns a series with what was seen before it. Rules on a time of high intensity look
+// back further than a forecast does.
 func (c *Controller) remember(key seriesKey, newest *forecast.Series, now time.Time) *forecast.Series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,8 +98,8 @@ func (c *Controller) remember(key seriesKey, newest *forecast.Series, now time.T
 
 const mockSlot = 5 * time.Minute
 
-// mockCourse is the course of the mock forecast. The mock forecast never ends, and is the
-// same in every replica and after a restart.
+// mockCourse is the course of the mock forecast. The mock forecast never ends, and is the same in
+// every replica and after a restart.
 func mockCourse(at time.Time) (float64, bool) {
 	const lowest, span = 529, 51
 	h := fnv.New64a()

@@ -38,8 +38,8 @@ func runningJobs(ctx context.Context, reader client.Reader, t *target) (int, err
 	return running, nil
 }
 
-// awaitJobs says on a ScaledJob what its change waits for. An annotation is no change of
-// the spec, and harms no Job.
+// awaitJobs says on a ScaledJob what its change waits for. An annotation is no change of the spec,
+// and harms no Job.
 func (c *Controller) awaitJobs(ctx context.Context, t *target, o *outcome, now time.Time) error {
 	o.again = now.Add(jobsInterval)
 	o.waits = fmt.Sprintf("maxReplicaCount stays %s: %s", printReplicas(replicas(t.Value(maxReplicaCount))), killsJobsNote)

@@ -12,17 +12,16 @@ import (
 // Policies know what a CarbonPolicy says.
 type Policies interface {
 	// Level returns what holds under a policy at a location, and the source of the policy's
-	// forecast. An empty location is the first one of the policy. The error is a NotFound
-	// if the policy does not exist.
+	// forecast. An empty location is the first one of the policy. The error is a NotFound if the
+	// policy does not exist.
 	Level(ctx context.Context, policy, location string, now time.Time) (plan.Level, forecast.Source, error)
 }
 
-// maxLevels bounds how many levels are remembered: anybody may write any location on a
-// target.
+// maxLevels bounds how many levels are remembered: anybody may write any location on a target.
 const maxLevels = 1000
 
-// levels remembers what holds under a policy for as long as that cannot have changed. So a
-// thousand targets of one policy are planned once.
+// levels remembers what holds under a policy for as long as that cannot have changed. So a thousand
+// targets of one policy are planned once.
 type levels struct {
 	changes uint64 // how often something has changed that a level is made of
 	known   map[levelKey]knownLevel
@@ -41,8 +40,7 @@ func (k knownLevel) holds(now time.Time) bool {
 	return !now.Before(k.since) && (k.level.Until.IsZero() || now.Before(k.level.Until))
 }
 
-// level returns what holds under a policy at a location, and the source of the policy's
-// forecast.
+// level returns what holds under a policy at a location, and the source of the policy's forecast.
 func (c *Controller) level(ctx context.Context, policy, location string, now time.Time) (plan.Level, forecast.Source, error) {
 	key := levelKey{policy, location}
 	c.mu.Lock()

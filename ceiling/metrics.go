@@ -9,8 +9,8 @@ import (
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 )
 
-// Metrics are the metrics of ceilings: ours, by target, and those of the operator. Their
-// label app is the name of a CarbonAwareKedaScaler. Their label namespace is new.
+// Metrics are the metrics of ceilings: ours, by target, and those of the operator. Their label app
+// is the name of a CarbonAwareKedaScaler. Their label namespace is new.
 type Metrics struct {
 	ceiling *prometheus.GaugeVec
 	changes *prometheus.CounterVec

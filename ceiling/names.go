@@ -27,8 +27,7 @@ const (
 	maxReasonBytes = 500 // of a sentence on an object
 )
 
-// noteKeys returns the annotations that we write on a target, and take away with its last
-// claim.
+// noteKeys returns the annotations that we write on a target, and take away with its last claim.
 func noteKeys() []string {
 	return []string{
 		v1alpha1.ReasonAnnotation, v1alpha1.CeilingAnnotation, v1alpha1.OriginalMaxReplicaCountAnnotation,

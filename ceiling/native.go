@@ -28,9 +28,8 @@ func (t *target) policy() string {
 	return v1alpha1.DefaultPolicy
 }
 
-// native returns the verdict of a policy on a target, and the source of the policy's
-// forecast. mistake says what in the target's annotations cannot be used. The target has no
-// ceiling then.
+// native returns the verdict of a policy on a target, and the source of the policy's forecast.
+// mistake says what in the target's annotations cannot be used. The target has no ceiling then.
 func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v verdict, source forecast.Source, mistake string, err error) {
 	v.isCapped = true
 	own, err := ownBuckets(t)

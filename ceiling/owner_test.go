@@ -43,8 +43,8 @@ const (
 	ownsOther       = `{"f:spec": {"f:pollingInterval": {}}}`
 )
 
-// TestTheOwnerMaySayWhatTheCeilingHappensToBe has an original of 20 and a ceiling
-// of 5, which is what is there.
+// TestTheOwnerMaySayWhatTheCeilingHappensToBe has an original of 20 and a ceiling of 5, which is
+// what is there.
 func TestTheOwnerMaySayWhatTheCeilingHappensToBe(t *testing.T) {
 	now := clock(t, "2026-11-22T13:00:00Z")
 	const applied = "kubectl.kubernetes.io/last-applied-configuration"

@@ -40,8 +40,8 @@ func readPauses(k kind, note string) (pauses []pause) {
 	return pauses
 }
 
-// isStanding reports whether a pause is as we have set it, and nobody else has written the
-// same since.
+// isStanding reports whether a pause is as we have set it, and nobody else has written the same
+// since.
 func (t *target) isStanding(p pause) bool {
 	value, ok := t.Annotations[p.key]
 	return ok && value == p.pauseValue && !t.IsRewritten(p.field())
@@ -53,14 +53,14 @@ func (t *target) isGone(p pause) bool {
 	return !ok
 }
 
-// isPauseReplaced reports whether the owner has written an annotation that we had set. What
-// the owner has written holds from then on.
+// isPauseReplaced reports whether the owner has written an annotation that we had set. What the
+// owner has written holds from then on.
 func (t *target) isPauseReplaced(r *record) bool {
 	return slices.ContainsFunc(r.pauses, func(p pause) bool { return !t.isStanding(p) && !t.isGone(p) })
 }
 
-// isResumedByOwner reports whether the owner has said, while the ceiling is 0, that the
-// object is not to be paused.
+// isResumedByOwner reports whether the owner has said, while the ceiling is 0, that the object is
+// not to be paused.
 func (t *target) isResumedByOwner(r *record) bool {
 	if r == nil || r.ceiling != 0 || len(r.pauses) > 0 {
 		return false
@@ -79,8 +79,8 @@ func (t *target) mayPause(r *record) bool {
 	return t.boundInForce(stopsScaling) == "" && t.boundInForce(stopsScalingHalfway) == "" && !t.isResumedByOwner(r)
 }
 
-// ownersPause returns the annotation by which the owner decides on a pause, empty if the
-// owner leaves that to us.
+// ownersPause returns the annotation by which the owner decides on a pause, empty if the owner
+// leaves that to us.
 func (t *target) ownersPause(r *record) string {
 	if t.mayPause(r) {
 		return ""

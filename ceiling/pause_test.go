@@ -8,8 +8,8 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// TestTheOwnersPauseStays sets ceilings of 10 and 0 on objects whose owner has a
-// say in whether they are scaled.
+// TestTheOwnersPauseStays sets ceilings of 10 and 0 on objects whose owner has a say in whether
+// they are scaled.
 func TestTheOwnersPauseStays(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	atZero := func(loans string, annotations map[string]any) map[string]any {

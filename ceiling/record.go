@@ -21,9 +21,8 @@ type record struct {
 	lowered time.Time
 }
 
-// record returns what the notes remember, nil if the target has no ceiling. It has one for
-// as long as the original can be read. Where another note is lost, what is there counts as
-// what was set.
+// record returns what the notes remember, nil if the target has no ceiling. It has one for as long
+// as the original can be read. Where another note is lost, what is there counts as what was set.
 func (t *target) record() *record {
 	original, err := parseReplicas(t.Annotations[v1alpha1.OriginalMaxReplicaCountAnnotation])
 	if err != nil {
@@ -59,9 +58,9 @@ func (r *record) pause(key string) *pause {
 	return nil
 }
 
-// standing returns what has become of what the record remembers. An owner who writes
-// another value over our pause undoes nothing: the value is the owner's word. An owner who
-// only takes our pause away reverts.
+// standing returns what has become of what the record remembers. An owner who writes another value
+// over our pause undoes nothing: the value is the owner's word. An owner who only takes our pause
+// away reverts.
 func (t *target) standing(r *record) override.Standing {
 	if r == nil {
 		return t.Standing(maxReplicaCount, nil)
@@ -106,8 +105,7 @@ func printReplicas(n *int32) string {
 	return strconv.Itoa(int(*n))
 }
 
-// valueOf returns a number of replicas as the value of a field, nil as a field that is not
-// set.
+// valueOf returns a number of replicas as the value of a field, nil as a field that is not set.
 func valueOf(n *int32) override.Value {
 	if n == nil {
 		return override.Unset

@@ -16,11 +16,10 @@ import (
 // restorePause is how long no ceiling is set again after Restore.
 const restorePause = time.Hour
 
-// Restore puts every ScaledObject and ScaledJob back as it was before Gridlatch, and
-// returns how many had a ceiling. A controller that still runs sets no ceiling again for an
-// hour. A ScaledJob whose running Jobs KEDA would delete is left, and named in the error.
-// Restore does nothing where KEDA is not installed, or where Gridlatch has no right to
-// KEDA's objects.
+// Restore puts every ScaledObject and ScaledJob back as it was before Gridlatch, and returns how
+// many had a ceiling. A controller that still runs sets no ceiling again for an hour. A ScaledJob
+// whose running Jobs KEDA would delete is left, and named in the error. Restore does nothing where
+// KEDA is not installed, or where Gridlatch has no right to KEDA's objects.
 func Restore(ctx context.Context, c client.Client, now time.Time) (int, error) {
 	writer, until := override.Writer{Client: c, Live: c}, now.Add(restorePause).UTC().Format(time.RFC3339)
 	total, problems := 0, []error(nil)

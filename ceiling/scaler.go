@@ -18,8 +18,8 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// maxTurns bounds how many turns of the forecast and the schedules are looked at to tell
-// when the ceiling changes next.
+// maxTurns bounds how many turns of the forecast and the schedules are looked at to tell when the
+// ceiling changes next.
 const maxTurns = 100
 
 // reconcileScaler sets the ceiling that a scaler asks for.
@@ -69,8 +69,8 @@ func (e *ecoState) rule(s *carbonaware.CarbonAwareKedaScaler) string {
 	}
 }
 
-// nextCeiling returns when the ceiling will be another one, by the forecast and the
-// schedules, zero if that is not known.
+// nextCeiling returns when the ceiling will be another one, by the forecast and the schedules, zero
+// if that is not known.
 func (r *ecoRules) nextCeiling(ceiling int32, turn time.Time, known intensities) time.Time {
 	for range maxTurns {
 		if turn.IsZero() || r.at(turn, known.course).max != ceiling {

@@ -14,18 +14,18 @@ import (
 type verdict struct {
 	// ceiling is the most replicas that may run, nil for the target's own maxReplicaCount.
 	ceiling *int32
-	// cautious is the ceiling that a slightly higher intensity would give. The ceiling in
-	// force rises no further. Without it, nothing bounds the rise.
+	// cautious is the ceiling that a slightly higher intensity would give. The ceiling in force
+	// rises no further. Without it, nothing bounds the rise.
 	cautious *int32
-	// followsIntensity says that the ceiling is that of the intensity. A ceiling that was
-	// lowered is then not lowered again for a while. Schedules are kept to the second.
+	// followsIntensity says that the ceiling is that of the intensity. A ceiling that was lowered
+	// is then not lowered again for a while. Schedules are kept to the second.
 	followsIntensity bool
 	// isCapped says that the ceiling never exceeds the target's own maxReplicaCount.
 	isCapped bool
 	// isPending says that it is too early for a verdict. The target is left as it is.
 	isPending bool
-	// reason is the part of the sentence that stays true for as long as the ceiling does.
-	// detail is true at the moment at which the ceiling is set.
+	// reason is the part of the sentence that stays true for as long as the ceiling does. detail is
+	// true at the moment at which the ceiling is set.
 	reason, detail string
 	// until is when the verdict may change by itself, zero if it does not.
 	until time.Time
@@ -41,8 +41,8 @@ type change struct {
 	max override.Value
 	// isLowered says that the ceiling is lower than before, isRaised that it is higher.
 	isLowered, isRaised bool
-	// isDamped says that the verdict is not, or not wholly, followed for now. again is when
-	// to look again for that reason, zero if that is not known.
+	// isDamped says that the verdict is not, or not wholly, followed for now. again is when to look
+	// again for that reason, zero if that is not known.
 	isDamped bool
 	again    time.Time
 }
@@ -201,8 +201,7 @@ func (t *target) notes(c *change, r *record, v verdict) map[string]string {
 	return notes
 }
 
-// restore returns what has to change for the target to be as if there had never been a
-// ceiling.
+// restore returns what has to change for the target to be as if there had never been a ceiling.
 func (t *target) restore() *change {
 	r := t.record()
 	c := t.noChange(r)
@@ -219,8 +218,8 @@ func (t *target) restore() *change {
 // setsMax reports whether the change gives the target another maxReplicaCount.
 func (c *change) setsMax() bool { return c.Sets(maxReplicaCount) }
 
-// sentence returns the reason in full. It returns the sentence that is present if that is
-// still true.
+// sentence returns the reason in full. It returns the sentence that is present if that is still
+// true.
 func (v verdict) sentence(present string) string {
 	reason := shortened(v.reason, maxReasonBytes)
 	if present == reason || strings.HasPrefix(present, reason+"; ") {

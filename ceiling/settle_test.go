@@ -340,9 +340,8 @@ func TestOnlyGradualScaledJobsKeepTheirJobs(t *testing.T) {
 	}
 }
 
-// FuzzSettle: whatever is written on an object, a ceiling that was set needs
-// nothing more to be done, is within what KEDA allows, and leaves no trace when
-// it goes.
+// FuzzSettle: whatever is written on an object, a ceiling that was set needs nothing more to be
+// done, is within what KEDA allows, and leaves no trace when it goes.
 func FuzzSettle(f *testing.F) {
 	f.Add(int64(40), int64(2), "10", "40", "10", "", "", int32(5), false)
 	f.Add(int64(-1), int64(0), "0", "unset", "unset", pausedReplicas, "0", int32(0), true)

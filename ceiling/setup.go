@@ -37,8 +37,8 @@ const (
 )
 
 const (
-	// A look at a target that fails is repeated after firstRetryPause, then after twice as
-	// long each time, up to longestRetryPause.
+	// A look at a target that fails is repeated after firstRetryPause, then after twice as long
+	// each time, up to longestRetryPause.
 	firstRetryPause   = 50 * time.Millisecond
 	longestRetryPause = time.Minute
 	// eventsPerSecond and eventsBurst bound the Events about changes that are made.
@@ -48,10 +48,9 @@ const (
 
 type queue = workqueue.TypedRateLimitingInterface[ref]
 
-// SetupWithManager runs the controller on the leader. The objects of KEDA,
-// CarbonAwareKedaScalers and policies wake the controller, and so does changed, which names
-// the forecast sources that have changed. Where KEDA is not installed, the controller sleeps
-// until it is.
+// SetupWithManager runs the controller on the leader. The objects of KEDA, CarbonAwareKedaScalers
+// and policies wake the controller, and so does changed, which names the forecast sources that have
+// changed. Where KEDA is not installed, the controller sleeps until it is.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {

@@ -28,8 +28,8 @@ type sources struct {
 	notFollowed map[forecast.Source]limit
 }
 
-// limit is a limit on the forecasts that the scalers of a namespace name. Without a
-// namespace, it is the limit for all scalers.
+// limit is a limit on the forecasts that the scalers of a namespace name. Without a namespace, it
+// is the limit for all scalers.
 type limit struct{ namespace string }
 
 // String says why a forecast beyond the limit is not followed.
@@ -41,8 +41,8 @@ func (l limit) String() string {
 		l.namespace, maxSourcesPerNamespace)
 }
 
-// sourceOf names the forecast of a scaler, or returns the zero Source for the mock forecast.
-// The error says what is wrong with the name.
+// sourceOf names the forecast of a scaler, or returns the zero Source for the mock forecast. The
+// error says what is wrong with the name.
 func sourceOf(s *carbonaware.CarbonAwareKedaScaler) (forecast.Source, error) {
 	from := s.Spec.CarbonIntensityForecastDataSource
 	key, none := from.LocalConfigMap, forecast.Source{}
@@ -61,8 +61,8 @@ func sourceOf(s *carbonaware.CarbonAwareKedaScaler) (forecast.Source, error) {
 	return forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key}, nil
 }
 
-// newSources chooses the forecasts that are followed: those of the oldest scalers. So a new
-// scaler takes nothing from anybody.
+// newSources chooses the forecasts that are followed: those of the oldest scalers. So a new scaler
+// takes nothing from anybody.
 func newSources(scalers []*carbonaware.CarbonAwareKedaScaler) sources {
 	scalers = slices.Clone(scalers)
 	slices.SortFunc(scalers, func(a, b *carbonaware.CarbonAwareKedaScaler) int {

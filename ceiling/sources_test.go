@@ -99,8 +99,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 	}
 }
 
-// TestASourceThatFailsHasNothingElseComputedAnew tells of changes of one source
-// among two.
+// TestASourceThatFailsHasNothingElseComputedAnew tells of changes of one source among two.
 func TestASourceThatFailsHasNothingElseComputedAnew(t *testing.T) {
 	w := newWorld(t)
 	one, other := web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "default"}), web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "other"})

@@ -23,8 +23,8 @@ import (
 
 // report is what a scaler's status says.
 type report struct {
-	// reason and message are those of the condition. isSuccess says that the operator would
-	// have succeeded.
+	// reason and message are those of the condition. isSuccess says that the operator would have
+	// succeeded.
 	reason, message string
 	isSuccess       bool
 	// rule says which rule holds. Without a rule, the status has the message there.

@@ -69,8 +69,8 @@ func TestACeilingIsNotLoweredAgainBeforeItsIntervalIsOver(t *testing.T) {
 	}
 }
 
-// TestAForecastThatNobodyHasLookedForIsNoReasonToChangeAnything has a controller that has run
-// for long, and a policy with a new source.
+// TestAForecastThatNobodyHasLookedForIsNoReasonToChangeAnything has a controller that has run for
+// long, and a policy with a new source.
 func TestAForecastThatNobodyHasLookedForIsNoReasonToChangeAnything(t *testing.T) {
 	w := newWorld(t)
 	w.Store, w.level.Known = &forecast.Store{}, false
@@ -125,8 +125,8 @@ func TestForecastsThatNoScalerNamesAreForgotten(t *testing.T) {
 	}
 }
 
-// TestTheOwnersNewMaximumIsNoRevert has a target whose owner has ended our pause and changed
-// the maxReplicaCount in one go.
+// TestTheOwnersNewMaximumIsNoRevert has a target whose owner has ended our pause and changed the
+// maxReplicaCount in one go.
 func TestTheOwnersNewMaximumIsNoRevert(t *testing.T) {
 	d := scaled(map[string]any{"maxReplicaCount": int64(60)}, map[string]any{
 		v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40",
@@ -163,4 +163,16 @@ func TestScalersOfOneTargetAreFollowedAsTheyCome(t *testing.T) {
 		w.next()
 		return len(w.followed) == 1 && w.followed[0].Name == "g"
 	})
+}
+
+func TestAScaledJobSaysOnceWhatItWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	w.jobs = []batchv1.Job{{}}
+	object := w.set(asksFor(map[string]any{v1alpha1.PolicyAnnotation: "default"}).named(scaledJob, "web"))
+	for range 3 {
+		w.look(object.ref())
+	}
+	if len(w.patched) != 1 || len(w.events) != 1 || *w.objects["web"].max() != 40 {
+		t.Errorf("patched %v, told %v", w.patched, w.events)
+	}
 }

@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// step is the most that a ceiling is lowered at a time. A HorizontalPodAutoscaler has such
-// steps in its behavior, but ignores them when its maxReplicas falls. The zero step is no
-// limit.
+// step is the most that a ceiling is lowered at a time. A HorizontalPodAutoscaler has such steps in
+// its behavior, but ignores them when its maxReplicas falls. The zero step is no limit.
 type step struct{ replicas, percent int32 }
 
-// parseStep reads a number of replicas such as "2", or a share of the ceiling in force such
-// as "10%". An empty text is no limit.
+// parseStep reads a number of replicas such as "2", or a share of the ceiling in force such as
+// "10%". An empty text is no limit.
 func parseStep(text string) (step, error) {
 	if text == "" {
 		return step{}, nil

@@ -52,8 +52,8 @@ type target struct {
 
 func (t *target) ref() ref { return ref{t.kind, t.Namespace, t.Name} }
 
-// newTarget returns what is kept of an object. A number of replicas that KEDA would not take
-// counts as not set.
+// newTarget returns what is kept of an object. A number of replicas that KEDA would not take counts
+// as not set.
 func newTarget(k kind, o *unstructured.Unstructured) *target {
 	if count(o, "maxReplicaCount") == nil {
 		unstructured.RemoveNestedField(o.Object, "spec", "maxReplicaCount")

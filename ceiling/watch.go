@@ -25,8 +25,8 @@ type watcher struct {
 	keep     cache.TransformFunc
 	indexers cache.Indexers
 	handler  cache.ResourceEventHandler
-	// changed is called after isKnown has become true, and after all objects have gone with
-	// their definition.
+	// changed is called after isKnown has become true, and after all objects have gone with their
+	// definition.
 	changed func()
 
 	mu       sync.RWMutex
@@ -105,8 +105,8 @@ func (w *watcher) end() {
 	w.changed()
 }
 
-// logOnce logs why a watch fails when the reason changes, not at every attempt. Without the
-// right to watch, this part of the program sleeps.
+// logOnce logs why a watch fails when the reason changes, not at every attempt. Without the right
+// to watch, this part of the program sleeps.
 func (w *watcher) logOnce(ctx context.Context, informer cache.SharedInformer, what string) {
 	last := ""
 	// the informer has not started: no error is possible
@@ -118,8 +118,8 @@ func (w *watcher) logOnce(ctx context.Context, informer cache.SharedInformer, wh
 	})
 }
 
-// isKnown reports whether all objects are known: they have been listed, or there are none
-// because they have no definition.
+// isKnown reports whether all objects are known: they have been listed, or there are none because
+// they have no definition.
 func (w *watcher) isKnown() bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()

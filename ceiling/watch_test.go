@@ -25,8 +25,8 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// cluster is an API server that the watchers of a world watch: its objects, and for each
-// watcher the definition of what it watches.
+// cluster is an API server that the watchers of a world watch: its objects, and for each watcher
+// the definition of what it watches.
 type cluster struct {
 	objects     *dynamicfake.FakeDynamicClient
 	definitions map[schema.GroupVersionResource]*metadatafake.FakeMetadataClient
@@ -239,8 +239,8 @@ func TestOnlyTargetsOfAPolicyThatChangesAreLookedAt(t *testing.T) {
 	}
 }
 
-// TestALevelThatChangesWhileItIsPlannedIsNotRemembered changes the policy while the level
-// is being planned.
+// TestALevelThatChangesWhileItIsPlannedIsNotRemembered changes the policy while the level is being
+// planned.
 func TestALevelThatChangesWhileItIsPlannedIsNotRemembered(t *testing.T) {
 	w := newWorld(t)
 	w.Policies = changing{w}
@@ -274,8 +274,8 @@ func TestLevelsThatAreRememberedAreBounded(t *testing.T) {
 	}
 }
 
-// TestAnObjectWhoseDeletionWasMissedIsLookedAt is told of the deletion by a tombstone, as
-// after a watch that broke.
+// TestAnObjectWhoseDeletionWasMissedIsLookedAt is told of the deletion by a tombstone, as after a
+// watch that broke.
 func TestAnObjectWhoseDeletionWasMissedIsLookedAt(t *testing.T) {
 	w := newWorld(t)
 	gone := web(scaledObject, nil)

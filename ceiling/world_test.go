@@ -34,8 +34,8 @@ type world struct {
 	level   plan.Level
 	jobs    []batchv1.Job
 	objects map[string]document // the objects that patches change, by name
-	// What is answered to patches of targets, to patches of the status of scalers, to lists
-	// of Jobs, to who follows forecasts, and to who asks for the level of a policy.
+	// What is answered to patches of targets, to patches of the status of scalers, to lists of
+	// Jobs, to who follows forecasts, and to who asks for the level of a policy.
 	refuses, refusesStatus, refusesJobs, refusesToFollow, refusesLevel error
 
 	patched  []string // bodies of the patches of targets

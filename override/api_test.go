@@ -34,8 +34,8 @@ func pond(name string, count int64, annotations map[string]string) *unstructured
 	return o
 }
 
-// server returns a client of an API server that has objects of the owner, and that notes
-// who writes what.
+// server returns a client of an API server that has objects of the owner, and that notes who writes
+// what.
 func server(t *testing.T, calls interceptor.Funcs, objects ...*unstructured.Unstructured) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()

@@ -7,8 +7,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Change is what is to be different on an object: fields that are lent, and annotations.
-// Nothing else of the object can change.
+// Change is what is to be different on an object: fields that are lent, and annotations. Nothing
+// else of the object can change.
 type Change struct {
 	object *Object
 	values map[Field]Value
@@ -44,8 +44,8 @@ func (c *Change) Sets(f Field) bool {
 // IsEmpty reports whether the change changes nothing.
 func (c *Change) IsEmpty() bool { return len(c.values) == 0 }
 
-// patch returns the change as a JSON merge patch. The API server answers with a conflict
-// if the object is not as it was read: what the notes remember is what the patch replaces.
+// patch returns the change as a JSON merge patch. The API server answers with a conflict if the
+// object is not as it was read: what the notes remember is what the patch replaces.
 func (c *Change) patch() client.Patch {
 	body := map[string]any{"metadata": map[string]any{"uid": c.object.UID, "resourceVersion": c.object.ResourceVersion}}
 	for f, v := range c.values {

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// A change of ours that somebody else undoes is made again after firstPause, then
-	// after twice as long each time, up to longestPause.
+	// A change of ours that somebody else undoes is made again after firstPause, then after twice
+	// as long each time, up to longestPause.
 	firstPause   = time.Second
 	longestPause = time.Hour
 	// maxDoublings is how often the pause doubles: 2^12 s are more than longestPause.
@@ -16,8 +16,8 @@ const (
 	contestMemory = 2 * time.Hour
 )
 
-// Contest counts how often somebody else has undone our changes of one object. The zero
-// Contest has counted nothing.
+// Contest counts how often somebody else has undone our changes of one object. The zero Contest has
+// counted nothing.
 type Contest struct {
 	rounds int
 	// again is when our change may be made again.
@@ -26,8 +26,8 @@ type Contest struct {
 	isLost bool
 }
 
-// Wait returns from when on a change may be made. isUndone says that somebody else has
-// undone our last change. isNew says that this was not known at the last call.
+// Wait returns from when on a change may be made. isUndone says that somebody else has undone our
+// last change. isNew says that this was not known at the last call.
 func (c *Contest) Wait(isUndone bool, now time.Time) (again time.Time, isNew bool) {
 	isNew = isUndone && !c.isLost
 	if isNew {
@@ -47,8 +47,7 @@ func (c *Contest) Wait(isUndone bool, now time.Time) (again time.Time, isNew boo
 // Resume notes that our change was made again.
 func (c *Contest) Resume() { c.isLost = false }
 
-// GitOpsAdvice returns how to end a contest with a tool that keeps objects as they are in
-// git.
+// GitOpsAdvice returns how to end a contest with a tool that keeps objects as they are in git.
 func GitOpsAdvice(f Field) string {
 	names := f.names()
 	return fmt.Sprintf("If a GitOps tool does this, leave %s out of its manifest, or let the tool ignore the field: "+

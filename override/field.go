@@ -8,8 +8,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// Field names a field from the root of its object, as a JSON pointer:
-// /spec/maxReplicaCount.
+// Field names a field from the root of its object, as a JSON pointer: /spec/maxReplicaCount.
 type Field string
 
 // FieldAt returns the field at the end of a path of names.
@@ -34,8 +33,7 @@ func (f Field) names() []string {
 	return names
 }
 
-// annotation returns the key of the annotation that the field is, empty if the field is
-// none.
+// annotation returns the key of the annotation that the field is, empty if the field is none.
 func (f Field) annotation() string {
 	names := f.names()
 	if len(names) == 3 && names[0] == "metadata" && names[1] == "annotations" {
@@ -60,8 +58,8 @@ type Value string
 // Unset is the value of a field that is not set.
 const Unset Value = ""
 
-// ValueOf returns a string, a number or a boolean as a value. It returns Unset for nil,
-// and for what JSON cannot say.
+// ValueOf returns a string, a number or a boolean as a value. It returns Unset for nil, and for
+// what JSON cannot say.
 func ValueOf(scalar any) Value {
 	text, err := json.Marshal(scalar)
 	if err != nil || string(text) == "null" {

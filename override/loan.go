@@ -18,11 +18,10 @@ type Standing struct {
 	IsReverted bool
 }
 
-// Standing compares a field with what is remembered of it. Without a loan the field is
-// its owner's.
+// Standing compares a field with what is remembered of it. Without a loan the field is its owner's.
 //
-// A revert leaves the original as it is. Any other value than ours, and our very value
-// written by somebody else, is what the owner wants from now on.
+// A revert leaves the original as it is. Any other value than ours, and our very value written by
+// somebody else, is what the owner wants from now on.
 func (o *Object) Standing(f Field, loan *Loan) Standing {
 	now := o.Value(f)
 	if loan == nil {

@@ -6,11 +6,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Object is what an object of somebody else says: its metadata, the values of the fields
-// that its owner lends, and who wrote these fields.
+// Object is what an object of somebody else says: its metadata, the values of the fields that its
+// owner lends, and who wrote these fields.
 type Object struct {
-	// ObjectMeta has the object's names, age, annotations and resourceVersion only. The
-	// annotations may be thinned out.
+	// ObjectMeta has the object's names, age, annotations and resourceVersion only. The annotations
+	// may be thinned out.
 	metav1.ObjectMeta
 
 	gvk     schema.GroupVersionKind
@@ -47,8 +47,8 @@ func (o *Object) Value(f Field) Value {
 	return Unset
 }
 
-// IsRewritten reports whether somebody else has written a lent field since our last
-// write, be it with the same value.
+// IsRewritten reports whether somebody else has written a lent field since our last write, be it
+// with the same value.
 func (o *Object) IsRewritten(f Field) bool { return o.writers.theirs[f] }
 
 // IsWritten reports whether the API server notes any field of the object as ours.

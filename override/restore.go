@@ -16,14 +16,14 @@ import (
 // pageSize is how many objects are read at a time.
 const pageSize = 500
 
-// Undo returns the change that puts an object back as its owner wants it, nil if there is
-// nothing to put back. isLent says that a field of the object is lent.
+// Undo returns the change that puts an object back as its owner wants it, nil if there is nothing
+// to put back. isLent says that a field of the object is lent.
 type Undo func(ctx context.Context, o *unstructured.Unstructured) (c *Change, isLent bool, err error)
 
-// Restore puts every object of a kind back, gives up all ownership of the objects, and
-// returns how many had a field that was lent. An object that cannot be put back is left,
-// and named in the error. Restore does nothing where the kind does not exist, or where we
-// have no right to its objects.
+// Restore puts every object of a kind back, gives up all ownership of the objects, and returns how
+// many had a field that was lent. An object that cannot be put back is left, and named in the
+// error. Restore does nothing where the kind does not exist, or where we have no right to its
+// objects.
 func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo Undo) (restored int, err error) {
 	var problems []error
 	for next := ""; ; {
@@ -54,9 +54,8 @@ func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo 
 	}
 }
 
-// restoreOne puts one object back, and reports whether a field of the object was lent. It
-// reads the object again if the object changes meanwhile: its own controller writes its
-// status.
+// restoreOne puts one object back, and reports whether a field of the object was lent. It reads the
+// object again if the object changes meanwhile: its own controller writes its status.
 func (w Writer) restoreOne(ctx context.Context, o *unstructured.Unstructured, undo Undo) (wasLent bool, err error) {
 	object := Read(o)
 	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {

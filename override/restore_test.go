@@ -20,8 +20,8 @@ import (
 // errKept says why a Pond is left as it is.
 var errKept = errors.New("it has ducks")
 
-// giveBack undoes what lend does. It leaves a Pond that has nothing to put back, and cannot
-// put back a Pond that is named kept.
+// giveBack undoes what lend does. It leaves a Pond that has nothing to put back, and cannot put
+// back a Pond that is named kept.
 func giveBack(_ context.Context, o *unstructured.Unstructured) (*Change, bool, error) {
 	object := Read(o, replicas)
 	original, isLent := object.Annotations[note]
@@ -39,8 +39,7 @@ func giveBack(_ context.Context, o *unstructured.Unstructured) (*Change, bool, e
 	return c, isLent, nil
 }
 
-// park returns the client of an API server with three Ponds that are lent, and one that is
-// not.
+// park returns the client of an API server with three Ponds that are lent, and one that is not.
 func park(t *testing.T, calls interceptor.Funcs) client.Client {
 	t.Helper()
 	quiet := true

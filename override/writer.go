@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Manager is the field manager of every change that Gridlatch makes to an object of
-// somebody else. A GitOps tool can be told to leave alone what Manager owns.
+// Manager is the field manager of every change that Gridlatch makes to an object of somebody else.
+// A GitOps tool can be told to leave alone what Manager owns.
 const Manager = "gridlatch"
 
 // Writer writes to objects of others.
@@ -28,8 +28,8 @@ type Outcome string
 const (
 	// Written says that the object is changed.
 	Written Outcome = "Written"
-	// Outdated says that the object has changed since it was read. The change has to be
-	// decided on again.
+	// Outdated says that the object has changed since it was read. The change has to be decided on
+	// again.
 	Outdated Outcome = "Outdated"
 	// Gone says that the object does not exist any more.
 	Gone Outcome = "Gone"
@@ -49,10 +49,9 @@ func (w Writer) Write(ctx context.Context, c *Change) (Outcome, error) {
 	return Written, nil
 }
 
-// Disown gives up the ownership of all fields but those that are lent. Without notes on
-// the object, Disown gives up all ownership. To write a field is to own the field, so this
-// is a patch of its own, which changes nothing else. Disown does nothing if the object has
-// changed since it was read.
+// Disown gives up the ownership of all fields but those that are lent. Without notes on the object,
+// Disown gives up all ownership. To write a field is to own the field, so this is a patch of its
+// own, which changes nothing else. Disown does nothing if the object has changed since it was read.
 func (w Writer) Disown(ctx context.Context, o *Object, lent []Field, hasNotes bool) error {
 	fields, all := o.surplus(lent), o.IsWritten() && !hasNotes
 	if len(fields) == 0 && !all {

@@ -10,11 +10,11 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// writers tells who has written the lent fields of an object, as the API server noted it
-// in the managed fields.
+// writers tells who has written the lent fields of an object, as the API server noted it in the
+// managed fields.
 type writers struct {
-	// ours are the lent fields that the API server notes as ours. haveOurs says that
-	// the API server notes any field as ours.
+	// ours are the lent fields that the API server notes as ours. haveOurs says that the API server
+	// notes any field as ours.
 	ours     map[Field]bool
 	haveOurs bool
 	// theirs are the lent fields that somebody else has written since our last write.
@@ -24,8 +24,8 @@ type writers struct {
 // isOurs reports whether an entry of the managed fields is about our writes.
 func isOurs(e metav1.ManagedFieldsEntry) bool { return e.Manager == Manager && e.Subresource == "" }
 
-// newWriters reads the managed fields of an object. Nobody has taken a field from us on an
-// object that we have not written.
+// newWriters reads the managed fields of an object. Nobody has taken a field from us on an object
+// that we have not written.
 func newWriters(o *unstructured.Unstructured, fields []Field) writers {
 	var w writers
 	var lastWrite time.Time
@@ -58,8 +58,8 @@ func (w *writers) noteOthers(o *unstructured.Unstructured, fields []Field, e met
 	owned, isSince := fieldsOf(e), e.Time != nil && !e.Time.Time.Before(lastWrite)
 	hasApplied := isSince && owned.Has(Annotation(corev1.LastAppliedConfigAnnotation).path())
 	for _, f := range fields {
-		// A patch with another value takes the field from its owners. So whoever owns
-		// the field beside us has come after us.
+		// A patch with another value takes the field from its owners. So whoever owns the field
+		// beside us has come after us.
 		hasWritten := owned.Has(f.path()) && (isSince || w.ours[f])
 		if hasWritten || hasApplied && isAsApplied(o, f) {
 			w.theirs[f] = true
@@ -75,8 +75,8 @@ func fieldsOf(e metav1.ManagedFieldsEntry) *fieldpath.Set {
 	return set
 }
 
-// isAsApplied reports whether a field has the value that kubectl apply was last told.
-// kubectl apply does not write, and so does not own, a value that is there already.
+// isAsApplied reports whether a field has the value that kubectl apply was last told. kubectl apply
+// does not write, and so does not own, a value that is there already.
 func isAsApplied(o *unstructured.Unstructured, f Field) bool {
 	var applied map[string]any
 	if json.Unmarshal([]byte(o.GetAnnotations()[corev1.LastAppliedConfigAnnotation]), &applied) != nil {
@@ -100,8 +100,7 @@ func (o *Object) surplus(lent []Field) (fields []Field) {
 	return fields
 }
 
-// disowned returns the managed fields without ours among some fields, or without any of
-// ours.
+// disowned returns the managed fields without ours among some fields, or without any of ours.
 func disowned(entries []metav1.ManagedFieldsEntry, fields []Field, all bool) []metav1.ManagedFieldsEntry {
 	given := &fieldpath.Set{}
 	for _, f := range fields {

@@ -18,8 +18,8 @@ const (
 	lastApplied  = "kubectl.kubernetes.io/last-applied-configuration"
 )
 
-// TestSomebodyElseMaySayTheVeryValueThatWasSet has a field with an original of 20, and the
-// value of 5 that was set. It has an annotation with a value that was set, too.
+// TestSomebodyElseMaySayTheVeryValueThatWasSet has a field with an original of 20, and the value of
+// 5 that was set. It has an annotation with a value that was set, too.
 func TestSomebodyElseMaySayTheVeryValueThatWasSet(t *testing.T) {
 	ours := entry(Manager, 10, ownsBoth)
 	status := entry("controller", 30, ownsReplicas).(map[string]any)
