@@ -100,7 +100,7 @@
 //	with seconds, a recurring schedule holds  it holds from each match to the end of
 //	in the minute before each match           the minute
 //	22-5, FRI-MON and SAT-SUN end the         they go round the clock or the week: see
-//	operator                                  plan.Cron
+//	operator                                  plan.ParseCronExemption
 //	a bad cron expression ends the operator   eco mode is off for that scaler, as with
 //	                                          a bad customSchedule
 //	a match within a minute at 23:59 UTC      the match is a match; a year that is over

@@ -111,7 +111,7 @@ func (r *ecoRules) addRecurring(expressions []string, isEarly bool, now time.Tim
 		if warning := entry.exempt.Warning(); warning != "" {
 			r.warn("%s[%d]: %.80q: %s", path, i, expression, warning)
 		}
-		if !errors.Is(entry.mistake, plan.ErrOver) {
+		if !errors.Is(entry.mistake, plan.ErrNeverMatches) {
 			r.recurrings = append(r.recurrings, entry)
 		}
 	}
@@ -153,10 +153,10 @@ func newWindow(s carbonaware.Schedule, path string) (w window) {
 }
 
 func newRecurring(expression string, isEarly bool, now time.Time) recurring {
-	exempt, err := plan.Cron(expression, now)
-	exempt = exempt.ByMinute()
+	exempt, err := plan.ParseCronExemption(expression, now)
+	exempt = exempt.WholeMinutes()
 	if isEarly {
-		exempt = exempt.Earlier(time.Minute)
+		exempt = exempt.MovedEarlier(time.Minute)
 	}
 	return recurring{expression: expression, exempt: exempt, mistake: err}
 }
@@ -260,7 +260,7 @@ func (r *ecoRules) turn(now, boundary time.Time, intensity course) time.Time {
 	}
 	for i := range r.recurrings {
 		if c := &r.recurrings[i]; c.mistake == nil && !c.turn.After(now) {
-			c.turn = c.exempt.Turn(now)
+			c.turn = c.exempt.NextChange(now)
 		}
 		consider(r.recurrings[i].turn)
 	}

@@ -158,8 +158,8 @@ func undoneNote(c *change, again time.Time) string {
 	if !c.standing.IsReverted {
 		return fmt.Sprintf("somebody has changed maxReplicaCount to %s, which comes back when the ceiling goes; the ceiling is set again at %s. "+
 			"To have no ceiling, take the annotation %s away",
-			printReplicas(replicas(c.standing.Original)), plan.Clock(again), v1alpha1.PolicyAnnotation)
+			printReplicas(replicas(c.standing.Original)), plan.FormatTime(again), v1alpha1.PolicyAnnotation)
 	}
 	return fmt.Sprintf("somebody changes maxReplicaCount, or the pause, back to what it was; the ceiling is set again at %s, and less often each time. %s",
-		plan.Clock(again), override.GitOpsAdvice(maxReplicaCount))
+		plan.FormatTime(again), override.GitOpsAdvice(maxReplicaCount))
 }

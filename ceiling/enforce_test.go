@@ -111,7 +111,7 @@ func TestAPauseComesAndGoesByEvents(t *testing.T) {
 	if got := w.objects["web"].annotations(); got[pausedReplicas] != "0" || *w.objects["web"].max() != 40 {
 		t.Fatalf("got %v", w.objects["web"])
 	}
-	w.level.Known, w.level.Missing = false, "the forecast is over"
+	w.level.IsKnown, w.level.UnknownReason = false, "the forecast is over"
 	w.forgetLevels(func(string, forecast.Source) bool { return true })
 	w.look(object.ref())
 	if got := w.objects["web"].annotations(); got[pausedReplicas] != "" || got[v1alpha1.ReasonAnnotation] != "no ceiling: there is no usable forecast; the forecast is over" {
@@ -176,7 +176,7 @@ func TestWhatATargetAsksFor(t *testing.T) {
 // there, as during a refresh of the exporter.
 func TestAForecastIsWaitedForAfterAStart(t *testing.T) {
 	w := newWorld(t)
-	w.started, w.level.Known = w.clock.Now(), false
+	w.started, w.level.IsKnown = w.clock.Now(), false
 	object := w.set(asksFor(map[string]any{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: "70"}))
 	w.Store = &forecast.Store{} // nobody has looked for the forecast
 	if result := w.look(object.ref()); result.RequeueAfter != startGrace || len(w.patched) > 0 {

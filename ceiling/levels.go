@@ -37,7 +37,7 @@ type knownLevel struct {
 
 // holds reports whether the level is still that of now.
 func (k knownLevel) holds(now time.Time) bool {
-	return !now.Before(k.since) && (k.level.Until.IsZero() || now.Before(k.level.Until))
+	return !now.Before(k.since) && (k.level.ValidUntil.IsZero() || now.Before(k.level.ValidUntil))
 }
 
 // level returns what holds under a policy at a location, and the source of the policy's forecast.

@@ -47,11 +47,11 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 		return v, source, "", err
 	}
 	buckets, owner := level.Buckets, "CarbonPolicy "+t.policy()
-	if !own.Empty() {
+	if !own.IsEmpty() {
 		buckets, owner = own, v1alpha1.CeilingsAnnotation
 	}
 	v.judge(level, buckets, owner, c.Options.Hysteresis, now)
-	v.isPending = !level.Known && !level.Exempt && c.isTooEarly(source, t, now)
+	v.isPending = !level.IsKnown && !level.IsExempt && c.isTooEarly(source, t, now)
 	return v, source, "", nil
 }
 
@@ -70,20 +70,20 @@ func ownBuckets(t *target) (plan.Buckets, error) {
 
 // judge fills in the ceiling that the buckets of an owner give at a level.
 func (v *verdict) judge(level plan.Level, buckets plan.Buckets, owner string, hysteresis float64, now time.Time) {
-	v.until = level.Until
+	v.until = level.ValidUntil
 	switch {
-	case buckets.Empty():
+	case buckets.IsEmpty():
 		v.reason = "no ceiling: " + owner + " has no buckets"
-	case level.Exempt:
-		v.reason, v.detail = "no ceiling: carbon does not count, by an exemption of the policy", "since "+plan.Clock(now)
-	case !level.Known:
-		v.reason, v.detail = "no ceiling: there is no usable forecast", level.Missing
+	case level.IsExempt:
+		v.reason, v.detail = "no ceiling: carbon does not count, by an exemption of the policy", "since "+plan.FormatTime(now)
+	case !level.IsKnown:
+		v.reason, v.detail = "no ceiling: there is no usable forecast", level.UnknownReason
 	default:
 		v.followsIntensity = true
 		v.ceiling = ptr.To(int32(buckets.Ceiling(level.Intensity)))
 		v.cautious = ptr.To(int32(buckets.Ceiling(level.Intensity * (1 + hysteresis))))
 		v.reason = "the intensity " + atLocation(level.Location) + "is in the bucket " + bucketName(buckets, level.Intensity) + " of " + owner
-		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.Clock(now), nextBucket(level, buckets, now))
+		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.FormatTime(now), nextBucket(level, buckets, now))
 	}
 }
 
@@ -107,7 +107,7 @@ func nextBucket(level plan.Level, buckets plan.Buckets, now time.Time) string {
 	for boundary := range level.Expected.Boundaries(now, level.Expected.End()) {
 		next, isKnown := level.Expected.At(boundary)
 		if isKnown && buckets.Ceiling(next) != ceiling {
-			return ", expected to change at " + plan.Clock(boundary)
+			return ", expected to change at " + plan.FormatTime(boundary)
 		}
 	}
 	return ""

@@ -41,7 +41,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *c
 	}
 	v := verdict{ceiling: &e.max, followsIntensity: e.offReason == "", isPending: known.isPending, reason: e.rule(s), until: turn}
 	if e.isKnown {
-		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s", e.intensity, plan.Clock(now))
+		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s", e.intensity, plan.FormatTime(now))
 	}
 	o, err := c.enforce(ctx, t, nameOf(s), v, now)
 	if known.isPending || o.isLost {

@@ -55,7 +55,7 @@ func (e *ecoState) report(r ref, problem error) report {
 func (rep *report) add(r ref, o *outcome, err error) {
 	rep.original, rep.max = replicas(o.change.standing.Original), o.change.ceiling
 	if !o.change.again.IsZero() {
-		rep.rule = "the ceiling was lowered a short time ago, and is lowered again at " + plan.Clock(o.change.again) + ": " + rep.rule
+		rep.rule = "the ceiling was lowered a short time ago, and is lowered again at " + plan.FormatTime(o.change.again) + ": " + rep.rule
 	}
 	switch {
 	case err != nil:

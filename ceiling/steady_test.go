@@ -73,7 +73,7 @@ func TestACeilingIsNotLoweredAgainBeforeItsIntervalIsOver(t *testing.T) {
 // long, and a policy with a new source.
 func TestAForecastThatNobodyHasLookedForIsNoReasonToChangeAnything(t *testing.T) {
 	w := newWorld(t)
-	w.Store, w.level.Known = &forecast.Store{}, false
+	w.Store, w.level.IsKnown = &forecast.Store{}, false
 	object := w.set(asksFor(map[string]any{v1alpha1.PolicyAnnotation: "default"}))
 	if result := w.look(object.ref()); result.RequeueAfter != time.Second || len(w.patched) > 0 {
 		t.Errorf("got %v, patched %v", result, w.patched)

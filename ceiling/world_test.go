@@ -69,7 +69,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.level = plan.Level{Intensity: 300, Known: true, Buckets: buckets}
+	w.level = plan.Level{Intensity: 300, IsKnown: true, Buckets: buckets}
 	w.Store.Fail(carbonIntensity, context.Canceled)
 	return w
 }

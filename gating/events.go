@@ -2,9 +2,7 @@ package gating
 
 import (
 	"context"
-	"strings"
 	"sync"
-	"unicode"
 
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -64,29 +63,18 @@ func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
 
 // Refused announces that the API server would not have work released, in its words.
 func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
-	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Bounded("it could not be released, which is tried again: "+words))
-}
-
-// printable is a text without what a terminal does not print: whoever refuses a
-// request writes why.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, text)
+	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
 }
 
 // Created announces what was decided on work at its creation, where it is held
 // or could not be.
 func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[v1alpha1.ReasonAnnotation]
-	wish, _ := Wish(o)
+	wish, _ := policy.Wish(o)
 	switch {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)
-	case wish == "true" && strings.HasPrefix(reason, NotHeld):
+	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
 		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)
 	}
 }

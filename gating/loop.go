@@ -16,7 +16,9 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -44,9 +46,9 @@ type Loop struct {
 	// Live asks the API server itself.
 	Live     client.Reader
 	Records  *Records
-	Policies Policies
+	Policies policy.Policies
 	Store    *forecast.Store
-	Clock    Clock
+	Clock    policy.Clock
 	Events   *Herald
 	Metrics  *Metrics
 	Sweeper  *Sweeper
@@ -70,7 +72,7 @@ func (l *Loop) Outcomes() *Outcomes { return &l.outcomes }
 
 // pass is one look at all that a policy holds.
 type pass struct {
-	policy *Policy
+	policy *policy.Policy
 	book   *forecast.Snapshot
 	now    time.Time
 	groups []*group // by latest start
@@ -103,11 +105,11 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 
 // pass lists and plans what a policy holds, and writes nothing.
 func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
-	policy, names, err := l.holder(ctx, name)
+	rules, names, err := l.holder(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{policy: policy, book: l.Store.Snapshot(policy.Source), now: l.Clock.Now()}
+	p := &pass{policy: rules, book: l.Store.Snapshot(rules.Source), now: l.Clock.Now()}
 	var leaving []freed
 	done := l.done.turn(name)
 	for _, name := range names {
@@ -117,18 +119,18 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		}
 		p.groups, leaving = append(p.groups, groups...), append(leaving, left...)
 	}
-	if policy.Limited() {
+	if rules.Limited() {
 		l.vouched.forget(p.now)
-		if p.running, err = l.Records.running(policy, leaving, &l.vouched, p.now); err != nil {
+		if p.running, err = l.Records.running(rules, leaving, &l.vouched, p.now); err != nil {
 			return nil, err
 		}
 	}
 	if name != strays {
-		l.limited.Store(name, policy.Limited())
+		l.limited.Store(name, rules.Limited())
 	}
 	l.setbacks.retain(name, p.groups, leaving)
 	l.untold.retain(name, p.groups, leaving)
-	schedule(policy, p.groups)
+	schedule(rules, p.groups)
 	p.decide()
 	l.awaitForecast(p)
 	p.disown()
@@ -146,11 +148,11 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 func (l *Loop) awaitForecast(p *pass) {
 	l.started.CompareAndSwap(nil, &p.now)
 	first := l.started.Load().Add(grace)
-	if p.policy.gone || p.book.HasForecast() || !p.now.Before(first) {
+	if p.policy.IsAbandoned() || p.book.HasForecast() || !p.now.Before(first) {
 		return
 	}
 	for _, g := range p.groups {
-		if g.decision.Cause == plan.NoForecast {
+		if g.decision.Cause == plan.CauseNoForecast {
 			g.decision.Start = first
 			if g.task.LatestStart.Before(first) {
 				g.decision.Start = g.task.LatestStart
@@ -172,7 +174,7 @@ func (p *pass) disown() {
 // is tried again is spread in time already.
 func (l *Loop) insist(p *pass) {
 	for _, g := range p.groups {
-		if g.decision.Cause == plan.Spread && !g.due() && l.setbacks.has(g.head()) {
+		if g.decision.Cause == plan.CauseSpread && !g.due() && l.setbacks.has(g.head()) {
 			g.decision.Start = p.now
 		}
 	}
@@ -193,7 +195,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	from, _ := before.(int) // zero at first
 	at, stop := 0, 0
 	for o, g := range p.planned() {
-		start := stamp(g.decision.Start)
+		start := policy.Stamp(g.decision.Start)
 		if at++; at <= from || told(o, start, g.to) {
 			continue
 		}
@@ -204,12 +206,12 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 		if !l.tellable(o) {
 			continue
 		}
-		kind := podKind()
+		kind := hold.PodKind()
 		if o == g.job {
-			kind = jobKind()
+			kind = hold.JobKind()
 		}
 		writes.Go(func() error {
-			failed.add(l.tell(ctx, p, kind, o, explain(o, g.notes(o))))
+			failed.add(l.tell(ctx, p, kind, o, hold.Explain(o, g.notes(o))))
 			return nil
 		})
 	}
@@ -239,7 +241,7 @@ func (l *Loop) tellable(o *record) bool {
 func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
 	err := l.patch(ctx, kind, o, patch)
 	switch {
-	case refusal(err):
+	case hold.IsRefusal(err):
 		l.untold.refuse(p.policy.Name, o, "", l.Clock.Now())
 	case err != nil:
 		l.untold.leave(o)
@@ -253,7 +255,7 @@ func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, 
 func (p *pass) planned() iter.Seq2[*record, *group] {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range p.groups {
-			if g.due() || g.parked || g.decision.Cause == plan.NoForecast {
+			if g.due() || g.parked || g.decision.Cause == plan.CauseNoForecast {
 				continue
 			}
 			if g.job != nil && !yield(g.job, g) {
@@ -290,7 +292,7 @@ func (l *Loop) wait(p *pass) time.Duration {
 	if !first.IsZero() {
 		next = p.now.Add(vigil)
 	}
-	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), first) {
+	for _, at := range append(append(p.policy.Changes(p.book, p.now), p.settles...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

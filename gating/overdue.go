@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -47,7 +48,7 @@ func (l *Loop) overdue(p *pass) overdue {
 // again has not.
 func (l *Loop) heldStill(g *group) int {
 	pods := 0
-	if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
+	if g.whole() && hold.IsHeldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
 		pods = g.size()
 	}
 	for _, pod := range g.pods {
@@ -78,12 +79,12 @@ func (l *Loop) releasesFailing(p *pass, late overdue) metav1.Condition {
 	case late.pods > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonOverdue
 		c.Message = fmt.Sprintf("what should have started by %s is held still, the first of it %s %s/%s",
-			plan.Clock(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
+			plan.FormatTime(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
 		words = l.setbacks.words(late.first.Namespace)
 	}
 	if words != "" {
 		c.Message += ": " + words
 	}
-	c.Message = plan.Bounded(c.Message)
+	c.Message = plan.Truncate(c.Message)
 	return c
 }

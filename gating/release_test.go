@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -22,16 +23,16 @@ func TestPodsGoThoughTheRecordOfTheirJobIsRefused(t *testing.T) {
 		recorded  bool
 		want      int
 	}{
-		"not before the latest start":                    {cause: plan.Withdrawn, latest: time.Second},
-		"at the latest start":                            {cause: plan.AtLatestStart, want: 1},
-		"at the latest start, whatever else it goes for": {cause: plan.Withdrawn, want: 1},
-		"when it is recorded":                            {cause: plan.Withdrawn, latest: time.Hour, recorded: true, want: 1},
+		"not before the latest start":                    {cause: plan.CauseWithdrawn, latest: time.Second},
+		"at the latest start":                            {cause: plan.CauseLatestStart, want: 1},
+		"at the latest start, whatever else it goes for": {cause: plan.CauseWithdrawn, want: 1},
+		"when it is recorded":                            {cause: plan.CauseWithdrawn, latest: time.Hour, recorded: true, want: 1},
 		"when the Job is let go already":                 {notes: whole, latest: time.Hour, want: 1},
 		"not while the Job is suspended":                 {notes: whole, suspended: true, latest: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := &record{facts: facts{suspended: tt.suspended}}
-			job.Kind, job.Annotations = jobKind().Kind, tt.notes
+			job.Kind, job.Annotations = hold.JobKind().Kind, tt.notes
 			g := &group{
 				job: job, pods: []*record{{}}, recorded: tt.recorded,
 				decision: plan.Decision{Cause: tt.cause}, task: plan.Task{LatestStart: t0.Add(tt.latest)},
@@ -61,7 +62,7 @@ func TestWhatIsNotToGoTakesNoRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := &record{facts: tt.job}
-			job.Kind, job.Annotations = jobKind().Kind, map[string]string{v1alpha1.DelayTolerantAnnotation: wish[v1alpha1.DelayTolerantAnnotation]}
+			job.Kind, job.Annotations = hold.JobKind().Kind, map[string]string{v1alpha1.DelayTolerantAnnotation: wish[v1alpha1.DelayTolerantAnnotation]}
 			if tt.note != "" {
 				job.Annotations[v1alpha1.HeldByAnnotation] = tt.note
 			}

@@ -1,13 +1,10 @@
 package gating
 
 import (
-	"errors"
-	"net/http"
-	"strings"
+	"crypto/sha256"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -32,19 +29,6 @@ const (
 	// own may hang.
 	mostBusy = 8
 )
-
-// refusal reports whether an error tells of an object, rather than of the API server:
-// an admission policy, a webhook or the validation will not have it written like
-// this. To try again at once is of no use then.
-func refusal(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout ||
-		strings.Contains(err.Error(), "failed calling webhook")
-}
 
 // setbacks remember what was refused, and when each is to be tried again: ever later,
 // and all together at a pace that costs the API server little. Namespaces share the
@@ -74,9 +58,9 @@ type setback struct {
 	next    time.Time
 	rest    wait.Backoff
 	tries   int
-	told    string // the digest of what was said of it last
-	busy    bool   // it is being tried
-	freed   bool   // it is let go, and only that could not be recorded: why, and when
+	told    [sha256.Size]byte // the digest of what was said of the object last
+	busy    bool              // it is being tried
+	freed   bool              // it is let go, and only that could not be recorded: why, and when
 	reason  string
 	at      time.Time
 }
@@ -164,7 +148,7 @@ func (s *setbacks) refuse(policy string, o *record, words string, now time.Time)
 		s.book(o, b, now)
 	}
 	s.end(o, b)
-	said := digest(words)
+	said := sha256.Sum256([]byte(words))
 	news := b.told != said
 	b.told = said
 	return news

@@ -2,20 +2,21 @@ package gating
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // report says on the policy's status, and in the metrics, how a pass has left
@@ -44,7 +45,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	}
 	before := object.DeepCopy()
 	object.Status.Held = held
-	object.Status.NextRelease = second(p.next())
+	object.Status.NextRelease = policy.APITime(p.next())
 	object.Status.Locations = p.locationStatus()
 	for _, condition := range append(p.conditions(), l.releasesFailing(p, late)) {
 		condition.ObservedGeneration = object.Generation
@@ -68,31 +69,8 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 	locations := p.policy.Locations(p.book, p.now)
 	for i := range locations {
 		if locations[i].Ceiling != nil {
-			running := int32(min(p.pods(p.policy.location(locations[i].Name)), math.MaxInt32))
+			running := int32(min(p.pods(p.policy.ResolveLocation(locations[i].Name)), math.MaxInt32))
 			locations[i].Running = &running
-		}
-	}
-	return locations
-}
-
-// Locations says what is known of each location at a moment, as the policy's
-// status does, but for what runs there.
-func (p *Policy) Locations(book *forecast.Snapshot, now time.Time) []v1alpha1.LocationStatus {
-	views := p.views(book, now)
-	locations := make([]v1alpha1.LocationStatus, len(views))
-	for i, v := range views {
-		locations[i].Name = v.name
-		locations[i].LearnedDays, locations[i].SavingSharePercent = v.learned()
-		if v.known {
-			rounded := int32(math.Round(v.intensity))
-			locations[i].Intensity = &rounded
-		}
-		if v.known && p.Limited() {
-			ceiling := int32(p.buckets.Ceiling(v.intensity))
-			locations[i].Bucket, locations[i].Ceiling = p.buckets.Name(v.intensity), &ceiling
-		}
-		if !v.issued.IsZero() {
-			locations[i].ForecastIssued, locations[i].ForecastUntil = second(v.issued), second(v.until)
 		}
 	}
 	return locations
@@ -102,22 +80,22 @@ func (p *Policy) Locations(book *forecast.Snapshot, now time.Time) []v1alpha1.Lo
 func (p *pass) conditions() []metav1.Condition {
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonValid,
-		Message: plan.Bounded(strings.Join(append([]string{"the whole spec is in use"}, p.policy.Warnings...), "; ")),
+		Message: plan.Truncate(strings.Join(append([]string{"the whole spec is in use"}, p.policy.Warnings...), "; ")),
 	}
 	if len(p.policy.Problems) > 0 {
 		ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalid
-		ready.Message = plan.Bounded(strings.Join(p.policy.Problems, "; "))
+		ready.Message = plan.Truncate(strings.Join(p.policy.Problems, "; "))
 	}
 	return []metav1.Condition{ready, p.forecastCondition()}
 }
 
 // planningView returns the view of the location that work is planned for: the first, or one
 // of which something is known.
-func (p *pass) planningView() view {
-	views := p.policy.views(p.book, p.now)
+func (p *pass) planningState() policy.LocationState {
+	views := p.policy.LocationStates(p.book, p.now)
 	v := views[0]
 	for _, other := range views[1:] {
-		if p.policy.Movable() && !v.usable() && p.policy.populated(other.name) {
+		if p.policy.Movable() && !v.IsUsable() && p.policy.HasNodes(other.Name) {
 			v = other
 		}
 	}
@@ -125,30 +103,30 @@ func (p *pass) planningView() view {
 }
 
 func (p *pass) forecastCondition() metav1.Condition {
-	v := p.planningView()
+	v := p.planningState()
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
 	problem := p.book.Problem()
 	switch {
-	case v.usable() && p.book.Doubt() != "":
+	case v.IsUsable() && p.book.Doubt() != "":
 		c.Message = "the forecast is in use as far as it is believed: " + problem
-	case v.usable() && problem == "":
+	case v.IsUsable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
-	case v.usable():
+	case v.IsUsable():
 		c.Reason, c.Message = v1alpha1.ReasonLastGood, "the last good forecast is in use: "+problem
-	case !v.issued.IsZero():
+	case !v.Issued.IsZero():
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonStale
-		c.Message = v.instead() + ", the last good forecast is not usable: " + v.missing
+		c.Message = v.Fallback() + ", the last good forecast is not usable: " + v.Missing
 		if problem != "" {
 			c.Message += "; the newest: " + problem
 		}
 	default:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
-		c.Message = v.instead() + ", there is no forecast: " + v.missing
+		c.Message = v.Fallback() + ", there is no forecast: " + v.Missing
 	}
 	if p.book.Doubt() != "" {
 		c.Reason = v1alpha1.ReasonNotBelieved
 	}
-	c.Message = plan.Bounded(c.Message)
+	c.Message = plan.Truncate(c.Message)
 	return c
 }
 
@@ -162,37 +140,9 @@ func doubted(conditions []metav1.Condition) *metav1.Condition {
 	return c
 }
 
-// instead says what happens without a usable forecast.
-func (v *view) instead() string {
-	if v.expected.Basis == forecast.Past {
-		return "work is planned by what the last weeks were like"
-	}
-	return "work starts at once"
-}
-
-// turns are the moments at which what a policy says of the grid changes by
-// itself: a slot or an hour ends, or a forecast becomes too old.
-func (p *Policy) turns(book *forecast.Snapshot, now time.Time) []time.Time {
-	turns := []time.Time{now.Truncate(time.Hour).Add(time.Hour)}
-	for _, v := range p.views(book, now) {
-		f, ok := book.Forecast(v.name)
-		if !ok {
-			continue
-		}
-		turns = append(turns, f.Issued.Add(p.maxAge).Add(time.Millisecond))
-		if boundary, ok := f.Series.NextBoundary(now); ok {
-			turns = append(turns, boundary)
-		}
-	}
-	return turns
-}
-
-// second cuts an instant to what the API stores, so that it compares equal to
-// what is read back. The zero time is none.
-func second(t time.Time) *metav1.Time {
-	if t.IsZero() {
-		return nil
-	}
-	cut := metav1.NewTime(t.UTC().Truncate(time.Second)).Rfc3339Copy()
-	return &cut
+// replaceStatus writes the whole of a status. A merge of what has changed would
+// leave out the zeros, which the schema asks for, of a status that is new.
+func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
+	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
+	return client.RawPatch(types.JSONPatchType, data)
 }

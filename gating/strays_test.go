@@ -19,6 +19,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // strayLoop is a loop in whose cluster there are these objects and CarbonPolicies.
@@ -32,7 +33,7 @@ func strayLoop(t *testing.T, registry prometheus.Registerer, records *Records, o
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.CarbonPolicy{}).Build()
 	return &Loop{
 		Client: c, Live: c, Clock: clock, Events: NewHerald(nil), Metrics: NewMetrics(registry), Sweeper: &Sweeper{}, Workers: 1,
-		Policies: Policies{Reader: c, Clock: clock}, Records: records, Store: &forecast.Store{},
+		Policies: policy.Policies{Reader: c, Clock: clock}, Records: records, Store: &forecast.Store{},
 	}
 }
 
@@ -67,7 +68,7 @@ func TestForgedNamesOfPoliciesAreOnePassAndLeaveNothing(t *testing.T) {
 	if _, err := l.Reconcile(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.AtLatestStart))); n != 200 {
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.CauseLatestStart))); n != 200 {
 		t.Errorf("%v pods are released, want all", n)
 	}
 	for _, pod := range pods {
@@ -105,7 +106,7 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.done.add("passing", "just-released", "")
-	l.Metrics.releasedPods(1, "passing", plan.CleanestNow, t0, t0, t0)
+	l.Metrics.releasedPods(1, "passing", plan.CauseCleanestNow, t0, t0, t0)
 	l.Metrics.failed.WithLabelValues("passing").Inc()
 	if err := l.Client.Delete(t.Context(), policy); err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 	if _, err := l.Reconcile(t.Context(), request(strays)); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.AtLatestStart))); n != 1 {
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.CauseLatestStart))); n != 1 {
 		t.Errorf("%v pods are released, want what the policy held", n)
 	}
 }

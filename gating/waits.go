@@ -2,15 +2,14 @@ package gating
 
 import (
 	"strings"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // What else keeps work that is let go from starting, as its reason tells.
@@ -20,10 +19,6 @@ const (
 	waitsForParallelism = "parallelism 0"
 )
 
-// ReasonAwaitsResume is that of a Job which is not planned before its user, who has
-// created it suspended, resumes it.
-const ReasonAwaitsResume = "waits until it is resumed, and is planned from then: it was created suspended"
-
 // PodStillWaits says for what else a pod waits once it is let go: the scheduling
 // gates of others. It is empty if there are none.
 func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(otherGates(gates)) }
@@ -32,15 +27,15 @@ func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(
 // nothing. What Gridlatch itself suspends does not count.
 func JobStillWaits(job *batchv1.Job) string {
 	o := record{facts: factsOfJob(job)}
-	o.Kind, o.ObjectMeta = jobKind().Kind, job.ObjectMeta
-	return o.stillWaits(job.Labels[KueueQueue] != "")
+	o.Kind, o.ObjectMeta = hold.JobKind().Kind, job.ObjectMeta
+	return o.stillWaits(job.Labels[hold.KueueQueue] != "")
 }
 
 // stillWaits says for what else a record waits once it is let go; empty if for
 // nothing.
 func (r *record) stillWaits(queued bool) string {
 	switch {
-	case r.Kind == podKind().Kind:
+	case r.Kind == hold.PodKind().Kind:
 		return namedGates(r.otherGates)
 	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
 		return waitsForKueue
@@ -77,7 +72,7 @@ func otherGates(gates []corev1.PodSchedulingGate) string {
 			others = append(others, gate.Name)
 		}
 	}
-	return bounded(strings.Join(others, ", "), maxValue)
+	return policy.Truncate(strings.Join(others, ", "), policy.MaxValue)
 }
 
 // namedGates makes of names of gates what a reason tells.
@@ -92,61 +87,10 @@ func namedGates(names string) string {
 	}
 }
 
-// suspension returns the condition of a Job that tells of its suspension; nil if
-// it never was suspended.
-func suspension(job *batchv1.Job) *batchv1.JobCondition {
-	for i := range job.Status.Conditions {
-		if job.Status.Conditions[i].Type == batchv1.JobSuspended {
-			return &job.Status.Conditions[i]
-		}
-	}
-	return nil
-}
-
-// resumed returns when a Job was resumed last; zero if it never was. The Job
-// controller notes it once it has seen that.
-func resumed(job *batchv1.Job) time.Time {
-	if c := suspension(job); c != nil && c.Status == corev1.ConditionFalse {
-		return c.LastTransitionTime.UTC()
-	}
-	return time.Time{}
-}
-
-// parked reports whether a Job is suspended, or was until a moment ago: the Job
-// controller has not noted yet that it was resumed.
-func parked(job *batchv1.Job) bool {
-	c := suspension(job)
-	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
-}
-
-// AwaitsResume reports whether a held Job is not planned before its user, who has
-// created it suspended, resumes it.
-func AwaitsResume(job *batchv1.Job) bool {
-	o := record{facts: factsOfJob(job)}
-	o.ObjectMeta = job.ObjectMeta
-	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && o.awaitsResume()
-}
-
 // awaitsResume is AwaitsResume for the record of a held Job: it was promised
 // nothing yet.
 func (r *record) awaitsResume() bool {
-	return r.parked && r.Annotations[v1alpha1.HeldByAnnotation] == "" && r.Annotations[v1alpha1.LatestStartAnnotation] == ""
-}
-
-// since returns from when on what work asks for counts: its creation or, of a Job
-// that others suspend, when it was resumed last.
-func since(object metav1.Object) time.Time {
-	var again time.Time
-	switch o := object.(type) {
-	case *record:
-		again = o.resumed
-	case *batchv1.Job:
-		again = resumed(o)
-	}
-	if created := object.GetCreationTimestamp().Time; object.GetAnnotations()[v1alpha1.HeldByAnnotation] != "" || again.Before(created) {
-		return created
-	}
-	return again
+	return hold.IsPromisedNothing(r.parked, r.Annotations)
 }
 
 // asks returns the object of the group whose asks and promises count: its head. But
@@ -163,7 +107,7 @@ func (g *group) asks() *record {
 func (p *pass) park() {
 	for _, g := range p.groups {
 		if g.awaitsResume() {
-			g.parked, g.decision.Cause = true, plan.Suspended
+			g.parked, g.decision.Cause = true, plan.CauseSuspended
 		}
 	}
 }

@@ -11,7 +11,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // suspendedJob is a held Job that is suspended, and what the Job controller says of it.
@@ -40,21 +42,21 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		"before that is noted":                {suspendedJob(true, "", nil), true, 0},
 		"before its resume is noted":          {suspendedJob(false, yes, nil), true, 0},
 		"once it is resumed":                  {suspendedJob(false, no, nil), false, 48 * time.Hour},
-		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0)}), false, 0},
+		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0)}), false, 0},
 		"not if we have suspended it":         {suspendedJob(true, yes, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor counted from our resume of it":   {suspendedJob(false, no, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor from what it was before it came": {suspendedJob(false, "", nil), false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cached := stripped(t, newStripper(), tt.job)
-			if AwaitsResume(tt.job) != tt.awaits || cached.awaitsResume() != tt.awaits {
-				t.Errorf("it awaits its resume: %v, %v as cached, want %v", AwaitsResume(tt.job), cached.awaitsResume(), tt.awaits)
+			if hold.AwaitsResume(tt.job) != tt.awaits || cached.awaitsResume() != tt.awaits {
+				t.Errorf("it awaits its resume: %v, %v as cached, want %v", hold.AwaitsResume(tt.job), cached.awaitsResume(), tt.awaits)
 			}
 			want := t0.Add(tt.since)
-			if got, again := since(cached), since(tt.job); !got.Equal(want) || !again.Equal(want) {
+			if got, again := policy.WaitsSince(cached), policy.WaitsSince(tt.job); !got.Equal(want) || !again.Equal(want) {
 				t.Errorf("it counts from %s and %s, want %s", got, again, want)
 			}
-			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow}}
+			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow}}
 			(&pass{groups: []*group{g}}).park()
 			if g.due() == tt.awaits {
 				t.Errorf("it is due: %v", g.due())
@@ -62,7 +64,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		})
 	}
 	// pods may come before the resume is noted, and do not wait for that
-	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: stamp(t0.Add(time.Minute))})
+	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Minute))})
 	unnoted := &group{job: stripped(t, newStripper(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
 	schedule(builtin(), []*group{unnoted})
 	(&pass{groups: []*group{unnoted}}).park()
@@ -72,7 +74,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	// the promise that it is given then counts from its resume
 	g := &group{job: stripped(t, newStripper(), suspendedJob(false, no, nil))}
 	schedule(builtin(), []*group{g})
-	if want := stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
+	if want := policy.Stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
 		t.Errorf("latest start %s, want %s", g.notes(g.job)[v1alpha1.LatestStartAnnotation], want)
 	}
 }
@@ -108,8 +110,8 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 		"a Job of which some pod starts": {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates(v1alpha1.Gate)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 100, AtOnce: 100}}, stripped(t, newStripper(), tt.object)
-			if g.job = o; o.Kind == podKind().Kind {
+			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}}, stripped(t, newStripper(), tt.object)
+			if g.job = o; o.Kind == hold.PodKind().Kind {
 				g.job, g.pods = nil, []*record{o}
 			}
 			for _, pod := range tt.pods {
@@ -121,7 +123,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 			}
 			g.head().Annotations[v1alpha1.IntensityAtCreationAnnotation] = "400"
 			reason := g.told(waits)
-			if begins := strings.HasPrefix(reason, "let go ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
+			if begins := strings.HasPrefix(reason, "released ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
 				t.Errorf("reason %q", reason)
 			}
 			if saves := strings.Contains(reason, "75 % less"); saves != (tt.want == "") {

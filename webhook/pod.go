@@ -13,7 +13,9 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -29,10 +31,10 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 			strip(&pod.ObjectMeta)
 			v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
 		}
-		return v.warn(gating.NotHeld + pod.tooLarge.Error()), nil
+		return v.warn(notHeld + pod.tooLarge.Error()), nil
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	strange := gating.Strange(pod.Annotations, field.NewPath("metadata", "annotations"))
+	strange := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
 	before := written(pod.ObjectMeta)
 	v, err := w.holdOrStart(ctx, req, pod)
 	v = v.withRoom(pod, before)
@@ -79,19 +81,19 @@ func wantGate(pod *corev1.Pod) field.ErrorList {
 func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod, wrong field.ErrorList) (verdict, error) {
 	pod, path := &came.Pod, field.NewPath("metadata", "annotations")
 	if errs := append(checkAsk(pod, pod.CreationTimestamp.Time, field.NewPath("metadata")), wrong...); len(errs) > 0 {
-		return blame(pod, errs).without(func(why string) verdict { return startPod(pod, why) }), nil
+		return blame(pod, errs).without(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	ofHeldJob := w.Records.Held(req.Namespace, pod)
 	if why := leavePodAlone(pod, ofHeldJob); why != "" {
-		return startPod(pod, why), nil
+		return startPod(pod, why).mark(pod.Annotations), nil
 	}
-	ask, _ := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // it has been checked
+	ask, _ := policy.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // it has been checked
 	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
 	}
 	if chosen.policy == nil {
-		return chosen.without(func(why string) verdict { return startPod(pod, why) }), nil
+		return chosen.without(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	suit(ctx, chosen.policy, pod)
 	promised := ofHeldJob || pod.Annotations[v1alpha1.LatestStartAnnotation] != ""
@@ -106,10 +108,10 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 // leavePodAlone says why a pod is not held whatever the grid does.
 func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
-	case gating.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
-		return gating.NotHeld + "its Job was not decided on at its creation, and may have started"
+	case hold.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
+		return notHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
-		return gating.NotHeld + "it names its node, and so never waits for the scheduler"
+		return notHeld + "it names its node, and so never waits for the scheduler"
 	default:
 		return ""
 	}
@@ -118,30 +120,30 @@ func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 // holdPod puts the gate on a pod if it is better to wait. A pod of a Job that
 // is held is always gated before its latest start: the loop lets all of the
 // Job go together.
-func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Policy, ask gating.Ask, promised bool) verdict {
+func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Policy, ask policy.Ask, promised bool) verdict {
 	now := pod.CreationTimestamp.Time
-	task := gating.TaskOf(policy, pod)
+	task := rules.TaskOf(pod)
 	ask.Limit(&task, now, task.Duration)
 	task.Held = promised
-	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
-	decision := policy.Decide(w.Store.Snapshot(policy.Source), ask.Location, now, task)
-	decision.StillWaits = gating.PodStillWaits(pod.Spec.SchedulingGates)
-	if policy.Limited() {
+	task.ID = policy.TaskID(pod, req.UID) // it has no UID of its own yet
+	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
+	decision.StillWaitsFor = gating.PodStillWaits(pod.Spec.SchedulingGates)
+	if rules.Limited() {
 		decision = decision.Queue()
 	}
-	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
-		pod.Annotations[v1alpha1.PolicyAnnotation] = policy.Name // it counts for the policy
+	if !decision.Holds() && (!promised || decision.Cause == plan.CauseLatestStart) {
+		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {
-			v = v.steer(pod, policy, decision.Location)
+			v = v.steer(pod, rules, decision.Location)
 		}
 		return v
 	}
 	if why := w.unable(req.Namespace); why != "" {
-		pod.Annotations[v1alpha1.PolicyAnnotation] = policy.Name // it counts for the policy
-		return startPod(pod, why).warned(why)
+		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
+		return startPod(pod, notHeld+why).mark(pod.Annotations).warned(notHeld + why)
 	}
-	notes := gating.Notes(policy, decision)
+	notes := rules.Notes(decision)
 	if before, known := pod.Annotations[v1alpha1.IntensityAtCreationAnnotation]; known {
 		notes[v1alpha1.IntensityAtCreationAnnotation] = before
 	}
@@ -151,7 +153,7 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Po
 	}
 	pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	gates := pod.Spec.SchedulingGates
-	if !gating.HasGate(gates) {
+	if !hold.HasGate(gates) {
 		gates = append(gates, corev1.PodSchedulingGate{Name: v1alpha1.Gate})
 	}
 	return verdict{outcome: held, noted: true, patch: patch{}.set("/spec/schedulingGates", gates)}
@@ -163,7 +165,7 @@ func startPod(pod *corev1.Pod, why string) verdict {
 	v := verdict{outcome: started, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 	if why != "" {
 		told := maps.Clone(pod.Annotations)
-		gating.Forget(pod.Annotations)
+		policy.ForgetNotes(pod.Annotations)
 		for _, key := range forExtender(pod) {
 			if value, ok := told[key]; ok {
 				pod.Annotations[key] = value

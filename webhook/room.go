@@ -9,7 +9,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // spare is how much room what is held has to have for what will be noted on it, and on
@@ -18,7 +18,7 @@ const spare = 2 << 10
 
 // noRoom is said of work that is valid as it comes, and would not be with our notes.
 func noRoom() string {
-	return fmt.Sprintf("%sits annotations leave no room for those of Gridlatch: all together may have %d KiB", gating.NotHeld, validation.TotalAnnotationSizeLimitB>>10)
+	return fmt.Sprintf("%sits annotations leave no room for those of Gridlatch: all together may have %d KiB", notHeld, validation.TotalAnnotationSizeLimitB>>10)
 }
 
 // fits reports whether an object that came with these annotations may have those of to.
@@ -79,7 +79,7 @@ func (v verdict) jobWithRoom(job *aJob, before, template metav1.ObjectMeta, susp
 // as it came.
 func unnoted(to *metav1.ObjectMeta, before metav1.ObjectMeta) {
 	to.Labels, to.Annotations = before.Labels, before.Annotations
-	gating.Forget(to.Annotations)
+	policy.ForgetNotes(to.Annotations)
 	to.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 }
 

@@ -8,7 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -23,7 +24,7 @@ const (
 // its pod template. The matchConditions say the same.
 func asks(objects ...metav1.Object) bool {
 	return slices.ContainsFunc(objects, func(o metav1.Object) bool {
-		wish, ok := gating.Wish(o)
+		wish, ok := policy.Wish(o)
 		return ok && wish != "false"
 	})
 }
@@ -33,7 +34,7 @@ func asks(objects ...metav1.Object) bool {
 // Job. Of anything else, anybody may have written it.
 func vouched(req serving.Review, pod metav1.Object) bool {
 	by := req.Username
-	return gating.JobOf(pod) != nil && (by == jobController || by == controllerManager)
+	return hold.JobOf(pod) != nil && (by == jobController || by == controllerManager)
 }
 
 // stripPod takes off a pod that does not ask to wait what only Gridlatch writes,
@@ -51,13 +52,13 @@ func stripJob(job *batchv1.Job) verdict {
 }
 
 func strip(meta *metav1.ObjectMeta) {
-	gating.Forget(meta.Annotations)
+	policy.ForgetNotes(meta.Annotations)
 	delete(meta.Labels, v1alpha1.StateLabel)
 }
 
 // dropGate takes our gate off the gates of a spec at path, if it is among them.
 func dropGate(gates []corev1.PodSchedulingGate, path string) patch {
-	if !gating.HasGate(gates) {
+	if !hold.HasGate(gates) {
 		return nil
 	}
 	ours := func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate }

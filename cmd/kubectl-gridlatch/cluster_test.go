@@ -23,8 +23,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 func TestExplainPrints(t *testing.T) {
@@ -268,11 +269,11 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 		t.Fatalf("learned %v, %v", o.learned, err)
 	}
 	f, _ := o.book.Forecast("")
-	history, err := f.Model.Save()
+	encoded, err := f.Model.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := gating.HistoryConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, history)
+	saved := history.ConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, encoded)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")
@@ -306,7 +307,7 @@ func TestTheNextBestWindowsAreApart(t *testing.T) {
 }
 
 func TestExplainDoesNotCallAJobOverdueThatItsUserHoldsSuspended(t *testing.T) {
-	parked := jobOf("parked", v1alpha1.StateHeld, map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.ReasonAnnotation: gating.ReasonAwaitsResume}, 2)
+	parked := jobOf("parked", v1alpha1.StateHeld, map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.ReasonAnnotation: hold.ReasonAwaitsResume}, 2)
 	parked.CreationTimestamp.Time = parked.CreationTimestamp.AddDate(0, 0, -9) // longer ago than the policy lets work wait
 	suspend := true
 	parked.Spec.Suspend = &suspend
@@ -315,7 +316,7 @@ func TestExplainDoesNotCallAJobOverdueThatItsUserHoldsSuspended(t *testing.T) {
 	if code != 0 || stderr != "" || strings.Contains(stdout, "overdue") {
 		t.Errorf("exit code %d, stderr %s\n%s", code, stderr, stdout)
 	}
-	for _, want := range []string{"waits, and is not planned yet", gating.ReasonAwaitsResume} {
+	for _, want := range []string{"waits, and is not planned yet", hold.ReasonAwaitsResume} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("it does not say %q:\n%s", want, stdout)
 		}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // A connection says which cluster is meant, by kubectl's own flags.
@@ -101,7 +101,7 @@ func (e env) connect(c connection) (*cluster, error) {
 
 // outlook is what can be known of a policy's grid from outside the controller.
 type outlook struct {
-	policy   *gating.Policy
+	policy   *policy.Policy
 	book     *forecast.Snapshot // nil if the forecast cannot be read
 	learned  bool               // the prediction is the controller's
 	warnings []string
@@ -113,7 +113,7 @@ func (c *cluster) look(ctx context.Context, name string) (*outlook, error) {
 	warn := func(text string) { o.warnings = append(o.warnings, text) }
 	reader := &edited{Reader: c, edit: func(*v1alpha1.CarbonPolicySpec) {}, warn: func(string) {}}
 	var err error
-	if o.policy, err = (gating.Policies{Reader: reader, Clock: at(c.now), Nodes: &gating.Nodes{Reader: c}}).Get(ctx, name); err != nil {
+	if o.policy, err = (policy.Policies{Reader: reader, Clock: at(c.now), Nodes: &policy.Nodes{Reader: c}}).Get(ctx, name); err != nil {
 		return nil, refused(err)
 	}
 	for _, problem := range o.policy.Problems {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,9 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // The states of work, as they are explained.
@@ -161,7 +162,7 @@ func (c *cluster) explain(ctx context.Context, o client.Object) (*explanation, e
 		}
 		x.Controller = &found
 	}
-	if job, ok := head.(*batchv1.Job); x.State == stateHeld && (!ok || !gating.AwaitsResume(job)) {
+	if job, ok := head.(*batchv1.Job); x.State == stateHeld && (!ok || !hold.AwaitsResume(job)) {
 		if err := c.foresee(ctx, x, head); err != nil {
 			return nil, err
 		}
@@ -196,7 +197,7 @@ func (c *cluster) head(ctx context.Context, x *explanation, o client.Object) (cl
 	switch o := o.(type) {
 	case *corev1.Pod:
 		x.Started = scheduled(o)
-		job, err := gating.ReadJob(ctx, c, o)
+		job, err := hold.ReadJob(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}
@@ -205,7 +206,7 @@ func (c *cluster) head(ctx context.Context, x *explanation, o client.Object) (cl
 			return job, nil
 		}
 	case *batchv1.Job:
-		pods, err := gating.PodsOf(ctx, c, o)
+		pods, err := hold.PodsOf(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}
@@ -242,7 +243,7 @@ func (x *explanation) read(head client.Object) {
 	if before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64); err == nil {
 		x.AtCreation = known(before)
 	}
-	x.Asked = gating.Asked(head)
+	x.Asked = policy.Asked(head)
 	maps.DeleteFunc(x.Asked, func(key, _ string) bool {
 		return key == v1alpha1.DelayTolerantAnnotation || key == v1alpha1.PolicyAnnotation
 	})
@@ -252,19 +253,19 @@ func (x *explanation) read(head client.Object) {
 			x.HeldBy = how
 		}
 		if job, ok := head.(*batchv1.Job); ok {
-			x.Pods = gating.PodsToRun(job)
+			x.Pods = hold.PodsToRun(job)
 		}
 	}
 }
 
 func stateOf(o client.Object) string {
 	state, annotations := o.GetLabels()[v1alpha1.StateLabel], o.GetAnnotations()
-	asked := gating.Asked(o)
+	asked := policy.Asked(o)
 	if job, ok := o.(*batchv1.Job); ok {
-		asked = gating.JobAsk(&job.Spec.Template, job)
+		asked = policy.JobAsk(&job.Spec.Template, job)
 	}
 	switch {
-	case strings.HasPrefix(annotations[v1alpha1.ReasonAnnotation], gating.NotHeld) && asked[v1alpha1.DelayTolerantAnnotation] == "true":
+	case annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld && asked[v1alpha1.DelayTolerantAnnotation] == "true":
 		return stateNotHeld
 	case state == stateHeld || state == stateReleased:
 		return state
@@ -297,9 +298,9 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 		return err
 	}
 	x.warnings = append(x.warnings, o.warnings...)
-	task := gating.TaskOf(o.policy, head)
+	task := o.policy.TaskOf(head)
 	task.Held = true
-	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
+	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.FormatDuration(task.Duration)
 	x.OverdueSince = overdueSince(c.now, x.LatestStart, x.PlannedStart)
 	if o.book == nil {
 		return nil
@@ -311,7 +312,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	}
 	expected, rests := o.policy.Predict(o.book, where, c.now)
 	x.Basis, x.Learned, x.Location = expected.Basis, o.learned, rests.Location
-	if expected.Series.Empty() {
+	if expected.Series.IsEmpty() {
 		return nil
 	}
 	if x.PlannedStart == nil {
@@ -326,7 +327,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	compare(x.Windows)
 	for _, part := range o.policy.Contributions(o.book, where, c.now, *x.PlannedStart) {
 		if math.Abs(part.Intensity) >= 0.05 {
-			x.Signals = append(x.Signals, contribution{part.Signal, part.Intensity})
+			x.Signals = append(x.Signals, contribution{part.Feature, part.Intensity})
 		}
 	}
 	return nil

@@ -13,8 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 type releaseFlags struct {
@@ -63,7 +64,7 @@ func (f *releaseFlags) run(ctx context.Context, e env, args []string) error {
 		return err
 	}
 	return c.forEach(ctx, all, func(o client.Object) error {
-		pods, err := gating.Release(ctx, c, o, gating.ByHand(c.now), c.now)
+		pods, err := hold.Release(ctx, c, o, hold.ByHand(c.now), c.now)
 		if err != nil {
 			return err
 		}
@@ -87,7 +88,7 @@ func (f *releaseFlags) releaseAll(ctx context.Context, e env, args []string) err
 		return err
 	}
 	shown := newCounter(e, "releasing")
-	exit := gating.Exit{Client: c, Namespace: namespace, Reason: gating.ByHand(c.now), Now: c.now, Progress: shown.show}
+	exit := hold.Exit{Client: c, Namespace: namespace, Reason: hold.ByHand(c.now), Now: c.now, Progress: shown.show}
 	released, err := exit.ReleaseAll(ctx)
 	shown.end()
 	e.stdout.Printf("released %s\n", several(released, "pod"))
@@ -164,7 +165,7 @@ func (f *holdFlags) run(ctx context.Context, e env, args []string) error {
 	}
 	found, err := c.controller(ctx)
 	if err == nil && found.Problem != "" {
-		err = gating.NeedsForce("nobody would let it go: " + found.Problem)
+		err = hold.NeedsForce("nobody would let it go: " + found.Problem)
 	}
 	if err != nil && !f.force {
 		return hint(err)
@@ -189,7 +190,7 @@ func (f *holdFlags) hold(ctx context.Context, e env, c *cluster, job *batchv1.Jo
 		return err
 	}
 	e.warn(o.warnings)
-	err = gating.HandHold{Policy: o.policy, Book: o.book, Deadline: deadline, Force: f.force}.Apply(ctx, c, job, c.now)
+	err = hold.HandHold{Policy: o.policy, Book: o.book, Deadline: deadline, Force: f.force}.Apply(ctx, c, job, c.now)
 	if apierrors.IsConflict(err) {
 		return errors.New("it has just changed; look at it, and try again")
 	}
@@ -202,7 +203,7 @@ func (f *holdFlags) hold(ctx context.Context, e env, c *cluster, job *batchv1.Jo
 
 // hint tells by which flag something is done all the same.
 func hint(err error) error {
-	if _, ok := errors.AsType[gating.NeedsForce](err); ok {
+	if _, ok := errors.AsType[hold.NeedsForce](err); ok {
 		return fmt.Errorf("%w (--force does it all the same)", err)
 	}
 	return err
@@ -213,7 +214,7 @@ func (f *holdFlags) policyOf(ctx context.Context, c *cluster, job *batchv1.Job) 
 	if f.policy != "" {
 		return f.policy, nil
 	}
-	if name := gating.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
+	if name := policy.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
 		return name, nil
 	}
 	namespace := namespaceMetadata()

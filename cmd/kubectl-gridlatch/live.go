@@ -13,8 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // live plans by the policy and the forecast of the cluster, through the code that the cluster itself plans by.
@@ -25,26 +26,26 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	}
 	a := answer{ask: asked}
 	reader := &edited{Reader: c, edit: f.edit(set), warn: func(text string) { a.warnings = append(a.warnings, text) }}
-	policy, err := gating.Policies{Reader: reader, Clock: at(asked.now), Nodes: &gating.Nodes{Reader: c}}.Get(ctx, f.policy)
+	rules, err := policy.Policies{Reader: reader, Clock: at(asked.now), Nodes: &policy.Nodes{Reader: c}}.Get(ctx, f.policy)
 	if err != nil {
 		return answer{}, refused(err)
 	}
-	a.source = "ConfigMap " + policy.Source.String()
-	a.warnings = append(a.warnings, policy.Problems...)
-	book, _, err := c.readBook(ctx, policy.Source, asked.now, reader.warn)
+	a.source = "ConfigMap " + rules.Source.String()
+	a.warnings = append(a.warnings, rules.Problems...)
+	book, _, err := c.readBook(ctx, rules.Source, asked.now, reader.warn)
 	if err != nil {
 		return answer{}, err
 	}
 	if problem := book.Problem(); problem != "" {
 		a.warnings = append(a.warnings, a.source+": "+problem)
 	}
-	task := policy.Task(gating.Ask{
+	task := rules.Task(policy.Ask{
 		Deadline: asked.deadline, Duration: asked.duration, Threshold: asked.threshold, Location: asked.location,
 	}, asked.now)
-	a.decision = policy.Decide(book, asked.location, asked.now, task)
+	a.decision = rules.Decide(book, asked.location, asked.now, task)
 	a.forecast, _ = book.Forecast(a.decision.Location)
-	a.elsewhere = elsewhere(policy, book, asked.now, task, a.decision.Location)
-	if expected, _ := policy.Predict(book, a.decision.Location, asked.now); !expected.Series.Empty() {
+	a.elsewhere = elsewhere(rules, book, asked.now, task, a.decision.Location)
+	if expected, _ := rules.Predict(book, a.decision.Location, asked.now); !expected.Series.IsEmpty() {
 		a.expected = expected.Series
 	}
 	return a, nil
@@ -96,7 +97,7 @@ func (r *edited) Get(ctx context.Context, key client.ObjectKey, object client.Ob
 // that is of; and then the forecast.
 func (c *cluster) readBook(ctx context.Context, source forecast.Source, now time.Time, warn func(string)) (*forecast.Snapshot, int, error) {
 	store := new(forecast.Store)
-	restored, err := gating.Restore(ctx, c, c.system, store, source, now)
+	restored, err := history.Restore(ctx, c, c.system, store, source, now)
 	if err != nil {
 		warn("what was learned of the grid is not used: " + err.Error())
 	}

@@ -22,7 +22,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // horizon is how far the releases to come are told apart by the hour.
@@ -127,7 +127,7 @@ func (c *cluster) status(ctx context.Context, namespace string) (*status, error)
 		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateReleased}),
 		FieldSelector: fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning)),
 	}
-	if err := gating.Walk(ctx, c, metadataList(podKind), running, func(client.Object) { s.Running++ }); err != nil {
+	if err := hold.Walk(ctx, c, metadataList(podKind), running, func(client.Object) { s.Running++ }); err != nil {
 		return nil, allowed(fmt.Errorf("list pods: %w", err), namespace)
 	}
 	return s, c.policies(ctx, s, held)
@@ -165,7 +165,7 @@ type groupKey struct {
 func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) {
 	all := holdings{}
 	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateHeld})}
-	err := gating.Walk(ctx, c, &batchv1.JobList{}, which, func(o client.Object) {
+	err := hold.Walk(ctx, c, &batchv1.JobList{}, which, func(o client.Object) {
 		if job, ok := o.(*batchv1.Job); ok {
 			all.addJob(job)
 		}
@@ -174,8 +174,8 @@ func (c *cluster) held(ctx context.Context, namespace string) (holdings, error) 
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	which.FieldSelector = fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)})
-	err = gating.Walk(ctx, c, &corev1.PodList{}, which, func(o client.Object) {
-		if pod, ok := o.(*corev1.Pod); ok && gating.HasGate(pod.Spec.SchedulingGates) {
+	err = hold.Walk(ctx, c, &corev1.PodList{}, which, func(o client.Object) {
+		if pod, ok := o.(*corev1.Pod); ok && hold.HasGate(pod.Spec.SchedulingGates) {
 			all.addPod(pod)
 		}
 	})
@@ -193,7 +193,7 @@ func (all holdings) addJob(job *batchv1.Job) {
 	}
 	g := all.add(groupKey{job.Namespace, job.UID}, jobKind, job)
 	if g.whole = whole; whole {
-		g.pods = gating.PodsToRun(job)
+		g.pods = hold.PodsToRun(job)
 	} else {
 		g.runs = job.Status.Active+job.Status.Succeeded > 0
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // runnersUp is how many windows are shown besides the planned one.
@@ -66,12 +66,12 @@ func (w window) emitted() *float64 {
 }
 
 // elsewhere are the cheapest starts in the other locations that work may run in.
-func elsewhere(policy *gating.Policy, book *forecast.Snapshot, now time.Time, task plan.Task, chosen string) []window {
-	task.Planned, task.Held = time.Time{}, true
+func elsewhere(rules *policy.Policy, book *forecast.Snapshot, now time.Time, task plan.Task, chosen string) []window {
+	task.PlannedStart, task.Held = time.Time{}, true
 	var all []window
 	for _, site := range task.Locations {
 		if site.Name != chosen {
-			d := policy.Planner(book, site.Name, now, task.LatestStart).Decide(task)
+			d := rules.Planner(book, site.Name, now, task.LatestStart).Decide(task)
 			all = append(all, newWindow("in "+site.Name, d.Start, task.Duration, known(d.Expected), d.PowerFactor))
 		}
 	}

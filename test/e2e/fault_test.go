@@ -15,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -93,7 +94,7 @@ func TestAControllerKilledInMidReleaseLosesNothingAndReleasesOnce(t *testing.T) 
 			states[name] = j.Labels[v1alpha1.StateLabel]
 		}
 		for _, p := range all {
-			if gated := gating.HasGate(p.Spec.SchedulingGates); gated != (states[p.Labels["job-name"]] == v1alpha1.StateHeld) {
+			if gated := hold.HasGate(p.Spec.SchedulingGates); gated != (states[p.Labels["job-name"]] == v1alpha1.StateHeld) {
 				return fmt.Errorf("pod %s is gated: %v, its Job is %s", p.Name, gated, states[p.Labels["job-name"]])
 			}
 		}
@@ -129,7 +130,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 	})
 	held := pod(ns, "overdue-pod", tolerant(v1alpha1.DeadlineAnnotation, "15s", v1alpha1.DurationAnnotation, "1s"))
 	create(t, c, held)
-	if !gating.HasGate(held.Spec.SchedulingGates) {
+	if !hold.HasGate(held.Spec.SchedulingGates) {
 		t.Fatalf("the pod is not held: %v", held.Annotations)
 	}
 	if err := first.Kill(); err != nil {
@@ -140,7 +141,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 		t.Fatal(err)
 	}
 	time.Sleep(time.Until(latest.Add(time.Second)))
-	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(held), held); err != nil || !gating.HasGate(held.Spec.SchedulingGates) {
+	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(held), held); err != nil || !hold.HasGate(held.Spec.SchedulingGates) {
 		t.Fatalf("nobody was there to release the pod, but it is: %v, %v", held.Spec.SchedulingGates, err)
 	}
 	// dirty again for an hour: only its latest start can release it, as soon as
@@ -151,7 +152,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(held), held); err != nil {
 			return err
 		}
-		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its latest start has come") {
+		if hold.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its latest start has come") {
 			return fmt.Errorf("not released: %v", held.Annotations)
 		}
 		return nil
@@ -237,7 +238,7 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		garbled := pod(ns, "notes-garbled", nil)
 		err := c.Client.Get(ctx, client.ObjectKeyFromObject(garbled), garbled)
-		if err == nil && gating.HasGate(garbled.Spec.SchedulingGates) {
+		if err == nil && hold.HasGate(garbled.Spec.SchedulingGates) {
 			err = fmt.Errorf("still gated: %v", garbled.Annotations)
 		}
 		return err

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -49,7 +49,7 @@ func createWarned(t *testing.T, c *env.Cluster, o client.Object, options ...clie
 // is held can be counted. It returns the annotations of work that waits by it.
 func ownPolicy(t *testing.T, name string) map[string]string {
 	t.Helper()
-	policy(t, name, "")
+	carbonPolicy(t, name, "")
 	annotations := tolerant(v1alpha1.PolicyAnnotation, name)
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		return cluster.Client.Create(ctx, pod("default", "probe", annotations), client.DryRunAll)
@@ -92,7 +92,7 @@ func wantGated(gated, scheduled int) func([]corev1.Pod) error {
 		var g, s int
 		for _, p := range pods {
 			switch {
-			case gating.HasGate(p.Spec.SchedulingGates):
+			case hold.HasGate(p.Spec.SchedulingGates):
 				g++
 			case p.Spec.NodeName != "":
 				s++

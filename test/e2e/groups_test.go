@@ -17,6 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -112,7 +113,7 @@ func TestRetriesNeverWaitNotEvenAfterARestart(t *testing.T) {
 			return err
 		}
 		for _, p := range pods {
-			if gating.HasGate(p.Spec.SchedulingGates) || p.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
+			if hold.HasGate(p.Spec.SchedulingGates) || p.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 				t.Fatalf("pod %s of a started Job waits again: %v", p.Name, p.Annotations)
 			}
 			if !p.CreationTimestamp.After(back) {

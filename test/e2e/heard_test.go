@@ -16,6 +16,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -138,7 +139,7 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/quota"}}
 	idle, suspended, queued := job(ns, "idle", annotations, 0), job(ns, "suspended", annotations, 2), job(ns, "queued", annotations, 2)
 	idle.Spec.Completions = ptr(int32(2))
-	queued.Labels, queued.Spec.Suspend = map[string]string{gating.KueueQueue: "team"}, ptr(true)
+	queued.Labels, queued.Spec.Suspend = map[string]string{hold.KueueQueue: "team"}, ptr(true)
 	create(t, cluster, gated, idle, suspended, queued)
 	awaitPods(t, cluster, ns, wantGated(3, 0))
 	change(t, cluster, suspended, func(j *batchv1.Job) { j.Spec.Suspend = ptr(true) })
@@ -149,7 +150,7 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 		gated: "the gate example.com/quota", idle: "parallelism 0", suspended: "its suspend", queued: "its queue in Kueue",
 	} {
 		awaitReason(t, cluster, o, "; it still waits for "+waits)
-		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "let go ") || strings.Contains(reason, "% less") {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "released ") || strings.Contains(reason, "% less") {
 			t.Errorf("%s says %q, and has not started", o.GetName(), reason)
 		}
 	}
@@ -163,7 +164,7 @@ func TestAJobThatIsCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	j := job(ns, "approved", annotations, 2)
 	j.Spec.Suspend = ptr(true)
 	create(t, cluster, j)
-	if reason := j.Annotations[v1alpha1.ReasonAnnotation]; reason != gating.ReasonAwaitsResume || j.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
+	if reason := j.Annotations[v1alpha1.ReasonAnnotation]; reason != hold.ReasonAwaitsResume || j.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
 		t.Fatalf("%v, %v", j.Labels, j.Annotations)
 	}
 	awaitHeld(t, "approved", 1, 0)

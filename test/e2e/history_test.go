@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -36,14 +36,14 @@ func remember(t *testing.T, c *env.Cluster, last time.Duration) {
 			phase := 2 * math.Pi * start.Sub(now.Truncate(time.Hour)).Hours() / 24
 			slots = append(slots, forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: 300 + 100*math.Cos(phase)})
 		}
-		model.Hear(forecast.NewSeries(slots), issued)
+		model.Receive(forecast.NewSeries(slots), issued)
 	}
 	model.Predict(now, 24*time.Hour) // lets time pass
-	history, err := model.Save()
+	encoded, err := model.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := gating.HistoryConfigMap(theForecast(), location, history)
+	configMap := history.ConfigMap(theForecast(), location, encoded)
 	configMap.Namespace = "gridlatch-system"
 	create(t, c, configMap)
 }
@@ -121,7 +121,7 @@ func TestWhatWasLearnedIsSavedWhenTheControllerStops(t *testing.T) {
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	saved := gating.HistoryConfigMap(theForecast(), location, nil)
+	saved := history.ConfigMap(theForecast(), location, nil)
 	saved.Namespace = "gridlatch-system"
 	held := &corev1.ConfigMap{}
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(saved), held); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -191,7 +192,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 			if err := cluster.Client.Create(t.Context(), p, client.DryRunAll); err != nil {
 				t.Fatal(err)
 			}
-			if gating.HasGate(p.Spec.SchedulingGates) || p.Annotations[v1alpha1.ReasonAnnotation] != "" {
+			if hold.HasGate(p.Spec.SchedulingGates) || p.Annotations[v1alpha1.ReasonAnnotation] != "" {
 				t.Errorf("it was decided on: %v", p.Annotations)
 			}
 		})
@@ -241,7 +242,7 @@ func TestDryRunHasNoSideEffects(t *testing.T) {
 	if err := cluster.Client.Create(t.Context(), p, client.DryRunAll); err != nil {
 		t.Fatal(err)
 	}
-	if !gating.HasGate(p.Spec.SchedulingGates) || p.Annotations[v1alpha1.ReasonAnnotation] == "" {
+	if !hold.HasGate(p.Spec.SchedulingGates) || p.Annotations[v1alpha1.ReasonAnnotation] == "" {
 		t.Errorf("a dry run should show the gate and the reason: %v", p.Annotations)
 	}
 	if pods, err := podsOf(t.Context(), cluster, ns); err != nil || len(pods) > 0 {
@@ -268,7 +269,7 @@ func TestCopyOfAHeldOrStartedObjectIsDecidedOnAnew(t *testing.T) {
 	template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}
 	create(t, cluster, second)
 	awaitGated(t, cluster, second.Namespace, 1)
-	if gating.HasGate(second.Spec.Template.Spec.SchedulingGates) {
+	if hold.HasGate(second.Spec.Template.Spec.SchedulingGates) {
 		t.Error("the template keeps a gate that nobody would take off its later pods")
 	}
 }

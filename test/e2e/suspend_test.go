@@ -14,6 +14,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -82,7 +83,7 @@ func TestAJobWithAnActiveDeadlineIsSuspendedWhileItWaits(t *testing.T) {
 }
 
 func TestAJobThatIsHeldBySuspendHasNoPodsAndCountsAsHeld(t *testing.T) {
-	policy(t, "default", "")
+	carbonPolicy(t, "default", "")
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	before := heldPods(t)
 	ns := namespace(t, cluster)
@@ -167,16 +168,16 @@ func TestAJobOfKueueWaitsAtItsQueueNotWithQuota(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	ns := namespace(t, cluster)
 	yes := true
-	j := job(ns, "queued", tolerant(gating.KueueGates, "example.com/other"), 1)
-	j.Labels = map[string]string{gating.KueueQueue: "team"}
+	j := job(ns, "queued", tolerant(hold.KueueGates, "example.com/other"), 1)
+	j.Labels = map[string]string{hold.KueueQueue: "team"}
 	j.Spec.Suspend = &yes // as Kueue's own webhook makes it
 	create(t, cluster, j)
-	if got, want := j.Annotations[gating.KueueGates], "example.com/other,"+v1alpha1.Gate; got != want {
-		t.Fatalf("%s is %q, want %q", gating.KueueGates, got, want)
+	if got, want := j.Annotations[hold.KueueGates], "example.com/other,"+v1alpha1.Gate; got != want {
+		t.Fatalf("%s is %q, want %q", hold.KueueGates, got, want)
 	}
 	cleanNow(t, cluster)
 	awaitJob(t, cluster, j, patience, wantSuspended(true, v1alpha1.StateReleased)) // Kueue resumes it when it has quota
-	if got := j.Annotations[gating.KueueGates]; got != "example.com/other" {
-		t.Errorf("%s is %q, want the other's alone", gating.KueueGates, got)
+	if got := j.Annotations[hold.KueueGates]; got != "example.com/other" {
+		t.Errorf("%s is %q, want the other's alone", hold.KueueGates, got)
 	}
 }

@@ -1,0 +1,25 @@
+package hold
+
+import (
+	"strings"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// What Kueue reads, see https://kueue.sigs.k8s.io.
+const (
+	// KueueQueue is the label by which it knows a Job as its own.
+	KueueQueue = "kueue.x-k8s.io/queue-name"
+	// KueueGates is the annotation that names, separated by commas, those whom
+	// the admission of a Job waits for. It reserves no quota meanwhile.
+	KueueGates = "kueue.x-k8s.io/admission-gated-by"
+)
+
+// Ours reports whether a label or an annotation is one that Gridlatch may read:
+// of its own prefix, or of Kueue's.
+func Ours(key string) bool {
+	return strings.HasPrefix(key, v1alpha1.Prefix) || key == KueueQueue || key == KueueGates
+}
+
+// MaxList bounds what is kept of a list of locations or of gates, in bytes.
+const MaxList = 4 << 10
