@@ -58,7 +58,7 @@
 // # When
 //
 // A new forecast, a changed policy, scaler or target are acted on at once. So are the boundaries of
-// slots and schedules. What holds under a policy is found out once for all its targets.
+// slots and schedules. What a policy says is found out once for all its targets.
 //
 // A ceiling is raised at once. But the ceiling of a policy rises only as far as it would if the
 // intensity were a little higher (--ceiling-hysteresis-percent). After a ceiling was lowered

@@ -44,7 +44,7 @@ func (o *outcome) result(v verdict, now time.Time) reconcile.Result {
 	return reconcile.Result{RequeueAfter: max(next.Sub(now), time.Millisecond)}
 }
 
-// enforce makes the verdict of a claim hold for a target.
+// enforce puts the verdict of a claim in force on a target.
 func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdict, now time.Time) (*outcome, error) {
 	m := c.memory(t.ref())
 	wanted := t.settle(by, v, pace{c.Options.LowerInterval, m.followsIntensity, c.step(t)}, now)

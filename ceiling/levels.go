@@ -11,7 +11,7 @@ import (
 
 // Policies know what a CarbonPolicy says.
 type Policies interface {
-	// Level returns what holds under a policy at a location, and the source of the policy's
+	// Level returns what a policy says at a location, and the source of the policy's
 	// forecast. An empty location is the first one of the policy. The error is a NotFound if the
 	// policy does not exist.
 	Level(ctx context.Context, policy, location string, now time.Time) (plan.Level, forecast.Source, error)
@@ -20,7 +20,7 @@ type Policies interface {
 // maxLevels bounds how many levels are remembered: anybody may write any location on a target.
 const maxLevels = 1000
 
-// levels remembers what holds under a policy for as long as that cannot have changed. So a thousand
+// levels remembers what a policy says for as long as that cannot have changed. So a thousand
 // targets of one policy are planned once.
 type levels struct {
 	changes uint64 // how often something has changed that a level is made of
@@ -35,19 +35,19 @@ type knownLevel struct {
 	since  time.Time
 }
 
-// holds reports whether the level is still that of now.
-func (k knownLevel) holds(now time.Time) bool {
+// isCurrent reports whether the level is still that of now.
+func (k knownLevel) isCurrent(now time.Time) bool {
 	return !now.Before(k.since) && (k.level.ValidUntil.IsZero() || now.Before(k.level.ValidUntil))
 }
 
-// level returns what holds under a policy at a location, and the source of the policy's forecast.
+// level returns what a policy says at a location, and the source of the policy's forecast.
 func (c *Controller) level(ctx context.Context, policy, location string, now time.Time) (plan.Level, forecast.Source, error) {
 	key := levelKey{policy, location}
 	c.mu.Lock()
 	known, ok := c.levels.known[key]
 	changes := c.levels.changes
 	c.mu.Unlock()
-	if ok && known.holds(now) {
+	if ok && known.isCurrent(now) {
 		return known.level, known.source, nil
 	}
 	level, source, err := c.Policies.Level(ctx, policy, location, now)

@@ -55,7 +55,7 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 	return v, source, "", nil
 }
 
-// ownBuckets returns the buckets of a target's own, empty if the target has none.
+// ownBuckets returns the buckets of a target's own, empty if the target names none.
 func ownBuckets(t *target) (plan.Buckets, error) {
 	text, ok := t.Annotations[v1alpha1.CeilingsAnnotation]
 	if !ok {

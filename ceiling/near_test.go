@@ -9,7 +9,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// Where the forecast of a CarbonAwareKedaScaler says nothing, its neighbours hold; what was not
+// Where the forecast of a CarbonAwareKedaScaler says nothing, its neighbours count. What was not
 // known in the past stays so.
 func TestAScalerTakesNoGapForAnEndOfTheForecast(t *testing.T) {
 	w := newWorld(t)

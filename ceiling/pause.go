@@ -54,7 +54,7 @@ func (t *target) isGone(p pause) bool {
 }
 
 // isPauseReplaced reports whether the owner has written an annotation that we had set. What the
-// owner has written holds from then on.
+// owner has written counts from then on.
 func (t *target) isPauseReplaced(r *record) bool {
 	return slices.ContainsFunc(r.pauses, func(p pause) bool { return !t.isStanding(p) && !t.isGone(p) })
 }

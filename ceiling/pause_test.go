@@ -36,7 +36,7 @@ func TestTheOwnersPauseStays(t *testing.T) {
 	}{
 		// before there is a ceiling
 		{"a number of replicas", scaledObject, map[string]any{pausedReplicas: "3"}, 0, keda{pausedReplicas: "3"}, "", "0", 40, false},
-		{"a number that is none", scaledObject, map[string]any{pausedReplicas: "three"}, 0, keda{pausedReplicas: "three"}, "", "0", 40, false},
+		{"what is no number", scaledObject, map[string]any{pausedReplicas: "three"}, 0, keda{pausedReplicas: "three"}, "", "0", 40, false},
 		{"True", scaledObject, map[string]any{paused: "True"}, 0, keda{paused: "True"}, "", "0", 40, false},
 		{"what is no boolean", scaledObject, map[string]any{paused: "yes"}, 0, keda{paused: "yes"}, "", "0", 40, false},
 		{"False does not pause", scaledObject, map[string]any{paused: "False"}, 0, keda{paused: "False", pausedReplicas: "0"}, pausedReplicas, "0", 40, false},

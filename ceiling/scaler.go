@@ -57,7 +57,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *c
 	return o.result(v, now), errors.Join(err, c.reportScaler(ctx, s, rep))
 }
 
-// rule says which rule of a scaler holds.
+// rule says which rule of a scaler applies.
 func (e *ecoState) rule(s *carbonaware.CarbonAwareKedaScaler) string {
 	switch {
 	case e.offReason != "":

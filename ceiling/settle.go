@@ -57,7 +57,7 @@ type pace struct {
 	step step
 }
 
-// settle returns what has to change on a target for the verdict of a claim to hold.
+// settle returns what has to change on a target for the verdict of a claim to be in force.
 func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	r := t.record()
 	c := t.noChange(r)

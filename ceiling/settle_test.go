@@ -257,7 +257,7 @@ func TestSettle(t *testing.T) {
 			max: ptr.To[int32](40), notes: map[string]string{},
 		},
 		{
-			name: "an original that cannot be read is none", object: inForce(10, map[string]any{v1alpha1.OriginalMaxReplicaCountAnnotation: "many"}), v: ceilingOf(5),
+			name: "an original that cannot be read does not count", object: inForce(10, map[string]any{v1alpha1.OriginalMaxReplicaCountAnnotation: "many"}), v: ceilingOf(5),
 			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "10"},
 		},
 		{

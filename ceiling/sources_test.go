@@ -44,7 +44,7 @@ func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 	}{
 		{"of one namespace, the oldest", greedy, maxSourcesPerNamespace, []string{"greedy/f-10/data", "greedy/f-11/data", "greedy/f-12/data"}, "in namespace greedy name 10 other"},
 		{"of all, the oldest", many, maxSources, []string{"n-200/f/data", "n-201/f/data"}, "name 200 other"},
-		{"one for which another namespace has room", append(slices.Clone(greedy), shared), maxSourcesPerNamespace + 1, []string{"greedy/f-10/data", "greedy/f-11/data"}, "in namespace greedy"},
+		{"one that another namespace may still name", append(slices.Clone(greedy), shared), maxSourcesPerNamespace + 1, []string{"greedy/f-10/data", "greedy/f-11/data"}, "in namespace greedy"},
 		{"one that many name", []*carbonaware.CarbonAwareKedaScaler{asking("a", "s", 1, "f"), asking("a", "t", 2, "f"), asking("a", "u", 3, "f")}, 1, nil, ""},
 	}
 	for _, tt := range tests {
@@ -89,7 +89,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 	if len(status.Conditions) == 0 || status.Conditions[0].Reason != carbonaware.ReasonCarbonDataFetchError || !strings.Contains(status.Conditions[0].Message, "a namespace may name no more") {
 		t.Errorf("got %+v", status)
 	}
-	// an older one goes: there is room, and the object is looked at again
+	// an older one goes: one more may be named, and the object is looked at again
 	if err := w.scalers.informer.GetIndexer().Delete(w.scalers.get("shop/early-0")); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ type report struct {
 	// succeeded.
 	reason, message string
 	isSuccess       bool
-	// rule says which rule holds. Without a rule, the status has the message there.
+	// rule says which rule applies. Without a rule, the status has the message there.
 	rule          string
 	eco           *ecoState
 	max, original *int32

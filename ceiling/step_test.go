@@ -21,7 +21,7 @@ func TestCeilingsAreLoweredInSteps(t *testing.T) {
 		{"by a share", "30%", map[string]any{"maxReplicaCount": int64(10)}, 2, true, []int32{7, 4, 2}},
 		{"by a share of little, one goes", "10%", map[string]any{"maxReplicaCount": int64(3)}, 1, true, []int32{2, 1}},
 		{"to a pause", "1", map[string]any{"maxReplicaCount": int64(2)}, 0, true, []int32{1, 0}},
-		{"from what KEDA makes of none", "50%", map[string]any{}, 10, true, []int32{50, 25, 12, 10}},
+		{"from what KEDA takes where none is set", "50%", map[string]any{}, 10, true, []int32{50, 25, 12, 10}},
 		{"no lower than the minimum", "5", map[string]any{"minReplicaCount": int64(4), "maxReplicaCount": int64(10)}, 0, true, []int32{5, 4}},
 		{"by a schedule, too", "3", map[string]any{"maxReplicaCount": int64(10)}, 6, false, []int32{7, 6}},
 		{"all at once without it", "", map[string]any{"maxReplicaCount": int64(10)}, 2, true, []int32{2}},
