@@ -88,7 +88,7 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 			continue
 		}
 		fate := "the history is overwritten"
-		if errors.Is(err, forecast.ErrAhead) {
+		if errors.Is(err, forecast.ErrFromFuture) {
 			waits[c.Name], fate = true, "the history is kept and read again later"
 		}
 		if !again {

@@ -59,9 +59,9 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(doubtedDesc, float64(snapshot.CountDoubted()), rules.Name)
 		for _, state := range rules.LocationStates(snapshot, now) {
 			gauge(usableDesc, oneIf(state.IsUsable()), rules.Name, state.Name)
-			gauge(learnedDesc, state.Prediction.Learned.Seconds(), rules.Name, state.Name)
-			if !math.IsNaN(state.Prediction.Share) {
-				gauge(shareDesc, state.Prediction.Share, rules.Name, state.Name)
+			gauge(learnedDesc, state.Prediction.LearnedTime.Seconds(), rules.Name, state.Name)
+			if !math.IsNaN(state.Prediction.SavingShare) {
+				gauge(shareDesc, state.Prediction.SavingShare, rules.Name, state.Name)
 			}
 			if !state.Issued.IsZero() {
 				gauge(ageDesc, now.Sub(state.Issued).Seconds(), rules.Name, state.Name)

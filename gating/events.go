@@ -63,7 +63,7 @@ func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
 
 // Refused announces that the API server would not have work released, in its words.
 func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
-	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Bounded("it could not be released, which is tried again: "+words))
+	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
 }
 
 // Created announces what was decided on work at its creation, where it is held

@@ -266,7 +266,7 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote)
 // vouch remembers that the loop itself has let something go, where that takes room.
 func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 	if p.policy.HasBuckets() {
-		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart && p.now.Before(g.task.LatestStart))
+		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }
 

@@ -27,7 +27,7 @@ func (l Levels) Level(ctx context.Context, name, location string, now time.Time)
 	level := policy.Level(snapshot, location, now)
 	if location != "" {
 		if err := policy.CheckLocation(snapshot, location); err != nil {
-			level.Known, level.Missing = false, fmt.Sprintf("location %.80q: %v", location, err)
+			level.IsKnown, level.UnknownReason = false, fmt.Sprintf("location %.80q: %v", location, err)
 		}
 	}
 	return level, policy.Source, nil
@@ -39,21 +39,21 @@ func (l Levels) Level(ctx context.Context, name, location string, now time.Time)
 // the neighbours of the gap count.
 func (p *Policy) Level(snapshot *forecast.Snapshot, location string, now time.Time) plan.Level {
 	v := p.locationState(snapshot, p.ResolveLocation(location), now)
-	level := plan.Level{Location: v.Name, Buckets: p.buckets, Missing: v.Missing, Expected: v.Prediction.Series}
+	level := plan.Level{Location: v.Name, Buckets: p.buckets, UnknownReason: v.Missing, Expected: v.Prediction.Series}
 	switch v.Prediction.Basis {
-	case forecast.Nothing:
-	case forecast.Fresh:
-		level.Intensity, level.Known = v.Intensity, v.IsKnown
+	case forecast.BasisNothing:
+	case forecast.BasisForecast:
+		level.Intensity, level.IsKnown = v.Intensity, v.IsKnown
 	default:
-		level.Intensity, level.Known = v.Prediction.Series.At(now)
+		level.Intensity, level.IsKnown = v.Prediction.Series.At(now)
 	}
-	if f, _ := snapshot.Forecast(p.ResolveLocation(location)); !level.Known && !p.isAbandoned && now.Sub(f.Issued) <= p.maxAge {
-		level.Intensity, level.Known = f.Near(now)
+	if f, _ := snapshot.Forecast(p.ResolveLocation(location)); !level.IsKnown && !p.isAbandoned && now.Sub(f.Issued) <= p.maxAge {
+		level.Intensity, level.IsKnown = f.Near(now)
 	}
-	level.Until, level.Exempt = plan.NextTurn(p.terms.Exemptions, now)
+	level.ValidUntil, level.IsExempt = plan.NextExemptionChange(p.terms.Exemptions, now)
 	for _, at := range p.ChangeTimes(snapshot, now) {
-		if at.After(now) && (level.Until.IsZero() || at.Before(level.Until)) {
-			level.Until = at
+		if at.After(now) && (level.ValidUntil.IsZero() || at.Before(level.ValidUntil)) {
+			level.ValidUntil = at
 		}
 	}
 	return level

@@ -33,7 +33,7 @@ func DurationNotes(ask Ask) map[string]string {
 	case ask.Duration > 0:
 		return nil
 	case ask.EarlierRuns.Median > 0:
-		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.Span(ask.EarlierRuns.Median), v1alpha1.DurationSourceAnnotation: ask.EarlierRuns.String()}
+		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.FormatDuration(ask.EarlierRuns.Median), v1alpha1.DurationSourceAnnotation: ask.EarlierRuns.String()}
 	default:
 		return map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}
 	}
@@ -66,7 +66,7 @@ func EmittedAtOnce(d plan.Decision) string { return strconv.FormatFloat(d.Emitte
 // if the work does not run yet.
 func ReleaseReason(d plan.Decision, annotations map[string]string) string {
 	before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64)
-	if err != nil || d.StillWaits != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
+	if err != nil || d.StillWaitsFor != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
 		return d.Reason()
 	}
 	saved := 100 * (before - d.Emitted()) / before

@@ -13,7 +13,7 @@ import (
 )
 
 func TestCompared(t *testing.T) {
-	d := plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 120, AtOnce: 120}
+	d := plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 120, ExpectedAtOnce: 120}
 	for before, want := range map[string]string{
 		"430.0": "; 72 % less than the 430 at its creation", "100.0": "; 20 % more than the 100 at its creation",
 		"": "", "?": "", "NaN": "", "-5": "", "0": "", "+Inf": "",
@@ -45,7 +45,7 @@ func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
 
 func TestNotesOfADecision(t *testing.T) {
 	p := New(t.Context(), named("batch"), &Nodes{Reader: clusterOf(t).Reader}, t0)
-	held := plan.Decision{Decided: t0, Start: t0.Add(2 * time.Hour), LatestStart: t0.Add(4 * time.Hour), Location: "south", Expected: 120, AtOnce: 430, Cause: plan.CleanerLater}
+	held := plan.Decision{Decided: t0, Start: t0.Add(2 * time.Hour), LatestStart: t0.Add(4 * time.Hour), Location: "south", Expected: 120, ExpectedAtOnce: 430, Cause: plan.CauseCleanerLater}
 	notes := p.Notes(held)
 	want := map[string]string{
 		v1alpha1.PolicyAnnotation: "batch", v1alpha1.ReasonAnnotation: held.Reason(),
@@ -63,7 +63,7 @@ func TestNotesOfADecision(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{v1alpha1.DeadlineAnnotation: "8h", v1alpha1.PolicyAnnotation: "batch"}, promise); diff != "" {
 		t.Errorf("what users write is not forgotten, and all else is: -want +got:\n%s", diff)
 	}
-	started := plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 120, AtOnce: 120}
+	started := plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 120, ExpectedAtOnce: 120}
 	if got := p.Notes(started); len(got) != 2 {
 		t.Errorf("work that starts at once has notes on a wait: %v", got)
 	}

@@ -185,7 +185,7 @@ func TestWorkOfAnAbandonedPolicyStartsAtOnce(t *testing.T) {
 		t.Error("it is not known which policy is abandoned")
 	}
 	decision := abandoned.Decide(store.Snapshot(forecast.Source{}), "", t0, abandoned.Task(Ask{Duration: time.Hour, Deadline: t0.Add(8 * time.Hour)}, t0))
-	if decision.Holds() || decision.Cause != plan.NoForecast {
+	if decision.Holds() || decision.Cause != plan.CauseNoForecast {
 		t.Errorf("it holds: %t, for %v", decision.Holds(), decision.Cause)
 	}
 }

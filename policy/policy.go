@@ -74,7 +74,7 @@ func New(ctx context.Context, object *v1alpha1.CarbonPolicy, nodes *Nodes, now t
 func (p *Policy) Buckets() plan.Buckets { return p.buckets }
 
 // HasBuckets reports whether ceilings limit how many pods run at once.
-func (p *Policy) HasBuckets() bool { return !p.buckets.Empty() }
+func (p *Policy) HasBuckets() bool { return !p.buckets.IsEmpty() }
 
 // GridLocations returns the locations of the policy, the default location first. A policy that
 // names no location has one without a name, the only location of its forecast.

@@ -30,7 +30,7 @@ func (p *Policy) Planner(snapshot *forecast.Snapshot, location string, now, unti
 	if location == "" {
 		location = f.Location
 	}
-	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).RestingOn(e.Basis)
+	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).WithBasis(e.Basis)
 }
 
 // Predict returns what is expected of a location, and the forecast behind the expectation. The
@@ -54,7 +54,7 @@ func (p *Policy) Contributions(snapshot *forecast.Snapshot, location string, now
 func (p *Policy) prediction(snapshot *forecast.Snapshot, location string, now time.Time) (e forecast.Prediction, f forecast.Forecast, missing string) {
 	f, ok := snapshot.Forecast(location)
 	if !ok || p.isAbandoned {
-		return forecast.Prediction{Basis: forecast.Nothing}, f, p.whyMissing(snapshot, location, now)
+		return forecast.Prediction{Basis: forecast.BasisNothing}, f, p.whyMissing(snapshot, location, now)
 	}
 	return f.Model.Predict(now, p.maxAge), f, p.whyMissing(snapshot, location, now)
 }
@@ -65,14 +65,14 @@ func (p *Policy) whyMissing(snapshot *forecast.Snapshot, location string, now ti
 	switch f, _ := snapshot.Forecast(location); {
 	case p.isAbandoned:
 		return "its policy does not exist"
-	case f.Series.Empty():
+	case f.Series.IsEmpty():
 		return p.whyAbsent(snapshot, location)
 	case now.Sub(f.Issued) > p.maxAge:
-		return fmt.Sprintf("the forecast of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.maxAge))
+		return fmt.Sprintf("the forecast of %s is older than %s", plan.FormatTime(f.Issued), plan.FormatDuration(p.maxAge))
 	case !f.Series.End().After(now):
-		return fmt.Sprintf("the forecast of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
+		return fmt.Sprintf("the forecast of %s ended at %s", plan.FormatTime(f.Issued), plan.FormatTime(f.Series.End()))
 	default:
-		return fmt.Sprintf("the forecast of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
+		return fmt.Sprintf("the forecast of %s does not cover the time from %s on", plan.FormatTime(f.Issued), plan.FormatTime(now))
 	}
 }
 

@@ -85,7 +85,7 @@ func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
 	if e.From == nil || e.To == nil {
 		return plan.Exemption{}, userError("want either schedule, or from and to")
 	}
-	return plan.Window(e.From.Time, e.To.Time)
+	return plan.NewExemption(e.From.Time, e.To.Time)
 }
 
 func newSchedule(schedule, timeZone string, now time.Time) (plan.Exemption, error) {
@@ -93,11 +93,11 @@ func newSchedule(schedule, timeZone string, now time.Time) (plan.Exemption, erro
 	if err != nil {
 		return plan.Exemption{}, fmt.Errorf("timeZone: %w", err)
 	}
-	exemption, err := plan.Cron(schedule, now)
+	exemption, err := plan.ParseCronExemption(schedule, now)
 	if err != nil {
 		return exemption, fmt.Errorf("schedule %q: %w", schedule, err)
 	}
-	return exemption.In(zone), nil
+	return exemption.InZone(zone), nil
 }
 
 // checkSelector returns an error if no node can have the labels. The schema does not check the

@@ -59,24 +59,24 @@ func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now tim
 
 // IsUsable reports whether work can be held by the forecast.
 func (v *LocationState) IsUsable() bool {
-	return v.Prediction.Basis == forecast.Fresh || v.Prediction.Basis == forecast.Stale
+	return v.Prediction.Basis == forecast.BasisForecast || v.Prediction.Basis == forecast.BasisStaleForecast
 }
 
 // Learned returns how many days the model has learned from. After [v1alpha1.DaysToLearn] days,
 // Learned also returns the share of the possible saving that the predictions would have had, in
 // percent.
 func (v *LocationState) Learned() (days int32, share *int32) {
-	days = min(int32(v.Prediction.Learned.Hours()/24), v1alpha1.DaysToLearn)
-	if days < v1alpha1.DaysToLearn || math.IsNaN(v.Prediction.Share) {
+	days = min(int32(v.Prediction.LearnedTime.Hours()/24), v1alpha1.DaysToLearn)
+	if days < v1alpha1.DaysToLearn || math.IsNaN(v.Prediction.SavingShare) {
 		return days, nil
 	}
-	percent := int32(math.Round(100 * v.Prediction.Share))
+	percent := int32(math.Round(100 * v.Prediction.SavingShare))
 	return days, &percent
 }
 
 // Fallback says what happens to work without a usable forecast.
 func (v *LocationState) Fallback() string {
-	if v.Prediction.Basis == forecast.Past {
+	if v.Prediction.Basis == forecast.BasisHistory {
 		return "work is planned by the history of the last weeks"
 	}
 	return "work starts at once"

@@ -71,10 +71,10 @@ func TestWhatHappensWithoutAUsableForecast(t *testing.T) {
 		usable   bool
 		fallback string
 	}{
-		forecast.Fresh:   {true, "work starts at once"},
-		forecast.Stale:   {true, "work starts at once"},
-		forecast.Past:    {false, "work is planned by the history of the last weeks"},
-		forecast.Nothing: {false, "work starts at once"},
+		forecast.BasisForecast:      {true, "work starts at once"},
+		forecast.BasisStaleForecast: {true, "work starts at once"},
+		forecast.BasisHistory:       {false, "work is planned by the history of the last weeks"},
+		forecast.BasisNothing:       {false, "work starts at once"},
 	} {
 		state := LocationState{Prediction: forecast.Prediction{Basis: basis}}
 		if state.IsUsable() != want.usable || state.Fallback() != want.fallback {
@@ -97,7 +97,7 @@ func TestTheShareOfTheSavingIsToldAfterFourWeeks(t *testing.T) {
 		"a grid on which nothing pays": {28 * 24 * time.Hour, math.NaN(), 28, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := LocationState{Prediction: forecast.Prediction{Learned: tt.learned, Share: tt.share}}
+			state := LocationState{Prediction: forecast.Prediction{LearnedTime: tt.learned, SavingShare: tt.share}}
 			days, percent := state.Learned()
 			if days != tt.days || !cmp.Equal(percent, tt.percent) {
 				t.Errorf("%d days and %v, want %d and %v", days, ptr.Deref(percent, -1), tt.days, ptr.Deref(tt.percent, -1))
@@ -161,8 +161,8 @@ func TestLevelsByTheNameOfAPolicy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			level, source, err := levels.Level(t.Context(), "pinned", tt.location, t0)
-			if err != nil || level.Known != tt.known || level.Missing != tt.missing || source != builtin().Source {
-				t.Errorf("known: %t, %q, %s, %v; want %t, %q", level.Known, level.Missing, source, err, tt.known, tt.missing)
+			if err != nil || level.IsKnown != tt.known || level.UnknownReason != tt.missing || source != builtin().Source {
+				t.Errorf("known: %t, %q, %s, %v; want %t, %q", level.IsKnown, level.UnknownReason, source, err, tt.known, tt.missing)
 			}
 		})
 	}

@@ -88,7 +88,7 @@ func (t *Tool) Warning(isLimited bool) string {
 	if t.LimitsWholeRun {
 		verb = "end"
 	}
-	warning := fmt.Sprintf("%s by default gives up on work that does not %s within %s (setting: %s)", t.Name, verb, plan.Span(t.Timeout), t.Setting)
+	warning := fmt.Sprintf("%s by default gives up on work that does not %s within %s (setting: %s)", t.Name, verb, plan.FormatDuration(t.Timeout), t.Setting)
 	if isLimited {
 		return warning + "; to let the work wait longer, raise this setting and add the annotation " + v1alpha1.DeadlineAnnotation
 	}

@@ -80,7 +80,7 @@ func TestTheToolsAreThoseOfTheDocs(t *testing.T) {
 			until = "done"
 		}
 		marks := "`" + strings.Join(tool.Marks, "`, `") + "`"
-		row := fmt.Sprintf("| %s | %s | %s, until it is %s | %s | %s |\n", tool.Name, marks, plan.Span(tool.Timeout), until, tool.Setting, plan.Span(tool.longestWait()))
+		row := fmt.Sprintf("| %s | %s | %s, until it is %s | %s | %s |\n", tool.Name, marks, plan.FormatDuration(tool.Timeout), until, tool.Setting, plan.FormatDuration(tool.longestWait()))
 		if !strings.Contains(string(text), row) {
 			t.Errorf("docs/tools.md has not this row:\n%s", row)
 		}

@@ -171,7 +171,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Po
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(job, req.UID) // the object has no UID yet
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
-	decision.StillWaits = gating.JobStillWaits(job)
+	decision.StillWaitsFor = gating.JobStillWaits(job)
 	if rules.HasBuckets() {
 		decision = decision.Queue()
 	}
@@ -268,7 +268,7 @@ func noteDuration(job *batchv1.Job, ask policy.Ask) {
 	maps.Copy(job.Annotations, guess)
 	expected, ok := guess[v1alpha1.ExpectedDurationAnnotation]
 	if ask.Duration > 0 {
-		expected, ok = plan.Span(ask.Duration), true
+		expected, ok = plan.FormatDuration(ask.Duration), true
 	}
 	if ok {
 		job.Spec.Template.Annotations[v1alpha1.ExpectedDurationAnnotation] = expected

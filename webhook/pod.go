@@ -125,11 +125,11 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 	task.Held = promised
 	task.ID = policy.TaskID(pod, req.UID) // the object has no UID yet
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
-	decision.StillWaits = gating.PodStillWaits(pod.Spec.SchedulingGates)
+	decision.StillWaitsFor = gating.PodStillWaits(pod.Spec.SchedulingGates)
 	if rules.HasBuckets() {
 		decision = decision.Queue()
 	}
-	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
+	if !decision.Holds() && (!promised || decision.Cause == plan.CauseLatestStart) {
 		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // the pod counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {

@@ -45,10 +45,10 @@ func (w *Webhook) locationNow(ctx context.Context, req serving.Review, pod *core
 	noteCandidates(ctx, rules, pod)
 	task := rules.TaskOf(pod)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
-	if math.IsNaN(decision.AtOnce) {
+	if math.IsNaN(decision.ExpectedAtOnce) {
 		return ""
 	}
-	return decision.AtOnceIn
+	return decision.LocationAtOnce
 }
 
 // steer adds to a verdict that the scheduler should prefer the nodes of a location, beside the

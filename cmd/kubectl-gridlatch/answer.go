@@ -43,8 +43,8 @@ func (a answer) json() planJSON {
 	d := a.decision
 	out := planJSON{
 		Location: d.Location, Now: d.Decided, Start: d.Start, End: d.Start.Add(d.Duration), LatestStart: d.LatestStart,
-		Duration: plan.Span(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
-		Intensity: known(d.Expected), AtOnce: known(d.AtOnce), PowerFactor: unlessOne(d.PowerFactor), PowerFactorAtOnce: unlessOne(d.PowerFactorAtOnce),
+		Duration: plan.FormatDuration(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
+		Intensity: known(d.Expected), AtOnce: known(d.ExpectedAtOnce), PowerFactor: unlessOne(d.PowerFactor), PowerFactorAtOnce: unlessOne(d.PowerFactorAtOnce),
 		SavedPercent: 100 * d.Gain(), Elsewhere: a.elsewhere,
 		Forecast: forecastJSON{Source: a.source, From: a.forecast.Series.Start(), Until: a.forecast.Series.End()},
 	}
@@ -70,12 +70,12 @@ func (a answer) writeText(e env) {
 	d := a.decision
 	headline := "start at once"
 	if d.Holds() {
-		headline = fmt.Sprintf("start at %s, in %s", plan.Clock(d.Start), roughly(d.Start.Sub(d.Decided)))
+		headline = fmt.Sprintf("start at %s, in %s", plan.FormatTime(d.Start), roughly(d.Start.Sub(d.Decided)))
 	}
 	_, why, _ := strings.Cut(d.Reason(), ": ") // the time before it is in the headline
 	e.stdout.Printf("%s%s%s\n  %s\n\n", screen.Bold, strings.ToUpper(headline[:1])+headline[1:], screen.Plain, why)
 	writeWindows(e.stdout, a.windows())
-	if a.series().Empty() {
+	if a.series().IsEmpty() {
 		return
 	}
 	e.stdout.Printf("\n")
@@ -94,10 +94,10 @@ func (a answer) series() *forecast.Series {
 func (a answer) windows() []window {
 	d := a.decision
 	atOnce := "at once"
-	if d.AtOnceIn != d.Location {
-		atOnce += " in " + d.AtOnceIn
+	if d.LocationAtOnce != d.Location {
+		atOnce += " in " + d.LocationAtOnce
 	}
-	all := []window{newWindow(atOnce, d.Decided, d.Duration, known(d.AtOnce), d.PowerFactorAtOnce)}
+	all := []window{newWindow(atOnce, d.Decided, d.Duration, known(d.ExpectedAtOnce), d.PowerFactorAtOnce)}
 	if d.Holds() {
 		all = append(all, newWindow("planned", d.Start, d.Duration, known(d.Expected), d.PowerFactor))
 	}
@@ -116,7 +116,7 @@ func (a answer) windows() []window {
 // roughly prints a duration for people: 5h20m, 3d4h.
 func roughly(d time.Duration) string {
 	if d < time.Minute {
-		return plan.Span(d.Round(time.Second))
+		return plan.FormatDuration(d.Round(time.Second))
 	}
-	return plan.Span(d.Round(time.Minute))
+	return plan.FormatDuration(d.Round(time.Minute))
 }

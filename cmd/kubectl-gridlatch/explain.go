@@ -300,7 +300,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	x.warnings = append(x.warnings, o.warnings...)
 	task := o.policy.TaskOf(head)
 	task.Held = true
-	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
+	x.LatestStart, x.duration, x.Duration = &task.LatestStart, task.Duration, plan.FormatDuration(task.Duration)
 	x.OverdueSince = overdueSince(c.now, x.LatestStart, x.PlannedStart)
 	if o.book == nil {
 		return nil
@@ -312,7 +312,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	}
 	expected, rests := o.policy.Predict(o.book, where, c.now)
 	x.Basis, x.Learned, x.Location = expected.Basis, o.learned, rests.Location
-	if expected.Series.Empty() {
+	if expected.Series.IsEmpty() {
 		return nil
 	}
 	if x.PlannedStart == nil {
@@ -327,7 +327,7 @@ func (c *cluster) foresee(ctx context.Context, x *explanation, head client.Objec
 	compare(x.Windows)
 	for _, part := range o.policy.Contributions(o.book, where, c.now, *x.PlannedStart) {
 		if math.Abs(part.Intensity) >= 0.05 {
-			x.Signals = append(x.Signals, contribution{part.Signal, part.Intensity})
+			x.Signals = append(x.Signals, contribution{part.Feature, part.Intensity})
 		}
 	}
 	return nil

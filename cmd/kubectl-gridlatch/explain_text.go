@@ -48,18 +48,18 @@ func (x *explanation) headline() string {
 	switch x.State {
 	case stateHeld:
 		if x.OverdueSince != nil {
-			return fmt.Sprintf("%s is held, overdue since %s, for %s", name, plan.Clock(*x.OverdueSince), roughly(x.now.Sub(*x.OverdueSince)))
+			return fmt.Sprintf("%s is held, overdue since %s, for %s", name, plan.FormatTime(*x.OverdueSince), roughly(x.now.Sub(*x.OverdueSince)))
 		}
 		if x.PlannedStart == nil {
 			return name + " waits, and is not planned yet"
 		}
-		return fmt.Sprintf("%s waits until %s%s", name, plan.Clock(*x.PlannedStart), in(x.PlannedStart.Sub(x.now)))
+		return fmt.Sprintf("%s waits until %s%s", name, plan.FormatTime(*x.PlannedStart), in(x.PlannedStart.Sub(x.now)))
 	case stateReleased:
 		if x.Started == nil {
 			return name + " has been let go"
 		}
 		waited := x.Started.Sub(x.Created)
-		return fmt.Sprintf("%s started at %s, %s after its creation", name, plan.Clock(*x.Started), roughly(max(waited, 0)))
+		return fmt.Sprintf("%s started at %s, %s after its creation", name, plan.FormatTime(*x.Started), roughly(max(waited, 0)))
 	default:
 		return name + " is not held by Gridlatch"
 	}
@@ -90,9 +90,9 @@ func (x *explanation) writeFacts(out *screen.Screen) {
 	switch {
 	case x.State != stateHeld || x.LatestStart == nil:
 	case x.OverdueSince != nil:
-		fact("latest start", plan.Clock(*x.LatestStart))
+		fact("latest start", plan.FormatTime(*x.LatestStart))
 	default:
-		fact("latest start", plan.Clock(*x.LatestStart)+", whatever the grid does")
+		fact("latest start", plan.FormatTime(*x.LatestStart)+", whatever the grid does")
 	}
 	fact("refused", x.Refused)
 	table.Flush()
@@ -131,7 +131,7 @@ func (x *explanation) writeForecast(e env) {
 	if x.State != stateHeld {
 		return
 	}
-	if x.series.Empty() {
+	if x.series.IsEmpty() {
 		e.stdout.Printf("\nNothing is known of the grid from here: there is no table of alternatives.\n")
 		return
 	}
@@ -147,7 +147,7 @@ func (x *explanation) writeForecast(e env) {
 // basis names what is drawn.
 func (x *explanation) basis() string {
 	switch {
-	case x.Basis == forecast.Past:
+	case x.Basis == forecast.BasisHistory:
 		return "expected by what the last weeks were like"
 	case x.Learned:
 		return "forecast, corrected by what was learned"
@@ -161,7 +161,7 @@ func writeWindows(out *screen.Screen, all []window) {
 	for _, w := range all {
 		grams := "unknown"
 		if w.Intensity != nil {
-			grams = fmt.Sprintf("%.1f gCO2eq/kWh", *w.Intensity) + plan.Times(w.PowerFactor)
+			grams = fmt.Sprintf("%.1f gCO2eq/kWh", *w.Intensity) + plan.FormatPowerFactor(w.PowerFactor)
 		}
 		cells := []any{"  " + w.Name, w.Start.Format("Jan 2 15:04") + " to " + w.End.Format("Jan 2 15:04"), grams}
 		if w.Saved != nil {

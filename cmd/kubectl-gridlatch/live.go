@@ -45,7 +45,7 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	a.decision = rules.Decide(book, asked.location, asked.now, task)
 	a.forecast, _ = book.Forecast(a.decision.Location)
 	a.elsewhere = elsewhere(rules, book, asked.now, task, a.decision.Location)
-	if expected, _ := rules.Predict(book, a.decision.Location, asked.now); !expected.Series.Empty() {
+	if expected, _ := rules.Predict(book, a.decision.Location, asked.now); !expected.Series.IsEmpty() {
 		a.expected = expected.Series
 	}
 	return a, nil

@@ -63,7 +63,7 @@ func (c *cluster) controller(ctx context.Context) (controller, error) {
 	if age := c.now.Sub(*found.Renewed); age > lasts+lateness {
 		found.State = controllerGone
 		found.Problem = fmt.Sprintf("no controller of Gridlatch runs in namespace %s: its Lease %s was last renewed at %s, %s ago",
-			c.system, leaseName, plan.Clock(*found.Renewed), roughly(age))
+			c.system, leaseName, plan.FormatTime(*found.Renewed), roughly(age))
 	}
 	return found, nil
 }
@@ -116,9 +116,9 @@ func (all holdings) overdue(now time.Time) *overdue {
 }
 
 func (o *overdue) writeText(out *screen.Screen) {
-	out.Printf("problem: %s with %s %s overdue since %s\n", several(o.Groups, "group"), several(o.Pods, "pod"), are(o.Groups), plan.Clock(o.Since))
+	out.Printf("problem: %s with %s %s overdue since %s\n", several(o.Groups, "group"), several(o.Pods, "pod"), are(o.Groups), plan.FormatTime(o.Since))
 	for _, g := range o.First {
-		out.Printf("  %s in namespace %s, since %s\n", work{g.Kind, g.Name}, g.Namespace, plan.Clock(g.Since))
+		out.Printf("  %s in namespace %s, since %s\n", work{g.Kind, g.Name}, g.Namespace, plan.FormatTime(g.Since))
 	}
 	if more := o.Groups - len(o.First); more > 0 {
 		out.Printf("  and %d more\n", more)

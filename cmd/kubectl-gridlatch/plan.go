@@ -228,7 +228,7 @@ func (a *answer) decide(terms plan.Terms) {
 	if !a.ask.deadline.IsZero() {
 		task.LatestStart = plan.LatestStart(a.ask.deadline, task.Duration)
 	}
-	missing := "it does not cover the time from " + plan.Clock(a.ask.now) + " on"
+	missing := "it does not cover the time from " + plan.FormatTime(a.ask.now) + " on"
 	outlook := plan.NewPlanner(a.forecast.Location, a.forecast.Series, missing, terms, a.ask.now, task.LatestStart)
 	a.decision = outlook.Decide(task)
 }
@@ -276,5 +276,5 @@ func covers(series *forecast.Series, now time.Time) error {
 		state = "has not begun"
 	}
 	return fmt.Errorf("the forecast %s: it is of %s to %s, and now is %s; plan as of its beginning by --now %s",
-		state, plan.Clock(from), plan.Clock(to), plan.Clock(now), from.Format(time.RFC3339))
+		state, plan.FormatTime(from), plan.FormatTime(to), plan.FormatTime(now), from.Format(time.RFC3339))
 }

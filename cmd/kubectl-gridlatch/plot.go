@@ -195,7 +195,7 @@ func (p *picture) work() (*plot.Plot, error) {
 
 // load is how much of the work runs in each slot.
 func (p *picture) load(run backtest.Run) plotter.XYs {
-	slot := max(p.s.setup.Actuals.Slot, p.to.Sub(p.from)/2000)
+	slot := max(p.s.setup.Actuals.SlotWidth, p.to.Sub(p.from)/2000)
 	running := make([]float64, int(p.to.Sub(p.from)/slot)+1)
 	for i, job := range p.s.result.Jobs {
 		start, end := run.Starts[i], run.Starts[i].Add(job.Duration)

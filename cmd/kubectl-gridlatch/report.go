@@ -44,8 +44,8 @@ type rowsJSON struct {
 	NotBelieved int    `json:"valuesNotBelieved"`
 }
 
-func newRows(rows backtest.Rows, doubted int) rowsJSON {
-	return rowsJSON{Bad: rows.Bad, Problem: rows.Problem, Repeated: rows.Repeated, NotBelieved: doubted}
+func newRows(rows backtest.SkippedRows, doubted int) rowsJSON {
+	return rowsJSON{Bad: rows.Unreadable, Problem: rows.Problem, Repeated: rows.Repeated, NotBelieved: doubted}
 }
 
 type issuesJSON struct {
@@ -97,7 +97,7 @@ type scoreJSON struct {
 func newScore(s backtest.Score) scoreJSON {
 	return scoreJSON{
 		Jobs: s.Jobs, SavingPercent: 100 * s.Saving, MeanWaitHours: s.Wait.Hours(),
-		DirtierPercent: 100 * s.Dirtier, Intensity: s.Emitted, AtOnce: s.AtOnce,
+		DirtierPercent: 100 * s.DirtierShare, Intensity: s.Emitted, AtOnce: s.AtOnce,
 	}
 }
 
@@ -105,32 +105,32 @@ func (s *simulation) json() simulationJSON {
 	series, oracle := s.setup.Actuals.Series, s.of(backtest.Oracle)
 	out := simulationJSON{
 		Actual: actualJSON{
-			File: s.flags.actual, From: series.Start(), Until: series.End(), Slot: plan.Span(s.setup.Actuals.Slot),
-			Gaps: s.setup.Actuals.Gaps, Missing: plan.Span(s.setup.Actuals.Missing),
-			rowsJSON: newRows(s.setup.Actuals.Rows, s.setup.Actuals.Doubted),
+			File: s.flags.actual, From: series.Start(), Until: series.End(), Slot: plan.FormatDuration(s.setup.Actuals.SlotWidth),
+			Gaps: s.setup.Actuals.Gaps, Missing: plan.FormatDuration(s.setup.Actuals.MissingTime),
+			rowsJSON: newRows(s.setup.Actuals.Skipped, s.setup.Actuals.Doubted),
 		},
 		From: s.setup.From, To: s.setup.To,
 		Terms: termsJSON{
 			WaitPrice: s.flags.waitPrice, MinGain: s.flags.minGain, HistoryDays: s.flags.history, Ceiling: s.ceiling,
 		},
-		Jobs:    jobsJSON{Count: len(s.result.Jobs), Outside: s.result.Outside, Uncovered: s.result.Uncovered},
+		Jobs:    jobsJSON{Count: len(s.result.Jobs), Outside: s.result.OutsideJobs, Uncovered: s.result.UncoveredJobs},
 		Oracle:  newScore(oracle.Total),
 		Verdict: s.verdict(),
 	}
-	if issues := s.forecasts.Issues; len(issues) > 0 {
+	if issues := s.forecasts.Documents; len(issues) > 0 {
 		out.Forecast = &issuesJSON{
 			File: s.flags.forecast, Issues: len(issues), First: issues[0].Issued, Last: issues[len(issues)-1].Issued,
-			rowsJSON: newRows(s.forecasts.Rows, s.result.Doubted),
+			rowsJSON: newRows(s.forecasts.Skipped, s.result.DoubtedValues),
 		}
 	}
 	for _, scores := range s.scores[:len(s.policies)] {
 		p := policyJSON{
 			Policy: scores.Policy.String(), scoreJSON: newScore(scores.Total), OraclePercent: ofOracle(scores, oracle),
-			MostAtOnce: scores.MostAtOnce, MeanAtOnce: scores.MeanAtOnce, Forced: scores.Forced,
+			MostAtOnce: scores.MaxConcurrent, MeanAtOnce: scores.MeanConcurrent, Forced: scores.ForcedStarts,
 		}
-		for _, cell := range backtest.Sorted(scores.Cells) {
+		for _, cell := range backtest.SortedCells(scores.Cells) {
 			if s.flags.cells {
-				p.Cells = append(p.Cells, cellJSON{plan.Span(cell.Duration), plan.Span(cell.Slack), newScore(scores.Cells[cell])})
+				p.Cells = append(p.Cells, cellJSON{plan.FormatDuration(cell.Duration), plan.FormatDuration(cell.Slack), newScore(scores.Cells[cell])})
 			}
 		}
 		out.Policies = append(out.Policies, p)
@@ -175,52 +175,52 @@ func (s *simulation) writeHead(out *screen.Screen) {
 	actuals := s.setup.Actuals
 	gaps := ""
 	if actuals.Gaps > 0 {
-		gaps = fmt.Sprintf("; %s missing in %s", plan.Span(actuals.Missing), count(actuals.Gaps, "gap"))
+		gaps = fmt.Sprintf("; %s missing in %s", plan.FormatDuration(actuals.MissingTime), count(actuals.Gaps, "gap"))
 	}
-	row("Actual", "%s: slots of %s from %s to %s%s", s.flags.actual, plan.Span(actuals.Slot),
-		plan.Clock(actuals.Series.Start()), plan.Clock(actuals.Series.End()), gaps)
-	for _, line := range notCounted(actuals.Rows) {
+	row("Actual", "%s: slots of %s from %s to %s%s", s.flags.actual, plan.FormatDuration(actuals.SlotWidth),
+		plan.FormatTime(actuals.Series.Start()), plan.FormatTime(actuals.Series.End()), gaps)
+	for _, line := range notCounted(actuals.Skipped) {
 		row("", "%s", line)
 	}
 	if actuals.Doubt != "" {
 		row("", "%s", actuals.Doubt)
 	}
 	row("Forecast", "%s", s.describeForecast())
-	for _, line := range notCounted(s.forecasts.Rows) {
+	for _, line := range notCounted(s.forecasts.Skipped) {
 		row("", "%s", line)
 	}
-	if s.result.Doubted > 0 {
-		row("", "%s not believed when it was received, and counted as not known", count(s.result.Doubted, "value"))
+	if s.result.DoubtedValues > 0 {
+		row("", "%s not believed when it was received, and counted as not known", count(s.result.DoubtedValues, "value"))
 	}
 	from := ""
 	if s.chosen != "" {
 		from = ", " + s.chosen
 	}
-	row("Jobs", "%s from %s to %s%s%s", count(len(s.result.Jobs), "job"), plan.Clock(s.setup.From), plan.Clock(s.setup.To), from, s.leftOut())
+	row("Jobs", "%s from %s to %s%s%s", count(len(s.result.Jobs), "job"), plan.FormatTime(s.setup.From), plan.FormatTime(s.setup.To), from, s.leftOut())
 	if !s.pooled {
 		row("", "%s long, with %s of slack, every %s", strings.Join(s.flags.durations, ", "), strings.Join(s.flags.slacks, ", "), s.flags.every)
 	}
 	row("Terms", "wait price %g %%/h, min gain %g %%, history %g days", s.flags.waitPrice, s.flags.minGain, s.flags.history)
 	if s.ceiling != "" {
-		row("Ceiling", "%s at once; the mean at once is %.1f", s.ceiling, s.of(backtest.Immediate).MeanAtOnce)
+		row("Ceiling", "%s at once; the mean at once is %.1f", s.ceiling, s.of(backtest.Immediate).MeanConcurrent)
 	}
 	table.Flush()
 }
 
 func (s *simulation) describeForecast() string {
-	issues := s.forecasts.Issues
+	issues := s.forecasts.Documents
 	if len(issues) == 0 {
 		return "none: history only"
 	}
 	return fmt.Sprintf("%s: %s from %s to %s", s.flags.forecast, count(len(issues), "issue"),
-		plan.Clock(issues[0].Issued), plan.Clock(issues[len(issues)-1].Issued))
+		plan.FormatTime(issues[0].Issued), plan.FormatTime(issues[len(issues)-1].Issued))
 }
 
 // notCounted says which rows of a file do not count.
-func notCounted(rows backtest.Rows) []string {
+func notCounted(rows backtest.SkippedRows) []string {
 	var lines []string
-	if rows.Bad > 0 {
-		lines = append(lines, fmt.Sprintf("%s cannot be read, the first: %s", count(rows.Bad, "row"), rows.Problem))
+	if rows.Unreadable > 0 {
+		lines = append(lines, fmt.Sprintf("%s cannot be read, the first: %s", count(rows.Unreadable, "row"), rows.Problem))
 	}
 	if rows.Repeated > 0 {
 		lines = append(lines, fmt.Sprintf("%s repeated, the first of each counts", count(rows.Repeated, "row")))
@@ -231,10 +231,10 @@ func notCounted(rows backtest.Rows) []string {
 // leftOut says how many jobs do not count, and why.
 func (s *simulation) leftOut() string {
 	var why []string
-	if n := s.result.Outside; n > 0 {
+	if n := s.result.OutsideJobs; n > 0 {
 		why = append(why, fmt.Sprintf("%d arrive at another time", n))
 	}
-	if n := s.result.Uncovered; n > 0 {
+	if n := s.result.UncoveredJobs; n > 0 {
 		why = append(why, fmt.Sprintf("%d could run where no intensity is known", n))
 	}
 	if len(why) == 0 {
@@ -267,10 +267,10 @@ func (s *simulation) writeScores(out *screen.Screen) {
 		t := scores.Total
 		cells := []any{
 			scores.Policy, fmt.Sprintf("%.2f %%", 100*t.Saving), share, fmt.Sprintf("%.1f", t.Emitted),
-			fmt.Sprintf("%.1f h", t.Wait.Hours()), fmt.Sprintf("%.1f %%", 100*t.Dirtier),
+			fmt.Sprintf("%.1f h", t.Wait.Hours()), fmt.Sprintf("%.1f %%", 100*t.DirtierShare),
 		}
 		if s.ceiling != "" {
-			cells = append(cells, scores.MostAtOnce, scores.Forced)
+			cells = append(cells, scores.MaxConcurrent, scores.ForcedStarts)
 		}
 		table.Row(cells...)
 	}
@@ -286,8 +286,8 @@ func (s *simulation) writeCells(out *screen.Screen) {
 		header = append(header, scores.Policy)
 	}
 	table.Row(header...)
-	for _, cell := range backtest.Sorted(asked[0].Cells) {
-		cells := []any{plan.Span(cell.Duration), plan.Span(cell.Slack), asked[0].Cells[cell].Jobs}
+	for _, cell := range backtest.SortedCells(asked[0].Cells) {
+		cells := []any{plan.FormatDuration(cell.Duration), plan.FormatDuration(cell.Slack), asked[0].Cells[cell].Jobs}
 		for _, scores := range asked {
 			cells = append(cells, fmt.Sprintf("%.2f %%", 100*scores.Cells[cell].Saving))
 		}

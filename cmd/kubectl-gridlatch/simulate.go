@@ -202,7 +202,7 @@ func (f *simulateFlags) read(e env, set *pflag.FlagSet) (*simulation, error) {
 		if s.forecasts, err = readCSV(e, f.forecast, backtest.ReadForecasts); err != nil {
 			return nil, err
 		}
-		s.setup.Issues = s.forecasts.Issues
+		s.setup.Documents = s.forecasts.Documents
 	}
 	if f.jobs != "" {
 		s.pooled = true
@@ -303,7 +303,7 @@ func (f *simulateFlags) readPeriod(s *simulation) error {
 		s.setup.From, s.chosen = begin(s)
 	}
 	if !s.setup.From.Before(s.setup.To) {
-		return usageError{fmt.Errorf("--from %s must be before --to %s", plan.Clock(s.setup.From), plan.Clock(s.setup.To))}
+		return usageError{fmt.Errorf("--from %s must be before --to %s", plan.FormatTime(s.setup.From), plan.FormatTime(s.setup.To))}
 	}
 	return nil
 }
@@ -317,12 +317,12 @@ func begin(s *simulation) (time.Time, string) {
 	const enough = 14 * 24 * time.Hour // of forecasts
 	start, to := s.setup.Actuals.Series.Start(), s.setup.To
 	from, why := start.Add(s.setup.History), "after the history"
-	if len(s.setup.Issues) > 0 {
-		if heard := s.setup.Issues[0].Issued.Add(min(enough, s.setup.History)); heard.After(start) {
+	if len(s.setup.Documents) > 0 {
+		if heard := s.setup.Documents[0].Issued.Add(min(enough, s.setup.History)); heard.After(start) {
 			from, why = heard, "after 14 days of forecasts"
 		}
 	}
-	if half := start.Add(to.Sub(start) / 2).Truncate(24 * time.Hour); s.setup.History > 0 && from.After(half) && len(s.setup.Issues) == 0 {
+	if half := start.Add(to.Sub(start) / 2).Truncate(24 * time.Hour); s.setup.History > 0 && from.After(half) && len(s.setup.Documents) == 0 {
 		from, why = half, "the later half, since there is little data"
 	}
 	if s.setup.History == 0 {
@@ -355,7 +355,7 @@ func (f *simulateFlags) readGrid(s *simulation) error {
 	if err != nil {
 		return err
 	}
-	if s.setup.Jobs, err = backtest.Grid(s.setup.From, s.setup.To, every, durations, slacks); err != nil {
+	if s.setup.Jobs, err = backtest.RegularJobs(s.setup.From, s.setup.To, every, durations, slacks); err != nil {
 		return usageError{fmt.Errorf("--every %s: %w", f.every, err)}
 	}
 	return nil
@@ -390,7 +390,7 @@ func (f *simulateFlags) readCeiling(s *simulation) error {
 		if err != nil || !(factor > 0 && factor <= 1000) {
 			return wrong("ceiling", f.ceiling, errors.New("want a multiple of the mean above 0 and up to 1000, such as 3x"))
 		}
-		text = strconv.Itoa(max(int(factor*backtest.MeanAtOnce(s.setup.Jobs)+0.5), 1))
+		text = strconv.Itoa(max(int(factor*backtest.MeanConcurrency(s.setup.Jobs)+0.5), 1))
 	}
 	var err error
 	if s.setup.Ceiling, err = plan.ParseBuckets(text); err != nil {

@@ -79,7 +79,7 @@ func (p *policyStatus) writeText(out *screen.Screen, now time.Time) {
 	p.writeLocations(out, now)
 	next := "nothing is planned"
 	if p.NextRelease != nil {
-		next = "next release " + plan.Clock(*p.NextRelease) + in(p.NextRelease.Sub(now))
+		next = "next release " + plan.FormatTime(*p.NextRelease) + in(p.NextRelease.Sub(now))
 	}
 	if p.Groups == 0 {
 		next = "nothing waits"

@@ -67,7 +67,7 @@ func (w window) emitted() *float64 {
 
 // elsewhere are the cheapest starts in the other locations that work may run in.
 func elsewhere(rules *policy.Policy, book *forecast.Snapshot, now time.Time, task plan.Task, chosen string) []window {
-	task.Planned, task.Held = time.Time{}, true
+	task.PlannedStart, task.Held = time.Time{}, true
 	var all []window
 	for _, site := range task.Locations {
 		if site.Name != chosen {

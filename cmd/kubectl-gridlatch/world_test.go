@@ -147,7 +147,7 @@ func busy() []client.Object {
 	suspend := true
 	whole.Spec.Suspend = &suspend
 	started := podOf("started", v1alpha1.StateReleased, notes(v1alpha1.PlannedStartAnnotation, "",
-		v1alpha1.ReasonAnnotation, "started Nov 21 21:00 UTC: 401 gCO2eq/kWh in CAISO_NORTH, no window in time is cleaner; 5 % less than the 420 at its creation"), nil)
+		v1alpha1.ReasonAnnotation, "started Nov 21 21:00 UTC: 401 gCO2eq/kWh in CAISO_NORTH, no later start is cleaner; 5 % less than the 420 at its creation"), nil)
 	started.Status.Phase, started.Labels["phase"] = corev1.PodRunning, "Running"
 	started.Status.Conditions = []corev1.PodCondition{{
 		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(started.CreationTimestamp.Add(30 * time.Minute)),

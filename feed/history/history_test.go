@@ -67,7 +67,7 @@ func learnedOf(store *forecast.Store, location string) time.Duration {
 	if !ok {
 		return 0
 	}
-	return f.Model.Predict(t0, 24*time.Hour).Learned
+	return f.Model.Predict(t0, 24*time.Hour).LearnedTime
 }
 
 func TestWhatWasSavedIsRestored(t *testing.T) {
