@@ -73,7 +73,7 @@ type Controller struct {
 	Store    *forecast.Store
 	// Follow is told which sources, beside those of the policies, the store has
 	// to hold.
-	Follow  func(ctx context.Context, sources []string) error
+	Follow  func(ctx context.Context, sources []forecast.Source) error
 	Clock   Clock
 	Events  Events
 	Metrics *Metrics
@@ -91,7 +91,7 @@ type Controller struct {
 
 	mu     sync.Mutex
 	levels levels
-	past   map[string]past // by source
+	past   map[courseKey]past
 }
 
 // memory is what is remembered of a target between two looks at it. Only one
@@ -201,7 +201,7 @@ func (c *Controller) suspend(ctx context.Context, r ref, t *target, claims []cla
 
 // early reports whether it is too early to say that there is no forecast: it
 // has not been looked for, or what is in force may outlive a start for a while.
-func (c *Controller) early(source string, t *target, now time.Time) bool {
+func (c *Controller) early(source forecast.Source, t *target, now time.Time) bool {
 	book := c.Store.Snapshot(source)
 	if !book.IsKnown() {
 		return true

@@ -38,7 +38,7 @@ type world struct {
 	patched  []string // bodies of the patches of targets
 	statuses map[string]carbonaware.CarbonAwareKedaScalerStatus
 	events   []string
-	followed []string
+	followed []forecast.Source
 	planned  []string          // the policies whose level was asked for
 	live     metav1.ObjectMeta // of a target
 }
@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{clock: clocktesting.NewFakePassiveClock(clock(t, "2026-11-22T12:00:00Z")), statuses: map[string]carbonaware.CarbonAwareKedaScalerStatus{}}
 	w.Controller = &Controller{
 		Client: w, Live: w, Policies: w, Store: &forecast.Store{}, Clock: w.clock, Events: w, Metrics: NewMetrics(prometheus.NewRegistry()),
-		Follow: func(_ context.Context, sources []string) error { w.followed = sources; return nil },
+		Follow: func(_ context.Context, sources []forecast.Source) error { w.followed = sources; return nil },
 	}
 	w.prepare(nil, nil)
 	w.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ref]())
@@ -63,7 +63,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.level = plan.Level{Intensity: 300, Known: true, Buckets: buckets}
-	w.Store.Fail("kube-system/carbon-intensity/data", context.Canceled)
+	w.Store.Fail(forecast.ParseSource("kube-system/carbon-intensity/data"), context.Canceled)
 	return w
 }
 
@@ -81,12 +81,12 @@ func (w *world) has(t *testing.T, objects ...any) {
 	}
 }
 
-func (w *world) Level(_ context.Context, policy, _ string, _ time.Time) (plan.Level, string, error) {
+func (w *world) Level(_ context.Context, policy, _ string, _ time.Time) (plan.Level, forecast.Source, error) {
 	w.planned = append(w.planned, policy)
 	if policy == "other" {
-		return w.level, "shop/other/data", nil
+		return w.level, forecast.ParseSource("shop/other/data"), nil
 	}
-	return w.level, "kube-system/carbon-intensity/data", nil
+	return w.level, forecast.ParseSource("kube-system/carbon-intensity/data"), nil
 }
 
 func (w *world) Announce(_ *metav1.PartialObjectMetadata, _, reason, _, _ string) {
@@ -337,7 +337,7 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 	if _, err := w.Reconcile(t.Context(), targetOf(one)); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"kube-system/carbon-intensity/data"}, w.followed); diff != "" {
+	if diff := cmp.Diff([]forecast.Source{{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"}}, w.followed); diff != "" {
 		t.Error(diff)
 	}
 	// the forecast has been looked for, and there is none

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -18,7 +19,7 @@ type Policies interface {
 	// Level tells what holds under a policy at a location, the policy's first
 	// if it is empty, and the source of the policy's forecast in the store. The
 	// error is a NotFound if there is no such policy.
-	Level(ctx context.Context, policy, location string, now time.Time) (plan.Level, string, error)
+	Level(ctx context.Context, policy, location string, now time.Time) (plan.Level, forecast.Source, error)
 }
 
 // asks reports whether the target asks for a policy's ceiling.
@@ -39,21 +40,21 @@ func (t *target) policy() string {
 // native is the verdict of a policy on a target, and the source of its forecast.
 // wrong is what in the target's annotations, or in the names there, cannot be
 // used; there is no ceiling then.
-func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v verdict, source, wrong string, err error) {
+func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v verdict, source forecast.Source, wrong string, err error) {
 	v.capped = true
 	own, err := ownBuckets(t)
 	if err != nil {
 		v.why = "no ceiling: " + err.Error()
-		return v, "", err.Error(), nil
+		return v, source, err.Error(), nil
 	}
 	level, source, err := c.level(ctx, t.policy(), t.Annotations[v1alpha1.LocationAnnotation], now)
 	if apierrors.IsNotFound(err) {
 		wrong = fmt.Sprintf("CarbonPolicy %s does not exist", t.policy())
 		v.why = "no ceiling: " + wrong
-		return v, "", wrong, nil
+		return v, source, wrong, nil
 	}
 	if err != nil {
-		return v, "", "", err
+		return v, source, "", err
 	}
 	buckets, of := level.Buckets, "CarbonPolicy "+t.policy()
 	if !own.Empty() {
@@ -136,11 +137,11 @@ type levelKey struct{ policy, location string }
 
 type knownLevel struct {
 	level  plan.Level
-	source string
+	source forecast.Source
 	from   time.Time
 }
 
-func (c *Controller) level(ctx context.Context, policy, location string, now time.Time) (plan.Level, string, error) {
+func (c *Controller) level(ctx context.Context, policy, location string, now time.Time) (plan.Level, forecast.Source, error) {
 	key := levelKey{policy, location}
 	c.mu.Lock()
 	held, ok := c.levels.known[key]
@@ -165,7 +166,7 @@ func (c *Controller) level(ctx context.Context, policy, location string, now tim
 }
 
 // forgetLevels forgets the levels that have changed, and no others.
-func (c *Controller) forgetLevels(changed func(policy, source string) bool) {
+func (c *Controller) forgetLevels(changed func(policy string, source forecast.Source) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.levels.changes++

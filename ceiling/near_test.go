@@ -25,7 +25,7 @@ func TestAScalerTakesNoGapForAnEndOfTheForecast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Store.Offer("kube-system/carbon-intensity/data", issue, now); err != nil {
+	if err := w.Store.Offer(forecast.ParseSource("kube-system/carbon-intensity/data"), issue, now); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {

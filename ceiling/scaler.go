@@ -41,34 +41,40 @@ type report struct {
 	warnings        []string
 }
 
+// courseKey names the forecast of one location.
+type courseKey struct {
+	source   forecast.Source
+	location string
+}
+
 // past is what has been seen of a forecast.
 type past struct{ newest, whole *forecast.Series }
 
-// sourceOf names the forecast of a scaler in a forecast.Store; it is empty if
+// sourceOf names the forecast of a scaler in a forecast.Store; it is zero if
 // that is the mock forecast. The error says what is wrong with its name.
-func sourceOf(s *carbonaware.CarbonAwareKedaScaler) (string, error) {
+func sourceOf(s *carbonaware.CarbonAwareKedaScaler) (forecast.Source, error) {
 	from := s.Spec.CarbonIntensityForecastDataSource
-	key := from.LocalConfigMap
+	key, none := from.LocalConfigMap, forecast.Source{}
 	switch {
 	case from.MockCarbonForecast:
-		return "", nil
+		return none, nil
 	case key == nil:
-		return "", errors.New("neither mockCarbonForecast nor localConfigMap is given")
+		return none, errors.New("neither mockCarbonForecast nor localConfigMap is given")
 	case len(validation.IsDNS1123Label(key.Namespace)) > 0:
-		return "", fmt.Errorf("localConfigMap.namespace: %.80q: want the name of a namespace", key.Namespace)
+		return none, fmt.Errorf("localConfigMap.namespace: %.80q: want the name of a namespace", key.Namespace)
 	case len(validation.IsDNS1123Subdomain(key.Name)) > 0:
-		return "", fmt.Errorf("localConfigMap.name: %.80q: want the name of a ConfigMap", key.Name)
+		return none, fmt.Errorf("localConfigMap.name: %.80q: want the name of a ConfigMap", key.Name)
 	case len(validation.IsConfigMapKey(key.Key)) > 0:
-		return "", fmt.Errorf("localConfigMap.key: %.80q: want a key of the ConfigMap", key.Key)
+		return none, fmt.Errorf("localConfigMap.key: %.80q: want a key of the ConfigMap", key.Key)
 	}
-	return key.Namespace + "/" + key.Name + "/" + key.Key, nil
+	return forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key}, nil
 }
 
 // outlook is what a scaler knows of the intensity.
 type outlook struct {
 	course
 	next    func(time.Time) time.Time // when the intensity changes; zero if it does not
-	source  string
+	source  forecast.Source
 	problem error
 	pending bool
 }
@@ -76,7 +82,7 @@ type outlook struct {
 // outlook returns what a scaler knows of the intensity.
 func (c *Controller) outlook(s *carbonaware.CarbonAwareKedaScaler, t *target, now time.Time) outlook {
 	source, err := sourceOf(s)
-	if err == nil && source == "" {
+	if err == nil && source == (forecast.Source{}) {
 		return outlook{course: mock, next: func(at time.Time) time.Time { return at.Truncate(mockSlot).Add(mockSlot) }}
 	}
 	o := outlook{
@@ -103,7 +109,7 @@ func (c *Controller) outlook(s *carbonaware.CarbonAwareKedaScaler, t *target, no
 		o.pending = c.early(source, t, now)
 		return o
 	}
-	series := c.remember(source+"/"+f.Location, f.Series, now)
+	series := c.remember(courseKey{source, f.Location}, f.Series, now)
 	o.course = func(at time.Time) (float64, bool) {
 		if intensity, known := series.At(at); known || at.Before(now) {
 			return intensity, known
@@ -119,16 +125,16 @@ func (c *Controller) outlook(s *carbonaware.CarbonAwareKedaScaler, t *target, no
 
 // remember returns a series with what was seen before it: rules on a time of
 // high intensity look back further than a forecast does.
-func (c *Controller) remember(source string, newest *forecast.Series, now time.Time) *forecast.Series {
+func (c *Controller) remember(key courseKey, newest *forecast.Series, now time.Time) *forecast.Series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.past == nil {
-		c.past = map[string]past{}
+		c.past = map[courseKey]past{}
 	}
-	held := c.past[source]
+	held := c.past[key]
 	if held.newest != newest {
 		held = past{newest, held.whole.Splice(newest, now.Add(-lookback))}
-		c.past[source] = held
+		c.past[key] = held
 	}
 	return held.whole
 }
@@ -287,7 +293,7 @@ func (c *Controller) heraldScaler(s *carbonaware.CarbonAwareKedaScaler, o outloo
 	before := apimeta.FindStatusCondition(s.Status.Conditions, carbonaware.ConditionDegraded)
 	if before == nil {
 		source := "mock carbon forecast"
-		if o.source != "" {
+		if o.source != (forecast.Source{}) {
 			source = "carbon forecast from configmap " + s.Spec.CarbonIntensityForecastDataSource.LocalConfigMap.Name
 		}
 		c.Events.Announce(about, corev1.EventTypeNormal, "CarbonForecastSource", "ReadForecast", "Using "+source)

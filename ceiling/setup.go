@@ -23,6 +23,7 @@ import (
 
 	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // The reasons of the Events on ScaledObjects and ScaledJobs.
@@ -47,7 +48,7 @@ type queue = workqueue.TypedRateLimitingInterface[ref]
 // KEDA, by CarbonAwareKedaScalers, by policies, and by changed, which names
 // forecast sources that have changed. Where KEDA is not installed it sleeps
 // until it is.
-func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[string]) error {
+func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -144,11 +145,11 @@ func (c *Controller) wakeAll() {
 }
 
 // onForecast wakes the targets whose ceiling comes from a source.
-func (c *Controller) onForecast() handler.TypedEventHandler[string, ref] {
-	return handler.TypedFuncs[string, ref]{
-		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[string], _ queue) {
-			c.forgetLevels(func(_, source string) bool { return source == e.Object })
-			c.wakeSources(func(source string) bool { return source == e.Object })
+func (c *Controller) onForecast() handler.TypedEventHandler[forecast.Source, ref] {
+	return handler.TypedFuncs[forecast.Source, ref]{
+		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[forecast.Source], _ queue) {
+			c.forgetLevels(func(_ string, source forecast.Source) bool { return source == e.Object })
+			c.wakeSources(func(source forecast.Source) bool { return source == e.Object })
 		},
 	}
 }
@@ -156,7 +157,7 @@ func (c *Controller) onForecast() handler.TypedEventHandler[string, ref] {
 // onPolicy wakes the targets that name a policy.
 func (c *Controller) onPolicy() handler.TypedEventHandler[*v1alpha1.CarbonPolicy, ref] {
 	changed := func(name string, q queue) {
-		c.forgetLevels(func(policy, _ string) bool { return policy == name })
+		c.forgetLevels(func(policy string, _ forecast.Source) bool { return policy == name })
 		for _, w := range c.targets {
 			for _, object := range w.list() {
 				if t, ok := object.(*target); ok && t.asks() && t.policy() == name {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
@@ -19,9 +20,9 @@ const (
 
 // sources are the forecasts that scalers name.
 type sources struct {
-	followed []string
+	followed []forecast.Source
 	// left says of each other one why it is not followed.
-	left map[string]string
+	left map[forecast.Source]string
 }
 
 // newSources chooses the forecasts that are followed: those of the oldest scalers,
@@ -31,12 +32,12 @@ func newSources(scalers []*carbonaware.CarbonAwareKedaScaler) sources {
 	slices.SortFunc(scalers, func(a, b *carbonaware.CarbonAwareKedaScaler) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(nameOf(a), nameOf(b)))
 	})
-	all, each := sources{left: map[string]string{}}, map[string]int{}
-	seen := map[string]bool{}
+	all, each := sources{left: map[forecast.Source]string{}}, map[string]int{}
+	seen := map[forecast.Source]bool{}
 	for _, s := range scalers {
 		source, err := sourceOf(s)
 		switch {
-		case err != nil || source == "" || seen[source]:
+		case err != nil || source == (forecast.Source{}) || seen[source]:
 		case each[s.Namespace] == maxSourcesEach:
 			all.left[source] = fmt.Sprintf("the forecast is not followed: older CarbonAwareKedaScalers in namespace %s name %d others, which is the most for one namespace", s.Namespace, maxSourcesEach)
 		case len(all.followed) == maxSources:
@@ -52,7 +53,7 @@ func newSources(scalers []*carbonaware.CarbonAwareKedaScaler) sources {
 }
 
 // left says why a forecast is not followed; empty if it is.
-func (c *Controller) left(source string) string {
+func (c *Controller) left(source forecast.Source) string {
 	if named := c.named.Load(); named != nil {
 		return named.left[source]
 	}
@@ -66,8 +67,8 @@ func (c *Controller) follow(ctx context.Context) error {
 	}
 	named := newSources(c.allScalers())
 	c.mu.Lock()
-	maps.DeleteFunc(c.past, func(source string, _ past) bool {
-		return !slices.ContainsFunc(named.followed, func(kept string) bool { return strings.HasPrefix(source, kept+"/") })
+	maps.DeleteFunc(c.past, func(key courseKey, _ past) bool {
+		return !slices.Contains(named.followed, key.source)
 	})
 	c.mu.Unlock()
 	before := c.named.Swap(&named)
@@ -77,15 +78,15 @@ func (c *Controller) follow(ctx context.Context) error {
 		return err
 	}
 	if before != nil {
-		c.wakeSources(func(source string) bool { return before.left[source] != named.left[source] })
+		c.wakeSources(func(source forecast.Source) bool { return before.left[source] != named.left[source] })
 	}
 	return nil
 }
 
 // wakeSources looks at the targets whose ceiling comes from such a source.
-func (c *Controller) wakeSources(such func(source string) bool) {
+func (c *Controller) wakeSources(such func(source forecast.Source) bool) {
 	c.sources.Range(func(r, source any) bool {
-		if such(source.(string)) {
+		if such(source.(forecast.Source)) {
 			c.queue.Add(r.(ref))
 		}
 		return true

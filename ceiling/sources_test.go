@@ -12,13 +12,14 @@ import (
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // asking is a scaler that names a forecast of its namespace.
-func asking(namespace, name string, created int64, forecast string) *carbonaware.CarbonAwareKedaScaler {
+func asking(namespace, name string, created int64, configMap string) *carbonaware.CarbonAwareKedaScaler {
 	s := scaler(namespace, name, created)
 	s.Spec.CarbonIntensityForecastDataSource = carbonaware.CarbonIntensityForecastDataSource{
-		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: namespace, Name: forecast, Key: "data"},
+		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: namespace, Name: configMap, Key: "data"},
 	}
 	return s
 }
@@ -55,7 +56,7 @@ func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 			}
 			var left []string
 			for source, why := range got.left {
-				left = append(left, source)
+				left = append(left, source.String())
 				if !strings.Contains(why, tt.because) {
 					t.Errorf("%s: %s", source, why)
 				}
@@ -81,7 +82,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 	if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {
 		t.Fatal(err)
 	}
-	if slices.Contains(w.followed, "shop/one-too-many/data") || len(w.followed) != maxSourcesEach {
+	if slices.Contains(w.followed, forecast.ParseSource("shop/one-too-many/data")) || len(w.followed) != maxSourcesEach {
 		t.Errorf("followed: %v", w.followed)
 	}
 	status := w.statuses["shop/late"]
@@ -93,7 +94,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.unasked.Store(true)
-	if err := w.follow(t.Context()); err != nil || !slices.Contains(w.followed, "shop/one-too-many/data") || w.queue.Len() != 1 {
+	if err := w.follow(t.Context()); err != nil || !slices.Contains(w.followed, forecast.ParseSource("shop/one-too-many/data")) || w.queue.Len() != 1 {
 		t.Errorf("followed: %v, %v, and %d are looked at again", w.followed, err, w.queue.Len())
 	}
 }
@@ -114,7 +115,7 @@ func TestASourceThatFailsHasNothingElseComputedAnew(t *testing.T) {
 		}
 	}
 	look()
-	w.onForecast().Generic(context.Background(), event.TypedGenericEvent[string]{Object: "shop/other/data"}, w.queue)
+	w.onForecast().Generic(context.Background(), event.TypedGenericEvent[forecast.Source]{Object: forecast.ParseSource("shop/other/data")}, w.queue)
 	if first, _ := w.queue.Get(); w.queue.Len() != 0 || first != other.ref() {
 		t.Errorf("looked at again: %v, and %d more", first, w.queue.Len())
 	}

@@ -221,14 +221,14 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		var store Store
 		noon := hr(12)
 		issue := even(noon, quarter, append(rising(43), flat(53+48, 0)...)...) // from 12:00 to 22:45, and to the end of the next day
-		if err := store.Offer("s", Document{Series: map[string]*Series{"A": issue}, Issued: noon}, noon); err != nil {
+		if err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": issue}, Issued: noon}, noon); err != nil {
 			t.Fatal(err)
 		}
 		f := held(&store)
 		if want := noon.Add(43 * quarter); f.Series.End() != want {
 			t.Errorf("it ends at %v, want %v", f.Series.End(), want)
 		}
-		if b := store.Snapshot("s"); b.CountDoubted() != 101 || !strings.HasPrefix(b.Doubt(), `location "A": 101 of 144 values are not believed`) || b.Problem() != b.Doubt() {
+		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 101 || !strings.HasPrefix(b.Doubt(), `location "A": 101 of 144 values are not believed`) || b.Problem() != b.Doubt() {
 			t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
 		for after, want := range map[time.Duration]float64{0: 185, 42 * quarter: 258, 43 * quarter: 258, 100 * quarter: 258} {
@@ -244,7 +244,7 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		var store Store
 		offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, coal()...)), at(0))
 		before := held(&store)
-		err := store.Offer("s", issued(60, "A", even(at(60), time.Hour, flat(48, 0)...)), at(60))
+		err := store.Offer(Source{Name: "s"}, issued(60, "A", even(at(60), time.Hour, flat(48, 0)...)), at(60))
 		if err == nil || !strings.HasPrefix(err.Error(), `location "A": 48 of 48 values are not believed`) {
 			t.Errorf("got error %v", err)
 		}
@@ -252,26 +252,26 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		if diff := cmp.Diff(before.Series.Slots(), f.Series.Slots()); diff != "" || f.Issued != at(0) {
 			t.Error(f.Issued, diff)
 		}
-		if b := store.Snapshot("s"); b.CountDoubted() != 48 || b.Doubt() != err.Error() || b.Problem() != err.Error() {
+		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 48 || b.Doubt() != err.Error() || b.Problem() != err.Error() {
 			t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
 		if got, ok := f.Near(hourAt(30)); !ok || got != coal()[23] {
 			t.Errorf("when the last good one is over, it is taken for %v (%v), want what was known last", got, ok)
 		}
-		store.Fail("s", fmt.Errorf("it is gone"))
-		if b := store.Snapshot("s"); b.CountDoubted() != 48 || b.Problem() != "it is gone" {
+		store.Fail(Source{Name: "s"}, fmt.Errorf("it is gone"))
+		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 48 || b.Problem() != "it is gone" {
 			t.Errorf("once it is gone: %d doubted, %q", b.CountDoubted(), b.Problem())
 		}
 		offerAll(t, &store, issued(120, "A", even(at(120), time.Hour, coal()...)), at(120))
-		if b := store.Snapshot("s"); b.CountDoubted() != 0 || b.Doubt() != "" || b.Problem() != "" {
+		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 0 || b.Doubt() != "" || b.Problem() != "" {
 			t.Errorf("once it is over: %d doubted, %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
 	})
 	t.Run("zeros are not believed of one location, and another goes on", func(t *testing.T) {
 		var store Store
-		err := store.Offer("s", Document{Series: map[string]*Series{"A": even(at(0), time.Hour, flat(24, 0)...), "B": even(at(0), time.Hour, coal()...)}}, at(0))
-		if err == nil || !cmp.Equal(store.Snapshot("s").Locations(), []string{"B"}) {
-			t.Errorf("error %v, locations %q", err, store.Snapshot("s").Locations())
+		err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": even(at(0), time.Hour, flat(24, 0)...), "B": even(at(0), time.Hour, coal()...)}}, at(0))
+		if err == nil || !cmp.Equal(store.Snapshot(Source{Name: "s"}).Locations(), []string{"B"}) {
+			t.Errorf("error %v, locations %q", err, store.Snapshot(Source{Name: "s"}).Locations())
 		}
 	})
 }
@@ -286,10 +286,10 @@ func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
 	}
 	var store Store
 	offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, kilos...)}, Issued: now}, now)
-	if err := store.Restore("s", "A", history, now); err != nil {
+	if err := store.Restore(Source{Name: "s"}, "A", history, now); err != nil {
 		t.Fatal(err)
 	}
-	if b := store.Snapshot("s"); b.CountDoubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {
+	if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {
 		t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 	}
 	f := held(&store)

@@ -9,13 +9,13 @@ import (
 
 // held is the forecast of location A of the source s.
 func held(store *Store) Forecast {
-	f, _ := store.Snapshot("s").Forecast("A")
+	f, _ := store.Snapshot(Source{Name: "s"}).Forecast("A")
 	return f
 }
 
 func TestALocationKeepsItsModel(t *testing.T) {
 	var store Store
-	if err := store.Offer("s", issued(0, "A", series(0, 1, 2, 3)), at(0)); err != nil {
+	if err := store.Offer(Source{Name: "s"}, issued(0, "A", series(0, 1, 2, 3)), at(0)); err != nil {
 		t.Fatal(err)
 	}
 	model := held(&store).Model
@@ -24,7 +24,7 @@ func TestALocationKeepsItsModel(t *testing.T) {
 		heard   bool
 	}{{series(5, 7, 8, 9, 10), true}, {series(0, 1), false}, {nil, false}, {series(10, 7, 8, 9, 11), true}} {
 		before := model.received
-		err := store.Offer("s", issued(5+i, "A", tt.offered), at(5+i))
+		err := store.Offer(Source{Name: "s"}, issued(5+i, "A", tt.offered), at(5+i))
 		if (err == nil) != tt.heard || model.received.Equal(before) == tt.heard {
 			t.Errorf("offer %d: the error is %v, and the model heard at %v", i, err, model.received)
 		}
@@ -32,14 +32,14 @@ func TestALocationKeepsItsModel(t *testing.T) {
 			t.Fatalf("offer %d brings another model", i)
 		}
 	}
-	if err := store.Offer("s", issued(20, "B", series(15, 1)), at(20)); err != nil {
+	if err := store.Offer(Source{Name: "s"}, issued(20, "B", series(15, 1)), at(20)); err != nil {
 		t.Fatal(err)
 	}
-	if b, _ := store.Snapshot("s").Forecast("B"); b.Model == model || b.Model == nil {
+	if b, _ := store.Snapshot(Source{Name: "s"}).Forecast("B"); b.Model == model || b.Model == nil {
 		t.Error("two locations share a model, or one has none")
 	}
-	store.Forget("s")
-	if err := store.Offer("s", issued(20, "A", series(15, 1)), at(20)); err != nil || held(&store).Model == model {
+	store.Forget(Source{Name: "s"})
+	if err := store.Offer(Source{Name: "s"}, issued(20, "A", series(15, 1)), at(20)); err != nil || held(&store).Model == model {
 		t.Errorf("a model outlives its source (%v)", err)
 	}
 }
@@ -52,7 +52,7 @@ func TestAnIssueIsHeardWhenItWasIssued(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			if err := store.Offer("s", Document{Series: map[string]*Series{"A": series(0, 1, 2, 3)}, Issued: tt.issued}, at(10)); err != nil {
+			if err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": series(0, 1, 2, 3)}, Issued: tt.issued}, at(10)); err != nil {
 				t.Fatal(err)
 			}
 			if got := held(&store).Model.received; got != tt.want {
@@ -110,21 +110,21 @@ func TestAStoreRestores(t *testing.T) {
 			var store Store
 			offered := func(wanted bool) {
 				if wanted {
-					if err := store.Offer("s", offer, now); err != nil {
+					if err := store.Offer(Source{Name: "s"}, offer, now); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 			offered(offers[0])
 			before := held(&store).Model
-			if err := store.Restore("s", "A", data, now); err != nil {
+			if err := store.Restore(Source{Name: "s"}, "A", data, now); err != nil {
 				t.Fatal(err)
 			}
 			f := held(&store)
 			if before != nil && f.Model != before || f.Model == nil || f.Location != "A" || f.Series.Empty() == offers[0] {
 				t.Errorf("it holds %+v", f)
 			}
-			if store.Snapshot("s").IsKnown() != offers[0] {
+			if store.Snapshot(Source{Name: "s"}).IsKnown() != offers[0] {
 				t.Error("what is restored makes a source known")
 			}
 			offered(offers[1])
@@ -135,12 +135,12 @@ func TestAStoreRestores(t *testing.T) {
 	}
 	t.Run("nothing from what is damaged", func(t *testing.T) {
 		var store Store
-		if err := store.Restore("s", "A", data[:99], now); err == nil || len(store.Snapshot("s").Locations()) != 0 {
-			t.Errorf("the error is %v, and it holds %v", err, store.Snapshot("s").Locations())
+		if err := store.Restore(Source{Name: "s"}, "A", data[:99], now); err == nil || len(store.Snapshot(Source{Name: "s"}).Locations()) != 0 {
+			t.Errorf("the error is %v, and it holds %v", err, store.Snapshot(Source{Name: "s"}).Locations())
 		}
 		offerAll(t, &store, offer, now)
 		was := bits(held(&store).Model.Predict(now, trust))
-		if err := store.Restore("s", "A", data[:99], now); err == nil || fmt.Sprint(bits(held(&store).Model.Predict(now, trust))) != fmt.Sprint(was) {
+		if err := store.Restore(Source{Name: "s"}, "A", data[:99], now); err == nil || fmt.Sprint(bits(held(&store).Model.Predict(now, trust))) != fmt.Sprint(was) {
 			t.Errorf("the error is %v, and the model may have changed", err)
 		}
 	})
@@ -148,7 +148,7 @@ func TestAStoreRestores(t *testing.T) {
 
 func offerAll(t *testing.T, store *Store, issue Document, now time.Time) {
 	t.Helper()
-	if err := store.Offer("s", issue, now); err != nil {
+	if err := store.Offer(Source{Name: "s"}, issue, now); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -161,7 +161,7 @@ func TestAStoreIsRestoredWhileItIsUsed(t *testing.T) {
 	var users sync.WaitGroup
 	for _, use := range []func(n int){
 		func(int) {
-			if err := store.Restore("s", "A", data, now); err != nil {
+			if err := store.Restore(Source{Name: "s"}, "A", data, now); err != nil {
 				t.Error(err)
 			}
 		},
@@ -169,8 +169,8 @@ func TestAStoreIsRestoredWhileItIsUsed(t *testing.T) {
 			offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, float64(n), 8, 7), "B": series(0, 1)}, Issued: now}, now)
 		},
 		func(int) {
-			for _, location := range store.Snapshot("s").Locations() {
-				if f, ok := store.Snapshot("s").Forecast(location); ok {
+			for _, location := range store.Snapshot(Source{Name: "s"}).Locations() {
+				if f, ok := store.Snapshot(Source{Name: "s"}).Forecast(location); ok {
 					sane(t, f.Model.Predict(now, trust), now)
 				}
 			}

@@ -22,17 +22,16 @@ const (
 	farAhead = 48 * time.Hour
 )
 
-// Store holds the last good forecasts of every source, per location. A source is whatever string the caller names its
-// forecasts by. Readers take one atomic load and never wait; writers take turns. The zero Store is empty and ready to
-// use.
+// Store keeps the last good forecasts of every source, per location. Readers take one atomic load
+// and never wait; writers take turns. The zero Store is empty and ready to use.
 type Store struct {
 	writing sync.Mutex
-	books   atomic.Pointer[map[string]*Snapshot]
+	books   atomic.Pointer[map[Source]*Snapshot]
 }
 
 // Snapshot returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
 // empty.
-func (s *Store) Snapshot(source string) *Snapshot {
+func (s *Store) Snapshot(source Source) *Snapshot {
 	if books := s.books.Load(); books != nil && (*books)[source] != nil {
 		return (*books)[source]
 	}
@@ -50,7 +49,7 @@ func (s *Store) Snapshot(source string) *Snapshot {
 //
 // What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
 // goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
-func (s *Store) Offer(source string, issue Document, now time.Time) error {
+func (s *Store) Offer(source Source, issue Document, now time.Time) error {
 	var refused error
 	s.update(source, func(b *Snapshot) {
 		b.problem, b.doubt, b.doubted = issue.Problem(), "", 0
@@ -60,14 +59,14 @@ func (s *Store) Offer(source string, issue Document, now time.Time) error {
 }
 
 // Fail notes that the newest state of a source is missing or unreadable. What is held stays.
-func (s *Store) Fail(source string, err error) {
+func (s *Store) Fail(source Source, err error) {
 	s.update(source, func(b *Snapshot) { b.problem = fmt.Sprint(err) })
 }
 
 // Restore gives the model of a location the history that [Model.Save] has encoded, and judges anew by it what is held;
 // the error is that of [Model.Restore].
-func (s *Store) Restore(source, location string, history []byte, now time.Time) (err error) {
-	s.edit(func(books map[string]*Snapshot) {
+func (s *Store) Restore(source Source, location string, history []byte, now time.Time) (err error) {
+	s.edit(func(books map[Source]*Snapshot) {
 		b := books[source].clone()
 		h := b.held[location]
 		if h.Model == nil {
@@ -88,13 +87,13 @@ func (s *Store) Restore(source, location string, history []byte, now time.Time) 
 }
 
 // Forget drops all that is known of a source.
-func (s *Store) Forget(source string) {
-	s.edit(func(books map[string]*Snapshot) { delete(books, source) })
+func (s *Store) Forget(source Source) {
+	s.edit(func(books map[Source]*Snapshot) { delete(books, source) })
 }
 
 // update publishes a changed copy of the source's book.
-func (s *Store) update(source string, change func(*Snapshot)) {
-	s.edit(func(books map[string]*Snapshot) {
+func (s *Store) update(source Source, change func(*Snapshot)) {
+	s.edit(func(books map[Source]*Snapshot) {
 		b := books[source].clone()
 		b.known, b.problem = true, ""
 		change(b)
@@ -103,10 +102,10 @@ func (s *Store) update(source string, change func(*Snapshot)) {
 }
 
 // edit publishes a changed copy of all books.
-func (s *Store) edit(change func(map[string]*Snapshot)) {
+func (s *Store) edit(change func(map[Source]*Snapshot)) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	books := map[string]*Snapshot{}
+	books := map[Source]*Snapshot{}
 	if old := s.books.Load(); old != nil {
 		maps.Copy(books, *old)
 	}

@@ -41,23 +41,23 @@ func TestOffer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store Store
-			if err := store.Offer("s", issued(29, "A", held), at(29)); err != nil {
+			if err := store.Offer(Source{Name: "s"}, issued(29, "A", held), at(29)); err != nil {
 				t.Fatal(err)
 			}
-			before := store.Snapshot("s")
-			err := store.Offer("s", issued(31, "A", tt.offered), at(tt.now))
-			got, _ := store.Snapshot("s").Forecast("A")
+			before := store.Snapshot(Source{Name: "s"})
+			err := store.Offer(Source{Name: "s"}, issued(31, "A", tt.offered), at(tt.now))
+			got, _ := store.Snapshot(Source{Name: "s"}).Forecast("A")
 			if diff := cmp.Diff(tt.want, got.Series.Slots()); diff != "" {
 				t.Error(diff)
 			}
 			wantIssued := at(31)
 			if tt.err != "" {
 				wantIssued = at(29)
-				if err == nil || err.Error() != tt.err || store.Snapshot("s").Problem() != tt.err {
-					t.Errorf("got error %v, problem %q, want %q", err, store.Snapshot("s").Problem(), tt.err)
+				if err == nil || err.Error() != tt.err || store.Snapshot(Source{Name: "s"}).Problem() != tt.err {
+					t.Errorf("got error %v, problem %q, want %q", err, store.Snapshot(Source{Name: "s"}).Problem(), tt.err)
 				}
-			} else if err != nil || store.Snapshot("s").Problem() != "" {
-				t.Errorf("got error %v, problem %q", err, store.Snapshot("s").Problem())
+			} else if err != nil || store.Snapshot(Source{Name: "s"}).Problem() != "" {
+				t.Errorf("got error %v, problem %q", err, store.Snapshot(Source{Name: "s"}).Problem())
 			}
 			if got.Issued != wantIssued || got.Location != "A" {
 				t.Errorf("got issued %v of %q, want %v of A", got.Issued, got.Location, wantIssued)
@@ -84,7 +84,7 @@ func TestAnIssueOfTheFutureKeepsNoCorrectOneOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var store Store
 			offerAll(t, &store, issued(0, "A", even(at(tt.first), time.Hour, 1, 2, 3, 4)), at(0))
-			err := store.Offer("s", issued(1, "A", even(at(tt.wrong), time.Hour, 9, 9, 9, 9)), at(1))
+			err := store.Offer(Source{Name: "s"}, issued(1, "A", even(at(tt.wrong), time.Hour, 9, 9, 9, 9)), at(1))
 			if tt.err == "" && err != nil || tt.err != "" && fmt.Sprint(err) != tt.err {
 				t.Errorf("got error %v, want %q", err, tt.err)
 			}
@@ -107,11 +107,11 @@ func TestOfferComparesWithTheNewestIssueNotWithTheSplice(t *testing.T) {
 	var store Store
 	first, second := series(0, 1, 2, 3, 4), series(10, 8, 9)
 	for _, s := range []*Series{first, second} {
-		if err := store.Offer("s", issued(0, "A", s), at(8)); err != nil {
+		if err := store.Offer(Source{Name: "s"}, issued(0, "A", s), at(8)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := store.Offer("s", issued(0, "A", first), at(8)); err == nil {
+	if err := store.Offer(Source{Name: "s"}, issued(0, "A", first), at(8)); err == nil {
 		t.Error("the first issue displaced the second, which starts later than the spliced series")
 	}
 }
@@ -124,8 +124,8 @@ func TestOfferGoesByLocation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(store.Offer("s", Document{Series: map[string]*Series{"A": series(30, 1), "B": series(30, 1), "C": series(30, 1)}}, at(30)))
-	err := store.Offer("s", Document{
+	must(store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": series(30, 1), "B": series(30, 1), "C": series(30, 1)}}, at(30)))
+	err := store.Offer(Source{Name: "s"}, Document{
 		Series:   map[string]*Series{"A": series(30, 2), "B": series(0, 2), "C": nil},
 		Elements: 3, Bad: 1, Problems: []string{"element 2: duration"},
 	}, at(30))
@@ -136,48 +136,48 @@ func TestOfferGoesByLocation(t *testing.T) {
 	}
 	wantProblem := `1 of 3 elements is bad: element 2: duration; location "B": forecast from 2026-03-31T00:00:00Z is older ` +
 		`than the one held, from 2026-03-31T00:30:00Z; location "C": forecast is empty`
-	if diff := cmp.Diff(wantProblem, store.Snapshot("s").Problem()); diff != "" {
+	if diff := cmp.Diff(wantProblem, store.Snapshot(Source{Name: "s"}).Problem()); diff != "" {
 		t.Error(diff)
 	}
-	must(store.Offer("s", issued(32, "D", series(30, 4)), at(32)))
+	must(store.Offer(Source{Name: "s"}, issued(32, "D", series(30, 4)), at(32)))
 	got := map[string]float64{}
-	for _, location := range store.Snapshot("s").Locations() {
-		f, _ := store.Snapshot("s").Forecast(location)
+	for _, location := range store.Snapshot(Source{Name: "s"}).Locations() {
+		f, _ := store.Snapshot(Source{Name: "s"}).Forecast(location)
 		got[location], _ = f.Series.At(at(30))
 	}
 	if diff := cmp.Diff(map[string]float64{"A": 2, "B": 1, "C": 1, "D": 4}, got); diff != "" {
 		t.Error(diff)
 	}
-	if problem := store.Snapshot("s").Problem(); problem != "" {
+	if problem := store.Snapshot(Source{Name: "s"}).Problem(); problem != "" {
 		t.Errorf("the problem outlives a good issue: %s", problem)
 	}
 }
 
 func TestASourceMayFailAndBeForgotten(t *testing.T) {
 	var store Store
-	if b := store.Snapshot("s"); b == nil || b.IsKnown() || b.Problem() != "" || b.Locations() != nil {
+	if b := store.Snapshot(Source{Name: "s"}); b == nil || b.IsKnown() || b.Problem() != "" || b.Locations() != nil {
 		t.Errorf("an unknown source has the book %+v", b)
 	}
-	store.Fail("s", errors.New("not found"))
-	if b := store.Snapshot("s"); !b.IsKnown() || b.Problem() != "not found" || len(b.Locations()) != 0 {
+	store.Fail(Source{Name: "s"}, errors.New("not found"))
+	if b := store.Snapshot(Source{Name: "s"}); !b.IsKnown() || b.Problem() != "not found" || len(b.Locations()) != 0 {
 		t.Errorf("a source that failed at once has the book %+v", b)
 	}
-	if err := store.Offer("s", issued(0, "A", series(0, 1)), at(0)); err != nil {
+	if err := store.Offer(Source{Name: "s"}, issued(0, "A", series(0, 1)), at(0)); err != nil {
 		t.Fatal(err)
 	}
-	store.Fail("s", errors.New("not found"))
-	if b := store.Snapshot("s"); b.Problem() != "not found" || !cmp.Equal(b.Locations(), []string{"A"}) {
+	store.Fail(Source{Name: "s"}, errors.New("not found"))
+	if b := store.Snapshot(Source{Name: "s"}); b.Problem() != "not found" || !cmp.Equal(b.Locations(), []string{"A"}) {
 		t.Errorf("a source that failed later has the book %+v", b)
 	}
-	if err := store.Offer("s", Document{}, at(0)); err == nil || store.Snapshot("s").Problem() != err.Error() {
-		t.Errorf("an empty issue: got error %v, problem %q", err, store.Snapshot("s").Problem())
+	if err := store.Offer(Source{Name: "s"}, Document{}, at(0)); err == nil || store.Snapshot(Source{Name: "s"}).Problem() != err.Error() {
+		t.Errorf("an empty issue: got error %v, problem %q", err, store.Snapshot(Source{Name: "s"}).Problem())
 	}
-	if store.Snapshot("other").IsKnown() {
+	if store.Snapshot(Source{Name: "other"}).IsKnown() {
 		t.Error("sources are mixed up")
 	}
-	store.Forget("s")
-	store.Forget("never seen")
-	if b := store.Snapshot("s"); b.IsKnown() || len(b.Locations()) != 0 {
+	store.Forget(Source{Name: "s"})
+	store.Forget(Source{Name: "never seen"})
+	if b := store.Snapshot(Source{Name: "s"}); b.IsKnown() || len(b.Locations()) != 0 {
 		t.Errorf("a forgotten source has the book %+v", b)
 	}
 }
@@ -223,11 +223,11 @@ func TestBookFindsTheForecast(t *testing.T) {
 				offerAll(t, &store, issue, at(0))
 			}
 			for _, location := range tt.restored { // which may take longer
-				if err := store.Restore("s", location, history, at(0)); err != nil {
+				if err := store.Restore(Source{Name: "s"}, location, history, at(0)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			got, ok := store.Snapshot("s").Forecast(tt.ask)
+			got, ok := store.Snapshot(Source{Name: "s"}).Forecast(tt.ask)
 			if got.Location != tt.want || ok != tt.ok || ok != (got.Model != nil) || ok && got.Series.Empty() == (tt.issues != nil) {
 				t.Errorf("got %q, %v, want %q, %v", got.Location, ok, tt.want, tt.ok)
 			}
@@ -239,10 +239,10 @@ func TestWhatIsRefusedIsNotTheNewest(t *testing.T) {
 	var store Store
 	offerAll(t, &store, issued(0, "A", series(0, 1)), at(0))
 	offerAll(t, &store, issued(0, "B", series(0, 1)), at(0))
-	if err := store.Offer("s", issued(1, "A", series(-60, 1)), at(1)); err == nil {
+	if err := store.Offer(Source{Name: "s"}, issued(1, "A", series(-60, 1)), at(1)); err == nil {
 		t.Fatal("an older one is accepted")
 	}
-	if f, _ := store.Snapshot("s").Forecast(""); f.Location != "B" {
+	if f, _ := store.Snapshot(Source{Name: "s"}).Forecast(""); f.Location != "B" {
 		t.Errorf("got %q, want B", f.Location)
 	}
 }
@@ -260,7 +260,7 @@ func TestALocationThatHasGoneIsHeldForAsLongAsItsPastIsOfUse(t *testing.T) {
 	}
 	now := at(57 * 24 * 60)
 	offerAll(t, &store, Document{Series: map[string]*Series{"B": even(now, time.Hour, 1)}, Issued: now}, now)
-	if got := store.Snapshot("s").Locations(); !cmp.Equal(got, []string{"B"}) {
+	if got := store.Snapshot(Source{Name: "s"}).Locations(); !cmp.Equal(got, []string{"B"}) {
 		t.Errorf("the book still has %q", got)
 	}
 }
@@ -281,10 +281,10 @@ func FuzzStore(f *testing.F) {
 		defer close(done)
 		for i := 0; i+1 < min(len(data), 200); i += 2 {
 			start, slots := int(data[i]), flat(int(data[i+1]%32), 9)
-			before, _ := store.Snapshot("s").Forecast("A")
+			before, _ := store.Snapshot(Source{Name: "s"}).Forecast("A")
 			offered, now := series(5*start, slots...), at(5*i)
-			err := store.Offer("s", issued(i, "A", offered), now)
-			after, ok := store.Snapshot("s").Forecast("A")
+			err := store.Offer(Source{Name: "s"}, issued(i, "A", offered), now)
+			after, ok := store.Snapshot(Source{Name: "s"}).Forecast("A")
 			switch {
 			case err != nil && after != before:
 				t.Fatalf("refused (%v), but it has changed", err)
@@ -304,7 +304,7 @@ func readUntil(t *testing.T, done <-chan struct{}, store *Store) {
 		case <-done:
 			return
 		default:
-			b := store.Snapshot("s")
+			b := store.Snapshot(Source{Name: "s"})
 			if f, ok := b.Forecast("A"); ok != (len(b.Locations()) == 1) || ok == f.Series.Empty() {
 				t.Errorf("a book of %d locations has a forecast: %v", len(b.Locations()), ok)
 			}
@@ -320,26 +320,26 @@ func TestWritersTakeTurns(t *testing.T) {
 		writers.Go(func() {
 			for i := range 50 {
 				location := fmt.Sprintf("%d-%d", w, i)
-				if err := store.Offer("s", issued(0, location, series(0, 1)), at(0)); err != nil {
+				if err := store.Offer(Source{Name: "s"}, issued(0, location, series(0, 1)), at(0)); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	writers.Wait()
-	if n := len(store.Snapshot("s").Locations()); n != 200 {
+	if n := len(store.Snapshot(Source{Name: "s"}).Locations()); n != 200 {
 		t.Errorf("of 200 locations offered, %d are there", n)
 	}
 }
 
 func BenchmarkBook(b *testing.B) {
 	var store Store
-	if err := store.Offer("s", issued(0, "A", long()), at(0)); err != nil {
+	if err := store.Offer(Source{Name: "s"}, issued(0, "A", long()), at(0)); err != nil {
 		b.Fatal(err)
 	}
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			store.Snapshot("s").Forecast("A")
+			store.Snapshot(Source{Name: "s"}).Forecast("A")
 		}
 	})
 }

@@ -3,7 +3,6 @@ package gating
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,11 +38,11 @@ type Feed struct {
 	Memory    *Memory
 	// Changed are told the name of a source whose forecast has changed. Each
 	// has to have room for a few: what does not fit is dropped.
-	Changed []chan<- event.TypedGenericEvent[string]
+	Changed []chan<- event.TypedGenericEvent[forecast.Source]
 
 	mu      sync.Mutex
-	watched map[string]watched // by source
-	also    []string
+	watched map[forecast.Source]watched // by source
+	also    []forecast.Source
 }
 
 // watched is a source that is followed.
@@ -84,7 +83,7 @@ func (f *Feed) NeedLeaderElection() bool { return false }
 
 // Also follows these sources as well, in place of those of the last call. They
 // are read as they are: nothing is learned of them that outlives a restart.
-func (f *Feed) Also(ctx context.Context, sources []string) error {
+func (f *Feed) Also(ctx context.Context, sources []forecast.Source) error {
 	f.mu.Lock()
 	f.also = sources
 	f.mu.Unlock()
@@ -101,7 +100,7 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wanted := map[string]bool{} // and whether with memory
+	wanted := map[forecast.Source]bool{} // and whether with memory
 	for _, source := range f.also {
 		wanted[source] = false
 	}
@@ -143,23 +142,21 @@ func (f *Feed) Ready() error {
 
 // follow watches the ConfigMap of a source, in the background and for longer
 // than the call: until it is stopped.
-func (f *Feed) follow(ctx context.Context, source string, memory bool) {
+func (f *Feed) follow(ctx context.Context, source forecast.Source, memory bool) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	if f.watched == nil {
-		f.watched = map[string]watched{}
+		f.watched = map[forecast.Source]watched{}
 	}
 	f.watched[source] = watched{stop, memory}
-	parts := strings.SplitN(source, "/", 3)
-	w := &follower{feed: f, source: source, namespace: parts[0], name: parts[1], key: parts[2], patient: !memory}
+	w := &follower{feed: f, source: source, patient: !memory}
 	go w.follow(ctx, memory)
 }
 
 // follower watches one ConfigMap.
 type follower struct {
-	feed                 *Feed
-	source               string
-	namespace, name, key string
-	patient              bool // it rests ever longer between attempts that fail
+	feed    *Feed
+	source  forecast.Source
+	patient bool // it rests ever longer between attempts that fail
 }
 
 // remembering is how long a forecast waits for the memory of the models, which
@@ -209,8 +206,8 @@ func (w *follower) run(ctx context.Context) {
 }
 
 func (w *follower) listWatch() *cache.ListWatch {
-	configMaps := w.feed.Clientset.CoreV1().ConfigMaps(w.namespace)
-	only := fields.OneTermEqualSelector("metadata.name", w.name).String()
+	configMaps := w.feed.Clientset.CoreV1().ConfigMaps(w.source.Namespace)
+	only := fields.OneTermEqualSelector("metadata.name", w.source.Name).String()
 	var r pauses
 	attempt := func(ctx context.Context, call func() error) error {
 		if !w.patient {
@@ -250,7 +247,7 @@ func (w *follower) offer(ctx context.Context, o any) {
 		return
 	}
 	now := w.feed.Clock.Now()
-	issue, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.key, lastWritten(configMap, now))
+	issue, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, lastWritten(configMap, now))
 	if err != nil {
 		err = fmt.Errorf("%s: %w", w.configMap(), err)
 		w.feed.Store.Fail(w.source, err)
@@ -272,13 +269,13 @@ func (w *follower) missing(what string) {
 func (w *follower) tell() {
 	for _, changed := range w.feed.Changed {
 		select {
-		case changed <- event.TypedGenericEvent[string]{Object: w.source}:
+		case changed <- event.TypedGenericEvent[forecast.Source]{Object: w.source}:
 		default:
 		}
 	}
 }
 
-func (w *follower) configMap() string { return "ConfigMap " + w.namespace + "/" + w.name }
+func (w *follower) configMap() string { return "ConfigMap " + w.source.Namespace + "/" + w.source.Name }
 
 // lastWritten returns when an object was created or last updated, as far as
 // its managed fields tell; not in the future of now.

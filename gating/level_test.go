@@ -57,14 +57,14 @@ func TestLevelWhereTheForecastSaysNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 				issue.Issued = t0
-				_ = store.Offer("source", issue, t0) // what is refused is a part of the test
+				_ = store.Offer(forecast.Source{Name: "source"}, issue, t0) // what is refused is a part of the test
 			}
 			policy, now := newPolicy(v1alpha1.Default(), t0), t0.Add(tt.after)
-			level := policy.Level(store.Snapshot("source"), "", now)
+			level := policy.Level(store.Snapshot(forecast.Source{Name: "source"}), "", now)
 			if level.Known != tt.known || tt.known && level.Intensity != tt.want {
 				t.Errorf("it is taken for %v (%v), want %v", level.Intensity, level.Known, tt.want)
 			}
-			c := (&pass{policy: policy, book: store.Snapshot("source"), now: now}).forecastCondition()
+			c := (&pass{policy: policy, book: store.Snapshot(forecast.Source{Name: "source"}), now: now}).forecastCondition()
 			if c.Reason != tt.reason || (tt.reason == v1alpha1.ReasonNotBelieved) != strings.Contains(c.Message, "not believed, and count as not known") {
 				t.Errorf("condition %s: %s", c.Reason, c.Message)
 			}
@@ -106,14 +106,14 @@ func TestLevel(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var store forecast.Store
-			if err := store.Offer("source", issue, t0); err != nil {
+			if err := store.Offer(forecast.Source{Name: "source"}, issue, t0); err != nil {
 				t.Fatal(err)
 			}
 			object := v1alpha1.Default()
 			if tt.policy != nil {
 				tt.policy(&object.Spec)
 			}
-			level := newPolicy(object, t0).Level(store.Snapshot("source"), "", t0.Add(tt.after))
+			level := newPolicy(object, t0).Level(store.Snapshot(forecast.Source{Name: "source"}), "", t0.Add(tt.after))
 			if level.Known != tt.known || tt.known && level.Intensity != tt.want || level.Exempt != tt.exempt {
 				t.Errorf("got %v, known %v, exempt %v", level.Intensity, level.Known, level.Exempt)
 			}
@@ -141,14 +141,14 @@ func TestFeedFollowsWhatItIsToldOf(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	const builtin, more = "kube-system/carbon-intensity/data", "shop/grid/data"
+	builtin, more := forecast.ParseSource("kube-system/carbon-intensity/data"), forecast.ParseSource("shop/grid/data")
 	steps := []struct {
-		also []string
-		want map[string]bool // and whether with memory
+		also []forecast.Source
+		want map[forecast.Source]bool // and whether with memory
 	}{
-		{nil, map[string]bool{builtin: true}},
-		{[]string{more, builtin}, map[string]bool{builtin: true, more: false}},
-		{[]string{}, map[string]bool{builtin: true}},
+		{nil, map[forecast.Source]bool{builtin: true}},
+		{[]forecast.Source{more, builtin}, map[forecast.Source]bool{builtin: true, more: false}},
+		{[]forecast.Source{}, map[forecast.Source]bool{builtin: true}},
 	}
 	for _, step := range steps {
 		if err := feed.Also(ctx, step.also); err != nil {

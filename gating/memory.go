@@ -53,7 +53,7 @@ type Memory struct {
 	mu sync.Mutex // never held over a call: readiness waits for it
 	// recalled are the sources that have been read and may be written, each but
 	// for those of its ConfigMaps, by name, that cannot be used yet.
-	recalled map[string]map[string]bool
+	recalled map[forecast.Source]map[string]bool
 }
 
 // Recall gives the models of a source back what they were told, and reports
@@ -61,11 +61,11 @@ type Memory struct {
 // A history that cannot be used is logged, and the model learns anew. One that is
 // ahead is not written over: Recall is to be called again, and looks at nothing
 // else then.
-func (m *Memory) Recall(ctx context.Context, source string, now time.Time) bool {
+func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Time) bool {
 	var found *corev1.ConfigMapList
 	ended := wait.PollUntilContextCancel(ctx, retry, true, func(ctx context.Context) (bool, error) {
 		var err error
-		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf + "=" + digest(source)})
+		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf + "=" + digest(source.String())})
 		if err != nil {
 			log.FromContext(ctx).Info("cannot read the histories, trying again", "source", source, "why", err.Error())
 		}
@@ -96,7 +96,7 @@ func (m *Memory) Recall(ctx context.Context, source string, now time.Time) bool 
 		}
 	}
 	if m.recalled == nil {
-		m.recalled = map[string]map[string]bool{}
+		m.recalled = map[forecast.Source]map[string]bool{}
 	}
 	m.recalled[source] = waits
 	return len(waits) == 0
@@ -104,7 +104,7 @@ func (m *Memory) Recall(ctx context.Context, source string, now time.Time) bool 
 
 // Forget is for a source that the store has forgotten: nothing is written of it
 // until it is recalled.
-func (m *Memory) Forget(source string) {
+func (m *Memory) Forget(source forecast.Source) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.recalled, source)
@@ -112,19 +112,19 @@ func (m *Memory) Forget(source string) {
 
 // Restore gives the models of a source what the controller in a namespace has
 // saved of theirs, and returns how many locations that is.
-func Restore(ctx context.Context, reader client.Reader, namespace string, store *forecast.Store, source string, now time.Time) (int, error) {
+func Restore(ctx context.Context, reader client.Reader, namespace string, store *forecast.Store, source forecast.Source, now time.Time) (int, error) {
 	var found corev1.ConfigMapList
-	if err := reader.List(ctx, &found, client.InNamespace(namespace), client.MatchingLabels{HistoryOf: digest(source)}); err != nil {
+	if err := reader.List(ctx, &found, client.InNamespace(namespace), client.MatchingLabels{HistoryOf: digest(source.String())}); err != nil {
 		return 0, fmt.Errorf("read the histories: %w", err)
 	}
 	return restore(store, source, found.Items, now)
 }
 
 // restore takes up the histories that are of a source, and returns how many.
-func restore(store *forecast.Store, source string, found []corev1.ConfigMap, now time.Time) (int, error) {
+func restore(store *forecast.Store, source forecast.Source, found []corev1.ConfigMap, now time.Time) (int, error) {
 	restored, problems := 0, []error(nil)
 	for _, c := range found {
-		if c.Annotations[Source] != source {
+		if c.Annotations[Source] != source.String() {
 			continue // of the same digest
 		}
 		if err := store.Restore(source, c.Annotations[v1alpha1.LocationAnnotation], c.BinaryData[memorised], now); err != nil {
@@ -172,7 +172,7 @@ func (m *Memory) save(ctx context.Context) {
 
 // known returns the sources that may be written, as recalled has them: what is in
 // there is replaced, and never changed.
-func (m *Memory) known() map[string]map[string]bool {
+func (m *Memory) known() map[forecast.Source]map[string]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.recalled)
@@ -189,7 +189,7 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	known, problems := m.known(), []error(nil)
 	for i := range found.Items {
 		c := &found.Items[i]
-		source, location := c.Annotations[Source], c.Annotations[v1alpha1.LocationAnnotation]
+		source, location := forecast.ParseSource(c.Annotations[Source]), c.Annotations[v1alpha1.LocationAnnotation]
 		_, followed := known[source]
 		switch {
 		case c.Name != historyName(source, location): // it is not ours
@@ -204,7 +204,7 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	return errors.Join(problems...)
 }
 
-func (m *Memory) write(ctx context.Context, source, location string, model *forecast.Model) error {
+func (m *Memory) write(ctx context.Context, source forecast.Source, location string, model *forecast.Model) error {
 	history, err := model.Save()
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
@@ -214,7 +214,7 @@ func (m *Memory) write(ctx context.Context, source, location string, model *fore
 	switch {
 	case apierrors.IsNotFound(err):
 		_, err = m.configMaps().Create(ctx, wanted, metav1.CreateOptions{})
-	case err == nil && held.Annotations[Source] == source && bytes.Equal(held.BinaryData[memorised], history):
+	case err == nil && held.Annotations[Source] == source.String() && bytes.Equal(held.BinaryData[memorised], history):
 		return nil
 	case err == nil:
 		_, err = m.configMaps().Update(ctx, wanted, metav1.UpdateOptions{})
@@ -224,19 +224,19 @@ func (m *Memory) write(ctx context.Context, source, location string, model *fore
 
 // HistoryConfigMap returns the ConfigMap that holds the history of a location, as
 // its model's Save has encoded it. It has no namespace yet.
-func HistoryConfigMap(source, location string, history []byte) *corev1.ConfigMap {
+func HistoryConfigMap(source forecast.Source, location string, history []byte) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        historyName(source, location),
-			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", HistoryOf: digest(source)},
-			Annotations: map[string]string{Source: source, v1alpha1.LocationAnnotation: location},
+			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", HistoryOf: digest(source.String())},
+			Annotations: map[string]string{Source: source.String(), v1alpha1.LocationAnnotation: location},
 		},
 		BinaryData: map[string][]byte{memorised: history},
 	}
 }
 
-func historyName(source, location string) string {
-	return "gridlatch-history-" + digest(source+"/"+location)
+func historyName(source forecast.Source, location string) string {
+	return "gridlatch-history-" + digest(source.String()+"/"+location)
 }
 
 func (m *Memory) configMaps() corev1client.ConfigMapInterface {

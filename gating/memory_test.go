@@ -17,7 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-const origin = "kube-system/carbon-intensity/data"
+var origin = forecast.ParseSource("kube-system/carbon-intensity/data")
 
 // learned returns a store whose location X has seen days of a grid that is
 // cleanest at noon, up to t0.

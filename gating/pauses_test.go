@@ -48,10 +48,10 @@ func TestWhatSucceedsIsNotHeldUp(t *testing.T) {
 }
 
 func TestAFailureIsToldOfOnce(t *testing.T) {
-	store, changed := &forecast.Store{}, make(chan event.TypedGenericEvent[string], 10)
+	store, changed := &forecast.Store{}, make(chan event.TypedGenericEvent[forecast.Source], 10)
 	w := &follower{
-		feed:   &Feed{Store: store, Clock: clocktesting.NewFakePassiveClock(t0), Changed: []chan<- event.TypedGenericEvent[string]{changed}},
-		source: "shop/grid/data", namespace: "shop", name: "grid", key: "data",
+		feed:   &Feed{Store: store, Clock: clocktesting.NewFakePassiveClock(t0), Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed}},
+		source: forecast.Source{Namespace: "shop", Name: "grid", Key: "data"},
 	}
 	for i, why := range []string{"", "", "", "another"} {
 		w.fail(fmt.Errorf("forbidden %s", why))

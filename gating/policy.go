@@ -28,7 +28,7 @@ type Policy struct {
 	// Exists is false for the built-in default.
 	Exists bool
 	// Source names the forecast in a forecast.Store.
-	Source string
+	Source forecast.Source
 	// Problems are parts of the spec that cannot be used; the rest holds.
 	Problems []string
 	// Warnings are of parts of the spec that hold, and are probably not meant.
@@ -100,7 +100,7 @@ func newPolicy(object *v1alpha1.CarbonPolicy, now time.Time) *Policy {
 	key := object.Spec.Forecast.ConfigMap
 	p := &Policy{
 		Name: object.Name, Exists: true, spec: object.Spec,
-		Source: key.Namespace + "/" + key.Name + "/" + key.Key,
+		Source: forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key},
 	}
 	p.readNumbers()
 	for i, l := range object.Spec.Locations {
@@ -356,7 +356,7 @@ func (p *Policy) absent(book *forecast.Snapshot, location string) string {
 	case !book.HasForecast() && book.Problem() != "":
 		return book.Problem()
 	case !book.HasForecast():
-		return "ConfigMap " + p.Source + " has not been read yet"
+		return "ConfigMap " + p.Source.String() + " has not been read yet"
 	case location == "":
 		return "it has several locations, and the policy names none: " + strings.Join(book.Locations(), ", ")
 	default:

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
@@ -35,7 +36,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // SetupWithManager runs the loop on the leader, woken by what it holds, by
 // policies, by nodes that come and go, and by changed, which names forecast
 // sources that have changed.
-func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[string]) error {
+func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
 	l.retries.SetLimit(retriesAtOnce)
 	l.untold.trifling = true
 	// changes of a status wake it too: a pass that compared with a status that
@@ -137,9 +138,9 @@ func (l *Loop) gather() time.Duration {
 }
 
 // onForecast wakes the policies that plan with a source.
-func (l *Loop) onForecast() handler.TypedEventHandler[string, reconcile.Request] {
-	return handler.TypedFuncs[string, reconcile.Request]{
-		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[string], q queue) {
+func (l *Loop) onForecast() handler.TypedEventHandler[forecast.Source, reconcile.Request] {
+	return handler.TypedFuncs[forecast.Source, reconcile.Request]{
+		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[forecast.Source], q queue) {
 			l.each(ctx, func(p *Policy) bool { return p.Source == e.Object }, func(r reconcile.Request) { q.Add(r) })
 		},
 	}

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // fixed is a clock that stands still.
@@ -31,7 +33,7 @@ func TestNobodyWaitsForWhatIsBeingSaved(t *testing.T) {
 	go func() { memory.save(context.WithoutCancel(t.Context())); close(saved) }()
 	<-begun
 	done := make(chan struct{})
-	go func() { memory.Forget("another"); close(done) }()
+	go func() { memory.Forget(forecast.Source{Name: "another"}); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
@@ -43,19 +45,19 @@ func TestNobodyWaitsForWhatIsBeingSaved(t *testing.T) {
 
 func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 	old, young := metav1.NewTime(t0.Add(-historyKept-time.Hour)), metav1.NewTime(t0.Add(-historyKept+time.Hour))
-	history := func(source, location string, written metav1.Time) *corev1.ConfigMap {
+	history := func(source forecast.Source, location string, written metav1.Time) *corev1.ConfigMap {
 		c := HistoryConfigMap(source, location, []byte("x"))
 		c.Namespace, c.CreationTimestamp = "gridlatch-system", written
 		return c
 	}
-	somebodys := history("a/b/c", "else", old)
+	somebodys := history(forecast.ParseSource("a/b/c"), "else", old)
 	somebodys.Name = "somebodys"
-	renewed := history("a/b/c", "renewed", old)
+	renewed := history(forecast.ParseSource("a/b/c"), "renewed", old)
 	renewed.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "gridlatch", Time: &young}}
 	api := fake.NewClientset(
-		history(origin, "X", old), history(origin, "gone", old), history("a/b/c", "X", old), history("a/b/c", "young", young), renewed, somebodys)
+		history(origin, "X", old), history(origin, "gone", old), history(forecast.ParseSource("a/b/c"), "X", old), history(forecast.ParseSource("a/b/c"), "young", young), renewed, somebodys)
 	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: learned(t, 3), Clock: fixed{}}
-	memory.recalled = map[string]map[string]bool{origin: {}}
+	memory.recalled = map[forecast.Source]map[string]bool{origin: {}}
 	if err := memory.discard(t.Context(), t0); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +67,7 @@ func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 			deleted[d.GetName()] = true
 		}
 	}
-	if want := []string{historyName(origin, "gone"), historyName("a/b/c", "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
+	if want := []string{historyName(origin, "gone"), historyName(forecast.ParseSource("a/b/c"), "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
 		t.Errorf("deleted %v, want %v", deleted, want)
 	}
 }

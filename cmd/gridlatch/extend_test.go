@@ -36,7 +36,7 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(two).Build()
 	p := placing{gating.Policies{Reader: reader, Clock: clock.RealClock{}}, &forecast.Store{}}
 	series := forecast.NewSeries([]forecast.Slot{{Start: now, End: now.Add(9 * time.Hour), Intensity: 120}})
-	if err := p.store.Offer("kube-system/carbon-intensity/data", forecast.Document{Series: map[string]*forecast.Series{"a": series}, Issued: now}, now); err != nil {
+	if err := p.store.Offer(forecast.ParseSource("kube-system/carbon-intensity/data"), forecast.Document{Series: map[string]*forecast.Series{"a": series}, Issued: now}, now); err != nil {
 		t.Fatal(err)
 	}
 	pod := func(annotations map[string]string) *metav1.PartialObjectMetadata {

@@ -17,10 +17,10 @@ type levels struct {
 }
 
 // Level implements ceiling.Policies.
-func (l levels) Level(ctx context.Context, name, location string, now time.Time) (plan.Level, string, error) {
+func (l levels) Level(ctx context.Context, name, location string, now time.Time) (plan.Level, forecast.Source, error) {
 	policy, err := l.policies.Get(ctx, name)
 	if err != nil {
-		return plan.Level{}, "", err
+		return plan.Level{}, forecast.Source{}, err
 	}
 	book := l.store.Snapshot(policy.Source)
 	level := policy.Level(book, location, now)

@@ -131,12 +131,12 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	store := &forecast.Store{}
 	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
-	changed, capped := make(chan event.TypedGenericEvent[string], changesQueued), make(chan event.TypedGenericEvent[string], changesQueued)
+	changed, capped := make(chan event.TypedGenericEvent[forecast.Source], changesQueued), make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 
 	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
 	feed := &gating.Feed{
 		Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory,
-		Changed: []chan<- event.TypedGenericEvent[string]{changed, capped},
+		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed, capped},
 	}
 	if err := feed.SetupWithManager(mgr); err != nil {
 		return err

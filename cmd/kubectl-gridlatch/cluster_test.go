@@ -272,7 +272,7 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := gating.HistoryConfigMap("kube-system/carbon-intensity/data", f.Location, history)
+	saved := gating.HistoryConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, history)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")

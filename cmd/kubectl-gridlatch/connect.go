@@ -125,7 +125,7 @@ func (c *cluster) look(ctx context.Context, name string) (*outlook, error) {
 		return o, nil
 	}
 	if doubt := book.Doubt(); doubt != "" {
-		warn("ConfigMap " + o.policy.Source + ": " + doubt)
+		warn("ConfigMap " + o.policy.Source.String() + ": " + doubt)
 	}
 	o.learned, o.book = restored > 0, book
 	return o, nil

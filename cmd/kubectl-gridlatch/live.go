@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -30,7 +29,7 @@ func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, asked a
 	if err != nil {
 		return answer{}, refused(err)
 	}
-	a.source = "ConfigMap " + policy.Source
+	a.source = "ConfigMap " + policy.Source.String()
 	a.warnings = append(a.warnings, policy.Problems...)
 	book, _, err := c.readBook(ctx, policy.Source, asked.now, reader.warn)
 	if err != nil {
@@ -95,7 +94,7 @@ func (r *edited) Get(ctx context.Context, key client.ObjectKey, object client.Ob
 
 // readBook reads what the controller has learned of a source, which tells what can be believed, and how many locations
 // that is of; and then the forecast.
-func (c *cluster) readBook(ctx context.Context, source string, now time.Time, warn func(string)) (*forecast.Snapshot, int, error) {
+func (c *cluster) readBook(ctx context.Context, source forecast.Source, now time.Time, warn func(string)) (*forecast.Snapshot, int, error) {
 	store := new(forecast.Store)
 	restored, err := gating.Restore(ctx, c, c.system, store, source, now)
 	if err != nil {
@@ -105,11 +104,10 @@ func (c *cluster) readBook(ctx context.Context, source string, now time.Time, wa
 	return store.Snapshot(source), restored, err
 }
 
-// offer reads the forecast of a source: namespace/name/key.
-func (c *cluster) offer(ctx context.Context, store *forecast.Store, source string, now time.Time) error {
-	parts := strings.SplitN(source, "/", 3)
+// offer reads the forecast of a source.
+func (c *cluster) offer(ctx context.Context, store *forecast.Store, source forecast.Source, now time.Time) error {
 	var object corev1.ConfigMap
-	if err := c.Get(ctx, client.ObjectKey{Namespace: parts[0], Name: parts[1]}, &object); err != nil {
+	if err := c.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: source.Name}, &object); err != nil {
 		return fmt.Errorf("read the forecast: %w", err)
 	}
 	written := object.CreationTimestamp.Time
@@ -118,12 +116,12 @@ func (c *cluster) offer(ctx context.Context, store *forecast.Store, source strin
 			written = entry.Time.Time
 		}
 	}
-	issue, err := forecast.FromConfigMap(object.BinaryData, object.Data, parts[2], written)
+	issue, err := forecast.FromConfigMap(object.BinaryData, object.Data, source.Key, written)
 	if err != nil {
-		return fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
+		return fmt.Errorf("ConfigMap %s/%s: %w", source.Namespace, source.Name, err)
 	}
 	if err := store.Offer(source, issue, now); err != nil && len(store.Snapshot(source).Locations()) == 0 {
-		return fmt.Errorf("ConfigMap %s/%s: %w", parts[0], parts[1], err)
+		return fmt.Errorf("ConfigMap %s/%s: %w", source.Namespace, source.Name, err)
 	}
 	return nil
 }

@@ -236,8 +236,8 @@ func (a *answer) decide(terms plan.Terms) {
 // take returns what is believed of an issue; the error says why that is nothing.
 func take(issue forecast.Document, now time.Time) (*forecast.Snapshot, error) {
 	var store forecast.Store
-	err := store.Offer("", issue, now)
-	book := store.Snapshot("")
+	err := store.Offer(forecast.Source{Name: ""}, issue, now)
+	book := store.Snapshot(forecast.Source{Name: ""})
 	if len(book.Locations()) > 0 {
 		return book, nil
 	}

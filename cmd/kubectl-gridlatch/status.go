@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 )
 
@@ -310,7 +311,7 @@ func (p *policyStatus) count(g *holding) {
 func fromObject(object *v1alpha1.CarbonPolicy) *policyStatus {
 	key := object.Spec.Forecast.ConfigMap
 	p := &policyStatus{
-		Name: object.Name, Source: key.Namespace + "/" + key.Name + "/" + key.Key, Locations: object.Status.Locations,
+		Name: object.Name, Source: forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key}.String(), Locations: object.Status.Locations,
 	}
 	for _, c := range object.Status.Conditions {
 		if complains(c) {
@@ -337,7 +338,7 @@ func (c *cluster) builtIn(ctx context.Context, s *status) (*policyStatus, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &policyStatus{Name: o.policy.Name, BuiltIn: true, Source: o.policy.Source}
+	p := &policyStatus{Name: o.policy.Name, BuiltIn: true, Source: o.policy.Source.String()}
 	s.warnings = append(s.warnings, o.warnings...)
 	if o.book != nil {
 		p.Locations = o.policy.Locations(o.book, c.now)

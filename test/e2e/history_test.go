@@ -18,7 +18,9 @@ import (
 )
 
 // theForecast is how Gridlatch names its source.
-const theForecast = "kube-system/carbon-intensity/data"
+func theForecast() forecast.Source {
+	return forecast.Source{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"}
+}
 
 // remember puts a history into the cluster, as a controller would have left it:
 // five weeks of a grid that is dirtiest at this time of the day and cleanest
@@ -41,7 +43,7 @@ func remember(t *testing.T, c *env.Cluster, last time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := gating.HistoryConfigMap(theForecast, location, history)
+	configMap := gating.HistoryConfigMap(theForecast(), location, history)
 	configMap.Namespace = "gridlatch-system"
 	create(t, c, configMap)
 }
@@ -119,7 +121,7 @@ func TestWhatWasLearnedIsSavedWhenTheControllerStops(t *testing.T) {
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	saved := gating.HistoryConfigMap(theForecast, location, nil)
+	saved := gating.HistoryConfigMap(theForecast(), location, nil)
 	saved.Namespace = "gridlatch-system"
 	held := &corev1.ConfigMap{}
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(saved), held); err != nil {
