@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
 )
@@ -15,15 +14,6 @@ type Alternative struct {
 	Start time.Time
 	// Intensity is the mean in gCO2eq/kWh over the run from Start on.
 	Intensity float64
-}
-
-// Mean returns the mean intensity in gCO2eq/kWh over the run of a duration from a start on, NaN if
-// the forecast covers less than half of the run.
-func (o *Planner) Mean(start time.Time, duration time.Duration) float64 {
-	if mean, ok := o.expect(start, duration); ok {
-		return mean
-	}
-	return math.NaN()
 }
 
 // Alternatives returns the cleanest starts, at most limit of them, that a task could have been given
@@ -72,9 +62,8 @@ func (o *Planner) corners(t Task) []Alternative {
 	for i := range corners {
 		corners[i] = Alternative{Start: c.start(i), Intensity: c.mean[i]}
 	}
-	end := Alternative{Start: latest, Intensity: o.Mean(latest, t.Duration)}
-	if last := corners[len(corners)-1]; latest.After(last.Start) && !math.IsNaN(end.Intensity) {
-		corners = append(corners, end)
+	if mean, ok := o.expect(latest, t.Duration); ok && latest.After(corners[len(corners)-1].Start) {
+		corners = append(corners, Alternative{Start: latest, Intensity: mean})
 	}
 	return corners
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"math"
 	"testing"
 	"time"
 
@@ -55,17 +54,5 @@ func TestWithoutAForecastThereAreNoAlternatives(t *testing.T) {
 	o := NewPlanner("A", nil, "it is gone", Terms{}, at(0), at(24))
 	if got := o.Alternatives(Task{Duration: time.Hour, LatestStart: at(9)}, at(0), 9); len(got) > 0 {
 		t.Errorf("%v", got)
-	}
-	if got := o.Mean(at(0), time.Hour); !math.IsNaN(got) {
-		t.Errorf("the mean is %v", got)
-	}
-}
-
-func TestTheMeanOfARunIsKnownWhereHalfOfTheRunIsCovered(t *testing.T) {
-	o := NewPlanner("A", hourly(400, 200), "", Terms{}, at(0), at(24))
-	for start, want := range map[float64]float64{0: 300, 1: (200 + 300) / 2.0, 1.5: math.NaN()} {
-		if got := o.Mean(at(start), 2*time.Hour); got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
-			t.Errorf("from %v h on: %v, want %v", start, got, want)
-		}
 	}
 }

@@ -89,8 +89,8 @@ func TestSimulateSaysWhatItDidNotCount(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	for _, want := range []string{
-		"12h missing in 3 gaps", "2 rows cannot be read, the first: " + path + `, line 102, column 26: intensity "": want gCO2eq/kWh`,
-		"1 row repeated, the first of each counts", "10 of 958 values are not believed, and count as not known: 0 from 2026-01-13T12:00:00Z to 2026-01-13T22:00:00Z",
+		"12h missing in 3 gaps", "2 rows cannot be read; the first: " + path + `, line 102, column 26: intensity "": want gCO2eq/kWh`,
+		"1 row repeated; the first of each counts", "10 of 958 values are not believed, and count as not known: 0 from 2026-01-13T12:00:00Z to 2026-01-13T22:00:00Z",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("it does not say %q:\n%s", want, stdout)

@@ -8,9 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -119,11 +118,11 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 	there := v1alpha1.Default()
 	there.Name, there.Spec.Forecast.ConfigMap.Name = "there", "nothing"
 	connect, _ := world(t, late, elsewhere, there)
-	if _, _, stderr := call(t, connect, "explain", "pod", "late"); !strings.Contains(stderr, "it should have started: the controller runs, and has not let it go") {
+	if _, _, stderr := call(t, connect, "explain", "pod", "late"); !strings.Contains(stderr, "the work should have started: the controller runs, but has not released it") {
 		t.Errorf("stderr %q", stderr)
 	}
 	code, stdout, stderr := call(t, connect, "explain", "pod", "elsewhere")
-	if code != 0 || !strings.Contains(stderr, "read the forecast") || !strings.Contains(stdout, "64 % less than the 420") || !strings.Contains(stdout, "Nothing is known of the grid") {
+	if code != 0 || !strings.Contains(stderr, "read the forecast") || !strings.Contains(stdout, "64 % less than the 420") || !strings.Contains(stdout, "Nothing is known about the grid") {
 		t.Errorf("exit code %d, stderr %q, stdout\n%s", code, stderr, stdout)
 	}
 }
@@ -192,7 +191,7 @@ func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
 		e.dial = func(*rest.Config) (client.Client, error) { return narrow{c}, nil }
 	}
-	const hint = "CarbonPolicies may not be read by you: ask for the ClusterRole gridlatch-view"
+	const hint = "you may not read CarbonPolicies: ask for the ClusterRole gridlatch-view"
 	for name, args := range map[string][]string{
 		"explain-narrow": {"explain", "job", "nightly-report"},
 		"status-narrow":  {"status", "-n", "batch"},
@@ -215,7 +214,7 @@ func TestStatusReadsPageByPage(t *testing.T) {
 	}
 	connect, _ := world(t, many...)
 	_, stdout, _ := call(t, connect, "status", "-o", "yaml")
-	var got status
+	var got cluster.Status
 	if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Releases[0].Pods != 1203 || got.Policies[0].Groups != 1203 {
 		t.Errorf("%v, counted %+v", err, got)
 	}
@@ -227,9 +226,9 @@ func TestNamesOfWorkAreChecked(t *testing.T) {
 		`"deployment/x": want job NAME`:                               {"explain", "deployment/x"},
 		`want one Job or pod`:                                         {"explain", "job", "a", "b"},
 		`--output "xml": want json or yaml, or nothing for text`:      {"explain", "job", "nightly-report", "-o", "xml"},
-		`--all: want either a namespace by -n, or --all-namespaces`:   {"release", "--all"},
+		`--all: want either a namespace with -n, or --all-namespaces`: {"release", "--all"},
 		`want either --all, or names`:                                 {"release", "--all", "-A", "x"},
-		`--all-namespaces is for --all`:                               {"release", "-A", "x"},
+		`--all-namespaces needs --all`:                                {"release", "-A", "x"},
 		`--deadline "soon": want`:                                     {"hold", "x", "--deadline", "soon"},
 		`unknown argument "x" (see: kubectl gridlatch status --help)`: {"status", "x"},
 	} {
@@ -261,47 +260,35 @@ func TestShellsCompleteNames(t *testing.T) {
 }
 
 func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
-	_, c := world(t)
-	quiet := &cluster{Client: c, namespace: "batch", system: "gridlatch-system", now: parse(t, evening)}
-	o, err := quiet.look(t.Context(), "default")
-	if err != nil || o.learned {
-		t.Fatalf("learned %v, %v", o.learned, err)
+	array, err := os.ReadFile("testdata/forecast.json")
+	if err != nil {
+		t.Fatal(err)
 	}
-	f, _ := o.book.Forecast("")
+	document, err := forecast.Parse(array)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := forecast.ParseSource("kube-system/carbon-intensity/data")
+	var store forecast.Store
+	if err := store.Offer(source, document, parse(t, evening)); err != nil {
+		t.Fatal(err)
+	}
+	f, _ := store.Snapshot(source).Forecast("")
 	history, err := f.Model.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := gating.HistoryConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, history)
+	saved := gating.HistoryConfigMap(source, f.Location, history)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")
-	if stderr != "" || !strings.Contains(stdout, "⣿ forecast, corrected by what was learned, █ run") {
+	if stderr != "" || !strings.Contains(stdout, "⣿ forecast, corrected by what Gridlatch has learned, █ run") {
 		t.Errorf("stderr %s, stdout\n%s", stderr, stdout)
 	}
-	var got explanation
+	var got cluster.Explanation
 	_, stdout, _ = call(t, connect, "explain", "job", "nightly-report", "-o", "json")
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || !got.Learned {
 		t.Errorf("%v in\n%s", err, stdout)
-	}
-}
-
-func TestTheNextBestWindowsAreApart(t *testing.T) {
-	start := parse(t, "2026-11-21T21:00:00Z")
-	var slots []forecast.Slot
-	for i, value := range []float64{400, 300, 200, 300, 400, 250, 240, 400, 100, 400, 220, 400, 150} {
-		from := start.Add(time.Duration(i) * time.Hour)
-		slots = append(slots, forecast.Slot{Start: from, End: from.Add(time.Hour), Intensity: value})
-	}
-	planned := start.Add(8 * time.Hour)
-	got := windows(forecast.NewSeries(slots), start, planned, start.Add(11*time.Hour), time.Hour, 1)
-	var names []string
-	for _, w := range got {
-		names = append(names, fmt.Sprintf("%s %s %.0f", w.Name, w.Start.Format("15:04"), *w.Intensity))
-	}
-	want := []string{"at once 21:00 400", "planned 05:00 100", "or else 23:00 200", "or else 07:00 220", "at the latest 08:00 400"}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Error(diff)
 	}
 }
 

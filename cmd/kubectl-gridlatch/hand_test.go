@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -79,7 +80,7 @@ func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
 			t.Errorf("%s: %q, want %q", key, got, want)
 		}
 	}
-	policy, err := gating.Policies{Reader: c, Clock: at(parse(t, evening))}.Get(t.Context(), "")
+	policy, err := gating.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	job := read(t, c, "old", &batchv1.Job{})
-	policy, err := gating.Policies{Reader: c, Clock: at(parse(t, evening))}.Get(t.Context(), "")
+	policy, err := gating.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,10 +120,10 @@ func TestHoldRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"a pod":                 {[]string{"pod/backup"}, "pod/backup: a pod cannot be held by hand: a scheduling gate can be put on it at its creation only"},
+		"a pod":                 {[]string{"pod/backup"}, "pod/backup: a pod cannot be held by hand: a scheduling gate can be put on a pod only when the pod is created"},
 		"what is held":          {[]string{"job/bounded"}, "job/bounded: it is held already: waits until"},
 		"what is done":          {[]string{"job/done"}, "job/done: it has finished"},
-		"what runs":             {[]string{"working"}, "job/working: 1 of its pods run, and would be killed (--force does it all the same)"},
+		"what runs":             {[]string{"working"}, "job/working: 1 of its pods run, and would be killed (to hold it all the same: --force)"},
 		"what others suspended": {[]string{"asleep"}, "job/asleep: it is suspended already, by somebody else"},
 		"what is in a queue":    {[]string{"queued"}, "job/queued: Kueue decides when it runs"},
 		"what has no time":      {[]string{"late"}, "job/late: it has to start by 2026-11-21 20:27 UTC to be finished in time"},
@@ -158,7 +159,7 @@ func TestNothingIsHeldThatNobodyWouldLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := call(t, connect, "hold", "ordinary")
-	if code != 1 || !strings.Contains(stderr, "nobody would let it go: no controller of Gridlatch is seen in namespace gridlatch-system") {
+	if code != 1 || !strings.Contains(stderr, "nobody would release the work: no controller of Gridlatch was found: namespace gridlatch-system has no Lease gridlatch") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 }

@@ -29,6 +29,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
 // hostile clears the screen, sets its title, forges lines of output and columns of a table, turns text round, and is long.
@@ -358,7 +359,7 @@ func TestDataLosesNothingOfHostileText(t *testing.T) {
 	connect, _ := world(t, jobOf("forged", v1alpha1.StateHeld, notes(v1alpha1.ReasonAnnotation, hostile, v1alpha1.DeadlineAnnotation, hostile), 1))
 	for _, format := range []string{"json", "yaml"} {
 		_, stdout, _ := call(t, connect, "explain", "job", "forged", "-o", format)
-		var got explanation
+		var got cluster.Explanation
 		if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Reason != hostile || got.Asked[v1alpha1.DeadlineAnnotation] != hostile {
 			t.Errorf("%s: %v: reason %.200q", format, err, got.Reason)
 		}
@@ -377,7 +378,7 @@ func TestWarningsOfTheAPIServerAreCleaned(t *testing.T) {
 	connect := func(e *env) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{Host: server.URL}, "batch", nil }
 		e.dial = func(config *rest.Config) (client.Client, error) {
-			scheme, err := newScheme()
+			scheme, err := cluster.Scheme()
 			if err != nil {
 				return nil, err
 			}

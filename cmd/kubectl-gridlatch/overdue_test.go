@@ -7,15 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 	"github.com/gridlatch/gridlatch/gating"
 )
 
@@ -42,15 +41,15 @@ func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
 	for name, tt := range map[string]struct {
 		lasts int32
 		ago   time.Duration
-		state controllerState
+		state cluster.ControllerState
 		want  string
 	}{
-		"a lease that was renewed":          {10, 9 * time.Second, controllerRuns, ""},
-		"a lease that ran out a moment ago": {10, 65 * time.Second, controllerRuns, ""},
-		"a lease that ran out":              {10, 6 * time.Minute, controllerGone, gone},
-		"a lease that lasts long":           {600, 6 * time.Minute, controllerRuns, ""},
-		"a clock that is ahead of ours":     {10, -6 * time.Minute, controllerRuns, ""},
-		"no lease":                          {0, 0, controllerUnseen, "no controller of Gridlatch is seen in namespace gridlatch-system, which has no Lease gridlatch"},
+		"a lease that was renewed":          {10, 9 * time.Second, cluster.ControllerRuns, ""},
+		"a lease that ran out a moment ago": {10, 65 * time.Second, cluster.ControllerRuns, ""},
+		"a lease that ran out":              {10, 6 * time.Minute, cluster.ControllerGone, gone},
+		"a lease that lasts long":           {600, 6 * time.Minute, cluster.ControllerRuns, ""},
+		"a clock that is ahead of ours":     {10, -6 * time.Minute, cluster.ControllerRuns, ""},
+		"no lease":                          {0, 0, cluster.ControllerUnseen, "no controller of Gridlatch was found: namespace gridlatch-system has no Lease gridlatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			connect, c := world(t, busy()...)
@@ -68,7 +67,7 @@ func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
 			if _, _, stderr := call(t, connect, "explain", "job", "done"); stderr != "" {
 				t.Errorf("explain says %q of what nobody has to let go", stderr)
 			}
-			var got status
+			var got cluster.Status
 			_, stdout, _ = call(t, connect, "status", "-o", "json")
 			if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != tt.state || (got.Controller.Problem == "") != (tt.want == "") {
 				t.Errorf("%v, controller %+v", err, got.Controller)
@@ -89,9 +88,9 @@ func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s%s", args, code, stdout, stderr)
 		}
 	}
-	var got status
+	var got cluster.Status
 	_, stdout, _ := call(t, connect, "status", "-n", "batch", "-o", "json")
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != controllerUnknown {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != cluster.ControllerUnknown {
 		t.Errorf("%v, controller %+v", err, got.Controller)
 	}
 }
@@ -121,14 +120,14 @@ func TestWhatIsOverdueIsListed(t *testing.T) {
 	if !strings.HasPrefix(stdout, want) {
 		t.Errorf("status says\n%s", stdout)
 	}
-	var got status
+	var got cluster.Status
 	_, stdout, _ = call(t, connect, "status", "-o", "json")
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Overdue == nil || got.Overdue.Groups != 8 || len(got.Overdue.First) != 5 {
 		t.Errorf("%v, overdue %+v", err, got.Overdue)
 	}
 	_, stdout, stderr := call(t, connect, "explain", "pod", "late-2")
-	if headline, _, _ := strings.Cut(stdout, "\n"); headline != "pod/late-2 in namespace batch is held, overdue since 2026-11-21 20:16 UTC, for 58m" ||
-		stderr != "warning: it should have started: the controller runs, and has not let it go\n" {
+	if headline, _, _ := strings.Cut(stdout, "\n"); headline != "pod/late-2 in namespace batch is still held, and has been overdue since 2026-11-21 20:16 UTC, for 58m" ||
+		stderr != "warning: the work should have started: the controller runs, but has not released it\n" {
 		t.Errorf("explain says %q, %q", headline, stderr)
 	}
 	if _, stdout, _ := call(t, connect, "explain", "pod", "due"); !strings.Contains(stdout, "waits until 2026-11-21 21:13 UTC") {
@@ -148,42 +147,6 @@ func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
 	first, rest, _ := strings.Cut(stdout, "CarbonPolicy forged-")
 	if !strings.Contains(first, "CarbonPolicy zero") || strings.Count(rest, "CarbonPolicy forged-") != 9 || !strings.Contains(rest, "\n190 more CarbonPolicies do not exist") {
 		t.Errorf("status says\n%s", stdout)
-	}
-}
-
-func TestConditionsThatAreProblemsAreTold(t *testing.T) {
-	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
-		return metav1.Condition{Type: kind, Status: status, Message: kind + " is " + string(status)}
-	}
-	policy := &v1alpha1.CarbonPolicy{Status: v1alpha1.CarbonPolicyStatus{Conditions: []metav1.Condition{
-		condition(v1alpha1.ConditionReady, metav1.ConditionTrue), condition(v1alpha1.ConditionForecastUsable, metav1.ConditionFalse),
-		condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionTrue), condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionFalse),
-	}}}
-	if diff := cmp.Diff([]string{"ForecastUsable is False", "ReleasesFailing is True"}, fromObject(policy).Problems); diff != "" {
-		t.Errorf("problems (-want +got):\n%s", diff)
-	}
-}
-
-func TestTheFirstOfSomeStartsThatIsPastCounts(t *testing.T) {
-	now := parse(t, evening)
-	ago := func(d time.Duration) *time.Time { return ptr.To(now.Add(-d)) }
-	for name, tt := range map[string]struct {
-		starts []*time.Time
-		want   *time.Time
-	}{
-		"no start":           {[]*time.Time{nil, nil}, nil},
-		"a start to come":    {[]*time.Time{ago(-time.Hour), nil}, nil},
-		"a start just past":  {[]*time.Time{ago(time.Minute), nil}, nil},
-		"the planned start":  {[]*time.Time{ago(2 * time.Minute), ago(-time.Hour)}, ago(2 * time.Minute)},
-		"the latest start":   {[]*time.Time{nil, ago(time.Hour)}, ago(time.Hour)},
-		"the first of them":  {[]*time.Time{ago(2 * time.Minute), ago(time.Hour)}, ago(time.Hour)},
-		"in the other order": {[]*time.Time{ago(time.Hour), ago(2 * time.Minute)}, ago(time.Hour)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, overdueSince(now, tt.starts...)); diff != "" {
-				t.Error(diff)
-			}
-		})
 	}
 }
 

@@ -17,13 +17,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
 // world is a cluster with the forecast of testdata, a controller that leads, and these objects.
 func world(t *testing.T, objects ...client.Object) (func(*env), client.Client) {
 	t.Helper()
-	scheme, err := newScheme()
+	scheme, err := cluster.Scheme()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func busy() []client.Object {
 		gated, podOf("nightly-report-a", v1alpha1.StateHeld, notes(), gated), podOf("nightly-report-b", v1alpha1.StateHeld, notes(), gated),
 		whole, started, podOf("backup", v1alpha1.StateHeld, notes(), nil), jobOf("ordinary", "", nil, 1), done, working, runs, asleep,
 		jobOf("unseen", "", map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, 1),
-		jobOf("managed", v1alpha1.StateReleased, notes(v1alpha1.ReasonAnnotation, gating.NotHeld+"it is managed by example.com/other"), 1),
+		jobOf("managed", "", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.ReasonAnnotation: "not held: it is managed by example.com/other"}, 1),
 	}
 }
 
