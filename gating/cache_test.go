@@ -2,7 +2,6 @@ package gating
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"runtime"
 	"strings"
@@ -21,11 +20,12 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // recordOf is an empty record of a kind.
 func recordOf(kind schema.GroupVersionKind) *record {
-	return &record{PartialObjectMetadata: *metadata(kind)}
+	return &record{PartialObjectMetadata: *policy.Metadata(kind)}
 }
 
 // stripped is the record of a pod or Job.
@@ -124,7 +124,7 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: long, UID: types.UID(long), Controller: ptr.To(true)}},
 		Finalizers:      []string{long}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: long}},
 	}}
-	for _, key := range append(append(asked(), written()...), KueueGates) {
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), KueueGates) {
 		pod.Annotations[key] = long
 	}
 	got := stripped(t, newStripper(), pod)
@@ -135,23 +135,8 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 		t.Error("an owner is kept whose name no object can have")
 	}
 	for key, value := range got.Annotations {
-		if len(value) <= maxValue && key != v1alpha1.ReasonAnnotation {
+		if len(value) <= policy.MaxValue && key != v1alpha1.ReasonAnnotation {
 			t.Errorf("%s does not count as too long any more", key)
-		}
-	}
-	namespace, node := metadata(namespaceKind()), metadata(nodeKind())
-	namespace.ObjectMeta, node.ObjectMeta = *pod.ObjectMeta.DeepCopy(), *pod.ObjectMeta.DeepCopy()
-	for i := range 10_000 {
-		node.Labels[fmt.Sprintf("example.com/label-%05d", i)] = "x"
-	}
-	namespace.Labels = maps.Clone(node.Labels)
-	node.Annotations[v1alpha1.PowerFactorKey] = long
-	for _, tt := range []struct {
-		object *metav1.PartialObjectMetadata
-		strip  toolscache.TransformFunc
-	}{{namespace, stripNamespace}, {node, stripNode}} {
-		if _, err := tt.strip(tt.object); err != nil || tt.object.Size() > most {
-			t.Errorf("a %s of %d bytes, want at most %d; %v", tt.object.Kind, tt.object.Size(), most, err)
 		}
 	}
 }

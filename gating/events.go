@@ -13,6 +13,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -82,7 +83,7 @@ func printable(text string) string {
 // or could not be.
 func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[v1alpha1.ReasonAnnotation]
-	wish, _ := Wish(o)
+	wish, _ := policy.Wish(o)
 	switch {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)

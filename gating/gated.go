@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -35,7 +36,7 @@ type Sweeper struct {
 	// Reader asks the API server itself.
 	Reader client.Reader
 	Writer client.Writer
-	Clock  Clock
+	Clock  policy.Clock
 
 	asked atomic.Bool
 }
@@ -107,9 +108,9 @@ func (s *Sweeper) adopt(ctx context.Context, o client.Object, w writes) error {
 
 // bare is an object without what the API server answers and nobody needs.
 func bare(o client.Object) *metav1.PartialObjectMetadata {
-	target := metadata(podKind())
+	target := policy.Metadata(podKind())
 	if _, ok := o.(*batchv1.Job); ok {
-		target = metadata(jobKind())
+		target = policy.Metadata(jobKind())
 	}
 	target.Namespace, target.Name = o.GetNamespace(), o.GetName()
 	return target

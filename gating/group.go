@@ -11,6 +11,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // group is what is decided together: a held Job with its held pods, the held
@@ -92,19 +93,19 @@ func (g *group) told(waits string) string {
 	}
 	d := g.decision
 	d.StillWaits = waits
-	return compared(d, g.head().Annotations)
+	return policy.ReleaseReason(d, g.head().Annotations)
 }
 
 // notes returns the annotations that tell on a pod or Job of the group until when
 // and why it waits and, where that is chosen, where it is to run. A Job that came
 // suspended is promised its latest start now.
 func (g *group) notes(o *record) map[string]string {
-	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: stamp(g.decision.Start)}
+	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.Stamp(g.decision.Start)}
 	if g.to != "" {
 		notes[v1alpha1.PlannedLocationAnnotation] = g.to
 	}
 	if o == g.job && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
-		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = stamp(g.task.LatestStart), emitted(g.decision)
+		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.Stamp(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
 	}
 	return notes
 }
@@ -171,12 +172,12 @@ func (r *Records) open(pod *record, done func(types.UID) (string, bool)) *group 
 }
 
 // schedule gives each group its task, and orders the groups by latest start.
-func schedule(policy *Policy, groups []*group) {
+func schedule(rules *policy.Policy, groups []*group) {
 	for _, g := range groups {
-		g.task = TaskOf(policy, g.asks())
+		g.task = rules.TaskOf(g.asks())
 		g.task.Held = true
 		if g.job == nil {
-			g.hurry(policy)
+			g.hurry(rules)
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
@@ -187,7 +188,7 @@ func schedule(policy *Policy, groups []*group) {
 // itself: any of its siblings may be the head. Where a Job heads the group, its
 // promise alone counts: it is what was decided for all, and whoever makes a pod that
 // names the Job as its owner decides nothing.
-func (g *group) hurry(policy *Policy) {
+func (g *group) hurry(rules *policy.Policy) {
 	last := ""
 	for _, pod := range g.pods {
 		promise := pod.Annotations[v1alpha1.LatestStartAnnotation]
@@ -198,7 +199,7 @@ func (g *group) hurry(policy *Policy) {
 		if err == nil {
 			last = promise
 		} else {
-			promised = TaskOf(policy, pod).LatestStart
+			promised = rules.TaskOf(pod).LatestStart
 		}
 		if promised.Before(g.task.LatestStart) {
 			g.task.LatestStart = promised.UTC()
@@ -219,13 +220,13 @@ func (p *pass) decide() {
 	}
 	at := map[string][]*group{}
 	for _, g := range p.groups {
-		location := p.policy.location(g.head().Annotations[v1alpha1.LocationAnnotation])
+		location := p.policy.ResolveLocation(g.head().Annotations[v1alpha1.LocationAnnotation])
 		at[location] = append(at[location], g)
 	}
 	for location, groups := range at {
 		outlook := p.policy.Planner(p.book, location, p.now, until)
 		if p.policy.Limited() {
-			p.assign(groups, outlook.Fleet(p.policy.buckets, p.runs(location, groups)))
+			p.assign(groups, outlook.Fleet(p.policy.Buckets(), p.runs(location, groups)))
 			continue
 		}
 		for _, g := range groups {
@@ -238,9 +239,9 @@ func (p *pass) decide() {
 // locations that it may run in, below the ceilings of each if there are any.
 func (p *pass) decideWhere(until time.Time) {
 	var fleets []*plan.Fleet
-	for _, location := range p.policy.names() {
+	for _, location := range p.policy.LocationNames() {
 		outlook := p.policy.Planner(p.book, location, p.now, until)
-		fleets = append(fleets, outlook.Fleet(p.policy.buckets, p.runs(location, p.groups)))
+		fleets = append(fleets, outlook.Fleet(p.policy.Buckets(), p.runs(location, p.groups)))
 	}
 	p.assign(p.groups, fleets[0], fleets[1:]...)
 	for _, g := range p.groups {
@@ -264,7 +265,7 @@ func (p *pass) send(g *group) {
 func (p *pass) runs(location string, groups []*group) []plan.Run {
 	runs := slices.Clip(p.at[location])
 	for _, g := range groups {
-		if g.released && cmp.Or(g.to, p.policy.placed(g.job.Annotations)) == location {
+		if g.released && cmp.Or(g.to, p.policy.LocationOf(g.job.Annotations)) == location {
 			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
 		}
 	}

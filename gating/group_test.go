@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // heldJobs are Jobs that are held, and their pods, as they are cached.
@@ -36,14 +37,14 @@ func notDone(types.UID) (string, bool) { return "", false }
 
 func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 	job := recordOf(jobKind())
-	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(3 * time.Hour))}
-	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(5 * time.Hour))}).pods[0]
+	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
+	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(5 * time.Hour))}).pods[0]
 	for name, tt := range map[string]struct {
 		job   *record
 		hasty map[string]string
 		want  time.Duration
 	}{
-		"what it was promised": {nil, map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(2 * time.Hour))}, 2 * time.Hour},
+		"what it was promised": {nil, map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(2 * time.Hour))}, 2 * time.Hour},
 		// three hours, less the one that it runs and a margin
 		"what it asks for, if the promise is gone": {nil, map[string]string{v1alpha1.LatestStartAnnotation: "", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
 		"or garbled":                   {nil, map[string]string{v1alpha1.LatestStartAnnotation: "never", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
@@ -106,14 +107,14 @@ func TestWhoIsAMemberOfAGroup(t *testing.T) {
 func BenchmarkGroups(b *testing.B) {
 	const jobs, pods = 2000, 50
 	records := recordsOf(b, heldJobs(b, jobs, pods)...)
-	policy := &Policy{Name: "default"}
+	rules := &policy.Policy{Name: "default"}
 	b.ReportAllocs()
 	for b.Loop() {
 		groups, _, err := records.groups("default", notDone)
 		if err != nil {
 			b.Fatal(err)
 		}
-		schedule(policy, groups)
+		schedule(rules, groups)
 		if len(groups) != jobs || len(groups[jobs-1].pods) != pods || groups[1].task.LatestStart.Sub(groups[0].task.LatestStart) != time.Second {
 			b.Fatalf("%d groups, the last of %d pods", len(groups), len(groups[len(groups)-1].pods))
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // ByHand is the reason of a release by a user.
@@ -97,9 +98,9 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 // notHeld says why there is nothing to release.
 func notHeld(o client.Object) error {
 	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; reason != "" {
-		return sentence("it is not held any more: " + reason)
+		return errors.New("it is not held any more: " + reason)
 	}
-	return sentence("it is not held by Gridlatch")
+	return errors.New("it is not held by Gridlatch")
 }
 
 // ReadJob returns the Job that owns a pod, nil if none does, or does any more.
@@ -145,7 +146,7 @@ func PodsOf(ctx context.Context, reader client.Reader, job *batchv1.Job) ([]core
 // be put on pods at their creation only, so the Job is suspended; the loop
 // resumes it as if it had been held from the beginning.
 type HandHold struct {
-	Policy *Policy
+	Policy *policy.Policy
 	// Book has the forecast; with nil, the loop plans.
 	Book *forecast.Snapshot
 	// Deadline is when the work must be finished. If it is zero the Job's own
@@ -165,7 +166,7 @@ func (n NeedsForce) Error() string { return string(n) }
 // on why that cannot be, or would be pointless.
 func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, now time.Time) error {
 	if why := unholdable(job); why != "" {
-		return sentence(why)
+		return errors.New(why)
 	}
 	if !h.Force {
 		if err := harmless(ctx, c, job); err != nil {
@@ -234,9 +235,9 @@ func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 
 // annotations are what the loop, and people, have to know of the Job.
 func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
-	notes := JobAsk(&job.Spec.Template, job)
+	notes := policy.JobAsk(&job.Spec.Template, job)
 	notes[v1alpha1.DelayTolerantAnnotation] = "true"
-	ask, errs := ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
+	ask, errs := policy.ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
@@ -245,7 +246,7 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 	}
 	asked := ask.Deadline
 	if ask.Deadline = h.deadline(ask, now); !ask.Deadline.Equal(asked) {
-		notes[v1alpha1.DeadlineAnnotation] = stamp(ask.Deadline)
+		notes[v1alpha1.DeadlineAnnotation] = policy.Stamp(ask.Deadline)
 	}
 	task := h.Policy.Task(ask, now)
 	if !now.Before(task.LatestStart) {
@@ -254,21 +255,21 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 	task.ID = string(job.UID)
 	notes[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
 	if h.Book == nil {
-		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, stamp(task.LatestStart)
+		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.Stamp(task.LatestStart)
 		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))
 		return notes, nil
 	}
 	decision := h.Policy.Decide(h.Book, ask.Location, now, task)
 	if !decision.Holds() {
-		return nil, sentence("it would start at once: " + decision.Why())
+		return nil, errors.New("it would start at once: " + decision.Why())
 	}
-	maps.Copy(notes, Notes(h.Policy, decision))
+	maps.Copy(notes, h.Policy.Notes(decision))
 	return notes, nil
 }
 
 // deadline is the one that was given now, or at creation, or what the policy
 // makes of none, counted from now.
-func (h HandHold) deadline(ask Ask, now time.Time) time.Time {
+func (h HandHold) deadline(ask policy.Ask, now time.Time) time.Time {
 	switch {
 	case !h.Deadline.IsZero():
 		return h.Deadline.UTC()

@@ -40,7 +40,7 @@ func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 	if !holdsWhole(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
 		t.Errorf("%+v", job)
 	}
-	if task := TaskOf(builtin(), job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {
+	if task := builtin().TaskOf(job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {
 		t.Errorf("latest start %s, want a day from %s", task.LatestStart, now)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -44,9 +45,9 @@ type Loop struct {
 	// Live asks the API server itself.
 	Live     client.Reader
 	Records  *Records
-	Policies Policies
+	Policies policy.Policies
 	Store    *forecast.Store
-	Clock    Clock
+	Clock    policy.Clock
 	Events   *Herald
 	Metrics  *Metrics
 	Sweeper  *Sweeper
@@ -70,7 +71,7 @@ func (l *Loop) Outcomes() *Outcomes { return &l.outcomes }
 
 // pass is one look at all that a policy holds.
 type pass struct {
-	policy *Policy
+	policy *policy.Policy
 	book   *forecast.Snapshot
 	now    time.Time
 	groups []*group // by latest start
@@ -103,11 +104,11 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 
 // pass lists and plans what a policy holds, and writes nothing.
 func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
-	policy, names, err := l.holder(ctx, name)
+	rules, names, err := l.holder(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{policy: policy, book: l.Store.Snapshot(policy.Source), now: l.Clock.Now()}
+	p := &pass{policy: rules, book: l.Store.Snapshot(rules.Source), now: l.Clock.Now()}
 	var leaving []freed
 	done := l.done.turn(name)
 	for _, name := range names {
@@ -117,18 +118,18 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		}
 		p.groups, leaving = append(p.groups, groups...), append(leaving, left...)
 	}
-	if policy.Limited() {
+	if rules.Limited() {
 		l.vouched.forget(p.now)
-		if p.running, err = l.Records.running(policy, leaving, &l.vouched, p.now); err != nil {
+		if p.running, err = l.Records.running(rules, leaving, &l.vouched, p.now); err != nil {
 			return nil, err
 		}
 	}
 	if name != strays {
-		l.limited.Store(name, policy.Limited())
+		l.limited.Store(name, rules.Limited())
 	}
 	l.setbacks.retain(name, p.groups, leaving)
 	l.untold.retain(name, p.groups, leaving)
-	schedule(policy, p.groups)
+	schedule(rules, p.groups)
 	p.decide()
 	l.awaitForecast(p)
 	p.disown()
@@ -146,7 +147,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 func (l *Loop) awaitForecast(p *pass) {
 	l.started.CompareAndSwap(nil, &p.now)
 	first := l.started.Load().Add(grace)
-	if p.policy.gone || p.book.HasForecast() || !p.now.Before(first) {
+	if p.policy.IsAbandoned() || p.book.HasForecast() || !p.now.Before(first) {
 		return
 	}
 	for _, g := range p.groups {
@@ -193,7 +194,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	from, _ := before.(int) // zero at first
 	at, stop := 0, 0
 	for o, g := range p.planned() {
-		start := stamp(g.decision.Start)
+		start := policy.Stamp(g.decision.Start)
 		if at++; at <= from || told(o, start, g.to) {
 			continue
 		}
@@ -290,7 +291,7 @@ func (l *Loop) wait(p *pass) time.Duration {
 	if !first.IsZero() {
 		next = p.now.Add(vigil)
 	}
-	for _, at := range append(append(p.policy.turns(p.book, p.now), p.settles...), first) {
+	for _, at := range append(append(p.policy.Changes(p.book, p.now), p.settles...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // TestWhatWeWriteIsKnownAtAdmission looks for every key that only Gridlatch writes
@@ -16,7 +17,7 @@ func TestWhatWeWriteIsKnownAtAdmission(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range append(written(), v1alpha1.StateLabel) {
+		for _, key := range append(policy.WrittenKeys(), v1alpha1.StateLabel) {
 			if !strings.Contains(string(text), "'"+key+"'") {
 				t.Errorf("%s does not know %s", name, key)
 			}
@@ -32,7 +33,7 @@ func TestWhatUsersWriteIsKnownWhereTheyAreWarned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range append(append(asked(), written()...), v1alpha1.StateLabel, v1alpha1.RunsOfLabel) {
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), v1alpha1.StateLabel, v1alpha1.RunsOfLabel) {
 		if !strings.Contains(string(text), "'"+key+"'") {
 			t.Errorf("unheard.yaml does not know %s", key)
 		}

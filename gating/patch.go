@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // object is the part of a pod or Job that a patch of ours may name. The UID
@@ -62,10 +63,10 @@ func (r release) pod(pod metav1.Object) client.Patch {
 // conflict if the pod has changed since.
 func (r release) preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
 	patch := r.ungated(pod)
-	if !Prefers(&pod.Spec, term) {
+	if !policy.Prefers(&pod.Spec, term) {
 		patch.Metadata.ResourceVersion = pod.ResourceVersion
 		patch.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(Preferred(&pod.Spec)), term),
+			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferred(&pod.Spec)), term),
 		}}
 	}
 	return patch.as(types.StrategicMergePatchType)
@@ -85,7 +86,7 @@ func (r release) record(job metav1.Object) client.Patch {
 }
 
 func (r release) metadata(o metav1.Object) object {
-	started := stamp(r.at)
+	started := policy.Stamp(r.at)
 	patch := object{Metadata: objectMeta{
 		UID:         o.GetUID(),
 		Labels:      map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
@@ -154,7 +155,7 @@ func (r release) resume(job metav1.Object) client.Patch {
 		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
 		{"add", "/metadata/labels/" + escape(v1alpha1.StateLabel), v1alpha1.StateReleased},
 		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.reason},
-		{"add", annotationPath(v1alpha1.StartedAnnotation), stamp(r.at)},
+		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.Stamp(r.at)},
 	})
 	if r.to != "" {
 		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.to})

@@ -26,6 +26,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // node is one in a grid, in a pool.
@@ -34,19 +35,18 @@ func node(name, grid, pool string) *corev1.Node {
 }
 
 // choosing is a policy of the locations, which knows of the nodes.
-func choosing(t testing.TB, nodes []*corev1.Node, locations ...string) *Policy {
+func choosing(t testing.TB, nodes []*corev1.Node, buckets []v1alpha1.Bucket, locations ...string) *policy.Policy {
 	t.Helper()
 	b := fake.NewClientBuilder()
 	for _, n := range nodes {
 		b = b.WithObjects(n)
 	}
 	object := v1alpha1.Default()
+	object.Spec.Buckets = buckets
 	for _, l := range locations {
 		object.Spec.Locations = append(object.Spec.Locations, v1alpha1.Location{Name: l, NodeSelector: map[string]string{"grid": l}})
 	}
-	policy := newPolicy(object, t0)
-	policy.settle(t.Context(), &Nodes{Reader: b.Build()})
-	return policy
+	return policy.New(context.Background(), object, &policy.Nodes{Reader: b.Build()}, t0)
 }
 
 // twoGrids has GPUs in the south only.
@@ -54,82 +54,8 @@ func twoGrids() []*corev1.Node {
 	return []*corev1.Node{node("a", "north", "cpu"), node("b", "south", "cpu"), node("c", "south", "gpu")}
 }
 
-func TestNodesAreLookedForAgainWhenTheyChange(t *testing.T) {
-	c := fake.NewClientBuilder().WithObjects(node("a", "north", "")).Build()
-	n := &Nodes{Reader: c}
-	has := func() bool { return len(n.having(t.Context(), map[string]string{"grid": "south"}).nodes) > 0 }
-	if has() {
-		t.Error("there is none in the south")
-	}
-	if err := c.Create(t.Context(), node("b", "south", "")); err != nil {
-		t.Fatal(err)
-	}
-	if has() {
-		t.Error("it was asked for again, though nothing is known to have changed")
-	}
-	n.forget()
-	if !has() {
-		t.Error("there is one now")
-	}
-	if none := (*Nodes)(nil); none.having(t.Context(), nil).nodes != nil {
-		t.Error("nobody knows of any")
-	}
-}
-
-func TestASelectorThatNoNodeCanHaveIsAProblem(t *testing.T) {
-	object := v1alpha1.Default()
-	for _, value := range []string{"north", "so uth", "east"} {
-		object.Spec.Locations = append(object.Spec.Locations, v1alpha1.Location{Name: value, NodeSelector: map[string]string{"grid": value}})
-	}
-	policy := newPolicy(object, t0)
-	if len(policy.Problems) != 1 || !strings.HasPrefix(policy.Problems[0], `spec.locations[1].nodeSelector[grid]: "so uth": `) {
-		t.Error(policy.Problems)
-	}
-	if _, ok := policy.Preference("so uth"); ok || !policy.Movable() {
-		t.Error("it is used")
-	}
-}
-
-// TestANodeIsAtTheFirstOfItsLocations has a hydro plant in the south.
-func TestANodeIsAtTheFirstOfItsLocations(t *testing.T) {
-	hydro := v1alpha1.Location{Name: "hydro", NodeSelector: map[string]string{"grid": "south", "pool": "hydro"}}
-	south := v1alpha1.Location{Name: "south", NodeSelector: map[string]string{"grid": "south"}}
-	nodes := &Nodes{Reader: fake.NewClientBuilder().WithObjects(node("plant", "south", "hydro"), node("other", "south", "cpu")).Build()}
-	for _, tt := range []struct {
-		locations []v1alpha1.Location
-		at        [][]string
-		problem   string
-	}{
-		{[]v1alpha1.Location{hydro, south}, [][]string{{"plant"}, {"other"}}, ""},
-		{
-			[]v1alpha1.Location{south, hydro}, [][]string{{"other", "plant"}, nil},
-			`spec.locations[1].nodeSelector: no node is at "hydro", since all with these labels are at "south", which comes before it`,
-		},
-	} {
-		object := v1alpha1.Default()
-		object.Spec.Locations = tt.locations
-		policy := newPolicy(object, t0)
-		policy.settle(t.Context(), nodes)
-		if got := strings.Join(policy.Problems, "; "); got != tt.problem {
-			t.Errorf("%s first: problems %q, want %q", tt.locations[0].Name, got, tt.problem)
-		}
-		for i, want := range tt.at {
-			var got []string
-			for _, n := range policy.at(t.Context(), i).nodes {
-				got = append(got, n.Name)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("%s first, at %s: %s", tt.locations[0].Name, tt.locations[i].Name, diff)
-			}
-		}
-		if moved := policy.populated("hydro"); moved != (tt.problem == "") {
-			t.Errorf("%s first: work goes to hydro: %v", tt.locations[0].Name, moved)
-		}
-	}
-}
-
 // grid is a book of forecasts by the hour.
-func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Snapshot {
+func grid(t testing.TB, rules *policy.Policy, hours map[string][]float64) *forecast.Snapshot {
 	t.Helper()
 	issue := forecast.Document{Series: map[string]*forecast.Series{}, Issued: t0}
 	for location, intensities := range hours {
@@ -141,10 +67,10 @@ func grid(t testing.TB, policy *Policy, hours map[string][]float64) *forecast.Sn
 		issue.Series[location] = forecast.NewSeries(slots)
 	}
 	store := &forecast.Store{}
-	if err := store.Offer(policy.Source, issue, t0); len(hours) > 0 && err != nil {
+	if err := store.Offer(rules.Source, issue, t0); len(hours) > 0 && err != nil {
 		t.Fatal(err)
 	}
-	return store.Snapshot(policy.Source)
+	return store.Snapshot(rules.Source)
 }
 
 // waiting is a group of one pod that asks for an hour within four.
@@ -152,108 +78,11 @@ func waiting(name string, annotations map[string]string) *group {
 	pod := recordOf(podKind())
 	pod.gated = true
 	pod.Name, pod.UID, pod.CreationTimestamp = name, types.UID(name), metav1.NewTime(t0)
-	pod.Annotations = map[string]string{v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: stamp(t0.Add(3 * time.Hour))}
+	pod.Annotations = map[string]string{v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
 	for key, value := range annotations {
 		pod.Annotations[key] = value
 	}
 	return &group{pods: []*record{pod}}
-}
-
-func TestDecideWhere(t *testing.T) {
-	released := waiting("late", nil)
-	released.job = recordOf(jobKind())
-	released.released, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
-	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
-	tests := map[string]struct {
-		hours   map[string][]float64
-		buckets []v1alpha1.Bucket
-		running running
-		groups  []*group
-		want    []string
-	}{
-		"the cheapest location and start, of those with nodes": {
-			hours: ordinary, groups: []*group{waiting("a", nil)}, want: []string{"a north 13:00"},
-		},
-		"the pinned one": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "south"})}, want: []string{"a south 14:00"},
-		},
-		"the pinned one, though it has no nodes": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "void"})}, want: []string{"a void 12:00"},
-		},
-		"those that suit the pod": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.CandidateLocationsAnnotation: "south"})}, want: []string{"a south 14:00"},
-		},
-		"where little power is taken": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.CandidateLocationsAnnotation: "south=0.25,north"})}, want: []string{"a south 14:00"},
-		},
-		"a pin that the policy no longer has starts": {
-			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "west"})}, want: []string{"a  12:00"},
-		},
-		"the first of the policy, of those as good": {
-			hours: map[string][]float64{"north": {400, 100}, "south": {300, 100}}, groups: []*group{waiting("a", nil)}, want: []string{"a south 13:00"},
-		},
-		"the one that was planned, of those as good": {
-			hours:  map[string][]float64{"north": {400, 100}, "south": {300, 100}},
-			groups: []*group{waiting("a", map[string]string{v1alpha1.PlannedLocationAnnotation: "north", v1alpha1.PlannedStartAnnotation: stamp(t0.Add(time.Hour))})},
-			want:   []string{"a north 13:00"},
-		},
-		"nowhere in particular, if nothing is known": {
-			groups: []*group{waiting("a", nil)}, want: []string{"a  12:00"},
-		},
-		"where something is known": {
-			hours: map[string][]float64{"north": {400, 100}}, groups: []*group{waiting("a", nil)}, want: []string{"a north 13:00"},
-		},
-		"pods that are left over, with their Job": {
-			hours: ordinary, groups: []*group{released}, want: []string{"late south 12:00"},
-		},
-		"below ceilings, where there is room": {
-			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {150, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 2}, {UpTo: ptr.To[int32](500)}},
-			running: running{at: map[string][]plan.Run{"north": {{Until: t0.Add(4 * time.Hour), Pods: 1}}}},
-			groups:  []*group{waiting("a", nil), waiting("b", nil), waiting("c", nil), waiting("d", nil)},
-			want:    []string{"a north 12:00", "b south 12:00", "c south 12:00", "d north 15:00"},
-		},
-		"what was left over takes room where it goes": {
-			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {50, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 1}, {UpTo: ptr.To[int32](500)}},
-			groups: []*group{released, waiting("a", nil)}, want: []string{"late south 12:00", "a north 12:00"},
-		},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			policy := choosing(t, twoGrids(), "void", "south", "north")
-			policy.buckets, _ = newBuckets(tt.buckets)
-			p := &pass{policy: policy, book: grid(t, policy, tt.hours), now: t0, groups: tt.groups, running: tt.running}
-			schedule(policy, p.groups)
-			for _, g := range p.groups {
-				g.task.ID = "" // the cheapest, not one that is as good
-			}
-			p.decide()
-			var got []string
-			for _, g := range p.groups {
-				start := g.decision.Start
-				if g.released {
-					start = t0
-				}
-				got = append(got, fmt.Sprintf("%s %s %s", g.pods[0].Name, g.to, start.Format("15:04")))
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
-func TestAPolicyWithoutAChoiceSaysNotWhere(t *testing.T) {
-	policy := choosing(t, twoGrids(), "south")
-	g := waiting("a", nil)
-	p := &pass{policy: policy, book: grid(t, policy, map[string][]float64{"south": {300, 100}, "north": {50, 50}}), now: t0, groups: []*group{g}}
-	schedule(policy, p.groups)
-	p.decide()
-	if g.to != "" || g.decision.Location != "south" || Notes(policy, g.decision)[v1alpha1.PlannedLocationAnnotation] != "" {
-		t.Errorf("%q, %s", g.to, g.decision.Reason())
-	}
-	if _, ok := policy.Preference("south"); ok {
-		t.Error("it would make a preference")
-	}
 }
 
 func TestReleasesSayWhere(t *testing.T) {
@@ -273,8 +102,8 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 	own := corev1.PreferredSchedulingTerm{Weight: 1, Preference: corev1.NodeSelectorTerm{
 		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "own", Operator: corev1.NodeSelectorOpExists}},
 	}}
-	policy := choosing(t, twoGrids(), "south", "north")
-	ours, _ := policy.Preference("north")
+	rules := choosing(t, twoGrids(), nil, "south", "north")
+	ours, _ := rules.Preference("north")
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "p", errors.New("it has changed"))
 	invalid := apierrors.NewInvalid(schema.GroupKind{}, "p", nil)
 	tests := map[string]struct {
@@ -323,10 +152,10 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 				},
 			}).Build()
 			l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
-			l.done.turn(policy.Name)
+			l.done.turn(rules.Name)
 			cached := recordOf(podKind())
 			cached.ObjectMeta = pod.ObjectMeta
-			p := &pass{policy: policy, now: t0}
+			p := &pass{policy: rules, now: t0}
 			if err := l.releasePod(t.Context(), p, &group{reason: "r", to: tt.to}, cached, false); err != nil {
 				t.Fatal(err)
 			}
@@ -341,44 +170,10 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			if !tt.steers {
 				want = tt.before
 			}
-			if diff := cmp.Diff(want, Preferred(&pod.Spec)); diff != "" {
+			if diff := cmp.Diff(want, policy.Preferred(&pod.Spec)); diff != "" {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-// BenchmarkDecide plans what a policy holds, as every pass does, with one location
-// or three.
-func BenchmarkDecide(b *testing.B) {
-	var nodes []*corev1.Node
-	hours := map[string][]float64{}
-	names := []string{"north", "south", "west"}
-	for at, name := range names {
-		nodes = append(nodes, node(name, name, ""))
-		for hour := range 72 {
-			hours[name] = append(hours[name], 300+100*math.Sin(float64(hour+5*at)/24*2*math.Pi))
-		}
-	}
-	for _, locations := range [][]string{names[:1], names} {
-		for _, buckets := range [][]v1alpha1.Bucket{nil, {{UpTo: ptr.To[int32](1000), Ceiling: 20000}}} {
-			for _, count := range []int{2000, 100000} {
-				policy := choosing(b, nodes, locations...)
-				policy.buckets, _ = newBuckets(buckets)
-				p := &pass{policy: policy, book: grid(b, policy, hours), now: t0}
-				for i := range count {
-					g := waiting(fmt.Sprint(i), map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0.Add(time.Duration(i%47+1) * time.Hour)), v1alpha1.PlannedLocationAnnotation: names[i%3]})
-					p.groups = append(p.groups, g)
-				}
-				b.Run(fmt.Sprintf("locations=%d/ceilings=%v/groups=%d", len(locations), buckets != nil, count), func(b *testing.B) {
-					b.ReportAllocs()
-					for b.Loop() {
-						schedule(policy, p.groups)
-						p.decide()
-					}
-				})
-			}
-		}
 	}
 }
 
@@ -401,12 +196,12 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 		},
 	}).Build()
 	l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
-	policy := choosing(t, twoGrids(), "south", "north")
-	l.done.turn(policy.Name)
+	rules := choosing(t, twoGrids(), nil, "south", "north")
+	l.done.turn(rules.Name)
 	cached := recordOf(jobKind())
 	cached.ObjectMeta, cached.suspended = job.ObjectMeta, true
 	g := &group{job: cached, to: "north", decision: plan.Decision{Decided: t0, Start: t0}}
-	if err := l.record(t.Context(), &pass{policy: policy, now: t0}, g, false); err != nil || !g.recorded {
+	if err := l.record(t.Context(), &pass{policy: rules, now: t0}, g, false); err != nil || !g.recorded {
 		t.Fatal(err)
 	}
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(job), job); err != nil {
@@ -414,5 +209,149 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	}
 	if *job.Spec.Suspend || job.Annotations[v1alpha1.PlannedLocationAnnotation] != "north" || job.Annotations[v1alpha1.HeldByAnnotation] != "" || refused != 1 {
 		t.Errorf("refused %d times; suspended %v, %v", refused, *job.Spec.Suspend, job.Annotations)
+	}
+}
+
+func TestDecideWhere(t *testing.T) {
+	released := waiting("late", nil)
+	released.job = recordOf(jobKind())
+	released.released, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
+	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
+	tests := map[string]struct {
+		hours   map[string][]float64
+		buckets []v1alpha1.Bucket
+		running running
+		groups  []*group
+		want    []string
+	}{
+		"the cheapest location and start, of those with nodes": {
+			hours: ordinary, groups: []*group{waiting("a", nil)}, want: []string{"a north 13:00"},
+		},
+		"the pinned one": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "south"})}, want: []string{"a south 14:00"},
+		},
+		"the pinned one, though it has no nodes": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "void"})}, want: []string{"a void 12:00"},
+		},
+		"those that suit the pod": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.CandidateLocationsAnnotation: "south"})}, want: []string{"a south 14:00"},
+		},
+		"where little power is taken": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.CandidateLocationsAnnotation: "south=0.25,north"})}, want: []string{"a south 14:00"},
+		},
+		"a pin that the policy no longer has starts": {
+			hours: ordinary, groups: []*group{waiting("a", map[string]string{v1alpha1.LocationAnnotation: "west"})}, want: []string{"a  12:00"},
+		},
+		"the first of the policy, of those as good": {
+			hours: map[string][]float64{"north": {400, 100}, "south": {300, 100}}, groups: []*group{waiting("a", nil)}, want: []string{"a south 13:00"},
+		},
+		"the one that was planned, of those as good": {
+			hours:  map[string][]float64{"north": {400, 100}, "south": {300, 100}},
+			groups: []*group{waiting("a", map[string]string{v1alpha1.PlannedLocationAnnotation: "north", v1alpha1.PlannedStartAnnotation: policy.Stamp(t0.Add(time.Hour))})},
+			want:   []string{"a north 13:00"},
+		},
+		"nowhere in particular, if nothing is known": {
+			groups: []*group{waiting("a", nil)}, want: []string{"a  12:00"},
+		},
+		"where something is known": {
+			hours: map[string][]float64{"north": {400, 100}}, groups: []*group{waiting("a", nil)}, want: []string{"a north 13:00"},
+		},
+		"pods that are left over, with their Job": {
+			hours: ordinary, groups: []*group{released}, want: []string{"late south 12:00"},
+		},
+		"below ceilings, where there is room": {
+			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {150, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 2}, {UpTo: ptr.To[int32](500)}},
+			running: running{at: map[string][]plan.Run{"north": {{Until: t0.Add(4 * time.Hour), Pods: 1}}}},
+			groups:  []*group{waiting("a", nil), waiting("b", nil), waiting("c", nil), waiting("d", nil)},
+			want:    []string{"a north 12:00", "b south 12:00", "c south 12:00", "d north 15:00"},
+		},
+		"what was left over takes room where it goes": {
+			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {50, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 1}, {UpTo: ptr.To[int32](500)}},
+			groups: []*group{released, waiting("a", nil)}, want: []string{"late south 12:00", "a north 12:00"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			rules := choosing(t, twoGrids(), tt.buckets, "void", "south", "north")
+			p := &pass{policy: rules, book: grid(t, rules, tt.hours), now: t0, groups: tt.groups, running: tt.running}
+			schedule(rules, p.groups)
+			for _, g := range p.groups {
+				g.task.ID = "" // the cheapest, not one that is as good
+			}
+			p.decide()
+			var got []string
+			for _, g := range p.groups {
+				start := g.decision.Start
+				if g.released {
+					start = t0
+				}
+				got = append(got, fmt.Sprintf("%s %s %s", g.pods[0].Name, g.to, start.Format("15:04")))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestAPolicyWithoutAChoiceSaysNotWhere(t *testing.T) {
+	rules := choosing(t, twoGrids(), nil, "south")
+	g := waiting("a", nil)
+	p := &pass{policy: rules, book: grid(t, rules, map[string][]float64{"south": {300, 100}, "north": {50, 50}}), now: t0, groups: []*group{g}}
+	schedule(rules, p.groups)
+	p.decide()
+	if g.to != "" || g.decision.Location != "south" || rules.Notes(g.decision)[v1alpha1.PlannedLocationAnnotation] != "" {
+		t.Errorf("%q, %s", g.to, g.decision.Reason())
+	}
+	if _, ok := rules.Preference("south"); ok {
+		t.Error("it would make a preference")
+	}
+}
+
+// BenchmarkDecide plans what a policy holds, as every pass does, with one location
+// or three.
+func BenchmarkDecide(b *testing.B) {
+	var nodes []*corev1.Node
+	hours := map[string][]float64{}
+	names := []string{"north", "south", "west"}
+	for at, name := range names {
+		nodes = append(nodes, node(name, name, ""))
+		for hour := range 72 {
+			hours[name] = append(hours[name], 300+100*math.Sin(float64(hour+5*at)/24*2*math.Pi))
+		}
+	}
+	for _, locations := range [][]string{names[:1], names} {
+		for _, buckets := range [][]v1alpha1.Bucket{nil, {{UpTo: ptr.To[int32](1000), Ceiling: 20000}}} {
+			for _, count := range []int{2000, 100000} {
+				rules := choosing(b, nodes, buckets, locations...)
+				p := &pass{policy: rules, book: grid(b, rules, hours), now: t0}
+				for i := range count {
+					g := waiting(fmt.Sprint(i), map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Duration(i%47+1) * time.Hour)), v1alpha1.PlannedLocationAnnotation: names[i%3]})
+					p.groups = append(p.groups, g)
+				}
+				b.Run(fmt.Sprintf("locations=%d/ceilings=%v/groups=%d", len(locations), buckets != nil, count), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						schedule(rules, p.groups)
+						p.decide()
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
+	for name, deadline := range map[string]map[string]string{"with a deadline": {v1alpha1.DeadlineAnnotation: "8h"}, "without": {}} {
+		t.Run(name, func(t *testing.T) {
+			g := waiting("a", deadline)
+			delete(g.pods[0].Annotations, v1alpha1.DurationAnnotation) // which was the policy's
+			p := &pass{policy: policy.Abandoned(), book: &forecast.Snapshot{}, now: t0.Add(time.Hour), groups: []*group{g}}
+			schedule(p.policy, p.groups)
+			p.decide()
+			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
+				t.Errorf("%s: %s", d.Cause, d.Reason())
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package gating
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // reviewEvery is how often the API server is asked what Gridlatch may do.
@@ -26,7 +29,7 @@ type Pulse struct {
 	Clientset kubernetes.Interface
 	// Namespace is our own, Identity the name of this replica.
 	Namespace, Identity string
-	Clock               Clock
+	Clock               policy.Clock
 	Outcomes            *Outcomes
 	// Switch is told of every renewal where there is no leader, and so no Lease.
 	Switch *Switch
@@ -34,9 +37,6 @@ type Pulse struct {
 	reviewed time.Time // when it was last known that we may
 	beats    int
 }
-
-// errRights is what is the matter if we may not let go of anything.
-const errRights = sentence("the API server says that we may not patch pods and Jobs: is the ClusterRoleBinding gridlatch there?")
 
 // Start renews every ten seconds until the context ends; for a manager, on the
 // leader. A failure is logged when it is another than before.
@@ -90,7 +90,7 @@ func (p *Pulse) review(ctx context.Context) error {
 			return fmt.Errorf("ask what we may do: %w", err)
 		}
 		if !answer.Status.Allowed {
-			return errRights
+			return errors.New("the API server says that Gridlatch may not patch pods and Jobs: is the ClusterRoleBinding gridlatch there?")
 		}
 	}
 	return nil

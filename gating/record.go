@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // A record is what is cached of a pod or Job that was decided on: of its metadata
@@ -44,6 +45,9 @@ type facts struct {
 	pods int32
 }
 
+// ResumedAt returns when a Job was resumed last; zero if it never was.
+func (r *record) ResumedAt() time.Time { return r.resumed }
+
 // DeepCopyObject implements runtime.Object.
 func (r *record) DeepCopyObject() runtime.Object {
 	return &record{*r.DeepCopy(), r.facts}
@@ -58,7 +62,7 @@ func factsOfPod(pod *corev1.Pod) facts {
 func factsOfJob(job *batchv1.Job) facts {
 	parallelism := ptr.Deref(job.Spec.Parallelism, 1)
 	return facts{
-		suspended: ptr.Deref(job.Spec.Suspend, false), parked: parked(job), resumed: resumed(job), idle: parallelism == 0, pods: min(parallelism, podsLeft(job)),
+		suspended: ptr.Deref(job.Spec.Suspend, false), parked: parked(job), resumed: policy.ResumedAt(job), idle: parallelism == 0, pods: min(parallelism, podsLeft(job)),
 	}
 }
 
@@ -135,8 +139,8 @@ type stripper struct {
 
 func newStripper() *stripper {
 	s := &stripper{limits: map[string]int{}, last: map[types.UID]metav1.ObjectMeta{}}
-	for _, key := range append(append(asked(), written()...), KueueGates) {
-		s.limits[key] = maxValue
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), KueueGates) {
+		s.limits[key] = policy.MaxValue
 	}
 	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[KueueGates] = maxReason, maxList, maxList
 	return s
@@ -182,7 +186,7 @@ func (s *stripper) ours(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, limit := range s.limits {
 		if value, ok := all[key]; ok {
-			kept[key] = bounded(value, limit)
+			kept[key] = policy.Truncate(value, limit)
 		}
 	}
 	return kept

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // getsDirtier is a forecast by which no start is as clean as one now, though some are
@@ -30,7 +31,7 @@ func getsDirtier(t *testing.T) *forecast.Store {
 		slots = append(slots, forecast.Slot{Start: at, End: at.Add(5 * time.Minute), Intensity: 100 + 100*float64(i)})
 	}
 	issue := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
-	if err := store.Offer(origin, issue, now); err != nil {
+	if err := store.Offer(builtin().Source, issue, now); err != nil {
 		t.Fatal(err)
 	}
 	return store
@@ -49,7 +50,7 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 				for _, pod := range pods {
 					pod.CreationTimestamp = metav1.NewTime(now)
 					pod.Annotations = map[string]string{
-						v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: stamp(now.Add(tt.latest)), v1alpha1.PlannedStartAnnotation: stamp(now.Add(tt.latest)),
+						v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.Stamp(now.Add(tt.latest)), v1alpha1.PlannedStartAnnotation: policy.Stamp(now.Add(tt.latest)),
 					}
 				}
 				l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pods...))

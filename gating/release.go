@@ -19,6 +19,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -327,7 +328,7 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bo
 		if now.UID != pod.UID {
 			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
 		}
-		target := metadata(podKind())
+		target := policy.Metadata(podKind())
 		target.Namespace, target.Name = pod.Namespace, pod.Name
 		return l.Client.Patch(ctx, target, made.preferring(&now, term))
 	})
@@ -362,7 +363,7 @@ func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *recor
 }
 
 func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	target := metadata(kind)
+	target := policy.Metadata(kind)
 	target.Namespace, target.Name = o.Namespace, o.Name
 	return l.Client.Patch(ctx, target, patch)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -51,13 +52,13 @@ type freed struct {
 // if vouched knows that the loop let it or its Job go: anybody can make a pod that
 // fits nowhere and says that it was released. Leaving are those that were released
 // although the cache shows them as held.
-func (r *Records) running(policy *Policy, leaving []freed, vouched *vouchers, now time.Time) (running, error) {
+func (r *Records) running(rules *policy.Policy, leaving []freed, vouched *vouchers, now time.Time) (running, error) {
 	all := running{at: map[string][]plan.Run{}}
-	pods, err := r.pods.list(runningIndex, policy.Name)
+	pods, err := r.pods.list(runningIndex, rules.Name)
 	if err != nil {
 		return all, err
 	}
-	jobs, err := r.jobs.list(runningIndex, policy.Name)
+	jobs, err := r.jobs.list(runningIndex, rules.Name)
 	if err != nil {
 		return all, err
 	}
@@ -70,7 +71,7 @@ func (r *Records) running(policy *Policy, leaving []freed, vouched *vouchers, no
 			pods = append(pods, o.record)
 		}
 	}
-	where := func(o *record) string { return cmp.Or(to[o.UID], policy.placed(o.Annotations)) }
+	where := func(o *record) string { return cmp.Or(to[o.UID], rules.LocationOf(o.Annotations)) }
 	seen := map[types.UID]int{}
 	for _, pod := range pods {
 		owner := metav1.GetControllerOfNoCopy(pod)
@@ -78,12 +79,12 @@ func (r *Records) running(policy *Policy, leaving []freed, vouched *vouchers, no
 			seen[owner.UID]++
 		}
 		if pod.scheduled || vouched.letGo(pod.UID, owner, now) {
-			all.add(policy, pod, where(pod), startedAt(pod, now), 1)
+			all.add(rules, pod, where(pod), startedAt(pod, now), 1)
 		}
 	}
 	for _, job := range jobs {
 		if at, missing := vouched.missing(job, seen[job.UID], now); missing > 0 {
-			all.add(policy, job, where(job), at, missing)
+			all.add(rules, job, where(job), at, missing)
 			all.settles = append(all.settles, at.Add(settling))
 		}
 	}
@@ -92,8 +93,8 @@ func (r *Records) running(policy *Policy, leaving []freed, vouched *vouchers, no
 
 // add counts pods where they were released to, though the scheduler may have put
 // them elsewhere.
-func (r running) add(policy *Policy, o *record, location string, started time.Time, pods int) {
-	until := started.Add(TaskOf(policy, o).Duration)
+func (r running) add(rules *policy.Policy, o *record, location string, started time.Time, pods int) {
+	until := started.Add(rules.TaskOf(o).Duration)
 	r.at[location] = append(r.at[location], plan.Run{Until: until, Pods: pods})
 }
 

@@ -1,6 +1,7 @@
 package gating
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // released makes a pod or Job that was started some time before t0. The pod has a
@@ -25,7 +27,7 @@ func released(kind, name string, ago time.Duration, annotations map[string]strin
 	o.Namespace, o.Name, o.UID = "default", name, types.UID("uid-"+name)
 	o.CreationTimestamp = metav1.NewTime(t0.Add(-9 * time.Hour))
 	o.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}
-	o.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.DurationAnnotation: "2h", v1alpha1.StartedAnnotation: stamp(t0.Add(-ago))}
+	o.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.DurationAnnotation: "2h", v1alpha1.StartedAnnotation: policy.Stamp(t0.Add(-ago))}
 	for key, value := range annotations {
 		o.Annotations[key] = value
 	}
@@ -46,13 +48,18 @@ func recordsOf(tb testing.TB, objects ...*record) *Records {
 	return r
 }
 
+// at is a policy of locations.
+func at(locations ...v1alpha1.Location) *policy.Policy {
+	object := v1alpha1.Default()
+	object.Spec.Locations = locations
+	return policy.New(context.Background(), object, nil, t0)
+}
+
 func TestRunning(t *testing.T) {
-	policy := builtin()
-	policy.spec.Locations = []v1alpha1.Location{{Name: "X"}, {Name: "Y"}}
-	chooses := builtin()
-	chooses.spec.Locations = []v1alpha1.Location{
-		{Name: "X", NodeSelector: map[string]string{"at": "x"}}, {Name: "Y", NodeSelector: map[string]string{"at": "y"}},
-	}
+	rules := at(v1alpha1.Location{Name: "X"}, v1alpha1.Location{Name: "Y"})
+	chooses := at(
+		v1alpha1.Location{Name: "X", NodeSelector: map[string]string{"at": "x"}}, v1alpha1.Location{Name: "Y", NodeSelector: map[string]string{"at": "y"}},
+	)
 	ofJob := func(pod *record, job string) *record {
 		yes := true
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job, UID: types.UID("uid-" + job), Controller: &yes}}
@@ -66,7 +73,7 @@ func TestRunning(t *testing.T) {
 	held.Labels[v1alpha1.StateLabel], held.gated, held.scheduled = v1alpha1.StateHeld, true, false
 	hour := time.Hour
 	tests := map[string]struct {
-		policy  *Policy
+		policy  *policy.Policy
 		cached  []*record
 		leaving []freed
 		vouched map[types.UID]voucher
@@ -137,7 +144,7 @@ func TestRunning(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			if tt.policy == nil {
-				tt.policy = policy
+				tt.policy = rules
 			}
 			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, &vouchers{of: tt.vouched}, t0)
 			if err != nil {

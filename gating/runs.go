@@ -2,7 +2,6 @@ package gating
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -40,7 +40,7 @@ type Runs struct {
 	// Reader asks the API server itself.
 	Reader client.Reader
 
-	known atomic.Pointer[map[work]RunTimes]
+	known atomic.Pointer[map[work]policy.RunTimes]
 }
 
 // work is what Jobs are runs of.
@@ -72,32 +72,13 @@ func CronJobOf(job metav1.Object) *metav1.OwnerReference {
 	return nil
 }
 
-// RunTimes is how long earlier runs of the same work took; zero if none is
-// known.
-type RunTimes struct {
-	// Median is rounded up: to a minute if it is more than ten, else to a second.
-	Median time.Duration
-	// Slowest is the longest that one took.
-	Slowest time.Duration
-	// Count is how many there are.
-	Count int
-}
-
-// String says what the median is of.
-func (t RunTimes) String() string {
-	if t.Count == 1 {
-		return "the one earlier run"
-	}
-	return fmt.Sprintf("median of %d earlier runs", t.Count)
-}
-
 // Of returns what is known of the runs of which a Job of a namespace is one. It may
 // be called at any time.
-func (r *Runs) Of(namespace string, job metav1.Object) RunTimes {
+func (r *Runs) Of(namespace string, job metav1.Object) policy.RunTimes {
 	known := r.known.Load()
 	w, ok := workOf(namespace, job)
 	if known == nil || !ok {
-		return RunTimes{}
+		return policy.RunTimes{}
 	}
 	return (*known)[w]
 }
@@ -134,7 +115,7 @@ func (r *Runs) Learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := make(map[work]RunTimes, len(runs))
+	known := make(map[work]policy.RunTimes, len(runs))
 	for w, runs := range runs {
 		known[w] = runTimes(runs)
 	}
@@ -178,7 +159,7 @@ func keep(runs []run, r run) []run {
 }
 
 // runTimes sums up at least one run.
-func runTimes(runs []run) RunTimes {
+func runTimes(runs []run) policy.RunTimes {
 	took := make([]time.Duration, len(runs))
 	for i, r := range runs {
 		took[i] = r.took
@@ -189,5 +170,5 @@ func runTimes(runs []run) RunTimes {
 	if median > 10*time.Minute {
 		unit = time.Minute
 	}
-	return RunTimes{Median: (median + unit - 1).Truncate(unit), Slowest: took[n-1], Count: n}
+	return policy.RunTimes{Median: (median + unit - 1).Truncate(unit), Slowest: took[n-1], Count: n}
 }

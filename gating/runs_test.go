@@ -3,7 +3,6 @@ package gating
 import (
 	"context"
 	"errors"
-	"maps"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -20,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // shelf is an API server that has Jobs, and lists them page by page.
@@ -99,10 +98,10 @@ func TestRunsOfACronJobAreItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := finishedJob(0, of("etl", "1"))
-	if diff := cmp.Diff(RunTimes{21 * m, 22 * m, 2}, runs.Of("data", &next)); diff != "" {
+	if diff := cmp.Diff(policy.RunTimes{Median: 21 * m, Slowest: 22 * m, Count: 2}, runs.Of("data", &next)); diff != "" {
 		t.Errorf("of the CronJob: %s", diff)
 	}
-	if diff := cmp.Diff(RunTimes{m, 3 * m, 6}, runs.Of("data", etl())); diff != "" {
+	if diff := cmp.Diff(policy.RunTimes{Median: m, Slowest: 3 * m, Count: 6}, runs.Of("data", etl())); diff != "" {
 		t.Errorf("of the label alone: %s", diff)
 	}
 }
@@ -114,36 +113,36 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 	}
 	tests := map[string]struct {
 		jobs []batchv1.Job
-		want RunTimes
+		want policy.RunTimes
 	}{
-		"none":                     {nil, RunTimes{}},
-		"one":                      {[]batchv1.Job{finishedJob(5 * m)}, RunTimes{5 * m, 5 * m, 1}},
-		"an odd number":            {[]batchv1.Job{finishedJob(9 * m), finishedJob(3 * m), finishedJob(4 * m)}, RunTimes{4 * m, 9 * m, 3}},
-		"an even number":           {[]batchv1.Job{finishedJob(5 * m), finishedJob(8 * m)}, RunTimes{6*m + 30*time.Second, 8 * m, 2}},
-		"long ones, by the minute": {[]batchv1.Job{finishedJob(46*m + time.Second)}, RunTimes{47 * m, 46*m + time.Second, 1}},
+		"none":                     {nil, policy.RunTimes{}},
+		"one":                      {[]batchv1.Job{finishedJob(5 * m)}, policy.RunTimes{Median: 5 * m, Slowest: 5 * m, Count: 1}},
+		"an odd number":            {[]batchv1.Job{finishedJob(9 * m), finishedJob(3 * m), finishedJob(4 * m)}, policy.RunTimes{Median: 4 * m, Slowest: 9 * m, Count: 3}},
+		"an even number":           {[]batchv1.Job{finishedJob(5 * m), finishedJob(8 * m)}, policy.RunTimes{Median: 6*m + 30*time.Second, Slowest: 8 * m, Count: 2}},
+		"long ones, by the minute": {[]batchv1.Job{finishedJob(46*m + time.Second)}, policy.RunTimes{Median: 47 * m, Slowest: 46*m + time.Second, Count: 1}},
 		"short ones, by the second": {[]batchv1.Job{finishedJob(3 * time.Second), finishedJob(4 * time.Second)},
-			RunTimes{4 * time.Second, 4 * time.Second, 2}},
-		"held before, from its release": {[]batchv1.Job{finishedJob(6*time.Hour, started(t0.Add(5*time.Hour)))}, RunTimes{time.Hour, time.Hour, 1}},
+			policy.RunTimes{Median: 4 * time.Second, Slowest: 4 * time.Second, Count: 2}},
+		"held before, from its release": {[]batchv1.Job{finishedJob(6*time.Hour, started(t0.Add(5*time.Hour)))}, policy.RunTimes{Median: time.Hour, Slowest: time.Hour, Count: 1}},
 		"resumed after its release, as by Kueue": {[]batchv1.Job{finishedJob(2*time.Hour, started(t0.Add(-time.Hour)))},
-			RunTimes{2 * time.Hour, 2 * time.Hour, 1}},
-		"a release that cannot be read": {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[v1alpha1.StartedAnnotation] = "early" })}, RunTimes{2 * m, 2 * m, 1}},
-		"not those that failed":         {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Type = batchv1.JobFailed })}, RunTimes{}},
+			policy.RunTimes{Median: 2 * time.Hour, Slowest: 2 * time.Hour, Count: 1}},
+		"a release that cannot be read": {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[v1alpha1.StartedAnnotation] = "early" })}, policy.RunTimes{Median: 2 * m, Slowest: 2 * m, Count: 1}},
+		"not those that failed":         {[]batchv1.Job{finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Type = batchv1.JobFailed })}, policy.RunTimes{}},
 		"not those that run": {[]batchv1.Job{
 			finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions, j.Status.CompletionTime = nil, nil }),
 			finishedJob(2*m, func(j *batchv1.Job) { j.Status.Conditions[0].Status = corev1.ConditionFalse }),
 			finishedJob(2*m, func(j *batchv1.Job) { j.Status.StartTime = nil }),
-		}, RunTimes{}},
+		}, policy.RunTimes{}},
 		"not those that others let go": {[]batchv1.Job{
 			finishedJob(2*m, func(j *batchv1.Job) { j.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld }),
 			finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[v1alpha1.ReasonAnnotation] = takenReason }),
-		}, RunTimes{}},
+		}, policy.RunTimes{}},
 		"not what cannot be": {[]batchv1.Job{
 			finishedJob(0), finishedJob(-m), finishedJob(32 * 24 * time.Hour), finishedJob(m, started(t0.Add(time.Hour))),
-		}, RunTimes{}},
+		}, policy.RunTimes{}},
 		"not other work": {[]batchv1.Job{
 			finishedJob(m, func(j *batchv1.Job) { j.Namespace = "other" }), finishedJob(m, func(j *batchv1.Job) { j.Labels[v1alpha1.RunsOfLabel] = "other" }),
 			finishedJob(m, func(j *batchv1.Job) { delete(j.Labels, v1alpha1.RunsOfLabel) }),
-		}, RunTimes{}},
+		}, policy.RunTimes{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +153,7 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 			if diff := cmp.Diff(tt.want, runs.Of("data", etl())); diff != "" {
 				t.Error(diff)
 			}
-			if got := runs.Of("data", &batchv1.Job{}); got != (RunTimes{}) {
+			if got := runs.Of("data", &batchv1.Job{}); got != (policy.RunTimes{}) {
 				t.Errorf("without a label: %v", got)
 			}
 		})
@@ -174,7 +173,7 @@ func TestTheNewestRunsCount(t *testing.T) {
 	if err := runs.Learn(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want := RunTimes{Median: 20 * time.Minute, Slowest: 1203 * time.Second, Count: 20} // of 1184 to 1203 seconds
+	want := policy.RunTimes{Median: 20 * time.Minute, Slowest: 1203 * time.Second, Count: 20} // of 1184 to 1203 seconds
 	if diff := cmp.Diff(want, runs.Of("data", etl())); diff != "" || api.lists != 3 {
 		t.Errorf("%d pages: %s", api.lists, diff)
 	}
@@ -209,61 +208,4 @@ func TestRunsKeepWhatTheyKnowWhileTheAPIServerIsAway(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestDurationOfWorkThatAsksForNone(t *testing.T) {
-	deadline := t0.Add(8 * time.Hour)
-	learned := RunTimes{Median: 47 * time.Minute, Slowest: 100 * time.Minute, Count: 5}
-	type want struct {
-		Duration    time.Duration
-		Guess       string
-		LatestStart time.Time
-		Notes       map[string]string
-	}
-	tests := map[string]struct {
-		ask  Ask
-		want want
-	}{
-		"what is asked for, whatever earlier runs took": {Ask{Deadline: deadline, Duration: 2 * time.Hour, Earlier: learned},
-			want{2 * time.Hour, "", t0.Add(5*time.Hour + 54*time.Minute), nil}},
-		"the median, early enough for the slowest": {Ask{Deadline: deadline, Earlier: learned},
-			want{47 * time.Minute, "~47m", t0.Add(6*time.Hour + 15*time.Minute),
-				map[string]string{v1alpha1.ExpectedDurationAnnotation: "47m", v1alpha1.DurationSourceAnnotation: "median of 5 earlier runs"}}},
-		"one run": {Ask{Deadline: deadline, Earlier: RunTimes{time.Hour, time.Hour, 1}},
-			want{time.Hour, "~1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.ExpectedDurationAnnotation: "1h", v1alpha1.DurationSourceAnnotation: "the one earlier run"}}},
-		"the policy's default": {Ask{Deadline: deadline},
-			want{time.Hour, "1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			task := builtin().Task(tt.ask, t0)
-			got := want{task.Duration, task.Guess, task.LatestStart, Guess(tt.ask)}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
-func TestTaskOfPlansWithWhatWasExpected(t *testing.T) {
-	tests := map[string]struct {
-		annotations map[string]string
-		want        plan.Task
-	}{
-		"what earlier runs took":    {map[string]string{v1alpha1.ExpectedDurationAnnotation: "1d2h"}, plan.Task{Duration: 26 * time.Hour, Guess: "~1d2h"}},
-		"unless asked otherwise":    {map[string]string{v1alpha1.ExpectedDurationAnnotation: "1d2h", v1alpha1.DurationAnnotation: "2h"}, plan.Task{Duration: 2 * time.Hour}},
-		"if it can be read":         {map[string]string{v1alpha1.ExpectedDurationAnnotation: "long"}, plan.Task{Duration: time.Hour, Guess: "1h"}},
-		"else the policy's default": {nil, plan.Task{Duration: time.Hour, Guess: "1h"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			tt.want.LatestStart = t0.Add(3 * time.Hour)
-			annotations := map[string]string{v1alpha1.LatestStartAnnotation: stamp(tt.want.LatestStart)}
-			maps.Copy(annotations, tt.annotations)
-			got := TaskOf(builtin(), &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: annotations})
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
 }

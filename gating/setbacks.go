@@ -1,6 +1,7 @@
 package gating
 
 import (
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
@@ -74,9 +75,9 @@ type setback struct {
 	next    time.Time
 	rest    wait.Backoff
 	tries   int
-	told    string // the digest of what was said of it last
-	busy    bool   // it is being tried
-	freed   bool   // it is let go, and only that could not be recorded: why, and when
+	told    [sha256.Size]byte // the digest of what was said of the object last
+	busy    bool              // it is being tried
+	freed   bool              // it is let go, and only that could not be recorded: why, and when
 	reason  string
 	at      time.Time
 }
@@ -164,7 +165,7 @@ func (s *setbacks) refuse(policy string, o *record, words string, now time.Time)
 		s.book(o, b, now)
 	}
 	s.end(o, b)
-	said := digest(words)
+	said := sha256.Sum256([]byte(words))
 	news := b.told != said
 	b.told = said
 	return news

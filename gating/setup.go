@@ -17,6 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -46,7 +47,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 		Watches(&v1alpha1.CarbonPolicy{}, l.onDeleted()).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
-	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), metadata(nodeKind()), l.onNode()))
+	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.Metadata(policy.NodeKind()), l.onNode()))
 	for _, records := range l.Records.sources(l.onRecord()) {
 		b = b.WatchesRawSource(records)
 	}
@@ -95,7 +96,7 @@ func unlabelled(r *record) bool {
 // have its first node now, or have lost its last.
 func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	wake := func(ctx context.Context, q queue) {
-		l.each(ctx, (*Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gather()) })
+		l.each(ctx, (*policy.Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gather()) })
 	}
 	return handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*metav1.PartialObjectMetadata], q queue) {
@@ -104,7 +105,7 @@ func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata,
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*metav1.PartialObjectMetadata], q queue) {
-			if relabelled(e.ObjectOld, e.ObjectNew) {
+			if policy.IsRelabelled(e.ObjectOld, e.ObjectNew) {
 				wake(ctx, q)
 			}
 		},
@@ -115,15 +116,15 @@ func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata,
 }
 
 // each calls f for the policies that are wanted.
-func (l *Loop) each(ctx context.Context, wanted func(*Policy) bool, f func(reconcile.Request)) {
+func (l *Loop) each(ctx context.Context, wanted func(*policy.Policy) bool, f func(reconcile.Request)) {
 	policies, err := l.Policies.List(ctx)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot tell which policies have to be looked at")
 		return
 	}
-	for _, policy := range policies {
-		if wanted(policy) {
-			f(request(policy.Name))
+	for _, rules := range policies {
+		if wanted(rules) {
+			f(request(rules.Name))
 		}
 	}
 }
@@ -141,7 +142,7 @@ func (l *Loop) gather() time.Duration {
 func (l *Loop) onForecast() handler.TypedEventHandler[forecast.Source, reconcile.Request] {
 	return handler.TypedFuncs[forecast.Source, reconcile.Request]{
 		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[forecast.Source], q queue) {
-			l.each(ctx, func(p *Policy) bool { return p.Source == e.Object }, func(r reconcile.Request) { q.Add(r) })
+			l.each(ctx, func(p *policy.Policy) bool { return p.Source == e.Object }, func(r reconcile.Request) { q.Add(r) })
 		},
 	}
 }

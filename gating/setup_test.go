@@ -20,7 +20,7 @@ import (
 
 // What the watch tells of a release, it may tell before the API server has answered.
 func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
-	policy, refused := builtin(), errors.New("refused")
+	rules, refused := builtin(), errors.New("refused")
 	for name, tt := range map[string]struct {
 		kind, heldBy string
 		err          error
@@ -56,8 +56,8 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 				},
 			}).Build()
 			l.Live = l.Client
-			l.done.turn(policy.Name)
-			g, p := &group{decision: plan.Decision{Decided: t0, Start: t0}}, &pass{policy: policy, now: t0}
+			l.done.turn(rules.Name)
+			g, p := &group{decision: plan.Decision{Decided: t0, Start: t0}}, &pass{policy: rules, now: t0}
 			var err error
 			if tt.kind == "Pod" {
 				g.pods = append(g.pods, before)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // report says on the policy's status, and in the metrics, how a pass has left
@@ -44,7 +43,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	}
 	before := object.DeepCopy()
 	object.Status.Held = held
-	object.Status.NextRelease = second(p.next())
+	object.Status.NextRelease = policy.APITime(p.next())
 	object.Status.Locations = p.locationStatus()
 	for _, condition := range append(p.conditions(), l.releasesFailing(p, late)) {
 		condition.ObservedGeneration = object.Generation
@@ -68,31 +67,8 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 	locations := p.policy.Locations(p.book, p.now)
 	for i := range locations {
 		if locations[i].Ceiling != nil {
-			running := int32(min(p.pods(p.policy.location(locations[i].Name)), math.MaxInt32))
+			running := int32(min(p.pods(p.policy.ResolveLocation(locations[i].Name)), math.MaxInt32))
 			locations[i].Running = &running
-		}
-	}
-	return locations
-}
-
-// Locations says what is known of each location at a moment, as the policy's
-// status does, but for what runs there.
-func (p *Policy) Locations(book *forecast.Snapshot, now time.Time) []v1alpha1.LocationStatus {
-	views := p.views(book, now)
-	locations := make([]v1alpha1.LocationStatus, len(views))
-	for i, v := range views {
-		locations[i].Name = v.name
-		locations[i].LearnedDays, locations[i].SavingSharePercent = v.learned()
-		if v.known {
-			rounded := int32(math.Round(v.intensity))
-			locations[i].Intensity = &rounded
-		}
-		if v.known && p.Limited() {
-			ceiling := int32(p.buckets.Ceiling(v.intensity))
-			locations[i].Bucket, locations[i].Ceiling = p.buckets.Name(v.intensity), &ceiling
-		}
-		if !v.issued.IsZero() {
-			locations[i].ForecastIssued, locations[i].ForecastUntil = second(v.issued), second(v.until)
 		}
 	}
 	return locations
@@ -113,11 +89,11 @@ func (p *pass) conditions() []metav1.Condition {
 
 // planningView returns the view of the location that work is planned for: the first, or one
 // of which something is known.
-func (p *pass) planningView() view {
-	views := p.policy.views(p.book, p.now)
+func (p *pass) planningState() policy.LocationState {
+	views := p.policy.LocationStates(p.book, p.now)
 	v := views[0]
 	for _, other := range views[1:] {
-		if p.policy.Movable() && !v.usable() && p.policy.populated(other.name) {
+		if p.policy.Movable() && !v.IsUsable() && p.policy.HasNodes(other.Name) {
 			v = other
 		}
 	}
@@ -125,25 +101,25 @@ func (p *pass) planningView() view {
 }
 
 func (p *pass) forecastCondition() metav1.Condition {
-	v := p.planningView()
+	v := p.planningState()
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
 	problem := p.book.Problem()
 	switch {
-	case v.usable() && p.book.Doubt() != "":
+	case v.IsUsable() && p.book.Doubt() != "":
 		c.Message = "the forecast is in use as far as it is believed: " + problem
-	case v.usable() && problem == "":
+	case v.IsUsable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
-	case v.usable():
+	case v.IsUsable():
 		c.Reason, c.Message = v1alpha1.ReasonLastGood, "the last good forecast is in use: "+problem
-	case !v.issued.IsZero():
+	case !v.Issued.IsZero():
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonStale
-		c.Message = v.instead() + ", the last good forecast is not usable: " + v.missing
+		c.Message = v.Fallback() + ", the last good forecast is not usable: " + v.Missing
 		if problem != "" {
 			c.Message += "; the newest: " + problem
 		}
 	default:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
-		c.Message = v.instead() + ", there is no forecast: " + v.missing
+		c.Message = v.Fallback() + ", there is no forecast: " + v.Missing
 	}
 	if p.book.Doubt() != "" {
 		c.Reason = v1alpha1.ReasonNotBelieved
@@ -160,39 +136,4 @@ func doubted(conditions []metav1.Condition) *metav1.Condition {
 		return nil
 	}
 	return c
-}
-
-// instead says what happens without a usable forecast.
-func (v *view) instead() string {
-	if v.expected.Basis == forecast.Past {
-		return "work is planned by what the last weeks were like"
-	}
-	return "work starts at once"
-}
-
-// turns are the moments at which what a policy says of the grid changes by
-// itself: a slot or an hour ends, or a forecast becomes too old.
-func (p *Policy) turns(book *forecast.Snapshot, now time.Time) []time.Time {
-	turns := []time.Time{now.Truncate(time.Hour).Add(time.Hour)}
-	for _, v := range p.views(book, now) {
-		f, ok := book.Forecast(v.name)
-		if !ok {
-			continue
-		}
-		turns = append(turns, f.Issued.Add(p.maxAge).Add(time.Millisecond))
-		if boundary, ok := f.Series.NextBoundary(now); ok {
-			turns = append(turns, boundary)
-		}
-	}
-	return turns
-}
-
-// second cuts an instant to what the API stores, so that it compares equal to
-// what is read back. The zero time is none.
-func second(t time.Time) *metav1.Time {
-	if t.IsZero() {
-		return nil
-	}
-	cut := metav1.NewTime(t.UTC().Truncate(time.Second)).Rfc3339Copy()
-	return &cut
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"slices"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // strays is what names a policy that does not exist: it was deleted, or never
@@ -17,24 +16,15 @@ import (
 // nothing. No policy has an empty name.
 const strays = ""
 
-// exist reports whether there is a policy of a name; the default always exists.
-func (p Policies) exist(ctx context.Context, name string) bool {
-	if name == v1alpha1.DefaultPolicy {
-		return true
-	}
-	var object v1alpha1.CarbonPolicy
-	return p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object, client.UnsafeDisableDeepCopy) == nil
-}
-
 // holder returns the policy of a request, and the names by which work says that
 // this policy holds it. The error is a NotFound if the policy does not exist: its
 // work is among the strays then.
-func (l *Loop) holder(ctx context.Context, name string) (*Policy, []string, error) {
+func (l *Loop) holder(ctx context.Context, name string) (*policy.Policy, []string, error) {
 	if name == strays {
-		return abandoned(), l.Records.named(func(name string) bool { return !l.Policies.exist(ctx, name) }), nil
+		return policy.Abandoned(), l.Records.named(func(name string) bool { return !l.Policies.Exists(ctx, name) }), nil
 	}
-	policy, err := l.Policies.Get(ctx, name)
-	return policy, []string{name}, err
+	rules, err := l.Policies.Get(ctx, name)
+	return rules, []string{name}, err
 }
 
 // named returns the wanted ones of the names of policies that hold something.
@@ -47,7 +37,7 @@ func (r *Records) named(wanted func(name string) bool) []string {
 // wake asks for a pass of the policies that hold an object.
 func (l *Loop) wake(ctx context.Context, o *record, q queue) {
 	for _, policy := range heldBy(o) {
-		if !l.Policies.exist(ctx, policy) {
+		if !l.Policies.Exists(ctx, policy) {
 			policy = strays
 		}
 		q.AddAfter(request(policy), l.gather())

@@ -19,6 +19,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // strayLoop is a loop in whose cluster there are these objects and CarbonPolicies.
@@ -32,7 +33,7 @@ func strayLoop(t *testing.T, registry prometheus.Registerer, records *Records, o
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.CarbonPolicy{}).Build()
 	return &Loop{
 		Client: c, Live: c, Clock: clock, Events: NewHerald(nil), Metrics: NewMetrics(registry), Sweeper: &Sweeper{}, Workers: 1,
-		Policies: Policies{Reader: c, Clock: clock}, Records: records, Store: &forecast.Store{},
+		Policies: policy.Policies{Reader: c, Clock: clock}, Records: records, Store: &forecast.Store{},
 	}
 }
 

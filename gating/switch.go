@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // The Lease by which the leader says that what is held can be let go.
@@ -45,7 +46,7 @@ type Switch struct {
 	Clientset kubernetes.Interface
 	// Namespace is our own.
 	Namespace string
-	Clock     Clock
+	Clock     policy.Clock
 
 	mu      sync.Mutex
 	mark    string    // of the renewal that was seen last
@@ -54,7 +55,7 @@ type Switch struct {
 }
 
 // NewSwitch returns a switch that was renewed now, and registers its metrics.
-func NewSwitch(clientset kubernetes.Interface, namespace string, clock Clock, registry prometheus.Registerer) *Switch {
+func NewSwitch(clientset kubernetes.Interface, namespace string, clock policy.Clock, registry prometheus.Registerer) *Switch {
 	s := &Switch{Clientset: clientset, Namespace: namespace, Clock: clock, renewed: clock.Now()}
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -149,18 +150,18 @@ func (s *Switch) see(mark, failing string) {
 func writeStuck(all []stuck) string {
 	list := make([]string, len(all))
 	for i, s := range all {
-		if list[i] = s.namespace + factored + stamp(s.since); s.namespace == "" {
+		if list[i] = s.namespace + "=" + policy.Stamp(s.since); s.namespace == "" {
 			list[i] = everywhere + list[i]
 		}
 	}
-	return strings.Join(list, separator)
+	return strings.Join(list, ",")
 }
 
 // readStuck reads what writeStuck has written, as far as that is so.
 func readStuck(list string) map[string]time.Time {
 	failing := map[string]time.Time{}
-	for item := range strings.SplitSeq(list, separator) {
-		namespace, at, _ := strings.Cut(item, factored)
+	for item := range strings.SplitSeq(list, ",") {
+		namespace, at, _ := strings.Cut(item, "=")
 		if since, err := time.Parse(time.RFC3339, at); err == nil && len(failing) < mostFailing {
 			failing[namespace] = since
 		}

@@ -2,15 +2,14 @@ package gating
 
 import (
 	"strings"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // What else keeps work that is let go from starting, as its reason tells.
@@ -77,7 +76,7 @@ func otherGates(gates []corev1.PodSchedulingGate) string {
 			others = append(others, gate.Name)
 		}
 	}
-	return bounded(strings.Join(others, ", "), maxValue)
+	return policy.Truncate(strings.Join(others, ", "), policy.MaxValue)
 }
 
 // namedGates makes of names of gates what a reason tells.
@@ -92,30 +91,10 @@ func namedGates(names string) string {
 	}
 }
 
-// suspension returns the condition of a Job that tells of its suspension; nil if
-// it never was suspended.
-func suspension(job *batchv1.Job) *batchv1.JobCondition {
-	for i := range job.Status.Conditions {
-		if job.Status.Conditions[i].Type == batchv1.JobSuspended {
-			return &job.Status.Conditions[i]
-		}
-	}
-	return nil
-}
-
-// resumed returns when a Job was resumed last; zero if it never was. The Job
-// controller notes it once it has seen that.
-func resumed(job *batchv1.Job) time.Time {
-	if c := suspension(job); c != nil && c.Status == corev1.ConditionFalse {
-		return c.LastTransitionTime.UTC()
-	}
-	return time.Time{}
-}
-
 // parked reports whether a Job is suspended, or was until a moment ago: the Job
 // controller has not noted yet that it was resumed.
 func parked(job *batchv1.Job) bool {
-	c := suspension(job)
+	c := policy.SuspendedCondition(job)
 	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
 }
 
@@ -131,22 +110,6 @@ func AwaitsResume(job *batchv1.Job) bool {
 // nothing yet.
 func (r *record) awaitsResume() bool {
 	return r.parked && r.Annotations[v1alpha1.HeldByAnnotation] == "" && r.Annotations[v1alpha1.LatestStartAnnotation] == ""
-}
-
-// since returns from when on what work asks for counts: its creation or, of a Job
-// that others suspend, when it was resumed last.
-func since(object metav1.Object) time.Time {
-	var again time.Time
-	switch o := object.(type) {
-	case *record:
-		again = o.resumed
-	case *batchv1.Job:
-		again = resumed(o)
-	}
-	if created := object.GetCreationTimestamp().Time; object.GetAnnotations()[v1alpha1.HeldByAnnotation] != "" || again.Before(created) {
-		return created
-	}
-	return again
 }
 
 // asks returns the object of the group whose asks and promises count: its head. But

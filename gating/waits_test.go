@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // suspendedJob is a held Job that is suspended, and what the Job controller says of it.
@@ -40,7 +41,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		"before that is noted":                {suspendedJob(true, "", nil), true, 0},
 		"before its resume is noted":          {suspendedJob(false, yes, nil), true, 0},
 		"once it is resumed":                  {suspendedJob(false, no, nil), false, 48 * time.Hour},
-		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: stamp(t0)}), false, 0},
+		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0)}), false, 0},
 		"not if we have suspended it":         {suspendedJob(true, yes, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor counted from our resume of it":   {suspendedJob(false, no, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor from what it was before it came": {suspendedJob(false, "", nil), false, 0},
@@ -51,7 +52,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 				t.Errorf("it awaits its resume: %v, %v as cached, want %v", AwaitsResume(tt.job), cached.awaitsResume(), tt.awaits)
 			}
 			want := t0.Add(tt.since)
-			if got, again := since(cached), since(tt.job); !got.Equal(want) || !again.Equal(want) {
+			if got, again := policy.WaitsSince(cached), policy.WaitsSince(tt.job); !got.Equal(want) || !again.Equal(want) {
 				t.Errorf("it counts from %s and %s, want %s", got, again, want)
 			}
 			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow}}
@@ -62,7 +63,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		})
 	}
 	// pods may come before the resume is noted, and do not wait for that
-	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: stamp(t0.Add(time.Minute))})
+	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Minute))})
 	unnoted := &group{job: stripped(t, newStripper(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
 	schedule(builtin(), []*group{unnoted})
 	(&pass{groups: []*group{unnoted}}).park()
@@ -72,7 +73,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	// the promise that it is given then counts from its resume
 	g := &group{job: stripped(t, newStripper(), suspendedJob(false, no, nil))}
 	schedule(builtin(), []*group{g})
-	if want := stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
+	if want := policy.Stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
 		t.Errorf("latest start %s, want %s", g.notes(g.job)[v1alpha1.LatestStartAnnotation], want)
 	}
 }

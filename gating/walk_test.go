@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -124,7 +125,7 @@ func TestASweepLetsGoWhatItCannotTakeOver(t *testing.T) {
 			return c.Patch(ctx, o, patch, options...)
 		},
 	})
-	s := &Sweeper{Reader: c, Writer: c, Clock: fixed{}}
+	s := &Sweeper{Reader: c, Writer: c, Clock: clocktesting.NewFakePassiveClock(t0)}
 	if err := s.sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,10 +4,9 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // waitingRecord is one of a held object.
@@ -18,7 +17,7 @@ func waitingRecord(kind, name string, annotations map[string]string) *record {
 }
 
 func TestWithdraws(t *testing.T) {
-	promised := stamp(t0)
+	promised := policy.Stamp(t0)
 	for name, tt := range map[string]struct {
 		kind                string
 		labels, annotations map[string]string
@@ -50,7 +49,7 @@ func TestWithdraws(t *testing.T) {
 
 func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 	wish := func(kind, name, value string) *record {
-		return waitingRecord(kind, name, map[string]string{v1alpha1.DelayTolerantAnnotation: value, v1alpha1.LatestStartAnnotation: stamp(t0.Add(time.Hour))})
+		return waitingRecord(kind, name, map[string]string{v1alpha1.DelayTolerantAnnotation: value, v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Hour))})
 	}
 	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CleanerLater, Expected: 100, AtOnce: 400, AtOnceIn: "here", Location: "there"}
 	ofJob := &group{job: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}
@@ -82,36 +81,7 @@ func TestARecordKnowsAWishThatIsALabel(t *testing.T) {
 	pod := heldPodOf(1, 1)
 	delete(pod.Annotations, v1alpha1.DelayTolerantAnnotation)
 	pod.Labels[v1alpha1.DelayTolerantAnnotation] = "true"
-	if wish, _ := Wish(stripped(t, newStripper(), pod)); wish != "true" {
+	if wish, _ := policy.Wish(stripped(t, newStripper(), pod)); wish != "true" {
 		t.Errorf("wish %q", wish)
-	}
-}
-
-func TestWhichWishCounts(t *testing.T) {
-	meta := func(label, annotation string) *metav1.ObjectMeta {
-		m := &metav1.ObjectMeta{Labels: map[string]string{}, Annotations: map[string]string{}}
-		if label != "" {
-			m.Labels[v1alpha1.DelayTolerantAnnotation] = label
-		}
-		if annotation != "" {
-			m.Annotations[v1alpha1.DelayTolerantAnnotation] = annotation
-		}
-		return m
-	}
-	for name, tt := range map[string]struct {
-		template, job *metav1.ObjectMeta
-		want          string
-	}{
-		"a label of the Job":                     {meta("", "true"), meta("false", ""), "false"},
-		"an annotation before a label":           {meta("", ""), meta("false", "true"), "true"},
-		"a label of the template":                {meta("true", ""), meta("", ""), "true"},
-		"its annotation before its label":        {meta("true", "false"), meta("", ""), "false"},
-		"what the Job says before what both say": {meta("true", "true"), meta("", "false"), "false"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := JobAsk(tt.template, tt.job)[v1alpha1.DelayTolerantAnnotation]; got != tt.want {
-				t.Errorf("wish %q, want %q", got, tt.want)
-			}
-		})
 	}
 }

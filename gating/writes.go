@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // writes are the ways to let a pod or Job go. An admission policy may refuse what we
@@ -64,7 +65,7 @@ func (r release) jobWrites(job metav1.Object) writes {
 
 // brief says when something was let go. It takes less room than what was there before.
 func (r release) brief(o metav1.Object) client.Patch {
-	started := stamp(r.at)
+	started := policy.Stamp(r.at)
 	return object{Metadata: objectMeta{
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil},

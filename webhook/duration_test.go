@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // ran is an API server that has these Jobs.
@@ -111,8 +111,8 @@ func TestWhatIsTakenForTheDurationOfAJob(t *testing.T) {
 				t.Error("decided on again:", diff)
 			}
 			// its pods are planned with the same
-			again := gating.TaskOf(defaultPolicy(t, w), &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: after.Spec.Template.Annotations})
-			whole := gating.TaskOf(defaultPolicy(t, w), &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: a})
+			again := defaultPolicy(t, w).TaskOf(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: after.Spec.Template.Annotations})
+			whole := defaultPolicy(t, w).TaskOf(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: a})
 			if diff := cmp.Diff(whole, again); diff != "" || whole.LatestStart.Format(time.RFC3339) != tt.want.LatestStart {
 				t.Errorf("latest start %s, its pods: %s", whole.LatestStart, diff)
 			}
@@ -120,13 +120,13 @@ func TestWhatIsTakenForTheDurationOfAJob(t *testing.T) {
 	}
 }
 
-func defaultPolicy(t *testing.T, w *Webhook) *gating.Policy {
+func defaultPolicy(t *testing.T, w *Webhook) *policy.Policy {
 	t.Helper()
-	policy, err := w.Policies.Get(t.Context(), "")
+	rules, err := w.Policies.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return policy
+	return rules
 }
 
 func TestAJobThatStartsAtOnceTellsItsDurationToo(t *testing.T) {

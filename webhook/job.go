@@ -16,6 +16,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -33,8 +34,8 @@ func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error
 	}
 	copied := forget(&job.Job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	strange := append(gating.Strange(job.Annotations, field.NewPath("metadata", "annotations")),
-		gating.Strange(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
+	strange := append(policy.UnknownKeys(job.Annotations, field.NewPath("metadata", "annotations")),
+		policy.UnknownKeys(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
 	before, template, suspended := written(job.ObjectMeta), written(job.Spec.Template.ObjectMeta), ptr.Deref(job.Spec.Suspend, false)
 	v, err := w.askAndDecideJob(ctx, req, job)
 	v = v.jobWithRoom(job, before, template, suspended)
@@ -58,14 +59,14 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if len(errs) > 0 {
 		return blame(job, errs).without(func(why string) verdict { return startJob(job, why) }), nil
 	}
-	asked := gating.JobAsk(template, job)
-	ask, _ := gating.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // its parts have been checked
+	asked := policy.JobAsk(template, job)
+	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // its parts have been checked
 	if !ask.Wanted {
 		return w.decideJob(ctx, req, job, ask, asked)
 	}
 	nameRuns(job)
 	ask.Earlier = w.Runs.Of(req.Namespace, job)
-	ask.ReplacedAt = gating.ReplacedAt(ctx, w.Reader, req.Namespace, job, created)
+	ask.ReplacedAt = policy.ReplacedAt(ctx, w.Reader, req.Namespace, job, created)
 	ask.Tool = cmp.Or(came.came.tool, came.template.tool)
 	v, err := w.decideJob(ctx, req, job, ask, asked)
 	return v.warn(toolWarning(ask)...), err
@@ -73,17 +74,17 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 
 // checkAsk tells what is wrong with what an object asks for, whose metadata is at path.
 func checkAsk(o metav1.Object, created time.Time, path *field.Path) field.ErrorList {
-	_, errs := gating.ParseAsk(o.GetAnnotations(), created, path.Child("annotations"))
+	_, errs := policy.ParseAsk(o.GetAnnotations(), created, path.Child("annotations"))
 	_, alsoSaid := o.GetAnnotations()[v1alpha1.DelayTolerantAnnotation]
 	if wish, ok := o.GetLabels()[v1alpha1.DelayTolerantAnnotation]; ok && !alsoSaid {
-		_, more := gating.ParseAsk(map[string]string{v1alpha1.DelayTolerantAnnotation: wish}, created, path.Child("labels"))
+		_, more := policy.ParseAsk(map[string]string{v1alpha1.DelayTolerantAnnotation: wish}, created, path.Child("labels"))
 		errs = append(errs, more...)
 	}
 	return errs
 }
 
 // toolWarning tells of the time-out of the tool that work is of, if one is known.
-func toolWarning(ask gating.Ask) []string {
+func toolWarning(ask policy.Ask) []string {
 	if ask.Tool == nil {
 		return nil
 	}
@@ -91,7 +92,7 @@ func toolWarning(ask gating.Ask) []string {
 }
 
 // decideJob decides on a Job that asks for what can be read.
-func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv1.Job, ask gating.Ask, asked map[string]string) (verdict, error) {
+func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv1.Job, ask policy.Ask, asked map[string]string) (verdict, error) {
 	if why := leaveJobAlone(job, ask); why != "" {
 		return startJob(job, gating.NotHeld+why), nil
 	}
@@ -127,13 +128,13 @@ func forget(job *batchv1.Job) (suspended bool) {
 	if job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue {
 		job.Annotations[gating.KueueGates] = gating.LeaveQueue(job.Annotations[gating.KueueGates])
 	}
-	gating.Forget(job.Annotations)
-	gating.Forget(job.Spec.Template.Annotations)
+	policy.ForgetNotes(job.Annotations)
+	policy.ForgetNotes(job.Spec.Template.Annotations)
 	return suspended
 }
 
 // leaveJobAlone says why a Job is not held whatever the grid does.
-func leaveJobAlone(job *batchv1.Job, ask gating.Ask) string {
+func leaveJobAlone(job *batchv1.Job, ask policy.Ask) string {
 	manager := job.Spec.ManagedBy
 	switch {
 	case !ask.Wanted:
@@ -150,7 +151,7 @@ func leaveJobAlone(job *batchv1.Job, ask gating.Ask) string {
 // byItself says how a Job is held itself; empty if its pods are. A Job's
 // activeDeadlineSeconds would run while its pods are gated, and gated pods hold
 // the quota that a queue gives.
-func byItself(job *batchv1.Job, ask gating.Ask) string {
+func byItself(job *batchv1.Job, ask policy.Ask) string {
 	switch {
 	case job.Labels[gating.KueueQueue] != "":
 		return v1alpha1.HoldByKueue
@@ -164,28 +165,28 @@ func byItself(job *batchv1.Job, ask gating.Ask) string {
 // holdJob records on a Job that it is held, if it is better to wait, and in
 // its template what its pods must know. The gate is put on the pods as they
 // come (see package gating).
-func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
+func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	now := job.CreationTimestamp.Time
-	task := policy.Task(ask, now)
-	task.ID = gating.TaskID(job, req.UID) // it has no UID of its own yet
-	decision := policy.Decide(w.Store.Snapshot(policy.Source), ask.Location, now, task)
+	task := rules.Task(ask, now)
+	task.ID = policy.TaskID(job, req.UID) // it has no UID of its own yet
+	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaits = gating.JobStillWaits(job)
-	if policy.Limited() {
+	if rules.Limited() {
 		decision = decision.Queue()
 	}
 	// its pods count for the policy, whenever they come
-	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = policy.Name, policy.Name
+	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = rules.Name, rules.Name
 	noteDuration(job, ask)
-	if w.Mark || policy.Movable() { // so that its pods come here, too, however it is held
+	if w.Mark || rules.Movable() { // so that its pods come here, too, however it is held
 		bringPods(job, asked)
 	}
 	if ptr.Deref(job.Spec.Suspend, false) && byItself(job, ask) == "" {
-		return parkJob(job, policy, ask, asked)
+		return parkJob(job, rules, ask, asked)
 	}
 	if asked[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict { // which ends then, for its last pod, too
 		job.Spec.Template.Annotations[v1alpha1.LatestStartAnnotation] = task.LatestStart.UTC().Format(time.RFC3339)
 	}
-	if policy.Movable() {
+	if rules.Movable() {
 		noteLocation(job, decision.Location, ask.Only)
 	}
 	if !decision.Holds() {
@@ -194,14 +195,14 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 	if why := w.unable(req.Namespace); why != "" {
 		return startJob(job, why).warned(why)
 	}
-	notes := gating.Notes(policy, decision)
+	notes := rules.Notes(decision)
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	if how := byItself(job, ask); how != "" {
 		return holdWhole(job, how)
 	}
-	bringPods(job, gating.Promise(asked, notes))
+	bringPods(job, policy.PromiseNotes(asked, notes))
 	delete(job.Spec.Template.Labels, v1alpha1.StateLabel)
 	return verdict{outcome: held, noted: true}
 }
@@ -210,7 +211,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, policy *gating.P
 // changes it. A wish that is a label stays one.
 func noteAsk(job *batchv1.Job, asked map[string]string) {
 	wish := asked[v1alpha1.DelayTolerantAnnotation]
-	_, said := gating.Wish(job)
+	_, said := policy.Wish(job)
 	_, annotated := job.Spec.Template.Annotations[v1alpha1.DelayTolerantAnnotation]
 	for key, value := range asked {
 		if key != v1alpha1.DelayTolerantAnnotation {
@@ -244,16 +245,16 @@ func bringPods(job *batchv1.Job, annotations map[string]string) {
 
 // parkJob holds a Job that its user has created suspended, for approval, say: it is
 // planned from when it is resumed, as are its pods.
-func parkJob(job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[string]string) verdict {
+func parkJob(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
-	notes := map[string]string{v1alpha1.PolicyAnnotation: policy.Name, v1alpha1.ReasonAnnotation: gating.ReasonAwaitsResume}
+	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: gating.ReasonAwaitsResume}
 	if ask.Only != "" {
 		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Only
 		template.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Only
 	}
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
-	bringPods(job, gating.Promise(asked, notes))
+	bringPods(job, policy.PromiseNotes(asked, notes))
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	delete(template.Labels, v1alpha1.StateLabel)
 	return verdict{outcome: held, noted: true}
@@ -261,8 +262,8 @@ func parkJob(job *batchv1.Job, policy *gating.Policy, ask gating.Ask, asked map[
 
 // noteDuration notes on a Job with what duration it is planned, if it does not
 // say, and on its pods how long they are expected to run.
-func noteDuration(job *batchv1.Job, ask gating.Ask) {
-	guess := gating.Guess(ask)
+func noteDuration(job *batchv1.Job, ask policy.Ask) {
+	guess := policy.DurationNotes(ask)
 	maps.Copy(job.Annotations, guess)
 	expected, ok := guess[v1alpha1.ExpectedDurationAnnotation]
 	if ask.Duration > 0 {

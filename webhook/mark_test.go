@@ -12,7 +12,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // markedPod returns the resources of a pod's first container as the API server
@@ -143,12 +143,12 @@ func TestStrictPlacementEndsForLatePods(t *testing.T) {
 				Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}, Annotations: job.Spec.Template.Annotations,
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: &controls}},
 			}})
-			policy := defaultPolicy(t, w)
+			rules := defaultPolicy(t, w)
 			pod.CreationTimestamp = metav1.NewTime(late)
-			if task := gating.TaskOf(policy, pod); gating.Strict(pod, task, late) {
+			if task := rules.TaskOf(pod); policy.Strict(pod, task, late) {
 				t.Errorf("its placement is strict until %v: %v", task.LatestStart, pod.Annotations)
 			}
-			if early := t0.Add(-10 * time.Minute); !gating.Strict(pod, gating.TaskOf(policy, pod), early) {
+			if early := t0.Add(-10 * time.Minute); !policy.Strict(pod, rules.TaskOf(pod), early) {
 				t.Errorf("its placement was never strict: %v", pod.Annotations)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -32,7 +33,7 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 		return v.warn(gating.NotHeld + pod.tooLarge.Error()), nil
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	strange := gating.Strange(pod.Annotations, field.NewPath("metadata", "annotations"))
+	strange := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
 	before := written(pod.ObjectMeta)
 	v, err := w.holdOrStart(ctx, req, pod)
 	v = v.withRoom(pod, before)
@@ -85,7 +86,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 	if why := leavePodAlone(pod, ofHeldJob); why != "" {
 		return startPod(pod, why), nil
 	}
-	ask, _ := gating.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // it has been checked
+	ask, _ := policy.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // it has been checked
 	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
@@ -118,30 +119,30 @@ func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 // holdPod puts the gate on a pod if it is better to wait. A pod of a Job that
 // is held is always gated before its latest start: the loop lets all of the
 // Job go together.
-func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, policy *gating.Policy, ask gating.Ask, promised bool) verdict {
+func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Policy, ask policy.Ask, promised bool) verdict {
 	now := pod.CreationTimestamp.Time
-	task := gating.TaskOf(policy, pod)
+	task := rules.TaskOf(pod)
 	ask.Limit(&task, now, task.Duration)
 	task.Held = promised
-	task.ID = gating.TaskID(pod, req.UID) // it has no UID of its own yet
-	decision := policy.Decide(w.Store.Snapshot(policy.Source), ask.Location, now, task)
+	task.ID = policy.TaskID(pod, req.UID) // it has no UID of its own yet
+	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaits = gating.PodStillWaits(pod.Spec.SchedulingGates)
-	if policy.Limited() {
+	if rules.Limited() {
 		decision = decision.Queue()
 	}
 	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
-		pod.Annotations[v1alpha1.PolicyAnnotation] = policy.Name // it counts for the policy
+		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {
-			v = v.steer(pod, policy, decision.Location)
+			v = v.steer(pod, rules, decision.Location)
 		}
 		return v
 	}
 	if why := w.unable(req.Namespace); why != "" {
-		pod.Annotations[v1alpha1.PolicyAnnotation] = policy.Name // it counts for the policy
+		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
 		return startPod(pod, why).warned(why)
 	}
-	notes := gating.Notes(policy, decision)
+	notes := rules.Notes(decision)
 	if before, known := pod.Annotations[v1alpha1.IntensityAtCreationAnnotation]; known {
 		notes[v1alpha1.IntensityAtCreationAnnotation] = before
 	}
@@ -163,7 +164,7 @@ func startPod(pod *corev1.Pod, why string) verdict {
 	v := verdict{outcome: started, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 	if why != "" {
 		told := maps.Clone(pod.Annotations)
-		gating.Forget(pod.Annotations)
+		policy.ForgetNotes(pod.Annotations)
 		for _, key := range forExtender(pod) {
 			if value, ok := told[key]; ok {
 				pod.Annotations[key] = value

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -30,12 +31,12 @@ const (
 // be is left out; tooLarge says which was the first.
 type object struct {
 	serving.Reader
-	tools    []gating.Tool
+	tools    []policy.Tool
 	tooLarge error
 }
 
 func newObject(raw []byte) *object {
-	return &object{Reader: serving.NewReader(raw), tools: gating.Tools()}
+	return &object{Reader: serving.NewReader(raw), tools: policy.Tools()}
 }
 
 // fields reads an object within the object.
@@ -68,7 +69,7 @@ type meta struct {
 	labels, annotations table
 	owners              []metav1.OwnerReference
 	// tool is the one that the object is of; nil if none is known.
-	tool *gating.Tool
+	tool *policy.Tool
 }
 
 // table is a map of strings in an object; there tells an empty one from none.
@@ -102,10 +103,10 @@ func (o *object) table(path string, into *table, of *meta) func() error {
 		return o.Members(path, func(key string) error {
 			ours := gating.Ours(key)
 			if !ours {
-				of.tool = gating.ToolOf(o.tools, key, of.tool)
+				of.tool = policy.ToolOf(o.tools, key, of.tool)
 			}
 			if left <= 0 || !ours {
-				if gating.Written(key) {
+				if policy.IsWritten(key) {
 					into.known[key] = "" // to be taken off, whatever it says
 				}
 				size, err := o.size()
@@ -116,7 +117,7 @@ func (o *object) table(path string, into *table, of *meta) func() error {
 			var tooLarge *serving.TooLargeError
 			if errors.As(err, &tooLarge) {
 				left, tooLarge.Most = 0, mostOurs // there is no room for any other
-				if gating.Written(key) {
+				if policy.IsWritten(key) {
 					into.known[key] = ""
 				}
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // spare is how much room what is held has to have for what will be noted on it, and on
@@ -79,7 +80,7 @@ func (v verdict) jobWithRoom(job *aJob, before, template metav1.ObjectMeta, susp
 // as it came.
 func unnoted(to *metav1.ObjectMeta, before metav1.ObjectMeta) {
 	to.Labels, to.Annotations = before.Labels, before.Annotations
-	gating.Forget(to.Annotations)
+	policy.ForgetNotes(to.Annotations)
 	to.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 }
 

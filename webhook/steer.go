@@ -7,14 +7,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
 // suit notes on a pod which locations suit it, as things are now.
-func suit(ctx context.Context, policy *gating.Policy, pod *corev1.Pod) {
+func suit(ctx context.Context, rules *policy.Policy, pod *corev1.Pod) {
 	delete(pod.Annotations, v1alpha1.CandidateLocationsAnnotation)
-	if only := policy.Suiting(ctx, &pod.Spec); only != "" {
+	if only := rules.Suiting(ctx, &pod.Spec); only != "" {
 		pod.Annotations[v1alpha1.CandidateLocationsAnnotation] = only
 	}
 }
@@ -26,25 +26,25 @@ func (w *Webhook) startLater(ctx context.Context, req serving.Review, pod *corev
 	if planned == "" {
 		return startPod(pod, why) // its Job was not placed
 	}
-	policy, err := w.Policies.Get(ctx, name)
+	rules, err := w.Policies.Get(ctx, name)
 	if err != nil {
 		return startPod(pod, why) // it was deleted
 	}
-	to := w.whereNow(ctx, req, pod, policy)
-	return startPod(pod, why).steer(pod, policy, to)
+	to := w.whereNow(ctx, req, pod, rules)
+	return startPod(pod, why).steer(pod, rules, to)
 }
 
 // whereNow returns the location in which a pod of a released Job is to start;
 // empty if none is known to be better. Below ceilings it is that of its Job, which
 // was given room there, and else the cleanest now: hours later, for a retry, that
 // may be another.
-func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.Pod, policy *gating.Policy) string {
-	if policy.Limited() {
+func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.Pod, rules *policy.Policy) string {
+	if rules.Limited() {
 		return w.Records.PlannedWithJob(req.Namespace, pod)
 	}
-	suit(ctx, policy, pod)
-	task := gating.TaskOf(policy, pod)
-	decision := policy.Decide(w.Store.Snapshot(policy.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
+	suit(ctx, rules, pod)
+	task := rules.TaskOf(pod)
+	decision := rules.Decide(w.Store.Snapshot(rules.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
 	if math.IsNaN(decision.AtOnce) {
 		return ""
 	}
@@ -54,20 +54,20 @@ func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.
 // steer adds to what was decided on a pod that the scheduler should prefer the
 // nodes of a location, beside what the pod prefers itself; nothing if its policy
 // does not choose, or the location is not known.
-func (v verdict) steer(pod *corev1.Pod, policy *gating.Policy, location string) verdict {
-	term, ok := policy.Preference(location)
+func (v verdict) steer(pod *corev1.Pod, rules *policy.Policy, location string) verdict {
+	term, ok := rules.Preference(location)
 	if !ok {
 		return v
 	}
 	pod.Annotations[v1alpha1.PlannedLocationAnnotation] = location
 	v.noted = true
-	if gating.Prefers(&pod.Spec, term) {
+	if policy.Prefers(&pod.Spec, term) {
 		return v // decided on again
 	}
 	affinity, preferred := pod.Spec.Affinity, "preferredDuringSchedulingIgnoredDuringExecution"
 	terms := []corev1.PreferredSchedulingTerm{term}
 	switch {
-	case len(gating.Preferred(&pod.Spec)) > 0:
+	case len(policy.Preferred(&pod.Spec)) > 0:
 		v.patch = v.patch.set("/spec/affinity/nodeAffinity/"+preferred+"/-", term)
 	case affinity != nil && affinity.NodeAffinity != nil:
 		v.patch = v.patch.set("/spec/affinity/nodeAffinity/"+preferred, terms)

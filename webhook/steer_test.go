@@ -23,6 +23,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // spacious is a cache with a default policy of two locations, a node in each, and
@@ -70,8 +71,8 @@ func twoGrids(t *testing.T, north, south []float64, change func(*spacious)) *Web
 		change(&cache)
 	}
 	clock := clocktesting.NewFakePassiveClock(t0)
-	policies := gating.Policies{Reader: cache, Clock: clock, Nodes: &gating.Nodes{Reader: cache}}
-	policy, err := policies.Get(t.Context(), "")
+	policies := policy.Policies{Reader: cache, Clock: clock, Nodes: &policy.Nodes{Reader: cache}}
+	rules, err := policies.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func twoGrids(t *testing.T, north, south []float64, change func(*spacious)) *Web
 		issue.Series[name] = forecast.NewSeries(slots)
 	}
 	store := &forecast.Store{}
-	if err := store.Offer(policy.Source, issue, t0); err != nil {
+	if err := store.Offer(rules.Source, issue, t0); err != nil {
 		t.Fatal(err)
 	}
 	var jobs []runtime.Object
@@ -200,7 +201,7 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := admitPod(t, twoGrids(t, tt.north, tt.south, tt.change), tt.pod)
-			if diff := cmp.Diff(tt.want, gating.Preferred(&got.Spec)); diff != "" {
+			if diff := cmp.Diff(tt.want, policy.Preferred(&got.Spec)); diff != "" {
 				t.Error(diff)
 			}
 			if planned := got.Annotations[v1alpha1.PlannedLocationAnnotation]; planned != tt.planned || gating.HasGate(got.Spec.SchedulingGates) {
@@ -255,7 +256,7 @@ func TestAJobThatStartsAtOnceHasItsPodsComeBack(t *testing.T) {
 		t.Fatalf("labels %v, pods %v", job.Labels, template.Annotations)
 	}
 	pod := admitPod(t, w, ofJob(&corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}))
-	if diff := cmp.Diff([]corev1.PreferredSchedulingTerm{inGrid("south")}, gating.Preferred(&pod.Spec)); diff != "" {
+	if diff := cmp.Diff([]corev1.PreferredSchedulingTerm{inGrid("south")}, policy.Preferred(&pod.Spec)); diff != "" {
 		t.Error(diff)
 	}
 }

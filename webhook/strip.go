@@ -9,6 +9,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -23,7 +24,7 @@ const (
 // its pod template. The matchConditions say the same.
 func asks(objects ...metav1.Object) bool {
 	return slices.ContainsFunc(objects, func(o metav1.Object) bool {
-		wish, ok := gating.Wish(o)
+		wish, ok := policy.Wish(o)
 		return ok && wish != "false"
 	})
 }
@@ -51,7 +52,7 @@ func stripJob(job *batchv1.Job) verdict {
 }
 
 func strip(meta *metav1.ObjectMeta) {
-	gating.Forget(meta.Annotations)
+	policy.ForgetNotes(meta.Annotations)
 	delete(meta.Labels, v1alpha1.StateLabel)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -30,11 +31,11 @@ type Webhook struct {
 	Reader client.Reader
 	// Records knows the Jobs that were decided on.
 	Records  *gating.Records
-	Policies gating.Policies
+	Policies policy.Policies
 	Store    *forecast.Store
 	// Runs knows how long work runs that does not say.
 	Runs    *gating.Runs
-	Clock   gating.Clock
+	Clock   policy.Clock
 	Metrics *Metrics
 	// Unable says why what is held in a namespace could not be let go, so that no
 	// more is to be held there; empty if it can be. Nil is never.
@@ -119,7 +120,7 @@ func refuse(req serving.Review, errs field.ErrorList) *admissionv1.AdmissionResp
 // choice is the policy for an ask, or why there is none: the ask is refused for
 // errs, or the work is let go with a warning.
 type choice struct {
-	policy  *gating.Policy
+	policy  *policy.Policy
 	errs    field.ErrorList
 	warning string
 }
@@ -145,7 +146,7 @@ func blame(object metav1.Object, errs field.ErrorList) choice {
 }
 
 // choose finds the policy for an object.
-func (w *Webhook) choose(ctx context.Context, ask gating.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
+func (w *Webhook) choose(ctx context.Context, ask policy.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
 	c, err := w.find(ctx, ask, namespace, path)
 	if len(c.errs) > 0 {
 		c = blame(object, c.errs)
@@ -156,12 +157,12 @@ func (w *Webhook) choose(ctx context.Context, ask gating.Ask, object metav1.Obje
 // find finds the policy: the one asked for, else the namespace's, else the
 // default. A name in the ask that is not known is the user's mistake; one on
 // the namespace is not.
-func (w *Webhook) find(ctx context.Context, ask gating.Ask, namespace string, path *field.Path) (choice, error) {
+func (w *Webhook) find(ctx context.Context, ask policy.Ask, namespace string, path *field.Path) (choice, error) {
 	name, asked := ask.Policy, ask.Policy != ""
 	if !asked {
-		name = gating.NamespacePolicy(ctx, w.Reader, namespace)
+		name = policy.NamespacePolicy(ctx, w.Reader, namespace)
 	}
-	policy, err := w.Policies.Get(ctx, name)
+	rules, err := w.Policies.Get(ctx, name)
 	switch {
 	case apierrors.IsNotFound(err) && asked:
 		return choice{errs: field.ErrorList{field.Invalid(path.Key(v1alpha1.PolicyAnnotation), name, w.wantPolicy(ctx))}}, nil
@@ -171,11 +172,11 @@ func (w *Webhook) find(ctx context.Context, ask gating.Ask, namespace string, pa
 		return choice{}, err
 	}
 	if ask.Location != "" {
-		if err := policy.CheckLocation(w.Store.Snapshot(policy.Source), ask.Location); err != nil {
+		if err := rules.CheckLocation(w.Store.Snapshot(rules.Source), ask.Location); err != nil {
 			return choice{errs: field.ErrorList{field.Invalid(path.Key(v1alpha1.LocationAnnotation), ask.Location, err.Error())}}, nil
 		}
 	}
-	return choice{policy: policy}, nil
+	return choice{policy: rules}, nil
 }
 
 // wantPolicy says which policies there are.

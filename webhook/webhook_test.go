@@ -25,6 +25,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -45,7 +46,7 @@ func dirtyNow(t testing.TB) *Webhook {
 	t.Helper()
 	clock := clocktesting.NewFakePassiveClock(t0)
 	store := &forecast.Store{}
-	policies := gating.Policies{Reader: empty{}, Clock: clock}
+	policies := policy.Policies{Reader: empty{}, Clock: clock}
 	builtin, err := policies.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

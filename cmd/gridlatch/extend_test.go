@@ -2,78 +2,12 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/extender"
-	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
 )
-
-func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
-	now := time.Now().UTC().Truncate(time.Hour)
-	scheme := runtime.NewScheme()
-	if err := errors.Join(v1alpha1.AddToScheme(scheme), metav1.AddMetaToScheme(scheme)); err != nil {
-		t.Fatal(err)
-	}
-	two := v1alpha1.Default()
-	two.Name = "two"
-	two.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 3}, {UpTo: ptr.To[int32](900), Ceiling: 1}}
-	two.Spec.Locations = []v1alpha1.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b", NodeSelector: map[string]string{"zone": "b"}}}
-	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(two).Build()
-	p := placing{gating.Policies{Reader: reader, Clock: clock.RealClock{}}, &forecast.Store{}}
-	series := forecast.NewSeries([]forecast.Slot{{Start: now, End: now.Add(9 * time.Hour), Intensity: 120}})
-	if err := p.store.Offer(forecast.ParseSource("kube-system/carbon-intensity/data"), forecast.Document{Series: map[string]*forecast.Series{"a": series}, Issued: now}, now); err != nil {
-		t.Fatal(err)
-	}
-	pod := func(annotations map[string]string) *metav1.PartialObjectMetadata {
-		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "default", CreationTimestamp: metav1.NewTime(now), Annotations: annotations}}
-	}
-	got, err := p.terms(t.Context(), pod(map[string]string{
-		v1alpha1.PolicyAnnotation: "two", v1alpha1.DurationAnnotation: "2h", v1alpha1.PlannedLocationAnnotation: "b", v1alpha1.PlacementAnnotation: v1alpha1.PlacementStrict,
-	}), now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if mean, _ := got.Locations[0].Expected.Mean(now, now.Add(time.Hour)); mean != 120 || !got.Locations[1].Expected.Empty() {
-		t.Errorf("expected %v in a, and %v in b", got.Locations[0].Expected.Slots(), got.Locations[1].Expected.Slots())
-	}
-	if diff := cmp.Diff("200=3,900=1", got.Buckets.String()); diff != "" {
-		t.Error(diff)
-	}
-	for i := range got.Locations {
-		got.Locations[i].Expected = nil
-	}
-	want := extender.Terms{
-		Policy: "two", Duration: 2 * time.Hour, Home: "b", Strict: true, Buckets: got.Buckets,
-		Locations: []extender.Location{{Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b", NodeSelector: map[string]string{"zone": "b"}}},
-	}
-	if diff := cmp.Diff(want.Locations, got.Locations); diff != "" {
-		t.Error(diff)
-	}
-	if got.Policy != want.Policy || got.Duration != want.Duration || got.Home != want.Home || got.Strict != want.Strict {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if got, err := p.terms(t.Context(), pod(nil), now); err != nil || got.Policy != v1alpha1.DefaultPolicy || len(got.Locations) != 1 {
-		t.Errorf("by default: %+v, %v", got, err)
-	}
-	if got, err := p.terms(t.Context(), pod(map[string]string{v1alpha1.PolicyAnnotation: "gone"}), now); !errors.Is(err, extender.ErrNoPolicy) || got.Policy != "gone" {
-		t.Errorf("of a policy that is gone: %+v, %v", got, err)
-	}
-}
 
 func TestFlagsOfTheExtender(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "ca.crt")

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/certs"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -92,7 +93,7 @@ func listenMetrics(mgr ctrl.Manager, address string) error {
 // listenProbes makes /readyz green once the webhook has a certificate to serve
 // with, the caches are filled and each forecast has been looked for. A replica that
 // has been there stays ready without an API server: it holds by what it knows.
-func listenProbes(mgr ctrl.Manager, o *options, secure *tls.Config, records *gating.Records, feed *gating.Feed) error {
+func listenProbes(mgr ctrl.Manager, o *options, secure *tls.Config, records *gating.Records, feed *feed.Feed) error {
 	certified := func(*http.Request) error {
 		_, err := secure.GetCertificate(&tls.ClientHelloInfo{})
 		return err

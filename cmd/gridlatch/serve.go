@@ -28,8 +28,11 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/certs"
+	"github.com/gridlatch/gridlatch/extender"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
@@ -57,7 +60,7 @@ const changesQueued = 1024
 const leaseDuration, renewDeadline = 10 * time.Second, 7 * time.Second
 
 // serve runs everything until the context ends.
-func serve(ctx context.Context, o *options, config *rest.Config, now gating.Clock) error {
+func serve(ctx context.Context, o *options, config *rest.Config, now policy.Clock) error {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
@@ -87,15 +90,15 @@ func serve(ctx context.Context, o *options, config *rest.Config, now gating.Cloc
 // newManager makes a manager that caches what the packages say they need, and
 // nothing else.
 func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.Manager, error) {
-	cached := gating.CacheByObject()
+	cached := policy.CacheByObject()
 	if o.certDir == "" {
 		maps.Copy(cached, certs.SecretByObject(caSecret(o.namespace)))
 	}
 	grace, lease, renew := 20*time.Second, leaseDuration, renewDeadline
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		MapperProvider:                gating.Mapper,
-		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true, NewInformer: gating.NewInformer},
+		MapperProvider:                policy.Mapper,
+		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true, NewInformer: policy.NewInformer},
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // see listen
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              name,
@@ -113,32 +116,32 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 
 // wire puts the parts together: one store of forecasts, filled by the feed and
 // read by the webhook, the loop, the extender and the ceilings.
-func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now gating.Clock) error {
+func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now policy.Clock) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	if err := gating.PrepareCache(ctx, mgr.GetCache()); err != nil {
+	if err := policy.PrepareCache(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
 	records, err := gating.NewRecords(config)
 	if err != nil {
 		return err
 	}
-	nodes := &gating.Nodes{Reader: mgr.GetCache()}
+	nodes := &policy.Nodes{Reader: mgr.GetCache()}
 	if err := nodes.Watch(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
 	store := &forecast.Store{}
-	policies := gating.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
+	policies := policy.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
 	changed, capped := make(chan event.TypedGenericEvent[forecast.Source], changesQueued), make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 
-	memory := &gating.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
-	feed := &gating.Feed{
+	memory := &feed.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
+	forecasts := &feed.Feed{
 		Clientset: clientset, Policies: policies, Store: store, Clock: now, Memory: memory,
 		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed, capped},
 	}
-	if err := feed.SetupWithManager(mgr); err != nil {
+	if err := forecasts.SetupWithManager(mgr); err != nil {
 		return err
 	}
 	herald := gating.NewHerald(mgr.GetEventRecorder(name))
@@ -151,7 +154,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	ceilings := &ceiling.Controller{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: levels{policies, store}, Store: store, Follow: feed.Also,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.Also,
 		Clock: now, Events: herald, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
 	}
 	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
@@ -166,17 +169,17 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, Unable: able.Why,
 		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
 	}
-	metrics.Registry.MustRegister(&gating.GridCollector{Policies: policies, Store: store, Clock: now})
+	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies, Store: store, Clock: now})
 	for _, runnable := range []manager.Runnable{records, herald, sweeper, memory, runs, tidy{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	return answer(ctx, mgr, o, source, records, feed, hook)
+	return answer(ctx, mgr, o, source, records, forecasts, hook)
 }
 
 // deadMansSwitch has the webhook hold only while the loop can let go.
-func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loop *gating.Loop, now gating.Clock) (*gating.Switch, error) {
+func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loop *gating.Loop, now policy.Clock) (*gating.Switch, error) {
 	var leases kubernetes.Interface
 	if o.leaderElect {
 		leases = clientset
@@ -198,7 +201,7 @@ func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface
 }
 
 // answer answers the API server, kube-scheduler, and who looks after this.
-func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, feed *gating.Feed, hook *webhook.Webhook) error {
+func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
 	secure, err := presenting(mgr, o, source)
 	if err != nil {
 		return err
@@ -207,7 +210,7 @@ func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Sou
 		return err
 	}
 	if o.extends() {
-		p := placing{gating.Policies{Reader: hook.Policies.Reader, Clock: hook.Clock}, hook.Store}
+		p := extender.Placing{Policies: policy.Policies{Reader: hook.Policies.Reader, Clock: hook.Clock}, Store: hook.Store}
 		if err := extend(ctx, mgr, o, secure, p); err != nil {
 			return err
 		}
@@ -215,7 +218,7 @@ func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Sou
 	if err := listenMetrics(mgr, o.metricsBind); err != nil {
 		return err
 	}
-	return listenProbes(mgr, o, secure, records, feed)
+	return listenProbes(mgr, o, secure, records, forecasts)
 }
 
 // admit answers the API server, in every replica.

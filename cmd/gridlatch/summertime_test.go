@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -56,7 +56,7 @@ func TestDeadlinesAcrossTheChangesOfSummerTime(t *testing.T) {
 }
 
 // runInProcess runs the program with a clock, for as long as the test.
-func runInProcess(t *testing.T, c *env.Cluster, clock gating.Clock) {
+func runInProcess(t *testing.T, c *env.Cluster, clock policy.Clock) {
 	t.Helper()
 	port, err := env.ReservePort()
 	if err != nil {

@@ -22,8 +22,10 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 func TestExplainPrints(t *testing.T) {
@@ -278,7 +280,7 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := gating.HistoryConfigMap(source, f.Location, history)
+	saved := feed.HistoryConfigMap(source, f.Location, history)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")

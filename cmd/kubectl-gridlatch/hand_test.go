@@ -14,6 +14,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
@@ -80,11 +81,11 @@ func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
 			t.Errorf("%s: %q, want %q", key, got, want)
 		}
 	}
-	policy, err := gating.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
+	rules, err := policy.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if task := gating.TaskOf(policy, job); !task.LatestStart.Equal(parse(t, "2026-11-22T08:11:00Z")) {
+	if task := rules.TaskOf(job); !task.LatestStart.Equal(parse(t, "2026-11-22T08:11:00Z")) {
 		t.Errorf("the loop has it start by %s", task.LatestStart)
 	}
 	if code, stdout, _ := call(t, connect, "release", "ordinary"); code != 0 || stdout != "job/ordinary released, 1 pod\n" {
@@ -103,11 +104,11 @@ func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	job := read(t, c, "old", &batchv1.Job{})
-	policy, err := gating.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
+	rules, err := policy.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if task := gating.TaskOf(policy, job); !task.LatestStart.Equal(parse(t, evening).Add(24 * time.Hour)) {
+	if task := rules.TaskOf(job); !task.LatestStart.Equal(parse(t, evening).Add(24 * time.Hour)) {
 		t.Errorf("the loop has it start by %s", task.LatestStart)
 	}
 }

@@ -37,7 +37,7 @@ func TestWhatIsNotKnownIsNotClean(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			grid := "NOWHERE-" + strings.ToUpper(strings.ReplaceAll(name, " ", "-"))
-			policy(t, "default", fmt.Sprintf("spec: {locations: [{name: %s}]}", grid))
+			carbonPolicy(t, "default", fmt.Sprintf("spec: {locations: [{name: %s}]}", grid))
 			start := time.Now().Add(-time.Minute).Truncate(time.Second)
 			var elements []string
 			for i, value := range []string{`,"value":420`, tt.value, `,"value":300`, `,"value":180`, `,"value":240`, `,"value":400`} {
@@ -62,7 +62,7 @@ func TestWhatIsNotKnownIsNotClean(t *testing.T) {
 
 // TestAnIssueWithoutValuesLeavesTheLastGoodInUse tries issues of which nothing can be used.
 func TestAnIssueWithoutValuesLeavesTheLastGoodInUse(t *testing.T) {
-	policy(t, "default", "")
+	carbonPolicy(t, "default", "")
 	for name, tt := range map[string]struct{ value, reason, says string }{
 		"under another name": {`,"intensity":269`, v1alpha1.ReasonLastGood, `there is "intensity": want value, in gCO2eq/kWh`},
 		"left out":           {``, v1alpha1.ReasonLastGood, "forecast has no value in any of its 24 elements: want value, in gCO2eq/kWh"},

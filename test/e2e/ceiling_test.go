@@ -108,7 +108,7 @@ func awaitRoomIsAwaited(t *testing.T, c *env.Cluster, ns string) {
 }
 
 func TestWorkPastItsLatestStartGoesAboveTheCeiling(t *testing.T) {
-	policy(t, "closed", "spec: {locations: [{name: "+location+"}], buckets: [{upTo: 200, ceiling: 0}, {upTo: 1000, ceiling: 0}]}")
+	carbonPolicy(t, "closed", "spec: {locations: [{name: "+location+"}], buckets: [{upTo: 200, ceiling: 0}, {upTo: 1000, ceiling: 0}]}")
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	ns := namespace(t, cluster)
 	create(t, cluster, pod(ns, "late", tolerant(v1alpha1.PolicyAnnotation, "closed", v1alpha1.DeadlineAnnotation, "8s", v1alpha1.DurationAnnotation, "1s")))

@@ -15,7 +15,7 @@ import (
 // wild, under work that waits by it.
 func TestTheLastGoodForecastHolds(t *testing.T) {
 	start := time.Now().Truncate(time.Minute)
-	policy(t, "default", "")
+	carbonPolicy(t, "default", "")
 	breakages := map[string]struct {
 		damage func(ctx context.Context) error
 		says   string
@@ -51,7 +51,7 @@ func TestTheLastGoodForecastHolds(t *testing.T) {
 }
 
 func TestOneBadElementCostsThatElementAndIsReported(t *testing.T) {
-	policy(t, "default", "")
+	carbonPolicy(t, "default", "")
 	start := time.Now().Add(-time.Minute).UTC()
 	data := fmt.Sprintf(`[{"location":%q,"timestamp":%q,"duration":60,"value":333},{"location":%q,"timestamp":"noon","duration":60,"value":100}]`,
 		location, start.Format(time.RFC3339), location)
@@ -64,7 +64,7 @@ func TestOneBadElementCostsThatElementAndIsReported(t *testing.T) {
 
 func TestAForecastThatEndsBeforeTheDeadlineDoesNotHoldBeyondIt(t *testing.T) {
 	const grid = "SHORT" // no older forecast goes on after its end
-	policy(t, "default", "spec: {locations: [{name: "+grid+"}]}")
+	carbonPolicy(t, "default", "spec: {locations: [{name: "+grid+"}]}")
 	start := time.Now().Truncate(time.Second)
 	if err := cluster.Forecast(t.Context(), env.Elements(grid, start, 5*time.Second, 400, 399, 398)...); err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestTheLatestStartHoldsWhateverTheForecastSays(t *testing.T) {
 
 func TestAWordOnTheForecastThatIsTooOld(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
-	policy(t, "default", "spec: {forecast: {maxAge: 10s}}")
+	carbonPolicy(t, "default", "spec: {forecast: {maxAge: 10s}}")
 	awaitPolicy(t, "default", wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonStale, "is older than 10s"))
 	ns := namespace(t, cluster)
 	create(t, cluster, pod(ns, "unheld", tolerant()))

@@ -49,7 +49,7 @@ func createWarned(t *testing.T, c *env.Cluster, o client.Object, options ...clie
 // is held can be counted. It returns the annotations of work that waits by it.
 func ownPolicy(t *testing.T, name string) map[string]string {
 	t.Helper()
-	policy(t, name, "")
+	carbonPolicy(t, name, "")
 	annotations := tolerant(v1alpha1.PolicyAnnotation, name)
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		return cluster.Client.Create(ctx, pod("default", "probe", annotations), client.DryRunAll)

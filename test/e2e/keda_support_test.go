@@ -235,7 +235,7 @@ func kedaCluster(t *testing.T) (*env.Cluster, *env.Controller) {
 	return c, g
 }
 
-// policy makes the site's policy of bounds and the ceilings up to them.
+// carbonPolicy makes the site's policy of bounds and the ceilings up to them.
 func (s *site) policy(t *testing.T, buckets ...int32) {
 	t.Helper()
 	p := v1alpha1.Default()

@@ -17,8 +17,8 @@ import (
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
-// policy makes a CarbonPolicy from its spec in YAML, for as long as the test.
-func policy(t *testing.T, name, spec string) *v1alpha1.CarbonPolicy {
+// carbonPolicy makes a CarbonPolicy from its spec in YAML, for as long as the test.
+func carbonPolicy(t *testing.T, name, spec string) *v1alpha1.CarbonPolicy {
 	t.Helper()
 	if err := tryPolicy(t.Context(), name, spec); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestAnEmptyPolicyIsTheBuiltInOne(t *testing.T) {
 	typed := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "typed"}}
 	create(t, cluster, typed)
 	t.Cleanup(func() { _ = cluster.Client.Delete(context.WithoutCancel(t.Context()), typed) })
-	for _, p := range []*v1alpha1.CarbonPolicy{policy(t, "empty", ""), typed} {
+	for _, p := range []*v1alpha1.CarbonPolicy{carbonPolicy(t, "empty", ""), typed} {
 		if diff := cmp.Diff(v1alpha1.Default().Spec, p.Spec); diff != "" {
 			t.Errorf("%s: the schema's defaults are not those of v1alpha1.Default: %s", p.Name, diff)
 		}
@@ -111,7 +111,7 @@ func TestAPolicyIsValidated(t *testing.T) {
 
 func TestPolicyStatusTellsOfGridAndHeldWork(t *testing.T) {
 	clean := dirtyThenClean(t, cluster, 2*time.Hour)
-	policy(t, "told", "spec: {locations: [{name: CAISO_NORTH}]}")
+	carbonPolicy(t, "told", "spec: {locations: [{name: CAISO_NORTH}]}")
 	ns := namespace(t, cluster)
 	create(t, cluster, job(ns, "waiting", tolerant(v1alpha1.DeadlineAnnotation, "8h", v1alpha1.PolicyAnnotation, "told"), 3))
 	awaitGated(t, cluster, ns, 3)
@@ -137,7 +137,7 @@ func TestPolicyStatusTellsOfGridAndHeldWork(t *testing.T) {
 
 func TestExemptionsReleaseWhatIsHeld(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
-	p := policy(t, "default", "")
+	p := carbonPolicy(t, "default", "")
 	ns := namespace(t, cluster)
 	create(t, cluster, pod(ns, "exempt", tolerant()))
 	awaitGated(t, cluster, ns, 1)
@@ -154,7 +154,7 @@ func TestExemptionsReleaseWhatIsHeld(t *testing.T) {
 
 func TestAScheduleThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
-	policy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night at nine sharp"}, {schedule: "* 22-24 * * *"}, {schedule: "* 22 * * *", timeZone: Europe/Nowhere}]}`)
+	carbonPolicy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night at nine sharp"}, {schedule: "* 22-24 * * *"}, {schedule: "* 22 * * *", timeZone: Europe/Nowhere}]}`)
 	awaitPolicy(t, "mistaken", func(p *v1alpha1.CarbonPolicy) error {
 		for _, want := range []string{"spec.exemptions[0]: schedule \"0 0 31 2 *\": this expression matches no time to come", "spec.exemptions[1]: ", "spec.exemptions[2]: ", "spec.exemptions[3]: timeZone: zone \"Europe/Nowhere\" is not known"} {
 			if err := wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonInvalid, want)(p); err != nil {
@@ -170,7 +170,7 @@ func TestAScheduleThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
 
 func TestDeletingAPolicyReleasesWhatItHolds(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
-	p := policy(t, "passing", "")
+	p := carbonPolicy(t, "passing", "")
 	ns := namespace(t, cluster, v1alpha1.PolicyAnnotation, "passing")
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		probe := pod(ns, "probe", tolerant())
@@ -199,7 +199,7 @@ func TestDeletingAPolicyReleasesWhatItHolds(t *testing.T) {
 }
 
 func TestAConfigMapThatMayNotBeReadIsReportedAndReadOnceItMay(t *testing.T) {
-	policy(t, "elsewhere", "spec: {forecast: {configMap: {namespace: default, name: our-forecast}}}")
+	carbonPolicy(t, "elsewhere", "spec: {forecast: {configMap: {namespace: default, name: our-forecast}}}")
 	awaitPolicy(t, "elsewhere", wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonMissing, "cannot watch ConfigMap default/our-forecast: "))
 	start := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)
 	rights := `{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {namespace: default, name: gridlatch-forecast},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -113,13 +114,13 @@ func wantPlaced(t *testing.T, c *env.Cluster, p corev1.Pod, where string) {
 		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: gridLabel, Operator: corev1.NodeSelectorOpIn, Values: []string{where}}},
 	}}
 	ours := 0
-	for _, term := range gating.Preferred(&p.Spec) {
+	for _, term := range policy.Preferred(&p.Spec) {
 		if term.Weight == 100 {
 			ours++
 		}
 	}
-	if !gating.Prefers(&p.Spec, want) || ours != 1 {
-		t.Errorf("%s: prefers %+v, want once %+v", p.Name, gating.Preferred(&p.Spec), want)
+	if !policy.Prefers(&p.Spec, want) || ours != 1 {
+		t.Errorf("%s: prefers %+v, want once %+v", p.Name, policy.Preferred(&p.Spec), want)
 	}
 }
 
@@ -171,7 +172,7 @@ func laterElsewhere(t *testing.T, c *env.Cluster) {
 		case "pinned", "southern":
 			wantPlaced(t, c, p, "south")
 		case "picky":
-			if diff := cmp.Diff(own, gating.Preferred(&p.Spec)[0]); diff != "" {
+			if diff := cmp.Diff(own, policy.Preferred(&p.Spec)[0]); diff != "" {
 				t.Error("its own preference is gone", diff)
 			}
 			fallthrough

@@ -116,7 +116,7 @@ func TestNoPodReleasesWhatIsNotItsOwn(t *testing.T) {
 }
 
 func TestClaimsTakeNoRoom(t *testing.T) {
-	policy(t, "roomy", "spec: {locations: [{name: "+location+"}], buckets: [{upTo: 1000, ceiling: 2}]}")
+	carbonPolicy(t, "roomy", "spec: {locations: [{name: "+location+"}], buckets: [{upTo: 1000, ceiling: 2}]}")
 	if err := cluster.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Minute), time.Hour, 150, 400, 400)...); err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func TestAJobWithAnActiveDeadlineIsSuspendedWhileItWaits(t *testing.T) {
 }
 
 func TestAJobThatIsHeldBySuspendHasNoPodsAndCountsAsHeld(t *testing.T) {
-	policy(t, "default", "")
+	carbonPolicy(t, "default", "")
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	before := heldPods(t)
 	ns := namespace(t, cluster)

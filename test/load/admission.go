@@ -21,7 +21,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
@@ -111,13 +111,13 @@ func newWebhook(now time.Time) (*webhook.Webhook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read forecast: %w", err)
 	}
-	policies := gating.Policies{Reader: objects{v1alpha1.Default()}, Clock: clock.RealClock{}}
-	policy, err := policies.Get(context.Background(), "")
+	policies := policy.Policies{Reader: objects{v1alpha1.Default()}, Clock: clock.RealClock{}}
+	rules, err := policies.Get(context.Background(), "")
 	if err != nil {
 		return nil, err
 	}
 	store := &forecast.Store{}
-	if err := store.Offer(policy.Source, issue, now); err != nil {
+	if err := store.Offer(rules.Source, issue, now); err != nil {
 		return nil, fmt.Errorf("offer forecast: %w", err)
 	}
 	return &webhook.Webhook{

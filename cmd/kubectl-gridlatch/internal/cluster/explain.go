@@ -18,6 +18,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -187,7 +188,7 @@ func (x *Explanation) read(head client.Object) {
 	if before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64); err == nil {
 		x.AtCreation = answer.Known(before)
 	}
-	x.Asked = gating.Asked(head)
+	x.Asked = policy.Asked(head)
 	maps.DeleteFunc(x.Asked, func(key, _ string) bool {
 		return key == v1alpha1.DelayTolerantAnnotation || key == v1alpha1.PolicyAnnotation
 	})
@@ -203,9 +204,9 @@ func (x *Explanation) read(head client.Object) {
 }
 
 func stateOf(o client.Object) State {
-	asked := gating.Asked(o)
+	asked := policy.Asked(o)
 	if job, ok := o.(*batchv1.Job); ok {
-		asked = gating.JobAsk(&job.Spec.Template, job)
+		asked = policy.JobAsk(&job.Spec.Template, job)
 	}
 	state := o.GetLabels()[v1alpha1.StateLabel]
 	switch {
@@ -232,7 +233,7 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 		return err
 	}
 	x.Warnings = append(x.Warnings, g.doubts()...)
-	task := gating.TaskOf(g.policy, head)
+	task := g.policy.TaskOf(head)
 	task.Held = true
 	x.LatestStart, x.Run, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
 	x.OverdueSince = overdueSince(c.Now, x.LatestStart, x.PlannedStart)

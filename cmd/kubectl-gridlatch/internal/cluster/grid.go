@@ -12,14 +12,15 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // grid is what can be known of a policy's grid from outside the controller.
 type grid struct {
-	policy   *gating.Policy
+	policy   *policy.Policy
 	snapshot *forecast.Snapshot
 	// isShipped says that the policy is the one that ships with Gridlatch: the cluster has none.
 	isShipped bool
@@ -36,7 +37,7 @@ func (c *Cluster) readGrid(ctx context.Context, name string, now time.Time, edit
 	g := &grid{}
 	reader := &policyReader{Reader: c.API, edit: edit}
 	var err error
-	if g.policy, err = (gating.Policies{Reader: reader, Clock: clock(now), Nodes: &gating.Nodes{Reader: c.API}}).Get(ctx, name); err != nil {
+	if g.policy, err = (policy.Policies{Reader: reader, Clock: clock(now), Nodes: &policy.Nodes{Reader: c.API}}).Get(ctx, name); err != nil {
 		return nil, withRole(err)
 	}
 	g.isShipped = reader.isShipped
@@ -44,7 +45,7 @@ func (c *Cluster) readGrid(ctx context.Context, name string, now time.Time, edit
 		g.warnings = append(g.warnings, "CarbonPolicy "+g.policy.Name+": "+problem)
 	}
 	var store forecast.Store
-	learned, err := gating.Restore(ctx, c.API, c.System, &store, g.policy.Source, now)
+	learned, err := feed.Restore(ctx, c.API, c.System, &store, g.policy.Source, now)
 	if err != nil {
 		g.warnings = append(g.warnings, "what was learned of the grid is not used: "+err.Error())
 	}
@@ -78,8 +79,8 @@ func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, sourc
 
 // Plan answers when work would start that is created now, by a policy of the cluster. The policy can
 // be edited before it is used.
-func (c *Cluster) Plan(ctx context.Context, question answer.Question, policy string, edit func(*v1alpha1.CarbonPolicySpec)) (answer.Plan, error) {
-	g, err := c.readGrid(ctx, policy, question.Now, edit)
+func (c *Cluster) Plan(ctx context.Context, question answer.Question, policyName string, edit func(*v1alpha1.CarbonPolicySpec)) (answer.Plan, error) {
+	g, err := c.readGrid(ctx, policyName, question.Now, edit)
 	if err != nil {
 		return answer.Plan{}, err
 	}
@@ -93,7 +94,7 @@ func (c *Cluster) Plan(ctx context.Context, question answer.Question, policy str
 	if problem := g.snapshot.Problem(); problem != "" {
 		answered.Warnings = append(answered.Warnings, answered.Source+": "+problem)
 	}
-	task := g.policy.Task(gating.Ask{
+	task := g.policy.Task(policy.Ask{
 		Deadline: question.Deadline, Duration: question.Duration, Threshold: question.Threshold, Location: question.Location,
 	}, question.Now)
 	answered.Decision = g.policy.Decide(g.snapshot, question.Location, question.Now, task)

@@ -16,6 +16,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // Release releases a held Job with its pods, or a pod, and returns how many pods that is.
@@ -93,7 +94,7 @@ func (c *Cluster) policyOf(ctx context.Context, h Hold, job *batchv1.Job) (strin
 	if h.Policy != "" {
 		return h.Policy, nil
 	}
-	if name := gating.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
+	if name := policy.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
 		return name, nil
 	}
 	namespace := &metav1.PartialObjectMetadata{}

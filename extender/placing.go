@@ -1,0 +1,49 @@
+package extender
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/policy"
+)
+
+// Placing tells what policies and forecasts say of where a pod should run. The policies need not
+// know the nodes: only plans need nodes, and to look for them takes longer than an answer may.
+// Both fields are required.
+type Placing struct {
+	Policies policy.Policies
+	Store    *forecast.Store
+}
+
+// Terms returns what the placing of a pod depends on at now. The prediction is the one that the
+// start of the pod was planned with. The error is [ErrNoPolicy] if the policy does not exist.
+func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, now time.Time) (Terms, error) {
+	name := pod.Annotations[v1alpha1.PolicyAnnotation]
+	if name == "" {
+		name = policy.NamespacePolicy(ctx, p.Policies.Reader, pod.Namespace)
+	}
+	rules, err := p.Policies.Get(ctx, name)
+	if err != nil {
+		if apierrors.IsNotFound(err) {
+			err = errors.Join(ErrNoPolicy, err)
+		}
+		return Terms{Policy: name}, err
+	}
+	task := rules.TaskOf(pod)
+	terms := Terms{
+		Policy: rules.Name, Buckets: rules.Buckets(), Duration: task.Duration,
+		Home: rules.HomeOf(pod), Strict: policy.Strict(pod, task, now),
+	}
+	snapshot := p.Store.Snapshot(rules.Source)
+	for _, l := range rules.GridLocations() {
+		expected, _ := rules.Predict(snapshot, l.Name, now)
+		terms.Locations = append(terms.Locations, Location{Name: l.Name, NodeSelector: l.NodeSelector, Expected: expected.Series})
+	}
+	return terms, nil
+}

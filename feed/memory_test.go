@@ -1,0 +1,224 @@
+package feed
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+var origin = forecast.ParseSource("kube-system/carbon-intensity/data")
+
+// learned returns a store whose location X has seen days of a grid that is
+// cleanest at noon, up to t0.
+func learned(t *testing.T, days int) *forecast.Store {
+	t.Helper()
+	store := &forecast.Store{}
+	for issued := t0.AddDate(0, 0, -days); issued.Before(t0); issued = issued.AddDate(0, 0, 1) {
+		var slots []forecast.Slot
+		for h := range 36 {
+			start := issued.Add(time.Duration(h) * time.Hour)
+			slots = append(slots, forecast.Slot{
+				Start: start, End: start.Add(time.Hour), Intensity: 300 + 100*math.Cos(float64(start.Hour())*math.Pi/12),
+			})
+		}
+		issue := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: issued}
+		if err := store.Offer(origin, issue, issued); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store
+}
+
+func predict(store *forecast.Store) forecast.Prediction {
+	f, ok := store.Snapshot(origin).Forecast("X")
+	if !ok {
+		return forecast.Prediction{Basis: forecast.Nothing}
+	}
+	return f.Model.Predict(t0, 24*time.Hour)
+}
+
+func TestMemorySurvivesARestart(t *testing.T) {
+	ctx, api, store := t.Context(), fake.NewClientset(), learned(t, 30)
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
+	memory.Recall(ctx, origin, t0) // nothing yet
+	predict(store)
+	memory.save(ctx)
+	writes := len(api.Actions())
+	memory.save(ctx)
+	for _, action := range api.Actions()[writes:] {
+		if verb := action.GetVerb(); verb != "get" {
+			t.Errorf("%s, though nothing has changed", verb)
+		}
+	}
+
+	restarted := &forecast.Store{}
+	(&Memory{Clientset: api, Namespace: "gridlatch-system", Store: restarted}).Recall(ctx, origin, t0)
+	was, is := predict(store), predict(restarted)
+	if diff := cmp.Diff(was.Learned, is.Learned); diff != "" || is.Basis == forecast.Nothing {
+		t.Errorf("basis %s, learned: %s", is.Basis, diff)
+	}
+	for h := range 24 {
+		at := t0.Add(time.Duration(h) * time.Hour)
+		before, _ := was.Series.At(at)
+		after, ok := is.Series.At(at)
+		if !ok || math.Abs(before-after) > 0.1 {
+			t.Errorf("hour %d: predicts %.2f, did %.2f before the restart", h, after, before)
+		}
+	}
+}
+
+func TestAHistoryThatCannotBeUsedIsLearnedAnew(t *testing.T) {
+	good, err := forecastOf(learned(t, 5)).Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := HistoryConfigMap(origin, "X", good)
+	other.Annotations[Source] = "another/source/data" // of the same digest
+	tests := map[string]*corev1.ConfigMap{
+		"garbled":           HistoryConfigMap(origin, "X", []byte("?")),
+		"cut off":           HistoryConfigMap(origin, "X", good[:len(good)/2]),
+		"without its key":   HistoryConfigMap(origin, "X", nil),
+		"of another source": other,
+	}
+	for name, configMap := range tests {
+		t.Run(name, func(t *testing.T) {
+			configMap.Namespace = "gridlatch-system"
+			api, store := fake.NewClientset(configMap), &forecast.Store{}
+			memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
+			memory.Recall(t.Context(), origin, t0)
+			if basis := predict(store).Basis; basis != forecast.Nothing {
+				t.Errorf("predicts by %s", basis)
+			}
+			memory.Store = learned(t, 3)
+			memory.save(t.Context())
+			held, err := api.CoreV1().ConfigMaps("gridlatch-system").Get(t.Context(), configMap.Name, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := new(forecast.Model).Restore(held.BinaryData["history"], t0); err != nil {
+				t.Errorf("it was not replaced by a good one: %v", err)
+			}
+		})
+	}
+}
+
+// Weeks that were learned must not be written over by what was learned since a
+// start with a clock that is behind, or of a version that was rolled back to.
+func TestAHistoryThatCanBeUsedLaterIsLeftUntilThen(t *testing.T) {
+	good, err := forecastOf(learned(t, 30)).Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := append([]byte{good[0] + 1}, good[1:]...)
+	for name, tt := range map[string]struct {
+		history []byte
+		at      time.Time // the clock, at first
+		rescue  func(held *corev1.ConfigMap)
+	}{
+		"from the future":      {good, t0.Add(-3 * 24 * time.Hour), func(*corev1.ConfigMap) {}},
+		"of a version to come": {newer, t0, func(held *corev1.ConfigMap) { held.BinaryData[memorised] = good }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			held := HistoryConfigMap(origin, "X", tt.history)
+			held.Namespace = "gridlatch-system"
+			api := fake.NewClientset(held)
+			memory := &Memory{Clientset: api, Namespace: held.Namespace, Store: learned(t, 3)}
+			for range 2 {
+				if memory.Recall(t.Context(), origin, tt.at) {
+					t.Fatal("it is taken for read")
+				}
+			}
+			memory.save(t.Context())
+			for _, action := range api.Actions() {
+				if action.GetVerb() != "list" {
+					t.Errorf("%s of %s", action.GetVerb(), action.GetResource().Resource)
+				}
+			}
+			if tt.rescue(held); api.Tracker().Update(corev1.SchemeGroupVersion.WithResource("configmaps"), held, held.Namespace) != nil {
+				t.Fatal("not rescued")
+			}
+			if !memory.Recall(t.Context(), origin, t0) || predict(memory.Store).Learned < 25*24*time.Hour {
+				t.Errorf("it is not used, but what was learned in %s", predict(memory.Store).Learned)
+			}
+			memory.Store = learned(t, 3)
+			memory.Recall(t.Context(), origin, t0)
+			if got := predict(memory.Store).Learned; got > 4*24*time.Hour {
+				t.Errorf("it is read again, %s, though what was learned since is lost by that", got)
+			}
+			if memory.save(t.Context()); api.Actions()[len(api.Actions())-1].GetVerb() != "update" {
+				t.Error("it is not written any more")
+			}
+		})
+	}
+}
+
+func TestWhatTheStoreHasForgottenIsNotWrittenUntilItIsRecalled(t *testing.T) {
+	api := fake.NewClientset()
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: learned(t, 3)}
+	memory.Recall(t.Context(), origin, t0)
+	memory.Forget(origin)
+	if memory.save(t.Context()); len(api.Actions()) != 1 {
+		t.Errorf("%d requests, want only that of the recall", len(api.Actions()))
+	}
+}
+
+func TestTheHistoryOfOneLocationIsNotWrittenForAnother(t *testing.T) {
+	api, store := fake.NewClientset(), learned(t, 3)
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
+	memory.Recall(t.Context(), origin, t0)
+	f, _ := store.Snapshot(origin).Forecast("X")
+	unnamed := forecast.Document{Series: map[string]*forecast.Series{"": f.Series}, Issued: t0} // it answers to X, too
+	if err := store.Offer(origin, unnamed, t0); err != nil {
+		t.Fatal(err)
+	}
+	memory.save(t.Context())
+	saved, err := api.CoreV1().ConfigMaps("gridlatch-system").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(saved.Items) != 1 || saved.Items[0].Annotations[v1alpha1.LocationAnnotation] != "" {
+		t.Errorf("%+v (%v)", saved.Items, err)
+	}
+	named := forecast.Document{Series: map[string]*forecast.Series{"Y": f.Series, "Z": f.Series}, Issued: t0} // nobody answers to "" now
+	if err := store.Offer(origin, named, t0); err != nil {
+		t.Fatal(err)
+	}
+	memory.save(t.Context())
+	if saved, err = api.CoreV1().ConfigMaps("gridlatch-system").List(t.Context(), metav1.ListOptions{}); err != nil || len(saved.Items) != 4 {
+		t.Errorf("%+v (%v)", saved.Items, err)
+	}
+}
+
+// A history must not be overwritten by a short one because the API server could
+// not be reached at the start.
+func TestWhatHasNotBeenReadIsNotWritten(t *testing.T) {
+	api := fake.NewClientset()
+	api.PrependReactor("list", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, context.DeadlineExceeded
+	})
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: learned(t, 3)}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	memory.Recall(ctx, origin, t0)
+	memory.save(t.Context())
+	for _, action := range api.Actions() {
+		if action.GetVerb() != "list" {
+			t.Errorf("%s of %s", action.GetVerb(), action.GetResource().Resource)
+		}
+	}
+}
+
+func forecastOf(store *forecast.Store) *forecast.Model {
+	f, _ := store.Snapshot(origin).Forecast("X")
+	return f.Model
+}

@@ -1,0 +1,35 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+func TestNothingThatAStrangerWritesMakesACachedNamespaceOrNodeLarge(t *testing.T) {
+	const maxSize = 16 << 10
+	long := strings.Repeat("x", 250<<10)
+	labels := map[string]string{}
+	for i := range 10_000 {
+		labels[fmt.Sprintf("example.com/label-%05d", i)] = "x"
+	}
+	for _, tt := range []struct {
+		object *metav1.PartialObjectMetadata
+		strip  toolscache.TransformFunc
+	}{{Metadata(NamespaceKind()), stripNamespace}, {NodeMetadata(), stripNode}} {
+		tt.object.Labels = maps.Clone(labels)
+		tt.object.Annotations = map[string]string{
+			v1alpha1.Prefix + "junk": long, v1alpha1.PolicyAnnotation: long, v1alpha1.PowerFactorKey: long,
+		}
+		tt.object.Finalizers, tt.object.ManagedFields = []string{long}, []metav1.ManagedFieldsEntry{{Manager: long}}
+		if _, err := tt.strip(tt.object); err != nil || tt.object.Size() > maxSize {
+			t.Errorf("a %s of %d bytes, want at most %d; %v", tt.object.Kind, tt.object.Size(), maxSize, err)
+		}
+	}
+}

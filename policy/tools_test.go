@@ -1,0 +1,91 @@
+package policy
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gridlatch/gridlatch/plan"
+)
+
+func TestToolOf(t *testing.T) {
+	for keys, want := range map[string]string{
+		"app":                                    "",
+		"app dag_id":                             "Airflow KubernetesPodOperator",
+		"airflow_version kubernetes_executor":    "Airflow KubernetesExecutor",
+		"kubernetes_executor dag_id":             "Airflow KubernetesExecutor",
+		"job.runner.gitlab.com/id":               "GitLab Runner",
+		"job.runner.gitlab.com":                  "",
+		"tekton.dev/taskRun":                     "Tekton",
+		"argocd.argoproj.io/hook helm.sh/hook":   "Helm",
+		"argocd.argoproj.io/hook":                "Argo CD",
+		"actions.github.com/scale-set-name":      "GitHub Actions Runner Controller",
+		"actions-ephemeral-runner and-something": "GitHub Actions Runner Controller",
+		"runner-pod":                             "GitHub runner container hooks",
+	} {
+		tools, name := Tools(), ""
+		var tool *Tool
+		for key := range strings.SplitSeq(keys, " ") {
+			tool = ToolOf(tools, key, tool)
+		}
+		if tool != nil {
+			name = tool.Name
+		}
+		if name != want {
+			t.Errorf("%s: it is of %q, want %q", keys, name, want)
+		}
+	}
+}
+
+func TestWorkOfAToolStartsBeforeThatGivesUp(t *testing.T) {
+	for _, tool := range Tools() {
+		for _, run := range []time.Duration{time.Second, 10 * time.Minute} {
+			latest := tool.LatestStart(t0, run)
+			needs := time.Duration(0)
+			if tool.Whole {
+				needs = run
+			}
+			if end := latest.Add(needs); !end.Before(t0.Add(tool.GivesUp*3/4)) && tool.GivesUp < time.Hour || !end.Before(t0.Add(tool.GivesUp)) {
+				t.Errorf("%s: started at %s, and gives up at %s", tool.Name, latest, t0.Add(tool.GivesUp))
+			}
+			ask := Ask{Duration: run, Tool: &tool}
+			if got := builtin().Task(ask, t0).LatestStart; !got.Equal(latest) {
+				t.Errorf("%s: latest start %s, want %s", tool.Name, got, latest)
+			}
+			ask.Deadline = t0.Add(100 * time.Hour) // it knows better
+			if got := builtin().Task(ask, t0).LatestStart; got.Before(t0.Add(99 * time.Hour)) {
+				t.Errorf("%s: latest start %s with a deadline of its own", tool.Name, got)
+			}
+		}
+	}
+}
+
+// TestTheToolsAreThoseOfTheDocs looks for the row of each tool in the table of the docs.
+func TestTheToolsAreThoseOfTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/tools.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| tool |") {
+			rows++
+		}
+	}
+	for _, tool := range Tools() {
+		until := "started"
+		if tool.Whole {
+			until = "done"
+		}
+		marks := "`" + strings.Join(tool.Marks, "`, `") + "`"
+		row := fmt.Sprintf("| %s | %s | %s, until it is %s | %s | %s |\n", tool.Name, marks, plan.Span(tool.GivesUp), until, tool.Setting, plan.Span(tool.hold()))
+		if !strings.Contains(string(text), row) {
+			t.Errorf("docs/tools.md has not this row:\n%s", row)
+		}
+	}
+	if rows != len(Tools()) {
+		t.Errorf("docs/tools.md has %d rows, want %d", rows, len(Tools()))
+	}
+}
