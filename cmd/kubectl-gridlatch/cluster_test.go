@@ -25,7 +25,6 @@ import (
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
-	"github.com/gridlatch/gridlatch/policy"
 )
 
 func TestExplainPrints(t *testing.T) {
