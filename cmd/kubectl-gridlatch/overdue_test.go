@@ -16,7 +16,6 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 	"github.com/gridlatch/gridlatch/gating"
-	"github.com/gridlatch/gridlatch/policy"
 )
 
 // lease is that of the controller as it was renewed some time ago; none if that is never.
