@@ -3,6 +3,5 @@
 //
 // [Feed] watches each ConfigMap that a CarbonPolicy or a CarbonAwareKedaScaler names. [Memory]
 // saves the history of each location every twenty minutes, and reads the histories when the
-// program starts. [GridCollector] exports what is known of the grid as metrics. What these ConfigMaps
-// look like is in package configmap, which links no manager.
+// program starts. [GridCollector] exports what is known of the grid as metrics.
 package feed

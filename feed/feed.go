@@ -24,7 +24,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/feed/configmap"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -250,8 +249,9 @@ func (w *follower) offer(ctx context.Context, o any) {
 		return
 	}
 	now := w.feed.Clock.Now()
-	issue, err := configmap.Document(configMap, w.source.Key, now)
+	issue, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, lastWritten(configMap, now))
 	if err != nil {
+		err = fmt.Errorf("%s: %w", w.configMap(), err)
 		w.feed.Store.Fail(w.source, err)
 	} else {
 		err = w.feed.Store.Offer(w.source, issue, now)
@@ -278,3 +278,18 @@ func (w *follower) tell() {
 }
 
 func (w *follower) configMap() string { return "ConfigMap " + w.source.Namespace + "/" + w.source.Name }
+
+// lastWritten returns when an object was created or last updated, as far as
+// its managed fields tell; not in the future of now.
+func lastWritten(o metav1.Object, now time.Time) time.Time {
+	last := o.GetCreationTimestamp().Time
+	for _, entry := range o.GetManagedFields() {
+		if entry.Time != nil && entry.Time.After(last) {
+			last = entry.Time.Time
+		}
+	}
+	if last.After(now) {
+		return now
+	}
+	return last
+}

@@ -3,8 +3,10 @@ package feed
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"sync"
@@ -13,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -21,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/feed/configmap"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -39,6 +39,8 @@ const (
 	// historyKept is how long a history is kept that nobody writes any more: the
 	// models remember no longer.
 	historyKept = 8 * 7 * 24 * time.Hour
+	// memorised is the key of the history in its ConfigMap.
+	memorised = "history"
 )
 
 // Memory keeps what the models have been told over restarts: for each location
@@ -66,7 +68,7 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 	var found *corev1.ConfigMapList
 	ended := wait.PollUntilContextCancel(ctx, readAgain, true, func(ctx context.Context) (bool, error) {
 		var err error
-		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(configmap.OfSource(source))})
+		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf + "=" + digest(source.String())})
 		if err != nil {
 			log.FromContext(ctx).Info("cannot read the histories, trying again", "source", source, "why", err.Error())
 		}
@@ -84,7 +86,7 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 		if again && !waited[c.Name] {
 			continue // the model has learned more since
 		}
-		_, err := configmap.Restore(m.Store, source, found.Items[i:i+1], now)
+		_, err := restore(m.Store, source, found.Items[i:i+1], now)
 		if err == nil {
 			continue
 		}
@@ -111,6 +113,32 @@ func (m *Memory) Forget(source forecast.Source) {
 	delete(m.recalled, source)
 }
 
+// Restore gives the models of a source what the controller in a namespace has
+// saved of theirs, and returns how many locations that is.
+func Restore(ctx context.Context, reader client.Reader, namespace string, store *forecast.Store, source forecast.Source, now time.Time) (int, error) {
+	var found corev1.ConfigMapList
+	if err := reader.List(ctx, &found, client.InNamespace(namespace), client.MatchingLabels{HistoryOf: digest(source.String())}); err != nil {
+		return 0, fmt.Errorf("read the histories: %w", err)
+	}
+	return restore(store, source, found.Items, now)
+}
+
+// restore takes up the histories that are of a source, and returns how many.
+func restore(store *forecast.Store, source forecast.Source, found []corev1.ConfigMap, now time.Time) (int, error) {
+	restored, problems := 0, []error(nil)
+	for _, c := range found {
+		if c.Annotations[Source] != source.String() {
+			continue // of the same digest
+		}
+		if err := store.Restore(source, c.Annotations[v1alpha1.LocationAnnotation], c.BinaryData[memorised], now); err != nil {
+			problems = append(problems, fmt.Errorf("ConfigMap %s: %w", c.Name, err))
+			continue
+		}
+		restored++
+	}
+	return restored, errors.Join(problems...)
+}
+
 // Start saves now and then, and once more when the context ends; for a manager,
 // on the leader.
 func (m *Memory) Start(ctx context.Context) error {
@@ -131,7 +159,7 @@ func (m *Memory) save(ctx context.Context) {
 	for source, waits := range m.known() {
 		book := m.Store.Snapshot(source)
 		for _, location := range book.Locations() {
-			if waits[configmap.HistoryName(source, location)] {
+			if waits[historyName(source, location)] {
 				continue
 			}
 			f, ok := book.Forecast(location)
@@ -157,18 +185,18 @@ func (m *Memory) known() map[forecast.Source]map[string]bool {
 // location, that is followed no longer, and not written for as long as models
 // remember.
 func (m *Memory) discard(ctx context.Context, now time.Time) error {
-	found, err := m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: configmap.HistoryOf})
+	found, err := m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf})
 	if err != nil {
 		return fmt.Errorf("list the histories: %w", err)
 	}
 	known, problems := m.known(), []error(nil)
 	for i := range found.Items {
 		c := &found.Items[i]
-		source, location := forecast.ParseSource(c.Annotations[configmap.Source]), c.Annotations[v1alpha1.LocationAnnotation]
+		source, location := forecast.ParseSource(c.Annotations[Source]), c.Annotations[v1alpha1.LocationAnnotation]
 		_, followed := known[source]
 		switch {
-		case c.Name != configmap.HistoryName(source, location): // it is not ours
-		case now.Sub(configmap.LastWritten(c, now)) <= historyKept:
+		case c.Name != historyName(source, location): // it is not ours
+		case now.Sub(lastWritten(c, now)) <= historyKept:
 		case followed && slices.Contains(m.Store.Snapshot(source).Locations(), location):
 		default:
 			log.FromContext(ctx).Info("deleting a history that nobody uses", "source", source, "location", location)
@@ -184,12 +212,12 @@ func (m *Memory) write(ctx context.Context, source forecast.Source, location str
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	wanted := configmap.History(source, location, history)
+	wanted := HistoryConfigMap(source, location, history)
 	held, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		_, err = m.configMaps().Create(ctx, wanted, metav1.CreateOptions{})
-	case err == nil && held.Annotations[configmap.Source] == source.String() && bytes.Equal(held.BinaryData[configmap.HistoryKey], history):
+	case err == nil && held.Annotations[Source] == source.String() && bytes.Equal(held.BinaryData[memorised], history):
 		return nil
 	case err == nil:
 		_, err = m.configMaps().Update(ctx, wanted, metav1.UpdateOptions{})
@@ -197,6 +225,39 @@ func (m *Memory) write(ctx context.Context, source forecast.Source, location str
 	return err
 }
 
+// HistoryConfigMap returns the ConfigMap that holds the history of a location, as
+// its model's Save has encoded it. It has no namespace yet.
+func HistoryConfigMap(source forecast.Source, location string, history []byte) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        historyName(source, location),
+			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", HistoryOf: digest(source.String())},
+			Annotations: map[string]string{Source: source.String(), v1alpha1.LocationAnnotation: location},
+		},
+		BinaryData: map[string][]byte{memorised: history},
+	}
+}
+
+func historyName(source forecast.Source, location string) string {
+	return "gridlatch-history-" + digest(source.String()+"/"+location)
+}
+
 func (m *Memory) configMaps() corev1client.ConfigMapInterface {
 	return m.Clientset.CoreV1().ConfigMaps(m.Namespace)
 }
+
+// digest makes a name or a label's value of any string.
+func digest(s string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s)) // it never fails
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// What Gridlatch writes on its own ConfigMaps.
+const (
+	// HistoryOf is the label of a ConfigMap with a history: the digest of the
+	// forecast's source.
+	HistoryOf = v1alpha1.Prefix + "history-of"
+	// Source is the annotation with the source itself.
+	Source = v1alpha1.Prefix + "source"
+)

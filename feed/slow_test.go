@@ -11,7 +11,6 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/gridlatch/gridlatch/feed/configmap"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -47,7 +46,7 @@ func TestNobodyWaitsForWhatIsBeingSaved(t *testing.T) {
 func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 	old, young := metav1.NewTime(t0.Add(-historyKept-time.Hour)), metav1.NewTime(t0.Add(-historyKept+time.Hour))
 	history := func(source forecast.Source, location string, written metav1.Time) *corev1.ConfigMap {
-		c := configmap.History(source, location, []byte("x"))
+		c := HistoryConfigMap(source, location, []byte("x"))
 		c.Namespace, c.CreationTimestamp = "gridlatch-system", written
 		return c
 	}
@@ -68,7 +67,7 @@ func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 			deleted[d.GetName()] = true
 		}
 	}
-	if want := []string{configmap.HistoryName(origin, "gone"), configmap.HistoryName(forecast.ParseSource("a/b/c"), "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
+	if want := []string{historyName(origin, "gone"), historyName(forecast.ParseSource("a/b/c"), "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
 		t.Errorf("deleted %v, want %v", deleted, want)
 	}
 }

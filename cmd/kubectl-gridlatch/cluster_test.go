@@ -22,7 +22,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
-	"github.com/gridlatch/gridlatch/feed/configmap"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 )
@@ -279,7 +279,7 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := configmap.History(source, f.Location, history)
+	saved := feed.HistoryConfigMap(source, f.Location, history)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/feed/configmap"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -43,7 +43,7 @@ func remember(t *testing.T, c *env.Cluster, last time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := configmap.History(theForecast(), location, history)
+	configMap := feed.HistoryConfigMap(theForecast(), location, history)
 	configMap.Namespace = "gridlatch-system"
 	create(t, c, configMap)
 }
@@ -121,7 +121,7 @@ func TestWhatWasLearnedIsSavedWhenTheControllerStops(t *testing.T) {
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	saved := configmap.History(theForecast(), location, nil)
+	saved := feed.HistoryConfigMap(theForecast(), location, nil)
 	saved.Namespace = "gridlatch-system"
 	held := &corev1.ConfigMap{}
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(saved), held); err != nil {

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/feed/configmap"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
@@ -267,7 +267,7 @@ func TestAReleaseThatDoesNotFitDropsItsNotes(t *testing.T) {
 
 func TestGridlatchMayDeleteItsHistoriesAndNothingElse(t *testing.T) {
 	self, _ := clientOf(t, env.Namespace, "gridlatch")
-	history := configmap.History(forecast.ParseSource("a/b/c"), location, nil)
+	history := feed.HistoryConfigMap(forecast.ParseSource("a/b/c"), location, nil)
 	history.Namespace = env.Namespace
 	other := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.Namespace, Name: "somebodys"}}
 	create(t, cluster, history, other)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
-	"github.com/gridlatch/gridlatch/feed/configmap"
+	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
@@ -45,7 +45,7 @@ func (c *Cluster) readGrid(ctx context.Context, name string, now time.Time, edit
 		g.warnings = append(g.warnings, "CarbonPolicy "+g.policy.Name+": "+problem)
 	}
 	var store forecast.Store
-	learned, err := configmap.Read(ctx, c.API, c.System, &store, g.policy.Source, now)
+	learned, err := feed.Restore(ctx, c.API, c.System, &store, g.policy.Source, now)
 	if err != nil {
 		g.warnings = append(g.warnings, "what was learned of the grid is not used: "+err.Error())
 	}
@@ -61,11 +61,17 @@ func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, sourc
 	if err := c.API.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: source.Name}, &object); err != nil {
 		return fmt.Errorf("read the forecast: %w", err)
 	}
-	document, err := configmap.Document(&object, source.Key, now)
-	if err != nil {
-		return err
+	written := object.CreationTimestamp.Time
+	for _, entry := range object.ManagedFields {
+		if entry.Time != nil && entry.Time.After(written) {
+			written = entry.Time.Time
+		}
 	}
-	if err := store.Offer(source, document, now); err != nil && len(store.Snapshot(source).Locations()) == 0 {
+	document, err := forecast.FromConfigMap(object.BinaryData, object.Data, source.Key, written)
+	if err == nil {
+		err = store.Offer(source, document, now)
+	}
+	if err != nil && len(store.Snapshot(source).Locations()) == 0 {
 		return fmt.Errorf("ConfigMap %s/%s: %w", source.Namespace, source.Name, err)
 	}
 	return nil
