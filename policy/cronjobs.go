@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// StripCronJob keeps of a CronJob what says when the CronJob runs next.
-func StripCronJob(object any) (any, error) {
+// stripCronJob keeps of a CronJob what tells when it runs next.
+func stripCronJob(object any) (any, error) {
 	c, ok := object.(*batchv1.CronJob)
 	if !ok {
 		return object, nil

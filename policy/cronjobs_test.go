@@ -17,7 +17,7 @@ func TestReplacedAt(t *testing.T) {
 			Spec:       batchv1.CronJobSpec{Schedule: "10 * * * *", ConcurrencyPolicy: batchv1.ReplaceConcurrent},
 		}
 		change(c)
-		kept, err := StripCronJob(c)
+		kept, err := stripCronJob(c)
 		if err != nil {
 			t.Fatal(err)
 		}

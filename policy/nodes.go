@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -9,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -18,8 +21,8 @@ import (
 // remembered until a node comes, goes, or gets other labels or another power
 // factor, so that the answer costs an admission nothing. Reader is required.
 type Nodes struct {
-	// Reader reads the cache that package cached describes. A command, which asks only once, reads the
-	// API server.
+	// Reader reads the cache that CacheByObject describes; in a command, which
+	// asks but once, the API server.
 	Reader client.Reader
 
 	mu   sync.Mutex
@@ -60,15 +63,37 @@ func (p pool) power(suits func(*corev1.Node) bool) (least float64, found bool) {
 	return least, found
 }
 
-// IsRelabelled reports whether an update of a node changes its labels or its power factor. Most updates
-// change only its status, which the kubelet writes every few seconds.
+// Watch follows the nodes of a cache that has not started yet.
+func (n *Nodes) Watch(ctx context.Context, c cache.Cache) error {
+	informer, err := c.GetInformer(ctx, Metadata(NodeKind()), cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch nodes: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { n.forget() },
+		DeleteFunc: func(any) { n.forget() },
+		UpdateFunc: func(before, after any) {
+			a, ok := before.(metav1.Object)
+			b, also := after.(metav1.Object)
+			if !ok || !also || IsRelabelled(a, b) {
+				n.forget()
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watch nodes: %w", err)
+	}
+	return nil
+}
+
+// relabelled reports whether an update of a node, such as one of its status that
+// its kubelet writes every few seconds, is one of its labels or its power factor.
 func IsRelabelled(before, after metav1.Object) bool {
 	return !maps.Equal(before.GetLabels(), after.GetLabels()) ||
 		before.GetAnnotations()[v1alpha1.PowerFactorKey] != after.GetAnnotations()[v1alpha1.PowerFactorKey]
 }
 
-// Forget forgets all answers, because a node has changed.
-func (n *Nodes) Forget() {
+func (n *Nodes) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.with)

@@ -23,7 +23,7 @@ func TestNodesAreLookedForAgainWhenTheyChange(t *testing.T) {
 	if has() {
 		t.Error("it was asked for again, though nothing is known to have changed")
 	}
-	n.Forget()
+	n.forget()
 	if !has() {
 		t.Error("there is one now")
 	}

@@ -38,5 +38,5 @@ func Strict(pod metav1.Object, task plan.Task, now time.Time) bool {
 	return pod.GetAnnotations()[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict && now.Before(task.LatestStart)
 }
 
-// NodeMetadata returns a node as it is cached: its metadata alone.
+// NodeMetadata is how nodes are cached, see CacheByObject.
 func NodeMetadata() *metav1.PartialObjectMetadata { return Metadata(NodeKind()) }

@@ -27,7 +27,7 @@ const Path = "/hold"
 // Webhook decides on pods and Jobs at their creation. All fields but Unable and
 // Mark are required.
 type Webhook struct {
-	// Reader reads the caches that package cached describes.
+	// Reader reads the caches that gating.CacheByObject describes.
 	Reader client.Reader
 	// Records knows the Jobs that were decided on.
 	Records  *gating.Records

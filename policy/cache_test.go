@@ -22,7 +22,7 @@ func TestNothingThatAStrangerWritesMakesACachedNamespaceOrNodeLarge(t *testing.T
 	for _, tt := range []struct {
 		object *metav1.PartialObjectMetadata
 		strip  toolscache.TransformFunc
-	}{{Metadata(NamespaceKind()), StripNamespace}, {NodeMetadata(), StripNode}} {
+	}{{Metadata(NamespaceKind()), stripNamespace}, {NodeMetadata(), stripNode}} {
 		tt.object.Labels = maps.Clone(labels)
 		tt.object.Annotations = map[string]string{
 			v1alpha1.Prefix + "junk": long, v1alpha1.PolicyAnnotation: long, v1alpha1.PowerFactorKey: long,

@@ -2,35 +2,57 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// NamespaceKind returns the kind of namespaces.
 func NamespaceKind() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}
 }
 
-// NodeKind returns the kind of nodes.
 func NodeKind() schema.GroupVersionKind { return schema.GroupVersionKind{Version: "v1", Kind: "Node"} }
 
-// Metadata returns an object of a kind that has its metadata alone.
 func Metadata(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(kind)
 	return object
 }
 
-// StripNamespace keeps the name of a namespace, and the policy that the namespace names.
-func StripNamespace(object any) (any, error) {
+// CacheByObject says what this package needs in the manager's cache: the metadata
+// of namespaces and of nodes, and CronJobs, each stripped to what is read. Pods and Jobs are in a
+// cache of their own, see Records.
+func CacheByObject() map[client.Object]cache.ByObject {
+	return map[client.Object]cache.ByObject{
+		Metadata(NamespaceKind()): {Transform: stripNamespace},
+		Metadata(NodeKind()):      {Transform: stripNode},
+		&batchv1.CronJob{}:        {Transform: stripCronJob},
+	}
+}
+
+// PrepareCache makes the manager's cache, which has not started yet, ready for the
+// readers of this package: they fail rather than start an informer of their own.
+func PrepareCache(ctx context.Context, c cache.Cache) error {
+	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, Metadata(NamespaceKind()), Metadata(NodeKind()), &batchv1.CronJob{}} {
+		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+	}
+	return nil
+}
+
+// stripNamespace keeps of a namespace its name and the policy that it names.
+func stripNamespace(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
@@ -40,27 +62,28 @@ func StripNamespace(object any) (any, error) {
 	return m, nil
 }
 
-// maxNodeLabels is how many labels of a node are kept: several times as many as a node has, but not all
-// that the kubelet of a node could write.
-const maxNodeLabels = 256
+// nodeLabels is how many labels of a node are kept: several times of what any node
+// has, but not all that a node's kubelet could write.
+const nodeLabels = 256
 
-// StripNode keeps the labels of a node, by which policies say where the node is, and its power factor.
-func StripNode(object any) (any, error) {
+// stripNode keeps of a node its labels, by which policies say where the node is, and
+// its power factor.
+func stripNode(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
 	m.Annotations = only(m.Annotations, v1alpha1.PowerFactorKey)
-	if len(m.Labels) > maxNodeLabels {
-		for _, key := range slices.Sorted(maps.Keys(m.Labels))[maxNodeLabels:] {
+	if len(m.Labels) > nodeLabels {
+		for _, key := range slices.Sorted(maps.Keys(m.Labels))[nodeLabels:] {
 			delete(m.Labels, key)
 		}
 	}
 	return m, nil
 }
 
-// only returns one of the annotations, truncated.
+// only returns one of the annotations, bounded; none if it is not there.
 func only(annotations map[string]string, key string) map[string]string {
 	value, ok := annotations[key]
 	if !ok {
@@ -69,9 +92,9 @@ func only(annotations map[string]string, key string) map[string]string {
 	return map[string]string{key: Truncate(value, MaxValue)}
 }
 
-// Truncate returns a value of at most limit bytes as it is. Of a longer value Truncate returns one byte
-// more than the limit, so that the value still counts as too long. The rest of the value does not stay
-// in memory.
+// bounded returns a value of at most limit bytes as it is. Of a longer one it
+// returns one byte more than that, so that the value still counts as too long, and
+// nothing of the original stays in memory.
 func Truncate(value string, limit int) string {
 	if len(value) <= limit {
 		return value
