@@ -3,10 +3,8 @@ package feed
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"sync"
@@ -22,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -39,8 +38,6 @@ const (
 	// historyKept is how long a history is kept that nobody writes any more: the
 	// models remember no longer.
 	historyKept = 8 * 7 * 24 * time.Hour
-	// memorised is the key of the history in its ConfigMap.
-	memorised = "history"
 )
 
 // Memory keeps what the models have been told over restarts: for each location
@@ -68,7 +65,7 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 	var found *corev1.ConfigMapList
 	ended := wait.PollUntilContextCancel(ctx, readAgain, true, func(ctx context.Context) (bool, error) {
 		var err error
-		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf + "=" + digest(source.String())})
+		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: history.SourceLabel + "=" + history.Digest(source.String())})
 		if err != nil {
 			log.FromContext(ctx).Info("cannot read the histories, trying again", "source", source, "why", err.Error())
 		}
@@ -86,7 +83,7 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 		if again && !waited[c.Name] {
 			continue // the model has learned more since
 		}
-		_, err := restore(m.Store, source, found.Items[i:i+1], now)
+		_, err := history.RestoreFrom(m.Store, source, found.Items[i:i+1], now)
 		if err == nil {
 			continue
 		}
@@ -113,32 +110,6 @@ func (m *Memory) Forget(source forecast.Source) {
 	delete(m.recalled, source)
 }
 
-// Restore gives the models of a source what the controller in a namespace has
-// saved of theirs, and returns how many locations that is.
-func Restore(ctx context.Context, reader client.Reader, namespace string, store *forecast.Store, source forecast.Source, now time.Time) (int, error) {
-	var found corev1.ConfigMapList
-	if err := reader.List(ctx, &found, client.InNamespace(namespace), client.MatchingLabels{HistoryOf: digest(source.String())}); err != nil {
-		return 0, fmt.Errorf("read the histories: %w", err)
-	}
-	return restore(store, source, found.Items, now)
-}
-
-// restore takes up the histories that are of a source, and returns how many.
-func restore(store *forecast.Store, source forecast.Source, found []corev1.ConfigMap, now time.Time) (int, error) {
-	restored, problems := 0, []error(nil)
-	for _, c := range found {
-		if c.Annotations[Source] != source.String() {
-			continue // of the same digest
-		}
-		if err := store.Restore(source, c.Annotations[v1alpha1.LocationAnnotation], c.BinaryData[memorised], now); err != nil {
-			problems = append(problems, fmt.Errorf("ConfigMap %s: %w", c.Name, err))
-			continue
-		}
-		restored++
-	}
-	return restored, errors.Join(problems...)
-}
-
 // Start saves now and then, and once more when the context ends; for a manager,
 // on the leader.
 func (m *Memory) Start(ctx context.Context) error {
@@ -159,7 +130,7 @@ func (m *Memory) save(ctx context.Context) {
 	for source, waits := range m.known() {
 		book := m.Store.Snapshot(source)
 		for _, location := range book.Locations() {
-			if waits[historyName(source, location)] {
+			if waits[history.Name(source, location)] {
 				continue
 			}
 			f, ok := book.Forecast(location)
@@ -185,17 +156,17 @@ func (m *Memory) known() map[forecast.Source]map[string]bool {
 // location, that is followed no longer, and not written for as long as models
 // remember.
 func (m *Memory) discard(ctx context.Context, now time.Time) error {
-	found, err := m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: HistoryOf})
+	found, err := m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: history.SourceLabel})
 	if err != nil {
 		return fmt.Errorf("list the histories: %w", err)
 	}
 	known, problems := m.known(), []error(nil)
 	for i := range found.Items {
 		c := &found.Items[i]
-		source, location := forecast.ParseSource(c.Annotations[Source]), c.Annotations[v1alpha1.LocationAnnotation]
+		source, location := forecast.ParseSource(c.Annotations[history.SourceAnnotation]), c.Annotations[v1alpha1.LocationAnnotation]
 		_, followed := known[source]
 		switch {
-		case c.Name != historyName(source, location): // it is not ours
+		case c.Name != history.Name(source, location): // it is not ours
 		case now.Sub(lastWritten(c, now)) <= historyKept:
 		case followed && slices.Contains(m.Store.Snapshot(source).Locations(), location):
 		default:
@@ -208,16 +179,16 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 }
 
 func (m *Memory) write(ctx context.Context, source forecast.Source, location string, model *forecast.Model) error {
-	history, err := model.Save()
+	encoded, err := model.Save()
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	wanted := HistoryConfigMap(source, location, history)
+	wanted := history.ConfigMap(source, location, encoded)
 	held, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		_, err = m.configMaps().Create(ctx, wanted, metav1.CreateOptions{})
-	case err == nil && held.Annotations[Source] == source.String() && bytes.Equal(held.BinaryData[memorised], history):
+	case err == nil && held.Annotations[history.SourceAnnotation] == source.String() && bytes.Equal(held.BinaryData[history.DataKey], encoded):
 		return nil
 	case err == nil:
 		_, err = m.configMaps().Update(ctx, wanted, metav1.UpdateOptions{})
@@ -225,39 +196,6 @@ func (m *Memory) write(ctx context.Context, source forecast.Source, location str
 	return err
 }
 
-// HistoryConfigMap returns the ConfigMap that holds the history of a location, as
-// its model's Save has encoded it. It has no namespace yet.
-func HistoryConfigMap(source forecast.Source, location string, history []byte) *corev1.ConfigMap {
-	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:        historyName(source, location),
-			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", HistoryOf: digest(source.String())},
-			Annotations: map[string]string{Source: source.String(), v1alpha1.LocationAnnotation: location},
-		},
-		BinaryData: map[string][]byte{memorised: history},
-	}
-}
-
-func historyName(source forecast.Source, location string) string {
-	return "gridlatch-history-" + digest(source.String()+"/"+location)
-}
-
 func (m *Memory) configMaps() corev1client.ConfigMapInterface {
 	return m.Clientset.CoreV1().ConfigMaps(m.Namespace)
 }
-
-// digest makes a name or a label's value of any string.
-func digest(s string) string {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(s)) // it never fails
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// What Gridlatch writes on its own ConfigMaps.
-const (
-	// HistoryOf is the label of a ConfigMap with a history: the digest of the
-	// forecast's source.
-	HistoryOf = v1alpha1.Prefix + "history-of"
-	// Source is the annotation with the source itself.
-	Source = v1alpha1.Prefix + "source"
-)

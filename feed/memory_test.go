@@ -14,6 +14,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -85,12 +86,12 @@ func TestAHistoryThatCannotBeUsedIsLearnedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := HistoryConfigMap(origin, "X", good)
-	other.Annotations[Source] = "another/source/data" // of the same digest
+	other := history.ConfigMap(origin, "X", good)
+	other.Annotations[history.SourceAnnotation] = "another/source/data" // of the same digest
 	tests := map[string]*corev1.ConfigMap{
-		"garbled":           HistoryConfigMap(origin, "X", []byte("?")),
-		"cut off":           HistoryConfigMap(origin, "X", good[:len(good)/2]),
-		"without its key":   HistoryConfigMap(origin, "X", nil),
+		"garbled":           history.ConfigMap(origin, "X", []byte("?")),
+		"cut off":           history.ConfigMap(origin, "X", good[:len(good)/2]),
+		"without its key":   history.ConfigMap(origin, "X", nil),
 		"of another source": other,
 	}
 	for name, configMap := range tests {
@@ -129,10 +130,10 @@ func TestAHistoryThatCanBeUsedLaterIsLeftUntilThen(t *testing.T) {
 		rescue  func(held *corev1.ConfigMap)
 	}{
 		"from the future":      {good, t0.Add(-3 * 24 * time.Hour), func(*corev1.ConfigMap) {}},
-		"of a version to come": {newer, t0, func(held *corev1.ConfigMap) { held.BinaryData[memorised] = good }},
+		"of a version to come": {newer, t0, func(held *corev1.ConfigMap) { held.BinaryData[history.DataKey] = good }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			held := HistoryConfigMap(origin, "X", tt.history)
+			held := history.ConfigMap(origin, "X", tt.history)
 			held.Namespace = "gridlatch-system"
 			api := fake.NewClientset(held)
 			memory := &Memory{Clientset: api, Namespace: held.Namespace, Store: learned(t, 3)}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -45,17 +46,17 @@ func TestNobodyWaitsForWhatIsBeingSaved(t *testing.T) {
 
 func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 	old, young := metav1.NewTime(t0.Add(-historyKept-time.Hour)), metav1.NewTime(t0.Add(-historyKept+time.Hour))
-	history := func(source forecast.Source, location string, written metav1.Time) *corev1.ConfigMap {
-		c := HistoryConfigMap(source, location, []byte("x"))
+	historyOf := func(source forecast.Source, location string, written metav1.Time) *corev1.ConfigMap {
+		c := history.ConfigMap(source, location, []byte("x"))
 		c.Namespace, c.CreationTimestamp = "gridlatch-system", written
 		return c
 	}
-	somebodys := history(forecast.ParseSource("a/b/c"), "else", old)
+	somebodys := historyOf(forecast.ParseSource("a/b/c"), "else", old)
 	somebodys.Name = "somebodys"
-	renewed := history(forecast.ParseSource("a/b/c"), "renewed", old)
+	renewed := historyOf(forecast.ParseSource("a/b/c"), "renewed", old)
 	renewed.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "gridlatch", Time: &young}}
 	api := fake.NewClientset(
-		history(origin, "X", old), history(origin, "gone", old), history(forecast.ParseSource("a/b/c"), "X", old), history(forecast.ParseSource("a/b/c"), "young", young), renewed, somebodys)
+		historyOf(origin, "X", old), historyOf(origin, "gone", old), historyOf(forecast.ParseSource("a/b/c"), "X", old), historyOf(forecast.ParseSource("a/b/c"), "young", young), renewed, somebodys)
 	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: learned(t, 3), Clock: fixed{}}
 	memory.recalled = map[forecast.Source]map[string]bool{origin: {}}
 	if err := memory.discard(t.Context(), t0); err != nil {
@@ -67,7 +68,7 @@ func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 			deleted[d.GetName()] = true
 		}
 	}
-	if want := []string{historyName(origin, "gone"), historyName(forecast.ParseSource("a/b/c"), "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
+	if want := []string{history.Name(origin, "gone"), history.Name(forecast.ParseSource("a/b/c"), "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
 		t.Errorf("deleted %v, want %v", deleted, want)
 	}
 }

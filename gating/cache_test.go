@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -124,7 +125,7 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: long, UID: types.UID(long), Controller: ptr.To(true)}},
 		Finalizers:      []string{long}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: long}},
 	}}
-	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), KueueGates) {
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGates) {
 		pod.Annotations[key] = long
 	}
 	got := stripped(t, newStripper(), pod)

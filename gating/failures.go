@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // failures collects what went wrong with many writes of a kind, so that the log has
@@ -26,7 +28,7 @@ func (f *failures) add(err error) bool {
 	if f.count++; f.count == 1 {
 		f.first = err
 	}
-	if refusal(err) {
+	if hold.IsRefusal(err) {
 		f.refused++
 	}
 	return true

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -36,7 +37,7 @@ func heldJobs(tb testing.TB, jobs, pods int) (all []*record) {
 func notDone(types.UID) (string, bool) { return "", false }
 
 func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
-	job := recordOf(jobKind())
+	job := recordOf(hold.JobKind())
 	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
 	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(5 * time.Hour))}).pods[0]
 	for name, tt := range map[string]struct {
@@ -69,10 +70,10 @@ func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 // A pod may name any owner and say anything of itself.
 func TestWhoIsAMemberOfAGroup(t *testing.T) {
 	yes := true
-	job := recordOf(jobKind())
+	job := recordOf(hold.JobKind())
 	job.Namespace, job.Name, job.UID, job.Labels = "victims", "nightly", "uid", map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 	member := func(namespace, name string, change func(*record)) *record {
-		pod := recordOf(podKind())
+		pod := recordOf(hold.PodKind())
 		pod.Namespace, pod.Name, pod.UID, pod.gated = namespace, name, types.UID(namespace+name), true
 		pod.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "nightly", UID: "uid", Controller: &yes}}

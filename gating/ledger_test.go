@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -49,6 +50,20 @@ func TestWhatIsDroppedDuringAPassIsNotTakenForDone(t *testing.T) {
 	done := l.turn("p") // a pass begins
 	l.drop("p", "u")    // an attempt ends
 	if _, is := done("u"); is || l.has("u") {
+		t.Error("it would wait for ever")
+	}
+}
+
+func TestAJobThatIsHeldAgainAfterItsReleaseIsNotTakenForDone(t *testing.T) {
+	var l ledger
+	l.turn("p")
+	job := &metav1.ObjectMeta{UID: "u", Generation: 3}
+	l.add("p", releaseOf(job), "")
+	if _, done := l.turn("p")(releaseOf(job)); !done {
+		t.Error("a cache that is behind has it released twice")
+	}
+	job.Generation = 5 // resumed, and suspended again
+	if _, done := l.turn("p")(releaseOf(job)); done {
 		t.Error("it would wait for ever")
 	}
 }

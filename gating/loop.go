@@ -16,6 +16,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -205,12 +206,12 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 		if !l.tellable(o) {
 			continue
 		}
-		kind := podKind()
+		kind := hold.PodKind()
 		if o == g.job {
-			kind = jobKind()
+			kind = hold.JobKind()
 		}
 		writes.Go(func() error {
-			failed.add(l.tell(ctx, p, kind, o, explain(o, g.notes(o))))
+			failed.add(l.tell(ctx, p, kind, o, hold.Explain(o, g.notes(o))))
 			return nil
 		})
 	}
@@ -240,7 +241,7 @@ func (l *Loop) tellable(o *record) bool {
 func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
 	err := l.patch(ctx, kind, o, patch)
 	switch {
-	case refusal(err):
+	case hold.IsRefusal(err):
 		l.untold.refuse(p.policy.Name, o, "", l.Clock.Now())
 	case err != nil:
 		l.untold.leave(o)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -38,7 +39,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			refused := 0
 			c := fake.NewClientBuilder().WithObjects(pod).WithInterceptorFuncs(interceptor.Funcs{
 				Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
-					if o.GetObjectKind().GroupVersionKind() == jobKind() {
+					if o.GetObjectKind().GroupVersionKind() == hold.JobKind() {
 						refused++
 						return errors.New("failed calling webhook")
 					}
@@ -51,7 +52,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			}
 			p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: t0}
 			l.done.turn(p.policy.Name)
-			job, cached := recordOf(jobKind()), recordOf(podKind())
+			job, cached := recordOf(hold.JobKind()), recordOf(hold.PodKind())
 			job.Namespace, job.Name, cached.ObjectMeta = "n", "j", pod.ObjectMeta
 			g := &group{job: job, pods: []*record{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
 			g.decision = p.policy.Planner(p.book, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
@@ -62,7 +63,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
 				t.Fatal(err)
 			}
-			if HasGate(pod.Spec.SchedulingGates) != tt.gated {
+			if hold.HasGate(pod.Spec.SchedulingGates) != tt.gated {
 				t.Errorf("gated: %v, want %v", !tt.gated, tt.gated)
 			}
 			if again := l.done.has(releaseOf(job)); again {
@@ -73,7 +74,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 }
 
 func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
-	job := recordOf(jobKind())
+	job := recordOf(hold.JobKind())
 	job.Annotations = map[string]string{v1alpha1.ReasonAnnotation: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
 	g := &group{job: job, released: true}
 	if g.conclude(); len(g.reason) > 1024 || !g.recorded {

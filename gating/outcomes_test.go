@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 func TestReleasesFailWhereNoneHasSucceededForAMinute(t *testing.T) {
@@ -75,7 +76,7 @@ func TestWhatIsToldOfFailuresIsBounded(t *testing.T) {
 	if told := writeStuck(o.stuck(t0.Add(2 * time.Minute))); len(told) > 10<<10 || len(readStuck(told)) != mostFailing {
 		t.Errorf("%d bytes are told, of %d namespaces", len(told), len(readStuck(told)))
 	}
-	pod := recordOf(podKind())
+	pod := recordOf(hold.PodKind())
 	pod.Namespace = strings.Repeat("x", 58) + "-0003"
 	groups := []*group{{pods: []*record{pod}}}
 	l := &Loop{}

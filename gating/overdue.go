@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -47,7 +48,7 @@ func (l *Loop) overdue(p *pass) overdue {
 // again has not.
 func (l *Loop) heldStill(g *group) int {
 	pods := 0
-	if g.whole() && heldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
+	if g.whole() && hold.IsHeldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
 		pods = g.size()
 	}
 	for _, pod := range g.pods {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -75,7 +76,7 @@ func grid(t testing.TB, rules *policy.Policy, hours map[string][]float64) *forec
 
 // waiting is a group of one pod that asks for an hour within four.
 func waiting(name string, annotations map[string]string) *group {
-	pod := recordOf(podKind())
+	pod := recordOf(hold.PodKind())
 	pod.gated = true
 	pod.Name, pod.UID, pod.CreationTimestamp = name, types.UID(name), metav1.NewTime(t0)
 	pod.Annotations = map[string]string{v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
@@ -86,12 +87,12 @@ func waiting(name string, annotations map[string]string) *group {
 }
 
 func TestReleasesSayWhere(t *testing.T) {
-	to := release{reason: "r", at: t0, to: "north"}
-	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, KueueGates: v1alpha1.Gate}} {
+	to := hold.ReleaseNote{Reason: "r", At: t0, To: "north"}
+	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, hold.KueueGates: v1alpha1.Gate}} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
-		for _, r := range []release{to, {reason: "r", at: t0, template: true}} {
-			data, err := r.jobWrites(job).whole.Data(job)
-			if err != nil || strings.Contains(string(data), "planned-location") != (r.to != "") || strings.Contains(string(data), "template") {
+		for _, r := range []hold.ReleaseNote{to, {Reason: "r", At: t0, Template: true}} {
+			data, err := r.JobWrites(job).Whole.Data(job)
+			if err != nil || strings.Contains(string(data), "planned-location") != (r.To != "") || strings.Contains(string(data), "template") {
 				t.Errorf("%s: %s (%v)", name, data, err)
 			}
 		}
@@ -153,7 +154,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			}).Build()
 			l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
 			l.done.turn(rules.Name)
-			cached := recordOf(podKind())
+			cached := recordOf(hold.PodKind())
 			cached.ObjectMeta = pod.ObjectMeta
 			p := &pass{policy: rules, now: t0}
 			if err := l.releasePod(t.Context(), p, &group{reason: "r", to: tt.to}, cached, false); err != nil {
@@ -163,7 +164,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
 				t.Fatal(err)
 			}
-			if HasGate(pod.Spec.SchedulingGates) || len(pod.Spec.SchedulingGates) != 1 || pod.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || pod.Annotations[v1alpha1.PlannedLocationAnnotation] != tt.to {
+			if hold.HasGate(pod.Spec.SchedulingGates) || len(pod.Spec.SchedulingGates) != 1 || pod.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || pod.Annotations[v1alpha1.PlannedLocationAnnotation] != tt.to {
 				t.Errorf("not released: %+v, %+v", pod.Spec.SchedulingGates, pod.ObjectMeta)
 			}
 			want := tt.want
@@ -198,7 +199,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
 	rules := choosing(t, twoGrids(), nil, "south", "north")
 	l.done.turn(rules.Name)
-	cached := recordOf(jobKind())
+	cached := recordOf(hold.JobKind())
 	cached.ObjectMeta, cached.suspended = job.ObjectMeta, true
 	g := &group{job: cached, to: "north", decision: plan.Decision{Decided: t0, Start: t0}}
 	if err := l.record(t.Context(), &pass{policy: rules, now: t0}, g, false); err != nil || !g.recorded {
@@ -214,7 +215,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 
 func TestDecideWhere(t *testing.T) {
 	released := waiting("late", nil)
-	released.job = recordOf(jobKind())
+	released.job = recordOf(hold.JobKind())
 	released.released, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
 	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
 	tests := map[string]struct {

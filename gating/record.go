@@ -2,7 +2,6 @@ package gating
 
 import (
 	"maps"
-	"math"
 	"sync"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -55,30 +55,13 @@ func (r *record) DeepCopyObject() runtime.Object {
 
 func factsOfPod(pod *corev1.Pod) facts {
 	return facts{
-		gated: HasGate(pod.Spec.SchedulingGates), scheduled: pod.Spec.NodeName != "", otherGates: otherGates(pod.Spec.SchedulingGates),
+		gated: hold.HasGate(pod.Spec.SchedulingGates), scheduled: pod.Spec.NodeName != "", otherGates: otherGates(pod.Spec.SchedulingGates),
 	}
 }
 
 func factsOfJob(job *batchv1.Job) facts {
-	parallelism := ptr.Deref(job.Spec.Parallelism, 1)
 	return facts{
-		suspended: ptr.Deref(job.Spec.Suspend, false), parked: parked(job), resumed: policy.ResumedAt(job), idle: parallelism == 0, pods: min(parallelism, podsLeft(job)),
-	}
-}
-
-// PodsToRun returns how many pods a Job runs at once, of those that it has still to
-// run, whether it is suspended or not.
-func PodsToRun(job *batchv1.Job) int { return int(factsOfJob(job).pods) }
-
-// podsLeft returns how many pods a Job has still to run: none once it is over.
-func podsLeft(job *batchv1.Job) int32 {
-	switch {
-	case finished(job):
-		return 0
-	case job.Spec.Completions == nil: // as many as its parallelism says
-		return math.MaxInt32
-	default:
-		return max(*job.Spec.Completions-job.Status.Succeeded, 0)
+		suspended: ptr.Deref(job.Spec.Suspend, false), parked: hold.IsParked(job), resumed: policy.ResumedAt(job), idle: ptr.Deref(job.Spec.Parallelism, 1) == 0, pods: int32(hold.PodsToRun(job)),
 	}
 }
 
@@ -87,7 +70,7 @@ func podsLeft(job *batchv1.Job) int32 {
 // the decision for its pods.
 func heldBy(r *record) []string {
 	held := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
-	if r.Kind == podKind().Kind {
+	if r.Kind == hold.PodKind().Kind {
 		held = r.gated && r.DeletionTimestamp == nil
 	}
 	return policyOf(r, held)
@@ -96,7 +79,7 @@ func heldBy(r *record) []string {
 // releasedBy returns the policy that has released an object; none if it has not.
 func releasedBy(r *record) []string {
 	released := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
-	if r.Kind == podKind().Kind {
+	if r.Kind == hold.PodKind().Kind {
 		released = !r.gated
 	}
 	return policyOf(r, released)
@@ -121,8 +104,6 @@ const siblings = 1024
 const (
 	// maxReason bounds what is kept of a reason, which plan.Bounded has bounded.
 	maxReason = 1 << 10
-	// maxList bounds what is kept of a list of locations or of gates.
-	maxList = 4 << 10
 	// maxOwner bounds each part of a reference to an owner. Names have 253 characters
 	// at most; the API server does not check those in a reference.
 	maxOwner = 253
@@ -139,10 +120,10 @@ type stripper struct {
 
 func newStripper() *stripper {
 	s := &stripper{limits: map[string]int{}, last: map[types.UID]metav1.ObjectMeta{}}
-	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), KueueGates) {
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGates) {
 		s.limits[key] = policy.MaxValue
 	}
-	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[KueueGates] = maxReason, maxList, maxList
+	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[hold.KueueGates] = maxReason, hold.MaxList, hold.MaxList
 	return s
 }
 
@@ -151,9 +132,9 @@ func newStripper() *stripper {
 func (s *stripper) strip(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
-		return s.record(podKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
+		return s.record(hold.PodKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
 	case *batchv1.Job:
-		return s.record(jobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
+		return s.record(hold.JobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
 	default:
 		return object, nil
 	}

@@ -22,6 +22,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 const (
@@ -125,7 +126,7 @@ func StaticRecords(objects ...runtime.Object) (*Records, error) {
 			return nil, fmt.Errorf("%T: want a pod or a Job", object)
 		}
 		of := r.pods
-		if o.Kind == jobKind().Kind {
+		if o.Kind == hold.JobKind().Kind {
 			of = r.jobs
 		}
 		if err := of.Add(o); err != nil {
@@ -223,7 +224,7 @@ func (i indexed) list(index, policy string) ([]*record, error) {
 // jobOf returns the record of the Job that owns an object of a namespace, nil if
 // it is not owned by a Job, or by one that was not decided on.
 func (r *Records) jobOf(namespace string, object metav1.Object) *record {
-	owner := JobOf(object)
+	owner := hold.JobOf(object)
 	if r == nil || owner == nil {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -63,7 +64,7 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 					Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
 						patches.Add(1)
 						time.Sleep(20 * time.Millisecond)
-						return apierrors.NewInvalid(podKind().GroupKind(), o.GetName(), nil)
+						return apierrors.NewInvalid(hold.PodKind().GroupKind(), o.GetName(), nil)
 					},
 				})
 				var perMinute []int64

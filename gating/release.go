@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -79,7 +80,7 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, came *outcome) error {
 	began := l.Clock.Now()
 	err := l.releasePod(ctx, p, g, pod, false)
-	if refusal(err) && l.Clock.Now().Sub(began) > slowRefusal {
+	if hold.IsRefusal(err) && l.Clock.Now().Sub(began) > slowRefusal {
 		l.refused(p, pod, err)
 		return came.note(nil, g, err)
 	}
@@ -101,9 +102,9 @@ func (o *outcome) note(pod *record, g *group, err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case pod != nil && refusal(err) && o.refused == nil:
+	case pod != nil && hold.IsRefusal(err) && o.refused == nil:
 		o.refused = map[*record]*group{pod: g}
-	case pod != nil && refusal(err):
+	case pod != nil && hold.IsRefusal(err):
 		o.refused[pod] = g
 	case !o.failed.add(err):
 		o.released++
@@ -192,7 +193,7 @@ func (g *group) conclude() {
 	}
 	g.reason = g.told(g.waits)
 	if g.letGo() {
-		g.reason = takenReason
+		g.reason = hold.ReasonTaken
 	}
 	g.recorded = g.job == nil || g.released
 }
@@ -228,11 +229,11 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error 
 // recordOn writes the decision for a group on its Job, and reports whether it says
 // so. Where the Job is not as the cache knows it, it does so for the Job as it is.
 func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, err error) {
-	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to, template: true}
+	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), To: g.to, Template: true}
 	if g.letGo() || g.whole() && l.setbacks.freed(g.job) { // if it is suspended again, that is its user's doing
 		return l.recordTaken(ctx, g, made)
 	}
-	noted, err = l.free(ctx, jobKind(), g.job, made.jobWrites(g.job), again)
+	noted, err = l.free(ctx, hold.JobKind(), g.job, made.JobWrites(g.job), again)
 	if !apierrors.IsInvalid(err) || !g.whole() {
 		return noted, err
 	}
@@ -241,25 +242,25 @@ func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, 
 		return true, client.IgnoreNotFound(err)
 	}
 	switch {
-	case now.UID != g.job.UID || !holdsWhole(&now):
+	case now.UID != g.job.UID || !hold.IsJobHeldWhole(&now):
 		return l.recordTaken(ctx, g, made)
 	case now.ResourceVersion == g.job.ResourceVersion: // as it is, it was refused
 		return false, err
 	default:
-		made.template = false // it cannot be changed if the Job has run before
-		return l.free(ctx, jobKind(), g.job, made.jobWrites(&now), again)
+		made.Template = false // it cannot be changed if the Job has run before
+		return l.free(ctx, hold.JobKind(), g.job, made.JobWrites(&now), again)
 	}
 }
 
 // recordTaken records that a Job that we held whole is not held any more: that somebody
 // has taken it, or what could not be recorded when we let it go.
-func (l *Loop) recordTaken(ctx context.Context, g *group, made release) (noted bool, err error) {
-	made.reason = takenReason
+func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote) (noted bool, err error) {
+	made.Reason = hold.ReasonTaken
 	if reason, at, freed := l.setbacks.letGo(g.job); freed {
-		made.reason, made.at = reason, at
+		made.Reason, made.At = reason, at
 	}
-	g.reason = made.reason
-	return true, pardon(jobKind(), g.job, l.write(ctx, jobKind(), g.job, made.record(g.job)))
+	g.reason = made.Reason
+	return true, pardon(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.Record(g.job)))
 }
 
 // vouch remembers that the loop itself has let something go, where that takes room.
@@ -273,16 +274,16 @@ func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 // again, by the least that does it.
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
-	made := release{reason: g.reason, at: l.Clock.Now(), to: g.to}
+	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), To: g.to}
 	if waits := pod.stillWaits(false); waits != g.waits {
-		made.reason = g.told(waits)
+		made.Reason = g.told(waits)
 	}
 	if again || !l.steer(ctx, p, pod, made) {
-		w := made.podWrites(pod)
+		w := made.PodWrites(pod)
 		if !again {
-			w = writes{whole: w.whole}
+			w = hold.Writes{Whole: w.Whole}
 		}
-		if _, err := l.free(ctx, podKind(), pod, w, again); err != nil {
+		if _, err := l.free(ctx, hold.PodKind(), pod, w, again); err != nil {
 			l.done.drop(p.policy.Name, pod.UID)
 			if again {
 				l.refused(p, pod, err)
@@ -295,17 +296,17 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, a
 	if !g.whole() { // else it is counted with its Job
 		l.count(p, g, pod, 1)
 	}
-	l.Events.Released(&pod.PartialObjectMetadata, made.reason)
+	l.Events.Released(&pod.PartialObjectMetadata, made.Reason)
 	return nil
 }
 
 // refused notes that the API server would not have an object let go, and tells it
 // on the object where that is new.
 func (l *Loop) refused(p *pass, o *record, err error) {
-	if !refusal(err) {
+	if !hold.IsRefusal(err) {
 		return
 	}
-	words := printable(err.Error())
+	words := hold.Printable(err.Error())
 	if l.setbacks.refuse(p.policy.Name, o, words, l.Clock.Now()) {
 		l.Events.Refused(&o.PartialObjectMetadata, words)
 	}
@@ -315,8 +316,8 @@ func (l *Loop) refused(p *pass, o *record, err error) {
 // and reports whether it has. If there is none, or whatever else is the matter, it
 // has done nothing, and the pod is to be released without: a preference never holds
 // one.
-func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bool {
-	term, ok := p.policy.Preference(made.to)
+func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.ReleaseNote) bool {
+	term, ok := p.policy.Preference(made.To)
 	if !ok {
 		return false
 	}
@@ -328,9 +329,9 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made release) bo
 		if now.UID != pod.UID {
 			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
 		}
-		target := policy.Metadata(podKind())
+		target := policy.Metadata(hold.PodKind())
 		target.Namespace, target.Name = pod.Namespace, pod.Name
-		return l.Client.Patch(ctx, target, made.preferring(&now, term))
+		return l.Client.Patch(ctx, target, made.Preferring(&now, term))
 	})
 	if !apierrors.IsNotFound(err) {
 		p.unsteered.add(err)
@@ -349,9 +350,9 @@ func (l *Loop) count(p *pass, g *group, o *record, pods int) {
 
 // free writes the release of a pod or Job, and notes what came of it. It reports
 // whether the object says so.
-func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w writes, again bool) (noted bool, err error) {
-	noted, err = w.apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
-	if again || w.least != nil || !refusal(err) { // else the last word has not been said
+func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.Writes, again bool) (noted bool, err error) {
+	noted, err = w.Apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
+	if again || w.Least != nil || !hold.IsRefusal(err) { // else the last word has not been said
 		l.outcomes.add(o.Namespace, err, l.Clock.Now())
 	}
 	return noted, pardon(kind, o, err)

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -31,7 +32,7 @@ func TestPodsGoThoughTheRecordOfTheirJobIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := &record{facts: facts{suspended: tt.suspended}}
-			job.Kind, job.Annotations = jobKind().Kind, tt.notes
+			job.Kind, job.Annotations = hold.JobKind().Kind, tt.notes
 			g := &group{
 				job: job, pods: []*record{{}}, recorded: tt.recorded,
 				decision: plan.Decision{Cause: tt.cause}, task: plan.Task{LatestStart: t0.Add(tt.latest)},
@@ -61,7 +62,7 @@ func TestWhatIsNotToGoTakesNoRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := &record{facts: tt.job}
-			job.Kind, job.Annotations = jobKind().Kind, map[string]string{v1alpha1.DelayTolerantAnnotation: wish[v1alpha1.DelayTolerantAnnotation]}
+			job.Kind, job.Annotations = hold.JobKind().Kind, map[string]string{v1alpha1.DelayTolerantAnnotation: wish[v1alpha1.DelayTolerantAnnotation]}
 			if tt.note != "" {
 				job.Annotations[v1alpha1.HeldByAnnotation] = tt.note
 			}

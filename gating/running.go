@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -65,7 +66,7 @@ func (r *Records) running(rules *policy.Policy, leaving []freed, vouched *vouche
 	to := make(map[types.UID]string, len(leaving))
 	for _, o := range leaving {
 		to[o.UID] = o.to
-		if o.Kind == jobKind().Kind {
+		if o.Kind == hold.JobKind().Kind {
 			jobs = append(jobs, o.record)
 		} else {
 			pods = append(pods, o.record)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -18,10 +19,10 @@ import (
 // released makes a pod or Job that was started some time before t0. The pod has a
 // node.
 func released(kind, name string, ago time.Duration, annotations map[string]string) *record {
-	o := recordOf(podKind())
+	o := recordOf(hold.PodKind())
 	o.scheduled = true
 	if kind == "Job" {
-		o = recordOf(jobKind())
+		o = recordOf(hold.JobKind())
 		o.pods = 3
 	}
 	o.Namespace, o.Name, o.UID = "default", name, types.UID("uid-"+name)

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -106,7 +107,7 @@ func (r *Runs) NeedLeaderElection() bool { return false }
 // Learn looks at all Jobs there are. If it fails, what was known stays.
 func (r *Runs) Learn(ctx context.Context) error {
 	runs := map[work][]run{}
-	err := eachJob(ctx, r.Reader, "", v1alpha1.RunsOfLabel, selection.Exists, func(job *batchv1.Job) {
+	err := hold.EachJob(ctx, r.Reader, "", v1alpha1.RunsOfLabel, selection.Exists, func(job *batchv1.Job) {
 		if run, ok := runOf(job); ok {
 			w, _ := workOf(job.Namespace, job) // it has the label
 			runs[w] = keep(runs[w], run)
@@ -133,7 +134,7 @@ type run struct {
 // nobody knows how long it took.
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
-	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.ReasonAnnotation] == takenReason
+	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.ReasonAnnotation] == hold.ReasonTaken
 	if start == nil || end == nil || !complete(job) || byOthers {
 		return run{}, false
 	}

@@ -2,13 +2,9 @@ package gating
 
 import (
 	"crypto/sha256"
-	"errors"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -33,19 +29,6 @@ const (
 	// own may hang.
 	mostBusy = 8
 )
-
-// refusal reports whether an error tells of an object, rather than of the API server:
-// an admission policy, a webhook or the validation will not have it written like
-// this. To try again at once is of no use then.
-func refusal(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout ||
-		strings.Contains(err.Error(), "failed calling webhook")
-}
 
 // setbacks remember what was refused, and when each is to be tried again: ever later,
 // and all together at a pace that costs the API server little. Namespaces share the

@@ -10,13 +10,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // refusers are pods of a namespace that were refused at t0.
 func refusers(s *setbacks, namespace string, n int) []*record {
 	pods := make([]*record, n)
 	for i := range pods {
-		pods[i] = recordOf(podKind())
+		pods[i] = recordOf(hold.PodKind())
 		pods[i].Namespace, pods[i].UID, pods[i].ResourceVersion = namespace, types.UID(fmt.Sprint(namespace, i)), "1"
 		s.refuse("p", pods[i], "no", t0)
 	}
@@ -165,7 +167,7 @@ func TestRefusalsAreOfTheObject(t *testing.T) {
 		"none at all":              {errors.New("connection refused"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := refusal(tt.err); got != tt.want {
+			if got := hold.IsRefusal(tt.err); got != tt.want {
 				t.Errorf("got %t", got)
 			}
 		})

@@ -2,6 +2,7 @@ package gating
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -136,4 +138,11 @@ func doubted(conditions []metav1.Condition) *metav1.Condition {
 		return nil
 	}
 	return c
+}
+
+// replaceStatus writes the whole of a status. A merge of what has changed would
+// leave out the zeros, which the schema asks for, of a status that is new.
+func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
+	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
+	return client.RawPatch(types.JSONPatchType, data)
 }

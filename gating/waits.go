@@ -5,9 +5,9 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -19,10 +19,6 @@ const (
 	waitsForParallelism = "parallelism 0"
 )
 
-// ReasonAwaitsResume is that of a Job which is not planned before its user, who has
-// created it suspended, resumes it.
-const ReasonAwaitsResume = "waits until it is resumed, and is planned from then: it was created suspended"
-
 // PodStillWaits says for what else a pod waits once it is let go: the scheduling
 // gates of others. It is empty if there are none.
 func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(otherGates(gates)) }
@@ -31,15 +27,15 @@ func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(
 // nothing. What Gridlatch itself suspends does not count.
 func JobStillWaits(job *batchv1.Job) string {
 	o := record{facts: factsOfJob(job)}
-	o.Kind, o.ObjectMeta = jobKind().Kind, job.ObjectMeta
-	return o.stillWaits(job.Labels[KueueQueue] != "")
+	o.Kind, o.ObjectMeta = hold.JobKind().Kind, job.ObjectMeta
+	return o.stillWaits(job.Labels[hold.KueueQueue] != "")
 }
 
 // stillWaits says for what else a record waits once it is let go; empty if for
 // nothing.
 func (r *record) stillWaits(queued bool) string {
 	switch {
-	case r.Kind == podKind().Kind:
+	case r.Kind == hold.PodKind().Kind:
 		return namedGates(r.otherGates)
 	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
 		return waitsForKueue
@@ -91,25 +87,10 @@ func namedGates(names string) string {
 	}
 }
 
-// parked reports whether a Job is suspended, or was until a moment ago: the Job
-// controller has not noted yet that it was resumed.
-func parked(job *batchv1.Job) bool {
-	c := policy.SuspendedCondition(job)
-	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
-}
-
-// AwaitsResume reports whether a held Job is not planned before its user, who has
-// created it suspended, resumes it.
-func AwaitsResume(job *batchv1.Job) bool {
-	o := record{facts: factsOfJob(job)}
-	o.ObjectMeta = job.ObjectMeta
-	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && o.awaitsResume()
-}
-
 // awaitsResume is AwaitsResume for the record of a held Job: it was promised
 // nothing yet.
 func (r *record) awaitsResume() bool {
-	return r.parked && r.Annotations[v1alpha1.HeldByAnnotation] == "" && r.Annotations[v1alpha1.LatestStartAnnotation] == ""
+	return hold.IsPromisedNothing(r.parked, r.Annotations)
 }
 
 // asks returns the object of the group whose asks and promises count: its head. But

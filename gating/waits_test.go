@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -48,8 +49,8 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cached := stripped(t, newStripper(), tt.job)
-			if AwaitsResume(tt.job) != tt.awaits || cached.awaitsResume() != tt.awaits {
-				t.Errorf("it awaits its resume: %v, %v as cached, want %v", AwaitsResume(tt.job), cached.awaitsResume(), tt.awaits)
+			if hold.AwaitsResume(tt.job) != tt.awaits || cached.awaitsResume() != tt.awaits {
+				t.Errorf("it awaits its resume: %v, %v as cached, want %v", hold.AwaitsResume(tt.job), cached.awaitsResume(), tt.awaits)
 			}
 			want := t0.Add(tt.since)
 			if got, again := policy.WaitsSince(cached), policy.WaitsSince(tt.job); !got.Equal(want) || !again.Equal(want) {
@@ -110,7 +111,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 100, AtOnce: 100}}, stripped(t, newStripper(), tt.object)
-			if g.job = o; o.Kind == podKind().Kind {
+			if g.job = o; o.Kind == hold.PodKind().Kind {
 				g.job, g.pods = nil, []*record{o}
 			}
 			for _, pod := range tt.pods {

@@ -2,6 +2,7 @@ package gating
 
 import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -60,7 +61,7 @@ func (g *group) withdraw() {
 // that somebody has put our gate on by hand never asked, and was promised nothing.
 func withdraws(o *record) bool {
 	wish, said := policy.Wish(o)
-	if !said && o.Kind == podKind().Kind && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
+	if !said && o.Kind == hold.PodKind().Kind && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 		return false
 	}
 	return wish != "true"

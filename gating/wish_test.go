@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -35,9 +36,9 @@ func TestWithdraws(t *testing.T) {
 		"not what asks by an annotation, by no label": {"Pod", map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := recordOf(podKind())
+			o := recordOf(hold.PodKind())
 			if tt.kind == "Job" {
-				o = recordOf(jobKind())
+				o = recordOf(hold.JobKind())
 			}
 			o.Labels, o.Annotations = tt.labels, tt.annotations
 			if got := withdraws(o); got != tt.want {

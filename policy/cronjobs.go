@@ -11,20 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// stripCronJob keeps of a CronJob what tells when it runs next.
-func stripCronJob(object any) (any, error) {
-	c, ok := object.(*batchv1.CronJob)
-	if !ok {
-		return object, nil
-	}
-	kept := &batchv1.CronJob{Spec: batchv1.CronJobSpec{
-		Schedule: Truncate(c.Spec.Schedule, MaxValue), TimeZone: c.Spec.TimeZone,
-		ConcurrencyPolicy: c.Spec.ConcurrencyPolicy, Suspend: c.Spec.Suspend,
-	}}
-	kept.Namespace, kept.Name, kept.UID, kept.ResourceVersion = c.Namespace, c.Name, c.UID, c.ResourceVersion
-	return kept, nil
-}
-
 // ReplacedAt returns when a Job of a namespace is deleted by the next run of its
 // CronJob, because that replaces the one before; zero if it is not, or by nothing
 // that the cache knows.

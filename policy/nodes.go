@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	toolscache "k8s.io/client-go/tools/cache"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -63,13 +61,9 @@ func (p pool) power(suits func(*corev1.Node) bool) (least float64, found bool) {
 	return least, found
 }
 
-// Watch follows the nodes of a cache that has not started yet.
-func (n *Nodes) Watch(ctx context.Context, c cache.Cache) error {
-	informer, err := c.GetInformer(ctx, Metadata(NodeKind()), cache.BlockUntilSynced(false))
-	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+// EventHandler returns what has to be told of each change of a node.
+func (n *Nodes) EventHandler() toolscache.ResourceEventHandler {
+	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { n.forget() },
 		DeleteFunc: func(any) { n.forget() },
 		UpdateFunc: func(before, after any) {
@@ -79,11 +73,7 @@ func (n *Nodes) Watch(ctx context.Context, c cache.Cache) error {
 				n.forget()
 			}
 		},
-	})
-	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
 	}
-	return nil
 }
 
 // relabelled reports whether an update of a node, such as one of its status that

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // admitWarned returns a pod as the API server would have it after the webhook, and what
@@ -69,14 +70,14 @@ func TestAWishStaysInTheFormThatItHas(t *testing.T) {
 		})
 	}
 	pod, _ := admitWarned(t, dirtyNow(t), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: label, Annotations: duration}})
-	if _, annotated := pod.Annotations[v1alpha1.DelayTolerantAnnotation]; annotated || !gating.HasGate(pod.Spec.SchedulingGates) {
+	if _, annotated := pod.Annotations[v1alpha1.DelayTolerantAnnotation]; annotated || !hold.HasGate(pod.Spec.SchedulingGates) {
 		t.Errorf("annotations %v, gates %v", pod.Annotations, pod.Spec.SchedulingGates)
 	}
 }
 
 func TestAJobThatIsCreatedSuspendedIsPromisedNothing(t *testing.T) {
 	job := admitJob(t, dirtyNow(t), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(nil)}, Spec: batchv1.JobSpec{Suspend: ptr.To(true)}})
-	if job.Annotations[v1alpha1.ReasonAnnotation] != gating.ReasonAwaitsResume || !gating.AwaitsResume(job) || !*job.Spec.Suspend {
+	if job.Annotations[v1alpha1.ReasonAnnotation] != hold.ReasonAwaitsResume || !hold.AwaitsResume(job) || !*job.Spec.Suspend {
 		t.Fatalf("labels %v, annotations %v", job.Labels, job.Annotations)
 	}
 	// its pods, when they come, are of a Job that is held, and planned from then
@@ -92,7 +93,7 @@ func TestAJobThatIsCreatedSuspendedIsPromisedNothing(t *testing.T) {
 		meta := *job.Spec.Template.ObjectMeta.DeepCopy()
 		meta.OwnerReferences, meta.Annotations[v1alpha1.DeadlineAnnotation] = []metav1.OwnerReference{owner}, wait
 		pod, _ := admitWarned(t, w, &corev1.Pod{ObjectMeta: meta})
-		if got := pod.Annotations[v1alpha1.LatestStartAnnotation]; got != want || gating.HasGate(pod.Spec.SchedulingGates) != (want != "") {
+		if got := pod.Annotations[v1alpha1.LatestStartAnnotation]; got != want || hold.HasGate(pod.Spec.SchedulingGates) != (want != "") {
 			t.Errorf("%s: latest start %q, want %q; %v", wait, got, want, pod.Annotations)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
@@ -30,7 +31,7 @@ func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error
 	case job.tooLarge != nil: // its annotations may be what is not known
 		v := stripJob(&job.Job)
 		v.outcome, v.patch = started, job.patch()
-		return v.warn(gating.NotHeld + job.tooLarge.Error()), nil
+		return v.warn(hold.NotHeld + job.tooLarge.Error()), nil
 	}
 	copied := forget(&job.Job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
@@ -94,7 +95,7 @@ func toolWarning(ask policy.Ask) []string {
 // decideJob decides on a Job that asks for what can be read.
 func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv1.Job, ask policy.Ask, asked map[string]string) (verdict, error) {
 	if why := leaveJobAlone(job, ask); why != "" {
-		return startJob(job, gating.NotHeld+why), nil
+		return startJob(job, hold.NotHeld+why), nil
 	}
 	chosen, err := w.choose(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
 	if err != nil {
@@ -126,7 +127,7 @@ func forget(job *batchv1.Job) (suspended bool) {
 		job.Spec.Suspend = ptr.To(false)
 	}
 	if job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue {
-		job.Annotations[gating.KueueGates] = gating.LeaveQueue(job.Annotations[gating.KueueGates])
+		job.Annotations[hold.KueueGates] = hold.LeaveQueue(job.Annotations[hold.KueueGates])
 	}
 	policy.ForgetNotes(job.Annotations)
 	policy.ForgetNotes(job.Spec.Template.Annotations)
@@ -153,7 +154,7 @@ func leaveJobAlone(job *batchv1.Job, ask policy.Ask) string {
 // the quota that a queue gives.
 func byItself(job *batchv1.Job, ask policy.Ask) string {
 	switch {
-	case job.Labels[gating.KueueQueue] != "":
+	case job.Labels[hold.KueueQueue] != "":
 		return v1alpha1.HoldByKueue
 	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend:
 		return v1alpha1.HoldBySuspend
@@ -247,7 +248,7 @@ func bringPods(job *batchv1.Job, annotations map[string]string) {
 // planned from when it is resumed, as are its pods.
 func parkJob(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
-	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: gating.ReasonAwaitsResume}
+	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: hold.ReasonAwaitsResume}
 	if ask.Only != "" {
 		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Only
 		template.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Only
@@ -290,7 +291,7 @@ func holdWhole(job *batchv1.Job, how string) verdict {
 	job.Annotations[v1alpha1.HeldByAnnotation] = how
 	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	if how == v1alpha1.HoldByKueue {
-		job.Annotations[gating.KueueGates] = gating.JoinQueue(job.Annotations[gating.KueueGates])
+		job.Annotations[hold.KueueGates] = hold.JoinQueue(job.Annotations[hold.KueueGates])
 		return verdict{outcome: held, noted: true}
 	}
 	job.Spec.Suspend = ptr.To(true)

@@ -4,7 +4,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -13,7 +13,7 @@ import (
 // whatever quantity: there is as much of a request as of a limit. A pod in a queue
 // of its own gets none: Kueue may not admit what its queue does not cover.
 func mark(pod *aPod) patch {
-	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[gating.KueueQueue] != "" || !pod.containers {
+	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueue] != "" || !pod.containers {
 		return nil
 	}
 	has := pod.resources

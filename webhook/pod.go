@@ -13,6 +13,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
@@ -30,7 +31,7 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 			strip(&pod.ObjectMeta)
 			v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
 		}
-		return v.warn(gating.NotHeld + pod.tooLarge.Error()), nil
+		return v.warn(hold.NotHeld + pod.tooLarge.Error()), nil
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
@@ -107,10 +108,10 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 // leavePodAlone says why a pod is not held whatever the grid does.
 func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
-	case gating.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
-		return gating.NotHeld + "its Job was not decided on at its creation, and may have started"
+	case hold.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
+		return hold.NotHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
-		return gating.NotHeld + "it names its node, and so never waits for the scheduler"
+		return hold.NotHeld + "it names its node, and so never waits for the scheduler"
 	default:
 		return ""
 	}
@@ -152,7 +153,7 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 	}
 	pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	gates := pod.Spec.SchedulingGates
-	if !gating.HasGate(gates) {
+	if !hold.HasGate(gates) {
 		gates = append(gates, corev1.PodSchedulingGate{Name: v1alpha1.Gate})
 	}
 	return verdict{outcome: held, noted: true, patch: patch{}.set("/spec/schedulingGates", gates)}

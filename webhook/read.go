@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -101,7 +101,7 @@ func (o *object) table(path string, into *table, of *meta) func() error {
 		into.there, into.known = true, map[string]string{}
 		left := mostOurs
 		return o.Members(path, func(key string) error {
-			ours := gating.Ours(key)
+			ours := hold.Ours(key)
 			if !ours {
 				of.tool = policy.ToolOf(o.tools, key, of.tool)
 			}

@@ -19,7 +19,7 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/serving"
 )
 
@@ -112,7 +112,7 @@ func TestWhatIsOthersIsNotReadAndStays(t *testing.T) {
 		}
 		for _, m := range all {
 			for _, table := range []map[string]string{m.Labels, m.Annotations} {
-				maps.DeleteFunc(table, func(key, _ string) bool { return gating.Ours(key) })
+				maps.DeleteFunc(table, func(key, _ string) bool { return hold.Ours(key) })
 			}
 			want := meta
 			want.Annotations = others
@@ -277,7 +277,7 @@ func sameMeta(t *testing.T, want, got metav1.ObjectMeta) {
 	ours := func(all map[string]string) map[string]string {
 		known := map[string]string{}
 		maps.Copy(known, all)
-		maps.DeleteFunc(known, func(key, _ string) bool { return !gating.Ours(key) })
+		maps.DeleteFunc(known, func(key, _ string) bool { return !hold.Ours(key) })
 		return known
 	}
 	known := metav1.ObjectMeta{Labels: ours(want.Labels), Annotations: ours(want.Annotations)}

@@ -23,6 +23,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -204,7 +205,7 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 			if diff := cmp.Diff(tt.want, policy.Preferred(&got.Spec)); diff != "" {
 				t.Error(diff)
 			}
-			if planned := got.Annotations[v1alpha1.PlannedLocationAnnotation]; planned != tt.planned || gating.HasGate(got.Spec.SchedulingGates) {
+			if planned := got.Annotations[v1alpha1.PlannedLocationAnnotation]; planned != tt.planned || hold.HasGate(got.Spec.SchedulingGates) {
 				t.Errorf("planned for %q, want %q; gates %v", planned, tt.planned, got.Spec.SchedulingGates)
 			}
 		})
@@ -241,7 +242,7 @@ func TestHeldWorkIsPlannedForALocation(t *testing.T) {
 				return // it has none yet
 			}
 			got := admitPod(t, w, pod)
-			if !gating.HasGate(got.Spec.SchedulingGates) || got.Annotations[v1alpha1.PlannedLocationAnnotation] != tt.planned || got.Annotations[v1alpha1.CandidateLocationsAnnotation] != tt.only || got.Spec.Affinity != nil {
+			if !hold.HasGate(got.Spec.SchedulingGates) || got.Annotations[v1alpha1.PlannedLocationAnnotation] != tt.planned || got.Annotations[v1alpha1.CandidateLocationsAnnotation] != tt.only || got.Spec.Affinity != nil {
 				t.Errorf("its pod: %+v, %v", got.Spec, got.Annotations)
 			}
 		})

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -34,7 +34,7 @@ func asks(objects ...metav1.Object) bool {
 // Job. Of anything else, anybody may have written it.
 func vouched(req serving.Review, pod metav1.Object) bool {
 	by := req.Username
-	return gating.JobOf(pod) != nil && (by == jobController || by == controllerManager)
+	return hold.JobOf(pod) != nil && (by == jobController || by == controllerManager)
 }
 
 // stripPod takes off a pod that does not ask to wait what only Gridlatch writes,
@@ -58,7 +58,7 @@ func strip(meta *metav1.ObjectMeta) {
 
 // dropGate takes our gate off the gates of a spec at path, if it is among them.
 func dropGate(gates []corev1.PodSchedulingGate, path string) patch {
-	if !gating.HasGate(gates) {
+	if !hold.HasGate(gates) {
 		return nil
 	}
 	ours := func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate }

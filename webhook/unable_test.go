@@ -11,11 +11,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
-	const why = gating.NotHeld + "what is held could not be released since today"
+	const why = hold.NotHeld + "what is held could not be released since today"
 	owned := []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: new(bool)}}
 	*owned[0].Controller = true
 	waits := metav1.ObjectMeta{Annotations: tolerant(nil)}
@@ -53,7 +53,7 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 			if err := json.Unmarshal(patched, &got); err != nil {
 				t.Fatal(err)
 			}
-			if (got.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased) != tt.released || gating.HasGate(got.Spec.SchedulingGates) && tt.released {
+			if (got.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased) != tt.released || hold.HasGate(got.Spec.SchedulingGates) && tt.released {
 				t.Errorf("released: want %t: %+v", tt.released, got)
 			}
 			if (got.Annotations[v1alpha1.ReasonAnnotation] == why) != tt.warned || slices.Contains(response.Warnings, why) != tt.warned {

@@ -17,6 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -140,7 +141,7 @@ func (c choice) without(start func(why string) verdict) verdict {
 // made it wrong.
 func blame(object metav1.Object, errs field.ErrorList) choice {
 	if metav1.GetControllerOfNoCopy(object) != nil {
-		return choice{warning: gating.NotHeld + errs.ToAggregate().Error()}
+		return choice{warning: hold.NotHeld + errs.ToAggregate().Error()}
 	}
 	return choice{errs: errs}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -204,7 +205,7 @@ func TestAPodWhoseJobWasNotDecidedOnIsNotHeld(t *testing.T) {
 		if err := json.Unmarshal(patched, &after); err != nil {
 			t.Fatal(err)
 		}
-		if gating.HasGate(after.Spec.SchedulingGates) != want || after.Annotations[v1alpha1.ReasonAnnotation] == "" {
+		if hold.HasGate(after.Spec.SchedulingGates) != want || after.Annotations[v1alpha1.ReasonAnnotation] == "" {
 			t.Errorf("%v: gates %v, want one: %v; reason %q", owner, after.Spec.SchedulingGates, want, after.Annotations[v1alpha1.ReasonAnnotation])
 		}
 	}
@@ -323,7 +324,7 @@ func tryHandle(t *testing.T, w *Webhook, kind string, object []byte) {
 	if err := json.Unmarshal(patched, &after); err != nil {
 		t.Fatal(err)
 	}
-	if !gating.HasGate(after.Spec.SchedulingGates) {
+	if !hold.HasGate(after.Spec.SchedulingGates) {
 		return
 	}
 	if after.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld || after.Annotations[v1alpha1.LatestStartAnnotation] == "" {

@@ -28,7 +28,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // collectAt is by how many percent the heap grows before garbage is collected.
@@ -121,7 +121,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	exit := gating.Exit{Client: c, Reason: "released by hand: gridlatch release --all", Now: time.Now()}
+	exit := hold.Exit{Client: c, Reason: "released by hand: gridlatch release --all", Now: time.Now()}
 	released, err := exit.ReleaseAll(ctx)
 	fmt.Printf("released %d pods\n", released)
 	restored, errRestore := ceiling.Restore(ctx, c, time.Now())

@@ -33,6 +33,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/policy"
+	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
@@ -90,15 +91,15 @@ func serve(ctx context.Context, o *options, config *rest.Config, now policy.Cloc
 // newManager makes a manager that caches what the packages say they need, and
 // nothing else.
 func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.Manager, error) {
-	cached := policy.CacheByObject()
+	byObject := cached.ByObject()
 	if o.certDir == "" {
-		maps.Copy(cached, certs.SecretByObject(caSecret(o.namespace)))
+		maps.Copy(byObject, certs.SecretByObject(caSecret(o.namespace)))
 	}
 	grace, lease, renew := 20*time.Second, leaseDuration, renewDeadline
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		MapperProvider:                policy.Mapper,
-		Cache:                         cache.Options{ByObject: cached, ReaderFailOnMissingInformer: true, NewInformer: policy.NewInformer},
+		MapperProvider:                cached.Mapper,
+		Cache:                         cache.Options{ByObject: byObject, ReaderFailOnMissingInformer: true, NewInformer: cached.NewInformer},
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // see listen
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              name,
@@ -121,7 +122,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	if err := policy.PrepareCache(ctx, mgr.GetCache()); err != nil {
+	if err := cached.Prepare(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
 	records, err := gating.NewRecords(config)
@@ -129,7 +130,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	nodes := &policy.Nodes{Reader: mgr.GetCache()}
-	if err := nodes.Watch(ctx, mgr.GetCache()); err != nil {
+	if err := cached.WatchNodes(ctx, mgr.GetCache(), nodes); err != nil {
 		return err
 	}
 	store := &forecast.Store{}

@@ -22,9 +22,9 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
-	"github.com/gridlatch/gridlatch/feed"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 func TestExplainPrints(t *testing.T) {
@@ -275,11 +275,11 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, _ := store.Snapshot(source).Forecast("")
-	history, err := f.Model.Save()
+	encoded, err := f.Model.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := feed.HistoryConfigMap(source, f.Location, history)
+	saved := history.ConfigMap(source, f.Location, encoded)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := world(t, append(busy(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")
@@ -294,7 +294,7 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 }
 
 func TestExplainDoesNotCallAJobOverdueThatItsUserHoldsSuspended(t *testing.T) {
-	parked := jobOf("parked", v1alpha1.StateHeld, map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.ReasonAnnotation: gating.ReasonAwaitsResume}, 2)
+	parked := jobOf("parked", v1alpha1.StateHeld, map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.ReasonAnnotation: hold.ReasonAwaitsResume}, 2)
 	parked.CreationTimestamp.Time = parked.CreationTimestamp.AddDate(0, 0, -9) // longer ago than the policy lets work wait
 	suspend := true
 	parked.Spec.Suspend = &suspend
@@ -303,7 +303,7 @@ func TestExplainDoesNotCallAJobOverdueThatItsUserHoldsSuspended(t *testing.T) {
 	if code != 0 || stderr != "" || strings.Contains(stdout, "overdue") {
 		t.Errorf("exit code %d, stderr %s\n%s", code, stderr, stdout)
 	}
-	for _, want := range []string{"waits, and is not planned yet", gating.ReasonAwaitsResume} {
+	for _, want := range []string{"waits, and is not planned yet", hold.ReasonAwaitsResume} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("it does not say %q:\n%s", want, stdout)
 		}

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -43,7 +43,7 @@ func TestAPodOfAHeldJobIsNotReleasedByItself(t *testing.T) {
 	if code != 1 || !strings.Contains(stderr, "all pods of a Job are released together: release job/nightly-report") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
-	if pod := read(t, c, "nightly-report-a", &corev1.Pod{}); !gating.HasGate(pod.Spec.SchedulingGates) {
+	if pod := read(t, c, "nightly-report-a", &corev1.Pod{}); !hold.HasGate(pod.Spec.SchedulingGates) {
 		t.Error("it was released")
 	}
 }
@@ -55,7 +55,7 @@ func TestReleaseAllStaysInItsNamespace(t *testing.T) {
 	if code, stdout, stderr := call(t, connect, "release", "--all", "-n", "batch"); code != 0 || stdout != "released 10 pods\n" {
 		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
-	if err := c.Get(t.Context(), client.ObjectKeyFromObject(other), other); err != nil || !gating.HasGate(other.Spec.SchedulingGates) {
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(other), other); err != nil || !hold.HasGate(other.Spec.SchedulingGates) {
 		t.Errorf("%v, gates %v", err, other.Spec.SchedulingGates)
 	}
 	if code, stdout, _ := call(t, connect, "release", "--all", "-A"); code != 0 || stdout != "released 1 pod\n" {
@@ -115,7 +115,7 @@ func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 
 func TestHoldRefuses(t *testing.T) {
 	queued := jobOf("queued", "", nil, 1)
-	queued.Labels[gating.KueueQueue] = "q"
+	queued.Labels[hold.KueueQueue] = "q"
 	late := jobOf("late", "", map[string]string{v1alpha1.DeadlineAnnotation: "1h"}, 1)
 	for name, tt := range map[string]struct {
 		args []string

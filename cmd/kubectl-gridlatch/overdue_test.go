@@ -15,7 +15,6 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
-	"github.com/gridlatch/gridlatch/gating"
 )
 
 // lease is that of the controller as it was renewed some time ago; none if that is never.
@@ -163,8 +162,8 @@ func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 		event *corev1.Event
 		want  bool
 	}{
-		"an Event that says so": {told("refused", gating.EventRefused), true},
-		"another Event":         {told("held", gating.EventHeld), false},
+		"an Event that says so": {told("refused", v1alpha1.EventRefused), true},
+		"another Event":         {told("held", v1alpha1.EventHeld), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			connect, _ := world(t, late.DeepCopy(), tt.event)

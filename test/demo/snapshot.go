@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -46,7 +46,7 @@ func (d *demo) look(ctx context.Context) (snapshot, error) {
 	}
 	s.at, s.waiting = time.Now(), waiting
 	for i := range waiting {
-		if gating.HasGate(waiting[i].Spec.SchedulingGates) {
+		if hold.HasGate(waiting[i].Spec.SchedulingGates) {
 			s.gated++
 		}
 		if explained(&waiting[i]) {

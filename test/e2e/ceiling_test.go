@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -22,7 +22,7 @@ func runningNow(ctx context.Context, c *env.Cluster, ns string) (running, over i
 		switch {
 		case p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed:
 			over++
-		case !gating.HasGate(p.Spec.SchedulingGates):
+		case !hold.HasGate(p.Spec.SchedulingGates):
 			running++
 		}
 	}
@@ -89,7 +89,7 @@ func awaitRoomIsAwaited(t *testing.T, c *env.Cluster, ns string) {
 			return err
 		}
 		for _, p := range pods {
-			if gating.HasGate(p.Spec.SchedulingGates) && strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "waits for room in bucket <=200 in "+location+": 6 of 6 running") {
+			if hold.HasGate(p.Spec.SchedulingGates) && strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "waits for room in bucket <=200 in "+location+": 6 of 6 running") {
 				return nil
 			}
 		}

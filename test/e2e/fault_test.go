@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -93,7 +93,7 @@ func TestAControllerKilledInMidReleaseLosesNothingAndReleasesOnce(t *testing.T) 
 			states[name] = j.Labels[v1alpha1.StateLabel]
 		}
 		for _, p := range all {
-			if gated := gating.HasGate(p.Spec.SchedulingGates); gated != (states[p.Labels["job-name"]] == v1alpha1.StateHeld) {
+			if gated := hold.HasGate(p.Spec.SchedulingGates); gated != (states[p.Labels["job-name"]] == v1alpha1.StateHeld) {
 				return fmt.Errorf("pod %s is gated: %v, its Job is %s", p.Name, gated, states[p.Labels["job-name"]])
 			}
 		}
@@ -129,7 +129,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 	})
 	held := pod(ns, "overdue-pod", tolerant(v1alpha1.DeadlineAnnotation, "15s", v1alpha1.DurationAnnotation, "1s"))
 	create(t, c, held)
-	if !gating.HasGate(held.Spec.SchedulingGates) {
+	if !hold.HasGate(held.Spec.SchedulingGates) {
 		t.Fatalf("the pod is not held: %v", held.Annotations)
 	}
 	if err := first.Kill(); err != nil {
@@ -140,7 +140,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 		t.Fatal(err)
 	}
 	time.Sleep(time.Until(latest.Add(time.Second)))
-	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(held), held); err != nil || !gating.HasGate(held.Spec.SchedulingGates) {
+	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(held), held); err != nil || !hold.HasGate(held.Spec.SchedulingGates) {
 		t.Fatalf("nobody was there to release the pod, but it is: %v, %v", held.Spec.SchedulingGates, err)
 	}
 	// dirty again for an hour: only its latest start can release it, as soon as
@@ -151,7 +151,7 @@ func TestWorkWhoseTimeCameWhileTheControllerWasDownIsReleasedWhenItIsBack(t *tes
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(held), held); err != nil {
 			return err
 		}
-		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its latest start has come") {
+		if hold.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its latest start has come") {
 			return fmt.Errorf("not released: %v", held.Annotations)
 		}
 		return nil
@@ -184,7 +184,7 @@ func TestAnotherReplicaTakesOverWhenTheLeaderStops(t *testing.T) {
 	create(t, c, job(ns, "handed-over", tolerant(), 3))
 	pods := awaitGated(t, c, ns, 3)
 	for i := range pods {
-		awaitEvent(t, c, &pods[i], gating.EventHeld) // or it may end with the leader
+		awaitEvent(t, c, &pods[i], v1alpha1.EventHeld) // or it may end with the leader
 	}
 	if err := leader.Stop(); err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestAnotherReplicaTakesOverWhenTheLeaderStops(t *testing.T) {
 		}
 	}
 	for _, p := range pods {
-		if n, err := events(t.Context(), c, &p, gating.EventHeld); err != nil || n != 1 {
+		if n, err := events(t.Context(), c, &p, v1alpha1.EventHeld); err != nil || n != 1 {
 			t.Errorf("%d Events CarbonHeld on %s, %v", n, p.Name, err)
 		}
 	}
@@ -237,7 +237,7 @@ func TestTamperingDoesNotHoldAPodForGood(t *testing.T) {
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		garbled := pod(ns, "notes-garbled", nil)
 		err := c.Client.Get(ctx, client.ObjectKeyFromObject(garbled), garbled)
-		if err == nil && gating.HasGate(garbled.Spec.SchedulingGates) {
+		if err == nil && hold.HasGate(garbled.Spec.SchedulingGates) {
 			err = fmt.Errorf("still gated: %v", garbled.Annotations)
 		}
 		return err

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/ceiling"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 	"github.com/gridlatch/gridlatch/webhook"
 )
@@ -44,7 +44,7 @@ func awaitHeldPod(t *testing.T, c *env.Cluster, ns string) {
 		if err := c.Client.Create(ctx, p); err != nil {
 			return err
 		}
-		if !gating.HasGate(p.Spec.SchedulingGates) {
+		if !hold.HasGate(p.Spec.SchedulingGates) {
 			return fmt.Errorf("pod %s is not held: %v", p.Name, p.Annotations)
 		}
 		return nil

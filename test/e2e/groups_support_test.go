@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -92,7 +92,7 @@ func wantGated(gated, scheduled int) func([]corev1.Pod) error {
 		var g, s int
 		for _, p := range pods {
 			switch {
-			case gating.HasGate(p.Spec.SchedulingGates):
+			case hold.HasGate(p.Spec.SchedulingGates):
 				g++
 			case p.Spec.NodeName != "":
 				s++

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/feed"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -39,11 +39,11 @@ func remember(t *testing.T, c *env.Cluster, last time.Duration) {
 		model.Hear(forecast.NewSeries(slots), issued)
 	}
 	model.Predict(now, 24*time.Hour) // lets time pass
-	history, err := model.Save()
+	encoded, err := model.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := feed.HistoryConfigMap(theForecast(), location, history)
+	configMap := history.ConfigMap(theForecast(), location, encoded)
 	configMap.Namespace = "gridlatch-system"
 	create(t, c, configMap)
 }
@@ -121,7 +121,7 @@ func TestWhatWasLearnedIsSavedWhenTheControllerStops(t *testing.T) {
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	saved := feed.HistoryConfigMap(theForecast(), location, nil)
+	saved := history.ConfigMap(theForecast(), location, nil)
 	saved.Namespace = "gridlatch-system"
 	held := &corev1.ConfigMap{}
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(saved), held); err != nil {

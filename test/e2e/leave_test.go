@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // TestLeavingIsSafe follows the README: the webhook first, then the release,
@@ -42,7 +42,7 @@ func TestLeavingIsSafe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range pods {
-		if gating.HasGate(p.Spec.SchedulingGates) {
+		if hold.HasGate(p.Spec.SchedulingGates) {
 			t.Errorf("pod %s is still gated", p.Name)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -255,7 +255,7 @@ func spillsOver(t *testing.T, c *env.Cluster) {
 	}
 	at := map[string]int{}
 	for _, p := range pods {
-		if gating.HasGate(p.Spec.SchedulingGates) {
+		if hold.HasGate(p.Spec.SchedulingGates) {
 			at["waits"]++
 			continue
 		}

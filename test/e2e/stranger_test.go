@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -107,7 +107,7 @@ func TestNoPodReleasesWhatIsNotItsOwn(t *testing.T) {
 	}
 	awaitPods(t, cluster, victims, func(pods []corev1.Pod) error {
 		for _, p := range pods {
-			if p.Name != ungated.Name && !gating.HasGate(p.Spec.SchedulingGates) {
+			if p.Name != ungated.Name && !hold.HasGate(p.Spec.SchedulingGates) {
 				return fmt.Errorf("pod %s is released: %v", p.Name, p.Annotations)
 			}
 		}

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -49,7 +49,7 @@ func awaitHeldBy(t *testing.T, c *env.Cluster, namespace, name, policy string) *
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
 		t.Fatal(err)
 	}
-	if !gating.HasGate(p.Spec.SchedulingGates) {
+	if !hold.HasGate(p.Spec.SchedulingGates) {
 		t.Errorf("%s is not held: %v", name, p.Annotations)
 	}
 	return p
@@ -92,7 +92,7 @@ func TestWithoutTheDefinitionOfPoliciesTheBuiltInOneHolds(t *testing.T) {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(held), held); err != nil {
 			return err
 		}
-		if gating.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its policy does not exist") {
+		if hold.HasGate(held.Spec.SchedulingGates) || !strings.Contains(held.Annotations[v1alpha1.ReasonAnnotation], "its policy does not exist") {
 			return fmt.Errorf("still held: %v", held.Annotations)
 		}
 		return nil

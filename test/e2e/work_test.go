@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -135,7 +135,7 @@ func awaitGated(t *testing.T, c *env.Cluster, namespace string, want int) []core
 		}
 		gated := 0
 		for _, p := range pods {
-			if gating.HasGate(p.Spec.SchedulingGates) && p.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
+			if hold.HasGate(p.Spec.SchedulingGates) && p.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 				gated++
 			}
 		}
@@ -158,7 +158,7 @@ func awaitScheduled(t *testing.T, c *env.Cluster, namespace string, want int, ti
 		}
 		scheduled := 0
 		for _, p := range pods {
-			if p.Spec.NodeName != "" && !gating.HasGate(p.Spec.SchedulingGates) {
+			if p.Spec.NodeName != "" && !hold.HasGate(p.Spec.SchedulingGates) {
 				scheduled++
 			}
 		}

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -197,7 +197,7 @@ func (r *rig) probe(ctx context.Context, want bool) error {
 	if err != nil {
 		return fmt.Errorf("create a pod: %w", err)
 	}
-	if held := gating.HasGate(got.Spec.SchedulingGates); held != want {
+	if held := hold.HasGate(got.Spec.SchedulingGates); held != want {
 		return fmt.Errorf("a pod is held: %t, want %t; it says %v", held, want, got.Annotations)
 	}
 	return nil

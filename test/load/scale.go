@@ -18,7 +18,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 const (
@@ -167,7 +167,7 @@ func (r *rig) restartToRelease(ctx context.Context) (float64, error) {
 
 func (r *rig) canaryGone(ctx context.Context) error {
 	pod, err := r.clientset.CoreV1().Pods(namespace).Get(ctx, "canary", metav1.GetOptions{})
-	if err == nil && gating.HasGate(pod.Spec.SchedulingGates) {
+	if err == nil && hold.HasGate(pod.Spec.SchedulingGates) {
 		err = errors.New("the pod that is due is still held")
 	}
 	return err

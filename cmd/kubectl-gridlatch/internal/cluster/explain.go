@@ -16,7 +16,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -107,7 +107,7 @@ func (c *Cluster) Explain(ctx context.Context, o client.Object) (*Explanation, e
 		}
 		x.Controller = &found
 	}
-	if job, ok := head.(*batchv1.Job); x.State == Held && (!ok || !gating.AwaitsResume(job)) {
+	if job, ok := head.(*batchv1.Job); x.State == Held && (!ok || !hold.AwaitsResume(job)) {
 		if err := c.predict(ctx, x, head); err != nil {
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func (c *Cluster) refusal(ctx context.Context, objects ...client.Object) string 
 			return ""
 		}
 		for i := range list.Items {
-			if list.Items[i].Reason == gating.EventRefused {
+			if list.Items[i].Reason == v1alpha1.EventRefused {
 				return list.Items[i].Message
 			}
 		}
@@ -142,7 +142,7 @@ func (c *Cluster) head(ctx context.Context, x *Explanation, o client.Object) (cl
 	switch o := o.(type) {
 	case *corev1.Pod:
 		x.Started = scheduled(o)
-		job, err := gating.ReadJob(ctx, c.API, o)
+		job, err := hold.ReadJob(ctx, c.API, o)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (c *Cluster) head(ctx context.Context, x *Explanation, o client.Object) (cl
 			return job, nil
 		}
 	case *batchv1.Job:
-		pods, err := gating.PodsOf(ctx, c.API, o)
+		pods, err := hold.PodsOf(ctx, c.API, o)
 		if err != nil {
 			return nil, err
 		}
@@ -198,7 +198,7 @@ func (x *Explanation) read(head client.Object) {
 			x.HeldBy = how
 		}
 		if job, ok := head.(*batchv1.Job); ok {
-			x.Pods = gating.PodsToRun(job)
+			x.Pods = hold.PodsToRun(job)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
-	"github.com/gridlatch/gridlatch/feed"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
@@ -45,7 +45,7 @@ func (c *Cluster) readGrid(ctx context.Context, name string, now time.Time, edit
 		g.warnings = append(g.warnings, "CarbonPolicy "+g.policy.Name+": "+problem)
 	}
 	var store forecast.Store
-	learned, err := feed.Restore(ctx, c.API, c.System, &store, g.policy.Source, now)
+	learned, err := history.Restore(ctx, c.API, c.System, &store, g.policy.Source, now)
 	if err != nil {
 		g.warnings = append(g.warnings, "what was learned of the grid is not used: "+err.Error())
 	}

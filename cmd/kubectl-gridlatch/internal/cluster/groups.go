@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 const (
@@ -55,7 +55,7 @@ type groupKey struct {
 func (c *Cluster) held(ctx context.Context, namespace string) (groups, error) {
 	all := groups{}
 	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateHeld})}
-	err := gating.Walk(ctx, c.API, &batchv1.JobList{}, which, func(o client.Object) {
+	err := hold.Walk(ctx, c.API, &batchv1.JobList{}, which, func(o client.Object) {
 		if job, ok := o.(*batchv1.Job); ok {
 			all.addJob(job)
 		}
@@ -64,8 +64,8 @@ func (c *Cluster) held(ctx context.Context, namespace string) (groups, error) {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	which.FieldSelector = fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)})
-	err = gating.Walk(ctx, c.API, &corev1.PodList{}, which, func(o client.Object) {
-		if pod, ok := o.(*corev1.Pod); ok && gating.HasGate(pod.Spec.SchedulingGates) {
+	err = hold.Walk(ctx, c.API, &corev1.PodList{}, which, func(o client.Object) {
+		if pod, ok := o.(*corev1.Pod); ok && hold.HasGate(pod.Spec.SchedulingGates) {
 			all.addPod(pod)
 		}
 	})
@@ -83,7 +83,7 @@ func (all groups) addJob(job *batchv1.Job) {
 	}
 	g := all.add(groupKey{job.Namespace, job.UID}, job)
 	if g.isWhole = isWhole; isWhole {
-		g.pods = gating.PodsToRun(job)
+		g.pods = hold.PodsToRun(job)
 	} else {
 		g.hasRun = job.Status.Active+job.Status.Succeeded > 0
 	}

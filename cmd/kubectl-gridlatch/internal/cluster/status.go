@@ -17,7 +17,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // Status says what Gridlatch holds, and what starts next.
@@ -69,7 +69,7 @@ func (c *Cluster) Status(ctx context.Context, namespace string) (*Status, error)
 		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateReleased}),
 		FieldSelector: fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning)),
 	}
-	if err := gating.Walk(ctx, c.API, metadataList(PodKind), running, func(client.Object) { s.Running++ }); err != nil {
+	if err := hold.Walk(ctx, c.API, metadataList(PodKind), running, func(client.Object) { s.Running++ }); err != nil {
 		return nil, withNamespaceHint(fmt.Errorf("list pods: %w", err), namespace)
 	}
 	return s, c.addPolicies(ctx, s, held)

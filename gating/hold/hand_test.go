@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"testing"
@@ -13,20 +13,6 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-func TestAJobThatIsHeldAgainAfterItsReleaseIsNotTakenForDone(t *testing.T) {
-	var l ledger
-	l.turn("p")
-	job := &metav1.ObjectMeta{UID: "u", Generation: 3}
-	l.add("p", releaseOf(job), "")
-	if _, done := l.turn("p")(releaseOf(job)); !done {
-		t.Error("a cache that is behind has it released twice")
-	}
-	job.Generation = 5 // resumed, and suspended again
-	if _, done := l.turn("p")(releaseOf(job)); done {
-		t.Error("it would wait for ever")
-	}
-}
-
 func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "j", UID: "u", CreationTimestamp: metav1.NewTime(t0)}}
 	c := fake.NewClientBuilder().WithObjects(job).Build()
@@ -37,7 +23,7 @@ func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 	if err := (HandHold{Policy: builtin()}).Apply(t.Context(), c, job, now); err != nil {
 		t.Fatal(err)
 	}
-	if !holdsWhole(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
+	if !IsJobHeldWhole(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
 		t.Errorf("%+v", job)
 	}
 	if task := builtin().TaskOf(job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {

@@ -1,8 +1,12 @@
-package gating
+package hold
 
 import (
+	"errors"
+	"net/http"
 	"slices"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,30 +15,43 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
+// refusal reports whether an error tells of an object, rather than of the API server:
+// an admission policy, a webhook or the validation will not have it written like
+// this. To try again at once is of no use then.
+func IsRefusal(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout ||
+		strings.Contains(err.Error(), "failed calling webhook")
+}
+
 // writes are the ways to let a pod or Job go. An admission policy may refuse what we
 // note on an object, and an object may have no room for it: neither is to hold it.
-type writes struct {
-	whole client.Patch
+type Writes struct {
+	Whole client.Patch
 	// least lets go, and says nothing; nil if it is not to be tried.
-	least client.Patch
+	Least client.Patch
 	// notes say what least does not, from much to little.
-	notes []client.Patch
+	Notes []client.Patch
 }
 
 // apply lets an object go by the first of its writes that is not refused, and reports
 // whether the object says so. If it was refused before, the least alone is tried, which
 // is one request.
-func (w writes) apply(again bool, write func(client.Patch) error) (noted bool, err error) {
+func (w Writes) Apply(again bool, write func(client.Patch) error) (noted bool, err error) {
 	if !again {
-		if err := write(w.whole); w.least == nil || !refusal(err) {
+		if err := write(w.Whole); w.Least == nil || !IsRefusal(err) {
 			return true, err
 		}
 	}
-	if err := write(w.least); err != nil {
+	if err := write(w.Least); err != nil {
 		return false, err
 	}
-	for _, note := range w.notes {
-		if err := write(note); !refusal(err) {
+	for _, note := range w.Notes {
+		if err := write(note); !IsRefusal(err) {
 			return err == nil, nil // it is let go, and that is what counts
 		}
 	}
@@ -42,30 +59,30 @@ func (w writes) apply(again bool, write func(client.Patch) error) (noted bool, e
 }
 
 // podWrites take our gate off a pod, and say why.
-func (r release) podWrites(pod metav1.Object) writes {
+func (r ReleaseNote) PodWrites(pod metav1.Object) Writes {
 	ungated := object{Metadata: objectMeta{UID: pod.GetUID()}, Spec: &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}}
-	return writes{
-		whole: r.pod(pod),
-		least: ungated.as(types.StrategicMergePatchType),
-		notes: []client.Patch{r.metadata(pod).as(types.MergePatchType), r.brief(pod), labelled(pod)},
+	return Writes{
+		Whole: r.podPatch(pod),
+		Least: ungated.as(types.StrategicMergePatchType),
+		Notes: []client.Patch{r.metadata(pod).as(types.MergePatchType), r.brief(pod), labelled(pod)},
 	}
 }
 
 // jobWrites let a Job go by what holds it, and record that its pods are released.
-func (r release) jobWrites(job metav1.Object) writes {
+func (r ReleaseNote) JobWrites(job metav1.Object) Writes {
 	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" { // the record is what lets go
-		return writes{whole: r.record(job), least: labelled(job), notes: []client.Patch{r.record(job), r.brief(job)}}
+		return Writes{Whole: r.Record(job), Least: labelled(job), Notes: []client.Patch{r.Record(job), r.brief(job)}}
 	}
-	return writes{
-		whole: r.resume(job),
-		least: resuming(job),
-		notes: []client.Patch{r.record(job), r.brief(job), labelled(job)},
+	return Writes{
+		Whole: r.resume(job),
+		Least: resuming(job),
+		Notes: []client.Patch{r.Record(job), r.brief(job), labelled(job)},
 	}
 }
 
 // brief says when something was let go. It takes less room than what was there before.
-func (r release) brief(o metav1.Object) client.Patch {
-	started := policy.Stamp(r.at)
+func (r ReleaseNote) brief(o metav1.Object) client.Patch {
+	started := policy.Stamp(r.At)
 	return object{Metadata: objectMeta{
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil},

@@ -1,4 +1,4 @@
-package policy
+package cached
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 func TestNothingThatAStrangerWritesMakesACachedNamespaceOrNodeLarge(t *testing.T) {
@@ -22,7 +23,7 @@ func TestNothingThatAStrangerWritesMakesACachedNamespaceOrNodeLarge(t *testing.T
 	for _, tt := range []struct {
 		object *metav1.PartialObjectMetadata
 		strip  toolscache.TransformFunc
-	}{{Metadata(NamespaceKind()), stripNamespace}, {NodeMetadata(), stripNode}} {
+	}{{policy.Metadata(policy.NamespaceKind()), stripNamespace}, {policy.NodeMetadata(), stripNode}} {
 		tt.object.Labels = maps.Clone(labels)
 		tt.object.Annotations = map[string]string{
 			v1alpha1.Prefix + "junk": long, v1alpha1.PolicyAnnotation: long, v1alpha1.PowerFactorKey: long,

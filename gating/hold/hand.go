@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"context"
@@ -42,14 +42,14 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 // releaseHeldJob records the release first, as the loop does. Pods that were
 // left over by a release that was interrupted go with it.
 func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
-	held, whole := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || holdsWhole(job), 0
+	held, whole := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || IsJobHeldWhole(job), 0
 	if held {
 		var err error
 		if whole, err = letGo(ctx, c, job, reason, now); err != nil {
 			return 0, fmt.Errorf("record the release: %w", err)
 		}
 	}
-	gated, err := ungate(ctx, c, job, release{reason: reason, at: now})
+	gated, err := ungate(ctx, c, job, ReleaseNote{Reason: reason, At: now})
 	if err == nil && !held && gated == 0 {
 		return 0, notHeld(job)
 	}
@@ -57,10 +57,10 @@ func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reas
 }
 
 // ungate takes our gate off the pods of a Job, and returns how many there were.
-func ungate(ctx context.Context, c client.Client, job *batchv1.Job, made release) (int, error) {
+func ungate(ctx context.Context, c client.Client, job *batchv1.Job, made ReleaseNote) (int, error) {
 	released, problems := 0, []error(nil)
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		err := eachGated(ctx, c, job.Namespace, known, func(pod *corev1.Pod) {
+		err := EachGated(ctx, c, job.Namespace, known, func(pod *corev1.Pod) {
 			if !metav1.IsControlledBy(pod, job) {
 				return
 			}
@@ -89,7 +89,7 @@ func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reaso
 	if job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 		return 0, fmt.Errorf("all pods of a Job are released together: release job/%s", job.Name)
 	}
-	if err := takeGateOff(ctx, c, pod, release{reason: reason, at: now}); err != nil {
+	if err := takeGateOff(ctx, c, pod, ReleaseNote{Reason: reason, At: now}); err != nil {
 		return 0, fmt.Errorf("take the gate off: %w", err)
 	}
 	return 1, nil
@@ -187,11 +187,11 @@ func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, 
 func unholdable(job *batchv1.Job) string {
 	manager := ptr.Deref(job.Spec.ManagedBy, batchv1.JobControllerName)
 	switch {
-	case job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || holdsWhole(job):
+	case job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || IsJobHeldWhole(job):
 		return "it is held already: " + job.Annotations[v1alpha1.ReasonAnnotation]
 	case job.DeletionTimestamp != nil:
 		return "it is being deleted"
-	case finished(job):
+	case IsFinished(job):
 		return "it has finished"
 	case manager != batchv1.JobControllerName:
 		return "it is managed by " + manager
@@ -200,15 +200,6 @@ func unholdable(job *batchv1.Job) string {
 	default:
 		return ""
 	}
-}
-
-func finished(job *batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return true
-		}
-	}
-	return false
 }
 
 // harmless is nil if nothing is lost by holding a Job.

@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
@@ -17,6 +18,17 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
+
+// printable is a text without what a terminal does not print: whoever refuses a
+// request writes why.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
 
 const (
 	// exitWorkers bounds the writes in flight of an Exit.
@@ -71,13 +83,13 @@ func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 			return nil
 		})
 	}
-	problems = append(problems, eachJob(ctx, e.Client, e.Namespace, v1alpha1.StateLabel, selection.Equals, add), eachHeldUnseen(ctx, e.Client, e.Namespace, add))
+	problems = append(problems, EachJob(ctx, e.Client, e.Namespace, v1alpha1.StateLabel, selection.Equals, add), EachHeldUnseen(ctx, e.Client, e.Namespace, add))
 	_ = jobs.Wait() // they report for themselves
 	pods := e.group()
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		problems = append(problems, eachGated(ctx, e.Client, e.Namespace, known, func(pod *corev1.Pod) {
+		problems = append(problems, EachGated(ctx, e.Client, e.Namespace, known, func(pod *corev1.Pod) {
 			pods.Go(func() error {
-				err := takeGateOff(ctx, e.Client, pod, release{reason: e.Reason, at: e.Now})
+				err := takeGateOff(ctx, e.Client, pod, ReleaseNote{Reason: e.Reason, At: e.Now})
 				e.note("pod", pod, 1, err)
 				return nil
 			})
@@ -105,7 +117,7 @@ func (e *Exit) note(kind string, o client.Object, pods int, err error) {
 		e.released += pods
 	case client.IgnoreNotFound(err) != nil:
 		if e.left.Count++; len(e.left.First) < mostLeft {
-			why := plan.Bounded(printable(err.Error()))
+			why := plan.Bounded(Printable(err.Error()))
 			e.left.First = append(e.left.First, fmt.Sprintf("%s %s/%s: %s", kind, o.GetNamespace(), o.GetName(), why))
 		}
 	}

@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"testing"
@@ -32,7 +32,7 @@ func TestHeldWhole(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.HeldByAnnotation: tt.by, KueueGates: tt.queue}},
 				Spec:       batchv1.JobSpec{Suspend: ptr.To(tt.suspended)},
 			}
-			if got := holdsWhole(job); got != tt.want {
+			if got := IsJobHeldWhole(job); got != tt.want {
 				t.Errorf("%v, want %v", got, tt.want)
 			}
 		})

@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"strings"
@@ -23,3 +23,6 @@ const (
 func Ours(key string) bool {
 	return strings.HasPrefix(key, v1alpha1.Prefix) || key == KueueQueue || key == KueueGates
 }
+
+// MaxList bounds what is kept of a list of locations or of gates, in bytes.
+const MaxList = 4 << 10

@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -95,51 +94,6 @@ func TestReleaseAllNamesWhatIsLeft(t *testing.T) {
 	for _, part := range []string{"25 could not be released", "pod n/pod-", "not in  my house", "and 5 more"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("it does not say %q: %q", part, err)
-		}
-	}
-}
-
-func TestASweepLetsGoWhatItCannotTakeOver(t *testing.T) {
-	notes := func(patch string) bool { return strings.Contains(patch, v1alpha1.StateLabel) }
-	var c client.Client
-	c = gatedPods(t, 2, func(string) bool { return false })
-	for i := range 2 {
-		pod := &corev1.Pod{}
-		if err := c.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: fmt.Sprintf("pod-%02d", i)}, pod); err != nil {
-			t.Fatal(err)
-		}
-		pod.Labels = nil
-		if err := c.Update(t.Context(), pod); err != nil {
-			t.Fatal(err)
-		}
-	}
-	watched, ok := c.(client.WithWatch)
-	if !ok {
-		t.Fatal("want a client that can be intercepted")
-	}
-	c = interceptor.NewClient(watched, interceptor.Funcs{
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
-			if data, _ := patch.Data(o); o.GetName() == "pod-00" && notes(string(data)) {
-				return apierrors.NewForbidden(corev1.Resource("pods"), o.GetName(), errors.New("no labels here"))
-			}
-			return c.Patch(ctx, o, patch, options...)
-		},
-	})
-	s := &Sweeper{Reader: c, Writer: c, Clock: clocktesting.NewFakePassiveClock(t0)}
-	if err := s.sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{"pod-00": "let go", "pod-01": "held"} {
-		pod := &corev1.Pod{}
-		if err := c.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: name}, pod); err != nil {
-			t.Fatal(err)
-		}
-		got := "let go"
-		if HasGate(pod.Spec.SchedulingGates) {
-			got = pod.Labels[v1alpha1.StateLabel]
-		}
-		if got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package gating
+package hold
 
 import (
 	"encoding/json"
@@ -44,24 +44,24 @@ type dropGate struct {
 }
 
 // A release is what is recorded of one.
-type release struct {
-	reason string
-	at     time.Time
-	to     string // the location; empty where there is nothing to choose
+type ReleaseNote struct {
+	Reason string
+	At     time.Time
+	To     string // the location; empty where there is nothing to choose
 	// template has the pods of a Job that is held whole know the location as they
 	// are created, before any cache has seen the release.
-	template bool
+	Template bool
 }
 
 // pod takes our gate off a pod, and says why.
-func (r release) pod(pod metav1.Object) client.Patch {
+func (r ReleaseNote) podPatch(pod metav1.Object) client.Patch {
 	return r.ungated(pod).as(types.StrategicMergePatchType)
 }
 
 // preferring is r.pod with a preference for nodes beside those that the pod has
 // as it was read: the list can be replaced as a whole only. It fails with a
 // conflict if the pod has changed since.
-func (r release) preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
+func (r ReleaseNote) Preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
 	patch := r.ungated(pod)
 	if !policy.Prefers(&pod.Spec, term) {
 		patch.Metadata.ResourceVersion = pod.ResourceVersion
@@ -72,34 +72,34 @@ func (r release) preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm
 	return patch.as(types.StrategicMergePatchType)
 }
 
-func (r release) ungated(pod metav1.Object) object {
+func (r ReleaseNote) ungated(pod metav1.Object) object {
 	patch := r.metadata(pod)
 	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}
 	return patch
 }
 
 // record records that a Job's pods are released, and changes nothing else.
-func (r release) record(job metav1.Object) client.Patch {
+func (r ReleaseNote) Record(job metav1.Object) client.Patch {
 	patch := r.metadata(job)
 	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
 	return patch.as(types.MergePatchType)
 }
 
-func (r release) metadata(o metav1.Object) object {
-	started := policy.Stamp(r.at)
+func (r ReleaseNote) metadata(o metav1.Object) object {
+	started := policy.Stamp(r.At)
 	patch := object{Metadata: objectMeta{
 		UID:         o.GetUID(),
 		Labels:      map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
-		Annotations: map[string]*string{v1alpha1.ReasonAnnotation: &r.reason, v1alpha1.StartedAnnotation: &started, v1alpha1.PlannedStartAnnotation: nil},
+		Annotations: map[string]*string{v1alpha1.ReasonAnnotation: &r.Reason, v1alpha1.StartedAnnotation: &started, v1alpha1.PlannedStartAnnotation: nil},
 	}}
-	if r.to != "" {
-		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.to
+	if r.To != "" {
+		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.To
 	}
 	return patch
 }
 
 // explain writes notes on a pod or Job.
-func explain(o metav1.Object, notes map[string]string) client.Patch {
+func Explain(o metav1.Object, notes map[string]string) client.Patch {
 	annotations := make(map[string]*string, len(notes))
 	for key, value := range notes {
 		annotations[key] = &value
@@ -108,18 +108,11 @@ func explain(o metav1.Object, notes map[string]string) client.Patch {
 }
 
 // adopt makes a pod or Job that we hold known as held.
-func adopt(o metav1.Object) client.Patch {
+func Adopt(o metav1.Object) client.Patch {
 	return object{Metadata: objectMeta{
 		UID:    o.GetUID(),
 		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld},
 	}}.as(types.MergePatchType)
-}
-
-// replaceStatus writes the whole of a status. A merge of what has changed would
-// leave out the zeros, which the schema asks for, of a status that is new.
-func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
-	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
-	return client.RawPatch(types.JSONPatchType, data)
 }
 
 // suspendJob holds a Job that exists already, unless it has changed since it was
@@ -150,18 +143,18 @@ type change struct {
 // resume lets a suspended Job, or one that its queue holds for us, go, and
 // records that. It fails as invalid if the Job is not as the cache knows it: if
 // somebody else has resumed it, say.
-func (r release) resume(job metav1.Object) client.Patch {
+func (r ReleaseNote) resume(job metav1.Object) client.Patch {
 	changes := slices.Concat(known(job), leave(job), []change{
 		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
 		{"add", "/metadata/labels/" + escape(v1alpha1.StateLabel), v1alpha1.StateReleased},
-		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.reason},
-		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.Stamp(r.at)},
+		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
+		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.Stamp(r.At)},
 	})
-	if r.to != "" {
-		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.to})
+	if r.To != "" {
+		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.To})
 	}
-	if r.to != "" && r.template {
-		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.to})
+	if r.To != "" && r.Template {
+		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.To})
 	}
 	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
 		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})

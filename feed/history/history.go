@@ -1,0 +1,81 @@
+// Package history keeps what was learned of a location in a ConfigMap: one ConfigMap for each
+// location of a source.
+package history
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// memorised is the key of the history in its ConfigMap.
+const DataKey = "history"
+
+// Restore gives the models of a source what the controller in a namespace has
+// saved of theirs, and returns how many locations that is.
+func Restore(ctx context.Context, reader client.Reader, namespace string, store *forecast.Store, source forecast.Source, now time.Time) (int, error) {
+	var found corev1.ConfigMapList
+	if err := reader.List(ctx, &found, client.InNamespace(namespace), client.MatchingLabels{SourceLabel: Digest(source.String())}); err != nil {
+		return 0, fmt.Errorf("read the histories: %w", err)
+	}
+	return RestoreFrom(store, source, found.Items, now)
+}
+
+// restore takes up the histories that are of a source, and returns how many.
+func RestoreFrom(store *forecast.Store, source forecast.Source, found []corev1.ConfigMap, now time.Time) (int, error) {
+	restored, problems := 0, []error(nil)
+	for _, c := range found {
+		if c.Annotations[SourceAnnotation] != source.String() {
+			continue // of the same digest
+		}
+		if err := store.Restore(source, c.Annotations[v1alpha1.LocationAnnotation], c.BinaryData[DataKey], now); err != nil {
+			problems = append(problems, fmt.Errorf("ConfigMap %s: %w", c.Name, err))
+			continue
+		}
+		restored++
+	}
+	return restored, errors.Join(problems...)
+}
+
+// HistoryConfigMap returns the ConfigMap that holds the history of a location, as
+// its model's Save has encoded it. It has no namespace yet.
+func ConfigMap(source forecast.Source, location string, encoded []byte) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        Name(source, location),
+			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", SourceLabel: Digest(source.String())},
+			Annotations: map[string]string{SourceAnnotation: source.String(), v1alpha1.LocationAnnotation: location},
+		},
+		BinaryData: map[string][]byte{DataKey: encoded},
+	}
+}
+
+func Name(source forecast.Source, location string) string {
+	return "gridlatch-history-" + Digest(source.String()+"/"+location)
+}
+
+// digest makes a name or a label's value of any string.
+func Digest(s string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s)) // it never fails
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// What Gridlatch writes on its own ConfigMaps.
+const (
+	// HistoryOf is the label of a ConfigMap with a history: the digest of the
+	// forecast's source.
+	SourceLabel = v1alpha1.Prefix + "history-of"
+	// Source is the annotation with the source itself.
+	SourceAnnotation = v1alpha1.Prefix + "source"
+)

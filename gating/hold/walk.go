@@ -1,0 +1,146 @@
+package hold
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientretry "k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// eachHeldUnseen calls f for each Job in a namespace, or in the cluster if that
+// is empty, that we hold whole and whose label does not say so any more.
+func EachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
+	return EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.NotEquals, func(job *batchv1.Job) {
+		if IsJobHeldWhole(job) {
+			f(job)
+		}
+	})
+}
+
+// eachJob calls f for each Job of a namespace, or of the cluster if that is empty,
+// with a label that is there, or that is held or not.
+func EachJob(ctx context.Context, reader client.Reader, namespace, label string, is selection.Operator, f func(*batchv1.Job)) error {
+	options := client.ListOptions{Namespace: namespace}
+	if err := selectHeld(&options, label, is); err != nil {
+		return err
+	}
+	err := Walk(ctx, reader, &batchv1.JobList{}, options, func(o client.Object) {
+		if job, ok := o.(*batchv1.Job); ok {
+			f(job)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("list jobs: %w", err)
+	}
+	return nil
+}
+
+// eachGated calls f for each pod in a namespace, or in the cluster if that is
+// empty, that waits with our gate and whose state is, or is not, held.
+func EachGated(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
+	options := client.ListOptions{
+		Namespace:     namespace,
+		FieldSelector: fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}),
+	}
+	if err := selectHeld(&options, v1alpha1.StateLabel, is); err != nil {
+		return err
+	}
+	err := Walk(ctx, reader, &corev1.PodList{}, options, func(o client.Object) {
+		if pod, ok := o.(*corev1.Pod); ok && HasGate(pod.Spec.SchedulingGates) {
+			f(pod)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	return nil
+}
+
+// selectHeld selects what has a label or, for one operator, whether that is held.
+func selectHeld(options *client.ListOptions, label string, is selection.Operator) error {
+	values := []string{v1alpha1.StateHeld}
+	if is == selection.Exists {
+		values = nil
+	}
+	required, err := labels.NewRequirement(label, is, values)
+	if err != nil {
+		return fmt.Errorf("select by label: %w", err)
+	}
+	options.LabelSelector = labels.NewSelector().Add(*required)
+	return nil
+}
+
+const (
+	// walkPage is how many objects are listed at once.
+	walkPage = 500
+	// walkAnew bounds how often a list is begun anew. The API server forgets a list
+	// after some minutes.
+	walkAnew = 100
+)
+
+// Walk calls f for each object of a list, once, page by page. It goes on where the API
+// server forgets the list or is away for a moment.
+func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, options client.ListOptions, f func(client.Object)) error {
+	type which struct {
+		types.NamespacedName
+		types.UID
+	}
+	seen, anew := map[which]bool{}, 0
+	options.Limit = walkPage
+	each := func(item runtime.Object) error {
+		o, ok := item.(client.Object)
+		if !ok {
+			return fmt.Errorf("%T: want an object", item)
+		}
+		it := which{client.ObjectKeyFromObject(o), o.GetUID()}
+		if anew == 0 || !seen[it] {
+			seen[it] = true
+			f(o)
+		}
+		return nil
+	}
+	for {
+		page, ok := list.DeepCopyObject().(client.ObjectList)
+		if !ok {
+			return fmt.Errorf("cannot list %T", list)
+		}
+		err := Persist(func() error { return reader.List(ctx, page, &options) })
+		switch {
+		case apierrors.IsResourceExpired(err) && options.Continue != "" && anew < walkAnew:
+			anew++
+			options.Continue = ""
+			continue
+		case err != nil:
+			return err
+		}
+		if err := apimeta.EachListItem(page, each); err != nil {
+			return fmt.Errorf("read a list: %w", err)
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return nil
+		}
+	}
+}
+
+// persist tries a request several times where the API server is busy, or away for a
+// moment.
+func Persist(request func() error) error {
+	pace := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Steps: 5, Jitter: 0.2}
+	return clientretry.OnError(pace, func(err error) bool {
+		return apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)
+	}, request)
+}
