@@ -137,8 +137,8 @@ load: build bin/gridlatch-cluster bin/keda/operator ## Measure Gridlatch under l
 	@go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
 
 .PHONY: bench-carbon
-bench-carbon: ## Measure what Gridlatch saves on real grids; TRACES=folder with REGION.actual.csv and REGION.forecast.csv
-	@go run ./test/carbon -traces '$(TRACES)'
+bench-carbon: ## Measure what Gridlatch saves on forty days of one grid; TRACES=folder for your own grids
+	@go run ./test/carbon $(if $(TRACES),-traces '$(TRACES)')
 
 ##@ Check
 

@@ -36,7 +36,7 @@ func TestAdviceWarnsAndRefusesNothing(t *testing.T) {
 				`spec.ecoModeOff.customSchedule[0].startTime: "noon": want RFC 3339, such as 2026-11-22T16:45:00Z`,
 				"spec.ecoModeOff.customSchedule[1]: startTime 2026-11-22T13:00:00Z: want a time before endTime 2026-11-22T12:00:00Z",
 				`spec.ecoModeOff.recurringSchedule[0]: "* *": want a cron expression of five to seven fields, such as "* 23 * * 1-5"`,
-				`spec.ecoModeOff.recurringSchedule[1]: "* * * * * 2020": this expression matches no time to come`,
+				`spec.ecoModeOff.recurringSchedule[1]: "* * * * * 2020": this expression matches no future time`,
 				`spec.ecoModeOff.recurringSchedule[2]: "0 0 9 * * *": the sixth field is the year, and the first the minute; if the first is meant as seconds, want seven fields: "0 0 9 * * * *"`,
 				`spec.carbonIntensityForecastDataSource: localConfigMap.namespace: "../x": want the name of a namespace`,
 			},

@@ -182,7 +182,7 @@ func (c *Controller) suspend(ctx context.Context, r ref, t *target, claims []cla
 	until := t.released(now)
 	rep := report{
 		reason:  carbonaware.ReasonTargetReleased,
-		message: "the ceiling was taken off by hand, and is set again at " + plan.Clock(until),
+		message: "the ceiling was taken off by hand, and is set again at " + plan.FormatTime(until),
 	}
 	for _, claim := range claims {
 		if claim.scaler == nil {

@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.level = plan.Level{Intensity: 300, Known: true, Buckets: buckets}
+	w.level = plan.Level{Intensity: 300, IsKnown: true, Buckets: buckets}
 	w.Store.Fail(forecast.ParseSource("kube-system/carbon-intensity/data"), context.Canceled)
 	return w
 }

@@ -127,7 +127,7 @@
 //	early until a minute early                --ceiling-early-cron has it back
 //	with seconds, a recurring schedule holds  it holds from each match to the end of
 //	in the minute before each match           the minute
-//	22-5, FRI-MON and SAT-SUN end the         they go round: see plan.Cron
+//	22-5, FRI-MON and SAT-SUN end the         they go round: see plan.ParseCronExemption
 //	operator
 //	a bad cron expression ends the operator   eco mode is off for that scaler, as with
 //	                                          a bad customSchedule

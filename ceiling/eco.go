@@ -112,7 +112,7 @@ func (r *ecoRules) addRecurring(expressions []string, early bool, now time.Time)
 		if warning := entry.exempt.Warning(); warning != "" {
 			r.warn("%s[%d]: %.80q: %s", path, i, expression, warning)
 		}
-		if !errors.Is(entry.err, plan.ErrOver) {
+		if !errors.Is(entry.err, plan.ErrNeverMatches) {
 			r.cron = append(r.cron, entry)
 		}
 	}
@@ -154,10 +154,10 @@ func newWindow(s carbonaware.Schedule, path string) (w window) {
 }
 
 func newRecurring(expression string, early bool, now time.Time) recurring {
-	exempt, err := plan.Cron(expression, now)
-	exempt = exempt.ByMinute()
+	exempt, err := plan.ParseCronExemption(expression, now)
+	exempt = exempt.WholeMinutes()
 	if early {
-		exempt = exempt.Earlier(time.Minute)
+		exempt = exempt.MovedEarlier(time.Minute)
 	}
 	return recurring{expression: expression, exempt: exempt, err: err}
 }
@@ -266,7 +266,7 @@ func (r *ecoRules) turn(now, boundary time.Time, intensity course) time.Time {
 	}
 	for i := range r.cron {
 		if c := &r.cron[i]; c.err == nil && !c.turns.After(now) {
-			c.turns = c.exempt.Turn(now)
+			c.turns = c.exempt.NextChange(now)
 		}
 		soonest(r.cron[i].turns)
 	}

@@ -50,5 +50,5 @@ func undoneBy(c *change, again time.Time) string {
 	}
 	return fmt.Sprintf("somebody changes maxReplicaCount, or the pause, back to what it was: the ceiling is set again at %s, and ever less often. "+
 		"If it is a GitOps tool, leave maxReplicaCount out of its manifest, or have it ignore the field: in Argo CD, ignoreDifferences with managedFieldsManagers [%s] and RespectIgnoreDifferences=true; in Flux, ignore with paths [/spec/maxReplicaCount]",
-		plan.Clock(again), Manager)
+		plan.FormatTime(again), Manager)
 }

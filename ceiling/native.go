@@ -57,11 +57,11 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 		return v, source, "", err
 	}
 	buckets, of := level.Buckets, "CarbonPolicy "+t.policy()
-	if !own.Empty() {
+	if !own.IsEmpty() {
 		buckets, of = own, v1alpha1.CeilingsAnnotation
 	}
 	v.judge(level, buckets, of, c.Options.Hysteresis, now)
-	v.pending = !level.Known && !level.Exempt && c.early(source, t, now)
+	v.pending = !level.IsKnown && !level.IsExempt && c.early(source, t, now)
 	return v, source, "", nil
 }
 
@@ -79,20 +79,20 @@ func ownBuckets(t *target) (plan.Buckets, error) {
 
 // judge fills in the ceiling that buckets give at a level.
 func (v *verdict) judge(level plan.Level, buckets plan.Buckets, of string, hysteresis float64, now time.Time) {
-	v.until = level.Until
+	v.until = level.ValidUntil
 	switch {
-	case buckets.Empty():
+	case buckets.IsEmpty():
 		v.why = "no ceiling: " + of + " sets no buckets"
-	case level.Exempt:
-		v.why, v.detail = "no ceiling: by an exemption of the policy, carbon does not count", "since "+plan.Clock(now)
-	case !level.Known:
-		v.why, v.detail = "no ceiling: there is no usable forecast", level.Missing
+	case level.IsExempt:
+		v.why, v.detail = "no ceiling: by an exemption of the policy, carbon does not count", "since "+plan.FormatTime(now)
+	case !level.IsKnown:
+		v.why, v.detail = "no ceiling: there is no usable forecast", level.UnknownReason
 	default:
 		v.damped = true
 		v.limit = ptr.To(int32(buckets.Ceiling(level.Intensity)))
 		v.cautious = ptr.To(int32(buckets.Ceiling(level.Intensity * (1 + hysteresis))))
 		v.why = "the intensity " + at(level.Location) + "is in the bucket " + named(buckets, level.Intensity) + " of " + of
-		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.Clock(now), stays(level, buckets, now))
+		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.FormatTime(now), stays(level, buckets, now))
 	}
 }
 
@@ -116,7 +116,7 @@ func stays(level plan.Level, buckets plan.Buckets, now time.Time) string {
 	for boundary := range level.Expected.Boundaries(now, level.Expected.End()) {
 		next, known := level.Expected.At(boundary)
 		if known && buckets.Ceiling(next) != ceiling {
-			return ", expected to change at " + plan.Clock(boundary)
+			return ", expected to change at " + plan.FormatTime(boundary)
 		}
 	}
 	return ""
@@ -147,7 +147,7 @@ func (c *Controller) level(ctx context.Context, policy, location string, now tim
 	held, ok := c.levels.known[key]
 	changes := c.levels.changes
 	c.mu.Unlock()
-	if ok && !now.Before(held.from) && (held.level.Until.IsZero() || now.Before(held.level.Until)) {
+	if ok && !now.Before(held.from) && (held.level.ValidUntil.IsZero() || now.Before(held.level.ValidUntil)) {
 		return held.level, held.source, nil
 	}
 	level, source, err := c.Policies.Level(ctx, policy, location, now)

@@ -158,7 +158,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *c
 	}
 	v := verdict{limit: &e.max, damped: e.off == "", pending: o.pending, why: e.why(s), until: turn}
 	if e.known {
-		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s", e.intensity, plan.Clock(now))
+		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s", e.intensity, plan.FormatTime(now))
 	}
 	d, err := c.enforce(ctx, t, nameOf(s), v, now)
 	if o.pending || d.lost {
@@ -178,7 +178,7 @@ func (c *Controller) reconcileScaler(ctx context.Context, r ref, t *target, s *c
 func (rep *report) settled(r ref, d *done, err error) {
 	rep.original, rep.max = d.change.original, d.change.ceiling
 	if !d.change.held.IsZero() {
-		rep.why = "the ceiling was lowered not long ago, and is lowered again at " + plan.Clock(d.change.held) + ": " + rep.why
+		rep.why = "the ceiling was lowered not long ago, and is lowered again at " + plan.FormatTime(d.change.held) + ": " + rep.why
 	}
 	switch {
 	case err != nil:

@@ -347,14 +347,14 @@ func TestJudge(t *testing.T) {
 		limit, cautious *int32
 		sentence        string
 	}{
-		{"by the intensity", plan.Level{Location: "X", Intensity: 180, Known: true, Expected: expected}, buckets, ptr.To[int32](20), ptr.To[int32](20),
+		{"by the intensity", plan.Level{Location: "X", Intensity: 180, IsKnown: true, Expected: expected}, buckets, ptr.To[int32](20), ptr.To[int32](20),
 			"the intensity at X is in the bucket <=200 of CarbonPolicy default; 180 gCO2eq/kWh at 2026-11-22 12:05 UTC, expected to change at 2026-11-22 13:05 UTC"},
-		{"just below a bound", plan.Level{Intensity: 199, Known: true}, buckets, ptr.To[int32](20), ptr.To[int32](5),
+		{"just below a bound", plan.Level{Intensity: 199, IsKnown: true}, buckets, ptr.To[int32](20), ptr.To[int32](5),
 			"the intensity is in the bucket <=200 of CarbonPolicy default; 199 gCO2eq/kWh at 2026-11-22 12:05 UTC"},
-		{"no forecast", plan.Level{Missing: "it is over"}, buckets, nil, nil, "no ceiling: there is no usable forecast; it is over"},
-		{"exempt", plan.Level{Intensity: 180, Known: true, Exempt: true}, buckets, nil, nil,
+		{"no forecast", plan.Level{UnknownReason: "it is over"}, buckets, nil, nil, "no ceiling: there is no usable forecast; it is over"},
+		{"exempt", plan.Level{Intensity: 180, IsKnown: true, IsExempt: true}, buckets, nil, nil,
 			"no ceiling: by an exemption of the policy, carbon does not count; since 2026-11-22 12:05 UTC"},
-		{"no buckets", plan.Level{Intensity: 180, Known: true}, plan.Buckets{}, nil, nil, "no ceiling: CarbonPolicy default sets no buckets"},
+		{"no buckets", plan.Level{Intensity: 180, IsKnown: true}, plan.Buckets{}, nil, nil, "no ceiling: CarbonPolicy default sets no buckets"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

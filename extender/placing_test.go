@@ -43,7 +43,7 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if mean, _ := got.Locations[0].Expected.Mean(now, now.Add(time.Hour)); mean != 120 || !got.Locations[1].Expected.Empty() {
+	if mean, _ := got.Locations[0].Expected.Mean(now, now.Add(time.Hour)); mean != 120 || !got.Locations[1].Expected.IsEmpty() {
 		t.Errorf("expected %v in a, and %v in b", got.Locations[0].Expected.Slots(), got.Locations[1].Expected.Slots())
 	}
 	if diff := cmp.Diff("200=3,900=1", got.Buckets.String()); diff != "" {

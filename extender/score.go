@@ -43,7 +43,7 @@ const (
 func (t Terms) intensities(now time.Time) []float64 {
 	means := make([]float64, len(t.Locations))
 	for i, l := range t.Locations {
-		mean, ok := plan.Expect(l.Expected, now, max(t.Duration, 1))
+		mean, ok := plan.WindowMean(l.Expected, now, max(t.Duration, 1))
 		if !ok {
 			mean = math.NaN()
 		}

@@ -88,7 +88,7 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 			continue
 		}
 		fate := "it is written over"
-		if errors.Is(err, forecast.ErrAhead) {
+		if errors.Is(err, forecast.ErrFromFuture) {
 			waits[c.Name], fate = true, "it is left as it is, and tried again"
 		}
 		if !again {

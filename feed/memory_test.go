@@ -46,7 +46,7 @@ func learned(t *testing.T, days int) *forecast.Store {
 func predict(store *forecast.Store) forecast.Prediction {
 	f, ok := store.Snapshot(origin).Forecast("X")
 	if !ok {
-		return forecast.Prediction{Basis: forecast.Nothing}
+		return forecast.Prediction{Basis: forecast.BasisNothing}
 	}
 	return f.Model.Predict(t0, 24*time.Hour)
 }
@@ -68,7 +68,7 @@ func TestMemorySurvivesARestart(t *testing.T) {
 	restarted := &forecast.Store{}
 	(&Memory{Clientset: api, Namespace: "gridlatch-system", Store: restarted}).Recall(ctx, origin, t0)
 	was, is := predict(store), predict(restarted)
-	if diff := cmp.Diff(was.Learned, is.Learned); diff != "" || is.Basis == forecast.Nothing {
+	if diff := cmp.Diff(was.LearnedTime, is.LearnedTime); diff != "" || is.Basis == forecast.BasisNothing {
 		t.Errorf("basis %s, learned: %s", is.Basis, diff)
 	}
 	for h := range 24 {
@@ -100,7 +100,7 @@ func TestAHistoryThatCannotBeUsedIsLearnedAnew(t *testing.T) {
 			api, store := fake.NewClientset(configMap), &forecast.Store{}
 			memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
 			memory.Recall(t.Context(), origin, t0)
-			if basis := predict(store).Basis; basis != forecast.Nothing {
+			if basis := predict(store).Basis; basis != forecast.BasisNothing {
 				t.Errorf("predicts by %s", basis)
 			}
 			memory.Store = learned(t, 3)
@@ -151,12 +151,12 @@ func TestAHistoryThatCanBeUsedLaterIsLeftUntilThen(t *testing.T) {
 			if tt.rescue(held); api.Tracker().Update(corev1.SchemeGroupVersion.WithResource("configmaps"), held, held.Namespace) != nil {
 				t.Fatal("not rescued")
 			}
-			if !memory.Recall(t.Context(), origin, t0) || predict(memory.Store).Learned < 25*24*time.Hour {
-				t.Errorf("it is not used, but what was learned in %s", predict(memory.Store).Learned)
+			if !memory.Recall(t.Context(), origin, t0) || predict(memory.Store).LearnedTime < 25*24*time.Hour {
+				t.Errorf("it is not used, but what was learned in %s", predict(memory.Store).LearnedTime)
 			}
 			memory.Store = learned(t, 3)
 			memory.Recall(t.Context(), origin, t0)
-			if got := predict(memory.Store).Learned; got > 4*24*time.Hour {
+			if got := predict(memory.Store).LearnedTime; got > 4*24*time.Hour {
 				t.Errorf("it is read again, %s, though what was learned since is lost by that", got)
 			}
 			if memory.save(t.Context()); api.Actions()[len(api.Actions())-1].GetVerb() != "update" {

@@ -59,9 +59,9 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(doubtedDesc, float64(book.CountDoubted()), rules.Name)
 		for _, view := range rules.LocationStates(book, now) {
 			gauge(usableDesc, oneIf(view.IsUsable()), rules.Name, view.Name)
-			gauge(learnedDesc, view.Prediction.Learned.Seconds(), rules.Name, view.Name)
-			if !math.IsNaN(view.Prediction.Share) {
-				gauge(shareDesc, view.Prediction.Share, rules.Name, view.Name)
+			gauge(learnedDesc, view.Prediction.LearnedTime.Seconds(), rules.Name, view.Name)
+			if !math.IsNaN(view.Prediction.SavingShare) {
+				gauge(shareDesc, view.Prediction.SavingShare, rules.Name, view.Name)
 			}
 			if !view.Issued.IsZero() {
 				gauge(ageDesc, now.Sub(view.Issued).Seconds(), rules.Name, view.Name)

@@ -13,25 +13,30 @@ import (
 )
 
 const (
-	// layout is the version of the encoding.
-	layout = 1
-	// lastLayout is the last one to come: what begins with a letter is no history.
-	lastLayout = 16
-	// maxArchive bounds what is decoded, in bytes: more than twice of what the longest encoding says.
-	maxArchive = 512 << 10
-	// skew is by how much the clocks of two machines may differ; an actual intensity may be known for its whole hour.
-	skew = 2 * time.Hour
+	// archiveVersion is the version of the encoding.
+	archiveVersion = 1
+	// maxArchiveVersion is the last version that a later program may write: data that begins with a
+	// letter is no history.
+	maxArchiveVersion = 16
+	// maxArchiveSize bounds the bytes that are decoded: more than twice the longest encoding.
+	maxArchiveSize = 512 << 10
+	// maxClockSkew is by how much the clocks of two machines may differ. It also covers an actual
+	// intensity that is known for its whole hour in advance.
+	maxClockSkew = 2 * time.Hour
 )
 
-// Save encodes what the model was told, not what it has made of it: the actual intensities and the issues of
-// the last weeks, in less than 256 KiB. After the version follows, compressed by gzip and in little-endian order:
-// whether actual intensities were observed (1 byte), when the newest issue was received (Unix seconds, 8 bytes), the
-// record of actual intensities, and for each issue the hour at which it was known (4 bytes) and its record. Hours count
-// from the Unix epoch. A record is its first hour (4 bytes), its length (2 bytes), and an IEEE 754 single for each hour.
+// Save encodes what the model has learned from, not the learned weights: the actual intensities and
+// the forecasts of the last weeks, in less than 256 KiB.
+//
+// The first byte is the version. The rest is compressed by gzip and in little-endian order: whether
+// actual intensities were observed (1 byte), when the newest forecast was received (Unix seconds, 8
+// bytes), the record of actual intensities and, for each forecast, the hour at which it became
+// known (4 bytes) and its record. Hours count from the Unix epoch. A record is its first hour (4
+// bytes), its length (2 bytes), and an IEEE 754 single for each hour.
 func (m *Model) Save() ([]byte, error) {
-	encoded := bytes.NewBuffer([]byte{layout})
+	encoded := bytes.NewBuffer([]byte{archiveVersion})
 	z := gzip.NewWriter(encoded)
-	if _, err := z.Write(m.plain()); err != nil {
+	if _, err := z.Write(m.encode()); err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	if err := z.Close(); err != nil {
@@ -40,19 +45,19 @@ func (m *Model) Save() ([]byte, error) {
 	return encoded.Bytes(), nil
 }
 
-// plain is what [Model.Save] compresses.
-func (m *Model) plain() []byte {
+// encode returns what [Model.Save] compresses.
+func (m *Model) encode() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := []byte{0}
-	if m.measured {
+	if m.hasActuals {
 		b[0] = 1
 	}
 	b = binary.LittleEndian.AppendUint64(b, uint64(bounded(m.received).Unix()))
-	closed := m.past.closed()
-	b = appendRecord(b, m.past.actual.part(closed-retention-month, closed))
+	closed := m.past.closedUntil()
+	b = appendRecord(b, m.past.actual.part(closed-retentionHours-month, closed))
 	for _, a := range m.archive {
-		b = binary.LittleEndian.AppendUint32(b, uint32(a.known))
+		b = binary.LittleEndian.AppendUint32(b, uint32(a.knownAt))
 		b = appendRecord(b, a.values)
 	}
 	return b
@@ -67,94 +72,96 @@ func appendRecord(b []byte, r record) []byte {
 	return b
 }
 
-// ErrAhead tells of a history of a time, or of a version, to come. It may be of use once the clock is right, or the
-// program is not rolled back any more.
-var ErrAhead = errors.New("it is ahead")
+// ErrFromFuture says that a history was written at a later time or by a later version of the
+// program. The history may be of use once the clock is right, or once the program is no longer
+// rolled back.
+var ErrFromFuture = errors.New("it comes from a later time, or from a newer program")
 
-// Restore takes in what another model had been told when it was saved, and learns from it; what this one has heard since
-// is kept. What is not such an encoding, or one of a version to come, or was told later than now, or too long ago to be
-// of use, is an error and leaves the model as it was.
+// Restore takes what another model had learned from when it was saved, and learns from it. What
+// this model has received since stays. Restore returns an error, and leaves the model as it was, if
+// data is not such an encoding, is of a later version, or ends later than now or too long ago to be
+// of use.
 func (m *Model) Restore(data []byte, now time.Time) error {
-	told, err := decodeModel(data)
+	saved, err := decodeModel(data)
 	if err != nil {
 		return err
 	}
-	if err := told.resume(now); err != nil {
+	if err := saved.resume(now); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	heard, received := m.running.Series, m.received
-	m.adopt(told)
-	m.hear(m.past.judge(heard, m.running.Series).Believed, received)
+	newest, received := m.course.Series, m.received
+	m.adopt(saved)
+	m.receive(m.past.judge(newest, m.course.Series).Believed, received)
 	return nil
 }
 
-// adopt becomes a model that was told the same as another, and has learned from it.
-func (m *Model) adopt(told *Model) {
-	m.past, m.history, m.issues, m.trials = past{}, nil, nil, hindsight{}
-	m.archive, m.running, m.last = nil, course{}, answer{}
-	rest := told.archive
-	for i, actual := range told.past.actual.values {
-		h := told.past.actual.first + i
-		for ; len(rest) > 0 && rest[0].known <= h; rest = rest[1:] {
-			m.tell(rest[0])
+// adopt makes the model one that has received the same as another, and has learned from it.
+func (m *Model) adopt(saved *Model) {
+	m.past, m.historyLearner, m.forecastLearners, m.hindsight = past{}, nil, nil, hindsight{}
+	m.archive, m.course, m.lastAnswer = nil, course{}, answer{}
+	rest := saved.archive
+	for i, actual := range saved.past.actual.values {
+		h := saved.past.actual.first.plus(i)
+		for ; len(rest) > 0 && rest[0].knownAt <= h; rest = rest[1:] {
+			m.archiveForecast(rest[0])
 		}
-		m.close(h, actual)
+		m.closeHour(h, actual)
 	}
 	for _, a := range rest {
-		m.tell(a)
+		m.archiveForecast(a)
 	}
-	m.gauge, m.measured, m.running, m.received = told.gauge, told.measured, told.running, told.received
+	m.gauge, m.hasActuals, m.course, m.received = saved.gauge, saved.hasActuals, saved.course, saved.received
 }
 
-// rewind forgets what the model has heard and seen while the clock was ahead of now, and learns again from what was
-// before. Otherwise it would hear of nothing until the clock gets there.
+// rewind forgets what the model received and measured while the clock was ahead of now, and learns
+// again from the rest. Otherwise the model would ignore all forecasts until the clock gets there.
 func (m *Model) rewind(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !later(m.received, m.gauge.seen).After(now.Add(skew)) {
+	if !later(m.received, m.gauge.measuredUntil).After(now.Add(maxClockSkew)) {
 		return
 	}
-	told := &Model{measured: m.measured}
-	told.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closed()))
+	saved := &Model{hasActuals: m.hasActuals}
+	saved.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closedUntil()))
 	for _, a := range m.archive {
-		if a.known <= hourOf(now) {
-			told.archive, told.received = append(told.archive, a), startOf(a.known)
+		if a.knownAt <= hourOf(now) {
+			saved.archive, saved.received = append(saved.archive, a), startOf(a.knownAt)
 		}
 	}
-	if told.resume(now) != nil {
-		told = &Model{} // nothing of it is of use
+	if saved.resume(now) != nil {
+		saved = &Model{} // nothing in the history is of use
 	}
-	m.adopt(told)
+	m.adopt(saved)
 }
 
-// decodeModel reads what [Model.Save] has written; nothing has been learned from it yet.
+// decodeModel reads what [Model.Save] has written, without learning from it.
 func decodeModel(data []byte) (*Model, error) {
 	switch {
-	case len(data) == 0 || data[0] < layout || data[0] > lastLayout:
-		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, layout)
-	case data[0] > layout:
-		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], layout, ErrAhead)
+	case len(data) == 0 || data[0] < archiveVersion || data[0] > maxArchiveVersion:
+		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, archiveVersion)
+	case data[0] > archiveVersion:
+		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], archiveVersion, ErrFromFuture)
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data[1:]))
 	if err != nil {
 		return nil, fmt.Errorf("history is not compressed: %w", err)
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, maxArchive+1))
+	plain, err := io.ReadAll(io.LimitReader(z, maxArchiveSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("history is cut off or damaged: %w", err)
 	}
-	if len(plain) > maxArchive {
-		return nil, fmt.Errorf("history has more than %d bytes", maxArchive)
+	if len(plain) > maxArchiveSize {
+		return nil, fmt.Errorf("history has more than %d bytes", maxArchiveSize)
 	}
 	m := &Model{}
-	r := reader{rest: plain}
-	m.measured = r.take(1)[0] == 1
+	r := archiveReader{rest: plain}
+	m.hasActuals = r.take(1)[0] == 1
 	m.received = bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
-	m.past.actual = r.record(retention + month)
+	m.past.actual = r.record(retentionHours + month)
 	for len(r.rest) > 0 && r.err == nil {
-		m.archive = append(m.archive, archived{r.hour(), r.record(reach)})
+		m.archive = append(m.archive, archivedForecast{r.hour(), r.record(horizonHours)})
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -162,7 +169,7 @@ func decodeModel(data []byte) (*Model, error) {
 	return m, nil
 }
 
-// resume checks what was decoded, and goes on from the end of it.
+// resume checks a decoded history, and sets the model to its end.
 func (m *Model) resume(now time.Time) error {
 	newest := startOf(m.past.actual.end())
 	if m.received.After(newest) {
@@ -170,40 +177,40 @@ func (m *Model) resume(now time.Time) error {
 	}
 	ends, today := newest.Format(time.RFC3339), now.UTC().Format(time.RFC3339)
 	switch {
-	case newest.After(now.Add(skew)):
-		return fmt.Errorf("history ends at %s, and now it is %s: %w", ends, today, ErrAhead)
-	case newest.Before(now.Add(-retention * time.Hour)):
-		return fmt.Errorf("history ends at %s, want at most %d days before %s", ends, retention/day, today)
+	case newest.After(now.Add(maxClockSkew)):
+		return fmt.Errorf("history ends at %s, and now it is %s: %w", ends, today, ErrFromFuture)
+	case newest.Before(now.Add(-retentionHours * time.Hour)):
+		return fmt.Errorf("history ends at %s, want at most %d days before %s", ends, retentionHours/day, today)
 	}
 	last := hourOf(m.received)
 	for _, a := range slices.Backward(m.archive) {
-		if a.known > last {
-			return fmt.Errorf("history has an issue of %s before one of %s", startOf(a.known), startOf(last))
+		if a.knownAt > last {
+			return fmt.Errorf("history has a forecast of %s before one of %s", startOf(a.knownAt), startOf(last))
 		}
-		last = a.known
+		last = a.knownAt
 	}
-	m.received = earlier(m.received, now) // the clock of who saved it may be ahead, and what comes now is not older
+	m.received = earlier(m.received, now) // the clock of the machine that saved it may be ahead; what comes now is not older
 	if len(m.past.actual.values) > 0 {
-		m.gauge.seen = startOf(m.past.actual.end())
+		m.gauge.measuredUntil = startOf(m.past.actual.end())
 	}
 	if n := len(m.archive); n > 0 {
 		var slots []Slot
 		for i, v := range m.archive[n-1].values.values {
-			h := m.archive[n-1].values.first + i
+			h := m.archive[n-1].values.first.plus(i)
 			slots = append(slots, Slot{startOf(h), startOf(h + 1), v})
 		}
-		m.running = newCourse(NewSeries(slots), m.received)
+		m.course = newCourse(NewSeries(slots), m.received)
 	}
 	return nil
 }
 
-// A reader takes an encoding apart. After an error it yields zeros.
-type reader struct {
+// An archiveReader takes an encoding apart. After an error it returns zeros.
+type archiveReader struct {
 	rest []byte
 	err  error
 }
 
-func (r *reader) take(n int) []byte {
+func (r *archiveReader) take(n int) []byte {
 	if n > len(r.rest) {
 		r.err = errors.New("history is cut off")
 		r.rest = make([]byte, n)
@@ -214,7 +221,7 @@ func (r *reader) take(n int) []byte {
 }
 
 // hour reads an hour of the years 1970 to 2200.
-func (r *reader) hour() hour {
+func (r *archiveReader) hour() hour {
 	h := binary.LittleEndian.Uint32(r.take(4))
 	if last := uint32(hourOf(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))); h > last {
 		r.err = fmt.Errorf("history has hour %d, want at most %d", h, last)
@@ -223,7 +230,7 @@ func (r *reader) hour() hour {
 	return hour(h)
 }
 
-func (r *reader) record(most int) record {
+func (r *archiveReader) record(most int) record {
 	read := record{first: r.hour()}
 	n := int(binary.LittleEndian.Uint16(r.take(2)))
 	if n > most {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// saved is the history of a model.
-func saved(tb testing.TB, m *Model) []byte {
+// saveModel returns the history of a model.
+func saveModel(tb testing.TB, m *Model) []byte {
 	tb.Helper()
 	data, err := m.Save()
 	if err != nil {
@@ -36,38 +36,42 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 		tell   func(m *Model) time.Time
 		within float64
 	}{
-		"of nothing":                       {func(*Model) time.Time { return hr(0) }, 0},
-		"of a day":                         {told(day, day), 1e-3},
-		"of the past alone":                {told(20*day, -1), 1e-3},
-		"of four weeks":                    {told(28*day, 28*day), 1e-3},
-		"of four weeks, the forecast died": {told(28*day, 27*day), 1e-3},
-		"of issues alone, each half hour":  {heard(20*day, 0), 20},
+		"of nothing":                         {func(*Model) time.Time { return hr(0) }, 0},
+		"of a day":                           {afterActuals(day, day), 1e-3},
+		"of the past alone":                  {afterActuals(20*day, -1), 1e-3},
+		"of four weeks":                      {afterActuals(28*day, 28*day), 1e-3},
+		"of four weeks, the forecast died":   {afterActuals(28*day, 27*day), 1e-3},
+		"of forecasts alone, each half hour": {afterForecasts(20*day, 0), 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if tt.within == 20 && testing.Short() {
+				t.Skip("a forecast each half hour takes long to learn from")
+			}
 			var m Model
 			now := tt.tell(&m)
 			want := m.Predict(now, trust)
-			if want.Basis == Nothing {
+			if want.Basis == BasisNothing {
 				return // and too old to be restored
 			}
-			again := restored(t, saved(t, &m), now)
+			again := restored(t, saveModel(t, &m), now)
 			got := again.Predict(now, trust)
-			if got.Basis != want.Basis || got.Learned != want.Learned && tt.within < 1 {
-				t.Errorf("basis %q of %v, want %q of %v", got.Basis, got.Learned, want.Basis, want.Learned)
+			if got.Basis != want.Basis || got.LearnedTime != want.LearnedTime && tt.within < 1 {
+				t.Errorf("basis %q of %v, want %q of %v", got.Basis, got.LearnedTime, want.Basis, want.LearnedTime)
 			}
-			differs(t, got, want, tt.within)
-			if math.Abs(got.Share-want.Share) > 0.02 {
-				t.Errorf("share is %v, want %v", got.Share, want.Share)
+			checkAlike(t, got, want, tt.within)
+			if math.Abs(got.SavingShare-want.SavingShare) > 0.02 {
+				t.Errorf("share is %v, want %v", got.SavingShare, want.SavingShare)
 			}
-			if !bytes.Equal(saved(t, &m), saved(t, again)) {
+			if !bytes.Equal(saveModel(t, &m), saveModel(t, again)) {
 				t.Error("it is not saved as it was restored")
 			}
 		})
 	}
 }
 
-// differs checks the hourly means of two predictions; within the running hour, finer slots are not restored.
-func differs(t *testing.T, got, want Prediction, most float64) {
+// checkAlike compares the hourly means of two predictions. Slots within the current hour are not
+// restored.
+func checkAlike(t *testing.T, got, want Prediction, most float64) {
 	t.Helper()
 	from := startOf(hourOf(want.Series.Start()) + 1)
 	g, w := hourlyMeans(got.Series, from, 90), hourlyMeans(want.Series, from, 90)
@@ -79,87 +83,91 @@ func differs(t *testing.T, got, want Prediction, most float64) {
 }
 
 func TestARestoredModelIsOneOfTheLastWeeks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it learns from 150 days")
+	}
 	var long, short Model
 	g := synthetic(20, 150, 50)
 	g.tell(&long, 0, 140*day, nil)
 	late := *g
-	late.issues = slices.DeleteFunc(slices.Clone(g.issues), func(a announced) bool { return a.received.Before(hr(84 * day)) })
-	late.tell(&short, 140*day-retention-month, 140*day, nil)
+	late.forecasts = slices.DeleteFunc(slices.Clone(g.forecasts), func(a receivedForecast) bool { return a.received.Before(hr(84 * day)) })
+	late.tell(&short, 140*day-retentionHours-month, 140*day, nil)
 	now := hr(140*day - 1)
-	again := restored(t, saved(t, &long), now)
-	differs(t, again.Predict(now, trust), short.Predict(now, trust), 1)
+	again := restored(t, saveModel(t, &long), now)
+	checkAlike(t, again.Predict(now, trust), short.Predict(now, trust), 1)
 	want, _ := g.mae(&long, 140*day, 146*day, 24)
 	if got, _ := g.mae(again, 140*day, 146*day, 24); got > 1.1*want {
 		t.Errorf("the mean error after a restart is %.2f, without it %.2f", got, want)
 	}
 }
 
-func TestRestoreGoesOnFromWhatWasHeard(t *testing.T) {
+func TestRestoreKeepsWhatWasReceivedSince(t *testing.T) {
 	var before Model
-	now := told(28*day, 28*day)(&before)
-	data := saved(t, &before)
-	issue := even(now, time.Hour, flat(48, 123)...)
+	now := afterActuals(28*day, 28*day)(&before)
+	data := saveModel(t, &before)
+	forecast := even(now, time.Hour, flat(48, 123)...)
 	first, second := restored(t, data, now), &Model{}
-	first.Hear(issue, now)
-	second.Hear(issue, now)
+	first.Receive(forecast, now)
+	second.Receive(forecast, now)
 	if err := second.Restore(data, now); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(bits(first.Predict(now, trust)), bits(second.Predict(now, trust))) {
-		t.Error("it matters whether an issue is heard before or after")
+		t.Error("it matters whether a forecast is received before or after")
 	}
 }
 
-// worst is a model whose history does not compress, with the longest issues, one an hour.
-func worst(days int) *Model {
+// incompressible returns a model whose history does not compress, with the longest forecasts, one
+// an hour.
+func incompressible(days int) *Model {
 	rng, m := rand.New(rand.NewPCG(21, 1)), &Model{}
 	for n := range days * day {
 		var values []float64
 		for range 9 * day {
 			values = append(values, 300*rng.Float64())
 		}
-		m.Hear(even(hr(n), time.Hour, values...), hr(n))
+		m.Receive(even(hr(n), time.Hour, values...), hr(n))
 		m.Observe(Slot{hr(n), hr(n + 1), 300 * rng.Float64()})
 	}
 	return m
 }
 
 func TestHistoryIsSmall(t *testing.T) {
-	m := worst(60)
-	if n := len(saved(t, m)); n > 256<<10 {
+	m := incompressible(60)
+	if n := len(saveModel(t, m)); n > 256<<10 {
 		t.Errorf("a history that does not compress has %d bytes", n)
 	}
-	if n := len(m.learner(0).view.(*issueView).issues); n > 200 {
-		t.Errorf("%d issues are held", n)
+	if n := len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 200 {
+		t.Errorf("%d forecasts are held", n)
 	}
 }
 
-func TestIssuesAloneDoNotPileUp(t *testing.T) {
+func TestForecastsAloneDoNotPileUp(t *testing.T) {
 	var m Model
 	m.Observe(Slot{hr(0), hr(1), 1}) // and never again
 	for n := range 70 * day {
-		m.Hear(even(hr(n), time.Hour, odd(n, 1), 2, 3), hr(n))
+		m.Receive(even(hr(n), time.Hour, irregular(hour(n), 1), 2, 3), hr(n))
 	}
-	if n, held := len(m.archive), len(m.learner(0).view.(*issueView).issues); n > 300 || held > 300 {
-		t.Errorf("%d issues are archived and %d held", n, held)
+	if n, held := len(m.archive), len(m.forecastLearner(0).features.(*forecastFeatures).forecasts); n > 300 || held > 300 {
+		t.Errorf("%d forecasts are archived and %d held", n, held)
 	}
 }
 
 func compressed(plain ...[]byte) []byte {
-	b := bytes.NewBuffer([]byte{layout})
+	b := bytes.NewBuffer([]byte{archiveVersion})
 	z := gzip.NewWriter(b)
 	_, _ = z.Write(bytes.Join(plain, nil))
 	_ = z.Close()
 	return b.Bytes()
 }
 
-// le is the little-endian encoding of a number in so many bytes.
+// le returns the little-endian encoding of a number in some bytes.
 func le(n uint64, bytes int) []byte { return binary.LittleEndian.AppendUint64(nil, n)[:bytes] }
 
 func TestRestoreRefuses(t *testing.T) {
 	var m Model
-	now := told(10*day, 10*day)(&m)
-	good := saved(t, &m)
+	now := afterActuals(10*day, 10*day)(&m)
+	good := saveModel(t, &m)
 	var plain []byte
 	header := func(received time.Time) []byte { return append([]byte{1}, le(uint64(received.Unix()), 8)...) }
 	none := le(0, 6)
@@ -170,29 +178,29 @@ func TestRestoreRefuses(t *testing.T) {
 		now  time.Time
 		want string
 	}{
-		"nothing":                    {nil, now, "begins with"},
-		"another version":            {append([]byte{lastLayout + 1}, good[1:]...), now, "begins with"},
-		"a version to come":          {append([]byte{layout + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrAhead.Error()},
-		"what is not compressed":     {append([]byte{layout}, "history"...), now, "not compressed"},
-		"what is cut off":            {good[:len(good)/2], now, "cut off or damaged"},
-		"what is followed by more":   {append(slices.Clone(good), "more"...), now, "damaged"},
-		"an empty encoding":          {compressed(plain), now, "cut off"},
-		"half a header":              {compressed(header(now)[:5]), now, "cut off"},
-		"half a record":              {compressed(header(now), newest, le(5, 2), single(1)), now, "cut off"},
-		"half an issue":              {compressed(header(now), none, newest), now, "cut off"},
-		"a bomb":                     {compressed(make([]byte, 50<<20)), now, "more than"},
-		"an hour of another era":     {compressed(header(now), le(math.MaxUint32, 4), le(0, 2)), now, "want at most"},
-		"too many hours":             {compressed(header(now), newest, le(math.MaxUint16, 2), make([]byte, 4*math.MaxUint16)), now, "in a row"},
-		"too long an issue":          {compressed(header(now), none, newest, newest, le(reach+1, 2), make([]byte, 4*(reach+1))), now, "in a row"},
-		"too large an intensity":     {compressed(header(now), newest, le(1, 2), single(2e6)), now, "want at most"},
-		"an infinite intensity":      {compressed(header(now), newest, le(1, 2), single(math.Inf(-1))), now, "want at most"},
-		"what was told tomorrow":     {good, now.Add(-day * time.Hour), ErrAhead.Error()},
-		"what was received tomorrow": {compressed(header(now.Add(day*time.Hour)), none), now, ErrAhead.Error()},
-		"what was received next era": {compressed([]byte{1}, le(math.MaxInt64, 8), none), now, "want at most"},
-		"what was received last era": {compressed([]byte{1}, le(1<<63, 8), none), now, "want at most"},
-		"what is too old":            {good, now.Add(57 * day * time.Hour), "want at most"},
-		"issues in the wrong order":  {compressed(header(now), none, newest, none, le(uint64(hourOf(now)-5), 4), none), now, "before one of"},
-		"an issue after the newest":  {compressed(header(now), none, le(uint64(hourOf(now)+9), 4), none), now, "before one of"},
+		"nothing":                      {nil, now, "begins with"},
+		"another version":              {append([]byte{maxArchiveVersion + 1}, good[1:]...), now, "begins with"},
+		"a version to come":            {append([]byte{archiveVersion + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrFromFuture.Error()},
+		"what is not compressed":       {append([]byte{archiveVersion}, "history"...), now, "not compressed"},
+		"what is cut off":              {good[:len(good)/2], now, "cut off or damaged"},
+		"what is followed by more":     {append(slices.Clone(good), "more"...), now, "damaged"},
+		"an empty encoding":            {compressed(plain), now, "cut off"},
+		"half a header":                {compressed(header(now)[:5]), now, "cut off"},
+		"half a record":                {compressed(header(now), newest, le(5, 2), single(1)), now, "cut off"},
+		"half a forecast":              {compressed(header(now), none, newest), now, "cut off"},
+		"a bomb":                       {compressed(make([]byte, 50<<20)), now, "more than"},
+		"an hour of another era":       {compressed(header(now), le(math.MaxUint32, 4), le(0, 2)), now, "want at most"},
+		"too many hours":               {compressed(header(now), newest, le(math.MaxUint16, 2), make([]byte, 4*math.MaxUint16)), now, "in a row"},
+		"too long a forecast":          {compressed(header(now), none, newest, newest, le(horizonHours+1, 2), make([]byte, 4*(horizonHours+1))), now, "in a row"},
+		"too large an intensity":       {compressed(header(now), newest, le(1, 2), single(2e6)), now, "want at most"},
+		"an infinite intensity":        {compressed(header(now), newest, le(1, 2), single(math.Inf(-1))), now, "want at most"},
+		"what was told tomorrow":       {good, now.Add(-day * time.Hour), ErrFromFuture.Error()},
+		"what was received tomorrow":   {compressed(header(now.Add(day*time.Hour)), none), now, ErrFromFuture.Error()},
+		"what was received next era":   {compressed([]byte{1}, le(math.MaxInt64, 8), none), now, "want at most"},
+		"what was received last era":   {compressed([]byte{1}, le(1<<63, 8), none), now, "want at most"},
+		"what is too old":              {good, now.Add(57 * day * time.Hour), "want at most"},
+		"forecasts in the wrong order": {compressed(header(now), none, newest, none, le(uint64(hourOf(now)-5), 4), none), now, "before one of"},
+		"a forecast after the newest":  {compressed(header(now), none, le(uint64(hourOf(now)+9), 4), none), now, "before one of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := bits(m.Predict(now, trust))
@@ -209,8 +217,8 @@ func TestRestoreRefuses(t *testing.T) {
 
 func TestADamagedHistoryIsRefused(t *testing.T) {
 	var m Model
-	now := told(4*day, 4*day)(&m)
-	good := saved(t, &m)
+	now := afterActuals(4*day, 4*day)(&m)
+	good := saveModel(t, &m)
 	const header = 11 // of gzip, after the version; it has a time that does not matter
 	for i := header; i < len(good); i += 7 {
 		bad := slices.Clone(good)
@@ -221,12 +229,13 @@ func TestADamagedHistoryIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzRestore checks that whatever is restored is refused, or leaves a model that works and can be saved again.
+// FuzzRestore checks that every history is refused, or gives a model that works and can be saved
+// again.
 func FuzzRestore(f *testing.F) {
 	var m Model
-	now := told(4*day, 4*day)(&m)
-	f.Add(m.plain(), int64(0))
-	f.Add((&Model{}).plain(), now.Unix())
+	now := afterActuals(4*day, 4*day)(&m)
+	f.Add(m.encode(), int64(0))
+	f.Add((&Model{}).encode(), now.Unix())
 	f.Add([]byte{}, int64(1<<62))
 	f.Fuzz(func(t *testing.T, plain []byte, shift int64) {
 		now := now.Add(time.Duration(shift))
@@ -237,18 +246,18 @@ func FuzzRestore(f *testing.F) {
 		if err := m.Restore(compressed(plain), now); err != nil {
 			return
 		}
-		sane(t, m.Predict(now, trust), now)
+		checkSane(t, m.Predict(now, trust), now)
 		m.Contributions(now, now.Add(5*time.Hour), trust)
-		m.Hear(even(now, time.Hour, 1, 2, 3), now)
+		m.Receive(even(now, time.Hour, 1, 2, 3), now)
 		m.Observe(Slot{now, now.Add(time.Hour), 5})
-		sane(t, m.Predict(now, 0), now)
-		if err := new(Model).Restore(saved(t, &m), now.Add(time.Hour)); err != nil {
+		checkSane(t, m.Predict(now, 0), now)
+		if err := new(Model).Restore(saveModel(t, &m), now.Add(time.Hour)); err != nil {
 			t.Fatalf("what was saved is not restored: %v", err)
 		}
 	})
 }
 
-// FuzzModel lets a model hear, observe and predict what the bytes say: each step takes four.
+// FuzzModel lets a model receive, observe and predict as the bytes say: each step takes four bytes.
 func FuzzModel(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 1, 5, 6, 7, 2, 8, 200, 10, 3, 0, 0, 0})
 	f.Add([]byte{1, 255, 0, 0, 2, 0, 255, 255, 1, 127, 3, 3, 2, 254, 9, 9, 4, 0, 0, 0})
@@ -264,7 +273,7 @@ func FuzzModel(f *testing.F) {
 			switch step[0] % 5 {
 			case 0:
 				width := time.Duration(1+int(step[3])) * time.Minute
-				m.Hear(even(now.Add(time.Duration(int8(step[3]))*time.Minute), width, value, hostile(step[3]), 300, value), now)
+				m.Receive(even(now.Add(time.Duration(int8(step[3]))*time.Minute), width, value, hostile(step[3]), 300, value), now)
 			case 1:
 				m.Observe(Slot{now, jumped(now, step[3]), value})
 			case 2:
@@ -273,30 +282,30 @@ func FuzzModel(f *testing.F) {
 					m.Observe(Slot{now, now.Add(time.Hour), value + float64(n%(1+int(step[3])))})
 				}
 			case 3:
-				m.Hear(NewSeries([]Slot{{time.Time{}, jumped(now, step[3]), value}}), now)
+				m.Receive(NewSeries([]Slot{{time.Time{}, jumped(now, step[3]), value}}), now)
 			case 4:
 				m.Contributions(now, jumped(now, step[3]), trust)
 			}
 			checkAnything(t, m.Predict(now, time.Duration(step[3])*time.Hour))
-			if n := len(m.past.actual.values); n > 2*(retention+month)+2 {
+			if n := len(m.past.actual.values); n > 2*(retentionHours+month)+2 {
 				t.Fatalf("%d hours are held", n)
 			}
 		}
-		saved(t, &m)
+		saveModel(t, &m)
 	})
 }
 
-// checkAnything is sane for a clock that need not be.
+// checkAnything is checkSane for a clock that may be wrong.
 func checkAnything(t *testing.T, p Prediction) {
 	t.Helper()
-	if !p.Series.Empty() {
-		sane(t, p, p.Series.Start())
-	} else if p.Basis != Nothing {
+	if !p.Series.IsEmpty() {
+		checkSane(t, p, p.Series.Start())
+	} else if p.Basis != BasisNothing {
 		t.Fatalf("nothing is predicted, from the basis %q", p.Basis)
 	}
 }
 
-// jumped is a time after, or before, another: often by hours, sometimes by ages.
+// jumped returns a time before or after another: often by hours, sometimes by ages.
 func jumped(now time.Time, by byte) time.Time {
 	switch {
 	case by < 200:
@@ -311,7 +320,7 @@ func jumped(now time.Time, by byte) time.Time {
 	}
 }
 
-// hostile is an intensity: often usual, sometimes not.
+// hostile returns an intensity: often a usual one, sometimes not.
 func hostile(b byte) float64 {
 	odd := []float64{0, math.Copysign(0, -1), 1e6, -1e6, 1e-300, math.NaN(), math.Inf(1), math.Inf(-1), 1e300, -5, 1e-6}
 	if int(b) < len(odd) {
@@ -320,13 +329,13 @@ func hostile(b byte) float64 {
 	return float64(b) * 3
 }
 
-func TestAHistoryFromAClockThatIsAheadDoesNotKeepNewIssuesOut(t *testing.T) {
+func TestAHistoryFromAFastClockKeepsNoForecastOut(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	issue := func(intensity float64) *Series {
+	forecast := func(intensity float64) *Series {
 		return NewSeries([]Slot{{now.Add(-time.Hour), now.Add(9 * time.Hour), intensity}})
 	}
 	saved := &Model{}
-	saved.Hear(issue(400), now.Add(90*time.Minute))
+	saved.Receive(forecast(400), now.Add(90*time.Minute))
 	history, err := saved.Save()
 	if err != nil {
 		t.Fatal(err)
@@ -335,8 +344,8 @@ func TestAHistoryFromAClockThatIsAheadDoesNotKeepNewIssuesOut(t *testing.T) {
 	if err := m.Restore(history, now); err != nil {
 		t.Fatal(err)
 	}
-	m.Hear(issue(100), now.Add(time.Minute))
+	m.Receive(forecast(100), now.Add(time.Minute))
 	if got, _ := m.Predict(now.Add(time.Minute), 24*time.Hour).Series.At(now.Add(4 * time.Hour)); math.Abs(got-100) > 1 {
-		t.Errorf("predicts %v, want 100, as the newest issue says", got)
+		t.Errorf("predicts %v, want 100, as the newest forecast says", got)
 	}
 }

@@ -8,111 +8,119 @@ import (
 	"time"
 )
 
-// What is not known is not clean. A provider that fails publishes zeros, one that knows no value a number that stands for
-// none, and one that knows nothing beyond an hour fills up the day. Such values look cleaner than all others. Whether they
-// can be true is told by what the grid has been like.
+// An unknown intensity is not a clean one. A provider that fails may publish zeros, a provider
+// without a value may publish a number that stands for none, and a provider that knows one hour
+// only may fill the day with zeros. Such values look cleaner than all others. What the grid has
+// been like tells whether they can be true.
 const (
-	// zeroShare is up to which share of a grid's usual intensity a value is taken for a zero. What is in kilograms is below.
+	// zeroShare is the share of a grid's usual intensity up to which a value counts as zero. Values
+	// in kilograms are below it.
 	zeroShare = 0.01
-	// nearShare and nearLeast are up to where an intensity is near zero: as a share of the usual one, or in gCO2eq/kWh if
-	// that is more.
-	nearShare, nearLeast = 0.1, 10
-	// highest and highestShare are up to where an intensity can be true: all that is known stays below, in gCO2eq/kWh, or,
-	// should the values have another unit, this many times the usual one.
-	highest, highestShare = 4000, 5
-	// nearby is by how many hours of the day the zeros of one day may be off those of another.
-	nearby = 2
-	// zerosLong is how long zeros may last where other days were near zero at that time, if they never were for longer;
-	// zerosBeside is how long if it is only known that a value next to them is near zero.
-	zerosLong, zerosBeside = 6 * time.Hour, 12 * time.Hour
+	// An intensity is near zero up to nearZeroShare of the usual one, or up to nearZeroFloor in
+	// gCO2eq/kWh if that is more.
+	nearZeroShare, nearZeroFloor = 0.1, 10
+	// An intensity can be true up to maxPlausible, in gCO2eq/kWh. All known grids stay below.
+	// Values in another unit can be true up to maxPlausibleShare times the usual one.
+	maxPlausible, maxPlausibleShare = 4000, 5
+	// nearbyHours is by how many hours of the day the zeros of one day may differ from those of
+	// another.
+	nearbyHours = 2
+	// maxZerosByHour is how long zeros may last if the grid was near zero at these hours on other
+	// days, unless it was near zero for longer before. maxZerosBesideValue is how long they may
+	// last if only a value beside them is near zero.
+	maxZerosByHour, maxZerosBesideValue = 6 * time.Hour, 12 * time.Hour
 )
 
-// Verdict is what is believed of an issue.
+// Verdict says what is believed of a forecast.
 type Verdict struct {
-	// Believed is what is taken to be true; it is empty if that is nothing.
+	// Believed has the slots that are believed. It is empty if there are none.
 	Believed *Series
-	// Slots counts the slots of the issue, Doubted those of them that are not believed, and so not known.
+	// Slots counts the slots of the forecast, Doubted those that are not believed. Their intensity
+	// is unknown.
 	Slots, Doubted int
-	// Doubt says which those are, and why; "" if all are believed.
+	// Doubt says which slots are not believed, and why; "" if all are believed.
 	Doubt string
 }
 
-// Believe judges a series by itself, such as the whole past of a grid; [Model.Hear] judges an issue by what the model
-// knows, too.
+// Believe judges a series by itself, such as the whole past of a grid. [Model.Receive] judges a
+// forecast by what the model knows, too.
 //
-//   - A value of exactly -1, -99, -999 or -9999 stands for none, unless others are below zero by half as much, and no
-//     other is as frequent.
-//   - A value that is far beyond the usual ones is an error.
-//   - Zeros, or what is a hundredth of the usual at most, are true only beside other values, for hours, and in a grid that
-//     comes near zero: at these hours of another day, or right before or after.
+//   - A value of exactly -1, -99, -999 or -9999 stands for no value. It is believed only if other
+//     values are at least half as far below zero, and if it occurs once, or no more often than the
+//     most frequent of them.
+//   - A value far beyond the usual ones is an error.
+//   - Zeros, and values up to a hundredth of the usual one, are true only beside other values, for
+//     some hours, and in a grid that comes near zero: at these hours of another day, or right
+//     before or after.
 func Believe(s *Series) Verdict {
-	m := newMeasure(s.all(), nil)
+	g := newGridProfile(s.all(), nil)
 	for _, step := range s.all() {
-		if m.likely(step.intensity) && !m.isZero(step.intensity) {
-			m.note(step)
+		if g.isPlausible(step.intensity) && !g.isZero(step.intensity) {
+			g.noteHours(step)
 		}
 	}
-	return m.judge(s, nil)
+	return g.judge(s, nil)
 }
 
-// judge is [Believe] for an issue: by the past, too, and by what was expected before.
-func (p *past) judge(issue, before *Series) Verdict {
-	closed := p.closed()
+// judge does what [Believe] does for a forecast, by the past and by what was expected before, too.
+func (p *past) judge(offered, before *Series) Verdict {
+	closed := p.closedUntil()
 	past := p.actual.span(closed-month, closed+1)
 	low, high := p.credible(closed)
-	if harmless(issue.all(), past.values, low, high) {
-		return Verdict{Believed: issue, Slots: len(issue.all())}
+	if isBeyondDoubt(offered.all(), past.values, low, high) {
+		return Verdict{Believed: offered, Slots: len(offered.all())}
 	}
-	m := newMeasure(issue.all(), past.values)
+	g := newGridProfile(offered.all(), past.values)
 	if low > -MaxIntensity {
-		m.low, m.high = low, min(high, m.high)
+		g.low, g.high = low, min(high, g.high)
 	}
 	for _, step := range before.all() {
-		m.note(step)
+		g.noteHours(step)
 	}
-	m.noteDays(&past)
-	return m.judge(issue, before)
+	g.notePast(&past)
+	return g.judge(offered, before)
 }
 
-// harmless reports, at little cost, that there is nothing to doubt: all values are far above zero, and usual.
-func harmless(issue []step, past []float64, low, high float64) bool {
-	least, most := math.Inf(1), 0.0
-	for _, step := range issue {
-		least, most = min(least, step.intensity), max(most, step.intensity)
+// isBeyondDoubt reports, at little cost, that there is nothing to doubt: all values are far above
+// zero and usual.
+func isBeyondDoubt(offered []step, past []float64, low, high float64) bool {
+	lowest, highest := math.Inf(1), 0.0
+	for _, step := range offered {
+		lowest, highest = min(lowest, step.intensity), max(highest, step.intensity)
 	}
-	usually := most
+	usual := highest
 	for _, v := range past {
-		if v > usually {
-			usually = v
+		if v > usual {
+			usual = v
 		}
 	}
-	return least > zeroShare*usually && least >= low && most <= min(high, outlier*usual)
+	return lowest > zeroShare*usual && lowest >= low && highest <= min(high, outlierSpreads*typicalIntensity)
 }
 
-// A measure is what a grid is like: what its values are held against.
-type measure struct {
-	scale     float64         // three of four values are below it
-	low, high float64         // a value beyond them is an error
-	usual     string          // the range of the values, for a sentence; "" if there is none
-	least     float64         // the least value that does not stand for none
-	counts    map[float64]int // how often a value below zero is in the issue
-	frequent  int             // the most of these, of those that do not stand for none
-	near      [day]bool       // at which hours of the day it is near zero
-	longest   time.Duration   // for which it was near zero
+// A gridProfile is what a grid is like. Its values are compared with the profile.
+type gridProfile struct {
+	scale             float64         // three of four values are below it
+	low, high         float64         // a value beyond them is an error
+	usualRange        string          // the range of the values, for a sentence; "" if there is none
+	lowestValue       float64         // the lowest value that does not stand for no value
+	belowZeroCounts   map[float64]int // how often each value below zero is offered
+	maxBelowZeroCount int             // the highest of these counts, placeholders aside
+	nearZeroHours     [day]bool       // the hours of the day at which the grid is near zero
+	longestNearZero   time.Duration   // the longest time for which the grid was near zero
 }
 
-// newMeasure takes the values of an issue, and of the past by the hour. The issue tells what is usual if the past is less
-// than a day.
-func newMeasure(issue []step, past []float64) *measure {
-	m := &measure{counts: map[float64]int{}}
-	values := make([]float64, 0, len(past)+len(issue))
+// newGridProfile takes the values of a forecast, and the hourly values of the past. The forecast
+// tells what is usual if there is less than a day of the past.
+func newGridProfile(offered []step, past []float64) *gridProfile {
+	g := &gridProfile{belowZeroCounts: map[float64]int{}}
+	values := make([]float64, 0, len(past)+len(offered))
 	for _, v := range past {
 		if !math.IsNaN(v) {
 			values = append(values, v)
 		}
 	}
 	if len(values) < day {
-		for _, step := range issue {
+		for _, step := range offered {
 			if step.intensity > 0 {
 				values = append(values, step.intensity)
 			}
@@ -120,100 +128,103 @@ func newMeasure(issue []step, past []float64) *measure {
 	}
 	slices.Sort(values)
 	if n := len(values); n > 0 {
-		m.scale = max(values[n*3/4], 0)
-		m.usual = grams(values[n/20]) + " to " + grams(values[n-1-n/20])
+		g.scale = max(values[n*3/4], 0)
+		g.usualRange = formatIntensity(values[n/20]) + " to " + formatIntensity(values[n-1-n/20])
 	}
-	m.low, m.high = -outlier*max(m.scale, usual), max(highest, highestShare*m.scale)
-	m.count(issue, values)
-	return m
+	g.low, g.high = -outlierSpreads*max(g.scale, typicalIntensity), max(maxPlausible, maxPlausibleShare*g.scale)
+	g.countBelowZero(offered, values)
+	return g
 }
 
-// count takes note of values below zero.
-func (m *measure) count(issue []step, values []float64) {
-	for _, step := range issue {
-		if v := step.intensity; v < 0 && v >= m.low {
-			m.counts[v]++
+// countBelowZero takes note of values below zero.
+func (g *gridProfile) countBelowZero(offered []step, values []float64) {
+	for _, step := range offered {
+		if v := step.intensity; v < 0 && v >= g.low {
+			g.belowZeroCounts[v]++
 			values = append(values, v)
 		}
 	}
 	for _, v := range values {
-		if !placeholder(v) {
-			m.least, m.frequent = min(m.least, v), max(m.frequent, m.counts[v])
+		if !isPlaceholder(v) {
+			g.lowestValue, g.maxBelowZeroCount = min(g.lowestValue, v), max(g.maxBelowZeroCount, g.belowZeroCounts[v])
 		}
 	}
 }
 
-// placeholder reports whether a value is written where there is none.
-func placeholder(v float64) bool { return v == -1 || v == -99 || v == -999 || v == -9999 }
+// isPlaceholder reports whether providers write a value where they have none.
+func isPlaceholder(v float64) bool { return v == -1 || v == -99 || v == -999 || v == -9999 }
 
-// likely reports whether a value by itself can be true.
-func (m *measure) likely(v float64) bool {
-	if placeholder(v) && (m.least > v/2 || m.counts[v] > max(1, m.frequent)) {
+// isPlausible reports whether a value by itself can be true.
+func (g *gridProfile) isPlausible(v float64) bool {
+	if isPlaceholder(v) && (g.lowestValue > v/2 || g.belowZeroCounts[v] > max(1, g.maxBelowZeroCount)) {
 		return false
 	}
-	return v >= m.low && v <= m.high
+	return v >= g.low && v <= g.high
 }
 
-// isZero reports whether a value is zero, next to what is usual.
-func (m *measure) isZero(v float64) bool { return math.Abs(v) <= zeroShare*m.scale }
+// isZero reports whether a value is zero, compared with what is usual.
+func (g *gridProfile) isZero(v float64) bool { return math.Abs(v) <= zeroShare*g.scale }
 
-// isNear reports whether a value is near zero, or below.
-func (m *measure) isNear(v float64) bool { return v <= max(nearLeast, nearShare*m.scale) }
+// isNearZero reports whether a value is near zero, or below.
+func (g *gridProfile) isNearZero(v float64) bool {
+	return v <= max(nearZeroFloor, nearZeroShare*g.scale)
+}
 
-// note takes note of the hours of the day at which a value is near zero.
-func (m *measure) note(s step) {
-	if !m.isNear(s.intensity) {
+// noteHours takes note of the hours of the day at which a step is near zero.
+func (g *gridProfile) noteHours(s step) {
+	if !g.isNearZero(s.intensity) {
 		return
 	}
-	first := hourOf(instant(s.start))
-	for h := first; h < first+day && startOf(h).Before(instant(s.end)); h++ {
-		m.near[h%day] = true
+	first := hourOf(timeOf(s.start))
+	for h := first; h < first+day && startOf(h).Before(timeOf(s.end)); h++ {
+		g.nearZeroHours[h.ofDay()] = true
 	}
 }
 
-// noteDays takes note of the past.
-func (m *measure) noteDays(past *record) {
-	row := 0
+// notePast takes note of the past.
+func (g *gridProfile) notePast(past *record) {
+	hoursInRow := 0
 	for i, v := range past.values {
-		if !m.isNear(v) { // or it is not known
-			row = 0
+		if !g.isNearZero(v) { // or it is unknown
+			hoursInRow = 0
 			continue
 		}
-		row++
-		m.near[(past.first+i)%day] = true
-		m.longest = max(m.longest, time.Duration(row)*time.Hour)
+		hoursInRow++
+		g.nearZeroHours[past.first.plus(i).ofDay()] = true
+		g.longestNearZero = max(g.longestNearZero, time.Duration(hoursInRow)*time.Hour)
 	}
 }
 
-// judge says what is believed of an issue.
-func (m *measure) judge(issue, before *Series) Verdict {
-	steps := issue.all()
+// judge returns the verdict on a forecast.
+func (g *gridProfile) judge(offered, before *Series) Verdict {
+	steps := offered.all()
 	doubted := make([]bool, len(steps))
-	valued := false
+	hasOther := false
 	for i, step := range steps {
-		doubted[i] = !m.likely(step.intensity)
-		valued = valued || !doubted[i] && !m.isZero(step.intensity)
+		doubted[i] = !g.isPlausible(step.intensity)
+		hasOther = hasOther || !doubted[i] && !g.isZero(step.intensity)
 	}
-	for from, to := range m.zeros(steps, doubted) {
-		if !valued || !m.comesToZero(steps, from, to, before) {
+	for from, to := range g.zeros(steps, doubted) {
+		if !hasOther || !g.canBeZero(steps, from, to, before) {
 			for i := from; i < to; i++ {
 				doubted[i] = true
 			}
 		}
 	}
-	return m.verdict(steps, doubted)
+	return g.verdict(steps, doubted)
 }
 
-// zeros yields where zeros begin and end, with what is doubted among them.
-func (m *measure) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
+// zeros yields where stretches of zeros begin and end. Doubted values within a stretch belong to
+// it.
+func (g *gridProfile) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
 	return func(yield func(int, int) bool) {
 		from := -1
 		for i, step := range steps {
-			zero := m.isZero(step.intensity)
+			isZero := g.isZero(step.intensity)
 			switch {
-			case from < 0 && zero && !doubted[i]:
+			case from < 0 && isZero && !doubted[i]:
 				from = i
-			case from >= 0 && !zero && !doubted[i]:
+			case from >= 0 && !isZero && !doubted[i]:
 				if !yield(from, i) {
 					return
 				}
@@ -226,40 +237,40 @@ func (m *measure) zeros(steps []step, doubted []bool) iter.Seq2[int, int] {
 	}
 }
 
-// comesToZero reports whether the zeros among steps[from:to] can be true.
-func (m *measure) comesToZero(steps []step, from, to int, before *Series) bool {
-	first, last := instant(steps[from].start), instant(steps[to-1].end)
-	lasts := last.Sub(first)
+// canBeZero reports whether the zeros among steps[from:to] can be true.
+func (g *gridProfile) canBeZero(steps []step, from, to int, before *Series) bool {
+	first, last := timeOf(steps[from].start), timeOf(steps[to-1].end)
+	length := last.Sub(first)
 	left, beside := before.At(first.Add(-1))
 	if from > 0 {
-		left, beside = steps[from-1].intensity, m.likely(steps[from-1].intensity)
+		left, beside = steps[from-1].intensity, g.isPlausible(steps[from-1].intensity)
 	}
-	if lasts <= zerosBeside && (beside && m.isNear(left) || to < len(steps) && m.isNear(steps[to].intensity)) {
+	if length <= maxZerosBesideValue && (beside && g.isNearZero(left) || to < len(steps) && g.isNearZero(steps[to].intensity)) {
 		return true
 	}
-	if lasts > max(zerosLong, m.longest+nearby*time.Hour) {
+	if length > max(maxZerosByHour, g.longestNearZero+nearbyHours*time.Hour) {
 		return false
 	}
 	for h := hourOf(first); startOf(h).Before(last); h++ {
-		if !m.nearAt(h) {
+		if !g.isNearZeroAt(h) {
 			return false
 		}
 	}
 	return true
 }
 
-// nearAt reports whether other days were near zero at about the same time of the day.
-func (m *measure) nearAt(h hour) bool {
-	for off := -nearby; off <= nearby; off++ {
-		if m.near[(h+off+day)%day] {
+// isNearZeroAt reports whether other days were near zero at about the same hour of the day.
+func (g *gridProfile) isNearZeroAt(h hour) bool {
+	for off := hour(-nearbyHours); off <= nearbyHours; off++ {
+		if g.nearZeroHours[(h + off + day).ofDay()] {
 			return true
 		}
 	}
 	return false
 }
 
-// verdict leaves out what is doubted.
-func (m *measure) verdict(steps []step, doubted []bool) Verdict {
+// verdict leaves out the doubted steps.
+func (g *gridProfile) verdict(steps []step, doubted []bool) Verdict {
 	v := Verdict{Slots: len(steps)}
 	var believed []step
 	for i, step := range steps {
@@ -269,32 +280,32 @@ func (m *measure) verdict(steps []step, doubted []bool) Verdict {
 			believed = append(believed, step)
 		}
 	}
-	v.Believed = total(believed)
+	v.Believed = withTotals(believed)
 	if v.Doubted > 0 {
-		v.Doubt = m.doubt(steps, doubted, v.Doubted)
+		v.Doubt = g.doubt(steps, doubted, v.Doubted)
 	}
 	return v
 }
 
-// doubt says what is not believed, by the first such values in a row.
-func (m *measure) doubt(steps []step, doubted []bool, all int) string {
+// doubt describes the doubted values by the first row of them.
+func (g *gridProfile) doubt(steps []step, doubted []bool, all int) string {
 	from := slices.Index(doubted, true)
-	kind, to := m.isZero(steps[from].intensity), from
-	least, most := math.Inf(1), math.Inf(-1)
-	for ; to < len(steps) && doubted[to] && m.isZero(steps[to].intensity) == kind; to++ {
-		least, most = min(least, steps[to].intensity), max(most, steps[to].intensity)
+	areZeros, to := g.isZero(steps[from].intensity), from
+	lowest, highest := math.Inf(1), math.Inf(-1)
+	for ; to < len(steps) && doubted[to] && g.isZero(steps[to].intensity) == areZeros; to++ {
+		lowest, highest = min(lowest, steps[to].intensity), max(highest, steps[to].intensity)
 	}
-	what := grams(least)
-	if most > least {
-		what += " to " + grams(most)
+	what := formatIntensity(lowest)
+	if highest > lowest {
+		what += " to " + formatIntensity(highest)
 	}
-	usually := ""
-	if m.usual != "" {
-		usually = ", where " + m.usual + " is usual"
+	usual := ""
+	if g.usualRange != "" {
+		usual = ", where " + g.usualRange + " is usual"
 	}
 	return fmt.Sprintf("%d of %d values are not believed, and count as not known: %s from %s to %s%s", all, len(steps), what,
-		instant(steps[from].start).Format(time.RFC3339), instant(steps[to-1].end).Format(time.RFC3339), usually)
+		timeOf(steps[from].start).Format(time.RFC3339), timeOf(steps[to-1].end).Format(time.RFC3339), usual)
 }
 
-// grams prints an intensity for a sentence.
-func grams(v float64) string { return fmt.Sprintf("%.4g", v) }
+// formatIntensity prints an intensity for a sentence.
+func formatIntensity(v float64) string { return fmt.Sprintf("%.4g", v) }

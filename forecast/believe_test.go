@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lived is a model that has heard of a grid for two weeks: an issue of two days each day at midnight, whose day is this.
-// It is asked at the end of that time.
-func lived(tb testing.TB, values ...float64) (*Model, time.Time) {
+// afterTwoWeeks returns a model that has received two weeks of forecasts of a grid: at each
+// midnight a forecast of two days, both with these values. It also returns the end of that time.
+func afterTwoWeeks(tb testing.TB, values ...float64) (*Model, time.Time) {
 	tb.Helper()
 	var m Model
 	for d := range 14 {
@@ -20,7 +20,7 @@ func lived(tb testing.TB, values ...float64) (*Model, time.Time) {
 		for h := range 48 {
 			two = append(two, values[h%len(values)]+float64(d%3))
 		}
-		if v := m.Hear(even(hr(d*day), time.Hour, two...), hr(d*day)); v.Doubt != "" {
+		if v := m.Receive(even(hr(d*day), time.Hour, two...), hr(d*day)); v.Doubt != "" {
 			tb.Fatalf("day %d: %s", d, v.Doubt)
 		}
 	}
@@ -57,7 +57,7 @@ func with(values []float64, hours map[int]float64) []float64 {
 	return values
 }
 
-// hours are those from one to another, of one value.
+// hours returns the hours from one to another, with one value.
 func hours(from, to int, v float64) map[int]float64 {
 	m := map[int]float64{}
 	for h := from; h < to; h++ {
@@ -131,9 +131,9 @@ func TestWhatIsBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, now := &Model{}, hr(14*day)
 			if tt.past != nil {
-				m, now = lived(t, tt.past...)
+				m, now = afterTwoWeeks(t, tt.past...)
 			}
-			v := m.Hear(even(now, time.Hour, tt.day...), now)
+			v := m.Receive(even(now, time.Hour, tt.day...), now)
 			var unknown []int
 			for h := range 24 {
 				at := now.Add(time.Duration(h) * time.Hour)
@@ -160,8 +160,8 @@ func TestWhatIsBelieved(t *testing.T) {
 }
 
 func TestADoubtSaysWhatAndWhy(t *testing.T) {
-	m, now := lived(t, coal()...)
-	v := m.Hear(even(now, time.Hour, with(coal(), hours(20, 24, 0))...), now)
+	m, now := afterTwoWeeks(t, coal()...)
+	v := m.Receive(even(now, time.Hour, with(coal(), hours(20, 24, 0))...), now)
 	want := fmt.Sprintf("4 of 24 values are not believed, and count as not known: 0 from %s to %s, where 285 to 512 is usual",
 		now.Add(20*time.Hour).Format(time.RFC3339), now.Add(24*time.Hour).Format(time.RFC3339))
 	if diff := cmp.Diff(want, v.Doubt); diff != "" {
@@ -169,22 +169,23 @@ func TestADoubtSaysWhatAndWhy(t *testing.T) {
 	}
 }
 
-// What an outage publishes is not learned: once it is over, predictions are what they would be had nothing been published.
+// Nothing is learned from an outage: once it is over, predictions are what they would be if nothing
+// had been published.
 func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 	const outage = 10
 	for name, published := range map[string][]float64{
 		"zeros": flat(24, 0), "placeholders": flat(24, -1), "a hundred thousand": flat(24, 1e5),
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, now := lived(t, coal()...)
-			quiet, _ := lived(t, coal()...)
+			m, now := afterTwoWeeks(t, coal()...)
+			quiet, _ := afterTwoWeeks(t, coal()...)
 			for h := range outage {
 				at := now.Add(time.Duration(h) * time.Hour)
-				if v := m.Hear(even(at, time.Hour, published...), at); !v.Believed.Empty() || v.Doubted != 24 {
+				if v := m.Receive(even(at, time.Hour, published...), at); !v.Believed.IsEmpty() || v.Doubted != 24 {
 					t.Fatalf("hour %d: %d doubted", h, v.Doubted)
 				}
 				during, silent := m.Predict(at, trust), quiet.Predict(at, trust)
-				if diff := cmp.Diff(bits(silent), bits(during)); diff != "" || during.Basis == Nothing {
+				if diff := cmp.Diff(bits(silent), bits(during)); diff != "" || during.Basis == BasisNothing {
 					t.Fatalf("hour %d: %q %s", h, during.Basis, diff)
 				}
 				for _, slot := range during.Series.Slots() {
@@ -195,20 +196,20 @@ func TestNothingIsLearnedOfAnOutage(t *testing.T) {
 			}
 			over := now.Add(outage * time.Hour)
 			for _, heard := range []*Model{m, quiet} {
-				heard.Hear(even(over, time.Hour, append(coal()[outage:], coal()...)...), over)
+				heard.Receive(even(over, time.Hour, append(coal()[outage:], coal()...)...), over)
 			}
 			if diff := cmp.Diff(bits(quiet.Predict(over, trust)), bits(m.Predict(over, trust))); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(saved(t, quiet), saved(t, m)); diff != "" {
+			if diff := cmp.Diff(saveModel(t, quiet), saveModel(t, m)); diff != "" {
 				t.Error("what is saved is not the same")
 			}
 		})
 	}
 }
 
-// The store says what is not believed, and holds what was known before.
-func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
+// The store says what is not believed, and keeps what was known before.
+func TestTheStoreKeepsWhatIsBelieved(t *testing.T) {
 	const quarter = 15 * time.Minute
 	rising := func(n int) []float64 { // from 185 to 258
 		values := make([]float64, n)
@@ -220,11 +221,11 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 	t.Run("the forecast ends where its zeros begin", func(t *testing.T) {
 		var store Store
 		noon := hr(12)
-		issue := even(noon, quarter, append(rising(43), flat(53+48, 0)...)...) // from 12:00 to 22:45, and to the end of the next day
-		if err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": issue}, Issued: noon}, noon); err != nil {
+		forecast := even(noon, quarter, append(rising(43), flat(53+48, 0)...)...) // from 12:00 to 22:45, and to the end of the next day
+		if err := store.Offer(Source{Name: "s"}, Document{Series: map[string]*Series{"A": forecast}, Issued: noon}, noon); err != nil {
 			t.Fatal(err)
 		}
-		f := held(&store)
+		f := keptForecastOf(&store)
 		if want := noon.Add(43 * quarter); f.Series.End() != want {
 			t.Errorf("it ends at %v, want %v", f.Series.End(), want)
 		}
@@ -237,18 +238,18 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 			}
 		}
 		if got, ok := f.Near(noon.Add(144 * quarter)); ok {
-			t.Errorf("when the issue is over it is taken for %v", got)
+			t.Errorf("when the forecast is over it is taken for %v", got)
 		}
 	})
-	t.Run("an issue of zeros changes nothing", func(t *testing.T) {
+	t.Run("a forecast of zeros changes nothing", func(t *testing.T) {
 		var store Store
-		offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, coal()...)), at(0))
-		before := held(&store)
-		err := store.Offer(Source{Name: "s"}, issued(60, "A", even(at(60), time.Hour, flat(48, 0)...)), at(60))
+		offerAll(t, &store, newDocument(0, "A", even(at(0), time.Hour, coal()...)), at(0))
+		before := keptForecastOf(&store)
+		err := store.Offer(Source{Name: "s"}, newDocument(60, "A", even(at(60), time.Hour, flat(48, 0)...)), at(60))
 		if err == nil || !strings.HasPrefix(err.Error(), `location "A": 48 of 48 values are not believed`) {
 			t.Errorf("got error %v", err)
 		}
-		f := held(&store)
+		f := keptForecastOf(&store)
 		if diff := cmp.Diff(before.Series.Slots(), f.Series.Slots()); diff != "" || f.Issued != at(0) {
 			t.Error(f.Issued, diff)
 		}
@@ -262,7 +263,7 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 48 || b.Problem() != "it is gone" {
 			t.Errorf("once it is gone: %d doubted, %q", b.CountDoubted(), b.Problem())
 		}
-		offerAll(t, &store, issued(120, "A", even(at(120), time.Hour, coal()...)), at(120))
+		offerAll(t, &store, newDocument(120, "A", even(at(120), time.Hour, coal()...)), at(120))
 		if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 0 || b.Doubt() != "" || b.Problem() != "" {
 			t.Errorf("once it is over: %d doubted, %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 		}
@@ -276,10 +277,10 @@ func TestTheStoreHoldsWhatIsBelieved(t *testing.T) {
 	})
 }
 
-// A restart may hear of the forecast before it knows the past.
-func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
-	m, now := lived(t, coal()...)
-	history := saved(t, m)
+// After a restart the model may receive the forecast before it knows the past.
+func TestAForecastIsJudgedAgainOnceThePastIsKnown(t *testing.T) {
+	m, now := afterTwoWeeks(t, coal()...)
+	history := saveModel(t, m)
 	kilos := coal()
 	for i := range kilos {
 		kilos[i] /= 1000
@@ -292,118 +293,12 @@ func TestWhatWasHeardIsJudgedOnceThePastIsKnown(t *testing.T) {
 	if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {
 		t.Errorf("%d doubted: %q, %q", b.CountDoubted(), b.Doubt(), b.Problem())
 	}
-	f := held(&store)
-	if !f.Series.Empty() {
+	f := keptForecastOf(&store)
+	if !f.Series.IsEmpty() {
 		t.Errorf("it still holds %v", f.Series.Slots())
 	}
 	if diff := cmp.Diff(bits(m.Predict(now.Add(time.Hour), trust)), bits(f.Model.Predict(now.Add(time.Hour), trust))); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func hourAt(h int) time.Time { return at(60 * h) }
-
-// Between slots, the intensity is not taken to be lower than on either side.
-func TestNear(t *testing.T) {
-	f := Forecast{Series: NewSeries([]Slot{slot(0, 60, 600), slot(120, 180, 500), slot(240, 300, 700)}), from: at(-60), until: at(360)}
-	for minute, want := range map[int]float64{-1: 600, 0: 600, 60: 600, 119: 600, 120: 500, 180: 700, 239: 700, 299: 700, 300: 700, 359: 700} {
-		if got, ok := f.Near(at(minute)); !ok || got != want {
-			t.Errorf("at %d it is taken for %v (%v), want %v", minute, got, ok, want)
-		}
-	}
-	for _, minute := range []int{-61, 360} {
-		if got, ok := f.Near(at(minute)); ok {
-			t.Errorf("at %d, of which nothing is said, it is taken for %v", minute, got)
-		}
-	}
-	if _, ok := (Forecast{from: at(0), until: at(9)}).Near(at(5)); ok {
-		t.Error("something is known of nothing")
-	}
-}
-
-// What an older issue says of the time after a newer one is used while it is fresh, and no longer.
-func TestATailIsKeptWhileItIsFresh(t *testing.T) {
-	var store Store
-	offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, flat(72, 300)...)), at(0))
-	for h := 1; h < 72; h++ {
-		now := hourAt(h)
-		offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, 400, 401)}, Issued: now}, now)
-		want := hourAt(72)
-		if h > 24 {
-			want = now.Add(2 * time.Hour)
-		}
-		if got := held(&store).Series.End(); got != later(want, now.Add(2*time.Hour)) {
-			t.Fatalf("after %d hours it ends at %v, want %v", h, got, want)
-		}
-		expected := held(&store).Model.Predict(now, trust).Series
-		if got, ok := expected.At(now.Add(5 * time.Hour)); h <= 24 && (!ok || got < 250 || got > 450) {
-			t.Fatalf("after %d hours, five hours ahead is %v (%v)", h, got, ok)
-		}
-	}
-}
-
-// A shorter one that corrects another wins wherever it says something, and the rest of that is gone after a day. What a third
-// one said in between is fresh for longer.
-func TestWhatIsLeftOfOlderIssues(t *testing.T) {
-	type offer struct {
-		hour   int
-		values []float64
-	}
-	long, mid := offer{0, flat(60, 300)}, offer{6, flat(52, 200)} // until hours 60 and 58
-	for name, tt := range map[string]struct {
-		offers []offer
-		want   map[int]float64 // by the hour; what is after the last of them is not known
-	}{
-		"a shorter one wins where it says something": {[]offer{long, {1, []float64{500, 501}}}, map[int]float64{0: 300, 1: 500, 2: 501, 3: 300, 59: 300}},
-		"so does a third one":                        {[]offer{long, mid, {7, []float64{500}}}, map[int]float64{6: 200, 7: 500, 8: 200, 57: 200, 58: 300, 59: 300}},
-		"what a second one said is fresh for longer": {[]offer{long, mid, {25, []float64{500}}}, map[int]float64{24: 200, 25: 500, 26: 200, 57: 200}},
-		"after another day, that has gone":           {[]offer{long, mid, {25, []float64{500}}, {31, []float64{500}}}, map[int]float64{31: 500}},
-		"after a day, the shorter one is all":        {[]offer{long, {1, []float64{500, 501}}, {25, []float64{501}}}, map[int]float64{25: 501}},
-		"one that ends as late leaves nothing":       {[]offer{long, {1, flat(59, 100)}}, map[int]float64{0: 300, 1: 100, 59: 100}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var store Store
-			last := 0
-			for _, o := range tt.offers {
-				last = o.hour
-				offerAll(t, &store, Document{Series: map[string]*Series{"A": even(hourAt(o.hour), time.Hour, o.values...)}, Issued: hourAt(o.hour)}, hourAt(o.hour))
-			}
-			f := held(&store)
-			for h, want := range tt.want {
-				if got, ok := f.Series.At(hourAt(h)); !ok || got != want {
-					t.Errorf("hour %d is %v (%v), want %v", h, got, ok, want)
-				}
-			}
-			end := 0
-			for h := range tt.want {
-				end = max(end, h+1)
-			}
-			if f.Series.End() != hourAt(end) {
-				t.Errorf("it ends at %v, want %v", f.Series.End(), hourAt(end))
-			}
-			if got, ok := f.Model.Predict(hourAt(last), trust).Series.At(hourAt(end - 1)); !ok || math.Abs(got-tt.want[end-1]) > 10 {
-				t.Errorf("in the last hour %v is expected (%v), want %v", got, ok, tt.want[end-1])
-			}
-		})
-	}
-}
-
-// A gap is not known, whatever older issues said of it: there may be a reason for it.
-func TestAGapIsNotFilledByOlderIssues(t *testing.T) {
-	var store Store
-	offerAll(t, &store, issued(0, "A", even(at(0), time.Hour, flat(24, 100)...)), at(0))
-	for name, value := range map[string]float64{"zero": 0, "a placeholder": -1} {
-		offerAll(t, &store, issued(5, "A", even(at(0), time.Hour, 600, value, 600)), at(5))
-		f := held(&store)
-		if got, ok := f.Series.At(at(90)); ok {
-			t.Errorf("%s: it is %v", name, got)
-		}
-		if got, ok := f.Near(at(90)); !ok || got != 600 {
-			t.Errorf("%s: it is taken for %v (%v), want that of the neighbours", name, got, ok)
-		}
-		if got, ok := f.Near(at(190)); !ok || got != 100 {
-			t.Errorf("%s: after its end, it is taken for %v (%v), want what was known before", name, got, ok)
-		}
 	}
 }
 
@@ -428,20 +323,20 @@ func TestBelieve(t *testing.T) {
 	if v.Doubted != day {
 		t.Errorf("%d doubted: %s", v.Doubted, v.Doubt)
 	}
-	if v := Believe(nil); !v.Believed.Empty() || v.Doubt != "" {
+	if v := Believe(nil); !v.Believed.IsEmpty() || v.Doubt != "" {
 		t.Errorf("of nothing: %+v", v)
 	}
 }
 
-// FuzzBelieve judges random issues of half hours: what is believed is part of the issue, what is judged again is believed
-// again, and values above zero that are alike are never doubted.
+// FuzzBelieve judges random forecasts of half hours. What is believed is a part of the forecast and
+// is believed again when judged again. Values above zero that are alike are never doubted.
 func FuzzBelieve(f *testing.F) {
 	f.Add([]byte{50, 60, 0, 0, 70, 127, 129, 157, 255}, true)
 	f.Add([]byte{0, 0, 1, 2, 3}, false)
 	f.Fuzz(func(t *testing.T, data []byte, past bool) {
 		var m Model
 		if past {
-			m.Hear(even(hr(-48), time.Hour, flat(72, 80)...), hr(-48))
+			m.Receive(even(hr(-48), time.Hour, flat(72, 80)...), hr(-48))
 			m.Predict(hr(0), trust)
 		}
 		values := make([]float64, min(len(data), 200))
@@ -453,13 +348,13 @@ func FuzzBelieve(f *testing.F) {
 			}
 			alike = alike && values[i] >= 50 && values[i] <= 100
 		}
-		issue := even(hr(0), 30*time.Minute, values...)
-		v := m.past.judge(issue, m.running.Series)
-		if v.Slots != len(issue.Slots()) || (v.Doubt == "") != (v.Doubted == 0) || alike && v.Doubted > 0 || len(v.Believed.Slots())+v.Doubted != v.Slots {
+		forecast := even(hr(0), 30*time.Minute, values...)
+		v := m.past.judge(forecast, m.course.Series)
+		if v.Slots != len(forecast.Slots()) || (v.Doubt == "") != (v.Doubted == 0) || alike && v.Doubted > 0 || len(v.Believed.Slots())+v.Doubted != v.Slots {
 			t.Fatalf("%+v", v)
 		}
 		for _, slot := range v.Believed.Slots() {
-			if got, ok := issue.At(slot.Start); !ok || got != slot.Intensity || math.IsNaN(got) {
+			if got, ok := forecast.At(slot.Start); !ok || got != slot.Intensity || math.IsNaN(got) {
 				t.Fatalf("%v is believed", slot)
 			}
 		}

@@ -10,37 +10,39 @@ import (
 	"time"
 )
 
-// FromConfigMap reads the ConfigMap of a carbon-intensity exporter: the array (see [Parse]) in binaryData[key] or, if
-// that is missing, in data[key], there plainly or in base64. written is when the object was created or last updated.
+// FromConfigMap reads the ConfigMap of a carbon-intensity exporter. The array (see [Parse]) is in
+// binaryData[key] or, if that is missing, in data[key], either as plain text or in base64. written
+// is when the object was created or last updated.
 //
-// Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. The exporter republishes an old
-// forecast when it gets no new one, and says why in data["message"]: if there is a message, Issued is no later than
-// the first slot.
+// Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. An exporter that
+// gets no new forecast publishes the old one again and says why in data["message"]. If there is a
+// message, Issued is not after the first slot.
 func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Document, error) {
 	raw, ok := binaryData[key]
 	if plain, found := data[key]; found && !ok {
 		raw, ok = decode(plain), true
 	}
 	if !ok {
-		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, names(binaryData, data))
+		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, keyNames(binaryData, data))
 	}
-	issue, err := Parse(raw)
+	document, err := Parse(raw)
 	if err != nil {
 		return Document{}, fmt.Errorf("key %q: %w", key, err)
 	}
-	issue.Issued = written.UTC()
+	document.Issued = written.UTC()
 	if heartbeat, err := ParseTime(data["lastHeartbeatTime"]); err == nil {
-		issue.Issued = earlier(issue.Issued, heartbeat)
+		document.Issued = earlier(document.Issued, heartbeat)
 	}
 	if strings.TrimSpace(data["message"]) != "" {
-		for _, series := range issue.Series {
-			issue.Issued = earlier(issue.Issued, series.Start())
+		for _, series := range document.Series {
+			document.Issued = earlier(document.Issued, series.Start())
 		}
 	}
-	return issue, nil
+	return document, nil
 }
 
-// decode returns what text encodes if it is base64 and not JSON itself (null is both), else text.
+// decode returns what the text encodes in base64. It returns the text itself if that is not base64
+// or if it is valid JSON; null is both.
 func decode(text string) []byte {
 	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil || json.Valid([]byte(text)) {
@@ -49,16 +51,16 @@ func decode(text string) []byte {
 	return decoded
 }
 
-// names lists the keys of both maps, the first ten of them.
-func names(binaryData map[string][]byte, data map[string]string) string {
-	const most = 10
+// keyNames lists the keys of both maps, the first ten at most.
+func keyNames(binaryData map[string][]byte, data map[string]string) string {
+	const maxKeys = 10
 	keys := slices.Sorted(maps.Keys(binaryData))
 	keys = append(keys, slices.Sorted(maps.Keys(data))...)
 	if len(keys) == 0 {
 		return "none"
 	}
-	if len(keys) > most {
-		return fmt.Sprintf("%q and %d more", keys[:most], len(keys)-most)
+	if len(keys) > maxKeys {
+		return fmt.Sprintf("%q and %d more", keys[:maxKeys], len(keys)-maxKeys)
 	}
 	return fmt.Sprintf("%q", keys)
 }

@@ -31,7 +31,7 @@ func TestFromConfigMapFindsTheForecast(t *testing.T) {
 		"under none of very many keys": {nil, manyKeys(12), 0, `key "data" is missing, there are: ["k00" "k01" "k02" "k03" "k04" "k05" "k06" "k07" "k08" "k09"] and 2 more`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			issue, err := FromConfigMap(tt.binaryData, tt.data, "data", t0)
+			document, err := FromConfigMap(tt.binaryData, tt.data, "data", t0)
 			if tt.err != "" {
 				if diff := cmp.Diff(tt.err, fmt.Sprint(err)); diff != "" {
 					t.Error(diff)
@@ -41,7 +41,7 @@ func TestFromConfigMapFindsTheForecast(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, _ := issue.Series[""].At(t0); got != tt.want {
+			if got, _ := document.Series[""].At(t0); got != tt.want {
 				t.Errorf("got intensity %v, want %v", got, tt.want)
 			}
 		})
@@ -79,12 +79,12 @@ func TestFromConfigMapKnowsWhenItWasIssued(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := map[string]string{"lastHeartbeatTime": tt.heartbeat, "message": tt.message}
-			issue, err := FromConfigMap(binaryData, data, "data", tt.written)
+			document, err := FromConfigMap(binaryData, data, "data", tt.written)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, issue.Issued); diff != "" || issue.Issued.Location() != time.UTC {
-				t.Error(issue.Issued, diff)
+			if diff := cmp.Diff(tt.want, document.Issued); diff != "" || document.Issued.Location() != time.UTC {
+				t.Error(document.Issued, diff)
 			}
 		})
 	}

@@ -14,7 +14,8 @@ import (
 // maxDuration is the longest duration of an element.
 const maxDuration = 31 * 24 * time.Hour
 
-// element is an element of the exporter's array. Fields that come as different JSON types stay raw.
+// An element is one element of the exporter's array. Fields that appear as different JSON types
+// stay raw.
 type element struct {
 	Location  string
 	Timestamp json.RawMessage
@@ -24,44 +25,45 @@ type element struct {
 	Rating    json.RawMessage // another name for Value
 }
 
-// parseElement reads an element; valued is false if it leaves its value out, which is then 0. If only its value is bad, the
-// slot is returned with the error.
-func parseElement(raw json.RawMessage) (location string, slot Slot, valued bool, err error) {
+// parseElement reads an element. hasValue is false if the element leaves its value out; the value
+// is then 0. If only the value is bad, parseElement returns the location and the slot along with
+// the error.
+func parseElement(raw json.RawMessage) (location string, slot Slot, hasValue bool, err error) {
 	var e element
 	if json.Unmarshal(raw, &e) != nil {
 		return "", Slot{}, false, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
 	}
-	if len(e.Location) > maxName {
-		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxName)
+	if len(e.Location) > maxNameSize {
+		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxNameSize)
 	}
-	start, err := ParseTime(text(either(e.Timestamp, e.Time)))
+	start, err := ParseTime(textOf(firstPresent(e.Timestamp, e.Time)))
 	if err != nil {
 		return "", Slot{}, false, fmt.Errorf("timestamp: %w", err)
 	}
-	duration, err := parseDuration(text(e.Duration))
+	duration, err := parseDuration(textOf(e.Duration))
 	if err != nil {
 		return "", Slot{}, false, fmt.Errorf("duration: %w", err)
 	}
 	slot = Slot{Start: start, End: start.Add(duration)}
 	if len(e.Value)+len(e.Rating) == 0 {
-		return e.Location, slot, false, omitted(raw)
+		return e.Location, slot, false, checkOmittedValue(raw)
 	}
-	if slot.Intensity, err = parseValue(either(e.Value, e.Rating)); err != nil {
+	if slot.Intensity, err = parseValue(firstPresent(e.Value, e.Rating)); err != nil {
 		return e.Location, slot, false, fmt.Errorf("value: %w", err)
 	}
 	return e.Location, slot, true, nil
 }
 
-// omitted tells what is wrong with an element without a value. The exporter leaves zeros out, and writes no other fields
-// than these: where there is another, the value may be in it.
-func omitted(raw json.RawMessage) error {
+// checkOmittedValue returns an error if the value may stand in another field. The exporter leaves
+// out a value that is zero, and writes no fields but the four that are listed here.
+func checkOmittedValue(raw json.RawMessage) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return fmt.Errorf("%.40q: %w", raw, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if !slices.Contains([]string{"location", "timestamp", "time", "duration"}, strings.ToLower(name)) {
-			return fmt.Errorf("value: it is missing, and there is %.40q: want value, in gCO2eq/kWh", name)
+			return fmt.Errorf("value: missing, and the field %.40q is unknown: want value, in gCO2eq/kWh", name)
 		}
 	}
 	return nil
@@ -69,14 +71,14 @@ func omitted(raw json.RawMessage) error {
 
 // ParseTime reads an instant in the forms that [Parse] lists, in UTC.
 func ParseTime(s string) (time.Time, error) {
-	instant, _, _ := strings.Cut(s, " m=") // the monotonic clock that Go prints
+	instant, _, _ := strings.Cut(s, " m=") // Go's Time.String adds the monotonic clock
 	instant = strings.ToUpper(strings.Replace(instant, " ", "T", 1))
 	for _, layout := range []string{
-		time.RFC3339, // this and all others with seconds accept a fraction of them
+		time.RFC3339, // all layouts with seconds accept fractions of a second
 		"2006-01-02T15:04Z07:00",
 		"2006-01-02T15:04:05",
 		"2006-01-02T15:04",
-		"2006-01-02T15:04:05 -0700 MST", // time.Time.String
+		"2006-01-02T15:04:05 -0700 MST", // Go's Time.String
 	} {
 		if t, err := time.Parse(layout, instant); err == nil && t.UTC().Year() >= 2000 && t.UTC().Year() <= 2200 {
 			return t.UTC(), nil
@@ -103,10 +105,10 @@ func parseDuration(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("%.40q: want minutes, above 0 and up to %v", s, maxDuration.Minutes())
 }
 
-// parseValue reads an intensity. A null is none.
+// parseValue reads an intensity. A null is no intensity.
 func parseValue(raw json.RawMessage) (float64, error) {
-	written := text(raw)
-	if missing(raw) {
+	written := textOf(raw)
+	if isMissing(raw) {
 		written = "null"
 	}
 	value, err := strconv.ParseFloat(written, 64)
@@ -116,19 +118,20 @@ func parseValue(raw json.RawMessage) (float64, error) {
 	return value, nil
 }
 
-// text returns what a JSON string says, and any other JSON as it is written; "" if there is none.
-func text(raw json.RawMessage) string {
+// textOf returns the content of a JSON string, or any other JSON as it is written. It returns "" if
+// there is no JSON.
+func textOf(raw json.RawMessage) string {
 	var s string
-	if missing(raw) || json.Unmarshal(raw, &s) == nil {
+	if isMissing(raw) || json.Unmarshal(raw, &s) == nil {
 		return s
 	}
 	return string(raw)
 }
 
-func missing(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+func isMissing(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-func either(a, b json.RawMessage) json.RawMessage {
-	if missing(a) {
+func firstPresent(a, b json.RawMessage) json.RawMessage {
+	if isMissing(a) {
 		return b
 	}
 	return a

@@ -2,10 +2,12 @@ package forecast
 
 import "slices"
 
-// flatten resolves overlaps: every instant goes to the first of the given steps that covers it. The result is ordered.
+// flatten resolves overlaps: every instant goes to the first of the given steps that covers it. The
+// result is ordered.
 //
-// All starts and ends cut time into pieces. The steps claim their pieces in the order given; a union-find over the
-// pieces skips those already claimed, so each is claimed once, however much the steps overlap.
+// All starts and ends cut time into pieces. The steps claim their pieces in the order given. A
+// union-find over the pieces skips the claimed ones, so each piece is claimed once, however much
+// the steps overlap.
 func flatten(given []step) []step {
 	cuts := make([]int64, 0, 2*len(given))
 	for _, s := range given {
@@ -16,8 +18,8 @@ func flatten(given []step) []step {
 	return pieces(cuts, claim(cuts, given), given)
 }
 
-// claim returns, for each piece [cuts[k], cuts[k+1]), 1 + the index of the step that owns it, or 0 if it is a gap.
-// Nothing begins at the last cut.
+// claim returns, for each piece [cuts[k], cuts[k+1]), 1 + the index of the step that owns the
+// piece, or 0 if the piece is a gap. Nothing begins at the last cut.
 func claim(cuts []int64, given []step) []int {
 	owners := make([]int, len(cuts))
 	next := make([]int, len(cuts)) // leads to the first free piece at or after this one
@@ -43,7 +45,7 @@ func free(next []int, k int) int {
 	return k
 }
 
-// pieces turns owned pieces into steps; neighbours of one owner become one step.
+// pieces turns owned pieces into steps. Neighbours with one owner become one step.
 func pieces(cuts []int64, owners []int, given []step) []step {
 	var flat []step
 	previous := 0

@@ -7,35 +7,37 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
-// h0 is the hour, a Thursday's first, at which the grids of the tests begin.
+// h0 is the first hour of the grids of the tests, and the first of a Thursday.
 const h0 = hour(20454 * day)
 
-// hr is the start of the nth hour of a grid.
-func hr(n int) time.Time { return startOf(h0 + n) }
+// hr returns the start of the nth hour of a grid.
+func hr(n int) time.Time { return startOf(h0.plus(n)) }
 
-// A grid is what happens at one location, from its first hour on, and what was said of it.
+// A grid is what happens at one location from its first hour on, and the forecasts of it.
 type grid struct {
-	first  hour
-	actual []float64
-	issues []announced
+	first     hour
+	actual    []float64
+	forecasts []receivedForecast
 }
 
-// announced is an issue and when it was received.
-type announced struct {
+// receivedForecast is a forecast and when it was received.
+type receivedForecast struct {
 	received time.Time
 	series   *Series
 }
 
-// synthetic is a grid with days, weeks and noise that stays for a while, whose forecast of 96 hours, issued at midnight,
-// is wrong by noise and, if biased, by so much at noon.
+// synthetic returns a grid with days, weeks and noise that stays for a while. Its forecasts of 96
+// hours are issued at midnight and wrong by noise. With biased, they are also wrong by that much at
+// noon.
 func synthetic(seed uint64, days int, biased float64) *grid {
 	rng, g := rand.New(rand.NewPCG(seed, 1)), &grid{first: h0}
 	noise := 0.0
-	for h := h0; h < h0+days*day; h++ {
+	for h := h0; h < h0.plus(days*day); h++ {
 		noise = 0.9*noise + 10*rng.NormFloat64()
 		level := 300 + 80*math.Sin(2*math.Pi*float64(h%day)/day) + noise
 		if !workday(h) {
@@ -49,27 +51,27 @@ func synthetic(seed uint64, days int, biased float64) *grid {
 	return g
 }
 
-// noon is 1 at noon, 0 six hours from it, and -1 at night.
+// noon is 1 at noon, 0 six hours from noon, and -1 at night.
 func noon(h hour) float64 { return -math.Cos(2 * math.Pi * float64(h%day) / day) }
 
 func (g *grid) at(h hour) float64 {
-	if i := h - g.first; i >= 0 && i < len(g.actual) {
+	if i := h.since(g.first); i >= 0 && i < len(g.actual) {
 		return g.actual[i]
 	}
 	return 250
 }
 
-// announce adds an issue for the given number of hours, received at its start.
+// announce adds a forecast for the given number of hours, received at its start.
 func (g *grid) announce(n, hours int, value func(hour) float64) {
 	var values []float64
-	for h := g.first + n; h < g.first+n+hours; h++ {
+	for h := g.first.plus(n); h < g.first.plus(n+hours); h++ {
 		values = append(values, value(h))
 	}
-	start := startOf(g.first + n)
-	g.issues = append(g.issues, announced{start, even(start, time.Hour, values...)})
+	start := startOf(g.first.plus(n))
+	g.forecasts = append(g.forecasts, receivedForecast{start, even(start, time.Hour, values...)})
 }
 
-// even has slots of a width, one after the other.
+// even returns slots of one width, one after the other.
 func even(start time.Time, width time.Duration, values ...float64) *Series {
 	var slots []Slot
 	for _, v := range values {
@@ -79,31 +81,31 @@ func even(start time.Time, width time.Duration, values ...float64) *Series {
 	return NewSeries(slots)
 }
 
-// tell tells a model what becomes known in the hours of [from, to): an issue when it is received, the actual intensity
-// of an hour at its start. At the start of each hour, then, see is called.
+// tell gives a model what becomes known in the hours of [from, to): a forecast when it is received,
+// and the actual intensity of an hour at its start. It then calls see, at the start of each hour.
 func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
 	for n := from; n < to; n++ {
-		for _, i := range g.issues {
-			if hourOf(i.received) == g.first+n {
-				m.Hear(i.series, i.received)
+		for _, i := range g.forecasts {
+			if hourOf(i.received) == g.first.plus(n) {
+				m.Receive(i.series, i.received)
 			}
 		}
-		now := startOf(g.first + n)
-		m.Observe(Slot{now, now.Add(time.Hour), g.at(g.first + n)})
+		now := startOf(g.first.plus(n))
+		m.Observe(Slot{now, now.Add(time.Hour), g.at(g.first.plus(n))})
 		if see != nil {
 			see(now)
 		}
 	}
 }
 
-// mae is the mean absolute error of a model over the next hours, predicted at the start of each hour of [from, to), and
-// that of the newest issue itself.
+// mae returns the mean absolute error of a model over the next hours, predicted at the start of
+// each hour of [from, to), and the error of the newest forecast itself.
 func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
 	n := 0.0
 	g.tell(m, from, to, func(now time.Time) {
 		p := m.Predict(now, 48*time.Hour)
-		for h := hourOf(now) + 1; h <= hourOf(now)+hours; h++ {
-			if said, ok := m.running.At(startOf(h)); ok && h < g.first+len(g.actual) {
+		for h := hourOf(now) + 1; h <= hourOf(now).plus(hours); h++ {
+			if said, ok := m.course.At(startOf(h)); ok && h < g.first.plus(len(g.actual)) {
 				got, _ := p.Series.At(startOf(h))
 				learned, raw, n = learned+math.Abs(got-g.at(h)), raw+math.Abs(said-g.at(h)), n+1
 			}
@@ -112,55 +114,77 @@ func (g *grid) mae(m *Model, from, to, hours int) (learned, raw float64) {
 	return learned / n, raw / n
 }
 
-// trace reads a real grid, from the day before its first issue on; the test is skipped where there is none.
-func trace(t *testing.T, region string, days int) *grid {
+// traceFolder returns the folder with the real grids: the one that GRIDLATCH_TRACES names, or else
+// the forty days of one grid that the repository ships.
+func traceFolder() string {
+	if folder := os.Getenv("GRIDLATCH_TRACES"); folder != "" {
+		return folder
+	}
+	return filepath.Join("testdata", "traces")
+}
+
+// traceRegions returns the names of the real grids. There must be at least one.
+func traceRegions(t *testing.T) []string {
+	t.Helper()
+	var regions []string
+	files, err := filepath.Glob(filepath.Join(traceFolder(), "*.forecast.csv"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no REGION.forecast.csv: %v", traceFolder(), err)
+	}
+	for _, file := range files {
+		regions = append(regions, strings.TrimSuffix(filepath.Base(file), ".forecast.csv"))
+	}
+	return regions
+}
+
+// readTrace reads days of a real grid, from the day before its first forecast on.
+func readTrace(t *testing.T, region string, days int) *grid {
 	t.Helper()
 	g := &grid{}
-	for _, row := range rows(t, region+".actual.csv") {
-		if h := hourOf(instantOf(t, row[0])); h >= hourOf(time.Date(2021, 6, 30, 0, 0, 0, 0, time.UTC)) && len(g.actual) < days*day {
-			if g.first == 0 {
-				g.first = h
-			}
-			g.actual = append(g.actual, number(t, row[1]))
+	var slots []Slot
+	forecasts := readRows(t, region+".forecast.csv")
+	for i, row := range forecasts {
+		start := parseInstant(t, row[1])
+		slots = append(slots, Slot{start, start.Add(time.Hour), parseNumber(t, row[2])})
+		if i+1 == len(forecasts) || forecasts[i+1][0] != row[0] {
+			g.forecasts = append(g.forecasts, receivedForecast{parseInstant(t, row[0]), NewSeries(slots)})
+			slots = nil
 		}
 	}
-	var slots []Slot
-	forecasts := rows(t, region+".forecast.csv")
-	for i, row := range forecasts {
-		start := instantOf(t, row[1])
-		slots = append(slots, Slot{start, start.Add(time.Hour), number(t, row[2])})
-		if i+1 == len(forecasts) || forecasts[i+1][0] != row[0] {
-			g.issues = append(g.issues, announced{instantOf(t, row[0]), NewSeries(slots)})
-			slots = nil
+	g.first = hourOf(g.forecasts[0].received) - day
+	for _, row := range readRows(t, region+".actual.csv") {
+		if h := hourOf(parseInstant(t, row[0])); h >= g.first && len(g.actual) < days*day {
+			g.actual = append(g.actual, parseNumber(t, row[1]))
 		}
 	}
 	return g
 }
 
-func rows(t *testing.T, name string) [][]string {
+// readRows reads a file of the traces, without its header.
+func readRows(t *testing.T, name string) [][]string {
 	t.Helper()
-	file, err := os.Open(filepath.Join("/work/shared/traces", name))
+	file, err := os.Open(filepath.Join(traceFolder(), name))
 	if err != nil {
-		t.Skip("the real traces are not here:", err)
+		t.Fatal(err)
 	}
 	defer file.Close()
-	read, err := csv.NewReader(file).ReadAll()
+	rows, err := csv.NewReader(file).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return read[1:]
+	return rows[1:]
 }
 
-func instantOf(t *testing.T, s string) time.Time {
+func parseInstant(t *testing.T, s string) time.Time {
 	t.Helper()
-	when, err := time.Parse(time.RFC3339, s)
+	instant, err := ParseTime(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return when
+	return instant
 }
 
-func number(t *testing.T, s string) float64 {
+func parseNumber(t *testing.T, s string) float64 {
 	t.Helper()
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil {

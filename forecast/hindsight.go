@@ -2,54 +2,57 @@ package forecast
 
 import "math"
 
-// What the predictions are worth is tried on imaginary work: it comes every three hours, runs for four, can wait for a
-// day, and starts where the lowest mean is predicted, as real work does.
+// The worth of the predictions is tried on imaginary work. The work arrives every three hours, runs
+// for four, can wait for a day, and starts where the lowest mean is predicted, as real work does.
 const (
-	trialEvery  = 3
-	trialLength = 4
-	trialSlack  = day
-	// trialsKept is four weeks of them.
-	trialsKept = month / trialEvery
+	trialSpacingHours = 3
+	trialHours        = 4
+	trialSlackHours   = day
+	// maxTrials is four weeks of trials.
+	maxTrials = month / trialSpacingHours
 )
 
-// hindsight compares the trials of the last four weeks with starting at once, and with the best there was.
+// hindsight compares the trials of the last four weeks with starting at once, and with the best
+// start there was.
 type hindsight struct {
-	waiting []hour // when they came
-	running []trial
-	over    []outcome
+	waiting  []hour // when each arrived
+	running  []trial
+	finished []outcome
 }
 
-// A trial has started.
-type trial struct{ came, started hour }
+// A trial is imaginary work that has started.
+type trial struct{ arrived, started hour }
 
-// An outcome is what a trial cost, in the mean intensity of its run.
-type outcome struct{ atOnce, best, had float64 }
+// An outcome is what a trial cost: the mean intensity of its run, if started at once, at the best
+// time, and as it was.
+type outcome struct{ immediate, best, achieved float64 }
 
-// step lets time come to the hour h, whose actual intensity is known, with what is expected then.
+// step moves time to the hour h. The actual intensity of h is known, and expected returns what is
+// expected then.
 func (t *hindsight) step(h hour, actual *record, expected func(u hour) float64) {
-	if h%trialEvery == 0 {
+	if h%trialSpacingHours == 0 {
 		t.waiting = append(t.waiting, h)
 	}
 	if len(t.waiting) > 0 {
 		t.start(h, expected)
 	}
-	for len(t.running) > 0 && t.running[0].came+trialSlack+trialLength <= h {
+	for len(t.running) > 0 && t.running[0].arrived+trialSlackHours+trialHours <= h {
 		t.end(t.running[0], actual)
 		t.running = t.running[1:]
 	}
 }
 
-// start lets go of what is not expected to run better later.
+// start starts the waiting work that is not expected to run cleaner later.
 func (t *hindsight) start(h hour, expected func(u hour) float64) {
-	var means [trialSlack + 1]float64
+	var means [trialSlackHours + 1]float64
 	for s := range means {
-		for i := range trialLength {
-			means[s] += expected(h+s+i) / trialLength
+		for i := range trialHours {
+			means[s] += expected(h.plus(s+i)) / trialHours
 		}
 	}
 	rest := t.waiting[:0]
 	for _, came := range t.waiting {
-		if waits(means[:came+trialSlack-h+1]) {
+		if isCleanerLater(means[:(came+trialSlackHours).since(h)+1]) {
 			rest = append(rest, came)
 		} else {
 			t.running = append(t.running, trial{came, h})
@@ -58,8 +61,8 @@ func (t *hindsight) start(h hour, expected func(u hour) float64) {
 	t.waiting = rest
 }
 
-// waits reports whether a later mean is below the first.
-func waits(means []float64) bool {
+// isCleanerLater reports whether a later mean is below the first.
+func isCleanerLater(means []float64) bool {
 	for _, later := range means[1:] {
 		if later < means[0] {
 			return true
@@ -69,30 +72,30 @@ func waits(means []float64) bool {
 }
 
 func (t *hindsight) end(tr trial, actual *record) {
-	mean := func(s hour) float64 { return actual.mean(s+trialLength-1, trialLength, 1) }
-	o := outcome{atOnce: mean(tr.came), best: math.Inf(1), had: mean(tr.started)}
-	for s := tr.came; s <= tr.came+trialSlack; s++ {
+	mean := func(s hour) float64 { return actual.mean(s+trialHours-1, trialHours, 1) }
+	o := outcome{immediate: mean(tr.arrived), best: math.Inf(1), achieved: mean(tr.started)}
+	for s := tr.arrived; s <= tr.arrived+trialSlackHours; s++ {
 		o.best = math.Min(o.best, mean(s))
 	}
-	if math.IsNaN(o.atOnce + o.best + o.had) {
+	if math.IsNaN(o.immediate + o.best + o.achieved) {
 		return
 	}
-	t.over = append(t.over, o)
-	if n := len(t.over) - trialsKept; n > 0 {
-		t.over = t.over[n:]
+	t.finished = append(t.finished, o)
+	if n := len(t.finished) - maxTrials; n > 0 {
+		t.finished = t.finished[n:]
 	}
 }
 
-// share is how much of the saving that was possible has been had, 1 being all of it; not a number until a week can
-// tell, or if there was nothing to save.
+// share returns the share of the possible saving that was achieved; 1 is all of it. It returns NaN
+// until there is a week of trials, and if there was nothing to save.
 func (t *hindsight) share() float64 {
 	var atOnce, best, had float64
-	for _, o := range t.over {
-		atOnce += o.atOnce
+	for _, o := range t.finished {
+		atOnce += o.immediate
 		best += o.best
-		had += o.had
+		had += o.achieved
 	}
-	if len(t.over) < week/trialEvery || !(atOnce-best > atOnce/1000) {
+	if len(t.finished) < week/trialSpacingHours || !(atOnce-best > atOnce/1000) {
 		return math.NaN()
 	}
 	return (atOnce - had) / (atOnce - best)

@@ -2,77 +2,83 @@ package forecast
 
 import "math"
 
-// leads is how many hours ahead are learned; what is further ahead is predicted as the last of them.
-const leads = 60
+// maxLeadHours is how far ahead is learned. An hour that is further ahead is predicted with the
+// weights of the last one.
+const maxLeadHours = 60
 
-// buckets of leads share their weights.
-const buckets = 11
+// leadBuckets is the number of buckets of leads. The leads of a bucket share their weights.
+const leadBuckets = 11
 
-// edges returns the first lead of each bucket, and the one after the last.
-func edges() [buckets + 1]int { return [...]int{1, 2, 3, 4, 6, 9, 13, 19, 25, 37, 49, leads + 1} }
+// bucketStarts returns the first lead of each bucket, and the one after the last.
+func bucketStarts() [leadBuckets + 1]int {
+	return [...]int{1, 2, 3, 4, 6, 9, 13, 19, 25, 37, 49, maxLeadHours + 1}
+}
 
-// forgetting is the time, in hours, after which what was learned counts 1/e.
-const forgetting = 45 * day
+// forgettingHours is the time after which a sample counts 1/e of what it counted at first.
+const forgettingHours = 45 * day
 
-// ramp is the time, in hours, over which what was learned replaces the plain rule.
-const ramp = 20 * day
+// rampHours is the time over which the learned weights replace the rule of thumb.
+const rampHours = 20 * day
 
-// How strongly, per lead of a bucket, its weights are pulled towards the prior, and those of an hour of the day towards
-// those of the bucket: as strongly as so many samples pull, whose signals are as large as the intensity's spread.
+// Pulls are counted in samples whose features are as large as the spread of the intensity, per lead
+// of a bucket: pullToPrior pulls the weights of a bucket towards the prior, pullToCommon those of
+// an hour of the day towards those of the bucket.
 const (
 	pullToPrior  = 36
 	pullToCommon = 1.5
 )
 
-// outlier is the size of a change or a signal, in spreads, beyond which something is wrong with the data, and nothing
-// can be learned. Likewise for an intensity, see [past.credible].
-const outlier = 10
+// outlierSpreads is the size of a change or a feature, in spreads, from which on the data are wrong
+// and nothing can be learned. [past.credible] bounds intensities in the same way.
+const outlierSpreads = 10
 
-// A learner weighs the signals of a view, by online ridge regression with forgetting: for each bucket of leads and
-// hour of the day of the target, pulled towards the weights of the bucket, which are pulled towards a prior.
+// A learner weighs the features of a feature set, by online ridge regression with forgetting. It
+// has weights for each bucket of leads and each hour of the day of the target. These are pulled
+// towards the common weights of the bucket, and the common weights towards a prior.
 type learner struct {
-	view    view
-	sums    [buckets][day]moments
-	weights [buckets][day]vector
-	scale   float64 // of the moments: what is new weighs more, instead of what is old less
-	hours   int     // how many hours have been learned
+	features     featureSet
+	sums         [leadBuckets][day]moments
+	weights      [leadBuckets][day]vector
+	sampleScale  float64 // new samples weigh more, instead of old ones less
+	learnedHours int     // how many hours have been learned
 }
 
 // moments are weighted sums over samples (x, y).
 type moments struct {
-	xx [signals * (signals + 1) / 2]float64 // of x·xᵀ, the lower triangle by rows
+	xx [featureCount * (featureCount + 1) / 2]float64 // the sum of x·xᵀ: its lower triangle by rows
 	xy vector
 }
 
-func newLearner(v view) *learner {
-	l := &learner{view: v, scale: 1}
+func newLearner(v featureSet) *learner {
+	l := &learner{features: v, sampleScale: 1}
 	l.fit()
 	return l
 }
 
-// close takes note of an hour that is over.
-func (l *learner) close(p *past, h hour) {
+// closeHour takes note of an hour that is over.
+func (l *learner) closeHour(p *past, h hour) {
 	l.learn(p, h)
-	l.view.note(h)
+	l.features.closeHour(h)
 }
 
-// learn takes in how right the predictions for the hour u would have been, seen from the 60 hours before it.
+// learn takes the errors that predictions for the hour u would have had, seen from the 60 hours
+// before u.
 func (l *learner) learn(p *past, u hour) {
 	actual, learned := p.actual.at(u), false
-	for lead := 1; lead <= leads; lead++ {
-		v := u - lead
+	for lead := 1; lead <= maxLeadHours; lead++ {
+		v := u.plus(-lead)
 		change, spread := actual-p.actual.at(v), p.spread.at(v)
-		if !(math.Abs(change) <= outlier*spread) {
+		if !(math.Abs(change) <= outlierSpreads*spread) {
 			continue
 		}
-		if x, ok := l.view.at(v, u); ok && x.within(outlier*spread) {
-			l.sums[bucket(lead)][u%day].add(&x, change, l.scale/(spread*spread))
+		if x, ok := l.features.at(v, u); ok && x.isWithin(outlierSpreads*spread) {
+			l.sums[leadBucket(lead)][u.ofDay()].add(&x, change, l.sampleScale/(spread*spread))
 			learned = true
 		}
 	}
-	l.scale *= math.Exp(1 / float64(forgetting))
+	l.sampleScale *= math.Exp(1 / float64(forgettingHours))
 	if learned {
-		l.hours++
+		l.learnedHours++
 	}
 	if u%day == 0 {
 		l.fit()
@@ -109,14 +115,14 @@ func (m *moments) times(factor float64) {
 	}
 }
 
-// fit finds the weights that fit best what has been learned.
+// fit computes the weights that fit best what has been learned.
 func (l *learner) fit() {
-	firsts := edges()
-	for k := range buckets {
+	firsts := bucketStarts()
+	for k := range leadBuckets {
 		n := float64(firsts[k+1] - firsts[k])
 		var all moments
 		for g := range l.sums[k] {
-			l.sums[k][g].times(1 / l.scale)
+			l.sums[k][g].times(1 / l.sampleScale)
 			all.plus(&l.sums[k][g])
 		}
 		prior := l.prior(firsts[k], firsts[k+1])
@@ -125,13 +131,13 @@ func (l *learner) fit() {
 			l.weights[k][g] = l.sums[k][g].ridge(pullToCommon*n, common)
 		}
 	}
-	l.scale = 1
+	l.sampleScale = 1
 }
 
 func (l *learner) prior(from, to int) vector {
 	var mean vector
 	for lead := from; lead < to; lead++ {
-		for i, w := range l.view.prior(float64(lead)) {
+		for i, w := range l.features.prior(float64(lead)) {
 			mean[i] += w / float64(to-from)
 		}
 	}
@@ -141,7 +147,7 @@ func (l *learner) prior(from, to int) vector {
 // ridge returns the w that minimises the squared error plus pull·|w - towards|².
 func (m *moments) ridge(pull float64, towards vector) vector {
 	a, b := m.xx, m.xy
-	for i := range signals {
+	for i := range featureCount {
 		b[i] += pull * towards[i]
 		a[i*(i+3)/2] += pull
 	}
@@ -149,9 +155,9 @@ func (m *moments) ridge(pull float64, towards vector) vector {
 }
 
 // solve returns the x of A·x = b for a symmetric positive definite A, by Cholesky's decomposition.
-func solve(a *[signals * (signals + 1) / 2]float64, b vector) vector {
+func solve(a *[featureCount * (featureCount + 1) / 2]float64, b vector) vector {
 	row := func(i int) int { return i * (i + 1) / 2 }
-	for i := range signals {
+	for i := range featureCount {
 		for j := range i + 1 {
 			sum := a[row(i)+j]
 			for k := range j {
@@ -168,8 +174,8 @@ func solve(a *[signals * (signals + 1) / 2]float64, b vector) vector {
 		}
 		b[i] /= a[row(i)+i]
 	}
-	for i := signals - 1; i >= 0; i-- {
-		for k := i + 1; k < signals; k++ {
+	for i := featureCount - 1; i >= 0; i-- {
+		for k := i + 1; k < featureCount; k++ {
 			b[i] -= a[row(k)+i] * b[k]
 		}
 		b[i] /= a[row(i)+i]
@@ -177,44 +183,46 @@ func solve(a *[signals * (signals + 1) / 2]float64, b vector) vector {
 	return b
 }
 
-// change predicts how much the intensity at u will be above that at v; false where the view does not reach.
+// change predicts by how much the intensity at u is above the intensity at v. It returns false if
+// the feature set does not reach u.
 func (l *learner) change(v, u hour) (float64, bool) {
-	x, ok := l.view.at(v, u)
+	x, ok := l.features.at(v, u)
 	if !ok {
 		return 0, false
 	}
 	sum := 0.0
-	for i, w := range l.weights[bucket(u-v)][u%day] {
+	for i, w := range l.weights[leadBucket(u.since(v))][u.ofDay()] {
 		sum += w * x[i]
 	}
-	if learned := l.learned(); learned < 1 {
-		sum = learned*sum + (1-learned)*l.view.plain(v, u)
+	if learned := l.learnedShare(); learned < 1 {
+		sum = learned*sum + (1-learned)*l.features.ruleOfThumb(v, u)
 	}
 	return sum, true
 }
 
-// learned is the share of a prediction that has been learned, in 0..1; the rest is the plain rule's.
-func (l *learner) learned() float64 { return min(1, float64(l.hours)/ramp) }
+// learnedShare returns the share of a prediction that is learned, in 0..1. The rest is the rule of
+// thumb.
+func (l *learner) learnedShare() float64 { return min(1, float64(l.learnedHours)/rampHours) }
 
-// terms are what a predicted change is the sum of.
-func (l *learner) terms(v, u hour) []Contribution {
-	x, _ := l.view.at(v, u)
+// contributions returns the terms whose sum is the predicted change.
+func (l *learner) contributions(v, u hour) []Contribution {
+	x, _ := l.features.at(v, u)
 	var terms []Contribution
-	for i, name := range l.view.names() {
-		terms = append(terms, Contribution{name, l.learned() * l.weights[bucket(u-v)][u%day][i] * x[i]})
+	for i, name := range l.features.names() {
+		terms = append(terms, Contribution{name, l.learnedShare() * l.weights[leadBucket(u.since(v))][u.ofDay()][i] * x[i]})
 	}
-	if learned := l.learned(); learned < 1 {
-		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.view.plain(v, u)})
+	if learned := l.learnedShare(); learned < 1 {
+		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.features.ruleOfThumb(v, u)})
 	}
 	return terms
 }
 
-// bucket returns the bucket of a lead.
-func bucket(lead int) int {
-	for k, first := range edges() {
+// leadBucket returns the bucket of a lead.
+func leadBucket(lead int) int {
+	for k, first := range bucketStarts() {
 		if lead < first {
 			return k - 1
 		}
 	}
-	return buckets - 1
+	return leadBuckets - 1
 }

@@ -6,212 +6,222 @@ import (
 	"time"
 )
 
-// The model works by the hour. Finer slots are averaged, and what an issue says within an hour is laid over what is
-// predicted for it.
-
 const (
-	// retention is how much of the past, in hours, is kept: what a restart can learn from.
-	retention = 56 * day
-	// sparse is how far apart, in hours, the kept issues are.
-	sparse = 6
-	// reach is how far ahead, in hours, the model predicts.
-	reach = 8 * day
-	// enough is the least that must have been seen of the past, in hours, to hold work by it alone.
-	enough = 2 * day
-	// late is by how many hours an issue may be late before it counts as stale.
-	late = 6
-	// latest is the most, in hours, that an issue may be late to be of use at all.
-	latest = 2 * day
-	// behind is the age in hours of the newest actual intensity beyond which a fresh issue, as it comes, tells more than
-	// what can be predicted from there.
-	behind = 12
-	// outdated is the age in hours of the newest actual intensity beyond which the past tells nothing of today.
-	outdated = 3 * day
+	// retentionHours is how much of the past is kept for a restart to learn from.
+	retentionHours = 56 * day
+	// archiveSpacingHours is the time between two archived forecasts.
+	archiveSpacingHours = 6
+	// horizonHours is how far ahead the model predicts.
+	horizonHours = 8 * day
+	// minHistoryHours is how much of the past the model must have seen for history alone to hold
+	// work.
+	minHistoryHours = 2 * day
+	// lateAfterHours is how late a forecast may be before it counts as stale.
+	lateAfterHours = 6
+	// maxLatenessHours is how late a forecast may be and still be of any use.
+	maxLatenessHours = 2 * day
+	// maxActualAgeHours is the age of the newest actual intensity beyond which a fresh forecast, as
+	// it comes, tells more than a prediction from that intensity.
+	maxActualAgeHours = 12
+	// maxPastAgeHours is the age of the newest actual intensity beyond which the past tells nothing
+	// of today.
+	maxPastAgeHours = 3 * day
 )
 
-// Basis is what a prediction rests on.
+// Basis says what a prediction rests on.
 type Basis string
 
-// The bases of a prediction, from the best to nothing at all.
+// The bases of a prediction, from the best to none.
 const (
-	// Fresh is an issue that is used as it comes, corrected by what has been learned.
-	Fresh Basis = "forecast"
-	// Stale is an issue that is older than it should be, used for what such old ones have been worth.
-	Stale Basis = "stale-forecast"
-	// Past is history alone.
-	Past Basis = "history"
-	// Nothing is known: too little history, and no issue that can be trusted.
-	Nothing Basis = "nothing"
+	// BasisForecast is a forecast that is used as it comes, corrected by what has been learned.
+	BasisForecast Basis = "forecast"
+	// BasisStaleForecast is a forecast that is older than it should be. It counts for as much as
+	// forecasts of its age have been worth.
+	BasisStaleForecast Basis = "stale-forecast"
+	// BasisHistory is history alone.
+	BasisHistory Basis = "history"
+	// BasisNothing means that nothing is known: there is too little history, and no forecast that
+	// can be trusted.
+	BasisNothing Basis = "nothing"
 )
 
 // Prediction is what a model expects of a location.
 type Prediction struct {
-	// Series begins with the hour that runs; it is empty if, and only if, Basis is Nothing.
+	// Series begins with the current hour. Series is empty if, and only if, Basis is
+	// BasisNothing.
 	Series *Series
 	Basis  Basis
-	// Learned is the time whose outcomes the prediction has learned from.
-	Learned time.Duration
-	// Share is how much of the saving that was possible in the last 28 days the predictions of these days would have had
-	// for work of four hours that can wait a day: 1 is all of it, below 0 is more harm than good. It is not a number
-	// before a week can tell, or if there was nothing to save.
-	Share float64
+	// LearnedTime is the length of the time that the prediction has learned from.
+	LearnedTime time.Duration
+	// SavingShare is the share of the possible saving of the last 28 days that the predictions of
+	// these days would have achieved, for work of four hours that can wait for a day. 1 is all of
+	// the saving, and below 0 the predictions did harm. SavingShare is NaN in the first week, and
+	// if there was nothing to save.
+	SavingShare float64
 }
 
-// Model predicts the intensity of one location from the issues and the actual intensities it was told of. The zero
-// Model knows nothing and is ready to use. It is safe for concurrent use.
+// Model predicts the intensity of one location from its forecasts and its actual intensities. The
+// zero Model knows nothing and is ready to use. A model is safe for concurrent use.
 type Model struct {
 	mu sync.Mutex
 
-	past     past
-	gauge    gauge
-	measured bool       // actual intensities are observed
-	archive  []archived // issues, some hours apart
-	running  course     // as the issues tell it
-	received time.Time  // when it was last received, were it the same as before
+	past       past
+	gauge      gauge
+	hasActuals bool               // Observe was called
+	archive    []archivedForecast // some hours apart
+	course     course             // of the forecasts received
+	received   time.Time          // when a forecast was last received, even an unchanged one
 
-	history *learner         // from the past alone
-	issues  map[int]*learner // from issues that are so many hours late
-	trials  hindsight
+	historyLearner   *learner         // sees the past alone
+	forecastLearners map[int]*learner // by how many hours late their forecasts are
+	hindsight        hindsight
 
-	last answer
+	lastAnswer answer
 }
 
-// archived is an issue by the hour, and when it was known.
-type archived struct {
-	known  hour
-	values record
+// An archivedForecast is a forecast in hourly values, and the hour at which it became known.
+type archivedForecast struct {
+	knownAt hour
+	values  record
 }
 
-// gauge sums the actual intensity of the running hour up.
+// A gauge sums up the actual intensity of the current hour.
 type gauge struct {
-	seen  time.Time // up to where; zero at first
-	area  float64   // intensity × nanoseconds
-	width float64   // nanoseconds whose intensity is known
+	measuredUntil time.Time // zero at first
+	area          float64   // intensity × nanoseconds
+	width         float64   // nanoseconds whose intensity is known
 }
 
-// answer is the last prediction that was asked for, and what it rests on.
+// An answer is the last prediction that was asked for, and its evidence.
 type answer struct {
 	prediction Prediction
-	outlook    *outlook
+	evidence   *evidence
 }
 
-// Hear takes what it believes of an issue, as it was received, and says what that is; one that was received before the
-// newest is not learned from. Until a first call of [Model.Observe], the value of the running slot of the newest issue
-// stands for the actual intensity.
+// Receive judges a forecast, learns from the part of it that is believed, and returns the verdict.
+// It does not learn from a forecast that was received before the newest one. Until the first call
+// of [Model.Observe], the value that the newest forecast has for now stands in for the actual
+// intensity.
 //
-// An issue is judged as by [Believe], and by what the model knows of the grid: if that was never near zero at this time of
-// the day, zeros are not believed, and nothing is learned of them.
-func (m *Model) Hear(issue *Series, received time.Time) Verdict {
+// Receive judges as [Believe] does, and by what the model knows of the grid: zeros are not believed
+// if the grid was never near zero at that hour of the day.
+func (m *Model) Receive(series *Series, received time.Time) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v := m.past.judge(issue, m.running.Series)
-	m.hear(v.Believed, bounded(received))
+	v := m.past.judge(series, m.course.Series)
+	m.receive(v.Believed, bounded(received))
 	return v
 }
 
-// judge says what is believed, by the past alone, of a series that was heard before the past was known.
-func (m *Model) judge(heard *Series) Verdict {
+// judge returns the verdict, by the past alone, on a series that was received before the past was
+// known.
+func (m *Model) judge(received *Series) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.past.judge(heard, nil)
+	return m.past.judge(received, nil)
 }
 
-func (m *Model) hear(issue *Series, received time.Time) {
-	if issue.Empty() || received.Before(m.received) {
+func (m *Model) receive(series *Series, received time.Time) {
+	if series.IsEmpty() || received.Before(m.received) {
 		return
 	}
-	m.follow(received)
-	m.running, m.received, m.last = m.running.next(issue, received, received), received, answer{}
-	next := archived{hourOf(received), m.hourly(issue)}
-	if n := len(m.archive); n > 0 && m.archive[n-1].values.says(&next.values) {
+	m.followForecast(received)
+	m.course, m.received, m.lastAnswer = m.course.next(series, received, received), received, answer{}
+	next := archivedForecast{hourOf(received), m.hourly(series)}
+	if n := len(m.archive); n > 0 && m.archive[n-1].values.contains(&next.values) {
 		return
 	}
-	m.tell(next)
+	m.archiveForecast(next)
 }
 
-// heard returns when the newest issue was received; the zero time, or the epoch, if there is none.
-func (m *Model) heard() time.Time {
+// lastReceived returns when the newest forecast was received. If there is none, it returns the zero
+// time or the epoch.
+func (m *Model) lastReceived() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.received
 }
 
-// tell archives an issue, in place of the newest one if that is too close to the one before, and passes it on.
-func (m *Model) tell(next archived) {
-	m.learner(0)
-	for _, l := range m.issues {
-		l.view.hear(next.known, &next.values)
+// archiveForecast archives a forecast and gives it to the learners. It replaces the newest archived
+// forecast if that is too close to the one before.
+func (m *Model) archiveForecast(next archivedForecast) {
+	m.forecastLearner(0)
+	for _, l := range m.forecastLearners {
+		l.features.receive(next.knownAt, &next.values)
 	}
-	if n := len(m.archive); n > 1 && m.archive[n-1].known-m.archive[n-2].known < sparse {
+	if n := len(m.archive); n > 1 && m.archive[n-1].knownAt.since(m.archive[n-2].knownAt) < archiveSpacingHours {
 		m.archive = m.archive[:n-1]
 	}
 	m.archive = append(m.archive, next)
-	for m.archive[0].known < next.known-retention {
+	for m.archive[0].knownAt < next.knownAt-retentionHours {
 		m.archive = m.archive[1:]
 	}
 }
 
-// Observe takes an actual intensity, in order of time: what was observed before does not count again, and what
-// [NewSeries] drops does not count at all. From the first call on, nothing else counts as actual, and what did is forgotten.
+// Observe takes an actual intensity, in order of time. It ignores time that was observed before,
+// and slots that [NewSeries] drops. From the first call on only observed intensities count as
+// actual, and the model forgets what it took for actual before.
 func (m *Model) Observe(slot Slot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	observed := NewSeries([]Slot{{bounded(slot.Start), bounded(slot.End), slot.Intensity}})
-	if observed.Empty() {
+	if observed.IsEmpty() {
 		return
 	}
-	if !m.measured {
-		m.restart(observed.Start())
+	if !m.hasActuals {
+		m.restartAt(observed.Start())
 	}
-	m.measured, m.last = true, answer{}
+	m.hasActuals, m.lastAnswer = true, answer{}
 	m.measure(observed, observed.Start(), observed.End())
 }
 
-// follow takes the value of the running slot of the newest issue for the actual intensity, as long as it is fresh.
-func (m *Model) follow(now time.Time) {
-	if m.measured || m.running.Empty() {
+// followForecast takes the value that the newest forecast has for now as the actual intensity,
+// while that forecast is fresh.
+func (m *Model) followForecast(now time.Time) {
+	if m.hasActuals || m.course.IsEmpty() {
 		return
 	}
-	m.measure(m.running.Series, m.received, earlier(now, m.fresh()))
-	m.measure(nil, m.fresh(), now)
+	m.measure(m.course.Series, m.received, earlier(now, m.freshUntil()))
+	m.measure(nil, m.freshUntil(), now)
 }
 
-// fresh is until when the newest issue can stand for the actual intensity.
-func (m *Model) fresh() time.Time { return m.received.Add(freshFor) }
+// freshUntil returns until when the newest forecast can stand in for the actual intensity.
+func (m *Model) freshUntil() time.Time { return m.received.Add(freshFor) }
 
-// restart forgets the past, and goes on at an instant.
-func (m *Model) restart(at time.Time) {
-	m.past, m.gauge, m.history, m.issues, m.trials = past{}, gauge{seen: at}, nil, nil, hindsight{}
+// restartAt forgets the past and goes on from an instant.
+func (m *Model) restartAt(at time.Time) {
+	m.past, m.gauge, m.historyLearner, m.forecastLearners, m.hindsight = past{}, gauge{measuredUntil: at}, nil, nil, hindsight{}
 }
 
-// measure adds what a series says of [from, to) to the gauge, and closes the hours that are over. What was seen before
-// does not count again; what was left out in between is not known.
+// measure adds what a series says of [from, to) to the gauge, and closes the hours that are over.
+// It ignores time that was measured before. Time between the last measurement and from stays
+// unknown.
 func (m *Model) measure(s *Series, from, to time.Time) {
-	if m.gauge.seen.IsZero() {
-		m.gauge.seen = from
+	if m.gauge.measuredUntil.IsZero() {
+		m.gauge.measuredUntil = from
 	}
-	if oldest := to.Add(-retention * time.Hour); m.gauge.seen.Before(oldest) { // what was before is of no use now
-		m.restart(later(from, oldest))
+	if oldest := to.Add(-retentionHours * time.Hour); m.gauge.measuredUntil.Before(oldest) { // what is older is of no use now
+		m.restartAt(later(from, oldest))
 	}
-	for m.gauge.seen.Before(to) {
-		h := hourOf(m.gauge.seen)
+	for m.gauge.measuredUntil.Before(to) {
+		h := hourOf(m.gauge.measuredUntil)
 		until := earlier(startOf(h+1), to)
-		if m.gauge.seen.Before(from) {
+		if m.gauge.measuredUntil.Before(from) {
 			until = earlier(until, from)
 		} else {
-			mean, covered := s.Mean(m.gauge.seen, until)
+			mean, covered := s.Mean(m.gauge.measuredUntil, until)
 			m.gauge.area += mean * float64(covered)
 			m.gauge.width += float64(covered)
 		}
-		m.gauge.seen = until
+		m.gauge.measuredUntil = until
 		if until.Equal(startOf(h + 1)) {
-			m.close(h, m.gauge.mean())
-			m.gauge = gauge{seen: until}
+			m.closeHour(h, m.gauge.mean())
+			m.gauge = gauge{measuredUntil: until}
 		}
 	}
 }
 
-// mean is that of the hour, if at least half of it is known.
+// mean returns the mean of the hour, or NaN if less than half of the hour is known.
 func (g *gauge) mean() float64 {
 	if g.width < float64(time.Hour)/2 {
 		return math.NaN()
@@ -219,38 +229,39 @@ func (g *gauge) mean() float64 {
 	return g.area / g.width
 }
 
-// close notes the intensity of an hour that is over, and learns from it.
-func (m *Model) close(h hour, actual float64) {
-	m.past.close(h, actual)
-	if m.history == nil {
-		m.history = newLearner(&pastView{&m.past})
+// closeHour notes the intensity of an hour that is over, and learns from it.
+func (m *Model) closeHour(h hour, actual float64) {
+	m.past.closeHour(h, actual)
+	if m.historyLearner == nil {
+		m.historyLearner = newLearner(&pastFeatures{&m.past})
 	}
-	m.history.close(&m.past, h)
-	for _, l := range m.issues {
-		l.close(&m.past, h)
+	m.historyLearner.closeHour(&m.past, h)
+	for _, l := range m.forecastLearners {
+		l.closeHour(&m.past, h)
 	}
-	m.trials.step(h, &m.past.actual, m.look(h, h, true).at)
+	m.hindsight.step(h, &m.past.actual, m.gatherEvidence(h, h, true).at)
 }
 
-// learner returns the one for issues that are so many hours late. A new one learns from the archive first.
-func (m *Model) learner(lag int) *learner {
-	if l := m.issues[lag]; l != nil {
+// forecastLearner returns the learner for forecasts that are lag hours late. A new learner first
+// learns from the archive.
+func (m *Model) forecastLearner(lag int) *learner {
+	if l := m.forecastLearners[lag]; l != nil {
 		return l
 	}
-	l := newLearner(&issueView{past: &m.past, lag: lag})
+	l := newLearner(&forecastFeatures{past: &m.past, lag: lag})
 	rest := m.archive
-	for h := m.past.actual.first; h < m.past.closed(); h++ {
-		for ; len(rest) > 0 && rest[0].known+lag <= h; rest = rest[1:] {
-			l.view.hear(rest[0].known, &rest[0].values)
+	for h := m.past.actual.first; h < m.past.closedUntil(); h++ {
+		for ; len(rest) > 0 && rest[0].knownAt.plus(lag) <= h; rest = rest[1:] {
+			l.features.receive(rest[0].knownAt, &rest[0].values)
 		}
-		l.close(&m.past, h)
+		l.closeHour(&m.past, h)
 	}
 	for _, a := range rest {
-		l.view.hear(a.known, &a.values)
+		l.features.receive(a.knownAt, &a.values)
 	}
-	if m.issues == nil {
-		m.issues = map[int]*learner{}
+	if m.forecastLearners == nil {
+		m.forecastLearners = map[int]*learner{}
 	}
-	m.issues[lag] = l
+	m.forecastLearners[lag] = l
 	return l
 }

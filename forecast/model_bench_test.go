@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// BenchmarkModel works on a location that has been observed for eight weeks. An update is an hour of it: an issue, as
-// often as one comes, and an actual intensity, with all that is learned from them.
+// BenchmarkModel works on a location that has been observed for eight weeks. An update is an hour:
+// a forecast, as often as one comes, and an actual intensity, with all that is learned from them.
 func BenchmarkModel(b *testing.B) {
-	for name, every := range map[string]int{"an issue a day": day, "an issue an hour": 1} {
+	for name, every := range map[string]int{"a forecast a day": day, "a forecast an hour": 1} {
 		b.Run("update, "+name, func(b *testing.B) {
 			m, g := busy(b, 56, every)
 			var next int
@@ -24,7 +24,7 @@ func BenchmarkModel(b *testing.B) {
 		m, _ := busy(b, 56, day)
 		b.ReportAllocs()
 		for b.Loop() {
-			m.last = answer{}
+			m.lastAnswer = answer{}
 			m.Predict(hr(56*day), trust)
 		}
 	})
@@ -35,10 +35,10 @@ func BenchmarkModel(b *testing.B) {
 			m.Predict(hr(56*day), trust)
 		}
 	})
-	for name, every := range map[string]int{"an issue a day": day, "an issue every six hours": 6} {
+	for name, every := range map[string]int{"a forecast a day": day, "a forecast every six hours": 6} {
 		b.Run("restore, "+name, func(b *testing.B) {
 			m, _ := busy(b, 56, every)
-			data := saved(b, m)
+			data := saveModel(b, m)
 			b.ReportMetric(float64(len(data)), "bytes")
 			b.ReportAllocs()
 			for b.Loop() {
@@ -62,7 +62,7 @@ func BenchmarkModel(b *testing.B) {
 	})
 }
 
-// busy is a model that was told of a synthetic grid, an issue every so many hours.
+// busy returns a model of a synthetic grid with a forecast every few hours.
 func busy(tb testing.TB, days, every int) (*Model, *grid) {
 	tb.Helper()
 	m, g := &Model{}, synthetic(30, days+40, 20)
@@ -73,13 +73,13 @@ func busy(tb testing.TB, days, every int) (*Model, *grid) {
 	return m, g
 }
 
-// advance tells a model of the nth hour.
+// advance gives a model the nth hour.
 func (g *grid) advance(m *Model, n, every int) {
 	now := hr(n)
 	if n%every == 0 {
-		m.Hear(g.fine(now, time.Hour, 96), now)
+		m.Receive(g.fine(now, time.Hour, 96), now)
 	}
-	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0+n) + odd(n, 5)/10})
+	m.Observe(Slot{now, now.Add(time.Hour), g.at(h0.plus(n)) + irregular(hour(n), 5)/10})
 }
 
 func allocated() uint64 {

@@ -11,16 +11,16 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// noted are the actual intensities a model holds of n hours.
-func noted(m *Model, n int) []float64 {
+// notedActuals returns the actual intensities that a model has of n hours.
+func notedActuals(m *Model, n int) []float64 {
 	var values []float64
-	for h := h0; h < h0+n; h++ {
+	for h := h0; h < h0.plus(n); h++ {
 		values = append(values, m.past.actual.at(h))
 	}
 	return values
 }
 
-// minute is an instant some minutes after h0.
+// minute returns an instant some minutes after h0.
 func minute(n int) time.Time { return hr(0).Add(time.Duration(n) * time.Minute) }
 
 func TestObservedHoursAreMeans(t *testing.T) {
@@ -51,23 +51,23 @@ func TestObservedHoursAreMeans(t *testing.T) {
 			for _, s := range tt.slots {
 				m.Observe(s)
 			}
-			if diff := cmp.Diff(tt.want, noted(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-12, 0)); diff != "" {
+			if diff := cmp.Diff(tt.want, notedActuals(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-12, 0)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestSlotsOfAgesAreCutToWhatIsOfUse(t *testing.T) {
+func TestVeryLongSlotsAreCutToTheUsefulPart(t *testing.T) {
 	var m Model
 	m.Observe(Slot{time.Time{}, hr(0), 7})
 	m.Observe(Slot{hr(0), hr(1), 7})
-	if n := len(m.past.actual.values); n > 2*(retention+month) || m.past.closed() != h0+1 {
-		t.Errorf("%d hours are known, until hour %d", n, m.past.closed()-h0)
+	if n := len(m.past.actual.values); n > 2*(retentionHours+month) || m.past.closedUntil() != h0+1 {
+		t.Errorf("%d hours are known, until hour %d", n, m.past.closedUntil()-h0)
 	}
 	m.Observe(Slot{hr(1), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 7})
-	sane(t, m.Predict(hr(2), trust), hr(2))
-	if n := len(m.past.actual.values); n > 2*(retention+month) {
+	checkSane(t, m.Predict(hr(2), trust), hr(2))
+	if n := len(m.past.actual.values); n > 2*(retentionHours+month) {
 		t.Errorf("%d hours are known", n)
 	}
 }
@@ -79,12 +79,12 @@ func TestAGapOfWeeksIsNotLearnedFrom(t *testing.T) {
 			g := synthetic(10, 30, 0)
 			g.tell(&m, 0, 20*day, nil)
 			later := *g
-			later.first += weeks * week
-			later.issues = nil
+			later.first = later.first.plus(weeks * week)
+			later.forecasts = nil
 			later.tell(&m, 0, 5*day, nil)
 			now := startOf(later.first + 5*day - 1)
-			if p := m.Predict(now, trust); p.Basis != Past || p.Learned > 25*day*time.Hour {
-				t.Errorf("the basis is %q, of %v", p.Basis, p.Learned)
+			if p := m.Predict(now, trust); p.Basis != BasisHistory || p.LearnedTime > 25*day*time.Hour {
+				t.Errorf("the basis is %q, of %v", p.Basis, p.LearnedTime)
 			}
 			if _, ok := m.Predict(now.Add(100*time.Hour), trust).Series.At(now); ok {
 				t.Error("what was is predicted")
@@ -93,7 +93,7 @@ func TestAGapOfWeeksIsNotLearnedFrom(t *testing.T) {
 	}
 }
 
-// hourlyMeans are the means that a series has of n hours from the first on.
+// hourlyMeans returns the means of a series in n hours from the first on.
 func hourlyMeans(s *Series, first time.Time, n int) []float64 {
 	var means []float64
 	for i := range n {
@@ -104,7 +104,7 @@ func hourlyMeans(s *Series, first time.Time, n int) []float64 {
 	return means
 }
 
-func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
+func TestTheCourseWithinAnHourIsThatOfTheForecast(t *testing.T) {
 	for _, width := range []time.Duration{5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour} {
 		for _, offset := range []time.Duration{0, 7 * time.Minute} {
 			t.Run(fmt.Sprintf("in slots of %v, %v after the hour", width, offset), func(t *testing.T) {
@@ -112,23 +112,23 @@ func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
 				g := synthetic(11, 30, 40)
 				g.tell(&m, 0, 10*day, nil)
 				received := hr(10*day - 1).Add(offset)
-				issue := g.fine(received, width, 48)
-				m.Hear(issue, received)
+				forecast := g.fine(received, width, 48)
+				m.Receive(forecast, received)
 				p := m.Predict(received, trust)
-				sane(t, p, received)
-				o := m.last.outlook
+				checkSane(t, p, received)
+				o := m.lastAnswer.evidence
 				for i, mean := range hourlyMeans(p.Series, hr(10*day), 46) {
-					want := o.at(h0 + 10*day + i)
+					want := o.at(h0.plus(10*day + i))
 					if math.Abs(mean-want) > 1e-6 {
 						t.Fatalf("hour %d has the mean %v, predicted was %v", i, mean, want)
 					}
 					from := hr(10*day + i)
-					said, _ := issue.Mean(from, from.Add(time.Hour))
+					said, _ := forecast.Mean(from, from.Add(time.Hour))
 					for _, at := range []time.Time{from, from.Add(20 * time.Minute), from.Add(59 * time.Minute)} {
 						got, _ := p.Series.At(at)
-						course, _ := issue.At(at)
+						course, _ := forecast.At(at)
 						if math.Abs((got-mean)-(course-said)) > 1e-6 {
-							t.Fatalf("at %v, it predicts %v from the mean, the issue has %v", at, got-mean, course-said)
+							t.Fatalf("at %v, it predicts %v from the mean, the forecast has %v", at, got-mean, course-said)
 						}
 					}
 				}
@@ -137,8 +137,8 @@ func TestTheCourseWithinAnHourIsThatOfTheIssue(t *testing.T) {
 	}
 }
 
-func TestForecastsAloneStandForWhatWas(t *testing.T) {
-	ramp := func(from, slots int) *Series { // of 5 minutes, each worth the minute of its start
+func TestForecastsAloneStandInForActuals(t *testing.T) {
+	ramp := func(from, slots int) *Series { // of 5 minutes; the intensity is the minute of the start
 		var values []float64
 		for i := range slots {
 			values = append(values, float64(from+5*i))
@@ -146,61 +146,61 @@ func TestForecastsAloneStandForWhatWas(t *testing.T) {
 		return even(minute(from), 5*time.Minute, values...)
 	}
 	for name, tt := range map[string]struct {
-		issues map[int]*Series // by the minute of their receipt
-		until  int
-		want   []float64
+		forecasts map[int]*Series // by the minute at which they were received
+		until     int
+		want      []float64
 	}{
-		"of one issue": {map[int]*Series{0: ramp(0, 36)}, 180, []float64{27.5, 87.5, 147.5}},
-		"of issues that start later than they came": {map[int]*Series{0: ramp(0, 24), 55: ramp(60, 24), 118: ramp(120, 24)}, 240, []float64{27.5, 87.5, 147.5, 207.5}},
-		"of one replaced within the hour":           {map[int]*Series{0: even(minute(0), time.Hour, 10, 10), 30: even(minute(30), time.Hour, 20, 20)}, 120, []float64{15, 20}},
-		"with a gap between issues":                 {map[int]*Series{0: ramp(0, 12), 180: ramp(180, 12)}, 240, []float64{27.5, math.NaN(), math.NaN(), 207.5}},
-		"not of an issue that comes out of order":   {map[int]*Series{0: ramp(0, 24), 60: even(minute(60), time.Hour, 1), 61: nil}, 120, []float64{27.5, 1}},
+		"of one forecast": {map[int]*Series{0: ramp(0, 36)}, 180, []float64{27.5, 87.5, 147.5}},
+		"of forecasts that start later than they came": {map[int]*Series{0: ramp(0, 24), 55: ramp(60, 24), 118: ramp(120, 24)}, 240, []float64{27.5, 87.5, 147.5, 207.5}},
+		"of one replaced within the hour":              {map[int]*Series{0: even(minute(0), time.Hour, 10, 10), 30: even(minute(30), time.Hour, 20, 20)}, 120, []float64{15, 20}},
+		"with a gap between forecasts":                 {map[int]*Series{0: ramp(0, 12), 180: ramp(180, 12)}, 240, []float64{27.5, math.NaN(), math.NaN(), 207.5}},
+		"not of a forecast that comes out of order":    {map[int]*Series{0: ramp(0, 24), 60: even(minute(60), time.Hour, 1), 61: nil}, 120, []float64{27.5, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
 			for n := range tt.until {
-				if issue := tt.issues[n]; issue != nil {
-					m.Hear(issue, minute(n))
+				if forecast := tt.forecasts[n]; forecast != nil {
+					m.Receive(forecast, minute(n))
 				}
-				m.Hear(even(minute(n), time.Hour, 999), minute(n-1000)) // is too old
+				m.Receive(even(minute(n), time.Hour, 999), minute(n-1000)) // is too old
 				if n%7 == 0 {
-					sane(t, m.Predict(minute(n), trust), minute(n))
+					checkSane(t, m.Predict(minute(n), trust), minute(n))
 				}
 			}
 			m.Predict(minute(tt.until), trust)
-			if diff := cmp.Diff(tt.want, noted(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			if diff := cmp.Diff(tt.want, notedActuals(&m, len(tt.want)), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestNothingIsLostInTheRunningHour(t *testing.T) {
+func TestNothingIsLostInTheCurrentHour(t *testing.T) {
 	g, m := synthetic(12, 30, 0), &Model{}
-	for n := range 5 * day * 12 { // an issue each 5 minutes, whose first slot starts 3 minutes later
+	for n := range 5 * day * 12 { // a forecast every 5 minutes, whose first slot starts 3 minutes later
 		received := minute(5*n + 2)
-		m.Hear(g.fine(received.Add(3*time.Minute), 5*time.Minute, 24), received)
+		m.Receive(g.fine(received.Add(3*time.Minute), 5*time.Minute, 24), received)
 		for _, now := range []time.Time{received, received.Add(3 * time.Minute)} {
 			p := m.Predict(now, trust)
-			if p.Basis != Fresh {
+			if p.Basis != BasisForecast {
 				t.Fatalf("at %v, the basis is %q", now, p.Basis)
 			}
-			if m.running.Start().After(now) {
-				continue // the first issue has not begun yet
+			if m.course.Start().After(now) {
+				continue // the first forecast has not begun yet
 			}
-			sane(t, p, now)
-			want, _ := m.running.At(now)
+			checkSane(t, p, now)
+			want, _ := m.course.At(now)
 			got, ok := p.Series.At(now)
 			if !ok || math.Abs(got-want) > 1e-6 {
 				t.Fatalf("at %v, it says that now is %v (%v), want %v", now, got, ok, want)
 			}
-			if n < day*12 { // and the hours ahead are, for the time being, about those of the issue
+			if n < day*12 { // and the hours ahead are, for now, about those of the forecast
 				continue
 			}
 			ahead := now.Add(5 * time.Hour)
-			want, _ = m.running.At(ahead)
+			want, _ = m.course.At(ahead)
 			if got, _ := p.Series.At(ahead); math.Abs(got-want) > 60 {
-				t.Fatalf("at %v, it predicts %v in 5 hours, the issue %v", now, got, want)
+				t.Fatalf("at %v, it predicts %v in 5 hours, the forecast %v", now, got, want)
 			}
 		}
 	}
@@ -208,14 +208,14 @@ func TestNothingIsLostInTheRunningHour(t *testing.T) {
 
 func TestADayAheadForecastIsUsedAllDay(t *testing.T) {
 	g, m := synthetic(13, 30, 30), &Model{}
-	g.issues = nil
+	g.forecasts = nil
 	for d := range 29 { // at noon, of the day after
 		g.announce((d+1)*day, day, func(h hour) float64 { return g.at(h) + 30*noon(h) })
-		g.issues[d].received = hr(d*day + 12)
+		g.forecasts[d].received = hr(d*day + 12)
 	}
 	g.tell(m, 0, 22*day, nil)
 	g.tell(m, 22*day, 28*day, func(now time.Time) {
-		if p := m.Predict(now, trust); p.Basis != Fresh && now.Hour() != 23 {
+		if p := m.Predict(now, trust); p.Basis != BasisForecast && now.Hour() != 23 {
 			t.Errorf("at %v, the basis is %q", now, p.Basis)
 		}
 	})
@@ -223,21 +223,21 @@ func TestADayAheadForecastIsUsedAllDay(t *testing.T) {
 
 func TestAForecastThatDiesAndComesBack(t *testing.T) {
 	g, m := synthetic(14, 60, 30), &Model{}
-	for i := range g.issues {
-		g.issues[i].received = g.issues[i].received.Add(time.Hour)
+	for i := range g.forecasts {
+		g.forecasts[i].received = g.forecasts[i].received.Add(time.Hour)
 	}
-	lived := g.issues[:25]
-	back := g.issues[40:]
-	g.issues = append(lived[:len(lived):len(lived)], back...)
+	lived := g.forecasts[:25]
+	back := g.forecasts[40:]
+	g.forecasts = append(lived[:len(lived):len(lived)], back...)
 	g.tell(m, 0, 25*day, nil)
 	want := map[int]Basis{
-		25*day + 5: Fresh, 25*day + 8: Stale, 26*day + 6: Stale, 26*day + 8: Stale, 27*day + 6: Stale, 27*day + 8: Past,
-		35 * day: Past, 40*day + 3: Fresh, 50 * day: Fresh,
+		25*day + 5: BasisForecast, 25*day + 8: BasisStaleForecast, 26*day + 6: BasisStaleForecast, 26*day + 8: BasisStaleForecast, 27*day + 6: BasisStaleForecast, 27*day + 8: BasisHistory,
+		35 * day: BasisHistory, 40*day + 3: BasisForecast, 50 * day: BasisForecast,
 	}
 	g.tell(m, 25*day, 51*day, func(now time.Time) {
 		p := m.Predict(now, trust)
-		sane(t, p, now)
-		n := hourOf(now) - h0
+		checkSane(t, p, now)
+		n := hourOf(now).since(h0)
 		if basis, ok := want[n]; ok && p.Basis != basis {
 			t.Errorf("at day %.2f the basis is %q, want %q", float64(n)/day, p.Basis, basis)
 		}
@@ -250,29 +250,29 @@ func TestBasis(t *testing.T) {
 		maxAge time.Duration
 		want   Basis
 	}{
-		"nothing is known":                        {func(*Model) time.Time { return hr(0) }, trust, Nothing},
-		"a first issue":                           {lone(0, 4), trust, Fresh},
-		"an issue as old as may be":               {lone(4, 48), 4 * time.Hour, Fresh},
-		"an issue that is older":                  {lone(5, 48), 4 * time.Hour, Nothing},
-		"an issue that is over":                   {lone(5, 4), trust, Nothing},
-		"an old issue that may be old":            {lone(40, 96), 100 * time.Hour, Stale},
-		"less than two days of the past":          {told(36, -1), trust, Nothing},
-		"two days of the past":                    {told(3*day, -1), trust, Past},
-		"two days, and an issue not trusted":      {told(3*day, 3*day), time.Hour, Past},
-		"20 days, and an issue not trusted":       {told(25*day, 25*day), time.Hour, Stale},
-		"20 days, and an issue of three days ago": {told(25*day, 22*day), time.Hour, Past},
-		"20 days, and an issue that is over":      {told(25*day, 20*day), 30 * day * time.Hour, Past},
-		"a past that was a week ago":              {then(told(25*day, 25*day), 8*day), trust, Nothing},
-		"a past of a week ago, and a new issue":   {renewed, trust, Fresh},
-		"a clock that goes back by a day":         {then(told(25*day, 25*day), -day), trust, Fresh},
-		"a clock that goes back by a year":        {then(told(25*day, 25*day), -365*day), trust, Nothing},
-		"a clock that is far ahead":               {then(told(25*day, 25*day), 1e6), trust, Nothing},
+		"nothing is known":                          {func(*Model) time.Time { return hr(0) }, trust, BasisNothing},
+		"a first forecast":                          {afterOneForecast(0, 4), trust, BasisForecast},
+		"a forecast as old as may be":               {afterOneForecast(4, 48), 4 * time.Hour, BasisForecast},
+		"a forecast that is older":                  {afterOneForecast(5, 48), 4 * time.Hour, BasisNothing},
+		"a forecast that is over":                   {afterOneForecast(5, 4), trust, BasisNothing},
+		"an old forecast that may be old":           {afterOneForecast(40, 96), 100 * time.Hour, BasisStaleForecast},
+		"less than two days of the past":            {afterActuals(36, -1), trust, BasisNothing},
+		"two days of the past":                      {afterActuals(3*day, -1), trust, BasisHistory},
+		"two days, and a forecast not trusted":      {afterActuals(3*day, 3*day), time.Hour, BasisHistory},
+		"20 days, and a forecast not trusted":       {afterActuals(25*day, 25*day), time.Hour, BasisStaleForecast},
+		"20 days, and a forecast of three days ago": {afterActuals(25*day, 22*day), time.Hour, BasisHistory},
+		"20 days, and a forecast that is over":      {afterActuals(25*day, 20*day), 30 * day * time.Hour, BasisHistory},
+		"a past that was a week ago":                {then(afterActuals(25*day, 25*day), 8*day), trust, BasisNothing},
+		"a past of a week ago, and a new forecast":  {renewed, trust, BasisForecast},
+		"a clock that goes back by a day":           {then(afterActuals(25*day, 25*day), -day), trust, BasisForecast},
+		"a clock that goes back by a year":          {then(afterActuals(25*day, 25*day), -365*day), trust, BasisNothing},
+		"a clock that is far ahead":                 {then(afterActuals(25*day, 25*day), 1e6), trust, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
 			now := tt.tell(&m)
 			p := m.Predict(now, tt.maxAge)
-			sane(t, p, now)
+			checkSane(t, p, now)
 			if p.Basis != tt.want {
 				t.Errorf("the basis is %q, want %q", p.Basis, tt.want)
 			}
@@ -280,10 +280,10 @@ func TestBasis(t *testing.T) {
 	}
 }
 
-// lone lets a model hear of one issue of some hours, that long ago.
-func lone(age, hours int) func(m *Model) time.Time {
+// afterOneForecast lets a model receive one forecast of some hours, some hours ago.
+func afterOneForecast(age, hours int) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
-		m.Hear(even(hr(0), time.Hour, flat(hours, 5)...), hr(0))
+		m.Receive(even(hr(0), time.Hour, flat(hours, 5)...), hr(0))
 		return hr(age)
 	}
 }
@@ -293,24 +293,24 @@ func then(tell func(m *Model) time.Time, hours int) func(m *Model) time.Time {
 }
 
 func renewed(m *Model) time.Time {
-	now := then(told(25*day, 25*day), 8*day)(m)
-	m.Hear(even(now, time.Hour, 401, 402, 403), now)
+	now := then(afterActuals(25*day, 25*day), 8*day)(m)
+	m.Receive(even(now, time.Hour, 401, 402, 403), now)
 	return now
 }
 
-func TestPredictionsCoverTheIssue(t *testing.T) {
+func TestPredictionsCoverTheForecast(t *testing.T) {
 	for name, days := range map[string]int{"at first": 0, "after a day": 1, "with a past": 10} {
 		t.Run(name, func(t *testing.T) {
 			var m Model
-			now := told(days*day, -1)(&m).Add(10 * time.Minute)
-			issue := NewSeries([]Slot{
+			now := afterActuals(days*day, -1)(&m).Add(10 * time.Minute)
+			forecast := NewSeries([]Slot{
 				{now, now.Add(5 * time.Minute), 3}, {now.Add(20 * time.Minute), now.Add(100 * time.Minute), 4},
 				{now.Add(50 * time.Hour), now.Add(51 * time.Hour), 5}, {now.Add(180 * time.Hour), now.Add(181 * time.Hour), 6},
 			})
-			m.Hear(issue, now)
+			m.Receive(forecast, now)
 			p := m.Predict(now, trust)
-			sane(t, p, now)
-			for _, s := range issue.Slots() {
+			checkSane(t, p, now)
+			for _, s := range forecast.Slots() {
 				if _, covered := p.Series.Mean(s.Start, s.End); covered != s.End.Sub(s.Start) {
 					t.Errorf("of %v, %v are predicted", s, covered)
 				}
@@ -321,7 +321,7 @@ func TestPredictionsCoverTheIssue(t *testing.T) {
 
 func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
 	var m Model
-	now := told(5*day, 5*day)(&m)
+	now := afterActuals(5*day, 5*day)(&m)
 	first := m.Predict(now, trust)
 	if again := m.Predict(now.Add(50*time.Minute), trust); again.Series != first.Series {
 		t.Error("the same hour has another prediction")
@@ -332,44 +332,44 @@ func TestAPredictionChangesWithTheNewsOnly(t *testing.T) {
 	}
 	m.Observe(Slot{now.Add(time.Hour), now.Add(2 * time.Hour), 400})
 	observed := m.Predict(now.Add(time.Hour), trust)
-	m.Hear(even(now, time.Hour, flat(72, 111)...), now.Add(time.Hour))
+	m.Receive(even(now, time.Hour, flat(72, 111)...), now.Add(time.Hour))
 	heard := m.Predict(now.Add(time.Hour), trust)
-	m.Hear(nil, now.Add(time.Hour))
-	m.Hear(even(now, time.Hour, 5), now)
+	m.Receive(nil, now.Add(time.Hour))
+	m.Receive(even(now, time.Hour, 5), now)
 	if again := m.Predict(now.Add(time.Hour), trust); again.Series != heard.Series {
-		t.Error("an issue that is empty, or older, changes the prediction")
+		t.Error("a forecast that is empty, or older, changes the prediction")
 	}
 	if cmp.Equal(bits(first), bits(observed)) || cmp.Equal(bits(observed), bits(heard)) {
 		t.Error("news does not change the prediction")
 	}
-	if old := m.Predict(now.Add(time.Hour), 0); old.Basis != Fresh {
+	if old := m.Predict(now.Add(time.Hour), 0); old.Basis != BasisForecast {
 		t.Errorf("what was received just now has the basis %q", old.Basis)
 	}
-	if old := m.Predict(now.Add(time.Hour+time.Minute), 0); old.Basis == Fresh {
-		t.Error("an issue is trusted that is older than it may be, since it was not at the hour's start")
+	if old := m.Predict(now.Add(time.Hour+time.Minute), 0); old.Basis == BasisForecast {
+		t.Error("a forecast is trusted that is older than it may be, since it was not at the hour's start")
 	}
 }
 
-func TestTheSameIssueAgainIsAsOldAsBefore(t *testing.T) {
+func TestARepeatedForecastIsAsOldAsBefore(t *testing.T) {
 	g, m := synthetic(15, 30, 0), &Model{}
-	g.issues = nil
-	issue := g.fine(minute(3), 5*time.Minute, 120)
+	g.forecasts = nil
+	forecast := g.fine(minute(3), 5*time.Minute, 120)
 	for n := range 4 * day * 4 { // an exporter that repeats itself
-		m.Hear(issue, minute(15*n))
+		m.Receive(forecast, minute(15*n))
 	}
-	if m.archive[len(m.archive)-1].known != h0 || m.Predict(hr(4*day), trust).Basis == Fresh {
-		t.Errorf("it was heard at %v hours", len(m.archive))
+	if m.archive[len(m.archive)-1].knownAt != h0 || m.Predict(hr(4*day), trust).Basis == BasisForecast {
+		t.Errorf("it was received at %v hours", len(m.archive))
 	}
 }
 
 func TestAnotherSourceOfActualsStartsAnew(t *testing.T) {
 	var m Model
-	now := heard(5*day, 0)(&m)
+	now := afterForecasts(5*day, 0)(&m)
 	m.Predict(now, trust)
 	for n := range 4 * day {
 		m.Observe(Slot{hr(n), hr(n + 1), 1000})
 	}
-	if diff := cmp.Diff(flat(4*day, 1000), noted(&m, 4*day)); diff != "" {
+	if diff := cmp.Diff(flat(4*day, 1000), notedActuals(&m, 4*day)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -378,15 +378,15 @@ func TestManyMayUseAModelAtOnce(t *testing.T) {
 	g, m := synthetic(16, 6, 0), &Model{}
 	var users sync.WaitGroup
 	for _, use := range []func(n int){
-		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0 + n)}) },
-		func(n int) { m.Hear(g.fine(hr(n), time.Hour, 48), hr(n)) },
-		func(n int) { checkAnything(t, m.Predict(hr(n), trust)) }, // its clock may be behind
+		func(n int) { m.Observe(Slot{hr(n), hr(n + 1), g.at(h0.plus(n))}) },
+		func(n int) { m.Receive(g.fine(hr(n), time.Hour, 48), hr(n)) },
+		func(n int) { checkAnything(t, m.Predict(hr(n), trust)) }, // its clock may be slow
 		func(n int) { m.Contributions(hr(n), hr(n+5), trust) },
 		func(n int) {
 			if saved, err := m.Save(); err != nil {
 				t.Error(err)
 			} else if n%20 == 0 {
-				_ = m.Restore(saved, hr(n)) // may be of the future
+				_ = m.Restore(saved, hr(n)) // may be from the future
 			}
 		},
 	} {

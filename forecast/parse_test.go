@@ -46,12 +46,12 @@ func TestParseElement(t *testing.T) {
 		"the first year, by its own zone": {timestamp("1999-12-31T23:00:00-01:00"), Slot{time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2000, 1, 1, 0, 5, 0, 0, time.UTC), 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			issue, err := Parse([]byte("[" + tt.json + "]"))
+			document, err := Parse([]byte("[" + tt.json + "]"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]Slot{tt.want}, issue.Series["L"].Slots()); diff != "" || issue.Problem() != "" {
-				t.Error(issue.Problem(), diff)
+			if diff := cmp.Diff([]Slot{tt.want}, document.Series["L"].Slots()); diff != "" || document.Problem() != "" {
+				t.Error(document.Problem(), diff)
 			}
 		})
 	}
@@ -95,7 +95,7 @@ func TestABadElementCostsThatElement(t *testing.T) {
 		"a duration that is true":    {element(when, `true`, `1`), `duration: "true"` + wantDuration},
 		"a value of null":            {element(when, `5`, `null`), `value: "null"` + wantValue},
 		"a value without a number":   {element(when, `5`, `"n/a"`), `value: "n/a"` + wantValue},
-		"a value in another field":   {`{"timestamp":` + when + `,"duration":5,"carbonIntensity":269}`, `value: it is missing, and there is "carbonIntensity": want value, in gCO2eq/kWh`},
+		"a value in another field":   {`{"timestamp":` + when + `,"duration":5,"carbonIntensity":269}`, `value: missing, and the field "carbonIntensity" is unknown: want value, in gCO2eq/kWh`},
 		"a value that is none":       {element(when, `5`, `"low"`), `value: "low"` + wantValue},
 		"a value of no text":         {element(when, `5`, `""`), `value: ""` + wantValue},
 		"a value that is NaN":        {element(when, `5`, `"NaN"`), `value: "NaN"` + wantValue},
@@ -107,14 +107,14 @@ func TestABadElementCostsThatElement(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			issue, err := Parse([]byte("[" + good + "," + tt.json + "]"))
+			document, err := Parse([]byte("[" + good + "," + tt.json + "]"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]Slot{slot(0, 5, 1)}, issue.Series[""].Slots()); diff != "" {
+			if diff := cmp.Diff([]Slot{slot(0, 5, 1)}, document.Series[""].Slots()); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff("1 of 2 elements is bad: element 1: "+tt.want, issue.Problem()); diff != "" {
+			if diff := cmp.Diff("1 of 2 elements is bad: element 1: "+tt.want, document.Problem()); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -122,7 +122,7 @@ func TestABadElementCostsThatElement(t *testing.T) {
 }
 
 func TestParseManyElements(t *testing.T) {
-	issue, err := Parse([]byte("\ufeff" + ` [
+	document, err := Parse([]byte("\ufeff" + ` [
 		{"location":"B","timestamp":"2026-03-31T00:05Z","duration":5,"value":2},
 		{"location":"A","timestamp":"2026-03-31T00:05Z","duration":5,"value":3},
 		{"location":"B","timestamp":"2026-03-31T00:00Z","duration":60,"value":1}
@@ -131,7 +131,7 @@ func TestParseManyElements(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string][]Slot{}
-	for location, s := range issue.Series {
+	for location, s := range document.Series {
 		got[location] = s.Slots()
 	}
 	want := map[string][]Slot{
@@ -141,19 +141,19 @@ func TestParseManyElements(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if !issue.Issued.IsZero() || issue.Elements != 3 || issue.Bad != 0 || issue.Problems != nil {
-		t.Errorf("got issued %v, %d elements, %d bad: %q", issue.Issued, issue.Elements, issue.Bad, issue.Problems)
+	if !document.Issued.IsZero() || document.Elements != 3 || document.BadElements != 0 || document.Problems != nil {
+		t.Errorf("got issued %v, %d elements, %d bad: %q", document.Issued, document.Elements, document.BadElements, document.Problems)
 	}
 }
 
 // The exporter leaves zeros out.
 func TestAValueThatIsLeftOutIsZeroBesideOthers(t *testing.T) {
-	issue, err := Parse([]byte(`[{"timestamp":"2026-03-31T00:00Z","duration":5},{"timestamp":"2026-03-31T00:05Z","duration":5,"value":3}]`))
+	document, err := Parse([]byte(`[{"timestamp":"2026-03-31T00:00Z","duration":5},{"timestamp":"2026-03-31T00:05Z","duration":5,"value":3}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Slot{slot(0, 5, 0), slot(5, 10, 3)}, issue.Series[""].Slots()); diff != "" || issue.Bad != 0 {
-		t.Error(issue.Problem(), diff)
+	if diff := cmp.Diff([]Slot{slot(0, 5, 0), slot(5, 10, 3)}, document.Series[""].Slots()); diff != "" || document.BadElements != 0 {
+		t.Error(document.Problem(), diff)
 	}
 }
 
@@ -163,21 +163,21 @@ func TestElementsWithoutALocationAreBadBesideThoseWithOne(t *testing.T) {
 		json, problem string
 		want          map[string][]Slot
 	}{
-		"after it":              {named + "," + unnamed, `1 of 2 elements is bad: element 1: location: "": want a name, as others have`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
-		"before it":             {unnamed + "," + named, `1 of 2 elements is bad: element 0: location: "": want a name, as others have`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
+		"after it":              {named + "," + unnamed, `1 of 2 elements is bad: element 1: location: "": want a name, since other elements have one`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
+		"before it":             {unnamed + "," + named, `1 of 2 elements is bad: element 0: location: "": want a name, since other elements have one`, map[string][]Slot{"A": {slot(5, 10, 3)}}},
 		"not if none has one":   {unnamed, "", map[string][]Slot{"": {slot(0, 5, 4)}}},
 		"nor if that is no use": {unnamed + `,{"location":"A"}`, `1 of 2 elements is bad: element 1: timestamp: "": want RFC 3339 in the years 2000 to 2200`, map[string][]Slot{"": {slot(0, 5, 4)}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			issue, err := Parse([]byte("[" + tt.json + "]"))
+			document, err := Parse([]byte("[" + tt.json + "]"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := map[string][]Slot{}
-			for location, s := range issue.Series {
+			for location, s := range document.Series {
 				got[location] = s.Slots()
 			}
-			if diff := cmp.Diff(tt.want, got) + cmp.Diff(tt.problem, issue.Problem()); diff != "" {
+			if diff := cmp.Diff(tt.want, got) + cmp.Diff(tt.problem, document.Problem()); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -189,33 +189,33 @@ func TestLocationsAreBounded(t *testing.T) {
 	for i := range 3 * 300 {
 		elements = append(elements, fmt.Sprintf(`{"location":"%0253d","timestamp":"%s","duration":5,"value":1}`, i%300, at(5*(i/300)).Format(time.RFC3339)))
 	}
-	issue, err := Parse([]byte("[" + strings.Join(elements, ",") + "]"))
+	document, err := Parse([]byte("[" + strings.Join(elements, ",") + "]"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(issue.Series); n != 256 || issue.Bad != 3*(300-256) {
-		t.Errorf("%d locations, and %d bad elements", n, issue.Bad)
+	if n := len(document.Series); n != 256 || document.BadElements != 3*(300-256) {
+		t.Errorf("%d locations, and %d bad elements", n, document.BadElements)
 	}
-	for location, s := range issue.Series {
+	for location, s := range document.Series {
 		if len(s.Slots()) != 3 || location > fmt.Sprintf("%0253d", 255) {
 			t.Fatalf("location %s has %d slots", location, len(s.Slots()))
 		}
 	}
-	if want := `the first: element 256: location: "` + strings.Repeat("0", 40) + `": want at most 256 locations`; !strings.HasSuffix(issue.Problem(), want) {
-		t.Errorf("got %q, want %q", issue.Problem(), want)
+	if want := `the first: element 256: location: "` + strings.Repeat("0", 40) + `": want at most 256 locations`; !strings.HasSuffix(document.Problem(), want) {
+		t.Errorf("got %q, want %q", document.Problem(), want)
 	}
 }
 
 func TestProblemsAreBounded(t *testing.T) {
-	issue, err := Parse([]byte(`[` + strings.Repeat(`1,`, 50) + `{"time":"2026-03-31T00:00Z","duration":5,"value":1}]`))
+	document, err := Parse([]byte(`[` + strings.Repeat(`1,`, 50) + `{"time":"2026-03-31T00:00Z","duration":5,"value":1}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if issue.Elements != 51 || issue.Bad != 50 || len(issue.Problems) != 10 {
-		t.Errorf("got %d problems, %d of %d bad", len(issue.Problems), issue.Bad, issue.Elements)
+	if document.Elements != 51 || document.BadElements != 50 || len(document.Problems) != 10 {
+		t.Errorf("got %d problems, %d of %d bad", len(document.Problems), document.BadElements, document.Elements)
 	}
-	if want := `50 of 51 elements are bad, the first: element 0: "1": want an object`; !strings.HasPrefix(issue.Problem(), want) {
-		t.Errorf("got %q, want %q", issue.Problem(), want)
+	if want := `50 of 51 elements are bad, the first: element 0: "1": want an object`; !strings.HasPrefix(document.Problem(), want) {
+		t.Errorf("got %q, want %q", document.Problem(), want)
 	}
 }
 
@@ -229,7 +229,7 @@ func TestParseRefusesBrokenDocuments(t *testing.T) {
 		"null":              {`null`, `forecast is "null", want a JSON array`},
 		"an object":         {`{"value": 1}`, `forecast is "{\"value\": 1}", want a JSON array`},
 		"a string":          {`"x"`, `forecast is "\"x\"", want a JSON array`},
-		"an empty array":    {`[]`, "forecast is an empty array, want one element at least"},
+		"an empty array":    {`[]`, "forecast is an empty array, want at least one element"},
 		"too large":         {strings.Repeat(" ", 4<<20+1), "forecast has 4194305 bytes, want at most 4194304"},
 		"no value": {
 			`[{"location":"DE","timestamp":"2026-11-25T12:00:00Z","duration":60},{"location":"DE","timestamp":"2026-11-25T13:00:00Z","duration":60}]`,
@@ -237,7 +237,7 @@ func TestParseRefusesBrokenDocuments(t *testing.T) {
 		},
 		"the value under another name": {
 			`[{"location":"DE","timestamp":"2026-11-25T12:00:00Z","duration":60,"intensity":269},{"location":"DE","timestamp":"2026-11-25T13:00:00Z","duration":60,"intensity":270}]`,
-			`forecast has no usable element: 2 of 2 elements are bad, the first: element 0: value: it is missing, and there is "intensity": want value, in gCO2eq/kWh`,
+			`forecast has no usable element: 2 of 2 elements are bad, the first: element 0: value: missing, and the field "intensity" is unknown: want value, in gCO2eq/kWh`,
 		},
 		"nothing usable": {
 			`[{"timestamp":"x"},{}]`, `forecast has no usable element: 2 of 2 elements are bad, the first: ` +
@@ -245,29 +245,30 @@ func TestParseRefusesBrokenDocuments(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			issue, err := Parse([]byte(tt.json))
+			document, err := Parse([]byte(tt.json))
 			if diff := cmp.Diff(tt.want, fmt.Sprint(err)); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(Document{}, issue); diff != "" {
+			if diff := cmp.Diff(Document{}, document); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-// FuzzParse checks that Parse never panics, and that what it accepts is sound: no series is empty; slots are ordered,
-// do not overlap, and have finite intensities; and a mean lies between the least and the greatest intensity.
+// FuzzParse checks that Parse never panics, and that what it accepts is sound: no series is empty;
+// slots are ordered, do not overlap, and have finite intensities; and a mean lies between the
+// lowest and the highest intensity.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`[{"location":"PJM_ROANOKE","timestamp":"2023-03-31T00:00:00Z","duration":5,"value":550.98}]`))
 	f.Add([]byte(`[{"time":"2023-03-31 00:00","duration":"PT5M","rating":"-1"},{"timestamp":"2023-03-31T00:02Z","duration":"00:05:00"}]`))
 	f.Add([]byte("\ufeff[null, 1, {\"timestamp\":\"2023-03-30 23:57:26.04 +0200 CEST m=+1\",\"duration\":0.1}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		issue, err := Parse(data)
-		if (err == nil) == (len(issue.Series) == 0) {
-			t.Fatalf("%d series and error %v", len(issue.Series), err)
+		document, err := Parse(data)
+		if (err == nil) == (len(document.Series) == 0) {
+			t.Fatalf("%d series and error %v", len(document.Series), err)
 		}
-		for _, s := range issue.Series {
+		for _, s := range document.Series {
 			checkSound(t, s)
 		}
 	})
@@ -303,7 +304,7 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// document is what the exporter writes: n slots of five minutes.
+// document returns what the exporter writes: n slots of five minutes.
 func document(tb testing.TB, n int) []byte {
 	tb.Helper()
 	type dto struct {

@@ -5,64 +5,67 @@ import "math"
 const (
 	day  = 24
 	week = 7 * day
-	// month is four weeks: as many of each weekday.
+	// month is four weeks, which have each weekday equally often.
 	month = 4 * week
 )
 
-// past is what the intensity was, and what its days have in common. Each record of means says, at the hour h, what was
-// known once h was over.
+// past is what the intensity was, and what the days have in common. The records of means and of the
+// spread have, at each hour h, what was known once h was over.
 type past struct {
 	actual record
 	days7  record // mean of the same hour of the last 7 days
-	days28 record // … of the last 28 days
-	work28 record // … of those of the last 28 days that were Monday to Friday
-	free28 record // … that were Saturday or Sunday
+	days28 record // mean of the same hour of the last 28 days
+	work28 record // mean of the same hour of the Mondays to Fridays of the last 28 days
+	free28 record // mean of the same hour of the Saturdays and Sundays of the last 28 days
 	mean28 record // mean of all hours of the last 28 days
 	spread record // standard deviation of the last 7 days; never zero
 }
 
-// close notes the actual intensity of an hour, which may be unknown, and what follows from it.
-func (p *past) close(h hour, actual float64) {
+// closeHour notes the actual intensity of an hour, which may be unknown, and computes what follows
+// from it.
+func (p *past) closeHour(h hour, actual float64) {
 	if low, high := p.credible(h); actual < low || actual > high {
 		actual = math.NaN()
 	}
 	p.actual.set(h, actual)
 	p.days7.set(h, p.actual.mean(h, 7, day))
 	p.days28.set(h, p.actual.mean(h, 28, day))
-	p.work28.set(h, p.actual.meanOf(h, 28, day, workday))
-	p.free28.set(h, p.actual.meanOf(h, 28, day, func(h hour) bool { return !workday(h) }))
+	p.work28.set(h, p.actual.meanWhere(h, 28, day, workday))
+	p.free28.set(h, p.actual.meanWhere(h, 28, day, func(h hour) bool { return !workday(h) }))
 	p.mean28.set(h, p.dayMeans(h))
 	p.spread.set(h, p.deviation(h))
 	for _, r := range p.records() {
-		r.forget(h - retention - month)
+		r.forget(h - retentionHours - month)
 	}
 }
 
-// usual is an intensity that is found on many a grid.
-const usual = 100
+// typicalIntensity is an intensity that many grids have.
+const typicalIntensity = 100
 
-// credible bounds what the intensity can be at the hour h, and soon after. What is far off all that the last week had is
-// an error of the writer, unless it lasts for a day.
+// credible returns the bounds of what the intensity can be at the hour h and soon after. An
+// intensity that is far away from the whole last week is an error of its writer, unless it lasts
+// for a day.
 func (p *past) credible(h hour) (low, high float64) {
 	if math.IsNaN(p.actual.mean(h-1, day, 1)) {
 		return -MaxIntensity, MaxIntensity
 	}
 	mean := p.actual.mean(h-1, week, 1)
-	size := outlier * max(p.spreadAt(h), math.Abs(mean), usual)
+	size := outlierSpreads * max(p.spreadAt(h), math.Abs(mean), typicalIntensity)
 	return mean - size, mean + size
 }
 
-// spreadAt is the spread known at h, which may be the running hour.
-func (p *past) spreadAt(h hour) float64 { return p.spread.at(min(h, p.closed()-1)) }
+// spreadAt returns the spread that is known at h, which may be the current hour.
+func (p *past) spreadAt(h hour) float64 { return p.spread.at(min(h, p.closedUntil()-1)) }
 
-// closed is the hour after the last that is over.
-func (p *past) closed() hour { return p.spread.end() }
+// closedUntil returns the hour after the last one that is over.
+func (p *past) closedUntil() hour { return p.spread.end() }
 
 func (p *past) records() []*record {
 	return []*record{&p.actual, &p.days7, &p.days28, &p.work28, &p.free28, &p.mean28, &p.spread}
 }
 
-// sameHour returns the mean of the same hour of the last 28 days of a kind, known once h was over.
+// sameHour returns the mean of the same hour of the workdays, or of the other days, of the last 28
+// days. It was known once h was over.
 func (p *past) sameHour(h hour, work bool) float64 {
 	if work {
 		return p.work28.at(h)
@@ -70,18 +73,21 @@ func (p *past) sameHour(h hour, work bool) float64 {
 	return p.free28.at(h)
 }
 
-// weekdays is the mean of the same hour of the same weekday of the last four weeks before u.
-func (p *past) weekdays(u hour) float64 { return p.actual.mean(u-week, 4, week) }
+// sameWeekday returns the mean of the same hour of the same weekday of the last four weeks before
+// u.
+func (p *past) sameWeekday(u hour) float64 { return p.actual.mean(u-week, 4, week) }
 
-// dayMeans is the mean of all hours of the last 28 days: that of the means of the 24 hours of the day.
+// dayMeans returns the mean of all hours of the last 28 days: the mean of the means of each hour of
+// the day.
 func (p *past) dayMeans(h hour) float64 { return p.days28.mean(h, day, 1) }
 
-// deviation is the standard deviation of the last week, and at least a thousandth of its mean.
+// deviation returns the standard deviation of the last week, or a thousandth of the mean if that is
+// more.
 func (p *past) deviation(h hour) float64 {
 	mean := p.actual.mean(h, week, 1)
 	squares, known := 0.0, 0.0
 	for i := range week {
-		if v := p.actual.at(h - i); !math.IsNaN(v) {
+		if v := p.actual.at(h.plus(-i)); !math.IsNaN(v) {
 			squares += (v - mean) * (v - mean)
 			known++
 		}
@@ -89,5 +95,6 @@ func (p *past) deviation(h hour) float64 {
 	return max(math.Sqrt(squares/known), math.Abs(mean)/1000, 1e-6)
 }
 
-// workday reports whether the day of an hour, in UTC, is one of Monday to Friday. The epoch was a Thursday.
+// workday reports whether an hour is, in UTC, in a day from Monday to Friday. The epoch was a
+// Thursday.
 func workday(h hour) bool { return (h/day+3)%7 < 5 }

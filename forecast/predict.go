@@ -5,91 +5,95 @@ import (
 	"time"
 )
 
-// Predict returns what is expected from now on. An issue older than maxAge is not trusted as it comes: it counts for
-// what such old ones have been worth, if that has been learned, and for nothing otherwise.
+// Predict returns what is expected from now on. A forecast older than maxAge is not trusted as it
+// comes: it counts for as much as forecasts of its age have been worth, if that has been learned,
+// and for nothing otherwise.
 func (m *Model) Predict(now time.Time, maxAge time.Duration) Prediction {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.answer(bounded(now), maxAge).prediction
 }
 
-// answer predicts once in an hour, and again when there is news.
+// answer predicts once an hour, and again when there is news.
 func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
-	m.follow(now)
-	trusted := now.Before(m.running.End()) && now.Sub(m.received) <= maxAge
-	if o := m.last.outlook; o == nil || o.now != hourOf(now) || o.trusted != trusted {
-		o = m.look(hourOf(now), m.origin(hourOf(now)), trusted)
-		m.last = answer{o.predict(), o}
+	m.followForecast(now)
+	trusted := now.Before(m.course.End()) && now.Sub(m.received) <= maxAge
+	if e := m.lastAnswer.evidence; e == nil || e.now != hourOf(now) || e.isTrusted != trusted {
+		e = m.gatherEvidence(hourOf(now), m.newestKnownHour(hourOf(now)), trusted)
+		m.lastAnswer = answer{e.predict(), e}
 	}
-	return m.last
+	return m.lastAnswer
 }
 
-// Contribution is one term of the sum that a prediction is.
+// Contribution is one term of the sum that makes up a prediction.
 type Contribution struct {
-	// Signal names the term in a few words, such as "change in the forecast".
-	Signal string
-	// Intensity is what it adds, in gCO2eq/kWh.
+	// Feature names the term in a few words, such as "change in the forecast".
+	Feature string
+	// Intensity is what the term adds, in gCO2eq/kWh.
 	Intensity float64
 }
 
-// Contributions explains what is predicted at now for the hour of at: the terms add up to it. There are none if nothing
-// is predicted.
+// Contributions explains what is predicted at now for the hour of at. The terms add up to the
+// prediction. There are no terms if nothing is predicted.
 func (m *Model) Contributions(now, at time.Time, maxAge time.Duration) []Contribution {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.answer(bounded(now), maxAge).outlook.contributions(hourOf(at))
+	return m.answer(bounded(now), maxAge).evidence.contributions(hourOf(at))
 }
 
-// outlook is what there is to rely on at one moment.
-type outlook struct {
-	model     *Model
-	now       hour
-	origin    hour       // the newest hour whose intensity is known; 0 if there is none
-	learners  []*learner // the best first
-	trusted   bool       // the issue counts as it comes
-	fromIssue bool       // the first learner sees it
-	fromPast  bool       // the last learner sees the past
-	stale     bool
+// evidence is what a prediction can rest on at one moment.
+type evidence struct {
+	model        *Model
+	now          hour
+	origin       hour       // the newest hour whose intensity is known; 0 if there is none
+	learners     []*learner // the best first
+	isTrusted    bool       // the forecast counts as it comes
+	usesForecast bool       // the first learner sees the forecast
+	usesHistory  bool       // the last learner sees the past
+	isStale      bool
 }
 
-// look chooses what to rely on at now, with what is known at the hour origin.
-func (m *Model) look(now, origin hour, trusted bool) *outlook {
-	o := &outlook{model: m, now: now, origin: origin, trusted: trusted}
+// gatherEvidence chooses what a prediction at now rests on. origin is the newest hour whose
+// intensity is known.
+func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
+	e := &evidence{model: m, now: now, origin: origin, isTrusted: trusted}
 	lag := 0
 	if n := len(m.archive); n > 0 {
-		lag = max(0, (now-m.archive[n-1].known-late)/day*day)
+		lag = max(0, (now.since(m.archive[n-1].knownAt)-lateAfterHours)/day*day)
 	}
-	o.stale = lag > 0 || !trusted
-	if origin <= now-outdated || !o.stale && origin < now-behind {
-		return o
+	e.isStale = lag > 0 || !trusted
+	if origin <= now-maxPastAgeHours || !e.isStale && origin < now-maxActualAgeHours {
+		return e
 	}
-	if lag <= latest {
-		o.rely(m.learner(lag))
+	if lag <= maxLatenessHours {
+		e.addForecastLearner(m.forecastLearner(lag))
 	}
-	if m.history != nil && m.history.hours >= enough {
-		o.fromPast = true
-		o.learners = append(o.learners, m.history)
+	if m.historyLearner != nil && m.historyLearner.learnedHours >= minHistoryHours {
+		e.usesHistory = true
+		e.learners = append(e.learners, m.historyLearner)
 	}
-	return o
+	return e
 }
 
-// rely takes up what sees the issue, if that reaches the next hour, and is trusted or has shown what it is worth.
-func (o *outlook) rely(l *learner) {
-	if _, reaches := l.view.at(o.origin, max(o.now, o.origin+1)); reaches && (o.trusted || l.hours >= ramp) {
-		o.fromIssue = true
-		o.learners = append(o.learners, l)
+// addForecastLearner adds a learner that sees the forecast. The forecast must reach the next hour,
+// and it must be trusted or the learner must have learned what it is worth.
+func (e *evidence) addForecastLearner(l *learner) {
+	if _, reaches := l.features.at(e.origin, max(e.now, e.origin+1)); reaches && (e.isTrusted || l.learnedHours >= rampHours) {
+		e.usesForecast = true
+		e.learners = append(e.learners, l)
 	}
 }
 
-// origin returns the newest hour whose intensity is known: the running one, if something is known of it.
-func (m *Model) origin(now hour) hour {
-	h := hourOf(m.gauge.seen)
+// newestKnownHour returns the newest hour whose intensity is known: the current hour, if some of
+// it is known.
+func (m *Model) newestKnownHour(now hour) hour {
+	h := hourOf(m.gauge.measuredUntil)
 	low, high := m.past.credible(h)
-	if level := m.soFar(h); h == now && level >= low && level <= high {
+	if level := m.currentHourMean(h); h == now && level >= low && level <= high {
 		m.past.actual.set(h, level)
 		return h
 	}
-	for h = min(h, m.past.closed()) - 1; h >= m.past.actual.first; h-- {
+	for h = min(h, m.past.closedUntil()) - 1; h >= m.past.actual.first; h-- {
 		if !math.IsNaN(m.past.actual.at(h)) {
 			return h
 		}
@@ -97,34 +101,36 @@ func (m *Model) origin(now hour) hour {
 	return 0
 }
 
-// soFar is the mean of the running hour, as far as it is known; not a number if it is not. Where the issues stand for
-// what is known, it is what the newest says: what older ones said does not matter, and it is not in error about now.
-func (m *Model) soFar(h hour) float64 {
-	if n := len(m.archive); n > 0 && !m.measured && startOf(h).Before(m.fresh()) {
-		if said := m.archive[n-1].values.at(h); !math.IsNaN(said) {
-			return said
+// currentHourMean returns the mean of the known part of the current hour, or NaN. If forecasts
+// stand in for the actual intensity, the newest one decides: what earlier forecasts said does not
+// matter, and the newest is taken to be right about now.
+func (m *Model) currentHourMean(h hour) float64 {
+	if n := len(m.archive); n > 0 && !m.hasActuals && startOf(h).Before(m.freshUntil()) {
+		if forecastMean := m.archive[n-1].values.at(h); !math.IsNaN(forecastMean) {
+			return forecastMean
 		}
 	}
 	return m.gauge.area / m.gauge.width
 }
 
-func (o *outlook) predict() Prediction {
+func (e *evidence) predict() Prediction {
 	var steps []step
-	for u := o.now; u < o.end(); u++ {
-		steps = o.append(steps, u)
+	for u := e.now; u < e.end(); u++ {
+		steps = e.appendHour(steps, u)
 	}
-	p := Prediction{Basis: Nothing, Share: o.model.trials.share()}
+	p := Prediction{Basis: BasisNothing, SavingShare: e.model.hindsight.share()}
 	if len(steps) > 0 {
-		p.Series, p.Basis = total(join(steps)), o.basis()
+		p.Series, p.Basis = withTotals(joinEqual(steps)), e.basis()
 	}
-	if len(o.learners) > 0 {
-		p.Learned = time.Duration(o.learners[0].hours) * time.Hour
+	if len(e.learners) > 0 {
+		p.LearnedTime = time.Duration(e.learners[0].learnedHours) * time.Hour
 	}
 	return p
 }
 
-// join makes one step of neighbours that say the same, to within a rounding: the end of an hour is no boundary by itself.
-func join(steps []step) []step {
+// joinEqual makes one step of neighbours whose intensities differ by a rounding only: the end of an
+// hour is no boundary by itself.
+func joinEqual(steps []step) []step {
 	joined := steps[:1]
 	for _, next := range steps[1:] {
 		last := &joined[len(joined)-1]
@@ -137,105 +143,107 @@ func join(steps []step) []step {
 	return joined
 }
 
-// end is the hour after the last that something can be expected of.
-func (o *outlook) end() hour {
-	if !o.trusted && len(o.learners) == 0 {
-		return o.now
+// end returns the hour after the last one that can be predicted.
+func (e *evidence) end() hour {
+	if !e.isTrusted && len(e.learners) == 0 {
+		return e.now
 	}
-	return o.now + reach
+	return e.now + horizonHours
 }
 
-// append adds what is expected of an hour. The course within it is that of the newest issue.
-func (o *outlook) append(steps []step, u hour) []step {
-	intensity := o.at(u)
+// appendHour adds what is expected of an hour. The course within the hour is that of the newest
+// forecast.
+func (e *evidence) appendHour(steps []step, u hour) []step {
+	intensity := e.at(u)
 	if math.IsNaN(intensity) {
 		return steps
 	}
-	course := o.model.running
+	course := e.model.course
 	mean, covered := course.Mean(startOf(u), startOf(u+1))
 	if covered == 0 {
 		mean = intensity
 	}
 	gaps := intensity
-	if covered > 0 && !o.fromPast {
+	if covered > 0 && !e.usesHistory {
 		gaps = math.NaN() // nothing says how it goes on
 	}
-	return course.within(steps, u, intensity-mean, gaps)
+	return course.appendWithin(steps, u, intensity-mean, gaps)
 }
 
-// at returns the intensity expected of an hour; not a number if none is.
-func (o *outlook) at(u hour) float64 {
-	intensity, _ := o.by(u)
+// at returns the intensity that is expected of an hour, or NaN.
+func (e *evidence) at(u hour) float64 {
+	intensity, _ := e.expect(u)
 	return intensity
 }
 
-// by returns the intensity expected of an hour, not a number if none is, and who expects it, nil if it is known or that
-// of the issue.
-func (o *outlook) by(u hour) (float64, *learner) {
-	said, covered := o.model.running.Mean(startOf(u), startOf(u+1))
-	if covered == 0 || !o.trusted {
-		said = math.NaN()
+// expect returns the intensity that is expected of an hour, or NaN, and the learner that expects
+// it. The learner is nil if the intensity is known or comes from the forecast as it is.
+func (e *evidence) expect(u hour) (float64, *learner) {
+	forecastMean, covered := e.model.course.Mean(startOf(u), startOf(u+1))
+	if covered == 0 || !e.isTrusted {
+		forecastMean = math.NaN()
 	}
-	known, level := o.model.past.actual.at(u), o.model.past.actual.at(o.origin)
+	known, level := e.model.past.actual.at(u), e.model.past.actual.at(e.origin)
 	switch {
-	case u > o.origin:
-		for _, l := range o.learners {
-			if change, ok := l.change(o.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
+	case u > e.origin:
+		for _, l := range e.learners {
+			if change, ok := l.change(e.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
 				return level + change, l
 			}
 		}
-		return said, nil
-	case math.IsNaN(known), u == o.now && !o.model.measured && !math.IsNaN(said):
-		return said, nil // that is all that is known of the running hour
+		return forecastMean, nil
+	case math.IsNaN(known), u == e.now && !e.model.hasActuals && !math.IsNaN(forecastMean):
+		return forecastMean, nil // nothing else is known of the current hour
 	default:
 		return known, nil
 	}
 }
 
-func (o *outlook) basis() Basis {
+func (e *evidence) basis() Basis {
 	switch {
-	case !o.fromIssue && len(o.learners) > 0:
-		return Past
-	case o.stale:
-		return Stale
+	case !e.usesForecast && len(e.learners) > 0:
+		return BasisHistory
+	case e.isStale:
+		return BasisStaleForecast
 	default:
-		return Fresh
+		return BasisForecast
 	}
 }
 
-func (o *outlook) contributions(u hour) []Contribution {
-	if u < o.now || u >= o.end() {
+func (e *evidence) contributions(u hour) []Contribution {
+	if u < e.now || u >= e.end() {
 		return nil
 	}
-	intensity, l := o.by(u)
+	intensity, l := e.expect(u)
 	switch {
 	case l != nil:
-		level := Contribution{"intensity now", o.model.past.actual.at(o.origin)}
-		return append([]Contribution{level}, l.terms(o.origin, u)...)
+		level := Contribution{"intensity now", e.model.past.actual.at(e.origin)}
+		return append([]Contribution{level}, l.contributions(e.origin, u)...)
 	case math.IsNaN(intensity):
 		return nil
-	case u <= o.origin:
+	case u <= e.origin:
 		return []Contribution{{"intensity now", intensity}}
 	default:
 		return []Contribution{{"forecast", intensity}}
 	}
 }
 
-// hourly averages the newest issue by the hour, as far ahead as the model looks. Of an hour that is covered in part, the
-// part counts; until the issue begins, and after its end, the ones before go on. The precision is that of [Model.Save], so that the same
-// issue says the same after a restart.
-func (m *Model) hourly(issue *Series) record {
+// hourly averages the newest forecast by the hour, as far ahead as the model looks. An hour that is
+// covered in part gets the mean of that part. Earlier forecasts fill the time before the forecast
+// begins and after it ends. Values have the precision of [Model.Save], so that the same forecast
+// says the same after a restart.
+func (m *Model) hourly(series *Series) record {
 	var r record
 	now := hourOf(m.received)
-	first := min(now, max(now-day, hourOf(issue.Start())))
-	low, high := m.past.credible(m.past.closed())
-	for h := first; startOf(h).Before(m.running.End()) && h < first+reach; h++ {
-		mean, covered := issue.Mean(startOf(h), startOf(h+1))
+	first := min(now, max(now-day, hourOf(series.Start())))
+	low, high := m.past.credible(m.past.closedUntil())
+	for h := first; startOf(h).Before(m.course.End()) && h < first+horizonHours; h++ {
+		mean, covered := series.Mean(startOf(h), startOf(h+1))
 		switch {
 		case covered == 0:
-			mean, covered = m.running.Mean(later(startOf(h), m.received), startOf(h+1))
-		case startOf(h).After(issue.Start()):
-			mean, covered = m.running.Mean(startOf(h), startOf(h+1))
+			mean, covered = m.course.Mean(later(startOf(h), m.received), startOf(h+1))
+		case startOf(h).After(series.Start()):
+			mean, covered = m.course.Mean(startOf(h), startOf(h+1))
 		}
 		if covered == 0 || mean < low || mean > high {
 			mean = math.NaN()
@@ -245,23 +253,23 @@ func (m *Model) hourly(issue *Series) record {
 	return r
 }
 
-// within appends the steps of an hour, shifted, and fills their gaps with an intensity, or leaves them if that is not a
-// number.
-func (s *Series) within(steps []step, u hour, shift, gaps float64) []step {
-	at, to := nanos(startOf(u)), nanos(startOf(u+1))
+// appendWithin appends the steps of an hour, shifted by some intensity. It fills gaps with another
+// intensity, or leaves them if that is NaN.
+func (s *Series) appendWithin(steps []step, u hour, shift, gaps float64) []step {
+	filled, to := nanos(startOf(u)), nanos(startOf(u+1))
 	fill := func(until int64) {
-		if at < until && !math.IsNaN(gaps) {
-			steps = append(steps, step{start: at, end: until, intensity: gaps})
+		if filled < until && !math.IsNaN(gaps) {
+			steps = append(steps, step{start: filled, end: until, intensity: gaps})
 		}
 	}
-	for _, course := range s.all()[s.after(at):] {
-		if course.start >= to {
+	for _, slot := range s.all()[s.firstEndingAfter(filled):] {
+		if slot.start >= to {
 			break
 		}
-		fill(course.start)
-		from, until := max(course.start, at), min(course.end, to)
-		steps = append(steps, step{start: from, end: until, intensity: course.intensity + shift})
-		at = until
+		fill(slot.start)
+		from, until := max(slot.start, filled), min(slot.end, to)
+		steps = append(steps, step{start: from, end: until, intensity: slot.intensity + shift})
+		filled = until
 	}
 	fill(to)
 	return steps

@@ -5,15 +5,25 @@ import (
 	"time"
 )
 
-// An hour counts hours since the Unix epoch. The model thinks in hours: finer slots are averaged, and what an issue
-// says within the hour is laid over what is predicted for it.
-type hour = int
+// An hour is an hour of the calendar: the number of hours since the Unix epoch. Counts of hours are
+// plain ints. The model works with hours: it averages finer slots, and lays their course within the
+// hour over the hourly prediction.
+type hour int64
+
+// plus returns the hour that comes a number of hours later, or earlier if the number is negative.
+func (h hour) plus(hours int) hour { return h + hour(hours) }
+
+// since returns the number of hours from an earlier hour to h.
+func (h hour) since(earlier hour) int { return int(h - earlier) }
+
+// ofDay returns the hour of the day in UTC, 0 to 23.
+func (h hour) ofDay() int { return int(h % day) }
 
 func hourOf(t time.Time) hour { return hour(nanos(bounded(t)) / int64(time.Hour)) }
 
-func startOf(h hour) time.Time { return instant(int64(h) * int64(time.Hour)) }
+func startOf(h hour) time.Time { return timeOf(int64(h) * int64(time.Hour)) }
 
-// bounded returns the nearest instant of the years 1970 to 2200, the ones whose hours can be counted.
+// bounded returns the nearest instant in the years 1970 to 2200, the instants that have an hour.
 func bounded(t time.Time) time.Time {
 	if first := time.Unix(0, 0).UTC(); t.Before(first) {
 		return first
@@ -21,24 +31,26 @@ func bounded(t time.Time) time.Time {
 	return earlier(t, time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// A record is a value for each hour of a stretch of time; what is not known is not a number. The zero record is empty.
+// A record has a value for each hour of a stretch of time. An unknown value is NaN. The zero record
+// is empty.
 type record struct {
 	first  hour
 	values []float64
 }
 
-// at returns the value of an hour; not a number if there is none.
+// at returns the value of an hour, or NaN if there is none.
 func (r *record) at(h hour) float64 {
-	if i := h - r.first; i >= 0 && i < len(r.values) {
+	if i := h.since(r.first); i >= 0 && i < len(r.values) {
 		return r.values[i]
 	}
 	return math.NaN()
 }
 
-// end is the hour after the last.
-func (r *record) end() hour { return r.first + len(r.values) }
+// end returns the hour after the last one.
+func (r *record) end() hour { return r.first.plus(len(r.values)) }
 
-// set notes the value of an hour that is in the record, or after its end. Hours left out are not known.
+// set notes the value of an hour that is in the record or after its end. The hours in between are
+// unknown.
 func (r *record) set(h hour, value float64) {
 	if len(r.values) == 0 {
 		r.first = h
@@ -51,24 +63,27 @@ func (r *record) set(h hour, value float64) {
 	}
 }
 
-// forget drops the hours before h, when they have become as many as those that stay: then it costs nothing on average.
+// forget drops the hours before h once they are as many as the hours that stay. The cost is
+// constant on average.
 func (r *record) forget(h hour) {
-	if n := h - r.first; n > 0 && n < len(r.values) && 2*n >= len(r.values) {
+	if n := h.since(r.first); n > 0 && n < len(r.values) && 2*n >= len(r.values) {
 		r.values = append([]float64(nil), r.values[n:]...)
 		r.first = h
 	}
 }
 
-// mean averages the known of the n values at h, h-step, h-2·step, …; not a number if none is known.
+// mean averages the known values among the n values at h, h-step, h-2·step, … It returns NaN if
+// none is known.
 func (r *record) mean(h hour, n, step int) float64 {
-	return r.meanOf(h, n, step, func(hour) bool { return true })
+	return r.meanWhere(h, n, step, func(hour) bool { return true })
 }
 
-// meanOf is mean over the hours that are wanted.
-func (r *record) meanOf(h hour, n, step int, wanted func(hour) bool) float64 {
+// meanWhere is mean over the hours that are wanted.
+func (r *record) meanWhere(h hour, n, step int, wanted func(hour) bool) float64 {
 	sum, known := 0.0, 0.0
 	for i := range n {
-		if v := r.at(h - i*step); !math.IsNaN(v) && wanted(h-i*step) {
+		at := h.plus(-i * step)
+		if v := r.at(at); !math.IsNaN(v) && wanted(at) {
 			sum += v
 			known++
 		}
@@ -76,10 +91,10 @@ func (r *record) meanOf(h hour, n, step int, wanted func(hour) bool) float64 {
 	return sum / known
 }
 
-// says reports whether the record has all that another has.
-func (r *record) says(o *record) bool {
+// contains reports whether the record has all values of another record.
+func (r *record) contains(o *record) bool {
 	for i, v := range o.values {
-		if w := r.at(o.first + i); v != w && !(math.IsNaN(v) && math.IsNaN(w)) {
+		if w := r.at(o.first.plus(i)); v != w && !(math.IsNaN(v) && math.IsNaN(w)) {
 			return false
 		}
 	}
@@ -93,7 +108,8 @@ func (r *record) part(from, to hour) record {
 	return p
 }
 
-// span is the part of the hours of [from, to), to be read at once: it shares their values.
+// span returns the hours of [from, to). It shares their values with r, so the caller reads them at
+// once.
 func (r *record) span(from, to hour) record {
 	from, to = max(from, r.first), min(to, r.end())
 	if from >= to {

@@ -1,23 +1,28 @@
-// Package forecast knows how clean the electricity of a grid location is, and will be.
+// Package forecast knows how clean the electricity of a grid location is, and how clean it will be.
 //
-// The unit of intensity is everywhere the gram of CO2 equivalent per kilowatt-hour (gCO2eq/kWh); time is UTC, and an
-// argument: nothing here reads a clock.
+// Every intensity is in grams of CO2 equivalent per kilowatt-hour (gCO2eq/kWh). Every time is in
+// UTC. Time is an argument: nothing here reads a clock.
 //
-//   - A [Slot] is an intensity over [Start, End), a [Series] the slots of one location, in order and without overlap.
-//     A series may have gaps: what is not known is said to be unknown, and taken to be clean by nobody.
-//   - [Parse] and [FromConfigMap] read what the carbon-intensity exporter publishes, and what is seen in the wild in
-//     its place. One bad element costs that element; a broken document is an error and yields nothing.
-//   - What cannot be true is not believed: zeros where the grid does not come near zero, numbers that stand for no value,
-//     values beyond all bounds. [Believe] tells the rules. They hold for whoever plans, since only what is believed gets
-//     into a store or a model; a [Verdict] says what that is not.
-//   - A [Store] holds the last good forecasts of every source. The exporter deletes and recreates its ConfigMap at
-//     refresh, and the new forecast begins up to five minutes from now: the store bridges both gaps. After the end of
-//     the newest issue, the ones before go on while they are fresh.
-//   - A [Model] predicts one location from the issues of its forecast and the actual intensities it is told of: it learns
-//     by how much, how far ahead and at which hours the forecast has been wrong, and what the days have in common. An
-//     old forecast counts for what such old ones have been worth, and after two days the past alone will do. The store
-//     keeps a model for each location, and tells it of every issue it accepts; [Model.Save] and [Model.Restore] carry
-//     what it was told over a restart.
+//   - A [Slot] is an intensity over [Start, End). A [Series] has the slots of one location, in
+//     order and without overlap. A series may have gaps. The intensity in a gap is unknown, and
+//     nobody takes an unknown intensity for a clean one.
+//   - [Parse] and [FromConfigMap] read a [Document]: what the carbon-intensity exporter publishes,
+//     and the variants that other programs publish in its place. A bad element costs that element
+//     only. A broken document is an error.
+//   - [Believe] tells which values can be true. Zeros are not believed where the grid does not come
+//     near zero, nor are numbers that stand for "no value", nor values beyond all bounds. Only
+//     values that are believed get into a store or a model. A [Verdict] lists the rest.
+//   - A [Store] keeps the last good forecasts of every [Source] in a [Snapshot]. The exporter
+//     deletes and recreates its ConfigMap at each refresh, and the new forecast begins up to five
+//     minutes from now. The store bridges both gaps. After the end of the newest forecast the
+//     earlier ones go on while they are fresh.
+//   - A [Model] predicts the intensity of one location from its forecasts and its actual
+//     intensities. The model learns by how much, how far ahead and at which hours the forecasts
+//     have been wrong, and what the days have in common. An old forecast counts for as much as
+//     forecasts of that age have been worth. After two days the past alone is enough for a
+//     prediction. The store keeps one model for each location and gives the model every forecast
+//     that the store accepts. [Model.Save] and [Model.Restore] carry what the model has learned
+//     from over a restart.
 package forecast
 
 import (
@@ -29,8 +34,9 @@ import (
 	"time"
 )
 
-// MaxIntensity bounds the magnitude of an intensity, in gCO2eq/kWh. The dirtiest grids stay below 2,000 (marginal
-// intensities may be negative), so what is beyond is an error of the writer.
+// MaxIntensity bounds the magnitude of an intensity, in gCO2eq/kWh. The dirtiest grids stay below
+// 2,000, and marginal intensities may be negative. A value beyond the bound is an error of its
+// writer.
 const MaxIntensity = 1e6
 
 // Slot is an intensity (gCO2eq/kWh) over [Start, End).
@@ -39,26 +45,29 @@ type Slot struct {
 	Intensity  float64
 }
 
-// Series is what is known of one location: slots in order, without overlap, possibly with gaps. It is immutable and
-// safe for concurrent use. A nil or zero *Series is empty, and every method works on it.
+// Series is what is known of one location: slots in order, without overlap, possibly with gaps. A
+// series is immutable and safe for concurrent use. A nil or zero *Series is empty, and every method
+// works on it.
 //
 // Instants have the resolution of a nanosecond, in the years 1970 to 2262.
 type Series struct {
 	steps []step
 }
 
-// A step is a slot together with the running totals of all steps before it, which make a mean two look-ups.
+// A step is a slot with the running totals of all steps before it. The totals make a mean cost two
+// look-ups.
 type step struct {
 	start, end int64 // Unix nanoseconds
 	intensity  float64
-	area       float64 // intensity × nanoseconds before start
-	width      int64   // nanoseconds covered before start
+	area       float64 // the sum of intensity × nanoseconds before start
+	width      int64   // the nanoseconds that slots cover before start
 }
 
-// NewSeries copies slots, in any order, into a series. Where slots overlap, the one that starts later wins, and of those
-// that start together the one given first: the slots of a rolling window, of an hour every five minutes, are over when
-// the next begins. Slots that are empty, reversed
-// or of an intensity that is no number, or beyond [MaxIntensity] either way, are dropped. It takes O(n log n).
+// NewSeries makes a series of slots in any order. It copies the slots. Where slots overlap, the
+// slot that starts later wins: a source that publishes one-hour windows every five minutes means
+// each window until the next begins. Of slots that start together the one given first wins.
+// NewSeries drops slots that are empty or reversed, and slots whose intensity is not a number or is
+// beyond [MaxIntensity] either way. It takes O(n log n).
 func NewSeries(slots []Slot) *Series {
 	given := make([]step, 0, len(slots))
 	for _, slot := range slots {
@@ -67,15 +76,15 @@ func NewSeries(slots []Slot) *Series {
 			given = append(given, s)
 		}
 	}
-	if inOrder(given) {
-		return total(given)
+	if areInOrder(given) {
+		return withTotals(given)
 	}
 	slices.SortStableFunc(given, func(a, b step) int { return cmp.Compare(b.start, a.start) })
-	return total(flatten(given))
+	return withTotals(flatten(given))
 }
 
-// inOrder reports whether steps are in order, and do not overlap.
-func inOrder(steps []step) bool {
+// areInOrder reports whether steps are in order and do not overlap.
+func areInOrder(steps []step) bool {
 	for i := 1; i < len(steps); i++ {
 		if steps[i-1].end > steps[i].start {
 			return false
@@ -84,8 +93,9 @@ func inOrder(steps []step) bool {
 	return true
 }
 
-// total makes a series of ordered steps, which it keeps, and fills in their running totals.
-func total(steps []step) *Series {
+// withTotals makes a series of ordered steps and fills in their running totals. The series keeps
+// the slice.
+func withTotals(steps []step) *Series {
 	if len(steps) > 0 {
 		steps[0].width, steps[0].area = 0, 0
 	}
@@ -97,44 +107,46 @@ func total(steps []step) *Series {
 	return &Series{steps}
 }
 
-// Empty reports whether the series has no slot.
-func (s *Series) Empty() bool { return len(s.all()) == 0 }
+// IsEmpty reports whether the series has no slot.
+func (s *Series) IsEmpty() bool { return len(s.all()) == 0 }
 
-// Start is the start of the first slot; the zero time if there is none.
+// Start returns the start of the first slot, or the zero time if there is no slot.
 func (s *Series) Start() time.Time {
-	if s.Empty() {
+	if s.IsEmpty() {
 		return time.Time{}
 	}
-	return instant(s.steps[0].start)
+	return timeOf(s.steps[0].start)
 }
 
-// End is the end of the last slot; the zero time if there is none.
+// End returns the end of the last slot, or the zero time if there is no slot.
 func (s *Series) End() time.Time {
-	if s.Empty() {
+	if s.IsEmpty() {
 		return time.Time{}
 	}
-	return instant(s.steps[len(s.steps)-1].end)
+	return timeOf(s.steps[len(s.steps)-1].end)
 }
 
 // At returns the intensity at t; ok is false in gaps and outside the series. It takes O(log n).
 func (s *Series) At(t time.Time) (intensity float64, ok bool) {
 	n := nanos(t)
-	i := s.after(n)
+	i := s.firstEndingAfter(n)
 	if i == len(s.all()) || s.steps[i].start > n {
 		return 0, false
 	}
 	return s.steps[i].intensity, true
 }
 
-// Mean returns the time-weighted mean intensity over the part of [from, to) that slots cover, and how long that part
-// is. Where nothing is covered both are 0. Within one slot the mean is exact; otherwise it is rounded as a sum over
-// the whole series is, which for days of 5-minute slots is less than 1e-6 gCO2eq/kWh. It takes O(log n).
+// Mean returns the time-weighted mean intensity over the part of [from, to) that slots cover, and
+// the length of that part. Both are 0 if slots cover nothing. Within one slot the mean is exact.
+// Otherwise its rounding error is that of a sum over the whole series, which for days of 5-minute
+// slots is less than 1e-6 gCO2eq/kWh. It takes O(log n).
 func (s *Series) Mean(from, to time.Time) (mean float64, covered time.Duration) {
 	lo, hi, steps := nanos(from), nanos(to), s.all()
-	return meanOf(steps, s.after(lo), sort.Search(len(steps), func(k int) bool { return steps[k].start >= hi })-1, lo, hi)
+	return meanOf(steps, s.firstEndingAfter(lo), sort.Search(len(steps), func(k int) bool { return steps[k].start >= hi })-1, lo, hi)
 }
 
-// meanOf is the mean over [lo, hi), of which steps[i] has the beginning and steps[j] the end.
+// meanOf returns the mean over [lo, hi). The window begins in steps[i] and ends in steps[j], or in
+// the gaps beside them.
 func meanOf(steps []step, i, j int, lo, hi int64) (mean float64, covered time.Duration) {
 	if i > j || lo >= hi {
 		return 0, 0
@@ -149,18 +161,19 @@ func meanOf(steps []step, i, j int, lo, hi int64) (mean float64, covered time.Du
 	return area / float64(width), time.Duration(width)
 }
 
-// A Sweep computes what [Series.Mean] does, of windows of which none begins or ends before the one that was asked for
-// before: each mean takes next to no time then. It is not safe for concurrent use.
+// Sweep computes the means of windows that move forward: no window may begin or end before the
+// window of the call before. Each mean then takes next to no time. A sweep is not safe for
+// concurrent use.
 type Sweep struct {
 	steps []step
-	i     int // the first step that ends after the last window's beginning
-	j     int // the first step that begins at or after its end
+	i     int // the first step that ends after the beginning of the last window
+	j     int // the first step that begins at or after the end of the last window
 }
 
-// Sweep returns one that begins anywhere.
+// Sweep returns a sweep whose first window may begin anywhere.
 func (s *Series) Sweep() *Sweep { return &Sweep{steps: s.all()} }
 
-// Mean is [Series.Mean] of the window between two instants in Unix nanoseconds.
+// Mean returns [Series.Mean] of a window between two instants in Unix nanoseconds.
 func (w *Sweep) Mean(from, to int64) (float64, time.Duration) {
 	for w.i < len(w.steps) && w.steps[w.i].end <= from {
 		w.i++
@@ -175,18 +188,19 @@ func (w *Sweep) Mean(from, to int64) (float64, time.Duration) {
 func (s *Series) Slots() []Slot {
 	slots := make([]Slot, len(s.all()))
 	for i, step := range s.all() {
-		slots[i] = Slot{Start: instant(step.start), End: instant(step.end), Intensity: step.intensity}
+		slots[i] = Slot{Start: timeOf(step.start), End: timeOf(step.end), Intensity: step.intensity}
 	}
 	return slots
 }
 
-// Boundaries yields every start and end of a slot that lies strictly between from and to, ascending, each once.
+// Boundaries yields every start and end of a slot that lies strictly between from and to,
+// ascending, each once.
 func (s *Series) Boundaries(from, to time.Time) iter.Seq[time.Time] {
 	return func(yield func(time.Time) bool) {
 		last, limit := nanos(from), nanos(to)
-		for _, step := range s.all()[s.after(last):] {
+		for _, step := range s.all()[s.firstEndingAfter(last):] {
 			for _, b := range [2]int64{step.start, step.end} {
-				if b >= limit || b > last && !yield(instant(b)) {
+				if b >= limit || b > last && !yield(timeOf(b)) {
 					return
 				}
 				last = max(last, b)
@@ -195,29 +209,31 @@ func (s *Series) Boundaries(from, to time.Time) iter.Seq[time.Time] {
 	}
 }
 
-// NextBoundary returns the first start or end of a slot strictly after t, if there is one. It takes O(log n).
+// NextBoundary returns the first start or end of a slot strictly after t; ok is false if there is
+// none. It takes O(log n).
 func (s *Series) NextBoundary(t time.Time) (time.Time, bool) {
 	n := nanos(t)
-	i := s.after(n)
+	i := s.firstEndingAfter(n)
 	if i == len(s.all()) {
 		return time.Time{}, false
 	}
 	if s.steps[i].start > n {
-		return instant(s.steps[i].start), true
+		return timeOf(s.steps[i].start), true
 	}
-	return instant(s.steps[i].end), true
+	return timeOf(s.steps[i].end), true
 }
 
-// Splice returns newer, preceded by what s knows of [from, newer.Start()). The exporter's forecast starts up to five
-// minutes after it was issued; splicing keeps the slot that is running. If newer is empty, the answer is s.
+// Splice returns newer, preceded by what s knows of [from, newer.Start()). If newer is empty,
+// Splice returns s. The exporter's forecast starts up to five minutes after the exporter made it:
+// splicing keeps the slot that covers now.
 func (s *Series) Splice(newer *Series, from time.Time) *Series {
-	if newer.Empty() {
+	if newer.IsEmpty() {
 		return s
 	}
-	return total(append(s.part(from, newer.Start()), newer.steps...))
+	return withTotals(append(s.part(from, newer.Start()), newer.steps...))
 }
 
-// part returns a copy of the steps of [from, to).
+// part returns a copy of the steps within [from, to), cut at both ends.
 func (s *Series) part(from, to time.Time) []step {
 	var part []step
 	for _, cut := range s.all() {
@@ -229,9 +245,10 @@ func (s *Series) part(from, to time.Time) []step {
 	return part
 }
 
-// Bridged returns the series without gaps between slots: what is not known there counts as the higher of its neighbours,
-// and as no less than least. So what is not known is never clean.
-func (s *Series) Bridged(least float64) *Series {
+// WithoutGaps returns the series with a step in place of each gap between slots. The intensity of
+// the step is the higher of its two neighbours, and floor at least: an unknown intensity is never
+// taken for a clean one.
+func (s *Series) WithoutGaps(floor float64) *Series {
 	var bridged []step
 	for i, next := range s.all() {
 		if i > 0 && s.steps[i-1].end < next.start {
@@ -239,7 +256,7 @@ func (s *Series) Bridged(least float64) *Series {
 				bridged = slices.Clone(s.steps[:i])
 			}
 			before := s.steps[i-1]
-			bridged = append(bridged, step{start: before.end, end: next.start, intensity: max(before.intensity, next.intensity, least)})
+			bridged = append(bridged, step{start: before.end, end: next.start, intensity: max(before.intensity, next.intensity, floor)})
 		}
 		if bridged != nil {
 			bridged = append(bridged, next)
@@ -248,10 +265,10 @@ func (s *Series) Bridged(least float64) *Series {
 	if bridged == nil {
 		return s
 	}
-	return total(bridged)
+	return withTotals(bridged)
 }
 
-// all returns the steps, also those of a nil series.
+// all returns the steps, also for a nil series.
 func (s *Series) all() []step {
 	if s == nil {
 		return nil
@@ -259,13 +276,14 @@ func (s *Series) all() []step {
 	return s.steps
 }
 
-// after returns the index of the first step that ends after n, or the number of steps.
-func (s *Series) after(n int64) int {
+// firstEndingAfter returns the index of the first step that ends after n, or the number of steps if
+// there is none.
+func (s *Series) firstEndingAfter(n int64) int {
 	steps := s.all()
 	return sort.Search(len(steps), func(i int) bool { return steps[i].end > n })
 }
 
-// nanos returns t in Unix nanoseconds; instants too far away become the nearest that fits.
+// nanos returns t in Unix nanoseconds. An instant too far away becomes the nearest that fits.
 func nanos(t time.Time) int64 { return int64(t.Sub(time.Unix(0, 0))) }
 
-func instant(n int64) time.Time { return time.Unix(0, n).UTC() }
+func timeOf(n int64) time.Time { return time.Unix(0, n).UTC() }

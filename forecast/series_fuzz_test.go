@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// FuzzSeries checks a series against a scan, minute by minute, of the slots it was made of: At is the slot that starts
-// last of those that cover the minute, Mean the mean of At, and the boundaries ascend and are where NextBoundary says.
+// FuzzSeries compares a series with a scan, minute by minute, of its slots: At returns the slot
+// that starts last among those that cover the minute, Mean is the mean of At, and the boundaries
+// ascend and are where NextBoundary says.
 func FuzzSeries(f *testing.F) {
 	f.Add([]byte{0, 5, 100, 5, 5, 200, 3, 9, 50}, uint8(2), uint8(9))
 	f.Add([]byte{9, 0, 1, 200, 255, 255, 100, 20, 0}, uint8(0), uint8(255))
@@ -39,7 +40,8 @@ func FuzzSeries(f *testing.F) {
 	})
 }
 
-// scan is the intensity of the slot that starts last of those that cover t; of several, of the first given.
+// scan returns the intensity of the slot that starts last among those that cover t; of several such
+// slots, the one that was given first.
 func scan(slots []Slot, t time.Time) (intensity float64, ok bool) {
 	var start time.Time
 	for _, s := range slots {

@@ -12,12 +12,12 @@ import (
 
 var t0 = time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)
 
-// at is the instant some minutes after t0.
+// at returns the instant some minutes after t0.
 func at(minutes int) time.Time { return t0.Add(time.Duration(minutes) * time.Minute) }
 
 func slot(from, to int, intensity float64) Slot { return Slot{at(from), at(to), intensity} }
 
-// series has a slot of five minutes per intensity, from the minute given.
+// series returns a slot of five minutes for each intensity, from a minute on.
 func series(from int, intensities ...float64) *Series {
 	var slots []Slot
 	for i, v := range intensities {
@@ -75,13 +75,13 @@ func TestAnEmptySeriesIsSafe(t *testing.T) {
 			_, covered := s.Mean(at(0), at(10))
 			_, more := s.NextBoundary(t0)
 			bounds := slices.Collect(s.Boundaries(at(0), at(10)))
-			if !s.Empty() || known || covered != 0 || more || len(bounds) != 0 || len(s.Slots()) != 0 {
+			if !s.IsEmpty() || known || covered != 0 || more || len(bounds) != 0 || len(s.Slots()) != 0 {
 				t.Error("an empty series knows something")
 			}
 			if !s.Start().IsZero() || !s.End().IsZero() {
 				t.Error("an empty series has a start or an end")
 			}
-			if !s.Splice(nil, t0).Empty() || s.Splice(series(0, 1), t0).Empty() {
+			if !s.Splice(nil, t0).IsEmpty() || s.Splice(series(0, 1), t0).IsEmpty() {
 				t.Error("splicing to an empty series")
 			}
 		})
@@ -206,7 +206,7 @@ func TestNextBoundary(t *testing.T) {
 }
 
 func TestSplice(t *testing.T) {
-	held := series(0, 1, 2, 3, 4)
+	old := series(0, 1, 2, 3, 4)
 	for name, tt := range map[string]struct {
 		newer *Series
 		from  int
@@ -217,17 +217,17 @@ func TestSplice(t *testing.T) {
 		"a newer one from before from stands alone":    {series(0, 9), 7, []Slot{slot(0, 5, 9)}},
 		"the old tail goes, the newer one knows":       {series(5, 9), 0, []Slot{slot(0, 5, 1), slot(5, 10, 9)}},
 		"a gap between the two stays":                  {series(30, 9), 15, []Slot{slot(15, 20, 4), slot(30, 35, 9)}},
-		"an empty newer one changes nothing":           {nil, 7, held.Slots()},
+		"an empty newer one changes nothing":           {nil, 7, old.Slots()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := held.Splice(tt.newer, at(tt.from))
+			got := old.Splice(tt.newer, at(tt.from))
 			if diff := cmp.Diff(tt.want, got.Slots()); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(NewSeries(tt.want), got, cmp.AllowUnexported(Series{}, step{})); diff != "" {
 				t.Error("running totals:", diff)
 			}
-			if diff := cmp.Diff(series(0, 1, 2, 3, 4).Slots(), held.Slots()); diff != "" {
+			if diff := cmp.Diff(series(0, 1, 2, 3, 4).Slots(), old.Slots()); diff != "" {
 				t.Error("the old series changed:", diff)
 			}
 		})
@@ -248,7 +248,7 @@ func BenchmarkMean(b *testing.B) {
 	}
 }
 
-// long has 2,000 slots of five minutes.
+// long returns 2,000 slots of five minutes.
 func long() *Series {
 	intensities := make([]float64, 2000)
 	for i := range intensities {

@@ -13,141 +13,151 @@ import (
 )
 
 const (
-	// keep is how much of the past of a held series survives its replacement.
-	keep = time.Hour
-	// ahead is how far from now an issue may start to keep older ones out: one that starts later may have a wrong date, or
-	// a local time that is said to be UTC.
-	ahead = time.Hour
-	// farAhead is how far from now an issue may start: that for the whole of the next day starts within less.
-	farAhead = 48 * time.Hour
+	// keptPast is how much of the past of a series survives its replacement.
+	keptPast = time.Hour
+	// maxStartAhead is how far from now a forecast may start and still keep older forecasts out. A
+	// forecast that starts later may have a wrong date, or a local time that claims to be UTC.
+	maxStartAhead = time.Hour
+	// maxNextDayAhead is how far from now a forecast may start at all. A forecast for the whole of
+	// tomorrow starts within less.
+	maxNextDayAhead = 48 * time.Hour
 )
 
 // Store keeps the last good forecasts of every source, per location. Readers take one atomic load
-// and never wait; writers take turns. The zero Store is empty and ready to use.
+// and never wait. Writers take turns. The zero Store is empty and ready to use.
 type Store struct {
-	writing sync.Mutex
-	books   atomic.Pointer[map[Source]*Snapshot]
+	writing   sync.Mutex
+	snapshots atomic.Pointer[map[Source]*Snapshot]
 }
 
-// Snapshot returns what is held of a source now; it never changes afterwards. It is never nil: of an unknown source it is
-// empty.
+// Snapshot returns what the store keeps of a source now. The snapshot never changes afterwards. It
+// is empty for an unknown source, and never nil.
 func (s *Store) Snapshot(source Source) *Snapshot {
-	if books := s.books.Load(); books != nil && (*books)[source] != nil {
-		return (*books)[source]
+	if snapshots := s.snapshots.Load(); snapshots != nil && (*snapshots)[source] != nil {
+		return (*snapshots)[source]
 	}
 	return new(Snapshot)
 }
 
-// Offer replaces the forecasts of a source by those of a new issue, location by location. Locations that the issue does
-// not have keep their last good forecast, and for eight weeks their model. The error tells which locations were refused,
-// and why; the others are taken.
+// Offer replaces the forecasts of a source by those of a new document, location by location.
+// Locations that are not in the document keep their last good forecast, and for eight weeks their
+// model. The error tells which locations were refused, and why. The other locations are accepted.
 //
-// A forecast is refused if it is older than the one held: its first slot is over when the newest issue held starts,
-// and it ends no later; or if it starts in more than two days, and the one held covers now. When the one held is over at
-// now, or starts in more than an hour, anything is better. It is refused, too, if nothing of it is believed, see
-// [Model.Hear].
+// Offer refuses a forecast for one of three reasons:
 //
-// What is believed of an accepted forecast is held, whatever was held of its time before. After its end, the one before
-// goes on as long as that is fresh, for a day after its issue; of the time before it begins, an hour is kept.
-func (s *Store) Offer(source Source, issue Document, now time.Time) error {
+//   - The forecast is older than the one that is kept: its first slot is over when the newest kept
+//     forecast starts, and it ends no later.
+//   - The forecast starts in more than two days, and the one that is kept covers now.
+//   - Nothing in the forecast is believed, see [Model.Receive].
+//
+// Once the kept forecast is over, or if it starts in more than an hour, any newer forecast replaces
+// it.
+//
+// The store keeps what is believed of an accepted forecast, in place of everything that it kept of
+// the same time. After the end of the accepted forecast the earlier one goes on while it is fresh,
+// for a day after it was issued. Of the time before the accepted forecast, an hour is kept.
+func (s *Store) Offer(source Source, document Document, now time.Time) error {
 	var refused error
-	s.update(source, func(b *Snapshot) {
-		b.problem, b.doubt, b.doubted = issue.Problem(), "", 0
-		refused = b.merge(issue, now)
+	s.update(source, func(snapshot *Snapshot) {
+		snapshot.problem, snapshot.doubt, snapshot.doubted = document.Problem(), "", 0
+		refused = snapshot.merge(document, now)
 	})
 	return refused
 }
 
-// Fail notes that the newest state of a source is missing or unreadable. What is held stays.
+// Fail notes that the newest document of a source is missing or unreadable. The forecasts stay.
 func (s *Store) Fail(source Source, err error) {
-	s.update(source, func(b *Snapshot) { b.problem = fmt.Sprint(err) })
+	s.update(source, func(snapshot *Snapshot) { snapshot.problem = fmt.Sprint(err) })
 }
 
-// Restore gives the model of a location the history that [Model.Save] has encoded, and judges anew by it what is held;
-// the error is that of [Model.Restore].
+// Restore gives the model of a location the history that [Model.Save] has encoded. It then judges
+// the kept forecast again, by that history. The error is the one of [Model.Restore].
 func (s *Store) Restore(source Source, location string, history []byte, now time.Time) (err error) {
-	s.edit(func(books map[Source]*Snapshot) {
-		b := books[source].clone()
-		h := b.held[location]
-		if h.Model == nil {
-			h.Location, h.Model = location, &Model{}
+	s.edit(func(snapshots map[Source]*Snapshot) {
+		snapshot := snapshots[source].clone()
+		kept := snapshot.kept[location]
+		if kept.Model == nil {
+			kept.Location, kept.Model = location, &Model{}
 		}
-		if err = h.Model.Restore(history, now); err != nil {
+		if err = kept.Model.Restore(history, now); err != nil {
 			return
 		}
-		if v := h.Model.judge(h.Series); v.Doubted > 0 {
-			b.doubted += v.Doubted
-			b.doubt, b.problem = note(b.doubt, location, v.Doubt), note(b.problem, location, v.Doubt)
-			h.course.Series, h.course.end, h.Series = v.Believed, earlier(h.course.end, v.Believed.End()), v.Believed
+		if v := kept.Model.judge(kept.Series); v.Doubted > 0 {
+			snapshot.doubted += v.Doubted
+			snapshot.doubt, snapshot.problem = appendProblem(snapshot.doubt, location, v.Doubt), appendProblem(snapshot.problem, location, v.Doubt)
+			kept.course.Series, kept.course.end, kept.Series = v.Believed, earlier(kept.course.end, v.Believed.End()), v.Believed
 		}
-		b.held[location] = h
-		books[source] = b
+		snapshot.kept[location] = kept
+		snapshots[source] = snapshot
 	})
 	return err
 }
 
-// Forget drops all that is known of a source.
+// Forget deletes all that the store keeps of a source.
 func (s *Store) Forget(source Source) {
-	s.edit(func(books map[Source]*Snapshot) { delete(books, source) })
+	s.edit(func(snapshots map[Source]*Snapshot) { delete(snapshots, source) })
 }
 
-// update publishes a changed copy of the source's book.
+// update publishes a changed copy of a source's snapshot.
 func (s *Store) update(source Source, change func(*Snapshot)) {
-	s.edit(func(books map[Source]*Snapshot) {
-		b := books[source].clone()
-		b.known, b.problem = true, ""
-		change(b)
-		books[source] = b
+	s.edit(func(snapshots map[Source]*Snapshot) {
+		snapshot := snapshots[source].clone()
+		snapshot.wasRead, snapshot.problem = true, ""
+		change(snapshot)
+		snapshots[source] = snapshot
 	})
 }
 
-// edit publishes a changed copy of all books.
+// edit publishes a changed copy of all snapshots.
 func (s *Store) edit(change func(map[Source]*Snapshot)) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	books := map[Source]*Snapshot{}
-	if old := s.books.Load(); old != nil {
-		maps.Copy(books, *old)
+	snapshots := map[Source]*Snapshot{}
+	if old := s.snapshots.Load(); old != nil {
+		maps.Copy(snapshots, *old)
 	}
-	change(books)
-	s.books.Store(&books)
+	change(snapshots)
+	s.snapshots.Store(&snapshots)
 }
 
-// Snapshot is what is held of one source: an immutable view, safe for concurrent use. The zero Book is empty.
+// Snapshot is what the store keeps of one source. A snapshot is immutable and safe for concurrent
+// use. The zero Snapshot is empty.
 type Snapshot struct {
-	known   bool
+	wasRead bool
 	problem string
-	doubt   string // of the newest issue
-	doubted int    // values of it
-	held    map[string]holding
+	doubt   string // about the newest document
+	doubted int    // values of the newest document
+	kept    map[string]keptForecast
 }
 
-// A holding is the forecast of one location.
-type holding struct {
+// A keptForecast is what the store keeps of one location.
+type keptForecast struct {
 	Forecast
-	course course
-	newest bool // the newest issue of the source has the location
+	course     course
+	isInNewest bool // the newest document of the source has the location
 }
 
 // Forecast is the last good forecast of one location.
 type Forecast struct {
-	// Location is as the source names it; "" if it does not.
+	// Location is the name that the source uses; "" if the source uses none.
 	Location string
-	// Series may be over. It is empty if there is only a restored history.
+	// Series may be over. Series is empty if the store knows only a restored history.
 	Series *Series
-	// Issued is that of the newest issue in the series; zero if there is none.
+	// Issued is when the newest forecast in the series was issued; zero if there is none.
 	Issued time.Time
-	// Model has heard all issues, and what was restored. Unlike the rest it goes on learning, and all books share it.
+	// Model has received all forecasts, and the restored history. All snapshots share the model,
+	// which goes on learning.
 	Model *Model
 
-	from, until time.Time // of what the newest issue says, be it believed or not
+	from, until time.Time // the span of the newest document, believed or not
 }
 
-// Near returns the intensity at t. Where the source has spoken of t, and it is not known what is, that is what is known
-// last before, or first after, the higher of both: it is not taken to be clean. ok is false if nothing is known.
+// Near returns the intensity at t. The newest document may speak of t although the intensity at t
+// is unknown. Near then returns the last known intensity before t or the first after, the higher of
+// both: an unknown intensity is not taken for a clean one. ok is false if nothing is known.
 func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
-	bridged := f.Series.Bridged(-MaxIntensity)
-	if intensity, ok = bridged.At(t); ok || bridged.Empty() || t.Before(f.from) || !t.Before(f.until) {
+	bridged := f.Series.WithoutGaps(-MaxIntensity)
+	if intensity, ok = bridged.At(t); ok || bridged.IsEmpty() || t.Before(f.from) || !t.Before(f.until) {
 		return intensity, ok
 	}
 	if t.Before(bridged.Start()) {
@@ -156,167 +166,173 @@ func (f Forecast) Near(t time.Time) (intensity float64, ok bool) {
 	return bridged.At(bridged.End().Add(-1))
 }
 
-// HasForecast reports whether a forecast has been taken, for any location.
-func (b *Snapshot) HasForecast() bool {
-	for _, h := range b.held {
-		if !h.Series.Empty() {
+// HasForecast reports whether the snapshot has a forecast for any location.
+func (s *Snapshot) HasForecast() bool {
+	for _, kept := range s.kept {
+		if !kept.Series.IsEmpty() {
 			return true
 		}
 	}
 	return false
 }
 
-// clone returns a copy that can be changed; of no book, an empty one.
-func (b *Snapshot) clone() *Snapshot {
-	c := &Snapshot{held: map[string]holding{}}
-	if b != nil {
-		c.known, c.problem, c.doubt, c.doubted = b.known, b.problem, b.doubt, b.doubted
-		maps.Copy(c.held, b.held)
+// clone returns a copy that can be changed. The clone of nil is an empty snapshot.
+func (s *Snapshot) clone() *Snapshot {
+	c := &Snapshot{kept: map[string]keptForecast{}}
+	if s != nil {
+		c.wasRead, c.problem, c.doubt, c.doubted = s.wasRead, s.problem, s.doubt, s.doubted
+		maps.Copy(c.kept, s.kept)
 	}
 	return c
 }
 
-// IsKnown reports whether the source was looked at at least once, with success or without.
-func (b *Snapshot) IsKnown() bool { return b.known }
+// IsKnown reports whether the source was read at least once, with success or without.
+func (s *Snapshot) IsKnown() bool { return s.wasRead }
 
-// Problem says why the newest state of the source is not, or not wholly, used; "" when all is well.
-func (b *Snapshot) Problem() string { return b.problem }
+// Problem says why the newest document of the source is not used, or not all of it; "" if all is
+// well.
+func (s *Snapshot) Problem() string { return s.problem }
 
-// Doubt says what of the newest issue is not believed, and why; "" if all is. It is a part of the problem, and outlives the
-// issue until the next.
-func (b *Snapshot) Doubt() string { return b.doubt }
+// Doubt says which values of the newest document are not believed, and why; "" if all are believed.
+// The doubt is a part of the problem, and stays until the next document.
+func (s *Snapshot) Doubt() string { return s.doubt }
 
-// CountDoubted counts the values of the newest issue that are not believed.
-func (b *Snapshot) CountDoubted() int { return b.doubted }
+// CountDoubted returns how many values of the newest document are not believed.
+func (s *Snapshot) CountDoubted() int { return s.doubted }
 
-// Locations returns the names of the locations held, sorted, also of those of which there is only history.
-func (b *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(b.held)) }
+// Locations returns the sorted names of all locations, including those with only a history.
+func (s *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(s.kept)) }
 
-// Forecast returns the forecast of a location. If the newest issue has a single location, or the book before there is an
-// issue, that one also answers to the location "", and, if it has no name itself, to every location that the issue does
-// not have.
-func (b *Snapshot) Forecast(location string) (Forecast, bool) {
-	h, ok := b.held[location]
-	if ok && h.newest {
-		return h.Forecast, true
+// Forecast returns the forecast of a location. If the newest document has a single location, that
+// location also answers to the name "". If the single location has no name, it answers to every
+// name that is not in the document. Before the first document, the same holds for the locations of
+// the snapshot.
+func (s *Snapshot) Forecast(location string) (Forecast, bool) {
+	kept, ok := s.kept[location]
+	if ok && kept.isInNewest {
+		return kept.Forecast, true
 	}
-	only, single := b.only()
+	only, single := s.only()
 	if single && (only.Location == "" || location == "") {
 		return only.Forecast, true
 	}
-	if !ok || only.newest && location == "" { // all have names now
+	if !ok || only.isInNewest && location == "" { // all locations have names now
 		return Forecast{}, false
 	}
-	return h.Forecast, true
+	return kept.Forecast, true
 }
 
-// only returns a holding of the newest issue, if there is one, or else of the book, and whether it is the single one.
-func (b *Snapshot) only() (only holding, single bool) {
-	for _, h := range b.held {
+// only returns a location of the newest document or, before the first document, of the snapshot.
+// single tells whether there is no other.
+func (s *Snapshot) only() (only keptForecast, single bool) {
+	for _, kept := range s.kept {
 		switch {
-		case h.newest && !only.newest, only.Model == nil:
-			only, single = h, true
-		case h.newest == only.newest:
+		case kept.isInNewest && !only.isInNewest, only.Model == nil:
+			only, single = kept, true
+		case kept.isInNewest == only.isInNewest:
 			single = false
 		}
 	}
 	return only, single
 }
 
-// merge takes over what is good in the issue; the error tells what is not.
-func (b *Snapshot) merge(issue Document, now time.Time) error {
-	if len(issue.Series) == 0 {
-		b.problem = "forecast has no locations"
-		return errors.New(b.problem)
+// merge accepts the good locations of a document. The error tells which are not good.
+func (s *Snapshot) merge(document Document, now time.Time) error {
+	if len(document.Series) == 0 {
+		s.problem = "forecast has no locations"
+		return errors.New(s.problem)
 	}
 	var refused []error
-	for _, location := range slices.Sorted(maps.Keys(issue.Series)) {
-		taken, v, err := b.held[location].take(location, issue, now)
+	for _, location := range slices.Sorted(maps.Keys(document.Series)) {
+		taken, v, err := s.kept[location].accept(location, document, now)
 		if taken.Model != nil {
-			b.held[location] = taken
+			s.kept[location] = taken
 		}
-		b.doubted += v.Doubted
+		s.doubted += v.Doubted
 		if v.Doubt != "" {
-			b.doubt = note(b.doubt, location, v.Doubt)
+			s.doubt = appendProblem(s.doubt, location, v.Doubt)
 		}
 		if err != nil {
 			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
 		}
 		if err != nil || v.Doubt != "" {
-			b.problem = note(b.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
+			s.problem = appendProblem(s.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
 		}
 	}
-	if len(refused) < len(issue.Series) {
-		b.turn(issue, now)
+	if len(refused) < len(document.Series) {
+		s.markNewest(document, now)
 	}
 	return errors.Join(refused...)
 }
 
-// note adds to a sentence what there is to say of a location.
-func note(sentence, location, more string) string {
+// appendProblem adds what is wrong with a location to a sentence.
+func appendProblem(sentence, location, more string) string {
 	return strings.TrimPrefix(fmt.Sprintf("%s; location %q: %s", sentence, location, more), "; ")
 }
 
-// take returns the holding after an issue, and what was believed of that; the error says why it was refused.
-func (h holding) take(location string, issue Document, now time.Time) (holding, Verdict, error) {
-	offered := issue.Series[location]
-	if err := h.refuse(offered, now); err != nil {
-		return h, Verdict{}, err
+// accept returns what is kept after a forecast, and the verdict on that forecast. The error says
+// why the forecast was refused.
+func (k keptForecast) accept(location string, document Document, now time.Time) (keptForecast, Verdict, error) {
+	offered := document.Series[location]
+	if err := k.checkOffer(offered, now); err != nil {
+		return k, Verdict{}, err
 	}
-	issued := issue.Issued
+	issued := document.Issued
 	if issued.IsZero() || issued.After(now) {
 		issued = now
 	}
-	model, v := h.hear(offered, issued, now)
-	h.from, h.until = issue.span(location)
-	h.until = earlier(h.until, now.Add(freshFor)) // and after that it is not worth what it was
-	if v.Believed.Empty() {
-		return h, v, errors.New(v.Doubt)
+	model, v := k.tellModel(offered, issued, now)
+	k.from, k.until = document.span(location)
+	k.until = earlier(k.until, now.Add(freshFor)) // a forecast beyond that is stale
+	if v.Believed.IsEmpty() {
+		return k, v, errors.New(v.Doubt)
 	}
-	h.course = h.course.next(v.Believed, issued, now)
-	h.Location, h.Series, h.Issued, h.Model = location, h.course.Series, issue.Issued, model
-	return h, v, nil
+	k.course = k.course.next(v.Believed, issued, now)
+	k.Location, k.Series, k.Issued, k.Model = location, k.course.Series, document.Issued, model
+	return k, v, nil
 }
 
-// turn notes which locations the newest issue has. The others may come back, and until then their models go by the past:
-// they are dropped once that is too old to be of use.
-func (b *Snapshot) turn(newest Document, now time.Time) {
-	for location, h := range b.held {
-		_, h.newest = newest.Series[location]
-		b.held[location] = h
-		if !h.newest && !now.Before(h.Series.End()) && h.Model.heard().Before(now.Add(-retention*time.Hour)) {
-			delete(b.held, location)
+// markNewest notes which locations the newest document has. The other locations may come back, and
+// until then their models predict from the past. Locations whose past is too old to be of use are
+// deleted.
+func (s *Snapshot) markNewest(newest Document, now time.Time) {
+	for location, kept := range s.kept {
+		_, kept.isInNewest = newest.Series[location]
+		s.kept[location] = kept
+		if !kept.isInNewest && !now.Before(kept.Series.End()) && kept.Model.lastReceived().Before(now.Add(-retentionHours*time.Hour)) {
+			delete(s.kept, location)
 		}
 	}
 }
 
-// hear tells the model of the location, a new one if there is none, of an issue, and what it believes of that.
-func (h holding) hear(series *Series, issued, now time.Time) (*Model, Verdict) {
-	m := h.Model
+// tellModel gives a forecast to the model of the location, and returns the model and its verdict. A
+// location without a model gets a new one.
+func (k keptForecast) tellModel(series *Series, issued, now time.Time) (*Model, Verdict) {
+	m := k.Model
 	if m == nil {
 		m = &Model{}
 	}
-	if !series.Start().After(now.Add(farAhead)) { // else it is now that the clock is wrong, and far behind
+	if !series.Start().After(now.Add(maxNextDayAhead)) { // else the clock is wrong now, and far behind
 		m.rewind(now)
 	}
-	return m, m.Hear(series, issued)
+	return m, m.Receive(series, issued)
 }
 
-// refuse says why the offered series must not replace the holding; nil if it may.
-func (h holding) refuse(offered *Series, now time.Time) error {
-	if offered.Empty() {
+// checkOffer returns an error if the offered series must not replace the kept one.
+func (k keptForecast) checkOffer(offered *Series, now time.Time) error {
+	if offered.IsEmpty() {
 		return errors.New("forecast is empty")
 	}
-	if _, covered := h.Series.At(now); covered && offered.Start().After(now.Add(farAhead)) {
-		return fmt.Errorf("forecast from %s starts more than two days from now, and the one held is of now", offered.Start().Format(time.RFC3339))
+	if _, covered := k.Series.At(now); covered && offered.Start().After(now.Add(maxNextDayAhead)) {
+		return fmt.Errorf("forecast from %s starts more than two days from now, and the forecast in use covers now", offered.Start().Format(time.RFC3339))
 	}
-	if !now.Before(h.course.end) || h.course.start.After(now.Add(ahead)) {
+	if !now.Before(k.course.end) || k.course.start.After(now.Add(maxStartAhead)) {
 		return nil
 	}
 	firstEnd, _ := offered.NextBoundary(offered.Start())
-	if firstEnd.After(h.course.start) || offered.End().After(h.course.end) {
+	if firstEnd.After(k.course.start) || offered.End().After(k.course.end) {
 		return nil
 	}
-	return fmt.Errorf("forecast from %s is older than the one held, from %s",
-		offered.Start().Format(time.RFC3339), h.course.start.Format(time.RFC3339))
+	return fmt.Errorf("forecast from %s is older than the forecast in use, from %s",
+		offered.Start().Format(time.RFC3339), k.course.start.Format(time.RFC3339))
 }

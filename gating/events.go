@@ -2,7 +2,6 @@ package gating
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -11,7 +10,6 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -51,7 +49,7 @@ func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
 
 // Refused announces that the API server would not have work released, in its words.
 func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
-	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Bounded("it could not be released, which is tried again: "+words))
+	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
 }
 
 // Created announces what was decided on work at its creation, where it is held
@@ -62,7 +60,7 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	switch {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventHeld, "Hold", reason)
-	case wish == "true" && strings.HasPrefix(reason, hold.NotHeld):
+	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
 		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventNotHeld, "LeaveAlone", reason)
 	}
 }

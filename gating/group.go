@@ -90,10 +90,10 @@ func (g *group) due() bool { return g.released || !g.parked && !g.decision.Holds
 // if that is not empty.
 func (g *group) told(waits string) string {
 	if g.released {
-		return plan.Bounded("its Job has been released: " + g.job.Annotations[v1alpha1.ReasonAnnotation])
+		return plan.Truncate("its Job has been released: " + g.job.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	d := g.decision
-	d.StillWaits = waits
+	d.StillWaitsFor = waits
 	return policy.ReleaseReason(d, g.head().Annotations)
 }
 
@@ -287,7 +287,7 @@ func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet)
 		case g.needsRoom():
 			g.decision, decisions = decisions[0], decisions[1:]
 		case !g.released:
-			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), AtOnce: math.NaN()}
+			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), ExpectedAtOnce: math.NaN()}
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 		groups = append(groups, waiting(fmt.Sprint(i), nil))
 	}
 	for _, g := range groups {
-		g.decision = plan.Decision{Decided: t0, Start: start, Cause: plan.CleanerLater}
+		g.decision = plan.Decision{Decided: t0, Start: start, Cause: plan.CauseCleanerLater}
 	}
 	look := func() time.Duration { // the cache shows nothing yet of what was told
 		p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: clock.Now(), groups: groups}

@@ -152,7 +152,7 @@ func (l *Loop) awaitForecast(p *pass) {
 		return
 	}
 	for _, g := range p.groups {
-		if g.decision.Cause == plan.NoForecast {
+		if g.decision.Cause == plan.CauseNoForecast {
 			g.decision.Start = first
 			if g.task.LatestStart.Before(first) {
 				g.decision.Start = g.task.LatestStart
@@ -174,7 +174,7 @@ func (p *pass) disown() {
 // is tried again is spread in time already.
 func (l *Loop) insist(p *pass) {
 	for _, g := range p.groups {
-		if g.decision.Cause == plan.Spread && !g.due() && l.setbacks.has(g.head()) {
+		if g.decision.Cause == plan.CauseSpread && !g.due() && l.setbacks.has(g.head()) {
 			g.decision.Start = p.now
 		}
 	}
@@ -255,7 +255,7 @@ func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, 
 func (p *pass) planned() iter.Seq2[*record, *group] {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range p.groups {
-			if g.due() || g.parked || g.decision.Cause == plan.NoForecast {
+			if g.due() || g.parked || g.decision.Cause == plan.CauseNoForecast {
 				continue
 			}
 			if g.job != nil && !yield(g.job, g) {

@@ -72,7 +72,7 @@ func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, create
 func (m *Metrics) expect() {
 	m.holds(strays, nil, nil)
 	m.overdue.WithLabelValues(strays)
-	for _, cause := range []plan.Cause{plan.NoForecast, plan.AtLatestStart, joined, plan.Withdrawn} {
+	for _, cause := range []plan.Cause{plan.CauseNoForecast, plan.CauseLatestStart, joined, plan.CauseWithdrawn} {
 		m.released.WithLabelValues(strays, string(cause))
 	}
 	m.hold.WithLabelValues(strays)
@@ -82,7 +82,7 @@ func (m *Metrics) expect() {
 
 // holds sets what waits by a policy, for each cause there is to wait.
 func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
-	for _, cause := range []plan.Cause{plan.CleanerLater, plan.Threshold, plan.NoRoom, plan.Queued, plan.Spread, plan.NoForecast, plan.Suspended} {
+	for _, cause := range []plan.Cause{plan.CauseCleanerLater, plan.CauseThreshold, plan.CauseNoRoom, plan.CauseQueued, plan.CauseSpread, plan.CauseNoForecast, plan.CauseSuspended} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
 		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))
 	}

@@ -103,7 +103,7 @@ func (o *Outcomes) stuck(now time.Time) []stuck {
 // String says where and since when.
 func (s stuck) String() string {
 	if s.namespace == "" {
-		return "since " + plan.Clock(s.since)
+		return "since " + plan.FormatTime(s.since)
 	}
-	return fmt.Sprintf("in namespace %s since %s", s.namespace, plan.Clock(s.since))
+	return fmt.Sprintf("in namespace %s since %s", s.namespace, plan.FormatTime(s.since))
 }

@@ -79,12 +79,12 @@ func (l *Loop) releasesFailing(p *pass, late overdue) metav1.Condition {
 	case late.pods > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonOverdue
 		c.Message = fmt.Sprintf("what should have started by %s is held still, the first of it %s %s/%s",
-			plan.Clock(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
+			plan.FormatTime(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
 		words = l.setbacks.words(late.first.Namespace)
 	}
 	if words != "" {
 		c.Message += ": " + words
 	}
-	c.Message = plan.Bounded(c.Message)
+	c.Message = plan.Truncate(c.Message)
 	return c
 }

@@ -350,7 +350,7 @@ func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
 			p := &pass{policy: policy.Abandoned(), book: &forecast.Snapshot{}, now: t0.Add(time.Hour), groups: []*group{g}}
 			schedule(p.policy, p.groups)
 			p.decide()
-			if d := g.decision; d.Holds() || d.Cause != plan.NoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
+			if d := g.decision; d.Holds() || d.Cause != plan.CauseNoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
 				t.Errorf("%s: %s", d.Cause, d.Reason())
 			}
 		})

@@ -102,7 +102,7 @@ func policyOf(r *record, counts bool) []string {
 const siblings = 1024
 
 const (
-	// maxReason bounds what is kept of a reason, which plan.Bounded has bounded.
+	// maxReason bounds what is kept of a reason, which plan.Truncate has shortened.
 	maxReason = 1 << 10
 	// maxOwner bounds each part of a reference to an owner. Names have 253 characters
 	// at most; the API server does not check those in a reference.

@@ -255,9 +255,9 @@ func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, 
 // recordTaken records that a Job that we held whole is not held any more: that somebody
 // has taken it, or what could not be recorded when we let it go.
 func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote) (noted bool, err error) {
-	made.Reason = hold.ReasonTaken
+	made.Reason, made.Taken = hold.ReasonTaken, true
 	if reason, at, freed := l.setbacks.letGo(g.job); freed {
-		made.Reason, made.At = reason, at
+		made.Reason, made.At, made.Taken = reason, at, false
 	}
 	g.reason = made.Reason
 	return true, pardon(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.Record(g.job)))
@@ -266,7 +266,7 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote)
 // vouch remembers that the loop itself has let something go, where that takes room.
 func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 	if p.policy.Limited() {
-		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.AtLatestStart && p.now.Before(g.task.LatestStart))
+		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }
 

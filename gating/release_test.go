@@ -23,10 +23,10 @@ func TestPodsGoThoughTheRecordOfTheirJobIsRefused(t *testing.T) {
 		recorded  bool
 		want      int
 	}{
-		"not before the latest start":                    {cause: plan.Withdrawn, latest: time.Second},
-		"at the latest start":                            {cause: plan.AtLatestStart, want: 1},
-		"at the latest start, whatever else it goes for": {cause: plan.Withdrawn, want: 1},
-		"when it is recorded":                            {cause: plan.Withdrawn, latest: time.Hour, recorded: true, want: 1},
+		"not before the latest start":                    {cause: plan.CauseWithdrawn, latest: time.Second},
+		"at the latest start":                            {cause: plan.CauseLatestStart, want: 1},
+		"at the latest start, whatever else it goes for": {cause: plan.CauseWithdrawn, want: 1},
+		"when it is recorded":                            {cause: plan.CauseWithdrawn, latest: time.Hour, recorded: true, want: 1},
 		"when the Job is let go already":                 {notes: whole, latest: time.Hour, want: 1},
 		"not while the Job is suspended":                 {notes: whole, suspended: true, latest: time.Hour},
 	} {

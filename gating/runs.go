@@ -134,7 +134,7 @@ type run struct {
 // nobody knows how long it took.
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
-	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.ReasonAnnotation] == hold.ReasonTaken
+	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeTaken
 	if start == nil || end == nil || !complete(job) || byOthers {
 		return run{}, false
 	}

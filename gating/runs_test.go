@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -135,7 +134,7 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 		}, policy.RunTimes{}},
 		"not those that others let go": {[]batchv1.Job{
 			finishedJob(2*m, func(j *batchv1.Job) { j.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld }),
-			finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[v1alpha1.ReasonAnnotation] = hold.ReasonTaken }),
+			finishedJob(2*m, func(j *batchv1.Job) { j.Annotations[v1alpha1.OutcomeAnnotation] = v1alpha1.OutcomeTaken }),
 		}, policy.RunTimes{}},
 		"not what cannot be": {[]batchv1.Job{
 			finishedJob(0), finishedJob(-m), finishedJob(32 * 24 * time.Hour), finishedJob(m, started(t0.Add(time.Hour))),

@@ -80,11 +80,11 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 func (p *pass) conditions() []metav1.Condition {
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonValid,
-		Message: plan.Bounded(strings.Join(append([]string{"the whole spec is in use"}, p.policy.Warnings...), "; ")),
+		Message: plan.Truncate(strings.Join(append([]string{"the whole spec is in use"}, p.policy.Warnings...), "; ")),
 	}
 	if len(p.policy.Problems) > 0 {
 		ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalid
-		ready.Message = plan.Bounded(strings.Join(p.policy.Problems, "; "))
+		ready.Message = plan.Truncate(strings.Join(p.policy.Problems, "; "))
 	}
 	return []metav1.Condition{ready, p.forecastCondition()}
 }
@@ -126,7 +126,7 @@ func (p *pass) forecastCondition() metav1.Condition {
 	if p.book.Doubt() != "" {
 		c.Reason = v1alpha1.ReasonNotBelieved
 	}
-	c.Message = plan.Bounded(c.Message)
+	c.Message = plan.Truncate(c.Message)
 	return c
 }
 

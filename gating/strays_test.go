@@ -68,7 +68,7 @@ func TestForgedNamesOfPoliciesAreOnePassAndLeaveNothing(t *testing.T) {
 	if _, err := l.Reconcile(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.AtLatestStart))); n != 200 {
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.CauseLatestStart))); n != 200 {
 		t.Errorf("%v pods are released, want all", n)
 	}
 	for _, pod := range pods {
@@ -106,7 +106,7 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.done.add("passing", "just-released", "")
-	l.Metrics.releasedPods(1, "passing", plan.CleanestNow, t0, t0, t0)
+	l.Metrics.releasedPods(1, "passing", plan.CauseCleanestNow, t0, t0, t0)
 	l.Metrics.failed.WithLabelValues("passing").Inc()
 	if err := l.Client.Delete(t.Context(), policy); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 	if _, err := l.Reconcile(t.Context(), request(strays)); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.AtLatestStart))); n != 1 {
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.CauseLatestStart))); n != 1 {
 		t.Errorf("%v pods are released, want what the policy held", n)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -101,7 +100,7 @@ func (s *Switch) anywhere() string {
 	}
 }
 
-func unable(s stuck) string { return hold.NotHeld + "what is held could not be released " + s.String() }
+func unable(s stuck) string { return "what is held could not be released " + s.String() }
 
 // Start reads the Lease every ten seconds until the context ends; for a manager.
 func (s *Switch) Start(ctx context.Context) error {

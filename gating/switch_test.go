@@ -15,8 +15,6 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	clocktesting "k8s.io/utils/clock/testing"
-
-	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // switchboard is a leader's pulse, and the switches of two replicas. The API
@@ -68,7 +66,7 @@ func (b *switchboard) run(t *testing.T, leads bool, d time.Duration) {
 }
 
 func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
-	const since = hold.NotHeld + "what is held could not be released "
+	const since = "what is held could not be released "
 	for name, tt := range map[string]struct {
 		happens func(*switchboard)
 		leads   bool

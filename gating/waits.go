@@ -107,7 +107,7 @@ func (g *group) asks() *record {
 func (p *pass) park() {
 	for _, g := range p.groups {
 		if g.awaitsResume() {
-			g.parked, g.decision.Cause = true, plan.Suspended
+			g.parked, g.decision.Cause = true, plan.CauseSuspended
 		}
 	}
 }

@@ -56,7 +56,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 			if got, again := policy.WaitsSince(cached), policy.WaitsSince(tt.job); !got.Equal(want) || !again.Equal(want) {
 				t.Errorf("it counts from %s and %s, want %s", got, again, want)
 			}
-			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow}}
+			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow}}
 			(&pass{groups: []*group{g}}).park()
 			if g.due() == tt.awaits {
 				t.Errorf("it is due: %v", g.due())
@@ -110,7 +110,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 		"a Job of which some pod starts": {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates(v1alpha1.Gate)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 100, AtOnce: 100}}, stripped(t, newStripper(), tt.object)
+			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}}, stripped(t, newStripper(), tt.object)
 			if g.job = o; o.Kind == hold.PodKind().Kind {
 				g.job, g.pods = nil, []*record{o}
 			}
@@ -123,7 +123,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 			}
 			g.head().Annotations[v1alpha1.IntensityAtCreationAnnotation] = "400"
 			reason := g.told(waits)
-			if begins := strings.HasPrefix(reason, "let go ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
+			if begins := strings.HasPrefix(reason, "released ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
 				t.Errorf("reason %q", reason)
 			}
 			if saves := strings.Contains(reason, "75 % less"); saves != (tt.want == "") {

@@ -52,7 +52,7 @@ func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 	wish := func(kind, name, value string) *record {
 		return waitingRecord(kind, name, map[string]string{v1alpha1.DelayTolerantAnnotation: value, v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Hour))})
 	}
-	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CleanerLater, Expected: 100, AtOnce: 400, AtOnceIn: "here", Location: "there"}
+	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400, LocationAtOnce: "here", Location: "there"}
 	ofJob := &group{job: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}
 	declined := &group{job: wish("Job", "k", "false"), pods: []*record{wish("Pod", "q", "true")}, decision: later, to: "there"}
 	mixed := &group{pods: []*record{wish("Pod", "a", "false"), wish("Pod", "b", "true"), wish("Pod", "c", "false")}, decision: later}
@@ -70,7 +70,7 @@ func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 			t.Errorf("pod %s is due: %v, want %v", name, got, want)
 		}
 	}
-	if declined.to != "here" || declined.decision.Emitted() != 400 || declined.decision.Cause != plan.Withdrawn {
+	if declined.to != "here" || declined.decision.Emitted() != 400 || declined.decision.Cause != plan.CauseWithdrawn {
 		t.Errorf("it goes to %s for %+v", declined.to, declined.decision)
 	}
 	if want := "started Nov 21 12:00 UTC: it does not ask to wait any more, at 400 gCO2eq/kWh in here"; declined.told("") != want {

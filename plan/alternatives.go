@@ -20,8 +20,8 @@ type Alternative struct {
 // instead of the chosen one, in order of time. Each lies between now and the latest start, and is
 // cleaner than the starts right before and after. The alternatives are apart from the chosen start
 // and from each other by the task's duration, and by an hour at least.
-func (o *Planner) Alternatives(t Task, chosen time.Time, limit int) []Alternative {
-	dips := o.dips(t)
+func (p *Planner) Alternatives(t Task, chosen time.Time, limit int) []Alternative {
+	dips := p.dips(t)
 	slices.SortStableFunc(dips, func(a, b Alternative) int { return cmp.Compare(a.Intensity, b.Intensity) })
 	taken := []Alternative{{Start: chosen}}
 	for _, dip := range dips {
@@ -39,8 +39,8 @@ func (o *Planner) Alternatives(t Task, chosen time.Time, limit int) []Alternativ
 
 // dips returns the starts between now and a task's latest start that are cleaner than their
 // neighbours, in order of time.
-func (o *Planner) dips(t Task) []Alternative {
-	corners := o.corners(t)
+func (p *Planner) dips(t Task) []Alternative {
+	corners := p.corners(t)
 	var dips []Alternative
 	for i := 1; i+1 < len(corners); i++ {
 		if here := corners[i].Intensity; here <= corners[i-1].Intensity && here < corners[i+1].Intensity {
@@ -52,17 +52,17 @@ func (o *Planner) dips(t Task) []Alternative {
 
 // corners returns the starts from now to a task's latest start at which the mean over the run can
 // turn, in order of time.
-func (o *Planner) corners(t Task) []Alternative {
-	c := o.curve(t.Duration)
+func (p *Planner) corners(t Task) []Alternative {
+	c := p.curve(t.Duration)
 	if c == nil {
 		return nil
 	}
 	latest := t.LatestStart.UTC()
 	corners := make([]Alternative, c.last(latest)+1)
 	for i := range corners {
-		corners[i] = Alternative{Start: c.start(i), Intensity: c.mean[i]}
+		corners[i] = Alternative{Start: c.start(i), Intensity: c.means[i]}
 	}
-	if mean, ok := o.expect(latest, t.Duration); ok && latest.After(corners[len(corners)-1].Start) {
+	if mean, ok := p.expectMean(latest, t.Duration); ok && latest.After(corners[len(corners)-1].Start) {
 		corners = append(corners, Alternative{Start: latest, Intensity: mean})
 	}
 	return corners

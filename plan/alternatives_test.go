@@ -42,8 +42,8 @@ func TestAlternatives(t *testing.T) {
 		"there is none without time to wait": {Task{Duration: time.Hour, LatestStart: at(-1)}, 0, 9, []Alternative{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := NewPlanner("A", series, "", Terms{}, at(0), at(24))
-			if diff := cmp.Diff(tt.want, o.Alternatives(tt.task, at(tt.chosen), tt.limit)); diff != "" {
+			p := NewPlanner("A", series, "", Terms{}, at(0), at(24))
+			if diff := cmp.Diff(tt.want, p.Alternatives(tt.task, at(tt.chosen), tt.limit)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -51,8 +51,8 @@ func TestAlternatives(t *testing.T) {
 }
 
 func TestWithoutAForecastThereAreNoAlternatives(t *testing.T) {
-	o := NewPlanner("A", nil, "it is gone", Terms{}, at(0), at(24))
-	if got := o.Alternatives(Task{Duration: time.Hour, LatestStart: at(9)}, at(0), 9); len(got) > 0 {
+	p := NewPlanner("A", nil, "it is gone", Terms{}, at(0), at(24))
+	if got := p.Alternatives(Task{Duration: time.Hour, LatestStart: at(9)}, at(0), 9); len(got) > 0 {
 		t.Errorf("%v", got)
 	}
 }

@@ -10,26 +10,25 @@ import (
 	"strings"
 )
 
-// Unlimited is the ceiling where there are no buckets.
+// Unlimited is the ceiling without buckets.
 const Unlimited = math.MaxInt
 
-// maxBuckets bounds how many buckets one may write.
+// maxBuckets bounds the number of buckets.
 const maxBuckets = 100
 
-// Bucket is a range of intensities, by its upper bound, and how many pods may
-// run at once while the intensity is in it.
+// Bucket is a range of intensities, given by its upper bound, and the ceiling in that range: how
+// many pods may run at once.
 type Bucket struct {
-	UpTo    float64 // gCO2eq/kWh, inclusive; +Inf in the last bucket at most
+	UpTo    float64 // gCO2eq/kWh, inclusive; +Inf is allowed in the last bucket
 	Ceiling int     // pods, 0 to 2147483647
 }
 
-// Buckets tell how many pods may run at once at which intensity. The zero
-// value sets no limit. They are immutable and safe for concurrent use.
+// Buckets tell how many pods may run at once at which intensity. The zero value sets no limit.
+// Buckets are immutable and safe for concurrent use.
 type Buckets struct{ ascending []Bucket }
 
-// NewBuckets makes buckets of a list in ascending order of UpTo; an empty list
-// sets no limit. The error names the bucket that is wrong, counted from zero,
-// its value and what is allowed.
+// NewBuckets makes buckets of a list in ascending order of UpTo. An empty list sets no limit. The
+// error names the bad bucket, counted from zero, its value and what is allowed.
 func NewBuckets(ascending []Bucket) (Buckets, error) {
 	if len(ascending) > maxBuckets {
 		return Buckets{}, fmt.Errorf("%d buckets: want at most %d", len(ascending), maxBuckets)
@@ -48,10 +47,9 @@ func NewBuckets(ascending []Bucket) (Buckets, error) {
 	return Buckets{slices.Clone(ascending)}, nil
 }
 
-// ParseBuckets reads buckets as `437=110,504=60,*=10`: up to 437 gCO2eq/kWh
-// 110 pods, up to 504 60, above that 10. The open bucket, `*`, may be left
-// out: above the last bound the last bucket holds. A number alone, `30`, is the
-// ceiling at every intensity.
+// ParseBuckets reads buckets such as `437=110,504=60,*=10`: 110 pods up to 437 gCO2eq/kWh, 60 pods
+// up to 504, and 10 pods above. The open bucket, `*`, may be left out: above the last bound the
+// last bucket applies. A number alone, `30`, is the ceiling at every intensity.
 func ParseBuckets(s string) (Buckets, error) {
 	items := strings.Split(s, ",")
 	if len(items) > maxBuckets {
@@ -88,40 +86,39 @@ func parseBucket(bound, ceiling string) (Bucket, error) {
 	return b, nil
 }
 
-// Empty reports whether there is no limit.
-func (b Buckets) Empty() bool { return len(b.ascending) == 0 }
+// IsEmpty reports whether there is no limit.
+func (b Buckets) IsEmpty() bool { return len(b.ascending) == 0 }
 
-// Name prints the bucket of an intensity: "<=437", the last one, which goes on,
-// ">504"; the name of a single one is empty.
+// Name prints the bucket of an intensity: "<=437", or ">504" for the last one, which has no upper
+// end. The name of a single bucket is empty.
 func (b Buckets) Name(intensity float64) string {
 	last := len(b.ascending) - 1
 	switch i := b.index(intensity); {
 	case last <= 0:
 		return ""
 	case i == last:
-		return ">" + number(b.ascending[i-1].UpTo)
+		return ">" + formatNumber(b.ascending[i-1].UpTo)
 	default:
-		return "<=" + number(b.ascending[i].UpTo)
+		return "<=" + formatNumber(b.ascending[i].UpTo)
 	}
 }
 
-// index returns the bucket of an intensity, of which there is one at least.
+// index returns the bucket of an intensity. There must be at least one bucket.
 func (b Buckets) index(intensity float64) int {
 	return sort.Search(max(0, len(b.ascending)-1), func(i int) bool { return intensity <= b.ascending[i].UpTo })
 }
 
-// Ceiling returns how many pods may run at once at an intensity in
-// gCO2eq/kWh, [Unlimited] if there are no buckets. A bound belongs to the bucket
-// below it. Zero or less is the first bucket; what is above the last bound, or
-// not a number, is the last.
+// Ceiling returns how many pods may run at once at an intensity in gCO2eq/kWh, or [Unlimited]
+// without buckets. A bound belongs to the bucket below it. Zero or less is in the first bucket. An
+// intensity above the last bound is in the last bucket, and so is NaN.
 func (b Buckets) Ceiling(intensity float64) int {
-	if b.Empty() {
+	if b.IsEmpty() {
 		return Unlimited
 	}
 	return b.ascending[b.index(intensity)].Ceiling
 }
 
-// String prints the buckets the way ParseBuckets reads them; no buckets are "".
+// String prints the buckets as ParseBuckets reads them. It prints "" without buckets.
 func (b Buckets) String() string {
 	items := make([]string, len(b.ascending))
 	for i, bucket := range b.ascending {

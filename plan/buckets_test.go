@@ -96,8 +96,8 @@ func TestBucketsKeepTheirOwnList(t *testing.T) {
 	}
 }
 
-// FuzzParseBuckets checks that no input panics, that what is read prints as
-// what reads back, and that every ceiling is one of those written.
+// FuzzParseBuckets checks that no input panics, that accepted buckets print as what reads back, and
+// that every ceiling is one that was written.
 func FuzzParseBuckets(f *testing.F) {
 	for _, s := range []string{"437=110,504=60,*=10", "30", "200=20,350=5,*=1", "0=0", "1e3=1", "0x1p4=1", " *=3 ", "=", ",", "1=1=1"} {
 		f.Add(s, 450.0)

@@ -6,100 +6,101 @@ import (
 	"time"
 )
 
-// place is a start that a group may be given, in one location.
+// A place is a start that a group may be given, in one location.
 type place struct {
-	fleet   *Fleet
-	start   time.Time
-	mean    float64 // gCO2eq/kWh of the run; NaN if unknown
-	cost    float64 // the mean, with the wait priced; infinite if unknown
-	least   float64 // what the cheapest costs, of which this is nearly an equal
-	power   float64 // the group's power factor, by which the costs are weighed
-	free    bool    // there is room for the group over the whole run
-	crowded bool    // a cheaper start had none
+	fleet          *Fleet
+	start          time.Time
+	mean           float64 // gCO2eq/kWh of the run; NaN if unknown
+	cost           float64 // the mean, with the wait priced; infinite if unknown
+	cheapestCost   float64 // the cost of the cheapest start, to which this one is nearly equal
+	powerFactor    float64 // of the group; the costs are multiplied by it
+	hasRoom        bool    // for the group, over the whole run
+	cheaperWasFull bool    // a cheaper start had no room
 }
 
-// by weighs what a place costs by a power factor.
-func (p place) by(factor float64) place {
-	p.power, p.cost, p.least = factor, p.cost*factor, p.least*factor
+// timesPower multiplies the costs of a place by a power factor.
+func (p place) timesPower(factor float64) place {
+	p.powerFactor, p.cost, p.cheapestCost = factor, p.cost*factor, p.cheapestCost*factor
 	return p
 }
 
-// weighed is what the run emits: gCO2eq for each kWh that it takes elsewhere.
-func (p place) weighed() float64 { return p.mean * p.power }
+// emitted returns what the run emits: gCO2eq for each kWh that it would take where its power factor
+// is one.
+func (p place) emitted() float64 { return p.mean * p.powerFactor }
 
-// decide returns what is to be done with the group, and its place. What must
-// start now does so whether there is room or not.
+// decide returns the decision on the group, and its place. A group that must start now does so,
+// with room or without.
 func (g *Group) decide(fleets []*Fleet) (Decision, place) {
-	now := g.atOnce(fleets)
-	o := fleets[0].outlook
+	now := g.placeNow(fleets)
+	planner := fleets[0].planner
 	d := Decision{
-		Decided: o.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, Guess: g.Guess,
-		AtOnce: now.mean, AtOnceIn: now.fleet.outlook.location, PowerFactorAtOnce: now.power,
-		Threshold: g.Threshold, MinGain: max(o.terms.MinGain, nearlyEqual),
+		Decided: planner.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, EstimatedDuration: g.EstimatedDuration,
+		ExpectedAtOnce: now.mean, LocationAtOnce: now.fleet.planner.location, PowerFactorAtOnce: now.powerFactor,
+		Threshold: g.Threshold, MinGain: max(planner.terms.MinGain, equalShare),
 	}
 	if g.Held {
-		d.MinGain = nearlyEqual
+		d.MinGain = equalShare
 	}
 	chosen := now
-	switch d.Cause = g.mustGo(fleets); {
+	switch d.Cause = g.causeToStartNow(fleets); {
 	case d.Cause != "":
 	case g.Threshold != nil:
 		chosen, d.Cause = g.chooseBelow(fleets, now, d.MinGain)
 	default:
-		chosen, d.Cause = g.choose(fleets, now, d.MinGain)
+		chosen, d.Cause = g.chooseCheapest(fleets, now, d.MinGain)
 	}
-	o = chosen.fleet.outlook
-	d.Start, d.Expected, d.PowerFactor, d.Crowded, d.Location = chosen.start, chosen.mean, chosen.power, chosen.crowded, o.location
-	d.Missing, d.Basis = o.missing, o.basis
+	planner = chosen.fleet.planner
+	d.Start, d.Expected, d.PowerFactor, d.CheaperWasFull, d.Location = chosen.start, chosen.mean, chosen.powerFactor, chosen.cheaperWasFull, planner.location
+	d.NoForecastReason, d.Basis = planner.noForecastReason, planner.basis
 	if chosen.fleet.room != nil {
 		r := chosen.fleet.room
-		d.Ceiling, d.Bucket, d.Running = r.ceiling, r.bucket, r.running()
+		d.Ceiling, d.Bucket, d.RunningPods = r.ceiling, r.bucket, r.running()
 	}
 	return d, chosen
 }
 
-// atOnce returns the place that starts now: where the intensity is known,
-// there is room, and it is cheapest, in this order.
-func (g *Group) atOnce(fleets []*Fleet) place {
+// placeNow returns the place that starts now. It prefers a place with a known intensity, then one
+// with room, then the cheapest.
+func (g *Group) placeNow(fleets []*Fleet) place {
 	if len(fleets) == 1 {
-		return fleets[0].at(g, fleets[0].outlook.now)
+		return fleets[0].at(g, fleets[0].planner.now)
 	}
 	var few [8]place // keeps most of what is compared off the heap
 	best := few[:0]
-	least := math.Inf(1)
+	cheapestCost := math.Inf(1)
 	for _, f := range fleets {
-		p := f.at(g, f.outlook.now)
+		p := f.at(g, f.planner.now)
 		if len(best) > 0 && p.rank() != best[0].rank() {
 			if p.rank() < best[0].rank() {
 				continue
 			}
-			best, least = best[:0], math.Inf(1)
+			best, cheapestCost = best[:0], math.Inf(1)
 		}
-		best, least = append(best, p), math.Min(least, p.cost)
+		best, cheapestCost = append(best, p), math.Min(cheapestCost, p.cost)
 	}
-	return g.prefer(best, least)
+	return g.prefer(best, cheapestCost)
 }
 
-// rank orders places that start now: known before unknown, free before full.
+// rank orders places that start now: known before unknown, then with room before full.
 func (p place) rank() int {
 	switch {
 	case math.IsNaN(p.mean):
 		return 0
-	case !p.free:
+	case !p.hasRoom:
 		return 1
 	default:
 		return 2
 	}
 }
 
-// prefer returns, of the places that are as good as the cheapest, the one in
-// the location that was planned or, if it is not among them, the first.
-func (g *Group) prefer(places []place, least float64) place {
+// prefer returns one of the places that are as good as the cheapest: the place in the planned
+// location or, if that is not among them, the first.
+func (g *Group) prefer(places []place, cheapestCost float64) place {
 	var first place
 	for _, p := range places {
 		switch {
-		case p.cost-least > choice(least): // not so if both are infinite
-		case g.PlannedIn != "" && p.fleet.outlook.location == g.PlannedIn:
+		case p.cost-cheapestCost > choiceMargin(cheapestCost): // false if both are infinite
+		case g.PlannedLocation != "" && p.fleet.planner.location == g.PlannedLocation:
 			return p
 		case first.fleet == nil:
 			first = p
@@ -108,95 +109,94 @@ func (g *Group) prefer(places []place, least float64) place {
 	return first
 }
 
-// mustGo returns why the group starts now whatever is planned; empty if it may
-// wait.
-func (g *Group) mustGo(fleets []*Fleet) Cause {
-	o := fleets[0].outlook
+// causeToStartNow returns why the group starts now whatever is planned; empty if it may wait.
+func (g *Group) causeToStartNow(fleets []*Fleet) Cause {
+	planner := fleets[0].planner
 	switch {
-	case !o.now.Before(g.LatestStart):
-		return AtLatestStart
-	case !o.exempt.IsZero() && !o.now.Before(o.exempt):
-		return Exempt
-	case !slices.ContainsFunc(fleets, func(f *Fleet) bool { return f.outlook.curve(g.Duration) != nil }):
-		return NoForecast
+	case !planner.now.Before(g.LatestStart):
+		return CauseLatestStart
+	case !planner.nextExempt.IsZero() && !planner.now.Before(planner.nextExempt):
+		return CauseExempt
+	case !slices.ContainsFunc(fleets, func(f *Fleet) bool { return f.planner.curve(g.Duration) != nil }):
+		return CauseNoForecast
 	default:
 		return ""
 	}
 }
 
-// chooseBelow starts at the first window at or below the threshold or, if there
-// is none in time, at the cheapest.
+// chooseBelow starts the group at the first window at or below its threshold or, if there is none
+// in time, at the cheapest.
 func (g *Group) chooseBelow(fleets []*Fleet, now place, minGain float64) (place, Cause) {
 	var first place
 	for _, f := range fleets {
 		p, ok := f.firstBelow(g)
-		if ok && (first.fleet == nil || p.start.Before(first.start) || p.start.Equal(first.start) && first.cost-p.cost > choice(p.cost)) {
+		if ok && (first.fleet == nil || p.start.Before(first.start) || p.start.Equal(first.start) && first.cost-p.cost > choiceMargin(p.cost)) {
 			first = p
 		}
 	}
 	if first.fleet == nil {
-		return g.choose(fleets, now, minGain)
+		return g.chooseCheapest(fleets, now, minGain)
 	}
-	planned, ok := g.planned(fleets)
-	if ok && planned.weighed() <= *g.Threshold && !planned.start.Before(first.start) && planned.start.Sub(first.start) <= maxSpread {
-		return planned, Threshold
+	planned, ok := g.plannedPlace(fleets)
+	if ok && planned.emitted() <= *g.Threshold && !planned.start.Before(first.start) && planned.start.Sub(first.start) <= maxSpread {
+		return planned, CauseThreshold
 	}
-	return first, Threshold
+	return first, CauseThreshold
 }
 
-// choose starts at the cheapest window with room, at the planned one if that
-// is as good, or now if waiting gains too little.
-func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (place, Cause) {
+// chooseCheapest starts the group at the cheapest window with room, at the planned start if that is
+// as good, or now if the wait gains too little.
+func (g *Group) chooseCheapest(fleets []*Fleet, now place, minGain float64) (place, Cause) {
 	enough := math.Inf(-1) // where nothing is emitted there is nothing to gain
 	if now.mean > 0 {
-		enough = now.weighed() * (1 - minGain)
+		enough = now.emitted() * (1 - minGain)
 	}
 	best, ok := g.cheapest(fleets, enough)
 	if !ok {
-		return g.last(fleets, now), NoRoom
+		return g.placeAtLatestStart(fleets, now), CauseNoRoom
 	}
-	if now.fleet.room == nil && now.cost-best.least <= noise {
-		now.crowded = best.crowded
-		return g.soon(now, best, enough)
+	if now.fleet.room == nil && now.cost-best.cheapestCost <= roundingNoise {
+		now.cheaperWasFull = best.cheaperWasFull
+		return g.spreadStart(now, best, enough)
 	}
-	if planned, ok := g.planned(fleets); ok && planned.cost-best.least <= margin(best.least) {
-		planned.crowded = best.crowded
-		return planned, planned.waits(now, enough)
+	if planned, ok := g.plannedPlace(fleets); ok && planned.cost-best.cheapestCost <= equalMargin(best.cheapestCost) {
+		planned.cheaperWasFull = best.cheaperWasFull
+		return planned, planned.causeOfStart(now, enough)
 	}
-	now.crowded = best.crowded
+	now.cheaperWasFull = best.cheaperWasFull
 	switch {
-	case !now.free || best.start.Equal(now.start):
-		return best, best.waits(now, enough)
-	case now.cost-best.least <= margin(best.least) || best.weighed() > enough:
-		return now, SmallGain
+	case !now.hasRoom || best.start.Equal(now.start):
+		return best, best.causeOfStart(now, enough)
+	case now.cost-best.cheapestCost <= equalMargin(best.cheapestCost) || best.emitted() > enough:
+		return now, CauseSmallGain
 	default:
-		return best, CleanerLater
+		return best, CauseCleanerLater
 	}
 }
 
-// soon starts a group now that now is as good as any time. One that has waited
-// for it keeps within its minutes of the spread.
-func (g *Group) soon(now, best place, enough float64) (place, Cause) {
+// spreadStart starts a group now that now is as good as any time. A held group starts within its
+// minutes of the spread.
+func (g *Group) spreadStart(now, best place, enough float64) (place, Cause) {
 	if g.Held {
-		if later := now.fleet.soon(g, best.least); later.fleet != nil {
-			return later, Spread
+		if later := now.fleet.spreadStart(g, best.cheapestCost); later.fleet != nil {
+			return later, CauseSpread
 		}
 	}
 	if best.start.Equal(now.start) {
-		return now, best.waits(now, enough)
+		return now, best.causeOfStart(now, enough)
 	}
-	return now, SmallGain
+	return now, CauseSmallGain
 }
 
-// waits returns why a group is given this place.
-func (p place) waits(now place, enough float64) Cause {
+// causeOfStart returns why a group is given this place.
+func (p place) causeOfStart(now place, enough float64) Cause {
 	switch {
 	case p.start.Equal(now.start):
-		return CleanestNow
-	case !now.free && p.weighed() > enough:
-		return NoRoom
+		return CauseCleanestNow
+	case !now.hasRoom && p.emitted() > enough:
+		return CauseNoRoom
 	default:
-		return CleanerLater
+		return CauseCleanerLater
 	}
 }
 
@@ -206,43 +206,43 @@ func (g *Group) cheapest(fleets []*Fleet, enough float64) (best place, ok bool) 
 		return fleets[0].cheapest(g, enough)
 	}
 	var few [8]place
-	places, least := few[:0], math.Inf(1)
+	places, cheapestCost := few[:0], math.Inf(1)
 	for _, f := range fleets {
 		if p, found := f.cheapest(g, enough); found {
-			places, least = append(places, p), math.Min(least, p.least)
+			places, cheapestCost = append(places, p), math.Min(cheapestCost, p.cheapestCost)
 		}
 	}
-	best = g.prefer(places, least)
-	best.least = least
+	best = g.prefer(places, cheapestCost)
+	best.cheapestCost = cheapestCost
 	return best, len(places) > 0
 }
 
-// planned returns the place that was planned before, if it is still to come, in
-// time, and has room.
-func (g *Group) planned(fleets []*Fleet) (place, bool) {
+// plannedPlace returns the place of the earlier plan, if it is still to come, in time, and has
+// room.
+func (g *Group) plannedPlace(fleets []*Fleet) (place, bool) {
 	for _, f := range fleets {
-		if g.PlannedIn != "" && g.PlannedIn != f.outlook.location {
+		if g.PlannedLocation != "" && g.PlannedLocation != f.planner.location {
 			continue
 		}
-		planned := g.Planned.UTC()
-		if !planned.After(f.outlook.now) || planned.After(f.outlook.latest(g.LatestStart)) {
+		planned := g.PlannedStart.UTC()
+		if !planned.After(f.planner.now) || planned.After(f.planner.endOfWait(g.LatestStart)) {
 			return place{}, false
 		}
 		p := f.at(g, planned)
-		return p, p.free && !math.IsNaN(p.mean)
+		return p, p.hasRoom && !math.IsNaN(p.mean)
 	}
 	return place{}, false
 }
 
-// last returns the place at the latest start, for a group that no place before
-// has room for.
-func (g *Group) last(fleets []*Fleet, now place) place {
-	last := now.fleet.at(g, now.fleet.outlook.latest(g.LatestStart))
+// placeAtLatestStart returns the place at the latest start, for a group without room at any earlier
+// start.
+func (g *Group) placeAtLatestStart(fleets []*Fleet, now place) place {
+	last := now.fleet.at(g, now.fleet.planner.endOfWait(g.LatestStart))
 	for _, f := range fleets {
-		if p := f.at(g, f.outlook.latest(g.LatestStart)); p.cost < last.cost {
+		if p := f.at(g, f.planner.endOfWait(g.LatestStart)); p.cost < last.cost {
 			last = p
 		}
 	}
-	last.crowded = true
+	last.cheaperWasFull = true
 	return last
 }

@@ -9,78 +9,77 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// curve holds the windows of one duration at every start worth looking at, in
-// order of time; the first starts now. It reaches as far as it was asked for:
-// where every task has a duration of its own, most are asked for little.
+// A curve has the windows of one duration at every start that is worth looking at, in order of
+// time. The first window starts now. The curve reaches as far as it was asked to: where every task
+// has a duration of its own, most curves are asked for little.
 type curve struct {
-	outlook  *Planner
-	duration time.Duration
-	starts   []int64   // Unix nanoseconds
-	mean     []float64 // gCO2eq/kWh over [starts[i], starts[i]+duration)
-	best     []int32   // the cheapest of 0..i, the earliest of equals
-	least    float64   // what the last of these costs
-	lowest   []float64 // the smallest mean of 0..i, as far as it was asked for
-	options  map[int]*options
+	planner      *Planner
+	duration     time.Duration
+	starts       []int64   // Unix nanoseconds
+	means        []float64 // gCO2eq/kWh over [starts[i], starts[i]+duration)
+	cheapestUpTo []int32   // the index of the cheapest of 0..i, the earliest of equals
+	cheapestCost float64   // of the cheapest window so far
+	lowestMeans  []float64 // the lowest mean of 0..i, as far as they are computed
+	options      map[int]*options
 
-	sweep     *forecast.Sweep
-	reached   int64
-	near, far int // the next of the outlook's boundaries for either end of a window
+	sweep                              *forecast.Sweep
+	reachedUntil                       int64
+	nextStartBoundary, nextEndBoundary int // the planner's next boundaries for either end of a window
 }
 
-func (o *Planner) newCurve(duration time.Duration) *curve {
-	if duration <= 0 || o.series.Empty() {
+func (p *Planner) newCurve(duration time.Duration) *curve {
+	if duration <= 0 || p.series.IsEmpty() {
 		return nil
 	}
-	c := &curve{outlook: o, duration: duration, sweep: o.series.Sweep()}
-	if c.add(nanos(o.now)); len(c.starts) == 0 {
+	c := &curve{planner: p, duration: duration, sweep: p.series.Sweep()}
+	if c.add(nanos(p.now)); len(c.starts) == 0 {
 		return nil
 	}
-	c.far = sort.Search(len(o.boundaries()), func(i int) bool { return o.corner(i, duration) > c.starts[0] })
+	c.nextEndBoundary = sort.Search(len(p.boundaries()), func(i int) bool { return p.corner(i, duration) > c.starts[0] })
 	return c
 }
 
-// boundaries are those of the series' slots after now, in Unix nanoseconds.
-func (o *Planner) boundaries() []int64 {
-	if o.bounds == nil {
-		for b := range o.series.Boundaries(o.now, o.series.End().Add(1)) {
-			o.bounds = append(o.bounds, b.UnixNano())
+// boundaries returns the boundaries of the slots after now, in Unix nanoseconds.
+func (p *Planner) boundaries() []int64 {
+	if p.slotBoundaries == nil {
+		for b := range p.series.Boundaries(p.now, p.series.End().Add(1)) {
+			p.slotBoundaries = append(p.slotBoundaries, b.UnixNano())
 		}
 	}
-	return o.bounds
+	return p.slotBoundaries
 }
 
-// corner returns when a window whose end, after some time, is at the i-th boundary
-// starts: the first full second from there on; never, if there is no such boundary.
-func (o *Planner) corner(i int, after time.Duration) int64 {
-	if i >= len(o.bounds) {
+// corner returns the start of the window that reaches the i-th boundary after some time, in full
+// seconds. It returns the largest instant if there is no such boundary.
+func (p *Planner) corner(i int, after time.Duration) int64 {
+	if i >= len(p.slotBoundaries) {
 		return math.MaxInt64
 	}
-	return ceilSecond(o.bounds[i] - int64(after))
+	return ceilSecond(p.slotBoundaries[i] - int64(after))
 }
 
-// reach adds the corners up to an instant: every start at which an end of the
-// window meets a slot's boundary, or the first full second after that; ascending,
-// each once.
+// reach adds the corners up to an instant. A corner is a start at which an end of the window meets
+// the boundary of a slot, or the first full second after that. Corners are ascending, each once.
 func (c *curve) reach(to int64) {
-	if to <= c.reached {
+	if to <= c.reachedUntil {
 		return
 	}
-	c.reached = to
-	if min(c.outlook.corner(c.near, 0), c.outlook.corner(c.far, c.duration)) > to {
+	c.reachedUntil = to
+	if min(c.planner.corner(c.nextStartBoundary, 0), c.planner.corner(c.nextEndBoundary, c.duration)) > to {
 		return
 	}
 	c.grow(to)
 	for {
-		near, far := c.outlook.corner(c.near, 0), c.outlook.corner(c.far, c.duration)
+		near, far := c.planner.corner(c.nextStartBoundary, 0), c.planner.corner(c.nextEndBoundary, c.duration)
 		at := min(near, far)
 		if at > to || at == math.MaxInt64 {
 			return
 		}
 		if near == at {
-			c.near++
+			c.nextStartBoundary++
 		}
 		if far == at {
-			c.far++
+			c.nextEndBoundary++
 		}
 		if at > c.starts[len(c.starts)-1] {
 			c.add(at)
@@ -88,115 +87,117 @@ func (c *curve) reach(to int64) {
 	}
 }
 
-// grow makes room for the corners up to an instant at once.
+// grow allocates memory for the corners up to an instant at once.
 func (c *curve) grow(to int64) {
-	bounds := c.outlook.boundaries()
-	more := sort.Search(len(bounds), func(i int) bool { return bounds[i] > to }) - c.near
+	bounds := c.planner.boundaries()
+	more := sort.Search(len(bounds), func(i int) bool { return bounds[i] > to }) - c.nextStartBoundary
 	if end := to + int64(c.duration); end > to {
-		more += sort.Search(len(bounds), func(i int) bool { return bounds[i] > end }) - c.far
+		more += sort.Search(len(bounds), func(i int) bool { return bounds[i] > end }) - c.nextEndBoundary
 	} else {
-		more += len(bounds) - c.far
+		more += len(bounds) - c.nextEndBoundary
 	}
 	more = max(more, 0)
-	c.starts, c.mean, c.best = slices.Grow(c.starts, more), slices.Grow(c.mean, more), slices.Grow(c.best, more)
+	c.starts, c.means, c.cheapestUpTo = slices.Grow(c.starts, more), slices.Grow(c.means, more), slices.Grow(c.cheapestUpTo, more)
 }
 
-// Expect returns the mean intensity over a window of some length, in
-// gCO2eq/kWh; false if less than half of it is covered. A gap within the series
-// counts as a [Planner] takes it, what is beyond as the mean of the series.
-func Expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
-	return expect(bridged(series), start, duration)
+// WindowMean returns the mean intensity over a window, in gCO2eq/kWh. It returns false if less than
+// half of the window is covered. A gap within the series counts as for a [Planner], and time
+// outside the series as the mean of the series.
+func WindowMean(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
+	return expectMean(withoutGaps(series), start, duration)
 }
 
-// bridged is a series without gaps: what is not known is not clean.
-func bridged(series *forecast.Series) *forecast.Series {
+// withoutGaps returns a series whose gaps count as at least its mean: an unknown intensity is not a
+// clean one.
+func withoutGaps(series *forecast.Series) *forecast.Series {
 	mean, _ := series.Mean(series.Start(), series.End())
-	return series.Bridged(mean)
+	return series.WithoutGaps(mean)
 }
 
-func expect(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
+func expectMean(series *forecast.Series, start time.Time, duration time.Duration) (float64, bool) {
 	mean, covered := series.Mean(start, start.Add(duration))
 	if covered == duration {
 		return mean, true
 	}
 	fill, _ := series.Mean(series.Start(), series.End())
-	return filled(mean, covered, duration, fill)
+	return fillWindow(mean, covered, duration, fill)
 }
 
-// filled is the mean over a window of which some is covered.
-func filled(mean float64, covered, duration time.Duration, fill float64) (float64, bool) {
+// fillWindow returns the mean over a window that is covered in part. The rest counts as fill. It
+// returns false if too little is covered.
+func fillWindow(mean float64, covered, duration time.Duration, fill float64) (float64, bool) {
 	if covered == duration {
 		return mean, true
 	}
 	share := float64(covered) / float64(duration)
-	if share < minCover {
+	if share < minCoverShare {
 		return 0, false
 	}
 	return mean*share + fill*(1-share), true
 }
 
-func (o *Planner) expect(start time.Time, duration time.Duration) (float64, bool) {
-	mean, covered := o.series.Mean(start, start.Add(duration))
-	return filled(mean, covered, duration, o.fill)
+func (p *Planner) expectMean(start time.Time, duration time.Duration) (float64, bool) {
+	mean, covered := p.series.Mean(start, start.Add(duration))
+	return fillWindow(mean, covered, duration, p.fill)
 }
 
 // add adds a start after all others, if the forecast covers enough of its window.
 func (c *curve) add(start int64) {
 	mean, covered := c.sweep.Mean(start, start+int64(c.duration))
-	mean, ok := filled(mean, covered, c.duration, c.outlook.fill)
+	mean, ok := fillWindow(mean, covered, c.duration, c.planner.fill)
 	if !ok {
 		return
 	}
 	i, cost := int32(len(c.starts)), c.price(start, mean)
-	c.starts, c.mean = append(c.starts, start), append(c.mean, mean)
-	if i > 0 && cost >= c.least {
-		c.best = append(c.best, c.best[i-1])
+	c.starts, c.means = append(c.starts, start), append(c.means, mean)
+	if i > 0 && cost >= c.cheapestCost {
+		c.cheapestUpTo = append(c.cheapestUpTo, c.cheapestUpTo[i-1])
 		return
 	}
-	c.best, c.least = append(c.best, i), cost
+	c.cheapestUpTo, c.cheapestCost = append(c.cheapestUpTo, i), cost
 }
 
-// start is that of the i-th window.
+// start returns the start of the i-th window.
 func (c *curve) start(i int) time.Time { return time.Unix(0, c.starts[i]).UTC() }
 
-// cost prices the wait. An intensity at or below zero cannot be made cheaper
+// cost returns the mean with the wait priced. An intensity at or below zero cannot be made cheaper
 // by waiting longer.
 func (c *curve) cost(start time.Time, mean float64) float64 { return c.price(nanos(start), mean) }
 
-// price is cost of a start in Unix nanoseconds.
+// price returns the cost of a start in Unix nanoseconds.
 func (c *curve) price(start int64, mean float64) float64 {
-	hours := float64(start-c.outlook.nowNanos) / float64(time.Hour)
-	return math.Max(mean, 0) * (1 + c.outlook.terms.WaitPrice*hours)
+	hours := float64(start-c.planner.nowNanos) / float64(time.Hour)
+	return math.Max(mean, 0) * (1 + c.planner.terms.WaitPrice*hours)
 }
 
-// cheapest returns the cheapest start at or before latest, the earliest of
-// equals, its mean, and its index; -1 if it is latest itself.
+// cheapest returns the cheapest start at or before latest, the earliest of equals, its mean, and
+// its index. The index is -1 if the start is latest itself.
 func (c *curve) cheapest(latest time.Time) (time.Time, float64, int) {
 	last := c.last(latest)
-	i := int(c.best[last])
+	i := int(c.cheapestUpTo[last])
 	if c.starts[last] < nanos(latest) {
-		mean, ok := c.outlook.expect(latest, c.duration)
-		if ok && c.cost(latest, mean) < c.price(c.starts[i], c.mean[i]) {
+		mean, ok := c.planner.expectMean(latest, c.duration)
+		if ok && c.cost(latest, mean) < c.price(c.starts[i], c.means[i]) {
 			return latest, mean, -1
 		}
 	}
-	return c.start(i), c.mean[i], i
+	return c.start(i), c.means[i], i
 }
 
-// firstBelow returns the first start at or before latest at which the mean is
-// at or below the threshold, and that mean.
+// firstBelow returns the first start at or before latest whose mean is at or below the threshold,
+// and that mean.
 func (c *curve) firstBelow(threshold float64, latest time.Time) (time.Time, float64, bool) {
 	last := c.last(latest)
-	for i := len(c.lowest); i <= last; i++ {
-		c.lowest = append(c.lowest, c.mean[i])
+	for i := len(c.lowestMeans); i <= last; i++ {
+		c.lowestMeans = append(c.lowestMeans, c.means[i])
 		if i > 0 {
-			c.lowest[i] = math.Min(c.lowest[i-1], c.mean[i])
+			c.lowestMeans[i] = math.Min(c.lowestMeans[i-1], c.means[i])
 		}
 	}
-	i := sort.Search(last+1, func(i int) bool { return c.lowest[i] <= threshold })
+	i := sort.Search(last+1, func(i int) bool { return c.lowestMeans[i] <= threshold })
 	switch i {
 	case 0:
-		return c.start(0), c.mean[0], true
+		return c.start(0), c.means[0], true
 	case last + 1:
 		return c.crossing(last, latest, threshold)
 	default:
@@ -204,26 +205,26 @@ func (c *curve) firstBelow(threshold float64, latest time.Time) (time.Time, floa
 	}
 }
 
-// crossing returns where between starts[i] and end the mean, above the
-// threshold at first and linear in between, comes down to it: in whole
-// seconds, but not after end.
+// crossing returns the start between starts[i] and end at which the mean comes down to the
+// threshold, in whole seconds and not after end. The mean is above the threshold at starts[i] and
+// linear from there.
 func (c *curve) crossing(i int, end time.Time, threshold float64) (time.Time, float64, bool) {
-	endMean, ok := c.outlook.expect(end, c.duration)
+	endMean, ok := c.planner.expectMean(end, c.duration)
 	if !ok || endMean > threshold {
 		return time.Time{}, 0, false
 	}
-	share := (c.mean[i] - threshold) / (c.mean[i] - endMean)
+	share := (c.means[i] - threshold) / (c.means[i] - endMean)
 	at := c.start(i).Add(time.Duration(share * float64(end.Sub(c.start(i)))))
 	at = fullSecond(at)
-	mean, ok := c.outlook.expect(at, c.duration)
+	mean, ok := c.planner.expectMean(at, c.duration)
 	if !ok || mean > threshold || at.After(end) {
 		return end, endMean, true
 	}
 	return at, mean, true
 }
 
-// fullSecond rounds up: a start is written down in full seconds, and must not
-// lie before the slot that it was chosen for.
+// fullSecond rounds up to a full second: a start is written in full seconds, and must not lie
+// before the slot that it was chosen for.
 func fullSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 // ceilSecond is fullSecond in Unix nanoseconds.
@@ -236,8 +237,8 @@ func ceilSecond(nanos int64) int64 {
 	return nanos - over
 }
 
-// last returns the index of the last start at or before latest. The first
-// start is now, and latest is never before it.
+// last returns the index of the last start at or before latest. The first start is now, and latest
+// is never before now.
 func (c *curve) last(latest time.Time) int {
 	at := nanos(latest)
 	c.reach(at)
@@ -245,6 +246,5 @@ func (c *curve) last(latest time.Time) int {
 	return max(after-1, 0)
 }
 
-// nanos returns t in Unix nanoseconds; instants too far away become the nearest
-// that fits.
+// nanos returns t in Unix nanoseconds. An instant too far away becomes the nearest that fits.
 func nanos(t time.Time) int64 { return int64(t.Sub(time.Unix(0, 0))) }

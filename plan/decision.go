@@ -9,213 +9,212 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// Cause is why a decision is what it is; a closed set, fit for a metric's
-// label.
+// Cause says why a decision is what it is. Causes are a closed set, fit for the label of a metric.
 type Cause string
 
 // The causes of a decision.
 const (
-	// CleanerLater holds: a window before the latest start is cheaper.
-	CleanerLater Cause = "cleaner-later"
-	// Threshold holds, or starts, at the first window at or below the task's
-	// threshold.
-	Threshold Cause = "threshold"
-	// CleanestNow starts: no window before the latest start is cheaper.
-	CleanestNow Cause = "cleanest-now"
-	// SmallGain starts: waiting would save less than the policy's minimum.
-	SmallGain Cause = "small-gain"
-	// AtLatestStart starts: there is no time left to wait.
-	AtLatestStart Cause = "latest-start"
-	// Exempt starts: carbon does not count now.
-	Exempt Cause = "exempt"
-	// Queued holds until all that waits has been looked at together: it would
-	// start now, and there are ceilings.
-	Queued Cause = "queued"
-	// Spread holds for minutes: now is as clean as any time, and others start now
-	// too.
-	Spread Cause = "spread"
-	// Suspended holds: its user has suspended it, and it is planned once it is resumed.
-	Suspended Cause = "suspended"
-	// Withdrawn starts: it does not ask to wait any more.
-	Withdrawn Cause = "withdrawn"
-	// NoForecast starts: nothing usable is known.
-	NoForecast Cause = "no-forecast"
-	// NoRoom holds: what runs, and what is planned for those with less time,
-	// leaves no room below the ceiling now, and waiting gains nothing else.
-	NoRoom Cause = "no-room"
+	// CauseCleanerLater holds the task: a window before the latest start is cheaper.
+	CauseCleanerLater Cause = "cleaner-later"
+	// CauseThreshold holds the task until the first window at or below its threshold, or starts it
+	// in that window.
+	CauseThreshold Cause = "threshold"
+	// CauseCleanestNow starts the task: no window before the latest start is cheaper.
+	CauseCleanestNow Cause = "cleanest-now"
+	// CauseSmallGain starts the task: waiting would save less than the policy's minimum.
+	CauseSmallGain Cause = "small-gain"
+	// CauseLatestStart starts the task: there is no time left to wait.
+	CauseLatestStart Cause = "latest-start"
+	// CauseExempt starts the task: carbon does not count now.
+	CauseExempt Cause = "exempt"
+	// CauseQueued holds a task that would start now, until all held work has been planned together
+	// below the ceilings.
+	CauseQueued Cause = "queued"
+	// CauseSpread holds the task for minutes: now is as clean as any time, and other tasks start
+	// now, too.
+	CauseSpread Cause = "spread"
+	// CauseSuspended holds the task: its user has suspended it. It is planned once it is resumed.
+	CauseSuspended Cause = "suspended"
+	// CauseWithdrawn starts the task: it does not ask to wait any more.
+	CauseWithdrawn Cause = "withdrawn"
+	// CauseNoForecast starts the task: nothing usable is known.
+	CauseNoForecast Cause = "no-forecast"
+	// CauseNoRoom holds the task: running pods, and the plans of tasks with less time, leave no
+	// room below the ceiling now, and there is no other gain in waiting.
+	CauseNoRoom Cause = "no-room"
 )
 
-// Decision says when and where a task starts, and why. It is a value: nothing
-// happens by making one.
+// Decision says when and where a task starts, and why. A decision is a value: nothing happens by
+// making one.
 type Decision struct {
-	Decided           time.Time     // the moment it was made
-	Start             time.Time     // when to start; Decided is at once
+	Decided           time.Time     // when the decision was made
+	Start             time.Time     // when to start; Decided means at once
 	LatestStart       time.Time     // the promise to the user
-	Location          string        // where
-	Duration          time.Duration // how long it is taken to run
-	Guess             string        // the task's
+	Location          string        // where to start
+	Duration          time.Duration // how long the task is expected to run
+	EstimatedDuration string        // the one of the task
 	Expected          float64       // mean gCO2eq/kWh of the run from Start; NaN if unknown
-	PowerFactor       float64       // the task's power factor there; zero is one
-	AtOnce            float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
-	AtOnceIn          string        // where that is: of several locations, the cleanest at Decided
-	PowerFactorAtOnce float64       // the task's power factor there; zero is one
+	PowerFactor       float64       // of the task in Location; zero is one
+	ExpectedAtOnce    float64       // mean gCO2eq/kWh of the run from Decided; NaN if unknown
+	LocationAtOnce    string        // where that is: the location that is cleanest at Decided
+	PowerFactorAtOnce float64       // of the task in LocationAtOnce; zero is one
 	Cause             Cause
-	Threshold         *float64 // the task's
+	Threshold         *float64 // of the task
 	MinGain           float64  // that was asked for, in 0..1
-	Missing           string   // why there is no usable forecast
+	NoForecastReason  string   // why there is no usable forecast
 	Basis             forecast.Basis
-	Ceiling           int    // of the location at Decided, where ceilings apply; else zero
-	Bucket            string // the one of the ceiling, see [Buckets.Name]
-	Running           int    // pods at Decided, before this task, where ceilings apply
-	Crowded           bool   // a cheaper start had no room below its ceiling
-	StillWaits        string // for what else the work waits once it is let go; empty if it can start
+	Ceiling           int    // of the location at Decided, with ceilings; else zero
+	Bucket            string // of that ceiling, see [Buckets.Name]
+	RunningPods       int    // at Decided, before this task, with ceilings
+	CheaperWasFull    bool   // a cheaper start had no room below its ceiling
+	StillWaitsFor     string // what else the work waits for once it is released; empty if it can start
 }
 
-// Queue makes work that would start now, and need not, wait for a moment, until
-// it is planned together with all else below the ceilings.
+// Queue makes work wait for a moment that would start now and need not, until it is planned
+// together with all other work below the ceilings.
 func (d Decision) Queue() Decision {
 	soon := d.Decided.Add(time.Second)
 	switch d.Cause {
-	case CleanestNow, SmallGain, Threshold, Spread:
+	case CauseCleanestNow, CauseSmallGain, CauseThreshold, CauseSpread:
 		if !d.Holds() && !soon.After(d.LatestStart) {
-			d.Start, d.Cause = soon, Queued
+			d.Start, d.Cause = soon, CauseQueued
 		}
 	}
 	return d
 }
 
-// Withdraw is the decision for work that does not ask to wait any more: it starts now,
-// in the location that is cleanest now.
+// Withdraw returns the decision for work that does not ask to wait any more: it starts now, in the
+// location that is cleanest now.
 func (d Decision) Withdraw() Decision {
-	d.Start, d.Cause = d.Decided, Withdrawn
-	d.Expected, d.Location, d.PowerFactor = d.AtOnce, d.AtOnceIn, d.PowerFactorAtOnce
+	d.Start, d.Cause = d.Decided, CauseWithdrawn
+	d.Expected, d.Location, d.PowerFactor = d.ExpectedAtOnce, d.LocationAtOnce, d.PowerFactorAtOnce
 	return d
 }
 
 // Holds reports whether the task has to wait.
 func (d Decision) Holds() bool { return d.Start.After(d.Decided) }
 
-// Gain returns the share of the emissions that the wait saves, in 0..1; zero
-// when nothing is known or saved.
+// Gain returns the share of the emissions that the wait saves, in 0..1. It is zero if nothing is
+// known or saved.
 func (d Decision) Gain() float64 {
-	if math.IsNaN(d.AtOnce) || math.IsNaN(d.Expected) {
+	if math.IsNaN(d.ExpectedAtOnce) || math.IsNaN(d.Expected) {
 		return 0
 	}
 	return math.Max(0, gain(d.EmittedAtOnce(), d.Emitted()))
 }
 
-// Emitted returns what the run emits from Start, in gCO2eq for each kWh that it
-// would take where its power factor is one; NaN if unknown.
+// Emitted returns what the run emits from Start, in gCO2eq for each kWh that it would take where
+// its power factor is one; NaN if unknown.
 func (d Decision) Emitted() float64 { return d.Expected * orOne(d.PowerFactor) }
 
-// EmittedAtOnce is Emitted for the run from Decided.
-func (d Decision) EmittedAtOnce() float64 { return d.AtOnce * orOne(d.PowerFactorAtOnce) }
+// EmittedAtOnce returns Emitted for the run from Decided.
+func (d Decision) EmittedAtOnce() float64 { return d.ExpectedAtOnce * orOne(d.PowerFactorAtOnce) }
 
-// maxReason is how many characters of an annotation `kubectl describe` prints.
-const maxReason = 140
+// maxReasonSize is how many characters of an annotation `kubectl describe` prints.
+const maxReasonSize = 140
 
-// Reason explains the decision in one plain sentence with numbers. It names
-// instants, not distances, so that it stays true for as long as it is shown,
-// and is kept within the 140 characters that `kubectl describe` prints, unless
-// the location has a long name. A duration that was guessed, and where starting
-// at once would be, are told if there is room. It is [Bounded] in any case.
+// Reason explains the decision in one plain sentence with numbers. The sentence names instants, not
+// distances, so that it stays true for as long as it is shown. It fits in the 140 characters that
+// `kubectl describe` prints, unless the location has a long name: the estimated duration, and the
+// location of a start at once, are left out if they do not fit. [Truncate] shortens the sentence in
+// any case.
 func (d Decision) Reason() string { return d.ReasonWith("") }
 
-// ReasonWith is Reason with more at its end.
+// ReasonWith returns Reason with more at its end.
 func (d Decision) ReasonWith(more string) string {
 	reason := d.sentence() + more
-	for _, spare := range []*string{&d.Guess, &d.AtOnceIn} {
-		if len(reason) > maxReason {
+	for _, spare := range []*string{&d.EstimatedDuration, &d.LocationAtOnce} {
+		if len(reason) > maxReasonSize {
 			*spare = ""
 			reason = d.sentence() + more
 		}
 	}
-	return Bounded(reason)
+	return Truncate(reason)
 }
 
-// Bounded keeps what is told of an object within a KiB: an object that carries
-// too much cannot be written at all, be it to release it.
-func Bounded(message string) string {
-	const most, more = 1024, "…"
-	if len(message) <= most {
+// Truncate shortens a message about an object to a KiB. An object with too much text cannot be
+// written at all, not even to release it.
+func Truncate(message string) string {
+	const maxSize, ellipsis = 1024, "…"
+	if len(message) <= maxSize {
 		return message
 	}
-	return strings.ToValidUTF8(message[:most-len(more)], "") + more
+	return strings.ToValidUTF8(message[:maxSize-len(ellipsis)], "") + ellipsis
 }
 
 func (d Decision) sentence() string {
 	switch {
-	case d.Cause == Queued && d.Holds():
-		return "waits for its turn below the ceilings of its policy; latest start " + minute(d.LatestStart)
-	case d.Cause == NoRoom && d.Holds():
+	case d.Cause == CauseQueued && d.Holds():
+		return "waits for its turn below the ceilings of its policy; latest start " + formatMinute(d.LatestStart)
+	case d.Cause == CauseNoRoom && d.Holds():
 		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; latest start %s",
-			d.inBucket(), d.in(), d.Running, d.Ceiling, clock(d.Start), minute(d.LatestStart))
+			d.inBucket(), d.inLocation(), d.RunningPods, d.Ceiling, formatClock(d.Start), formatMinute(d.LatestStart))
 	case d.Holds():
-		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", clock(d.Start), d.Why(), minute(d.LatestStart))
+		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", formatClock(d.Start), d.Why(), formatMinute(d.LatestStart))
 	}
-	if d.StillWaits != "" {
-		return fmt.Sprintf("let go %s UTC: %s; it still waits for %s", clock(d.Decided), d.Why(), d.StillWaits)
+	if d.StillWaitsFor != "" {
+		return fmt.Sprintf("released %s UTC: %s; it still waits for %s", formatClock(d.Decided), d.Why(), d.StillWaitsFor)
 	}
-	return fmt.Sprintf("started %s UTC: %s", clock(d.Decided), d.Why())
+	return fmt.Sprintf("started %s UTC: %s", formatClock(d.Decided), d.Why())
 }
 
-// Why is the part of the reason that does not say when.
+// Why returns the part of the reason that does not say when.
 func (d Decision) Why() string {
 	switch d.Cause {
-	case CleanestNow, SmallGain:
-		return fmt.Sprintf("%s, %s", d.expected(), d.noGain())
-	case CleanerLater:
+	case CauseCleanestNow, CauseSmallGain:
+		return fmt.Sprintf("%s, %s", d.runIntensity(), d.reasonNotToWait())
+	case CauseCleanerLater:
 		return fmt.Sprintf("%s, %.0f %% less than the %s%s at %s",
-			d.expected(), 100*d.Gain(), number(d.AtOnce), d.elsewhere(), minute(d.Decided))
-	case Threshold:
-		return fmt.Sprintf("%s, within its threshold of %s", d.expected(), number(*d.Threshold))
-	case Spread:
-		return fmt.Sprintf("%s, as clean as now; not all start in the same minute", d.expected())
-	case AtLatestStart:
-		return "its latest start has come" + d.running()
-	case Withdrawn:
-		return "it does not ask to wait any more" + d.running()
-	case Exempt:
-		return "the policy exempts this time" + d.running()
+			d.runIntensity(), 100*d.Gain(), formatNumber(d.ExpectedAtOnce), d.immediateLocation(), formatMinute(d.Decided))
+	case CauseThreshold:
+		return fmt.Sprintf("%s, within its threshold of %s", d.runIntensity(), formatNumber(*d.Threshold))
+	case CauseSpread:
+		return fmt.Sprintf("%s, as clean as now; starts are spread over some minutes", d.runIntensity())
+	case CauseLatestStart:
+		return "its latest start has come" + d.atIntensity()
+	case CauseWithdrawn:
+		return "it does not ask to wait any more" + d.atIntensity()
+	case CauseExempt:
+		return "the policy exempts this time" + d.atIntensity()
 	default:
-		return "no usable forecast: " + d.Missing
+		return "no usable forecast: " + d.NoForecastReason
 	}
 }
 
-// noGain says why it is not worth to wait.
-func (d Decision) noGain() string {
+// reasonNotToWait says why it is not worth to wait.
+func (d Decision) reasonNotToWait() string {
 	switch {
-	case d.AtOnce <= 0:
+	case d.ExpectedAtOnce <= 0:
 		return "nothing to gain at or below zero"
-	case d.Cause == SmallGain:
+	case d.Cause == CauseSmallGain:
 		return fmt.Sprintf("waiting would save less than %.3g %%", 100*d.MinGain)
-	case d.Crowded:
-		return "no window in time with room is cleaner"
+	case d.CheaperWasFull:
+		return "no later start with room is cleaner"
 	default:
-		return "no window in time is cleaner"
+		return "no later start is cleaner"
 	}
 }
 
-// running adds the intensity to a sentence, where it is known.
-func (d Decision) running() string {
+// atIntensity returns the end of a sentence with the intensity, if that is known.
+func (d Decision) atIntensity() string {
 	if math.IsNaN(d.Expected) {
 		return ""
 	}
-	return ", at " + d.expected()
+	return ", at " + d.runIntensity()
 }
 
-// expected prints the intensity of the run, where that is, on what it rests if
-// that is not the newest forecast, and over how long if that was guessed.
-func (d Decision) expected() string {
-	s := grams(d.Expected) + Times(d.PowerFactor) + d.in()
+// runIntensity prints the intensity of the run and its location. It adds the basis if that is not a
+// fresh forecast, and the duration if that is an estimate.
+func (d Decision) runIntensity() string {
+	s := formatIntensity(d.Expected) + FormatPowerFactor(d.PowerFactor) + d.inLocation()
 	switch d.Basis {
-	case forecast.Past:
+	case forecast.BasisHistory:
 		s += " by history"
-	case forecast.Stale:
+	case forecast.BasisStaleForecast:
 		s += " (stale)"
 	}
-	if d.Guess != "" {
-		s += " over " + d.Guess
+	if d.EstimatedDuration != "" {
+		s += " over " + d.EstimatedDuration
 	}
 	return s
 }
@@ -227,62 +226,63 @@ func (d Decision) inBucket() string {
 	return " in bucket " + d.Bucket
 }
 
-// in names the location, unless the forecast has no name for it.
-func (d Decision) in() string {
+// inLocation names the location, if the forecast has a name for it.
+func (d Decision) inLocation() string {
 	if d.Location == "" {
 		return ""
 	}
 	return " in " + d.Location
 }
 
-// elsewhere names the location to start at once in, where it is another, and the
-// power factor there.
-func (d Decision) elsewhere() string {
+// immediateLocation names the location of a start at once, and the power factor there, if that is
+// another location.
+func (d Decision) immediateLocation() string {
 	switch {
-	case d.AtOnceIn == d.Location:
+	case d.LocationAtOnce == d.Location:
 		return ""
-	case d.AtOnceIn != "":
-		return Times(d.PowerFactorAtOnce) + " in " + d.AtOnceIn
-	case d.PowerFactorAtOnce != d.PowerFactor: // there was no room for the name
-		return Times(d.PowerFactorAtOnce)
+	case d.LocationAtOnce != "":
+		return FormatPowerFactor(d.PowerFactorAtOnce) + " in " + d.LocationAtOnce
+	case d.PowerFactorAtOnce != d.PowerFactor: // the name was left out because it did not fit
+		return FormatPowerFactor(d.PowerFactorAtOnce)
 	default:
 		return ""
 	}
 }
 
-// grams prints an intensity with its unit.
-func grams(intensity float64) string { return number(intensity) + " gCO2eq/kWh" }
+// formatIntensity prints an intensity with its unit.
+func formatIntensity(intensity float64) string { return formatNumber(intensity) + " gCO2eq/kWh" }
 
-func number(intensity float64) string {
+func formatNumber(intensity float64) string {
 	if math.Abs(intensity) < 10 {
 		return fmt.Sprintf("%.3g", intensity)
 	}
 	return fmt.Sprintf("%.0f", intensity)
 }
 
-// clock prints an instant in UTC, with seconds only where there are some.
-func clock(t time.Time) string {
+// formatClock prints an instant in UTC, with seconds only if they are not zero.
+func formatClock(t time.Time) string {
 	if t.Second() == 0 {
-		return minute(t)
+		return formatMinute(t)
 	}
 	return t.UTC().Format("Jan 2 15:04:05")
 }
 
-func minute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
+func formatMinute(t time.Time) string { return t.UTC().Format("Jan 2 15:04") }
 
-// Times prints a power factor behind an intensity; nothing if it is one.
-func Times(factor float64) string {
+// FormatPowerFactor prints a power factor for use behind an intensity. It prints nothing if the
+// factor is one.
+func FormatPowerFactor(factor float64) string {
 	if orOne(factor) == 1 {
 		return ""
 	}
 	return fmt.Sprintf(" x %.3g", factor)
 }
 
-// Clock prints an instant for people, in UTC and with its year.
-func Clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+// FormatTime prints an instant for people, in UTC and with its year.
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// gain is the share of the intensity saved by running at later instead of at
-// now; zero when there is nothing to save.
+// gain returns the share of the intensity that is saved by running at later instead of at now. It
+// is zero if there is nothing to save.
 func gain(now, later float64) float64 {
 	if !(now > 0) {
 		return 0

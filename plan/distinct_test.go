@@ -10,8 +10,8 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// distinct makes groups of which no two run as long, for two days of slots of five
-// minutes in each of some locations, under a ceiling or not.
+// distinct makes groups that all have different durations, and series of two days in slots of five
+// minutes for some locations.
 func distinct(groups, locations int) (all []Group, series []*forecast.Series) {
 	r := rand.New(rand.NewPCG(13, 11))
 	var sites []Site
@@ -37,8 +37,8 @@ func distinct(groups, locations int) (all []Group, series []*forecast.Series) {
 	return all, series
 }
 
-// BenchmarkDistinctDurations is a pass over a thousand groups that have no duration
-// in common, as where users give each Job its own: at most 50 ms.
+// BenchmarkDistinctDurations is a pass over a thousand groups that all have different durations, as
+// where users give each Job its own. A pass should take at most 50 ms.
 func BenchmarkDistinctDurations(b *testing.B) {
 	for _, locations := range []int{1, 3} {
 		groups, series := distinct(1000, locations)
@@ -62,7 +62,7 @@ func BenchmarkDistinctDurations(b *testing.B) {
 	}
 }
 
-func TestASearchByOneLookFindsWhatASlateDoes(t *testing.T) {
+func TestASearchByOneLookFindsWhatAStartTreeFinds(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 9))
 	limits, err := NewBuckets([]Bucket{{UpTo: 300, Ceiling: 6}, {UpTo: math.Inf(1), Ceiling: 3}})
 	if err != nil {
@@ -76,12 +76,12 @@ func TestASearchByOneLookFindsWhatASlateDoes(t *testing.T) {
 		f := o.Fleet(limits, nil)
 		for range 200 {
 			from := r.IntN(len(f.room.left) - 40)
-			f.room.take(from, from+r.IntN(40), 1)
+			f.room.occupy(from, from+r.IntN(40), 1)
 		}
 		c := o.curve(time.Duration(1+r.IntN(600)) * time.Minute)
 		pods, latest := 1+r.IntN(4), now.Add(time.Duration(r.IntN(40*3600))*time.Second)
-		got, ok := cheapestOf(candidates(nil, c, f.room, nanos(latest)), f.room, pods)
-		want, wanted := newSlate(c, f.room).cheapest(pods, latest)
+		got, ok := cheapestAmong(candidates(nil, c, f.room, nanos(latest)), f.room, pods)
+		want, wanted := newStartTree(c, f.room).cheapest(pods, latest)
 		if ok != wanted || ok && got.start != want.start {
 			t.Fatalf("%s, %t, want %s, %t", got.at(), ok, want.at(), wanted)
 		}

@@ -8,42 +8,40 @@ import (
 	"github.com/gorhill/cronexpr"
 )
 
-// Exemption is a time when carbon does not count: either the minutes that a
-// cron expression names, or one window. The zero value never applies. It is
-// safe for concurrent use.
+// Exemption is a time when carbon does not count: either the minutes that a cron expression names,
+// or one period. The zero value never applies. An exemption is safe for concurrent use.
 type Exemption struct {
 	cron     *cronexpr.Expression
-	step     time.Duration  // what one match of cron stands for
-	early    time.Duration  // how much earlier than cron says
-	zone     *time.Location // in which cron is meant; nil is UTC
+	step     time.Duration  // how long one match of cron lasts
+	movedBy  time.Duration  // by how much earlier than cron says
+	zone     *time.Location // the zone of cron; nil is UTC
 	from, to time.Time
-	// stride is how far apart matches of cron are looked for to tell when they
-	// stop, byMinute the same if each stands for what is left of its minute.
+	// The end of an exemption is searched for at multiples of stride. byMinute is the stride if
+	// each match lasts to the end of its minute.
 	stride, byMinute time.Duration
 	warning          string
 }
 
-// ErrOver is the error of a cron expression that will not match again.
-var ErrOver = errors.New("this expression matches no time to come")
+// ErrNeverMatches is the error of a cron expression that does not match any more.
+var ErrNeverMatches = errors.New("this expression matches no future time")
 
-// Window exempts [from, to).
-func Window(from, to time.Time) (Exemption, error) {
+// NewExemption exempts [from, to).
+func NewExemption(from, to time.Time) (Exemption, error) {
 	if !from.Before(to) {
-		return Exemption{}, fmt.Errorf("from %s must be before to %s", Clock(from), Clock(to))
+		return Exemption{}, fmt.Errorf("from %s must be before to %s", FormatTime(from), FormatTime(to))
 	}
 	return Exemption{from: from, to: to}, nil
 }
 
-// Cron exempts the minutes (the seconds, if there are seven fields) that a
-// cron expression of five to seven fields matches, in UTC. An expression that
-// matches no time after now is [ErrOver].
+// ParseCronExemption exempts the minutes (the seconds, if there are seven fields) that a cron
+// expression of five to seven fields matches, in UTC. It returns [ErrNeverMatches] for an
+// expression that matches no time after now.
 //
-// The syntax is that of https://github.com/gorhill/cronexpr, and a range may be
-// written backwards in every field but the year: 22-5 are the hours from 22 to 5,
-// FRI-MON the days from Friday to Monday, and NOV-FEB/2 November and January.
-// Sunday is 0 and 7. Each field is for itself: with days beside them, hours 22-5
-// are the first and the last hours of those days.
-func Cron(expression string, now time.Time) (Exemption, error) {
+// The syntax is that of https://github.com/gorhill/cronexpr. In addition, a range may be written
+// backwards in every field but the year: 22-5 are the hours from 22 to 5, FRI-MON the days from
+// Friday to Monday, and NOV-FEB/2 November and January. Sunday is 0 and 7. Each field counts by
+// itself: if days are given, too, the hours 22-5 are the first and the last hours of those days.
+func ParseCronExemption(expression string, now time.Time) (Exemption, error) {
 	text, err := readCron(expression)
 	if err != nil {
 		return Exemption{}, err
@@ -57,22 +55,21 @@ func Cron(expression string, now time.Time) (Exemption, error) {
 		e.step, e.stride = time.Second, text.stride
 	}
 	if cronNext(cron, now.UTC()).IsZero() {
-		return Exemption{}, ErrOver
+		return Exemption{}, ErrNeverMatches
 	}
 	return e, nil
 }
 
-// Warning says what about a cron expression is probably not meant; it is empty
-// if there is nothing.
+// Warning says what in a cron expression is probably a mistake; empty if there is nothing.
 func (e Exemption) Warning() string { return e.warning }
 
-// cronNext returns the first match after t, zero if there is none.
+// cronNext returns the first match after t, or zero if there is none.
 func cronNext(cron *cronexpr.Expression, t time.Time) time.Time {
-	own := *cron // Next keeps notes in its receiver
+	own := *cron // Next writes to its receiver
 	return own.Next(t)
 }
 
-// next returns the first exempt moment at or after t, zero if there is none.
+// next returns the first exempt moment at or after t, or zero if there is none.
 func (e Exemption) next(t time.Time) time.Time {
 	if e.cron == nil {
 		switch {
@@ -84,22 +81,21 @@ func (e Exemption) next(t time.Time) time.Time {
 			return t
 		}
 	}
-	at := e.match(t.Add(e.early))
+	at := e.match(t.Add(e.movedBy))
 	if at.IsZero() {
 		return time.Time{}
 	}
-	return at.Add(-e.early)
+	return at.Add(-e.movedBy)
 }
 
-// match returns the first moment at or after t that cron matches, zero if there is
-// none. cron is asked about the wall clock of the zone, between one change of the
-// clock and the next: a minute that is skipped matches never, and a minute that is
-// repeated matches twice.
+// match returns the first moment at or after t that cron matches, or zero if there is none. It asks
+// cron about the wall clock of the zone, between one change of the clock and the next. A minute
+// that the clock skips never matches, and a minute that it repeats matches twice.
 func (e Exemption) match(t time.Time) time.Time {
-	for t = t.In(e.in()); ; {
-		_, offset := t.Zone()
-		ahead := time.Duration(offset) * time.Second
-		wall := t.UTC().Add(ahead)
+	for t = t.In(e.zoneOrUTC()); ; {
+		_, seconds := t.Zone()
+		offset := time.Duration(seconds) * time.Second
+		wall := t.UTC().Add(offset)
 		found := cronNext(e.cron, wall.Truncate(e.step).Add(-time.Second))
 		if found.IsZero() {
 			return time.Time{}
@@ -107,7 +103,7 @@ func (e Exemption) match(t time.Time) time.Time {
 		if found.Before(wall) {
 			found = wall
 		}
-		at := found.Add(-ahead)
+		at := found.Add(-offset)
 		_, change := t.ZoneBounds()
 		if change.IsZero() || at.Before(change) {
 			return at
@@ -116,22 +112,21 @@ func (e Exemption) match(t time.Time) time.Time {
 	}
 }
 
-// In returns the exemption of a cron expression that is meant in a time zone. The
-// zone of a new one is UTC.
-func (e Exemption) In(zone *time.Location) Exemption {
+// InZone returns the exemption with its cron expression in a time zone. The zone of a new exemption
+// is UTC.
+func (e Exemption) InZone(zone *time.Location) Exemption {
 	e.zone = zone
 	return e
 }
 
-func (e Exemption) in() *time.Location {
+func (e Exemption) zoneOrUTC() *time.Location {
 	if e.zone == nil {
 		return time.UTC
 	}
 	return e.zone
 }
 
-// nextExempt returns the first exempt moment in [now, until], zero if there is
-// none.
+// nextExempt returns the first exempt moment in [now, until], or zero if there is none.
 func nextExempt(exemptions []Exemption, now, until time.Time) time.Time {
 	var first time.Time
 	for _, e := range exemptions {

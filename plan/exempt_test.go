@@ -31,7 +31,7 @@ func TestCronExempts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := Cron(tt.expression, now)
+			e, err := ParseCronExemption(tt.expression, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,19 +44,19 @@ func TestCronExempts(t *testing.T) {
 		"", "* *", "every day", "61 * * * *", "0 0 31 2 *", "0 0 1 1 * 2020", "* * * * * * * *",
 		"TZ=UTC", strings.Repeat("1,", 500) + " * * * *",
 	} {
-		if _, err := Cron(expression, t0); err == nil {
+		if _, err := ParseCronExemption(expression, t0); err == nil {
 			t.Errorf("%.40q: want an error", expression)
 		}
 	}
 }
 
-func TestWindowMustNotBeEmpty(t *testing.T) {
-	if _, err := Window(at(1), at(1)); err == nil {
+func TestAPeriodMustNotBeEmpty(t *testing.T) {
+	if _, err := NewExemption(at(1), at(1)); err == nil {
 		t.Error("want an error")
 	}
 }
 
-// TestCronExpressionsSayWhatTheyMean compares how the library is told.
+// TestCronExpressionsSayWhatTheyMean compares the expressions that the library gets.
 func TestCronExpressionsSayWhatTheyMean(t *testing.T) {
 	tests := map[string]struct{ expression, want, warning string }{
 		"numbers of the weekend":              {"* * * * 6-7", "0 * * * * 0,6 *", ""},
@@ -97,7 +97,7 @@ func TestCronExpressionsSayWhatTheyMean(t *testing.T) {
 			if line := strings.TrimSpace(got.line); line != tt.want {
 				t.Errorf("got %s, want %s", line, tt.want)
 			}
-			e, err := Cron(tt.expression, t0)
+			e, err := ParseCronExemption(tt.expression, t0)
 			if err != nil || e.Warning() != tt.warning {
 				t.Errorf("got the warning %q, %v; want %q", e.Warning(), err, tt.warning)
 			}
@@ -105,7 +105,7 @@ func TestCronExpressionsSayWhatTheyMean(t *testing.T) {
 	}
 }
 
-func TestCronExpressionsThatAreWrongAreToldWhatIsWanted(t *testing.T) {
+func TestBadCronExpressionsSayWhatIsWanted(t *testing.T) {
 	for expression, want := range map[string]string{
 		"* *":                   `want a cron expression of five to seven fields, such as "* 23 * * 1-5"`,
 		"* 24 * * *":            `hour field: "24": want 0 to 23`,
@@ -122,29 +122,28 @@ func TestCronExpressionsThatAreWrongAreToldWhatIsWanted(t *testing.T) {
 		"* * * * * 2030-2026":   `year field: "2030-2026": want a range whose first year is not after its last: the sixth field is the year; want seven fields: "* * * * * 2030-2026 *"`,
 		"* * * * * * 2030-2026": `year field: "2030-2026": want a range whose first year is not after its last`,
 		"0 0 9 * * 1-5":         `year field: "1-5": want 1970 to 2099: the sixth field is the year; want seven fields: "0 0 9 * * 1-5 *"`,
-		"* * 31 2 *":            "this expression matches no time to come",
+		"* * 31 2 *":            "this expression matches no future time",
 	} {
-		if _, err := Cron(expression, t0); err == nil || err.Error() != want {
+		if _, err := ParseCronExemption(expression, t0); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", expression, err, want)
 		}
 	}
 }
 
-// FuzzCron checks that no expression panics and that an exempt moment is never
-// in the past.
+// FuzzCron checks that no expression panics and that an exempt moment is never in the past.
 func FuzzCron(f *testing.F) {
 	for _, s := range []string{"* 23 * * 1-5", "0 0 31 2 *", "*/7 1-5/2 L * 5#3", "0 0 15W * *", "@hourly", "0 0 0 1 1 * 2099", "55-5 22-5/3 30-2 NOV-FEB FRI-MON", "* * * * * * *"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		e, err := Cron(s, t0)
+		e, err := ParseCronExemption(s, t0)
 		if err != nil {
 			return
 		}
 		if at := e.next(t0); at.Before(t0) {
 			t.Fatalf("%q: %s is before now", s, at)
 		}
-		if at := e.ByMinute().Turn(t0); !at.IsZero() && !at.After(t0) {
+		if at := e.WholeMinutes().NextChange(t0); !at.IsZero() && !at.After(t0) {
 			t.Fatalf("%q: turns at %s, which is not after now", s, at)
 		}
 	})

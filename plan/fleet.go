@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// maxPods bounds what one group counts, so that sums cannot overflow.
+// maxPods bounds the pods of one group, so that sums cannot overflow.
 const maxPods = 1 << 31
 
 // Group is a task of several pods that start together.
@@ -19,73 +19,74 @@ type Group struct {
 
 func (g *Group) pods() int { return min(max(g.Pods, 1), maxPods) }
 
-// Fleet is one location whose groups are planned together: its outlook and the
-// room below its ceilings. Like the outlook it is not safe for concurrent use.
+// Fleet is the work of one location that is planned together: a planner and the room below the
+// ceilings. A fleet is not safe for concurrent use.
 type Fleet struct {
-	outlook *Planner
-	room    *room // nil if there are no ceilings
-	slates  map[time.Duration]*slate
-	tried   map[search]int
-	once    []candidate // memory for a duration's first search
+	planner       *Planner
+	room          *room // nil without ceilings
+	startTrees    map[time.Duration]*startTree
+	searchedUntil map[thresholdSearch]int
+	scratch       []candidate // reused by the first search of each duration
 }
 
-// search is what the groups have in common that look for the same windows at
-// or below a threshold.
-type search struct {
+// A thresholdSearch is what groups have in common that search the same windows at or below a
+// threshold.
+type thresholdSearch struct {
 	duration  time.Duration
 	threshold float64
 	pods      int
 }
 
-// Fleet prepares the planning of many groups under ceilings. A slot's ceiling
-// is that of its intensity; time that the forecast does not cover has that of
-// the forecast's mean. What is running occupies room to its expected end.
-func (o *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
-	f := &Fleet{outlook: o}
-	if !buckets.Empty() {
-		f.room = newRoom(o, buckets, running)
+// Fleet prepares the planning of many groups under ceilings. The ceiling of a slot is the one of
+// its intensity. Time that the forecast does not cover has the ceiling of the forecast's mean.
+// Running work takes room until its expected end.
+func (p *Planner) Fleet(buckets Buckets, running []Run) *Fleet {
+	f := &Fleet{planner: p}
+	if !buckets.IsEmpty() {
+		f.room = newRoom(p, buckets, running)
 	}
 	return f
 }
 
-// Assign plans groups for one or more fleets, all prepared for the same moment,
-// and returns their decisions in the order of the groups. The room that they
-// take stays taken in the fleets.
+// Assign plans groups for one or more fleets, which are all prepared for the same moment. It
+// returns the decisions in the order of the groups. The room that the groups take stays taken in
+// the fleets.
 //
-// What cannot wait starts now, whether there is room or not, and occupies it.
-// The rest is given a place one after another: the cheapest start of all allowed
-// locations that has room for all pods, from its beginning to its end. If there
-// is none, the group starts at its latest start, room or not. At last, what
-// waits for a time that is no better than now starts now, if room is left. The first is the
-// one with the earliest latest start, less its duration, because the longer the
-// run, the harder it is to place: where durations are mixed this saves a tenth
-// to a half more than to go by latest start alone. Of equals, the first is that
-// of the smaller ID, then the one given first.
+// Groups that cannot wait start now, whether there is room or not, and take room. The others are
+// given a place one after another: the cheapest start, in all locations that the group may run in,
+// with room for all its pods from the beginning of the run to its end. If there is none, the group
+// starts at its latest start, with room or without. At last, groups that wait for a time no better
+// than now start now, if there is room left.
+//
+// The first group is the one with the earliest latest start less its duration, because a long run
+// is hard to place. Where durations are mixed, this order saves a tenth to a half more than the
+// order of latest starts. Of equal groups the first is the one with the smaller ID, then the one
+// that was given first.
 func Assign(groups []Group, fleet *Fleet, others ...*Fleet) []Decision {
 	p := pass{
 		fleets: append([]*Fleet{fleet}, others...),
 		groups: groups, decisions: make([]Decision, len(groups)), places: make([]place, len(groups)),
 	}
 	for _, f := range p.fleets {
-		f.slates, f.tried = map[time.Duration]*slate{}, map[search]int{}
+		f.startTrees, f.searchedUntil = map[time.Duration]*startTree{}, map[thresholdSearch]int{}
 	}
-	var rest []turn
+	var rest []priority
 	for i := range groups {
 		if !p.assign(i, true) {
-			rest = append(rest, p.turn(i))
+			rest = append(rest, p.priority(i))
 		}
 	}
-	slices.SortFunc(rest, turn.compare)
+	slices.SortFunc(rest, priority.compare)
 	for _, next := range rest {
 		p.assign(next.index, false)
 	}
 	for _, next := range rest {
-		p.advance(next.index)
+		p.startEarly(next.index)
 	}
 	return p.decisions
 }
 
-// pass is one planning of all groups.
+// A pass is one planning of all groups.
 type pass struct {
 	fleets    []*Fleet
 	groups    []Group
@@ -94,102 +95,102 @@ type pass struct {
 	allowed   []*Fleet
 }
 
-// turn says when a group is given its place. Among groups of one duration the
-// order is that of their latest starts.
-type turn struct {
+// A priority says when a group is given its place. Groups of one duration are ordered by their
+// latest starts.
+type priority struct {
 	urgency time.Duration // from now to the latest start, less the duration
 	id      string
 	index   int
 }
 
-func (p *pass) turn(i int) turn {
+func (p *pass) priority(i int) priority {
 	g := &p.groups[i]
-	return turn{g.LatestStart.Sub(p.fleets[0].outlook.now) - g.Duration, g.ID, i}
+	return priority{g.LatestStart.Sub(p.fleets[0].planner.now) - g.Duration, g.ID, i}
 }
 
-func (t turn) compare(other turn) int {
-	if c := cmp.Compare(t.urgency, other.urgency); c != 0 {
+func (p priority) compare(other priority) int {
+	if c := cmp.Compare(p.urgency, other.urgency); c != 0 {
 		return c
 	}
-	return cmp.Or(cmp.Compare(t.id, other.id), cmp.Compare(t.index, other.index))
+	return cmp.Or(cmp.Compare(p.id, other.id), cmp.Compare(p.index, other.index))
 }
 
-// assign decides on a group and takes its room. With urgent, it does so only
-// for a group that cannot wait, and reports whether it is one.
+// assign decides on a group and takes its room. With urgent, it does so only for a group that
+// cannot wait, and returns whether the group is one.
 func (p *pass) assign(i int, urgent bool) bool {
 	g := &p.groups[i]
-	fleets := p.allow(g)
+	fleets := p.allowedFleets(g)
 	if len(fleets) == 0 {
-		p.decisions[i] = p.fleets[0].nowhere(g)
+		p.decisions[i] = p.fleets[0].decideWithoutForecast(g)
 		return true
 	}
-	if urgent && g.mustGo(fleets) == "" {
+	if urgent && g.causeToStartNow(fleets) == "" {
 		return false
 	}
 	d, chosen := g.decide(fleets)
 	p.decisions[i], p.places[i] = d, chosen
-	chosen.fleet.take(g, chosen.start, g.pods())
+	chosen.fleet.occupy(g, chosen.start, g.pods())
 	return true
 }
 
-// advance starts a group now that waits below ceilings for a time no better than
-// now, if there is room that nobody else has been given: room that became free
-// is not left unused for the sake of a plan.
-func (p *pass) advance(i int) {
-	g, d, was := &p.groups[i], &p.decisions[i], p.places[i]
-	f := was.fleet
+// startEarly starts a group now that waits below ceilings for a time no better than now, if no
+// other group was given that room. Room that has become free is not left unused for the sake of a
+// plan.
+func (p *pass) startEarly(i int) {
+	g, d, planned := &p.groups[i], &p.decisions[i], p.places[i]
+	f := planned.fleet
 	if !d.Holds() || f.room == nil {
 		return
 	}
-	f.take(g, was.start, -g.pods())
-	now := f.at(g, f.outlook.now)
-	if !now.free || !(now.cost <= was.cost+noise) || g.Threshold != nil && !(now.weighed() <= *g.Threshold) {
-		f.take(g, was.start, g.pods())
+	f.occupy(g, planned.start, -g.pods())
+	now := f.at(g, f.planner.now)
+	if !now.hasRoom || !(now.cost <= planned.cost+roundingNoise) || g.Threshold != nil && !(now.emitted() <= *g.Threshold) {
+		f.occupy(g, planned.start, g.pods())
 		return
 	}
-	f.take(g, now.start, g.pods())
-	d.Start, d.Expected, d.PowerFactor, d.Cause, d.Crowded, d.Location = now.start, now.mean, now.power, CleanestNow, false, f.outlook.location
+	f.occupy(g, now.start, g.pods())
+	d.Start, d.Expected, d.PowerFactor, d.Cause, d.CheaperWasFull, d.Location = now.start, now.mean, now.powerFactor, CauseCleanestNow, false, f.planner.location
 }
 
-// allow returns the fleets that a group may run in.
-func (p *pass) allow(g *Group) []*Fleet {
+// allowedFleets returns the fleets that a group may run in.
+func (p *pass) allowedFleets(g *Group) []*Fleet {
 	if len(g.Locations) == 0 {
 		return p.fleets
 	}
 	p.allowed = p.allowed[:0]
 	for _, f := range p.fleets {
-		if slices.ContainsFunc(g.Locations, func(s Site) bool { return s.Name == f.outlook.location }) {
+		if slices.ContainsFunc(g.Locations, func(s Site) bool { return s.Name == f.planner.location }) {
 			p.allowed = append(p.allowed, f)
 		}
 	}
 	return p.allowed
 }
 
-// nowhere starts a group of which no location is known.
-func (f *Fleet) nowhere(g *Group) Decision {
+// decideWithoutForecast starts a group whose locations are all unknown.
+func (f *Fleet) decideWithoutForecast(g *Group) Decision {
 	return Decision{
-		Decided: f.outlook.now, Start: f.outlook.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0].Name,
-		Duration: g.Duration, Guess: g.Guess, Threshold: g.Threshold, Expected: math.NaN(), AtOnce: math.NaN(),
-		AtOnceIn: g.Locations[0].Name, Cause: NoForecast, Missing: "there is none for its location",
+		Decided: f.planner.now, Start: f.planner.now, LatestStart: g.LatestStart.UTC(), Location: g.Locations[0].Name,
+		Duration: g.Duration, EstimatedDuration: g.EstimatedDuration, Threshold: g.Threshold, Expected: math.NaN(), ExpectedAtOnce: math.NaN(),
+		LocationAtOnce: g.Locations[0].Name, Cause: CauseNoForecast, NoForecastReason: "there is none for its location",
 	}
 }
 
 // at returns the place of a group that starts at a given moment.
 func (f *Fleet) at(g *Group, start time.Time) place {
-	power := g.PowerFactor(f.outlook.location)
-	p := place{fleet: f, start: start, mean: math.NaN(), cost: math.Inf(1), free: f.fits(g, start)}
-	c := f.outlook.curve(g.Duration)
+	powerFactor := g.PowerFactor(f.planner.location)
+	p := place{fleet: f, start: start, mean: math.NaN(), cost: math.Inf(1), hasRoom: f.fits(g, start)}
+	c := f.planner.curve(g.Duration)
 	if c == nil {
-		return p.by(power)
+		return p.timesPower(powerFactor)
 	}
-	mean, ok := c.mean[0], true
-	if !start.Equal(f.outlook.now) {
-		mean, ok = f.outlook.expect(start, g.Duration)
+	mean, ok := c.means[0], true
+	if !start.Equal(f.planner.now) {
+		mean, ok = f.planner.expectMean(start, g.Duration)
 	}
 	if ok {
 		p.mean, p.cost = mean, c.cost(start, mean)
 	}
-	return p.by(power)
+	return p.timesPower(powerFactor)
 }
 
 // fits reports whether there is room for the group from start to its end.
@@ -197,45 +198,43 @@ func (f *Fleet) fits(g *Group, start time.Time) bool {
 	if f.room == nil {
 		return true
 	}
-	return f.room.least(f.room.span(start, g.Duration)) >= g.pods()
+	return f.room.minLeft(f.room.span(start, g.Duration)) >= g.pods()
 }
 
-// take gives room to pods of the group, or takes it back from less than none.
-func (f *Fleet) take(g *Group, start time.Time, pods int) {
+// occupy takes room for pods of the group. It gives room back if pods is negative.
+func (f *Fleet) occupy(g *Group, start time.Time, pods int) {
 	if f.room != nil {
 		from, to := f.room.span(start, g.Duration)
-		f.room.take(from, to, pods)
+		f.room.occupy(from, to, pods)
 	}
 }
 
-// cheapest returns the cheapest place with room. Without ceilings, starts are
-// spread within their slots, too; with them that would take room from what
-// comes before or after.
+// cheapest returns the cheapest place with room. Without ceilings, starts are also spread within
+// their slots. With ceilings the spread would take room from the work before or after.
 func (f *Fleet) cheapest(g *Group, enough float64) (place, bool) {
-	c := f.outlook.curve(g.Duration)
+	c := f.planner.curve(g.Duration)
 	if c == nil {
 		return place{}, false
 	}
-	latest := f.outlook.latest(g.LatestStart)
-	power := g.PowerFactor(f.outlook.location)
-	start, mean, least := c.pick(g.ID, latest, enough/power, f.room == nil)
+	latest := f.planner.endOfWait(g.LatestStart)
+	powerFactor := g.PowerFactor(f.planner.location)
+	start, mean, cheapestCost := c.pick(g.ID, latest, enough/powerFactor, f.room == nil)
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), least: least, free: true}.by(power), true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), cheapestCost: cheapestCost, hasRoom: true}.timesPower(powerFactor), true
 	}
 	p, ok := f.cheapestFree(g, latest)
-	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, least: p.cost, free: true, crowded: true}.by(power), ok
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, cheapestCost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(powerFactor), ok
 }
 
-// firstBelow returns the first place with room at or below the group's
-// threshold.
+// firstBelow returns the first place with room at or below the threshold of the group.
 func (f *Fleet) firstBelow(g *Group) (place, bool) {
-	c := f.outlook.curve(g.Duration)
+	c := f.planner.curve(g.Duration)
 	if c == nil {
 		return place{}, false
 	}
-	latest := f.outlook.latest(g.LatestStart)
-	power := g.PowerFactor(f.outlook.location)
-	threshold := *g.Threshold / power
+	latest := f.planner.endOfWait(g.LatestStart)
+	powerFactor := g.PowerFactor(f.planner.location)
+	threshold := *g.Threshold / powerFactor
 	start, mean, ok := c.firstBelow(threshold, latest)
 	if !ok {
 		return place{}, false
@@ -244,30 +243,30 @@ func (f *Fleet) firstBelow(g *Group) (place, bool) {
 		start, mean = c.pickBelow(g.ID, start, mean, latest, threshold)
 	}
 	if f.fits(g, start) {
-		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), free: true}.by(power), true
+		return place{fleet: f, start: start, mean: mean, cost: c.cost(start, mean), hasRoom: true}.timesPower(powerFactor), true
 	}
-	key := search{g.Duration, threshold, g.pods()}
-	p, next, ok := f.slate(g.Duration).firstBelow(key, f.tried[key], latest)
-	f.tried[key] = next
-	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, free: true, crowded: true}.by(power), ok
+	key := thresholdSearch{g.Duration, threshold, g.pods()}
+	p, next, ok := f.startTree(g.Duration).firstBelow(key, f.searchedUntil[key], latest)
+	f.searchedUntil[key] = next
+	return place{fleet: f, start: p.at(), mean: p.mean, cost: p.cost, hasRoom: true, cheaperWasFull: true}.timesPower(powerFactor), ok
 }
 
-// cheapestFree returns the cheapest start with room. A slate is worth its making
-// only for a duration that comes again.
+// cheapestFree returns the cheapest start with room. It builds a startTree only for a duration that
+// comes a second time.
 func (f *Fleet) cheapestFree(g *Group, latest time.Time) (candidate, bool) {
-	if _, asked := f.slates[g.Duration]; !asked {
-		f.slates[g.Duration] = nil
-		f.once = candidates(f.once[:0], f.outlook.curve(g.Duration), f.room, nanos(latest))
-		return cheapestOf(f.once, f.room, g.pods())
+	if _, asked := f.startTrees[g.Duration]; !asked {
+		f.startTrees[g.Duration] = nil
+		f.scratch = candidates(f.scratch[:0], f.planner.curve(g.Duration), f.room, nanos(latest))
+		return cheapestAmong(f.scratch, f.room, g.pods())
 	}
-	return f.slate(g.Duration).cheapest(g.pods(), latest)
+	return f.startTree(g.Duration).cheapest(g.pods(), latest)
 }
 
-func (f *Fleet) slate(duration time.Duration) *slate {
-	s := f.slates[duration]
+func (f *Fleet) startTree(duration time.Duration) *startTree {
+	s := f.startTrees[duration]
 	if s == nil {
-		s = newSlate(f.outlook.curve(duration), f.room)
-		f.slates[duration] = s
+		s = newStartTree(f.planner.curve(duration), f.room)
+		f.startTrees[duration] = s
 	}
 	return s
 }

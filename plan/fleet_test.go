@@ -33,15 +33,15 @@ func TestAssign(t *testing.T) {
 	}{
 		"without ceilings everybody takes the cheapest": {
 			series: valley, groups: []Group{group(1, 4, 9), group(1, 4, 9)},
-			want: []want{{2, CleanerLater}, {2, CleanerLater}},
+			want: []want{{2, CauseCleanerLater}, {2, CauseCleanerLater}},
 		},
 		"the most urgent takes the cheapest, the next the next": {
 			buckets: "1", series: valley, groups: []Group{group(1, 4, 1), group(1, 3, 1), group(1, 2, 1)},
-			want: []want{{1, CleanerLater}, {3, CleanerLater}, {2, CleanerLater}},
+			want: []want{{1, CauseCleanerLater}, {3, CauseCleanerLater}, {2, CauseCleanerLater}},
 		},
 		"the longer of two goes first, though it is less urgent": {
 			buckets: "1", series: valley, groups: []Group{group(1, 2, 1), group(2, 2.5, 1)},
-			want: []want{{1, CleanerLater}, {2, CleanerLater}},
+			want: []want{{1, CauseCleanerLater}, {2, CauseCleanerLater}},
 		},
 		"equals go by ID": {
 			buckets: "1", series: valley,
@@ -49,65 +49,65 @@ func TestAssign(t *testing.T) {
 				with(group(1, 4, 1), func(g *Group) { g.ID = "b" }),
 				with(group(1, 4, 1), func(g *Group) { g.ID = "a" }),
 			},
-			want: []want{{3, CleanerLater}, {2, CleanerLater}},
+			want: []want{{3, CauseCleanerLater}, {2, CauseCleanerLater}},
 		},
 		"the ceiling is that of the slot": {
 			buckets: "100=2,*=1", series: valley, groups: []Group{group(1, 4, 1), group(1, 4, 1), group(1, 4, 1)},
-			want: []want{{2, CleanerLater}, {2, CleanerLater}, {3, CleanerLater}},
+			want: []want{{2, CauseCleanerLater}, {2, CauseCleanerLater}, {3, CauseCleanerLater}},
 		},
 		"there is room for all pods or for none": {
 			buckets: "3", series: valley, groups: []Group{group(1, 2, 2), group(1, 4, 2), group(1, 4, 1)},
-			want: []want{{2, CleanerLater}, {3, CleanerLater}, {2, CleanerLater}},
+			want: []want{{2, CauseCleanerLater}, {3, CauseCleanerLater}, {2, CauseCleanerLater}},
 		},
 		"there is room over the whole duration or not at all": {
 			buckets: "150=0,*=1", series: valley, groups: []Group{group(2, 4, 1)},
-			want: []want{{3, CleanerLater}},
+			want: []want{{3, CauseCleanerLater}},
 		},
 		"what runs occupies room": {
 			buckets: "2", series: valley, running: []Run{{at(2.5), 1}, {at(0.5), 1}},
 			groups: []Group{group(1, 4, 2)},
-			want:   []want{{2.5, CleanerLater}},
+			want:   []want{{2.5, CauseCleanerLater}},
 		},
 		"a run that ends seconds late does not take the next one's place": {
 			buckets: "1", series: valley, running: []Run{{at(2).Add(5 * time.Second), 1}},
 			groups: []Group{group(1, 4, 1)},
-			want:   []want{{2, CleanerLater}},
+			want:   []want{{2, CauseCleanerLater}},
 		},
 		"a run that is overdue still occupies room": {
 			buckets: "1", series: []float64{100, 200}, now: 0.5, running: []Run{{at(0), 1}},
 			groups: []Group{group(0.25, 1, 1)},
-			want:   []want{{0.5 + 5.0/60, NoRoom}},
+			want:   []want{{0.5 + 5.0/60, CauseNoRoom}},
 		},
 		"what is past its latest start goes regardless, and takes its room": {
 			buckets: "1", series: []float64{100, 200}, running: []Run{{at(1), 1}},
 			groups: []Group{group(1, 1, 1), group(2, 0, 1)},
-			want:   []want{{1, NoRoom}, {0, AtLatestStart}},
+			want:   []want{{1, CauseNoRoom}, {0, CauseLatestStart}},
 		},
 		"what finds no room starts at its latest start": {
 			buckets: "0", series: valley, groups: []Group{group(1, 3.25, 1)},
-			want: []want{{3.25, NoRoom}},
+			want: []want{{3.25, CauseNoRoom}},
 		},
 		"what would start now waits for room, in the cheapest place": {
 			buckets: "1", series: []float64{100, 400, 300, 400}, groups: []Group{group(1, 3, 1), group(1, 3, 1)},
-			want: []want{{0, CleanestNow}, {2, NoRoom}},
+			want: []want{{0, CauseCleanestNow}, {2, CauseNoRoom}},
 		},
 		"it is not worth waiting for a place that gains too little": {
 			buckets: "100=1,*=10", series: []float64{400, 100, 399}, terms: Terms{MinGain: 0.01},
 			groups: []Group{group(1, 1, 1), group(1, 2, 1)},
-			want:   []want{{1, CleanerLater}, {0, SmallGain}},
+			want:   []want{{1, CauseCleanerLater}, {0, CauseSmallGain}},
 		},
 		"room begins where a run ends, not only at a slot": {
 			buckets: "1", series: []float64{100, 100, 100, 400}, groups: []Group{group(1.25, 0.5, 1), group(1.25, 2, 1)},
-			want: []want{{0, CleanestNow}, {1.25, NoRoom}},
+			want: []want{{0, CauseCleanestNow}, {1.25, CauseNoRoom}},
 		},
 		"an exemption starts everything": {
 			buckets: "0", series: valley, groups: []Group{group(1, 3, 1)},
 			terms: Terms{Exemptions: []Exemption{{from: at(-1), to: at(1)}}},
-			want:  []want{{0, Exempt}},
+			want:  []want{{0, CauseExempt}},
 		},
 		"without a forecast everything starts": {
 			buckets: "0", groups: []Group{group(1, 3, 1)},
-			want: []want{{0, NoForecast}},
+			want: []want{{0, CauseNoForecast}},
 		},
 		"a threshold takes the first place with room": {
 			buckets: "1", series: []float64{400, 190, 180, 100},
@@ -115,27 +115,27 @@ func TestAssign(t *testing.T) {
 				with(group(1, 3, 1), func(g *Group) { g.Threshold = threshold(190) }),
 				with(group(1, 3, 1), func(g *Group) { g.Threshold = threshold(190) }),
 			},
-			want: []want{{1, Threshold}, {2, Threshold}},
+			want: []want{{1, CauseThreshold}, {2, CauseThreshold}},
 		},
 		"a threshold without room for it takes the cheapest place there is": {
 			buckets: "1", series: []float64{400, 350, 180, 300},
 			groups: []Group{group(1, 2, 1), with(group(1, 3, 1), func(g *Group) { g.Threshold = threshold(190) })},
-			want:   []want{{2, CleanerLater}, {3, CleanerLater}},
+			want:   []want{{2, CauseCleanerLater}, {3, CauseCleanerLater}},
 		},
 		"a planned start is kept if it is as good": {
 			buckets: "1", series: []float64{400, 100, 100, 300},
-			groups: []Group{with(group(1, 3, 1), func(g *Group) { g.Planned, g.Held = at(2), true })},
-			want:   []want{{2, CleanerLater}},
+			groups: []Group{with(group(1, 3, 1), func(g *Group) { g.PlannedStart, g.Held = at(2), true })},
+			want:   []want{{2, CauseCleanerLater}},
 		},
 		"a planned start moves for a real gain": {
 			buckets: "1", series: []float64{400, 99, 100, 300},
-			groups: []Group{with(group(1, 3, 1), func(g *Group) { g.Planned, g.Held = at(2), true })},
-			want:   []want{{1, CleanerLater}},
+			groups: []Group{with(group(1, 3, 1), func(g *Group) { g.PlannedStart, g.Held = at(2), true })},
+			want:   []want{{1, CauseCleanerLater}},
 		},
 		"a planned start moves when its room is gone": {
 			buckets: "1", series: []float64{400, 101, 100, 300},
-			groups: []Group{group(1, 2, 1), with(group(1, 3, 1), func(g *Group) { g.Planned, g.Held = at(2), true })},
-			want:   []want{{2, CleanerLater}, {1, CleanerLater}},
+			groups: []Group{group(1, 2, 1), with(group(1, 3, 1), func(g *Group) { g.PlannedStart, g.Held = at(2), true })},
+			want:   []want{{2, CauseCleanerLater}, {1, CauseCleanerLater}},
 		},
 	}
 	for name, tt := range tests {
@@ -169,7 +169,7 @@ func TestReasonsOfCeilings(t *testing.T) {
 		"room later, at no gain": {[]Group{group(1, 0, 110), group(1, 2, 4)},
 			"waits for room in CAISO_NORTH: 110 of 110 running, until Nov 21 14:00 UTC; latest start Nov 21 14:00"},
 		"the cleanest that has room": {[]Group{group(1, 3, 100), group(1, 3, 100)},
-			"started Nov 21 12:00 UTC: 200 gCO2eq/kWh in CAISO_NORTH, no window in time with room is cleaner"},
+			"started Nov 21 12:00 UTC: 200 gCO2eq/kWh in CAISO_NORTH, no later start with room is cleaner"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -201,8 +201,8 @@ func BenchmarkFleet(b *testing.B) {
 	}
 }
 
-// busy makes groups that are due over two days, of four durations, under a
-// ceiling of three times the mean number that run at once.
+// busy makes groups of four durations that are due over two days, under a ceiling of three times
+// the mean number that run at once.
 func busy(groups, slots int, step time.Duration) instance {
 	r := rand.New(rand.NewPCG(1, 6))
 	in := instance{step: step, now: t0.Add(20 * time.Minute), terms: Terms{MinGain: 0.01, WaitPrice: 0.001}}

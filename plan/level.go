@@ -6,28 +6,28 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// furthest is how far ahead the end of an exempt time is looked for.
-const furthest = 12 * time.Hour
+// maxExemptionSearch is how far ahead the end of an exemption is searched for.
+const maxExemptionSearch = 12 * time.Hour
 
-// Level is what holds at one location at one moment, of which ceilings are
-// made: the intensity, and whether it counts.
+// Level is what ceilings are computed from: the intensity at one location at one moment, and
+// whether carbon counts.
 type Level struct {
-	// Location is as the forecast names it.
+	// Location is the name that the forecast uses.
 	Location string
-	// Intensity in gCO2eq/kWh; it means nothing unless Known.
+	// Intensity is in gCO2eq/kWh. It means nothing unless IsKnown.
 	Intensity float64
-	Known     bool
-	// Missing says why the intensity is not known, or not to be trusted.
-	Missing string
-	// Exempt says that carbon does not count now.
-	Exempt bool
+	IsKnown   bool
+	// UnknownReason says why the intensity is unknown, or not to be trusted.
+	UnknownReason string
+	// IsExempt says that carbon does not count now.
+	IsExempt bool
 	// Buckets may set no limit.
 	Buckets Buckets
 	// Expected is what is expected from now on; it may be empty.
 	Expected *forecast.Series
-	// Until is the first moment at which Intensity, Known or Exempt may be
-	// other than now by itself; zero if there is none.
-	Until time.Time
+	// ValidUntil is the first moment at which Intensity, IsKnown or IsExempt may change by itself;
+	// zero if there is none.
+	ValidUntil time.Time
 }
 
 // Applies reports whether t is exempt.
@@ -36,10 +36,10 @@ func (e Exemption) Applies(t time.Time) bool {
 	return !at.IsZero() && at.Equal(t)
 }
 
-// Turn returns the next moment after t at which the exemption begins or ends,
-// zero if it never does. The end of one that lasts longer than twelve hours is
-// not looked for: it is then t plus twelve hours.
-func (e Exemption) Turn(t time.Time) time.Time {
+// NextChange returns the next moment after t at which the exemption begins or ends, or zero if
+// there is none. It searches twelve hours for the end of an exemption, and returns t plus twelve
+// hours if it finds none.
+func (e Exemption) NextChange(t time.Time) time.Time {
 	begins := e.next(t)
 	switch {
 	case begins.IsZero() || begins.After(t):
@@ -47,9 +47,9 @@ func (e Exemption) Turn(t time.Time) time.Time {
 	case e.cron == nil:
 		return e.to.UTC()
 	}
-	latest := t.UTC().Add(furthest)
-	for at := e.boundary(t.Add(e.early)); ; at = e.boundary(at) {
-		switch end := at.Add(-e.early); {
+	latest := t.UTC().Add(maxExemptionSearch)
+	for at := e.boundary(t.Add(e.movedBy)); ; at = e.boundary(at) {
+		switch end := at.Add(-e.movedBy); {
 		case !end.Before(latest):
 			return latest
 		case !e.Applies(end):
@@ -58,38 +58,38 @@ func (e Exemption) Turn(t time.Time) time.Time {
 	}
 }
 
-// boundary returns the next moment after t at which the wall clock of the zone shows a
-// multiple of stride, or changes.
+// boundary returns the next moment after t at which the wall clock of the zone shows a multiple of
+// stride, or is changed.
 func (e Exemption) boundary(t time.Time) time.Time {
-	local := t.In(e.in())
-	_, offset := local.Zone()
-	ahead := time.Duration(offset) * time.Second
-	at := t.UTC().Add(ahead).Truncate(e.stride).Add(e.stride - ahead)
+	local := t.In(e.zoneOrUTC())
+	_, seconds := local.Zone()
+	offset := time.Duration(seconds) * time.Second
+	at := t.UTC().Add(offset).Truncate(e.stride).Add(e.stride - offset)
 	if _, change := local.ZoneBounds(); !change.IsZero() && change.Before(at) {
 		return change.UTC()
 	}
 	return at
 }
 
-// ByMinute returns the exemption with each match of a cron expression standing
-// for what is left of its minute, however many fields there are.
-func (e Exemption) ByMinute() Exemption {
+// WholeMinutes returns the exemption with every match of its cron expression extended to the end of
+// the minute, even if the expression has seconds.
+func (e Exemption) WholeMinutes() Exemption {
 	e.step, e.stride = time.Minute, e.byMinute
 	return e
 }
 
-// Earlier returns the exemption of a cron expression, moved to an earlier time.
-func (e Exemption) Earlier(by time.Duration) Exemption {
-	e.early += by
+// MovedEarlier returns the exemption of a cron expression, moved to an earlier time.
+func (e Exemption) MovedEarlier(by time.Duration) Exemption {
+	e.movedBy += by
 	return e
 }
 
-// NextTurn returns the next moment after t at which one of the exemptions
-// begins or ends, zero if there is none, and whether one applies at t.
-func NextTurn(exemptions []Exemption, t time.Time) (next time.Time, exempt bool) {
+// NextExemptionChange returns the next moment after t at which one of the exemptions begins or
+// ends, or zero if there is none, and whether an exemption applies at t.
+func NextExemptionChange(exemptions []Exemption, t time.Time) (next time.Time, exempt bool) {
 	for _, e := range exemptions {
 		exempt = exempt || e.Applies(t)
-		if at := e.Turn(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		if at := e.NextChange(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestExemptionsTurn(t *testing.T) {
+func TestExemptionsBeginAndEnd(t *testing.T) {
 	at := func(s string) time.Time {
 		t.Helper()
 		if s == "" {
@@ -19,13 +19,13 @@ func TestExemptionsTurn(t *testing.T) {
 		return parsed
 	}
 	cron := func(expression string) Exemption {
-		e, err := Cron(expression, at("2026-11-20T00:00:00Z"))
+		e, err := ParseCronExemption(expression, at("2026-11-20T00:00:00Z"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return e
 	}
-	window, err := Window(at("2026-11-20T09:00:00Z"), at("2026-11-20T18:00:00Z"))
+	window, err := NewExemption(at("2026-11-20T09:00:00Z"), at("2026-11-20T18:00:00Z"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,19 +44,19 @@ func TestExemptionsTurn(t *testing.T) {
 		{"in them", cron("* 9-17 * * *"), "2026-11-20T09:00:30Z", true, "2026-11-20T18:00:00Z"},
 		{"in their last minute", cron("* 9-17 * * *"), "2026-11-20T17:59:59Z", true, "2026-11-20T18:00:00Z"},
 		{"after them", cron("* 9-17 * * *"), "2026-11-20T18:00:00Z", false, "2026-11-21T09:00:00Z"},
-		{"moved, before", cron("* 9-17 * * *").Earlier(time.Minute), "2026-11-20T08:58:30Z", false, "2026-11-20T08:59:00Z"},
-		{"moved, in", cron("* 9-17 * * *").Earlier(time.Minute), "2026-11-20T08:59:00Z", true, "2026-11-20T17:59:00Z"},
-		{"moved, after", cron("* 9-17 * * *").Earlier(time.Minute), "2026-11-20T17:59:00Z", false, "2026-11-21T08:59:00Z"},
+		{"moved, before", cron("* 9-17 * * *").MovedEarlier(time.Minute), "2026-11-20T08:58:30Z", false, "2026-11-20T08:59:00Z"},
+		{"moved, in", cron("* 9-17 * * *").MovedEarlier(time.Minute), "2026-11-20T08:59:00Z", true, "2026-11-20T17:59:00Z"},
+		{"moved, after", cron("* 9-17 * * *").MovedEarlier(time.Minute), "2026-11-20T17:59:00Z", false, "2026-11-21T08:59:00Z"},
 		{"one that does not end soon", cron("* * * * *"), "2026-11-20T12:00:30Z", true, "2026-11-21T00:00:30Z"},
 		{"nor does one that counts seconds", cron("* * * * * * *"), "2026-11-20T12:00:30Z", true, "2026-11-21T00:00:30Z"},
 		{"seconds to the end of the hour", cron("* * 9 * * * *"), "2026-11-20T09:00:30Z", true, "2026-11-20T10:00:00Z"},
 		{"seconds to the end of the minute", cron("* 10-20 9 * * * *"), "2026-11-20T09:19:30Z", true, "2026-11-20T09:21:00Z"},
-		{"the first second of each minute, by the minute", cron("0 * 9 * * * *").ByMinute(), "2026-11-20T09:19:30Z", true, "2026-11-20T10:00:00Z"},
-		{"the last second of each minute, by the minute", cron("59 * 9 * * * *").ByMinute(), "2026-11-20T09:19:59Z", true, "2026-11-20T09:20:00Z"},
+		{"the first second of each minute, by the minute", cron("0 * 9 * * * *").WholeMinutes(), "2026-11-20T09:19:30Z", true, "2026-11-20T10:00:00Z"},
+		{"the last second of each minute, by the minute", cron("59 * 9 * * * *").WholeMinutes(), "2026-11-20T09:19:59Z", true, "2026-11-20T09:20:00Z"},
 		{"hours around midnight", cron("* 22-5 * * *"), "2026-11-20T22:30:00Z", true, "2026-11-21T06:00:00Z"},
 		{"all hours of a day", cron("* * * * 5"), "2026-11-20T18:30:00Z", true, "2026-11-21T00:00:00Z"},
 		{"a second", cron("30 0 12 * * * *"), "2026-11-20T12:00:30Z", true, "2026-11-20T12:00:31Z"},
-		{"the rest of its minute", cron("30 0 12 * * * *").ByMinute(), "2026-11-20T12:00:40Z", true, "2026-11-20T12:01:00Z"},
+		{"the rest of its minute", cron("30 0 12 * * * *").WholeMinutes(), "2026-11-20T12:00:40Z", true, "2026-11-20T12:01:00Z"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,11 +64,11 @@ func TestExemptionsTurn(t *testing.T) {
 			if got := tt.exemption.Applies(now); got != tt.applies {
 				t.Errorf("applies: got %v, want %v", got, tt.applies)
 			}
-			got := tt.exemption.Turn(now)
+			got := tt.exemption.NextChange(now)
 			if !got.Equal(at(tt.turn)) {
 				t.Errorf("turns at %v, want %s", got, tt.turn)
 			}
-			next, exempt := NextTurn([]Exemption{{}, tt.exemption}, now)
+			next, exempt := NextExemptionChange([]Exemption{{}, tt.exemption}, now)
 			if !next.Equal(got) || exempt != tt.applies {
 				t.Errorf("among others: turns at %v, exempt %v", next, exempt)
 			}
@@ -76,37 +76,37 @@ func TestExemptionsTurn(t *testing.T) {
 	}
 }
 
-func TestExpressionOfThePastIsKnownAsThat(t *testing.T) {
-	if _, err := Cron("* * * * * 2020", time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)); !errors.Is(err, ErrOver) {
+func TestAnExpressionOfThePastIsRefused(t *testing.T) {
+	if _, err := ParseCronExemption("* * * * * 2020", time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)); !errors.Is(err, ErrNeverMatches) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestTheEndOfALongExemptionIsFoundCheaply bounds the work by what it allocates:
-// each look at a match allocates a little.
+// TestTheEndOfALongExemptionIsFoundCheaply bounds the work by its allocations: each look at a match
+// allocates a little.
 func TestTheEndOfALongExemptionIsFoundCheaply(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
 	for _, expression := range []string{"* * * * * * *", "* * * * *", "0-58 * * * *", "0-58 * * * * * *", "* 1-23 * * 0-6", "1-0 1-0 1-0 2-1 * 0-6 *"} {
-		e, err := Cron(expression, now)
+		e, err := ParseCronExemption(expression, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if looks := testing.AllocsPerRun(1, func() { e.Turn(now) }); looks > 2000 {
+		if looks := testing.AllocsPerRun(1, func() { e.NextChange(now) }); looks > 2000 {
 			t.Errorf("%q: %.0f allocations", expression, looks)
 		}
 	}
 }
 
-func BenchmarkTurn(b *testing.B) {
+func BenchmarkNextChange(b *testing.B) {
 	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
 	for _, expression := range []string{"* * * * * * *", "0-58 * * * * * *", "1-0 1-0 1-0 2-1 * 0-6 *"} {
 		b.Run(expression, func(b *testing.B) {
-			e, err := Cron(expression, now)
+			e, err := ParseCronExemption(expression, now)
 			if err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				e.Turn(now)
+				e.NextChange(now)
 			}
 		})
 	}

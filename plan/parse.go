@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// MaxDuration bounds every duration a user may write.
+// MaxDuration bounds every duration that a user may write.
 const MaxDuration = 366 * 24 * time.Hour
 
 // maxIntensity bounds a threshold, in gCO2eq/kWh: far above any grid.
@@ -22,9 +22,8 @@ var (
 	wallForm = regexp.MustCompile(`^(\d{1,2}):(\d{2})(?::(\d{2}))?[ \t]+(\S+)$`)
 )
 
-// ParseDuration reads `90m`, `2h30m`, `1d12h`, `1w`, or the same in ISO 8601
-// (`PT2H30M`, `P1DT12H`). It must be more than zero and at most MaxDuration; a
-// day is 24 hours.
+// ParseDuration reads `90m`, `2h30m`, `1d12h`, `1w`, or the same in ISO 8601 (`PT2H30M`,
+// `P1DT12H`). The duration must be more than zero and at most MaxDuration. A day is 24 hours.
 func ParseDuration(s string) (time.Duration, error) {
 	const want = "want a duration such as 90m, 8h, 1d12h or PT8H"
 	text := strings.TrimSpace(s)
@@ -37,30 +36,30 @@ func ParseDuration(s string) (time.Duration, error) {
 	if parts == nil || parts[1]+parts[2]+parts[3] == "" {
 		return 0, errors.New(want)
 	}
-	total := days(parts[1], 7) + days(parts[2], 1)
+	total := daysOf(parts[1], 7) + daysOf(parts[2], 1)
 	if parts[3] != "" {
 		rest, err := time.ParseDuration(parts[3])
 		if err != nil || parts[3][0] == '-' || parts[3][0] == '+' {
 			return 0, errors.New(want)
 		}
-		total += min(rest, MaxDuration+1) // cannot overflow what is added to it
+		total += min(rest, MaxDuration+1) // cannot overflow in the sum
 	}
 	if total <= 0 || total > MaxDuration {
-		return 0, fmt.Errorf("want more than zero and at most %s", Span(MaxDuration))
+		return 0, fmt.Errorf("want more than zero and at most %s", FormatDuration(MaxDuration))
 	}
 	return total, nil
 }
 
-func days(count string, each int) time.Duration {
+func daysOf(count string, each int) time.Duration {
 	n, _ := strconv.Atoi(count) // absent is zero; the form bounds it to five digits
 	return time.Duration(n*each) * 24 * time.Hour
 }
 
-// Span prints a duration the way ParseDuration reads it: 1d12h, 90m, 45s.
-func Span(d time.Duration) string {
+// FormatDuration prints a duration as ParseDuration reads it: 1d12h, 90m, 45s.
+func FormatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= day && d%time.Minute == 0 {
-		rest := strings.TrimSuffix(Span(d%day), "0s")
+		rest := strings.TrimSuffix(FormatDuration(d%day), "0s")
 		return fmt.Sprintf("%dd%s", d/day, rest)
 	}
 	text := d.String()
@@ -73,15 +72,13 @@ func Span(d time.Duration) string {
 	return text
 }
 
-// ParseDeadline reads when work must be finished, in one of three forms: an
-// RFC 3339 instant, a duration after created (see ParseDuration), or a
-// wall-clock time with a zone (`06:00 Europe/Berlin`), whose next occurrence
-// after created is meant.
+// ParseDeadline reads when work must be finished, in one of three forms: an RFC 3339 instant, a
+// duration after created (see ParseDuration), or a wall-clock time with a zone (`06:00
+// Europe/Berlin`). A wall-clock time means its next occurrence after created.
 //
-// Where a change to or from summer time skips or repeats that wall-clock time,
-// the offset in force before the change is meant, as in RFC 5545: a repeated
-// time is its first occurrence, a skipped one as long after midnight as on any
-// other day.
+// A change to or from summer time may skip or repeat that wall-clock time. The offset in force
+// before the change then applies, as in RFC 5545: a repeated time means its first occurrence, and a
+// skipped time is as long after midnight as on any other day.
 func ParseDeadline(s string, created time.Time) (time.Time, error) {
 	text := strings.TrimSpace(s)
 	if parts := wallForm.FindStringSubmatch(text); parts != nil {
@@ -124,14 +121,14 @@ func parseWallClock(parts []string, created time.Time) (time.Time, error) {
 // ParseZone reads the name of a time zone of the IANA time zone database.
 func ParseZone(name string) (*time.Location, error) {
 	zone, err := time.LoadLocation(name)
-	if err != nil || name == "" || name == "Local" { // the empty name and Local are no names, but mean something to Go
+	if err != nil || name == "" || name == "Local" { // Go gives a meaning to "" and Local, which are no names
 		return nil, fmt.Errorf("zone %q is not known: want a name of the IANA time zone database, such as Europe/Berlin or UTC", name)
 	}
 	return zone, nil
 }
 
-// wallClock returns the instant at which a clock in zone shows what wall shows
-// in UTC, by the offset before the change where there are none or two.
+// wallClock returns the instant at which a clock in zone shows what wall shows in UTC. If there is
+// no such instant, or if there are two, the offset before the change applies.
 func wallClock(wall time.Time, zone *time.Location) time.Time {
 	offset := func(t time.Time) time.Duration {
 		_, seconds := t.In(zone).Zone()
@@ -139,8 +136,8 @@ func wallClock(wall time.Time, zone *time.Location) time.Time {
 	}
 	later := wall.Add(-offset(wall.Add(24 * time.Hour)))
 	earlier := wall.Add(-offset(wall.Add(-24 * time.Hour)))
-	// The offset of the day before holds unless the change came before this
-	// time of day, and the clock, by then, shows it with the offset after.
+	// The offset of the day before applies unless the change came before this time of day, and the
+	// clock shows this time with the offset after the change.
 	if earlier.Add(offset(earlier)).Equal(wall) || !later.Add(offset(later)).Equal(wall) {
 		return earlier.UTC()
 	}

@@ -17,8 +17,8 @@ func TestParseDuration(t *testing.T) {
 		if got, err := ParseDuration(text); err != nil || got != want {
 			t.Errorf("%q: got %v, %v; want %v", text, got, err, want)
 		}
-		if got, err := ParseDuration(Span(want)); err != nil || got != want {
-			t.Errorf("%q: Span %q reads back as %v, %v", text, Span(want), got, err)
+		if got, err := ParseDuration(FormatDuration(want)); err != nil || got != want {
+			t.Errorf("%q: Span %q reads back as %v, %v", text, FormatDuration(want), got, err)
 		}
 	}
 	for _, text := range []string{
@@ -31,13 +31,13 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
+func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		time.Hour: "1h", 90 * time.Minute: "1h30m", 36 * time.Hour: "1d12h", 24 * time.Hour: "1d",
 		20 * time.Minute: "20m", 45 * time.Second: "45s", time.Hour + time.Second: "1h0m1s", 0: "0s",
 		24*time.Hour + time.Minute: "1d1m",
 	} {
-		if got := Span(d); got != want {
+		if got := FormatDuration(d); got != want {
 			t.Errorf("Span(%v) = %q, want %q", d, got, want)
 		}
 	}
@@ -122,8 +122,8 @@ func TestParseIntensity(t *testing.T) {
 	}
 }
 
-// FuzzParseDeadline checks that no input panics, that a relative deadline is
-// in the future, and that a time of day comes within two days.
+// FuzzParseDeadline checks that no input panics, that a relative deadline is in the future, and
+// that a time of day comes within two days.
 func FuzzParseDeadline(f *testing.F) {
 	for _, s := range []string{"8h", "1d12h", "PT8H", "06:00 Europe/Berlin", "2026-11-22T06:00:00Z", "02:30 America/Havana"} {
 		f.Add(s, int64(0))

@@ -14,7 +14,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// instance is a random planning problem.
+// An instance is a random planning problem.
 type instance struct {
 	intensities []float64
 	step        time.Duration
@@ -45,9 +45,17 @@ func (in instance) assign() []Decision {
 	return Assign(in.groups, o.Fleet(in.buckets, in.running))
 }
 
-// cost is the priced cost of a decision.
+// cost returns the priced cost of a decision.
 func (in instance) cost(d Decision) float64 {
 	return math.Max(d.Expected, 0) * (1 + in.terms.WaitPrice*d.Start.Sub(in.now).Hours())
+}
+
+// seeds returns the number of random instances of a test: a fifth of them with -short.
+func seeds(all uint64) uint64 {
+	if testing.Short() {
+		return all / 5
+	}
+	return all
 }
 
 // mixed makes an instance of anything: durations, sizes, urgency, thresholds.
@@ -75,7 +83,7 @@ func mixed(r *rand.Rand) instance {
 			g.Threshold = threshold(float64(r.IntN(600)))
 		}
 		if r.IntN(4) == 0 {
-			g.Planned = in.now.Add(time.Duration(r.IntN(1500)-60) * time.Minute)
+			g.PlannedStart = in.now.Add(time.Duration(r.IntN(1500)-60) * time.Minute)
 		}
 		in.groups = append(in.groups, g)
 	}
@@ -98,17 +106,17 @@ func uniform(r *rand.Rand, slots, groups int) instance {
 // planned reports whether there was room for the group.
 func planned(d Decision) bool {
 	switch d.Cause {
-	case AtLatestStart, Exempt, NoForecast:
+	case CauseLatestStart, CauseExempt, CauseNoForecast:
 		return false
-	case NoRoom:
+	case CauseNoRoom:
 		return d.Start.Before(d.LatestStart)
 	default:
 		return true
 	}
 }
 
-// checkRoom fails if anything that was planned runs above a ceiling together
-// with what ran before and what could not wait.
+// checkRoom fails if planned groups, together with the pods that ran before and the groups that
+// could not wait, run above a ceiling.
 func checkRoom(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
 	type run struct {
@@ -119,13 +127,13 @@ func checkRoom(t *testing.T, in instance, decisions []Decision) {
 	var runs []run
 	var moments []time.Time
 	for _, r := range in.running {
-		runs = append(runs, run{in.now, r.Until.Add(-overlap), r.Pods, false})
+		runs = append(runs, run{in.now, r.Until.Add(-uncountedOverlap), r.Pods, false})
 	}
 	for i, d := range decisions {
-		if d.Cause == NoRoom && !planned(d) {
-			continue // it was counted, or not, by what came after it
+		if d.Cause == CauseNoRoom && !planned(d) {
+			continue // the groups after it may have counted it or not
 		}
-		runs = append(runs, run{d.Start, d.Start.Add(max(d.Duration-overlap, 1)), in.groups[i].pods(), planned(d)})
+		runs = append(runs, run{d.Start, d.Start.Add(max(d.Duration-uncountedOverlap, 1)), in.groups[i].pods(), planned(d)})
 		moments = append(moments, d.Start)
 	}
 	o := NewPlanner("X", in.series(), "none", in.terms, in.now, in.now)
@@ -148,7 +156,7 @@ func checkRoom(t *testing.T, in instance, decisions []Decision) {
 
 // FuzzAssign checks what the package promises of every plan.
 func FuzzAssign(f *testing.F) {
-	for seed := range uint64(100) {
+	for seed := range seeds(100) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
@@ -162,7 +170,7 @@ func FuzzAssign(f *testing.F) {
 			if d.Start.Before(in.now) || d.Start.After(latest) && d.Start.After(in.now) {
 				t.Fatalf("group %d starts at %s, outside now %s .. latest %s", i, d.Start, in.now, latest)
 			}
-			if math.IsNaN(d.AtOnce) && d.Holds() {
+			if math.IsNaN(d.ExpectedAtOnce) && d.Holds() {
 				t.Fatal("holds without a usable forecast")
 			}
 			if len(d.Reason()) > 140 {
@@ -175,8 +183,7 @@ func FuzzAssign(f *testing.F) {
 	})
 }
 
-// checkDearest fails if a group costs more than the dearest window that it
-// could be given.
+// checkDearest fails if a group costs more than the dearest window that it could be given.
 func checkDearest(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
 	o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(1000))
@@ -191,19 +198,18 @@ func checkDearest(t *testing.T, in instance, decisions []Decision) {
 			starts = append(starts, c.start(i))
 		}
 		for _, start := range starts {
-			if mean, ok := o.expect(start, d.Duration); ok {
+			if mean, ok := o.expectMean(start, d.Duration); ok {
 				dearest = math.Max(dearest, c.cost(start, mean))
 			}
 		}
 		// between corners a priced wait may cost a trifle more than at either
-		if cost := in.cost(d); cost > dearest*1.01+noise {
+		if cost := in.cost(d); cost > dearest*1.01+roundingNoise {
 			t.Fatalf("group %d costs %g, more than the dearest window's %g", i, cost, dearest)
 		}
 	}
 }
 
-// checkOrder fails if the plan of the half whose turn is first depends on the
-// others.
+// checkOrder fails if the plan of the first half of the groups depends on the second.
 func checkOrder(t *testing.T, in instance, decisions []Decision) {
 	t.Helper()
 	if len(in.groups) == 0 {
@@ -231,11 +237,11 @@ func checkOrder(t *testing.T, in instance, decisions []Decision) {
 	}
 }
 
-// TestReplanningKeepsThePlan plays plans through to their end: as long as the
-// forecast is right, every group starts when it was first planned to, or before
-// if there is room at a time that is as good; never later or at a worse time.
+// TestReplanningKeepsThePlan plays plans to their end. While the forecast is right, every group
+// starts when it was first planned to, or before if there is room at an equally good time; never
+// later or at a worse time.
 func TestReplanningKeepsThePlan(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range seeds(40) {
 		in := mixed(rand.New(rand.NewPCG(seed, 2)))
 		in.terms = Terms{MinGain: in.terms.MinGain}
 		in.now, in.step = in.now.Truncate(5*time.Minute), time.Hour
@@ -244,14 +250,14 @@ func TestReplanningKeepsThePlan(t *testing.T) {
 		}
 		for i := range in.groups {
 			g := &in.groups[i]
-			g.ID, g.Planned, g.Threshold = fmt.Sprint("uid-", i), time.Time{}, nil
+			g.ID, g.PlannedStart, g.Threshold = fmt.Sprint("uid-", i), time.Time{}, nil
 			g.Duration = max(g.Duration.Truncate(5*time.Minute), 5*time.Minute)
 			g.LatestStart = g.LatestStart.Truncate(5 * time.Minute)
 		}
 		first := map[string]Decision{}
 		play(t, in, func(at time.Time, g Group, d Decision) {
 			before, ok := first[g.ID]
-			if ok && (d.Start.After(before.Start) || d.Expected > before.Expected+2*margin(before.Expected)) {
+			if ok && (d.Start.After(before.Start) || d.Expected > before.Expected+2*equalMargin(before.Expected)) {
 				t.Fatalf("seed %d, at %s: first %s, now %s", seed, at, before.Reason(), d.Reason())
 			}
 			if !ok {
@@ -261,16 +267,15 @@ func TestReplanningKeepsThePlan(t *testing.T) {
 	}
 }
 
-// TestPlayedPlansStayBelowTheCeilings releases what is due, whatever it is, and
-// plans again.
+// TestPlayedPlansStayBelowTheCeilings releases all groups that are due, and plans again.
 func TestPlayedPlansStayBelowTheCeilings(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range seeds(40) {
 		play(t, mixed(rand.New(rand.NewPCG(seed, 3))), func(time.Time, Group, Decision) {})
 	}
 }
 
-// play plans, releases what is due, and goes on to the next start, until
-// nothing waits.
+// play plans, releases the groups that are due, and goes on to the next start, until no group
+// waits.
 func play(t *testing.T, in instance, each func(time.Time, Group, Decision)) {
 	t.Helper()
 	for len(in.groups) > 0 {
@@ -288,7 +293,7 @@ func play(t *testing.T, in instance, each func(time.Time, Group, Decision)) {
 				in.running = append(in.running, Run{d.Start.Add(d.Duration), g.pods()})
 				continue
 			}
-			g.Planned, g.Held = d.Start, true
+			g.PlannedStart, g.Held = d.Start, true
 			waiting = append(waiting, g)
 			if d.Start.Before(next) {
 				next = d.Start
@@ -299,11 +304,11 @@ func play(t *testing.T, in instance, each func(time.Time, Group, Decision)) {
 	}
 }
 
-// TestUniformPlansAreOptimal compares plans of groups of one size that run for
-// one slot with the best there is, tried out.
+// TestUniformPlansAreOptimal compares plans of groups of one size that run for one slot with the
+// best plan, which it finds by trying all.
 func TestUniformPlansAreOptimal(t *testing.T) {
 	checked := 0
-	for seed := range uint64(1500) {
+	for seed := range seeds(1500) {
 		in := uniform(rand.New(rand.NewPCG(seed, 3)), 5, 4)
 		total, over := outcome(in)
 		best := optimum(in, 0, map[int]int{})
@@ -313,17 +318,16 @@ func TestUniformPlansAreOptimal(t *testing.T) {
 		if over == 0 {
 			checked++
 		}
-		if over == 0 && total > best*(1+nearlyEqual)+1e-6 {
+		if over == 0 && total > best*(1+equalShare)+1e-6 {
 			t.Fatalf("seed %d: %g, and %g is possible", seed, total, best)
 		}
 	}
-	if checked < 500 {
+	if checked < int(seeds(500)) {
 		t.Errorf("only %d instances had room for all", checked)
 	}
 }
 
-// optimum is the least total intensity of the groups from i on; infinite if
-// there is no room.
+// optimum returns the least total intensity of the groups from i on; infinite if there is no room.
 func optimum(in instance, i int, taken map[int]int) float64 {
 	if i == len(in.groups) {
 		return 0
@@ -341,27 +345,27 @@ func optimum(in instance, i int, taken map[int]int) float64 {
 
 // TestMoreSlackAloneCostsNoMore decides on tasks by themselves.
 func TestMoreSlackAloneCostsNoMore(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 8))
 		in := mixed(r)
 		o := NewPlanner("X", in.series(), "none", in.terms, in.now, at(100))
 		for _, g := range in.groups {
-			g.Threshold, g.Planned = nil, time.Time{} // either asks for something else than what is cheapest
+			g.Threshold, g.PlannedStart = nil, time.Time{} // either asks for something other than the cheapest start
 			before := o.Decide(g.Task)
 			if !in.now.Before(g.LatestStart) || math.IsNaN(before.Expected) {
 				continue
 			}
 			g.LatestStart = g.LatestStart.Add(time.Duration(r.IntN(600)) * time.Minute)
 			after := o.Decide(g.Task)
-			if in.cost(after) > in.cost(before)+margin(in.cost(before)) {
+			if in.cost(after) > in.cost(before)+equalMargin(in.cost(before)) {
 				t.Fatalf("seed %d: %s; with more slack %s", seed, before.Reason(), after.Reason())
 			}
 		}
 	}
 }
 
-// TestMoreFreedomCostsNoMore gives uniform groups more slack, or higher
-// ceilings: where there was room for all, there still is, and at no higher cost.
+// TestMoreFreedomCostsNoMore gives uniform groups more slack, or higher ceilings: if there was room
+// for all, there still is, and at no higher cost.
 func TestMoreFreedomCostsNoMore(t *testing.T) {
 	more := map[string]func(*rand.Rand, *instance){
 		"slack": func(r *rand.Rand, in *instance) {
@@ -376,14 +380,14 @@ func TestMoreFreedomCostsNoMore(t *testing.T) {
 	}
 	for name, change := range more {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := range seeds(300) {
 				r := rand.New(rand.NewPCG(seed, 4))
 				in := uniform(r, 24, 20)
 				in.intensities = append(in.intensities, 600, 600, 600) // for slack
 				before, over := outcome(in)
 				change(r, &in)
 				after, still := outcome(in)
-				if still > over || over == 0 && after > before*(1+nearlyEqual)+1e-6 {
+				if still > over || over == 0 && after > before*(1+equalShare)+1e-6 {
 					t.Fatalf("seed %d: %g, and %d without room; before %g, and %d", seed, after, still, before, over)
 				}
 			}
@@ -391,8 +395,7 @@ func TestMoreFreedomCostsNoMore(t *testing.T) {
 	}
 }
 
-// outcome returns the total intensity of a uniform plan, and how many groups
-// run above a ceiling.
+// outcome returns the total intensity of a uniform plan, and how many groups run above a ceiling.
 func outcome(in instance) (total float64, over int) {
 	taken := map[time.Time]int{}
 	for _, d := range in.assign() {
@@ -405,16 +408,16 @@ func outcome(in instance) (total float64, over int) {
 	return total, over
 }
 
-// TestWhatComesAfterTheLastWindowDoesNotMatter changes the forecast beyond the
-// end of the last run that there may be.
+// TestWhatComesAfterTheLastWindowDoesNotMatter changes the forecast beyond the end of the last
+// possible run.
 func TestWhatComesAfterTheLastWindowDoesNotMatter(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		in := mixed(r)
 		in.step = time.Hour
 		for i := range in.groups {
 			in.groups[i].LatestStart = in.groups[i].LatestStart.Add(-16 * time.Hour)
-			in.groups[i].Planned = time.Time{}
+			in.groups[i].PlannedStart = time.Time{}
 		}
 		in.intensities = append(in.intensities, make([]float64, 12)...)
 		before := in.assign()

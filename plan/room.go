@@ -7,89 +7,89 @@ import (
 	"time"
 )
 
-// overlap is how far a run may reach into the time of another without being
-// counted there: a release takes a moment, and what comes a few seconds late
-// would otherwise find its place taken by what follows it.
-const overlap = time.Minute
+// uncountedOverlap is how far a run may reach into the time of another without being counted there.
+// A release takes a moment. Without this minute, work that starts a few seconds late would find its
+// place taken by the work after it.
+const uncountedOverlap = time.Minute
 
-// Run is work that was released and still occupies room.
+// Run is work that was released and still takes room.
 type Run struct {
-	Until time.Time // its expected end; one that is past is taken to end soon
+	Until time.Time // the expected end; if it has passed, the run is expected to end soon
 	Pods  int
 }
 
-// room counts how many more pods fit below the ceilings of a location. Time is
-// cut into cells, at the slots' boundaries and every few minutes; a run
-// occupies every cell that it touches.
+// room counts how many more pods fit below the ceilings of a location. Time is cut into cells, at
+// the boundaries of slots and every few minutes. A run takes room in every cell that it touches.
 type room struct {
-	starts  []int64 // of the cells, Unix nanoseconds; the first holds now, the last has no end
-	left    []int   // below zero where work went regardless
+	starts  []int64 // of the cells, Unix nanoseconds; the first cell has now, the last has no end
+	left    []int   // pods that still fit; below zero if work started without room
 	ceiling int     // now
 	bucket  string  // now
 }
 
-func newRoom(o *Planner, buckets Buckets, running []Run) *room {
-	// Runs that reach past the forecast, where the ceiling does not change, are
-	// told apart for a day.
-	end := o.now
-	if !o.series.Empty() && o.series.End().After(end) {
-		end = o.series.End()
+func newRoom(p *Planner, buckets Buckets, running []Run) *room {
+	// The ceiling is constant after the forecast. The cells still tell the ends of runs apart for a
+	// day more.
+	end := p.now
+	if !p.series.IsEmpty() && p.series.End().After(end) {
+		end = p.series.End()
 	}
 	end = end.Add(24 * time.Hour)
-	width := cellWidth(end.Sub(o.now))
-	first := o.now.Truncate(width)
+	width := cellWidth(end.Sub(p.now))
+	first := p.now.Truncate(width)
 	r := &room{}
 	for t := first; t.Before(end); t = t.Add(width) {
 		r.starts = append(r.starts, t.UnixNano())
 	}
-	for b := range o.series.Boundaries(first, end) {
+	for b := range p.series.Boundaries(first, end) {
 		r.starts = append(r.starts, b.UnixNano())
 	}
 	slices.Sort(r.starts)
 	r.starts = slices.Compact(r.starts)
 	for _, start := range r.starts {
-		r.left = append(r.left, buckets.Ceiling(o.intensity(time.Unix(0, start))))
+		r.left = append(r.left, buckets.Ceiling(p.intensity(time.Unix(0, start))))
 	}
-	r.ceiling, r.bucket = buckets.Ceiling(o.intensity(o.now)), buckets.Name(o.intensity(o.now))
-	now := o.now.UnixNano()
+	r.ceiling, r.bucket = buckets.Ceiling(p.intensity(p.now)), buckets.Name(p.intensity(p.now))
+	now := p.now.UnixNano()
 	for _, run := range running {
-		r.take(r.cell(now), r.cell(max(now, run.Until.Add(-overlap).UnixNano())), max(run.Pods, 0))
+		r.occupy(r.cell(now), r.cell(max(now, run.Until.Add(-uncountedOverlap).UnixNano())), max(run.Pods, 0))
 	}
 	return r
 }
 
-// cellWidth cuts time as finely as a few thousand cells can.
+// cellWidth returns the smallest width that gives no more than a few thousand cells.
 func cellWidth(span time.Duration) time.Duration {
-	const most = 4096
+	const maxCells = 4096
 	for _, width := range []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour} {
-		if span/width <= most {
+		if span/width <= maxCells {
 			return width
 		}
 	}
 	return 24 * time.Hour
 }
 
-// intensity is what is expected at t; what is not covered counts as the mean of
-// the whole forecast, zero if there is none.
-func (o *Planner) intensity(t time.Time) float64 {
-	if at, ok := o.series.At(t); ok {
+// intensity returns what is expected at t. Time that is not covered counts as the mean of the whole
+// forecast, which is zero without a forecast.
+func (p *Planner) intensity(t time.Time) float64 {
+	if at, ok := p.series.At(t); ok {
 		return at
 	}
-	return o.fill
+	return p.fill
 }
 
-// cell returns the index of the cell that holds an instant.
+// cell returns the index of the cell that contains an instant.
 func (r *room) cell(nanos int64) int {
 	return max(0, sort.Search(len(r.starts), func(i int) bool { return r.starts[i] > nanos })-1)
 }
 
-// span returns the first and the last cell that a run occupies.
+// span returns the first and the last cell in which a run takes room.
 func (r *room) span(start time.Time, duration time.Duration) (from, to int) {
 	begin := start.UnixNano()
-	return r.cell(begin), r.cell(runEnd(begin, duration))
+	return r.cell(begin), r.cell(countedUntil(begin, duration))
 }
 
-// second is the first full second of the i-th cell; never, if there is no such cell.
+// second returns the first full second of the i-th cell, or the largest instant if there is no such
+// cell.
 func (r *room) second(i int) int64 {
 	if i >= len(r.starts) {
 		return math.MaxInt64
@@ -97,13 +97,13 @@ func (r *room) second(i int) int64 {
 	return ceilSecond(r.starts[i])
 }
 
-// runEnd is the last instant at which a run is counted.
-func runEnd(start int64, duration time.Duration) int64 {
-	return start + int64(max(duration-overlap, 1)) - 1
+// countedUntil returns the last instant at which a run is counted.
+func countedUntil(start int64, duration time.Duration) int64 {
+	return start + int64(max(duration-uncountedOverlap, 1)) - 1
 }
 
-// forward returns the index of the cell that holds an instant, from one on that is
-// not after it.
+// forward returns the index of the cell that contains an instant. It searches from a cell that is
+// not after the instant.
 func (r *room) forward(from int, nanos int64) int {
 	for from+1 < len(r.starts) && r.starts[from+1] <= nanos {
 		from++
@@ -111,8 +111,8 @@ func (r *room) forward(from int, nanos int64) int {
 	return from
 }
 
-// lastBelow returns the last of the cells from..to into which so many pods do not
-// fit; -1 if they fit into all.
+// lastBelow returns the last of the cells from..to that has less room than pods; -1 if there is
+// none.
 func (r *room) lastBelow(from, to, pods int) int {
 	for i := to; i >= from; i-- {
 		if r.left[i] < pods {
@@ -122,13 +122,13 @@ func (r *room) lastBelow(from, to, pods int) int {
 	return -1
 }
 
-// running is how many pods occupy room now.
+// running returns how many pods run now.
 func (r *room) running() int { return r.ceiling - r.left[0] }
 
-// least returns how many pods fit into all of the cells from..to.
-func (r *room) least(from, to int) int { return slices.Min(r.left[from : to+1]) }
+// minLeft returns how many pods fit into all of the cells from..to.
+func (r *room) minLeft(from, to int) int { return slices.Min(r.left[from : to+1]) }
 
-func (r *room) take(from, to, pods int) {
+func (r *room) occupy(from, to, pods int) {
 	for i := from; i <= to; i++ {
 		r.left[i] -= pods
 	}

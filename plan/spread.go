@@ -6,108 +6,106 @@ import (
 	"time"
 )
 
-// nearlyEqual is the share of the cost by which two starts may differ and are
-// still as good as each other: forecasts are wrong by much more.
-const nearlyEqual = 0.001
+// equalShare is the share of the cost by which two starts may differ and still be as good as each
+// other: forecasts are wrong by much more.
+const equalShare = 0.001
 
-// noise in gCO2eq/kWh is what the rounding of a mean may add.
-const noise = 1e-6
+// roundingNoise in gCO2eq/kWh bounds what the rounding of a mean may add.
+const roundingNoise = 1e-6
 
-// maxSpread is how far a start is moved within its slot at most, if that is no
-// more than a tenth of the wait.
+// maxSpread is how far a start is moved within its slot at most. A start is never moved by more
+// than a tenth of the wait.
 const maxSpread = 5 * time.Minute
 
 // maxOptions bounds how many starts a task picks from.
 const maxOptions = 64
 
-// margin is what a start may cost more than the best and still be as good.
-func margin(best float64) float64 { return nearlyEqual*best + noise }
+// equalMargin returns what a start may cost more than the best and still be as good.
+func equalMargin(best float64) float64 { return equalShare*best + roundingNoise }
 
-// choice is what a start may cost more than the best to be picked: a little
-// less than the margin, so that it is not lost again to a rounding.
-func choice(best float64) float64 { return 0.9 * margin(best) }
+// choiceMargin returns what a start may cost more than the best to be picked: a little less than
+// equalMargin, so that a rounding does not change the choice.
+func choiceMargin(best float64) float64 { return 0.9 * equalMargin(best) }
 
-// option is a start nearly as cheap as the best of its curve.
+// An option is a start nearly as cheap as the best of its curve.
 type option struct {
 	index  int
-	leeway time.Duration // how much later it may start and still be, once known
+	leeway time.Duration // how much later it may start and still be an option, once known
 	known  bool
 }
 
-// options are those of one best start, of a curve's first starts.
+// options are the options for one best start, among the first starts of a curve.
 type options struct {
 	list []option
 	upTo int // how many starts were looked at
 }
 
-// pick returns a start at or before latest, its mean, and what the cheapest
-// costs. The start is the cheapest or, for a task with an ID, one nearly as
-// cheap, not much later, whose mean does not exceed enough unless that of the
-// cheapest does;
-// shift allows it to lie up to maxSpread after a corner.
-func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (start time.Time, mean, least float64) {
+// pick returns a start at or before latest, its mean, and the cost of the cheapest. The start is
+// the cheapest or, for a task with an ID, one nearly as cheap and not much later. Its mean does not
+// exceed enough, unless the mean of the cheapest does. With shift, the start may lie up to
+// maxSpread after a corner.
+func (c *curve) pick(id string, latest time.Time, enough float64, shift bool) (start time.Time, mean, cheapestCost float64) {
 	start, mean, best := c.cheapest(latest)
-	least = c.cost(start, mean)
+	cheapestCost = c.cost(start, mean)
 	if id == "" || best <= 0 || mean > enough {
-		return start, mean, least
+		return start, mean, cheapestCost
 	}
-	last := c.last(earlier(latest, start.Add(c.shift(start))))
-	options := c.nearly(best, last)
+	last := c.last(earlier(latest, start.Add(c.maxShift(start))))
+	options := c.nearlyCheapest(best, last)
 	n := sort.Search(len(options), func(k int) bool { return options[k].index > last })
 	h := hash(id)
-	o := &options[oneOf(h, n)] // n > 0: the first is at or before the best
-	at, atMean := c.start(o.index), c.mean[o.index]
+	chosen := &options[oneOf(h, n)] // n > 0: the first is at or before the best
+	at, atMean := c.start(chosen.index), c.means[chosen.index]
 	if shift {
-		at, atMean = c.later(at, atMean, min(c.slack(o, best), latest.Sub(at), c.shift(at)), h, func(s time.Time, m float64) bool {
-			return c.cost(s, m)-least <= choice(least)
+		at, atMean = c.later(at, atMean, min(c.slack(chosen, best), latest.Sub(at), c.maxShift(at)), h, func(s time.Time, m float64) bool {
+			return c.cost(s, m)-cheapestCost <= choiceMargin(cheapestCost)
 		})
 	}
 	if atMean > enough {
-		return start, mean, least
+		return start, mean, cheapestCost
 	}
-	return at, atMean, least
+	return at, atMean, cheapestCost
 }
 
-// nearly returns the starts up to the last that are nearly as cheap as the best
-// one, in order of time, the first maxOptions of them, whatever their distance;
-// perhaps some more.
-func (c *curve) nearly(best, last int) []option {
+// nearlyCheapest returns the first maxOptions of the starts up to last that are nearly as cheap as
+// the best one, in order of time. It may return some starts after last, too.
+func (c *curve) nearlyCheapest(best, last int) []option {
 	if c.options == nil {
 		c.options = map[int]*options{}
 	}
-	o := c.options[best]
-	if o == nil {
-		o = &options{}
-		c.options[best] = o
+	near := c.options[best]
+	if near == nil {
+		near = &options{}
+		c.options[best] = near
 	}
-	least := c.price(c.starts[best], c.mean[best])
-	for ; o.upTo <= last && len(o.list) < maxOptions; o.upTo++ {
-		if c.price(c.starts[o.upTo], c.mean[o.upTo])-least <= choice(least) {
-			o.list = append(o.list, option{index: o.upTo})
+	least := c.price(c.starts[best], c.means[best])
+	for ; near.upTo <= last && len(near.list) < maxOptions; near.upTo++ {
+		if c.price(c.starts[near.upTo], c.means[near.upTo])-least <= choiceMargin(least) {
+			near.list = append(near.list, option{index: near.upTo})
 		}
 	}
-	return o.list
+	return near.list
 }
 
-// slack is how much later an option of the best start may start.
-func (c *curve) slack(o *option, best int) time.Duration {
-	if !o.known {
-		least := c.price(c.starts[best], c.mean[best])
-		o.leeway = c.leeway(c.start(o.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-least <= choice(least) })
-		o.known = true
+// slack returns how much later an option of the best start may start.
+func (c *curve) slack(option *option, best int) time.Duration {
+	if !option.known {
+		cheapestCost := c.price(c.starts[best], c.means[best])
+		option.leeway = c.leeway(c.start(option.index), maxSpread, func(s time.Time, m float64) bool { return c.cost(s, m)-cheapestCost <= choiceMargin(cheapestCost) })
+		option.known = true
 	}
-	return o.leeway
+	return option.leeway
 }
 
-// shift is how much a start may be moved for the sake of the spread: little for
-// who waits little.
-func (c *curve) shift(start time.Time) time.Duration { return start.Sub(c.outlook.now) / 10 }
+// maxShift returns how far a start may be moved for the sake of the spread: little for a task that
+// waits little.
+func (c *curve) maxShift(start time.Time) time.Duration { return start.Sub(c.planner.now) / 10 }
 
-// leeway returns how much later than start, up to most, a window is still good,
-// to within a tenth of most.
+// leeway returns how much later than start, up to most, a window is still good, to within a tenth
+// of most.
 func (c *curve) leeway(start time.Time, most time.Duration, good func(time.Time, float64) bool) time.Duration {
 	for d := most; d >= time.Second; d -= max(most/10, time.Second) {
-		mean, ok := c.outlook.expect(start.Add(d), c.duration)
+		mean, ok := c.planner.expectMean(start.Add(d), c.duration)
 		if ok && good(start.Add(d), mean) {
 			return d
 		}
@@ -115,62 +113,62 @@ func (c *curve) leeway(start time.Time, most time.Duration, good func(time.Time,
 	return 0
 }
 
-// later moves a start by as many seconds, up to leeway, as the hash says, if
-// that is still good.
+// later moves a start by up to leeway, by as many seconds as the hash says, if the result is still
+// good.
 func (c *curve) later(start time.Time, mean float64, leeway time.Duration, h uint64, good func(time.Time, float64) bool) (time.Time, float64) {
 	after := secondsOf(h, leeway)
 	if after == 0 {
 		return start, mean
 	}
 	at := start.Add(after)
-	atMean, ok := c.outlook.expect(at, c.duration)
+	atMean, ok := c.planner.expectMean(at, c.duration)
 	if !ok || !good(at, atMean) {
 		return start, mean
 	}
 	return at, atMean
 }
 
-// pickBelow moves the first start at or below a threshold, for a task with an
-// ID, by up to maxSpread for as long as it stays below.
+// pickBelow moves the first start at or below a threshold by up to maxSpread, for a task with an
+// ID, while the start stays below the threshold.
 func (c *curve) pickBelow(id string, start time.Time, mean float64, latest time.Time, threshold float64) (time.Time, float64) {
-	if id == "" || !start.After(c.outlook.now) {
+	if id == "" || !start.After(c.planner.now) {
 		return start, mean
 	}
 	good := func(_ time.Time, m float64) bool { return m <= threshold }
-	leeway := c.leeway(start, min(maxSpread, latest.Sub(start), c.shift(start)), good)
+	leeway := c.leeway(start, min(maxSpread, latest.Sub(start), c.maxShift(start)), good)
 	return c.later(start, mean, leeway, hash(id), good)
 }
 
-// soon returns a start after now for a task that waits while now costs the least
-// there is, no place if there is none: within maxSpread after the last corner,
-// and a tenth of the time it has, it is the planned one or the one that the hash
-// of its ID picks.
-func (f *Fleet) soon(g *Group, least float64) place {
-	o := f.outlook
-	corner := o.lastCorner(g.Duration)
-	come := !g.Planned.IsZero() && !g.Planned.After(o.now)
-	latest := o.latest(g.LatestStart)
+// spreadStart returns a start after now for a held task, when a start now costs the least of all.
+// The start lies within maxSpread after the last corner, and within a tenth of the time that the
+// task has. It is the planned start or the one that the hash of the ID picks. spreadStart returns
+// no place if there is no such start.
+func (f *Fleet) spreadStart(g *Group, cheapestCost float64) place {
+	planner := f.planner
+	corner := planner.lastCorner(g.Duration)
+	hasCome := !g.PlannedStart.IsZero() && !g.PlannedStart.After(planner.now)
+	latest := planner.endOfWait(g.LatestStart)
 	spread := min(maxSpread, latest.Sub(corner)/10)
-	if g.ID == "" || corner.IsZero() || come || spread <= 0 {
+	if g.ID == "" || corner.IsZero() || hasCome || spread <= 0 {
 		return place{}
 	}
 	picked := corner.Add(secondsOf(hash(g.ID), spread))
-	for _, at := range []time.Time{g.Planned.UTC(), picked} {
-		if !at.After(o.now) || at.After(corner.Add(spread)) || at.After(latest) {
+	for _, at := range []time.Time{g.PlannedStart.UTC(), picked} {
+		if !at.After(planner.now) || at.After(corner.Add(spread)) || at.After(latest) {
 			continue
 		}
-		if p := f.at(g, at); p.cost-least <= margin(least) {
+		if p := f.at(g, at); p.cost-cheapestCost <= equalMargin(cheapestCost) {
 			return p
 		}
 	}
 	return place{}
 }
 
-// lastCorner returns the last instant of the last maxSpread at which either end
-// of a window met a boundary; zero if there was none.
-func (o *Planner) lastCorner(duration time.Duration) (last time.Time) {
+// lastCorner returns the last instant, within the last maxSpread, at which either end of a window
+// met a boundary; zero if there was none.
+func (p *Planner) lastCorner(duration time.Duration) (last time.Time) {
 	for _, end := range []time.Duration{0, duration} {
-		for b := range o.series.Boundaries(o.now.Add(end-maxSpread), o.now.Add(end+1)) {
+		for b := range p.series.Boundaries(p.now.Add(end-maxSpread), p.now.Add(end+1)) {
 			if b = fullSecond(b.Add(-end)); b.After(last) {
 				last = b
 			}
@@ -179,8 +177,8 @@ func (o *Planner) lastCorner(duration time.Duration) (last time.Time) {
 	return last
 }
 
-// hash maps an ID to 64 bits, the same in every process and release: FNV-1a,
-// mixed so that the bits that are used depend on all the others.
+// hash maps an ID to 64 bits, the same in every process and release: FNV-1a, mixed so that the bits
+// that are used depend on all the others.
 func hash(id string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(id) {
@@ -191,17 +189,15 @@ func hash(id string) uint64 {
 	return h ^ h>>33
 }
 
-// secondsOf picks full seconds from none to most.
+// secondsOf picks a number of full seconds from none to most.
 func secondsOf(h uint64, most time.Duration) time.Duration {
 	return time.Duration(oneOf(h>>32|h<<32, int(most/time.Second)+1)) * time.Second
 }
 
-// oneOf picks one of n things, evenly. With one thing more or less, few hashes
-// pick another: what a moment later is planned alike, with a little less time to
-// wait, is planned for the same start.
+// oneOf picks one of n things, evenly. With one thing more or less, few hashes pick another one: a
+// task that is planned again a moment later, with a little less time to wait, gets the same start.
 //
-// Source: J. Lamping, E. Veach: A Fast, Minimal Memory, Consistent Hash
-// Algorithm, arXiv:1406.2294.
+// Source: J. Lamping, E. Veach: A Fast, Minimal Memory, Consistent Hash Algorithm, arXiv:1406.2294.
 func oneOf(h uint64, n int) int {
 	picked, next := 0.0, 0.0
 	for next < float64(n) {

@@ -94,17 +94,17 @@ func TestAMomentLaterTheSameStartIsPicked(t *testing.T) {
 }
 
 func TestSpreadGivesNoGainAway(t *testing.T) {
-	// 1 % is just gained by the best, and not by its nearly equal.
+	// The best start just gains 1 %, and a nearly equal one does not.
 	o := NewPlanner("X", hourly(400, 396, 400, 396.1, 400), "", Terms{MinGain: 0.01}, t0, at(4))
 	for i := range 100 {
 		d := o.Decide(Task{ID: fmt.Sprintf("uid-%d", i), Duration: time.Hour, LatestStart: at(4)})
-		if d.Cause != CleanerLater || d.Expected > 396 {
+		if d.Cause != CauseCleanerLater || d.Expected > 396 {
 			t.Fatalf("%s", d.Reason())
 		}
 	}
 }
 
-func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
+func TestHeldTasksStartWithinMinutesOnceNowIsCleanest(t *testing.T) {
 	tests := map[string]struct {
 		series  *forecast.Series
 		now     time.Time
@@ -127,12 +127,12 @@ func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
 			}
 			for _, id := range []string{"a", "b", "c", "d"} {
 				d := NewPlanner("X", tt.series, "", Terms{WaitPrice: 0.001}, tt.now, at(3)).
-					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, Planned: tt.planned})
+					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, PlannedStart: tt.planned})
 				if d.Start.After(tt.want) {
 					t.Errorf("%s: %s, want %s at the latest", id, d.Reason(), tt.want)
 				}
 				again := NewPlanner("X", tt.series, "", Terms{WaitPrice: 0.001}, d.Start, at(3)).
-					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, Planned: d.Start})
+					Decide(Task{Duration: time.Minute, LatestStart: latest, Held: true, ID: id, PlannedStart: d.Start})
 				if again.Holds() {
 					t.Errorf("%s: at the start that was planned: %s", id, again.Reason())
 				}
@@ -141,8 +141,8 @@ func TestWhatWaitsStartsWithinMinutesOnceNowIsAsGoodAsAnyTime(t *testing.T) {
 	}
 }
 
-// TestStartsAreInFullSeconds has slots that begin between two: what is written
-// down of a start is in its slot, and is kept.
+// TestStartsAreInFullSeconds has slots that begin between two seconds: a start, as it is written,
+// is in its slot and is kept.
 func TestStartsAreInFullSeconds(t *testing.T) {
 	clean := at(1).Add(3*time.Minute + 880*time.Millisecond)
 	series := forecast.NewSeries([]forecast.Slot{
@@ -160,7 +160,7 @@ func TestStartsAreInFullSeconds(t *testing.T) {
 		if d.Start.Nanosecond() != 0 || d.Start.Before(clean) || d.Start.After(clean.Add(maxSpread+time.Second)) {
 			t.Fatalf("task %d starts at %s; the slot is from %s", i, d.Start, clean)
 		}
-		task.ID, task.Planned = "other", d.Start
+		task.ID, task.PlannedStart = "other", d.Start
 		if again := o.Decide(task); !again.Start.Equal(d.Start) {
 			t.Fatalf("task %d is planned for %s, and then for %s", i, d.Start, again.Start)
 		}

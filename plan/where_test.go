@@ -12,7 +12,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// sites are locations with the same power factor.
+// sites returns locations with the same power factor.
 func sites(names ...string) []Site {
 	var all []Site
 	for _, name := range names {
@@ -22,12 +22,12 @@ func sites(names ...string) []Site {
 }
 
 func TestAssignOverLocations(t *testing.T) {
-	outlook := func(name string, intensities ...float64) *Planner {
+	planner := func(name string, intensities ...float64) *Planner {
 		return NewPlanner(name, hourly(intensities...), "none", Terms{}, t0, at(8))
 	}
-	north := func() *Fleet { return outlook("north", 400, 300, 100, 300).Fleet(buckets(t, "1"), nil) }
-	south := func() *Fleet { return outlook("south", 350, 200, 150, 300).Fleet(buckets(t, "1"), nil) }
-	dark := func() *Fleet { return outlook("dark").Fleet(buckets(t, "1"), nil) }
+	north := func() *Fleet { return planner("north", 400, 300, 100, 300).Fleet(buckets(t, "1"), nil) }
+	south := func() *Fleet { return planner("south", 350, 200, 150, 300).Fleet(buckets(t, "1"), nil) }
+	dark := func() *Fleet { return planner("dark").Fleet(buckets(t, "1"), nil) }
 	in := func(g Group, locations ...string) Group { g.Locations = sites(locations...); return g }
 	tests := map[string]struct {
 		groups []Group
@@ -52,7 +52,7 @@ func TestAssignOverLocations(t *testing.T) {
 			[]Group{in(group(1, 3, 1), "west")}, []string{"west 12:00"},
 		},
 		"a plan is kept in its location": {
-			[]Group{{Task: Task{Duration: time.Hour, LatestStart: at(2), Planned: at(2), PlannedIn: "north"}}}, []string{"north 14:00"},
+			[]Group{{Task: Task{Duration: time.Hour, LatestStart: at(2), PlannedStart: at(2), PlannedLocation: "north"}}}, []string{"north 14:00"},
 		},
 	}
 	for name, tt := range tests {
@@ -68,9 +68,9 @@ func TestAssignOverLocations(t *testing.T) {
 	}
 }
 
-func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
+func TestEquallyGoodLocations(t *testing.T) {
 	in := func(planned string) Task {
-		return Task{Duration: time.Hour, LatestStart: at(3), ID: "a", Planned: at(2), PlannedIn: planned}
+		return Task{Duration: time.Hour, LatestStart: at(3), ID: "a", PlannedStart: at(2), PlannedLocation: planned}
 	}
 	below := func(intensity float64) Task {
 		return Task{Duration: time.Hour, LatestStart: at(3), Threshold: &intensity}
@@ -107,30 +107,30 @@ func TestOfLocationsAsGoodAsEachOther(t *testing.T) {
 }
 
 func TestTheReasonNamesBothLocations(t *testing.T) {
-	north := NewPlanner("CAISO_NORTH", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).RestingOn(forecast.Past)
+	north := NewPlanner("CAISO_NORTH", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).WithBasis(forecast.BasisHistory)
 	south := NewPlanner("ERCOT", hourly(430, 430, 430, 430), "none", Terms{}, t0, at(8))
 	task := Task{Duration: time.Hour, LatestStart: at(3)}
 	d := Assign([]Group{{Task: task}}, south.Fleet(Buckets{}, nil), north.Fleet(Buckets{}, nil))[0]
 	for basis, want := range map[forecast.Basis]string{
-		forecast.Fresh: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 in ERCOT at Nov 21 12:00; latest start Nov 21 15:00",
-		// there is no room for both
-		forecast.Past: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
+		forecast.BasisForecast: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 in ERCOT at Nov 21 12:00; latest start Nov 21 15:00",
+		// both do not fit
+		forecast.BasisHistory: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
 	} {
-		if d.Basis != forecast.Past {
+		if d.Basis != forecast.BasisHistory {
 			t.Error("the basis is not that of the location:", d.Basis)
 		}
 		told := d
 		told.Basis = basis
-		if diff := cmp.Diff(want, told.Reason()); diff != "" || len(want) > maxReason {
+		if diff := cmp.Diff(want, told.Reason()); diff != "" || len(want) > maxReasonSize {
 			t.Error(len(want), diff)
 		}
 	}
 }
 
-// TestSeveralLocationsCostNoMoreThanEach decides on tasks in three locations at
-// once, in each by itself, and again at the start that was planned.
+// TestSeveralLocationsCostNoMoreThanEach decides on tasks in three locations at once, in each
+// location by itself, and again at the planned start.
 func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		tasks, places := mixed(r), []instance{mixed(r), mixed(r), mixed(r)}
 		terms := Terms{MinGain: tasks.terms.MinGain, WaitPrice: tasks.terms.WaitPrice}
@@ -143,19 +143,20 @@ func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 		}
 		alone, fleets := outlooks(tasks.now)
 		for _, g := range tasks.groups {
-			g.Threshold, g.Planned, g.Held = nil, time.Time{}, true // it holds for any gain
+			g.Threshold, g.PlannedStart, g.Held = nil, time.Time{}, true // it holds for any gain
 			d := Assign([]Group{g}, fleets[0], fleets[1:]...)[0]
 			for _, o := range alone {
-				// what gains nothing against now, and what is as good, may each cost a thousandth more
+				// a start without a gain against now, and an equally good start, may each cost a
+				// thousandth more
 				one := o.Decide(g.Task)
-				if in := (instance{terms: terms, now: tasks.now}); one.Cause != NoForecast && in.cost(d) > in.cost(one)+2*margin(in.cost(one)) {
+				if in := (instance{terms: terms, now: tasks.now}); one.Cause != CauseNoForecast && in.cost(d) > in.cost(one)+2*equalMargin(in.cost(one)) {
 					t.Fatalf("seed %d: %s; alone %s", seed, d.Reason(), one.Reason())
 				}
 			}
 			if !d.Holds() {
 				continue
 			}
-			g.Planned, g.PlannedIn = d.Start, d.Location
+			g.PlannedStart, g.PlannedLocation = d.Start, d.Location
 			_, then := outlooks(d.Start)
 			if again := Assign([]Group{g}, then[0], then[1:]...)[0]; again.Holds() {
 				t.Fatalf("seed %d: %s; then %s", seed, d.Reason(), again.Reason())
@@ -166,7 +167,7 @@ func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {
 
 // TestRoomOfEveryLocationIsKept plans mixed groups over three locations.
 func TestRoomOfEveryLocationIsKept(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range seeds(60) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		in := mixed(r)
 		places := map[string]instance{}
@@ -196,11 +197,11 @@ func TestRoomOfEveryLocationIsKept(t *testing.T) {
 	}
 }
 
-// TestAPowerFactorIsLikeACleanerGrid plans groups once with a power factor in a
-// location, and once where its grid is that much cleaner. The factors are powers
-// of two, so that no rounding can tell them apart.
+// TestAPowerFactorIsLikeACleanerGrid plans groups once with a power factor in a location, and once
+// where the grid of that location is that much cleaner. The factors are powers of two, so that
+// rounding is the same in both.
 func TestAPowerFactorIsLikeACleanerGrid(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		in, other := mixed(r), mixed(r)
 		in.terms.Exemptions = nil
@@ -233,7 +234,7 @@ func TestAPowerFactorIsLikeACleanerGrid(t *testing.T) {
 				return cmp.Equal(a, b, cmpopts.EquateApprox(1e-9, 1e-9), cmpopts.EquateNaNs())
 			}
 			if !got.Start.Equal(want.Start) || got.Location != want.Location || got.Cause != want.Cause ||
-				!near(got.Emitted(), want.Expected) || !near(got.EmittedAtOnce(), want.AtOnce) || !near(got.Gain(), want.Gain()) {
+				!near(got.Emitted(), want.Expected) || !near(got.EmittedAtOnce(), want.ExpectedAtOnce) || !near(got.Gain(), want.Gain()) {
 				t.Fatalf("seed %d, group %d, factors %g: %s (%s)\nwant like %s (%s)", seed, i, factors, got.Reason(), got.Cause, want.Reason(), want.Cause)
 			}
 		}
@@ -264,7 +265,7 @@ func TestTheReasonTellsPowerFactors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tt.task.Duration, tt.task.LatestStart = time.Hour, at(3)
 			d := Assign([]Group{{Task: tt.task}}, west.Fleet(Buckets{}, nil), east.Fleet(Buckets{}, nil))[0]
-			if diff := cmp.Diff(tt.want, d.Reason()); diff != "" || len(tt.want) > maxReason {
+			if diff := cmp.Diff(tt.want, d.Reason()); diff != "" || len(tt.want) > maxReasonSize {
 				t.Error(len(tt.want), diff)
 			}
 		})

@@ -53,7 +53,7 @@ func TestCandidates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for _, s := range tt.policy.candidates(tt.pin, tt.only) {
-				got = append(got, s.Name+plan.Times(s.PowerFactor))
+				got = append(got, s.Name+plan.FormatPowerFactor(s.PowerFactor))
 			}
 			if got := strings.Join(got, ", "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)

@@ -55,8 +55,8 @@ func TestLevelWhereTheForecastSaysNothing(t *testing.T) {
 			}
 			policy, now := New(t.Context(), v1alpha1.Default(), nil, t0), t0.Add(tt.after)
 			level := policy.Level(store.Snapshot(forecast.Source{Name: "source"}), "", now)
-			if level.Known != tt.known || tt.known && level.Intensity != tt.want {
-				t.Errorf("it is taken for %v (%v), want %v", level.Intensity, level.Known, tt.want)
+			if level.IsKnown != tt.known || tt.known && level.Intensity != tt.want {
+				t.Errorf("it is taken for %v (%v), want %v", level.Intensity, level.IsKnown, tt.want)
 			}
 		})
 	}
@@ -104,14 +104,14 @@ func TestLevel(t *testing.T) {
 				tt.policy(&object.Spec)
 			}
 			level := New(t.Context(), object, nil, t0).Level(store.Snapshot(forecast.Source{Name: "source"}), "", t0.Add(tt.after))
-			if level.Known != tt.known || tt.known && level.Intensity != tt.want || level.Exempt != tt.exempt {
-				t.Errorf("got %v, known %v, exempt %v", level.Intensity, level.Known, level.Exempt)
+			if level.IsKnown != tt.known || tt.known && level.Intensity != tt.want || level.IsExempt != tt.exempt {
+				t.Errorf("got %v, known %v, exempt %v", level.Intensity, level.IsKnown, level.IsExempt)
 			}
-			if got := level.Until.Sub(t0); got != tt.until {
+			if got := level.ValidUntil.Sub(t0); got != tt.until {
 				t.Errorf("got until %v after the start, want %v", got, tt.until)
 			}
-			if !strings.Contains(level.Missing, tt.missing) {
-				t.Errorf("got missing %q, want %q", level.Missing, tt.missing)
+			if !strings.Contains(level.UnknownReason, tt.missing) {
+				t.Errorf("got missing %q, want %q", level.UnknownReason, tt.missing)
 			}
 		})
 	}

@@ -27,7 +27,7 @@ func (l Levels) Level(ctx context.Context, name, location string, now time.Time)
 	level := policy.Level(snapshot, location, now)
 	if location != "" {
 		if err := policy.CheckLocation(snapshot, location); err != nil {
-			level.Known, level.Missing = false, fmt.Sprintf("location %.80q: %v", location, err)
+			level.IsKnown, level.UnknownReason = false, fmt.Sprintf("location %.80q: %v", location, err)
 		}
 	}
 	return level, policy.Source, nil

@@ -18,7 +18,7 @@ func AskKeys() []string {
 // written are the annotations that Gridlatch adds to what it decides.
 func WrittenKeys() []string {
 	return []string{
-		v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.ReasonAnnotation,
+		v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.ReasonAnnotation, v1alpha1.OutcomeAnnotation,
 		v1alpha1.IntensityAtCreationAnnotation, v1alpha1.HeldByAnnotation, v1alpha1.StartedAnnotation,
 		v1alpha1.ExpectedDurationAnnotation, v1alpha1.DurationSourceAnnotation,
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.CandidateLocationsAnnotation,

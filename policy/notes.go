@@ -33,7 +33,7 @@ func DurationNotes(ask Ask) map[string]string {
 	case ask.Duration > 0:
 		return nil
 	case ask.Earlier.Median > 0:
-		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.Span(ask.Earlier.Median), v1alpha1.DurationSourceAnnotation: ask.Earlier.String()}
+		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.FormatDuration(ask.Earlier.Median), v1alpha1.DurationSourceAnnotation: ask.Earlier.String()}
 	default:
 		return map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}
 	}
@@ -67,7 +67,7 @@ func EmittedAtOnce(d plan.Decision) string { return strconv.FormatFloat(d.Emitte
 // work does not run yet.
 func ReleaseReason(d plan.Decision, annotations map[string]string) string {
 	before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64)
-	if err != nil || d.StillWaits != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
+	if err != nil || d.StillWaitsFor != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
 		return d.Reason()
 	}
 	saved := 100 * (before - d.Emitted()) / before

@@ -11,7 +11,7 @@ import (
 )
 
 func TestCompared(t *testing.T) {
-	d := plan.Decision{Decided: t0, Start: t0, Cause: plan.CleanestNow, Expected: 120, AtOnce: 120}
+	d := plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 120, ExpectedAtOnce: 120}
 	for before, want := range map[string]string{
 		"430.0": "; 72 % less than the 430 at its creation", "100.0": "; 20 % more than the 100 at its creation",
 		"": "", "?": "", "NaN": "", "-5": "", "0": "", "+Inf": "",

@@ -177,7 +177,7 @@ func newExemption(e v1alpha1.Exemption, now time.Time) (plan.Exemption, error) {
 	if e.From == nil || e.To == nil {
 		return plan.Exemption{}, sentence("want either schedule, or from and to")
 	}
-	return plan.Window(e.From.Time, e.To.Time)
+	return plan.NewExemption(e.From.Time, e.To.Time)
 }
 
 func newSchedule(schedule, timeZone string, now time.Time) (plan.Exemption, error) {
@@ -185,11 +185,11 @@ func newSchedule(schedule, timeZone string, now time.Time) (plan.Exemption, erro
 	if err != nil {
 		return plan.Exemption{}, fmt.Errorf("timeZone: %w", err)
 	}
-	exemption, err := plan.Cron(schedule, now)
+	exemption, err := plan.ParseCronExemption(schedule, now)
 	if err != nil {
 		return exemption, fmt.Errorf("schedule %q: %w", schedule, err)
 	}
-	return exemption.In(zone), nil
+	return exemption.InZone(zone), nil
 }
 
 // checkSelector tells what is wrong with labels that no node can have. The schema
@@ -226,14 +226,14 @@ func newBuckets(spec []v1alpha1.Bucket) (plan.Buckets, error) {
 }
 
 // Limited reports whether ceilings limit how many pods run at once.
-func (p *Policy) Limited() bool { return !p.buckets.Empty() }
+func (p *Policy) Limited() bool { return !p.buckets.IsEmpty() }
 
 // prediction returns what is expected of a location, with the forecast that it
 // rests on; or in missing why nothing is that could hold work.
 func (p *Policy) prediction(book *forecast.Snapshot, location string, now time.Time) (e forecast.Prediction, f forecast.Forecast, missing string) {
 	f, ok := book.Forecast(location)
 	if !ok || p.gone {
-		return forecast.Prediction{Basis: forecast.Nothing}, f, p.missing(book, location, now)
+		return forecast.Prediction{Basis: forecast.BasisNothing}, f, p.missing(book, location, now)
 	}
 	return f.Model.Predict(now, p.maxAge), f, p.missing(book, location, now)
 }
@@ -246,7 +246,7 @@ func (p *Policy) Planner(book *forecast.Snapshot, location string, now, until ti
 	if location == "" {
 		location = f.Location
 	}
-	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).RestingOn(e.Basis)
+	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).WithBasis(e.Basis)
 }
 
 // Predict returns what is expected of a location, the policy's first if it is
@@ -261,21 +261,21 @@ func (p *Policy) Predict(book *forecast.Snapshot, location string, now time.Time
 // where one that is trusted says nothing, or is not believed, its neighbours hold.
 func (p *Policy) Level(book *forecast.Snapshot, location string, now time.Time) plan.Level {
 	v := p.locationState(book, p.ResolveLocation(location), now)
-	level := plan.Level{Location: v.Name, Buckets: p.buckets, Missing: v.Missing, Expected: v.Prediction.Series}
+	level := plan.Level{Location: v.Name, Buckets: p.buckets, UnknownReason: v.Missing, Expected: v.Prediction.Series}
 	switch v.Prediction.Basis {
-	case forecast.Nothing:
-	case forecast.Fresh:
-		level.Intensity, level.Known = v.Intensity, v.IsKnown
+	case forecast.BasisNothing:
+	case forecast.BasisForecast:
+		level.Intensity, level.IsKnown = v.Intensity, v.IsKnown
 	default:
-		level.Intensity, level.Known = v.Prediction.Series.At(now)
+		level.Intensity, level.IsKnown = v.Prediction.Series.At(now)
 	}
-	if f, _ := book.Forecast(p.ResolveLocation(location)); !level.Known && !p.gone && now.Sub(f.Issued) <= p.maxAge {
-		level.Intensity, level.Known = f.Near(now)
+	if f, _ := book.Forecast(p.ResolveLocation(location)); !level.IsKnown && !p.gone && now.Sub(f.Issued) <= p.maxAge {
+		level.Intensity, level.IsKnown = f.Near(now)
 	}
-	level.Until, level.Exempt = plan.NextTurn(p.terms.Exemptions, now)
+	level.ValidUntil, level.IsExempt = plan.NextExemptionChange(p.terms.Exemptions, now)
 	for _, at := range p.Changes(book, now) {
-		if at.After(now) && (level.Until.IsZero() || at.Before(level.Until)) {
-			level.Until = at
+		if at.After(now) && (level.ValidUntil.IsZero() || at.Before(level.ValidUntil)) {
+			level.ValidUntil = at
 		}
 	}
 	return level
@@ -305,14 +305,14 @@ func (p *Policy) missing(book *forecast.Snapshot, location string, now time.Time
 	switch f, _ := book.Forecast(location); {
 	case p.gone:
 		return "its policy does not exist"
-	case f.Series.Empty():
+	case f.Series.IsEmpty():
 		return p.absent(book, location)
 	case now.Sub(f.Issued) > p.maxAge:
-		return fmt.Sprintf("that of %s is older than %s", plan.Clock(f.Issued), plan.Span(p.maxAge))
+		return fmt.Sprintf("that of %s is older than %s", plan.FormatTime(f.Issued), plan.FormatDuration(p.maxAge))
 	case !f.Series.End().After(now):
-		return fmt.Sprintf("that of %s ended at %s", plan.Clock(f.Issued), plan.Clock(f.Series.End()))
+		return fmt.Sprintf("that of %s ended at %s", plan.FormatTime(f.Issued), plan.FormatTime(f.Series.End()))
 	default:
-		return fmt.Sprintf("that of %s does not cover the time from %s on", plan.Clock(f.Issued), plan.Clock(now))
+		return fmt.Sprintf("that of %s does not cover the time from %s on", plan.FormatTime(f.Issued), plan.FormatTime(now))
 	}
 }
 

@@ -35,7 +35,7 @@ func (p *Policy) Locations(book *forecast.Snapshot, now time.Time) []v1alpha1.Lo
 
 // instead says what happens without a usable forecast.
 func (v *LocationState) Fallback() string {
-	if v.Prediction.Basis == forecast.Past {
+	if v.Prediction.Basis == forecast.BasisHistory {
 		return "work is planned by what the last weeks were like"
 	}
 	return "work starts at once"

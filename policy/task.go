@@ -26,9 +26,9 @@ func (p *Policy) TaskOf(object metav1.Object) plan.Task {
 	}
 	ask.Only = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
 	task := p.Task(ask, created)
-	task.PlannedIn = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
+	task.PlannedLocation = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
-	task.Planned, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
+	task.PlannedStart, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 	switch {
 	case err == nil && (len(errs) > 0 || p.gone || promised.Before(task.LatestStart)):
@@ -61,10 +61,10 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	case ask.Duration > 0:
 	case ask.Earlier.Median > 0:
 		task.Duration, longest = ask.Earlier.Median, max(ask.Earlier.Median, ask.Earlier.Slowest)
-		task.Guess = "~" + plan.Span(task.Duration)
+		task.EstimatedDuration = "~" + plan.FormatDuration(task.Duration)
 	default:
 		task.Duration, longest = p.defaultDuration, p.defaultDuration
-		task.Guess = plan.Span(task.Duration)
+		task.EstimatedDuration = plan.FormatDuration(task.Duration)
 	}
 	if ask.Deadline.IsZero() {
 		task.LatestStart = created.Add(p.maxDelay).Truncate(time.Second).UTC()

@@ -92,7 +92,7 @@ func TestDurationOfWorkThatAsksForNone(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			task := builtin().Task(tt.ask, t0)
-			got := want{task.Duration, task.Guess, task.LatestStart, DurationNotes(tt.ask)}
+			got := want{task.Duration, task.EstimatedDuration, task.LatestStart, DurationNotes(tt.ask)}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -105,10 +105,10 @@ func TestTaskOfPlansWithWhatWasExpected(t *testing.T) {
 		annotations map[string]string
 		want        plan.Task
 	}{
-		"what earlier runs took":    {map[string]string{v1alpha1.ExpectedDurationAnnotation: "1d2h"}, plan.Task{Duration: 26 * time.Hour, Guess: "~1d2h"}},
+		"what earlier runs took":    {map[string]string{v1alpha1.ExpectedDurationAnnotation: "1d2h"}, plan.Task{Duration: 26 * time.Hour, EstimatedDuration: "~1d2h"}},
 		"unless asked otherwise":    {map[string]string{v1alpha1.ExpectedDurationAnnotation: "1d2h", v1alpha1.DurationAnnotation: "2h"}, plan.Task{Duration: 2 * time.Hour}},
-		"if it can be read":         {map[string]string{v1alpha1.ExpectedDurationAnnotation: "long"}, plan.Task{Duration: time.Hour, Guess: "1h"}},
-		"else the policy's default": {nil, plan.Task{Duration: time.Hour, Guess: "1h"}},
+		"if it can be read":         {map[string]string{v1alpha1.ExpectedDurationAnnotation: "long"}, plan.Task{Duration: time.Hour, EstimatedDuration: "1h"}},
+		"else the policy's default": {nil, plan.Task{Duration: time.Hour, EstimatedDuration: "1h"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

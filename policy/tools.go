@@ -86,7 +86,7 @@ func (t *Tool) Warning(bounded bool) string {
 	if t.Whole {
 		what = "is not done"
 	}
-	warning := fmt.Sprintf("%s gives up on what %s after %s (%s, if you have not changed it)", t.Name, what, plan.Span(t.GivesUp), t.Setting)
+	warning := fmt.Sprintf("%s gives up on what %s after %s (%s, if you have not changed it)", t.Name, what, plan.FormatDuration(t.GivesUp), t.Setting)
 	if bounded {
 		return warning + "; to have it wait longer, raise that, and add the annotation " + v1alpha1.DeadlineAnnotation
 	}

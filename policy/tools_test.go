@@ -80,7 +80,7 @@ func TestTheToolsAreThoseOfTheDocs(t *testing.T) {
 			until = "done"
 		}
 		marks := "`" + strings.Join(tool.Marks, "`, `") + "`"
-		row := fmt.Sprintf("| %s | %s | %s, until it is %s | %s | %s |\n", tool.Name, marks, plan.Span(tool.GivesUp), until, tool.Setting, plan.Span(tool.hold()))
+		row := fmt.Sprintf("| %s | %s | %s, until it is %s | %s | %s |\n", tool.Name, marks, plan.FormatDuration(tool.GivesUp), until, tool.Setting, plan.FormatDuration(tool.hold()))
 		if !strings.Contains(string(text), row) {
 			t.Errorf("docs/tools.md has not this row:\n%s", row)
 		}

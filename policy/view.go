@@ -51,17 +51,17 @@ func (p *Policy) locationState(book *forecast.Snapshot, name string, now time.Ti
 
 // usable reports whether work can be held by the forecast.
 func (v *LocationState) IsUsable() bool {
-	return v.Prediction.Basis == forecast.Fresh || v.Prediction.Basis == forecast.Stale
+	return v.Prediction.Basis == forecast.BasisForecast || v.Prediction.Basis == forecast.BasisStaleForecast
 }
 
 // learned says how far the model has come: of how many days it has learned, and, when
 // these are enough, what share of the possible saving its predictions would have had,
 // in percent.
 func (v *LocationState) Learned() (days int32, share *int32) {
-	days = min(int32(v.Prediction.Learned.Hours()/24), v1alpha1.DaysToLearn)
-	if days < v1alpha1.DaysToLearn || math.IsNaN(v.Prediction.Share) {
+	days = min(int32(v.Prediction.LearnedTime.Hours()/24), v1alpha1.DaysToLearn)
+	if days < v1alpha1.DaysToLearn || math.IsNaN(v.Prediction.SavingShare) {
 		return days, nil
 	}
-	percent := int32(math.Round(100 * v.Prediction.Share))
+	percent := int32(math.Round(100 * v.Prediction.SavingShare))
 	return days, &percent
 }

@@ -138,7 +138,7 @@ func TestWhatStartsAtOnceAndStillWaitsSaysForWhat(t *testing.T) {
 	pod, _ := admitWarned(t, dirtyNow(t), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: soon}, Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: "a.example/x"}}}})
 	idle := admitJob(t, dirtyNow(t), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: soon}, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(0))}})
 	for waits, o := range map[string]metav1.Object{"the gate a.example/x": pod, "parallelism 0": idle} {
-		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "let go ") || !strings.HasSuffix(reason, "; it still waits for "+waits) {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "released ") || !strings.HasSuffix(reason, "; it still waits for "+waits) {
 			t.Errorf("reason %q, want %q in it", reason, waits)
 		}
 	}

@@ -31,7 +31,7 @@ func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error
 	case job.tooLarge != nil: // its annotations may be what is not known
 		v := stripJob(&job.Job)
 		v.outcome, v.patch = started, job.patch()
-		return v.warn(hold.NotHeld + job.tooLarge.Error()), nil
+		return v.warn(notHeld + job.tooLarge.Error()), nil
 	}
 	copied := forget(&job.Job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
@@ -58,7 +58,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	created := job.CreationTimestamp.Time
 	errs := append(checkAsk(job, created, field.NewPath("metadata")), checkAsk(template, created, field.NewPath("spec", "template", "metadata"))...)
 	if len(errs) > 0 {
-		return blame(job, errs).without(func(why string) verdict { return startJob(job, why) }), nil
+		return blame(job, errs).without(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	asked := policy.JobAsk(template, job)
 	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // its parts have been checked
@@ -95,14 +95,14 @@ func toolWarning(ask policy.Ask) []string {
 // decideJob decides on a Job that asks for what can be read.
 func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv1.Job, ask policy.Ask, asked map[string]string) (verdict, error) {
 	if why := leaveJobAlone(job, ask); why != "" {
-		return startJob(job, hold.NotHeld+why), nil
+		return startJob(job, notHeld+why).mark(job.Annotations), nil
 	}
 	chosen, err := w.choose(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
 	if err != nil {
 		return verdict{}, err
 	}
 	if chosen.policy == nil {
-		return chosen.without(func(why string) verdict { return startJob(job, why) }), nil
+		return chosen.without(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	ask.Only = chosen.policy.Suiting(ctx, &job.Spec.Template.Spec)
 	return w.holdJob(req, job, chosen.policy, ask, asked), nil
@@ -171,7 +171,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Po
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(job, req.UID) // it has no UID of its own yet
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
-	decision.StillWaits = gating.JobStillWaits(job)
+	decision.StillWaitsFor = gating.JobStillWaits(job)
 	if rules.Limited() {
 		decision = decision.Queue()
 	}
@@ -194,7 +194,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Po
 		return startJob(job, decision.Reason())
 	}
 	if why := w.unable(req.Namespace); why != "" {
-		return startJob(job, why).warned(why)
+		return startJob(job, notHeld+why).mark(job.Annotations).warned(notHeld + why)
 	}
 	notes := rules.Notes(decision)
 	noteAsk(job, asked)
@@ -268,7 +268,7 @@ func noteDuration(job *batchv1.Job, ask policy.Ask) {
 	maps.Copy(job.Annotations, guess)
 	expected, ok := guess[v1alpha1.ExpectedDurationAnnotation]
 	if ask.Duration > 0 {
-		expected, ok = plan.Span(ask.Duration), true
+		expected, ok = plan.FormatDuration(ask.Duration), true
 	}
 	if ok {
 		job.Spec.Template.Annotations[v1alpha1.ExpectedDurationAnnotation] = expected

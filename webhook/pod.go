@@ -31,7 +31,7 @@ func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error
 			strip(&pod.ObjectMeta)
 			v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
 		}
-		return v.warn(hold.NotHeld + pod.tooLarge.Error()), nil
+		return v.warn(notHeld + pod.tooLarge.Error()), nil
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	strange := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
@@ -81,11 +81,11 @@ func wantGate(pod *corev1.Pod) field.ErrorList {
 func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod, wrong field.ErrorList) (verdict, error) {
 	pod, path := &came.Pod, field.NewPath("metadata", "annotations")
 	if errs := append(checkAsk(pod, pod.CreationTimestamp.Time, field.NewPath("metadata")), wrong...); len(errs) > 0 {
-		return blame(pod, errs).without(func(why string) verdict { return startPod(pod, why) }), nil
+		return blame(pod, errs).without(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	ofHeldJob := w.Records.Held(req.Namespace, pod)
 	if why := leavePodAlone(pod, ofHeldJob); why != "" {
-		return startPod(pod, why), nil
+		return startPod(pod, why).mark(pod.Annotations), nil
 	}
 	ask, _ := policy.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // it has been checked
 	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
@@ -93,7 +93,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 		return verdict{}, err
 	}
 	if chosen.policy == nil {
-		return chosen.without(func(why string) verdict { return startPod(pod, why) }), nil
+		return chosen.without(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	suit(ctx, chosen.policy, pod)
 	promised := ofHeldJob || pod.Annotations[v1alpha1.LatestStartAnnotation] != ""
@@ -109,9 +109,9 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
 	case hold.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
-		return hold.NotHeld + "its Job was not decided on at its creation, and may have started"
+		return notHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
-		return hold.NotHeld + "it names its node, and so never waits for the scheduler"
+		return notHeld + "it names its node, and so never waits for the scheduler"
 	default:
 		return ""
 	}
@@ -127,11 +127,11 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 	task.Held = promised
 	task.ID = policy.TaskID(pod, req.UID) // it has no UID of its own yet
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
-	decision.StillWaits = gating.PodStillWaits(pod.Spec.SchedulingGates)
+	decision.StillWaitsFor = gating.PodStillWaits(pod.Spec.SchedulingGates)
 	if rules.Limited() {
 		decision = decision.Queue()
 	}
-	if !decision.Holds() && (!promised || decision.Cause == plan.AtLatestStart) {
+	if !decision.Holds() && (!promised || decision.Cause == plan.CauseLatestStart) {
 		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {
@@ -141,7 +141,7 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 	}
 	if why := w.unable(req.Namespace); why != "" {
 		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
-		return startPod(pod, why).warned(why)
+		return startPod(pod, notHeld+why).mark(pod.Annotations).warned(notHeld + why)
 	}
 	notes := rules.Notes(decision)
 	if before, known := pod.Annotations[v1alpha1.IntensityAtCreationAnnotation]; known {

@@ -9,7 +9,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -19,7 +18,7 @@ const spare = 2 << 10
 
 // noRoom is said of work that is valid as it comes, and would not be with our notes.
 func noRoom() string {
-	return fmt.Sprintf("%sits annotations leave no room for those of Gridlatch: all together may have %d KiB", hold.NotHeld, validation.TotalAnnotationSizeLimitB>>10)
+	return fmt.Sprintf("%sits annotations leave no room for those of Gridlatch: all together may have %d KiB", notHeld, validation.TotalAnnotationSizeLimitB>>10)
 }
 
 // fits reports whether an object that came with these annotations may have those of to.

@@ -45,10 +45,10 @@ func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.
 	suit(ctx, rules, pod)
 	task := rules.TaskOf(pod)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), pod.Annotations[v1alpha1.LocationAnnotation], pod.CreationTimestamp.Time, task)
-	if math.IsNaN(decision.AtOnce) {
+	if math.IsNaN(decision.ExpectedAtOnce) {
 		return ""
 	}
-	return decision.AtOnceIn
+	return decision.LocationAtOnce
 }
 
 // steer adds to what was decided on a pod that the scheduler should prefer the

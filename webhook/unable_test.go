@@ -15,7 +15,8 @@ import (
 )
 
 func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
-	const why = hold.NotHeld + "what is held could not be released since today"
+	const unable = "what is held could not be released since today"
+	const why = notHeld + unable
 	owned := []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: new(bool)}}
 	*owned[0].Controller = true
 	waits := metav1.ObjectMeta{Annotations: tolerant(nil)}
@@ -40,7 +41,7 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 			w := dirtyNow(t)
 			w.Unable = func(namespace string) string {
 				if namespace == tt.unable {
-					return why
+					return unable
 				}
 				return ""
 			}
@@ -55,6 +56,9 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 			}
 			if (got.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased) != tt.released || hold.HasGate(got.Spec.SchedulingGates) && tt.released {
 				t.Errorf("released: want %t: %+v", tt.released, got)
+			}
+			if (got.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld) != tt.warned {
+				t.Errorf("the outcome: want %t: %v", tt.warned, got.Annotations)
 			}
 			if (got.Annotations[v1alpha1.ReasonAnnotation] == why) != tt.warned || slices.Contains(response.Warnings, why) != tt.warned {
 				t.Errorf("told: want %t: %v, %v", tt.warned, got.Annotations, response.Warnings)

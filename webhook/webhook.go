@@ -17,7 +17,6 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -100,6 +99,15 @@ func (v verdict) warn(warnings ...string) verdict {
 	return v
 }
 
+// notHeld begins what is said of work that asked to be held and cannot be.
+const notHeld = "not held: "
+
+// mark notes on work that it asked to be held and cannot be.
+func (v verdict) mark(annotations map[string]string) verdict {
+	annotations[v1alpha1.OutcomeAnnotation] = v1alpha1.OutcomeNotHeld
+	return v
+}
+
 func (v verdict) response(req serving.Review) *admissionv1.AdmissionResponse {
 	if len(v.errs) > 0 {
 		return refuse(req, v.errs)
@@ -124,15 +132,20 @@ type choice struct {
 	policy  *policy.Policy
 	errs    field.ErrorList
 	warning string
+	// notHeld says that the work asked to be held and cannot be.
+	notHeld bool
 }
 
 // without is the verdict where there is no policy; start makes that of work
-// that is let go.
-func (c choice) without(start func(why string) verdict) verdict {
+// that is let go, whose annotations these are.
+func (c choice) without(annotations map[string]string, start func(why string) verdict) verdict {
 	if len(c.errs) > 0 {
 		return verdict{outcome: refused, errs: c.errs}
 	}
 	v := start(c.warning)
+	if c.notHeld {
+		v = v.mark(annotations)
+	}
 	return v.warn(c.warning)
 }
 
@@ -141,7 +154,7 @@ func (c choice) without(start func(why string) verdict) verdict {
 // made it wrong.
 func blame(object metav1.Object, errs field.ErrorList) choice {
 	if metav1.GetControllerOfNoCopy(object) != nil {
-		return choice{warning: hold.NotHeld + errs.ToAggregate().Error()}
+		return choice{warning: notHeld + errs.ToAggregate().Error(), notHeld: true}
 	}
 	return choice{errs: errs}
 }

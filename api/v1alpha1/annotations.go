@@ -57,6 +57,13 @@ const (
 	// ReasonAnnotation is one plain sentence on why the work waits, or why it started.
 	// On an object of KEDA, it says why the ceiling is as it is.
 	ReasonAnnotation = Prefix + "reason"
+	// OutcomeAnnotation tells what became of the work where that is neither to be held nor to be
+	// released by Gridlatch: OutcomeNotHeld or OutcomeTaken.
+	OutcomeAnnotation = Prefix + "outcome"
+	// OutcomeNotHeld is the outcome of work that asked to be held and could not be.
+	OutcomeNotHeld = "not-held"
+	// OutcomeTaken is the outcome of a Job that somebody else has let go while Gridlatch held it.
+	OutcomeTaken = "taken"
 	// IntensityAtCreationAnnotation is the mean intensity in gCO2eq/kWh that the work
 	// would have had if it had started at its creation. Where the policy chooses the
 	// location, the intensity is multiplied by the location's power factor. Savings

@@ -45,7 +45,7 @@ func TestPlanSaysWhatItDidNotBelieve(t *testing.T) {
 		want   string
 	}{
 		"no value":           {[]string{"", "", ""}, "forecast has no value in any of its 3 elements: want value"},
-		"another name":       {[]string{`,"intensity":269`, `,"intensity":270`}, `there is "intensity": want value, in gCO2eq/kWh`},
+		"another name":       {[]string{`,"intensity":269`, `,"intensity":270`}, `the field "intensity" is unknown: want value, in gCO2eq/kWh`},
 		"nothing but zeros":  {[]string{value("0"), value("0"), ""}, `location "DE": 3 of 3 values are not believed`},
 		"nothing but -1":     {[]string{value("-1"), value("-1")}, `location "DE": 2 of 2 values are not believed`},
 		"text for a number":  {[]string{value(`"n/a"`)}, `value: "n/a": want gCO2eq/kWh`},

@@ -152,7 +152,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		"a bad plot":              {[]string{"simulate", "--actual", grid, "--plot", "a.pdf"}, 2, `--plot "a.pdf": want a file whose name ends in .png or .svg`},
 		"jobs made up and given":  {[]string{"simulate", "--actual", grid, "--jobs", "x", "--every", "1h"}, 2, `--every is for jobs that are made up: want it without --jobs`},
 		"from after to":           {[]string{"simulate", "--actual", grid, "--from", "2021-07-20", "--to", "2021-07-10"}, 2, `--from 2021-07-20 00:00 UTC must be before --to 2021-07-10 00:00 UTC`},
-		"too many jobs":           {[]string{"simulate", "--actual", grid, "--every", "1ms"}, 2, `--every 1ms: that is `},
+		"too many jobs":           {[]string{"simulate", "--actual", grid, "--every", "1ms"}, 2, `--every 1ms: 20736000000 jobs: want`},
 		"a slack too long":        {[]string{"simulate", "--actual", grid, "--slacks", "9w"}, 1, `none of`},
 		"bad actuals":             {[]string{"simulate", "--actual", "testdata/forecast.json"}, 1, `testdata/forecast.json, line 1: no column "timestamp": want the columns timestamp,intensity`},
 	}

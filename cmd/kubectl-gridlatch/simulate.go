@@ -258,7 +258,7 @@ func (f *simulateFlags) readPeriod(r *replay.Replay) error {
 		return wrong("from", f.from, err)
 	}
 	if !r.Setup.From.Before(r.Setup.To) {
-		return usageError{fmt.Errorf("--from %s must be before --to %s", plan.Clock(r.Setup.From), plan.Clock(r.Setup.To))}
+		return usageError{fmt.Errorf("--from %s must be before --to %s", plan.FormatTime(r.Setup.From), plan.FormatTime(r.Setup.To))}
 	}
 	return nil
 }
@@ -287,7 +287,7 @@ func (f *simulateFlags) inventJobs(r *replay.Replay) error {
 	if err != nil {
 		return err
 	}
-	if r.Setup.Jobs, err = backtest.Grid(r.Setup.From, r.Setup.To, every, durations, slacks); err != nil {
+	if r.Setup.Jobs, err = backtest.RegularJobs(r.Setup.From, r.Setup.To, every, durations, slacks); err != nil {
 		return usageError{fmt.Errorf("--every %s: %w", f.invented.Every, err)}
 	}
 	return nil
@@ -322,7 +322,7 @@ func (f *simulateFlags) readCeiling(r *replay.Replay) error {
 		if err != nil || !(factor > 0 && factor <= maxCeilingFactor) {
 			return wrong("ceiling", f.terms.Ceiling, fmt.Errorf("want a multiple of the mean above 0 and up to %d, such as 3x", maxCeilingFactor))
 		}
-		r.Terms.Ceiling = strconv.Itoa(max(int(factor*backtest.MeanAtOnce(r.Setup.Jobs)+0.5), 1))
+		r.Terms.Ceiling = strconv.Itoa(max(int(factor*backtest.MeanConcurrency(r.Setup.Jobs)+0.5), 1))
 	}
 	var err error
 	if r.Setup.Ceiling, err = plan.ParseBuckets(r.Terms.Ceiling); err != nil {

@@ -148,7 +148,7 @@ func busy() []client.Object {
 	suspend := true
 	whole.Spec.Suspend = &suspend
 	started := podOf("started", v1alpha1.StateReleased, notes(v1alpha1.PlannedStartAnnotation, "",
-		v1alpha1.ReasonAnnotation, "started Nov 21 21:00 UTC: 401 gCO2eq/kWh in CAISO_NORTH, no window in time is cleaner; 5 % less than the 420 at its creation"), nil)
+		v1alpha1.ReasonAnnotation, "started Nov 21 21:00 UTC: 401 gCO2eq/kWh in CAISO_NORTH, no later start is cleaner; 5 % less than the 420 at its creation"), nil)
 	started.Status.Phase, started.Labels["phase"] = corev1.PodRunning, "Running"
 	started.Status.Conditions = []corev1.PodCondition{{
 		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(started.CreationTimestamp.Add(30 * time.Minute)),
@@ -164,7 +164,7 @@ func busy() []client.Object {
 		gated, podOf("nightly-report-a", v1alpha1.StateHeld, notes(), gated), podOf("nightly-report-b", v1alpha1.StateHeld, notes(), gated),
 		whole, started, podOf("backup", v1alpha1.StateHeld, notes(), nil), jobOf("ordinary", "", nil, 1), done, working, runs, asleep,
 		jobOf("unseen", "", map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, 1),
-		jobOf("managed", "", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.ReasonAnnotation: "not held: it is managed by example.com/other"}, 1),
+		jobOf("managed", v1alpha1.StateReleased, notes(v1alpha1.ReasonAnnotation, "not held: it is managed by example.com/other", v1alpha1.OutcomeAnnotation, v1alpha1.OutcomeNotHeld), 1),
 	}
 }
 

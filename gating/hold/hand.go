@@ -23,7 +23,7 @@ import (
 )
 
 // ByHand is the reason of a release by a user.
-func ByHand(now time.Time) string { return "released by hand at " + plan.Clock(now) }
+func ByHand(now time.Time) string { return "released by hand at " + plan.FormatTime(now) }
 
 // Release lets a held Job with its pods, or a pod, go now, whether or not a
 // controller runs, and returns how many pods that is. A pod of a held Job is
@@ -241,13 +241,13 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 	}
 	task := h.Policy.Task(ask, now)
 	if !now.Before(task.LatestStart) {
-		return nil, fmt.Errorf("it has to start by %s to be finished in time", plan.Clock(task.LatestStart))
+		return nil, fmt.Errorf("it has to start by %s to be finished in time", plan.FormatTime(task.LatestStart))
 	}
 	task.ID = string(job.UID)
 	notes[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
 	if h.Book == nil {
 		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.Stamp(task.LatestStart)
-		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.Clock(now), plan.Clock(task.LatestStart))
+		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.FormatTime(now), plan.FormatTime(task.LatestStart))
 		return notes, nil
 	}
 	decision := h.Policy.Decide(h.Book, ask.Location, now, task)

@@ -117,7 +117,7 @@ func (e *Exit) note(kind string, o client.Object, pods int, err error) {
 		e.released += pods
 	case client.IgnoreNotFound(err) != nil:
 		if e.left.Count++; len(e.left.First) < mostLeft {
-			why := plan.Bounded(Printable(err.Error()))
+			why := plan.Truncate(Printable(err.Error()))
 			e.left.First = append(e.left.First, fmt.Sprintf("%s %s/%s: %s", kind, o.GetNamespace(), o.GetName(), why))
 		}
 	}

@@ -6,9 +6,6 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// NotHeld begins a reason of work that asked to be held, and cannot be.
-const NotHeld = "not held: "
-
 // What Kueue reads, see https://kueue.sigs.k8s.io.
 const (
 	// KueueQueue is the label by which it knows a Job as its own.

@@ -47,6 +47,7 @@ type dropGate struct {
 type ReleaseNote struct {
 	Reason string
 	At     time.Time
+	Taken  bool   // a Job that somebody else has let go
 	To     string // the location; empty where there is nothing to choose
 	// template has the pods of a Job that is held whole know the location as they
 	// are created, before any cache has seen the release.
@@ -94,6 +95,10 @@ func (r ReleaseNote) metadata(o metav1.Object) object {
 	}}
 	if r.To != "" {
 		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.To
+	}
+	if r.Taken {
+		taken := v1alpha1.OutcomeTaken
+		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &taken
 	}
 	return patch
 }

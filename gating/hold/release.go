@@ -34,7 +34,7 @@ func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string
 	write := func(patch client.Patch) error { return Persist(func() error { return c.Patch(ctx, Bare(job), patch) }) }
 	_, err := ReleaseNote{Reason: reason, At: now}.JobWrites(job).Apply(false, write)
 	if apierrors.IsInvalid(err) && IsTaken(ctx, c, job) {
-		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: now}.Record(job))
+		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: now, Taken: true}.Record(job))
 	}
 	if err != nil && goneOn(ctx, c, job) {
 		return 0, nil // the loop has released it meanwhile

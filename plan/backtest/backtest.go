@@ -1,16 +1,16 @@
-// Package backtest tells what a policy would have saved: it replays the past of
-// a grid to the planner and the model of production, hour by hour, and sums up
-// what the jobs really would have emitted.
+// Package backtest tells what a policy would have saved. It replays the past of a grid to the
+// planner and the model of production, hour by hour, and sums up what the jobs would really have
+// emitted.
 //
-// At each moment a policy knows what it would have known then, and no more: the
-// actual intensities of the slots that have begun, and the issues that have been
-// received. Changing anything later changes no start at or before that moment.
-// Only [Oracle] and [Foresight] look ahead; they are what there is to reach.
+// At each moment a policy knows what it would have known then, and no more: the actual intensities
+// of the slots that have begun, and the forecasts that have been received. A change of anything
+// later changes no start at or before that moment. Only [Oracle] and [Foresight] look ahead. They
+// show what there is to reach.
 //
-// A job cannot be interrupted. Its emission is its weight, times its duration,
-// times the mean of the actual intensities over its run.
+// A job cannot be interrupted. Its emission is its weight, times its duration, times the mean of
+// the actual intensities over its run.
 //
-// The package reads no clock and no file: all it works on is passed in.
+// The package reads no clock and no file: all its input is passed in.
 package backtest
 
 import (
@@ -24,103 +24,100 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Model predicts the intensity of a grid from what it was told of;
-// [forecast.Model] does it in production.
+// Model predicts the intensity of a grid. In production [forecast.Model] does.
 type Model interface {
-	Hear(issue *forecast.Series, received time.Time) forecast.Verdict
+	Receive(series *forecast.Series, received time.Time) forecast.Verdict
 	Observe(slot forecast.Slot)
 	Predict(now time.Time, maxAge time.Duration) forecast.Prediction
 }
 
-// Setup is what is replayed.
+// Setup says what is replayed.
 type Setup struct {
 	Actuals Actuals
-	// Issues are ascending; none is a grid without a forecast.
-	Issues []Issue
-	Jobs   []Job
-	// Jobs count that arrive in [From, To); the model learns before, and on.
+	// Documents are ascending. A grid without a forecast has none.
+	Documents []Document
+	Jobs      []Job
+	// Jobs that arrive in [From, To) count. The model learns before that time, too, and during it.
 	From, To time.Time
-	// History is how much of the past the model has seen at From; 0 is a cold
-	// start.
+	// History is how much of the past the model has seen at From; 0 is a cold start.
 	History time.Duration
-	// ActualDelay is how long after the start of a slot its intensity becomes
-	// known, ForecastDelay how long after its issue a forecast is received.
+	// ActualDelay is how long after the start of a slot its intensity becomes known. ForecastDelay
+	// is how long after its time of issue a forecast is received.
 	ActualDelay, ForecastDelay time.Duration
 	// MaxAge is how old a forecast may be to be trusted.
 	MaxAge time.Duration
 	Terms  plan.Terms
 	// Ceiling bounds how many jobs run at once.
 	Ceiling plan.Buckets
-	// Model is what predicts; nil is the model of production. A run tells it
-	// what happened: it must be new.
+	// Model predicts; nil is the model of production. A run gives the model all that happened, so
+	// the model must be new.
 	Model Model
-	// Progress, if set, is called now and then with the share of the run that
-	// is done, in 0..1.
+	// Progress, if set, is called now and then with the share of the run that is done, in 0..1.
 	Progress func(done float64)
 }
 
-// Run is what a policy did.
+// Run says what a policy did.
 type Run struct {
 	Policy Policy
 	// Starts are the starts of Result.Jobs.
 	Starts []time.Time
-	// Forced counts the jobs that started over the ceiling, since they could
-	// not wait any longer.
-	Forced int
+	// ForcedStarts counts the jobs that started above the ceiling because they could not wait any
+	// longer.
+	ForcedStarts int
 }
 
-// Result is what all policies did with the same jobs.
+// Result says what all policies did with the same jobs.
 type Result struct {
-	// Jobs are those of the setup that could be judged, in their order.
+	// Jobs are the jobs of the setup that can be judged, in their order.
 	Jobs []Job
-	// Outside counts the jobs left out because they do not arrive in [From, To),
-	// Uncovered those for whose time, until the end of a run from their latest
-	// start, not all actual intensities are known.
-	Outside, Uncovered int
-	// Learned and Basis are how the last prediction came about.
-	Learned time.Duration
-	Basis   forecast.Basis
-	// Doubted counts the forecast values that the model did not believe.
-	Doubted int
-	Runs    []Run
+	// OutsideJobs counts the jobs that do not arrive in [From, To). UncoveredJobs counts the jobs
+	// with a gap in the actual intensities between their arrival and the end of a run from their
+	// latest start. Jobs has neither.
+	OutsideJobs, UncoveredJobs int
+	// LearnedTime and Basis are those of the last prediction.
+	LearnedTime time.Duration
+	Basis       forecast.Basis
+	// DoubtedValues counts the forecast values that the model did not believe.
+	DoubtedValues int
+	Runs          []Run
 }
 
-// Run replays the setup to every policy. They see the same, and do not see one
-// another: each does what it would do alone.
+// Run replays the setup to every policy. All policies see the same, and no policy sees another:
+// each does what it would do alone.
 func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 	var r Result
 	for _, job := range s.Jobs {
 		end := job.LatestStart().Add(job.Duration)
 		switch _, covered := s.Actuals.Series.Mean(job.Arrival, end); {
 		case job.Arrival.Before(s.From) || !job.Arrival.Before(s.To):
-			r.Outside++
+			r.OutsideJobs++
 		case covered < end.Sub(job.Arrival):
-			r.Uncovered++
+			r.UncoveredJobs++
 		default:
 			r.Jobs = append(r.Jobs, job)
 		}
 	}
 	if len(r.Jobs) == 0 {
-		return r, s.nothing(r)
+		return r, s.errorWithoutJobs(r)
 	}
-	w := newReplay(s, r.Jobs, policies)
-	if err := w.run(ctx); err != nil {
+	replay := newReplay(s, r.Jobs, policies)
+	if err := replay.run(ctx); err != nil {
 		return r, fmt.Errorf("replay: %w", err)
 	}
-	r.Learned, r.Basis, r.Doubted = w.last.Learned, w.last.Basis, w.news.doubted
-	for _, p := range w.players {
-		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, Forced: p.forced})
+	r.LearnedTime, r.Basis, r.DoubtedValues = replay.lastPrediction.LearnedTime, replay.lastPrediction.Basis, replay.news.doubted
+	for _, p := range replay.players {
+		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, ForcedStarts: p.forcedStarts})
 	}
 	return r, nil
 }
 
-// nothing says why there is no job to judge.
-func (s Setup) nothing(r Result) error {
+// errorWithoutJobs says why there is no job to judge.
+func (s Setup) errorWithoutJobs(r Result) error {
 	if len(s.Jobs) == 0 {
 		return errors.New("there are no jobs")
 	}
-	return fmt.Errorf("none of %d jobs can be judged: %d do not arrive from %s to %s, and of %d not all actual intensities are known, which are of %s to %s",
-		len(s.Jobs), r.Outside, plan.Clock(s.From), plan.Clock(s.To), r.Uncovered, plan.Clock(s.Actuals.Series.Start()), plan.Clock(s.Actuals.Series.End()))
+	return fmt.Errorf("none of %d jobs can be judged: %d arrive outside %s to %s, and %d lack actual intensities, which are known from %s to %s",
+		len(s.Jobs), r.OutsideJobs, plan.FormatTime(s.From), plan.FormatTime(s.To), r.UncoveredJobs, plan.FormatTime(s.Actuals.Series.Start()), plan.FormatTime(s.Actuals.Series.End()))
 }
 
 // arrivals returns the indexes of jobs in the order of their arrival.

@@ -24,7 +24,7 @@ func at(hours float64) time.Time {
 
 // actual makes hourly actual intensities from at(0) on.
 func actual(values ...float64) backtest.Actuals {
-	return backtest.Actuals{Series: hourly(0, values...), Slot: hour}
+	return backtest.Actuals{Series: hourly(0, values...), SlotWidth: hour}
 }
 
 func hourly(from int, values ...float64) *forecast.Series {
@@ -35,16 +35,16 @@ func hourly(from int, values ...float64) *forecast.Series {
 	return forecast.NewSeries(slots)
 }
 
-// believer predicts what the newest issue says.
+// A believer predicts what the newest forecast says.
 type believer struct{ newest *forecast.Series }
 
-func (b *believer) Hear(issue *forecast.Series, _ time.Time) forecast.Verdict {
-	b.newest = issue
-	return forecast.Verdict{Believed: issue}
+func (b *believer) Receive(series *forecast.Series, _ time.Time) forecast.Verdict {
+	b.newest = series
+	return forecast.Verdict{Believed: series}
 }
 func (b *believer) Observe(forecast.Slot) {}
 func (b *believer) Predict(time.Time, time.Duration) forecast.Prediction {
-	return forecast.Prediction{Series: b.newest, Basis: forecast.Fresh}
+	return forecast.Prediction{Series: b.newest, Basis: forecast.BasisForecast}
 }
 
 func job(arrival, duration, slack float64) backtest.Job {
@@ -62,17 +62,17 @@ func hoursOf(starts []time.Time) []float64 {
 
 func TestStarts(t *testing.T) {
 	valley := actual(300, 200, 100, 400, 400, 50, 300, 300, 300, 300)
-	right := []backtest.Issue{{Issued: at(0), Series: valley.Series}}
+	right := []backtest.Document{{Issued: at(0), Series: valley.Series}}
 	tests := map[string]struct {
-		actuals backtest.Actuals
-		issues  []backtest.Issue
-		jobs    []backtest.Job
-		terms   plan.Terms
-		ceiling string
-		delay   time.Duration
-		policy  string
-		want    []float64
-		forced  int
+		actuals   backtest.Actuals
+		documents []backtest.Document
+		jobs      []backtest.Job
+		terms     plan.Terms
+		ceiling   string
+		delay     time.Duration
+		policy    string
+		want      []float64
+		forced    int
 	}{
 		"immediate starts on arrival": {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 5), job(1.5, 2, 3)}, policy: "immediate", want: []float64{0, 1.5},
@@ -87,32 +87,32 @@ func TestStarts(t *testing.T) {
 			actuals: actual(200, 100, 100, 100), jobs: []backtest.Job{job(0, 1, 3)}, policy: "oracle", want: []float64{1},
 		},
 		"gridlatch starts in the cleanest window that is predicted": {
-			actuals: valley, issues: right, jobs: []backtest.Job{job(0, 1, 3), job(0, 1, 6), job(0, 2, 3)}, policy: "gridlatch", want: []float64{2, 5, 1},
+			actuals: valley, documents: right, jobs: []backtest.Job{job(0, 1, 3), job(0, 1, 6), job(0, 2, 3)}, policy: "gridlatch", want: []float64{2, 5, 1},
 		},
 		"gridlatch follows a forecast that is wrong": {
-			actuals: valley, issues: []backtest.Issue{{Issued: at(0), Series: hourly(0, 300, 200, 300, 100, 300, 300, 300)}},
+			actuals: valley, documents: []backtest.Document{{Issued: at(0), Series: hourly(0, 300, 200, 300, 100, 300, 300, 300)}},
 			jobs: []backtest.Job{job(0, 1, 5)}, policy: "gridlatch", want: []float64{3},
 		},
-		"gridlatch plans anew by a newer issue": {
-			actuals: valley, issues: []backtest.Issue{
+		"gridlatch plans anew by a newer forecast": {
+			actuals: valley, documents: []backtest.Document{
 				{Issued: at(0), Series: hourly(0, 300, 200, 300, 100, 300, 300, 300)},
 				{Issued: at(2), Series: hourly(2, 300, 300, 100, 300, 300, 300)},
 			},
 			jobs: []backtest.Job{job(0, 1, 5)}, policy: "gridlatch", want: []float64{4},
 		},
-		"gridlatch does not know an issue that comes late": {
-			actuals: valley, issues: []backtest.Issue{
+		"gridlatch does not know a forecast that comes late": {
+			actuals: valley, documents: []backtest.Document{
 				{Issued: at(-4), Series: hourly(-4, 1, 1, 1, 1, 300, 200, 300, 100, 300, 300, 300)},
 				{Issued: at(2), Series: hourly(2, 300, 300, 100, 300, 300, 300)},
 			},
 			delay: 2 * hour, jobs: []backtest.Job{job(0, 1, 5)}, policy: "gridlatch", want: []float64{3},
 		},
 		"gridlatch starts between slots if that is best": {
-			actuals: actual(400, 100, 100, 400, 400, 400), issues: []backtest.Issue{{Issued: at(0), Series: hourly(0, 400, 100, 100, 500, 400, 400)}},
+			actuals: actual(400, 100, 100, 400, 400, 400), documents: []backtest.Document{{Issued: at(0), Series: hourly(0, 400, 100, 100, 500, 400, 400)}},
 			jobs: []backtest.Job{job(0, 2.5, 2)}, policy: "gridlatch", want: []float64{0.5},
 		},
 		"gridlatch asks once, when a job arrives, whether a wait gains enough": {
-			actuals: valley, issues: []backtest.Issue{
+			actuals: valley, documents: []backtest.Document{
 				{Issued: at(0), Series: hourly(0, 100, 99, 98, 97, 96, 95, 94)},
 				{Issued: at(2), Series: hourly(2, 98, 97.5, 97, 97, 97)},
 			},
@@ -123,10 +123,10 @@ func TestStarts(t *testing.T) {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 4), job(3, 1, 1.5)}, policy: "threshold=200", want: []float64{1, 4.5},
 		},
 		"a percentile is that of the time that remains": {
-			actuals: valley, issues: right, jobs: []backtest.Job{job(0, 1, 3), job(3, 1, 6)}, policy: "percentile=50", want: []float64{1, 5},
+			actuals: valley, documents: right, jobs: []backtest.Job{job(0, 1, 3), job(3, 1, 6)}, policy: "percentile=50", want: []float64{1, 5},
 		},
 		"the lowest slot does not care how long a job runs": {
-			actuals: valley, issues: right, jobs: []backtest.Job{job(0, 3, 6)}, policy: "lowest-slot", want: []float64{5},
+			actuals: valley, documents: right, jobs: []backtest.Job{job(0, 3, 6)}, policy: "lowest-slot", want: []float64{5},
 		},
 		"foresight needs no forecast": {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 6)}, policy: "foresight", want: []float64{5},
@@ -135,15 +135,15 @@ func TestStarts(t *testing.T) {
 			actuals: valley, jobs: []backtest.Job{job(0, 1, 6)}, policy: "gridlatch", want: []float64{0},
 		},
 		"below a ceiling greedy waits for its turn, the most urgent first": {
-			actuals: valley, issues: right, ceiling: "1",
+			actuals: valley, documents: right, ceiling: "1",
 			jobs: []backtest.Job{job(0, 1, 4), job(0, 1, 3)}, policy: "greedy", want: []float64{3, 2},
 		},
 		"below a ceiling gridlatch plans ahead, the most urgent first": {
-			actuals: valley, issues: right, ceiling: "1",
+			actuals: valley, documents: right, ceiling: "1",
 			jobs: []backtest.Job{job(0, 1, 4), job(0, 1, 3)}, policy: "gridlatch", want: []float64{1, 2},
 		},
 		"what cannot wait starts above the ceiling": {
-			actuals: valley, issues: right, ceiling: "1",
+			actuals: valley, documents: right, ceiling: "1",
 			jobs: []backtest.Job{job(0, 2, 0), job(1, 1, 0)}, policy: "greedy", want: []float64{0, 1}, forced: 1,
 		},
 		"room that is given back between slots is used at once": {
@@ -166,7 +166,7 @@ func TestStarts(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := backtest.Setup{
-				Actuals: tt.actuals, Issues: tt.issues, Jobs: tt.jobs, From: at(0), To: at(100), ForecastDelay: tt.delay,
+				Actuals: tt.actuals, Documents: tt.documents, Jobs: tt.jobs, From: at(0), To: at(100), ForecastDelay: tt.delay,
 				Terms: tt.terms, MaxAge: 24 * hour, Model: &believer{},
 			}
 			if tt.ceiling != "" {
@@ -181,8 +181,8 @@ func TestStarts(t *testing.T) {
 			if diff := cmp.Diff(tt.want, hoursOf(result.Runs[0].Starts), cmpopts.EquateApprox(0, 0.001)); diff != "" {
 				t.Errorf("starts (-want +got):\n%s", diff)
 			}
-			if result.Runs[0].Forced != tt.forced {
-				t.Errorf("%d forced, want %d", result.Runs[0].Forced, tt.forced)
+			if result.Runs[0].ForcedStarts != tt.forced {
+				t.Errorf("%d forced, want %d", result.Runs[0].ForcedStarts, tt.forced)
 			}
 		})
 	}
@@ -199,25 +199,25 @@ func TestScores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Outside != 1 || result.Uncovered != 1 || len(result.Jobs) != 2 {
-		t.Errorf("%d outside, %d uncovered, %d judged; want 1, 1, 2", result.Outside, result.Uncovered, len(result.Jobs))
+	if result.OutsideJobs != 1 || result.UncoveredJobs != 1 || len(result.Jobs) != 2 {
+		t.Errorf("%d outside, %d uncovered, %d judged; want 1, 1, 2", result.OutsideJobs, result.UncoveredJobs, len(result.Jobs))
 	}
 	approx := cmpopts.EquateApprox(0, 1e-9)
 	scores := result.Scores(s.Actuals, false)
 	// the threshold: 100 at 2 h, and (100+400)/2 at 2 h
 	want := map[backtest.Cell]backtest.Score{
 		{Duration: hour, Slack: 6 * hour}: {Jobs: 1, AtOnce: 300, Emitted: 100, Saving: 1 - 100.0/300, Wait: 2 * hour},
-		{Duration: 2 * hour, Slack: hour}: {Jobs: 1, AtOnce: 150, Emitted: 250, Saving: 1 - 250.0/150, Wait: hour, Dirtier: 1},
+		{Duration: 2 * hour, Slack: hour}: {Jobs: 1, AtOnce: 150, Emitted: 250, Saving: 1 - 250.0/150, Wait: hour, DirtierShare: 1},
 	}
 	if diff := cmp.Diff(want, scores[1].Cells, approx); diff != "" {
 		t.Errorf("cells (-want +got):\n%s", diff)
 	}
-	total := backtest.Score{Jobs: 2, AtOnce: 225, Emitted: 175, Saving: (200.0/300 - 100.0/150) / 2, Wait: 90 * time.Minute, Dirtier: 0.5}
+	total := backtest.Score{Jobs: 2, AtOnce: 225, Emitted: 175, Saving: (200.0/300 - 100.0/150) / 2, Wait: 90 * time.Minute, DirtierShare: 0.5}
 	if diff := cmp.Diff(total, scores[1].Total, approx); diff != "" {
 		t.Errorf("total (-want +got):\n%s", diff)
 	}
-	if scores[1].MostAtOnce != 2 || math.Abs(scores[1].MeanAtOnce-3.0/4) > 1e-9 {
-		t.Errorf("%d at once at most, %v on average; want 2, 0.75", scores[1].MostAtOnce, scores[1].MeanAtOnce)
+	if scores[1].MaxConcurrent != 2 || math.Abs(scores[1].MeanConcurrent-3.0/4) > 1e-9 {
+		t.Errorf("%d at once at most, %v on average; want 2, 0.75", scores[1].MaxConcurrent, scores[1].MeanConcurrent)
 	}
 	// pooled, energy counts: 1 kWh of 300 and 4 kWh of 150 against 1 of 50 and 4 of 150
 	pooled := backtest.Score{Jobs: 2, AtOnce: 180, Emitted: 130, Saving: 1 - 650.0/900, Wait: 150 * time.Minute}
@@ -229,36 +229,36 @@ func TestScores(t *testing.T) {
 func TestNothingToJudge(t *testing.T) {
 	s := backtest.Setup{Actuals: actual(1, 2), Jobs: []backtest.Job{job(0, 1, 5), job(-3, 1, 5)}, From: at(0), To: at(9)}
 	_, err := s.Run(t.Context(), backtest.Policy{Kind: backtest.Immediate})
-	want := "none of 2 jobs can be judged: 1 do not arrive from 2021-07-01 00:00 UTC to 2021-07-01 09:00 UTC, " +
-		"and of 1 not all actual intensities are known, which are of 2021-07-01 00:00 UTC to 2021-07-01 02:00 UTC"
+	want := "none of 2 jobs can be judged: 1 arrive outside 2021-07-01 00:00 UTC to 2021-07-01 09:00 UTC, " +
+		"and 1 lack actual intensities, which are known from 2021-07-01 00:00 UTC to 2021-07-01 02:00 UTC"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
 
-// grid is a month of an invented grid, with forecasts that are wrong at random.
-func grid(random *rand.Rand) (backtest.Actuals, []backtest.Issue) {
+// grid returns a month of an invented grid, with forecasts that are wrong at random.
+func grid(random *rand.Rand) (backtest.Actuals, []backtest.Document) {
 	var values []float64
 	for h := range 40 * 24 {
 		values = append(values, 300+120*math.Cos(float64(h%24)/24*2*math.Pi)+60*math.Sin(float64(h)/37)+30*random.Float64())
 	}
-	var issues []backtest.Issue
+	var documents []backtest.Document
 	for d := 0; d+4 <= 40; d++ {
 		var ahead []float64
 		for h := range 96 {
 			ahead = append(ahead, values[24*d+h]*(0.9+0.2*random.Float64()))
 		}
-		issues = append(issues, backtest.Issue{Issued: at(float64(24 * d)), Series: hourly(24*d, ahead...)})
+		documents = append(documents, backtest.Document{Issued: at(float64(24 * d)), Series: hourly(24*d, ahead...)})
 	}
-	return actual(values...), issues
+	return actual(values...), documents
 }
 
-// TestNoLookAhead changes all that becomes known after a moment, and compares
-// the starts up to it.
+// TestNoLookAhead changes everything that becomes known after a moment, and compares the starts up
+// to that moment.
 func TestNoLookAhead(t *testing.T) {
-	actuals, issues := grid(rand.New(rand.NewPCG(1, 2)))
+	actuals, documents := grid(rand.New(rand.NewPCG(1, 2)))
 	from, to := at(20*24), at(36*24)
-	jobs, err := backtest.Grid(from, to, 5*hour, []time.Duration{hour, 150 * time.Minute, 12 * hour}, []time.Duration{6 * hour, 48 * hour})
+	jobs, err := backtest.RegularJobs(from, to, 5*hour, []time.Duration{hour, 150 * time.Minute, 12 * hour}, []time.Duration{6 * hour, 48 * hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,17 +273,22 @@ func TestNoLookAhead(t *testing.T) {
 	for name, ceiling := range map[string]plan.Buckets{"without a ceiling": {}, "below a ceiling": flat} {
 		t.Run(name, func(t *testing.T) {
 			setup := backtest.Setup{
-				Actuals: actuals, Issues: issues, Jobs: jobs, From: from, To: to, History: 20 * 24 * hour,
+				Actuals: actuals, Documents: documents, Jobs: jobs, From: from, To: to, History: 20 * 24 * hour,
 				MaxAge: 24 * hour, Terms: plan.Terms{WaitPrice: 0.001, MinGain: 0.01}, Ceiling: ceiling,
 			}
 			plain, err := setup.Run(t.Context(), policies...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for seed, cut := range map[uint64]time.Time{1: at(22*24 + 7), 2: at(26 * 24), 3: at(30*24 + 13.5)} {
+			cuts := []time.Time{at(22*24 + 7), at(26 * 24), at(30*24 + 13.5)}
+			if testing.Short() {
+				cuts = cuts[:1]
+			}
+			for i, cut := range cuts {
+				seed := uint64(i + 1)
 				random := rand.New(rand.NewPCG(seed, seed))
 				changed := setup
-				changed.Actuals, changed.Issues = disturb(random, actuals, issues, cut)
+				changed.Actuals, changed.Documents = disturb(random, actuals, documents, cut)
 				other, err := changed.Run(t.Context(), policies...)
 				if err != nil {
 					t.Fatal(err)
@@ -294,30 +299,30 @@ func TestNoLookAhead(t *testing.T) {
 	}
 }
 
-// disturb changes the actual intensities of slots that begin after the cut, and
-// the issues after it.
-func disturb(random *rand.Rand, actuals backtest.Actuals, issues []backtest.Issue, cut time.Time) (backtest.Actuals, []backtest.Issue) {
+// disturb changes the actual intensities of slots that begin after the cut, and the forecasts after
+// it.
+func disturb(random *rand.Rand, actuals backtest.Actuals, documents []backtest.Document, cut time.Time) (backtest.Actuals, []backtest.Document) {
 	slots := actuals.Series.Slots()
 	for i := range slots {
 		if slots[i].Start.After(cut) {
 			slots[i].Intensity *= 0.3 + 1.4*random.Float64()
 		}
 	}
-	var others []backtest.Issue
-	for _, issue := range issues {
-		ahead := issue.Series.Slots()
+	var others []backtest.Document
+	for _, document := range documents {
+		ahead := document.Series.Slots()
 		for i := range ahead {
-			if issue.Issued.After(cut) {
+			if document.Issued.After(cut) {
 				ahead[i].Intensity *= 0.3 + 1.4*random.Float64()
 			}
 		}
-		others = append(others, backtest.Issue{Issued: issue.Issued, Series: forecast.NewSeries(ahead)})
+		others = append(others, backtest.Document{Issued: document.Issued, Series: forecast.NewSeries(ahead)})
 	}
-	return backtest.Actuals{Series: forecast.NewSeries(slots), Slot: actuals.Slot}, others
+	return backtest.Actuals{Series: forecast.NewSeries(slots), SlotWidth: actuals.SlotWidth}, others
 }
 
-// compareStarts wants all starts up to the cut to be the same, and some after it
-// to differ for every policy.
+// compareStarts wants all starts up to the cut to be the same, and some later starts to differ for
+// every policy.
 func compareStarts(t *testing.T, plain, other backtest.Result, cut time.Time) {
 	t.Helper()
 	for k, run := range plain.Runs {
@@ -338,14 +343,14 @@ func compareStarts(t *testing.T, plain, other backtest.Result, cut time.Time) {
 	}
 }
 
-// TestPoliciesDoNotSeeOneAnother wants each to do what it does alone.
+// TestPoliciesDoNotSeeOneAnother wants each policy to do what it does alone.
 func TestPoliciesDoNotSeeOneAnother(t *testing.T) {
-	actuals, issues := grid(rand.New(rand.NewPCG(3, 4)))
-	jobs, err := backtest.Grid(at(28*24), at(32*24), 7*hour, []time.Duration{hour, 150 * time.Minute}, []time.Duration{6 * hour, 24 * hour})
+	actuals, documents := grid(rand.New(rand.NewPCG(3, 4)))
+	jobs, err := backtest.RegularJobs(at(28*24), at(32*24), 7*hour, []time.Duration{hour, 150 * time.Minute}, []time.Duration{6 * hour, 24 * hour})
 	if err != nil {
 		t.Fatal(err)
 	}
-	setup := backtest.Setup{Actuals: actuals, Issues: issues, Jobs: jobs, From: at(28 * 24), To: at(32 * 24), History: 14 * 24 * hour, MaxAge: 24 * hour}
+	setup := backtest.Setup{Actuals: actuals, Documents: documents, Jobs: jobs, From: at(28 * 24), To: at(32 * 24), History: 14 * 24 * hour, MaxAge: 24 * hour}
 	policies := []backtest.Policy{{Kind: backtest.Gridlatch}, {Kind: backtest.Foresight}, {Kind: backtest.AtPercentile, Value: 30}, {Kind: backtest.Oracle}}
 	together, err := setup.Run(t.Context(), policies...)
 	if err != nil {
@@ -388,29 +393,30 @@ func TestWriteStarts(t *testing.T) {
 	}
 }
 
-// An outage of the forecast's provider, which publishes zeros, is counted, and believed by no policy.
+// An outage of the forecast's provider, which publishes zeros, is counted, and no policy believes
+// the zeros.
 func TestAnOutageOfTheForecastIsNotBelieved(t *testing.T) {
-	actuals, issues := backtest.Actuals{Series: hourly(0, wave(40*24)...), Slot: hour}, []backtest.Issue(nil)
+	actuals, documents := backtest.Actuals{Series: hourly(0, wave(40*24)...), SlotWidth: hour}, []backtest.Document(nil)
 	for d := range 40 {
 		values := wave((d + 2) * 24)[d*24:]
 		if d == 35 {
 			values = make([]float64, 48)
 		}
-		issues = append(issues, backtest.Issue{Issued: at(float64(d * 24)), Series: hourly(d*24, values...)})
+		documents = append(documents, backtest.Document{Issued: at(float64(d * 24)), Series: hourly(d*24, values...)})
 	}
-	jobs, err := backtest.Grid(at(35*24), at(36*24), hour, []time.Duration{hour}, []time.Duration{12 * hour})
+	jobs, err := backtest.RegularJobs(at(35*24), at(36*24), hour, []time.Duration{hour}, []time.Duration{12 * hour})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := backtest.Setup{
-		Actuals: actuals, Issues: issues, Jobs: jobs, From: at(30 * 24), To: at(38 * 24), History: 28 * 24 * hour, MaxAge: 24 * hour,
+		Actuals: actuals, Documents: documents, Jobs: jobs, From: at(30 * 24), To: at(38 * 24), History: 28 * 24 * hour, MaxAge: 24 * hour,
 	}
 	result, err := s.Run(t.Context(), backtest.Policy{Kind: backtest.Gridlatch}, backtest.Policy{Kind: backtest.Oracle}, backtest.Policy{Kind: backtest.Immediate})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Doubted != 48 {
-		t.Errorf("%d values are not believed, want the 48 of one issue", result.Doubted)
+	if result.DoubtedValues != 48 {
+		t.Errorf("%d values are not believed, want the 48 of one forecast", result.DoubtedValues)
 	}
 	scores := result.Scores(actuals, false)
 	if got, best := scores[0].Total.Saving, scores[1].Total.Saving; got < 0.8*best {
@@ -418,7 +424,7 @@ func TestAnOutageOfTheForecastIsNotBelieved(t *testing.T) {
 	}
 }
 
-// wave is a grid whose days are alike.
+// wave returns a grid with equal days.
 func wave(hours int) []float64 {
 	values := make([]float64, hours)
 	for h := range values {

@@ -16,28 +16,27 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// A table reads a CSV file with a header, row by row. Every error of its
-// methods names the file and, below the header, line, column and value.
+// A table reads a CSV file with a header, row by row. Every error of its methods names the file
+// and, below the header, the line, the column and the value.
 type table struct {
 	name   string
 	csv    *csv.Reader
 	header []string       // as the file has it
-	fields map[string]int // where a column is
+	fields map[string]int // the index of each column
 	record []string
 	line   int // of the record
 }
 
-// A column is what a table is asked for.
+// A column is a column that a table is asked for.
 type column struct {
 	name string
-	// also are other names that it is known by, the best first: in lower case,
-	// letters and digits alone.
+	// also are other names of the column, the best first: in lower case, letters and digits alone.
 	also     []string
 	optional bool
 }
 
-// The columns of a series. Of several intensities, that of the life cycle is taken,
-// as the exporters do.
+// timestamp, intensity and issued are the columns of a series. Of several intensities the
+// life-cycle one is taken, as exporters do.
 func timestamp() column {
 	return column{name: "timestamp", also: []string{
 		"datetimeutc", "utctime", "timeutc", "timestamputc", "utctimestamp", "datetime", "time", "pointtime", "validtime", "start", "from", "starttime", "intervalstart", "periodstart", "startdate", "date",
@@ -59,20 +58,20 @@ func issued() column {
 	}}
 }
 
-// openTable reads the header, which has the columns in any order and case. If it
-// is strict, it may have no others.
+// openTable reads the header, which has the columns in any order and case. A strict table has no
+// other columns.
 func openTable(name string, r io.Reader, strict bool, columns ...column) (*table, error) {
-	t := &table{name: name, csv: csv.NewReader(withoutMark(r)), fields: map[string]int{}}
+	t := &table{name: name, csv: csv.NewReader(skipByteOrderMark(r)), fields: map[string]int{}}
 	t.csv.FieldsPerRecord = -1 // checked here: the error is clearer
 	t.csv.ReuseRecord = true
 	t.csv.TrimLeadingSpace = true
-	want := wanted(columns)
+	want := wantedColumns(columns)
 	header, err := t.csv.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s is empty: %s, and rows of them", name, want)
+		return nil, fmt.Errorf("%s is empty: %s, and at least one row", name, want)
 	}
 	if err != nil {
-		return nil, t.broken(err)
+		return nil, t.csvError(err)
 	}
 	t.record, t.header = header, slices.Clone(header)
 	for _, c := range columns {
@@ -81,15 +80,15 @@ func openTable(name string, r io.Reader, strict bool, columns ...column) (*table
 		}
 	}
 	for i, field := range header {
-		if at, ok := t.fields[plain(field)]; strict && (!ok || at != i) {
-			return nil, t.at(i, fmt.Sprintf("%.40q: %s", field, want))
+		if at, ok := t.fields[normalizeName(field)]; strict && (!ok || at != i) {
+			return nil, t.errorAt(i, fmt.Sprintf("%.40q: %s", field, want))
 		}
 	}
 	return t, nil
 }
 
-// wanted says which columns a table is asked for.
-func wanted(columns []column) string {
+// wantedColumns says which columns a table is asked for.
+func wantedColumns(columns []column) string {
 	want := "want the columns "
 	for i, c := range columns {
 		switch {
@@ -104,11 +103,11 @@ func wanted(columns []column) string {
 	return want
 }
 
-// find notes where a column is: under its own name, or the best of the others.
+// find notes the index of a column: the one with its own name, or with the best of the other names.
 func (t *table) find(c column, want string) error {
 	for _, name := range append([]string{c.name}, c.also...) {
 		for i, field := range t.header {
-			if _, taken := t.fields[c.name]; !taken && plain(field) == name {
+			if _, taken := t.fields[c.name]; !taken && normalizeName(field) == name {
 				t.fields[c.name] = i
 			}
 		}
@@ -119,9 +118,9 @@ func (t *table) find(c column, want string) error {
 	return nil
 }
 
-// plain makes the names of a column alike: Carbon Intensity gCO₂eq/kWh (direct) and
+// normalizeName makes the spellings of a name equal: Carbon Intensity gCO₂eq/kWh (direct) and
 // carbon_intensity_gco2eq_kwh_direct are the same.
-func plain(name string) string {
+func normalizeName(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '₂':
@@ -134,8 +133,8 @@ func plain(name string) string {
 	}, name)
 }
 
-// withoutMark skips a byte order mark.
-func withoutMark(r io.Reader) io.Reader {
+// skipByteOrderMark skips a byte order mark, if there is one.
+func skipByteOrderMark(r io.Reader) io.Reader {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	if mark, err := buffered.Peek(3); err == nil && string(mark) == "\ufeff" {
 		_, _ = buffered.Discard(len(mark)) // cannot fail: they are in the buffer
@@ -143,22 +142,22 @@ func withoutMark(r io.Reader) io.Reader {
 	return buffered
 }
 
-// next reads a row; false is the end.
+// next reads a row; it returns false at the end.
 func (t *table) next() (bool, error) {
 	record, err := t.csv.Read()
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
 	if err != nil {
-		return false, t.broken(err)
+		return false, t.csvError(err)
 	}
 	t.record = record
 	t.line, _ = t.csv.FieldPos(0)
 	return true, nil
 }
 
-// whole refuses a row that has not as many fields as the header.
-func (t *table) whole() error {
+// checkFieldCount refuses a row with more or fewer fields than the header.
+func (t *table) checkFieldCount() error {
 	if len(t.record) != len(t.header) {
 		return fmt.Errorf("%s, line %d: %d columns, want %d: %.200s",
 			t.name, t.line, len(t.record), len(t.header), strings.Join(t.header, ","))
@@ -166,16 +165,16 @@ func (t *table) whole() error {
 	return nil
 }
 
-// broken is an error of the CSV itself.
-func (t *table) broken(err error) error {
+// csvError returns an error of the CSV itself.
+func (t *table) csvError(err error) error {
 	if parse, ok := errors.AsType[*csv.ParseError](err); ok {
 		return fmt.Errorf("%s, line %d, column %d: %w: want CSV, plain or with \"quoted\" fields", t.name, parse.Line, parse.Column, parse.Err)
 	}
 	return fmt.Errorf("read %s: %w", t.name, err)
 }
 
-// at is an error at a field of the record.
-func (t *table) at(field int, problem string) error {
+// errorAt returns an error at a field of the record.
+func (t *table) errorAt(field int, problem string) error {
 	line, column := t.csv.FieldPos(field)
 	return fmt.Errorf("%s, line %d, column %d: %s", t.name, line, column, problem)
 }
@@ -189,16 +188,16 @@ func (t *table) has(column string) bool {
 // text returns a field.
 func (t *table) text(column string) string { return strings.TrimSpace(t.record[t.fields[column]]) }
 
-// refuse is an error about a field: its column, its value, and what is wanted.
-func (t *table) refuse(column, want string) error {
-	return t.at(t.fields[column], fmt.Sprintf("%s %.40q: %s", column, t.text(column), want))
+// errorIn returns an error with the column of a field, its value, and what is wanted.
+func (t *table) errorIn(column, want string) error {
+	return t.errorAt(t.fields[column], fmt.Sprintf("%s %.40q: %s", column, t.text(column), want))
 }
 
 // time reads an instant.
 func (t *table) time(column string) (time.Time, error) {
 	instant, err := forecast.ParseTime(t.text(column))
 	if err != nil {
-		return time.Time{}, t.refuse(column, "want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z")
+		return time.Time{}, t.errorIn(column, "want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z")
 	}
 	return instant, nil
 }
@@ -207,7 +206,7 @@ func (t *table) time(column string) (time.Time, error) {
 func (t *table) intensity(column string) (float64, error) {
 	value, err := strconv.ParseFloat(t.text(column), 64)
 	if err != nil || !(math.Abs(value) <= forecast.MaxIntensity) {
-		return 0, t.refuse(column, fmt.Sprintf("want gCO2eq/kWh, a number from %.0f to %.0f", -forecast.MaxIntensity, forecast.MaxIntensity))
+		return 0, t.errorIn(column, fmt.Sprintf("want gCO2eq/kWh, a number from %.0f to %.0f", -forecast.MaxIntensity, forecast.MaxIntensity))
 	}
 	return value, nil
 }

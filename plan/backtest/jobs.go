@@ -11,34 +11,34 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// MaxJobs bounds a run: beyond it, a run would take hours rather than minutes.
+// MaxJobs bounds the jobs of a run: more would take hours rather than minutes.
 const MaxJobs = 5_000_000
 
 const maxWeight = 1e9
 
-// Job is work that is to be started once, and runs to its end.
+// Job is work that starts once and runs to its end.
 type Job struct {
 	Arrival  time.Time
 	Duration time.Duration
-	// Slack is how long after its arrival the job starts at the latest.
+	// Slack is the time from the job's arrival to its latest start.
 	Slack time.Duration
-	// Weight is its power, in any unit that all jobs share; above zero.
+	// Weight is the power of the job, in any unit that all jobs share; above zero.
 	Weight float64
 }
 
-// LatestStart is when the job starts whatever the grid does.
+// LatestStart returns when the job starts whatever the grid does.
 func (j Job) LatestStart() time.Time { return j.Arrival.Add(j.Slack) }
 
-// Grid returns a job of every duration with every slack, arriving at from and
-// then after each period, before to. Every weight is 1. More than [MaxJobs] are
-// an error.
-func Grid(from, to time.Time, every time.Duration, durations, slacks []time.Duration) ([]Job, error) {
+// RegularJobs returns jobs that arrive at from and then once every period, before to: at each
+// arrival one job of every duration with every slack. Every weight is 1. More than [MaxJobs] are an
+// error.
+func RegularJobs(from, to time.Time, every time.Duration, durations, slacks []time.Duration) ([]Job, error) {
 	if every <= 0 {
-		return nil, fmt.Errorf("a job every %s: want more than zero", every)
+		return nil, fmt.Errorf("a job every %s: want a period above zero", every)
 	}
 	count := float64(to.Sub(from)) / float64(every) * float64(len(durations)*len(slacks))
 	if count > MaxJobs {
-		return nil, fmt.Errorf("that is %.0f jobs, want %d at most: let them arrive less often, or shorten the time", count, MaxJobs)
+		return nil, fmt.Errorf("%.0f jobs: want %d at most, so let jobs arrive less often or shorten the time", count, MaxJobs)
 	}
 	var jobs []Job
 	for arrival := from; arrival.Before(to); arrival = arrival.Add(every) {
@@ -51,9 +51,9 @@ func Grid(from, to time.Time, every time.Duration, durations, slacks []time.Dura
 	return jobs, nil
 }
 
-// ReadJobs reads CSV with the columns arrival (RFC 3339), duration, slack (both
-// as [plan.ParseDuration] reads them; a slack may be 0) and, if it is there,
-// weight (1 where it is not), in any order. Errors are those of [ReadActuals].
+// ReadJobs reads CSV with the columns arrival (RFC 3339), duration and slack (both as
+// [plan.ParseDuration] reads them, and a slack may be 0), in any order. An optional column is
+// weight, which is 1 if left out. Errors are like those of [ReadActuals].
 func ReadJobs(name string, r io.Reader) ([]Job, error) {
 	t, err := openTable(name, r, true, column{name: "arrival"}, column{name: "duration"}, column{name: "slack"}, column{name: "weight", optional: true})
 	if err != nil {
@@ -73,17 +73,17 @@ func ReadJobs(name string, r io.Reader) ([]Job, error) {
 			return nil, err
 		}
 		if jobs = append(jobs, job); len(jobs) > MaxJobs {
-			return nil, fmt.Errorf("%s, line %d: want %d jobs at most", name, t.line, MaxJobs)
+			return nil, fmt.Errorf("%s, line %d: want at most %d jobs", name, t.line, MaxJobs)
 		}
 	}
 	if len(jobs) == 0 {
-		return nil, fmt.Errorf("%s has no jobs: want a row at least", name)
+		return nil, fmt.Errorf("%s has no jobs: want at least one row", name)
 	}
 	return jobs, nil
 }
 
 func (t *table) job() (Job, error) {
-	if err := t.whole(); err != nil {
+	if err := t.checkFieldCount(); err != nil {
 		return Job{}, err
 	}
 	arrival, err := t.time("arrival")
@@ -92,17 +92,17 @@ func (t *table) job() (Job, error) {
 	}
 	duration, err := plan.ParseDuration(t.text("duration"))
 	if err != nil {
-		return Job{}, t.refuse("duration", err.Error())
+		return Job{}, t.errorIn("duration", err.Error())
 	}
 	slack, err := ParseSlack(t.text("slack"))
 	if err != nil {
-		return Job{}, t.refuse("slack", err.Error())
+		return Job{}, t.errorIn("slack", err.Error())
 	}
 	job := Job{Arrival: arrival, Duration: duration, Slack: slack, Weight: 1}
 	if t.has("weight") {
 		job.Weight, err = strconv.ParseFloat(t.text("weight"), 64)
 		if err != nil || !(job.Weight > 0 && job.Weight <= maxWeight) || math.IsInf(job.Weight, 0) {
-			return Job{}, t.refuse("weight", "want a number above 0 and up to 1000000000")
+			return Job{}, t.errorIn("weight", "want a number above 0 and up to 1000000000")
 		}
 	}
 	return job, nil

@@ -13,29 +13,28 @@ type player struct {
 	policy  Policy
 	rule    rule
 	ceiling plan.Buckets
-	// plansRoom says that the rule has looked for room itself: what it starts now
-	// cannot wait, or has some.
-	plansRoom bool
-	jobs      []Job
-	pending   []waiting // by latest start
-	running   ends
-	starts    []time.Time
-	forced    int
-	wake      time.Time // when a start is due, or room is; zero if never
+	// the rule looks for room itself: a job that it starts now has room or cannot wait
+	plansForCeiling bool
+	jobs            []Job
+	pending         []waiting // by latest start
+	running         endHeap
+	starts          []time.Time
+	forcedStarts    int
+	wake            time.Time // when a start is due or room becomes free; zero if never
 }
 
-// waiting is a job that has arrived and not started.
+// A waiting job has arrived and has not started.
 type waiting struct {
-	index   int
-	latest  time.Time
-	held    bool // it was decided upon before
-	planned time.Time
+	index       int
+	latestStart time.Time
+	isHeld      bool // a decision held it before
+	planned     time.Time
 }
 
 func newPlayer(policy Policy, s Setup, jobs []Job) *player {
 	p := &player{policy: policy, ceiling: s.Ceiling, jobs: jobs, starts: make([]time.Time, len(jobs))}
 	p.rule = newRule(policy, s, jobs)
-	p.plansRoom = policy.Kind == Gridlatch || policy.Kind == Foresight
+	p.plansForCeiling = policy.Kind == Gridlatch || policy.Kind == Foresight
 	if policy.Kind == Oracle {
 		p.ceiling = plan.Buckets{}
 	}
@@ -43,9 +42,9 @@ func newPlayer(policy Policy, s Setup, jobs []Job) *player {
 }
 
 func (p *player) arrive(index int) {
-	w := waiting{index: index, latest: p.jobs[index].LatestStart()}
+	w := waiting{index: index, latestStart: p.jobs[index].LatestStart()}
 	at, _ := slices.BinarySearchFunc(p.pending, w, func(a, b waiting) int {
-		if order := a.latest.Compare(b.latest); order != 0 {
+		if order := a.latestStart.Compare(b.latestStart); order != 0 {
 			return order
 		}
 		return a.index - b.index
@@ -53,22 +52,22 @@ func (p *player) arrive(index int) {
 	p.pending = slices.Insert(p.pending, at, w)
 }
 
-// act starts what is due.
-func (p *player) act(v *view) {
-	p.finish(v.now)
-	p.rule(v, p)
+// act starts the jobs that are due.
+func (p *player) act(k *knowledge) {
+	p.finish(k.now)
+	p.rule(k, p)
 	p.wake = time.Time{}
 	kept := p.pending[:0]
 	for _, w := range p.pending {
-		if p.goes(v, w) {
-			p.start(w, v.now)
+		if p.startsNow(k, w) {
+			p.start(w, k.now)
 			continue
 		}
-		w.held = true
-		p.wakeAt(w.latest)
-		if w.planned.After(v.now) {
+		w.isHeld = true
+		p.wakeAt(w.latestStart)
+		if w.planned.After(k.now) {
 			p.wakeAt(w.planned)
-		} else if len(p.running) > 0 { // it is short of room
+		} else if len(p.running) > 0 { // it needs room
 			p.wakeAt(p.running[0])
 		}
 		kept = append(kept, w)
@@ -76,21 +75,21 @@ func (p *player) act(v *view) {
 	p.pending = kept
 }
 
-// goes reports whether a job starts now: it is due and there is room, or there
-// is none but the job cannot wait.
-func (p *player) goes(v *view, w waiting) bool {
-	due := !w.planned.After(v.now)
-	forced := !v.now.Before(w.latest) || due && p.plansRoom
-	room := p.room(v)
+// startsNow reports whether a job starts now: it is due and has room, or it has no room but cannot
+// wait.
+func (p *player) startsNow(k *knowledge, w waiting) bool {
+	due := !w.planned.After(k.now)
+	forced := !k.now.Before(w.latestStart) || due && p.plansForCeiling
+	room := p.hasRoom(k)
 	if forced && !room {
-		p.forced++
+		p.forcedStarts++
 	}
 	return forced || due && room
 }
 
 func (p *player) start(w waiting, now time.Time) {
 	p.starts[w.index] = now
-	if !p.ceiling.Empty() {
+	if !p.ceiling.IsEmpty() {
 		heap.Push(&p.running, now.Add(p.jobs[w.index].Duration))
 	}
 }
@@ -102,12 +101,12 @@ func (p *player) finish(now time.Time) {
 	}
 }
 
-// room reports whether one more job may run.
-func (p *player) room(v *view) bool {
-	if p.ceiling.Empty() {
+// hasRoom reports whether one more job may run.
+func (p *player) hasRoom(k *knowledge) bool {
+	if p.ceiling.IsEmpty() {
 		return true
 	}
-	intensity, _ := v.running()
+	intensity, _ := k.intensityNow()
 	return len(p.running) < p.ceiling.Ceiling(intensity)
 }
 
@@ -117,18 +116,18 @@ func (p *player) wakeAt(t time.Time) {
 	}
 }
 
-// ends are the ends of running jobs, the next first: a heap.
-type ends []time.Time
+// An endHeap is a heap of the ends of running jobs, the next first.
+type endHeap []time.Time
 
-func (e ends) Len() int           { return len(e) }
-func (e ends) Less(i, j int) bool { return e[i].Before(e[j]) }
-func (e ends) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+func (e endHeap) Len() int           { return len(e) }
+func (e endHeap) Less(i, j int) bool { return e[i].Before(e[j]) }
+func (e endHeap) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
 
 // Push is for package heap.
-func (e *ends) Push(x any) { *e = append(*e, x.(time.Time)) }
+func (e *endHeap) Push(x any) { *e = append(*e, x.(time.Time)) }
 
 // Pop is for package heap.
-func (e *ends) Pop() any {
+func (e *endHeap) Pop() any {
 	last := (*e)[len(*e)-1]
 	*e = (*e)[:len(*e)-1]
 	return last

@@ -12,27 +12,25 @@ import (
 // Kind is a rule for when to start.
 type Kind string
 
-// The rules. All of them start a job at its latest start, if not before.
+// The rules. Under all of them a job starts at its latest start, if not before.
 const (
-	// Gridlatch is the planner of production, on the predictions of the model
-	// of production.
+	// Gridlatch is the planner of production, with the predictions of the model of production.
 	Gridlatch Kind = "gridlatch"
 	// Immediate starts every job when it arrives.
 	Immediate Kind = "immediate"
-	// Oracle starts every job in the cleanest window there was. It knows of no
-	// ceiling: nothing can do better than it.
+	// Oracle starts every job in the cleanest window there was, and ignores ceilings. No rule can
+	// do better.
 	Oracle Kind = "oracle"
-	// AtThreshold starts a job as soon as the intensity is at or below a fixed
-	// one.
+	// AtThreshold starts a job as soon as the intensity is at or below a fixed one.
 	AtThreshold Kind = "threshold"
-	// AtPercentile starts a job as soon as the intensity is at or below a
-	// percentile of what is predicted until its latest start.
+	// AtPercentile starts a job as soon as the intensity is at or below a percentile of the
+	// intensities that are predicted until the job's latest start.
 	AtPercentile Kind = "percentile"
-	// LowestSlot starts a job in the slot that is predicted to be the cleanest
-	// until its latest start, however long the job runs.
+	// LowestSlot starts a job in the slot that is predicted to be the cleanest until the job's
+	// latest start, however long the job runs.
 	LowestSlot Kind = "lowest-slot"
-	// Greedy starts every job at the hour that is best for it alone, if there
-	// is room then; Gridlatch without planning for the ceiling.
+	// Greedy starts every job at the hour that is best for it alone, if there is room then. It is
+	// Gridlatch without planning for the ceiling.
 	Greedy Kind = "greedy"
 	// Foresight is Gridlatch with predictions that come true.
 	Foresight Kind = "foresight"
@@ -45,7 +43,7 @@ type Policy struct {
 	Value float64
 }
 
-// String is the policy as [ParsePolicy] reads it.
+// String returns the policy as [ParsePolicy] reads it.
 func (p Policy) String() string {
 	switch p.Kind {
 	case AtThreshold, AtPercentile:
@@ -55,8 +53,8 @@ func (p Policy) String() string {
 	}
 }
 
-// ParsePolicy reads a policy: gridlatch, immediate, oracle, lowest-slot,
-// greedy, foresight, threshold=G or percentile=P.
+// ParsePolicy reads a policy: gridlatch, immediate, oracle, lowest-slot, greedy, foresight,
+// threshold=G or percentile=P.
 func ParsePolicy(s string) (Policy, error) {
 	name, value, has := strings.Cut(strings.TrimSpace(s), "=")
 	p := Policy{Kind: Kind(name)}

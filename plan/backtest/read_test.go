@@ -21,7 +21,7 @@ func TestReadActuals(t *testing.T) {
 		width   time.Duration
 		gaps    int
 		missing time.Duration
-		rows    backtest.Rows
+		rows    backtest.SkippedRows
 		doubted int
 	}{
 		"hours": {
@@ -61,7 +61,7 @@ func TestReadActuals(t *testing.T) {
 			text: "timestamp,intensity\n2021-07-01T00:00:00Z,100\n2021-07-01T01:00:00Z,\n2021-07-01T02:00:00Z,NaN\n2021-07-01T03:00:00Z,300\n" +
 				"2021-07-01T03:00:00Z,333\n2021-07-01T04:00:00Z,200,2\n , \n2021-07-01T05:00:00Z,100\n2021-07-01T06:00:00Z,-999\n2021-07-01T07:00:00Z,0\n2021-07-01T08:00:00Z,110\n",
 			want: []forecast.Slot{slot(0, 1, 100), slot(3, 4, 300), slot(5, 6, 100), slot(8, 9, 110)}, width: hour, gaps: 3, missing: 5 * hour,
-			rows: backtest.Rows{Bad: 4, Problem: `grid.csv, line 3, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`, Repeated: 1}, doubted: 2,
+			rows: backtest.SkippedRows{Unreadable: 4, Problem: `grid.csv, line 3, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`, Repeated: 1}, doubted: 2,
 		},
 		"a slot that is shorter than the others": {
 			text: "timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n2021-07-01T01:30:00Z,3\n2021-07-01T02:30:00Z,4\n",
@@ -77,11 +77,11 @@ func TestReadActuals(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got.Series.Slots()); diff != "" {
 				t.Errorf("slots (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.rows, got.Rows); diff != "" || got.Doubted != tt.doubted || (got.Doubt == "") != (tt.doubted == 0) {
+			if diff := cmp.Diff(tt.rows, got.Skipped); diff != "" || got.Doubted != tt.doubted || (got.Doubt == "") != (tt.doubted == 0) {
 				t.Errorf("%d not believed: %q; rows (-want +got):\n%s", got.Doubted, got.Doubt, diff)
 			}
-			if got.Slot != tt.width || got.Gaps != tt.gaps || got.Missing != tt.missing {
-				t.Errorf("slots of %s, %d gaps of %s; want %s, %d of %s", got.Slot, got.Gaps, got.Missing, tt.width, tt.gaps, tt.missing)
+			if got.SlotWidth != tt.width || got.Gaps != tt.gaps || got.MissingTime != tt.missing {
+				t.Errorf("slots of %s, %d gaps of %s; want %s, %d of %s", got.SlotWidth, got.Gaps, got.MissingTime, tt.width, tt.gaps, tt.missing)
 			}
 		})
 	}
@@ -98,16 +98,16 @@ func TestReadForecasts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Slot != hour || got.Rows.Repeated != 1 || len(got.Issues) != 2 {
-		t.Fatalf("slots of %s, %d repeated, %d issues; want 1h, 1, 2", got.Slot, got.Rows.Repeated, len(got.Issues))
+	if got.SlotWidth != hour || got.Skipped.Repeated != 1 || len(got.Documents) != 2 {
+		t.Fatalf("slots of %s, %d repeated, %d forecasts; want 1h, 1, 2", got.SlotWidth, got.Skipped.Repeated, len(got.Documents))
 	}
 	for i, want := range []*forecast.Series{hourly(0, 1, 2, 3), hourly(6, 5)} {
-		if diff := cmp.Diff(want.Slots(), got.Issues[i].Series.Slots()); diff != "" {
-			t.Errorf("issue %d (-want +got):\n%s", i, diff)
+		if diff := cmp.Diff(want.Slots(), got.Documents[i].Series.Slots()); diff != "" {
+			t.Errorf("forecast %d (-want +got):\n%s", i, diff)
 		}
 	}
-	if !got.Issues[0].Issued.Equal(at(0)) || !got.Issues[1].Issued.Equal(at(6)) {
-		t.Errorf("issued %s and %s, want them in order", got.Issues[0].Issued, got.Issues[1].Issued)
+	if !got.Documents[0].Issued.Equal(at(0)) || !got.Documents[1].Issued.Equal(at(6)) {
+		t.Errorf("issued %s and %s, want them in order", got.Documents[0].Issued, got.Documents[1].Issued)
 	}
 }
 
@@ -128,37 +128,37 @@ func TestReadJobs(t *testing.T) {
 
 func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
 	const head, first = "timestamp,intensity\n", "2021-07-01T00:00:00Z,1\n"
-	const few, enough = "f.csv has ", " of use: want two at least, since a slot is as wide as timestamps are apart"
+	const few, enough = "f.csv has ", ": want at least two, since the distance of two timestamps is the width of a slot"
 	const more = enough + "; 1 cannot be read, the first: "
 	tests := map[string]struct {
 		read string
 		text string
 		want string
 	}{
-		"empty":                   {text: "", want: `f.csv is empty: want the columns timestamp,intensity, and rows of them`},
-		"only a byte order mark":  {text: "\ufeff", want: `f.csv is empty: want the columns timestamp,intensity, and rows of them`},
-		"no rows":                 {text: head, want: few + `0 rows` + enough},
-		"one row":                 {text: head + first, want: few + `1 rows` + enough},
+		"empty":                   {text: "", want: `f.csv is empty: want the columns timestamp,intensity, and at least one row`},
+		"only a byte order mark":  {text: "\ufeff", want: `f.csv is empty: want the columns timestamp,intensity, and at least one row`},
+		"no rows":                 {text: head, want: few + `0 usable rows` + enough},
+		"one row":                 {text: head + first, want: few + `1 usable rows` + enough},
 		"no header":               {text: first + first, want: `f.csv, line 1: no column "timestamp": want the columns timestamp,intensity`},
 		"a missing column":        {text: "timestamp\n" + first, want: `f.csv, line 1: no column "intensity": want the columns timestamp,intensity`},
-		"a row that is too long":  {text: head + first + "2021-07-01T01:00:00Z,1,2\n", want: few + `1 rows` + more + `f.csv, line 3: 3 columns, want 2: timestamp,intensity`},
-		"a row that is too short": {text: head + first + "2021-07-01T01:00:00Z\n", want: few + `1 rows` + more + `f.csv, line 3: 1 columns, want 2: timestamp,intensity`},
+		"a row that is too long":  {text: head + first + "2021-07-01T01:00:00Z,1,2\n", want: few + `1 usable rows` + more + `f.csv, line 3: 3 columns, want 2: timestamp,intensity`},
+		"a row that is too short": {text: head + first + "2021-07-01T01:00:00Z\n", want: few + `1 usable rows` + more + `f.csv, line 3: 1 columns, want 2: timestamp,intensity`},
 		"a bad quote":             {text: head + "\"2021,1\n", want: `f.csv, line 2, column 9: extraneous or missing " in quoted-field: want CSV, plain or with "quoted" fields`},
-		"a bad timestamp":         {text: head + "yesterday,1\n", want: few + `0 rows` + more + `f.csv, line 2, column 1: timestamp "yesterday": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
-		"a year far away":         {text: head + "1821-07-01T00:00:00Z,1\n", want: few + `0 rows` + more + `f.csv, line 2, column 1: timestamp "1821-07-01T00:00:00Z": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
-		"not a number":            {text: head + first + "2021-07-01T01:00:00Z,NaN\n", want: few + `1 rows` + more + `f.csv, line 3, column 22: intensity "NaN": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"an infinity":             {text: head + "2021-07-01T01:00:00Z,-Inf\n", want: few + `0 rows` + more + `f.csv, line 2, column 22: intensity "-Inf": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"a huge number":           {text: head + "2021-07-01T01:00:00Z,1e7\n", want: few + `0 rows` + more + `f.csv, line 2, column 22: intensity "1e7": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"no number":               {text: head + "2021-07-01T01:00:00Z,\n", want: few + `0 rows` + more + `f.csv, line 2, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"a duplicate":             {text: head + first + first, want: few + `1 rows` + enough},
-		"a bad line after CRLF":   {text: "timestamp,intensity\r\n2021-07-01T00:00:00Z,1\r\n2021-07-01T01:00:00Z,x\r\n", want: few + `1 rows` + more + `f.csv, line 3, column 22: intensity "x": want gCO2eq/kWh, a number from -1000000 to 1000000`},
-		"an issue of nothing":     {read: "forecast", text: "issued,timestamp,intensity\n", want: `f.csv has no issue of two rows: a slot is as wide as the timestamps of an issue are apart`},
+		"a bad timestamp":         {text: head + "yesterday,1\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 1: timestamp "yesterday": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"a year far away":         {text: head + "1821-07-01T00:00:00Z,1\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 1: timestamp "1821-07-01T00:00:00Z": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"not a number":            {text: head + first + "2021-07-01T01:00:00Z,NaN\n", want: few + `1 usable rows` + more + `f.csv, line 3, column 22: intensity "NaN": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"an infinity":             {text: head + "2021-07-01T01:00:00Z,-Inf\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 22: intensity "-Inf": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"a huge number":           {text: head + "2021-07-01T01:00:00Z,1e7\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 22: intensity "1e7": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"no number":               {text: head + "2021-07-01T01:00:00Z,\n", want: few + `0 usable rows` + more + `f.csv, line 2, column 22: intensity "": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"a duplicate":             {text: head + first + first, want: few + `1 usable rows` + enough},
+		"a bad line after CRLF":   {text: "timestamp,intensity\r\n2021-07-01T00:00:00Z,1\r\n2021-07-01T01:00:00Z,x\r\n", want: few + `1 usable rows` + more + `f.csv, line 3, column 22: intensity "x": want gCO2eq/kWh, a number from -1000000 to 1000000`},
+		"a forecast of nothing":   {read: "forecast", text: "issued,timestamp,intensity\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot`},
 		"actuals for a forecast":  {read: "forecast", text: head + first, want: `f.csv, line 1: no column "issued": want the columns issued,timestamp,intensity`},
-		"a bad issue":             {read: "forecast", text: "issued,timestamp,intensity\nx,y,z\n", want: `f.csv has no issue of two rows: a slot is as wide as the timestamps of an issue are apart; 1 cannot be read, the first: f.csv, line 2, column 1: issued "x": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
+		"a bad forecast":          {read: "forecast", text: "issued,timestamp,intensity\nx,y,z\n", want: `f.csv has no forecast of two rows: the distance of two timestamps of a forecast is the width of a slot; 1 cannot be read, the first: f.csv, line 2, column 1: issued "x": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`},
 		"nothing but zeros":       {text: head + "2021-07-01T00:00:00Z,0\n2021-07-01T01:00:00Z,0\n", want: `f.csv: 2 of 2 values are not believed, and count as not known: 0 from 2021-07-01T00:00:00Z to 2021-07-01T02:00:00Z`},
 		"a job that is too long":  {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1h,2h,3\n", want: `f.csv, line 2: 4 columns, want 3: arrival,duration,slack`},
 		"a job column twice":      {read: "jobs", text: "arrival,arrival,duration,slack\n", want: `f.csv, line 1, column 9: "arrival": want the columns arrival,duration,slack[,weight]`},
-		"no jobs":                 {read: "jobs", text: "arrival,duration,slack\n", want: `f.csv has no jobs: want a row at least`},
+		"no jobs":                 {read: "jobs", text: "arrival,duration,slack\n", want: `f.csv has no jobs: want at least one row`},
 		"a bad duration":          {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1,2h\n", want: `f.csv, line 2, column 22: duration "1": want a duration such as 90m, 8h, 1d12h or PT8H`},
 		"a negative slack":        {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1h,-2h\n", want: `f.csv, line 2, column 25: slack "-2h": want a duration such as 90m, 8h, 1d12h or PT8H`},
 		"a weight of nothing":     {read: "jobs", text: "arrival,duration,slack,weight\n2021-07-01T00:00:00Z,1h,2h,0\n", want: `f.csv, line 2, column 28: weight "0": want a number above 0 and up to 1000000000`},
@@ -204,19 +204,19 @@ func TestParsePolicy(t *testing.T) {
 	}
 }
 
-func TestGrid(t *testing.T) {
-	jobs, err := backtest.Grid(at(0), at(5), 3*hour, []time.Duration{hour}, []time.Duration{0, hour})
+func TestRegularJobs(t *testing.T) {
+	jobs, err := backtest.RegularJobs(at(0), at(5), 3*hour, []time.Duration{hour}, []time.Duration{0, hour})
 	want := []backtest.Job{job(0, 1, 0), job(0, 1, 1), job(3, 1, 0), job(3, 1, 1)}
 	if diff := cmp.Diff(want, jobs); diff != "" || err != nil {
 		t.Errorf("error %v, jobs (-want +got):\n%s", err, diff)
 	}
-	if _, err := backtest.Grid(at(0), at(1e5), time.Microsecond, []time.Duration{hour}, []time.Duration{0}); err == nil {
+	if _, err := backtest.RegularJobs(at(0), at(1e5), time.Microsecond, []time.Duration{hour}, []time.Duration{0}); err == nil {
 		t.Error("no error for billions of jobs")
 	}
 }
 
-// FuzzRead wants every file to be read or refused in one line that names it, and
-// what is read to be usable.
+// FuzzRead wants every file to be read or refused in one line that names the file. What is read
+// must be usable.
 func FuzzRead(f *testing.F) {
 	f.Add("timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n")
 	f.Add("issued,timestamp,intensity\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,1\n")
@@ -229,7 +229,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		actuals, err := backtest.ReadActuals("f.csv", strings.NewReader(text))
-		if err == nil && (actuals.Slot <= 0 || actuals.Series.Empty() || actuals.Missing < 0) {
+		if err == nil && (actuals.SlotWidth <= 0 || actuals.Series.IsEmpty() || actuals.MissingTime < 0) {
 			t.Errorf("read %+v without an error", actuals)
 		}
 	})

@@ -10,20 +10,20 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// A replay steps through time. All players act at its moments: whenever a slot
-// begins, an actual intensity or a forecast becomes known, or a job arrives.
-// In between, a player acts when a start that it has planned is due.
+// A replay steps through time. All players act at its moments: whenever a slot begins, an actual
+// intensity or a forecast becomes known, or a job arrives. In between, a player acts when a start
+// that it has planned is due.
 type replay struct {
-	setup    Setup
-	jobs     []Job
-	order    []int // the jobs by arrival
-	arrived  int   // how many of them
-	moments  []time.Time
-	news     news
-	players  []*player
-	maxSlack time.Duration
-	longest  time.Duration // from the arrival of a job to its end, at the most
-	last     forecast.Prediction
+	setup          Setup
+	jobs           []Job
+	order          []int // the jobs by arrival
+	arrived        int   // how many of them have arrived
+	moments        []time.Time
+	news           news
+	players        []*player
+	maxSlack       time.Duration
+	longestStay    time.Duration // the longest time from the arrival of a job to its end
+	lastPrediction forecast.Prediction
 }
 
 func newReplay(s Setup, jobs []Job, policies []Policy) *replay {
@@ -34,7 +34,7 @@ func newReplay(s Setup, jobs []Job, policies []Policy) *replay {
 	var end time.Time
 	for _, job := range jobs {
 		r.maxSlack = max(r.maxSlack, job.Slack)
-		r.longest = max(r.longest, job.Slack+job.Duration)
+		r.longestStay = max(r.longestStay, job.Slack+job.Duration)
 		if job.LatestStart().After(end) {
 			end = job.LatestStart()
 		}
@@ -46,15 +46,15 @@ func newReplay(s Setup, jobs []Job, policies []Policy) *replay {
 	return r
 }
 
-// moments returns all times in [from, to] at which something becomes known or
-// arrives, ascending.
+// moments returns all times in [from, to] at which something becomes known or a job arrives,
+// ascending.
 func moments(s Setup, jobs []Job, from, to time.Time) []time.Time {
 	var all []time.Time
 	for _, slot := range s.Actuals.Series.Slots() {
 		all = append(all, slot.Start, slot.Start.Add(s.ActualDelay))
 	}
-	for _, issue := range s.Issues {
-		all = append(all, issue.Issued.Add(s.ForecastDelay))
+	for _, document := range s.Documents {
+		all = append(all, document.Issued.Add(s.ForecastDelay))
 	}
 	for _, job := range jobs {
 		all = append(all, job.Arrival)
@@ -84,7 +84,7 @@ func (r *replay) run(ctx context.Context) error {
 	return nil
 }
 
-// wake is when the next planned start of any player is due.
+// wake returns when the next planned start of any player is due.
 func (r *replay) wake() (first time.Time, ok bool) {
 	for _, p := range r.players {
 		if !p.wake.IsZero() && (first.IsZero() || p.wake.Before(first)) {
@@ -94,8 +94,7 @@ func (r *replay) wake() (first time.Time, ok bool) {
 	return first, !first.IsZero()
 }
 
-// act lets the players whose turn it is act: all of them, or those for whom a
-// start is due.
+// act lets all players act, or only the players for which a start is due.
 func (r *replay) act(now time.Time, all bool) {
 	r.news.tell(r.setup.Model, now)
 	for ; r.arrived < len(r.order) && !r.jobs[r.order[r.arrived]].Arrival.After(now); r.arrived++ {
@@ -103,49 +102,49 @@ func (r *replay) act(now time.Time, all bool) {
 			p.arrive(r.order[r.arrived])
 		}
 	}
-	v := &view{replay: r, now: now}
+	k := &knowledge{replay: r, now: now}
 	for _, p := range r.players {
 		if len(p.pending) > 0 && (all || !p.wake.IsZero() && !p.wake.After(now)) {
-			p.act(v)
+			p.act(k)
 		}
 	}
 }
 
-// news is what becomes known in the course of time.
+// news is what becomes known as time passes.
 type news struct {
-	slots         []forecast.Slot // not told yet
-	issues        []Issue         // likewise
+	slots         []forecast.Slot // not given to the model yet
+	documents     []Document      // not given to the model yet
 	actualDelay   time.Duration
 	forecastDelay time.Duration
-	newest        forecast.Slot // that was told
-	doubted       int           // values of issues
+	newest        forecast.Slot // the last slot that was given to the model
+	doubted       int           // forecast values that the model did not believe
 }
 
-// newNews begins with what a program that was started at From - History would
-// have seen. The issue in force then counts as received.
+// newNews begins with what a program that was started at From - History would have seen. The
+// forecast in force then counts as received.
 func newNews(s Setup) news {
 	begin := s.From.Add(-s.History)
 	n := news{
-		slots: s.Actuals.Series.Slots(), issues: s.Issues,
+		slots: s.Actuals.Series.Slots(), documents: s.Documents,
 		actualDelay: s.ActualDelay, forecastDelay: s.ForecastDelay,
 	}
 	n.slots = n.slots[sort.Search(len(n.slots), func(i int) bool { return n.slots[i].End.After(begin) }):]
-	later := sort.Search(len(n.issues), func(i int) bool { return n.issues[i].Issued.Add(n.forecastDelay).After(begin) })
-	n.issues = n.issues[max(later-1, 0):]
+	later := sort.Search(len(n.documents), func(i int) bool { return n.documents[i].Issued.Add(n.forecastDelay).After(begin) })
+	n.documents = n.documents[max(later-1, 0):]
 	return n
 }
 
-// tell tells the model, in the order in which it became known, all that is
-// known at now; at one moment the issues first.
+// tell gives the model everything that is known at now, in the order in which it became known. At
+// one moment forecasts come first.
 func (n *news) tell(m Model, now time.Time) {
 	for {
-		issue := len(n.issues) > 0 && !n.heard().After(now)
-		slot := len(n.slots) > 0 && !n.known().After(now)
+		isDocument := len(n.documents) > 0 && !n.forecastKnownAt().After(now)
+		isSlot := len(n.slots) > 0 && !n.actualKnownAt().After(now)
 		switch {
-		case issue && (!slot || !n.heard().After(n.known())):
-			n.doubted += m.Hear(n.issues[0].Series, n.heard()).Doubted
-			n.issues = n.issues[1:]
-		case slot:
+		case isDocument && (!isSlot || !n.forecastKnownAt().After(n.actualKnownAt())):
+			n.doubted += m.Receive(n.documents[0].Series, n.forecastKnownAt()).Doubted
+			n.documents = n.documents[1:]
+		case isSlot:
 			m.Observe(n.slots[0])
 			n.newest, n.slots = n.slots[0], n.slots[1:]
 		default:
@@ -154,40 +153,39 @@ func (n *news) tell(m Model, now time.Time) {
 	}
 }
 
-func (n *news) heard() time.Time { return n.issues[0].Issued.Add(n.forecastDelay) }
+func (n *news) forecastKnownAt() time.Time { return n.documents[0].Issued.Add(n.forecastDelay) }
 
-func (n *news) known() time.Time { return n.slots[0].Start.Add(n.actualDelay) }
+func (n *news) actualKnownAt() time.Time { return n.slots[0].Start.Add(n.actualDelay) }
 
-// A view is what is known at a moment, worked out when it is first asked for.
-type view struct {
+// knowledge is what is known at a moment. It is computed when it is first asked for.
+type knowledge struct {
 	replay     *replay
 	now        time.Time
 	predicted  bool
 	prediction *forecast.Series
-	outlooks   map[bool]*plan.Planner // by whether they see the future
+	planners   map[bool]*plan.Planner // by whether they see the future
 }
 
-// series is what the model expects; empty if it knows nothing.
-func (v *view) series() *forecast.Series {
-	if !v.predicted {
-		p := v.replay.setup.Model.Predict(v.now, v.replay.setup.MaxAge)
-		v.replay.last, v.prediction, v.predicted = p, p.Series, true
+// series returns what the model expects; empty if the model knows nothing.
+func (k *knowledge) series() *forecast.Series {
+	if !k.predicted {
+		p := k.replay.setup.Model.Predict(k.now, k.replay.setup.MaxAge)
+		k.replay.lastPrediction, k.prediction, k.predicted = p, p.Series, true
 	}
-	return v.prediction
+	return k.prediction
 }
 
-// future is what will be, if the policy sees it, or what is expected. Beyond the
-// last job that waits now, nobody needs to look: a planner of ceilings cuts all
-// that it is given into pieces.
-func (v *view) future(foresees bool) *forecast.Series {
+// future returns what will be, if the policy sees the future, or what is expected. It ends after
+// the last job that waits now: a planner with ceilings cuts all that it is given into pieces.
+func (k *knowledge) future(foresees bool) *forecast.Series {
 	if !foresees {
-		return v.series()
+		return k.series()
 	}
-	actual := v.replay.setup.Actuals.Series
-	if v.replay.setup.Ceiling.Empty() {
+	actual := k.replay.setup.Actuals.Series
+	if k.replay.setup.Ceiling.IsEmpty() {
 		return actual
 	}
-	horizon := v.now.Add(v.replay.longest)
+	horizon := k.now.Add(k.replay.longestStay)
 	var slots []forecast.Slot
 	add := func(t time.Time) {
 		end, _ := actual.NextBoundary(t)
@@ -195,35 +193,35 @@ func (v *view) future(foresees bool) *forecast.Series {
 			slots = append(slots, forecast.Slot{Start: t, End: end, Intensity: intensity})
 		}
 	}
-	add(v.now)
-	for b := range actual.Boundaries(v.now, horizon) {
+	add(k.now)
+	for b := range actual.Boundaries(k.now, horizon) {
 		add(b)
 	}
 	return forecast.NewSeries(slots)
 }
 
-// outlook is that of production.
-func (v *view) outlook(foresees bool) *plan.Planner {
-	o, ok := v.outlooks[foresees]
+// planner returns a planner like that of production.
+func (k *knowledge) planner(foresees bool) *plan.Planner {
+	p, ok := k.planners[foresees]
 	if !ok {
-		until := v.now.Add(v.replay.maxSlack)
-		o = plan.NewPlanner("", v.future(foresees), "nothing is known", v.replay.setup.Terms, v.now, until)
-		if v.outlooks == nil {
-			v.outlooks = map[bool]*plan.Planner{}
+		until := k.now.Add(k.replay.maxSlack)
+		p = plan.NewPlanner("", k.future(foresees), "nothing is known", k.replay.setup.Terms, k.now, until)
+		if k.planners == nil {
+			k.planners = map[bool]*plan.Planner{}
 		}
-		v.outlooks[foresees] = o
+		k.planners[foresees] = p
 	}
-	return o
+	return p
 }
 
-// running is the intensity now: the actual one if it is known already, else the
-// one that is expected, else the newest known. ok is false if there is none.
-func (v *view) running() (intensity float64, ok bool) {
-	newest := v.replay.news.newest
-	if v.now.Before(newest.End) {
+// intensityNow returns the actual intensity now if it is known already, else the expected one, else
+// the newest known one. ok is false if there is none.
+func (k *knowledge) intensityNow() (intensity float64, ok bool) {
+	newest := k.replay.news.newest
+	if k.now.Before(newest.End) {
 		return newest.Intensity, true
 	}
-	if intensity, ok = v.series().At(v.now); ok {
+	if intensity, ok = k.series().At(k.now); ok {
 		return intensity, true
 	}
 	return newest.Intensity, !newest.End.IsZero()

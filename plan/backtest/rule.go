@@ -9,60 +9,60 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// A rule plans when the pending jobs of a player start: now or before now is at
+// A rule plans when the pending jobs of a player start. A start that is now or earlier means at
 // once.
-type rule func(v *view, p *player)
+type rule func(k *knowledge, p *player)
 
 func newRule(policy Policy, s Setup, jobs []Job) rule {
 	switch policy.Kind {
 	case Immediate:
-		return each(func(v *view, _ *waiting) time.Time { return v.now })
+		return eachJob(func(k *knowledge, _ *waiting) time.Time { return k.now })
 	case Oracle:
-		return each(func(_ *view, w *waiting) time.Time {
-			if w.held {
+		return eachJob(func(_ *knowledge, w *waiting) time.Time {
+			if w.isHeld {
 				return w.planned
 			}
-			return cleanest(s.Actuals.Series, jobs[w.index])
+			return cleanestStart(s.Actuals.Series, jobs[w.index])
 		})
 	case AtThreshold:
-		return each(func(v *view, w *waiting) time.Time {
-			return startIf(v, w, func(running float64) bool { return running <= policy.Value })
+		return eachJob(func(k *knowledge, w *waiting) time.Time {
+			return startIf(k, w, func(running float64) bool { return running <= policy.Value })
 		})
 	case AtPercentile:
 		return atPercentile(policy.Value)
 	case LowestSlot:
 		return atPercentile(0)
 	case Gridlatch, Foresight:
-		if !s.Ceiling.Empty() {
-			return fleet(policy.Kind == Foresight)
+		if !s.Ceiling.IsEmpty() {
+			return planTogether(policy.Kind == Foresight)
 		}
-		return alone(policy.Kind == Foresight)
+		return planAlone(policy.Kind == Foresight)
 	default: // Greedy
-		return alone(false)
+		return planAlone(false)
 	}
 }
 
-// each plans job by job.
-func each(start func(*view, *waiting) time.Time) rule {
-	return func(v *view, p *player) {
+// eachJob returns a rule that plans job by job.
+func eachJob(start func(*knowledge, *waiting) time.Time) rule {
+	return func(k *knowledge, p *player) {
 		for i := range p.pending {
-			p.pending[i].planned = start(v, &p.pending[i])
+			p.pending[i].planned = start(k, &p.pending[i])
 		}
 	}
 }
 
-// startIf starts now if the intensity is fine, else at the latest start.
-func startIf(v *view, w *waiting, fine func(running float64) bool) time.Time {
-	if running, ok := v.running(); ok && !fine(running) {
-		return w.latest
+// startIf starts the job now if the intensity is fine, else at its latest start.
+func startIf(k *knowledge, w *waiting, fine func(running float64) bool) time.Time {
+	if running, ok := k.intensityNow(); ok && !fine(running) {
+		return w.latestStart
 	}
-	return v.now
+	return k.now
 }
 
-// cleanest is the start of the cleanest run of a job, the earliest of equals.
-// The mean over a run is linear in its start between the moments at which an
-// end of it crosses the boundary of a slot.
-func cleanest(actual *forecast.Series, job Job) time.Time {
+// cleanestStart returns the start of the cleanest run of a job, the earliest of equals. Between the
+// moments at which an end of the run crosses the boundary of a slot, the mean over the run is
+// linear in its start.
+func cleanestStart(actual *forecast.Series, job Job) time.Time {
 	best, lowest := job.Arrival, math.Inf(1)
 	look := func(start time.Time) {
 		mean, _ := actual.Mean(start, start.Add(job.Duration))
@@ -82,25 +82,25 @@ func cleanest(actual *forecast.Series, job Job) time.Time {
 	return best
 }
 
-// atPercentile starts at or below a percentile of what is predicted from now to
-// the latest start, worked out anew every time.
+// atPercentile returns a rule that starts a job when the intensity is at or below a percentile of
+// what is predicted from now to the latest start. It computes the percentile every time.
 func atPercentile(percent float64) rule {
-	return func(v *view, p *player) {
+	return func(k *knowledge, p *player) {
 		var latest time.Time
 		threshold := math.NaN()
 		for i := range p.pending { // by latest start: equal ones follow one another
 			w := &p.pending[i]
-			if !w.latest.Equal(latest) {
-				latest = w.latest
-				threshold = percentile(v.series(), v.now, latest, percent)
+			if !w.latestStart.Equal(latest) {
+				latest = w.latestStart
+				threshold = percentile(k.series(), k.now, latest, percent)
 			}
-			w.planned = startIf(v, w, func(running float64) bool { return !(running > threshold) })
+			w.planned = startIf(k, w, func(running float64) bool { return !(running > threshold) })
 		}
 	}
 }
 
-// percentile returns a percentile of the intensities of the slots that run at
-// from or begin by to, interpolated between neighbours; NaN if there are none.
+// percentile returns a percentile of the intensities of the slots that cover from or begin by to,
+// interpolated between neighbours; NaN if there are none.
 func percentile(series *forecast.Series, from, to time.Time, percent float64) float64 {
 	var values []float64
 	look := func(t time.Time) {
@@ -122,34 +122,34 @@ func percentile(series *forecast.Series, from, to time.Time, percent float64) fl
 	return values[below] + (rank-float64(below))*(values[above]-values[below])
 }
 
-// alone plans every job as if there were no other, as production does without a
-// ceiling.
-func alone(foresees bool) rule {
-	return each(func(v *view, w *waiting) time.Time {
-		return v.outlook(foresees).Decide(v.task(w)).Start
+// planAlone returns a rule that plans every job as if there were no other, as production does
+// without a ceiling.
+func planAlone(foresees bool) rule {
+	return eachJob(func(k *knowledge, w *waiting) time.Time {
+		return k.planner(foresees).Decide(k.task(w)).Start
 	})
 }
 
-// fleet plans all jobs together below a ceiling, as production does.
-func fleet(foresees bool) rule {
-	return func(v *view, p *player) {
+// planTogether returns a rule that plans all jobs together below a ceiling, as production does.
+func planTogether(foresees bool) rule {
+	return func(k *knowledge, p *player) {
 		running := make([]plan.Run, len(p.running))
 		for i, end := range p.running {
 			running[i] = plan.Run{Until: end, Pods: 1}
 		}
 		groups := make([]plan.Group, len(p.pending))
 		for i := range p.pending {
-			groups[i] = plan.Group{Task: v.task(&p.pending[i]), Pods: 1}
+			groups[i] = plan.Group{Task: k.task(&p.pending[i]), Pods: 1}
 		}
-		fleet := v.outlook(foresees).Fleet(p.ceiling, running)
+		fleet := k.planner(foresees).Fleet(p.ceiling, running)
 		for i, d := range plan.Assign(groups, fleet) {
 			p.pending[i].planned = d.Start
 		}
 	}
 }
 
-// task is what production knows of a job, but for its ID: jobs need not keep out
-// of each other's way by minutes.
-func (v *view) task(w *waiting) plan.Task {
-	return plan.Task{Duration: v.replay.jobs[w.index].Duration, LatestStart: w.latest, Held: w.held, Planned: w.planned}
+// task returns what production knows of a job, without its ID: these jobs need not keep out of each
+// other's way by minutes.
+func (k *knowledge) task(w *waiting) plan.Task {
+	return plan.Task{Duration: k.replay.jobs[w.index].Duration, LatestStart: w.latestStart, Held: w.isHeld, PlannedStart: w.planned}
 }

@@ -7,51 +7,49 @@ import (
 	"time"
 )
 
-// dirtier is by how much more than at once, as a share, a job has to emit to
-// count as dirtier.
-const dirtier = 0.001
+// dirtierMargin is the share by which a job must emit more than at once to count as dirtier.
+const dirtierMargin = 0.001
 
-// Cell names jobs that are alike.
+// Cell names jobs of the same duration and slack.
 type Cell struct {
 	Duration, Slack time.Duration
 }
 
-// Score is what came of some jobs under a policy. A share is 1 for all.
+// Score sums up some jobs under a policy. All shares are in 0..1.
 type Score struct {
-	// Jobs is how many they are.
+	// Jobs is the number of jobs.
 	Jobs int
-	// AtOnce is the mean intensity that the jobs would have run at if started
-	// when they arrived, Emitted the one they ran at; both in gCO2eq/kWh,
-	// weighted by power and duration.
+	// AtOnce is the mean intensity that the jobs would have had if started when they arrived.
+	// Emitted is the mean intensity that they had. Both are in gCO2eq/kWh, weighted by power and
+	// duration.
 	AtOnce, Emitted float64
-	// Saving is the share of the emissions that was saved against starting at
-	// once; negative if more was emitted.
+	// Saving is the share of the emissions that was saved against starting at once; negative if
+	// more was emitted.
 	Saving float64
 	// Wait is the mean time from arrival to start.
 	Wait time.Duration
-	// Dirtier is the share of jobs that emitted over 0.1 % more than they would
-	// have at once.
-	Dirtier float64
+	// DirtierShare is the share of the jobs that emitted over 0.1 % more than they would have at
+	// once.
+	DirtierShare float64
 }
 
-// Scores are what came of a policy: of every cell and on the whole.
+// Scores sum up a policy: every cell, and all cells.
 type Scores struct {
 	Policy Policy
-	// Total is the mean of the cells, each counting the same however many jobs
-	// it has.
+	// Total is the mean of the cells. Every cell counts the same, however many jobs it has.
 	Total Score
 	Cells map[Cell]Score
-	// MostAtOnce is how many jobs ran at the same time at most, MeanAtOnce how
-	// many on average from the first arrival to the last end.
-	MostAtOnce int
-	MeanAtOnce float64
-	// Forced is that of the run.
-	Forced int
+	// MaxConcurrent is the largest number of jobs that ran at the same time. MeanConcurrent is the
+	// mean number from the first arrival to the last end.
+	MaxConcurrent  int
+	MeanConcurrent float64
+	// ForcedStarts is that of the run.
+	ForcedStarts int
 }
 
-// Scores sums up every run. Jobs of equal duration and slack are a cell, and
-// all cells count the same; pooled puts all jobs into one cell, whose Duration
-// and Slack are 0, and lets every job count by its emissions.
+// Scores sums up every run. Jobs of equal duration and slack are a cell, and all cells count the
+// same. With pooled, all jobs are in one cell, whose Duration and Slack are 0, and every job counts
+// by its emissions.
 func (r Result) Scores(actuals Actuals, pooled bool) []Scores {
 	cells := map[Cell][]int{}
 	for i, job := range r.Jobs {
@@ -63,8 +61,8 @@ func (r Result) Scores(actuals Actuals, pooled bool) []Scores {
 	}
 	var all []Scores
 	for _, run := range r.Runs {
-		s := Scores{Policy: run.Policy, Cells: map[Cell]Score{}, Forced: run.Forced}
-		s.MostAtOnce, s.MeanAtOnce = concurrency(r.Jobs, run.Starts)
+		s := Scores{Policy: run.Policy, Cells: map[Cell]Score{}, ForcedStarts: run.ForcedStarts}
+		s.MaxConcurrent, s.MeanConcurrent = concurrency(r.Jobs, run.Starts)
 		for cell, members := range cells {
 			s.Cells[cell] = r.score(actuals, run, members)
 		}
@@ -87,8 +85,8 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 		s.Emitted += work * emitted
 		energy += work
 		wait += run.Starts[i].Sub(job.Arrival).Seconds()
-		if emitted > atOnce+dirtier*math.Abs(atOnce) {
-			s.Dirtier++
+		if emitted > atOnce+dirtierMargin*math.Abs(atOnce) {
+			s.DirtierShare++
 		}
 	}
 	if s.AtOnce > 0 {
@@ -96,32 +94,32 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 	}
 	s.AtOnce /= energy
 	s.Emitted /= energy
-	s.Dirtier /= float64(s.Jobs)
+	s.DirtierShare /= float64(s.Jobs)
 	s.Wait = time.Duration(wait / float64(s.Jobs) * float64(time.Second))
 	return s
 }
 
-// mean is that of all cells; Jobs is their sum. The cells add up in an order of
-// their own, so that the same run gives the same digits.
+// mean returns the mean of all cells, with Jobs as their sum. It adds the cells in a fixed order,
+// so that the same run gives the same digits.
 func mean(cells map[Cell]Score) Score {
 	var m Score
 	n := float64(len(cells))
 	var wait float64
-	for _, cell := range Sorted(cells) {
+	for _, cell := range SortedCells(cells) {
 		s := cells[cell]
 		m.Jobs += s.Jobs
 		m.AtOnce += s.AtOnce / n
 		m.Emitted += s.Emitted / n
 		m.Saving += s.Saving / n
-		m.Dirtier += s.Dirtier / n
+		m.DirtierShare += s.DirtierShare / n
 		wait += float64(s.Wait) / n
 	}
 	m.Wait = time.Duration(wait)
 	return m
 }
 
-// Sorted returns the cells by duration and slack.
-func Sorted(cells map[Cell]Score) []Cell {
+// SortedCells returns the cells by duration and slack.
+func SortedCells(cells map[Cell]Score) []Cell {
 	var sorted []Cell
 	for cell := range cells {
 		sorted = append(sorted, cell)
@@ -135,9 +133,9 @@ func Sorted(cells map[Cell]Score) []Cell {
 	return sorted
 }
 
-// MeanAtOnce is how many of the jobs would run at the same time on average, were
-// each started when it arrives.
-func MeanAtOnce(jobs []Job) float64 {
+// MeanConcurrency returns how many jobs would run at the same time on average, if each started when
+// it arrives.
+func MeanConcurrency(jobs []Job) float64 {
 	if len(jobs) == 0 {
 		return 0
 	}
@@ -149,7 +147,7 @@ func MeanAtOnce(jobs []Job) float64 {
 	return average
 }
 
-// concurrency is how many jobs ran at once: at most, and on average.
+// concurrency returns how many jobs ran at once: at most, and on average.
 func concurrency(jobs []Job, starts []time.Time) (most int, average float64) {
 	type change struct {
 		at time.Time
@@ -173,7 +171,7 @@ func concurrency(jobs []Job, starts []time.Time) (most int, average float64) {
 		if order := a.at.Compare(b.at); order != 0 {
 			return order
 		}
-		return a.by - b.by // what ends makes room for what starts
+		return a.by - b.by // a job that ends makes room for one that starts
 	})
 	running := 0
 	for _, c := range changes {

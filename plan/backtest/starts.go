@@ -10,9 +10,9 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// WriteStarts writes when every job started under every policy, as CSV with the
-// columns arrival, duration, slack, start and policy, so that anyone can work
-// out the sums. If the jobs have weights, these are a sixth column.
+// WriteStarts writes when every job started under every policy, as CSV with the columns arrival,
+// duration, slack, start and policy, so that anyone can compute the sums. If the jobs have weights,
+// the weights are a sixth column.
 func (r Result) WriteStarts(w io.Writer) error {
 	out := csv.NewWriter(w)
 	weighted := false
@@ -23,11 +23,11 @@ func (r Result) WriteStarts(w io.Writer) error {
 	if weighted {
 		header = append(header, "weight")
 	}
-	_ = out.Write(header) // an error stays, and is that of Flush
+	_ = out.Write(header) // Flush returns the error
 	for _, run := range r.Runs {
 		for i, job := range r.Jobs {
 			row := append(make([]string, 0, len(header)),
-				job.Arrival.Format(time.RFC3339Nano), plan.Span(job.Duration), plan.Span(job.Slack),
+				job.Arrival.Format(time.RFC3339Nano), plan.FormatDuration(job.Duration), plan.FormatDuration(job.Slack),
 				run.Starts[i].UTC().Format(time.RFC3339Nano), run.Policy.String())
 			if weighted {
 				row = append(row, strconv.FormatFloat(job.Weight, 'g', -1, 64))

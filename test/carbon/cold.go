@@ -11,15 +11,16 @@ import (
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
-// coldStarts is how many there are of every region, spread over the time of its forecasts.
+// coldStarts is the number of cold starts of every region, spread over the time of its forecasts.
 const coldStarts = 6
 
 // phases are parts of the time after a cold start, in days; the first is all of it.
 var phases = [][2]int{{0, 10}, {0, 2}, {2, 5}, {5, 10}}
 
-// measureCold starts without any past, with the forecasts as they come, several times. The jobs of all starts add up.
+// measureCold starts without any past, with the forecasts as they come, several times. It adds up
+// the jobs of all starts.
 func measureCold(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
-	results, err := each(ctx, regions, coldRows)
+	results, err := forEach(ctx, regions, coldRows)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func measureCold(ctx context.Context, regions []region, out io.Writer) ([]figure
 	shares := make([]float64, len(phases))
 	worst := math.Inf(1)
 	for k := range phases {
-		var rows []row
+		var rows []savings
 		for _, result := range results {
 			rows = append(rows, result[k])
 		}
@@ -56,12 +57,12 @@ func measureCold(ctx context.Context, regions []region, out io.Writer) ([]figure
 	}, table.Flush()
 }
 
-// coldRows returns a row for every phase.
-func coldRows(ctx context.Context, r region) ([]row, error) {
-	rows := make([]row, len(phases))
-	room := r.actuals.Series.End().Add(-13 * day).Sub(r.from()) // 10 days, and the last jobs after them
+// coldRows returns the savings in every phase.
+func coldRows(ctx context.Context, r region) ([]savings, error) {
+	rows := make([]savings, len(phases))
+	span := r.actuals.Series.End().Add(-13 * day).Sub(r.from()) // 10 days, and the last jobs after them
 	for k := range coldStarts {
-		from := r.from().Add(time.Duration(k) * room / (coldStarts - 1)).Truncate(day)
+		from := r.from().Add(time.Duration(k) * span / (coldStarts - 1)).Truncate(day)
 		setup, err := r.setup(func(s *backtest.Setup) { s.From, s.To, s.History = from, from.Add(10*day), 0 })
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.name, err)
@@ -71,7 +72,7 @@ func coldRows(ctx context.Context, r region) ([]row, error) {
 			return nil, fmt.Errorf("%s: %w", r.name, err)
 		}
 		for i, phase := range phases {
-			scores := between(result, from, phase).Scores(r.actuals, false)
+			scores := jobsOfPhase(result, from, phase).Scores(r.actuals, false)
 			rows[i].ours.Saving += scores[0].Total.Saving / coldStarts
 			rows[i].oracle.Saving += scores[1].Total.Saving / coldStarts
 		}
@@ -79,8 +80,8 @@ func coldRows(ctx context.Context, r region) ([]row, error) {
 	return rows, nil
 }
 
-// between is the result for the jobs that arrive in a phase.
-func between(all backtest.Result, from time.Time, phase [2]int) backtest.Result {
+// jobsOfPhase returns the result for the jobs that arrive in a phase.
+func jobsOfPhase(all backtest.Result, from time.Time, phase [2]int) backtest.Result {
 	part := backtest.Result{Runs: make([]backtest.Run, len(all.Runs))}
 	begin, end := from.Add(time.Duration(phase[0])*day), from.Add(time.Duration(phase[1])*day)
 	for i, job := range all.Jobs {

@@ -52,7 +52,7 @@ func measure(ctx context.Context, regions []region, out io.Writer) error {
 	return nil
 }
 
-// measureCost times what a user waits for, alone on the machine.
+// measureCost measures how long a user waits for a simulation, alone on the machine.
 func measureCost(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
 	start := time.Now()
 	scores, err := regions[0].replay(ctx, func(s *backtest.Setup) { s.Terms = production }, gridlatch, oracle,
@@ -65,31 +65,32 @@ func measureCost(ctx context.Context, regions []region, out io.Writer) ([]figure
 	return []figure{below("simulate_s", "s", took, 10)}, nil
 }
 
-// A row is what came of a region.
-type row struct{ ours, oracle backtest.Score }
+// savings are the scores of a region, of Gridlatch and of the oracle.
+type savings struct{ ours, oracle backtest.Score }
 
-// share is of the oracle, in percent.
-func (r row) share() float64 { return 100 * r.ours.Saving / r.oracle.Saving }
+// share returns the share of the oracle's saving, in percent.
+func (r savings) share() float64 { return 100 * r.ours.Saving / r.oracle.Saving }
 
-// compare replays gridlatch and the oracle on all regions, and prints them and their mean, which it returns.
-func compare(ctx context.Context, regions []region, out io.Writer, title string, change func(*backtest.Setup)) (row, error) {
-	rows, err := each(ctx, regions, func(ctx context.Context, r region) (row, error) {
+// compare replays gridlatch and the oracle on all regions, prints their scores, and returns the
+// mean.
+func compare(ctx context.Context, regions []region, out io.Writer, title string, change func(*backtest.Setup)) (savings, error) {
+	rows, err := forEach(ctx, regions, func(ctx context.Context, r region) (savings, error) {
 		scores, err := r.replay(ctx, change, gridlatch, oracle)
 		if err != nil {
-			return row{}, err
+			return savings{}, err
 		}
-		return row{scores[0].Total, scores[1].Total}, nil
+		return savings{scores[0].Total, scores[1].Total}, nil
 	})
 	if err != nil {
-		return row{}, err
+		return savings{}, err
 	}
 	mean := meanOf(rows)
 	fmt.Fprintln(out, title)
 	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "REGION\tSAVING %\tORACLE %\tSHARE %\tWAIT h\tDIRTIER %\t")
-	line := func(name string, r row) {
+	line := func(name string, r savings) {
 		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t\n", name,
-			100*r.ours.Saving, 100*r.oracle.Saving, r.share(), r.ours.Wait.Hours(), 100*r.ours.Dirtier)
+			100*r.ours.Saving, 100*r.oracle.Saving, r.share(), r.ours.Wait.Hours(), 100*r.ours.DirtierShare)
 	}
 	for i, r := range rows {
 		line(regions[i].name, r)
@@ -98,12 +99,12 @@ func compare(ctx context.Context, regions []region, out io.Writer, title string,
 	return mean, table.Flush()
 }
 
-func meanOf(rows []row) (mean row) {
+func meanOf(rows []savings) (mean savings) {
 	n := float64(len(rows))
 	for _, r := range rows {
 		mean.ours.Saving += r.ours.Saving / n
 		mean.oracle.Saving += r.oracle.Saving / n
-		mean.ours.Dirtier += r.ours.Dirtier / n
+		mean.ours.DirtierShare += r.ours.DirtierShare / n
 		mean.ours.Wait += r.ours.Wait / time.Duration(len(rows))
 	}
 	return mean
@@ -119,12 +120,12 @@ func measureProduction(ctx context.Context, regions []region, out io.Writer) ([]
 	return []figure{
 		atLeast("oracle_share_default", "%", mean.share(), 85.5),
 		below("mean_wait_default", "h", mean.ours.Wait.Hours(), 9),
-		below("dirtier_default", "%", 100*mean.ours.Dirtier, 6),
+		below("dirtier_default", "%", 100*mean.ours.DirtierShare, 6),
 	}, err
 }
 
 func measurePast(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
-	mean, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum", func(s *backtest.Setup) { s.Issues = nil })
+	mean, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum", func(s *backtest.Setup) { s.Documents = nil })
 	return []figure{atLeast("oracle_share_no_forecast", "%", mean.share(), 77)}, err
 }
 

@@ -20,16 +20,16 @@ const (
 	hour = time.Hour
 	day  = 24 * hour
 
-	every   = 3 * hour
-	history = 28 * day
-	// workers is how many regions are replayed at the same time.
+	arrivalSpacing = 3 * hour
+	history        = 28 * day
+	// workers is the number of regions that are replayed at the same time.
 	workers = 2
 )
 
 var (
 	durations = []time.Duration{1 * hour, 4 * hour, 12 * hour}
 	slacks    = []time.Duration{6 * hour, 12 * hour, 24 * hour, 48 * hour}
-	// production are the terms of a policy that says nothing else.
+	// production has the terms of a policy that sets none.
 	production = plan.Terms{WaitPrice: 0.001, MinGain: 0.01}
 
 	gridlatch = backtest.Policy{Kind: backtest.Gridlatch}
@@ -41,15 +41,15 @@ var (
 
 // A region is a grid with its forecasts.
 type region struct {
-	name    string
-	actuals backtest.Actuals
-	issues  []backtest.Issue
+	name      string
+	actuals   backtest.Actuals
+	documents []backtest.Document
 }
 
-// load reads all regions of a folder, by name; none if there is no such folder.
+// load reads all regions of a folder, by name.
 func load(dir string) ([]region, error) {
 	actuals, err := filepath.Glob(filepath.Join(dir, "*.actual.csv"))
-	if err != nil || dir == "" {
+	if err != nil {
 		return nil, err
 	}
 	slices.Sort(actuals)
@@ -67,7 +67,7 @@ func load(dir string) ([]region, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.issues = forecasts.Issues
+		r.documents = forecasts.Documents
 		regions = append(regions, r)
 	}
 	return regions, nil
@@ -83,22 +83,22 @@ func read[T any](path string, parse func(string, io.Reader) (T, error)) (T, erro
 	return parse(path, file)
 }
 
-// from is the 15th day of the forecasts.
-func (r region) from() time.Time { return r.issues[0].Issued.Add(14 * day) }
+// from returns the 15th day of the forecasts.
+func (r region) from() time.Time { return r.documents[0].Issued.Add(14 * day) }
 
-// setup is the measurement of all figures but for what change makes of it.
+// setup returns the measurement that all figures share, with a change.
 func (r region) setup(change func(*backtest.Setup)) (backtest.Setup, error) {
 	s := backtest.Setup{
-		Actuals: r.actuals, Issues: r.issues, From: r.from(), To: r.actuals.Series.End(),
+		Actuals: r.actuals, Documents: r.documents, From: r.from(), To: r.actuals.Series.End(),
 		History: history, MaxAge: day,
 	}
 	change(&s)
 	var err error
-	s.Jobs, err = backtest.Grid(s.From, s.To, every, durations, slacks)
+	s.Jobs, err = backtest.RegularJobs(s.From, s.To, arrivalSpacing, durations, slacks)
 	return s, err
 }
 
-// replay runs policies and sums them up, in their order.
+// replay runs policies and returns their scores, in the order of the policies.
 func (r region) replay(ctx context.Context, change func(*backtest.Setup), policies ...backtest.Policy) ([]backtest.Scores, error) {
 	s, err := r.setup(change)
 	if err != nil {
@@ -111,8 +111,9 @@ func (r region) replay(ctx context.Context, change func(*backtest.Setup), polici
 	return result.Scores(r.actuals, false), nil
 }
 
-// each works on all regions, some at the same time, and returns what came of it in their order.
-func each[T any](ctx context.Context, regions []region, work func(context.Context, region) (T, error)) ([]T, error) {
+// forEach works on all regions, some at the same time, and returns the results in the order of the
+// regions.
+func forEach[T any](ctx context.Context, regions []region, work func(context.Context, region) (T, error)) ([]T, error) {
 	results := make([]T, len(regions))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)

@@ -361,7 +361,7 @@ func (d *demo) tellAvoided() error {
 	d.say("%5.0f g CO2eq  had it run when it was submitted", o.atOnce)
 	d.say("%5.0f g CO2eq  when it ran, %.0f s later", o.asRun, d.started.Sub(d.submitted).Seconds())
 	d.say("%s", d.green(fmt.Sprintf("%5.0f g CO2eq  avoided, %.0f %%", o.atOnce-o.asRun, o.share())))
-	d.say("Both are the forecast's means over the %s of the run; how many kWh it uses is not measured.", plan.Span(d.duration))
+	d.say("Both are the forecast's means over the %s of the run; how many kWh it uses is not measured.", plan.FormatDuration(d.duration))
 	return nil
 }
 

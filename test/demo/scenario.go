@@ -73,7 +73,7 @@ func fromFile(path string) (scenario, error) {
 	}
 	s.about = append([]string{
 		fmt.Sprintf("It is %s, location %s, at %d times the speed: a day passes in two minutes.", path, s.location, speed),
-		fmt.Sprintf("Work of an hour becomes work of %s, and its deadline of a day becomes one of %s.", plan.Span(s.duration), plan.Span(s.deadline)),
+		fmt.Sprintf("Work of an hour becomes work of %s, and its deadline of a day becomes one of %s.", plan.FormatDuration(s.duration), plan.FormatDuration(s.deadline)),
 	}, s.about...)
 	return s, nil
 }
@@ -99,7 +99,7 @@ func scaled(data []byte) (scenario, error) {
 	}
 	span := s.span() * speed
 	if span < fileLeast {
-		return scenario{}, fmt.Errorf("location %s covers %s, want %s at least", s.location, plan.Span(span.Round(time.Second)), plan.Span(fileLeast))
+		return scenario{}, fmt.Errorf("location %s covers %s, want %s at least", s.location, plan.FormatDuration(span.Round(time.Second)), plan.FormatDuration(fileLeast))
 	}
 	s.deadline = min(fileDeadline/speed, s.span()).Truncate(time.Second)
 	s.drawn = min(fileDeadline/speed, s.span())
@@ -162,8 +162,8 @@ var (
 // manifests are those of the Job that can wait and of the ordinary one, with the durations of the scenario.
 func (s scenario) manifests() (canWait, ordinary string) {
 	change := strings.NewReplacer(
-		"deadline: 10m", "deadline: "+plan.Span(s.deadline),
-		"duration: 10s", "duration: "+plan.Span(s.duration),
+		"deadline: 10m", "deadline: "+plan.FormatDuration(s.deadline),
+		"duration: 10s", "duration: "+plan.FormatDuration(s.duration),
 		"run-for: 10s", "run-for: "+s.duration.String(),
 	)
 	return change.Replace(canWaitManifest), change.Replace(ordinaryManifest)

@@ -27,7 +27,7 @@ func TestWhatIsNotKnownIsNotClean(t *testing.T) {
 		doubted             float64
 	}{
 		"null":          {`,"value":null`, v1alpha1.ReasonLastGood, `element 1: value: "null": want gCO2eq/kWh`, 0},
-		"misspelt":      {`,"val":418`, v1alpha1.ReasonLastGood, `element 1: value: it is missing, and there is "val"`, 0},
+		"misspelt":      {`,"val":418`, v1alpha1.ReasonLastGood, `element 1: value: missing, and the field "val" is unknown`, 0},
 		"not a number":  {`,"value":"n/a"`, v1alpha1.ReasonLastGood, `element 1: value: "n/a"`, 0},
 		"left out":      {``, v1alpha1.ReasonNotBelieved, "1 of 6 values are not believed, and count as not known: 0 from", 1},
 		"zero":          {`,"value":0`, v1alpha1.ReasonNotBelieved, "1 of 6 values are not believed, and count as not known: 0 from", 1},

@@ -69,7 +69,7 @@ func TestDurationIsLearnedFromEarlierRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range held.Items {
-		if want := " in CAISO_NORTH over ~" + plan.Span(median) + ", "; !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], want) {
+		if want := " in CAISO_NORTH over ~" + plan.FormatDuration(median) + ", "; !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], want) {
 			t.Errorf("the pod's reason does not say %q: %s", want, p.Annotations[v1alpha1.ReasonAnnotation])
 		}
 	}
@@ -78,7 +78,7 @@ func TestDurationIsLearnedFromEarlierRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(described)
-	for _, want := range []string{" over ~" + plan.Span(median), v1alpha1.DurationSourceAnnotation + ": median of 3 earlier runs"} {
+	for _, want := range []string{" over ~" + plan.FormatDuration(median), v1alpha1.DurationSourceAnnotation + ": median of 3 earlier runs"} {
 		if !strings.Contains(described, want) {
 			t.Errorf("kubectl describe job does not say %q", want)
 		}

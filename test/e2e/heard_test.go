@@ -149,7 +149,7 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 		gated: "the gate example.com/quota", idle: "parallelism 0", suspended: "its suspend", queued: "its queue in Kueue",
 	} {
 		awaitReason(t, cluster, o, "; it still waits for "+waits)
-		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "let go ") || strings.Contains(reason, "% less") {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "released ") || strings.Contains(reason, "% less") {
 			t.Errorf("%s says %q, and has not started", o.GetName(), reason)
 		}
 	}

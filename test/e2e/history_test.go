@@ -36,7 +36,7 @@ func remember(t *testing.T, c *env.Cluster, last time.Duration) {
 			phase := 2 * math.Pi * start.Sub(now.Truncate(time.Hour)).Hours() / 24
 			slots = append(slots, forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: 300 + 100*math.Cos(phase)})
 		}
-		model.Hear(forecast.NewSeries(slots), issued)
+		model.Receive(forecast.NewSeries(slots), issued)
 	}
 	model.Predict(now, 24*time.Hour) // lets time pass
 	encoded, err := model.Save()

@@ -156,7 +156,7 @@ func TestAScheduleThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	carbonPolicy(t, "mistaken", `spec: {exemptions: [{schedule: "0 0 31 2 *"}, {schedule: "every night at nine sharp"}, {schedule: "* 22-24 * * *"}, {schedule: "* 22 * * *", timeZone: Europe/Nowhere}]}`)
 	awaitPolicy(t, "mistaken", func(p *v1alpha1.CarbonPolicy) error {
-		for _, want := range []string{"spec.exemptions[0]: schedule \"0 0 31 2 *\": this expression matches no time to come", "spec.exemptions[1]: ", "spec.exemptions[2]: ", "spec.exemptions[3]: timeZone: zone \"Europe/Nowhere\" is not known"} {
+		for _, want := range []string{"spec.exemptions[0]: schedule \"0 0 31 2 *\": this expression matches no future time", "spec.exemptions[1]: ", "spec.exemptions[2]: ", "spec.exemptions[3]: timeZone: zone \"Europe/Nowhere\" is not known"} {
 			if err := wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonInvalid, want)(p); err != nil {
 				return err
 			}

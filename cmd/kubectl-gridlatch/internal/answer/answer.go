@@ -39,10 +39,10 @@ type Plan struct {
 func (p Plan) Windows() []Window {
 	d := p.Decision
 	atOnce := "at once"
-	if d.AtOnceIn != d.Location {
-		atOnce += " in " + d.AtOnceIn
+	if d.LocationAtOnce != d.Location {
+		atOnce += " in " + d.LocationAtOnce
 	}
-	windows := []Window{NewWindow(atOnce, d.Decided, d.Duration, d.AtOnce, d.PowerFactorAtOnce)}
+	windows := []Window{NewWindow(atOnce, d.Decided, d.Duration, d.ExpectedAtOnce, d.PowerFactorAtOnce)}
 	if d.Holds() {
 		windows = append(windows, NewWindow(Planned, d.Start, d.Duration, d.Expected, d.PowerFactor))
 	}

@@ -41,8 +41,8 @@ func (p Plan) Report() Report {
 	d := p.Decision
 	report := Report{
 		Location: d.Location, Now: d.Decided, Start: d.Start, End: d.Start.Add(d.Duration), LatestStart: d.LatestStart,
-		Duration: plan.Span(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
-		Intensity: Known(d.Expected), AtOnce: Known(d.AtOnce),
+		Duration: plan.FormatDuration(d.Duration), Waits: d.Holds(), Cause: d.Cause, Reason: d.Reason(),
+		Intensity: Known(d.Expected), AtOnce: Known(d.ExpectedAtOnce),
 		PowerFactor: UnlessOne(d.PowerFactor), PowerFactorAtOnce: UnlessOne(d.PowerFactorAtOnce),
 		SavedPercent: 100 * d.Gain(), Elsewhere: p.Elsewhere,
 		Forecast: Forecast{Source: p.Source, From: p.Forecast.Series.Start(), Until: p.Forecast.Series.End()},

@@ -37,7 +37,7 @@ func NewWindow(name string, start time.Time, duration time.Duration, intensity, 
 
 // Expect returns the window of a run as a series of intensities has it.
 func Expect(name string, series *forecast.Series, start time.Time, duration time.Duration, powerFactor float64) Window {
-	intensity, ok := plan.Expect(series, start, duration)
+	intensity, ok := plan.WindowMean(series, start, duration)
 	if !ok {
 		intensity = math.NaN()
 	}

@@ -60,7 +60,7 @@ func (c *Cluster) Controller(ctx context.Context) (Controller, error) {
 	if age := c.Now.Sub(*found.Renewed); age > lasts+tolerance {
 		found.State = ControllerGone
 		found.Problem = fmt.Sprintf("no controller of Gridlatch runs in namespace %s: its Lease %s was last renewed at %s, %s ago",
-			c.System, leaseName, plan.Clock(*found.Renewed), plan.Span(age.Round(time.Minute)))
+			c.System, leaseName, plan.FormatTime(*found.Renewed), plan.FormatDuration(age.Round(time.Minute)))
 	}
 	return found, nil
 }

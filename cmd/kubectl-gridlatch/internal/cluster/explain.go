@@ -208,16 +208,16 @@ func stateOf(o client.Object) State {
 	if job, ok := o.(*batchv1.Job); ok {
 		asked = policy.JobAsk(&job.Spec.Template, job)
 	}
-	state := o.GetLabels()[v1alpha1.StateLabel]
+	asksToWait, state := asked[v1alpha1.DelayTolerantAnnotation] == "true", o.GetLabels()[v1alpha1.StateLabel]
 	switch {
+	case asksToWait && o.GetAnnotations()[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
+		return NotHeld
 	case state == v1alpha1.StateHeld || state == v1alpha1.StateReleased:
 		return State(state)
-	case asked[v1alpha1.DelayTolerantAnnotation] != "true":
-		return NotOptedIn
-	case o.GetAnnotations()[v1alpha1.ReasonAnnotation] != "":
-		return NotHeld
-	default:
+	case asksToWait:
 		return Undecided
+	default:
+		return NotOptedIn
 	}
 }
 
@@ -235,7 +235,7 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 	x.Warnings = append(x.Warnings, g.doubts()...)
 	task := g.policy.TaskOf(head)
 	task.Held = true
-	x.LatestStart, x.Run, x.Duration = &task.LatestStart, task.Duration, plan.Span(task.Duration)
+	x.LatestStart, x.Run, x.Duration = &task.LatestStart, task.Duration, plan.FormatDuration(task.Duration)
 	x.OverdueSince = overdueSince(c.Now, x.LatestStart, x.PlannedStart)
 	if g.problem != nil {
 		return nil
@@ -247,7 +247,7 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 	}
 	expected, published := g.policy.Predict(g.snapshot, where, c.Now)
 	x.Basis, x.Learned, x.Location = expected.Basis, g.isLearned, published.Location
-	if expected.Series.Empty() {
+	if expected.Series.IsEmpty() {
 		return nil
 	}
 	if x.PlannedStart == nil {
@@ -258,7 +258,7 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 	answer.Compare(x.Windows)
 	for _, part := range g.policy.Contributions(g.snapshot, where, c.Now, *x.PlannedStart) {
 		if math.Abs(part.Intensity) >= minContribution {
-			x.Signals = append(x.Signals, Signal{part.Signal, part.Intensity})
+			x.Signals = append(x.Signals, Signal{part.Feature, part.Intensity})
 		}
 	}
 	return nil

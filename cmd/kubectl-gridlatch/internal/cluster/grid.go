@@ -102,7 +102,7 @@ func (c *Cluster) Plan(ctx context.Context, question answer.Question, policyName
 	answered.Forecast, _ = g.snapshot.Forecast(location)
 	answered.Elsewhere = g.elsewhere(question.Now, task, location)
 	answered.Expected = answered.Forecast.Series
-	if expected, _ := g.policy.Predict(g.snapshot, location, question.Now); !expected.Series.Empty() {
+	if expected, _ := g.policy.Predict(g.snapshot, location, question.Now); !expected.Series.IsEmpty() {
 		answered.Expected = expected.Series
 	}
 	return answered, nil
@@ -110,7 +110,7 @@ func (c *Cluster) Plan(ctx context.Context, question answer.Question, policyName
 
 // elsewhere returns the cheapest start in each other location that work may run in.
 func (g *grid) elsewhere(now time.Time, task plan.Task, chosen string) []answer.Window {
-	task.Planned, task.Held = time.Time{}, true
+	task.PlannedStart, task.Held = time.Time{}, true
 	var all []answer.Window
 	for _, site := range task.Locations {
 		if site.Name != chosen {

@@ -42,9 +42,9 @@ type PeriodError struct {
 
 func (e PeriodError) Error() string {
 	if e.Now.Before(e.From) {
-		return fmt.Sprintf("%s: the forecast begins at %s, and now is %s", e.File, plan.Clock(e.From), plan.Clock(e.Now))
+		return fmt.Sprintf("%s: the forecast begins at %s, and now is %s", e.File, plan.FormatTime(e.From), plan.FormatTime(e.Now))
 	}
-	return fmt.Sprintf("%s: the forecast ended at %s, and now is %s", e.File, plan.Clock(e.Until), plan.Clock(e.Now))
+	return fmt.Sprintf("%s: the forecast ended at %s, and now is %s", e.File, plan.FormatTime(e.Until), plan.FormatTime(e.Now))
 }
 
 // Plan answers when work would start by the forecast in a file. An error is a [LocationError] or a
@@ -104,7 +104,7 @@ func decide(published forecast.Forecast, question answer.Question, terms plan.Te
 		}
 		task.LatestStart = question.Now.Add(maxDelay)
 	}
-	missing := "the forecast does not cover the time from " + plan.Clock(question.Now) + " on"
+	missing := "the forecast does not cover the time from " + plan.FormatTime(question.Now) + " on"
 	planner := plan.NewPlanner(published.Location, published.Series, missing, terms, question.Now, task.LatestStart)
 	return planner.Decide(task), nil
 }

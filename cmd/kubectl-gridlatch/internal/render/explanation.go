@@ -42,18 +42,18 @@ func headline(x *cluster.Explanation) string {
 	switch x.State {
 	case cluster.Held:
 		if x.OverdueSince != nil {
-			return fmt.Sprintf("%s is still held, and has been overdue since %s, for %s", name, plan.Clock(*x.OverdueSince), roughly(x.Now.Sub(*x.OverdueSince)))
+			return fmt.Sprintf("%s is still held, and has been overdue since %s, for %s", name, plan.FormatTime(*x.OverdueSince), roughly(x.Now.Sub(*x.OverdueSince)))
 		}
 		if x.PlannedStart == nil {
 			return name + " waits, and is not planned yet"
 		}
-		return fmt.Sprintf("%s waits until %s%s", name, plan.Clock(*x.PlannedStart), in(x.PlannedStart.Sub(x.Now)))
+		return fmt.Sprintf("%s waits until %s%s", name, plan.FormatTime(*x.PlannedStart), in(x.PlannedStart.Sub(x.Now)))
 	case cluster.Released:
 		if x.Started == nil {
 			return name + " has been released"
 		}
 		waited := x.Started.Sub(x.Created)
-		return fmt.Sprintf("%s started at %s, %s after its creation", name, plan.Clock(*x.Started), roughly(max(waited, 0)))
+		return fmt.Sprintf("%s started at %s, %s after its creation", name, plan.FormatTime(*x.Started), roughly(max(waited, 0)))
 	default:
 		return name + " is not held by Gridlatch"
 	}
@@ -76,9 +76,9 @@ func (p Page) facts(x *cluster.Explanation) {
 	switch {
 	case x.State != cluster.Held || x.LatestStart == nil:
 	case x.OverdueSince != nil:
-		fact("latest start", plan.Clock(*x.LatestStart))
+		fact("latest start", plan.FormatTime(*x.LatestStart))
 	default:
-		fact("latest start", plan.Clock(*x.LatestStart)+", whatever the grid does")
+		fact("latest start", plan.FormatTime(*x.LatestStart)+", whatever the grid does")
 	}
 	fact("refused", x.Refused)
 	table.Flush()
@@ -112,7 +112,7 @@ func (p Page) prediction(x *cluster.Explanation) {
 	if x.State != cluster.Held {
 		return
 	}
-	if x.Expected.Empty() {
+	if x.Expected.IsEmpty() {
 		p.Out.Printf("\nNothing is known about the grid from here, so that no other starts can be shown.\n")
 		return
 	}
@@ -132,7 +132,7 @@ func (p Page) prediction(x *cluster.Explanation) {
 // basis says what is drawn.
 func basis(x *cluster.Explanation) string {
 	switch {
-	case x.Basis == forecast.Past:
+	case x.Basis == forecast.BasisHistory:
 		return "prediction from the last weeks (there is no forecast)"
 	case x.Learned:
 		return "forecast, corrected by what Gridlatch has learned"

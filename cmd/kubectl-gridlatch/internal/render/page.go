@@ -25,12 +25,12 @@ func (p Page) Plan(a answer.Plan) {
 	d := a.Decision
 	headline, why := "start at once", d.Why()
 	if d.Holds() {
-		headline = fmt.Sprintf("start at %s%s", plan.Clock(d.Start), in(d.Start.Sub(d.Decided)))
-		why += "; latest start " + plan.Clock(d.LatestStart)
+		headline = fmt.Sprintf("start at %s%s", plan.FormatTime(d.Start), in(d.Start.Sub(d.Decided)))
+		why += "; latest start " + plan.FormatTime(d.LatestStart)
 	}
 	p.Out.Printf("%s%s%s\n  %s\n\n", screen.Bold, strings.ToUpper(headline[:1])+headline[1:], screen.Plain, why)
 	p.windows(a.Windows())
-	if a.Expected.Empty() {
+	if a.Expected.IsEmpty() {
 		return
 	}
 	p.Out.Printf("\n")
@@ -43,7 +43,7 @@ func (p Page) windows(all []answer.Window) {
 	for _, w := range all {
 		intensity := "unknown"
 		if w.Intensity != nil {
-			intensity = fmt.Sprintf("%.1f gCO2eq/kWh", *w.Intensity) + plan.Times(w.PowerFactor)
+			intensity = fmt.Sprintf("%.1f gCO2eq/kWh", *w.Intensity) + plan.FormatPowerFactor(w.PowerFactor)
 		}
 		cells := []any{"  " + w.Name, w.Start.Format("Jan 2 15:04") + " to " + w.End.Format("Jan 2 15:04"), intensity}
 		if w.Saved != nil {
@@ -81,7 +81,7 @@ func in(d time.Duration) string {
 // roughly returns a duration for people, such as 5h20m or 3d4h.
 func roughly(d time.Duration) string {
 	if d < time.Minute {
-		return plan.Span(d.Round(time.Second))
+		return plan.FormatDuration(d.Round(time.Second))
 	}
-	return plan.Span(d.Round(time.Minute))
+	return plan.FormatDuration(d.Round(time.Minute))
 }

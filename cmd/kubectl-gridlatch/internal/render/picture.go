@@ -200,7 +200,7 @@ func (p *picture) jobs() (*plot.Plot, error) {
 
 // load returns how much of the jobs runs in each slot.
 func (p *picture) load(run backtest.Run) plotter.XYs {
-	slot := max(p.r.Setup.Actuals.Slot, p.to.Sub(p.from)/2000)
+	slot := max(p.r.Setup.Actuals.SlotWidth, p.to.Sub(p.from)/2000)
 	running := make([]float64, int(p.to.Sub(p.from)/slot)+1)
 	for i, job := range p.r.Result.Jobs {
 		start, end := run.Starts[i], run.Starts[i].Add(job.Duration)

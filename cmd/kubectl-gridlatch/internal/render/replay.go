@@ -29,53 +29,53 @@ func (p Page) conditions(r *replay.Replay) {
 	actuals := r.Setup.Actuals
 	gaps := ""
 	if actuals.Gaps > 0 {
-		gaps = fmt.Sprintf("; %s missing in %s", plan.Span(actuals.Missing), Count(actuals.Gaps, "gap"))
+		gaps = fmt.Sprintf("; %s missing in %s", plan.FormatDuration(actuals.MissingTime), Count(actuals.Gaps, "gap"))
 	}
-	row("Actual", "%s: slots of %s from %s to %s%s", r.Files.Actual, plan.Span(actuals.Slot),
-		plan.Clock(actuals.Series.Start()), plan.Clock(actuals.Series.End()), gaps)
-	for _, line := range notCounted(actuals.Rows) {
+	row("Actual", "%s: slots of %s from %s to %s%s", r.Files.Actual, plan.FormatDuration(actuals.SlotWidth),
+		plan.FormatTime(actuals.Series.Start()), plan.FormatTime(actuals.Series.End()), gaps)
+	for _, line := range notCounted(actuals.Skipped) {
 		row("", "%s", line)
 	}
 	if actuals.Doubt != "" {
 		row("", "%s", actuals.Doubt)
 	}
 	row("Forecast", "%s", forecasts(r))
-	for _, line := range notCounted(r.Forecasts.Rows) {
+	for _, line := range notCounted(r.Forecasts.Skipped) {
 		row("", "%s", line)
 	}
-	if r.Result.Doubted > 0 {
-		row("", "%s that could not be true when received; treated as unknown", Count(r.Result.Doubted, "value"))
+	if r.Result.DoubtedValues > 0 {
+		row("", "%s that could not be true when received; treated as unknown", Count(r.Result.DoubtedValues, "value"))
 	}
 	from := ""
 	if r.BeginsWhy != "" {
 		from = ", " + r.BeginsWhy
 	}
-	row("Jobs", "%s from %s to %s%s%s", Count(len(r.Result.Jobs), "job"), plan.Clock(r.Setup.From), plan.Clock(r.Setup.To), from, leftOut(r))
+	row("Jobs", "%s from %s to %s%s%s", Count(len(r.Result.Jobs), "job"), plan.FormatTime(r.Setup.From), plan.FormatTime(r.Setup.To), from, leftOut(r))
 	if !r.Pooled {
 		row("", "run %s; can wait %s; arrive every %s", strings.Join(r.Invented.Durations, ", "), strings.Join(r.Invented.Slacks, ", "), r.Invented.Every)
 	}
 	row("Terms", "wait price %g %%/h, min gain %g %%, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.HistoryDays)
 	if r.Terms.Ceiling != "" {
-		row("Ceiling", "at most %s at once; if no job waits, %.1f run at once on average", r.Terms.Ceiling, r.Of(backtest.Immediate).MeanAtOnce)
+		row("Ceiling", "at most %s at once; if no job waits, %.1f run at once on average", r.Terms.Ceiling, r.Of(backtest.Immediate).MeanConcurrent)
 	}
 	table.Flush()
 }
 
 // forecasts says which forecasts there were.
 func forecasts(r *replay.Replay) string {
-	issues := r.Forecasts.Issues
+	issues := r.Forecasts.Documents
 	if len(issues) == 0 {
 		return "none, so that the model has the history only"
 	}
 	return fmt.Sprintf("%s: %s from %s to %s", r.Files.Forecast, Count(len(issues), "forecast"),
-		plan.Clock(issues[0].Issued), plan.Clock(issues[len(issues)-1].Issued))
+		plan.FormatTime(issues[0].Issued), plan.FormatTime(issues[len(issues)-1].Issued))
 }
 
 // notCounted says which rows of a file do not count.
-func notCounted(rows backtest.Rows) []string {
+func notCounted(rows backtest.SkippedRows) []string {
 	var lines []string
-	if rows.Bad > 0 {
-		lines = append(lines, fmt.Sprintf("%s cannot be read; the first: %s", Count(rows.Bad, "row"), rows.Problem))
+	if rows.Unreadable > 0 {
+		lines = append(lines, fmt.Sprintf("%s cannot be read; the first: %s", Count(rows.Unreadable, "row"), rows.Problem))
 	}
 	if rows.Repeated > 0 {
 		lines = append(lines, fmt.Sprintf("%s repeated; the first of each counts", Count(rows.Repeated, "row")))
@@ -86,10 +86,10 @@ func notCounted(rows backtest.Rows) []string {
 // leftOut says how many jobs do not count, and why.
 func leftOut(r *replay.Replay) string {
 	var why []string
-	if n := r.Result.Outside; n > 0 {
+	if n := r.Result.OutsideJobs; n > 0 {
 		why = append(why, fmt.Sprintf("%d arrive at another time", n))
 	}
-	if n := r.Result.Uncovered; n > 0 {
+	if n := r.Result.UncoveredJobs; n > 0 {
 		why = append(why, fmt.Sprintf("%d could run where no intensity is known", n))
 	}
 	if len(why) == 0 {
@@ -114,10 +114,10 @@ func (p Page) scores(r *replay.Replay) {
 		t := scores.Total
 		cells := []any{
 			scores.Policy, fmt.Sprintf("%.2f %%", 100*t.Saving), share, fmt.Sprintf("%.1f", t.Emitted),
-			fmt.Sprintf("%.1f h", t.Wait.Hours()), fmt.Sprintf("%.1f %%", 100*t.Dirtier),
+			fmt.Sprintf("%.1f h", t.Wait.Hours()), fmt.Sprintf("%.1f %%", 100*t.DirtierShare),
 		}
 		if r.Terms.Ceiling != "" {
-			cells = append(cells, scores.MostAtOnce, scores.Forced)
+			cells = append(cells, scores.MaxConcurrent, scores.ForcedStarts)
 		}
 		table.Row(cells...)
 	}
@@ -133,8 +133,8 @@ func (p Page) cells(r *replay.Replay) {
 		header = append(header, scores.Policy)
 	}
 	table.Row(header...)
-	for _, cell := range backtest.Sorted(asked[0].Cells) {
-		cells := []any{plan.Span(cell.Duration), plan.Span(cell.Slack), asked[0].Cells[cell].Jobs}
+	for _, cell := range backtest.SortedCells(asked[0].Cells) {
+		cells := []any{plan.FormatDuration(cell.Duration), plan.FormatDuration(cell.Slack), asked[0].Cells[cell].Jobs}
 		for _, scores := range asked {
 			cells = append(cells, fmt.Sprintf("%.2f %%", 100*scores.Cells[cell].Saving))
 		}

@@ -57,9 +57,9 @@ func (p Page) problems(s *cluster.Status) {
 }
 
 func (p Page) overdue(o *cluster.Overdue) {
-	p.Out.Printf("problem: %s with %s %s overdue since %s\n", Count(o.Groups, "group"), Count(o.Pods, "pod"), are(o.Groups), plan.Clock(o.Since))
+	p.Out.Printf("problem: %s with %s %s overdue since %s\n", Count(o.Groups, "group"), Count(o.Pods, "pod"), are(o.Groups), plan.FormatTime(o.Since))
 	for _, g := range o.First {
-		p.Out.Printf("  %s in namespace %s, since %s\n", cluster.Work{Kind: g.Kind, Name: g.Name}, g.Namespace, plan.Clock(g.Since))
+		p.Out.Printf("  %s in namespace %s, since %s\n", cluster.Work{Kind: g.Kind, Name: g.Name}, g.Namespace, plan.FormatTime(g.Since))
 	}
 	if more := o.Groups - len(o.First); more > 0 {
 		p.Out.Printf("  and %d more\n", more)
@@ -95,7 +95,7 @@ func (p Page) policy(policy cluster.PolicyStatus, now time.Time) {
 	p.locations(policy, now)
 	next := "no release is planned yet"
 	if policy.NextRelease != nil {
-		next = "next release " + plan.Clock(*policy.NextRelease) + in(policy.NextRelease.Sub(now))
+		next = "next release " + plan.FormatTime(*policy.NextRelease) + in(policy.NextRelease.Sub(now))
 	}
 	if policy.Groups == 0 {
 		next = "nothing waits"

@@ -66,7 +66,7 @@ func (r *Replay) ReadFiles(stdin io.Reader) error {
 		if r.Forecasts, err = readCSV(stdin, r.Files.Forecast, backtest.ReadForecasts); err != nil {
 			return err
 		}
-		r.Setup.Issues = r.Forecasts.Issues
+		r.Setup.Documents = r.Forecasts.Documents
 	}
 	if r.Pooled = r.Files.Jobs != ""; r.Pooled {
 		r.Setup.Jobs, err = readCSV(stdin, r.Files.Jobs, backtest.ReadJobs)
@@ -96,10 +96,10 @@ func (r *Replay) Begin() {
 		setup.From, r.BeginsWhy = first.Arrival, "when the first job arrives"
 		return
 	}
-	start, hasForecasts := setup.Actuals.Series.Start(), len(setup.Issues) > 0
+	start, hasForecasts := setup.Actuals.Series.Start(), len(setup.Documents) > 0
 	setup.From, r.BeginsWhy = start.Add(setup.History), "after the history"
 	if hasForecasts {
-		if seen := setup.Issues[0].Issued.Add(min(forecastsToSee, setup.History)); seen.After(start) {
+		if seen := setup.Documents[0].Issued.Add(min(forecastsToSee, setup.History)); seen.After(start) {
 			setup.From, r.BeginsWhy = seen, "after 14 days of forecasts"
 		}
 	}

@@ -39,8 +39,8 @@ type Uncounted struct {
 	NotBelieved  int    `json:"valuesNotBelieved"`
 }
 
-func newUncounted(rows backtest.Rows, notBelieved int) Uncounted {
-	return Uncounted{BadRows: rows.Bad, FirstBadRow: rows.Problem, RepeatedRows: rows.Repeated, NotBelieved: notBelieved}
+func newUncounted(rows backtest.SkippedRows, notBelieved int) Uncounted {
+	return Uncounted{BadRows: rows.Unreadable, FirstBadRow: rows.Problem, RepeatedRows: rows.Repeated, NotBelieved: notBelieved}
 }
 
 // Forecast says which forecasts there were.
@@ -91,7 +91,7 @@ type Score struct {
 func newScore(s backtest.Score) Score {
 	return Score{
 		Jobs: s.Jobs, SavingPercent: 100 * s.Saving, MeanWaitHours: s.Wait.Hours(),
-		DirtierPercent: 100 * s.Dirtier, Intensity: s.Emitted, AtOnce: s.AtOnce,
+		DirtierPercent: 100 * s.DirtierShare, Intensity: s.Emitted, AtOnce: s.AtOnce,
 	}
 }
 
@@ -100,23 +100,23 @@ func (r *Replay) Report(withCells bool) Report {
 	actuals := r.Setup.Actuals
 	report := Report{
 		Actual: Actual{
-			File: r.Files.Actual, From: actuals.Series.Start(), Until: actuals.Series.End(), Slot: plan.Span(actuals.Slot),
-			Gaps: actuals.Gaps, Missing: plan.Span(actuals.Missing), Uncounted: newUncounted(actuals.Rows, actuals.Doubted),
+			File: r.Files.Actual, From: actuals.Series.Start(), Until: actuals.Series.End(), Slot: plan.FormatDuration(actuals.SlotWidth),
+			Gaps: actuals.Gaps, Missing: plan.FormatDuration(actuals.MissingTime), Uncounted: newUncounted(actuals.Skipped, actuals.Doubted),
 		},
 		From: r.Setup.From, To: r.Setup.To, Terms: r.Terms,
-		Jobs:   Jobs{Count: len(r.Result.Jobs), Outside: r.Result.Outside, Uncovered: r.Result.Uncovered},
+		Jobs:   Jobs{Count: len(r.Result.Jobs), Outside: r.Result.OutsideJobs, Uncovered: r.Result.UncoveredJobs},
 		Oracle: newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(),
 	}
-	if issues := r.Forecasts.Issues; len(issues) > 0 {
+	if issues := r.Forecasts.Documents; len(issues) > 0 {
 		report.Forecast = &Forecast{
 			File: r.Files.Forecast, Issues: len(issues), First: issues[0].Issued, Last: issues[len(issues)-1].Issued,
-			Uncounted: newUncounted(r.Forecasts.Rows, r.Result.Doubted),
+			Uncounted: newUncounted(r.Forecasts.Skipped, r.Result.DoubtedValues),
 		}
 	}
 	for _, scores := range r.Asked() {
 		policy := Policy{
 			Policy: scores.Policy.String(), Score: newScore(scores.Total), OraclePercent: r.OfOracle(scores),
-			MostAtOnce: scores.MostAtOnce, MeanAtOnce: scores.MeanAtOnce, Forced: scores.Forced,
+			MostAtOnce: scores.MaxConcurrent, MeanAtOnce: scores.MeanConcurrent, Forced: scores.ForcedStarts,
 		}
 		if withCells {
 			policy.Cells = cells(scores)
@@ -128,8 +128,8 @@ func (r *Replay) Report(withCells bool) Report {
 
 func cells(scores backtest.Scores) []Cell {
 	var cells []Cell
-	for _, cell := range backtest.Sorted(scores.Cells) {
-		cells = append(cells, Cell{plan.Span(cell.Duration), plan.Span(cell.Slack), newScore(scores.Cells[cell])})
+	for _, cell := range backtest.SortedCells(scores.Cells) {
+		cells = append(cells, Cell{plan.FormatDuration(cell.Duration), plan.FormatDuration(cell.Slack), newScore(scores.Cells[cell])})
 	}
 	return cells
 }
