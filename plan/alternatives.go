@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// minApart is the least time between two alternatives: starts that are closer are the same to people.
+// minApart is the least time between two alternatives: starts that are closer are the same to
+// people.
 const minApart = time.Hour
 
 // Alternative is a start that a task could have been given, and was not.
@@ -16,10 +17,10 @@ type Alternative struct {
 	Intensity float64
 }
 
-// Alternatives returns the cleanest starts, at most limit of them, that a task could have been given
-// instead of the chosen one, in order of time. Each lies between now and the latest start, and is
-// cleaner than the starts right before and after. The alternatives are apart from the chosen start
-// and from each other by the task's duration, and by an hour at least.
+// Alternatives returns the cleanest starts, at most limit of them, that a task could have been
+// given instead of the chosen one, in order of time. Each lies between now and the latest start,
+// and is cleaner than the starts right before and after. The alternatives are apart from the chosen
+// start and from each other by the task's duration, and by an hour at least.
 func (p *Planner) Alternatives(t Task, chosen time.Time, limit int) []Alternative {
 	dips := p.dips(t)
 	slices.SortStableFunc(dips, func(a, b Alternative) int { return cmp.Compare(a.Intensity, b.Intensity) })

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// night writes a forecast of hours from the evening on; each value as JSON, with its name and a comma before, or nothing.
+// night writes a forecast of hours from the evening on; each value as JSON, with its name and a
+// comma before, or nothing.
 func night(values ...string) string {
 	var elements []string
 	for i, value := range values {

@@ -32,7 +32,8 @@ import (
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
-// hostile clears the screen, sets its title, forges lines of output and columns of a table, turns text round, and is long.
+// hostile clears the screen, sets its title, forges lines of output and columns of a table, turns
+// text round, and is long.
 var hostile = "evil\x1b[2J\x1b]0;title\a\r\nFORGED CarbonPolicy default\n\tFORGED\x1b[8m\x7f\u0085\u009b2J\u202e\u2066\u200b\u2028FORGED\u2029%s%d" +
 	strings.Repeat("!", 4000)
 
@@ -290,7 +291,8 @@ func suspect(text string, most int) string {
 	return ""
 }
 
-// TestNoCommandLetsAStrangerWriteToTheTerminal fails, too, if a command is added for which there are no calls.
+// TestNoCommandLetsAStrangerWriteToTheTerminal fails, too, if a command is added for which there
+// are no calls.
 func TestNoCommandLetsAStrangerWriteToTheTerminal(t *testing.T) {
 	lines := calls(hostileFiles(t))
 	for name, connect := range clusters(t) {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestThePluginDoesNotLinkTheManager keeps the plugin small, and unable to start a controller. The linter
-// sees only what a package imports itself.
+// TestThePluginDoesNotLinkTheManager keeps the plugin small, and unable to start a controller. The
+// linter sees only what a package imports itself.
 func TestThePluginDoesNotLinkTheManager(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	if err != nil {

@@ -94,7 +94,8 @@ func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
 	}
 }
 
-// late are groups of which the last is planned for an hour ago, and had to start half an hour ago; and one that is due now.
+// late are groups of which the last is planned for an hour ago, and had to start half an hour ago;
+// and one that is due now.
 func late() []client.Object {
 	all := []client.Object{podOf("due", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:13:30Z"), nil)}
 	for i := range 7 {

@@ -88,7 +88,7 @@ func (f *planFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.duration, "duration", "", "how long the work runs: 90m, 2h, PT2H (default: that of the policy, 1h)")
 	flags.StringVar(&f.deadline, "deadline", "", deadlineForms+"\n"+
 		"(default: none; the work starts within the policy's maxDelay, 24h)")
-	flags.StringVar(&f.threshold, "threshold", "", "start as soon as the work would run at this many gCO2eq/kWh or fewer")
+	flags.StringVar(&f.threshold, "threshold", "", "start as soon as the work would run at this carbon intensity or below, in gCO2eq/kWh")
 	flags.StringVar(&f.location, "location", "", "location of the forecast; needed if the forecast has several")
 	flags.StringVar(&f.now, "now", "", "plan as if it were this moment, in RFC 3339 (default: the clock)")
 	flags.Float64Var(&f.waitPrice, "wait-price", 0.1, "by how many percent each hour of waiting makes a start more expensive")

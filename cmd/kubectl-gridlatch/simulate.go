@@ -52,13 +52,14 @@ was known then.
   --actual    CSV timestamp,intensity            what really was, in gCO2eq/kWh
   --forecast  CSV issued,timestamp,intensity     what was forecast, and when
   --jobs      CSV arrival,duration,slack[,weight]
-A timestamp is the beginning of a slot, in RFC 3339 (UTC, if it has no zone). A slot
-ends where the next begins. Other columns are ignored. The usual names of columns are
-known, such as those in files of Electricity Maps: datetime, carbon_intensity.
+A timestamp is the beginning of a slot, in RFC 3339 (UTC, if it has no zone). A slot is
+as long as the timestamps are apart. Other columns are ignored. The usual names of
+columns are known, such as those in files of Electricity Maps: datetime,
+carbon_intensity.
 Without --forecast, the model has only the past of the grid.
 
-A row that cannot be read is left out, and so is a row that comes twice. As in a
-cluster, values that cannot be true are ignored: values that stand for a missing one,
+A row that cannot be read is left out. If a row comes twice, the first one counts. As in
+a cluster, values that cannot be true are ignored: values that stand for a missing one,
 such as -1 and -999, and the zeros of an outage. The output counts all of these.
 
 A job runs without interruption, and starts within its slack. Its emissions are the

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// JSON prints a value for programs. Nothing is lost: characters of strings that are not printable are
-// escaped.
+// JSON prints a value for programs. Nothing is lost: characters of strings that are not printable
+// are escaped.
 func (s *Screen) JSON(value any) error {
 	data, err := marshal(value)
 	if err != nil {
@@ -23,8 +23,8 @@ func (s *Screen) JSON(value any) error {
 	return nil
 }
 
-// YAML prints a value for programs. Nothing is lost: strings with characters that are not printable are
-// quoted and escaped.
+// YAML prints a value for programs. Nothing is lost: strings with characters that are not printable
+// are quoted and escaped.
 func (s *Screen) YAML(value any) error {
 	const asPairs = false // YAML has no surrogates
 	data, err := marshal(value)
@@ -68,8 +68,8 @@ func marshal(value any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// escape escapes characters that are not printable; only quoted strings have such characters. Characters
-// above U+FFFF become a pair of surrogates, or are escaped as in YAML.
+// escape escapes characters that are not printable; only quoted strings have such characters.
+// Characters above U+FFFF become a pair of surrogates, or are escaped as in YAML.
 func escape(data []byte, asPairs bool) []byte {
 	var out bytes.Buffer
 	for _, r := range string(data) {
@@ -87,8 +87,8 @@ func escape(data []byte, asPairs bool) []byte {
 	return out.Bytes()
 }
 
-// restyle turns JSON into YAML as people write it: in blocks, and with plain strings where each reader of
-// YAML reads them as strings. Other strings stay quoted.
+// restyle turns JSON into YAML as people write it: in blocks, and with plain strings where each
+// reader of YAML reads them as strings. Other strings stay quoted.
 func restyle(node *yaml3.Node) {
 	if node.Kind != yaml3.ScalarNode || isPlain(node.Value) {
 		node.Style = 0

@@ -1,11 +1,11 @@
-// Package screen prints text of strangers without letting a stranger control the terminal. Whoever may
-// create a pod chooses the name and the annotations of the pod, and so what an error says.
+// Package screen prints text of strangers without letting a stranger control the terminal. Whoever
+// may create a pod chooses the name and the annotations of the pod, and so what an error says.
 //
 // A [Screen] takes a format, which is ours, and arguments, which can be anybody's. Only printable
-// characters of the arguments are printed as they are (unicode.IsPrint). All others are printed as Go
-// spells them in a literal: escape sequences; line breaks and tabs, which forge lines and columns;
-// characters that cannot be seen or turn the direction of text; and bytes that are not UTF-8. Package
-// printers of k8s.io/cli-runtime replaces only ESC and CR.
+// characters of the arguments are printed as they are (unicode.IsPrint). All others are printed as
+// Go spells them in a literal: escape sequences; line breaks and tabs, which forge lines and
+// columns; characters that cannot be seen or turn the direction of text; and bytes that are not
+// UTF-8. Package printers of k8s.io/cli-runtime replaces only ESC and CR.
 package screen
 
 import (
@@ -39,8 +39,8 @@ const (
 	Green
 )
 
-// Screen prints for people. After the first error it prints nothing more. Several goroutines can use a
-// Screen.
+// Screen prints for people. After the first error it prints nothing more. Several goroutines can
+// use a Screen.
 type Screen struct {
 	color bool
 
@@ -55,8 +55,8 @@ func New(out io.Writer, color bool) *Screen { return &Screen{out: out, color: co
 // literal is a constant of a program: no other package can convert a text that it has read.
 type literal string
 
-// Printf prints by a format that is part of the program. Arguments are shown as [Clean] shows them, and
-// an error in one line.
+// Printf prints by a format that is part of the program. Arguments are shown as [Clean] shows them,
+// and an error in one line.
 func (s *Screen) Printf(format literal, args ...any) {
 	s.write(fmt.Appendf(nil, string(format), s.shown(args, maxValue)...))
 }
@@ -131,8 +131,8 @@ func (s *Screen) sequence(style Style) string {
 	}
 }
 
-// Clean returns what may be shown of a text: printable characters as they are, and others as Go spells
-// them. A very long text is cut.
+// Clean returns what may be shown of a text: printable characters as they are, and others as Go
+// spells them. A very long text is cut.
 func Clean(text string) string { return visible(text, "", maxValue) }
 
 // visible returns what may be shown of a text: also the characters to keep, and at most so many.

@@ -15,7 +15,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// strange has what a terminal obeys, what breaks lines, what cannot be seen, and what is above U+FFFF.
+// strange has what a terminal obeys, what breaks lines, what cannot be seen, and what is above
+// U+FFFF.
 const strange = "a\x1b[2J\x1b]0;title\a\r\n\tb\x7f\u0085\u009b2J\u00a0\u00ad\u200b\u200e\u2028\u2029\u202e\u2066\u2069\ufeff\U000e0041\"\\'é界😀"
 
 func TestTextIsCleaned(t *testing.T) {

@@ -34,8 +34,8 @@ type Plan struct {
 	Warnings  []string
 }
 
-// Windows compares starting at once with the planned start, with the latest start and with the other
-// locations, in this order.
+// Windows compares starting at once with the planned start, with the latest start and with the
+// other locations, in this order.
 func (p Plan) Windows() []Window {
 	d := p.Decision
 	atOnce := "at once"

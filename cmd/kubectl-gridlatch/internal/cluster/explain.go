@@ -66,7 +66,8 @@ type Explanation struct {
 	// Controller says whether somebody is there to release the work.
 	Controller *Controller `json:"controller,omitempty"`
 	Duration   string      `json:"duration,omitempty"`
-	// AtCreation is the intensity of a start at creation in gCO2eq/kWh, times the power factor there.
+	// AtCreation is the intensity of a start at creation in gCO2eq/kWh, times the power factor
+	// there.
 	AtCreation *float64 `json:"intensityAtCreation,omitempty"`
 	Location   string   `json:"location,omitempty"`
 	// Basis says what the windows rest on.
@@ -264,7 +265,8 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 	return nil
 }
 
-// windows returns the planned start and those that it was chosen from, in the location of a planner.
+// windows returns the planned start and those that it was chosen from, in the location of a
+// planner.
 func (x *Explanation) windows(planner *plan.Planner, task plan.Task) []answer.Window {
 	powerFactor, planned := task.PowerFactor(x.Location), *x.PlannedStart
 	expect := func(name string, start time.Time) answer.Window {

@@ -77,8 +77,8 @@ func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, sourc
 	return nil
 }
 
-// Plan answers when work would start that is created now, by a policy of the cluster. The policy can
-// be edited before it is used.
+// Plan answers when work would start that is created now, by a policy of the cluster. The policy
+// can be edited before it is used.
 func (c *Cluster) Plan(ctx context.Context, question answer.Question, policyName string, edit func(*v1alpha1.CarbonPolicySpec)) (answer.Plan, error) {
 	g, err := c.readGrid(ctx, policyName, question.Now, edit)
 	if err != nil {
@@ -121,8 +121,8 @@ func (g *grid) elsewhere(now time.Time, task plan.Task, chosen string) []answer.
 	return all
 }
 
-// policyReader reads policies from the cluster, and edits them. If the cluster has no default policy,
-// the one that ships with Gridlatch takes its place.
+// policyReader reads policies from the cluster, and edits them. If the cluster has no default
+// policy, the one that ships with Gridlatch takes its place.
 type policyReader struct {
 	client.Reader
 	edit func(*v1alpha1.CarbonPolicySpec)

@@ -50,8 +50,8 @@ type groupKey struct {
 	uid       types.UID
 }
 
-// held gathers the work that is held: a Job with its pods, the pods of another owner, or one pod. Work
-// that was released and could not be labelled so is not held.
+// held gathers the work that is held: a Job with its pods, the pods of another owner, or one pod.
+// Work that was released and could not be labelled so is not held.
 func (c *Cluster) held(ctx context.Context, namespace string) (groups, error) {
 	all := groups{}
 	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateHeld})}

@@ -24,9 +24,9 @@ func (c *Cluster) Release(ctx context.Context, o client.Object) (int, error) {
 	return hold.Release(ctx, c.API, o, hold.ByHand(c.Now), c.Now)
 }
 
-// ReleaseAll releases all work that is held in a namespace, or in the cluster if the namespace is empty,
-// and returns how many pods that is. Progress is told how many pods are released, and how many
-// objects could not be.
+// ReleaseAll releases all work that is held in a namespace, or in the cluster if the namespace is
+// empty, and returns how many pods that is. Progress is told how many pods are released, and how
+// many objects could not be.
 func (c *Cluster) ReleaseAll(ctx context.Context, namespace string, progress func(released, left int)) (int, error) {
 	exit := hold.Exit{Client: c.API, Namespace: namespace, Reason: hold.ByHand(c.Now), Now: c.Now, Progress: progress}
 	return exit.ReleaseAll(ctx)

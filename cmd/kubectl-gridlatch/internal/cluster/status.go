@@ -83,8 +83,8 @@ func withNamespaceHint(err error, namespace string) error {
 	return err
 }
 
-// addPolicies adds what is known of each policy. Of policies that do not exist any more, or may not be
-// read, only what they hold is known.
+// addPolicies adds what is known of each policy. Of policies that do not exist any more, or may not
+// be read, only what they hold is known.
 func (c *Cluster) addPolicies(ctx context.Context, s *Status, held groups) error {
 	var list v1alpha1.CarbonPolicyList
 	unseenProblems := []string{"the policy does not exist any more: the work that it holds is released"}
@@ -120,8 +120,8 @@ func (c *Cluster) addPolicies(ctx context.Context, s *Status, held groups) error
 	return nil
 }
 
-// sorted returns policies in order of their names. Those that are unseen come last: anybody can name
-// policies that do not exist.
+// sorted returns policies in order of their names. Those that are unseen come last: anybody can
+// name policies that do not exist.
 func sorted(byName map[string]*PolicyStatus) []PolicyStatus {
 	all := make([]PolicyStatus, 0, len(byName))
 	for _, p := range byName {
@@ -169,8 +169,8 @@ func complains(c metav1.Condition) bool {
 	return c.Status != metav1.ConditionTrue || c.Reason == v1alpha1.ReasonLastGood
 }
 
-// builtIn returns what is known of the policy that ships with Gridlatch. The cluster has no object of
-// it that could say so.
+// builtIn returns what is known of the policy that ships with Gridlatch. The cluster has no object
+// of it that could say so.
 func (c *Cluster) builtIn(ctx context.Context, s *Status) (*PolicyStatus, error) {
 	g, err := c.readGrid(ctx, v1alpha1.DefaultPolicy, c.Now, nil)
 	if err != nil {

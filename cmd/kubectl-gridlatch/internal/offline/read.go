@@ -14,7 +14,8 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// maxFileSize bounds what is read of a file: a ConfigMap holds 1 MiB, and base64 and YAML add to that.
+// maxFileSize bounds what is read of a file: a ConfigMap holds 1 MiB, and base64 and YAML add to
+// that.
 const maxFileSize = 16 << 20
 
 // wantDocument says what a file must have.

@@ -29,7 +29,8 @@ type chart struct {
 	columns    int
 }
 
-// newChart draws the run that starts at a time, from now on: the next day at least, and all of the wait.
+// newChart draws the run that starts at a time, from now on: the next day at least, and all of the
+// wait.
 func newChart(width int, series *forecast.Series, now, start time.Time, duration time.Duration, latest time.Time) chart {
 	to := latest.Add(duration)
 	if tomorrow := now.Add(24 * time.Hour); to.Before(tomorrow) {
@@ -115,8 +116,8 @@ func (c chart) values() (values []float64, lowest, highest float64) {
 	return values, lowest, highest
 }
 
-// row draws one row: the columns before and after the run in quarters of dots, and those of the run in
-// eighths of blocks.
+// row draws one row: the columns before and after the run in quarters of dots, and those of the run
+// in eighths of blocks.
 func (c chart) row(values []float64, row int, base, top float64) (before, run, after string) {
 	dots, blocks := []rune(" ⣀⣤⣶⣿"), []rune(" ▁▂▃▄▅▆▇█")
 	line := make([]rune, len(values))

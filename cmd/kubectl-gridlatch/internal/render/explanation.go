@@ -107,7 +107,8 @@ func means(x *cluster.Explanation) string {
 	}
 }
 
-// prediction compares the planned start with others, and draws what the grid is expected to be like.
+// prediction compares the planned start with others, and draws what the grid is expected to be
+// like.
 func (p Page) prediction(x *cluster.Explanation) {
 	if x.State != cluster.Held {
 		return

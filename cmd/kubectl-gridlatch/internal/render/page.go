@@ -1,5 +1,5 @@
-// Package render shows people what the commands have found out: as text, as charts of characters, and
-// as pictures.
+// Package render shows people what the commands have found out: as text, as charts of characters,
+// and as pictures.
 package render
 
 import (

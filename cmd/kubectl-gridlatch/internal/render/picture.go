@@ -32,8 +32,8 @@ const (
 	legendShare   = 0.35 // of the height of the lines, for the legend above them
 )
 
-// picture shows a week of a back-test: the intensity, and below it the jobs, started at once and as a
-// policy started them.
+// picture shows a week of a back-test: the intensity, and below it the jobs, started at once and as
+// a policy started them.
 type picture struct {
 	r        *replay.Replay
 	after    backtest.Run
@@ -109,8 +109,8 @@ func (p *picture) before() backtest.Run {
 	return backtest.Run{}
 }
 
-// chooseWeek chooses the week whose saving is nearest to that of the whole run, the earliest of equals;
-// or the whole run, if that is not much longer.
+// chooseWeek chooses the week whose saving is nearest to that of the whole run, the earliest of
+// equals; or the whole run, if that is not much longer.
 func (p *picture) chooseWeek() {
 	jobs, first, last := p.r.Result.Jobs, p.r.Result.Jobs[0].Arrival, p.r.Result.Jobs[0].Arrival
 	for i, job := range jobs {

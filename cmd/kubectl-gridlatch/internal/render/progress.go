@@ -39,7 +39,8 @@ func (p *Progress) Share(done float64) {
 	_ = p.bar.Set(int(done * shareParts)) // a bar that cannot be drawn is no reason to stop
 }
 
-// Count shows how many pods are done, and how many objects are left, where nobody knows of how many.
+// Count shows how many pods are done, and how many objects are left, where nobody knows of how
+// many.
 func (p *Progress) Count(done, left int) {
 	if !p.isShown(-1, progressbar.OptionSpinnerType(9)) {
 		return

@@ -9,8 +9,8 @@ import (
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
-// Replay says what was replayed, and what each policy saved; with cells, for each duration and slack,
-// too.
+// Replay says what was replayed, and what each policy saved; with cells, for each duration and
+// slack, too.
 func (p Page) Replay(r *replay.Replay, withCells bool) {
 	p.conditions(r)
 	p.Out.Printf("\n")

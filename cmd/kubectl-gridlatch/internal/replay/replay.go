@@ -13,11 +13,12 @@ import (
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
-// forecastsToSee is for how long the model sees forecasts before jobs count, if the beginning is not
-// given.
+// forecastsToSee is for how long the model sees forecasts before jobs count, if the beginning is
+// not given.
 const forecastsToSee = 14 * 24 * time.Hour
 
-// Files are the paths of the CSV files of a back-test; "-" is the standard input, and empty is none.
+// Files are the paths of the CSV files of a back-test; "-" is the standard input, and empty is
+// none.
 type Files struct {
 	Actual, Forecast, Jobs string
 }
@@ -87,8 +88,8 @@ func readCSV[T any](stdin io.Reader, path string, read func(name string, r io.Re
 	return read(path, file)
 }
 
-// Begin chooses from when on jobs count: as soon as the model has seen enough, or with the first job
-// of a file.
+// Begin chooses from when on jobs count: as soon as the model has seen enough, or with the first
+// job of a file.
 func (r *Replay) Begin() {
 	setup := &r.Setup
 	if r.Pooled {
