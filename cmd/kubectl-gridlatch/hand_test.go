@@ -18,7 +18,7 @@ import (
 )
 
 func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	code, stdout, stderr := call(t, connect, "release", "job/nightly-report", "pod/backup", "job/bounded", "pod/started", "job/nobody")
 	if code != 1 || stdout != "job/nightly-report released, 2 pods\npod/backup released, 1 pod\njob/bounded released, 7 pods\n" {
 		t.Errorf("exit code %d, stdout %s", code, stdout)
@@ -38,7 +38,7 @@ func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
 }
 
 func TestAPodOfAHeldJobIsNotReleasedByItself(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	code, _, stderr := call(t, connect, "release", "pod", "nightly-report-a")
 	if code != 1 || !strings.Contains(stderr, "all pods of a Job are released together: release job/nightly-report") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
@@ -49,9 +49,9 @@ func TestAPodOfAHeldJobIsNotReleasedByItself(t *testing.T) {
 }
 
 func TestReleaseAllStaysInItsNamespace(t *testing.T) {
-	other := podOf("other", v1alpha1.StateHeld, notes(), nil)
+	other := podOf("other", v1alpha1.StateHeld, heldAnnotations(), nil)
 	other.Namespace = "elsewhere"
-	connect, c := world(t, append(busy(), other)...)
+	connect, c := fakeCluster(t, append(workInEachState(), other)...)
 	if code, stdout, stderr := call(t, connect, "release", "--all", "-n", "batch"); code != 0 || stdout != "released 10 pods\n" {
 		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
@@ -64,7 +64,7 @@ func TestReleaseAllStaysInItsNamespace(t *testing.T) {
 }
 
 func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	code, stdout, stderr := call(t, connect, "hold", "job", "ordinary", "--deadline", "12h")
 	if code != 0 || !strings.HasPrefix(stdout, "job/ordinary held: waits until Nov 22 0") {
 		t.Fatalf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
@@ -99,7 +99,7 @@ func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
 func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 	old := jobOf("old", "", nil, 0)
 	old.CreationTimestamp = metav1.NewTime(parse(t, evening).Add(-72 * time.Hour))
-	connect, c := world(t, old)
+	connect, c := fakeCluster(t, old)
 	if code, _, stderr := call(t, connect, "hold", "old"); code != 0 {
 		t.Fatal(stderr)
 	}
@@ -134,7 +134,7 @@ func TestHoldRefuses(t *testing.T) {
 		"neither a Job nor pod": {[]string{"nobody"}, "namespace batch has neither a Job nor a pod nobody"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, _ := world(t, append(busy(), queued.DeepCopy(), late.DeepCopy())...)
+			connect, _ := fakeCluster(t, append(workInEachState(), queued.DeepCopy(), late.DeepCopy())...)
 			code, stdout, stderr := call(t, connect, append([]string{"hold"}, tt.args...)...)
 			if code != 1 || stdout != "" || !strings.Contains(stderr, tt.want) {
 				t.Errorf("exit code %d, stdout %q, stderr\n%s", code, stdout, stderr)
@@ -144,7 +144,7 @@ func TestHoldRefuses(t *testing.T) {
 }
 
 func TestForceHoldsWhatRuns(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	if code, _, stderr := call(t, connect, "hold", "working", "asleep", "--force"); code != 0 {
 		t.Fatal(stderr)
 	}
@@ -154,7 +154,7 @@ func TestForceHoldsWhatRuns(t *testing.T) {
 }
 
 func TestNothingIsHeldThatNobodyWouldLetGo(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "gridlatch-system", Name: "gridlatch"}}
 	if err := c.Delete(t.Context(), lease); err != nil {
 		t.Fatal(err)

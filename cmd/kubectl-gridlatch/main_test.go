@@ -34,7 +34,7 @@ var update = flag.Bool("update", false, "write what is printed to testdata")
 
 const evening = "2026-11-21T21:14:00Z"
 
-// call runs a command line in a world of its own, at a fixed time.
+// call runs a command line in an environment of its own, at a fixed time.
 func call(t *testing.T, change func(*env), args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	now, err := time.Parse(time.RFC3339, evening)
@@ -81,13 +81,13 @@ func TestPlanPrints(t *testing.T) {
 			if code != 0 || stderr != "" {
 				t.Fatalf("exit code %d, stderr %s", code, stderr)
 			}
-			printed(t, name, stdout)
+			wantGolden(t, name, stdout)
 		})
 	}
 }
 
-// printed compares with what is in testdata.
-func printed(t *testing.T, name, stdout string) {
+// wantGolden compares an output with a file in testdata.
+func wantGolden(t *testing.T, name, stdout string) {
 	t.Helper()
 	golden := filepath.Join("testdata", name+".golden")
 	if *update {
@@ -181,12 +181,12 @@ func TestBadElementsCostThemselvesAndAreToldOf(t *testing.T) {
 	}
 }
 
-// intensity is that of an invented grid: dirty in the evening, clean at noon.
+// intensity returns the intensity of an invented grid in an hour: dirty in the evening, clean at noon.
 func intensity(hour int) float64 {
 	return math.Round(300 + 120*math.Cos(float64(hour%24-19)/24*2*math.Pi) + 40*math.Sin(float64(hour)/31))
 }
 
-// writeGrid writes 40 days of it.
+// writeGrid writes 40 days of the invented grid into a CSV, and returns its path.
 func writeGrid(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
@@ -201,7 +201,7 @@ func writeGrid(t *testing.T) string {
 	return file
 }
 
-// TestStartsAddUpToTheTable works out the savings from the starts alone.
+// TestStartsAddUpToTheTable computes the savings from the starts alone.
 func TestStartsAddUpToTheTable(t *testing.T) {
 	starts := filepath.Join(t.TempDir(), "starts.csv")
 	args := []string{
@@ -238,7 +238,7 @@ func TestStartsAddUpToTheTable(t *testing.T) {
 	}
 }
 
-// savings are in percent by policy, duration and slack. All starts are on the hour.
+// savings returns percentages by policy, duration and slack. All starts are on the hour.
 func savings(t *testing.T, path string) map[string]float64 {
 	t.Helper()
 	file, err := os.Open(path)
@@ -345,7 +345,7 @@ func TestAnInterruptEndsASimulation(t *testing.T) {
 	}
 }
 
-// TestPlanReadsTheCluster plans by what an API server answers.
+// TestPlanReadsTheCluster plans by the answers of an API server.
 func TestPlanReadsTheCluster(t *testing.T) {
 	array, err := os.ReadFile("testdata/two-locations.json")
 	if err != nil {
@@ -404,7 +404,7 @@ func TestPlanReadsTheCluster(t *testing.T) {
 	}
 }
 
-// resources is what discovery says of one kind.
+// resources returns what discovery says of one kind.
 func resources(version, plural, kind string, namespaced bool) map[string]any {
 	return map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": []any{
 		map[string]any{"name": plural, "singularName": strings.ToLower(kind), "namespaced": namespaced, "kind": kind, "verbs": []string{"get", "list"}},

@@ -17,8 +17,9 @@ import (
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
-// lease is that of the controller as it was renewed some time ago; none if that is never.
-func lease(t *testing.T, c client.Client, lasts int32, ago time.Duration) {
+// setLease sets the Lease of the controller to one that was renewed some time ago. Zero removes the
+// Lease.
+func setLease(t *testing.T, c client.Client, lasts int32, ago time.Duration) {
 	t.Helper()
 	key := metav1.ObjectMeta{Namespace: "gridlatch-system", Name: "gridlatch"}
 	if err := c.Delete(t.Context(), &coordinationv1.Lease{ObjectMeta: key}); err != nil {
@@ -51,8 +52,8 @@ func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
 		"no lease":                          {0, 0, cluster.ControllerUnseen, "no controller of Gridlatch was found: namespace gridlatch-system has no Lease gridlatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, c := world(t, busy()...)
-			lease(t, c, tt.lasts, tt.ago)
+			connect, c := fakeCluster(t, workInEachState()...)
+			setLease(t, c, tt.lasts, tt.ago)
 			_, stdout, stderr := call(t, connect, "status")
 			if problem, _, _ := strings.Cut(stdout, "\n"); stderr != "" || strings.HasPrefix(problem, "problem: ") != (tt.want != "") || !strings.Contains(problem, tt.want) {
 				t.Errorf("status says %q, %s", problem, stderr)
@@ -76,11 +77,11 @@ func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
 }
 
 func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
-	_, c := world(t, busy()...)
-	lease(t, c, 10, time.Hour)
+	_, c := fakeCluster(t, workInEachState()...)
+	setLease(t, c, 10, time.Hour)
 	connect := func(e *env) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
-		e.dial = func(*rest.Config) (client.Client, error) { return narrow{c}, nil }
+		e.dial = func(*rest.Config) (client.Client, error) { return oneNamespace{c}, nil }
 	}
 	for _, args := range [][]string{{"status", "-n", "batch"}, {"explain", "job", "nightly-report"}} {
 		if code, stdout, stderr := call(t, connect, args...); code != 0 || strings.Contains(stdout+stderr, "no controller") {
@@ -94,21 +95,20 @@ func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
 	}
 }
 
-// late are groups of which the last is planned for an hour ago, and had to start half an hour ago;
-// and one that is due now.
-func late() []client.Object {
-	all := []client.Object{podOf("due", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:13:30Z"), nil)}
+// overduePods returns pods whose planned or latest start is past, and one that is due now.
+func overduePods() []client.Object {
+	all := []client.Object{podOf("due", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:13:30Z"), nil)}
 	for i := range 7 {
 		planned := time.Date(2026, 11, 21, 20, 14+i, 0, 0, time.UTC).Format(time.RFC3339)
-		all = append(all, podOf(fmt.Sprintf("late-%d", i), v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, planned, v1alpha1.LatestStartAnnotation, "2026-11-21T20:44:00Z"), nil))
+		all = append(all, podOf(fmt.Sprintf("late-%d", i), v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, planned, v1alpha1.LatestStartAnnotation, "2026-11-21T20:44:00Z"), nil))
 	}
-	return append(all, podOf("unplanned", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "", v1alpha1.LatestStartAnnotation, "2026-11-21T20:00:00Z"), nil))
+	return append(all, podOf("unplanned", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "", v1alpha1.LatestStartAnnotation, "2026-11-21T20:00:00Z"), nil))
 }
 
 func TestWhatIsOverdueIsListed(t *testing.T) {
-	connect, _ := world(t, append(busy(), late()...)...)
+	connect, _ := fakeCluster(t, append(workInEachState(), overduePods()...)...)
 	_, stdout, _ := call(t, connect, "status")
-	const want = `problem: 8 groups with 8 pods are overdue since 2026-11-21 20:00 UTC
+	const want = `problem: 8 groups with 8 pods have been overdue since 2026-11-21 20:00 UTC
   pod/unplanned in namespace batch, since 2026-11-21 20:00 UTC
   pod/late-0 in namespace batch, since 2026-11-21 20:14 UTC
   pod/late-1 in namespace batch, since 2026-11-21 20:15 UTC
@@ -140,9 +140,9 @@ func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
 	policy.Name = "zero"
 	many := []client.Object{policy}
 	for i := range 200 {
-		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, fmt.Sprintf("forged-%d", i)), nil))
+		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, fmt.Sprintf("forged-%d", i)), nil))
 	}
-	connect, _ := world(t, many...)
+	connect, _ := fakeCluster(t, many...)
 	_, stdout, _ := call(t, connect, "status")
 	first, rest, _ := strings.Cut(stdout, "CarbonPolicy forged-")
 	if !strings.Contains(first, "CarbonPolicy zero") || strings.Count(rest, "CarbonPolicy forged-") != 9 || !strings.Contains(rest, "\n190 more CarbonPolicies do not exist") {
@@ -152,7 +152,7 @@ func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
 
 func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 	const words = "it could not be released, which is tried again: denied by\x1b[31m the rules of the house"
-	late := podOf("late", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z", v1alpha1.LatestStartAnnotation, "2026-11-21T21:00:00Z"), nil)
+	late := podOf("late", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z", v1alpha1.LatestStartAnnotation, "2026-11-21T21:00:00Z"), nil)
 	told := func(name, reason string) *corev1.Event {
 		return &corev1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: name}, Reason: reason, Message: words,
@@ -167,7 +167,7 @@ func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 		"another Event":         {told("held", v1alpha1.EventHeld), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, _ := world(t, late.DeepCopy(), tt.event)
+			connect, _ := fakeCluster(t, late.DeepCopy(), tt.event)
 			_, stdout, stderr := call(t, connect, "explain", "pod", "late")
 			if !strings.Contains(stdout, "overdue since 2026-11-21 21:00 UTC") || strings.Contains(stdout, "whatever the grid does") {
 				t.Errorf("stdout %s", stdout)
@@ -180,13 +180,13 @@ func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 }
 
 func TestWhatIsLetGoAndCouldNotBeToldSoIsNotHeld(t *testing.T) {
-	pod := podOf("gone", v1alpha1.StateHeld, notes(), nil)
+	pod := podOf("gone", v1alpha1.StateHeld, heldAnnotations(), nil)
 	pod.Spec.SchedulingGates = nil
-	whole, gated := jobOf("whole", v1alpha1.StateHeld, notes(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend), 2), jobOf("gated", v1alpha1.StateHeld, notes(), 2)
+	whole, gated := jobOf("whole", v1alpha1.StateHeld, heldAnnotations(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend), 2), jobOf("gated", v1alpha1.StateHeld, heldAnnotations(), 2)
 	gated.Status.Active = 2
-	runs := podOf("gated-1", v1alpha1.StateHeld, notes(), gated)
+	runs := podOf("gated-1", v1alpha1.StateHeld, heldAnnotations(), gated)
 	runs.Spec.SchedulingGates = nil
-	connect, _ := world(t, pod, whole, gated, runs)
+	connect, _ := fakeCluster(t, pod, whole, gated, runs)
 	if code, stdout, _ := call(t, connect, "status"); code != 0 || !strings.Contains(stdout, "0 pods are held in 0 groups") {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}

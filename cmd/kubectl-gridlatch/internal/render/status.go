@@ -57,7 +57,11 @@ func (p Page) problems(s *cluster.Status) {
 }
 
 func (p Page) overdue(o *cluster.Overdue) {
-	p.Out.Printf("problem: %s with %s %s overdue since %s\n", Count(o.Groups, "group"), Count(o.Pods, "pod"), are(o.Groups), plan.FormatTime(o.Since))
+	have := "have"
+	if o.Groups == 1 {
+		have = "has"
+	}
+	p.Out.Printf("problem: %s with %s %s been overdue since %s\n", Count(o.Groups, "group"), Count(o.Pods, "pod"), have, plan.FormatTime(o.Since))
 	for _, g := range o.First {
 		p.Out.Printf("  %s in namespace %s, since %s\n", cluster.Work{Kind: g.Kind, Name: g.Name}, g.Namespace, plan.FormatTime(g.Since))
 	}
