@@ -25,9 +25,6 @@ import (
 // on a real cluster, with its clock set to the evening before a change: what
 // the API server then answers shows what a user would get.
 func TestDeadlinesAcrossTheChangesOfSummerTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a local cluster")
-	}
 	ctrl.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
 	c := env.Start(t, env.Nodes(1))
 	clock := clocktesting.NewFakePassiveClock(time.Now())
