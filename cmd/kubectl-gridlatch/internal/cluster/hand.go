@@ -32,15 +32,15 @@ func (c *Cluster) ReleaseAll(ctx context.Context, namespace string, progress fun
 	return exit.ReleaseAll(ctx)
 }
 
-// Hold is the wish of a user to hold Jobs that exist already.
+// Hold says how a user asks to hold Jobs that exist already.
 type Hold struct {
 	// Deadline is when the work must be finished. If it is zero, the deadline of the Job holds.
 	Deadline time.Time
 	// Policy is the name of the policy to plan by. If it is empty, the Job or its namespace names
 	// the policy.
 	Policy string
-	// Force also holds what would lose work by it, what somebody else has suspended, and what no
-	// controller would release.
+	// Force holds a Job even if running pods of the Job are deleted, if somebody else has suspended
+	// the Job, or if no controller would resume it.
 	Force bool
 }
 
@@ -101,7 +101,7 @@ func (c *Cluster) policyOf(ctx context.Context, h Hold, job *batchv1.Job) (strin
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	err := c.API.Get(ctx, types.NamespacedName{Name: job.Namespace}, namespace)
 	if err != nil && !apierrors.IsForbidden(err) {
-		return "", fmt.Errorf("read its namespace: %w", err)
+		return "", fmt.Errorf("read the namespace of the Job: %w", err)
 	}
 	return namespace.Annotations[v1alpha1.PolicyAnnotation], nil
 }
