@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -42,6 +43,40 @@ func TestTheFirstOfSomeStartsThatIsPastCounts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, overdueSince(now, tt.starts...)); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTheStateOfWorkIsWhatItsLabelsAndAnnotationsSay(t *testing.T) {
+	wish := map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}
+	with := func(key, value string) map[string]string {
+		return map[string]string{v1alpha1.DelayTolerantAnnotation: "true", key: value}
+	}
+	notHeld := with(v1alpha1.OutcomeAnnotation, v1alpha1.OutcomeNotHeld)
+	for name, tt := range map[string]struct {
+		state       string
+		annotations map[string]string
+		template    map[string]string
+		want        State
+	}{
+		"held":                          {v1alpha1.StateHeld, wish, nil, Held},
+		"released":                      {v1alpha1.StateReleased, wish, nil, Released},
+		"released, and could not wait":  {v1alpha1.StateReleased, notHeld, nil, NotHeld},
+		"could not wait, and need not":  {v1alpha1.StateReleased, map[string]string{v1alpha1.OutcomeAnnotation: v1alpha1.OutcomeNotHeld}, nil, Released},
+		"taken by somebody else":        {v1alpha1.StateReleased, with(v1alpha1.OutcomeAnnotation, v1alpha1.OutcomeTaken), nil, Released},
+		"nobody has decided":            {"", wish, nil, Undecided},
+		"nobody has decided, by a word": {"", with(v1alpha1.ReasonAnnotation, "not held: so says a stranger"), nil, Undecided},
+		"the template asks":             {"", nil, wish, Undecided},
+		"the Job takes the wish back":   {"", map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, wish, NotOptedIn},
+		"nobody asks":                   {"", nil, nil, NotOptedIn},
+		"a state that there is not":     {"forged", nil, nil, NotOptedIn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: tt.annotations, Labels: map[string]string{v1alpha1.StateLabel: tt.state}}}
+			job.Spec.Template.Annotations = tt.template
+			if got := stateOf(job); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
 	}

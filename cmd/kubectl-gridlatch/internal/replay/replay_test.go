@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
@@ -23,6 +24,38 @@ func TestAFlatGridIsSaidToBeFlat(t *testing.T) {
 			}}
 			if got := r.Verdict(); got != tt.want {
 				t.Errorf("%s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestABackTestBeginsWhenTheModelHasSeenEnough(t *testing.T) {
+	const day = 24 * time.Hour
+	start := time.Date(2021, 7, 1, 0, 0, 0, 0, time.UTC)
+	days := func(n int) time.Time { return start.Add(time.Duration(n) * day) }
+	forecasts := func(first time.Time) []backtest.Document { return []backtest.Document{{Issued: first}} }
+	for name, tt := range map[string]struct {
+		length  int // days of actuals
+		history time.Duration
+		issued  []backtest.Document
+		jobs    []backtest.Job
+		want    time.Time
+		why     string
+	}{
+		"after the history":              {100, 28 * day, nil, nil, days(28), "after the history"},
+		"in the later half of few days":  {40, 28 * day, nil, nil, days(20), "in the later half, because there is little data"},
+		"after two weeks of forecasts":   {100, 28 * day, forecasts(days(30)), nil, days(44), "after 14 days of forecasts"},
+		"forecasts from before":          {100, 28 * day, forecasts(days(-60)), nil, days(28), "after the history"},
+		"from a cold start":              {100, 0, nil, nil, start, "from a cold start"},
+		"from a cold start of forecasts": {100, 0, forecasts(days(30)), nil, days(30), "from a cold start"},
+		"with the first job of a file":   {100, 28 * day, nil, []backtest.Job{{Arrival: days(9)}, {Arrival: days(7)}}, days(7), "when the first job arrives"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &Replay{Pooled: tt.jobs != nil}
+			r.Setup.Actuals.Series = forecast.NewSeries([]forecast.Slot{{Start: start, End: days(tt.length), Intensity: 1}})
+			r.Setup.To, r.Setup.History, r.Setup.Documents, r.Setup.Jobs = days(tt.length), tt.history, tt.issued, tt.jobs
+			if r.Begin(); !r.Setup.From.Equal(tt.want) || r.BeginsWhy != tt.why {
+				t.Errorf("%s, %s; want %s, %s", r.Setup.From, r.BeginsWhy, tt.want, tt.why)
 			}
 		})
 	}
