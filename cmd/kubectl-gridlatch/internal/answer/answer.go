@@ -1,5 +1,5 @@
-// Package answer has the question when work would start, and what answers it, whether the forecast
-// is in a file or in a cluster.
+// Package answer has the question when work would start, and the plan that answers the question.
+// The forecast may come from a file or from a cluster.
 package answer
 
 import (
@@ -18,7 +18,7 @@ type Question struct {
 	Location  string
 }
 
-// Plan is the answer: the decision, and what the decision rests on.
+// Plan answers a Question: a decision, and the forecast behind the decision.
 type Plan struct {
 	Question Question
 	Decision plan.Decision
@@ -26,8 +26,8 @@ type Plan struct {
 	Source string
 	// Forecast is the forecast as it was published.
 	Forecast forecast.Forecast
-	// Expected is what the decision rests on: the published series, or that series as it was
-	// corrected.
+	// Expected has the intensities behind the decision: the published ones, or those as corrected
+	// by what Gridlatch has learned.
 	Expected *forecast.Series
 	// Elsewhere has the cheapest start in each other location that the policy chooses from.
 	Elsewhere []Window

@@ -66,7 +66,7 @@ func (w Window) emitted() *float64 {
 	return &emitted
 }
 
-// Known returns nil for what JSON has no number for: a value that is not known.
+// Known returns a value, nil if the value is not known: JSON has no number for that.
 func Known(value float64) *float64 {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return nil

@@ -1,5 +1,5 @@
 // Package cluster reads from a cluster what Gridlatch does there, with the rights of the user, and
-// holds and releases work by hand. Neither takes the controller: what the objects say is enough.
+// holds and releases work by hand. All this works without the controller.
 package cluster
 
 import (
@@ -28,7 +28,7 @@ type Cluster struct {
 	Now    time.Time
 }
 
-// Dial returns a client without a limit of its own: the API server decides how much it answers.
+// Dial returns a client without a limit of its own: the API server decides how fast it answers.
 func Dial(config *rest.Config) (client.Client, error) {
 	scheme, err := Scheme()
 	if err != nil {

@@ -59,9 +59,9 @@ type Explanation struct {
 	Started      *time.Time `json:"started,omitempty"`
 	PlannedStart *time.Time `json:"plannedStart,omitempty"`
 	LatestStart  *time.Time `json:"latestStart,omitempty"`
-	// OverdueSince is when held work should have started.
+	// OverdueSince is when the work should have started, nil if the work is not overdue.
 	OverdueSince *time.Time `json:"overdueSince,omitempty"`
-	// Refused says, in the words of the API server, why it refuses to have the work released.
+	// Refused says why the API server refuses the release, in the words of the API server.
 	Refused string `json:"refused,omitempty"`
 	// Controller says whether somebody is there to release the work.
 	Controller *Controller `json:"controller,omitempty"`
@@ -70,9 +70,9 @@ type Explanation struct {
 	// there.
 	AtCreation *float64 `json:"intensityAtCreation,omitempty"`
 	Location   string   `json:"location,omitempty"`
-	// Basis says what the windows rest on.
+	// Basis says which data the windows come from.
 	Basis forecast.Basis `json:"basis,omitempty"`
-	// Learned says that the windows also rest on what the controller has learned.
+	// Learned says that the windows are corrected by what the controller has learned.
 	Learned bool            `json:"learned"`
 	Windows []answer.Window `json:"windows,omitempty"`
 	Signals []Signal        `json:"signals,omitempty"`
@@ -176,7 +176,7 @@ func scheduled(pod *corev1.Pod) *time.Time {
 	return nil
 }
 
-// read takes what the object says that is decided on.
+// read copies what the labels and annotations of an object say.
 func (x *Explanation) read(head client.Object) {
 	annotations := head.GetAnnotations()
 	x.Reason, x.Policy = annotations[v1alpha1.ReasonAnnotation], annotations[v1alpha1.PolicyAnnotation]
@@ -222,7 +222,7 @@ func stateOf(o client.Object) State {
 	}
 }
 
-// predict adds what the grid is expected to be like, as the controller predicts it.
+// predict adds the controller's prediction of the grid, and the windows by that prediction.
 func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Object) error {
 	g, err := c.readGrid(ctx, x.Policy, c.Now, nil)
 	if apierrors.IsForbidden(err) { // what the object says is known all the same

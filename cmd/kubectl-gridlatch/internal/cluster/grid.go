@@ -18,7 +18,7 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// grid is what can be known of a policy's grid from outside the controller.
+// grid has what a user can know of the grid of a policy.
 type grid struct {
 	policy   *policy.Policy
 	snapshot *forecast.Snapshot

@@ -28,7 +28,7 @@ const (
 	maxOverdueNames = 5
 )
 
-// group is work that is held and decided on together.
+// group is held work with one decision.
 type group struct {
 	work      Work // one of its objects
 	namespace string
@@ -50,8 +50,8 @@ type groupKey struct {
 	uid       types.UID
 }
 
-// held gathers the work that is held: a Job with its pods, the pods of another owner, or one pod.
-// Work that was released and could not be labelled so is not held.
+// held returns the held groups: a Job with its pods, the pods of another owner, or one pod.
+// Released work is not among them, even if its label still says that it is held.
 func (c *Cluster) held(ctx context.Context, namespace string) (groups, error) {
 	all := groups{}
 	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateHeld})}

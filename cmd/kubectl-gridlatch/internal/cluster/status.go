@@ -75,7 +75,7 @@ func (c *Cluster) Status(ctx context.Context, namespace string) (*Status, error)
 	return s, c.addPolicies(ctx, s, held)
 }
 
-// withNamespaceHint adds to an error what a user can do who may not read the whole cluster.
+// withNamespaceHint adds a hint to the error of a user who may not read the whole cluster.
 func withNamespaceHint(err error, namespace string) error {
 	if apierrors.IsForbidden(err) && namespace == "" {
 		return fmt.Errorf("%w (to look at one namespace only: -n NAMESPACE)", err)
@@ -169,8 +169,8 @@ func complains(c metav1.Condition) bool {
 	return c.Status != metav1.ConditionTrue || c.Reason == v1alpha1.ReasonLastGood
 }
 
-// builtIn returns what is known of the policy that ships with Gridlatch. The cluster has no object
-// of it that could say so.
+// builtIn returns what is known of the policy that ships with Gridlatch, for a cluster without an
+// object of that policy.
 func (c *Cluster) builtIn(ctx context.Context, s *Status) (*PolicyStatus, error) {
 	g, err := c.readGrid(ctx, v1alpha1.DefaultPolicy, c.Now, nil)
 	if err != nil {

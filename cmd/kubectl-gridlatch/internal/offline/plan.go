@@ -75,7 +75,8 @@ func Plan(file File, question answer.Question, terms plan.Terms) (answer.Plan, e
 	return answered, err
 }
 
-// believe returns what of a document can be true. The error says why nothing is.
+// believe returns a document without the values that cannot be true. The error says why no value is
+// left.
 func believe(document forecast.Document, now time.Time) (*forecast.Snapshot, error) {
 	var store forecast.Store
 	var source forecast.Source

@@ -42,7 +42,7 @@ func noun(kind cluster.Kind) string {
 	return "pod"
 }
 
-// headline says what the state of the work is, and until when.
+// headline says in which state the work is, and until when.
 func headline(x *cluster.Explanation) string {
 	name := fmt.Sprintf("%s/%s in namespace %s", x.Kind, x.Name, x.Namespace)
 	if x.Job != "" {
@@ -68,7 +68,7 @@ func headline(x *cluster.Explanation) string {
 	}
 }
 
-// facts prints what does not depend on a prediction.
+// facts prints the facts that need no prediction.
 func (p Page) facts(x *cluster.Explanation) {
 	table := p.Out.Table(2)
 	fact := func(name, value string) {
@@ -116,8 +116,7 @@ func means(x *cluster.Explanation) string {
 	}
 }
 
-// prediction compares the planned start with others, and draws what the grid is expected to be
-// like.
+// prediction compares the planned start with others, and draws the prediction of the grid.
 func (p Page) prediction(x *cluster.Explanation) {
 	if x.State != cluster.Held {
 		return
@@ -139,7 +138,7 @@ func (p Page) prediction(x *cluster.Explanation) {
 	drawing.draw(p.Out)
 }
 
-// basis says what is drawn.
+// basis names the prediction that is drawn.
 func basis(x *cluster.Explanation) string {
 	switch {
 	case x.Basis == forecast.BasisHistory:

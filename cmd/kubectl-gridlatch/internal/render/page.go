@@ -13,7 +13,7 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Page is what text is printed on.
+// Page prints text.
 type Page struct {
 	Out *screen.Screen
 	// Width is the width of the terminal in columns.
@@ -70,7 +70,7 @@ func are(n int) string {
 	return "are"
 }
 
-// in says how far off something is, and nothing of what is past.
+// in says how far off an instant is, and nothing if the instant is past.
 func in(d time.Duration) string {
 	if d <= 0 {
 		return ""
