@@ -38,7 +38,7 @@ type Plan struct {
 // other locations, in this order.
 func (p Plan) Windows() []Window {
 	d := p.Decision
-	atOnce := "at once"
+	atOnce := AtOnce
 	if d.LocationAtOnce != d.Location {
 		atOnce += " in " + d.LocationAtOnce
 	}

@@ -265,7 +265,7 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 	return nil
 }
 
-// windows returns the planned start and those that it was chosen from, in the location of a
+// windows returns the planned start and the starts that it was chosen from, in the location of a
 // planner.
 func (x *Explanation) windows(planner *plan.Planner, task plan.Task) []answer.Window {
 	powerFactor, planned := task.PowerFactor(x.Location), *x.PlannedStart
