@@ -95,9 +95,12 @@ func TestNothingIsShownWithoutATerminal(t *testing.T) {
 	now := t0
 	p := NewProgress(nil, "replaying", func() time.Time { return now })
 	now = now.Add(time.Hour)
-	p.Share(0.5) // and it does not fail
+	p.Share(0.5)
 	p.Count(1, 0)
 	p.End()
+	if p.bar != nil {
+		t.Error("there is a bar")
+	}
 }
 
 func TestTheTimelineShowsWhereHoursAreLeftOut(t *testing.T) {
