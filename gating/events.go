@@ -15,20 +15,6 @@ import (
 )
 
 const (
-	// EventHeld is the reason of the Event on work that has begun to wait.
-	EventHeld = "CarbonHeld"
-	// EventReleased is the reason of the Event on work that was released.
-	EventReleased = "CarbonReleased"
-	// EventNotHeld is the reason of the Event on work that asked to be held, and
-	// cannot be.
-	EventNotHeld = "CarbonNotHeld"
-	// EventRefused is the reason of the Event on work that is to be released, and that
-	// the API server would not have changed.
-	EventRefused = "CarbonReleaseRefused"
-	// EventNotBelieved is the reason of the Event on a policy whose forecast is
-	// not, or not wholly, believed any more.
-	EventNotBelieved = "ForecastNotBelieved"
-
 	eventsPerSecond = 5
 	eventsBurst     = 50
 	eventsQueued    = 5000
@@ -58,12 +44,12 @@ func NewHerald(recorder events.EventRecorder) *Herald {
 
 // Released announces that work was released.
 func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
-	h.Announce(o, corev1.EventTypeNormal, EventReleased, "Release", reason)
+	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventReleased, "Release", reason)
 }
 
 // Refused announces that the API server would not have work released, in its words.
 func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
-	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
+	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
 }
 
 // Created announces what was decided on work at its creation, where it is held
@@ -73,9 +59,9 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	wish, _ := policy.Wish(o)
 	switch {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
-		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)
+		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventHeld, "Hold", reason)
 	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
-		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)
+		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventNotHeld, "LeaveAlone", reason)
 	}
 }
 
@@ -83,7 +69,7 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 func (h *Herald) Doubted(policy *v1alpha1.CarbonPolicy, why string) {
 	about := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: policy.Name, UID: policy.UID}}
 	about.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("CarbonPolicy"))
-	h.Announce(about, corev1.EventTypeWarning, EventNotBelieved, "ReadForecast", why)
+	h.Announce(about, corev1.EventTypeWarning, v1alpha1.EventNotBelieved, "ReadForecast", why)
 }
 
 // Announce queues an Event on an object. kind is Normal or Warning, reason and
