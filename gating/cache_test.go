@@ -125,7 +125,7 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: long, UID: types.UID(long), Controller: ptr.To(true)}},
 		Finalizers:      []string{long}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: long}},
 	}}
-	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGates) {
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGatesAnnotation) {
 		pod.Annotations[key] = long
 	}
 	got := stripped(t, newStripper(), pod)

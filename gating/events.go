@@ -39,7 +39,7 @@ const (
 // server to the releases themselves. Namespaces take turns, so that a storm in
 // one of them delays nobody else's Events. What does not fit into the queue is
 // dropped: the annotations say the same.
-type Herald struct {
+type Announcer struct {
 	recorder events.EventRecorder
 	queue    turns
 }
@@ -52,23 +52,23 @@ type announcement struct {
 }
 
 // NewHerald returns a herald that announces once it is started.
-func NewHerald(recorder events.EventRecorder) *Herald {
-	return &Herald{recorder: recorder, queue: turns{lines: map[string][]announcement{}, more: make(chan struct{}, 1)}}
+func NewAnnouncer(recorder events.EventRecorder) *Announcer {
+	return &Announcer{recorder: recorder, queue: turns{lines: map[string][]announcement{}, more: make(chan struct{}, 1)}}
 }
 
 // Released announces that work was released.
-func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
+func (h *Announcer) ReleasedWork(o *metav1.PartialObjectMetadata, reason string) {
 	h.Announce(o, corev1.EventTypeNormal, EventReleased, "Release", reason)
 }
 
 // Refused announces that the API server would not have work released, in its words.
-func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
+func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, words string) {
 	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
 }
 
 // Created announces what was decided on work at its creation, where it is held
 // or could not be.
-func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
+func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[v1alpha1.ReasonAnnotation]
 	wish, _ := policy.Wish(o)
 	switch {
@@ -80,7 +80,7 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 }
 
 // Doubted announces that the forecast of a policy is not wholly believed.
-func (h *Herald) Doubted(policy *v1alpha1.CarbonPolicy, why string) {
+func (h *Announcer) DisbelievedForecast(policy *v1alpha1.CarbonPolicy, why string) {
 	about := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: policy.Name, UID: policy.UID}}
 	about.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("CarbonPolicy"))
 	h.Announce(about, corev1.EventTypeWarning, EventNotBelieved, "ReadForecast", why)
@@ -88,7 +88,7 @@ func (h *Herald) Doubted(policy *v1alpha1.CarbonPolicy, why string) {
 
 // Announce queues an Event on an object. kind is Normal or Warning, reason and
 // action are words in camel case.
-func (h *Herald) Announce(about *metav1.PartialObjectMetadata, kind, reason, action, note string) {
+func (h *Announcer) Announce(about *metav1.PartialObjectMetadata, kind, reason, action, note string) {
 	if note == "" {
 		note = "no reason is known"
 	}
@@ -96,7 +96,7 @@ func (h *Herald) Announce(about *metav1.PartialObjectMetadata, kind, reason, act
 }
 
 // Start announces until the context ends; for a manager.
-func (h *Herald) Start(ctx context.Context) error {
+func (h *Announcer) Start(ctx context.Context) error {
 	pace := rate.NewLimiter(eventsPerSecond, eventsBurst)
 	for {
 		select {
@@ -114,7 +114,7 @@ func (h *Herald) Start(ctx context.Context) error {
 }
 
 // NeedLeaderElection makes a manager run the herald beside the loop.
-func (h *Herald) NeedLeaderElection() bool { return true }
+func (h *Announcer) NeedLeaderElection() bool { return true }
 
 // turns is a bounded queue in which each namespace has a line of its own, and
 // the lines take turns.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestNamespacesTakeTurnsWithTheirEvents(t *testing.T) {
-	h := NewHerald(nil)
+	h := NewAnnouncer(nil)
 	announce := func(namespace, note string) {
 		h.Announce(&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}, "Normal", "R", "A", note)
 	}
@@ -32,7 +32,7 @@ func TestNamespacesTakeTurnsWithTheirEvents(t *testing.T) {
 }
 
 func TestTheQueueOfEventsIsBounded(t *testing.T) {
-	h := NewHerald(nil)
+	h := NewAnnouncer(nil)
 	for i := range eventsQueued + 10 {
 		namespace := fmt.Sprint(i % (eventsQueued/eventsOfOne + 5))
 		h.Announce(&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}, "Normal", "R", "A", "n")

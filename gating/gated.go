@@ -35,7 +35,7 @@ type Sweeper struct {
 }
 
 // Ask has it sweep within ten seconds.
-func (s *Sweeper) Ask() { s.asked.Store(true) }
+func (s *Sweeper) Request() { s.asked.Store(true) }
 
 // Start sweeps at once, every ten minutes, and when it is asked to, until the
 // context ends; for a manager, on the leader.
@@ -46,7 +46,7 @@ func (s *Sweeper) Start(ctx context.Context) error {
 		if s.asked.Swap(false) || n%sweepTicks == 0 {
 			if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
 				log.FromContext(ctx).Error(err, "cannot look for gated pods that nobody holds, trying again")
-				s.Ask()
+				s.Request()
 			}
 		}
 		select {
@@ -74,14 +74,14 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 		}
 	}()
 	made := hold.ReleaseNote{Reason: strayReason, At: s.Clock.Now()}
-	errJobs := hold.EachHeldUnseen(ctx, s.Reader, "", func(job *batchv1.Job) {
-		jobs.note(s.adopt(ctx, job, made.JobWrites(job)))
+	errJobs := hold.EachUnlabelledHeldJob(ctx, s.Reader, "", func(job *batchv1.Job) {
+		jobs.note(s.adopt(ctx, job, made.JobPatches(job)))
 	})
-	errPods := hold.EachGated(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) {
-		pods.note(s.adopt(ctx, pod, made.PodWrites(pod)))
+	errPods := hold.EachGatedPod(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) {
+		pods.note(s.adopt(ctx, pod, made.PodPatches(pod)))
 	})
 	if jobs.again()+pods.again() > 0 {
-		s.Ask()
+		s.Request()
 	}
 	return errors.Join(errJobs, errPods)
 }
@@ -91,10 +91,10 @@ const strayReason = "let go: it was held and nobody knew of it, and it could not
 
 // adopt has the loop know an object that is held or, where that is refused, lets it
 // go.
-func (s *Sweeper) adopt(ctx context.Context, o client.Object, w hold.Writes) error {
-	err := s.Writer.Patch(ctx, hold.Bare(o), hold.Adopt(o))
+func (s *Sweeper) adopt(ctx context.Context, o client.Object, w hold.ReleasePatches) error {
+	err := s.Writer.Patch(ctx, hold.PatchTarget(o), hold.AdoptPatch(o))
 	if hold.IsRefusal(err) {
-		_, err = w.Apply(true, func(patch client.Patch) error { return s.Writer.Patch(ctx, hold.Bare(o), patch) })
+		_, err = w.Apply(true, func(patch client.Patch) error { return s.Writer.Patch(ctx, hold.PatchTarget(o), patch) })
 	}
 	return client.IgnoreNotFound(err)
 }

@@ -54,7 +54,7 @@ func (g *group) whole() bool {
 // letGo reports whether a Job that we held whole is not held any more, though that may
 // not be recorded yet.
 func (g *group) letGo() bool {
-	return g.whole() && !hold.IsHeldWhole(g.job.Annotations, g.job.suspended)
+	return g.whole() && !hold.HoldsItself(g.job.Annotations, g.job.suspended)
 }
 
 // awaitsResume reports whether a group is not planned before its user resumes it.

@@ -44,14 +44,14 @@ const (
 type Loop struct {
 	Client client.Client
 	// Live asks the API server itself.
-	Live     client.Reader
-	Records  *Records
-	Policies policy.Policies
-	Store    *forecast.Store
-	Clock    policy.Clock
-	Events   *Herald
-	Metrics  *Metrics
-	Sweeper  *Sweeper
+	APIReader client.Reader
+	Records   *Records
+	Policies  policy.Policies
+	Store     *forecast.Store
+	Clock     policy.Clock
+	Events    *Announcer
+	Metrics   *Metrics
+	Sweeper   *Sweeper
 	// Workers bounds the writes in flight.
 	Workers int
 
@@ -61,14 +61,14 @@ type Loop struct {
 	setbacks setbacks // what could not be let go
 	untold   setbacks // what could not be explained
 	retries  errgroup.Group
-	outcomes Outcomes
+	health   ReleaseHealth
 	limited  sync.Map     // whether a policy, by name, has ceilings
 	effort   atomic.Int64 // nanoseconds that the last pass took to plan
 	reached  sync.Map     // how many a policy, by name, holds before what is explained next
 }
 
 // Outcomes returns what came of the loop's releases.
-func (l *Loop) Outcomes() *Outcomes { return &l.outcomes }
+func (l *Loop) ReleaseHealth() *ReleaseHealth { return &l.health }
 
 // pass is one look at all that a policy holds.
 type pass struct {
@@ -211,7 +211,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 			kind = hold.JobKind()
 		}
 		writes.Go(func() error {
-			failed.add(l.tell(ctx, p, kind, o, hold.Explain(o, g.notes(o))))
+			failed.add(l.tell(ctx, p, kind, o, hold.NotesPatch(o, g.notes(o))))
 			return nil
 		})
 	}

@@ -47,7 +47,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 				},
 			}).Build()
 			l := &Loop{
-				Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil),
+				Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewAnnouncer(nil),
 				Metrics: NewMetrics(prometheus.NewRegistry()), Workers: 1,
 			}
 			p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: t0}

@@ -26,7 +26,7 @@ const (
 
 // Outcomes knows in which namespaces releases fail. The zero value knows of no
 // release.
-type Outcomes struct {
+type ReleaseHealth struct {
 	mu        sync.Mutex
 	failing   map[string]failure // by namespace, until one succeeds there
 	succeeded time.Time          // the last, anywhere
@@ -46,7 +46,7 @@ type stuck struct {
 }
 
 // add notes what came of a release. What is gone tells nothing.
-func (o *Outcomes) add(namespace string, err error, now time.Time) {
+func (o *ReleaseHealth) add(namespace string, err error, now time.Time) {
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return
 	}
@@ -73,7 +73,7 @@ func (o *Outcomes) add(namespace string, err error, now time.Time) {
 // least, for no fault of the objects, and none has succeeded in any other: nobody
 // is to end the holding for others by what can be done to objects of one
 // namespace.
-func (o *Outcomes) stuck(now time.Time) []stuck {
+func (o *ReleaseHealth) stuck(now time.Time) []stuck {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all []stuck

@@ -55,7 +55,7 @@ func TestReleasesFailWhereNoneHasSucceededForAMinute(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o Outcomes
+			var o ReleaseHealth
 			for _, outcome := range tt.outcomes {
 				o.add(outcome.namespace, outcome.err, t0.Add(outcome.after))
 			}
@@ -67,7 +67,7 @@ func TestReleasesFailWhereNoneHasSucceededForAMinute(t *testing.T) {
 }
 
 func TestWhatIsToldOfFailuresIsBounded(t *testing.T) {
-	var o Outcomes
+	var o ReleaseHealth
 	for i := range 5000 {
 		namespace := fmt.Sprintf("%s-%04d", strings.Repeat("x", 58), i)
 		o.add(namespace, apierrors.NewInvalid(schema.GroupKind{}, "p", nil), t0.Add(time.Duration(i)*time.Millisecond))
@@ -80,7 +80,7 @@ func TestWhatIsToldOfFailuresIsBounded(t *testing.T) {
 	pod.Namespace = strings.Repeat("x", 58) + "-0003"
 	groups := []*group{{pods: []*record{pod}}}
 	l := &Loop{}
-	l.outcomes.failing = o.failing
+	l.health.failing = o.failing
 	c := l.releasesFailing(&pass{groups: groups, now: t0.Add(2 * time.Minute)}, overdue{})
 	if c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonNoneReleased || strings.Count(c.Message, "xxx-") != 1 {
 		t.Errorf("want the one namespace in which the policy holds something: %+v", c)

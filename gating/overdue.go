@@ -48,7 +48,7 @@ func (l *Loop) overdue(p *pass) overdue {
 // again has not.
 func (l *Loop) heldStill(g *group) int {
 	pods := 0
-	if g.whole() && hold.IsHeldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
+	if g.whole() && hold.HoldsItself(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
 		pods = g.size()
 	}
 	for _, pod := range g.pods {
@@ -67,7 +67,7 @@ func (l *Loop) releasesFailing(p *pass, late overdue) metav1.Condition {
 	}
 	var where []string
 	words := ""
-	for _, s := range l.outcomes.stuck(p.now) {
+	for _, s := range l.health.stuck(p.now) {
 		if s.namespace == "" || slices.ContainsFunc(p.groups, func(g *group) bool { return g.head().Namespace == s.namespace }) {
 			where, words = append(where, s.String()), cmp.Or(words, l.setbacks.words(s.namespace))
 		}

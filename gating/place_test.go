@@ -87,12 +87,12 @@ func waiting(name string, annotations map[string]string) *group {
 }
 
 func TestReleasesSayWhere(t *testing.T) {
-	to := hold.ReleaseNote{Reason: "r", At: t0, To: "north"}
-	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, hold.KueueGates: v1alpha1.Gate}} {
+	to := hold.ReleaseNote{Reason: "r", At: t0, Location: "north"}
+	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, hold.KueueGatesAnnotation: v1alpha1.Gate}} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
-		for _, r := range []hold.ReleaseNote{to, {Reason: "r", At: t0, Template: true}} {
-			data, err := r.JobWrites(job).Whole.Data(job)
-			if err != nil || strings.Contains(string(data), "planned-location") != (r.To != "") || strings.Contains(string(data), "template") {
+		for _, r := range []hold.ReleaseNote{to, {Reason: "r", At: t0, MarksTemplate: true}} {
+			data, err := r.JobPatches(job).Full.Data(job)
+			if err != nil || strings.Contains(string(data), "planned-location") != (r.Location != "") || strings.Contains(string(data), "template") {
 				t.Errorf("%s: %s (%v)", name, data, err)
 			}
 		}
@@ -152,7 +152,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 					return c.Patch(ctx, o, patch, options...)
 				},
 			}).Build()
-			l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
+			l := &Loop{Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewAnnouncer(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
 			l.done.turn(rules.Name)
 			cached := recordOf(hold.PodKind())
 			cached.ObjectMeta = pod.ObjectMeta
@@ -196,7 +196,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 			return c.Patch(ctx, o, patch, options...)
 		},
 	}).Build()
-	l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
+	l := &Loop{Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewAnnouncer(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
 	rules := choosing(t, twoGrids(), nil, "south", "north")
 	l.done.turn(rules.Name)
 	cached := recordOf(hold.JobKind())

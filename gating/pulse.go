@@ -30,7 +30,7 @@ type Pulse struct {
 	// Namespace is our own, Identity the name of this replica.
 	Namespace, Identity string
 	Clock               policy.Clock
-	Outcomes            *Outcomes
+	Health              *ReleaseHealth
 	// Switch is told of every renewal where there is no leader, and so no Lease.
 	Switch *Switch
 
@@ -69,7 +69,7 @@ func (p *Pulse) beat(ctx context.Context) error {
 		}
 		p.reviewed = now
 	}
-	failing := writeStuck(p.Outcomes.stuck(now))
+	failing := writeStuck(p.Health.stuck(now))
 	if p.Switch.Clientset == nil {
 		p.beats++
 		p.Switch.see(strconv.Itoa(p.beats), failing)
@@ -99,26 +99,26 @@ func (p *Pulse) review(ctx context.Context) error {
 // renew writes the Lease.
 func (p *Pulse) renew(ctx context.Context, failing string, now time.Time) error {
 	leases := p.Clientset.CoordinationV1().Leases(p.Namespace)
-	lease, err := leases.Get(ctx, ReleasesLease, metav1.GetOptions{})
+	lease, err := leases.Get(ctx, releasesLease, metav1.GetOptions{})
 	missing := apierrors.IsNotFound(err)
 	if err != nil && !missing {
-		return fmt.Errorf("get Lease %s: %w", ReleasesLease, err)
+		return fmt.Errorf("get Lease %s: %w", releasesLease, err)
 	}
 	if missing {
 		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
-			Name: ReleasesLease, Labels: map[string]string{"app.kubernetes.io/name": "gridlatch"},
+			Name: releasesLease, Labels: map[string]string{"app.kubernetes.io/name": "gridlatch"},
 		}}
 	}
 	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &p.Identity, ptr.To(int32(leaseOld.Seconds()))
 	lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now))
-	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, ReleasesFailing, failing)
+	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, releasesFailingAnnotation, failing)
 	if missing {
 		_, err = leases.Create(ctx, lease, metav1.CreateOptions{})
 	} else {
 		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("renew Lease %s: %w", ReleasesLease, err)
+		return fmt.Errorf("renew Lease %s: %w", releasesLease, err)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func factsOfPod(pod *corev1.Pod) facts {
 
 func factsOfJob(job *batchv1.Job) facts {
 	return facts{
-		suspended: ptr.Deref(job.Spec.Suspend, false), parked: hold.IsParked(job), resumed: policy.ResumedAt(job), idle: ptr.Deref(job.Spec.Parallelism, 1) == 0, pods: int32(hold.PodsToRun(job)),
+		suspended: ptr.Deref(job.Spec.Suspend, false), parked: hold.IsSuspendedOrJustResumed(job), resumed: policy.ResumedAt(job), idle: ptr.Deref(job.Spec.Parallelism, 1) == 0, pods: int32(hold.PodsToRun(job)),
 	}
 }
 
@@ -120,10 +120,10 @@ type stripper struct {
 
 func newStripper() *stripper {
 	s := &stripper{limits: map[string]int{}, last: map[types.UID]metav1.ObjectMeta{}}
-	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGates) {
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGatesAnnotation) {
 		s.limits[key] = policy.MaxValue
 	}
-	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[hold.KueueGates] = maxReason, hold.MaxList, hold.MaxList
+	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[hold.KueueGatesAnnotation] = maxReason, hold.MaxListBytes, hold.MaxListBytes
 	return s
 }
 

@@ -224,7 +224,7 @@ func (i indexed) list(index, policy string) ([]*record, error) {
 // jobOf returns the record of the Job that owns an object of a namespace, nil if
 // it is not owned by a Job, or by one that was not decided on.
 func (r *Records) jobOf(namespace string, object metav1.Object) *record {
-	owner := hold.JobOf(object)
+	owner := hold.OwningJob(object)
 	if r == nil || owner == nil {
 		return nil
 	}
@@ -238,14 +238,14 @@ func (r *Records) jobOf(namespace string, object metav1.Object) *record {
 
 // Released reports whether the Job that owns a pod of a namespace has been
 // released, by what the cache knows.
-func (r *Records) Released(namespace string, pod metav1.Object) bool {
+func (r *Records) IsJobReleased(namespace string, pod metav1.Object) bool {
 	job := r.jobOf(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 }
 
 // Held reports whether the Job that owns a pod of a namespace is held, by what the
 // cache knows.
-func (r *Records) Held(namespace string, pod metav1.Object) bool {
+func (r *Records) IsJobHeld(namespace string, pod metav1.Object) bool {
 	job := r.jobOf(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 }
@@ -253,7 +253,7 @@ func (r *Records) Held(namespace string, pod metav1.Object) bool {
 // PlannedWithJob returns where the Job that owns a pod of a namespace was released
 // to or, if the cache does not know of the release yet, what the Job's template
 // says.
-func (r *Records) PlannedWithJob(namespace string, pod metav1.Object) string {
+func (r *Records) PlannedLocation(namespace string, pod metav1.Object) string {
 	template := pod.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	if job := r.jobOf(namespace, pod); job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased {
 		return cmp.Or(job.Annotations[v1alpha1.PlannedLocationAnnotation], template)

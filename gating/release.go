@@ -216,7 +216,7 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error 
 		if g.whole() {
 			l.count(p, g, g.job, g.size())
 		}
-		l.Events.Released(&g.job.PartialObjectMetadata, g.reason)
+		l.Events.ReleasedWork(&g.job.PartialObjectMetadata, g.reason)
 	}
 	if noted || !g.whole() {
 		l.setbacks.succeed(g.job, l.Clock.Now())
@@ -229,38 +229,38 @@ func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error 
 // recordOn writes the decision for a group on its Job, and reports whether it says
 // so. Where the Job is not as the cache knows it, it does so for the Job as it is.
 func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, err error) {
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), To: g.to, Template: true}
+	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.to, MarksTemplate: true}
 	if g.letGo() || g.whole() && l.setbacks.freed(g.job) { // if it is suspended again, that is its user's doing
 		return l.recordTaken(ctx, g, made)
 	}
-	noted, err = l.free(ctx, hold.JobKind(), g.job, made.JobWrites(g.job), again)
+	noted, err = l.free(ctx, hold.JobKind(), g.job, made.JobPatches(g.job), again)
 	if !apierrors.IsInvalid(err) || !g.whole() {
 		return noted, err
 	}
 	var now batchv1.Job
-	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
+	if err := l.APIReader.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
 		return true, client.IgnoreNotFound(err)
 	}
 	switch {
-	case now.UID != g.job.UID || !hold.IsJobHeldWhole(&now):
+	case now.UID != g.job.UID || !hold.HoldsJobItself(&now):
 		return l.recordTaken(ctx, g, made)
 	case now.ResourceVersion == g.job.ResourceVersion: // as it is, it was refused
 		return false, err
 	default:
-		made.Template = false // it cannot be changed if the Job has run before
-		return l.free(ctx, hold.JobKind(), g.job, made.JobWrites(&now), again)
+		made.MarksTemplate = false // it cannot be changed if the Job has run before
+		return l.free(ctx, hold.JobKind(), g.job, made.JobPatches(&now), again)
 	}
 }
 
 // recordTaken records that a Job that we held whole is not held any more: that somebody
 // has taken it, or what could not be recorded when we let it go.
 func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote) (noted bool, err error) {
-	made.Reason, made.Taken = hold.ReasonTaken, true
+	made.Reason, made.IsTaken = hold.ReasonTaken, true
 	if reason, at, freed := l.setbacks.letGo(g.job); freed {
-		made.Reason, made.At, made.Taken = reason, at, false
+		made.Reason, made.At, made.IsTaken = reason, at, false
 	}
 	g.reason = made.Reason
-	return true, pardon(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.Record(g.job)))
+	return true, pardon(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.RecordPatch(g.job)))
 }
 
 // vouch remembers that the loop itself has let something go, where that takes room.
@@ -274,14 +274,14 @@ func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
 // again, by the least that does it.
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
 	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), To: g.to}
+	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.to}
 	if waits := pod.stillWaits(false); waits != g.waits {
 		made.Reason = g.told(waits)
 	}
 	if again || !l.steer(ctx, p, pod, made) {
-		w := made.PodWrites(pod)
+		w := made.PodPatches(pod)
 		if !again {
-			w = hold.Writes{Whole: w.Whole}
+			w = hold.ReleasePatches{Full: w.Full}
 		}
 		if _, err := l.free(ctx, hold.PodKind(), pod, w, again); err != nil {
 			l.done.drop(p.policy.Name, pod.UID)
@@ -296,7 +296,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, a
 	if !g.whole() { // else it is counted with its Job
 		l.count(p, g, pod, 1)
 	}
-	l.Events.Released(&pod.PartialObjectMetadata, made.Reason)
+	l.Events.ReleasedWork(&pod.PartialObjectMetadata, made.Reason)
 	return nil
 }
 
@@ -308,7 +308,7 @@ func (l *Loop) refused(p *pass, o *record, err error) {
 	}
 	words := hold.Printable(err.Error())
 	if l.setbacks.refuse(p.policy.Name, o, words, l.Clock.Now()) {
-		l.Events.Refused(&o.PartialObjectMetadata, words)
+		l.Events.RefusedRelease(&o.PartialObjectMetadata, words)
 	}
 }
 
@@ -317,13 +317,13 @@ func (l *Loop) refused(p *pass, o *record, err error) {
 // has done nothing, and the pod is to be released without: a preference never holds
 // one.
 func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.ReleaseNote) bool {
-	term, ok := p.policy.Preference(made.To)
+	term, ok := p.policy.Preference(made.Location)
 	if !ok {
 		return false
 	}
 	err := clientretry.OnError(clientretry.DefaultRetry, apierrors.IsConflict, func() error {
 		var now corev1.Pod
-		if err := l.Live.Get(ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
+		if err := l.APIReader.Get(ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
 			return err
 		}
 		if now.UID != pod.UID {
@@ -331,13 +331,13 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.Releas
 		}
 		target := policy.Metadata(hold.PodKind())
 		target.Namespace, target.Name = pod.Namespace, pod.Name
-		return l.Client.Patch(ctx, target, made.Preferring(&now, term))
+		return l.Client.Patch(ctx, target, made.PreferencePatch(&now, term))
 	})
 	if !apierrors.IsNotFound(err) {
 		p.unsteered.add(err)
 	}
 	if err == nil {
-		l.outcomes.add(pod.Namespace, nil, l.Clock.Now())
+		l.health.add(pod.Namespace, nil, l.Clock.Now())
 	}
 	return err == nil
 }
@@ -350,10 +350,10 @@ func (l *Loop) count(p *pass, g *group, o *record, pods int) {
 
 // free writes the release of a pod or Job, and notes what came of it. It reports
 // whether the object says so.
-func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.Writes, again bool) (noted bool, err error) {
+func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.ReleasePatches, again bool) (noted bool, err error) {
 	noted, err = w.Apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
-	if again || w.Least != nil || !hold.IsRefusal(err) { // else the last word has not been said
-		l.outcomes.add(o.Namespace, err, l.Clock.Now())
+	if again || w.Minimal != nil || !hold.IsRefusal(err) { // else the last word has not been said
+		l.health.add(o.Namespace, err, l.Clock.Now())
 	}
 	return noted, pardon(kind, o, err)
 }

@@ -75,7 +75,7 @@ func CronJobOf(job metav1.Object) *metav1.OwnerReference {
 
 // Of returns what is known of the runs of which a Job of a namespace is one. It may
 // be called at any time.
-func (r *Runs) Of(namespace string, job metav1.Object) policy.RunTimes {
+func (r *Runs) Times(namespace string, job metav1.Object) policy.RunTimes {
 	known := r.known.Load()
 	w, ok := workOf(namespace, job)
 	if known == nil || !ok {

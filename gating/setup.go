@@ -62,20 +62,20 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 	return handler.TypedFuncs[*record, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*record], q queue) {
 			if !e.IsInInitialList {
-				l.Events.Created(&e.Object.PartialObjectMetadata)
+				l.Events.CreatedWork(&e.Object.PartialObjectMetadata)
 			}
 			l.wake(ctx, e.Object, q)
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*record], q queue) {
 			if unlabelled(e.ObjectNew) || len(heldBy(e.ObjectOld)) > 0 && len(heldBy(e.ObjectNew)) == 0 && !l.released(e.ObjectOld) {
-				l.Sweeper.Ask() // somebody else has changed its label
+				l.Sweeper.Request() // somebody else has changed its label
 			}
 			l.wake(ctx, e.ObjectOld, q)
 			l.wake(ctx, e.ObjectNew, q)
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*record], q queue) {
 			if !l.released(e.Object) {
-				l.Sweeper.Ask() // it is deleted, or has lost its label, and may still be gated
+				l.Sweeper.Request() // it is deleted, or has lost its label, and may still be gated
 			}
 			l.wake(ctx, e.Object, q)
 			for _, policy := range releasedBy(e.Object) {

@@ -41,7 +41,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 			if after.Generation = 3; tt.heldBy != "" {
 				after.Generation++ // its spec has changed
 			}
-			l := &Loop{Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry()), Sweeper: &Sweeper{}}
+			l := &Loop{Clock: clocktesting.NewFakePassiveClock(t0), Events: NewAnnouncer(nil), Metrics: NewMetrics(prometheus.NewRegistry()), Sweeper: &Sweeper{}}
 			queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 			defer queue.ShutDown()
 			tell := func() {
@@ -55,7 +55,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 					return tt.err
 				},
 			}).Build()
-			l.Live = l.Client
+			l.APIReader = l.Client
 			l.done.turn(rules.Name)
 			g, p := &group{decision: plan.Decision{Decided: t0, Start: t0}}, &pass{policy: rules, now: t0}
 			var err error

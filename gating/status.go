@@ -59,7 +59,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 		return fmt.Errorf("patch status of CarbonPolicy %s: %w", object.Name, err)
 	}
 	if c := doubted(object.Status.Conditions); err == nil && c != nil && doubted(before.Status.Conditions) == nil {
-		l.Events.Doubted(&object, c.Message)
+		l.Events.DisbelievedForecast(&object, c.Message)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func strayLoop(t *testing.T, registry prometheus.Registerer, records *Records, o
 	clock := clocktesting.NewFakePassiveClock(t0)
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.CarbonPolicy{}).Build()
 	return &Loop{
-		Client: c, Live: c, Clock: clock, Events: NewHerald(nil), Metrics: NewMetrics(registry), Sweeper: &Sweeper{}, Workers: 1,
+		Client: c, APIReader: c, Clock: clock, Events: NewAnnouncer(nil), Metrics: NewMetrics(registry), Sweeper: &Sweeper{}, Workers: 1,
 		Policies: policy.Policies{Reader: c, Clock: clock}, Records: records, Store: &forecast.Store{},
 	}
 }

@@ -20,11 +20,11 @@ import (
 const (
 	// ReleasesLease is its name, in Gridlatch's own namespace. The leader renews it
 	// as long as it is able to release.
-	ReleasesLease = "gridlatch-releases"
+	releasesLease = "gridlatch-releases"
 	// ReleasesFailing is its annotation: where releases have failed for a minute and
 	// none has succeeded, and since when, such as team-a=2026-11-21T21:14:00Z,
 	// separated by commas. * is every namespace.
-	ReleasesFailing = v1alpha1.Prefix + "releases-failing"
+	releasesFailingAnnotation = v1alpha1.Prefix + "releases-failing"
 )
 
 const (
@@ -72,7 +72,7 @@ func NewSwitch(clientset kubernetes.Interface, namespace string, clock policy.Cl
 }
 
 // Why says why no work is to be held in a namespace; empty if it may be.
-func (s *Switch) Why(namespace string) string {
+func (s *Switch) WhyNotHeld(namespace string) string {
 	if why := s.anywhere(); why != "" {
 		return why
 	}
@@ -129,12 +129,12 @@ func (s *Switch) read(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaseBeat/2)
 	defer cancel()
-	lease, err := s.Clientset.CoordinationV1().Leases(s.Namespace).Get(ctx, ReleasesLease, metav1.GetOptions{})
+	lease, err := s.Clientset.CoordinationV1().Leases(s.Namespace).Get(ctx, releasesLease, metav1.GetOptions{})
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("cannot read whether releases succeed", "why", err.Error())
 		return
 	}
-	s.see(lease.ResourceVersion, lease.Annotations[ReleasesFailing])
+	s.see(lease.ResourceVersion, lease.Annotations[releasesFailingAnnotation])
 }
 
 // see takes up a renewal, unless it is the one that was seen before.

@@ -47,7 +47,7 @@ func newSwitchboard(elected bool) *switchboard {
 	for range 2 {
 		b.switches = append(b.switches, NewSwitch(leases, "n", b.clock, prometheus.NewRegistry()))
 	}
-	b.pulse = &Pulse{Clientset: b.clientset, Namespace: "n", Identity: "me", Clock: b.clock, Outcomes: &Outcomes{}, Switch: b.switches[0]}
+	b.pulse = &Pulse{Clientset: b.clientset, Namespace: "n", Identity: "me", Clock: b.clock, Health: &ReleaseHealth{}, Switch: b.switches[0]}
 	return b
 }
 
@@ -81,13 +81,13 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 		"none to elect, no rights": {func(b *switchboard) { b.allowed = false }, true, false, since + "since 2026-11-21 12:05 UTC"},
 		"a clock that is set back": {func(b *switchboard) { b.pulse.Clock = clocktesting.NewFakeClock(t0.Add(-time.Hour)) }, true, true, ""},
 		"a namespace whose releases fail": {func(b *switchboard) {
-			b.pulse.Outcomes.failing = map[string]failure{"a": {since: t0, last: t0.Add(time.Hour)}}
+			b.pulse.Health.failing = map[string]failure{"a": {since: t0, last: t0.Add(time.Hour)}}
 		}, true, true, since + "in namespace a since 2026-11-21 12:00 UTC"},
 		"another whose releases fail": {func(b *switchboard) {
-			b.pulse.Outcomes.failing = map[string]failure{"b": {since: t0, last: t0.Add(time.Hour)}}
+			b.pulse.Health.failing = map[string]failure{"b": {since: t0, last: t0.Add(time.Hour)}}
 		}, true, true, ""},
 		"all whose releases fail": {func(b *switchboard) {
-			b.pulse.Outcomes.failing = map[string]failure{"b": {t0, t0.Add(time.Hour), true}, "c": {t0, t0.Add(time.Hour), true}}
+			b.pulse.Health.failing = map[string]failure{"b": {t0, t0.Add(time.Hour), true}, "c": {t0, t0.Add(time.Hour), true}}
 		}, true, true, since + "since 2026-11-21 12:00 UTC"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 			check := func(want string) {
 				t.Helper()
 				for i, s := range replicas {
-					if got := s.Why("a"); got != want {
+					if got := s.WhyNotHeld("a"); got != want {
 						t.Errorf("replica %d: %q, want %q", i, got, want)
 					}
 				}
@@ -110,7 +110,7 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 			b.run(t, tt.leads, 2*time.Minute)
 			check(tt.why)
 			b.allowed, b.err, b.pulse.Clock = true, nil, b.clock
-			b.pulse.Outcomes.failing = nil
+			b.pulse.Health.failing = nil
 			b.run(t, true, 20*time.Second)
 			check("")
 		})
@@ -119,15 +119,15 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 
 func TestANewInstallationHoldsAtOnce(t *testing.T) {
 	b := newSwitchboard(true)
-	if why := b.switches[0].Why("a"); why != "" {
+	if why := b.switches[0].WhyNotHeld("a"); why != "" {
 		t.Error(why)
 	}
 	b.run(t, false, time.Minute)
-	if why := b.switches[0].Why("a"); why != "" {
+	if why := b.switches[0].WhyNotHeld("a"); why != "" {
 		t.Errorf("after a minute: %s", why)
 	}
 	b.run(t, false, 10*time.Second)
-	if why := b.switches[0].Why("a"); why == "" {
+	if why := b.switches[0].WhyNotHeld("a"); why == "" {
 		t.Error("nobody has ever led, and work is held")
 	}
 }

@@ -28,7 +28,7 @@ func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(
 func JobStillWaits(job *batchv1.Job) string {
 	o := record{facts: factsOfJob(job)}
 	o.Kind, o.ObjectMeta = hold.JobKind().Kind, job.ObjectMeta
-	return o.stillWaits(job.Labels[hold.KueueQueue] != "")
+	return o.stillWaits(job.Labels[hold.KueueQueueLabel] != "")
 }
 
 // stillWaits says for what else a record waits once it is let go; empty if for
@@ -90,7 +90,7 @@ func namedGates(names string) string {
 // awaitsResume is AwaitsResume for the record of a held Job: it was promised
 // nothing yet.
 func (r *record) awaitsResume() bool {
-	return hold.IsPromisedNothing(r.parked, r.Annotations)
+	return hold.HasNoPromise(r.parked, r.Annotations)
 }
 
 // asks returns the object of the group whose asks and promises count: its head. But

@@ -197,7 +197,7 @@ func (c *cluster) head(ctx context.Context, x *explanation, o client.Object) (cl
 	switch o := o.(type) {
 	case *corev1.Pod:
 		x.Started = scheduled(o)
-		job, err := hold.ReadJob(ctx, c, o)
+		job, err := hold.ReadOwningJob(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}

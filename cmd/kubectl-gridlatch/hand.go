@@ -64,7 +64,7 @@ func (f *releaseFlags) run(ctx context.Context, e env, args []string) error {
 		return err
 	}
 	return c.forEach(ctx, all, func(o client.Object) error {
-		pods, err := hold.Release(ctx, c, o, hold.ByHand(c.now), c.now)
+		pods, err := hold.Release(ctx, c, o, hold.ManualReleaseReason(c.now), c.now)
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (f *releaseFlags) releaseAll(ctx context.Context, e env, args []string) err
 		return err
 	}
 	shown := newCounter(e, "releasing")
-	exit := hold.Exit{Client: c, Namespace: namespace, Reason: hold.ByHand(c.now), Now: c.now, Progress: shown.show}
+	exit := hold.Exit{Client: c, Namespace: namespace, Reason: hold.ManualReleaseReason(c.now), Now: c.now, Progress: shown.show}
 	released, err := exit.ReleaseAll(ctx)
 	shown.end()
 	e.stdout.Printf("released %s\n", several(released, "pod"))
@@ -165,7 +165,7 @@ func (f *holdFlags) run(ctx context.Context, e env, args []string) error {
 	}
 	found, err := c.controller(ctx)
 	if err == nil && found.Problem != "" {
-		err = hold.NeedsForce("nobody would let it go: " + found.Problem)
+		err = hold.NeedsForceError("nobody would let it go: " + found.Problem)
 	}
 	if err != nil && !f.force {
 		return hint(err)
@@ -190,7 +190,7 @@ func (f *holdFlags) hold(ctx context.Context, e env, c *cluster, job *batchv1.Jo
 		return err
 	}
 	e.warn(o.warnings)
-	err = hold.HandHold{Policy: o.policy, Book: o.book, Deadline: deadline, Force: f.force}.Apply(ctx, c, job, c.now)
+	err = hold.ManualHold{Policy: o.policy, Snapshot: o.book, Deadline: deadline, Force: f.force}.Apply(ctx, c, job, c.now)
 	if apierrors.IsConflict(err) {
 		return errors.New("it has just changed; look at it, and try again")
 	}
@@ -203,7 +203,7 @@ func (f *holdFlags) hold(ctx context.Context, e env, c *cluster, job *batchv1.Jo
 
 // hint tells by which flag something is done all the same.
 func hint(err error) error {
-	if _, ok := errors.AsType[hold.NeedsForce](err); ok {
+	if _, ok := errors.AsType[hold.NeedsForceError](err); ok {
 		return fmt.Errorf("%w (--force does it all the same)", err)
 	}
 	return err

@@ -114,7 +114,7 @@ func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 
 func TestHoldRefuses(t *testing.T) {
 	queued := jobOf("queued", "", nil, 1)
-	queued.Labels[hold.KueueQueue] = "q"
+	queued.Labels[hold.KueueQueueLabel] = "q"
 	late := jobOf("late", "", map[string]string{v1alpha1.DeadlineAnnotation: "1h"}, 1)
 	for name, tt := range map[string]struct {
 		args []string

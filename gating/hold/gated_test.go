@@ -29,10 +29,10 @@ func TestHeldWhole(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			job := &batchv1.Job{
-				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.HeldByAnnotation: tt.by, KueueGates: tt.queue}},
+				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.HeldByAnnotation: tt.by, KueueGatesAnnotation: tt.queue}},
 				Spec:       batchv1.JobSpec{Suspend: ptr.To(tt.suspended)},
 			}
-			if got := IsJobHeldWhole(job); got != tt.want {
+			if got := HoldsJobItself(job); got != tt.want {
 				t.Errorf("%v, want %v", got, tt.want)
 			}
 		})

@@ -23,7 +23,7 @@ import (
 )
 
 // ByHand is the reason of a release by a user.
-func ByHand(now time.Time) string { return "released by hand at " + plan.FormatTime(now) }
+func ManualReleaseReason(now time.Time) string { return "released by hand at " + plan.FormatTime(now) }
 
 // Release lets a held Job with its pods, or a pod, go now, whether or not a
 // controller runs, and returns how many pods that is. A pod of a held Job is
@@ -42,29 +42,29 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 // releaseHeldJob records the release first, as the loop does. Pods that were
 // left over by a release that was interrupted go with it.
 func releaseHeldJob(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
-	held, whole := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || IsJobHeldWhole(job), 0
+	held, whole := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || HoldsJobItself(job), 0
 	if held {
 		var err error
-		if whole, err = letGo(ctx, c, job, reason, now); err != nil {
+		if whole, err = releaseJob(ctx, c, job, reason, now); err != nil {
 			return 0, fmt.Errorf("record the release: %w", err)
 		}
 	}
-	gated, err := ungate(ctx, c, job, ReleaseNote{Reason: reason, At: now})
+	gated, err := ungatePodsOf(ctx, c, job, ReleaseNote{Reason: reason, At: now})
 	if err == nil && !held && gated == 0 {
-		return 0, notHeld(job)
+		return 0, notHeldError(job)
 	}
 	return whole + gated, err
 }
 
 // ungate takes our gate off the pods of a Job, and returns how many there were.
-func ungate(ctx context.Context, c client.Client, job *batchv1.Job, made ReleaseNote) (int, error) {
+func ungatePodsOf(ctx context.Context, c client.Client, job *batchv1.Job, made ReleaseNote) (int, error) {
 	released, problems := 0, []error(nil)
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		err := EachGated(ctx, c, job.Namespace, known, func(pod *corev1.Pod) {
+		err := EachGatedPod(ctx, c, job.Namespace, known, func(pod *corev1.Pod) {
 			if !metav1.IsControlledBy(pod, job) {
 				return
 			}
-			switch err := takeGateOff(ctx, c, pod, made); {
+			switch err := ungatePod(ctx, c, pod, made); {
 			case err == nil:
 				released++
 			case client.IgnoreNotFound(err) != nil:
@@ -80,23 +80,23 @@ func ungate(ctx context.Context, c client.Client, job *batchv1.Job, made Release
 
 func releaseHeldPod(ctx context.Context, c client.Client, pod *corev1.Pod, reason string, now time.Time) (int, error) {
 	if !HasGate(pod.Spec.SchedulingGates) {
-		return 0, notHeld(pod)
+		return 0, notHeldError(pod)
 	}
-	job, err := ReadJob(ctx, c, pod)
+	job, err := ReadOwningJob(ctx, c, pod)
 	if err != nil {
 		return 0, err
 	}
 	if job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 		return 0, fmt.Errorf("all pods of a Job are released together: release job/%s", job.Name)
 	}
-	if err := takeGateOff(ctx, c, pod, ReleaseNote{Reason: reason, At: now}); err != nil {
+	if err := ungatePod(ctx, c, pod, ReleaseNote{Reason: reason, At: now}); err != nil {
 		return 0, fmt.Errorf("take the gate off: %w", err)
 	}
 	return 1, nil
 }
 
 // notHeld says why there is nothing to release.
-func notHeld(o client.Object) error {
+func notHeldError(o client.Object) error {
 	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; reason != "" {
 		return errors.New("it is not held any more: " + reason)
 	}
@@ -104,8 +104,8 @@ func notHeld(o client.Object) error {
 }
 
 // ReadJob returns the Job that owns a pod, nil if none does, or does any more.
-func ReadJob(ctx context.Context, reader client.Reader, pod *corev1.Pod) (*batchv1.Job, error) {
-	owner := JobOf(pod)
+func ReadOwningJob(ctx context.Context, reader client.Reader, pod *corev1.Pod) (*batchv1.Job, error) {
+	owner := OwningJob(pod)
 	if owner == nil {
 		return nil, nil
 	}
@@ -145,10 +145,10 @@ func PodsOf(ctx context.Context, reader client.Reader, job *batchv1.Job) ([]core
 // A HandHold is the wish of a user to hold a Job that exists already. Gates can
 // be put on pods at their creation only, so the Job is suspended; the loop
 // resumes it as if it had been held from the beginning.
-type HandHold struct {
+type ManualHold struct {
 	Policy *policy.Policy
 	// Book has the forecast; with nil, the loop plans.
-	Book *forecast.Snapshot
+	Snapshot *forecast.Snapshot
 	// Deadline is when the work must be finished. If it is zero the Job's own
 	// holds, or the policy's longest delay from now on.
 	Deadline time.Time
@@ -158,18 +158,18 @@ type HandHold struct {
 }
 
 // NeedsForce is why a Job is held by force only.
-type NeedsForce string
+type NeedsForceError string
 
-func (n NeedsForce) Error() string { return string(n) }
+func (n NeedsForceError) Error() string { return string(n) }
 
 // Apply suspends the Job until it is planned to start. The error is a sentence
 // on why that cannot be, or would be pointless.
-func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, now time.Time) error {
-	if why := unholdable(job); why != "" {
+func (h ManualHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, now time.Time) error {
+	if why := whyNotHoldable(job); why != "" {
 		return errors.New(why)
 	}
 	if !h.Force {
-		if err := harmless(ctx, c, job); err != nil {
+		if err := checkHarmless(ctx, c, job); err != nil {
 			return err
 		}
 	}
@@ -177,25 +177,25 @@ func (h HandHold) Apply(ctx context.Context, c client.Client, job *batchv1.Job, 
 	if err != nil {
 		return err
 	}
-	if err := c.Patch(ctx, job, suspendJob(job, annotations)); err != nil {
+	if err := c.Patch(ctx, job, suspendPatch(job, annotations)); err != nil {
 		return fmt.Errorf("suspend it: %w", err)
 	}
 	return nil
 }
 
 // unholdable says why a Job cannot be held by hand at all.
-func unholdable(job *batchv1.Job) string {
+func whyNotHoldable(job *batchv1.Job) string {
 	manager := ptr.Deref(job.Spec.ManagedBy, batchv1.JobControllerName)
 	switch {
-	case job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || IsJobHeldWhole(job):
+	case job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || HoldsJobItself(job):
 		return "it is held already: " + job.Annotations[v1alpha1.ReasonAnnotation]
 	case job.DeletionTimestamp != nil:
 		return "it is being deleted"
-	case IsFinished(job):
+	case isFinished(job):
 		return "it has finished"
 	case manager != batchv1.JobControllerName:
 		return "it is managed by " + manager
-	case job.Labels[KueueQueue] != "":
+	case job.Labels[KueueQueueLabel] != "":
 		return "Kueue decides when it runs, and asks Gridlatch only if it was created with the annotation " + v1alpha1.DelayTolerantAnnotation
 	default:
 		return ""
@@ -203,9 +203,9 @@ func unholdable(job *batchv1.Job) string {
 }
 
 // harmless is nil if nothing is lost by holding a Job.
-func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
+func checkHarmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 	if ptr.Deref(job.Spec.Suspend, false) {
-		return NeedsForce("it is suspended already, by somebody else, who may not want it to be resumed")
+		return NeedsForceError("it is suspended already, by somebody else, who may not want it to be resumed")
 	}
 	pods, err := PodsOf(ctx, c, job)
 	if err != nil {
@@ -219,13 +219,13 @@ func harmless(ctx context.Context, c client.Reader, job *batchv1.Job) error {
 		}
 	}
 	if running > 0 {
-		return NeedsForce(fmt.Sprintf("%d of its pods run, and would be killed", running))
+		return NeedsForceError(fmt.Sprintf("%d of its pods run, and would be killed", running))
 	}
 	return nil
 }
 
 // annotations are what the loop, and people, have to know of the Job.
-func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
+func (h ManualHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
 	notes := policy.JobAsk(&job.Spec.Template, job)
 	notes[v1alpha1.DelayTolerantAnnotation] = "true"
 	ask, errs := policy.ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
@@ -245,12 +245,12 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 	}
 	task.ID = string(job.UID)
 	notes[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
-	if h.Book == nil {
+	if h.Snapshot == nil {
 		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.Stamp(task.LatestStart)
 		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, to be planned; latest start %s", plan.FormatTime(now), plan.FormatTime(task.LatestStart))
 		return notes, nil
 	}
-	decision := h.Policy.Decide(h.Book, ask.Location, now, task)
+	decision := h.Policy.Decide(h.Snapshot, ask.Location, now, task)
 	if !decision.Holds() {
 		return nil, errors.New("it would start at once: " + decision.Why())
 	}
@@ -260,7 +260,7 @@ func (h HandHold) annotations(ctx context.Context, job *batchv1.Job, now time.Ti
 
 // deadline is the one that was given now, or at creation, or what the policy
 // makes of none, counted from now.
-func (h HandHold) deadline(ask policy.Ask, now time.Time) time.Time {
+func (h ManualHold) deadline(ask policy.Ask, now time.Time) time.Time {
 	switch {
 	case !h.Deadline.IsZero():
 		return h.Deadline.UTC()

@@ -20,10 +20,10 @@ func TestHandHoldWithoutAForecastLeavesThePlanToTheLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := t0.Add(48 * time.Hour)
-	if err := (HandHold{Policy: builtin()}).Apply(t.Context(), c, job, now); err != nil {
+	if err := (ManualHold{Policy: builtin()}).Apply(t.Context(), c, job, now); err != nil {
 		t.Fatal(err)
 	}
-	if !IsJobHeldWhole(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
+	if !HoldsJobItself(job) || job.Annotations[v1alpha1.PlannedStartAnnotation] != "" {
 		t.Errorf("%+v", job)
 	}
 	if task := builtin().TaskOf(job); !task.LatestStart.Equal(now.Add(24 * time.Hour)) {
@@ -45,10 +45,10 @@ func TestPodsLeftOverByAnInterruptedReleaseGoWithTheirJob(t *testing.T) {
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
 		Build()
-	if n, err := Release(t.Context(), c, job, ByHand(t0), t0); n != 1 || err != nil {
+	if n, err := Release(t.Context(), c, job, ManualReleaseReason(t0), t0); n != 1 || err != nil {
 		t.Errorf("released %d, %v", n, err)
 	}
-	if n, err := Release(t.Context(), c, job, ByHand(t0), t0); n != 0 || err == nil {
+	if n, err := Release(t.Context(), c, job, ManualReleaseReason(t0), t0); n != 0 || err == nil {
 		t.Errorf("released %d again, %v", n, err)
 	}
 }

@@ -25,7 +25,7 @@ func JobKind() schema.GroupVersionKind {
 }
 
 // JobOf returns the reference to the Job that owns an object, nil if none does.
-func JobOf(object metav1.Object) *metav1.OwnerReference {
+func OwningJob(object metav1.Object) *metav1.OwnerReference {
 	owner := metav1.GetControllerOfNoCopy(object)
 	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, "batch/") {
 		return nil
@@ -44,23 +44,23 @@ func IsTaken(ctx context.Context, live client.Reader, job metav1.Object) bool {
 	if err := live.Get(ctx, client.ObjectKey{Namespace: job.GetNamespace(), Name: job.GetName()}, &now); err != nil {
 		return apierrors.IsNotFound(err)
 	}
-	return now.UID != job.GetUID() || !IsJobHeldWhole(&now)
+	return now.UID != job.GetUID() || !HoldsJobItself(&now)
 }
 
 // holdsWhole reports whether we hold a Job by other means than the gates of its
 // pods.
-func IsJobHeldWhole(job *batchv1.Job) bool {
-	return IsHeldWhole(job.Annotations, ptr.Deref(job.Spec.Suspend, false))
+func HoldsJobItself(job *batchv1.Job) bool {
+	return HoldsItself(job.Annotations, ptr.Deref(job.Spec.Suspend, false))
 }
 
 // heldWhole is holdsWhole for what is known of a Job.
-func IsHeldWhole(annotations map[string]string, suspended bool) bool {
+func HoldsItself(annotations map[string]string, suspended bool) bool {
 	switch annotations[v1alpha1.HeldByAnnotation] {
 	case v1alpha1.HoldBySuspend:
 		return suspended
 	case v1alpha1.HoldByKueue:
-		gates := annotations[KueueGates]
-		return suspended && (LeaveQueue(gates) != gates || len(gates) > MaxList) // ours is among them, or may be
+		gates := annotations[KueueGatesAnnotation]
+		return suspended && (RemoveKueueGate(gates) != gates || len(gates) > MaxListBytes) // ours is among them, or may be
 	default:
 		return false
 	}
@@ -71,7 +71,7 @@ func HasGate(gates []corev1.PodSchedulingGate) bool {
 	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate })
 }
 
-func IsFinished(job *batchv1.Job) bool {
+func isFinished(job *batchv1.Job) bool {
 	for _, c := range job.Status.Conditions {
 		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
 			return true
@@ -83,13 +83,13 @@ func IsFinished(job *batchv1.Job) bool {
 // PodsToRun returns how many pods a Job runs at once, of those that it has still to
 // run, whether it is suspended or not.
 func PodsToRun(job *batchv1.Job) int {
-	return int(min(ptr.Deref(job.Spec.Parallelism, 1), podsLeft(job)))
+	return int(min(ptr.Deref(job.Spec.Parallelism, 1), podsRemaining(job)))
 }
 
 // podsLeft returns how many pods a Job has still to run: none once it is over.
-func podsLeft(job *batchv1.Job) int32 {
+func podsRemaining(job *batchv1.Job) int32 {
 	switch {
-	case IsFinished(job):
+	case isFinished(job):
 		return 0
 	case job.Spec.Completions == nil: // as many as its parallelism says
 		return math.MaxInt32
@@ -104,7 +104,7 @@ const ReasonAwaitsResume = "waits until it is resumed, and is planned from then:
 
 // parked reports whether a Job is suspended, or was until a moment ago: the Job
 // controller has not noted yet that it was resumed.
-func IsParked(job *batchv1.Job) bool {
+func IsSuspendedOrJustResumed(job *batchv1.Job) bool {
 	c := policy.SuspendedCondition(job)
 	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
 }
@@ -112,11 +112,11 @@ func IsParked(job *batchv1.Job) bool {
 // AwaitsResume reports whether a held Job is not planned before its user, who has
 // created it suspended, resumes it.
 func AwaitsResume(job *batchv1.Job) bool {
-	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && IsPromisedNothing(IsParked(job), job.Annotations)
+	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && HasNoPromise(IsSuspendedOrJustResumed(job), job.Annotations)
 }
 
 // IsPromisedNothing reports whether the annotations of a held Job promise no start yet, since its
 // user has created the Job suspended and has not resumed it.
-func IsPromisedNothing(parked bool, annotations map[string]string) bool {
+func HasNoPromise(parked bool, annotations map[string]string) bool {
 	return parked && annotations[v1alpha1.HeldByAnnotation] == "" && annotations[v1alpha1.LatestStartAnnotation] == ""
 }

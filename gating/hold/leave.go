@@ -32,9 +32,9 @@ func Printable(text string) string {
 
 const (
 	// exitWorkers bounds the writes in flight of an Exit.
-	exitWorkers = 32
+	maxExitWrites = 32
 	// mostLeft is how many of the objects are named that an Exit has to leave.
-	mostLeft = 20
+	maxNamedUnreleased = 20
 )
 
 // Exit is the way to leave: it lets go of all that is held, known as held or not. What
@@ -49,20 +49,20 @@ type Exit struct {
 	// each object. It may be nil.
 	Progress func(released, left int)
 
-	mu       sync.Mutex
-	released int
-	left     Left
+	mu         sync.Mutex
+	released   int
+	unreleased Unreleased
 }
 
 // Left are the objects that could not be let go.
-type Left struct {
+type Unreleased struct {
 	Count int
 	// First are the first of them, as KIND NAMESPACE/NAME: WHY.
 	First []string
 }
 
 // Error lists what is left, a line each.
-func (l *Left) Error() string {
+func (l *Unreleased) Error() string {
 	text := fmt.Sprintf("%d could not be released:\n  %s", l.Count, strings.Join(l.First, "\n  "))
 	if more := l.Count - len(l.First); more > 0 {
 		text += fmt.Sprintf("\n  and %d more", more)
@@ -75,53 +75,53 @@ func (l *Left) Error() string {
 // something is left.
 func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 	var problems []error
-	jobs := e.group()
+	jobs := e.workers()
 	add := func(job *batchv1.Job) {
 		jobs.Go(func() error {
-			pods, err := letGo(ctx, e.Client, job, e.Reason, e.Now)
-			e.note("Job", job, pods, err)
+			pods, err := releaseJob(ctx, e.Client, job, e.Reason, e.Now)
+			e.count("Job", job, pods, err)
 			return nil
 		})
 	}
-	problems = append(problems, EachJob(ctx, e.Client, e.Namespace, v1alpha1.StateLabel, selection.Equals, add), EachHeldUnseen(ctx, e.Client, e.Namespace, add))
+	problems = append(problems, EachJob(ctx, e.Client, e.Namespace, v1alpha1.StateLabel, selection.Equals, add), EachUnlabelledHeldJob(ctx, e.Client, e.Namespace, add))
 	_ = jobs.Wait() // they report for themselves
-	pods := e.group()
+	pods := e.workers()
 	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		problems = append(problems, EachGated(ctx, e.Client, e.Namespace, known, func(pod *corev1.Pod) {
+		problems = append(problems, EachGatedPod(ctx, e.Client, e.Namespace, known, func(pod *corev1.Pod) {
 			pods.Go(func() error {
-				err := takeGateOff(ctx, e.Client, pod, ReleaseNote{Reason: e.Reason, At: e.Now})
-				e.note("pod", pod, 1, err)
+				err := ungatePod(ctx, e.Client, pod, ReleaseNote{Reason: e.Reason, At: e.Now})
+				e.count("pod", pod, 1, err)
 				return nil
 			})
 		}))
 	}
 	_ = pods.Wait() // likewise
-	if e.left.Count > 0 {
-		problems = append(problems, &e.left)
+	if e.unreleased.Count > 0 {
+		problems = append(problems, &e.unreleased)
 	}
 	return e.released, errors.Join(problems...)
 }
 
-func (e *Exit) group() *errgroup.Group {
+func (e *Exit) workers() *errgroup.Group {
 	group := &errgroup.Group{}
-	group.SetLimit(exitWorkers)
+	group.SetLimit(maxExitWrites)
 	return group
 }
 
 // note counts what became of an object.
-func (e *Exit) note(kind string, o client.Object, pods int, err error) {
+func (e *Exit) count(kind string, o client.Object, pods int, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case err == nil:
 		e.released += pods
 	case client.IgnoreNotFound(err) != nil:
-		if e.left.Count++; len(e.left.First) < mostLeft {
+		if e.unreleased.Count++; len(e.unreleased.First) < maxNamedUnreleased {
 			why := plan.Truncate(Printable(err.Error()))
-			e.left.First = append(e.left.First, fmt.Sprintf("%s %s/%s: %s", kind, o.GetNamespace(), o.GetName(), why))
+			e.unreleased.First = append(e.unreleased.First, fmt.Sprintf("%s %s/%s: %s", kind, o.GetNamespace(), o.GetName(), why))
 		}
 	}
 	if e.Progress != nil {
-		e.Progress(e.released, e.left.Count)
+		e.Progress(e.released, e.unreleased.Count)
 	}
 }

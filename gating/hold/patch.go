@@ -45,58 +45,58 @@ type dropGate struct {
 
 // A release is what is recorded of one.
 type ReleaseNote struct {
-	Reason string
-	At     time.Time
-	Taken  bool   // a Job that somebody else has let go
-	To     string // the location; empty where there is nothing to choose
+	Reason   string
+	At       time.Time
+	IsTaken  bool   // a Job that somebody else has let go
+	Location string // the location; empty where there is nothing to choose
 	// template has the pods of a Job that is held whole know the location as they
 	// are created, before any cache has seen the release.
-	Template bool
+	MarksTemplate bool
 }
 
 // pod takes our gate off a pod, and says why.
 func (r ReleaseNote) podPatch(pod metav1.Object) client.Patch {
-	return r.ungated(pod).as(types.StrategicMergePatchType)
+	return r.ungating(pod).patch(types.StrategicMergePatchType)
 }
 
 // preferring is r.pod with a preference for nodes beside those that the pod has
 // as it was read: the list can be replaced as a whole only. It fails with a
 // conflict if the pod has changed since.
-func (r ReleaseNote) Preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
-	patch := r.ungated(pod)
+func (r ReleaseNote) PreferencePatch(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
+	patch := r.ungating(pod)
 	if !policy.Prefers(&pod.Spec, term) {
 		patch.Metadata.ResourceVersion = pod.ResourceVersion
 		patch.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferred(&pod.Spec)), term),
 		}}
 	}
-	return patch.as(types.StrategicMergePatchType)
+	return patch.patch(types.StrategicMergePatchType)
 }
 
-func (r ReleaseNote) ungated(pod metav1.Object) object {
-	patch := r.metadata(pod)
+func (r ReleaseNote) ungating(pod metav1.Object) object {
+	patch := r.noting(pod)
 	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}
 	return patch
 }
 
 // record records that a Job's pods are released, and changes nothing else.
-func (r ReleaseNote) Record(job metav1.Object) client.Patch {
-	patch := r.metadata(job)
+func (r ReleaseNote) RecordPatch(job metav1.Object) client.Patch {
+	patch := r.noting(job)
 	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
-	return patch.as(types.MergePatchType)
+	return patch.patch(types.MergePatchType)
 }
 
-func (r ReleaseNote) metadata(o metav1.Object) object {
+func (r ReleaseNote) noting(o metav1.Object) object {
 	started := policy.Stamp(r.At)
 	patch := object{Metadata: objectMeta{
 		UID:         o.GetUID(),
 		Labels:      map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{v1alpha1.ReasonAnnotation: &r.Reason, v1alpha1.StartedAnnotation: &started, v1alpha1.PlannedStartAnnotation: nil},
 	}}
-	if r.To != "" {
-		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.To
+	if r.Location != "" {
+		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.Location
 	}
-	if r.Taken {
+	if r.IsTaken {
 		taken := v1alpha1.OutcomeTaken
 		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &taken
 	}
@@ -104,25 +104,25 @@ func (r ReleaseNote) metadata(o metav1.Object) object {
 }
 
 // explain writes notes on a pod or Job.
-func Explain(o metav1.Object, notes map[string]string) client.Patch {
+func NotesPatch(o metav1.Object, notes map[string]string) client.Patch {
 	annotations := make(map[string]*string, len(notes))
 	for key, value := range notes {
 		annotations[key] = &value
 	}
-	return object{Metadata: objectMeta{UID: o.GetUID(), Annotations: annotations}}.as(types.MergePatchType)
+	return object{Metadata: objectMeta{UID: o.GetUID(), Annotations: annotations}}.patch(types.MergePatchType)
 }
 
 // adopt makes a pod or Job that we hold known as held.
-func Adopt(o metav1.Object) client.Patch {
+func AdoptPatch(o metav1.Object) client.Patch {
 	return object{Metadata: objectMeta{
 		UID:    o.GetUID(),
 		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld},
-	}}.as(types.MergePatchType)
+	}}.patch(types.MergePatchType)
 }
 
 // suspendJob holds a Job that exists already, unless it has changed since it was
 // read.
-func suspendJob(job *batchv1.Job, annotations map[string]string) client.Patch {
+func suspendPatch(job *batchv1.Job, annotations map[string]string) client.Patch {
 	data, _ := json.Marshal(map[string]any{ // of strings and booleans alone: no error is possible
 		"metadata": map[string]any{
 			"uid": job.UID, "resourceVersion": job.ResourceVersion,
@@ -133,7 +133,7 @@ func suspendJob(job *batchv1.Job, annotations map[string]string) client.Patch {
 	return client.RawPatch(types.MergePatchType, data)
 }
 
-func (o object) as(kind types.PatchType) client.Patch {
+func (o object) patch(kind types.PatchType) client.Patch {
 	data, _ := json.Marshal(o) // of strings alone: no error is possible
 	return client.RawPatch(kind, data)
 }
@@ -148,18 +148,18 @@ type change struct {
 // resume lets a suspended Job, or one that its queue holds for us, go, and
 // records that. It fails as invalid if the Job is not as the cache knows it: if
 // somebody else has resumed it, say.
-func (r ReleaseNote) resume(job metav1.Object) client.Patch {
-	changes := slices.Concat(known(job), leave(job), []change{
+func (r ReleaseNote) resumePatch(job metav1.Object) client.Patch {
+	changes := slices.Concat(holdTests(job), resumeChanges(job), []change{
 		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
-		{"add", "/metadata/labels/" + escape(v1alpha1.StateLabel), v1alpha1.StateReleased},
+		{"add", "/metadata/labels/" + escapePointer(v1alpha1.StateLabel), v1alpha1.StateReleased},
 		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
 		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.Stamp(r.At)},
 	})
-	if r.To != "" {
-		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.To})
+	if r.Location != "" {
+		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
 	}
-	if r.To != "" && r.Template {
-		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.To})
+	if r.Location != "" && r.MarksTemplate {
+		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
 	}
 	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
 		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
@@ -173,20 +173,20 @@ func jsonPatch(changes []change) client.Patch {
 }
 
 // known tests that a Job is the one that the cache knows, and held as that says.
-func known(job metav1.Object) []change {
+func holdTests(job metav1.Object) []change {
 	return []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(v1alpha1.HeldByAnnotation), job.GetAnnotations()[v1alpha1.HeldByAnnotation]}}
 }
 
 // leave takes a Job out of what holds it.
-func leave(job metav1.Object) []change {
+func resumeChanges(job metav1.Object) []change {
 	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend {
 		return []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
 	}
-	return leaveQueue(job.GetAnnotations()[KueueGates])
+	return kueueGateRemoval(job.GetAnnotations()[KueueGatesAnnotation])
 }
 
 // JoinQueue adds our gate to those that Kueue waits for.
-func JoinQueue(gates string) string {
+func AddKueueGate(gates string) string {
 	if strings.TrimSpace(gates) == "" {
 		return v1alpha1.Gate
 	}
@@ -194,23 +194,23 @@ func JoinQueue(gates string) string {
 }
 
 // LeaveQueue takes our gate off those that Kueue waits for.
-func LeaveQueue(gates string) string {
+func RemoveKueueGate(gates string) string {
 	others := slices.DeleteFunc(strings.Split(gates, ","), func(gate string) bool { return strings.TrimSpace(gate) == v1alpha1.Gate })
 	return strings.Join(others, ",")
 }
 
 // leaveQueue is LeaveQueue on a Job that is in the queue as we know it.
-func leaveQueue(gates string) []change {
-	known := change{"test", annotationPath(KueueGates), gates}
-	if others := LeaveQueue(gates); others != "" {
-		return []change{known, {"replace", annotationPath(KueueGates), others}}
+func kueueGateRemoval(gates string) []change {
+	known := change{"test", annotationPath(KueueGatesAnnotation), gates}
+	if others := RemoveKueueGate(gates); others != "" {
+		return []change{known, {"replace", annotationPath(KueueGatesAnnotation), others}}
 	}
-	return []change{known, {"remove", annotationPath(KueueGates), nil}}
+	return []change{known, {"remove", annotationPath(KueueGatesAnnotation), nil}}
 }
 
-func annotationPath(key string) string { return "/metadata/annotations/" + escape(key) }
+func annotationPath(key string) string { return "/metadata/annotations/" + escapePointer(key) }
 
 // escape makes a key part of a JSON pointer (RFC 6901).
-func escape(key string) string {
+func escapePointer(key string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }

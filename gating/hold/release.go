@@ -15,7 +15,7 @@ import (
 )
 
 // bare is an object without what the API server answers and nobody needs.
-func Bare(o client.Object) *metav1.PartialObjectMetadata {
+func PatchTarget(o client.Object) *metav1.PartialObjectMetadata {
 	target := policy.Metadata(PodKind())
 	if _, ok := o.(*batchv1.Job); ok {
 		target = policy.Metadata(JobKind())
@@ -26,34 +26,36 @@ func Bare(o client.Object) *metav1.PartialObjectMetadata {
 
 // letGo records that a Job is released, and lets it go if it is held whole. It
 // returns how many pods that is; those that wait by themselves do not count.
-func letGo(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
+func releaseJob(ctx context.Context, c client.Client, job *batchv1.Job, reason string, now time.Time) (int, error) {
 	pods := 0
 	if job.Annotations[v1alpha1.HeldByAnnotation] != "" {
 		pods = PodsToRun(job)
 	}
-	write := func(patch client.Patch) error { return Persist(func() error { return c.Patch(ctx, Bare(job), patch) }) }
-	_, err := ReleaseNote{Reason: reason, At: now}.JobWrites(job).Apply(false, write)
-	if apierrors.IsInvalid(err) && IsTaken(ctx, c, job) {
-		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: now, Taken: true}.Record(job))
+	write := func(patch client.Patch) error {
+		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(job), patch) })
 	}
-	if err != nil && goneOn(ctx, c, job) {
+	_, err := ReleaseNote{Reason: reason, At: now}.JobPatches(job).Apply(false, write)
+	if apierrors.IsInvalid(err) && IsTaken(ctx, c, job) {
+		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: now, IsTaken: true}.RecordPatch(job))
+	}
+	if err != nil && isReleased(ctx, c, job) {
 		return 0, nil // the loop has released it meanwhile
 	}
 	return pods, client.IgnoreNotFound(err)
 }
 
 // goneOn reports whether a Job was released meanwhile.
-func goneOn(ctx context.Context, live client.Reader, job *batchv1.Job) bool {
+func isReleased(ctx context.Context, live client.Reader, job *batchv1.Job) bool {
 	var now batchv1.Job
 	err := live.Get(ctx, client.ObjectKeyFromObject(job), &now)
-	return err == nil && now.UID == job.UID && now.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased && !IsJobHeldWhole(&now)
+	return err == nil && now.UID == job.UID && now.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased && !HoldsJobItself(&now)
 }
 
 // takeGateOff releases a pod. The error is nil as well if its gate is off already:
 // the loop goes on with what a user has begun.
-func takeGateOff(ctx context.Context, c client.Client, pod *corev1.Pod, made ReleaseNote) error {
-	_, err := made.PodWrites(pod).Apply(false, func(patch client.Patch) error {
-		return Persist(func() error { return c.Patch(ctx, Bare(pod), patch) })
+func ungatePod(ctx context.Context, c client.Client, pod *corev1.Pod, made ReleaseNote) error {
+	_, err := made.PodPatches(pod).Apply(false, func(patch client.Patch) error {
+		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(pod), patch) })
 	})
 	if err == nil {
 		return nil

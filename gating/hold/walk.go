@@ -23,9 +23,9 @@ import (
 
 // eachHeldUnseen calls f for each Job in a namespace, or in the cluster if that
 // is empty, that we hold whole and whose label does not say so any more.
-func EachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
+func EachUnlabelledHeldJob(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
 	return EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.NotEquals, func(job *batchv1.Job) {
-		if IsJobHeldWhole(job) {
+		if HoldsJobItself(job) {
 			f(job)
 		}
 	})
@@ -35,7 +35,7 @@ func EachHeldUnseen(ctx context.Context, reader client.Reader, namespace string,
 // with a label that is there, or that is held or not.
 func EachJob(ctx context.Context, reader client.Reader, namespace, label string, is selection.Operator, f func(*batchv1.Job)) error {
 	options := client.ListOptions{Namespace: namespace}
-	if err := selectHeld(&options, label, is); err != nil {
+	if err := selectByLabel(&options, label, is); err != nil {
 		return err
 	}
 	err := Walk(ctx, reader, &batchv1.JobList{}, options, func(o client.Object) {
@@ -51,12 +51,12 @@ func EachJob(ctx context.Context, reader client.Reader, namespace, label string,
 
 // eachGated calls f for each pod in a namespace, or in the cluster if that is
 // empty, that waits with our gate and whose state is, or is not, held.
-func EachGated(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
+func EachGatedPod(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
 	options := client.ListOptions{
 		Namespace:     namespace,
 		FieldSelector: fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}),
 	}
-	if err := selectHeld(&options, v1alpha1.StateLabel, is); err != nil {
+	if err := selectByLabel(&options, v1alpha1.StateLabel, is); err != nil {
 		return err
 	}
 	err := Walk(ctx, reader, &corev1.PodList{}, options, func(o client.Object) {
@@ -71,7 +71,7 @@ func EachGated(ctx context.Context, reader client.Reader, namespace string, is s
 }
 
 // selectHeld selects what has a label or, for one operator, whether that is held.
-func selectHeld(options *client.ListOptions, label string, is selection.Operator) error {
+func selectByLabel(options *client.ListOptions, label string, is selection.Operator) error {
 	values := []string{v1alpha1.StateHeld}
 	if is == selection.Exists {
 		values = nil
@@ -86,10 +86,10 @@ func selectHeld(options *client.ListOptions, label string, is selection.Operator
 
 const (
 	// walkPage is how many objects are listed at once.
-	walkPage = 500
+	walkPageSize = 500
 	// walkAnew bounds how often a list is begun anew. The API server forgets a list
 	// after some minutes.
-	walkAnew = 100
+	maxWalkRestarts = 100
 )
 
 // Walk calls f for each object of a list, once, page by page. It goes on where the API
@@ -100,7 +100,7 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 		types.UID
 	}
 	seen, anew := map[which]bool{}, 0
-	options.Limit = walkPage
+	options.Limit = walkPageSize
 	each := func(item runtime.Object) error {
 		o, ok := item.(client.Object)
 		if !ok {
@@ -118,9 +118,9 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 		if !ok {
 			return fmt.Errorf("cannot list %T", list)
 		}
-		err := Persist(func() error { return reader.List(ctx, page, &options) })
+		err := retryTransient(func() error { return reader.List(ctx, page, &options) })
 		switch {
-		case apierrors.IsResourceExpired(err) && options.Continue != "" && anew < walkAnew:
+		case apierrors.IsResourceExpired(err) && options.Continue != "" && anew < maxWalkRestarts:
 			anew++
 			options.Continue = ""
 			continue
@@ -138,7 +138,7 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 
 // persist tries a request several times where the API server is busy, or away for a
 // moment.
-func Persist(request func() error) error {
+func retryTransient(request func() error) error {
 	pace := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Steps: 5, Jitter: 0.2}
 	return clientretry.OnError(pace, func(err error) bool {
 		return apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)

@@ -87,8 +87,8 @@ func TestReleaseAllNamesWhatIsLeft(t *testing.T) {
 	calls := 0
 	exit := Exit{Client: c, Reason: "r", Now: t0, Progress: func(int, int) { calls++ }}
 	released, err := exit.ReleaseAll(t.Context())
-	var left *Left
-	if !errors.As(err, &left) || released != 35 || left.Count != 25 || len(left.First) != mostLeft || calls != 60 {
+	var left *Unreleased
+	if !errors.As(err, &left) || released != 35 || left.Count != 25 || len(left.First) != maxNamedUnreleased || calls != 60 {
 		t.Errorf("released %d, told %d times, %v", released, calls, err)
 	}
 	for _, part := range []string{"25 could not be released", "pod n/pod-", "not in  my house", "and 5 more"} {

@@ -30,10 +30,10 @@ func IsRefusal(err error) bool {
 
 // writes are the ways to let a pod or Job go. An admission policy may refuse what we
 // note on an object, and an object may have no room for it: neither is to hold it.
-type Writes struct {
-	Whole client.Patch
+type ReleasePatches struct {
+	Full client.Patch
 	// least lets go, and says nothing; nil if it is not to be tried.
-	Least client.Patch
+	Minimal client.Patch
 	// notes say what least does not, from much to little.
 	Notes []client.Patch
 }
@@ -41,13 +41,13 @@ type Writes struct {
 // apply lets an object go by the first of its writes that is not refused, and reports
 // whether the object says so. If it was refused before, the least alone is tried, which
 // is one request.
-func (w Writes) Apply(again bool, write func(client.Patch) error) (noted bool, err error) {
+func (w ReleasePatches) Apply(again bool, write func(client.Patch) error) (noted bool, err error) {
 	if !again {
-		if err := write(w.Whole); w.Least == nil || !IsRefusal(err) {
+		if err := write(w.Full); w.Minimal == nil || !IsRefusal(err) {
 			return true, err
 		}
 	}
-	if err := write(w.Least); err != nil {
+	if err := write(w.Minimal); err != nil {
 		return false, err
 	}
 	for _, note := range w.Notes {
@@ -59,43 +59,43 @@ func (w Writes) Apply(again bool, write func(client.Patch) error) (noted bool, e
 }
 
 // podWrites take our gate off a pod, and say why.
-func (r ReleaseNote) PodWrites(pod metav1.Object) Writes {
+func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
 	ungated := object{Metadata: objectMeta{UID: pod.GetUID()}, Spec: &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}}
-	return Writes{
-		Whole: r.podPatch(pod),
-		Least: ungated.as(types.StrategicMergePatchType),
-		Notes: []client.Patch{r.metadata(pod).as(types.MergePatchType), r.brief(pod), labelled(pod)},
+	return ReleasePatches{
+		Full:    r.podPatch(pod),
+		Minimal: ungated.patch(types.StrategicMergePatchType),
+		Notes:   []client.Patch{r.noting(pod).patch(types.MergePatchType), r.briefPatch(pod), labelPatch(pod)},
 	}
 }
 
 // jobWrites let a Job go by what holds it, and record that its pods are released.
-func (r ReleaseNote) JobWrites(job metav1.Object) Writes {
+func (r ReleaseNote) JobPatches(job metav1.Object) ReleasePatches {
 	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" { // the record is what lets go
-		return Writes{Whole: r.Record(job), Least: labelled(job), Notes: []client.Patch{r.Record(job), r.brief(job)}}
+		return ReleasePatches{Full: r.RecordPatch(job), Minimal: labelPatch(job), Notes: []client.Patch{r.RecordPatch(job), r.briefPatch(job)}}
 	}
-	return Writes{
-		Whole: r.resume(job),
-		Least: resuming(job),
-		Notes: []client.Patch{r.Record(job), r.brief(job), labelled(job)},
+	return ReleasePatches{
+		Full:    r.resumePatch(job),
+		Minimal: bareResumePatch(job),
+		Notes:   []client.Patch{r.RecordPatch(job), r.briefPatch(job), labelPatch(job)},
 	}
 }
 
 // brief says when something was let go. It takes less room than what was there before.
-func (r ReleaseNote) brief(o metav1.Object) client.Patch {
+func (r ReleaseNote) briefPatch(o metav1.Object) client.Patch {
 	started := policy.Stamp(r.At)
 	return object{Metadata: objectMeta{
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil},
-	}}.as(types.MergePatchType)
+	}}.patch(types.MergePatchType)
 }
 
 // labelled says that something is let go, and changes no annotation.
-func labelled(o metav1.Object) client.Patch {
-	return object{Metadata: objectMeta{UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}}}.as(types.MergePatchType)
+func labelPatch(o metav1.Object) client.Patch {
+	return object{Metadata: objectMeta{UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}}}.patch(types.MergePatchType)
 }
 
 // resuming lets a Job go that is held whole, and records nothing. It fails as invalid
 // if the Job is not as the cache knows it.
-func resuming(job metav1.Object) client.Patch {
-	return jsonPatch(slices.Concat(known(job), leave(job)))
+func bareResumePatch(job metav1.Object) client.Patch {
+	return jsonPatch(slices.Concat(holdTests(job), resumeChanges(job)))
 }
