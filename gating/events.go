@@ -29,10 +29,10 @@ const (
 	// not, or not wholly, believed any more.
 	EventNotBelieved = "ForecastNotBelieved"
 
-	eventsPerSecond = 5
-	eventsBurst     = 50
-	eventsQueued    = 5000
-	eventsOfOne     = 100 // of one namespace
+	eventsPerSecond       = 5
+	eventsBurst           = 50
+	maxEvents             = 5000
+	maxEventsPerNamespace = 100 // of one namespace
 )
 
 // Herald announces holds and releases as Events, at a pace that leaves the API
@@ -41,7 +41,7 @@ const (
 // dropped: the annotations say the same.
 type Announcer struct {
 	recorder events.EventRecorder
-	queue    turns
+	queue    fairQueue
 }
 
 type announcement struct {
@@ -53,7 +53,7 @@ type announcement struct {
 
 // NewHerald returns a herald that announces once it is started.
 func NewAnnouncer(recorder events.EventRecorder) *Announcer {
-	return &Announcer{recorder: recorder, queue: turns{lines: map[string][]announcement{}, more: make(chan struct{}, 1)}}
+	return &Announcer{recorder: recorder, queue: fairQueue{lines: map[string][]announcement{}, added: make(chan struct{}, 1)}}
 }
 
 // Released announces that work was released.
@@ -102,7 +102,7 @@ func (h *Announcer) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-h.queue.more:
+		case <-h.queue.added:
 		}
 		for a, found := h.queue.next(); found; a, found = h.queue.next() {
 			if pace.Wait(ctx) != nil {
@@ -118,21 +118,21 @@ func (h *Announcer) NeedLeaderElection() bool { return true }
 
 // turns is a bounded queue in which each namespace has a line of its own, and
 // the lines take turns.
-type turns struct {
+type fairQueue struct {
 	mu      sync.Mutex
 	lines   map[string][]announcement // by namespace, the oldest first; none is empty
 	order   []string                  // the namespaces that have a line, the next one first
 	waiting int                       // in all lines
-	more    chan struct{}             // has an element after something was added
+	added   chan struct{}             // has an element after something was added
 }
 
 // add appends an announcement to the line of its namespace, where there is room.
-func (q *turns) add(a announcement) {
+func (q *fairQueue) add(a announcement) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	namespace := a.about.Namespace
 	line := q.lines[namespace]
-	if q.waiting == eventsQueued || len(line) == eventsOfOne {
+	if q.waiting == maxEvents || len(line) == maxEventsPerNamespace {
 		return
 	}
 	if len(line) == 0 {
@@ -141,13 +141,13 @@ func (q *turns) add(a announcement) {
 	q.lines[namespace] = append(line, a)
 	q.waiting++
 	select {
-	case q.more <- struct{}{}:
+	case q.added <- struct{}{}:
 	default:
 	}
 }
 
 // next takes the oldest announcement of the namespace whose turn it is.
-func (q *turns) next() (a announcement, found bool) {
+func (q *fairQueue) next() (a announcement, found bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting == 0 {

@@ -13,7 +13,7 @@ func TestNamespacesTakeTurnsWithTheirEvents(t *testing.T) {
 	announce := func(namespace, note string) {
 		h.Announce(&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}, "Normal", "R", "A", note)
 	}
-	for i := range eventsOfOne + 50 {
+	for i := range maxEventsPerNamespace + 50 {
 		announce("storm", fmt.Sprint(i))
 	}
 	announce("quiet", "a")
@@ -26,18 +26,18 @@ func TestNamespacesTakeTurnsWithTheirEvents(t *testing.T) {
 	if d := cmp.Diff(want, got[:len(want)]); d != "" {
 		t.Error(d)
 	}
-	if got := len(got); got != eventsOfOne+2 {
-		t.Errorf("%d Events were queued, want those of quiet and %d of storm", got, eventsOfOne)
+	if got := len(got); got != maxEventsPerNamespace+2 {
+		t.Errorf("%d Events were queued, want those of quiet and %d of storm", got, maxEventsPerNamespace)
 	}
 }
 
 func TestTheQueueOfEventsIsBounded(t *testing.T) {
 	h := NewAnnouncer(nil)
-	for i := range eventsQueued + 10 {
-		namespace := fmt.Sprint(i % (eventsQueued/eventsOfOne + 5))
+	for i := range maxEvents + 10 {
+		namespace := fmt.Sprint(i % (maxEvents/maxEventsPerNamespace + 5))
 		h.Announce(&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}, "Normal", "R", "A", "n")
 	}
-	if h.queue.waiting != eventsQueued {
-		t.Errorf("%d Events wait, want %d", h.queue.waiting, eventsQueued)
+	if h.queue.waiting != maxEvents {
+		t.Errorf("%d Events wait, want %d", h.queue.waiting, maxEvents)
 	}
 }

@@ -36,7 +36,7 @@ func (f *failures) add(err error) bool {
 
 // log tells of the failures, if there are any: how many, and why the first of them.
 // It returns how many are to be tried again at once.
-func (f *failures) log(ctx context.Context, what, policy string) int {
+func (f *failures) report(ctx context.Context, what, policy string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.count > 0 {
@@ -46,7 +46,7 @@ func (f *failures) log(ctx context.Context, what, policy string) int {
 }
 
 // again returns how many are to be tried again at once.
-func (f *failures) again() int {
+func (f *failures) retryable() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.count - f.refused
@@ -55,14 +55,14 @@ func (f *failures) again() int {
 // tally counts what a walk has done, beside what it could not do.
 type tally struct {
 	failures
-	done int
+	succeeded int
 }
 
 // note takes up what became of one object.
-func (t *tally) note(err error) {
+func (t *tally) observe(err error) {
 	if !t.add(err) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.done++
+		t.succeeded++
 	}
 }

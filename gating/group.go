@@ -24,18 +24,18 @@ type group struct {
 	task plan.Task
 	// released says that the decision was made before: pods that came late, or
 	// were left over when a release was interrupted.
-	released bool
+	wasReleased bool
 	// parked says that it is not planned before its user resumes it.
-	parked   bool
-	decision plan.Decision
+	waitsForUser bool
+	decision     plan.Decision
 	// reason and cause are told on release, as is what all of it still waits for;
 	// recorded says that it is on record.
-	reason   string
-	waits    string
-	cause    plan.Cause
-	recorded bool
+	reason     string
+	otherWaits string
+	cause      plan.Cause
+	isRecorded bool
 	// to is the location that it is released to, where the policy chooses.
-	to string
+	location string
 }
 
 // head returns the object that speaks for the group.
@@ -47,49 +47,49 @@ func (g *group) head() *record {
 }
 
 // whole reports whether the Job itself is held, so that it has no pods yet.
-func (g *group) whole() bool {
+func (g *group) holdsJobItself() bool {
 	return g.job != nil && g.job.Annotations[v1alpha1.HeldByAnnotation] != ""
 }
 
 // letGo reports whether a Job that we held whole is not held any more, though that may
 // not be recorded yet.
-func (g *group) letGo() bool {
-	return g.whole() && !hold.HoldsItself(g.job.Annotations, g.job.suspended)
+func (g *group) isResumed() bool {
+	return g.holdsJobItself() && !hold.HoldsItself(g.job.Annotations, g.job.isSuspended)
 }
 
 // awaitsResume reports whether a group is not planned before its user resumes it.
 func (g *group) awaitsResume() bool {
-	return g.job != nil && !g.released && g.asks() == g.job && g.job.awaitsResume() && !withdraws(g.job)
+	return g.job != nil && !g.wasReleased && g.askingRecord() == g.job && g.job.awaitsResume() && !isWithdrawn(g.job)
 }
 
 // needsRoom reports whether a group is planned below the ceilings. Others go, have gone, or
 // are not to go.
-func (g *group) needsRoom() bool { return !g.released && !g.letGo() && !g.awaitsResume() }
+func (g *group) needsRoom() bool { return !g.wasReleased && !g.isResumed() && !g.awaitsResume() }
 
 // size is how many pods wait.
-func (g *group) size() int {
-	if g.whole() {
-		return int(g.job.pods)
+func (g *group) heldPods() int {
+	if g.holdsJobItself() {
+		return int(g.job.podsToRun)
 	}
 	return len(g.pods)
 }
 
 // pending is how many pods will run once the group is released: some of a Job
 // may still have to be created.
-func (g *group) pending() int {
+func (g *group) podsToStart() int {
 	if g.job != nil {
-		return max(int(g.job.pods), len(g.pods))
+		return max(int(g.job.podsToRun), len(g.pods))
 	}
 	return len(g.pods)
 }
 
 // due reports whether the group is to be released.
-func (g *group) due() bool { return g.released || !g.parked && !g.decision.Holds() }
+func (g *group) isDue() bool { return g.wasReleased || !g.waitsForUser && !g.decision.Holds() }
 
 // told returns the reason of the release of what still waits for something else,
 // if that is not empty.
-func (g *group) told(waits string) string {
-	if g.released {
+func (g *group) releaseReason(waits string) string {
+	if g.wasReleased {
 		return plan.Truncate("its Job has been released: " + g.job.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	d := g.decision
@@ -102,8 +102,8 @@ func (g *group) told(waits string) string {
 // suspended is promised its latest start now.
 func (g *group) notes(o *record) map[string]string {
 	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.Stamp(g.decision.Start)}
-	if g.to != "" {
-		notes[v1alpha1.PlannedLocationAnnotation] = g.to
+	if g.location != "" {
+		notes[v1alpha1.PlannedLocationAnnotation] = g.location
 	}
 	if o == g.job && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.Stamp(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
@@ -120,7 +120,7 @@ type groupKey struct {
 
 // groups gathers what a policy holds, except for what was released although
 // the cache does not show it yet, which is leaving.
-func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (all []*group, leaving []freed, err error) {
+func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (all []*group, leaving []unseenRelease, err error) {
 	jobs, err := r.jobs.list(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
@@ -137,15 +137,15 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 		return g
 	}
 	for _, job := range jobs {
-		if to, gone := done(releaseOf(job)); gone {
-			leaving = append(leaving, freed{job, to})
+		if to, gone := done(releaseID(job)); gone {
+			leaving = append(leaving, unseenRelease{job, to})
 			continue
 		}
 		add(groupKey{job.Namespace, job.UID}, &group{job: job})
 	}
 	for _, pod := range pods {
 		if to, gone := done(pod.UID); gone {
-			leaving = append(leaving, freed{pod, to})
+			leaving = append(leaving, unseenRelease{pod, to})
 			continue
 		}
 		key := groupKey{pod.Namespace, pod.UID}
@@ -154,7 +154,7 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 		}
 		g := byKey[key]
 		if g == nil {
-			g = add(key, r.open(pod, done))
+			g = add(key, r.newGroup(pod, done))
 		}
 		g.pods = append(g.pods, pod)
 	}
@@ -163,22 +163,22 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 
 // open starts the group of a pod whose Job is not among those that the policy
 // holds.
-func (r *Records) open(pod *record, done func(types.UID) (string, bool)) *group {
-	job := r.jobOf(pod.Namespace, pod)
+func (r *Records) newGroup(pod *record, done func(types.UID) (string, bool)) *group {
+	job := r.owningJob(pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}
-	to, gone := done(releaseOf(job))
-	return &group{job: job, released: gone || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, to: to}
+	to, gone := done(releaseID(job))
+	return &group{job: job, wasReleased: gone || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: to}
 }
 
 // schedule gives each group its task, and orders the groups by latest start.
-func schedule(rules *policy.Policy, groups []*group) {
+func setTasks(rules *policy.Policy, groups []*group) {
 	for _, g := range groups {
-		g.task = rules.TaskOf(g.asks())
+		g.task = rules.TaskOf(g.askingRecord())
 		g.task.Held = true
 		if g.job == nil {
-			g.hurry(rules)
+			g.advanceLatestStart(rules)
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
@@ -189,7 +189,7 @@ func schedule(rules *policy.Policy, groups []*group) {
 // itself: any of its siblings may be the head. Where a Job heads the group, its
 // promise alone counts: it is what was decided for all, and whoever makes a pod that
 // names the Job as its owner decides nothing.
-func (g *group) hurry(rules *policy.Policy) {
+func (g *group) advanceLatestStart(rules *policy.Policy) {
 	last := ""
 	for _, pod := range g.pods {
 		promise := pod.Annotations[v1alpha1.LatestStartAnnotation]
@@ -216,7 +216,7 @@ func (p *pass) decide() {
 	}
 	until := p.groups[len(p.groups)-1].task.LatestStart
 	if p.policy.Movable() {
-		p.decideWhere(until)
+		p.decideAcrossLocations(until)
 		return
 	}
 	at := map[string][]*group{}
@@ -225,9 +225,9 @@ func (p *pass) decide() {
 		at[location] = append(at[location], g)
 	}
 	for location, groups := range at {
-		outlook := p.policy.Planner(p.book, location, p.now, until)
+		outlook := p.policy.Planner(p.snapshot, location, p.now, until)
 		if p.policy.Limited() {
-			p.assign(groups, outlook.Fleet(p.policy.Buckets(), p.runs(location, groups)))
+			p.assign(groups, outlook.Fleet(p.policy.Buckets(), p.runsAt(location, groups)))
 			continue
 		}
 		for _, g := range groups {
@@ -238,35 +238,35 @@ func (p *pass) decide() {
 
 // decideWhere plans all groups together, each for the cheapest start of all
 // locations that it may run in, below the ceilings of each if there are any.
-func (p *pass) decideWhere(until time.Time) {
+func (p *pass) decideAcrossLocations(until time.Time) {
 	var fleets []*plan.Fleet
 	for _, location := range p.policy.LocationNames() {
-		outlook := p.policy.Planner(p.book, location, p.now, until)
-		fleets = append(fleets, outlook.Fleet(p.policy.Buckets(), p.runs(location, p.groups)))
+		outlook := p.policy.Planner(p.snapshot, location, p.now, until)
+		fleets = append(fleets, outlook.Fleet(p.policy.Buckets(), p.runsAt(location, p.groups)))
 	}
 	p.assign(p.groups, fleets[0], fleets[1:]...)
 	for _, g := range p.groups {
-		p.send(g)
+		p.setLocation(g)
 	}
 }
 
 // send says where a group is released to: pods that are left over follow their
 // Job. If nothing is known of the grid there is nothing to prefer.
-func (p *pass) send(g *group) {
+func (p *pass) setLocation(g *group) {
 	switch {
-	case g.released && g.to == "":
-		g.to = g.job.Annotations[v1alpha1.PlannedLocationAnnotation]
-	case !g.released && !math.IsNaN(g.decision.Expected):
-		g.to = g.decision.Location
+	case g.wasReleased && g.location == "":
+		g.location = g.job.Annotations[v1alpha1.PlannedLocationAnnotation]
+	case !g.wasReleased && !math.IsNaN(g.decision.Expected):
+		g.location = g.decision.Location
 	}
 }
 
 // runs is what occupies room at a location: what runs there and, of the groups,
 // those that were released before, and go now.
-func (p *pass) runs(location string, groups []*group) []plan.Run {
-	runs := slices.Clip(p.at[location])
+func (p *pass) runsAt(location string, groups []*group) []plan.Run {
+	runs := slices.Clip(p.byLocation[location])
 	for _, g := range groups {
-		if g.released && cmp.Or(g.to, p.policy.LocationOf(g.job.Annotations)) == location {
+		if g.wasReleased && cmp.Or(g.location, p.policy.LocationOf(g.job.Annotations)) == location {
 			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
 		}
 	}
@@ -278,7 +278,7 @@ func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet)
 	waiting := make([]plan.Group, 0, len(groups))
 	for _, g := range groups {
 		if g.needsRoom() {
-			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.pending()})
+			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.podsToStart()})
 		}
 	}
 	decisions := plan.Assign(waiting, fleet, others...)
@@ -286,7 +286,7 @@ func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet)
 		switch {
 		case g.needsRoom():
 			g.decision, decisions = decisions[0], decisions[1:]
-		case !g.released:
+		case !g.wasReleased:
 			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), ExpectedAtOnce: math.NaN()}
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // heldJobs are Jobs that are held, and their pods, as they are cached.
 func heldJobs(tb testing.TB, jobs, pods int) (all []*record) {
 	tb.Helper()
-	s := newStripper()
+	s := newRecordMaker()
 	for j := range jobs {
 		pod := heldPodOf(j, 0)
 		job := &batchv1.Job{ObjectMeta: pod.ObjectMeta}
@@ -58,7 +58,7 @@ func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 			alike := waiting("alike", map[string]string{v1alpha1.LatestStartAnnotation: tt.hasty[v1alpha1.LatestStartAnnotation], v1alpha1.DeadlineAnnotation: "20h"}).pods[0]
 			for _, pods := range [][]*record{{hasty, patient, alike}, {patient, alike, hasty}} {
 				g := &group{job: tt.job, pods: pods}
-				schedule(builtin(), []*group{g})
+				setTasks(builtin(), []*group{g})
 				if got := g.task.LatestStart.Sub(t0); got != tt.want {
 					t.Errorf("headed by %s, it starts after %v at the latest, want %v", pods[0].Name, got, tt.want)
 				}
@@ -74,7 +74,7 @@ func TestWhoIsAMemberOfAGroup(t *testing.T) {
 	job.Namespace, job.Name, job.UID, job.Labels = "victims", "nightly", "uid", map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 	member := func(namespace, name string, change func(*record)) *record {
 		pod := recordOf(hold.PodKind())
-		pod.Namespace, pod.Name, pod.UID, pod.gated = namespace, name, types.UID(namespace+name), true
+		pod.Namespace, pod.Name, pod.UID, pod.isGated = namespace, name, types.UID(namespace+name), true
 		pod.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "nightly", UID: "uid", Controller: &yes}}
 		change(pod)
@@ -84,7 +84,7 @@ func TestWhoIsAMemberOfAGroup(t *testing.T) {
 	records := recordsOf(t, job,
 		member("victims", "its-own", func(*record) {}),
 		member("victims", "relabelled", func(r *record) { r.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased }),
-		member("victims", "not-gated", func(r *record) { r.gated = false }),
+		member("victims", "not-gated", func(r *record) { r.isGated = false }),
 		member("victims", "being-deleted", func(r *record) { r.DeletionTimestamp = &deleted }),
 		member("strangers", "forged", func(*record) {}))
 	groups, _, err := records.groups("default", notDone)
@@ -115,7 +115,7 @@ func BenchmarkGroups(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		schedule(rules, groups)
+		setTasks(rules, groups)
 		if len(groups) != jobs || len(groups[jobs-1].pods) != pods || groups[1].task.LatestStart.Sub(groups[0].task.LatestStart) != time.Second {
 			b.Fatalf("%d groups, the last of %d pods", len(groups), len(groups[len(groups)-1].pods))
 		}

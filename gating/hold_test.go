@@ -24,12 +24,12 @@ var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func builtin() *policy.Policy { return policy.New(context.Background(), v1alpha1.Default(), nil, t0) }
 
 func TestLedgerForgetsWhatTheCacheNoLongerHas(t *testing.T) {
-	var l ledger
-	l.turn("p")
+	var l inFlight
+	l.beginPass("p")
 	l.add("p", "a", "north")
 	l.add("p", "b", "")
 	turn := func(policy string) func(types.UID) bool {
-		f := l.turn(policy)
+		f := l.beginPass(policy)
 		return func(uid types.UID) bool {
 			to, done := f(uid)
 			if want := map[bool]string{true: "north"}[done]; to != want {
@@ -60,13 +60,13 @@ func TestWhatIsDueGoesInOrderWithThoseLastOfNamespacesThatRefuse(t *testing.T) {
 	for i := range 7 {
 		pod := recordOf(hold.PodKind())
 		pod.Namespace, pod.UID = []string{"a", "b"}[i%2], types.UID(rune('a'+i))
-		g := &group{released: i != 3, pods: []*record{pod}}
+		g := &group{wasReleased: i != 3, pods: []*record{pod}}
 		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour)}
 		p.groups = append(p.groups, g)
 	}
-	l.setbacks.refuse("", p.groups[2].pods[0], "no", t0)
+	l.refusals.note("", p.groups[2].pods[0], "no", t0)
 	got := ""
-	for _, g := range l.due(p) {
+	for _, g := range l.dueGroups(p) {
 		got += string(g.pods[0].UID)
 	}
 	if want := "bfaceg"; got != want {
@@ -84,12 +84,12 @@ func TestWorkWaitsForAFirstForecastButNotBeyondItsLatestStart(t *testing.T) {
 		"no longer":                   {t0.Add(time.Minute), t0.Add(time.Hour), t0.Add(time.Minute)},
 		"not beyond its latest start": {t0, t0.Add(20 * time.Second), t0.Add(20 * time.Second)},
 	}
-	l.started.Store(&t0)
+	l.startedAt.Store(&t0)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := &group{task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
-			p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: tt.now, groups: []*group{g}}
-			g.decision = p.policy.Planner(p.book, "", tt.now, tt.latest).Decide(g.task)
+			p := &pass{policy: builtin(), snapshot: &forecast.Snapshot{}, now: tt.now, groups: []*group{g}}
+			g.decision = p.policy.Planner(p.snapshot, "", tt.now, tt.latest).Decide(g.task)
 			l.awaitForecast(p)
 			if !g.decision.Start.Equal(tt.want) {
 				t.Errorf("starts at %s, want %s", g.decision.Start, tt.want)
@@ -111,7 +111,7 @@ func TestWorkIsLookedAtEachMinuteWhileItWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := &Loop{Clock: clocktesting.NewFakePassiveClock(t0)}
-			if got := l.wait(&pass{policy: builtin(), book: &forecast.Snapshot{}, now: t0, groups: tt.groups}); got != tt.want {
+			if got := l.untilNextPass(&pass{policy: builtin(), snapshot: &forecast.Snapshot{}, now: t0, groups: tt.groups}); got != tt.want {
 				t.Errorf("looks again in %s, want %s", got, tt.want)
 			}
 		})
@@ -141,14 +141,14 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 		g.decision = plan.Decision{Decided: t0, Start: start, Cause: plan.CauseCleanerLater}
 	}
 	look := func() time.Duration { // the cache shows nothing yet of what was told
-		p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: clock.Now(), groups: groups}
+		p := &pass{policy: builtin(), snapshot: &forecast.Snapshot{}, now: clock.Now(), groups: groups}
 		if failed := l.explain(t.Context(), p); failed > 0 {
 			t.Errorf("%d writes failed", failed)
 		}
 		if took := clock.Now().Sub(p.now); took > 3*time.Second {
 			t.Errorf("a pass took %s", took)
 		}
-		return l.wait(p)
+		return l.untilNextPass(p)
 	}
 	for range 3 {
 		if next := look(); next > time.Second {

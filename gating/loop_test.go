@@ -50,12 +50,12 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 				Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewAnnouncer(nil),
 				Metrics: NewMetrics(prometheus.NewRegistry()), Workers: 1,
 			}
-			p := &pass{policy: builtin(), book: &forecast.Snapshot{}, now: t0}
-			l.done.turn(p.policy.Name)
+			p := &pass{policy: builtin(), snapshot: &forecast.Snapshot{}, now: t0}
+			l.inFlight.beginPass(p.policy.Name)
 			job, cached := recordOf(hold.JobKind()), recordOf(hold.PodKind())
 			job.Namespace, job.Name, cached.ObjectMeta = "n", "j", pod.ObjectMeta
 			g := &group{job: job, pods: []*record{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
-			g.decision = p.policy.Planner(p.book, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
+			g.decision = p.policy.Planner(p.snapshot, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
 			p.groups = []*group{g}
 			if failed := l.release(t.Context(), p); failed != 1 || refused != 1 {
 				t.Errorf("%d writes have failed, and %d were refused, want the record", failed, refused)
@@ -66,7 +66,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			if hold.HasGate(pod.Spec.SchedulingGates) != tt.gated {
 				t.Errorf("gated: %v, want %v", !tt.gated, tt.gated)
 			}
-			if again := l.done.has(releaseOf(job)); again {
+			if again := l.inFlight.has(releaseID(job)); again {
 				t.Error("the record is not tried again")
 			}
 		})
@@ -76,8 +76,8 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
 	job := recordOf(hold.JobKind())
 	job.Annotations = map[string]string{v1alpha1.ReasonAnnotation: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
-	g := &group{job: job, released: true}
-	if g.conclude(); len(g.reason) > 1024 || !g.recorded {
-		t.Errorf("%d bytes, recorded: %t", len(g.reason), g.recorded)
+	g := &group{job: job, wasReleased: true}
+	if g.setReason(); len(g.reason) > 1024 || !g.isRecorded {
+		t.Errorf("%d bytes, recorded: %t", len(g.reason), g.isRecorded)
 	}
 }

@@ -13,14 +13,14 @@ import (
 // do not, locations and the closed set of causes in package plan; never the name
 // of a pod. The series of a policy go with it.
 type Metrics struct {
-	heldPods   *prometheus.GaugeVec
-	heldGroups *prometheus.GaugeVec
-	overdue    *prometheus.GaugeVec
-	released   *prometheus.CounterVec
-	hold       *prometheus.HistogramVec
-	lag        *prometheus.HistogramVec
-	failed     *prometheus.CounterVec
-	pass       prometheus.Histogram
+	heldPods      *prometheus.GaugeVec
+	heldGroups    *prometheus.GaugeVec
+	overdue       *prometheus.GaugeVec
+	released      *prometheus.CounterVec
+	hold          *prometheus.HistogramVec
+	lag           *prometheus.HistogramVec
+	releaseErrors *prometheus.CounterVec
+	pass          prometheus.Histogram
 }
 
 // NewMetrics makes the loop's metrics and registers them.
@@ -46,7 +46,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "gridlatch_release_lag_seconds", Help: "From the planned start of a pod to its release.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"policy"}),
-		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+		releaseErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_release_errors_total", Help: "Releases that failed and are tried again, by policy.",
 		}, []string{"policy"}),
 		pass: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -54,12 +54,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(.0001, 4, 8),
 		}),
 	}
-	registry.MustRegister(m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.failed, m.pass)
-	m.expect()
+	registry.MustRegister(m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.releaseErrors, m.pass)
+	m.initStrayWork()
 	return m
 }
 
-func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, created, planned, now time.Time) {
+func (m *Metrics) countReleased(pods int, policy string, cause plan.Cause, created, planned, now time.Time) {
 	m.released.WithLabelValues(policy, string(cause)).Add(float64(pods))
 	m.hold.WithLabelValues(policy).Observe(now.Sub(created).Seconds())
 	if !planned.IsZero() {
@@ -69,19 +69,19 @@ func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, create
 
 // expect has the series of strays begin at zero: what anybody forges adds none, and
 // no counter goes when the last of them does.
-func (m *Metrics) expect() {
-	m.holds(strays, nil, nil)
-	m.overdue.WithLabelValues(strays)
-	for _, cause := range []plan.Cause{plan.CauseNoForecast, plan.CauseLatestStart, joined, plan.CauseWithdrawn} {
-		m.released.WithLabelValues(strays, string(cause))
+func (m *Metrics) initStrayWork() {
+	m.setHeld(strayWork, nil, nil)
+	m.overdue.WithLabelValues(strayWork)
+	for _, cause := range []plan.Cause{plan.CauseNoForecast, plan.CauseLatestStart, causeJoined, plan.CauseWithdrawn} {
+		m.released.WithLabelValues(strayWork, string(cause))
 	}
-	m.hold.WithLabelValues(strays)
-	m.lag.WithLabelValues(strays)
-	m.failed.WithLabelValues(strays)
+	m.hold.WithLabelValues(strayWork)
+	m.lag.WithLabelValues(strayWork)
+	m.releaseErrors.WithLabelValues(strayWork)
 }
 
 // holds sets what waits by a policy, for each cause there is to wait.
-func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
+func (m *Metrics) setHeld(policy string, pods, groups map[plan.Cause]int) {
 	for _, cause := range []plan.Cause{plan.CauseCleanerLater, plan.CauseThreshold, plan.CauseNoRoom, plan.CauseQueued, plan.CauseSpread, plan.CauseNoForecast, plan.CauseSuspended} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
 		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))
@@ -93,7 +93,7 @@ func (m *Metrics) forget(policy string) {
 	of := prometheus.Labels{"policy": policy}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.failed} {
+	}{m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.releaseErrors} {
 		vec.DeletePartialMatch(of)
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // lateness is by how much a release may be late without being called overdue.
-const lateness = time.Minute
+const overdueAfter = time.Minute
 
 // overdue is what is held although its latest start has passed.
 type overdue struct {
@@ -29,13 +29,13 @@ func (l *Loop) overdue(p *pass) overdue {
 	var late overdue
 	now := l.Clock.Now()
 	for _, g := range p.groups { // by latest start
-		if now.Sub(g.task.LatestStart) <= lateness {
+		if now.Sub(g.task.LatestStart) <= overdueAfter {
 			break
 		}
-		if g.parked {
+		if g.waitsForUser {
 			continue // its user holds it
 		}
-		pods := l.heldStill(g)
+		pods := l.stillHeldPods(g)
 		if pods > 0 && late.first == nil {
 			late.first, late.since = g.head(), g.task.LatestStart
 		}
@@ -46,13 +46,13 @@ func (l *Loop) overdue(p *pass) overdue {
 
 // heldStill counts the pods of a group that have not been let go. What is only being tried
 // again has not.
-func (l *Loop) heldStill(g *group) int {
+func (l *Loop) stillHeldPods(g *group) int {
 	pods := 0
-	if g.whole() && hold.HoldsItself(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
-		pods = g.size()
+	if g.holdsJobItself() && hold.HoldsItself(g.job.Annotations, g.job.isSuspended) && (!l.inFlight.has(releaseID(g.job)) || l.refusals.has(g.job)) {
+		pods = g.heldPods()
 	}
 	for _, pod := range g.pods {
-		if !l.done.has(pod.UID) || l.setbacks.has(pod) {
+		if !l.inFlight.has(pod.UID) || l.refusals.has(pod) {
 			pods++
 		}
 	}
@@ -60,16 +60,16 @@ func (l *Loop) heldStill(g *group) int {
 }
 
 // releasesFailing tells on a policy whether releases fail of what it holds.
-func (l *Loop) releasesFailing(p *pass, late overdue) metav1.Condition {
+func (l *Loop) releasesFailingCondition(p *pass, late overdue) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionReleasesFailing, Status: metav1.ConditionFalse,
 		Reason: v1alpha1.ReasonReleasing, Message: "what is due is released",
 	}
 	var where []string
 	words := ""
-	for _, s := range l.health.stuck(p.now) {
-		if s.namespace == "" || slices.ContainsFunc(p.groups, func(g *group) bool { return g.head().Namespace == s.namespace }) {
-			where, words = append(where, s.String()), cmp.Or(words, l.setbacks.words(s.namespace))
+	for _, s := range l.health.failingNamespaces(p.now) {
+		if s.name == "" || slices.ContainsFunc(p.groups, func(g *group) bool { return g.head().Namespace == s.name }) {
+			where, words = append(where, s.String()), cmp.Or(words, l.refusals.message(s.name))
 		}
 	}
 	switch {
@@ -80,7 +80,7 @@ func (l *Loop) releasesFailing(p *pass, late overdue) metav1.Condition {
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonOverdue
 		c.Message = fmt.Sprintf("what should have started by %s is held still, the first of it %s %s/%s",
 			plan.FormatTime(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
-		words = l.setbacks.words(late.first.Namespace)
+		words = l.refusals.message(late.first.Namespace)
 	}
 	if words != "" {
 		c.Message += ": " + words

@@ -20,7 +20,7 @@ import (
 )
 
 // reviewEvery is how often the API server is asked what Gridlatch may do.
-const reviewEvery = 30 * time.Second
+const reviewInterval = 30 * time.Second
 
 // Pulse renews the Lease ReleasesLease for as long as what is held can be let go:
 // we may patch pods and Jobs, and releases do not fail everywhere. All fields are
@@ -34,8 +34,8 @@ type Pulse struct {
 	// Switch is told of every renewal where there is no leader, and so no Lease.
 	Switch *Switch
 
-	reviewed time.Time // when it was last known that we may
-	beats    int
+	reviewedAt time.Time // when it was last known that we may
+	renewals   int
 }
 
 // Start renews every ten seconds until the context ends; for a manager, on the
@@ -43,7 +43,7 @@ type Pulse struct {
 func (p *Pulse) Start(ctx context.Context) error {
 	before := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		err, now := p.beat(ctx), ""
+		err, now := p.renewIfAble(ctx), ""
 		if err != nil {
 			now = err.Error()
 		}
@@ -51,7 +51,7 @@ func (p *Pulse) Start(ctx context.Context) error {
 			log.FromContext(ctx).Error(err, "what is held cannot be released; unless that changes, no work is held in a minute")
 		}
 		before = now
-	}, leaseBeat)
+	}, leaseInterval)
 	return nil
 }
 
@@ -59,20 +59,20 @@ func (p *Pulse) Start(ctx context.Context) error {
 func (p *Pulse) NeedLeaderElection() bool { return true }
 
 // beat renews once, if what is held can be let go.
-func (p *Pulse) beat(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, leaseBeat/2)
+func (p *Pulse) renewIfAble(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseInterval/2)
 	defer cancel()
 	now := p.Clock.Now()
-	if now.Sub(p.reviewed) >= reviewEvery {
+	if now.Sub(p.reviewedAt) >= reviewInterval {
 		if err := p.review(ctx); err != nil {
 			return err
 		}
-		p.reviewed = now
+		p.reviewedAt = now
 	}
-	failing := writeStuck(p.Health.stuck(now))
+	failing := formatFailing(p.Health.failingNamespaces(now))
 	if p.Switch.Clientset == nil {
-		p.beats++
-		p.Switch.see(strconv.Itoa(p.beats), failing)
+		p.renewals++
+		p.Switch.noteRenewal(strconv.Itoa(p.renewals), failing)
 		return nil
 	}
 	return p.renew(ctx, failing, now)
@@ -109,7 +109,7 @@ func (p *Pulse) renew(ctx context.Context, failing string, now time.Time) error 
 			Name: releasesLease, Labels: map[string]string{"app.kubernetes.io/name": "gridlatch"},
 		}}
 	}
-	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &p.Identity, ptr.To(int32(leaseOld.Seconds()))
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &p.Identity, ptr.To(int32(leaseLifetime.Seconds()))
 	lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now))
 	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, releasesFailingAnnotation, failing)
 	if missing {

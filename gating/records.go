@@ -32,7 +32,7 @@ const (
 	runningIndex = "gridlatch.running"
 	// recordsPage is how many objects are listed at once where the API server cannot
 	// stream them: whole pods take several times of their records.
-	recordsPage = 500
+	recordsPageSize = 500
 )
 
 // Records is the cache of the pods that were decided on and are not over, and of the
@@ -43,11 +43,11 @@ const (
 //
 // A nil Records knows nothing.
 type Records struct {
-	pods, jobs indexed
+	pods, jobs recordCache
 }
 
 // indexed are the records of a kind, by policy.
-type indexed struct {
+type recordCache struct {
 	toolscache.Indexer
 	informer toolscache.SharedIndexInformer // nil in a test that fills the indexer itself
 }
@@ -66,7 +66,7 @@ func NewRecords(config *rest.Config) (*Records, error) {
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed))).String()
 	pods, jobs := clientset.CoreV1().Pods(metav1.NamespaceAll), clientset.BatchV1().Jobs(metav1.NamespaceAll)
 	r := &Records{}
-	r.pods, err = newIndexed(&corev1.Pod{}, clientset,
+	r.pods, err = newRecordCache(&corev1.Pod{}, clientset,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			decided(&o)
 			o.FieldSelector = unfinished
@@ -80,7 +80,7 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.jobs, err = newIndexed(&batchv1.Job{}, clientset,
+	r.jobs, err = newRecordCache(&batchv1.Job{}, clientset,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			decided(&o)
 			return jobs.List(ctx, o)
@@ -92,11 +92,11 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	return r, err
 }
 
-func newIndexed(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (indexed, error) {
-	s := newStripper()
+func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (recordCache, error) {
+	s := newRecordMaker()
 	lists := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", recordsPage // of version 0 there are no pages
+			o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", recordsPageSize // of version 0 there are no pages
 			page, err := list(ctx, o)
 			if err != nil {
 				return nil, err
@@ -105,22 +105,22 @@ func newIndexed(of runtime.Object, clientset kubernetes.Interface, list toolscac
 		},
 		WatchFuncWithContext: watch,
 	}
-	informer := toolscache.NewSharedIndexInformer(toolscache.ToListWatcherWithWatchListSemantics(lists, clientset), of, 0, byPolicy())
-	if err := informer.SetTransform(s.strip); err != nil {
-		return indexed{}, fmt.Errorf("watch %T: %w", of, err)
+	informer := toolscache.NewSharedIndexInformer(toolscache.ToListWatcherWithWatchListSemantics(lists, clientset), of, 0, policyIndexers())
+	if err := informer.SetTransform(s.transform); err != nil {
+		return recordCache{}, fmt.Errorf("watch %T: %w", of, err)
 	}
-	return indexed{informer.GetIndexer(), informer}, nil
+	return recordCache{informer.GetIndexer(), informer}, nil
 }
 
 // StaticRecords makes a cache of these pods and Jobs that never changes, for tests of
 // what reads it.
 func StaticRecords(objects ...runtime.Object) (*Records, error) {
-	s, r := newStripper(), &Records{}
-	for _, of := range []*indexed{&r.pods, &r.jobs} {
-		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, byPolicy())
+	s, r := newRecordMaker(), &Records{}
+	for _, of := range []*recordCache{&r.pods, &r.jobs} {
+		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, policyIndexers())
 	}
 	for _, object := range objects {
-		stripped, _ := s.strip(object) // it never fails
+		stripped, _ := s.transform(object) // it never fails
 		o, ok := stripped.(*record)
 		if !ok {
 			return nil, fmt.Errorf("%T: want a pod or a Job", object)
@@ -137,7 +137,7 @@ func StaticRecords(objects ...runtime.Object) (*Records, error) {
 }
 
 // page makes records of a page of a list.
-func (s *stripper) page(list runtime.Object) (runtime.Object, error) {
+func (s *recordMaker) page(list runtime.Object) (runtime.Object, error) {
 	about, err := apimeta.ListAccessor(list)
 	if err != nil {
 		return nil, fmt.Errorf("read a list: %w", err)
@@ -145,7 +145,7 @@ func (s *stripper) page(list runtime.Object) (runtime.Object, error) {
 	page := &internalversion.List{}
 	page.ResourceVersion, page.Continue = about.GetResourceVersion(), about.GetContinue()
 	err = apimeta.EachListItem(list, func(object runtime.Object) error {
-		if r, _ := s.strip(object); r != nil { // it never fails
+		if r, _ := s.transform(object); r != nil { // it never fails
 			if o, ok := r.(runtime.Object); ok {
 				page.Items = append(page.Items, o)
 			}
@@ -178,7 +178,7 @@ type recordSource struct {
 // sources tell handle of the changes of all records.
 func (r *Records) sources(handle handler.TypedEventHandler[*record, reconcile.Request]) []source.Source {
 	var all []source.Source
-	for _, of := range []indexed{r.pods, r.jobs} {
+	for _, of := range []recordCache{r.pods, r.jobs} {
 		informer := &source.TypedInformer[*record, reconcile.Request]{Informer: of.informer, Handler: handle}
 		all = append(all, recordSource{informer, of.informer.HasSynced})
 	}
@@ -194,7 +194,7 @@ func (s recordSource) WaitForSync(ctx context.Context) error {
 }
 
 // byPolicy are our indices.
-func byPolicy() toolscache.Indexers {
+func policyIndexers() toolscache.Indexers {
 	index := func(policies func(*record) []string) toolscache.IndexFunc {
 		return func(object any) ([]string, error) {
 			if r, ok := object.(*record); ok {
@@ -203,11 +203,11 @@ func byPolicy() toolscache.Indexers {
 			return nil, fmt.Errorf("cached is a %T", object)
 		}
 	}
-	return toolscache.Indexers{heldIndex: index(heldBy), runningIndex: index(releasedBy)}
+	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy)}
 }
 
 // list returns the records that an index has for a policy.
-func (i indexed) list(index, policy string) ([]*record, error) {
+func (i recordCache) list(index, policy string) ([]*record, error) {
 	objects, err := i.ByIndex(index, policy)
 	if err != nil {
 		return nil, fmt.Errorf("list by policy: %w", err)
@@ -223,7 +223,7 @@ func (i indexed) list(index, policy string) ([]*record, error) {
 
 // jobOf returns the record of the Job that owns an object of a namespace, nil if
 // it is not owned by a Job, or by one that was not decided on.
-func (r *Records) jobOf(namespace string, object metav1.Object) *record {
+func (r *Records) owningJob(namespace string, object metav1.Object) *record {
 	owner := hold.OwningJob(object)
 	if r == nil || owner == nil {
 		return nil
@@ -239,14 +239,14 @@ func (r *Records) jobOf(namespace string, object metav1.Object) *record {
 // Released reports whether the Job that owns a pod of a namespace has been
 // released, by what the cache knows.
 func (r *Records) IsJobReleased(namespace string, pod metav1.Object) bool {
-	job := r.jobOf(namespace, pod)
+	job := r.owningJob(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 }
 
 // Held reports whether the Job that owns a pod of a namespace is held, by what the
 // cache knows.
 func (r *Records) IsJobHeld(namespace string, pod metav1.Object) bool {
-	job := r.jobOf(namespace, pod)
+	job := r.owningJob(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 }
 
@@ -255,7 +255,7 @@ func (r *Records) IsJobHeld(namespace string, pod metav1.Object) bool {
 // says.
 func (r *Records) PlannedLocation(namespace string, pod metav1.Object) string {
 	template := pod.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
-	if job := r.jobOf(namespace, pod); job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased {
+	if job := r.owningJob(namespace, pod); job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased {
 		return cmp.Or(job.Annotations[v1alpha1.PlannedLocationAnnotation], template)
 	}
 	return template

@@ -57,8 +57,8 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 				l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pods...))
 				l.Workers, l.Clock, l.Store = 32, clock.RealClock{}, getsDirtier(t)
 				l.Policies.Clock = l.Clock
-				l.retries.SetLimit(retriesAtOnce)
-				l.untold.trifling = true
+				l.retries.SetLimit(maxRetries)
+				l.unexplained.isMinor = true
 				var patches atomic.Int64
 				l.Client = interceptor.NewClient(l.Client.(client.WithWatch), interceptor.Funcs{
 					Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
@@ -73,7 +73,7 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					time.Sleep(min(result.RequeueAfter, gatherLeast)) // something else wakes it all the time
+					time.Sleep(min(result.RequeueAfter, minGatherTime)) // something else wakes it all the time
 					if time.Since(now) >= minute {
 						perMinute, minute = append(perMinute, patches.Swap(0)), minute+time.Minute
 					}

@@ -26,7 +26,7 @@ import (
 const (
 	// retriesAtOnce bounds the writes in flight of what was refused before. What is sent
 	// is bounded by the pace of setbacks; these wait for webhooks that hang.
-	retriesAtOnce = 128
+	maxRetries = 128
 	// slowRefusal is how long a refusal may take for the least to be asked for at once.
 	slowRefusal = time.Second
 	// retryTimeout bounds each: a webhook is given 30 seconds at most.
@@ -41,55 +41,55 @@ const (
 // waits for it.
 func (l *Loop) release(ctx context.Context, p *pass) int {
 	var records failures
-	var came outcome
-	pods := l.group()
-	for batch := range slices.Chunk(l.due(p), l.Workers) {
+	var came podReleases
+	pods := l.workers()
+	for batch := range slices.Chunk(l.dueGroups(p), l.Workers) {
 		var jobs sync.WaitGroup
 		for _, g := range batch {
-			g.conclude()
-			if g.job == nil || !l.setbacks.has(g.job) {
-				jobs.Go(func() { records.add(l.record(ctx, p, g, false)) })
+			g.setReason()
+			if g.job == nil || !l.refusals.has(g.job) {
+				jobs.Go(func() { records.add(l.recordRelease(ctx, p, g, false)) })
 			}
 		}
 		jobs.Wait()
-		for pod, g := range p.free(batch) {
-			if !l.setbacks.has(pod) {
+		for pod, g := range p.releasablePods(batch) {
+			if !l.refusals.has(pod) {
 				pods.Go(func() error { return l.firstRelease(ctx, p, g, pod, &came) })
 			}
 		}
 	}
 	_ = pods.Wait() // they report for themselves
-	pods = l.group()
+	pods = l.workers()
 	for pod, g := range came.refused {
-		pods.Go(func() error { return came.note(nil, g, l.releasePod(ctx, p, g, pod, true)) })
+		pods.Go(func() error { return came.add(nil, g, l.releasePod(ctx, p, g, pod, true)) })
 	}
 	_ = pods.Wait() // likewise
 	if came.released > 0 {
 		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", came.released)
 	}
-	l.Metrics.failed.WithLabelValues(p.policy.Name).Add(float64(came.failed.count))
-	p.unsteered.log(ctx, "released pods without a preference for nodes", p.policy.Name)
-	again := records.log(ctx, "cannot record releases, trying again", p.policy.Name) +
-		came.failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
-	l.retry(ctx, p)
+	l.Metrics.releaseErrors.WithLabelValues(p.policy.Name).Add(float64(came.failed.count))
+	p.withoutPreference.report(ctx, "released pods without a preference for nodes", p.policy.Name)
+	again := records.report(ctx, "cannot record releases, trying again", p.policy.Name) +
+		came.failed.report(ctx, "cannot release pods, trying again", p.policy.Name)
+	l.retryRefused(ctx, p)
 	return again
 }
 
 // firstRelease releases a pod of which nothing was refused yet. Where the API server takes
 // long to refuse, the pass does not ask for the least: that is tried beside the passes.
-func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, came *outcome) error {
+func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, came *podReleases) error {
 	began := l.Clock.Now()
 	err := l.releasePod(ctx, p, g, pod, false)
 	if hold.IsRefusal(err) && l.Clock.Now().Sub(began) > slowRefusal {
-		l.refused(p, pod, err)
-		return came.note(nil, g, err)
+		l.noteRefusal(p, pod, err)
+		return came.add(nil, g, err)
 	}
-	return came.note(pod, g, err)
+	return came.add(pod, g, err)
 }
 
 // outcome is what came of the releases of pods. Those that are refused as they should
 // be are left for later: the least is asked for once all others are through.
-type outcome struct {
+type podReleases struct {
 	mu       sync.Mutex
 	released int
 	refused  map[*record]*group
@@ -98,7 +98,7 @@ type outcome struct {
 
 // note takes up what came of one; without a pod, nothing is left for later. It returns
 // nil.
-func (o *outcome) note(pod *record, g *group, err error) error {
+func (o *podReleases) add(pod *record, g *group, err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -113,7 +113,7 @@ func (o *outcome) note(pod *record, g *group, err error) error {
 }
 
 // group runs as many writes at once as there are workers.
-func (l *Loop) group() *errgroup.Group {
+func (l *Loop) workers() *errgroup.Group {
 	group := &errgroup.Group{}
 	group.SetLimit(l.Workers)
 	return group
@@ -121,12 +121,12 @@ func (l *Loop) group() *errgroup.Group {
 
 // due returns the groups that are to be released, the most urgent first, but those of
 // namespaces in which something was refused last.
-func (l *Loop) due(p *pass) []*group {
+func (l *Loop) dueGroups(p *pass) []*group {
 	var due, troubled []*group
 	for _, g := range p.groups {
 		switch {
-		case !g.due():
-		case l.setbacks.troubled(g.head().Namespace):
+		case !g.isDue():
+		case l.refusals.refusesIn(g.head().Namespace):
 			troubled = append(troubled, g)
 		default:
 			due = append(due, g)
@@ -137,10 +137,10 @@ func (l *Loop) due(p *pass) []*group {
 
 // free yields the pods of groups that may go, with their groups: those whose Job says so,
 // or is let go, and all whose latest start has come.
-func (p *pass) free(groups []*group) func(yield func(*record, *group) bool) {
+func (p *pass) releasablePods(groups []*group) func(yield func(*record, *group) bool) {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range groups {
-			if !g.recorded && !g.letGo() && p.now.Before(g.task.LatestStart) {
+			if !g.isRecorded && !g.isResumed() && p.now.Before(g.task.LatestStart) {
 				continue
 			}
 			for _, pod := range g.pods {
@@ -154,87 +154,87 @@ func (p *pass) free(groups []*group) func(yield func(*record, *group) bool) {
 
 // retry has what was refused before tried again whose time has come, and does not
 // wait for that: what the API server does with such a write may take long.
-func (l *Loop) retry(ctx context.Context, p *pass) {
+func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	full := false
 	start := func(o *record, attempt func(context.Context) error) {
-		if full || !l.setbacks.ripe(o, l.Clock.Now()) {
+		if full || !l.refusals.isDue(o, l.Clock.Now()) {
 			return
 		}
 		full = !l.retries.TryGo(func() error {
-			if !l.setbacks.begin(o, l.Clock.Now()) {
+			if !l.refusals.begin(o, l.Clock.Now()) {
 				return nil
 			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retryTimeout)
 			defer cancel()
-			defer l.setbacks.leave(o)
+			defer l.refusals.endAttempt(o)
 			if attempt(ctx) != nil {
-				l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
+				l.Metrics.releaseErrors.WithLabelValues(p.policy.Name).Inc()
 			}
 			return nil
 		})
 	}
-	due := l.due(p)
+	due := l.dueGroups(p)
 	for _, g := range due {
-		if g.job != nil && !g.released {
+		if g.job != nil && !g.wasReleased {
 			again := *g // whose reason may change
-			start(g.job, func(ctx context.Context) error { return l.record(ctx, p, &again, true) })
+			start(g.job, func(ctx context.Context) error { return l.recordRelease(ctx, p, &again, true) })
 		}
 	}
-	for pod, g := range p.free(due) {
+	for pod, g := range p.releasablePods(due) {
 		start(pod, func(ctx context.Context) error { return l.releasePod(ctx, p, g, pod, true) })
 	}
 }
 
 // conclude takes up why a group is released.
-func (g *group) conclude() {
-	g.waits, g.cause = g.stillWaits(), g.decision.Cause
-	if g.released {
-		g.cause = joined
+func (g *group) setReason() {
+	g.otherWaits, g.cause = g.stillWaits(), g.decision.Cause
+	if g.wasReleased {
+		g.cause = causeJoined
 	}
-	g.reason = g.told(g.waits)
-	if g.letGo() {
+	g.reason = g.releaseReason(g.otherWaits)
+	if g.isResumed() {
 		g.reason = hold.ReasonTaken
 	}
-	g.recorded = g.job == nil || g.released
+	g.isRecorded = g.job == nil || g.wasReleased
 }
 
 // record makes the decision for a group last, on its Job.
-func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error {
-	if g.recorded {
+func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, again bool) error {
+	if g.isRecorded {
 		return nil
 	}
-	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
-	noted, err := l.recordOn(ctx, g, again)
+	l.inFlight.add(p.policy.Name, releaseID(g.job), g.location) // before the watch can tell of it
+	noted, err := l.writeRecord(ctx, g, again)
 	if err != nil {
-		l.done.drop(p.policy.Name, releaseOf(g.job))
-		l.refused(p, g.job, err)
+		l.inFlight.drop(p.policy.Name, releaseID(g.job))
+		l.noteRefusal(p, g.job, err)
 		return err
 	}
-	g.recorded = true
-	if !l.setbacks.freed(g.job) {
-		l.vouch(p, g, g.job.UID)
-		if g.whole() {
-			l.count(p, g, g.job, g.size())
+	g.isRecorded = true
+	if !l.refusals.isReleased(g.job) {
+		l.noteOwnRelease(p, g, g.job.UID)
+		if g.holdsJobItself() {
+			l.countRelease(p, g, g.job, g.heldPods())
 		}
 		l.Events.ReleasedWork(&g.job.PartialObjectMetadata, g.reason)
 	}
-	if noted || !g.whole() {
-		l.setbacks.succeed(g.job, l.Clock.Now())
+	if noted || !g.holdsJobItself() {
+		l.refusals.forget(g.job, l.Clock.Now())
 	} else {
-		l.setbacks.free(p.policy.Name, g.job, g.reason, l.Clock.Now())
+		l.refusals.noteReleased(p.policy.Name, g.job, g.reason, l.Clock.Now())
 	}
 	return nil
 }
 
 // recordOn writes the decision for a group on its Job, and reports whether it says
 // so. Where the Job is not as the cache knows it, it does so for the Job as it is.
-func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, err error) {
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.to, MarksTemplate: true}
-	if g.letGo() || g.whole() && l.setbacks.freed(g.job) { // if it is suspended again, that is its user's doing
+func (l *Loop) writeRecord(ctx context.Context, g *group, again bool) (noted bool, err error) {
+	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
+	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.job) { // if it is suspended again, that is its user's doing
 		return l.recordTaken(ctx, g, made)
 	}
-	noted, err = l.free(ctx, hold.JobKind(), g.job, made.JobPatches(g.job), again)
-	if !apierrors.IsInvalid(err) || !g.whole() {
+	noted, err = l.applyPatches(ctx, hold.JobKind(), g.job, made.JobPatches(g.job), again)
+	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
 	}
 	var now batchv1.Job
@@ -248,7 +248,7 @@ func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, 
 		return false, err
 	default:
 		made.MarksTemplate = false // it cannot be changed if the Job has run before
-		return l.free(ctx, hold.JobKind(), g.job, made.JobPatches(&now), again)
+		return l.applyPatches(ctx, hold.JobKind(), g.job, made.JobPatches(&now), again)
 	}
 }
 
@@ -256,45 +256,45 @@ func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, 
 // has taken it, or what could not be recorded when we let it go.
 func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote) (noted bool, err error) {
 	made.Reason, made.IsTaken = hold.ReasonTaken, true
-	if reason, at, freed := l.setbacks.letGo(g.job); freed {
+	if reason, at, freed := l.refusals.unrecordedRelease(g.job); freed {
 		made.Reason, made.At, made.IsTaken = reason, at, false
 	}
 	g.reason = made.Reason
-	return true, pardon(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.RecordPatch(g.job)))
+	return true, ignoreGone(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.RecordPatch(g.job)))
 }
 
 // vouch remembers that the loop itself has let something go, where that takes room.
-func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
+func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
 	if p.policy.Limited() {
-		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
+		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }
 
 // releasePod takes the gate off a pod, and says so or, where that was refused already,
 // again, by the least that does it.
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
-	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.to}
-	if waits := pod.stillWaits(false); waits != g.waits {
-		made.Reason = g.told(waits)
+	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can tell of it
+	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
+	if waits := pod.stillWaits(false); waits != g.otherWaits {
+		made.Reason = g.releaseReason(waits)
 	}
-	if again || !l.steer(ctx, p, pod, made) {
+	if again || !l.releaseWithPreference(ctx, p, pod, made) {
 		w := made.PodPatches(pod)
 		if !again {
 			w = hold.ReleasePatches{Full: w.Full}
 		}
-		if _, err := l.free(ctx, hold.PodKind(), pod, w, again); err != nil {
-			l.done.drop(p.policy.Name, pod.UID)
+		if _, err := l.applyPatches(ctx, hold.PodKind(), pod, w, again); err != nil {
+			l.inFlight.drop(p.policy.Name, pod.UID)
 			if again {
-				l.refused(p, pod, err)
+				l.noteRefusal(p, pod, err)
 			}
 			return err
 		}
 	}
-	l.setbacks.succeed(pod, l.Clock.Now())
-	l.vouch(p, g, pod.UID)
-	if !g.whole() { // else it is counted with its Job
-		l.count(p, g, pod, 1)
+	l.refusals.forget(pod, l.Clock.Now())
+	l.noteOwnRelease(p, g, pod.UID)
+	if !g.holdsJobItself() { // else it is counted with its Job
+		l.countRelease(p, g, pod, 1)
 	}
 	l.Events.ReleasedWork(&pod.PartialObjectMetadata, made.Reason)
 	return nil
@@ -302,12 +302,12 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, a
 
 // refused notes that the API server would not have an object let go, and tells it
 // on the object where that is new.
-func (l *Loop) refused(p *pass, o *record, err error) {
+func (l *Loop) noteRefusal(p *pass, o *record, err error) {
 	if !hold.IsRefusal(err) {
 		return
 	}
 	words := hold.Printable(err.Error())
-	if l.setbacks.refuse(p.policy.Name, o, words, l.Clock.Now()) {
+	if l.refusals.note(p.policy.Name, o, words, l.Clock.Now()) {
 		l.Events.RefusedRelease(&o.PartialObjectMetadata, words)
 	}
 }
@@ -316,7 +316,7 @@ func (l *Loop) refused(p *pass, o *record, err error) {
 // and reports whether it has. If there is none, or whatever else is the matter, it
 // has done nothing, and the pod is to be released without: a preference never holds
 // one.
-func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.ReleaseNote) bool {
+func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, made hold.ReleaseNote) bool {
 	term, ok := p.policy.Preference(made.Location)
 	if !ok {
 		return false
@@ -334,7 +334,7 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.Releas
 		return l.Client.Patch(ctx, target, made.PreferencePatch(&now, term))
 	})
 	if !apierrors.IsNotFound(err) {
-		p.unsteered.add(err)
+		p.withoutPreference.add(err)
 	}
 	if err == nil {
 		l.health.add(pod.Namespace, nil, l.Clock.Now())
@@ -343,24 +343,24 @@ func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.Releas
 }
 
 // count adds the release of a pod, or of a whole Job, to the metrics.
-func (l *Loop) count(p *pass, g *group, o *record, pods int) {
+func (l *Loop) countRelease(p *pass, g *group, o *record, pods int) {
 	planned, _ := time.Parse(time.RFC3339, o.Annotations[v1alpha1.PlannedStartAnnotation]) // zero if absent
-	l.Metrics.releasedPods(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
+	l.Metrics.countReleased(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
 }
 
 // free writes the release of a pod or Job, and notes what came of it. It reports
 // whether the object says so.
-func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.ReleasePatches, again bool) (noted bool, err error) {
+func (l *Loop) applyPatches(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.ReleasePatches, again bool) (noted bool, err error) {
 	noted, err = w.Apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
 	if again || w.Minimal != nil || !hold.IsRefusal(err) { // else the last word has not been said
 		l.health.add(o.Namespace, err, l.Clock.Now())
 	}
-	return noted, pardon(kind, o, err)
+	return noted, ignoreGone(kind, o, err)
 }
 
 // patch writes to a pod or Job.
 func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	return pardon(kind, o, l.write(ctx, kind, o, patch))
+	return ignoreGone(kind, o, l.write(ctx, kind, o, patch))
 }
 
 func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
@@ -371,7 +371,7 @@ func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *recor
 
 // pardon wraps what went wrong with a write to a pod or Job; one that is gone, or
 // another by its name, needs nothing any more.
-func pardon(kind schema.GroupVersionKind, o *record, err error) error {
+func ignoreGone(kind schema.GroupVersionKind, o *record, err error) error {
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}

@@ -24,13 +24,13 @@ import (
 const (
 	// learnEvery is how often finished Jobs are looked at: what repeats seldom
 	// does so more often than this.
-	learnEvery = 10 * time.Minute
+	learnInterval = 10 * time.Minute
 	// learnAgain is how soon they are looked at again if that has failed.
-	learnAgain = 10 * time.Second
+	learnRetryPause = 10 * time.Second
 	// runsKept bounds how many runs of the same work count: the newest.
-	runsKept = 20
+	maxRuns = 20
 	// longestRun bounds what is taken for a run.
-	longestRun = 31 * 24 * time.Hour
+	maxRunTime = 31 * 24 * time.Hour
 )
 
 // Runs knows how long earlier runs of the same work took: Jobs of the same CronJob,
@@ -41,11 +41,11 @@ type Runs struct {
 	// Reader asks the API server itself.
 	Reader client.Reader
 
-	known atomic.Pointer[map[work]policy.RunTimes]
+	byWork atomic.Pointer[map[workKey]policy.RunTimes]
 }
 
 // work is what Jobs are runs of.
-type work struct {
+type workKey struct {
 	namespace, label string
 	// cronJob owns the runs whose label is its name; empty for others. So a Job that
 	// only borrows the name of a CronJob is no run of it.
@@ -53,8 +53,8 @@ type work struct {
 }
 
 // workOf returns what a Job of a namespace is a run of; false if it does not say.
-func workOf(namespace string, job metav1.Object) (work, bool) {
-	w := work{namespace: namespace, label: job.GetLabels()[v1alpha1.RunsOfLabel]}
+func workKeyOf(namespace string, job metav1.Object) (workKey, bool) {
+	w := workKey{namespace: namespace, label: job.GetLabels()[v1alpha1.RunsOfLabel]}
 	if cronJob := CronJobOf(job); cronJob != nil && cronJob.Name == w.label {
 		w.cronJob = cronJob.UID
 	}
@@ -76,8 +76,8 @@ func CronJobOf(job metav1.Object) *metav1.OwnerReference {
 // Of returns what is known of the runs of which a Job of a namespace is one. It may
 // be called at any time.
 func (r *Runs) Times(namespace string, job metav1.Object) policy.RunTimes {
-	known := r.known.Load()
-	w, ok := workOf(namespace, job)
+	known := r.byWork.Load()
+	w, ok := workKeyOf(namespace, job)
 	if known == nil || !ok {
 		return policy.RunTimes{}
 	}
@@ -89,14 +89,14 @@ func (r *Runs) Times(namespace string, job metav1.Object) policy.RunTimes {
 func (r *Runs) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		// the only error is that the context has ended
-		_ = wait.PollUntilContextCancel(ctx, learnAgain, true, func(ctx context.Context) (bool, error) {
+		_ = wait.PollUntilContextCancel(ctx, learnRetryPause, true, func(ctx context.Context) (bool, error) {
 			err := r.Learn(ctx)
 			if err != nil && ctx.Err() == nil {
 				log.FromContext(ctx).Error(err, "cannot tell how long earlier runs took, trying again")
 			}
 			return err == nil, nil
 		})
-	}, learnEvery)
+	}, learnInterval)
 	return nil
 }
 
@@ -106,21 +106,21 @@ func (r *Runs) NeedLeaderElection() bool { return false }
 
 // Learn looks at all Jobs there are. If it fails, what was known stays.
 func (r *Runs) Learn(ctx context.Context) error {
-	runs := map[work][]run{}
+	runs := map[workKey][]run{}
 	err := hold.EachJob(ctx, r.Reader, "", v1alpha1.RunsOfLabel, selection.Exists, func(job *batchv1.Job) {
 		if run, ok := runOf(job); ok {
-			w, _ := workOf(job.Namespace, job) // it has the label
-			runs[w] = keep(runs[w], run)
+			w, _ := workKeyOf(job.Namespace, job) // it has the label
+			runs[w] = insertRun(runs[w], run)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	known := make(map[work]policy.RunTimes, len(runs))
+	known := make(map[workKey]policy.RunTimes, len(runs))
 	for w, runs := range runs {
 		known[w] = runTimes(runs)
 	}
-	r.known.Store(&known)
+	r.byWork.Store(&known)
 	return nil
 }
 
@@ -135,7 +135,7 @@ type run struct {
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
 	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeTaken
-	if start == nil || end == nil || !complete(job) || byOthers {
+	if start == nil || end == nil || !hasCompleted(job) || byOthers {
 		return run{}, false
 	}
 	began := start.Time // of a Job whose pods were gated, when it was created
@@ -143,20 +143,20 @@ func runOf(job *batchv1.Job) (run, bool) {
 		began = started
 	}
 	took := end.Sub(began)
-	return run{ended: end.Time, took: took}, took > 0 && took <= longestRun
+	return run{ended: end.Time, took: took}, took > 0 && took <= maxRunTime
 }
 
-func complete(job *batchv1.Job) bool {
+func hasCompleted(job *batchv1.Job) bool {
 	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
 	})
 }
 
 // keep adds a run to those that are kept, the newest first.
-func keep(runs []run, r run) []run {
+func insertRun(runs []run, r run) []run {
 	at, _ := slices.BinarySearchFunc(runs, r, func(a, b run) int { return b.ended.Compare(a.ended) })
 	runs = slices.Insert(runs, at, r)
-	return runs[:min(len(runs), runsKept)]
+	return runs[:min(len(runs), maxRuns)]
 }
 
 // runTimes sums up at least one run.

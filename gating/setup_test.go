@@ -36,7 +36,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := released(tt.kind, "x", 0, map[string]string{v1alpha1.HeldByAnnotation: tt.heldBy})
 			before.Labels[v1alpha1.StateLabel], before.Generation = v1alpha1.StateHeld, 3
-			before.gated, before.suspended = tt.kind == "Pod", tt.heldBy != ""
+			before.isGated, before.isSuspended = tt.kind == "Pod", tt.heldBy != ""
 			after := released(tt.kind, "x", 0, nil)
 			if after.Generation = 3; tt.heldBy != "" {
 				after.Generation++ // its spec has changed
@@ -56,7 +56,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 				},
 			}).Build()
 			l.APIReader = l.Client
-			l.done.turn(rules.Name)
+			l.inFlight.beginPass(rules.Name)
 			g, p := &group{decision: plan.Decision{Decided: t0, Start: t0}}, &pass{policy: rules, now: t0}
 			var err error
 			if tt.kind == "Pod" {
@@ -64,7 +64,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 				err = l.releasePod(t.Context(), p, g, before, false)
 			} else {
 				g.job = before
-				err = l.record(t.Context(), p, g, false)
+				err = l.recordRelease(t.Context(), p, g, false)
 			}
 			if !errors.Is(err, tt.err) {
 				t.Fatal(err)
@@ -72,7 +72,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 			if tt.err != nil {
 				tell()
 			}
-			if l.Sweeper.asked.Load() != tt.asks {
+			if l.Sweeper.isRequested.Load() != tt.asks {
 				t.Errorf("asks for a sweep: %t, want %t", !tt.asks, tt.asks)
 			}
 		})

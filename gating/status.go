@@ -21,19 +21,19 @@ import (
 
 // report says on the policy's status, and in the metrics, how a pass has left
 // things. It writes only what has changed.
-func (l *Loop) report(ctx context.Context, p *pass) error {
+func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 	var held v1alpha1.HeldStatus
 	pods, groups := map[plan.Cause]int{}, map[plan.Cause]int{}
 	for _, g := range p.groups {
-		if g.due() {
+		if g.isDue() {
 			continue
 		}
 		groups[g.decision.Cause]++
-		pods[g.decision.Cause] += g.size()
+		pods[g.decision.Cause] += g.heldPods()
 		held.Groups++
-		held.Pods = int32(min(int64(held.Pods)+int64(g.size()), math.MaxInt32))
+		held.Pods = int32(min(int64(held.Pods)+int64(g.heldPods()), math.MaxInt32))
 	}
-	l.Metrics.holds(p.policy.Name, pods, groups)
+	l.Metrics.setHeld(p.policy.Name, pods, groups)
 	late := l.overdue(p)
 	l.Metrics.overdue.WithLabelValues(p.policy.Name).Set(float64(late.pods))
 	if !p.policy.Exists {
@@ -45,9 +45,9 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	}
 	before := object.DeepCopy()
 	object.Status.Held = held
-	object.Status.NextRelease = policy.APITime(p.next())
+	object.Status.NextRelease = policy.APITime(p.nextStart())
 	object.Status.Locations = p.locationStatus()
-	for _, condition := range append(p.conditions(), l.releasesFailing(p, late)) {
+	for _, condition := range append(p.conditions(), l.releasesFailingCondition(p, late)) {
 		condition.ObservedGeneration = object.Generation
 		apimeta.SetStatusCondition(&object.Status.Conditions, condition)
 	}
@@ -58,7 +58,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("patch status of CarbonPolicy %s: %w", object.Name, err)
 	}
-	if c := doubted(object.Status.Conditions); err == nil && c != nil && doubted(before.Status.Conditions) == nil {
+	if c := disbelief(object.Status.Conditions); err == nil && c != nil && disbelief(before.Status.Conditions) == nil {
 		l.Events.DisbelievedForecast(&object, c.Message)
 	}
 	return nil
@@ -66,7 +66,7 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 
 // locationStatus is what is known of each location, and how much runs there.
 func (p *pass) locationStatus() []v1alpha1.LocationStatus {
-	locations := p.policy.Locations(p.book, p.now)
+	locations := p.policy.Locations(p.snapshot, p.now)
 	for i := range locations {
 		if locations[i].Ceiling != nil {
 			running := int32(min(p.pods(p.policy.ResolveLocation(locations[i].Name)), math.MaxInt32))
@@ -92,7 +92,7 @@ func (p *pass) conditions() []metav1.Condition {
 // planningView returns the view of the location that work is planned for: the first, or one
 // of which something is known.
 func (p *pass) planningState() policy.LocationState {
-	views := p.policy.LocationStates(p.book, p.now)
+	views := p.policy.LocationStates(p.snapshot, p.now)
 	v := views[0]
 	for _, other := range views[1:] {
 		if p.policy.Movable() && !v.IsUsable() && p.policy.HasNodes(other.Name) {
@@ -105,9 +105,9 @@ func (p *pass) planningState() policy.LocationState {
 func (p *pass) forecastCondition() metav1.Condition {
 	v := p.planningState()
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
-	problem := p.book.Problem()
+	problem := p.snapshot.Problem()
 	switch {
-	case v.IsUsable() && p.book.Doubt() != "":
+	case v.IsUsable() && p.snapshot.Doubt() != "":
 		c.Message = "the forecast is in use as far as it is believed: " + problem
 	case v.IsUsable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
@@ -123,7 +123,7 @@ func (p *pass) forecastCondition() metav1.Condition {
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
 		c.Message = v.Fallback() + ", there is no forecast: " + v.Missing
 	}
-	if p.book.Doubt() != "" {
+	if p.snapshot.Doubt() != "" {
 		c.Reason = v1alpha1.ReasonNotBelieved
 	}
 	c.Message = plan.Truncate(c.Message)
@@ -132,7 +132,7 @@ func (p *pass) forecastCondition() metav1.Condition {
 
 // doubted returns the condition that says that the forecast is not, or not
 // wholly, believed; nil if it is.
-func doubted(conditions []metav1.Condition) *metav1.Condition {
+func disbelief(conditions []metav1.Condition) *metav1.Condition {
 	c := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionForecastUsable)
 	if c == nil || c.Reason != v1alpha1.ReasonNotBelieved {
 		return nil

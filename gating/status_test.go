@@ -56,7 +56,7 @@ func TestTheConditionTellsWhetherTheForecastIsInUse(t *testing.T) {
 				document.Issued = t0
 				_ = store.Offer(forecast.Source{Name: "x"}, document, t0) // a refusal is a part of the test
 			}
-			p := &pass{policy: builtin(), book: store.Snapshot(forecast.Source{Name: "x"}), now: t0.Add(tt.after)}
+			p := &pass{policy: builtin(), snapshot: store.Snapshot(forecast.Source{Name: "x"}), now: t0.Add(tt.after)}
 			c := p.forecastCondition()
 			if c.Reason != tt.reason || (tt.reason == v1alpha1.ReasonNotBelieved) != strings.Contains(c.Message, "not believed, and count as not known") {
 				t.Errorf("condition %s: %s, want %s", c.Reason, c.Message, tt.reason)

@@ -29,10 +29,10 @@ const (
 
 const (
 	// leaseBeat is how often the leader renews the Lease, and every replica reads it.
-	leaseBeat = 10 * time.Second
+	leaseInterval = 10 * time.Second
 	// leaseOld is when it is too old to hold work by: several beats, and longer than
 	// another leader takes to take over.
-	leaseOld = time.Minute
+	leaseLifetime = time.Minute
 	// everywhere stands for every namespace.
 	everywhere = "*"
 )
@@ -48,19 +48,19 @@ type Switch struct {
 	Namespace string
 	Clock     policy.Clock
 
-	mu      sync.Mutex
-	mark    string    // of the renewal that was seen last
-	renewed time.Time // when it was seen
-	failing map[string]time.Time
+	mu          sync.Mutex
+	renewalMark string    // of the renewal that was seen last
+	renewedAt   time.Time // when it was seen
+	failing     map[string]time.Time
 }
 
 // NewSwitch returns a switch that was renewed now, and registers its metrics.
 func NewSwitch(clientset kubernetes.Interface, namespace string, clock policy.Clock, registry prometheus.Registerer) *Switch {
-	s := &Switch{Clientset: clientset, Namespace: namespace, Clock: clock, renewed: clock.Now()}
+	s := &Switch{Clientset: clientset, Namespace: namespace, Clock: clock, renewedAt: clock.Now()}
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gridlatch_releases_failing", Help: "1 if no work is held in any namespace, since what is held could not be released for a minute.",
-		}, func() float64 { return oneIf(s.anywhere() != "") }),
+		}, func() float64 { return oneIf(s.whyNoneHeld() != "") }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gridlatch_releases_failing_namespaces", Help: "Namespaces in which no work is held, since what is held there could not be released for a minute.",
 		}, func() float64 {
@@ -73,48 +73,50 @@ func NewSwitch(clientset kubernetes.Interface, namespace string, clock policy.Cl
 
 // Why says why no work is to be held in a namespace; empty if it may be.
 func (s *Switch) WhyNotHeld(namespace string) string {
-	if why := s.anywhere(); why != "" {
+	if why := s.whyNoneHeld(); why != "" {
 		return why
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if since, failing := s.failing[namespace]; failing {
-		return unable(stuck{namespace, since})
+		return whyNotReleased(failingNamespace{namespace, since})
 	}
 	return ""
 }
 
 // anywhere says why no work is to be held in any namespace; empty if it may be
 // in some.
-func (s *Switch) anywhere() string {
+func (s *Switch) whyNoneHeld() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	since, failing := s.failing[everywhere]
 	switch {
-	case s.Clock.Now().Sub(s.renewed) > leaseOld:
-		return unable(stuck{since: s.renewed})
+	case s.Clock.Now().Sub(s.renewedAt) > leaseLifetime:
+		return whyNotReleased(failingNamespace{since: s.renewedAt})
 	case failing:
-		return unable(stuck{since: since})
+		return whyNotReleased(failingNamespace{since: since})
 	default:
 		return ""
 	}
 }
 
-func unable(s stuck) string { return "what is held could not be released " + s.String() }
+func whyNotReleased(s failingNamespace) string {
+	return "what is held could not be released " + s.String()
+}
 
 // Start reads the Lease every ten seconds until the context ends; for a manager.
 func (s *Switch) Start(ctx context.Context) error {
 	before := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		s.read(ctx)
-		if why := s.anywhere(); (why == "") != (before == "") {
+		if why := s.whyNoneHeld(); (why == "") != (before == "") {
 			if before = why; why != "" {
 				log.FromContext(ctx).Info("no work is held from now on", "why", why)
 			} else {
 				log.FromContext(ctx).Info("work is held again")
 			}
 		}
-	}, leaseBeat)
+	}, leaseInterval)
 	return nil
 }
 
@@ -127,30 +129,30 @@ func (s *Switch) read(ctx context.Context) {
 	if s.Clientset == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, leaseBeat/2)
+	ctx, cancel := context.WithTimeout(ctx, leaseInterval/2)
 	defer cancel()
 	lease, err := s.Clientset.CoordinationV1().Leases(s.Namespace).Get(ctx, releasesLease, metav1.GetOptions{})
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("cannot read whether releases succeed", "why", err.Error())
 		return
 	}
-	s.see(lease.ResourceVersion, lease.Annotations[releasesFailingAnnotation])
+	s.noteRenewal(lease.ResourceVersion, lease.Annotations[releasesFailingAnnotation])
 }
 
 // see takes up a renewal, unless it is the one that was seen before.
-func (s *Switch) see(mark, failing string) {
+func (s *Switch) noteRenewal(mark, failing string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if mark != s.mark {
-		s.mark, s.renewed, s.failing = mark, s.Clock.Now(), readStuck(failing)
+	if mark != s.renewalMark {
+		s.renewalMark, s.renewedAt, s.failing = mark, s.Clock.Now(), parseFailing(failing)
 	}
 }
 
 // writeStuck is the value of the annotation ReleasesFailing.
-func writeStuck(all []stuck) string {
+func formatFailing(all []failingNamespace) string {
 	list := make([]string, len(all))
 	for i, s := range all {
-		if list[i] = s.namespace + "=" + policy.Stamp(s.since); s.namespace == "" {
+		if list[i] = s.name + "=" + policy.Stamp(s.since); s.name == "" {
 			list[i] = everywhere + list[i]
 		}
 	}
@@ -158,11 +160,11 @@ func writeStuck(all []stuck) string {
 }
 
 // readStuck reads what writeStuck has written, as far as that is so.
-func readStuck(list string) map[string]time.Time {
+func parseFailing(list string) map[string]time.Time {
 	failing := map[string]time.Time{}
 	for item := range strings.SplitSeq(list, ",") {
 		namespace, at, _ := strings.Cut(item, "=")
-		if since, err := time.Parse(time.RFC3339, at); err == nil && len(failing) < mostFailing {
+		if since, err := time.Parse(time.RFC3339, at); err == nil && len(failing) < maxFailingNamespaces {
 			failing[namespace] = since
 		}
 	}

@@ -54,10 +54,10 @@ func newSwitchboard(elected bool) *switchboard {
 // run lets time go by, with a leader or without.
 func (b *switchboard) run(t *testing.T, leads bool, d time.Duration) {
 	t.Helper()
-	for range d / leaseBeat {
-		b.clock.Step(leaseBeat)
+	for range d / leaseInterval {
+		b.clock.Step(leaseInterval)
 		if leads {
-			_ = b.pulse.beat(t.Context()) // what becomes of it is what is looked at
+			_ = b.pulse.renewIfAble(t.Context()) // what becomes of it is what is looked at
 		}
 		for _, s := range b.switches {
 			s.read(t.Context())
@@ -139,7 +139,7 @@ func TestTheMetricsOfTheSwitchTellWhereNothingIsHeld(t *testing.T) {
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)
 	}
-	s.see("1", "a=2026-11-21T21:14:00Z,b=2026-11-21T21:14:00Z,c=garbled,")
+	s.noteRenewal("1", "a=2026-11-21T21:14:00Z,b=2026-11-21T21:14:00Z,c=garbled,")
 	check := func(everywhere, namespaces float64) {
 		t.Helper()
 		families, err := registry.Gather()
@@ -155,6 +155,6 @@ func TestTheMetricsOfTheSwitchTellWhereNothingIsHeld(t *testing.T) {
 	check(0, 2)
 	clock.Step(2 * time.Minute)
 	check(1, 2)
-	s.see("2", "")
+	s.noteRenewal("2", "")
 	check(0, 0)
 }

@@ -21,7 +21,9 @@ const (
 
 // PodStillWaits says for what else a pod waits once it is let go: the scheduling
 // gates of others. It is empty if there are none.
-func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(otherGates(gates)) }
+func PodStillWaits(gates []corev1.PodSchedulingGate) string {
+	return describeGates(joinOtherGates(gates))
+}
 
 // JobStillWaits says for what else a Job waits once it is let go; empty if for
 // nothing. What Gridlatch itself suspends does not count.
@@ -36,12 +38,12 @@ func JobStillWaits(job *batchv1.Job) string {
 func (r *record) stillWaits(queued bool) string {
 	switch {
 	case r.Kind == hold.PodKind().Kind:
-		return namedGates(r.otherGates)
+		return describeGates(r.otherGates)
 	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
 		return waitsForKueue
-	case r.suspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
+	case r.isSuspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
 		return waitsForSuspend
-	case r.idle:
+	case r.hasNoParallelism:
 		return waitsForParallelism
 	default:
 		return ""
@@ -65,7 +67,7 @@ func (g *group) stillWaits() string {
 }
 
 // otherGates returns the names of gates that are not ours, separated by commas.
-func otherGates(gates []corev1.PodSchedulingGate) string {
+func joinOtherGates(gates []corev1.PodSchedulingGate) string {
 	var others []string
 	for _, gate := range gates {
 		if gate.Name != v1alpha1.Gate {
@@ -76,7 +78,7 @@ func otherGates(gates []corev1.PodSchedulingGate) string {
 }
 
 // namedGates makes of names of gates what a reason tells.
-func namedGates(names string) string {
+func describeGates(names string) string {
 	switch {
 	case names == "":
 		return ""
@@ -90,24 +92,24 @@ func namedGates(names string) string {
 // awaitsResume is AwaitsResume for the record of a held Job: it was promised
 // nothing yet.
 func (r *record) awaitsResume() bool {
-	return hold.HasNoPromise(r.parked, r.Annotations)
+	return hold.HasNoPromise(r.isSuspendedOrJustResumed, r.Annotations)
 }
 
 // asks returns the object of the group whose asks and promises count: its head. But
 // pods may come before it is noted that their Job was resumed: till then they know
 // better from when on it waits.
-func (g *group) asks() *record {
-	if g.job != nil && g.job.awaitsResume() && !g.job.suspended && len(g.pods) > 0 {
+func (g *group) askingRecord() *record {
+	if g.job != nil && g.job.awaitsResume() && !g.job.isSuspended && len(g.pods) > 0 {
 		return g.pods[0]
 	}
 	return g.head()
 }
 
 // park keeps what is not to be planned before its user resumes it.
-func (p *pass) park() {
+func (p *pass) waitForUsers() {
 	for _, g := range p.groups {
 		if g.awaitsResume() {
-			g.parked, g.decision.Cause = true, plan.CauseSuspended
+			g.waitsForUser, g.decision.Cause = true, plan.CauseSuspended
 		}
 	}
 }

@@ -19,9 +19,9 @@ const (
 	failingAfter = time.Minute
 	// failureKept is how long after the last of them failures are remembered: what
 	// fails is tried again much sooner, as long as it is there.
-	failureKept = 10 * time.Minute
+	failureLifetime = 10 * time.Minute
 	// mostFailing bounds how many namespaces are told of.
-	mostFailing = 100
+	maxFailingNamespaces = 100
 )
 
 // Outcomes knows in which namespaces releases fail. The zero value knows of no
@@ -36,13 +36,13 @@ type ReleaseHealth struct {
 type failure struct {
 	since, last time.Time
 	// ours says that at least one of them may be no fault of the object itself.
-	ours bool
+	mayBeOurs bool
 }
 
 // stuck is a namespace in which releases fail, or every if that is empty.
-type stuck struct {
-	namespace string
-	since     time.Time
+type failingNamespace struct {
+	name  string
+	since time.Time
 }
 
 // add notes what came of a release. What is gone tells nothing.
@@ -61,10 +61,10 @@ func (o *ReleaseHealth) add(namespace string, err error, now time.Time) {
 		o.failing = map[string]failure{}
 	}
 	f, known := o.failing[namespace]
-	if !known || now.Sub(f.last) > failureKept {
+	if !known || now.Sub(f.last) > failureLifetime {
 		f = failure{since: now}
 	}
-	f.last, f.ours = now, f.ours || !apierrors.IsInvalid(err)
+	f.last, f.mayBeOurs = now, f.mayBeOurs || !apierrors.IsInvalid(err)
 	o.failing[namespace] = f
 }
 
@@ -73,37 +73,37 @@ func (o *ReleaseHealth) add(namespace string, err error, now time.Time) {
 // least, for no fault of the objects, and none has succeeded in any other: nobody
 // is to end the holding for others by what can be done to objects of one
 // namespace.
-func (o *ReleaseHealth) stuck(now time.Time) []stuck {
+func (o *ReleaseHealth) failingNamespaces(now time.Time) []failingNamespace {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var all []stuck
+	var all []failingNamespace
 	ours := 0
 	for namespace, f := range o.failing {
-		if now.Sub(f.last) > failureKept {
+		if now.Sub(f.last) > failureLifetime {
 			delete(o.failing, namespace)
 			continue
 		}
 		if f.last.Sub(f.since) < failingAfter {
 			continue
 		}
-		all = append(all, stuck{namespace, f.since})
-		if f.ours {
+		all = append(all, failingNamespace{namespace, f.since})
+		if f.mayBeOurs {
 			ours++
 		}
 	}
-	slices.SortFunc(all, func(a, b stuck) int {
-		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.namespace, b.namespace))
+	slices.SortFunc(all, func(a, b failingNamespace) int {
+		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.name, b.name))
 	})
 	if ours > 1 && (o.succeeded.IsZero() || now.Sub(o.succeeded) > failingAfter) {
-		return []stuck{{since: all[0].since}}
+		return []failingNamespace{{since: all[0].since}}
 	}
-	return all[:min(len(all), mostFailing)]
+	return all[:min(len(all), maxFailingNamespaces)]
 }
 
 // String says where and since when.
-func (s stuck) String() string {
-	if s.namespace == "" {
+func (s failingNamespace) String() string {
+	if s.name == "" {
 		return "since " + plan.FormatTime(s.since)
 	}
-	return fmt.Sprintf("in namespace %s since %s", s.namespace, plan.FormatTime(s.since))
+	return fmt.Sprintf("in namespace %s since %s", s.name, plan.FormatTime(s.since))
 }

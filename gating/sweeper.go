@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	sweepTick  = 10 * time.Second
-	sweepTicks = 60 // between two sweeps that nobody asked for
+	sweepCheckInterval = 10 * time.Second
+	checksPerSweep     = 60 // between two sweeps that nobody asked for
 )
 
 // Sweeper finds pods that have our gate, and Jobs that we hold, but that are not known as held, because
@@ -31,19 +31,19 @@ type Sweeper struct {
 	Writer client.Writer
 	Clock  policy.Clock
 
-	asked atomic.Bool
+	isRequested atomic.Bool
 }
 
 // Ask has it sweep within ten seconds.
-func (s *Sweeper) Request() { s.asked.Store(true) }
+func (s *Sweeper) Request() { s.isRequested.Store(true) }
 
 // Start sweeps at once, every ten minutes, and when it is asked to, until the
 // context ends; for a manager, on the leader.
 func (s *Sweeper) Start(ctx context.Context) error {
-	ticker := time.NewTicker(sweepTick)
+	ticker := time.NewTicker(sweepCheckInterval)
 	defer ticker.Stop()
 	for n := 0; ; n++ {
-		if s.asked.Swap(false) || n%sweepTicks == 0 {
+		if s.isRequested.Swap(false) || n%checksPerSweep == 0 {
 			if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
 				log.FromContext(ctx).Error(err, "cannot look for gated pods that nobody holds, trying again")
 				s.Request()
@@ -66,28 +66,28 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	var jobs, pods tally
 	defer func() {
 		log := log.FromContext(ctx)
-		if jobs.done+pods.done > 0 { // one line: anybody may make as many as there may be
-			log.Info("took over what is held and nobody knew of", "jobs", jobs.done, "pods", pods.done)
+		if jobs.succeeded+pods.succeeded > 0 { // one line: anybody may make as many as there may be
+			log.Info("took over what is held and nobody knew of", "jobs", jobs.succeeded, "pods", pods.succeeded)
 		}
-		if jobs.count+pods.count > 0 {
-			log.Error(cmp.Or(jobs.first, pods.first), "cannot take over what is held and nobody knew of", "jobs", jobs.count, "pods", pods.count)
+		if jobs.observe+pods.observe > 0 {
+			log.Error(cmp.Or(jobs.first, pods.first), "cannot take over what is held and nobody knew of", "jobs", jobs.observe, "pods", pods.observe)
 		}
 	}()
-	made := hold.ReleaseNote{Reason: strayReason, At: s.Clock.Now()}
+	made := hold.ReleaseNote{Reason: reasonNotTakenOver, At: s.Clock.Now()}
 	errJobs := hold.EachUnlabelledHeldJob(ctx, s.Reader, "", func(job *batchv1.Job) {
-		jobs.note(s.adopt(ctx, job, made.JobPatches(job)))
+		jobs.observe(s.adopt(ctx, job, made.JobPatches(job)))
 	})
 	errPods := hold.EachGatedPod(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) {
-		pods.note(s.adopt(ctx, pod, made.PodPatches(pod)))
+		pods.observe(s.adopt(ctx, pod, made.PodPatches(pod)))
 	})
-	if jobs.again()+pods.again() > 0 {
+	if jobs.retryable()+pods.retryable() > 0 {
 		s.Request()
 	}
 	return errors.Join(errJobs, errPods)
 }
 
 // strayReason is shown on what is let go because it could not be taken over.
-const strayReason = "let go: it was held and nobody knew of it, and it could not be taken over"
+const reasonNotTakenOver = "let go: it was held and nobody knew of it, and it could not be taken over"
 
 // adopt has the loop know an object that is held or, where that is refused, lets it
 // go.

@@ -8,19 +8,19 @@ import (
 
 // heed makes due what does not ask to wait any more. A Job speaks for its pods; of
 // the pods of other owners, each speaks for itself.
-func (p *pass) heed() {
+func (p *pass) releaseWithdrawn() {
 	all := p.groups
 	p.groups = make([]*group, 0, len(all))
 	for _, g := range all {
 		p.groups = append(p.groups, g)
 		switch {
-		case g.released:
+		case g.wasReleased:
 		case g.job != nil:
-			if withdraws(g.job) {
+			if isWithdrawn(g.job) {
 				g.withdraw()
 			}
 		default:
-			p.groups = append(p.groups, g.part()...)
+			p.groups = append(p.groups, g.splitWithdrawn()...)
 		}
 	}
 }
@@ -28,10 +28,10 @@ func (p *pass) heed() {
 // part takes out of a group without a Job the pods that do not ask to wait any
 // more, as groups of their own. A group of which nothing would be left is withdrawn
 // whole.
-func (g *group) part() (apart []*group) {
+func (g *group) splitWithdrawn() (apart []*group) {
 	var stay []*record
 	for _, pod := range g.pods {
-		if !withdraws(pod) {
+		if !isWithdrawn(pod) {
 			stay = append(stay, pod)
 			continue
 		}
@@ -51,15 +51,15 @@ func (g *group) part() (apart []*group) {
 // withdraw makes a group due, where it is cleanest now if that is chosen.
 func (g *group) withdraw() {
 	g.decision = g.decision.Withdraw()
-	if g.to != "" {
-		g.to = g.decision.Location
+	if g.location != "" {
+		g.location = g.decision.Location
 	}
 }
 
 // withdraws reports whether held work does not ask to wait any more. What is held
 // has asked, so that an annotation which is gone is its user's word, too. Only a pod
 // that somebody has put our gate on by hand never asked, and was promised nothing.
-func withdraws(o *record) bool {
+func isWithdrawn(o *record) bool {
 	wish, said := policy.Wish(o)
 	if !said && o.Kind == hold.PodKind().Kind && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 		return false

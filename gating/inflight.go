@@ -11,29 +11,29 @@ import (
 
 // ledger remembers what was released until the cache shows it too, so that
 // nothing is released twice. The zero value is empty and ready for use.
-type ledger struct {
-	mu   sync.Mutex
-	done map[string]map[types.UID]string // by policy: where it was released to
+type inFlight struct {
+	mu       sync.Mutex
+	released map[string]map[types.UID]string // by policy: where it was released to
 	// before is what done was before the last turn of each policy.
-	before map[string]map[types.UID]string
+	releasedBefore map[string]map[types.UID]string
 }
 
 // releaseOf is what the release of a Job is remembered by: one that is held
 // again by hand has another spec, and is not done.
-func releaseOf(job metav1.Object) types.UID {
+func releaseID(job metav1.Object) types.UID {
 	return types.UID(fmt.Sprintf("%s@%d", job.GetUID(), job.GetGeneration()))
 }
 
 // turn starts a pass: it returns a function that reports what is done, and where
 // to, and forgets all that is not asked about, which the cache no longer has.
-func (l *ledger) turn(policy string) func(types.UID) (to string, done bool) {
+func (l *inFlight) beginPass(policy string) func(types.UID) (to string, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before, kept := l.done[policy], map[types.UID]string{}
-	if l.done == nil {
-		l.done, l.before = map[string]map[types.UID]string{}, map[string]map[types.UID]string{}
+	before, kept := l.released[policy], map[types.UID]string{}
+	if l.released == nil {
+		l.released, l.releasedBefore = map[string]map[types.UID]string{}, map[string]map[types.UID]string{}
 	}
-	l.done[policy], l.before[policy] = kept, before
+	l.released[policy], l.releasedBefore[policy] = kept, before
 	return func(uid types.UID) (string, bool) {
 		l.mu.Lock() // for what is tried again, and dropped, beside the pass
 		defer l.mu.Unlock()
@@ -47,10 +47,10 @@ func (l *ledger) turn(policy string) func(types.UID) (to string, done bool) {
 
 // has reports whether something was released, under whatever policy, and not
 // forgotten since: its policy may have gone meanwhile.
-func (l *ledger) has(uid types.UID) bool {
+func (l *inFlight) has(uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, released := range l.done {
+	for _, released := range l.released {
 		if _, done := released[uid]; done {
 			return true
 		}
@@ -60,39 +60,39 @@ func (l *ledger) has(uid types.UID) bool {
 
 // leave hands what was released under a policy that is gone over to strays, so
 // that nothing is left of the policy's name.
-func (l *ledger) leave(policy string) {
+func (l *inFlight) handOver(policy string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	released := l.done[policy]
-	delete(l.done, policy)
-	delete(l.before, policy)
+	released := l.released[policy]
+	delete(l.released, policy)
+	delete(l.releasedBefore, policy)
 	if len(released) == 0 {
 		return
 	}
-	if l.done[strays] == nil {
-		l.done[strays] = map[types.UID]string{}
+	if l.released[strayWork] == nil {
+		l.released[strayWork] = map[types.UID]string{}
 	}
-	maps.Copy(l.done[strays], released)
+	maps.Copy(l.released[strayWork], released)
 }
 
 // drop forgets what was not released after all.
-func (l *ledger) drop(policy string, uid types.UID) {
+func (l *inFlight) drop(policy string, uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, name := range []string{policy, strays} { // the policy may have gone meanwhile
-		delete(l.done[name], uid)
-		delete(l.before[name], uid)
+	for _, name := range []string{policy, strayWork} { // the policy may have gone meanwhile
+		delete(l.released[name], uid)
+		delete(l.releasedBefore[name], uid)
 	}
 }
 
-func (l *ledger) add(policy string, uid types.UID, to string) {
+func (l *inFlight) add(policy string, uid types.UID, to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.done[policy] == nil { // it has gone meanwhile
-		policy = strays
+	if l.released[policy] == nil { // it has gone meanwhile
+		policy = strayWork
 	}
-	if l.done[policy] == nil {
-		l.done[policy] = map[types.UID]string{}
+	if l.released[policy] == nil {
+		l.released[policy] = map[types.UID]string{}
 	}
-	l.done[policy][uid] = to
+	l.released[policy][uid] = to
 }

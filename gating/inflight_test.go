@@ -14,12 +14,12 @@ import (
 func TestTheLedgerIsReadWhileAPassTurnsIt(t *testing.T) {
 	const released = 1000
 	uid := func(i int) types.UID { return types.UID(fmt.Sprint("uid-", i)) }
-	var l ledger
-	l.turn("default")
+	var l inFlight
+	l.beginPass("default")
 	for i := range released {
 		l.add("default", uid(i), "X")
 	}
-	done := l.turn("default")
+	done := l.beginPass("default")
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		for i := range released {
@@ -37,33 +37,33 @@ func TestTheLedgerIsReadWhileAPassTurnsIt(t *testing.T) {
 			t.Fatalf("%s is forgotten", uid(i))
 		}
 	}
-	if l.turn("default"); l.has(uid(0)) {
+	if l.beginPass("default"); l.has(uid(0)) {
 		t.Error("what no pass has seen since is not forgotten")
 	}
 }
 
 // What was refused is tried again beside the passes.
 func TestWhatIsDroppedDuringAPassIsNotTakenForDone(t *testing.T) {
-	var l ledger
-	l.turn("p")
+	var l inFlight
+	l.beginPass("p")
 	l.add("p", "u", "")
-	done := l.turn("p") // a pass begins
-	l.drop("p", "u")    // an attempt ends
+	done := l.beginPass("p") // a pass begins
+	l.drop("p", "u")         // an attempt ends
 	if _, is := done("u"); is || l.has("u") {
 		t.Error("it would wait for ever")
 	}
 }
 
 func TestAJobThatIsHeldAgainAfterItsReleaseIsNotTakenForDone(t *testing.T) {
-	var l ledger
-	l.turn("p")
+	var l inFlight
+	l.beginPass("p")
 	job := &metav1.ObjectMeta{UID: "u", Generation: 3}
-	l.add("p", releaseOf(job), "")
-	if _, done := l.turn("p")(releaseOf(job)); !done {
+	l.add("p", releaseID(job), "")
+	if _, done := l.beginPass("p")(releaseID(job)); !done {
 		t.Error("a cache that is behind has it released twice")
 	}
 	job.Generation = 5 // resumed, and suspended again
-	if _, done := l.turn("p")(releaseOf(job)); done {
+	if _, done := l.beginPass("p")(releaseID(job)); done {
 		t.Error("it would wait for ever")
 	}
 }
