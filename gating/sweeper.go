@@ -69,8 +69,8 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 		if jobs.succeeded+pods.succeeded > 0 { // one line: anybody may make as many as there may be
 			log.Info("took over what is held and nobody knew of", "jobs", jobs.succeeded, "pods", pods.succeeded)
 		}
-		if jobs.observe+pods.observe > 0 {
-			log.Error(cmp.Or(jobs.first, pods.first), "cannot take over what is held and nobody knew of", "jobs", jobs.observe, "pods", pods.observe)
+		if jobs.count+pods.count > 0 {
+			log.Error(cmp.Or(jobs.first, pods.first), "cannot take over what is held and nobody knew of", "jobs", jobs.count, "pods", pods.count)
 		}
 	}()
 	made := hold.ReleaseNote{Reason: reasonNotTakenOver, At: s.Clock.Now()}
