@@ -19,8 +19,8 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// printable is a text without what a terminal does not print: whoever refuses a
-// request writes why.
+// Printable returns a text with blanks for the characters that a terminal does not print. Whoever
+// refuses a request chooses the text.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -31,71 +31,71 @@ func Printable(text string) string {
 }
 
 const (
-	// exitWorkers bounds the writes in flight of an Exit.
+	// maxExitWrites bounds the writes in flight of an Exit.
 	maxExitWrites = 32
-	// mostLeft is how many of the objects are named that an Exit has to leave.
+	// maxNamedUnreleased bounds how many objects an Unreleased names.
 	maxNamedUnreleased = 20
 )
 
-// Exit is the way to leave: it lets go of all that is held, known as held or not. What
-// cannot be let go does not keep it from the rest. Client, Reason and Now are required.
+// Exit releases all held work, also what has lost its label. An object that cannot be released
+// does not stop the rest. Client, Reason and Now are required.
 type Exit struct {
 	Client client.Client
-	// Namespace is the one that is looked at; empty is the whole cluster.
+	// Namespace limits the release to one namespace; empty is the whole cluster.
 	Namespace string
 	Reason    string
 	Now       time.Time
-	// Progress is told how many pods are let go, and how many objects are left, after
-	// each object. It may be nil.
-	Progress func(released, left int)
+	// Progress is called after each object with how many pods are released, and how many objects
+	// could not be. It may be nil.
+	Progress func(released, unreleased int)
 
 	mu         sync.Mutex
 	released   int
 	unreleased Unreleased
 }
 
-// Left are the objects that could not be let go.
+// Unreleased is the error that lists the objects which could not be released.
 type Unreleased struct {
 	Count int
-	// First are the first of them, as KIND NAMESPACE/NAME: WHY.
+	// First has the first of the objects, as KIND NAMESPACE/NAME: WHY.
 	First []string
 }
 
-// Error lists what is left, a line each.
-func (l *Unreleased) Error() string {
-	text := fmt.Sprintf("%d could not be released:\n  %s", l.Count, strings.Join(l.First, "\n  "))
-	if more := l.Count - len(l.First); more > 0 {
+// Error returns the list, a line for each object.
+func (u *Unreleased) Error() string {
+	text := fmt.Sprintf("%d could not be released:\n  %s", u.Count, strings.Join(u.First, "\n  "))
+	if more := u.Count - len(u.First); more > 0 {
 		text += fmt.Sprintf("\n  and %d more", more)
 	}
 	return text
 }
 
-// ReleaseAll releases, and returns how many pods that were. Held Jobs are recorded as
-// released first, so that their later pods do not wait either. The error has a Left if
-// something is left.
+// ReleaseAll releases all held work and returns how many pods were released. It records the release
+// on Jobs first, so that their later pods do not wait. The error has an Unreleased if objects could
+// not be released.
 func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
-	var problems []error
+	note, problems := ReleaseNote{Reason: e.Reason, At: e.Now}, []error(nil)
 	jobs := e.workers()
 	add := func(job *batchv1.Job) {
 		jobs.Go(func() error {
-			pods, err := releaseJob(ctx, e.Client, job, e.Reason, e.Now)
+			pods, err := releaseJob(ctx, e.Client, job, note)
 			e.count("Job", job, pods, err)
 			return nil
 		})
 	}
 	problems = append(problems, EachJob(ctx, e.Client, e.Namespace, v1alpha1.StateLabel, selection.Equals, add), EachUnlabelledHeldJob(ctx, e.Client, e.Namespace, add))
-	_ = jobs.Wait() // they report for themselves
+	_ = jobs.Wait() // count has the errors
 	pods := e.workers()
-	for _, known := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		problems = append(problems, EachGatedPod(ctx, e.Client, e.Namespace, known, func(pod *corev1.Pod) {
+	for _, held := range []selection.Operator{selection.Equals, selection.NotEquals} {
+		problems = append(problems, EachGatedPod(ctx, e.Client, e.Namespace, held, func(pod *corev1.Pod) {
 			pods.Go(func() error {
-				err := ungatePod(ctx, e.Client, pod, ReleaseNote{Reason: e.Reason, At: e.Now})
+				err := ungatePod(ctx, e.Client, pod, note)
 				e.count("pod", pod, 1, err)
 				return nil
 			})
 		}))
 	}
-	_ = pods.Wait() // likewise
+	_ = pods.Wait()
 	if e.unreleased.Count > 0 {
 		problems = append(problems, &e.unreleased)
 	}
@@ -108,7 +108,7 @@ func (e *Exit) workers() *errgroup.Group {
 	return group
 }
 
-// note counts what became of an object.
+// count adds the result for an object.
 func (e *Exit) count(kind string, o client.Object, pods int, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
