@@ -19,14 +19,12 @@ const (
 	EventHeld = "CarbonHeld"
 	// EventReleased is the reason of the Event on work that was released.
 	EventReleased = "CarbonReleased"
-	// EventNotHeld is the reason of the Event on work that asked to be held, and
-	// cannot be.
+	// EventNotHeld is the reason of the Event on work that asked to be held, and cannot be.
 	EventNotHeld = "CarbonNotHeld"
-	// EventRefused is the reason of the Event on work that is to be released, and that
-	// the API server would not have changed.
+	// EventRefused is the reason of the Event on work that the API server refuses to have released.
 	EventRefused = "CarbonReleaseRefused"
-	// EventNotBelieved is the reason of the Event on a policy whose forecast is
-	// not, or not wholly, believed any more.
+	// EventNotBelieved is the reason of the Event on a policy whose forecast is not, or not wholly,
+	// believed any more.
 	EventNotBelieved = "ForecastNotBelieved"
 
 	eventsPerSecond       = 5
@@ -35,10 +33,9 @@ const (
 	maxEventsPerNamespace = 100 // of one namespace
 )
 
-// Herald announces holds and releases as Events, at a pace that leaves the API
-// server to the releases themselves. Namespaces take turns, so that a storm in
-// one of them delays nobody else's Events. What does not fit into the queue is
-// dropped: the annotations say the same.
+// Announcer writes Events about holds and releases, at a pace that leaves the API server to the
+// releases. Namespaces take turns, so that a storm in one of them delays no Events of others. What
+// does not fit into the queue is dropped: the annotations say the same.
 type Announcer struct {
 	recorder events.EventRecorder
 	queue    fairQueue
@@ -51,23 +48,22 @@ type announcement struct {
 	note           string
 }
 
-// NewHerald returns a herald that announces once it is started.
+// NewAnnouncer returns an announcer, which writes Events once it is started.
 func NewAnnouncer(recorder events.EventRecorder) *Announcer {
 	return &Announcer{recorder: recorder, queue: fairQueue{lines: map[string][]announcement{}, added: make(chan struct{}, 1)}}
 }
 
-// Released announces that work was released.
+// ReleasedWork announces that work was released.
 func (h *Announcer) ReleasedWork(o *metav1.PartialObjectMetadata, reason string) {
 	h.Announce(o, corev1.EventTypeNormal, EventReleased, "Release", reason)
 }
 
-// Refused announces that the API server would not have work released, in its words.
+// RefusedRelease announces that the API server refuses to have work released, in its words.
 func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, words string) {
 	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
 }
 
-// Created announces what was decided on work at its creation, where it is held
-// or could not be.
+// CreatedWork announces that new work is held, or that it asked to be held and is not.
 func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[v1alpha1.ReasonAnnotation]
 	wish, _ := policy.Wish(o)
@@ -79,15 +75,15 @@ func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	}
 }
 
-// Doubted announces that the forecast of a policy is not wholly believed.
+// DisbelievedForecast announces that the forecast of a policy is not wholly believed.
 func (h *Announcer) DisbelievedForecast(policy *v1alpha1.CarbonPolicy, why string) {
 	about := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: policy.Name, UID: policy.UID}}
 	about.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("CarbonPolicy"))
 	h.Announce(about, corev1.EventTypeWarning, EventNotBelieved, "ReadForecast", why)
 }
 
-// Announce queues an Event on an object. kind is Normal or Warning, reason and
-// action are words in camel case.
+// Announce queues an Event on an object. kind is Normal or Warning; reason and action are words in
+// camel case.
 func (h *Announcer) Announce(about *metav1.PartialObjectMetadata, kind, reason, action, note string) {
 	if note == "" {
 		note = "no reason is known"
@@ -95,7 +91,7 @@ func (h *Announcer) Announce(about *metav1.PartialObjectMetadata, kind, reason, 
 	h.queue.add(announcement{about, kind, reason, action, note})
 }
 
-// Start announces until the context ends; for a manager.
+// Start writes the queued Events until the context ends; for a manager.
 func (h *Announcer) Start(ctx context.Context) error {
 	pace := rate.NewLimiter(eventsPerSecond, eventsBurst)
 	for {
@@ -113,11 +109,11 @@ func (h *Announcer) Start(ctx context.Context) error {
 	}
 }
 
-// NeedLeaderElection makes a manager run the herald beside the loop.
+// NeedLeaderElection makes a manager run the announcer on the leader, beside the loop.
 func (h *Announcer) NeedLeaderElection() bool { return true }
 
-// turns is a bounded queue in which each namespace has a line of its own, and
-// the lines take turns.
+// fairQueue is a bounded queue in which each namespace has a line of its own, and the lines take
+// turns.
 type fairQueue struct {
 	mu      sync.Mutex
 	lines   map[string][]announcement // by namespace, the oldest first; none is empty
@@ -126,7 +122,7 @@ type fairQueue struct {
 	added   chan struct{}             // has an element after something was added
 }
 
-// add appends an announcement to the line of its namespace, where there is room.
+// add appends an announcement to the line of its namespace, if the queue has space.
 func (q *fairQueue) add(a announcement) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

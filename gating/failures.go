@@ -9,8 +9,8 @@ import (
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
-// failures collects what went wrong with many writes of a kind, so that the log has
-// one line of them: in an outage there may be thousands. The zero value has none.
+// failures collects the errors of many writes, so that the log has one line about them. An outage
+// may cause thousands. The zero value has none.
 type failures struct {
 	mu      sync.Mutex
 	count   int
@@ -18,7 +18,7 @@ type failures struct {
 	first   error
 }
 
-// add takes up what a write came to, and reports whether it failed.
+// add adds the result of a write, and reports whether the write failed.
 func (f *failures) add(err error) bool {
 	if err == nil {
 		return false
@@ -34,8 +34,8 @@ func (f *failures) add(err error) bool {
 	return true
 }
 
-// log tells of the failures, if there are any: how many, and why the first of them.
-// It returns how many are to be tried again at once.
+// report logs how many writes have failed, and why the first of them. It returns how many are to be
+// tried again soon.
 func (f *failures) report(ctx context.Context, what, policy string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -45,20 +45,20 @@ func (f *failures) report(ctx context.Context, what, policy string) int {
 	return f.count - f.refused
 }
 
-// again returns how many are to be tried again at once.
+// retryable returns how many writes are to be tried again soon.
 func (f *failures) retryable() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.count - f.refused
 }
 
-// tally counts what a walk has done, beside what it could not do.
+// tally counts what succeeded, beside the failures.
 type tally struct {
 	failures
 	succeeded int
 }
 
-// note takes up what became of one object.
+// observe adds the result for one object.
 func (t *tally) observe(err error) {
 	if !t.add(err) {
 		t.mu.Lock()

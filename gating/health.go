@@ -14,38 +14,38 @@ import (
 )
 
 const (
-	// failingAfter is how long releases must have failed, and none succeeded, for
-	// work not to be held on.
+	// failingAfter is how long releases in a namespace must have failed, with no success, before no
+	// more work is held there.
 	failingAfter = time.Minute
-	// failureKept is how long after the last of them failures are remembered: what
-	// fails is tried again much sooner, as long as it is there.
+	// failureLifetime is how long a failure is remembered after the newest one. What fails is tried
+	// again much sooner, as long as it exists.
 	failureLifetime = 10 * time.Minute
-	// mostFailing bounds how many namespaces are told of.
+	// maxFailingNamespaces bounds how many namespaces are named.
 	maxFailingNamespaces = 100
 )
 
-// Outcomes knows in which namespaces releases fail. The zero value knows of no
-// release.
+// ReleaseHealth knows in which namespaces releases fail. The zero value knows of no release.
 type ReleaseHealth struct {
 	mu        sync.Mutex
 	failing   map[string]failure // by namespace, until one succeeds there
 	succeeded time.Time          // the last, anywhere
 }
 
-// failure is what is known of releases of which none has succeeded.
+// failure is what is known of a namespace in which no release has succeeded since the first
+// failure.
 type failure struct {
 	since, last time.Time
-	// ours says that at least one of them may be no fault of the object itself.
+	// mayBeOurs says that at least one release may have failed by no fault of its object.
 	mayBeOurs bool
 }
 
-// stuck is a namespace in which releases fail, or every if that is empty.
+// failingNamespace is a namespace in which releases fail; without a name, it is every namespace.
 type failingNamespace struct {
 	name  string
 	since time.Time
 }
 
-// add notes what came of a release. What is gone tells nothing.
+// add adds the result of a release. An object that is gone says nothing about releases.
 func (o *ReleaseHealth) add(namespace string, err error, now time.Time) {
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return
@@ -68,11 +68,10 @@ func (o *ReleaseHealth) add(namespace string, err error, now time.Time) {
 	o.failing[namespace] = f
 }
 
-// stuck returns where releases have failed for a minute and none has succeeded,
-// the longest first. That is everywhere only if it is so in two namespaces at
-// least, for no fault of the objects, and none has succeeded in any other: nobody
-// is to end the holding for others by what can be done to objects of one
-// namespace.
+// failingNamespaces returns the namespaces in which releases have failed for a minute with no
+// success, the longest first. It returns every namespace only if releases fail in two namespaces or
+// more by no fault of the objects, and none has succeeded anywhere for a minute. So nobody can end
+// the holding for others by what can be done to the objects of one namespace.
 func (o *ReleaseHealth) failingNamespaces(now time.Time) []failingNamespace {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,7 +99,7 @@ func (o *ReleaseHealth) failingNamespaces(now time.Time) []failingNamespace {
 	return all[:min(len(all), maxFailingNamespaces)]
 }
 
-// String says where and since when.
+// String says where releases fail, and since when.
 func (s failingNamespace) String() string {
 	if s.name == "" {
 		return "since " + plan.FormatTime(s.since)

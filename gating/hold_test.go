@@ -163,7 +163,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 			t.Errorf("%s is told %d times", name, times)
 		}
 	}
-	for o := range (&pass{groups: groups}).planned() {
+	for o := range (&pass{groups: groups}).plannedRecords() {
 		o.Annotations[v1alpha1.PlannedStartAnnotation] = policy.Stamp(start)
 	}
 	if next := look(); next != time.Minute || len(told) != pods {

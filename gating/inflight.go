@@ -9,23 +9,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ledger remembers what was released until the cache shows it too, so that
-// nothing is released twice. The zero value is empty and ready for use.
+// inFlight remembers releases until the cache shows them, so that nothing is released twice. The
+// zero value is empty and ready for use.
 type inFlight struct {
 	mu       sync.Mutex
 	released map[string]map[types.UID]string // by policy: where it was released to
-	// before is what done was before the last turn of each policy.
+	// releasedBefore is what released was before the newest pass of each policy.
 	releasedBefore map[string]map[types.UID]string
 }
 
-// releaseOf is what the release of a Job is remembered by: one that is held
-// again by hand has another spec, and is not done.
+// releaseID names the release of a Job. A Job that is held again by hand has another generation, so
+// its earlier release does not count.
 func releaseID(job metav1.Object) types.UID {
 	return types.UID(fmt.Sprintf("%s@%d", job.GetUID(), job.GetGeneration()))
 }
 
-// turn starts a pass: it returns a function that reports what is done, and where
-// to, and forgets all that is not asked about, which the cache no longer has.
+// beginPass returns a function for the pass that begins. The function reports whether something was
+// released, and to which location. What the pass does not ask for is gone from the cache, and is
+// forgotten with the next pass.
 func (l *inFlight) beginPass(policy string) func(types.UID) (to string, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,8 +46,8 @@ func (l *inFlight) beginPass(policy string) func(types.UID) (to string, done boo
 	}
 }
 
-// has reports whether something was released, under whatever policy, and not
-// forgotten since: its policy may have gone meanwhile.
+// has reports whether something was released under any policy, and not forgotten since. Its policy
+// may be gone.
 func (l *inFlight) has(uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,8 +59,8 @@ func (l *inFlight) has(uid types.UID) bool {
 	return false
 }
 
-// leave hands what was released under a policy that is gone over to strays, so
-// that nothing is left of the policy's name.
+// handOver moves the releases of a policy that is gone to strayWork, so that nothing is left of the
+// policy's name.
 func (l *inFlight) handOver(policy string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +76,7 @@ func (l *inFlight) handOver(policy string) {
 	maps.Copy(l.released[strayWork], released)
 }
 
-// drop forgets what was not released after all.
+// drop forgets a release that has failed.
 func (l *inFlight) drop(policy string, uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Metrics of the loop. Labels are policies that exist, the empty one for all that
-// do not, locations and the closed set of causes in package plan; never the name
-// of a pod. The series of a policy go with it.
+// Metrics are the metrics of the loop. Their labels are policies that exist, the empty name for all
+// others, locations, and the causes of package plan, but never the name of a pod. The series of a
+// policy are deleted with it.
 type Metrics struct {
 	heldPods      *prometheus.GaugeVec
 	heldGroups    *prometheus.GaugeVec
@@ -23,7 +23,7 @@ type Metrics struct {
 	pass          prometheus.Histogram
 }
 
-// NewMetrics makes the loop's metrics and registers them.
+// NewMetrics makes the metrics of the loop and registers them.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		heldPods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -67,8 +67,8 @@ func (m *Metrics) countReleased(pods int, policy string, cause plan.Cause, creat
 	}
 }
 
-// expect has the series of strays begin at zero: what anybody forges adds none, and
-// no counter goes when the last of them does.
+// initStrayWork starts the series of strayWork at zero. So forged names of policies add no series,
+// and no counter vanishes with the last of them.
 func (m *Metrics) initStrayWork() {
 	m.setHeld(strayWork, nil, nil)
 	m.overdue.WithLabelValues(strayWork)
@@ -80,7 +80,7 @@ func (m *Metrics) initStrayWork() {
 	m.releaseErrors.WithLabelValues(strayWork)
 }
 
-// holds sets what waits by a policy, for each cause there is to wait.
+// setHeld sets how much waits by a policy, for each cause.
 func (m *Metrics) setHeld(policy string, pods, groups map[plan.Cause]int) {
 	for _, cause := range []plan.Cause{plan.CauseCleanerLater, plan.CauseThreshold, plan.CauseNoRoom, plan.CauseQueued, plan.CauseSpread, plan.CauseNoForecast, plan.CauseSuspended} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
@@ -88,7 +88,7 @@ func (m *Metrics) setHeld(policy string, pods, groups map[plan.Cause]int) {
 	}
 }
 
-// forget drops all series of a policy that does not exist.
+// forget deletes all series of a policy that does not exist.
 func (m *Metrics) forget(policy string) {
 	of := prometheus.Labels{"policy": policy}
 	for _, vec := range []interface {

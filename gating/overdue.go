@@ -14,17 +14,17 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// lateness is by how much a release may be late without being called overdue.
+// overdueAfter is how late a release may be before it counts as overdue.
 const overdueAfter = time.Minute
 
-// overdue is what is held although its latest start has passed.
+// overdue is what is still held although its latest start has passed.
 type overdue struct {
 	pods  int
 	since time.Time // the first latest start
 	first *record   // of what has been overdue for longest
 }
 
-// overdue counts what a pass could not let go in time.
+// overdue counts what a pass could not release in time.
 func (l *Loop) overdue(p *pass) overdue {
 	var late overdue
 	now := l.Clock.Now()
@@ -44,8 +44,8 @@ func (l *Loop) overdue(p *pass) overdue {
 	return late
 }
 
-// heldStill counts the pods of a group that have not been let go. What is only being tried
-// again has not.
+// stillHeldPods returns how many pods of a group are not released. A release that is being tried
+// again does not count as one.
 func (l *Loop) stillHeldPods(g *group) int {
 	pods := 0
 	if g.holdsJobItself() && hold.HoldsItself(g.job.Annotations, g.job.isSuspended) && (!l.inFlight.has(releaseID(g.job)) || l.refusals.has(g.job)) {
@@ -59,7 +59,8 @@ func (l *Loop) stillHeldPods(g *group) int {
 	return pods
 }
 
-// releasesFailing tells on a policy whether releases fail of what it holds.
+// releasesFailingCondition returns the condition that says whether releases of what the policy
+// holds fail.
 func (l *Loop) releasesFailingCondition(p *pass, late overdue) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionReleasesFailing, Status: metav1.ConditionFalse,

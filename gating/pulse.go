@@ -19,27 +19,26 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// reviewEvery is how often the API server is asked what Gridlatch may do.
+// reviewInterval is how often the API server is asked what Gridlatch may do.
 const reviewInterval = 30 * time.Second
 
-// Pulse renews the Lease ReleasesLease for as long as what is held can be let go:
-// we may patch pods and Jobs, and releases do not fail everywhere. All fields are
-// required.
+// Pulse renews the Lease releasesLease for as long as held work can be released: Gridlatch may
+// patch pods and Jobs, and releases do not fail everywhere. All fields are required.
 type Pulse struct {
 	Clientset kubernetes.Interface
-	// Namespace is our own, Identity the name of this replica.
+	// Namespace is Gridlatch's own. Identity is the name of this replica.
 	Namespace, Identity string
 	Clock               policy.Clock
 	Health              *ReleaseHealth
-	// Switch is told of every renewal where there is no leader, and so no Lease.
+	// Switch is told of every renewal where no leader is elected, and so no Lease is written.
 	Switch *Switch
 
 	reviewedAt time.Time // when it was last known that we may
 	renewals   int
 }
 
-// Start renews every ten seconds until the context ends; for a manager, on the
-// leader. A failure is logged when it is another than before.
+// Start renews the Lease every ten seconds until the context ends; for a manager. It logs a failure
+// once.
 func (p *Pulse) Start(ctx context.Context) error {
 	before := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
@@ -55,10 +54,10 @@ func (p *Pulse) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection makes a manager run it beside the loop.
+// NeedLeaderElection makes a manager run the pulse on the leader, beside the loop.
 func (p *Pulse) NeedLeaderElection() bool { return true }
 
-// beat renews once, if what is held can be let go.
+// renewIfAble renews the Lease once, if held work can be released.
 func (p *Pulse) renewIfAble(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseInterval/2)
 	defer cancel()
@@ -78,7 +77,7 @@ func (p *Pulse) renewIfAble(ctx context.Context) error {
 	return p.renew(ctx, failing, now)
 }
 
-// review asks the API server whether we may release what is held in any namespace.
+// review asks the API server whether Gridlatch may release work in any namespace.
 func (p *Pulse) review(ctx context.Context) error {
 	for _, what := range []authorizationv1.ResourceAttributes{
 		{Verb: "patch", Resource: "pods"},

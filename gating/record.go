@@ -18,30 +18,28 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// A record is what is cached of a pod or Job that was decided on: of its metadata
-// what is read here, and what is so of it, which its annotations cannot make up. A
-// hundred thousand held pods should cost little, so records share what they have in
-// common, and are never to be written to.
+// record is what is cached of a pod or Job that was decided on: the metadata that Gridlatch reads,
+// and facts that annotations cannot make up. A hundred thousand held pods should cost little, so
+// records share what they have in common. Nobody may write to a record.
 type record struct {
 	metav1.PartialObjectMetadata
 	facts
 }
 
-// facts are what is so of a pod or Job, by its spec and status.
+// facts are what the spec and status of a pod or Job say.
 type facts struct {
-	// Of a pod: it has our gate; it has a node.
+	// Of a pod: it has our gate, or a node.
 	isGated, hasNode bool
 	// Of a pod: the names of its other gates, separated by commas.
 	otherGates string
-	// Of a Job: it is suspended, by whomever; it is, or was until a moment ago, see
-	// parked.
+	// Of a Job: it is suspended by anybody, or also was a moment ago (see
+	// hold.IsSuspendedOrJustResumed).
 	isSuspended, isSuspendedOrJustResumed bool
 	// Of a Job: when it was resumed last; zero if it never was.
 	resumedAt time.Time
 	// Of a Job: its parallelism is 0.
 	hasNoParallelism bool
-	// Of a Job: how many pods it runs at once, of those that it has still to run,
-	// whether it is suspended or not.
+	// Of a Job: how many pods it runs at once, once it is not suspended.
 	podsToRun int32
 }
 
@@ -65,9 +63,9 @@ func factsOfJob(job *batchv1.Job) facts {
 	}
 }
 
-// heldBy returns the policy that holds an object; none if it is not held. A pod is
-// held by its gate, whatever its labels say, and a Job by its label, which records
-// the decision for its pods.
+// holdingPolicy returns the policy that holds an object; none if it is not held. A pod is held by
+// its gate, whatever its labels say. A Job is held by its label, which records the decision for its
+// pods.
 func holdingPolicy(r *record) []string {
 	held := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 	if r.Kind == hold.PodKind().Kind {
@@ -76,7 +74,7 @@ func holdingPolicy(r *record) []string {
 	return policyNames(r, held)
 }
 
-// releasedBy returns the policy that has released an object; none if it has not.
+// releasingPolicy returns the policy that has released an object; none if it was not released.
 func releasingPolicy(r *record) []string {
 	released := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 	if r.Kind == hold.PodKind().Kind {
@@ -85,7 +83,7 @@ func releasingPolicy(r *record) []string {
 	return policyNames(r, released)
 }
 
-// policyOf returns the policy of an object, or none if it does not count.
+// policyNames returns the policy that an object names, or none if the object does not count.
 func policyNames(r *record, counts bool) []string {
 	switch name := r.Annotations[v1alpha1.PolicyAnnotation]; {
 	case !counts:
@@ -97,20 +95,20 @@ func policyNames(r *record, counts bool) []string {
 	}
 }
 
-// siblings are how many owners are remembered whose objects share what they say:
-// those of one owner come together.
+// maxSharingOwners bounds how many owners are remembered so that their objects can share. The
+// objects of one owner come together.
 const maxSharingOwners = 1024
 
 const (
-	// maxReason bounds what is kept of a reason, which plan.Truncate has shortened.
+	// maxReasonBytes bounds what is kept of a reason, which plan.Truncate has bounded before.
 	maxReasonBytes = 1 << 10
-	// maxOwner bounds each part of a reference to an owner. Names have 253 characters
-	// at most; the API server does not check those in a reference.
+	// maxOwnerBytes bounds each part of a reference to an owner. Names have 253 characters at most,
+	// but the API server does not check those in a reference.
 	maxOwnerBytes = 253
 )
 
-// A stripper makes records of pods and Jobs. The pods of an owner mostly say the
-// same, and then share it.
+// recordMaker makes records of pods and Jobs. Most pods of an owner have the same labels and
+// annotations, and their records share them.
 type recordMaker struct {
 	limits map[string]int // of the annotations that are read, by their keys
 
@@ -127,8 +125,8 @@ func newRecordMaker() *recordMaker {
 	return s
 }
 
-// strip is the transform of the cache. client-go has what it lists transformed
-// twice, the second time in any order.
+// transform is the transform of the cache. client-go transforms what it lists twice, the second
+// time in any order.
 func (s *recordMaker) transform(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
@@ -157,12 +155,12 @@ func (s *recordMaker) newRecord(kind, version string, full *metav1.ObjectMeta, f
 	return r
 }
 
-// fits reports whether a reference to an owner can be one that Kubernetes has made.
+// isPlausible reports whether Kubernetes can have made a reference to an owner.
 func isPlausible(owner *metav1.OwnerReference) bool {
 	return max(len(owner.Name), len(owner.Kind), len(owner.APIVersion), len(owner.UID)) <= maxOwnerBytes
 }
 
-// ours returns what of annotations is read here, each bounded.
+// knownAnnotations returns the annotations that Gridlatch reads, each bounded.
 func (s *recordMaker) knownAnnotations(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, limit := range s.limits {
@@ -173,8 +171,8 @@ func (s *recordMaker) knownAnnotations(all map[string]string) map[string]string 
 	return kept
 }
 
-// share lets an object have in common with the one before of its owner what
-// both say.
+// share replaces the parts of an object that equal those of the object before, of the same owner,
+// by these parts.
 func (s *recordMaker) share(owner types.UID, m *metav1.ObjectMeta) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

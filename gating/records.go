@@ -30,29 +30,28 @@ const (
 	heldIndex = "gridlatch.held"
 	// runningIndex finds released objects by the policy that has released them.
 	runningIndex = "gridlatch.running"
-	// recordsPage is how many objects are listed at once where the API server cannot
-	// stream them: whole pods take several times of their records.
+	// recordsPageSize is how many objects are listed at once where the API server cannot stream
+	// them. Whole pods take several times the memory of their records.
 	recordsPageSize = 500
 )
 
-// Records is the cache of the pods that were decided on and are not over, and of the
-// Jobs that were decided on. The watch brings them whole, since only their specs and
-// statuses tell what is so; what is kept is a record of each. What is returned is the
-// cache's own, not to be written to: a copy of a hundred thousand pods for every pass
-// would cost as much memory as they do.
+// Records is the cache of the pods that were decided on and have not finished, and of the Jobs that
+// were decided on. The watch brings whole objects, because only their specs and statuses have the
+// facts. Only a record of each is kept. What is returned belongs to the cache, and nobody may write
+// to it: copies of a hundred thousand pods for every pass would cost as much memory as the pods.
 //
 // A nil Records knows nothing.
 type Records struct {
 	pods, jobs recordCache
 }
 
-// indexed are the records of a kind, by policy.
+// recordCache has the records of one kind, indexed by policy.
 type recordCache struct {
 	toolscache.Indexer
 	informer toolscache.SharedIndexInformer // nil in a test that fills the indexer itself
 }
 
-// NewRecords makes the cache; it is filled once it was started.
+// NewRecords returns the cache. It is filled once it is started.
 func NewRecords(config *rest.Config) (*Records, error) {
 	config = rest.CopyConfig(config)
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -112,8 +111,8 @@ func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list tool
 	return recordCache{informer.GetIndexer(), informer}, nil
 }
 
-// StaticRecords makes a cache of these pods and Jobs that never changes, for tests of
-// what reads it.
+// StaticRecords returns a cache of these pods and Jobs that never changes, for tests of what reads
+// a cache.
 func StaticRecords(objects ...runtime.Object) (*Records, error) {
 	s, r := newRecordMaker(), &Records{}
 	for _, of := range []*recordCache{&r.pods, &r.jobs} {
@@ -162,20 +161,19 @@ func (r *Records) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection makes a manager run the cache in every replica: the webhook
-// reads it.
+// NeedLeaderElection makes a manager run the cache in every replica: the webhook reads it.
 func (r *Records) NeedLeaderElection() bool { return false }
 
 // Synced reports whether the cache is filled.
 func (r *Records) Synced() bool { return r.pods.informer.HasSynced() && r.jobs.informer.HasSynced() }
 
-// recordSource tells a controller of the changes of one kind of records.
+// recordSource tells a controller about the changes of one kind of records.
 type recordSource struct {
 	*source.TypedInformer[*record, reconcile.Request]
 	synced toolscache.InformerSynced
 }
 
-// sources tell handle of the changes of all records.
+// sources returns what tells handle about the changes of all records.
 func (r *Records) sources(handle handler.TypedEventHandler[*record, reconcile.Request]) []source.Source {
 	var all []source.Source
 	for _, of := range []recordCache{r.pods, r.jobs} {
@@ -185,7 +183,7 @@ func (r *Records) sources(handle handler.TypedEventHandler[*record, reconcile.Re
 	return all
 }
 
-// WaitForSync returns once the records are there.
+// WaitForSync returns once the cache is filled.
 func (s recordSource) WaitForSync(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), s.synced) {
 		return fmt.Errorf("fill the cache of what was decided on: %w", context.Cause(ctx))
@@ -193,7 +191,7 @@ func (s recordSource) WaitForSync(ctx context.Context) error {
 	return nil
 }
 
-// byPolicy are our indices.
+// policyIndexers returns the indices by policy.
 func policyIndexers() toolscache.Indexers {
 	index := func(policies func(*record) []string) toolscache.IndexFunc {
 		return func(object any) ([]string, error) {
@@ -221,8 +219,8 @@ func (i recordCache) list(index, policy string) ([]*record, error) {
 	return list, nil
 }
 
-// jobOf returns the record of the Job that owns an object of a namespace, nil if
-// it is not owned by a Job, or by one that was not decided on.
+// owningJob returns the record of the Job that owns an object of a namespace; nil if no Job does,
+// or if the Job was not decided on.
 func (r *Records) owningJob(namespace string, object metav1.Object) *record {
 	owner := hold.OwningJob(object)
 	if r == nil || owner == nil {
@@ -236,23 +234,22 @@ func (r *Records) owningJob(namespace string, object metav1.Object) *record {
 	return job
 }
 
-// Released reports whether the Job that owns a pod of a namespace has been
-// released, by what the cache knows.
+// IsJobReleased reports whether the Job that owns a pod of a namespace is released, by what the
+// cache knows.
 func (r *Records) IsJobReleased(namespace string, pod metav1.Object) bool {
 	job := r.owningJob(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 }
 
-// Held reports whether the Job that owns a pod of a namespace is held, by what the
-// cache knows.
+// IsJobHeld reports whether the Job that owns a pod of a namespace is held, by what the cache
+// knows.
 func (r *Records) IsJobHeld(namespace string, pod metav1.Object) bool {
 	job := r.owningJob(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 }
 
-// PlannedWithJob returns where the Job that owns a pod of a namespace was released
-// to or, if the cache does not know of the release yet, what the Job's template
-// says.
+// PlannedLocation returns the location to which the Job that owns a pod was released. If the cache
+// does not know the release yet, it returns what the Job's template says.
 func (r *Records) PlannedLocation(namespace string, pod metav1.Object) string {
 	template := pod.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	if job := r.owningJob(namespace, pod); job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased {

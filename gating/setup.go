@@ -79,7 +79,7 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 			}
 			l.enqueuePolicies(ctx, e.Object, q)
 			for _, policy := range releasingPolicy(e.Object) {
-				if limited, ok := l.hasCeilings.Load(policy); ok && limited.(bool) { // there is room now
+				if limited, ok := l.limitedPolicies.Load(policy); ok && limited.(bool) { // there is room now
 					q.AddAfter(request(policy), l.gatherTime())
 				}
 			}

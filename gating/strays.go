@@ -56,7 +56,7 @@ func (l *Loop) forget(policy string) {
 	l.inFlight.handOver(policy)
 	l.refusals.handOver(policy)
 	l.unexplained.handOver(policy)
-	l.hasCeilings.Delete(policy)
+	l.limitedPolicies.Delete(policy)
 	l.explainedUpTo.Delete(policy)
 	l.Metrics.forget(policy)
 }

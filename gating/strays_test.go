@@ -86,7 +86,7 @@ func TestForgedNamesOfPoliciesAreOnePassAndLeaveNothing(t *testing.T) {
 	if n := len(l.inFlight.released[strayWork]) + len(l.inFlight.released) - 1; n > 0 {
 		t.Errorf("the ledger has %v", l.inFlight.released)
 	}
-	for name := range l.hasCeilings.Range {
+	for name := range l.limitedPolicies.Range {
 		t.Errorf("whether %v is limited is remembered", name)
 	}
 }

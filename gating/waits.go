@@ -8,7 +8,6 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
-	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -103,13 +102,4 @@ func (g *group) askingRecord() *record {
 		return g.pods[0]
 	}
 	return g.head()
-}
-
-// park keeps what is not to be planned before its user resumes it.
-func (p *pass) waitForUsers() {
-	for _, g := range p.groups {
-		if g.awaitsResume() {
-			g.waitsForUser, g.decision.Cause = true, plan.CauseSuspended
-		}
-	}
 }

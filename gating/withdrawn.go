@@ -6,28 +6,9 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// heed makes due what does not ask to wait any more. A Job speaks for its pods; of
-// the pods of other owners, each speaks for itself.
-func (p *pass) releaseWithdrawn() {
-	all := p.groups
-	p.groups = make([]*group, 0, len(all))
-	for _, g := range all {
-		p.groups = append(p.groups, g)
-		switch {
-		case g.wasReleased:
-		case g.job != nil:
-			if isWithdrawn(g.job) {
-				g.withdraw()
-			}
-		default:
-			p.groups = append(p.groups, g.splitWithdrawn()...)
-		}
-	}
-}
-
-// part takes out of a group without a Job the pods that do not ask to wait any
-// more, as groups of their own. A group of which nothing would be left is withdrawn
-// whole.
+// splitWithdrawn takes the pods that do not ask to wait any more out of a group without a Job, and
+// returns them as groups of their own. If no pod stays, the group keeps the first of them and is
+// withdrawn.
 func (g *group) splitWithdrawn() (apart []*group) {
 	var stay []*record
 	for _, pod := range g.pods {
@@ -48,7 +29,7 @@ func (g *group) splitWithdrawn() (apart []*group) {
 	return apart
 }
 
-// withdraw makes a group due, where it is cleanest now if that is chosen.
+// withdraw makes a group due. If the policy chooses the location, it is the cleanest one now.
 func (g *group) withdraw() {
 	g.decision = g.decision.Withdraw()
 	if g.location != "" {
@@ -56,9 +37,9 @@ func (g *group) withdraw() {
 	}
 }
 
-// withdraws reports whether held work does not ask to wait any more. What is held
-// has asked, so that an annotation which is gone is its user's word, too. Only a pod
-// that somebody has put our gate on by hand never asked, and was promised nothing.
+// isWithdrawn reports whether held work does not ask to wait any more. Held work has asked before,
+// so a missing annotation says no, too. Only a pod that somebody has put our gate on by hand never
+// asked, and was promised nothing.
 func isWithdrawn(o *record) bool {
 	wish, said := policy.Wish(o)
 	if !said && o.Kind == hold.PodKind().Kind && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {

@@ -58,7 +58,7 @@ func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 	mixed := &group{pods: []*record{wish("Pod", "a", "false"), wish("Pod", "b", "true"), wish("Pod", "c", "false")}, decision: later}
 	all := &group{pods: []*record{wish("Pod", "d", "false"), wish("Pod", "e", "false")}, decision: later}
 	p := &pass{now: t0, groups: []*group{ofJob, declined, mixed, all}}
-	p.releaseWithdrawn()
+	p.makeWithdrawnDue()
 	due := map[string]bool{}
 	for _, g := range p.groups {
 		for _, pod := range g.pods {
