@@ -10,38 +10,37 @@ import (
 )
 
 const (
-	// firstSetback is how soon what was refused is tried again. It is twice as long
-	// each time.
+	// firstRefusalPause is how soon a refused object is tried again. The pause doubles each time.
 	firstRefusalPause = retryPause
-	// longSetback bounds that: below failureKept, so that a namespace in which
-	// nothing can be released counts as one all the while.
+	// maxRefusalPause bounds that pause. It is below failureLifetime, so that a namespace in which
+	// nothing can be released counts as failing all the while.
 	maxRefusalPause = 8 * time.Minute
-	// setbackPace is how far apart the attempts are at least, of all that is refused
-	// together: 180 a minute at first. Each attempt at the same object costs a
-	// quarter more of that time than the one before, and dearest at most.
+	// attemptPace is the least time between two attempts, of all that is refused together: 180 a
+	// minute at first. Each attempt at the same object takes a quarter more of that time than the
+	// attempt before, and at most maxAttemptCost times as much.
 	attemptPace    = time.Second / 3
 	maxAttemptCost = 2
-	// afterChange is how soon an object that has changed is tried again.
+	// changedPause is how soon an object that has changed is tried again.
 	changedPause = 10 * time.Second
-	// relieved is how often at most all of a namespace is tried again at once.
+	// retryAllPause is how often at most all objects of a namespace are tried again at once.
 	retryAllPause = time.Minute
-	// mostBusy is how many objects of one namespace are tried at a time: a webhook of its
-	// own may hang.
+	// maxAttemptsPerNamespace bounds how many objects of one namespace are tried at a time, because
+	// its webhook may hang.
 	maxAttemptsPerNamespace = 8
 )
 
-// setbacks remember what was refused, and when each is to be tried again: ever later,
-// and all together at a pace that costs the API server little. Namespaces share the
-// pace. The zero value is empty and ready for use.
+// refusals remember what the API server has refused, and when each object is tried again: ever
+// later, and all together at a pace that costs the API server little. Namespaces share the pace.
+// The zero value is empty and ready for use.
 type refusals struct {
-	// trifling says that it matters little: there are a tenth as many attempts.
+	// isMinor says that these refusals matter little: there are a tenth as many attempts.
 	isMinor bool
 
 	mu          sync.Mutex
 	byNamespace map[string]*namespaceRefusals // by namespace; none is empty
 }
 
-// refusing is a namespace with objects of which something was refused.
+// namespaceRefusals are the refused objects of one namespace.
 type namespaceRefusals struct {
 	byUID        map[types.UID]*refusal
 	nextSlot     time.Time // when there is room for the next attempt
@@ -50,7 +49,7 @@ type namespaceRefusals struct {
 	message      string    // what the API server has said first
 }
 
-// setback is of one object.
+// refusal is what is remembered of one object.
 type refusal struct {
 	policy        string
 	triedVersion  string // of the object when it was tried last
@@ -65,14 +64,14 @@ type refusal struct {
 	releasedAt    time.Time
 }
 
-// has reports whether something of an object was refused.
+// has reports whether something was refused for an object.
 func (s *refusals) has(o *record) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.find(o) != nil
 }
 
-// freed reports whether an object is let go, and only that could not be recorded.
+// isReleased reports whether an object is released, and only the record of that was refused.
 func (s *refusals) isReleased(o *record) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,14 +79,14 @@ func (s *refusals) isReleased(o *record) bool {
 	return b != nil && b.isReleased
 }
 
-// troubled reports whether something was refused in a namespace.
+// refusesIn reports whether something was refused in a namespace.
 func (s *refusals) refusesIn(namespace string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.byNamespace[namespace] != nil
 }
 
-// words are what the API server has said in a namespace where it refuses something.
+// message returns what the API server has said first in a namespace where it refuses something.
 func (s *refusals) message(namespace string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +96,8 @@ func (s *refusals) message(namespace string) string {
 	return ""
 }
 
-// begin reports whether it is time to try an object again, and takes it that this is
-// done: the attempt ends with refuse, succeed or leave.
+// begin reports whether it is time to try an object again, and starts the attempt if so. The
+// attempt ends with note, forget or endAttempt.
 func (s *refusals) begin(o *record, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +111,7 @@ func (s *refusals) begin(o *record, now time.Time) bool {
 	return true
 }
 
-// ripe reports whether begin would say that it is time.
+// isDue reports whether begin would start an attempt.
 func (s *refusals) isDue(o *record, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +129,7 @@ func (s *refusals) mayTry(o *record, b *refusal, now time.Time) bool {
 	return !now.Before(at)
 }
 
-// end says that an object is not being tried any more.
+// finish ends an attempt.
 func (s *refusals) finish(o *record, b *refusal) {
 	if b.isTrying {
 		b.isTrying = false
@@ -138,7 +137,7 @@ func (s *refusals) finish(o *record, b *refusal) {
 	}
 }
 
-// refuse notes that an object was refused, and reports whether the words are new.
+// note notes that an object was refused, and reports whether the message is new.
 func (s *refusals) note(policy string, o *record, words string, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +153,7 @@ func (s *refusals) note(policy string, o *record, words string, now time.Time) b
 	return news
 }
 
-// leave notes that an attempt has come to nothing that tells of the object.
+// endAttempt ends an attempt that says nothing about the object.
 func (s *refusals) endAttempt(o *record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +162,7 @@ func (s *refusals) endAttempt(o *record) {
 	}
 }
 
-// letGo returns why and when an object was let go, if that could not be recorded.
+// unrecordedRelease returns why and when an object was released, if that could not be recorded.
 func (s *refusals) unrecordedRelease(o *record) (reason string, at time.Time, freed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +172,7 @@ func (s *refusals) unrecordedRelease(o *record) (reason string, at time.Time, fr
 	return "", time.Time{}, false
 }
 
-// free notes that an object is let go, and that this could not be recorded.
+// noteReleased notes that an object is released, and that this could not be recorded.
 func (s *refusals) noteReleased(policy string, o *record, reason string, now time.Time) {
 	s.note(policy, o, "it could not be recorded that it is let go", now)
 	s.mu.Lock()
@@ -183,9 +182,8 @@ func (s *refusals) noteReleased(policy string, o *record, reason string, now tim
 	}
 }
 
-// succeed forgets an object with which all is well. If it is as it was when it was
-// refused, it is something else that has changed, so that all of its namespace is to
-// be tried again at once.
+// forget forgets an object after a success. If the object is the same as when it was refused,
+// something else has changed, so all objects of its namespace are tried again at once.
 func (s *refusals) forget(o *record, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,8 +202,8 @@ func (s *refusals) forget(o *record, now time.Time) {
 	}
 }
 
-// retain forgets what a policy does not hold any more. What is leaving may be what is
-// being tried just now.
+// retain forgets what a policy does not hold any more. An object whose release the cache has not
+// seen may be tried just now, so it stays.
 func (s *refusals) retain(policy string, groups []*group, leaving []unseenRelease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +231,7 @@ func (s *refusals) retain(policy string, groups []*group, leaving []unseenReleas
 	}
 }
 
-// abandon hands what was refused under a policy that is gone over to strays.
+// handOver moves what was refused under a policy that is gone to strayWork.
 func (s *refusals) handOver(policy string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,8 +244,7 @@ func (s *refusals) handOver(policy string) {
 	}
 }
 
-// next returns when the first of what a policy holds is to be tried again; false if
-// nothing is.
+// nextTry returns when the first of what a policy holds is tried again; false if nothing is.
 func (s *refusals) nextTry(policy string) (next time.Time, any bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -292,7 +289,7 @@ func (s *refusals) drop(namespace string, uid types.UID) {
 	}
 }
 
-// book notes an attempt, and finds the time for the next.
+// planNext notes an attempt, and plans the next one.
 func (s *refusals) planNext(o *record, b *refusal, now time.Time) {
 	n := s.byNamespace[o.Namespace]
 	price := min(attemptPace+time.Duration(b.tries)*attemptPace/4, maxAttemptCost*attemptPace)

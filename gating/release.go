@@ -24,21 +24,21 @@ import (
 )
 
 const (
-	// retriesAtOnce bounds the writes in flight of what was refused before. What is sent
-	// is bounded by the pace of setbacks; these wait for webhooks that hang.
+	// maxRetries bounds how many writes of what was refused are in flight. The pace of refusals
+	// bounds how many are sent; these wait for webhooks that hang.
 	maxRetries = 128
-	// slowRefusal is how long a refusal may take for the least to be asked for at once.
+	// slowRefusal is how long a refusal may take for the minimal patch to be tried in the same
+	// pass.
 	slowRefusal = time.Second
-	// retryTimeout bounds each: a webhook is given 30 seconds at most.
+	// retryTimeout bounds each of these writes. A webhook has 30 seconds at most.
 	retryTimeout = 35 * time.Second
 )
 
-// release lets go of what is due, the most urgent first, and returns how many
-// writes failed that are to be tried again at once. A Job's record is written before
-// its pods: were they first, a crash in between would leave a started Job whose
-// retries are held. At the latest start, from which on no retry is held, they go
-// though the record fails. What was refused before waits for its turn, and nobody
-// waits for it.
+// release releases what is due, the most urgent first, and returns how many writes failed that are
+// to be tried again soon. It writes the record of a Job before it releases the Job's pods. In the
+// other order, a crash between the two would leave a started Job whose retries are held. From the
+// latest start on no retry is held, so the pods are released even if the record fails. What was
+// refused before has a time of its own, and nothing waits for it.
 func (l *Loop) release(ctx context.Context, p *pass) int {
 	var records failures
 	var came podReleases
@@ -75,8 +75,8 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 	return again
 }
 
-// firstRelease releases a pod of which nothing was refused yet. Where the API server takes
-// long to refuse, the pass does not ask for the least: that is tried beside the passes.
+// firstRelease releases a pod that was not refused yet. Where the API server takes long to refuse,
+// the minimal patch is tried beside the passes.
 func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, came *podReleases) error {
 	began := l.Clock.Now()
 	err := l.releasePod(ctx, p, g, pod, false)
@@ -87,8 +87,8 @@ func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record,
 	return came.add(pod, g, err)
 }
 
-// outcome is what came of the releases of pods. Those that are refused as they should
-// be are left for later: the least is asked for once all others are through.
+// podReleases collects the results of releases. Pods whose full patch was refused are kept for
+// later: the minimal patch is tried once all other pods are released.
 type podReleases struct {
 	mu       sync.Mutex
 	released int
@@ -96,8 +96,8 @@ type podReleases struct {
 	failed   failures
 }
 
-// note takes up what came of one; without a pod, nothing is left for later. It returns
-// nil.
+// add adds the result for one pod. Without a pod, nothing is kept for later. It returns nil, for an
+// errgroup.
 func (o *podReleases) add(pod *record, g *group, err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -112,15 +112,15 @@ func (o *podReleases) add(pod *record, g *group, err error) error {
 	return nil
 }
 
-// group runs as many writes at once as there are workers.
+// workers returns a group that runs as many writes at once as there are workers.
 func (l *Loop) workers() *errgroup.Group {
 	group := &errgroup.Group{}
 	group.SetLimit(l.Workers)
 	return group
 }
 
-// due returns the groups that are to be released, the most urgent first, but those of
-// namespaces in which something was refused last.
+// dueGroups returns the groups that are to be released, the most urgent first. Groups in namespaces
+// where something was refused come last.
 func (l *Loop) dueGroups(p *pass) []*group {
 	var due, troubled []*group
 	for _, g := range p.groups {
@@ -135,8 +135,8 @@ func (l *Loop) dueGroups(p *pass) []*group {
 	return append(due, troubled...)
 }
 
-// free yields the pods of groups that may go, with their groups: those whose Job says so,
-// or is let go, and all whose latest start has come.
+// releasablePods yields the pods that may be released, with their groups: those whose Job is
+// recorded as released or is resumed, and all whose latest start has come.
 func (p *pass) releasablePods(groups []*group) func(yield func(*record, *group) bool) {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range groups {
@@ -152,8 +152,8 @@ func (p *pass) releasablePods(groups []*group) func(yield func(*record, *group) 
 	}
 }
 
-// retry has what was refused before tried again whose time has come, and does not
-// wait for that: what the API server does with such a write may take long.
+// retryRefused tries again what was refused and whose time has come. It does not wait for the
+// writes, because the API server may take long over them.
 func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	full := false
 	start := func(o *record, attempt func(context.Context) error) {
@@ -185,7 +185,7 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	}
 }
 
-// conclude takes up why a group is released.
+// setReason sets why the group is released.
 func (g *group) setReason() {
 	g.otherWaits, g.cause = g.stillWaits(), g.decision.Cause
 	if g.wasReleased {
@@ -198,7 +198,7 @@ func (g *group) setReason() {
 	g.isRecorded = g.job == nil || g.wasReleased
 }
 
-// record makes the decision for a group last, on its Job.
+// recordRelease records on its Job that a group is released. From then on the decision stands.
 func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, again bool) error {
 	if g.isRecorded {
 		return nil
@@ -226,8 +226,8 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, again bool)
 	return nil
 }
 
-// recordOn writes the decision for a group on its Job, and reports whether it says
-// so. Where the Job is not as the cache knows it, it does so for the Job as it is.
+// writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
+// the Job is not as the cache says, it is read again.
 func (l *Loop) writeRecord(ctx context.Context, g *group, again bool) (noted bool, err error) {
 	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
 	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.job) { // if it is suspended again, that is its user's doing
@@ -252,8 +252,8 @@ func (l *Loop) writeRecord(ctx context.Context, g *group, again bool) (noted boo
 	}
 }
 
-// recordTaken records that a Job that we held whole is not held any more: that somebody
-// has taken it, or what could not be recorded when we let it go.
+// recordTaken records that a Job which was held itself is not held any more: somebody else has
+// released it, or an earlier release of ours could not be recorded.
 func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote) (noted bool, err error) {
 	made.Reason, made.IsTaken = hold.ReasonTaken, true
 	if reason, at, freed := l.refusals.unrecordedRelease(g.job); freed {
@@ -263,15 +263,15 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote)
 	return true, ignoreGone(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.RecordPatch(g.job)))
 }
 
-// vouch remembers that the loop itself has let something go, where that takes room.
+// noteOwnRelease remembers that the loop has released something that takes room.
 func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
 	if p.policy.Limited() {
 		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }
 
-// releasePod takes the gate off a pod, and says so or, where that was refused already,
-// again, by the least that does it.
+// releasePod takes the gate off a pod and notes why. With minimal, the minimal patch is tried at
+// once.
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
 	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can tell of it
 	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
@@ -300,8 +300,8 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, a
 	return nil
 }
 
-// refused notes that the API server would not have an object let go, and tells it
-// on the object where that is new.
+// noteRefusal notes that the API server refuses to have an object released, and announces a message
+// that is new.
 func (l *Loop) noteRefusal(p *pass, o *record, err error) {
 	if !hold.IsRefusal(err) {
 		return
@@ -312,10 +312,9 @@ func (l *Loop) noteRefusal(p *pass, o *record, err error) {
 	}
 }
 
-// steer releases a pod with a preference for the nodes where it is released to,
-// and reports whether it has. If there is none, or whatever else is the matter, it
-// has done nothing, and the pod is to be released without: a preference never holds
-// one.
+// releaseWithPreference releases a pod with a preference for the nodes of its location, and reports
+// whether it has. If it has not, it has changed nothing, and the pod is to be released without: a
+// preference never keeps a pod held.
 func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, made hold.ReleaseNote) bool {
 	term, ok := p.policy.Preference(made.Location)
 	if !ok {
@@ -342,14 +341,14 @@ func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, 
 	return err == nil
 }
 
-// count adds the release of a pod, or of a whole Job, to the metrics.
+// countRelease adds the release of a pod, or of a Job that is held itself, to the metrics.
 func (l *Loop) countRelease(p *pass, g *group, o *record, pods int) {
 	planned, _ := time.Parse(time.RFC3339, o.Annotations[v1alpha1.PlannedStartAnnotation]) // zero if absent
 	l.Metrics.countReleased(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
 }
 
-// free writes the release of a pod or Job, and notes what came of it. It reports
-// whether the object says so.
+// applyPatches releases a pod or Job, and notes the result. It reports whether the object notes the
+// release.
 func (l *Loop) applyPatches(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.ReleasePatches, again bool) (noted bool, err error) {
 	noted, err = w.Apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
 	if again || w.Minimal != nil || !hold.IsRefusal(err) { // else the last word has not been said
@@ -358,7 +357,7 @@ func (l *Loop) applyPatches(ctx context.Context, kind schema.GroupVersionKind, o
 	return noted, ignoreGone(kind, o, err)
 }
 
-// patch writes to a pod or Job.
+// patch writes to a pod or Job. An object that is gone is no error.
 func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
 	return ignoreGone(kind, o, l.write(ctx, kind, o, patch))
 }
@@ -369,8 +368,8 @@ func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *recor
 	return l.Client.Patch(ctx, target, patch)
 }
 
-// pardon wraps what went wrong with a write to a pod or Job; one that is gone, or
-// another by its name, needs nothing any more.
+// ignoreGone wraps the error of a write to a pod or Job. It returns nil for an object that is gone,
+// or is another one of the same name.
 func ignoreGone(kind schema.GroupVersionKind, o *record, err error) error {
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil

@@ -15,24 +15,23 @@ import (
 )
 
 const (
-	// settling is how long after the release of a Job its pods may still be to
-	// come: until then it counts as large as it is going to be.
+	// podsExpectedFor is how long after its release a Job counts with all the pods that it is going
+	// to have.
 	podsExpectedFor = 10 * time.Second
-	// placing is how long after its release a pod counts that has no node yet: an
-	// autoscaler may be making one. After that, it takes no power that anybody waits
-	// for.
+	// nodeExpectedFor is how long a released pod without a node counts: an autoscaler may be making
+	// a node. After that, the pod takes no power that anybody waits for.
 	nodeExpectedFor = 10 * time.Minute
 )
 
-// running is what a policy has released and still runs: what occupies room below
-// the ceilings. It is read from the cache anew for every pass, so that nothing
-// that was missed can make it wrong for good.
+// running is what a policy has released and what still runs, which occupies room below the
+// ceilings. It is read from the cache for every pass, so a missed event cannot make it wrong for
+// good.
 type running struct {
 	byLocation map[string][]plan.Run // by location
 	changesAt  []time.Time           // when pods no longer count that may be to come
 }
 
-// pods counts the pods at a location.
+// pods returns how many pods run at a location.
 func (r running) pods(location string) int {
 	pods := 0
 	for _, run := range r.byLocation[location] {
@@ -41,18 +40,16 @@ func (r running) pods(location string) int {
 	return pods
 }
 
-// freed is something that was released, and where to, although the cache shows
-// it as held.
+// unseenRelease is a release that the cache does not show yet, and its location.
 type unseenRelease struct {
 	*record
 	location string
 }
 
-// running lists what a policy has released and still runs. A pod runs if it has a
-// node, whatever it says of itself. One without a node counts as well for a while,
-// if vouched knows that the loop let it or its Job go: anybody can make a pod that
-// fits nowhere and says that it was released. Leaving are those that were released
-// although the cache shows them as held.
+// running returns what a policy has released and what still runs. A pod runs if it has a node,
+// whatever its labels say. A pod without a node counts for a while if the loop has released the pod
+// or its Job: anybody can make a pod that fits nowhere and says that it was released. unseen are
+// the releases that the cache does not show yet.
 func (r *Records) running(rules *policy.Policy, leaving []unseenRelease, vouched *ownReleases, now time.Time) (running, error) {
 	all := running{byLocation: map[string][]plan.Run{}}
 	pods, err := r.pods.list(runningIndex, rules.Name)
@@ -92,16 +89,15 @@ func (r *Records) running(rules *policy.Policy, leaving []unseenRelease, vouched
 	return all, nil
 }
 
-// add counts pods where they were released to, though the scheduler may have put
+// add counts pods at the location that they were released to, although the scheduler may have put
 // them elsewhere.
 func (r running) add(rules *policy.Policy, o *record, location string, started time.Time, pods int) {
 	until := started.Add(rules.TaskOf(o).Duration)
 	r.byLocation[location] = append(r.byLocation[location], plan.Run{Until: until, Pods: pods})
 }
 
-// startedAt returns when something was released: if its record does not tell,
-// when it was created, and if it is still shown as held, or says that it was
-// released in the future, now.
+// startedAt returns when something was released: now if its record still says held, or names a time
+// in the future, and its creation if its record names no time.
 func startedAt(o *record, now time.Time) time.Time {
 	if o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 		return now
@@ -116,19 +112,18 @@ func startedAt(o *record, now time.Time) time.Time {
 	return at
 }
 
-// vouchers remember for a while what the loop itself has let go below ceilings. The
-// zero value is empty and ready for use. A restart forgets them: then a pod counts
-// from when it has a node.
+// ownReleases remember for a while what the loop has released below ceilings. The zero value is
+// empty and ready for use. A restart forgets them; then a pod counts once it has a node.
 type ownReleases struct {
 	mu    sync.Mutex
 	byUID map[types.UID]ownRelease
 }
 
-// voucher is of one pod or Job.
+// ownRelease is the release of one pod or Job.
 type ownRelease struct {
 	at time.Time
-	// inRoom says that there was room for it: what goes at its latest start goes
-	// regardless, and takes room from nobody before its pods are there.
+	// hadRoom says that there was room for the work. Work at its latest start is released without
+	// room, and takes none before its pods exist.
 	hadRoom bool
 }
 
@@ -142,7 +137,7 @@ func (v *ownReleases) add(uid types.UID, at time.Time, inRoom bool) {
 	v.byUID[uid] = ownRelease{at, inRoom}
 }
 
-// forget forgets what was let go too long ago to matter.
+// forget forgets the releases that are too old to count.
 func (v *ownReleases) forget(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -153,7 +148,7 @@ func (v *ownReleases) forget(now time.Time) {
 	}
 }
 
-// letGo reports whether a pod was let go lately, by itself or with its owner.
+// isRecent reports whether the loop has released a pod or its owner lately.
 func (v *ownReleases) isRecent(pod types.UID, owner *metav1.OwnerReference, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -164,8 +159,8 @@ func (v *ownReleases) isRecent(pod types.UID, owner *metav1.OwnerReference, now 
 	return ok && now.Sub(known.at) < nodeExpectedFor
 }
 
-// missing returns how many pods of a Job are still to come, beside those that are
-// there, and when the Job was let go.
+// missingPods returns how many pods of a Job are expected beside those that exist, and when the Job
+// was released.
 func (v *ownReleases) missingPods(job *record, there int, now time.Time) (at time.Time, missing int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

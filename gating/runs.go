@@ -22,37 +22,36 @@ import (
 )
 
 const (
-	// learnEvery is how often finished Jobs are looked at: what repeats seldom
-	// does so more often than this.
+	// learnInterval is how often finished Jobs are looked at. Work that repeats seldom repeats more
+	// often than this.
 	learnInterval = 10 * time.Minute
-	// learnAgain is how soon they are looked at again if that has failed.
+	// learnRetryPause is how soon they are looked at again after a failure.
 	learnRetryPause = 10 * time.Second
-	// runsKept bounds how many runs of the same work count: the newest.
+	// maxRuns bounds how many runs of the same work count: the newest ones.
 	maxRuns = 20
-	// longestRun bounds what is taken for a run.
+	// maxRunTime bounds what counts as a run.
 	maxRunTime = 31 * 24 * time.Hour
 )
 
-// Runs knows how long earlier runs of the same work took: Jobs of the same CronJob,
-// or of a namespace with the same label RunsOf, which have ended well and still exist
-// (see successfulJobsHistoryLimit of a CronJob). It knows nothing until it has read
-// them. Reader is required.
+// Runs knows how long earlier runs of the same work took: Jobs of the same CronJob, or of the same
+// namespace and label RunsOf, that have ended well and still exist (see successfulJobsHistoryLimit
+// of a CronJob). It knows nothing before it has read them. Reader is required.
 type Runs struct {
-	// Reader asks the API server itself.
+	// Reader reads from the API server, not from a cache.
 	Reader client.Reader
 
 	byWork atomic.Pointer[map[workKey]policy.RunTimes]
 }
 
-// work is what Jobs are runs of.
+// workKey names the work that Jobs are runs of.
 type workKey struct {
 	namespace, label string
-	// cronJob owns the runs whose label is its name; empty for others. So a Job that
-	// only borrows the name of a CronJob is no run of it.
+	// cronJob owns the runs whose label is its name; empty for others. So a Job that only has the
+	// name of a CronJob as its label is no run of the CronJob.
 	cronJob types.UID
 }
 
-// workOf returns what a Job of a namespace is a run of; false if it does not say.
+// workKeyOf returns the work that a Job of a namespace is a run of; false if the Job does not say.
 func workKeyOf(namespace string, job metav1.Object) (workKey, bool) {
 	w := workKey{namespace: namespace, label: job.GetLabels()[v1alpha1.RunsOfLabel]}
 	if cronJob := CronJobOf(job); cronJob != nil && cronJob.Name == w.label {
@@ -61,8 +60,8 @@ func workKeyOf(namespace string, job metav1.Object) (workKey, bool) {
 	return w, w.label != ""
 }
 
-// CronJobOf returns the reference to the CronJob of which a Job is a run, by its
-// schedule or by hand; nil if it is of none.
+// CronJobOf returns the reference to the CronJob that a Job is a run of, by its schedule or by
+// hand; nil if there is none.
 func CronJobOf(job metav1.Object) *metav1.OwnerReference {
 	owners := job.GetOwnerReferences()
 	for i := range owners {
@@ -73,8 +72,8 @@ func CronJobOf(job metav1.Object) *metav1.OwnerReference {
 	return nil
 }
 
-// Of returns what is known of the runs of which a Job of a namespace is one. It may
-// be called at any time.
+// Times returns what is known of the earlier runs of the work of a Job. It may be called at any
+// time.
 func (r *Runs) Times(namespace string, job metav1.Object) policy.RunTimes {
 	known := r.byWork.Load()
 	w, ok := workKeyOf(namespace, job)
@@ -84,8 +83,7 @@ func (r *Runs) Times(namespace string, job metav1.Object) policy.RunTimes {
 	return (*known)[w]
 }
 
-// Start learns at once and every ten minutes, until the context ends; for a
-// manager.
+// Start learns at once and every ten minutes, until the context ends; for a manager.
 func (r *Runs) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		// the only error is that the context has ended
@@ -100,11 +98,10 @@ func (r *Runs) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection makes a manager run it in every replica: each answers for
-// the webhook.
+// NeedLeaderElection makes a manager run this in every replica: each answers for the webhook.
 func (r *Runs) NeedLeaderElection() bool { return false }
 
-// Learn looks at all Jobs there are. If it fails, what was known stays.
+// Learn reads the Jobs there are. If that fails, what was known stays.
 func (r *Runs) Learn(ctx context.Context) error {
 	runs := map[workKey][]run{}
 	err := hold.EachJob(ctx, r.Reader, "", v1alpha1.RunsOfLabel, selection.Exists, func(job *batchv1.Job) {
@@ -124,14 +121,14 @@ func (r *Runs) Learn(ctx context.Context) error {
 	return nil
 }
 
-// run is one that has ended.
+// run is a run that has ended.
 type run struct {
 	ended time.Time
 	took  time.Duration
 }
 
-// runOf returns the run that a Job was; none if it has not ended well, or
-// nobody knows how long it took.
+// runOf returns the run that a Job was; false if the Job has not ended well, or if it is not known
+// how long it took.
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
 	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeTaken
@@ -152,7 +149,7 @@ func hasCompleted(job *batchv1.Job) bool {
 	})
 }
 
-// keep adds a run to those that are kept, the newest first.
+// insertRun adds a run to the newest runs, which come first.
 func insertRun(runs []run, r run) []run {
 	at, _ := slices.BinarySearchFunc(runs, r, func(a, b run) int { return b.ended.Compare(a.ended) })
 	runs = slices.Insert(runs, at, r)

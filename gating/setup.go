@@ -21,27 +21,25 @@ import (
 )
 
 const (
-	// A pass waits for more of what woke it, so that a thousand pods that are
-	// created together are one pass: at least for gatherLeast, and so long
-	// that planning takes no more than a twentieth of the time, but never
-	// longer than gatherMost. What is due is not woken by this, and is on time.
+	// A pass waits for more of what caused it, so that a thousand pods that are created together
+	// are one pass: at least minGatherTime, so long that planning takes at most a twentieth of the
+	// time, and at most maxGatherTime. What is due does not wait for this, and is on time.
 	minGatherTime = 200 * time.Millisecond
 	maxGatherTime = 3 * time.Second
-	// policiesAtOnce bounds the passes that run side by side: a storm of
-	// releases of one policy must not make another late.
+	// maxConcurrentPasses bounds the passes that run side by side. A storm of releases of one
+	// policy must not delay another policy.
 	maxConcurrentPasses = 8
 )
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// SetupWithManager runs the loop on the leader, woken by what it holds, by
-// policies, by nodes that come and go, and by changed, which names forecast
-// sources that have changed.
+// SetupWithManager runs the loop on the leader. A pass is run for changes of held objects, policies
+// and nodes, and for changed, which names the forecast sources that have changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
 	l.retries.SetLimit(maxRetries)
 	l.unexplained.isMinor = true
-	// changes of a status wake it too: a pass that compared with a status that
-	// was out of date is followed by one that sees what was written
+	// Changes of a status cause a pass, too. A pass that compared with an old status is followed by
+	// one that sees what was written.
 	b := ctrl.NewControllerManagedBy(mgr).Named("gating").
 		For(&v1alpha1.CarbonPolicy{}).
 		Watches(&v1alpha1.CarbonPolicy{}, l.onDeleted()).
@@ -57,7 +55,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 	return nil
 }
 
-// onRecord wakes the policies that hold an object, or did before it changed.
+// onRecord requests a pass of the policies that hold an object, or held it before the change.
 func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] {
 	return handler.TypedFuncs[*record, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*record], q queue) {
@@ -87,13 +85,13 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 	}
 }
 
-// unlabelled reports whether a pod waits and its label does not say so.
+// lacksHeldLabel reports whether an object is held and its label does not say so.
 func lacksHeldLabel(r *record) bool {
 	return len(holdingPolicy(r)) > 0 && r.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld
 }
 
-// onNode wakes the policies that choose where work runs, since a location may
-// have its first node now, or have lost its last.
+// onNode requests a pass of the policies that choose where work runs. A location may have got its
+// first node, or lost its last.
 func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	wake := func(ctx context.Context, q queue) {
 		l.enqueueThose(ctx, (*policy.Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gatherTime()) })
@@ -115,7 +113,7 @@ func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata,
 	}
 }
 
-// each calls f for the policies that are wanted.
+// enqueueThose calls f with a request for each policy that is wanted.
 func (l *Loop) enqueueThose(ctx context.Context, wanted func(*policy.Policy) bool, f func(reconcile.Request)) {
 	policies, err := l.Policies.List(ctx)
 	if err != nil {
@@ -129,7 +127,7 @@ func (l *Loop) enqueueThose(ctx context.Context, wanted func(*policy.Policy) boo
 	}
 }
 
-// released reports whether it was us who let a held pod or Job go.
+// releasedByUs reports whether the loop has released a pod or Job that was held.
 func (l *Loop) releasedByUs(o *record) bool {
 	return len(holdingPolicy(o)) == 0 || l.inFlight.has(o.UID) || l.inFlight.has(releaseID(o))
 }
@@ -138,7 +136,7 @@ func (l *Loop) gatherTime() time.Duration {
 	return min(max(minGatherTime, 20*time.Duration(l.planningTime.Load())), maxGatherTime)
 }
 
-// onForecast wakes the policies that plan with a source.
+// onForecast requests a pass of the policies that plan with a source.
 func (l *Loop) onForecast() handler.TypedEventHandler[forecast.Source, reconcile.Request] {
 	return handler.TypedFuncs[forecast.Source, reconcile.Request]{
 		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[forecast.Source], q queue) {

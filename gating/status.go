@@ -19,8 +19,8 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// report says on the policy's status, and in the metrics, how a pass has left
-// things. It writes only what has changed.
+// reportStatus writes the policy's status and metrics after a pass. It writes only what has
+// changed.
 func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 	var held v1alpha1.HeldStatus
 	pods, groups := map[plan.Cause]int{}, map[plan.Cause]int{}
@@ -64,7 +64,7 @@ func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// locationStatus is what is known of each location, and how much runs there.
+// locationStatus returns what is known of each location, and how much runs there.
 func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 	locations := p.policy.Locations(p.snapshot, p.now)
 	for i := range locations {
@@ -76,7 +76,7 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 	return locations
 }
 
-// conditions returns what the policy's conditions should be.
+// conditions returns the conditions Ready and ForecastUsable of the policy.
 func (p *pass) conditions() []metav1.Condition {
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonValid,
@@ -89,8 +89,8 @@ func (p *pass) conditions() []metav1.Condition {
 	return []metav1.Condition{ready, p.forecastCondition()}
 }
 
-// planningView returns the view of the location that work is planned for: the first, or one
-// of which something is known.
+// planningState returns the state of the location that work is planned for: the first, or one with
+// a usable forecast.
 func (p *pass) planningState() policy.LocationState {
 	views := p.policy.LocationStates(p.snapshot, p.now)
 	v := views[0]
@@ -130,8 +130,8 @@ func (p *pass) forecastCondition() metav1.Condition {
 	return c
 }
 
-// doubted returns the condition that says that the forecast is not, or not
-// wholly, believed; nil if it is.
+// disbelief returns the condition that says that the forecast is not, or not wholly, believed; nil
+// if it is.
 func disbelief(conditions []metav1.Condition) *metav1.Condition {
 	c := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionForecastUsable)
 	if c == nil || c.Reason != v1alpha1.ReasonNotBelieved {
@@ -140,8 +140,8 @@ func disbelief(conditions []metav1.Condition) *metav1.Condition {
 	return c
 }
 
-// replaceStatus writes the whole of a status. A merge of what has changed would
-// leave out the zeros, which the schema asks for, of a status that is new.
+// replaceStatus replaces a whole status. A merge patch of what has changed would leave out zeros of
+// a new status, which the schema requires.
 func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
 	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
 	return client.RawPatch(types.JSONPatchType, data)

@@ -22,11 +22,11 @@ const (
 	checksPerSweep     = 60 // between two sweeps that nobody asked for
 )
 
-// Sweeper finds pods that have our gate, and Jobs that we hold, but that are not known as held, because
-// somebody has changed their label or made them so while the webhook was away.
-// It gives the label back, and the loop does the rest: no pod may wait unseen.
+// Sweeper finds pods that have our gate, and Jobs that we hold, but whose label does not say that
+// they are held. Somebody has changed the label, or made them so while the webhook was away.
+// Sweeper writes the label, and the loop does the rest: no pod may wait unseen.
 type Sweeper struct {
-	// Reader asks the API server itself.
+	// Reader reads from the API server, not from a cache.
 	Reader client.Reader
 	Writer client.Writer
 	Clock  policy.Clock
@@ -34,11 +34,11 @@ type Sweeper struct {
 	isRequested atomic.Bool
 }
 
-// Ask has it sweep within ten seconds.
+// Request requests a sweep, within ten seconds.
 func (s *Sweeper) Request() { s.isRequested.Store(true) }
 
-// Start sweeps at once, every ten minutes, and when it is asked to, until the
-// context ends; for a manager, on the leader.
+// Start sweeps at once, every ten minutes and when a sweep is requested, until the context ends;
+// for a manager.
 func (s *Sweeper) Start(ctx context.Context) error {
 	ticker := time.NewTicker(sweepCheckInterval)
 	defer ticker.Stop()
@@ -57,11 +57,11 @@ func (s *Sweeper) Start(ctx context.Context) error {
 	}
 }
 
-// NeedLeaderElection makes a manager run it once.
+// NeedLeaderElection makes a manager run the sweeper on the leader.
 func (s *Sweeper) NeedLeaderElection() bool { return true }
 
-// sweep takes over all that it finds. What cannot be taken over, since the API server
-// will not have it changed, is let go: nobody would know when.
+// sweep adopts all that it finds. What the API server refuses to have adopted is released, because
+// nobody would know when to release it.
 func (s *Sweeper) sweep(ctx context.Context) error {
 	var jobs, pods tally
 	defer func() {
@@ -86,11 +86,11 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	return errors.Join(errJobs, errPods)
 }
 
-// strayReason is shown on what is let go because it could not be taken over.
+// reasonNotTakenOver is the reason on what is released because it could not be adopted.
 const reasonNotTakenOver = "let go: it was held and nobody knew of it, and it could not be taken over"
 
-// adopt has the loop know an object that is held or, where that is refused, lets it
-// go.
+// adopt labels an object as held, so that the loop knows it. Where that is refused, it releases the
+// object.
 func (s *Sweeper) adopt(ctx context.Context, o client.Object, w hold.ReleasePatches) error {
 	err := s.Writer.Patch(ctx, hold.PatchTarget(o), hold.AdoptPatch(o))
 	if hold.IsRefusal(err) {

@@ -16,35 +16,34 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// The Lease by which the leader says that what is held can be let go.
+// The Lease by which the leader says that held work can be released.
 const (
-	// ReleasesLease is its name, in Gridlatch's own namespace. The leader renews it
-	// as long as it is able to release.
+	// releasesLease is the name of the Lease, in Gridlatch's own namespace. The leader renews it
+	// for as long as it is able to release work.
 	releasesLease = "gridlatch-releases"
-	// ReleasesFailing is its annotation: where releases have failed for a minute and
-	// none has succeeded, and since when, such as team-a=2026-11-21T21:14:00Z,
-	// separated by commas. * is every namespace.
+	// releasesFailingAnnotation says where releases have failed for a minute with no success, and
+	// since when, such as team-a=2026-11-21T21:14:00Z, separated by commas. * is every namespace.
 	releasesFailingAnnotation = v1alpha1.Prefix + "releases-failing"
 )
 
 const (
-	// leaseBeat is how often the leader renews the Lease, and every replica reads it.
+	// leaseInterval is how often the leader renews the Lease, and every replica reads it.
 	leaseInterval = 10 * time.Second
-	// leaseOld is when it is too old to hold work by: several beats, and longer than
-	// another leader takes to take over.
+	// leaseLifetime is how old the Lease may be for work to be held. It is several intervals, and
+	// longer than another leader takes to take over.
 	leaseLifetime = time.Minute
 	// everywhere stands for every namespace.
 	everywhere = "*"
 )
 
-// Switch is a dead man's switch: work is held only while somebody is able to let
-// go of it. Every replica watches the Lease ReleasesLease with a clock of its own:
-// that of who writes it may be wrong. A start counts as a renewal, so that a new
-// installation holds at once.
+// Switch is a dead man's switch: work is held only while somebody is able to release it. Every
+// replica watches the Lease releasesLease with its own clock, because the clock of the writer may
+// be wrong. The start of a replica counts as a renewal, so that a new installation holds work at
+// once.
 type Switch struct {
-	// Clientset is nil where no leader is elected: then [Pulse] tells of itself.
+	// Clientset is nil where no leader is elected. Then [Pulse] tells the switch about renewals.
 	Clientset kubernetes.Interface
-	// Namespace is our own.
+	// Namespace is Gridlatch's own.
 	Namespace string
 	Clock     policy.Clock
 
@@ -71,7 +70,7 @@ func NewSwitch(clientset kubernetes.Interface, namespace string, clock policy.Cl
 	return s
 }
 
-// Why says why no work is to be held in a namespace; empty if it may be.
+// WhyNotHeld says why no work may be held in a namespace; empty if work may be held.
 func (s *Switch) WhyNotHeld(namespace string) string {
 	if why := s.whyNoneHeld(); why != "" {
 		return why
@@ -84,8 +83,7 @@ func (s *Switch) WhyNotHeld(namespace string) string {
 	return ""
 }
 
-// anywhere says why no work is to be held in any namespace; empty if it may be
-// in some.
+// whyNoneHeld says why no work may be held in any namespace; empty if work may be held in some.
 func (s *Switch) whyNoneHeld() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,11 +118,10 @@ func (s *Switch) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection makes a manager run it in every replica: each answers for
-// the webhook.
+// NeedLeaderElection makes a manager run the switch in every replica: each answers for the webhook.
 func (s *Switch) NeedLeaderElection() bool { return false }
 
-// read looks at the Lease. One that cannot be read was not renewed.
+// read reads the Lease. A Lease that cannot be read counts as not renewed.
 func (s *Switch) read(ctx context.Context) {
 	if s.Clientset == nil {
 		return
@@ -139,7 +136,7 @@ func (s *Switch) read(ctx context.Context) {
 	s.noteRenewal(lease.ResourceVersion, lease.Annotations[releasesFailingAnnotation])
 }
 
-// see takes up a renewal, unless it is the one that was seen before.
+// noteRenewal notes a renewal, unless it is the one that was noted before.
 func (s *Switch) noteRenewal(mark, failing string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +145,7 @@ func (s *Switch) noteRenewal(mark, failing string) {
 	}
 }
 
-// writeStuck is the value of the annotation ReleasesFailing.
+// formatFailing returns the value of the annotation releasesFailingAnnotation.
 func formatFailing(all []failingNamespace) string {
 	list := make([]string, len(all))
 	for i, s := range all {
@@ -159,7 +156,7 @@ func formatFailing(all []failingNamespace) string {
 	return strings.Join(list, ",")
 }
 
-// readStuck reads what writeStuck has written, as far as that is so.
+// parseFailing reads what formatFailing has written, and leaves out what it cannot read.
 func parseFailing(list string) map[string]time.Time {
 	failing := map[string]time.Time{}
 	for item := range strings.SplitSeq(list, ",") {
