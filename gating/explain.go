@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -40,29 +39,25 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 		if !l.mayExplain(o) {
 			continue
 		}
-		kind := hold.PodKind()
-		if o == g.job {
-			kind = hold.JobKind()
-		}
 		writes.Go(func() error {
-			failed.add(l.writeExplanation(ctx, p, kind, o, hold.NotesPatch(o, g.notes(o))))
+			failed.add(l.writeExplanation(ctx, p, o, hold.NotesPatch(o, g.notes(o))))
 			return nil
 		})
 	}
-	_ = writes.Wait() // they report for themselves
+	_ = writes.Wait() // failed has the errors
 	if stop > 0 {
 		l.explainedUpTo.Store(p.policy.Name, stop)
 	} else {
 		l.explainedUpTo.Delete(p.policy.Name)
 	}
-	n := failed.report(ctx, "cannot explain waits, trying again", p.policy.Name)
-	p.hasMoreToExplain = n == 0 && (stop > 0 || from > 0) // after the end it begins again
+	n := failed.report(ctx, "cannot write explanations, will try again", p.policy.Name)
+	p.hasMoreToExplain = n == 0 && (stop > 0 || from > 0) // from the start again, once it was at the end
 	return n
 }
 
 // isExplained reports whether the annotations have a planned start and a location already.
-func isExplained(o *record, start, to string) bool {
-	return o.Annotations[v1alpha1.PlannedStartAnnotation] == start && (to == "" || o.Annotations[v1alpha1.PlannedLocationAnnotation] == to)
+func isExplained(o *record, start, location string) bool {
+	return o.Annotations[v1alpha1.PlannedStartAnnotation] == start && (location == "" || o.Annotations[v1alpha1.PlannedLocationAnnotation] == location)
 }
 
 // mayExplain reports whether annotations may be written on an object: the API server has not
@@ -72,8 +67,8 @@ func (l *Loop) mayExplain(o *record) bool {
 }
 
 // writeExplanation writes annotations on an object, and notes whether that was refused.
-func (l *Loop) writeExplanation(ctx context.Context, p *pass, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	err := l.patch(ctx, kind, o, patch)
+func (l *Loop) writeExplanation(ctx context.Context, p *pass, o *record, patch client.Patch) error {
+	err := l.patch(ctx, o, patch)
 	switch {
 	case hold.IsRefusal(err):
 		l.unexplained.note(p.policy.Name, o, "", l.Clock.Now())

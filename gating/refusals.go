@@ -37,181 +37,181 @@ type refusals struct {
 	isMinor bool
 
 	mu          sync.Mutex
-	byNamespace map[string]*namespaceRefusals // by namespace; none is empty
+	byNamespace map[string]*namespaceRefusals // none is empty
 }
 
 // namespaceRefusals are the refused objects of one namespace.
 type namespaceRefusals struct {
 	byUID        map[types.UID]*refusal
-	nextSlot     time.Time // when there is room for the next attempt
-	retriedAllAt time.Time // when all were let try again
-	attempts     int       // how many are being tried
+	nextSlot     time.Time // the earliest time of the next attempt
+	retriedAllAt time.Time // when all were to be tried again at once
+	attempts     int       // how many objects are being tried now
 	message      string    // what the API server has said first
 }
 
 // refusal is what is remembered of one object.
 type refusal struct {
 	policy        string
-	triedVersion  string // of the object when it was tried last
+	triedVersion  string // the object's resourceVersion at the newest attempt
 	triedAt       time.Time
 	nextTry       time.Time
 	backoff       wait.Backoff
 	tries         int
-	toldDigest    [sha256.Size]byte // the digest of what was said of the object last
-	isTrying      bool              // it is being tried
-	isReleased    bool              // it is let go, and only that could not be recorded: why, and when
+	toldDigest    [sha256.Size]byte // of the newest message that was announced
+	isTrying      bool              // an attempt is under way
+	isReleased    bool              // the object is released, and only the record of that was refused
 	releaseReason string
 	releasedAt    time.Time
 }
 
 // has reports whether something was refused for an object.
-func (s *refusals) has(o *record) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.find(o) != nil
+func (r *refusals) has(o *record) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.find(o) != nil
 }
 
 // isReleased reports whether an object is released, and only the record of that was refused.
-func (s *refusals) isReleased(o *record) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.find(o)
-	return b != nil && b.isReleased
+func (r *refusals) isReleased(o *record) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry := r.find(o)
+	return entry != nil && entry.isReleased
 }
 
 // refusesIn reports whether something was refused in a namespace.
-func (s *refusals) refusesIn(namespace string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.byNamespace[namespace] != nil
+func (r *refusals) refusesIn(namespace string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byNamespace[namespace] != nil
 }
 
 // message returns what the API server has said first in a namespace where it refuses something.
-func (s *refusals) message(namespace string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := s.byNamespace[namespace]; n != nil {
-		return n.message
+func (r *refusals) message(namespace string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in := r.byNamespace[namespace]; in != nil {
+		return in.message
 	}
 	return ""
 }
 
 // begin reports whether it is time to try an object again, and starts the attempt if so. The
 // attempt ends with note, forget or endAttempt.
-func (s *refusals) begin(o *record, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.find(o)
-	if !s.mayTry(o, b, now) {
+func (r *refusals) begin(o *record, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry := r.find(o)
+	if !r.mayTry(o, entry, now) {
 		return false
 	}
-	b.isTrying = true
-	s.byNamespace[o.Namespace].attempts++
-	s.planNext(o, b, now)
+	entry.isTrying = true
+	r.byNamespace[o.Namespace].attempts++
+	r.planNext(o, entry, now)
 	return true
 }
 
 // isDue reports whether begin would start an attempt.
-func (s *refusals) isDue(o *record, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mayTry(o, s.find(o), now)
+func (r *refusals) isDue(o *record, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mayTry(o, r.find(o), now)
 }
 
-func (s *refusals) mayTry(o *record, b *refusal, now time.Time) bool {
-	if b == nil || b.isTrying || s.byNamespace[o.Namespace].attempts >= maxAttemptsPerNamespace {
+func (r *refusals) mayTry(o *record, entry *refusal, now time.Time) bool {
+	if entry == nil || entry.isTrying || r.byNamespace[o.Namespace].attempts >= maxAttemptsPerNamespace {
 		return false
 	}
-	at := b.nextTry
-	if soon := b.triedAt.Add(changedPause); b.triedVersion != o.ResourceVersion && soon.Before(at) {
+	at := entry.nextTry
+	if soon := entry.triedAt.Add(changedPause); entry.triedVersion != o.ResourceVersion && soon.Before(at) {
 		at = soon
 	}
 	return !now.Before(at)
 }
 
 // finish ends an attempt.
-func (s *refusals) finish(o *record, b *refusal) {
-	if b.isTrying {
-		b.isTrying = false
-		s.byNamespace[o.Namespace].attempts--
+func (r *refusals) finish(o *record, entry *refusal) {
+	if entry.isTrying {
+		entry.isTrying = false
+		r.byNamespace[o.Namespace].attempts--
 	}
 }
 
 // note notes that an object was refused, and reports whether the message is new.
-func (s *refusals) note(policy string, o *record, words string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.find(o)
-	if b == nil {
-		b = s.add(policy, o, words)
-		s.planNext(o, b, now)
+func (r *refusals) note(policy string, o *record, message string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry := r.find(o)
+	if entry == nil {
+		entry = r.add(policy, o, message)
+		r.planNext(o, entry, now)
 	}
-	s.finish(o, b)
-	said := sha256.Sum256([]byte(words))
-	news := b.toldDigest != said
-	b.toldDigest = said
-	return news
+	r.finish(o, entry)
+	digest := sha256.Sum256([]byte(message))
+	isNew := entry.toldDigest != digest
+	entry.toldDigest = digest
+	return isNew
 }
 
 // endAttempt ends an attempt that says nothing about the object.
-func (s *refusals) endAttempt(o *record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b := s.find(o); b != nil {
-		s.finish(o, b)
+func (r *refusals) endAttempt(o *record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if entry := r.find(o); entry != nil {
+		r.finish(o, entry)
 	}
 }
 
 // unrecordedRelease returns why and when an object was released, if that could not be recorded.
-func (s *refusals) unrecordedRelease(o *record) (reason string, at time.Time, freed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b := s.find(o); b != nil && b.isReleased {
-		return b.releaseReason, b.releasedAt, true
+func (r *refusals) unrecordedRelease(o *record) (reason string, at time.Time, isUnrecorded bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if entry := r.find(o); entry != nil && entry.isReleased {
+		return entry.releaseReason, entry.releasedAt, true
 	}
 	return "", time.Time{}, false
 }
 
 // noteReleased notes that an object is released, and that this could not be recorded.
-func (s *refusals) noteReleased(policy string, o *record, reason string, now time.Time) {
-	s.note(policy, o, "it could not be recorded that it is let go", now)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b := s.find(o); b != nil && !b.isReleased {
-		b.isReleased, b.releaseReason, b.releasedAt = true, reason, now
+func (r *refusals) noteReleased(policy string, o *record, reason string, now time.Time) {
+	r.note(policy, o, "the release could not be recorded", now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if entry := r.find(o); entry != nil && !entry.isReleased {
+		entry.isReleased, entry.releaseReason, entry.releasedAt = true, reason, now
 	}
 }
 
 // forget forgets an object after a success. If the object is the same as when it was refused,
 // something else has changed, so all objects of its namespace are tried again at once.
-func (s *refusals) forget(o *record, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.find(o)
-	if b == nil {
+func (r *refusals) forget(o *record, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry := r.find(o)
+	if entry == nil {
 		return
 	}
-	n := s.byNamespace[o.Namespace]
-	s.drop(o.Namespace, o.UID)
-	if b.triedVersion != o.ResourceVersion || now.Sub(n.retriedAllAt) < retryAllPause {
+	in := r.byNamespace[o.Namespace]
+	r.drop(o.Namespace, o.UID)
+	if entry.triedVersion != o.ResourceVersion || now.Sub(in.retriedAllAt) < retryAllPause {
 		return
 	}
-	n.retriedAllAt, n.nextSlot = now, now
-	for _, other := range n.byUID {
+	in.retriedAllAt, in.nextSlot = now, now
+	for _, other := range in.byUID {
 		other.nextTry = now
 	}
 }
 
 // retain forgets what a policy does not hold any more. An object whose release the cache has not
 // seen may be tried just now, so it stays.
-func (s *refusals) retain(policy string, groups []*group, leaving []unseenRelease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.byNamespace) == 0 {
+func (r *refusals) retain(policy string, groups []*group, unseen []unseenRelease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.byNamespace) == 0 {
 		return
 	}
 	held := map[types.UID]bool{}
-	for _, o := range leaving {
+	for _, o := range unseen {
 		held[o.UID] = true
 	}
 	for _, g := range groups {
@@ -222,88 +222,88 @@ func (s *refusals) retain(policy string, groups []*group, leaving []unseenReleas
 			held[pod.UID] = true
 		}
 	}
-	for namespace, n := range s.byNamespace {
-		for uid, b := range n.byUID {
-			if b.policy == policy && !held[uid] && !b.isTrying {
-				s.drop(namespace, uid)
+	for namespace, in := range r.byNamespace {
+		for uid, entry := range in.byUID {
+			if entry.policy == policy && !held[uid] && !entry.isTrying {
+				r.drop(namespace, uid)
 			}
 		}
 	}
 }
 
 // handOver moves what was refused under a policy that is gone to strayWork.
-func (s *refusals) handOver(policy string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, n := range s.byNamespace {
-		for _, b := range n.byUID {
-			if b.policy == policy {
-				b.policy = strayWork
+func (r *refusals) handOver(policy string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, in := range r.byNamespace {
+		for _, entry := range in.byUID {
+			if entry.policy == policy {
+				entry.policy = strayWork
 			}
 		}
 	}
 }
 
 // nextTry returns when the first of what a policy holds is tried again; false if nothing is.
-func (s *refusals) nextTry(policy string) (next time.Time, any bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, n := range s.byNamespace {
-		for _, b := range n.byUID {
-			if b.policy == policy && (!any || b.nextTry.Before(next)) {
-				next, any = b.nextTry, true
+func (r *refusals) nextTry(policy string) (next time.Time, found bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, in := range r.byNamespace {
+		for _, entry := range in.byUID {
+			if entry.policy == policy && (!found || entry.nextTry.Before(next)) {
+				next, found = entry.nextTry, true
 			}
 		}
 	}
-	return next, any
+	return next, found
 }
 
-func (s *refusals) find(o *record) *refusal {
-	if n := s.byNamespace[o.Namespace]; n != nil {
-		return n.byUID[o.UID]
+func (r *refusals) find(o *record) *refusal {
+	if in := r.byNamespace[o.Namespace]; in != nil {
+		return in.byUID[o.UID]
 	}
 	return nil
 }
 
-func (s *refusals) add(policy string, o *record, words string) *refusal {
-	if s.byNamespace == nil {
-		s.byNamespace = map[string]*namespaceRefusals{}
+func (r *refusals) add(policy string, o *record, message string) *refusal {
+	if r.byNamespace == nil {
+		r.byNamespace = map[string]*namespaceRefusals{}
 	}
-	n := s.byNamespace[o.Namespace]
-	if n == nil {
-		n = &namespaceRefusals{byUID: map[types.UID]*refusal{}, message: words}
-		s.byNamespace[o.Namespace] = n
+	in := r.byNamespace[o.Namespace]
+	if in == nil {
+		in = &namespaceRefusals{byUID: map[types.UID]*refusal{}, message: message}
+		r.byNamespace[o.Namespace] = in
 	}
-	b := &refusal{policy: policy, backoff: wait.Backoff{Duration: firstRefusalPause, Factor: 2, Steps: 100, Cap: maxRefusalPause, Jitter: 0.2}}
-	n.byUID[o.UID] = b
-	return b
+	entry := &refusal{policy: policy, backoff: wait.Backoff{Duration: firstRefusalPause, Factor: 2, Steps: 100, Cap: maxRefusalPause, Jitter: 0.2}}
+	in.byUID[o.UID] = entry
+	return entry
 }
 
-func (s *refusals) drop(namespace string, uid types.UID) {
-	n := s.byNamespace[namespace]
-	if b := n.byUID[uid]; b != nil && b.isTrying {
-		n.attempts--
+func (r *refusals) drop(namespace string, uid types.UID) {
+	in := r.byNamespace[namespace]
+	if entry := in.byUID[uid]; entry != nil && entry.isTrying {
+		in.attempts--
 	}
-	if delete(n.byUID, uid); len(n.byUID) == 0 {
-		delete(s.byNamespace, namespace)
+	if delete(in.byUID, uid); len(in.byUID) == 0 {
+		delete(r.byNamespace, namespace)
 	}
 }
 
 // planNext notes an attempt, and plans the next one.
-func (s *refusals) planNext(o *record, b *refusal, now time.Time) {
-	n := s.byNamespace[o.Namespace]
-	price := min(attemptPace+time.Duration(b.tries)*attemptPace/4, maxAttemptCost*attemptPace)
-	if s.isMinor {
-		price *= 10
+func (r *refusals) planNext(o *record, entry *refusal, now time.Time) {
+	in := r.byNamespace[o.Namespace]
+	cost := min(attemptPace+time.Duration(entry.tries)*attemptPace/4, maxAttemptCost*attemptPace)
+	if r.isMinor {
+		cost *= 10
 	}
-	n.nextSlot = laterOf(n.nextSlot, now).Add(price * time.Duration(len(s.byNamespace)))
-	b.tries, b.triedAt, b.triedVersion = b.tries+1, now, o.ResourceVersion
-	b.nextTry = laterOf(n.nextSlot, now.Add(b.backoff.Step()))
+	in.nextSlot = laterOf(in.nextSlot, now).Add(cost * time.Duration(len(r.byNamespace)))
+	entry.tries, entry.triedAt, entry.triedVersion = entry.tries+1, now, o.ResourceVersion
+	entry.nextTry = laterOf(in.nextSlot, now.Add(entry.backoff.Step()))
 }
 
-func laterOf(a, b time.Time) time.Time {
-	if a.After(b) {
+func laterOf(a, entry time.Time) time.Time {
+	if a.After(entry) {
 		return a
 	}
-	return b
+	return entry
 }

@@ -11,7 +11,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,7 +19,6 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
-	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -41,7 +39,7 @@ const (
 // refused before has a time of its own, and nothing waits for it.
 func (l *Loop) release(ctx context.Context, p *pass) int {
 	var records failures
-	var came podReleases
+	var results podReleases
 	pods := l.workers()
 	for batch := range slices.Chunk(l.dueGroups(p), l.Workers) {
 		var jobs sync.WaitGroup
@@ -54,37 +52,37 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 		jobs.Wait()
 		for pod, g := range p.releasablePods(batch) {
 			if !l.refusals.has(pod) {
-				pods.Go(func() error { return l.firstRelease(ctx, p, g, pod, &came) })
+				pods.Go(func() error { return l.firstRelease(ctx, p, g, pod, &results) })
 			}
 		}
 	}
-	_ = pods.Wait() // they report for themselves
+	_ = pods.Wait() // results has the errors
 	pods = l.workers()
-	for pod, g := range came.refused {
-		pods.Go(func() error { return came.add(nil, g, l.releasePod(ctx, p, g, pod, true)) })
+	for pod, g := range results.refused {
+		pods.Go(func() error { return results.add(nil, g, l.releasePod(ctx, p, g, pod, true)) })
 	}
-	_ = pods.Wait() // likewise
-	if came.released > 0 {
-		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", came.released)
+	_ = pods.Wait()
+	if results.released > 0 {
+		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", results.released)
 	}
-	l.Metrics.releaseErrors.WithLabelValues(p.policy.Name).Add(float64(came.failed.count))
+	l.Metrics.releaseErrors.WithLabelValues(p.policy.Name).Add(float64(results.failed.count))
 	p.withoutPreference.report(ctx, "released pods without a preference for nodes", p.policy.Name)
-	again := records.report(ctx, "cannot record releases, trying again", p.policy.Name) +
-		came.failed.report(ctx, "cannot release pods, trying again", p.policy.Name)
+	failed := records.report(ctx, "cannot record releases on Jobs, will try again", p.policy.Name) +
+		results.failed.report(ctx, "cannot release pods, will try again", p.policy.Name)
 	l.retryRefused(ctx, p)
-	return again
+	return failed
 }
 
 // firstRelease releases a pod that was not refused yet. Where the API server takes long to refuse,
 // the minimal patch is tried beside the passes.
-func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, came *podReleases) error {
+func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, results *podReleases) error {
 	began := l.Clock.Now()
 	err := l.releasePod(ctx, p, g, pod, false)
 	if hold.IsRefusal(err) && l.Clock.Now().Sub(began) > slowRefusal {
 		l.noteRefusal(p, pod, err)
-		return came.add(nil, g, err)
+		return results.add(nil, g, err)
 	}
-	return came.add(pod, g, err)
+	return results.add(pod, g, err)
 }
 
 // podReleases collects the results of releases. Pods whose full patch was refused are kept for
@@ -122,17 +120,17 @@ func (l *Loop) workers() *errgroup.Group {
 // dueGroups returns the groups that are to be released, the most urgent first. Groups in namespaces
 // where something was refused come last.
 func (l *Loop) dueGroups(p *pass) []*group {
-	var due, troubled []*group
+	var due, last []*group
 	for _, g := range p.groups {
 		switch {
 		case !g.isDue():
 		case l.refusals.refusesIn(g.head().Namespace):
-			troubled = append(troubled, g)
+			last = append(last, g)
 		default:
 			due = append(due, g)
 		}
 	}
-	return append(due, troubled...)
+	return append(due, last...)
 }
 
 // releasablePods yields the pods that may be released, with their groups: those whose Job is
@@ -176,8 +174,8 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	due := l.dueGroups(p)
 	for _, g := range due {
 		if g.job != nil && !g.wasReleased {
-			again := *g // whose reason may change
-			start(g.job, func(ctx context.Context) error { return l.recordRelease(ctx, p, &again, true) })
+			copied := *g // the reason of the group may change
+			start(g.job, func(ctx context.Context) error { return l.recordRelease(ctx, p, &copied, true) })
 		}
 	}
 	for pod, g := range p.releasablePods(due) {
@@ -199,12 +197,12 @@ func (g *group) setReason() {
 }
 
 // recordRelease records on its Job that a group is released. From then on the decision stands.
-func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, again bool) error {
+func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal bool) error {
 	if g.isRecorded {
 		return nil
 	}
-	l.inFlight.add(p.policy.Name, releaseID(g.job), g.location) // before the watch can tell of it
-	noted, err := l.writeRecord(ctx, g, again)
+	l.inFlight.add(p.policy.Name, releaseID(g.job), g.location) // before the watch can show the release
+	noted, err := l.writeRecord(ctx, g, minimal)
 	if err != nil {
 		l.inFlight.drop(p.policy.Name, releaseID(g.job))
 		l.noteRefusal(p, g.job, err)
@@ -228,12 +226,12 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, again bool)
 
 // writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
 // the Job is not as the cache says, it is read again.
-func (l *Loop) writeRecord(ctx context.Context, g *group, again bool) (noted bool, err error) {
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
-	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.job) { // if it is suspended again, that is its user's doing
-		return l.recordTaken(ctx, g, made)
+func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted bool, err error) {
+	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
+	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.job) { // suspended again, it is its user's
+		return l.recordTaken(ctx, g, note)
 	}
-	noted, err = l.applyPatches(ctx, hold.JobKind(), g.job, made.JobPatches(g.job), again)
+	noted, err = l.applyPatches(ctx, g.job, note.JobPatches(g.job), minimal)
 	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
 	}
@@ -243,24 +241,24 @@ func (l *Loop) writeRecord(ctx context.Context, g *group, again bool) (noted boo
 	}
 	switch {
 	case now.UID != g.job.UID || !hold.HoldsJobItself(&now):
-		return l.recordTaken(ctx, g, made)
-	case now.ResourceVersion == g.job.ResourceVersion: // as it is, it was refused
+		return l.recordTaken(ctx, g, note)
+	case now.ResourceVersion == g.job.ResourceVersion: // what was refused is the Job as it is
 		return false, err
 	default:
-		made.MarksTemplate = false // it cannot be changed if the Job has run before
-		return l.applyPatches(ctx, hold.JobKind(), g.job, made.JobPatches(&now), again)
+		note.MarksTemplate = false // a Job that has run before has a fixed template
+		return l.applyPatches(ctx, g.job, note.JobPatches(&now), minimal)
 	}
 }
 
 // recordTaken records that a Job which was held itself is not held any more: somebody else has
 // released it, or an earlier release of ours could not be recorded.
-func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote) (noted bool, err error) {
-	made.Reason, made.IsTaken = hold.ReasonTaken, true
-	if reason, at, freed := l.refusals.unrecordedRelease(g.job); freed {
-		made.Reason, made.At, made.IsTaken = reason, at, false
+func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote) (noted bool, err error) {
+	note.Reason, note.IsTaken = hold.ReasonTaken, true
+	if reason, at, isOurs := l.refusals.unrecordedRelease(g.job); isOurs {
+		note.Reason, note.At, note.IsTaken = reason, at, false
 	}
-	g.reason = made.Reason
-	return true, ignoreGone(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.RecordPatch(g.job)))
+	g.reason = note.Reason
+	return true, ignoreGone(g.job, l.write(ctx, g.job, note.RecordPatch(g.job)))
 }
 
 // noteOwnRelease remembers that the loop has released something that takes room.
@@ -272,20 +270,20 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
 
 // releasePod takes the gate off a pod and notes why. With minimal, the minimal patch is tried at
 // once.
-func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
-	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can tell of it
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
+func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
+	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
+	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
 	if waits := pod.stillWaits(false); waits != g.otherWaits {
-		made.Reason = g.releaseReason(waits)
+		note.Reason = g.releaseReason(waits)
 	}
-	if again || !l.releaseWithPreference(ctx, p, pod, made) {
-		w := made.PodPatches(pod)
-		if !again {
-			w = hold.ReleasePatches{Full: w.Full}
+	if minimal || !l.releaseWithPreference(ctx, p, pod, note) {
+		patches := note.PodPatches(pod)
+		if !minimal {
+			patches = hold.ReleasePatches{Full: patches.Full}
 		}
-		if _, err := l.applyPatches(ctx, hold.PodKind(), pod, w, again); err != nil {
+		if _, err := l.applyPatches(ctx, pod, patches, minimal); err != nil {
 			l.inFlight.drop(p.policy.Name, pod.UID)
-			if again {
+			if minimal {
 				l.noteRefusal(p, pod, err)
 			}
 			return err
@@ -293,10 +291,10 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, a
 	}
 	l.refusals.forget(pod, l.Clock.Now())
 	l.noteOwnRelease(p, g, pod.UID)
-	if !g.holdsJobItself() { // else it is counted with its Job
+	if !g.holdsJobItself() { // else the Job counts
 		l.countRelease(p, g, pod, 1)
 	}
-	l.Events.ReleasedWork(&pod.PartialObjectMetadata, made.Reason)
+	l.Events.ReleasedWork(&pod.PartialObjectMetadata, note.Reason)
 	return nil
 }
 
@@ -306,17 +304,17 @@ func (l *Loop) noteRefusal(p *pass, o *record, err error) {
 	if !hold.IsRefusal(err) {
 		return
 	}
-	words := hold.Printable(err.Error())
-	if l.refusals.note(p.policy.Name, o, words, l.Clock.Now()) {
-		l.Events.RefusedRelease(&o.PartialObjectMetadata, words)
+	message := hold.Printable(err.Error())
+	if l.refusals.note(p.policy.Name, o, message, l.Clock.Now()) {
+		l.Events.RefusedRelease(&o.PartialObjectMetadata, message)
 	}
 }
 
 // releaseWithPreference releases a pod with a preference for the nodes of its location, and reports
 // whether it has. If it has not, it has changed nothing, and the pod is to be released without: a
 // preference never keeps a pod held.
-func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, made hold.ReleaseNote) bool {
-	term, ok := p.policy.Preference(made.Location)
+func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, note hold.ReleaseNote) bool {
+	term, ok := p.policy.Preference(note.Location)
 	if !ok {
 		return false
 	}
@@ -328,9 +326,7 @@ func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, 
 		if now.UID != pod.UID {
 			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
 		}
-		target := policy.Metadata(hold.PodKind())
-		target.Namespace, target.Name = pod.Namespace, pod.Name
-		return l.Client.Patch(ctx, target, made.PreferencePatch(&now, term))
+		return l.Client.Patch(ctx, hold.PatchTarget(hold.PodKind(), pod), note.PreferencePatch(&now, term))
 	})
 	if !apierrors.IsNotFound(err) {
 		p.withoutPreference.add(err)
@@ -349,30 +345,28 @@ func (l *Loop) countRelease(p *pass, g *group, o *record, pods int) {
 
 // applyPatches releases a pod or Job, and notes the result. It reports whether the object notes the
 // release.
-func (l *Loop) applyPatches(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.ReleasePatches, again bool) (noted bool, err error) {
-	noted, err = w.Apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
-	if again || w.Minimal != nil || !hold.IsRefusal(err) { // else the last word has not been said
+func (l *Loop) applyPatches(ctx context.Context, o *record, patches hold.ReleasePatches, minimal bool) (noted bool, err error) {
+	noted, err = patches.Apply(minimal, func(patch client.Patch) error { return l.write(ctx, o, patch) })
+	if minimal || patches.Minimal != nil || !hold.IsRefusal(err) { // else the minimal patch is still to be tried
 		l.health.add(o.Namespace, err, l.Clock.Now())
 	}
-	return noted, ignoreGone(kind, o, err)
+	return noted, ignoreGone(o, err)
 }
 
 // patch writes to a pod or Job. An object that is gone is no error.
-func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	return ignoreGone(kind, o, l.write(ctx, kind, o, patch))
+func (l *Loop) patch(ctx context.Context, o *record, patch client.Patch) error {
+	return ignoreGone(o, l.write(ctx, o, patch))
 }
 
-func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	target := policy.Metadata(kind)
-	target.Namespace, target.Name = o.Namespace, o.Name
-	return l.Client.Patch(ctx, target, patch)
+func (l *Loop) write(ctx context.Context, o *record, patch client.Patch) error {
+	return l.Client.Patch(ctx, hold.PatchTarget(o.GroupVersionKind(), o), patch)
 }
 
 // ignoreGone wraps the error of a write to a pod or Job. It returns nil for an object that is gone,
 // or is another one of the same name.
-func ignoreGone(kind schema.GroupVersionKind, o *record, err error) error {
+func ignoreGone(o *record, err error) error {
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
-	return fmt.Errorf("patch %s %s/%s: %w", kind.Kind, o.Namespace, o.Name, err)
+	return fmt.Errorf("patch %s %s/%s: %w", o.Kind, o.Namespace, o.Name, err)
 }

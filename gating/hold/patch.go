@@ -7,6 +7,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,11 +17,8 @@ import (
 
 // PatchTarget returns what names an object to be patched. What the API server answers is its
 // metadata only, which costs little.
-func PatchTarget(o client.Object) *metav1.PartialObjectMetadata {
-	target := policy.Metadata(PodKind())
-	if _, ok := o.(*batchv1.Job); ok {
-		target = policy.Metadata(JobKind())
-	}
+func PatchTarget(kind schema.GroupVersionKind, o metav1.Object) *metav1.PartialObjectMetadata {
+	target := policy.Metadata(kind)
 	target.Namespace, target.Name = o.GetNamespace(), o.GetName()
 	return target
 }

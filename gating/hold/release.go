@@ -60,7 +60,7 @@ func releaseJob(ctx context.Context, c client.Client, job *batchv1.Job, note Rel
 		pods = PodsToRun(job)
 	}
 	write := func(patch client.Patch) error {
-		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(job), patch) })
+		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(JobKind(), job), patch) })
 	}
 	_, err := note.JobPatches(job).Apply(false, write)
 	if apierrors.IsInvalid(err) && isTaken(ctx, c, job) {
@@ -115,7 +115,7 @@ func releaseBarePod(ctx context.Context, c client.Client, pod *corev1.Pod, note 
 // ungatePod takes our gate off a pod. The error is nil if the loop has done so meanwhile.
 func ungatePod(ctx context.Context, c client.Client, pod *corev1.Pod, note ReleaseNote) error {
 	_, err := note.PodPatches(pod).Apply(false, func(patch client.Patch) error {
-		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(pod), patch) })
+		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(PodKind(), pod), patch) })
 	})
 	if err == nil {
 		return nil
