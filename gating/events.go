@@ -30,7 +30,7 @@ const (
 	eventsPerSecond       = 5
 	eventsBurst           = 50
 	maxEvents             = 5000
-	maxEventsPerNamespace = 100 // of one namespace
+	maxEventsPerNamespace = 100 // in the queue
 )
 
 // Announcer writes Events about holds and releases, at a pace that leaves the API server to the
@@ -59,8 +59,8 @@ func (h *Announcer) ReleasedWork(o *metav1.PartialObjectMetadata, reason string)
 }
 
 // RefusedRelease announces that the API server refuses to have work released, in its words.
-func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, words string) {
-	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
+func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, message string) {
+	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("the API server refuses to release it, and Gridlatch will try again: "+message))
 }
 
 // CreatedWork announces that new work is held, or that it asked to be held and is not.
@@ -86,7 +86,7 @@ func (h *Announcer) DisbelievedForecast(policy *v1alpha1.CarbonPolicy, why strin
 // camel case.
 func (h *Announcer) Announce(about *metav1.PartialObjectMetadata, kind, reason, action, note string) {
 	if note == "" {
-		note = "no reason is known"
+		note = "no reason is given"
 	}
 	h.queue.add(announcement{about, kind, reason, action, note})
 }
@@ -117,9 +117,9 @@ func (h *Announcer) NeedLeaderElection() bool { return true }
 type fairQueue struct {
 	mu      sync.Mutex
 	lines   map[string][]announcement // by namespace, the oldest first; none is empty
-	order   []string                  // the namespaces that have a line, the next one first
+	order   []string                  // the namespaces that have a line, in the order of their turns
 	waiting int                       // in all lines
-	added   chan struct{}             // has an element after something was added
+	added   chan struct{}             // has an element once something was added
 }
 
 // add appends an announcement to the line of its namespace, if the queue has space.

@@ -14,7 +14,7 @@ import (
 type failures struct {
 	mu      sync.Mutex
 	count   int
-	refused int // of them, of no use to be tried again at once
+	refused int // of these, not to be tried again soon
 	first   error
 }
 

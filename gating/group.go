@@ -115,7 +115,7 @@ type groupKey struct {
 
 // groups returns what a policy holds, in groups. What was released already, but is still held in
 // the cache, is returned apart.
-func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (all []*group, leaving []unseenRelease, err error) {
+func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool)) (all []*group, unseen []unseenRelease, err error) {
 	jobs, err := r.jobs.list(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
@@ -124,7 +124,7 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 	if err != nil {
 		return nil, nil, err
 	}
-	byKey := make(map[groupKey]*group, len(jobs)) // most pods are of Jobs
+	byKey := make(map[groupKey]*group, len(jobs)) // most pods belong to Jobs
 	all = make([]*group, 0, len(jobs))
 	add := func(key groupKey, g *group) *group {
 		byKey[key] = g
@@ -132,15 +132,15 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 		return g
 	}
 	for _, job := range jobs {
-		if to, gone := done(releaseID(job)); gone {
-			leaving = append(leaving, unseenRelease{job, to})
+		if location, released := isReleased(releaseID(job)); released {
+			unseen = append(unseen, unseenRelease{job, location})
 			continue
 		}
 		add(groupKey{job.Namespace, job.UID}, &group{job: job})
 	}
 	for _, pod := range pods {
-		if to, gone := done(pod.UID); gone {
-			leaving = append(leaving, unseenRelease{pod, to})
+		if location, released := isReleased(pod.UID); released {
+			unseen = append(unseen, unseenRelease{pod, location})
 			continue
 		}
 		key := groupKey{pod.Namespace, pod.UID}
@@ -149,19 +149,19 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 		}
 		g := byKey[key]
 		if g == nil {
-			g = add(key, r.newGroup(pod, done))
+			g = add(key, r.newGroup(pod, isReleased))
 		}
 		g.pods = append(g.pods, pod)
 	}
-	return all, leaving, nil
+	return all, unseen, nil
 }
 
 // newGroup starts the group of a pod whose Job is not among those that the policy holds.
-func (r *Records) newGroup(pod *record, done func(types.UID) (string, bool)) *group {
+func (r *Records) newGroup(pod *record, isReleased func(types.UID) (string, bool)) *group {
 	job := r.owningJob(pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}
-	to, gone := done(releaseID(job))
-	return &group{job: job, wasReleased: gone || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: to}
+	location, released := isReleased(releaseID(job))
+	return &group{job: job, wasReleased: released || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: location}
 }

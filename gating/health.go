@@ -27,8 +27,8 @@ const (
 // ReleaseHealth knows in which namespaces releases fail. The zero value knows of no release.
 type ReleaseHealth struct {
 	mu        sync.Mutex
-	failing   map[string]failure // by namespace, until one succeeds there
-	succeeded time.Time          // the last, anywhere
+	failing   map[string]failure // by namespace, until a release succeeds there
+	succeeded time.Time          // the newest success anywhere
 }
 
 // failure is what is known of a namespace in which no release has succeeded since the first
@@ -76,7 +76,7 @@ func (o *ReleaseHealth) failingNamespaces(now time.Time) []failingNamespace {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all []failingNamespace
-	ours := 0
+	oursCount := 0
 	for namespace, f := range o.failing {
 		if now.Sub(f.last) > failureLifetime {
 			delete(o.failing, namespace)
@@ -87,13 +87,13 @@ func (o *ReleaseHealth) failingNamespaces(now time.Time) []failingNamespace {
 		}
 		all = append(all, failingNamespace{namespace, f.since})
 		if f.mayBeOurs {
-			ours++
+			oursCount++
 		}
 	}
 	slices.SortFunc(all, func(a, b failingNamespace) int {
 		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.name, b.name))
 	})
-	if ours > 1 && (o.succeeded.IsZero() || now.Sub(o.succeeded) > failingAfter) {
+	if oursCount > 1 && (o.succeeded.IsZero() || now.Sub(o.succeeded) > failingAfter) {
 		return []failingNamespace{{since: all[0].since}}
 	}
 	return all[:min(len(all), maxFailingNamespaces)]

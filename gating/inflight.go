@@ -13,7 +13,7 @@ import (
 // zero value is empty and ready for use.
 type inFlight struct {
 	mu       sync.Mutex
-	released map[string]map[types.UID]string // by policy: where it was released to
+	released map[string]map[types.UID]string // by policy: the locations
 	// releasedBefore is what released was before the newest pass of each policy.
 	releasedBefore map[string]map[types.UID]string
 }
@@ -27,32 +27,32 @@ func releaseID(job metav1.Object) types.UID {
 // beginPass returns a function for the pass that begins. The function reports whether something was
 // released, and to which location. What the pass does not ask for is gone from the cache, and is
 // forgotten with the next pass.
-func (l *inFlight) beginPass(policy string) func(types.UID) (to string, done bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	before, kept := l.released[policy], map[types.UID]string{}
-	if l.released == nil {
-		l.released, l.releasedBefore = map[string]map[types.UID]string{}, map[string]map[types.UID]string{}
+func (f *inFlight) beginPass(policy string) func(types.UID) (location string, isReleased bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before, kept := f.released[policy], map[types.UID]string{}
+	if f.released == nil {
+		f.released, f.releasedBefore = map[string]map[types.UID]string{}, map[string]map[types.UID]string{}
 	}
-	l.released[policy], l.releasedBefore[policy] = kept, before
+	f.released[policy], f.releasedBefore[policy] = kept, before
 	return func(uid types.UID) (string, bool) {
-		l.mu.Lock() // for what is tried again, and dropped, beside the pass
-		defer l.mu.Unlock()
-		to, done := before[uid]
-		if done {
-			kept[uid] = to // while the watch asks what it has
+		f.mu.Lock() // drop may be called during the pass
+		defer f.mu.Unlock()
+		location, found := before[uid]
+		if found {
+			kept[uid] = location // has may be called meanwhile
 		}
-		return to, done
+		return location, found
 	}
 }
 
 // has reports whether something was released under any policy, and not forgotten since. Its policy
 // may be gone.
-func (l *inFlight) has(uid types.UID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, released := range l.released {
-		if _, done := released[uid]; done {
+func (f *inFlight) has(uid types.UID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, released := range f.released {
+		if _, found := released[uid]; found {
 			return true
 		}
 	}
@@ -61,39 +61,39 @@ func (l *inFlight) has(uid types.UID) bool {
 
 // handOver moves the releases of a policy that is gone to strayWork, so that nothing is left of the
 // policy's name.
-func (l *inFlight) handOver(policy string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	released := l.released[policy]
-	delete(l.released, policy)
-	delete(l.releasedBefore, policy)
+func (f *inFlight) handOver(policy string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	released := f.released[policy]
+	delete(f.released, policy)
+	delete(f.releasedBefore, policy)
 	if len(released) == 0 {
 		return
 	}
-	if l.released[strayWork] == nil {
-		l.released[strayWork] = map[types.UID]string{}
+	if f.released[strayWork] == nil {
+		f.released[strayWork] = map[types.UID]string{}
 	}
-	maps.Copy(l.released[strayWork], released)
+	maps.Copy(f.released[strayWork], released)
 }
 
 // drop forgets a release that has failed.
-func (l *inFlight) drop(policy string, uid types.UID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, name := range []string{policy, strayWork} { // the policy may have gone meanwhile
-		delete(l.released[name], uid)
-		delete(l.releasedBefore[name], uid)
+func (f *inFlight) drop(policy string, uid types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range []string{policy, strayWork} { // the policy may be gone
+		delete(f.released[name], uid)
+		delete(f.releasedBefore[name], uid)
 	}
 }
 
-func (l *inFlight) add(policy string, uid types.UID, to string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.released[policy] == nil { // it has gone meanwhile
+func (f *inFlight) add(policy string, uid types.UID, location string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.released[policy] == nil { // the policy is gone
 		policy = strayWork
 	}
-	if l.released[policy] == nil {
-		l.released[policy] = map[types.UID]string{}
+	if f.released[policy] == nil {
+		f.released[policy] = map[types.UID]string{}
 	}
-	l.released[policy][uid] = to
+	f.released[policy][uid] = location
 }

@@ -54,13 +54,13 @@ type Loop struct {
 	startedAt       atomic.Pointer[time.Time]
 	inFlight        inFlight
 	ownReleases     ownReleases
-	refusals        refusals // what could not be let go
-	unexplained     refusals // what could not be explained
+	refusals        refusals // of releases
+	unexplained     refusals // of explanations
 	retries         errgroup.Group
 	health          ReleaseHealth
-	limitedPolicies sync.Map     // whether a policy, by name, has ceilings
-	planningTime    atomic.Int64 // nanoseconds that the last pass took to plan
-	explainedUpTo   sync.Map     // how many a policy, by name, holds before what is explained next
+	limitedPolicies sync.Map     // by the name of a policy: whether it has ceilings
+	planningTime    atomic.Int64 // of the newest pass, in nanoseconds
+	explainedUpTo   sync.Map     // by the name of a policy: how many records the last pass has explained
 }
 
 // ReleaseHealth returns what the loop knows of releases that fail.
@@ -72,7 +72,7 @@ type pass struct {
 	snapshot         *forecast.Snapshot
 	now              time.Time
 	groups           []*group // by latest start
-	hasMoreToExplain bool     // there was no time to explain everything
+	hasMoreToExplain bool     // there was no time to explain all
 	// withoutPreference collects why pods were released without a preference for nodes.
 	withoutPreference failures
 	running
@@ -90,7 +90,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	}
 	failed := l.release(ctx, p) + l.explain(ctx, p)
 	if err := l.reportStatus(ctx, p); err != nil {
-		log.FromContext(ctx).Error(err, "cannot report on policy")
+		log.FromContext(ctx).Error(err, "cannot write the policy's status")
 		failed++
 	}
 	if failed > 0 {
@@ -106,26 +106,26 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		return nil, err
 	}
 	p := &pass{policy: rules, snapshot: l.Store.Snapshot(rules.Source), now: l.Clock.Now()}
-	var leaving []unseenRelease
-	done := l.inFlight.beginPass(name)
+	var unseen []unseenRelease
+	isReleased := l.inFlight.beginPass(name)
 	for _, name := range names {
-		groups, left, err := l.Records.groups(name, done)
+		groups, unseenOfName, err := l.Records.groups(name, isReleased)
 		if err != nil {
 			return nil, err
 		}
-		p.groups, leaving = append(p.groups, groups...), append(leaving, left...)
+		p.groups, unseen = append(p.groups, groups...), append(unseen, unseenOfName...)
 	}
 	if rules.Limited() {
 		l.ownReleases.forget(p.now)
-		if p.running, err = l.Records.running(rules, leaving, &l.ownReleases, p.now); err != nil {
+		if p.running, err = l.Records.running(rules, unseen, &l.ownReleases, p.now); err != nil {
 			return nil, err
 		}
 	}
 	if name != strayWork {
 		l.limitedPolicies.Store(name, rules.Limited())
 	}
-	l.refusals.retain(name, p.groups, leaving)
-	l.unexplained.retain(name, p.groups, leaving)
+	l.refusals.retain(name, p.groups, unseen)
+	l.unexplained.retain(name, p.groups, unseen)
 	setTasks(rules, p.groups)
 	p.decide()
 	l.awaitForecast(p)
@@ -165,7 +165,7 @@ func (l *Loop) untilNextPass(p *pass) time.Duration {
 			next = at
 		}
 	}
-	if again, any := l.refusals.nextTry(p.policy.Name); any { // for which a pass is not worth more than for what is new
+	if again, found := l.refusals.nextTry(p.policy.Name); found { // which causes no more passes than new work does
 		if again = laterOf(again, p.now.Add(max(retryPause, l.gatherTime()))); again.Before(next) {
 			next = again
 		}

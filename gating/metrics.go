@@ -27,30 +27,30 @@ type Metrics struct {
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		heldPods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_held_pods", Help: "Pods that wait for a cleaner grid, by policy and the cause of the decision.",
+			Name: "gridlatch_held_pods", Help: "Pods that are held, by policy and by the cause of the decision.",
 		}, []string{"policy", "cause"}),
 		heldGroups: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_held_groups", Help: "Groups of pods, such as Jobs, that are decided together and wait, by policy and the cause of the decision.",
+			Name: "gridlatch_held_groups", Help: "Groups that are held, such as a Job with its pods, by policy and by the cause of the decision.",
 		}, []string{"policy", "cause"}),
 		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_overdue_pods", Help: "Pods that are held although their latest start is more than a minute ago, since the API server refuses to have them released, by policy.",
+			Name: "gridlatch_overdue_pods", Help: "Pods that are still held more than a minute after their latest start, because the API server refuses to release them, by policy.",
 		}, []string{"policy"}),
 		released: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gridlatch_released_pods_total", Help: "Pods released, by policy and the cause of the decision.",
+			Name: "gridlatch_released_pods_total", Help: "Pods that were released, by policy and by the cause of the decision.",
 		}, []string{"policy", "cause"}),
 		hold: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gridlatch_hold_seconds", Help: "From the creation of a pod to its release.",
+			Name: "gridlatch_hold_seconds", Help: "Time from the creation of a pod to its release, by policy.",
 			Buckets: []float64{1, 60, 600, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 24 * 3600, 48 * 3600, 96 * 3600},
 		}, []string{"policy"}),
 		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gridlatch_release_lag_seconds", Help: "From the planned start of a pod to its release.",
+			Name: "gridlatch_release_lag_seconds", Help: "Time from the planned start of a pod to its release, by policy.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"policy"}),
 		releaseErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gridlatch_release_errors_total", Help: "Releases that failed and are tried again, by policy.",
+			Name: "gridlatch_release_errors_total", Help: "Releases that failed and will be tried again, by policy.",
 		}, []string{"policy"}),
 		pass: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "gridlatch_plan_pass_seconds", Help: "Planning all groups of one policy, without writing.",
+			Name: "gridlatch_plan_pass_seconds", Help: "Time to plan all groups of one policy, without writing.",
 			Buckets: prometheus.ExponentialBuckets(.0001, 4, 8),
 		}),
 	}

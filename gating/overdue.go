@@ -20,28 +20,28 @@ const overdueAfter = time.Minute
 // overdue is what is still held although its latest start has passed.
 type overdue struct {
 	pods  int
-	since time.Time // the first latest start
-	first *record   // of what has been overdue for longest
+	since time.Time // the earliest latest start
+	first *record   // what has been overdue for longest
 }
 
 // overdue counts what a pass could not release in time.
 func (l *Loop) overdue(p *pass) overdue {
-	var late overdue
+	var found overdue
 	now := l.Clock.Now()
 	for _, g := range p.groups { // by latest start
 		if now.Sub(g.task.LatestStart) <= overdueAfter {
 			break
 		}
 		if g.waitsForUser {
-			continue // its user holds it
+			continue // the user keeps it suspended
 		}
 		pods := l.stillHeldPods(g)
-		if pods > 0 && late.first == nil {
-			late.first, late.since = g.head(), g.task.LatestStart
+		if pods > 0 && found.first == nil {
+			found.first, found.since = g.head(), g.task.LatestStart
 		}
-		late.pods += pods
+		found.pods += pods
 	}
-	return late
+	return found
 }
 
 // stillHeldPods returns how many pods of a group are not released. A release that is being tried
@@ -64,27 +64,27 @@ func (l *Loop) stillHeldPods(g *group) int {
 func (l *Loop) releasesFailingCondition(p *pass, late overdue) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionReleasesFailing, Status: metav1.ConditionFalse,
-		Reason: v1alpha1.ReasonReleasing, Message: "what is due is released",
+		Reason: v1alpha1.ReasonReleasing, Message: "due work is released",
 	}
 	var where []string
-	words := ""
+	message := ""
 	for _, s := range l.health.failingNamespaces(p.now) {
 		if s.name == "" || slices.ContainsFunc(p.groups, func(g *group) bool { return g.head().Namespace == s.name }) {
-			where, words = append(where, s.String()), cmp.Or(words, l.refusals.message(s.name))
+			where, message = append(where, s.String()), cmp.Or(message, l.refusals.message(s.name))
 		}
 	}
 	switch {
 	case len(where) > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonNoneReleased
-		c.Message = "new work is not held, since what is held could not be released " + strings.Join(where, ", ")
+		c.Message = "new work is not held, because held work could not be released " + strings.Join(where, ", ")
 	case late.pods > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonOverdue
-		c.Message = fmt.Sprintf("what should have started by %s is held still, the first of it %s %s/%s",
+		c.Message = fmt.Sprintf("work that should have started by %s is still held, the first is %s %s/%s",
 			plan.FormatTime(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
-		words = l.refusals.message(late.first.Namespace)
+		message = l.refusals.message(late.first.Namespace)
 	}
-	if words != "" {
-		c.Message += ": " + words
+	if message != "" {
+		c.Message += ": " + message
 	}
 	c.Message = plan.Truncate(c.Message)
 	return c

@@ -28,15 +28,15 @@ func setTasks(rules *policy.Policy, groups []*group) {
 // Job is left as it is: the Job has the promise for all of its pods, and anybody can make a pod
 // that names the Job as its owner.
 func (g *group) advanceLatestStart(rules *policy.Policy) {
-	last := ""
+	lastRead := ""
 	for _, pod := range g.pods {
 		promise := pod.Annotations[v1alpha1.LatestStartAnnotation]
-		if promise == last && last != "" { // as mostly: they are siblings
+		if promise == lastRead && lastRead != "" { // the usual case
 			continue
 		}
 		promised, err := time.Parse(time.RFC3339, promise)
 		if err == nil {
-			last = promise
+			lastRead = promise
 		} else {
 			promised = rules.TaskOf(pod).LatestStart
 		}
@@ -63,13 +63,13 @@ func (p *pass) decide() {
 		at[location] = append(at[location], g)
 	}
 	for location, groups := range at {
-		outlook := p.policy.Planner(p.snapshot, location, p.now, until)
+		planner := p.policy.Planner(p.snapshot, location, p.now, until)
 		if p.policy.Limited() {
-			p.assign(groups, outlook.Fleet(p.policy.Buckets(), p.runsAt(location, groups)))
+			p.assign(groups, planner.Fleet(p.policy.Buckets(), p.runsAt(location, groups)))
 			continue
 		}
 		for _, g := range groups {
-			g.decision = outlook.Decide(g.task)
+			g.decision = planner.Decide(g.task)
 		}
 	}
 }
@@ -79,8 +79,8 @@ func (p *pass) decide() {
 func (p *pass) decideAcrossLocations(until time.Time) {
 	var fleets []*plan.Fleet
 	for _, location := range p.policy.LocationNames() {
-		outlook := p.policy.Planner(p.snapshot, location, p.now, until)
-		fleets = append(fleets, outlook.Fleet(p.policy.Buckets(), p.runsAt(location, p.groups)))
+		planner := p.policy.Planner(p.snapshot, location, p.now, until)
+		fleets = append(fleets, planner.Fleet(p.policy.Buckets(), p.runsAt(location, p.groups)))
 	}
 	p.assign(p.groups, fleets[0], fleets[1:]...)
 	for _, g := range p.groups {

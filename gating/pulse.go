@@ -33,7 +33,7 @@ type Pulse struct {
 	// Switch is told of every renewal where no leader is elected, and so no Lease is written.
 	Switch *Switch
 
-	reviewedAt time.Time // when it was last known that we may
+	reviewedAt time.Time // when the API server last said that Gridlatch may release work
 	renewals   int
 }
 
@@ -47,7 +47,7 @@ func (p *Pulse) Start(ctx context.Context) error {
 			now = err.Error()
 		}
 		if now != before && now != "" && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "what is held cannot be released; unless that changes, no work is held in a minute")
+			log.FromContext(ctx).Error(err, "held work cannot be released; if this goes on for a minute, no more work is held")
 		}
 		before = now
 	}, leaseInterval)

@@ -28,7 +28,7 @@ const (
 // good.
 type running struct {
 	byLocation map[string][]plan.Run // by location
-	changesAt  []time.Time           // when pods no longer count that may be to come
+	changesAt  []time.Time           // when expected pods no longer count
 }
 
 // pods returns how many pods run at a location.
@@ -50,7 +50,7 @@ type unseenRelease struct {
 // whatever its labels say. A pod without a node counts for a while if the loop has released the pod
 // or its Job: anybody can make a pod that fits nowhere and says that it was released. unseen are
 // the releases that the cache does not show yet.
-func (r *Records) running(rules *policy.Policy, leaving []unseenRelease, vouched *ownReleases, now time.Time) (running, error) {
+func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *ownReleases, now time.Time) (running, error) {
 	all := running{byLocation: map[string][]plan.Run{}}
 	pods, err := r.pods.list(runningIndex, rules.Name)
 	if err != nil {
@@ -60,29 +60,29 @@ func (r *Records) running(rules *policy.Policy, leaving []unseenRelease, vouched
 	if err != nil {
 		return all, err
 	}
-	to := make(map[types.UID]string, len(leaving))
-	for _, o := range leaving {
-		to[o.UID] = o.location
+	locations := make(map[types.UID]string, len(unseen))
+	for _, o := range unseen {
+		locations[o.UID] = o.location
 		if o.Kind == hold.JobKind().Kind {
 			jobs = append(jobs, o.record)
 		} else {
 			pods = append(pods, o.record)
 		}
 	}
-	where := func(o *record) string { return cmp.Or(to[o.UID], rules.LocationOf(o.Annotations)) }
-	seen := map[types.UID]int{}
+	locationOf := func(o *record) string { return cmp.Or(locations[o.UID], rules.LocationOf(o.Annotations)) }
+	existing := map[types.UID]int{}
 	for _, pod := range pods {
 		owner := metav1.GetControllerOfNoCopy(pod)
 		if owner != nil {
-			seen[owner.UID]++
+			existing[owner.UID]++
 		}
-		if pod.hasNode || vouched.isRecent(pod.UID, owner, now) {
-			all.add(rules, pod, where(pod), startedAt(pod, now), 1)
+		if pod.hasNode || own.isRecent(pod.UID, owner, now) {
+			all.add(rules, pod, locationOf(pod), startedAt(pod, now), 1)
 		}
 	}
 	for _, job := range jobs {
-		if at, missing := vouched.missingPods(job, seen[job.UID], now); missing > 0 {
-			all.add(rules, job, where(job), at, missing)
+		if at, missing := own.missingPods(job, existing[job.UID], now); missing > 0 {
+			all.add(rules, job, locationOf(job), at, missing)
 			all.changesAt = append(all.changesAt, at.Add(podsExpectedFor))
 		}
 	}
@@ -128,45 +128,45 @@ type ownRelease struct {
 }
 
 // add remembers a release.
-func (v *ownReleases) add(uid types.UID, at time.Time, inRoom bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.byUID == nil {
-		v.byUID = map[types.UID]ownRelease{}
+func (r *ownReleases) add(uid types.UID, at time.Time, inRoom bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byUID == nil {
+		r.byUID = map[types.UID]ownRelease{}
 	}
-	v.byUID[uid] = ownRelease{at, inRoom}
+	r.byUID[uid] = ownRelease{at, inRoom}
 }
 
 // forget forgets the releases that are too old to count.
-func (v *ownReleases) forget(now time.Time) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for uid, known := range v.byUID {
-		if age := now.Sub(known.at); age < 0 || age >= nodeExpectedFor { // clocks are set back, too
-			delete(v.byUID, uid)
+func (r *ownReleases) forget(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for uid, release := range r.byUID {
+		if age := now.Sub(release.at); age < 0 || age >= nodeExpectedFor { // a clock may have been set back
+			delete(r.byUID, uid)
 		}
 	}
 }
 
 // isRecent reports whether the loop has released a pod or its owner lately.
-func (v *ownReleases) isRecent(pod types.UID, owner *metav1.OwnerReference, now time.Time) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known, ok := v.byUID[pod]
+func (r *ownReleases) isRecent(pod types.UID, owner *metav1.OwnerReference, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	release, ok := r.byUID[pod]
 	if !ok && owner != nil {
-		known, ok = v.byUID[owner.UID]
+		release, ok = r.byUID[owner.UID]
 	}
-	return ok && now.Sub(known.at) < nodeExpectedFor
+	return ok && now.Sub(release.at) < nodeExpectedFor
 }
 
 // missingPods returns how many pods of a Job are expected beside those that exist, and when the Job
 // was released.
-func (v *ownReleases) missingPods(job *record, there int, now time.Time) (at time.Time, missing int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known := v.byUID[job.UID]
-	if !known.hadRoom || now.Sub(known.at) >= podsExpectedFor {
-		return known.at, 0
+func (r *ownReleases) missingPods(job *record, existing int, now time.Time) (at time.Time, missing int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	release := r.byUID[job.UID]
+	if !release.hadRoom || now.Sub(release.at) >= podsExpectedFor {
+		return release.at, 0
 	}
-	return known.at, int(job.podsToRun) - there
+	return release.at, int(job.podsToRun) - existing
 }

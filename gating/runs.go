@@ -90,7 +90,7 @@ func (r *Runs) Start(ctx context.Context) error {
 		_ = wait.PollUntilContextCancel(ctx, learnRetryPause, true, func(ctx context.Context) (bool, error) {
 			err := r.Learn(ctx)
 			if err != nil && ctx.Err() == nil {
-				log.FromContext(ctx).Error(err, "cannot tell how long earlier runs took, trying again")
+				log.FromContext(ctx).Error(err, "cannot read how long earlier runs took, will try again")
 			}
 			return err == nil, nil
 		})
@@ -131,11 +131,11 @@ type run struct {
 // how long it took.
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
-	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeTaken
-	if start == nil || end == nil || !hasCompleted(job) || byOthers {
+	startedByOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeTaken
+	if start == nil || end == nil || !hasCompleted(job) || startedByOthers {
 		return run{}, false
 	}
-	began := start.Time // of a Job whose pods were gated, when it was created
+	began := start.Time // the creation, if the pods were gated
 	if started, err := time.Parse(time.RFC3339, job.Annotations[v1alpha1.StartedAnnotation]); err == nil && started.After(began) {
 		began = started
 	}

@@ -66,18 +66,18 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*record], q queue) {
 			if lacksHeldLabel(e.ObjectNew) || len(holdingPolicy(e.ObjectOld)) > 0 && len(holdingPolicy(e.ObjectNew)) == 0 && !l.releasedByUs(e.ObjectOld) {
-				l.Sweeper.Request() // somebody else has changed its label
+				l.Sweeper.Request() // somebody else has changed the label
 			}
 			l.enqueuePolicies(ctx, e.ObjectOld, q)
 			l.enqueuePolicies(ctx, e.ObjectNew, q)
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*record], q queue) {
 			if !l.releasedByUs(e.Object) {
-				l.Sweeper.Request() // it is deleted, or has lost its label, and may still be gated
+				l.Sweeper.Request() // deleted, or without its label and still gated
 			}
 			l.enqueuePolicies(ctx, e.Object, q)
 			for _, policy := range releasingPolicy(e.Object) {
-				if limited, ok := l.limitedPolicies.Load(policy); ok && limited.(bool) { // there is room now
+				if limited, ok := l.limitedPolicies.Load(policy); ok && limited.(bool) { // the end of a pod leaves room
 					q.AddAfter(request(policy), l.gatherTime())
 				}
 			}
@@ -113,15 +113,15 @@ func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata,
 	}
 }
 
-// enqueueThose calls f with a request for each policy that is wanted.
-func (l *Loop) enqueueThose(ctx context.Context, wanted func(*policy.Policy) bool, f func(reconcile.Request)) {
+// enqueueThose calls f with a request for each policy that is isWanted.
+func (l *Loop) enqueueThose(ctx context.Context, isWanted func(*policy.Policy) bool, f func(reconcile.Request)) {
 	policies, err := l.Policies.List(ctx)
 	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot tell which policies have to be looked at")
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the policies that a change is about")
 		return
 	}
 	for _, rules := range policies {
-		if wanted(rules) {
+		if isWanted(rules) {
 			f(request(rules.Name))
 		}
 	}

@@ -92,36 +92,36 @@ func (p *pass) conditions() []metav1.Condition {
 // planningState returns the state of the location that work is planned for: the first, or one with
 // a usable forecast.
 func (p *pass) planningState() policy.LocationState {
-	views := p.policy.LocationStates(p.snapshot, p.now)
-	v := views[0]
-	for _, other := range views[1:] {
-		if p.policy.Movable() && !v.IsUsable() && p.policy.HasNodes(other.Name) {
-			v = other
+	states := p.policy.LocationStates(p.snapshot, p.now)
+	state := states[0]
+	for _, other := range states[1:] {
+		if p.policy.Movable() && !state.IsUsable() && p.policy.HasNodes(other.Name) {
+			state = other
 		}
 	}
-	return v
+	return state
 }
 
 func (p *pass) forecastCondition() metav1.Condition {
-	v := p.planningState()
+	state := p.planningState()
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
 	problem := p.snapshot.Problem()
 	switch {
-	case v.IsUsable() && p.snapshot.Doubt() != "":
-		c.Message = "the forecast is in use as far as it is believed: " + problem
-	case v.IsUsable() && problem == "":
+	case state.IsUsable() && p.snapshot.Doubt() != "":
+		c.Message = "only a part of the forecast is believed, and that part is in use: " + problem
+	case state.IsUsable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
-	case v.IsUsable():
+	case state.IsUsable():
 		c.Reason, c.Message = v1alpha1.ReasonLastGood, "the last good forecast is in use: "+problem
-	case !v.Issued.IsZero():
+	case !state.Issued.IsZero():
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonStale
-		c.Message = v.Fallback() + ", the last good forecast is not usable: " + v.Missing
+		c.Message = state.Fallback() + ", because the last good forecast is not usable: " + state.Missing
 		if problem != "" {
-			c.Message += "; the newest: " + problem
+			c.Message += "; about the newest forecast: " + problem
 		}
 	default:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
-		c.Message = v.Fallback() + ", there is no forecast: " + v.Missing
+		c.Message = state.Fallback() + ", because there is no forecast: " + state.Missing
 	}
 	if p.snapshot.Doubt() != "" {
 		c.Reason = v1alpha1.ReasonNotBelieved

@@ -26,11 +26,11 @@ func (l *Loop) policyAndNames(ctx context.Context, name string) (*policy.Policy,
 	return rules, []string{name}, err
 }
 
-// policyNamesThat returns the wanted names of policies that hold something.
-func (r *Records) policyNamesThat(wanted func(name string) bool) []string {
+// policyNamesThat returns the isWanted names of policies that hold something.
+func (r *Records) policyNamesThat(isWanted func(name string) bool) []string {
 	names := append(r.pods.ListIndexFuncValues(heldIndex), r.jobs.ListIndexFuncValues(heldIndex)...)
 	slices.Sort(names)
-	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return !wanted(name) })
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return !isWanted(name) })
 }
 
 // enqueuePolicies requests a pass of the policies that hold an object.

@@ -48,8 +48,8 @@ type Switch struct {
 	Clock     policy.Clock
 
 	mu          sync.Mutex
-	renewalMark string    // of the renewal that was seen last
-	renewedAt   time.Time // when it was seen
+	renewalMark string    // tells one renewal from the next
+	renewedAt   time.Time // by our clock
 	failing     map[string]time.Time
 }
 
@@ -58,10 +58,10 @@ func NewSwitch(clientset kubernetes.Interface, namespace string, clock policy.Cl
 	s := &Switch{Clientset: clientset, Namespace: namespace, Clock: clock, renewedAt: clock.Now()}
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gridlatch_releases_failing", Help: "1 if no work is held in any namespace, since what is held could not be released for a minute.",
+			Name: "gridlatch_releases_failing", Help: "1 if no work is held in any namespace, because held work could not be released for a minute.",
 		}, func() float64 { return oneIf(s.whyNoneHeld() != "") }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gridlatch_releases_failing_namespaces", Help: "Namespaces in which no work is held, since what is held there could not be released for a minute.",
+			Name: "gridlatch_releases_failing_namespaces", Help: "Namespaces in which no work is held, because held work there could not be released for a minute.",
 		}, func() float64 {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -99,7 +99,7 @@ func (s *Switch) whyNoneHeld() string {
 }
 
 func whyNotReleased(s failingNamespace) string {
-	return "what is held could not be released " + s.String()
+	return "held work could not be released " + s.String()
 }
 
 // Start reads the Lease every ten seconds until the context ends; for a manager.

@@ -66,7 +66,7 @@ func (b *switchboard) run(t *testing.T, leads bool, d time.Duration) {
 }
 
 func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
-	const since = "what is held could not be released "
+	const since = "held work could not be released "
 	for name, tt := range map[string]struct {
 		happens func(*switchboard)
 		leads   bool

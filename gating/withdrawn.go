@@ -9,24 +9,24 @@ import (
 // splitWithdrawn takes the pods that do not ask to wait any more out of a group without a Job, and
 // returns them as groups of their own. If no pod stays, the group keeps the first of them and is
 // withdrawn.
-func (g *group) splitWithdrawn() (apart []*group) {
-	var stay []*record
+func (g *group) splitWithdrawn() (withdrawn []*group) {
+	var staying []*record
 	for _, pod := range g.pods {
 		if !isWithdrawn(pod) {
-			stay = append(stay, pod)
+			staying = append(staying, pod)
 			continue
 		}
-		gone := *g
-		gone.pods = []*record{pod}
-		gone.withdraw()
-		apart = append(apart, &gone)
+		single := *g
+		single.pods = []*record{pod}
+		single.withdraw()
+		withdrawn = append(withdrawn, &single)
 	}
-	if len(apart) > 0 && len(stay) == 0 {
-		*g, apart = *apart[0], apart[1:]
-		return apart
+	if len(withdrawn) > 0 && len(staying) == 0 {
+		*g, withdrawn = *withdrawn[0], withdrawn[1:]
+		return withdrawn
 	}
-	g.pods = stay
-	return apart
+	g.pods = staying
+	return withdrawn
 }
 
 // withdraw makes a group due. If the policy chooses the location, it is the cleanest one now.
@@ -41,8 +41,8 @@ func (g *group) withdraw() {
 // so a missing annotation says no, too. Only a pod that somebody has put our gate on by hand never
 // asked, and was promised nothing.
 func isWithdrawn(o *record) bool {
-	wish, said := policy.Wish(o)
-	if !said && o.Kind == hold.PodKind().Kind && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
+	wish, isSet := policy.Wish(o)
+	if !isSet && o.Kind == hold.PodKind().Kind && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 		return false
 	}
 	return wish != "true"
