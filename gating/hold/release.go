@@ -149,5 +149,5 @@ func notHeldError(o client.Object) error {
 	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; reason != "" {
 		return errors.New("it is no longer held: " + reason)
 	}
-	return errors.New("Gridlatch does not hold it")
+	return errors.New("it is not held by Gridlatch")
 }
