@@ -9,15 +9,15 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// AdvicePath is where Advice answers.
+// AdvicePath is the path at which Advice answers.
 const AdvicePath = "/advise"
 
-// mostSpec bounds the spec of a CarbonAwareKedaScaler that is looked at, in bytes:
-// some hundred schedules.
-const mostSpec = 32 << 10
+// maxSpecBytes bounds the spec of a CarbonAwareKedaScaler that is looked at. Some hundred schedules
+// fit.
+const maxSpecBytes = 32 << 10
 
-// Advice warns whoever writes a CarbonAwareKedaScaler of what in it cannot be
-// meant. It refuses nothing, and changes nothing.
+// Advice warns the writer of a CarbonAwareKedaScaler of everything there that cannot be meant. It
+// refuses nothing and changes nothing.
 type Advice struct{ Clock Clock }
 
 // Handle answers for one object.
@@ -26,10 +26,10 @@ func (a Advice) Handle(_ context.Context, req serving.Review) *admissionv1.Admis
 	var s carbonaware.CarbonAwareKedaScaler
 	r := serving.NewReader(req.Object)
 	err := r.Fields("scaler", map[string]func() error{
-		"spec": func() error { return r.Decode("spec", mostSpec, &s.Spec) },
+		"spec": func() error { return r.Decode("spec", maxSpecBytes, &s.Spec) },
 	})
 	if req.Operation == admissionv1.Delete || err != nil {
-		return answer // the API server's own checks have their say
+		return answer // the API server checks the schema by itself
 	}
 	answer.Warnings = newEcoRules(&s.Spec, false, a.Clock.Now()).warnings
 	if _, err := sourceOf(&s); err != nil {

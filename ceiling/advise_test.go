@@ -20,7 +20,7 @@ func TestAdviceWarnsAndRefusesNothing(t *testing.T) {
 	}{
 		{name: "all is well", object: `{"spec": {"carbonIntensityForecastDataSource": {"mockCarbonForecast": true}}}`},
 		{name: "no object", object: `nothing`},
-		{name: "more than can be meant", object: `{"spec": {"ecoModeOff": {"recurringSchedule": ["` + strings.Repeat(`x", "`, mostSpec/5) + `"]}}}`},
+		{name: "more than can be meant", object: `{"spec": {"ecoModeOff": {"recurringSchedule": ["` + strings.Repeat(`x", "`, maxSpecBytes/5) + `"]}}}`},
 		{
 			name: "schedules, thresholds and the source",
 			object: `{"spec": {
@@ -32,7 +32,7 @@ func TestAdviceWarnsAndRefusesNothing(t *testing.T) {
 				},
 				"carbonIntensityForecastDataSource": {"localConfigMap": {"namespace": "../x", "name": "y", "key": "z"}}}}`,
 			want: []string{
-				"spec.maxReplicasByCarbonIntensity[1]: carbonIntensityThreshold 5 is that of [0], too, which holds",
+				"spec.maxReplicasByCarbonIntensity[1]: carbonIntensityThreshold 5 is that of [0], too; only [0] counts",
 				`spec.ecoModeOff.customSchedule[0].startTime: "noon": want RFC 3339, such as 2026-11-22T16:45:00Z`,
 				"spec.ecoModeOff.customSchedule[1]: startTime 2026-11-22T13:00:00Z: want a time before endTime 2026-11-22T12:00:00Z",
 				`spec.ecoModeOff.recurringSchedule[0]: "* *": want a cron expression of five to seven fields, such as "* 23 * * 1-5"`,

@@ -1,6 +1,7 @@
 package ceiling
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -13,41 +14,38 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// claim is a wish for a target's ceiling: that of its own annotations, or that
-// of a CarbonAwareKedaScaler.
+// claim asks for a target's ceiling. It is the target's own annotations, or a
+// CarbonAwareKedaScaler.
 type claim struct {
 	by     string
 	since  time.Time
-	scaler *carbonaware.CarbonAwareKedaScaler // nil if it is the annotations
+	scaler *carbonaware.CarbonAwareKedaScaler // nil for annotations
 }
 
-// claims returns those for a target that may be heeded. The first holds: the one
-// whose ceiling is in force, else the oldest.
+// claims returns the claims to a target that are allowed. The first one gets the ceiling: it has
+// the ceiling already, or it is the oldest.
 func (c *Controller) claims(r ref, t *target) []claim {
 	var claims []claim
-	inForce := ""
+	holder := ""
 	if t != nil {
-		inForce = t.Annotations[v1alpha1.CeilingByAnnotation]
+		holder = t.Annotations[v1alpha1.CeilingByAnnotation]
 		if t.asks() {
 			claims = append(claims, claim{by: "CarbonPolicy/" + t.policy(), since: t.CreationTimestamp.Time})
 		}
 	}
 	for _, s := range c.scalersOf(r) {
-		if r.kind != "" && c.allowed(s) {
+		if r.kind != "" && c.isAllowed(s) {
 			claims = append(claims, claim{by: nameOf(s), since: s.CreationTimestamp.Time, scaler: s})
 		}
 	}
 	slices.SortFunc(claims, func(a, b claim) int {
 		switch {
-		case a.by == inForce && b.by != inForce:
+		case a.by == holder && b.by != holder:
 			return -1
-		case b.by == inForce && a.by != inForce:
+		case b.by == holder && a.by != holder:
 			return 1
-		case !a.since.Equal(b.since):
-			return a.since.Compare(b.since)
-		default:
-			return strings.Compare(a.by, b.by)
 		}
+		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.by, b.by))
 	})
 	return claims
 }
@@ -56,16 +54,16 @@ func nameOf(s *carbonaware.CarbonAwareKedaScaler) string {
 	return "CarbonAwareKedaScaler/" + s.Namespace + "/" + s.Name
 }
 
-// allowed reports whether a scaler may have the target that it names.
-func (c *Controller) allowed(s *carbonaware.CarbonAwareKedaScaler) bool {
-	all := c.Options.CrossNamespace
-	return s.Spec.KedaTargetRef.Namespace == s.Namespace || slices.Contains(all, s.Namespace) || slices.Contains(all, "*")
+// isAllowed reports whether a scaler may have the target that it names.
+func (c *Controller) isAllowed(s *carbonaware.CarbonAwareKedaScaler) bool {
+	allowed := c.Options.CrossNamespace
+	return s.Spec.KedaTargetRef.Namespace == s.Namespace || slices.Contains(allowed, s.Namespace) || slices.Contains(allowed, "*")
 }
 
 // byTarget is the index of scalers by target.
 const byTarget = "target"
 
-// indexByTarget is the function of byTarget.
+// indexByTarget returns the values of a scaler in the index byTarget.
 func indexByTarget(object any) ([]string, error) {
 	if s, ok := object.(*carbonaware.CarbonAwareKedaScaler); ok {
 		return []string{targetOf(s).String()}, nil
@@ -73,7 +71,7 @@ func indexByTarget(object any) ([]string, error) {
 	return nil, nil
 }
 
-// targetOf names the target of a scaler. Its kind is empty if there is none such.
+// targetOf names the target of a scaler. The kind is empty if there is no such kind.
 func targetOf(s *carbonaware.CarbonAwareKedaScaler) ref {
 	r := ref{namespace: s.Spec.KedaTargetRef.Namespace, name: s.Spec.KedaTargetRef.Name}
 	switch s.Spec.KedaTarget {
@@ -85,7 +83,7 @@ func targetOf(s *carbonaware.CarbonAwareKedaScaler) ref {
 	return r
 }
 
-// keepTarget returns the transformation of what is watched of a kind.
+// keepTarget returns a function that turns an object of a kind into what is kept of it.
 func keepTarget(k kind) func(any) (any, error) {
 	return func(object any) (any, error) {
 		if o, ok := object.(*unstructured.Unstructured); ok {
@@ -95,8 +93,8 @@ func keepTarget(k kind) func(any) (any, error) {
 	}
 }
 
-// keepScaler is the transformation of scalers. Of one that cannot be read, which
-// the schema prevents, the metadata are kept.
+// keepScaler turns an object into a scaler. Of a scaler that cannot be read, which the schema
+// prevents, it keeps the metadata.
 func keepScaler(object any) (any, error) {
 	o, ok := object.(*unstructured.Unstructured)
 	if !ok {
@@ -114,14 +112,16 @@ func keepScaler(object any) (any, error) {
 }
 
 // allScalers returns every CarbonAwareKedaScaler.
-func (c *Controller) allScalers() []*carbonaware.CarbonAwareKedaScaler { return only(c.scalers.list()) }
-
-// scalersOf returns those that name a target.
-func (c *Controller) scalersOf(r ref) []*carbonaware.CarbonAwareKedaScaler {
-	return only(c.scalers.find(byTarget, r.String()))
+func (c *Controller) allScalers() []*carbonaware.CarbonAwareKedaScaler {
+	return asScalers(c.scalers.list())
 }
 
-func only(objects []any) []*carbonaware.CarbonAwareKedaScaler {
+// scalersOf returns the scalers that name a target.
+func (c *Controller) scalersOf(r ref) []*carbonaware.CarbonAwareKedaScaler {
+	return asScalers(c.scalers.find(byTarget, r.String()))
+}
+
+func asScalers(objects []any) []*carbonaware.CarbonAwareKedaScaler {
 	var scalers []*carbonaware.CarbonAwareKedaScaler
 	for _, object := range objects {
 		if s, ok := object.(*carbonaware.CarbonAwareKedaScaler); ok {

@@ -2,159 +2,23 @@ package ceiling
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
-	clocktesting "k8s.io/utils/clock/testing"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
 )
-
-// world is all that a controller sees, and a record of what it does.
-type world struct {
-	*Controller
-	client.Client
-	clock   *clocktesting.FakePassiveClock
-	level   plan.Level
-	jobs    []batchv1.Job
-	refuses error // what the API server answers to patches of targets
-
-	patched  []string // bodies of the patches of targets
-	statuses map[string]carbonaware.CarbonAwareKedaScalerStatus
-	events   []string
-	followed []forecast.Source
-	planned  []string          // the policies whose level was asked for
-	live     metav1.ObjectMeta // of a target
-}
-
-func newWorld(t *testing.T) *world {
-	w := &world{clock: clocktesting.NewFakePassiveClock(clock(t, "2026-11-22T12:00:00Z")), statuses: map[string]carbonaware.CarbonAwareKedaScalerStatus{}}
-	w.Controller = &Controller{
-		Client: w, Live: w, Policies: w, Store: &forecast.Store{}, Clock: w.clock, Events: w, Metrics: NewMetrics(prometheus.NewRegistry()),
-		Follow: func(_ context.Context, sources []forecast.Source) error { w.followed = sources; return nil },
-	}
-	w.prepare(nil, nil)
-	w.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ref]())
-	t.Cleanup(w.queue.ShutDown)
-	w.started = w.clock.Now().Add(-time.Hour)
-	w.unasked.Store(true)
-	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
-		watcher.informer = toolscache.NewSharedIndexInformer(&toolscache.ListWatch{}, &unstructured.Unstructured{}, 0, watcher.indexers)
-		watcher.synced = true
-	}
-	buckets, err := plan.ParseBuckets("200=20,*=5")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.level = plan.Level{Intensity: 300, IsKnown: true, Buckets: buckets}
-	w.Store.Fail(forecast.ParseSource("kube-system/carbon-intensity/data"), context.Canceled)
-	return w
-}
-
-// has puts an object into the cache that has it.
-func (w *world) has(t *testing.T, objects ...any) {
-	t.Helper()
-	for _, object := range objects {
-		cached := w.scalers
-		if o, ok := object.(*target); ok {
-			cached = w.targets[o.kind]
-		}
-		if err := cached.informer.GetIndexer().Add(object); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func (w *world) Level(_ context.Context, policy, _ string, _ time.Time) (plan.Level, forecast.Source, error) {
-	w.planned = append(w.planned, policy)
-	if policy == "other" {
-		return w.level, forecast.ParseSource("shop/other/data"), nil
-	}
-	return w.level, forecast.ParseSource("kube-system/carbon-intensity/data"), nil
-}
-
-func (w *world) Announce(_ *metav1.PartialObjectMetadata, _, reason, _, _ string) {
-	w.events = append(w.events, reason)
-}
-
-func (w *world) Patch(_ context.Context, _ client.Object, patch client.Patch, _ ...client.PatchOption) error {
-	body, _ := patch.Data(nil)
-	w.patched = append(w.patched, string(body))
-	return w.refuses
-}
-
-func (w *world) Get(_ context.Context, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
-	w.live.DeepCopyInto(&object.(*metav1.PartialObjectMetadata).ObjectMeta)
-	return nil
-}
-
-func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	list.(*batchv1.JobList).Items = w.jobs
-	return nil
-}
-
-func (w *world) Status() client.SubResourceWriter { return statusWriter{world: w} }
-
-type statusWriter struct {
-	client.SubResourceWriter
-	world *world
-}
-
-func (s statusWriter) Patch(_ context.Context, object client.Object, patch client.Patch, _ ...client.SubResourcePatchOption) error {
-	body, err := patch.Data(nil)
-	if err != nil {
-		return err
-	}
-	var changes []struct {
-		Value carbonaware.CarbonAwareKedaScalerStatus
-	}
-	if err := json.Unmarshal(body, &changes); err != nil {
-		return err
-	}
-	s.world.statuses[object.GetNamespace()+"/"+object.GetName()] = changes[0].Value
-	return nil
-}
-
-// reason is that of a scaler's condition.
-func (w *world) reason(name string) string {
-	for _, c := range w.statuses[name].Conditions {
-		return c.Reason
-	}
-	return ""
-}
-
-func web(k kind, annotations map[string]string) *target {
-	most := int32(40)
-	return &target{kind: k, max: &most, ObjectMeta: metav1.ObjectMeta{
-		Namespace: "shop", Name: "web", UID: "u", ResourceVersion: "7", Annotations: annotations, CreationTimestamp: metav1.Unix(1000, 0),
-	}}
-}
-
-func scaler(namespace, name string, created int64) *carbonaware.CarbonAwareKedaScaler {
-	s := &carbonaware.CarbonAwareKedaScaler{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name), CreationTimestamp: metav1.Unix(created, 0)},
-		Spec:       *three(),
-	}
-	s.Spec.KedaTarget, s.Spec.KedaTargetRef = carbonaware.TargetScaledObjects, carbonaware.KedaTargetRef{Namespace: "shop", Name: "web"}
-	s.Spec.CarbonIntensityForecastDataSource.MockCarbonForecast = true // always in the last bucket: 10
-	return s
-}
 
 func TestOneTargetHasOneCeiling(t *testing.T) {
 	native := map[string]string{v1alpha1.PolicyAnnotation: "default"}
@@ -291,11 +155,11 @@ func TestPatchesThatFail(t *testing.T) {
 func TestRunningJobsAreNotKilled(t *testing.T) {
 	w := newWorld(t)
 	object := web(scaledJob, map[string]string{v1alpha1.PolicyAnnotation: "default"})
-	object.kills = true
+	object.killsJobs = true
 	w.has(t, object)
 	w.jobs = []batchv1.Job{{}, {Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: "True"}}}}}
 	result, err := w.Reconcile(t.Context(), object.ref())
-	if err != nil || result.RequeueAfter != jobsPoll {
+	if err != nil || result.RequeueAfter != jobsInterval {
 		t.Fatalf("got %v, %v", result, err)
 	}
 	if len(w.patched) != 1 || strings.Contains(w.patched[0], `"spec":`) || !strings.Contains(w.patched[0], "rollout.strategy") {
@@ -337,7 +201,7 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 	if _, err := w.Reconcile(t.Context(), targetOf(one)); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]forecast.Source{{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"}}, w.followed); diff != "" {
+	if diff := cmp.Diff([]forecast.Source{carbonIntensity}, w.followed); diff != "" {
 		t.Error(diff)
 	}
 	// the forecast has been looked for, and there is none
@@ -347,7 +211,7 @@ func TestOnlyForecastsThatAScalerNamesAreFollowed(t *testing.T) {
 }
 
 func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
-	ours := metav1.ManagedFieldsEntry{Manager: Manager, FieldsV1: metav1.NewFieldsV1(ownsMax)}
+	ours := metav1.ManagedFieldsEntry{Manager: override.Manager, FieldsV1: metav1.NewFieldsV1(ownsMax)}
 	others := metav1.ManagedFieldsEntry{Manager: "kubectl-create", FieldsV1: metav1.NewFieldsV1(ownsOther)}
 	tests := []struct {
 		name        string
@@ -369,8 +233,9 @@ func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.level.Buckets, w.level.Intensity = buckets, 100
-			object := web(scaledObject, tt.annotations)
-			object.hands = hands{any: true, ours: map[string]bool{maxReplicaCount: true}}
+			d := scaled(map[string]any{"maxReplicaCount": int64(40)}, nil).managedBy(managed("kubectl-create", "Update", 0, ownsOther), managed(override.Manager, "Update", 10, ownsMax))
+			(&unstructured.Unstructured{Object: d}).SetAnnotations(tt.annotations)
+			object := d.target(scaledObject)
 			w.has(t, object)
 			w.live, w.refuses = metav1.ObjectMeta{ResourceVersion: tt.live, ManagedFields: []metav1.ManagedFieldsEntry{others, ours}}, tt.answer
 			if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {

@@ -3,7 +3,6 @@ package ceiling
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"sort"
 	"strconv"
@@ -14,57 +13,57 @@ import (
 )
 
 const (
-	// lookback is how much of the past of a forecast is kept for rules on a time
-	// of high intensity, and maxHigh how long that may be, in minutes.
+	// lookback is how much of the past of a forecast is remembered for rules on a time of high
+	// intensity.
 	lookback = 48 * time.Hour
-	maxHigh  = int32(lookback / time.Minute)
+	// maxHighMinutes is the longest time of high intensity that a rule may name.
+	maxHighMinutes = int32(lookback / time.Minute)
+	// maxWindows and maxRecurring are the most schedules that are read. A longer list is a mistake.
+	maxWindows   = 1000
+	maxRecurring = 100
+	maxWarnings  = 20
 )
 
-const (
-	// The most schedules that are looked at; a longer list cannot be read.
-	maxWindows, maxRecurring = 1000, 100
-	// maxWarnings is the most warnings that are given.
-	maxWarnings = 20
-)
-
-// ecoRules are those of a CarbonAwareKedaScaler, made ready. They are for one
-// goroutine, and for moments in ascending order.
+// ecoRules are the rules of a CarbonAwareKedaScaler, made ready. They are for one goroutine, and
+// for moments in ascending order.
 type ecoRules struct {
-	buckets  []carbonaware.CarbonIntensityConfig // ascending, of equals the first
-	off      int32
-	windows  []window
-	cron     []recurring
-	high     carbonaware.CarbonIntensityDuration
-	warnings []string
+	buckets    []carbonaware.CarbonIntensityConfig // ascending, of equal thresholds the first counts
+	offMax     int32                               // the ceiling while eco mode is off
+	windows    []window
+	recurrings []recurring
+	high       carbonaware.CarbonIntensityDuration
+	warnings   []string
 }
 
+// window is a schedule with a start and an end.
 type window struct {
 	from, to time.Time
-	err      error
+	mistake  error
 }
 
+// recurring is a schedule by a cron expression.
 type recurring struct {
 	expression string
 	exempt     plan.Exemption
-	err        error
-	turns      time.Time // when it begins or ends next, once that was asked for
+	mistake    error
+	turn       time.Time // when the schedule begins or ends next, once somebody has asked
 }
 
-// newEcoRules makes a spec ready. early moves recurring schedules a minute
-// ahead, as the operator had them.
-func newEcoRules(spec *carbonaware.CarbonAwareKedaScalerSpec, early bool, now time.Time) *ecoRules {
-	r := &ecoRules{off: spec.EcoModeOff.MaxReplicas, buckets: slices.Clone(spec.MaxReplicasByCarbonIntensity)}
+// newEcoRules makes a spec ready. isEarly moves recurring schedules a minute ahead, as the operator
+// had them.
+func newEcoRules(spec *carbonaware.CarbonAwareKedaScalerSpec, isEarly bool, now time.Time) *ecoRules {
+	r := &ecoRules{offMax: spec.EcoModeOff.MaxReplicas, buckets: slices.Clone(spec.MaxReplicasByCarbonIntensity)}
 	slices.SortStableFunc(r.buckets, func(a, b carbonaware.CarbonIntensityConfig) int {
 		return int(a.CarbonIntensityThreshold) - int(b.CarbonIntensityThreshold)
 	})
 	r.warnings = checkBuckets(spec)
 	r.addWindows(spec.EcoModeOff.CustomSchedule)
-	r.addRecurring(spec.EcoModeOff.RecurringSchedule, early, now)
+	r.addRecurring(spec.EcoModeOff.RecurringSchedule, isEarly, now)
 	if high := spec.EcoModeOff.CarbonIntensityDuration; high != nil {
 		r.high = *high
-		if minutes := high.OverrideEcoAfterDurationInMins; minutes < 0 || minutes > maxHigh {
+		if minutes := high.OverrideEcoAfterDurationInMins; minutes < 0 || minutes > maxHighMinutes {
 			r.high.OverrideEcoAfterDurationInMins = 0
-			r.warn("spec.ecoModeOff.carbonIntensityDuration.overrideEcoAfterDurationInMins: %d: want 1 to %d minutes, or 0 for never, as which it is taken", minutes, maxHigh)
+			r.warn("spec.ecoModeOff.carbonIntensityDuration.overrideEcoAfterDurationInMins: %d: want 1 to %d minutes, or 0 for never; this counts as 0", minutes, maxHighMinutes)
 		}
 	}
 	if more := len(r.warnings) - maxWarnings; more > 0 {
@@ -80,60 +79,60 @@ func (r *ecoRules) warn(format string, values ...any) {
 func (r *ecoRules) addWindows(schedules []carbonaware.Schedule) {
 	const path = "spec.ecoModeOff.customSchedule"
 	if n := len(schedules); n > maxWindows {
-		r.windows = []window{{err: fmt.Errorf("%s: %d entries: want at most %d", path, n, maxWindows)}}
-		r.warn("%v", r.windows[0].err)
+		r.windows = []window{{mistake: fmt.Errorf("%s: %d entries: want at most %d", path, n, maxWindows)}}
+		r.warn("%v", r.windows[0].mistake)
 		return
 	}
 	for i, s := range schedules {
 		w := newWindow(s, fmt.Sprintf("%s[%d]", path, i))
 		r.windows = append(r.windows, w)
 		switch {
-		case w.err != nil:
-			r.warn("%v", w.err)
+		case w.mistake != nil:
+			r.warn("%v", w.mistake)
 		case !w.from.Before(w.to):
 			r.warn("%s[%d]: startTime %s: want a time before endTime %s", path, i, s.StartTime, s.EndTime)
 		}
 	}
 }
 
-func (r *ecoRules) addRecurring(expressions []string, early bool, now time.Time) {
+func (r *ecoRules) addRecurring(expressions []string, isEarly bool, now time.Time) {
 	const path = "spec.ecoModeOff.recurringSchedule"
 	if n := len(expressions); n > maxRecurring {
-		r.cron = []recurring{{err: fmt.Errorf("%s: %d entries: want at most %d", path, n, maxRecurring)}}
-		r.warn("%v", r.cron[0].err)
+		r.recurrings = []recurring{{mistake: fmt.Errorf("%s: %d entries: want at most %d", path, n, maxRecurring)}}
+		r.warn("%v", r.recurrings[0].mistake)
 		return
 	}
 	for i, expression := range expressions {
-		entry := newRecurring(expression, early, now)
-		if entry.err != nil {
-			entry.err = fmt.Errorf("%s[%d]: %.80q: %w", path, i, expression, entry.err)
-			r.warn("%v", entry.err)
+		entry := newRecurring(expression, isEarly, now)
+		if entry.mistake != nil {
+			entry.mistake = fmt.Errorf("%s[%d]: %.80q: %w", path, i, expression, entry.mistake)
+			r.warn("%v", entry.mistake)
 		}
 		if warning := entry.exempt.Warning(); warning != "" {
 			r.warn("%s[%d]: %.80q: %s", path, i, expression, warning)
 		}
-		if !errors.Is(entry.err, plan.ErrNeverMatches) {
-			r.cron = append(r.cron, entry)
+		if !errors.Is(entry.mistake, plan.ErrNeverMatches) {
+			r.recurrings = append(r.recurrings, entry)
 		}
 	}
 }
 
-// checkBuckets says what cannot be meant.
+// checkBuckets returns warnings of buckets that cannot be meant.
 func checkBuckets(spec *carbonaware.CarbonAwareKedaScalerSpec) (warnings []string) {
-	seen := map[int32]int{}
+	firstOf := map[int32]int{}
 	for i, b := range spec.MaxReplicasByCarbonIntensity {
 		path := fmt.Sprintf("spec.maxReplicasByCarbonIntensity[%d]", i)
-		if first, ok := seen[b.CarbonIntensityThreshold]; ok {
-			warnings = append(warnings, fmt.Sprintf("%s: carbonIntensityThreshold %d is that of [%d], too, which holds", path, b.CarbonIntensityThreshold, first))
+		if first, ok := firstOf[b.CarbonIntensityThreshold]; ok {
+			warnings = append(warnings, fmt.Sprintf("%s: carbonIntensityThreshold %d is that of [%d], too; only [%[3]d] counts", path, b.CarbonIntensityThreshold, first))
 		} else {
-			seen[b.CarbonIntensityThreshold] = i
+			firstOf[b.CarbonIntensityThreshold] = i
 		}
 		if b.MaxReplicas < 0 {
-			warnings = append(warnings, fmt.Sprintf("%s: maxReplicas %d is taken for 0", path, b.MaxReplicas))
+			warnings = append(warnings, fmt.Sprintf("%s: maxReplicas %d counts as 0", path, b.MaxReplicas))
 		}
 	}
 	if off := spec.EcoModeOff.MaxReplicas; off < 0 {
-		warnings = append(warnings, fmt.Sprintf("spec.ecoModeOff: maxReplicas %d is taken for 0", off))
+		warnings = append(warnings, fmt.Sprintf("spec.ecoModeOff: maxReplicas %d counts as 0", off))
 	}
 	return warnings
 }
@@ -145,7 +144,7 @@ func newWindow(s carbonaware.Schedule, path string) (w window) {
 	}{{"startTime", s.StartTime, &w.from}, {"endTime", s.EndTime, &w.to}} {
 		at, err := time.Parse(time.RFC3339, end.value)
 		if err != nil {
-			w.err = fmt.Errorf("%s.%s: %.40q: want RFC 3339, such as 2026-11-22T16:45:00Z", path, end.name, end.value)
+			w.mistake = fmt.Errorf("%s.%s: %.40q: want RFC 3339, such as 2026-11-22T16:45:00Z", path, end.name, end.value)
 			return w
 		}
 		*end.to = at
@@ -153,45 +152,40 @@ func newWindow(s carbonaware.Schedule, path string) (w window) {
 	return w
 }
 
-func newRecurring(expression string, early bool, now time.Time) recurring {
+func newRecurring(expression string, isEarly bool, now time.Time) recurring {
 	exempt, err := plan.ParseCronExemption(expression, now)
 	exempt = exempt.WholeMinutes()
-	if early {
+	if isEarly {
 		exempt = exempt.MovedEarlier(time.Minute)
 	}
-	return recurring{expression: expression, exempt: exempt, err: err}
+	return recurring{expression: expression, exempt: exempt, mistake: err}
 }
 
-// course is what is known of the intensity at a time.
-type course func(time.Time) (intensity float64, known bool)
-
-// eco is what the rules make of a moment.
-type eco struct {
-	max int32
-	// off says why the intensity does not count; empty if it does.
-	off string
-	// wrong is what in the schedules cannot be read; off is set, too.
-	wrong     error
+// ecoState is what the rules make of a moment.
+type ecoState struct {
+	max int32 // the ceiling
+	// offReason says why the intensity does not count, empty if it does.
+	offReason string
+	// mistake is what cannot be read in the schedules. Then offReason is set, too.
+	mistake   error
 	intensity float64
-	known     bool
+	isKnown   bool // the intensity is known
 	bucket    string
-	scheduled bool // off by a schedule
 }
 
 // at judges a moment.
-func (r *ecoRules) at(now time.Time, intensity course) eco {
-	e := eco{max: max(r.off, 0)}
-	e.intensity, e.known = intensity(now)
-	if !e.known {
-		e.off = "unable to find current carbon forecast"
+func (r *ecoRules) at(now time.Time, intensity course) ecoState {
+	e := ecoState{max: max(r.offMax, 0)}
+	e.intensity, e.isKnown = intensity(now)
+	if !e.isKnown {
+		e.offReason = "unable to find current carbon forecast"
 		return e
 	}
-	if e.off, e.wrong = r.schedule(now); e.off != "" || e.wrong != nil {
-		e.scheduled = true
+	if e.offReason, e.mistake = r.schedule(now); e.offReason != "" || e.mistake != nil {
 		return e
 	}
 	if r.isHigh(now, intensity) {
-		e.off = fmt.Sprintf("carbon intensity >= threshold of %d for the last %s",
+		e.offReason = fmt.Sprintf("carbon intensity >= threshold of %d for the last %s",
 			r.high.CarbonIntensityThreshold, time.Duration(r.high.OverrideEcoAfterDurationInMins)*time.Minute)
 		return e
 	}
@@ -199,20 +193,20 @@ func (r *ecoRules) at(now time.Time, intensity course) eco {
 	return e
 }
 
-// schedule says which schedule applies now. What is listed before one that
-// cannot be read is still kept.
-func (r *ecoRules) schedule(now time.Time) (off string, wrong error) {
+// schedule says which schedule applies now. A schedule that is listed before one that cannot be
+// read still counts.
+func (r *ecoRules) schedule(now time.Time) (offReason string, mistake error) {
 	for _, w := range r.windows {
-		if w.err != nil {
-			return "custom schedule cannot be read", w.err
+		if w.mistake != nil {
+			return "custom schedule cannot be read", w.mistake
 		}
 		if w.from.Before(now) && now.Before(w.to) {
 			return fmt.Sprintf("custom schedule from %s to %s", w.from, w.to), nil
 		}
 	}
-	for _, c := range r.cron {
-		if c.err != nil {
-			return "recurring schedule cannot be read", c.err
+	for _, c := range r.recurrings {
+		if c.mistake != nil {
+			return "recurring schedule cannot be read", c.mistake
 		}
 		if c.exempt.Applies(now) {
 			return fmt.Sprintf("recurring schedule %q", c.expression), nil
@@ -221,68 +215,57 @@ func (r *ecoRules) schedule(now time.Time) (off string, wrong error) {
 	return "", nil
 }
 
-// isHigh reports whether the intensity has been high for as long as it takes:
-// now, and at each full minute before now.
+// isHigh reports whether the intensity has been high for as long as the rule says: now, and at each
+// full minute before now.
 func (r *ecoRules) isHigh(now time.Time, intensity course) bool {
 	for i := range r.high.OverrideEcoAfterDurationInMins {
-		at, known := intensity(now.Add(-time.Duration(i) * time.Minute))
-		if !known || at < float64(r.high.CarbonIntensityThreshold) {
+		at, isKnown := intensity(now.Add(-time.Duration(i) * time.Minute))
+		if !isKnown || at < float64(r.high.CarbonIntensityThreshold) {
 			return false
 		}
 	}
 	return r.high.OverrideEcoAfterDurationInMins > 0
 }
 
-// lookUp returns what holds at an intensity, and the name of its bucket.
-func (r *ecoRules) lookUp(intensity float64) (replicas int32, name string) {
+// lookUp returns the ceiling at an intensity, and the name of its bucket.
+func (r *ecoRules) lookUp(intensity float64) (ceiling int32, bucket string) {
 	last := len(r.buckets) - 1
 	if last < 0 {
-		return max(r.off, 0), "" // the schema does not let this happen
+		return max(r.offMax, 0), "" // the schema does not let this happen
 	}
 	i := sort.Search(last, func(i int) bool { return intensity <= float64(r.buckets[i].CarbonIntensityThreshold) })
 	switch {
 	case last == 0:
 	case i == last:
-		name = ">" + strconv.Itoa(int(r.buckets[i-1].CarbonIntensityThreshold))
+		bucket = ">" + strconv.Itoa(int(r.buckets[i-1].CarbonIntensityThreshold))
 	default:
-		name = "<=" + strconv.Itoa(int(r.buckets[i].CarbonIntensityThreshold))
+		bucket = "<=" + strconv.Itoa(int(r.buckets[i].CarbonIntensityThreshold))
 	}
-	return max(r.buckets[i].MaxReplicas, 0), name
+	return max(r.buckets[i].MaxReplicas, 0), bucket
 }
 
-// turn returns the next moment after now at which a schedule begins or ends, or
-// the intensity may have been high for long enough; zero if there is none.
-// boundary is the next moment at which the intensity changes.
+// turn returns the next moment after now at which a schedule begins or ends, or the intensity may
+// have been high for long enough, zero if there is none. boundary is the next moment at which the
+// intensity changes.
 func (r *ecoRules) turn(now, boundary time.Time, intensity course) time.Time {
 	next := boundary
-	soonest := func(at time.Time) {
+	consider := func(at time.Time) {
 		if at.After(now) && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
 	}
 	for _, w := range r.windows {
-		soonest(w.from.Add(time.Millisecond)) // which is exclusive
-		soonest(w.to)
+		consider(w.from.Add(time.Millisecond)) // a window begins just after its start
+		consider(w.to)
 	}
-	for i := range r.cron {
-		if c := &r.cron[i]; c.err == nil && !c.turns.After(now) {
-			c.turns = c.exempt.NextChange(now)
+	for i := range r.recurrings {
+		if c := &r.recurrings[i]; c.mistake == nil && !c.turn.After(now) {
+			c.turn = c.exempt.NextChange(now)
 		}
-		soonest(r.cron[i].turns)
+		consider(r.recurrings[i].turn)
 	}
-	if at, known := intensity(now); known && r.high.OverrideEcoAfterDurationInMins > 0 && at >= float64(r.high.CarbonIntensityThreshold) {
-		soonest(now.Truncate(time.Minute).Add(time.Minute))
+	if at, isKnown := intensity(now); isKnown && r.high.OverrideEcoAfterDurationInMins > 0 && at >= float64(r.high.CarbonIntensityThreshold) {
+		consider(now.Truncate(time.Minute).Add(time.Minute))
 	}
 	return next.UTC()
-}
-
-const mockSlot = 5 * time.Minute
-
-// mock is the course of the mock forecast: it never ends, and is the same in
-// every replica and after a restart.
-func mock(at time.Time) (float64, bool) {
-	const least, span = 529, 51
-	h := fnv.New64a()
-	fmt.Fprint(h, at.Truncate(mockSlot).Unix())
-	return least + span*float64(h.Sum64()>>11)/(1<<53), true
 }

@@ -61,8 +61,8 @@ func TestBucketsAreThoseOfTheOperator(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newEcoRules(three(), false, now).at(now, constant(tt.intensity))
-			if e.max != tt.want || e.bucket != tt.bucket || e.off != "" {
-				t.Errorf("got %d in %s, off %q, want %d in %s", e.max, e.bucket, e.off, tt.want, tt.bucket)
+			if e.max != tt.want || e.bucket != tt.bucket || e.offReason != "" {
+				t.Errorf("got %d in %s, off %q, want %d in %s", e.max, e.bucket, e.offReason, tt.want, tt.bucket)
 			}
 		})
 	}
@@ -84,10 +84,10 @@ func TestOddBuckets(t *testing.T) {
 		want      int32
 		warning   string
 	}{
-		{"of two equal thresholds the first holds", config(500, 10, 500, 5), 500, 10, "spec.maxReplicasByCarbonIntensity[1]: carbonIntensityThreshold 500 is that of [0], too, which holds"},
-		{"and the last above them", config(500, 10, 500, 5), 501, 5, "spec.maxReplicasByCarbonIntensity[1]: carbonIntensityThreshold 500 is that of [0], too, which holds"},
+		{"of two equal thresholds the first holds", config(500, 10, 500, 5), 500, 10, "spec.maxReplicasByCarbonIntensity[1]: carbonIntensityThreshold 500 is that of [0], too; only [0] counts"},
+		{"and the last above them", config(500, 10, 500, 5), 501, 5, "spec.maxReplicasByCarbonIntensity[1]: carbonIntensityThreshold 500 is that of [0], too; only [0] counts"},
 		{"one bucket is for any intensity", config(500, 10), 9999, 10, ""},
-		{"a negative maximum is none", config(500, -3), 100, 0, "spec.maxReplicasByCarbonIntensity[0]: maxReplicas -3 is taken for 0"},
+		{"a negative maximum is none", config(500, -3), 100, 0, "spec.maxReplicasByCarbonIntensity[0]: maxReplicas -3 counts as 0"},
 		{"a negative threshold is a bound like any other", config(-5, 1, 100, 50), 40, 50, ""},
 		{"no buckets, which the schema prevents", nil, 40, 100, ""},
 	}
@@ -147,8 +147,8 @@ func TestRecurringSchedules(t *testing.T) {
 			spec.EcoModeOff.RecurringSchedule = []string{tt.expression}
 			for early, want := range map[bool]bool{false: tt.off, true: tt.offEarly} {
 				e := newEcoRules(spec, early, now).at(now, constant(450))
-				if got := e.off != ""; got != want {
-					t.Errorf("early %v: got off %v (%s), want %v", early, got, e.off, want)
+				if got := e.offReason != ""; got != want {
+					t.Errorf("early %v: got off %v (%s), want %v", early, got, e.offReason, want)
 				}
 				if max := map[bool]int32{false: 60, true: 100}[want]; e.max != max {
 					t.Errorf("early %v: got %d, want %d", early, e.max, max)
@@ -274,11 +274,11 @@ func TestWhatTurnsEcoModeOff(t *testing.T) {
 			}
 			e := newEcoRules(spec, false, now).at(now, tt.course)
 			wrong := ""
-			if e.wrong != nil {
-				wrong = e.wrong.Error()
+			if e.mistake != nil {
+				wrong = e.mistake.Error()
 			}
-			if e.off != tt.off && !strings.HasPrefix(e.off, tt.off+" ") || (tt.off == "") != (e.off == "") {
-				t.Errorf("got off because of %q, want %q", e.off, tt.off)
+			if e.offReason != tt.off && !strings.HasPrefix(e.offReason, tt.off+" ") || (tt.off == "") != (e.offReason == "") {
+				t.Errorf("got off because of %q, want %q", e.offReason, tt.off)
 			}
 			if wrong != tt.wrong {
 				t.Errorf("got wrong %q, want %q", wrong, tt.wrong)
@@ -309,8 +309,8 @@ func TestListsThatAreTooLongTurnEcoModeOff(t *testing.T) {
 			spec := three()
 			tt.change(&spec.EcoModeOff)
 			rules := newEcoRules(spec, false, now)
-			if e := rules.at(now, constant(450)); e.wrong == nil || e.wrong.Error() != tt.want || e.max != 100 {
-				t.Errorf("got %v, and %d", e.wrong, e.max)
+			if e := rules.at(now, constant(450)); e.mistake == nil || e.mistake.Error() != tt.want || e.max != 100 {
+				t.Errorf("got %v, and %d", e.mistake, e.max)
 			}
 			if diff := cmp.Diff([]string{tt.want}, rules.warnings); diff != "" {
 				t.Error(diff)
@@ -332,7 +332,7 @@ func TestTurnsAreThoseOfForecastAndSchedules(t *testing.T) {
 		slots = append(slots, forecast.Slot{Start: from, End: from.Add(30 * time.Minute), Intensity: intensity})
 	}
 	series := forecast.NewSeries(slots)
-	o := outlook{course: series.At, next: func(at time.Time) time.Time {
+	o := intensities{course: series.At, nextChange: func(at time.Time) time.Time {
 		next, _ := series.NextBoundary(at)
 		return next
 	}}
@@ -349,7 +349,7 @@ func TestTurnsAreThoseOfForecastAndSchedules(t *testing.T) {
 	for now := start; ; {
 		e := rules.at(now, o.course)
 		got = append(got, step{now.Format("15:04:05.000"), e.max})
-		if now = rules.change(e.max, rules.turn(now, o.next(now), o.course), o); now.IsZero() || len(got) > 20 {
+		if now = rules.nextCeiling(e.max, rules.turn(now, o.nextChange(now), o.course), o); now.IsZero() || len(got) > 20 {
 			break
 		}
 	}
@@ -374,8 +374,8 @@ func TestMockForecastNeverEndsAndStaysTheSame(t *testing.T) {
 	at := clock(t, "2031-05-01T00:02:00Z")
 	seen := map[float64]bool{}
 	for range 1000 {
-		intensity, known := mock(at)
-		again, _ := mock(at.Add(2 * time.Minute))
+		intensity, known := mockCourse(at)
+		again, _ := mockCourse(at.Add(2 * time.Minute))
 		if !known || intensity < 529 || intensity >= 580 || again != intensity {
 			t.Fatalf("got %v, then %v, known %v", intensity, again, known)
 		}
@@ -387,8 +387,8 @@ func TestMockForecastNeverEndsAndStaysTheSame(t *testing.T) {
 	}
 }
 
-// FuzzEcoRules: no schedule, however written, is a crash, takes long, or turns
-// in the past; what is wrong with it is said.
+// FuzzEcoRules: no schedule, however written, is a crash, takes long, or turns in the past; what is
+// wrong with it is said.
 func FuzzEcoRules(f *testing.F) {
 	f.Add("* 23 * * 1-5", "2026-11-22T16:45:00Z", "2026-11-22T17:00:00Z", int32(437), int32(110), int32(45), 450.0, int64(0))
 	f.Add("* 22-2 * * *", "x", "", int32(-1), int32(-1), int32(-1), -1.0, int64(1<<40))
@@ -406,8 +406,8 @@ func FuzzEcoRules(f *testing.F) {
 		if e.max < 0 {
 			t.Errorf("got a ceiling of %d", e.max)
 		}
-		if e.wrong != nil && len(rules.warnings) == 0 {
-			t.Errorf("no warning tells of %v", e.wrong)
+		if e.mistake != nil && len(rules.warnings) == 0 {
+			t.Errorf("no warning tells of %v", e.mistake)
 		}
 		if next := rules.turn(now, time.Time{}, constant(intensity)); !next.IsZero() && !next.After(now) {
 			t.Errorf("turns at %v, which is not after %v", next, now)

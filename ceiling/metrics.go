@@ -9,8 +9,8 @@ import (
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 )
 
-// Metrics of ceilings: our own, by target, and those of the operator, whose
-// label app is the name of a CarbonAwareKedaScaler. Its namespace is new.
+// Metrics are the metrics of ceilings: ours, by target, and those of the operator. Their label app
+// is the name of a CarbonAwareKedaScaler. Their label namespace is new.
 type Metrics struct {
 	ceiling *prometheus.GaugeVec
 	changes *prometheus.CounterVec
@@ -25,10 +25,10 @@ type Metrics struct {
 	ecoModeOff      *prometheus.CounterVec
 
 	mu   sync.Mutex
-	apps map[ref]types.NamespacedName // the scaler whose series a target has
+	apps map[ref]types.NamespacedName // the scaler that the series are about, by target
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics returns metrics that are registered.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
@@ -38,17 +38,17 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	const app = "carbon_aware_keda_scaler_"
 	m := &Metrics{
-		ceiling: gauge("gridlatch_ceiling_replicas", "Ceiling in force for a ScaledObject or ScaledJob; 0 if it is paused for it.", "kind", "namespace", "name"),
-		changes: counter("gridlatch_ceiling_changes_total", "Ceilings that were set, raised or lowered.", "kind", "direction"),
-		errors:  counter("gridlatch_ceiling_errors_total", "Writes of a ceiling that failed and are tried again.", "kind"),
-		reverts: counter("gridlatch_ceiling_reverts_total", "Ceilings that somebody else has undone.", "kind"),
+		ceiling: gauge("gridlatch_ceiling_replicas", "Ceiling in force of a ScaledObject or ScaledJob, in replicas. 0 means that the object is paused for the ceiling.", "kind", "namespace", "name"),
+		changes: counter("gridlatch_ceiling_changes_total", "Changes of ceilings that were made, by direction: higher, lower, same or none.", "kind", "direction"),
+		errors:  counter("gridlatch_ceiling_errors_total", "Changes of ceilings that failed and are tried again.", "kind"),
+		reverts: counter("gridlatch_ceiling_reverts_total", "Changes of ceilings that somebody else has undone.", "kind"),
 
-		reconciles:      counter(app+"reconciles_total", "Looks at a CarbonAwareKedaScaler.", "app", "namespace"),
-		reconcileErrors: counter(app+"reconcile_errors_total", "Targets that could not be changed.", "app", "namespace"),
+		reconciles:      counter(app+"reconciles_total", "How often a CarbonAwareKedaScaler was looked at.", "app", "namespace"),
+		reconcileErrors: counter(app+"reconcile_errors_total", "How often the target of a CarbonAwareKedaScaler could not be changed.", "app", "namespace"),
 		intensity:       gauge(app+"carbon_intensity", "Carbon intensity now, in gCO2eq/kWh.", "app", "namespace"),
-		defaultMax:      gauge(app+"default_max_replicas", "What holds while eco mode is off.", "app", "namespace"),
-		max:             gauge(app+"max_replicas", "What holds now.", "app", "namespace"),
-		ecoModeOff:      counter(app+"eco_mode_off", "Looks at a CarbonAwareKedaScaler, by whether eco mode was off: code 1, or on: code 0.", "app", "namespace", "code"),
+		defaultMax:      gauge(app+"default_max_replicas", "maxReplicas while eco mode is off.", "app", "namespace"),
+		max:             gauge(app+"max_replicas", "maxReplicas now.", "app", "namespace"),
+		ecoModeOff:      counter(app+"eco_mode_off", "How often a CarbonAwareKedaScaler was looked at, by code: 1 if eco mode was off, 0 if it was on.", "app", "namespace", "code"),
 		apps:            map[ref]types.NamespacedName{},
 	}
 	registry.MustRegister(m.ceiling, m.changes, m.errors, m.reverts,
@@ -60,9 +60,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 func (m *Metrics) changed(r ref, c *change) {
 	direction := "same"
 	switch {
-	case c.lowered:
+	case c.isLowered:
 		direction = "lower"
-	case c.raised:
+	case c.isRaised:
 		direction = "higher"
 	case c.ceiling == nil:
 		direction = "none"
@@ -71,7 +71,7 @@ func (m *Metrics) changed(r ref, c *change) {
 	m.show(r, c.ceiling)
 }
 
-// show sets the ceiling in force.
+// show sets the ceiling in force, nil for none.
 func (m *Metrics) show(r ref, ceiling *int32) {
 	if ceiling == nil {
 		m.ceiling.DeleteLabelValues(string(r.kind), r.namespace, r.name)
@@ -82,12 +82,8 @@ func (m *Metrics) show(r ref, ceiling *int32) {
 
 func (m *Metrics) failed(k kind) { m.errors.WithLabelValues(string(k)).Inc() }
 
-// reverted counts one more round of a fight.
-func (m *Metrics) reverted(k kind, fresh bool) {
-	if fresh {
-		m.reverts.WithLabelValues(string(k)).Inc()
-	}
-}
+// reverted counts a change that somebody else has undone.
+func (m *Metrics) reverted(k kind) { m.reverts.WithLabelValues(string(k)).Inc() }
 
 // reconciled counts a look at a scaler.
 func (m *Metrics) reconciled(s *carbonaware.CarbonAwareKedaScaler) {
@@ -96,19 +92,19 @@ func (m *Metrics) reconciled(s *carbonaware.CarbonAwareKedaScaler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if before, ok := m.apps[targetOf(s)]; ok && before != now {
-		m.drop(before) // another has the target now
+		m.drop(before) // another scaler has the target now
 	}
 	m.apps[targetOf(s)] = now
 }
 
-// observe sets what a scaler has come to; max is nil if it could not be set.
-func (m *Metrics) observe(s *carbonaware.CarbonAwareKedaScaler, e *eco, max *int32) {
+// observe sets what a scaler has come to. max is nil if the ceiling could not be set.
+func (m *Metrics) observe(s *carbonaware.CarbonAwareKedaScaler, e *ecoState, max *int32) {
 	code := "0"
-	if e.off != "" {
+	if e.offReason != "" {
 		code = "1"
 	}
 	m.ecoModeOff.WithLabelValues(s.Name, s.Namespace, code).Inc()
-	if e.known {
+	if e.isKnown {
 		m.intensity.WithLabelValues(s.Name, s.Namespace).Set(e.intensity)
 	} else {
 		m.intensity.DeleteLabelValues(s.Name, s.Namespace)
@@ -119,7 +115,7 @@ func (m *Metrics) observe(s *carbonaware.CarbonAwareKedaScaler, e *eco, max *int
 	}
 }
 
-// forget drops what is about a target that has no claim, and about its scaler.
+// forget drops the series of a target that nobody claims, and of its scaler.
 func (m *Metrics) forget(r ref) {
 	m.show(r, nil)
 	m.mu.Lock()

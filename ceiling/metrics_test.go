@@ -14,9 +14,9 @@ func TestTheSeriesOfAScalerGoWithItsClaim(t *testing.T) {
 	second.Spec.KedaTargetRef = first.Spec.KedaTargetRef
 	one := int32(1)
 	m.reconciled(first)
-	m.observe(first, &eco{known: true}, &one)
+	m.observe(first, &ecoState{isKnown: true}, &one)
 	m.reconciled(second) // the first was deleted, and the target is that of the second
-	m.observe(second, &eco{known: true}, &one)
+	m.observe(second, &ecoState{isKnown: true}, &one)
 	m.forget(targetOf(second))
 	if n, err := testutil.GatherAndCount(registry); err != nil || n > 0 {
 		t.Errorf("%d series are left, %v", n, err)

@@ -1,10 +1,11 @@
 package ceiling
 
-import "github.com/gridlatch/gridlatch/api/v1alpha1"
+import (
+	"strings"
 
-// Manager is the field manager of every change to an object of KEDA: what to
-// tell a GitOps tool to leave alone.
-const Manager = "gridlatch"
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/override"
+)
 
 // What KEDA reads.
 const (
@@ -13,13 +14,32 @@ const (
 	pausedScaleIn   = "autoscaling.keda.sh/paused-scale-in"
 	pausedScaleOut  = "autoscaling.keda.sh/paused-scale-out"
 	forceActivation = "autoscaling.keda.sh/force-activation"
-	// jobsOf is the label of a Job with the name of its ScaledJob.
-	jobsOf = "scaledjob.keda.sh/name"
-	// unsetMax is what KEDA makes of no maxReplicaCount.
-	unsetMax = 100
+	// maxReplicaCount is the one field of the spec that is lent.
+	maxReplicaCount = override.Field("/spec/maxReplicaCount")
+	// scaledJobLabel is the label of a Job with the name of its ScaledJob.
+	scaledJobLabel = "scaledjob.keda.sh/name"
+	// defaultMax is the maxReplicaCount that KEDA takes where none is set.
+	defaultMax = 100
 )
 
-// written are the annotations of ours that go with the last claim.
-func written() []string {
-	return []string{v1alpha1.ReasonAnnotation, v1alpha1.CeilingAnnotation, v1alpha1.OriginalMaxReplicaCountAnnotation, v1alpha1.AppliedMaxReplicaCountAnnotation, v1alpha1.CeilingByAnnotation, v1alpha1.CeilingPausedWithAnnotation, v1alpha1.CeilingLoweredAnnotation}
+const (
+	maxNameBytes   = 253 // of the name of an object
+	maxReasonBytes = 500 // of a sentence on an object
+)
+
+// noteKeys returns the annotations that we write on a target, and take away with its last claim.
+func noteKeys() []string {
+	return []string{
+		v1alpha1.ReasonAnnotation, v1alpha1.CeilingAnnotation, v1alpha1.OriginalMaxReplicaCountAnnotation,
+		v1alpha1.AppliedMaxReplicaCountAnnotation, v1alpha1.CeilingByAnnotation,
+		v1alpha1.CeilingPausedWithAnnotation, v1alpha1.CeilingLoweredAnnotation,
+	}
+}
+
+// shortened cuts a text of somebody else to a size that an object can bear.
+func shortened(text string, maxBytes int) string {
+	if len(text) <= maxBytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxBytes], "") + "…"
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// Where the forecast of a CarbonAwareKedaScaler says nothing, its neighbours hold; what was not known in the past stays so.
+// Where the forecast of a CarbonAwareKedaScaler says nothing, its neighbours count. What was not
+// known in the past stays so.
 func TestAScalerTakesNoGapForAnEndOfTheForecast(t *testing.T) {
 	w := newWorld(t)
 	now := w.clock.Now()
@@ -21,11 +22,11 @@ func TestAScalerTakesNoGapForAnEndOfTheForecast(t *testing.T) {
 	for i, value := range []string{`,"value":600`, `,"value":0`, `,"value":580`, `,"value":-1`} {
 		text += fmt.Sprintf(`{"timestamp":%q,"duration":60%s},`, now.Add(time.Duration(i-1)*time.Hour).Format(time.RFC3339), value)
 	}
-	issue, err := forecast.Parse([]byte(text[:len(text)-1] + "]"))
+	document, err := forecast.Parse([]byte(text[:len(text)-1] + "]"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Store.Offer(forecast.ParseSource("kube-system/carbon-intensity/data"), issue, now); err != nil {
+	if err := w.Store.Offer(carbonIntensity, document, now); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -36,7 +37,7 @@ func TestAScalerTakesNoGapForAnEndOfTheForecast(t *testing.T) {
 		{0, 0, 600, true}, {0, time.Hour, 580, true}, {0, 150 * time.Minute, 580, true}, {0, 3 * time.Hour, 0, false},
 		{30 * time.Minute, 15 * time.Minute, 0, false},
 	} {
-		o := w.outlook(s, nil, now.Add(step.after))
+		o := w.intensitiesOf(s, nil, now.Add(step.after))
 		if got, known := o.course(now.Add(step.ask)); known != step.known || known && got != step.want {
 			t.Errorf("%v later, at %v it is %v (%v), want %v", step.after, step.ask, got, known, step.want)
 		}

@@ -1,130 +1,128 @@
 package ceiling
 
-import "strings"
+import (
+	"slices"
+	"strings"
 
-// loan is an annotation of KEDA's that was set for a ceiling of 0.
-type loan struct {
+	"github.com/gridlatch/gridlatch/override"
+)
+
+// pause is an annotation of KEDA that we have set for a ceiling of 0.
+type pause struct {
 	bound
-	// before is the value that comes back, which did not pause; nil if there was
-	// none.
+	// before is the value that comes back, which did not pause, nil if there was none.
 	before *string
 }
 
-// String is how a loan is noted.
-func (l loan) String() string {
-	if l.before == nil {
-		return l.key
+// String returns the pause as it is noted.
+func (p pause) String() string {
+	if p.before == nil {
+		return p.key
 	}
-	return l.key + "=" + *l.before
+	return p.key + "=" + *p.before
 }
 
-// readLoans reads what was noted; what cannot be read is none of ours.
-func readLoans(k kind, noted string) (loans []loan) {
-	for text := range strings.SplitSeq(noted, ",") {
-		key, before, had := strings.Cut(text, "=")
-		for _, b := range pauses(k) {
-			if b.key != key || had && b.holds(map[string]string{key: before}) {
+// readPauses reads what was noted. A pause that cannot be read is not ours.
+func readPauses(k kind, note string) (pauses []pause) {
+	for text := range strings.SplitSeq(note, ",") {
+		key, before, hasBefore := strings.Cut(text, "=")
+		for _, b := range pausingBounds(k) {
+			if b.key != key || hasBefore && b.isInForce(map[string]string{key: before}) {
 				continue
 			}
-			l := loan{bound: b}
-			if had {
-				l.before = &before
+			p := pause{bound: b}
+			if hasBefore {
+				p.before = &before
 			}
-			loans = append(loans, l)
+			pauses = append(pauses, p)
 		}
 	}
-	return loans
+	return pauses
 }
 
-// stands reports whether an annotation is as it was set, and nobody else has
-// said the same since. One that is gone was put back.
-func (t *target) stands(l loan) (stands, gone bool) {
-	value, ok := t.Annotations[l.key]
-	return ok && value == l.pause && !t.hands.theirs[l.key], !ok
+// isStanding reports whether a pause is as we have set it, and nobody else has written the same
+// since.
+func (t *target) isStanding(p pause) bool {
+	value, ok := t.Annotations[p.key]
+	return ok && value == p.pauseValue && !t.IsRewritten(p.field())
 }
 
-// taken reports whether the owner has written an annotation that we had set: what
-// they wrote holds from then on.
-func (t *target) taken(r *record) bool {
-	for _, l := range r.loans {
-		if stands, gone := t.stands(l); !stands && !gone {
-			return true
-		}
-	}
-	return false
+// isGone reports whether somebody has taken a pause of ours away.
+func (t *target) isGone(p pause) bool {
+	_, ok := t.Annotations[p.key]
+	return !ok
 }
 
-// resumes reports whether the owner has said, while the ceiling is 0, that the
-// object is not to be paused.
-func (t *target) resumes(r *record) bool {
-	if r == nil || r.ceiling != 0 || len(r.loans) > 0 {
+// isPauseReplaced reports whether the owner has written an annotation that we had set. What the
+// owner has written counts from then on.
+func (t *target) isPauseReplaced(r *record) bool {
+	return slices.ContainsFunc(r.pauses, func(p pause) bool { return !t.isStanding(p) && !t.isGone(p) })
+}
+
+// isResumedByOwner reports whether the owner has said, while the ceiling is 0, that the object is
+// not to be paused.
+func (t *target) isResumedByOwner(r *record) bool {
+	if r == nil || r.ceiling != 0 || len(r.pauses) > 0 {
 		return false
 	}
-	for _, b := range pauses(t.kind) {
-		if _, ok := t.Annotations[b.key]; ok && !b.holds(t.Annotations) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(pausingBounds(t.kind), func(b bound) bool {
+		_, ok := t.Annotations[b.key]
+		return ok && !b.isInForce(t.Annotations)
+	})
 }
 
-// pause brings KEDA's annotations to what the change needs, and returns those
-// that are ours then.
-func (t *target) pause(c *change, r *record) (ours []string) {
-	if c.ceiling == nil || *c.ceiling > 0 || !t.mayPause(r) {
-		t.resume(c, r)
-		return nil
+// mayPause reports whether the owner leaves it to us to pause the target.
+func (t *target) mayPause(r *record) bool {
+	if r != nil && len(r.pauses) > 0 {
+		return !t.isPauseReplaced(r)
 	}
-	for i, b := range pauses(t.kind) {
-		l := loan{bound: b}
+	return t.boundInForce(stopsScaling) == "" && t.boundInForce(stopsScalingHalfway) == "" && !t.isResumedByOwner(r)
+}
+
+// ownersPause returns the annotation by which the owner decides on a pause, empty if the owner
+// leaves that to us.
+func (t *target) ownersPause(r *record) string {
+	if t.mayPause(r) {
+		return ""
+	}
+	for _, b := range pausingBounds(t.kind) {
+		if _, ok := t.Annotations[b.key]; !ok {
+			continue
+		}
+		if ours := r.pause(b.key); ours == nil || !t.isStanding(*ours) {
+			return b.key
+		}
+	}
+	return ""
+}
+
+// setPause pauses the target for a ceiling of 0, and returns the pauses that are ours then.
+func (t *target) setPause(c *change, r *record) (ours []string) {
+	for i, b := range pausingBounds(t.kind) {
+		p := pause{bound: b}
 		value, ok := t.Annotations[b.key]
-		switch known := r.loan(b.key); {
+		switch known := r.pause(b.key); {
 		case known != nil:
-			l = *known
+			p = *known
 		case ok && i > 0:
 			continue // the first is enough, mostly
 		case ok:
-			l.before = &value
+			p.before = &value
 		}
-		t.set(c, b.key, b.pause)
-		ours = append(ours, l.String())
+		c.Set(b.field(), override.ValueOf(b.pauseValue))
+		ours = append(ours, p.String())
 	}
 	return ours
 }
 
-// mayPause reports whether a ceiling of 0 may be made a pause.
-func (t *target) mayPause(r *record) bool {
-	if r != nil && len(r.loans) > 0 {
-		return !t.taken(r)
-	}
-	return t.held(stops) == "" && t.held(halves) == "" && !t.resumes(r)
-}
-
-// resume gives back what was set for a pause, if it is still there.
-func (t *target) resume(c *change, r *record) {
+// endPause gives back what we have set for a pause, if that is still there.
+func (t *target) endPause(c *change, r *record) {
 	if r == nil {
 		return
 	}
-	for _, l := range r.loans {
-		switch stands, _ := t.stands(l); {
-		case !stands:
-		case l.before == nil:
-			t.drop(c, l.key)
-		default:
-			t.set(c, l.key, *l.before)
+	for _, p := range r.pauses {
+		if t.isStanding(p) {
+			c.Set(p.field(), override.ValueOf(p.before))
 		}
 	}
-}
-
-// loan returns the one of an annotation; nil if it is not ours.
-func (r *record) loan(key string) *loan {
-	if r == nil {
-		return nil
-	}
-	for i := range r.loans {
-		if r.loans[i].key == key {
-			return &r.loans[i]
-		}
-	}
-	return nil
 }

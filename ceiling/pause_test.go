@@ -8,8 +8,8 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// TestTheOwnersPauseStays sets ceilings of 10 and 0 on objects whose owner has a
-// say in whether they are scaled.
+// TestTheOwnersPauseStays sets ceilings of 10 and 0 on objects whose owner has a say in whether
+// they are scaled.
 func TestTheOwnersPauseStays(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	atZero := func(loans string, annotations map[string]any) map[string]any {
@@ -36,7 +36,7 @@ func TestTheOwnersPauseStays(t *testing.T) {
 	}{
 		// before there is a ceiling
 		{"a number of replicas", scaledObject, map[string]any{pausedReplicas: "3"}, 0, keda{pausedReplicas: "3"}, "", "0", 40, false},
-		{"a number that is none", scaledObject, map[string]any{pausedReplicas: "three"}, 0, keda{pausedReplicas: "three"}, "", "0", 40, false},
+		{"what is no number", scaledObject, map[string]any{pausedReplicas: "three"}, 0, keda{pausedReplicas: "three"}, "", "0", 40, false},
 		{"True", scaledObject, map[string]any{paused: "True"}, 0, keda{paused: "True"}, "", "0", 40, false},
 		{"what is no boolean", scaledObject, map[string]any{paused: "yes"}, 0, keda{paused: "yes"}, "", "0", 40, false},
 		{"False does not pause", scaledObject, map[string]any{paused: "False"}, 0, keda{paused: "False", pausedReplicas: "0"}, pausedReplicas, "0", 40, false},
@@ -70,7 +70,7 @@ func TestTheOwnersPauseStays(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			before := scaled(map[string]any{"maxReplicaCount": int64(40)}, tt.annotations)
 			change := before.target(tt.kind).settle(policy, ceilingOf(tt.limit), pace{}, now)
-			after := before.after(t, tt.kind, change)
+			after := before.after(t, change)
 			got := keda{}
 			for key, value := range after.annotations() {
 				if len(key) > 10 && key[:10] == "autoscalin" {
@@ -84,13 +84,13 @@ func TestTheOwnersPauseStays(t *testing.T) {
 			if notes[v1alpha1.CeilingPausedWithAnnotation] != tt.loans || notes[v1alpha1.CeilingAnnotation] != tt.ceiling {
 				t.Errorf("got %q as ours, and the ceiling %q", notes[v1alpha1.CeilingPausedWithAnnotation], notes[v1alpha1.CeilingAnnotation])
 			}
-			if diff := cmp.Diff(&tt.max, count(after, "maxReplicaCount")); diff != "" {
+			if diff := cmp.Diff(&tt.max, after.max()); diff != "" {
 				t.Error("maxReplicaCount: ", diff)
 			}
-			if change.undone != tt.undone {
-				t.Errorf("undone: %v", change.undone)
+			if change.standing.IsUndone != tt.undone {
+				t.Errorf("undone: %v", change.standing.IsUndone)
 			}
-			if again := after.target(tt.kind).settle(policy, ceilingOf(tt.limit), pace{}, now); !again.empty() {
+			if again := after.target(tt.kind).settle(policy, ceilingOf(tt.limit), pace{}, now); !again.IsEmpty() {
 				t.Errorf("not settled: %+v", again)
 			}
 		})
@@ -101,10 +101,10 @@ func TestAnOwnersPauseIsToldOf(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	for key, want := range map[string]string{
 		pausedReplicas: "because: its owner has set autoscaling.keda.sh/paused-replicas, which stays; now",
-		pausedScaleIn:  "because: it is not lowered while its owner has set autoscaling.keda.sh/paused-scale-in; now",
+		pausedScaleIn:  "because: the ceiling is not lowered while its owner has set autoscaling.keda.sh/paused-scale-in; now",
 	} {
 		before := scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{key: "1"})
-		after := before.after(t, scaledObject, before.target(scaledObject).settle(policy, ceilingOf(0), pace{}, now))
+		after := before.after(t, before.target(scaledObject).settle(policy, ceilingOf(0), pace{}, now))
 		if got := after.annotations()[v1alpha1.ReasonAnnotation]; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

@@ -1,120 +1,149 @@
 package ceiling
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/override"
 )
 
 // verdict is what a claim wants of its target at one moment.
 type verdict struct {
-	// limit is the ceiling; nil for none, the target's own maxReplicaCount.
-	limit *int32
-	// cautious is the ceiling that a small rise of the intensity would give: no
-	// more than that is given back. Without it, limit is.
+	// ceiling is the most replicas that may run, nil for the target's own maxReplicaCount.
+	ceiling *int32
+	// cautious is the ceiling that a slightly higher intensity would give. The ceiling in force
+	// rises no further. Without it, nothing bounds the rise.
 	cautious *int32
-	// damped says that the ceiling follows the intensity: to lower it again has
-	// to wait for a while after it was lowered. Schedules are kept to the second.
-	damped bool
-	// capped says that the target's own maxReplicaCount is never exceeded.
-	capped bool
-	// pending says that it is too early to tell: all is left as it is.
-	pending bool
-	// why is the reason as far as it stays the same while the ceiling does;
-	// detail is true of the moment at which the ceiling was set.
-	why, detail string
-	// until is when to ask again; zero if nothing changes by itself.
+	// followsIntensity says that the ceiling is that of the intensity. A ceiling that was lowered
+	// is then not lowered again for a while. Schedules are kept to the second.
+	followsIntensity bool
+	// isCapped says that the ceiling never exceeds the target's own maxReplicaCount.
+	isCapped bool
+	// isPending says that it is too early for a verdict. The target is left as it is.
+	isPending bool
+	// reason is the part of the sentence that stays true for as long as the ceiling does. detail is
+	// true at the moment at which the ceiling is set.
+	reason, detail string
+	// until is when the verdict may change by itself, zero if it does not.
 	until time.Time
 }
 
-// change is what a verdict makes of a target. The zero change leaves it alone.
+// change is what a verdict makes of a target.
 type change struct {
-	// ceiling is what is in force after it, 0 if the target is paused; nil is
-	// none.
+	*override.Change
+	standing override.Standing
+	// ceiling is in force after the change, 0 if the target is paused, nil if there is none.
 	ceiling *int32
-	// original is the target's own maxReplicaCount; nil if it has none.
-	original *int32
-	// max is the maxReplicaCount after it, which differs from the one before if
-	// spec is set.
-	max  *int32
-	spec bool
-	// annotations are those that change; nil takes one away.
-	annotations map[string]*string
-	// undone says that somebody else has changed what we had set, and reverted
-	// that they have put back what was there before us.
-	undone, reverted bool
-	// lowered says that there is less room than before, raised that there is
-	// more.
-	lowered, raised bool
-	// damped says that the verdict is not followed, or not wholly, for now; held
-	// is until when, if that is known.
-	damped bool
-	held   time.Time
+	// max is the maxReplicaCount after the change.
+	max override.Value
+	// isLowered says that the ceiling is lower than before, isRaised that it is higher.
+	isLowered, isRaised bool
+	// isDamped says that the verdict is not, or not wholly, followed for now. again is when to look
+	// again for that reason, zero if that is not known.
+	isDamped bool
+	again    time.Time
 }
-
-func (c *change) empty() bool { return !c.spec && len(c.annotations) == 0 }
 
 // pace is how fast a ceiling may fall.
 type pace struct {
-	// interval is between two changes that lower it because of the intensity.
+	// interval is between two changes that lower the ceiling because of the intensity.
 	interval time.Duration
-	// followed says that the one in force followed the intensity, too.
-	followed bool
-	// step is by how much it may fall in an interval, whatever the reason.
+	// followsIntensity says that the ceiling in force is that of the intensity.
+	followsIntensity bool
+	// step is the most that the ceiling falls in an interval, whatever the reason.
 	step step
 }
 
-// settle says what has to change on a target for a claim's verdict to hold. A
-// ceiling that was lowered because of the intensity is not lowered again for
-// that reason before an interval is over.
+// settle returns what has to change on a target for the verdict of a claim to be in force.
 func (t *target) settle(by string, v verdict, p pace, now time.Time) *change {
 	r := t.record()
-	c := t.asItIs(r)
-	if v.pending {
+	c := t.noChange(r)
+	switch {
+	case v.isPending:
+		return c
+	case v.ceiling == nil:
+		c.max, c.ceiling = c.standing.Original, nil
+		t.write(c, r, by, v)
 		return c
 	}
-	if v.limit == nil {
-		c.max, c.ceiling = c.original, nil
-		t.note(c, r, by, v)
+	ceiling := t.fit(*v.ceiling, c, v)
+	if key := t.boundInForce(stopsScalingHalfway); key != "" && ceiling < t.reach(r) {
+		v.reason += ": the ceiling is not lowered while its owner has set " + key
+		t.keep(c, r)
+		t.write(c, r, by, v)
 		return c
 	}
-	limit := t.fit(*v.limit, c.original, v.capped)
-	if key := t.held(halves); key != "" && limit < t.room(r) {
-		v.why += ": it is not lowered while its owner has set " + key
-		t.rest(c, r)
-		t.note(c, r, by, v)
-		return c
+	isOwn := r != nil && r.by == by
+	if isOwn {
+		ceiling = t.damp(ceiling, c, r, v, p, now)
 	}
-	ours := r != nil && r.by == by
-	if ours {
-		limit = t.damp(limit, c, r, v, p, now)
+	if softened := t.soften(ceiling, c, r, p, now); softened > ceiling {
+		v.reason += fmt.Sprintf(": in steps of %s, to %d", p.step, ceiling)
+		ceiling = softened
 	}
-	if least := t.soften(limit, c, r, p, now); least > limit {
-		v.why += fmt.Sprintf(": in steps of %s, to %d", p.step, limit)
-		limit = least
-	}
-	v.why += t.limitTo(limit, c, r)
+	v.reason += t.apply(ceiling, c, r)
 	t.compare(c, r)
-	t.note(c, r, by, v)
-	if c.lowered && p.times(ours && v.damped) {
-		t.set(c, v1alpha1.CeilingLoweredAnnotation, now.UTC().Format(time.RFC3339))
+	t.write(c, r, by, v)
+	if c.isLowered && p.isTimed(isOwn && v.followsIntensity) {
+		c.Annotate(v1alpha1.CeilingLoweredAnnotation, now.UTC().Format(time.RFC3339))
 	}
 	return c
 }
 
-// limitTo gives the target a ceiling, and says what is left of its owner's word.
-func (t *target) limitTo(limit int32, c *change, r *record) (left string) {
-	c.ceiling = &limit
-	if limit > 0 {
-		c.max = &limit
+// noChange returns the change that changes nothing.
+func (t *target) noChange(r *record) *change {
+	c := &change{Change: t.Change(), standing: t.standing(r), max: t.Value(maxReplicaCount)}
+	if r != nil {
+		c.ceiling = &r.ceiling
+	}
+	return c
+}
+
+// fit bounds a ceiling by what the target allows.
+func (t *target) fit(ceiling int32, c *change, v verdict) int32 {
+	if original := replicas(c.standing.Original); v.isCapped && original != nil {
+		ceiling = min(ceiling, *original)
+	}
+	return max(ceiling, t.minCeiling, 0)
+}
+
+// reach returns how far the target is scaled as it is.
+func (t *target) reach(r *record) int32 {
+	if r != nil && len(r.pauses) > 0 && !t.isPauseReplaced(r) && !t.standing(r).IsUndone {
+		return 0
+	}
+	return t.maxReplicas()
+}
+
+// keep leaves the target with the ceiling that it has.
+func (t *target) keep(c *change, r *record) {
+	if r == nil || c.standing.IsUndone {
+		c.ceiling, c.standing.Original = nil, c.max
+	}
+}
+
+// damp keeps a ceiling from following an intensity that wobbles around a bound.
+func (t *target) damp(ceiling int32, c *change, r *record, v verdict, p pace, now time.Time) int32 {
+	cautious, mayFall := ceiling, time.Time{}
+	if v.cautious != nil {
+		cautious = t.fit(*v.cautious, c, v)
+	}
+	if v.followsIntensity {
+		mayFall = r.lowered.Add(p.interval)
+	}
+	damped, again := override.Damp(r.ceiling, ceiling, cautious, mayFall, now)
+	c.isDamped, c.again = damped != ceiling, again
+	return damped
+}
+
+// apply gives the target a ceiling, and returns what of the owner's word stands against it.
+func (t *target) apply(ceiling int32, c *change, r *record) (objection string) {
+	c.ceiling = &ceiling
+	if ceiling > 0 {
+		c.max = valueOf(&ceiling)
 		return ""
 	}
 	if key := t.ownersPause(r); key != "" {
@@ -123,203 +152,81 @@ func (t *target) limitTo(limit int32, c *change, r *record) (left string) {
 	return ""
 }
 
-// times reports whether the next lowering has to wait for one that is made now.
-func (p pace) times(damped bool) bool {
-	return p.interval > 0 && (p.step.limits() || p.followed && damped)
-}
-
-// room is how far the target may be scaled as it is.
-func (t *target) room(r *record) int32 {
-	if r != nil && len(r.loans) > 0 && !t.taken(r) && !t.undone(r) {
-		return 0
-	}
-	return effective(t.max)
-}
-
-// rest leaves the target with what it has: the ceiling in force, or none.
-func (t *target) rest(c *change, r *record) {
-	c.max = t.max
-	if r == nil || c.undone {
-		c.ceiling, c.original = nil, t.max
-	}
-}
-
-// ownersPause is the annotation by which the owner decides on a pause; empty if
-// they leave that to us.
-func (t *target) ownersPause(r *record) string {
-	if t.mayPause(r) {
-		return ""
-	}
-	for _, b := range pauses(t.kind) {
-		if _, ok := t.Annotations[b.key]; !ok {
-			continue
-		}
-		ours := r.loan(b.key)
-		if ours == nil {
-			return b.key
-		}
-		if stands, _ := t.stands(*ours); !stands {
-			return b.key
-		}
-	}
-	return ""
-}
-
-// asItIs is the change that changes nothing. It tells what others have done.
-func (t *target) asItIs(r *record) *change {
-	c := &change{max: t.max, original: t.max}
-	if r == nil {
-		return c
-	}
-	c.ceiling, c.original = &r.ceiling, r.original
-	c.undone = t.undone(r)
-	c.reverted = c.undone && (ptr.Equal(t.max, r.applied) || ptr.Equal(t.max, r.original))
-	if c.undone && !c.reverted || t.hands.theirs[maxReplicaCount] {
-		c.original = t.max // this is what its owner wants from now on
-	}
-	return c
-}
-
-// fit bounds a ceiling by what the target allows.
-func (t *target) fit(limit int32, original *int32, capped bool) int32 {
-	if capped && original != nil {
-		limit = min(limit, *original)
-	}
-	return max(limit, t.min, 0)
-}
-
-// damp keeps a ceiling from following an intensity that wobbles around a bound.
-func (t *target) damp(limit int32, c *change, r *record, v verdict, p pace, now time.Time) int32 {
-	if limit > r.ceiling && v.cautious != nil {
-		cautious := max(r.ceiling, min(limit, t.fit(*v.cautious, c.original, v.capped)))
-		c.damped = cautious != limit
-		return cautious
-	}
-	if again := r.lowered.Add(p.interval); limit < r.ceiling && v.damped && now.Before(again) {
-		c.damped, c.held = true, again
-		return r.ceiling
-	}
-	return limit
-}
-
-// compare tells whether there is more room than before, or less.
+// compare notes whether the ceiling is higher or lower than before.
 func (t *target) compare(c *change, r *record) {
-	before := effective(t.max)
+	before := t.maxReplicas()
 	if r != nil {
 		before = r.ceiling
 	}
-	c.lowered, c.raised = *c.ceiling < before, *c.ceiling > before
+	c.isLowered, c.isRaised = *c.ceiling < before, *c.ceiling > before
 }
 
-// note brings the target's annotations and spec to what the change says.
-func (t *target) note(c *change, r *record, by string, v verdict) {
-	wanted := t.notes(c, r, v)
-	wanted[v1alpha1.CeilingByAnnotation] = by
-	wanted[v1alpha1.CeilingPausedWithAnnotation] = strings.Join(t.pause(c, r), ",")
-	t.drop(c, v1alpha1.CeilingReleasedAnnotation) // it is over
-	for _, name := range written() {
-		if wanted[name] == "" {
-			t.drop(c, name)
-		} else {
-			t.set(c, name, wanted[name])
-		}
+// isTimed reports whether the next lowering has to wait after one that is made now.
+func (p pace) isTimed(followsIntensity bool) bool {
+	return p.interval > 0 && (p.step.isLimit() || p.followsIntensity && followsIntensity)
+}
+
+// write adds the field, the notes and the pauses to the change.
+func (t *target) write(c *change, r *record, by string, v verdict) {
+	notes := t.notes(c, r, v)
+	notes[v1alpha1.CeilingByAnnotation] = by
+	if c.ceiling == nil || *c.ceiling > 0 || !t.mayPause(r) {
+		t.endPause(c, r)
+	} else {
+		notes[v1alpha1.CeilingPausedWithAnnotation] = strings.Join(t.setPause(c, r), ",")
 	}
-	c.spec = !ptr.Equal(c.max, t.max)
+	for _, key := range noteKeys() {
+		c.Annotate(key, notes[key])
+	}
+	c.Annotate(v1alpha1.CeilingReleasedAnnotation, "") // its time is over
+	c.Set(maxReplicaCount, c.max)
 }
 
-// notes are what is written on the target of the ceiling.
+// notes returns what is written on the target about the ceiling.
 func (t *target) notes(c *change, r *record, v verdict) map[string]string {
-	wanted := map[string]string{v1alpha1.ReasonAnnotation: v.sentence(t.Annotations[v1alpha1.ReasonAnnotation])}
+	present := t.Annotations[v1alpha1.ReasonAnnotation]
+	notes := map[string]string{v1alpha1.ReasonAnnotation: v.sentence(present)}
 	if c.ceiling == nil {
-		return wanted
+		return notes
 	}
-	wanted[v1alpha1.CeilingAnnotation] = strconv.Itoa(int(*c.ceiling))
-	wanted[v1alpha1.OriginalMaxReplicaCountAnnotation], wanted[v1alpha1.CeilingLoweredAnnotation] = printReplicas(c.original), t.Annotations[v1alpha1.CeilingLoweredAnnotation]
+	notes[v1alpha1.CeilingAnnotation] = strconv.Itoa(int(*c.ceiling))
+	notes[v1alpha1.OriginalMaxReplicaCountAnnotation] = printReplicas(replicas(c.standing.Original))
+	notes[v1alpha1.CeilingLoweredAnnotation] = t.Annotations[v1alpha1.CeilingLoweredAnnotation]
 	if *c.ceiling == 0 {
-		wanted[v1alpha1.AppliedMaxReplicaCountAnnotation] = printReplicas(c.max)
+		notes[v1alpha1.AppliedMaxReplicaCountAnnotation] = printReplicas(replicas(c.max))
 	}
-	if c.damped && r != nil && *c.ceiling == r.ceiling {
-		wanted[v1alpha1.ReasonAnnotation] = t.Annotations[v1alpha1.ReasonAnnotation] // of what is still in force
+	if c.isDamped && r != nil && *c.ceiling == r.ceiling {
+		notes[v1alpha1.ReasonAnnotation] = present // it is the reason of the ceiling that stays in force
 	}
-	return wanted
+	return notes
 }
 
-// restore says what has to change for the target to be as if there had never
-// been a ceiling.
+// restore returns what has to change for the target to be as if there had never been a ceiling.
 func (t *target) restore() *change {
-	c := &change{max: t.max, original: t.max}
-	if r := t.record(); r != nil {
-		if ptr.Equal(t.max, r.applied) && !t.hands.theirs[maxReplicaCount] {
-			c.max, c.original = r.original, r.original
-		}
-		t.resume(c, r)
-		c.raised = true
+	r := t.record()
+	c := t.noChange(r)
+	c.ceiling, c.max, c.isRaised = nil, c.standing.Original, r != nil
+	c.standing.IsUndone, c.standing.IsReverted = false, false
+	t.endPause(c, r)
+	for _, key := range noteKeys() {
+		c.Annotate(key, "")
 	}
-	for _, name := range written() {
-		t.drop(c, name)
-	}
-	c.spec = !ptr.Equal(c.max, t.max)
+	c.Set(maxReplicaCount, c.max)
 	return c
 }
 
-func (t *target) set(c *change, name, value string) {
-	if held, ok := t.Annotations[name]; !ok || held != value {
-		c.annotate(name, &value)
-	}
-}
+// setsMax reports whether the change gives the target another maxReplicaCount.
+func (c *change) setsMax() bool { return c.Sets(maxReplicaCount) }
 
-func (t *target) drop(c *change, name string) {
-	if _, ok := t.Annotations[name]; ok {
-		c.annotate(name, nil)
-	}
-}
-
-func (c *change) annotate(name string, value *string) {
-	if c.annotations == nil {
-		c.annotations = map[string]*string{}
-	}
-	c.annotations[name] = value
-}
-
-// sentence returns the reason in full; the one that is there, if it is still
+// sentence returns the reason in full. It returns the sentence that is present if that is still
 // true.
-func (v verdict) sentence(held string) string {
-	why := shortened(v.why, maxReason)
-	if held == why || strings.HasPrefix(held, why+"; ") {
-		return held
+func (v verdict) sentence(present string) string {
+	reason := shortened(v.reason, maxReasonBytes)
+	if present == reason || strings.HasPrefix(present, reason+"; ") {
+		return present
 	}
 	if v.detail == "" {
-		return why
+		return reason
 	}
-	return why + "; " + shortened(v.detail, maxReason)
-}
-
-const (
-	maxName   = 253 // bytes of the name of an object
-	maxReason = 500 // bytes of a sentence on an object
-)
-
-// shortened cuts what others have written to a length that an object can bear.
-func shortened(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
-
-// patch writes the change, and nothing else. It fails as a conflict if the
-// target is not as it was when the change was decided on: the maxReplicaCount
-// that is remembered is the one that was replaced.
-func (t *target) patch(c *change) client.Patch {
-	type metadata struct {
-		UID             types.UID          `json:"uid"`
-		ResourceVersion string             `json:"resourceVersion"`
-		Annotations     map[string]*string `json:"annotations,omitempty"`
-	}
-	patch := map[string]any{"metadata": metadata{t.UID, t.ResourceVersion, c.annotations}}
-	if c.spec {
-		patch["spec"] = map[string]*int32{maxReplicaCount: c.max}
-	}
-	data, _ := json.Marshal(patch) // of strings and numbers alone: no error is possible
-	return client.RawPatch(types.MergePatchType, data)
+	return reason + "; " + shortened(v.detail, maxReasonBytes)
 }

@@ -37,17 +37,20 @@ const (
 )
 
 const (
-	// A write that fails is tried again at once, and after a minute at most.
-	firstRetry = 50 * time.Millisecond
-	longRetry  = time.Minute
+	// A look at a target that fails is repeated after firstRetryPause, then after twice as long
+	// each time, up to longestRetryPause.
+	firstRetryPause   = 50 * time.Millisecond
+	longestRetryPause = time.Minute
+	// eventsPerSecond and eventsBurst bound the Events about changes that are made.
+	eventsPerSecond = 2
+	eventsBurst     = 10
 )
 
 type queue = workqueue.TypedRateLimitingInterface[ref]
 
-// SetupWithManager runs the controller on the leader, woken by the objects of
-// KEDA, by CarbonAwareKedaScalers, by policies, and by changed, which names
-// forecast sources that have changed. Where KEDA is not installed it sleeps
-// until it is.
+// SetupWithManager runs the controller on the leader. The objects of KEDA, CarbonAwareKedaScalers
+// and policies wake the controller, and so does changed, which names the forecast sources that have
+// changed. Where KEDA is not installed, the controller sleeps until it is.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {
@@ -71,7 +74,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 		}).
 		WithOptions(controller.TypedOptions[ref]{
 			MaxConcurrentReconciles: c.Options.Workers,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ref](firstRetry, longRetry),
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ref](firstRetryPause, longestRetryPause),
 		}).Complete(c)
 	if err != nil {
 		return fmt.Errorf("set up ceilings: %w", err)
@@ -79,9 +82,9 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 	return nil
 }
 
-// prepare makes the watchers, which sleep until they are run.
+// prepare makes the watchers. They sleep until they run.
 func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Interface) {
-	c.targets, c.pace = map[kind]*watcher{}, rate.NewLimiter(eventsPerSecond, eventsBurst)
+	c.targets, c.changesPace = map[kind]*watcher{}, rate.NewLimiter(eventsPerSecond, eventsBurst)
 	for _, k := range kinds() {
 		c.targets[k] = &watcher{
 			dynamic: objects, metadata: definitions, resource: k.resource(), keep: keepTarget(k),
@@ -92,7 +95,7 @@ func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Int
 		dynamic: objects, metadata: definitions, resource: scalerResource(), keep: keepScaler,
 		indexers: toolscache.Indexers{byTarget: indexByTarget}, changed: c.wakeAll,
 		handler: wake(func(s *scalers.CarbonAwareKedaScaler) {
-			c.unasked.Store(true)
+			c.scalersChanged.Store(true)
 			c.queue.Add(targetOf(s))
 		}),
 	}
@@ -112,7 +115,7 @@ func scalerResource() schema.GroupVersionResource {
 	return scalers.GroupVersion().WithResource("carbonawarekedascalers")
 }
 
-// wake handles events by what was kept of the object, before and after.
+// wake handles an event by what was kept of the object, before and after.
 func wake[T any](add func(T)) toolscache.ResourceEventHandler {
 	about := func(object any) {
 		if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
@@ -129,7 +132,7 @@ func wake[T any](add func(T)) toolscache.ResourceEventHandler {
 	}
 }
 
-// wakeAll looks at every target there is, or that is asked for.
+// wakeAll looks at every target that exists, and at every target that a scaler names.
 func (c *Controller) wakeAll() {
 	for _, w := range c.targets {
 		for _, object := range w.list() {
@@ -141,7 +144,7 @@ func (c *Controller) wakeAll() {
 	for _, s := range c.allScalers() {
 		c.queue.Add(targetOf(s))
 	}
-	c.unasked.Store(true)
+	c.scalersChanged.Store(true)
 }
 
 // onForecast wakes the targets whose ceiling comes from a source.

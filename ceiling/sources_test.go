@@ -16,17 +16,17 @@ import (
 )
 
 // asking is a scaler that names a forecast of its namespace.
-func asking(namespace, name string, created int64, configMap string) *carbonaware.CarbonAwareKedaScaler {
+func asking(namespace, name string, created int64, forecast string) *carbonaware.CarbonAwareKedaScaler {
 	s := scaler(namespace, name, created)
 	s.Spec.CarbonIntensityForecastDataSource = carbonaware.CarbonIntensityForecastDataSource{
-		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: namespace, Name: configMap, Key: "data"},
+		LocalConfigMap: &carbonaware.LocalConfigMap{Namespace: namespace, Name: forecast, Key: "data"},
 	}
 	return s
 }
 
 func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 	var greedy, many []*carbonaware.CarbonAwareKedaScaler
-	for i := range maxSourcesEach + 3 {
+	for i := range maxSourcesPerNamespace + 3 {
 		greedy = append(greedy, asking("greedy", fmt.Sprintf("s-%02d", i), int64(1000+i), fmt.Sprintf("f-%02d", i)))
 	}
 	for i := range maxSources + 2 {
@@ -42,9 +42,9 @@ func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 		left     []string
 		because  string
 	}{
-		{"of one namespace, the oldest", greedy, maxSourcesEach, []string{"greedy/f-10/data", "greedy/f-11/data", "greedy/f-12/data"}, "in namespace greedy name 10 others"},
-		{"of all, the oldest", many, maxSources, []string{"n-200/f/data", "n-201/f/data"}, "name 200 others"},
-		{"one for which another namespace has room", append(slices.Clone(greedy), shared), maxSourcesEach + 1, []string{"greedy/f-10/data", "greedy/f-11/data"}, "in namespace greedy"},
+		{"of one namespace, the oldest", greedy, maxSourcesPerNamespace, []string{"greedy/f-10/data", "greedy/f-11/data", "greedy/f-12/data"}, "in namespace greedy name 10 other"},
+		{"of all, the oldest", many, maxSources, []string{"n-200/f/data", "n-201/f/data"}, "name 200 other"},
+		{"one that another namespace may still name", append(slices.Clone(greedy), shared), maxSourcesPerNamespace + 1, []string{"greedy/f-10/data", "greedy/f-11/data"}, "in namespace greedy"},
 		{"one that many name", []*carbonaware.CarbonAwareKedaScaler{asking("a", "s", 1, "f"), asking("a", "t", 2, "f"), asking("a", "u", 3, "f")}, 1, nil, ""},
 	}
 	for _, tt := range tests {
@@ -55,9 +55,9 @@ func TestForecastsThatScalersNameAreBounded(t *testing.T) {
 				t.Errorf("%d are followed, want %d", len(got.followed), tt.followed)
 			}
 			var left []string
-			for source, why := range got.left {
+			for source, why := range got.notFollowed {
 				left = append(left, source.String())
-				if !strings.Contains(why, tt.because) {
+				if !strings.Contains(why.String(), tt.because) {
 					t.Errorf("%s: %s", source, why)
 				}
 			}
@@ -73,7 +73,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 	w := newWorld(t)
 	object := web(scaledObject, nil)
 	w.has(t, object)
-	for i := range maxSourcesEach {
+	for i := range maxSourcesPerNamespace {
 		early := asking("shop", fmt.Sprint("early-", i), int64(i), fmt.Sprint("f-", i))
 		early.Spec.KedaTargetRef.Name = "elsewhere"
 		w.has(t, early)
@@ -82,25 +82,24 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 	if _, err := w.Reconcile(t.Context(), object.ref()); err != nil {
 		t.Fatal(err)
 	}
-	if slices.Contains(w.followed, forecast.ParseSource("shop/one-too-many/data")) || len(w.followed) != maxSourcesEach {
+	if slices.Contains(w.followed, forecast.Source{Namespace: "shop", Name: "one-too-many", Key: "data"}) || len(w.followed) != maxSourcesPerNamespace {
 		t.Errorf("followed: %v", w.followed)
 	}
 	status := w.statuses["shop/late"]
-	if len(status.Conditions) == 0 || status.Conditions[0].Reason != carbonaware.ReasonCarbonDataFetchError || !strings.Contains(status.Conditions[0].Message, "which is the most for one namespace") {
+	if len(status.Conditions) == 0 || status.Conditions[0].Reason != carbonaware.ReasonCarbonDataFetchError || !strings.Contains(status.Conditions[0].Message, "a namespace may name no more") {
 		t.Errorf("got %+v", status)
 	}
-	// an older one goes: there is room, and the object is looked at again
+	// an older one goes: one more may be named, and the object is looked at again
 	if err := w.scalers.informer.GetIndexer().Delete(w.scalers.get("shop/early-0")); err != nil {
 		t.Fatal(err)
 	}
-	w.unasked.Store(true)
-	if err := w.follow(t.Context()); err != nil || !slices.Contains(w.followed, forecast.ParseSource("shop/one-too-many/data")) || w.queue.Len() != 1 {
+	w.scalersChanged.Store(true)
+	if err := w.followSources(t.Context()); err != nil || !slices.Contains(w.followed, forecast.Source{Namespace: "shop", Name: "one-too-many", Key: "data"}) || w.queue.Len() != 1 {
 		t.Errorf("followed: %v, %v, and %d are looked at again", w.followed, err, w.queue.Len())
 	}
 }
 
-// TestASourceThatFailsHasNothingElseComputedAnew tells of changes of one source
-// among two.
+// TestASourceThatFailsHasNothingElseComputedAnew tells of changes of one source among two.
 func TestASourceThatFailsHasNothingElseComputedAnew(t *testing.T) {
 	w := newWorld(t)
 	one, other := web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "default"}), web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "other"})
@@ -115,7 +114,7 @@ func TestASourceThatFailsHasNothingElseComputedAnew(t *testing.T) {
 		}
 	}
 	look()
-	w.onForecast().Generic(context.Background(), event.TypedGenericEvent[forecast.Source]{Object: forecast.ParseSource("shop/other/data")}, w.queue)
+	w.onForecast().Generic(context.Background(), event.TypedGenericEvent[forecast.Source]{Object: forecast.Source{Namespace: "shop", Name: "other", Key: "data"}}, w.queue)
 	if first, _ := w.queue.Get(); w.queue.Len() != 0 || first != other.ref() {
 		t.Errorf("looked at again: %v, and %d more", first, w.queue.Len())
 	}

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// step is by how much a ceiling may be lowered at a time, as in the behaviour of
-// a HorizontalPodAutoscaler, which does not hold when maxReplicas falls. The zero
-// step is no limit.
+// step is the most that a ceiling is lowered at a time. A HorizontalPodAutoscaler has such steps in
+// its behavior, but ignores them when its maxReplicas falls. The zero step is no limit.
 type step struct{ replicas, percent int32 }
 
-// parseStep reads a number of replicas, or a share of the ceiling in force in
-// per cent, such as "2" or "10%". An empty text is no limit.
+// parseStep reads a number of replicas such as "2", or a share of the ceiling in force such as
+// "10%". An empty text is no limit.
 func parseStep(text string) (step, error) {
 	if text == "" {
 		return step{}, nil
 	}
-	number, percent := strings.CutSuffix(text, "%")
+	number, isPercent := strings.CutSuffix(text, "%")
 	n, err := strconv.ParseUint(number, 10, 31)
-	if err != nil || n < 1 || percent && n > 100 {
+	if err != nil || n < 1 || isPercent && n > 100 {
 		return step{}, fmt.Errorf("%.40q: want a number of replicas, such as 2, or 1%% to 100%%", text)
 	}
-	if percent {
+	if isPercent {
 		return step{percent: int32(n)}, nil
 	}
 	return step{replicas: int32(n)}, nil
 }
 
-// CheckStep returns an error if a text is not what LowerBy allows.
+// CheckStep returns an error for a text that [Options.LowerBy] does not allow.
 func CheckStep(text string) error {
 	_, err := parseStep(text)
 	return err
 }
 
-func (s step) limits() bool { return s != step{} }
+func (s step) isLimit() bool { return s != step{} }
 
+// String returns the step as users write it.
 func (s step) String() string {
 	if s.percent > 0 {
 		return fmt.Sprintf("%d%%", s.percent)
@@ -44,32 +44,32 @@ func (s step) String() string {
 	return strconv.Itoa(int(s.replicas))
 }
 
-// below is the lowest ceiling that may follow one; at least one replica goes.
-func (s step) below(from int32) int32 {
+// lowestAfter returns the lowest ceiling that may follow one. At least one replica goes.
+func (s step) lowestAfter(ceiling int32) int32 {
 	if s.percent > 0 {
-		return int32(int64(from) * int64(100-s.percent) / 100)
+		return int32(int64(ceiling) * int64(100-s.percent) / 100)
 	}
-	return max(from-s.replicas, 0)
+	return max(ceiling-s.replicas, 0)
 }
 
-// soften returns the ceiling for now where it is lowered in steps.
-func (t *target) soften(limit int32, c *change, r *record, p pace, now time.Time) int32 {
-	from := effective(t.max)
+// soften returns the ceiling for now where the ceiling is lowered in steps.
+func (t *target) soften(ceiling int32, c *change, r *record, p pace, now time.Time) int32 {
+	from := t.maxReplicas()
 	if r != nil {
 		from = min(from, r.ceiling)
 	}
-	if !p.step.limits() || p.interval <= 0 || limit >= from {
-		return limit
+	if !p.step.isLimit() || p.interval <= 0 || ceiling >= from {
+		return ceiling
 	}
 	if r != nil {
 		if again := r.lowered.Add(p.interval); now.Before(again) {
-			c.damped, c.held = true, again
+			c.isDamped, c.again = true, again
 			return from
 		}
 	}
-	least := max(p.step.below(from), t.min)
-	if limit < least {
-		c.damped, c.held = true, now.Add(p.interval)
+	lowest := max(p.step.lowestAfter(from), t.minCeiling)
+	if ceiling < lowest {
+		c.isDamped, c.again = true, now.Add(p.interval)
 	}
-	return max(limit, least)
+	return max(ceiling, lowest)
 }

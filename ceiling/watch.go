@@ -5,68 +5,63 @@ import (
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// watcher keeps the objects of one resource for as long as its
-// CustomResourceDefinition is there, and sleeps while it is not.
+// watcher keeps the objects of one resource for as long as the resource has a
+// CustomResourceDefinition, and sleeps while it has none.
 type watcher struct {
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
 	resource schema.GroupVersionResource
-	// keep makes of an object what is kept of it.
+	// keep turns an object into what is kept of it.
 	keep     cache.TransformFunc
 	indexers cache.Indexers
 	handler  cache.ResourceEventHandler
-	// changed is called after known has become true, and after all objects have
-	// gone with their definition.
+	// changed is called after isKnown has become true, and after all objects have gone with their
+	// definition.
 	changed func()
 
 	mu       sync.RWMutex
-	absent   bool                      // it is known that there is no definition
+	absent   bool                      // there is no definition, as far as is known
 	informer cache.SharedIndexInformer // nil without a definition
 	synced   bool
 	stop     context.CancelFunc
 }
 
+func definitionResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
 // run watches until the context ends.
 func (w *watcher) run(ctx context.Context) {
-	definitions := w.metadata.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	only := fields.OneTermEqualSelector("metadata.name", w.resource.GroupResource().String()).String()
-	informer := cache.NewSharedInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = only
-			return definitions.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = only
-			return definitions.Watch(ctx, o)
-		},
-	}, &metav1.PartialObjectMetadata{}, 0)
-	w.quiet(ctx, informer, "CustomResourceDefinition "+w.resource.GroupResource().String())
-	// it returns an error only once the informer has stopped
+	name := w.resource.GroupResource().String()
+	informer := metadatainformer.NewFilteredMetadataInformer(w.metadata, definitionResource(), metav1.NamespaceAll, 0, cache.Indexers{}, func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+	}).Informer()
+	w.logOnce(ctx, informer, "CustomResourceDefinition "+name)
+	// the informer has not started: no error is possible
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { w.begin(ctx) },
 		DeleteFunc: func(any) { w.end() },
 	})
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
-			w.none()
+			w.noteAbsence()
 		}
 	}()
 	informer.RunWithContext(ctx)
 	w.end()
 }
 
-// begin watches the objects, now that they are defined.
+// begin watches the objects. They have a definition now.
 func (w *watcher) begin(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,17 +69,9 @@ func (w *watcher) begin(ctx context.Context) {
 		return
 	}
 	ctx, w.stop = context.WithCancel(ctx)
-	objects := w.dynamic.Resource(w.resource)
-	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return objects.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return objects.Watch(ctx, o)
-		},
-	}, &unstructured.Unstructured{}, 0, w.indexers)
-	w.quiet(ctx, informer, w.resource.GroupResource().String())
-	// both return errors only once the informer has started or stopped
+	informer := dynamicinformer.NewFilteredDynamicInformer(w.dynamic, w.resource, metav1.NamespaceAll, 0, w.indexers, nil).Informer()
+	w.logOnce(ctx, informer, w.resource.GroupResource().String())
+	// the informer has not started: no error is possible
 	_ = informer.SetTransform(w.keep)
 	registration, _ := informer.AddEventHandler(w.handler)
 	w.absent, w.synced, w.informer = false, false, informer
@@ -99,15 +86,15 @@ func (w *watcher) begin(ctx context.Context) {
 	}()
 }
 
-// none notes that there is no definition, unless one has come meanwhile.
-func (w *watcher) none() {
+// noteAbsence notes that there is no definition, unless one has come meanwhile.
+func (w *watcher) noteAbsence() {
 	w.mu.Lock()
 	w.absent = w.informer == nil
 	w.mu.Unlock()
 	w.changed()
 }
 
-// end forgets the objects: their definition has gone.
+// end forgets the objects. Their definition has gone.
 func (w *watcher) end() {
 	w.mu.Lock()
 	if w.stop != nil {
@@ -118,11 +105,11 @@ func (w *watcher) end() {
 	w.changed()
 }
 
-// quiet logs why a watch fails when that changes, not at every attempt: without
-// the right to watch, this part of the program just sleeps.
-func (w *watcher) quiet(ctx context.Context, informer cache.SharedInformer, what string) {
+// logOnce logs why a watch fails when the reason changes, not at every attempt. Without the right
+// to watch, this part of the program sleeps.
+func (w *watcher) logOnce(ctx context.Context, informer cache.SharedInformer, what string) {
 	last := ""
-	// it returns an error only once the informer has started
+	// the informer has not started: no error is possible
 	_ = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 		if err != nil && err.Error() != last {
 			last = err.Error()
@@ -131,16 +118,16 @@ func (w *watcher) quiet(ctx context.Context, informer cache.SharedInformer, what
 	})
 }
 
-// known reports whether it is known what objects there are: all, or none
-// because they are not defined.
-func (w *watcher) known() bool {
+// isKnown reports whether all objects are known: they have been listed, or there are none because
+// they have no definition.
+func (w *watcher) isKnown() bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	return w.absent || w.synced
 }
 
-// missing reports whether the objects are not defined.
-func (w *watcher) missing() bool {
+// isAbsent reports whether the objects have no definition.
+func (w *watcher) isAbsent() bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	return w.absent
@@ -155,7 +142,7 @@ func (w *watcher) indexer() cache.Indexer {
 	return w.informer.GetIndexer()
 }
 
-// get returns what is kept of an object, by namespace/name; nil if there is none.
+// get returns what is kept of the object with a namespace/name, nil if there is none.
 func (w *watcher) get(key string) any {
 	object, _, _ := w.indexer().GetByKey(key) // of a cache: no error is possible
 	return object

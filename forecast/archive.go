@@ -73,14 +73,14 @@ func appendRecord(b []byte, r record) []byte {
 }
 
 // ErrFromFuture says that a history was written at a later time or by a later version of the
-// program. The history may be of use once the clock is right, or once the program is no longer
+// program. The history may be useful once the clock is right, or once the program is no longer
 // rolled back.
 var ErrFromFuture = errors.New("it comes from a later time, or from a newer program")
 
 // Restore takes what another model had learned from when it was saved, and learns from it. What
 // this model has received since stays. Restore returns an error, and leaves the model as it was, if
 // data is not such an encoding, is of a later version, or ends later than now or too long ago to be
-// of use.
+// useful.
 func (m *Model) Restore(data []byte, now time.Time) error {
 	saved, err := decodeModel(data)
 	if err != nil {
@@ -131,7 +131,7 @@ func (m *Model) rewind(now time.Time) {
 		}
 	}
 	if saved.resume(now) != nil {
-		saved = &Model{} // nothing in the history is of use
+		saved = &Model{} // nothing in the history is useful
 	}
 	m.adopt(saved)
 }

@@ -22,8 +22,7 @@ const (
 	// An intensity can be true up to maxPlausible, in gCO2eq/kWh. All known grids stay below.
 	// Values in another unit can be true up to maxPlausibleShare times the usual one.
 	maxPlausible, maxPlausibleShare = 4000, 5
-	// nearbyHours is by how many hours of the day the zeros of one day may differ from those of
-	// another.
+	// nearbyHours is by how many hours the zeros of two days may differ in the hour of the day.
 	nearbyHours = 2
 	// maxZerosByHour is how long zeros may last if the grid was near zero at these hours on other
 	// days, unless it was near zero for longer before. maxZerosBesideValue is how long they may

@@ -18,7 +18,7 @@ func TestNear(t *testing.T) {
 	}
 	for _, minute := range []int{-61, 360} {
 		if got, ok := f.Near(at(minute)); ok {
-			t.Errorf("at %d, of which nothing is said, it is taken for %v", minute, got)
+			t.Errorf("at %d, where the forecast says nothing, the intensity is %v", minute, got)
 		}
 	}
 	if _, ok := (Forecast{from: at(0), until: at(9)}).Near(at(5)); ok {

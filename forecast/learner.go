@@ -21,8 +21,8 @@ const forgettingHours = 45 * day
 const rampHours = 20 * day
 
 // Pulls are counted in samples whose features are as large as the spread of the intensity, per lead
-// of a bucket: pullToPrior pulls the weights of a bucket towards the prior, pullToCommon those of
-// an hour of the day towards those of the bucket.
+// of a bucket: pullToPrior pulls the weights of a bucket towards the prior. pullToCommon pulls the
+// weights of an hour of the day towards the weights of the bucket.
 const (
 	pullToPrior  = 36
 	pullToCommon = 1.5

@@ -84,8 +84,8 @@ func (e *evidence) addForecastLearner(l *learner) {
 	}
 }
 
-// newestKnownHour returns the newest hour whose intensity is known: the current hour, if some of
-// it is known.
+// newestKnownHour returns the newest hour whose intensity is known: the current hour, if some of it
+// is known.
 func (m *Model) newestKnownHour(now hour) hour {
 	h := hourOf(m.gauge.measuredUntil)
 	low, high := m.past.credible(h)
@@ -151,7 +151,7 @@ func (e *evidence) end() hour {
 	return e.now + horizonHours
 }
 
-// appendHour adds what is expected of an hour. The course within the hour is that of the newest
+// appendHour adds what is expected of an hour. Within the hour, the course follows the newest
 // forecast.
 func (e *evidence) appendHour(steps []step, u hour) []step {
 	intensity := e.at(u)

@@ -138,8 +138,8 @@ func (s *Series) At(t time.Time) (intensity float64, ok bool) {
 
 // Mean returns the time-weighted mean intensity over the part of [from, to) that slots cover, and
 // the length of that part. Both are 0 if slots cover nothing. Within one slot the mean is exact.
-// Otherwise its rounding error is that of a sum over the whole series, which for days of 5-minute
-// slots is less than 1e-6 gCO2eq/kWh. It takes O(log n).
+// Otherwise the rounding error is as large as in a sum over the whole series: less than 1e-6
+// gCO2eq/kWh for days of 5-minute slots. It takes O(log n).
 func (s *Series) Mean(from, to time.Time) (mean float64, covered time.Duration) {
 	lo, hi, steps := nanos(from), nanos(to), s.all()
 	return meanOf(steps, s.firstEndingAfter(lo), sort.Search(len(steps), func(k int) bool { return steps[k].start >= hi })-1, lo, hi)

@@ -39,9 +39,10 @@ func (s *Store) Snapshot(source Source) *Snapshot {
 	return new(Snapshot)
 }
 
-// Offer replaces the forecasts of a source by those of a new document, location by location.
-// Locations that are not in the document keep their last good forecast, and for eight weeks their
-// model. The error tells which locations were refused, and why. The other locations are accepted.
+// Offer replaces the forecasts of a source by the forecasts of a new document, location by
+// location. Locations that are not in the document keep their last good forecast, and for eight
+// weeks their model. The error tells which locations were refused, and why. The other locations are
+// accepted.
 //
 // Offer refuses a forecast for one of three reasons:
 //
@@ -293,7 +294,7 @@ func (k keptForecast) accept(location string, document Document, now time.Time) 
 }
 
 // markNewest notes which locations the newest document has. The other locations may come back, and
-// until then their models predict from the past. Locations whose past is too old to be of use are
+// until then their models predict from the past. Locations whose past is too old to be useful are
 // deleted.
 func (s *Snapshot) markNewest(newest Document, now time.Time) {
 	for location, kept := range s.kept {

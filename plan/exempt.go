@@ -37,7 +37,7 @@ func NewExemption(from, to time.Time) (Exemption, error) {
 // expression of five to seven fields matches, in UTC. It returns [ErrNeverMatches] for an
 // expression that matches no time after now.
 //
-// The syntax is that of https://github.com/gorhill/cronexpr. In addition, a range may be written
+// The syntax is the one of https://github.com/gorhill/cronexpr. In addition, a range may be written
 // backwards in every field but the year: 22-5 are the hours from 22 to 5, FRI-MON the days from
 // Friday to Monday, and NOV-FEB/2 November and January. Sunday is 0 and 7. Each field counts by
 // itself: if days are given, too, the hours 22-5 are the first and the last hours of those days.

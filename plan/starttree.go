@@ -114,7 +114,7 @@ func (w *walk) candidate(start int64, mean float64) candidate {
 }
 
 // cheapest returns the cheapest start at or before latest with room for the pods. latest must not
-// be before that of an earlier call.
+// be before the latest of an earlier call.
 func (s *startTree) cheapest(pods int, latest time.Time) (candidate, bool) {
 	for ; s.openedUntil < len(s.starts) && s.starts[s.openedUntil].start <= nanos(latest); s.openedUntil++ {
 		s.set(s.rank[s.openedUntil], math.MaxInt)

@@ -74,7 +74,7 @@ type Result struct {
 	// with a gap in the actual intensities between their arrival and the end of a run from their
 	// latest start. Jobs has neither.
 	OutsideJobs, UncoveredJobs int
-	// LearnedTime and Basis are those of the last prediction.
+	// LearnedTime and Basis are copied from the last prediction.
 	LearnedTime time.Duration
 	Basis       forecast.Basis
 	// DoubtedValues counts the forecast values that the model did not believe.

@@ -200,7 +200,7 @@ func (k *knowledge) future(foresees bool) *forecast.Series {
 	return forecast.NewSeries(slots)
 }
 
-// planner returns a planner like that of production.
+// planner returns a planner like the one of production.
 func (k *knowledge) planner(foresees bool) *plan.Planner {
 	p, ok := k.planners[foresees]
 	if !ok {

@@ -43,7 +43,7 @@ type Scores struct {
 	// mean number from the first arrival to the last end.
 	MaxConcurrent  int
 	MeanConcurrent float64
-	// ForcedStarts is that of the run.
+	// ForcedStarts is copied from the run.
 	ForcedStarts int
 }
 

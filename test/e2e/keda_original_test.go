@@ -231,7 +231,7 @@ func boundsForecasts(t *testing.T, s *site) {
 	s.localForecast(t, 490)
 	late := s.scaler("late", "web")
 	create(t, s.cluster, late)
-	awaitScaler(t, s, late, metav1.ConditionTrue, carbonaware.ReasonCarbonDataFetchError, "name 10 others, which is the most for one namespace")
+	awaitScaler(t, s, late, metav1.ConditionTrue, carbonaware.ReasonCarbonDataFetchError, "name 10 other forecasts, and a namespace may name no more")
 	if err := s.cluster.Client.Delete(t.Context(), early[0]); err != nil {
 		t.Fatal(err)
 	}

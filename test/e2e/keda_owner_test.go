@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -27,7 +27,7 @@ func awaitUnowned(t *testing.T, s *site, o *unstructured.Unstructured) {
 	t.Helper()
 	awaitObject(t, s.cluster, o, func() error {
 		for _, e := range o.GetManagedFields() {
-			if e.Manager == ceiling.Manager {
+			if e.Manager == override.Manager {
 				return fmt.Errorf("%s owns %s", e.Manager, e.FieldsV1)
 			}
 		}
@@ -167,13 +167,13 @@ func ownsNothingOfWhatIsGivenBack(t *testing.T, s *site) {
 	s.intensity(t, 500)
 	o := s.scaledObject(t, "web", 3, 50, map[string]string{v1alpha1.PolicyAnnotation: s.name})
 	awaitMax(t, s.cluster, o, 5)
-	if !owns(o, ceiling.Manager, "f:maxReplicaCount") {
+	if !owns(o, override.Manager, "f:maxReplicaCount") {
 		t.Errorf("the ceiling is not ours, by the managed fields: %v", o.GetManagedFields())
 	}
 	// as much as the owner has is the owner's
 	s.intensity(t, 100)
 	awaitObject(t, s.cluster, o, func() error {
-		if maxReplicas(o) != 50 || owns(o, ceiling.Manager, "f:maxReplicaCount") {
+		if maxReplicas(o) != 50 || owns(o, override.Manager, "f:maxReplicaCount") {
 			return fmt.Errorf("maxReplicaCount is %d; managed: %v", maxReplicas(o), o.GetManagedFields())
 		}
 		return nil

@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,6 +28,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("skipped: all tests of this package need a cluster, and -short is for tests without one")
+		return
+	}
 	log.SetLogger(logr.Discard()) // the API server's warnings, which tests provoke
 	os.Exit(run(m))
 }

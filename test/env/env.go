@@ -74,6 +74,7 @@ func flag(name, value string) Option {
 // If the test fails, the ends of the components' logs are in its log.
 func Start(t testing.TB, opts ...Option) *Cluster {
 	t.Helper()
+	SkipIfShort(t)
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	c, err := Run(ctx, opts...)
@@ -89,6 +90,14 @@ func Start(t testing.TB, opts ...Option) *Cluster {
 		}
 	})
 	return c
+}
+
+// SkipIfShort skips a test that needs a cluster when tests run with -short.
+func SkipIfShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the test needs a cluster, and -short is for tests without one")
+	}
 }
 
 // Run starts a cluster that lives until Stop is called or this process ends. ctx bounds the start only.

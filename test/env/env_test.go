@@ -132,6 +132,7 @@ func testServiceAccount(t *testing.T, c *env.Cluster) {
 }
 
 func TestTwoClustersAtOnceAndNothingLeft(t *testing.T) {
+	env.SkipIfShort(t)
 	clusters := make(chan *env.Cluster, 2)
 	for range cap(clusters) {
 		go func() {
@@ -167,6 +168,7 @@ func TestTwoClustersAtOnceAndNothingLeft(t *testing.T) {
 }
 
 func TestNothingOutlivesAKilledSupervisor(t *testing.T) {
+	env.SkipIfShort(t)
 	c, err := env.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)

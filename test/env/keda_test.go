@@ -60,6 +60,7 @@ func awaitCeiling(t *testing.T, c *env.Cluster, scaledObject string, want int32)
 
 // TestNothingOutlivesAKilledTest runs itself as the one that is killed.
 func TestNothingOutlivesAKilledTest(t *testing.T) {
+	env.SkipIfShort(t)
 	const victim = "GRIDLATCH_TEST_VICTIM"
 	if os.Getenv(victim) != "" {
 		c := env.Start(t)

@@ -19,6 +19,9 @@ import (
 const top = "../.."
 
 func TestImageIsTheProgramAndNothingElse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the test builds the image, which takes a minute")
+	}
 	image := build(t)
 
 	t.Run("it runs the program as a user without rights", func(t *testing.T) {

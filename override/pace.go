@@ -1,0 +1,23 @@
+package override
+
+import (
+	"cmp"
+	"time"
+)
+
+// Damp keeps a number from following an intensity that wobbles around a bound. It returns the
+// number to set now. If the wanted number may only be set later, Damp also returns when to look
+// again.
+//
+// A number rises only as far as cautious, which is the number that a slightly worse intensity would
+// give. A number falls from mayFall on. The zero mayFall lets the number fall at once.
+func Damp[N cmp.Ordered](current, wanted, cautious N, mayFall, now time.Time) (number N, again time.Time) {
+	switch {
+	case wanted > current:
+		return max(current, min(wanted, cautious)), time.Time{}
+	case wanted < current && now.Before(mayFall):
+		return current, mayFall
+	default:
+		return wanted, time.Time{}
+	}
+}
