@@ -63,11 +63,11 @@ func releaseJob(ctx context.Context, c client.Client, job *batchv1.Job, note Rel
 		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(JobKind(), job), patch) })
 	}
 	_, err := note.JobPatches(job).Apply(false, write)
-	if apierrors.IsInvalid(err) && isTaken(ctx, c, job) {
-		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, IsTaken: true}.RecordPatch(job))
-	}
 	if err != nil && isReleased(ctx, c, job) {
 		return 0, nil // the loop has released the Job meanwhile
+	}
+	if apierrors.IsInvalid(err) && isTaken(ctx, c, job) {
+		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, IsTaken: true}.RecordPatch(job))
 	}
 	return pods, client.IgnoreNotFound(err)
 }

@@ -12,10 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // forgetful lists pods in two pages, and forgets the list before the second, so often.
@@ -56,30 +53,6 @@ func TestAWalkGoesOnWhereTheListIsForgotten(t *testing.T) {
 	if err := Walk(t.Context(), f, &corev1.PodList{}, client.ListOptions{}, func(client.Object) {}); !apierrors.IsResourceExpired(err) {
 		t.Errorf("it goes on for ever: %v", err)
 	}
-}
-
-// gatedPods are an API server with held pods, of which some may not be changed.
-func gatedPods(t *testing.T, n int, refused func(name string) bool) client.Client {
-	t.Helper()
-	b := fake.NewClientBuilder()
-	for i := range n {
-		b.WithObjects(&corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: fmt.Sprintf("pod-%02d", i), UID: types.UID(fmt.Sprint("u", i)), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}},
-			Spec:       corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}},
-			Status:     corev1.PodStatus{Phase: corev1.PodPending},
-		})
-	}
-	return b.
-		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
-		WithIndex(&corev1.Pod{}, "spec.nodeName", func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
-		WithInterceptorFuncs(interceptor.Funcs{
-			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
-				if refused(o.GetName()) {
-					return apierrors.NewForbidden(corev1.Resource("pods"), o.GetName(), errors.New("not in\x1b my house"))
-				}
-				return c.Patch(ctx, o, patch, options...)
-			},
-		}).Build()
 }
 
 func TestReleaseAllNamesWhatIsLeft(t *testing.T) {
