@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
+	"testing/synctest"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // forgetful lists pods in two pages, and forgets the list before the second, so often.
@@ -55,18 +59,39 @@ func TestAWalkGoesOnWhereTheListIsForgotten(t *testing.T) {
 	}
 }
 
-func TestReleaseAllNamesWhatIsLeft(t *testing.T) {
-	c := gatedPods(t, 60, func(name string) bool { return name < "pod-25" })
-	calls := 0
-	exit := Exit{Client: c, Reason: "r", Now: t0, Progress: func(int, int) { calls++ }}
-	released, err := exit.ReleaseAll(t.Context())
-	var left *Unreleased
-	if !errors.As(err, &left) || released != 35 || left.Count != 25 || len(left.First) != maxNamedUnreleased || calls != 60 {
-		t.Errorf("released %d, told %d times, %v", released, calls, err)
+func TestARequestIsTriedAgainWhereTheServerIsBusyForAMoment(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want int
+	}{
+		"a busy server":                 {apierrors.NewTooManyRequests("later", 0), 2},
+		"a server that is away":         {apierrors.NewServiceUnavailable("starting"), 2},
+		"a server that takes long":      {apierrors.NewTimeoutError("slow", 0), 2},
+		"not where it would not answer": {apierrors.NewForbidden(corev1.Resource("pods"), "p", nil), 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tries := 0
+			err := retryTransient(func() error {
+				if tries++; tries == 1 {
+					return tt.err
+				}
+				return nil
+			})
+			if tries != tt.want || (err == nil) != (tt.want == 2) {
+				t.Errorf("%s: %d tries, %v", name, tries, err)
+			}
+		})
 	}
-	for _, part := range []string{"25 could not be released", "pod n/pod-", "not in  my house", "and 5 more"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("it does not say %q: %q", part, err)
-		}
+}
+
+func TestAWalkSaysWhatItCannotList(t *testing.T) {
+	no := errors.New("no answer")
+	c := interceptor.NewClient(server(nil).(client.WithWatch), interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return no },
+	})
+	jobs := EachJob(t.Context(), c, "", v1alpha1.StateLabel, selection.Equals, func(*batchv1.Job) { t.Error("there is none") })
+	pods := EachGatedPod(t.Context(), c, "", selection.Equals, func(*corev1.Pod) { t.Error("there is none") })
+	if !errors.Is(jobs, no) || !errors.Is(pods, no) {
+		t.Errorf("%v, %v", jobs, pods)
 	}
 }
