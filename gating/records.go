@@ -59,13 +59,16 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
+	return newRecords(clientset)
+}
+
+func newRecords(clientset kubernetes.Interface) (*Records, error) {
 	decided := func(o *metav1.ListOptions) { o.LabelSelector = v1alpha1.StateLabel }
 	unfinished := fields.AndSelectors(
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed))).String()
 	pods, jobs := clientset.CoreV1().Pods(metav1.NamespaceAll), clientset.BatchV1().Jobs(metav1.NamespaceAll)
-	r := &Records{}
-	r.pods, err = newRecordCache(&corev1.Pod{}, clientset,
+	podCache, err := newRecordCache(&corev1.Pod{}, clientset,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			decided(&o)
 			o.FieldSelector = unfinished
@@ -79,7 +82,7 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.jobs, err = newRecordCache(&batchv1.Job{}, clientset,
+	jobCache, err := newRecordCache(&batchv1.Job{}, clientset,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			decided(&o)
 			return jobs.List(ctx, o)
@@ -88,7 +91,10 @@ func NewRecords(config *rest.Config) (*Records, error) {
 			decided(&o)
 			return jobs.Watch(ctx, o)
 		})
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return &Records{pods: podCache, jobs: jobCache}, nil
 }
 
 func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (recordCache, error) {

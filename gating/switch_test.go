@@ -1,10 +1,16 @@
 package gating
 
 import (
+	"context"
 	"errors"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/go-logr/logr/funcr"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -14,7 +20,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // switchboard is a leader's pulse, and the switches of two replicas. The API
@@ -24,13 +32,22 @@ type switchboard struct {
 	clock     *clocktesting.FakeClock
 	pulse     *Pulse
 	switches  []*Switch
+	mu        sync.Mutex
 	allowed   bool
 	err       error
+}
+
+func (b *switchboard) setAllowed(allowed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allowed = allowed
 }
 
 func newSwitchboard(elected bool) *switchboard {
 	b := &switchboard{clientset: fake.NewClientset(), clock: clocktesting.NewFakeClock(t0), allowed: true}
 	b.clientset.PrependReactor("create", "selfsubjectaccessreviews", func(clienttesting.Action) (bool, runtime.Object, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		return true, &authorizationv1.SelfSubjectAccessReview{Status: authorizationv1.SubjectAccessReviewStatus{Allowed: b.allowed}}, b.err
 	})
 	versions := 0
@@ -157,4 +174,89 @@ func TestTheMetricsOfTheSwitchTellWhereNothingIsHeld(t *testing.T) {
 	check(1, 2)
 	s.noteRenewal("2", "")
 	check(0, 0)
+}
+
+// logged counts the lines of a log that have these words.
+type logged struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) with(ctx context.Context) context.Context {
+	return log.IntoContext(ctx, funcr.New(func(_, args string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.lines = append(l.lines, args)
+	}, funcr.Options{}))
+}
+
+func (l *logged) count(words string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if strings.Contains(line, words) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestPulseAndSwitchRunUntilTheirContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSwitchboard(true)
+		for _, s := range b.switches {
+			s.Clock, s.renewedAt = clock.RealClock{}, time.Now()
+		}
+		b.pulse.Clock = clock.RealClock{}
+		var lines logged
+		ctx, stop := context.WithCancel(lines.with(t.Context()))
+		ended := make(chan error)
+		go func() { ended <- b.pulse.Start(ctx) }()
+		go func() { ended <- b.switches[0].Start(ctx) }()
+		go func() { ended <- b.switches[1].Start(ctx) }()
+		for _, step := range []struct {
+			allowed bool
+			why     bool
+		}{{true, false}, {false, true}, {true, false}} {
+			b.setAllowed(step.allowed)
+			time.Sleep(3 * time.Minute)
+			synctest.Wait()
+			for i, s := range b.switches {
+				if why := s.WhyNotHeld("n"); (why != "") != step.why {
+					t.Errorf("allowed: %t; replica %d: %q", step.allowed, i, why)
+				}
+			}
+		}
+		stop()
+		for range 3 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		for words, want := range map[string]int{"held work cannot be released": 1, "no work is held from now on": 2, "work is held again": 2} {
+			if got := lines.count(words); got != want {
+				t.Errorf("the log says %d times that %s, want %d: %q", got, words, want, lines.lines)
+			}
+		}
+		lease, err := b.clientset.CoordinationV1().Leases("n").Get(t.Context(), releasesLease, metav1.GetOptions{})
+		if err != nil || *lease.Spec.HolderIdentity != "me" || *lease.Spec.LeaseDurationSeconds != 60 {
+			t.Errorf("%+v, %v", lease, err)
+		}
+	})
+}
+
+func TestAPulseSaysWhyTheLeaseIsNotRenewed(t *testing.T) {
+	for verb, want := range map[string]string{"get": "get Lease gridlatch-releases: no", "create": "renew Lease gridlatch-releases: no", "update": "renew Lease gridlatch-releases: no"} {
+		b := newSwitchboard(true)
+		if verb == "update" {
+			if err := b.pulse.renewIfAble(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.clientset.PrependReactor(verb, "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("no") })
+		if err := b.pulse.renewIfAble(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", verb, err, want)
+		}
+	}
 }
