@@ -132,3 +132,23 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 		})
 	}
 }
+
+func TestReasonsAtAdmissionNameWhatElseWorkWaitsFor(t *testing.T) {
+	if got := PodStillWaits([]corev1.PodSchedulingGate{{Name: v1alpha1.Gate}, {Name: "a.example/x"}}); got != "the gate a.example/x" {
+		t.Errorf("a pod waits for %q", got)
+	}
+	for name, tt := range map[string]struct {
+		change func(*batchv1.Job)
+		want   string
+	}{
+		"a Job":                   {func(*batchv1.Job) {}, ""},
+		"a Job in a queue":        {func(j *batchv1.Job) { j.Labels = map[string]string{hold.KueueQueueLabel: "q"} }, "its queue in Kueue"},
+		"a Job that is suspended": {func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }, "its suspend"},
+		"a Job of no pods":        {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }, "parallelism 0"},
+	} {
+		job := &batchv1.Job{}
+		if tt.change(job); JobStillWaits(job) != tt.want {
+			t.Errorf("%s waits for %q, want %q", name, JobStillWaits(job), tt.want)
+		}
+	}
+}
