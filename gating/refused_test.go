@@ -41,13 +41,17 @@ func getsDirtier(t *testing.T) *forecast.Store {
 // TestWhatIsRefusedCostsTheLoopLittle runs the loop for some minutes, with an API server
 // that takes a moment to refuse.
 func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
+	podCount, minutes := 300, 4
+	if testing.Short() {
+		podCount, minutes = 150, 2
+	}
 	for name, tt := range map[string]struct {
 		latest  time.Duration
 		overdue float64
-	}{"what is cleanest now": {10 * time.Hour, 0}, "what is at its latest start": {time.Second, 300}} {
+	}{"what is cleanest now": {10 * time.Hour, 0}, "what is at its latest start": {time.Second, float64(podCount)}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				now, pods := time.Now(), forged(300)
+				now, pods := time.Now(), forged(podCount)
 				for _, pod := range pods {
 					pod.CreationTimestamp = metav1.NewTime(now)
 					pod.Annotations = map[string]string{
@@ -68,7 +72,7 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 					},
 				})
 				var perMinute []int64
-				for minute := time.Minute; len(perMinute) < 4; {
+				for minute := time.Minute; len(perMinute) < minutes; {
 					result, err := l.Reconcile(t.Context(), request("default"))
 					if err != nil {
 						t.Fatal(err)
