@@ -1,6 +1,8 @@
 package gating
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -8,12 +10,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -118,6 +126,109 @@ func BenchmarkGroups(b *testing.B) {
 		setTasks(rules, groups)
 		if len(groups) != jobs || len(groups[jobs-1].pods) != pods || groups[1].task.LatestStart.Sub(groups[0].task.LatestStart) != time.Second {
 			b.Fatalf("%d groups, the last of %d pods", len(groups), len(groups[len(groups)-1].pods))
+		}
+	}
+}
+
+func TestPodsThatComeAfterTheReleaseOfTheirJobAreNotPlannedAgain(t *testing.T) {
+	yes := true
+	late := func(job string) *record {
+		pod := waitingRecord("Pod", "late-of-"+job, map[string]string{v1alpha1.PlannedStartAnnotation: policy.Stamp(t0)})
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job, UID: types.UID("uid-" + job), Controller: &yes}}
+		return pod
+	}
+	other := waitingRecord("Job", "other", map[string]string{v1alpha1.PolicyAnnotation: "another"})
+	unseen := waitingRecord("Job", "unseen", nil)
+	gone := waitingRecord("Pod", "gone", nil)
+	records := recordsOf(t, released("Job", "done", 0, nil), late("done"), other, late("other"), unseen, late("unseen"), late("nobody"), gone)
+	isReleased := func(uid types.UID) (string, bool) {
+		if uid == releaseID(unseen) || uid == gone.UID {
+			return "north", true
+		}
+		return "", false
+	}
+	groups, leaving, err := records.groups("default", isReleased)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, g := range groups {
+		head := "no Job"
+		if g.job != nil {
+			head = g.job.Name
+		}
+		got[g.pods[0].Name] = fmt.Sprintf("%s, released: %t %s", head, g.wasReleased, g.location)
+	}
+	want := map[string]string{
+		"late-of-done": "done, released: true ", "late-of-other": "other, released: false ",
+		"late-of-unseen": "unseen, released: true north", "late-of-nobody": "no Job, released: false ",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	names := map[string]string{}
+	for _, u := range leaving {
+		names[u.Name] = u.location
+	}
+	if diff := cmp.Diff(map[string]string{"unseen": "north", "gone": "north"}, names); diff != "" {
+		t.Errorf("releases that the cache does not show: %s", diff)
+	}
+}
+
+func TestAGroupIsAsLargeAsItsJobSaysOrMore(t *testing.T) {
+	job := released("Job", "j", 0, nil)
+	pods := []*record{{}, {}, {}, {}}
+	for name, tt := range map[string]struct {
+		g           *group
+		held, start int
+	}{
+		"pods without a Job":      {&group{pods: pods}, 4, 4},
+		"pods that are to come":   {&group{job: job, pods: pods[:1]}, 1, 3},
+		"more than the Job needs": {&group{job: job, pods: pods}, 4, 4},
+		"a Job that is held":      {&group{job: released("Job", "j", 0, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend})}, 3, 3},
+	} {
+		if held, start := tt.g.heldPods(), tt.g.podsToStart(); held != tt.held || start != tt.start {
+			t.Errorf("%s: %d are held and %d start, want %d and %d", name, held, start, tt.held, tt.start)
+		}
+	}
+}
+
+func TestExplanationsSayWhereAndWhatAJobIsPromised(t *testing.T) {
+	job, pod := released("Job", "j", 0, nil), waiting("p", nil).pods[0]
+	g := &group{job: job, pods: []*record{pod}, location: "north", task: plan.Task{LatestStart: t0.Add(3 * time.Hour)}}
+	g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400}
+	of := g.notes(job)
+	if of[v1alpha1.PlannedLocationAnnotation] != "north" || of[v1alpha1.LatestStartAnnotation] != policy.Stamp(t0.Add(3*time.Hour)) || of[v1alpha1.IntensityAtCreationAnnotation] != "400.0" {
+		t.Errorf("the Job: %v", of)
+	}
+	if _, promises := g.notes(pod)[v1alpha1.LatestStartAnnotation]; promises {
+		t.Error("a pod is promised what its Job decides")
+	}
+}
+
+func TestExplanationsThatAreRefusedAreNotWrittenByEveryPass(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err     error
+		patches int
+	}{
+		"what is refused":            {apierrors.NewInvalid(hold.PodKind().GroupKind(), "p", nil), 1},
+		"not what nobody answers":    {errors.New("no answer"), 3},
+		"nor what is gone meanwhile": {apierrors.NewNotFound(corev1.Resource("pods"), "p"), 3},
+	} {
+		patches := 0
+		c := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
+			Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+				patches++
+				return tt.err
+			},
+		}).Build()
+		l, g := loopWith(c), waiting("p", nil)
+		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater}
+		for range 3 {
+			l.explain(t.Context(), &pass{policy: builtin(), now: t0, groups: []*group{g}})
+		}
+		if patches != tt.patches {
+			t.Errorf("%s: written %d times by three passes, want %d", name, patches, tt.patches)
 		}
 	}
 }
