@@ -1,8 +1,6 @@
 package gating
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -10,18 +8,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
-	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -189,46 +181,6 @@ func TestAGroupIsAsLargeAsItsJobSaysOrMore(t *testing.T) {
 	} {
 		if held, start := tt.g.heldPods(), tt.g.podsToStart(); held != tt.held || start != tt.start {
 			t.Errorf("%s: %d are held and %d start, want %d and %d", name, held, start, tt.held, tt.start)
-		}
-	}
-}
-
-func TestExplanationsSayWhereAndWhatAJobIsPromised(t *testing.T) {
-	job, pod := released("Job", "j", 0, nil), waiting("p", nil).pods[0]
-	g := &group{job: job, pods: []*record{pod}, location: "north", task: plan.Task{LatestStart: t0.Add(3 * time.Hour)}}
-	g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400}
-	of := g.notes(job)
-	if of[v1alpha1.PlannedLocationAnnotation] != "north" || of[v1alpha1.LatestStartAnnotation] != policy.Stamp(t0.Add(3*time.Hour)) || of[v1alpha1.IntensityAtCreationAnnotation] != "400.0" {
-		t.Errorf("the Job: %v", of)
-	}
-	if _, promises := g.notes(pod)[v1alpha1.LatestStartAnnotation]; promises {
-		t.Error("a pod is promised what its Job decides")
-	}
-}
-
-func TestExplanationsThatAreRefusedAreNotWrittenByEveryPass(t *testing.T) {
-	for name, tt := range map[string]struct {
-		err     error
-		patches int
-	}{
-		"what is refused":            {apierrors.NewInvalid(hold.PodKind().GroupKind(), "p", nil), 1},
-		"not what nobody answers":    {errors.New("no answer"), 3},
-		"nor what is gone meanwhile": {apierrors.NewNotFound(corev1.Resource("pods"), "p"), 3},
-	} {
-		patches := 0
-		c := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
-			Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
-				patches++
-				return tt.err
-			},
-		}).Build()
-		l, g := loopWith(c), waiting("p", nil)
-		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater}
-		for range 3 {
-			l.explain(t.Context(), &pass{policy: builtin(), now: t0, groups: []*group{g}})
-		}
-		if patches != tt.patches {
-			t.Errorf("%s: written %d times by three passes, want %d", name, patches, tt.patches)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // The watch asks what was released while a pass carries that over: without a
 // lock, that ends the program.
-func TestTheLedgerIsReadWhileAPassTurnsIt(t *testing.T) {
+func TestReleasesInFlightAreReadDuringAPass(t *testing.T) {
 	const released = 1000
 	uid := func(i int) types.UID { return types.UID(fmt.Sprint("uid-", i)) }
 	var l inFlight
@@ -65,5 +65,37 @@ func TestAJobThatIsHeldAgainAfterItsReleaseIsNotTakenForDone(t *testing.T) {
 	job.Generation = 5 // resumed, and suspended again
 	if _, done := l.beginPass("p")(releaseID(job)); done {
 		t.Error("it would wait for ever")
+	}
+}
+
+func TestReleasesInFlightAreForgottenOnceTheCacheShowsThem(t *testing.T) {
+	var l inFlight
+	l.beginPass("p")
+	l.add("p", "a", "north")
+	l.add("p", "b", "")
+	turn := func(policy string) func(types.UID) bool {
+		f := l.beginPass(policy)
+		return func(uid types.UID) bool {
+			to, done := f(uid)
+			if want := map[bool]string{true: "north"}[done]; to != want {
+				t.Errorf("released to %q, want %q", to, want)
+			}
+			return done
+		}
+	}
+	done := turn("p")
+	if !done("a") || done("c") { // b is not asked about: the cache does not have it
+		t.Error("want a done, and c not")
+	}
+	done = turn("p")
+	if !done("a") || done("b") {
+		t.Error("want a still done, and b forgotten")
+	}
+	l.drop("p", "a")
+	if l.has("a") || turn("p")("a") {
+		t.Error("want a dropped")
+	}
+	if turn("other")("a") {
+		t.Error("policies have to be apart")
 	}
 }

@@ -81,3 +81,47 @@ func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
 		t.Errorf("%d bytes, recorded: %t", len(g.reason), g.isRecorded)
 	}
 }
+
+func TestWorkWaitsForAFirstForecastButNotBeyondItsLatestStart(t *testing.T) {
+	l := &Loop{}
+	tests := map[string]struct {
+		now, latest time.Time
+		want        time.Time
+	}{
+		"for a minute":                {t0, t0.Add(time.Hour), t0.Add(time.Minute)},
+		"no longer":                   {t0.Add(time.Minute), t0.Add(time.Hour), t0.Add(time.Minute)},
+		"not beyond its latest start": {t0, t0.Add(20 * time.Second), t0.Add(20 * time.Second)},
+	}
+	l.startedAt.Store(&t0)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := &group{task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
+			p := &pass{policy: builtin(), snapshot: &forecast.Snapshot{}, now: tt.now, groups: []*group{g}}
+			g.decision = p.policy.Planner(p.snapshot, "", tt.now, tt.latest).Decide(g.task)
+			l.awaitForecast(p)
+			if !g.decision.Start.Equal(tt.want) {
+				t.Errorf("starts at %s, want %s", g.decision.Start, tt.want)
+			}
+		})
+	}
+}
+
+func TestWorkIsLookedAtEachMinuteWhileItWaits(t *testing.T) {
+	at := func(start time.Time) *group { return &group{decision: plan.Decision{Decided: t0, Start: start}} }
+	for name, tt := range map[string]struct {
+		groups []*group
+		want   time.Duration
+	}{
+		"nothing is held":                {nil, 10 * time.Minute},
+		"all is released":                {[]*group{at(t0)}, 10 * time.Minute},
+		"until it is due":                {[]*group{at(t0), at(t0.Add(20 * time.Second))}, 20 * time.Second},
+		"the clock may be set meanwhile": {[]*group{at(t0.Add(8 * time.Hour))}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &Loop{Clock: clocktesting.NewFakePassiveClock(t0)}
+			if got := l.untilNextPass(&pass{policy: builtin(), snapshot: &forecast.Snapshot{}, now: t0, groups: tt.groups}); got != tt.want {
+				t.Errorf("looks again in %s, want %s", got, tt.want)
+			}
+		})
+	}
+}

@@ -31,8 +31,8 @@ func getsDirtier(t *testing.T) *forecast.Store {
 		at := now.Add(time.Duration(i) * 5 * time.Minute)
 		slots = append(slots, forecast.Slot{Start: at, End: at.Add(5 * time.Minute), Intensity: 100 + 100*float64(i)})
 	}
-	issue := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
-	if err := store.Offer(builtin().Source, issue, now); err != nil {
+	document := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
+	if err := store.Offer(builtin().Source, document, now); err != nil {
 		t.Fatal(err)
 	}
 	return store

@@ -113,3 +113,22 @@ func TestWhatWasLetGoIsRecordedAsItWas(t *testing.T) {
 		t.Errorf("%q at %s, %t", reason, at, freed)
 	}
 }
+
+func TestWhatIsDueGoesInOrderWithThoseLastOfNamespacesThatRefuse(t *testing.T) {
+	p, l := &pass{}, &Loop{}
+	for i := range 7 {
+		pod := recordOf(hold.PodKind())
+		pod.Namespace, pod.UID = []string{"a", "b"}[i%2], types.UID(rune('a'+i))
+		g := &group{wasReleased: i != 3, pods: []*record{pod}}
+		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour)}
+		p.groups = append(p.groups, g)
+	}
+	l.refusals.note("", p.groups[2].pods[0], "no", t0)
+	got := ""
+	for _, g := range l.dueGroups(p) {
+		got += string(g.pods[0].UID)
+	}
+	if want := "bfaceg"; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

@@ -161,7 +161,7 @@ func TestRunning(t *testing.T) {
 	}
 }
 
-func TestVouchersAreForgotten(t *testing.T) {
+func TestOwnReleasesAreForgotten(t *testing.T) {
 	var v ownReleases
 	v.add("early", t0.Add(-nodeExpectedFor), true)
 	v.add("late", t0, true)

@@ -84,7 +84,7 @@ func TestForgedNamesOfPoliciesAreOnePassAndLeaveNothing(t *testing.T) {
 		t.Errorf("%d series, %v, want %d as before", after, err, before)
 	}
 	if n := len(l.inFlight.released[strayWork]) + len(l.inFlight.released) - 1; n > 0 {
-		t.Errorf("the ledger has %v", l.inFlight.released)
+		t.Errorf("the releases in flight are %v", l.inFlight.released)
 	}
 	for name := range l.limitedPolicies.Range {
 		t.Errorf("whether %v is limited is remembered", name)

@@ -55,20 +55,20 @@ func twoGrids() []*corev1.Node {
 	return []*corev1.Node{node("a", "north", "cpu"), node("b", "south", "cpu"), node("c", "south", "gpu")}
 }
 
-// grid is a book of forecasts by the hour.
+// grid is a snapshot of forecasts by the hour.
 func grid(t testing.TB, rules *policy.Policy, hours map[string][]float64) *forecast.Snapshot {
 	t.Helper()
-	issue := forecast.Document{Series: map[string]*forecast.Series{}, Issued: t0}
+	document := forecast.Document{Series: map[string]*forecast.Series{}, Issued: t0}
 	for location, intensities := range hours {
 		var slots []forecast.Slot
 		for i, value := range intensities {
 			start := t0.Add(time.Duration(i) * time.Hour)
 			slots = append(slots, forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: value})
 		}
-		issue.Series[location] = forecast.NewSeries(slots)
+		document.Series[location] = forecast.NewSeries(slots)
 	}
 	store := &forecast.Store{}
-	if err := store.Offer(rules.Source, issue, t0); len(hours) > 0 && err != nil {
+	if err := store.Offer(rules.Source, document, t0); len(hours) > 0 && err != nil {
 		t.Fatal(err)
 	}
 	return store.Snapshot(rules.Source)
