@@ -15,18 +15,6 @@ import (
 )
 
 const (
-	// EventHeld is the reason of the Event on work that has begun to wait.
-	EventHeld = "CarbonHeld"
-	// EventReleased is the reason of the Event on work that was released.
-	EventReleased = "CarbonReleased"
-	// EventNotHeld is the reason of the Event on work that asked to be held, and cannot be.
-	EventNotHeld = "CarbonNotHeld"
-	// EventRefused is the reason of the Event on work that the API server refuses to have released.
-	EventRefused = "CarbonReleaseRefused"
-	// EventNotBelieved is the reason of the Event on a policy whose forecast is not, or not wholly,
-	// believed any more.
-	EventNotBelieved = "ForecastNotBelieved"
-
 	eventsPerSecond       = 5
 	eventsBurst           = 50
 	maxEvents             = 5000
@@ -55,12 +43,12 @@ func NewAnnouncer(recorder events.EventRecorder) *Announcer {
 
 // ReleasedWork announces that work was released.
 func (h *Announcer) ReleasedWork(o *metav1.PartialObjectMetadata, reason string) {
-	h.Announce(o, corev1.EventTypeNormal, EventReleased, "Release", reason)
+	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventReleased, "Release", reason)
 }
 
 // RefusedRelease announces that the API server refuses to have work released, in its words.
 func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, message string) {
-	h.Announce(o, corev1.EventTypeWarning, EventRefused, "Release", plan.Truncate("the API server refuses to release it, and Gridlatch will try again: "+message))
+	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Truncate("the API server refuses to release it, and Gridlatch will try again: "+message))
 }
 
 // CreatedWork announces that new work is held, or that it asked to be held and is not.
@@ -69,9 +57,9 @@ func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	wish, _ := policy.Wish(o)
 	switch {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
-		h.Announce(o, corev1.EventTypeNormal, EventHeld, "Hold", reason)
+		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventHeld, "Hold", reason)
 	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
-		h.Announce(o, corev1.EventTypeNormal, EventNotHeld, "LeaveAlone", reason)
+		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventNotHeld, "LeaveAlone", reason)
 	}
 }
 
@@ -79,7 +67,7 @@ func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 func (h *Announcer) DisbelievedForecast(policy *v1alpha1.CarbonPolicy, why string) {
 	about := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: policy.Name, UID: policy.UID}}
 	about.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("CarbonPolicy"))
-	h.Announce(about, corev1.EventTypeWarning, EventNotBelieved, "ReadForecast", why)
+	h.Announce(about, corev1.EventTypeWarning, v1alpha1.EventNotBelieved, "ReadForecast", why)
 }
 
 // Announce queues an Event on an object. kind is Normal or Warning; reason and action are words in

@@ -175,7 +175,7 @@ func TestAnEventTellsOnceThatAForecastIsNotBelieved(t *testing.T) {
 	for a, found := l.Events.queue.next(); found; a, found = l.Events.queue.next() {
 		got = append(got, a.reason)
 	}
-	if diff := cmp.Diff([]string{EventNotBelieved}, got); diff != "" {
+	if diff := cmp.Diff([]string{v1alpha1.EventNotBelieved}, got); diff != "" {
 		t.Error(diff)
 	}
 }

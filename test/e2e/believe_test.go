@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -117,7 +116,7 @@ func TestAnOutageThatPublishesZerosIsNotBelieved(t *testing.T) {
 		}
 	}
 	env.Eventually(t, patience, func(ctx context.Context) error {
-		n, err := events(ctx, c, p, gating.EventNotBelieved)
+		n, err := events(ctx, c, p, v1alpha1.EventNotBelieved)
 		if err == nil && n != 1 {
 			err = fmt.Errorf("%d Events on the policy, want 1", n)
 		}

@@ -48,7 +48,7 @@ func TestCLIExplainsAndReleasesWhatIsHeld(t *testing.T) {
 	pods := awaitGated(t, cluster, ns, 3)
 	wantPrinted(t, []string{
 		"job/report in namespace " + ns + " waits until", "120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430",
-		"of 2 pods", "at once", "planned", "█ run", "start",
+		"on 2 pods", "at once", "planned", "█ run", "start",
 	}, "explain", "job", "report", "-n", ns, "--signals")
 	wantPrinted(t, []string{"Start at ", "120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430", "█ run"},
 		"plan", "--duration", "2s", "--deadline", "10m")

@@ -18,7 +18,6 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -85,12 +84,12 @@ func awaitRefusal(t *testing.T, o client.Object) corev1.Event {
 			return err
 		}
 		for _, e := range list.Items {
-			if e.Reason == gating.EventRefused && e.InvolvedObject.UID == o.GetUID() {
+			if e.Reason == v1alpha1.EventRefused && e.InvolvedObject.UID == o.GetUID() {
 				found = e
 				return nil
 			}
 		}
-		return fmt.Errorf("there is no Event %s on %s", gating.EventRefused, o.GetName())
+		return fmt.Errorf("there is no Event %s on %s", v1alpha1.EventRefused, o.GetName())
 	})
 	return found
 }

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -99,7 +98,7 @@ func TestAJobThatIsHeldBySuspendHasNoPodsAndCountsAsHeld(t *testing.T) {
 	if pods, err := podsOf(t.Context(), cluster, ns); err != nil || len(pods) > 0 {
 		t.Errorf("%d pods exist while it waits (%v)", len(pods), err)
 	}
-	awaitEvent(t, cluster, j, gating.EventHeld)
+	awaitEvent(t, cluster, j, v1alpha1.EventHeld)
 	if err := cluster.Client.Delete(t.Context(), j, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +130,7 @@ func TestOnlyWhatWeSuspendedIsResumed(t *testing.T) {
 	if !strings.Contains(theirs.Annotations[v1alpha1.ReasonAnnotation], "suspended already") {
 		t.Errorf("reason %q", theirs.Annotations[v1alpha1.ReasonAnnotation])
 	}
-	awaitEvent(t, cluster, theirs, gating.EventNotHeld)
+	awaitEvent(t, cluster, theirs, v1alpha1.EventNotHeld)
 	edit(t, resumed, `{"spec":{"suspend":false}}`)
 	awaitJob(t, cluster, resumed, patience, wantSuspended(false, v1alpha1.StateReleased))
 	edit(t, kept, fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, v1alpha1.HeldByAnnotation)) // somebody takes it over

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"fmt"
@@ -11,27 +11,30 @@ import (
 )
 
 const (
-	chartRows    = 10
-	chartLabels  = 8   // columns of the labels at the left
-	chartWidest  = 160 // columns: wider is harder to read
-	chartPerTick = 14  // columns between two times on the axis, at least
+	chartRows     = 10
+	labelColumns  = 8   // the labels at the left
+	maxColumns    = 160 // a wider chart is harder to read
+	minColumns    = 20
+	columnsToTick = 14 // the least distance of two times on the axis
 )
 
-// A chart draws a forecast as columns, those of the run in another glyph: it can be read without colour.
+// chart draws a forecast as columns. The columns of the run are of another glyph, so that the chart
+// can be read without colour.
 type chart struct {
 	series     *forecast.Series
-	title      string // of the columns that are not the run
+	title      string // what the other columns are
 	from, to   time.Time
 	start, end time.Time // of the run
-	latest     time.Time // start
+	latest     time.Time // the latest start
 	columns    int
 }
 
-// newChart shows the run that starts at a time, from now on: at least a day, and all of the wait.
-func newChart(e env, series *forecast.Series, now, start time.Time, duration time.Duration, latest time.Time) chart {
+// newChart draws the run that starts at a time, from now on: the next day at least, and all of the
+// wait.
+func newChart(width int, series *forecast.Series, now, start time.Time, duration time.Duration, latest time.Time) chart {
 	to := latest.Add(duration)
-	if day := now.Add(24 * time.Hour); to.Before(day) {
-		to = day
+	if tomorrow := now.Add(24 * time.Hour); to.Before(tomorrow) {
+		to = tomorrow
 	}
 	if end := series.End(); end.Before(to) && end.After(now) {
 		to = end
@@ -40,27 +43,27 @@ func newChart(e env, series *forecast.Series, now, start time.Time, duration tim
 		series: series, title: "forecast", from: now, to: to,
 		start: start, end: start.Add(duration), latest: latest,
 	}
-	c.columns = max(min(e.width, chartWidest)-chartLabels-1, 20)
+	c.columns = max(min(width, maxColumns)-labelColumns-1, minColumns)
 	if hours := int(math.Ceil(to.Sub(now).Hours())); hours > 0 && hours < c.columns {
-		c.columns -= c.columns % hours // all hours are as wide
+		c.columns -= c.columns % hours // each hour has the same width
 	}
 	return c
 }
 
-// at is when a column begins.
+// at returns when a column begins.
 func (c chart) at(column int) time.Time {
 	share := float64(column) / float64(c.columns)
 	return c.from.Add(time.Duration(share * float64(c.to.Sub(c.from))))
 }
 
-// column is where a time lies.
+// column returns the column of a time.
 func (c chart) column(t time.Time) int {
 	share := float64(t.Sub(c.from)) / float64(c.to.Sub(c.from))
 	return min(max(int(math.Floor(share*float64(c.columns)+1e-9)), 0), c.columns-1)
 }
 
-// runs tells whether a column belongs to the run: one of them always does.
-func (c chart) runs(column int) bool {
+// isRun reports whether a column belongs to the run. At least one column does.
+func (c chart) isRun(column int) bool {
 	if column == c.column(c.start) {
 		return true
 	}
@@ -68,10 +71,9 @@ func (c chart) runs(column int) bool {
 	return !middle.Before(c.start) && middle.Before(c.end)
 }
 
-// draw draws it.
 func (c chart) draw(out *screen.Screen) {
-	values, least, most := c.values()
-	base, top := -above(-least), above(most)
+	values, lowest, highest := c.values()
+	base, top := -above(-lowest), above(highest)
 	out.Printf("gCO2eq/kWh: ⣿ %s, █ run\n", c.title)
 	for row := chartRows - 1; row >= 0; row-- {
 		label := ""
@@ -79,14 +81,14 @@ func (c chart) draw(out *screen.Screen) {
 			label = fmt.Sprintf("%.4g", base+(top-base)*float64(row+1)/chartRows)
 		}
 		before, run, after := c.row(values, row, base, top)
-		out.Printf("%*s ┤%s%s%s%s%s\n", chartLabels-2, label, before, screen.Green, run, screen.Plain, after)
+		out.Printf("%*s ┤%s%s%s%s%s\n", labelColumns-2, label, before, screen.Green, run, screen.Plain, after)
 	}
 	for _, line := range c.axis() {
 		out.Printf("%s\n", line)
 	}
 }
 
-// above is the next number from value on whose fifths are round; 0 if it is not above 0.
+// above returns the next number from value on that has round fifths, 0 if value is not above 0.
 func above(value float64) float64 {
 	if value <= 0 {
 		return 0
@@ -100,35 +102,35 @@ func above(value float64) float64 {
 	return 10 * unit
 }
 
-// values are the means of the columns; NaN where nothing is known.
-func (c chart) values() (values []float64, least, most float64) {
+// values returns the mean of each column, NaN where nothing is known.
+func (c chart) values() (values []float64, lowest, highest float64) {
 	values = make([]float64, c.columns)
-	least, most = 0, 0
 	for i := range values {
 		mean, covered := c.series.Mean(c.at(i), c.at(i+1))
 		if values[i] = mean; covered == 0 {
 			values[i] = math.NaN()
 			continue
 		}
-		least, most = min(least, mean), max(most, mean)
+		lowest, highest = min(lowest, mean), max(highest, mean)
 	}
-	return values, least, most
+	return values, lowest, highest
 }
 
-// row draws one row: quarters of it in dots before and after the run, and eighths in blocks for the run.
-func (c chart) row(values []float64, row int, base, most float64) (before, run, after string) {
+// row draws one row: the columns before and after the run in quarters of dots, and those of the run
+// in eighths of blocks.
+func (c chart) row(values []float64, row int, base, top float64) (before, run, after string) {
 	dots, blocks := []rune(" ⣀⣤⣶⣿"), []rune(" ▁▂▃▄▅▆▇█")
 	line := make([]rune, len(values))
 	first, end := len(values), 0 // of the run
 	for i, value := range values {
 		glyphs := dots
-		if c.runs(i) {
+		if c.isRun(i) {
 			glyphs, first, end = blocks, min(first, i), i+1
 		}
 		parts := float64(len(glyphs) - 1)
 		fill := 0.0
-		if !math.IsNaN(value) && most > base {
-			fill = (value-base)/(most-base)*chartRows - float64(row)
+		if !math.IsNaN(value) && top > base {
+			fill = (value-base)/(top-base)*chartRows - float64(row)
 		}
 		line[i] = glyphs[int(math.Round(min(max(fill, 0), 1)*parts))]
 	}
@@ -137,7 +139,7 @@ func (c chart) row(values []float64, row int, base, most float64) (before, run, 
 	return string(line[:first]), string(line[first:end]), string(line[end:])
 }
 
-// axis is what stands below: a ruler with the run and the latest start on it, and times.
+// axis returns the lines below: a ruler with the run, the starts, and times.
 func (c chart) axis() []string {
 	ruler, times, marks := line(c.columns, '─'), line(c.columns+12, ' '), line(c.columns+30, ' ')
 	if first, _ := c.ticks(); c.column(first) > len("now ") {
@@ -148,7 +150,7 @@ func (c chart) axis() []string {
 		write(times, c.column(t), t.Format(tickFormat(t)))
 	}
 	for i := range c.columns {
-		if c.runs(i) {
+		if c.isRun(i) {
 			ruler[i] = '━'
 		}
 	}
@@ -157,20 +159,20 @@ func (c chart) axis() []string {
 	if c.latest.After(c.start) && c.latest.Before(c.to) && c.column(c.latest) > first+14 {
 		write(marks, c.column(c.latest), "△ "+c.latest.Format("15:04")+" latest start")
 	}
-	indent := strings.Repeat(" ", chartLabels)
+	indent := strings.Repeat(" ", labelColumns)
 	return []string{
-		strings.Repeat(" ", chartLabels-1) + "└" + string(ruler),
+		strings.Repeat(" ", labelColumns-1) + "└" + string(ruler),
 		indent + strings.TrimRight(string(marks), " "),
 		indent + strings.TrimRight(string(times), " ") + " UTC",
 	}
 }
 
-// ticks returns the first round time, and how far they are apart.
+// ticks returns the first round time, and the distance to the next.
 func (c chart) ticks() (time.Time, time.Duration) {
-	most := max(c.columns/chartPerTick, 1)
+	maxTicks := max(c.columns/columnsToTick, 1)
 	step := time.Hour
 	for _, hours := range []int{1, 2, 3, 6, 12, 24, 48, 96, 168} {
-		if step = time.Duration(hours) * time.Hour; int(c.to.Sub(c.from)/step) <= most {
+		if step = time.Duration(hours) * time.Hour; int(c.to.Sub(c.from)/step) <= maxTicks {
 			break
 		}
 	}
@@ -181,7 +183,7 @@ func (c chart) ticks() (time.Time, time.Duration) {
 	return first, step
 }
 
-// tickFormat tells the day where it begins.
+// tickFormat shows the day where the day begins.
 func tickFormat(t time.Time) string {
 	if t.Hour() == 0 && t.Minute() == 0 {
 		return "Jan 2"
@@ -191,7 +193,7 @@ func tickFormat(t time.Time) string {
 
 func line(length int, glyph rune) []rune { return []rune(strings.Repeat(string(glyph), length)) }
 
-// write puts a text over a line, as much as fits.
+// write writes as much of a text over a line as fits.
 func write(line []rune, at int, text string) {
 	for i, glyph := range []rune(text) {
 		if at+i < len(line) {

@@ -17,12 +17,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
-// world is a cluster with the forecast of testdata, a controller that leads, and these objects.
-func world(t *testing.T, objects ...client.Object) (func(*env), client.Client) {
+// fakeCluster returns a cluster with the forecast of testdata, a controller that leads, and objects; and
+// what has the commands use that cluster.
+func fakeCluster(t *testing.T, objects ...client.Object) (func(*env), client.Client) {
 	t.Helper()
-	scheme, err := newScheme()
+	scheme, err := cluster.Scheme()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +72,7 @@ func world(t *testing.T, objects ...client.Object) (func(*env), client.Client) {
 	}, c
 }
 
-// paged lists metadata page by page, which the fake does not.
+// paged lists metadata page by page, as an API server does, and the fake does not.
 type paged struct{ client.Client }
 
 func (p paged) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
@@ -96,8 +98,8 @@ func (p paged) List(ctx context.Context, list client.ObjectList, options ...clie
 
 const heldReason = "waits until Nov 22 05:00 UTC: 152 gCO2eq/kWh in CAISO_NORTH, 64 % less than the 420 at Nov 21 20:30; latest start Nov 22 07:08"
 
-// notes are what Gridlatch writes on what it holds.
-func notes(more ...string) map[string]string {
+// heldAnnotations returns the annotations of held work, with more keys and values.
+func heldAnnotations(more ...string) map[string]string {
 	annotations := map[string]string{
 		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "2h", v1alpha1.PolicyAnnotation: "default",
 		v1alpha1.ReasonAnnotation: heldReason, v1alpha1.PlannedStartAnnotation: "2026-11-22T05:00:00Z", v1alpha1.LatestStartAnnotation: "2026-11-22T07:08:00Z",
@@ -140,13 +142,13 @@ func podOf(name, state string, annotations map[string]string, owner *batchv1.Job
 	return p
 }
 
-// busy is a cluster with something of everything.
-func busy() []client.Object {
-	gated := jobOf("nightly-report", v1alpha1.StateHeld, notes(v1alpha1.DeadlineAnnotation, "12h44m"), 2)
-	whole := jobOf("bounded", v1alpha1.StateHeld, notes(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend, v1alpha1.PlannedStartAnnotation, "2026-11-22T03:20:00Z"), 7)
+// workInEachState returns work in each state.
+func workInEachState() []client.Object {
+	gated := jobOf("nightly-report", v1alpha1.StateHeld, heldAnnotations(v1alpha1.DeadlineAnnotation, "12h44m"), 2)
+	whole := jobOf("bounded", v1alpha1.StateHeld, heldAnnotations(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend, v1alpha1.PlannedStartAnnotation, "2026-11-22T03:20:00Z"), 7)
 	suspend := true
 	whole.Spec.Suspend = &suspend
-	started := podOf("started", v1alpha1.StateReleased, notes(v1alpha1.PlannedStartAnnotation, "",
+	started := podOf("started", v1alpha1.StateReleased, heldAnnotations(v1alpha1.PlannedStartAnnotation, "",
 		v1alpha1.ReasonAnnotation, "started Nov 21 21:00 UTC: 401 gCO2eq/kWh in CAISO_NORTH, no later start is cleaner; 5 % less than the 420 at its creation"), nil)
 	started.Status.Phase, started.Labels["phase"] = corev1.PodRunning, "Running"
 	started.Status.Conditions = []corev1.PodCondition{{
@@ -160,10 +162,10 @@ func busy() []client.Object {
 	asleep := jobOf("asleep", "", nil, 1)
 	asleep.Spec.Suspend = &suspend
 	return []client.Object{
-		gated, podOf("nightly-report-a", v1alpha1.StateHeld, notes(), gated), podOf("nightly-report-b", v1alpha1.StateHeld, notes(), gated),
-		whole, started, podOf("backup", v1alpha1.StateHeld, notes(), nil), jobOf("ordinary", "", nil, 1), done, working, runs, asleep,
+		gated, podOf("nightly-report-a", v1alpha1.StateHeld, heldAnnotations(), gated), podOf("nightly-report-b", v1alpha1.StateHeld, heldAnnotations(), gated),
+		whole, started, podOf("backup", v1alpha1.StateHeld, heldAnnotations(), nil), jobOf("ordinary", "", nil, 1), done, working, runs, asleep,
 		jobOf("unseen", "", map[string]string{v1alpha1.DelayTolerantAnnotation: "true"}, 1),
-		jobOf("managed", v1alpha1.StateReleased, notes(v1alpha1.ReasonAnnotation, "not held: it is managed by example.com/other", v1alpha1.OutcomeAnnotation, v1alpha1.OutcomeNotHeld), 1),
+		jobOf("managed", v1alpha1.StateReleased, heldAnnotations(v1alpha1.ReasonAnnotation, "not held: it is managed by example.com/other", v1alpha1.OutcomeAnnotation, v1alpha1.OutcomeNotHeld), 1),
 	}
 }
 

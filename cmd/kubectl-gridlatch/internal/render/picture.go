@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"errors"
@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"gonum.org/v1/plot"
@@ -19,40 +18,47 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/replay"
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
 const (
-	day       = 24 * time.Hour
-	plotWidth = 24 * vg.Centimeter
-	plotTall  = 14 * vg.Centimeter
-	plotDPI   = 144
-	headroom  = 0.35 // of the height of the lines, for what names them
+	day           = 24 * time.Hour
+	weekDays      = 7
+	maxWholeDays  = weekDays + 3 // a run of so many days is shown whole
+	pictureWidth  = 24 * vg.Centimeter
+	pictureHeight = 14 * vg.Centimeter
+	pictureDPI    = 144
+	legendShare   = 0.35 // of the height of the lines, for the legend above them
 )
 
-// A picture shows a week of a run: the intensity, and below it the work, started at once and as a policy started it.
+// picture shows a week of a back-test: the intensity, and below it the jobs, started at once and as
+// a policy started them.
 type picture struct {
-	s        *simulation
+	r        *replay.Replay
 	after    backtest.Run
 	from, to time.Time
-	whole    bool // the week is the whole run
+	isWhole  bool // the week is the whole run
 }
 
-// draw draws what the first policy that moves work did.
-func (s *simulation) draw(w io.Writer) error {
-	p := newPicture(s)
+// Picture draws what the first policy did that moves work: as SVG, or else as PNG.
+func Picture(w io.Writer, r *replay.Replay, asSVG bool) error {
+	p := newPicture(r)
 	intensity, err := p.intensity()
 	if err != nil {
 		return err
 	}
-	work, err := p.work()
+	jobs, err := p.jobs()
 	if err != nil {
 		return err
 	}
-	panels := [][]*plot.Plot{{intensity}, {work}}
-	canvas, out := newCanvas(s.flags.plot)
+	panels := [][]*plot.Plot{{intensity}, {jobs}}
+	canvas, out := newCanvas(asSVG)
 	dc := draw.New(canvas)
-	tiles := draw.Tiles{Rows: 2, Cols: 1, PadY: 4 * vg.Millimeter, PadTop: 3 * vg.Millimeter, PadBottom: 2 * vg.Millimeter, PadRight: 5 * vg.Millimeter, PadLeft: 2 * vg.Millimeter}
+	tiles := draw.Tiles{
+		Rows: 2, Cols: 1, PadY: 4 * vg.Millimeter, PadTop: 3 * vg.Millimeter, PadBottom: 2 * vg.Millimeter,
+		PadRight: 5 * vg.Millimeter, PadLeft: 2 * vg.Millimeter,
+	}
 	for i, tile := range plot.Align(panels, tiles, dc) {
 		panels[i][0].Draw(tile[0])
 	}
@@ -60,18 +66,18 @@ func (s *simulation) draw(w io.Writer) error {
 	return err
 }
 
-func newCanvas(path string) (vg.CanvasSizer, io.WriterTo) {
-	if strings.EqualFold(filepath.Ext(path), ".svg") {
-		canvas := vgsvg.New(plotWidth, plotTall)
+func newCanvas(asSVG bool) (vg.CanvasSizer, io.WriterTo) {
+	if asSVG {
+		canvas := vgsvg.New(pictureWidth, pictureHeight)
 		return canvas, canvas
 	}
-	canvas := vgimg.NewWith(vgimg.UseWH(plotWidth, plotTall), vgimg.UseDPI(plotDPI), vgimg.UseBackgroundColor(color.White))
+	canvas := vgimg.NewWith(vgimg.UseWH(pictureWidth, pictureHeight), vgimg.UseDPI(pictureDPI), vgimg.UseBackgroundColor(color.White))
 	return canvas, vgimg.PngCanvas{Canvas: canvas}
 }
 
-// newPicture chooses the policy: gridlatch, else the first that moves work for a reason.
-func newPicture(s *simulation) picture {
-	p := picture{s: s, after: s.result.Runs[0]}
+// newPicture chooses the policy: gridlatch, or else the first that moves work for a reason.
+func newPicture(r *replay.Replay) picture {
+	p := picture{r: r, after: r.Result.Runs[0]}
 	rank := func(run backtest.Run) int {
 		switch run.Policy.Kind {
 		case backtest.Gridlatch:
@@ -84,7 +90,7 @@ func newPicture(s *simulation) picture {
 			return 1
 		}
 	}
-	for _, run := range s.result.Runs[:len(s.policies)] {
+	for _, run := range r.Result.Runs[:len(r.Policies)] {
 		if rank(run) < rank(p.after) {
 			p.after = run
 		}
@@ -93,9 +99,9 @@ func newPicture(s *simulation) picture {
 	return p
 }
 
-// before is the run of the policy that starts all at once.
+// before returns the run of the policy that starts each job at once.
 func (p *picture) before() backtest.Run {
-	for _, run := range p.s.result.Runs {
+	for _, run := range p.r.Result.Runs {
 		if run.Policy.Kind == backtest.Immediate {
 			return run
 		}
@@ -103,11 +109,10 @@ func (p *picture) before() backtest.Run {
 	return backtest.Run{}
 }
 
-// chooseWeek takes the week whose saving is nearest to that of the whole run, the earliest of equals; or the whole run,
-// if it is not much longer.
+// chooseWeek chooses the week whose saving is nearest to that of the whole run, the earliest of
+// equals; or the whole run, if that is not much longer.
 func (p *picture) chooseWeek() {
-	const week = 7
-	jobs, first, last := p.s.result.Jobs, p.s.result.Jobs[0].Arrival, p.s.result.Jobs[0].Arrival
+	jobs, first, last := p.r.Result.Jobs, p.r.Result.Jobs[0].Arrival, p.r.Result.Jobs[0].Arrival
 	for i, job := range jobs {
 		first = earliest(first, job.Arrival)
 		if end := p.after.Starts[i].Add(job.Duration); end.After(last) {
@@ -116,7 +121,7 @@ func (p *picture) chooseWeek() {
 	}
 	p.from = first.Truncate(day)
 	days := int(last.Sub(p.from)/day) + 1
-	atOnce, emitted := make([]float64, days+1), make([]float64, days+1) // totals of the days before
+	atOnce, emitted := make([]float64, days+1), make([]float64, days+1) // sums over the days before
 	for i, job := range jobs {
 		d := int(job.Arrival.Sub(p.from)/day) + 1
 		energy := job.Weight * job.Duration.Hours()
@@ -128,17 +133,17 @@ func (p *picture) chooseWeek() {
 		emitted[d+1] += emitted[d]
 	}
 	overall := 1 - emitted[days]/atOnce[days]
-	if p.to, p.whole = p.from.Add(time.Duration(days)*day), true; days <= week+3 {
+	if p.to, p.isWhole = p.from.Add(time.Duration(days)*day), true; days <= maxWholeDays {
 		return
 	}
 	begin, nearest := p.from, math.Inf(1)
-	for d := 0; d+week <= days; d++ {
-		saving := 1 - (emitted[d+week]-emitted[d])/(atOnce[d+week]-atOnce[d])
+	for d := 0; d+weekDays <= days; d++ {
+		saving := 1 - (emitted[d+weekDays]-emitted[d])/(atOnce[d+weekDays]-atOnce[d])
 		if off := math.Abs(saving - overall); off < nearest {
 			nearest, p.from = off, begin.Add(time.Duration(d)*day)
 		}
 	}
-	p.to, p.whole = p.from.Add(week*day), false
+	p.to, p.isWhole = p.from.Add(weekDays*day), false
 }
 
 func earliest(a, b time.Time) time.Time {
@@ -149,34 +154,34 @@ func earliest(a, b time.Time) time.Time {
 }
 
 func (p *picture) mean(start time.Time, duration time.Duration) float64 {
-	mean, _ := p.s.setup.Actuals.Series.Mean(start, start.Add(duration))
+	mean, _ := p.r.Setup.Actuals.Series.Mean(start, start.Add(duration))
 	return mean
 }
 
-// intensity is the panel above.
+// intensity draws the panel above.
 func (p *picture) intensity() (*plot.Plot, error) {
 	panel := p.panel("gCO2eq/kWh")
-	which := "the week most like the whole"
-	if p.whole {
+	which := "the week that is most like the whole run"
+	if p.isWhole {
 		which = "the whole run"
 	}
 	panel.Title.Text = fmt.Sprintf("%s: %s saves %.1f %% of the emissions; shown is %s",
-		screen.Clean(filepath.Base(p.s.flags.actual)), p.after.Policy, 100*p.s.of(p.after.Policy.Kind).Total.Saving, which)
+		screen.Clean(filepath.Base(p.r.Files.Actual)), p.after.Policy, 100*p.r.Of(p.after.Policy.Kind).Total.Saving, which)
 	var points plotter.XYs
-	for _, slot := range p.s.setup.Actuals.Series.Slots() {
+	for _, slot := range p.r.Setup.Actuals.Series.Slots() {
 		if slot.Start.Before(p.to) && slot.End.After(p.from) {
 			points = append(points, plotter.XY{X: p.x(slot.Start), Y: slot.Intensity}, plotter.XY{X: p.x(slot.End), Y: slot.Intensity})
 		}
 	}
 	err := p.add(panel, "carbon intensity", points, color.RGBA{R: 0x33, G: 0x33, B: 0x33, A: 0xff}, nil)
-	panel.Y.Max *= 1 + headroom/2
+	panel.Y.Max *= 1 + legendShare/2
 	return panel, err
 }
 
-// work is the panel below.
-func (p *picture) work() (*plot.Plot, error) {
+// jobs draws the panel below.
+func (p *picture) jobs() (*plot.Plot, error) {
 	unit := "jobs running"
-	for _, job := range p.s.result.Jobs {
+	for _, job := range p.r.Result.Jobs {
 		if job.Weight != 1 {
 			unit = "weight of jobs running"
 		}
@@ -189,15 +194,15 @@ func (p *picture) work() (*plot.Plot, error) {
 		p.add(panel, p.after.Policy.String(), p.load(p.after), green, pale),
 		p.add(panel, "started at once", p.load(p.before()), grey, nil),
 	)
-	panel.Y.Max *= 1 + headroom
+	panel.Y.Max *= 1 + legendShare
 	return panel, err
 }
 
-// load is how much of the work runs in each slot.
+// load returns how much of the jobs runs in each slot.
 func (p *picture) load(run backtest.Run) plotter.XYs {
-	slot := max(p.s.setup.Actuals.SlotWidth, p.to.Sub(p.from)/2000)
+	slot := max(p.r.Setup.Actuals.SlotWidth, p.to.Sub(p.from)/2000)
 	running := make([]float64, int(p.to.Sub(p.from)/slot)+1)
-	for i, job := range p.s.result.Jobs {
+	for i, job := range p.r.Result.Jobs {
 		start, end := run.Starts[i], run.Starts[i].Add(job.Duration)
 		if !start.Before(p.to) || !end.After(p.from) {
 			continue
@@ -229,7 +234,7 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// panel is empty, with the days at its foot.
+// panel returns an empty panel, with the days at its foot.
 func (p *picture) panel(unit string) *plot.Plot {
 	panel := plot.New()
 	for _, style := range []*text.Style{
@@ -253,7 +258,7 @@ func (p *picture) panel(unit string) *plot.Plot {
 	return panel
 }
 
-// ticks are the days, at midnight.
+// ticks returns the days, at midnight.
 func (p *picture) ticks() plot.ConstantTicks {
 	var ticks []plot.Tick
 	for t := p.from; !t.After(p.to); t = t.Add(day) {
@@ -264,7 +269,7 @@ func (p *picture) ticks() plot.ConstantTicks {
 
 func (p *picture) x(t time.Time) float64 { return float64(t.Unix()) }
 
-// add adds a line, filled down to 0 if there is a colour for it.
+// add adds a line. If a fill colour is given, the area below the line is filled.
 func (p *picture) add(panel *plot.Plot, name string, points plotter.XYs, stroke, fill color.Color) error {
 	line, err := plotter.NewLine(points)
 	if err != nil {
