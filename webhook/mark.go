@@ -13,7 +13,7 @@ import (
 // whatever quantity: there is as much of a request as of a limit. A pod in a queue
 // of its own gets none: Kueue may not admit what its queue does not cover.
 func mark(pod *aPod) patch {
-	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueue] != "" || !pod.containers {
+	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueueLabel] != "" || !pod.containers {
 		return nil
 	}
 	has := pod.resources

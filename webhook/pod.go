@@ -60,7 +60,7 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *aPo
 		return stripPod(pod), nil
 	case owned && pod.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased: // so its Job's template says
 		return w.startLater(ctx, req, pod, ""), nil
-	case owned && w.Records.Released(req.Namespace, pod):
+	case owned && w.Records.IsJobReleased(req.Namespace, pod):
 		return w.startLater(ctx, req, pod, "its Job has been released"), nil
 	case !owned:
 		return w.decidePod(ctx, req, came, wantGate(pod))
@@ -83,7 +83,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 	if errs := append(checkAsk(pod, pod.CreationTimestamp.Time, field.NewPath("metadata")), wrong...); len(errs) > 0 {
 		return blame(pod, errs).without(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
-	ofHeldJob := w.Records.Held(req.Namespace, pod)
+	ofHeldJob := w.Records.IsJobHeld(req.Namespace, pod)
 	if why := leavePodAlone(pod, ofHeldJob); why != "" {
 		return startPod(pod, why).mark(pod.Annotations), nil
 	}
@@ -108,7 +108,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod,
 // leavePodAlone says why a pod is not held whatever the grid does.
 func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
-	case hold.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
+	case hold.OwningJob(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
 		return notHeld + "its Job was not decided on at its creation, and may have started"
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"

@@ -101,7 +101,7 @@ func (o *object) table(path string, into *table, of *meta) func() error {
 		into.there, into.known = true, map[string]string{}
 		left := mostOurs
 		return o.Members(path, func(key string) error {
-			ours := hold.Ours(key)
+			ours := hold.IsKnownKey(key)
 			if !ours {
 				of.tool = policy.ToolOf(o.tools, key, of.tool)
 			}

@@ -40,7 +40,7 @@ func (w *Webhook) startLater(ctx context.Context, req serving.Review, pod *corev
 // may be another.
 func (w *Webhook) whereNow(ctx context.Context, req serving.Review, pod *corev1.Pod, rules *policy.Policy) string {
 	if rules.Limited() {
-		return w.Records.PlannedWithJob(req.Namespace, pod)
+		return w.Records.PlannedLocation(req.Namespace, pod)
 	}
 	suit(ctx, rules, pod)
 	task := rules.TaskOf(pod)

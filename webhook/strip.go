@@ -34,7 +34,7 @@ func asks(objects ...metav1.Object) bool {
 // Job. Of anything else, anybody may have written it.
 func vouched(req serving.Review, pod metav1.Object) bool {
 	by := req.Username
-	return hold.JobOf(pod) != nil && (by == jobController || by == controllerManager)
+	return hold.OwningJob(pod) != nil && (by == jobController || by == controllerManager)
 }
 
 // stripPod takes off a pod that does not ask to wait what only Gridlatch writes,

@@ -84,7 +84,7 @@ func TestCLIHoldsAJobThatHasNotStarted(t *testing.T) {
 	awaitScheduled(t, cluster, ns, 1, patience)
 	wantPrinted(t, []string{"job/idle held: waits until"}, "hold", "job", "idle", "-n", ns, "--deadline", "10m")
 	awaitJob(t, cluster, idle, patience, wantSuspended(true, v1alpha1.StateHeld))
-	if _, stderr, err := plugin(t, "hold", "job", "idle", "-n", ns); err == nil || !strings.Contains(stderr, "it is held already") {
+	if _, stderr, err := plugin(t, "hold", "job", "idle", "-n", ns); err == nil || !strings.Contains(stderr, "it is already held") {
 		t.Errorf("it was held twice: %v, %s", err, stderr)
 	}
 	awaitJob(t, cluster, idle, 12*time.Second+patience, wantSuspended(false, v1alpha1.StateReleased))

@@ -138,7 +138,7 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/quota"}}
 	idle, suspended, queued := job(ns, "idle", annotations, 0), job(ns, "suspended", annotations, 2), job(ns, "queued", annotations, 2)
 	idle.Spec.Completions = ptr(int32(2))
-	queued.Labels, queued.Spec.Suspend = map[string]string{hold.KueueQueue: "team"}, ptr(true)
+	queued.Labels, queued.Spec.Suspend = map[string]string{hold.KueueQueueLabel: "team"}, ptr(true)
 	create(t, cluster, gated, idle, suspended, queued)
 	awaitPods(t, cluster, ns, wantGated(3, 0))
 	change(t, cluster, suspended, func(j *batchv1.Job) { j.Spec.Suspend = ptr(true) })

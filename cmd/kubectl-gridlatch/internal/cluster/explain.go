@@ -143,7 +143,7 @@ func (c *Cluster) head(ctx context.Context, x *Explanation, o client.Object) (cl
 	switch o := o.(type) {
 	case *corev1.Pod:
 		x.Started = scheduled(o)
-		job, err := hold.ReadJob(ctx, c.API, o)
+		job, err := hold.ReadOwningJob(ctx, c.API, o)
 		if err != nil {
 			return nil, err
 		}

@@ -55,20 +55,20 @@ func twoGrids() []*corev1.Node {
 	return []*corev1.Node{node("a", "north", "cpu"), node("b", "south", "cpu"), node("c", "south", "gpu")}
 }
 
-// grid is a book of forecasts by the hour.
+// grid is a snapshot of forecasts by the hour.
 func grid(t testing.TB, rules *policy.Policy, hours map[string][]float64) *forecast.Snapshot {
 	t.Helper()
-	issue := forecast.Document{Series: map[string]*forecast.Series{}, Issued: t0}
+	document := forecast.Document{Series: map[string]*forecast.Series{}, Issued: t0}
 	for location, intensities := range hours {
 		var slots []forecast.Slot
 		for i, value := range intensities {
 			start := t0.Add(time.Duration(i) * time.Hour)
 			slots = append(slots, forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: value})
 		}
-		issue.Series[location] = forecast.NewSeries(slots)
+		document.Series[location] = forecast.NewSeries(slots)
 	}
 	store := &forecast.Store{}
-	if err := store.Offer(rules.Source, issue, t0); len(hours) > 0 && err != nil {
+	if err := store.Offer(rules.Source, document, t0); len(hours) > 0 && err != nil {
 		t.Fatal(err)
 	}
 	return store.Snapshot(rules.Source)
@@ -77,7 +77,7 @@ func grid(t testing.TB, rules *policy.Policy, hours map[string][]float64) *forec
 // waiting is a group of one pod that asks for an hour within four.
 func waiting(name string, annotations map[string]string) *group {
 	pod := recordOf(hold.PodKind())
-	pod.gated = true
+	pod.isGated = true
 	pod.Name, pod.UID, pod.CreationTimestamp = name, types.UID(name), metav1.NewTime(t0)
 	pod.Annotations = map[string]string{v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
 	for key, value := range annotations {
@@ -87,12 +87,12 @@ func waiting(name string, annotations map[string]string) *group {
 }
 
 func TestReleasesSayWhere(t *testing.T) {
-	to := hold.ReleaseNote{Reason: "r", At: t0, To: "north"}
-	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, hold.KueueGates: v1alpha1.Gate}} {
+	to := hold.ReleaseNote{Reason: "r", At: t0, Location: "north"}
+	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, hold.KueueGatesAnnotation: v1alpha1.Gate}} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
-		for _, r := range []hold.ReleaseNote{to, {Reason: "r", At: t0, Template: true}} {
-			data, err := r.JobWrites(job).Whole.Data(job)
-			if err != nil || strings.Contains(string(data), "planned-location") != (r.To != "") || strings.Contains(string(data), "template") {
+		for _, r := range []hold.ReleaseNote{to, {Reason: "r", At: t0, MarksTemplate: true}} {
+			data, err := r.JobPatches(job).Full.Data(job)
+			if err != nil || strings.Contains(string(data), "planned-location") != (r.Location != "") || strings.Contains(string(data), "template") {
 				t.Errorf("%s: %s (%v)", name, data, err)
 			}
 		}
@@ -152,12 +152,12 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 					return c.Patch(ctx, o, patch, options...)
 				},
 			}).Build()
-			l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
-			l.done.turn(rules.Name)
+			l := &Loop{Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewAnnouncer(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
+			l.inFlight.beginPass(rules.Name)
 			cached := recordOf(hold.PodKind())
 			cached.ObjectMeta = pod.ObjectMeta
 			p := &pass{policy: rules, now: t0}
-			if err := l.releasePod(t.Context(), p, &group{reason: "r", to: tt.to}, cached, false); err != nil {
+			if err := l.releasePod(t.Context(), p, &group{reason: "r", location: tt.to}, cached, false); err != nil {
 				t.Fatal(err)
 			}
 			tt.get = nil
@@ -196,13 +196,13 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 			return c.Patch(ctx, o, patch, options...)
 		},
 	}).Build()
-	l := &Loop{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewHerald(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
+	l := &Loop{Client: c, APIReader: c, Clock: clocktesting.NewFakePassiveClock(t0), Events: NewAnnouncer(nil), Metrics: NewMetrics(prometheus.NewRegistry())}
 	rules := choosing(t, twoGrids(), nil, "south", "north")
-	l.done.turn(rules.Name)
+	l.inFlight.beginPass(rules.Name)
 	cached := recordOf(hold.JobKind())
-	cached.ObjectMeta, cached.suspended = job.ObjectMeta, true
-	g := &group{job: cached, to: "north", decision: plan.Decision{Decided: t0, Start: t0}}
-	if err := l.record(t.Context(), &pass{policy: rules, now: t0}, g, false); err != nil || !g.recorded {
+	cached.ObjectMeta, cached.isSuspended = job.ObjectMeta, true
+	g := &group{job: cached, location: "north", decision: plan.Decision{Decided: t0, Start: t0}}
+	if err := l.recordRelease(t.Context(), &pass{policy: rules, now: t0}, g, false); err != nil || !g.isRecorded {
 		t.Fatal(err)
 	}
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(job), job); err != nil {
@@ -216,7 +216,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 func TestDecideWhere(t *testing.T) {
 	released := waiting("late", nil)
 	released.job = recordOf(hold.JobKind())
-	released.released, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
+	released.wasReleased, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
 	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
 	tests := map[string]struct {
 		hours   map[string][]float64
@@ -262,7 +262,7 @@ func TestDecideWhere(t *testing.T) {
 		},
 		"below ceilings, where there is room": {
 			hours: map[string][]float64{"north": {100, 400, 400, 400}, "south": {150, 400, 400, 400}}, buckets: []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 2}, {UpTo: ptr.To[int32](500)}},
-			running: running{at: map[string][]plan.Run{"north": {{Until: t0.Add(4 * time.Hour), Pods: 1}}}},
+			running: running{byLocation: map[string][]plan.Run{"north": {{Until: t0.Add(4 * time.Hour), Pods: 1}}}},
 			groups:  []*group{waiting("a", nil), waiting("b", nil), waiting("c", nil), waiting("d", nil)},
 			want:    []string{"a north 12:00", "b south 12:00", "c south 12:00", "d north 15:00"},
 		},
@@ -274,8 +274,8 @@ func TestDecideWhere(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			rules := choosing(t, twoGrids(), tt.buckets, "void", "south", "north")
-			p := &pass{policy: rules, book: grid(t, rules, tt.hours), now: t0, groups: tt.groups, running: tt.running}
-			schedule(rules, p.groups)
+			p := &pass{policy: rules, snapshot: grid(t, rules, tt.hours), now: t0, groups: tt.groups, running: tt.running}
+			setTasks(rules, p.groups)
 			for _, g := range p.groups {
 				g.task.ID = "" // the cheapest, not one that is as good
 			}
@@ -283,10 +283,10 @@ func TestDecideWhere(t *testing.T) {
 			var got []string
 			for _, g := range p.groups {
 				start := g.decision.Start
-				if g.released {
+				if g.wasReleased {
 					start = t0
 				}
-				got = append(got, fmt.Sprintf("%s %s %s", g.pods[0].Name, g.to, start.Format("15:04")))
+				got = append(got, fmt.Sprintf("%s %s %s", g.pods[0].Name, g.location, start.Format("15:04")))
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
@@ -298,11 +298,11 @@ func TestDecideWhere(t *testing.T) {
 func TestAPolicyWithoutAChoiceSaysNotWhere(t *testing.T) {
 	rules := choosing(t, twoGrids(), nil, "south")
 	g := waiting("a", nil)
-	p := &pass{policy: rules, book: grid(t, rules, map[string][]float64{"south": {300, 100}, "north": {50, 50}}), now: t0, groups: []*group{g}}
-	schedule(rules, p.groups)
+	p := &pass{policy: rules, snapshot: grid(t, rules, map[string][]float64{"south": {300, 100}, "north": {50, 50}}), now: t0, groups: []*group{g}}
+	setTasks(rules, p.groups)
 	p.decide()
-	if g.to != "" || g.decision.Location != "south" || rules.Notes(g.decision)[v1alpha1.PlannedLocationAnnotation] != "" {
-		t.Errorf("%q, %s", g.to, g.decision.Reason())
+	if g.location != "" || g.decision.Location != "south" || rules.Notes(g.decision)[v1alpha1.PlannedLocationAnnotation] != "" {
+		t.Errorf("%q, %s", g.location, g.decision.Reason())
 	}
 	if _, ok := rules.Preference("south"); ok {
 		t.Error("it would make a preference")
@@ -325,7 +325,7 @@ func BenchmarkDecide(b *testing.B) {
 		for _, buckets := range [][]v1alpha1.Bucket{nil, {{UpTo: ptr.To[int32](1000), Ceiling: 20000}}} {
 			for _, count := range []int{2000, 100000} {
 				rules := choosing(b, nodes, buckets, locations...)
-				p := &pass{policy: rules, book: grid(b, rules, hours), now: t0}
+				p := &pass{policy: rules, snapshot: grid(b, rules, hours), now: t0}
 				for i := range count {
 					g := waiting(fmt.Sprint(i), map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Duration(i%47+1) * time.Hour)), v1alpha1.PlannedLocationAnnotation: names[i%3]})
 					p.groups = append(p.groups, g)
@@ -333,7 +333,7 @@ func BenchmarkDecide(b *testing.B) {
 				b.Run(fmt.Sprintf("locations=%d/ceilings=%v/groups=%d", len(locations), buckets != nil, count), func(b *testing.B) {
 					b.ReportAllocs()
 					for b.Loop() {
-						schedule(rules, p.groups)
+						setTasks(rules, p.groups)
 						p.decide()
 					}
 				})
@@ -347,8 +347,8 @@ func TestWorkIsToldThatItsPolicyIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := waiting("a", deadline)
 			delete(g.pods[0].Annotations, v1alpha1.DurationAnnotation) // which was the policy's
-			p := &pass{policy: policy.Abandoned(), book: &forecast.Snapshot{}, now: t0.Add(time.Hour), groups: []*group{g}}
-			schedule(p.policy, p.groups)
+			p := &pass{policy: policy.Abandoned(), snapshot: &forecast.Snapshot{}, now: t0.Add(time.Hour), groups: []*group{g}}
+			setTasks(p.policy, p.groups)
 			p.decide()
 			if d := g.decision; d.Holds() || d.Cause != plan.CauseNoForecast || !strings.HasSuffix(d.Reason(), "its policy does not exist") {
 				t.Errorf("%s: %s", d.Cause, d.Reason())

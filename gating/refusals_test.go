@@ -15,12 +15,12 @@ import (
 )
 
 // refusers are pods of a namespace that were refused at t0.
-func refusers(s *setbacks, namespace string, n int) []*record {
+func refusers(s *refusals, namespace string, n int) []*record {
 	pods := make([]*record, n)
 	for i := range pods {
 		pods[i] = recordOf(hold.PodKind())
 		pods[i].Namespace, pods[i].UID, pods[i].ResourceVersion = namespace, types.UID(fmt.Sprint(namespace, i)), "1"
-		s.refuse("p", pods[i], "no", t0)
+		s.note("p", pods[i], "no", t0)
 	}
 	return pods
 }
@@ -28,7 +28,7 @@ func refusers(s *setbacks, namespace string, n int) []*record {
 // attempt tries each pod again each second in which its time has come, and returns how
 // often that was in each minute, and how long the first of them that is tried last has
 // waited.
-func attempt(s *setbacks, pods []*record, minutes int) (perMinute []int, longest time.Duration) {
+func attempt(s *refusals, pods []*record, minutes int) (perMinute []int, longest time.Duration) {
 	last := map[types.UID]time.Time{}
 	perMinute = make([]int, minutes)
 	for second := range 60 * minutes {
@@ -37,7 +37,7 @@ func attempt(s *setbacks, pods []*record, minutes int) (perMinute []int, longest
 			if !s.begin(pod, now) {
 				continue
 			}
-			s.refuse("p", pod, "no", now)
+			s.note("p", pod, "no", now)
 			perMinute[second/60]++
 			before, tried := last[pod.UID]
 			if !tried {
@@ -51,7 +51,7 @@ func attempt(s *setbacks, pods []*record, minutes int) (perMinute []int, longest
 }
 
 func TestAThousandThatAreRefusedCostLittleAndEverLess(t *testing.T) {
-	var s setbacks
+	var s refusals
 	perMinute, longest := attempt(&s, refusers(&s, "a", 1000), 60)
 	t.Logf("attempts in each minute: %v; the longest rest is %s", perMinute, longest)
 	for minute, n := range perMinute {
@@ -68,7 +68,7 @@ func TestAThousandThatAreRefusedCostLittleAndEverLess(t *testing.T) {
 }
 
 func TestAFewThatAreRefusedAreTriedEverLessBesideAThousand(t *testing.T) {
-	var s setbacks
+	var s refusals
 	crowd, few := refusers(&s, "a", 1000), refusers(&s, "b", 2)
 	all, longest := attempt(&s, append(crowd, few...), 30)
 	for minute, n := range all {
@@ -76,42 +76,42 @@ func TestAFewThatAreRefusedAreTriedEverLessBesideAThousand(t *testing.T) {
 			t.Errorf("%d attempts in minute %d", n, minute)
 		}
 	}
-	var alone setbacks
+	var alone refusals
 	lonely, _ := attempt(&alone, refusers(&alone, "b", 2), 30)
 	if lonely[0] < 8 || lonely[29] > 2 {
 		t.Errorf("attempts of two that are alone: %v", lonely)
 	}
-	if s.in["b"].of["b0"].tries < 8 {
-		t.Errorf("two others have to wait for the crowd: %d attempts, the longest rest is %s", s.in["b"].of["b0"].tries, longest)
+	if s.byNamespace["b"].byUID["b0"].tries < 8 {
+		t.Errorf("two others have to wait for the crowd: %d attempts, the longest rest is %s", s.byNamespace["b"].byUID["b0"].tries, longest)
 	}
 }
 
 func TestWhatHasChangedIsTriedAgainSoon(t *testing.T) {
 	for name, tt := range map[string]struct {
-		change func(s *setbacks, pods []*record, now time.Time)
+		change func(s *refusals, pods []*record, now time.Time)
 		want   bool // that all others are, too
 	}{
-		"nothing": {func(*setbacks, []*record, time.Time) {}, false},
-		"one of them, which is let go": {func(s *setbacks, pods []*record, now time.Time) {
+		"nothing": {func(*refusals, []*record, time.Time) {}, false},
+		"one of them, which is let go": {func(s *refusals, pods []*record, now time.Time) {
 			pods[0].ResourceVersion = "2"
-			s.succeed(pods[0], now)
+			s.forget(pods[0], now)
 		}, false},
-		"something else, so that one may": {func(s *setbacks, pods []*record, now time.Time) { s.succeed(pods[0], now) }, true},
+		"something else, so that one may": {func(s *refusals, pods []*record, now time.Time) { s.forget(pods[0], now) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var s setbacks
+			var s refusals
 			pods := refusers(&s, "a", 100)
 			attempt(&s, pods, 30)
 			now := t0.Add(31 * time.Minute)
-			for _, n := range s.in["a"].of { // however that was
-				n.next, n.tried, n.version = now.Add(5*time.Minute), now, "1"
+			for _, n := range s.byNamespace["a"].byUID { // however that was
+				n.nextTry, n.triedAt, n.triedVersion = now.Add(5*time.Minute), now, "1"
 			}
 			tt.change(&s, pods, now)
 			if again := s.begin(pods[1], now); again != tt.want {
 				t.Errorf("the others are tried at once: %t", again)
 			}
 			pods[2].ResourceVersion = "2"
-			if !s.begin(pods[2], now.Add(afterChange)) {
+			if !s.begin(pods[2], now.Add(changedPause)) {
 				t.Error("what has changed itself is not tried again")
 			}
 		})
@@ -119,32 +119,32 @@ func TestWhatHasChangedIsTriedAgainSoon(t *testing.T) {
 }
 
 func TestNothingIsRememberedOfWhatIsGone(t *testing.T) {
-	var s setbacks
+	var s refusals
 	pods := refusers(&s, "a", 3)
-	s.retain("p", []*group{{pods: pods[:1]}}, []freed{{pods[1], ""}})
+	s.retain("p", []*group{{pods: pods[:1]}}, []unseenRelease{{pods[1], ""}})
 	if s.has(pods[2]) || !s.has(pods[0]) || !s.has(pods[1]) {
 		t.Error("want two of three")
 	}
 	s.retain("other", nil, nil)
-	s.abandon("p")
+	s.handOver("p")
 	s.retain("p", nil, nil)
 	if !s.has(pods[0]) {
 		t.Error("it is a stray now")
 	}
-	s.succeed(pods[0], t0)
-	s.succeed(pods[1], t0)
-	if s.retain(strays, nil, nil); len(s.in) != 0 || s.troubled("a") {
-		t.Errorf("%v is remembered", s.in)
+	s.forget(pods[0], t0)
+	s.forget(pods[1], t0)
+	if s.retain(strayWork, nil, nil); len(s.byNamespace) != 0 || s.refusesIn("a") {
+		t.Errorf("%v is remembered", s.byNamespace)
 	}
 }
 
 func TestOnlyNewWordsAreTold(t *testing.T) {
-	var s setbacks
+	var s refusals
 	pod := refusers(&s, "a", 1)[0]
-	if s.refuse("p", pod, "no", t0) || !s.refuse("p", pod, "not like this", t0) {
+	if s.note("p", pod, "no", t0) || !s.note("p", pod, "not like this", t0) {
 		t.Error("want the new words told, and those before not again")
 	}
-	if words := s.words("a"); words != "no" {
+	if words := s.message("a"); words != "no" {
 		t.Errorf("the first words are %q", words)
 	}
 }

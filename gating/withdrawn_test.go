@@ -13,7 +13,7 @@ import (
 // waitingRecord is one of a held object.
 func waitingRecord(kind, name string, annotations map[string]string) *record {
 	o := released(kind, name, 0, annotations)
-	o.Labels[v1alpha1.StateLabel], o.gated, o.scheduled = v1alpha1.StateHeld, kind == "Pod", false
+	o.Labels[v1alpha1.StateLabel], o.isGated, o.hasNode = v1alpha1.StateHeld, kind == "Pod", false
 	return o
 }
 
@@ -41,7 +41,7 @@ func TestWithdraws(t *testing.T) {
 				o = recordOf(hold.JobKind())
 			}
 			o.Labels, o.Annotations = tt.labels, tt.annotations
-			if got := withdraws(o); got != tt.want {
+			if got := isWithdrawn(o); got != tt.want {
 				t.Errorf("withdraws: %v, want %v", got, tt.want)
 			}
 		})
@@ -54,15 +54,15 @@ func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 	}
 	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400, LocationAtOnce: "here", Location: "there"}
 	ofJob := &group{job: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}
-	declined := &group{job: wish("Job", "k", "false"), pods: []*record{wish("Pod", "q", "true")}, decision: later, to: "there"}
+	declined := &group{job: wish("Job", "k", "false"), pods: []*record{wish("Pod", "q", "true")}, decision: later, location: "there"}
 	mixed := &group{pods: []*record{wish("Pod", "a", "false"), wish("Pod", "b", "true"), wish("Pod", "c", "false")}, decision: later}
 	all := &group{pods: []*record{wish("Pod", "d", "false"), wish("Pod", "e", "false")}, decision: later}
 	p := &pass{now: t0, groups: []*group{ofJob, declined, mixed, all}}
-	p.heed()
+	p.makeWithdrawnDue()
 	due := map[string]bool{}
 	for _, g := range p.groups {
 		for _, pod := range g.pods {
-			due[pod.Name] = g.due()
+			due[pod.Name] = g.isDue()
 		}
 	}
 	for name, want := range map[string]bool{"p": false, "q": true, "a": true, "b": false, "c": true, "d": true, "e": true} {
@@ -70,11 +70,11 @@ func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 			t.Errorf("pod %s is due: %v, want %v", name, got, want)
 		}
 	}
-	if declined.to != "here" || declined.decision.Emitted() != 400 || declined.decision.Cause != plan.CauseWithdrawn {
-		t.Errorf("it goes to %s for %+v", declined.to, declined.decision)
+	if declined.location != "here" || declined.decision.Emitted() != 400 || declined.decision.Cause != plan.CauseWithdrawn {
+		t.Errorf("it goes to %s for %+v", declined.location, declined.decision)
 	}
-	if want := "started Nov 21 12:00 UTC: it does not ask to wait any more, at 400 gCO2eq/kWh in here"; declined.told("") != want {
-		t.Errorf("reason %q, want %q", declined.told(""), want)
+	if want := "started Nov 21 12:00 UTC: it does not ask to wait any more, at 400 gCO2eq/kWh in here"; declined.releaseReason("") != want {
+		t.Errorf("reason %q, want %q", declined.releaseReason(""), want)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestARecordKnowsAWishThatIsALabel(t *testing.T) {
 	pod := heldPodOf(1, 1)
 	delete(pod.Annotations, v1alpha1.DelayTolerantAnnotation)
 	pod.Labels[v1alpha1.DelayTolerantAnnotation] = "true"
-	if wish, _ := policy.Wish(stripped(t, newStripper(), pod)); wish != "true" {
+	if wish, _ := policy.Wish(stripped(t, newRecordMaker(), pod)); wish != "true" {
 		t.Errorf("wish %q", wish)
 	}
 }

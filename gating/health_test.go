@@ -55,11 +55,11 @@ func TestReleasesFailWhereNoneHasSucceededForAMinute(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o Outcomes
+			var o ReleaseHealth
 			for _, outcome := range tt.outcomes {
 				o.add(outcome.namespace, outcome.err, t0.Add(outcome.after))
 			}
-			if diff := cmp.Diff(tt.want, writeStuck(o.stuck(t0.Add(tt.now)))); diff != "" {
+			if diff := cmp.Diff(tt.want, formatFailing(o.failingNamespaces(t0.Add(tt.now)))); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -67,25 +67,25 @@ func TestReleasesFailWhereNoneHasSucceededForAMinute(t *testing.T) {
 }
 
 func TestWhatIsToldOfFailuresIsBounded(t *testing.T) {
-	var o Outcomes
+	var o ReleaseHealth
 	for i := range 5000 {
 		namespace := fmt.Sprintf("%s-%04d", strings.Repeat("x", 58), i)
 		o.add(namespace, apierrors.NewInvalid(schema.GroupKind{}, "p", nil), t0.Add(time.Duration(i)*time.Millisecond))
 		o.add(namespace, apierrors.NewInvalid(schema.GroupKind{}, "p", nil), t0.Add(2*time.Minute))
 	}
-	if told := writeStuck(o.stuck(t0.Add(2 * time.Minute))); len(told) > 10<<10 || len(readStuck(told)) != mostFailing {
-		t.Errorf("%d bytes are told, of %d namespaces", len(told), len(readStuck(told)))
+	if told := formatFailing(o.failingNamespaces(t0.Add(2 * time.Minute))); len(told) > 10<<10 || len(parseFailing(told)) != maxFailingNamespaces {
+		t.Errorf("%d bytes are told, of %d namespaces", len(told), len(parseFailing(told)))
 	}
 	pod := recordOf(hold.PodKind())
 	pod.Namespace = strings.Repeat("x", 58) + "-0003"
 	groups := []*group{{pods: []*record{pod}}}
 	l := &Loop{}
-	l.outcomes.failing = o.failing
-	c := l.releasesFailing(&pass{groups: groups, now: t0.Add(2 * time.Minute)}, overdue{})
+	l.health.failing = o.failing
+	c := l.releasesFailingCondition(&pass{groups: groups, now: t0.Add(2 * time.Minute)}, overdue{})
 	if c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonNoneReleased || strings.Count(c.Message, "xxx-") != 1 {
 		t.Errorf("want the one namespace in which the policy holds something: %+v", c)
 	}
-	o.stuck(t0.Add(time.Hour))
+	o.failingNamespaces(t0.Add(time.Hour))
 	if len(o.failing) > 0 {
 		t.Errorf("%d namespaces are remembered", len(o.failing))
 	}

@@ -30,9 +30,9 @@ func recordOf(kind schema.GroupVersionKind) *record {
 }
 
 // stripped is the record of a pod or Job.
-func stripped(tb testing.TB, s *stripper, object any) *record {
+func stripped(tb testing.TB, s *recordMaker, object any) *record {
 	tb.Helper()
-	r, err := s.strip(object)
+	r, err := s.transform(object)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -92,25 +92,25 @@ func TestARecordHasWhatIsReadAndWhatIsSo(t *testing.T) {
 		object any
 		want   facts
 	}{
-		"a pod that waits":              {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: gates}}, facts{gated: true}},
+		"a pod that waits":              {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: gates}}, facts{isGated: true}},
 		"one that waits for others":     {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: "other"}}}}, facts{otherGates: "other"}},
-		"one with a node":               {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{NodeName: "n"}}, facts{scheduled: true}},
-		"a Job":                         {&batchv1.Job{ObjectMeta: about}, facts{pods: 1}},
-		"a wide one":                    {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7))}}, facts{pods: 7}},
-		"one with little left":          {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7)), Completions: ptr.To(int32(9))}, Status: batchv1.JobStatus{Succeeded: 5}}, facts{pods: 4}},
-		"one of no pods":                {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(0))}}, facts{idle: true}},
+		"one with a node":               {&corev1.Pod{ObjectMeta: about, Spec: corev1.PodSpec{NodeName: "n"}}, facts{hasNode: true}},
+		"a Job":                         {&batchv1.Job{ObjectMeta: about}, facts{podsToRun: 1}},
+		"a wide one":                    {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7))}}, facts{podsToRun: 7}},
+		"one with little left":          {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7)), Completions: ptr.To(int32(9))}, Status: batchv1.JobStatus{Succeeded: 5}}, facts{podsToRun: 4}},
+		"one of no pods":                {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(0))}}, facts{hasNoParallelism: true}},
 		"one that is over":              {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(7))}, Status: complete}, facts{}},
-		"a suspended one, as if it ran": {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Suspend: &yes, Parallelism: ptr.To(int32(3))}}, facts{suspended: true, parked: true, pods: 3}},
+		"a suspended one, as if it ran": {&batchv1.Job{ObjectMeta: about, Spec: batchv1.JobSpec{Suspend: &yes, Parallelism: ptr.To(int32(3))}}, facts{isSuspended: true, isSuspendedOrJustResumed: true, podsToRun: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := stripped(t, newStripper(), tt.object)
+			got := stripped(t, newRecordMaker(), tt.object)
 			if diff := cmp.Diff(ours, got.ObjectMeta, cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
 			if got.facts != tt.want {
 				t.Errorf("got %+v, want %+v", got.facts, tt.want)
 			}
-			if again := stripped(t, newStripper(), got); again != got {
+			if again := stripped(t, newRecordMaker(), got); again != got {
 				t.Error("what is stripped already is stripped again")
 			}
 		})
@@ -125,10 +125,10 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: long, UID: types.UID(long), Controller: ptr.To(true)}},
 		Finalizers:      []string{long}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: long}},
 	}}
-	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGates) {
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGatesAnnotation) {
 		pod.Annotations[key] = long
 	}
-	got := stripped(t, newStripper(), pod)
+	got := stripped(t, newRecordMaker(), pod)
 	if size := got.Size(); size > most {
 		t.Errorf("a record of %d bytes, want at most %d", size, most)
 	}
@@ -144,7 +144,7 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 
 func TestPagesOfAListAreOfRecords(t *testing.T) {
 	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "7", Continue: "more"}, Items: []corev1.Pod{*heldPodOf(1, 1), *heldPodOf(1, 2)}}
-	got, err := newStripper().page(list)
+	got, err := newRecordMaker().page(list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,23 +152,23 @@ func TestPagesOfAListAreOfRecords(t *testing.T) {
 	if page.ResourceVersion != "7" || page.Continue != "more" || len(page.Items) != 2 {
 		t.Fatalf("got %+v", page)
 	}
-	if r, ok := page.Items[1].(*record); !ok || r.Name != list.Items[1].Name || !r.gated {
+	if r, ok := page.Items[1].(*record); !ok || r.Name != list.Items[1].Name || !r.isGated {
 		t.Errorf("got %+v", page.Items[1])
 	}
 }
 
 func TestWhatSiblingsShareIsWhatEachOfThemSays(t *testing.T) {
-	s := newStripper()
+	s := newRecordMaker()
 	elsewhere, otherwise, orphan := heldPodOf(1, 3), heldPodOf(1, 4), heldPodOf(1, 5)
 	elsewhere.Namespace, elsewhere.OwnerReferences[0].Name = "liars", "not-its-owner"
 	otherwise.Annotations[v1alpha1.ReasonAnnotation], otherwise.Labels[v1alpha1.StateLabel] = "it says otherwise", v1alpha1.StateReleased
 	orphan.OwnerReferences = nil
 	pods := []*corev1.Pod{heldPodOf(1, 1), heldPodOf(1, 2), elsewhere, heldPodOf(2, 1), otherwise, orphan, heldPodOf(1, 6)}
-	for i := range 3 * siblings { // more owners than are remembered
-		pods = append(pods, heldPodOf(i%(siblings+1), 1))
+	for i := range 3 * maxSharingOwners { // more owners than are remembered
+		pods = append(pods, heldPodOf(i%(maxSharingOwners+1), 1))
 	}
 	for _, pod := range pods {
-		got, alone := stripped(t, s, sent(t, pod)), stripped(t, newStripper(), sent(t, pod))
+		got, alone := stripped(t, s, sent(t, pod)), stripped(t, newRecordMaker(), sent(t, pod))
 		if diff := cmp.Diff(alone.PartialObjectMetadata, got.PartialObjectMetadata); diff != "" {
 			t.Fatalf("%s/%s (-by itself +beside its siblings):\n%s", pod.Namespace, pod.Name, diff)
 		}
@@ -177,9 +177,9 @@ func TestWhatSiblingsShareIsWhatEachOfThemSays(t *testing.T) {
 
 // What is listed is transformed twice: in the order of its names, and then in any.
 func TestWhatIsStrippedTwiceIsStillShared(t *testing.T) {
-	s := newStripper()
+	s := newRecordMaker()
 	var pods []*record
-	for j := range 2 * siblings {
+	for j := range 2 * maxSharingOwners {
 		for i := range 2 {
 			pods = append(pods, stripped(t, s, sent(t, heldPodOf(j, i))))
 		}
@@ -204,8 +204,8 @@ func BenchmarkHeldPods(b *testing.B) {
 			var used uint64
 			for b.Loop() {
 				before := heap()
-				indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, byPolicy())
-				s := newStripper()
+				indexer := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, policyIndexers())
+				s := newRecordMaker()
 				for i := range pods {
 					if err := indexer.Add(stripped(b, s, sent(b, heldPodOf(i/perJob, i%perJob)))); err != nil {
 						b.Fatal(err)

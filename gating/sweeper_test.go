@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -87,4 +91,50 @@ func gatedPods(t *testing.T, n int, refused func(name string) bool) client.Clien
 				return c.Patch(ctx, o, patch, options...)
 			},
 		}).Build()
+}
+
+func TestASweeperSweepsAtOnceAndWhenItIsAskedAndEveryTenMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lists atomic.Int64
+		var down atomic.Bool
+		watched, _ := gatedPods(t, 0, func(string) bool { return false }).(client.WithWatch)
+		c := interceptor.NewClient(watched, interceptor.Funcs{
+			List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+				if down.Load() {
+					return errors.New("no answer")
+				}
+				lists.Add(1)
+				return c.List(ctx, list, options...)
+			},
+		})
+		s := &Sweeper{Reader: c, Writer: c, Clock: clock.RealClock{}}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Start(ctx) }()
+		const ofASweep = 2 // lists: Jobs and pods
+		for _, step := range []struct {
+			what   string
+			before func()
+			after  time.Duration
+			want   int64
+		}{
+			{"at once", func() {}, time.Second, 1},
+			{"and no more", func() {}, 9 * time.Minute, 0},
+			{"after ten minutes", func() {}, 2 * time.Minute, 1},
+			{"when it is asked to", s.Request, 11 * time.Second, 1},
+			{"not while nobody answers", func() { down.Store(true); s.Request() }, time.Minute, 0},
+			{"and then once", func() { down.Store(false) }, time.Minute, 1},
+		} {
+			step.before()
+			time.Sleep(step.after)
+			synctest.Wait()
+			if got := lists.Swap(0); got != step.want*ofASweep {
+				t.Errorf("%s: %d lists, want %d", step.what, got, step.want*ofASweep)
+			}
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
