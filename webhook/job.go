@@ -66,7 +66,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 		return w.decideJob(ctx, req, job, ask, asked)
 	}
 	labelRuns(job)
-	ask.EarlierRuns = w.Runs.Of(req.Namespace, job)
+	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
 	ask.ReplacedAt = policy.ReplacedAt(ctx, w.Reader, req.Namespace, job, created)
 	ask.Tool = cmp.Or(came.original.tool, came.originalTemplate.tool)
 	v, err := w.decideJob(ctx, req, job, ask, asked)
@@ -128,7 +128,7 @@ func forgetCopied(job *batchv1.Job) (suspended bool) {
 		job.Spec.Suspend = ptr.To(false)
 	}
 	if job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue {
-		job.Annotations[hold.KueueGates] = hold.LeaveQueue(job.Annotations[hold.KueueGates])
+		job.Annotations[hold.KueueGatesAnnotation] = hold.RemoveKueueGate(job.Annotations[hold.KueueGatesAnnotation])
 	}
 	policy.ForgetNotes(job.Annotations)
 	policy.ForgetNotes(job.Spec.Template.Annotations)
@@ -155,7 +155,7 @@ func whyJobIsNotHeld(job *batchv1.Job, ask policy.Ask) string {
 // quota that a queue gives.
 func howHeldWhole(job *batchv1.Job, ask policy.Ask) string {
 	switch {
-	case job.Labels[hold.KueueQueue] != "":
+	case job.Labels[hold.KueueQueueLabel] != "":
 		return v1alpha1.HoldByKueue
 	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend:
 		return v1alpha1.HoldBySuspend
@@ -291,7 +291,7 @@ func holdWhole(job *batchv1.Job, how string) verdict {
 	job.Annotations[v1alpha1.HeldByAnnotation] = how
 	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	if how == v1alpha1.HoldByKueue {
-		job.Annotations[hold.KueueGates] = hold.JoinQueue(job.Annotations[hold.KueueGates])
+		job.Annotations[hold.KueueGatesAnnotation] = hold.AddKueueGate(job.Annotations[hold.KueueGatesAnnotation])
 		return verdict{outcome: held, changesMetadata: true}
 	}
 	job.Spec.Suspend = ptr.To(true)

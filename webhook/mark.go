@@ -13,7 +13,7 @@ import (
 // because requests and limits must be equal. A pod in a queue gets no resource: Kueue may not admit
 // what its queue does not cover.
 func markForExtender(pod *decodedPod) patch {
-	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueue] != "" || !pod.hasContainer {
+	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueueLabel] != "" || !pod.hasContainer {
 		return nil
 	}
 	has := pod.resources

@@ -59,7 +59,7 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *dec
 		return stripPod(pod), nil
 	case owned && pod.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased: // as its template says
 		return w.startAfterJob(ctx, req, pod, ""), nil
-	case owned && w.Records.Released(req.Namespace, pod):
+	case owned && w.Records.IsJobReleased(req.Namespace, pod):
 		return w.startAfterJob(ctx, req, pod, "its Job has been released"), nil
 	case !owned:
 		return w.decidePod(ctx, req, came, checkHold(pod))
@@ -82,7 +82,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decod
 	if errs := append(checkAsk(pod, pod.CreationTimestamp.Time, field.NewPath("metadata")), wrong...); len(errs) > 0 {
 		return refuseOrStart(pod, errs).verdict(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
-	ofHeldJob := w.Records.Held(req.Namespace, pod)
+	ofHeldJob := w.Records.IsJobHeld(req.Namespace, pod)
 	if why := whyPodIsNotHeld(pod, ofHeldJob); why != "" {
 		return startPod(pod, why).asNotHeld(pod.Annotations), nil
 	}
@@ -107,7 +107,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decod
 // whyPodIsNotHeld says why a pod is not held whatever the grid does.
 func whyPodIsNotHeld(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
-	case hold.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
+	case hold.OwningJob(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
 		return notHeld + "Gridlatch did not decide on its Job, which may have started"
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"

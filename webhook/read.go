@@ -101,7 +101,7 @@ func (o *object) stringMap(path string, into *stringMap, of *meta) func() error 
 		into.exists, into.known = true, map[string]string{}
 		left := maxOwnBytes
 		return o.Members(path, func(key string) error {
-			ours := hold.Ours(key)
+			ours := hold.IsKnownKey(key)
 			if !ours {
 				of.tool = policy.ToolOf(o.tools, key, of.tool)
 			}

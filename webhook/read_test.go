@@ -112,7 +112,7 @@ func TestWhatIsOthersIsNotReadAndStays(t *testing.T) {
 		}
 		for _, m := range all {
 			for _, table := range []map[string]string{m.Labels, m.Annotations} {
-				maps.DeleteFunc(table, func(key, _ string) bool { return hold.Ours(key) })
+				maps.DeleteFunc(table, func(key, _ string) bool { return hold.IsKnownKey(key) })
 			}
 			want := meta
 			want.Annotations = others
@@ -277,7 +277,7 @@ func sameMeta(t *testing.T, want, got metav1.ObjectMeta) {
 	ours := func(all map[string]string) map[string]string {
 		known := map[string]string{}
 		maps.Copy(known, all)
-		maps.DeleteFunc(known, func(key, _ string) bool { return !hold.Ours(key) })
+		maps.DeleteFunc(known, func(key, _ string) bool { return !hold.IsKnownKey(key) })
 		return known
 	}
 	known := metav1.ObjectMeta{Labels: ours(want.Labels), Annotations: ours(want.Annotations)}

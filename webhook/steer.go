@@ -40,7 +40,7 @@ func (w *Webhook) startAfterJob(ctx context.Context, req serving.Review, pod *co
 // later, the cleanest may be another.
 func (w *Webhook) locationNow(ctx context.Context, req serving.Review, pod *corev1.Pod, rules *policy.Policy) string {
 	if rules.HasBuckets() {
-		return w.Records.PlannedWithJob(req.Namespace, pod)
+		return w.Records.PlannedLocation(req.Namespace, pod)
 	}
 	noteCandidates(ctx, rules, pod)
 	task := rules.TaskOf(pod)

@@ -34,7 +34,7 @@ func wantToWait(objects ...metav1.Object) bool {
 // may have written it.
 func isVouchedFor(req serving.Review, pod metav1.Object) bool {
 	by := req.Username
-	return hold.JobOf(pod) != nil && (by == jobController || by == controllerManager)
+	return hold.OwningJob(pod) != nil && (by == jobController || by == controllerManager)
 }
 
 // stripPod removes what only Gridlatch writes from a pod that does not ask to wait, and changes

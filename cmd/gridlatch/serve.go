@@ -143,18 +143,18 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := forecasts.SetupWithManager(mgr); err != nil {
 		return err
 	}
-	herald := gating.NewHerald(mgr.GetEventRecorder(name))
+	announcer := gating.NewAnnouncer(mgr.GetEventRecorder(name))
 	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: now}
 	loop := &gating.Loop{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
-		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
+		Events: announcer, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
 	}
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
 	}
 	ceilings := &ceiling.Controller{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
-		Clock: now, Events: herald, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
+		Clock: now, Events: announcer, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
 	}
 	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
 		return err
@@ -165,11 +165,11 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: holdSwitch.Why,
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: holdSwitch.WhyNotHeld,
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies, Store: store, Clock: now})
-	for _, runnable := range []manager.Runnable{records, herald, sweeper, memory, runs, freeMemory{records}} {
+	for _, runnable := range []manager.Runnable{records, announcer, sweeper, memory, runs, freeMemory{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
@@ -189,7 +189,7 @@ func addSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loo
 		return nil, fmt.Errorf("name this replica: %w", err)
 	}
 	pulse := &gating.Pulse{
-		Clientset: clientset, Namespace: o.namespace, Identity: identity, Clock: now, Outcomes: loop.Outcomes(), Switch: able,
+		Clientset: clientset, Namespace: o.namespace, Identity: identity, Clock: now, Health: loop.ReleaseHealth(), Switch: able,
 	}
 	for _, runnable := range []manager.Runnable{able, pulse} {
 		if err := mgr.Add(runnable); err != nil {

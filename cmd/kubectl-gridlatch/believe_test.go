@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// night writes a forecast of hours from the evening on; each value as JSON, with its name and a comma before, or nothing.
-func night(values ...string) string {
+// nightForecast returns a forecast of the hours from the evening on. Each value is what follows the
+// duration in the JSON of its hour.
+func nightForecast(values ...string) string {
 	var elements []string
 	for i, value := range values {
 		start := time.Date(2026, 11, 21, 21+i, 0, 0, 0, time.UTC).Format(time.RFC3339)
@@ -31,7 +32,7 @@ func TestPlanSaysWhatItDidNotBelieve(t *testing.T) {
 		"an outage":  {[]string{value("420"), value("418"), value("300"), value("240"), value("180"), value("0"), value("0"), ""}, "3 of 8 values are not believed, and count as not known: 0 from 2026-11-22T02:00:00Z to 2026-11-22T05:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, stdout, stderr := call(t, func(e *env) { e.stdin = strings.NewReader(night(tt.values...)) }, "plan", "-", "--deadline", "7h")
+			code, stdout, stderr := call(t, func(e *env) { e.stdin = strings.NewReader(nightForecast(tt.values...)) }, "plan", "-", "--deadline", "7h")
 			if code != 0 || !strings.Contains(stdout, "180 gCO2eq/kWh in DE, 57 % less than the 420") {
 				t.Errorf("exit code %d:\n%s", code, stdout)
 			}
@@ -52,7 +53,7 @@ func TestPlanSaysWhatItDidNotBelieve(t *testing.T) {
 		"no number for text": {[]string{value(`"NaN"`)}, `value: "NaN": want gCO2eq/kWh`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, _, stderr := call(t, func(e *env) { e.stdin = strings.NewReader(night(tt.values...)) }, "plan", "-")
+			code, _, stderr := call(t, func(e *env) { e.stdin = strings.NewReader(nightForecast(tt.values...)) }, "plan", "-")
 			if code != 1 || !strings.Contains(stderr, tt.want) {
 				t.Errorf("exit code %d, stderr %q, want %q", code, stderr, tt.want)
 			}
@@ -89,8 +90,8 @@ func TestSimulateSaysWhatItDidNotCount(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	for _, want := range []string{
-		"12h missing in 3 gaps", "2 rows cannot be read, the first: " + path + `, line 102, column 26: intensity "": want gCO2eq/kWh`,
-		"1 row repeated, the first of each counts", "10 of 958 values are not believed, and count as not known: 0 from 2026-01-13T12:00:00Z to 2026-01-13T22:00:00Z",
+		"12h missing in 3 gaps", "2 rows cannot be read; the first: " + path + `, line 102, column 26: intensity "": want gCO2eq/kWh`,
+		"1 row repeated; the first of each counts", "10 of 958 values are not believed, and count as not known: 0 from 2026-01-13T12:00:00Z to 2026-01-13T22:00:00Z",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("it does not say %q:\n%s", want, stdout)

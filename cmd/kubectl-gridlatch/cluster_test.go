@@ -8,9 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating/hold"
@@ -40,18 +39,18 @@ func TestExplainPrints(t *testing.T) {
 		"explain-yaml":       {"job/nightly-report", "-o", "yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, _ := world(t, busy()...)
+			connect, _ := fakeCluster(t, workInEachState()...)
 			code, stdout, stderr := call(t, connect, append([]string{"explain"}, args...)...)
 			if code != 0 || stderr != "" {
 				t.Fatalf("exit code %d, stderr %s", code, stderr)
 			}
-			printed(t, name, stdout)
+			wantGolden(t, name, stdout)
 		})
 	}
 }
 
-// spacious adds a policy that chooses between two locations with nodes.
-func spacious(t *testing.T) []client.Object {
+// twoLocations returns a policy that chooses between two locations, with their nodes and forecasts.
+func twoLocations(t *testing.T) []client.Object {
 	t.Helper()
 	array, err := os.ReadFile("testdata/two-locations.json")
 	if err != nil {
@@ -72,7 +71,7 @@ func spacious(t *testing.T) []client.Object {
 }
 
 func TestOtherLocationsArePrinted(t *testing.T) {
-	held := jobOf("mover", v1alpha1.StateHeld, notes(v1alpha1.PlannedLocationAnnotation, "PJM", v1alpha1.ReasonAnnotation,
+	held := jobOf("mover", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedLocationAnnotation, "PJM", v1alpha1.ReasonAnnotation,
 		"waits until Nov 22 05:00 UTC: 197 gCO2eq/kWh in PJM, 53 % less than the 420 at Nov 21 20:30; latest start Nov 22 07:08"), 1)
 	for name, args := range map[string][]string{
 		"explain-elsewhere": {"explain", "job/mover"},
@@ -80,51 +79,51 @@ func TestOtherLocationsArePrinted(t *testing.T) {
 		"plan-pinned":       {"plan", "--deadline", "12h", "--duration", "2h", "--location", "PJM"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, _ := world(t, append(spacious(t), held)...)
+			connect, _ := fakeCluster(t, append(twoLocations(t), held)...)
 			code, stdout, stderr := call(t, connect, args...)
 			if code != 0 || stderr != "" {
 				t.Fatalf("exit code %d, stderr %s", code, stderr)
 			}
-			printed(t, name, stdout)
+			wantGolden(t, name, stdout)
 		})
 	}
 }
 
 func TestPowerFactorsArePrinted(t *testing.T) {
-	objects := spacious(t)
+	objects := twoLocations(t)
 	for _, o := range objects {
 		if o.GetName() == "node-CAISO_NORTH" {
 			o.SetAnnotations(map[string]string{v1alpha1.PowerFactorKey: "0.3"})
 		}
 	}
-	objects = append(objects, jobOf("efficient", v1alpha1.StateHeld, notes(v1alpha1.PlannedLocationAnnotation, "CAISO_NORTH", v1alpha1.IntensityAtCreationAnnotation, "126"), 1))
+	objects = append(objects, jobOf("efficient", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedLocationAnnotation, "CAISO_NORTH", v1alpha1.IntensityAtCreationAnnotation, "126"), 1))
 	for name, args := range map[string][]string{
 		"explain-factors":   {"explain", "job/efficient"},
 		"plan-factors":      {"plan", "--deadline", "12h", "--duration", "2h"},
 		"plan-factors-json": {"plan", "--deadline", "12h", "--duration", "2h", "-o", "json"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, _ := world(t, objects...)
+			connect, _ := fakeCluster(t, objects...)
 			code, stdout, stderr := call(t, connect, args...)
 			if code != 0 || stderr != "" {
 				t.Fatalf("exit code %d, stderr %s", code, stderr)
 			}
-			printed(t, name, stdout)
+			wantGolden(t, name, stdout)
 		})
 	}
 }
 
 func TestExplainSaysWhatIsWrong(t *testing.T) {
-	late := podOf("late", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z"), nil)
-	elsewhere := podOf("elsewhere", v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, "there"), nil)
+	late := podOf("late", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z"), nil)
+	elsewhere := podOf("elsewhere", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, "there"), nil)
 	there := v1alpha1.Default()
 	there.Name, there.Spec.Forecast.ConfigMap.Name = "there", "nothing"
-	connect, _ := world(t, late, elsewhere, there)
-	if _, _, stderr := call(t, connect, "explain", "pod", "late"); !strings.Contains(stderr, "it should have started: the controller runs, and has not let it go") {
+	connect, _ := fakeCluster(t, late, elsewhere, there)
+	if _, _, stderr := call(t, connect, "explain", "pod", "late"); !strings.Contains(stderr, "the work should have started: the controller runs, but has not released it") {
 		t.Errorf("stderr %q", stderr)
 	}
 	code, stdout, stderr := call(t, connect, "explain", "pod", "elsewhere")
-	if code != 0 || !strings.Contains(stderr, "read the forecast") || !strings.Contains(stdout, "64 % less than the 420") || !strings.Contains(stdout, "Nothing is known of the grid") {
+	if code != 0 || !strings.Contains(stderr, "read the forecast") || !strings.Contains(stdout, "64 % less than the 420") || !strings.Contains(stdout, "Nothing is known about the grid") {
 		t.Errorf("exit code %d, stderr %q, stdout\n%s", code, stderr, stdout)
 	}
 }
@@ -142,25 +141,25 @@ func TestStatusPrints(t *testing.T) {
 	limited := policy.DeepCopy()
 	limited.Name, limited.Status.Conditions = "limited", nil
 	limited.Status.Locations[0].Bucket, limited.Status.Locations[0].Ceiling, limited.Status.Locations[0].Running = "<=437", ptr.To[int32](110), ptr.To[int32](7)
-	orphan := podOf("orphan", v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, "gone", v1alpha1.PlannedStartAnnotation, ""), nil)
-	connect, _ := world(t, append(busy(), policy, limited, orphan)...)
+	orphan := podOf("orphan", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, "gone", v1alpha1.PlannedStartAnnotation, ""), nil)
+	connect, _ := fakeCluster(t, append(workInEachState(), policy, limited, orphan)...)
 	for name, args := range map[string][]string{"status": nil, "status-json": {"-n", "batch", "-o", "json"}} {
 		code, stdout, stderr := call(t, connect, append([]string{"status"}, args...)...)
 		if code != 0 || stderr != "" {
 			t.Fatalf("exit code %d, stderr %s", code, stderr)
 		}
-		printed(t, name, stdout)
+		wantGolden(t, name, stdout)
 	}
-	quiet, _ := world(t)
+	quiet, _ := fakeCluster(t)
 	if code, stdout, _ := call(t, quiet, "status"); code != 0 || !strings.Contains(stdout, "0 pods are held in 0 groups") {
 		t.Errorf("of a quiet cluster: exit code %d\n%s", code, stdout)
 	}
 }
 
-// narrow may read Jobs and pods of one namespace, as a developer often may, and nothing else.
-type narrow struct{ client.Client }
+// oneNamespace is a client that may read only the Jobs and pods of one namespace, as many developers.
+type oneNamespace struct{ client.Client }
 
-func (n narrow) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+func (n oneNamespace) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
 	switch o.(type) {
 	case *batchv1.Job, *corev1.Pod:
 		return n.Client.Get(ctx, key, o, options...)
@@ -168,7 +167,7 @@ func (n narrow) Get(ctx context.Context, key client.ObjectKey, o client.Object, 
 	return n.forbid(o, key.Name)
 }
 
-func (n narrow) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+func (n oneNamespace) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
 	gvk, err := n.GroupVersionKindFor(list)
 	if err != nil {
 		return err
@@ -179,7 +178,7 @@ func (n narrow) List(ctx context.Context, list client.ObjectList, options ...cli
 	return n.forbid(list, "")
 }
 
-func (n narrow) forbid(o runtime.Object, name string) error {
+func (n oneNamespace) forbid(o runtime.Object, name string) error {
 	gvk, err := n.GroupVersionKindFor(o)
 	if err != nil {
 		return err
@@ -188,12 +187,12 @@ func (n narrow) forbid(o runtime.Object, name string) error {
 }
 
 func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
-	_, c := world(t, busy()...)
+	_, c := fakeCluster(t, workInEachState()...)
 	connect := func(e *env) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
-		e.dial = func(*rest.Config) (client.Client, error) { return narrow{c}, nil }
+		e.dial = func(*rest.Config) (client.Client, error) { return oneNamespace{c}, nil }
 	}
-	const hint = "CarbonPolicies may not be read by you: ask for the ClusterRole gridlatch-view"
+	const hint = "you may not read CarbonPolicies: ask for the ClusterRole gridlatch-view"
 	for name, args := range map[string][]string{
 		"explain-narrow": {"explain", "job", "nightly-report"},
 		"status-narrow":  {"status", "-n", "batch"},
@@ -202,7 +201,7 @@ func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
 		if code != 0 || !strings.HasPrefix(stderr, "warning: "+hint) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("exit code %d, stderr %s", code, stderr)
 		}
-		printed(t, name, stdout)
+		wantGolden(t, name, stdout)
 	}
 	if code, _, stderr := call(t, connect, "hold", "job", "ordinary"); code != 1 || !strings.Contains(stderr, hint) {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
@@ -212,11 +211,11 @@ func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
 func TestStatusReadsPageByPage(t *testing.T) {
 	var many []client.Object
 	for i := range 1203 {
-		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, notes(), nil))
+		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, heldAnnotations(), nil))
 	}
-	connect, _ := world(t, many...)
+	connect, _ := fakeCluster(t, many...)
 	_, stdout, _ := call(t, connect, "status", "-o", "yaml")
-	var got status
+	var got cluster.Status
 	if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Releases[0].Pods != 1203 || got.Policies[0].Groups != 1203 {
 		t.Errorf("%v, counted %+v", err, got)
 	}
@@ -228,13 +227,13 @@ func TestNamesOfWorkAreChecked(t *testing.T) {
 		`"deployment/x": want job NAME`:                               {"explain", "deployment/x"},
 		`want one Job or pod`:                                         {"explain", "job", "a", "b"},
 		`--output "xml": want json or yaml, or nothing for text`:      {"explain", "job", "nightly-report", "-o", "xml"},
-		`--all: want either a namespace by -n, or --all-namespaces`:   {"release", "--all"},
+		`--all: want either a namespace with -n, or --all-namespaces`: {"release", "--all"},
 		`want either --all, or names`:                                 {"release", "--all", "-A", "x"},
-		`--all-namespaces is for --all`:                               {"release", "-A", "x"},
+		`--all-namespaces needs --all`:                                {"release", "-A", "x"},
 		`--deadline "soon": want`:                                     {"hold", "x", "--deadline", "soon"},
 		`unknown argument "x" (see: kubectl gridlatch status --help)`: {"status", "x"},
 	} {
-		connect, _ := world(t, busy()...)
+		connect, _ := fakeCluster(t, workInEachState()...)
 		if code, stdout, stderr := call(t, connect, args...); code != 2 || stdout != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %s, want %s", args, code, stdout, stderr, want)
 		}
@@ -252,7 +251,7 @@ func TestShellsCompleteNames(t *testing.T) {
 		{[]string{"release", "pod", "backup", ""}, "backup nightly-report-a nightly-report-b"},
 		{[]string{"status", "-o", ""}, "json yaml"},
 	} {
-		connect, _ := world(t, busy()...)
+		connect, _ := fakeCluster(t, workInEachState()...)
 		code, stdout, _ := call(t, connect, append([]string{"__complete"}, tt.args...)...)
 		offered, _, _ := strings.Cut(stdout, ":")
 		if got := strings.Join(strings.Fields(offered), " "); code != 0 || got != tt.want {
@@ -262,47 +261,35 @@ func TestShellsCompleteNames(t *testing.T) {
 }
 
 func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
-	_, c := world(t)
-	quiet := &cluster{Client: c, namespace: "batch", system: "gridlatch-system", now: parse(t, evening)}
-	o, err := quiet.look(t.Context(), "default")
-	if err != nil || o.learned {
-		t.Fatalf("learned %v, %v", o.learned, err)
+	array, err := os.ReadFile("testdata/forecast.json")
+	if err != nil {
+		t.Fatal(err)
 	}
-	f, _ := o.book.Forecast("")
+	document, err := forecast.Parse(array)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := forecast.ParseSource("kube-system/carbon-intensity/data")
+	var store forecast.Store
+	if err := store.Offer(source, document, parse(t, evening)); err != nil {
+		t.Fatal(err)
+	}
+	f, _ := store.Snapshot(source).Forecast("")
 	encoded, err := f.Model.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := history.ConfigMap(forecast.ParseSource("kube-system/carbon-intensity/data"), f.Location, encoded)
+	saved := history.ConfigMap(source, f.Location, encoded)
 	saved.Namespace = "gridlatch-system"
-	connect, _ := world(t, append(busy(), saved)...)
+	connect, _ := fakeCluster(t, append(workInEachState(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")
-	if stderr != "" || !strings.Contains(stdout, "⣿ forecast, corrected by what was learned, █ run") {
+	if stderr != "" || !strings.Contains(stdout, "⣿ forecast, corrected by what Gridlatch has learned, █ run") {
 		t.Errorf("stderr %s, stdout\n%s", stderr, stdout)
 	}
-	var got explanation
+	var got cluster.Explanation
 	_, stdout, _ = call(t, connect, "explain", "job", "nightly-report", "-o", "json")
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || !got.Learned {
 		t.Errorf("%v in\n%s", err, stdout)
-	}
-}
-
-func TestTheNextBestWindowsAreApart(t *testing.T) {
-	start := parse(t, "2026-11-21T21:00:00Z")
-	var slots []forecast.Slot
-	for i, value := range []float64{400, 300, 200, 300, 400, 250, 240, 400, 100, 400, 220, 400, 150} {
-		from := start.Add(time.Duration(i) * time.Hour)
-		slots = append(slots, forecast.Slot{Start: from, End: from.Add(time.Hour), Intensity: value})
-	}
-	planned := start.Add(8 * time.Hour)
-	got := windows(forecast.NewSeries(slots), start, planned, start.Add(11*time.Hour), time.Hour, 1)
-	var names []string
-	for _, w := range got {
-		names = append(names, fmt.Sprintf("%s %s %.0f", w.Name, w.Start.Format("15:04"), *w.Intensity))
-	}
-	want := []string{"at once 21:00 400", "planned 05:00 100", "or else 23:00 200", "or else 07:00 220", "at the latest 08:00 400"}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Error(diff)
 	}
 }
 
@@ -311,7 +298,7 @@ func TestExplainDoesNotCallAJobOverdueThatItsUserHoldsSuspended(t *testing.T) {
 	parked.CreationTimestamp.Time = parked.CreationTimestamp.AddDate(0, 0, -9) // longer ago than the policy lets work wait
 	suspend := true
 	parked.Spec.Suspend = &suspend
-	connect, _ := world(t, parked)
+	connect, _ := fakeCluster(t, parked)
 	code, stdout, stderr := call(t, connect, "explain", "job/parked")
 	if code != 0 || stderr != "" || strings.Contains(stdout, "overdue") {
 		t.Errorf("exit code %d, stderr %s\n%s", code, stderr, stdout)

@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -17,12 +18,12 @@ import (
 )
 
 func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	code, stdout, stderr := call(t, connect, "release", "job/nightly-report", "pod/backup", "job/bounded", "pod/started", "job/nobody")
 	if code != 1 || stdout != "job/nightly-report released, 2 pods\npod/backup released, 1 pod\njob/bounded released, 7 pods\n" {
 		t.Errorf("exit code %d, stdout %s", code, stdout)
 	}
-	if want := "pod/started: it is not held any more: started Nov 21 21:00 UTC"; !strings.Contains(stderr, want) || !strings.Contains(stderr, "namespace batch has no job/nobody") {
+	if want := "pod/started: it is no longer held: started Nov 21 21:00 UTC"; !strings.Contains(stderr, want) || !strings.Contains(stderr, "namespace batch has no job/nobody") {
 		t.Errorf("stderr %s", stderr)
 	}
 	if job := read(t, c, "bounded", &batchv1.Job{}); *job.Spec.Suspend || job.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || job.Annotations[v1alpha1.HeldByAnnotation] != "" {
@@ -37,7 +38,7 @@ func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
 }
 
 func TestAPodOfAHeldJobIsNotReleasedByItself(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	code, _, stderr := call(t, connect, "release", "pod", "nightly-report-a")
 	if code != 1 || !strings.Contains(stderr, "all pods of a Job are released together: release job/nightly-report") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
@@ -48,9 +49,9 @@ func TestAPodOfAHeldJobIsNotReleasedByItself(t *testing.T) {
 }
 
 func TestReleaseAllStaysInItsNamespace(t *testing.T) {
-	other := podOf("other", v1alpha1.StateHeld, notes(), nil)
+	other := podOf("other", v1alpha1.StateHeld, heldAnnotations(), nil)
 	other.Namespace = "elsewhere"
-	connect, c := world(t, append(busy(), other)...)
+	connect, c := fakeCluster(t, append(workInEachState(), other)...)
 	if code, stdout, stderr := call(t, connect, "release", "--all", "-n", "batch"); code != 0 || stdout != "released 10 pods\n" {
 		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
@@ -63,7 +64,7 @@ func TestReleaseAllStaysInItsNamespace(t *testing.T) {
 }
 
 func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	code, stdout, stderr := call(t, connect, "hold", "job", "ordinary", "--deadline", "12h")
 	if code != 0 || !strings.HasPrefix(stdout, "job/ordinary held: waits until Nov 22 0") {
 		t.Fatalf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
@@ -80,7 +81,7 @@ func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
 			t.Errorf("%s: %q, want %q", key, got, want)
 		}
 	}
-	rules, err := policy.Policies{Reader: c, Clock: at(parse(t, evening))}.Get(t.Context(), "")
+	rules, err := policy.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,12 +99,12 @@ func TestHoldSuspendsUntilItIsPlanned(t *testing.T) {
 func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 	old := jobOf("old", "", nil, 0)
 	old.CreationTimestamp = metav1.NewTime(parse(t, evening).Add(-72 * time.Hour))
-	connect, c := world(t, old)
+	connect, c := fakeCluster(t, old)
 	if code, _, stderr := call(t, connect, "hold", "old"); code != 0 {
 		t.Fatal(stderr)
 	}
 	job := read(t, c, "old", &batchv1.Job{})
-	rules, err := policy.Policies{Reader: c, Clock: at(parse(t, evening))}.Get(t.Context(), "")
+	rules, err := policy.Policies{Reader: c, Clock: testingclock.NewFakePassiveClock(parse(t, evening))}.Get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,26 +115,26 @@ func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 
 func TestHoldRefuses(t *testing.T) {
 	queued := jobOf("queued", "", nil, 1)
-	queued.Labels[hold.KueueQueue] = "q"
+	queued.Labels[hold.KueueQueueLabel] = "q"
 	late := jobOf("late", "", map[string]string{v1alpha1.DeadlineAnnotation: "1h"}, 1)
 	for name, tt := range map[string]struct {
 		args []string
 		want string
 	}{
-		"a pod":                 {[]string{"pod/backup"}, "pod/backup: a pod cannot be held by hand: a scheduling gate can be put on it at its creation only"},
-		"what is held":          {[]string{"job/bounded"}, "job/bounded: it is held already: waits until"},
+		"a pod":                 {[]string{"pod/backup"}, "pod/backup: a pod cannot be held by hand: a scheduling gate can be put on a pod only when the pod is created"},
+		"what is held":          {[]string{"job/bounded"}, "job/bounded: it is already held: waits until"},
 		"what is done":          {[]string{"job/done"}, "job/done: it has finished"},
-		"what runs":             {[]string{"working"}, "job/working: 1 of its pods run, and would be killed (--force does it all the same)"},
-		"what others suspended": {[]string{"asleep"}, "job/asleep: it is suspended already, by somebody else"},
+		"what runs":             {[]string{"working"}, "job/working: 1 of its pods run, and suspending it would kill them (to hold it all the same: --force)"},
+		"what others suspended": {[]string{"asleep"}, "job/asleep: somebody else has suspended it, and may not want it to be resumed"},
 		"what is in a queue":    {[]string{"queued"}, "job/queued: Kueue decides when it runs"},
-		"what has no time":      {[]string{"late"}, "job/late: it has to start by 2026-11-21 20:27 UTC to be finished in time"},
+		"what has no time":      {[]string{"late"}, "job/late: it has to start by 2026-11-21 20:27 UTC to finish in time"},
 		"what is clean now":     {[]string{"ordinary", "--deadline", "61m"}, "job/ordinary: it has to start by"},
 		"a policy that is none": {[]string{"ordinary", "--policy", "nobody"}, "get CarbonPolicy nobody"},
 		"what it does not know": {[]string{"job/nobody"}, "namespace batch has no job/nobody"},
 		"neither a Job nor pod": {[]string{"nobody"}, "namespace batch has neither a Job nor a pod nobody"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, _ := world(t, append(busy(), queued.DeepCopy(), late.DeepCopy())...)
+			connect, _ := fakeCluster(t, append(workInEachState(), queued.DeepCopy(), late.DeepCopy())...)
 			code, stdout, stderr := call(t, connect, append([]string{"hold"}, tt.args...)...)
 			if code != 1 || stdout != "" || !strings.Contains(stderr, tt.want) {
 				t.Errorf("exit code %d, stdout %q, stderr\n%s", code, stdout, stderr)
@@ -143,7 +144,7 @@ func TestHoldRefuses(t *testing.T) {
 }
 
 func TestForceHoldsWhatRuns(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	if code, _, stderr := call(t, connect, "hold", "working", "asleep", "--force"); code != 0 {
 		t.Fatal(stderr)
 	}
@@ -153,13 +154,13 @@ func TestForceHoldsWhatRuns(t *testing.T) {
 }
 
 func TestNothingIsHeldThatNobodyWouldLetGo(t *testing.T) {
-	connect, c := world(t, busy()...)
+	connect, c := fakeCluster(t, workInEachState()...)
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "gridlatch-system", Name: "gridlatch"}}
 	if err := c.Delete(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
 	code, _, stderr := call(t, connect, "hold", "ordinary")
-	if code != 1 || !strings.Contains(stderr, "nobody would let it go: no controller of Gridlatch is seen in namespace gridlatch-system") {
+	if code != 1 || !strings.Contains(stderr, "nobody would release the work: no controller of Gridlatch was found: namespace gridlatch-system has no Lease gridlatch") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 }

@@ -29,13 +29,15 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
-// hostile clears the screen, sets its title, forges lines of output and columns of a table, turns text round, and is long.
-var hostile = "evil\x1b[2J\x1b]0;title\a\r\nFORGED CarbonPolicy default\n\tFORGED\x1b[8m\x7f\u0085\u009b2J\u202e\u2066\u200b\u2028FORGED\u2029%s%d" +
+// hostileText clears the screen, sets its title, forges lines and columns, turns the direction of text,
+// and is long.
+var hostileText = "evil\x1b[2J\x1b]0;title\a\r\nFORGED CarbonPolicy default\n\tFORGED\x1b[8m\x7f\u0085\u009b2J\u202e\u2066\u200b\u2028FORGED\u2029%s%d" +
 	strings.Repeat("!", 4000)
 
-// A forger is a cluster in which text is hostile wherever it can be.
+// forger is a client of a cluster in which each text is hostile that can be.
 type forger struct {
 	client.Client
 	spares func(key string) bool
@@ -67,7 +69,7 @@ func (f forger) forge(o runtime.Object) error {
 func (f forger) fields(fields map[string]any) {
 	for key, value := range fields {
 		if text, ok := value.(string); ok && !f.spares(key) && !typed(key, text) {
-			fields[key] = text + hostile
+			fields[key] = text + hostileText
 		}
 		f.inside(value)
 	}
@@ -80,14 +82,15 @@ func (f forger) inside(value any) {
 	case []any:
 		for i := range value {
 			if text, ok := value[i].(string); ok {
-				value[i] = text + hostile
+				value[i] = text + hostileText
 			}
 			f.inside(value[i])
 		}
 	}
 }
 
-// typed tells whether no API server lets anything else through, or nothing would be looked at.
+// typed reports whether an API server refuses any other text for a key, or the commands would look at
+// nothing with another text.
 func typed(key, text string) bool {
 	_, notTime := time.Parse(time.RFC3339, text)
 	_, notQuantity := resource.ParseQuantity(text)
@@ -95,12 +98,12 @@ func typed(key, text string) bool {
 		slices.Contains([]string{"kind", "apiVersion", "uid", "continue", "data", v1alpha1.StateLabel, v1alpha1.DelayTolerantAnnotation, "type", "status", "phase"}, key)
 }
 
-// sparing spares keys.
+// sparing returns a function that reports whether a key is one of some keys.
 func sparing(keys ...string) func(string) bool {
 	return func(key string) bool { return slices.Contains(keys, key) }
 }
 
-// An angry cluster answers with a hostile error.
+// angry is a client of a cluster that answers with hostile errors.
 type angry struct {
 	client.Client
 	reads error
@@ -121,11 +124,11 @@ func (a angry) List(ctx context.Context, list client.ObjectList, options ...clie
 }
 
 func (angry) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
-	return apierrors.NewInternalError(errors.New(hostile))
+	return apierrors.NewInternalError(errors.New(hostileText))
 }
 
-// full is a cluster that has something for every line of output.
-func full(t *testing.T) []client.Object {
+// everyObject returns objects for each line of output.
+func everyObject(t *testing.T) []client.Object {
 	t.Helper()
 	policy := v1alpha1.Default()
 	policy.Name = "nightly"
@@ -136,24 +139,24 @@ func full(t *testing.T) []client.Object {
 		}},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}
-	objects := append(spacious(t), busy()...)
-	forged := notes(v1alpha1.PolicyAnnotation, hostile, v1alpha1.ReasonAnnotation, hostile, v1alpha1.DeadlineAnnotation, hostile, v1alpha1.HeldByAnnotation, hostile, v1alpha1.PlannedLocationAnnotation, hostile)
-	return append(append(objects, late()...), policy, podOf("orphan", v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, "gone"), nil),
+	objects := append(twoLocations(t), workInEachState()...)
+	forged := heldAnnotations(v1alpha1.PolicyAnnotation, hostileText, v1alpha1.ReasonAnnotation, hostileText, v1alpha1.DeadlineAnnotation, hostileText, v1alpha1.HeldByAnnotation, hostileText, v1alpha1.PlannedLocationAnnotation, hostileText)
+	return append(append(objects, overduePods()...), policy, podOf("orphan", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, "gone"), nil),
 		podOf("forged", v1alpha1.StateHeld, forged, nil), jobOf("forged", v1alpha1.StateHeld, forged, 1))
 }
 
-// none is the cluster that cannot be found.
-const none = "there is none"
+// noCluster is the name of the cluster that cannot be found.
+const noCluster = "there is none"
 
-// clusters are the hostile ones, by name.
-func clusters(t *testing.T) map[string]func(*env) {
+// hostileClusters returns hostile clusters by their names.
+func hostileClusters(t *testing.T) map[string]func(*env) {
 	t.Helper()
 	deep := sparing("name", "namespace", "key", "app", v1alpha1.PolicyAnnotation, v1alpha1.HeldByAnnotation, "maxAge", "maxDelay", "defaultDuration", "grid", v1alpha1.LocationAnnotation,
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.DurationAnnotation, v1alpha1.DeadlineAnnotation)
-	forbidden := apierrors.NewForbidden(v1alpha1.GroupVersion().WithResource("x"+hostile).GroupResource(), hostile, errors.New(hostile))
+	forbidden := apierrors.NewForbidden(v1alpha1.GroupVersion().WithResource("x"+hostileText).GroupResource(), hostileText, errors.New(hostileText))
 	all := map[string]func(*env){
-		none: func(e *env) {
-			e.cluster = func(connection) (*rest.Config, string, error) { return nil, "", errors.New(hostile) }
+		noCluster: func(e *env) {
+			e.cluster = func(connection) (*rest.Config, string, error) { return nil, "", errors.New(hostileText) }
 		},
 	}
 	for name, wrap := range map[string]func(client.Client) client.Client{
@@ -161,12 +164,12 @@ func clusters(t *testing.T) map[string]func(*env) {
 		"all but names":             func(c client.Client) client.Client { return forger{c, sparing("name", "namespace", "app")} },
 		"all but what is planned":   func(c client.Client) client.Client { return forger{c, deep} },
 		"what writes are told":      func(c client.Client) client.Client { return angry{Client: c} },
-		"what reads are told":       func(c client.Client) client.Client { return angry{c, apierrors.NewBadRequest(hostile)} },
+		"what reads are told":       func(c client.Client) client.Client { return angry{c, apierrors.NewBadRequest(hostileText)} },
 		"what reads are forbidden":  func(c client.Client) client.Client { return angry{c, forbidden} },
 		"only what the test forges": func(c client.Client) client.Client { return c },
 	} {
 		all[name] = func(e *env) {
-			connect, c := world(t, full(t)...)
+			connect, c := fakeCluster(t, everyObject(t)...)
 			connect(e)
 			e.dial = func(*rest.Config) (client.Client, error) { return wrap(c), nil }
 		}
@@ -174,13 +177,13 @@ func clusters(t *testing.T) map[string]func(*env) {
 	return all
 }
 
-// files are those whose names and cells are hostile.
+// files are the paths of files with hostile names and contents.
 type files struct{ forecast, several, elements, manifest, actual, header, cells, jobs, missing, plot string }
 
 func hostileFiles(t *testing.T) files {
 	t.Helper()
 	dir := t.TempDir()
-	name := strings.ReplaceAll(hostile[:len(hostile)-4000], "/", "")
+	name := strings.ReplaceAll(hostileText[:len(hostileText)-4000], "/", "")
 	write := func(file, text string) string {
 		path := filepath.Join(dir, name+file)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -195,7 +198,7 @@ func hostileFiles(t *testing.T) files {
 		}
 		return string(data)
 	}
-	quoted, err := json.Marshal(hostile)
+	quoted, err := json.Marshal(hostileText)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,51 +209,51 @@ func hostileFiles(t *testing.T) files {
 		elements: write("elements", `[{"location":"A","timestamp":"2026-11-21T21:00:00Z","duration":600,"value":100},{"location":`+string(quoted)+`,"timestamp":`+string(quoted)+`,"duration":60,"value":1}]`),
 		manifest: write("manifest", "apiVersion: v1\nkind: "+string(quoted)+"\ndata: {"+string(quoted)+": x}\n"),
 		actual:   write("actual", read(writeGrid(t))),
-		header:   write("header", "\""+strings.ReplaceAll(hostile, "\r", "")+"\",intensity\n"),
-		cells:    write("cells", "timestamp,intensity\n\""+hostile+"\",\""+hostile+"\"\n"),
-		jobs:     write("jobs", "arrival,duration,slack\n2021-07-30T18:00:00Z,\""+hostile+"\",18h\n"),
+		header:   write("header", "\""+strings.ReplaceAll(hostileText, "\r", "")+"\",intensity\n"),
+		cells:    write("cells", "timestamp,intensity\n\""+hostileText+"\",\""+hostileText+"\"\n"),
+		jobs:     write("jobs", "arrival,duration,slack\n2021-07-30T18:00:00Z,\""+hostileText+"\",18h\n"),
 		missing:  filepath.Join(dir, "missing"+name, "x"),
 		plot:     filepath.Join(dir, name+".svg"),
 	}
 }
 
-// calls are command lines of every command.
-func calls(f files) map[string][][]string {
+// commandLines returns arguments for each command.
+func commandLines(f files) map[string][][]string {
 	return map[string][][]string{
 		"explain": {
 			{"job", "nightly-report", "--signals"}, {"job", "nightly-report", "-o", "json"}, {"job", "nightly-report", "-o", "yaml"},
 			{"job/bounded"}, {"pod", "nightly-report-b"}, {"pod/started"}, {"ordinary"}, {"unseen"}, {"managed"}, {"pod/late-1"}, {"job/forged"},
-			{"pod/forged"}, {"pod/forged", "-o", "yaml"}, {"job", hostile}, {hostile}, {hostile + "/x"}, {"x", "-o", hostile}, {"x", "--" + hostile}, {"x", "-n", hostile},
+			{"pod/forged"}, {"pod/forged", "-o", "yaml"}, {"job", hostileText}, {hostileText}, {hostileText + "/x"}, {"x", "-o", hostileText}, {"x", "--" + hostileText}, {"x", "-n", hostileText},
 		},
-		"status": {nil, {"-n", "batch"}, {"-n", hostile}, {"-o", "json"}, {"-o", "yaml"}, {hostile}, {"--gridlatch-namespace", hostile}},
+		"status": {nil, {"-n", "batch"}, {"-n", hostileText}, {"-o", "json"}, {"-o", "yaml"}, {hostileText}, {"--gridlatch-namespace", hostileText}},
 		"release": {
 			{"job/nightly-report", "pod/backup", "job/bounded", "pod/started", "job/nobody"}, {"pod", "nightly-report-a"}, {"--all", "-A"},
-			{"--all", "-n", hostile}, {hostile, "job/" + hostile}, {"forged"},
+			{"--all", "-n", hostileText}, {hostileText, "job/" + hostileText}, {"forged"},
 		},
 		"hold": {
-			{"ordinary"}, {"working", "asleep", "done", "bounded", "managed", "pod/backup"}, {"working", "--force"}, {hostile}, {"ordinary", "--policy", hostile},
-			{"ordinary", "--deadline", hostile}, {"ordinary", "--gridlatch-namespace", hostile},
+			{"ordinary"}, {"working", "asleep", "done", "bounded", "managed", "pod/backup"}, {"working", "--force"}, {hostileText}, {"ordinary", "--policy", hostileText},
+			{"ordinary", "--deadline", hostileText}, {"ordinary", "--gridlatch-namespace", hostileText},
 		},
 		"plan": {
-			nil, {"-o", "json"}, {"--policy", hostile}, {"--location", hostile}, {f.forecast}, {f.forecast, "-o", "json"}, {f.several}, {f.several, "--location", hostile},
-			{f.several, "--location", hostile + "x"}, {f.elements}, {f.manifest}, {f.missing}, {f.forecast, "--deadline", hostile}, {"testdata/configmap.yaml", "--key", hostile},
+			nil, {"-o", "json"}, {"--policy", hostileText}, {"--location", hostileText}, {f.forecast}, {f.forecast, "-o", "json"}, {f.several}, {f.several, "--location", hostileText},
+			{f.several, "--location", hostileText + "x"}, {f.elements}, {f.manifest}, {f.missing}, {f.forecast, "--deadline", hostileText}, {"testdata/configmap.yaml", "--key", hostileText},
 		},
 		"simulate": {
 			{"--actual", f.actual, "--cells", "--plot", f.plot}, {"--actual", f.actual, "-o", "json"}, {"--actual", f.header}, {"--actual", f.cells}, {"--actual", f.missing},
-			{"--actual", f.actual, "--jobs", f.jobs}, {"--actual", f.actual, "--policy", hostile}, {"--actual", f.actual, "--starts", f.missing}, {"--actual", f.actual, "--forecast", f.cells},
-			{"--actual", f.actual, "--durations", hostile}, {"--actual", f.actual, "--ceiling", hostile}, {"--actual", f.actual, "--plot", hostile},
+			{"--actual", f.actual, "--jobs", f.jobs}, {"--actual", f.actual, "--policy", hostileText}, {"--actual", f.actual, "--starts", f.missing}, {"--actual", f.actual, "--forecast", f.cells},
+			{"--actual", f.actual, "--durations", hostileText}, {"--actual", f.actual, "--ceiling", hostileText}, {"--actual", f.actual, "--plot", hostileText},
 		},
-		"completion": {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}, {hostile}},
-		"help":       {nil, {hostile}},
+		"completion": {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}, {hostileText}},
+		"help":       {nil, {hostileText}},
 		"": {
-			nil, {hostile}, {"--" + hostile}, {"__complete", "explain", ""}, {"__complete", "release", "pod", ""}, {"__complete", "hold", ""},
-			{"__complete", "plan", "--" + hostile}, {"__complete", "status", "-o", ""},
+			nil, {hostileText}, {"--" + hostileText}, {"__complete", "explain", ""}, {"__complete", "release", "pod", ""}, {"__complete", "hold", ""},
+			{"__complete", "plan", "--" + hostileText}, {"__complete", "status", "-o", ""},
 		},
 	}
 }
 
-// captured runs f, and returns what was printed past the writers that commands are given.
-func captured(t *testing.T, f func()) string {
+// capture runs f, and returns what f prints without the writers that commands are given.
+func capture(t *testing.T, f func()) string {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
@@ -270,8 +273,8 @@ func captured(t *testing.T, f func()) string {
 	return string(data)
 }
 
-// suspect returns what of an output a terminal must not be sent, or no person shown.
-func suspect(text string, most int) string {
+// findSuspect returns the part of an output that must not be sent to a terminal, empty if there is none.
+func findSuspect(text string, most int) string {
 	for _, ours := range []string{"\x1b[1m", "\x1b[32m", "\x1b[0m"} {
 		text = strings.ReplaceAll(text, ours, "")
 	}
@@ -289,17 +292,17 @@ func suspect(text string, most int) string {
 	return ""
 }
 
-// TestNoCommandLetsAStrangerWriteToTheTerminal fails, too, if a command is added for which there are no calls.
+// TestNoCommandLetsAStrangerWriteToTheTerminal also fails if there are no command lines of a command.
 func TestNoCommandLetsAStrangerWriteToTheTerminal(t *testing.T) {
-	lines := calls(hostileFiles(t))
-	for name, connect := range clusters(t) {
+	lines := commandLines(hostileFiles(t))
+	for name, connect := range hostileClusters(t) {
 		t.Run(name, func(t *testing.T) {
 			for _, command := range append(commands(t), "completion", "help", "") {
 				if len(lines[command]) == 0 {
 					t.Errorf("no calls of %s", command)
 				}
 				for _, args := range lines[command] {
-					if slices.Contains([]string{"simulate", "completion", "help"}, command) && name != none {
+					if slices.Contains([]string{"simulate", "completion", "help"}, command) && name != noCluster {
 						continue // it asks no cluster
 					}
 					if command != "" {
@@ -325,7 +328,7 @@ func scan(t *testing.T, connect func(*env), args []string) {
 	t.Helper()
 	var code int
 	var stdout, stderr string
-	past := captured(t, func() {
+	past := capture(t, func() {
 		code, stdout, stderr = call(t, func(e *env) {
 			connect(e)
 			e.stdout = screen.New(e.stdout.Raw(), true)
@@ -338,7 +341,7 @@ func scan(t *testing.T, connect func(*env), args []string) {
 		most = 100_000
 	}
 	for where, text := range map[string]string{"stdout": stdout, "stderr": stderr} {
-		if found := suspect(text, most); found != "" {
+		if found := findSuspect(text, most); found != "" {
 			t.Errorf("%s: %s has %s", shown, where, found)
 		}
 	}
@@ -353,13 +356,13 @@ func scan(t *testing.T, connect func(*env), args []string) {
 	}
 }
 
-// TestDataLosesNothingOfHostileText compares what is read with what is in the cluster.
+// TestDataLosesNothingOfHostileText compares the output with what is in the cluster.
 func TestDataLosesNothingOfHostileText(t *testing.T) {
-	connect, _ := world(t, jobOf("forged", v1alpha1.StateHeld, notes(v1alpha1.ReasonAnnotation, hostile, v1alpha1.DeadlineAnnotation, hostile), 1))
+	connect, _ := fakeCluster(t, jobOf("forged", v1alpha1.StateHeld, heldAnnotations(v1alpha1.ReasonAnnotation, hostileText, v1alpha1.DeadlineAnnotation, hostileText), 1))
 	for _, format := range []string{"json", "yaml"} {
 		_, stdout, _ := call(t, connect, "explain", "job", "forged", "-o", format)
-		var got explanation
-		if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Reason != hostile || got.Asked[v1alpha1.DeadlineAnnotation] != hostile {
+		var got cluster.Explanation
+		if err := yaml.Unmarshal([]byte(stdout), &got); err != nil || got.Reason != hostileText || got.Asked[v1alpha1.DeadlineAnnotation] != hostileText {
 			t.Errorf("%s: %v: reason %.200q", format, err, got.Reason)
 		}
 	}
@@ -371,13 +374,13 @@ func TestWarningsOfTheAPIServerAreCleaned(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Add("Warning", "299 - \"deprecated \u202e\u2028FORGED\"") // client-go drops those with control characters
 		w.WriteHeader(http.StatusConflict)
-		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonConflict, Message: hostile, Code: http.StatusConflict})
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonConflict, Message: hostileText, Code: http.StatusConflict})
 	}))
 	defer server.Close()
 	connect := func(e *env) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{Host: server.URL}, "batch", nil }
 		e.dial = func(config *rest.Config) (client.Client, error) {
-			scheme, err := newScheme()
+			scheme, err := cluster.Scheme()
 			if err != nil {
 				return nil, err
 			}
@@ -393,16 +396,16 @@ func TestWarningsOfTheAPIServerAreCleaned(t *testing.T) {
 	}
 }
 
-// TestACommandWithoutAScreenIsFound is the test of the tests above.
+// TestACommandWithoutAScreenIsFound tests the tests above.
 func TestACommandWithoutAScreenIsFound(t *testing.T) {
-	past := captured(t, func() {
-		command := &cobra.Command{Use: "new", Run: func(*cobra.Command, []string) { fmt.Print(hostile) }}
+	past := capture(t, func() {
+		command := &cobra.Command{Use: "new", Run: func(*cobra.Command, []string) { fmt.Print(hostileText) }}
 		command.SetArgs(nil)
 		if err := command.Execute(); err != nil {
 			t.Error(err)
 		}
 	})
-	if !strings.Contains(past, hostile) || suspect(hostile, 10_000) == "" || suspect("a\nFORGED b", 80) == "" {
+	if !strings.Contains(past, hostileText) || findSuspect(hostileText, 10_000) == "" || findSuspect("a\nFORGED b", 80) == "" {
 		t.Errorf("captured %.100q", past)
 	}
 }

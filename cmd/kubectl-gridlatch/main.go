@@ -1,6 +1,15 @@
-// Command kubectl-gridlatch is what users of Gridlatch run: as the plugin `kubectl gridlatch`, or alone. It shows when
-// work would start by a forecast, and what waiting would have saved on a real grid, without a cluster; and in one, why work
-// waits, what comes next, and it lets work go or holds it by hand.
+// Command kubectl-gridlatch is the command of Gridlatch's users: the plugin `kubectl gridlatch`, or a
+// program of its own. Without a cluster, the command shows when work would start by a forecast, and what
+// waiting would have saved on a real grid. In a cluster, the command shows why work waits and what
+// starts next, and releases or holds work by hand.
+//
+// This package reads flags and sets exit codes. What the commands do is in the packages below:
+//
+//	answer   when work would start, and by which forecast
+//	offline  plans by a forecast in a file
+//	cluster  reads a cluster, and holds and releases work there
+//	replay   back-tests the planner on the past of a grid
+//	render   shows all that to people
 package main
 
 import (
@@ -11,22 +20,30 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
-	_ "time/tzdata" // deadlines name zones, and not every machine knows them
+	_ "time/tzdata" // deadlines name time zones, and not every machine knows them
 
 	"github.com/go-logr/logr/funcr"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
+
+// The exit codes; the help of the command explains them.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// unknownWidth is the width of a terminal that does not tell its own.
+const unknownWidth = 80
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -35,51 +52,51 @@ func main() {
 	os.Exit(code)
 }
 
-// env is all that the commands know of the world.
+// env is what the commands know of the world.
 type env struct {
 	stdin io.Reader
-	// stdout and stderr are all that commands print to.
+	// Commands print to nothing but stdout and stderr.
 	stdout, stderr *screen.Screen
 	now            func() time.Time
-	// cluster finds the API server, and the namespace that is meant where none is named.
+	// cluster finds the API server, and the namespace to use where none is named.
 	cluster func(connection) (*rest.Config, string, error)
 	// dial connects to it.
 	dial func(*rest.Config) (client.Client, error)
 	// width of the terminal, in columns.
 	width int
-	// live says that stderr is a terminal that is being looked at.
-	live bool
+	// isLive says that stderr is a terminal, so that somebody can see progress.
+	isLive bool
 }
 
 func onThisMachine() env {
 	width, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil || width <= 0 {
-		width = 80
+		width = unknownWidth
 	}
 	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return env{
 		stdin: os.Stdin, stdout: screen.New(os.Stdout, color), stderr: screen.New(os.Stderr, false),
-		now: time.Now, cluster: findCluster, dial: dial, width: width,
-		live: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+		now: time.Now, cluster: findCluster, dial: cluster.Dial, width: width,
+		isLive: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
 }
 
-// usageError is a mistake on the command line.
+// usageError says that the command line is wrong.
 type usageError struct{ error }
 
-// Unwrap returns the mistake itself.
+// Unwrap returns what is wrong.
 func (e usageError) Unwrap() error { return e.error }
 
-// wrong is a mistake in a flag: its name, its value, and what is allowed.
+// wrong returns the error for a flag: its name, its value, and what is allowed.
 func wrong(flag, value string, err error) error {
 	return usageError{fmt.Errorf("--%s %q: %w", flag, value, err)}
 }
 
-// run returns the exit code: 0 if all went well, 1 if not, 2 if it was called wrongly.
+// run runs a command line and returns the exit code.
 func run(ctx context.Context, e env, args []string) int {
 	logger := funcr.New(func(_, text string) { e.stderr.Printf("%s\n", text) }, funcr.Options{})
-	klog.SetLogger(logger) // for what client-go has to say
-	ctrl.SetLogger(logger)
+	klog.SetLogger(logger) // client-go logs there
+	log.SetLogger(logger)
 	root := newRoot(e)
 	root.SetArgs(args)
 	err := cmp.Or(root.ExecuteContext(ctx), e.stdout.Err())
@@ -89,34 +106,45 @@ func run(ctx context.Context, e env, args []string) int {
 		return 0
 	case errors.Is(err, context.Canceled):
 		e.stderr.Printf("interrupted\n")
-		return 1
+		return exitFailure
 	case errors.As(err, &mistake):
 		e.stderr.Printf("gridlatch: %v\n", err)
-		return 2
+		return exitUsage
 	default:
 		e.stderr.Printf("gridlatch: %v\n", err)
-		return 1
+		return exitFailure
 	}
 }
 
 func newRoot(e env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-gridlatch",
-		Short: "See when delay-tolerant work starts, and what waiting for clean electricity saves",
-		Long: `See when delay-tolerant work starts, and what waiting for clean electricity saves.
+		Short: "See when work that can wait starts, and what waiting for clean electricity saves",
+		Long: `See when work that can wait starts, and what waiting for clean electricity saves.
 
-Gridlatch holds Kubernetes Jobs and pods that can wait until the electricity
-grid is clean. These commands show what it does and would do, with the same
-planner. plan and simulate need no cluster; the others find theirs as kubectl
-does.
+Gridlatch holds Kubernetes Jobs and pods that can wait until the electricity grid is
+clean. These commands show what Gridlatch does and would do. They use the same planner.
+plan and simulate need no cluster. The other commands find the cluster as kubectl does.
 
-kubectl completes the names of what is held if it finds an executable
-kubectl_complete-gridlatch in the PATH, that is:
+Exit codes:
+  0  the command has done what was asked
+  1  something has failed; the last line says what
+  2  the command line is wrong; nothing was done
+
+kubectl completes the names of held work if the PATH has an executable file named
+kubectl_complete-gridlatch with this content:
   #!/bin/sh
   exec kubectl-gridlatch __complete "$@"`,
-		Example: `  kubectl gridlatch explain job nightly-report
+		Example: `  # Why does this Job wait?
+  kubectl gridlatch explain job nightly-report
+
+  # What is held, and what starts next?
   kubectl gridlatch status
+
+  # When would a job start by this forecast?
   kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
+
+  # What would waiting have saved here?
   kubectl gridlatch simulate --actual grid.csv`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl gridlatch"},
 		Args:          noArguments,
@@ -133,25 +161,4 @@ kubectl_complete-gridlatch in the PATH, that is:
 	})
 	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e))
 	return root
-}
-
-// noArguments refuses arguments, also where cobra would take them for commands.
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := "see: " + cmd.CommandPath() + " --help"
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = "did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return usageError{fmt.Errorf("unknown argument %q (%s)", args[0], hint)}
-}
-
-// wantOutput checks the format of the output; json is always one.
-func wantOutput(output string, others ...string) error {
-	formats := append([]string{"json"}, others...)
-	if output != "" && !slices.Contains(formats, output) {
-		return wrong("output", output, fmt.Errorf("want %s, or nothing for text", strings.Join(formats, " or ")))
-	}
-	return nil
 }

@@ -24,15 +24,17 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/replay"
 	"github.com/gridlatch/gridlatch/plan"
-	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
 var update = flag.Bool("update", false, "write what is printed to testdata")
 
 const evening = "2026-11-21T21:14:00Z"
 
-// call runs a command line in a world of its own, at a fixed time.
+// call runs a command line in an environment of its own, at a fixed time.
 func call(t *testing.T, change func(*env), args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	now, err := time.Parse(time.RFC3339, evening)
@@ -46,7 +48,7 @@ func call(t *testing.T, change func(*env), args ...string) (code int, stdout, st
 		cluster: func(connection) (*rest.Config, string, error) {
 			return nil, "", errors.New("there is none in this test")
 		},
-		dial: dial,
+		dial: cluster.Dial,
 	}
 	if change != nil {
 		change(&e)
@@ -79,13 +81,13 @@ func TestPlanPrints(t *testing.T) {
 			if code != 0 || stderr != "" {
 				t.Fatalf("exit code %d, stderr %s", code, stderr)
 			}
-			printed(t, name, stdout)
+			wantGolden(t, name, stdout)
 		})
 	}
 }
 
-// printed compares with what is in testdata.
-func printed(t *testing.T, name, stdout string) {
+// wantGolden compares an output with a file in testdata.
+func wantGolden(t *testing.T, name, stdout string) {
 	t.Helper()
 	golden := filepath.Join("testdata", name+".golden")
 	if *update {
@@ -138,17 +140,17 @@ func TestMistakesAreExplained(t *testing.T) {
 		"broken JSON":             {[]string{"plan", "testdata/broken.json"}, 1, `testdata/broken.json: line 3, column 32: `},
 		"no ConfigMap":            {[]string{"plan", "main.go"}, 1, `main.go: `},
 		"a missing key":           {[]string{"plan", "testdata/configmap.yaml", "--key", "x"}, 1, `testdata/configmap.yaml: key "x" is missing, there are: ["data" "lastHeartbeatTime"]`},
-		"several locations":       {[]string{"plan", "testdata/two-locations.json"}, 2, `the forecast has several locations, choose one by --location: CAISO_NORTH, PJM`},
-		"an unknown location":     {[]string{"plan", "testdata/two-locations.json", "--location", "X"}, 2, `--location "X": want one that the forecast has: CAISO_NORTH, PJM`},
-		"a forecast that is over": {[]string{"plan", "testdata/forecast.json", "--now", "2027-01-01T00:00:00Z"}, 1, `the forecast is over: it is of 2026-11-21 19:00 UTC to 2026-11-23 19:00 UTC, and now is 2027-01-01 00:00 UTC; plan as of its beginning by --now 2026-11-21T19:00:00Z`},
-		"no cluster":              {[]string{"plan"}, 1, `there is no FORECAST file: find the cluster: there is none in this test`},
+		"several locations":       {[]string{"plan", "testdata/two-locations.json"}, 2, `--location is needed: the forecast has several locations, want one of: CAISO_NORTH, PJM`},
+		"an unknown location":     {[]string{"plan", "testdata/two-locations.json", "--location", "X"}, 2, `--location "X": the forecast has no such location, want one of: CAISO_NORTH, PJM`},
+		"a forecast that is over": {[]string{"plan", "testdata/forecast.json", "--now", "2027-01-01T00:00:00Z"}, 1, `the forecast ended at 2026-11-23 19:00 UTC, and now is 2027-01-01 00:00 UTC; to plan as of the beginning of the forecast: --now 2026-11-21T19:00:00Z`},
+		"no cluster":              {[]string{"plan"}, 1, `no FORECAST is given: find the cluster: there is none in this test`},
 		"no actuals":              {[]string{"simulate"}, 2, `want --actual FILE, with the columns timestamp,intensity`},
 		"a bad policy":            {[]string{"simulate", "--actual", grid, "--policy", "best"}, 2, `--policy: unknown policy "best": want gridlatch,`},
 		"a bad history":           {[]string{"simulate", "--actual", grid, "--history", "-1"}, 2, `--history "-1": want days from 0 to 3660`},
 		"a bad ceiling":           {[]string{"simulate", "--actual", grid, "--ceiling", "many"}, 2, `--ceiling "many": buckets[0]: "many": want a ceiling from 0 to 2147483647 pods, such as 437=110 or 30`},
 		"a bad multiple":          {[]string{"simulate", "--actual", grid, "--ceiling", "-3x"}, 2, `--ceiling "-3x": want a multiple of the mean above 0 and up to 1000, such as 3x`},
-		"a bad plot":              {[]string{"simulate", "--actual", grid, "--plot", "a.pdf"}, 2, `--plot "a.pdf": want a file that ends in .png or .svg`},
-		"jobs made up and given":  {[]string{"simulate", "--actual", grid, "--jobs", "x", "--every", "1h"}, 2, `--every is about jobs that are made up: want it without --jobs`},
+		"a bad plot":              {[]string{"simulate", "--actual", grid, "--plot", "a.pdf"}, 2, `--plot "a.pdf": want a file whose name ends in .png or .svg`},
+		"jobs made up and given":  {[]string{"simulate", "--actual", grid, "--jobs", "x", "--every", "1h"}, 2, `--every is for jobs that are made up: want it without --jobs`},
 		"from after to":           {[]string{"simulate", "--actual", grid, "--from", "2021-07-20", "--to", "2021-07-10"}, 2, `--from 2021-07-20 00:00 UTC must be before --to 2021-07-10 00:00 UTC`},
 		"too many jobs":           {[]string{"simulate", "--actual", grid, "--every", "1ms"}, 2, `--every 1ms: 20736000000 jobs: want`},
 		"a slack too long":        {[]string{"simulate", "--actual", grid, "--slacks", "9w"}, 1, `none of`},
@@ -179,12 +181,12 @@ func TestBadElementsCostThemselvesAndAreToldOf(t *testing.T) {
 	}
 }
 
-// intensity is that of an invented grid: dirty in the evening, clean at noon.
+// intensity returns the intensity of an invented grid in an hour: dirty in the evening, clean at noon.
 func intensity(hour int) float64 {
 	return math.Round(300 + 120*math.Cos(float64(hour%24-19)/24*2*math.Pi) + 40*math.Sin(float64(hour)/31))
 }
 
-// writeGrid writes 40 days of it.
+// writeGrid writes 40 days of the invented grid into a CSV, and returns its path.
 func writeGrid(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
@@ -199,7 +201,7 @@ func writeGrid(t *testing.T) string {
 	return file
 }
 
-// TestStartsAddUpToTheTable works out the savings from the starts alone.
+// TestStartsAddUpToTheTable computes the savings from the starts alone.
 func TestStartsAddUpToTheTable(t *testing.T) {
 	starts := filepath.Join(t.TempDir(), "starts.csv")
 	args := []string{
@@ -210,7 +212,7 @@ func TestStartsAddUpToTheTable(t *testing.T) {
 	if code != 0 {
 		t.Fatal(stderr)
 	}
-	var got simulationJSON
+	var got replay.Report
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +238,7 @@ func TestStartsAddUpToTheTable(t *testing.T) {
 	}
 }
 
-// savings are in percent by policy, duration and slack. All starts are on the hour.
+// savings returns percentages by policy, duration and slack. All starts are on the hour.
 func savings(t *testing.T, path string) map[string]float64 {
 	t.Helper()
 	file, err := os.Open(path)
@@ -323,34 +325,13 @@ func TestSimulateSaysWhatItDid(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	for _, want := range []string{
-		"slots of 1h from 2021-07-01 00:00 UTC to 2021-08-10 00:00 UTC", "none: history only",
+		"slots of 1h from 2021-07-01 00:00 UTC to 2021-08-10 00:00 UTC", "none, so that the model has the history only",
 		"1 job from 2021-07-30 18:00 UTC to 2021-08-10 00:00 UTC, when the first job arrives; left out: 1 could run where no intensity is known",
 		"wait price 0.1 %/h, min gain 1 %, history 28 days", "2 at once", "MOST AT ONCE", "Gridlatch saved",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)
 		}
-	}
-}
-
-func TestAFlatGridIsSaidToBeFlat(t *testing.T) {
-	for name, tt := range map[string]struct {
-		oracle, ours float64
-		want         string
-	}{
-		"nothing to save": {0.01, 0.005, "Waiting is not worth it here: the grid is so flat that even perfect foresight saves no more than 1.0 %; Gridlatch saved 0.5 % for a mean wait of 3.0 h."},
-		"little saved":    {0.05, 0.02, "Waiting is hardly worth it here: of the 5.0 % that perfect foresight saves, Gridlatch saved 2.0 %, for a mean wait of 3.0 h."},
-		"much saved":      {0.2, 0.18, "Gridlatch saved 18.0 % of the emissions, 90 % of what perfect foresight saves, for a mean wait of 3.0 h."},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := &simulation{scores: []backtest.Scores{
-				{Policy: backtest.Policy{Kind: backtest.Gridlatch}, Total: backtest.Score{Saving: tt.ours, Wait: 3 * time.Hour}, Cells: map[backtest.Cell]backtest.Score{}},
-				{Policy: backtest.Policy{Kind: backtest.Oracle}, Total: backtest.Score{Saving: tt.oracle}},
-			}}
-			if got := s.verdict(); got != tt.want {
-				t.Errorf("%s\nwant %s", got, tt.want)
-			}
-		})
 	}
 }
 
@@ -364,7 +345,7 @@ func TestAnInterruptEndsASimulation(t *testing.T) {
 	}
 }
 
-// TestPlanReadsTheCluster plans by what an API server answers.
+// TestPlanReadsTheCluster plans by the answers of an API server.
 func TestPlanReadsTheCluster(t *testing.T) {
 	array, err := os.ReadFile("testdata/two-locations.json")
 	if err != nil {
@@ -408,7 +389,7 @@ func TestPlanReadsTheCluster(t *testing.T) {
 	if code != 0 {
 		t.Fatal(stderr)
 	}
-	var got planJSON
+	var got answer.Report
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +404,7 @@ func TestPlanReadsTheCluster(t *testing.T) {
 	}
 }
 
-// resources is what discovery says of one kind.
+// resources returns what discovery says of one kind.
 func resources(version, plural, kind string, namespaced bool) map[string]any {
 	return map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": []any{
 		map[string]any{"name": plural, "singularName": strings.ToLower(kind), "namespaced": namespaced, "kind": kind, "verbs": []string{"get", "list"}},

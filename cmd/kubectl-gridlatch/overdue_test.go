@@ -7,20 +7,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
-// lease is that of the controller as it was renewed some time ago; none if that is never.
-func lease(t *testing.T, c client.Client, lasts int32, ago time.Duration) {
+// setLease sets the Lease of the controller to one that was renewed some time ago. Zero removes the
+// Lease.
+func setLease(t *testing.T, c client.Client, lasts int32, ago time.Duration) {
 	t.Helper()
 	key := metav1.ObjectMeta{Namespace: "gridlatch-system", Name: "gridlatch"}
 	if err := c.Delete(t.Context(), &coordinationv1.Lease{ObjectMeta: key}); err != nil {
@@ -42,19 +41,19 @@ func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
 	for name, tt := range map[string]struct {
 		lasts int32
 		ago   time.Duration
-		state controllerState
+		state cluster.ControllerState
 		want  string
 	}{
-		"a lease that was renewed":          {10, 9 * time.Second, controllerRuns, ""},
-		"a lease that ran out a moment ago": {10, 65 * time.Second, controllerRuns, ""},
-		"a lease that ran out":              {10, 6 * time.Minute, controllerGone, gone},
-		"a lease that lasts long":           {600, 6 * time.Minute, controllerRuns, ""},
-		"a clock that is ahead of ours":     {10, -6 * time.Minute, controllerRuns, ""},
-		"no lease":                          {0, 0, controllerUnseen, "no controller of Gridlatch is seen in namespace gridlatch-system, which has no Lease gridlatch"},
+		"a lease that was renewed":          {10, 9 * time.Second, cluster.ControllerRuns, ""},
+		"a lease that ran out a moment ago": {10, 65 * time.Second, cluster.ControllerRuns, ""},
+		"a lease that ran out":              {10, 6 * time.Minute, cluster.ControllerGone, gone},
+		"a lease that lasts long":           {600, 6 * time.Minute, cluster.ControllerRuns, ""},
+		"a clock that is ahead of ours":     {10, -6 * time.Minute, cluster.ControllerRuns, ""},
+		"no lease":                          {0, 0, cluster.ControllerUnseen, "no controller of Gridlatch was found: namespace gridlatch-system has no Lease gridlatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, c := world(t, busy()...)
-			lease(t, c, tt.lasts, tt.ago)
+			connect, c := fakeCluster(t, workInEachState()...)
+			setLease(t, c, tt.lasts, tt.ago)
 			_, stdout, stderr := call(t, connect, "status")
 			if problem, _, _ := strings.Cut(stdout, "\n"); stderr != "" || strings.HasPrefix(problem, "problem: ") != (tt.want != "") || !strings.Contains(problem, tt.want) {
 				t.Errorf("status says %q, %s", problem, stderr)
@@ -68,7 +67,7 @@ func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
 			if _, _, stderr := call(t, connect, "explain", "job", "done"); stderr != "" {
 				t.Errorf("explain says %q of what nobody has to let go", stderr)
 			}
-			var got status
+			var got cluster.Status
 			_, stdout, _ = call(t, connect, "status", "-o", "json")
 			if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != tt.state || (got.Controller.Problem == "") != (tt.want == "") {
 				t.Errorf("%v, controller %+v", err, got.Controller)
@@ -78,38 +77,38 @@ func TestItIsSaidWhenNoControllerRuns(t *testing.T) {
 }
 
 func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
-	_, c := world(t, busy()...)
-	lease(t, c, 10, time.Hour)
+	_, c := fakeCluster(t, workInEachState()...)
+	setLease(t, c, 10, time.Hour)
 	connect := func(e *env) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
-		e.dial = func(*rest.Config) (client.Client, error) { return narrow{c}, nil }
+		e.dial = func(*rest.Config) (client.Client, error) { return oneNamespace{c}, nil }
 	}
 	for _, args := range [][]string{{"status", "-n", "batch"}, {"explain", "job", "nightly-report"}} {
 		if code, stdout, stderr := call(t, connect, args...); code != 0 || strings.Contains(stdout+stderr, "no controller") {
 			t.Errorf("%v: exit code %d, %s%s", args, code, stdout, stderr)
 		}
 	}
-	var got status
+	var got cluster.Status
 	_, stdout, _ := call(t, connect, "status", "-n", "batch", "-o", "json")
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != controllerUnknown {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Controller.State != cluster.ControllerUnknown {
 		t.Errorf("%v, controller %+v", err, got.Controller)
 	}
 }
 
-// late are groups of which the last is planned for an hour ago, and had to start half an hour ago; and one that is due now.
-func late() []client.Object {
-	all := []client.Object{podOf("due", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:13:30Z"), nil)}
+// overduePods returns pods whose planned or latest start is past, and one that is due now.
+func overduePods() []client.Object {
+	all := []client.Object{podOf("due", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:13:30Z"), nil)}
 	for i := range 7 {
 		planned := time.Date(2026, 11, 21, 20, 14+i, 0, 0, time.UTC).Format(time.RFC3339)
-		all = append(all, podOf(fmt.Sprintf("late-%d", i), v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, planned, v1alpha1.LatestStartAnnotation, "2026-11-21T20:44:00Z"), nil))
+		all = append(all, podOf(fmt.Sprintf("late-%d", i), v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, planned, v1alpha1.LatestStartAnnotation, "2026-11-21T20:44:00Z"), nil))
 	}
-	return append(all, podOf("unplanned", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "", v1alpha1.LatestStartAnnotation, "2026-11-21T20:00:00Z"), nil))
+	return append(all, podOf("unplanned", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "", v1alpha1.LatestStartAnnotation, "2026-11-21T20:00:00Z"), nil))
 }
 
 func TestWhatIsOverdueIsListed(t *testing.T) {
-	connect, _ := world(t, append(busy(), late()...)...)
+	connect, _ := fakeCluster(t, append(workInEachState(), overduePods()...)...)
 	_, stdout, _ := call(t, connect, "status")
-	const want = `problem: 8 groups with 8 pods are overdue since 2026-11-21 20:00 UTC
+	const want = `problem: 8 groups with 8 pods have been overdue since 2026-11-21 20:00 UTC
   pod/unplanned in namespace batch, since 2026-11-21 20:00 UTC
   pod/late-0 in namespace batch, since 2026-11-21 20:14 UTC
   pod/late-1 in namespace batch, since 2026-11-21 20:15 UTC
@@ -121,14 +120,14 @@ func TestWhatIsOverdueIsListed(t *testing.T) {
 	if !strings.HasPrefix(stdout, want) {
 		t.Errorf("status says\n%s", stdout)
 	}
-	var got status
+	var got cluster.Status
 	_, stdout, _ = call(t, connect, "status", "-o", "json")
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Overdue == nil || got.Overdue.Groups != 8 || len(got.Overdue.First) != 5 {
 		t.Errorf("%v, overdue %+v", err, got.Overdue)
 	}
 	_, stdout, stderr := call(t, connect, "explain", "pod", "late-2")
-	if headline, _, _ := strings.Cut(stdout, "\n"); headline != "pod/late-2 in namespace batch is held, overdue since 2026-11-21 20:16 UTC, for 58m" ||
-		stderr != "warning: it should have started: the controller runs, and has not let it go\n" {
+	if headline, _, _ := strings.Cut(stdout, "\n"); headline != "pod/late-2 in namespace batch is still held, and has been overdue since 2026-11-21 20:16 UTC, for 58m" ||
+		stderr != "warning: the work should have started: the controller runs, but has not released it\n" {
 		t.Errorf("explain says %q, %q", headline, stderr)
 	}
 	if _, stdout, _ := call(t, connect, "explain", "pod", "due"); !strings.Contains(stdout, "waits until 2026-11-21 21:13 UTC") {
@@ -141,9 +140,9 @@ func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
 	policy.Name = "zero"
 	many := []client.Object{policy}
 	for i := range 200 {
-		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, notes(v1alpha1.PolicyAnnotation, fmt.Sprintf("forged-%d", i)), nil))
+		many = append(many, podOf(fmt.Sprintf("pod-%d", i), v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, fmt.Sprintf("forged-%d", i)), nil))
 	}
-	connect, _ := world(t, many...)
+	connect, _ := fakeCluster(t, many...)
 	_, stdout, _ := call(t, connect, "status")
 	first, rest, _ := strings.Cut(stdout, "CarbonPolicy forged-")
 	if !strings.Contains(first, "CarbonPolicy zero") || strings.Count(rest, "CarbonPolicy forged-") != 9 || !strings.Contains(rest, "\n190 more CarbonPolicies do not exist") {
@@ -151,45 +150,9 @@ func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
 	}
 }
 
-func TestConditionsThatAreProblemsAreTold(t *testing.T) {
-	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
-		return metav1.Condition{Type: kind, Status: status, Message: kind + " is " + string(status)}
-	}
-	policy := &v1alpha1.CarbonPolicy{Status: v1alpha1.CarbonPolicyStatus{Conditions: []metav1.Condition{
-		condition(v1alpha1.ConditionReady, metav1.ConditionTrue), condition(v1alpha1.ConditionForecastUsable, metav1.ConditionFalse),
-		condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionTrue), condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionFalse),
-	}}}
-	if diff := cmp.Diff([]string{"ForecastUsable is False", "ReleasesFailing is True"}, fromObject(policy).Problems); diff != "" {
-		t.Errorf("problems (-want +got):\n%s", diff)
-	}
-}
-
-func TestTheFirstOfSomeStartsThatIsPastCounts(t *testing.T) {
-	now := parse(t, evening)
-	ago := func(d time.Duration) *time.Time { return ptr.To(now.Add(-d)) }
-	for name, tt := range map[string]struct {
-		starts []*time.Time
-		want   *time.Time
-	}{
-		"no start":           {[]*time.Time{nil, nil}, nil},
-		"a start to come":    {[]*time.Time{ago(-time.Hour), nil}, nil},
-		"a start just past":  {[]*time.Time{ago(time.Minute), nil}, nil},
-		"the planned start":  {[]*time.Time{ago(2 * time.Minute), ago(-time.Hour)}, ago(2 * time.Minute)},
-		"the latest start":   {[]*time.Time{nil, ago(time.Hour)}, ago(time.Hour)},
-		"the first of them":  {[]*time.Time{ago(2 * time.Minute), ago(time.Hour)}, ago(time.Hour)},
-		"in the other order": {[]*time.Time{ago(time.Hour), ago(2 * time.Minute)}, ago(time.Hour)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, overdueSince(now, tt.starts...)); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
 func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
-	const words = "it could not be released, which is tried again: denied by\x1b[31m the rules of the house"
-	late := podOf("late", v1alpha1.StateHeld, notes(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z", v1alpha1.LatestStartAnnotation, "2026-11-21T21:00:00Z"), nil)
+	const words = "the API server refuses to release it, and Gridlatch will try again: denied by\x1b[31m the rules of the house"
+	late := podOf("late", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z", v1alpha1.LatestStartAnnotation, "2026-11-21T21:00:00Z"), nil)
 	told := func(name, reason string) *corev1.Event {
 		return &corev1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: name}, Reason: reason, Message: words,
@@ -200,11 +163,11 @@ func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 		event *corev1.Event
 		want  bool
 	}{
-		"an Event that says so": {told("refused", gating.EventRefused), true},
-		"another Event":         {told("held", gating.EventHeld), false},
+		"an Event that says so": {told("refused", v1alpha1.EventRefused), true},
+		"another Event":         {told("held", v1alpha1.EventHeld), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			connect, _ := world(t, late.DeepCopy(), tt.event)
+			connect, _ := fakeCluster(t, late.DeepCopy(), tt.event)
 			_, stdout, stderr := call(t, connect, "explain", "pod", "late")
 			if !strings.Contains(stdout, "overdue since 2026-11-21 21:00 UTC") || strings.Contains(stdout, "whatever the grid does") {
 				t.Errorf("stdout %s", stdout)
@@ -217,13 +180,13 @@ func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
 }
 
 func TestWhatIsLetGoAndCouldNotBeToldSoIsNotHeld(t *testing.T) {
-	pod := podOf("gone", v1alpha1.StateHeld, notes(), nil)
+	pod := podOf("gone", v1alpha1.StateHeld, heldAnnotations(), nil)
 	pod.Spec.SchedulingGates = nil
-	whole, gated := jobOf("whole", v1alpha1.StateHeld, notes(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend), 2), jobOf("gated", v1alpha1.StateHeld, notes(), 2)
+	whole, gated := jobOf("whole", v1alpha1.StateHeld, heldAnnotations(v1alpha1.HeldByAnnotation, v1alpha1.HoldBySuspend), 2), jobOf("gated", v1alpha1.StateHeld, heldAnnotations(), 2)
 	gated.Status.Active = 2
-	runs := podOf("gated-1", v1alpha1.StateHeld, notes(), gated)
+	runs := podOf("gated-1", v1alpha1.StateHeld, heldAnnotations(), gated)
 	runs.Spec.SchedulingGates = nil
-	connect, _ := world(t, pod, whole, gated, runs)
+	connect, _ := fakeCluster(t, pod, whole, gated, runs)
 	if code, stdout, _ := call(t, connect, "status"); code != 0 || !strings.Contains(stdout, "0 pods are held in 0 groups") {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}

@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/offline"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// planFlags are what `plan` is asked.
 type planFlags struct {
 	file      string
 	key       string
@@ -28,59 +28,38 @@ type planFlags struct {
 	minGain   float64
 	output    string
 
-	policy  string
-	cluster connection
-}
-
-// An ask is a plan's question, read and checked.
-type ask struct {
-	now       time.Time
-	duration  time.Duration // 0 if not given
-	deadline  time.Time     // zero if not given
-	threshold *float64
-	location  string
-}
-
-// An answer is the decision, and the forecast that it is made by.
-type answer struct {
-	ask      ask
-	decision plan.Decision
-	forecast forecast.Forecast
-	expected *forecast.Series // in its place, if not nil: the forecast as it is corrected
-	// elsewhere are the cheapest starts in the other locations that the policy chooses from.
-	elsewhere []window
-	source    string
-	warnings  []string
+	policy     string
+	connection connection
 }
 
 func newPlan(e env) *cobra.Command {
 	f := &planFlags{}
 	cmd := &cobra.Command{
 		Use:   "plan [FORECAST]",
-		Short: "Show when work would start, and why",
+		Short: "Show when work would start by a forecast, and why",
 		Long: `Show when work would start by a forecast, why, and what that saves against
 starting at once.
 
-FORECAST is a file, - for standard input:
-  - the JSON array of the carbon-intensity exporter,
+FORECAST is a file, or - for standard input. The file has one of:
+  - the JSON array of the carbon-intensity exporter, with the duration in minutes
+    and the value in gCO2eq/kWh:
     [{"location":"CAISO_NORTH","timestamp":"2026-11-21T00:00:00Z","duration":60,"value":430}, …]
-    with the duration in minutes and the value in gCO2eq/kWh
-  - or the manifest of the ConfigMap that holds it, in YAML or JSON.
-Without it, the CarbonPolicy and its forecast are read from the cluster.
+  - the manifest of the ConfigMap that holds this array, in YAML or JSON.
+Without FORECAST, the CarbonPolicy and its forecast are read from the cluster.
 
-What cannot be true is not believed, and a warning says what that is: values that
-stand for none, such as -1 and -999, zeros where the grid does not come near zero,
-and the zeros with which an outage fills up the day.
+Values that cannot be true are ignored, and a warning names them: values that
+stand for a missing one, such as -1 and -999, zeros where the grid does not come
+near zero, and the zeros that fill up the day after an outage.
 
-A file is taken as it is. In a cluster, Gridlatch also corrects the forecast by
-what it has learned of the grid; that is used here, too, if it may be read.`,
+A file is used as it is. In a cluster, Gridlatch corrects the forecast by what it
+has learned of the grid. This command does so, too, if you may read that.`,
 		Example: `  # A job of two hours that has to be finished by six in the morning
   kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
 
-  # A file of last week
+  # A forecast of last week
   kubectl gridlatch plan forecast.json --now 2026-11-21T21:00:00Z --deadline 12h
 
-  # What the cluster knows now
+  # The forecast that the cluster has now
   kubectl gridlatch plan --policy default --deadline 8h
   kubectl -n kube-system get configmap carbon-intensity -o yaml | kubectl gridlatch plan - --deadline 8h`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -106,78 +85,78 @@ what it has learned of the grid; that is used here, too, if it may be read.`,
 func (f *planFlags) bind(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	flags.StringVarP(&f.file, "forecast", "f", "", "the same as FORECAST")
-	flags.StringVar(&f.duration, "duration", "", "how long the work runs: 90m, 2h, PT2H (default: the policy's, 1h)")
-	flags.StringVar(&f.deadline, "deadline", "", "when it has to be finished: 8h from now, 2026-11-22T06:00:00Z, or '06:00 Europe/Berlin'\n"+
-		"(default: it starts within the policy's maxDelay, 24h)")
-	flags.StringVar(&f.threshold, "threshold", "", "start as soon as it would run at or below this many gCO2eq/kWh")
-	flags.StringVar(&f.location, "location", "", "location of the forecast; needed if it has several")
-	flags.StringVar(&f.now, "now", "", "plan as of this moment, RFC 3339 (default: the clock)")
-	flags.Float64Var(&f.waitPrice, "wait-price", 0.1, "by how many percent an hour of waiting makes a start dearer")
-	flags.Float64Var(&f.minGain, "min-gain", 1, "do not wait for a saving of fewer percent")
-	flags.StringVar(&f.key, "key", "data", "key of the ConfigMap in FORECAST")
-	flags.StringVarP(&f.output, "output", "o", "", "json, or nothing for text")
+	flags.StringVar(&f.duration, "duration", "", "how long the work runs: 90m, 2h, PT2H (default: that of the policy, 1h)")
+	flags.StringVar(&f.deadline, "deadline", "", deadlineForms+"\n"+
+		"(default: none; the work starts within the policy's maxDelay, 24h)")
+	flags.StringVar(&f.threshold, "threshold", "", "start as soon as the work would run at this carbon intensity or below, in gCO2eq/kWh")
+	flags.StringVar(&f.location, "location", "", "location of the forecast; needed if the forecast has several")
+	flags.StringVar(&f.now, "now", "", "plan as if it were this moment, in RFC 3339 (default: the clock)")
+	flags.Float64Var(&f.waitPrice, "wait-price", 0.1, "by how many percent each hour of waiting makes a start more expensive")
+	flags.Float64Var(&f.minGain, "min-gain", 1, "do not wait if that saves fewer percent")
+	flags.StringVar(&f.key, "key", "data", "key of the ConfigMap that has the forecast")
+	flags.StringVarP(&f.output, "output", "o", "", "json; text if not given")
 	flags.StringVar(&f.policy, "policy", "default", "without FORECAST: the CarbonPolicy to plan by")
-	flags.StringVar(&f.cluster.kubeconfig, "kubeconfig", "", "without FORECAST: the kubeconfig file")
-	flags.StringVar(&f.cluster.overrides.CurrentContext, "context", "", "without FORECAST: the kubeconfig's context")
-	f.cluster.bindSystem(flags)
+	flags.StringVar(&f.connection.kubeconfig, "kubeconfig", "", "without FORECAST: path of the kubeconfig")
+	flags.StringVar(&f.connection.overrides.CurrentContext, "context", "", "without FORECAST: context of the kubeconfig")
+	f.connection.bindSystem(flags)
 }
 
 func (f *planFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
-	asked, err := f.ask(e)
+	question, err := f.question(e)
 	if err != nil {
 		return err
 	}
-	var a answer
+	var answered answer.Plan
 	if f.file == "" {
-		a, err = f.live(ctx, e, set, asked)
+		answered, err = f.live(ctx, e, set, question)
 	} else {
-		a, err = f.offline(e, set, asked)
+		answered, err = f.offline(e, set, question)
 	}
 	if err != nil {
 		return err
 	}
-	e.warn(a.warnings)
+	e.warn(answered.Warnings)
 	if f.output == "json" {
-		return e.stdout.JSON(a.json())
+		return e.stdout.JSON(answered.Report())
 	}
-	a.writeText(e)
+	e.page().Plan(answered)
 	return nil
 }
 
-// ask reads the flags.
-func (f *planFlags) ask(e env) (ask, error) {
-	a := ask{now: e.now().UTC().Truncate(time.Second), location: f.location}
+// question reads the flags.
+func (f *planFlags) question(e env) (answer.Question, error) {
+	q := answer.Question{Now: e.now().UTC().Truncate(time.Second), Location: f.location}
 	var err error
 	if f.now != "" {
-		if a.now, err = time.Parse(time.RFC3339, f.now); err != nil {
-			return a, wrong("now", f.now, errors.New("want RFC 3339, such as 2026-11-21T21:00:00Z"))
+		if q.Now, err = time.Parse(time.RFC3339, f.now); err != nil {
+			return q, wrong("now", f.now, errors.New("want RFC 3339, such as 2026-11-21T21:00:00Z"))
 		}
-		a.now = a.now.UTC()
+		q.Now = q.Now.UTC()
 	}
 	if f.duration != "" {
-		if a.duration, err = plan.ParseDuration(f.duration); err != nil {
-			return a, wrong("duration", f.duration, err)
+		if q.Duration, err = plan.ParseDuration(f.duration); err != nil {
+			return q, wrong("duration", f.duration, err)
 		}
 	}
 	if f.deadline != "" {
-		if a.deadline, err = plan.ParseDeadline(f.deadline, a.now); err != nil {
-			return a, wrong("deadline", f.deadline, err)
+		if q.Deadline, err = plan.ParseDeadline(f.deadline, q.Now); err != nil {
+			return q, wrong("deadline", f.deadline, err)
 		}
 	}
 	if f.threshold != "" {
 		threshold, err := plan.ParseIntensity(f.threshold)
 		if err != nil {
-			return a, wrong("threshold", f.threshold, err)
+			return q, wrong("threshold", f.threshold, err)
 		}
-		a.threshold = &threshold
+		q.Threshold = &threshold
 	}
 	if err := wantPercent("wait-price", f.waitPrice); err != nil {
-		return a, err
+		return q, err
 	}
 	if err := wantPercent("min-gain", f.minGain); err != nil {
-		return a, err
+		return q, err
 	}
-	return a, wantOutput(f.output)
+	return q, wantOutput(f.output)
 }
 
 // wantPercent checks a percentage.
@@ -189,92 +168,48 @@ func wantPercent(flag string, value float64) error {
 }
 
 // offline plans by a file.
-func (f *planFlags) offline(e env, set *pflag.FlagSet, asked ask) (answer, error) {
+func (f *planFlags) offline(e env, set *pflag.FlagSet, question answer.Question) (answer.Plan, error) {
 	for _, flag := range []string{"policy", "kubeconfig", "context", "gridlatch-namespace"} {
 		if set.Changed(flag) {
-			return answer{}, usageError{fmt.Errorf("--%s is for reading from the cluster: want it without FORECAST", flag)}
+			return answer.Plan{}, usageError{fmt.Errorf("--%s is for reading from the cluster: want it without FORECAST", flag)}
 		}
 	}
-	issue, err := readForecast(e, f.file, f.key)
+	file := offline.File{Name: f.file, Stdin: e.stdin, Key: f.key}
+	answered, err := offline.Plan(file, question, plan.Terms{MinGain: f.minGain / 100, WaitPrice: f.waitPrice / 100})
+	if _, ok := errors.AsType[offline.LocationError](err); ok && f.location == "" {
+		return answered, usageError{fmt.Errorf("--location is needed: %w", err)}
+	} else if ok {
+		return answered, wrong("location", f.location, err)
+	}
+	if period, ok := errors.AsType[offline.PeriodError](err); ok {
+		return answered, fmt.Errorf("%w; to plan as of the beginning of the forecast: --now %s", err, period.From.Format(time.RFC3339))
+	}
+	return answered, err
+}
+
+// live plans by the policy and the forecast of the cluster.
+func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, question answer.Question) (answer.Plan, error) {
+	c, err := e.connect(f.connection)
 	if err != nil {
-		return answer{}, err
+		return answer.Plan{}, fmt.Errorf("no FORECAST is given: %w", err)
 	}
-	a := answer{ask: asked, source: f.file}
-	book, err := take(issue, asked.now)
-	if err != nil {
-		return answer{}, fmt.Errorf("%s: %w", f.file, err)
-	}
-	if problem := book.Problem(); problem != "" {
-		a.warnings = append(a.warnings, f.file+": "+problem)
-	}
-	if a.forecast, err = choose(book, asked.location); err != nil {
-		return answer{}, err
-	}
-	if err := covers(a.forecast.Series, asked.now); err != nil {
-		return answer{}, fmt.Errorf("%s: %w", f.file, err)
-	}
-	a.decide(plan.Terms{MinGain: f.minGain / 100, WaitPrice: f.waitPrice / 100})
-	return a, nil
+	return c.Plan(ctx, question, f.policy, f.edit(set))
 }
 
-// decide plans as the built-in policy does.
-func (a *answer) decide(terms plan.Terms) {
-	const defaultDuration, maxDelay = time.Hour, 24 * time.Hour
-	task := plan.Task{Duration: a.ask.duration, Threshold: a.ask.threshold}
-	if task.Duration == 0 {
-		task.Duration = defaultDuration
+// edit returns what makes of a policy the one that the flags say.
+func (f *planFlags) edit(set *pflag.FlagSet) func(*v1alpha1.CarbonPolicySpec) {
+	percent := func(value float64) v1alpha1.Percentage {
+		return v1alpha1.Percentage(strconv.FormatFloat(value, 'f', -1, 64))
 	}
-	task.LatestStart = a.ask.now.Add(maxDelay)
-	if !a.ask.deadline.IsZero() {
-		task.LatestStart = plan.LatestStart(a.ask.deadline, task.Duration)
+	return func(spec *v1alpha1.CarbonPolicySpec) {
+		if set.Changed("wait-price") {
+			spec.WaitPricePercentPerHour = percent(f.waitPrice)
+		}
+		if set.Changed("min-gain") {
+			spec.MinGainPercent = percent(f.minGain)
+		}
+		if set.Changed("key") {
+			spec.Forecast.ConfigMap.Key = f.key
+		}
 	}
-	missing := "it does not cover the time from " + plan.FormatTime(a.ask.now) + " on"
-	outlook := plan.NewPlanner(a.forecast.Location, a.forecast.Series, missing, terms, a.ask.now, task.LatestStart)
-	a.decision = outlook.Decide(task)
-}
-
-// take returns what is believed of an issue; the error says why that is nothing.
-func take(issue forecast.Document, now time.Time) (*forecast.Snapshot, error) {
-	var store forecast.Store
-	err := store.Offer(forecast.Source{Name: ""}, issue, now)
-	book := store.Snapshot(forecast.Source{Name: ""})
-	if len(book.Locations()) > 0 {
-		return book, nil
-	}
-	return nil, err
-}
-
-// choose returns the forecast of a location, the only one if it is empty.
-func choose(book *forecast.Snapshot, location string) (forecast.Forecast, error) {
-	f, ok := book.Forecast(location)
-	if !ok && location == "" {
-		return f, usageError{errors.New("the forecast has several locations, choose one by --location: " + list(book.Locations()))}
-	}
-	if !ok {
-		return f, wrong("location", location, errors.New("want one that the forecast has: "+list(book.Locations())))
-	}
-	return f, nil
-}
-
-// list prints names; of many, the first twenty.
-func list(names []string) string {
-	const most = 20
-	if len(names) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-	}
-	return strings.Join(names, ", ")
-}
-
-// covers tells what to do if a forecast says nothing about now.
-func covers(series *forecast.Series, now time.Time) error {
-	from, to := series.Start(), series.End()
-	if now.Before(to) && !now.Before(from) {
-		return nil
-	}
-	state := "is over"
-	if now.Before(from) {
-		state = "has not begun"
-	}
-	return fmt.Errorf("the forecast %s: it is of %s to %s, and now is %s; plan as of its beginning by --now %s",
-		state, plan.FormatTime(from), plan.FormatTime(to), plan.FormatTime(now), from.Format(time.RFC3339))
 }

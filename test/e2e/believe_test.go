@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -64,7 +63,7 @@ func TestWhatIsNotKnownIsNotClean(t *testing.T) {
 func TestAnIssueWithoutValuesLeavesTheLastGoodInUse(t *testing.T) {
 	carbonPolicy(t, "default", "")
 	for name, tt := range map[string]struct{ value, reason, says string }{
-		"under another name": {`,"intensity":269`, v1alpha1.ReasonLastGood, `there is "intensity": want value, in gCO2eq/kWh`},
+		"under another name": {`,"intensity":269`, v1alpha1.ReasonLastGood, `the field "intensity" is unknown: want value, in gCO2eq/kWh`},
 		"left out":           {``, v1alpha1.ReasonLastGood, "forecast has no value in any of its 24 elements: want value, in gCO2eq/kWh"},
 		"zeros":              {`,"value":0`, v1alpha1.ReasonNotBelieved, "24 of 24 values are not believed, and count as not known: 0 from"},
 		"placeholders":       {`,"value":-1`, v1alpha1.ReasonNotBelieved, "24 of 24 values are not believed, and count as not known: -1 from"},
@@ -117,7 +116,7 @@ func TestAnOutageThatPublishesZerosIsNotBelieved(t *testing.T) {
 		}
 	}
 	env.Eventually(t, patience, func(ctx context.Context) error {
-		n, err := events(ctx, c, p, gating.EventNotBelieved)
+		n, err := events(ctx, c, p, v1alpha1.EventNotBelieved)
 		if err == nil && n != 1 {
 			err = fmt.Errorf("%d Events on the policy, want 1", n)
 		}

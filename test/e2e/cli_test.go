@@ -48,7 +48,7 @@ func TestCLIExplainsAndReleasesWhatIsHeld(t *testing.T) {
 	pods := awaitGated(t, cluster, ns, 3)
 	wantPrinted(t, []string{
 		"job/report in namespace " + ns + " waits until", "120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430",
-		"of 2 pods", "at once", "planned", "█ run", "start",
+		"on 2 pods", "at once", "planned", "█ run", "start",
 	}, "explain", "job", "report", "-n", ns, "--signals")
 	wantPrinted(t, []string{"Start at ", "120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430", "█ run"},
 		"plan", "--duration", "2s", "--deadline", "10m")
@@ -84,7 +84,7 @@ func TestCLIHoldsAJobThatHasNotStarted(t *testing.T) {
 	awaitScheduled(t, cluster, ns, 1, patience)
 	wantPrinted(t, []string{"job/idle held: waits until"}, "hold", "job", "idle", "-n", ns, "--deadline", "10m")
 	awaitJob(t, cluster, idle, patience, wantSuspended(true, v1alpha1.StateHeld))
-	if _, stderr, err := plugin(t, "hold", "job", "idle", "-n", ns); err == nil || !strings.Contains(stderr, "it is held already") {
+	if _, stderr, err := plugin(t, "hold", "job", "idle", "-n", ns); err == nil || !strings.Contains(stderr, "it is already held") {
 		t.Errorf("it was held twice: %v, %s", err, stderr)
 	}
 	awaitJob(t, cluster, idle, 12*time.Second+patience, wantSuspended(false, v1alpha1.StateReleased))

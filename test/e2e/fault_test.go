@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -185,7 +184,7 @@ func TestAnotherReplicaTakesOverWhenTheLeaderStops(t *testing.T) {
 	create(t, c, job(ns, "handed-over", tolerant(), 3))
 	pods := awaitGated(t, c, ns, 3)
 	for i := range pods {
-		awaitEvent(t, c, &pods[i], gating.EventHeld) // or it may end with the leader
+		awaitEvent(t, c, &pods[i], v1alpha1.EventHeld) // or it may end with the leader
 	}
 	if err := leader.Stop(); err != nil {
 		t.Fatal(err)
@@ -196,7 +195,7 @@ func TestAnotherReplicaTakesOverWhenTheLeaderStops(t *testing.T) {
 		}
 	}
 	for _, p := range pods {
-		if n, err := events(t.Context(), c, &p, gating.EventHeld); err != nil || n != 1 {
+		if n, err := events(t.Context(), c, &p, v1alpha1.EventHeld); err != nil || n != 1 {
 			t.Errorf("%d Events CarbonHeld on %s, %v", n, p.Name, err)
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -53,7 +52,7 @@ func TestAnIndexedJobIsReleasedWholeAndItsLaterIndicesNeverWait(t *testing.T) {
 		if reason := p.Annotations[v1alpha1.ReasonAnnotation]; reason != "its Job has been released" {
 			t.Errorf("pod %s, of a later index: reason %q", p.Name, reason)
 		}
-		if n, err := events(t.Context(), cluster, &p, gating.EventHeld); err != nil || n > 0 {
+		if n, err := events(t.Context(), cluster, &p, v1alpha1.EventHeld); err != nil || n > 0 {
 			t.Errorf("pod %s, of a later index, was held: %d, %v", p.Name, n, err)
 		}
 	}
@@ -313,7 +312,7 @@ func TestAHeldJobThatItsUserSuspendsAndResumesKeepsItsPromise(t *testing.T) {
 		if got := p.Annotations[v1alpha1.LatestStartAnnotation]; got != promise || len(p.Spec.SchedulingGates) != 1 {
 			t.Errorf("latest start %s with gates %v, want %s as before, with one", got, p.Spec.SchedulingGates, promise)
 		}
-		awaitEvent(t, cluster, &p, gating.EventHeld)
+		awaitEvent(t, cluster, &p, v1alpha1.EventHeld)
 	}
 	awaitHeld(t, "suspended", 1, 2)
 

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -91,7 +90,7 @@ func TestWorkThatDoesNotAskToWaitAnyMoreIsLetGo(t *testing.T) {
 			edit(t, tt.o, fmt.Sprintf(tt.patch, tt.field))
 			awaitReason(t, cluster, tt.o, "it does not ask to wait any more, at 430 gCO2eq/kWh")
 			awaitPods(t, cluster, ns, wantGated(0, tt.pods))
-			awaitEvent(t, cluster, tt.o, gating.EventReleased)
+			awaitEvent(t, cluster, tt.o, v1alpha1.EventReleased)
 		})
 	}
 	awaitHeld(t, "withdrawn", 0, 0)
@@ -139,7 +138,7 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/quota"}}
 	idle, suspended, queued := job(ns, "idle", annotations, 0), job(ns, "suspended", annotations, 2), job(ns, "queued", annotations, 2)
 	idle.Spec.Completions = ptr(int32(2))
-	queued.Labels, queued.Spec.Suspend = map[string]string{hold.KueueQueue: "team"}, ptr(true)
+	queued.Labels, queued.Spec.Suspend = map[string]string{hold.KueueQueueLabel: "team"}, ptr(true)
 	create(t, cluster, gated, idle, suspended, queued)
 	awaitPods(t, cluster, ns, wantGated(3, 0))
 	change(t, cluster, suspended, func(j *batchv1.Job) { j.Spec.Suspend = ptr(true) })

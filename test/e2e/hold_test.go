@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -36,7 +35,7 @@ func TestAnnotatedJobWaitsForACleanGridAndRuns(t *testing.T) {
 		if got, want := p.Annotations[v1alpha1.PlannedStartAnnotation], clean.UTC().Format(time.RFC3339); got != want {
 			t.Errorf("planned start %s, want %s", got, want)
 		}
-		awaitEvent(t, cluster, &p, gating.EventHeld)
+		awaitEvent(t, cluster, &p, v1alpha1.EventHeld)
 	}
 	describe, err := cluster.Kubectl(t.Context(), "describe", "pod", "-n", ns, pods[0].Name)
 	if err != nil {
@@ -68,11 +67,11 @@ func TestAnnotatedJobWaitsForACleanGridAndRuns(t *testing.T) {
 			t.Errorf("pod %s: state %q", p.Name, p.Labels[v1alpha1.StateLabel])
 		}
 		late := p.CreationTimestamp.After(clean)
-		if n, err := events(t.Context(), cluster, &p, gating.EventHeld); err != nil || late == (n > 0) {
+		if n, err := events(t.Context(), cluster, &p, v1alpha1.EventHeld); err != nil || late == (n > 0) {
 			t.Errorf("pod %s, created after the release: %v, has %d Events CarbonHeld, %v", p.Name, late, n, err)
 		}
 		if !late {
-			awaitEvent(t, cluster, &p, gating.EventReleased)
+			awaitEvent(t, cluster, &p, v1alpha1.EventReleased)
 		}
 	}
 }
@@ -99,7 +98,7 @@ func TestWorkStartsAtOnceWhereWaitingGainsNothing(t *testing.T) {
 	ns := namespace(t, cluster)
 	create(t, cluster, job(ns, "flat", tolerant(), 1))
 	p := awaitScheduled(t, cluster, ns, 1, patience)[0]
-	if n, err := events(t.Context(), cluster, &p, gating.EventHeld); err != nil || n > 0 {
+	if n, err := events(t.Context(), cluster, &p, v1alpha1.EventHeld); err != nil || n > 0 {
 		t.Errorf("%d Events CarbonHeld, %v", n, err)
 	}
 	done := awaitComplete(t, cluster, ns, "flat")
@@ -179,7 +178,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 				t.Errorf("reason %q, want %q in it", got, reason)
 			}
 			if o == managed { // which nobody runs here
-				awaitEvent(t, cluster, o, gating.EventNotHeld)
+				awaitEvent(t, cluster, o, v1alpha1.EventNotHeld)
 				return
 			}
 			awaitScheduled(t, cluster, o.GetNamespace(), 1, patience)

@@ -18,7 +18,6 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -85,12 +84,12 @@ func awaitRefusal(t *testing.T, o client.Object) corev1.Event {
 			return err
 		}
 		for _, e := range list.Items {
-			if e.Reason == gating.EventRefused && e.InvolvedObject.UID == o.GetUID() {
+			if e.Reason == v1alpha1.EventRefused && e.InvolvedObject.UID == o.GetUID() {
 				found = e
 				return nil
 			}
 		}
-		return fmt.Errorf("there is no Event %s on %s", gating.EventRefused, o.GetName())
+		return fmt.Errorf("there is no Event %s on %s", v1alpha1.EventRefused, o.GetName())
 	})
 	return found
 }
@@ -123,7 +122,7 @@ func TestWhatAPolicyRefusesIsSeenAndGoesOnceItMay(t *testing.T) {
 	awaitPolicy(t, "refused", wantCondition(v1alpha1.ConditionReleasesFailing, v1alpha1.ReasonNoneReleased, "the rules of the house"))
 	wantPrinted(t, []string{"overdue since", "the rules of the house"}, "explain", "pod", "bare", "-n", ns)
 	wantPrinted(t, []string{"overdue since", "the rules of the house"}, "explain", "job", "gated", "-n", ns)
-	wantPrinted(t, []string{"3 groups with 5 pods are overdue since", "the rules of the house"}, "status", "-n", ns)
+	wantPrinted(t, []string{"3 groups with 5 pods have been overdue since", "the rules of the house"}, "status", "-n", ns)
 	allow()
 	removed := time.Now()
 	env.Eventually(t, 3*time.Minute, func(ctx context.Context) error {

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -99,7 +98,7 @@ func TestAJobThatIsHeldBySuspendHasNoPodsAndCountsAsHeld(t *testing.T) {
 	if pods, err := podsOf(t.Context(), cluster, ns); err != nil || len(pods) > 0 {
 		t.Errorf("%d pods exist while it waits (%v)", len(pods), err)
 	}
-	awaitEvent(t, cluster, j, gating.EventHeld)
+	awaitEvent(t, cluster, j, v1alpha1.EventHeld)
 	if err := cluster.Client.Delete(t.Context(), j, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +130,7 @@ func TestOnlyWhatWeSuspendedIsResumed(t *testing.T) {
 	if !strings.Contains(theirs.Annotations[v1alpha1.ReasonAnnotation], "suspended already") {
 		t.Errorf("reason %q", theirs.Annotations[v1alpha1.ReasonAnnotation])
 	}
-	awaitEvent(t, cluster, theirs, gating.EventNotHeld)
+	awaitEvent(t, cluster, theirs, v1alpha1.EventNotHeld)
 	edit(t, resumed, `{"spec":{"suspend":false}}`)
 	awaitJob(t, cluster, resumed, patience, wantSuspended(false, v1alpha1.StateReleased))
 	edit(t, kept, fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, v1alpha1.HeldByAnnotation)) // somebody takes it over
@@ -168,16 +167,16 @@ func TestAJobOfKueueWaitsAtItsQueueNotWithQuota(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	ns := namespace(t, cluster)
 	yes := true
-	j := job(ns, "queued", tolerant(hold.KueueGates, "example.com/other"), 1)
-	j.Labels = map[string]string{hold.KueueQueue: "team"}
+	j := job(ns, "queued", tolerant(hold.KueueGatesAnnotation, "example.com/other"), 1)
+	j.Labels = map[string]string{hold.KueueQueueLabel: "team"}
 	j.Spec.Suspend = &yes // as Kueue's own webhook makes it
 	create(t, cluster, j)
-	if got, want := j.Annotations[hold.KueueGates], "example.com/other,"+v1alpha1.Gate; got != want {
-		t.Fatalf("%s is %q, want %q", hold.KueueGates, got, want)
+	if got, want := j.Annotations[hold.KueueGatesAnnotation], "example.com/other,"+v1alpha1.Gate; got != want {
+		t.Fatalf("%s is %q, want %q", hold.KueueGatesAnnotation, got, want)
 	}
 	cleanNow(t, cluster)
 	awaitJob(t, cluster, j, patience, wantSuspended(true, v1alpha1.StateReleased)) // Kueue resumes it when it has quota
-	if got := j.Annotations[hold.KueueGates]; got != "example.com/other" {
-		t.Errorf("%s is %q, want the other's alone", hold.KueueGates, got)
+	if got := j.Annotations[hold.KueueGatesAnnotation]; got != "example.com/other" {
+		t.Errorf("%s is %q, want the other's alone", hold.KueueGatesAnnotation, got)
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// JSON prints a value for programs. It loses nothing: what is not printable is escaped in the strings.
+// JSON prints a value for programs. Nothing is lost: characters of strings that are not printable
+// are escaped.
 func (s *Screen) JSON(value any) error {
 	data, err := marshal(value)
 	if err != nil {
@@ -22,15 +23,16 @@ func (s *Screen) JSON(value any) error {
 	return nil
 }
 
-// YAML prints a value for programs. It loses nothing: strings with what is not printable are quoted and escaped.
+// YAML prints a value for programs. Nothing is lost: strings with characters that are not printable
+// are quoted and escaped.
 func (s *Screen) YAML(value any) error {
-	const pairs = false // YAML knows no surrogates
+	const asPairs = false // YAML has no surrogates
 	data, err := marshal(value)
 	if err != nil {
 		return err
 	}
 	var root yaml3.Node
-	if err := yaml3.Unmarshal(escape(data, pairs), &root); err != nil {
+	if err := yaml3.Unmarshal(escape(data, asPairs), &root); err != nil {
 		return fmt.Errorf("read JSON as YAML: %w", err)
 	}
 	restyle(&root)
@@ -41,11 +43,11 @@ func (s *Screen) YAML(value any) error {
 	if err := encoder.Encode(&root); err != nil {
 		return fmt.Errorf("write YAML: %w", err)
 	}
-	s.write(escape(out.Bytes(), pairs))
+	s.write(escape(out.Bytes(), asPairs))
 	return nil
 }
 
-// Log returns a writer for a handler that logs JSON, of which an administrator looks at the lines, too.
+// Log returns a writer for a handler that logs JSON. Administrators look at these lines, too.
 func Log(out io.Writer) io.Writer {
 	return writerFunc(func(line []byte) (int, error) {
 		if _, err := out.Write(escape(line, true)); err != nil {
@@ -66,9 +68,9 @@ func marshal(value any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// escape spells what is not printable, which only quoted strings have; what is above U+FFFF as a pair of surrogates, or
-// as YAML spells it.
-func escape(data []byte, pairs bool) []byte {
+// escape escapes characters that are not printable; only quoted strings have such characters.
+// Characters above U+FFFF become a pair of surrogates, or are escaped as in YAML.
+func escape(data []byte, asPairs bool) []byte {
 	var out bytes.Buffer
 	for _, r := range string(data) {
 		switch high, low := utf16.EncodeRune(r); {
@@ -76,7 +78,7 @@ func escape(data []byte, pairs bool) []byte {
 			out.WriteRune(r)
 		case r <= 0xffff:
 			fmt.Fprintf(&out, `\u%04x`, r)
-		case pairs:
+		case asPairs:
 			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
 		default:
 			fmt.Fprintf(&out, `\U%08x`, r)
@@ -85,10 +87,10 @@ func escape(data []byte, pairs bool) []byte {
 	return out.Bytes()
 }
 
-// restyle makes of JSON what people expect of YAML: blocks, and plain strings where every reader of YAML takes them for
-// strings. All others stay quoted.
+// restyle turns JSON into YAML as people write it: in blocks, and with plain strings where each
+// reader of YAML reads them as strings. Other strings stay quoted.
 func restyle(node *yaml3.Node) {
-	if node.Kind != yaml3.ScalarNode || plain(node.Value) {
+	if node.Kind != yaml3.ScalarNode || isPlain(node.Value) {
 		node.Style = 0
 	}
 	for _, child := range node.Content {
@@ -96,7 +98,8 @@ func restyle(node *yaml3.Node) {
 	}
 }
 
-func plain(text string) bool {
+// isPlain reports whether a text can be written without quotes.
+func isPlain(text string) bool {
 	for _, r := range text {
 		if !unicode.IsPrint(r) {
 			return false

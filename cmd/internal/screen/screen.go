@@ -1,10 +1,11 @@
-// Package screen prints text that strangers wrote, and lets none of them write to the terminal: whoever may create a pod
-// chooses its name, its annotations and what an error says of it.
+// Package screen prints text of strangers without letting a stranger control the terminal. Whoever
+// may create a pod chooses the name and the annotations of the pod, and so what an error says.
 //
-// A Screen takes a format, which is ours, and arguments, which are anybody's. Of the arguments only printable characters
-// get through (unicode.IsPrint). All others are shown as Go spells them in a literal: escape sequences, line breaks and
-// tabs, which forge lines and columns, characters that turn the direction of text or cannot be seen, and bytes that are
-// no UTF-8. Package printers of k8s.io/cli-runtime replaces ESC and CR only.
+// A [Screen] takes a format, which is ours, and arguments, which can be anybody's. Only printable
+// characters of the arguments are printed as they are (unicode.IsPrint). All others are printed as
+// Go spells them in a literal: escape sequences; line breaks and tabs, which forge lines and
+// columns; characters that cannot be seen or turn the direction of text; and bytes that are not
+// UTF-8. Package printers of k8s.io/cli-runtime replaces only ESC and CR.
 package screen
 
 import (
@@ -20,24 +21,26 @@ import (
 )
 
 const (
-	// longest is how many characters of a value are shown: a dozen lines of a terminal.
-	longest = 1000
-	// widest is how many are shown in a column, which is as wide in every row.
-	widest = 80
+	// maxValue is how many characters of a value are shown: a dozen lines of a terminal.
+	maxValue = 1000
+	// maxCell is how many characters of a cell are shown: the column is as wide in each row.
+	maxCell = 80
+	// maxErrorValues is how many values an error can hold.
+	maxErrorValues = 4
 )
 
-// A Style is how text is shown from there on, where the screen has colours.
+// Style is how the text after it is shown on a screen with colours.
 type Style int
 
-// The styles that there are.
+// The styles.
 const (
 	Plain Style = iota
 	Bold
 	Green
 )
 
-// A Screen prints for people. It remembers the first error, after which it prints nothing more. It may be used by
-// several goroutines.
+// Screen prints for people. After the first error it prints nothing more. Several goroutines can
+// use a Screen.
 type Screen struct {
 	color bool
 
@@ -46,24 +49,25 @@ type Screen struct {
 	err error
 }
 
-// New returns a Screen that prints to a writer, with colours or without.
+// New returns a Screen that prints to a writer, with or without colours.
 func New(out io.Writer, color bool) *Screen { return &Screen{out: out, color: color} }
 
-// A literal is an untyped constant: no other package can make one of a text that it has read.
+// literal is a constant of a program: no other package can convert a text that it has read.
 type literal string
 
-// Printf prints by a format that stands in the source. Arguments are shown as Clean shows them, and an error in one line.
+// Printf prints by a format that is part of the program. Arguments are shown as [Clean] shows them,
+// and an error in one line.
 func (s *Screen) Printf(format literal, args ...any) {
-	s.write(fmt.Appendf(nil, string(format), s.shown(args, longest)...))
+	s.write(fmt.Appendf(nil, string(format), s.shown(args, maxValue)...))
 }
 
-// Write shows what a library prints, which breaks lines and sets tabs by itself.
+// Write prints the text of a library, with the line breaks and tabs of the library.
 func (s *Screen) Write(text []byte) (int, error) {
 	s.write([]byte(visible(string(text), "\n\t", len(text))))
 	return len(text), s.Err()
 }
 
-// Lines returns a writer that shows all that is written to it at once in one line.
+// Lines returns a writer that prints each call of Write as one line.
 func (s *Screen) Lines() io.Writer { return lines{s} }
 
 type lines struct{ *Screen }
@@ -74,10 +78,11 @@ func (l lines) Write(text []byte) (int, error) {
 	return len(text), l.Err()
 }
 
-// Raw returns the writer itself, for a library that moves the cursor: no text of a stranger may be written to it.
+// Raw returns the writer below, for a library that moves the cursor. Text of a stranger must not be
+// written there.
 func (s *Screen) Raw() io.Writer { return s.out }
 
-// Err returns why something could not be printed, nil if all was.
+// Err returns why something could not be printed, nil if everything was printed.
 func (s *Screen) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +97,8 @@ func (s *Screen) write(text []byte) {
 	}
 }
 
-// shown replaces arguments by what may be shown of them, up to some characters of each.
-func (s *Screen) shown(args []any, most int) []any {
+// shown replaces arguments by what may be shown of each: at most so many characters.
+func (s *Screen) shown(args []any, maxCharacters int) []any {
 	all := make([]any, len(args))
 	for i, arg := range args {
 		switch arg := arg.(type) {
@@ -101,12 +106,12 @@ func (s *Screen) shown(args []any, most int) []any {
 			all[i] = arg
 		case Style:
 			all[i] = s.sequence(arg)
-		case error: // it may be several, joined by line breaks
-			all[i] = visible(strings.ReplaceAll(arg.Error(), "\n", "; "), "", 4*most)
+		case error: // several errors are joined by line breaks
+			all[i] = visible(strings.ReplaceAll(arg.Error(), "\n", "; "), "", maxErrorValues*maxCharacters)
 		case []byte:
-			all[i] = visible(string(arg), "", most)
+			all[i] = visible(string(arg), "", maxCharacters)
 		default:
-			all[i] = visible(fmt.Sprint(arg), "", most)
+			all[i] = visible(fmt.Sprint(arg), "", maxCharacters)
 		}
 	}
 	return all
@@ -126,15 +131,16 @@ func (s *Screen) sequence(style Style) string {
 	}
 }
 
-// Clean returns what may be shown of a text: printable characters, and others as Go spells them. What is very long is cut.
-func Clean(text string) string { return visible(text, "", longest) }
+// Clean returns what may be shown of a text: printable characters as they are, and others as Go
+// spells them. A very long text is cut.
+func Clean(text string) string { return visible(text, "", maxValue) }
 
-// visible also lets some characters through that are not printable, and cuts after some that are shown.
-func visible(text, keep string, most int) string {
+// visible returns what may be shown of a text: also the characters to keep, and at most so many.
+func visible(text, keep string, maxCharacters int) string {
 	var out strings.Builder
 	shown := 0
 	for i := 0; i < len(text); shown++ {
-		if shown >= most {
+		if shown >= maxCharacters {
 			return fmt.Sprintf("%s… (%d characters more)", out.String(), utf8.RuneCountInString(text[i:]))
 		}
 		r, size := utf8.DecodeRuneInString(text[i:])
@@ -151,28 +157,28 @@ func visible(text, keep string, most int) string {
 	return out.String()
 }
 
-// A Table aligns columns. It is printed when it is flushed.
+// Table aligns columns. It is printed by Flush.
 type Table struct {
 	screen *Screen
 	cells  *tabwriter.Writer
 }
 
-// Table begins a table whose columns are some spaces apart.
-func (s *Screen) Table(apart int) *Table {
+// Table returns an empty table with so many spaces between its columns.
+func (s *Screen) Table(spaces int) *Table {
 	raw := writerFunc(func(text []byte) (int, error) {
 		s.write(text)
 		return len(text), s.Err()
 	})
-	return &Table{screen: s, cells: tabwriter.NewWriter(raw, 0, 8, apart, ' ', 0)}
+	return &Table{screen: s, cells: tabwriter.NewWriter(raw, 0, 8, spaces, ' ', 0)}
 }
 
-// Row adds a row. Cells are shown as Clean shows them, all but the last in narrow columns.
+// Row adds a row. Cells are shown as [Clean] shows them; all but the last are cut shorter.
 func (t *Table) Row(cells ...any) {
 	last := max(len(cells)-1, 0)
-	for _, cell := range t.screen.shown(cells[:last], widest) {
+	for _, cell := range t.screen.shown(cells[:last], maxCell) {
 		_, _ = fmt.Fprintf(t.cells, "%v\t", cell) // the screen remembers the error
 	}
-	_, _ = fmt.Fprintln(t.cells, t.screen.shown(cells[last:], longest)...) // likewise
+	_, _ = fmt.Fprintln(t.cells, t.screen.shown(cells[last:], maxValue)...) // likewise
 }
 
 // Flush prints the table.

@@ -15,21 +15,22 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// strange has what a terminal obeys, what breaks lines, what cannot be seen, and what is above U+FFFF.
+// strange has what a terminal obeys, what breaks lines, what cannot be seen, and what is above
+// U+FFFF.
 const strange = "a\x1b[2J\x1b]0;title\a\r\n\tb\x7f\u0085\u009b2J\u00a0\u00ad\u200b\u200e\u2028\u2029\u202e\u2066\u2069\ufeff\U000e0041\"\\'é界😀"
 
 func TestTextIsCleaned(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
-		"what is printable":          {"waits until 05:00: 152 g, 64 % less – é 界 😀 ⣿ █", "waits until 05:00: 152 g, 64 % less – é 界 😀 ⣿ █"},
-		"escape sequences":           {"\x1b[2J\x1b]0;t\a", `\x1b[2J\x1b]0;t\a`},
-		"lines and columns":          {"a\r\n\tb\v\f", `a\r\n\tb\v\f`},
-		"a byte that is no UTF-8":    {"\x9b2J\xff", `\x9b2J\xff`},
-		"controls above ASCII":       {"\x7f\u009b2J\u0085", `\x7f\u009b2J\u0085`},
-		"the direction of text":      {"\u202e\u2066\u200f", `\u202e\u2066\u200f`},
-		"what cannot be seen":        {"\u200b\u2028\u2029\ufeff\U000e0041", `\u200b\u2028\u2029\ufeff\U000e0041`},
-		"quotes and backslashes":     {`'"\x1b`, `'"\x1b`},
-		"what is as long as allowed": {strings.Repeat("é", longest), strings.Repeat("é", longest)},
-		"what is too long":           {strings.Repeat("é", longest) + "more", strings.Repeat("é", longest) + "… (4 characters more)"},
+		"printable characters":      {"waits until 05:00: 152 g, 64 % less – é 界 😀 ⣿ █", "waits until 05:00: 152 g, 64 % less – é 界 😀 ⣿ █"},
+		"escape sequences":          {"\x1b[2J\x1b]0;t\a", `\x1b[2J\x1b]0;t\a`},
+		"lines and columns":         {"a\r\n\tb\v\f", `a\r\n\tb\v\f`},
+		"a byte that is no UTF-8":   {"\x9b2J\xff", `\x9b2J\xff`},
+		"controls above ASCII":      {"\x7f\u009b2J\u0085", `\x7f\u009b2J\u0085`},
+		"the direction of text":     {"\u202e\u2066\u200f", `\u202e\u2066\u200f`},
+		"what cannot be seen":       {"\u200b\u2028\u2029\ufeff\U000e0041", `\u200b\u2028\u2029\ufeff\U000e0041`},
+		"quotes and backslashes":    {`'"\x1b`, `'"\x1b`},
+		"a text as long as allowed": {strings.Repeat("é", maxValue), strings.Repeat("é", maxValue)},
+		"a text that is too long":   {strings.Repeat("é", maxValue) + "more", strings.Repeat("é", maxValue) + "… (4 characters more)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, Clean(tt.text)); diff != "" {
@@ -112,7 +113,7 @@ func TestColumnsStayNarrow(t *testing.T) {
 	table.Row("c", "d")
 	table.Flush()
 	lines := strings.Split(out.String(), "\n")
-	if !strings.HasPrefix(lines[0], strings.Repeat("a", widest)+"… (4920 characters more)  b") || len(lines[1]) > 120 || len(lines[0]) > 1200 {
+	if !strings.HasPrefix(lines[0], strings.Repeat("a", maxCell)+"… (4920 characters more)  b") || len(lines[1]) > 120 || len(lines[0]) > 1200 {
 		t.Errorf("printed\n%s", out.String())
 	}
 }

@@ -1,0 +1,16 @@
+package v1alpha1
+
+// The reasons of Events on work and on CarbonPolicies.
+const (
+	// EventHeld is the reason on work that has begun to wait.
+	EventHeld = "CarbonHeld"
+	// EventReleased is the reason on work that was released.
+	EventReleased = "CarbonReleased"
+	// EventNotHeld is the reason on work that asked to be held, and cannot be.
+	EventNotHeld = "CarbonNotHeld"
+	// EventRefused is the reason on work that is to be released, and that the API server refuses to
+	// change.
+	EventRefused = "CarbonReleaseRefused"
+	// EventNotBelieved is the reason on a CarbonPolicy whose forecast, or a part of it, cannot be true.
+	EventNotBelieved = "ForecastNotBelieved"
+)

@@ -1,0 +1,186 @@
+// Package replay back-tests the planner on the past of a grid: what waiting would have saved.
+package replay
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
+	"github.com/gridlatch/gridlatch/plan/backtest"
+)
+
+// forecastsToSee is for how long the model sees forecasts before jobs count, if the beginning is
+// not given.
+const forecastsToSee = 14 * 24 * time.Hour
+
+// Files are the paths of the CSV files of a back-test; "-" is the standard input, and empty is
+// none.
+type Files struct {
+	Actual, Forecast, Jobs string
+}
+
+// Terms are what a back-test plans by, as the user gave them.
+type Terms struct {
+	WaitPrice   float64 `json:"waitPricePercentPerHour"`
+	MinGain     float64 `json:"minGainPercent"`
+	HistoryDays float64 `json:"historyDays"`
+	// Ceiling is how many jobs may run at once; empty is any number.
+	Ceiling string `json:"ceiling,omitempty"`
+}
+
+// Invented says which jobs are made up where no file has any, as the user gave them: one of each
+// duration with each slack, again and again.
+type Invented struct {
+	Durations, Slacks []string
+	Every             string
+}
+
+// Replay is a back-test. The scores are those of the policies that are asked for, and after them
+// those of other policies that they are measured against.
+type Replay struct {
+	Files    Files
+	Terms    Terms
+	Invented Invented
+	// Policies are those that are asked for.
+	Policies  []backtest.Policy
+	Setup     backtest.Setup
+	Forecasts backtest.Forecasts
+	// Pooled says that the jobs are those of a file, and count together.
+	Pooled bool
+	// BeginsWhy says how the beginning was chosen, empty if the user gave it.
+	BeginsWhy string
+	Result    backtest.Result
+	Scores    []backtest.Scores
+}
+
+// ReadFiles reads the files.
+func (r *Replay) ReadFiles(stdin io.Reader) error {
+	var err error
+	if r.Setup.Actuals, err = readCSV(stdin, r.Files.Actual, backtest.ReadActuals); err != nil {
+		return err
+	}
+	if r.Files.Forecast != "" {
+		if r.Forecasts, err = readCSV(stdin, r.Files.Forecast, backtest.ReadForecasts); err != nil {
+			return err
+		}
+		r.Setup.Documents = r.Forecasts.Documents
+	}
+	if r.Pooled = r.Files.Jobs != ""; r.Pooled {
+		r.Setup.Jobs, err = readCSV(stdin, r.Files.Jobs, backtest.ReadJobs)
+	}
+	return err
+}
+
+func readCSV[T any](stdin io.Reader, path string, read func(name string, r io.Reader) (T, error)) (T, error) {
+	if path == "-" {
+		return read("standard input", stdin)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer file.Close()
+	return read(path, file)
+}
+
+// Begin chooses from when on jobs count: as soon as the model has seen enough, or with the first
+// job of a file.
+func (r *Replay) Begin() {
+	setup := &r.Setup
+	if r.Pooled {
+		first := slices.MinFunc(setup.Jobs, func(a, b backtest.Job) int { return a.Arrival.Compare(b.Arrival) })
+		setup.From, r.BeginsWhy = first.Arrival, "when the first job arrives"
+		return
+	}
+	start, hasForecasts := setup.Actuals.Series.Start(), len(setup.Documents) > 0
+	setup.From, r.BeginsWhy = start.Add(setup.History), "after the history"
+	if hasForecasts {
+		if seen := setup.Documents[0].Issued.Add(min(forecastsToSee, setup.History)); seen.After(start) {
+			setup.From, r.BeginsWhy = seen, "after 14 days of forecasts"
+		}
+	}
+	half := start.Add(setup.To.Sub(start) / 2).Truncate(24 * time.Hour)
+	switch {
+	case setup.History == 0:
+		r.BeginsWhy = "from a cold start"
+	case !hasForecasts && setup.From.After(half):
+		setup.From, r.BeginsWhy = half, "in the later half, because there is little data"
+	}
+}
+
+// Run runs the back-test.
+func (r *Replay) Run(ctx context.Context, progress func(done float64)) error {
+	policies := slices.Clone(r.Policies)
+	for _, kind := range []backtest.Kind{backtest.Oracle, backtest.Immediate} { // to measure by
+		if p := (backtest.Policy{Kind: kind}); !slices.Contains(policies, p) {
+			policies = append(policies, p)
+		}
+	}
+	r.Setup.Progress = progress
+	var err error
+	if r.Result, err = r.Setup.Run(ctx, policies...); err != nil {
+		return err
+	}
+	r.Scores = r.Result.Scores(r.Setup.Actuals, r.Pooled)
+	return nil
+}
+
+// WriteStarts writes each start of the policies that are asked for as CSV.
+func (r *Replay) WriteStarts(w io.Writer) error {
+	asked := r.Result
+	asked.Runs = asked.Runs[:len(r.Policies)]
+	return asked.WriteStarts(w)
+}
+
+// Asked returns the scores of the policies that are asked for.
+func (r *Replay) Asked() []backtest.Scores { return r.Scores[:len(r.Policies)] }
+
+// Of returns the scores of a kind of policy, empty if none of that kind has run.
+func (r *Replay) Of(kind backtest.Kind) backtest.Scores {
+	for _, scores := range r.Scores {
+		if scores.Policy.Kind == kind {
+			return scores
+		}
+	}
+	return backtest.Scores{}
+}
+
+// OfOracle returns which percentage of the possible saving a policy had, nil if nothing could be
+// saved.
+func (r *Replay) OfOracle(scores backtest.Scores) *float64 {
+	oracle := r.Of(backtest.Oracle)
+	if !(oracle.Total.Saving > 0) {
+		return nil
+	}
+	return answer.Known(100 * scores.Total.Saving / oracle.Total.Saving)
+}
+
+// flatSaving is the saving of the oracle, as a share, below which waiting is not worthwhile.
+const flatSaving = 0.03
+
+// Verdict says in a sentence whether waiting is worthwhile.
+func (r *Replay) Verdict() string {
+	oracle, ours := r.Of(backtest.Oracle).Total, r.Of(backtest.Gridlatch)
+	did := ""
+	if ours.Cells != nil {
+		did = fmt.Sprintf("; Gridlatch saved %.1f %% for a mean wait of %.1f h", 100*ours.Total.Saving, ours.Total.Wait.Hours())
+	}
+	switch {
+	case oracle.Saving < flatSaving:
+		return fmt.Sprintf("Waiting is not worthwhile here: the grid is so flat that even perfect foresight saves no more than %.1f %%%s.",
+			100*oracle.Saving, did)
+	case ours.Cells == nil:
+		return fmt.Sprintf("With perfect foresight, waiting saves %.1f %% here.", 100*oracle.Saving)
+	case ours.Total.Saving < flatSaving:
+		return fmt.Sprintf("Waiting is hardly worthwhile here: perfect foresight saves %.1f %%, and Gridlatch saved %.1f %% for a mean wait of %.1f h.",
+			100*oracle.Saving, 100*ours.Total.Saving, ours.Total.Wait.Hours())
+	default:
+		return fmt.Sprintf("Gridlatch saved %.1f %% of the emissions, %.0f %% of what perfect foresight saves, for a mean wait of %.1f h.",
+			100*ours.Total.Saving, 100*ours.Total.Saving/oracle.Saving, ours.Total.Wait.Hours())
+	}
+}

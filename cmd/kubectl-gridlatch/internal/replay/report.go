@@ -1,0 +1,135 @@
+package replay
+
+import (
+	"time"
+
+	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/plan/backtest"
+)
+
+// Report is a back-test as JSON has it. Intensities are in gCO2eq/kWh.
+type Report struct {
+	Actual   Actual    `json:"actual"`
+	Forecast *Forecast `json:"forecast,omitempty"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+	Terms    Terms     `json:"terms"`
+	Jobs     Jobs      `json:"jobs"`
+	Policies []Policy  `json:"policies"`
+	Oracle   Score     `json:"oracle"`
+	Verdict  string    `json:"verdict"`
+}
+
+// Actual says what is known of the intensities that were.
+type Actual struct {
+	File    string    `json:"file"`
+	From    time.Time `json:"from"`
+	Until   time.Time `json:"until"`
+	Slot    string    `json:"slot"`
+	Gaps    int       `json:"gaps"`
+	Missing string    `json:"missing"`
+	Uncounted
+}
+
+// Uncounted says which rows and values of a file do not count.
+type Uncounted struct {
+	BadRows      int    `json:"badRows"`
+	FirstBadRow  string `json:"firstBadRow,omitempty"`
+	RepeatedRows int    `json:"repeatedRows"`
+	NotBelieved  int    `json:"valuesNotBelieved"`
+}
+
+func newUncounted(rows backtest.SkippedRows, notBelieved int) Uncounted {
+	return Uncounted{BadRows: rows.Unreadable, FirstBadRow: rows.Problem, RepeatedRows: rows.Repeated, NotBelieved: notBelieved}
+}
+
+// Forecast says which forecasts there were.
+type Forecast struct {
+	File   string    `json:"file"`
+	Issues int       `json:"issues"`
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+	Uncounted
+}
+
+// Jobs counts the jobs, and those that do not count: they arrive at another time, or could run
+// where no intensity is known.
+type Jobs struct {
+	Count     int `json:"count"`
+	Outside   int `json:"outside"`
+	Uncovered int `json:"uncovered"`
+}
+
+// Policy says what a policy did.
+type Policy struct {
+	Policy string `json:"policy"`
+	Score
+	OraclePercent *float64 `json:"ofOraclePercent"`
+	MostAtOnce    int      `json:"mostAtOnce"`
+	MeanAtOnce    float64  `json:"meanAtOnce"`
+	Forced        int      `json:"forcedOverCeiling"`
+	Cells         []Cell   `json:"cells,omitempty"`
+}
+
+// Cell says what a policy did for the jobs of a duration and a slack.
+type Cell struct {
+	Duration string `json:"duration"`
+	Slack    string `json:"slack"`
+	Score
+}
+
+// Score has the figures of some jobs.
+type Score struct {
+	Jobs           int     `json:"jobs"`
+	SavingPercent  float64 `json:"savingPercent"`
+	MeanWaitHours  float64 `json:"meanWaitHours"`
+	DirtierPercent float64 `json:"dirtierPercent"`
+	Intensity      float64 `json:"intensity"`
+	AtOnce         float64 `json:"intensityAtOnce"`
+}
+
+func newScore(s backtest.Score) Score {
+	return Score{
+		Jobs: s.Jobs, SavingPercent: 100 * s.Saving, MeanWaitHours: s.Wait.Hours(),
+		DirtierPercent: 100 * s.DirtierShare, Intensity: s.Emitted, AtOnce: s.AtOnce,
+	}
+}
+
+// Report returns the back-test as JSON has it, with or without each duration and slack.
+func (r *Replay) Report(withCells bool) Report {
+	actuals := r.Setup.Actuals
+	report := Report{
+		Actual: Actual{
+			File: r.Files.Actual, From: actuals.Series.Start(), Until: actuals.Series.End(), Slot: plan.FormatDuration(actuals.SlotWidth),
+			Gaps: actuals.Gaps, Missing: plan.FormatDuration(actuals.MissingTime), Uncounted: newUncounted(actuals.Skipped, actuals.Doubted),
+		},
+		From: r.Setup.From, To: r.Setup.To, Terms: r.Terms,
+		Jobs:   Jobs{Count: len(r.Result.Jobs), Outside: r.Result.OutsideJobs, Uncovered: r.Result.UncoveredJobs},
+		Oracle: newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(),
+	}
+	if issues := r.Forecasts.Documents; len(issues) > 0 {
+		report.Forecast = &Forecast{
+			File: r.Files.Forecast, Issues: len(issues), First: issues[0].Issued, Last: issues[len(issues)-1].Issued,
+			Uncounted: newUncounted(r.Forecasts.Skipped, r.Result.DoubtedValues),
+		}
+	}
+	for _, scores := range r.Asked() {
+		policy := Policy{
+			Policy: scores.Policy.String(), Score: newScore(scores.Total), OraclePercent: r.OfOracle(scores),
+			MostAtOnce: scores.MaxConcurrent, MeanAtOnce: scores.MeanConcurrent, Forced: scores.ForcedStarts,
+		}
+		if withCells {
+			policy.Cells = cells(scores)
+		}
+		report.Policies = append(report.Policies, policy)
+	}
+	return report
+}
+
+func cells(scores backtest.Scores) []Cell {
+	var cells []Cell
+	for _, cell := range backtest.SortedCells(scores.Cells) {
+		cells = append(cells, Cell{plan.FormatDuration(cell.Duration), plan.FormatDuration(cell.Slack), newScore(scores.Cells[cell])})
+	}
+	return cells
+}
