@@ -20,8 +20,10 @@ type CarbonAwareKedaScaler struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// spec is what the user asks for.
 	// +optional
 	Spec CarbonAwareKedaScalerSpec `json:"spec,omitempty"`
+	// status is what Gridlatch has last seen and done.
 	// +optional
 	Status CarbonAwareKedaScalerStatus `json:"status,omitempty"`
 }
@@ -43,122 +45,136 @@ const (
 
 // CarbonAwareKedaScalerSpec is what the user asks for.
 type CarbonAwareKedaScalerSpec struct {
-	// What kind of object of KEDA is scaled.
+	// kedaTarget is the kind of the target: ScaledObjects or ScaledJobs of KEDA.
 	// +kubebuilder:validation:Enum=scaledobjects.keda.sh;scaledjobs.keda.sh
 	KedaTarget string `json:"kedaTarget"`
-	// Which one. Another namespace than the scaler's own has to be allowed by
-	// whoever runs Gridlatch.
+	// kedaTargetRef names the target. If its namespace is not the namespace of the scaler,
+	// Gridlatch must be started with --ceiling-cross-namespace.
 	KedaTargetRef KedaTargetRef `json:"kedaTargetRef"`
-	// maxReplicaCount by carbon intensity, in any order. Above the highest
-	// threshold its maxReplicas holds.
+	// maxReplicasByCarbonIntensity has the maxReplicaCount for each range of carbon intensities, in
+	// any order. Above the highest threshold, the maxReplicas of the highest threshold applies.
 	// +kubebuilder:validation:MinItems=1
 	MaxReplicasByCarbonIntensity []CarbonIntensityConfig `json:"maxReplicasByCarbonIntensity"`
-	// When the carbon intensity does not count, and what holds then. That is
-	// also what holds while the intensity is not known.
+	// ecoModeOff says when carbon does not count, and how many replicas there may be then. The same
+	// number applies while the intensity is not known.
 	EcoModeOff EcoModeOff `json:"ecoModeOff"`
-	// Where the forecast comes from: mockCarbonForecast, or else localConfigMap.
+	// carbonIntensityForecastDataSource says where the forecast comes from: mockCarbonForecast, or
+	// else localConfigMap.
 	CarbonIntensityForecastDataSource CarbonIntensityForecastDataSource `json:"carbonIntensityForecastDataSource"`
 }
 
 // KedaTargetRef names an object of KEDA.
 type KedaTargetRef struct {
-	Name      string `json:"name"`
+	// name is the name of the object.
+	Name string `json:"name"`
+	// namespace is the namespace of the object.
 	Namespace string `json:"namespace"`
 }
 
-// CarbonIntensityConfig is what holds up to an intensity.
+// CarbonIntensityConfig is how many replicas there may be up to an intensity.
 type CarbonIntensityConfig struct {
-	// The upper bound in gCO2eq/kWh, inclusive.
+	// carbonIntensityThreshold is the upper bound in gCO2eq/kWh. The bound itself belongs to the
+	// range.
 	CarbonIntensityThreshold int32 `json:"carbonIntensityThreshold"`
-	// How many replicas, or Jobs, there may be. With 0 the target is paused.
+	// maxReplicas is how many replicas, or Jobs, there may be. With 0, the target is paused.
 	MaxReplicas int32 `json:"maxReplicas"`
 }
 
 // EcoModeOff says when carbon does not count.
 type EcoModeOff struct {
-	// How many replicas there may be then.
+	// maxReplicas is how many replicas there may be while carbon does not count.
 	MaxReplicas int32 `json:"maxReplicas"`
-	// After a time of high intensity, until it is lower again.
+	// carbonIntensityDuration says that carbon does not count after a long time of high intensity,
+	// until the intensity is lower again.
 	// +optional
 	CarbonIntensityDuration *CarbonIntensityDuration `json:"carbonIntensityDuration,omitempty"`
-	// From one time to another.
+	// customSchedule has times when carbon does not count, each from a start to an end.
 	// +optional
 	CustomSchedule []Schedule `json:"customSchedule,omitempty"`
-	// In the minutes that cron expressions name, in UTC, such as
-	// "* 23 * * 1-5".
+	// recurringSchedule has cron expressions for the minutes in which carbon does not count, in
+	// UTC, such as "* 23 * * 1-5".
 	// +optional
 	RecurringSchedule []string `json:"recurringSchedule,omitempty"`
 }
 
 // CarbonIntensityDuration is a time of high intensity.
 type CarbonIntensityDuration struct {
-	// High is this intensity in gCO2eq/kWh, or more.
+	// carbonIntensityThreshold is the lowest intensity that is high, in gCO2eq/kWh.
 	CarbonIntensityThreshold int32 `json:"carbonIntensityThreshold"`
-	// For how many minutes it has to have been high. With 0 it does not matter.
+	// overrideEcoAfterDurationInMins is for how many minutes the intensity must have been high.
+	// With 0, high intensity is ignored.
 	OverrideEcoAfterDurationInMins int32 `json:"overrideEcoAfterDurationInMins"`
 }
 
-// Schedule is a span of time, both ends exclusive.
+// Schedule is a span of time without its two ends.
 type Schedule struct {
-	// RFC 3339, such as 2026-11-22T16:45:00Z.
+	// startTime is the start (RFC 3339), such as 2026-11-22T16:45:00Z.
 	StartTime string `json:"startTime"`
-	// RFC 3339, such as 2026-11-22T17:00:00Z.
+	// endTime is the end (RFC 3339), such as 2026-11-22T17:00:00Z.
 	EndTime string `json:"endTime"`
 }
 
 // CarbonIntensityForecastDataSource says where the forecast comes from.
 type CarbonIntensityForecastDataSource struct {
-	// Random intensities from 529 to 580 gCO2eq/kWh, for trying it out.
+	// mockCarbonForecast makes random intensities from 529 to 580 gCO2eq/kWh, for trials.
 	// +optional
 	MockCarbonForecast bool `json:"mockCarbonForecast,omitempty"`
-	// The ConfigMap of a carbon-intensity exporter. Gridlatch needs a Role to
-	// read it.
+	// localConfigMap is the ConfigMap of a carbon-intensity exporter. Gridlatch needs a Role to
+	// read the ConfigMap.
 	// +optional
 	LocalConfigMap *LocalConfigMap `json:"localConfigMap,omitempty"`
 }
 
 // LocalConfigMap names one key of a ConfigMap.
 type LocalConfigMap struct {
-	Name      string `json:"name"`
+	// name is the name of the ConfigMap.
+	Name string `json:"name"`
+	// namespace is the namespace of the ConfigMap.
 	Namespace string `json:"namespace"`
-	Key       string `json:"key"`
+	// key is the key with the forecast.
+	Key string `json:"key"`
 }
 
-// CarbonAwareKedaScalerStatus is what was last seen and done.
+// CarbonAwareKedaScalerStatus is what Gridlatch has last seen and done.
 type CarbonAwareKedaScalerStatus struct {
+	// conditions has the one condition OperatorDegraded.
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// gCO2eq/kWh now, rounded, if that is known.
+	// intensity is the intensity now in gCO2eq/kWh, rounded. The field is absent if the intensity
+	// is not known.
 	// +optional
 	Intensity *int32 `json:"intensity,omitempty"`
-	// The bucket of the intensity, such as <=437, while it counts.
+	// bucket is the bucket of the intensity, such as <=437, while carbon counts.
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
-	// What the target's maxReplicaCount has been set to; 0 while it is paused.
+	// maxReplicas is the maxReplicaCount that Gridlatch has set on the target. It is 0 while the
+	// target is paused.
 	// +optional
 	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
-	// The target's own maxReplicaCount, to which it goes back.
+	// originalMaxReplicas is the maxReplicaCount that the target had, and gets back when the scaler
+	// is deleted.
 	// +optional
 	OriginalMaxReplicas *int32 `json:"originalMaxReplicas,omitempty"`
-	// Why that is so, in one sentence.
+	// reason says in one sentence why maxReplicas is as it is.
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// When it changes next, by the forecast and the schedules.
+	// nextChange is when maxReplicas changes next, by the forecast and the schedules.
 	// +optional
 	NextChange *metav1.Time `json:"nextChange,omitempty"`
-	// What in the spec, or in the forecast, is not as it should be.
+	// warnings name mistakes in the spec, or in the forecast.
 	// +optional
 	// +listType=atomic
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// ConditionDegraded is the one condition of a scaler. It is false while the
-// intensity decides, and true whenever it does not, also by a schedule.
+// ConditionDegraded is the one condition of a scaler. The condition is false while the intensity
+// decides, and true otherwise, also during a schedule.
 const ConditionDegraded = "OperatorDegraded"
 
-// The reasons of the condition that the operator had.
+// The Carbon Aware KEDA Operator had these reasons, too.
 const (
 	ReasonSucceeded            = "OperatorSucceeded"
 	ReasonEcoModeDisabled      = "OperatorEcoModeDisabled"
@@ -168,16 +184,16 @@ const (
 	ReasonTargetUpdateFailed   = "OperatorTargetUpdateFailed"
 )
 
-// The reasons that are new.
+// The Carbon Aware KEDA Operator did not have these reasons.
 const (
-	// ReasonTargetForbidden: the target is in another namespace.
+	// ReasonTargetForbidden says that the target is in another namespace.
 	ReasonTargetForbidden = "OperatorTargetForbidden"
-	// ReasonTargetClaimed: somebody else's ceiling holds for the target.
+	// ReasonTargetClaimed says that another ceiling applies to the target.
 	ReasonTargetClaimed = "OperatorTargetClaimed"
-	// ReasonTargetReverted: somebody else changes maxReplicaCount back.
+	// ReasonTargetReverted says that somebody else changes maxReplicaCount back.
 	ReasonTargetReverted = "OperatorTargetReverted"
-	// ReasonTargetReleased: the ceiling was taken off by hand for a while.
+	// ReasonTargetReleased says that somebody has removed the ceiling by hand for a while.
 	ReasonTargetReleased = "OperatorTargetReleased"
-	// ReasonWaitingForJobs: a change would kill the target's running Jobs.
+	// ReasonWaitingForJobs says that a change would kill the target's running Jobs.
 	ReasonWaitingForJobs = "OperatorWaitingForJobs"
 )
