@@ -99,7 +99,7 @@ func TestAWordOnTheForecastThatIsTooOld(t *testing.T) {
 	ns := namespace(t, cluster)
 	create(t, cluster, pod(ns, "unheld", tolerant()))
 	p := awaitScheduled(t, cluster, ns, 1, patience)[0]
-	if !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "no usable forecast: that of") {
+	if !strings.Contains(p.Annotations[v1alpha1.ReasonAnnotation], "no usable forecast: the forecast of") {
 		t.Errorf("reason %q", p.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	awaitMetric(t, "gridlatch_forecast_usable", 0, `policy="default"`)
