@@ -28,7 +28,7 @@ func (l *Loop) explain(ctx context.Context, p *pass) int {
 	from, _ := before.(int) // zero at first
 	at, stop := 0, 0
 	for o, g := range p.plannedRecords() {
-		start := policy.Stamp(g.decision.Start)
+		start := policy.FormatTime(g.decision.Start)
 		if at++; at <= from || isExplained(o, start, g.location) {
 			continue
 		}

@@ -67,7 +67,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 		}
 	}
 	for o := range (&pass{groups: groups}).plannedRecords() {
-		o.Annotations[v1alpha1.PlannedStartAnnotation] = policy.Stamp(start)
+		o.Annotations[v1alpha1.PlannedStartAnnotation] = policy.FormatTime(start)
 	}
 	if next := look(); next != time.Minute || len(told) != pods {
 		t.Errorf("told all, the next pass is in %s", next)
@@ -79,7 +79,7 @@ func TestExplanationsSayWhereAndWhatAJobIsPromised(t *testing.T) {
 	g := &group{job: job, pods: []*record{pod}, location: "north", task: plan.Task{LatestStart: t0.Add(3 * time.Hour)}}
 	g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400}
 	of := g.notes(job)
-	if of[v1alpha1.PlannedLocationAnnotation] != "north" || of[v1alpha1.LatestStartAnnotation] != policy.Stamp(t0.Add(3*time.Hour)) || of[v1alpha1.IntensityAtCreationAnnotation] != "400.0" {
+	if of[v1alpha1.PlannedLocationAnnotation] != "north" || of[v1alpha1.LatestStartAnnotation] != policy.FormatTime(t0.Add(3*time.Hour)) || of[v1alpha1.IntensityAtCreationAnnotation] != "400.0" {
 		t.Errorf("the Job: %v", of)
 	}
 	if _, promises := g.notes(pod)[v1alpha1.LatestStartAnnotation]; promises {

@@ -96,12 +96,12 @@ func (g *group) releaseReason(waits string) string {
 // why it waits, and where it is to run if the policy chooses. A Job that was created suspended is
 // promised its latest start here.
 func (g *group) notes(o *record) map[string]string {
-	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.Stamp(g.decision.Start)}
+	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.FormatTime(g.decision.Start)}
 	if g.location != "" {
 		notes[v1alpha1.PlannedLocationAnnotation] = g.location
 	}
 	if o == g.job && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
-		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.Stamp(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
+		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.FormatTime(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
 	}
 	return notes
 }

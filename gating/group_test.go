@@ -38,14 +38,14 @@ func notDone(types.UID) (string, bool) { return "", false }
 
 func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 	job := recordOf(hold.JobKind())
-	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
-	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(5 * time.Hour))}).pods[0]
+	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(3 * time.Hour))}
+	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(5 * time.Hour))}).pods[0]
 	for name, tt := range map[string]struct {
 		job   *record
 		hasty map[string]string
 		want  time.Duration
 	}{
-		"what it was promised": {nil, map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(2 * time.Hour))}, 2 * time.Hour},
+		"what it was promised": {nil, map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(2 * time.Hour))}, 2 * time.Hour},
 		// three hours, less the one that it runs and a margin
 		"what it asks for, if the promise is gone": {nil, map[string]string{v1alpha1.LatestStartAnnotation: "", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
 		"or garbled":                   {nil, map[string]string{v1alpha1.LatestStartAnnotation: "never", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
@@ -125,7 +125,7 @@ func BenchmarkGroups(b *testing.B) {
 func TestPodsThatComeAfterTheReleaseOfTheirJobAreNotPlannedAgain(t *testing.T) {
 	yes := true
 	late := func(job string) *record {
-		pod := waitingRecord("Pod", "late-of-"+job, map[string]string{v1alpha1.PlannedStartAnnotation: policy.Stamp(t0)})
+		pod := waitingRecord("Pod", "late-of-"+job, map[string]string{v1alpha1.PlannedStartAnnotation: policy.FormatTime(t0)})
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job, UID: types.UID("uid-" + job), Controller: &yes}}
 		return pod
 	}

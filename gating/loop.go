@@ -115,14 +115,14 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		}
 		p.groups, unseen = append(p.groups, groups...), append(unseen, unseenOfName...)
 	}
-	if rules.Limited() {
+	if rules.HasBuckets() {
 		l.ownReleases.forget(p.now)
 		if p.running, err = l.Records.running(rules, unseen, &l.ownReleases, p.now); err != nil {
 			return nil, err
 		}
 	}
 	if name != strayWork {
-		l.limitedPolicies.Store(name, rules.Limited())
+		l.limitedPolicies.Store(name, rules.HasBuckets())
 	}
 	l.refusals.retain(name, p.groups, unseen)
 	l.unexplained.retain(name, p.groups, unseen)
@@ -160,7 +160,7 @@ func (l *Loop) untilNextPass(p *pass) time.Duration {
 	if !first.IsZero() {
 		next = p.now.Add(maxHoldingPause)
 	}
-	for _, at := range append(append(p.policy.Changes(p.snapshot, p.now), p.changesAt...), first) {
+	for _, at := range append(append(p.policy.ChangeTimes(p.snapshot, p.now), p.changesAt...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

@@ -53,7 +53,7 @@ func (p *pass) decide() {
 		return
 	}
 	until := p.groups[len(p.groups)-1].task.LatestStart
-	if p.policy.Movable() {
+	if p.policy.ChoosesLocation() {
 		p.decideAcrossLocations(until)
 		return
 	}
@@ -64,7 +64,7 @@ func (p *pass) decide() {
 	}
 	for location, groups := range at {
 		planner := p.policy.Planner(p.snapshot, location, p.now, until)
-		if p.policy.Limited() {
+		if p.policy.HasBuckets() {
 			p.assign(groups, planner.Fleet(p.policy.Buckets(), p.runsAt(location, groups)))
 			continue
 		}

@@ -79,7 +79,7 @@ func waiting(name string, annotations map[string]string) *group {
 	pod := recordOf(hold.PodKind())
 	pod.isGated = true
 	pod.Name, pod.UID, pod.CreationTimestamp = name, types.UID(name), metav1.NewTime(t0)
-	pod.Annotations = map[string]string{v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
+	pod.Annotations = map[string]string{v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(3 * time.Hour))}
 	for key, value := range annotations {
 		pod.Annotations[key] = value
 	}
@@ -171,7 +171,7 @@ func TestAPodIsReleasedWithAPreferenceOrWithout(t *testing.T) {
 			if !tt.steers {
 				want = tt.before
 			}
-			if diff := cmp.Diff(want, policy.Preferred(&pod.Spec)); diff != "" {
+			if diff := cmp.Diff(want, policy.Preferences(&pod.Spec)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -248,7 +248,7 @@ func TestDecideWhere(t *testing.T) {
 		},
 		"the one that was planned, of those as good": {
 			hours:  map[string][]float64{"north": {400, 100}, "south": {300, 100}},
-			groups: []*group{waiting("a", map[string]string{v1alpha1.PlannedLocationAnnotation: "north", v1alpha1.PlannedStartAnnotation: policy.Stamp(t0.Add(time.Hour))})},
+			groups: []*group{waiting("a", map[string]string{v1alpha1.PlannedLocationAnnotation: "north", v1alpha1.PlannedStartAnnotation: policy.FormatTime(t0.Add(time.Hour))})},
 			want:   []string{"a north 13:00"},
 		},
 		"nowhere in particular, if nothing is known": {
@@ -327,7 +327,7 @@ func BenchmarkDecide(b *testing.B) {
 				rules := choosing(b, nodes, buckets, locations...)
 				p := &pass{policy: rules, snapshot: grid(b, rules, hours), now: t0}
 				for i := range count {
-					g := waiting(fmt.Sprint(i), map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Duration(i%47+1) * time.Hour)), v1alpha1.PlannedLocationAnnotation: names[i%3]})
+					g := waiting(fmt.Sprint(i), map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(time.Duration(i%47+1) * time.Hour)), v1alpha1.PlannedLocationAnnotation: names[i%3]})
 					p.groups = append(p.groups, g)
 				}
 				b.Run(fmt.Sprintf("locations=%d/ceilings=%v/groups=%d", len(locations), buckets != nil, count), func(b *testing.B) {

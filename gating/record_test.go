@@ -26,7 +26,7 @@ import (
 
 // recordOf is an empty record of a kind.
 func recordOf(kind schema.GroupVersionKind) *record {
-	return &record{PartialObjectMetadata: *policy.Metadata(kind)}
+	return &record{PartialObjectMetadata: *policy.NewMetadata(kind)}
 }
 
 // stripped is the record of a pod or Job.

@@ -55,7 +55,7 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 				for _, pod := range pods {
 					pod.CreationTimestamp = metav1.NewTime(now)
 					pod.Annotations = map[string]string{
-						v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.Stamp(now.Add(tt.latest)), v1alpha1.PlannedStartAnnotation: policy.Stamp(now.Add(tt.latest)),
+						v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.FormatTime(now.Add(tt.latest)), v1alpha1.PlannedStartAnnotation: policy.FormatTime(now.Add(tt.latest)),
 					}
 				}
 				l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pods...))

@@ -263,7 +263,7 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote)
 
 // noteOwnRelease remembers that the loop has released something that takes room.
 func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
-	if p.policy.Limited() {
+	if p.policy.HasBuckets() {
 		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }

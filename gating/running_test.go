@@ -28,7 +28,7 @@ func released(kind, name string, ago time.Duration, annotations map[string]strin
 	o.Namespace, o.Name, o.UID = "default", name, types.UID("uid-"+name)
 	o.CreationTimestamp = metav1.NewTime(t0.Add(-9 * time.Hour))
 	o.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}
-	o.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.DurationAnnotation: "2h", v1alpha1.StartedAnnotation: policy.Stamp(t0.Add(-ago))}
+	o.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.DurationAnnotation: "2h", v1alpha1.StartedAnnotation: policy.FormatTime(t0.Add(-ago))}
 	for key, value := range annotations {
 		o.Annotations[key] = value
 	}

@@ -45,7 +45,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 		Watches(&v1alpha1.CarbonPolicy{}, l.onDeleted()).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrentPasses})
-	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.Metadata(policy.NodeKind()), l.onNode()))
+	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), l.onNode()))
 	for _, records := range l.Records.sources(l.onRecord()) {
 		b = b.WatchesRawSource(records)
 	}
@@ -94,7 +94,7 @@ func lacksHeldLabel(r *record) bool {
 // first node, or lost its last.
 func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	wake := func(ctx context.Context, q queue) {
-		l.enqueueThose(ctx, (*policy.Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gatherTime()) })
+		l.enqueueThose(ctx, (*policy.Policy).ChoosesLocation, func(r reconcile.Request) { q.AddAfter(r, l.gatherTime()) })
 	}
 	return handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*metav1.PartialObjectMetadata], q queue) {

@@ -124,7 +124,7 @@ func TestWhatAPassIsRunFor(t *testing.T) {
 	limited := policyOf("limited", func(s *v1alpha1.CarbonPolicySpec) { s.Buckets = []v1alpha1.Bucket{{Ceiling: 1}} })
 	elsewhere := policyOf("elsewhere", func(s *v1alpha1.CarbonPolicySpec) { s.Forecast.ConfigMap.Name = "another" })
 	node := func(at string) *metav1.PartialObjectMetadata {
-		n := policy.Metadata(policy.NodeKind())
+		n := policy.NewMetadata(policy.NodeKind())
 		n.Labels = map[string]string{"at": at}
 		return n
 	}

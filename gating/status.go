@@ -66,7 +66,7 @@ func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 
 // locationStatus returns what is known of each location, and how much runs there.
 func (p *pass) locationStatus() []v1alpha1.LocationStatus {
-	locations := p.policy.Locations(p.snapshot, p.now)
+	locations := p.policy.LocationStatuses(p.snapshot, p.now)
 	for i := range locations {
 		if locations[i].Ceiling != nil {
 			running := int32(min(p.pods(p.policy.ResolveLocation(locations[i].Name)), math.MaxInt32))
@@ -95,7 +95,7 @@ func (p *pass) planningState() policy.LocationState {
 	states := p.policy.LocationStates(p.snapshot, p.now)
 	state := states[0]
 	for _, other := range states[1:] {
-		if p.policy.Movable() && !state.IsUsable() && p.policy.HasNodes(other.Name) {
+		if p.policy.ChoosesLocation() && !state.IsUsable() && p.policy.HasNodes(other.Name) {
 			state = other
 		}
 	}

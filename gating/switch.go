@@ -149,7 +149,7 @@ func (s *Switch) noteRenewal(mark, failing string) {
 func formatFailing(all []failingNamespace) string {
 	list := make([]string, len(all))
 	for i, s := range all {
-		if list[i] = s.name + "=" + policy.Stamp(s.since); s.name == "" {
+		if list[i] = s.name + "=" + policy.FormatTime(s.since); s.name == "" {
 			list[i] = everywhere + list[i]
 		}
 	}

@@ -42,7 +42,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		"before that is noted":                {suspendedJob(true, "", nil), true, 0},
 		"before its resume is noted":          {suspendedJob(false, yes, nil), true, 0},
 		"once it is resumed":                  {suspendedJob(false, no, nil), false, 48 * time.Hour},
-		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0)}), false, 0},
+		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0)}), false, 0},
 		"not if we have suspended it":         {suspendedJob(true, yes, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor counted from our resume of it":   {suspendedJob(false, no, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor from what it was before it came": {suspendedJob(false, "", nil), false, 0},
@@ -64,7 +64,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		})
 	}
 	// pods may come before the resume is noted, and do not wait for that
-	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Minute))})
+	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(time.Minute))})
 	unnoted := &group{job: stripped(t, newRecordMaker(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
 	setTasks(builtin(), []*group{unnoted})
 	(&pass{groups: []*group{unnoted}}).waitForUsers()
@@ -74,7 +74,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	// the promise that it is given then counts from its resume
 	g := &group{job: stripped(t, newRecordMaker(), suspendedJob(false, no, nil))}
 	setTasks(builtin(), []*group{g})
-	if want := policy.Stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
+	if want := policy.FormatTime(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
 		t.Errorf("latest start %s, want %s", g.notes(g.job)[v1alpha1.LatestStartAnnotation], want)
 	}
 }

@@ -18,7 +18,7 @@ func waitingRecord(kind, name string, annotations map[string]string) *record {
 }
 
 func TestWithdraws(t *testing.T) {
-	promised := policy.Stamp(t0)
+	promised := policy.FormatTime(t0)
 	for name, tt := range map[string]struct {
 		kind                string
 		labels, annotations map[string]string
@@ -50,7 +50,7 @@ func TestWithdraws(t *testing.T) {
 
 func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 	wish := func(kind, name, value string) *record {
-		return waitingRecord(kind, name, map[string]string{v1alpha1.DelayTolerantAnnotation: value, v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Hour))})
+		return waitingRecord(kind, name, map[string]string{v1alpha1.DelayTolerantAnnotation: value, v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(time.Hour))})
 	}
 	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400, LocationAtOnce: "here", Location: "there"}
 	ofJob := &group{job: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}

@@ -103,18 +103,18 @@ func checkHarmless(ctx context.Context, c client.Reader, job *batchv1.Job) error
 
 // annotations returns the annotations that tell the loop, and people, about the hold.
 func (h ManualHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
-	notes := policy.JobAsk(&job.Spec.Template, job)
+	notes := policy.JobAskAnnotations(&job.Spec.Template, job)
 	notes[v1alpha1.DelayTolerantAnnotation] = "true"
 	ask, errs := policy.ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
-	if ask.Only = h.Policy.Suiting(ctx, &job.Spec.Template.Spec); ask.Only != "" {
-		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Only
+	if ask.Candidates = h.Policy.SuitableLocations(ctx, &job.Spec.Template.Spec); ask.Candidates != "" {
+		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 	}
 	jobDeadline := ask.Deadline
 	if ask.Deadline = h.deadline(ask, now); !ask.Deadline.Equal(jobDeadline) {
-		notes[v1alpha1.DeadlineAnnotation] = policy.Stamp(ask.Deadline)
+		notes[v1alpha1.DeadlineAnnotation] = policy.FormatTime(ask.Deadline)
 	}
 	task := h.Policy.Task(ask, now)
 	if !now.Before(task.LatestStart) {
@@ -123,7 +123,7 @@ func (h ManualHold) annotations(ctx context.Context, job *batchv1.Job, now time.
 	task.ID = string(job.UID)
 	notes[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
 	if h.Snapshot == nil {
-		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.Stamp(task.LatestStart)
+		notes[v1alpha1.PolicyAnnotation], notes[v1alpha1.LatestStartAnnotation] = h.Policy.Name, policy.FormatTime(task.LatestStart)
 		notes[v1alpha1.ReasonAnnotation] = fmt.Sprintf("held by hand at %s, the start is not planned yet; latest start %s", plan.FormatTime(now), plan.FormatTime(task.LatestStart))
 		return notes, nil
 	}

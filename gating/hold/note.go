@@ -107,10 +107,10 @@ func (r ReleaseNote) RecordPatch(job metav1.Object) client.Patch {
 // since it was read.
 func (r ReleaseNote) PreferencePatch(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
 	patch := r.ungating(pod)
-	if !policy.Prefers(&pod.Spec, term) {
+	if !policy.HasPreference(&pod.Spec, term) {
 		patch.Metadata.ResourceVersion = pod.ResourceVersion
 		patch.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferred(&pod.Spec)), term),
+			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferences(&pod.Spec)), term),
 		}}
 	}
 	return patch.patch(types.StrategicMergePatchType)
@@ -123,7 +123,7 @@ func (r ReleaseNote) resumePatch(job metav1.Object) client.Patch {
 		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
 		{"add", "/metadata/labels/" + escapePointer(v1alpha1.StateLabel), v1alpha1.StateReleased},
 		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
-		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.Stamp(r.At)},
+		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.FormatTime(r.At)},
 	})
 	if r.Location != "" {
 		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
@@ -169,7 +169,7 @@ func withoutGate() *podSpec {
 
 // noting writes the note on an object.
 func (r ReleaseNote) noting(o metav1.Object) object {
-	started := policy.Stamp(r.At)
+	started := policy.FormatTime(r.At)
 	patch := object{Metadata: objectMeta{
 		UID:    o.GetUID(),
 		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
@@ -197,7 +197,7 @@ func hasOutcome(o metav1.Object) bool {
 
 // briefPatch notes when an object was released. It makes the object smaller.
 func (r ReleaseNote) briefPatch(o metav1.Object) client.Patch {
-	started := policy.Stamp(r.At)
+	started := policy.FormatTime(r.At)
 	return object{Metadata: objectMeta{
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{

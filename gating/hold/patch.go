@@ -18,7 +18,7 @@ import (
 // PatchTarget returns what names an object to be patched. What the API server answers is its
 // metadata only, which costs little.
 func PatchTarget(kind schema.GroupVersionKind, o metav1.Object) *metav1.PartialObjectMetadata {
-	target := policy.Metadata(kind)
+	target := policy.NewMetadata(kind)
 	target.Namespace, target.Name = o.GetNamespace(), o.GetName()
 	return target
 }

@@ -108,7 +108,7 @@ func TestAnOutageThatPublishesZerosIsNotBelieved(t *testing.T) {
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: "default"}, p); err != nil {
 			return err
 		}
-		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonNotBelieved, "work is planned by what the last weeks were like")(p)
+		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonNotBelieved, "work is planned by the history of the last weeks")(p)
 	})
 	for _, want := range []string{"48 of 48 values are not believed", "where 2", "is usual"} {
 		if err := wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonNotBelieved, want)(p); err != nil {

@@ -206,7 +206,7 @@ func TestWorkOfAToolThatGivesUpIsHeldNoLongerThanThatAndWarnsOfIt(t *testing.T) 
 	}{
 		operator: {time.Minute, "startup_timeout_seconds"},
 		bounded:  {2 * time.Hour, "poll_timeout"},
-		hook:     {150 * time.Second, "Helm gives up on what is not done after 5m (--timeout"},
+		hook:     {150 * time.Second, "Helm by default gives up on work that does not end within 5m (setting: --timeout"},
 	} {
 		if warnings := createWarned(t, cluster, o); !strings.Contains(warnings, want.says) {
 			t.Errorf("%s: warned of %q, want %q in it", o.GetName(), warnings, want.says)

@@ -233,7 +233,7 @@ func TestWorkThatOurNotesDoNotFitOnStartsWithAWarning(t *testing.T) {
 	ofTemplate := job(ns, "template", nil, 1)
 	ofTemplate.Spec.Template.Annotations = full(tolerant())
 	for _, o := range []client.Object{pod(ns, "bare", full(tolerant())), job(ns, "job", full(tolerant()), 1), ofTemplate} {
-		if told := createWarned(t, cluster, o); !strings.Contains(told, "leave no room for those of Gridlatch") {
+		if told := createWarned(t, cluster, o); !strings.Contains(told, "with the notes of Gridlatch, its annotations would be larger than") {
 			t.Errorf("%s: warned of %q", o.GetName(), told)
 		}
 	}

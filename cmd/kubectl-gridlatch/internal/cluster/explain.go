@@ -189,7 +189,7 @@ func (x *Explanation) read(head client.Object) {
 	if before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64); err == nil {
 		x.AtCreation = answer.Known(before)
 	}
-	x.Asked = policy.Asked(head)
+	x.Asked = policy.AskAnnotations(head)
 	maps.DeleteFunc(x.Asked, func(key, _ string) bool {
 		return key == v1alpha1.DelayTolerantAnnotation || key == v1alpha1.PolicyAnnotation
 	})
@@ -205,9 +205,9 @@ func (x *Explanation) read(head client.Object) {
 }
 
 func stateOf(o client.Object) State {
-	asked := policy.Asked(o)
+	asked := policy.AskAnnotations(o)
 	if job, ok := o.(*batchv1.Job); ok {
-		asked = policy.JobAsk(&job.Spec.Template, job)
+		asked = policy.JobAskAnnotations(&job.Spec.Template, job)
 	}
 	asksToWait, state := asked[v1alpha1.DelayTolerantAnnotation] == "true", o.GetLabels()[v1alpha1.StateLabel]
 	switch {

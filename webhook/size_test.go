@@ -65,7 +65,7 @@ func TestWorkThatOurNotesDoNotFitOnStartsAsItCame(t *testing.T) {
 						t.Errorf("%s: the API server would refuse it: %v", kind, errs)
 					}
 				}
-				warned := len(response.Warnings) > 0 && strings.Contains(response.Warnings[len(response.Warnings)-1], "leave no room for those of Gridlatch")
+				warned := len(response.Warnings) > 0 && strings.Contains(response.Warnings[len(response.Warnings)-1], "with the notes of Gridlatch, its annotations would be larger than")
 				if (got.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld) != tt.held || warned == tt.held || !tt.held && ptr.Deref(got.Spec.Suspend, false) {
 					t.Errorf("%s: state %q, suspended %v, warned %v", kind, got.Labels[v1alpha1.StateLabel], got.Spec.Suspend, response.Warnings)
 				}
@@ -81,13 +81,13 @@ func TestTheSizeOfAStringIsThatOfWhatItSpells(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := &object{Reader: serving.NewReader(raw)}
-		size, err := o.size()
+		size, err := o.textSize()
 		if diff := cmp.Diff(len(text), size); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", raw, err, diff)
 		}
 	}
 	o := &object{Reader: serving.NewReader([]byte(`"\ud83d\ude00\u00e9\u20ac\u003c"`))}
-	if size, err := o.size(); err != nil || size != len("😀é€<") {
+	if size, err := o.textSize(); err != nil || size != len("😀é€<") {
 		t.Errorf("%d, %v", size, err)
 	}
 }
