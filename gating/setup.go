@@ -115,8 +115,7 @@ func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata,
 
 // enqueueThose calls f with a request for each policy that is isWanted.
 func (l *Loop) enqueueThose(ctx context.Context, isWanted func(*policy.Policy) bool, f func(reconcile.Request)) {
-	// without nodes: whoever asks needs none, and to list nodes takes long
-	policies, err := policy.Policies{Reader: l.Policies.Reader, Clock: l.Policies.Clock}.List(ctx)
+	policies, err := l.Policies.WithoutNodes().List(ctx)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list the policies that a change is about")
 		return
