@@ -96,7 +96,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 // requests are the requests in a queue, in the order of their names, once none has been added for a while.
 func requests(t *testing.T, add func(queue)) (names []string) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
 		q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 		defer q.ShutDown()
 		add(q)

@@ -25,6 +25,13 @@ type Policies struct {
 	Nodes *Nodes
 }
 
+// WithoutNodes returns policies that do not know the nodes, for callers who plan nothing. To list
+// the nodes of each location takes long after each change of a node.
+func (p Policies) WithoutNodes() Policies {
+	p.Nodes = nil
+	return p
+}
+
 // Get returns the policy with a name, and the default policy for an empty name. The default policy
 // always exists. The error for any other policy that does not exist is NotFound.
 func (p Policies) Get(ctx context.Context, name string) (*Policy, error) {

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
@@ -64,5 +66,26 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 				t.Errorf("told: want %t: %v, %v", tt.warned, got.Annotations, response.Warnings)
 			}
 		})
+	}
+}
+
+// namespaced is a cache in which each namespace names a policy that does not exist.
+type namespaced struct{ empty }
+
+func (n namespaced) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if metadata, ok := object.(*metav1.PartialObjectMetadata); ok {
+		metadata.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "gone"}
+		return nil
+	}
+	return n.empty.Get(ctx, key, object, options...)
+}
+
+func TestTheOutcomeTellsThatThePolicyOfANamespaceDoesNotExist(t *testing.T) {
+	w := dirtyNow(t)
+	w.Reader = namespaced{}
+	pod := admitPod(t, w, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: tolerant(nil)}})
+	want := notHeld + "CarbonPolicy gone, which namespace default names, does not exist"
+	if pod.Annotations[v1alpha1.ReasonAnnotation] != want || pod.Annotations[v1alpha1.OutcomeAnnotation] != v1alpha1.OutcomeNotHeld {
+		t.Errorf("got %v, want reason %q and the outcome", pod.Annotations, want)
 	}
 }

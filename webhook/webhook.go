@@ -175,7 +175,7 @@ func (w *Webhook) findPolicy(ctx context.Context, ask policy.Ask, namespace stri
 	case apierrors.IsNotFound(err) && asked:
 		return choice{errs: field.ErrorList{field.Invalid(path.Key(v1alpha1.PolicyAnnotation), name, w.wantPolicy(ctx))}}, nil
 	case apierrors.IsNotFound(err):
-		return choice{warning: fmt.Sprintf("not held: CarbonPolicy %s, which namespace %s names, does not exist", name, namespace)}, nil
+		return choice{warning: fmt.Sprintf("%sCarbonPolicy %s, which namespace %s names, does not exist", notHeld, name, namespace), notHeld: true}, nil
 	case err != nil:
 		return choice{}, err
 	}
@@ -190,7 +190,7 @@ func (w *Webhook) findPolicy(ctx context.Context, ask policy.Ask, namespace stri
 // wantPolicy says which policies exist.
 func (w *Webhook) wantPolicy(ctx context.Context) string {
 	want := "want the name of a CarbonPolicy"
-	policies, err := w.Policies.List(ctx)
+	policies, err := w.Policies.WithoutNodes().List(ctx)
 	if err != nil {
 		return want
 	}

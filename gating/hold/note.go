@@ -134,6 +134,9 @@ func (r ReleaseNote) resumePatch(job metav1.Object) client.Patch {
 	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
 		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
 	}
+	if hasOutcome(job) {
+		changes = append(changes, change{"remove", annotationPath(v1alpha1.OutcomeAnnotation), nil})
+	}
 	return jsonPatch(changes)
 }
 
@@ -180,8 +183,16 @@ func (r ReleaseNote) noting(o metav1.Object) object {
 	if r.IsTaken {
 		taken := v1alpha1.OutcomeTaken
 		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &taken
+	} else if hasOutcome(o) {
+		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = nil
 	}
 	return patch
+}
+
+// hasOutcome reports whether an object has the outcome of an earlier decision.
+func hasOutcome(o metav1.Object) bool {
+	_, ok := o.GetAnnotations()[v1alpha1.OutcomeAnnotation]
+	return ok
 }
 
 // briefPatch notes when an object was released. It makes the object smaller.
@@ -191,6 +202,7 @@ func (r ReleaseNote) briefPatch(o metav1.Object) client.Patch {
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{
 			v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil,
+			v1alpha1.OutcomeAnnotation: nil,
 		},
 	}}.patch(types.MergePatchType)
 }

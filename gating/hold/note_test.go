@@ -161,3 +161,23 @@ func TestPatchesWriteNotesAndLabels(t *testing.T) {
 		t.Errorf("%s, %v", data, err)
 	}
 }
+
+func TestAnOldOutcomeGoesWhenWorkIsHeldOrReleasedAgain(t *testing.T) {
+	notHeld := map[string]string{v1alpha1.OutcomeAnnotation: v1alpha1.OutcomeNotHeld, v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{UID: "u", Annotations: notHeld}}
+	note := ReleaseNote{Reason: "r", At: t0}
+	for name, tt := range map[string]struct {
+		patch client.Patch
+		want  string
+	}{
+		"held by hand": {suspendPatch(job, map[string]string{v1alpha1.ReasonAnnotation: "waits"}), `"gridlatch.dev/outcome":null`},
+		"recorded":     {note.RecordPatch(job), `"gridlatch.dev/outcome":null`},
+		"noted":        {note.briefPatch(job), `"gridlatch.dev/outcome":null`},
+		"resumed":      {note.resumePatch(job), `{"op":"remove","path":"/metadata/annotations/gridlatch.dev~1outcome"}`},
+		"taken":        {ReleaseNote{Reason: "r", At: t0, IsTaken: true}.RecordPatch(job), `"gridlatch.dev/outcome":"taken"`},
+	} {
+		if data, err := tt.patch.Data(job); err != nil || !strings.Contains(string(data), tt.want) {
+			t.Errorf("%s: %s (%v), want %s", name, data, err, tt.want)
+		}
+	}
+}

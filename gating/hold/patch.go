@@ -42,7 +42,14 @@ func AdoptPatch(o metav1.Object) client.Patch {
 
 // suspendPatch suspends a Job that exists already, and fails if the Job has changed since it was
 // read.
-func suspendPatch(job *batchv1.Job, annotations map[string]string) client.Patch {
+func suspendPatch(job *batchv1.Job, notes map[string]string) client.Patch {
+	annotations := make(map[string]any, len(notes)+1)
+	for key, value := range notes {
+		annotations[key] = value
+	}
+	if hasOutcome(job) {
+		annotations[v1alpha1.OutcomeAnnotation] = nil
+	}
 	data, _ := json.Marshal(map[string]any{ // of strings and booleans alone: no error is possible
 		"metadata": map[string]any{
 			"uid": job.UID, "resourceVersion": job.ResourceVersion,

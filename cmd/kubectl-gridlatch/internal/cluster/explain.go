@@ -211,10 +211,12 @@ func stateOf(o client.Object) State {
 	}
 	asksToWait, state := asked[v1alpha1.DelayTolerantAnnotation] == "true", o.GetLabels()[v1alpha1.StateLabel]
 	switch {
+	case state == v1alpha1.StateHeld:
+		return Held
 	case asksToWait && o.GetAnnotations()[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
 		return NotHeld
-	case state == v1alpha1.StateHeld || state == v1alpha1.StateReleased:
-		return State(state)
+	case state == v1alpha1.StateReleased:
+		return Released
 	case asksToWait:
 		return Undecided
 	default:
