@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -250,7 +251,7 @@ func (w *follower) offer(ctx context.Context, o any) {
 		return
 	}
 	now := w.feed.Clock.Now()
-	document, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, lastWritten(configMap, now))
+	document, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, history.LastWritten(configMap, now))
 	if err != nil {
 		err = fmt.Errorf("%s: %w", w.configMap(), err)
 		w.feed.Store.Fail(w.source, err)
@@ -280,18 +281,3 @@ func (w *follower) notify() {
 }
 
 func (w *follower) configMap() string { return "ConfigMap " + w.source.Namespace + "/" + w.source.Name }
-
-// lastWritten returns when an object was created or last updated, by its managed fields, and never
-// a time after now.
-func lastWritten(o metav1.Object, now time.Time) time.Time {
-	last := o.GetCreationTimestamp().Time
-	for _, entry := range o.GetManagedFields() {
-		if entry.Time != nil && entry.Time.After(last) {
-			last = entry.Time.Time
-		}
-	}
-	if last.After(now) {
-		return now
-	}
-	return last
-}

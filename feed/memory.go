@@ -165,7 +165,7 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 		_, followed := known[source]
 		switch {
 		case c.Name != history.ConfigMapName(source, location): // not a history of Gridlatch's
-		case now.Sub(lastWritten(c, now)) <= historyLifetime:
+		case now.Sub(history.LastWritten(c, now)) <= historyLifetime:
 		case followed && slices.Contains(m.Store.Snapshot(source).Locations(), location):
 		default:
 			log.FromContext(ctx).Info("deleting a history that is not used any more", "source", source, "location", location)

@@ -1,5 +1,5 @@
 // Package history keeps what was learned of a location in a ConfigMap: one ConfigMap for each
-// location of a source.
+// location of a source. The package links no controller manager, so that a command can use it.
 package history
 
 import (
@@ -80,3 +80,18 @@ const (
 	// SourceAnnotation is the annotation with the forecast's source.
 	SourceAnnotation = v1alpha1.Prefix + "source"
 )
+
+// LastWritten returns when an object was created or last updated, by its managed fields, and never
+// a time after now.
+func LastWritten(o metav1.Object, now time.Time) time.Time {
+	last := o.GetCreationTimestamp().Time
+	for _, entry := range o.GetManagedFields() {
+		if entry.Time != nil && entry.Time.After(last) {
+			last = entry.Time.Time
+		}
+	}
+	if last.After(now) {
+		return now
+	}
+	return last
+}

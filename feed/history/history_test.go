@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -144,5 +146,27 @@ func TestAConfigMapSaysOfWhatItIs(t *testing.T) {
 			}
 			names[c.Name] = true
 		}
+	}
+}
+
+func TestWhenAnObjectWasLastWritten(t *testing.T) {
+	wrote := func(at time.Time) metav1.ManagedFieldsEntry {
+		stamp := metav1.NewTime(at)
+		return metav1.ManagedFieldsEntry{Time: &stamp}
+	}
+	for name, tt := range map[string]struct {
+		entries []metav1.ManagedFieldsEntry
+		want    time.Time
+	}{
+		"at its creation":           {nil, t0.Add(-3 * time.Hour)},
+		"at its last update":        {[]metav1.ManagedFieldsEntry{wrote(t0.Add(-time.Hour)), {}, wrote(t0.Add(-2 * time.Hour))}, t0.Add(-time.Hour)},
+		"by a clock that runs fast": {[]metav1.ManagedFieldsEntry{wrote(t0.Add(time.Hour))}, t0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := &metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0.Add(-3 * time.Hour)), ManagedFields: tt.entries}
+			if got := LastWritten(object, t0); !got.Equal(tt.want) {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
 	}
 }

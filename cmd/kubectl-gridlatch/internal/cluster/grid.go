@@ -61,13 +61,7 @@ func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, sourc
 	if err := c.API.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: source.Name}, &object); err != nil {
 		return fmt.Errorf("read the forecast: %w", err)
 	}
-	written := object.CreationTimestamp.Time
-	for _, entry := range object.ManagedFields {
-		if entry.Time != nil && entry.Time.After(written) {
-			written = entry.Time.Time
-		}
-	}
-	document, err := forecast.FromConfigMap(object.BinaryData, object.Data, source.Key, written)
+	document, err := forecast.FromConfigMap(object.BinaryData, object.Data, source.Key, history.LastWritten(&object, now))
 	if err == nil {
 		err = store.Offer(source, document, now)
 	}
