@@ -99,7 +99,7 @@ func parseCarbonAwareForecast(body []byte, zone string) (tally, error) {
 		return tally{}, fmt.Errorf("%w: no forecastData", ErrUnreadable)
 	}
 	t, err := parseExporter(forecasts[0].ForecastData, zone)
-	t.issued = instantOr(forecasts[0].GeneratedAt, time.Time{})
+	t.issued = instantOf(forecasts[0].GeneratedAt)
 	return t, err
 }
 

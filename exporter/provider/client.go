@@ -37,7 +37,7 @@ const (
 	OutcomeNotModified Outcome = "not-modified"
 	OutcomeRefusedKey  Outcome = "refused-key"
 	OutcomeNotInPlan   Outcome = "not-in-plan"
-	OutcomeUnknown     Outcome = "unknown-zone"
+	OutcomeUnknownZone Outcome = "unknown-zone"
 	OutcomeRateLimited Outcome = "rate-limited"
 	OutcomeRejected    Outcome = "rejected"
 	OutcomeServerError Outcome = "server-error"
@@ -74,7 +74,7 @@ func newClient(o Options, limit Limit) (*client, error) {
 		o.Sleep = sleep
 	}
 	if o.Jitter == nil {
-		o.Jitter = rand.Float64 //nolint:gosec // no secret: it spreads the attempts of many clusters
+		o.Jitter = rand.Float64 // it spreads the attempts of many clusters
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = defaultUserAgent
@@ -172,14 +172,19 @@ func (c *client) try(ctx context.Context, r request) ([]byte, error) {
 	if response.StatusCode != http.StatusOK {
 		return nil, c.failed(r, response)
 	}
+	return c.read(r, response)
+}
+
+// read returns the body of a successful response.
+func (c *client) read(r request, response *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponseSize+1))
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, c.unreachable(r, fmt.Errorf("the response is cut off after %d bytes: %w", len(body), err))
-	case len(body) > maxResponseSize:
-		return nil, fmt.Errorf("GET %s: the response has more than %d bytes: %w", nameOf(r.url), maxResponseSize, ErrUnreadable)
 	}
 	c.observe(OutcomeOK, response)
+	if len(body) > maxResponseSize {
+		return nil, fmt.Errorf("GET %s: the response has more than %d bytes: %w", nameOf(r.url), maxResponseSize, ErrUnreadable)
+	}
 	c.cache.keep(r.url, response.Header, body)
 	return body, nil
 }

@@ -151,7 +151,7 @@ func parseElectricityMaps(body []byte, zone string, factors EmissionFactors) (ta
 	if document.Datetime != "" {
 		elements, t.width = append(elements, trimMark(body)), time.Hour
 	} else {
-		t.issued = instantOr(document.UpdatedAt, time.Time{})
+		t.issued = instantOf(document.UpdatedAt)
 	}
 	if elements == nil {
 		return tally{}, fmt.Errorf("%w: no forecast, history or data", ErrUnreadable)

@@ -48,17 +48,25 @@ func (e *StatusError) Error() string {
 
 // Unwrap returns what the status means, for [errors.Is]; nil if it may pass.
 func (e *StatusError) Unwrap() error {
-	switch e.Status {
-	case http.StatusUnauthorized:
-		return ErrRefusedKey
-	case http.StatusPaymentRequired, http.StatusForbidden:
-		return ErrNotInPlan
-	case http.StatusNotFound, http.StatusGone:
-		return ErrUnknownZone
-	case http.StatusTooManyRequests:
-		return ErrRateLimited
+	_, cause := e.meaning()
+	return cause
+}
+
+// meaning returns what the status means to a caller, and in metrics.
+func (e *StatusError) meaning() (outcome Outcome, cause error) {
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		return OutcomeRefusedKey, ErrRefusedKey
+	case e.Status == http.StatusPaymentRequired, e.Status == http.StatusForbidden:
+		return OutcomeNotInPlan, ErrNotInPlan
+	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
+		return OutcomeUnknownZone, ErrUnknownZone
+	case e.Status == http.StatusTooManyRequests:
+		return OutcomeRateLimited, ErrRateLimited
+	case e.Status >= http.StatusInternalServerError:
+		return OutcomeServerError, nil
 	}
-	return nil
+	return OutcomeRejected, nil
 }
 
 // mayPass reports whether another attempt may succeed.
@@ -72,23 +80,6 @@ func (e *StatusError) mayPass() bool {
 	return e.Status >= http.StatusInternalServerError
 }
 
-func (e *StatusError) outcome() Outcome {
-	switch e.Unwrap() { //nolint:errorlint // Unwrap returns the errors themselves
-	case ErrRefusedKey:
-		return OutcomeRefusedKey
-	case ErrNotInPlan:
-		return OutcomeNotInPlan
-	case ErrUnknownZone:
-		return OutcomeUnknown
-	case ErrRateLimited:
-		return OutcomeRateLimited
-	}
-	if e.Status >= http.StatusInternalServerError {
-		return OutcomeServerError
-	}
-	return OutcomeRejected
-}
-
 // failed returns the error that a response is.
 func (c *client) failed(r request, response *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorSize)) // the status says enough
@@ -98,7 +89,8 @@ func (c *client) failed(r request, response *http.Response) error {
 		Message:    messageOf(body, r.secrets),
 		where:      nameOf(r.url),
 	}
-	c.observe(e.outcome(), response)
+	outcome, _ := e.meaning()
+	c.observe(outcome, response)
 	return e
 }
 

@@ -217,10 +217,13 @@ func keyHeader(name string, key Secret) (http.Header, error) {
 	if name == "" || strings.EqualFold(name, "Authorization") {
 		return http.Header{"Authorization": {"Bearer " + key.reveal()}}, nil
 	}
-	if strings.ContainsFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	}) {
+	if !isHeaderName(name) {
 		return nil, fmt.Errorf("keyHeader: %.40q: want the name of a header", name)
 	}
 	return http.Header{http.CanonicalHeaderKey(name): {key.reveal()}}, nil
+}
+
+func isHeaderName(name string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	return strings.Trim(name, allowed) == ""
 }

@@ -200,56 +200,71 @@ func (t *token) forget(refused Secret) {
 	}
 }
 
+// A wattTimeMeta says what the values of a response are.
+type wattTimeMeta struct {
+	Region      string
+	SignalType  string `json:"signal_type"`
+	Units       string
+	GeneratedAt string  `json:"generated_at"`
+	Seconds     float64 `json:"data_point_period_seconds"`
+}
+
+// check returns an error if the values are not those that were asked for; "" stands for any.
+func (m wattTimeMeta) check(zone, signalType string) error {
+	switch {
+	case m.Units != "lbs_co2_per_mwh":
+		return fmt.Errorf("%w: meta.units: %.40q: want lbs_co2_per_mwh", ErrUnreadable, m.Units)
+	case zone != "" && m.Region != "" && m.Region != zone:
+		return fmt.Errorf("%w: meta.region: %.40q: want %.40q", ErrUnreadable, m.Region, zone)
+	case signalType != "" && m.SignalType != "" && m.SignalType != signalType:
+		return fmt.Errorf("%w: meta.signal_type: %.40q: want %s", ErrUnreadable, m.SignalType, signalType)
+	}
+	return nil
+}
+
 // parseWattTime reads a forecast or a past. The zone and the signal are those that were asked for;
 // "" stands for any.
 func parseWattTime(body []byte, zone, signalType string) (tally, error) {
 	var document struct {
 		Data []json.RawMessage
-		Meta struct {
-			Region      string
-			SignalType  string `json:"signal_type"`
-			Units       string
-			GeneratedAt string  `json:"generated_at"`
-			Seconds     float64 `json:"data_point_period_seconds"`
-		}
+		Meta wattTimeMeta
 	}
 	if err := decode(body, &document); err != nil {
 		return tally{}, err
 	}
-	meta := document.Meta
-	switch {
-	case document.Data == nil:
+	if document.Data == nil {
 		return tally{}, fmt.Errorf("%w: no data", ErrUnreadable)
-	case meta.Units != "lbs_co2_per_mwh":
-		return tally{}, fmt.Errorf("%w: meta.units: %.40q: want lbs_co2_per_mwh", ErrUnreadable, meta.Units)
-	case zone != "" && meta.Region != "" && meta.Region != zone:
-		return tally{}, fmt.Errorf("%w: meta.region: %.40q: want %.40q", ErrUnreadable, meta.Region, zone)
-	case signalType != "" && meta.SignalType != "" && meta.SignalType != signalType:
-		return tally{}, fmt.Errorf("%w: meta.signal_type: %.40q: want %s", ErrUnreadable, meta.SignalType, signalType)
 	}
-	t := tally{issued: instantOr(meta.GeneratedAt, time.Time{})}
-	if meta.Seconds >= 1 && meta.Seconds <= maxSlotWidth.Seconds() {
-		t.width = time.Duration(meta.Seconds * float64(time.Second))
+	if err := document.Meta.check(zone, signalType); err != nil {
+		return tally{}, err
+	}
+	t := tally{issued: instantOf(document.Meta.GeneratedAt)}
+	if seconds := document.Meta.Seconds; seconds >= 1 && seconds <= maxSlotWidth.Seconds() {
+		t.width = time.Duration(seconds * float64(time.Second))
 	}
 	for _, raw := range document.Data {
-		var e struct {
-			PointTime string `json:"point_time"`
-			Value     json.RawMessage
-		}
-		if err := json.Unmarshal(raw, &e); err != nil {
-			t.elements++
-			t.reject(err)
-			continue
-		}
-		t.addPoint(e.PointTime, e.Value, gramsPerPound/kWhPerMWh)
+		t.addWattTime(raw)
 	}
 	return t, nil
 }
 
-// instantOr reads an instant that a provider may leave out.
-func instantOr(text string, otherwise time.Time) time.Time {
+func (t *tally) addWattTime(raw json.RawMessage) {
+	var e struct {
+		PointTime string `json:"point_time"`
+		Value     json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &e); err != nil {
+		t.elements++
+		t.reject(err)
+		return
+	}
+	t.addPoint(e.PointTime, e.Value, gramsPerPound/kWhPerMWh)
+}
+
+// instantOf reads an instant that a provider may leave out; then it is the zero time.
+func instantOf(text string) time.Time {
 	if t, err := forecast.ParseTime(text); err == nil {
 		return t
 	}
-	return otherwise
+	return time.Time{}
 }
