@@ -21,6 +21,13 @@ type Provider interface {
 	Past(ctx context.Context, zone string, from, to time.Time) (Reading, error)
 }
 
+// ZoneFinder is a [Provider] that can tell the zone of a place.
+type ZoneFinder interface {
+	Provider
+	// Zone returns the zone of a latitude and a longitude in degrees.
+	Zone(ctx context.Context, latitude, longitude float64) (string, error)
+}
+
 // Type names a provider, as a CarbonPolicy does.
 type Type string
 
