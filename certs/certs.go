@@ -1,29 +1,26 @@
-// Package certs keeps the webhook reachable where cert-manager is not
-// installed: a self-signed CA in a Secret, a short-lived serving certificate in
-// the memory of each replica, and the CA in the webhook configuration's
-// caBundle.
+// Package certs makes the webhook's certificates where cert-manager is not installed: a self-signed
+// CA in a Secret, a short-lived serving certificate in the memory of each replica, and the CA in
+// the caBundle of the webhook configuration.
 //
 // # Two parts
 //
-// A [Keeper] makes and renews the CA, and writes the caBundle. It runs by itself
-// (gridlatch certs), because whoever may write a webhook configuration may see
-// and change every object of the cluster: no admission policy can confine such
-// writes, since the API server exempts these configurations from admission.
-// Its service account can do nothing else, and it listens for nothing but
-// metrics and probes.
+// A [Keeper] makes and renews the CA, and writes the caBundle. The Keeper is a process of its own
+// (gridlatch certs), because a program that may write a webhook configuration may see and change
+// every object of the cluster. No admission policy can limit such writes, since the API server does
+// not ask admission about these configurations. The Keeper's service account can do nothing else,
+// and the Keeper serves only metrics and probes.
 //
-// A [Source] is in each replica of Gridlatch. It reads the Secret, signs a
-// certificate for itself, and signs again when the CA is replaced. It never
-// writes, and needs no right to.
+// A [Source] is in each replica of Gridlatch. The Source reads the Secret, signs a certificate for
+// itself, and signs again when the CA is replaced. The Source never writes, and needs no right to
+// write.
 //
-// No volume, no restart and no order of installation is needed. One Keeper is
-// enough, for it has months to renew a CA. Two do no harm: a write fails on what
-// the other has changed, so that they need no leader. A replaced CA stays in the
-// caBundle for as long as it is valid, so that replicas which still serve under
-// it are trusted until they have changed over.
+// No volume, no restart and no order of installation is needed. One Keeper is enough, because a
+// Keeper has months to renew a CA. Two Keepers do no harm and need no leader: a write fails if the
+// other Keeper has written in between. A replaced CA stays in the caBundle for as long as the CA is
+// valid. So replicas that still serve under the old CA are trusted until they serve under the new
+// one.
 //
-// Where cert-manager is to write the caBundle, a Keeper that was left behind
-// lets it be.
+// Where cert-manager writes the caBundle, a Keeper that was left behind does not write.
 package certs
 
 import (
@@ -42,22 +39,22 @@ const (
 	leafDuration = 7 * 24 * time.Hour
 )
 
-// SecretByObject says what a Source needs to have cached: the one Secret, so
-// that no right to read others is needed.
+// SecretByObject returns what the cache of a Source must keep: one Secret, so that no right to read
+// others is needed.
 func SecretByObject(secret types.NamespacedName) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Secret{}: {Namespaces: map[string]cache.Config{
-			secret.Namespace: {FieldSelector: named(secret.Name)},
+			secret.Namespace: {FieldSelector: byName(secret.Name)},
 		}},
 	}
 }
 
-// ByObject says what a Keeper needs to have cached: the one Secret and the one
+// ByObject returns what the cache of a Keeper must keep: one Secret and one
 // MutatingWebhookConfiguration.
 func ByObject(secret types.NamespacedName, webhook string) map[client.Object]cache.ByObject {
 	cached := SecretByObject(secret)
-	cached[&admissionv1.MutatingWebhookConfiguration{}] = cache.ByObject{Field: named(webhook)}
+	cached[&admissionv1.MutatingWebhookConfiguration{}] = cache.ByObject{Field: byName(webhook)}
 	return cached
 }
 
-func named(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
+func byName(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }

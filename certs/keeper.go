@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// Keeper makes and renews the CA, and has the API server trust it.
+// Keeper makes and renews the CA, and makes the API server trust the CA.
 type Keeper struct {
 	secret  types.NamespacedName
 	webhook string
@@ -61,18 +61,22 @@ func (k *Keeper) SetupWithManager(mgr manager.Manager) error {
 // Reconcile puts the CA into every caBundle of a configuration.
 func (k *Keeper) Reconcile(ctx context.Context, config *admissionv1.MutatingWebhookConfiguration) (ctrl.Result, error) {
 	if config.Annotations[cmapi.WantInjectAnnotation] != "" {
-		return ctrl.Result{}, nil // cert-manager does
+		return ctrl.Result{}, nil // cert-manager injects
 	}
 	var secret corev1.Secret
 	if err := k.client.Get(ctx, k.secret, &secret); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err) // its creation comes back here
+		return ctrl.Result{}, client.IgnoreNotFound(err) // the creation of the Secret calls Reconcile again
+	}
+	ca := secret.Data[corev1.TLSCertKey]
+	if len(certificatesIn(ca)) == 0 {
+		return ctrl.Result{}, nil // the CA is about to be replaced, which calls Reconcile again
 	}
 	changed := config.DeepCopy()
 	for i := range changed.Webhooks {
 		trust := &changed.Webhooks[i].ClientConfig
-		trust.CABundle = bundle(trust.CABundle, secret.Data[corev1.TLSCertKey], k.now())
+		trust.CABundle = mergeBundles(trust.CABundle, ca, k.now())
 	}
-	if same(config, changed) {
+	if haveSameBundles(config, changed) {
 		return ctrl.Result{}, nil
 	}
 	patch := client.MergeFromWithOptions(config, client.MergeFromWithOptimisticLock{})
@@ -82,7 +86,8 @@ func (k *Keeper) Reconcile(ctx context.Context, config *admissionv1.MutatingWebh
 	return ctrl.Result{}, nil
 }
 
-func same(a, b *admissionv1.MutatingWebhookConfiguration) bool {
+// haveSameBundles reports whether two versions of a configuration have the same caBundles.
+func haveSameBundles(a, b *admissionv1.MutatingWebhookConfiguration) bool {
 	for i := range a.Webhooks {
 		if !bytes.Equal(a.Webhooks[i].ClientConfig.CABundle, b.Webhooks[i].ClientConfig.CABundle) {
 			return false
@@ -91,16 +96,26 @@ func same(a, b *admissionv1.MutatingWebhookConfiguration) bool {
 	return true
 }
 
-// bundle returns ca followed by those certificates of old that are still
-// valid, each once. Old ones that cannot be read are dropped.
-func bundle(old, ca []byte, now time.Time) []byte {
-	kept := append([]byte(nil), ca...)
-	for block, rest := pem.Decode(old); block != nil; block, rest = pem.Decode(rest) {
-		encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err == nil && now.Before(certificate.NotAfter) && !bytes.Contains(kept, encoded) {
+// mergeBundles returns the CA, followed by each certificate of the old bundle that is still valid. A
+// certificate that cannot be read is dropped.
+func mergeBundles(old, ca []byte, now time.Time) []byte {
+	kept := bytes.Clone(ca)
+	for _, certificate := range certificatesIn(old) {
+		encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
+		if now.Before(certificate.NotAfter) && !bytes.Contains(kept, encoded) {
 			kept = append(kept, encoded...)
 		}
 	}
 	return kept
+}
+
+// certificatesIn returns the certificates in PEM blocks that can be read.
+func certificatesIn(encoded []byte) []*x509.Certificate {
+	var certificates []*x509.Certificate
+	for block, rest := pem.Decode(encoded); block != nil; block, rest = pem.Decode(rest) {
+		if certificate, err := x509.ParseCertificate(block.Bytes); err == nil {
+			certificates = append(certificates, certificate)
+		}
+	}
+	return certificates
 }

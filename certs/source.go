@@ -20,25 +20,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// Source serves certificates that it signs itself, with a CA that it only reads.
+// Source serves certificates that Source signs itself. Source only reads the CA.
 type Source struct {
 	tls *servertls.DynamicSource
 	ca  *signer
 }
 
-// NewSource returns a source of certificates for DNS names; it has one some time
-// after it was set up with a manager that runs, and the Secret was there.
+// NewSource returns a source of certificates for DNS names. A certificate exists some time after
+// the manager has started and the Secret exists.
 func NewSource(hosts []string) *Source {
 	ca := &signer{now: time.Now}
 	return &Source{ca: ca, tls: &servertls.DynamicSource{DNSNames: hosts, Authority: ca}}
 }
 
-// TLS makes a server present the current certificate; handshakes fail until
-// there is one.
+// TLS makes a server present the current certificate. TLS handshakes fail until there is one.
 func (s *Source) TLS(config *tls.Config) { config.GetCertificate = s.tls.GetCertificate }
 
-// SetupWithManager runs the source in every replica. The manager has to cache
-// what SecretByObject says.
+// SetupWithManager runs the source in every replica. The cache of the manager must keep what
+// [SecretByObject] returns.
 func (s *Source) SetupWithManager(mgr manager.Manager) error {
 	if err := mgr.Add(s.tls); err != nil {
 		return fmt.Errorf("add certificate source: %w", err)
@@ -54,21 +53,21 @@ func (s *Source) SetupWithManager(mgr manager.Manager) error {
 	return nil
 }
 
-// signer signs with the CA that was last read. It is what a DynamicSource asks.
+// signer signs with the CA that was read last. A DynamicSource calls the signer.
 type signer struct {
 	now func() time.Time
 
-	mu      sync.Mutex
-	ca      *tls.Certificate // nil at first
-	waiting []chan<- struct{}
+	mu          sync.Mutex
+	ca          *tls.Certificate // nil until the first CA was read
+	subscribers []chan<- struct{}
 }
 
-// Reconcile takes over the CA in a Secret, and has certificates signed anew. One
-// that cannot be used leaves the last good one in use.
+// Reconcile takes over the CA in a Secret, and requests new certificates. A CA that cannot be used
+// leaves the last good CA in use.
 func (s *signer) Reconcile(ctx context.Context, secret *corev1.Secret) (ctrl.Result, error) {
 	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		log.FromContext(ctx).Error(err, "cannot use the CA") // another one comes back here
+		log.FromContext(ctx).Error(err, "cannot use the CA") // another CA calls Reconcile again
 		return ctrl.Result{}, nil
 	}
 	s.mu.Lock()
@@ -77,37 +76,37 @@ func (s *signer) Reconcile(ctx context.Context, secret *corev1.Secret) (ctrl.Res
 		return ctrl.Result{}, nil
 	}
 	s.ca = &pair
-	for _, rotated := range s.waiting {
+	for _, rotated := range s.subscribers {
 		select {
 		case rotated <- struct{}{}:
-		default: // it is told already
+		default: // a notification waits already
 		}
 	}
 	return ctrl.Result{}, nil
 }
 
-// Run has nothing to do: the Secret is watched by the manager.
+// Run does nothing, because the manager watches the Secret.
 func (s *signer) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return nil
 }
 
-// WatchRotation has the channel told of another CA.
+// WatchRotation subscribes a channel to changes of the CA.
 func (s *signer) WatchRotation(rotated chan<- struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = append(s.waiting, rotated)
+	s.subscribers = append(s.subscribers, rotated)
 }
 
-// StopWatchingRotation has it told no more.
+// StopWatchingRotation ends the subscription of a channel.
 func (s *signer) StopWatchingRotation(rotated chan<- struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(c chan<- struct{}) bool { return c == rotated })
+	s.subscribers = slices.DeleteFunc(s.subscribers, func(c chan<- struct{}) bool { return c == rotated })
 }
 
-// Sign makes a certificate of a template, valid from now on, and never for longer
-// than the CA.
+// Sign makes a certificate of a template. The certificate is valid from now on, and never for
+// longer than the CA.
 func (s *signer) Sign(template *x509.Certificate) (*x509.Certificate, error) {
 	s.mu.Lock()
 	ca := s.ca

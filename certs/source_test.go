@@ -19,12 +19,18 @@ import (
 // secretCA is a Secret with a CA that is valid until then.
 func secretCA(t *testing.T, serial int64, until time.Time) *corev1.Secret {
 	t.Helper()
+	return caSecretBetween(t, serial, t0.Add(-time.Hour), until)
+}
+
+// caSecretBetween is a Secret with a CA that is valid from one time to another.
+func caSecretBetween(t *testing.T, serial int64, from, until time.Time) *corev1.Secret {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "ca"}, NotBefore: t0.Add(-time.Hour), NotAfter: until,
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "ca"}, NotBefore: from, NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -36,6 +42,7 @@ func secretCA(t *testing.T, serial int64, until time.Time) *corev1.Secret {
 		t.Fatal(err)
 	}
 	return &corev1.Secret{Data: map[string][]byte{
+		"ca.crt":                pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
 	}}

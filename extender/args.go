@@ -11,27 +11,26 @@ import (
 )
 
 const (
-	// maxNodes bounds the nodes of a request: more than any cluster has.
+	// maxNodes bounds the nodes of a request. No cluster has as many.
 	maxNodes = 100_000
-	// maxField bounds a field of the pod. Kubernetes allows annotations of 256 KiB,
-	// of which each byte may be an escape of six.
-	maxField = 2 << 20
+	// maxFieldBytes bounds a field of the pod. Kubernetes allows annotations of 256 KiB, and each
+	// byte may be an escape of six bytes.
+	maxFieldBytes = 2 << 20
 )
 
-// args are what is read of the ExtenderArgs of a request. The values are parts
-// of its body.
+// args is what is read of the ExtenderArgs of a request. The values are parts of its body.
 type args struct {
 	pod metav1.PartialObjectMetadata
-	// names are the names of the nodes, as JSON strings.
+	// names has the names of the nodes, as JSON strings.
 	names [][]byte
-	// nodes are the nodes themselves, each as a JSON object; none if the
-	// scheduler sends names only.
+	// nodes has the nodes themselves, as JSON objects. There are none if the scheduler sends only
+	// names.
 	nodes [][]byte
 }
 
-// parse reads the body of a request: of the pod only the metadata, of nodes only
-// the names, which it puts where others were. The keys are matched in any case, as
-// the scheduler itself would.
+// parse reads the body of a request. Of the pod, parse reads only the metadata, and of nodes only
+// the names, which replace the names of an earlier request. Keys match in any case, as in the
+// scheduler itself.
 func parse(body []byte, names [][]byte) (*args, error) {
 	r := serving.NewReader(body)
 	a := &args{names: names[:0]}
@@ -41,12 +40,12 @@ func parse(body []byte, names [][]byte) (*args, error) {
 		switch {
 		case strings.EqualFold(key, "Pod") && r.PeekKind() == '{':
 			pods++
-			return pod(r, &a.pod)
+			return readPod(r, &a.pod)
 		case strings.EqualFold(key, "NodeNames"):
-			return r.List("NodeNames", func() error { return a.name(r) })
+			return r.List("NodeNames", func() error { return a.readName(r) })
 		case strings.EqualFold(key, "Nodes"):
 			full = r.PeekKind() == '{'
-			return a.list(r)
+			return a.readNodes(r)
 		default:
 			return r.Skip()
 		}
@@ -66,11 +65,11 @@ func parse(body []byte, names [][]byte) (*args, error) {
 	return a, nil
 }
 
-// pod reads of a pod's metadata what matters here. The rest could be made to
-// take many times its length.
-func pod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
+// readPod reads the needed part of a pod's metadata. The rest could take many times its length when
+// it is decoded.
+func readPod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
 	decode := func(name string, field any) func() error {
-		return func() error { return r.Decode("Pod.metadata."+name, maxField, field) }
+		return func() error { return r.Decode("Pod.metadata."+name, maxFieldBytes, field) }
 	}
 	return r.Fields("Pod", map[string]func() error{
 		"metadata": func() error {
@@ -84,17 +83,17 @@ func pod(r serving.Reader, into *metav1.PartialObjectMetadata) error {
 	})
 }
 
-// list reads a list of nodes, if there is one.
-func (a *args) list(r serving.Reader) error {
+// readNodes reads the list of nodes, if there is one.
+func (a *args) readNodes(r serving.Reader) error {
 	return r.Fields("Nodes", map[string]func() error{
 		"items": func() error {
-			return r.List("Nodes.items", func() error { return a.node(r) })
+			return r.List("Nodes.items", func() error { return a.readNode(r) })
 		},
 	})
 }
 
-// node reads one node.
-func (a *args) node(r serving.Reader) error {
+// readNode reads one node.
+func (a *args) readNode(r serving.Reader) error {
 	named := len(a.names)
 	value, err := r.Part(func() error {
 		return r.Members("Nodes.items", func(key string) error {
@@ -105,7 +104,7 @@ func (a *args) node(r serving.Reader) error {
 				if key != "name" {
 					return r.Skip()
 				}
-				return a.name(r)
+				return a.readName(r)
 			})
 		})
 	})
@@ -119,8 +118,8 @@ func (a *args) node(r serving.Reader) error {
 	return nil
 }
 
-// name reads the name of a node.
-func (a *args) name(r serving.Reader) error {
+// readName reads the name of a node.
+func (a *args) readName(r serving.Reader) error {
 	if kind := r.PeekKind(); kind != '"' && kind != 0 {
 		return fmt.Errorf("want the name of a node, not %s", kind)
 	}

@@ -17,90 +17,88 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// The paths of the two verbs, as they stand in the scheduler's configuration.
+// These paths of the two verbs are in the scheduler's configuration.
 const (
 	PrioritizePath = "/prioritize"
 	FilterPath     = "/filter"
 )
 
-// keptNodes is for how many nodes the memory of a request is kept for the next.
-const keptNodes = 1 << 14
+// maxKeptNodes bounds the memory of a request that is kept for the next one, in nodes.
+const maxKeptNodes = 1 << 14
 
-// ErrNoPolicy is returned by a source of terms for a pod whose policy does not
-// exist.
+// ErrNoPolicy is the error for a pod whose policy does not exist.
 var ErrNoPolicy = errors.New("no such policy")
 
-// Extender answers kube-scheduler. Its exported fields are required.
+// Extender answers kube-scheduler. The exported fields are required.
 type Extender struct {
 	Nodes *Nodes
-	// Terms returns what the placing of a pod depends on; the name of its policy
-	// also with [ErrNoPolicy].
+	// Terms returns what the placement of a pod depends on. With [ErrNoPolicy], Terms returns the
+	// name of the policy only.
 	Terms func(ctx context.Context, pod *metav1.PartialObjectMetadata, now time.Time) (Terms, error)
-	// Now is the clock.
+	// Now returns the time.
 	Now     func() time.Time
 	Metrics *Metrics
 }
 
-// limits are those of an intake of requests. The names of 5,000 nodes are 0.3 MB;
-// of whole nodes, at some 10 KB each, 3,000 fit into the largest body. An answer is
-// at most three times as long as its request, and takes some 30 MB to make at
-// worst. A scheduler asks for one at a time.
-func limits() serving.Limits {
+// intakeLimits returns the limits for requests. The names of 5,000 nodes take 0.3 MB. Of whole
+// nodes, at some 10 KB each, 3,000 fit into the largest body. An answer is at most three times as
+// long as its request, and takes some 30 MB at worst. A scheduler asks for one answer at a time.
+func intakeLimits() serving.Limits {
 	return serving.Limits{
-		Body: 32 << 20, Hint: "; with nodeCacheCapable: true, the scheduler sends names only",
-		Small: 1 << 20, Room: 32 << 20, Large: 1, Turns: 4,
+		MaxBody: 32 << 20, Hint: "; with nodeCacheCapable: true, the scheduler sends names only",
+		SmallBody: 1 << 20, SmallMemory: 32 << 20, LargeBodies: 1, Concurrency: 4,
 	}
 }
 
-// Handler serves the verbs.
+// Handler returns the HTTP handler of both verbs.
 func (e *Extender) Handler() http.Handler {
-	intake := serving.NewIntake(limits())
-	desks := &sync.Pool{New: func() any { return new(desk) }}
+	intake := serving.NewIntake(intakeLimits())
+	desks := &sync.Pool{New: func() any { return new(scratch) }}
 	mux := http.NewServeMux()
 	for verb, answer := range map[string]answer{PrioritizePath: e.prioritize, FilterPath: e.filter} {
-		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, intake: intake, desks: desks})
+		mux.Handle(verb, &verbHandler{extender: e, name: verb[1:], answer: answer, intake: intake, scratches: desks})
 	}
 	return mux
 }
 
-// desk is the memory for the nodes of a request.
-type desk struct {
+// scratch is the memory for the nodes of a request.
+type scratch struct {
 	out   *bytes.Buffer
 	names [][]byte
-	spots []spot
+	sites []nodeSite
 }
 
-// answer writes the answer to a request, whose nodes are at the spots of the desk
-// once they have been located.
-type answer func(on *desk, a *args, terms Terms, now time.Time)
+// answer writes the answer to a request. The answer itself finds the sites of the request's nodes.
+type answer func(on *scratch, a *args, terms Terms, now time.Time)
 
+// verbHandler answers the requests of one verb.
 type verbHandler struct {
-	extender *Extender
-	name     string
-	answer   answer
-	intake   *serving.Intake
-	desks    *sync.Pool
+	extender  *Extender
+	name      string
+	answer    answer
+	intake    *serving.Intake
+	scratches *sync.Pool
 }
 
-// ServeHTTP answers one request. Only what is no request is an error: what
-// cannot be told makes all nodes alike.
+// ServeHTTP answers one request. Only an invalid request is an error. If the terms are not known,
+// all nodes are alike.
 func (h *verbHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	began := h.extender.Now()
 	o := refused
 	err := h.intake.Serve(w, req, func(ctx context.Context, body []byte, to *bytes.Buffer) (err error) {
-		o, err = h.work(ctx, body, to, began)
+		o, err = h.makeAnswer(ctx, body, to, began)
 		return err
 	})
 	if errors.Is(err, serving.ErrBusy) {
 		o = busy
 	}
-	h.extender.Metrics.done(h.name, o, h.extender.Now().Sub(began))
+	h.extender.Metrics.observe(h.name, o, h.extender.Now().Sub(began))
 }
 
-// work makes the answer to a request.
-func (h *verbHandler) work(ctx context.Context, body []byte, to *bytes.Buffer, now time.Time) (outcome, error) {
-	on, _ := h.desks.Get().(*desk)
-	defer h.leave(on)
+// makeAnswer makes the answer to a request.
+func (h *verbHandler) makeAnswer(ctx context.Context, body []byte, to *bytes.Buffer, now time.Time) (outcome, error) {
+	on, _ := h.scratches.Get().(*scratch)
+	defer h.putBack(on)
 	on.out = to
 	a, err := parse(body, on.names)
 	if err != nil {
@@ -114,31 +112,30 @@ func (h *verbHandler) work(ctx context.Context, body []byte, to *bytes.Buffer, n
 		if errors.Is(err, ErrNoPolicy) {
 			h.extender.Nodes.Forget(terms.Policy)
 		}
-		log.FromContext(ctx).V(1).Info("all nodes are alike", "verb", h.name, "namespace", a.pod.Namespace, "pod", a.pod.Name, "because", err.Error())
+		log.FromContext(ctx).V(1).Info("all nodes get the same points", "verb", h.name, "namespace", a.pod.Namespace, "pod", a.pod.Name, "because", err.Error())
 		terms = Terms{}
 	}
 	h.answer(on, a, terms, now)
 	return o, nil
 }
 
-// leave leaves a desk for the next request, without what one for many nodes took.
-func (h *verbHandler) leave(d *desk) {
-	if max(cap(d.names), cap(d.spots)) > keptNodes {
-		d.names, d.spots = nil, nil
+// putBack keeps the memory for the next request, but not what a request with many nodes took.
+func (h *verbHandler) putBack(d *scratch) {
+	if max(cap(d.names), cap(d.sites)) > maxKeptNodes {
+		d.names, d.sites = nil, nil
 	}
-	clear(d.names) // they are parts of a body
+	clear(d.names) // the names are parts of a body
 	d.out = nil
-	h.desks.Put(d)
+	h.scratches.Put(d)
 }
 
-// prioritize answers with the points of each node: an
-// [extenderv1.HostPriorityList].
-func (e *Extender) prioritize(on *desk, a *args, terms Terms, now time.Time) {
-	on.spots = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.spots)
-	scale, scored := terms.scale(on.spots, now), 0
+// prioritize answers with the points of each node: an [extenderv1.HostPriorityList].
+func (e *Extender) prioritize(on *scratch, a *args, terms Terms, now time.Time) {
+	on.sites = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.sites)
+	scale, scored := terms.scale(on.sites, now), 0
 	to := append(on.out.AvailableBuffer(), '[')
 	for i, name := range a.names {
-		points, known := scale(on.spots[i])
+		points, known := scale(on.sites[i])
 		if known {
 			scored++
 		}
@@ -148,19 +145,19 @@ func (e *Extender) prioritize(on *desk, a *args, terms Terms, now time.Time) {
 		to = append(strconv.AppendInt(to, points, 10), '}')
 	}
 	on.out.Write(append(to, ']'))
-	e.Metrics.saw("prioritize", "scored", scored)
-	e.Metrics.saw("prioritize", "unknown", len(a.names)-scored)
+	e.Metrics.countNodes("prioritize", "scored", scored)
+	e.Metrics.countNodes("prioritize", "unknown", len(a.names)-scored)
 }
 
 // filter answers with the nodes that are kept, and why the others are not: an
-// [extenderv1.ExtenderFilterResult]. Evicting pods would make no node cleaner,
-// so that what is dropped is unresolvable.
-func (e *Extender) filter(on *desk, a *args, terms Terms, now time.Time) {
+// [extenderv1.ExtenderFilterResult]. Dropped nodes are unresolvable, because evicting pods makes no
+// node cleaner.
+func (e *Extender) filter(on *scratch, a *args, terms Terms, now time.Time) {
 	kept, open, end := a.names, `{"NodeNames":[`, `]`
 	if a.nodes != nil {
 		kept, open, end = a.nodes, `{"Nodes":{"metadata":{},"items":[`, `]}`
 	}
-	why := e.why(on, a, terms, now)
+	why := e.whyDropped(on, a, terms, now)
 	failed := extenderv1.FailedNodesMap{}
 	to := append(on.out.AvailableBuffer(), open...)
 	n := 0
@@ -174,30 +171,31 @@ func (e *Extender) filter(on *desk, a *args, terms Terms, now time.Time) {
 	}
 	to = append(to, end...)
 	if len(failed) > 0 {
-		encoded, _ := json.Marshal(failed) // of strings alone: no error is possible
+		encoded, _ := json.Marshal(failed) // strings never fail
 		to = append(append(to, `,"FailedAndUnresolvableNodes":`...), encoded...)
 	}
 	on.out.Write(append(to, '}'))
-	e.Metrics.saw("filter", "kept", n)
-	e.Metrics.saw("filter", "dropped", len(failed))
+	e.Metrics.countNodes("filter", "kept", n)
+	e.Metrics.countNodes("filter", "dropped", len(failed))
 }
 
-// why says of the i-th node why it is dropped; empty if it is kept.
-func (e *Extender) why(on *desk, a *args, terms Terms, now time.Time) func(i int) string {
+// whyDropped returns a function that says why the i-th node is dropped. The reason is empty if the
+// node is kept.
+func (e *Extender) whyDropped(on *scratch, a *args, terms Terms, now time.Time) func(i int) string {
 	if !terms.Strict {
 		return func(int) string { return "" }
 	}
-	on.spots = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.spots)
-	reasons := terms.dropped(on.spots, now)
+	on.sites = e.Nodes.locate(terms.Policy, terms.Locations, a.names, on.sites)
+	reasons := terms.dropReasons(on.sites, now)
 	return func(i int) string {
-		if at := on.spots[i].location; at != nowhere {
+		if at := on.sites[i].location; at != nowhere {
 			return reasons[at]
 		}
 		return ""
 	}
 }
 
-// comma separates the i-th item from the one before.
+// comma separates the i-th item from the item before.
 func comma(to []byte, i int) []byte {
 	if i == 0 {
 		return to

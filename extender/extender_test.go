@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,9 +164,9 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 			http.MethodPost, "application/json", `{"Pod":{},"Nodes":{"items":[{"metadata":{"name":"a","name":"b"}}]}}`, http.StatusBadRequest, "want one metadata.name in each"},
 		"names and nodes": {
 			http.MethodPost, "application/json", `{"Pod":{},"NodeNames":["a"],"Nodes":{"items":[{"metadata":{"name":"a"}}]}}`, http.StatusBadRequest, "want either Nodes or NodeNames"},
-		"more behind it": {http.MethodPost, "application/json", good + "{}", http.StatusBadRequest, "nothing behind it"},
+		"more behind it": {http.MethodPost, "application/json", good + "{}", http.StatusBadRequest, "nothing after it"},
 		"a body without end": {
-			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", int(limits().Body)) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
+			http.MethodPost, "application/json", `{"Pod":{},"x":"` + strings.Repeat("x", int(intakeLimits().MaxBody)) + `"}`, http.StatusRequestEntityTooLarge, "at most 32 MiB"},
 	} {
 		for _, path := range []string{PrioritizePath, FilterPath} {
 			t.Run(name+path, func(t *testing.T) {
@@ -183,7 +185,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 
 func TestALengthThatIsTooMuchIsRefusedUnread(t *testing.T) {
 	req := httptest.NewRequest(http.MethodPost, PrioritizePath, http.NoBody)
-	req.ContentLength = limits().Body + 1
+	req.ContentLength = intakeLimits().MaxBody + 1
 	req.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	newExtender(Terms{}).Handler().ServeHTTP(w, req)
@@ -216,7 +218,7 @@ func TestMetrics(t *testing.T) {
 	post(e.Handler(), FilterPath, body)
 	post(e.Handler(), FilterPath, []byte("{"))
 	const want = `
-# HELP gridlatch_extender_nodes_total Nodes in requests of the scheduler, by verb and by outcome: scored or unknown (in no location, or one without a forecast), kept or dropped.
+# HELP gridlatch_extender_nodes_total Nodes in requests of kube-scheduler, by verb and outcome. Outcomes: scored, unknown (the node is at no location, or at one without a forecast), kept, dropped.
 # TYPE gridlatch_extender_nodes_total counter
 gridlatch_extender_nodes_total{outcome="dropped",verb="filter"} 1
 gridlatch_extender_nodes_total{outcome="kept",verb="filter"} 2
@@ -266,33 +268,98 @@ func TestNodesAreFollowed(t *testing.T) {
 	expect("and is forgotten", map[string]int64{"one": 0, "two": 10, "three": 0})
 }
 
-// TestRequestsWhileNodesAndPoliciesChange is for the race detector.
-func TestRequestsWhileNodesAndPoliciesChange(t *testing.T) {
-	e := newExtender(Terms{}, at("a", "a"))
-	e.Terms = func(context.Context, *metav1.PartialObjectMetadata, time.Time) (Terms, error) {
-		locations := []Location{grid("a", 100), grid("b", 500)}[:1+time.Now().UnixNano()%2]
-		return Terms{Policy: "p", Locations: locations, Duration: time.Hour}, nil
-	}
-	h := e.Handler()
-	done := make(chan struct{})
-	for range 4 {
-		go func() {
-			for range 100 {
-				post(h, PrioritizePath, byName(t, "a", "b"))
+func TestTheMapOfAPolicyIsDeletedWithThePolicy(t *testing.T) {
+	for name, deleted := range map[string]any{
+		"a deletion that was seen":   &metav1.ObjectMeta{Name: "p"},
+		"a deletion that was missed": cache.DeletedFinalStateUnknown{Key: "p"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newExtender(Terms{Policy: "p", Locations: []Location{grid("a", 100), grid("b", 500)}, Duration: time.Hour}, at("a", "a"))
+			pointsOf(t, e.Handler(), []string{"a"})
+			handler := e.Nodes.PolicyHandler()
+			handler.OnDelete(&metav1.ObjectMeta{Name: "another"})
+			if len(e.Nodes.maps) != 1 {
+				t.Fatal("the map of a policy is deleted with another policy")
 			}
-			done <- struct{}{}
-		}()
+			handler.OnDelete(deleted)
+			if len(e.Nodes.maps) != 0 {
+				t.Error("the map of a policy outlives the policy")
+			}
+		})
 	}
-	for finished := 0; finished < 4; {
-		select {
-		case <-done:
-			finished++
-		default:
-			e.Nodes.OnAdd(at("b", "b"), false)
-			e.Nodes.OnDelete(at("b", "b"))
-			e.Nodes.Forget("p")
+}
+
+// TestRequestsWhileNodesAndPoliciesChange has requests meet changes of nodes and policies. Each answer
+// must be right for one of the states that there were, and the last answer for the last state.
+func TestRequestsWhileNodesAndPoliciesChange(t *testing.T) {
+	all := []Location{grid("a", 100), grid("b", 300), grid("c", 500)}
+	var locations atomic.Int32
+	locations.Store(3)
+	e := newExtender(Terms{}, at("a", "a"), at("c", "c"))
+	e.Terms = func(context.Context, *metav1.PartialObjectMetadata, time.Time) (Terms, error) {
+		return Terms{Policy: "p", Locations: all[:locations.Load()], Duration: time.Hour}, nil
+	}
+	h, names := e.Handler(), []string{"a", "b", "c", "nobody"}
+	possible := [][]int64{
+		{10, 5, 0, 0}, // with three locations and b
+		{10, 0, 0, 0}, // without b, or without the third location
+		{0, 0, 0, 0},  // without both
+	}
+	var requests, changes sync.WaitGroup
+	ended := make(chan struct{})
+	changes.Go(func() {
+		for i := int32(0); ; i++ {
+			select {
+			case <-ended:
+				return
+			default:
+				e.Nodes.OnAdd(at("b", "b"), false)
+				locations.Store(2 + i%2)
+				e.Nodes.OnDelete(at("b", "b"))
+				if i%64 == 0 {
+					e.Nodes.Forget("p")
+				}
+			}
 		}
+	})
+	for range 4 {
+		requests.Go(func() {
+			for range 100 {
+				if got := pointsOf(t, h, names); !slices.ContainsFunc(possible, func(want []int64) bool { return slices.Equal(got, want) }) {
+					t.Errorf("points %v fit no state that there was; possible are %v", got, possible)
+					return
+				}
+			}
+		})
 	}
+	requests.Wait()
+	close(ended)
+	changes.Wait()
+
+	locations.Store(3)
+	e.Nodes.OnAdd(at("b", "b"), false)
+	if got, want := pointsOf(t, h, names), []int64{10, 5, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("points %v in the end, want %v", got, want)
+	}
+	e.Nodes.OnUpdate(at("b", "b"), at("b", "a"))
+	if got, want := pointsOf(t, h, names), []int64{10, 10, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("points %v once b has moved to a, want %v", got, want)
+	}
+}
+
+// pointsOf asks for the points of nodes. The answer must name the nodes that were asked for, in order.
+func pointsOf(t *testing.T, h http.Handler, names []string) []int64 {
+	t.Helper()
+	w := post(h, PrioritizePath, byName(t, names...))
+	list := answerOf[extenderv1.HostPriorityList](t, w)
+	hosts, points := make([]string, len(list)), make([]int64, len(list))
+	for i, p := range list {
+		hosts[i], points[i] = p.Host, p.Score
+	}
+	if w.Code != http.StatusOK || !slices.Equal(hosts, names) {
+		t.Errorf("status %d with the nodes %q, want %q", w.Code, hosts, names)
+	}
+	return points
 }
 
 func FuzzHandler(f *testing.F) {

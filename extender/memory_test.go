@@ -54,11 +54,11 @@ func TestWhatThereIsNoRoomForIsCounted(t *testing.T) {
 		defer close(done)
 		handler.ServeHTTP(httptest.NewRecorder(), large(begun))
 	}()
-	if _, err := end.Write(make([]byte, limits().Small+2)); err != nil { // the last byte is read with room for the rest
+	if _, err := end.Write(make([]byte, intakeLimits().SmallBody+2)); err != nil { // the last byte is read with room for the rest
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, large(bytes.NewReader(make([]byte, limits().Small+1))))
+	handler.ServeHTTP(w, large(bytes.NewReader(make([]byte, intakeLimits().SmallBody+1))))
 	if n := testutil.ToFloat64(e.Metrics.requests.WithLabelValues("prioritize", string(busy))); n != 1 || w.Code != http.StatusServiceUnavailable {
 		t.Errorf("%v are counted, want 1; status %d", n, w.Code)
 	}

@@ -13,55 +13,56 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// Location is a grid location.
+// Location is a location of a policy.
 type Location struct {
 	Name string
-	// NodeSelector has the labels of its nodes. A node with those of several
-	// locations is at the first. The first location without any has the nodes that
-	// no other has.
+	// NodeSelector has the labels of the nodes at the location. A node with the labels of several
+	// locations is at the first of them. The first location without labels has the nodes that are
+	// at no other location.
 	NodeSelector map[string]string
-	// Expected is its intensity from now on, as far as that can be known.
+	// Expected is the expected intensity from now on.
 	Expected *forecast.Series
 }
 
-// nowhere is the location of a node that is in none, or not known.
+// nowhere is the location of a node that is at no location, or is not known.
 const nowhere = -1
 
-// spot is where a node is: an index of the policy's locations, or nowhere.
-type spot struct {
-	location int
+// nodeSite is where a node is, and its power factor.
+type nodeSite struct {
+	location int // an index of the policy's locations, or nowhere
 	factor   float64
 }
 
+// node is what is known of a node.
 type node struct {
 	labels map[string]string
 	factor float64
 }
 
-// Nodes knows of each node at which location of each policy it is. It is fed by
-// an informer of nodes' metadata: a change of a node costs as much whether there
-// are ten or ten thousand. The zero value knows no node.
+// Nodes knows the location of each node under each policy. An informer of nodes' metadata feeds
+// Nodes. A change of one node costs the same for ten nodes and for ten thousand. The zero value
+// knows no node.
 type Nodes struct {
 	mu    sync.RWMutex
 	known map[string]node
-	// charts are made at the first request for a policy, and anew at the first
-	// after its locations have changed.
-	charts map[string]*chart
+	// maps has the sites of all nodes by policy. A map is made at the first request for a policy,
+	// and again after the locations of the policy have changed.
+	maps map[string]*siteMap
 }
 
-// chart says for one policy where the nodes are.
-type chart struct {
+// siteMap has the site of each node under one policy.
+type siteMap struct {
 	locations []Location
-	spots     map[string]spot
+	sites     map[string]nodeSite
 }
 
-// OnAdd learns of a node.
+// OnAdd adds a node.
 func (n *Nodes) OnAdd(object any, _ bool) { n.set(object) }
 
-// OnUpdate learns of a change of a node.
+// OnUpdate takes over a change of a node.
 func (n *Nodes) OnUpdate(_, object any) { n.set(object) }
 
-// OnDelete forgets a node.
+// OnDelete deletes a node.
 func (n *Nodes) OnDelete(object any) {
 	if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = last.Obj
@@ -73,13 +74,13 @@ func (n *Nodes) OnDelete(object any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.known, meta.GetName())
-	for _, c := range n.charts {
-		delete(c.spots, meta.GetName())
+	for _, c := range n.maps {
+		delete(c.sites, meta.GetName())
 	}
 }
 
-// set takes up a node, unless nothing has changed that matters: nodes are
-// written to all the time.
+// set takes over a node, unless its labels and power factor are the same: others write to nodes all
+// the time.
 func (n *Nodes) set(object any) {
 	meta, ok := object.(metav1.Object)
 	if !ok {
@@ -99,81 +100,92 @@ func (n *Nodes) set(object any) {
 		n.known = map[string]node{}
 	}
 	n.known[name] = now
-	if err != nil { // policies that choose between locations tell, too
-		log.Log.WithName("extender").Info("a power factor is taken to be 1", "because", err.Error())
+	if err != nil { // the status of policies tells users
+		log.Log.WithName("extender").Info("a power factor cannot be used, and 1 is used instead", "because", err.Error())
 	}
-	for _, c := range n.charts {
-		c.spots[name] = now.in(c.locations)
+	for _, c := range n.maps {
+		c.sites[name] = now.siteIn(c.locations)
 	}
 }
 
-// locate returns where nodes are by the locations of a policy, in the place of
-// other spots. Their names are JSON strings. It takes a look-up for each.
-func (n *Nodes) locate(policy string, locations []Location, names [][]byte, spots []spot) []spot {
-	spots = slices.Grow(spots[:0], len(names))
+// locate returns the sites of nodes under a policy, in the memory of other sites. The names are
+// JSON strings. The cost is one look-up for each name.
+func (n *Nodes) locate(policy string, locations []Location, names [][]byte, sites []nodeSite) []nodeSite {
+	sites = slices.Grow(sites[:0], len(names))
 	for range names {
-		spots = append(spots, spot{nowhere, 1})
+		sites = append(sites, nodeSite{nowhere, 1})
 	}
 	if len(locations) == 0 {
-		return spots
+		return sites
 	}
 	n.mu.RLock()
-	c := n.charts[policy]
-	if c == nil || !sameNodes(c.locations, locations) {
+	c := n.maps[policy]
+	if c == nil || !haveSameSelectors(c.locations, locations) {
 		n.mu.RUnlock()
-		c = n.draw(policy, locations)
+		c = n.drawMap(policy, locations)
 		n.mu.RLock()
 	}
 	defer n.mu.RUnlock()
 	for i, name := range names {
-		// the name of a node that is one has nothing that JSON would escape
-		if s, ok := c.spots[string(name[1:len(name)-1])]; ok {
-			spots[i] = s
+		// no name of a node has characters that JSON escapes
+		if s, ok := c.sites[string(name[1:len(name)-1])]; ok {
+			sites[i] = s
 		}
 	}
-	return spots
+	return sites
 }
 
-// draw makes the chart of a policy.
-func (n *Nodes) draw(policy string, locations []Location) *chart {
+// drawMap makes the map of a policy.
+func (n *Nodes) drawMap(policy string, locations []Location) *siteMap {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := &chart{make([]Location, len(locations)), make(map[string]spot, len(n.known))}
+	c := &siteMap{make([]Location, len(locations)), make(map[string]nodeSite, len(n.known))}
 	for i, l := range locations {
 		c.locations[i] = Location{Name: l.Name, NodeSelector: maps.Clone(l.NodeSelector)}
 	}
 	for name, known := range n.known {
-		c.spots[name] = known.in(c.locations)
+		c.sites[name] = known.siteIn(c.locations)
 	}
-	if n.charts == nil {
-		n.charts = map[string]*chart{}
+	if n.maps == nil {
+		n.maps = map[string]*siteMap{}
 	}
-	n.charts[policy] = c
+	n.maps[policy] = c
 	return c
 }
 
-// Forget drops the chart of a policy that is gone.
+// Forget deletes the map of a policy that does not exist any more.
 func (n *Nodes) Forget(policy string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.charts, policy)
+	delete(n.maps, policy)
 }
 
-// in returns where a node is by the locations of a policy.
-func (n node) in(locations []Location) spot {
+// PolicyHandler returns the handler for changes of policies. The map of a policy is deleted with the
+// policy, because no pod may ever name the policy again.
+func (n *Nodes) PolicyHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{DeleteFunc: func(object any) {
+		if name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil { // policies have no namespace
+			n.Forget(name)
+		}
+	}}
+}
+
+// siteIn returns the site of a node among the locations of a policy.
+func (n node) siteIn(locations []Location) nodeSite {
 	rest := nowhere
 	for i, l := range locations {
 		switch {
 		case len(l.NodeSelector) == 0 && rest == nowhere:
 			rest = i
-		case len(l.NodeSelector) > 0 && n.has(l.NodeSelector):
-			return spot{i, n.factor}
+		case len(l.NodeSelector) > 0 && n.hasLabels(l.NodeSelector):
+			return nodeSite{i, n.factor}
 		}
 	}
-	return spot{rest, n.factor}
+	return nodeSite{rest, n.factor}
 }
 
-func (n node) has(labels map[string]string) bool {
+// hasLabels reports whether a node has all these labels.
+func (n node) hasLabels(labels map[string]string) bool {
 	for key, value := range labels {
 		if got, ok := n.labels[key]; !ok || got != value {
 			return false
@@ -182,7 +194,7 @@ func (n node) has(labels map[string]string) bool {
 	return true
 }
 
-// sameNodes reports whether two lists of locations put each node at the same one.
-func sameNodes(a, b []Location) bool {
+// haveSameSelectors reports whether two lists of locations put each node at the same location.
+func haveSameSelectors(a, b []Location) bool {
 	return slices.EqualFunc(a, b, func(a, b Location) bool { return maps.Equal(a.NodeSelector, b.NodeSelector) })
 }

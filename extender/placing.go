@@ -13,16 +13,16 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// Placing tells what policies and forecasts say of where a pod should run. The policies need not
-// know the nodes: only plans need nodes, and to look for them takes longer than an answer may.
-// Both fields are required.
+// Placing returns what the placement of a pod depends on, by policies and forecasts. The policies
+// do not need the nodes: only plans need nodes, and to look for them takes longer than an answer
+// may. Both fields are required.
 type Placing struct {
 	Policies policy.Policies
 	Store    *forecast.Store
 }
 
-// Terms returns what the placing of a pod depends on at now. The prediction is the one that the
-// start of the pod was planned with. The error is [ErrNoPolicy] if the policy does not exist.
+// Terms returns what the placement of a pod depends on at a moment. The prediction is the one with
+// which the start of the pod was planned. The error is [ErrNoPolicy] if the policy does not exist.
 func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, now time.Time) (Terms, error) {
 	name := pod.Annotations[v1alpha1.PolicyAnnotation]
 	if name == "" {
@@ -38,7 +38,7 @@ func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, n
 	task := rules.TaskOf(pod)
 	terms := Terms{
 		Policy: rules.Name, Buckets: rules.Buckets(), Duration: task.Duration,
-		Home: rules.HomeOf(pod), Strict: policy.Strict(pod, task, now),
+		Home: rules.HomeOf(pod), Strict: policy.IsStrict(pod, task, now),
 	}
 	snapshot := p.Store.Snapshot(rules.Source)
 	for _, l := range rules.GridLocations() {

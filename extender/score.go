@@ -10,36 +10,37 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Terms are what the placing of one pod depends on.
+// Terms is what the placement of one pod depends on.
 type Terms struct {
-	// Policy is the name of its policy, whose locations these are.
+	// Policy is the name of the policy with these locations.
 	Policy    string
 	Locations []Location
-	// Buckets are those of the policy; there may be none.
+	// Buckets are the buckets of the policy. There may be none.
 	Buckets plan.Buckets
 	// Duration is how long the pod is expected to run.
 	Duration time.Duration
-	// Home is the location that the pod is meant for, by its own wish or as it
-	// was planned together with others; empty if any will do.
+	// Home is the location that the pod is meant for, because the pod asks for it or because it was
+	// planned together with other pods. Home is empty if any location will do.
 	Home string
-	// Strict asks that no node of a dirtier bucket is used.
+	// Strict says that no node in a dirtier bucket may be used.
 	Strict bool
 }
 
 const (
-	best = float64(extenderv1.MaxExtenderPriority)
-	// notable is how much cleaner, as a share of the dirtiest, a node has to be
-	// for all of the points between them.
-	notable = 0.1
-	// Where a pod is meant for one location, its nodes have the points from
-	// atHome on, and all others have elsewhere at most: what other plugins of the
-	// scheduler think of nodes should not tip it.
-	atHome    = 8
-	elsewhere = 4
+	// maxPoints is how many points the cleanest node gets.
+	maxPoints = float64(extenderv1.MaxExtenderPriority)
+	// notableShare is how much cleaner a node has to be to get all points, as a share of the
+	// dirtiest.
+	notableShare = 0.1
+	// homePoints is the least number of points for nodes at the pod's home, and awayPoints is the
+	// most for other nodes. The distance is so large that other plugins of the scheduler do not tip
+	// the balance.
+	homePoints = 8
+	awayPoints = 4
 )
 
-// intensities returns what is expected of each location while the pod runs, in
-// gCO2eq/kWh; not a number where nothing is.
+// intensities returns the mean intensity that is expected of each location while the pod runs, in
+// gCO2eq/kWh. An unknown intensity is not a number.
 func (t Terms) intensities(now time.Time) []float64 {
 	means := make([]float64, len(t.Locations))
 	for i, l := range t.Locations {
@@ -52,48 +53,48 @@ func (t Terms) intensities(now time.Time) []float64 {
 	return means
 }
 
-// home is the index of the location that the pod is meant for, nowhere if there
-// is none, or none of the spots is there.
-func (t Terms) home(spots []spot) int {
+// homeIndex returns the index of the location that the pod is meant for. The result is nowhere if
+// there is none, or if no candidate is there.
+func (t Terms) homeIndex(sites []nodeSite) int {
 	home := slices.IndexFunc(t.Locations, func(l Location) bool { return l.Name == t.Home })
-	if t.Home == "" || !slices.ContainsFunc(spots, func(s spot) bool { return s.location == home }) {
+	if t.Home == "" || !slices.ContainsFunc(sites, func(s nodeSite) bool { return s.location == home }) {
 		return nowhere
 	}
 	return home
 }
 
-// scale gives a spot its points, from 0 to 10; known is false if nothing is known
-// of it, and it gets no more than the dirtiest.
-type scale func(s spot) (points int64, known bool)
+// scale gives a site its points, from 0 to 10. isKnown is false if nothing is known of the site.
+// Such a site gets no more points than the dirtiest.
+type scale func(s nodeSite) (points int64, isKnown bool)
 
-// scale makes the scale for candidates.
-func (t Terms) scale(spots []spot, now time.Time) scale {
-	means, home := t.intensities(now), t.home(spots)
-	inside, all := newRange(), newRange()
-	for _, s := range spots {
+// scale returns the scale for these candidates.
+func (t Terms) scale(sites []nodeSite, now time.Time) scale {
+	means, home := t.intensities(now), t.homeIndex(sites)
+	inside, all := newInterval(), newInterval()
+	for _, s := range sites {
 		g := s.grams(means)
-		all.take(g)
+		all.widen(g)
 		if s.location == home {
-			inside.take(g)
+			inside.widen(g)
 		}
 	}
-	return func(s spot) (int64, bool) {
+	return func(s nodeSite) (int64, bool) {
 		g := s.grams(means)
 		switch known := !math.IsNaN(g); {
 		case home == nowhere:
-			return all.points(g, best), known
+			return all.points(g, maxPoints), known
 		case s.location == home:
-			return atHome + inside.points(g, best-atHome), known
+			return homePoints + inside.points(g, maxPoints-homePoints), known
 		default:
-			return all.points(g, elsewhere), known
+			return all.points(g, awayPoints), known
 		}
 	}
 }
 
-// grams is what is expected to be emitted at a spot for each kWh that the pod
-// takes where the power factor is 1; not a number if that is unknown. To take
-// more power is no merit, not even where the intensity is below zero.
-func (s spot) grams(means []float64) float64 {
+// grams returns what is expected to be emitted at a site for each kWh that the pod takes at power
+// factor 1. Unknown grams are not a number. Taking more power is no merit, not even where the
+// intensity is below zero.
+func (s nodeSite) grams(means []float64) float64 {
 	switch {
 	case s.location == nowhere:
 		return math.NaN()
@@ -104,11 +105,10 @@ func (s spot) grams(means []float64) float64 {
 	}
 }
 
-// cleanest is the location of the cleanest spot, nowhere if nothing is known of
-// any.
-func cleanest(spots []spot, means []float64) int {
+// cleanest returns the location of the cleanest site, and nowhere if nothing is known of any site.
+func cleanest(sites []nodeSite, means []float64) int {
 	location, least := nowhere, math.Inf(1)
-	for _, s := range spots {
+	for _, s := range sites {
 		if g := s.grams(means); g < least {
 			location, least = s.location, g
 		}
@@ -116,15 +116,15 @@ func cleanest(spots []spot, means []float64) int {
 	return location
 }
 
-// dropped returns for each location why its nodes are dropped; empty if they are
-// kept, as those are of which nothing is known. Of the locations of spots, one is
-// kept always.
-func (t Terms) dropped(spots []spot, now time.Time) []string {
+// dropReasons returns for each location why its nodes are dropped. The reason is empty if the nodes
+// are kept. Nodes of which nothing is known are kept. At least one location of the candidates is
+// kept.
+func (t Terms) dropReasons(sites []nodeSite, now time.Time) []string {
 	why := make([]string, len(t.Locations))
 	means := t.intensities(now)
-	clean := t.home(spots)
+	clean := t.homeIndex(sites)
 	if clean == nowhere || math.IsNaN(means[clean]) {
-		clean = cleanest(spots, means)
+		clean = cleanest(sites, means)
 	}
 	if clean == nowhere {
 		return why
@@ -139,22 +139,22 @@ func (t Terms) dropped(spots []spot, now time.Time) []string {
 	return why
 }
 
-// span is a range of expected emissions.
-type span struct{ low, high float64 }
+// interval is a range of expected emissions.
+type interval struct{ low, high float64 }
 
-func newRange() span { return span{math.Inf(1), math.Inf(-1)} }
+func newInterval() interval { return interval{math.Inf(1), math.Inf(-1)} }
 
-// take widens the range to a number, if it is one.
-func (r *span) take(grams float64) {
+// widen extends the interval to a number, if grams is one.
+func (r *interval) widen(grams float64) {
 	if !math.IsNaN(grams) && !math.IsInf(grams, 0) {
 		r.low, r.high = min(r.low, grams), max(r.high, grams)
 	}
 }
 
-// points are 0 for the dirtiest, and up to top for the cleanest: all of them if
-// it is notably cleaner, else in proportion.
-func (r *span) points(grams, top float64) int64 {
-	width := max(r.high-r.low, notable*max(math.Abs(r.low), math.Abs(r.high)))
+// points returns 0 for the dirtiest site and at most top for the cleanest. The cleanest gets top if
+// it is notably cleaner, and otherwise fewer points, in proportion.
+func (r *interval) points(grams, top float64) int64 {
+	width := max(r.high-r.low, notableShare*max(math.Abs(r.low), math.Abs(r.high)))
 	if math.IsNaN(grams) || !(width > 0) {
 		return 0
 	}

@@ -28,32 +28,31 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// Feed keeps the store of forecasts current. It watches each ConfigMap that a
-// policy names, or that it was told of by [Feed.Also], by its name: no other
-// ConfigMap is read, and the right to read just that one is enough. All exported
-// fields are required.
+// Feed keeps the store of forecasts current. Feed watches each ConfigMap that a policy names, or
+// that [Feed.FollowAlso] was told of, by its name. So the right to read this one ConfigMap is
+// enough. All exported fields are required.
 type Feed struct {
 	Clientset kubernetes.Interface
 	Policies  policy.Policies
 	Store     *forecast.Store
 	Clock     policy.Clock
 	Memory    *Memory
-	// Changed are told the name of a source whose forecast has changed. Each
-	// has to have room for a few: what does not fit is dropped.
+	// Changed receives the name of a source whose forecast has changed. Each channel needs a
+	// buffer: Feed drops what does not fit.
 	Changed []chan<- event.TypedGenericEvent[forecast.Source]
 
-	mu      sync.Mutex
-	watched map[forecast.Source]watched // by source
-	also    []forecast.Source
+	mu           sync.Mutex
+	followed     map[forecast.Source]followed // by source
+	alsoFollowed []forecast.Source
 }
 
-// watched is a source that is followed.
-type watched struct {
+// followed is a source that the feed watches.
+type followed struct {
 	stop   context.CancelFunc
-	memory bool // what was learned of it is kept
+	learns bool // what the models learn of the source outlives a restart
 }
 
-// SetupWithManager runs the feed in every replica: each needs the forecast.
+// SetupWithManager runs the feed in every replica, because each replica needs the forecasts.
 func (f *Feed) SetupWithManager(mgr ctrl.Manager) error {
 	everywhere := false
 	err := ctrl.NewControllerManagedBy(mgr).Named("feed").
@@ -65,7 +64,7 @@ func (f *Feed) SetupWithManager(mgr ctrl.Manager) error {
 	return mgr.Add(f)
 }
 
-// Start follows the sources of the policies there are; for a manager.
+// Start follows the sources of all policies until the context ends. A manager calls Start.
 func (f *Feed) Start(ctx context.Context) error {
 	if _, err := f.Reconcile(ctx, reconcile.Request{}); err != nil {
 		return err
@@ -73,9 +72,9 @@ func (f *Feed) Start(ctx context.Context) error {
 	<-ctx.Done()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for source, w := range f.watched {
+	for source, w := range f.followed {
 		w.stop()
-		delete(f.watched, source)
+		delete(f.followed, source)
 	}
 	return nil
 }
@@ -83,18 +82,18 @@ func (f *Feed) Start(ctx context.Context) error {
 // NeedLeaderElection makes a manager run the feed in every replica.
 func (f *Feed) NeedLeaderElection() bool { return false }
 
-// Also follows these sources as well, in place of those of the last call. They
-// are read as they are: nothing is learned of them that outlives a restart.
-func (f *Feed) Also(ctx context.Context, sources []forecast.Source) error {
+// FollowAlso follows these sources, too, in place of the sources of the last call. What the models
+// learn of these sources does not outlive a restart.
+func (f *Feed) FollowAlso(ctx context.Context, sources []forecast.Source) error {
 	f.mu.Lock()
-	f.also = sources
+	f.alsoFollowed = sources
 	f.mu.Unlock()
 	_, err := f.Reconcile(ctx, reconcile.Request{})
 	return err
 }
 
-// Reconcile starts to watch the sources that a policy names, and stops those
-// that none names any more.
+// Reconcile starts to watch the sources that a policy names, and stops to watch the sources that no
+// policy names any more.
 func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	policies, err := f.Policies.List(ctx)
 	if err != nil {
@@ -102,17 +101,17 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wanted := map[forecast.Source]bool{} // and whether with memory
-	for _, source := range f.also {
+	wanted := map[forecast.Source]bool{} // the value tells whether learning outlives a restart
+	for _, source := range f.alsoFollowed {
 		wanted[source] = false
 	}
 	for _, rules := range policies {
 		wanted[rules.Source] = true
 	}
-	for source, w := range f.watched {
-		if memory, ok := wanted[source]; !ok || memory && !w.memory {
+	for source, w := range f.followed {
+		if memory, ok := wanted[source]; !ok || memory && !w.learns {
 			w.stop()
-			delete(f.watched, source)
+			delete(f.followed, source)
 			if !ok {
 				f.Store.Forget(source)
 				f.Memory.Forget(source)
@@ -120,55 +119,56 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 		}
 	}
 	for source, memory := range wanted {
-		if _, ok := f.watched[source]; !ok {
+		if _, ok := f.followed[source]; !ok {
 			f.follow(ctx, source, memory)
 		}
 	}
 	return reconcile.Result{}, nil
 }
 
-// Ready returns an error until every source has been looked at once.
+// Ready returns an error until the feed has looked at every source once.
 func (f *Feed) Ready() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.watched == nil {
-		return errors.New("the forecasts have not been looked for yet")
+	if f.followed == nil {
+		return errors.New("the feed has not looked for forecasts yet")
 	}
-	for source := range f.watched {
+	for source := range f.followed {
 		if !f.Store.Snapshot(source).IsKnown() {
-			return fmt.Errorf("forecast %s has not been looked at yet", source)
+			return fmt.Errorf("the feed has not read the forecast %s yet", source)
 		}
 	}
 	return nil
 }
 
-// follow watches the ConfigMap of a source, in the background and for longer
-// than the call: until it is stopped.
+// follow starts to watch the ConfigMap of a source in the background. The watch goes on after the
+// context has ended, until the feed stops the watch.
 func (f *Feed) follow(ctx context.Context, source forecast.Source, memory bool) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	if f.watched == nil {
-		f.watched = map[forecast.Source]watched{}
+	if f.followed == nil {
+		f.followed = map[forecast.Source]followed{}
 	}
-	f.watched[source] = watched{stop, memory}
-	w := &follower{feed: f, source: source, patient: !memory}
+	f.followed[source] = followed{stop, memory}
+	w := &follower{feed: f, source: source, backsOff: !memory}
 	go w.follow(ctx, memory)
 }
 
 // follower watches one ConfigMap.
 type follower struct {
-	feed    *Feed
-	source  forecast.Source
-	patient bool // it rests ever longer between attempts that fail
+	feed   *Feed
+	source forecast.Source
+	// backsOff says that pauses between failed attempts grow.
+	backsOff bool
 }
 
-// remembering is how long a forecast waits for the memory of the models, which
-// tells whether it can be true.
-const remembering = 3 * time.Second
+// recallTimeout bounds how long a forecast waits for the history of its models. The history tells
+// whether the forecast can be true.
+const recallTimeout = 3 * time.Second
 
-// follow recalls what was learned, and watches the ConfigMap.
+// follow reads the histories, and then watches the ConfigMap.
 func (w *follower) follow(ctx context.Context, memory bool) {
 	if memory {
-		first, cancel := context.WithTimeout(ctx, remembering)
+		first, cancel := context.WithTimeout(ctx, recallTimeout)
 		if all := w.feed.Memory.Recall(first, w.source, w.feed.Clock.Now()); !all || first.Err() != nil {
 			go w.recall(ctx)
 		}
@@ -177,19 +177,20 @@ func (w *follower) follow(ctx context.Context, memory bool) {
 	w.run(ctx)
 }
 
-// recall gives the models their memory, whenever the API server answers.
+// recall reads the histories once the API server answers.
 func (w *follower) recall(ctx context.Context) {
-	// the only error is that the context has ended
-	_ = wait.PollUntilContextCancel(ctx, recallAgain, true, func(ctx context.Context) (bool, error) {
+	// The only error is that the context has ended.
+	_ = wait.PollUntilContextCancel(ctx, recallRetryPause, true, func(ctx context.Context) (bool, error) {
 		all := w.feed.Memory.Recall(ctx, w.source, w.feed.Clock.Now())
-		w.tell()
+		w.notify()
 		return all, nil
 	})
 }
 
+// run watches the ConfigMap until the context ends.
 func (w *follower) run(ctx context.Context) {
-	informer := cache.NewSharedInformer(w.listWatch(), &corev1.ConfigMap{}, 0)
-	// both return errors only once the informer has started or stopped
+	informer := cache.NewSharedInformer(cache.ToListWatcherWithWatchListSemantics(w.listWatch(), w.feed.Clientset), &corev1.ConfigMap{}, 0)
+	// Both return errors only after the informer has started or stopped.
 	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
 		w.fail(fmt.Errorf("cannot watch %s: %w", w.configMap(), err))
 		cache.DefaultWatchErrorHandler(ctx, r, err)
@@ -197,22 +198,23 @@ func (w *follower) run(ctx context.Context) {
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { w.offer(ctx, o) },
 		UpdateFunc: func(_, o any) { w.offer(ctx, o) },
-		DeleteFunc: func(any) { w.missing("has been deleted") },
+		DeleteFunc: func(any) { w.failMissing("has been deleted") },
 	})
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
-			w.missing("does not exist")
+			w.failMissing("does not exist")
 		}
 	}()
 	informer.RunWithContext(ctx)
 }
 
+// listWatch lists and watches the one ConfigMap by its name.
 func (w *follower) listWatch() *cache.ListWatch {
 	configMaps := w.feed.Clientset.CoreV1().ConfigMaps(w.source.Namespace)
 	only := fields.OneTermEqualSelector("metadata.name", w.source.Name).String()
-	var r pauses
+	var r retryPauses
 	attempt := func(ctx context.Context, call func() error) error {
-		if !w.patient {
+		if !w.backsOff {
 			return call()
 		}
 		return r.attempt(ctx, call)
@@ -231,44 +233,44 @@ func (w *follower) listWatch() *cache.ListWatch {
 	}
 }
 
-// fail keeps what is wrong with the source. Whoever listens is told of it once,
-// not at each attempt.
+// fail stores what is wrong with the source. Listeners are notified once, and not at each attempt.
 func (w *follower) fail(err error) {
 	if before := w.feed.Store.Snapshot(w.source); before.IsKnown() && before.Problem() == err.Error() {
 		return
 	}
 	w.feed.Store.Fail(w.source, err)
-	w.tell()
+	w.notify()
 }
 
-// offer gives the store what the ConfigMap says now. What is wrong with it is
-// kept there, for the policy's status.
+// offer gives the store the forecast that the ConfigMap has now. The store keeps what is wrong with
+// the forecast, for the status of the policy.
 func (w *follower) offer(ctx context.Context, o any) {
 	configMap, ok := o.(*corev1.ConfigMap)
 	if !ok {
 		return
 	}
 	now := w.feed.Clock.Now()
-	issue, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, lastWritten(configMap, now))
+	document, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, w.source.Key, lastWritten(configMap, now))
 	if err != nil {
 		err = fmt.Errorf("%s: %w", w.configMap(), err)
 		w.feed.Store.Fail(w.source, err)
 	} else {
-		err = w.feed.Store.Offer(w.source, issue, now)
+		err = w.feed.Store.Offer(w.source, document, now)
 	}
 	if err != nil {
-		log.FromContext(ctx).Info("a forecast is not used", "source", w.source, "why", err.Error())
+		log.FromContext(ctx).Info("cannot use a forecast", "source", w.source, "why", err.Error())
 	}
-	w.tell()
+	w.notify()
 }
 
-func (w *follower) missing(what string) {
+// failMissing stores that the ConfigMap does not exist.
+func (w *follower) failMissing(what string) {
 	w.fail(fmt.Errorf("%s %s", w.configMap(), what))
 }
 
-// tell wakes whoever listens. It does not wait for them: in a replica that does not
-// lead, nobody listens.
-func (w *follower) tell() {
+// notify tells the listeners that the forecast has changed, and does not wait for them: in a
+// replica that does not lead, nobody listens.
+func (w *follower) notify() {
 	for _, changed := range w.feed.Changed {
 		select {
 		case changed <- event.TypedGenericEvent[forecast.Source]{Object: w.source}:
@@ -279,8 +281,8 @@ func (w *follower) tell() {
 
 func (w *follower) configMap() string { return "ConfigMap " + w.source.Namespace + "/" + w.source.Name }
 
-// lastWritten returns when an object was created or last updated, as far as
-// its managed fields tell; not in the future of now.
+// lastWritten returns when an object was created or last updated, by its managed fields, and never
+// a time after now.
 func lastWritten(o metav1.Object, now time.Time) time.Time {
 	last := o.GetCreationTimestamp().Time
 	for _, entry := range o.GetManagedFields() {

@@ -26,44 +26,44 @@ import (
 )
 
 const (
-	// saveEvery is how often what the models were told is saved: what a crash
-	// loses is learned again from the forecasts to come.
-	saveEvery = 20 * time.Minute
-	// recallAgain is how soon a history is looked at again that cannot be used yet.
-	recallAgain = 5 * time.Minute
-	// readAgain is how soon histories are read again that could not be read.
-	readAgain = time.Second
-	// saveTimeout bounds the last save, when the program ends.
+	// saveInterval is how often the histories are saved. What a crash loses is learned again from
+	// later forecasts.
+	saveInterval = 20 * time.Minute
+	// recallRetryPause is the pause before a history that cannot be used yet is read again.
+	recallRetryPause = 5 * time.Minute
+	// readRetryPause is the pause before histories are read again after a read has failed.
+	readRetryPause = time.Second
+	// saveTimeout bounds the last save at the end of the program.
 	saveTimeout = 5 * time.Second
-	// historyKept is how long a history is kept that nobody writes any more: the
-	// models remember no longer.
-	historyKept = 8 * 7 * 24 * time.Hour
+	// historyLifetime is how long a history is kept that nobody writes any more. The models
+	// remember no longer either.
+	historyLifetime = 8 * 7 * 24 * time.Hour
 )
 
-// Memory keeps what the models have been told over restarts: for each location
-// of a source, one ConfigMap of our own. Every replica reads them; the leader
-// writes. All exported fields are required.
+// Memory keeps what the models have learned over restarts, in one ConfigMap for each location of a
+// source. Every replica reads the histories, and the leader writes them. All exported fields are
+// required.
 type Memory struct {
 	Clientset kubernetes.Interface
-	// Namespace is our own.
+	// Namespace is the namespace of Gridlatch.
 	Namespace string
 	Store     *forecast.Store
 	Clock     policy.Clock
 
-	mu sync.Mutex // never held over a call: readiness waits for it
-	// recalled are the sources that have been read and may be written, each but
-	// for those of its ConfigMaps, by name, that cannot be used yet.
+	// mu is never locked during a call to the API server, because readiness waits for the lock.
+	mu sync.Mutex
+	// recalled has the sources whose histories have been read and may be written, and for each
+	// source the names of ConfigMaps that cannot be used yet and must not be written.
 	recalled map[forecast.Source]map[string]bool
 }
 
-// Recall gives the models of a source back what they were told, and reports
-// whether that is all. It tries until the API server answers or the context ends.
-// A history that cannot be used is logged, and the model learns anew. One that is
-// ahead is not written over: Recall is to be called again, and looks at nothing
-// else then.
+// Recall restores the models of a source from their histories, and reports whether all histories
+// were used or given up. Recall tries until the API server answers or the context ends. Recall logs
+// a history that cannot be used, and the model learns anew. A history that begins in the future is
+// not overwritten: the caller calls Recall again, and Recall then looks only at such histories.
 func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Time) bool {
 	var found *corev1.ConfigMapList
-	ended := wait.PollUntilContextCancel(ctx, readAgain, true, func(ctx context.Context) (bool, error) {
+	ended := wait.PollUntilContextCancel(ctx, readRetryPause, true, func(ctx context.Context) (bool, error) {
 		var err error
 		found, err = m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: history.SourceLabel + "=" + history.Digest(source.String())})
 		if err != nil {
@@ -87,12 +87,12 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 		if err == nil {
 			continue
 		}
-		fate := "it is written over"
+		fate := "the history is overwritten"
 		if errors.Is(err, forecast.ErrFromFuture) {
-			waits[c.Name], fate = true, "it is left as it is, and tried again"
+			waits[c.Name], fate = true, "the history is kept and read again later"
 		}
 		if !again {
-			log.FromContext(ctx).Info("a history is not used", "source", source, "why", err.Error(), "so", fate)
+			log.FromContext(ctx).Info("cannot use a history", "source", source, "why", err.Error(), "so", fate)
 		}
 	}
 	if m.recalled == nil {
@@ -102,40 +102,40 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 	return len(waits) == 0
 }
 
-// Forget is for a source that the store has forgotten: nothing is written of it
-// until it is recalled.
+// Forget stops the writing of a source until the next Recall. The store has forgotten the source.
 func (m *Memory) Forget(source forecast.Source) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.recalled, source)
 }
 
-// Start saves now and then, and once more when the context ends; for a manager,
-// on the leader.
+// Start saves the histories from time to time, and once more when the context ends. A manager calls
+// Start on the leader.
 func (m *Memory) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		m.save(ctx)
 		if err := m.discard(ctx, m.Clock.Now()); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "cannot delete histories that nobody uses, trying again later")
+			log.FromContext(ctx).Error(err, "cannot delete histories that are not used any more, trying again later")
 		}
-	}, saveEvery)
+	}, saveInterval)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	m.save(last)
 	return nil
 }
 
-// save writes what has changed. What fails is written the next time.
+// save writes the histories that have changed. A history that could not be written is written at
+// the next save.
 func (m *Memory) save(ctx context.Context) {
-	for source, waits := range m.known() {
-		book := m.Store.Snapshot(source)
-		for _, location := range book.Locations() {
-			if waits[history.Name(source, location)] {
+	for source, waits := range m.writable() {
+		snapshot := m.Store.Snapshot(source)
+		for _, location := range snapshot.Locations() {
+			if waits[history.ConfigMapName(source, location)] {
 				continue
 			}
-			f, ok := book.Forecast(location)
+			f, ok := snapshot.Forecast(location)
 			if !ok || f.Location != location {
-				continue // the newest issue does not have it, and others answer for it
+				continue // the newest forecast does not have the location
 			}
 			if err := m.write(ctx, source, location, f.Model); err != nil {
 				log.FromContext(ctx).Error(err, "cannot save a history, trying again later", "source", source, "location", location)
@@ -144,33 +144,31 @@ func (m *Memory) save(ctx context.Context) {
 	}
 }
 
-// known returns the sources that may be written, as recalled has them: what is in
-// there is replaced, and never changed.
-func (m *Memory) known() map[forecast.Source]map[string]bool {
+// writable returns the sources that may be written, as in recalled. The inner maps never change.
+func (m *Memory) writable() map[forecast.Source]map[string]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.recalled)
 }
 
-// discard deletes the histories that are of no use any more: of a source, or a
-// location, that is followed no longer, and not written for as long as models
-// remember.
+// discard deletes histories that are not used any more: nobody follows their source or location,
+// and nobody has written them for historyLifetime.
 func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	found, err := m.configMaps().List(ctx, metav1.ListOptions{LabelSelector: history.SourceLabel})
 	if err != nil {
 		return fmt.Errorf("list the histories: %w", err)
 	}
-	known, problems := m.known(), []error(nil)
+	known, problems := m.writable(), []error(nil)
 	for i := range found.Items {
 		c := &found.Items[i]
 		source, location := forecast.ParseSource(c.Annotations[history.SourceAnnotation]), c.Annotations[v1alpha1.LocationAnnotation]
 		_, followed := known[source]
 		switch {
-		case c.Name != history.Name(source, location): // it is not ours
-		case now.Sub(lastWritten(c, now)) <= historyKept:
+		case c.Name != history.ConfigMapName(source, location): // not a history of Gridlatch's
+		case now.Sub(lastWritten(c, now)) <= historyLifetime:
 		case followed && slices.Contains(m.Store.Snapshot(source).Locations(), location):
 		default:
-			log.FromContext(ctx).Info("deleting a history that nobody uses", "source", source, "location", location)
+			log.FromContext(ctx).Info("deleting a history that is not used any more", "source", source, "location", location)
 			asFound := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion}}
 			problems = append(problems, client.IgnoreNotFound(m.configMaps().Delete(ctx, c.Name, asFound)))
 		}
@@ -178,17 +176,18 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 	return errors.Join(problems...)
 }
 
+// write writes the history of a location if the history has changed.
 func (m *Memory) write(ctx context.Context, source forecast.Source, location string, model *forecast.Model) error {
 	encoded, err := model.Save()
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	wanted := history.ConfigMap(source, location, encoded)
-	held, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
+	existing, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		_, err = m.configMaps().Create(ctx, wanted, metav1.CreateOptions{})
-	case err == nil && held.Annotations[history.SourceAnnotation] == source.String() && bytes.Equal(held.BinaryData[history.DataKey], encoded):
+	case err == nil && existing.Annotations[history.SourceAnnotation] == source.String() && bytes.Equal(existing.BinaryData[history.DataKey], encoded):
 		return nil
 	case err == nil:
 		_, err = m.configMaps().Update(ctx, wanted, metav1.UpdateOptions{})

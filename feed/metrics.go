@@ -10,8 +10,8 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// GridCollector exports what is known of the grid at the moment of a scrape:
-// nothing has to be kept current in between.
+// GridCollector exports what is known of the grid at the moment of a scrape. All fields are
+// required.
 type GridCollector struct {
 	Policies policy.Policies
 	Store    *forecast.Store
@@ -20,20 +20,20 @@ type GridCollector struct {
 
 var (
 	intensityDesc = prometheus.NewDesc("gridlatch_intensity_gco2eq_per_kwh",
-		"Carbon intensity of the running slot, by policy and location.", []string{"policy", "location"}, nil)
+		"Carbon intensity now in gCO2eq/kWh, by policy and location.", []string{"policy", "location"}, nil)
 	ageDesc = prometheus.NewDesc("gridlatch_forecast_age_seconds",
-		"Since the forecast in use was issued, by policy and location.", []string{"policy", "location"}, nil)
+		"Age of the forecast in use in seconds, by policy and location.", []string{"policy", "location"}, nil)
 	usableDesc = prometheus.NewDesc("gridlatch_forecast_usable",
-		"1 if work can be held by the forecast, 0 if it starts at once or is planned by history alone, by policy and location.", []string{"policy", "location"}, nil)
+		"1 if work can be held by the forecast. 0 if work starts at once, or is planned by history alone. By policy and location.", []string{"policy", "location"}, nil)
 	learnedDesc = prometheus.NewDesc("gridlatch_learned_seconds",
-		"Time whose outcomes the predictions have learned from, by policy and location.", []string{"policy", "location"}, nil)
+		"Length of the past in seconds from which the predictions have learned, by policy and location.", []string{"policy", "location"}, nil)
 	shareDesc = prometheus.NewDesc("gridlatch_oracle_share_ratio",
-		"Share of the saving that hindsight would have had, which the predictions of the last 28 days had for work of four hours that can wait a day, by policy and location.",
+		"Saving by the predictions of the last 28 days, as a share of the saving with perfect hindsight, for work that runs four hours and can wait a day. By policy and location.",
 		[]string{"policy", "location"}, nil)
 	problemDesc = prometheus.NewDesc("gridlatch_forecast_problem",
-		"1 if the newest state of the policy's ConfigMap is missing or not wholly usable, and the last good forecast is in use.", []string{"policy"}, nil)
+		"1 if the policy's ConfigMap is missing or a part of it cannot be used, and the last good forecast is in use. By policy.", []string{"policy"}, nil)
 	doubtedDesc = prometheus.NewDesc("gridlatch_forecast_not_believed",
-		"Values of the policy's newest forecast that cannot be true, such as the zeros of an outage, and count as not known.", []string{"policy"}, nil)
+		"Number of values in the newest forecast that cannot be true, such as the zeros of an outage. They count as not known. By policy.", []string{"policy"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -47,27 +47,27 @@ func (c *GridCollector) Describe(descs chan<- *prometheus.Desc) {
 func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 	policies, err := c.Policies.List(context.Background())
 	if err != nil {
-		return // the cache has not started: nothing is known
+		return // the cache has not started
 	}
 	now := c.Clock.Now()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	for _, rules := range policies {
-		book := c.Store.Snapshot(rules.Source)
-		gauge(problemDesc, oneIf(book.Problem() != ""), rules.Name)
-		gauge(doubtedDesc, float64(book.CountDoubted()), rules.Name)
-		for _, view := range rules.LocationStates(book, now) {
-			gauge(usableDesc, oneIf(view.IsUsable()), rules.Name, view.Name)
-			gauge(learnedDesc, view.Prediction.LearnedTime.Seconds(), rules.Name, view.Name)
-			if !math.IsNaN(view.Prediction.SavingShare) {
-				gauge(shareDesc, view.Prediction.SavingShare, rules.Name, view.Name)
+		snapshot := c.Store.Snapshot(rules.Source)
+		gauge(problemDesc, oneIf(snapshot.Problem() != ""), rules.Name)
+		gauge(doubtedDesc, float64(snapshot.CountDoubted()), rules.Name)
+		for _, state := range rules.LocationStates(snapshot, now) {
+			gauge(usableDesc, oneIf(state.IsUsable()), rules.Name, state.Name)
+			gauge(learnedDesc, state.Prediction.LearnedTime.Seconds(), rules.Name, state.Name)
+			if !math.IsNaN(state.Prediction.SavingShare) {
+				gauge(shareDesc, state.Prediction.SavingShare, rules.Name, state.Name)
 			}
-			if !view.Issued.IsZero() {
-				gauge(ageDesc, now.Sub(view.Issued).Seconds(), rules.Name, view.Name)
+			if !state.Issued.IsZero() {
+				gauge(ageDesc, now.Sub(state.Issued).Seconds(), rules.Name, state.Name)
 			}
-			if view.IsKnown {
-				gauge(intensityDesc, view.Intensity, rules.Name, view.Name)
+			if state.IsKnown {
+				gauge(intensityDesc, state.Intensity, rules.Name, state.Name)
 			}
 		}
 	}

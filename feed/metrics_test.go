@@ -39,13 +39,13 @@ func TestGridIsExportedAsItIsAtTheScrape(t *testing.T) {
 	}
 	clock.SetTime(t0.Add(90 * time.Minute))
 	want := `
-# HELP gridlatch_forecast_age_seconds Since the forecast in use was issued, by policy and location.
+# HELP gridlatch_forecast_age_seconds Age of the forecast in use in seconds, by policy and location.
 # TYPE gridlatch_forecast_age_seconds gauge
 gridlatch_forecast_age_seconds{location="X",policy="default"} 5400
-# HELP gridlatch_forecast_usable 1 if work can be held by the forecast, 0 if it starts at once or is planned by history alone, by policy and location.
+# HELP gridlatch_forecast_usable 1 if work can be held by the forecast. 0 if work starts at once, or is planned by history alone. By policy and location.
 # TYPE gridlatch_forecast_usable gauge
 gridlatch_forecast_usable{location="X",policy="default"} 1
-# HELP gridlatch_intensity_gco2eq_per_kwh Carbon intensity of the running slot, by policy and location.
+# HELP gridlatch_intensity_gco2eq_per_kwh Carbon intensity now in gCO2eq/kWh, by policy and location.
 # TYPE gridlatch_intensity_gco2eq_per_kwh gauge
 gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
 `
@@ -58,10 +58,10 @@ gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
 		t.Fatal("zeros are believed")
 	}
 	want = `
-# HELP gridlatch_forecast_not_believed Values of the policy's newest forecast that cannot be true, such as the zeros of an outage, and count as not known.
+# HELP gridlatch_forecast_not_believed Number of values in the newest forecast that cannot be true, such as the zeros of an outage. They count as not known. By policy.
 # TYPE gridlatch_forecast_not_believed gauge
 gridlatch_forecast_not_believed{policy="default"} 2
-# HELP gridlatch_intensity_gco2eq_per_kwh Carbon intensity of the running slot, by policy and location.
+# HELP gridlatch_intensity_gco2eq_per_kwh Carbon intensity now in gCO2eq/kWh, by policy and location.
 # TYPE gridlatch_intensity_gco2eq_per_kwh gauge
 gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
 `

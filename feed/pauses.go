@@ -8,22 +8,23 @@ import (
 )
 
 const (
-	// A source that only CarbonAwareKedaScalers name, and that cannot be read, is
-	// asked again after a second, then after twice as long each time. Anybody
-	// who may write a scaler may name one.
-	firstRest = time.Second
-	longRest  = 5 * time.Minute
+	// firstPause is the pause after the first failure. The pauses are for sources that only
+	// CarbonAwareKedaScalers name: anybody who may write a scaler may name a source that cannot be
+	// read.
+	firstPause = time.Second
+	// maxPause bounds the pauses, which double after each failure.
+	maxPause = 5 * time.Minute
 )
 
-// pauses make one who fails wait ever longer before the next attempt. They are for
-// one goroutine at a time. The zero value waits for nothing.
-type pauses struct {
+// retryPauses makes a caller who fails wait longer before each next attempt. One goroutine may use
+// retryPauses at a time. The zero value does not wait.
+type retryPauses struct {
 	backoff *wait.Backoff
 	next    time.Duration
 }
 
-// attempt waits as long as is due, and notes what came of the call.
-func (r *pauses) attempt(ctx context.Context, call func() error) error {
+// attempt waits for the pause that is due, calls, and notes whether the call has failed.
+func (r *retryPauses) attempt(ctx context.Context, call func() error) error {
 	if r.next > 0 {
 		timer := time.NewTimer(r.next)
 		defer timer.Stop()
@@ -38,12 +39,12 @@ func (r *pauses) attempt(ctx context.Context, call func() error) error {
 	return err
 }
 
-func (r *pauses) note(err error) {
+func (r *retryPauses) note(err error) {
 	switch {
 	case err == nil:
 		r.backoff, r.next = nil, 0
 	case r.backoff == nil:
-		r.backoff = &wait.Backoff{Duration: firstRest, Factor: 2, Steps: 100, Cap: longRest, Jitter: 0.2}
+		r.backoff = &wait.Backoff{Duration: firstPause, Factor: 2, Steps: 100, Cap: maxPause, Jitter: 0.2}
 		fallthrough
 	default:
 		r.next = r.backoff.Step()

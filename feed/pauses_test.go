@@ -19,7 +19,7 @@ func TestWhatFailsIsTriedEverLessOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 		defer stop()
-		var r pauses
+		var r retryPauses
 		attempts := 0
 		for ctx.Err() == nil {
 			if r.attempt(ctx, func() error { attempts++; return errors.New("forbidden") }) == nil {
@@ -34,14 +34,14 @@ func TestWhatFailsIsTriedEverLessOften(t *testing.T) {
 
 func TestWhatSucceedsIsNotHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r pauses
+		var r retryPauses
 		start := time.Now()
 		for _, err := range []error{errors.New("a"), nil, nil, errors.New("b"), nil} {
 			if got := r.attempt(t.Context(), func() error { return err }); !errors.Is(got, err) {
 				t.Errorf("got %v, want %v", got, err)
 			}
 		}
-		if took := time.Since(start); took < 2*firstRest || took > 3*firstRest {
+		if took := time.Since(start); took < 2*firstPause || took > 3*firstPause {
 			t.Errorf("two failures have cost %s", took)
 		}
 	})

@@ -45,7 +45,7 @@ func TestNobodyWaitsForWhatIsBeingSaved(t *testing.T) {
 }
 
 func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
-	old, young := metav1.NewTime(t0.Add(-historyKept-time.Hour)), metav1.NewTime(t0.Add(-historyKept+time.Hour))
+	old, young := metav1.NewTime(t0.Add(-historyLifetime-time.Hour)), metav1.NewTime(t0.Add(-historyLifetime+time.Hour))
 	historyOf := func(source forecast.Source, location string, written metav1.Time) *corev1.ConfigMap {
 		c := history.ConfigMap(source, location, []byte("x"))
 		c.Namespace, c.CreationTimestamp = "gridlatch-system", written
@@ -68,7 +68,7 @@ func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 			deleted[d.GetName()] = true
 		}
 	}
-	if want := []string{history.Name(origin, "gone"), history.Name(forecast.ParseSource("a/b/c"), "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
+	if want := []string{history.ConfigMapName(origin, "gone"), history.ConfigMapName(forecast.ParseSource("a/b/c"), "X")}; len(deleted) != 2 || !deleted[want[0]] || !deleted[want[1]] {
 		t.Errorf("deleted %v, want %v", deleted, want)
 	}
 }

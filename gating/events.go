@@ -15,19 +15,18 @@ import (
 )
 
 const (
-	eventsPerSecond = 5
-	eventsBurst     = 50
-	eventsQueued    = 5000
-	eventsOfOne     = 100 // of one namespace
+	eventsPerSecond       = 5
+	eventsBurst           = 50
+	maxEvents             = 5000
+	maxEventsPerNamespace = 100 // in the queue
 )
 
-// Herald announces holds and releases as Events, at a pace that leaves the API
-// server to the releases themselves. Namespaces take turns, so that a storm in
-// one of them delays nobody else's Events. What does not fit into the queue is
-// dropped: the annotations say the same.
-type Herald struct {
+// Announcer writes Events about holds and releases, at a pace that leaves the API server to the
+// releases. Namespaces take turns, so that a storm in one of them delays no Events of others. What
+// does not fit into the queue is dropped: the annotations say the same.
+type Announcer struct {
 	recorder events.EventRecorder
-	queue    turns
+	queue    fairQueue
 }
 
 type announcement struct {
@@ -37,24 +36,23 @@ type announcement struct {
 	note           string
 }
 
-// NewHerald returns a herald that announces once it is started.
-func NewHerald(recorder events.EventRecorder) *Herald {
-	return &Herald{recorder: recorder, queue: turns{lines: map[string][]announcement{}, more: make(chan struct{}, 1)}}
+// NewAnnouncer returns an announcer, which writes Events once it is started.
+func NewAnnouncer(recorder events.EventRecorder) *Announcer {
+	return &Announcer{recorder: recorder, queue: fairQueue{lines: map[string][]announcement{}, added: make(chan struct{}, 1)}}
 }
 
-// Released announces that work was released.
-func (h *Herald) Released(o *metav1.PartialObjectMetadata, reason string) {
+// ReleasedWork announces that work was released.
+func (h *Announcer) ReleasedWork(o *metav1.PartialObjectMetadata, reason string) {
 	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventReleased, "Release", reason)
 }
 
-// Refused announces that the API server would not have work released, in its words.
-func (h *Herald) Refused(o *metav1.PartialObjectMetadata, words string) {
-	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Truncate("it could not be released, which is tried again: "+words))
+// RefusedRelease announces that the API server refuses to have work released, in its words.
+func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, message string) {
+	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Truncate("the API server refuses to release it, and Gridlatch will try again: "+message))
 }
 
-// Created announces what was decided on work at its creation, where it is held
-// or could not be.
-func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
+// CreatedWork announces that new work is held, or that it asked to be held and is not.
+func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[v1alpha1.ReasonAnnotation]
 	wish, _ := policy.Wish(o)
 	switch {
@@ -65,30 +63,30 @@ func (h *Herald) Created(o *metav1.PartialObjectMetadata) {
 	}
 }
 
-// Doubted announces that the forecast of a policy is not wholly believed.
-func (h *Herald) Doubted(policy *v1alpha1.CarbonPolicy, why string) {
+// DisbelievedForecast announces that the forecast of a policy is not wholly believed.
+func (h *Announcer) DisbelievedForecast(policy *v1alpha1.CarbonPolicy, why string) {
 	about := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: policy.Name, UID: policy.UID}}
 	about.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("CarbonPolicy"))
 	h.Announce(about, corev1.EventTypeWarning, v1alpha1.EventNotBelieved, "ReadForecast", why)
 }
 
-// Announce queues an Event on an object. kind is Normal or Warning, reason and
-// action are words in camel case.
-func (h *Herald) Announce(about *metav1.PartialObjectMetadata, kind, reason, action, note string) {
+// Announce queues an Event on an object. kind is Normal or Warning; reason and action are words in
+// camel case.
+func (h *Announcer) Announce(about *metav1.PartialObjectMetadata, kind, reason, action, note string) {
 	if note == "" {
-		note = "no reason is known"
+		note = "no reason is given"
 	}
 	h.queue.add(announcement{about, kind, reason, action, note})
 }
 
-// Start announces until the context ends; for a manager.
-func (h *Herald) Start(ctx context.Context) error {
+// Start writes the queued Events until the context ends; for a manager.
+func (h *Announcer) Start(ctx context.Context) error {
 	pace := rate.NewLimiter(eventsPerSecond, eventsBurst)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-h.queue.more:
+		case <-h.queue.added:
 		}
 		for a, found := h.queue.next(); found; a, found = h.queue.next() {
 			if pace.Wait(ctx) != nil {
@@ -99,26 +97,26 @@ func (h *Herald) Start(ctx context.Context) error {
 	}
 }
 
-// NeedLeaderElection makes a manager run the herald beside the loop.
-func (h *Herald) NeedLeaderElection() bool { return true }
+// NeedLeaderElection makes a manager run the announcer on the leader, beside the loop.
+func (h *Announcer) NeedLeaderElection() bool { return true }
 
-// turns is a bounded queue in which each namespace has a line of its own, and
-// the lines take turns.
-type turns struct {
+// fairQueue is a bounded queue in which each namespace has a line of its own, and the lines take
+// turns.
+type fairQueue struct {
 	mu      sync.Mutex
 	lines   map[string][]announcement // by namespace, the oldest first; none is empty
-	order   []string                  // the namespaces that have a line, the next one first
+	order   []string                  // the namespaces that have a line, in the order of their turns
 	waiting int                       // in all lines
-	more    chan struct{}             // has an element after something was added
+	added   chan struct{}             // has an element once something was added
 }
 
-// add appends an announcement to the line of its namespace, where there is room.
-func (q *turns) add(a announcement) {
+// add appends an announcement to the line of its namespace, if the queue has space.
+func (q *fairQueue) add(a announcement) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	namespace := a.about.Namespace
 	line := q.lines[namespace]
-	if q.waiting == eventsQueued || len(line) == eventsOfOne {
+	if q.waiting == maxEvents || len(line) == maxEventsPerNamespace {
 		return
 	}
 	if len(line) == 0 {
@@ -127,13 +125,13 @@ func (q *turns) add(a announcement) {
 	q.lines[namespace] = append(line, a)
 	q.waiting++
 	select {
-	case q.more <- struct{}{}:
+	case q.added <- struct{}{}:
 	default:
 	}
 }
 
 // next takes the oldest announcement of the namespace whose turn it is.
-func (q *turns) next() (a announcement, found bool) {
+func (q *fairQueue) next() (a announcement, found bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting == 0 {

@@ -9,16 +9,16 @@ import (
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
-// failures collects what went wrong with many writes of a kind, so that the log has
-// one line of them: in an outage there may be thousands. The zero value has none.
+// failures collects the errors of many writes, so that the log has one line about them. An outage
+// may cause thousands. The zero value has none.
 type failures struct {
 	mu      sync.Mutex
 	count   int
-	refused int // of them, of no use to be tried again at once
+	refused int // of these, not to be tried again soon
 	first   error
 }
 
-// add takes up what a write came to, and reports whether it failed.
+// add adds the result of a write, and reports whether the write failed.
 func (f *failures) add(err error) bool {
 	if err == nil {
 		return false
@@ -34,9 +34,9 @@ func (f *failures) add(err error) bool {
 	return true
 }
 
-// log tells of the failures, if there are any: how many, and why the first of them.
-// It returns how many are to be tried again at once.
-func (f *failures) log(ctx context.Context, what, policy string) int {
+// report logs how many writes have failed, and why the first of them. It returns how many are to be
+// tried again soon.
+func (f *failures) report(ctx context.Context, what, policy string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.count > 0 {
@@ -45,24 +45,24 @@ func (f *failures) log(ctx context.Context, what, policy string) int {
 	return f.count - f.refused
 }
 
-// again returns how many are to be tried again at once.
-func (f *failures) again() int {
+// retryable returns how many writes are to be tried again soon.
+func (f *failures) retryable() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.count - f.refused
 }
 
-// tally counts what a walk has done, beside what it could not do.
+// tally counts what succeeded, beside the failures.
 type tally struct {
 	failures
-	done int
+	succeeded int
 }
 
-// note takes up what became of one object.
-func (t *tally) note(err error) {
+// observe adds the result for one object.
+func (t *tally) observe(err error) {
 	if !t.add(err) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.done++
+		t.succeeded++
 	}
 }

@@ -1,11 +1,6 @@
 package gating
 
 import (
-	"cmp"
-	"math"
-	"slices"
-	"time"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -15,30 +10,30 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// group is what is decided together: a held Job with its held pods, the held
-// pods of another owner, or one pod.
+// group is what is decided together: a held Job with its held pods, the held pods of another owner,
+// or one pod.
 type group struct {
 	// job records the decision for a Job; nil for other owners.
 	job  *record
 	pods []*record
 	task plan.Task
-	// released says that the decision was made before: pods that came late, or
-	// were left over when a release was interrupted.
-	released bool
-	// parked says that it is not planned before its user resumes it.
-	parked   bool
-	decision plan.Decision
-	// reason and cause are told on release, as is what all of it still waits for;
-	// recorded says that it is on record.
-	reason   string
-	waits    string
-	cause    plan.Cause
-	recorded bool
-	// to is the location that it is released to, where the policy chooses.
-	to string
+	// wasReleased says that the Job was released before. The pods came later, or an interrupted
+	// release has left them.
+	wasReleased bool
+	// waitsForUser says that no start is planned before the user resumes the Job.
+	waitsForUser bool
+	decision     plan.Decision
+	// reason, cause and otherWaits are set when the group is released: why, and what else keeps all
+	// of the group from starting. isRecorded says that the Job notes the release.
+	reason     string
+	otherWaits string
+	cause      plan.Cause
+	isRecorded bool
+	// location is where the group is to run, if the policy chooses.
+	location string
 }
 
-// head returns the object that speaks for the group.
+// head returns the object whose annotations count for the group.
 func (g *group) head() *record {
 	if g.job != nil {
 		return g.job
@@ -46,50 +41,50 @@ func (g *group) head() *record {
 	return g.pods[0]
 }
 
-// whole reports whether the Job itself is held, so that it has no pods yet.
-func (g *group) whole() bool {
+// holdsJobItself reports whether the Job itself is held, so that it has no pods yet.
+func (g *group) holdsJobItself() bool {
 	return g.job != nil && g.job.Annotations[v1alpha1.HeldByAnnotation] != ""
 }
 
-// letGo reports whether a Job that we held whole is not held any more, though that may
-// not be recorded yet.
-func (g *group) letGo() bool {
-	return g.whole() && !hold.IsHeldWhole(g.job.Annotations, g.job.suspended)
+// isResumed reports whether a Job that was held itself is not held any more. The release may not be
+// recorded yet.
+func (g *group) isResumed() bool {
+	return g.holdsJobItself() && !hold.HoldsItself(g.job.Annotations, g.job.isSuspended)
 }
 
-// awaitsResume reports whether a group is not planned before its user resumes it.
+// awaitsResume reports whether no start is planned for the group before its user resumes the Job.
 func (g *group) awaitsResume() bool {
-	return g.job != nil && !g.released && g.asks() == g.job && g.job.awaitsResume() && !withdraws(g.job)
+	return g.job != nil && !g.wasReleased && g.askingRecord() == g.job && g.job.awaitsResume() && !isWithdrawn(g.job)
 }
 
-// needsRoom reports whether a group is planned below the ceilings. Others go, have gone, or
-// are not to go.
-func (g *group) needsRoom() bool { return !g.released && !g.letGo() && !g.awaitsResume() }
+// needsRoom reports whether the group is planned below the ceilings. Other groups are released in
+// any case, were released before, or wait for their user.
+func (g *group) needsRoom() bool { return !g.wasReleased && !g.isResumed() && !g.awaitsResume() }
 
-// size is how many pods wait.
-func (g *group) size() int {
-	if g.whole() {
-		return int(g.job.pods)
+// heldPods returns how many pods wait.
+func (g *group) heldPods() int {
+	if g.holdsJobItself() {
+		return int(g.job.podsToRun)
 	}
 	return len(g.pods)
 }
 
-// pending is how many pods will run once the group is released: some of a Job
-// may still have to be created.
-func (g *group) pending() int {
+// podsToStart returns how many pods will run once the group is released. Some pods of a Job may not
+// exist yet.
+func (g *group) podsToStart() int {
 	if g.job != nil {
-		return max(int(g.job.pods), len(g.pods))
+		return max(int(g.job.podsToRun), len(g.pods))
 	}
 	return len(g.pods)
 }
 
-// due reports whether the group is to be released.
-func (g *group) due() bool { return g.released || !g.parked && !g.decision.Holds() }
+// isDue reports whether the group is to be released now.
+func (g *group) isDue() bool { return g.wasReleased || !g.waitsForUser && !g.decision.Holds() }
 
-// told returns the reason of the release of what still waits for something else,
-// if that is not empty.
-func (g *group) told(waits string) string {
-	if g.released {
+// releaseReason returns the reason of the release. waits says what else keeps the work from
+// starting, if anything does.
+func (g *group) releaseReason(waits string) string {
+	if g.wasReleased {
 		return plan.Truncate("its Job has been released: " + g.job.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	d := g.decision
@@ -97,30 +92,30 @@ func (g *group) told(waits string) string {
 	return policy.ReleaseReason(d, g.head().Annotations)
 }
 
-// notes returns the annotations that tell on a pod or Job of the group until when
-// and why it waits and, where that is chosen, where it is to run. A Job that came
-// suspended is promised its latest start now.
+// notes returns the annotations that tell, on the group's Job or on one of its pods, until when and
+// why it waits, and where it is to run if the policy chooses. A Job that was created suspended is
+// promised its latest start here.
 func (g *group) notes(o *record) map[string]string {
-	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.Stamp(g.decision.Start)}
-	if g.to != "" {
-		notes[v1alpha1.PlannedLocationAnnotation] = g.to
+	notes := map[string]string{v1alpha1.ReasonAnnotation: g.decision.Reason(), v1alpha1.PlannedStartAnnotation: policy.FormatTime(g.decision.Start)}
+	if g.location != "" {
+		notes[v1alpha1.PlannedLocationAnnotation] = g.location
 	}
 	if o == g.job && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
-		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.Stamp(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
+		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.FormatTime(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
 	}
 	return notes
 }
 
-// groupKey is what groups are told apart by. An owner is in the namespace of what it
-// owns: a reference from another namespace is to something else of the same UID.
+// groupKey tells groups apart. An owner is in the namespace of what it owns. A reference from
+// another namespace means something else with the same UID.
 type groupKey struct {
 	namespace string
 	uid       types.UID
 }
 
-// groups gathers what a policy holds, except for what was released although
-// the cache does not show it yet, which is leaving.
-func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (all []*group, leaving []freed, err error) {
+// groups returns what a policy holds, in groups. What was released already, but is still held in
+// the cache, is returned apart.
+func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool)) (all []*group, unseen []unseenRelease, err error) {
 	jobs, err := r.jobs.list(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
@@ -129,7 +124,7 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 	if err != nil {
 		return nil, nil, err
 	}
-	byKey := make(map[groupKey]*group, len(jobs)) // most pods are of Jobs
+	byKey := make(map[groupKey]*group, len(jobs)) // most pods belong to Jobs
 	all = make([]*group, 0, len(jobs))
 	add := func(key groupKey, g *group) *group {
 		byKey[key] = g
@@ -137,15 +132,15 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 		return g
 	}
 	for _, job := range jobs {
-		if to, gone := done(releaseOf(job)); gone {
-			leaving = append(leaving, freed{job, to})
+		if location, released := isReleased(releaseID(job)); released {
+			unseen = append(unseen, unseenRelease{job, location})
 			continue
 		}
 		add(groupKey{job.Namespace, job.UID}, &group{job: job})
 	}
 	for _, pod := range pods {
-		if to, gone := done(pod.UID); gone {
-			leaving = append(leaving, freed{pod, to})
+		if location, released := isReleased(pod.UID); released {
+			unseen = append(unseen, unseenRelease{pod, location})
 			continue
 		}
 		key := groupKey{pod.Namespace, pod.UID}
@@ -154,140 +149,19 @@ func (r *Records) groups(policy string, done func(types.UID) (string, bool)) (al
 		}
 		g := byKey[key]
 		if g == nil {
-			g = add(key, r.open(pod, done))
+			g = add(key, r.newGroup(pod, isReleased))
 		}
 		g.pods = append(g.pods, pod)
 	}
-	return all, leaving, nil
+	return all, unseen, nil
 }
 
-// open starts the group of a pod whose Job is not among those that the policy
-// holds.
-func (r *Records) open(pod *record, done func(types.UID) (string, bool)) *group {
-	job := r.jobOf(pod.Namespace, pod)
+// newGroup starts the group of a pod whose Job is not among those that the policy holds.
+func (r *Records) newGroup(pod *record, isReleased func(types.UID) (string, bool)) *group {
+	job := r.owningJob(pod.Namespace, pod)
 	if job == nil {
 		return &group{}
 	}
-	to, gone := done(releaseOf(job))
-	return &group{job: job, released: gone || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, to: to}
-}
-
-// schedule gives each group its task, and orders the groups by latest start.
-func schedule(rules *policy.Policy, groups []*group) {
-	for _, g := range groups {
-		g.task = rules.TaskOf(g.asks())
-		g.task.Held = true
-		if g.job == nil {
-			g.hurry(rules)
-		}
-	}
-	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
-}
-
-// hurry has a group without a Job start no later than was promised to any of its
-// pods. A pod that has no promise which can be read starts no later than it asks for
-// itself: any of its siblings may be the head. Where a Job heads the group, its
-// promise alone counts: it is what was decided for all, and whoever makes a pod that
-// names the Job as its owner decides nothing.
-func (g *group) hurry(rules *policy.Policy) {
-	last := ""
-	for _, pod := range g.pods {
-		promise := pod.Annotations[v1alpha1.LatestStartAnnotation]
-		if promise == last && last != "" { // as mostly: they are siblings
-			continue
-		}
-		promised, err := time.Parse(time.RFC3339, promise)
-		if err == nil {
-			last = promise
-		} else {
-			promised = rules.TaskOf(pod).LatestStart
-		}
-		if promised.Before(g.task.LatestStart) {
-			g.task.LatestStart = promised.UTC()
-		}
-	}
-}
-
-// decide plans every group at one moment: each by itself or, below ceilings, all
-// of a location together.
-func (p *pass) decide() {
-	if len(p.groups) == 0 {
-		return
-	}
-	until := p.groups[len(p.groups)-1].task.LatestStart
-	if p.policy.Movable() {
-		p.decideWhere(until)
-		return
-	}
-	at := map[string][]*group{}
-	for _, g := range p.groups {
-		location := p.policy.ResolveLocation(g.head().Annotations[v1alpha1.LocationAnnotation])
-		at[location] = append(at[location], g)
-	}
-	for location, groups := range at {
-		outlook := p.policy.Planner(p.book, location, p.now, until)
-		if p.policy.Limited() {
-			p.assign(groups, outlook.Fleet(p.policy.Buckets(), p.runs(location, groups)))
-			continue
-		}
-		for _, g := range groups {
-			g.decision = outlook.Decide(g.task)
-		}
-	}
-}
-
-// decideWhere plans all groups together, each for the cheapest start of all
-// locations that it may run in, below the ceilings of each if there are any.
-func (p *pass) decideWhere(until time.Time) {
-	var fleets []*plan.Fleet
-	for _, location := range p.policy.LocationNames() {
-		outlook := p.policy.Planner(p.book, location, p.now, until)
-		fleets = append(fleets, outlook.Fleet(p.policy.Buckets(), p.runs(location, p.groups)))
-	}
-	p.assign(p.groups, fleets[0], fleets[1:]...)
-	for _, g := range p.groups {
-		p.send(g)
-	}
-}
-
-// send says where a group is released to: pods that are left over follow their
-// Job. If nothing is known of the grid there is nothing to prefer.
-func (p *pass) send(g *group) {
-	switch {
-	case g.released && g.to == "":
-		g.to = g.job.Annotations[v1alpha1.PlannedLocationAnnotation]
-	case !g.released && !math.IsNaN(g.decision.Expected):
-		g.to = g.decision.Location
-	}
-}
-
-// runs is what occupies room at a location: what runs there and, of the groups,
-// those that were released before, and go now.
-func (p *pass) runs(location string, groups []*group) []plan.Run {
-	runs := slices.Clip(p.at[location])
-	for _, g := range groups {
-		if g.released && cmp.Or(g.to, p.policy.LocationOf(g.job.Annotations)) == location {
-			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
-		}
-	}
-	return runs
-}
-
-// assign plans the groups below the ceilings.
-func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet) {
-	waiting := make([]plan.Group, 0, len(groups))
-	for _, g := range groups {
-		if g.needsRoom() {
-			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.pending()})
-		}
-	}
-	decisions := plan.Assign(waiting, fleet, others...)
-	for _, g := range groups {
-		switch {
-		case g.needsRoom():
-			g.decision, decisions = decisions[0], decisions[1:]
-		case !g.released:
-			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), ExpectedAtOnce: math.NaN()}
-		}
-	}
+	location, released := isReleased(releaseID(job))
+	return &group{job: job, wasReleased: released || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: location}
 }

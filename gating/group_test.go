@@ -20,7 +20,7 @@ import (
 // heldJobs are Jobs that are held, and their pods, as they are cached.
 func heldJobs(tb testing.TB, jobs, pods int) (all []*record) {
 	tb.Helper()
-	s := newStripper()
+	s := newRecordMaker()
 	for j := range jobs {
 		pod := heldPodOf(j, 0)
 		job := &batchv1.Job{ObjectMeta: pod.ObjectMeta}
@@ -38,14 +38,14 @@ func notDone(types.UID) (string, bool) { return "", false }
 
 func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 	job := recordOf(hold.JobKind())
-	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(3 * time.Hour))}
-	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(5 * time.Hour))}).pods[0]
+	job.CreationTimestamp, job.Annotations = metav1.NewTime(t0), map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(3 * time.Hour))}
+	patient := waiting("patient", map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(5 * time.Hour))}).pods[0]
 	for name, tt := range map[string]struct {
 		job   *record
 		hasty map[string]string
 		want  time.Duration
 	}{
-		"what it was promised": {nil, map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(2 * time.Hour))}, 2 * time.Hour},
+		"what it was promised": {nil, map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(2 * time.Hour))}, 2 * time.Hour},
 		// three hours, less the one that it runs and a margin
 		"what it asks for, if the promise is gone": {nil, map[string]string{v1alpha1.LatestStartAnnotation: "", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
 		"or garbled":                   {nil, map[string]string{v1alpha1.LatestStartAnnotation: "never", v1alpha1.DeadlineAnnotation: "3h"}, 117 * time.Minute},
@@ -58,7 +58,7 @@ func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 			alike := waiting("alike", map[string]string{v1alpha1.LatestStartAnnotation: tt.hasty[v1alpha1.LatestStartAnnotation], v1alpha1.DeadlineAnnotation: "20h"}).pods[0]
 			for _, pods := range [][]*record{{hasty, patient, alike}, {patient, alike, hasty}} {
 				g := &group{job: tt.job, pods: pods}
-				schedule(builtin(), []*group{g})
+				setTasks(builtin(), []*group{g})
 				if got := g.task.LatestStart.Sub(t0); got != tt.want {
 					t.Errorf("headed by %s, it starts after %v at the latest, want %v", pods[0].Name, got, tt.want)
 				}
@@ -74,7 +74,7 @@ func TestWhoIsAMemberOfAGroup(t *testing.T) {
 	job.Namespace, job.Name, job.UID, job.Labels = "victims", "nightly", "uid", map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 	member := func(namespace, name string, change func(*record)) *record {
 		pod := recordOf(hold.PodKind())
-		pod.Namespace, pod.Name, pod.UID, pod.gated = namespace, name, types.UID(namespace+name), true
+		pod.Namespace, pod.Name, pod.UID, pod.isGated = namespace, name, types.UID(namespace+name), true
 		pod.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "nightly", UID: "uid", Controller: &yes}}
 		change(pod)
@@ -84,7 +84,7 @@ func TestWhoIsAMemberOfAGroup(t *testing.T) {
 	records := recordsOf(t, job,
 		member("victims", "its-own", func(*record) {}),
 		member("victims", "relabelled", func(r *record) { r.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased }),
-		member("victims", "not-gated", func(r *record) { r.gated = false }),
+		member("victims", "not-gated", func(r *record) { r.isGated = false }),
 		member("victims", "being-deleted", func(r *record) { r.DeletionTimestamp = &deleted }),
 		member("strangers", "forged", func(*record) {}))
 	groups, _, err := records.groups("default", notDone)
@@ -115,9 +115,72 @@ func BenchmarkGroups(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		schedule(rules, groups)
+		setTasks(rules, groups)
 		if len(groups) != jobs || len(groups[jobs-1].pods) != pods || groups[1].task.LatestStart.Sub(groups[0].task.LatestStart) != time.Second {
 			b.Fatalf("%d groups, the last of %d pods", len(groups), len(groups[len(groups)-1].pods))
+		}
+	}
+}
+
+func TestPodsThatComeAfterTheReleaseOfTheirJobAreNotPlannedAgain(t *testing.T) {
+	yes := true
+	late := func(job string) *record {
+		pod := waitingRecord("Pod", "late-of-"+job, map[string]string{v1alpha1.PlannedStartAnnotation: policy.FormatTime(t0)})
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job, UID: types.UID("uid-" + job), Controller: &yes}}
+		return pod
+	}
+	other := waitingRecord("Job", "other", map[string]string{v1alpha1.PolicyAnnotation: "another"})
+	unseen := waitingRecord("Job", "unseen", nil)
+	gone := waitingRecord("Pod", "gone", nil)
+	records := recordsOf(t, released("Job", "done", 0, nil), late("done"), other, late("other"), unseen, late("unseen"), late("nobody"), gone)
+	isReleased := func(uid types.UID) (string, bool) {
+		if uid == releaseID(unseen) || uid == gone.UID {
+			return "north", true
+		}
+		return "", false
+	}
+	groups, leaving, err := records.groups("default", isReleased)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, g := range groups {
+		head := "no Job"
+		if g.job != nil {
+			head = g.job.Name
+		}
+		got[g.pods[0].Name] = fmt.Sprintf("%s, released: %t %s", head, g.wasReleased, g.location)
+	}
+	want := map[string]string{
+		"late-of-done": "done, released: true ", "late-of-other": "other, released: false ",
+		"late-of-unseen": "unseen, released: true north", "late-of-nobody": "no Job, released: false ",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	names := map[string]string{}
+	for _, u := range leaving {
+		names[u.Name] = u.location
+	}
+	if diff := cmp.Diff(map[string]string{"unseen": "north", "gone": "north"}, names); diff != "" {
+		t.Errorf("releases that the cache does not show: %s", diff)
+	}
+}
+
+func TestAGroupIsAsLargeAsItsJobSaysOrMore(t *testing.T) {
+	job := released("Job", "j", 0, nil)
+	pods := []*record{{}, {}, {}, {}}
+	for name, tt := range map[string]struct {
+		g           *group
+		held, start int
+	}{
+		"pods without a Job":      {&group{pods: pods}, 4, 4},
+		"pods that are to come":   {&group{job: job, pods: pods[:1]}, 1, 3},
+		"more than the Job needs": {&group{job: job, pods: pods}, 4, 4},
+		"a Job that is held":      {&group{job: released("Job", "j", 0, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend})}, 3, 3},
+	} {
+		if held, start := tt.g.heldPods(), tt.g.podsToStart(); held != tt.held || start != tt.start {
+			t.Errorf("%s: %d are held and %d start, want %d and %d", name, held, start, tt.held, tt.start)
 		}
 	}
 }

@@ -2,83 +2,79 @@ package gating
 
 import (
 	"context"
-	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
-	// grace is how long held work waits for a first forecast after a start:
-	// the exporter deletes its ConfigMap for half a minute at every refresh.
-	grace = time.Minute
-	// retry is how soon a write that failed is tried again.
-	retry = time.Second
-	// joined is the cause of the release of pods that come after their Job's.
-	joined plan.Cause = "joined"
-	// idle bounds the time between two passes of a policy.
-	idle = 10 * time.Minute
-	// vigil bounds it while work is held: timers stand still while a machine
-	// sleeps, and know nothing of a clock that is set, so that this is how late
-	// work can be afterwards. A pass takes a fraction of a second.
-	vigil = time.Minute
-	// explaining bounds how long a pass explains: what has come meanwhile is not
-	// seen by it, and may be due before it is through.
-	explaining = 2 * time.Second
+	// firstForecastWait is how long held work waits for a first forecast after a start of the
+	// program. The exporter deletes its ConfigMap for half a minute at every refresh.
+	firstForecastWait = time.Minute
+	// retryPause is how soon a failed write is tried again.
+	retryPause = time.Second
+	// causeJoined is the cause of the release of pods that come after the release of their Job.
+	causeJoined plan.Cause = "joined"
+	// maxIdlePause bounds the time between two passes of a policy.
+	maxIdlePause = 10 * time.Minute
+	// maxHoldingPause bounds that time while work is held. Timers stand still while a machine
+	// sleeps, and do not follow a clock that is set, so work can be late by this much. A pass takes
+	// a fraction of a second.
+	maxHoldingPause = time.Minute
+	// maxExplainTime bounds how long a pass writes explanations. The pass does not see what is
+	// created meanwhile, which may be due soon.
+	maxExplainTime = 2 * time.Second
 )
 
-// Loop releases held work. All exported fields are required.
+// Loop releases held work, policy by policy. All exported fields are required.
 type Loop struct {
 	Client client.Client
-	// Live asks the API server itself.
-	Live     client.Reader
-	Records  *Records
-	Policies policy.Policies
-	Store    *forecast.Store
-	Clock    policy.Clock
-	Events   *Herald
-	Metrics  *Metrics
-	Sweeper  *Sweeper
-	// Workers bounds the writes in flight.
+	// APIReader reads from the API server, not from a cache.
+	APIReader client.Reader
+	Records   *Records
+	Policies  policy.Policies
+	Store     *forecast.Store
+	Clock     policy.Clock
+	Events    *Announcer
+	Metrics   *Metrics
+	Sweeper   *Sweeper
+	// Workers bounds how many writes a pass has in flight.
 	Workers int
 
-	started  atomic.Pointer[time.Time]
-	done     ledger
-	vouched  vouchers
-	setbacks setbacks // what could not be let go
-	untold   setbacks // what could not be explained
-	retries  errgroup.Group
-	outcomes Outcomes
-	limited  sync.Map     // whether a policy, by name, has ceilings
-	effort   atomic.Int64 // nanoseconds that the last pass took to plan
-	reached  sync.Map     // how many a policy, by name, holds before what is explained next
+	startedAt       atomic.Pointer[time.Time]
+	inFlight        inFlight
+	ownReleases     ownReleases
+	refusals        refusals // of releases
+	unexplained     refusals // of explanations
+	retries         errgroup.Group
+	health          ReleaseHealth
+	limitedPolicies sync.Map     // by the name of a policy: whether it has ceilings
+	planningTime    atomic.Int64 // of the newest pass, in nanoseconds
+	explainedUpTo   sync.Map     // by the name of a policy: how many records the last pass has explained
 }
 
-// Outcomes returns what came of the loop's releases.
-func (l *Loop) Outcomes() *Outcomes { return &l.outcomes }
+// ReleaseHealth returns what the loop knows of releases that fail.
+func (l *Loop) ReleaseHealth() *ReleaseHealth { return &l.health }
 
 // pass is one look at all that a policy holds.
 type pass struct {
-	policy *policy.Policy
-	book   *forecast.Snapshot
-	now    time.Time
-	groups []*group // by latest start
-	behind bool     // there was no time to explain everything
-	// unsteered are the pods that could not be given a preference for nodes.
-	unsteered failures
+	policy           *policy.Policy
+	snapshot         *forecast.Snapshot
+	now              time.Time
+	groups           []*group // by latest start
+	hasMoreToExplain bool     // there was no time to explain all
+	// withoutPreference collects why pods were released without a preference for nodes.
+	withoutPreference failures
 	running
 }
 
@@ -93,212 +89,84 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		return reconcile.Result{}, err
 	}
 	failed := l.release(ctx, p) + l.explain(ctx, p)
-	if err := l.report(ctx, p); err != nil {
-		log.FromContext(ctx).Error(err, "cannot report on policy")
+	if err := l.reportStatus(ctx, p); err != nil {
+		log.FromContext(ctx).Error(err, "cannot write the policy's status")
 		failed++
 	}
 	if failed > 0 {
-		return reconcile.Result{RequeueAfter: min(retry, l.wait(p))}, nil
+		return reconcile.Result{RequeueAfter: min(retryPause, l.untilNextPass(p))}, nil
 	}
-	return reconcile.Result{RequeueAfter: l.wait(p)}, nil
+	return reconcile.Result{RequeueAfter: l.untilNextPass(p)}, nil
 }
 
-// pass lists and plans what a policy holds, and writes nothing.
+// pass lists and plans what a policy holds. It writes nothing.
 func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
-	rules, names, err := l.holder(ctx, name)
+	rules, names, err := l.policyAndNames(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{policy: rules, book: l.Store.Snapshot(rules.Source), now: l.Clock.Now()}
-	var leaving []freed
-	done := l.done.turn(name)
+	p := &pass{policy: rules, snapshot: l.Store.Snapshot(rules.Source), now: l.Clock.Now()}
+	var unseen []unseenRelease
+	isReleased := l.inFlight.beginPass(name)
 	for _, name := range names {
-		groups, left, err := l.Records.groups(name, done)
+		groups, unseenOfName, err := l.Records.groups(name, isReleased)
 		if err != nil {
 			return nil, err
 		}
-		p.groups, leaving = append(p.groups, groups...), append(leaving, left...)
+		p.groups, unseen = append(p.groups, groups...), append(unseen, unseenOfName...)
 	}
-	if rules.Limited() {
-		l.vouched.forget(p.now)
-		if p.running, err = l.Records.running(rules, leaving, &l.vouched, p.now); err != nil {
+	if rules.HasBuckets() {
+		l.ownReleases.forget(p.now)
+		if p.running, err = l.Records.running(rules, unseen, &l.ownReleases, p.now); err != nil {
 			return nil, err
 		}
 	}
-	if name != strays {
-		l.limited.Store(name, rules.Limited())
+	if name != strayWork {
+		l.limitedPolicies.Store(name, rules.HasBuckets())
 	}
-	l.setbacks.retain(name, p.groups, leaving)
-	l.untold.retain(name, p.groups, leaving)
-	schedule(rules, p.groups)
+	l.refusals.retain(name, p.groups, unseen)
+	l.unexplained.retain(name, p.groups, unseen)
+	setTasks(rules, p.groups)
 	p.decide()
 	l.awaitForecast(p)
-	p.disown()
-	l.insist(p)
-	p.heed()
-	p.park()
+	p.makeResumedDue()
+	l.makeRefusedDue(p)
+	p.makeWithdrawnDue()
+	p.waitForUsers()
 	took := l.Clock.Now().Sub(p.now)
-	l.effort.Store(int64(took))
+	l.planningTime.Store(int64(took))
 	l.Metrics.pass.Observe(took.Seconds())
 	return p, nil
 }
 
-// awaitForecast lets work wait for the first forecast for a moment after the
-// start, but not beyond its latest start.
-func (l *Loop) awaitForecast(p *pass) {
-	l.started.CompareAndSwap(nil, &p.now)
-	first := l.started.Load().Add(grace)
-	if p.policy.IsAbandoned() || p.book.HasForecast() || !p.now.Before(first) {
-		return
-	}
-	for _, g := range p.groups {
-		if g.decision.Cause == plan.CauseNoForecast {
-			g.decision.Start = first
-			if g.task.LatestStart.Before(first) {
-				g.decision.Start = g.task.LatestStart
-			}
-		}
-	}
-}
-
-// disown makes due what somebody else has let go: it is recorded, and no more.
-func (p *pass) disown() {
-	for _, g := range p.groups {
-		if !g.due() && g.letGo() {
-			g.decision.Start = p.now
-		}
-	}
-}
-
-// insist has what was to be released, and was refused, start as soon as it may: what
-// is tried again is spread in time already.
-func (l *Loop) insist(p *pass) {
-	for _, g := range p.groups {
-		if g.decision.Cause == plan.CauseSpread && !g.due() && l.setbacks.has(g.head()) {
-			g.decision.Start = p.now
-		}
-	}
-}
-
-// explain brings the annotations of what waits up to date where its planned
-// start has changed, for a moment, and until the next release is due: the next
-// pass goes on where it stops. It returns how many writes failed.
-func (l *Loop) explain(ctx context.Context, p *pass) int {
-	var failed failures
-	var writes errgroup.Group
-	writes.SetLimit(l.Workers)
-	until := l.Clock.Now().Add(explaining)
-	if next := p.next(); next.Before(until) {
-		until = next
-	}
-	before, _ := l.reached.Load(p.policy.Name)
-	from, _ := before.(int) // zero at first
-	at, stop := 0, 0
-	for o, g := range p.planned() {
-		start := policy.Stamp(g.decision.Start)
-		if at++; at <= from || told(o, start, g.to) {
-			continue
-		}
-		if !l.Clock.Now().Before(until) {
-			stop = at - 1
-			break
-		}
-		if !l.tellable(o) {
-			continue
-		}
-		kind := hold.PodKind()
-		if o == g.job {
-			kind = hold.JobKind()
-		}
-		writes.Go(func() error {
-			failed.add(l.tell(ctx, p, kind, o, hold.Explain(o, g.notes(o))))
-			return nil
-		})
-	}
-	_ = writes.Wait() // they report for themselves
-	if stop > 0 {
-		l.reached.Store(p.policy.Name, stop)
-	} else {
-		l.reached.Delete(p.policy.Name)
-	}
-	n := failed.log(ctx, "cannot explain waits, trying again", p.policy.Name)
-	p.behind = n == 0 && (stop > 0 || from > 0) // after the end it begins again
-	return n
-}
-
-// told reports whether an object says when it starts, and where.
-func told(o *record, start, to string) bool {
-	return o.Annotations[v1alpha1.PlannedStartAnnotation] == start && (to == "" || o.Annotations[v1alpha1.PlannedLocationAnnotation] == to)
-}
-
-// tellable reports whether an object may be told something: that was not refused, or
-// long enough ago.
-func (l *Loop) tellable(o *record) bool {
-	return !l.untold.has(o) || l.untold.begin(o, l.Clock.Now())
-}
-
-// tell writes an explanation, and notes what came of it.
-func (l *Loop) tell(ctx context.Context, p *pass, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	err := l.patch(ctx, kind, o, patch)
-	switch {
-	case hold.IsRefusal(err):
-		l.untold.refuse(p.policy.Name, o, "", l.Clock.Now())
-	case err != nil:
-		l.untold.leave(o)
-	default:
-		l.untold.succeed(o, l.Clock.Now())
-	}
-	return err
-}
-
-// planned yields what waits for a planned start, with its group.
-func (p *pass) planned() iter.Seq2[*record, *group] {
-	return func(yield func(*record, *group) bool) {
-		for _, g := range p.groups {
-			if g.due() || g.parked || g.decision.Cause == plan.CauseNoForecast {
-				continue
-			}
-			if g.job != nil && !yield(g.job, g) {
-				return
-			}
-			for _, pod := range g.pods {
-				if !yield(pod, g) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// next returns when the first of what waits is planned to start, zero if
-// nothing waits.
-func (p *pass) next() time.Time {
+// nextStart returns the earliest planned start of what waits; zero if nothing waits.
+func (p *pass) nextStart() time.Time {
 	var next time.Time
 	for _, g := range p.groups {
-		if !g.due() && !g.parked && (next.IsZero() || g.decision.Start.Before(next)) {
+		if !g.isDue() && !g.waitsForUser && (next.IsZero() || g.decision.Start.Before(next)) {
 			next = g.decision.Start
 		}
 	}
 	return next
 }
 
-// wait returns how long until the next moment at which something is due, a
-// decision can change by itself, or the status has to say something else.
-func (l *Loop) wait(p *pass) time.Duration {
-	if p.behind {
+// untilNextPass returns how long it is until something is due, a plan can change by itself, or the
+// status has to change.
+func (l *Loop) untilNextPass(p *pass) time.Duration {
+	if p.hasMoreToExplain {
 		return time.Millisecond
 	}
-	next, first := p.now.Add(idle), p.next()
+	next, first := p.now.Add(maxIdlePause), p.nextStart()
 	if !first.IsZero() {
-		next = p.now.Add(vigil)
+		next = p.now.Add(maxHoldingPause)
 	}
-	for _, at := range append(append(p.policy.Changes(p.book, p.now), p.settles...), first) {
+	for _, at := range append(append(p.policy.ChangeTimes(p.snapshot, p.now), p.changesAt...), first) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}
 	}
-	if again, any := l.setbacks.next(p.policy.Name); any { // for which a pass is not worth more than for what is new
-		if again = latest(again, p.now.Add(max(retry, l.gather()))); again.Before(next) {
+	if again, found := l.refusals.nextTry(p.policy.Name); found { // which causes no more passes than new work does
+		if again = laterOf(again, p.now.Add(max(retryPause, l.gatherTime()))); again.Before(next) {
 			next = again
 		}
 	}

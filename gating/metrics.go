@@ -9,57 +9,57 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Metrics of the loop. Labels are policies that exist, the empty one for all that
-// do not, locations and the closed set of causes in package plan; never the name
-// of a pod. The series of a policy go with it.
+// Metrics are the metrics of the loop. Their labels are policies that exist, the empty name for all
+// others, locations, and the causes of package plan, but never the name of a pod. The series of a
+// policy are deleted with it.
 type Metrics struct {
-	heldPods   *prometheus.GaugeVec
-	heldGroups *prometheus.GaugeVec
-	overdue    *prometheus.GaugeVec
-	released   *prometheus.CounterVec
-	hold       *prometheus.HistogramVec
-	lag        *prometheus.HistogramVec
-	failed     *prometheus.CounterVec
-	pass       prometheus.Histogram
+	heldPods      *prometheus.GaugeVec
+	heldGroups    *prometheus.GaugeVec
+	overdue       *prometheus.GaugeVec
+	released      *prometheus.CounterVec
+	hold          *prometheus.HistogramVec
+	lag           *prometheus.HistogramVec
+	releaseErrors *prometheus.CounterVec
+	pass          prometheus.Histogram
 }
 
-// NewMetrics makes the loop's metrics and registers them.
+// NewMetrics makes the metrics of the loop and registers them.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		heldPods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_held_pods", Help: "Pods that wait for a cleaner grid, by policy and the cause of the decision.",
+			Name: "gridlatch_held_pods", Help: "Pods that are held, by policy and by the cause of the decision.",
 		}, []string{"policy", "cause"}),
 		heldGroups: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_held_groups", Help: "Groups of pods, such as Jobs, that are decided together and wait, by policy and the cause of the decision.",
+			Name: "gridlatch_held_groups", Help: "Groups that are held, such as a Job with its pods, by policy and by the cause of the decision.",
 		}, []string{"policy", "cause"}),
 		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gridlatch_overdue_pods", Help: "Pods that are held although their latest start is more than a minute ago, since the API server refuses to have them released, by policy.",
+			Name: "gridlatch_overdue_pods", Help: "Pods that are still held more than a minute after their latest start, because the API server refuses to release them, by policy.",
 		}, []string{"policy"}),
 		released: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gridlatch_released_pods_total", Help: "Pods released, by policy and the cause of the decision.",
+			Name: "gridlatch_released_pods_total", Help: "Pods that were released, by policy and by the cause of the decision.",
 		}, []string{"policy", "cause"}),
 		hold: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gridlatch_hold_seconds", Help: "From the creation of a pod to its release.",
+			Name: "gridlatch_hold_seconds", Help: "Time from the creation of a pod to its release, by policy.",
 			Buckets: []float64{1, 60, 600, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 24 * 3600, 48 * 3600, 96 * 3600},
 		}, []string{"policy"}),
 		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gridlatch_release_lag_seconds", Help: "From the planned start of a pod to its release.",
+			Name: "gridlatch_release_lag_seconds", Help: "Time from the planned start of a pod to its release, by policy.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"policy"}),
-		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gridlatch_release_errors_total", Help: "Releases that failed and are tried again, by policy.",
+		releaseErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gridlatch_release_errors_total", Help: "Releases that failed and will be tried again, by policy.",
 		}, []string{"policy"}),
 		pass: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "gridlatch_plan_pass_seconds", Help: "Planning all groups of one policy, without writing.",
+			Name: "gridlatch_plan_pass_seconds", Help: "Time to plan all groups of one policy, without writing.",
 			Buckets: prometheus.ExponentialBuckets(.0001, 4, 8),
 		}),
 	}
-	registry.MustRegister(m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.failed, m.pass)
-	m.expect()
+	registry.MustRegister(m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.releaseErrors, m.pass)
+	m.initStrayWork()
 	return m
 }
 
-func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, created, planned, now time.Time) {
+func (m *Metrics) countReleased(pods int, policy string, cause plan.Cause, created, planned, now time.Time) {
 	m.released.WithLabelValues(policy, string(cause)).Add(float64(pods))
 	m.hold.WithLabelValues(policy).Observe(now.Sub(created).Seconds())
 	if !planned.IsZero() {
@@ -67,33 +67,33 @@ func (m *Metrics) releasedPods(pods int, policy string, cause plan.Cause, create
 	}
 }
 
-// expect has the series of strays begin at zero: what anybody forges adds none, and
-// no counter goes when the last of them does.
-func (m *Metrics) expect() {
-	m.holds(strays, nil, nil)
-	m.overdue.WithLabelValues(strays)
-	for _, cause := range []plan.Cause{plan.CauseNoForecast, plan.CauseLatestStart, joined, plan.CauseWithdrawn} {
-		m.released.WithLabelValues(strays, string(cause))
+// initStrayWork starts the series of strayWork at zero. So forged names of policies add no series,
+// and no counter vanishes with the last of them.
+func (m *Metrics) initStrayWork() {
+	m.setHeld(strayWork, nil, nil)
+	m.overdue.WithLabelValues(strayWork)
+	for _, cause := range []plan.Cause{plan.CauseNoForecast, plan.CauseLatestStart, causeJoined, plan.CauseWithdrawn} {
+		m.released.WithLabelValues(strayWork, string(cause))
 	}
-	m.hold.WithLabelValues(strays)
-	m.lag.WithLabelValues(strays)
-	m.failed.WithLabelValues(strays)
+	m.hold.WithLabelValues(strayWork)
+	m.lag.WithLabelValues(strayWork)
+	m.releaseErrors.WithLabelValues(strayWork)
 }
 
-// holds sets what waits by a policy, for each cause there is to wait.
-func (m *Metrics) holds(policy string, pods, groups map[plan.Cause]int) {
+// setHeld sets how much waits by a policy, for each cause.
+func (m *Metrics) setHeld(policy string, pods, groups map[plan.Cause]int) {
 	for _, cause := range []plan.Cause{plan.CauseCleanerLater, plan.CauseThreshold, plan.CauseNoRoom, plan.CauseQueued, plan.CauseSpread, plan.CauseNoForecast, plan.CauseSuspended} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
 		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))
 	}
 }
 
-// forget drops all series of a policy that does not exist.
+// forget deletes all series of a policy that does not exist.
 func (m *Metrics) forget(policy string) {
 	of := prometheus.Labels{"policy": policy}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.failed} {
+	}{m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.releaseErrors} {
 		vec.DeletePartialMatch(of)
 	}
 }

@@ -17,9 +17,9 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.holds("default", map[plan.Cause]int{plan.CauseCleanerLater: 3}, map[plan.Cause]int{plan.CauseCleanerLater: 1})
-	m.releasedPods(1, "default", plan.CauseCleanestNow, t0, t0.Add(time.Hour), t0.Add(time.Hour+time.Second))
-	m.failed.WithLabelValues("default").Inc()
+	m.setHeld("default", map[plan.Cause]int{plan.CauseCleanerLater: 3}, map[plan.Cause]int{plan.CauseCleanerLater: 1})
+	m.countReleased(1, "default", plan.CauseCleanestNow, t0, t0.Add(time.Hour), t0.Add(time.Hour+time.Second))
+	m.releaseErrors.WithLabelValues("default").Inc()
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)

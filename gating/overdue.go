@@ -14,76 +14,77 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// lateness is by how much a release may be late without being called overdue.
-const lateness = time.Minute
+// overdueAfter is how late a release may be before it counts as overdue.
+const overdueAfter = time.Minute
 
-// overdue is what is held although its latest start has passed.
+// overdue is what is still held although its latest start has passed.
 type overdue struct {
 	pods  int
-	since time.Time // the first latest start
-	first *record   // of what has been overdue for longest
+	since time.Time // the earliest latest start
+	first *record   // what has been overdue for longest
 }
 
-// overdue counts what a pass could not let go in time.
+// overdue counts what a pass could not release in time.
 func (l *Loop) overdue(p *pass) overdue {
-	var late overdue
+	var found overdue
 	now := l.Clock.Now()
 	for _, g := range p.groups { // by latest start
-		if now.Sub(g.task.LatestStart) <= lateness {
+		if now.Sub(g.task.LatestStart) <= overdueAfter {
 			break
 		}
-		if g.parked {
-			continue // its user holds it
+		if g.waitsForUser {
+			continue // the user keeps it suspended
 		}
-		pods := l.heldStill(g)
-		if pods > 0 && late.first == nil {
-			late.first, late.since = g.head(), g.task.LatestStart
+		pods := l.stillHeldPods(g)
+		if pods > 0 && found.first == nil {
+			found.first, found.since = g.head(), g.task.LatestStart
 		}
-		late.pods += pods
+		found.pods += pods
 	}
-	return late
+	return found
 }
 
-// heldStill counts the pods of a group that have not been let go. What is only being tried
-// again has not.
-func (l *Loop) heldStill(g *group) int {
+// stillHeldPods returns how many pods of a group are not released. A release that is being tried
+// again does not count as one.
+func (l *Loop) stillHeldPods(g *group) int {
 	pods := 0
-	if g.whole() && hold.IsHeldWhole(g.job.Annotations, g.job.suspended) && (!l.done.has(releaseOf(g.job)) || l.setbacks.has(g.job)) {
-		pods = g.size()
+	if g.holdsJobItself() && hold.HoldsItself(g.job.Annotations, g.job.isSuspended) && (!l.inFlight.has(releaseID(g.job)) || l.refusals.has(g.job)) {
+		pods = g.heldPods()
 	}
 	for _, pod := range g.pods {
-		if !l.done.has(pod.UID) || l.setbacks.has(pod) {
+		if !l.inFlight.has(pod.UID) || l.refusals.has(pod) {
 			pods++
 		}
 	}
 	return pods
 }
 
-// releasesFailing tells on a policy whether releases fail of what it holds.
-func (l *Loop) releasesFailing(p *pass, late overdue) metav1.Condition {
+// releasesFailingCondition returns the condition that says whether releases of what the policy
+// holds fail.
+func (l *Loop) releasesFailingCondition(p *pass, late overdue) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionReleasesFailing, Status: metav1.ConditionFalse,
-		Reason: v1alpha1.ReasonReleasing, Message: "what is due is released",
+		Reason: v1alpha1.ReasonReleasing, Message: "due work is released",
 	}
 	var where []string
-	words := ""
-	for _, s := range l.outcomes.stuck(p.now) {
-		if s.namespace == "" || slices.ContainsFunc(p.groups, func(g *group) bool { return g.head().Namespace == s.namespace }) {
-			where, words = append(where, s.String()), cmp.Or(words, l.setbacks.words(s.namespace))
+	message := ""
+	for _, s := range l.health.failingNamespaces(p.now) {
+		if s.name == "" || slices.ContainsFunc(p.groups, func(g *group) bool { return g.head().Namespace == s.name }) {
+			where, message = append(where, s.String()), cmp.Or(message, l.refusals.message(s.name))
 		}
 	}
 	switch {
 	case len(where) > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonNoneReleased
-		c.Message = "new work is not held, since what is held could not be released " + strings.Join(where, ", ")
+		c.Message = "new work is not held, because held work could not be released " + strings.Join(where, ", ")
 	case late.pods > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonOverdue
-		c.Message = fmt.Sprintf("what should have started by %s is held still, the first of it %s %s/%s",
+		c.Message = fmt.Sprintf("work that should have started by %s is still held, the first is %s %s/%s",
 			plan.FormatTime(late.since), late.first.Kind, late.first.Namespace, late.first.Name)
-		words = l.setbacks.words(late.first.Namespace)
+		message = l.refusals.message(late.first.Namespace)
 	}
-	if words != "" {
-		c.Message += ": " + words
+	if message != "" {
+		c.Message += ": " + message
 	}
 	c.Message = plan.Truncate(c.Message)
 	return c

@@ -19,66 +19,65 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// reviewEvery is how often the API server is asked what Gridlatch may do.
-const reviewEvery = 30 * time.Second
+// reviewInterval is how often the API server is asked what Gridlatch may do.
+const reviewInterval = 30 * time.Second
 
-// Pulse renews the Lease ReleasesLease for as long as what is held can be let go:
-// we may patch pods and Jobs, and releases do not fail everywhere. All fields are
-// required.
+// Pulse renews the Lease releasesLease for as long as held work can be released: Gridlatch may
+// patch pods and Jobs, and releases do not fail everywhere. All fields are required.
 type Pulse struct {
 	Clientset kubernetes.Interface
-	// Namespace is our own, Identity the name of this replica.
+	// Namespace is Gridlatch's own. Identity is the name of this replica.
 	Namespace, Identity string
 	Clock               policy.Clock
-	Outcomes            *Outcomes
-	// Switch is told of every renewal where there is no leader, and so no Lease.
+	Health              *ReleaseHealth
+	// Switch is told of every renewal where no leader is elected, and so no Lease is written.
 	Switch *Switch
 
-	reviewed time.Time // when it was last known that we may
-	beats    int
+	reviewedAt time.Time // when the API server last said that Gridlatch may release work
+	renewals   int
 }
 
-// Start renews every ten seconds until the context ends; for a manager, on the
-// leader. A failure is logged when it is another than before.
+// Start renews the Lease every ten seconds until the context ends; for a manager. It logs a failure
+// once.
 func (p *Pulse) Start(ctx context.Context) error {
 	before := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		err, now := p.beat(ctx), ""
+		err, now := p.renewIfAble(ctx), ""
 		if err != nil {
 			now = err.Error()
 		}
 		if now != before && now != "" && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "what is held cannot be released; unless that changes, no work is held in a minute")
+			log.FromContext(ctx).Error(err, "held work cannot be released; if this goes on for a minute, no more work is held")
 		}
 		before = now
-	}, leaseBeat)
+	}, leaseInterval)
 	return nil
 }
 
-// NeedLeaderElection makes a manager run it beside the loop.
+// NeedLeaderElection makes a manager run the pulse on the leader, beside the loop.
 func (p *Pulse) NeedLeaderElection() bool { return true }
 
-// beat renews once, if what is held can be let go.
-func (p *Pulse) beat(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, leaseBeat/2)
+// renewIfAble renews the Lease once, if held work can be released.
+func (p *Pulse) renewIfAble(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseInterval/2)
 	defer cancel()
 	now := p.Clock.Now()
-	if now.Sub(p.reviewed) >= reviewEvery {
+	if now.Sub(p.reviewedAt) >= reviewInterval {
 		if err := p.review(ctx); err != nil {
 			return err
 		}
-		p.reviewed = now
+		p.reviewedAt = now
 	}
-	failing := writeStuck(p.Outcomes.stuck(now))
+	failing := formatFailing(p.Health.failingNamespaces(now))
 	if p.Switch.Clientset == nil {
-		p.beats++
-		p.Switch.see(strconv.Itoa(p.beats), failing)
+		p.renewals++
+		p.Switch.noteRenewal(strconv.Itoa(p.renewals), failing)
 		return nil
 	}
 	return p.renew(ctx, failing, now)
 }
 
-// review asks the API server whether we may release what is held in any namespace.
+// review asks the API server whether Gridlatch may release work in any namespace.
 func (p *Pulse) review(ctx context.Context) error {
 	for _, what := range []authorizationv1.ResourceAttributes{
 		{Verb: "patch", Resource: "pods"},
@@ -99,26 +98,26 @@ func (p *Pulse) review(ctx context.Context) error {
 // renew writes the Lease.
 func (p *Pulse) renew(ctx context.Context, failing string, now time.Time) error {
 	leases := p.Clientset.CoordinationV1().Leases(p.Namespace)
-	lease, err := leases.Get(ctx, ReleasesLease, metav1.GetOptions{})
+	lease, err := leases.Get(ctx, releasesLease, metav1.GetOptions{})
 	missing := apierrors.IsNotFound(err)
 	if err != nil && !missing {
-		return fmt.Errorf("get Lease %s: %w", ReleasesLease, err)
+		return fmt.Errorf("get Lease %s: %w", releasesLease, err)
 	}
 	if missing {
 		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
-			Name: ReleasesLease, Labels: map[string]string{"app.kubernetes.io/name": "gridlatch"},
+			Name: releasesLease, Labels: map[string]string{"app.kubernetes.io/name": "gridlatch"},
 		}}
 	}
-	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &p.Identity, ptr.To(int32(leaseOld.Seconds()))
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &p.Identity, ptr.To(int32(leaseLifetime.Seconds()))
 	lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now))
-	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, ReleasesFailing, failing)
+	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, releasesFailingAnnotation, failing)
 	if missing {
 		_, err = leases.Create(ctx, lease, metav1.CreateOptions{})
 	} else {
 		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("renew Lease %s: %w", ReleasesLease, err)
+		return fmt.Errorf("renew Lease %s: %w", releasesLease, err)
 	}
 	return nil
 }

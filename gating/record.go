@@ -18,35 +18,33 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// A record is what is cached of a pod or Job that was decided on: of its metadata
-// what is read here, and what is so of it, which its annotations cannot make up. A
-// hundred thousand held pods should cost little, so records share what they have in
-// common, and are never to be written to.
+// record is what is cached of a pod or Job that was decided on: the metadata that Gridlatch reads,
+// and facts that annotations cannot make up. A hundred thousand held pods should cost little, so
+// records share what they have in common. Nobody may write to a record.
 type record struct {
 	metav1.PartialObjectMetadata
 	facts
 }
 
-// facts are what is so of a pod or Job, by its spec and status.
+// facts are what the spec and status of a pod or Job say.
 type facts struct {
-	// Of a pod: it has our gate; it has a node.
-	gated, scheduled bool
+	// Of a pod: it has our gate, or a node.
+	isGated, hasNode bool
 	// Of a pod: the names of its other gates, separated by commas.
 	otherGates string
-	// Of a Job: it is suspended, by whomever; it is, or was until a moment ago, see
-	// parked.
-	suspended, parked bool
+	// Of a Job: it is suspended by anybody, or also was a moment ago (see
+	// hold.IsSuspendedOrJustResumed).
+	isSuspended, isSuspendedOrJustResumed bool
 	// Of a Job: when it was resumed last; zero if it never was.
-	resumed time.Time
+	resumedAt time.Time
 	// Of a Job: its parallelism is 0.
-	idle bool
-	// Of a Job: how many pods it runs at once, of those that it has still to run,
-	// whether it is suspended or not.
-	pods int32
+	hasNoParallelism bool
+	// Of a Job: how many pods it runs at once, once it is not suspended.
+	podsToRun int32
 }
 
 // ResumedAt returns when a Job was resumed last; zero if it never was.
-func (r *record) ResumedAt() time.Time { return r.resumed }
+func (r *record) ResumedAt() time.Time { return r.resumedAt }
 
 // DeepCopyObject implements runtime.Object.
 func (r *record) DeepCopyObject() runtime.Object {
@@ -55,38 +53,38 @@ func (r *record) DeepCopyObject() runtime.Object {
 
 func factsOfPod(pod *corev1.Pod) facts {
 	return facts{
-		gated: hold.HasGate(pod.Spec.SchedulingGates), scheduled: pod.Spec.NodeName != "", otherGates: otherGates(pod.Spec.SchedulingGates),
+		isGated: hold.HasGate(pod.Spec.SchedulingGates), hasNode: pod.Spec.NodeName != "", otherGates: joinOtherGates(pod.Spec.SchedulingGates),
 	}
 }
 
 func factsOfJob(job *batchv1.Job) facts {
 	return facts{
-		suspended: ptr.Deref(job.Spec.Suspend, false), parked: hold.IsParked(job), resumed: policy.ResumedAt(job), idle: ptr.Deref(job.Spec.Parallelism, 1) == 0, pods: int32(hold.PodsToRun(job)),
+		isSuspended: ptr.Deref(job.Spec.Suspend, false), isSuspendedOrJustResumed: hold.IsSuspendedOrJustResumed(job), resumedAt: policy.ResumedAt(job), hasNoParallelism: ptr.Deref(job.Spec.Parallelism, 1) == 0, podsToRun: int32(hold.PodsToRun(job)),
 	}
 }
 
-// heldBy returns the policy that holds an object; none if it is not held. A pod is
-// held by its gate, whatever its labels say, and a Job by its label, which records
-// the decision for its pods.
-func heldBy(r *record) []string {
+// holdingPolicy returns the policy that holds an object; none if it is not held. A pod is held by
+// its gate, whatever its labels say. A Job is held by its label, which records the decision for its
+// pods.
+func holdingPolicy(r *record) []string {
 	held := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 	if r.Kind == hold.PodKind().Kind {
-		held = r.gated && r.DeletionTimestamp == nil
+		held = r.isGated && r.DeletionTimestamp == nil
 	}
-	return policyOf(r, held)
+	return policyNames(r, held)
 }
 
-// releasedBy returns the policy that has released an object; none if it has not.
-func releasedBy(r *record) []string {
+// releasingPolicy returns the policy that has released an object; none if it was not released.
+func releasingPolicy(r *record) []string {
 	released := r.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 	if r.Kind == hold.PodKind().Kind {
-		released = !r.gated
+		released = !r.isGated
 	}
-	return policyOf(r, released)
+	return policyNames(r, released)
 }
 
-// policyOf returns the policy of an object, or none if it does not count.
-func policyOf(r *record, counts bool) []string {
+// policyNames returns the policy that an object names, or none if the object does not count.
+func policyNames(r *record, counts bool) []string {
 	switch name := r.Annotations[v1alpha1.PolicyAnnotation]; {
 	case !counts:
 		return nil
@@ -97,73 +95,73 @@ func policyOf(r *record, counts bool) []string {
 	}
 }
 
-// siblings are how many owners are remembered whose objects share what they say:
-// those of one owner come together.
-const siblings = 1024
+// maxSharingOwners bounds how many owners are remembered so that their objects can share. The
+// objects of one owner come together.
+const maxSharingOwners = 1024
 
 const (
-	// maxReason bounds what is kept of a reason, which plan.Truncate has shortened.
-	maxReason = 1 << 10
-	// maxOwner bounds each part of a reference to an owner. Names have 253 characters
-	// at most; the API server does not check those in a reference.
-	maxOwner = 253
+	// maxReasonBytes bounds what is kept of a reason, which plan.Truncate has bounded before.
+	maxReasonBytes = 1 << 10
+	// maxOwnerBytes bounds each part of a reference to an owner. Names have 253 characters at most,
+	// but the API server does not check those in a reference.
+	maxOwnerBytes = 253
 )
 
-// A stripper makes records of pods and Jobs. The pods of an owner mostly say the
-// same, and then share it.
-type stripper struct {
+// recordMaker makes records of pods and Jobs. Most pods of an owner have the same labels and
+// annotations, and their records share them.
+type recordMaker struct {
 	limits map[string]int // of the annotations that are read, by their keys
 
-	mu   sync.Mutex
-	last map[types.UID]metav1.ObjectMeta // what the last object of an owner said
+	mu          sync.Mutex
+	lastOfOwner map[types.UID]metav1.ObjectMeta // what the last object of an owner said
 }
 
-func newStripper() *stripper {
-	s := &stripper{limits: map[string]int{}, last: map[types.UID]metav1.ObjectMeta{}}
-	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGates) {
+func newRecordMaker() *recordMaker {
+	s := &recordMaker{limits: map[string]int{}, lastOfOwner: map[types.UID]metav1.ObjectMeta{}}
+	for _, key := range append(append(policy.AskKeys(), policy.WrittenKeys()...), hold.KueueGatesAnnotation) {
 		s.limits[key] = policy.MaxValue
 	}
-	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[hold.KueueGates] = maxReason, hold.MaxList, hold.MaxList
+	s.limits[v1alpha1.ReasonAnnotation], s.limits[v1alpha1.CandidateLocationsAnnotation], s.limits[hold.KueueGatesAnnotation] = maxReasonBytes, hold.MaxListBytes, hold.MaxListBytes
 	return s
 }
 
-// strip is the transform of the cache. client-go has what it lists transformed
-// twice, the second time in any order.
-func (s *stripper) strip(object any) (any, error) {
+// transform is the transform of the cache. client-go transforms what it lists twice, the second
+// time in any order.
+func (s *recordMaker) transform(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
-		return s.record(hold.PodKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
+		return s.newRecord(hold.PodKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
 	case *batchv1.Job:
-		return s.record(hold.JobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
+		return s.newRecord(hold.JobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
 	default:
 		return object, nil
 	}
 }
 
-func (s *stripper) record(kind, version string, full *metav1.ObjectMeta, facts facts) *record {
+func (s *recordMaker) newRecord(kind, version string, full *metav1.ObjectMeta, facts facts) *record {
 	r := &record{facts: facts}
 	r.Kind, r.APIVersion = kind, version
 	r.Namespace, r.Name, r.UID = full.Namespace, full.Name, full.UID
 	r.ResourceVersion, r.Generation = full.ResourceVersion, full.Generation
 	r.CreationTimestamp, r.DeletionTimestamp = full.CreationTimestamp, full.DeletionTimestamp
-	r.Labels, r.Annotations = map[string]string{v1alpha1.StateLabel: full.Labels[v1alpha1.StateLabel]}, s.ours(full.Annotations)
+	r.Labels, r.Annotations = map[string]string{v1alpha1.StateLabel: full.Labels[v1alpha1.StateLabel]}, s.knownAnnotations(full.Annotations)
 	if wish, ok := full.Labels[v1alpha1.DelayTolerantAnnotation]; ok {
 		r.Labels[v1alpha1.DelayTolerantAnnotation] = wish
 	}
-	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && fits(owner) {
+	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && isPlausible(owner) {
 		r.OwnerReferences = []metav1.OwnerReference{*owner}
 		s.share(owner.UID, &r.ObjectMeta)
 	}
 	return r
 }
 
-// fits reports whether a reference to an owner can be one that Kubernetes has made.
-func fits(owner *metav1.OwnerReference) bool {
-	return max(len(owner.Name), len(owner.Kind), len(owner.APIVersion), len(owner.UID)) <= maxOwner
+// isPlausible reports whether Kubernetes can have made a reference to an owner.
+func isPlausible(owner *metav1.OwnerReference) bool {
+	return max(len(owner.Name), len(owner.Kind), len(owner.APIVersion), len(owner.UID)) <= maxOwnerBytes
 }
 
-// ours returns what of annotations is read here, each bounded.
-func (s *stripper) ours(all map[string]string) map[string]string {
+// knownAnnotations returns the annotations that Gridlatch reads, each bounded.
+func (s *recordMaker) knownAnnotations(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, limit := range s.limits {
 		if value, ok := all[key]; ok {
@@ -173,12 +171,12 @@ func (s *stripper) ours(all map[string]string) map[string]string {
 	return kept
 }
 
-// share lets an object have in common with the one before of its owner what
-// both say.
-func (s *stripper) share(owner types.UID, m *metav1.ObjectMeta) {
+// share replaces the parts of an object that equal those of the object before, of the same owner,
+// by these parts.
+func (s *recordMaker) share(owner types.UID, m *metav1.ObjectMeta) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, known := s.last[owner]
+	before, known := s.lastOfOwner[owner]
 	if before.Namespace == m.Namespace {
 		m.Namespace = before.Namespace // the same letters, in one place
 	}
@@ -191,8 +189,8 @@ func (s *stripper) share(owner types.UID, m *metav1.ObjectMeta) {
 	if maps.Equal(before.Annotations, m.Annotations) {
 		m.Annotations = before.Annotations
 	}
-	if !known && len(s.last) >= siblings {
-		clear(s.last)
+	if !known && len(s.lastOfOwner) >= maxSharingOwners {
+		clear(s.lastOfOwner)
 	}
-	s.last[owner] = metav1.ObjectMeta{Namespace: m.Namespace, Labels: m.Labels, Annotations: m.Annotations, OwnerReferences: m.OwnerReferences}
+	s.lastOfOwner[owner] = metav1.ObjectMeta{Namespace: m.Namespace, Labels: m.Labels, Annotations: m.Annotations, OwnerReferences: m.OwnerReferences}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -19,8 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	batchv1 "k8s.io/api/batch/v1"
-
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
@@ -30,29 +29,28 @@ const (
 	heldIndex = "gridlatch.held"
 	// runningIndex finds released objects by the policy that has released them.
 	runningIndex = "gridlatch.running"
-	// recordsPage is how many objects are listed at once where the API server cannot
-	// stream them: whole pods take several times of their records.
-	recordsPage = 500
+	// recordsPageSize is how many objects are listed at once where the API server cannot stream
+	// them. Whole pods take several times the memory of their records.
+	recordsPageSize = 500
 )
 
-// Records is the cache of the pods that were decided on and are not over, and of the
-// Jobs that were decided on. The watch brings them whole, since only their specs and
-// statuses tell what is so; what is kept is a record of each. What is returned is the
-// cache's own, not to be written to: a copy of a hundred thousand pods for every pass
-// would cost as much memory as they do.
+// Records is the cache of the pods that were decided on and have not finished, and of the Jobs that
+// were decided on. The watch brings whole objects, because only their specs and statuses have the
+// facts. Only a record of each is kept. What is returned belongs to the cache, and nobody may write
+// to it: copies of a hundred thousand pods for every pass would cost as much memory as the pods.
 //
 // A nil Records knows nothing.
 type Records struct {
-	pods, jobs indexed
+	pods, jobs recordCache
 }
 
-// indexed are the records of a kind, by policy.
-type indexed struct {
+// recordCache has the records of one kind, indexed by policy.
+type recordCache struct {
 	toolscache.Indexer
 	informer toolscache.SharedIndexInformer // nil in a test that fills the indexer itself
 }
 
-// NewRecords makes the cache; it is filled once it was started.
+// NewRecords returns the cache. It is filled once it is started.
 func NewRecords(config *rest.Config) (*Records, error) {
 	config = rest.CopyConfig(config)
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -60,13 +58,16 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
+	return newRecords(clientset)
+}
+
+func newRecords(clientset kubernetes.Interface) (*Records, error) {
 	decided := func(o *metav1.ListOptions) { o.LabelSelector = v1alpha1.StateLabel }
 	unfinished := fields.AndSelectors(
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed))).String()
 	pods, jobs := clientset.CoreV1().Pods(metav1.NamespaceAll), clientset.BatchV1().Jobs(metav1.NamespaceAll)
-	r := &Records{}
-	r.pods, err = newIndexed(&corev1.Pod{}, clientset,
+	podCache, err := newRecordCache(&corev1.Pod{}, clientset,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			decided(&o)
 			o.FieldSelector = unfinished
@@ -80,7 +81,7 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.jobs, err = newIndexed(&batchv1.Job{}, clientset,
+	jobCache, err := newRecordCache(&batchv1.Job{}, clientset,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			decided(&o)
 			return jobs.List(ctx, o)
@@ -89,14 +90,17 @@ func NewRecords(config *rest.Config) (*Records, error) {
 			decided(&o)
 			return jobs.Watch(ctx, o)
 		})
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return &Records{pods: podCache, jobs: jobCache}, nil
 }
 
-func newIndexed(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (indexed, error) {
-	s := newStripper()
+func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (recordCache, error) {
+	s := newRecordMaker()
 	lists := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", recordsPage // of version 0 there are no pages
+			o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", recordsPageSize // of version 0 there are no pages
 			page, err := list(ctx, o)
 			if err != nil {
 				return nil, err
@@ -105,22 +109,22 @@ func newIndexed(of runtime.Object, clientset kubernetes.Interface, list toolscac
 		},
 		WatchFuncWithContext: watch,
 	}
-	informer := toolscache.NewSharedIndexInformer(toolscache.ToListWatcherWithWatchListSemantics(lists, clientset), of, 0, byPolicy())
-	if err := informer.SetTransform(s.strip); err != nil {
-		return indexed{}, fmt.Errorf("watch %T: %w", of, err)
+	informer := toolscache.NewSharedIndexInformer(toolscache.ToListWatcherWithWatchListSemantics(lists, clientset), of, 0, policyIndexers())
+	if err := informer.SetTransform(s.transform); err != nil {
+		return recordCache{}, fmt.Errorf("watch %T: %w", of, err)
 	}
-	return indexed{informer.GetIndexer(), informer}, nil
+	return recordCache{informer.GetIndexer(), informer}, nil
 }
 
-// StaticRecords makes a cache of these pods and Jobs that never changes, for tests of
-// what reads it.
+// StaticRecords returns a cache of these pods and Jobs that never changes, for tests of what reads
+// a cache.
 func StaticRecords(objects ...runtime.Object) (*Records, error) {
-	s, r := newStripper(), &Records{}
-	for _, of := range []*indexed{&r.pods, &r.jobs} {
-		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, byPolicy())
+	s, r := newRecordMaker(), &Records{}
+	for _, of := range []*recordCache{&r.pods, &r.jobs} {
+		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, policyIndexers())
 	}
 	for _, object := range objects {
-		stripped, _ := s.strip(object) // it never fails
+		stripped, _ := s.transform(object) // it never fails
 		o, ok := stripped.(*record)
 		if !ok {
 			return nil, fmt.Errorf("%T: want a pod or a Job", object)
@@ -137,7 +141,7 @@ func StaticRecords(objects ...runtime.Object) (*Records, error) {
 }
 
 // page makes records of a page of a list.
-func (s *stripper) page(list runtime.Object) (runtime.Object, error) {
+func (s *recordMaker) page(list runtime.Object) (runtime.Object, error) {
 	about, err := apimeta.ListAccessor(list)
 	if err != nil {
 		return nil, fmt.Errorf("read a list: %w", err)
@@ -145,7 +149,7 @@ func (s *stripper) page(list runtime.Object) (runtime.Object, error) {
 	page := &internalversion.List{}
 	page.ResourceVersion, page.Continue = about.GetResourceVersion(), about.GetContinue()
 	err = apimeta.EachListItem(list, func(object runtime.Object) error {
-		if r, _ := s.strip(object); r != nil { // it never fails
+		if r, _ := s.transform(object); r != nil { // it never fails
 			if o, ok := r.(runtime.Object); ok {
 				page.Items = append(page.Items, o)
 			}
@@ -162,30 +166,29 @@ func (r *Records) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection makes a manager run the cache in every replica: the webhook
-// reads it.
+// NeedLeaderElection makes a manager run the cache in every replica: the webhook reads it.
 func (r *Records) NeedLeaderElection() bool { return false }
 
 // Synced reports whether the cache is filled.
 func (r *Records) Synced() bool { return r.pods.informer.HasSynced() && r.jobs.informer.HasSynced() }
 
-// recordSource tells a controller of the changes of one kind of records.
+// recordSource tells a controller about the changes of one kind of records.
 type recordSource struct {
 	*source.TypedInformer[*record, reconcile.Request]
 	synced toolscache.InformerSynced
 }
 
-// sources tell handle of the changes of all records.
+// sources returns what tells handle about the changes of all records.
 func (r *Records) sources(handle handler.TypedEventHandler[*record, reconcile.Request]) []source.Source {
 	var all []source.Source
-	for _, of := range []indexed{r.pods, r.jobs} {
+	for _, of := range []recordCache{r.pods, r.jobs} {
 		informer := &source.TypedInformer[*record, reconcile.Request]{Informer: of.informer, Handler: handle}
 		all = append(all, recordSource{informer, of.informer.HasSynced})
 	}
 	return all
 }
 
-// WaitForSync returns once the records are there.
+// WaitForSync returns once the cache is filled.
 func (s recordSource) WaitForSync(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), s.synced) {
 		return fmt.Errorf("fill the cache of what was decided on: %w", context.Cause(ctx))
@@ -193,8 +196,8 @@ func (s recordSource) WaitForSync(ctx context.Context) error {
 	return nil
 }
 
-// byPolicy are our indices.
-func byPolicy() toolscache.Indexers {
+// policyIndexers returns the indices by policy.
+func policyIndexers() toolscache.Indexers {
 	index := func(policies func(*record) []string) toolscache.IndexFunc {
 		return func(object any) ([]string, error) {
 			if r, ok := object.(*record); ok {
@@ -203,11 +206,11 @@ func byPolicy() toolscache.Indexers {
 			return nil, fmt.Errorf("cached is a %T", object)
 		}
 	}
-	return toolscache.Indexers{heldIndex: index(heldBy), runningIndex: index(releasedBy)}
+	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy)}
 }
 
 // list returns the records that an index has for a policy.
-func (i indexed) list(index, policy string) ([]*record, error) {
+func (i recordCache) list(index, policy string) ([]*record, error) {
 	objects, err := i.ByIndex(index, policy)
 	if err != nil {
 		return nil, fmt.Errorf("list by policy: %w", err)
@@ -221,10 +224,10 @@ func (i indexed) list(index, policy string) ([]*record, error) {
 	return list, nil
 }
 
-// jobOf returns the record of the Job that owns an object of a namespace, nil if
-// it is not owned by a Job, or by one that was not decided on.
-func (r *Records) jobOf(namespace string, object metav1.Object) *record {
-	owner := hold.JobOf(object)
+// owningJob returns the record of the Job that owns an object of a namespace; nil if no Job does,
+// or if the Job was not decided on.
+func (r *Records) owningJob(namespace string, object metav1.Object) *record {
+	owner := hold.OwningJob(object)
 	if r == nil || owner == nil {
 		return nil
 	}
@@ -236,26 +239,25 @@ func (r *Records) jobOf(namespace string, object metav1.Object) *record {
 	return job
 }
 
-// Released reports whether the Job that owns a pod of a namespace has been
-// released, by what the cache knows.
-func (r *Records) Released(namespace string, pod metav1.Object) bool {
-	job := r.jobOf(namespace, pod)
+// IsJobReleased reports whether the Job that owns a pod of a namespace is released, by what the
+// cache knows.
+func (r *Records) IsJobReleased(namespace string, pod metav1.Object) bool {
+	job := r.owningJob(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
 }
 
-// Held reports whether the Job that owns a pod of a namespace is held, by what the
-// cache knows.
-func (r *Records) Held(namespace string, pod metav1.Object) bool {
-	job := r.jobOf(namespace, pod)
+// IsJobHeld reports whether the Job that owns a pod of a namespace is held, by what the cache
+// knows.
+func (r *Records) IsJobHeld(namespace string, pod metav1.Object) bool {
+	job := r.owningJob(namespace, pod)
 	return job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
 }
 
-// PlannedWithJob returns where the Job that owns a pod of a namespace was released
-// to or, if the cache does not know of the release yet, what the Job's template
-// says.
-func (r *Records) PlannedWithJob(namespace string, pod metav1.Object) string {
+// PlannedLocation returns the location to which the Job that owns a pod was released. If the cache
+// does not know the release yet, it returns what the Job's template says.
+func (r *Records) PlannedLocation(namespace string, pod metav1.Object) string {
 	template := pod.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
-	if job := r.jobOf(namespace, pod); job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased {
+	if job := r.owningJob(namespace, pod); job != nil && job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased {
 		return cmp.Or(job.Annotations[v1alpha1.PlannedLocationAnnotation], template)
 	}
 	return template

@@ -31,8 +31,8 @@ func getsDirtier(t *testing.T) *forecast.Store {
 		at := now.Add(time.Duration(i) * 5 * time.Minute)
 		slots = append(slots, forecast.Slot{Start: at, End: at.Add(5 * time.Minute), Intensity: 100 + 100*float64(i)})
 	}
-	issue := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
-	if err := store.Offer(builtin().Source, issue, now); err != nil {
+	document := forecast.Document{Series: map[string]*forecast.Series{"X": forecast.NewSeries(slots)}, Issued: now}
+	if err := store.Offer(builtin().Source, document, now); err != nil {
 		t.Fatal(err)
 	}
 	return store
@@ -41,24 +41,28 @@ func getsDirtier(t *testing.T) *forecast.Store {
 // TestWhatIsRefusedCostsTheLoopLittle runs the loop for some minutes, with an API server
 // that takes a moment to refuse.
 func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
+	podCount, minutes := 300, 4
+	if testing.Short() {
+		podCount, minutes = 150, 2
+	}
 	for name, tt := range map[string]struct {
 		latest  time.Duration
 		overdue float64
-	}{"what is cleanest now": {10 * time.Hour, 0}, "what is at its latest start": {time.Second, 300}} {
+	}{"what is cleanest now": {10 * time.Hour, 0}, "what is at its latest start": {time.Second, float64(podCount)}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				now, pods := time.Now(), forged(300)
+				now, pods := time.Now(), forged(podCount)
 				for _, pod := range pods {
 					pod.CreationTimestamp = metav1.NewTime(now)
 					pod.Annotations = map[string]string{
-						v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.Stamp(now.Add(tt.latest)), v1alpha1.PlannedStartAnnotation: policy.Stamp(now.Add(tt.latest)),
+						v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.FormatTime(now.Add(tt.latest)), v1alpha1.PlannedStartAnnotation: policy.FormatTime(now.Add(tt.latest)),
 					}
 				}
 				l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pods...))
 				l.Workers, l.Clock, l.Store = 32, clock.RealClock{}, getsDirtier(t)
 				l.Policies.Clock = l.Clock
-				l.retries.SetLimit(retriesAtOnce)
-				l.untold.trifling = true
+				l.retries.SetLimit(maxRetries)
+				l.unexplained.isMinor = true
 				var patches atomic.Int64
 				l.Client = interceptor.NewClient(l.Client.(client.WithWatch), interceptor.Funcs{
 					Patch: func(_ context.Context, _ client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
@@ -68,12 +72,12 @@ func TestWhatIsRefusedCostsTheLoopLittle(t *testing.T) {
 					},
 				})
 				var perMinute []int64
-				for minute := time.Minute; len(perMinute) < 4; {
+				for minute := time.Minute; len(perMinute) < minutes; {
 					result, err := l.Reconcile(t.Context(), request("default"))
 					if err != nil {
 						t.Fatal(err)
 					}
-					time.Sleep(min(result.RequeueAfter, gatherLeast)) // something else wakes it all the time
+					time.Sleep(min(result.RequeueAfter, minGatherTime)) // something else wakes it all the time
 					if time.Since(now) >= minute {
 						perMinute, minute = append(perMinute, patches.Swap(0)), minute+time.Minute
 					}

@@ -11,7 +11,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,85 +19,84 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
-	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
-	// retriesAtOnce bounds the writes in flight of what was refused before. What is sent
-	// is bounded by the pace of setbacks; these wait for webhooks that hang.
-	retriesAtOnce = 128
-	// slowRefusal is how long a refusal may take for the least to be asked for at once.
+	// maxRetries bounds how many writes of what was refused are in flight. The pace of refusals
+	// bounds how many are sent; these wait for webhooks that hang.
+	maxRetries = 128
+	// slowRefusal is how long a refusal may take for the minimal patch to be tried in the same
+	// pass.
 	slowRefusal = time.Second
-	// retryTimeout bounds each: a webhook is given 30 seconds at most.
+	// retryTimeout bounds each of these writes. A webhook has 30 seconds at most.
 	retryTimeout = 35 * time.Second
 )
 
-// release lets go of what is due, the most urgent first, and returns how many
-// writes failed that are to be tried again at once. A Job's record is written before
-// its pods: were they first, a crash in between would leave a started Job whose
-// retries are held. At the latest start, from which on no retry is held, they go
-// though the record fails. What was refused before waits for its turn, and nobody
-// waits for it.
+// release releases what is due, the most urgent first, and returns how many writes failed that are
+// to be tried again soon. It writes the record of a Job before it releases the Job's pods. In the
+// other order, a crash between the two would leave a started Job whose retries are held. From the
+// latest start on no retry is held, so the pods are released even if the record fails. What was
+// refused before has a time of its own, and nothing waits for it.
 func (l *Loop) release(ctx context.Context, p *pass) int {
 	var records failures
-	var came outcome
-	pods := l.group()
-	for batch := range slices.Chunk(l.due(p), l.Workers) {
+	var results podReleases
+	pods := l.workers()
+	for batch := range slices.Chunk(l.dueGroups(p), l.Workers) {
 		var jobs sync.WaitGroup
 		for _, g := range batch {
-			g.conclude()
-			if g.job == nil || !l.setbacks.has(g.job) {
-				jobs.Go(func() { records.add(l.record(ctx, p, g, false)) })
+			g.setReason()
+			if g.job == nil || !l.refusals.has(g.job) {
+				jobs.Go(func() { records.add(l.recordRelease(ctx, p, g, false)) })
 			}
 		}
 		jobs.Wait()
-		for pod, g := range p.free(batch) {
-			if !l.setbacks.has(pod) {
-				pods.Go(func() error { return l.firstRelease(ctx, p, g, pod, &came) })
+		for pod, g := range p.releasablePods(batch) {
+			if !l.refusals.has(pod) {
+				pods.Go(func() error { return l.firstRelease(ctx, p, g, pod, &results) })
 			}
 		}
 	}
-	_ = pods.Wait() // they report for themselves
-	pods = l.group()
-	for pod, g := range came.refused {
-		pods.Go(func() error { return came.note(nil, g, l.releasePod(ctx, p, g, pod, true)) })
+	_ = pods.Wait() // results has the errors
+	pods = l.workers()
+	for pod, g := range results.refused {
+		pods.Go(func() error { return results.add(nil, g, l.releasePod(ctx, p, g, pod, true)) })
 	}
-	_ = pods.Wait() // likewise
-	if came.released > 0 {
-		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", came.released)
+	_ = pods.Wait()
+	if results.released > 0 {
+		log.FromContext(ctx).Info("released pods", "policy", p.policy.Name, "pods", results.released)
 	}
-	l.Metrics.failed.WithLabelValues(p.policy.Name).Add(float64(came.failed.count))
-	p.unsteered.log(ctx, "released pods without a preference for nodes", p.policy.Name)
-	again := records.log(ctx, "cannot record releases, trying again", p.policy.Name) +
-		came.failed.log(ctx, "cannot release pods, trying again", p.policy.Name)
-	l.retry(ctx, p)
-	return again
+	l.Metrics.releaseErrors.WithLabelValues(p.policy.Name).Add(float64(results.failed.count))
+	p.withoutPreference.report(ctx, "released pods without a preference for nodes", p.policy.Name)
+	failed := records.report(ctx, "cannot record releases on Jobs, will try again", p.policy.Name) +
+		results.failed.report(ctx, "cannot release pods, will try again", p.policy.Name)
+	l.retryRefused(ctx, p)
+	return failed
 }
 
-// firstRelease releases a pod of which nothing was refused yet. Where the API server takes
-// long to refuse, the pass does not ask for the least: that is tried beside the passes.
-func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, came *outcome) error {
+// firstRelease releases a pod that was not refused yet. Where the API server takes long to refuse,
+// the minimal patch is tried beside the passes.
+func (l *Loop) firstRelease(ctx context.Context, p *pass, g *group, pod *record, results *podReleases) error {
 	began := l.Clock.Now()
 	err := l.releasePod(ctx, p, g, pod, false)
 	if hold.IsRefusal(err) && l.Clock.Now().Sub(began) > slowRefusal {
-		l.refused(p, pod, err)
-		return came.note(nil, g, err)
+		l.noteRefusal(p, pod, err)
+		return results.add(nil, g, err)
 	}
-	return came.note(pod, g, err)
+	return results.add(pod, g, err)
 }
 
-// outcome is what came of the releases of pods. Those that are refused as they should
-// be are left for later: the least is asked for once all others are through.
-type outcome struct {
+// podReleases collects the results of releases. Pods whose full patch was refused are kept for
+// later: the minimal patch is tried once all other pods are released.
+type podReleases struct {
 	mu       sync.Mutex
 	released int
 	refused  map[*record]*group
 	failed   failures
 }
 
-// note takes up what came of one; without a pod, nothing is left for later. It returns
-// nil.
-func (o *outcome) note(pod *record, g *group, err error) error {
+// add adds the result for one pod. Without a pod, nothing is kept for later. It returns nil, for an
+// errgroup.
+func (o *podReleases) add(pod *record, g *group, err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -112,35 +110,35 @@ func (o *outcome) note(pod *record, g *group, err error) error {
 	return nil
 }
 
-// group runs as many writes at once as there are workers.
-func (l *Loop) group() *errgroup.Group {
+// workers returns a group that runs as many writes at once as there are workers.
+func (l *Loop) workers() *errgroup.Group {
 	group := &errgroup.Group{}
 	group.SetLimit(l.Workers)
 	return group
 }
 
-// due returns the groups that are to be released, the most urgent first, but those of
-// namespaces in which something was refused last.
-func (l *Loop) due(p *pass) []*group {
-	var due, troubled []*group
+// dueGroups returns the groups that are to be released, the most urgent first. Groups in namespaces
+// where something was refused come last.
+func (l *Loop) dueGroups(p *pass) []*group {
+	var due, last []*group
 	for _, g := range p.groups {
 		switch {
-		case !g.due():
-		case l.setbacks.troubled(g.head().Namespace):
-			troubled = append(troubled, g)
+		case !g.isDue():
+		case l.refusals.refusesIn(g.head().Namespace):
+			last = append(last, g)
 		default:
 			due = append(due, g)
 		}
 	}
-	return append(due, troubled...)
+	return append(due, last...)
 }
 
-// free yields the pods of groups that may go, with their groups: those whose Job says so,
-// or is let go, and all whose latest start has come.
-func (p *pass) free(groups []*group) func(yield func(*record, *group) bool) {
+// releasablePods yields the pods that may be released, with their groups: those whose Job is
+// recorded as released or is resumed, and all whose latest start has come.
+func (p *pass) releasablePods(groups []*group) func(yield func(*record, *group) bool) {
 	return func(yield func(*record, *group) bool) {
 		for _, g := range groups {
-			if !g.recorded && !g.letGo() && p.now.Before(g.task.LatestStart) {
+			if !g.isRecorded && !g.isResumed() && p.now.Before(g.task.LatestStart) {
 				continue
 			}
 			for _, pod := range g.pods {
@@ -152,228 +150,223 @@ func (p *pass) free(groups []*group) func(yield func(*record, *group) bool) {
 	}
 }
 
-// retry has what was refused before tried again whose time has come, and does not
-// wait for that: what the API server does with such a write may take long.
-func (l *Loop) retry(ctx context.Context, p *pass) {
+// retryRefused tries again what was refused and whose time has come. It does not wait for the
+// writes, because the API server may take long over them.
+func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	full := false
 	start := func(o *record, attempt func(context.Context) error) {
-		if full || !l.setbacks.ripe(o, l.Clock.Now()) {
+		if full || !l.refusals.isDue(o, l.Clock.Now()) {
 			return
 		}
 		full = !l.retries.TryGo(func() error {
-			if !l.setbacks.begin(o, l.Clock.Now()) {
+			if !l.refusals.begin(o, l.Clock.Now()) {
 				return nil
 			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retryTimeout)
 			defer cancel()
-			defer l.setbacks.leave(o)
+			defer l.refusals.endAttempt(o)
 			if attempt(ctx) != nil {
-				l.Metrics.failed.WithLabelValues(p.policy.Name).Inc()
+				l.Metrics.releaseErrors.WithLabelValues(p.policy.Name).Inc()
 			}
 			return nil
 		})
 	}
-	due := l.due(p)
+	due := l.dueGroups(p)
 	for _, g := range due {
-		if g.job != nil && !g.released {
-			again := *g // whose reason may change
-			start(g.job, func(ctx context.Context) error { return l.record(ctx, p, &again, true) })
+		if g.job != nil && !g.wasReleased {
+			copied := *g // the reason of the group may change
+			start(g.job, func(ctx context.Context) error { return l.recordRelease(ctx, p, &copied, true) })
 		}
 	}
-	for pod, g := range p.free(due) {
+	for pod, g := range p.releasablePods(due) {
 		start(pod, func(ctx context.Context) error { return l.releasePod(ctx, p, g, pod, true) })
 	}
 }
 
-// conclude takes up why a group is released.
-func (g *group) conclude() {
-	g.waits, g.cause = g.stillWaits(), g.decision.Cause
-	if g.released {
-		g.cause = joined
+// setReason sets why the group is released.
+func (g *group) setReason() {
+	g.otherWaits, g.cause = g.stillWaits(), g.decision.Cause
+	if g.wasReleased {
+		g.cause = causeJoined
 	}
-	g.reason = g.told(g.waits)
-	if g.letGo() {
+	g.reason = g.releaseReason(g.otherWaits)
+	if g.isResumed() {
 		g.reason = hold.ReasonTaken
 	}
-	g.recorded = g.job == nil || g.released
+	g.isRecorded = g.job == nil || g.wasReleased
 }
 
-// record makes the decision for a group last, on its Job.
-func (l *Loop) record(ctx context.Context, p *pass, g *group, again bool) error {
-	if g.recorded {
+// recordRelease records on its Job that a group is released. From then on the decision stands.
+func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal bool) error {
+	if g.isRecorded {
 		return nil
 	}
-	l.done.add(p.policy.Name, releaseOf(g.job), g.to) // before the watch can tell of it
-	noted, err := l.recordOn(ctx, g, again)
+	l.inFlight.add(p.policy.Name, releaseID(g.job), g.location) // before the watch can show the release
+	noted, err := l.writeRecord(ctx, g, minimal)
 	if err != nil {
-		l.done.drop(p.policy.Name, releaseOf(g.job))
-		l.refused(p, g.job, err)
+		l.inFlight.drop(p.policy.Name, releaseID(g.job))
+		l.noteRefusal(p, g.job, err)
 		return err
 	}
-	g.recorded = true
-	if !l.setbacks.freed(g.job) {
-		l.vouch(p, g, g.job.UID)
-		if g.whole() {
-			l.count(p, g, g.job, g.size())
+	g.isRecorded = true
+	if !l.refusals.isReleased(g.job) {
+		l.noteOwnRelease(p, g, g.job.UID)
+		if g.holdsJobItself() {
+			l.countRelease(p, g, g.job, g.heldPods())
 		}
-		l.Events.Released(&g.job.PartialObjectMetadata, g.reason)
+		l.Events.ReleasedWork(&g.job.PartialObjectMetadata, g.reason)
 	}
-	if noted || !g.whole() {
-		l.setbacks.succeed(g.job, l.Clock.Now())
+	if noted || !g.holdsJobItself() {
+		l.refusals.forget(g.job, l.Clock.Now())
 	} else {
-		l.setbacks.free(p.policy.Name, g.job, g.reason, l.Clock.Now())
+		l.refusals.noteReleased(p.policy.Name, g.job, g.reason, l.Clock.Now())
 	}
 	return nil
 }
 
-// recordOn writes the decision for a group on its Job, and reports whether it says
-// so. Where the Job is not as the cache knows it, it does so for the Job as it is.
-func (l *Loop) recordOn(ctx context.Context, g *group, again bool) (noted bool, err error) {
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), To: g.to, Template: true}
-	if g.letGo() || g.whole() && l.setbacks.freed(g.job) { // if it is suspended again, that is its user's doing
-		return l.recordTaken(ctx, g, made)
+// writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
+// the Job is not as the cache says, it is read again.
+func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted bool, err error) {
+	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
+	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.job) { // suspended again, it is its user's
+		return l.recordTaken(ctx, g, note)
 	}
-	noted, err = l.free(ctx, hold.JobKind(), g.job, made.JobWrites(g.job), again)
-	if !apierrors.IsInvalid(err) || !g.whole() {
+	noted, err = l.applyPatches(ctx, g.job, note.JobPatches(g.job), minimal)
+	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
 	}
 	var now batchv1.Job
-	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
+	if err := l.APIReader.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
 		return true, client.IgnoreNotFound(err)
 	}
 	switch {
-	case now.UID != g.job.UID || !hold.IsJobHeldWhole(&now):
-		return l.recordTaken(ctx, g, made)
-	case now.ResourceVersion == g.job.ResourceVersion: // as it is, it was refused
+	case now.UID != g.job.UID || !hold.HoldsJobItself(&now):
+		return l.recordTaken(ctx, g, note)
+	case now.ResourceVersion == g.job.ResourceVersion: // what was refused is the Job as it is
 		return false, err
 	default:
-		made.Template = false // it cannot be changed if the Job has run before
-		return l.free(ctx, hold.JobKind(), g.job, made.JobWrites(&now), again)
+		note.MarksTemplate = false // a Job that has run before has a fixed template
+		return l.applyPatches(ctx, g.job, note.JobPatches(&now), minimal)
 	}
 }
 
-// recordTaken records that a Job that we held whole is not held any more: that somebody
-// has taken it, or what could not be recorded when we let it go.
-func (l *Loop) recordTaken(ctx context.Context, g *group, made hold.ReleaseNote) (noted bool, err error) {
-	made.Reason, made.Taken = hold.ReasonTaken, true
-	if reason, at, freed := l.setbacks.letGo(g.job); freed {
-		made.Reason, made.At, made.Taken = reason, at, false
+// recordTaken records that a Job which was held itself is not held any more: somebody else has
+// released it, or an earlier release of ours could not be recorded.
+func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote) (noted bool, err error) {
+	note.Reason, note.IsTaken = hold.ReasonTaken, true
+	if reason, at, isOurs := l.refusals.unrecordedRelease(g.job); isOurs {
+		note.Reason, note.At, note.IsTaken = reason, at, false
 	}
-	g.reason = made.Reason
-	return true, pardon(hold.JobKind(), g.job, l.write(ctx, hold.JobKind(), g.job, made.Record(g.job)))
+	g.reason = note.Reason
+	return true, ignoreGone(g.job, l.write(ctx, g.job, note.RecordPatch(g.job)))
 }
 
-// vouch remembers that the loop itself has let something go, where that takes room.
-func (l *Loop) vouch(p *pass, g *group, uid types.UID) {
-	if p.policy.Limited() {
-		l.vouched.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
+// noteOwnRelease remembers that the loop has released something that takes room.
+func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
+	if p.policy.HasBuckets() {
+		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 	}
 }
 
-// releasePod takes the gate off a pod, and says so or, where that was refused already,
-// again, by the least that does it.
-func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, again bool) error {
-	l.done.add(p.policy.Name, pod.UID, g.to) // before the watch can tell of it
-	made := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), To: g.to}
-	if waits := pod.stillWaits(false); waits != g.waits {
-		made.Reason = g.told(waits)
+// releasePod takes the gate off a pod and notes why. With minimal, the minimal patch is tried at
+// once.
+func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
+	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
+	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
+	if waits := pod.stillWaits(false); waits != g.otherWaits {
+		note.Reason = g.releaseReason(waits)
 	}
-	if again || !l.steer(ctx, p, pod, made) {
-		w := made.PodWrites(pod)
-		if !again {
-			w = hold.Writes{Whole: w.Whole}
+	if minimal || !l.releaseWithPreference(ctx, p, pod, note) {
+		patches := note.PodPatches(pod)
+		if !minimal {
+			patches = hold.ReleasePatches{Full: patches.Full}
 		}
-		if _, err := l.free(ctx, hold.PodKind(), pod, w, again); err != nil {
-			l.done.drop(p.policy.Name, pod.UID)
-			if again {
-				l.refused(p, pod, err)
+		if _, err := l.applyPatches(ctx, pod, patches, minimal); err != nil {
+			l.inFlight.drop(p.policy.Name, pod.UID)
+			if minimal {
+				l.noteRefusal(p, pod, err)
 			}
 			return err
 		}
 	}
-	l.setbacks.succeed(pod, l.Clock.Now())
-	l.vouch(p, g, pod.UID)
-	if !g.whole() { // else it is counted with its Job
-		l.count(p, g, pod, 1)
+	l.refusals.forget(pod, l.Clock.Now())
+	l.noteOwnRelease(p, g, pod.UID)
+	if !g.holdsJobItself() { // else the Job counts
+		l.countRelease(p, g, pod, 1)
 	}
-	l.Events.Released(&pod.PartialObjectMetadata, made.Reason)
+	l.Events.ReleasedWork(&pod.PartialObjectMetadata, note.Reason)
 	return nil
 }
 
-// refused notes that the API server would not have an object let go, and tells it
-// on the object where that is new.
-func (l *Loop) refused(p *pass, o *record, err error) {
+// noteRefusal notes that the API server refuses to have an object released, and announces a message
+// that is new.
+func (l *Loop) noteRefusal(p *pass, o *record, err error) {
 	if !hold.IsRefusal(err) {
 		return
 	}
-	words := hold.Printable(err.Error())
-	if l.setbacks.refuse(p.policy.Name, o, words, l.Clock.Now()) {
-		l.Events.Refused(&o.PartialObjectMetadata, words)
+	message := hold.Printable(err.Error())
+	if l.refusals.note(p.policy.Name, o, message, l.Clock.Now()) {
+		l.Events.RefusedRelease(&o.PartialObjectMetadata, message)
 	}
 }
 
-// steer releases a pod with a preference for the nodes where it is released to,
-// and reports whether it has. If there is none, or whatever else is the matter, it
-// has done nothing, and the pod is to be released without: a preference never holds
-// one.
-func (l *Loop) steer(ctx context.Context, p *pass, pod *record, made hold.ReleaseNote) bool {
-	term, ok := p.policy.Preference(made.To)
+// releaseWithPreference releases a pod with a preference for the nodes of its location, and reports
+// whether it has. If it has not, it has changed nothing, and the pod is to be released without: a
+// preference never keeps a pod held.
+func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, note hold.ReleaseNote) bool {
+	term, ok := p.policy.Preference(note.Location)
 	if !ok {
 		return false
 	}
 	err := clientretry.OnError(clientretry.DefaultRetry, apierrors.IsConflict, func() error {
 		var now corev1.Pod
-		if err := l.Live.Get(ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
+		if err := l.APIReader.Get(ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
 			return err
 		}
 		if now.UID != pod.UID {
 			return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
 		}
-		target := policy.Metadata(hold.PodKind())
-		target.Namespace, target.Name = pod.Namespace, pod.Name
-		return l.Client.Patch(ctx, target, made.Preferring(&now, term))
+		return l.Client.Patch(ctx, hold.PatchTarget(hold.PodKind(), pod), note.PreferencePatch(&now, term))
 	})
 	if !apierrors.IsNotFound(err) {
-		p.unsteered.add(err)
+		p.withoutPreference.add(err)
 	}
 	if err == nil {
-		l.outcomes.add(pod.Namespace, nil, l.Clock.Now())
+		l.health.add(pod.Namespace, nil, l.Clock.Now())
 	}
 	return err == nil
 }
 
-// count adds the release of a pod, or of a whole Job, to the metrics.
-func (l *Loop) count(p *pass, g *group, o *record, pods int) {
+// countRelease adds the release of a pod, or of a Job that is held itself, to the metrics.
+func (l *Loop) countRelease(p *pass, g *group, o *record, pods int) {
 	planned, _ := time.Parse(time.RFC3339, o.Annotations[v1alpha1.PlannedStartAnnotation]) // zero if absent
-	l.Metrics.releasedPods(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
+	l.Metrics.countReleased(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
 }
 
-// free writes the release of a pod or Job, and notes what came of it. It reports
-// whether the object says so.
-func (l *Loop) free(ctx context.Context, kind schema.GroupVersionKind, o *record, w hold.Writes, again bool) (noted bool, err error) {
-	noted, err = w.Apply(again, func(patch client.Patch) error { return l.write(ctx, kind, o, patch) })
-	if again || w.Least != nil || !hold.IsRefusal(err) { // else the last word has not been said
-		l.outcomes.add(o.Namespace, err, l.Clock.Now())
+// applyPatches releases a pod or Job, and notes the result. It reports whether the object notes the
+// release.
+func (l *Loop) applyPatches(ctx context.Context, o *record, patches hold.ReleasePatches, minimal bool) (noted bool, err error) {
+	noted, err = patches.Apply(minimal, func(patch client.Patch) error { return l.write(ctx, o, patch) })
+	if minimal || patches.Minimal != nil || !hold.IsRefusal(err) { // else the minimal patch is still to be tried
+		l.health.add(o.Namespace, err, l.Clock.Now())
 	}
-	return noted, pardon(kind, o, err)
+	return noted, ignoreGone(o, err)
 }
 
-// patch writes to a pod or Job.
-func (l *Loop) patch(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	return pardon(kind, o, l.write(ctx, kind, o, patch))
+// patch writes to a pod or Job. An object that is gone is no error.
+func (l *Loop) patch(ctx context.Context, o *record, patch client.Patch) error {
+	return ignoreGone(o, l.write(ctx, o, patch))
 }
 
-func (l *Loop) write(ctx context.Context, kind schema.GroupVersionKind, o *record, patch client.Patch) error {
-	target := policy.Metadata(kind)
-	target.Namespace, target.Name = o.Namespace, o.Name
-	return l.Client.Patch(ctx, target, patch)
+func (l *Loop) write(ctx context.Context, o *record, patch client.Patch) error {
+	return l.Client.Patch(ctx, hold.PatchTarget(o.GroupVersionKind(), o), patch)
 }
 
-// pardon wraps what went wrong with a write to a pod or Job; one that is gone, or
-// another by its name, needs nothing any more.
-func pardon(kind schema.GroupVersionKind, o *record, err error) error {
+// ignoreGone wraps the error of a write to a pod or Job. It returns nil for an object that is gone,
+// or is another one of the same name.
+func ignoreGone(o *record, err error) error {
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
-	return fmt.Errorf("patch %s %s/%s: %w", kind.Kind, o.Namespace, o.Name, err)
+	return fmt.Errorf("patch %s %s/%s: %w", o.Kind, o.Namespace, o.Name, err)
 }

@@ -31,14 +31,14 @@ func TestPodsGoThoughTheRecordOfTheirJobIsRefused(t *testing.T) {
 		"not while the Job is suspended":                 {notes: whole, suspended: true, latest: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			job := &record{facts: facts{suspended: tt.suspended}}
+			job := &record{facts: facts{isSuspended: tt.suspended}}
 			job.Kind, job.Annotations = hold.JobKind().Kind, tt.notes
 			g := &group{
-				job: job, pods: []*record{{}}, recorded: tt.recorded,
+				job: job, pods: []*record{{}}, isRecorded: tt.recorded,
 				decision: plan.Decision{Cause: tt.cause}, task: plan.Task{LatestStart: t0.Add(tt.latest)},
 			}
 			got := 0
-			for range (&pass{now: t0}).free([]*group{g}) {
+			for range (&pass{now: t0}).releasablePods([]*group{g}) {
 				got++
 			}
 			if got != tt.want {
@@ -55,10 +55,10 @@ func TestWhatIsNotToGoTakesNoRoom(t *testing.T) {
 		note string // how it is held
 		want bool
 	}{
-		"a Job that waits":                  {facts{pods: 5}, "", true},
-		"one that its user holds suspended": {facts{pods: 5, suspended: true, parked: true}, "", false},
-		"one that we suspend":               {facts{pods: 5, suspended: true, parked: true}, v1alpha1.HoldBySuspend, true},
-		"one of these that is let go":       {facts{pods: 5}, v1alpha1.HoldBySuspend, false},
+		"a Job that waits":                  {facts{podsToRun: 5}, "", true},
+		"one that its user holds suspended": {facts{podsToRun: 5, isSuspended: true, isSuspendedOrJustResumed: true}, "", false},
+		"one that we suspend":               {facts{podsToRun: 5, isSuspended: true, isSuspendedOrJustResumed: true}, v1alpha1.HoldBySuspend, true},
+		"one of these that is let go":       {facts{podsToRun: 5}, v1alpha1.HoldBySuspend, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := &record{facts: tt.job}
@@ -74,29 +74,29 @@ func TestWhatIsNotToGoTakesNoRoom(t *testing.T) {
 }
 
 func TestOneNamespaceDoesNotTakeAllAttempts(t *testing.T) {
-	var s setbacks
+	var s refusals
 	refused := func(namespace string, i int) *record {
 		o := &record{}
 		o.ObjectMeta = metav1.ObjectMeta{Namespace: namespace, Name: "pod", UID: types.UID(namespace + string(rune('a'+i)))}
-		s.refuse("p", o, "no", t0)
+		s.note("p", o, "no", t0)
 		return o
 	}
 	var hanging []*record
-	for i := range mostBusy + 3 {
+	for i := range maxAttemptsPerNamespace + 3 {
 		hanging = append(hanging, refused("hangs", i))
 	}
 	other, later := refused("other", 0), t0.Add(time.Hour)
 	for i, o := range hanging {
-		if !s.ripe(o, later) != (i >= mostBusy) || s.begin(o, later) != (i < mostBusy) {
-			t.Errorf("attempt %d of one namespace: want at most %d", i, mostBusy)
+		if !s.isDue(o, later) != (i >= maxAttemptsPerNamespace) || s.begin(o, later) != (i < maxAttemptsPerNamespace) {
+			t.Errorf("attempt %d of one namespace: want at most %d", i, maxAttemptsPerNamespace)
 		}
 	}
 	if !s.begin(other, later) {
 		t.Error("another namespace has to wait for it")
 	}
-	s.leave(hanging[0])
-	s.succeed(hanging[1], later)
-	for _, o := range hanging[mostBusy : mostBusy+2] {
+	s.endAttempt(hanging[0])
+	s.forget(hanging[1], later)
+	for _, o := range hanging[maxAttemptsPerNamespace : maxAttemptsPerNamespace+2] {
 		if !s.begin(o, later.Add(time.Hour)) {
 			t.Error("places are not given back")
 		}
@@ -104,12 +104,31 @@ func TestOneNamespaceDoesNotTakeAllAttempts(t *testing.T) {
 }
 
 func TestWhatWasLetGoIsRecordedAsItWas(t *testing.T) {
-	var s setbacks
+	var s refusals
 	o := &record{}
 	o.UID, o.Namespace = "job", "ns"
-	s.free("p", o, "started: clean", t0)
-	s.free("p", o, "started: another plan", t0.Add(time.Hour))
-	if reason, at, freed := s.letGo(o); !freed || reason != "started: clean" || !at.Equal(t0) {
+	s.noteReleased("p", o, "started: clean", t0)
+	s.noteReleased("p", o, "started: another plan", t0.Add(time.Hour))
+	if reason, at, freed := s.unrecordedRelease(o); !freed || reason != "started: clean" || !at.Equal(t0) {
 		t.Errorf("%q at %s, %t", reason, at, freed)
+	}
+}
+
+func TestWhatIsDueGoesInOrderWithThoseLastOfNamespacesThatRefuse(t *testing.T) {
+	p, l := &pass{}, &Loop{}
+	for i := range 7 {
+		pod := recordOf(hold.PodKind())
+		pod.Namespace, pod.UID = []string{"a", "b"}[i%2], types.UID(rune('a'+i))
+		g := &group{wasReleased: i != 3, pods: []*record{pod}}
+		g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour)}
+		p.groups = append(p.groups, g)
+	}
+	l.refusals.note("", p.groups[2].pods[0], "no", t0)
+	got := ""
+	for _, g := range l.dueGroups(p) {
+		got += string(g.pods[0].UID)
+	}
+	if want := "bfaceg"; got != want {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

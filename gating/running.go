@@ -15,46 +15,43 @@ import (
 )
 
 const (
-	// settling is how long after the release of a Job its pods may still be to
-	// come: until then it counts as large as it is going to be.
-	settling = 10 * time.Second
-	// placing is how long after its release a pod counts that has no node yet: an
-	// autoscaler may be making one. After that, it takes no power that anybody waits
-	// for.
-	placing = 10 * time.Minute
+	// podsExpectedFor is how long after its release a Job counts with all the pods that it is going
+	// to have.
+	podsExpectedFor = 10 * time.Second
+	// nodeExpectedFor is how long a released pod without a node counts: an autoscaler may be making
+	// a node. After that, the pod takes no power that anybody waits for.
+	nodeExpectedFor = 10 * time.Minute
 )
 
-// running is what a policy has released and still runs: what occupies room below
-// the ceilings. It is read from the cache anew for every pass, so that nothing
-// that was missed can make it wrong for good.
+// running is what a policy has released and what still runs, which occupies room below the
+// ceilings. It is read from the cache for every pass, so a missed event cannot make it wrong for
+// good.
 type running struct {
-	at      map[string][]plan.Run // by location
-	settles []time.Time           // when pods no longer count that may be to come
+	byLocation map[string][]plan.Run // by location
+	changesAt  []time.Time           // when expected pods no longer count
 }
 
-// pods counts the pods at a location.
+// pods returns how many pods run at a location.
 func (r running) pods(location string) int {
 	pods := 0
-	for _, run := range r.at[location] {
+	for _, run := range r.byLocation[location] {
 		pods += run.Pods
 	}
 	return pods
 }
 
-// freed is something that was released, and where to, although the cache shows
-// it as held.
-type freed struct {
+// unseenRelease is a release that the cache does not show yet, and its location.
+type unseenRelease struct {
 	*record
-	to string
+	location string
 }
 
-// running lists what a policy has released and still runs. A pod runs if it has a
-// node, whatever it says of itself. One without a node counts as well for a while,
-// if vouched knows that the loop let it or its Job go: anybody can make a pod that
-// fits nowhere and says that it was released. Leaving are those that were released
-// although the cache shows them as held.
-func (r *Records) running(rules *policy.Policy, leaving []freed, vouched *vouchers, now time.Time) (running, error) {
-	all := running{at: map[string][]plan.Run{}}
+// running returns what a policy has released and what still runs. A pod runs if it has a node,
+// whatever its labels say. A pod without a node counts for a while if the loop has released the pod
+// or its Job: anybody can make a pod that fits nowhere and says that it was released. unseen are
+// the releases that the cache does not show yet.
+func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *ownReleases, now time.Time) (running, error) {
+	all := running{byLocation: map[string][]plan.Run{}}
 	pods, err := r.pods.list(runningIndex, rules.Name)
 	if err != nil {
 		return all, err
@@ -63,45 +60,44 @@ func (r *Records) running(rules *policy.Policy, leaving []freed, vouched *vouche
 	if err != nil {
 		return all, err
 	}
-	to := make(map[types.UID]string, len(leaving))
-	for _, o := range leaving {
-		to[o.UID] = o.to
+	locations := make(map[types.UID]string, len(unseen))
+	for _, o := range unseen {
+		locations[o.UID] = o.location
 		if o.Kind == hold.JobKind().Kind {
 			jobs = append(jobs, o.record)
 		} else {
 			pods = append(pods, o.record)
 		}
 	}
-	where := func(o *record) string { return cmp.Or(to[o.UID], rules.LocationOf(o.Annotations)) }
-	seen := map[types.UID]int{}
+	locationOf := func(o *record) string { return cmp.Or(locations[o.UID], rules.LocationOf(o.Annotations)) }
+	existing := map[types.UID]int{}
 	for _, pod := range pods {
 		owner := metav1.GetControllerOfNoCopy(pod)
 		if owner != nil {
-			seen[owner.UID]++
+			existing[owner.UID]++
 		}
-		if pod.scheduled || vouched.letGo(pod.UID, owner, now) {
-			all.add(rules, pod, where(pod), startedAt(pod, now), 1)
+		if pod.hasNode || own.isRecent(pod.UID, owner, now) {
+			all.add(rules, pod, locationOf(pod), startedAt(pod, now), 1)
 		}
 	}
 	for _, job := range jobs {
-		if at, missing := vouched.missing(job, seen[job.UID], now); missing > 0 {
-			all.add(rules, job, where(job), at, missing)
-			all.settles = append(all.settles, at.Add(settling))
+		if at, missing := own.missingPods(job, existing[job.UID], now); missing > 0 {
+			all.add(rules, job, locationOf(job), at, missing)
+			all.changesAt = append(all.changesAt, at.Add(podsExpectedFor))
 		}
 	}
 	return all, nil
 }
 
-// add counts pods where they were released to, though the scheduler may have put
+// add counts pods at the location that they were released to, although the scheduler may have put
 // them elsewhere.
 func (r running) add(rules *policy.Policy, o *record, location string, started time.Time, pods int) {
 	until := started.Add(rules.TaskOf(o).Duration)
-	r.at[location] = append(r.at[location], plan.Run{Until: until, Pods: pods})
+	r.byLocation[location] = append(r.byLocation[location], plan.Run{Until: until, Pods: pods})
 }
 
-// startedAt returns when something was released: if its record does not tell,
-// when it was created, and if it is still shown as held, or says that it was
-// released in the future, now.
+// startedAt returns when something was released: now if its record still says held, or names a time
+// in the future, and its creation if its record names no time.
 func startedAt(o *record, now time.Time) time.Time {
 	if o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld {
 		return now
@@ -116,62 +112,61 @@ func startedAt(o *record, now time.Time) time.Time {
 	return at
 }
 
-// vouchers remember for a while what the loop itself has let go below ceilings. The
-// zero value is empty and ready for use. A restart forgets them: then a pod counts
-// from when it has a node.
-type vouchers struct {
-	mu sync.Mutex
-	of map[types.UID]voucher
+// ownReleases remember for a while what the loop has released below ceilings. The zero value is
+// empty and ready for use. A restart forgets them; then a pod counts once it has a node.
+type ownReleases struct {
+	mu    sync.Mutex
+	byUID map[types.UID]ownRelease
 }
 
-// voucher is of one pod or Job.
-type voucher struct {
+// ownRelease is the release of one pod or Job.
+type ownRelease struct {
 	at time.Time
-	// inRoom says that there was room for it: what goes at its latest start goes
-	// regardless, and takes room from nobody before its pods are there.
-	inRoom bool
+	// hadRoom says that there was room for the work. Work at its latest start is released without
+	// room, and takes none before its pods exist.
+	hadRoom bool
 }
 
 // add remembers a release.
-func (v *vouchers) add(uid types.UID, at time.Time, inRoom bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.of == nil {
-		v.of = map[types.UID]voucher{}
+func (r *ownReleases) add(uid types.UID, at time.Time, inRoom bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byUID == nil {
+		r.byUID = map[types.UID]ownRelease{}
 	}
-	v.of[uid] = voucher{at, inRoom}
+	r.byUID[uid] = ownRelease{at, inRoom}
 }
 
-// forget forgets what was let go too long ago to matter.
-func (v *vouchers) forget(now time.Time) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for uid, known := range v.of {
-		if age := now.Sub(known.at); age < 0 || age >= placing { // clocks are set back, too
-			delete(v.of, uid)
+// forget forgets the releases that are too old to count.
+func (r *ownReleases) forget(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for uid, release := range r.byUID {
+		if age := now.Sub(release.at); age < 0 || age >= nodeExpectedFor { // a clock may have been set back
+			delete(r.byUID, uid)
 		}
 	}
 }
 
-// letGo reports whether a pod was let go lately, by itself or with its owner.
-func (v *vouchers) letGo(pod types.UID, owner *metav1.OwnerReference, now time.Time) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known, ok := v.of[pod]
+// isRecent reports whether the loop has released a pod or its owner lately.
+func (r *ownReleases) isRecent(pod types.UID, owner *metav1.OwnerReference, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	release, ok := r.byUID[pod]
 	if !ok && owner != nil {
-		known, ok = v.of[owner.UID]
+		release, ok = r.byUID[owner.UID]
 	}
-	return ok && now.Sub(known.at) < placing
+	return ok && now.Sub(release.at) < nodeExpectedFor
 }
 
-// missing returns how many pods of a Job are still to come, beside those that are
-// there, and when the Job was let go.
-func (v *vouchers) missing(job *record, there int, now time.Time) (at time.Time, missing int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known := v.of[job.UID]
-	if !known.inRoom || now.Sub(known.at) >= settling {
-		return known.at, 0
+// missingPods returns how many pods of a Job are expected beside those that exist, and when the Job
+// was released.
+func (r *ownReleases) missingPods(job *record, existing int, now time.Time) (at time.Time, missing int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	release := r.byUID[job.UID]
+	if !release.hadRoom || now.Sub(release.at) >= podsExpectedFor {
+		return release.at, 0
 	}
-	return known.at, int(job.pods) - there
+	return release.at, int(job.podsToRun) - existing
 }

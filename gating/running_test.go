@@ -20,15 +20,15 @@ import (
 // node.
 func released(kind, name string, ago time.Duration, annotations map[string]string) *record {
 	o := recordOf(hold.PodKind())
-	o.scheduled = true
+	o.hasNode = true
 	if kind == "Job" {
 		o = recordOf(hold.JobKind())
-		o.pods = 3
+		o.podsToRun = 3
 	}
 	o.Namespace, o.Name, o.UID = "default", name, types.UID("uid-"+name)
 	o.CreationTimestamp = metav1.NewTime(t0.Add(-9 * time.Hour))
 	o.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}
-	o.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.DurationAnnotation: "2h", v1alpha1.StartedAnnotation: policy.Stamp(t0.Add(-ago))}
+	o.Annotations = map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.DurationAnnotation: "2h", v1alpha1.StartedAnnotation: policy.FormatTime(t0.Add(-ago))}
 	for key, value := range annotations {
 		o.Annotations[key] = value
 	}
@@ -67,17 +67,17 @@ func TestRunning(t *testing.T) {
 		return pod
 	}
 	nodeless := func(pod *record) *record {
-		pod.scheduled = false
+		pod.hasNode = false
 		return pod
 	}
 	held := released("Pod", "held", 0, nil)
-	held.Labels[v1alpha1.StateLabel], held.gated, held.scheduled = v1alpha1.StateHeld, true, false
+	held.Labels[v1alpha1.StateLabel], held.isGated, held.hasNode = v1alpha1.StateHeld, true, false
 	hour := time.Hour
 	tests := map[string]struct {
 		policy  *policy.Policy
 		cached  []*record
-		leaving []freed
-		vouched map[types.UID]voucher
+		leaving []unseenRelease
+		vouched map[types.UID]ownRelease
 		want    map[string][]plan.Run
 		settles int
 	}{
@@ -96,7 +96,7 @@ func TestRunning(t *testing.T) {
 		},
 		"what waits is not running": {cached: []*record{held}, want: map[string][]plan.Run{}},
 		"what has just been let go, though the cache does not know yet": {
-			leaving: []freed{{held, ""}}, vouched: map[types.UID]voucher{held.UID: {t0, true}},
+			leaving: []unseenRelease{{held, ""}}, vouched: map[types.UID]ownRelease{held.UID: {t0, true}},
 			want: map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
 		},
 		"where it was released to, if the policy chooses": {
@@ -107,8 +107,8 @@ func TestRunning(t *testing.T) {
 				released("Pod", "b", hour, map[string]string{v1alpha1.PlannedLocationAnnotation: "one that the policy does not have"}),
 				released("Pod", "c", hour, nil),
 			},
-			leaving: []freed{{held, "Y"}},
-			vouched: map[types.UID]voucher{held.UID: {t0, true}, "uid-j": {t0, true}},
+			leaving: []unseenRelease{{held, "Y"}},
+			vouched: map[types.UID]ownRelease{held.UID: {t0, true}, "uid-j": {t0, true}},
 			want: map[string][]plan.Run{
 				"X": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(hour), Pods: 1}},
 				"Y": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 3}},
@@ -117,18 +117,18 @@ func TestRunning(t *testing.T) {
 		},
 		"the pods that a released Job is still to create": {
 			cached:  []*record{released("Job", "j", 5*time.Second, nil), ofJob(nodeless(released("Pod", "j-0", 5*time.Second, nil)), "j")},
-			vouched: map[types.UID]voucher{"uid-j": {t0.Add(-5 * time.Second), true}},
+			vouched: map[types.UID]ownRelease{"uid-j": {t0.Add(-5 * time.Second), true}},
 			want: map[string][]plan.Run{"X": {
 				{Until: t0.Add(2*hour - 5*time.Second), Pods: 1}, {Until: t0.Add(2*hour - 5*time.Second), Pods: 2},
 			}},
 			settles: 1,
 		},
 		"not of one that was released long ago: they are over": {
-			cached: []*record{released("Job", "j", time.Minute, nil)}, vouched: map[types.UID]voucher{"uid-j": {t0.Add(-time.Minute), true}},
+			cached: []*record{released("Job", "j", time.Minute, nil)}, vouched: map[types.UID]ownRelease{"uid-j": {t0.Add(-time.Minute), true}},
 			want: map[string][]plan.Run{},
 		},
 		"nor of one for which there was no room: others would wait for its claim": {
-			cached: []*record{released("Job", "j", 0, nil)}, vouched: map[types.UID]voucher{"uid-j": {t0, false}}, want: map[string][]plan.Run{},
+			cached: []*record{released("Job", "j", 0, nil)}, vouched: map[types.UID]ownRelease{"uid-j": {t0, false}}, want: map[string][]plan.Run{},
 		},
 		"nor of one that nobody has let go, whatever it claims": {
 			cached: []*record{released("Job", "forged", 0, map[string]string{v1alpha1.Prefix + "pods": "2000000000", v1alpha1.StartedAnnotation: "2099-01-01T00:00:00Z"})}, want: map[string][]plan.Run{},
@@ -138,7 +138,7 @@ func TestRunning(t *testing.T) {
 		},
 		"one that waits for a node counts for a while": {
 			cached:  []*record{nodeless(released("Pod", "a", 9*time.Minute, nil)), nodeless(released("Pod", "b", 11*time.Minute, nil))},
-			vouched: map[types.UID]voucher{"uid-a": {t0.Add(-9 * time.Minute), true}, "uid-b": {t0.Add(-11 * time.Minute), true}},
+			vouched: map[types.UID]ownRelease{"uid-a": {t0.Add(-9 * time.Minute), true}, "uid-b": {t0.Add(-11 * time.Minute), true}},
 			want:    map[string][]plan.Run{"X": {{Until: t0.Add(2*hour - 9*time.Minute), Pods: 1}}},
 		},
 	}
@@ -147,27 +147,27 @@ func TestRunning(t *testing.T) {
 			if tt.policy == nil {
 				tt.policy = rules
 			}
-			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, &vouchers{of: tt.vouched}, t0)
+			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, &ownReleases{byUID: tt.vouched}, t0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got.at); diff != "" {
+			if diff := cmp.Diff(tt.want, got.byLocation); diff != "" {
 				t.Error(diff)
 			}
-			if len(got.settles) != tt.settles {
-				t.Errorf("settles at %v, want %d times", got.settles, tt.settles)
+			if len(got.changesAt) != tt.settles {
+				t.Errorf("settles at %v, want %d times", got.changesAt, tt.settles)
 			}
 		})
 	}
 }
 
-func TestVouchersAreForgotten(t *testing.T) {
-	var v vouchers
-	v.add("early", t0.Add(-placing), true)
+func TestOwnReleasesAreForgotten(t *testing.T) {
+	var v ownReleases
+	v.add("early", t0.Add(-nodeExpectedFor), true)
 	v.add("late", t0, true)
 	v.add("future", t0.Add(time.Hour), true) // the clock was set back
 	v.forget(t0)
-	if _, ok := v.of["late"]; !ok || len(v.of) != 1 {
-		t.Errorf("left: %v", v.of)
+	if _, ok := v.byUID["late"]; !ok || len(v.byUID) != 1 {
+		t.Errorf("left: %v", v.byUID)
 	}
 }

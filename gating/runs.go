@@ -22,47 +22,46 @@ import (
 )
 
 const (
-	// learnEvery is how often finished Jobs are looked at: what repeats seldom
-	// does so more often than this.
-	learnEvery = 10 * time.Minute
-	// learnAgain is how soon they are looked at again if that has failed.
-	learnAgain = 10 * time.Second
-	// runsKept bounds how many runs of the same work count: the newest.
-	runsKept = 20
-	// longestRun bounds what is taken for a run.
-	longestRun = 31 * 24 * time.Hour
+	// learnInterval is how often finished Jobs are looked at. Work that repeats seldom repeats more
+	// often than this.
+	learnInterval = 10 * time.Minute
+	// learnRetryPause is how soon they are looked at again after a failure.
+	learnRetryPause = 10 * time.Second
+	// maxRuns bounds how many runs of the same work count: the newest ones.
+	maxRuns = 20
+	// maxRunTime bounds what counts as a run.
+	maxRunTime = 31 * 24 * time.Hour
 )
 
-// Runs knows how long earlier runs of the same work took: Jobs of the same CronJob,
-// or of a namespace with the same label RunsOf, which have ended well and still exist
-// (see successfulJobsHistoryLimit of a CronJob). It knows nothing until it has read
-// them. Reader is required.
+// Runs knows how long earlier runs of the same work took: Jobs of the same CronJob, or of the same
+// namespace and label RunsOf, that have ended well and still exist (see successfulJobsHistoryLimit
+// of a CronJob). It knows nothing before it has read them. Reader is required.
 type Runs struct {
-	// Reader asks the API server itself.
+	// Reader reads from the API server, not from a cache.
 	Reader client.Reader
 
-	known atomic.Pointer[map[work]policy.RunTimes]
+	byWork atomic.Pointer[map[workKey]policy.RunTimes]
 }
 
-// work is what Jobs are runs of.
-type work struct {
+// workKey names the work that Jobs are runs of.
+type workKey struct {
 	namespace, label string
-	// cronJob owns the runs whose label is its name; empty for others. So a Job that
-	// only borrows the name of a CronJob is no run of it.
+	// cronJob owns the runs whose label is its name; empty for others. So a Job that only has the
+	// name of a CronJob as its label is no run of the CronJob.
 	cronJob types.UID
 }
 
-// workOf returns what a Job of a namespace is a run of; false if it does not say.
-func workOf(namespace string, job metav1.Object) (work, bool) {
-	w := work{namespace: namespace, label: job.GetLabels()[v1alpha1.RunsOfLabel]}
+// workKeyOf returns the work that a Job of a namespace is a run of; false if the Job does not say.
+func workKeyOf(namespace string, job metav1.Object) (workKey, bool) {
+	w := workKey{namespace: namespace, label: job.GetLabels()[v1alpha1.RunsOfLabel]}
 	if cronJob := CronJobOf(job); cronJob != nil && cronJob.Name == w.label {
 		w.cronJob = cronJob.UID
 	}
 	return w, w.label != ""
 }
 
-// CronJobOf returns the reference to the CronJob of which a Job is a run, by its
-// schedule or by hand; nil if it is of none.
+// CronJobOf returns the reference to the CronJob that a Job is a run of, by its schedule or by
+// hand; nil if there is none.
 func CronJobOf(job metav1.Object) *metav1.OwnerReference {
 	owners := job.GetOwnerReferences()
 	for i := range owners {
@@ -73,90 +72,88 @@ func CronJobOf(job metav1.Object) *metav1.OwnerReference {
 	return nil
 }
 
-// Of returns what is known of the runs of which a Job of a namespace is one. It may
-// be called at any time.
-func (r *Runs) Of(namespace string, job metav1.Object) policy.RunTimes {
-	known := r.known.Load()
-	w, ok := workOf(namespace, job)
+// Times returns what is known of the earlier runs of the work of a Job. It may be called at any
+// time.
+func (r *Runs) Times(namespace string, job metav1.Object) policy.RunTimes {
+	known := r.byWork.Load()
+	w, ok := workKeyOf(namespace, job)
 	if known == nil || !ok {
 		return policy.RunTimes{}
 	}
 	return (*known)[w]
 }
 
-// Start learns at once and every ten minutes, until the context ends; for a
-// manager.
+// Start learns at once and every ten minutes, until the context ends; for a manager.
 func (r *Runs) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		// the only error is that the context has ended
-		_ = wait.PollUntilContextCancel(ctx, learnAgain, true, func(ctx context.Context) (bool, error) {
+		_ = wait.PollUntilContextCancel(ctx, learnRetryPause, true, func(ctx context.Context) (bool, error) {
 			err := r.Learn(ctx)
 			if err != nil && ctx.Err() == nil {
-				log.FromContext(ctx).Error(err, "cannot tell how long earlier runs took, trying again")
+				log.FromContext(ctx).Error(err, "cannot read how long earlier runs took, will try again")
 			}
 			return err == nil, nil
 		})
-	}, learnEvery)
+	}, learnInterval)
 	return nil
 }
 
-// NeedLeaderElection makes a manager run it in every replica: each answers for
-// the webhook.
+// NeedLeaderElection makes a manager run this in every replica: each answers for the webhook.
 func (r *Runs) NeedLeaderElection() bool { return false }
 
-// Learn looks at all Jobs there are. If it fails, what was known stays.
+// Learn reads the Jobs there are. If that fails, what was known stays.
 func (r *Runs) Learn(ctx context.Context) error {
-	runs := map[work][]run{}
+	runs := map[workKey][]run{}
 	err := hold.EachJob(ctx, r.Reader, "", v1alpha1.RunsOfLabel, selection.Exists, func(job *batchv1.Job) {
 		if run, ok := runOf(job); ok {
-			w, _ := workOf(job.Namespace, job) // it has the label
-			runs[w] = keep(runs[w], run)
+			w, _ := workKeyOf(job.Namespace, job) // it has the label
+			runs[w] = insertRun(runs[w], run)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	known := make(map[work]policy.RunTimes, len(runs))
+	known := make(map[workKey]policy.RunTimes, len(runs))
 	for w, runs := range runs {
 		known[w] = runTimes(runs)
 	}
-	r.known.Store(&known)
+	r.byWork.Store(&known)
 	return nil
 }
 
-// run is one that has ended.
+// run is a run that has ended.
 type run struct {
 	ended time.Time
 	took  time.Duration
 }
 
-// runOf returns the run that a Job was; none if it has not ended well, or
-// nobody knows how long it took.
+// runOf returns the run that a Job was; false if the Job has not ended well, or if it is not known
+// how long it took.
 func runOf(job *batchv1.Job) (run, bool) {
 	start, end := job.Status.StartTime, job.Status.CompletionTime
-	byOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeTaken
-	if start == nil || end == nil || !complete(job) || byOthers {
+	startedByOthers := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || job.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeTaken
+	if start == nil || end == nil || !hasCompleted(job) || startedByOthers {
 		return run{}, false
 	}
-	began := start.Time // of a Job whose pods were gated, when it was created
+	began := start.Time // the creation, if the pods were gated
 	if started, err := time.Parse(time.RFC3339, job.Annotations[v1alpha1.StartedAnnotation]); err == nil && started.After(began) {
 		began = started
 	}
 	took := end.Sub(began)
-	return run{ended: end.Time, took: took}, took > 0 && took <= longestRun
+	return run{ended: end.Time, took: took}, took > 0 && took <= maxRunTime
 }
 
-func complete(job *batchv1.Job) bool {
+func hasCompleted(job *batchv1.Job) bool {
 	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
 	})
 }
 
-// keep adds a run to those that are kept, the newest first.
-func keep(runs []run, r run) []run {
+// insertRun adds a run to the newest runs, which come first.
+func insertRun(runs []run, r run) []run {
 	at, _ := slices.BinarySearchFunc(runs, r, func(a, b run) int { return b.ended.Compare(a.ended) })
 	runs = slices.Insert(runs, at, r)
-	return runs[:min(len(runs), runsKept)]
+	return runs[:min(len(runs), maxRuns)]
 }
 
 // runTimes sums up at least one run.

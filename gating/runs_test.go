@@ -98,10 +98,10 @@ func TestRunsOfACronJobAreItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := finishedJob(0, of("etl", "1"))
-	if diff := cmp.Diff(policy.RunTimes{Median: 21 * m, Slowest: 22 * m, Count: 2}, runs.Of("data", &next)); diff != "" {
+	if diff := cmp.Diff(policy.RunTimes{Median: 21 * m, Slowest: 22 * m, Count: 2}, runs.Times("data", &next)); diff != "" {
 		t.Errorf("of the CronJob: %s", diff)
 	}
-	if diff := cmp.Diff(policy.RunTimes{Median: m, Slowest: 3 * m, Count: 6}, runs.Of("data", etl())); diff != "" {
+	if diff := cmp.Diff(policy.RunTimes{Median: m, Slowest: 3 * m, Count: 6}, runs.Times("data", etl())); diff != "" {
 		t.Errorf("of the label alone: %s", diff)
 	}
 }
@@ -150,10 +150,10 @@ func TestRunsLearnFromJobsThatEndedWell(t *testing.T) {
 			if err := runs.Learn(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, runs.Of("data", etl())); diff != "" {
+			if diff := cmp.Diff(tt.want, runs.Times("data", etl())); diff != "" {
 				t.Error(diff)
 			}
-			if got := runs.Of("data", &batchv1.Job{}); got != (policy.RunTimes{}) {
+			if got := runs.Times("data", &batchv1.Job{}); got != (policy.RunTimes{}) {
 				t.Errorf("without a label: %v", got)
 			}
 		})
@@ -174,7 +174,7 @@ func TestTheNewestRunsCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := policy.RunTimes{Median: 20 * time.Minute, Slowest: 1203 * time.Second, Count: 20} // of 1184 to 1203 seconds
-	if diff := cmp.Diff(want, runs.Of("data", etl())); diff != "" || api.lists != 3 {
+	if diff := cmp.Diff(want, runs.Times("data", etl())); diff != "" || api.lists != 3 {
 		t.Errorf("%d pages: %s", api.lists, diff)
 	}
 }
@@ -189,7 +189,7 @@ func TestRunsKeepWhatTheyKnowWhileTheAPIServerIsAway(t *testing.T) {
 		count := func(after time.Duration) int {
 			time.Sleep(after)
 			synctest.Wait()
-			return runs.Of("data", etl()).Count
+			return runs.Times("data", etl()).Count
 		}
 		got := []int{count(time.Second)}
 		api.set(nil, finishedJob(time.Minute))

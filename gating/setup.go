@@ -21,33 +21,31 @@ import (
 )
 
 const (
-	// A pass waits for more of what woke it, so that a thousand pods that are
-	// created together are one pass: at least for gatherLeast, and so long
-	// that planning takes no more than a twentieth of the time, but never
-	// longer than gatherMost. What is due is not woken by this, and is on time.
-	gatherLeast = 200 * time.Millisecond
-	gatherMost  = 3 * time.Second
-	// policiesAtOnce bounds the passes that run side by side: a storm of
-	// releases of one policy must not make another late.
-	policiesAtOnce = 8
+	// A pass waits for more of what caused it, so that a thousand pods that are created together
+	// are one pass: at least minGatherTime, so long that planning takes at most a twentieth of the
+	// time, and at most maxGatherTime. What is due does not wait for this, and is on time.
+	minGatherTime = 200 * time.Millisecond
+	maxGatherTime = 3 * time.Second
+	// maxConcurrentPasses bounds the passes that run side by side. A storm of releases of one
+	// policy must not delay another policy.
+	maxConcurrentPasses = 8
 )
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// SetupWithManager runs the loop on the leader, woken by what it holds, by
-// policies, by nodes that come and go, and by changed, which names forecast
-// sources that have changed.
+// SetupWithManager runs the loop on the leader. A pass is run for changes of held objects, policies
+// and nodes, and for changed, which names the forecast sources that have changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
-	l.retries.SetLimit(retriesAtOnce)
-	l.untold.trifling = true
-	// changes of a status wake it too: a pass that compared with a status that
-	// was out of date is followed by one that sees what was written
+	l.retries.SetLimit(maxRetries)
+	l.unexplained.isMinor = true
+	// Changes of a status cause a pass, too. A pass that compared with an old status is followed by
+	// one that sees what was written.
 	b := ctrl.NewControllerManagedBy(mgr).Named("gating").
 		For(&v1alpha1.CarbonPolicy{}).
 		Watches(&v1alpha1.CarbonPolicy{}, l.onDeleted()).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: policiesAtOnce})
-	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.Metadata(policy.NodeKind()), l.onNode()))
+		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrentPasses})
+	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), l.onNode()))
 	for _, records := range l.Records.sources(l.onRecord()) {
 		b = b.WatchesRawSource(records)
 	}
@@ -57,46 +55,46 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 	return nil
 }
 
-// onRecord wakes the policies that hold an object, or did before it changed.
+// onRecord requests a pass of the policies that hold an object, or held it before the change.
 func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] {
 	return handler.TypedFuncs[*record, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*record], q queue) {
 			if !e.IsInInitialList {
-				l.Events.Created(&e.Object.PartialObjectMetadata)
+				l.Events.CreatedWork(&e.Object.PartialObjectMetadata)
 			}
-			l.wake(ctx, e.Object, q)
+			l.enqueuePolicies(ctx, e.Object, q)
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*record], q queue) {
-			if unlabelled(e.ObjectNew) || len(heldBy(e.ObjectOld)) > 0 && len(heldBy(e.ObjectNew)) == 0 && !l.released(e.ObjectOld) {
-				l.Sweeper.Ask() // somebody else has changed its label
+			if lacksHeldLabel(e.ObjectNew) || len(holdingPolicy(e.ObjectOld)) > 0 && len(holdingPolicy(e.ObjectNew)) == 0 && !l.releasedByUs(e.ObjectOld) {
+				l.Sweeper.Request() // somebody else has changed the label
 			}
-			l.wake(ctx, e.ObjectOld, q)
-			l.wake(ctx, e.ObjectNew, q)
+			l.enqueuePolicies(ctx, e.ObjectOld, q)
+			l.enqueuePolicies(ctx, e.ObjectNew, q)
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*record], q queue) {
-			if !l.released(e.Object) {
-				l.Sweeper.Ask() // it is deleted, or has lost its label, and may still be gated
+			if !l.releasedByUs(e.Object) {
+				l.Sweeper.Request() // deleted, or without its label and still gated
 			}
-			l.wake(ctx, e.Object, q)
-			for _, policy := range releasedBy(e.Object) {
-				if limited, ok := l.limited.Load(policy); ok && limited.(bool) { // there is room now
-					q.AddAfter(request(policy), l.gather())
+			l.enqueuePolicies(ctx, e.Object, q)
+			for _, policy := range releasingPolicy(e.Object) {
+				if limited, ok := l.limitedPolicies.Load(policy); ok && limited.(bool) { // the end of a pod leaves room
+					q.AddAfter(request(policy), l.gatherTime())
 				}
 			}
 		},
 	}
 }
 
-// unlabelled reports whether a pod waits and its label does not say so.
-func unlabelled(r *record) bool {
-	return len(heldBy(r)) > 0 && r.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld
+// lacksHeldLabel reports whether an object is held and its label does not say so.
+func lacksHeldLabel(r *record) bool {
+	return len(holdingPolicy(r)) > 0 && r.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld
 }
 
-// onNode wakes the policies that choose where work runs, since a location may
-// have its first node now, or have lost its last.
+// onNode requests a pass of the policies that choose where work runs. A location may have got its
+// first node, or lost its last.
 func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	wake := func(ctx context.Context, q queue) {
-		l.each(ctx, (*policy.Policy).Movable, func(r reconcile.Request) { q.AddAfter(r, l.gather()) })
+		l.enqueueThose(ctx, (*policy.Policy).ChoosesLocation, func(r reconcile.Request) { q.AddAfter(r, l.gatherTime()) })
 	}
 	return handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*metav1.PartialObjectMetadata], q queue) {
@@ -115,34 +113,35 @@ func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata,
 	}
 }
 
-// each calls f for the policies that are wanted.
-func (l *Loop) each(ctx context.Context, wanted func(*policy.Policy) bool, f func(reconcile.Request)) {
-	policies, err := l.Policies.List(ctx)
+// enqueueThose calls f with a request for each policy that is isWanted.
+func (l *Loop) enqueueThose(ctx context.Context, isWanted func(*policy.Policy) bool, f func(reconcile.Request)) {
+	// without nodes: whoever asks needs none, and to list nodes takes long
+	policies, err := policy.Policies{Reader: l.Policies.Reader, Clock: l.Policies.Clock}.List(ctx)
 	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot tell which policies have to be looked at")
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the policies that a change is about")
 		return
 	}
 	for _, rules := range policies {
-		if wanted(rules) {
+		if isWanted(rules) {
 			f(request(rules.Name))
 		}
 	}
 }
 
-// released reports whether it was us who let a held pod or Job go.
-func (l *Loop) released(o *record) bool {
-	return len(heldBy(o)) == 0 || l.done.has(o.UID) || l.done.has(releaseOf(o))
+// releasedByUs reports whether the loop has released a pod or Job that was held.
+func (l *Loop) releasedByUs(o *record) bool {
+	return len(holdingPolicy(o)) == 0 || l.inFlight.has(o.UID) || l.inFlight.has(releaseID(o))
 }
 
-func (l *Loop) gather() time.Duration {
-	return min(max(gatherLeast, 20*time.Duration(l.effort.Load())), gatherMost)
+func (l *Loop) gatherTime() time.Duration {
+	return min(max(minGatherTime, 20*time.Duration(l.planningTime.Load())), maxGatherTime)
 }
 
-// onForecast wakes the policies that plan with a source.
+// onForecast requests a pass of the policies that plan with a source.
 func (l *Loop) onForecast() handler.TypedEventHandler[forecast.Source, reconcile.Request] {
 	return handler.TypedFuncs[forecast.Source, reconcile.Request]{
 		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[forecast.Source], q queue) {
-			l.each(ctx, func(p *policy.Policy) bool { return p.Source == e.Object }, func(r reconcile.Request) { q.Add(r) })
+			l.enqueueThose(ctx, func(p *policy.Policy) bool { return p.Source == e.Object }, func(r reconcile.Request) { q.Add(r) })
 		},
 	}
 }

@@ -19,21 +19,21 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// report says on the policy's status, and in the metrics, how a pass has left
-// things. It writes only what has changed.
-func (l *Loop) report(ctx context.Context, p *pass) error {
+// reportStatus writes the policy's status and metrics after a pass. It writes only what has
+// changed.
+func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 	var held v1alpha1.HeldStatus
 	pods, groups := map[plan.Cause]int{}, map[plan.Cause]int{}
 	for _, g := range p.groups {
-		if g.due() {
+		if g.isDue() {
 			continue
 		}
 		groups[g.decision.Cause]++
-		pods[g.decision.Cause] += g.size()
+		pods[g.decision.Cause] += g.heldPods()
 		held.Groups++
-		held.Pods = int32(min(int64(held.Pods)+int64(g.size()), math.MaxInt32))
+		held.Pods = int32(min(int64(held.Pods)+int64(g.heldPods()), math.MaxInt32))
 	}
-	l.Metrics.holds(p.policy.Name, pods, groups)
+	l.Metrics.setHeld(p.policy.Name, pods, groups)
 	late := l.overdue(p)
 	l.Metrics.overdue.WithLabelValues(p.policy.Name).Set(float64(late.pods))
 	if !p.policy.Exists {
@@ -45,9 +45,9 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	}
 	before := object.DeepCopy()
 	object.Status.Held = held
-	object.Status.NextRelease = policy.APITime(p.next())
+	object.Status.NextRelease = policy.APITime(p.nextStart())
 	object.Status.Locations = p.locationStatus()
-	for _, condition := range append(p.conditions(), l.releasesFailing(p, late)) {
+	for _, condition := range append(p.conditions(), l.releasesFailingCondition(p, late)) {
 		condition.ObservedGeneration = object.Generation
 		apimeta.SetStatusCondition(&object.Status.Conditions, condition)
 	}
@@ -58,15 +58,15 @@ func (l *Loop) report(ctx context.Context, p *pass) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("patch status of CarbonPolicy %s: %w", object.Name, err)
 	}
-	if c := doubted(object.Status.Conditions); err == nil && c != nil && doubted(before.Status.Conditions) == nil {
-		l.Events.Doubted(&object, c.Message)
+	if c := disbelief(object.Status.Conditions); err == nil && c != nil && disbelief(before.Status.Conditions) == nil {
+		l.Events.DisbelievedForecast(&object, c.Message)
 	}
 	return nil
 }
 
-// locationStatus is what is known of each location, and how much runs there.
+// locationStatus returns what is known of each location, and how much runs there.
 func (p *pass) locationStatus() []v1alpha1.LocationStatus {
-	locations := p.policy.Locations(p.book, p.now)
+	locations := p.policy.LocationStatuses(p.snapshot, p.now)
 	for i := range locations {
 		if locations[i].Ceiling != nil {
 			running := int32(min(p.pods(p.policy.ResolveLocation(locations[i].Name)), math.MaxInt32))
@@ -76,7 +76,7 @@ func (p *pass) locationStatus() []v1alpha1.LocationStatus {
 	return locations
 }
 
-// conditions returns what the policy's conditions should be.
+// conditions returns the conditions Ready and ForecastUsable of the policy.
 func (p *pass) conditions() []metav1.Condition {
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonValid,
@@ -89,50 +89,50 @@ func (p *pass) conditions() []metav1.Condition {
 	return []metav1.Condition{ready, p.forecastCondition()}
 }
 
-// planningView returns the view of the location that work is planned for: the first, or one
-// of which something is known.
+// planningState returns the state of the location that work is planned for: the first, or one with
+// a usable forecast.
 func (p *pass) planningState() policy.LocationState {
-	views := p.policy.LocationStates(p.book, p.now)
-	v := views[0]
-	for _, other := range views[1:] {
-		if p.policy.Movable() && !v.IsUsable() && p.policy.HasNodes(other.Name) {
-			v = other
+	states := p.policy.LocationStates(p.snapshot, p.now)
+	state := states[0]
+	for _, other := range states[1:] {
+		if p.policy.ChoosesLocation() && !state.IsUsable() && p.policy.HasNodes(other.Name) {
+			state = other
 		}
 	}
-	return v
+	return state
 }
 
 func (p *pass) forecastCondition() metav1.Condition {
-	v := p.planningState()
+	state := p.planningState()
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
-	problem := p.book.Problem()
+	problem := p.snapshot.Problem()
 	switch {
-	case v.IsUsable() && p.book.Doubt() != "":
-		c.Message = "the forecast is in use as far as it is believed: " + problem
-	case v.IsUsable() && problem == "":
+	case state.IsUsable() && p.snapshot.Doubt() != "":
+		c.Message = "only a part of the forecast is believed, and that part is in use: " + problem
+	case state.IsUsable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
-	case v.IsUsable():
+	case state.IsUsable():
 		c.Reason, c.Message = v1alpha1.ReasonLastGood, "the last good forecast is in use: "+problem
-	case !v.Issued.IsZero():
+	case !state.Issued.IsZero():
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonStale
-		c.Message = v.Fallback() + ", the last good forecast is not usable: " + v.Missing
+		c.Message = state.Fallback() + ", because the last good forecast is not usable: " + state.Missing
 		if problem != "" {
-			c.Message += "; the newest: " + problem
+			c.Message += "; about the newest forecast: " + problem
 		}
 	default:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
-		c.Message = v.Fallback() + ", there is no forecast: " + v.Missing
+		c.Message = state.Fallback() + ", because there is no forecast: " + state.Missing
 	}
-	if p.book.Doubt() != "" {
+	if p.snapshot.Doubt() != "" {
 		c.Reason = v1alpha1.ReasonNotBelieved
 	}
 	c.Message = plan.Truncate(c.Message)
 	return c
 }
 
-// doubted returns the condition that says that the forecast is not, or not
-// wholly, believed; nil if it is.
-func doubted(conditions []metav1.Condition) *metav1.Condition {
+// disbelief returns the condition that says that the forecast is not, or not wholly, believed; nil
+// if it is.
+func disbelief(conditions []metav1.Condition) *metav1.Condition {
 	c := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionForecastUsable)
 	if c == nil || c.Reason != v1alpha1.ReasonNotBelieved {
 		return nil
@@ -140,8 +140,8 @@ func doubted(conditions []metav1.Condition) *metav1.Condition {
 	return c
 }
 
-// replaceStatus writes the whole of a status. A merge of what has changed would
-// leave out the zeros, which the schema asks for, of a status that is new.
+// replaceStatus replaces a whole status. A merge patch of what has changed would leave out zeros of
+// a new status, which the schema requires.
 func replaceStatus(status v1alpha1.CarbonPolicyStatus) client.Patch {
 	data, _ := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": status}}) // of plain fields: no error is possible
 	return client.RawPatch(types.JSONPatchType, data)

@@ -1,15 +1,24 @@
 package gating
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 func TestAStatusIsWrittenWithItsZeros(t *testing.T) {
@@ -56,11 +65,159 @@ func TestTheConditionTellsWhetherTheForecastIsInUse(t *testing.T) {
 				document.Issued = t0
 				_ = store.Offer(forecast.Source{Name: "x"}, document, t0) // a refusal is a part of the test
 			}
-			p := &pass{policy: builtin(), book: store.Snapshot(forecast.Source{Name: "x"}), now: t0.Add(tt.after)}
+			p := &pass{policy: builtin(), snapshot: store.Snapshot(forecast.Source{Name: "x"}), now: t0.Add(tt.after)}
 			c := p.forecastCondition()
 			if c.Reason != tt.reason || (tt.reason == v1alpha1.ReasonNotBelieved) != strings.Contains(c.Message, "not believed, and count as not known") {
 				t.Errorf("condition %s: %s, want %s", c.Reason, c.Message, tt.reason)
 			}
 		})
+	}
+}
+
+// statusLoop is a loop for one CarbonPolicy, whose forecast has these intensities by the hour.
+func statusLoop(t *testing.T, object *v1alpha1.CarbonPolicy, values string, records ...*record) *Loop {
+	t.Helper()
+	l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, records...), object)
+	var elements []string
+	for hour, value := range strings.Fields(values) {
+		elements = append(elements, fmt.Sprintf(`{"location":"X","timestamp":%q,"duration":60,"value":%s}`, t0.Add(time.Duration(hour)*time.Hour).Format(time.RFC3339), value))
+	}
+	document, err := forecast.Parse([]byte("[" + strings.Join(elements, ",") + "]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	document.Issued = t0
+	_ = l.Store.Offer(builtin().Source, document, t0) // a refusal is a part of the test
+	return l
+}
+
+func TestTheStatusOfAPolicySaysWhatIsHeldAndWhatRuns(t *testing.T) {
+	object := v1alpha1.Default()
+	object.Spec.Locations = []v1alpha1.Location{{Name: "X"}}
+	object.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 5}, {Ceiling: 0}}
+	notes := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "12h", v1alpha1.DurationAnnotation: "1h"}
+	held := waitingRecord("Pod", "held", notes)
+	held.CreationTimestamp = metav1.NewTime(t0)
+	l := statusLoop(t, object, "400 400 100 400 400 400 400 400 400 400 400 400 400", held, released("Pod", "runs", 0, nil), released("Pod", "runs-too", 0, nil))
+	writes := 0
+	l.Client = interceptor.NewClient(l.Client.(client.WithWatch), interceptor.Funcs{
+		Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+			return nil // the held pod is in the cache alone
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+			writes++
+			return c.SubResource(sub).Patch(ctx, o, patch, options...)
+		},
+	})
+	for range 2 {
+		if _, err := l.Reconcile(t.Context(), request("default")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if writes != 1 {
+		t.Errorf("the status was written %d times, want once for what has not changed", writes)
+	}
+	var got v1alpha1.CarbonPolicy
+	if err := l.Client.Get(t.Context(), client.ObjectKey{Name: "default"}, &got); err != nil {
+		t.Fatal(err)
+	}
+	status := got.Status
+	if status.Held.Pods != 1 || status.Held.Groups != 1 || status.NextRelease == nil || !status.NextRelease.Time.Equal(t0.Add(2*time.Hour)) {
+		t.Errorf("held %+v until %v", status.Held, status.NextRelease)
+	}
+	if len(status.Locations) != 1 || status.Locations[0].Running == nil || *status.Locations[0].Running != 2 {
+		t.Errorf("locations %+v", status.Locations)
+	}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionForecastUsable} {
+		if !apimeta.IsStatusConditionTrue(status.Conditions, kind) {
+			t.Errorf("%s: %+v", kind, status.Conditions)
+		}
+	}
+	if !apimeta.IsStatusConditionFalse(status.Conditions, v1alpha1.ConditionReleasesFailing) {
+		t.Errorf("%+v", status.Conditions)
+	}
+}
+
+func TestAPassThatCannotWriteTheStatusIsFollowedByAnotherSoon(t *testing.T) {
+	l := statusLoop(t, v1alpha1.Default(), "400 100")
+	l.Client = interceptor.NewClient(l.Client.(client.WithWatch), interceptor.Funcs{
+		SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+			return errors.New("no answer")
+		},
+	})
+	result, err := l.Reconcile(t.Context(), request("default"))
+	if err != nil || result.RequeueAfter > retryPause || result.RequeueAfter == 0 {
+		t.Errorf("%v, %v", result, err)
+	}
+}
+
+func TestAPassWithoutPoliciesIsAnError(t *testing.T) {
+	l := statusLoop(t, v1alpha1.Default(), "400")
+	unreadable := interceptor.NewClient(l.Client.(client.WithWatch), interceptor.Funcs{
+		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+			return errors.New("no answer")
+		},
+	})
+	l.Policies.Reader = unreadable
+	if _, err := l.Reconcile(t.Context(), request("default")); err == nil {
+		t.Error("a policy that cannot be read holds nothing")
+	}
+}
+
+func TestAnEventTellsOnceThatAForecastIsNotBelieved(t *testing.T) {
+	l := statusLoop(t, v1alpha1.Default(), "600 0 500 600")
+	for range 3 {
+		if _, err := l.Reconcile(t.Context(), request("default")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for a, found := l.Events.queue.next(); found; a, found = l.Events.queue.next() {
+		got = append(got, a.reason)
+	}
+	if diff := cmp.Diff([]string{v1alpha1.EventNotBelieved}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReadySaysWhatOfThePolicyIsNotInUse(t *testing.T) {
+	for name, tt := range map[string]struct {
+		problems, warnings []string
+		status             metav1.ConditionStatus
+		message            string
+	}{
+		"all":               {nil, nil, metav1.ConditionTrue, "the whole spec is in use"},
+		"all, with a doubt": {nil, []string{"one"}, metav1.ConditionTrue, "the whole spec is in use; one"},
+		"not all":           {[]string{"spec.a", "spec.b"}, []string{"one"}, metav1.ConditionFalse, "spec.a; spec.b"},
+	} {
+		rules := builtin()
+		rules.Problems, rules.Warnings = tt.problems, tt.warnings
+		c := (&pass{policy: rules, snapshot: &forecast.Snapshot{}, now: t0}).conditions()[0]
+		if c.Status != tt.status || c.Message != tt.message {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+func TestTheConditionNamesWhatIsOverdue(t *testing.T) {
+	l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t))
+	pod := waitingRecord("Pod", "p", nil)
+	pod.Namespace = "team-a"
+	l.refusals.note("default", pod, "denied by the rules of the house", t0)
+	g := &group{pods: []*record{pod}, task: plan.Task{LatestStart: t0.Add(-5 * time.Minute)}}
+	p := &pass{policy: builtin(), now: t0, groups: []*group{g}}
+	late := l.overdue(p)
+	c := l.releasesFailingCondition(p, late)
+	want := "work that should have started by 2026-11-21 11:55 UTC is still held, the first is Pod team-a/p: denied by the rules of the house"
+	if late.pods != 1 || c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonOverdue || c.Message != want {
+		t.Errorf("%d pods are overdue: %+v", late.pods, c)
+	}
+	g.task.LatestStart = t0.Add(-30 * time.Second)
+	if late := l.overdue(p); late.pods != 0 {
+		t.Errorf("half a minute late, %d pods are overdue", late.pods)
+	}
+	g.task.LatestStart, g.waitsForUser = t0.Add(-time.Hour), true
+	if late := l.overdue(p); late.pods != 0 {
+		t.Errorf("%d pods are overdue that their user keeps suspended", late.pods)
 	}
 }

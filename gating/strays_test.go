@@ -32,7 +32,7 @@ func strayLoop(t *testing.T, registry prometheus.Registerer, records *Records, o
 	clock := clocktesting.NewFakePassiveClock(t0)
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.CarbonPolicy{}).Build()
 	return &Loop{
-		Client: c, Live: c, Clock: clock, Events: NewHerald(nil), Metrics: NewMetrics(registry), Sweeper: &Sweeper{}, Workers: 1,
+		Client: c, APIReader: c, Clock: clock, Events: NewAnnouncer(nil), Metrics: NewMetrics(registry), Sweeper: &Sweeper{}, Workers: 1,
 		Policies: policy.Policies{Reader: c, Clock: clock}, Records: records, Store: &forecast.Store{},
 	}
 }
@@ -42,7 +42,7 @@ func forged(n int) []*record {
 	pods := make([]*record, n)
 	for i := range pods {
 		pods[i] = released("Pod", fmt.Sprint("forged-", i), 0, map[string]string{v1alpha1.PolicyAnnotation: fmt.Sprint("no-such-", i)})
-		pods[i].Labels[v1alpha1.StateLabel], pods[i].gated, pods[i].scheduled = v1alpha1.StateHeld, true, false
+		pods[i].Labels[v1alpha1.StateLabel], pods[i].isGated, pods[i].hasNode = v1alpha1.StateHeld, true, false
 	}
 	return pods
 }
@@ -62,13 +62,13 @@ func TestForgedNamesOfPoliciesAreOnePassAndLeaveNothing(t *testing.T) {
 		l.onRecord().Create(t.Context(), event.TypedCreateEvent[*record]{Object: pod}, queue)
 	}
 	request, _ := queue.Get()
-	if waiting := queue.Len(); waiting > 0 || request.Name != strays {
+	if waiting := queue.Len(); waiting > 0 || request.Name != strayWork {
 		t.Errorf("%d more requests are waiting beside %v", waiting, request)
 	}
 	if _, err := l.Reconcile(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.CauseLatestStart))); n != 200 {
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strayWork, string(plan.CauseLatestStart))); n != 200 {
 		t.Errorf("%v pods are released, want all", n)
 	}
 	for _, pod := range pods {
@@ -83,10 +83,10 @@ func TestForgedNamesOfPoliciesAreOnePassAndLeaveNothing(t *testing.T) {
 	if err != nil || after != before {
 		t.Errorf("%d series, %v, want %d as before", after, err, before)
 	}
-	if n := len(l.done.done[strays]) + len(l.done.done) - 1; n > 0 {
-		t.Errorf("the ledger has %v", l.done.done)
+	if n := len(l.inFlight.released[strayWork]) + len(l.inFlight.released) - 1; n > 0 {
+		t.Errorf("the releases in flight are %v", l.inFlight.released)
 	}
-	for name := range l.limited.Range {
+	for name := range l.limitedPolicies.Range {
 		t.Errorf("whether %v is limited is remembered", name)
 	}
 }
@@ -96,7 +96,7 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 	policy := v1alpha1.Default()
 	policy.Name = "passing"
 	pod := released("Pod", "a", 0, map[string]string{v1alpha1.PolicyAnnotation: "passing"})
-	pod.Labels[v1alpha1.StateLabel], pod.gated, pod.scheduled = v1alpha1.StateHeld, true, false
+	pod.Labels[v1alpha1.StateLabel], pod.isGated, pod.hasNode = v1alpha1.StateHeld, true, false
 	l := strayLoop(t, registry, recordsOf(t, pod), policy)
 	before, err := testutil.GatherAndCount(registry)
 	if err != nil {
@@ -105,9 +105,9 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 	if _, err := l.Reconcile(t.Context(), request("passing")); err != nil { // it waits for a forecast
 		t.Fatal(err)
 	}
-	l.done.add("passing", "just-released", "")
-	l.Metrics.releasedPods(1, "passing", plan.CauseCleanestNow, t0, t0, t0)
-	l.Metrics.failed.WithLabelValues("passing").Inc()
+	l.inFlight.add("passing", "just-released", "")
+	l.Metrics.countReleased(1, "passing", plan.CauseCleanestNow, t0, t0, t0)
+	l.Metrics.releaseErrors.WithLabelValues("passing").Inc()
 	if err := l.Client.Delete(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
@@ -117,13 +117,13 @@ func TestNothingIsLeftOfAPolicyThatIsDeleted(t *testing.T) {
 	if after, err := testutil.GatherAndCount(registry); err != nil || after != before {
 		t.Errorf("%d series, %v, want %d as before", after, err, before)
 	}
-	if _, left := l.done.done["passing"]; left || !l.done.has("just-released") {
-		t.Errorf("want what was just released with the strays: %v", l.done.done)
+	if _, left := l.inFlight.released["passing"]; left || !l.inFlight.has("just-released") {
+		t.Errorf("want what was just released with the strays: %v", l.inFlight.released)
 	}
-	if _, err := l.Reconcile(t.Context(), request(strays)); err != nil {
+	if _, err := l.Reconcile(t.Context(), request(strayWork)); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strays, string(plan.CauseLatestStart))); n != 1 {
+	if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues(strayWork, string(plan.CauseLatestStart))); n != 1 {
 		t.Errorf("%v pods are released, want what the policy held", n)
 	}
 }
@@ -133,7 +133,7 @@ func TestAPolicyThatComesTakesItsWorkFromTheStrays(t *testing.T) {
 	policy := v1alpha1.Default()
 	policy.Name = pod.Annotations[v1alpha1.PolicyAnnotation]
 	l := strayLoop(t, prometheus.NewRegistry(), recordsOf(t, pod), policy)
-	for name, want := range map[string]int{strays: 0, policy.Name: 1} {
+	for name, want := range map[string]int{strayWork: 0, policy.Name: 1} {
 		p, err := l.pass(t.Context(), name)
 		if err != nil || len(p.groups) != want {
 			t.Errorf("the pass of %q has %d groups, %v, want %d", name, len(p.groups), err, want)

@@ -1,11 +1,16 @@
 package gating
 
 import (
+	"context"
 	"errors"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -14,7 +19,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // switchboard is a leader's pulse, and the switches of two replicas. The API
@@ -24,13 +31,22 @@ type switchboard struct {
 	clock     *clocktesting.FakeClock
 	pulse     *Pulse
 	switches  []*Switch
+	mu        sync.Mutex
 	allowed   bool
 	err       error
+}
+
+func (b *switchboard) setAllowed(allowed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allowed = allowed
 }
 
 func newSwitchboard(elected bool) *switchboard {
 	b := &switchboard{clientset: fake.NewClientset(), clock: clocktesting.NewFakeClock(t0), allowed: true}
 	b.clientset.PrependReactor("create", "selfsubjectaccessreviews", func(clienttesting.Action) (bool, runtime.Object, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		return true, &authorizationv1.SelfSubjectAccessReview{Status: authorizationv1.SubjectAccessReviewStatus{Allowed: b.allowed}}, b.err
 	})
 	versions := 0
@@ -47,17 +63,17 @@ func newSwitchboard(elected bool) *switchboard {
 	for range 2 {
 		b.switches = append(b.switches, NewSwitch(leases, "n", b.clock, prometheus.NewRegistry()))
 	}
-	b.pulse = &Pulse{Clientset: b.clientset, Namespace: "n", Identity: "me", Clock: b.clock, Outcomes: &Outcomes{}, Switch: b.switches[0]}
+	b.pulse = &Pulse{Clientset: b.clientset, Namespace: "n", Identity: "me", Clock: b.clock, Health: &ReleaseHealth{}, Switch: b.switches[0]}
 	return b
 }
 
 // run lets time go by, with a leader or without.
 func (b *switchboard) run(t *testing.T, leads bool, d time.Duration) {
 	t.Helper()
-	for range d / leaseBeat {
-		b.clock.Step(leaseBeat)
+	for range d / leaseInterval {
+		b.clock.Step(leaseInterval)
 		if leads {
-			_ = b.pulse.beat(t.Context()) // what becomes of it is what is looked at
+			_ = b.pulse.renewIfAble(t.Context()) // what becomes of it is what is looked at
 		}
 		for _, s := range b.switches {
 			s.read(t.Context())
@@ -66,7 +82,7 @@ func (b *switchboard) run(t *testing.T, leads bool, d time.Duration) {
 }
 
 func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
-	const since = "what is held could not be released "
+	const since = "held work could not be released "
 	for name, tt := range map[string]struct {
 		happens func(*switchboard)
 		leads   bool
@@ -81,13 +97,13 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 		"none to elect, no rights": {func(b *switchboard) { b.allowed = false }, true, false, since + "since 2026-11-21 12:05 UTC"},
 		"a clock that is set back": {func(b *switchboard) { b.pulse.Clock = clocktesting.NewFakeClock(t0.Add(-time.Hour)) }, true, true, ""},
 		"a namespace whose releases fail": {func(b *switchboard) {
-			b.pulse.Outcomes.failing = map[string]failure{"a": {since: t0, last: t0.Add(time.Hour)}}
+			b.pulse.Health.failing = map[string]failure{"a": {since: t0, last: t0.Add(time.Hour)}}
 		}, true, true, since + "in namespace a since 2026-11-21 12:00 UTC"},
 		"another whose releases fail": {func(b *switchboard) {
-			b.pulse.Outcomes.failing = map[string]failure{"b": {since: t0, last: t0.Add(time.Hour)}}
+			b.pulse.Health.failing = map[string]failure{"b": {since: t0, last: t0.Add(time.Hour)}}
 		}, true, true, ""},
 		"all whose releases fail": {func(b *switchboard) {
-			b.pulse.Outcomes.failing = map[string]failure{"b": {t0, t0.Add(time.Hour), true}, "c": {t0, t0.Add(time.Hour), true}}
+			b.pulse.Health.failing = map[string]failure{"b": {t0, t0.Add(time.Hour), true}, "c": {t0, t0.Add(time.Hour), true}}
 		}, true, true, since + "since 2026-11-21 12:00 UTC"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +115,7 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 			check := func(want string) {
 				t.Helper()
 				for i, s := range replicas {
-					if got := s.Why("a"); got != want {
+					if got := s.WhyNotHeld("a"); got != want {
 						t.Errorf("replica %d: %q, want %q", i, got, want)
 					}
 				}
@@ -110,7 +126,7 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 			b.run(t, tt.leads, 2*time.Minute)
 			check(tt.why)
 			b.allowed, b.err, b.pulse.Clock = true, nil, b.clock
-			b.pulse.Outcomes.failing = nil
+			b.pulse.Health.failing = nil
 			b.run(t, true, 20*time.Second)
 			check("")
 		})
@@ -119,15 +135,15 @@ func TestWorkIsHeldOnlyWhileSomebodyIsAbleToLetGo(t *testing.T) {
 
 func TestANewInstallationHoldsAtOnce(t *testing.T) {
 	b := newSwitchboard(true)
-	if why := b.switches[0].Why("a"); why != "" {
+	if why := b.switches[0].WhyNotHeld("a"); why != "" {
 		t.Error(why)
 	}
 	b.run(t, false, time.Minute)
-	if why := b.switches[0].Why("a"); why != "" {
+	if why := b.switches[0].WhyNotHeld("a"); why != "" {
 		t.Errorf("after a minute: %s", why)
 	}
 	b.run(t, false, 10*time.Second)
-	if why := b.switches[0].Why("a"); why == "" {
+	if why := b.switches[0].WhyNotHeld("a"); why == "" {
 		t.Error("nobody has ever led, and work is held")
 	}
 }
@@ -139,7 +155,7 @@ func TestTheMetricsOfTheSwitchTellWhereNothingIsHeld(t *testing.T) {
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)
 	}
-	s.see("1", "a=2026-11-21T21:14:00Z,b=2026-11-21T21:14:00Z,c=garbled,")
+	s.noteRenewal("1", "a=2026-11-21T21:14:00Z,b=2026-11-21T21:14:00Z,c=garbled,")
 	check := func(everywhere, namespaces float64) {
 		t.Helper()
 		families, err := registry.Gather()
@@ -155,6 +171,91 @@ func TestTheMetricsOfTheSwitchTellWhereNothingIsHeld(t *testing.T) {
 	check(0, 2)
 	clock.Step(2 * time.Minute)
 	check(1, 2)
-	s.see("2", "")
+	s.noteRenewal("2", "")
 	check(0, 0)
+}
+
+// logged counts the lines of a log that have these words.
+type logged struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) with(ctx context.Context) context.Context {
+	return log.IntoContext(ctx, funcr.New(func(_, args string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.lines = append(l.lines, args)
+	}, funcr.Options{}))
+}
+
+func (l *logged) count(words string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if strings.Contains(line, words) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestPulseAndSwitchRunUntilTheirContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSwitchboard(true)
+		for _, s := range b.switches {
+			s.Clock, s.renewedAt = clock.RealClock{}, time.Now()
+		}
+		b.pulse.Clock = clock.RealClock{}
+		var lines logged
+		ctx, stop := context.WithCancel(lines.with(t.Context()))
+		ended := make(chan error)
+		go func() { ended <- b.pulse.Start(ctx) }()
+		go func() { ended <- b.switches[0].Start(ctx) }()
+		go func() { ended <- b.switches[1].Start(ctx) }()
+		for _, step := range []struct {
+			allowed bool
+			why     bool
+		}{{true, false}, {false, true}, {true, false}} {
+			b.setAllowed(step.allowed)
+			time.Sleep(3 * time.Minute)
+			synctest.Wait()
+			for i, s := range b.switches {
+				if why := s.WhyNotHeld("n"); (why != "") != step.why {
+					t.Errorf("allowed: %t; replica %d: %q", step.allowed, i, why)
+				}
+			}
+		}
+		stop()
+		for range 3 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		for words, want := range map[string]int{"held work cannot be released": 1, "no work is held from now on": 2, "work is held again": 2} {
+			if got := lines.count(words); got != want {
+				t.Errorf("the log says %d times that %s, want %d: %q", got, words, want, lines.lines)
+			}
+		}
+		lease, err := b.clientset.CoordinationV1().Leases("n").Get(t.Context(), releasesLease, metav1.GetOptions{})
+		if err != nil || *lease.Spec.HolderIdentity != "me" || *lease.Spec.LeaseDurationSeconds != 60 {
+			t.Errorf("%+v, %v", lease, err)
+		}
+	})
+}
+
+func TestAPulseSaysWhyTheLeaseIsNotRenewed(t *testing.T) {
+	for verb, want := range map[string]string{"get": "get Lease gridlatch-releases: no", "create": "renew Lease gridlatch-releases: no", "update": "renew Lease gridlatch-releases: no"} {
+		b := newSwitchboard(true)
+		if verb == "update" {
+			if err := b.pulse.renewIfAble(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.clientset.PrependReactor(verb, "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("no") })
+		if err := b.pulse.renewIfAble(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", verb, err, want)
+		}
+	}
 }

@@ -8,48 +8,48 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
-	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// What else keeps work that is let go from starting, as its reason tells.
+// What else keeps released work from starting, as its reason says.
 const (
 	waitsForSuspend     = "its suspend"
 	waitsForKueue       = "its queue in Kueue"
 	waitsForParallelism = "parallelism 0"
 )
 
-// PodStillWaits says for what else a pod waits once it is let go: the scheduling
-// gates of others. It is empty if there are none.
-func PodStillWaits(gates []corev1.PodSchedulingGate) string { return namedGates(otherGates(gates)) }
+// PodStillWaits says what else a pod waits for once it is released: the scheduling gates of others.
+// It is empty if there are none.
+func PodStillWaits(gates []corev1.PodSchedulingGate) string {
+	return describeGates(joinOtherGates(gates))
+}
 
-// JobStillWaits says for what else a Job waits once it is let go; empty if for
-// nothing. What Gridlatch itself suspends does not count.
+// JobStillWaits says what else a Job waits for once it is released; empty if nothing. What
+// Gridlatch itself suspends does not count.
 func JobStillWaits(job *batchv1.Job) string {
 	o := record{facts: factsOfJob(job)}
 	o.Kind, o.ObjectMeta = hold.JobKind().Kind, job.ObjectMeta
-	return o.stillWaits(job.Labels[hold.KueueQueue] != "")
+	return o.stillWaits(job.Labels[hold.KueueQueueLabel] != "")
 }
 
-// stillWaits says for what else a record waits once it is let go; empty if for
-// nothing.
+// stillWaits says what else an object waits for once it is released; empty if nothing.
 func (r *record) stillWaits(queued bool) string {
 	switch {
 	case r.Kind == hold.PodKind().Kind:
-		return namedGates(r.otherGates)
+		return describeGates(r.otherGates)
 	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
 		return waitsForKueue
-	case r.suspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
+	case r.isSuspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
 		return waitsForSuspend
-	case r.idle:
+	case r.hasNoParallelism:
 		return waitsForParallelism
 	default:
 		return ""
 	}
 }
 
-// stillWaits says for what else all of a group wait once it is let go; empty if any
-// of it can start.
+// stillWaits says what else all of a group wait for once it is released; empty if any of it can
+// start.
 func (g *group) stillWaits() string {
 	if g.job != nil {
 		if waits := g.job.stillWaits(false); waits != "" || len(g.pods) == 0 {
@@ -64,8 +64,8 @@ func (g *group) stillWaits() string {
 	return g.pods[0].stillWaits(false)
 }
 
-// otherGates returns the names of gates that are not ours, separated by commas.
-func otherGates(gates []corev1.PodSchedulingGate) string {
+// joinOtherGates returns the names of the gates that are not ours, separated by commas.
+func joinOtherGates(gates []corev1.PodSchedulingGate) string {
 	var others []string
 	for _, gate := range gates {
 		if gate.Name != v1alpha1.Gate {
@@ -75,8 +75,8 @@ func otherGates(gates []corev1.PodSchedulingGate) string {
 	return policy.Truncate(strings.Join(others, ", "), policy.MaxValue)
 }
 
-// namedGates makes of names of gates what a reason tells.
-func namedGates(names string) string {
+// describeGates says in a reason that work waits for gates.
+func describeGates(names string) string {
 	switch {
 	case names == "":
 		return ""
@@ -87,27 +87,17 @@ func namedGates(names string) string {
 	}
 }
 
-// awaitsResume is AwaitsResume for the record of a held Job: it was promised
-// nothing yet.
+// awaitsResume is hold.AwaitsResume for the record of a held Job.
 func (r *record) awaitsResume() bool {
-	return hold.IsPromisedNothing(r.parked, r.Annotations)
+	return hold.HasNoPromise(r.isSuspendedOrJustResumed, r.Annotations)
 }
 
-// asks returns the object of the group whose asks and promises count: its head. But
-// pods may come before it is noted that their Job was resumed: till then they know
-// better from when on it waits.
-func (g *group) asks() *record {
-	if g.job != nil && g.job.awaitsResume() && !g.job.suspended && len(g.pods) > 0 {
+// askingRecord returns the object of the group whose annotations and promises count: its head. Pods
+// may come before the Job controller has noted that their Job was resumed. Until it has, the pods
+// know better since when the group waits.
+func (g *group) askingRecord() *record {
+	if g.job != nil && g.job.awaitsResume() && !g.job.isSuspended && len(g.pods) > 0 {
 		return g.pods[0]
 	}
 	return g.head()
-}
-
-// park keeps what is not to be planned before its user resumes it.
-func (p *pass) park() {
-	for _, g := range p.groups {
-		if g.awaitsResume() {
-			g.parked, g.decision.Cause = true, plan.CauseSuspended
-		}
-	}
 }

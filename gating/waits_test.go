@@ -42,13 +42,13 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 		"before that is noted":                {suspendedJob(true, "", nil), true, 0},
 		"before its resume is noted":          {suspendedJob(false, yes, nil), true, 0},
 		"once it is resumed":                  {suspendedJob(false, no, nil), false, 48 * time.Hour},
-		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: policy.Stamp(t0)}), false, 0},
+		"not if it was promised a start":      {suspendedJob(true, yes, map[string]string{v1alpha1.LatestStartAnnotation: policy.FormatTime(t0)}), false, 0},
 		"not if we have suspended it":         {suspendedJob(true, yes, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor counted from our resume of it":   {suspendedJob(false, no, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}), false, 0},
 		"nor from what it was before it came": {suspendedJob(false, "", nil), false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cached := stripped(t, newStripper(), tt.job)
+			cached := stripped(t, newRecordMaker(), tt.job)
 			if hold.AwaitsResume(tt.job) != tt.awaits || cached.awaitsResume() != tt.awaits {
 				t.Errorf("it awaits its resume: %v, %v as cached, want %v", hold.AwaitsResume(tt.job), cached.awaitsResume(), tt.awaits)
 			}
@@ -57,24 +57,24 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 				t.Errorf("it counts from %s and %s, want %s", got, again, want)
 			}
 			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow}}
-			(&pass{groups: []*group{g}}).park()
-			if g.due() == tt.awaits {
-				t.Errorf("it is due: %v", g.due())
+			(&pass{groups: []*group{g}}).waitForUsers()
+			if g.isDue() == tt.awaits {
+				t.Errorf("it is due: %v", g.isDue())
 			}
 		})
 	}
 	// pods may come before the resume is noted, and do not wait for that
-	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: policy.Stamp(t0.Add(time.Minute))})
-	unnoted := &group{job: stripped(t, newStripper(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
-	schedule(builtin(), []*group{unnoted})
-	(&pass{groups: []*group{unnoted}}).park()
-	if want := t0.Add(time.Minute); !unnoted.due() || !unnoted.task.LatestStart.Equal(want) {
-		t.Errorf("it is due: %v, by %s, want %s", unnoted.due(), unnoted.task.LatestStart, want)
+	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(time.Minute))})
+	unnoted := &group{job: stripped(t, newRecordMaker(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
+	setTasks(builtin(), []*group{unnoted})
+	(&pass{groups: []*group{unnoted}}).waitForUsers()
+	if want := t0.Add(time.Minute); !unnoted.isDue() || !unnoted.task.LatestStart.Equal(want) {
+		t.Errorf("it is due: %v, by %s, want %s", unnoted.isDue(), unnoted.task.LatestStart, want)
 	}
 	// the promise that it is given then counts from its resume
-	g := &group{job: stripped(t, newStripper(), suspendedJob(false, no, nil))}
-	schedule(builtin(), []*group{g})
-	if want := policy.Stamp(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
+	g := &group{job: stripped(t, newRecordMaker(), suspendedJob(false, no, nil))}
+	setTasks(builtin(), []*group{g})
+	if want := policy.FormatTime(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
 		t.Errorf("latest start %s, want %s", g.notes(g.job)[v1alpha1.LatestStartAnnotation], want)
 	}
 }
@@ -110,19 +110,19 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 		"a Job of which some pod starts": {jobThat(func(*batchv1.Job) {}), []*corev1.Pod{gates("a.example/x"), gates(v1alpha1.Gate)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}}, stripped(t, newStripper(), tt.object)
+			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}}, stripped(t, newRecordMaker(), tt.object)
 			if g.job = o; o.Kind == hold.PodKind().Kind {
 				g.job, g.pods = nil, []*record{o}
 			}
 			for _, pod := range tt.pods {
-				g.pods = append(g.pods, stripped(t, newStripper(), pod))
+				g.pods = append(g.pods, stripped(t, newRecordMaker(), pod))
 			}
 			waits := g.stillWaits()
 			if waits != tt.want {
 				t.Errorf("it waits for %q, want %q", waits, tt.want)
 			}
 			g.head().Annotations[v1alpha1.IntensityAtCreationAnnotation] = "400"
-			reason := g.told(waits)
+			reason := g.releaseReason(waits)
 			if begins := strings.HasPrefix(reason, "released ") && strings.HasSuffix(reason, "; it still waits for "+tt.want); begins != (tt.want != "") {
 				t.Errorf("reason %q", reason)
 			}
@@ -130,5 +130,25 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 				t.Errorf("reason %q", reason)
 			}
 		})
+	}
+}
+
+func TestReasonsAtAdmissionNameWhatElseWorkWaitsFor(t *testing.T) {
+	if got := PodStillWaits([]corev1.PodSchedulingGate{{Name: v1alpha1.Gate}, {Name: "a.example/x"}}); got != "the gate a.example/x" {
+		t.Errorf("a pod waits for %q", got)
+	}
+	for name, tt := range map[string]struct {
+		change func(*batchv1.Job)
+		want   string
+	}{
+		"a Job":                   {func(*batchv1.Job) {}, ""},
+		"a Job in a queue":        {func(j *batchv1.Job) { j.Labels = map[string]string{hold.KueueQueueLabel: "q"} }, "its queue in Kueue"},
+		"a Job that is suspended": {func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }, "its suspend"},
+		"a Job of no pods":        {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }, "parallelism 0"},
+	} {
+		job := &batchv1.Job{}
+		if tt.change(job); JobStillWaits(job) != tt.want {
+			t.Errorf("%s waits for %q, want %q", name, JobStillWaits(job), tt.want)
+		}
 	}
 }

@@ -52,18 +52,21 @@ func (p *Planner) dips(t Task) []Alternative {
 }
 
 // corners returns the starts from now to a task's latest start at which the mean over the run can
-// turn, in order of time.
+// turn, in order of time. A run that the series does not cover to its end is left out.
 func (p *Planner) corners(t Task) []Alternative {
 	c := p.curve(t.Duration)
 	if c == nil {
 		return nil
 	}
 	latest := t.LatestStart.UTC()
-	corners := make([]Alternative, c.last(latest)+1)
-	for i := range corners {
-		corners[i] = Alternative{Start: c.start(i), Intensity: c.means[i]}
+	isCovered := func(start time.Time) bool { return !start.Add(t.Duration).After(p.series.End()) }
+	var corners []Alternative
+	for i := range c.last(latest) + 1 {
+		if start := c.start(i); isCovered(start) {
+			corners = append(corners, Alternative{Start: start, Intensity: c.means[i]})
+		}
 	}
-	if mean, ok := p.expectMean(latest, t.Duration); ok && latest.After(corners[len(corners)-1].Start) {
+	if mean, ok := p.expectMean(latest, t.Duration); ok && isCovered(latest) && len(corners) > 0 && latest.After(corners[len(corners)-1].Start) {
 		corners = append(corners, Alternative{Start: latest, Intensity: mean})
 	}
 	return corners

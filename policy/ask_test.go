@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -18,8 +19,79 @@ func TestParseAsk(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	want := Ask{Wanted: true, Policy: "nightly", Location: "X", Deadline: t0.Add(8 * time.Hour), Duration: 2 * time.Hour, Threshold: &limit}
+	want := Ask{WantsToWait: true, Policy: "nightly", Location: "X", Deadline: t0.Add(8 * time.Hour), Duration: 2 * time.Hour, Threshold: &limit}
 	if diff := cmp.Diff(want, ask); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAValueThatCannotBeReadIsAnErrorWithItsPath(t *testing.T) {
+	for name, tt := range map[string]struct{ key, value, want string }{
+		"neither true nor false":    {v1alpha1.DelayTolerantAnnotation, "yes", `want "true" or "false"`},
+		"no time":                   {v1alpha1.DeadlineAnnotation, "soon", "want "},
+		"no duration":               {v1alpha1.DurationAnnotation, "long", "want "},
+		"no number":                 {v1alpha1.ThresholdAnnotation, "clean", "want "},
+		"an empty location":         {v1alpha1.LocationAnnotation, " ", "want the name of a location of the policy"},
+		"no name of a policy":       {v1alpha1.PolicyAnnotation, "No Such", "want the name of a CarbonPolicy: "},
+		"another way to be held":    {v1alpha1.HoldAnnotation, "magic", `want "gate" or "suspend"`},
+		"another placement":         {v1alpha1.PlacementAnnotation, "loose", `want "preferred" or "strict"`},
+		"more bytes than are read":  {v1alpha1.LocationAnnotation, strings.Repeat("x", MaxValue+1), "may not be more than 256 bytes"},
+		"a value of 300 characters": {v1alpha1.DeadlineAnnotation, strings.Repeat("8", 300), "may not be more than 256 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ask, errs := ParseAsk(map[string]string{tt.key: tt.value}, t0, field.NewPath("metadata", "annotations"))
+			path := "metadata.annotations[" + tt.key + "]: "
+			if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), path) || !strings.Contains(errs[0].Error(), tt.want) {
+				t.Errorf("%v, want one that begins with %s and has %q", errs, path, tt.want)
+			}
+			if ask.WantsToWait || ask.Policy != "" || ask.Hold != "" || ask.Placement != "" || !ask.Deadline.IsZero() || ask.Duration != 0 {
+				t.Errorf("what cannot be read is in the ask: %+v", ask)
+			}
+		})
+	}
+}
+
+func TestAWishMayBeNo(t *testing.T) {
+	ask, errs := ParseAsk(map[string]string{v1alpha1.DelayTolerantAnnotation: "false"}, t0, nil)
+	if ask.WantsToWait || len(errs) > 0 {
+		t.Errorf("it wants to wait: %t, %v", ask.WantsToWait, errs)
+	}
+}
+
+func TestUnknownAnnotationsAreWarnedOf(t *testing.T) {
+	known := map[string]string{"example.com/other": "x"}
+	for _, key := range append(AskKeys(), WrittenKeys()...) {
+		known[key] = "x"
+	}
+	if got := UnknownKeys(known, field.NewPath("annotations")); len(got) > 0 {
+		t.Errorf("known annotations are warned of: %q", got)
+	}
+	misspelt := map[string]string{}
+	for _, name := range []string{"deadlin", "durations", "x", "y", strings.Repeat("z", 500)} {
+		misspelt[v1alpha1.Prefix+name] = "8h"
+	}
+	got := UnknownKeys(misspelt, field.NewPath("annotations"))
+	if len(got) != maxUnknownKeys || !strings.HasPrefix(got[0], "annotations[gridlatch.dev/deadlin]: has no effect") || !strings.Contains(got[0], "delay-tolerant, deadline, duration") {
+		t.Errorf("%d warnings: %q", len(got), got)
+	}
+}
+
+func TestOnlyGridlatchWritesItsKeys(t *testing.T) {
+	for key, want := range map[string]bool{
+		v1alpha1.StateLabel: true, v1alpha1.ReasonAnnotation: true, v1alpha1.DeadlineAnnotation: false, v1alpha1.RunsOfLabel: false, "app": false,
+	} {
+		if IsWrittenKey(key) != want {
+			t.Errorf("%s is written by Gridlatch: %t", key, !want)
+		}
+	}
+}
+
+func TestALongValueStaysTooLongAndDoesNotStayInMemory(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	if got := Truncate(long, 10); len(got) != 11 {
+		t.Errorf("%d bytes are left, want 11", len(got))
+	}
+	if got := Truncate("short", 10); got != "short" {
+		t.Errorf("%q", got)
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// candidates returns where work may be put that is pinned to a location, or to
-// nodes at only some of them (see Candidates), or to nothing; none if the policy
-// does not choose.
+// candidates returns the sites where work may run. Work can be pinned to a location, or limited to
+// the locations in only, see [Ask]. There are no candidates if the policy does not choose between
+// locations.
 func (p *Policy) candidates(pin, only string) []plan.Site {
-	if !p.Movable() {
+	if !p.ChoosesLocation() {
 		return nil
 	}
-	sites := p.noted(only)
+	sites := p.candidateSites(only)
 	if pin == "" {
 		return sites
 	}
@@ -32,10 +32,11 @@ func (p *Policy) candidates(pin, only string) []plan.Site {
 	return []plan.Site{{Name: pin, PowerFactor: 1}}
 }
 
-// noted reads the annotation Candidates.
-func (p *Policy) noted(only string) []plan.Site {
+// candidateSites reads the annotation [v1alpha1.CandidateLocationsAnnotation]. Sites that have
+// nodes now come before sites whose nodes are gone.
+func (p *Policy) candidateSites(only string) []plan.Site {
 	if only == "" {
-		return p.places
+		return p.sites
 	}
 	var populated, others []plan.Site
 	for _, l := range p.spec.Locations {
@@ -54,26 +55,26 @@ func (p *Policy) noted(only string) []plan.Site {
 	if len(others) > 0 {
 		return others
 	}
-	return p.places
+	return p.sites
 }
 
 const (
-	// separator is what stands between two locations in Candidates.
-	separator = ","
-	// factored is what stands between a location and its power factor.
-	factored = "="
+	// siteSeparator stands between two locations in the annotation.
+	siteSeparator = ","
+	// factorSeparator stands between a location and its power factor.
+	factorSeparator = "="
 )
 
 // readSite finds a location in a list that writeSites has written.
 func readSite(list, name string) (plan.Site, bool) {
-	rest, found := separator+list+separator, true
+	rest, found := siteSeparator+list+siteSeparator, true
 	for found {
-		_, rest, found = strings.Cut(rest, separator+name)
-		if strings.HasPrefix(rest, separator) {
+		_, rest, found = strings.Cut(rest, siteSeparator+name)
+		if strings.HasPrefix(rest, siteSeparator) {
 			return plan.Site{Name: name, PowerFactor: 1}, true
 		}
-		if text, ok := strings.CutPrefix(rest, factored); ok {
-			text, _, _ = strings.Cut(text, separator)
+		if text, ok := strings.CutPrefix(rest, factorSeparator); ok {
+			text, _, _ = strings.Cut(text, siteSeparator)
 			if factor, err := v1alpha1.ParsePowerFactor(text); err == nil {
 				return plan.Site{Name: name, PowerFactor: factor}, true
 			}
@@ -82,23 +83,24 @@ func readSite(list, name string) (plan.Site, bool) {
 	return plan.Site{}, false
 }
 
+// writeSites writes the annotation [v1alpha1.CandidateLocationsAnnotation].
 func writeSites(sites []plan.Site) string {
 	list := make([]string, len(sites))
 	for i, s := range sites {
 		list[i] = s.Name
 		if s.PowerFactor != 1 {
-			list[i] += factored + strconv.FormatFloat(s.PowerFactor, 'g', -1, 64)
+			list[i] += factorSeparator + strconv.FormatFloat(s.PowerFactor, 'g', -1, 64)
 		}
 	}
-	return strings.Join(list, separator)
+	return strings.Join(list, siteSeparator)
 }
 
-// Suiting returns the value of the annotation Candidates for a pod: empty if its
-// own node selector and required node affinity leave it as free as the policy does.
-// A location suits it that has a node which does. If there is none anywhere, those
-// are left out that its node selector contradicts.
-func (p *Policy) Suiting(ctx context.Context, pod *corev1.PodSpec) string {
-	if !p.Movable() || undemanding(pod) {
+// SuitableLocations returns the annotation [v1alpha1.CandidateLocationsAnnotation] for a pod. A
+// location is suitable if a node there matches the pod's own node selector and required node
+// affinity. If no node matches anywhere, each location is suitable that the node selector does not
+// contradict. The result is empty if the pod limits nothing.
+func (p *Policy) SuitableLocations(ctx context.Context, pod *corev1.PodSpec) string {
+	if !p.ChoosesLocation() || acceptsAnyNode(pod) {
 		return ""
 	}
 	required := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *pod})
@@ -111,31 +113,31 @@ func (p *Policy) Suiting(ctx context.Context, pod *corev1.PodSpec) string {
 		if len(l.NodeSelector) == 0 {
 			continue
 		}
-		if power, ok := p.at(ctx, i).power(suits); ok {
+		if power, ok := p.nodesAt(ctx, i).leastPowerOf(suits); ok {
 			suiting = append(suiting, plan.Site{Name: l.Name, PowerFactor: power})
 		}
-		if !contradict(pod.NodeSelector, l.NodeSelector) {
+		if !areContradictory(pod.NodeSelector, l.NodeSelector) {
 			possible = append(possible, plan.Site{Name: l.Name, PowerFactor: 1})
 		}
 	}
 	if len(suiting) == 0 {
 		suiting = possible
 	}
-	if len(suiting) == 0 || containsAll(suiting, p.places) {
+	if len(suiting) == 0 || containsAll(suiting, p.sites) {
 		return ""
 	}
 	return writeSites(suiting)
 }
 
-// undemanding reports whether a pod may run on any node, as far as labels go.
-func undemanding(pod *corev1.PodSpec) bool {
+// acceptsAnyNode reports whether a pod may run on any node, as far as labels go.
+func acceptsAnyNode(pod *corev1.PodSpec) bool {
 	affinity := pod.Affinity
 	return len(pod.NodeSelector) == 0 &&
 		(affinity == nil || affinity.NodeAffinity == nil || affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil)
 }
 
-// contradict reports whether no node can have all labels of both.
-func contradict(a, b map[string]string) bool {
+// areContradictory reports whether no node can have all labels of both.
+func areContradictory(a, b map[string]string) bool {
 	for key, value := range a {
 		if other, ok := b[key]; ok && other != value {
 			return true
@@ -144,6 +146,7 @@ func contradict(a, b map[string]string) bool {
 	return false
 }
 
+// containsAll reports whether each of some sites is among all.
 func containsAll(all, some []plan.Site) bool {
 	return !slices.ContainsFunc(some, func(s plan.Site) bool { return !slices.Contains(all, s) })
 }

@@ -90,7 +90,7 @@ func TestSuiting(t *testing.T) {
 		"any, of one that asks for nothing but by preference":   {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := choosing(t, twoGrids(), "void", "south", "north").Suiting(t.Context(), &tt.pod); got != tt.want {
+			if got := choosing(t, twoGrids(), "void", "south", "north").SuitableLocations(t.Context(), &tt.pod); got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
@@ -109,12 +109,12 @@ func TestThePowerFactorsOfSuitingNodesAreNoted(t *testing.T) {
 		if pool != "" {
 			pod.NodeSelector = map[string]string{"pool": pool}
 		}
-		if got := policy.Suiting(t.Context(), &pod); got != want {
+		if got := policy.SuitableLocations(t.Context(), &pod); got != want {
 			t.Errorf("%s: %q, want %q", pool, got, want)
 		}
 	}
 	all := choosing(t, factors(twoGrids(), map[string]string{"a": "0.5", "b": "0.5", "c": "0.5"}), "south", "north")
-	if got := all.Suiting(t.Context(), &corev1.PodSpec{NodeSelector: map[string]string{"pool": "cpu"}}); got != "" {
+	if got := all.SuitableLocations(t.Context(), &corev1.PodSpec{NodeSelector: map[string]string{"pool": "cpu"}}); got != "" {
 		t.Errorf("%q of one that may run anywhere, as any other", got)
 	}
 }

@@ -11,9 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// ReplacedAt returns when a Job of a namespace is deleted by the next run of its
-// CronJob, because that replaces the one before; zero if it is not, or by nothing
-// that the cache knows.
+// ReplacedAt returns when the next run of its CronJob deletes a Job, because the concurrency policy
+// is Replace. The result is the zero time if no run that the cache knows deletes the Job.
 func ReplacedAt(ctx context.Context, reader client.Reader, namespace string, job metav1.Object, now time.Time) time.Time {
 	owner := metav1.GetControllerOfNoCopy(job)
 	if owner == nil || owner.Kind != "CronJob" || owner.APIVersion != batchv1.SchemeGroupVersion.String() {

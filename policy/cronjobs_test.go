@@ -41,7 +41,7 @@ func TestReplacedAt(t *testing.T) {
 			job := &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{tt.owner}}
 			reader := fake.NewClientBuilder().WithObjects(hourly(tt.change)).Build()
 			got := ReplacedAt(t.Context(), reader, "n", job, t0)
-			if got.IsZero() != (tt.want == "") || tt.want != "" && Stamp(got) != tt.want {
+			if got.IsZero() != (tt.want == "") || tt.want != "" && FormatTime(got) != tt.want {
 				t.Errorf("replaced at %s, want %s", got, tt.want)
 			}
 		})
@@ -53,7 +53,7 @@ func TestARunThatIsReplacedIsDoneBeforeThat(t *testing.T) {
 	if got, want := builtin().Task(ask, t0).LatestStart, t0.Add(39*time.Minute); !got.Equal(want) {
 		t.Errorf("latest start %s, want %s", got, want)
 	}
-	ask.Duration, ask.Earlier = 0, RunTimes{Median: time.Minute, Slowest: 40 * time.Minute, Count: 9}
+	ask.Duration, ask.EarlierRuns = 0, RunTimes{Median: time.Minute, Slowest: 40 * time.Minute, Count: 9}
 	if got, want := builtin().Task(ask, t0).LatestStart, t0.Add(18*time.Minute); !got.Equal(want) {
 		t.Errorf("latest start %s for the slowest, want %s", got, want)
 	}

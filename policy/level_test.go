@@ -89,7 +89,7 @@ func TestLevel(t *testing.T) {
 			policy: func(s *v1alpha1.CarbonPolicySpec) { s.Forecast.MaxAge = "1h" },
 		},
 		{
-			name: "another location is none", until: time.Hour, missing: "it has no location Y, but X",
+			name: "another location is none", until: time.Hour, missing: "the forecast has no location Y, but X",
 			policy: func(s *v1alpha1.CarbonPolicySpec) { s.Locations = []v1alpha1.Location{{Name: "Y"}} },
 		},
 	}

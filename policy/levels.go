@@ -9,15 +9,15 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Levels tells the level of a location by the name of a policy. Both fields are required.
+// Levels returns the level of a location by the name of a policy. Both fields are required.
 type Levels struct {
 	Policies Policies
 	Store    *forecast.Store
 }
 
-// Level returns what holds at a location of a policy at now, and the source of the policy's
-// forecast. An empty location is the policy's first. The level of a location that the policy does
-// not have is not known, and Missing says why. The error is that of [Policies.Get].
+// Level returns the level at a location of a policy, and the source of the policy's forecast. The
+// empty location is the first location of the policy. The level of a location that the policy does
+// not have is not known, and Missing says why. The error is the error of [Policies.Get].
 func (l Levels) Level(ctx context.Context, name, location string, now time.Time) (plan.Level, forecast.Source, error) {
 	policy, err := l.Policies.Get(ctx, name)
 	if err != nil {
@@ -31,4 +31,30 @@ func (l Levels) Level(ctx context.Context, name, location string, now time.Time)
 		}
 	}
 	return level, policy.Source, nil
+}
+
+// Level returns the intensity at a location, the limits there, and until when both stay the same.
+// The empty location is the first location of the policy. An intensity is known only from a
+// forecast that is not too old. Where such a forecast has a gap, or values that are not believed,
+// the neighbours of the gap count.
+func (p *Policy) Level(snapshot *forecast.Snapshot, location string, now time.Time) plan.Level {
+	v := p.locationState(snapshot, p.ResolveLocation(location), now)
+	level := plan.Level{Location: v.Name, Buckets: p.buckets, UnknownReason: v.Missing, Expected: v.Prediction.Series}
+	switch v.Prediction.Basis {
+	case forecast.BasisNothing:
+	case forecast.BasisForecast:
+		level.Intensity, level.IsKnown = v.Intensity, v.IsKnown
+	default:
+		level.Intensity, level.IsKnown = v.Prediction.Series.At(now)
+	}
+	if f, _ := snapshot.Forecast(p.ResolveLocation(location)); !level.IsKnown && !p.isAbandoned && now.Sub(f.Issued) <= p.maxAge {
+		level.Intensity, level.IsKnown = f.Near(now)
+	}
+	level.ValidUntil, level.IsExempt = plan.NextExemptionChange(p.terms.Exemptions, now)
+	for _, at := range p.ChangeTimes(snapshot, now) {
+		if at.After(now) && (level.ValidUntil.IsZero() || at.Before(level.ValidUntil)) {
+			level.ValidUntil = at
+		}
+	}
+	return level
 }

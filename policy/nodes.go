@@ -15,44 +15,44 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// Nodes knows which nodes there are at a location. What it was asked is
-// remembered until a node comes, goes, or gets other labels or another power
-// factor, so that the answer costs an admission nothing. Reader is required.
+// Nodes knows which nodes there are at a location. An answer is kept until a node comes, goes, or
+// gets other labels or another power factor, so that the answer costs an admission nothing. Reader
+// is required.
 type Nodes struct {
-	// Reader reads the cache that CacheByObject describes; in a command, which
-	// asks but once, the API server.
+	// Reader reads the cache of nodes, or the API server in a command that asks only once.
 	Reader client.Reader
 
-	mu   sync.Mutex
-	with map[string]pool // by the labels of its nodes
+	mu sync.Mutex
+	// bySelector keeps the answers by the labels that were asked for.
+	bySelector map[string]nodeSet
 }
 
-// pool is what is known of the nodes of a location.
-type pool struct {
-	nodes  []*corev1.Node // names and labels alone
-	powers []float64      // their power factors
-	least  float64        // of all
-	wrong  []string       // what is wrong with those of some
+// nodeSet is what is known of the nodes of a location.
+type nodeSet struct {
+	nodes      []*corev1.Node // with names and labels only
+	powers     []float64      // the power factors of the nodes
+	leastPower float64        // the least power factor
+	problems   []string       // what is wrong with the power factors of nodes
 }
 
-func newPool(objects []metav1.PartialObjectMetadata) pool {
-	p := pool{nodes: make([]*corev1.Node, len(objects)), powers: make([]float64, len(objects))}
+func newNodeSet(objects []metav1.PartialObjectMetadata) nodeSet {
+	p := nodeSet{nodes: make([]*corev1.Node, len(objects)), powers: make([]float64, len(objects))}
 	for i := range objects {
 		o := &objects[i]
 		power, err := v1alpha1.PowerFactor(o)
 		if err != nil {
-			p.wrong = append(p.wrong, err.Error())
+			p.problems = append(p.problems, err.Error())
 		}
 		p.nodes[i], p.powers[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: o.Labels}}, power
 	}
-	p.least, _ = p.power(func(*corev1.Node) bool { return true })
-	slices.Sort(p.wrong)
+	p.leastPower, _ = p.leastPowerOf(func(*corev1.Node) bool { return true })
+	slices.Sort(p.problems)
 	return p
 }
 
-// power returns the least power factor of the nodes that suit, which is where the
-// extender sends work first; false if none does.
-func (p pool) power(suits func(*corev1.Node) bool) (least float64, found bool) {
+// leastPowerOf returns the least power factor of the suitable nodes, and false if no node is
+// suitable. The extender sends work to the node with the least power factor first.
+func (p nodeSet) leastPowerOf(suits func(*corev1.Node) bool) (least float64, found bool) {
 	for i, n := range p.nodes {
 		if (!found || p.powers[i] < least) && suits(n) {
 			least, found = p.powers[i], true
@@ -61,39 +61,41 @@ func (p pool) power(suits func(*corev1.Node) bool) (least float64, found bool) {
 	return least, found
 }
 
-// EventHandler returns what has to be told of each change of a node.
+// EventHandler returns the handler for changes of nodes. Without the handler, answers become
+// outdated.
 func (n *Nodes) EventHandler() toolscache.ResourceEventHandler {
 	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { n.forget() },
-		DeleteFunc: func(any) { n.forget() },
+		AddFunc:    func(any) { n.clear() },
+		DeleteFunc: func(any) { n.clear() },
 		UpdateFunc: func(before, after any) {
 			a, ok := before.(metav1.Object)
 			b, also := after.(metav1.Object)
 			if !ok || !also || IsRelabelled(a, b) {
-				n.forget()
+				n.clear()
 			}
 		},
 	}
 }
 
-// relabelled reports whether an update of a node, such as one of its status that
-// its kubelet writes every few seconds, is one of its labels or its power factor.
+// IsRelabelled reports whether an update of a node changes the labels or the power factor. Most
+// updates do not: a kubelet updates the status every few seconds.
 func IsRelabelled(before, after metav1.Object) bool {
 	return !maps.Equal(before.GetLabels(), after.GetLabels()) ||
 		before.GetAnnotations()[v1alpha1.PowerFactorKey] != after.GetAnnotations()[v1alpha1.PowerFactorKey]
 }
 
-func (n *Nodes) forget() {
+// clear deletes all answers.
+func (n *Nodes) clear() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	clear(n.with)
+	clear(n.bySelector)
 }
 
-// having returns the nodes with the labels, but for those with all of some that
-// are taken; none if they cannot be read.
-func (n *Nodes) having(ctx context.Context, selector map[string]string, taken ...map[string]string) pool {
+// nodesWith returns the nodes with all labels of the selector. Nodes with all labels of one of the
+// taken selectors are left out. If the nodes cannot be read, the result is empty.
+func (n *Nodes) nodesWith(ctx context.Context, selector map[string]string, taken ...map[string]string) nodeSet {
 	if n == nil {
-		return pool{}
+		return nodeSet{}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -101,24 +103,24 @@ func (n *Nodes) having(ctx context.Context, selector map[string]string, taken ..
 	for _, other := range taken {
 		key += " but " + labels.FormatLabels(other)
 	}
-	if p, known := n.with[key]; known {
+	if p, known := n.bySelector[key]; known {
 		return p
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(NodeKind())
 	if err := n.Reader.List(ctx, list, client.MatchingLabels(selector), client.UnsafeDisableDeepCopy); err != nil {
-		return pool{} // the cache is not filled yet, or a user may not look
+		return nodeSet{} // the cache is not filled yet, or a user may not look
 	}
-	if n.with == nil {
-		n.with = map[string]pool{}
+	if n.bySelector == nil {
+		n.bySelector = map[string]nodeSet{}
 	}
-	n.with[key] = newPool(slices.DeleteFunc(list.Items, func(o metav1.PartialObjectMetadata) bool {
+	n.bySelector[key] = newNodeSet(slices.DeleteFunc(list.Items, func(o metav1.PartialObjectMetadata) bool {
 		return slices.ContainsFunc(taken, func(other map[string]string) bool { return hasAll(o.Labels, other) })
 	}))
-	return n.with[key]
+	return n.bySelector[key]
 }
 
-// hasAll reports whether some labels are among others.
+// hasAll reports whether labels include all of some.
 func hasAll(labels, some map[string]string) bool {
 	for key, value := range some {
 		if got, ok := labels[key]; !ok || got != value {

@@ -11,37 +11,36 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Notes returns the annotations that explain a decision on work that was just
-// created, for `kubectl describe` and for the loop.
+// Notes returns the annotations that explain a decision on new work. `kubectl describe` shows them,
+// and the loop reads them.
 func (p *Policy) Notes(d plan.Decision) map[string]string {
 	notes := map[string]string{v1alpha1.PolicyAnnotation: p.Name, v1alpha1.ReasonAnnotation: d.Reason()}
 	if d.Holds() {
-		notes[v1alpha1.PlannedStartAnnotation] = Stamp(d.Start)
-		notes[v1alpha1.LatestStartAnnotation] = Stamp(d.LatestStart)
+		notes[v1alpha1.PlannedStartAnnotation] = FormatTime(d.Start)
+		notes[v1alpha1.LatestStartAnnotation] = FormatTime(d.LatestStart)
 		notes[v1alpha1.IntensityAtCreationAnnotation] = EmittedAtOnce(d)
-		if p.Movable() {
+		if p.ChoosesLocation() {
 			notes[v1alpha1.PlannedLocationAnnotation] = d.Location
 		}
 	}
 	return notes
 }
 
-// Guess returns the annotations that tell with what duration work is planned
-// that asks for none; nothing if it asks for one.
+// DurationNotes returns the annotations that tell with what duration work is planned. If the work
+// asks for a duration, there are none.
 func DurationNotes(ask Ask) map[string]string {
 	switch {
 	case ask.Duration > 0:
 		return nil
-	case ask.Earlier.Median > 0:
-		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.FormatDuration(ask.Earlier.Median), v1alpha1.DurationSourceAnnotation: ask.Earlier.String()}
+	case ask.EarlierRuns.Median > 0:
+		return map[string]string{v1alpha1.ExpectedDurationAnnotation: plan.FormatDuration(ask.EarlierRuns.Median), v1alpha1.DurationSourceAnnotation: ask.EarlierRuns.String()}
 	default:
 		return map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}
 	}
 }
 
-// Promise returns the annotations that a held Job's pod template carries, so
-// that each of its pods is known to belong to work that is held: what was asked
-// for, and what was planned and promised at the Job's creation.
+// PromiseNotes returns the annotations for the pod template of a held Job: what the Job asks for,
+// and what was promised at its creation. So each pod is known to belong to held work.
 func PromiseNotes(asked, notes map[string]string) map[string]string {
 	promise := maps.Clone(asked)
 	for _, key := range []string{v1alpha1.PolicyAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.IntensityAtCreationAnnotation} {
@@ -52,19 +51,19 @@ func PromiseNotes(asked, notes map[string]string) map[string]string {
 	return promise
 }
 
-// Forget removes what Gridlatch has written from the annotations of an object
-// that is created anew, perhaps from a copy of one that was held.
+// ForgetNotes removes the annotations that only Gridlatch writes. A new object can be a copy of an
+// object that was held.
 func ForgetNotes(annotations map[string]string) {
 	for _, key := range WrittenKeys() {
 		delete(annotations, key)
 	}
 }
 
-// emitted writes what starting at once would have emitted.
+// EmittedAtOnce writes what the work would have emitted if it had started at once.
 func EmittedAtOnce(d plan.Decision) string { return strconv.FormatFloat(d.EmittedAtOnce(), 'f', 1, 64) }
 
-// compared adds to the reason of a release what the wait has saved; nothing if the
-// work does not run yet.
+// ReleaseReason returns the reason of a release and what the wait has saved. The saving is left out
+// if the work does not run yet.
 func ReleaseReason(d plan.Decision, annotations map[string]string) string {
 	before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64)
 	if err != nil || d.StillWaitsFor != "" || !(before > 0) || math.IsInf(before, 0) || math.IsNaN(d.Expected) {
@@ -77,4 +76,5 @@ func ReleaseReason(d plan.Decision, annotations map[string]string) string {
 	return d.ReasonWith(fmt.Sprintf("; %.0f %% less than the %.0f at its creation", saved, before))
 }
 
-func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// FormatTime writes a time as the annotations have times.
+func FormatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
@@ -38,5 +40,31 @@ func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
 		if len(reason) > 140 {
 			t.Errorf("%d characters, kubectl describe cuts at 140: %s", len(reason), reason)
 		}
+	}
+}
+
+func TestNotesOfADecision(t *testing.T) {
+	p := New(t.Context(), named("batch"), &Nodes{Reader: clusterOf(t).Reader}, t0)
+	held := plan.Decision{Decided: t0, Start: t0.Add(2 * time.Hour), LatestStart: t0.Add(4 * time.Hour), Location: "south", Expected: 120, ExpectedAtOnce: 430, Cause: plan.CauseCleanerLater}
+	notes := p.Notes(held)
+	want := map[string]string{
+		v1alpha1.PolicyAnnotation: "batch", v1alpha1.ReasonAnnotation: held.Reason(),
+		v1alpha1.PlannedStartAnnotation: "2026-11-21T14:00:00Z", v1alpha1.LatestStartAnnotation: "2026-11-21T16:00:00Z",
+		v1alpha1.IntensityAtCreationAnnotation: "430.0", v1alpha1.PlannedLocationAnnotation: "south",
+	}
+	if diff := cmp.Diff(want, notes); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	promise := PromiseNotes(map[string]string{v1alpha1.DeadlineAnnotation: "8h"}, notes)
+	if _, ok := promise[v1alpha1.ReasonAnnotation]; ok || promise[v1alpha1.LatestStartAnnotation] == "" || promise[v1alpha1.DeadlineAnnotation] != "8h" {
+		t.Errorf("the pods are promised %v", promise)
+	}
+	ForgetNotes(promise)
+	if diff := cmp.Diff(map[string]string{v1alpha1.DeadlineAnnotation: "8h", v1alpha1.PolicyAnnotation: "batch"}, promise); diff != "" {
+		t.Errorf("what users write is not forgotten, and all else is: -want +got:\n%s", diff)
+	}
+	started := plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 120, ExpectedAtOnce: 120}
+	if got := p.Notes(started); len(got) != 2 {
+		t.Errorf("work that starts at once has notes on a wait: %v", got)
 	}
 }

@@ -13,7 +13,7 @@ import (
 func TestNodesAreLookedForAgainWhenTheyChange(t *testing.T) {
 	c := fake.NewClientBuilder().WithObjects(node("a", "north", "")).Build()
 	n := &Nodes{Reader: c}
-	has := func() bool { return len(n.having(t.Context(), map[string]string{"grid": "south"}).nodes) > 0 }
+	has := func() bool { return len(n.nodesWith(t.Context(), map[string]string{"grid": "south"}).nodes) > 0 }
 	if has() {
 		t.Error("there is none in the south")
 	}
@@ -23,11 +23,11 @@ func TestNodesAreLookedForAgainWhenTheyChange(t *testing.T) {
 	if has() {
 		t.Error("it was asked for again, though nothing is known to have changed")
 	}
-	n.forget()
+	n.clear()
 	if !has() {
 		t.Error("there is one now")
 	}
-	if none := (*Nodes)(nil); none.having(t.Context(), nil).nodes != nil {
+	if none := (*Nodes)(nil); none.nodesWith(t.Context(), nil).nodes != nil {
 		t.Error("nobody knows of any")
 	}
 }
@@ -41,7 +41,7 @@ func TestASelectorThatNoNodeCanHaveIsAProblem(t *testing.T) {
 	if len(policy.Problems) != 1 || !strings.HasPrefix(policy.Problems[0], `spec.locations[1].nodeSelector[grid]: "so uth": `) {
 		t.Error(policy.Problems)
 	}
-	if _, ok := policy.Preference("so uth"); ok || !policy.Movable() {
+	if _, ok := policy.Preference("so uth"); ok || !policy.ChoosesLocation() {
 		t.Error("it is used")
 	}
 }
@@ -59,7 +59,7 @@ func TestANodeIsAtTheFirstOfItsLocations(t *testing.T) {
 		{[]v1alpha1.Location{hydro, south}, [][]string{{"plant"}, {"other"}}, ""},
 		{
 			[]v1alpha1.Location{south, hydro}, [][]string{{"other", "plant"}, nil},
-			`spec.locations[1].nodeSelector: no node is at "hydro", since all with these labels are at "south", which comes before it`,
+			`spec.locations[1].nodeSelector: location "hydro" has no nodes, because location "south" comes first and takes all nodes with these labels`,
 		},
 	} {
 		object := v1alpha1.Default()
@@ -70,7 +70,7 @@ func TestANodeIsAtTheFirstOfItsLocations(t *testing.T) {
 		}
 		for i, want := range tt.at {
 			var got []string
-			for _, n := range policy.at(t.Context(), i).nodes {
+			for _, n := range policy.nodesAt(t.Context(), i).nodes {
 				got = append(got, n.Name)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {

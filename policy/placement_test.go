@@ -60,7 +60,7 @@ func TestPlacementIsStrictUntilTheLatestStart(t *testing.T) {
 				Annotations:       map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PlacementAnnotation: tt.placement, v1alpha1.LatestStartAnnotation: latest.Format(time.RFC3339)},
 			}}
 			task := builtin().TaskOf(pod)
-			if got := Strict(pod, task, t0.Add(tt.after)); got != tt.want {
+			if got := IsStrict(pod, task, t0.Add(tt.after)); got != tt.want {
 				t.Errorf("strict: %t, want %t", got, tt.want)
 			}
 		})

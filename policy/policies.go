@@ -1,23 +1,92 @@
 package policy
 
 import (
+	"context"
+	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // Clock tells the time; k8s.io/utils/clock has one that tests can set.
 type Clock interface{ Now() time.Time }
 
-// Policies reads policies from a cache.
+// Policies reads CarbonPolicies from a cache and makes them ready for planning. Reader and Clock
+// are required.
 type Policies struct {
 	Reader client.Reader
 	Clock  Clock
-	// Nodes tells where there are nodes. Without it, work is planned for the
-	// first location of its policy.
+	// Nodes tells which locations have nodes. Without Nodes, work is planned for the first location
+	// of its policy.
 	Nodes *Nodes
 }
 
-// abandoned is what takes the place of policies that do not exist: what they hold
-// starts now.
-func Abandoned() *Policy { return &Policy{gone: true} }
+// Get returns the policy with a name, and the default policy for an empty name. The default policy
+// always exists. The error for any other policy that does not exist is NotFound.
+func (p Policies) Get(ctx context.Context, name string) (*Policy, error) {
+	if name == "" {
+		name = v1alpha1.DefaultPolicy
+	}
+	var object v1alpha1.CarbonPolicy
+	err := p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object)
+	switch {
+	case err == nil:
+		return New(ctx, &object, p.Nodes, p.Clock.Now()), nil
+	case apierrors.IsNotFound(err) && name == v1alpha1.DefaultPolicy:
+		policy := New(ctx, v1alpha1.Default(), p.Nodes, p.Clock.Now())
+		policy.Exists = false
+		return policy, nil
+	default:
+		return nil, fmt.Errorf("get CarbonPolicy %s: %w", name, err)
+	}
+}
+
+// List returns all policies, each as Get returns it. The default policy is the first one, also
+// where nobody has created it.
+func (p Policies) List(ctx context.Context) ([]*Policy, error) {
+	var objects v1alpha1.CarbonPolicyList
+	if err := p.Reader.List(ctx, &objects); err != nil {
+		return nil, fmt.Errorf("list CarbonPolicies: %w", err)
+	}
+	builtin, err := p.Get(ctx, v1alpha1.DefaultPolicy)
+	if err != nil {
+		return nil, err
+	}
+	policies := []*Policy{builtin}
+	for i := range objects.Items {
+		if objects.Items[i].Name != v1alpha1.DefaultPolicy {
+			policies = append(policies, New(ctx, &objects.Items[i], p.Nodes, p.Clock.Now()))
+		}
+	}
+	return policies, nil
+}
+
+// Exists reports whether a policy exists. The default policy always exists.
+func (p Policies) Exists(ctx context.Context, name string) bool {
+	if name == v1alpha1.DefaultPolicy {
+		return true
+	}
+	var object v1alpha1.CarbonPolicy
+	return p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object, client.UnsafeDisableDeepCopy) == nil
+}
+
+// Abandoned returns the policy that takes the place of policies that do not exist. Work under this
+// policy starts at once.
+func Abandoned() *Policy { return &Policy{isAbandoned: true} }
+
+// IsAbandoned reports whether the policy takes the place of policies that do not exist.
+func (p *Policy) IsAbandoned() bool { return p.isAbandoned }
+
+// NamespacePolicy returns the name of the policy that a namespace names. The name is empty if the
+// namespace names none, or is not in the cache.
+func NamespacePolicy(ctx context.Context, reader client.Reader, namespace string) string {
+	object := NewMetadata(NamespaceKind())
+	if err := reader.Get(ctx, types.NamespacedName{Name: namespace}, object, client.UnsafeDisableDeepCopy); err != nil {
+		return "" // not cached yet: as if it named none
+	}
+	return object.Annotations[v1alpha1.PolicyAnnotation]
+}

@@ -20,7 +20,7 @@ func TestCheckLocation(t *testing.T) {
 	named.spec.Locations = []v1alpha1.Location{{Name: "A"}, {Name: "B"}}
 	for name, tt := range map[string]struct {
 		policy   *Policy
-		book     *forecast.Snapshot
+		snapshot *forecast.Snapshot
 		location string
 		want     string
 	}{
@@ -33,7 +33,7 @@ func TestCheckLocation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ""
-			if err := tt.policy.CheckLocation(tt.book, tt.location); err != nil {
+			if err := tt.policy.CheckLocation(tt.snapshot, tt.location); err != nil {
 				got = err.Error()
 			}
 			if got != tt.want {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -13,25 +14,24 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// TaskOf returns the task of held work: what its annotations ask for, or what
-// was expected of it at its admission, and no later than promised then. Of what
-// is asked for, whatever cannot be read makes it start now rather than wait for
-// something else than was meant. If its policy is gone, whose delay it may have
-// asked for, the promise holds.
+// TaskOf returns the task of held work. The annotations of the work say what the work asks for, and
+// what was expected and promised at admission. The latest start is never later than promised. If an
+// annotation cannot be read, the work starts now unless a latest start was promised. If the policy
+// does not exist any more, the promise applies.
 func (p *Policy) TaskOf(object metav1.Object) plan.Task {
 	created := WaitsSince(object)
 	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
 	if expected := object.GetAnnotations()[v1alpha1.ExpectedDurationAnnotation]; len(expected) <= MaxValue {
-		ask.Earlier.Median, _ = plan.ParseDuration(expected) // zero if there is none
+		ask.EarlierRuns.Median, _ = plan.ParseDuration(expected) // zero if there is none
 	}
-	ask.Only = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
+	ask.Candidates = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
 	task := p.Task(ask, created)
 	task.PlannedLocation = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
 	task.PlannedStart, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
 	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 	switch {
-	case err == nil && (len(errs) > 0 || p.gone || promised.Before(task.LatestStart)):
+	case err == nil && (len(errs) > 0 || p.isAbandoned || promised.Before(task.LatestStart)):
 		task.LatestStart = promised.UTC()
 	case err != nil && len(errs) > 0:
 		task.LatestStart = created.UTC()
@@ -39,10 +39,9 @@ func (p *Policy) TaskOf(object metav1.Object) plan.Task {
 	return task
 }
 
-// TaskID returns the ID of the task of work, by which it picks one of several
-// starts that are as good: the UID of the controller that owns it, so that all
-// that one owner creates for the same deadline, such as the Jobs of a JobSet or
-// the pods of a ReplicaSet, picks the same; else its own.
+// TaskID returns the ID of a task, by which the task picks one of several starts that are equally
+// good. The ID is the UID of the controller that owns the work, or else the work's own UID. So all
+// Jobs of a JobSet, or all pods of a ReplicaSet, pick the same start.
 func TaskID(object metav1.Object, own types.UID) string {
 	if owner := metav1.GetControllerOfNoCopy(object); owner != nil {
 		return string(owner.UID)
@@ -50,17 +49,16 @@ func TaskID(object metav1.Object, own types.UID) string {
 	return string(own)
 }
 
-// Task turns an ask for work created at created into a task. Work that asks for
-// no duration is planned with the median of its earlier runs, and starts early
-// enough for the slowest of them to meet the deadline; without earlier runs, it
-// is taken to run as long as the policy says.
+// Task makes a task of what work asks for that was created at created. Without a duration, the work
+// is planned with the median of its earlier runs, and starts early enough for the slowest run to
+// meet the deadline. Without earlier runs, the policy's default duration applies.
 func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
-	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Only)}
+	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Candidates)}
 	longest := ask.Duration
 	switch {
 	case ask.Duration > 0:
-	case ask.Earlier.Median > 0:
-		task.Duration, longest = ask.Earlier.Median, max(ask.Earlier.Median, ask.Earlier.Slowest)
+	case ask.EarlierRuns.Median > 0:
+		task.Duration, longest = ask.EarlierRuns.Median, max(ask.EarlierRuns.Median, ask.EarlierRuns.Slowest)
 		task.EstimatedDuration = "~" + plan.FormatDuration(task.Duration)
 	default:
 		task.Duration, longest = p.defaultDuration, p.defaultDuration
@@ -71,12 +69,46 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	} else {
 		task.LatestStart = plan.LatestStart(ask.Deadline, longest)
 	}
-	ask.Limit(&task, created, longest)
+	ask.LimitLatestStart(&task, created, longest)
 	return task
 }
 
-// suspension returns the condition of a Job that tells of its suspension; nil if
-// it never was suspended.
+// LimitLatestStart moves the latest start of a task to an earlier time where others do not wait for
+// the work: the next run of its CronJob and, for work without a deadline, its tool.
+func (a *Ask) LimitLatestStart(task *plan.Task, created time.Time, longest time.Duration) {
+	earlier := func(at time.Time) {
+		if at.Before(task.LatestStart) {
+			task.LatestStart = at
+		}
+	}
+	if !a.ReplacedAt.IsZero() {
+		earlier(plan.LatestStart(a.ReplacedAt, longest))
+	}
+	if a.Tool != nil && a.Deadline.IsZero() {
+		earlier(a.Tool.LatestStart(created, longest))
+	}
+}
+
+// RunTimes is how long earlier runs of the same work took. The zero value is for no known run.
+type RunTimes struct {
+	// Median is rounded up: above ten minutes to a minute, and otherwise to a second.
+	Median time.Duration
+	// Slowest is how long the slowest run took.
+	Slowest time.Duration
+	// Count is the number of runs.
+	Count int
+}
+
+// String names the runs whose median counts.
+func (t RunTimes) String() string {
+	if t.Count == 1 {
+		return "the one earlier run"
+	}
+	return fmt.Sprintf("median of %d earlier runs", t.Count)
+}
+
+// SuspendedCondition returns the condition Suspended of a Job, and nil if the Job never was
+// suspended.
 func SuspendedCondition(job *batchv1.Job) *batchv1.JobCondition {
 	for i := range job.Status.Conditions {
 		if job.Status.Conditions[i].Type == batchv1.JobSuspended {
@@ -86,8 +118,8 @@ func SuspendedCondition(job *batchv1.Job) *batchv1.JobCondition {
 	return nil
 }
 
-// resumed returns when a Job was resumed last; zero if it never was. The Job
-// controller notes it once it has seen that.
+// ResumedAt returns when a Job was last resumed, and the zero time if the Job never was. The Job
+// controller writes the condition some time after the Job was resumed.
 func ResumedAt(job *batchv1.Job) time.Time {
 	if c := SuspendedCondition(job); c != nil && c.Status == corev1.ConditionFalse {
 		return c.LastTransitionTime.UTC()
@@ -95,8 +127,8 @@ func ResumedAt(job *batchv1.Job) time.Time {
 	return time.Time{}
 }
 
-// since returns from when on what work asks for counts: its creation or, of a Job
-// that others suspend, when it was resumed last.
+// WaitsSince returns from when on durations in the annotations of work count. This is the creation
+// of the work or, for a Job that others suspend, the time at which the Job was last resumed.
 func WaitsSince(object metav1.Object) time.Time {
 	var again time.Time
 	switch o := object.(type) {

@@ -6,8 +6,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
@@ -79,12 +82,12 @@ func TestDurationOfWorkThatAsksForNone(t *testing.T) {
 		ask  Ask
 		want want
 	}{
-		"what is asked for, whatever earlier runs took": {Ask{Deadline: deadline, Duration: 2 * time.Hour, Earlier: learned},
+		"what is asked for, whatever earlier runs took": {Ask{Deadline: deadline, Duration: 2 * time.Hour, EarlierRuns: learned},
 			want{2 * time.Hour, "", t0.Add(5*time.Hour + 54*time.Minute), nil}},
-		"the median, early enough for the slowest": {Ask{Deadline: deadline, Earlier: learned},
+		"the median, early enough for the slowest": {Ask{Deadline: deadline, EarlierRuns: learned},
 			want{47 * time.Minute, "~47m", t0.Add(6*time.Hour + 15*time.Minute),
 				map[string]string{v1alpha1.ExpectedDurationAnnotation: "47m", v1alpha1.DurationSourceAnnotation: "median of 5 earlier runs"}}},
-		"one run": {Ask{Deadline: deadline, Earlier: RunTimes{time.Hour, time.Hour, 1}},
+		"one run": {Ask{Deadline: deadline, EarlierRuns: RunTimes{time.Hour, time.Hour, 1}},
 			want{time.Hour, "~1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.ExpectedDurationAnnotation: "1h", v1alpha1.DurationSourceAnnotation: "the one earlier run"}}},
 		"the policy's default": {Ask{Deadline: deadline},
 			want{time.Hour, "1h", t0.Add(6*time.Hour + 57*time.Minute), map[string]string{v1alpha1.DurationSourceAnnotation: "the policy's default"}}},
@@ -113,12 +116,50 @@ func TestTaskOfPlansWithWhatWasExpected(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			tt.want.LatestStart = t0.Add(3 * time.Hour)
-			annotations := map[string]string{v1alpha1.LatestStartAnnotation: Stamp(tt.want.LatestStart)}
+			annotations := map[string]string{v1alpha1.LatestStartAnnotation: FormatTime(tt.want.LatestStart)}
 			maps.Copy(annotations, tt.annotations)
 			got := builtin().TaskOf(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: annotations})
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestFromWhenOnAJobWaits(t *testing.T) {
+	suspended := func(status corev1.ConditionStatus, at time.Time) batchv1.JobCondition {
+		return batchv1.JobCondition{Type: batchv1.JobSuspended, Status: status, LastTransitionTime: metav1.NewTime(at)}
+	}
+	later := t0.Add(time.Hour)
+	for name, tt := range map[string]struct {
+		annotations map[string]string
+		conditions  []batchv1.JobCondition
+		want        time.Time
+	}{
+		"from its creation":                       {nil, nil, t0},
+		"from when it was resumed":                {nil, []batchv1.JobCondition{{Type: batchv1.JobComplete}, suspended(corev1.ConditionFalse, later)}, later},
+		"from its creation while it is suspended": {nil, []batchv1.JobCondition{suspended(corev1.ConditionTrue, later)}, t0},
+		"from its creation if we have resumed it": {map[string]string{v1alpha1.HeldByAnnotation: "suspend"}, []batchv1.JobCondition{suspended(corev1.ConditionFalse, later)}, t0},
+		"never from a time before it was created": {nil, []batchv1.JobCondition{suspended(corev1.ConditionFalse, t0.Add(-time.Hour))}, t0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := &batchv1.Job{
+				ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: tt.annotations},
+				Status:     batchv1.JobStatus{Conditions: tt.conditions},
+			}
+			if got := WaitsSince(job); !got.Equal(tt.want) {
+				t.Errorf("from %s on, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWorkOfOneOwnerHasOneTaskID(t *testing.T) {
+	owned := &metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: "owner", Controller: ptr.To(true)}}}
+	if got := TaskID(owned, "own"); got != "owner" {
+		t.Errorf("owned work has ID %q", got)
+	}
+	if got := TaskID(&metav1.ObjectMeta{}, "own"); got != "own" {
+		t.Errorf("work without an owner has ID %q", got)
 	}
 }

@@ -9,52 +9,54 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Tool is something that creates pods and Jobs, and gives up on those that are not
-// started, or done, after a while.
+// Tool is a program that creates pods and Jobs, and gives up on those that do not start, or end, in
+// time.
 type Tool struct {
-	// Name is how its users call it.
+	// Name is what the tool's users call the tool.
 	Name string
-	// Marks are the labels and annotations by which it is known; one that ends in a
-	// slash is the prefix of such.
+	// Marks are the labels and annotations by which the tool's work is known. A mark that ends in a
+	// slash is a prefix.
 	Marks []string
-	// GivesUp is its time-out, unless somebody has changed that.
-	GivesUp time.Duration
-	// Whole says that the time-out is for the work to be done, and not to be started.
-	Whole bool
-	// Setting is what the time-out is called where it is set.
+	// Timeout is after how long the tool gives up by default.
+	Timeout time.Duration
+	// LimitsWholeRun says that the work must end before the timeout. Otherwise the work must start
+	// before the timeout.
+	LimitsWholeRun bool
+	// Setting is the name of the setting that changes the timeout.
 	Setting string
 }
 
-// Tools are those that are known. An object that could be of several is of the first.
+// Tools returns the known tools. If the marks of several tools are on an object, the first tool
+// counts.
 func Tools() []Tool {
 	return []Tool{
-		{Name: "Airflow KubernetesExecutor", Marks: []string{"kubernetes_executor", "airflow-worker"}, GivesUp: 10 * time.Minute, Setting: "task_queued_timeout"},
+		{Name: "Airflow KubernetesExecutor", Marks: []string{"kubernetes_executor", "airflow-worker"}, Timeout: 10 * time.Minute, Setting: "task_queued_timeout"},
 		{
 			Name: "Airflow KubernetesPodOperator", Marks: []string{"kubernetes_pod_operator", "airflow_kpo_in_cluster", "airflow_version", "dag_id"},
-			GivesUp: 2 * time.Minute, Setting: "startup_timeout_seconds and schedule_timeout_seconds",
+			Timeout: 2 * time.Minute, Setting: "startup_timeout_seconds and schedule_timeout_seconds",
 		},
-		{Name: "GitLab Runner", Marks: []string{"job.runner.gitlab.com/"}, GivesUp: 3 * time.Minute, Setting: "poll_timeout"},
-		{Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, GivesUp: time.Hour, Whole: true, Setting: "timeout"},
-		{Name: "Helm", Marks: []string{"helm.sh/hook"}, GivesUp: 5 * time.Minute, Whole: true, Setting: "--timeout"},
-		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, GivesUp: 5 * time.Minute, Whole: true, Setting: "--timeout"},
-		{Name: "GitHub runner container hooks", Marks: []string{"runner-pod"}, GivesUp: 10 * time.Minute, Setting: "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS"},
-		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, GivesUp: 24 * time.Hour, Setting: "none, GitHub's own"},
+		{Name: "GitLab Runner", Marks: []string{"job.runner.gitlab.com/"}, Timeout: 3 * time.Minute, Setting: "poll_timeout"},
+		{Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, Timeout: time.Hour, LimitsWholeRun: true, Setting: "timeout"},
+		{Name: "Helm", Marks: []string{"helm.sh/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
+		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
+		{Name: "GitHub runner container hooks", Marks: []string{"runner-pod"}, Timeout: 10 * time.Minute, Setting: "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS"},
+		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, Timeout: 24 * time.Hour, Setting: "none, a limit of GitHub"},
 	}
 }
 
-// ToolOf returns of some tools the one that an object is of by one of its labels or
-// annotations, or the one that it was known to be of before, whichever is first; nil
-// if of none.
+// ToolOf returns the tool that has a label or an annotation as its mark, or the tool that was found
+// before. If both exist, the tool that comes first in the list counts. The result is nil if there
+// is neither.
 func ToolOf(tools []Tool, key string, before *Tool) *Tool {
 	for i := range tools {
-		if tool := &tools[i]; tool == before || tool.marks(key) {
+		if tool := &tools[i]; tool == before || tool.hasMark(key) {
 			return tool
 		}
 	}
 	return nil
 }
 
-func (t *Tool) marks(key string) bool {
+func (t *Tool) hasMark(key string) bool {
 	for _, mark := range t.Marks {
 		if key == mark || strings.HasSuffix(mark, "/") && strings.HasPrefix(key, mark) {
 			return true
@@ -63,32 +65,32 @@ func (t *Tool) marks(key string) bool {
 	return false
 }
 
-// mostStarting bounds what is kept free for the start of a pod, whose image has to
-// be pulled before its tool gives up.
-const mostStarting = 10 * time.Minute
+// maxStartReserve bounds the time that a wait leaves for the start of a pod. The image has to be
+// pulled before the tool gives up.
+const maxStartReserve = 10 * time.Minute
 
-// hold returns how long the tool leaves for a wait.
-func (t *Tool) hold() time.Duration { return t.GivesUp - min(t.GivesUp/2, mostStarting) }
+// longestWait returns how long work of the tool may wait.
+func (t *Tool) longestWait() time.Duration { return t.Timeout - min(t.Timeout/2, maxStartReserve) }
 
-// LatestStart returns when work of this tool must start for the tool not to give
-// up on it, if it was created at created and may run for so long.
+// LatestStart returns when work must start so that the tool does not give up. The work was created
+// at created and runs for longest at most.
 func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
-	end := created.Add(t.hold())
-	if t.Whole {
+	end := created.Add(t.longestWait())
+	if t.LimitsWholeRun {
 		return plan.LatestStart(end, longest)
 	}
 	return end.Truncate(time.Second).UTC()
 }
 
-// Warning tells of the time-out. Bounded says that no hold is longer than that.
-func (t *Tool) Warning(bounded bool) string {
-	what := "has not started"
-	if t.Whole {
-		what = "is not done"
+// Warning tells users of the timeout. If the timeout limits the wait, isLimited is true.
+func (t *Tool) Warning(isLimited bool) string {
+	verb := "start"
+	if t.LimitsWholeRun {
+		verb = "end"
 	}
-	warning := fmt.Sprintf("%s gives up on what %s after %s (%s, if you have not changed it)", t.Name, what, plan.FormatDuration(t.GivesUp), t.Setting)
-	if bounded {
-		return warning + "; to have it wait longer, raise that, and add the annotation " + v1alpha1.DeadlineAnnotation
+	warning := fmt.Sprintf("%s by default gives up on work that does not %s within %s (setting: %s)", t.Name, verb, plan.FormatDuration(t.Timeout), t.Setting)
+	if isLimited {
+		return warning + "; to let the work wait longer, raise this setting and add the annotation " + v1alpha1.DeadlineAnnotation
 	}
-	return warning + "; with this " + strings.TrimPrefix(v1alpha1.DeadlineAnnotation, v1alpha1.Prefix) + " it may wait longer"
+	return warning + "; with this " + strings.TrimPrefix(v1alpha1.DeadlineAnnotation, v1alpha1.Prefix) + ", the work may wait longer"
 }

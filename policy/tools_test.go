@@ -44,11 +44,11 @@ func TestWorkOfAToolStartsBeforeThatGivesUp(t *testing.T) {
 		for _, run := range []time.Duration{time.Second, 10 * time.Minute} {
 			latest := tool.LatestStart(t0, run)
 			needs := time.Duration(0)
-			if tool.Whole {
+			if tool.LimitsWholeRun {
 				needs = run
 			}
-			if end := latest.Add(needs); !end.Before(t0.Add(tool.GivesUp*3/4)) && tool.GivesUp < time.Hour || !end.Before(t0.Add(tool.GivesUp)) {
-				t.Errorf("%s: started at %s, and gives up at %s", tool.Name, latest, t0.Add(tool.GivesUp))
+			if end := latest.Add(needs); !end.Before(t0.Add(tool.Timeout*3/4)) && tool.Timeout < time.Hour || !end.Before(t0.Add(tool.Timeout)) {
+				t.Errorf("%s: started at %s, and gives up at %s", tool.Name, latest, t0.Add(tool.Timeout))
 			}
 			ask := Ask{Duration: run, Tool: &tool}
 			if got := builtin().Task(ask, t0).LatestStart; !got.Equal(latest) {
@@ -76,11 +76,11 @@ func TestTheToolsAreThoseOfTheDocs(t *testing.T) {
 	}
 	for _, tool := range Tools() {
 		until := "started"
-		if tool.Whole {
+		if tool.LimitsWholeRun {
 			until = "done"
 		}
 		marks := "`" + strings.Join(tool.Marks, "`, `") + "`"
-		row := fmt.Sprintf("| %s | %s | %s, until it is %s | %s | %s |\n", tool.Name, marks, plan.FormatDuration(tool.GivesUp), until, tool.Setting, plan.FormatDuration(tool.hold()))
+		row := fmt.Sprintf("| %s | %s | %s, until it is %s | %s | %s |\n", tool.Name, marks, plan.FormatDuration(tool.Timeout), until, tool.Setting, plan.FormatDuration(tool.longestWait()))
 		if !strings.Contains(string(text), row) {
 			t.Errorf("docs/tools.md has not this row:\n%s", row)
 		}

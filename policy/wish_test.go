@@ -30,7 +30,7 @@ func TestWhichWishCounts(t *testing.T) {
 		"what the Job says before what both say": {meta("true", "true"), meta("", "false"), "false"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := JobAsk(tt.template, tt.job)[v1alpha1.DelayTolerantAnnotation]; got != tt.want {
+			if got := JobAskAnnotations(tt.template, tt.job)[v1alpha1.DelayTolerantAnnotation]; got != tt.want {
 				t.Errorf("wish %q, want %q", got, tt.want)
 			}
 		})

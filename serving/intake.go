@@ -15,54 +15,51 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// patience is how long a request waits for room.
-const patience = time.Second
+// maxWait bounds how long a request waits for memory.
+const maxWait = time.Second
 
-// Limits of an [Intake], in bytes and in numbers of requests.
+// Limits are the limits of an [Intake].
 type Limits struct {
-	// Body bounds the body of a request; Hint, if there is one, is told to who
-	// sends more.
-	Body int64
-	Hint string
-	// Small is up to which length a body is small. All small ones, and what of
-	// larger ones has come in before it is known that they are, have Room in
-	// common until their answers have gone out.
-	Small, Room int64
-	// Large is how many larger bodies are taken in at a time.
-	Large int64
-	// Turns bounds the answers that are in the making at a time.
-	Turns int
+	// MaxBody bounds the body of a request in bytes. The answer to a larger one ends with Hint.
+	MaxBody int64
+	Hint    string
+	// SmallBody is the length up to which a body is small. All small bodies together, and the first
+	// part of each larger one, may take SmallMemory bytes until their answers have been sent.
+	SmallBody, SmallMemory int64
+	// LargeBodies bounds how many larger bodies are read at a time.
+	LargeBodies int64
+	// Concurrency bounds how many answers are made at a time.
+	Concurrency int
 }
 
-// Intake takes requests in, and bounds the memory that they take. Who is slow to
-// send or to read takes the room of one body, which has to have come in before
-// it counts as a large one, and no turn.
+// Intake reads requests, and bounds the memory for them. A caller who is slow to send or to read
+// takes the memory of one small body, and no slot.
 type Intake struct {
 	limits       Limits
 	small, large *semaphore.Weighted
-	turns        chan struct{}
-	desks        sync.Pool
+	slots        chan struct{}
+	buffers      sync.Pool
 }
 
-// desk is the memory for a request.
-type desk struct{ in, out bytes.Buffer }
+// buffers are the memory for one request.
+type buffers struct{ in, out bytes.Buffer }
 
-// NewIntake returns an intake with these limits.
+// NewIntake returns an intake with limits.
 func NewIntake(limits Limits) *Intake {
 	return &Intake{
-		limits: limits, small: semaphore.NewWeighted(limits.Room), large: semaphore.NewWeighted(limits.Large),
-		turns: make(chan struct{}, limits.Turns), desks: sync.Pool{New: func() any { return new(desk) }},
+		limits: limits, small: semaphore.NewWeighted(limits.SmallMemory), large: semaphore.NewWeighted(limits.LargeBodies),
+		slots: make(chan struct{}, limits.Concurrency), buffers: sync.Pool{New: func() any { return new(buffers) }},
 	}
 }
 
-// ErrBusy is what [Intake.Serve] fails with if there is no room for a request.
+// ErrBusy is the error of [Intake.Serve] if there is no memory for a request.
 var ErrBusy = errors.New("too many requests at once")
 
-// An Answer reads a body, and writes the answer to it. An error is a mistake of
-// the caller. The body is only there until it returns.
+// Answer reads a body, and writes the answer. An error is a mistake of the caller. The body is
+// valid only until Answer returns.
 type Answer func(ctx context.Context, body []byte, to *bytes.Buffer) error
 
-// Serve answers a POST of JSON by JSON. If it fails the caller has been told why.
+// Serve answers a POST of JSON with JSON. If Serve fails, the caller has been told why.
 func (i *Intake) Serve(w http.ResponseWriter, req *http.Request, answer Answer) error {
 	err := i.serve(w, req, answer)
 	var why *refusal
@@ -79,72 +76,72 @@ func (i *Intake) serve(w http.ResponseWriter, req *http.Request, answer Answer) 
 	if err := i.check(req); err != nil {
 		return err
 	}
-	expected := i.limits.Small
-	if length := req.ContentLength; length >= 0 { // -1 if it is not said
-		expected = min(length, i.limits.Small)
+	expected := i.limits.SmallBody
+	if length := req.ContentLength; length >= 0 { // -1 if the caller does not say
+		expected = min(length, i.limits.SmallBody)
 	}
-	leave, err := enter(req.Context(), i.small, expected)
+	free, err := acquire(req.Context(), i.small, expected)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	on, _ := i.desks.Get().(*desk)
-	defer i.clear(on)
-	leave, err = i.read(&on.in, w, req, expected)
+	defer free()
+	on, _ := i.buffers.Get().(*buffers)
+	defer i.putBack(on)
+	free, err = i.read(&on.in, w, req, expected)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer free()
 	if err := i.answer(req.Context(), on, answer); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(on.out.Len()))
-	_, _ = w.Write(on.out.Bytes()) // who does not listen any more has an answer of its own
+	_, _ = w.Write(on.out.Bytes()) // a caller who has gone needs no answer
 	return nil
 }
 
-// enter makes room for n, until leave is called. The server sees that a caller has
-// gone only once the body has been read.
-func enter(ctx context.Context, room *semaphore.Weighted, n int64) (leave func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// acquire waits for n units of a semaphore. The caller calls free when the units are not needed any
+// more. The wait is bounded, because the server only learns that a caller has gone once the body
+// has been read.
+func acquire(ctx context.Context, memory *semaphore.Weighted, n int64) (free func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	if room.Acquire(ctx, n) != nil {
+	if memory.Acquire(ctx, n) != nil {
 		return nil, &refusal{http.StatusServiceUnavailable, ErrBusy}
 	}
-	return func() { room.Release(n) }, nil
+	return func() { memory.Release(n) }, nil
 }
 
-// read reads a body, without growing step by step if it says how long it is. A
-// large one waits for the room of one until leave is called, once so much of it
-// has come in that it is large.
-func (i *Intake) read(into *bytes.Buffer, w http.ResponseWriter, req *http.Request, expected int64) (leave func(), err error) {
-	body := http.MaxBytesReader(w, req.Body, i.limits.Body)
+// read reads a body. A body whose length is known takes its memory at once. A large body waits for
+// its memory after the first part was read, until free is called.
+func (i *Intake) read(into *bytes.Buffer, w http.ResponseWriter, req *http.Request, expected int64) (free func(), err error) {
+	body := http.MaxBytesReader(w, req.Body, i.limits.MaxBody)
 	into.Grow(bytes.MinRead + int(expected) + 1)
-	if _, err := into.ReadFrom(io.LimitReader(body, i.limits.Small+1)); err != nil {
-		return nil, i.unread(err)
+	if _, err := into.ReadFrom(io.LimitReader(body, i.limits.SmallBody+1)); err != nil {
+		return nil, i.readRefusal(err)
 	}
-	if int64(into.Len()) <= i.limits.Small {
+	if int64(into.Len()) <= i.limits.SmallBody {
 		return func() {}, nil
 	}
-	leave, err = enter(req.Context(), i.large, 1)
+	free, err = acquire(req.Context(), i.large, 1)
 	if err != nil {
 		return nil, err
 	}
-	into.Grow(bytes.MinRead + int(max(req.ContentLength-i.limits.Small, 0))) // within limits.Body
+	into.Grow(bytes.MinRead + int(max(req.ContentLength-i.limits.SmallBody, 0))) // within limits.MaxBody
 	if _, err := into.ReadFrom(body); err != nil {
-		leave()
-		return nil, i.unread(err)
+		free()
+		return nil, i.readRefusal(err)
 	}
-	return leave, nil
+	return free, nil
 }
 
-// answer makes the answer to a request that has been read. In its turn it waits
-// for nobody, so that few at a time are enough.
-func (i *Intake) answer(ctx context.Context, on *desk, answer Answer) error {
+// answer makes the answer to a request that has been read. An answer waits for nobody while it
+// takes a slot, so that few slots are enough.
+func (i *Intake) answer(ctx context.Context, on *buffers, answer Answer) error {
 	select {
-	case i.turns <- struct{}{}:
-		defer func() { <-i.turns }()
+	case i.slots <- struct{}{}:
+		defer func() { <-i.slots }()
 	case <-ctx.Done():
 		return &refusal{http.StatusServiceUnavailable, ErrBusy}
 	}
@@ -154,12 +151,13 @@ func (i *Intake) answer(ctx context.Context, on *desk, answer Answer) error {
 	return nil
 }
 
-// clear leaves a desk for the next request. A large one would never go.
-func (i *Intake) clear(d *desk) {
-	if kept := int64(max(d.in.Cap(), d.out.Cap())); kept <= i.limits.Small+2*bytes.MinRead {
+// putBack keeps the buffers for the next request. Large buffers are dropped, or their memory would
+// never be given back.
+func (i *Intake) putBack(d *buffers) {
+	if kept := int64(max(d.in.Cap(), d.out.Cap())); kept <= i.limits.SmallBody+2*bytes.MinRead {
 		d.in.Reset()
 		d.out.Reset()
-		i.desks.Put(d)
+		i.buffers.Put(d)
 	}
 }
 
@@ -180,15 +178,15 @@ func (i *Intake) check(req *http.Request) error {
 		return &refusal{http.StatusMethodNotAllowed, fmt.Errorf("method %.20q: want POST", req.Method)}
 	case err != nil || media != "application/json":
 		return &refusal{http.StatusUnsupportedMediaType, fmt.Errorf("Content-Type %.60q: want application/json", kind)}
-	case req.ContentLength > i.limits.Body:
+	case req.ContentLength > i.limits.MaxBody:
 		return i.tooLarge()
 	default:
 		return nil
 	}
 }
 
-// unread says why a body cannot be read.
-func (i *Intake) unread(err error) error {
+// readRefusal says why a body cannot be read.
+func (i *Intake) readRefusal(err error) error {
 	var long *http.MaxBytesError
 	if errors.As(err, &long) {
 		return i.tooLarge()
@@ -197,5 +195,5 @@ func (i *Intake) unread(err error) error {
 }
 
 func (i *Intake) tooLarge() error {
-	return &refusal{http.StatusRequestEntityTooLarge, fmt.Errorf("want a body of at most %d MiB%s", i.limits.Body>>20, i.limits.Hint)}
+	return &refusal{http.StatusRequestEntityTooLarge, fmt.Errorf("want a body of at most %d MiB%s", i.limits.MaxBody>>20, i.limits.Hint)}
 }

@@ -17,7 +17,7 @@ import (
 
 // few are limits that are easy to reach.
 func few() Limits {
-	return Limits{Body: 1 << 20, Hint: "; send less", Small: 1 << 10, Room: 64 << 10, Large: 1, Turns: 2}
+	return Limits{MaxBody: 1 << 20, Hint: "; send less", SmallBody: 1 << 10, SmallMemory: 64 << 10, LargeBodies: 1, Concurrency: 2}
 }
 
 // echo answers with what was sent, unless that is "wrong".
@@ -131,10 +131,10 @@ func TestLargeBodiesComeSomeAtATime(t *testing.T) {
 		defer close(done)
 		post(h, begun)
 	}()
-	if _, err := end.Write(make([]byte, few().Small+2)); err != nil { // the last byte is read as part of a large one
+	if _, err := end.Write(make([]byte, few().SmallBody+2)); err != nil { // the last byte is read as part of a large one
 		t.Fatal(err)
 	}
-	if w := post(h, bytes.NewReader(make([]byte, few().Small+1))); w.Code != http.StatusServiceUnavailable {
+	if w := post(h, bytes.NewReader(make([]byte, few().SmallBody+1))); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("a large one beside a large one: status %d", w.Code)
 	}
 	if w := post(h, strings.NewReader("{}")); w.Code != http.StatusOK {
@@ -142,16 +142,16 @@ func TestLargeBodiesComeSomeAtATime(t *testing.T) {
 	}
 	end.Close()
 	<-done
-	if w := post(h, bytes.NewReader(make([]byte, few().Small+1))); w.Code != http.StatusOK {
+	if w := post(h, bytes.NewReader(make([]byte, few().SmallBody+1))); w.Code != http.StatusOK {
 		t.Errorf("a large one behind a large one: status %d", w.Code)
 	}
 }
 
 func TestRoomIsBounded(t *testing.T) {
 	limits := few()
-	limits.Room = 2 * limits.Small
+	limits.SmallMemory = 2 * limits.SmallBody
 	h := handler(NewIntake(limits))
-	slow(t, h, int(limits.Small), 1<<20)
+	slow(t, h, int(limits.SmallBody), 1<<20)
 	if w := post(h, strings.NewReader("{}")); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("without room: status %d", w.Code)
 	}

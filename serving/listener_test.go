@@ -56,7 +56,7 @@ func TestWhoIsConnected(t *testing.T) {
 				incoming.connections = append(incoming.connections, &from{addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(c)})})
 			}
 			all := slices.Clone(incoming.connections)
-			b := &bounded{Listener: incoming, most: 4, open: map[netip.Addr][]*connection{}}
+			b := &bounded{Listener: incoming, maxConnections: 4, byCaller: map[netip.Addr][]*connection{}}
 			var accepted []net.Conn
 			for {
 				c, err := b.Accept()
@@ -79,8 +79,8 @@ func TestWhoIsConnected(t *testing.T) {
 				_ = c.Close()
 				_ = c.Close() // as servers do
 			}
-			if b.total != 0 || len(b.open) != 0 {
-				t.Errorf("%d connections are left, of %d callers", b.total, len(b.open))
+			if b.total != 0 || len(b.byCaller) != 0 {
+				t.Errorf("%d connections are left, of %d callers", b.total, len(b.byCaller))
 			}
 		})
 	}

@@ -6,20 +6,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics of reviews.
+// Metrics count reviews.
 type Metrics struct{ reviews *prometheus.CounterVec }
 
 // NewMetrics makes the metrics of reviews and registers them.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{reviews: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gridlatch_reviews_total",
-		Help: "Requests to the webhook, by path and by outcome: answered, refused (no valid AdmissionReview, too large or too slow) or busy (too many at once).",
+		Help: "Requests to the webhook, by path and outcome. Outcomes: answered, refused (the AdmissionReview was not valid, too large or too slow), busy (there were too many requests at once).",
 	}, []string{"path", "outcome"})}
 	registry.MustRegister(m.reviews)
 	return m
 }
 
-// count counts a request that has come to its end.
+// count counts a request that has ended.
 func (m *Metrics) count(path string, err error) {
 	outcome := "answered"
 	switch {

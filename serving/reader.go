@@ -10,32 +10,32 @@ import (
 	"sigs.k8s.io/json"
 )
 
-// A Reader reads the tokens of a JSON text. It is many times as fast as decoding
-// all into Go's own values, and takes no memory for what is skipped.
+// Reader reads the tokens of a JSON text. A Reader is many times as fast as decoding the text into
+// Go values, and takes no memory for what is skipped.
 type Reader struct {
 	*jsontext.Decoder
 	text []byte
 }
 
-// NewReader returns a reader of a text, which may not change meanwhile. To know
-// which names an object has already would take memory for all of them: who reads
-// one looks out for those that matter, as [Reader.Fields] does.
+// NewReader returns a reader of a text, which must not change while it is read. The reader accepts
+// names that an object has twice, since to remember all names would take memory. [Reader.Fields]
+// refuses a known name that comes twice.
 func NewReader(text []byte) Reader {
 	return Reader{jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true)), text}
 }
 
-// TooLargeError says which part of a text is larger than it may be.
+// TooLargeError says which part of a text is larger than allowed.
 type TooLargeError struct {
-	Path string
-	Most int // bytes
+	Path  string
+	Limit int // bytes
 }
 
 // Error implements error.
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("%s: want at most %d KiB", e.Path, e.Most>>10)
+	return fmt.Sprintf("%s: want at most %d KiB", e.Path, e.Limit>>10)
 }
 
-// Raw reads one value, which is part of the text.
+// Raw reads one value and returns it as a part of the text.
 func (r Reader) Raw() ([]byte, error) {
 	value, err := r.ReadValue()
 	if err != nil {
@@ -45,29 +45,29 @@ func (r Reader) Raw() ([]byte, error) {
 	return r.text[end-int64(len(value)) : end], nil
 }
 
-// Part returns what read reads of the text: one value.
+// Part returns the part of the text that read reads: one value.
 func (r Reader) Part(read func() error) ([]byte, error) {
-	r.PeekKind() // to the start of the value
+	r.PeekKind() // moves to the start of the value
 	start := r.InputOffset()
 	err := read()
 	return bytes.TrimLeft(r.text[start:r.InputOffset()], ", \t\r\n"), err
 }
 
-// Skip reads over one value, without a look at each token of it.
+// Skip reads over one value, without a look at each token.
 func (r Reader) Skip() error {
 	_, err := r.ReadValue()
 	return err
 }
 
-// Decode decodes one value of at most so many bytes. One that is larger is read
-// over, and fails with a [TooLargeError]. Names match in their own case only.
-func (r Reader) Decode(path string, most int, into any) error {
+// Decode decodes one value of at most limit bytes. A larger value is skipped and fails with a
+// [TooLargeError]. Names are case-sensitive.
+func (r Reader) Decode(path string, limit int, into any) error {
 	value, err := r.Raw()
 	switch {
 	case err != nil:
 		return err
-	case len(value) > most:
-		return &TooLargeError{path, most}
+	case len(value) > limit:
+		return &TooLargeError{path, limit}
 	}
 	if err := json.UnmarshalCaseSensitivePreserveInts(value, into); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -75,14 +75,14 @@ func (r Reader) Decode(path string, most int, into any) error {
 	return nil
 }
 
-// Text reads a string of at most so many bytes, or null as an empty one.
-func (r Reader) Text(path string, most int) (string, error) {
+// Text reads a string of at most limit bytes, and null as an empty string.
+func (r Reader) Text(path string, limit int) (string, error) {
 	value, err := r.Raw()
 	switch {
 	case err != nil:
 		return "", err
-	case len(value) > most:
-		return "", &TooLargeError{path, most}
+	case len(value) > limit:
+		return "", &TooLargeError{path, limit}
 	case value[0] == 'n':
 		return "", nil
 	case value[0] != '"':
@@ -92,8 +92,8 @@ func (r Reader) Text(path string, most int) (string, error) {
 	return string(text), err
 }
 
-// Fields reads an object, or null as one without members: of each name that is
-// known, the function reads the value, or skips it. No such name may come twice.
+// Fields reads an object, and null as an object without members. For each known name, a function
+// reads the value. A known name must not come twice.
 func (r Reader) Fields(path string, known map[string]func() error) error {
 	if r.PeekKind() == 'n' {
 		return r.Skip()
@@ -111,9 +111,9 @@ func (r Reader) Fields(path string, known map[string]func() error) error {
 	})
 }
 
-// Members reads an object; member is called behind each name, and reads its value.
+// Members reads an object. After each name, Members calls member, which reads the value.
 func (r Reader) Members(path string, member func(name string) error) error {
-	if err := r.open(path, '{'); err != nil {
+	if err := r.readOpening(path, '{'); err != nil {
 		return err
 	}
 	for {
@@ -130,12 +130,12 @@ func (r Reader) Members(path string, member func(name string) error) error {
 	}
 }
 
-// List reads an array, or null; item reads each of its values.
+// List reads an array, and null as an empty array. item reads one value of the array.
 func (r Reader) List(path string, item func() error) error {
 	if r.PeekKind() == 'n' {
 		return r.Skip()
 	}
-	if err := r.open(path, '['); err != nil {
+	if err := r.readOpening(path, '['); err != nil {
 		return err
 	}
 	for r.PeekKind() != ']' {
@@ -147,15 +147,16 @@ func (r Reader) List(path string, item func() error) error {
 	return err
 }
 
-// End fails unless all has been read.
+// End fails if something is left to read.
 func (r Reader) End() error {
 	if _, err := r.ReadToken(); !errors.Is(err, io.EOF) {
-		return errors.New("want one JSON object, and nothing behind it")
+		return errors.New("want one JSON object, and nothing after it")
 	}
 	return nil
 }
 
-func (r Reader) open(path string, want jsontext.Kind) error {
+// readOpening reads the token that opens an object or an array.
+func (r Reader) readOpening(path string, want jsontext.Kind) error {
 	token, err := r.ReadToken()
 	if err != nil {
 		return err

@@ -14,32 +14,31 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// maxName bounds what names something in a review. Kubernetes allows 253 bytes.
-const maxName = 4 << 10
+// maxNameBytes bounds each name in a review. Kubernetes allows 253 bytes.
+const maxNameBytes = 4 << 10
 
-// ReviewLimits are those of an intake of AdmissionReviews.
+// ReviewLimits returns the limits for an intake of AdmissionReviews.
 //
-// At creation there is one object in a review. etcd takes 1.5 MiB of one, of which
-// each byte may be an escape of six in JSON, as < is; and the rest of a review, and
-// the names of fields, take less than another MiB. The API server would read 3 MiB
-// of a request, but what is beyond cannot be created.
+// A review of a creation has one object. etcd accepts objects up to 1.5 MiB. In JSON, each byte may
+// be an escape of six bytes, as for <. The rest of a review takes less than another MiB. The API
+// server would read requests of 3 MiB, but what is larger than etcd accepts cannot be created.
 //
-// Small reviews, some KB as a rule, never wait for room: each connection may have
-// one. Of larger ones, two at a time leave turns to the small.
+// Small reviews are usually some KB. They never wait for memory: each connection may have one. Two
+// larger reviews at a time leave slots for small ones.
 func ReviewLimits() Limits {
 	const small = 64 << 10
-	return Limits{Body: 10 << 20, Small: small, Room: MaxConnections * small, Large: 2, Turns: 4}
+	return Limits{MaxBody: 10 << 20, SmallBody: small, SmallMemory: MaxConnections * small, LargeBodies: 2, Concurrency: 4}
 }
 
-// A Review is what matters of the request in an AdmissionReview.
+// Review is the part of an AdmissionReview's request that decisions need.
 type Review struct {
 	UID                          types.UID
 	Kind                         metav1.GroupVersionKind
 	Operation                    admissionv1.Operation
 	SubResource, Namespace, Name string
-	// Username is that of who asks.
+	// Username names the user who creates the object.
 	Username string
-	// Object is the object as JSON, part of the body of the review.
+	// Object is the object as JSON, a part of the body of the review.
 	Object []byte
 }
 
@@ -50,11 +49,11 @@ func ReadReview(body []byte) (Review, error) {
 	var kind, version string
 	asked := false
 	err := r.Fields("review", map[string]func() error{
-		"kind":       r.into("kind", &kind),
-		"apiVersion": r.into("apiVersion", &version),
+		"kind":       r.textInto("kind", &kind),
+		"apiVersion": r.textInto("apiVersion", &version),
 		"request": func() error {
 			asked = r.PeekKind() == '{'
-			return r.request(&review)
+			return r.readRequest(&review)
 		},
 	})
 	switch {
@@ -68,23 +67,23 @@ func ReadReview(body []byte) (Review, error) {
 	return review, r.End()
 }
 
-func (r Reader) request(into *Review) error {
+func (r Reader) readRequest(into *Review) error {
 	var uid, operation string
 	err := r.Fields("request", map[string]func() error{
-		"uid": r.into("request.uid", &uid),
+		"uid": r.textInto("request.uid", &uid),
 		"kind": func() error {
 			return r.Fields("request.kind", map[string]func() error{
-				"group":   r.into("request.kind.group", &into.Kind.Group),
-				"version": r.into("request.kind.version", &into.Kind.Version),
-				"kind":    r.into("request.kind.kind", &into.Kind.Kind),
+				"group":   r.textInto("request.kind.group", &into.Kind.Group),
+				"version": r.textInto("request.kind.version", &into.Kind.Version),
+				"kind":    r.textInto("request.kind.kind", &into.Kind.Kind),
 			})
 		},
-		"operation":   r.into("request.operation", &operation),
-		"subResource": r.into("request.subResource", &into.SubResource),
-		"namespace":   r.into("request.namespace", &into.Namespace),
-		"name":        r.into("request.name", &into.Name),
+		"operation":   r.textInto("request.operation", &operation),
+		"subResource": r.textInto("request.subResource", &into.SubResource),
+		"namespace":   r.textInto("request.namespace", &into.Namespace),
+		"name":        r.textInto("request.name", &into.Name),
 		"userInfo": func() error {
-			return r.Fields("request.userInfo", map[string]func() error{"username": r.into("request.userInfo.username", &into.Username)})
+			return r.Fields("request.userInfo", map[string]func() error{"username": r.textInto("request.userInfo.username", &into.Username)})
 		},
 		"object": func() (err error) {
 			into.Object, err = r.Raw()
@@ -95,15 +94,15 @@ func (r Reader) request(into *Review) error {
 	return err
 }
 
-// into reads a name.
-func (r Reader) into(path string, to *string) func() error {
+// textInto returns a function that reads a name.
+func (r Reader) textInto(path string, to *string) func() error {
 	return func() (err error) {
-		*to, err = r.Text(path, maxName)
+		*to, err = r.Text(path, maxNameBytes)
 		return err
 	}
 }
 
-// Reviews serves AdmissionReviews, which are counted by a path.
+// Reviews serves AdmissionReviews, and counts them by a path.
 func (i *Intake) Reviews(path string, m *Metrics, decide func(context.Context, Review) *admissionv1.AdmissionResponse) http.Handler {
 	answer := func(ctx context.Context, body []byte, to *bytes.Buffer) error {
 		review, err := ReadReview(body)
@@ -119,7 +118,7 @@ func (i *Intake) Reviews(path string, m *Metrics, decide func(context.Context, R
 		err := i.Serve(w, req, answer)
 		m.count(path, err)
 		if err != nil {
-			log.FromContext(req.Context()).V(1).Info("a review is not answered", "path", path, "caller", req.RemoteAddr, "because", err.Error())
+			log.FromContext(req.Context()).V(1).Info("could not answer an AdmissionReview", "path", path, "caller", req.RemoteAddr, "because", err.Error())
 		}
 	})
 }

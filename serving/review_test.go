@@ -81,8 +81,8 @@ func TestWhatIsNoReviewIsRefused(t *testing.T) {
 		"a request twice":     {"{" + v1 + `,"request":{},"request":{}}`, "review.request: want it once"},
 		"an object twice":     {"{" + v1 + `,"request":{"object":{},"object":{}}}`, "request.object: want it once"},
 		"a name that is none": {"{" + v1 + `,"request":{"name":7}}`, "request.name: want a string, not number"},
-		"a name without end":  {"{" + v1 + `,"request":{"name":"` + strings.Repeat("x", maxName) + `"}}`, "request.name: want at most 4 KiB"},
-		"more behind it":      {"{" + v1 + `,"request":{}}{}`, "nothing behind it"},
+		"a name without end":  {"{" + v1 + `,"request":{"name":"` + strings.Repeat("x", maxNameBytes) + `"}}`, "request.name: want at most 4 KiB"},
+		"more behind it":      {"{" + v1 + `,"request":{}}{}`, "nothing after it"},
 		"deeply nested":       {"{" + v1 + `,"request":{"object":` + strings.Repeat("[", 1<<20), "exceeded max depth"},
 	} {
 		t.Run(name, func(t *testing.T) {

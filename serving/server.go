@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// NewServer returns a server that bounds what a caller can take up, and for how
-// long.
+// NewServer returns a server that bounds what a caller can take, and for how long.
 func NewServer(handler http.Handler) *http.Server {
 	server := &http.Server{
 		Handler: handler, Protocols: new(http.Protocols), MaxHeaderBytes: 16 << 10,

@@ -7,8 +7,9 @@ import (
 	"os"
 )
 
-// Authenticate makes a server want a certificate that one in a file has signed.
-// The file is read anew for each connection, and once to see that it can be.
+// Authenticate makes a server require a client certificate that a CA in a file has signed. The file
+// is read anew for each connection. Authenticate reads the file once, and fails if the file cannot
+// be used.
 func Authenticate(secure *tls.Config, ca string) (*tls.Config, error) {
 	configure := func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		pool, err := readPool(ca)

@@ -1,44 +1,52 @@
-// Package webhook holds work at admission.
+// Package webhook decides at admission whether work is held.
 //
-// It answers for the creation of pods and Jobs that ask to wait; which those
-// are is said by the matchConditions in manifests/base, so that others never
-// make the hop. A value that cannot be read, and the name of a policy or location
-// that does not exist, is refused with the path of its field. If a controller has
-// created the work, as for a CronJob, it starts at once instead, with that as its
-// reason and a warning.
+// # What comes here
 //
-// Where what is held could not be let go (see package gating), nothing is held: the
-// work starts at once, with that as its reason and a warning.
+// The webhook answers for the creation of pods and Jobs that ask to wait. The matchConditions in
+// manifests/base say which pods and Jobs these are. Other work never reaches the webhook.
 //
-// What only Gridlatch writes is not believed of what is created: it is taken off,
-// and written anew where it belongs. It may have been copied from other work, or
-// forged. The exception are the pods that the Job controller makes of a template,
-// which has been here with its Job. What does not ask to wait, and carries such
-// marks or our gate, loses them, and nothing else is changed or noted. What the
-// webhook does not see, a policy in manifests/base refuses.
+// # Mistakes
 //
-// Where waiting pays, the object gets what package gating works by: for a pod the
-// gate, the label and the notes; for a Job the label and the notes, and in its
-// pod template what its pods must know. Where it does not pay, the work starts
-// at once, with the reason in an annotation.
+// A value that cannot be read is refused with the path of its field. So is the name of a policy or
+// location that does not exist. Work that a controller has created, such as a Job of a CronJob, is
+// not refused: the work starts at once, and a warning and its reason say why.
 //
-// Where a policy chooses between locations, what starts at once also gets a
-// preference for the nodes of the cleanest, beside its own (see package gating).
+// If held work could not be released (see package gating), the webhook holds nothing. The work
+// starts at once, and a warning and its reason say why.
 //
-// What asks by a label, rather than an annotation, keeps that form, so that the user
-// takes the wish back where it was written. Work of a tool that gives up on what does
-// not start (gating.Tools) is held no longer than that waits, with a warning, unless
-// it has a deadline of its own. A Job that comes suspended is promised nothing before
-// it is resumed.
+// # Marks of Gridlatch on new objects
 //
-// A Job of a CronJob gets the label by which its runs are known as of the same
-// work, and any Job that asks for no duration the one that is expected.
+// The webhook does not believe what only Gridlatch writes if it is on a new object: somebody may
+// have copied it from other work, or forged it. The webhook removes it, and writes it anew where it
+// belongs. Only the pods that the Job controller makes of a template are believed, because the
+// template was here with its Job. Work that does not ask to wait loses such marks and our gate, and
+// nothing else of it is changed. An admission policy in manifests/base refuses the marks on objects
+// that the webhook does not see.
 //
-// A decision needs the object, the caches, what was learned of earlier runs and
-// the clock, and never the API server. It has no side effects, and deciding again on its own result gives
-// the same. What goes wrong inside lets the work pass as it is.
+// # Decisions
 //
-// Of an object, only what a decision needs is decoded, and each part up to a
-// bound (see package serving): work with a larger one starts, with a warning. So
-// labels and annotations of others are not known here, and a patch leaves them.
+// If waiting pays, the webhook writes what package gating needs. A pod gets the gate, the label and
+// the notes. A Job gets the label and the notes, and its pod template gets what the pods must know.
+// If waiting does not pay, the work starts at once, and an annotation has the reason.
+//
+// If a policy chooses between locations, work that starts at once also gets a preference for the
+// nodes of the cleanest location, beside its own preferences (see package gating).
+//
+// A wish that is a label stays a label, so that users take the wish back where they have written
+// it. Work of a tool that gives up on work that does not start (policy.Tools) is held no longer
+// than the tool waits, with a warning, unless the work has a deadline. A Job that is created
+// suspended is promised nothing before it is resumed.
+//
+// A Job of a CronJob gets the label by which its runs are known as runs of the same work. Any Job
+// that asks for no duration gets the expected duration.
+//
+// # Cost
+//
+// A decision needs the object, the caches, what was learned of earlier runs, and the clock. A
+// decision never needs the API server, and has no side effects. A decision on the result of a
+// decision changes nothing. An error inside the webhook lets the work pass unchanged.
+//
+// The webhook decodes only the parts of an object that a decision needs, and each part only up to a
+// bound (see package serving). Work with a larger part starts, with a warning. The webhook does not
+// know the labels and annotations of others, and a patch leaves them alone.
 package webhook

@@ -107,10 +107,10 @@ func TestAToolThatGivesUpIsWarnedOf(t *testing.T) {
 		warning             string
 	}{
 		"nothing of ordinary work": {map[string]string{"app": "x"}, tolerant(deadline), 8*time.Hour - 63*time.Minute, ""},
-		"GitHub's runners":         {map[string]string{"actions.github.com/scale-set-name": "x"}, tolerant(nil), 23*time.Hour + 50*time.Minute, "GitHub Actions Runner Controller gives up on what has not started after 1d (none, GitHub's own, if you have not changed it); to have it wait longer, raise that, and add the annotation gridlatch.dev/deadline"},
-		"an operator of Airflow":   {map[string]string{"dag_id": "x"}, tolerant(nil), time.Minute, "Airflow KubernetesPodOperator gives up on what has not started after 2m (startup_timeout_seconds and schedule_timeout_seconds, if you have not changed it); to have it wait longer, raise that, and add the annotation gridlatch.dev/deadline"},
-		"one that knows better":    {map[string]string{"dag_id": "x"}, tolerant(deadline), 8*time.Hour - 63*time.Minute, "Airflow KubernetesPodOperator gives up on what has not started after 2m (startup_timeout_seconds and schedule_timeout_seconds, if you have not changed it); with this deadline it may wait longer"},
-		"a hook, by an annotation": {nil, tolerant(map[string]string{"helm.sh/hook": "pre-install"}), 0, "Helm gives up on what is not done after 5m (--timeout, if you have not changed it); to have it wait longer, raise that, and add the annotation gridlatch.dev/deadline"},
+		"GitHub's runners":         {map[string]string{"actions.github.com/scale-set-name": "x"}, tolerant(nil), 23*time.Hour + 50*time.Minute, "GitHub Actions Runner Controller by default gives up on work that does not start within 1d (setting: none, a limit of GitHub); to let the work wait longer, raise this setting and add the annotation gridlatch.dev/deadline"},
+		"an operator of Airflow":   {map[string]string{"dag_id": "x"}, tolerant(nil), time.Minute, "Airflow KubernetesPodOperator by default gives up on work that does not start within 2m (setting: startup_timeout_seconds and schedule_timeout_seconds); to let the work wait longer, raise this setting and add the annotation gridlatch.dev/deadline"},
+		"one that knows better":    {map[string]string{"dag_id": "x"}, tolerant(deadline), 8*time.Hour - 63*time.Minute, "Airflow KubernetesPodOperator by default gives up on work that does not start within 2m (setting: startup_timeout_seconds and schedule_timeout_seconds); with this deadline, the work may wait longer"},
+		"a hook, by an annotation": {nil, tolerant(map[string]string{"helm.sh/hook": "pre-install"}), 0, "Helm by default gives up on work that does not end within 5m (setting: --timeout); to let the work wait longer, raise this setting and add the annotation gridlatch.dev/deadline"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := ""

@@ -21,59 +21,59 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// onJob decides on a Job. What its pod template asks for holds too, where the
-// Job itself says nothing else.
-func (w *Webhook) onJob(ctx context.Context, req serving.Review) (verdict, error) {
+// admitJob decides on a Job. The ask of the pod template counts where the Job itself asks for
+// nothing else.
+func (w *Webhook) admitJob(ctx context.Context, req serving.Review) (verdict, error) {
 	job, err := readJob(req.Object)
 	switch {
 	case err != nil:
 		return verdict{}, fmt.Errorf("decode job: %w", err)
-	case job.tooLarge != nil: // its annotations may be what is not known
+	case job.tooLarge != nil: // the annotations may be missing
 		v := stripJob(&job.Job)
 		v.outcome, v.patch = started, job.patch()
 		return v.warn(notHeld + job.tooLarge.Error()), nil
 	}
-	copied := forget(&job.Job)
+	copied := forgetCopied(&job.Job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	strange := append(policy.UnknownKeys(job.Annotations, field.NewPath("metadata", "annotations")),
+	unknown := append(policy.UnknownKeys(job.Annotations, field.NewPath("metadata", "annotations")),
 		policy.UnknownKeys(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
-	before, template, suspended := written(job.ObjectMeta), written(job.Spec.Template.ObjectMeta), ptr.Deref(job.Spec.Suspend, false)
+	before, template, suspended := copyMetadata(job.ObjectMeta), copyMetadata(job.Spec.Template.ObjectMeta), ptr.Deref(job.Spec.Suspend, false)
 	v, err := w.askAndDecideJob(ctx, req, job)
-	v = v.jobWithRoom(job, before, template, suspended)
-	if v.noted {
+	v = v.ifJobFits(job, before, template, suspended)
+	if v.changesMetadata {
 		v.patch = append(job.patch(), v.patch...)
 	}
 	if copied && len(v.errs) == 0 && err == nil {
 		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
 	}
-	return v.warn(strange...), err
+	return v.warn(unknown...), err
 }
 
-// askAndDecideJob reads what a Job asks for, and decides on it.
-func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came *aJob) (verdict, error) {
+// askAndDecideJob reads what a Job asks for, and decides on the Job.
+func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came *decodedJob) (verdict, error) {
 	job, template := &came.Job, &came.Spec.Template
-	if !asks(job, template) {
+	if !wantToWait(job, template) {
 		return stripJob(job), nil
 	}
 	created := job.CreationTimestamp.Time
 	errs := append(checkAsk(job, created, field.NewPath("metadata")), checkAsk(template, created, field.NewPath("spec", "template", "metadata"))...)
 	if len(errs) > 0 {
-		return blame(job, errs).without(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
+		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
-	asked := policy.JobAsk(template, job)
-	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // its parts have been checked
-	if !ask.Wanted {
+	asked := policy.JobAskAnnotations(template, job)
+	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // checkAsk has seen no errors
+	if !ask.WantsToWait {
 		return w.decideJob(ctx, req, job, ask, asked)
 	}
-	nameRuns(job)
-	ask.Earlier = w.Runs.Of(req.Namespace, job)
+	labelRuns(job)
+	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
 	ask.ReplacedAt = policy.ReplacedAt(ctx, w.Reader, req.Namespace, job, created)
-	ask.Tool = cmp.Or(came.came.tool, came.template.tool)
+	ask.Tool = cmp.Or(came.original.tool, came.originalTemplate.tool)
 	v, err := w.decideJob(ctx, req, job, ask, asked)
 	return v.warn(toolWarning(ask)...), err
 }
 
-// checkAsk tells what is wrong with what an object asks for, whose metadata is at path.
+// checkAsk returns what is wrong with the ask of an object whose metadata is at path.
 func checkAsk(o metav1.Object, created time.Time, path *field.Path) field.ErrorList {
 	_, errs := policy.ParseAsk(o.GetAnnotations(), created, path.Child("annotations"))
 	_, alsoSaid := o.GetAnnotations()[v1alpha1.DelayTolerantAnnotation]
@@ -84,7 +84,8 @@ func checkAsk(o metav1.Object, created time.Time, path *field.Path) field.ErrorL
 	return errs
 }
 
-// toolWarning tells of the time-out of the tool that work is of, if one is known.
+// toolWarning returns a warning about the timeout of the tool that has created the work, if the
+// tool is known.
 func toolWarning(ask policy.Ask) []string {
 	if ask.Tool == nil {
 		return nil
@@ -92,25 +93,25 @@ func toolWarning(ask policy.Ask) []string {
 	return []string{ask.Tool.Warning(ask.Deadline.IsZero())}
 }
 
-// decideJob decides on a Job that asks for what can be read.
+// decideJob decides on a Job whose ask can be read.
 func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv1.Job, ask policy.Ask, asked map[string]string) (verdict, error) {
-	if why := leaveJobAlone(job, ask); why != "" {
-		return startJob(job, notHeld+why).mark(job.Annotations), nil
+	if why := whyJobIsNotHeld(job, ask); why != "" {
+		return startJob(job, notHeld+why).asNotHeld(job.Annotations), nil
 	}
-	chosen, err := w.choose(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
+	chosen, err := w.choosePolicy(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
 	if err != nil {
 		return verdict{}, err
 	}
 	if chosen.policy == nil {
-		return chosen.without(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
+		return chosen.verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
-	ask.Only = chosen.policy.Suiting(ctx, &job.Spec.Template.Spec)
+	ask.Candidates = chosen.policy.SuitableLocations(ctx, &job.Spec.Template.Spec)
 	return w.holdJob(req, job, chosen.policy, ask, asked), nil
 }
 
-// nameRuns gives a Job of a CronJob, run by its schedule or by hand, the
-// CronJob's name as the label of its runs, unless it has one.
-func nameRuns(job *batchv1.Job) {
+// labelRuns gives a Job of a CronJob the CronJob's name as the label of its runs, unless the Job
+// has the label. The schedule or a user may have created the Job.
+func labelRuns(job *batchv1.Job) {
 	if _, ok := job.Labels[v1alpha1.RunsOfLabel]; ok {
 		return
 	}
@@ -119,42 +120,42 @@ func nameRuns(job *batchv1.Job) {
 	}
 }
 
-// forget removes from a Job what we had written on another, of which it is a
-// copy, and reports whether that one was suspended by us.
-func forget(job *batchv1.Job) (suspended bool) {
+// forgetCopied removes what Gridlatch has written on another Job from a copy of that Job.
+// forgetCopied reports whether Gridlatch had suspended the other Job.
+func forgetCopied(job *batchv1.Job) (suspended bool) {
 	suspended = job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend
 	if suspended {
 		job.Spec.Suspend = ptr.To(false)
 	}
 	if job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue {
-		job.Annotations[hold.KueueGates] = hold.LeaveQueue(job.Annotations[hold.KueueGates])
+		job.Annotations[hold.KueueGatesAnnotation] = hold.RemoveKueueGate(job.Annotations[hold.KueueGatesAnnotation])
 	}
 	policy.ForgetNotes(job.Annotations)
 	policy.ForgetNotes(job.Spec.Template.Annotations)
 	return suspended
 }
 
-// leaveJobAlone says why a Job is not held whatever the grid does.
-func leaveJobAlone(job *batchv1.Job, ask policy.Ask) string {
+// whyJobIsNotHeld says why a Job is not held whatever the grid does.
+func whyJobIsNotHeld(job *batchv1.Job, ask policy.Ask) string {
 	manager := job.Spec.ManagedBy
 	switch {
-	case !ask.Wanted:
-		return "it does not ask for it"
+	case !ask.WantsToWait:
+		return "it does not ask to wait"
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + *manager
-	case byItself(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
+	case howHeldWhole(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
 		return "it is suspended already, by somebody else"
 	default:
 		return ""
 	}
 }
 
-// byItself says how a Job is held itself; empty if its pods are. A Job's
-// activeDeadlineSeconds would run while its pods are gated, and gated pods hold
-// the quota that a queue gives.
-func byItself(job *batchv1.Job, ask policy.Ask) string {
+// howHeldWhole says how the Job itself is held. The result is empty if its pods are held instead.
+// The activeDeadlineSeconds of a Job would run while its pods are gated, and gated pods take the
+// quota that a queue gives.
+func howHeldWhole(job *batchv1.Job, ask policy.Ask) string {
 	switch {
-	case job.Labels[hold.KueueQueue] != "":
+	case job.Labels[hold.KueueQueueLabel] != "":
 		return v1alpha1.HoldByKueue
 	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend:
 		return v1alpha1.HoldBySuspend
@@ -163,53 +164,52 @@ func byItself(job *batchv1.Job, ask policy.Ask) string {
 	}
 }
 
-// holdJob records on a Job that it is held, if it is better to wait, and in
-// its template what its pods must know. The gate is put on the pods as they
-// come (see package gating).
+// holdJob writes on a Job that the Job is held, if waiting pays, and writes in its template what
+// its pods must know. The pods get the gate when they are created (see package gating).
 func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	now := job.CreationTimestamp.Time
 	task := rules.Task(ask, now)
-	task.ID = policy.TaskID(job, req.UID) // it has no UID of its own yet
+	task.ID = policy.TaskID(job, req.UID) // the object has no UID yet
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.JobStillWaits(job)
-	if rules.Limited() {
+	if rules.HasBuckets() {
 		decision = decision.Queue()
 	}
-	// its pods count for the policy, whenever they come
+	// the pods count for the policy, whenever they come
 	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = rules.Name, rules.Name
 	noteDuration(job, ask)
-	if w.Mark || rules.Movable() { // so that its pods come here, too, however it is held
-		bringPods(job, asked)
+	if w.MarkForExtender || rules.ChoosesLocation() { // the pods must come here, too
+		writeToTemplate(job, asked)
 	}
-	if ptr.Deref(job.Spec.Suspend, false) && byItself(job, ask) == "" {
-		return parkJob(job, rules, ask, asked)
+	if ptr.Deref(job.Spec.Suspend, false) && howHeldWhole(job, ask) == "" {
+		return holdSuspended(job, rules, ask, asked)
 	}
-	if asked[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict { // which ends then, for its last pod, too
+	if asked[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict { // strict placement ends at the latest start, also for the last pod
 		job.Spec.Template.Annotations[v1alpha1.LatestStartAnnotation] = task.LatestStart.UTC().Format(time.RFC3339)
 	}
-	if rules.Movable() {
-		noteLocation(job, decision.Location, ask.Only)
+	if rules.ChoosesLocation() {
+		noteLocation(job, decision.Location, ask.Candidates)
 	}
 	if !decision.Holds() {
 		return startJob(job, decision.Reason())
 	}
-	if why := w.unable(req.Namespace); why != "" {
-		return startJob(job, notHeld+why).mark(job.Annotations).warned(notHeld + why)
+	if why := w.whyUnable(req.Namespace); why != "" {
+		return startJob(job, notHeld+why).asNotHeld(job.Annotations).warn(notHeld + why)
 	}
 	notes := rules.Notes(decision)
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
-	if how := byItself(job, ask); how != "" {
+	if how := howHeldWhole(job, ask); how != "" {
 		return holdWhole(job, how)
 	}
-	bringPods(job, policy.PromiseNotes(asked, notes))
+	writeToTemplate(job, policy.PromiseNotes(asked, notes))
 	delete(job.Spec.Template.Labels, v1alpha1.StateLabel)
-	return verdict{outcome: held, noted: true}
+	return verdict{outcome: held, changesMetadata: true}
 }
 
-// noteAsk notes on a Job what its template asks for, so that it is there that the user
-// changes it. A wish that is a label stays one.
+// noteAsk writes on a Job what its template asks for, so that users change the ask on the Job. A
+// wish that is a label stays a label.
 func noteAsk(job *batchv1.Job, asked map[string]string) {
 	wish := asked[v1alpha1.DelayTolerantAnnotation]
 	_, said := policy.Wish(job)
@@ -228,9 +228,9 @@ func noteAsk(job *batchv1.Job, asked map[string]string) {
 	}
 }
 
-// bringPods has the pods of a Job carry these annotations, and come to the webhook. A
-// wish that is a label is one on them, too.
-func bringPods(job *batchv1.Job, annotations map[string]string) {
+// writeToTemplate makes the pods of a Job carry these annotations and come to the webhook. A wish
+// that is a label becomes a label of the pods.
+func writeToTemplate(job *batchv1.Job, annotations map[string]string) {
 	template, wish := &job.Spec.Template, annotations[v1alpha1.DelayTolerantAnnotation]
 	_, labelled := job.Labels[v1alpha1.DelayTolerantAnnotation]
 	_, alsoThere := template.Labels[v1alpha1.DelayTolerantAnnotation]
@@ -244,25 +244,25 @@ func bringPods(job *batchv1.Job, annotations map[string]string) {
 	}
 }
 
-// parkJob holds a Job that its user has created suspended, for approval, say: it is
-// planned from when it is resumed, as are its pods.
-func parkJob(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
+// holdSuspended holds a Job that its user has created suspended, for example until somebody
+// approves the Job. The Job and its pods are planned from when the Job is resumed.
+func holdSuspended(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
 	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: hold.ReasonAwaitsResume}
-	if ask.Only != "" {
-		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Only
-		template.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Only
+	if ask.Candidates != "" {
+		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
+		template.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 	}
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
-	bringPods(job, policy.PromiseNotes(asked, notes))
+	writeToTemplate(job, policy.PromiseNotes(asked, notes))
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	delete(template.Labels, v1alpha1.StateLabel)
-	return verdict{outcome: held, noted: true}
+	return verdict{outcome: held, changesMetadata: true}
 }
 
-// noteDuration notes on a Job with what duration it is planned, if it does not
-// say, and on its pods how long they are expected to run.
+// noteDuration writes on a Job with what duration the Job is planned, if the Job asks for none, and
+// on its pods how long they are expected to run.
 func noteDuration(job *batchv1.Job, ask policy.Ask) {
 	guess := policy.DurationNotes(ask)
 	maps.Copy(job.Annotations, guess)
@@ -275,7 +275,7 @@ func noteDuration(job *batchv1.Job, ask policy.Ask) {
 	}
 }
 
-// noteLocation notes on a Job and on its pods where they are to run.
+// noteLocation writes on a Job and in its template where the pods are to run.
 func noteLocation(job *batchv1.Job, planned, only string) {
 	for _, annotations := range []map[string]string{job.Annotations, job.Spec.Template.Annotations} {
 		annotations[v1alpha1.PlannedLocationAnnotation] = planned
@@ -285,31 +285,31 @@ func noteLocation(job *batchv1.Job, planned, only string) {
 	}
 }
 
-// holdWhole holds a Job so that it makes no pods. Those that come once it is
-// let go start at once.
+// holdWhole holds a Job so that the Job makes no pods. Pods that come after the release start at
+// once.
 func holdWhole(job *batchv1.Job, how string) verdict {
 	job.Annotations[v1alpha1.HeldByAnnotation] = how
 	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	if how == v1alpha1.HoldByKueue {
-		job.Annotations[hold.KueueGates] = hold.JoinQueue(job.Annotations[hold.KueueGates])
-		return verdict{outcome: held, noted: true}
+		job.Annotations[hold.KueueGatesAnnotation] = hold.AddKueueGate(job.Annotations[hold.KueueGatesAnnotation])
+		return verdict{outcome: held, changesMetadata: true}
 	}
 	job.Spec.Suspend = ptr.To(true)
-	return verdict{outcome: held, noted: true, patch: patch{}.set("/spec/suspend", true)}
+	return verdict{outcome: held, changesMetadata: true, patch: patch{}.set("/spec/suspend", true)}
 }
 
-// startJob lets a Job start at once, and its pods with it whenever they come.
+// startJob lets a Job and its pods start at once.
 func startJob(job *batchv1.Job, why string) verdict {
 	job.Annotations[v1alpha1.ReasonAnnotation] = why
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
-	return verdict{outcome: started, noted: true}
+	return verdict{outcome: started, changesMetadata: true}
 }
 
-// patch makes of a Job as it came what it is to be, and takes our gate off its
-// template.
-func (job *aJob) patch() patch {
+// patch returns the patch that writes the labels and annotations of the Job and its template, and
+// removes our gate from the template.
+func (job *decodedJob) patch() patch {
 	template := job.Spec.Template
-	p := append(job.came.patch(job.ObjectMeta), job.template.patch(template.ObjectMeta)...)
+	p := append(job.original.patch(job.ObjectMeta), job.originalTemplate.patch(template.ObjectMeta)...)
 	return append(p, dropGate(template.Spec.SchedulingGates, "/spec/template/spec")...)
 }

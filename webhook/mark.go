@@ -8,20 +8,20 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// mark adds the extended resources by which the scheduler knows a pod that may
-// wait, as package extender explains. What is there of them already is left, with
-// whatever quantity: there is as much of a request as of a limit. A pod in a queue
-// of its own gets none: Kueue may not admit what its queue does not cover.
-func mark(pod *aPod) patch {
-	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueue] != "" || !pod.containers {
+// markForExtender adds the extended resources by which kube-scheduler knows that the extender must
+// be asked about a pod, as package extender explains. A resource that is there stays as it is,
+// because requests and limits must be equal. A pod in a queue gets no resource: Kueue may not admit
+// what its queue does not cover.
+func markForExtender(pod *decodedPod) patch {
+	if wish, _ := policy.Wish(pod); wish != "true" || pod.Labels[hold.KueueQueueLabel] != "" || !pod.hasContainer {
 		return nil
 	}
 	has := pod.resources
 	marks := map[string]resource.Quantity{}
-	if !has.marked {
+	if !has.havePlacement {
 		marks[v1alpha1.PlacementResource] = resource.Quantity{}
 	}
-	if !has.strict && pod.Annotations[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict {
+	if !has.haveStrictPlacement && pod.Annotations[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict {
 		marks[v1alpha1.StrictPlacementResource] = resource.Quantity{}
 	}
 	if len(marks) == 0 {
@@ -29,8 +29,8 @@ func mark(pod *aPod) patch {
 	}
 	const path = "/spec/containers/0/resources"
 	var p patch
-	if !has.there {
+	if !has.exist {
 		p = p.set(path, struct{}{})
 	}
-	return p.add(path+"/limits", has.limits, marks).add(path+"/requests", has.requests, marks)
+	return p.addMembers(path+"/limits", has.haveLimits, marks).addMembers(path+"/requests", has.haveRequests, marks)
 }

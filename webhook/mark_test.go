@@ -20,7 +20,7 @@ import (
 func markedPod(t *testing.T, pod string, mark bool) string {
 	t.Helper()
 	w := dirtyNow(t)
-	w.Mark = mark
+	w.MarkForExtender = mark
 	once, response := admit(t, w, "Pod", []byte(pod))
 	if !response.Allowed {
 		return ""
@@ -95,7 +95,7 @@ func TestPodsOfAJobComeToBeMarked(t *testing.T) {
 	}
 	for _, mark := range []bool{true, false} {
 		w := dirtyNow(t)
-		w.Mark = mark
+		w.MarkForExtender = mark
 		admitted, _ := admit(t, w, "Job", raw)
 		var job batchv1.Job
 		if err := json.Unmarshal(admitted, &job); err != nil {
@@ -130,7 +130,7 @@ func TestStrictPlacementEndsForLatePods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := dirtyNow(t)
-			w.Mark = true
+			w.MarkForExtender = true
 			job := admitJob(t, w, &batchv1.Job{
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
 					v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: tt.deadline, v1alpha1.DurationAnnotation: "1h", v1alpha1.PlacementAnnotation: v1alpha1.PlacementStrict,
@@ -145,10 +145,10 @@ func TestStrictPlacementEndsForLatePods(t *testing.T) {
 			}})
 			rules := defaultPolicy(t, w)
 			pod.CreationTimestamp = metav1.NewTime(late)
-			if task := rules.TaskOf(pod); policy.Strict(pod, task, late) {
+			if task := rules.TaskOf(pod); policy.IsStrict(pod, task, late) {
 				t.Errorf("its placement is strict until %v: %v", task.LatestStart, pod.Annotations)
 			}
-			if early := t0.Add(-10 * time.Minute); !policy.Strict(pod, rules.TaskOf(pod), early) {
+			if early := t0.Add(-10 * time.Minute); !policy.IsStrict(pod, rules.TaskOf(pod), early) {
 				t.Errorf("its placement was never strict: %v", pod.Annotations)
 			}
 		})

@@ -2,7 +2,7 @@ package webhook
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// outcome is what became of an object; a closed set, fit for a label.
+// outcome is the result of a request. The few values are fit for a metric's label.
 type outcome string
 
 const (
@@ -13,14 +13,14 @@ const (
 	failed   outcome = "failed"
 )
 
-// Metrics of the webhook.
+// Metrics count the webhook's decisions.
 type Metrics struct{ decisions *prometheus.CounterVec }
 
 // NewMetrics makes the webhook's metrics and registers them.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gridlatch_webhook_decisions_total",
-		Help: "Objects decided on at admission, by kind and by outcome: held, started (at once), refused (a bad annotation), stripped (did not ask to wait, and came with what only Gridlatch writes) or failed (not decided, let pass).",
+		Help: "Objects that the webhook has decided on, by kind and outcome. Outcomes: held, started (at once), refused (an annotation has a bad value), stripped (the object did not ask to wait, and lost marks of Gridlatch), failed (an error, the object passes unchanged).",
 	}, []string{"kind", "outcome"})}
 	registry.MustRegister(m.decisions)
 	return m

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// patch is a JSON patch (RFC 6902) of what we set, and of nothing else.
+// patch is a JSON patch (RFC 6902) of what Gridlatch changes, and of nothing else.
 type patch []operation
 
 type operation struct {
@@ -19,24 +19,23 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// set adds that the member at path has this value, whether it was there or
-// not; its parent has to be.
+// set sets the member at path to a value. The parent must exist.
 func (p patch) set(path string, value any) patch {
 	return append(p, operation{Op: "add", Path: path, Value: value})
 }
 
-// add adds members to a map of which only is known whether it is there.
-func (p patch) add(path string, there bool, members map[string]resource.Quantity) patch {
-	if !there {
+// addMembers adds members to a map. The patch creates the map unless the map exists.
+func (p patch) addMembers(path string, exists bool, members map[string]resource.Quantity) patch {
+	if !exists {
 		return p.set(path, members)
 	}
 	for _, key := range slices.Sorted(maps.Keys(members)) {
-		p = p.set(member(path, key), members[key])
+		p = p.set(memberPath(path, key), members[key])
 	}
 	return p
 }
 
-// remove adds that there is no member at path, where one is.
+// remove removes the member at path, which must exist.
 func (p patch) remove(path string) patch { return append(p, operation{Op: "remove", Path: path}) }
 
 func (p patch) json() []byte {
@@ -44,29 +43,28 @@ func (p patch) json() []byte {
 	return raw
 }
 
-// own gives an object the labels and annotations that it came with, to be
-// written to.
-func (m *meta) own(object *metav1.ObjectMeta) {
+// fill gives an object a copy of the labels and annotations that came, for changes.
+func (m *meta) fill(object *metav1.ObjectMeta) {
 	object.OwnerReferences = m.owners
-	for to, from := range map[*map[string]string]table{&object.Labels: m.labels, &object.Annotations: m.annotations} {
+	for to, from := range map[*map[string]string]stringMap{&object.Labels: m.labels, &object.Annotations: m.annotations} {
 		if *to = maps.Clone(from.known); *to == nil {
 			*to = map[string]string{}
 		}
 	}
 }
 
-// patch makes of the labels and annotations that an object came with those that
-// it is to have. Others, which are not known, stay.
+// patch returns the patch from the labels and annotations that came to those in to. Labels and
+// annotations that were not read stay.
 func (m *meta) patch(to metav1.ObjectMeta) (p patch) {
-	if !m.there {
+	if !m.exists {
 		p = p.set(m.path, struct{}{})
 	}
 	p = append(p, m.labels.patch(m.path+"/labels", to.Labels)...)
 	return append(p, m.annotations.patch(m.path+"/annotations", to.Annotations)...)
 }
 
-func (t table) patch(path string, to map[string]string) (p patch) {
-	if !t.there {
+func (t stringMap) patch(path string, to map[string]string) (p patch) {
+	if !t.exists {
 		if len(to) == 0 {
 			return nil
 		}
@@ -74,16 +72,16 @@ func (t table) patch(path string, to map[string]string) (p patch) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(to)) {
 		if before, ok := t.known[key]; !ok || before != to[key] {
-			p = p.set(member(path, key), to[key])
+			p = p.set(memberPath(path, key), to[key])
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.known)) {
 		if _, ok := to[key]; !ok {
-			p = p.remove(member(path, key))
+			p = p.remove(memberPath(path, key))
 		}
 	}
 	return p
 }
 
-// member is the path of a member, whose key may have a slash.
-func member(path, key string) string { return string(jsontext.Pointer(path).AppendToken(key)) }
+// memberPath returns the path of a member, whose key may have a slash.
+func memberPath(path, key string) string { return string(jsontext.Pointer(path).AppendToken(key)) }

@@ -19,57 +19,56 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// onPod decides on a pod, and marks it for the scheduler.
-func (w *Webhook) onPod(ctx context.Context, req serving.Review) (verdict, error) {
+// admitPod decides on a pod, and marks the pod for the scheduler.
+func (w *Webhook) admitPod(ctx context.Context, req serving.Review) (verdict, error) {
 	pod, err := readPod(req.Object)
 	switch {
 	case err != nil:
 		return verdict{}, fmt.Errorf("decode pod: %w", err)
-	case pod.tooLarge != nil: // its annotations may be what is not known
+	case pod.tooLarge != nil: // the annotations may be missing
 		v := startPod(&pod.Pod, "")
-		if !vouched(req, pod) {
-			strip(&pod.ObjectMeta)
-			v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
+		if !isVouchedFor(req, pod) {
+			stripMetadata(&pod.ObjectMeta)
+			v.patch = append(pod.original.patch(pod.ObjectMeta), v.patch...)
 		}
 		return v.warn(notHeld + pod.tooLarge.Error()), nil
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	strange := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
-	before := written(pod.ObjectMeta)
+	unknown := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
+	before := copyMetadata(pod.ObjectMeta)
 	v, err := w.holdOrStart(ctx, req, pod)
-	v = v.withRoom(pod, before)
-	if v.noted {
-		v.patch = append(pod.came.patch(pod.ObjectMeta), v.patch...)
+	v = v.ifPodFits(pod, before)
+	if v.changesMetadata {
+		v.patch = append(pod.original.patch(pod.ObjectMeta), v.patch...)
 	}
-	if err == nil && w.Mark {
-		v.patch = append(v.patch, mark(pod)...)
+	if err == nil && w.MarkForExtender {
+		v.patch = append(v.patch, markForExtender(pod)...)
 	}
-	return v.warn(strange...), err
+	return v.warn(unknown...), err
 }
 
-// holdOrStart decides on a pod: with its Job, where that has been decided on,
-// else by itself.
-func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *aPod) (verdict, error) {
+// holdOrStart decides on a pod. The decision on the pod's Job counts, if there is one.
+func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *decodedPod) (verdict, error) {
 	pod := &came.Pod
 	owned := metav1.GetControllerOf(pod) != nil
-	if !vouched(req, pod) {
-		strip(&pod.ObjectMeta)
+	if !isVouchedFor(req, pod) {
+		stripMetadata(&pod.ObjectMeta)
 	}
 	switch {
-	case !asks(pod):
+	case !wantToWait(pod):
 		return stripPod(pod), nil
-	case owned && pod.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased: // so its Job's template says
-		return w.startLater(ctx, req, pod, ""), nil
-	case owned && w.Records.Released(req.Namespace, pod):
-		return w.startLater(ctx, req, pod, "its Job has been released"), nil
+	case owned && pod.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased: // as its template says
+		return w.startAfterJob(ctx, req, pod, ""), nil
+	case owned && w.Records.IsJobReleased(req.Namespace, pod):
+		return w.startAfterJob(ctx, req, pod, "its Job has been released"), nil
 	case !owned:
-		return w.decidePod(ctx, req, came, wantGate(pod))
+		return w.decidePod(ctx, req, came, checkHold(pod))
 	}
 	return w.decidePod(ctx, req, came, nil)
 }
 
-// wantGate refuses what asks for a pod to be held other than by a gate.
-func wantGate(pod *corev1.Pod) field.ErrorList {
+// checkHold refuses a pod that asks to be held other than by a gate.
+func checkHold(pod *corev1.Pod) field.ErrorList {
 	if how := pod.Annotations[v1alpha1.HoldAnnotation]; how == v1alpha1.HoldBySuspend {
 		path := field.NewPath("metadata", "annotations").Key(v1alpha1.HoldAnnotation)
 		return field.ErrorList{field.Invalid(path, how, "only a Job can be suspended")}
@@ -77,39 +76,39 @@ func wantGate(pod *corev1.Pod) field.ErrorList {
 	return nil
 }
 
-// decidePod decides on a pod by itself, or with those of its owner that wait.
-func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *aPod, wrong field.ErrorList) (verdict, error) {
+// decidePod decides on a pod whose Job has not been released.
+func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decodedPod, wrong field.ErrorList) (verdict, error) {
 	pod, path := &came.Pod, field.NewPath("metadata", "annotations")
 	if errs := append(checkAsk(pod, pod.CreationTimestamp.Time, field.NewPath("metadata")), wrong...); len(errs) > 0 {
-		return blame(pod, errs).without(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
+		return refuseOrStart(pod, errs).verdict(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
-	ofHeldJob := w.Records.Held(req.Namespace, pod)
-	if why := leavePodAlone(pod, ofHeldJob); why != "" {
-		return startPod(pod, why).mark(pod.Annotations), nil
+	ofHeldJob := w.Records.IsJobHeld(req.Namespace, pod)
+	if why := whyPodIsNotHeld(pod, ofHeldJob); why != "" {
+		return startPod(pod, why).asNotHeld(pod.Annotations), nil
 	}
-	ask, _ := policy.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // it has been checked
-	chosen, err := w.choose(ctx, ask, pod, req.Namespace, path)
+	ask, _ := policy.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // checkAsk has seen no errors
+	chosen, err := w.choosePolicy(ctx, ask, pod, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
 	}
 	if chosen.policy == nil {
-		return chosen.without(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
+		return chosen.verdict(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
-	suit(ctx, chosen.policy, pod)
+	noteCandidates(ctx, chosen.policy, pod)
 	promised := ofHeldJob || pod.Annotations[v1alpha1.LatestStartAnnotation] != ""
-	if promised { // its Job has decided on that
+	if promised { // the tool's timeout was counted for the Job
 		return w.holdPod(req, pod, chosen.policy, ask, promised), nil
 	}
-	ask.Tool = came.came.tool
+	ask.Tool = came.original.tool
 	v := w.holdPod(req, pod, chosen.policy, ask, promised)
 	return v.warn(toolWarning(ask)...), nil
 }
 
-// leavePodAlone says why a pod is not held whatever the grid does.
-func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
+// whyPodIsNotHeld says why a pod is not held whatever the grid does.
+func whyPodIsNotHeld(pod *corev1.Pod, ofHeldJob bool) string {
 	switch {
-	case hold.JobOf(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
-		return notHeld + "its Job was not decided on at its creation, and may have started"
+	case hold.OwningJob(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
+		return notHeld + "Gridlatch did not decide on its Job, which may have started"
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"
 	default:
@@ -117,38 +116,37 @@ func leavePodAlone(pod *corev1.Pod, ofHeldJob bool) string {
 	}
 }
 
-// holdPod puts the gate on a pod if it is better to wait. A pod of a Job that
-// is held is always gated before its latest start: the loop lets all of the
-// Job go together.
+// holdPod puts the gate on a pod if waiting pays. A pod of a held Job always gets the gate before
+// its latest start, because the loop releases all pods of the Job together.
 func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Policy, ask policy.Ask, promised bool) verdict {
 	now := pod.CreationTimestamp.Time
 	task := rules.TaskOf(pod)
-	ask.Limit(&task, now, task.Duration)
+	ask.LimitLatestStart(&task, now, task.Duration)
 	task.Held = promised
-	task.ID = policy.TaskID(pod, req.UID) // it has no UID of its own yet
+	task.ID = policy.TaskID(pod, req.UID) // the object has no UID yet
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.PodStillWaits(pod.Spec.SchedulingGates)
-	if rules.Limited() {
+	if rules.HasBuckets() {
 		decision = decision.Queue()
 	}
 	if !decision.Holds() && (!promised || decision.Cause == plan.CauseLatestStart) {
-		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
+		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // the pod counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {
 			v = v.steer(pod, rules, decision.Location)
 		}
 		return v
 	}
-	if why := w.unable(req.Namespace); why != "" {
-		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // it counts for the policy
-		return startPod(pod, notHeld+why).mark(pod.Annotations).warned(notHeld + why)
+	if why := w.whyUnable(req.Namespace); why != "" {
+		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // the pod counts for the policy
+		return startPod(pod, notHeld+why).asNotHeld(pod.Annotations).warn(notHeld + why)
 	}
 	notes := rules.Notes(decision)
 	if before, known := pod.Annotations[v1alpha1.IntensityAtCreationAnnotation]; known {
 		notes[v1alpha1.IntensityAtCreationAnnotation] = before
 	}
 	maps.Copy(pod.Annotations, notes)
-	if pod.Annotations[v1alpha1.LatestStartAnnotation] == "" { // its Job was resumed, and goes now
+	if pod.Annotations[v1alpha1.LatestStartAnnotation] == "" { // the Job was resumed, and is about to be released
 		pod.Annotations[v1alpha1.LatestStartAnnotation] = task.LatestStart.Format(time.RFC3339)
 	}
 	pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
@@ -156,31 +154,31 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 	if !hold.HasGate(gates) {
 		gates = append(gates, corev1.PodSchedulingGate{Name: v1alpha1.Gate})
 	}
-	return verdict{outcome: held, noted: true, patch: patch{}.set("/spec/schedulingGates", gates)}
+	return verdict{outcome: held, changesMetadata: true, patch: patch{}.set("/spec/schedulingGates", gates)}
 }
 
-// startPod lets a pod start at once, without our gate if it came with one,
-// and notes why if there is something to say.
+// startPod lets a pod start at once, without our gate, and writes the reason on the pod unless the
+// reason is empty.
 func startPod(pod *corev1.Pod, why string) verdict {
 	v := verdict{outcome: started, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 	if why != "" {
 		told := maps.Clone(pod.Annotations)
 		policy.ForgetNotes(pod.Annotations)
-		for _, key := range forExtender(pod) {
+		for _, key := range keysForExtender(pod) {
 			if value, ok := told[key]; ok {
 				pod.Annotations[key] = value
 			}
 		}
 		pod.Annotations[v1alpha1.ReasonAnnotation] = why
 		pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
-		v.noted = true
+		v.changesMetadata = true
 	}
 	return v
 }
 
-// forExtender returns the annotations by which the extender knows what its Job
-// has to say of a pod: how long it runs, and how long placement is strict.
-func forExtender(pod *corev1.Pod) []string {
+// keysForExtender returns the annotations that tell the extender what the pod's Job knows: how long
+// the pod runs, and until when placement is strict.
+func keysForExtender(pod *corev1.Pod) []string {
 	if pod.Annotations[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict {
 		return []string{v1alpha1.ExpectedDurationAnnotation, v1alpha1.LatestStartAnnotation}
 	}

@@ -15,20 +15,19 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// The most of what is read of an object, in bytes of JSON. Decoded, most of it
-// takes some thirty times as much if it is made for that, as a list of empty
-// objects is.
+// These constants bound the parts of an object that are read, in bytes of JSON. A hostile part,
+// such as a list of empty objects, takes some thirty times as much memory when it is decoded.
 const (
-	mostOurs   = 64 << 10 // of our labels or annotations together: the longest reason has 1 KiB
-	mostOwners = 64 << 10
-	mostGates  = 64 << 10
-	mostNodes  = 128 << 10 // of a node selector, and of a node affinity
-	mostNumber = 64        // of a number, or a flag
-	mostName   = 4 << 10
+	maxOwnBytes      = 64 << 10 // of Gridlatch's labels or annotations together: the longest reason has 1 KiB
+	maxOwnerBytes    = 64 << 10
+	maxGateBytes     = 64 << 10
+	maxAffinityBytes = 128 << 10 // of a node selector, and of a node affinity
+	maxNumberBytes   = 64        // of a number, or of true or false
+	maxNameBytes     = 4 << 10
 )
 
-// object reads an object as far as it is needed. A part that is larger than it may
-// be is left out; tooLarge says which was the first.
+// object reads the needed parts of an object. A part that is too large is left out, and tooLarge
+// names the first such part.
 type object struct {
 	serving.Reader
 	tools    []policy.Tool
@@ -39,18 +38,18 @@ func newObject(raw []byte) *object {
 	return &object{Reader: serving.NewReader(raw), tools: policy.Tools()}
 }
 
-// fields reads an object within the object.
+// fields returns a function that reads an object within the object.
 func (o *object) fields(path string, known map[string]func() error) func() error {
 	return func() error { return o.Fields(path, known) }
 }
 
-// decode decodes a part of at most so many bytes.
-func (o *object) decode(path string, most int, into any) func() error {
-	return func() error { return o.note(o.Decode(path, most, into)) }
+// decode returns a function that decodes a part of at most limit bytes.
+func (o *object) decode(path string, limit int, into any) func() error {
+	return func() error { return o.keepTooLarge(o.Decode(path, limit, into)) }
 }
 
-// note keeps what is too large from being an error.
-func (o *object) note(err error) error {
+// keepTooLarge stores an error about a part that is too large, and returns any other error.
+func (o *object) keepTooLarge(err error) error {
 	var tooLarge *serving.TooLargeError
 	if !errors.As(err, &tooLarge) {
 		return err
@@ -61,68 +60,69 @@ func (o *object) note(err error) error {
 	return nil
 }
 
-// meta is the metadata of an object as it came. Of labels and annotations, only
-// those are known that are ours.
+// meta is the metadata of an object as it came. Only Gridlatch's labels and annotations are kept.
 type meta struct {
 	path                string
-	there               bool
-	labels, annotations table
+	exists              bool
+	labels, annotations stringMap
 	owners              []metav1.OwnerReference
-	// tool is the one that the object is of; nil if none is known.
+	// tool is the tool that has created the object, and nil if no tool is known.
 	tool *policy.Tool
 }
 
-// table is a map of strings in an object; there tells an empty one from none.
-type table struct {
-	there  bool
-	known  map[string]string
-	others int // how many bytes what is not known has, keys and values
+// stringMap is a map of strings in an object.
+type stringMap struct {
+	exists     bool              // an empty map exists
+	known      map[string]string // Gridlatch's own members
+	otherBytes int               // the size of the other members, keys and values
 }
 
-// metadata reads metadata at a path such as /metadata.
+// metadata returns a function that reads metadata. path names the metadata in messages, and pointer
+// is its JSON pointer.
 func (o *object) metadata(path, pointer string, into *meta) func() error {
 	into.path = pointer
 	return func() error {
-		into.there = o.PeekKind() == '{'
+		into.exists = o.PeekKind() == '{'
 		return o.Fields(path, map[string]func() error{
-			"labels":          o.table(path+".labels", &into.labels, into),
-			"annotations":     o.table(path+".annotations", &into.annotations, into),
-			"ownerReferences": o.decode(path+".ownerReferences", mostOwners, &into.owners),
+			"labels":          o.stringMap(path+".labels", &into.labels, into),
+			"annotations":     o.stringMap(path+".annotations", &into.annotations, into),
+			"ownerReferences": o.decode(path+".ownerReferences", maxOwnerBytes, &into.owners),
 		})
 	}
 }
 
-// table reads what is ours of labels or annotations, and of what tool all of them are.
-func (o *object) table(path string, into *table, of *meta) func() error {
+// stringMap returns a function that reads Gridlatch's own labels or annotations. All labels and
+// annotations tell which tool has created the object.
+func (o *object) stringMap(path string, into *stringMap, of *meta) func() error {
 	return func() error {
 		if o.PeekKind() == 'n' {
 			return o.Skip()
 		}
-		into.there, into.known = true, map[string]string{}
-		left := mostOurs
+		into.exists, into.known = true, map[string]string{}
+		left := maxOwnBytes
 		return o.Members(path, func(key string) error {
-			ours := hold.Ours(key)
+			ours := hold.IsKnownKey(key)
 			if !ours {
 				of.tool = policy.ToolOf(o.tools, key, of.tool)
 			}
 			if left <= 0 || !ours {
-				if policy.IsWritten(key) {
-					into.known[key] = "" // to be taken off, whatever it says
+				if policy.IsWrittenKey(key) {
+					into.known[key] = "" // to be removed, whatever the value
 				}
-				size, err := o.size()
-				into.others += len(key) + size
+				size, err := o.textSize()
+				into.otherBytes += len(key) + size
 				return err
 			}
 			value, err := o.Text(path, left-len(key))
 			var tooLarge *serving.TooLargeError
 			if errors.As(err, &tooLarge) {
-				left, tooLarge.Most = 0, mostOurs // there is no room for any other
-				if policy.IsWritten(key) {
+				left, tooLarge.Limit = 0, maxOwnBytes // and no other value is read
+				if policy.IsWrittenKey(key) {
 					into.known[key] = ""
 				}
 			}
 			if err != nil {
-				return o.note(err)
+				return o.keepTooLarge(err)
 			}
 			left -= len(key) + len(value)
 			into.known[key] = value
@@ -131,8 +131,8 @@ func (o *object) table(path string, into *table, of *meta) func() error {
 	}
 }
 
-// size reads over a string, and returns how many bytes it has.
-func (o *object) size() (int, error) {
+// textSize reads over a string, and returns how many bytes the string has when it is decoded.
+func (o *object) textSize() (int, error) {
 	raw, err := o.Raw()
 	size := 0
 	for i := 0; i < len(raw); size++ {
@@ -154,58 +154,58 @@ func (o *object) size() (int, error) {
 	return size, err
 }
 
-// podSpec is what is read of a pod's spec, beside what has a place in a
-// corev1.PodSpec.
+// podSpec is what is read of a pod's spec and has no place in a corev1.PodSpec.
 type podSpec struct {
-	containers bool
-	resources  resources
+	hasContainer bool
+	resources    resources
 }
 
-// resources are those of a first container: which are named, and not how much.
-type resources struct{ there, limits, requests, marked, strict bool }
+// resources tells which resources a container names, and not how much of them.
+type resources struct{ exist, haveLimits, haveRequests, havePlacement, haveStrictPlacement bool }
 
-// spec reads the spec of a pod.
+// spec returns a function that reads the spec of a pod.
 func (o *object) spec(path string, into *corev1.PodSpec, also *podSpec) func() error {
 	return o.fields(path, map[string]func() error{
-		"schedulingGates": o.decode(path+".schedulingGates", mostGates, &into.SchedulingGates),
-		"nodeName":        o.decode(path+".nodeName", mostName, &into.NodeName),
-		"nodeSelector":    o.decode(path+".nodeSelector", mostNodes, &into.NodeSelector),
+		"schedulingGates": o.decode(path+".schedulingGates", maxGateBytes, &into.SchedulingGates),
+		"nodeName":        o.decode(path+".nodeName", maxNameBytes, &into.NodeName),
+		"nodeSelector":    o.decode(path+".nodeSelector", maxAffinityBytes, &into.NodeSelector),
 		"affinity": func() error {
 			if o.PeekKind() == '{' {
 				into.Affinity = &corev1.Affinity{}
 			}
 			return o.Fields(path+".affinity", map[string]func() error{
 				"nodeAffinity": func() error {
-					return o.decode(path+".affinity.nodeAffinity", mostNodes, &into.Affinity.NodeAffinity)()
+					return o.decode(path+".affinity.nodeAffinity", maxAffinityBytes, &into.Affinity.NodeAffinity)()
 				},
 			})
 		},
 		"containers": func() error {
 			return o.List(path+".containers", func() error {
-				if also.containers {
+				if also.hasContainer {
 					return o.Skip()
 				}
-				also.containers = true
+				also.hasContainer = true
 				return o.container(path+".containers[0]", &also.resources)
 			})
 		},
 	})
 }
 
+// container reads the resources of a container.
 func (o *object) container(path string, into *resources) error {
 	return o.Fields(path, map[string]func() error{
 		"resources": func() error {
-			into.there = o.PeekKind() == '{'
+			into.exist = o.PeekKind() == '{'
 			return o.Fields(path+".resources", map[string]func() error{
 				"limits": func() error {
-					into.limits = o.PeekKind() == '{'
+					into.haveLimits = o.PeekKind() == '{'
 					return o.Fields(path+".resources.limits", map[string]func() error{
-						string(v1alpha1.PlacementResource):       o.seen(&into.marked),
-						string(v1alpha1.StrictPlacementResource): o.seen(&into.strict),
+						string(v1alpha1.PlacementResource):       o.noteMember(&into.havePlacement),
+						string(v1alpha1.StrictPlacementResource): o.noteMember(&into.haveStrictPlacement),
 					})
 				},
 				"requests": func() error {
-					into.requests = o.PeekKind() == '{'
+					into.haveRequests = o.PeekKind() == '{'
 					return o.Skip()
 				},
 			})
@@ -213,64 +213,65 @@ func (o *object) container(path string, into *resources) error {
 	})
 }
 
-// seen notes that a member is there.
-func (o *object) seen(it *bool) func() error {
+// noteMember returns a function that reads over a member and notes that the member exists.
+func (o *object) noteMember(it *bool) func() error {
 	return func() error {
 		*it = true
 		return o.Skip()
 	}
 }
 
-// aPod is a pod as far as it is read, and how it came.
-type aPod struct {
+// decodedPod is the part of a pod that is read, and its metadata as they came.
+type decodedPod struct {
 	corev1.Pod
-	came meta
+	original meta
 	podSpec
 	tooLarge error
 }
 
 // readPod reads a pod.
-func readPod(raw []byte) (*aPod, error) {
+func readPod(raw []byte) (*decodedPod, error) {
 	o := newObject(raw)
-	pod := &aPod{}
+	pod := &decodedPod{}
 	err := o.Fields("pod", map[string]func() error{
-		"metadata": o.metadata("metadata", "/metadata", &pod.came),
+		"metadata": o.metadata("metadata", "/metadata", &pod.original),
 		"spec":     o.spec("spec", &pod.Spec, &pod.podSpec),
 	})
-	pod.came.own(&pod.ObjectMeta)
+	pod.original.fill(&pod.ObjectMeta)
 	pod.tooLarge = o.tooLarge
 	return pod, err
 }
 
-// aJob is a Job as far as it is read, and how it and its template came.
-type aJob struct {
+// decodedJob is the part of a Job that is read, and the metadata of the Job and its template as
+// they came.
+type decodedJob struct {
 	batchv1.Job
-	came, template meta
-	tooLarge       error
+	original, originalTemplate meta
+	tooLarge                   error
 }
 
 // readJob reads a Job.
-func readJob(raw []byte) (*aJob, error) {
+func readJob(raw []byte) (*decodedJob, error) {
 	o := newObject(raw)
-	job := &aJob{}
+	job := &decodedJob{}
 	spec, template := &job.Spec, &job.Spec.Template
 	err := o.Fields("job", map[string]func() error{
-		"metadata": o.metadata("metadata", "/metadata", &job.came),
+		"metadata": o.metadata("metadata", "/metadata", &job.original),
 		"spec": o.fields("spec", map[string]func() error{
-			"suspend":               o.decode("spec.suspend", mostNumber, &spec.Suspend),
-			"parallelism":           o.decode("spec.parallelism", mostNumber, &spec.Parallelism),
-			"completions":           o.decode("spec.completions", mostNumber, &spec.Completions),
-			"activeDeadlineSeconds": o.decode("spec.activeDeadlineSeconds", mostNumber, &spec.ActiveDeadlineSeconds),
-			"managedBy":             o.decode("spec.managedBy", mostName, &spec.ManagedBy),
+			"suspend":               o.decode("spec.suspend", maxNumberBytes, &spec.Suspend),
+			"parallelism":           o.decode("spec.parallelism", maxNumberBytes, &spec.Parallelism),
+			"completions":           o.decode("spec.completions", maxNumberBytes, &spec.Completions),
+			"activeDeadlineSeconds": o.decode("spec.activeDeadlineSeconds", maxNumberBytes, &spec.ActiveDeadlineSeconds),
+			"managedBy":             o.decode("spec.managedBy", maxNameBytes, &spec.ManagedBy),
 			"template": o.fields("spec.template", map[string]func() error{
-				"metadata": o.metadata("spec.template.metadata", "/spec/template/metadata", &job.template),
+				"metadata": o.metadata("spec.template.metadata", "/spec/template/metadata", &job.originalTemplate),
 				"spec":     o.spec("spec.template.spec", &template.Spec, &podSpec{}),
 			}),
 		}),
 	})
-	job.template.path = "/spec/template/metadata"
-	job.came.own(&job.ObjectMeta)
-	job.template.own(&template.ObjectMeta)
+	job.originalTemplate.path = "/spec/template/metadata"
+	job.original.fill(&job.ObjectMeta)
+	job.originalTemplate.fill(&template.ObjectMeta)
 	job.tooLarge = o.tooLarge
 	return job, err
 }

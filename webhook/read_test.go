@@ -34,34 +34,34 @@ func TestWhatIsTooLargeStartsWithAWarning(t *testing.T) {
 	gated := `"schedulingGates":[{"name":"gridlatch.dev/carbon"},{"name":"other"}]`
 	for name, tt := range map[string]struct{ kind, object, want string }{
 		"owners of a pod": {
-			"Pod", `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, mostOwners) + `]},"spec":{` + gated + `}}`, "metadata.ownerReferences: want at most 64 KiB",
+			"Pod", `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, maxOwnerBytes) + `]},"spec":{` + gated + `}}`, "metadata.ownerReferences: want at most 64 KiB",
 		},
 		"gates of a pod": {
-			"Pod", `{"metadata":{` + wish + `},"spec":{"schedulingGates":[` + list(`{}`, mostGates) + `]}}`, "spec.schedulingGates: want at most 64 KiB",
+			"Pod", `{"metadata":{` + wish + `},"spec":{"schedulingGates":[` + list(`{}`, maxGateBytes) + `]}}`, "spec.schedulingGates: want at most 64 KiB",
 		},
 		"the affinity of a pod": {
-			"Pod", `{"metadata":{` + wish + `},"spec":{` + gated + `,"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[` + list(`{}`, mostNodes) + `]}}}}`,
+			"Pod", `{"metadata":{` + wish + `},"spec":{` + gated + `,"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[` + list(`{}`, maxAffinityBytes) + `]}}}}`,
 			"spec.affinity.nodeAffinity: want at most 128 KiB",
 		},
 		"our annotations of a pod": {
-			"Pod", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/reason":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/other":""}},"spec":{` + gated + `}}`,
+			"Pod", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/reason":"` + strings.Repeat("x", maxOwnBytes) + `","gridlatch.dev/other":""}},"spec":{` + gated + `}}`,
 			"metadata.annotations: want at most 64 KiB",
 		},
 		"padding of a pod in front of what is forged": {
-			"Pod", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/junk":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/started":"forged"},` +
-				`"labels":{"gridlatch.dev/junk":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/state":"forged"}},"spec":{` + gated + `}}`,
+			"Pod", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/junk":"` + strings.Repeat("x", maxOwnBytes) + `","gridlatch.dev/started":"forged"},` +
+				`"labels":{"gridlatch.dev/junk":"` + strings.Repeat("x", maxOwnBytes) + `","gridlatch.dev/state":"forged"}},"spec":{` + gated + `}}`,
 			"metadata.annotations: want at most 64 KiB",
 		},
 		"padding of a Job in front of what is forged": {
-			"Job", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/junk":"` + strings.Repeat("x", mostOurs) + `","gridlatch.dev/started":"forged"},"labels":{"gridlatch.dev/state":"forged"}},` +
+			"Job", `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/junk":"` + strings.Repeat("x", maxOwnBytes) + `","gridlatch.dev/started":"forged"},"labels":{"gridlatch.dev/state":"forged"}},` +
 				`"spec":{"template":{"metadata":{"labels":{"gridlatch.dev/state":"forged"},"annotations":{"gridlatch.dev/latest-start":"forged"}},"spec":{` + gated + `}}}}`,
 			"metadata.annotations: want at most 64 KiB",
 		},
 		"owners of a Job": {
-			"Job", `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, mostOwners) + `]},"spec":{"template":{}}}`, "metadata.ownerReferences: want at most 64 KiB",
+			"Job", `{"metadata":{` + wish + `,"ownerReferences":[` + list(`{}`, maxOwnerBytes) + `]},"spec":{"template":{}}}`, "metadata.ownerReferences: want at most 64 KiB",
 		},
 		"the node selector of a Job": {
-			"Job", `{"metadata":{` + wish + `},"spec":{"template":{"spec":{"nodeSelector":{` + list(`"":""`, mostNodes) + `}}}}}`, "spec.template.spec.nodeSelector: want at most 128 KiB",
+			"Job", `{"metadata":{` + wish + `},"spec":{"template":{"spec":{"nodeSelector":{` + list(`"":""`, maxAffinityBytes) + `}}}}}`, "spec.template.spec.nodeSelector: want at most 128 KiB",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestWhatIsOthersIsNotReadAndStays(t *testing.T) {
 		}
 		for _, m := range all {
 			for _, table := range []map[string]string{m.Labels, m.Annotations} {
-				maps.DeleteFunc(table, func(key, _ string) bool { return hold.Ours(key) })
+				maps.DeleteFunc(table, func(key, _ string) bool { return hold.IsKnownKey(key) })
 			}
 			want := meta
 			want.Annotations = others
@@ -234,16 +234,16 @@ func sameAsPod(t *testing.T, want *corev1.Pod) {
 	}
 	sameMeta(t, want.ObjectMeta, got.ObjectMeta)
 	sameSpec(t, want.Spec, got.Spec)
-	if got.containers != (len(want.Spec.Containers) > 0) {
-		t.Errorf("containers: %t", got.containers)
+	if got.hasContainer != (len(want.Spec.Containers) > 0) {
+		t.Errorf("containers: %t", got.hasContainer)
 	}
-	if !got.containers {
+	if !got.hasContainer {
 		return
 	}
 	of := want.Spec.Containers[0].Resources
 	_, marked := of.Limits[v1alpha1.PlacementResource]
 	_, strict := of.Limits[v1alpha1.StrictPlacementResource]
-	has := resources{there: got.resources.there, limits: len(of.Limits) > 0, requests: len(of.Requests) > 0, marked: marked, strict: strict}
+	has := resources{exist: got.resources.exist, haveLimits: len(of.Limits) > 0, haveRequests: len(of.Requests) > 0, havePlacement: marked, haveStrictPlacement: strict}
 	if diff := cmp.Diff(has, got.resources, cmp.AllowUnexported(resources{})); diff != "" {
 		t.Error(diff)
 	}
@@ -277,7 +277,7 @@ func sameMeta(t *testing.T, want, got metav1.ObjectMeta) {
 	ours := func(all map[string]string) map[string]string {
 		known := map[string]string{}
 		maps.Copy(known, all)
-		maps.DeleteFunc(known, func(key, _ string) bool { return !hold.Ours(key) })
+		maps.DeleteFunc(known, func(key, _ string) bool { return !hold.IsKnownKey(key) })
 		return known
 	}
 	known := metav1.ObjectMeta{Labels: ours(want.Labels), Annotations: ours(want.Annotations)}

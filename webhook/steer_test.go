@@ -202,7 +202,7 @@ func TestAPodThatStartsAtOncePrefersTheCleanestNow(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := admitPod(t, twoGrids(t, tt.north, tt.south, tt.change), tt.pod)
-			if diff := cmp.Diff(tt.want, policy.Preferred(&got.Spec)); diff != "" {
+			if diff := cmp.Diff(tt.want, policy.Preferences(&got.Spec)); diff != "" {
 				t.Error(diff)
 			}
 			if planned := got.Annotations[v1alpha1.PlannedLocationAnnotation]; planned != tt.planned || hold.HasGate(got.Spec.SchedulingGates) {
@@ -257,7 +257,7 @@ func TestAJobThatStartsAtOnceHasItsPodsComeBack(t *testing.T) {
 		t.Fatalf("labels %v, pods %v", job.Labels, template.Annotations)
 	}
 	pod := admitPod(t, w, ofJob(&corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}))
-	if diff := cmp.Diff([]corev1.PreferredSchedulingTerm{inGrid("south")}, policy.Preferred(&pod.Spec)); diff != "" {
+	if diff := cmp.Diff([]corev1.PreferredSchedulingTerm{inGrid("south")}, policy.Preferences(&pod.Spec)); diff != "" {
 		t.Error(diff)
 	}
 }

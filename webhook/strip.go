@@ -13,50 +13,51 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// Who makes the pods of Jobs: with --use-service-account-credentials, as kubeadm
-// sets it, and without.
+// These users make the pods of Jobs: with --use-service-account-credentials, as kubeadm sets the
+// flag, and without the flag.
 const (
 	jobController     = "system:serviceaccount:kube-system:job-controller"
 	controllerManager = "system:kube-controller-manager"
 )
 
-// asks reports whether an object is created with the wish to wait, of itself or of
-// its pod template. The matchConditions say the same.
-func asks(objects ...metav1.Object) bool {
+// wantToWait reports whether one of the objects asks to wait: a Job or its pod template. The
+// matchConditions say the same.
+func wantToWait(objects ...metav1.Object) bool {
 	return slices.ContainsFunc(objects, func(o metav1.Object) bool {
 		wish, ok := policy.Wish(o)
 		return ok && wish != "false"
 	})
 }
 
-// vouched reports whether what only Gridlatch writes is to be believed of a pod:
-// the Job controller has copied it from a template, which has been here with its
-// Job. Of anything else, anybody may have written it.
-func vouched(req serving.Review, pod metav1.Object) bool {
+// isVouchedFor reports whether the webhook believes what only Gridlatch writes on a pod. The Job
+// controller has copied it from a template that was here with its Job. On any other pod, anybody
+// may have written it.
+func isVouchedFor(req serving.Review, pod metav1.Object) bool {
 	by := req.Username
-	return hold.JobOf(pod) != nil && (by == jobController || by == controllerManager)
+	return hold.OwningJob(pod) != nil && (by == jobController || by == controllerManager)
 }
 
-// stripPod takes off a pod that does not ask to wait what only Gridlatch writes,
-// and changes nothing else.
+// stripPod removes what only Gridlatch writes from a pod that does not ask to wait, and changes
+// nothing else.
 func stripPod(pod *corev1.Pod) verdict {
-	strip(&pod.ObjectMeta)
-	return verdict{outcome: stripped, noted: true, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
+	stripMetadata(&pod.ObjectMeta)
+	return verdict{outcome: stripped, changesMetadata: true, patch: dropGate(pod.Spec.SchedulingGates, "/spec")}
 }
 
-// stripJob does so with a Job and its pod template.
+// stripJob removes what only Gridlatch writes from a Job that does not ask to wait, and from its
+// pod template.
 func stripJob(job *batchv1.Job) verdict {
-	strip(&job.ObjectMeta)
-	strip(&job.Spec.Template.ObjectMeta)
-	return verdict{outcome: stripped, noted: true}
+	stripMetadata(&job.ObjectMeta)
+	stripMetadata(&job.Spec.Template.ObjectMeta)
+	return verdict{outcome: stripped, changesMetadata: true}
 }
 
-func strip(meta *metav1.ObjectMeta) {
+func stripMetadata(meta *metav1.ObjectMeta) {
 	policy.ForgetNotes(meta.Annotations)
 	delete(meta.Labels, v1alpha1.StateLabel)
 }
 
-// dropGate takes our gate off the gates of a spec at path, if it is among them.
+// dropGate removes our gate from the gates of a spec at path, if our gate is among them.
 func dropGate(gates []corev1.PodSchedulingGate, path string) patch {
 	if !hold.HasGate(gates) {
 		return nil

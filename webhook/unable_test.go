@@ -39,7 +39,7 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := dirtyNow(t)
-			w.Unable = func(namespace string) string {
+			w.WhyUnable = func(namespace string) string {
 				if namespace == tt.unable {
 					return unable
 				}

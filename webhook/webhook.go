@@ -21,28 +21,29 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// Path is where the webhook answers.
+// Path is the path of the webhook's URL.
 const Path = "/hold"
 
-// Webhook decides on pods and Jobs at their creation. All fields but Unable and
-// Mark are required.
+// Webhook decides on pods and Jobs at their creation. All fields but WhyUnable and MarkForExtender
+// are required.
 type Webhook struct {
-	// Reader reads the caches that gating.CacheByObject describes.
+	// Reader reads the cache that package policy/cached describes.
 	Reader client.Reader
 	// Records knows the Jobs that were decided on.
 	Records  *gating.Records
 	Policies policy.Policies
 	Store    *forecast.Store
-	// Runs knows how long work runs that does not say.
+	// Runs knows how long work runs that asks for no duration.
 	Runs    *gating.Runs
 	Clock   policy.Clock
 	Metrics *Metrics
-	// Unable says why what is held in a namespace could not be let go, so that no
-	// more is to be held there; empty if it can be. Nil is never.
-	Unable func(namespace string) string
-	// Mark has pods that may wait carry the extended resource by which the
-	// scheduler knows that the extender is to be asked about them.
-	Mark bool
+	// WhyUnable says why held work in a namespace could not be released. The webhook then holds
+	// nothing there. The reason is empty if a release is possible. Without WhyUnable a release is
+	// always possible.
+	WhyUnable func(namespace string) string
+	// MarkForExtender gives pods that may wait the extended resource by which kube-scheduler knows
+	// that the extender must be asked about them.
+	MarkForExtender bool
 }
 
 // Handle decides on one object.
@@ -54,43 +55,37 @@ func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.A
 	var err error
 	switch req.Kind.Kind {
 	case "Pod":
-		v, err = w.onPod(ctx, req)
+		v, err = w.admitPod(ctx, req)
 	case "Job":
-		v, err = w.onJob(ctx, req)
+		v, err = w.admitJob(ctx, req)
 	default:
 		return verdict{}.response(req)
 	}
 	if err != nil {
-		log.FromContext(ctx).Error(err, "cannot decide, letting it pass", "kind", req.Kind.Kind, "namespace", req.Namespace)
-		v = verdict{outcome: failed, warnings: []string{"gridlatch could not decide on this " + req.Kind.Kind + ", it is not held"}}
+		log.FromContext(ctx).Error(err, "cannot decide on an object, which passes unchanged", "kind", req.Kind.Kind, "namespace", req.Namespace)
+		v = verdict{outcome: failed, warnings: []string{"Gridlatch could not decide on this " + req.Kind.Kind + ", which is not held"}}
 	}
 	w.Metrics.decided(req.Kind.Kind, v.outcome)
 	return v.response(req)
 }
 
-// unable says why work that had better wait is not held in a namespace; empty if
-// it is.
-func (w *Webhook) unable(namespace string) string {
-	if w.Unable == nil {
+// whyUnable says why work in a namespace is not held although waiting pays. The reason is empty if
+// the work can be held.
+func (w *Webhook) whyUnable(namespace string) string {
+	if w.WhyUnable == nil {
 		return ""
 	}
-	return w.Unable(namespace)
+	return w.WhyUnable(namespace)
 }
 
-// warned is a verdict with a warning.
-func (v verdict) warned(why string) verdict {
-	v.warnings = append(v.warnings, why)
-	return v
-}
-
-// verdict is what is decided on one object. With errs it is refused.
+// verdict is the decision on one object. With errs, the object is refused.
 type verdict struct {
 	outcome outcome
 	errs    field.ErrorList
-	// noted says that labels and annotations have been written to.
-	noted    bool
-	patch    patch
-	warnings []string
+	// changesMetadata says that labels or annotations have changed.
+	changesMetadata bool
+	patch           patch
+	warnings        []string
 }
 
 // warn adds warnings.
@@ -99,11 +94,11 @@ func (v verdict) warn(warnings ...string) verdict {
 	return v
 }
 
-// notHeld begins what is said of work that asked to be held and cannot be.
+// notHeld begins the reason of work that asked to be held and cannot be held.
 const notHeld = "not held: "
 
-// mark notes on work that it asked to be held and cannot be.
-func (v verdict) mark(annotations map[string]string) verdict {
+// asNotHeld writes on work that the work asked to be held and cannot be held.
+func (v verdict) asNotHeld(annotations map[string]string) verdict {
 	annotations[v1alpha1.OutcomeAnnotation] = v1alpha1.OutcomeNotHeld
 	return v
 }
@@ -119,59 +114,58 @@ func (v verdict) response(req serving.Review) *admissionv1.AdmissionResponse {
 	return response
 }
 
-// refuse answers as the API server itself would for an invalid object.
+// refuse answers as the API server itself does for an invalid object.
 func refuse(req serving.Review, errs field.ErrorList) *admissionv1.AdmissionResponse {
 	status := apierrors.NewInvalid(schema.GroupKind{Group: req.Kind.Group, Kind: req.Kind.Kind}, req.Name, errs).Status()
 	status.Code = http.StatusUnprocessableEntity
 	return &admissionv1.AdmissionResponse{Result: &status}
 }
 
-// choice is the policy for an ask, or why there is none: the ask is refused for
-// errs, or the work is let go with a warning.
+// choice is the policy for an ask. Without a policy, the object is refused with errs, or the work
+// starts with a warning.
 type choice struct {
 	policy  *policy.Policy
 	errs    field.ErrorList
 	warning string
-	// notHeld says that the work asked to be held and cannot be.
+	// notHeld says that the work asked to be held and cannot be held.
 	notHeld bool
 }
 
-// without is the verdict where there is no policy; start makes that of work
-// that is let go, whose annotations these are.
-func (c choice) without(annotations map[string]string, start func(why string) verdict) verdict {
+// verdict returns the verdict on an object without a policy. start lets the work start, and
+// annotations are those of the work.
+func (c choice) verdict(annotations map[string]string, start func(why string) verdict) verdict {
 	if len(c.errs) > 0 {
 		return verdict{outcome: refused, errs: c.errs}
 	}
 	v := start(c.warning)
 	if c.notHeld {
-		v = v.mark(annotations)
+		v = v.asNotHeld(annotations)
 	}
 	return v.warn(c.warning)
 }
 
-// blame refuses an object for what is wrong with it. What a controller has created
-// is let go: whoever made that would not see why nothing runs, and may not have
-// made it wrong.
-func blame(object metav1.Object, errs field.ErrorList) choice {
+// refuseOrStart refuses an object with mistakes. An object of a controller is not refused, but
+// starts: its user would not see why nothing runs, and may not have made the mistake.
+func refuseOrStart(object metav1.Object, errs field.ErrorList) choice {
 	if metav1.GetControllerOfNoCopy(object) != nil {
 		return choice{warning: notHeld + errs.ToAggregate().Error(), notHeld: true}
 	}
 	return choice{errs: errs}
 }
 
-// choose finds the policy for an object.
-func (w *Webhook) choose(ctx context.Context, ask policy.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
-	c, err := w.find(ctx, ask, namespace, path)
+// choosePolicy finds the policy for an object.
+func (w *Webhook) choosePolicy(ctx context.Context, ask policy.Ask, object metav1.Object, namespace string, path *field.Path) (choice, error) {
+	c, err := w.findPolicy(ctx, ask, namespace, path)
 	if len(c.errs) > 0 {
-		c = blame(object, c.errs)
+		c = refuseOrStart(object, c.errs)
 	}
 	return c, err
 }
 
-// find finds the policy: the one asked for, else the namespace's, else the
-// default. A name in the ask that is not known is the user's mistake; one on
-// the namespace is not.
-func (w *Webhook) find(ctx context.Context, ask policy.Ask, namespace string, path *field.Path) (choice, error) {
+// findPolicy finds the policy that the ask names, or else the policy that the namespace names, or
+// else the default policy. A policy in the ask that does not exist is a mistake of the user. A
+// policy on the namespace that does not exist is not.
+func (w *Webhook) findPolicy(ctx context.Context, ask policy.Ask, namespace string, path *field.Path) (choice, error) {
 	name, asked := ask.Policy, ask.Policy != ""
 	if !asked {
 		name = policy.NamespacePolicy(ctx, w.Reader, namespace)
@@ -193,7 +187,7 @@ func (w *Webhook) find(ctx context.Context, ask policy.Ask, namespace string, pa
 	return choice{policy: rules}, nil
 }
 
-// wantPolicy says which policies there are.
+// wantPolicy says which policies exist.
 func (w *Webhook) wantPolicy(ctx context.Context) string {
 	want := "want the name of a CarbonPolicy"
 	policies, err := w.Policies.List(ctx)

@@ -42,7 +42,7 @@ func admitJob(t *testing.T, w *Webhook, job *batchv1.Job) *batchv1.Job {
 
 func TestHowAJobIsHeld(t *testing.T) {
 	const held, released = v1alpha1.StateHeld, v1alpha1.StateReleased
-	queued := map[string]string{hold.KueueQueue: "team"}
+	queued := map[string]string{hold.KueueQueueLabel: "team"}
 	tests := map[string]struct {
 		job       batchv1.Job
 		suspended bool
@@ -84,7 +84,7 @@ func TestHowAJobIsHeld(t *testing.T) {
 		},
 		"at the queue, beside others": {
 			job: batchv1.Job{
-				ObjectMeta: metav1.ObjectMeta{Labels: queued, Annotations: tolerant(map[string]string{hold.KueueGates: "a.example/b"})},
+				ObjectMeta: metav1.ObjectMeta{Labels: queued, Annotations: tolerant(map[string]string{hold.KueueGatesAnnotation: "a.example/b"})},
 			}, state: held, by: v1alpha1.HoldByKueue, template: released, queue: "a.example/b," + v1alpha1.Gate,
 		},
 		"not at all, if another controller runs it": {
@@ -98,11 +98,11 @@ func TestHowAJobIsHeld(t *testing.T) {
 			got := admitJob(t, dirtyNow(t), &tt.job)
 			if suspended := ptr.Deref(got.Spec.Suspend, false); suspended != tt.suspended || got.Labels[v1alpha1.StateLabel] != tt.state ||
 				got.Annotations[v1alpha1.HeldByAnnotation] != tt.by || got.Spec.Template.Labels[v1alpha1.StateLabel] != tt.template ||
-				got.Annotations[hold.KueueGates] != tt.queue {
+				got.Annotations[hold.KueueGatesAnnotation] != tt.queue {
 				t.Errorf("suspended %v, labels %v, annotations %v, template %v", suspended, got.Labels, got.Annotations, got.Spec.Template.Labels)
 			}
 			again := admitJob(t, dirtyNow(t), got) // by reinvocation, or of a copy
-			if ptr.Deref(again.Spec.Suspend, false) != tt.suspended || again.Annotations[v1alpha1.HeldByAnnotation] != tt.by || again.Annotations[hold.KueueGates] != tt.queue {
+			if ptr.Deref(again.Spec.Suspend, false) != tt.suspended || again.Annotations[v1alpha1.HeldByAnnotation] != tt.by || again.Annotations[hold.KueueGatesAnnotation] != tt.queue {
 				t.Errorf("the second time: suspended %v, annotations %v", again.Spec.Suspend, again.Annotations)
 			}
 		})

@@ -3,44 +3,42 @@ package v1alpha1
 // Prefix begins every annotation, label and resource of Gridlatch.
 const Prefix = "gridlatch.dev/"
 
-// What users write on a Job, a pod or a pod template. All but RunsOfLabel are
-// annotations.
+// These keys are for users, who write them on a Job, a pod or a pod template. All but RunsOfLabel
+// are annotations.
 const (
-	// DelayTolerantAnnotation is the wish to wait: "true", or "false". The label of
-	// the same name is the same wish, and the annotation counts if both are there.
+	// DelayTolerantAnnotation is the wish to wait: "true", or "false". The label of the same name
+	// is the same wish. If both are there, the annotation counts.
 	DelayTolerantAnnotation = Prefix + "delay-tolerant"
-	// DeadlineAnnotation is when the work must be finished: an instant, a duration
-	// after the creation, or a wall-clock time with a zone.
+	// DeadlineAnnotation is when the work must be finished: an instant, a duration after the
+	// creation, or a wall-clock time with a zone.
 	DeadlineAnnotation = Prefix + "deadline"
 	// DurationAnnotation is how long the work runs, such as 2h.
 	DurationAnnotation = Prefix + "duration"
-	// ThresholdAnnotation is an intensity in gCO2eq/kWh. The work starts as soon as it
-	// would run at this intensity or a lower one.
+	// ThresholdAnnotation is an intensity in gCO2eq/kWh. The work starts as soon as it would run at
+	// this intensity or a lower one.
 	ThresholdAnnotation = Prefix + "threshold"
-	// LocationAnnotation pins the work to one location of its policy. On an object of
-	// KEDA, it is the location whose intensity gives the ceiling.
+	// LocationAnnotation pins the work to one location of its policy. On an object of KEDA, it is
+	// the location whose intensity gives the ceiling.
 	LocationAnnotation = Prefix + "location"
-	// PolicyAnnotation names the CarbonPolicy, on work or on a namespace. On an object
-	// of KEDA, it asks for a ceiling. On held work, it is the policy that was found at
-	// admission.
+	// PolicyAnnotation names the CarbonPolicy, on work or on a namespace. On an object of KEDA, it
+	// asks for a ceiling. On held work, it is the policy that was found at admission.
 	PolicyAnnotation = Prefix + "policy"
 	// HoldAnnotation says how a Job is held: HoldByGate, the default, or HoldBySuspend.
 	HoldAnnotation = Prefix + "hold"
 	HoldByGate     = "gate"
 	HoldBySuspend  = "suspend"
-	// PlacementAnnotation says whether the work may run on nodes in a dirtier bucket if
-	// there is no room elsewhere: PlacementPreferred, the default, allows that, and
-	// PlacementStrict does not.
+	// PlacementAnnotation says whether the work may run on nodes in a dirtier bucket if there is no
+	// room elsewhere: PlacementPreferred, the default, allows that, and PlacementStrict does not.
 	PlacementAnnotation = Prefix + "placement"
 	PlacementPreferred  = "preferred"
 	PlacementStrict     = "strict"
-	// RunsOfLabel is the label of Jobs that are runs of the same work: the Jobs with
-	// the same value in a namespace. A Job of a CronJob that asks to wait gets the
-	// CronJob's name, unless the Job has a value already.
+	// RunsOfLabel is the label of Jobs that are runs of the same work: the Jobs with the same value
+	// in a namespace. A Job of a CronJob that asks to wait gets the CronJob's name, unless the Job
+	// has a value already.
 	RunsOfLabel = Prefix + "runs-of"
 )
 
-// What Gridlatch writes on pods and Jobs, and users read. All but Gate and StateLabel
+// Gridlatch writes these keys on pods and Jobs, and users read them. All but Gate and StateLabel
 // are annotations.
 const (
 	// Gate is the scheduling gate that holds a pod.
@@ -50,94 +48,93 @@ const (
 	StateLabel    = Prefix + "state"
 	StateHeld     = "held"
 	StateReleased = "released"
-	// PlannedStartAnnotation is when the work starts by the plan of now (RFC 3339).
+	// PlannedStartAnnotation is when the work is planned to start (RFC 3339).
 	PlannedStartAnnotation = Prefix + "planned-start"
 	// LatestStartAnnotation is when the work starts whatever the grid does (RFC 3339).
 	LatestStartAnnotation = Prefix + "latest-start"
-	// ReasonAnnotation is one plain sentence on why the work waits, or why it started.
-	// On an object of KEDA, it says why the ceiling is as it is.
+	// ReasonAnnotation is one plain sentence on why the work waits, or why it started. On an object
+	// of KEDA, it says why the ceiling is as it is.
 	ReasonAnnotation = Prefix + "reason"
-	// OutcomeAnnotation tells what became of the work where that is neither to be held nor to be
-	// released by Gridlatch: OutcomeNotHeld or OutcomeTaken.
+	// OutcomeAnnotation tells what became of work that Gridlatch neither holds nor releases:
+	// OutcomeNotHeld or OutcomeTaken.
 	OutcomeAnnotation = Prefix + "outcome"
 	// OutcomeNotHeld is the outcome of work that asked to be held and could not be.
 	OutcomeNotHeld = "not-held"
-	// OutcomeTaken is the outcome of a Job that somebody else has let go while Gridlatch held it.
+	// OutcomeTaken is the outcome of a Job that somebody else has started while Gridlatch held it.
 	OutcomeTaken = "taken"
-	// IntensityAtCreationAnnotation is the mean intensity in gCO2eq/kWh that the work
-	// would have had if it had started at its creation. Where the policy chooses the
-	// location, the intensity is multiplied by the location's power factor. Savings
-	// are measured by this intensity.
+	// IntensityAtCreationAnnotation is the mean intensity in gCO2eq/kWh that the work would have
+	// had if it had started at its creation. Where the policy chooses the location, the intensity
+	// is multiplied by the location's power factor. Savings are measured by this intensity.
 	IntensityAtCreationAnnotation = Prefix + "intensity-at-creation"
-	// HeldByAnnotation says how a Job is held whose pods do not carry our gate:
-	// HoldBySuspend if Gridlatch has suspended the Job, and HoldByKueue if its queue
-	// waits for Gridlatch. Gridlatch never resumes a Job without this annotation.
+	// HeldByAnnotation says how a Job is held whose pods do not carry our gate: HoldBySuspend if
+	// Gridlatch has suspended the Job, and HoldByKueue if its queue waits for Gridlatch. Gridlatch
+	// never resumes a Job without this annotation.
 	HeldByAnnotation = Prefix + "held-by"
 	HoldByKueue      = "kueue"
 	// StartedAnnotation is when the work was released (RFC 3339).
 	StartedAnnotation = Prefix + "started"
-	// PlannedLocationAnnotation is where the work is to run by the plan of now. After
-	// the release, it is where the scheduler was asked to put the work. It is written
-	// where the policy chooses between locations.
+	// PlannedLocationAnnotation is where the work is planned to run. After the release, it is where
+	// Gridlatch has asked the scheduler to put the work. Gridlatch writes it only if the policy
+	// chooses between locations.
 	PlannedLocationAnnotation = Prefix + "planned-location"
-	// CandidateLocationsAnnotation names, separated by commas, the locations whose
-	// nodes suit the work, if its own node selector or required affinity rule some
-	// out. NAME=0.7 says that the least power factor of the nodes there is 0.7.
+	// CandidateLocationsAnnotation names, separated by commas, the locations whose nodes are
+	// suitable for the work. Gridlatch writes it if the work's own node selector or required
+	// affinity rules some locations out. NAME=0.7 says that the least power factor of the nodes
+	// there is 0.7.
 	CandidateLocationsAnnotation = Prefix + "candidate-locations"
-	// ExpectedDurationAnnotation is how long a Job that gives no duration is expected
-	// to run by its earlier runs.
+	// ExpectedDurationAnnotation is how long a Job without a duration is expected to run, by its
+	// earlier runs.
 	ExpectedDurationAnnotation = Prefix + "expected-duration"
-	// DurationSourceAnnotation says where the duration of a Job that gives none comes
+	// DurationSourceAnnotation says where the expected duration of a Job without a duration comes
 	// from.
 	DurationSourceAnnotation = Prefix + "duration-source"
 )
 
-// Extended resources. Pods request zero of them, so that kube-scheduler asks the
+// These are extended resources. Pods request zero of them, so that kube-scheduler asks the
 // extender.
 const (
-	// PlacementResource has kube-scheduler ask which nodes are cleanest.
+	// PlacementResource makes kube-scheduler ask which nodes are cleanest.
 	PlacementResource = Prefix + "placement"
-	// StrictPlacementResource has kube-scheduler ask which nodes are too dirty.
+	// StrictPlacementResource makes kube-scheduler ask which nodes are too dirty.
 	StrictPlacementResource = Prefix + "strict-placement"
 )
 
-// What users write on a ScaledObject or a ScaledJob of KEDA, beside PolicyAnnotation and
-// LocationAnnotation.
+// Users write these annotations on a ScaledObject or a ScaledJob of KEDA, beside PolicyAnnotation
+// and LocationAnnotation.
 const (
-	// CeilingsAnnotation has buckets of the object's own, such as 437=110,504=60,*=10.
-	// Without PolicyAnnotation, it asks for a ceiling by the default policy.
+	// CeilingsAnnotation has buckets of the object's own, such as 437=110,504=60,*=10. Without
+	// PolicyAnnotation, it asks for a ceiling by the default policy.
 	CeilingsAnnotation = Prefix + "ceilings"
 	// LowerByAnnotation is by how much the ceiling is lowered at most in each
-	// --ceiling-lower-interval: a number of replicas, or such as 10% of the ceiling in
-	// force. A ceiling is raised at once.
+	// --ceiling-lower-interval: a number of replicas, or a share of the ceiling in force such as
+	// 10%. A ceiling is raised at once.
 	LowerByAnnotation = Prefix + "lower-by"
 )
 
-// What Gridlatch writes on a ScaledObject or a ScaledJob of KEDA, and users read, beside
-// ReasonAnnotation.
+// Gridlatch writes these annotations on a ScaledObject or a ScaledJob of KEDA, and users read them,
+// beside ReasonAnnotation.
 const (
-	// CeilingAnnotation is the ceiling in force, 0 while the object is paused for the
+	// CeilingAnnotation is the ceiling in force. It is 0 while the object is paused for the
 	// ceiling. Without the annotation there is no ceiling.
 	CeilingAnnotation = Prefix + "ceiling"
-	// OriginalMaxReplicaCountAnnotation is the maxReplicaCount that comes back when the
-	// ceiling goes, or MaxReplicaCountUnset. Whoever knows better may change it.
+	// OriginalMaxReplicaCountAnnotation is the maxReplicaCount that comes back when the ceiling
+	// goes, or MaxReplicaCountUnset. Users may change it.
 	OriginalMaxReplicaCountAnnotation = Prefix + "original-max-replica-count"
 	// MaxReplicaCountUnset stands for a maxReplicaCount that is not set.
 	MaxReplicaCountUnset = "unset"
-	// AppliedMaxReplicaCountAnnotation is the maxReplicaCount of a paused object, in the
-	// same form. Otherwise it is the ceiling.
+	// AppliedMaxReplicaCountAnnotation is the maxReplicaCount of a paused object, in the same form.
+	// Otherwise it is the ceiling.
 	AppliedMaxReplicaCountAnnotation = Prefix + "applied-max-replica-count"
 	// CeilingByAnnotation says whose ceiling it is: CarbonPolicy/NAME, or
 	// CarbonAwareKedaScaler/NAMESPACE/NAME.
 	CeilingByAnnotation = Prefix + "ceiling-by"
-	// CeilingPausedWithAnnotation names, separated by commas, KEDA's annotations that
-	// Gridlatch has set and will take away. KEY=VALUE is one that will have that value
-	// again.
+	// CeilingPausedWithAnnotation names, separated by commas, KEDA's annotations that Gridlatch has
+	// set and will remove. KEY=VALUE names an annotation that will have that value again.
 	CeilingPausedWithAnnotation = Prefix + "ceiling-paused-with"
-	// CeilingLoweredAnnotation is when the ceiling in force was last lowered because of
-	// the intensity (RFC 3339).
+	// CeilingLoweredAnnotation is when the ceiling in force was last lowered because of the
+	// intensity (RFC 3339).
 	CeilingLoweredAnnotation = Prefix + "ceiling-lowered"
-	// CeilingReleasedAnnotation is until when a ceiling that was taken off by hand is
-	// not set again (RFC 3339).
+	// CeilingReleasedAnnotation is until when a ceiling that a user has removed is not set again
+	// (RFC 3339).
 	CeilingReleasedAnnotation = Prefix + "ceiling-released"
 )

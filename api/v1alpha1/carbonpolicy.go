@@ -2,8 +2,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// CarbonPolicy says how long work may wait, by which forecast, how much may run
-// at which carbon intensity, and when carbon does not count.
+// CarbonPolicy says how long work may wait, by which forecast, how much may run at which carbon
+// intensity, and when carbon does not count.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,categories=gridlatch,shortName=cpol
@@ -31,7 +31,7 @@ type CarbonPolicy struct {
 	// +optional
 	// +kubebuilder:default={}
 	Spec CarbonPolicySpec `json:"spec,omitempty"`
-	// status is what the controller knows of the grid and holds.
+	// status is what Gridlatch knows of the grid, and how much work it holds.
 	// +optional
 	Status CarbonPolicyStatus `json:"status,omitempty"`
 }
@@ -46,8 +46,7 @@ type CarbonPolicyList struct {
 	Items []CarbonPolicy `json:"items"`
 }
 
-// Duration is a span of time as users write it: 90m, 8h, 1d12h, 1w or PT8H. A day
-// has 24 hours.
+// Duration is a length of time as users write it: 90m, 8h, 1d12h, 1w or PT8H. A day has 24 hours.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=32
@@ -60,28 +59,28 @@ type Duration string
 // +kubebuilder:validation:Pattern=`^(100([.]0{1,6})?|[0-9]{1,2}([.][0-9]{1,6})?)$`
 type Percentage string
 
-// CarbonPolicySpec is what a policy sets. Every field has a default. The empty
-// spec is the spec of the built-in policy.
+// CarbonPolicySpec is what a policy sets. Every field has a default. The empty spec is the spec of
+// the built-in policy.
 type CarbonPolicySpec struct {
 	// forecast says where the forecast comes from, and how long it can be used.
 	// +optional
 	// +kubebuilder:default={}
 	Forecast ForecastSource `json:"forecast,omitempty"`
 
-	// locations are the grid locations, with the names that the forecast has for
-	// them. The first location is the default. Without any, the forecast must have
-	// one location, which is used. If at least two locations have a nodeSelector,
-	// Gridlatch chooses where work runs, too.
+	// locations are the grid locations of this policy. Their names are the names in the forecast.
+	// The first location is the default. If the list is empty, the forecast must have exactly one
+	// location, and Gridlatch uses that one. If at least two locations have a nodeSelector,
+	// Gridlatch also chooses where work runs.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.name == b.name))",message="must have a different name for each location"
 	Locations []Location `json:"locations,omitempty"`
 
-	// buckets limit how many released pods run at once at each location, by the
-	// carbon intensity there. They are in ascending order of upTo. The last bucket
-	// holds for every higher intensity, too. Without buckets there is no limit.
-	// Work whose latest start has come starts whatever the buckets say.
+	// buckets limit how many released pods run at once at each location, by the carbon intensity
+	// there. The buckets are in ascending order of upTo. The last bucket also applies to every
+	// higher intensity. Without buckets there is no limit. Work whose latest start has come starts
+	// whatever the buckets say.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
@@ -90,33 +89,32 @@ type CarbonPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.filter(b, !has(b.upTo)).size() == 0 || self.filter(b, !has(b.upTo)).size() == 1 && !has(self[self.size() - 1].upTo)",message="must have upTo in every bucket but the last"
 	Buckets []Bucket `json:"buckets,omitempty"`
 
-	// maxDelay is how long after its creation work without a deadline starts at the
-	// latest: a duration from 0s to 366d, such as 24h or 1d12h.
+	// maxDelay is the longest wait of work without a deadline. Such work starts at the latest so
+	// long after its creation. The value is a duration from 0s to 366d, such as 24h or 1d12h.
 	// +optional
 	// +kubebuilder:default="24h"
 	MaxDelay Duration `json:"maxDelay,omitempty"`
 
-	// defaultDuration is how long work is expected to run that gives no duration and
-	// has not run before: a duration above 0s and up to 366d, such as 1h.
+	// defaultDuration is how long work is expected to run if the work gives no duration and has not
+	// run before. The value is a duration above 0s and up to 366d, such as 1h.
 	// +optional
 	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be more than 0s"
 	DefaultDuration Duration `json:"defaultDuration,omitempty"`
 
-	// minGainPercent is the least saving for which work is held, in percent of the
-	// carbon that the work would cause if it started at once.
+	// minGainPercent is the least saving for which work is held, in percent of the carbon that the
+	// work would cause if it started at once.
 	// +optional
 	// +kubebuilder:default="1"
 	MinGainPercent Percentage `json:"minGainPercent,omitempty"`
 
-	// waitPricePercentPerHour is what an hour of waiting costs, in percent of the
-	// carbon that the work causes. A higher price prefers earlier starts where the
-	// saving is small.
+	// waitPricePercentPerHour is the price of one hour of waiting, in percent of the carbon that
+	// the work causes. With a higher price, work starts earlier if a later start saves little.
 	// +optional
 	// +kubebuilder:default="0.1"
 	WaitPricePercentPerHour Percentage `json:"waitPricePercentPerHour,omitempty"`
 
-	// exemptions are times when carbon does not count: new work starts at once, and
+	// exemptions are times when carbon does not count. In these times, new work starts at once, and
 	// held work is released.
 	// +optional
 	// +listType=atomic
@@ -126,13 +124,13 @@ type CarbonPolicySpec struct {
 
 // Bucket is a range of carbon intensities, and how many pods may run in it.
 type Bucket struct {
-	// upTo is the upper bound of the range in gCO2eq/kWh. The bound belongs to the
-	// range. The last bucket needs none.
+	// upTo is the upper bound of the range in gCO2eq/kWh. The bound itself belongs to the range.
+	// The last bucket needs no upTo.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	UpTo *int32 `json:"upTo,omitempty"`
-	// ceiling is how many pods may run at once.
+	// ceiling is how many pods may run at once in this bucket.
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Ceiling int32 `json:"ceiling"`
@@ -145,10 +143,9 @@ type ForecastSource struct {
 	// +kubebuilder:default={}
 	ConfigMap ConfigMapKey `json:"configMap,omitempty"`
 
-	// maxAge is the age up to which a forecast is trusted: a duration above 0s and up
-	// to 366d, such as 24h. An older forecast only counts for what forecasts of that
-	// age were worth in the past. Until Gridlatch has learned that, no work is held by
-	// an older forecast.
+	// maxAge is the age up to which a forecast is trusted: a duration above 0s and up to 366d, such
+	// as 24h. Gridlatch uses an older forecast only as far as forecasts of that age were right in
+	// the past. Until Gridlatch has learned this, an older forecast holds no work.
 	// +optional
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be more than 0s"
@@ -169,8 +166,8 @@ type ConfigMapKey struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
-	// key is the key of binaryData, or else of data, that holds the forecast as a
-	// JSON array.
+	// key is the key under which the ConfigMap has the forecast as a JSON array. Gridlatch looks in
+	// binaryData first, and then in data.
 	// +optional
 	// +kubebuilder:default=data
 	// +kubebuilder:validation:MaxLength=253
@@ -185,13 +182,12 @@ type Location struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// nodeSelector has the labels of the nodes that draw their power at this
-	// location. A node with the labels of several locations belongs to the first of
-	// them. If at least two locations have a nodeSelector, work runs where it is
-	// cleanest, unless the work is pinned to one location. Gridlatch chooses location
-	// and start together, and asks the scheduler to prefer the nodes of the chosen
-	// location. The scheduler may still choose others. Of equally clean locations,
-	// the first is taken.
+	// nodeSelector has the labels of the nodes that draw their power at this location. A node with
+	// the labels of several locations belongs to the first of them. If at least two locations have
+	// a nodeSelector, work runs where it is cleanest, unless the work is pinned to one location.
+	// Gridlatch chooses location and start together, and asks the scheduler to prefer the nodes of
+	// the chosen location. The scheduler may still choose other nodes. If several locations are
+	// equally clean, Gridlatch chooses the first.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="must have keys that a node's label can have, such as topology.kubernetes.io/region"
@@ -199,7 +195,7 @@ type Location struct {
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 }
 
-// Exemption is a time when carbon does not count: a schedule, or a window.
+// Exemption is a time when carbon does not count: a schedule, or a window from one time to another.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.schedule) != (has(self.from) || has(self.to))",message="must have either schedule, or from and to"
 // +kubebuilder:validation:XValidation:rule="has(self.from) == has(self.to)",message="from and to go together"
@@ -232,28 +228,30 @@ type Exemption struct {
 
 // CarbonPolicyStatus is what the controller last saw and decided.
 type CarbonPolicyStatus struct {
-	// conditions are Ready, ForecastUsable and ReleasesFailing.
+	// conditions are Ready (every part of the spec can be used), ForecastUsable (work can be held
+	// by the forecast or by what was learned) and ReleasesFailing (held work could not be
+	// released).
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// locations tell what is known of each location, the default first.
+	// locations tell what is known of each location, the default location first.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	Locations []LocationStatus `json:"locations,omitempty"`
-	// held counts what this policy holds.
+	// held counts the work that this policy holds.
 	// +optional
 	Held HeldStatus `json:"held"`
-	// nextRelease is when the next work starts by the plan of now.
+	// nextRelease is when the next held work is planned to start.
 	// +optional
 	NextRelease *metav1.Time `json:"nextRelease,omitempty"`
 }
 
 // LocationStatus is what is known of the grid at one location.
 type LocationStatus struct {
-	// name is the name that the forecast has for the location. The name is empty
-	// while the policy names no location and there is no forecast.
+	// name is the name that the forecast has for the location. The name is empty while the policy
+	// names no location and there is no forecast.
 	// +required
 	Name string `json:"name"`
 	// intensity is the carbon intensity now, in gCO2eq/kWh, rounded.
@@ -268,83 +266,86 @@ type LocationStatus struct {
 	// bucket is the bucket of the intensity now, such as <=437.
 	// +optional
 	Bucket string `json:"bucket,omitempty"`
-	// ceiling is how many pods may run at once now, if the policy has buckets.
+	// ceiling is how many pods may run at once now. The field is absent without buckets.
 	// +optional
 	Ceiling *int32 `json:"ceiling,omitempty"`
-	// running is how many pods run that were released to this location, if the policy
-	// has buckets.
+	// running is the number of running pods that were released to this location. The field is
+	// absent without buckets.
 	// +optional
 	Running *int32 `json:"running,omitempty"`
-	// learnedDays is of how many days Gridlatch has learned how the forecast errs and
-	// what the days have in common. After 28 days the number does not grow any more.
+	// learnedDays is the number of days from which Gridlatch has learned the errors of the forecast
+	// and the pattern of the days. The number stays at 28 when it is reached.
 	// +optional
 	LearnedDays int32 `json:"learnedDays"`
-	// savingSharePercent is how much of the saving that hindsight would have had in
-	// the last 28 days was had by what Gridlatch predicted. The field is absent until
+	// savingSharePercent compares the predictions of the last 28 days with perfect hindsight: the
+	// predictions would have had this share of the possible saving. The field is absent until
 	// Gridlatch has learned for 28 days.
 	// +optional
 	SavingSharePercent *int32 `json:"savingSharePercent,omitempty"`
 }
 
-// DaysToLearn is the number of days after which learnedDays does not grow any more, and
-// over which savingSharePercent is taken.
+// DaysToLearn is the number at which learnedDays stays, and the number of days for
+// savingSharePercent.
 const DaysToLearn = 28
 
-// HeldStatus counts what waits.
+// HeldStatus counts the work that waits.
 type HeldStatus struct {
-	// pods is the number of pods that wait, or would if their Job were not suspended.
+	// pods is the number of pods that wait. Suspended Jobs count with the pods that they would
+	// have.
 	// +optional
 	Pods int32 `json:"pods"`
-	// groups is the number of groups that wait. A group is released at once: all pods
-	// of a Job, or one pod without a Job.
+	// groups is the number of groups that wait. A group is all pods of a Job, or one pod without a
+	// Job, and is released as a whole.
 	// +optional
 	Groups int32 `json:"groups"`
 }
 
 // The conditions of a policy.
 const (
-	// ConditionReady is false when a part of the spec, or the power factor of a
-	// node, cannot be used; the rest holds.
+	// ConditionReady is false when a part of the spec, or the power factor of a node, cannot be
+	// used. The rest of the spec applies.
 	ConditionReady = "Ready"
-	// ConditionForecastUsable is false when work starts at once because
-	// nothing usable is known of the default location.
+	// ConditionForecastUsable is false when nothing usable is known of the default location, and
+	// work starts at once.
 	ConditionForecastUsable = "ForecastUsable"
-	// ConditionReleasesFailing is true when releases of what the policy holds have
-	// failed for a minute and none has succeeded, so that new work is not held, and
-	// when something is held although its latest start has passed.
+	// ConditionReleasesFailing is true in two cases. Either releases of held work have failed for a
+	// minute and none has succeeded, so that no new work is held. Or some work is held although its
+	// latest start has passed.
 	ConditionReleasesFailing = "ReleasesFailing"
 )
 
 // The reasons of the conditions.
 const (
-	ReasonValid   = "Valid"
+	// ReasonValid says that every part of the spec can be used.
+	ReasonValid = "Valid"
+	// ReasonInvalid says that a part of the spec cannot be used.
 	ReasonInvalid = "Invalid"
-	// ReasonCurrent: the newest forecast is in use.
+	// ReasonCurrent says that the newest forecast is in use.
 	ReasonCurrent = "Current"
-	// ReasonLastGood: the newest is missing or broken, the last good one is in
-	// use.
+	// ReasonLastGood says that the newest forecast is missing or broken, and that the last good one
+	// is in use.
 	ReasonLastGood = "LastGood"
-	// ReasonNotBelieved: the newest has values that cannot be true, such as the
-	// zeros of an outage. What is believed of it is in use, or the last good one,
-	// or what is known of the past.
+	// ReasonNotBelieved says that the newest forecast has values that cannot be true, such as the
+	// zeros of an outage. The values that are believed are in use, or the last good forecast, or
+	// what is known of the past.
 	ReasonNotBelieved = "NotBelieved"
-	// ReasonStale: the last good one is older than maxAge, or over.
+	// ReasonStale says that the last good forecast is older than maxAge, or has ended.
 	ReasonStale = "Stale"
-	// ReasonMissing: there has been none.
+	// ReasonMissing says that there has been no forecast.
 	ReasonMissing = "Missing"
-	// ReasonReleasing: what is due is released.
+	// ReasonReleasing says that due work is released.
 	ReasonReleasing = "Releasing"
-	// ReasonNoneReleased: no release has succeeded where some have failed.
+	// ReasonNoneReleased says that some releases have failed and none has succeeded.
 	ReasonNoneReleased = "NoneReleased"
-	// ReasonOverdue: something is held although its latest start has passed, while
-	// other releases succeed.
+	// ReasonOverdue says that some work is held although its latest start has passed, while other
+	// releases succeed.
 	ReasonOverdue = "Overdue"
 )
 
 // DefaultPolicy is the name of the policy for work that names none.
 const DefaultPolicy = "default"
 
-// Default returns the policy that holds where none has been made: what the API
+// Default returns the policy that applies where none has been created. Its spec is what the API
 // server makes of an empty spec.
 func Default() *CarbonPolicy {
 	return &CarbonPolicy{

@@ -7,16 +7,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// PowerFactorKey is the annotation, or else the label, of a node that says how
-// much power the same work takes there, as a share of what it takes elsewhere:
-// "0.7" on an efficient pool.
+// PowerFactorKey is the annotation, or else the label, of a node that says how much power the same
+// work takes on the node, as a share of what the work takes elsewhere: "0.7" on an efficient pool.
 const PowerFactorKey = "gridlatch.dev/power-factor"
 
-// maxPowerFactor bounds a power factor, either way.
+// maxPowerFactor is the largest power factor. The smallest is its inverse.
 const maxPowerFactor = 1000
 
-// PowerFactor returns that of a node. It is 1 where the node has none or, with an
-// error, where that cannot be used.
+// PowerFactor returns the power factor of a node. The factor is 1 if the node has none or, with an
+// error, if the node's factor cannot be used.
 func PowerFactor(node metav1.Object) (float64, error) {
 	text, kind := node.GetAnnotations()[PowerFactorKey], "annotation"
 	if text == "" {

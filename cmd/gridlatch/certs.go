@@ -19,9 +19,9 @@ import (
 	"github.com/gridlatch/gridlatch/certs"
 )
 
-const certsUsage = `Makes and renews the CA with which Gridlatch signs its certificates, and has the
-API server trust it. It runs beside Gridlatch as a Deployment of its own, and is
-not needed with cert-manager.
+const certsUsage = `Makes and renews the CA with which Gridlatch signs its certificates, and makes the
+API server trust the CA. The command runs beside Gridlatch in a Deployment of its
+own. Clusters with cert-manager do not need it.
 
 Usage:
   gridlatch certs [flags]
@@ -29,7 +29,7 @@ Usage:
 Flags:
 `
 
-// certsOptions are what the flags of gridlatch certs say.
+// certsOptions are the values of the flags of gridlatch certs.
 type certsOptions struct {
 	kubeconfig  string
 	namespace   string
@@ -43,9 +43,9 @@ func (o *certsOptions) parse(args []string, output io.Writer) error {
 	f.SetOutput(output)
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, certsUsage, f.FlagUsagesWrapped(100)) }
-	common(f, &o.kubeconfig, &o.namespace, &o.logLevel)
-	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
-	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz")
+	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
+	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
+	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -55,8 +55,8 @@ func (o *certsOptions) parse(args []string, output io.Writer) error {
 	return nil
 }
 
-// keepCerts runs the part that alone may write the CA and the caBundle. It needs
-// no leader: see package certs.
+// keepCerts runs the only part that may write the CA and the caBundle. It needs no leader, see
+// package certs.
 func keepCerts(ctx context.Context, args []string) error {
 	o := &certsOptions{}
 	if err := o.parse(args, os.Stderr); err != nil {
@@ -83,16 +83,16 @@ func keepCerts(ctx context.Context, args []string) error {
 	if err := certs.NewKeeper(config, secret, name).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	if err := listenMetrics(mgr, o.metricsBind); err != nil {
+	if err := serveMetrics(mgr, o.metricsBind); err != nil {
 		return err
 	}
-	if err := probe(mgr, o.probeBind, map[string]healthz.Checker{"caches": filled(mgr)}); err != nil {
+	if err := serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"caches": cachesFilled(mgr)}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
 }
 
-// caSecret is the Secret with the CA.
+// caSecret returns the name of the Secret with the CA.
 func caSecret(namespace string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name + "-ca"}
 }

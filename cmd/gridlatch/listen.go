@@ -24,12 +24,12 @@ import (
 	"github.com/gridlatch/gridlatch/serving"
 )
 
-// scrapes bounds the answers with metrics that are in the making.
-const scrapes = 4
+// maxScrapes bounds how many answers with metrics are made at once.
+const maxScrapes = 4
 
-// listen serves in every replica, from before the caches are filled; not at all if
-// the address is 0. All listeners are ours, since controller-runtime's own know no
-// bounds: not for connections, and not for how long a body may take.
+// listen serves in every replica, also before the caches are filled. With the address 0, listen
+// does nothing. All listeners are Gridlatch's own, because those of controller-runtime bound
+// neither the connections nor the time that a body may take.
 func listen(mgr ctrl.Manager, name, flag, address string, handler http.Handler, secure *tls.Config) error {
 	if address == "0" {
 		return nil
@@ -50,8 +50,9 @@ func listen(mgr ctrl.Manager, name, flag, address string, handler http.Handler, 
 	return nil
 }
 
-// presenting makes servers present the certificate of the directory, or our own.
-func presenting(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Config, error) {
+// serverTLS returns the TLS configuration of servers: with the certificate in the directory, or
+// else with one that Gridlatch signs itself.
+func serverTLS(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Config, error) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.certDir == "" {
 		source.TLS(secure)
@@ -68,9 +69,9 @@ func presenting(mgr ctrl.Manager, o *options, source *certs.Source) (*tls.Config
 	return secure, nil
 }
 
-// authenticated makes a server want certificates of its callers, if a flag says by
-// whom they have to be signed.
-func authenticated(secure *tls.Config, flag, ca string) (*tls.Config, error) {
+// requireClientCertificates makes a server require client certificates, if a flag names the CA that
+// must have signed them.
+func requireClientCertificates(secure *tls.Config, flag, ca string) (*tls.Config, error) {
 	if ca == "" {
 		return secure, nil
 	}
@@ -81,37 +82,37 @@ func authenticated(secure *tls.Config, flag, ca string) (*tls.Config, error) {
 	return config, nil
 }
 
-// listenMetrics serves /metrics.
-func listenMetrics(mgr ctrl.Manager, address string) error {
+// serveMetrics serves /metrics.
+func serveMetrics(mgr ctrl.Manager, address string) error {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: scrapes,
+		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
 	}))
 	return listen(mgr, "metrics", "--metrics-bind-address", address, mux, nil)
 }
 
-// listenProbes makes /readyz green once the webhook has a certificate to serve
-// with, the caches are filled and each forecast has been looked for. A replica that
-// has been there stays ready without an API server: it holds by what it knows.
-func listenProbes(mgr ctrl.Manager, o *options, secure *tls.Config, records *gating.Records, feed *feed.Feed) error {
+// serveReadiness serves the probes. /readyz succeeds once the webhook has a certificate, the caches
+// are filled and every forecast was looked for. After that, a replica stays ready without the API
+// server, because it can hold work by what it knows.
+func serveReadiness(mgr ctrl.Manager, o *options, secure *tls.Config, records *gating.Records, feed *feed.Feed) error {
 	certified := func(*http.Request) error {
 		_, err := secure.GetCertificate(&tls.ClientHelloInfo{})
 		return err
 	}
 	synced := func(req *http.Request) error {
-		if err := filled(mgr)(req); err != nil {
+		if err := cachesFilled(mgr)(req); err != nil {
 			return err
 		}
 		if !records.Synced() {
-			return errors.New("the records of what was decided on are not there yet")
+			return errors.New("the records of held and released work are not filled yet")
 		}
 		return feed.Ready()
 	}
-	return probe(mgr, o.probeBind, map[string]healthz.Checker{"webhook": certified, "caches": latched(synced)})
+	return serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"webhook": certified, "caches": onceReady(synced)})
 }
 
-// latched asks a check until it has succeeded once.
-func latched(check healthz.Checker) healthz.Checker {
+// onceReady calls a check until the check has succeeded once.
+func onceReady(check healthz.Checker) healthz.Checker {
 	var ready atomic.Bool
 	return func(req *http.Request) error {
 		if ready.Load() {
@@ -125,8 +126,8 @@ func latched(check healthz.Checker) healthz.Checker {
 	}
 }
 
-// filled fails until the caches of a manager are filled.
-func filled(mgr ctrl.Manager) healthz.Checker {
+// cachesFilled returns a check that fails until the caches of a manager are filled.
+func cachesFilled(mgr ctrl.Manager) healthz.Checker {
 	return func(req *http.Request) error {
 		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
 		defer cancel()
@@ -137,8 +138,8 @@ func filled(mgr ctrl.Manager) healthz.Checker {
 	}
 }
 
-// probe serves /readyz with these checks, and /healthz.
-func probe(mgr ctrl.Manager, address string, ready map[string]healthz.Checker) error {
+// serveProbes serves /healthz, and /readyz with these checks.
+func serveProbes(mgr ctrl.Manager, address string, ready map[string]healthz.Checker) error {
 	mux := http.NewServeMux()
 	for path, checks := range map[string]map[string]healthz.Checker{
 		"/readyz":  ready,

@@ -8,7 +8,7 @@ import (
 
 func TestAReplicaThatWasReadyStaysReady(t *testing.T) {
 	var err error
-	check := latched(func(*http.Request) error { return err })
+	check := onceReady(func(*http.Request) error { return err })
 	err = errors.New("a forecast has not been looked at yet")
 	if check(nil) == nil {
 		t.Error("it is ready at once")

@@ -8,40 +8,43 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// These constants bound how often the same line of code may write to the log: so many records per
+// second, and so many at once.
 const (
 	// A line of the program's is written this often a second, and so many at once.
 	linesPerSecond, linesAtOnce = 1, 20
 )
 
-// sparing is a handler that bounds how much each line of the program's is written:
-// an outage, or a stranger at a port, multiplies some of them without end. What is
-// left out is counted on the next that is written. Those that the standard
-// library writes, which knows no lines, count as one.
-type sparing struct {
+// limitedHandler bounds how often each line of code writes to the log, because an outage, or a
+// stranger at a port, can repeat a message without end. The next record of the same line says how
+// many were left out. All records of the standard library count as one line, because they do not
+// tell their line.
+type limitedHandler struct {
 	slog.Handler
 
-	lines *lines
+	limits *lineLimits
 }
 
-// lines are known by where in the program they are written.
-type lines struct {
+// lineLimits has a limit for each line of code that has written a record.
+type lineLimits struct {
 	mu    sync.Mutex
-	known map[uintptr]*line
+	known map[uintptr]*lineLimit
 }
 
-type line struct {
+// lineLimit is the limit of one line of code.
+type lineLimit struct {
 	pace    *rate.Limiter
 	skipped int
 }
 
-// spare returns a handler that writes to another.
-func spare(handler slog.Handler) slog.Handler {
-	return sparing{handler, &lines{known: map[uintptr]*line{}}}
+// limitLines returns a handler that passes records on to another handler.
+func limitLines(handler slog.Handler) slog.Handler {
+	return limitedHandler{handler, &lineLimits{known: map[uintptr]*lineLimit{}}}
 }
 
 // Handle implements slog.Handler.
-func (s sparing) Handle(ctx context.Context, r slog.Record) error {
-	skipped, ok := s.lines.allow(r)
+func (s limitedHandler) Handle(ctx context.Context, r slog.Record) error {
+	skipped, ok := s.limits.allow(r)
 	if !ok {
 		return nil
 	}
@@ -52,13 +55,14 @@ func (s sparing) Handle(ctx context.Context, r slog.Record) error {
 	return s.Handler.Handle(ctx, r)
 }
 
-// allow reports whether a record is written, and how many of its line were not.
-func (l *lines) allow(r slog.Record) (skipped int, ok bool) {
+// allow reports whether a record may be written, and how many records of the same line were left
+// out before.
+func (l *lineLimits) allow(r slog.Record) (skipped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	of := l.known[r.PC]
 	if of == nil {
-		of = &line{pace: rate.NewLimiter(linesPerSecond, linesAtOnce)}
+		of = &lineLimit{pace: rate.NewLimiter(linesPerSecond, linesAtOnce)}
 		l.known[r.PC] = of
 	}
 	if !of.pace.AllowN(r.Time, 1) {
@@ -70,11 +74,11 @@ func (l *lines) allow(r slog.Record) (skipped int, ok bool) {
 }
 
 // WithAttrs implements slog.Handler.
-func (s sparing) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return sparing{s.Handler.WithAttrs(attrs), s.lines}
+func (s limitedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return limitedHandler{s.Handler.WithAttrs(attrs), s.limits}
 }
 
 // WithGroup implements slog.Handler.
-func (s sparing) WithGroup(name string) slog.Handler {
-	return sparing{s.Handler.WithGroup(name), s.lines}
+func (s limitedHandler) WithGroup(name string) slog.Handler {
+	return limitedHandler{s.Handler.WithGroup(name), s.limits}
 }

@@ -13,7 +13,7 @@ import (
 
 func TestALineOfTheLogIsWrittenOnlySoOften(t *testing.T) {
 	var out bytes.Buffer
-	handler := spare(slog.NewJSONHandler(&out, nil))
+	handler := limitLines(slog.NewJSONHandler(&out, nil))
 	logger := logr.FromSlogHandler(handler)
 	for i := range 5000 {
 		logger.WithValues("policy", i).Error(errors.New("connection refused"), "cannot release pods")
@@ -36,7 +36,7 @@ func TestALineOfTheLogIsWrittenOnlySoOften(t *testing.T) {
 }
 
 func TestWhatIsLeftOutOfTheLogIsCounted(t *testing.T) {
-	l := &lines{known: map[uintptr]*line{}}
+	l := &lineLimits{known: map[uintptr]*lineLimit{}}
 	r := slog.Record{PC: 1}
 	for range linesAtOnce {
 		if _, ok := l.allow(r); !ok {

@@ -1,7 +1,6 @@
-// Command gridlatch is the program that runs in the cluster: the webhook that
-// holds delay-tolerant work at admission, the loop that releases it, the
-// controller of KEDA's ceilings, and, as a process of its own, the keeper of its
-// certificates.
+// Command gridlatch is the program that runs in the cluster. It has the webhook that holds
+// delay-tolerant work at admission, the loop that releases the work, and the controller of KEDA's
+// ceilings. The keeper of its certificates runs as a process of its own.
 package main
 
 import (
@@ -31,17 +30,17 @@ import (
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
-// collectAt is by how many percent the heap grows before garbage is collected.
-// The program mostly waits, with much in its caches: it spends a little more
-// time on this than by Go's default of 100, and takes a third less memory.
-const collectAt = 30
+// gcPercent is by how many percent the heap grows before the garbage collector runs. The program
+// mostly waits, with much in its caches. Compared to Go's default of 100, it takes a third less
+// memory for a little more time.
+const gcPercent = 30
 
 func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// run returns the exit code: 0 if all went well, 1 if not, 2 if it was called
-// wrongly.
+// run returns the exit code: 0 for success, 1 for a failure, and 2 for a mistake on the command
+// line.
 func run(args []string) int {
 	command := runManager
 	if len(args) > 0 {
@@ -62,7 +61,7 @@ func run(args []string) int {
 	return 1
 }
 
-// commands are what the program does when it is told so by its first argument.
+// commands returns the commands by the first argument.
 func commands() map[string]func(context.Context, []string) error {
 	return map[string]func(context.Context, []string) error{"certs": keepCerts, "release": releaseAll}
 }
@@ -80,7 +79,7 @@ func runManager(ctx context.Context, args []string) error {
 	}
 	logTo(os.Stderr, o.logLevel)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+		debug.SetGCPercent(gcPercent)
 	}
 	config, err := restConfig(o.kubeconfig)
 	if err != nil {
@@ -89,23 +88,23 @@ func runManager(ctx context.Context, args []string) error {
 	return serve(ctx, o, config, clock.RealClock{})
 }
 
-// logTo has everything that logs write JSON to one place.
+// logTo makes all loggers write JSON to one output.
 func logTo(output io.Writer, level slog.Level) {
-	handler := spare(slog.NewJSONHandler(screen.Log(output), &slog.HandlerOptions{Level: level}))
+	handler := limitLines(slog.NewJSONHandler(screen.Log(output), &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(slog.New(handler)) // for what net/http has to say
 	logger := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 }
 
-// releaseAll takes our gate off every pod, and our ceilings off the objects of
-// KEDA. Whoever leaves removes the webhook first, or it would go on holding.
+// releaseAll removes our gate from every pod, and our ceilings from KEDA's objects. The webhook
+// must be removed before, or it goes on holding work.
 func releaseAll(ctx context.Context, args []string) error {
 	var kubeconfig string
 	var all bool
 	f := pflag.NewFlagSet("gridlatch release", pflag.ContinueOnError)
-	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and take every ceiling away")
+	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}

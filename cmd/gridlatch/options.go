@@ -13,7 +13,7 @@ import (
 	"github.com/gridlatch/gridlatch/ceiling"
 )
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	kubeconfig   string
 	namespace    string
@@ -30,7 +30,7 @@ type options struct {
 	workers      int
 	logLevel     slog.Level
 
-	// of ceilings
+	// These options are for ceilings.
 	lowerInterval  time.Duration
 	lowerBy        string
 	hysteresis     float64 // percent
@@ -40,24 +40,28 @@ type options struct {
 
 const usage = `Gridlatch holds delay-tolerant pods and Jobs until the electricity grid is clean.
 
-This is the program that runs in the cluster. It answers for the mutating
-webhook that holds work at admission, and releases what it holds in time for its
-deadline. As an extender of kube-scheduler, it puts what it has released on the
-nodes that are cleanest. It also lowers and raises the maxReplicaCount of KEDA's
-objects, where KEDA is installed and manifests/components/keda is. Every replica
-serves; one of them, the leader, releases and sets ceilings.
+This is the program that runs in the cluster. Its parts are:
+  webhook     holds work at admission
+  loop        releases held work when the grid is clean, and in time for the
+              deadline of the work
+  extender    tells kube-scheduler which nodes are cleanest, if you ask for it
+  ceilings    lowers and raises the maxReplicaCount of KEDA's objects, if KEDA
+              and manifests/components/keda are installed
+Every replica runs the webhook and the extender. One replica, the leader, runs
+the loop and the ceilings.
 
 Usage:
-  gridlatch [flags]              run
-  gridlatch certs [flags]        keep the CA of the webhook and its caBundle, where
-                                 cert-manager does not
-  gridlatch release --all        release every pod that is held, give KEDA's
-                                 objects their maxReplicaCount back, and exit:
-                                 for leaving (see the README)
+  gridlatch [flags]          runs all parts
+  gridlatch certs [flags]    keeps the CA of the webhook and its caBundle, on
+                             clusters without cert-manager
+  gridlatch release --all    releases every held pod, gives KEDA's objects their
+                             maxReplicaCount back, and ends. Use it before you
+                             remove Gridlatch, see the README
 
-What users write and read, and what a policy sets, is told by:
-  kubectl explain carbonpolicies.spec
+What to write on your Jobs and pods:
   https://github.com/gridlatch/gridlatch
+What you can set for the whole cluster:
+  kubectl explain carbonpolicies.spec
 
 Flags:
 `
@@ -68,31 +72,31 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.SetOutput(output)
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, usage, f.FlagUsagesWrapped(100)) }
-	common(f, &o.kubeconfig, &o.namespace, &o.logLevel)
-	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead; needed with more than one")
-	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "address that the webhook listens on; empty is all")
-	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port that the webhook listens on")
-	f.StringSliceVar(&o.webhookHosts, "webhook-host", nil, "further DNS name under which the API server calls the webhook, beside that of its Service")
-	f.StringVar(&o.webhookCA, "webhook-client-ca", "", "file with the certificates that must have signed that of whoever calls the webhook, read anew for each connection; empty: anybody may call it. First give the API server a certificate for it, or nothing is held: an AdmissionConfiguration with a kubeConfigFile, see manifests/base/webhook.yaml")
-	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt and tls.key to serve, reloaded when they change, as cert-manager mounts them; empty: the webhook signs its own")
-	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address that answers kube-scheduler as an extender, such as :9444, with the webhook's certificate, and has the webhook mark the pods to ask about; 0 for none. See manifests/components/extender")
-	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the certificates that must have signed that of whoever calls the extender, read anew for each connection; empty: anybody may call it")
-	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address that serves /metrics; 0 for none")
-	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 for none")
-	f.IntVar(&o.workers, "workers", 32, "how many pods are released at the same time")
-	f.DurationVar(&o.lowerInterval, "ceiling-lower-interval", 5*time.Minute, "least time between two changes that lower a ceiling of KEDA's because of the intensity; 0 for none")
-	f.StringVar(&o.lowerBy, "ceiling-lower-by", "", "by how much a ceiling of KEDA's is lowered at most in that time, such as 2 (replicas) or 10%; empty: at once. The annotation gridlatch.dev/lower-by of an object counts first")
-	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "by how much the intensity has to be below the bound of a bucket for a policy's ceiling to be raised again")
-	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "keep the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
-	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; * is all")
+	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "elect a leader among the replicas; needed with more than one replica")
+	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "IP address on which the webhook listens; empty: all addresses")
+	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port on which the webhook listens")
+	f.StringSliceVar(&o.webhookHosts, "webhook-host", nil, "another DNS name by which the API server calls the webhook, beside the name of its Service")
+	f.StringVar(&o.webhookCA, "webhook-client-ca", "", "file with the CA certificates that must have signed the certificate of a caller of the webhook; Gridlatch reads the file anew for each connection; empty: anybody may call the webhook. Give the API server a client certificate first, or no work is held: manifests/base/webhook.yaml tells how")
+	f.StringVar(&o.certDir, "cert-dir", "", "directory with the serving certificate in tls.crt and its key in tls.key, as cert-manager writes them; Gridlatch reads them anew when they change; empty: Gridlatch signs a certificate itself")
+	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address on which the extender answers kube-scheduler with the webhook's certificate, such as :9444; the webhook then marks the pods for which kube-scheduler asks; 0: no extender. manifests/components/extender tells more")
+	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the CA certificates that must have signed the certificate of a caller of the extender; Gridlatch reads the file anew for each connection; empty: anybody may call the extender")
+	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
+	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
+	f.IntVar(&o.workers, "workers", 32, "how many pods may be released at the same time")
+	f.DurationVar(&o.lowerInterval, "ceiling-lower-interval", 5*time.Minute, "shortest time between two steps that lower the ceiling of an object of KEDA because of the intensity; 0: no limit")
+	f.StringVar(&o.lowerBy, "ceiling-lower-by", "", "largest step that lowers the ceiling of an object of KEDA, such as 2 (replicas) or 10%; empty: no limit. The annotation gridlatch.dev/lower-by of an object comes first")
+	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the ceiling of an object of KEDA is raised again")
+	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "apply the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
+	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; *: all namespaces")
 	return f
 }
 
-// common binds the flags that every part of the program has.
-func common(f *pflag.FlagSet, kubeconfig, namespace *string, level *slog.Level) {
-	f.StringVar(kubeconfig, "kubeconfig", "", "kubeconfig file; the default is the Pod's own service account")
-	f.StringVar(namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of all that belongs to Gridlatch: its Secret, its Service, its lease, and the ConfigMaps of what it has learned")
-	f.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+// addCommonFlags binds the flags that every part of the program has.
+func addCommonFlags(f *pflag.FlagSet, kubeconfig, namespace *string, level *slog.Level) {
+	f.StringVar(kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod")
+	f.StringVar(namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of Gridlatch's own objects: its Secret, its Service, its leases, and the ConfigMaps with what it has learned")
+	f.TextVar(level, "log-level", slog.LevelInfo, "least severe messages to log: debug, info, warn or error")
 }
 
 // parse reads the command line, without the program's name.
@@ -107,8 +111,8 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.workers < 1 || o.workers > 1000 {
 		return fmt.Errorf("--workers %d: want 1 to 1000", o.workers)
 	}
-	if o.extenderCA != "" && !o.extends() {
-		return errors.New("--extender-client-ca: want --extender-bind-address, too")
+	if o.extenderCA != "" && !o.servesExtender() {
+		return errors.New("--extender-client-ca: want --extender-bind-address as well")
 	}
 	if o.lowerInterval < 0 || o.lowerInterval > 24*time.Hour {
 		return fmt.Errorf("--ceiling-lower-interval %v: want 0s to 24h", o.lowerInterval)
@@ -122,10 +126,10 @@ func (o *options) parse(args []string, output io.Writer) error {
 	return nil
 }
 
-// extends reports whether the scheduler is answered.
-func (o *options) extends() bool { return o.extenderBind != "" && o.extenderBind != "0" }
+// servesExtender reports whether the extender runs.
+func (o *options) servesExtender() bool { return o.extenderBind != "" && o.extenderBind != "0" }
 
-// ceilings are the options of package ceiling.
+// ceilings returns the options of package ceiling.
 func (o *options) ceilings() ceiling.Options {
 	return ceiling.Options{
 		Workers: o.workers, LowerInterval: o.lowerInterval, LowerBy: o.lowerBy, Hysteresis: o.hysteresis / 100,

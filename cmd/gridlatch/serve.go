@@ -38,16 +38,16 @@ import (
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
-// name is that of the Deployment and all that belongs to it.
+// name is the name of the Deployment and of all that belongs to it.
 const name = "gridlatch"
 
-// changesQueued is how many changed forecasts may wait for the loop.
+// changesQueued bounds how many changed forecasts wait for the loop.
 const changesQueued = 1024
 
-// A leader that is killed leaves what is due unreleased until its lease runs out.
-// An outage of the API server longer than renewDeadline ends the leader's process,
-// and the other replica takes over as soon as the outage is over. Measured with two
-// replicas, and 20 pods that fall due:
+// When a leader is killed, due work stays held until the leader's lease ends. If the API server is
+// away for longer than renewDeadline, the leader's process ends, and another replica leads as soon
+// as the API server is back. These figures were measured with two replicas and 20 pods that fall
+// due:
 //
 //	lease, renewal          10 s, 7 s
 //	leader is killed        released 10 to 12 s late
@@ -55,12 +55,11 @@ const changesQueued = 1024
 //	outage of 15 s          1.4 s after its end, the leader has ended
 //	outage of 30 s          0.6 s after its end, the leader has ended
 //
-// A longer renewal would spare the leader its end in an outage, which costs a second
-// at most; a longer lease makes each take-over later by as much as it is longer. So
-// both are short.
+// With a longer renewDeadline, the leader's process would survive such an outage, which saves a
+// second at most. A longer lease would make each change of leaders later. So both are short.
 const leaseDuration, renewDeadline = 10 * time.Second, 7 * time.Second
 
-// serve runs everything until the context ends.
+// serve runs all parts until the context ends.
 func serve(ctx context.Context, o *options, config *rest.Config, now policy.Clock) error {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
@@ -88,8 +87,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now policy.Cloc
 	return mgr.Start(ctx)
 }
 
-// newManager makes a manager that caches what the packages say they need, and
-// nothing else.
+// newManager makes a manager whose caches keep only what the packages need.
 func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.Manager, error) {
 	byObject := cached.ByObject()
 	if o.certDir == "" {
@@ -115,8 +113,8 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 	return mgr, nil
 }
 
-// wire puts the parts together: one store of forecasts, filled by the feed and
-// read by the webhook, the loop, the extender and the ceilings.
+// wire connects the parts. The feed fills one store of forecasts, and the webhook, the loop, the
+// extender and the ceilings read it.
 func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now policy.Clock) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -130,7 +128,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	nodes := &policy.Nodes{Reader: mgr.GetCache()}
-	if err := cached.WatchNodes(ctx, mgr.GetCache(), nodes); err != nil {
+	if err := cached.Watch(ctx, mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), nodes.EventHandler()); err != nil {
 		return err
 	}
 	store := &forecast.Store{}
@@ -145,42 +143,42 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := forecasts.SetupWithManager(mgr); err != nil {
 		return err
 	}
-	herald := gating.NewHerald(mgr.GetEventRecorder(name))
+	announcer := gating.NewAnnouncer(mgr.GetEventRecorder(name))
 	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: now}
 	loop := &gating.Loop{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
-		Events: herald, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
+		Events: announcer, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
 	}
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
 	}
 	ceilings := &ceiling.Controller{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.Also,
-		Clock: now, Events: herald, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
+		Clock: now, Events: announcer, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
 	}
 	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
 		return err
 	}
-	able, err := deadMansSwitch(mgr, o, clientset, loop, now)
+	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
 	if err != nil {
 		return err
 	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, Unable: able.Why,
-		Metrics: webhook.NewMetrics(metrics.Registry), Mark: o.extends(),
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: holdSwitch.WhyNotHeld,
+		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies, Store: store, Clock: now})
-	for _, runnable := range []manager.Runnable{records, herald, sweeper, memory, runs, tidy{records}} {
+	for _, runnable := range []manager.Runnable{records, announcer, sweeper, memory, runs, freeMemory{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	return answer(ctx, mgr, o, source, records, forecasts, hook)
+	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
 }
 
-// deadMansSwitch has the webhook hold only while the loop can let go.
-func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loop *gating.Loop, now policy.Clock) (*gating.Switch, error) {
+// addSwitch adds the switch that lets the webhook hold work only while the loop can release work.
+func addSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loop *gating.Loop, now policy.Clock) (*gating.Switch, error) {
 	var leases kubernetes.Interface
 	if o.leaderElect {
 		leases = clientset
@@ -191,7 +189,7 @@ func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface
 		return nil, fmt.Errorf("name this replica: %w", err)
 	}
 	pulse := &gating.Pulse{
-		Clientset: clientset, Namespace: o.namespace, Identity: identity, Clock: now, Outcomes: loop.Outcomes(), Switch: able,
+		Clientset: clientset, Namespace: o.namespace, Identity: identity, Clock: now, Health: loop.ReleaseHealth(), Switch: able,
 	}
 	for _, runnable := range []manager.Runnable{able, pulse} {
 		if err := mgr.Add(runnable); err != nil {
@@ -201,30 +199,30 @@ func deadMansSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface
 	return able, nil
 }
 
-// answer answers the API server, kube-scheduler, and who looks after this.
-func answer(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
-	secure, err := presenting(mgr, o, source)
+// serveRequests answers the API server, kube-scheduler, Prometheus and the kubelet.
+func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
+	secure, err := serverTLS(mgr, o, source)
 	if err != nil {
 		return err
 	}
-	if err := admit(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
+	if err := serveWebhook(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
 		return err
 	}
-	if o.extends() {
+	if o.servesExtender() {
 		p := extender.Placing{Policies: policy.Policies{Reader: hook.Policies.Reader, Clock: hook.Clock}, Store: hook.Store}
-		if err := extend(ctx, mgr, o, secure, p); err != nil {
+		if err := serveExtender(ctx, mgr, o, secure, p); err != nil {
 			return err
 		}
 	}
-	if err := listenMetrics(mgr, o.metricsBind); err != nil {
+	if err := serveMetrics(mgr, o.metricsBind); err != nil {
 		return err
 	}
-	return listenProbes(mgr, o, secure, records, forecasts)
+	return serveReadiness(mgr, o, secure, records, forecasts)
 }
 
-// admit answers the API server, in every replica.
-func admit(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, advice ceiling.Advice) error {
-	secure, err := authenticated(secure, "--webhook-client-ca", o.webhookCA)
+// serveWebhook answers the API server, in every replica.
+func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, advice ceiling.Advice) error {
+	secure, err := requireClientCertificates(secure, "--webhook-client-ca", o.webhookCA)
 	if err != nil {
 		return err
 	}
@@ -236,18 +234,17 @@ func admit(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webho
 	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
 }
 
-// tidy gives back, once the caches are filled, what filling them has taken: with
-// a hundred thousand pods that is more than they take themselves, and nothing
-// would ask for it for minutes.
-type tidy struct{ records *gating.Records }
+// freeMemory gives back the memory that filling the caches has taken. For a hundred thousand pods,
+// this is more than the caches themselves take, and nothing else would free it for minutes.
+type freeMemory struct{ records *gating.Records }
 
-// Start waits for the caches, and ends.
-func (t tidy) Start(ctx context.Context) error {
+// Start waits until the caches are filled, frees memory, and ends.
+func (t freeMemory) Start(ctx context.Context) error {
 	if toolscache.WaitForCacheSync(ctx.Done(), t.records.Synced) {
 		debug.FreeOSMemory()
 	}
 	return nil
 }
 
-// NeedLeaderElection is false: every replica fills its caches.
-func (tidy) NeedLeaderElection() bool { return false }
+// NeedLeaderElection returns false, because every replica fills its caches.
+func (freeMemory) NeedLeaderElection() bool { return false }

@@ -25,6 +25,9 @@ import (
 // on a real cluster, with its clock set to the evening before a change: what
 // the API server then answers shows what a user would get.
 func TestDeadlinesAcrossTheChangesOfSummerTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a cluster")
+	}
 	ctrl.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
 	c := env.Start(t, env.Nodes(1))
 	clock := clocktesting.NewFakePassiveClock(time.Now())

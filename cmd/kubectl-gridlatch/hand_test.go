@@ -23,7 +23,7 @@ func TestReleaseLetsGoAndNamesWhatItDoesNot(t *testing.T) {
 	if code != 1 || stdout != "job/nightly-report released, 2 pods\npod/backup released, 1 pod\njob/bounded released, 7 pods\n" {
 		t.Errorf("exit code %d, stdout %s", code, stdout)
 	}
-	if want := "pod/started: it is not held any more: started Nov 21 21:00 UTC"; !strings.Contains(stderr, want) || !strings.Contains(stderr, "namespace batch has no job/nobody") {
+	if want := "pod/started: it is no longer held: started Nov 21 21:00 UTC"; !strings.Contains(stderr, want) || !strings.Contains(stderr, "namespace batch has no job/nobody") {
 		t.Errorf("stderr %s", stderr)
 	}
 	if job := read(t, c, "bounded", &batchv1.Job{}); *job.Spec.Suspend || job.Labels[v1alpha1.StateLabel] != v1alpha1.StateReleased || job.Annotations[v1alpha1.HeldByAnnotation] != "" {
@@ -115,19 +115,19 @@ func TestHoldWithoutADeadlineCountsFromNow(t *testing.T) {
 
 func TestHoldRefuses(t *testing.T) {
 	queued := jobOf("queued", "", nil, 1)
-	queued.Labels[hold.KueueQueue] = "q"
+	queued.Labels[hold.KueueQueueLabel] = "q"
 	late := jobOf("late", "", map[string]string{v1alpha1.DeadlineAnnotation: "1h"}, 1)
 	for name, tt := range map[string]struct {
 		args []string
 		want string
 	}{
 		"a pod":                 {[]string{"pod/backup"}, "pod/backup: a pod cannot be held by hand: a scheduling gate can be put on a pod only when the pod is created"},
-		"what is held":          {[]string{"job/bounded"}, "job/bounded: it is held already: waits until"},
+		"what is held":          {[]string{"job/bounded"}, "job/bounded: it is already held: waits until"},
 		"what is done":          {[]string{"job/done"}, "job/done: it has finished"},
-		"what runs":             {[]string{"working"}, "job/working: 1 of its pods run, and would be killed (to hold it all the same: --force)"},
-		"what others suspended": {[]string{"asleep"}, "job/asleep: it is suspended already, by somebody else"},
+		"what runs":             {[]string{"working"}, "job/working: 1 of its pods run, and suspending it would kill them (to hold it all the same: --force)"},
+		"what others suspended": {[]string{"asleep"}, "job/asleep: somebody else has suspended it, and may not want it to be resumed"},
 		"what is in a queue":    {[]string{"queued"}, "job/queued: Kueue decides when it runs"},
-		"what has no time":      {[]string{"late"}, "job/late: it has to start by 2026-11-21 20:27 UTC to be finished in time"},
+		"what has no time":      {[]string{"late"}, "job/late: it has to start by 2026-11-21 20:27 UTC to finish in time"},
 		"what is clean now":     {[]string{"ordinary", "--deadline", "61m"}, "job/ordinary: it has to start by"},
 		"a policy that is none": {[]string{"ordinary", "--policy", "nobody"}, "get CarbonPolicy nobody"},
 		"what it does not know": {[]string{"job/nobody"}, "namespace batch has no job/nobody"},

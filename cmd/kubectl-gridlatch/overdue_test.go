@@ -151,7 +151,7 @@ func TestPoliciesThatDoNotExistFloodNothing(t *testing.T) {
 }
 
 func TestExplainSaysWhyAReleaseIsRefused(t *testing.T) {
-	const words = "it could not be released, which is tried again: denied by\x1b[31m the rules of the house"
+	const words = "the API server refuses to release it, and Gridlatch will try again: denied by\x1b[31m the rules of the house"
 	late := podOf("late", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PlannedStartAnnotation, "2026-11-21T21:00:00Z", v1alpha1.LatestStartAnnotation, "2026-11-21T21:00:00Z"), nil)
 	told := func(name, reason string) *corev1.Event {
 		return &corev1.Event{

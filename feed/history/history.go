@@ -18,11 +18,11 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// memorised is the key of the history in its ConfigMap.
+// DataKey is the key of the history in its ConfigMap.
 const DataKey = "history"
 
-// Restore gives the models of a source what the controller in a namespace has
-// saved of theirs, and returns how many locations that is.
+// Restore reads the histories of a source that the controller in a namespace has saved, gives them
+// to the store, and returns how many locations were restored.
 func Restore(ctx context.Context, reader client.Reader, namespace string, store *forecast.Store, source forecast.Source, now time.Time) (int, error) {
 	var found corev1.ConfigMapList
 	if err := reader.List(ctx, &found, client.InNamespace(namespace), client.MatchingLabels{SourceLabel: Digest(source.String())}); err != nil {
@@ -31,7 +31,8 @@ func Restore(ctx context.Context, reader client.Reader, namespace string, store 
 	return RestoreFrom(store, source, found.Items, now)
 }
 
-// restore takes up the histories that are of a source, and returns how many.
+// RestoreFrom gives the histories of a source to the store, and returns how many locations were
+// restored. Histories of other sources are left out.
 func RestoreFrom(store *forecast.Store, source forecast.Source, found []corev1.ConfigMap, now time.Time) (int, error) {
 	restored, problems := 0, []error(nil)
 	for _, c := range found {
@@ -47,12 +48,12 @@ func RestoreFrom(store *forecast.Store, source forecast.Source, found []corev1.C
 	return restored, errors.Join(problems...)
 }
 
-// HistoryConfigMap returns the ConfigMap that holds the history of a location, as
-// its model's Save has encoded it. It has no namespace yet.
+// ConfigMap returns the ConfigMap with the history of a location, as the Save of its model has
+// encoded the history. The namespace is empty.
 func ConfigMap(source forecast.Source, location string, encoded []byte) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        Name(source, location),
+			Name:        ConfigMapName(source, location),
 			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", SourceLabel: Digest(source.String())},
 			Annotations: map[string]string{SourceAnnotation: source.String(), v1alpha1.LocationAnnotation: location},
 		},
@@ -60,22 +61,22 @@ func ConfigMap(source forecast.Source, location string, encoded []byte) *corev1.
 	}
 }
 
-func Name(source forecast.Source, location string) string {
+// ConfigMapName returns the name of the ConfigMap with the history of a location.
+func ConfigMapName(source forecast.Source, location string) string {
 	return "gridlatch-history-" + Digest(source.String()+"/"+location)
 }
 
-// digest makes a name or a label's value of any string.
+// Digest makes a name or a label's value of any string.
 func Digest(s string) string {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s)) // it never fails
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// What Gridlatch writes on its own ConfigMaps.
+// The label and the annotation of a ConfigMap with a history.
 const (
-	// HistoryOf is the label of a ConfigMap with a history: the digest of the
-	// forecast's source.
+	// SourceLabel is the label with the digest of the forecast's source.
 	SourceLabel = v1alpha1.Prefix + "history-of"
-	// Source is the annotation with the source itself.
+	// SourceAnnotation is the annotation with the forecast's source.
 	SourceAnnotation = v1alpha1.Prefix + "source"
 )

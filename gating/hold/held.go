@@ -2,6 +2,7 @@ package hold
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -18,14 +19,89 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
+const (
+	// ReasonTaken is the reason on a Job that somebody else has released. Gridlatch leaves the Job
+	// alone then.
+	ReasonTaken = "no longer held: somebody else has released it"
+	// ReasonAwaitsResume is the reason on a Job that its user has created suspended. No start is
+	// planned for the Job before its user resumes it.
+	ReasonAwaitsResume = "waits for its user to resume it, since it was created suspended; its start is planned after that"
+)
+
+// PodKind returns the kind of pods.
 func PodKind() schema.GroupVersionKind { return schema.GroupVersionKind{Version: "v1", Kind: "Pod"} }
 
+// JobKind returns the kind of Jobs.
 func JobKind() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}
 }
 
-// JobOf returns the reference to the Job that owns an object, nil if none does.
-func JobOf(object metav1.Object) *metav1.OwnerReference {
+// HasGate reports whether our gate is among some gates.
+func HasGate(gates []corev1.PodSchedulingGate) bool {
+	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate })
+}
+
+// HoldsJobItself reports whether we hold a Job itself, rather than its pods by their gates.
+func HoldsJobItself(job *batchv1.Job) bool {
+	return HoldsItself(job.Annotations, ptr.Deref(job.Spec.Suspend, false))
+}
+
+// HoldsItself is HoldsJobItself for the annotations of a Job, and whether it is suspended.
+func HoldsItself(annotations map[string]string, suspended bool) bool {
+	switch annotations[v1alpha1.HeldByAnnotation] {
+	case v1alpha1.HoldBySuspend:
+		return suspended
+	case v1alpha1.HoldByKueue:
+		gates := annotations[KueueGatesAnnotation]
+		return suspended && (RemoveKueueGate(gates) != gates || len(gates) > MaxListBytes) // ours may be in what was cut off
+	default:
+		return false
+	}
+}
+
+// IsSuspendedOrJustResumed reports whether a Job is suspended, or was resumed and the Job
+// controller has not noted that yet.
+func IsSuspendedOrJustResumed(job *batchv1.Job) bool {
+	c := policy.SuspendedCondition(job)
+	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
+}
+
+// AwaitsResume reports whether a held Job was created suspended, and its user has not resumed it.
+func AwaitsResume(job *batchv1.Job) bool {
+	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && HasNoPromise(IsSuspendedOrJustResumed(job), job.Annotations)
+}
+
+// HasNoPromise reports whether the annotations of a held Job promise no latest start yet, because
+// its user has created the Job suspended and has not resumed it.
+func HasNoPromise(suspended bool, annotations map[string]string) bool {
+	return suspended && annotations[v1alpha1.HeldByAnnotation] == "" && annotations[v1alpha1.LatestStartAnnotation] == ""
+}
+
+// PodsToRun returns how many pods a Job runs at once, once it is not suspended.
+func PodsToRun(job *batchv1.Job) int {
+	return int(min(ptr.Deref(job.Spec.Parallelism, 1), podsRemaining(job)))
+}
+
+// podsRemaining returns how many pods a Job still has to run.
+func podsRemaining(job *batchv1.Job) int32 {
+	switch {
+	case isFinished(job):
+		return 0
+	case job.Spec.Completions == nil: // any number, until one succeeds
+		return math.MaxInt32
+	default:
+		return max(*job.Spec.Completions-job.Status.Succeeded, 0)
+	}
+}
+
+func isFinished(job *batchv1.Job) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
+	})
+}
+
+// OwningJob returns the reference to the Job that owns an object; nil if no Job does.
+func OwningJob(object metav1.Object) *metav1.OwnerReference {
 	owner := metav1.GetControllerOfNoCopy(object)
 	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, "batch/") {
 		return nil
@@ -33,90 +109,41 @@ func JobOf(object metav1.Object) *metav1.OwnerReference {
 	return owner
 }
 
-// takenReason is shown on a Job that we do not let go, since we no longer hold
-// it.
-const ReasonTaken = "not held any more: somebody else has let it go"
-
-// taken reports whether a Job that we held whole is not held by us any more:
-// it was resumed, or our mark on it was removed.
-func IsTaken(ctx context.Context, live client.Reader, job metav1.Object) bool {
-	var now batchv1.Job
-	if err := live.Get(ctx, client.ObjectKey{Namespace: job.GetNamespace(), Name: job.GetName()}, &now); err != nil {
-		return apierrors.IsNotFound(err)
+// ReadOwningJob reads the Job that owns a pod. It returns nil if no Job does, or if the Job is gone.
+func ReadOwningJob(ctx context.Context, reader client.Reader, pod *corev1.Pod) (*batchv1.Job, error) {
+	owner := OwningJob(pod)
+	if owner == nil {
+		return nil, nil
 	}
-	return now.UID != job.GetUID() || !IsJobHeldWhole(&now)
-}
-
-// holdsWhole reports whether we hold a Job by other means than the gates of its
-// pods.
-func IsJobHeldWhole(job *batchv1.Job) bool {
-	return IsHeldWhole(job.Annotations, ptr.Deref(job.Spec.Suspend, false))
-}
-
-// heldWhole is holdsWhole for what is known of a Job.
-func IsHeldWhole(annotations map[string]string, suspended bool) bool {
-	switch annotations[v1alpha1.HeldByAnnotation] {
-	case v1alpha1.HoldBySuspend:
-		return suspended
-	case v1alpha1.HoldByKueue:
-		gates := annotations[KueueGates]
-		return suspended && (LeaveQueue(gates) != gates || len(gates) > MaxList) // ours is among them, or may be
-	default:
-		return false
+	var job batchv1.Job
+	err := reader.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: owner.Name}, &job)
+	if apierrors.IsNotFound(err) || err == nil && job.UID != owner.UID {
+		return nil, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("read its Job: %w", err)
+	}
+	return &job, nil
 }
 
-// HasGate reports whether our gate is among them.
-func HasGate(gates []corev1.PodSchedulingGate) bool {
-	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate })
-}
-
-func IsFinished(job *batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return true
+// PodsOf returns the pods of a Job.
+func PodsOf(ctx context.Context, reader client.Reader, job *batchv1.Job) ([]corev1.Pod, error) {
+	if job.Spec.Selector == nil {
+		return nil, nil // the API server always sets one
+	}
+	selector, err := metav1.LabelSelectorAsSelector(job.Spec.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("select its pods: %w", err)
+	}
+	var list corev1.PodList
+	if err := reader.List(ctx, &list, client.InNamespace(job.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return nil, fmt.Errorf("list its pods: %w", err)
+	}
+	var pods []corev1.Pod
+	for i := range list.Items {
+		if metav1.IsControlledBy(&list.Items[i], job) {
+			pods = append(pods, list.Items[i])
 		}
 	}
-	return false
-}
-
-// PodsToRun returns how many pods a Job runs at once, of those that it has still to
-// run, whether it is suspended or not.
-func PodsToRun(job *batchv1.Job) int {
-	return int(min(ptr.Deref(job.Spec.Parallelism, 1), podsLeft(job)))
-}
-
-// podsLeft returns how many pods a Job has still to run: none once it is over.
-func podsLeft(job *batchv1.Job) int32 {
-	switch {
-	case IsFinished(job):
-		return 0
-	case job.Spec.Completions == nil: // as many as its parallelism says
-		return math.MaxInt32
-	default:
-		return max(*job.Spec.Completions-job.Status.Succeeded, 0)
-	}
-}
-
-// ReasonAwaitsResume is that of a Job which is not planned before its user, who has
-// created it suspended, resumes it.
-const ReasonAwaitsResume = "waits until it is resumed, and is planned from then: it was created suspended"
-
-// parked reports whether a Job is suspended, or was until a moment ago: the Job
-// controller has not noted yet that it was resumed.
-func IsParked(job *batchv1.Job) bool {
-	c := policy.SuspendedCondition(job)
-	return ptr.Deref(job.Spec.Suspend, false) || c != nil && c.Status == corev1.ConditionTrue
-}
-
-// AwaitsResume reports whether a held Job is not planned before its user, who has
-// created it suspended, resumes it.
-func AwaitsResume(job *batchv1.Job) bool {
-	return job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld && IsPromisedNothing(IsParked(job), job.Annotations)
-}
-
-// IsPromisedNothing reports whether the annotations of a held Job promise no start yet, since its
-// user has created the Job suspended and has not resumed it.
-func IsPromisedNothing(parked bool, annotations map[string]string) bool {
-	return parked && annotations[v1alpha1.HeldByAnnotation] == "" && annotations[v1alpha1.LatestStartAnnotation] == ""
+	return pods, nil
 }

@@ -2,13 +2,12 @@ package hold
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,113 +15,41 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// object is the part of a pod or Job that a patch of ours may name. The UID
-// makes it fail on another object of the same name.
-type object struct {
-	Metadata objectMeta `json:"metadata"`
-	Spec     *podSpec   `json:"spec,omitempty"`
+// PatchTarget returns what names an object to be patched. What the API server answers is its
+// metadata only, which costs little.
+func PatchTarget(kind schema.GroupVersionKind, o metav1.Object) *metav1.PartialObjectMetadata {
+	target := policy.NewMetadata(kind)
+	target.Namespace, target.Name = o.GetNamespace(), o.GetName()
+	return target
 }
 
-type objectMeta struct {
-	UID types.UID `json:"uid,omitempty"`
-	// ResourceVersion makes the patch fail on an object that has changed.
-	ResourceVersion string             `json:"resourceVersion,omitempty"`
-	Labels          map[string]string  `json:"labels,omitempty"`
-	Annotations     map[string]*string `json:"annotations,omitempty"`
-}
-
-type podSpec struct {
-	SchedulingGates []dropGate       `json:"schedulingGates"`
-	Affinity        *corev1.Affinity `json:"affinity,omitempty"`
-}
-
-// dropGate deletes the one entry of that name from a list; other gates are
-// not touched.
-type dropGate struct {
-	Patch string `json:"$patch"`
-	Name  string `json:"name"`
-}
-
-// A release is what is recorded of one.
-type ReleaseNote struct {
-	Reason string
-	At     time.Time
-	Taken  bool   // a Job that somebody else has let go
-	To     string // the location; empty where there is nothing to choose
-	// template has the pods of a Job that is held whole know the location as they
-	// are created, before any cache has seen the release.
-	Template bool
-}
-
-// pod takes our gate off a pod, and says why.
-func (r ReleaseNote) podPatch(pod metav1.Object) client.Patch {
-	return r.ungated(pod).as(types.StrategicMergePatchType)
-}
-
-// preferring is r.pod with a preference for nodes beside those that the pod has
-// as it was read: the list can be replaced as a whole only. It fails with a
-// conflict if the pod has changed since.
-func (r ReleaseNote) Preferring(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
-	patch := r.ungated(pod)
-	if !policy.Prefers(&pod.Spec, term) {
-		patch.Metadata.ResourceVersion = pod.ResourceVersion
-		patch.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferred(&pod.Spec)), term),
-		}}
-	}
-	return patch.as(types.StrategicMergePatchType)
-}
-
-func (r ReleaseNote) ungated(pod metav1.Object) object {
-	patch := r.metadata(pod)
-	patch.Spec = &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}
-	return patch
-}
-
-// record records that a Job's pods are released, and changes nothing else.
-func (r ReleaseNote) Record(job metav1.Object) client.Patch {
-	patch := r.metadata(job)
-	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
-	return patch.as(types.MergePatchType)
-}
-
-func (r ReleaseNote) metadata(o metav1.Object) object {
-	started := policy.Stamp(r.At)
-	patch := object{Metadata: objectMeta{
-		UID:         o.GetUID(),
-		Labels:      map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
-		Annotations: map[string]*string{v1alpha1.ReasonAnnotation: &r.Reason, v1alpha1.StartedAnnotation: &started, v1alpha1.PlannedStartAnnotation: nil},
-	}}
-	if r.To != "" {
-		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.To
-	}
-	if r.Taken {
-		taken := v1alpha1.OutcomeTaken
-		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &taken
-	}
-	return patch
-}
-
-// explain writes notes on a pod or Job.
-func Explain(o metav1.Object, notes map[string]string) client.Patch {
+// NotesPatch writes annotations on a pod or Job.
+func NotesPatch(o metav1.Object, notes map[string]string) client.Patch {
 	annotations := make(map[string]*string, len(notes))
 	for key, value := range notes {
 		annotations[key] = &value
 	}
-	return object{Metadata: objectMeta{UID: o.GetUID(), Annotations: annotations}}.as(types.MergePatchType)
+	return object{Metadata: objectMeta{UID: o.GetUID(), Annotations: annotations}}.patch(types.MergePatchType)
 }
 
-// adopt makes a pod or Job that we hold known as held.
-func Adopt(o metav1.Object) client.Patch {
+// AdoptPatch writes the label that says that a pod or Job is held.
+func AdoptPatch(o metav1.Object) client.Patch {
 	return object{Metadata: objectMeta{
 		UID:    o.GetUID(),
 		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld},
-	}}.as(types.MergePatchType)
+	}}.patch(types.MergePatchType)
 }
 
-// suspendJob holds a Job that exists already, unless it has changed since it was
+// suspendPatch suspends a Job that exists already, and fails if the Job has changed since it was
 // read.
-func suspendJob(job *batchv1.Job, annotations map[string]string) client.Patch {
+func suspendPatch(job *batchv1.Job, notes map[string]string) client.Patch {
+	annotations := make(map[string]any, len(notes)+1)
+	for key, value := range notes {
+		annotations[key] = value
+	}
+	if hasOutcome(job) {
+		annotations[v1alpha1.OutcomeAnnotation] = nil
+	}
 	data, _ := json.Marshal(map[string]any{ // of strings and booleans alone: no error is possible
 		"metadata": map[string]any{
 			"uid": job.UID, "resourceVersion": job.ResourceVersion,
@@ -133,38 +60,42 @@ func suspendJob(job *batchv1.Job, annotations map[string]string) client.Patch {
 	return client.RawPatch(types.MergePatchType, data)
 }
 
-func (o object) as(kind types.PatchType) client.Patch {
+// object has the fields of a pod or Job that a patch may change. With a UID, the patch fails on
+// another object of the same name.
+type object struct {
+	Metadata objectMeta `json:"metadata"`
+	Spec     *podSpec   `json:"spec,omitempty"`
+}
+
+type objectMeta struct {
+	UID types.UID `json:"uid,omitempty"`
+	// ResourceVersion makes the patch fail on an object that has changed.
+	ResourceVersion string             `json:"resourceVersion,omitempty"`
+	Labels          map[string]string  `json:"labels,omitempty"`
+	Annotations     map[string]*string `json:"annotations,omitempty"` // nil deletes one
+}
+
+type podSpec struct {
+	SchedulingGates []dropGate       `json:"schedulingGates"`
+	Affinity        *corev1.Affinity `json:"affinity,omitempty"`
+}
+
+// dropGate deletes the gate with a name from a list, and leaves the other gates.
+type dropGate struct {
+	Patch string `json:"$patch"`
+	Name  string `json:"name"`
+}
+
+func (o object) patch(kind types.PatchType) client.Patch {
 	data, _ := json.Marshal(o) // of strings alone: no error is possible
 	return client.RawPatch(kind, data)
 }
 
-// A change is an operation of a JSON patch (RFC 6902).
+// change is an operation of a JSON patch (RFC 6902).
 type change struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value,omitempty"`
-}
-
-// resume lets a suspended Job, or one that its queue holds for us, go, and
-// records that. It fails as invalid if the Job is not as the cache knows it: if
-// somebody else has resumed it, say.
-func (r ReleaseNote) resume(job metav1.Object) client.Patch {
-	changes := slices.Concat(known(job), leave(job), []change{
-		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
-		{"add", "/metadata/labels/" + escape(v1alpha1.StateLabel), v1alpha1.StateReleased},
-		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
-		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.Stamp(r.At)},
-	})
-	if r.To != "" {
-		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.To})
-	}
-	if r.To != "" && r.Template {
-		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.To})
-	}
-	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
-		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
-	}
-	return jsonPatch(changes)
 }
 
 func jsonPatch(changes []change) client.Patch {
@@ -172,45 +103,9 @@ func jsonPatch(changes []change) client.Patch {
 	return client.RawPatch(types.JSONPatchType, data)
 }
 
-// known tests that a Job is the one that the cache knows, and held as that says.
-func known(job metav1.Object) []change {
-	return []change{{"test", "/metadata/uid", job.GetUID()}, {"test", annotationPath(v1alpha1.HeldByAnnotation), job.GetAnnotations()[v1alpha1.HeldByAnnotation]}}
-}
+func annotationPath(key string) string { return "/metadata/annotations/" + escapePointer(key) }
 
-// leave takes a Job out of what holds it.
-func leave(job metav1.Object) []change {
-	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend {
-		return []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
-	}
-	return leaveQueue(job.GetAnnotations()[KueueGates])
-}
-
-// JoinQueue adds our gate to those that Kueue waits for.
-func JoinQueue(gates string) string {
-	if strings.TrimSpace(gates) == "" {
-		return v1alpha1.Gate
-	}
-	return gates + "," + v1alpha1.Gate
-}
-
-// LeaveQueue takes our gate off those that Kueue waits for.
-func LeaveQueue(gates string) string {
-	others := slices.DeleteFunc(strings.Split(gates, ","), func(gate string) bool { return strings.TrimSpace(gate) == v1alpha1.Gate })
-	return strings.Join(others, ",")
-}
-
-// leaveQueue is LeaveQueue on a Job that is in the queue as we know it.
-func leaveQueue(gates string) []change {
-	known := change{"test", annotationPath(KueueGates), gates}
-	if others := LeaveQueue(gates); others != "" {
-		return []change{known, {"replace", annotationPath(KueueGates), others}}
-	}
-	return []change{known, {"remove", annotationPath(KueueGates), nil}}
-}
-
-func annotationPath(key string) string { return "/metadata/annotations/" + escape(key) }
-
-// escape makes a key part of a JSON pointer (RFC 6901).
-func escape(key string) string {
+// escapePointer makes a key part of a JSON pointer (RFC 6901).
+func escapePointer(key string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }

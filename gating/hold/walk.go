@@ -21,21 +21,21 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// eachHeldUnseen calls f for each Job in a namespace, or in the cluster if that
-// is empty, that we hold whole and whose label does not say so any more.
-func EachHeldUnseen(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
+// EachUnlabelledHeldJob calls f for each Job that we hold itself and whose label does not say so. An
+// empty namespace is the whole cluster.
+func EachUnlabelledHeldJob(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
 	return EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.NotEquals, func(job *batchv1.Job) {
-		if IsJobHeldWhole(job) {
+		if HoldsJobItself(job) {
 			f(job)
 		}
 	})
 }
 
-// eachJob calls f for each Job of a namespace, or of the cluster if that is empty,
-// with a label that is there, or that is held or not.
+// EachJob calls f for each Job whose label exists, or has the value of held work, or has not. An
+// empty namespace is the whole cluster.
 func EachJob(ctx context.Context, reader client.Reader, namespace, label string, is selection.Operator, f func(*batchv1.Job)) error {
 	options := client.ListOptions{Namespace: namespace}
-	if err := selectHeld(&options, label, is); err != nil {
+	if err := selectByLabel(&options, label, is); err != nil {
 		return err
 	}
 	err := Walk(ctx, reader, &batchv1.JobList{}, options, func(o client.Object) {
@@ -49,14 +49,14 @@ func EachJob(ctx context.Context, reader client.Reader, namespace, label string,
 	return nil
 }
 
-// eachGated calls f for each pod in a namespace, or in the cluster if that is
-// empty, that waits with our gate and whose state is, or is not, held.
-func EachGated(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
+// EachGatedPod calls f for each pod that waits with our gate and whose label says that it is held,
+// or does not. An empty namespace is the whole cluster.
+func EachGatedPod(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
 	options := client.ListOptions{
 		Namespace:     namespace,
 		FieldSelector: fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}),
 	}
-	if err := selectHeld(&options, v1alpha1.StateLabel, is); err != nil {
+	if err := selectByLabel(&options, v1alpha1.StateLabel, is); err != nil {
 		return err
 	}
 	err := Walk(ctx, reader, &corev1.PodList{}, options, func(o client.Object) {
@@ -70,8 +70,9 @@ func EachGated(ctx context.Context, reader client.Reader, namespace string, is s
 	return nil
 }
 
-// selectHeld selects what has a label or, for one operator, whether that is held.
-func selectHeld(options *client.ListOptions, label string, is selection.Operator) error {
+// selectByLabel selects the objects whose label exists or, with Equals and NotEquals, those whose
+// label has, or has not, the value of held work.
+func selectByLabel(options *client.ListOptions, label string, is selection.Operator) error {
 	values := []string{v1alpha1.StateHeld}
 	if is == selection.Exists {
 		values = nil
@@ -85,30 +86,30 @@ func selectHeld(options *client.ListOptions, label string, is selection.Operator
 }
 
 const (
-	// walkPage is how many objects are listed at once.
-	walkPage = 500
-	// walkAnew bounds how often a list is begun anew. The API server forgets a list
+	// walkPageSize is how many objects are listed at once.
+	walkPageSize = 500
+	// maxWalkRestarts bounds how often a list is started again. The API server forgets a list
 	// after some minutes.
-	walkAnew = 100
+	maxWalkRestarts = 100
 )
 
-// Walk calls f for each object of a list, once, page by page. It goes on where the API
-// server forgets the list or is away for a moment.
+// Walk calls f once for each object of a list, page by page. It starts the list again where the API
+// server has forgotten it, and tries again where the API server is busy.
 func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, options client.ListOptions, f func(client.Object)) error {
-	type which struct {
+	type identity struct {
 		types.NamespacedName
 		types.UID
 	}
-	seen, anew := map[which]bool{}, 0
-	options.Limit = walkPage
+	seen, restarts := map[identity]bool{}, 0
+	options.Limit = walkPageSize
 	each := func(item runtime.Object) error {
 		o, ok := item.(client.Object)
 		if !ok {
 			return fmt.Errorf("%T: want an object", item)
 		}
-		it := which{client.ObjectKeyFromObject(o), o.GetUID()}
-		if anew == 0 || !seen[it] {
-			seen[it] = true
+		id := identity{client.ObjectKeyFromObject(o), o.GetUID()}
+		if restarts == 0 || !seen[id] {
+			seen[id] = true
 			f(o)
 		}
 		return nil
@@ -118,10 +119,10 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 		if !ok {
 			return fmt.Errorf("cannot list %T", list)
 		}
-		err := Persist(func() error { return reader.List(ctx, page, &options) })
+		err := retryTransient(func() error { return reader.List(ctx, page, &options) })
 		switch {
-		case apierrors.IsResourceExpired(err) && options.Continue != "" && anew < walkAnew:
-			anew++
+		case apierrors.IsResourceExpired(err) && options.Continue != "" && restarts < maxWalkRestarts:
+			restarts++
 			options.Continue = ""
 			continue
 		case err != nil:
@@ -136,11 +137,10 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 	}
 }
 
-// persist tries a request several times where the API server is busy, or away for a
-// moment.
-func Persist(request func() error) error {
-	pace := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Steps: 5, Jitter: 0.2}
-	return clientretry.OnError(pace, func(err error) bool {
+// retryTransient tries a request several times where the API server is busy, or away for a moment.
+func retryTransient(request func() error) error {
+	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Steps: 5, Jitter: 0.2}
+	return clientretry.OnError(backoff, func(err error) bool {
 		return apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)
 	}, request)
 }

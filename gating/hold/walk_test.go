@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
+	"testing/synctest"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -58,42 +59,39 @@ func TestAWalkGoesOnWhereTheListIsForgotten(t *testing.T) {
 	}
 }
 
-// gatedPods are an API server with held pods, of which some may not be changed.
-func gatedPods(t *testing.T, n int, refused func(name string) bool) client.Client {
-	t.Helper()
-	b := fake.NewClientBuilder()
-	for i := range n {
-		b.WithObjects(&corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: fmt.Sprintf("pod-%02d", i), UID: types.UID(fmt.Sprint("u", i)), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}},
-			Spec:       corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}},
-			Status:     corev1.PodStatus{Phase: corev1.PodPending},
+func TestARequestIsTriedAgainWhereTheServerIsBusyForAMoment(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want int
+	}{
+		"a busy server":                 {apierrors.NewTooManyRequests("later", 0), 2},
+		"a server that is away":         {apierrors.NewServiceUnavailable("starting"), 2},
+		"a server that takes long":      {apierrors.NewTimeoutError("slow", 0), 2},
+		"not where it would not answer": {apierrors.NewForbidden(corev1.Resource("pods"), "p", nil), 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tries := 0
+			err := retryTransient(func() error {
+				if tries++; tries == 1 {
+					return tt.err
+				}
+				return nil
+			})
+			if tries != tt.want || (err == nil) != (tt.want == 2) {
+				t.Errorf("%s: %d tries, %v", name, tries, err)
+			}
 		})
 	}
-	return b.
-		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
-		WithIndex(&corev1.Pod{}, "spec.nodeName", func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
-		WithInterceptorFuncs(interceptor.Funcs{
-			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
-				if refused(o.GetName()) {
-					return apierrors.NewForbidden(corev1.Resource("pods"), o.GetName(), errors.New("not in\x1b my house"))
-				}
-				return c.Patch(ctx, o, patch, options...)
-			},
-		}).Build()
 }
 
-func TestReleaseAllNamesWhatIsLeft(t *testing.T) {
-	c := gatedPods(t, 60, func(name string) bool { return name < "pod-25" })
-	calls := 0
-	exit := Exit{Client: c, Reason: "r", Now: t0, Progress: func(int, int) { calls++ }}
-	released, err := exit.ReleaseAll(t.Context())
-	var left *Left
-	if !errors.As(err, &left) || released != 35 || left.Count != 25 || len(left.First) != mostLeft || calls != 60 {
-		t.Errorf("released %d, told %d times, %v", released, calls, err)
-	}
-	for _, part := range []string{"25 could not be released", "pod n/pod-", "not in  my house", "and 5 more"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("it does not say %q: %q", part, err)
-		}
+func TestAWalkSaysWhatItCannotList(t *testing.T) {
+	no := errors.New("no answer")
+	c := interceptor.NewClient(server(nil).(client.WithWatch), interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return no },
+	})
+	jobs := EachJob(t.Context(), c, "", v1alpha1.StateLabel, selection.Equals, func(*batchv1.Job) { t.Error("there is none") })
+	pods := EachGatedPod(t.Context(), c, "", selection.Equals, func(*corev1.Pod) { t.Error("there is none") })
+	if !errors.Is(jobs, no) || !errors.Is(pods, no) {
+		t.Errorf("%v, %v", jobs, pods)
 	}
 }

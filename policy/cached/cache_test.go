@@ -23,7 +23,7 @@ func TestNothingThatAStrangerWritesMakesACachedNamespaceOrNodeLarge(t *testing.T
 	for _, tt := range []struct {
 		object *metav1.PartialObjectMetadata
 		strip  toolscache.TransformFunc
-	}{{policy.Metadata(policy.NamespaceKind()), stripNamespace}, {policy.NodeMetadata(), stripNode}} {
+	}{{policy.NewMetadata(policy.NamespaceKind()), stripNamespace}, {policy.NewMetadata(policy.NodeKind()), stripNode}} {
 		tt.object.Labels = maps.Clone(labels)
 		tt.object.Annotations = map[string]string{
 			v1alpha1.Prefix + "junk": long, v1alpha1.PolicyAnnotation: long, v1alpha1.PowerFactorKey: long,

@@ -1,6 +1,6 @@
-// Package cached tells the manager's cache what package policy needs of it: CarbonPolicies also
-// while their CustomResourceDefinition is not there, and namespaces, nodes and CronJobs without
-// what nobody reads.
+// Package cached makes the manager's cache ready for package policy. CarbonPolicies are read also
+// while their CustomResourceDefinition does not exist. Namespaces, nodes and CronJobs are kept
+// without the parts that nobody reads.
 package cached
 
 import (
@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,21 +19,21 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// ByObject says what this package needs in the manager's cache: the metadata
-// of namespaces and of nodes, and CronJobs, each stripped to what is read. Pods and Jobs are in a
-// cache of their own, see Records.
+// ByObject returns what the manager's cache must keep: the metadata of namespaces and nodes, and
+// CronJobs, without the parts that nobody reads. Pods and Jobs are in a cache of their own, see
+// package gating.
 func ByObject() map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
-		policy.Metadata(policy.NamespaceKind()): {Transform: stripNamespace},
-		policy.Metadata(policy.NodeKind()):      {Transform: stripNode},
-		&batchv1.CronJob{}:                      {Transform: stripCronJob},
+		policy.NewMetadata(policy.NamespaceKind()): {Transform: stripNamespace},
+		policy.NewMetadata(policy.NodeKind()):      {Transform: stripNode},
+		&batchv1.CronJob{}:                         {Transform: stripCronJob},
 	}
 }
 
-// Prepare makes the manager's cache, which has not started yet, ready for the
-// readers of this package: they fail rather than start an informer of their own.
+// Prepare starts the informers of a cache that has not started yet. Readers of other kinds then
+// fail, and do not start informers of their own.
 func Prepare(ctx context.Context, c cache.Cache) error {
-	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, policy.Metadata(policy.NamespaceKind()), policy.Metadata(policy.NodeKind()), &batchv1.CronJob{}} {
+	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, policy.NewMetadata(policy.NamespaceKind()), policy.NewMetadata(policy.NodeKind()), &batchv1.CronJob{}} {
 		if _, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
@@ -40,52 +41,52 @@ func Prepare(ctx context.Context, c cache.Cache) error {
 	return nil
 }
 
-// WatchNodes has nodes told of each change of a node in a cache that has not started yet.
-func WatchNodes(ctx context.Context, c cache.Cache, nodes *policy.Nodes) error {
-	informer, err := c.GetInformer(ctx, policy.NodeMetadata(), cache.BlockUntilSynced(false))
+// Watch calls a handler for each change of an object's kind in a cache that has not started yet.
+func Watch(ctx context.Context, c cache.Cache, object client.Object, handler toolscache.ResourceEventHandler) error {
+	informer, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false))
 	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
+		return fmt.Errorf("watch: %w", err)
 	}
-	if _, err := informer.AddEventHandler(nodes.EventHandler()); err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
+	if _, err := informer.AddEventHandler(handler); err != nil {
+		return fmt.Errorf("watch: %w", err)
 	}
 	return nil
 }
 
-// stripNamespace keeps of a namespace its name and the policy that it names.
+// stripNamespace keeps the name of a namespace and the policy that the namespace names.
 func stripNamespace(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences, m.Labels = nil, nil, nil, nil
-	m.Annotations = only(m.Annotations, v1alpha1.PolicyAnnotation)
+	m.Annotations = keepOnly(m.Annotations, v1alpha1.PolicyAnnotation)
 	return m, nil
 }
 
-// nodeLabels is how many labels of a node are kept: several times of what any node
-// has, but not all that a node's kubelet could write.
-const nodeLabels = 256
+// maxNodeLabels bounds the labels of a node that are kept. No node needs as many, but a kubelet
+// could write more.
+const maxNodeLabels = 256
 
-// stripNode keeps of a node its labels, by which policies say where the node is, and
-// its power factor.
+// stripNode keeps the labels of a node, by which policies find the node's location, and the power
+// factor.
 func stripNode(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
 	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
-	m.Annotations = only(m.Annotations, v1alpha1.PowerFactorKey)
-	if len(m.Labels) > nodeLabels {
-		for _, key := range slices.Sorted(maps.Keys(m.Labels))[nodeLabels:] {
+	m.Annotations = keepOnly(m.Annotations, v1alpha1.PowerFactorKey)
+	if len(m.Labels) > maxNodeLabels {
+		for _, key := range slices.Sorted(maps.Keys(m.Labels))[maxNodeLabels:] {
 			delete(m.Labels, key)
 		}
 	}
 	return m, nil
 }
 
-// only returns one of the annotations, bounded; none if it is not there.
-func only(annotations map[string]string, key string) map[string]string {
+// keepOnly returns one of the annotations, cut to a bounded length.
+func keepOnly(annotations map[string]string, key string) map[string]string {
 	value, ok := annotations[key]
 	if !ok {
 		return nil
@@ -93,7 +94,7 @@ func only(annotations map[string]string, key string) map[string]string {
 	return map[string]string{key: policy.Truncate(value, policy.MaxValue)}
 }
 
-// stripCronJob keeps of a CronJob what tells when it runs next.
+// stripCronJob keeps what tells when a CronJob runs next.
 func stripCronJob(object any) (any, error) {
 	c, ok := object.(*batchv1.CronJob)
 	if !ok {

@@ -20,12 +20,12 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// undefinedPoll is how often it is asked whether CarbonPolicies are defined, while
-// they are not.
-const undefinedPoll = 5 * time.Second
+// undefinedPollInterval is how often the API server is asked for CarbonPolicies while they are not
+// defined.
+const undefinedPollInterval = 5 * time.Second
 
-// Mapper maps kinds as the API server does, but CarbonPolicies without asking:
-// their CustomResourceDefinition may come later, or go.
+// Mapper maps kinds as the API server does, and CarbonPolicies without asking the API server. The
+// CustomResourceDefinition of CarbonPolicies may come later, or go.
 func Mapper(config *rest.Config, httpClient *http.Client) (meta.RESTMapper, error) {
 	asking, err := apiutil.NewDynamicRESTMapper(config, httpClient)
 	if err != nil {
@@ -38,36 +38,37 @@ func Mapper(config *rest.Config, httpClient *http.Client) (meta.RESTMapper, erro
 	return meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{known, asking}}, nil
 }
 
-// NewInformer makes an informer for a cache. That of CarbonPolicies has none while
-// their CustomResourceDefinition is not there, where others would fail.
+// NewInformer makes an informer for a cache. The informer of CarbonPolicies is empty while their
+// CustomResourceDefinition does not exist. Any other informer fails then.
 func NewInformer(source toolscache.ListerWatcher, object runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 	if _, ok := object.(*v1alpha1.CarbonPolicy); ok {
-		source = &definedOrNone{ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(source)}
+		source = &optionalPolicies{ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(source)}
 	}
 	return toolscache.NewSharedIndexInformer(source, object, resync, indexers)
 }
 
-// definedOrNone lists and watches CarbonPolicies. While they are not defined, the
-// list is empty, and a watch tells nothing for a moment. What watches it lists
-// anew once they are.
-type definedOrNone struct {
+// optionalPolicies lists and watches CarbonPolicies. While CarbonPolicies are not defined, the list
+// is empty and a watch has no events. Once they are defined, a watch ends, so that the reflector
+// lists again.
+type optionalPolicies struct {
 	toolscache.ListerWatcherWithContext
 
-	undefined atomic.Bool // at the last list
+	// undefined says that CarbonPolicies were not defined at the last list.
+	undefined atomic.Bool
 }
 
-// List is ListWithContext without a context.
-func (d *definedOrNone) List(options metav1.ListOptions) (runtime.Object, error) {
+// List calls ListWithContext without a context.
+func (d *optionalPolicies) List(options metav1.ListOptions) (runtime.Object, error) {
 	return d.ListWithContext(context.Background(), options)
 }
 
-// Watch is WatchWithContext without a context.
-func (d *definedOrNone) Watch(options metav1.ListOptions) (watch.Interface, error) {
+// Watch calls WatchWithContext without a context.
+func (d *optionalPolicies) Watch(options metav1.ListOptions) (watch.Interface, error) {
 	return d.WatchWithContext(context.Background(), options)
 }
 
 // ListWithContext implements toolscache.ListerWatcherWithContext.
-func (d *definedOrNone) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+func (d *optionalPolicies) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	list, err := d.ListerWatcherWithContext.ListWithContext(ctx, options)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return list, err
@@ -80,7 +81,7 @@ func (d *definedOrNone) ListWithContext(ctx context.Context, options metav1.List
 }
 
 // WatchWithContext implements toolscache.ListerWatcherWithContext.
-func (d *definedOrNone) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+func (d *optionalPolicies) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	events, err := d.ListerWatcherWithContext.WatchWithContext(ctx, options)
 	undefined := apierrors.IsNotFound(err)
 	switch {
@@ -99,12 +100,12 @@ func (d *definedOrNone) WatchWithContext(ctx context.Context, options metav1.Lis
 	return nil, apierrors.NewResourceExpired("whether CarbonPolicies are defined has changed")
 }
 
-// quietWatch returns a watch that tells nothing, and ends after a moment.
+// quietWatch returns a watch without events, which ends after a moment.
 func quietWatch(ctx context.Context) watch.Interface {
 	events := make(chan watch.Event)
 	go func() {
 		defer close(events)
-		pause := time.NewTimer(undefinedPoll)
+		pause := time.NewTimer(undefinedPollInterval)
 		defer pause.Stop()
 		select {
 		case <-ctx.Done():

@@ -58,7 +58,7 @@ func TestCarbonPoliciesThatAreNotDefinedAreNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &served{err: tt.atList}
-			d := &definedOrNone{ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(s.source())}
+			d := &optionalPolicies{ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(s.source())}
 			list, err := d.ListWithContext(t.Context(), metav1.ListOptions{})
 			if !errors.Is(err, tt.wantList) || err == nil && len(list.(*v1alpha1.CarbonPolicyList).Items) != tt.items {
 				t.Errorf("list: %v, %v", list, err)

@@ -63,7 +63,7 @@ func TestWhatIsNotKnownIsNotClean(t *testing.T) {
 func TestAnIssueWithoutValuesLeavesTheLastGoodInUse(t *testing.T) {
 	carbonPolicy(t, "default", "")
 	for name, tt := range map[string]struct{ value, reason, says string }{
-		"under another name": {`,"intensity":269`, v1alpha1.ReasonLastGood, `there is "intensity": want value, in gCO2eq/kWh`},
+		"under another name": {`,"intensity":269`, v1alpha1.ReasonLastGood, `the field "intensity" is unknown: want value, in gCO2eq/kWh`},
 		"left out":           {``, v1alpha1.ReasonLastGood, "forecast has no value in any of its 24 elements: want value, in gCO2eq/kWh"},
 		"zeros":              {`,"value":0`, v1alpha1.ReasonNotBelieved, "24 of 24 values are not believed, and count as not known: 0 from"},
 		"placeholders":       {`,"value":-1`, v1alpha1.ReasonNotBelieved, "24 of 24 values are not believed, and count as not known: -1 from"},
@@ -108,7 +108,7 @@ func TestAnOutageThatPublishesZerosIsNotBelieved(t *testing.T) {
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: "default"}, p); err != nil {
 			return err
 		}
-		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonNotBelieved, "work is planned by what the last weeks were like")(p)
+		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonNotBelieved, "work is planned by the history of the last weeks")(p)
 	})
 	for _, want := range []string{"48 of 48 values are not believed", "where 2", "is usual"} {
 		if err := wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonNotBelieved, want)(p); err != nil {

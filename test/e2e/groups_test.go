@@ -120,7 +120,7 @@ func TestRetriesNeverWaitNotEvenAfterARestart(t *testing.T) {
 			}
 			want := "its Job has been released"
 			if p.Labels["job-name"] == "unseen" {
-				want = "not held: its Job was not decided on at its creation"
+				want = "not held: Gridlatch did not decide on its Job"
 			}
 			if reason := p.Annotations[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, want) {
 				t.Fatalf("pod %s: reason %q, want %q", p.Name, reason, want)

@@ -44,7 +44,7 @@ func TestGridlatchIsConfinedToWhatItHasToWrite(t *testing.T) {
 	gated.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{weight(1)}}}
 	theirs := job(ns, "guard-theirs", nil, 1)
 	theirs.Spec.Suspend = ptr(true)
-	ours := job(ns, "guard-ours", map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend, hold.KueueGates: "example.com/other," + v1alpha1.Gate}, 1)
+	ours := job(ns, "guard-ours", map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend, hold.KueueGatesAnnotation: "example.com/other," + v1alpha1.Gate}, 1)
 	ours.Spec.Suspend = ptr(true)
 	for _, o := range []client.Object{ordinary, gated, theirs, ours} {
 		create(t, cluster, o)

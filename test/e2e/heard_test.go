@@ -138,7 +138,7 @@ func TestWhatIsLetGoAndStillWaitsSaysForWhat(t *testing.T) {
 	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/quota"}}
 	idle, suspended, queued := job(ns, "idle", annotations, 0), job(ns, "suspended", annotations, 2), job(ns, "queued", annotations, 2)
 	idle.Spec.Completions = ptr(int32(2))
-	queued.Labels, queued.Spec.Suspend = map[string]string{hold.KueueQueue: "team"}, ptr(true)
+	queued.Labels, queued.Spec.Suspend = map[string]string{hold.KueueQueueLabel: "team"}, ptr(true)
 	create(t, cluster, gated, idle, suspended, queued)
 	awaitPods(t, cluster, ns, wantGated(3, 0))
 	change(t, cluster, suspended, func(j *batchv1.Job) { j.Spec.Suspend = ptr(true) })
@@ -206,7 +206,7 @@ func TestWorkOfAToolThatGivesUpIsHeldNoLongerThanThatAndWarnsOfIt(t *testing.T) 
 	}{
 		operator: {time.Minute, "startup_timeout_seconds"},
 		bounded:  {2 * time.Hour, "poll_timeout"},
-		hook:     {150 * time.Second, "Helm gives up on what is not done after 5m (--timeout"},
+		hook:     {150 * time.Second, "Helm by default gives up on work that does not end within 5m (setting: --timeout"},
 	} {
 		if warnings := createWarned(t, cluster, o); !strings.Contains(warnings, want.says) {
 			t.Errorf("%s: warned of %q, want %q in it", o.GetName(), warnings, want.says)

@@ -73,7 +73,7 @@ func TestHistoryOutlivesARestartAndHoldsWorkWithoutAForecast(t *testing.T) {
 		if len(p.Status.Locations) == 0 || p.Status.Locations[0].SavingSharePercent == nil {
 			return fmt.Errorf("status: %+v", p.Status)
 		}
-		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonMissing, "work is planned by what the last weeks were like")(p)
+		return wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonMissing, "work is planned by the history of the last weeks")(p)
 	})
 	if share, err := g.Metric(t.Context(), "gridlatch_oracle_share_ratio", `location="`+location+`"`); err != nil || share < 0.9 {
 		t.Errorf("on a grid without surprises, the share of the oracle is %v (%v)", share, err)

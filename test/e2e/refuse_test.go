@@ -80,7 +80,7 @@ func TestATypoInATemplateDoesNotStopTheWork(t *testing.T) {
 
 func TestAMisspeltAnnotationIsWarnedOf(t *testing.T) {
 	told := createWarned(t, cluster, job(namespace(t, cluster), "misspelt", tolerant("gridlatch.dev/deadlin", "2h"), 1))
-	if !strings.Contains(told, "metadata.annotations[gridlatch.dev/deadlin]: not known, and so without effect") {
+	if !strings.Contains(told, "metadata.annotations[gridlatch.dev/deadlin]: has no effect, because Gridlatch does not know this annotation") {
 		t.Errorf("who creates it is warned of %q", told)
 	}
 }

@@ -122,7 +122,7 @@ func TestWhatAPolicyRefusesIsSeenAndGoesOnceItMay(t *testing.T) {
 	awaitPolicy(t, "refused", wantCondition(v1alpha1.ConditionReleasesFailing, v1alpha1.ReasonNoneReleased, "the rules of the house"))
 	wantPrinted(t, []string{"overdue since", "the rules of the house"}, "explain", "pod", "bare", "-n", ns)
 	wantPrinted(t, []string{"overdue since", "the rules of the house"}, "explain", "job", "gated", "-n", ns)
-	wantPrinted(t, []string{"3 groups with 5 pods are overdue since", "the rules of the house"}, "status", "-n", ns)
+	wantPrinted(t, []string{"3 groups with 5 pods have been overdue since", "the rules of the house"}, "status", "-n", ns)
 	allow()
 	removed := time.Now()
 	env.Eventually(t, 3*time.Minute, func(ctx context.Context) error {
@@ -233,7 +233,7 @@ func TestWorkThatOurNotesDoNotFitOnStartsWithAWarning(t *testing.T) {
 	ofTemplate := job(ns, "template", nil, 1)
 	ofTemplate.Spec.Template.Annotations = full(tolerant())
 	for _, o := range []client.Object{pod(ns, "bare", full(tolerant())), job(ns, "job", full(tolerant()), 1), ofTemplate} {
-		if told := createWarned(t, cluster, o); !strings.Contains(told, "leave no room for those of Gridlatch") {
+		if told := createWarned(t, cluster, o); !strings.Contains(told, "with the notes of Gridlatch, its annotations would be larger than") {
 			t.Errorf("%s: warned of %q", o.GetName(), told)
 		}
 	}

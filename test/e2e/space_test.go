@@ -114,13 +114,13 @@ func wantPlaced(t *testing.T, c *env.Cluster, p corev1.Pod, where string) {
 		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: gridLabel, Operator: corev1.NodeSelectorOpIn, Values: []string{where}}},
 	}}
 	ours := 0
-	for _, term := range policy.Preferred(&p.Spec) {
+	for _, term := range policy.Preferences(&p.Spec) {
 		if term.Weight == 100 {
 			ours++
 		}
 	}
-	if !policy.Prefers(&p.Spec, want) || ours != 1 {
-		t.Errorf("%s: prefers %+v, want once %+v", p.Name, policy.Preferred(&p.Spec), want)
+	if !policy.HasPreference(&p.Spec, want) || ours != 1 {
+		t.Errorf("%s: prefers %+v, want once %+v", p.Name, policy.Preferences(&p.Spec), want)
 	}
 }
 
@@ -172,7 +172,7 @@ func laterElsewhere(t *testing.T, c *env.Cluster) {
 		case "pinned", "southern":
 			wantPlaced(t, c, p, "south")
 		case "picky":
-			if diff := cmp.Diff(own, policy.Preferred(&p.Spec)[0]); diff != "" {
+			if diff := cmp.Diff(own, policy.Preferences(&p.Spec)[0]); diff != "" {
 				t.Error("its own preference is gone", diff)
 			}
 			fallthrough

@@ -167,16 +167,16 @@ func TestAJobOfKueueWaitsAtItsQueueNotWithQuota(t *testing.T) {
 	dirtyThenClean(t, cluster, 5*time.Minute)
 	ns := namespace(t, cluster)
 	yes := true
-	j := job(ns, "queued", tolerant(hold.KueueGates, "example.com/other"), 1)
-	j.Labels = map[string]string{hold.KueueQueue: "team"}
+	j := job(ns, "queued", tolerant(hold.KueueGatesAnnotation, "example.com/other"), 1)
+	j.Labels = map[string]string{hold.KueueQueueLabel: "team"}
 	j.Spec.Suspend = &yes // as Kueue's own webhook makes it
 	create(t, cluster, j)
-	if got, want := j.Annotations[hold.KueueGates], "example.com/other,"+v1alpha1.Gate; got != want {
-		t.Fatalf("%s is %q, want %q", hold.KueueGates, got, want)
+	if got, want := j.Annotations[hold.KueueGatesAnnotation], "example.com/other,"+v1alpha1.Gate; got != want {
+		t.Fatalf("%s is %q, want %q", hold.KueueGatesAnnotation, got, want)
 	}
 	cleanNow(t, cluster)
 	awaitJob(t, cluster, j, patience, wantSuspended(true, v1alpha1.StateReleased)) // Kueue resumes it when it has quota
-	if got := j.Annotations[hold.KueueGates]; got != "example.com/other" {
-		t.Errorf("%s is %q, want the other's alone", hold.KueueGates, got)
+	if got := j.Annotations[hold.KueueGatesAnnotation]; got != "example.com/other" {
+		t.Errorf("%s is %q, want the other's alone", hold.KueueGatesAnnotation, got)
 	}
 }

@@ -34,7 +34,7 @@ func TestWithoutTheRightToReleaseNothingIsHeld(t *testing.T) {
 	}
 	gone := time.Now()
 	started := awaitDecision(t, c, ns, 3*time.Minute, v1alpha1.StateReleased)
-	if reason := started.Annotations[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "not held: what is held could not be released since ") {
+	if reason := started.Annotations[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "not held: held work could not be released since ") {
 		t.Errorf("reason %q", reason)
 	}
 	t.Logf("work starts %s after the rights have gone: %s", time.Since(gone).Round(time.Second), started.Annotations[v1alpha1.ReasonAnnotation])

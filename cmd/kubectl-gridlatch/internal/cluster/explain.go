@@ -143,7 +143,7 @@ func (c *Cluster) head(ctx context.Context, x *Explanation, o client.Object) (cl
 	switch o := o.(type) {
 	case *corev1.Pod:
 		x.Started = scheduled(o)
-		job, err := hold.ReadJob(ctx, c.API, o)
+		job, err := hold.ReadOwningJob(ctx, c.API, o)
 		if err != nil {
 			return nil, err
 		}
@@ -189,7 +189,7 @@ func (x *Explanation) read(head client.Object) {
 	if before, err := strconv.ParseFloat(annotations[v1alpha1.IntensityAtCreationAnnotation], 64); err == nil {
 		x.AtCreation = answer.Known(before)
 	}
-	x.Asked = policy.Asked(head)
+	x.Asked = policy.AskAnnotations(head)
 	maps.DeleteFunc(x.Asked, func(key, _ string) bool {
 		return key == v1alpha1.DelayTolerantAnnotation || key == v1alpha1.PolicyAnnotation
 	})
@@ -205,16 +205,18 @@ func (x *Explanation) read(head client.Object) {
 }
 
 func stateOf(o client.Object) State {
-	asked := policy.Asked(o)
+	asked := policy.AskAnnotations(o)
 	if job, ok := o.(*batchv1.Job); ok {
-		asked = policy.JobAsk(&job.Spec.Template, job)
+		asked = policy.JobAskAnnotations(&job.Spec.Template, job)
 	}
 	asksToWait, state := asked[v1alpha1.DelayTolerantAnnotation] == "true", o.GetLabels()[v1alpha1.StateLabel]
 	switch {
+	case state == v1alpha1.StateHeld:
+		return Held
 	case asksToWait && o.GetAnnotations()[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
 		return NotHeld
-	case state == v1alpha1.StateHeld || state == v1alpha1.StateReleased:
-		return State(state)
+	case state == v1alpha1.StateReleased:
+		return Released
 	case asksToWait:
 		return Undecided
 	default:

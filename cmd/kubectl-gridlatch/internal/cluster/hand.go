@@ -21,14 +21,14 @@ import (
 
 // Release releases a held Job with its pods, or a pod, and returns how many pods that is.
 func (c *Cluster) Release(ctx context.Context, o client.Object) (int, error) {
-	return hold.Release(ctx, c.API, o, hold.ByHand(c.Now), c.Now)
+	return hold.Release(ctx, c.API, o, hold.ManualReleaseReason(c.Now), c.Now)
 }
 
 // ReleaseAll releases all work that is held in a namespace, or in the cluster if the namespace is
 // empty, and returns how many pods that is. Progress is told how many pods are released, and how
 // many objects could not be.
 func (c *Cluster) ReleaseAll(ctx context.Context, namespace string, progress func(released, left int)) (int, error) {
-	exit := hold.Exit{Client: c.API, Namespace: namespace, Reason: hold.ByHand(c.Now), Now: c.Now, Progress: progress}
+	exit := hold.Exit{Client: c.API, Namespace: namespace, Reason: hold.ManualReleaseReason(c.Now), Now: c.Now, Progress: progress}
 	return exit.ReleaseAll(ctx)
 }
 
@@ -51,7 +51,7 @@ func (c *Cluster) CheckController(ctx context.Context, h Hold) error {
 	}
 	found, err := c.Controller(ctx)
 	if err == nil && found.Problem != "" {
-		err = hold.NeedsForce("nobody would release the work: " + found.Problem)
+		err = hold.NeedsForceError("nobody would release the work: " + found.Problem)
 	}
 	return err
 }
@@ -75,7 +75,7 @@ func (c *Cluster) Hold(ctx context.Context, o client.Object, h Hold) (reason str
 	if g.problem == nil {
 		snapshot = g.snapshot
 	}
-	err = hold.HandHold{Policy: g.policy, Book: snapshot, Deadline: h.Deadline, Force: h.Force}.Apply(ctx, c.API, job, c.Now)
+	err = hold.ManualHold{Policy: g.policy, Snapshot: snapshot, Deadline: h.Deadline, Force: h.Force}.Apply(ctx, c.API, job, c.Now)
 	if apierrors.IsConflict(err) {
 		err = errors.New("the Job has just changed: look at it, and try again")
 	}
@@ -84,7 +84,7 @@ func (c *Cluster) Hold(ctx context.Context, o client.Object, h Hold) (reason str
 
 // NeedsForce reports whether an error says that a Job is held only by force.
 func NeedsForce(err error) bool {
-	_, ok := errors.AsType[hold.NeedsForce](err)
+	_, ok := errors.AsType[hold.NeedsForceError](err)
 	return ok
 }
 
@@ -94,7 +94,7 @@ func (c *Cluster) policyOf(ctx context.Context, h Hold, job *batchv1.Job) (strin
 	if h.Policy != "" {
 		return h.Policy, nil
 	}
-	if name := policy.JobAsk(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
+	if name := policy.JobAskAnnotations(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
 		return name, nil
 	}
 	namespace := &metav1.PartialObjectMetadata{}

@@ -179,7 +179,7 @@ func (c *Cluster) builtIn(ctx context.Context, s *Status) (*PolicyStatus, error)
 	p := &PolicyStatus{Name: g.policy.Name, BuiltIn: true, Source: g.policy.Source.String()}
 	s.Warnings = append(s.Warnings, g.doubts()...)
 	if g.problem == nil {
-		p.Locations = g.policy.Locations(g.snapshot, c.Now)
+		p.Locations = g.policy.LocationStatuses(g.snapshot, c.Now)
 	}
 	return p, nil
 }

@@ -1,0 +1,14 @@
+// Package hold holds and releases one pod or one Job.
+//
+// A held pod has the scheduling gate v1alpha1.Gate. A held Job is held in one of two ways:
+//   - by the gates of its pods. Then only its label says that it is held.
+//   - itself, by spec.suspend or at its queue in Kueue. Then it has no pods, and the annotation
+//     HeldByAnnotation says how it is held. [HoldsJobItself] tells the two apart.
+//
+// [ReleaseNote] says what is written on an object as it is released, and makes the patches that
+// release the object. A patch changes only what is Gridlatch's own, and fails on another object of
+// the same name. [ReleasePatches] goes on with less where the API server refuses a patch.
+//
+// [Release] and [ManualHold] serve a user, and [Exit] releases everything. They work without a
+// controller. The package links no manager, so that the plugin can use it.
+package hold

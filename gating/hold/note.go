@@ -1,0 +1,213 @@
+package hold
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/policy"
+)
+
+// ReleaseNote says what is written on an object as it is released.
+type ReleaseNote struct {
+	Reason string
+	At     time.Time
+	// IsTaken says that somebody else has released the Job.
+	IsTaken bool
+	// Location is where the work is to run; empty where there is no choice.
+	Location string
+	// MarksTemplate writes Location into the template of a Job that is held itself. So its pods
+	// have the location from the start, before any cache has seen the release.
+	MarksTemplate bool
+}
+
+// ReleasePatches are the patches that release a pod or Job, from much to little. An admission
+// policy may refuse what we note on an object, and an object may be too large for a note. Neither
+// keeps the object held.
+type ReleasePatches struct {
+	// Full releases the object and notes why.
+	Full client.Patch
+	// Minimal releases the object and notes nothing; nil if it is not to be tried.
+	Minimal client.Patch
+	// Notes write what Minimal does not, from much to little.
+	Notes []client.Patch
+}
+
+// Apply releases an object by the first patch that is not refused, and reports whether the object
+// notes the release. With minimal, Full is not tried: it was refused before.
+func (p ReleasePatches) Apply(minimal bool, write func(client.Patch) error) (noted bool, err error) {
+	if !minimal {
+		if err := write(p.Full); p.Minimal == nil || !IsRefusal(err) {
+			return true, err
+		}
+	}
+	if err := write(p.Minimal); err != nil {
+		return false, err
+	}
+	for _, note := range p.Notes {
+		if err := write(note); !IsRefusal(err) {
+			return err == nil, nil // the object is released, with its note or without
+		}
+	}
+	return false, nil
+}
+
+// IsRefusal reports whether the API server refuses an object as it was written, by validation, an
+// admission policy or a webhook. The same request would be refused again.
+func IsRefusal(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout ||
+		strings.Contains(err.Error(), "failed calling webhook") // by nothing else is it told from other internal errors
+}
+
+// PodPatches release a pod by taking our gate off.
+func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
+	ungated := object{Metadata: objectMeta{UID: pod.GetUID()}, Spec: withoutGate()}
+	return ReleasePatches{
+		Full:    r.ungating(pod).patch(types.StrategicMergePatchType),
+		Minimal: ungated.patch(types.StrategicMergePatchType),
+		Notes:   []client.Patch{r.noting(pod).patch(types.MergePatchType), r.briefPatch(pod), labelPatch(pod)},
+	}
+}
+
+// JobPatches release a Job. A Job that is not held itself is released by its label.
+func (r ReleaseNote) JobPatches(job metav1.Object) ReleasePatches {
+	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" {
+		return ReleasePatches{Full: r.RecordPatch(job), Minimal: labelPatch(job), Notes: []client.Patch{r.RecordPatch(job), r.briefPatch(job)}}
+	}
+	return ReleasePatches{
+		Full:    r.resumePatch(job),
+		Minimal: jsonPatch(slices.Concat(holdTests(job), resumeChanges(job))),
+		Notes:   []client.Patch{r.RecordPatch(job), r.briefPatch(job), labelPatch(job)},
+	}
+}
+
+// RecordPatch records that the pods of a Job are released, and leaves spec.suspend and the queue.
+func (r ReleaseNote) RecordPatch(job metav1.Object) client.Patch {
+	patch := r.noting(job)
+	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
+	return patch.patch(types.MergePatchType)
+}
+
+// PreferencePatch releases a pod and adds a preference for nodes to the preferences that the pod
+// has. A patch can only replace the whole list, so it fails with a conflict if the pod has changed
+// since it was read.
+func (r ReleaseNote) PreferencePatch(pod *corev1.Pod, term corev1.PreferredSchedulingTerm) client.Patch {
+	patch := r.ungating(pod)
+	if !policy.HasPreference(&pod.Spec, term) {
+		patch.Metadata.ResourceVersion = pod.ResourceVersion
+		patch.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			PreferredDuringSchedulingIgnoredDuringExecution: append(slices.Clip(policy.Preferences(&pod.Spec)), term),
+		}}
+	}
+	return patch.patch(types.StrategicMergePatchType)
+}
+
+// resumePatch resumes a Job that is held itself, and notes the release. It fails as invalid if the
+// Job is not held as the cache says, for instance because somebody else has resumed it.
+func (r ReleaseNote) resumePatch(job metav1.Object) client.Patch {
+	changes := slices.Concat(holdTests(job), resumeChanges(job), []change{
+		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
+		{"add", "/metadata/labels/" + escapePointer(v1alpha1.StateLabel), v1alpha1.StateReleased},
+		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
+		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.FormatTime(r.At)},
+	})
+	if r.Location != "" {
+		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
+	}
+	if r.Location != "" && r.MarksTemplate {
+		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
+	}
+	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
+		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
+	}
+	if hasOutcome(job) {
+		changes = append(changes, change{"remove", annotationPath(v1alpha1.OutcomeAnnotation), nil})
+	}
+	return jsonPatch(changes)
+}
+
+// holdTests fail unless a Job is the one that the cache knows, and is held as the cache says.
+func holdTests(job metav1.Object) []change {
+	return []change{
+		{"test", "/metadata/uid", job.GetUID()},
+		{"test", annotationPath(v1alpha1.HeldByAnnotation), job.GetAnnotations()[v1alpha1.HeldByAnnotation]},
+	}
+}
+
+// resumeChanges undo what holds a Job itself.
+func resumeChanges(job metav1.Object) []change {
+	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend {
+		return []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
+	}
+	return kueueGateRemoval(job.GetAnnotations()[KueueGatesAnnotation])
+}
+
+// ungating takes our gate off a pod and notes the release.
+func (r ReleaseNote) ungating(pod metav1.Object) object {
+	patch := r.noting(pod)
+	patch.Spec = withoutGate()
+	return patch
+}
+
+func withoutGate() *podSpec {
+	return &podSpec{SchedulingGates: []dropGate{{Patch: "delete", Name: v1alpha1.Gate}}}
+}
+
+// noting writes the note on an object.
+func (r ReleaseNote) noting(o metav1.Object) object {
+	started := policy.FormatTime(r.At)
+	patch := object{Metadata: objectMeta{
+		UID:    o.GetUID(),
+		Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
+		Annotations: map[string]*string{
+			v1alpha1.ReasonAnnotation: &r.Reason, v1alpha1.StartedAnnotation: &started, v1alpha1.PlannedStartAnnotation: nil,
+		},
+	}}
+	if r.Location != "" {
+		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.Location
+	}
+	if r.IsTaken {
+		taken := v1alpha1.OutcomeTaken
+		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &taken
+	} else if hasOutcome(o) {
+		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = nil
+	}
+	return patch
+}
+
+// hasOutcome reports whether an object has the outcome of an earlier decision.
+func hasOutcome(o metav1.Object) bool {
+	_, ok := o.GetAnnotations()[v1alpha1.OutcomeAnnotation]
+	return ok
+}
+
+// briefPatch notes when an object was released. It makes the object smaller.
+func (r ReleaseNote) briefPatch(o metav1.Object) client.Patch {
+	started := policy.FormatTime(r.At)
+	return object{Metadata: objectMeta{
+		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
+		Annotations: map[string]*string{
+			v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil,
+			v1alpha1.OutcomeAnnotation: nil,
+		},
+	}}.patch(types.MergePatchType)
+}
+
+// labelPatch writes the label of released work, and changes no annotation.
+func labelPatch(o metav1.Object) client.Patch {
+	return object{Metadata: objectMeta{UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased}}}.patch(types.MergePatchType)
+}

@@ -1,0 +1,196 @@
+package gating
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
+)
+
+// setTasks sets the task of each group, and orders the groups by latest start.
+func setTasks(rules *policy.Policy, groups []*group) {
+	for _, g := range groups {
+		g.task = rules.TaskOf(g.askingRecord())
+		g.task.Held = true
+		if g.job == nil {
+			g.advanceLatestStart(rules)
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
+}
+
+// advanceLatestStart makes a group without a Job start no later than what any of its pods was
+// promised. For a pod without a readable promise, the annotations of the pod count. A group with a
+// Job is left as it is: the Job has the promise for all of its pods, and anybody can make a pod
+// that names the Job as its owner.
+func (g *group) advanceLatestStart(rules *policy.Policy) {
+	lastRead := ""
+	for _, pod := range g.pods {
+		promise := pod.Annotations[v1alpha1.LatestStartAnnotation]
+		if promise == lastRead && lastRead != "" { // the usual case
+			continue
+		}
+		promised, err := time.Parse(time.RFC3339, promise)
+		if err == nil {
+			lastRead = promise
+		} else {
+			promised = rules.TaskOf(pod).LatestStart
+		}
+		if promised.Before(g.task.LatestStart) {
+			g.task.LatestStart = promised.UTC()
+		}
+	}
+}
+
+// decide plans all groups at one moment: each by itself or, below ceilings, all groups of a
+// location together.
+func (p *pass) decide() {
+	if len(p.groups) == 0 {
+		return
+	}
+	until := p.groups[len(p.groups)-1].task.LatestStart
+	if p.policy.ChoosesLocation() {
+		p.decideAcrossLocations(until)
+		return
+	}
+	at := map[string][]*group{}
+	for _, g := range p.groups {
+		location := p.policy.ResolveLocation(g.head().Annotations[v1alpha1.LocationAnnotation])
+		at[location] = append(at[location], g)
+	}
+	for location, groups := range at {
+		planner := p.policy.Planner(p.snapshot, location, p.now, until)
+		if p.policy.HasBuckets() {
+			p.assign(groups, planner.Fleet(p.policy.Buckets(), p.runsAt(location, groups)))
+			continue
+		}
+		for _, g := range groups {
+			g.decision = planner.Decide(g.task)
+		}
+	}
+}
+
+// decideAcrossLocations plans all groups together, each for the cheapest start in all locations
+// that it may run in, below the ceilings of each location.
+func (p *pass) decideAcrossLocations(until time.Time) {
+	var fleets []*plan.Fleet
+	for _, location := range p.policy.LocationNames() {
+		planner := p.policy.Planner(p.snapshot, location, p.now, until)
+		fleets = append(fleets, planner.Fleet(p.policy.Buckets(), p.runsAt(location, p.groups)))
+	}
+	p.assign(p.groups, fleets[0], fleets[1:]...)
+	for _, g := range p.groups {
+		p.setLocation(g)
+	}
+}
+
+// setLocation sets where a group is to run. Pods that an interrupted release has left follow their
+// Job. If nothing is known of the grid, no location is preferred.
+func (p *pass) setLocation(g *group) {
+	switch {
+	case g.wasReleased && g.location == "":
+		g.location = g.job.Annotations[v1alpha1.PlannedLocationAnnotation]
+	case !g.wasReleased && !math.IsNaN(g.decision.Expected):
+		g.location = g.decision.Location
+	}
+}
+
+// runsAt returns what occupies room at a location: what runs there, and the groups that were
+// released before and start now.
+func (p *pass) runsAt(location string, groups []*group) []plan.Run {
+	runs := slices.Clip(p.byLocation[location])
+	for _, g := range groups {
+		if g.wasReleased && cmp.Or(g.location, p.policy.LocationOf(g.job.Annotations)) == location {
+			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
+		}
+	}
+	return runs
+}
+
+// assign plans the groups below the ceilings.
+func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet) {
+	waiting := make([]plan.Group, 0, len(groups))
+	for _, g := range groups {
+		if g.needsRoom() {
+			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.podsToStart()})
+		}
+	}
+	decisions := plan.Assign(waiting, fleet, others...)
+	for _, g := range groups {
+		switch {
+		case g.needsRoom():
+			g.decision, decisions = decisions[0], decisions[1:]
+		case !g.wasReleased:
+			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), ExpectedAtOnce: math.NaN()}
+		}
+	}
+}
+
+// awaitForecast lets work wait for a first forecast after the start of the program, for a moment
+// and not beyond its latest start.
+func (l *Loop) awaitForecast(p *pass) {
+	l.startedAt.CompareAndSwap(nil, &p.now)
+	first := l.startedAt.Load().Add(firstForecastWait)
+	if p.policy.IsAbandoned() || p.snapshot.HasForecast() || !p.now.Before(first) {
+		return
+	}
+	for _, g := range p.groups {
+		if g.decision.Cause == plan.CauseNoForecast {
+			g.decision.Start = first
+			if g.task.LatestStart.Before(first) {
+				g.decision.Start = g.task.LatestStart
+			}
+		}
+	}
+}
+
+// makeResumedDue makes due what somebody else has released, so that the release is recorded.
+func (p *pass) makeResumedDue() {
+	for _, g := range p.groups {
+		if !g.isDue() && g.isResumed() {
+			g.decision.Start = p.now
+		}
+	}
+}
+
+// makeRefusedDue makes due what the API server has refused to have released. Its next attempt has a
+// time of its own, so it is not spread over time again.
+func (l *Loop) makeRefusedDue(p *pass) {
+	for _, g := range p.groups {
+		if g.decision.Cause == plan.CauseSpread && !g.isDue() && l.refusals.has(g.head()) {
+			g.decision.Start = p.now
+		}
+	}
+}
+
+// makeWithdrawnDue makes due what does not ask to wait any more. The Job decides for its pods.
+// Where there is no Job, each pod decides for itself.
+func (p *pass) makeWithdrawnDue() {
+	all := p.groups
+	p.groups = make([]*group, 0, len(all))
+	for _, g := range all {
+		p.groups = append(p.groups, g)
+		switch {
+		case g.wasReleased:
+		case g.job != nil:
+			if isWithdrawn(g.job) {
+				g.withdraw()
+			}
+		default:
+			p.groups = append(p.groups, g.splitWithdrawn()...)
+		}
+	}
+}
+
+// waitForUsers marks the groups that wait for their user to resume the Job.
+func (p *pass) waitForUsers() {
+	for _, g := range p.groups {
+		if g.awaitsResume() {
+			g.waitsForUser, g.decision.Cause = true, plan.CauseSuspended
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"math"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// LocationState is what a policy knows of one location at a moment.
+type LocationState struct {
+	// Name is the name that the forecast has for the location.
+	Name string
+	// IsKnown says that Intensity is the intensity now.
+	IsKnown bool
+	// Intensity is in gCO2eq/kWh.
+	Intensity float64
+	// Issued is when the forecast in use was issued, and Until is when that forecast ends.
+	Issued, Until time.Time
+	// Prediction is what is expected of the location from now on.
+	Prediction forecast.Prediction
+	// Missing says why the forecast is not usable, or where the forecast ends.
+	Missing string
+}
+
+// LocationStates returns the state of each location, the default location first.
+func (p *Policy) LocationStates(snapshot *forecast.Snapshot, now time.Time) []LocationState {
+	names := []string{""}
+	if len(p.spec.Locations) > 0 {
+		names = nil
+		for _, l := range p.spec.Locations {
+			names = append(names, l.Name)
+		}
+	}
+	states := make([]LocationState, len(names))
+	for i, name := range names {
+		states[i] = p.locationState(snapshot, name, now)
+	}
+	return states
+}
+
+func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now time.Time) LocationState {
+	v := LocationState{Name: name}
+	e, f, missing := p.prediction(snapshot, name, now)
+	v.Prediction, v.Missing = e, missing
+	v.Issued, v.Until = f.Issued, f.Series.End()
+	v.Intensity, v.IsKnown = f.Series.At(now)
+	if !v.IsKnown {
+		v.Intensity, v.IsKnown = e.Series.At(now)
+	}
+	if name == "" {
+		v.Name = f.Location
+	}
+	return v
+}
+
+// IsUsable reports whether work can be held by the forecast.
+func (v *LocationState) IsUsable() bool {
+	return v.Prediction.Basis == forecast.BasisForecast || v.Prediction.Basis == forecast.BasisStaleForecast
+}
+
+// Learned returns how many days the model has learned from. After [v1alpha1.DaysToLearn] days,
+// Learned also returns the share of the possible saving that the predictions would have had, in
+// percent.
+func (v *LocationState) Learned() (days int32, share *int32) {
+	days = min(int32(v.Prediction.LearnedTime.Hours()/24), v1alpha1.DaysToLearn)
+	if days < v1alpha1.DaysToLearn || math.IsNaN(v.Prediction.SavingShare) {
+		return days, nil
+	}
+	percent := int32(math.Round(100 * v.Prediction.SavingShare))
+	return days, &percent
+}
+
+// Fallback says what happens to work without a usable forecast.
+func (v *LocationState) Fallback() string {
+	if v.Prediction.Basis == forecast.BasisHistory {
+		return "work is planned by the history of the last weeks"
+	}
+	return "work starts at once"
+}
+
+// LocationStatuses returns the state of each location for the status of the policy, without the
+// number of running pods.
+func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []v1alpha1.LocationStatus {
+	states := p.LocationStates(snapshot, now)
+	locations := make([]v1alpha1.LocationStatus, len(states))
+	for i, v := range states {
+		locations[i].Name = v.Name
+		locations[i].LearnedDays, locations[i].SavingSharePercent = v.Learned()
+		if v.IsKnown {
+			rounded := int32(math.Round(v.Intensity))
+			locations[i].Intensity = &rounded
+		}
+		if v.IsKnown && p.HasBuckets() {
+			ceiling := int32(p.buckets.Ceiling(v.Intensity))
+			locations[i].Bucket, locations[i].Ceiling = p.buckets.Name(v.Intensity), &ceiling
+		}
+		if !v.Issued.IsZero() {
+			locations[i].ForecastIssued, locations[i].ForecastUntil = APITime(v.Issued), APITime(v.Until)
+		}
+	}
+	return locations
+}
+
+// ChangeTimes returns the next moments at which the policy's knowledge of the grid changes by
+// itself: an hour or a slot ends, or a forecast becomes too old.
+func (p *Policy) ChangeTimes(snapshot *forecast.Snapshot, now time.Time) []time.Time {
+	turns := []time.Time{now.Truncate(time.Hour).Add(time.Hour)}
+	for _, v := range p.LocationStates(snapshot, now) {
+		f, ok := snapshot.Forecast(v.Name)
+		if !ok {
+			continue
+		}
+		turns = append(turns, f.Issued.Add(p.maxAge).Add(time.Millisecond))
+		if boundary, ok := f.Series.NextBoundary(now); ok {
+			turns = append(turns, boundary)
+		}
+	}
+	return turns
+}
+
+// APITime cuts a time to whole seconds, as the API stores times, and returns nil for the zero time.
+// The result compares equal to what is read back.
+func APITime(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	cut := metav1.NewTime(t.UTC().Truncate(time.Second)).Rfc3339Copy()
+	return &cut
+}
