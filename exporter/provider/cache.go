@@ -1,0 +1,76 @@
+package provider
+
+import (
+	"net/http"
+	"sync"
+)
+
+// maxCachedSize bounds the bytes of all responses that are kept for comparison.
+const maxCachedSize = 4 << 20
+
+// A responseCache keeps the last responses that have an ETag or a time of modification, so that a
+// server need not send them again. The zero responseCache is empty.
+type responseCache struct {
+	mu      sync.Mutex
+	entries map[string]cachedResponse // by URL
+	order   []string                  // the URLs, the one kept first at the front
+	size    int
+}
+
+type cachedResponse struct {
+	etag, modified string
+	body           []byte
+}
+
+// prepare sets the headers that ask for a response only if it has changed. It returns the response
+// that is known, or nil.
+func (c *responseCache) prepare(url string, header http.Header) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, ok := c.entries[url]
+	if !ok {
+		return nil
+	}
+	if known.etag != "" {
+		header.Set("If-None-Match", known.etag)
+	}
+	if known.modified != "" {
+		header.Set("If-Modified-Since", known.modified)
+	}
+	return known.body
+}
+
+// keep notes a response. It forgets the oldest ones if all are too large together.
+func (c *responseCache) keep(url string, header http.Header, body []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget(url)
+	entry := cachedResponse{header.Get("ETag"), header.Get("Last-Modified"), body}
+	if entry.etag == "" && entry.modified == "" || len(body) > maxCachedSize/4 {
+		return
+	}
+	if c.entries == nil {
+		c.entries = map[string]cachedResponse{}
+	}
+	c.entries[url] = entry
+	c.order = append(c.order, url)
+	c.size += len(body)
+	for c.size > maxCachedSize {
+		c.forget(c.order[0])
+	}
+}
+
+func (c *responseCache) forget(url string) {
+	entry, ok := c.entries[url]
+	if !ok {
+		return
+	}
+	c.size -= len(entry.body)
+	delete(c.entries, url)
+	for i := range c.order {
+		if c.order[i] == url {
+			c.order = append(c.order[:i], c.order[i+1:]...)
+			return
+		}
+	}
+}

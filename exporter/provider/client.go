@@ -1,0 +1,238 @@
+package provider
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	defaultUserAgent = "gridlatch (+https://github.com/gridlatch/gridlatch)"
+	defaultTimeout   = 30 * time.Second
+	// maxResponseSize bounds a response in bytes, after decompression. Ten weeks of slots of five
+	// minutes are below it.
+	maxResponseSize = 8 << 20
+	// maxErrorSize bounds what is read of a response that tells of an error.
+	maxErrorSize = 4 << 10
+	maxRedirects = 5
+	// requestBurst is how many requests may follow each other without a pause.
+	requestBurst = 5
+)
+
+// Outcome is what came of an attempt, as a label of a metric.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeOK          Outcome = "ok"
+	OutcomeNotModified Outcome = "not-modified"
+	OutcomeRefusedKey  Outcome = "refused-key"
+	OutcomeNotInPlan   Outcome = "not-in-plan"
+	OutcomeUnknownZone Outcome = "unknown-zone"
+	OutcomeRateLimited Outcome = "rate-limited"
+	OutcomeRejected    Outcome = "rejected"
+	OutcomeServerError Outcome = "server-error"
+	OutcomeUnreachable Outcome = "unreachable"
+)
+
+// Attempt is one request to a provider's server.
+type Attempt struct {
+	Outcome Outcome
+	// RequestsLeft is how many more requests the server allows for now; -1 if the server does not
+	// say.
+	RequestsLeft int
+}
+
+// A client asks a provider's server politely. It is safe for concurrent use.
+type client struct {
+	http    *http.Client
+	options Options
+	limiter *rate.Limiter
+	cache   responseCache
+}
+
+// A request is a GET. The header has what must not follow a redirect to another host; secrets has
+// what no error may show.
+type request struct {
+	url     string
+	header  http.Header
+	secrets []Secret
+}
+
+// newClient makes a client that asks no more often than a limit allows.
+func newClient(o Options, limit Limit) (*client, error) {
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64 // it spreads the attempts of many clusters
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = defaultUserAgent
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	roots, err := certificates(o.CA)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	every := rate.Every(limit.Per / time.Duration(limit.Requests))
+	return &client{http: &http.Client{Transport: transport}, options: o, limiter: rate.NewLimiter(every, requestBurst)}, nil
+}
+
+// certificates returns those of the system and the given ones.
+func certificates(pem []byte) (*x509.CertPool, error) {
+	if len(pem) == 0 {
+		return nil, nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a system without certificates trusts the given ones only
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("ca: no certificate in it: want PEM")
+	}
+	return roots, nil
+}
+
+// sleep waits in real time.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// get returns the body of a successful response. It tries again as long as that may help.
+func (c *client) get(ctx context.Context, r request) ([]byte, error) {
+	for attempt := 1; ; attempt++ {
+		body, err := c.try(ctx, r)
+		if err == nil {
+			return body, nil
+		}
+		pause, mayHelp := c.pauseAfter(attempt, err)
+		if !mayHelp || ctx.Err() != nil {
+			return nil, err
+		}
+		if c.options.Sleep(ctx, pause) != nil {
+			return nil, err // the request's error says more than that time is up
+		}
+	}
+}
+
+// try sends a request once.
+func (c *client) try(ctx context.Context, r request) ([]byte, error) {
+	if err := c.pace(ctx); err != nil {
+		return nil, fmt.Errorf("wait for the rate limit: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
+	if err != nil {
+		return nil, errors.New("the URL cannot be asked") // the cause would show the URL
+	}
+	q.Header = r.header.Clone()
+	if q.Header == nil {
+		q.Header = http.Header{}
+	}
+	q.Header.Set("User-Agent", c.options.UserAgent)
+	q.Header.Set("Accept", "application/json, text/csv;q=0.9")
+	known := c.cache.prepare(r.url, q.Header)
+	response, err := c.withoutRedirectsOf(r).Do(q)
+	if err != nil {
+		return nil, c.unreachable(r, err)
+	}
+	defer response.Body.Close()
+	if known != nil && response.StatusCode == http.StatusNotModified {
+		c.observe(OutcomeNotModified, response)
+		return known, nil
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, c.failed(r, response)
+	}
+	return c.read(r, response)
+}
+
+// read returns the body of a successful response.
+func (c *client) read(r request, response *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponseSize+1))
+	if err != nil {
+		return nil, c.unreachable(r, fmt.Errorf("the response is cut off after %d bytes: %w", len(body), err))
+	}
+	c.observe(OutcomeOK, response)
+	if len(body) > maxResponseSize {
+		return nil, fmt.Errorf("GET %s: the response has more than %d bytes: %w", nameOf(r.url), maxResponseSize, ErrUnreadable)
+	}
+	c.cache.keep(r.url, response.Header, body)
+	return body, nil
+}
+
+// withoutRedirectsOf returns an HTTP client that takes no key to another host, and no key from https
+// to http. Go's own client does so for the header Authorization only.
+func (c *client) withoutRedirectsOf(r request) *http.Client {
+	careful := *c.http
+	careful.CheckRedirect = func(to *http.Request, via []*http.Request) error {
+		from := via[0].URL
+		switch {
+		case len(via) > maxRedirects:
+			return fmt.Errorf("more than %d redirects", maxRedirects)
+		case len(r.header) > 0 && (to.URL.Host != from.Host || to.URL.Scheme != from.Scheme):
+			return fmt.Errorf("redirect to %s://%s: the key stays with %s://%s", to.URL.Scheme, to.URL.Host, from.Scheme, from.Host)
+		}
+		return nil
+	}
+	return &careful
+}
+
+// pace waits until the rate limit allows another request.
+func (c *client) pace(ctx context.Context) error {
+	now := c.options.Now()
+	place := c.limiter.ReserveN(now, 1)
+	pause := place.DelayFrom(now)
+	if pause == 0 {
+		return ctx.Err()
+	}
+	if err := c.options.Sleep(ctx, pause); err != nil {
+		place.CancelAt(c.options.Now())
+		return err
+	}
+	return nil
+}
+
+// observe tells of an attempt. The response may be nil.
+func (c *client) observe(outcome Outcome, response *http.Response) {
+	if c.options.Observe == nil {
+		return
+	}
+	attempt := Attempt{Outcome: outcome, RequestsLeft: -1}
+	if response != nil {
+		for _, name := range []string{"X-RateLimit-Remaining", "RateLimit-Remaining"} {
+			if left, err := strconv.Atoi(response.Header.Get(name)); err == nil && left >= 0 {
+				attempt.RequestsLeft = left
+			}
+		}
+	}
+	c.options.Observe(attempt)
+}

@@ -1,0 +1,121 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	energyChartsURL  = "https://api.energy-charts.info"
+	energyChartsSlot = 15 * time.Minute
+	// energyChartsPage is how much of the past one request asks for. The server states no limit.
+	energyChartsPage = 14 * 24 * time.Hour
+	// energyChartsAhead is how far ahead a forecast is asked for. The server gives what it has.
+	energyChartsAhead = 3 * 24 * time.Hour
+)
+
+// An energyCharts asks Energy-Charts of Fraunhofer ISE (energy-charts.info). Zones are countries: DE.
+type energyCharts struct {
+	client *client
+	base   string
+	signal Signal
+	now    func() time.Time
+}
+
+func newEnergyCharts(c Config) (Provider, error) {
+	base, err := c.baseURL(energyChartsURL)
+	if err != nil {
+		return nil, err
+	}
+	signal, err := c.signal(Signal{Kind: Average})
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient(c.Options, ownLimit())
+	return &energyCharts{client, base, signal, c.Options.Now}, err
+}
+
+// Describe says that both forecasts and the past are there without a key.
+func (p *energyCharts) Describe() Description {
+	return Description{
+		Type: TypeEnergyCharts, Source: "Energy-Charts", Attribution: "Data: Energy-Charts, Fraunhofer ISE (energy-charts.info), CC BY 4.0",
+		Signal: p.signal, Forecasts: Available, History: Available, Rhythm: time.Hour, Limit: ownLimit(),
+	}
+}
+
+// Forecast asks for the days around now: the server counts days in the time of the country.
+func (p *energyCharts) Forecast(ctx context.Context, zone string) (Reading, error) {
+	now := p.now()
+	t, err := p.ask(ctx, zone, span{now, now.Add(energyChartsAhead)}, theForecast)
+	if err != nil {
+		return Reading{}, err
+	}
+	return t.forecastReading(zone, p.signal, energyChartsSlot, now)
+}
+
+// Past asks for two weeks at a time.
+func (p *energyCharts) Past(ctx context.Context, zone string, from, to time.Time) (Reading, error) {
+	wanted := pastSpan(from, to, p.now())
+	if wanted.isEmpty() {
+		return Reading{Zone: zone, Signal: p.signal}, nil
+	}
+	t, err := wanted.judged().inPages(ctx, energyChartsPage, func(ctx context.Context, s span) (tally, error) {
+		return p.ask(ctx, zone, s, thePast)
+	})
+	if err != nil {
+		return Reading{}, err
+	}
+	return t.pastReading(zone, p.signal, energyChartsSlot, wanted)
+}
+
+func (p *energyCharts) ask(ctx context.Context, zone string, s span, want part) (tally, error) {
+	query := url.Values{
+		"country": {strings.ToLower(zone)},
+		"start":   {s.from.UTC().Format(time.DateOnly)},
+		"end":     {s.to.UTC().Format(time.DateOnly)},
+	}
+	body, err := p.client.get(ctx, request{url: p.base + "/co2eq?" + query.Encode()})
+	if err != nil {
+		return tally{}, fmt.Errorf("zone %.40q: %w", zone, err)
+	}
+	t, err := parseEnergyCharts(body, want)
+	if err != nil {
+		return tally{}, fmt.Errorf("zone %.40q: Energy-Charts: %w", zone, err)
+	}
+	return t, nil
+}
+
+// parseEnergyCharts reads lists of instants and values, which belong together by their index.
+func parseEnergyCharts(body []byte, want part) (tally, error) {
+	var document struct {
+		Seconds  []json.RawMessage `json:"unix_seconds"`
+		Actual   []json.RawMessage `json:"co2eq"`
+		Forecast []json.RawMessage `json:"co2eq_forecast"`
+	}
+	if err := decode(body, &document); err != nil {
+		return tally{}, err
+	}
+	name, values := "co2eq", document.Actual
+	if want == theForecast {
+		name, values = "co2eq_forecast", document.Forecast
+	}
+	if document.Seconds == nil || len(values) != len(document.Seconds) {
+		return tally{}, fmt.Errorf("%w: unix_seconds has %d elements, %s has %d: want as many", ErrUnreadable, len(document.Seconds), name, len(values))
+	}
+	var t tally
+	for i, raw := range document.Seconds {
+		seconds, err := strconv.ParseInt(string(raw), 10, 64)
+		if err != nil || seconds < 0 {
+			t.elements++
+			t.reject(fmt.Errorf("unix_seconds: %.40q: want seconds since 1970", raw))
+			continue
+		}
+		t.addPoint(time.Unix(seconds, 0).UTC().Format(time.RFC3339), values[i], 1)
+	}
+	return t, nil
+}
