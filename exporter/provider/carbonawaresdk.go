@@ -19,7 +19,7 @@ type carbonAwareSDK struct {
 	base   string
 	header http.Header
 	key    Secret
-	signal Signal
+	signal forecast.Signal
 	now    func() time.Time
 }
 

@@ -5,7 +5,7 @@
 // [New] makes a provider of a [Config]. Every intensity is in gCO2eq/kWh and every time in UTC,
 // whatever the provider writes.
 //
-//   - A [Reading] has the intensities of one zone and one [Signal]. Readings of two signals are
+//   - A [Reading] has the intensities of one zone and one [forecast.Signal]. Readings of two signals are
 //     never compared, joined, or learned from together.
 //   - What a provider does not know is a gap in the reading: a null, a missing slot, a number that
 //     stands for no value, zeros that cannot be true (see [forecast.Believe]). A bad element costs
@@ -15,5 +15,4 @@
 //     sooner than the server asks for, and with an ETag where the server gives one.
 //   - A key is a [Secret]. No error and no log has a key. A key never follows a redirect to another
 //     host.
-//   - [Regions] tells in which zone of each provider a region of AWS, Google Cloud or Azure is.
 package provider

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
@@ -25,7 +27,7 @@ type electricityMaps struct {
 	client *client
 	base   string
 	key    Secret
-	signal Signal
+	signal forecast.Signal
 	now    func() time.Time
 }
 
@@ -39,7 +41,7 @@ func newElectricityMaps(c Config) (Provider, error) {
 	if err := c.Credentials.Key.check("key"); err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(Signal{Average, LifeCycle}, Signal{Average, Direct})
+	signal, err := c.signal(forecast.Signal{forecast.Average, forecast.LifeCycle}, forecast.Signal{forecast.Average, forecast.Direct})
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +135,7 @@ type electricityMapsElement struct {
 
 // parseElectricityMaps reads a forecast, a history, a past range or a latest value. The zone and the
 // factors are those that were asked for; "" stands for any.
-func parseElectricityMaps(body []byte, zone string, factors EmissionFactors) (tally, error) {
+func parseElectricityMaps(body []byte, zone string, factors forecast.EmissionFactors) (tally, error) {
 	var document struct {
 		Zone                    string
 		Forecast, History, Data []json.RawMessage
@@ -162,7 +164,7 @@ func parseElectricityMaps(body []byte, zone string, factors EmissionFactors) (ta
 	return t, nil
 }
 
-func (t *tally) addElectricityMaps(raw json.RawMessage, factors EmissionFactors) {
+func (t *tally) addElectricityMaps(raw json.RawMessage, factors forecast.EmissionFactors) {
 	var e electricityMapsElement
 	switch err := json.Unmarshal(raw, &e); {
 	case err != nil:

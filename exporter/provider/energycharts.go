@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 type energyCharts struct {
 	client *client
 	base   string
-	signal Signal
+	signal forecast.Signal
 	now    func() time.Time
 }
 
@@ -32,7 +34,7 @@ func newEnergyCharts(c Config) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(Signal{Kind: Average})
+	signal, err := c.signal(forecast.Signal{Kind: forecast.Average})
 	if err != nil {
 		return nil, err
 	}

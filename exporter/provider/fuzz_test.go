@@ -19,7 +19,7 @@ func fuzz(f *testing.F, parse func([]byte) (tally, error), seeds ...string) {
 		if err != nil {
 			return
 		}
-		r, err := got.reading("DE", Signal{}, time.Hour)
+		r, err := got.reading("DE", forecast.Signal{}, time.Hour)
 		if err != nil {
 			return
 		}
@@ -35,7 +35,7 @@ func fuzz(f *testing.F, parse func([]byte) (tally, error), seeds ...string) {
 }
 
 func FuzzElectricityMaps(f *testing.F) {
-	fuzz(f, func(b []byte) (tally, error) { return parseElectricityMaps(b, "DE", LifeCycle) }, electricityMapsForecast,
+	fuzz(f, func(b []byte) (tally, error) { return parseElectricityMaps(b, "DE", forecast.LifeCycle) }, electricityMapsForecast,
 		`{"zone":"DE","carbonIntensity":250,"datetime":"2026-11-26T11:00:00.000Z"}`)
 }
 

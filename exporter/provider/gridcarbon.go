@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
@@ -19,7 +21,7 @@ const (
 type gridCarbon struct {
 	client *client
 	base   string
-	signal Signal
+	signal forecast.Signal
 	now    func() time.Time
 }
 
@@ -28,7 +30,7 @@ func newGridCarbon(c Config) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(Signal{Kind: Average})
+	signal, err := c.signal(forecast.Signal{Kind: forecast.Average})
 	if err != nil {
 		return nil, err
 	}

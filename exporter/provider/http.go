@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // An httpServer asks a URL of one's own. Its zones are whatever the URL takes in place of {zone}.
@@ -21,7 +23,7 @@ type httpServer struct {
 	pastURL           string
 	header            http.Header
 	key               Secret
-	signal            Signal
+	signal            forecast.Signal
 	sourceAttribution string
 	now               func() time.Time
 }

@@ -111,7 +111,7 @@ func TestCarbonAwareSDK(t *testing.T) {
 		}
 	})
 	p := makeProvider(t, TypeCarbonAwareSDK, s, newClock(), func(c *Config) {
-		c.KeyHeader, c.Credentials.Key, c.Signal = "x-api-key", NewSecret("sdk-key"), Signal{Kind: Marginal}
+		c.KeyHeader, c.Credentials.Key, c.Signal = "x-api-key", NewSecret("sdk-key"), forecast.Signal{Kind: forecast.Marginal}
 	})
 	got, err := p.Forecast(t.Context(), "northeurope")
 	if err != nil {
@@ -121,7 +121,7 @@ func TestCarbonAwareSDK(t *testing.T) {
 	if diff := cmp.Diff(want, got.Series.Slots()); diff != "" {
 		t.Error(diff)
 	}
-	if !got.Issued.Equal(at(11, 50)) || got.Signal.Kind != Marginal {
+	if !got.Issued.Equal(at(11, 50)) || got.Signal.Kind != forecast.Marginal {
 		t.Errorf("issued %v, %v", got.Issued, got.Signal)
 	}
 	past, err := p.Past(t.Context(), "northeurope", at(0, 0), noon)

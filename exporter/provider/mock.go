@@ -19,12 +19,12 @@ const (
 // A mock makes up a plausible day of any zone: dirty evenings, clean noons, cleaner weekends, and
 // weather. The same zone has the same values at every call.
 type mock struct {
-	signal Signal
+	signal forecast.Signal
 	now    func() time.Time
 }
 
 func newMock(c Config) (Provider, error) {
-	signal, err := c.signal(Signal{Average, LifeCycle}, Signal{Average, Direct}, Signal{Marginal, LifeCycle}, Signal{Marginal, Direct})
+	signal, err := c.signal(forecast.Signal{forecast.Average, forecast.LifeCycle}, forecast.Signal{forecast.Average, forecast.Direct}, forecast.Signal{forecast.Marginal, forecast.LifeCycle}, forecast.Signal{forecast.Marginal, forecast.Direct})
 	return &mock{signal, c.Options.Now}, err
 }
 

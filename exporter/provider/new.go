@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // Config says which provider to ask, and how.
@@ -18,7 +20,7 @@ type Config struct {
 	Credentials Credentials
 	// Signal is the kind of intensity to ask for, or what a CarbonAwareSDK or an HTTP server has.
 	// Empty fields stand for the provider's default.
-	Signal Signal
+	Signal forecast.Signal
 	// ForecastURL and PastURL are for [TypeHTTP]; one of them is enough. {zone}, {from} and {to}
 	// stand for the zone and for the two instants of the past.
 	ForecastURL, PastURL string
@@ -98,11 +100,11 @@ func checkURL(name, text string) error {
 
 // signal returns the wanted signal, with the provider's default for what is not stated, or an error
 // if the provider does not have it.
-func (c Config) signal(has ...Signal) (Signal, error) {
+func (c Config) signal(has ...forecast.Signal) (forecast.Signal, error) {
 	for _, s := range has {
 		if (c.Signal.Kind == "" || c.Signal.Kind == s.Kind) && (c.Signal.EmissionFactors == "" || c.Signal.EmissionFactors == s.EmissionFactors) {
 			return s, nil
 		}
 	}
-	return Signal{}, fmt.Errorf("signal: {%s %s}: want one of %v", c.Signal.Kind, c.Signal.EmissionFactors, has)
+	return forecast.Signal{}, fmt.Errorf("signal: {%s %s}: want one of %v", c.Signal.Kind, c.Signal.EmissionFactors, has)
 }

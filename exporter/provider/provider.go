@@ -43,35 +43,6 @@ const (
 	TypeMock              Type = "Mock"
 )
 
-// Kind tells whose emissions an intensity counts.
-type Kind string
-
-// The kinds of intensity. The zero Kind stands for a kind that the provider does not state.
-const (
-	// Average counts the emissions of all electricity of the zone.
-	Average Kind = "Average"
-	// Marginal counts the emissions of the power plants that answer to one more kilowatt-hour.
-	Marginal Kind = "Marginal"
-)
-
-// EmissionFactors tells which emissions of a power plant an intensity counts.
-type EmissionFactors string
-
-// The emission factors. The zero EmissionFactors stands for factors that the provider does not
-// state.
-const (
-	// LifeCycle counts the plant, its fuel and its waste.
-	LifeCycle EmissionFactors = "LifeCycle"
-	// Direct counts what leaves the chimney.
-	Direct EmissionFactors = "Direct"
-)
-
-// Signal is what kind of intensity a series is. Intensities of two signals are not comparable.
-type Signal struct {
-	Kind            Kind
-	EmissionFactors EmissionFactors
-}
-
 // Availability tells whether a provider has something.
 type Availability string
 
@@ -99,7 +70,7 @@ type Description struct {
 	// Attribution is the sentence that the provider's licence demands wherever its data is shown; ""
 	// if it demands none.
 	Attribution string
-	Signal      Signal
+	Signal      forecast.Signal
 	// Forecasts and History tell whether the provider has forecasts, and a past of more than a day.
 	Forecasts, History Availability
 	// Rhythm is how often the provider makes new values. Asking more often is of no use.
@@ -112,7 +83,7 @@ type Description struct {
 // Reading is what a provider says of one zone.
 type Reading struct {
 	Zone   string
-	Signal Signal
+	Signal forecast.Signal
 	// Series has the values that can be true. What is not known is a gap.
 	Series *forecast.Series
 	// Issued is when the provider made the forecast, or the zero time if it does not say.

@@ -131,7 +131,7 @@ func (t *tally) series(usualWidth time.Duration) *forecast.Series {
 }
 
 // reading judges the values. A reading without any value that can be true is [ErrNoData].
-func (t *tally) reading(zone string, signal Signal, usualWidth time.Duration) (Reading, error) {
+func (t *tally) reading(zone string, signal forecast.Signal, usualWidth time.Duration) (Reading, error) {
 	verdict := forecast.Believe(t.series(usualWidth))
 	if verdict.Believed.IsEmpty() {
 		return Reading{}, t.noData(zone, verdict)
@@ -158,7 +158,7 @@ func (t *tally) noData(zone string, verdict forecast.Verdict) error {
 
 // pastReading returns the part of the past in [from, to). The values are judged by all that is
 // known around them. What begins after now is no past, whatever the provider says.
-func (t *tally) pastReading(zone string, signal Signal, usualWidth time.Duration, span span) (Reading, error) {
+func (t *tally) pastReading(zone string, signal forecast.Signal, usualWidth time.Duration, span span) (Reading, error) {
 	r, err := t.reading(zone, signal, usualWidth)
 	if err != nil {
 		return Reading{}, err
@@ -169,7 +169,7 @@ func (t *tally) pastReading(zone string, signal Signal, usualWidth time.Duration
 
 // forecastReading returns a forecast. A forecast is not made after now: then the provider's clock
 // is ahead.
-func (t *tally) forecastReading(zone string, signal Signal, usualWidth time.Duration, now time.Time) (Reading, error) {
+func (t *tally) forecastReading(zone string, signal forecast.Signal, usualWidth time.Duration, now time.Time) (Reading, error) {
 	r, err := t.reading(zone, signal, usualWidth)
 	if err == nil && r.Issued.After(now) {
 		r.Issued = now.UTC()

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 type ukCarbonIntensity struct {
 	client *client
 	base   string
-	signal Signal
+	signal forecast.Signal
 	now    func() time.Time
 }
 
@@ -38,7 +40,7 @@ func newUKCarbonIntensity(c Config) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(Signal{Average, Direct})
+	signal, err := c.signal(forecast.Signal{forecast.Average, forecast.Direct})
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type wattTime struct {
 	base   string
 	user   Secret
 	pass   Secret
-	signal Signal
+	signal forecast.Signal
 	now    func() time.Time
 	token  token
 }
@@ -53,7 +53,7 @@ func newWattTime(c Config) (Provider, error) {
 	if err := errors.Join(c.Credentials.User.check("user"), c.Credentials.Password.check("password")); err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(Signal{Marginal, Direct}, Signal{Average, Direct})
+	signal, err := c.signal(forecast.Signal{forecast.Marginal, forecast.Direct}, forecast.Signal{forecast.Average, forecast.Direct})
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (p *wattTime) Describe() Description {
 
 // signalType names the signal as WattTime does.
 func (p *wattTime) signalType() string {
-	if p.signal.Kind == Average {
+	if p.signal.Kind == forecast.Average {
 		return "co2_aoer"
 	}
 	return "co2_moer"
@@ -101,7 +101,7 @@ func (p *wattTime) Past(ctx context.Context, zone string, from, to time.Time) (R
 	return t.pastReading(zone, p.signal, 0, wanted)
 }
 
-// Zone returns the region in which a place is: of the places in [Regions], those without a region of
+// Zone returns the region in which a place is: of the regions of clouds, those without a region of
 // WattTime.
 func (p *wattTime) Zone(ctx context.Context, latitude, longitude float64) (string, error) {
 	query := url.Values{

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 // wattTimeServer answers as WattTime does. Tokens expire when revoke is called.
@@ -79,7 +81,7 @@ func (s *wattTimeServer) write(w http.ResponseWriter, signalType string, from, t
 }
 
 func TestWattTimeForecast(t *testing.T) {
-	for kind, want := range map[Kind]float64{Marginal: 453.59237, Average: 226.796185} {
+	for kind, want := range map[forecast.Kind]float64{forecast.Marginal: 453.59237, forecast.Average: 226.796185} {
 		t.Run(string(kind), func(t *testing.T) {
 			s := serveWattTime(t)
 			p := makeProvider(t, TypeWattTime, s.server, s.clock, func(c *Config) { c.Signal.Kind = kind })
@@ -91,7 +93,7 @@ func TestWattTimeForecast(t *testing.T) {
 			if math.Abs(first.Intensity-want) > 1e-9 || first.End.Sub(first.Start) != 5*time.Minute || !got.Issued.Equal(at(11, 55)) {
 				t.Errorf("got %v, issued %v", first, got.Issued)
 			}
-			if got.Signal != (Signal{kind, Direct}) || !got.Series.End().Equal(noon.Add(72*time.Hour)) {
+			if got.Signal != (forecast.Signal{kind, forecast.Direct}) || !got.Series.End().Equal(noon.Add(72*time.Hour)) {
 				t.Errorf("signal %v until %v", got.Signal, got.Series.End())
 			}
 		})

@@ -1,4 +1,4 @@
-package provider
+package region
 
 import (
 	"strings"
@@ -18,7 +18,7 @@ var countryBoxes = map[string][4]float64{
 }
 
 func TestTheTableOfRegions(t *testing.T) {
-	regions, err := Regions()
+	regions, err := All()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestTheTableOfRegions(t *testing.T) {
 		if !ok || r.Latitude < box[0] || r.Latitude > box[2] || r.Longitude < box[1] || r.Longitude > box[3] {
 			t.Errorf("%s: %v, %v is not in %q", name, r.Latitude, r.Longitude, r.Country)
 		}
-		if zone := r.Zones[TypeElectricityMaps]; zone != "" && !strings.HasPrefix(zone, r.Country) {
+		if zone := r.Zones["ElectricityMaps"]; zone != "" && !strings.HasPrefix(zone, r.Country) {
 			t.Errorf("%s: zone %q is not in %q", name, zone, r.Country)
 		}
 	}
@@ -51,13 +51,13 @@ func TestTheTableOfRegions(t *testing.T) {
 }
 
 func TestRegionsThatPublicTablesHaveWrong(t *testing.T) {
-	regions, err := Regions()
+	regions, err := All()
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
 	for _, r := range regions {
-		got[r.Cloud+"/"+r.Name] = r.Zones[TypeElectricityMaps]
+		got[r.Cloud+"/"+r.Name] = r.Zones["ElectricityMaps"]
 	}
 	for name, want := range map[string]string{
 		"azure/northcentralus": "US-MIDA-PJM", "azure/northeurope": "IE", "azure/westus": "US-CAL-CISO", "gcp/me-central1": "QA",

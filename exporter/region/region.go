@@ -1,4 +1,9 @@
-package provider
+// Package region tells in which zone of the grid a region of a cloud is.
+//
+// The table is Gridlatch's own. The place of a region is the place that the cloud names, the
+// coordinates are those of the place's centre, and the zones are of our own choice: docs/decisions.md
+// says where public tables are wrong.
+package region
 
 import (
 	_ "embed"
@@ -9,11 +14,10 @@ import (
 	"strings"
 )
 
-// regionsTable has a row for each region. The place is the one that the cloud names, the
-// coordinates are those of the place's centre, and the zones are of our own choice.
+// table has a row for each region.
 //
 //go:embed regions.csv
-var regionsTable string
+var table string
 
 // Region is a region of a cloud: what nodes have in the label topology.kubernetes.io/region.
 type Region struct {
@@ -23,20 +27,21 @@ type Region struct {
 	// Country is the code of ISO 3166-1 with two letters.
 	Country             string
 	Latitude, Longitude float64
-	// Zones has the zone of each provider that is known to cover the region.
-	Zones map[Type]string
+	// Zones has the zone of the region by provider, for the providers that cover the region. The keys
+	// are the types of providers in a CarbonPolicy, such as EnergyCharts.
+	Zones map[string]string
 }
 
-// Regions returns all known regions, by cloud and name.
-func Regions() ([]Region, error) {
-	rows, err := csv.NewReader(strings.NewReader(regionsTable)).ReadAll()
+// All returns all known regions, by cloud and name.
+func All() ([]Region, error) {
+	rows, err := csv.NewReader(strings.NewReader(table)).ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("table of regions: %w", err)
 	}
 	const firstZone = 6
 	regions := make([]Region, 0, len(rows))
 	for _, row := range rows[1:] {
-		r := Region{Cloud: row[0], Name: row[1], Place: row[2], Country: row[3], Zones: map[Type]string{}}
+		r := Region{Cloud: row[0], Name: row[1], Place: row[2], Country: row[3], Zones: map[string]string{}}
 		if r.Latitude, err = strconv.ParseFloat(row[4], 64); err != nil {
 			return nil, fmt.Errorf("table of regions: %s: latitude: %w", r.Name, err)
 		}
@@ -45,7 +50,7 @@ func Regions() ([]Region, error) {
 		}
 		for i := firstZone; i < len(row); i++ {
 			if row[i] != "" {
-				r.Zones[Type(rows[0][i])] = row[i]
+				r.Zones[rows[0][i]] = row[i]
 			}
 		}
 		regions = append(regions, r)

@@ -1,0 +1,60 @@
+package forecast
+
+import "strings"
+
+// Kind tells whose emissions an intensity counts.
+type Kind string
+
+// The kinds of intensity. The zero Kind stands for a kind that nobody states.
+const (
+	// Average counts the emissions of all electricity of the zone.
+	Average Kind = "Average"
+	// Marginal counts the emissions of the power plants that answer to one more kilowatt-hour.
+	Marginal Kind = "Marginal"
+)
+
+// EmissionFactors tells which emissions of a power plant an intensity counts.
+type EmissionFactors string
+
+// The emission factors. The zero EmissionFactors stands for factors that nobody states.
+const (
+	// LifeCycle counts the plant, its fuel and its waste.
+	LifeCycle EmissionFactors = "LifeCycle"
+	// Direct counts what leaves the chimney.
+	Direct EmissionFactors = "Direct"
+)
+
+// Signal is what kind of intensity a series is. Intensities of two signals are not comparable: they
+// are never compared, joined, or learned from together.
+type Signal struct {
+	Kind            Kind            `json:"kind,omitempty"`
+	EmissionFactors EmissionFactors `json:"emissionFactors,omitempty"`
+}
+
+// String returns the signal in words, such as "average, life-cycle"; "" if nobody states the signal.
+func (s Signal) String() string {
+	words := map[string]string{"LifeCycle": "life-cycle"}
+	var parts []string
+	for _, part := range []string{string(s.Kind), string(s.EmissionFactors)} {
+		if word, ok := words[part]; ok {
+			part = word
+		}
+		if part != "" {
+			parts = append(parts, strings.ToLower(part))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Origin tells where the series of a location come from. A model learns from one origin only: a
+// forecast or an actual intensity of another origin begins a new model.
+type Origin struct {
+	// Provider names who knows the grid, such as "Energy-Charts". It is empty if the document does
+	// not say where its series come from.
+	Provider string `json:"provider,omitempty"`
+	// Zone is the provider's own name of the zone.
+	Zone   string `json:"zone,omitempty"`
+	Signal Signal `json:"signal,omitzero"`
+	// IsMadeUp says that no grid is behind the values.
+	IsMadeUp bool `json:"isMadeUp,omitempty"`
+}
