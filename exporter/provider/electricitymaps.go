@@ -41,7 +41,7 @@ func newElectricityMaps(c Config) (Provider, error) {
 	if err := c.Credentials.Key.check("key"); err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(forecast.Signal{forecast.Average, forecast.LifeCycle}, forecast.Signal{forecast.Average, forecast.Direct})
+	signal, err := c.signal(forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}, forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.Direct})
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func TestElectricityMapsForecast(t *testing.T) {
 	if diff := cmp.Diff(want, got.Series.Slots()); diff != "" {
 		t.Error(diff)
 	}
-	if !got.Issued.Equal(at(11, 40)) || got.Signal != (forecast.Signal{forecast.Average, forecast.LifeCycle}) || got.Zone != "DE" {
+	if !got.Issued.Equal(at(11, 40)) || got.Signal != (forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}) || got.Zone != "DE" {
 		t.Errorf("issued %v, signal %v, zone %v", got.Issued, got.Signal, got.Zone)
 	}
 	r := s.asked()[0]
@@ -161,7 +161,7 @@ func TestABadElementCostsThatElementOnly(t *testing.T) {
 	}
 	got.Series, got.Doubt = nil, ""
 	if diff := cmp.Diff(Reading{
-		Zone: "DE", Signal: forecast.Signal{forecast.Average, forecast.LifeCycle}, Issued: noon, // the provider's clock is ahead
+		Zone: "DE", Signal: forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}, Issued: noon, // the provider's clock is ahead
 		Elements: 9, BadElements: 3, Unknown: 1, Doubted: 1, Problem: `element 2: "x": want a number from -1000000 to 1000000`,
 	}, got); diff != "" {
 		t.Error(diff)

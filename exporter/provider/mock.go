@@ -24,7 +24,7 @@ type mock struct {
 }
 
 func newMock(c Config) (Provider, error) {
-	signal, err := c.signal(forecast.Signal{forecast.Average, forecast.LifeCycle}, forecast.Signal{forecast.Average, forecast.Direct}, forecast.Signal{forecast.Marginal, forecast.LifeCycle}, forecast.Signal{forecast.Marginal, forecast.Direct})
+	signal, err := c.signal(forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}, forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.Direct}, forecast.Signal{Kind: forecast.Marginal, EmissionFactors: forecast.LifeCycle}, forecast.Signal{Kind: forecast.Marginal, EmissionFactors: forecast.Direct})
 	return &mock{signal, c.Options.Now}, err
 }
 

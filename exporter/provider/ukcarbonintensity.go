@@ -40,7 +40,7 @@ func newUKCarbonIntensity(c Config) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(forecast.Signal{forecast.Average, forecast.Direct})
+	signal, err := c.signal(forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.Direct})
 	if err != nil {
 		return nil, err
 	}

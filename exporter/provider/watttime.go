@@ -53,7 +53,7 @@ func newWattTime(c Config) (Provider, error) {
 	if err := errors.Join(c.Credentials.User.check("user"), c.Credentials.Password.check("password")); err != nil {
 		return nil, err
 	}
-	signal, err := c.signal(forecast.Signal{forecast.Marginal, forecast.Direct}, forecast.Signal{forecast.Average, forecast.Direct})
+	signal, err := c.signal(forecast.Signal{Kind: forecast.Marginal, EmissionFactors: forecast.Direct}, forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.Direct})
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func TestWattTimeForecast(t *testing.T) {
 			if math.Abs(first.Intensity-want) > 1e-9 || first.End.Sub(first.Start) != 5*time.Minute || !got.Issued.Equal(at(11, 55)) {
 				t.Errorf("got %v, issued %v", first, got.Issued)
 			}
-			if got.Signal != (forecast.Signal{kind, forecast.Direct}) || !got.Series.End().Equal(noon.Add(72*time.Hour)) {
+			if got.Signal != (forecast.Signal{Kind: kind, EmissionFactors: forecast.Direct}) || !got.Series.End().Equal(noon.Add(72*time.Hour)) {
 				t.Errorf("signal %v until %v", got.Signal, got.Series.End())
 			}
 		})
