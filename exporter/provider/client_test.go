@@ -283,7 +283,7 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		"no password":                      {Config{Type: TypeWattTime, Credentials: Credentials{User: NewSecret("ada")}}, "password: is empty"},
 		"a base URL without a scheme":      {Config{Type: TypeEnergyCharts, BaseURL: "example.com"}, "baseURL: want a URL such as https://example.com/path"},
 		"a password in a URL":              {Config{Type: TypeGridCarbon, BaseURL: "https://ada:pw@example.com"}, "baseURL: has a user or a password: want them in the Secret"},
-		"a signal that nobody has":         {Config{Type: TypeUKCarbonIntensity, Signal: forecast.Signal{Kind: forecast.Marginal}}, "signal: {forecast.Marginal }: want one of [{forecast.Average forecast.Direct}]"},
+		"a signal that nobody has":         {Config{Type: TypeUKCarbonIntensity, Signal: forecast.Signal{Kind: forecast.Marginal}}, `signal: marginal: want one of ["average, direct"]`},
 		"an SDK without an address":        {Config{Type: TypeCarbonAwareSDK}, "baseURL: is empty"},
 		"HTTP without a URL":               {Config{Type: TypeHTTP}, "want the URL of a forecast, or of a past, or both"},
 		"HTTP with a file":                 {Config{Type: TypeHTTP, ForecastURL: "file:///etc/passwd"}, "forecastURL: want a URL such as"},

@@ -106,5 +106,5 @@ func (c Config) signal(has ...forecast.Signal) (forecast.Signal, error) {
 			return s, nil
 		}
 	}
-	return forecast.Signal{}, fmt.Errorf("signal: {%s %s}: want one of %v", c.Signal.Kind, c.Signal.EmissionFactors, has)
+	return forecast.Signal{}, fmt.Errorf("signal: %s: want one of %q", c.Signal, has)
 }
