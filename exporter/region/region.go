@@ -58,3 +58,27 @@ func All() ([]Region, error) {
 	slices.SortFunc(regions, func(a, b Region) int { return strings.Compare(a.Cloud+"/"+a.Name, b.Cloud+"/"+b.Name) })
 	return regions, nil
 }
+
+// Find returns the region with a name, which is what nodes have in the label
+// topology.kubernetes.io/region. No two clouds have a region of the same name.
+func Find(name string) (Region, bool) {
+	regions := known()
+	i := slices.IndexFunc(regions, func(r Region) bool { return r.Name == name })
+	if i < 0 {
+		return Region{}, false
+	}
+	return regions[i], true
+}
+
+// InZone returns the regions in a zone of a provider, by cloud and name. The provider is named as a
+// CarbonPolicy does, such as EnergyCharts.
+func InZone(provider, zone string) []Region {
+	return slices.DeleteFunc(known(), func(r Region) bool { return zone == "" || r.Zones[provider] != zone })
+}
+
+// known returns all regions. The table is a part of the program, and a test reads the table: a table
+// that cannot be read has no regions here.
+func known() []Region {
+	regions, _ := All()
+	return regions
+}

@@ -3,6 +3,8 @@ package region
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // countryBoxes has the south, west, north and east of each country, roughly.
@@ -66,5 +68,42 @@ func TestRegionsThatPublicTablesHaveWrong(t *testing.T) {
 		if got[name] != want {
 			t.Errorf("%s: %q, want %q", name, got[name], want)
 		}
+	}
+}
+
+func TestARegionIsFoundByItsName(t *testing.T) {
+	for name, want := range map[string]string{"eu-central-1": "aws DE", "us-east1": "gcp US", "northeurope": "azure IE"} {
+		r, ok := Find(name)
+		if got := r.Cloud + " " + r.Country; !ok || got != want {
+			t.Errorf("%s: %q, %v, want %q", name, got, ok, want)
+		}
+	}
+	for _, name := range []string{"", "us-east", "my-datacentre", "Frankfurt"} {
+		if r, ok := Find(name); ok {
+			t.Errorf("%q: got %+v, want none", name, r)
+		}
+	}
+}
+
+func TestTheRegionsInAZone(t *testing.T) {
+	for name, test := range map[string]struct {
+		provider, zone string
+		want           []string
+	}{
+		"regions of several clouds":        {"UKCarbonIntensity", "GB", []string{"aws/eu-west-2", "azure/uksouth", "azure/ukwest", "gcp/europe-west2"}},
+		"a zone without regions":           {"EnergyCharts", "RO", nil},
+		"a zone of another provider":       {"EnergyCharts", "US-CAL-CISO", nil},
+		"an unknown provider":              {"Oracle", "DE", nil},
+		"no zone is no zone, not any zone": {"UKCarbonIntensity", "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, r := range InZone(test.provider, test.zone) {
+				got = append(got, r.Cloud+"/"+r.Name)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
