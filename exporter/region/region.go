@@ -1,8 +1,9 @@
 // Package region tells in which zone of the grid a region of a cloud is.
 //
-// The table is Gridlatch's own. The place of a region is the place that the cloud names, the
-// coordinates are those of the place's centre, and the zones are of our own choice: docs/decisions.md
-// says where public tables are wrong.
+// The table is Gridlatch's own. The place of a region is the place that the cloud names, or the
+// largest town near if the cloud names a country or a state only. The coordinates are those of the
+// place's centre. The zones are of our own choice, and a zone that is in doubt is left out. A test
+// lists where public tables are wrong.
 package region
 
 import (
