@@ -14,7 +14,8 @@ const (
 )
 
 // A responseCache keeps the last responses that have an ETag or a time of modification, so that a
-// server need not send them again. The zero responseCache is empty.
+// server need not send them again. A client has one key, so that all responses to a URL are to the
+// same customer. The zero responseCache is empty.
 type responseCache struct {
 	mu      sync.Mutex
 	entries map[string]cachedResponse // by URL

@@ -174,11 +174,21 @@ func TestACancelledCallDoesNotWaitForTheLogInOfAnother(t *testing.T) {
 	p := makeProvider(t, TypeWattTime, s, newClock())
 	first, cancelFirst := context.WithCancel(t.Context())
 	t.Cleanup(cancelFirst)
-	go func() { _, _ = p.Forecast(first, "CAISO_NORTH") }()
+	firstEnded := make(chan struct{})
+	go func() {
+		defer close(firstEnded)
+		_, _ = p.Forecast(first, "CAISO_NORTH")
+	}()
 	<-asked
 	second, cancelSecond := context.WithCancel(t.Context())
 	cancelSecond()
-	if _, err := p.Forecast(second, "CAISO_NORTH"); !errors.Is(err, context.Canceled) {
+	_, err := p.Forecast(second, "CAISO_NORTH")
+	select {
+	case <-firstEnded:
+		t.Error("the call has waited until the other ended")
+	default:
+	}
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
