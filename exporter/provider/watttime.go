@@ -187,21 +187,28 @@ func (p *wattTime) logIn(ctx context.Context, refused Secret) (Secret, error) {
 	case <-ctx.Done():
 		return Secret{}, fmt.Errorf("wait for the log-in to WattTime: %w", ctx.Err())
 	}
-	last, age := p.token, p.now().Sub(p.token.made)
-	isRefused := last.refusal == nil && last.text.reveal() == refused.reveal()
-	switch {
-	case last.refusal != nil && age < wattTimeLogInPause:
-		return Secret{}, last.refusal
-	case isRefused && !refused.IsEmpty() && age < wattTimeLogInPause:
-		return Secret{}, fmt.Errorf("WattTime refuses a token of %v: %w", age.Round(time.Second), ErrRefusedKey)
-	case last.refusal == nil && !isRefused && age < wattTimeTokenLife:
-		return last.text, nil
+	if text, isKnown, err := p.token.answer(refused, p.now()); isKnown {
+		return text, err
 	}
 	text, err := p.newToken(ctx)
 	if err == nil || errors.Is(err, ErrRefusedKey) {
 		p.token = token{text: text, refusal: err, made: p.now()}
 	}
 	return text, err
+}
+
+// answer returns the text, or an error if it is too early to log in again. isKnown is false if it is
+// time to log in.
+func (t token) answer(refused Secret, now time.Time) (text Secret, isKnown bool, err error) {
+	age := now.Sub(t.made)
+	isRefused := t.text.reveal() == refused.reveal()
+	switch {
+	case t.refusal != nil:
+		return Secret{}, age < wattTimeLogInPause, t.refusal
+	case isRefused && !refused.IsEmpty() && age < wattTimeLogInPause:
+		return Secret{}, true, fmt.Errorf("WattTime refuses a token of %v: %w", age.Round(time.Second), ErrRefusedKey)
+	}
+	return t.text, !isRefused && age < wattTimeTokenLife, nil
 }
 
 // newToken logs in.
