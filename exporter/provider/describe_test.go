@@ -11,7 +11,7 @@ import (
 // TestEightWeeksCostFewRequests has a server that has nothing, so that only the requests count.
 func TestEightWeeksCostFewRequests(t *testing.T) {
 	for kind, want := range map[Type]int{
-		TypeElectricityMaps: 6, TypeWattTime: 2, TypeUKCarbonIntensity: 5, TypeEnergyCharts: 2, TypeGridCarbon: 1, TypeCarbonAwareSDK: 8, TypeHTTP: 1,
+		TypeElectricityMaps: 6, TypeWattTime: 2, TypeUKCarbonIntensity: 5, TypeEnergyCharts: 1, TypeGridCarbon: 1, TypeCarbonAwareSDK: 8, TypeHTTP: 1,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {

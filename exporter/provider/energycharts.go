@@ -14,8 +14,9 @@ import (
 const (
 	energyChartsURL  = "https://api.energy-charts.info"
 	energyChartsSlot = 15 * time.Minute
-	// energyChartsPage is how much of the past one request asks for. The server states no limit.
-	energyChartsPage = 28 * 24 * time.Hour
+	// energyChartsPage is how much of the past one request asks for. The server states no limit of the
+	// span, but one of the requests.
+	energyChartsPage = 56 * 24 * time.Hour
 )
 
 // An energyCharts asks Energy-Charts of Fraunhofer ISE (energy-charts.info). Zones are countries: DE.
@@ -28,9 +29,8 @@ type energyCharts struct {
 	now    func() time.Time
 }
 
-// energyChartsLimit is what the server documents for prices. For intensities it documents that there
-// is a limit. Clients report 429 after short bursts.
-func energyChartsLimit() Limit { return Limit{Requests: 2, Per: time.Minute} }
+// energyChartsLimit is for all requests from one address.
+func energyChartsLimit() Limit { return Limit{2, time.Minute, true} }
 
 func newEnergyCharts(c Config) (Provider, error) {
 	base, err := c.baseURL(energyChartsURL)
@@ -65,7 +65,7 @@ func (p *energyCharts) Forecast(ctx context.Context, zone string) (Reading, erro
 	return t.forecastReading(zone, p.signal, energyChartsSlot, p.now())
 }
 
-// Past asks for four weeks at a time.
+// Past asks for eight weeks at a time.
 func (p *energyCharts) Past(ctx context.Context, zone string, from, to time.Time) (Reading, error) {
 	wanted := pastSpan(from, to, p.now())
 	if wanted.isEmpty() {
