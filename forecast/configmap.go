@@ -3,6 +3,7 @@ package forecast
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,17 +11,74 @@ import (
 	"time"
 )
 
-// FromConfigMap reads the ConfigMap of a carbon-intensity exporter. The array (see [Parse]) is in
-// binaryData[key] or, if that is missing, in data[key], either as plain text or in base64. written
-// is when the object was created or last updated.
+// The keys of the ConfigMap that Gridlatch writes. The first six are those of the carbon-intensity
+// exporter, in data. The next four are Gridlatch's own, in data. The last two are in binaryData.
+const (
+	heartbeatKey     = "lastHeartbeatTime" // when the ConfigMap was written
+	messageKey       = "message"
+	countKey         = "numOfRecords"
+	firstKey         = "forecastDateTime" // when the first slot begins
+	minKey, maxKey   = "minForecast", "maxForecast"
+	sourceKey        = "source"
+	kindKey          = "kind"
+	attributionKey   = "attribution"
+	detailsKey       = "locations" // the details of each location, in JSON
+	actualsKey       = "actuals"   // see encodeActuals
+	defaultSeriesKey = "data"
+)
+
+// FromConfigMap reads the ConfigMap of a carbon-intensity exporter, or the ConfigMap that
+// [Document.ConfigMap] writes. The array (see [Parse]) is in binaryData[key] or, if that is missing,
+// in data[key], either as plain text or in base64. written is when the object was created or last
+// updated.
 //
 // Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. An exporter that
 // gets no new forecast publishes the old one again and says why in data["message"]. If there is a
-// message, Issued is not after the first slot.
+// message, Issued is not after the first slot. Gridlatch's own exporter says of each location when
+// its forecast was issued: see [Document.IssuedAt].
+//
+// A document of Gridlatch's own exporter may have no forecast, but actual intensities only. If such
+// a document has neither, its message is the error.
 func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Document, error) {
+	details, err := decodeDetails(data[detailsKey])
+	if err != nil {
+		return Document{}, err
+	}
+	actuals, err := decodeActuals(binaryData[actualsKey])
+	if err != nil {
+		return Document{}, fmt.Errorf("key %q: %w", actualsKey, err)
+	}
+	document, err := parseKey(binaryData, data, key, details != nil)
+	if err != nil {
+		return Document{}, err
+	}
+	message := strings.TrimSpace(data[messageKey])
+	if details != nil {
+		document.Details, document.Actuals, document.Message = details, actuals, message
+	}
+	if len(document.Series) == 0 && len(document.Actuals) == 0 {
+		return Document{}, errors.New(message)
+	}
+	document.Issued = written.UTC()
+	if heartbeat, err := ParseTime(data[heartbeatKey]); err == nil {
+		document.Issued = earlier(document.Issued, heartbeat)
+	}
+	if details == nil && message != "" {
+		for _, series := range document.Series {
+			document.Issued = earlier(document.Issued, series.Start())
+		}
+	}
+	return document, nil
+}
+
+// parseKey reads the array. If the array is missing and may be, the document is empty.
+func parseKey(binaryData map[string][]byte, data map[string]string, key string, mayBeMissing bool) (Document, error) {
 	raw, ok := binaryData[key]
 	if plain, found := data[key]; found && !ok {
 		raw, ok = decode(plain), true
+	}
+	if !ok && mayBeMissing {
+		return Document{}, nil
 	}
 	if !ok {
 		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, keyNames(binaryData, data))
@@ -29,16 +87,25 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	if err != nil {
 		return Document{}, fmt.Errorf("key %q: %w", key, err)
 	}
-	document.Issued = written.UTC()
-	if heartbeat, err := ParseTime(data["lastHeartbeatTime"]); err == nil {
-		document.Issued = earlier(document.Issued, heartbeat)
-	}
-	if strings.TrimSpace(data["message"]) != "" {
-		for _, series := range document.Series {
-			document.Issued = earlier(document.Issued, series.Start())
-		}
-	}
 	return document, nil
+}
+
+// decodeDetails returns nil if there are no details: somebody else has written the ConfigMap.
+func decodeDetails(text string) (map[string]Details, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var details map[string]Details
+	if err := json.Unmarshal([]byte(text), &details); err != nil {
+		return nil, fmt.Errorf("key %q: %w", detailsKey, err)
+	}
+	if details == nil {
+		details = map[string]Details{}
+	}
+	if len(details) > maxLocations {
+		return nil, fmt.Errorf("key %q: %d locations: want at most %d", detailsKey, len(details), maxLocations)
+	}
+	return details, nil
 }
 
 // decode returns what the text encodes in base64. It returns the text itself if that is not base64

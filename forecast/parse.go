@@ -33,6 +33,15 @@ type Document struct {
 	// UnknownSpans has, for each location, the time from the first to the last slot whose value
 	// alone is bad. The document speaks of that time without knowing its intensity.
 	UnknownSpans map[string]Slot
+
+	// Actuals has, for each location of which the document knows the past, what the intensity was.
+	Actuals map[string]*Series
+	// Details has, for each location, what the document says of its series. A document that was not
+	// written by Gridlatch has none.
+	Details map[string]Details
+	// Message says what the writer could not do; "" if all is well. Only a document with details has
+	// a message.
+	Message string
 }
 
 // span returns the time that the document speaks of at a location, including slots with a bad
