@@ -127,6 +127,15 @@ func TestElectricityMapsPast(t *testing.T) {
 	}
 }
 
+func TestAGapThatThePlanDoesNotReachIsNotAnsweredFor(t *testing.T) {
+	to := noon.AddDate(0, 0, -5)
+	p := makeProvider(t, TypeElectricityMaps, electricityMapsPlan{history: true}.serve(t), newClock())
+	got, err := p.Past(t.Context(), "DE", noon.AddDate(0, 0, -7), to)
+	if err != nil || !got.Series.IsEmpty() || !got.From.Equal(to) || !errors.Is(got.Incomplete, ErrNotInPlan) {
+		t.Errorf("%v from %v, incomplete: %v, error: %v", got.Series.Slots(), got.From, got.Incomplete, err)
+	}
+}
+
 func TestElectricityMapsTellsAWrongKeyFromAPlan(t *testing.T) {
 	for name, test := range map[string]struct {
 		plan      electricityMapsPlan

@@ -138,21 +138,23 @@ func parseAny(body []byte, zone string, want part) (tally, error) {
 
 // parseAnyObject tells by its fields whose response an object is.
 func parseAnyObject(body []byte, want part) (tally, error) {
-	var fields map[string]json.RawMessage
-	if err := decode(body, &fields); err != nil {
+	var has struct {
+		UnixSeconds                                         json.RawMessage `json:"unix_seconds"`
+		Meta, Unit, Forecast, History, Datetime, Zone, Data json.RawMessage
+	}
+	if err := decode(body, &has); err != nil {
 		return tally{}, err
 	}
-	has := func(name string) bool { _, ok := fields[name]; return ok }
 	switch {
-	case has("unix_seconds"):
+	case has.UnixSeconds != nil:
 		return parseEnergyCharts(body, want)
-	case has("meta"):
+	case has.Meta != nil:
 		return parseWattTime(body, "", "")
-	case has("unit"):
+	case has.Unit != nil:
 		return parseGridCarbon(body, "", "")
-	case has("forecast"), has("history"), has("datetime"), has("zone"):
+	case has.Forecast != nil, has.History != nil, has.Datetime != nil, has.Zone != nil:
 		return parseElectricityMaps(body, "", "")
-	case has("data"):
+	case has.Data != nil:
 		return parseUKCarbonIntensity(body, want)
 	}
 	return tally{}, fmt.Errorf("%w: an object that no known provider writes: want the exporter's array, or CSV with the columns timestamp,intensity", ErrUnreadable)

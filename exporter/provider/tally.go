@@ -170,7 +170,10 @@ func (t *tally) pastReading(zone string, signal forecast.Signal, usualWidth time
 		return Reading{}, err
 	}
 	r.Series, r.Issued, r.From = span.cut(r.Series), time.Time{}, span.from
-	if t.from.After(span.from) {
+	switch {
+	case t.from.After(span.to): // nothing of the span
+		r.From = span.to
+	case t.from.After(span.from):
 		r.From = t.from
 	}
 	return r, nil
