@@ -110,7 +110,7 @@ func (a *asker) step(ctx context.Context) time.Time {
 	a.findKey(ctx)
 	a.ask(ctx, a.dueZones(func(z *zone) *question { return &z.expected }), a.askForecast)
 	a.ask(ctx, a.dueZones(func(z *zone) *question {
-		if z.actuals.IsEmpty() {
+		if !z.hasPast() {
 			return nil // the newest part of the past comes first
 		}
 		return &z.recent
@@ -281,23 +281,29 @@ func (a *asker) makeProvider(ctx context.Context, k key) {
 	}
 	a.provider, a.description, a.notBefore = made, made.Describe(), time.Time{}
 	for _, z := range a.zones {
-		if a.usedKey != "" && a.usedKey != k.version {
-			z.expected.due, z.recent.due, z.past.due = time.Time{}, time.Time{}, time.Time{}
+		if now := a.exporter.Clock.Now(); a.usedKey != "" && a.usedKey != k.version {
+			z.expected.due, z.recent.due, z.past.due = now, now, now
 		}
 	}
 	a.usedKey = k.version
 	a.checkOrigins()
 }
 
-// checkOrigins makes zones forget what comes from elsewhere.
+// checkOrigins makes zones forget what comes from elsewhere. What an earlier run has learned is
+// asked for again in the next round.
 func (a *asker) checkOrigins() {
 	if a.provider == nil {
 		return
 	}
 	for _, z := range a.zones {
-		origin := forecast.Origin{Provider: a.description.Source, Zone: z.name, Signal: a.description.Signal, IsMadeUp: a.description.IsMadeUp}
-		if z.origin != origin {
-			z.forget(origin)
+		z.belongTo(forecast.Origin{
+			Provider: a.description.Source, Zone: z.name, Signal: a.description.Signal, IsMadeUp: a.description.IsMadeUp,
+		}, a.description.Attribution)
+		if z.expected.due.IsZero() && !z.forecast.IsEmpty() {
+			z.expected.due = a.nextRound(z.issued)
+		}
+		if z.recent.due.IsZero() && !z.actuals.IsEmpty() {
+			z.recent.due = a.nextRound(z.actuals.End())
 		}
 	}
 }
@@ -326,7 +332,7 @@ func (a *asker) nextLook() time.Time {
 	}
 	for _, z := range a.zones {
 		due := z.expected.due
-		if !z.actuals.IsEmpty() {
+		if z.hasPast() {
 			due = earlier(due, z.recent.due)
 		}
 		due = earlier(due, z.past.due)
@@ -353,7 +359,7 @@ func (a *asker) message(b *book) string {
 	}
 	first, others := "", 0
 	for _, p := range b.places {
-		text := a.zones[p.zone].details("").Problem
+		text := a.zones[p.zone].details().Problem
 		switch {
 		case text == "":
 		case first == "":

@@ -69,15 +69,13 @@ func (a *asker) openBooks(ctx context.Context) {
 
 // restore takes over what a ConfigMap has of zones of which nothing is known yet.
 func (a *asker) restore(document forecast.Document) {
-	now := a.exporter.Clock.Now()
 	for location, details := range document.Details {
 		z, ok := a.zones[details.Origin.Zone]
 		if !ok || !z.forecast.IsEmpty() || !z.actuals.IsEmpty() {
 			continue
 		}
-		z.origin, z.issued, z.lacksForecast = details.Origin, details.Issued, details.LacksForecast
+		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
 		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
-		z.askedFrom = now
 	}
 }
 
@@ -138,7 +136,7 @@ func (a *asker) document(b *book) forecast.Document {
 		if z.origin == (forecast.Origin{}) {
 			continue // nobody was asked yet
 		}
-		d.Details[p.location] = z.details(a.description.Attribution)
+		d.Details[p.location] = z.details()
 		if !z.forecast.IsEmpty() {
 			d.Series[p.location] = z.forecast
 		}

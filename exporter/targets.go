@@ -60,10 +60,25 @@ func (e *Exporter) targets(ctx context.Context) ([]target, error) {
 		}
 		targets = append(targets, targetOf(p, regions))
 	}
-	if e.wantsForecastByRegion(ctx, ofDefault) && nodes > 0 {
+	if e.wantsForecastByRegion(ctx, ofDefault) {
 		targets = append(targets, targetByRegion(regions))
 	}
-	return targets, nil
+	return e.withoutNodes(targets, nodes), nil
+}
+
+// withoutNodes returns the targets of the last look in place of those that cannot be told now, because
+// a cluster has no nodes for a while.
+func (e *Exporter) withoutNodes(targets []target, nodes int) []target {
+	now := map[string]target{}
+	for i, t := range targets {
+		before, ok := e.before[t.policy]
+		if isSame := t.policy == "" || before.source == t.source; ok && isSame && nodes == 0 && t.advice != "" {
+			targets[i] = before
+		}
+		now[t.policy] = targets[i]
+	}
+	e.before = now
+	return targets
 }
 
 // targetOf returns the target of a policy with a provider.
