@@ -17,7 +17,8 @@ import (
 
 const (
 	// jitterShare is the share of a provider's rhythm over which clusters spread their questions.
-	jitterShare = 0.25
+	// delayShare is the share that a provider has to make its values, since its clock may be behind.
+	jitterShare, delayShare = 0.25, 1.0 / 60
 	// maxFailuresInARow ends a round: a provider that does not answer is not asked for 60 more zones.
 	maxFailuresInARow = 3
 	// refusedPause is how long a provider is left alone that has refused the key, unless the Secret
@@ -50,6 +51,7 @@ type asker struct {
 	problem     string // why nobody can be asked
 	books       map[string]*book
 	zones       map[string]*zone
+	hasNews     bool // since the ConfigMaps were written
 }
 
 // newAsker makes an asker without targets.
@@ -187,7 +189,8 @@ func (a *asker) endsRound(err error) bool {
 // nextRound returns when the provider has new values.
 func (a *asker) nextRound(now time.Time) time.Time {
 	rhythm := a.description.Rhythm
-	return now.Truncate(rhythm).Add(rhythm + time.Duration(a.exporter.jitter()*jitterShare*float64(rhythm)))
+	delay := (delayShare + a.exporter.jitter()*jitterShare) * float64(rhythm)
+	return now.Truncate(rhythm).Add(rhythm + time.Duration(delay))
 }
 
 func (a *asker) askForecast(ctx context.Context, z *zone) error {
@@ -237,6 +240,7 @@ func (a *asker) settle(note func(now time.Time), err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	note(a.exporter.Clock.Now())
+	a.hasNews = true
 	return err
 }
 
@@ -275,6 +279,7 @@ func (a *asker) makeProvider(ctx context.Context, k key) {
 	if k.problem != a.problem {
 		log.FromContext(ctx).Info("looked for a provider", "provider", a.source.kind, "secret", a.source.secret, "problem", k.problem)
 	}
+	a.hasNews = a.hasNews || k.problem != a.problem || made != nil
 	a.provider, a.problem, a.keyVersion = nil, k.problem, k.version
 	if k.problem != "" {
 		return

@@ -36,7 +36,7 @@ type book struct {
 
 	// isOpen reports whether the ConfigMap was read. It is not written before.
 	isOpen bool
-	// isUnwritten reports whether the last write has failed.
+	// isUnwritten reports whether there has been no write, or the last one has failed.
 	isUnwritten bool
 	// version is the resourceVersion of the ConfigMap as it should be.
 	version string
@@ -60,7 +60,7 @@ func (a *asker) openBooks(ctx context.Context) {
 			continue
 		}
 		a.mu.Lock()
-		b.isOpen = true
+		b.isOpen, b.isUnwritten = true, true
 		a.restore(document)
 		a.checkOrigins()
 		a.mu.Unlock()
@@ -101,9 +101,15 @@ func (a *asker) writeAll(ctx context.Context) {
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	a.mu.Lock()
-	books := maps.Clone(a.books)
+	var unwritten []*book
+	for _, b := range a.books {
+		if a.hasNews || b.isUnwritten {
+			unwritten = append(unwritten, b)
+		}
+	}
+	a.hasNews = false
 	a.mu.Unlock()
-	for _, b := range books {
+	for _, b := range unwritten {
 		a.write(ctx, b)
 	}
 }

@@ -39,8 +39,10 @@ func start() time.Time { return time.Date(2026, 11, 26, 10, 20, 0, 0, time.UTC) 
 type world struct {
 	*Exporter
 
-	t      *testing.T
-	clock  *clocktesting.FakeClock
+	t     *testing.T
+	clock *clocktesting.FakeClock
+
+	mu     sync.Mutex
 	writes []string // such as "update carbon-intensity-try"
 }
 
@@ -55,6 +57,8 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	}
 	w := &world{t: t, clock: clocktesting.NewFakeClock(start())}
 	note := func(verb string, o client.Object, err error) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if err == nil {
 			w.writes = append(w.writes, verb+" "+o.GetName())
 		}

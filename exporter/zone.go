@@ -140,7 +140,9 @@ func (z *zone) addActuals(s *forecast.Series, now time.Time) {
 	if begun := z.begun; begun.End.After(newestEnd(newer)) && begun.Start.Before(begun.End) && !begun.End.After(now) {
 		newer = append(newer, begun)
 	}
-	z.begun = begunHour(s, now)
+	if begun := begunHour(s, now); begun != (forecast.Slot{}) || !z.begun.End.After(now) {
+		z.begun = begun
+	}
 	known := slices.DeleteFunc(z.actuals.Slots(), func(slot forecast.Slot) bool {
 		_, isReplaced := slices.BinarySearchFunc(newer, slot.Start, func(a forecast.Slot, at time.Time) int { return a.Start.Compare(at) })
 		return isReplaced
