@@ -128,8 +128,7 @@ func parseAny(body []byte, zone string, want part) (tally, error) {
 	case '{':
 		return parseAnyObject(trimmed, want)
 	case '[':
-		var list []struct{ ForecastData json.RawMessage }
-		if json.Unmarshal(trimmed, &list) == nil && len(list) > 0 && list[0].ForecastData != nil {
+		if first, err := firstForecast(trimmed); err == nil && first.ForecastData != nil {
 			return parseCarbonAwareForecast(trimmed, zone)
 		}
 		return parseExporter(trimmed, zone)
@@ -150,7 +149,7 @@ func parseAnyObject(body []byte, want part) (tally, error) {
 	case has("meta"):
 		return parseWattTime(body, "", "")
 	case has("unit"):
-		return parseGridCarbon(body, "")
+		return parseGridCarbon(body, "", "")
 	case has("forecast"), has("history"), has("datetime"), has("zone"):
 		return parseElectricityMaps(body, "", "")
 	case has("data"):
@@ -185,6 +184,9 @@ func parseCSV(body []byte) (tally, error) {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			return t, nil
+		}
+		if err == nil && t.elements == maxElements {
+			err = fmt.Errorf("more than %d rows", maxElements)
 		}
 		if err != nil {
 			return tally{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
