@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/fetch"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/render"
 	"github.com/gridlatch/gridlatch/plan"
@@ -83,16 +86,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	write := data.WriteCSV
-	if f.output == "json" {
-		write = data.WriteJSON
-	}
-	if f.file != "" {
-		err = writeFile(f.file, write)
-	} else {
-		err = write(e.stdout)
-	}
-	if err != nil {
+	if err := f.write(e, data); err != nil {
 		return err
 	}
 	e.stderr.Printf("%s: %s from %s to %s\n", data.Name(), render.Count(len(data.Series.Slots()), "value"),
@@ -105,6 +99,21 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 		return partialError{data.Incomplete}
 	}
 	return nil
+}
+
+// write writes the values, all of them or none.
+func (f *fetchFlags) write(e env, data fetch.Data) error {
+	write := func(w *screen.Screen) error { return data.WriteCSV(w) }
+	if f.output == "json" {
+		write = func(w *screen.Screen) error { return w.JSON(data.Array()) }
+	}
+	if f.file == "" {
+		return write(e.stdout)
+	}
+	return writeFile(f.file, func(w io.Writer) error {
+		out := screen.New(w, false)
+		return cmp.Or(write(out), out.Err())
+	})
 }
 
 // fetch fetches the past or the forecast.

@@ -180,7 +180,7 @@ func (f *providerFlags) credentials(e env, kind provider.Type) (provider.Credent
 	}
 	c := provider.Credentials{Key: provider.NewSecret(cmp.Or(file, e.getenv(needs)))}
 	if c.Key.IsEmpty() && kind == provider.TypeElectricityMaps {
-		return c, missingKey(kind, needs, "the key")
+		return c, missingKey(kind, "variable "+needs, "the key")
 	}
 	return c, nil
 }
@@ -193,13 +193,13 @@ func account(e env, file string) (provider.Credentials, error) {
 	}
 	c := provider.Credentials{User: provider.NewSecret(user), Password: provider.NewSecret(password)}
 	if c.User.IsEmpty() || c.Password.IsEmpty() {
-		return c, missingKey(provider.TypeWattTime, "WATTTIME_USER and WATTTIME_PASSWORD", "USER:PASSWORD")
+		return c, missingKey(provider.TypeWattTime, "variables WATTTIME_USER and WATTTIME_PASSWORD", "USER:PASSWORD")
 	}
 	return c, nil
 }
 
 func missingKey(kind provider.Type, variables, content string) error {
-	return usageError{fmt.Errorf("the provider %s needs a key: set the environment variable %s, or name a file with %s by --key-file", nameOf(kind), variables, content)}
+	return usageError{fmt.Errorf("the provider %s needs a key: set the environment %s, or name a file with %s by --key-file", nameOf(kind), variables, content)}
 }
 
 // readSmall reads a file of at most so many bytes. The file may be a pipe.

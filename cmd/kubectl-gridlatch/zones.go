@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ func newZones(e env) *cobra.Command {
 		Long: `Show the zone of the grid in which each region of AWS, Google Cloud and Azure is, as
 each provider names the zone. The table is Gridlatch's own, and nobody is asked.
 
-A cell is empty if the provider does not cover the region, or if the table does not
+A dash means that the provider does not cover the region, or that the table does not
 have the zone. Nodes of a cluster have their region in the label
 topology.kubernetes.io/region.
 
@@ -70,7 +71,7 @@ func showZones(e env, wanted, output string) error {
 		row := []any{r.Cloud, r.Name, r.Place + ", " + r.Country}
 		for _, p := range providersByName() {
 			if p.hasZones {
-				row = append(row, r.Zones[string(p.kind)])
+				row = append(row, cmp.Or(r.Zones[string(p.kind)], "-"))
 			}
 		}
 		table.Row(row...)

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
@@ -30,16 +31,11 @@ func (d Data) Remarks() []string {
 	if d.Incomplete != nil {
 		remark("only a part of the past is there: %v", d.Incomplete)
 	}
-	if asked := d.To.Sub(d.From); asked > 0 {
-		if _, covered := d.Series.Mean(d.From, d.To); covered < asked {
-			remark("%s of %s are not known", plan.FormatDuration(asked-covered), plan.FormatDuration(asked))
-		}
+	if missing, span := d.missing(); missing > 0 {
+		remark("%s of %s are not known", plan.FormatDuration(missing), plan.FormatDuration(span))
 	}
 	if d.BadElements > 0 {
 		remark("%d of %d elements cannot be read; the first: %s", d.BadElements, d.Elements, d.Problem)
-	}
-	if d.Unknown > 0 {
-		remark("no value in %d of %d elements", d.Unknown, d.Elements)
 	}
 	if d.Doubted > 0 {
 		remark("%s", d.doubt())
@@ -48,6 +44,18 @@ func (d Data) Remarks() []string {
 		remark("estimated by the provider: %d of %d values", d.Estimated, d.Elements)
 	}
 	return remarks
+}
+
+// missing returns how much of the span is not known: of the one that was asked for, or of the one
+// that the forecast covers. Providers also answer with elements outside the span. Therefore the
+// elements without a value do not tell this.
+func (d Data) missing() (missing, span time.Duration) {
+	from, to := d.From, d.To
+	if to.IsZero() {
+		from, to = d.Series.Start(), d.Series.End()
+	}
+	_, covered := d.Series.Mean(from, to)
+	return to.Sub(from) - covered, to.Sub(from)
 }
 
 // doubt says which values are not believed: those of the first page with such values, and how many

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"io"
 	"slices"
 	"strconv"
@@ -52,21 +51,19 @@ func narrowest(slots []forecast.Slot) time.Duration {
 
 func formatInstant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// An element is one of the array that the carbon-intensity exporter publishes.
-type element struct {
+// Element is one of the array that the carbon-intensity exporter publishes, and that plan reads.
+type Element struct {
 	Location  string  `json:"location"`
 	Timestamp string  `json:"timestamp"`
 	Duration  float64 `json:"duration"` // minutes
 	Value     float64 `json:"value"`
 }
 
-// WriteJSON writes the values as the array of the carbon-intensity exporter, which plan reads.
-func (d Data) WriteJSON(w io.Writer) error {
-	elements := make([]element, 0, len(d.Series.Slots()))
+// Array returns the values as the carbon-intensity exporter publishes them.
+func (d Data) Array() []Element {
+	elements := make([]Element, 0, len(d.Series.Slots()))
 	for _, slot := range d.Series.Slots() {
-		elements = append(elements, element{d.Zone, formatInstant(slot.Start), slot.End.Sub(slot.Start).Minutes(), slot.Intensity})
+		elements = append(elements, Element{d.Zone, formatInstant(slot.Start), slot.End.Sub(slot.Start).Minutes(), slot.Intensity})
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(elements)
+	return elements
 }

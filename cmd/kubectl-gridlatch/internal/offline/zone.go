@@ -14,8 +14,13 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// learnedPast is how much of the past a model learns from.
-const learnedPast = 56 * 24 * time.Hour
+const (
+	// learnedPast is how much of the past a model learns from.
+	learnedPast = 56 * 24 * time.Hour
+	// maxActualAge is the age of the newest actual intensity up to which a model corrects a fresh
+	// forecast by that intensity.
+	maxActualAge = 12 * time.Hour
+)
 
 // PlanZone answers when work would start by what a provider says of a zone now. As in a cluster, a
 // model that knows the past eight weeks corrects the forecast. Without a forecast, the model plans by
@@ -58,21 +63,39 @@ func planBy(answered *answer.Plan, published, past fetch.Data, terms plan.Terms)
 	if err != nil {
 		return fmt.Errorf("default maximum age: %w", err)
 	}
-	var model forecast.Model
-	for _, slot := range past.Series.Slots() {
-		model.Observe(slot)
+	expected, doubt := expect(published, past, answered.Question.Now, maxAge)
+	if doubt != "" {
+		answered.Warnings = append(answered.Warnings, published.Name()+": "+doubt)
 	}
-	verdict := model.Receive(published.Series, published.Issued)
-	if verdict.Doubted > 0 {
-		answered.Warnings = append(answered.Warnings, published.Name()+": "+verdict.Doubt)
-	}
-	now := answered.Question.Now
-	expected := model.Predict(now, maxAge)
 	answered.Source, answered.Expected = answered.Provided.Name(), expected.Series
-	answered.Forecast = forecast.Forecast{Location: answered.Provided.Zone, Series: verdict.Believed, Issued: published.Issued}
-	if verdict.Believed.IsEmpty() {
+	answered.Forecast = forecast.Forecast{Location: answered.Provided.Zone, Series: published.Series, Issued: published.Issued}
+	if published.Series.IsEmpty() {
 		answered.Forecast.Series = expected.Series
 	}
 	answered.Decision, err = decide(answered.Provided.Zone, expected, answered.Question, terms)
 	return err
+}
+
+// expect returns what a model expects that has seen a past, and then a forecast. doubt says which
+// values the model does not believe.
+//
+// Actual intensities come late, and the model looks ahead from the newest one, by a forecast that
+// was known then. Therefore a forecast that is newer counts as known then, and begins with what was.
+func expect(published, past fetch.Data, now time.Time, maxAge time.Duration) (expected forecast.Prediction, doubt string) {
+	var model forecast.Model
+	for _, slot := range past.Series.Slots() {
+		model.Observe(slot)
+	}
+	received, slots := published.Issued, published.Series.Slots()
+	newest := past.Series.End().Truncate(time.Hour).Add(-time.Hour)
+	if newest.Before(received) && now.Sub(newest) <= maxActualAge {
+		received = newest
+		for _, slot := range past.Series.Slots() {
+			if slot.Start.Before(published.Series.Start()) && slot.End.After(now.Add(-maxActualAge)) {
+				slots = append(slots, slot)
+			}
+		}
+	}
+	verdict := model.Receive(forecast.NewSeries(slots), received)
+	return model.Predict(now, maxAge), verdict.Doubt
 }
