@@ -56,12 +56,13 @@ func NewProvided(d *fetch.Data, basis forecast.Basis) *Provided {
 }
 
 // Provider says which provider the values of the plan are from: the one that was asked, or the one
-// that the cluster's forecast names.
+// that the forecast of the cluster names; nil if nobody states the provider.
 func (p Plan) Provider() *Provided {
-	if details := p.Forecast.Details; p.Provided == nil && details.Origin != (forecast.Origin{}) {
-		return &Provided{details.Origin, details.Attribution, p.Decision.Basis}
+	details := p.Forecast.Details
+	if details.Origin == (forecast.Origin{}) {
+		return nil
 	}
-	return NewProvided(p.Provided, p.Decision.Basis)
+	return &Provided{details.Origin, details.Attribution, p.Decision.Basis}
 }
 
 // Report returns the plan as JSON has it.
