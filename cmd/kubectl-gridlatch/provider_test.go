@@ -416,7 +416,7 @@ func TestMistakesWithProvidersAreExplained(t *testing.T) {
 		"a missing key file":        {"fetch --provider watttime --zone X --key-file nowhere", `--key-file "nowhere": open nowhere: no such file or directory`},
 		"a large key file":          {"fetch --provider watttime --zone X --key-file " + large, `want at most 4096 bytes`},
 		"a CA file without a CA":    {"fetch --provider energy-charts --zone DE --ca-file main.go", `--provider energy-charts: EnergyCharts: ca: no certificate in it: want PEM`},
-		"a bad beginning":           {"fetch --provider mock --zone DE --since ever", `--since "ever": want a duration, an instant or a day, such as 90d, 2026-08-01T00:00:00Z or 2026-08-01`},
+		"a bad beginning":           {"fetch --provider mock --zone DE --since ever", `--since "ever": want a duration of at most 366d, an instant or a day, such as 90d, 2026-08-01T00:00:00Z or 2026-08-01`},
 		"a beginning in the future": {"fetch --provider mock --zone DE --since 2027-01-01", `--since "2027-01-01": want a time before 2026-11-21 21:00 UTC, by an hour to 3660 days`},
 		"a bad end":                 {"fetch --provider mock --zone DE --until never", `--until "never": want RFC 3339 or a day`},
 		"an end in the future":      {"fetch --provider mock --zone DE --until 2027-01-01", `--until "2027-01-01": is in the future: now is 2026-11-21 21:14 UTC`},
