@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,17 +11,86 @@ import (
 	"time"
 )
 
-// FromConfigMap reads the ConfigMap of a carbon-intensity exporter. The array (see [Parse]) is in
-// binaryData[key] or, if that is missing, in data[key], either as plain text or in base64. written
-// is when the object was created or last updated.
+// The keys of the ConfigMap that Gridlatch writes. The first six are those of the carbon-intensity
+// exporter, in data. The next four are Gridlatch's own, in data. The last two are in binaryData.
+const (
+	heartbeatKey     = "lastHeartbeatTime" // when the ConfigMap was written
+	messageKey       = "message"
+	countKey         = "numOfRecords"
+	firstKey         = "forecastDateTime" // when the first slot begins
+	minKey, maxKey   = "minForecast", "maxForecast"
+	sourceKey        = "source"
+	kindKey          = "kind"
+	attributionKey   = "attribution"
+	detailsKey       = "locations" // the details of each location, in JSON
+	actualsKey       = "actuals"   // see encodeActuals
+	defaultSeriesKey = "data"
+)
+
+// FromConfigMap reads the ConfigMap of a carbon-intensity exporter, or the ConfigMap that
+// [Document.ConfigMap] writes. The array (see [Parse]) is in binaryData[key] or, if that is missing,
+// in data[key], either as plain text or in base64. written is when the object was created or last
+// updated.
 //
 // Issued is written, or data["lastHeartbeatTime"] if that is readable and earlier. An exporter that
 // gets no new forecast publishes the old one again and says why in data["message"]. If there is a
-// message, Issued is not after the first slot.
+// message, Issued is not after the first slot. Gridlatch's own exporter says of each location when
+// its forecast was issued: see [Document.IssuedAt].
+//
+// A document of Gridlatch's own exporter may have no forecast, but actual intensities only. If such
+// a document has neither, its message is the error.
 func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Document, error) {
+	details, err := decodeDetails(data[detailsKey])
+	if err != nil {
+		return Document{}, err
+	}
+	actuals, err := decodeActuals(binaryData[actualsKey])
+	if err != nil {
+		return Document{}, fmt.Errorf("key %q: %w", actualsKey, err)
+	}
+	document, err := parseKey(binaryData, data, key, details != nil)
+	if err != nil {
+		return Document{}, err
+	}
+	message := strings.TrimSpace(data[messageKey])
+	if details != nil {
+		document.Details, document.Actuals, document.Message = details, actuals, message
+	}
+	if len(document.Series) == 0 && len(document.Actuals) == 0 {
+		return Document{}, &EmptyError{Message: message}
+	}
+	document.Issued = written.UTC()
+	if heartbeat, err := ParseTime(data[heartbeatKey]); err == nil {
+		document.Issued = earlier(document.Issued, heartbeat)
+	}
+	if details == nil && message != "" {
+		for _, series := range document.Series {
+			document.Issued = earlier(document.Issued, series.Start())
+		}
+	}
+	return document, nil
+}
+
+// EmptyError says that a ConfigMap of Gridlatch's own exporter has neither a forecast nor actual
+// intensities.
+type EmptyError struct {
+	// Message is what the exporter says of the reason; "" if it says nothing.
+	Message string
+}
+
+// Error returns the message of the exporter.
+func (e *EmptyError) Error() string {
+	return cmp.Or(e.Message, "there is neither a forecast nor an actual intensity yet")
+}
+
+// parseKey reads the array. If the array is missing and may be, the document is empty.
+func parseKey(binaryData map[string][]byte, data map[string]string, key string, mayBeMissing bool) (Document, error) {
 	raw, ok := binaryData[key]
 	if plain, found := data[key]; found && !ok {
 		raw, ok = decode(plain), true
+	}
+	if !ok && mayBeMissing {
+		return Document{}, nil
 	}
 	if !ok {
 		return Document{}, fmt.Errorf("key %q is missing, there are: %s", key, keyNames(binaryData, data))
@@ -29,16 +99,53 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	if err != nil {
 		return Document{}, fmt.Errorf("key %q: %w", key, err)
 	}
-	document.Issued = written.UTC()
-	if heartbeat, err := ParseTime(data["lastHeartbeatTime"]); err == nil {
-		document.Issued = earlier(document.Issued, heartbeat)
+	return document, nil
+}
+
+// decodeDetails returns nil if there are no details: somebody else has written the ConfigMap.
+func decodeDetails(text string) (map[string]Details, error) {
+	if text == "" {
+		return nil, nil
 	}
-	if strings.TrimSpace(data["message"]) != "" {
-		for _, series := range document.Series {
-			document.Issued = earlier(document.Issued, series.Start())
+	var details map[string]Details
+	if err := json.Unmarshal([]byte(text), &details); err != nil {
+		return nil, fmt.Errorf("key %q: %w", detailsKey, err)
+	}
+	if details == nil {
+		details = map[string]Details{}
+	}
+	if len(details) > maxLocations {
+		return nil, fmt.Errorf("key %q: %d locations: want at most %d", detailsKey, len(details), maxLocations)
+	}
+	for location, d := range details {
+		if err := d.check(); err != nil || len(location) > maxNameSize {
+			return nil, fmt.Errorf("key %q: location %.40q: %w", detailsKey, location, cmp.Or(err, errLongName))
 		}
 	}
-	return document, nil
+	return details, nil
+}
+
+// maxTextSize bounds the bytes of a sentence in the details.
+const maxTextSize = 1024
+
+// errLongName says that the name of a location is too long.
+var errLongName = fmt.Errorf("want a name of at most %d bytes", maxNameSize)
+
+// check returns an error if details are longer than what Gridlatch writes, or name a signal that
+// Gridlatch does not know.
+func (d Details) check() error {
+	signal := d.Origin.Signal
+	switch {
+	case len(d.Origin.Provider) > maxNameSize, len(d.Origin.Zone) > maxNameSize:
+		return fmt.Errorf("origin: want a provider and a zone of at most %d bytes each", maxNameSize)
+	case !slices.Contains([]Kind{"", Average, Marginal}, signal.Kind):
+		return fmt.Errorf("origin: kind: %.40q: want %s or %s", signal.Kind, Average, Marginal)
+	case !slices.Contains([]EmissionFactors{"", LifeCycle, Direct}, signal.EmissionFactors):
+		return fmt.Errorf("origin: emissionFactors: %.40q: want %s or %s", signal.EmissionFactors, LifeCycle, Direct)
+	case len(d.Attribution) > maxTextSize, len(d.Problem) > maxTextSize:
+		return fmt.Errorf("want an attribution and a problem of at most %d bytes each", maxTextSize)
+	}
+	return nil
 }
 
 // decode returns what the text encodes in base64. It returns the text itself if that is not base64

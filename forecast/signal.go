@@ -1,6 +1,9 @@
 package forecast
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Kind tells whose emissions an intensity counts.
 type Kind string
@@ -57,4 +60,19 @@ type Origin struct {
 	Signal Signal `json:"signal,omitzero"`
 	// IsMadeUp says that no grid is behind the values.
 	IsMadeUp bool `json:"isMadeUp,omitempty"`
+}
+
+// Details is what a document says of the series of one location.
+type Details struct {
+	Origin Origin `json:"origin"`
+	// Issued is when the provider made the forecast of the location; zero if there is no forecast.
+	Issued time.Time `json:"issued,omitzero"`
+	// Attribution is the sentence that the licence of the data demands.
+	Attribution string `json:"attribution,omitempty"`
+	// LacksForecast says that there is no forecast for this zone or for the customer's plan, so that
+	// the actual intensities are all there is.
+	LacksForecast bool `json:"lacksForecast,omitempty"`
+	// Problem says why the newest values could not be had, or which of them are left out; "" if all
+	// is well.
+	Problem string `json:"problem,omitempty"`
 }

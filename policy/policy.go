@@ -21,6 +21,9 @@ type Policy struct {
 	Exists bool
 	// Source names the forecast in a forecast.Store.
 	Source forecast.Source
+	// Substitute names what is read, and kept under the name of Source, if the ConfigMap of Source
+	// does not exist. Substitute is zero if there is nothing else to read.
+	Substitute forecast.Source
 	// Problems names the parts of the spec and of its nodes that cannot be used. The rest of the
 	// spec applies.
 	Problems []string
@@ -38,14 +41,12 @@ type Policy struct {
 	nodes *Nodes
 }
 
-// New makes the policy of an object ready at a moment. Nodes tells which locations have nodes.
-// Without nodes, a policy with several locations plans work for the first location.
-func New(ctx context.Context, object *v1alpha1.CarbonPolicy, nodes *Nodes, now time.Time) *Policy {
-	key := object.Spec.Forecast.ConfigMap
-	p := &Policy{
-		Name: object.Name, Exists: true, spec: object.Spec,
-		Source: forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key},
-	}
+// New makes the policy of an object ready at a moment. The namespace is that of Gridlatch. Nodes
+// tells which locations have nodes. Without nodes, a policy with several locations plans work for
+// the first location.
+func New(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, nodes *Nodes, now time.Time) *Policy {
+	p := &Policy{Name: object.Name, Exists: true, spec: object.Spec, Source: SourceOf(object, namespace)}
+	p.Substitute = substituteFor(p.Source, namespace)
 	p.readNumbers()
 	for i, l := range object.Spec.Locations {
 		if err := checkSelector(l.NodeSelector); err != nil {

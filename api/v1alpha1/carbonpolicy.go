@@ -1,6 +1,12 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // CarbonPolicy says how long work may wait, by which forecast, how much may run at which carbon
 // intensity, and when carbon does not count.
@@ -136,9 +142,17 @@ type Bucket struct {
 	Ceiling int32 `json:"ceiling"`
 }
 
-// ForecastSource says where the forecast is, and how long it can be used.
+// ForecastSource says where the forecast comes from, and how long it can be used.
 type ForecastSource struct {
-	// configMap is where a carbon-intensity exporter writes the forecast.
+	// provider is who knows the grid. Gridlatch then asks the provider, and writes what it says to
+	// the ConfigMap carbon-intensity-NAME in the namespace of Gridlatch, where NAME is the name of
+	// the policy. Without a provider, Gridlatch reads configMap. If that ConfigMap does not exist,
+	// and a provider without a key covers the region of the nodes, Gridlatch asks that provider.
+	// +optional
+	Provider *ForecastProvider `json:"provider,omitempty"`
+
+	// configMap is where somebody else writes the forecast, such as a carbon-intensity exporter.
+	// With a provider, configMap is not read.
 	// +optional
 	// +kubebuilder:default={}
 	ConfigMap ConfigMapKey `json:"configMap,omitempty"`
@@ -150,6 +164,121 @@ type ForecastSource struct {
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be more than 0s"
 	MaxAge Duration `json:"maxAge,omitempty"`
+}
+
+// ForecastProvider says who knows the grid, and how to ask.
+//
+// +union
+// +kubebuilder:validation:XValidation:rule="has(self.http) == (self.type == 'HTTP')",message="must have http if the type is HTTP, and only then"
+// +kubebuilder:validation:XValidation:rule="has(self.secretRef) || !(self.type in ['ElectricityMaps', 'WattTime'])",message="must have secretRef: this provider needs a key"
+// +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || self.type in ['ElectricityMaps', 'WattTime', 'CarbonAwareSDK', 'HTTP']",message="must have no secretRef: this provider needs no key"
+// +kubebuilder:validation:XValidation:rule="has(self.baseURL) || self.type != 'CarbonAwareSDK'",message="must have baseURL: the address of your WebApi of the Carbon Aware SDK"
+// +kubebuilder:validation:XValidation:rule="!has(self.baseURL) || !(self.type in ['HTTP', 'Mock'])",message="must have no baseURL: HTTP has its URLs in http, and Mock asks nobody"
+// +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.kind) || self.signal.kind == 'Average' || self.type in ['WattTime', 'CarbonAwareSDK', 'HTTP', 'Mock']",message="must have signal.kind Average: this provider has no marginal intensities"
+type ForecastProvider struct {
+	// type names the provider. UKCarbonIntensity (Great Britain), EnergyCharts (most of Europe) and
+	// GridCarbon (the past only) need no key. ElectricityMaps and WattTime need one. CarbonAwareSDK is
+	// a WebApi of your own, HTTP is a URL of your own, and Mock makes up its values, for trying.
+	// +required
+	// +unionDiscriminator
+	// +kubebuilder:validation:Enum=ElectricityMaps;WattTime;UKCarbonIntensity;EnergyCharts;GridCarbon;CarbonAwareSDK;HTTP;Mock
+	Type string `json:"type"`
+	// secretRef names the Secret with the key of the provider, in the namespace of Gridlatch. The
+	// Secret has the key under key or, for WattTime, the user under username and the password under
+	// password.
+	// +optional
+	SecretRef *SecretReference `json:"secretRef,omitempty"`
+	// baseURL is the address of the provider, if Gridlatch asks through a gateway or asks a server of
+	// your own, such as https://gateway.example.com/electricity-maps/v4.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+[^?#\s]*$`
+	BaseURL string `json:"baseURL,omitempty"`
+	// signal is the kind of intensity to ask for or, for CarbonAwareSDK and HTTP, the kind that your
+	// server has. The default is the usual one of the provider. Another kind begins a new history:
+	// intensities of two kinds are never compared.
+	// +optional
+	Signal *Signal `json:"signal,omitempty"`
+	// http says how to ask a URL of your own. The type is HTTP then.
+	// +optional
+	// +unionMember=HTTP
+	HTTP *HTTPProvider `json:"http,omitempty"`
+}
+
+// SecretReference names a Secret in the namespace of Gridlatch.
+type SecretReference struct {
+	// name is the name of the Secret. The Role gridlatch-export lists the names that Gridlatch may
+	// read.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name"`
+}
+
+// Signal is a kind of intensity.
+type Signal struct {
+	// kind is Average (the emissions of all electricity of the zone) or Marginal (the emissions of the
+	// power plants that answer to one more kilowatt-hour).
+	// +optional
+	// +kubebuilder:validation:Enum=Average;Marginal
+	Kind string `json:"kind,omitempty"`
+	// emissionFactors is LifeCycle (the plant, its fuel and its waste) or Direct (what leaves the
+	// chimney).
+	// +optional
+	// +kubebuilder:validation:Enum=LifeCycle;Direct
+	EmissionFactors string `json:"emissionFactors,omitempty"`
+}
+
+// HTTPProvider is a URL of one's own. The URL answers with the JSON array of a carbon-intensity
+// exporter, with what another provider answers, or with CSV that has the columns timestamp and
+// intensity.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.forecastURL) || has(self.pastURL)",message="must have forecastURL or pastURL, or both"
+type HTTPProvider struct {
+	// forecastURL answers with the forecast of a zone. {zone} stands for the zone.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+[^#\s]*$`
+	ForecastURL string `json:"forecastURL,omitempty"`
+	// pastURL answers with the past of a zone. {zone} stands for the zone, and {from} and {to} for the
+	// two instants.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+[^#\s]*$`
+	PastURL string `json:"pastURL,omitempty"`
+	// keyHeader is the header for the key in the Secret. The default is Authorization, with the key
+	// as a bearer token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
+	KeyHeader string `json:"keyHeader,omitempty"`
+	// attribution is the sentence that the licence of the data demands wherever the data is shown.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Attribution string `json:"attribution,omitempty"`
+}
+
+// maxObjectName is the length of the longest name that an object can have.
+const maxObjectName = 253
+
+// ForecastConfigMap returns the name of the ConfigMap, in the namespace of Gridlatch, to which
+// Gridlatch writes what the provider of a policy says. The empty name stands for the forecast by the
+// region of the nodes. A name that would be too long is cut, and ends with a digest of the policy's
+// name.
+func ForecastConfigMap(policy string) string {
+	const prefix = "carbon-intensity"
+	if policy == "" {
+		return prefix
+	}
+	name := prefix + "-" + policy
+	if len(name) <= maxObjectName {
+		return name
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(policy)) // it never fails
+	digest := fmt.Sprintf("-%016x", h.Sum64())
+	return strings.TrimRight(name[:maxObjectName-len(digest)], "-.") + digest
 }
 
 // ConfigMapKey names one key of a ConfigMap.
@@ -182,12 +311,19 @@ type Location struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
+	// zone is the name that the provider of the forecast has for the location, if it is another name
+	// than the name of the location. Without a provider, zone is not used.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Zone string `json:"zone,omitempty"`
 	// nodeSelector has the labels of the nodes that draw their power at this location. A node with
 	// the labels of several locations belongs to the first of them. If at least two locations have
 	// a nodeSelector, work runs where it is cleanest, unless the work is pinned to one location.
 	// Gridlatch chooses location and start together, and asks the scheduler to prefer the nodes of
 	// the chosen location. The scheduler may still choose other nodes. If several locations are
-	// equally clean, Gridlatch chooses the first.
+	// equally clean, Gridlatch chooses the first. With a provider, a location without a nodeSelector
+	// has the nodes whose label topology.kubernetes.io/region names a cloud region in its zone.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="must have keys that a node's label can have, such as topology.kubernetes.io/region"
@@ -257,6 +393,20 @@ type LocationStatus struct {
 	// intensity is the carbon intensity now, in gCO2eq/kWh, rounded.
 	// +optional
 	Intensity *int32 `json:"intensity,omitempty"`
+	// provider names who knows the grid at the location, such as Energy-Charts. The field is absent if
+	// the forecast does not say.
+	// +optional
+	Provider string `json:"provider,omitempty"`
+	// signal is the kind of the intensities. The field is absent if the forecast does not say.
+	// +optional
+	Signal *Signal `json:"signal,omitempty"`
+	// attribution is the sentence that the licence of the data demands.
+	// +optional
+	Attribution string `json:"attribution,omitempty"`
+	// actualUntil is the end of the newest intensity that was measured, and not only expected. The
+	// field is absent if the forecast has no such intensities.
+	// +optional
+	ActualUntil *metav1.Time `json:"actualUntil,omitempty"`
 	// forecastIssued is when the forecast in use was issued.
 	// +optional
 	ForecastIssued *metav1.Time `json:"forecastIssued,omitempty"`
@@ -329,6 +479,9 @@ const (
 	// zeros of an outage. The values that are believed are in use, or the last good forecast, or
 	// what is known of the past.
 	ReasonNotBelieved = "NotBelieved"
+	// ReasonByHistory says that the provider has no forecast for this zone or for the customer's plan,
+	// and that work is planned by what is known of the past.
+	ReasonByHistory = "ByHistory"
 	// ReasonStale says that the last good forecast is older than maxAge, or has ended.
 	ReasonStale = "Stale"
 	// ReasonMissing says that there has been no forecast.

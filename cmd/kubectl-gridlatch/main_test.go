@@ -400,7 +400,7 @@ func TestPlanReadsTheCluster(t *testing.T) {
 	if code, _, stderr := call(t, connect, "plan", "--policy", "nobody"); code != 1 || !strings.Contains(stderr, "get CarbonPolicy nobody") {
 		t.Errorf("without the policy: exit code %d, stderr %s", code, stderr)
 	}
-	if code, _, stderr := call(t, connect, "plan"); code != 1 || !strings.Contains(stderr, "read the forecast") {
+	if code, _, stderr := call(t, connect, "plan"); code != 1 || !strings.Contains(stderr, "ConfigMap kube-system/carbon-intensity does not exist, and no provider is named") {
 		t.Errorf("without the default ConfigMap: exit code %d, stderr %s", code, stderr)
 	}
 }

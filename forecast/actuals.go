@@ -1,0 +1,124 @@
+package forecast
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"time"
+)
+
+// maxActualsSize bounds the bytes of actual intensities after decompression: eight weeks of 256
+// locations in slots of an hour take less.
+const maxActualsSize = 4 << 20
+
+// maxActuals bounds the slots of all locations, and so the memory that a document takes: eight weeks
+// of 64 locations in slots of a quarter of an hour.
+const maxActuals = 64 * 56 * day * 4
+
+// actualRun has actual intensities of slots that follow each other and are equally long. An unknown
+// intensity is null.
+type actualRun struct {
+	Location string     `json:"location,omitempty"`
+	Start    time.Time  `json:"start"`
+	Minutes  float64    `json:"minutes"` // the length of a slot
+	Values   []*float64 `json:"values"`  // in gCO2eq/kWh
+}
+
+// encodeActuals encodes the actual intensities of each location: an array of runs in JSON, compressed
+// by gzip. Equal actuals give equal bytes.
+func encodeActuals(actuals map[string]*Series) ([]byte, error) {
+	runs := []actualRun{}
+	for _, location := range slices.Sorted(maps.Keys(actuals)) {
+		runs = append(runs, runsOf(location, actuals[location])...)
+	}
+	var encoded bytes.Buffer
+	z := gzip.NewWriter(&encoded)
+	if err := json.NewEncoder(z).Encode(runs); err != nil {
+		return nil, fmt.Errorf("encode the actual intensities: %w", err)
+	}
+	if err := z.Close(); err != nil {
+		return nil, fmt.Errorf("encode the actual intensities: %w", err)
+	}
+	return encoded.Bytes(), nil
+}
+
+// maxRunGap is how many unknown slots a run may have in a row.
+const maxRunGap = 24
+
+// runsOf returns the slots of a series as runs, with two decimals.
+func runsOf(location string, series *Series) []actualRun {
+	var runs []actualRun
+	var end time.Time // of the last run
+	for _, s := range series.Slots() {
+		width := s.End.Sub(s.Start)
+		gap := s.Start.Sub(end)
+		if n := len(runs); n == 0 || runs[n-1].Minutes != width.Minutes() || gap%width != 0 || gap/width > maxRunGap {
+			runs, gap = append(runs, actualRun{Location: location, Start: s.Start, Minutes: width.Minutes()}), 0
+		}
+		last := &runs[len(runs)-1]
+		last.Values = append(last.Values, make([]*float64, gap/width)...)
+		value := math.Round(s.Intensity*100) / 100
+		last.Values, end = append(last.Values, &value), s.End
+	}
+	return runs
+}
+
+// decodeActuals reads what encodeActuals writes. Without data there are no actuals.
+func decodeActuals(encoded []byte) (map[string]*Series, error) {
+	if len(encoded) == 0 {
+		return nil, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(encoded))
+	if err != nil {
+		return nil, fmt.Errorf("want data that gzip has compressed: %w", err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(z, maxActualsSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("the compressed data is damaged: %w", err)
+	}
+	if len(plain) > maxActualsSize {
+		return nil, fmt.Errorf("want at most %d bytes after decompression", maxActualsSize)
+	}
+	var runs []actualRun
+	if err := json.Unmarshal(plain, &runs); err != nil {
+		return nil, fmt.Errorf("want an array of runs: %w", err)
+	}
+	slots, count := map[string][]Slot{}, 0
+	for i, r := range runs {
+		count += len(r.Values)
+		width := time.Duration(math.Round(r.Minutes * float64(time.Minute)))
+		switch {
+		case !(r.Minutes > 0 && r.Minutes <= maxDuration.Minutes()) || width <= 0:
+			return nil, fmt.Errorf("run %d: minutes: %v: want above 0 and up to %v", i, r.Minutes, maxDuration.Minutes())
+		case len(r.Location) > maxNameSize, slots[r.Location] == nil && len(slots) == maxLocations:
+			return nil, fmt.Errorf("run %d: location: %.40q: want at most %d locations, with names of at most %d bytes", i, r.Location, maxLocations, maxNameSize)
+		case count > maxActuals:
+			return nil, fmt.Errorf("run %d: want at most %d slots in all", i, maxActuals)
+		case r.Start.Year() < 2000 || r.Start.Year() > 2200:
+			return nil, fmt.Errorf("run %d: start: want the years 2000 to 2200", i)
+		}
+		slots[r.Location] = appendRun(slots[r.Location], r, width)
+	}
+	actuals := make(map[string]*Series, len(slots))
+	for location, s := range slots {
+		actuals[location] = NewSeries(s)
+	}
+	return actuals, nil
+}
+
+// appendRun appends the known slots of a run.
+func appendRun(slots []Slot, r actualRun, width time.Duration) []Slot {
+	start := r.Start.UTC()
+	for _, v := range r.Values {
+		if v != nil {
+			slots = append(slots, Slot{start, start.Add(width), *v})
+		}
+		start = start.Add(width)
+	}
+	return slots
+}
