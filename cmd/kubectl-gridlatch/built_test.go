@@ -51,9 +51,9 @@ func TestTheBuiltPluginFetches(t *testing.T) {
 	}
 
 	t.Run("into a pipe", func(t *testing.T) {
-		const line = `$PLUGIN fetch --provider energy-charts --zone DE --since 20d --base-url $URL | $PLUGIN simulate --actual - --policy gridlatch`
-		code, stdout, stderr := shell(t, line, "URL="+good.URL)
-		if code != 0 || !strings.Contains(stdout, "slots of 15m") || !strings.Contains(stdout, "Gridlatch saved ") || !strings.Contains(stderr, "Fraunhofer ISE") {
+		const line = `$PLUGIN fetch --region eu-west-2 --since 20d --base-url $URL | $PLUGIN simulate --actual - --policy gridlatch`
+		code, stdout, stderr := shell(t, line, "URL="+serveGrid(t, ukCarbonIntensity).URL)
+		if code != 0 || !strings.Contains(stdout, "slots of 30m") || !strings.Contains(stdout, "Gridlatch saved ") || !strings.Contains(stderr, "CC BY 4.0") {
 			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 		}
 	})
@@ -88,10 +88,10 @@ func TestTheBuiltPluginFetches(t *testing.T) {
 				return nil
 			}
 			reached <- struct{}{}
-			return energyCharts(now)(w, r)
+			return ukCarbonIntensity(w, r)
 		})
 		dir := t.TempDir()
-		command := exec.CommandContext(t.Context(), plugin, "fetch", "--provider", "energy-charts", "--zone", "DE", "--since", "40d", "--base-url", slow.URL, "--file", filepath.Join(dir, "DE.csv"))
+		command := exec.CommandContext(t.Context(), plugin, "fetch", "--provider", "uk-carbon-intensity", "--zone", "GB", "--since", "40d", "--base-url", slow.URL, "--file", filepath.Join(dir, "DE.csv"))
 		var errs strings.Builder
 		command.Stderr = &errs
 		if err := command.Start(); err != nil {

@@ -105,7 +105,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 func (f *fetchFlags) write(e env, data fetch.Data) error {
 	write := func(w *screen.Screen) error { return data.WriteCSV(w) }
 	if f.output == "json" {
-		write = func(w *screen.Screen) error { return w.JSON(data.Array()) }
+		write = func(w *screen.Screen) error { return w.JSON(data.Published()) }
 	}
 	if f.file == "" {
 		return write(e.stdout)

@@ -16,6 +16,7 @@ import (
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/render"
 	"github.com/gridlatch/gridlatch/exporter/provider"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 // maxSecretSize and maxCertificatesSize bound the files that the flags name, in bytes.
@@ -216,10 +217,15 @@ func readSmall(path string, most int64) ([]byte, error) {
 	return text, err
 }
 
-// telling returns a function that shows how far the fetching of a past is.
+// telling returns a function that shows how far the fetching of a past is. Where requests are
+// scarce, the pauses are explained at once.
 func telling(on *render.Progress, zone fetch.Zone) func(fetch.Progress) {
+	d := zone.Provider.Describe()
+	if fetch.IsScarce(d.Limit) {
+		on.ShowNow(fmt.Sprintf("fetching, and %s allows %s in %s", d.Source, render.Count(d.Limit.Requests, "request"), plan.FormatDuration(d.Limit.Per)))
+	}
 	return func(p fetch.Progress) {
-		on.Describe(fmt.Sprintf("fetching %s: %s since %s", zone.Provider.Describe().Source, render.Count(p.Values, "value"), p.From.Format("Jan 2")))
+		on.Describe(fmt.Sprintf("fetching from %s: %s since %s", d.Source, render.Count(p.Values, "value"), p.From.Format("Jan 2")))
 		on.Share(p.Share)
 	}
 }
