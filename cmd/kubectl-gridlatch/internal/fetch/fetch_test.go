@@ -19,14 +19,14 @@ var now = time.Date(2026, 11, 21, 21, 0, 0, 0, time.UTC)
 
 // A fake is a provider with a past by hours. It notes what it is asked.
 type fake struct {
-	limit  provider.Limit
+	page   time.Duration
 	first  time.Time // the past begins here
 	past   func(from, to time.Time) (provider.Reading, error)
 	widths []time.Duration
 }
 
 func (f *fake) Describe() provider.Description {
-	return provider.Description{Source: "Fake", Signal: forecast.Signal{Kind: forecast.Average}, Limit: f.limit}
+	return provider.Description{Source: "Fake", Signal: forecast.Signal{Kind: forecast.Average}, Page: f.page}
 }
 
 func (*fake) Forecast(context.Context, string) (provider.Reading, error) {
@@ -77,7 +77,7 @@ func TestThePastIsFetchedInPagesThatAreNotShort(t *testing.T) {
 				t.Errorf("%d pages, want %d; done %v", len(f.widths), tt.pages, done)
 			}
 			for _, width := range f.widths {
-				if width > narrowPage+time.Hour || width < min(tt.span, 4*24*time.Hour) || width%time.Hour != 0 {
+				if width > minPageWidth+time.Hour || width < min(tt.span, 4*24*time.Hour) || width%time.Hour != 0 {
 					t.Errorf("a page of %s", width)
 				}
 			}
@@ -88,11 +88,12 @@ func TestThePastIsFetchedInPagesThatAreNotShort(t *testing.T) {
 	}
 }
 
-func TestAPastIsFetchedInFewPagesWhereRequestsAreScarce(t *testing.T) {
-	for requests, pages := range map[int]int{2: 2, 60: 9} {
-		f := &fake{limit: provider.Limit{Requests: requests, Per: time.Minute}}
-		if _, err := (Zone{f, "X"}).Past(t.Context(), now.Add(-90*24*time.Hour), now, func(Progress) {}); err != nil || len(f.widths) != pages {
-			t.Errorf("%d requests a minute: %d pages, %v, want %d", requests, len(f.widths), err, pages)
+func TestAPageIsAsWideAsTheProviderGives(t *testing.T) {
+	const day = 24 * time.Hour
+	for width, pages := range map[time.Duration]int{56 * day: 2, 30 * day: 3, 7 * day: 9} {
+		f := &fake{page: width}
+		if _, err := (Zone{f, "X"}).Past(t.Context(), now.Add(-90*day), now, func(Progress) {}); err != nil || len(f.widths) != pages {
+			t.Errorf("%s at a time: %d pages, %v, want %d", width, len(f.widths), err, pages)
 		}
 	}
 }
