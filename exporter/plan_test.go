@@ -77,8 +77,8 @@ func TestWhatAPlanHasIsEnough(t *testing.T) {
 		asked         map[string]int
 	}{
 		"a forecast and a day of history": {[]string{"forecast", "history"}, false, 60 * hour, map[string]int{"forecast": 37, "past-range": 2, "history": 38}},
-		"a day of history":                {[]string{"history"}, true, 60 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38}},
-		"the latest value":                {[]string{"latest"}, true, 36 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 38}},
+		"a day of history":                {[]string{"history"}, true, 60 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 2}},
+		"the latest value":                {[]string{"latest"}, true, 36 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 40}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w *world
