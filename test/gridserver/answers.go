@@ -21,22 +21,20 @@ const (
 	horizon = 72 * time.Hour
 )
 
-// instants returns when the slots in [from, to) begin. They are shorter around now if the behaviour
-// says so.
-func (s *Server) instants(b Behaviour, from, to time.Time, width time.Duration) []time.Time {
+// instants returns when the slots in [from, to) begin.
+func instants(b Behaviour, from, to time.Time, width time.Duration) []time.Time {
 	var all []time.Time
-	now := s.now15()
-	for at := from.UTC().Truncate(width); at.Before(to); at = at.Add(width) {
-		next := at.Add(width)
-		isDetailed := b.Detail > 0 && at.Before(now.Add(2*quarter)) && next.After(now)
-		for part := at; part.Before(next); part = part.Add(b.Detail) {
-			all = append(all, part)
-			if !isDetailed {
-				break
-			}
+	first := from.UTC().Truncate(width)
+	for at := first; at.Before(to); at = at.Add(width) {
+		all = append(all, at)
+	}
+	for _, at := range b.Boundaries {
+		if !at.Before(first) && at.Before(to) {
+			all = append(all, at.UTC())
 		}
 	}
-	return all
+	slices.SortFunc(all, time.Time.Compare)
+	return slices.CompactFunc(all, time.Time.Equal)
 }
 
 // energyCharts answers about the days from start to end, with the values that were measured until now
@@ -64,7 +62,7 @@ func (s *Server) energyCharts(w http.ResponseWriter, r *http.Request) {
 	if end := s.now15().Add(horizon); until.After(end) {
 		until = end
 	}
-	for _, at := range s.instants(b, from, until, quarter) {
+	for _, at := range instants(b, from, until, quarter) {
 		var actual, expected *float64
 		value, _ := b.Intensity(zone, at)
 		if !at.After(now) {
@@ -121,7 +119,7 @@ func (s *Server) electricityMaps(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	values := []electricityMapsValue{}
-	for _, at := range s.instants(b, from, to, time.Hour) {
+	for _, at := range instants(b, from, to, time.Hour) {
 		values = append(values, value(at))
 	}
 	answer(w, r, map[string]any{"zone": zone, list: values, "updatedAt": s.now15(), "temporalGranularity": "hourly"})

@@ -39,10 +39,9 @@ const (
 // A Behaviour is how a server answers.
 type Behaviour struct {
 	Intensity Intensity
-	// Detail is how long slots are in the quarter of an hour that runs and in the next one. All other
-	// slots are a quarter of an hour long, or an hour long at Electricity Maps. The zero Detail makes
-	// no difference.
-	Detail time.Duration
+	// Boundaries are further instants at which slots begin, ascending. Without them, slots are a quarter
+	// of an hour long, or an hour long at Electricity Maps.
+	Boundaries []time.Time
 	// Keys are accepted by Electricity Maps.
 	Keys []string
 	// Plan is the plan of all keys.

@@ -55,7 +55,11 @@ func ask(t *testing.T, kind provider.Type, s *Server, key string) provider.Provi
 func TestTheShippedClientsReadForecastAndPast(t *testing.T) {
 	for _, kind := range []provider.Type{provider.TypeEnergyCharts, provider.TypeElectricityMaps} {
 		t.Run(string(kind), func(t *testing.T) {
-			s := start(t, Behaviour{Keys: []string{"k"}, Detail: 5 * time.Second})
+			var boundaries []time.Time
+			for at := noon.Truncate(time.Hour); at.Before(noon.Add(time.Hour)); at = at.Add(5 * time.Second) {
+				boundaries = append(boundaries, at)
+			}
+			s := start(t, Behaviour{Keys: []string{"k"}, Boundaries: boundaries})
 			p := ask(t, kind, s, "k")
 			expected, err := p.Forecast(t.Context(), "DE")
 			if err != nil {
