@@ -2,7 +2,6 @@ package forecast
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -63,9 +62,6 @@ func (d Document) elements() []publishedElement {
 			elements = append(elements, publishedElement{location, s.Start, s.End.Sub(s.Start).Minutes(), s.Intensity})
 		}
 	}
-	slices.SortStableFunc(elements, func(a, b publishedElement) int {
-		return cmp.Or(strings.Compare(a.Location, b.Location), a.Timestamp.Compare(b.Timestamp))
-	})
 	return elements
 }
 

@@ -1,6 +1,6 @@
 // Command gridlatch is the program that runs in the cluster. It has the webhook that holds
 // delay-tolerant work at admission, the loop that releases the work, and the controller of KEDA's
-// ceilings. The keeper of its certificates runs as a process of its own.
+// ceilings. The keeper of its certificates and the exporter of forecasts run as processes of their own.
 package main
 
 import (
@@ -63,7 +63,7 @@ func run(args []string) int {
 
 // commands returns the commands by the first argument.
 func commands() map[string]func(context.Context, []string) error {
-	return map[string]func(context.Context, []string) error{"certs": keepCerts, "release": releaseAll}
+	return map[string]func(context.Context, []string) error{"certs": keepCerts, "export": export, "release": releaseAll}
 }
 
 // usageError is a mistake on the command line.

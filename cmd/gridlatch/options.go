@@ -54,6 +54,8 @@ Usage:
   gridlatch [flags]          runs all parts
   gridlatch certs [flags]    keeps the CA of the webhook and its caBundle, on
                              clusters without cert-manager
+  gridlatch export [flags]   asks providers for forecasts, and writes them to
+                             ConfigMaps
   gridlatch release --all    releases every held pod, gives KEDA's objects their
                              maxReplicaCount back, and ends. Use it before you
                              remove Gridlatch, see the README

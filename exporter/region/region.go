@@ -1,8 +1,9 @@
 // Package region tells in which zone of the grid a region of a cloud is.
 //
-// The table is Gridlatch's own. The place of a region is the place that the cloud names, the
-// coordinates are those of the place's centre, and the zones are of our own choice: docs/decisions.md
-// says where public tables are wrong.
+// The table is Gridlatch's own. The place of a region is the place that the cloud names, or the
+// largest town near if the cloud names a country or a state only. The coordinates are those of the
+// place's centre. The zones are of our own choice, and a zone that is in doubt is left out. A test
+// lists where public tables are wrong.
 package region
 
 import (
@@ -57,4 +58,28 @@ func All() ([]Region, error) {
 	}
 	slices.SortFunc(regions, func(a, b Region) int { return strings.Compare(a.Cloud+"/"+a.Name, b.Cloud+"/"+b.Name) })
 	return regions, nil
+}
+
+// Find returns the region with a name, which is what nodes have in the label
+// topology.kubernetes.io/region. No two clouds have a region of the same name.
+func Find(name string) (Region, bool) {
+	regions := known()
+	i := slices.IndexFunc(regions, func(r Region) bool { return r.Name == name })
+	if i < 0 {
+		return Region{}, false
+	}
+	return regions[i], true
+}
+
+// InZone returns the regions in a zone of a provider, by cloud and name. The provider is named as a
+// CarbonPolicy does, such as EnergyCharts.
+func InZone(provider, zone string) []Region {
+	return slices.DeleteFunc(known(), func(r Region) bool { return zone == "" || r.Zones[provider] != zone })
+}
+
+// known returns all regions. The table is a part of the program, and a test reads the table: a table
+// that cannot be read has no regions here.
+func known() []Region {
+	regions, _ := All()
+	return regions
 }

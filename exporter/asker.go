@@ -1,0 +1,372 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/exporter/provider"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+const (
+	// jitterShare is the share of a provider's rhythm over which clusters spread their questions.
+	jitterShare = 0.25
+	// maxFailuresInARow ends a round: a provider that does not answer is not asked for 60 more zones.
+	maxFailuresInARow = 3
+	// refusedPause is how long a provider is left alone that has refused the key, unless the Secret
+	// changes.
+	refusedPause = time.Hour
+	// apiRetryPause is the pause after a failure of the API server.
+	apiRetryPause = 10 * time.Second
+	// idlePause is the longest time without a look at what is due.
+	idlePause = 10 * time.Minute
+)
+
+// asker asks one source, for all targets that name it, and writes their ConfigMaps. One goroutine
+// calls [asker.step] at a time. Other methods are safe for concurrent use.
+type asker struct {
+	exporter *Exporter
+	source   source
+	wake     chan struct{}
+
+	// provider is nil while nobody can be asked. Only step uses these fields.
+	provider   provider.Provider
+	keyVersion string    // of the Secret that was read last
+	usedKey    string    // of the Secret that the last provider was made with
+	keyDue     time.Time // when to read the Secret again
+	notBefore  time.Time // when to ask the provider again
+
+	writing sync.Mutex // held while ConfigMaps are written
+
+	mu          sync.Mutex // guards what follows
+	description provider.Description
+	problem     string // why nobody can be asked
+	books       map[string]*book
+	zones       map[string]*zone
+}
+
+// newAsker makes an asker without targets.
+func newAsker(e *Exporter, s source) *asker {
+	return &asker{exporter: e, source: s, wake: make(chan struct{}, 1), books: map[string]*book{}, zones: map[string]*zone{}}
+}
+
+// assign replaces the targets. It waits for ConfigMaps that are being written.
+func (a *asker) assign(targets []target) {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	books, zones, hasChanged := map[string]*book{}, map[string]*zone{}, false
+	for _, t := range targets {
+		b, ok := a.books[t.policy]
+		if !ok || !slices.Equal(b.places, t.places) {
+			b, hasChanged = &book{target: t}, true
+		}
+		books[t.policy] = b
+		for _, p := range t.places {
+			if zones[p.zone] = a.zones[p.zone]; zones[p.zone] == nil {
+				zones[p.zone] = &zone{name: p.zone}
+			}
+		}
+	}
+	a.books, a.zones = books, zones
+	if hasChanged {
+		a.poke()
+	}
+}
+
+// poke makes run look at once.
+func (a *asker) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run asks and writes until the context ends.
+func (a *asker) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		next := a.step(ctx)
+		timer := a.exporter.Clock.NewTimer(max(time.Second, next.Sub(a.exporter.Clock.Now())))
+		select {
+		case <-ctx.Done():
+		case <-timer.C():
+		case <-a.wake:
+		}
+		timer.Stop()
+	}
+}
+
+// step asks for all that is due, writes what has changed, and returns when to look again.
+func (a *asker) step(ctx context.Context) time.Time {
+	a.openBooks(ctx)
+	a.findKey(ctx)
+	a.ask(ctx, a.dueZones(func(z *zone) *question { return &z.expected }), a.askForecast)
+	a.ask(ctx, a.dueZones(func(z *zone) *question {
+		if z.actuals.IsEmpty() {
+			return nil // the newest part of the past comes first
+		}
+		return &z.recent
+	}), a.askRecent)
+	a.writeAll(ctx)
+	if due := a.dueZones(func(z *zone) *question { return &z.past }); len(due) > 0 {
+		a.ask(ctx, due, a.askPast)
+		a.writeAll(ctx)
+	}
+	return a.nextLook()
+}
+
+// dueZones returns the zones of which a question is due, by name. A nil question is not due.
+func (a *asker) dueZones(of func(*zone) *question) []*zone {
+	now := a.exporter.Clock.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.provider == nil || now.Before(a.notBefore) {
+		return nil
+	}
+	var due []*zone
+	for _, name := range slices.Sorted(maps.Keys(a.zones)) {
+		if q := of(a.zones[name]); q != nil && q.isDue(now) {
+			due = append(due, a.zones[name])
+		}
+	}
+	return due
+}
+
+// ask asks for one zone after the other, and ends early if the provider answers for none.
+func (a *asker) ask(ctx context.Context, zones []*zone, question func(context.Context, *zone) error) {
+	inARow := 0
+	for _, z := range zones {
+		err := question(ctx, z)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			log.FromContext(ctx).V(1).Info("a provider has no answer", "provider", a.source.kind, "zone", z.name, "why", err.Error())
+		}
+		if a.endsRound(err) {
+			return
+		}
+		if err == nil || isOfTheZone(err) {
+			inARow = 0
+			continue
+		}
+		if inARow++; inARow == maxFailuresInARow {
+			a.notBefore = a.exporter.Clock.Now().Add(firstPause)
+			return
+		}
+	}
+}
+
+// endsRound reports whether the error is about all zones, and says since when to ask again.
+func (a *asker) endsRound(err error) bool {
+	pause := time.Duration(0)
+	switch {
+	case errors.Is(err, provider.ErrRefusedKey):
+		pause = refusedPause
+		a.keyDue = time.Time{} // perhaps there is a new one already
+	case errors.Is(err, provider.ErrRateLimited):
+		pause = firstPause
+		if status, ok := errors.AsType[*provider.StatusError](err); ok {
+			pause = max(pause, status.RetryAfter)
+		}
+	default:
+		return false
+	}
+	a.notBefore = a.exporter.Clock.Now().Add(pause)
+	return true
+}
+
+// nextRound returns when the provider has new values.
+func (a *asker) nextRound(now time.Time) time.Time {
+	rhythm := a.description.Rhythm
+	return now.Truncate(rhythm).Add(rhythm + time.Duration(a.exporter.jitter()*jitterShare*float64(rhythm)))
+}
+
+func (a *asker) askForecast(ctx context.Context, z *zone) error {
+	if a.description.Forecasts == provider.Unavailable {
+		return a.settle(func(now time.Time) { z.missForecast(provider.ErrUnavailable, now) }, nil)
+	}
+	r, err := a.provider.Forecast(ctx, z.name)
+	return a.settle(func(now time.Time) {
+		if err != nil {
+			z.missForecast(err, now)
+			return
+		}
+		z.receiveForecast(r, now, a.nextRound(now))
+	}, err)
+}
+
+func (a *asker) askRecent(ctx context.Context, z *zone) error {
+	now := a.exporter.Clock.Now()
+	r, err := a.provider.Past(ctx, z.name, z.recentFrom(now), now)
+	return a.settle(func(now time.Time) {
+		if err != nil {
+			z.missRecent(err, now)
+			return
+		}
+		z.receiveRecent(r, now, a.nextRound(now))
+	}, err)
+}
+
+func (a *asker) askPast(ctx context.Context, z *zone) error {
+	now := a.exporter.Clock.Now()
+	from, to, isDone := z.nextPast(now)
+	if isDone {
+		return a.settle(func(now time.Time) { z.past.succeed(now.Add(retention), problem{}) }, nil)
+	}
+	r, err := a.provider.Past(ctx, z.name, from, to)
+	return a.settle(func(now time.Time) {
+		if err != nil {
+			z.missPast(err, now)
+			return
+		}
+		z.receivePast(r, from, now, a.nextRound(now))
+	}, err)
+}
+
+// settle notes an answer, and returns the error of the answer.
+func (a *asker) settle(note func(now time.Time), err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	note(a.exporter.Clock.Now())
+	return err
+}
+
+// findKey reads the Secret, if the source has one, and makes the provider.
+func (a *asker) findKey(ctx context.Context) {
+	now := a.exporter.Clock.Now()
+	if now.Before(a.keyDue) || a.source.secret == "" && a.keyVersion != "" {
+		return
+	}
+	k := key{version: "none"}
+	if a.source.secret != "" {
+		var err error
+		if k, err = readKey(ctx, a.exporter.APIReader, a.exporter.Namespace, a.source.secret, a.source.kind); err != nil {
+			log.FromContext(ctx).Error(err, "cannot read a Secret", "secret", a.source.secret)
+			a.keyDue = now.Add(apiRetryPause)
+			return
+		}
+		a.keyDue = now.Add(secretInterval)
+		if k.version == a.keyVersion && k.problem == "" && a.provider != nil {
+			return
+		}
+	}
+	a.makeProvider(ctx, k)
+}
+
+// makeProvider makes the provider anew, and asks at once what waits for another key.
+func (a *asker) makeProvider(ctx context.Context, k key) {
+	made, err := provider.Provider(nil), error(nil)
+	if k.problem == "" {
+		if made, err = provider.New(a.source.config(k.credentials, a.exporter.optionsOf(a.source.kind))); err != nil {
+			k.problem = "the provider cannot be used: " + err.Error()
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k.problem != a.problem {
+		log.FromContext(ctx).Info("looked for a provider", "provider", a.source.kind, "secret", a.source.secret, "problem", k.problem)
+	}
+	a.provider, a.problem, a.keyVersion = nil, k.problem, k.version
+	if k.problem != "" {
+		return
+	}
+	a.provider, a.description, a.notBefore = made, made.Describe(), time.Time{}
+	for _, z := range a.zones {
+		if a.usedKey != "" && a.usedKey != k.version {
+			z.expected.due, z.recent.due, z.past.due = time.Time{}, time.Time{}, time.Time{}
+		}
+	}
+	a.usedKey = k.version
+	a.checkOrigins()
+}
+
+// checkOrigins makes zones forget what comes from elsewhere.
+func (a *asker) checkOrigins() {
+	if a.provider == nil {
+		return
+	}
+	for _, z := range a.zones {
+		origin := forecast.Origin{Provider: a.description.Source, Zone: z.name, Signal: a.description.Signal, IsMadeUp: a.description.IsMadeUp}
+		if z.origin != origin {
+			z.forget(origin)
+		}
+	}
+}
+
+// nextLook returns when something is due.
+func (a *asker) nextLook() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.exporter.Clock.Now()
+	next := now.Add(idlePause)
+	soonest := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	if a.source.secret != "" {
+		soonest(a.keyDue)
+	}
+	for _, b := range a.books {
+		if !b.isOpen || b.isUnwritten {
+			soonest(now.Add(apiRetryPause))
+		}
+	}
+	if a.provider == nil {
+		return next
+	}
+	for _, z := range a.zones {
+		due := z.expected.due
+		if !z.actuals.IsEmpty() {
+			due = earlier(due, z.recent.due)
+		}
+		due = earlier(due, z.past.due)
+		if due.Before(a.notBefore) {
+			due = a.notBefore
+		}
+		soonest(due)
+	}
+	return next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// message says in one sentence what is wrong; "" if nothing is.
+func (a *asker) message(b *book) string {
+	var parts []string
+	if a.problem != "" {
+		parts = append(parts, a.problem)
+	}
+	first, others := "", 0
+	for _, p := range b.places {
+		text := a.zones[p.zone].details("").Problem
+		switch {
+		case text == "":
+		case first == "":
+			first = text
+		default:
+			others++
+		}
+	}
+	if first != "" && others > 0 {
+		first += " (" + countOf(others, "more location has", "more locations have") + " a problem)"
+	}
+	if first != "" {
+		parts = append(parts, first)
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,283 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+const (
+	// maxSize bounds what a ConfigMap has, in bytes. The API server takes 1 MiB.
+	maxSize = 900 << 10
+	// maxWriteAttempts bounds the attempts of one write if others write, too.
+	maxWriteAttempts = 5
+	// writeTimeout bounds one write.
+	writeTimeout = 30 * time.Second
+	// dataKey is the key of the forecast in the format of the carbon-intensity exporter.
+	dataKey = "data"
+	// managedByLabel with managedBy marks the ConfigMaps of the exporter.
+	managedByLabel, managedBy = "app.kubernetes.io/managed-by", "gridlatch-export"
+	nameLabel                 = "app.kubernetes.io/name"
+)
+
+// book is a target, and what is known of its ConfigMap.
+type book struct {
+	target
+
+	// isOpen reports whether the ConfigMap was read. It is not written before.
+	isOpen bool
+	// isUnwritten reports whether the last write has failed.
+	isUnwritten bool
+	// version is the resourceVersion of the ConfigMap as it should be.
+	version string
+}
+
+// openBooks reads the ConfigMaps that were not read yet, so that what an earlier run has learned is
+// not asked for again.
+func (a *asker) openBooks(ctx context.Context) {
+	a.mu.Lock()
+	var closed []*book
+	for _, b := range a.books {
+		if !b.isOpen {
+			closed = append(closed, b)
+		}
+	}
+	a.mu.Unlock()
+	for _, b := range closed {
+		document, err := a.exporter.readDocument(ctx, b.configMap())
+		if err != nil {
+			log.FromContext(ctx).Error(err, "cannot read a ConfigMap", "configMap", b.configMap())
+			continue
+		}
+		a.mu.Lock()
+		b.isOpen = true
+		a.restore(document)
+		a.checkOrigins()
+		a.mu.Unlock()
+	}
+}
+
+// restore takes over what a ConfigMap has of zones of which nothing is known yet.
+func (a *asker) restore(document forecast.Document) {
+	now := a.exporter.Clock.Now()
+	for location, details := range document.Details {
+		z, ok := a.zones[details.Origin.Zone]
+		if !ok || !z.forecast.IsEmpty() || !z.actuals.IsEmpty() {
+			continue
+		}
+		z.origin, z.issued, z.lacksForecast = details.Origin, details.Issued, details.LacksForecast
+		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
+		z.askedFrom = now
+	}
+}
+
+// readDocument reads what the exporter has written before. What cannot be read counts as nothing.
+func (e *Exporter) readDocument(ctx context.Context, name string) (forecast.Document, error) {
+	var found corev1.ConfigMap
+	err := e.APIReader.Get(ctx, client.ObjectKey{Namespace: e.Namespace, Name: name}, &found)
+	if apierrors.IsNotFound(err) {
+		return forecast.Document{}, nil
+	}
+	if err != nil {
+		return forecast.Document{}, fmt.Errorf("read ConfigMap %s: %w", name, err)
+	}
+	document, err := forecast.FromConfigMap(found.BinaryData, found.Data, dataKey, e.Clock.Now())
+	if err != nil { // such as a ConfigMap with nothing but a message
+		log.FromContext(ctx).V(1).Info("a ConfigMap has no forecast", "configMap", name, "why", err.Error())
+	}
+	return document, nil
+}
+
+// writeAll writes the ConfigMaps whose content has changed.
+func (a *asker) writeAll(ctx context.Context) {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	a.mu.Lock()
+	books := maps.Clone(a.books)
+	a.mu.Unlock()
+	for _, b := range books {
+		a.write(ctx, b)
+	}
+}
+
+// write writes one ConfigMap if its content has changed. The caller holds a.writing.
+func (a *asker) write(ctx context.Context, b *book) {
+	a.mu.Lock()
+	document, isOpen := a.document(b), b.isOpen
+	a.mu.Unlock()
+	if !isOpen || ctx.Err() != nil {
+		return
+	}
+	version, err := a.exporter.write(ctx, b.configMap(), document)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	b.isUnwritten, b.version = err != nil, version
+	if err != nil {
+		log.FromContext(ctx).Error(err, "cannot write a forecast", "configMap", b.configMap())
+	}
+}
+
+// document returns what is known of the locations of a target.
+func (a *asker) document(b *book) forecast.Document {
+	d := forecast.Document{
+		Series: map[string]*forecast.Series{}, Actuals: map[string]*forecast.Series{}, Details: map[string]forecast.Details{},
+		Message: a.message(b),
+	}
+	for _, p := range b.places {
+		z := a.zones[p.zone]
+		if z.origin == (forecast.Origin{}) {
+			continue // nobody was asked yet
+		}
+		d.Details[p.location] = z.details(a.description.Attribution)
+		if !z.forecast.IsEmpty() {
+			d.Series[p.location] = z.forecast
+		}
+		if !z.actuals.IsEmpty() {
+			d.Actuals[p.location] = z.actuals
+		}
+	}
+	return d
+}
+
+// repair writes the ConfigMaps again that somebody has changed or deleted. versions has the
+// ConfigMaps that are there.
+func (a *asker) repair(ctx context.Context, versions map[string]string) {
+	a.mu.Lock()
+	var spoilt []*book
+	for _, b := range a.books {
+		if b.version != "" && versions[b.configMap()] != b.version {
+			spoilt = append(spoilt, b)
+		}
+	}
+	a.mu.Unlock()
+	if len(spoilt) == 0 {
+		return
+	}
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	for _, b := range spoilt {
+		a.write(ctx, b)
+	}
+}
+
+// write brings a ConfigMap up to date, and returns its resourceVersion. It writes nothing if the
+// content is the same. The ConfigMap is updated in place and is not immutable, because an immutable
+// one can only be replaced, and readers would find none in between.
+func (e *Exporter) write(ctx context.Context, name string, document forecast.Document) (version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	binary, data, err := fit(document, e.Clock.Now(), maxSize)
+	if err != nil {
+		e.Metrics.countWrite(outcomeFailed)
+		return "", err
+	}
+	wanted := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy, nameLabel: "gridlatch"}},
+		BinaryData: binary, Data: data,
+	}
+	for range maxWriteAttempts {
+		if version, err = e.put(ctx, wanted); err == nil || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
+			break
+		}
+	}
+	if err != nil {
+		e.Metrics.countWrite(outcomeFailed)
+		return "", fmt.Errorf("write ConfigMap %s: %w", name, err)
+	}
+	return version, nil
+}
+
+// put makes one attempt to write a ConfigMap.
+func (e *Exporter) put(ctx context.Context, wanted *corev1.ConfigMap) (version string, err error) {
+	var found corev1.ConfigMap
+	err = e.APIReader.Get(ctx, client.ObjectKeyFromObject(wanted), &found)
+	switch {
+	case apierrors.IsNotFound(err):
+		return e.create(ctx, wanted)
+	case err != nil:
+		return "", err
+	case found.Immutable != nil && *found.Immutable: // somebody else has made it so
+		if err := e.Client.Delete(ctx, &found, client.Preconditions{UID: &found.UID}); err != nil && !apierrors.IsNotFound(err) {
+			return "", err
+		}
+		return e.create(ctx, wanted)
+	case found.Labels[managedByLabel] == managedBy && forecast.HasSameContent(found.BinaryData, wanted.BinaryData, found.Data, wanted.Data):
+		return found.ResourceVersion, nil
+	}
+	if found.Labels == nil {
+		found.Labels = map[string]string{}
+	}
+	maps.Copy(found.Labels, wanted.Labels)
+	found.BinaryData, found.Data = wanted.BinaryData, wanted.Data
+	if err := e.Client.Update(ctx, &found); err != nil {
+		return "", err
+	}
+	e.Metrics.countWrite(outcomeUpdated)
+	return found.ResourceVersion, nil
+}
+
+func (e *Exporter) create(ctx context.Context, wanted *corev1.ConfigMap) (version string, err error) {
+	created := wanted.DeepCopy()
+	if err := e.Client.Create(ctx, created); err != nil {
+		return "", err
+	}
+	e.Metrics.countWrite(outcomeCreated)
+	return created.ResourceVersion, nil
+}
+
+// errTooLarge says that a document does not fit into a ConfigMap.
+var errTooLarge = errors.New("the forecasts do not fit into a ConfigMap: want fewer locations in the policy") //nolint:gochecknoglobals // a constant in all but name
+
+// fit returns what a ConfigMap has for a document. If that is too large, the slots of the forecasts
+// become longer, and the message says so.
+func fit(d forecast.Document, now time.Time, limit int) (binary map[string][]byte, data map[string]string, err error) {
+	for _, width := range []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour, 6 * time.Hour} {
+		fitted := d
+		if width > 0 {
+			fitted = widened(d, width)
+		}
+		if binary, data, err = fitted.ConfigMap(now); err != nil {
+			return nil, nil, fmt.Errorf("encode the forecasts: %w", err)
+		}
+		if sizeOf(binary, data) <= limit {
+			return binary, data, nil
+		}
+	}
+	return nil, nil, errTooLarge
+}
+
+// widened returns a document whose forecasts have longer slots.
+func widened(d forecast.Document, width time.Duration) forecast.Document {
+	series := make(map[string]*forecast.Series, len(d.Series))
+	for location, s := range d.Series {
+		series[location] = forecast.NewSeries(means(s, width))
+	}
+	d.Series = series
+	note := fmt.Sprintf("the forecasts have slots of %.0f h, since a ConfigMap has no room for more", width.Hours())
+	if d.Message != "" {
+		note = d.Message + "; " + note
+	}
+	d.Message = note
+	return d
+}
+
+func sizeOf(binary map[string][]byte, data map[string]string) int {
+	size := 0
+	for key, value := range binary {
+		size += len(key) + len(value)
+	}
+	for key, value := range data {
+		size += len(key) + len(value)
+	}
+	return size
+}

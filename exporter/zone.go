@@ -1,0 +1,197 @@
+package exporter
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gridlatch/gridlatch/exporter/provider"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+const (
+	// retention is how much of the past is kept. The models remember no longer either.
+	retention = 8 * 7 * 24 * time.Hour
+	// pastPage is how much of the past is asked for at once.
+	pastPage = 14 * 24 * time.Hour
+	// overlap is how much of what is known is asked for again, because providers correct their newest
+	// values.
+	overlap = 6 * time.Hour
+	// recentPast is the part of the past that also the smallest plans have.
+	recentPast = 24 * time.Hour
+	// actualsWidth is how long the slots of actual intensities are, as those in a model.
+	actualsWidth = time.Hour
+	// maxUnknownShare is the share of a part of the past up to which unknown hours are gaps of the
+	// provider's own.
+	maxUnknownShare = 0.05
+)
+
+// zone is what is known of a zone, and when to ask for more.
+type zone struct {
+	name string
+	// origin tells where all series come from.
+	origin        forecast.Origin
+	forecast      *forecast.Series
+	issued        time.Time
+	lacksForecast bool
+	// actuals has slots of an hour.
+	actuals *forecast.Series
+
+	// expected asks for the forecast, recent for the newest actual intensities, and past for older ones.
+	expected, recent, past question
+	// askedFrom is the instant after which the past has been asked for.
+	askedFrom time.Time
+}
+
+// forget drops what is known of another origin.
+func (z *zone) forget(origin forecast.Origin) {
+	*z = zone{name: z.name, origin: origin}
+}
+
+// receiveForecast takes over a forecast.
+func (z *zone) receiveForecast(r provider.Reading, now, next time.Time) {
+	z.lacksForecast = false
+	z.expected.succeed(next, readingProblem(r))
+	if isSameForecast(z.forecast, r.Series, now) {
+		if r.Issued.After(z.issued) {
+			z.issued = r.Issued // the provider has made it anew
+		}
+		return
+	}
+	z.issued = r.Issued
+	if z.issued.IsZero() {
+		z.issued = now.UTC()
+	}
+	if r.Series.Start().After(now) { // readers of the format look for the slot that covers now
+		z.forecast = z.forecast.Splice(r.Series, now)
+		return
+	}
+	z.forecast = r.Series
+}
+
+// isSameForecast reports whether a new forecast says of all that is to come what the one before
+// said.
+func isSameForecast(before, after *forecast.Series, now time.Time) bool {
+	toCome := func(s *forecast.Series) []forecast.Slot {
+		return slices.DeleteFunc(s.Slots(), func(slot forecast.Slot) bool { return !slot.End.After(now) })
+	}
+	return !before.IsEmpty() && slices.Equal(toCome(before), toCome(after))
+}
+
+// missForecast notes that there is no forecast.
+func (z *zone) missForecast(err error, now time.Time) {
+	switch {
+	case errors.Is(err, provider.ErrNotInPlan), errors.Is(err, provider.ErrUnavailable):
+		z.lacksForecast = true
+		z.expected.postpone(now, problem{})
+	case lasts(err):
+		z.expected.postpone(now, problemOf(err))
+	default:
+		z.expected.fail(now, firstPause, maxPause, problemOf(err))
+	}
+}
+
+// recentFrom returns since when actual intensities are asked for.
+func (z *zone) recentFrom(now time.Time) time.Time {
+	end := z.actuals.End()
+	from := end.Add(-overlap)
+	if limit := now.Add(-recentPast); from.Before(limit) && !end.Before(limit) {
+		return limit
+	}
+	return from
+}
+
+// receiveRecent takes over the newest actual intensities.
+func (z *zone) receiveRecent(r provider.Reading, now, next time.Time) {
+	z.recent.succeed(next, readingProblem(r))
+	z.addActuals(r.Series, now)
+}
+
+// missRecent notes that there are no new actual intensities.
+func (z *zone) missRecent(err error, now time.Time) {
+	switch {
+	case errors.Is(err, provider.ErrNotInPlan), errors.Is(err, provider.ErrUnavailable):
+		z.recent.postpone(now, problem{})
+	case lasts(err):
+		z.recent.postpone(now, problemOf(err))
+	default:
+		z.recent.fail(now, firstPause, maxPause, problemOf(err))
+	}
+}
+
+// addActuals takes over actual intensities. Newer ones replace what was known of the same hours.
+func (z *zone) addActuals(s *forecast.Series, now time.Time) {
+	newer := hours(s, now)
+	known := slices.DeleteFunc(z.actuals.Slots(), func(slot forecast.Slot) bool {
+		_, isReplaced := slices.BinarySearchFunc(newer, slot.Start, func(a forecast.Slot, at time.Time) int { return a.Start.Compare(at) })
+		return isReplaced
+	})
+	all := forecast.NewSeries(append(newer, known...))
+	oldest := all.End().Add(-retention) // not before now: what a silent provider has said stays
+	z.actuals = forecast.NewSeries(slices.DeleteFunc(all.Slots(), func(slot forecast.Slot) bool { return slot.Start.Before(oldest) }))
+}
+
+// nextPast returns the newest part of the past that is worth asking for; isDone is true if there is
+// none. What is known is not asked for again.
+func (z *zone) nextPast(now time.Time) (from, to time.Time, isDone bool) {
+	oldest := now.Add(-retention).Truncate(actualsWidth)
+	if z.askedFrom.IsZero() {
+		z.askedFrom = now
+	}
+	for z.askedFrom.After(oldest) {
+		from, to = z.askedFrom.Add(-pastPage), z.askedFrom
+		if from.Before(oldest) {
+			from = oldest
+		}
+		if first, last, missing := unknownHours(z.actuals, from, to); missing > time.Duration(maxUnknownShare*float64(pastPage)) {
+			return first, last, false
+		}
+		z.askedFrom = from
+	}
+	return oldest, oldest, true
+}
+
+// receivePast takes over a part of the past that was asked for.
+func (z *zone) receivePast(r provider.Reading, from, now, next time.Time) {
+	z.addActuals(r.Series, now)
+	switch {
+	case r.Incomplete == nil:
+		z.askedFrom = from
+		z.past.succeed(now, readingProblem(r))
+	case lasts(r.Incomplete):
+		z.past.postpone(now, problem{})
+	default:
+		z.past.fail(now, firstPastPause, maxPastPause, problemOf(r.Incomplete))
+	}
+	if z.recent.due.IsZero() {
+		z.recent.due = next // this was the newest part
+	}
+}
+
+// missPast notes that a part of the past could not be had.
+func (z *zone) missPast(err error, now time.Time) {
+	switch {
+	case errors.Is(err, provider.ErrNoData) && !z.actuals.IsEmpty(), errors.Is(err, provider.ErrNotInPlan), errors.Is(err, provider.ErrUnavailable):
+		z.past.postpone(now, problem{})
+	case lasts(err):
+		z.past.postpone(now, problemOf(err))
+	case z.actuals.IsEmpty():
+		z.past.fail(now, firstPause, maxPause, problemOf(err))
+	default:
+		z.past.fail(now, firstPastPause, maxPastPause, problemOf(err))
+	}
+}
+
+// details returns what a document says of the zone.
+func (z *zone) details(attribution string) forecast.Details {
+	d := forecast.Details{Origin: z.origin, Attribution: attribution, LacksForecast: z.lacksForecast}
+	if !z.forecast.IsEmpty() {
+		d.Issued = z.issued
+	}
+	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text)
+	if d.Problem == "" && z.actuals.IsEmpty() {
+		d.Problem = z.past.problem.text
+	}
+	return d
+}
