@@ -1,10 +1,10 @@
 // Package gridserver is a server on loopback that answers as providers of intensities do: as
-// Energy-Charts, which needs no key, and as Electricity Maps, which needs one. The values are the
-// caller's own, for any zone and any time.
+// Energy-Charts and the Carbon Intensity API of Great Britain, which need no key, and as Electricity
+// Maps, which needs one. The values are the caller's own, for any zone and any time.
 //
-// Gridlatch's own clients ask the server: [Server.EnergyCharts] and [Server.ElectricityMaps] are base
-// URLs for spec.forecast.provider.baseURL of a CarbonPolicy. A [Failure] makes the server fail as the
-// real ones do.
+// Gridlatch's own clients ask the server: [Server.EnergyCharts] and its like are base URLs for
+// spec.forecast.provider.baseURL of a CarbonPolicy, and [Server.Proxy] answers for the public hosts. A
+// [Failure] makes the server fail as the real ones do.
 package gridserver
 
 import (
@@ -72,6 +72,7 @@ type Server struct {
 	mu        sync.Mutex
 	behaviour Behaviour
 	requests  []Request
+	proxy     []*http.Server
 }
 
 // Start starts a server on a port of its own. now is the clock by which the past ends and a forecast
@@ -85,6 +86,7 @@ func Start(b Behaviour, now func() time.Time) (*Server, error) {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET "+energyChartsPath+"/co2eq", s.energyCharts)
 	routes.HandleFunc("GET "+electricityMapsPath+"/carbon-intensity/{what}", s.electricityMaps)
+	routes.HandleFunc("GET "+ukPath+"/intensity/{from}/{to}", s.ukCarbonIntensity)
 	s.http = &http.Server{Handler: s.recorded(routes), ReadHeaderTimeout: time.Minute}
 	go func() { _ = s.http.Serve(listener) }() // it ends when the server is closed
 	return s, nil
@@ -92,10 +94,16 @@ func Start(b Behaviour, now func() time.Time) (*Server, error) {
 
 // Close ends the server, and all connections to it.
 func (s *Server) Close() error {
-	if err := s.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("end the provider's server: %w", err)
+	s.mu.Lock()
+	servers := append([]*http.Server{s.http}, s.proxy...)
+	s.mu.Unlock()
+	var failed []error
+	for _, server := range servers {
+		if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			failed = append(failed, fmt.Errorf("end the provider's server: %w", err))
+		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // EnergyCharts returns the base URL at which the server answers as Energy-Charts.
@@ -133,6 +141,11 @@ func OfZone(zone string) func(Request) bool {
 	return func(r Request) bool {
 		return strings.EqualFold(r.Query.Get("country"), zone) || strings.EqualFold(r.Query.Get("zone"), zone)
 	}
+}
+
+// AtPath holds for the requests whose path has a part.
+func AtPath(part string) func(Request) bool {
+	return func(r Request) bool { return strings.Contains(r.Path, part) }
 }
 
 func (s *Server) now15() time.Time { return s.now().UTC().Truncate(quarter) }
