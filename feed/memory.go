@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -137,7 +136,7 @@ func (m *Memory) save(ctx context.Context) {
 			if !ok || f.Location != location {
 				continue // the newest forecast does not have the location
 			}
-			if err := m.write(ctx, source, location, f.Model); err != nil {
+			if err := m.write(ctx, source, f); err != nil {
 				log.FromContext(ctx).Error(err, "cannot save a history, trying again later", "source", source, "location", location)
 			}
 		}
@@ -177,17 +176,17 @@ func (m *Memory) discard(ctx context.Context, now time.Time) error {
 }
 
 // write writes the history of a location if the history has changed.
-func (m *Memory) write(ctx context.Context, source forecast.Source, location string, model *forecast.Model) error {
-	encoded, err := model.Save()
+func (m *Memory) write(ctx context.Context, source forecast.Source, f forecast.Forecast) error {
+	encoded, err := f.Model.Save()
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	wanted := history.ConfigMap(source, location, encoded)
+	wanted := history.ConfigMap(source, f.Location, f.Details.Origin, encoded)
 	existing, err := m.configMaps().Get(ctx, wanted.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		_, err = m.configMaps().Create(ctx, wanted, metav1.CreateOptions{})
-	case err == nil && existing.Annotations[history.SourceAnnotation] == source.String() && bytes.Equal(existing.BinaryData[history.DataKey], encoded):
+	case err == nil && history.IsWritten(existing, wanted):
 		return nil
 	case err == nil:
 		_, err = m.configMaps().Update(ctx, wanted, metav1.UpdateOptions{})

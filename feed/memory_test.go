@@ -86,12 +86,12 @@ func TestAHistoryThatCannotBeUsedIsLearnedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := history.ConfigMap(origin, "X", good)
+	other := history.ConfigMap(origin, "X", forecast.Origin{}, good)
 	other.Annotations[history.SourceAnnotation] = "another/source/data" // of the same digest
 	tests := map[string]*corev1.ConfigMap{
-		"garbled":           history.ConfigMap(origin, "X", []byte("?")),
-		"cut off":           history.ConfigMap(origin, "X", good[:len(good)/2]),
-		"without its key":   history.ConfigMap(origin, "X", nil),
+		"garbled":           history.ConfigMap(origin, "X", forecast.Origin{}, []byte("?")),
+		"cut off":           history.ConfigMap(origin, "X", forecast.Origin{}, good[:len(good)/2]),
+		"without its key":   history.ConfigMap(origin, "X", forecast.Origin{}, nil),
 		"of another source": other,
 	}
 	for name, configMap := range tests {
@@ -133,7 +133,7 @@ func TestAHistoryThatCanBeUsedLaterIsLeftUntilThen(t *testing.T) {
 		"of a version to come": {newer, t0, func(held *corev1.ConfigMap) { held.BinaryData[history.DataKey] = good }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			held := history.ConfigMap(origin, "X", tt.history)
+			held := history.ConfigMap(origin, "X", forecast.Origin{}, tt.history)
 			held.Namespace = "gridlatch-system"
 			api := fake.NewClientset(held)
 			memory := &Memory{Clientset: api, Namespace: held.Namespace, Store: learned(t, 3)}

@@ -34,7 +34,7 @@ func TestGridIsExportedAsItIsAtTheScrape(t *testing.T) {
 	series := forecast.NewSeries([]forecast.Slot{
 		{Start: t0, End: t0.Add(time.Hour), Intensity: 400}, {Start: t0.Add(time.Hour), End: t0.Add(2 * time.Hour), Intensity: 100},
 	})
-	if err := store.Offer(policy.New(t.Context(), v1alpha1.Default(), nil, t0).Source, forecast.Document{Series: map[string]*forecast.Series{"X": series}, Issued: t0}, t0); err != nil {
+	if err := store.Offer(policy.New(t.Context(), v1alpha1.Default(), "gridlatch-system", nil, t0).Source, forecast.Document{Series: map[string]*forecast.Series{"X": series}, Issued: t0}, t0); err != nil {
 		t.Fatal(err)
 	}
 	clock.SetTime(t0.Add(90 * time.Minute))
@@ -54,7 +54,7 @@ gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
 		t.Error(err)
 	}
 	zeros := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(2 * time.Hour)}, {Start: t0.Add(2 * time.Hour), End: t0.Add(9 * time.Hour)}})
-	if err := store.Offer(policy.New(t.Context(), v1alpha1.Default(), nil, t0).Source, forecast.Document{Series: map[string]*forecast.Series{"X": zeros}, Issued: t0}, t0); err == nil {
+	if err := store.Offer(policy.New(t.Context(), v1alpha1.Default(), "gridlatch-system", nil, t0).Source, forecast.Document{Series: map[string]*forecast.Series{"X": zeros}, Issued: t0}, t0); err == nil {
 		t.Fatal("zeros are believed")
 	}
 	want = `

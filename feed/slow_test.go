@@ -47,7 +47,7 @@ func TestNobodyWaitsForWhatIsBeingSaved(t *testing.T) {
 func TestHistoriesThatNobodyUsesAreDeleted(t *testing.T) {
 	old, young := metav1.NewTime(t0.Add(-historyLifetime-time.Hour)), metav1.NewTime(t0.Add(-historyLifetime+time.Hour))
 	historyOf := func(source forecast.Source, location string, written metav1.Time) *corev1.ConfigMap {
-		c := history.ConfigMap(source, location, []byte("x"))
+		c := history.ConfigMap(source, location, forecast.Origin{}, []byte("x"))
 		c.Namespace, c.CreationTimestamp = "gridlatch-system", written
 		return c
 	}

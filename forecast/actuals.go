@@ -16,6 +16,10 @@ import (
 // locations in slots of an hour take less.
 const maxActualsSize = 4 << 20
 
+// maxActuals bounds the slots of all locations, and so the memory that a document takes: eight weeks
+// of 64 locations in slots of a quarter of an hour.
+const maxActuals = 64 * 56 * day * 4
+
 // actualRun has actual intensities of slots that follow each other and are equally long. An unknown
 // intensity is null.
 type actualRun struct {
@@ -84,14 +88,17 @@ func decodeActuals(encoded []byte) (map[string]*Series, error) {
 	if err := json.Unmarshal(plain, &runs); err != nil {
 		return nil, fmt.Errorf("want an array of runs: %w", err)
 	}
-	slots := map[string][]Slot{}
+	slots, count := map[string][]Slot{}, 0
 	for i, r := range runs {
+		count += len(r.Values)
 		width := time.Duration(math.Round(r.Minutes * float64(time.Minute)))
 		switch {
 		case !(r.Minutes > 0 && r.Minutes <= maxDuration.Minutes()) || width <= 0:
 			return nil, fmt.Errorf("run %d: minutes: %v: want above 0 and up to %v", i, r.Minutes, maxDuration.Minutes())
 		case len(r.Location) > maxNameSize, slots[r.Location] == nil && len(slots) == maxLocations:
 			return nil, fmt.Errorf("run %d: location: %.40q: want at most %d locations, with names of at most %d bytes", i, r.Location, maxLocations, maxNameSize)
+		case count > maxActuals:
+			return nil, fmt.Errorf("run %d: want at most %d slots in all", i, maxActuals)
 		case r.Start.Year() < 2000 || r.Start.Year() > 2200:
 			return nil, fmt.Errorf("run %d: start: want the years 2000 to 2200", i)
 		}

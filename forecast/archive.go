@@ -78,7 +78,7 @@ func appendRecord(b []byte, r record) []byte {
 var ErrFromFuture = errors.New("it comes from a later time, or from a newer program")
 
 // Restore takes what another model had learned from when it was saved, and learns from it. What
-// this model has received since stays. Restore returns an error, and leaves the model as it was, if
+// this model has received and observed since stays. Restore returns an error, and leaves the model as it was, if
 // data is not such an encoding, is of a later version, or ends later than now or too long ago to be
 // useful.
 func (m *Model) Restore(data []byte, now time.Time) error {
@@ -92,9 +92,24 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	newest, received := m.course.Series, m.received
+	if m.hasActuals {
+		saved.addActuals(m)
+	}
 	m.adopt(saved)
 	m.receive(m.past.judge(newest, m.course.Series).Believed, received)
 	return nil
+}
+
+// addActuals adds the actual intensities that another model has observed. What was taken for actual
+// before, and not observed, is forgotten.
+func (m *Model) addActuals(observed *Model) {
+	if !m.hasActuals {
+		m.past.actual, m.gauge = record{}, gauge{}
+	}
+	m.past.actual, m.hasActuals = united(m.past.actual, observed.closedActuals()), true
+	if observed.gauge.measuredUntil.After(m.gauge.measuredUntil) {
+		m.gauge = observed.gauge
+	}
 }
 
 // adopt makes the model one that has received the same as another, and has learned from it.

@@ -287,7 +287,7 @@ func TestAForecastIsJudgedAgainOnceThePastIsKnown(t *testing.T) {
 	}
 	var store Store
 	offerAll(t, &store, Document{Series: map[string]*Series{"A": even(now, time.Hour, kilos...)}, Issued: now}, now)
-	if err := store.Restore(Source{Name: "s"}, "A", history, now); err != nil {
+	if err := store.Restore(Source{Name: "s"}, "A", Origin{}, history, now); err != nil {
 		t.Fatal(err)
 	}
 	if b := store.Snapshot(Source{Name: "s"}); b.CountDoubted() != 24 || !strings.Contains(b.Doubt(), "24 of 24 values are not believed") || b.Problem() != b.Doubt() {

@@ -67,7 +67,8 @@ type Model struct {
 
 	past       past
 	gauge      gauge
-	hasActuals bool               // Observe was called
+	hasActuals bool               // actual intensities were observed
+	offered    record             // the actual intensities of the series that the model last learned anew from
 	archive    []archivedForecast // some hours apart
 	course     course             // of the forecasts received
 	received   time.Time          // when a forecast was last received, even an unchanged one
@@ -100,7 +101,7 @@ type answer struct {
 
 // Receive judges a forecast, learns from the part of it that is believed, and returns the verdict.
 // It does not learn from a forecast that was received before the newest one. Until the first call
-// of [Model.Observe], the value that the newest forecast has for now stands in for the actual
+// of [Model.Observe] or [Model.ObserveAll], the value that the newest forecast has for now stands in for the actual
 // intensity.
 //
 // Receive judges as [Believe] does, and by what the model knows of the grid: zeros are not believed
@@ -134,12 +135,12 @@ func (m *Model) receive(series *Series, received time.Time) {
 	m.archiveForecast(next)
 }
 
-// lastReceived returns when the newest forecast was received. If there is none, it returns the zero
-// time or the epoch.
-func (m *Model) lastReceived() time.Time {
+// lastHeard returns when the newest forecast was received or until when the intensity was measured,
+// whichever is later. If there is neither, it returns the zero time or the epoch.
+func (m *Model) lastHeard() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.received
+	return later(m.received, m.gauge.measuredUntil)
 }
 
 // archiveForecast archives a forecast and gives it to the learners. It replaces the newest archived
@@ -156,23 +157,6 @@ func (m *Model) archiveForecast(next archivedForecast) {
 	for m.archive[0].knownAt < next.knownAt-retentionHours {
 		m.archive = m.archive[1:]
 	}
-}
-
-// Observe takes an actual intensity, in order of time. It ignores time that was observed before,
-// and slots that [NewSeries] drops. From the first call on only observed intensities count as
-// actual, and the model forgets what it took for actual before.
-func (m *Model) Observe(slot Slot) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	observed := NewSeries([]Slot{{bounded(slot.Start), bounded(slot.End), slot.Intensity}})
-	if observed.IsEmpty() {
-		return
-	}
-	if !m.hasActuals {
-		m.restartAt(observed.Start())
-	}
-	m.hasActuals, m.lastAnswer = true, answer{}
-	m.measure(observed, observed.Start(), observed.End())
 }
 
 // followForecast takes the value that the newest forecast has for now as the actual intensity,
@@ -221,9 +205,12 @@ func (m *Model) measure(s *Series, from, to time.Time) {
 	}
 }
 
+// minKnownPart is how much of an hour must be known for the mean of the hour to be known.
+const minKnownPart = time.Hour / 2
+
 // mean returns the mean of the hour, or NaN if less than half of the hour is known.
 func (g *gauge) mean() float64 {
-	if g.width < float64(time.Hour)/2 {
+	if g.width < float64(minKnownPart) {
 		return math.NaN()
 	}
 	return g.area / g.width

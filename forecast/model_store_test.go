@@ -117,7 +117,7 @@ func TestAStoreRestores(t *testing.T) {
 			}
 			offered(offers[0])
 			before := keptForecastOf(&store).Model
-			if err := store.Restore(Source{Name: "s"}, "A", data, now); err != nil {
+			if err := store.Restore(Source{Name: "s"}, "A", Origin{}, data, now); err != nil {
 				t.Fatal(err)
 			}
 			f := keptForecastOf(&store)
@@ -135,12 +135,12 @@ func TestAStoreRestores(t *testing.T) {
 	}
 	t.Run("nothing from what is damaged", func(t *testing.T) {
 		var store Store
-		if err := store.Restore(Source{Name: "s"}, "A", data[:99], now); err == nil || len(store.Snapshot(Source{Name: "s"}).Locations()) != 0 {
+		if err := store.Restore(Source{Name: "s"}, "A", Origin{}, data[:99], now); err == nil || len(store.Snapshot(Source{Name: "s"}).Locations()) != 0 {
 			t.Errorf("the error is %v, and it holds %v", err, store.Snapshot(Source{Name: "s"}).Locations())
 		}
 		offerAll(t, &store, offer, now)
 		was := bits(keptForecastOf(&store).Model.Predict(now, trust))
-		if err := store.Restore(Source{Name: "s"}, "A", data[:99], now); err == nil || fmt.Sprint(bits(keptForecastOf(&store).Model.Predict(now, trust))) != fmt.Sprint(was) {
+		if err := store.Restore(Source{Name: "s"}, "A", Origin{}, data[:99], now); err == nil || fmt.Sprint(bits(keptForecastOf(&store).Model.Predict(now, trust))) != fmt.Sprint(was) {
 			t.Errorf("the error is %v, and the model may have changed", err)
 		}
 	})
@@ -161,7 +161,7 @@ func TestAStoreIsRestoredWhileItIsUsed(t *testing.T) {
 	var users sync.WaitGroup
 	for _, use := range []func(n int){
 		func(int) {
-			if err := store.Restore(Source{Name: "s"}, "A", data, now); err != nil {
+			if err := store.Restore(Source{Name: "s"}, "A", Origin{}, data, now); err != nil {
 				t.Error(err)
 			}
 		},

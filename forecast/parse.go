@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -69,15 +72,25 @@ func (d *Document) widenUnknown(location string, of Slot) {
 	d.UnknownSpans[location] = Slot{Start: of.Start, End: of.End}
 }
 
-// Problem describes the bad elements in one sentence; "" if there are none.
+// Problem describes the bad elements and what the writer could not do; "" if all is well.
 func (d Document) Problem() string {
+	var problems []string
 	switch d.BadElements {
 	case 0:
-		return ""
 	case 1:
-		return fmt.Sprintf("1 of %d elements is bad: %s", d.Elements, d.Problems[0])
+		problems = append(problems, fmt.Sprintf("1 of %d elements is bad: %s", d.Elements, d.Problems[0]))
+	default:
+		problems = append(problems, fmt.Sprintf("%d of %d elements are bad, the first: %s", d.BadElements, d.Elements, d.Problems[0]))
 	}
-	return fmt.Sprintf("%d of %d elements are bad, the first: %s", d.BadElements, d.Elements, d.Problems[0])
+	if d.Message != "" { // it covers what the details say
+		return strings.Join(append(problems, d.Message), "; ")
+	}
+	for _, location := range slices.Sorted(maps.Keys(d.Details)) {
+		if problem := d.Details[location].Problem; problem != "" {
+			problems = append(problems, fmt.Sprintf("location %q: %s", location, problem))
+		}
+	}
+	return strings.Join(problems, "; ")
 }
 
 // Parse reads the JSON array of the carbon-intensity exporter

@@ -51,6 +51,9 @@ type evidence struct {
 	usesForecast bool       // the first learner sees the forecast
 	usesHistory  bool       // the last learner sees the past
 	isStale      bool
+	// prefersForecast says that a fresh forecast has come since the origin and that there was none
+	// before, as at a warm start: the forecast then counts as it comes.
+	prefersForecast bool
 }
 
 // gatherEvidence chooses what a prediction at now rests on. origin is the newest hour whose
@@ -67,6 +70,9 @@ func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
 	}
 	if lag <= maxLatenessHours {
 		e.addForecastLearner(m.forecastLearner(lag))
+	}
+	if n := len(m.archive); n > 0 && !e.usesForecast {
+		e.prefersForecast = !e.isStale && m.archive[n-1].knownAt > origin
 	}
 	if m.historyLearner != nil && m.historyLearner.learnedHours >= minHistoryHours {
 		e.usesHistory = true
@@ -185,6 +191,8 @@ func (e *evidence) expect(u hour) (float64, *learner) {
 	}
 	known, level := e.model.past.actual.at(u), e.model.past.actual.at(e.origin)
 	switch {
+	case u > e.origin && e.prefersForecast && !math.IsNaN(forecastMean):
+		return forecastMean, nil
 	case u > e.origin:
 		for _, l := range e.learners {
 			if change, ok := l.change(e.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
@@ -201,7 +209,7 @@ func (e *evidence) expect(u hour) (float64, *learner) {
 
 func (e *evidence) basis() Basis {
 	switch {
-	case !e.usesForecast && len(e.learners) > 0:
+	case !e.usesForecast && !e.prefersForecast && len(e.learners) > 0:
 		return BasisHistory
 	case e.isStale:
 		return BasisStaleForecast

@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -99,6 +100,22 @@ func (r *record) contains(o *record) bool {
 		}
 	}
 	return o.end() <= r.end()
+}
+
+// united returns the values of two records. Where both have a value, that of the first counts.
+func united(first, second record) record {
+	if len(first.values) == 0 || len(second.values) == 0 {
+		return record{max(first.first, second.first), slices.Concat(first.values, second.values)}
+	}
+	var r record
+	for h := min(first.first, second.first); h < max(first.end(), second.end()); h++ {
+		value := first.at(h)
+		if math.IsNaN(value) {
+			value = second.at(h)
+		}
+		r.set(h, value)
+	}
+	return r
 }
 
 // part returns a copy of the hours of [from, to).

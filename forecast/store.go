@@ -1,12 +1,10 @@
 package forecast
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +42,11 @@ func (s *Store) Snapshot(source Source) *Snapshot {
 // weeks their model. The error tells which locations were refused, and why. The other locations are
 // accepted.
 //
+// The models observe the actual intensities of the document, see [Model.ObserveAll]. A location
+// whose [Origin] has changed begins anew: nothing is kept of its forecasts, of its actual
+// intensities and of what was learned from them. A document without details has the zero Origin.
+// If nothing of the new origin is believed, the old one stays.
+//
 // Offer refuses a forecast for one of three reasons:
 //
 //   - The forecast is older than the one that is kept: its first slot is over when the newest kept
@@ -71,14 +74,23 @@ func (s *Store) Fail(source Source, err error) {
 	s.update(source, func(snapshot *Snapshot) { snapshot.problem = fmt.Sprint(err) })
 }
 
-// Restore gives the model of a location the history that [Model.Save] has encoded. It then judges
-// the kept forecast again, by that history. The error is the one of [Model.Restore].
-func (s *Store) Restore(source Source, location string, history []byte, now time.Time) (err error) {
+// ErrOtherOrigin says that a history is of another origin than the forecast that is kept.
+var ErrOtherOrigin = errors.New("it is of another provider, zone or signal")
+
+// Restore gives the model of a location the history that [Model.Save] has encoded, and that is of an
+// origin. It then judges the kept forecast again, by that history. The error is [ErrOtherOrigin] or
+// the one of [Model.Restore].
+func (s *Store) Restore(source Source, location string, origin Origin, history []byte, now time.Time) (err error) {
 	s.edit(func(snapshots map[Source]*Snapshot) {
 		snapshot := snapshots[source].clone()
 		kept := snapshot.kept[location]
 		if kept.Model == nil {
-			kept.Location, kept.Model = location, &Model{}
+			kept = newKept(location)
+			kept.Details.Origin = origin
+		}
+		if kept.Details.Origin != origin {
+			err = fmt.Errorf("the history cannot be used: %w", ErrOtherOrigin)
+			return
 		}
 		if err = kept.Model.Restore(history, now); err != nil {
 			return
@@ -149,8 +161,20 @@ type Forecast struct {
 	// Model has received all forecasts, and the restored history. All snapshots share the model,
 	// which goes on learning.
 	Model *Model
+	// Details is what the newest document says of the series. It is zero but for the origin if the
+	// store knows only a restored history.
+	Details Details
 
 	from, until time.Time // the span of the newest document, believed or not
+}
+
+// ActualUntil returns the end of the newest actual intensity that was observed, or the zero time if
+// there is none.
+func (f Forecast) ActualUntil() time.Time {
+	if f.Model == nil {
+		return time.Time{}
+	}
+	return f.Model.actualUntil()
 }
 
 // Near returns the intensity at t. The newest document may speak of t although the intensity at t
@@ -237,86 +261,17 @@ func (s *Snapshot) only() (only keptForecast, single bool) {
 	return only, single
 }
 
-// merge accepts the good locations of a document. The error tells which are not good.
-func (s *Snapshot) merge(document Document, now time.Time) error {
-	if len(document.Series) == 0 {
-		s.problem = "forecast has no locations"
-		return errors.New(s.problem)
-	}
-	var refused []error
-	for _, location := range slices.Sorted(maps.Keys(document.Series)) {
-		taken, v, err := s.kept[location].accept(location, document, now)
-		if taken.Model != nil {
-			s.kept[location] = taken
-		}
-		s.doubted += v.Doubted
-		if v.Doubt != "" {
-			s.doubt = appendProblem(s.doubt, location, v.Doubt)
-		}
-		if err != nil {
-			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
-		}
-		if err != nil || v.Doubt != "" {
-			s.problem = appendProblem(s.problem, location, cmp.Or(v.Doubt, fmt.Sprint(err)))
-		}
-	}
-	if len(refused) < len(document.Series) {
-		s.markNewest(document, now)
-	}
-	return errors.Join(refused...)
-}
-
-// appendProblem adds what is wrong with a location to a sentence.
-func appendProblem(sentence, location, more string) string {
-	return strings.TrimPrefix(fmt.Sprintf("%s; location %q: %s", sentence, location, more), "; ")
-}
-
-// accept returns what is kept after a forecast, and the verdict on that forecast. The error says
-// why the forecast was refused.
-func (k keptForecast) accept(location string, document Document, now time.Time) (keptForecast, Verdict, error) {
-	offered := document.Series[location]
-	if err := k.checkOffer(offered, now); err != nil {
-		return k, Verdict{}, err
-	}
-	issued := document.Issued
-	if issued.IsZero() || issued.After(now) {
-		issued = now
-	}
-	model, v := k.tellModel(offered, issued, now)
-	k.from, k.until = document.span(location)
-	k.until = earlier(k.until, now.Add(freshFor)) // a forecast beyond that is stale
-	if v.Believed.IsEmpty() {
-		return k, v, errors.New(v.Doubt)
-	}
-	k.course = k.course.next(v.Believed, issued, now)
-	k.Location, k.Series, k.Issued, k.Model = location, k.course.Series, document.Issued, model
-	return k, v, nil
-}
-
-// markNewest notes which locations the newest document has. The other locations may come back, and
+// markNewest notes which locations are in the newest document. The other locations may come back, and
 // until then their models predict from the past. Locations whose past is too old to be useful are
 // deleted.
 func (s *Snapshot) markNewest(newest Document, now time.Time) {
 	for location, kept := range s.kept {
-		_, kept.isInNewest = newest.Series[location]
+		kept.isInNewest = newest.has(location)
 		s.kept[location] = kept
-		if !kept.isInNewest && !now.Before(kept.Series.End()) && kept.Model.lastReceived().Before(now.Add(-retentionHours*time.Hour)) {
+		if !kept.isInNewest && !now.Before(kept.Series.End()) && kept.Model.lastHeard().Before(now.Add(-retentionHours*time.Hour)) {
 			delete(s.kept, location)
 		}
 	}
-}
-
-// tellModel gives a forecast to the model of the location, and returns the model and its verdict. A
-// location without a model gets a new one.
-func (k keptForecast) tellModel(series *Series, issued, now time.Time) (*Model, Verdict) {
-	m := k.Model
-	if m == nil {
-		m = &Model{}
-	}
-	if !series.Start().After(now.Add(maxNextDayAhead)) { // else the clock is wrong now, and far behind
-		m.rewind(now)
-	}
-	return m, m.Receive(series, issued)
 }
 
 // checkOffer returns an error if the offered series must not replace the kept one.

@@ -237,7 +237,7 @@ func TestSnapshotFindsTheForecast(t *testing.T) {
 				offerAll(t, &store, document, at(0))
 			}
 			for _, location := range tt.restored { // which may take longer
-				if err := store.Restore(Source{Name: "s"}, location, history, at(0)); err != nil {
+				if err := store.Restore(Source{Name: "s"}, location, Origin{}, history, at(0)); err != nil {
 					t.Fatal(err)
 				}
 			}

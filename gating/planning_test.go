@@ -47,7 +47,7 @@ func choosing(t testing.TB, nodes []*corev1.Node, buckets []v1alpha1.Bucket, loc
 	for _, l := range locations {
 		object.Spec.Locations = append(object.Spec.Locations, v1alpha1.Location{Name: l, NodeSelector: map[string]string{"grid": l}})
 	}
-	return policy.New(context.Background(), object, &policy.Nodes{Reader: b.Build()}, t0)
+	return policy.New(context.Background(), object, "gridlatch-system", &policy.Nodes{Reader: b.Build()}, t0)
 }
 
 // twoGrids has GPUs in the south only.

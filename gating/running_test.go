@@ -53,7 +53,7 @@ func recordsOf(tb testing.TB, objects ...*record) *Records {
 func at(locations ...v1alpha1.Location) *policy.Policy {
 	object := v1alpha1.Default()
 	object.Spec.Locations = locations
-	return policy.New(context.Background(), object, nil, t0)
+	return policy.New(context.Background(), object, "gridlatch-system", nil, t0)
 }
 
 func TestRunning(t *testing.T) {

@@ -10,4 +10,6 @@ import (
 
 var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func builtin() *policy.Policy { return policy.New(context.Background(), v1alpha1.Default(), nil, t0) }
+func builtin() *policy.Policy {
+	return policy.New(context.Background(), v1alpha1.Default(), "gridlatch-system", nil, t0)
+}

@@ -14,7 +14,9 @@ import (
 
 var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func builtin() *Policy { return New(context.Background(), v1alpha1.Default(), nil, t0) }
+func builtin() *Policy {
+	return New(context.Background(), v1alpha1.Default(), "gridlatch-system", nil, t0)
+}
 
 // node is one in a grid, in a pool.
 func node(name, grid, pool string) *corev1.Node {
@@ -32,7 +34,7 @@ func choosing(t testing.TB, nodes []*corev1.Node, locations ...string) *Policy {
 	for _, l := range locations {
 		object.Spec.Locations = append(object.Spec.Locations, v1alpha1.Location{Name: l, NodeSelector: map[string]string{"grid": l}})
 	}
-	return New(context.Background(), object, &Nodes{Reader: b.Build()}, t0)
+	return New(context.Background(), object, "gridlatch-system", &Nodes{Reader: b.Build()}, t0)
 }
 
 // twoGrids has GPUs in the south only.

@@ -53,7 +53,7 @@ func TestLevelWhereTheForecastSaysNothing(t *testing.T) {
 				issue.Issued = t0
 				_ = store.Offer(forecast.Source{Name: "source"}, issue, t0) // what is refused is a part of the test
 			}
-			policy, now := New(t.Context(), v1alpha1.Default(), nil, t0), t0.Add(tt.after)
+			policy, now := New(t.Context(), v1alpha1.Default(), "gridlatch-system", nil, t0), t0.Add(tt.after)
 			level := policy.Level(store.Snapshot(forecast.Source{Name: "source"}), "", now)
 			if level.IsKnown != tt.known || tt.known && level.Intensity != tt.want {
 				t.Errorf("it is taken for %v (%v), want %v", level.Intensity, level.IsKnown, tt.want)
@@ -103,7 +103,7 @@ func TestLevel(t *testing.T) {
 			if tt.policy != nil {
 				tt.policy(&object.Spec)
 			}
-			level := New(t.Context(), object, nil, t0).Level(store.Snapshot(forecast.Source{Name: "source"}), "", t0.Add(tt.after))
+			level := New(t.Context(), object, "gridlatch-system", nil, t0).Level(store.Snapshot(forecast.Source{Name: "source"}), "", t0.Add(tt.after))
 			if level.IsKnown != tt.known || tt.known && level.Intensity != tt.want || level.IsExempt != tt.exempt {
 				t.Errorf("got %v, known %v, exempt %v", level.Intensity, level.IsKnown, level.IsExempt)
 			}
@@ -120,7 +120,7 @@ func TestLevel(t *testing.T) {
 func TestAScheduleThatIsProbablyNotMeantHoldsAndIsToldOf(t *testing.T) {
 	object := v1alpha1.Default()
 	object.Spec.Exemptions = []v1alpha1.Exemption{{Schedule: "* 22-5 * * SAT-SUN"}, {Schedule: "0 0 9 * * *"}}
-	policy := New(t.Context(), object, nil, t0)
+	policy := New(t.Context(), object, "gridlatch-system", nil, t0)
 	if len(policy.Problems) > 0 || len(policy.terms.Exemptions) != 2 {
 		t.Errorf("got %d exemptions, and problems %q", len(policy.terms.Exemptions), policy.Problems)
 	}
@@ -133,7 +133,7 @@ func TestNumbersOfAPolicyThatCannotBeReadAreToldOfAndTheDefaultHolds(t *testing.
 	object := v1alpha1.Default()
 	object.Spec.MaxDelay, object.Spec.DefaultDuration, object.Spec.Forecast.MaxAge = "-1h", "soon", ""
 	object.Spec.MinGainPercent, object.Spec.WaitPricePercentPerHour = "NaN", "1e2"
-	policy := New(t.Context(), object, nil, t0)
+	policy := New(t.Context(), object, "gridlatch-system", nil, t0)
 	want := []string{
 		`spec.maxDelay: "-1h": want a duration such as 90m, 8h, 1d12h or PT8H`,
 		`spec.defaultDuration: "soon": want a duration such as 90m, 8h, 1d12h or PT8H`,
@@ -148,12 +148,12 @@ func TestNumbersOfAPolicyThatCannotBeReadAreToldOfAndTheDefaultHolds(t *testing.
 	}
 	for _, zero := range []v1alpha1.Duration{"0d", "0w", "PT0S", "P0D", "0d0h", "0.0h"} {
 		object.Spec.MaxDelay = zero
-		if got := New(t.Context(), object, nil, t0).maxDelay; got != 0 {
+		if got := New(t.Context(), object, "gridlatch-system", nil, t0).maxDelay; got != 0 {
 			t.Errorf("%s is %s, want none", zero, got)
 		}
 	}
 	object.Spec.MaxDelay, object.Spec.DefaultDuration, object.Spec.Forecast.MaxAge = "0s", "P1DT12H", "1w"
-	policy = New(t.Context(), object, nil, t0)
+	policy = New(t.Context(), object, "gridlatch-system", nil, t0)
 	if diff := cmp.Diff([]time.Duration{0, 36 * time.Hour, 168 * time.Hour}, []time.Duration{policy.maxDelay, policy.defaultDuration, policy.maxAge}); diff != "" {
 		t.Error(diff)
 	}
@@ -162,7 +162,7 @@ func TestNumbersOfAPolicyThatCannotBeReadAreToldOfAndTheDefaultHolds(t *testing.
 func TestTheLastBucketMayBeOpen(t *testing.T) {
 	object := v1alpha1.Default()
 	object.Spec.Buckets = []v1alpha1.Bucket{{UpTo: ptr.To[int32](200), Ceiling: 3}, {Ceiling: 1}}
-	if got := New(t.Context(), object, nil, t0).buckets.String(); got != "200=3,*=1" {
+	if got := New(t.Context(), object, "gridlatch-system", nil, t0).buckets.String(); got != "200=3,*=1" {
 		t.Errorf("buckets %s", got)
 	}
 }

@@ -44,7 +44,7 @@ func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
 }
 
 func TestNotesOfADecision(t *testing.T) {
-	p := New(t.Context(), named("batch"), &Nodes{Reader: clusterOf(t).Reader}, t0)
+	p := New(t.Context(), named("batch"), "gridlatch-system", &Nodes{Reader: clusterOf(t).Reader}, t0)
 	held := plan.Decision{Decided: t0, Start: t0.Add(2 * time.Hour), LatestStart: t0.Add(4 * time.Hour), Location: "south", Expected: 120, ExpectedAtOnce: 430, Cause: plan.CauseCleanerLater}
 	notes := p.Notes(held)
 	want := map[string]string{

@@ -37,7 +37,7 @@ func TestASelectorThatNoNodeCanHaveIsAProblem(t *testing.T) {
 	for _, value := range []string{"north", "so uth", "east"} {
 		object.Spec.Locations = append(object.Spec.Locations, v1alpha1.Location{Name: value, NodeSelector: map[string]string{"grid": value}})
 	}
-	policy := New(t.Context(), object, nil, t0)
+	policy := New(t.Context(), object, "gridlatch-system", nil, t0)
 	if len(policy.Problems) != 1 || !strings.HasPrefix(policy.Problems[0], `spec.locations[1].nodeSelector[grid]: "so uth": `) {
 		t.Error(policy.Problems)
 	}
@@ -64,7 +64,7 @@ func TestANodeIsAtTheFirstOfItsLocations(t *testing.T) {
 	} {
 		object := v1alpha1.Default()
 		object.Spec.Locations = tt.locations
-		policy := New(t.Context(), object, nodes, t0)
+		policy := New(t.Context(), object, "gridlatch-system", nodes, t0)
 		if got := strings.Join(policy.Problems, "; "); got != tt.problem {
 			t.Errorf("%s first: problems %q, want %q", tt.locations[0].Name, got, tt.problem)
 		}

@@ -36,7 +36,7 @@ func TestWhereAPodIsMeantToGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Annotations: tt.annotations}}
-			if got := New(t.Context(), tt.policy, nil, t0).HomeOf(pod); got != tt.want {
+			if got := New(t.Context(), tt.policy, "gridlatch-system", nil, t0).HomeOf(pod); got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})

@@ -15,11 +15,13 @@ import (
 // Clock tells the time; k8s.io/utils/clock has one that tests can set.
 type Clock interface{ Now() time.Time }
 
-// Policies reads CarbonPolicies from a cache and makes them ready for planning. Reader and Clock
-// are required.
+// Policies reads CarbonPolicies from a cache and makes them ready for planning. Reader, Clock and
+// Namespace are required.
 type Policies struct {
 	Reader client.Reader
 	Clock  Clock
+	// Namespace is the namespace of Gridlatch. It has the forecasts of providers.
+	Namespace string
 	// Nodes tells which locations have nodes. Without Nodes, work is planned for the first location
 	// of its policy.
 	Nodes *Nodes
@@ -42,9 +44,9 @@ func (p Policies) Get(ctx context.Context, name string) (*Policy, error) {
 	err := p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object)
 	switch {
 	case err == nil:
-		return New(ctx, &object, p.Nodes, p.Clock.Now()), nil
+		return New(ctx, &object, p.Namespace, p.Nodes, p.Clock.Now()), nil
 	case apierrors.IsNotFound(err) && name == v1alpha1.DefaultPolicy:
-		policy := New(ctx, v1alpha1.Default(), p.Nodes, p.Clock.Now())
+		policy := New(ctx, v1alpha1.Default(), p.Namespace, p.Nodes, p.Clock.Now())
 		policy.Exists = false
 		return policy, nil
 	default:
@@ -66,7 +68,7 @@ func (p Policies) List(ctx context.Context) ([]*Policy, error) {
 	policies := []*Policy{builtin}
 	for i := range objects.Items {
 		if objects.Items[i].Name != v1alpha1.DefaultPolicy {
-			policies = append(policies, New(ctx, &objects.Items[i], p.Nodes, p.Clock.Now()))
+			policies = append(policies, New(ctx, &objects.Items[i], p.Namespace, p.Nodes, p.Clock.Now()))
 		}
 	}
 	return policies, nil

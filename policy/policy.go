@@ -38,14 +38,11 @@ type Policy struct {
 	nodes *Nodes
 }
 
-// New makes the policy of an object ready at a moment. Nodes tells which locations have nodes.
-// Without nodes, a policy with several locations plans work for the first location.
-func New(ctx context.Context, object *v1alpha1.CarbonPolicy, nodes *Nodes, now time.Time) *Policy {
-	key := object.Spec.Forecast.ConfigMap
-	p := &Policy{
-		Name: object.Name, Exists: true, spec: object.Spec,
-		Source: forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key},
-	}
+// New makes the policy of an object ready at a moment. The namespace is that of Gridlatch. Nodes
+// tells which locations have nodes. Without nodes, a policy with several locations plans work for
+// the first location.
+func New(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, nodes *Nodes, now time.Time) *Policy {
+	p := &Policy{Name: object.Name, Exists: true, spec: object.Spec, Source: SourceOf(object, namespace)}
 	p.readNumbers()
 	for i, l := range object.Spec.Locations {
 		if err := checkSelector(l.NodeSelector); err != nil {

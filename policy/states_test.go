@@ -57,7 +57,7 @@ func TestWhatTheStatusSaysOfALocation(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := New(t.Context(), tt.policy, nil, t0)
+			p := New(t.Context(), tt.policy, "gridlatch-system", nil, t0)
 			got := p.LocationStatuses(storeOf(t, 300, 150.6).Snapshot(p.Source), t0.Add(tt.after))
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
@@ -138,7 +138,7 @@ func TestWhyAForecastIsMissing(t *testing.T) {
 		"not of this place": {twoLocations, storeOf(t, 300), 0, "the forecast has no location Y, but X"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := New(t.Context(), tt.policy, nil, t0)
+			p := New(t.Context(), tt.policy, "gridlatch-system", nil, t0)
 			if got := p.LocationStates(tt.store.Snapshot(p.Source), t0.Add(tt.after))[0].Missing; got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}

@@ -1,6 +1,12 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // CarbonPolicy says how long work may wait, by which forecast, how much may run at which carbon
 // intensity, and when carbon does not count.
@@ -253,15 +259,26 @@ type HTTPProvider struct {
 	Attribution string `json:"attribution,omitempty"`
 }
 
+// maxObjectName is the length of the longest name that an object can have.
+const maxObjectName = 253
+
 // ForecastConfigMap returns the name of the ConfigMap, in the namespace of Gridlatch, to which
 // Gridlatch writes what the provider of a policy says. The empty name stands for the forecast by the
-// region of the nodes.
+// region of the nodes. A name that would be too long is cut, and ends with a digest of the policy's
+// name.
 func ForecastConfigMap(policy string) string {
-	const name = "carbon-intensity"
+	const prefix = "carbon-intensity"
 	if policy == "" {
+		return prefix
+	}
+	name := prefix + "-" + policy
+	if len(name) <= maxObjectName {
 		return name
 	}
-	return name + "-" + policy
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(policy)) // it never fails
+	digest := fmt.Sprintf("-%016x", h.Sum64())
+	return strings.TrimRight(name[:maxObjectName-len(digest)], "-.") + digest
 }
 
 // ConfigMapKey names one key of a ConfigMap.

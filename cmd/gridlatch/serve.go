@@ -132,7 +132,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	store := &forecast.Store{}
-	policies := policy.Policies{Reader: mgr.GetCache(), Clock: now, Nodes: nodes}
+	policies := policy.Policies{Reader: mgr.GetCache(), Clock: now, Namespace: o.namespace, Nodes: nodes}
 	changed, capped := make(chan event.TypedGenericEvent[forecast.Source], changesQueued), make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 
 	memory := &feed.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}

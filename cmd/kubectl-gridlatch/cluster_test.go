@@ -279,7 +279,7 @@ func TestWhatTheControllerLearnedIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved := history.ConfigMap(source, f.Location, encoded)
+	saved := history.ConfigMap(source, f.Location, f.Details.Origin, encoded)
 	saved.Namespace = "gridlatch-system"
 	connect, _ := fakeCluster(t, append(workInEachState(), saved)...)
 	_, stdout, stderr := call(t, connect, "explain", "job", "nightly-report")

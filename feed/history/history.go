@@ -3,8 +3,10 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -39,7 +41,7 @@ func RestoreFrom(store *forecast.Store, source forecast.Source, found []corev1.C
 		if c.Annotations[SourceAnnotation] != source.String() {
 			continue // of the same digest
 		}
-		if err := store.Restore(source, c.Annotations[v1alpha1.LocationAnnotation], c.BinaryData[DataKey], now); err != nil {
+		if err := restore(store, source, &c, now); err != nil {
 			problems = append(problems, fmt.Errorf("ConfigMap %s: %w", c.Name, err))
 			continue
 		}
@@ -48,10 +50,19 @@ func RestoreFrom(store *forecast.Store, source forecast.Source, found []corev1.C
 	return restored, errors.Join(problems...)
 }
 
+// restore gives one history to the store.
+func restore(store *forecast.Store, source forecast.Source, c *corev1.ConfigMap, now time.Time) error {
+	origin, err := readOrigin(c.Annotations[OriginAnnotation])
+	if err != nil {
+		return err
+	}
+	return store.Restore(source, c.Annotations[v1alpha1.LocationAnnotation], origin, c.BinaryData[DataKey], now)
+}
+
 // ConfigMap returns the ConfigMap with the history of a location, as the Save of its model has
 // encoded the history. The namespace is empty.
-func ConfigMap(source forecast.Source, location string, encoded []byte) *corev1.ConfigMap {
-	return &corev1.ConfigMap{
+func ConfigMap(source forecast.Source, location string, origin forecast.Origin, encoded []byte) *corev1.ConfigMap {
+	c := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        ConfigMapName(source, location),
 			Labels:      map[string]string{"app.kubernetes.io/name": "gridlatch", SourceLabel: Digest(source.String())},
@@ -59,6 +70,37 @@ func ConfigMap(source forecast.Source, location string, encoded []byte) *corev1.
 		},
 		BinaryData: map[string][]byte{DataKey: encoded},
 	}
+	if text := writeOrigin(origin); text != "" {
+		c.Annotations[OriginAnnotation] = text
+	}
+	return c
+}
+
+// writeOrigin writes the annotation [OriginAnnotation]; "" if nobody states the origin.
+func writeOrigin(origin forecast.Origin) string {
+	if origin == (forecast.Origin{}) {
+		return ""
+	}
+	text, _ := json.Marshal(origin) // it has strings only, which never fail
+	return string(text)
+}
+
+// readOrigin reads what writeOrigin has written.
+func readOrigin(text string) (origin forecast.Origin, err error) {
+	if text == "" {
+		return origin, nil
+	}
+	if err := json.Unmarshal([]byte(text), &origin); err != nil {
+		return origin, fmt.Errorf("annotation %s: %w", OriginAnnotation, err)
+	}
+	return origin, nil
+}
+
+// IsWritten reports whether a ConfigMap has the wanted history already.
+func IsWritten(existing, wanted *corev1.ConfigMap) bool {
+	return existing.Annotations[SourceAnnotation] == wanted.Annotations[SourceAnnotation] &&
+		existing.Annotations[OriginAnnotation] == wanted.Annotations[OriginAnnotation] &&
+		bytes.Equal(existing.BinaryData[DataKey], wanted.BinaryData[DataKey])
 }
 
 // ConfigMapName returns the name of the ConfigMap with the history of a location.
@@ -73,12 +115,15 @@ func Digest(s string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// The label and the annotation of a ConfigMap with a history.
+// The label and the annotations of a ConfigMap with a history.
 const (
 	// SourceLabel is the label with the digest of the forecast's source.
 	SourceLabel = v1alpha1.Prefix + "history-of"
 	// SourceAnnotation is the annotation with the forecast's source.
 	SourceAnnotation = v1alpha1.Prefix + "source"
+	// OriginAnnotation is the annotation with the forecast's origin: the provider, the zone and the
+	// signal, in JSON. It is absent if nobody states the origin.
+	OriginAnnotation = v1alpha1.Prefix + "origin"
 )
 
 // LastWritten returns when an object was created or last updated, by its managed fields, and never

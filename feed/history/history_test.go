@@ -56,7 +56,7 @@ func saved(t *testing.T, source forecast.Source, locations ...string) []client.O
 		if err != nil {
 			t.Fatal(err)
 		}
-		object := ConfigMap(source, location, encoded)
+		object := ConfigMap(source, location, forecast.Origin{}, encoded)
 		object.Namespace = namespace
 		objects = append(objects, object)
 	}
@@ -131,7 +131,7 @@ func TestAConfigMapSaysOfWhatItIs(t *testing.T) {
 	names := map[string]bool{}
 	for _, s := range []forecast.Source{source, other, strange} {
 		for _, location := range []string{"", "CAISO_NORTH", "Zürich / Süd", strings.Repeat("y", 253)} {
-			c := ConfigMap(s, location, []byte("learned"))
+			c := ConfigMap(s, location, forecast.Origin{}, []byte("learned"))
 			if problems := validation.IsDNS1123Subdomain(c.Name); len(problems) > 0 || !strings.HasPrefix(c.Name, "gridlatch-history-") {
 				t.Errorf("the API server refuses the name %q: %q", c.Name, problems)
 			}

@@ -43,7 +43,7 @@ func remember(t *testing.T, c *env.Cluster, last time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := history.ConfigMap(theForecast(), location, encoded)
+	configMap := history.ConfigMap(theForecast(), location, forecast.Origin{}, encoded)
 	configMap.Namespace = "gridlatch-system"
 	create(t, c, configMap)
 }
@@ -121,7 +121,7 @@ func TestWhatWasLearnedIsSavedWhenTheControllerStops(t *testing.T) {
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	saved := history.ConfigMap(theForecast(), location, nil)
+	saved := history.ConfigMap(theForecast(), location, forecast.Origin{}, nil)
 	saved.Namespace = "gridlatch-system"
 	held := &corev1.ConfigMap{}
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(saved), held); err != nil {

@@ -266,7 +266,7 @@ func TestAReleaseThatDoesNotFitDropsItsNotes(t *testing.T) {
 
 func TestGridlatchMayDeleteItsHistoriesAndNothingElse(t *testing.T) {
 	self, _ := clientOf(t, env.Namespace, "gridlatch")
-	history := history.ConfigMap(forecast.ParseSource("a/b/c"), location, nil)
+	history := history.ConfigMap(forecast.ParseSource("a/b/c"), location, forecast.Origin{}, nil)
 	history.Namespace = env.Namespace
 	other := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.Namespace, Name: "somebodys"}}
 	create(t, cluster, history, other)

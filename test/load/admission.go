@@ -111,7 +111,7 @@ func newWebhook(now time.Time) (*webhook.Webhook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read forecast: %w", err)
 	}
-	policies := policy.Policies{Reader: objects{v1alpha1.Default()}, Clock: clock.RealClock{}}
+	policies := policy.Policies{Reader: objects{v1alpha1.Default()}, Clock: clock.RealClock{}, Namespace: "gridlatch-system"}
 	rules, err := policies.Get(context.Background(), "")
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func TestConditionsThatAreProblemsAreTold(t *testing.T) {
 		condition(v1alpha1.ConditionReady, metav1.ConditionTrue), condition(v1alpha1.ConditionForecastUsable, metav1.ConditionFalse),
 		condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionTrue), condition(v1alpha1.ConditionReleasesFailing, metav1.ConditionFalse),
 	}}}
-	if diff := cmp.Diff([]string{"ForecastUsable is False", "ReleasesFailing is True"}, reported(policy).Problems); diff != "" {
+	if diff := cmp.Diff([]string{"ForecastUsable is False", "ReleasesFailing is True"}, (&Cluster{}).reported(policy).Problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 }

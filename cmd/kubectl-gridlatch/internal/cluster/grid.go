@@ -37,7 +37,7 @@ func (c *Cluster) readGrid(ctx context.Context, name string, now time.Time, edit
 	g := &grid{}
 	reader := &policyReader{Reader: c.API, edit: edit}
 	var err error
-	if g.policy, err = (policy.Policies{Reader: reader, Clock: clock(now), Nodes: &policy.Nodes{Reader: c.API}}).Get(ctx, name); err != nil {
+	if g.policy, err = (policy.Policies{Reader: reader, Clock: clock(now), Namespace: c.System, Nodes: &policy.Nodes{Reader: c.API}}).Get(ctx, name); err != nil {
 		return nil, withRole(err)
 	}
 	g.isShipped = reader.isShipped

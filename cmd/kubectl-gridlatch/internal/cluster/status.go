@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // Status says what Gridlatch holds, and what starts next.
@@ -100,7 +100,7 @@ func (c *Cluster) addPolicies(ctx context.Context, s *Status, held groups) error
 	}
 	byName := map[string]*PolicyStatus{}
 	for i := range list.Items {
-		p := reported(&list.Items[i])
+		p := c.reported(&list.Items[i])
 		byName[p.Name] = p
 	}
 	if byName[v1alpha1.DefaultPolicy] == nil && !isForbidden {
@@ -146,13 +146,11 @@ func (p *PolicyStatus) count(g *group) {
 }
 
 // reported returns what the controller says of a policy.
-func reported(object *v1alpha1.CarbonPolicy) *PolicyStatus {
-	key := object.Spec.Forecast.ConfigMap
-	source := forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key}
-	p := &PolicyStatus{Name: object.Name, Source: source.String(), Locations: object.Status.Locations}
-	for _, c := range object.Status.Conditions {
-		if complains(c) {
-			p.Problems = append(p.Problems, c.Message)
+func (c *Cluster) reported(object *v1alpha1.CarbonPolicy) *PolicyStatus {
+	p := &PolicyStatus{Name: object.Name, Source: policy.SourceOf(object, c.System).String(), Locations: object.Status.Locations}
+	for _, condition := range object.Status.Conditions {
+		if complains(condition) {
+			p.Problems = append(p.Problems, condition.Message)
 		}
 	}
 	if len(object.Status.Conditions) == 0 {

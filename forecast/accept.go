@@ -1,0 +1,139 @@
+package forecast
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// merge accepts the good locations of a document. The error tells which are not good.
+func (s *Snapshot) merge(document Document, now time.Time) error {
+	locations := document.locations()
+	if len(locations) == 0 {
+		s.problem = "forecast has no locations"
+		return errors.New(s.problem)
+	}
+	var refused []error
+	for _, location := range locations {
+		if err := s.accept(location, document, now); err != nil {
+			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
+		}
+	}
+	if len(refused) < len(locations) {
+		s.markNewest(document, now)
+	}
+	return errors.Join(refused...)
+}
+
+// accept takes what a document says of a location. The error says why the forecast was refused.
+func (s *Snapshot) accept(location string, document Document, now time.Time) error {
+	details, isDescribed := document.Details[location]
+	kept, isKnown := s.kept[location]
+	hasSameOrigin := isKnown && kept.Details.Origin == details.Origin
+	if !hasSameOrigin {
+		kept = newKept(location)
+	}
+	kept.Details = details
+	observed := kept.observe(document.Actuals[location], now)
+	if observed.Doubt != "" {
+		observed.Doubt = "actual intensities: " + observed.Doubt
+	}
+	received, err := kept.receive(document, now)
+	s.note(location, observed, nil)
+	s.note(location, received, err)
+	if hasSameOrigin || isDescribed && !isKnown || !observed.Believed.IsEmpty() || !received.Believed.IsEmpty() {
+		s.kept[location] = kept
+	}
+	return err
+}
+
+// note adds what is not believed, or else why a forecast was refused.
+func (s *Snapshot) note(location string, v Verdict, err error) {
+	s.doubted += v.Doubted
+	switch {
+	case v.Doubt != "":
+		s.doubt, s.problem = appendProblem(s.doubt, location, v.Doubt), appendProblem(s.problem, location, v.Doubt)
+	case err != nil:
+		s.problem = appendProblem(s.problem, location, err.Error())
+	}
+}
+
+// appendProblem adds what is wrong with a location to a sentence.
+func appendProblem(sentence, location, more string) string {
+	return strings.TrimPrefix(fmt.Sprintf("%s; location %q: %s", sentence, location, more), "; ")
+}
+
+// newKept returns what is kept of a location that is new.
+func newKept(location string) keptForecast {
+	return keptForecast{Forecast: Forecast{Location: location, Model: &Model{}}}
+}
+
+// observe tells the model the actual intensities of a document, if there are any.
+func (k *keptForecast) observe(actuals *Series, now time.Time) Verdict {
+	if actuals.IsEmpty() {
+		return Verdict{}
+	}
+	k.rewind(actuals.Start(), now)
+	return k.Model.ObserveAll(actuals, now)
+}
+
+// receive takes the forecast of a document, if the document has one. The error says why the forecast
+// was refused.
+func (k *keptForecast) receive(document Document, now time.Time) (Verdict, error) {
+	offered, ok := document.Series[k.Location]
+	if !ok {
+		return Verdict{}, nil
+	}
+	if err := k.checkOffer(offered, now); err != nil {
+		return Verdict{}, err
+	}
+	issued := document.IssuedAt(k.Location)
+	known := issued
+	if issued.IsZero() || issued.After(now) {
+		known = now
+	}
+	k.rewind(offered.Start(), now)
+	v := k.Model.Receive(offered, known)
+	k.from, k.until = document.span(k.Location)
+	k.until = earlier(k.until, now.Add(freshFor)) // a forecast beyond that is stale
+	if v.Believed.IsEmpty() {
+		return v, errors.New(v.Doubt)
+	}
+	k.course = k.course.next(v.Believed, known, now)
+	k.Series, k.Issued = k.course.Series, issued
+	return v, nil
+}
+
+// rewind sets the model back if the clock was ahead of now. If a document begins far ahead of now,
+// the clock is wrong now, and far behind.
+func (k *keptForecast) rewind(begins, now time.Time) {
+	if !begins.After(now.Add(maxNextDayAhead)) {
+		k.Model.rewind(now)
+	}
+}
+
+// locations returns the sorted names of all locations of which the document says something.
+func (d Document) locations() []string {
+	all := map[string]bool{}
+	for location := range d.Series {
+		all[location] = true
+	}
+	for location := range d.Actuals {
+		all[location] = true
+	}
+	for location := range d.Details {
+		all[location] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// has reports whether the document says something of a location.
+func (d Document) has(location string) bool {
+	_, hasForecast := d.Series[location]
+	_, hasActuals := d.Actuals[location]
+	_, hasDetails := d.Details[location]
+	return hasForecast || hasActuals || hasDetails
+}
