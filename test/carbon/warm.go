@@ -38,14 +38,11 @@ func preparations() []preparation {
 	}
 }
 
-// toldModel returns a new model that knows the actual intensities of the weeks before an instant.
+// toldModel returns a new model that knows the actual intensities of the weeks before an instant, as
+// after the first document of the exporter.
 func (r region) toldModel(at time.Time) *forecast.Model {
 	m := &forecast.Model{}
-	for _, slot := range r.actuals.Series.Slots() {
-		if slot.End.After(at.Add(-providerPast)) && slot.Start.Before(at) {
-			m.Observe(slot)
-		}
-	}
+	m.ObserveAll(r.actuals.Series, at)
 	return m
 }
 
