@@ -17,7 +17,8 @@ import (
 
 const (
 	// jitterShare is the share of a provider's rhythm over which clusters spread their questions.
-	jitterShare = 0.25
+	// delayShare is the share that a provider has to make its values, since its clock may be behind.
+	jitterShare, delayShare = 0.25, 1.0 / 60
 	// maxFailuresInARow ends a round: a provider that does not answer is not asked for 60 more zones.
 	maxFailuresInARow = 3
 	// refusedPause is how long a provider is left alone that has refused the key, unless the Secret
@@ -50,6 +51,7 @@ type asker struct {
 	problem     string // why nobody can be asked
 	books       map[string]*book
 	zones       map[string]*zone
+	hasNews     bool // since the ConfigMaps were written
 }
 
 // newAsker makes an asker without targets.
@@ -110,7 +112,7 @@ func (a *asker) step(ctx context.Context) time.Time {
 	a.findKey(ctx)
 	a.ask(ctx, a.dueZones(func(z *zone) *question { return &z.expected }), a.askForecast)
 	a.ask(ctx, a.dueZones(func(z *zone) *question {
-		if z.actuals.IsEmpty() {
+		if !z.hasPast() {
 			return nil // the newest part of the past comes first
 		}
 		return &z.recent
@@ -187,7 +189,8 @@ func (a *asker) endsRound(err error) bool {
 // nextRound returns when the provider has new values.
 func (a *asker) nextRound(now time.Time) time.Time {
 	rhythm := a.description.Rhythm
-	return now.Truncate(rhythm).Add(rhythm + time.Duration(a.exporter.jitter()*jitterShare*float64(rhythm)))
+	delay := (delayShare + a.exporter.jitter()*jitterShare) * float64(rhythm)
+	return now.Truncate(rhythm).Add(rhythm + time.Duration(delay))
 }
 
 func (a *asker) askForecast(ctx context.Context, z *zone) error {
@@ -237,6 +240,7 @@ func (a *asker) settle(note func(now time.Time), err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	note(a.exporter.Clock.Now())
+	a.hasNews = true
 	return err
 }
 
@@ -275,29 +279,36 @@ func (a *asker) makeProvider(ctx context.Context, k key) {
 	if k.problem != a.problem {
 		log.FromContext(ctx).Info("looked for a provider", "provider", a.source.kind, "secret", a.source.secret, "problem", k.problem)
 	}
+	a.hasNews = a.hasNews || k.problem != a.problem || made != nil
 	a.provider, a.problem, a.keyVersion = nil, k.problem, k.version
 	if k.problem != "" {
 		return
 	}
 	a.provider, a.description, a.notBefore = made, made.Describe(), time.Time{}
 	for _, z := range a.zones {
-		if a.usedKey != "" && a.usedKey != k.version {
-			z.expected.due, z.recent.due, z.past.due = time.Time{}, time.Time{}, time.Time{}
+		if now := a.exporter.Clock.Now(); a.usedKey != "" && a.usedKey != k.version {
+			z.expected.due, z.recent.due, z.past.due = now, now, now
 		}
 	}
 	a.usedKey = k.version
 	a.checkOrigins()
 }
 
-// checkOrigins makes zones forget what comes from elsewhere.
+// checkOrigins makes zones forget what comes from elsewhere. What an earlier run has learned is
+// asked for again in the next round.
 func (a *asker) checkOrigins() {
 	if a.provider == nil {
 		return
 	}
 	for _, z := range a.zones {
-		origin := forecast.Origin{Provider: a.description.Source, Zone: z.name, Signal: a.description.Signal, IsMadeUp: a.description.IsMadeUp}
-		if z.origin != origin {
-			z.forget(origin)
+		z.belongTo(forecast.Origin{
+			Provider: a.description.Source, Zone: z.name, Signal: a.description.Signal, IsMadeUp: a.description.IsMadeUp,
+		}, a.description.Attribution)
+		if z.expected.due.IsZero() && !z.forecast.IsEmpty() {
+			z.expected.due = a.nextRound(z.issued)
+		}
+		if z.recent.due.IsZero() && !z.actuals.IsEmpty() {
+			z.recent.due = a.nextRound(z.actuals.End())
 		}
 	}
 }
@@ -326,7 +337,7 @@ func (a *asker) nextLook() time.Time {
 	}
 	for _, z := range a.zones {
 		due := z.expected.due
-		if !z.actuals.IsEmpty() {
+		if z.hasPast() {
 			due = earlier(due, z.recent.due)
 		}
 		due = earlier(due, z.past.due)
@@ -353,7 +364,7 @@ func (a *asker) message(b *book) string {
 	}
 	first, others := "", 0
 	for _, p := range b.places {
-		text := a.zones[p.zone].details("").Problem
+		text := a.zones[p.zone].details().Problem
 		switch {
 		case text == "":
 		case first == "":

@@ -36,7 +36,7 @@ type book struct {
 
 	// isOpen reports whether the ConfigMap was read. It is not written before.
 	isOpen bool
-	// isUnwritten reports whether the last write has failed.
+	// isUnwritten reports whether there has been no write, or the last one has failed.
 	isUnwritten bool
 	// version is the resourceVersion of the ConfigMap as it should be.
 	version string
@@ -60,7 +60,7 @@ func (a *asker) openBooks(ctx context.Context) {
 			continue
 		}
 		a.mu.Lock()
-		b.isOpen = true
+		b.isOpen, b.isUnwritten = true, true
 		a.restore(document)
 		a.checkOrigins()
 		a.mu.Unlock()
@@ -69,15 +69,13 @@ func (a *asker) openBooks(ctx context.Context) {
 
 // restore takes over what a ConfigMap has of zones of which nothing is known yet.
 func (a *asker) restore(document forecast.Document) {
-	now := a.exporter.Clock.Now()
 	for location, details := range document.Details {
 		z, ok := a.zones[details.Origin.Zone]
 		if !ok || !z.forecast.IsEmpty() || !z.actuals.IsEmpty() {
 			continue
 		}
-		z.origin, z.issued, z.lacksForecast = details.Origin, details.Issued, details.LacksForecast
+		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
 		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
-		z.askedFrom = now
 	}
 }
 
@@ -103,9 +101,15 @@ func (a *asker) writeAll(ctx context.Context) {
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	a.mu.Lock()
-	books := maps.Clone(a.books)
+	var unwritten []*book
+	for _, b := range a.books {
+		if a.hasNews || b.isUnwritten {
+			unwritten = append(unwritten, b)
+		}
+	}
+	a.hasNews = false
 	a.mu.Unlock()
-	for _, b := range books {
+	for _, b := range unwritten {
 		a.write(ctx, b)
 	}
 }
@@ -138,7 +142,7 @@ func (a *asker) document(b *book) forecast.Document {
 		if z.origin == (forecast.Origin{}) {
 			continue // nobody was asked yet
 		}
-		d.Details[p.location] = z.details(a.description.Attribution)
+		d.Details[p.location] = z.details()
 		if !z.forecast.IsEmpty() {
 			d.Series[p.location] = z.forecast
 		}

@@ -51,6 +51,8 @@ type Exporter struct {
 	running map[source]*runningAsker
 	advised []target // that no asker can write
 
+	before map[string]target // by policy, of the last look
+
 	foreign foreignForecast
 }
 

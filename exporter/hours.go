@@ -41,6 +41,17 @@ func hours(s *forecast.Series, now time.Time) []forecast.Slot {
 	return whole
 }
 
+// begunHour returns the hour of now if the last slot of a series speaks of it from its beginning to
+// now, and an empty slot otherwise.
+func begunHour(s *forecast.Series, now time.Time) forecast.Slot {
+	start := now.UTC().Truncate(actualsWidth)
+	value, ok := s.At(start)
+	if next, more := s.NextBoundary(start); !ok || !more || next.Before(s.End()) {
+		return forecast.Slot{}
+	}
+	return forecast.Slot{Start: start, End: start.Add(actualsWidth), Intensity: math.Round(value*100) / 100}
+}
+
 // unknownHours returns the first and the last unknown instant between two instants, to the hour, and
 // how much is unknown.
 func unknownHours(s *forecast.Series, from, to time.Time) (first, last time.Time, unknown time.Duration) {

@@ -60,10 +60,25 @@ func (e *Exporter) targets(ctx context.Context) ([]target, error) {
 		}
 		targets = append(targets, targetOf(p, regions))
 	}
-	if e.wantsForecastByRegion(ctx, ofDefault) && nodes > 0 {
+	if e.wantsForecastByRegion(ctx, ofDefault) {
 		targets = append(targets, targetByRegion(regions))
 	}
-	return targets, nil
+	return e.withoutNodes(targets, nodes), nil
+}
+
+// withoutNodes returns the targets of the last look in place of those that cannot be told now, because
+// a cluster has no nodes for a while.
+func (e *Exporter) withoutNodes(targets []target, nodes int) []target {
+	now := map[string]target{}
+	for i, t := range targets {
+		before, ok := e.before[t.policy]
+		if isSame := t.policy == "" || before.source == t.source; ok && isSame && nodes == 0 && t.advice != "" {
+			targets[i] = before
+		}
+		now[t.policy] = targets[i]
+	}
+	e.before = now
+	return targets
 }
 
 // targetOf returns the target of a policy with a provider.
@@ -83,24 +98,21 @@ func targetOf(p *v1alpha1.CarbonPolicy, regions []string) target {
 		t.places = []place{{}}
 		return t
 	}
-	zone, advice := onlyZone(t.source.kind, regions)
-	if advice != "" {
-		t.advice = advice + ": list the zones of the provider in spec.locations of the CarbonPolicy " + p.Name
+	zone, problem := countryOfUK, ""
+	if t.source.kind != provider.TypeUKCarbonIntensity {
+		zone, problem = onlyZone(t.source.kind, regions)
+	}
+	if problem != "" {
+		t.advice = problem + ": list the zones of the provider in spec.locations of the CarbonPolicy " + p.Name
 		return t
 	}
 	t.places = []place{{zone, zone}}
 	return t
 }
 
-// onlyZone returns the provider's zone in which all regions are, or says why there is none.
-func onlyZone(of provider.Type, regions []string) (zone, advice string) {
-	switch {
-	case of == provider.TypeUKCarbonIntensity:
-		return countryOfUK, ""
-	case len(regions) == 0:
-		return "", "no node has the label " + corev1.LabelTopologyRegion
-	}
-	var zones, uncovered []string
+// zonesOf returns the zones of a provider in which regions are, and the regions of which no zone is
+// known.
+func zonesOf(of provider.Type, regions []string) (zones, uncovered []string) {
 	for _, name := range regions {
 		r, _ := region.Find(name)
 		zone := r.Zones[string(of)]
@@ -113,11 +125,19 @@ func onlyZone(of provider.Type, regions []string) (zone, advice string) {
 			zones = append(zones, zone)
 		}
 	}
+	return zones, uncovered
+}
+
+// onlyZone returns the provider's zone in which all regions are, or says why there is none.
+func onlyZone(of provider.Type, regions []string) (zone, problem string) {
+	zones, uncovered := zonesOf(of, regions)
 	switch {
+	case len(regions) == 0:
+		return "", "no node has the label " + corev1.LabelTopologyRegion
 	case len(uncovered) > 0:
-		return "", "Gridlatch knows no zone of " + string(of) + " for the region " + list(uncovered) + " of the nodes"
+		return "", fmt.Sprintf("no zone of %s is known for the region %s of the nodes", of, list(uncovered))
 	case len(zones) > 1:
-		return "", "the nodes are in several zones of " + string(of) + ", " + list(zones)
+		return "", fmt.Sprintf("the nodes are in several zones of %s: %s", of, list(zones))
 	}
 	return zones[0], ""
 }
@@ -125,37 +145,33 @@ func onlyZone(of provider.Type, regions []string) (zone, advice string) {
 // targetByRegion returns the target for a cluster whose policies name no provider. A provider without
 // a key covers all regions, or the advice says what to do.
 func targetByRegion(regions []string) target {
-	const remedy = ": name a provider in spec.forecast.provider of the CarbonPolicy " + v1alpha1.DefaultPolicy + ", and its zones in spec.locations"
-	var zones []string
-	for _, of := range []provider.Type{provider.TypeUKCarbonIntensity, provider.TypeEnergyCharts} {
-		var covered []string
-		for _, name := range regions {
-			if r, ok := region.Find(name); ok && r.Zones[string(of)] != "" && !slices.Contains(covered, r.Zones[string(of)]) {
-				covered = append(covered, r.Zones[string(of)])
-			} else if !ok || r.Zones[string(of)] == "" {
-				covered = append(covered, "")
-			}
-		}
-		if len(covered) == 1 && covered[0] != "" {
-			return target{source: source{kind: of}, places: []place{{covered[0], covered[0]}}}
-		}
-		zones = append(zones, covered...)
+	advice := func(format string, values ...any) target {
+		return target{advice: fmt.Sprintf(format, values...) + ": name a provider in spec.forecast.provider of the CarbonPolicy " + v1alpha1.DefaultPolicy + ", and its zones in spec.locations"}
 	}
-	switch unknown := slices.IndexFunc(regions, func(name string) bool { _, ok := region.Find(name); return !ok }); {
-	case len(regions) == 0:
-		return target{advice: "Gridlatch cannot tell where the nodes are, because none has the label " + corev1.LabelTopologyRegion + remedy}
-	case unknown >= 0:
-		return target{advice: "Gridlatch does not know the region " + strconv.Quote(regions[unknown]) + " of the nodes" + remedy}
-	case len(regions) > 1 && !slices.Contains(zones, ""):
-		return target{advice: "the nodes are in several zones of the grid" + remedy}
+	if len(regions) == 0 {
+		return advice("no node has the label %s, which tells where the nodes are", corev1.LabelTopologyRegion)
 	}
-	return target{advice: "no provider without a key has forecasts for the nodes in " + list(regions) + remedy}
+	for _, name := range regions {
+		if _, ok := region.Find(name); !ok {
+			return advice("the region %q of the nodes is not in Gridlatch's table of regions", name)
+		}
+	}
+	for _, of := range []provider.Type{provider.TypeUKCarbonIntensity, provider.TypeEnergyCharts} { // without a key, with forecasts
+		zones, uncovered := zonesOf(of, regions)
+		switch {
+		case len(uncovered) == 0 && len(zones) == 1:
+			return target{source: source{kind: of}, places: []place{{zones[0], zones[0]}}}
+		case len(uncovered) == 0:
+			return advice("the nodes are in several zones of the grid: %s", list(zones))
+		}
+	}
+	return advice("no provider without a key has forecasts for all nodes, which are in %s", list(regions))
 }
 
 // list names the first few.
 func list(names []string) string {
 	if len(names) > maxListed {
-		return strings.Join(names[:maxListed], ", ") + " and " + countOf(len(names)-maxListed, "more", "more")
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
 	}
 	return strings.Join(names, ", ")
 }

@@ -32,11 +32,15 @@ type zone struct {
 	name string
 	// origin tells where all series come from.
 	origin        forecast.Origin
+	attribution   string
 	forecast      *forecast.Series
 	issued        time.Time
 	lacksForecast bool
 	// actuals has slots of an hour.
 	actuals *forecast.Series
+	// begun has an hour that has not ended when the provider spoke of the whole of it. Some plans have
+	// nothing else.
+	begun forecast.Slot
 
 	// expected asks for the forecast, recent for the newest actual intensities, and past for older ones.
 	expected, recent, past question
@@ -44,9 +48,12 @@ type zone struct {
 	askedFrom time.Time
 }
 
-// forget drops what is known of another origin.
-func (z *zone) forget(origin forecast.Origin) {
-	*z = zone{name: z.name, origin: origin}
+// belongTo drops what is known if the origin is another one.
+func (z *zone) belongTo(origin forecast.Origin, attribution string) {
+	if z.origin != origin {
+		*z = zone{name: z.name, origin: origin}
+	}
+	z.attribution = attribution
 }
 
 // receiveForecast takes over a forecast.
@@ -92,11 +99,14 @@ func (z *zone) missForecast(err error, now time.Time) {
 	}
 }
 
+// hasPast reports whether the provider has said something of the past.
+func (z *zone) hasPast() bool { return !z.actuals.IsEmpty() || z.begun != forecast.Slot{} }
+
 // recentFrom returns since when actual intensities are asked for.
 func (z *zone) recentFrom(now time.Time) time.Time {
 	end := z.actuals.End()
-	from := end.Add(-overlap)
-	if limit := now.Add(-recentPast); from.Before(limit) && !end.Before(limit) {
+	from, limit := end.Add(-overlap), now.Add(-recentPast)
+	if z.actuals.IsEmpty() || from.Before(limit) && !end.Before(limit) {
 		return limit
 	}
 	return from
@@ -106,6 +116,10 @@ func (z *zone) recentFrom(now time.Time) time.Time {
 func (z *zone) receiveRecent(r provider.Reading, now, next time.Time) {
 	z.recent.succeed(next, readingProblem(r))
 	z.addActuals(r.Series, now)
+	if r.Incomplete != nil && !lasts(r.Incomplete) { // there is a gap before what came
+		z.askedFrom = time.Time{}
+		z.past.fail(now, firstPastPause, maxPastPause, problemOf(r.Incomplete))
+	}
 }
 
 // missRecent notes that there are no new actual intensities.
@@ -123,6 +137,12 @@ func (z *zone) missRecent(err error, now time.Time) {
 // addActuals takes over actual intensities. Newer ones replace what was known of the same hours.
 func (z *zone) addActuals(s *forecast.Series, now time.Time) {
 	newer := hours(s, now)
+	if begun := z.begun; begun.End.After(newestEnd(newer)) && begun.Start.Before(begun.End) && !begun.End.After(now) {
+		newer = append(newer, begun)
+	}
+	if begun := begunHour(s, now); begun != (forecast.Slot{}) || !z.begun.End.After(now) {
+		z.begun = begun
+	}
 	known := slices.DeleteFunc(z.actuals.Slots(), func(slot forecast.Slot) bool {
 		_, isReplaced := slices.BinarySearchFunc(newer, slot.Start, func(a forecast.Slot, at time.Time) int { return a.Start.Compare(at) })
 		return isReplaced
@@ -132,12 +152,19 @@ func (z *zone) addActuals(s *forecast.Series, now time.Time) {
 	z.actuals = forecast.NewSeries(slices.DeleteFunc(all.Slots(), func(slot forecast.Slot) bool { return slot.Start.Before(oldest) }))
 }
 
+func newestEnd(slots []forecast.Slot) time.Time {
+	if len(slots) == 0 {
+		return time.Time{}
+	}
+	return slots[len(slots)-1].End
+}
+
 // nextPast returns the newest part of the past that is worth asking for; isDone is true if there is
 // none. What is known is not asked for again.
 func (z *zone) nextPast(now time.Time) (from, to time.Time, isDone bool) {
 	oldest := now.Add(-retention).Truncate(actualsWidth)
 	if z.askedFrom.IsZero() {
-		z.askedFrom = now
+		z.askedFrom = now.Truncate(actualsWidth).Add(actualsWidth) // parts end with an hour
 	}
 	for z.askedFrom.After(oldest) {
 		from, to = z.askedFrom.Add(-pastPage), z.askedFrom
@@ -184,13 +211,13 @@ func (z *zone) missPast(err error, now time.Time) {
 }
 
 // details returns what a document says of the zone.
-func (z *zone) details(attribution string) forecast.Details {
-	d := forecast.Details{Origin: z.origin, Attribution: attribution, LacksForecast: z.lacksForecast}
+func (z *zone) details() forecast.Details {
+	d := forecast.Details{Origin: z.origin, Attribution: z.attribution, LacksForecast: z.lacksForecast}
 	if !z.forecast.IsEmpty() {
 		d.Issued = z.issued
 	}
 	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text)
-	if d.Problem == "" && z.actuals.IsEmpty() {
+	if d.Problem == "" && !z.hasPast() {
 		d.Problem = z.past.problem.text
 	}
 	return d

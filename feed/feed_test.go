@@ -32,7 +32,7 @@ func TestFeedFollowsWhatItIsToldOf(t *testing.T) {
 	clock, store := clocktesting.NewFakePassiveClock(t0), &forecast.Store{}
 	feed := &Feed{
 		Clientset: fake.NewClientset(), Store: store, Clock: clock, Memory: &Memory{Clientset: fake.NewClientset(), Store: store},
-		Policies: policy.Policies{Reader: ctrlfake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock},
+		Policies: policy.Policies{Reader: ctrlfake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Namespace: "gridlatch-system"},
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -77,7 +77,7 @@ func startFeed(t *testing.T, api kubernetes.Interface, changed chan event.TypedG
 	feed := &Feed{
 		Clientset: api, Store: store, Clock: clock,
 		Memory:   &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store, Clock: clock},
-		Policies: policy.Policies{Reader: ctrlfake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock},
+		Policies: policy.Policies{Reader: ctrlfake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock, Namespace: "gridlatch-system"},
 		Changed:  []chan<- event.TypedGenericEvent[forecast.Source]{changed, make(chan event.TypedGenericEvent[forecast.Source])},
 	}
 	if err := feed.Ready(); err == nil {

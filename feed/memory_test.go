@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,4 +223,61 @@ func TestWhatHasNotBeenReadIsNotWritten(t *testing.T) {
 func forecastOf(store *forecast.Store) *forecast.Model {
 	f, _ := store.Snapshot(origin).Forecast("X")
 	return f.Model
+}
+
+func TestAHistoryIsSavedWithItsOriginAndServesThatOriginOnly(t *testing.T) {
+	provider := forecast.Origin{Provider: "Energy-Charts", Zone: "de", Signal: forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}}
+	var slots []forecast.Slot
+	for hour := -30 * 24; hour < 0; hour++ {
+		start := t0.Add(time.Duration(hour) * time.Hour)
+		slots = append(slots, forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: 300 + 50*math.Sin(float64(hour)/4)})
+	}
+	document := forecast.Document{
+		Actuals: map[string]*forecast.Series{"X": forecast.NewSeries(slots)},
+		Details: map[string]forecast.Details{"X": {Origin: provider, LacksForecast: true}},
+	}
+	store := &forecast.Store{}
+	if err := store.Offer(origin, document, t0); err != nil {
+		t.Fatal(err)
+	}
+	api := fake.NewClientset()
+	memory := &Memory{Clientset: api, Namespace: "gridlatch-system", Store: store}
+	memory.Recall(t.Context(), origin, t0)
+	memory.save(t.Context())
+	held, err := api.CoreV1().ConfigMaps("gridlatch-system").Get(t.Context(), history.ConfigMapName(origin, "X"), metav1.GetOptions{})
+	if want := `{"provider":"Energy-Charts","zone":"de","signal":{"kind":"Average","emissionFactors":"LifeCycle"}}`; err != nil || held.Annotations[history.OriginAnnotation] != want {
+		t.Fatalf("the annotation is %q (%v)", held.Annotations[history.OriginAnnotation], err)
+	}
+
+	marginal := provider
+	marginal.Signal.Kind = forecast.Marginal
+	newest := forecast.NewSeries(slots[len(slots)-2:])
+	for name, tt := range map[string]struct {
+		offered forecast.Origin
+		learned bool
+	}{"the same": {provider, true}, "another signal": {marginal, false}, "none": {forecast.Origin{}, false}} {
+		t.Run(name, func(t *testing.T) {
+			restarted := &forecast.Store{}
+			(&Memory{Clientset: api, Namespace: "gridlatch-system", Store: restarted}).Recall(t.Context(), origin, t0)
+			next := forecast.Document{Actuals: map[string]*forecast.Series{"X": newest}, Details: map[string]forecast.Details{"X": {Origin: tt.offered}}}
+			if err := restarted.Offer(origin, next, t0); err != nil {
+				t.Fatal(err)
+			}
+			if got := predict(restarted).LearnedTime; (got > 25*24*time.Hour) != tt.learned {
+				t.Errorf("the model has learned from %s", got)
+			}
+		})
+	}
+
+	t.Run("the history of another origin is written in its place", func(t *testing.T) {
+		document.Details = map[string]forecast.Details{"X": {Origin: marginal}}
+		if err := store.Offer(origin, document, t0); err != nil {
+			t.Fatal(err)
+		}
+		memory.save(t.Context())
+		held, err := api.CoreV1().ConfigMaps("gridlatch-system").Get(t.Context(), history.ConfigMapName(origin, "X"), metav1.GetOptions{})
+		if err != nil || !strings.Contains(held.Annotations[history.OriginAnnotation], `"Marginal"`) {
+			t.Errorf("the annotation is %q (%v)", held.Annotations[history.OriginAnnotation], err)
+		}
+	})
 }

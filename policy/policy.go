@@ -21,6 +21,9 @@ type Policy struct {
 	Exists bool
 	// Source names the forecast in a forecast.Store.
 	Source forecast.Source
+	// Substitute names what is read, and kept under the name of Source, if the ConfigMap of Source
+	// does not exist. Substitute is zero if there is nothing else to read.
+	Substitute forecast.Source
 	// Problems names the parts of the spec and of its nodes that cannot be used. The rest of the
 	// spec applies.
 	Problems []string
@@ -43,6 +46,7 @@ type Policy struct {
 // the first location.
 func New(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, nodes *Nodes, now time.Time) *Policy {
 	p := &Policy{Name: object.Name, Exists: true, spec: object.Spec, Source: SourceOf(object, namespace)}
+	p.Substitute = substituteFor(p.Source, namespace)
 	p.readNumbers()
 	for i, l := range object.Spec.Locations {
 		if err := checkSelector(l.NodeSelector); err != nil {

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"fmt"
+
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
@@ -15,6 +17,29 @@ func SourceOf(object *v1alpha1.CarbonPolicy, namespace string) forecast.Source {
 	if object.Spec.Forecast.Provider != nil {
 		return forecast.Source{Namespace: namespace, Name: v1alpha1.ForecastConfigMap(object.Name), Key: exporterKey}
 	}
-	key := object.Spec.Forecast.ConfigMap
+	return sourceAt(object.Spec.Forecast.ConfigMap)
+}
+
+// sourceAt returns the source at a key of a ConfigMap.
+func sourceAt(key v1alpha1.ConfigMapKey) forecast.Source {
 	return forecast.Source{Namespace: key.Namespace, Name: key.Name, Key: key.Key}
+}
+
+// substituteFor returns what is read if the ConfigMap of a source does not exist, or the zero source.
+// Where nobody has said who brings the forecast, Gridlatch's own exporter asks a provider that needs
+// no key, by the region of the nodes.
+func substituteFor(source forecast.Source, namespace string) forecast.Source {
+	if source != sourceAt(v1alpha1.Default().Spec.Forecast.ConfigMap) {
+		return forecast.Source{}
+	}
+	return forecast.Source{Namespace: namespace, Name: v1alpha1.ForecastConfigMap(""), Key: exporterKey}
+}
+
+// MissingForecastError says that neither the ConfigMap of a source nor its substitute exists.
+type MissingForecastError struct{ Source forecast.Source }
+
+// Error says what is missing, and what to do.
+func (e *MissingForecastError) Error() string {
+	return fmt.Sprintf("ConfigMap %s/%s does not exist, and no provider is named: name a provider in spec.forecast.provider of the CarbonPolicy, or install a carbon-intensity exporter that writes the ConfigMap",
+		e.Source.Namespace, e.Source.Name)
 }

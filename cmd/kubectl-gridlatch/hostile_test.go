@@ -178,7 +178,11 @@ func hostileClusters(t *testing.T) map[string]func(*env) {
 }
 
 // files are the paths of files with hostile names and contents.
-type files struct{ forecast, several, elements, manifest, actual, header, cells, jobs, missing, plot string }
+// provider is the address of a hostile provider.
+type files struct {
+	forecast, several, elements, manifest, actual, header, cells, jobs, missing, plot string
+	provider                                                                          string
+}
 
 func hostileFiles(t *testing.T) files {
 	t.Helper()
@@ -214,7 +218,39 @@ func hostileFiles(t *testing.T) files {
 		jobs:     write("jobs", "arrival,duration,slack\n2021-07-30T18:00:00Z,\""+hostileText+"\",18h\n"),
 		missing:  filepath.Join(dir, "missing"+name, "x"),
 		plot:     filepath.Join(dir, name+".svg"),
+		provider: hostileProvider(t, quoted),
 	}
+}
+
+// hostileProvider returns the address of a provider that has some values among hostile ones, or
+// below /error only an error.
+func hostileProvider(t *testing.T, quoted []byte) string {
+	t.Helper()
+	whole := energyCharts(parse(t, evening))
+	return serveGrid(t, func(w http.ResponseWriter, r *http.Request) any {
+		if strings.HasPrefix(r.URL.Path, "/error") {
+			w.WriteHeader(http.StatusBadRequest)
+			return map[string]any{"message": json.RawMessage(quoted)}
+		}
+		document := whole(w, r).(map[string]any)
+		values, err := json.Marshal(document["co2eq"])
+		if err != nil {
+			t.Error(err)
+		}
+		text := string(quoted)
+		document["co2eq"] = json.RawMessage(strings.ReplaceAll(string(values), "[", "["+text+","))
+		document["unix_seconds"] = append([]any{json.RawMessage(text)}, anyOf(document["unix_seconds"].([]int64))...)
+		document["co2eq_forecast"] = append([]any{json.RawMessage(text)}, anyOf(document["co2eq_forecast"].([]*float64))...)
+		return document
+	}).URL
+}
+
+func anyOf[T any](values []T) []any {
+	all := make([]any, len(values))
+	for i, value := range values {
+		all[i] = value
+	}
+	return all
 }
 
 // commandLines returns arguments for each command.
@@ -237,12 +273,25 @@ func commandLines(f files) map[string][][]string {
 		"plan": {
 			nil, {"-o", "json"}, {"--policy", hostileText}, {"--location", hostileText}, {f.forecast}, {f.forecast, "-o", "json"}, {f.several}, {f.several, "--location", hostileText},
 			{f.several, "--location", hostileText + "x"}, {f.elements}, {f.manifest}, {f.missing}, {f.forecast, "--deadline", hostileText}, {"testdata/configmap.yaml", "--key", hostileText},
+			{"--provider", "energy-charts", "--zone", "DE", "--base-url", f.provider}, {"--provider", "energy-charts", "--zone", "DE", "--base-url", f.provider + "/error"},
+			{"--provider", "mock", "--zone", hostileText}, {"--provider", "mock", "--zone", hostileText, "-o", "json"},
 		},
 		"simulate": {
 			{"--actual", f.actual, "--cells", "--plot", f.plot}, {"--actual", f.actual, "-o", "json"}, {"--actual", f.header}, {"--actual", f.cells}, {"--actual", f.missing},
 			{"--actual", f.actual, "--jobs", f.jobs}, {"--actual", f.actual, "--policy", hostileText}, {"--actual", f.actual, "--starts", f.missing}, {"--actual", f.actual, "--forecast", f.cells},
 			{"--actual", f.actual, "--durations", hostileText}, {"--actual", f.actual, "--ceiling", hostileText}, {"--actual", f.actual, "--plot", hostileText},
+			{"--provider", "energy-charts", "--zone", "DE", "--since", "20d", "--base-url", f.provider}, {"--provider", "mock", "--zone", hostileText, "--since", "20d"},
 		},
+		"fetch": {
+			{"--provider", "mock", "--zone", hostileText, "--since", "3h"}, {"--provider", "mock", "--zone", hostileText, "--since", "3h", "-o", "json"},
+			{"--provider", "energy-charts", "--zone", "DE", "--since", "3h", "--base-url", f.provider},
+			{"--provider", "energy-charts", "--zone", "DE", "--forecast", "--base-url", f.provider, "-o", "json"},
+			{"--provider", "energy-charts", "--zone", hostileText, "--base-url", f.provider + "/error"},
+			{"--provider", hostileText}, {"--provider", "mock", "--region", hostileText}, {"--region", hostileText}, {"--provider", "mock", "--zone", "X", "--since", hostileText},
+			{"--provider", "energy-charts", "--zone", "X", "--base-url", hostileText}, {"--provider", "watttime", "--zone", "X", "--key-file", hostileText},
+			{"--provider", "mock", "--zone", "X", "--file", f.missing}, {"--provider", "mock", "--zone", "X", "-o", hostileText}, {"--provider", "mock", "--zone", "X", "--kind", hostileText},
+		},
+		"zones":      {nil, {"DE", "-o", "json"}, {"DE", "-o", "yaml"}, {hostileText}, {"-o", hostileText}},
 		"completion": {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}, {hostileText}},
 		"help":       {nil, {hostileText}},
 		"": {
@@ -302,7 +351,7 @@ func TestNoCommandLetsAStrangerWriteToTheTerminal(t *testing.T) {
 					t.Errorf("no calls of %s", command)
 				}
 				for _, args := range lines[command] {
-					if slices.Contains([]string{"simulate", "completion", "help"}, command) && name != noCluster {
+					if slices.Contains([]string{"simulate", "fetch", "zones", "completion", "help"}, command) && name != noCluster {
 						continue // it asks no cluster
 					}
 					if command != "" {
@@ -330,6 +379,7 @@ func scan(t *testing.T, connect func(*env), args []string) {
 	var stdout, stderr string
 	past := capture(t, func() {
 		code, stdout, stderr = call(t, func(e *env) {
+			asking()(e)
 			connect(e)
 			e.stdout = screen.New(e.stdout.Raw(), true)
 		}, args...)

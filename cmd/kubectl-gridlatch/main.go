@@ -5,8 +5,9 @@
 //
 // This package reads flags and sets exit codes. What the commands do is in the packages below:
 //
+//	fetch    asks a provider about a zone
 //	answer   when work would start, and by which forecast
-//	offline  plans by a forecast in a file
+//	offline  plans by a forecast in a file, or by what a provider says
 //	cluster  reads a cluster, and holds and releases work there
 //	replay   back-tests the planner on the past of a grid
 //	render   shows all that to people
@@ -40,6 +41,7 @@ import (
 const (
 	exitFailure = 1
 	exitUsage   = 2
+	exitPartial = 3
 )
 
 // unknownWidth is the width of a terminal that does not tell its own.
@@ -62,6 +64,10 @@ type env struct {
 	cluster func(connection) (*rest.Config, string, error)
 	// dial connects to it.
 	dial func(*rest.Config) (client.Client, error)
+	// getenv returns an environment variable. Keys of providers are there.
+	getenv func(string) string
+	// sleep waits between two requests to a provider; nil waits in real time.
+	sleep func(context.Context, time.Duration) error
 	// width of the terminal, in columns.
 	width int
 	// isLive says that stderr is a terminal, so that somebody can see progress.
@@ -76,7 +82,7 @@ func onThisMachine() env {
 	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return env{
 		stdin: os.Stdin, stdout: screen.New(os.Stdout, color), stderr: screen.New(os.Stderr, false),
-		now: time.Now, cluster: findCluster, dial: cluster.Dial, width: width,
+		now: time.Now, cluster: findCluster, dial: cluster.Dial, getenv: os.Getenv, width: width,
 		isLive: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
 }
@@ -86,6 +92,15 @@ type usageError struct{ error }
 
 // Unwrap returns what is wrong.
 func (e usageError) Unwrap() error { return e.error }
+
+// partialError says that a part of what was asked for is missing. The other part is printed.
+type partialError struct{ error }
+
+// Unwrap returns why the part is missing.
+func (e partialError) Unwrap() error { return e.error }
+
+// Error says that a part is missing, and why.
+func (e partialError) Error() string { return "only a part is there: " + e.error.Error() }
 
 // wrong returns the error for a flag: its name, its value, and what is allowed.
 func wrong(flag, value string, err error) error {
@@ -100,20 +115,21 @@ func run(ctx context.Context, e env, args []string) int {
 	root := newRoot(e)
 	root.SetArgs(args)
 	err := cmp.Or(root.ExecuteContext(ctx), e.stdout.Err())
-	var mistake usageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled):
 		e.stderr.Printf("interrupted\n")
 		return exitFailure
-	case errors.As(err, &mistake):
-		e.stderr.Printf("gridlatch: %v\n", err)
-		return exitUsage
-	default:
-		e.stderr.Printf("gridlatch: %v\n", err)
-		return exitFailure
 	}
+	e.stderr.Printf("gridlatch: %v\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[partialError](err); ok {
+		return exitPartial
+	}
+	return exitFailure
 }
 
 func newRoot(e env) *cobra.Command {
@@ -124,12 +140,14 @@ func newRoot(e env) *cobra.Command {
 
 Gridlatch holds Kubernetes Jobs and pods that can wait until the electricity grid is
 clean. These commands show what Gridlatch does and would do. They use the same planner.
-plan and simulate need no cluster. The other commands find the cluster as kubectl does.
+plan, simulate, fetch and zones need no cluster. The other commands find the cluster as
+kubectl does.
 
 Exit codes:
   0  the command has done what was asked
   1  something has failed; the last line says what
   2  the command line is wrong; nothing was done
+  3  a provider gave only a part of the past; fetch has printed this part
 
 kubectl completes the names of held work if the PATH has an executable file named
 kubectl_complete-gridlatch with this content:
@@ -144,8 +162,8 @@ kubectl_complete-gridlatch with this content:
   # When would a job start by this forecast?
   kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
 
-  # What would waiting have saved here?
-  kubectl gridlatch simulate --actual grid.csv`,
+  # What would waiting save in this region of a cloud?
+  kubectl gridlatch simulate --region eu-central-1`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl gridlatch"},
 		Args:          noArguments,
 		SilenceErrors: true,
@@ -159,6 +177,6 @@ kubectl_complete-gridlatch with this content:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e))
+	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e), newFetch(e), newZones(e))
 	return root
 }

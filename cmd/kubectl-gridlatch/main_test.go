@@ -48,7 +48,8 @@ func call(t *testing.T, change func(*env), args ...string) (code int, stdout, st
 		cluster: func(connection) (*rest.Config, string, error) {
 			return nil, "", errors.New("there is none in this test")
 		},
-		dial: cluster.Dial,
+		dial:   cluster.Dial,
+		getenv: func(string) string { return "" },
 	}
 	if change != nil {
 		change(&e)
@@ -144,7 +145,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		"an unknown location":     {[]string{"plan", "testdata/two-locations.json", "--location", "X"}, 2, `--location "X": the forecast has no such location, want one of: CAISO_NORTH, PJM`},
 		"a forecast that is over": {[]string{"plan", "testdata/forecast.json", "--now", "2027-01-01T00:00:00Z"}, 1, `the forecast ended at 2026-11-23 19:00 UTC, and now is 2027-01-01 00:00 UTC; to plan as of the beginning of the forecast: --now 2026-11-21T19:00:00Z`},
 		"no cluster":              {[]string{"plan"}, 1, `no FORECAST is given: find the cluster: there is none in this test`},
-		"no actuals":              {[]string{"simulate"}, 2, `want --actual FILE, with the columns timestamp,intensity`},
+		"no actuals":              {[]string{"simulate"}, 2, `want --actual FILE, with the columns timestamp,intensity; or --provider and --zone; or --region`},
 		"a bad policy":            {[]string{"simulate", "--actual", grid, "--policy", "best"}, 2, `--policy: unknown policy "best": want gridlatch,`},
 		"a bad history":           {[]string{"simulate", "--actual", grid, "--history", "-1"}, 2, `--history "-1": want days from 0 to 3660`},
 		"a bad ceiling":           {[]string{"simulate", "--actual", grid, "--ceiling", "many"}, 2, `--ceiling "many": buckets[0]: "many": want a ceiling from 0 to 2147483647 pods, such as 437=110 or 30`},
@@ -399,7 +400,7 @@ func TestPlanReadsTheCluster(t *testing.T) {
 	if code, _, stderr := call(t, connect, "plan", "--policy", "nobody"); code != 1 || !strings.Contains(stderr, "get CarbonPolicy nobody") {
 		t.Errorf("without the policy: exit code %d, stderr %s", code, stderr)
 	}
-	if code, _, stderr := call(t, connect, "plan"); code != 1 || !strings.Contains(stderr, "read the forecast") {
+	if code, _, stderr := call(t, connect, "plan"); code != 1 || !strings.Contains(stderr, "ConfigMap kube-system/carbon-intensity does not exist, and no provider is named") {
 		t.Errorf("without the default ConfigMap: exit code %d, stderr %s", code, stderr)
 	}
 }

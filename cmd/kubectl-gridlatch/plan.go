@@ -30,6 +30,7 @@ type planFlags struct {
 
 	policy     string
 	connection connection
+	provider   providerFlags
 }
 
 func newPlan(e env) *cobra.Command {
@@ -45,19 +46,28 @@ FORECAST is a file, or - for standard input. The file has one of:
     and the value in gCO2eq/kWh:
     [{"location":"CAISO_NORTH","timestamp":"2026-11-21T00:00:00Z","duration":60,"value":430}, …]
   - the manifest of the ConfigMap that holds this array, in YAML or JSON.
-Without FORECAST, the CarbonPolicy and its forecast are read from the cluster.
+Without FORECAST, the CarbonPolicy and its forecast are read from the cluster. With
+--provider, the forecast as it is now is fetched from there, with eight weeks of the
+past. No cluster is needed then.
 
 Values that cannot be true are ignored, and a warning names them: values that
 stand for a missing one, such as -1 and -999, zeros where the grid does not come
 near zero, and the zeros that fill up the day after an outage.
 
 A file is used as it is. In a cluster, Gridlatch corrects the forecast by what it
-has learned of the grid. This command does so, too, if you may read that.`,
+has learned of the grid. This command does so, too, if you may read that, or by the
+past that a provider gives. If a provider has no forecast, the plan is by the past.
+
+` + providerHelp,
 		Example: `  # A job of two hours that has to be finished by six in the morning
   kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
 
   # A forecast of last week
   kubectl gridlatch plan forecast.json --now 2026-11-21T21:00:00Z --deadline 12h
+
+  # The forecast that a provider has now
+  kubectl gridlatch plan --provider energy-charts --zone DE --duration 2h --deadline 24h
+  kubectl gridlatch plan --region eu-central-1 --deadline 8h
 
   # The forecast that the cluster has now
   kubectl gridlatch plan --policy default --deadline 8h
@@ -78,11 +88,12 @@ has learned of the grid. This command does so, too, if you may read that.`,
 			return f.run(cmd.Context(), e, cmd.Flags())
 		},
 	}
-	f.bind(cmd.Flags())
+	f.bind(cmd)
 	return cmd
 }
 
-func (f *planFlags) bind(flags *pflag.FlagSet) {
+func (f *planFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVarP(&f.file, "forecast", "f", "", "the same as FORECAST")
 	flags.StringVar(&f.duration, "duration", "", "how long the work runs: 90m, 2h, PT2H (default: that of the policy, 1h)")
@@ -99,6 +110,7 @@ func (f *planFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.connection.kubeconfig, "kubeconfig", "", "without FORECAST: path of the kubeconfig")
 	flags.StringVar(&f.connection.overrides.CurrentContext, "context", "", "without FORECAST: context of the kubeconfig")
 	f.connection.bindSystem(flags)
+	f.provider.bind(cmd)
 }
 
 func (f *planFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
@@ -107,10 +119,13 @@ func (f *planFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 		return err
 	}
 	var answered answer.Plan
-	if f.file == "" {
-		answered, err = f.live(ctx, e, set, question)
-	} else {
+	switch {
+	case f.provider.isAsked():
+		answered, err = f.provided(ctx, e, set, question)
+	case f.file != "":
 		answered, err = f.offline(e, set, question)
+	default:
+		answered, err = f.live(ctx, e, set, question)
 	}
 	if err != nil {
 		return err
@@ -169,13 +184,11 @@ func wantPercent(flag string, value float64) error {
 
 // offline plans by a file.
 func (f *planFlags) offline(e env, set *pflag.FlagSet, question answer.Question) (answer.Plan, error) {
-	for _, flag := range []string{"policy", "kubeconfig", "context", "gridlatch-namespace"} {
-		if set.Changed(flag) {
-			return answer.Plan{}, usageError{fmt.Errorf("--%s is for reading from the cluster: want it without FORECAST", flag)}
-		}
+	if err := errors.Join(checkNoCluster(set, "FORECAST"), f.provider.checkUnused(set)); err != nil {
+		return answer.Plan{}, err
 	}
 	file := offline.File{Name: f.file, Stdin: e.stdin, Key: f.key}
-	answered, err := offline.Plan(file, question, plan.Terms{MinGain: f.minGain / 100, WaitPrice: f.waitPrice / 100})
+	answered, err := offline.Plan(file, question, f.terms())
 	if _, ok := errors.AsType[offline.LocationError](err); ok && f.location == "" {
 		return answered, usageError{fmt.Errorf("--location is needed: %w", err)}
 	} else if ok {
@@ -187,8 +200,60 @@ func (f *planFlags) offline(e env, set *pflag.FlagSet, question answer.Question)
 	return answered, err
 }
 
+// terms returns what the flags say of waiting.
+func (f *planFlags) terms() plan.Terms {
+	return plan.Terms{MinGain: f.minGain / 100, WaitPrice: f.waitPrice / 100}
+}
+
+// checkNoCluster refuses the flags that are for reading from the cluster.
+func checkNoCluster(set *pflag.FlagSet, source string) error {
+	for _, flag := range []string{"policy", "kubeconfig", "context", "gridlatch-namespace"} {
+		if set.Changed(flag) {
+			return usageError{fmt.Errorf("--%s is for reading from the cluster: want it without %s", flag, source)}
+		}
+	}
+	return nil
+}
+
+// provided plans by what a provider says now. A provider that makes the values up knows any moment.
+func (f *planFlags) provided(ctx context.Context, e env, set *pflag.FlagSet, question answer.Question) (answer.Plan, error) {
+	if err := errors.Join(checkNoCluster(set, "--provider"), f.checkProvided(set)); err != nil {
+		return answer.Plan{}, err
+	}
+	clock := e.now
+	if f.now != "" {
+		clock = func() time.Time { return question.Now }
+	}
+	zone, err := f.provider.open(e, clock)
+	if err != nil {
+		return answer.Plan{}, err
+	}
+	if f.now != "" && !zone.Provider.Describe().IsMadeUp {
+		return answer.Plan{}, wrong("now", f.now, errors.New("a provider knows the forecast as it is now: want --now without --provider, or with the provider mock"))
+	}
+	progress := e.progress("fetching")
+	defer progress.End()
+	return offline.PlanZone(ctx, zone, question, f.terms(), telling(progress, zone))
+}
+
+// checkProvided refuses the flags that are of no use with a provider.
+func (f *planFlags) checkProvided(set *pflag.FlagSet) error {
+	switch {
+	case f.file != "":
+		return usageError{errors.New("want FORECAST or --provider, not both")}
+	case set.Changed("location"):
+		return usageError{errors.New("--location is for a forecast with several locations: want --zone with --provider")}
+	case set.Changed("key"):
+		return usageError{errors.New("--key is the key of a ConfigMap: want the key of a provider in the environment, or in a file that --key-file names")}
+	}
+	return nil
+}
+
 // live plans by the policy and the forecast of the cluster.
 func (f *planFlags) live(ctx context.Context, e env, set *pflag.FlagSet, question answer.Question) (answer.Plan, error) {
+	if err := f.provider.checkUnused(set); err != nil {
+		return answer.Plan{}, err
+	}
 	c, err := e.connect(f.connection)
 	if err != nil {
 		return answer.Plan{}, fmt.Errorf("no FORECAST is given: %w", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,6 +27,8 @@ const (
 )
 
 type simulateFlags struct {
+	provider                   providerFlags
+	span                       spanFlags
 	files                      replay.Files
 	invented                   replay.Invented
 	terms                      replay.Terms
@@ -43,11 +44,11 @@ type simulateFlags struct {
 func newSimulate(e env) *cobra.Command {
 	f := &simulateFlags{}
 	cmd := &cobra.Command{
-		Use:   "simulate --actual FILE",
+		Use:   "simulate {--actual FILE | --provider NAME --zone ZONE}",
 		Short: "Show what waiting would have saved on a real grid",
 		Long: `Show what waiting would have saved on a real grid. This is a back-test with the
 planner and the model that run in production. At each moment, they know only what
-was known then.
+was known then. The past of the grid comes from a file, or from a provider.
 
   --actual    CSV timestamp,intensity            what really was, in gCO2eq/kWh
   --forecast  CSV issued,timestamp,intensity     what was forecast, and when
@@ -75,8 +76,19 @@ Policies (--policy):
   lowest-slot   start in the cleanest slot, however long the job runs
   greedy        gridlatch, but without planning ahead for the ceiling
   foresight     gridlatch with predictions that come true
-Each policy starts a job at the end of its slack at the latest.`,
-		Example: `  # Is waiting worthwhile here? Hourly intensities of a few months are enough
+Each policy starts a job at the end of its slack at the latest.
+
+With --provider, the past is fetched from there. Providers do not keep their past
+forecasts, so that the model has the past only. In a cluster, the model also has the
+forecasts as they come. To see what they are worth, collect them for some weeks (fetch
+--forecast), and give them to --forecast.
+
+` + providerHelp,
+		Example: `  # What would waiting save in Frankfurt?
+  kubectl gridlatch simulate --region eu-central-1
+  kubectl gridlatch simulate --provider energy-charts --zone DE --since 90d
+
+  # The same, by a file: hourly intensities of a few months are enough
   kubectl gridlatch simulate --actual DE.actual.csv
 
   # With the forecasts of that time, and your own jobs
@@ -91,14 +103,15 @@ Each policy starts a job at the end of its slack at the latest.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), e, cmd.Flags()) },
 	}
-	f.bind(cmd.Flags())
+	f.bind(cmd)
 	for _, flag := range []string{"actual", "forecast", "jobs", "starts"} {
 		_ = cmd.MarkFlagFilename(flag, "csv") // the flags exist
 	}
 	return cmd
 }
 
-func (f *simulateFlags) bind(flags *pflag.FlagSet) {
+func (f *simulateFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.files.Actual, "actual", "", "CSV of the intensities that were; - for standard input")
 	flags.StringVar(&f.files.Forecast, "forecast", "", "CSV of the forecasts")
@@ -120,10 +133,12 @@ func (f *simulateFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.starts, "starts", "", "write arrival,duration,slack,start,policy of every job to this CSV")
 	flags.StringVar(&f.plot, "plot", "", "draw the intensity and the jobs, before and after, into this .png or .svg")
 	flags.StringVarP(&f.output, "output", "o", "", "json; text if not given")
+	f.provider.bind(cmd)
+	f.span.bind(flags)
 }
 
 func (f *simulateFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
-	r, err := f.read(e, set)
+	r, err := f.read(ctx, e, set)
 	if err != nil {
 		return err
 	}
@@ -159,28 +174,18 @@ func (f *simulateFlags) writeFiles(r *replay.Replay) error {
 // plotKind returns the ending of the name of the picture.
 func (f *simulateFlags) plotKind() string { return strings.ToLower(filepath.Ext(f.plot)) }
 
-// writeFile writes a file that others may read.
-func writeFile(path string, write func(io.Writer) error) error {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(write(file), file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// read reads the flags, and the files that they name.
-func (f *simulateFlags) read(e env, set *pflag.FlagSet) (*replay.Replay, error) {
-	if f.files.Actual == "" {
-		return nil, usageError{errors.New("want --actual FILE, with the columns timestamp,intensity")}
-	}
+// read reads the flags, and the files that they name, or asks the provider that they name.
+func (f *simulateFlags) read(ctx context.Context, e env, set *pflag.FlagSet) (*replay.Replay, error) {
 	r := &replay.Replay{Files: f.files, Invented: f.invented, Terms: f.terms}
-	if err := errors.Join(f.readNumbers(r), f.readChoices(r, set)); err != nil {
+	if err := errors.Join(f.checkSource(set), f.readNumbers(r), f.readChoices(r, set)); err != nil {
 		return nil, err
 	}
-	if err := r.ReadFiles(e.stdin); err != nil {
+	if f.provider.isAsked() {
+		if err := f.ask(ctx, e, r); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.Read(e.stdin); err != nil {
 		return nil, err
 	}
 	if err := f.readPeriod(r); err != nil {
@@ -192,6 +197,39 @@ func (f *simulateFlags) read(e env, set *pflag.FlagSet) (*replay.Replay, error) 
 		}
 	}
 	return r, f.readCeiling(r)
+}
+
+// checkSource checks that the past comes from a file or from a provider.
+func (f *simulateFlags) checkSource(set *pflag.FlagSet) error {
+	switch {
+	case f.provider.isAsked() && f.files.Actual != "":
+		return usageError{errors.New("want --actual or --provider, not both")}
+	case f.provider.isAsked():
+		return nil
+	case f.files.Actual == "":
+		return usageError{errors.New("want --actual FILE, with the columns timestamp,intensity; or --provider and --zone; or --region")}
+	}
+	for _, flag := range f.span.names() {
+		if set.Changed(flag) {
+			return usageError{fmt.Errorf("--%s is for the past of a provider: want it without --actual", flag)}
+		}
+	}
+	return f.provider.checkUnused(set)
+}
+
+// ask fetches the past from the provider.
+func (f *simulateFlags) ask(ctx context.Context, e env, r *replay.Replay) error {
+	zone, err := f.provider.open(e, e.now)
+	if err != nil {
+		return err
+	}
+	data, err := f.span.fetch(ctx, e, zone)
+	if err != nil {
+		return err
+	}
+	e.warn(data.Remarks())
+	r.Provided = &data
+	return nil
 }
 
 // readNumbers reads the flags that are percentages, days and durations.

@@ -1,15 +1,21 @@
 package provider
 
 import (
+	"bytes"
 	"net/http"
 	"sync"
 )
 
-// maxCachedSize bounds the bytes of all responses that are kept for comparison.
-const maxCachedSize = 4 << 20
+const (
+	// maxCachedSize bounds the bytes of all responses that are kept for comparison.
+	maxCachedSize = 4 << 20
+	// cachedOverhead is about how many bytes an entry takes besides its texts.
+	cachedOverhead = 256
+)
 
 // A responseCache keeps the last responses that have an ETag or a time of modification, so that a
-// server need not send them again. The zero responseCache is empty.
+// server need not send them again. A client has one key, so that all responses to a URL are to the
+// same customer. The zero responseCache is empty.
 type responseCache struct {
 	mu      sync.Mutex
 	entries map[string]cachedResponse // by URL
@@ -20,6 +26,7 @@ type responseCache struct {
 type cachedResponse struct {
 	etag, modified string
 	body           []byte
+	size           int // of all that the entry takes
 }
 
 // prepare sets the headers that ask for a response only if it has changed. It returns the response
@@ -45,8 +52,9 @@ func (c *responseCache) keep(url string, header http.Header, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forget(url)
-	entry := cachedResponse{header.Get("ETag"), header.Get("Last-Modified"), body}
-	if entry.etag == "" && entry.modified == "" || len(body) > maxCachedSize/4 {
+	entry := cachedResponse{etag: header.Get("ETag"), modified: header.Get("Last-Modified"), body: bytes.Clone(body)}
+	entry.size = len(body) + 2*len(url) + len(entry.etag) + len(entry.modified) + cachedOverhead
+	if entry.etag == "" && entry.modified == "" || entry.size > maxCachedSize/4 {
 		return
 	}
 	if c.entries == nil {
@@ -54,7 +62,7 @@ func (c *responseCache) keep(url string, header http.Header, body []byte) {
 	}
 	c.entries[url] = entry
 	c.order = append(c.order, url)
-	c.size += len(body)
+	c.size += entry.size
 	for c.size > maxCachedSize {
 		c.forget(c.order[0])
 	}
@@ -65,7 +73,7 @@ func (c *responseCache) forget(url string) {
 	if !ok {
 		return
 	}
-	c.size -= len(entry.body)
+	c.size -= entry.size
 	delete(c.entries, url)
 	for i := range c.order {
 		if c.order[i] == url {

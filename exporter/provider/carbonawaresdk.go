@@ -56,7 +56,7 @@ func (p *carbonAwareSDK) Forecast(ctx context.Context, zone string) (Reading, er
 	return t.forecastReading(zone, p.signal, 0, p.now())
 }
 
-// Past asks for what was emitted.
+// Past asks for what was emitted. The server answers 204 where it has nothing, which is a gap.
 func (p *carbonAwareSDK) Past(ctx context.Context, zone string, from, to time.Time) (Reading, error) {
 	wanted := pastSpan(from, to, p.now())
 	if wanted.isEmpty() {
@@ -85,29 +85,47 @@ func (p *carbonAwareSDK) ask(ctx context.Context, zone, path string, query url.V
 	return t, nil
 }
 
+// A carbonAwareForecast is the forecast of a location.
+type carbonAwareForecast struct {
+	GeneratedAt  string
+	ForecastData json.RawMessage
+}
+
 // parseCarbonAwareForecast reads a list of forecasts, of which the first counts: one location was
 // asked for.
 func parseCarbonAwareForecast(body []byte, zone string) (tally, error) {
-	var forecasts []struct {
-		GeneratedAt  string
-		ForecastData json.RawMessage
-	}
-	if err := decode(body, &forecasts); err != nil {
+	first, err := firstForecast(body)
+	if err != nil {
 		return tally{}, err
 	}
-	if len(forecasts) == 0 || forecasts[0].ForecastData == nil {
+	if first.ForecastData == nil {
 		return tally{}, fmt.Errorf("%w: no forecastData", ErrUnreadable)
 	}
-	t, err := parseExporter(forecasts[0].ForecastData, zone)
-	t.issued = instantOf(forecasts[0].GeneratedAt)
+	t, err := parseExporter(first.ForecastData, zone)
+	t.issued = instantOf(first.GeneratedAt)
 	return t, err
+}
+
+// firstForecast returns the first forecast of a list. It has no data if there is none, or if the list
+// is one of other elements.
+func firstForecast(body []byte) (carbonAwareForecast, error) {
+	var forecasts list
+	if err := decode(body, &forecasts); err != nil {
+		return carbonAwareForecast{}, err
+	}
+	var first carbonAwareForecast
+	if len(forecasts) > 0 && json.Unmarshal(forecasts[0], &first) != nil {
+		return carbonAwareForecast{}, nil
+	}
+	return first, nil
 }
 
 // parseExporter reads the array that the carbon-intensity exporter publishes. A server may name the
 // location otherwise than the zone that was asked for, but then it names one only.
 func parseExporter(body []byte, zone string) (tally, error) {
-	if isHTML(body) {
-		return tally{}, decode(body, nil)
+	var elements list // bounds the elements, and tells HTML from JSON
+	if err := decode(body, &elements); err != nil {
+		return tally{}, err
 	}
 	document, err := forecast.Parse(body)
 	if err != nil {

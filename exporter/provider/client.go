@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -21,11 +22,15 @@ const (
 	// maxResponseSize bounds a response in bytes, after decompression. Ten weeks of slots of five
 	// minutes are below it.
 	maxResponseSize = 8 << 20
+	// maxElements bounds the elements of a response, and so the memory that small elements take: a
+	// year of slots of five minutes.
+	maxElements = 110_000
 	// maxErrorSize bounds what is read of a response that tells of an error.
 	maxErrorSize = 4 << 10
 	maxRedirects = 5
-	// requestBurst is how many requests may follow each other without a pause.
-	requestBurst = 5
+	// maxBurst is how many requests may follow each other without a pause, if the limit allows twice
+	// as many.
+	maxBurst = 5
 )
 
 // Outcome is what came of an attempt, as a label of a metric.
@@ -35,8 +40,10 @@ type Outcome string
 const (
 	OutcomeOK          Outcome = "ok"
 	OutcomeNotModified Outcome = "not-modified"
+	OutcomeNoData      Outcome = "no-data"
 	OutcomeRefusedKey  Outcome = "refused-key"
 	OutcomeNotInPlan   Outcome = "not-in-plan"
+	OutcomeUnavailable Outcome = "unavailable"
 	OutcomeUnknownZone Outcome = "unknown-zone"
 	OutcomeRateLimited Outcome = "rate-limited"
 	OutcomeRejected    Outcome = "rejected"
@@ -58,6 +65,7 @@ type client struct {
 	options Options
 	limiter *rate.Limiter
 	cache   responseCache
+	quiet   quietTime
 }
 
 // A request is a GET. The header has what must not follow a redirect to another host; secrets has
@@ -94,8 +102,14 @@ func newClient(o Options, limit Limit) (*client, error) {
 		IdleConnTimeout:        time.Minute,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	every := rate.Every(limit.Per / time.Duration(limit.Requests))
-	return &client{http: &http.Client{Transport: transport}, options: o, limiter: rate.NewLimiter(every, requestBurst)}, nil
+	return &client{http: &http.Client{Transport: transport}, options: o, limiter: limit.pacer()}, nil
+}
+
+// pacer returns a limiter that keeps the limit in every span of the limit's length, also right after
+// a burst.
+func (l Limit) pacer() *rate.Limiter {
+	burst := max(1, min(maxBurst, l.Requests/2))
+	return rate.NewLimiter(rate.Limit(float64(l.Requests-burst+1)/l.Per.Seconds()), burst)
 }
 
 // certificates returns those of the system and the given ones.
@@ -145,7 +159,7 @@ func (c *client) get(ctx context.Context, r request) ([]byte, error) {
 // try sends a request once.
 func (c *client) try(ctx context.Context, r request) ([]byte, error) {
 	if err := c.pace(ctx); err != nil {
-		return nil, fmt.Errorf("wait for the rate limit: %w", err)
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
@@ -185,12 +199,20 @@ func (c *client) read(r request, response *http.Response) ([]byte, error) {
 	if len(body) > maxResponseSize {
 		return nil, fmt.Errorf("GET %s: the response has more than %d bytes: %w", nameOf(r.url), maxResponseSize, ErrUnreadable)
 	}
-	c.cache.keep(r.url, response.Header, body)
+	if isSureToBeWhole(response) {
+		c.cache.keep(r.url, response.Header, body)
+	}
 	return body, nil
 }
 
-// withoutRedirectsOf returns an HTTP client that takes no key to another host, and no key from https
-// to http. Go's own client does so for the header Authorization only.
+// isSureToBeWhole reports whether a body that has been read to its end cannot have been cut off. A
+// body of HTTP/1 whose length nobody states ends where the connection ends.
+func isSureToBeWhole(response *http.Response) bool {
+	return response.ContentLength >= 0 || response.Uncompressed || response.ProtoMajor > 1 || len(response.TransferEncoding) > 0
+}
+
+// withoutRedirectsOf returns an HTTP client that takes no key to another host, and never goes from
+// https to http. Go's own client keeps the header Authorization only.
 func (c *client) withoutRedirectsOf(r request) *http.Client {
 	careful := *c.http
 	careful.CheckRedirect = func(to *http.Request, via []*http.Request) error {
@@ -198,6 +220,8 @@ func (c *client) withoutRedirectsOf(r request) *http.Client {
 		switch {
 		case len(via) > maxRedirects:
 			return fmt.Errorf("more than %d redirects", maxRedirects)
+		case from.Scheme == "https" && to.URL.Scheme != "https":
+			return errors.New("redirect from https to http")
 		case len(r.header) > 0 && (to.URL.Host != from.Host || to.URL.Scheme != from.Scheme):
 			return fmt.Errorf("redirect to %s://%s: the key stays with %s://%s", to.URL.Scheme, to.URL.Host, from.Scheme, from.Host)
 		}
@@ -206,19 +230,65 @@ func (c *client) withoutRedirectsOf(r request) *http.Client {
 	return &careful
 }
 
-// pace waits until the rate limit allows another request.
+// pace waits until the rate limit and the server allow another request. If the server wants to be
+// left alone for longer than maxPause, pace returns what the server said.
 func (c *client) pace(ctx context.Context) error {
 	now := c.options.Now()
+	if pause, status := c.quiet.left(now); pause > maxPause {
+		return status
+	} else if pause > 0 {
+		if err := c.wait(ctx, pause); err != nil {
+			return err
+		}
+		now = c.options.Now()
+	}
 	place := c.limiter.ReserveN(now, 1)
 	pause := place.DelayFrom(now)
 	if pause == 0 {
 		return ctx.Err()
 	}
-	if err := c.options.Sleep(ctx, pause); err != nil {
+	if err := c.wait(ctx, pause); err != nil {
 		place.CancelAt(c.options.Now())
 		return err
 	}
 	return nil
+}
+
+func (c *client) wait(ctx context.Context, d time.Duration) error {
+	if err := c.options.Sleep(ctx, d); err != nil {
+		return fmt.Errorf("wait for the rate limit: %w", err)
+	}
+	return nil
+}
+
+// A quietTime is until when the server wants to be left alone, by any zone. The zero quietTime is
+// over.
+type quietTime struct {
+	mu     sync.Mutex
+	until  time.Time
+	status *StatusError
+}
+
+// ask notes that the server asks for patience.
+func (q *quietTime) ask(status *StatusError, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if until := now.Add(status.RetryAfter); status.RetryAfter > 0 && status.mayPass() && until.After(q.until) {
+		q.until, q.status = until, status
+	}
+}
+
+// left returns how much of the quiet time is left, and what the server said. The error asks for the
+// patience that is left.
+func (q *quietTime) left(now time.Time) (time.Duration, *StatusError) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.status == nil || !now.Before(q.until) {
+		return 0, nil
+	}
+	status := *q.status
+	status.RetryAfter = q.until.Sub(now)
+	return status.RetryAfter, &status
 }
 
 // observe tells of an attempt. The response may be nil.

@@ -61,11 +61,13 @@ func TestFailedAttempts(t *testing.T) {
 		"a server that wants to be left alone for an hour is": {
 			statuses: []int{429}, retryAfter: "3600", want: ErrRateLimited, isStatus: true, outcomes: []Outcome{OutcomeRateLimited},
 		},
-		"a refused key stays refused":            {statuses: []int{401}, want: ErrRefusedKey, isStatus: true, outcomes: []Outcome{OutcomeRefusedKey}},
-		"what is not in the plan stays so":       {statuses: []int{403}, want: ErrNotInPlan, isStatus: true, outcomes: []Outcome{OutcomeNotInPlan}},
-		"an unknown zone stays unknown":          {statuses: []int{404}, want: ErrUnknownZone, isStatus: true, outcomes: []Outcome{OutcomeUnknownZone}},
-		"a request that is wrong stays wrong":    {statuses: []int{422}, isStatus: true, outcomes: []Outcome{OutcomeRejected}},
-		"an answer in between is not a forecast": {statuses: []int{204}, isStatus: true, outcomes: []Outcome{OutcomeRejected}},
+		"a refused key stays refused":         {statuses: []int{401, 401}, want: ErrRefusedKey, isStatus: true, outcomes: []Outcome{OutcomeRefusedKey, OutcomeRefusedKey}},
+		"what is not in the plan stays so":    {statuses: []int{403, 403}, want: ErrNotInPlan, isStatus: true, outcomes: []Outcome{OutcomeNotInPlan, OutcomeNotInPlan}},
+		"an unknown zone stays unknown":       {statuses: []int{404}, want: ErrUnknownZone, isStatus: true, outcomes: []Outcome{OutcomeUnknownZone}},
+		"a request that is wrong stays wrong": {statuses: []int{422}, isStatus: true, outcomes: []Outcome{OutcomeRejected}},
+		"an answer without a body is no data": {statuses: []int{204}, want: ErrNoData, isStatus: true, outcomes: []Outcome{OutcomeNoData}},
+		"a service that has ended stays so":   {statuses: []int{410}, want: ErrUnavailable, isStatus: true, outcomes: []Outcome{OutcomeUnavailable}},
+		"what a server cannot do stays so":    {statuses: []int{501}, want: ErrUnavailable, isStatus: true, outcomes: []Outcome{OutcomeUnavailable}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock, outcomes := newClock(), []Outcome(nil)
@@ -100,45 +102,6 @@ func TestAnErrorSaysWhatTheServerSaysAndNoKey(t *testing.T) {
 	}
 }
 
-func TestBodiesThatDoNotArrive(t *testing.T) {
-	for name, test := range map[string]struct {
-		handler http.HandlerFunc
-		want    string
-		asked   int
-	}{
-		"a body that is cut off": {func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "1000")
-			fmt.Fprint(w, electricityMapsForecast[:100])
-		}, "the response is cut off after 100 bytes", 4},
-		"a body that comes too slowly": {func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprint(w, electricityMapsForecast[:100])
-			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done()
-		}, "the response is cut off after 100 bytes: context deadline exceeded", 4},
-		"a connection that breaks": {func(w http.ResponseWriter, _ *http.Request) {
-			connection, _, _ := http.NewResponseController(w).Hijack()
-			_ = connection.Close()
-		}, "EOF", 4},
-		"a body without end": {func(w http.ResponseWriter, _ *http.Request) {
-			for range maxResponseSize/1000 + 2 {
-				fmt.Fprint(w, strings.Repeat(" ", 1000))
-			}
-		}, "the response has more than 8388608 bytes", 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := serve(t, test.handler)
-			p := makeProvider(t, TypeElectricityMaps, s, newClock(), func(c *Config) { c.Options.Timeout = 200 * time.Millisecond })
-			if test.asked == 1 {
-				p = makeProvider(t, TypeElectricityMaps, s, newClock())
-			}
-			_, err := p.Forecast(t.Context(), "DE")
-			if err == nil || !strings.Contains(err.Error(), test.want) || len(s.asked()) != test.asked {
-				t.Errorf("asked %d times, got %v", len(s.asked()), err)
-			}
-		})
-	}
-}
-
 func TestNobodyIsAskedFasterThanTheLimitAllows(t *testing.T) {
 	s, clock := answers(t, electricityMapsForecast), newClock()
 	p := makeProvider(t, TypeElectricityMaps, s, clock)
@@ -147,51 +110,63 @@ func TestNobodyIsAskedFasterThanTheLimitAllows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// 150 a minute is one every 400 ms; five come at once.
-	if passed, want := clock.Now().Sub(noon), (64-requestBurst)*400*time.Millisecond; passed < want-time.Millisecond || passed > want+time.Second {
+	// 150 a minute are five at once, and 146 more in the rest of the minute.
+	if passed, want := clock.Now().Sub(noon), (64-maxBurst)*time.Minute/146; passed < want-time.Millisecond || passed > want+time.Second {
 		t.Errorf("took %v, want %v", passed, want)
 	}
 }
 
-func TestAnUnchangedResponseIsNotSentAgain(t *testing.T) {
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("ETag", `"v1"`)
-		w.Header().Set("X-RateLimit-Remaining", "17")
-		if r.Header.Get("If-None-Match") == `"v1"` {
-			w.WriteHeader(http.StatusNotModified)
-			return
-		}
-		fmt.Fprint(w, electricityMapsForecast)
-	})
-	var attempts []Attempt
-	p := makeProvider(t, TypeElectricityMaps, s, newClock(), func(c *Config) {
-		c.Options.Observe = func(a Attempt) { attempts = append(attempts, a) }
-	})
-	first, err1 := p.Forecast(t.Context(), "DE")
-	second, err2 := p.Forecast(t.Context(), "DE")
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
+func TestALimitHoldsInEverySpanOfItsLength(t *testing.T) {
+	for name, limit := range map[string]Limit{
+		"a small limit": {2, time.Minute, true}, "one request": {1, time.Hour, true}, "a second": {2, time.Second, true},
+		"the usual one": ownLimit(), "WattTime": wattTimeLimit(), "Electricity Maps": electricityMapsLimit(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			pacer, now := limit.pacer(), noon
+			var asked []time.Time
+			for range 2*limit.Requests + maxBurst {
+				now = now.Add(pacer.ReserveN(now, 1).DelayFrom(now))
+				asked = append(asked, now)
+			}
+			for i := limit.Requests; i < len(asked); i++ {
+				if passed := asked[i].Sub(asked[i-limit.Requests]); passed < limit.Per-time.Microsecond {
+					t.Fatalf("%d requests in %v", limit.Requests+1, passed)
+				}
+			}
+		})
 	}
-	if diff := cmp.Diff(first.Series.Slots(), second.Series.Slots()); diff != "" {
-		t.Error(diff)
+}
+
+func TestAServerThatWantsPatienceIsLeftAloneByEveryZone(t *testing.T) {
+	clock := newClock()
+	s := failing(t, http.Header{"Retry-After": {"3600"}}, 429)
+	p := makeProvider(t, TypeElectricityMaps, s, clock)
+	if _, err := p.Forecast(t.Context(), "DE"); !errors.Is(err, ErrRateLimited) {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Attempt{{OutcomeOK, 17}, {OutcomeNotModified, 17}}, attempts); diff != "" {
+	clock.pass(20 * time.Minute)
+	_, err := p.Forecast(t.Context(), "FR")
+	status, ok := errors.AsType[*StatusError](err)
+	if !ok || status.RetryAfter != 40*time.Minute || len(s.asked()) != 1 {
+		t.Errorf("another zone: asked %d times, got %v, which asks for %v", len(s.asked()), err, status)
+	}
+	clock.pass(39*time.Minute + 30*time.Second)
+	if _, err := p.Forecast(t.Context(), "DE"); err != nil || len(s.asked()) != 2 {
+		t.Errorf("near the end: asked %d times, got %v", len(s.asked()), err)
+	}
+	if diff := cmp.Diff([]time.Duration{30 * time.Second}, clock.pauses); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestTheCacheForgetsTheOldestResponses(t *testing.T) {
-	var c responseCache
-	header := http.Header{"Last-Modified": {"Thu, 26 Nov 2026 11:00:00 GMT"}}
-	for i := range 10 {
-		c.keep(fmt.Sprint(i), header, make([]byte, maxCachedSize/5))
-	}
-	if c.size > maxCachedSize || len(c.entries) != 5 || len(c.order) != 5 {
-		t.Errorf("%d bytes in %d entries", c.size, len(c.entries))
-	}
-	asked := http.Header{}
-	if c.prepare("9", asked) == nil || asked.Get("If-Modified-Since") == "" || c.prepare("0", http.Header{}) != nil {
-		t.Error("want the newest")
+func TestNoRedirectLeavesTLS(t *testing.T) {
+	open := answers(t, electricityMapsForecast)
+	s := &server{Server: httptest.NewTLSServer(http.RedirectHandler(open.URL, http.StatusFound))}
+	t.Cleanup(s.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	p := makeProvider(t, TypeHTTP, s, newClock(), func(c *Config) { c.ForecastURL, c.Options.CA = s.URL, ca })
+	if _, err := p.Forecast(t.Context(), "DE"); err == nil || !strings.Contains(err.Error(), "redirect from https to http") || len(open.asked()) > 0 {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -255,6 +230,12 @@ func TestACancelledCallEnds(t *testing.T) {
 	}
 }
 
+func TestASecretThatIsAPartOfAnotherLeavesNothingOfIt(t *testing.T) {
+	if got := withoutSecrets("ada and ada-pass-456", []Secret{NewSecret("ada"), NewSecret("ada-pass-456"), {}}); got != "[hidden] and [hidden]" {
+		t.Error(got)
+	}
+}
+
 func TestASecretDoesNotShow(t *testing.T) {
 	c := Config{Type: TypeWattTime, Credentials: Credentials{Key: NewSecret("s3cret\n"), User: NewSecret("s3cret"), Password: NewSecret("s3cret")}}
 	inside := struct{ c Credentials }{c.Credentials}
@@ -282,6 +263,7 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		"a key with a line break in it":    {Config{Type: TypeElectricityMaps, Credentials: Credentials{Key: NewSecret("a\nb")}}, "key: has a character that is not printable ASCII"},
 		"no password":                      {Config{Type: TypeWattTime, Credentials: Credentials{User: NewSecret("ada")}}, "password: is empty"},
 		"a base URL without a scheme":      {Config{Type: TypeEnergyCharts, BaseURL: "example.com"}, "baseURL: want a URL such as https://example.com/path"},
+		"a key in a base URL":              {Config{Type: TypeEnergyCharts, BaseURL: "https://example.com?key=s3cret"}, "baseURL: has a query: want the address only"},
 		"a password in a URL":              {Config{Type: TypeGridCarbon, BaseURL: "https://ada:pw@example.com"}, "baseURL: has a user or a password: want them in the Secret"},
 		"a signal that nobody has":         {Config{Type: TypeUKCarbonIntensity, Signal: forecast.Signal{Kind: forecast.Marginal}}, `signal: marginal: want one of ["average, direct"]`},
 		"an SDK without an address":        {Config{Type: TypeCarbonAwareSDK}, "baseURL: is empty"},

@@ -1,12 +1,14 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +24,8 @@ const (
 )
 
 // An electricityMaps asks Electricity Maps (electricitymaps.com), version 4 of its API. Zones are
-// named as there: DE, US-CAL-CISO.
+// named as there: DE, US-CAL-CISO. The server answers 401 both to a wrong key and to a request that
+// the plan does not have.
 type electricityMaps struct {
 	client *client
 	base   string
@@ -31,6 +34,7 @@ type electricityMaps struct {
 	now    func() time.Time
 }
 
+// electricityMapsLimit is the one of the terms of use. A free plan may have less.
 func electricityMapsLimit() Limit { return Limit{150, time.Minute, true} }
 
 func newElectricityMaps(c Config) (Provider, error) {
@@ -49,7 +53,8 @@ func newElectricityMaps(c Config) (Provider, error) {
 	return &electricityMaps{client, base, c.Credentials.Key, signal, c.Options.Now}, err
 }
 
-// Describe says that forecasts, and more than 24 hours of the past, depend on the plan.
+// Describe says that forecasts, and more than 24 hours of the past, depend on the plan. The terms of
+// use want the source to be named; no sentence is prescribed.
 func (p *electricityMaps) Describe() Description {
 	return Description{
 		Type: TypeElectricityMaps, Source: "Electricity Maps", Attribution: "Data: Electricity Maps (electricitymaps.com)",
@@ -62,6 +67,11 @@ func (p *electricityMaps) Forecast(ctx context.Context, zone string) (Reading, e
 	t, err := p.ask(ctx, zone, "forecast", url.Values{"horizonHours": {"72"}})
 	if status, ok := errors.AsType[*StatusError](err); ok && status.Status == http.StatusBadRequest {
 		t, err = p.ask(ctx, zone, "forecast", url.Values{})
+	}
+	if isRefusal(err) {
+		if _, latestErr := p.ask(ctx, zone, "latest", url.Values{}); latestErr == nil {
+			err = notInPlan(zone, err)
+		}
 	}
 	if err != nil {
 		return Reading{}, err
@@ -78,25 +88,63 @@ func (p *electricityMaps) Past(ctx context.Context, zone string, from, to time.T
 		return Reading{Zone: zone, Signal: p.signal}, nil
 	}
 	var t tally
-	var incomplete error
-	err := ErrNotInPlan
+	var err error
 	if span.from.Before(now.Add(-electricityMapsRecent)) {
-		t, err = span.judged().inPages(ctx, electricityMapsPage, p.page(zone))
-		incomplete = err
-	}
-	for _, recent := range []string{"history", "latest"} {
-		if errors.Is(err, ErrNotInPlan) {
-			if recent == "latest" {
-				incomplete = err
-			}
-			t, err = p.ask(ctx, zone, recent, url.Values{})
-			t.incomplete = incomplete
-		}
+		t, err = p.older(ctx, zone, span, now)
+	} else {
+		t, err = p.recent(ctx, zone, now)
 	}
 	if err != nil {
 		return Reading{}, err
 	}
 	return t.pastReading(zone, p.signal, time.Hour, span)
+}
+
+// older asks for a span page by page, and for the recent past if the plan does not have past ranges.
+func (p *electricityMaps) older(ctx context.Context, zone string, s span, now time.Time) (tally, error) {
+	t, err := s.judged().inPages(ctx, electricityMapsPage, p.page(zone))
+	if isRefusal(t.incomplete) {
+		t.incomplete = notInPlan(zone, t.incomplete) // the key was good for the page before
+	}
+	if !isRefusal(err) {
+		return t, err
+	}
+	t, recentErr := p.recent(ctx, zone, now)
+	if recentErr == nil && t.incomplete == nil {
+		t.incomplete = notInPlan(zone, err)
+	}
+	return t, recentErr
+}
+
+// recent asks for the last 24 hours, and for the current value if the plan does not have them.
+func (p *electricityMaps) recent(ctx context.Context, zone string, now time.Time) (tally, error) {
+	t, err := p.ask(ctx, zone, "history", url.Values{})
+	t.from = now.Add(-electricityMapsRecent)
+	if !isRefusal(err) {
+		return t, err
+	}
+	t, latestErr := p.ask(ctx, zone, "latest", url.Values{})
+	t.from, t.incomplete = now, notInPlan(zone, err)
+	if len(t.points) > 0 {
+		t.from = t.points[0].at
+	}
+	return t, latestErr
+}
+
+// isRefusal reports whether the server refuses the key, or what the key is for.
+func isRefusal(err error) bool {
+	return errors.Is(err, ErrNotInPlan) || errors.Is(err, ErrRefusedKey)
+}
+
+// notInPlan returns a refusal of a request as one by the plan: the server has accepted the key.
+func notInPlan(zone string, refusal error) error {
+	status, ok := errors.AsType[*StatusError](refusal)
+	if !ok {
+		return refusal
+	}
+	known := *status
+	known.cause = ErrNotInPlan
+	return fmt.Errorf("zone %.40q: %w", zone, &known)
 }
 
 // page returns a function that fetches a page of the past.
@@ -109,6 +157,7 @@ func (p *electricityMaps) page(zone string) func(context.Context, span) (tally, 
 // ask sends a request and reads the response, which must be about the zone.
 func (p *electricityMaps) ask(ctx context.Context, zone, what string, query url.Values) (tally, error) {
 	query.Set("zone", zone)
+	query.Set("disableCallerLookup", "true") // or the server answers for where the caller is, if it does not know the zone
 	query.Set("emissionFactorType", strings.ToLower(string(p.signal.EmissionFactors)))
 	body, err := p.client.get(ctx, request{
 		url:     p.base + "/carbon-intensity/" + what + "?" + query.Encode(),
@@ -138,7 +187,8 @@ type electricityMapsElement struct {
 func parseElectricityMaps(body []byte, zone string, factors forecast.EmissionFactors) (tally, error) {
 	var document struct {
 		Zone                    string
-		Forecast, History, Data []json.RawMessage
+		Forecast, History, Data list
+		TemporalGranularity     string
 		UpdatedAt               string
 		Datetime                string
 	}
@@ -148,20 +198,28 @@ func parseElectricityMaps(body []byte, zone string, factors forecast.EmissionFac
 	if zone != "" && document.Zone != "" && !strings.EqualFold(zone, document.Zone) {
 		return tally{}, fmt.Errorf("%w: zone: %.40q: want %.40q", ErrUnreadable, document.Zone, zone)
 	}
-	var t tally
-	elements := append(append(document.Forecast, document.History...), document.Data...)
-	if document.Datetime != "" {
-		elements, t.width = append(elements, trimMark(body)), time.Hour
-	} else {
-		t.issued = instantOf(document.UpdatedAt)
-	}
-	if elements == nil {
+	t := tally{width: electricityMapsWidth(document.TemporalGranularity)}
+	elements := slices.Concat(document.Forecast, document.History, document.Data)
+	switch {
+	case document.Datetime != "":
+		elements = append(elements, trimMark(body))
+		t.width = cmp.Or(t.width, time.Hour)
+	case document.Forecast == nil && document.History == nil && document.Data == nil:
 		return tally{}, fmt.Errorf("%w: no forecast, history or data", ErrUnreadable)
+	default:
+		t.issued = instantOf(document.UpdatedAt)
 	}
 	for _, raw := range elements {
 		t.addElectricityMaps(raw, factors)
 	}
 	return t, nil
+}
+
+// electricityMapsWidth returns the width of slots, or 0 if the granularity does not tell.
+func electricityMapsWidth(granularity string) time.Duration {
+	return map[string]time.Duration{
+		"5_minutes": 5 * time.Minute, "15_minutes": 15 * time.Minute, "hourly": time.Hour, "daily": 24 * time.Hour,
+	}[granularity]
 }
 
 func (t *tally) addElectricityMaps(raw json.RawMessage, factors forecast.EmissionFactors) {

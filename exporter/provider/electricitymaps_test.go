@@ -32,7 +32,7 @@ func TestElectricityMapsForecast(t *testing.T) {
 		t.Errorf("issued %v, signal %v, zone %v", got.Issued, got.Signal, got.Zone)
 	}
 	r := s.asked()[0]
-	if uri := r.URL.RequestURI(); uri != "/carbon-intensity/forecast?emissionFactorType=lifecycle&horizonHours=72&zone=DE" {
+	if uri := r.URL.RequestURI(); uri != "/carbon-intensity/forecast?disableCallerLookup=true&emissionFactorType=lifecycle&horizonHours=72&zone=DE" {
 		t.Error(uri)
 	}
 	if r.Header.Get("auth-token") != "em-key-123" || !strings.Contains(r.UserAgent(), "gridlatch") {
@@ -54,65 +54,126 @@ func TestElectricityMapsWithoutTheLongHorizonInThePlanGivesTheShortOne(t *testin
 	}
 }
 
-// electricityMapsPast serves the past of a plan: its last 24 hours, and more if it has past ranges.
-func electricityMapsPast(t *testing.T, hasRanges, hasHistory bool) *server {
+// An electricityMapsPlan is what a plan has. The server answers 401 to what the plan has not, as
+// Electricity Maps does.
+type electricityMapsPlan struct {
+	forecasts, history, latest bool
+	ranges                     time.Duration // how far back
+}
+
+func (p electricityMapsPlan) serve(t *testing.T) *server {
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		from, to, list := noon.Add(-24*time.Hour), noon, "history"
+		q := r.URL.Query()
+		from, fromErr := time.Parse(time.RFC3339, q.Get("start"))
+		to, toErr := time.Parse(time.RFC3339, q.Get("end"))
+		what := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 		switch {
-		case strings.HasSuffix(r.URL.Path, "/latest"):
-			fmt.Fprint(w, `{"zone":"DE","carbonIntensity":250,"datetime":"2026-11-26T11:00:00.000Z","updatedAt":"2026-11-26T11:55:00.000Z","emissionFactorType":"lifecycle","isEstimated":true,"estimationMethod":"TIME_SLICER_AVERAGE"}`)
-			return
-		case strings.HasSuffix(r.URL.Path, "/past-range") && hasRanges:
-			list = "data"
-			from, _ = time.Parse(time.RFC3339, r.URL.Query().Get("start"))
-			to, _ = time.Parse(time.RFC3339, r.URL.Query().Get("end"))
-			if to.Sub(from) > 10*24*time.Hour {
-				http.Error(w, "too long", http.StatusBadRequest)
-				return
-			}
-		case !strings.HasSuffix(r.URL.Path, "/history") || !hasHistory:
-			http.Error(w, `{"error":"Forbidden: your plan does not have this"}`, http.StatusForbidden)
-			return
+		case what == "forecast" && p.forecasts:
+			fmt.Fprint(w, electricityMapsForecast)
+		case what == "latest" && p.latest:
+			fmt.Fprint(w, `{"zone":"DE","carbonIntensity":250,"datetime":"2026-11-26T11:00:00.000Z","updatedAt":"2026-11-26T11:55:00.000Z","createdAt":"2026-11-23T10:00:00.000Z",
+				"emissionFactorType":"lifecycle","flowTraced":true,"isEstimated":true,"estimationMethod":"FORECASTS_HIERARCHY","temporalGranularity":"hourly"}`)
+		case what == "history" && p.history:
+			writeElectricityMapsHours(w, noon.Add(-24*time.Hour), noon)
+		case what == "past-range" && fromErr == nil && toErr == nil && to.Sub(from) > 10*24*time.Hour:
+			http.Error(w, `{"error":"Time range too large"}`, http.StatusBadRequest)
+		case what == "past-range" && !from.Before(noon.Add(-p.ranges)):
+			writeElectricityMapsHours(w, from, to)
+		default:
+			http.Error(w, `{"error":"Request unauthorized for zoneKey=DE","message":"You do not have access to this specific endpoint for this specific zone."}`, http.StatusUnauthorized)
 		}
-		fmt.Fprintf(w, `{"zone":"DE",%q:[`, list)
-		for h := from; h.Before(to); h = h.Add(time.Hour) {
-			if h.After(from) {
-				fmt.Fprint(w, ",")
-			}
-			fmt.Fprintf(w, `{"zone":"DE","carbonIntensity":%d,"datetime":%q,"emissionFactorType":"lifecycle","isEstimated":false}`, 200+h.Hour(), h.Format("2006-01-02T15:04:05.000Z"))
-		}
-		fmt.Fprint(w, `]}`)
 	})
 }
 
+func writeElectricityMapsHours(w http.ResponseWriter, from, to time.Time) {
+	var hours []string
+	for h := from; h.Before(to); h = h.Add(time.Hour) {
+		hours = append(hours, fmt.Sprintf(`{"carbonIntensity":%d,"datetime":%q,"updatedAt":"2026-11-26T11:55:00.000Z","emissionFactorType":"lifecycle","flowTraced":true,"isEstimated":false}`,
+			200+h.Hour(), h.Format("2006-01-02T15:04:05.000Z")))
+	}
+	fmt.Fprintf(w, `{"zone":"DE","temporalGranularity":"hourly","data":[%s]}`, strings.Join(hours, ","))
+}
+
 func TestElectricityMapsPast(t *testing.T) {
+	const day = 24 * time.Hour
 	for name, test := range map[string]struct {
-		from                  time.Duration
-		hasRanges, hasHistory bool
-		requests              int
-		begins                time.Duration // before now
-		slots                 int
-		incomplete            error
+		from       time.Duration // before now, as begins is
+		plan       electricityMapsPlan
+		requests   int
+		begins     time.Duration
+		slots      int
+		incomplete error
 	}{
-		"the last hours come from the history of every plan":     {from: 3 * time.Hour, hasHistory: true, requests: 1, begins: 3 * time.Hour, slots: 3},
-		"eight weeks come in pages of ten days":                  {from: 56 * 24 * time.Hour, hasRanges: true, hasHistory: true, requests: 6, begins: 56 * 24 * time.Hour, slots: 56 * 24},
-		"a plan without ranges gives the last day":               {from: 56 * 24 * time.Hour, hasHistory: true, requests: 2, begins: 24 * time.Hour, slots: 24, incomplete: ErrNotInPlan},
-		"a plan without history gives the latest value":          {from: 3 * time.Hour, requests: 2, begins: time.Hour, slots: 1, incomplete: ErrNotInPlan},
-		"the least plan is asked for everything, the best first": {from: 72 * time.Hour, requests: 3, begins: time.Hour, slots: 1, incomplete: ErrNotInPlan},
+		"the last hours come from the history of every plan":     {from: 3 * time.Hour, plan: electricityMapsPlan{history: true}, requests: 1, begins: 3 * time.Hour, slots: 3},
+		"eight weeks come in pages of ten days":                  {from: 56 * day, plan: electricityMapsPlan{history: true, ranges: 99 * day}, requests: 6, begins: 56 * day, slots: 56 * 24},
+		"a plan with a short past gives the newest pages":        {from: 56 * day, plan: electricityMapsPlan{history: true, ranges: 25 * day}, requests: 3, begins: 20 * day, slots: 20 * 24, incomplete: ErrNotInPlan},
+		"a plan without ranges gives the last day":               {from: 56 * day, plan: electricityMapsPlan{history: true}, requests: 2, begins: day, slots: 24, incomplete: ErrNotInPlan},
+		"a plan without history gives the latest value":          {from: 3 * time.Hour, plan: electricityMapsPlan{latest: true}, requests: 2, begins: time.Hour, slots: 1, incomplete: ErrNotInPlan},
+		"the least plan is asked for everything, the best first": {from: 72 * time.Hour, plan: electricityMapsPlan{latest: true}, requests: 3, begins: time.Hour, slots: 1, incomplete: ErrNotInPlan},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := electricityMapsPast(t, test.hasRanges, test.hasHistory)
+			s := test.plan.serve(t)
 			got, err := makeProvider(t, TypeElectricityMaps, s, newClock()).Past(t.Context(), "DE", noon.Add(-test.from), noon)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !errors.Is(got.Incomplete, test.incomplete) || len(s.asked()) != test.requests {
+			if !errors.Is(got.Incomplete, test.incomplete) || errors.Is(got.Incomplete, ErrRefusedKey) || len(s.asked()) != test.requests {
 				t.Errorf("incomplete: %v, asked: %v", got.Incomplete, s.paths())
 			}
-			if !got.Series.Start().Equal(noon.Add(-test.begins)) || len(got.Series.Slots()) != test.slots {
-				t.Errorf("%d slots from %v, want %d", len(got.Series.Slots()), got.Series.Start(), test.slots)
+			if begins := noon.Add(-test.begins); !got.Series.Start().Equal(begins) || !got.From.Equal(begins) || len(got.Series.Slots()) != test.slots {
+				t.Errorf("%d slots from %v, answered for from %v, want %d", len(got.Series.Slots()), got.Series.Start(), got.From, test.slots)
 			}
 		})
+	}
+}
+
+func TestAGapThatThePlanDoesNotReachIsNotAnsweredFor(t *testing.T) {
+	to := noon.AddDate(0, 0, -5)
+	p := makeProvider(t, TypeElectricityMaps, electricityMapsPlan{history: true}.serve(t), newClock())
+	got, err := p.Past(t.Context(), "DE", noon.AddDate(0, 0, -7), to)
+	if err != nil || !got.Series.IsEmpty() || !got.From.Equal(to) || !errors.Is(got.Incomplete, ErrNotInPlan) {
+		t.Errorf("%v from %v, incomplete: %v, error: %v", got.Series.Slots(), got.From, got.Incomplete, err)
+	}
+}
+
+func TestElectricityMapsTellsAWrongKeyFromAPlan(t *testing.T) {
+	for name, test := range map[string]struct {
+		plan      electricityMapsPlan
+		want, not error
+	}{
+		"no forecast in the plan":            {electricityMapsPlan{latest: true}, ErrNotInPlan, ErrRefusedKey},
+		"nothing at all: the key, or a zone": {electricityMapsPlan{}, ErrRefusedKey, ErrNotInPlan},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := test.plan.serve(t)
+			p := makeProvider(t, TypeElectricityMaps, s, newClock())
+			_, err := p.Forecast(t.Context(), "DE")
+			status, isStatus := errors.AsType[*StatusError](err)
+			if !errors.Is(err, test.want) || errors.Is(err, test.not) || !isStatus || status.Status != http.StatusUnauthorized || len(s.asked()) != 2 {
+				t.Errorf("asked %v, got %v", s.paths(), err)
+			}
+		})
+	}
+	if _, err := makeProvider(t, TypeElectricityMaps, electricityMapsPlan{}.serve(t), newClock()).Past(t.Context(), "DE", noon.AddDate(0, 0, -9), noon); !errors.Is(err, ErrRefusedKey) {
+		t.Errorf("the past with a wrong key: %v", err)
+	}
+}
+
+func TestElectricityMapsStatesTheWidthOfSlots(t *testing.T) {
+	elements := `[{"carbonIntensity":300,"datetime":"2026-11-26T12:00:00Z"},{"carbonIntensity":310,"datetime":"2026-11-26T13:00:00Z"}]`
+	for granularity, want := range map[string]time.Duration{"5_minutes": 5 * time.Minute, "15_minutes": 15 * time.Minute, "hourly": time.Hour, "fortnightly": time.Hour} {
+		for _, body := range []string{
+			`{"zone":"DE","temporalGranularity":"` + granularity + `","data":` + elements + `}`,
+			`{"zone":"DE","temporalGranularity":"` + granularity + `","carbonIntensity":300,"datetime":"2026-11-26T12:00:00Z"}`,
+		} {
+			got, err := makeProvider(t, TypeElectricityMaps, answers(t, body), newClock()).Forecast(t.Context(), "DE")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first := got.Series.Slots()[0]; first.End.Sub(first.Start) != want {
+				t.Errorf("%s: %v", granularity, first)
+			}
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -15,19 +14,23 @@ import (
 const (
 	energyChartsURL  = "https://api.energy-charts.info"
 	energyChartsSlot = 15 * time.Minute
-	// energyChartsPage is how much of the past one request asks for. The server states no limit.
-	energyChartsPage = 14 * 24 * time.Hour
-	// energyChartsAhead is how far ahead a forecast is asked for. The server gives what it has.
-	energyChartsAhead = 3 * 24 * time.Hour
+	// energyChartsPage is how much of the past one request asks for. The server states no limit of the
+	// span, but one of the requests.
+	energyChartsPage = 56 * 24 * time.Hour
 )
 
 // An energyCharts asks Energy-Charts of Fraunhofer ISE (energy-charts.info). Zones are countries: DE.
+// Great Britain is UK there. The server has no intensities of bidding zones, and none in version 2 of
+// its API. It does not say whether the intensities count life cycles.
 type energyCharts struct {
 	client *client
 	base   string
 	signal forecast.Signal
 	now    func() time.Time
 }
+
+// energyChartsLimit is for all requests from one address.
+func energyChartsLimit() Limit { return Limit{2, time.Minute, true} }
 
 func newEnergyCharts(c Config) (Provider, error) {
 	base, err := c.baseURL(energyChartsURL)
@@ -38,36 +41,38 @@ func newEnergyCharts(c Config) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(c.Options, ownLimit())
+	client, err := newClient(c.Options, energyChartsLimit())
 	return &energyCharts{client, base, signal, c.Options.Now}, err
 }
 
-// Describe says that both forecasts and the past are there without a key.
+// Describe says that both forecasts and the past are there without a key. The server makes the
+// forecast anew each hour. The responses of version 2 of the API name CC BY 4.0, those with
+// intensities name no licence.
 func (p *energyCharts) Describe() Description {
 	return Description{
 		Type: TypeEnergyCharts, Source: "Energy-Charts", Attribution: "Data: Energy-Charts, Fraunhofer ISE (energy-charts.info), CC BY 4.0",
-		Signal: p.signal, Forecasts: Available, History: Available, Rhythm: time.Hour, Limit: ownLimit(),
+		Signal: p.signal, Forecasts: Available, History: Available, Rhythm: time.Hour, Limit: energyChartsLimit(),
 	}
 }
 
-// Forecast asks for the days around now: the server counts days in the time of the country.
+// Forecast asks for what the server has without a start and an end: today, and tomorrow as soon as
+// there is a forecast of it.
 func (p *energyCharts) Forecast(ctx context.Context, zone string) (Reading, error) {
-	now := p.now()
-	t, err := p.ask(ctx, zone, span{now, now.Add(energyChartsAhead)}, theForecast)
+	t, err := p.ask(ctx, zone, url.Values{}, theForecast)
 	if err != nil {
 		return Reading{}, err
 	}
-	return t.forecastReading(zone, p.signal, energyChartsSlot, now)
+	return t.forecastReading(zone, p.signal, energyChartsSlot, p.now())
 }
 
-// Past asks for two weeks at a time.
+// Past asks for eight weeks at a time.
 func (p *energyCharts) Past(ctx context.Context, zone string, from, to time.Time) (Reading, error) {
 	wanted := pastSpan(from, to, p.now())
 	if wanted.isEmpty() {
 		return Reading{Zone: zone, Signal: p.signal}, nil
 	}
 	t, err := wanted.judged().inPages(ctx, energyChartsPage, func(ctx context.Context, s span) (tally, error) {
-		return p.ask(ctx, zone, s, thePast)
+		return p.ask(ctx, zone, url.Values{"start": {s.from.Format(minuteLayout)}, "end": {s.to.Format(minuteLayout)}}, thePast)
 	})
 	if err != nil {
 		return Reading{}, err
@@ -75,12 +80,8 @@ func (p *energyCharts) Past(ctx context.Context, zone string, from, to time.Time
 	return t.pastReading(zone, p.signal, energyChartsSlot, wanted)
 }
 
-func (p *energyCharts) ask(ctx context.Context, zone string, s span, want part) (tally, error) {
-	query := url.Values{
-		"country": {strings.ToLower(zone)},
-		"start":   {s.from.UTC().Format(time.DateOnly)},
-		"end":     {s.to.UTC().Format(time.DateOnly)},
-	}
+func (p *energyCharts) ask(ctx context.Context, zone string, query url.Values, want part) (tally, error) {
+	query.Set("country", strings.ToLower(zone))
 	body, err := p.client.get(ctx, request{url: p.base + "/co2eq?" + query.Encode()})
 	if err != nil {
 		return tally{}, fmt.Errorf("zone %.40q: %w", zone, err)
@@ -95,9 +96,9 @@ func (p *energyCharts) ask(ctx context.Context, zone string, s span, want part) 
 // parseEnergyCharts reads lists of instants and values, which belong together by their index.
 func parseEnergyCharts(body []byte, want part) (tally, error) {
 	var document struct {
-		Seconds  []json.RawMessage `json:"unix_seconds"`
-		Actual   []json.RawMessage `json:"co2eq"`
-		Forecast []json.RawMessage `json:"co2eq_forecast"`
+		Seconds  list `json:"unix_seconds"`
+		Actual   list `json:"co2eq"`
+		Forecast list `json:"co2eq_forecast"`
 	}
 	if err := decode(body, &document); err != nil {
 		return tally{}, err

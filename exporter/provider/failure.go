@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +34,8 @@ type StatusError struct {
 	// Message is what the server says, without keys and control characters.
 	Message string
 	where   string
+	// cause is what the status means, if a provider knows better than [StatusError.meaning].
+	cause error
 }
 
 // Error says what was asked, and what the server answered.
@@ -48,6 +52,9 @@ func (e *StatusError) Error() string {
 
 // Unwrap returns what the status means, for [errors.Is]; nil if it may pass.
 func (e *StatusError) Unwrap() error {
+	if e.cause != nil {
+		return e.cause
+	}
 	_, cause := e.meaning()
 	return cause
 }
@@ -59,7 +66,11 @@ func (e *StatusError) meaning() (outcome Outcome, cause error) {
 		return OutcomeRefusedKey, ErrRefusedKey
 	case e.Status == http.StatusPaymentRequired, e.Status == http.StatusForbidden:
 		return OutcomeNotInPlan, ErrNotInPlan
-	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
+	case e.Status == http.StatusNoContent:
+		return OutcomeNoData, ErrNoData
+	case e.Status == http.StatusNotImplemented, e.Status == http.StatusGone:
+		return OutcomeUnavailable, ErrUnavailable
+	case e.Status == http.StatusNotFound:
 		return OutcomeUnknownZone, ErrUnknownZone
 	case e.Status == http.StatusTooManyRequests:
 		return OutcomeRateLimited, ErrRateLimited
@@ -91,6 +102,7 @@ func (c *client) failed(r request, response *http.Response) error {
 	}
 	outcome, _ := e.meaning()
 	c.observe(outcome, response)
+	c.quiet.ask(e, c.options.Now())
 	return e
 }
 
@@ -169,9 +181,10 @@ func messageOf(body []byte, secrets []Secret) string {
 	return fmt.Sprintf("%.*s", maxMessageLength, strings.Join(strings.Fields(text), " "))
 }
 
-// withoutSecrets hides what must not show.
+// withoutSecrets hides what must not show, the longest secret first: a short one may be a part of it.
 func withoutSecrets(text string, secrets []Secret) string {
-	for _, s := range secrets {
+	longestFirst := func(a, b Secret) int { return cmp.Compare(len(b.reveal()), len(a.reveal())) }
+	for _, s := range slices.SortedFunc(slices.Values(secrets), longestFirst) {
 		if !s.IsEmpty() {
 			text = strings.ReplaceAll(text, s.reveal(), hidden)
 		}

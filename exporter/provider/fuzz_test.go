@@ -53,7 +53,7 @@ func FuzzEnergyCharts(f *testing.F) {
 }
 
 func FuzzGridCarbon(f *testing.F) {
-	fuzz(f, func(b []byte) (tally, error) { return parseGridCarbon(b, "FR") },
+	fuzz(f, func(b []byte) (tally, error) { return parseGridCarbon(b, "FR", forecast.LifeCycle) },
 		`{"unit":"gCO2eq/kWh","data":[{"zone":"FR","ts":"2026-11-26T09:00:00Z","gco2eq_kwh":21.5}]}`)
 }
 

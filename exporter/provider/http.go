@@ -128,8 +128,7 @@ func parseAny(body []byte, zone string, want part) (tally, error) {
 	case '{':
 		return parseAnyObject(trimmed, want)
 	case '[':
-		var list []struct{ ForecastData json.RawMessage }
-		if json.Unmarshal(trimmed, &list) == nil && len(list) > 0 && list[0].ForecastData != nil {
+		if first, err := firstForecast(trimmed); err == nil && first.ForecastData != nil {
 			return parseCarbonAwareForecast(trimmed, zone)
 		}
 		return parseExporter(trimmed, zone)
@@ -139,21 +138,23 @@ func parseAny(body []byte, zone string, want part) (tally, error) {
 
 // parseAnyObject tells by its fields whose response an object is.
 func parseAnyObject(body []byte, want part) (tally, error) {
-	var fields map[string]json.RawMessage
-	if err := decode(body, &fields); err != nil {
+	var has struct {
+		UnixSeconds                                         json.RawMessage `json:"unix_seconds"`
+		Meta, Unit, Forecast, History, Datetime, Zone, Data json.RawMessage
+	}
+	if err := decode(body, &has); err != nil {
 		return tally{}, err
 	}
-	has := func(name string) bool { _, ok := fields[name]; return ok }
 	switch {
-	case has("unix_seconds"):
+	case has.UnixSeconds != nil:
 		return parseEnergyCharts(body, want)
-	case has("meta"):
+	case has.Meta != nil:
 		return parseWattTime(body, "", "")
-	case has("unit"):
-		return parseGridCarbon(body, "")
-	case has("forecast"), has("history"), has("datetime"), has("zone"):
+	case has.Unit != nil:
+		return parseGridCarbon(body, "", "")
+	case has.Forecast != nil, has.History != nil, has.Datetime != nil, has.Zone != nil:
 		return parseElectricityMaps(body, "", "")
-	case has("data"):
+	case has.Data != nil:
 		return parseUKCarbonIntensity(body, want)
 	}
 	return tally{}, fmt.Errorf("%w: an object that no known provider writes: want the exporter's array, or CSV with the columns timestamp,intensity", ErrUnreadable)
@@ -185,6 +186,9 @@ func parseCSV(body []byte) (tally, error) {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			return t, nil
+		}
+		if err == nil && t.elements == maxElements {
+			err = fmt.Errorf("more than %d rows", maxElements)
 		}
 		if err != nil {
 			return tally{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)

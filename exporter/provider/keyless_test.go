@@ -43,7 +43,7 @@ func TestEnergyCharts(t *testing.T) {
 	if diff := cmp.Diff([]forecast.Slot{slot(at(11, 30), energyChartsSlot, 310.5)}, past.Series.Slots()); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"/co2eq?country=de&end=2026-11-29&start=2026-11-26", "/co2eq?country=de&end=2026-11-26&start=2026-11-24"}, s.paths()); diff != "" {
+	if diff := cmp.Diff([]string{"/co2eq?country=de", "/co2eq?country=de&end=2026-11-26T12%3A00Z&start=2026-11-24T12%3A00Z"}, s.paths()); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := p.Forecast(t.Context(), "XX"); !errors.Is(err, ErrUnknownZone) {
@@ -65,13 +65,18 @@ func TestEnergyChartsListsThatDoNotBelongTogether(t *testing.T) {
 	}
 }
 
+// gridCarbonSeries answers as GridCarbon does: the zone is that of the whole response.
+const gridCarbonSeries = `{"zone":"FR","from":"2026-11-24T12:00:00Z","to":"2026-11-26T12:00:00Z","unit":"gCO2eq/kWh","count":3,"truncated":false,"data":[
+ {"ts":"2026-11-26T09:00:00Z","gco2eq_kwh":21.5,"method":"computed:v1"},{"ts":"2026-11-26T10:00:00Z","gco2eq_kwh":23,"method":"computed:v1"},
+ {"ts":"2026-11-26T11:00:00Z","gco2eq_kwh":114,"method":"upstream:uk-neso:actual"}]}`
+
 func TestGridCarbon(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("zone") != "FR" {
 			fmt.Fprint(w, `{"unit":"gCO2eq/kWh","data":[]}`)
 			return
 		}
-		fmt.Fprint(w, `{"unit":"gCO2eq/kWh","data":[{"zone":"FR","ts":"2026-11-26T09:00:00Z","gco2eq_kwh":21.5,"method":"computed:v1"},{"zone":"FR","ts":"2026-11-26T10:00:00Z","gco2eq_kwh":23,"method":"computed:v1"},{"zone":"DE","ts":"2026-11-26T11:00:00Z","gco2eq_kwh":300}]}`)
+		fmt.Fprint(w, gridCarbonSeries)
 	})
 	p := makeProvider(t, TypeGridCarbon, s, newClock())
 	got, err := p.Past(t.Context(), "FR", at(9, 30), noon)
@@ -85,14 +90,23 @@ func TestGridCarbon(t *testing.T) {
 	if got.BadElements != 1 || s.paths()[0] != "/v1/intensity?from=2026-11-24T12%3A00%3A00Z&to=2026-11-26T12%3A00%3A00Z&zone=FR" {
 		t.Errorf("%d bad, asked %v", got.BadElements, s.paths())
 	}
+	direct := makeProvider(t, TypeGridCarbon, s, newClock(), func(c *Config) { c.Signal.EmissionFactors = forecast.Direct })
+	if got, err := direct.Past(t.Context(), "FR", at(9, 30), noon); err != nil || got.BadElements != 2 || got.Signal.EmissionFactors != forecast.Direct {
+		t.Errorf("direct emissions: %+v, %v", got, err)
+	}
 	if _, err := p.Past(t.Context(), "XX", at(9, 0), noon); !errors.Is(err, ErrNoData) {
 		t.Errorf("unknown zone: %v", err)
 	}
 	if _, err := p.Forecast(t.Context(), "FR"); !errors.Is(err, ErrUnavailable) || p.Describe().Forecasts != Unavailable {
 		t.Errorf("forecast: %v", err)
 	}
-	if _, err := parseGridCarbon([]byte(`{"unit":"lbs/MWh","data":[]}`), "FR"); !errors.Is(err, ErrUnreadable) {
-		t.Errorf("another unit: %v", err)
+	for name, body := range map[string]string{
+		"another unit": `{"unit":"lbs/MWh","data":[]}`, "another zone": `{"zone":"DE","unit":"gCO2eq/kWh","data":[]}`,
+		"a list that stops early": `{"unit":"gCO2eq/kWh","truncated":true,"data":[]}`,
+	} {
+		if _, err := parseGridCarbon([]byte(body), "FR", ""); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -135,6 +149,34 @@ func TestCarbonAwareSDK(t *testing.T) {
 		if _, err := parseCarbonAwareForecast([]byte(body), "x"); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %v", body, err)
 		}
+	}
+}
+
+func TestACarbonAwareSDKWithoutDataOrForecasts(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Query().Get("toTime") {
+		case "": // the data source has no forecasts
+			http.Error(w, `{"title":"NotImplementedException","status":501,"detail":"ElectricityMapsFree does not support forecasts"}`, http.StatusNotImplemented)
+		case "2026-11-26T12:00:00Z":
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			fmt.Fprint(w, `[{"location":"IE","time":"2026-11-18T11:00:00+00:00","rating":300.5,"duration":"01:00:00"}]`)
+		}
+	})
+	p := makeProvider(t, TypeCarbonAwareSDK, s, newClock())
+	if _, err := p.Forecast(t.Context(), "northeurope"); !errors.Is(err, ErrUnavailable) || len(s.asked()) != 1 {
+		t.Errorf("asked %d times, got %v", len(s.asked()), err)
+	}
+	got, err := p.Past(t.Context(), "northeurope", noon.AddDate(0, 0, -14), noon)
+	if err != nil || got.Incomplete != nil {
+		t.Fatal(err, got.Incomplete)
+	}
+	want := []forecast.Slot{slot(time.Date(2026, time.November, 18, 11, 0, 0, 0, time.UTC), time.Hour, 300.5)}
+	if diff := cmp.Diff(want, got.Series.Slots()); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := p.Past(t.Context(), "northeurope", at(9, 0), noon); !errors.Is(err, ErrNoData) {
+		t.Errorf("a past without data: %v", err)
 	}
 }
 

@@ -12,8 +12,6 @@ import (
 const (
 	mockSlot    = time.Hour
 	mockHorizon = 72 * time.Hour
-	// maxMockPast bounds the past of one call, and so its memory.
-	maxMockPast = 366 * 24 * time.Hour
 )
 
 // A mock makes up a plausible day of any zone: dirty evenings, clean noons, cleaner weekends, and
@@ -48,14 +46,11 @@ func (p *mock) Forecast(_ context.Context, zone string) (Reading, error) {
 	return Reading{Zone: zone, Signal: p.signal, Series: forecast.NewSeries(slots), Issued: issued, Elements: len(slots)}, nil
 }
 
-// Past returns at most the last year of what was asked for.
+// Past returns the values that each hour has had all along.
 func (p *mock) Past(_ context.Context, zone string, from, to time.Time) (Reading, error) {
 	wanted := pastSpan(from, to, p.now())
-	if limit := wanted.to.Add(-maxMockPast); wanted.from.Before(limit) {
-		wanted.from = limit
-	}
 	slots := mockSlots(wanted, func(at time.Time) float64 { return mockIntensity(zone, at) })
-	return Reading{Zone: zone, Signal: p.signal, Series: wanted.cut(forecast.NewSeries(slots)), Elements: len(slots)}, nil
+	return Reading{Zone: zone, Signal: p.signal, Series: wanted.cut(forecast.NewSeries(slots)), From: wanted.from, Elements: len(slots)}, nil
 }
 
 // mockSlots returns the slots of a span.

@@ -77,11 +77,17 @@ func New(c Config) (Provider, error) {
 	return p, nil
 }
 
+// ownLimit is for servers that state no limit.
+func ownLimit() Limit { return Limit{Requests: 60, Per: time.Minute} }
+
 // baseURL returns where the provider is, without a slash at the end.
 func (c Config) baseURL(public string) (string, error) {
 	base := c.BaseURL
 	if base == "" {
 		base = public
+	}
+	if strings.ContainsAny(base, "?#") {
+		return "", errors.New("baseURL: has a query: want the address only, such as https://example.com/path")
 	}
 	return strings.TrimRight(base, "/"), checkURL("baseURL", base)
 }

@@ -16,8 +16,11 @@ type Provider interface {
 	// Forecast returns the forecast of a zone as it stands now. It may begin in the past. A forecast
 	// without any value that can be true is [ErrNoData].
 	Forecast(ctx context.Context, zone string) (Reading, error)
-	// Past returns the intensity of a zone as it was, in [from, to). A provider that gives only a
-	// part returns that part, and says why in [Reading.Incomplete].
+	// Past returns the intensity of a zone as it was, in [from, to), of at most 366 days before to. A
+	// long past comes in several responses, the newest first. A provider that gives only the newer
+	// part returns that part: [Reading.From] says where the part begins, and [Reading.Incomplete]
+	// why. Past(ctx, zone, from, reading.From) goes on from there. The slot in which to is ends at
+	// to. Its intensity may change until the slot is over.
 	Past(ctx context.Context, zone string, from, to time.Time) (Reading, error)
 }
 
@@ -88,6 +91,9 @@ type Reading struct {
 	Series *forecast.Series
 	// Issued is when the provider made the forecast, or the zero time if it does not say.
 	Issued time.Time
+	// From is where the part of a past begins that the provider has answered for. There may be gaps
+	// from there on, and the series may begin later. It is the zero time for a forecast.
+	From time.Time
 	// Elements counts the elements of the responses, BadElements those that cannot be read, and
 	// Unknown those without a value. Estimated counts the values that the provider has estimated
 	// itself.
@@ -98,7 +104,7 @@ type Reading struct {
 	// [forecast.Verdict].
 	Doubted int
 	Doubt   string
-	// Incomplete says why a part of the past is missing; nil if the provider gave all that it was
+	// Incomplete says why the past before From is missing; nil if the provider gave all that it was
 	// asked for.
 	Incomplete error
 }

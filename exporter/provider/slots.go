@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -16,9 +17,13 @@ const (
 	maxSlotWidth = 24 * time.Hour
 	// minRun is how many equal distances in a row are the width of slots. Fewer may be gaps.
 	minRun = 3
+	// minuteLayout is how some servers read instants, and some write them. It is not RFC 3339.
+	minuteLayout = "2006-01-02T15:04Z"
 	// judgedSpan is how much of the past is fetched at least. Zeros in one hour can be true or not:
 	// the days around it tell (see [forecast.Believe]).
 	judgedSpan = 48 * time.Hour
+	// maxPast bounds the past of one call, and so its requests and its memory.
+	maxPast = 366 * 24 * time.Hour
 )
 
 func trimMark(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\ufeff")) }
@@ -116,10 +121,13 @@ func runs(between []time.Duration) []time.Duration {
 // A span is the part of the past that a caller wants.
 type span struct{ from, to time.Time }
 
-// pastSpan returns what there can be of a past. It has no end after now.
+// pastSpan returns what there can be of a past: no end after now, and no more than maxPast.
 func pastSpan(from, to, now time.Time) span {
 	if to.After(now) {
 		to = now
+	}
+	if limit := to.Add(-maxPast); from.Before(limit) {
+		from = limit
 	}
 	return span{from.UTC(), to.UTC()}
 }
@@ -149,24 +157,28 @@ func (s span) cut(series *forecast.Series) *forecast.Series {
 	return forecast.NewSeries(slots)
 }
 
-// inPages fetches a span page by page, the newest page first. An error of the first page is an
-// error. After an error of a further page the tally has the newer pages, and is incomplete.
+// inPages fetches a span page by page, the newest page first. A page without data is a gap. An error
+// of the first page is an error. After an error of a further page the tally has the newer pages, and
+// is incomplete.
 func (s span) inPages(ctx context.Context, width time.Duration, fetch func(context.Context, span) (tally, error)) (tally, error) {
-	var all tally
-	for to := s.to; to.After(s.from); to = to.Add(-width) {
-		page := span{to.Add(-width), to}
+	all := tally{from: s.to}
+	for all.from.After(s.from) {
+		page := span{all.from.Add(-width), all.from}
 		if page.from.Before(s.from) {
 			page.from = s.from
 		}
 		t, err := fetch(ctx, page)
-		if err != nil && to.Equal(s.to) {
+		switch {
+		case errors.Is(err, ErrNoData):
+			t = tally{}
+		case err != nil && page.to.Equal(s.to):
 			return tally{}, err
-		}
-		if err != nil {
+		case err != nil:
 			all.incomplete = err
 			return all, nil
 		}
 		all.join(t)
+		all.from = page.from
 	}
 	return all, nil
 }

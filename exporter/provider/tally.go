@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type tally struct {
 	unknown    int
 	estimated  int
 	incomplete error
+	// from is where the part of a past begins that the provider has answered for.
+	from time.Time
 }
 
 // A point is the beginning of a slot. An unknown value is NaN.
@@ -117,8 +120,10 @@ func (t *tally) join(o tally) {
 	if t.problem == "" {
 		t.problem = o.problem
 	}
+	if o.width > 0 { // each response states the width of its own slots
+		o.points, o.slots = nil, append(slotsOf(o.points, o.width), o.slots...)
+	}
 	t.points, t.slots = append(t.points, o.points...), append(t.slots, o.slots...)
-	t.width, t.issued = o.width, o.issued
 	t.elements, t.bad, t.unknown, t.estimated = t.elements+o.elements, t.bad+o.bad, t.unknown+o.unknown, t.estimated+o.estimated
 }
 
@@ -157,13 +162,20 @@ func (t *tally) noData(zone string, verdict forecast.Verdict) error {
 }
 
 // pastReading returns the part of the past in [from, to). The values are judged by all that is
-// known around them. What begins after now is no past, whatever the provider says.
+// known around them. A span ends now at the latest: what comes after now is no past, whatever the
+// provider says.
 func (t *tally) pastReading(zone string, signal forecast.Signal, usualWidth time.Duration, span span) (Reading, error) {
 	r, err := t.reading(zone, signal, usualWidth)
 	if err != nil {
 		return Reading{}, err
 	}
-	r.Series, r.Issued = span.cut(r.Series), time.Time{}
+	r.Series, r.Issued, r.From = span.cut(r.Series), time.Time{}, span.from
+	switch {
+	case t.from.After(span.to): // nothing of the span
+		r.From = span.to
+	case t.from.After(span.from):
+		r.From = t.from
+	}
 	return r, nil
 }
 
@@ -178,6 +190,32 @@ func (t *tally) forecastReading(zone string, signal forecast.Signal, usualWidth 
 		return Reading{}, fmt.Errorf("zone %.40q: %w: the forecast ends at %s, before now", zone, ErrNoData, r.Series.End().Format(time.RFC3339))
 	}
 	return r, err
+}
+
+// A list is a JSON array of at most maxElements elements.
+type list []json.RawMessage
+
+// UnmarshalJSON reads an array. A null is no list.
+func (l *list) UnmarshalJSON(body []byte) error {
+	if string(body) == "null" {
+		return nil
+	}
+	elements := json.NewDecoder(bytes.NewReader(body))
+	if start, err := elements.Token(); err != nil || start != json.Delim('[') {
+		return fmt.Errorf("%.40q: want a list", body)
+	}
+	*l = list{}
+	for elements.More() {
+		if len(*l) == maxElements {
+			return fmt.Errorf("a list of more than %d elements", maxElements)
+		}
+		var element json.RawMessage
+		if err := elements.Decode(&element); err != nil {
+			return err
+		}
+		*l = append(*l, element)
+	}
+	return nil
 }
 
 // decode reads a JSON document.

@@ -14,10 +14,8 @@ import (
 )
 
 const (
-	ukURL = "https://api.carbonintensity.org.uk"
-	// ukLayout is how the server reads and writes instants.
-	ukLayout = "2006-01-02T15:04Z"
-	ukSlot   = 30 * time.Minute
+	ukURL  = "https://api.carbonintensity.org.uk"
+	ukSlot = 30 * time.Minute
 	// ukPage is how much of the past one request may ask for: the server allows 14 days.
 	ukPage = 13 * 24 * time.Hour
 	// ukRegions is the number of the last region.
@@ -33,8 +31,6 @@ type ukCarbonIntensity struct {
 	now    func() time.Time
 }
 
-func ownLimit() Limit { return Limit{Requests: 60, Per: time.Minute} }
-
 func newUKCarbonIntensity(c Config) (Provider, error) {
 	base, err := c.baseURL(ukURL)
 	if err != nil {
@@ -48,7 +44,8 @@ func newUKCarbonIntensity(c Config) (Provider, error) {
 	return &ukCarbonIntensity{client, base, signal, c.Options.Now}, err
 }
 
-// Describe says that both forecasts and the past are there without a key.
+// Describe says that both forecasts and the past are there without a key. The terms of use name
+// CC BY 4.0, and a limit of requests without a number.
 func (p *ukCarbonIntensity) Describe() Description {
 	return Description{
 		Type: TypeUKCarbonIntensity, Source: "Carbon Intensity API (GB)",
@@ -60,22 +57,22 @@ func (p *ukCarbonIntensity) Describe() Description {
 // Forecast asks for two days.
 func (p *ukCarbonIntensity) Forecast(ctx context.Context, zone string) (Reading, error) {
 	now := p.now()
-	t, err := p.ask(ctx, zone, now.UTC().Truncate(ukSlot).Format(ukLayout)+"/fw48h", theForecast)
+	t, err := p.ask(ctx, zone, now.UTC().Truncate(ukSlot).Format(minuteLayout)+"/fw48h", theForecast)
 	if err != nil {
 		return Reading{}, err
 	}
 	return t.forecastReading(zone, p.signal, ukSlot, now)
 }
 
-// Past asks for two weeks at a time. The server measures the country only. Of a region the last
-// forecast for each slot counts, as an estimate.
+// Past asks for nearly two weeks at a time. The server measures the country only. Of a region the
+// last forecast for each slot counts, as an estimate.
 func (p *ukCarbonIntensity) Past(ctx context.Context, zone string, from, to time.Time) (Reading, error) {
 	wanted := pastSpan(from, to, p.now())
 	if wanted.isEmpty() {
 		return Reading{Zone: zone, Signal: p.signal}, nil
 	}
 	t, err := wanted.judged().inPages(ctx, ukPage, func(ctx context.Context, s span) (tally, error) {
-		return p.ask(ctx, zone, s.from.Format(ukLayout)+"/"+s.to.Format(ukLayout), thePast)
+		return p.ask(ctx, zone, s.from.Format(minuteLayout)+"/"+s.to.Format(minuteLayout), thePast)
 	})
 	if err != nil {
 		return Reading{}, err
@@ -153,28 +150,30 @@ func parseUKCarbonIntensity(body []byte, want part) (tally, error) {
 }
 
 // ukElements returns the list of slots, and whether it is that of a region.
-func ukElements(data json.RawMessage) (elements []json.RawMessage, isRegional bool, err error) {
-	type region struct{ Data []json.RawMessage }
+func ukElements(data json.RawMessage) (elements list, isRegional bool, err error) {
+	type region struct{ Data list }
 	if bytes.HasPrefix(data, []byte("{")) {
 		var r region
 		if err := decode(data, &r); err != nil {
 			return nil, false, err
 		}
-		return r.Data, true, checkList(r.Data)
+		return r.Data, true, checkList("data.data", r.Data)
 	}
-	if err := decode(data, &elements); err != nil || elements == nil {
-		return nil, false, fmt.Errorf("%w: data: want a list", ErrUnreadable)
+	if len(data) > 0 {
+		if err := decode(data, &elements); err != nil {
+			return nil, false, err
+		}
 	}
 	var only region
 	if len(elements) == 1 && json.Unmarshal(elements[0], &only) == nil && only.Data != nil {
 		return only.Data, true, nil
 	}
-	return elements, false, nil
+	return elements, false, checkList("data", elements)
 }
 
-func checkList(list []json.RawMessage) error {
-	if list == nil {
-		return fmt.Errorf("%w: data.data: want a list", ErrUnreadable)
+func checkList(name string, elements list) error {
+	if elements == nil {
+		return fmt.Errorf("%w: %s: want a list", ErrUnreadable, name)
 	}
 	return nil
 }

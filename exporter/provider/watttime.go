@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -19,6 +18,9 @@ const (
 	wattTimeURL = "https://api.watttime.org"
 	// wattTimeTokenLife is how long a token is used. The server accepts it for 30 minutes.
 	wattTimeTokenLife = 25 * time.Minute
+	// wattTimeLogInPause is how long nobody logs in again after the server has refused a password, or a
+	// new token. The server allows 100 log-ins in five minutes. Many zones would try more often.
+	wattTimeLogInPause = 5 * time.Minute
 	// wattTimePage is how much of the past one request may ask for: the server allows 32 days.
 	wattTimePage = 30 * 24 * time.Hour
 	// gramsPerPound divided by kilowatt-hours per megawatt-hour makes g/kWh of lbs/MWh.
@@ -33,14 +35,16 @@ type wattTime struct {
 	pass   Secret
 	signal forecast.Signal
 	now    func() time.Time
-	token  token
+	// turn holds a value while somebody reads or writes the token.
+	turn  chan struct{}
+	token token
 }
 
 // A token is what a log-in gives. Many zones share it.
 type token struct {
-	mu    sync.Mutex
-	text  Secret
-	until time.Time
+	text    Secret
+	refusal error // of the password, in place of a text
+	made    time.Time
 }
 
 func wattTimeLimit() Limit { return Limit{3000, 5 * time.Minute, true} }
@@ -58,15 +62,24 @@ func newWattTime(c Config) (Provider, error) {
 		return nil, err
 	}
 	client, err := newClient(c.Options, wattTimeLimit())
-	return &wattTime{client: client, base: base, user: c.Credentials.User, pass: c.Credentials.Password, signal: signal, now: c.Options.Now}, err
+	return &wattTime{
+		client: client, base: base, user: c.Credentials.User, pass: c.Credentials.Password, signal: signal, now: c.Options.Now,
+		turn: make(chan struct{}, 1),
+	}, err
 }
 
 // Describe says that both forecasts and the past depend on the plan: a new account has one region.
+// Average intensities have no forecasts, and come hourly. Whether a licence demands a sentence is a
+// matter of the customer's contract.
 func (p *wattTime) Describe() Description {
-	return Description{
+	d := Description{
 		Type: TypeWattTime, Source: "WattTime", Attribution: "Data: WattTime (watttime.org)",
 		Signal: p.signal, Forecasts: DependsOnPlan, History: DependsOnPlan, Rhythm: 5 * time.Minute, Limit: wattTimeLimit(),
 	}
+	if p.signal.Kind == forecast.Average {
+		d.Forecasts, d.Rhythm = Unavailable, time.Hour
+	}
+	return d
 }
 
 // signalType names the signal as WattTime does.
@@ -79,6 +92,9 @@ func (p *wattTime) signalType() string {
 
 // Forecast asks for three days.
 func (p *wattTime) Forecast(ctx context.Context, zone string) (Reading, error) {
+	if p.signal.Kind == forecast.Average {
+		return Reading{}, fmt.Errorf("zone %.40q: forecast of the average by WattTime: %w", zone, ErrUnavailable)
+	}
 	t, err := p.series(ctx, zone, "/v3/forecast", url.Values{"horizon_hours": {"72"}})
 	if err != nil {
 		return Reading{}, err
@@ -140,7 +156,7 @@ func (p *wattTime) series(ctx context.Context, zone, path string, query url.Valu
 
 // get sends a request with a token. A token that is not accepted is replaced once.
 func (p *wattTime) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
-	token, err := p.logIn(ctx)
+	token, err := p.logIn(ctx, Secret{})
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +164,7 @@ func (p *wattTime) get(ctx context.Context, path string, query url.Values) ([]by
 	if !errors.Is(err, ErrRefusedKey) {
 		return body, err
 	}
-	p.token.forget(token)
-	if token, err = p.logIn(ctx); err != nil {
+	if token, err = p.logIn(ctx, token); err != nil {
 		return nil, err
 	}
 	return p.getWith(ctx, token, path, query)
@@ -163,13 +178,41 @@ func (p *wattTime) getWith(ctx context.Context, token Secret, path string, query
 	})
 }
 
-// logIn returns a token, a new one if the last one is too old.
-func (p *wattTime) logIn(ctx context.Context) (Secret, error) {
-	p.token.mu.Lock()
-	defer p.token.mu.Unlock()
-	if p.now().Before(p.token.until) {
-		return p.token.text, nil
+// logIn returns a token: a new one if the last one is too old, or is the one that the server has
+// refused.
+func (p *wattTime) logIn(ctx context.Context, refused Secret) (Secret, error) {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return Secret{}, fmt.Errorf("wait for the log-in to WattTime: %w", ctx.Err())
 	}
+	if text, isKnown, err := p.token.answer(refused, p.now()); isKnown {
+		return text, err
+	}
+	text, err := p.newToken(ctx)
+	if err == nil || errors.Is(err, ErrRefusedKey) {
+		p.token = token{text: text, refusal: err, made: p.now()}
+	}
+	return text, err
+}
+
+// answer returns the text, or an error if it is too early to log in again. isKnown is false if it is
+// time to log in.
+func (t token) answer(refused Secret, now time.Time) (text Secret, isKnown bool, err error) {
+	age := now.Sub(t.made)
+	isRefused := t.text.reveal() == refused.reveal()
+	switch {
+	case t.refusal != nil:
+		return Secret{}, age < wattTimeLogInPause, t.refusal
+	case isRefused && !refused.IsEmpty() && age < wattTimeLogInPause:
+		return Secret{}, true, fmt.Errorf("WattTime refuses a token of %v: %w", age.Round(time.Second), ErrRefusedKey)
+	}
+	return t.text, !isRefused && age < wattTimeTokenLife, nil
+}
+
+// newToken logs in.
+func (p *wattTime) newToken(ctx context.Context) (Secret, error) {
 	basic := NewSecret(base64.StdEncoding.EncodeToString([]byte(p.user.reveal() + ":" + p.pass.reveal())))
 	body, err := p.client.get(ctx, request{
 		url:     p.base + "/login",
@@ -187,17 +230,7 @@ func (p *wattTime) logIn(ctx context.Context) (Secret, error) {
 	if err := text.check("token"); err != nil {
 		return Secret{}, fmt.Errorf("log in to WattTime: %w: %w", ErrUnreadable, err)
 	}
-	p.token.text, p.token.until = text, p.now().Add(wattTimeTokenLife)
 	return text, nil
-}
-
-// forget drops a token, unless there is a newer one.
-func (t *token) forget(refused Secret) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.text == refused {
-		t.until = time.Time{}
-	}
 }
 
 // A wattTimeMeta says what the values of a response are.
@@ -226,7 +259,7 @@ func (m wattTimeMeta) check(zone, signalType string) error {
 // "" stands for any.
 func parseWattTime(body []byte, zone, signalType string) (tally, error) {
 	var document struct {
-		Data []json.RawMessage
+		Data list
 		Meta wattTimeMeta
 	}
 	if err := decode(body, &document); err != nil {

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -81,22 +82,33 @@ func (s *wattTimeServer) write(w http.ResponseWriter, signalType string, from, t
 }
 
 func TestWattTimeForecast(t *testing.T) {
-	for kind, want := range map[forecast.Kind]float64{forecast.Marginal: 453.59237, forecast.Average: 226.796185} {
-		t.Run(string(kind), func(t *testing.T) {
-			s := serveWattTime(t)
-			p := makeProvider(t, TypeWattTime, s.server, s.clock, func(c *Config) { c.Signal.Kind = kind })
-			got, err := p.Forecast(t.Context(), "CAISO_NORTH")
-			if err != nil {
-				t.Fatal(err)
-			}
-			first := got.Series.Slots()[0]
-			if math.Abs(first.Intensity-want) > 1e-9 || first.End.Sub(first.Start) != 5*time.Minute || !got.Issued.Equal(at(11, 55)) {
-				t.Errorf("got %v, issued %v", first, got.Issued)
-			}
-			if got.Signal != (forecast.Signal{Kind: kind, EmissionFactors: forecast.Direct}) || !got.Series.End().Equal(noon.Add(72*time.Hour)) {
-				t.Errorf("signal %v until %v", got.Signal, got.Series.End())
-			}
-		})
+	s := serveWattTime(t)
+	p := makeProvider(t, TypeWattTime, s.server, s.clock)
+	got, err := p.Forecast(t.Context(), "CAISO_NORTH")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := got.Series.Slots()[0]
+	if math.Abs(first.Intensity-453.59237) > 1e-9 || first.End.Sub(first.Start) != 5*time.Minute || !got.Issued.Equal(at(11, 55)) {
+		t.Errorf("got %v, issued %v", first, got.Issued)
+	}
+	if got.Signal != (forecast.Signal{Kind: forecast.Marginal, EmissionFactors: forecast.Direct}) || !got.Series.End().Equal(noon.Add(72*time.Hour)) {
+		t.Errorf("signal %v until %v", got.Signal, got.Series.End())
+	}
+}
+
+func TestWattTimeHasNoForecastOfTheAverage(t *testing.T) {
+	s := serveWattTime(t)
+	p := makeProvider(t, TypeWattTime, s.server, s.clock, func(c *Config) { c.Signal.Kind = forecast.Average })
+	if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); !errors.Is(err, ErrUnavailable) || p.Describe().Forecasts != Unavailable || len(s.asked()) > 0 {
+		t.Errorf("asked %v, got %v", s.paths(), err)
+	}
+	got, err := p.Past(t.Context(), "CAISO_NORTH", at(9, 0), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first := got.Series.Slots()[0]; math.Abs(first.Intensity-226.796185) > 1e-9 || got.Signal != (forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.Direct}) {
+		t.Errorf("got %v of %v", first, got.Signal)
 	}
 }
 
@@ -122,16 +134,62 @@ func TestWattTimeTokens(t *testing.T) {
 		{"the first request logs in", func() {}, 1},
 		{"the next uses the same token", func() { s.clock.pass(20 * time.Minute) }, 1},
 		{"an old token is renewed before the server refuses it", func() { s.clock.pass(10 * time.Minute) }, 2},
-		{"a token that the server refuses early is renewed", func() { s.oldest.Store(2) }, 3},
+		{"a token that the server refuses early is renewed", func() { s.clock.pass(wattTimeLogInPause); s.oldest.Store(2) }, 3},
 	} {
 		step.before()
 		if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); err != nil || s.logins.Load() != step.logins {
 			t.Errorf("%d: %s: %d logins, %v", i, step.name, s.logins.Load(), err)
 		}
 	}
+	s.clock.pass(wattTimeLogInPause)
 	s.oldest.Store(99)
-	if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); !errors.Is(err, ErrRefusedKey) || s.logins.Load() != 4 {
-		t.Errorf("a server that refuses every token: %d logins, %v", s.logins.Load(), err)
+	for range 20 {
+		if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); !errors.Is(err, ErrRefusedKey) || s.logins.Load() != 4 {
+			t.Errorf("a server that refuses every token: %d logins, %v", s.logins.Load(), err)
+		}
+	}
+}
+
+func TestManyZonesTryAWrongPasswordOnce(t *testing.T) {
+	s := serveWattTime(t)
+	p := makeProvider(t, TypeWattTime, s.server, s.clock, func(c *Config) { c.Credentials.Password = NewSecret("wrong-pass") })
+	for range 64 {
+		if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); !errors.Is(err, ErrRefusedKey) {
+			t.Fatal(err)
+		}
+	}
+	if len(s.asked()) != 1 {
+		t.Errorf("tried %d times", len(s.asked()))
+	}
+	s.clock.pass(wattTimeLogInPause)
+	if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); !errors.Is(err, ErrRefusedKey) || len(s.asked()) != 2 {
+		t.Errorf("later: tried %d times, got %v", len(s.asked()), err)
+	}
+}
+
+func TestACancelledCallDoesNotWaitForTheLogInOfAnother(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	s := serve(t, func(http.ResponseWriter, *http.Request) { close(asked); <-release })
+	t.Cleanup(func() { close(release) })
+	p := makeProvider(t, TypeWattTime, s, newClock())
+	first, cancelFirst := context.WithCancel(t.Context())
+	t.Cleanup(cancelFirst)
+	firstEnded := make(chan struct{})
+	go func() {
+		defer close(firstEnded)
+		_, _ = p.Forecast(first, "CAISO_NORTH")
+	}()
+	<-asked
+	second, cancelSecond := context.WithCancel(t.Context())
+	cancelSecond()
+	_, err := p.Forecast(second, "CAISO_NORTH")
+	select {
+	case <-firstEnded:
+		t.Error("the call has waited until the other ended")
+	default:
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

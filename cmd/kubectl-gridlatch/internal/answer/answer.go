@@ -1,10 +1,11 @@
 // Package answer has the question when work would start, and the plan that answers the question.
-// The forecast may come from a file or from a cluster.
+// The forecast may come from a file, from a cluster or from a provider.
 package answer
 
 import (
 	"time"
 
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/fetch"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
@@ -22,8 +23,10 @@ type Question struct {
 type Plan struct {
 	Question Question
 	Decision plan.Decision
-	// Source names the file or the ConfigMap that the forecast was read from.
+	// Source names the file, the ConfigMap or the zone that the forecast is from.
 	Source string
+	// Provided is what a provider has said of the zone; nil if no provider was asked.
+	Provided *fetch.Data
 	// Forecast is the forecast as it was published.
 	Forecast forecast.Forecast
 	// Expected has the intensities behind the decision: the published ones, or those as corrected

@@ -3,6 +3,8 @@ package answer
 import (
 	"time"
 
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/fetch"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -34,6 +36,23 @@ type Forecast struct {
 	Issued *time.Time `json:"issued,omitempty"`
 	From   time.Time  `json:"from"`
 	Until  time.Time  `json:"until"`
+	*Provided
+}
+
+// Provided says which provider the values are from. It is left out if no provider was asked.
+type Provided struct {
+	Origin      forecast.Origin `json:"origin"`
+	Attribution string          `json:"attribution,omitempty"`
+	// Basis says what the plan rests on; empty for a back-test.
+	Basis forecast.Basis `json:"basis,omitempty"`
+}
+
+// NewProvided returns nil if no provider was asked.
+func NewProvided(d *fetch.Data, basis forecast.Basis) *Provided {
+	if d == nil {
+		return nil
+	}
+	return &Provided{d.Origin(), d.Description.Attribution, basis}
 }
 
 // Report returns the plan as JSON has it.
@@ -45,7 +64,9 @@ func (p Plan) Report() Report {
 		Intensity: Known(d.Expected), AtOnce: Known(d.ExpectedAtOnce),
 		PowerFactor: UnlessOne(d.PowerFactor), PowerFactorAtOnce: UnlessOne(d.PowerFactorAtOnce),
 		SavedPercent: 100 * d.Gain(), Elsewhere: p.Elsewhere,
-		Forecast: Forecast{Source: p.Source, From: p.Forecast.Series.Start(), Until: p.Forecast.Series.End()},
+		Forecast: Forecast{
+			Source: p.Source, From: p.Forecast.Series.Start(), Until: p.Forecast.Series.End(), Provided: NewProvided(p.Provided, d.Basis),
+		},
 	}
 	if !p.Question.Deadline.IsZero() {
 		report.Deadline = &p.Question.Deadline

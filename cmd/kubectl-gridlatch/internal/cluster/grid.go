@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -50,25 +51,56 @@ func (c *Cluster) readGrid(ctx context.Context, name string, now time.Time, edit
 		g.warnings = append(g.warnings, "what was learned of the grid is not used: "+err.Error())
 	}
 	g.isLearned = learned > 0
-	g.problem = c.readForecast(ctx, &store, g.policy.Source, now)
+	g.problem = c.readForecast(ctx, &store, g.policy, now)
 	g.snapshot = store.Snapshot(g.policy.Source)
 	return g, nil
 }
 
-// readForecast gives a store the forecast of a source.
-func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, source forecast.Source, now time.Time) error {
-	var object corev1.ConfigMap
-	if err := c.API.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: source.Name}, &object); err != nil {
-		return fmt.Errorf("read the forecast: %w", err)
-	}
-	document, err := forecast.FromConfigMap(object.BinaryData, object.Data, source.Key, history.LastWritten(&object, now))
+// readForecast gives a store the forecast of a policy, as the controller does. The error says why
+// nothing is known of the grid.
+func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, rules *policy.Policy, now time.Time) error {
+	document, err := c.document(ctx, rules, now)
 	if err == nil {
-		err = store.Offer(source, document, now)
+		err = store.Offer(rules.Source, document, now)
+	} else {
+		store.Fail(rules.Source, err)
 	}
-	if err != nil && len(store.Snapshot(source).Locations()) == 0 {
-		return fmt.Errorf("ConfigMap %s/%s: %w", source.Namespace, source.Name, err)
+	if len(store.Snapshot(rules.Source).Locations()) > 0 { // the snapshot has the problem
+		return nil
 	}
-	return nil
+	return err
+}
+
+// document returns the newest document of a policy.
+func (c *Cluster) document(ctx context.Context, rules *policy.Policy, now time.Time) (forecast.Document, error) {
+	read, object, err := c.forecastConfigMap(ctx, rules)
+	if err != nil {
+		return forecast.Document{}, err
+	}
+	document, err := forecast.FromConfigMap(object.BinaryData, object.Data, read.Key, history.LastWritten(object, now))
+	if _, isEmpty := errors.AsType[*forecast.EmptyError](err); isEmpty { // the writer says what to do
+		return document, err
+	}
+	if err != nil {
+		return document, fmt.Errorf("ConfigMap %s/%s: %w", read.Namespace, read.Name, err)
+	}
+	return document, nil
+}
+
+// forecastConfigMap returns the ConfigMap with the forecast of a policy, and where it was found.
+func (c *Cluster) forecastConfigMap(ctx context.Context, rules *policy.Policy) (forecast.Source, *corev1.ConfigMap, error) {
+	read, object := rules.Source, &corev1.ConfigMap{}
+	err := c.API.Get(ctx, client.ObjectKey{Namespace: read.Namespace, Name: read.Name}, object)
+	if apierrors.IsNotFound(err) && rules.Substitute != (forecast.Source{}) {
+		read = rules.Substitute
+		if err = c.API.Get(ctx, client.ObjectKey{Namespace: read.Namespace, Name: read.Name}, object); apierrors.IsNotFound(err) {
+			return read, nil, &policy.MissingForecastError{Source: rules.Source}
+		}
+	}
+	if err != nil {
+		return read, nil, fmt.Errorf("read the forecast: %w", err)
+	}
+	return read, object, nil
 }
 
 // Plan answers when work would start that is created now, by a policy of the cluster. The policy
@@ -86,7 +118,7 @@ func (c *Cluster) Plan(ctx context.Context, question answer.Question, policyName
 		answered.Warnings = append(answered.Warnings, "the cluster has no CarbonPolicy "+g.policy.Name+": the plan is by the one that ships with Gridlatch")
 	}
 	if problem := g.snapshot.Problem(); problem != "" {
-		answered.Warnings = append(answered.Warnings, answered.Source+": "+problem)
+		answered.Warnings = append(answered.Warnings, "about the forecast: "+problem)
 	}
 	task := g.policy.Task(policy.Ask{
 		Deadline: question.Deadline, Duration: question.Duration, Threshold: question.Threshold, Location: question.Location,
@@ -148,7 +180,7 @@ func (g *grid) doubts() []string {
 		return append(doubts, g.problem.Error())
 	}
 	if doubt := g.snapshot.Doubt(); doubt != "" {
-		doubts = append(doubts, "ConfigMap "+g.policy.Source.String()+": "+doubt)
+		doubts = append(doubts, "about the forecast: "+doubt)
 	}
 	return doubts
 }

@@ -1,5 +1,5 @@
-// Package offline plans by a forecast in a file, without a cluster: as the policy that ships with
-// Gridlatch does, by the forecast as it was published.
+// Package offline plans without a cluster, as the policy that ships with Gridlatch does: by a
+// forecast in a file, as it was published, or by what a provider says of a zone now.
 package offline
 
 import (
@@ -71,7 +71,8 @@ func Plan(file File, question answer.Question, terms plan.Terms) (answer.Plan, e
 		return answer.Plan{}, PeriodError{File: file.Name, Now: question.Now, From: series.Start(), Until: series.End()}
 	}
 	answered.Forecast, answered.Expected = published, series
-	answered.Decision, err = decide(published, question, terms)
+	expected := forecast.Prediction{Series: series, Basis: forecast.BasisForecast}
+	answered.Decision, err = decide(published.Location, expected, question, terms)
 	return answered, err
 }
 
@@ -89,7 +90,7 @@ func believe(document forecast.Document, now time.Time) (*forecast.Snapshot, err
 
 // decide plans with the durations of the policy that ships with Gridlatch, where the question gives
 // none.
-func decide(published forecast.Forecast, question answer.Question, terms plan.Terms) (plan.Decision, error) {
+func decide(location string, expected forecast.Prediction, question answer.Question, terms plan.Terms) (plan.Decision, error) {
 	spec := v1alpha1.Default().Spec
 	task := plan.Task{Duration: question.Duration, Threshold: question.Threshold}
 	var err error
@@ -106,6 +107,6 @@ func decide(published forecast.Forecast, question answer.Question, terms plan.Te
 		task.LatestStart = question.Now.Add(maxDelay)
 	}
 	missing := "the forecast does not cover the time from " + plan.FormatTime(question.Now) + " on"
-	planner := plan.NewPlanner(published.Location, published.Series, missing, terms, question.Now, task.LatestStart)
-	return planner.Decide(task), nil
+	planner := plan.NewPlanner(location, expected.Series, missing, terms, question.Now, task.LatestStart)
+	return planner.WithBasis(expected.Basis).Decide(task), nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/fetch"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -28,14 +29,28 @@ func (p Page) Plan(a answer.Plan) {
 		headline = fmt.Sprintf("start at %s%s", plan.FormatTime(d.Start), in(d.Start.Sub(d.Decided)))
 		why += "; latest start " + plan.FormatTime(d.LatestStart)
 	}
-	p.Out.Printf("%s%s%s\n  %s\n\n", screen.Bold, strings.ToUpper(headline[:1])+headline[1:], screen.Plain, why)
+	p.Out.Printf("%s%s%s\n  %s\n\n", screen.Bold, capital(headline), screen.Plain, why)
 	p.windows(a.Windows())
-	if a.Expected.IsEmpty() {
-		return
+	if !a.Expected.IsEmpty() {
+		p.Out.Printf("\n")
+		newChart(p.Width, a.Expected, d.Decided, d.Start, d.Duration, d.LatestStart).draw(p.Out)
 	}
-	p.Out.Printf("\n")
-	newChart(p.Width, a.Expected, d.Decided, d.Start, d.Duration, d.LatestStart).draw(p.Out)
+	if a.Provided != nil {
+		p.Out.Printf("\n%s\n", credit(a.Provided))
+	}
 }
+
+// credit names a zone, its provider and the signal, and gives the attribution that the licence
+// demands.
+func credit(d *fetch.Data) string {
+	if d.Description.Attribution == "" {
+		return capital(d.Name())
+	}
+	return capital(d.Name()) + ". " + d.Description.Attribution
+}
+
+// capital returns a sentence with a capital letter.
+func capital(sentence string) string { return strings.ToUpper(sentence[:1]) + sentence[1:] }
 
 // windows prints a row for each window.
 func (p Page) windows(all []answer.Window) {

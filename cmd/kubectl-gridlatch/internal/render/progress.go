@@ -31,6 +31,13 @@ func NewProgress(on *screen.Screen, what string, now func() time.Time) *Progress
 	return &Progress{screen: on, what: what, now: now, began: now()}
 }
 
+// Describe changes what is being done. The text is not a stranger's.
+func (p *Progress) Describe(what string) {
+	if p.what = what; p.bar != nil {
+		p.bar.Describe(what)
+	}
+}
+
 // Share shows which share is done, in 0..1.
 func (p *Progress) Share(done float64) {
 	if !p.isShown(shareParts, progressbar.OptionSetDescription(p.what), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(true)) {

@@ -20,6 +20,12 @@ func (p Page) Replay(r *replay.Replay, withCells bool) {
 		p.cells(r)
 	}
 	p.Out.Printf("\n%s\n", r.Verdict())
+	for _, limit := range r.Limits() {
+		p.Out.Printf("%s\n", limit)
+	}
+	if r.Provided != nil {
+		p.Out.Printf("%s\n", credit(r.Provided))
+	}
 }
 
 // conditions says what the scores rest on.
@@ -31,7 +37,7 @@ func (p Page) conditions(r *replay.Replay) {
 	if actuals.Gaps > 0 {
 		gaps = fmt.Sprintf("; %s missing in %s", plan.FormatDuration(actuals.MissingTime), Count(actuals.Gaps, "gap"))
 	}
-	row("Actual", "%s: slots of %s from %s to %s%s", r.Files.Actual, plan.FormatDuration(actuals.SlotWidth),
+	row("Actual", "%s: slots of %s from %s to %s%s", r.Actual(), plan.FormatDuration(actuals.SlotWidth),
 		plan.FormatTime(actuals.Series.Start()), plan.FormatTime(actuals.Series.End()), gaps)
 	for _, line := range notCounted(actuals.Skipped) {
 		row("", "%s", line)

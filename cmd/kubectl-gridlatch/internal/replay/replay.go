@@ -2,6 +2,7 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/fetch"
+	"github.com/gridlatch/gridlatch/exporter/provider"
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
 
@@ -42,7 +45,10 @@ type Invented struct {
 // Replay is a back-test. The scores are those of the policies that are asked for, and after them
 // those of other policies that they are measured against.
 type Replay struct {
-	Files    Files
+	Files Files
+	// Provided is the past that a provider gave, in place of the file of actual intensities; nil if
+	// no provider was asked.
+	Provided *fetch.Data
 	Terms    Terms
 	Invented Invented
 	// Policies are those that are asked for.
@@ -57,12 +63,12 @@ type Replay struct {
 	Scores    []backtest.Scores
 }
 
-// ReadFiles reads the files.
-func (r *Replay) ReadFiles(stdin io.Reader) error {
-	var err error
-	if r.Setup.Actuals, err = readCSV(stdin, r.Files.Actual, backtest.ReadActuals); err != nil {
+// Read reads the files, and what a provider gave.
+func (r *Replay) Read(stdin io.Reader) error {
+	if err := r.readActuals(stdin); err != nil {
 		return err
 	}
+	var err error
 	if r.Files.Forecast != "" {
 		if r.Forecasts, err = readCSV(stdin, r.Files.Forecast, backtest.ReadForecasts); err != nil {
 			return err
@@ -73,6 +79,30 @@ func (r *Replay) ReadFiles(stdin io.Reader) error {
 		r.Setup.Jobs, err = readCSV(stdin, r.Files.Jobs, backtest.ReadJobs)
 	}
 	return err
+}
+
+// readActuals reads the actual intensities. The past of a provider is read as the file of fetch
+// would be, so that both give the same figures.
+func (r *Replay) readActuals(stdin io.Reader) error {
+	var err error
+	if r.Provided == nil {
+		r.Setup.Actuals, err = readCSV(stdin, r.Files.Actual, backtest.ReadActuals)
+		return err
+	}
+	var file bytes.Buffer
+	if err := r.Provided.WriteCSV(&file); err != nil {
+		return err
+	}
+	r.Setup.Actuals, err = backtest.ReadActuals(r.Actual(), &file)
+	return err
+}
+
+// Actual names the file or the zone that the actual intensities are from.
+func (r *Replay) Actual() string {
+	if r.Provided != nil {
+		return r.Provided.Name()
+	}
+	return r.Files.Actual
 }
 
 func readCSV[T any](stdin io.Reader, path string, read func(name string, r io.Reader) (T, error)) (T, error) {
@@ -158,6 +188,38 @@ func (r *Replay) OfOracle(scores backtest.Scores) *float64 {
 		return nil
 	}
 	return answer.Known(100 * scores.Total.Saving / oracle.Total.Saving)
+}
+
+// Limits says in sentences what the figures of a provider's past cannot tell.
+func (r *Replay) Limits() []string {
+	if r.Provided == nil {
+		return nil
+	}
+	d := r.Provided.Description
+	var limits []string
+	if d.IsMadeUp {
+		limits = append(limits, "The values are made up: the figures say nothing about a real grid.")
+	}
+	if len(r.Setup.Documents) == 0 {
+		limits = append(limits, withoutForecasts(d))
+	}
+	if r.Setup.ActualDelay == 0 {
+		limits = append(limits, "Each value counts as known from the beginning of its slot. Providers publish later: --actual-delay 2h tries that.")
+	}
+	return limits
+}
+
+// withoutForecasts says what it means that there were no forecasts.
+func withoutForecasts(d provider.Description) string {
+	const limit = "The plans rest on the past alone, because providers do not keep their past forecasts."
+	switch d.Forecasts {
+	case provider.Unavailable:
+		return "The plans rest on the past alone: " + d.Source + " has no forecasts. A cluster with this provider plans in the same way."
+	case provider.DependsOnPlan:
+		return limit + " A cluster also has the forecasts of " + d.Source + ", if your plan includes forecasts, and can save more."
+	default:
+		return limit + " A cluster also has the forecasts of " + d.Source + ", and can save more."
+	}
 }
 
 // flatSaving is the saving of the oracle, as a share, below which waiting is not worthwhile.

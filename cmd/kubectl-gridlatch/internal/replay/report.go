@@ -3,6 +3,7 @@ package replay
 import (
 	"time"
 
+	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/plan/backtest"
 )
@@ -18,6 +19,7 @@ type Report struct {
 	Policies []Policy  `json:"policies"`
 	Oracle   Score     `json:"oracle"`
 	Verdict  string    `json:"verdict"`
+	Limits   []string  `json:"limits,omitempty"`
 }
 
 // Actual says what is known of the intensities that were.
@@ -29,6 +31,7 @@ type Actual struct {
 	Gaps    int       `json:"gaps"`
 	Missing string    `json:"missing"`
 	Uncounted
+	*answer.Provided
 }
 
 // Uncounted says which rows and values of a file do not count.
@@ -100,12 +103,13 @@ func (r *Replay) Report(withCells bool) Report {
 	actuals := r.Setup.Actuals
 	report := Report{
 		Actual: Actual{
-			File: r.Files.Actual, From: actuals.Series.Start(), Until: actuals.Series.End(), Slot: plan.FormatDuration(actuals.SlotWidth),
+			File: r.Actual(), From: actuals.Series.Start(), Until: actuals.Series.End(), Slot: plan.FormatDuration(actuals.SlotWidth),
 			Gaps: actuals.Gaps, Missing: plan.FormatDuration(actuals.MissingTime), Uncounted: newUncounted(actuals.Skipped, actuals.Doubted),
+			Provided: answer.NewProvided(r.Provided, ""),
 		},
 		From: r.Setup.From, To: r.Setup.To, Terms: r.Terms,
 		Jobs:   Jobs{Count: len(r.Result.Jobs), Outside: r.Result.OutsideJobs, Uncovered: r.Result.UncoveredJobs},
-		Oracle: newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(),
+		Oracle: newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(), Limits: r.Limits(),
 	}
 	if issues := r.Forecasts.Documents; len(issues) > 0 {
 		report.Forecast = &Forecast{

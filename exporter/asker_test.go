@@ -1,0 +1,313 @@
+package exporter
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// newTry returns a world with the policy try, which asks a grid, and its asker.
+func newTry(t *testing.T, zones ...string) (*world, *grid, *asker) {
+	t.Helper()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	w = newWorld(t, policy(g, zones...))
+	return w, g, w.asker(w.Exporter)
+}
+
+func count(all []string, prefix string) int {
+	n := 0
+	for _, s := range all {
+		if strings.HasPrefix(s, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestTheFirstRunWritesForecastsBeforeThePast(t *testing.T) {
+	w, g, a := newTry(t, "DE", "FR")
+	var seen []string
+	g.setFail(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/past" && seen == nil {
+			seen = slices.Clone(w.writes)
+		}
+		return false
+	})
+	w.runUntil(a, start().Add(9*time.Minute))
+	if diff := cmp.Diff([]string{"create carbon-intensity-try"}, seen); diff != "" {
+		t.Errorf("written before the past is asked for (-want +got):\n%s", diff)
+	}
+	d := w.document()
+	for _, location := range []string{"DE", "FR"} {
+		if got := d.Actuals[location]; got.Start() != start().Add(hour-retention).Truncate(hour) || got.End() != start().Truncate(hour) {
+			t.Errorf("%s: the past is from %v to %v", location, got.Start(), got.End())
+		}
+		if got, _ := d.Actuals[location].At(start().Add(-30 * day)); got != intensity(start().Add(-30*day)) {
+			t.Errorf("%s: the intensity 30 days ago is %v", location, got)
+		}
+		if got, _ := d.Series[location].At(start()); got != intensity(start()) {
+			t.Errorf("%s: the intensity now is %v", location, got)
+		}
+		want := forecast.Details{Origin: forecast.Origin{Provider: "HTTP", Zone: location}, Issued: start()}
+		if diff := cmp.Diff(want, d.Details[location]); diff != "" {
+			t.Errorf("%s: details (-want +got):\n%s", location, diff)
+		}
+	}
+	if d.Message != "" {
+		t.Errorf("message %q", d.Message)
+	}
+	if asked := g.asked(); count(asked, "forecast") != 2 || count(asked, "past") != 8 {
+		t.Errorf("asked for %v: want 2 forecasts, and 8 weeks in 4 parts for 2 zones", asked)
+	}
+	if len(w.writes) != 5 {
+		t.Errorf("written: %v", w.writes)
+	}
+}
+
+func TestNothingIsWrittenWhileNothingChanges(t *testing.T) {
+	w, g, a := newTry(t, "DE")
+	g.past = 0
+	frozen := start()
+	g.now = func() time.Time { return frozen } // the provider says the same for hours
+	w.runUntil(a, start().Add(time.Hour))
+	before := len(w.writes)
+	g.asked()
+	w.runUntil(a, start().Add(6*time.Hour))
+	if asked := count(g.asked(), "forecast"); len(w.writes) != before || asked < 15 {
+		t.Errorf("%d forecasts lead to the writes %v", asked, w.writes[before:])
+	}
+}
+
+func TestAFailureIsWrittenOnceBesideTheLastGoodValues(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fail   func(http.ResponseWriter, *http.Request) bool
+		want   string
+		writes int
+	}{
+		"a server that is down":     {status(503, "request"), `zone "DE": GET URL/forecast: 503 Service Unavailable: the server says "request`, 1},
+		"a server without the zone": {status(404, "request"), `zone "DE": GET URL/forecast: 404 Not Found: the provider does not know this: the server says "request`, 1},
+		// One zone at a time is asked then, so that the message changes when the next has the same problem.
+		"a server that wants a pause":   {status(429, "request"), `zone "DE": GET URL/forecast: 429 Too Many Requests: asked too often: the server says "request`, 2},
+		"a server that refuses the key": {status(401, "request"), `zone "DE": GET URL/forecast: 401 Unauthorized: the key is missing, wrong or expired: the server says "request`, 1},
+		"a page of HTML": {func(w http.ResponseWriter, _ *http.Request) bool {
+			_, err := w.Write([]byte("<html>log in</html>"))
+			return err == nil
+		}, `zone "DE": unreadable response: a page of HTML, want JSON`, 1},
+		"a body that is cut off": {func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Length", "1000")
+			_, err := w.Write([]byte("["))
+			return err == nil
+		}, `zone "DE": GET URL/forecast: the response is cut off after 1 bytes`, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, g, a := newTry(t, "DE", "FR")
+			w.runUntil(a, start().Add(9*time.Minute))
+			before, good := len(w.writes), w.document()
+			g.setFail(tt.fail)
+			w.runUntil(a, start().Add(8*time.Hour))
+			if len(w.writes) != before+tt.writes {
+				t.Errorf("8 hours of failures lead to %d writes, want %d", len(w.writes)-before, tt.writes)
+			}
+			d := w.document()
+			if want := strings.ReplaceAll(tt.want, "URL", g.URL); !strings.HasPrefix(d.Message, want) || !strings.HasPrefix(d.Details["DE"].Problem, want) {
+				t.Errorf("message %q\nproblem %q\nwant    %q", d.Message, d.Details["DE"].Problem, want)
+			}
+			if got, want := d.Series["DE"].Slots(), good.Series["DE"].Slots(); !slices.Equal(got, want) {
+				t.Errorf("the forecast is not the last good one")
+			}
+			g.setFail(nil)
+			w.runUntil(a, start().Add(33*time.Hour)) // the next day, for what lasts
+			if got := w.document(); got.Message != "" || got.Actuals["FR"].End().Before(start().Add(31*time.Hour)) {
+				t.Errorf("after the failure: message %q, actuals of FR until %v", got.Message, got.Actuals["FR"].End())
+			}
+		})
+	}
+}
+
+func TestARestartAsksOnlyForWhatIsMissing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		away time.Duration
+		want map[string]int // by what is asked for
+	}{
+		"in the same round":       {0, map[string]int{"past": 1}}, // the hour that has ended
+		"after an outage of days": {5 * day, map[string]int{"forecast": 1, "past": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, g, a := newTry(t, "DE")
+			w.runUntil(a, start().Add(9*time.Minute))
+			g.asked()
+			w.clock.Step(tt.away)
+			before := len(w.writes)
+			again := w.asker(w.exporter(w.Client, w.APIReader))
+			w.runUntil(again, w.clock.Now())
+			asked := g.asked()
+			got := map[string]int{}
+			for _, what := range []string{"forecast", "past"} {
+				if n := count(asked, what); n > 0 {
+					got[what] = n
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("asked for (-want +got):\n%s", diff)
+			}
+			if tt.away == 0 && len(w.writes) != before {
+				t.Errorf("written: %v", w.writes[before:])
+			}
+			s := w.document().Actuals["DE"]
+			if _, known := s.Mean(s.Start(), s.End()); known != s.End().Sub(s.Start()) {
+				t.Errorf("of the past, %v are known of %v", known, s.End().Sub(s.Start()))
+			}
+		})
+	}
+}
+
+func TestAnExporterThatIsKilledBetweenTwoWritesLosesNothingThatWasWritten(t *testing.T) {
+	w, g, a := newTry(t, "DE")
+	for range 3 { // forecasts, and two parts of the past
+		a.step(t.Context())
+		w.clock.Step(time.Second)
+	}
+	g.asked()
+	again := w.asker(w.exporter(w.Client, w.APIReader))
+	w.runUntil(again, start().Add(5*time.Minute))
+	if asked := g.asked(); count(asked, "past") != 2 || count(asked, "forecast") != 0 {
+		t.Errorf("asked for %v: want the newest hour and the oldest part of the past only", asked)
+	}
+	if got := w.document().Actuals["DE"].Start(); got != start().Add(hour-retention).Truncate(hour) {
+		t.Errorf("the past begins at %v", got)
+	}
+}
+
+func TestAConfigMapThatSomebodySpoilsIsWrittenAgain(t *testing.T) {
+	w, g, a := newTry(t, "DE")
+	w.runUntil(a, start().Add(9*time.Minute))
+	g.asked()
+	good := w.document()
+	for name, spoil := range map[string]func(c *corev1.ConfigMap) error{
+		"deleted": func(c *corev1.ConfigMap) error { return w.Client.Delete(t.Context(), c) },
+		"changed": func(c *corev1.ConfigMap) error {
+			c.BinaryData, c.Labels = nil, nil
+			return w.Client.Update(t.Context(), c)
+		},
+		"made immutable": func(c *corev1.ConfigMap) error {
+			c.BinaryData, c.Immutable = nil, new(bool)
+			*c.Immutable = true
+			return w.Client.Update(t.Context(), c)
+		},
+	} {
+		if err := spoil(w.configMap("carbon-intensity-try")); err != nil {
+			t.Fatal(err)
+		}
+		a.repair(t.Context(), map[string]string{})
+		got := w.configMap("carbon-intensity-try")
+		if got == nil || got.Immutable != nil || got.Labels[managedByLabel] != managedBy {
+			t.Fatalf("%s: %v", name, got)
+		}
+		if d := w.document(); !slices.Equal(d.Series["DE"].Slots(), good.Series["DE"].Slots()) {
+			t.Errorf("%s: another forecast", name)
+		}
+	}
+	if asked := g.asked(); len(asked) > 0 {
+		t.Errorf("asked for %v", asked)
+	}
+}
+
+func TestPoliciesWithTheSameProviderShareWhatIsAsked(t *testing.T) {
+	w, g, a := newTry(t, "DE")
+	other := policy(g, "FR", "DE")
+	other.Name = "other"
+	t.Run("as two targets of one asker", func(t *testing.T) {
+		a.assign([]target{targetOf(policy(g, "DE"), nil), targetOf(other, nil)})
+		w.runUntil(a, start().Add(9*time.Minute))
+		if asked := g.asked(); count(asked, "forecast DE") != 1 || count(asked, "forecast FR") != 1 {
+			t.Errorf("asked for %v", asked)
+		}
+		if w.configMap("carbon-intensity-other") == nil || w.configMap("carbon-intensity-try") == nil {
+			t.Error("a ConfigMap is missing")
+		}
+	})
+}
+
+func TestManyZonesInSlotsOfMinutesFitIntoAConfigMap(t *testing.T) {
+	zones := make([]string, 64)
+	for i := range zones {
+		zones[i] = fmt.Sprintf("ZONE-%02d", i)
+	}
+	w, g, a := newTry(t, zones...)
+	g.slot, g.past = 5*time.Minute, 2*day
+	w.runUntil(a, start().Add(9*time.Minute))
+	c := w.configMap("carbon-intensity-try")
+	if size := sizeOf(c.BinaryData, c.Data); size > maxSize {
+		t.Errorf("the ConfigMap has %d bytes", size)
+	}
+	d := w.document()
+	if want := "the forecasts have slots of 1 h, since a ConfigMap has no room for more"; d.Message != want {
+		t.Errorf("message %q, want %q", d.Message, want)
+	}
+	for _, zone := range zones {
+		got, ok := d.Series[zone].At(start().Add(20 * hour))
+		if want := intensity(start().Add(20 * hour)); !ok || got != want {
+			t.Fatalf("%s: in 20 hours %v, want %v", zone, got, want)
+		}
+	}
+}
+
+func TestASecretIsAskedForWhenItIsMissing(t *testing.T) {
+	w, g, _ := newTry(t, "DE")
+	p := policy(g, "DE")
+	p.Spec.Forecast.Provider.SecretRef = &v1alpha1.SecretReference{Name: "forecast-http"}
+	var keys []string
+	g.setFail(func(w http.ResponseWriter, r *http.Request) bool {
+		key := r.Header.Get("Authorization")
+		if keys = append(keys, key); key == "Bearer good" {
+			return false
+		}
+		http.Error(w, "no: "+key, http.StatusUnauthorized)
+		return true
+	})
+	a := newAsker(w.Exporter, sourceOf(p.Spec.Forecast.Provider))
+	a.assign([]target{targetOf(p, nil)})
+	w.runUntil(a, start().Add(5*time.Minute))
+	if want := "the Secret forecast-http does not exist: create it with: kubectl -n gridlatch-system create secret generic forecast-http --from-file=key=FILE"; w.message() != want {
+		t.Errorf("message %q, want %q", w.message(), want)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "forecast-http"}, Data: map[string][]byte{"other": []byte("x")}}
+	if err := w.Client.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	w.runUntil(a, w.clock.Now().Add(time.Minute))
+	if want := "the Secret forecast-http has nothing under key: "; !strings.HasPrefix(w.message(), want) {
+		t.Errorf("message %q, want %q", w.message(), want)
+	}
+	secret.Data = map[string][]byte{"key": []byte("expired\n")}
+	if err := w.Client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	w.runUntil(a, w.clock.Now().Add(10*time.Minute))
+	if len(keys) != 1 {
+		t.Errorf("a key that was refused is used again: %q", keys)
+	}
+	c := w.configMap("carbon-intensity-try")
+	if message := c.Data["message"]; !strings.Contains(message, "401 Unauthorized: the key is missing, wrong or expired") || strings.Contains(fmt.Sprint(c), "expired\\n") || strings.Contains(message, "Bearer expired") {
+		t.Errorf("message %q", message)
+	}
+	secret.Data = map[string][]byte{"key": []byte("good")}
+	if err := w.Client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	w.runUntil(a, w.clock.Now().Add(time.Minute))
+	if d := w.document(); d.Message != "" || d.Series["DE"].IsEmpty() {
+		t.Errorf("with a good key, %v, message %q", d.Series, d.Message)
+	}
+}

@@ -1,0 +1,208 @@
+package exporter
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/exporter/provider"
+)
+
+func nodes(regions ...string) []client.Object {
+	var all []client.Object
+	for i, region := range regions {
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-" + string(rune('a'+i)), Labels: map[string]string{}}}
+		if region != "" {
+			n.Labels[corev1.LabelTopologyRegion] = region
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// autoWorld is a world whose exporter finds the zone itself.
+func autoWorld(t *testing.T, objects ...client.Object) *world {
+	t.Helper()
+	w := newWorld(t, objects...)
+	w.IsManual = false
+	return w
+}
+
+func theForeignForecast() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "carbon-intensity"}}
+}
+
+func TestWithoutAProviderTheZoneIsThatOfTheNodes(t *testing.T) {
+	const remedy = ": name a provider in spec.forecast.provider of the CarbonPolicy default, and its zones in spec.locations"
+	ofType := func(kind provider.Type, zone string) []target {
+		return []target{{source: source{kind: kind}, places: []place{{zone, zone}}}}
+	}
+	ofAdvice := func(text string) []target { return []target{{advice: text + remedy}} }
+	defaultPolicy := func(change func(*v1alpha1.CarbonPolicy)) *v1alpha1.CarbonPolicy {
+		p := v1alpha1.Default()
+		change(p)
+		return p
+	}
+	for name, tt := range map[string]struct {
+		regions []string
+		others  []client.Object
+		want    []target
+	}{
+		"in Great Britain":                      {[]string{"uksouth", "ukwest"}, nil, ofType(provider.TypeUKCarbonIntensity, "GB")},
+		"in Germany":                            {[]string{"eu-central-1"}, nil, ofType(provider.TypeEnergyCharts, "DE")},
+		"in two regions of one zone":            {[]string{"germanynorth", "germanywestcentral", ""}, nil, ofType(provider.TypeEnergyCharts, "DE")},
+		"in two zones":                          {[]string{"eu-west-3", "eu-central-1"}, nil, ofAdvice("the nodes are in several zones of the grid: DE, FR")},
+		"in zones of two providers":             {[]string{"uksouth", "eu-central-1"}, nil, ofAdvice("no provider without a key has forecasts for all nodes, which are in eu-central-1, uksouth")},
+		"where nobody gives forecasts":          {[]string{"us-west-1"}, nil, ofAdvice("no provider without a key has forecasts for all nodes, which are in us-west-1")},
+		"in a region that nobody knows":         {[]string{"moon"}, nil, ofAdvice(`the region "moon" of the nodes is not in Gridlatch's table of regions`)},
+		"on nodes without the label":            {[]string{""}, nil, ofAdvice("no node has the label topology.kubernetes.io/region, which tells where the nodes are")},
+		"with the default policy as it ships":   {[]string{"uksouth"}, []client.Object{v1alpha1.Default()}, ofType(provider.TypeUKCarbonIntensity, "GB")},
+		"where somebody else writes a forecast": {[]string{"uksouth"}, []client.Object{theForeignForecast()}, nil},
+		"with locations in the default policy": {[]string{"uksouth"}, []client.Object{defaultPolicy(func(p *v1alpha1.CarbonPolicy) {
+			p.Spec.Locations = []v1alpha1.Location{{Name: "X"}}
+		})}, nil},
+		"with another ConfigMap in the default policy": {[]string{"uksouth"}, []client.Object{defaultPolicy(func(p *v1alpha1.CarbonPolicy) {
+			p.Spec.Forecast.ConfigMap.Name = "mine"
+		})}, nil},
+		"with a provider in the default policy": {[]string{"uksouth"}, []client.Object{defaultPolicy(func(p *v1alpha1.CarbonPolicy) {
+			p.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "Mock"}
+		})}, []target{{policy: "default", source: source{kind: provider.TypeMock}, places: []place{{}}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := autoWorld(t, append(nodes(tt.regions...), tt.others...)...)
+			got, err := w.targets(t.Context())
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(target{}, source{}, place{})); err != nil || diff != "" {
+				t.Errorf("%v; targets (-want +got):\n%s", err, diff)
+			}
+			w = newWorld(t, append(nodes(tt.regions...), tt.others...)...) // --auto=false
+			got, err = w.targets(t.Context())
+			if err != nil || slices.ContainsFunc(got, func(t target) bool { return t.policy == "" }) {
+				t.Errorf("with --auto=false: %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestAPolicyWithoutLocationsHasTheZoneOfTheNodes(t *testing.T) {
+	const remedy = ": list the zones of the provider in spec.locations of the CarbonPolicy try"
+	for name, tt := range map[string]struct {
+		provider v1alpha1.ForecastProvider
+		regions  []string
+		want     place
+		advice   string
+	}{
+		"Electricity Maps":      {v1alpha1.ForecastProvider{Type: "ElectricityMaps"}, []string{"us-west-1"}, place{"US-CAL-CISO", "US-CAL-CISO"}, ""},
+		"WattTime":              {v1alpha1.ForecastProvider{Type: "WattTime"}, []string{"us-west-1"}, place{"CAISO_NORTH", "CAISO_NORTH"}, ""},
+		"the Carbon Aware SDK":  {v1alpha1.ForecastProvider{Type: "CarbonAwareSDK"}, []string{"westus"}, place{"westus", "westus"}, ""},
+		"the United Kingdom":    {v1alpha1.ForecastProvider{Type: "UKCarbonIntensity"}, nil, place{"GB", "GB"}, ""},
+		"a mock":                {v1alpha1.ForecastProvider{Type: "Mock"}, nil, place{}, ""},
+		"a URL":                 {v1alpha1.ForecastProvider{Type: "HTTP", HTTP: &v1alpha1.HTTPProvider{ForecastURL: "http://x/f"}}, nil, place{}, ""},
+		"a URL with a zone":     {v1alpha1.ForecastProvider{Type: "HTTP", HTTP: &v1alpha1.HTTPProvider{PastURL: "http://x/{zone}"}}, nil, place{}, "no node has the label topology.kubernetes.io/region" + remedy},
+		"a region of elsewhere": {v1alpha1.ForecastProvider{Type: "EnergyCharts"}, []string{"us-west-1"}, place{}, "no zone of EnergyCharts is known for the region us-west-1 of the nodes" + remedy},
+		"several zones":         {v1alpha1.ForecastProvider{Type: "EnergyCharts"}, []string{"eu-central-1", "eu-west-3"}, place{}, "the nodes are in several zones of EnergyCharts: DE, FR" + remedy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "try"}}
+			p.Spec.Forecast.Provider = &tt.provider
+			got := targetOf(p, tt.regions)
+			if got.advice != tt.advice || got.advice == "" && !slices.Equal(got.places, []place{tt.want}) {
+				t.Errorf("places %v, advice %q; want %v, %q", got.places, got.advice, tt.want, tt.advice)
+			}
+		})
+	}
+}
+
+func TestAForecastThatSomebodyElseRefreshesIsNotReplaced(t *testing.T) {
+	w := autoWorld(t, append(nodes("uksouth"), theForeignForecast())...)
+	count := func() int {
+		t.Helper()
+		targets, err := w.targets(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(targets)
+	}
+	count()
+	if err := w.Client.Delete(t.Context(), theForeignForecast()); err != nil {
+		t.Fatal(err)
+	}
+	for range 9 { // the exporter of others deletes its ConfigMap at each refresh
+		w.clock.Step(time.Minute)
+		if count() != 0 {
+			t.Fatal("a forecast that is away for minutes is replaced")
+		}
+	}
+	w.clock.Step(time.Minute)
+	if count() != 1 {
+		t.Error("a forecast that is away for long is not replaced")
+	}
+	if err := w.Client.Create(t.Context(), theForeignForecast()); err != nil {
+		t.Fatal(err)
+	}
+	if count() != 0 {
+		t.Error("the exporter goes on although somebody else writes a forecast")
+	}
+}
+
+func TestAClusterWithoutNodesForAWhileKeepsItsZone(t *testing.T) {
+	w := autoWorld(t, nodes("eu-central-1")...)
+	before, err := w.targets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Client.Delete(t.Context(), nodes("eu-central-1")[0]); err != nil {
+		t.Fatal(err)
+	}
+	after, err := w.targets(t.Context())
+	if diff := cmp.Diff(before, after, cmp.AllowUnexported(target{}, source{}, place{})); err != nil || diff != "" {
+		t.Errorf("%v; targets (-before +after):\n%s", err, diff)
+	}
+}
+
+func TestConfigMapsOfPoliciesThatAreGoneAreDeleted(t *testing.T) {
+	ours := func(name string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy}}}
+	}
+	theirs := ours("carbon-intensity-theirs")
+	theirs.Labels = nil
+	elsewhere := ours("carbon-intensity-gone")
+	elsewhere.Namespace = "default"
+	mock := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "try"}}
+	mock.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "Mock"}
+	w := newWorld(t, mock, ours("carbon-intensity-try"), ours("carbon-intensity-gone"), ours("carbon-intensity"), theirs, elsewhere)
+	targets, err := w.targets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions, err := w.removeStrays(t.Context(), targets)
+	if err != nil || len(versions) != 1 || versions["carbon-intensity-try"] == "" {
+		t.Errorf("left are %v, %v", versions, err)
+	}
+	slices.Sort(w.writes)
+	if diff := cmp.Diff([]string{"delete carbon-intensity", "delete carbon-intensity-gone"}, w.writes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatHasToBeDoneIsInTheConfigMap(t *testing.T) {
+	w := autoWorld(t, nodes("us-west-1")...)
+	for range 3 {
+		if err := w.check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := w.configMap("carbon-intensity")
+	if c == nil || !strings.Contains(c.Data["message"], "us-west-1: name a provider") || c.Data["numOfRecords"] != "0" {
+		t.Errorf("%v", c)
+	}
+	if diff := cmp.Diff([]string{"create carbon-intensity"}, w.writes); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
