@@ -18,20 +18,24 @@ import (
 )
 
 // exportPatience is for what an exporter does that has to be elected first, or that looks at a Secret again.
-const exportPatience = 75 * time.Second
+const exportPatience = 100 * time.Second
 
-// usual is the intensity of a grid that is the same every day.
-func usual(at time.Time) float64 {
-	return 430 + 30*math.Cos(2*math.Pi*float64(at.UTC().Hour())/24)
+// usual is the intensity of a grid that is the same every day, and dirtiest at this time of the day.
+func usual() func(at time.Time) float64 {
+	now := time.Now().Truncate(time.Hour)
+	return func(at time.Time) float64 {
+		return 400 + 50*math.Cos(2*math.Pi*at.Truncate(time.Hour).Sub(now).Hours()/24)
+	}
 }
 
 // cleanAt is the intensity of every zone of a grid that is clean for two seconds from an instant on.
 func cleanAt(clean time.Time) gridserver.Intensity {
-	return func(zone string, at time.Time) (float64, bool) {
+	otherwise := usual()
+	return func(_ string, at time.Time) (float64, bool) {
 		if !at.Before(clean) && at.Before(clean.Add(2*time.Second)) {
 			return 120, true
 		}
-		return usual(at), zone != "ATLANTIS"
+		return otherwise(at), true
 	}
 }
 
@@ -43,6 +47,11 @@ func inSeconds() []time.Time {
 		boundaries = append(boundaries, at)
 	}
 	return boundaries
+}
+
+// inBritain is a provider without a key that may be asked once a second.
+func inBritain(s *gridserver.Server) v1alpha1.ForecastProvider {
+	return v1alpha1.ForecastProvider{Type: "UKCarbonIntensity", BaseURL: s.UKCarbonIntensity()}
 }
 
 // provider starts a server that answers as providers do, for as long as the test. Without an intensity, the grid is the
@@ -100,6 +109,16 @@ func awaitPublished(t *testing.T, c *env.Cluster, policy string, check func(fore
 	return document
 }
 
+// hasForecast wants a forecast of a location, and no message.
+func hasForecast(location string) func(forecast.Document) error {
+	return func(d forecast.Document) error {
+		if d.Series[location].IsEmpty() || d.Message != "" {
+			return fmt.Errorf("no forecast, or the message %q", d.Message)
+		}
+		return nil
+	}
+}
+
 // wholePast wants eight weeks of the past of a location, but for a day, and no message.
 func wholePast(location string) func(forecast.Document) error {
 	return func(d forecast.Document) error {
@@ -121,4 +140,26 @@ func awaitMessage(t *testing.T, c *env.Cluster, policy, want string) {
 		}
 		return nil
 	})
+}
+
+// since holds for the requests after an instant.
+func since(at time.Time) func(gridserver.Request) bool {
+	return func(r gridserver.Request) bool { return r.At.After(at) }
+}
+
+// askedPast returns the part of the past that a request to the Carbon Intensity API of Great Britain is about. ok is
+// false if the request is about less than what is asked for all the time.
+func askedPast(path string) (from, to time.Time, ok bool) {
+	const layout = "2006-01-02T15:04Z"
+	parts := strings.Split(path, "/")
+	from, err := time.Parse(layout, parts[len(parts)-2])
+	if err == nil {
+		to, err = time.Parse(layout, parts[len(parts)-1])
+	}
+	return from, to, err == nil && from.Before(time.Now().AddDate(0, 0, -4))
+}
+
+func ofThePast(r gridserver.Request) bool {
+	_, _, ok := askedPast(r.Path)
+	return ok
 }

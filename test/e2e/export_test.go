@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
@@ -20,12 +21,12 @@ import (
 // ConfigMap, and the controller holds a Job and releases it.
 func TestAJobWaitsByWhatAProviderSays(t *testing.T) {
 	const policy, place = "hamburg", "HAMBURG"
-	clean := time.Now().Truncate(2 * time.Second).Add(40 * time.Second)
+	clean := time.Now().Truncate(2 * time.Second).Add(50 * time.Second)
 	s := provider(t, gridserver.Behaviour{Intensity: cleanAt(clean), Boundaries: inSeconds()})
 	cluster.Exporter(t)
 	providerPolicy(t, cluster, policy, v1alpha1.ForecastProvider{Type: "EnergyCharts", BaseURL: s.EnergyCharts()},
 		v1alpha1.Location{Name: place, Zone: "DE"})
-	document := awaitPublished(t, cluster, policy, wholePast(place))
+	document := awaitPublished(t, cluster, policy, hasForecast(place))
 	want := forecast.Origin{Provider: "Energy-Charts", Zone: "DE", Signal: forecast.Signal{Kind: forecast.Average}}
 	if got := document.Details[place]; got.Origin != want || !strings.Contains(got.Attribution, "CC BY 4.0") || got.Issued.IsZero() {
 		t.Errorf("details %+v, want the origin %+v", got, want)
@@ -48,6 +49,13 @@ func TestAJobWaitsByWhatAProviderSays(t *testing.T) {
 		}
 	}
 	awaitComplete(t, cluster, ns, "patient")
+	// Energy-Charts is asked twice a minute: the first part of the past came while the Job was held
+	awaitPublished(t, cluster, policy, func(d forecast.Document) error {
+		if known := d.Actuals[place]; known.IsEmpty() || known.End().Sub(known.Start()) < 13*24*time.Hour {
+			return fmt.Errorf("the past is known from %s to %s", known.Start(), known.End())
+		}
+		return nil
+	})
 	for _, r := range s.Requests() {
 		if r.Status != 200 || !strings.HasPrefix(r.UserAgent, "gridlatch/") {
 			t.Errorf("request %+v", r)
@@ -74,26 +82,29 @@ func wantFormatOfExporter(t *testing.T, policy string) {
 }
 
 func TestADeletedForecastComesBackAndNothingIsDecidedWithoutIt(t *testing.T) {
-	const policy, place = "bremen", "BREMEN"
-	s := provider(t, gridserver.Behaviour{Intensity: cleanAt(time.Now().Truncate(2 * time.Second).Add(5 * time.Minute)), Boundaries: inSeconds()})
+	const policy, place = "kent", "KENT"
+	s := provider(t, gridserver.Behaviour{})
 	cluster.Exporter(t)
-	providerPolicy(t, cluster, policy, v1alpha1.ForecastProvider{Type: "EnergyCharts", BaseURL: s.EnergyCharts()},
-		v1alpha1.Location{Name: place, Zone: "DE"})
+	providerPolicy(t, cluster, policy, inBritain(s), v1alpha1.Location{Name: place, Zone: "GB"})
 	before := awaitPublished(t, cluster, policy, wholePast(place))
 	awaitPolicy(t, policy, wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonCurrent, ""))
 	asked := len(s.Requests())
-	name := v1alpha1.ForecastConfigMap(policy)
-	if _, err := cluster.Kubectl(t.Context(), "delete", "configmap", name, "-n", env.Namespace); err != nil {
+	if _, err := cluster.Kubectl(t.Context(), "delete", "configmap", v1alpha1.ForecastConfigMap(policy), "-n", env.Namespace); err != nil {
 		t.Fatal(err)
 	}
 	ns := namespace(t, cluster)
-	create(t, cluster, job(ns, "in-between", tolerant(v1alpha1.PolicyAnnotation, policy), 1))
+	create(t, cluster, job(ns, "in-between", longTolerant(v1alpha1.PolicyAnnotation, policy), 1))
 	awaitGated(t, cluster, ns, 1)
 	after := awaitPublished(t, cluster, policy, wholePast(place))
 	if !after.Series[place].Start().Equal(before.Series[place].Start()) || len(s.Requests()) != asked {
 		t.Errorf("the forecast begins at %s, was %s; %d requests since", after.Series[place].Start(), before.Series[place].Start(), len(s.Requests())-asked)
 	}
 	awaitPolicy(t, policy, wantCondition(v1alpha1.ConditionForecastUsable, v1alpha1.ReasonCurrent, ""))
+}
+
+// longTolerant are the annotations of work that waits for the clean time of a usual day.
+func longTolerant(more ...string) map[string]string {
+	return tolerant(append([]string{v1alpha1.DeadlineAnnotation, "20h", v1alpha1.DurationAnnotation, "1h"}, more...)...)
 }
 
 // TestTheExporterMayDoNothingElse asks the API server what the shipped manifests allow.
@@ -106,7 +117,7 @@ func TestTheExporterMayDoNothingElse(t *testing.T) {
 		"read Secrets elsewhere":    {"get", "secret", "electricity-maps", "-n", "default"},
 		"see pods":                  {"get", "pods", "-n", "default"},
 		"create pods":               {"run", "work", "--image=work", "-n", env.Namespace},
-		"change policies":           {"annotate", "carbonpolicy", "any", "a=b"},
+		"change policies":           {"create", "-f", "../../manifests/default-policy.yaml"},
 		"write other ConfigMaps":    {"create", "configmap", "other", "-n", env.Namespace},
 		"write ConfigMaps outside":  {"create", "configmap", "carbon-intensity", "-n", "default"},
 		"write what others publish": {"create", "configmap", "carbon-intensity", "-n", "kube-system"},
@@ -149,8 +160,15 @@ func TestAKeyIsReadFromASecretAndAnOtherSignalBeginsANewPast(t *testing.T) {
 	use(t, c, "first-s3cret")
 	awaitPublished(t, c, policy, wholePast(place))
 
-	s.Change(func(b *gridserver.Behaviour) { b.Keys = []string{"second-s3cret"} })
+	// the answers to the new key are garbled at first: the last good ones stay
+	s.Change(func(b *gridserver.Behaviour) { b.Keys, b.Failure = []string{"second-s3cret"}, gridserver.Garbled })
 	use(t, c, "second-s3cret")
+	awaitMessage(t, c, policy, "the JSON is broken at byte")
+	awaitTold(t, c, policy, v1alpha1.ReasonLastGood, "the JSON is broken at byte")
+	ns := namespace(t, c)
+	create(t, c, job(ns, "meanwhile", longTolerant(), 1))
+	awaitGated(t, c, ns, 1)
+	s.Change(func(b *gridserver.Behaviour) { b.Failure = nil })
 	env.Eventually(t, exportPatience, func(context.Context) error {
 		for _, r := range s.Requests() {
 			if r.Key == "second-s3cret" && r.Status == 200 {
@@ -163,7 +181,8 @@ func TestAKeyIsReadFromASecretAndAnOtherSignalBeginsANewPast(t *testing.T) {
 
 	// half of it leaves the chimney
 	s.Change(func(b *gridserver.Behaviour) {
-		b.Intensity = func(_ string, at time.Time) (float64, bool) { return usual(at) / 2, true }
+		whole := usual()
+		b.Intensity = func(_ string, at time.Time) (float64, bool) { return whole(at) / 2, true }
 	})
 	if _, err := c.Kubectl(t.Context(), "patch", "carbonpolicy", policy, "--type=merge",
 		"-p", `{"spec":{"forecast":{"provider":{"signal":{"emissionFactors":"Direct"}}}}}`); err != nil {
@@ -191,6 +210,18 @@ func TestAKeyIsReadFromASecretAndAnOtherSignalBeginsANewPast(t *testing.T) {
 			t.Errorf("a key shows in %s", where)
 		}
 	}
+}
+
+// awaitTold waits until the status of a policy says something on its forecast.
+func awaitTold(t *testing.T, c *env.Cluster, policy, reason, says string) {
+	t.Helper()
+	env.Eventually(t, exportPatience, func(ctx context.Context) error {
+		p := &v1alpha1.CarbonPolicy{}
+		if err := c.Client.Get(ctx, client.ObjectKey{Name: policy}, p); err != nil {
+			return err
+		}
+		return wantCondition(v1alpha1.ConditionForecastUsable, reason, says)(p)
+	})
 }
 
 // use replaces the key in the Secret.

@@ -1,7 +1,6 @@
 package gridserver
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,6 +16,8 @@ const (
 	day     = 24 * time.Hour
 	// maxSpan is how much of the time one answer may be about.
 	maxSpan = 100 * day
+	// minuteLayout is how Energy-Charts reads, and the Carbon Intensity API reads and writes instants.
+	minuteLayout = "2006-01-02T15:04Z"
 	// horizon is how far ahead forecasts reach.
 	horizon = 72 * time.Hour
 )
@@ -37,15 +38,23 @@ func instants(b Behaviour, from, to time.Time, width time.Duration) []time.Time 
 	return slices.CompactFunc(all, time.Time.Equal)
 }
 
-// energyCharts answers about the days from start to end, with the values that were measured until now
-// and with a forecast of the days from today on.
+// instantOr reads an instant as Energy-Charts does. Without a text, the instant is another one.
+func instantOr(text string, otherwise time.Time) (time.Time, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	return time.Parse(minuteLayout, text)
+}
+
+// energyCharts answers about the time from start to end, with the values that were measured until now
+// and with a forecast from today on.
 func (s *Server) energyCharts(w http.ResponseWriter, r *http.Request) {
 	b, zone := s.current(), strings.ToUpper(r.URL.Query().Get("country"))
 	now := s.now().UTC()
-	from, errFrom := time.Parse(time.DateOnly, cmp.Or(r.URL.Query().Get("start"), now.Format(time.DateOnly)))
-	to, errTo := time.Parse(time.DateOnly, cmp.Or(r.URL.Query().Get("end"), now.Format(time.DateOnly)))
+	from, errFrom := instantOr(r.URL.Query().Get("start"), now.Truncate(day))
+	to, errTo := instantOr(r.URL.Query().Get("end"), now.Add(horizon))
 	if errFrom != nil || errTo != nil || to.Sub(from) > maxSpan {
-		refuse(w, http.StatusUnprocessableEntity, "start and end: want days")
+		refuse(w, http.StatusUnprocessableEntity, "start and end: want instants")
 		return
 	}
 	if _, ok := b.Intensity(zone, now); !ok {
@@ -58,11 +67,7 @@ func (s *Server) energyCharts(w http.ResponseWriter, r *http.Request) {
 		Forecast   []*float64 `json:"co2eq_forecast"`
 		Deprecated bool       `json:"deprecated"`
 	}
-	until := to.Add(day)
-	if end := s.now15().Add(horizon); until.After(end) {
-		until = end
-	}
-	for _, at := range instants(b, from, until, quarter) {
+	for _, at := range instants(b, from, to, quarter) {
 		var actual, expected *float64
 		value, _ := b.Intensity(zone, at)
 		if !at.After(now) {
@@ -95,7 +100,7 @@ func (s *Server) electricityMaps(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnauthorized, "invalid auth-token")
 		return
 	case !b.Plan.has(what):
-		refuse(w, http.StatusForbidden, "your plan does not have this")
+		refuse(w, http.StatusUnauthorized, "your plan does not have this")
 		return
 	case !isKnown:
 		refuse(w, http.StatusNotFound, "no such zone")
@@ -122,7 +127,11 @@ func (s *Server) electricityMaps(w http.ResponseWriter, r *http.Request) {
 	for _, at := range instants(b, from, to, time.Hour) {
 		values = append(values, value(at))
 	}
-	answer(w, r, map[string]any{"zone": zone, list: values, "updatedAt": s.now15(), "temporalGranularity": "hourly"})
+	document := map[string]any{"zone": zone, list: values, "updatedAt": s.now15()}
+	if len(b.Boundaries) == 0 {
+		document["temporalGranularity"] = "hourly"
+	}
+	answer(w, r, document)
 }
 
 // has reports whether a plan has an answer of Electricity Maps.

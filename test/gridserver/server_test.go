@@ -90,7 +90,7 @@ func TestTheShippedClientsReadForecastAndPast(t *testing.T) {
 			if !past.Series.End().Equal(noon) {
 				t.Errorf("the past ends at %s", past.Series.End())
 			}
-			if asked := s.Requests(AtPath("/")); len(asked) < 4 || asked[0].Status != 200 || !strings.Contains(asked[0].UserAgent, "gridlatch") {
+			if asked := s.Requests(AtPath("/")); len(asked) < 2 || asked[0].Status != 200 || !strings.Contains(asked[0].UserAgent, "gridlatch") {
 				t.Errorf("requests: %+v", asked)
 			}
 		})

@@ -7,8 +7,6 @@ import (
 
 const (
 	ukPath = "/uk"
-	// ukLayout is how the Carbon Intensity API reads and writes instants.
-	ukLayout = "2006-01-02T15:04Z"
 	// ukZone is the whole of Great Britain. The server knows no region.
 	ukZone = "GB"
 )
@@ -21,8 +19,8 @@ func (s *Server) UKCarbonIntensity() string { return s.URL + ukPath }
 // API writes instants to the minute, so that the boundaries of a behaviour have no use here.
 func (s *Server) ukCarbonIntensity(w http.ResponseWriter, r *http.Request) {
 	const width = 30 * time.Minute
-	from, errFrom := time.Parse(ukLayout, r.PathValue("from"))
-	to, errTo := time.Parse(ukLayout, r.PathValue("to"))
+	from, errFrom := time.Parse(minuteLayout, r.PathValue("from"))
+	to, errTo := time.Parse(minuteLayout, r.PathValue("to"))
 	if r.PathValue("to") == "fw48h" {
 		to, errTo = from.Add(48*time.Hour), nil
 	}
@@ -42,7 +40,7 @@ func (s *Server) ukCarbonIntensity(w http.ResponseWriter, r *http.Request) {
 	data := []element{}
 	for _, at := range instants(Behaviour{}, from, to, width) {
 		value, _ := s.current().Intensity(ukZone, at)
-		e := element{at.Format(ukLayout), at.Add(width).Format(ukLayout), intensity{Forecast: value}}
+		e := element{at.Format(minuteLayout), at.Add(width).Format(minuteLayout), intensity{Forecast: value}}
 		if at.Before(s.now()) {
 			e.Intensity.Actual = &value
 		}
