@@ -56,17 +56,22 @@ func serveGrid(t *testing.T, answer answerer) *gridServer {
 func gridAt(at time.Time) float64 { return intensity(int(at.Unix() / 3600)) }
 
 // energyCharts answers as Energy-Charts does: with the past until an instant, and the forecast from
-// then on.
+// then on. A request without a span is answered with today and tomorrow.
 func energyCharts(until time.Time) answerer {
 	return func(w http.ResponseWriter, r *http.Request) any {
-		start, startErr := time.Parse(time.DateOnly, r.FormValue("start"))
-		end, endErr := time.Parse(time.DateOnly, r.FormValue("end"))
+		const layout = "2006-01-02T15:04Z"
+		start, startErr := time.Parse(layout, r.FormValue("start"))
+		end, endErr := time.Parse(layout, r.FormValue("end"))
+		if !r.Form.Has("start") && !r.Form.Has("end") {
+			start, startErr = time.Parse(time.DateOnly, evening[:len(time.DateOnly)])
+			end, endErr = start.AddDate(0, 0, 2), nil
+		}
 		if startErr != nil || endErr != nil || r.URL.Path != "/co2eq" || r.FormValue("country") != "de" {
 			w.WriteHeader(http.StatusNotFound)
 			return map[string]string{"detail": "no such country"}
 		}
 		seconds, actual, forecast := []int64{}, []*float64{}, []*float64{}
-		for at := start; at.Before(end.AddDate(0, 0, 1)); at = at.Add(15 * time.Minute) {
+		for at := start.Truncate(15 * time.Minute); at.Before(end); at = at.Add(15 * time.Minute) {
 			value := gridAt(at)
 			seconds = append(seconds, at.Unix())
 			if at.Before(until) {
@@ -174,8 +179,8 @@ func TestAFetchedFileSimulatesAsItsProvider(t *testing.T) {
 	if code != 0 || stdout != "" {
 		t.Fatalf("exit code %d, stdout %q, stderr %s", code, stdout, stderr)
 	}
-	if n := len(s.requests()); n != 4 {
-		t.Errorf("%d requests for 40 days, want 4", n)
+	if n := len(s.requests()); n != 1 {
+		t.Errorf("%d requests for 40 days, want 1", n)
 	}
 	_, byProvider, stderr := call(t, asking(), append([]string{"simulate", "-o", "json"}, source...)...)
 	code, byFile, _ := call(t, nil, "simulate", "-o", "json", "--actual", file)
@@ -255,13 +260,13 @@ func TestWhatAFailingProviderGaveIsKept(t *testing.T) {
 			s := serveGrid(t, tt.answer)
 			dir := t.TempDir()
 			file := filepath.Join(dir, "DE.csv")
-			code, _, stderr := call(t, asking(), "fetch", "--provider", "energy-charts", "--zone", "DE", "--since", "40d", "--base-url", s.URL, "--file", file)
+			code, _, stderr := call(t, asking(), "fetch", "--provider", "energy-charts", "--zone", "DE", "--since", "200d", "--base-url", s.URL, "--file", file)
 			stderr = strings.ReplaceAll(stderr, s.Listener.Addr().String(), "HOST")
 			if code != tt.code || !strings.Contains(stderr, tt.want) {
 				t.Errorf("exit code %d, want %d; stderr\n%s, want\n%s", code, tt.code, stderr, tt.want)
 			}
 			text, _ := os.ReadFile(file) // no file has no rows
-			if rows, want := strings.Count(string(text), "\n"), map[int]int{1: 0, 3: 1 + 20*96}[tt.code]; rows != want {
+			if rows, want := strings.Count(string(text), "\n"), map[int]int{1: 0, 3: 1 + 100*96}[tt.code]; rows != want {
 				t.Errorf("%d rows, want %d", rows, want)
 			}
 			if entries, _ := os.ReadDir(dir); len(entries) != strings.Count(string(text), "timestamp,intensity\n") {
@@ -401,7 +406,7 @@ func TestMistakesWithProvidersAreExplained(t *testing.T) {
 		"a region nowhere near":     {"fetch --region mars", `--region "mars": is not known; see: kubectl gridlatch zones`},
 		"a region without coverage": {"fetch --provider energy-charts --region us-east-1", `--region "us-east-1": energy-charts has no zone for this region: want --provider electricity-maps or watttime`},
 		"a region of nobody free":   {"simulate --region us-east-1", `--region "us-east-1": no provider without a key covers this region: want --provider electricity-maps or watttime`},
-		"a region of nobody":        {"plan --region westcentralus", `--region "westcentralus": no provider without a key covers this region: want --provider http`},
+		"a region of nobody":        {"plan --region westcentralus", `--region "westcentralus": no provider without a key covers this region: want --provider electricity-maps or watttime`},
 		"a bad kind":                {"fetch --provider mock --zone DE --kind mean", `--kind "mean": want average or marginal`},
 		"bad factors":               {"fetch --provider mock --zone DE --emission-factors all", `--emission-factors "all": want life-cycle or direct`},
 		"a signal of nobody":        {"fetch --provider energy-charts --zone DE --kind marginal", `--provider energy-charts: EnergyCharts: signal: marginal: want one of ["average"]`},
