@@ -62,9 +62,10 @@ func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now tim
 	return v
 }
 
-// IsByHistory reports whether work is planned by history because the provider has no forecast.
-func (v *LocationState) IsByHistory() bool {
-	return v.Details.LacksForecast && v.Prediction.Basis == forecast.BasisHistory
+// LacksForecast reports whether history is all there is: the provider has no forecast, and no
+// earlier forecast is left.
+func (v *LocationState) LacksForecast() bool {
+	return v.Details.LacksForecast && v.Issued.IsZero() && !v.IsUsable()
 }
 
 // IsUsable reports whether work can be held by the forecast.

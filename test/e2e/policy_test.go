@@ -107,6 +107,7 @@ func TestAPolicyIsValidated(t *testing.T) {
 		"a URL for another provider":       {"spec: {forecast: {provider: {type: Mock, http: {pastURL: \"https://a\"}}}}", "must have http if the type is HTTP, and only then"},
 		"HTTP that asks for nothing":       {"spec: {forecast: {provider: {type: HTTP, http: {}}}}", "must have forecastURL or pastURL, or both"},
 		"a URL with a password":            {"spec: {forecast: {provider: {type: HTTP, http: {pastURL: \"https://me:secret@a/\"}}}}", "spec.forecast.provider.http.pastURL: Invalid value"},
+		"an address with a password":       {"spec: {forecast: {provider: {type: CarbonAwareSDK, baseURL: \"https://me:secret@a/\"}}}", "spec.forecast.provider.baseURL: Invalid value"},
 		"a URL of a file":                  {"spec: {forecast: {provider: {type: HTTP, http: {pastURL: \"file:///etc/passwd\"}}}}", "spec.forecast.provider.http.pastURL: Invalid value"},
 		"an SDK that is nowhere":           {"spec: {forecast: {provider: {type: CarbonAwareSDK}}}", "must have baseURL: the address of your WebApi"},
 		"an address that is not asked":     {"spec: {forecast: {provider: {type: Mock, baseURL: \"https://a\"}}}", "must have no baseURL"},
