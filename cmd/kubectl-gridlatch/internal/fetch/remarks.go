@@ -9,13 +9,7 @@ import (
 )
 
 // Name names the zone, the provider and the signal: "zone DE of Energy-Charts, average".
-func (d Data) Name() string {
-	name := fmt.Sprintf("zone %s of %s", d.Zone, d.Description.Source)
-	if signal := d.Signal.String(); signal != "" {
-		name += ", " + signal
-	}
-	return name
-}
+func (d Data) Name() string { return d.Origin().String() }
 
 // Origin says where the values come from.
 func (d Data) Origin() forecast.Origin {

@@ -64,10 +64,11 @@ func planBy(answered *answer.Plan, published, past fetch.Data, terms plan.Terms)
 	}
 	answered.Source, answered.Expected = answered.Provided.Name(), expected.Series
 	answered.Forecast = forecast.Forecast{Location: answered.Provided.Zone, Series: published.Series, Issued: published.Issued}
+	answered.Forecast.Details = forecast.Details{Origin: answered.Provided.Origin(), Attribution: answered.Provided.Description.Attribution}
 	if published.Series.IsEmpty() {
 		answered.Forecast.Series = expected.Series
 	}
-	answered.Decision, err = decide(answered.Provided.Zone, expected, answered.Question, terms)
+	answered.Decision, err = decide(answered.Forecast, expected, answered.Question, terms)
 	return err
 }
 
