@@ -84,7 +84,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	}
 	data, err := f.fetch(ctx, e, zone)
 	if err != nil {
-		return err
+		return f.provider.explain(err, zone)
 	}
 	if err := f.write(e, data); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	}
 	e.warn(data.Remarks())
 	if data.Incomplete != nil {
-		return partialError{data.Incomplete}
+		return partialError{}
 	}
 	return nil
 }

@@ -249,7 +249,7 @@ func TestWhatAFailingProviderGaveIsKept(t *testing.T) {
 		want   string
 	}{
 		"an error at once":        {after(0, status(503)), 1, "gridlatch: zone \"GB\": GET http://HOST/intensity/2026-11-11T21:00Z/2026-11-21T21:00Z: 503 Service Unavailable\n"},
-		"an error halfway":        {after(2, status(503)), 3, "gridlatch: only a part is there: zone \"GB\": GET http://HOST/intensity/2026-10-22T21:00Z/2026-11-01T21:00Z: 503 Service Unavailable\n"},
+		"an error halfway":        {after(2, status(503)), 3, "warning: zone GB of Carbon Intensity API (GB), average, direct: only a part of the past is there: zone \"GB\": GET http://HOST/intensity/2026-10-22T21:00Z/2026-11-01T21:00Z: 503 Service Unavailable\n"},
 		"asked too often":         {after(0, status(429)), 1, ": 429 Too Many Requests: asked too often\n"},
 		"halfway too often":       {after(2, status(429)), 3, "429 Too Many Requests: asked too often\n"},
 		"a page for people":       {after(0, text(page)), 1, "a page of HTML, want JSON: is a log-in page or a proxy in between?\n"},
@@ -390,6 +390,32 @@ func TestKeysComeFromTheEnvironmentOrAFile(t *testing.T) {
 	}
 }
 
+func TestARefusedKeyIsTraced(t *testing.T) {
+	s := serveGrid(t, electricityMaps(parse(t, evening)))
+	for _, args := range [][]string{{"fetch"}, {"fetch", "--forecast"}, {"simulate"}, {"plan"}} {
+		code, _, stderr := call(t, asking("ELECTRICITY_MAPS_TOKEN", "old-key"), append(args, "--provider", "electricity-maps", "--zone", "DE", "--base-url", s.URL)...)
+		if code != 1 || !strings.Contains(stderr, "the key is missing, wrong or expired") || !strings.Contains(stderr, "; look at ELECTRICITY_MAPS_TOKEN\n") || strings.Contains(stderr, "old-key") {
+			t.Errorf("%s: exit code %d, stderr %s", args, code, stderr)
+		}
+	}
+}
+
+// TestAServerOfOnesOwn serves a file that was fetched.
+func TestAServerOfOnesOwn(t *testing.T) {
+	_, file, _ := call(t, asking(), "fetch", "--provider", "mock", "--zone", "DE", "--since", "20d")
+	s := serveGrid(t, func(w http.ResponseWriter, r *http.Request) any {
+		if r.URL.Path == "/FR" && r.FormValue("from") == "2026-11-01T21:00:00Z" && r.Header.Get("X-Key") == "own-key" {
+			fmt.Fprint(w, file)
+		}
+		return nil
+	})
+	args := []string{"fetch", "--provider", "HTTP", "--zone", "FR", "--since", "20d", "--past-url", s.URL + "/{zone}?from={from}", "--key-header", "X-Key", "--kind", "marginal"}
+	code, got, stderr := call(t, asking("GRIDLATCH_KEY", "own-key"), args...)
+	if diff := cmp.Diff(file, got); code != 0 || diff != "" || !strings.Contains(stderr, "zone FR of HTTP, marginal: 480 values") {
+		t.Errorf("exit code %d, stderr %s (-served +fetched):\n%s", code, stderr, diff)
+	}
+}
+
 func TestMistakesWithProvidersAreExplained(t *testing.T) {
 	large := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(large, make([]byte, 5000), 0o600); err != nil {
@@ -416,8 +442,8 @@ func TestMistakesWithProvidersAreExplained(t *testing.T) {
 		"a URL for a known server":  {"fetch --provider energy-charts --zone DE --past-url http://x", `--past-url is not for the provider energy-charts: want --provider http, or --base-url`},
 		"no URL":                    {"fetch --provider http --zone DE", `the provider http needs --past-url or --forecast-url, such as https://example.com/{zone}.csv`},
 		"no WebApi":                 {"fetch --provider carbon-aware-sdk --zone DE", `the provider carbon-aware-sdk needs --base-url: want the address of your WebApi`},
-		"no key":                    {"fetch --provider electricity-maps --zone DE", `the provider electricity-maps needs a key: set the environment variable ELECTRICITY_MAPS_TOKEN, or name a file with the key by --key-file`},
-		"no account":                {"fetch --provider watttime --zone X", `the provider watttime needs a key: set the environment variables WATTTIME_USER and WATTTIME_PASSWORD, or name a file with USER:PASSWORD by --key-file`},
+		"no key":                    {"fetch --provider electricity-maps --zone DE", `the provider electricity-maps needs a key: set ELECTRICITY_MAPS_TOKEN in the environment, or name a file with the key by --key-file`},
+		"no account":                {"fetch --provider watttime --zone X", `the provider watttime needs a key: set WATTTIME_USER and WATTTIME_PASSWORD in the environment, or name a file with USER:PASSWORD by --key-file`},
 		"a key as an argument":      {"plan --provider electricity-maps --zone DE --key em-key-123", `--key is the key of a ConfigMap: want the key of a provider in the environment, or in a file that --key-file names`},
 		"a missing key file":        {"fetch --provider watttime --zone X --key-file nowhere", `--key-file "nowhere": open nowhere: no such file or directory`},
 		"a large key file":          {"fetch --provider watttime --zone X --key-file " + large, `want at most 4096 bytes`},

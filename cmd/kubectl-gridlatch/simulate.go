@@ -228,7 +228,7 @@ func (f *simulateFlags) ask(ctx context.Context, e env, r *replay.Replay) error 
 	}
 	data, err := f.span.fetch(ctx, e, zone)
 	if err != nil {
-		return err
+		return f.provider.explain(err, zone)
 	}
 	e.warn(data.Remarks())
 	r.Provided = &data
