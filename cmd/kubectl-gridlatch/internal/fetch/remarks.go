@@ -40,11 +40,11 @@ func (d Data) Remarks() []string {
 	return remarks
 }
 
-// missing returns how much of the span is not known: of the one that was asked for, or of the one
-// that the forecast covers. Providers also answer with elements outside the span. Therefore the
-// elements without a value do not tell this.
+// missing returns how much of the span is not known: of the one that was asked for, up to the last
+// full hour, or of the one that the forecast covers. Providers also answer with elements outside the
+// span. Therefore the elements without a value do not tell this.
 func (d Data) missing() (missing, span time.Duration) {
-	from, to := d.From, d.To
+	from, to := d.From, d.To.Truncate(time.Hour)
 	if to.IsZero() {
 		from, to = d.Series.Start(), d.Series.End()
 	}

@@ -13,8 +13,13 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// maxNames bounds how many locations an error names.
-const maxNames = 20
+const (
+	// maxNames bounds how many locations an error names.
+	maxNames = 20
+	// maxStartAhead is how far from now a forecast may begin, as in a cluster. Many begin with the next
+	// slot.
+	maxStartAhead = time.Hour
+)
 
 // LocationError says that the forecast has no location of the name that was asked for, or that a
 // name is needed.
@@ -67,7 +72,7 @@ func Plan(file File, question answer.Question, terms plan.Terms) (answer.Plan, e
 		return answer.Plan{}, LocationError{Asked: question.Location, Known: snapshot.Locations()}
 	}
 	series := published.Series
-	if question.Now.Before(series.Start()) || !question.Now.Before(series.End()) {
+	if question.Now.Add(maxStartAhead).Before(series.Start()) || !question.Now.Before(series.End()) {
 		return answer.Plan{}, PeriodError{File: file.Name, Now: question.Now, From: series.Start(), Until: series.End()}
 	}
 	answered.Forecast, answered.Expected = published, series
