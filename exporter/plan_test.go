@@ -42,7 +42,7 @@ func (p *plan) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, what, _ := strings.Cut(r.URL.Path, "/carbon-intensity/")
 	p.asked[what]++
 	if !p.has[what] {
-		http.Error(w, `{"message":"not in your plan"}`, http.StatusForbidden)
+		http.Error(w, `{"error":"Request unauthorized for zoneKey=DE","message":"You do not have access to this specific endpoint for this specific zone."}`, http.StatusUnauthorized)
 		return
 	}
 	type element struct {
@@ -77,7 +77,7 @@ func TestWhatAPlanHasIsEnough(t *testing.T) {
 		asked         map[string]int
 	}{
 		"a forecast and a day of history": {[]string{"forecast", "history"}, false, 60 * hour, map[string]int{"forecast": 37, "past-range": 2, "history": 38}},
-		"a day of history":                {[]string{"history"}, true, 60 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 2}},
+		"a day of history":                {[]string{"history", "latest"}, true, 60 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 2}},
 		"the latest value":                {[]string{"latest"}, true, 36 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 40}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,6 +41,8 @@ type learner struct {
 	weights      [leadBuckets][day]vector
 	sampleScale  float64 // new samples weigh more, instead of old ones less
 	learnedHours int     // how many hours have been learned
+	// past is the learner that sees the past alone; nil for that learner itself.
+	past *learner
 }
 
 // moments are weighted sums over samples (x, y).
@@ -195,9 +197,28 @@ func (l *learner) change(v, u hour) (float64, bool) {
 		sum += w * x[i]
 	}
 	if learned := l.learnedShare(); learned < 1 {
-		sum = learned*sum + (1-learned)*l.features.ruleOfThumb(v, u)
+		sum = learned*sum + (1-learned)*l.unlearned(v, u)
 	}
 	return sum, true
+}
+
+// pastShare is how much the past alone counts beside a forecast whose errors are unknown.
+const pastShare = 0.5
+
+// unlearned returns the change that is expected before the learner has learned anything: the rule of
+// thumb and, as far as the past alone has been learned, what the past alone tells. A provider gives
+// the intensities of the last weeks at once, but not the forecasts of these weeks.
+func (l *learner) unlearned(v, u hour) float64 {
+	rule := l.features.ruleOfThumb(v, u)
+	if l.past == nil {
+		return rule
+	}
+	change, ok := l.past.change(v, u)
+	if !ok {
+		return rule
+	}
+	share := pastShare * l.past.learnedShare()
+	return (1-share)*rule + share*change
 }
 
 // learnedShare returns the share of a prediction that is learned, in 0..1. The rest is the rule of
@@ -212,7 +233,7 @@ func (l *learner) contributions(v, u hour) []Contribution {
 		terms = append(terms, Contribution{name, l.learnedShare() * l.weights[leadBucket(u.since(v))][u.ofDay()][i] * x[i]})
 	}
 	if learned := l.learnedShare(); learned < 1 {
-		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.features.ruleOfThumb(v, u)})
+		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.unlearned(v, u)})
 	}
 	return terms
 }

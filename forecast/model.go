@@ -28,6 +28,9 @@ const (
 	maxPastAgeHours = 3 * day
 )
 
+// MinHistory is how much of the past must be known for history alone to hold work.
+const MinHistory = minHistoryHours * time.Hour
+
 // Basis says what a prediction rests on.
 type Basis string
 
@@ -219,14 +222,19 @@ func (g *gauge) mean() float64 {
 // closeHour notes the intensity of an hour that is over, and learns from it.
 func (m *Model) closeHour(h hour, actual float64) {
 	m.past.closeHour(h, actual)
-	if m.historyLearner == nil {
-		m.historyLearner = newLearner(&pastFeatures{&m.past})
-	}
-	m.historyLearner.closeHour(&m.past, h)
+	m.learnerOfPast().closeHour(&m.past, h)
 	for _, l := range m.forecastLearners {
 		l.closeHour(&m.past, h)
 	}
 	m.hindsight.step(h, &m.past.actual, m.gatherEvidence(h, h, true).at)
+}
+
+// learnerOfPast returns the learner that sees the past alone.
+func (m *Model) learnerOfPast() *learner {
+	if m.historyLearner == nil {
+		m.historyLearner = newLearner(&pastFeatures{&m.past})
+	}
+	return m.historyLearner
 }
 
 // forecastLearner returns the learner for forecasts that are lag hours late. A new learner first
@@ -236,6 +244,7 @@ func (m *Model) forecastLearner(lag int) *learner {
 		return l
 	}
 	l := newLearner(&forecastFeatures{past: &m.past, lag: lag})
+	l.past = m.learnerOfPast()
 	rest := m.archive
 	for h := m.past.actual.first; h < m.past.closedUntil(); h++ {
 		for ; len(rest) > 0 && rest[0].knownAt.plus(lag) <= h; rest = rest[1:] {

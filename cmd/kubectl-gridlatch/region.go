@@ -28,7 +28,7 @@ func providersByName() []providerName {
 	return []providerName{
 		{"energy-charts", provider.TypeEnergyCharts, true, true},
 		{"uk-carbon-intensity", provider.TypeUKCarbonIntensity, true, true},
-		{"grid-carbon", provider.TypeGridCarbon, true, true},
+		{"grid-carbon", provider.TypeGridCarbon, false, true},
 		{"electricity-maps", provider.TypeElectricityMaps, true, false},
 		{"watttime", provider.TypeWattTime, true, false},
 		{"carbon-aware-sdk", provider.TypeCarbonAwareSDK, false, false},

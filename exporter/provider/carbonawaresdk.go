@@ -12,6 +12,10 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
+// carbonAwarePage is how much of the past one request asks for: the providers behind the SDK allow ten
+// days at least.
+const carbonAwarePage = 7 * 24 * time.Hour
+
 // A carbonAwareSDK asks the WebApi of a Carbon Aware SDK of one's own. Zones are its locations:
 // westeurope.
 type carbonAwareSDK struct {
@@ -43,7 +47,7 @@ func newCarbonAwareSDK(c Config) (Provider, error) {
 func (p *carbonAwareSDK) Describe() Description {
 	return Description{
 		Type: TypeCarbonAwareSDK, Source: "Carbon Aware SDK", Signal: p.signal,
-		Forecasts: DependsOnPlan, History: DependsOnPlan, Rhythm: 30 * time.Minute, Limit: ownLimit(),
+		Forecasts: DependsOnPlan, History: DependsOnPlan, Rhythm: 30 * time.Minute, Limit: ownLimit(), Page: carbonAwarePage,
 	}
 }
 
@@ -62,7 +66,7 @@ func (p *carbonAwareSDK) Past(ctx context.Context, zone string, from, to time.Ti
 	if wanted.isEmpty() {
 		return Reading{Zone: zone, Signal: p.signal}, nil
 	}
-	t, err := wanted.judged().inPages(ctx, 7*24*time.Hour, func(ctx context.Context, s span) (tally, error) {
+	t, err := wanted.judged().inPages(ctx, carbonAwarePage, func(ctx context.Context, s span) (tally, error) {
 		query := url.Values{"time": {s.from.Format(time.RFC3339)}, "toTime": {s.to.Format(time.RFC3339)}}
 		return p.ask(ctx, zone, "/emissions/bylocation", query, parseExporter)
 	})

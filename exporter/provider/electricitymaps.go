@@ -58,7 +58,7 @@ func newElectricityMaps(c Config) (Provider, error) {
 func (p *electricityMaps) Describe() Description {
 	return Description{
 		Type: TypeElectricityMaps, Source: "Electricity Maps", Attribution: "Data: Electricity Maps (electricitymaps.com)",
-		Signal: p.signal, Forecasts: DependsOnPlan, History: DependsOnPlan, Rhythm: time.Hour, Limit: electricityMapsLimit(),
+		Signal: p.signal, Forecasts: DependsOnPlan, History: DependsOnPlan, Rhythm: time.Hour, Limit: electricityMapsLimit(), Page: electricityMapsPage,
 	}
 }
 

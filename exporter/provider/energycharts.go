@@ -51,7 +51,7 @@ func newEnergyCharts(c Config) (Provider, error) {
 func (p *energyCharts) Describe() Description {
 	return Description{
 		Type: TypeEnergyCharts, Source: "Energy-Charts", Attribution: "Data: Energy-Charts, Fraunhofer ISE (energy-charts.info), CC BY 4.0",
-		Signal: p.signal, Forecasts: Available, History: Available, Rhythm: time.Hour, Limit: energyChartsLimit(),
+		Signal: p.signal, Forecasts: Available, History: Available, Rhythm: time.Hour, Limit: energyChartsLimit(), Page: energyChartsPage,
 	}
 }
 

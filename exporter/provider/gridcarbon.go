@@ -49,7 +49,7 @@ func (p *gridCarbon) Describe() Description {
 	return Description{
 		Type: TypeGridCarbon, Source: "GridCarbon",
 		Attribution: "Carbon intensity computed by gridcarbon.dev (CC BY 4.0) from electricity data of the ENTSO-E Transparency Platform, the U.S. Energy Information Administration (EIA), and the NESO Carbon Intensity API",
-		Signal:      p.signal, Forecasts: Unavailable, History: Available, Rhythm: time.Hour, Limit: gridCarbonLimit(),
+		Signal:      p.signal, Forecasts: Unavailable, History: Available, Rhythm: time.Hour, Limit: gridCarbonLimit(), Page: gridCarbonPage,
 	}
 }
 

@@ -56,7 +56,7 @@ func newHTTP(c Config) (Provider, error) {
 func (p *httpServer) Describe() Description {
 	return Description{
 		Type: TypeHTTP, Source: "HTTP", Attribution: p.sourceAttribution, Signal: p.signal,
-		Forecasts: availableAt(p.forecastURL), History: availableAt(p.pastURL), Rhythm: 15 * time.Minute, Limit: ownLimit(),
+		Forecasts: availableAt(p.forecastURL), History: availableAt(p.pastURL), Rhythm: 15 * time.Minute, Limit: ownLimit(), Page: maxPast,
 	}
 }
 

@@ -30,7 +30,7 @@ func newMock(c Config) (Provider, error) {
 func (p *mock) Describe() Description {
 	return Description{
 		Type: TypeMock, Source: "Mock", Attribution: "Made up by Gridlatch for trying: the values are of no grid",
-		Signal: p.signal, Forecasts: Available, History: Available, Rhythm: mockSlot, Limit: ownLimit(), IsMadeUp: true,
+		Signal: p.signal, Forecasts: Available, History: Available, Rhythm: mockSlot, Limit: ownLimit(), Page: maxPast, IsMadeUp: true,
 	}
 }
 

@@ -79,6 +79,9 @@ type Description struct {
 	// Rhythm is how often the provider makes new values. Asking more often is of no use.
 	Rhythm time.Duration
 	Limit  Limit
+	// Page is how much of the past one request gives. A caller that asks for parts of a past asks for
+	// no less at a time.
+	Page time.Duration
 	// IsMadeUp reports that no grid is behind the values. Whoever shows the values says so.
 	IsMadeUp bool
 }

@@ -50,7 +50,7 @@ func (p *ukCarbonIntensity) Describe() Description {
 	return Description{
 		Type: TypeUKCarbonIntensity, Source: "Carbon Intensity API (GB)",
 		Attribution: "Data: Carbon Intensity API, National Energy System Operator (carbonintensity.org.uk), CC BY 4.0",
-		Signal:      p.signal, Forecasts: Available, History: Available, Rhythm: ukSlot, Limit: ownLimit(),
+		Signal:      p.signal, Forecasts: Available, History: Available, Rhythm: ukSlot, Limit: ownLimit(), Page: ukPage,
 	}
 }
 

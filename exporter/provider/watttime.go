@@ -74,7 +74,7 @@ func newWattTime(c Config) (Provider, error) {
 func (p *wattTime) Describe() Description {
 	d := Description{
 		Type: TypeWattTime, Source: "WattTime", Attribution: "Data: WattTime (watttime.org)",
-		Signal: p.signal, Forecasts: DependsOnPlan, History: DependsOnPlan, Rhythm: 5 * time.Minute, Limit: wattTimeLimit(),
+		Signal: p.signal, Forecasts: DependsOnPlan, History: DependsOnPlan, Rhythm: 5 * time.Minute, Limit: wattTimeLimit(), Page: wattTimePage,
 	}
 	if p.signal.Kind == forecast.Average {
 		d.Forecasts, d.Rhythm = Unavailable, time.Hour

@@ -59,11 +59,19 @@ func measureCold(ctx context.Context, regions []region, out io.Writer) ([]figure
 
 // coldRows returns the savings in every phase.
 func coldRows(ctx context.Context, r region) ([]savings, error) {
+	return startRows(ctx, r, r.from(), func(s *backtest.Setup) { s.History = 0 })
+}
+
+// startRows returns the savings in every phase after several starts, the first at an instant.
+func startRows(ctx context.Context, r region, first time.Time, change func(*backtest.Setup)) ([]savings, error) {
 	rows := make([]savings, len(phases))
-	span := r.actuals.Series.End().Add(-13 * day).Sub(r.from()) // 10 days, and the last jobs after them
+	span := r.lastStart().Sub(first)
 	for k := range coldStarts {
-		from := r.from().Add(time.Duration(k) * span / (coldStarts - 1)).Truncate(day)
-		setup, err := r.setup(func(s *backtest.Setup) { s.From, s.To, s.History = from, from.Add(10*day), 0 })
+		from := first.Add(time.Duration(k) * span / (coldStarts - 1)).Truncate(day)
+		setup, err := r.setup(func(s *backtest.Setup) {
+			s.From, s.To = from, from.Add(10*day)
+			change(s)
+		})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -79,6 +87,9 @@ func coldRows(ctx context.Context, r region) ([]savings, error) {
 	}
 	return rows, nil
 }
+
+// lastStart returns the last start after which there are 10 days, and the last jobs after them.
+func (r region) lastStart() time.Time { return r.actuals.Series.End().Add(-13 * day) }
 
 // jobsOfPhase returns the result for the jobs that arrive in a phase.
 func jobsOfPhase(all backtest.Result, from time.Time, phase [2]int) backtest.Result {

@@ -18,13 +18,18 @@ func TestEveryFigureIsMeasured(t *testing.T) {
 	for _, name := range []string{
 		"simulate_s", "oracle_share_plain", "oracle_share_default", "mean_wait_default", "dirtier_default", "oracle_share_no_forecast",
 		"oracle_share_stale", "oracle_share_cold_10_days", "oracle_share_cold_worst_part", "foresight_share_ceiling", "starts_over_ceiling",
+		"oracle_share_lived", "oracle_share_warm_start", "warm_start_loss",
+		"oracle_share_lived_no_forecast", "oracle_share_warm_start_no_forecast", "warm_start_loss_no_forecast",
 	} {
-		if !regexp.MustCompile(`(?m)^figure ` + name + ` \d+\.\d{3} (s|h|%|jobs)$`).MatchString(out.String()) {
+		if !regexp.MustCompile(`(?m)^figure ` + name + ` -?\d+\.\d{3} (s|h|%|jobs|points)$`).MatchString(out.String()) {
 			t.Errorf("there is no figure %s in:\n%s", name, out.String())
 		}
 	}
 	if !strings.Contains(out.String(), "figure starts_over_ceiling 0.000 jobs\n") {
 		t.Error("jobs started over the ceiling")
+	}
+	if !strings.Contains(out.String(), "figure warm_start_loss_no_forecast 0.000 points\n") {
+		t.Error("a model that was told of the past plans otherwise than one that lived through the past")
 	}
 }
 

@@ -65,7 +65,7 @@ func measurements() []measurement {
 				"    \tmeasures it (gridlatch_plan_pass_seconds).",
 		}}},
 		{run: measureScale, figures: scaleFigures()},
-	}, slices.Concat(ofCreations(), ofStrangers(), ofCeilings())...)
+	}, slices.Concat(ofCreations(), ofStrangers(), ofCeilings(), ofExports())...)
 }
 
 // ofCreations are the measurements of what creating pods costs.
@@ -133,6 +133,28 @@ func ofCeilings() []measurement {
 				"    \t100 ScaledObjects stay as they are; without the renewals of a lease.",
 		}}},
 	}
+}
+
+// ofExports are the measurements of the part that asks providers.
+func ofExports() []measurement {
+	return []measurement{{run: measureExport, figures: []figure{{
+		"export_rss_mib", "MiB", "< 64",
+		"Resident memory of the exporter, with the GOMEMLIMIT that ships, when it has settled: with forecasts and eight weeks of\n" +
+			"    \tthe past of 64 zones of Electricity Maps.",
+	}, {
+		"export_peak_mib", "MiB", "< 128",
+		"The most memory that ever was resident on the way there; 128 MiB is the limit of the shipped Deployment.",
+	}, {
+		"export_requests_per_minute", "requests", "<= 150",
+		"The most requests that the provider got within a minute on the way there. 150 is the documented limit.",
+	}, {
+		"export_requests_per_hour", "per hour", "<= 9000",
+		"Requests for these 64 zones per hour, over 24 hours on a quick clock in which the provider has new values each hour.",
+	}, {
+		"export_writes_per_hour", "per hour", "0",
+		"Requests to the API server that change something, over 24 hours on a quick clock in which the exporter asks as ever and\n" +
+			"    \tthe provider says the same again; without the renewals of a lease.",
+	}}}}
 }
 
 // scaleFigures are those of measureScale, for as many held pods as it has steps.

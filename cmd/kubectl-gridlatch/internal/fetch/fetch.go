@@ -11,9 +11,14 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// pageWidth is how much of the past is asked for at a time. Each provider gives as much in one
-// request or two.
-const pageWidth = 10 * 24 * time.Hour
+// minPageWidth is how much of the past is asked for at a time at least.
+const minPageWidth = 10 * 24 * time.Hour
+
+// scarcePause is how far apart requests must be for people to notice.
+const scarcePause = 5 * time.Second
+
+// IsScarce reports whether a provider allows so few requests that people notice the pauses.
+func IsScarce(l provider.Limit) bool { return l.Per >= scarcePause*time.Duration(max(l.Requests, 1)) }
 
 // Zone is a zone of the grid, and a provider who knows the zone.
 type Zone struct {
@@ -51,7 +56,7 @@ func (z Zone) Past(ctx context.Context, from, to time.Time, tell func(Progress))
 	d := Data{Description: z.Provider.Describe(), From: from, To: to}
 	d.Zone, d.Signal = z.Name, d.Description.Signal
 	var slots []forecast.Slot
-	for page := range pages(from, to) {
+	for page := range pages(from, to, max(minPageWidth, d.Description.Page)) {
 		r, err := z.Provider.Past(ctx, z.Name, page.Start, page.End)
 		switch {
 		case ctx.Err() != nil:
@@ -121,8 +126,8 @@ func (d *Data) lack(why error) {
 
 // pages returns the pages of a span, the newest first: as few as possible, nearly of a size, so that
 // no page is too short to be judged. Pages begin and end on full hours if the span does.
-func pages(from, to time.Time) func(yield func(forecast.Slot) bool) {
-	count := (to.Sub(from) + pageWidth - 1) / pageWidth
+func pages(from, to time.Time, maxWidth time.Duration) func(yield func(forecast.Slot) bool) {
+	count := (to.Sub(from) + maxWidth - 1) / maxWidth
 	return func(yield func(forecast.Slot) bool) {
 		if count == 0 {
 			return
