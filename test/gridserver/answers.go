@@ -156,7 +156,11 @@ func (s *Server) electricityMapsSpan(what string, query url.Values) (list string
 	case "past-range":
 		from, errFrom := time.Parse(time.RFC3339, query.Get("start"))
 		to, errTo := time.Parse(time.RFC3339, query.Get("end"))
-		return "data", from, to, errFrom == nil && errTo == nil && to.Sub(from) <= 10*day
+		ok = errFrom == nil && errTo == nil && to.Sub(from) <= 10*day
+		if to.After(now) {
+			to = now
+		}
+		return "data", from, to, ok
 	}
 	return "", now, now, false
 }
