@@ -15,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/exporter"
 	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/gating"
@@ -123,7 +124,8 @@ func metrics(t *testing.T) []metric {
 	extender.NewMetrics(r)
 	serving.NewMetrics(r)
 	ceiling.NewMetrics(r)
-	r.MustRegister(&feed.GridCollector{})
+	exporter.NewMetrics(r)
+	r.MustRegister(&feed.GridCollector{}, &exporter.Exporter{})
 	var found []metric
 	for _, collector := range r.collectors {
 		descriptions := make(chan *prometheus.Desc)

@@ -240,7 +240,7 @@ func (e *Exporter) create(ctx context.Context, wanted *corev1.ConfigMap) (versio
 }
 
 // errTooLarge says that a document does not fit into a ConfigMap.
-var errTooLarge = errors.New("the forecasts do not fit into a ConfigMap: want fewer locations in the policy") //nolint:gochecknoglobals // a constant in all but name
+var errTooLarge = errors.New("the forecasts do not fit into a ConfigMap: want fewer locations in the policy")
 
 // fit returns what a ConfigMap has for a document. If that is too large, the slots of the forecasts
 // become longer, and the message says so.

@@ -284,10 +284,11 @@ func (e *Exporter) removeStrays(ctx context.Context, targets []target) (map[stri
 
 // jitter returns a random number in [0, 1).
 func (e *Exporter) jitter() float64 {
-	if e.Options.Jitter != nil {
-		return e.Options.Jitter()
+	jitter := e.Options.Jitter
+	if jitter == nil {
+		jitter = rand.Float64 // it spreads the questions of many clusters
 	}
-	return rand.Float64()
+	return jitter()
 }
 
 // optionsOf returns the options for a provider, whose requests are counted.

@@ -189,6 +189,7 @@ func (z *zone) receivePast(r provider.Reading, from, now, next time.Time) {
 	case lasts(r.Incomplete):
 		z.past.postpone(now, problem{})
 	default:
+		z.askedFrom = r.From
 		z.past.fail(now, firstPastPause, maxPastPause, problemOf(r.Incomplete))
 	}
 	if z.recent.due.IsZero() {

@@ -41,9 +41,17 @@ func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, n
 		Home: rules.HomeOf(pod), Strict: policy.IsStrict(pod, task, now),
 	}
 	snapshot := p.Store.Snapshot(rules.Source)
+	var compared *forecast.Signal // the one of the first location that is known
 	for _, l := range rules.GridLocations() {
-		expected, _ := rules.Predict(snapshot, l.Name, now)
-		terms.Locations = append(terms.Locations, Location{Name: l.Name, NodeSelector: l.NodeSelector, Expected: expected.Series})
+		expected, f := rules.Predict(snapshot, l.Name, now)
+		location := Location{Name: l.Name, NodeSelector: l.NodeSelector}
+		if compared == nil && !expected.Series.IsEmpty() {
+			compared = &f.Details.Origin.Signal
+		}
+		if compared != nil && f.Details.Origin.Signal == *compared { // intensities of two signals are not comparable
+			location.Expected = expected.Series
+		}
+		terms.Locations = append(terms.Locations, location)
 	}
 	return terms, nil
 }

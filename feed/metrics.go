@@ -25,6 +25,11 @@ var (
 		"Age of the forecast in use in seconds, by policy and location.", []string{"policy", "location"}, nil)
 	usableDesc = prometheus.NewDesc("gridlatch_forecast_usable",
 		"1 if work can be held by the forecast. 0 if work starts at once, or is planned by history alone. By policy and location.", []string{"policy", "location"}, nil)
+	originDesc = prometheus.NewDesc("gridlatch_forecast_origin_info",
+		"Always 1. The labels say which provider knows the grid, and which signal its intensities are: kind is Average or Marginal, and emission_factors is LifeCycle or Direct. A label is empty if the forecast does not say. By policy and location.",
+		[]string{"policy", "location", "provider", "kind", "emission_factors"}, nil)
+	actualAgeDesc = prometheus.NewDesc("gridlatch_actual_age_seconds",
+		"Age of the newest intensity that was measured, and not only expected, in seconds. By policy and location.", []string{"policy", "location"}, nil)
 	learnedDesc = prometheus.NewDesc("gridlatch_learned_seconds",
 		"Length of the past in seconds from which the predictions have learned, by policy and location.", []string{"policy", "location"}, nil)
 	shareDesc = prometheus.NewDesc("gridlatch_oracle_share_ratio",
@@ -38,7 +43,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *GridCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, usableDesc, problemDesc, doubtedDesc, learnedDesc, shareDesc} {
+	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, originDesc, actualAgeDesc, usableDesc, problemDesc, doubtedDesc, learnedDesc, shareDesc} {
 		descs <- d
 	}
 }
@@ -65,6 +70,12 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 			}
 			if !state.Issued.IsZero() {
 				gauge(ageDesc, now.Sub(state.Issued).Seconds(), rules.Name, state.Name)
+			}
+			if origin := state.Details.Origin; origin != (forecast.Origin{}) {
+				gauge(originDesc, 1, rules.Name, state.Name, origin.ProviderName(), string(origin.Signal.Kind), string(origin.Signal.EmissionFactors))
+			}
+			if !state.ActualUntil.IsZero() {
+				gauge(actualAgeDesc, max(now.Sub(state.ActualUntil), 0).Seconds(), rules.Name, state.Name)
 			}
 			if state.IsKnown {
 				gauge(intensityDesc, state.Intensity, rules.Name, state.Name)

@@ -72,3 +72,33 @@ gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
 		t.Errorf("%v %v", problems, err)
 	}
 }
+
+func TestTheOriginIsExported(t *testing.T) {
+	clock, store := clocktesting.NewFakePassiveClock(t0), &forecast.Store{}
+	collector := &GridCollector{Policies: policy.Policies{Reader: empty{}, Clock: clock}, Store: store, Clock: clock}
+	hour := func(n int) *forecast.Series {
+		start := t0.Add(time.Duration(n) * time.Hour)
+		return forecast.NewSeries([]forecast.Slot{{Start: start, End: start.Add(time.Hour), Intensity: 400}})
+	}
+	document := forecast.Document{
+		Series: map[string]*forecast.Series{"X": hour(0)}, Actuals: map[string]*forecast.Series{"X": hour(-3)},
+		Details: map[string]forecast.Details{"X": {Issued: t0, Origin: forecast.Origin{Provider: "WattTime", Signal: forecast.Signal{Kind: forecast.Marginal}}}},
+	}
+	if err := store.Offer(policy.New(t.Context(), v1alpha1.Default(), "gridlatch-system", nil, t0).Source, document, t0); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+# HELP gridlatch_actual_age_seconds Age of the newest intensity that was measured, and not only expected, in seconds. By policy and location.
+# TYPE gridlatch_actual_age_seconds gauge
+gridlatch_actual_age_seconds{location="X",policy="default"} 7200
+# HELP gridlatch_forecast_origin_info Always 1. The labels say which provider knows the grid, and which signal its intensities are: kind is Average or Marginal, and emission_factors is LifeCycle or Direct. A label is empty if the forecast does not say. By policy and location.
+# TYPE gridlatch_forecast_origin_info gauge
+gridlatch_forecast_origin_info{emission_factors="",kind="Marginal",location="X",policy="default",provider="WattTime"} 1
+`
+	if err := testutil.CollectAndCompare(collector, strings.NewReader(want), "gridlatch_forecast_origin_info", "gridlatch_actual_age_seconds"); err != nil {
+		t.Error(err)
+	}
+	if problems, err := testutil.CollectAndLint(collector); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -73,6 +74,38 @@ func decodeActuals(encoded []byte) (map[string]*Series, error) {
 	if len(encoded) == 0 {
 		return nil, nil
 	}
+	plain, err := decompress(encoded)
+	if err != nil {
+		return nil, err
+	}
+	var runs []actualRun
+	if err := json.Unmarshal(plain, &runs); err != nil {
+		return nil, fmt.Errorf("want an array of runs: %w", err)
+	}
+	slots, count := map[string][]Slot{}, 0
+	for i, r := range runs {
+		if count += len(r.Values); count > maxActuals {
+			return nil, fmt.Errorf("run %d: want at most %d slots in all", i, maxActuals)
+		}
+		if err := r.check(); err != nil {
+			return nil, fmt.Errorf("run %d: %w", i, err)
+		}
+		slots[r.Location] = r.appendTo(slots[r.Location])
+		if len(slots) > maxLocations {
+			return nil, fmt.Errorf("run %d: want at most %d locations", i, maxLocations)
+		}
+	}
+	actuals := make(map[string]*Series, len(slots))
+	for location, known := range slots {
+		if len(known) > 0 {
+			actuals[location] = NewSeries(known)
+		}
+	}
+	return actuals, nil
+}
+
+// decompress returns what gzip has compressed.
+func decompress(encoded []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(encoded))
 	if err != nil {
 		return nil, fmt.Errorf("want data that gzip has compressed: %w", err)
@@ -84,36 +117,30 @@ func decodeActuals(encoded []byte) (map[string]*Series, error) {
 	if len(plain) > maxActualsSize {
 		return nil, fmt.Errorf("want at most %d bytes after decompression", maxActualsSize)
 	}
-	var runs []actualRun
-	if err := json.Unmarshal(plain, &runs); err != nil {
-		return nil, fmt.Errorf("want an array of runs: %w", err)
-	}
-	slots, count := map[string][]Slot{}, 0
-	for i, r := range runs {
-		count += len(r.Values)
-		width := time.Duration(math.Round(r.Minutes * float64(time.Minute)))
-		switch {
-		case !(r.Minutes > 0 && r.Minutes <= maxDuration.Minutes()) || width <= 0:
-			return nil, fmt.Errorf("run %d: minutes: %v: want above 0 and up to %v", i, r.Minutes, maxDuration.Minutes())
-		case len(r.Location) > maxNameSize, slots[r.Location] == nil && len(slots) == maxLocations:
-			return nil, fmt.Errorf("run %d: location: %.40q: want at most %d locations, with names of at most %d bytes", i, r.Location, maxLocations, maxNameSize)
-		case count > maxActuals:
-			return nil, fmt.Errorf("run %d: want at most %d slots in all", i, maxActuals)
-		case r.Start.Year() < 2000 || r.Start.Year() > 2200:
-			return nil, fmt.Errorf("run %d: start: want the years 2000 to 2200", i)
-		}
-		slots[r.Location] = appendRun(slots[r.Location], r, width)
-	}
-	actuals := make(map[string]*Series, len(slots))
-	for location, s := range slots {
-		actuals[location] = NewSeries(s)
-	}
-	return actuals, nil
+	return plain, nil
 }
 
-// appendRun appends the known slots of a run.
-func appendRun(slots []Slot, r actualRun, width time.Duration) []Slot {
-	start := r.Start.UTC()
+// width returns the length of a slot.
+func (r actualRun) width() time.Duration {
+	return time.Duration(math.Round(r.Minutes * float64(time.Minute)))
+}
+
+// check returns an error if the run cannot be one of encodeActuals.
+func (r actualRun) check() error {
+	switch {
+	case !(r.Minutes > 0 && r.Minutes <= maxDuration.Minutes()) || r.width() <= 0:
+		return fmt.Errorf("minutes: %v: want above 0 and up to %v", r.Minutes, maxDuration.Minutes())
+	case len(r.Location) > maxNameSize:
+		return fmt.Errorf("location: %.40q: want a name of at most %d bytes", r.Location, maxNameSize)
+	case r.Start.Year() < 2000 || r.Start.Year() > 2200:
+		return errors.New("start: want the years 2000 to 2200")
+	}
+	return nil
+}
+
+// appendTo appends the known slots of the run.
+func (r actualRun) appendTo(slots []Slot) []Slot {
+	start, width := r.Start.UTC(), r.width()
 	for _, v := range r.Values {
 		if v != nil {
 			slots = append(slots, Slot{start, start.Add(width), *v})

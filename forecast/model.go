@@ -28,6 +28,9 @@ const (
 	maxPastAgeHours = 3 * day
 )
 
+// MinHistory is how much of the past must be known for history alone to hold work.
+const MinHistory = minHistoryHours * time.Hour
+
 // Basis says what a prediction rests on.
 type Basis string
 

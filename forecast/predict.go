@@ -189,22 +189,30 @@ func (e *evidence) expect(u hour) (float64, *learner) {
 	if covered == 0 || !e.isTrusted {
 		forecastMean = math.NaN()
 	}
-	known, level := e.model.past.actual.at(u), e.model.past.actual.at(e.origin)
+	known := e.model.past.actual.at(u)
 	switch {
-	case u > e.origin && e.prefersForecast && !math.IsNaN(forecastMean):
-		return forecastMean, nil
 	case u > e.origin:
-		for _, l := range e.learners {
-			if change, ok := l.change(e.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
-				return level + change, l
-			}
-		}
-		return forecastMean, nil
+		return e.lookAhead(u, forecastMean)
 	case math.IsNaN(known), u == e.now && !e.model.hasActuals && !math.IsNaN(forecastMean):
 		return forecastMean, nil // nothing else is known of the current hour
 	default:
 		return known, nil
 	}
+}
+
+// lookAhead is expect for an hour that is not known yet. forecastMean is what a trusted forecast says
+// of the hour, or NaN.
+func (e *evidence) lookAhead(u hour, forecastMean float64) (float64, *learner) {
+	if e.prefersForecast && !math.IsNaN(forecastMean) {
+		return forecastMean, nil
+	}
+	level := e.model.past.actual.at(e.origin)
+	for _, l := range e.learners {
+		if change, ok := l.change(e.origin, u); ok && math.Abs(level+change) <= MaxIntensity {
+			return level + change, l
+		}
+	}
+	return forecastMean, nil
 }
 
 func (e *evidence) basis() Basis {

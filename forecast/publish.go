@@ -25,7 +25,7 @@ func (d Document) ConfigMap(written time.Time) (binaryData map[string][]byte, da
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode the details: %w", err)
 	}
-	elements := d.elements()
+	elements := d.Published()
 	data = map[string]string{
 		heartbeatKey: written.UTC().String(), messageKey: d.Message, countKey: strconv.Itoa(len(elements)), detailsKey: string(details),
 		sourceKey: d.each(func(l Details) string { return l.Origin.Provider }), kindKey: d.each(func(l Details) string { return l.Origin.Signal.String() }),
@@ -46,20 +46,21 @@ func (d Document) ConfigMap(written time.Time) (binaryData map[string][]byte, da
 	return binaryData, data, nil
 }
 
-// publishedElement is an element of the exporter's array, with the fields in the exporter's order.
-type publishedElement struct {
+// PublishedElement is an element of the exporter's array, with the fields in the exporter's order.
+type PublishedElement struct {
 	Location  string    `json:"location,omitempty"`
 	Timestamp time.Time `json:"timestamp"`
 	Duration  float64   `json:"duration"` // in minutes
 	Value     float64   `json:"value"`
 }
 
-// elements returns the slots of all forecasts, by location and time.
-func (d Document) elements() []publishedElement {
-	var elements []publishedElement
+// Published returns the slots of all forecasts as the exporter publishes them, by location and time.
+// [Parse] reads the result as JSON.
+func (d Document) Published() []PublishedElement {
+	var elements []PublishedElement
 	for _, location := range slices.Sorted(maps.Keys(d.Series)) {
 		for _, s := range d.Series[location].Slots() {
-			elements = append(elements, publishedElement{location, s.Start, s.End.Sub(s.Start).Minutes(), s.Intensity})
+			elements = append(elements, PublishedElement{location, s.Start, s.End.Sub(s.Start).Minutes(), s.Intensity})
 		}
 	}
 	return elements

@@ -62,6 +62,37 @@ type Origin struct {
 	IsMadeUp bool `json:"isMadeUp,omitempty"`
 }
 
+// ProviderName names the provider for people, and says if the values are made up; "" if nobody states
+// the provider.
+func (o Origin) ProviderName() string {
+	switch {
+	case !o.IsMadeUp:
+		return o.Provider
+	case o.Provider == "":
+		return "made up"
+	default:
+		return o.Provider + " (made up)"
+	}
+}
+
+// String names the zone, the provider and the signal for people, such as "zone DE of Energy-Charts,
+// average"; "" if nobody states any of them.
+func (o Origin) String() string {
+	var parts []string
+	switch name := o.ProviderName(); {
+	case o.Zone != "" && name != "":
+		parts = append(parts, "zone "+o.Zone+" of "+name)
+	case o.Zone != "":
+		parts = append(parts, "zone "+o.Zone)
+	case name != "":
+		parts = append(parts, name)
+	}
+	if signal := o.Signal.String(); signal != "" {
+		parts = append(parts, signal)
+	}
+	return strings.Join(parts, ", ")
+}
+
 // Details is what a document says of the series of one location.
 type Details struct {
 	Origin Origin `json:"origin"`

@@ -115,7 +115,7 @@ func (l *Loop) onNode() handler.TypedEventHandler[*metav1.PartialObjectMetadata,
 
 // enqueueThose calls f with a request for each policy that is isWanted.
 func (l *Loop) enqueueThose(ctx context.Context, isWanted func(*policy.Policy) bool, f func(reconcile.Request)) {
-	policies, err := l.Policies.WithoutNodes().List(ctx)
+	policies, err := l.Policies.WithoutSites().List(ctx)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list the policies that a change is about")
 		return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -104,10 +106,22 @@ func (p *pass) planningState() policy.LocationState {
 
 func (p *pass) forecastCondition() metav1.Condition {
 	state := p.planningState()
+	c := usability(&state, p.snapshot.Problem(), p.snapshot.Doubt() != "")
+	if state.Details.Origin.IsMadeUp {
+		c.Message = "the intensities are made up, for trying; " + c.Message
+	}
+	c.Message = plan.Truncate(c.Message)
+	return c
+}
+
+// usability says whether work can be held at a location, and by what. isDoubted says that a part of
+// the problem is that values are not believed.
+func usability(state *policy.LocationState, problem string, isDoubted bool) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionTrue}
-	problem := p.snapshot.Problem()
 	switch {
-	case state.IsUsable() && p.snapshot.Doubt() != "":
+	case state.LacksForecast():
+		c.Status, c.Reason, c.Message = byHistory(state, problem)
+	case state.IsUsable() && isDoubted:
 		c.Message = "only a part of the forecast is believed, and that part is in use: " + problem
 	case state.IsUsable() && problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
@@ -123,11 +137,34 @@ func (p *pass) forecastCondition() metav1.Condition {
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
 		c.Message = state.Fallback() + ", because there is no forecast: " + state.Missing
 	}
-	if p.snapshot.Doubt() != "" {
+	if isDoubted {
 		c.Reason = v1alpha1.ReasonNotBelieved
 	}
-	c.Message = plan.Truncate(c.Message)
 	return c
+}
+
+// byHistory says whether work can be planned without a forecast.
+func byHistory(state *policy.LocationState, problem string) (status metav1.ConditionStatus, reason, message string) {
+	days, _ := state.Learned()
+	status, reason = metav1.ConditionTrue, v1alpha1.ReasonByHistory
+	message = fmt.Sprintf("no forecast in this plan: work is planned by history, %d of %d days are known", days, v1alpha1.DaysToLearn)
+	if state.Prediction.Basis != forecast.BasisHistory {
+		status, reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
+		message = fmt.Sprintf("no forecast in this plan, and too little is known of the last days: work starts at once until the intensities of %d days are known; %s",
+			int(forecast.MinHistory.Hours()/24), newest(state.ActualUntil))
+	}
+	if problem != "" {
+		message += "; about the newest intensities: " + problem
+	}
+	return status, reason, message
+}
+
+// newest says until when the actual intensities are known.
+func newest(until time.Time) string {
+	if until.IsZero() {
+		return "none is known yet"
+	}
+	return "the newest is of " + plan.FormatTime(until)
 }
 
 // disbelief returns the condition that says that the forecast is not, or not wholly, believed; nil

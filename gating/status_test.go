@@ -221,3 +221,71 @@ func TestTheConditionNamesWhatIsOverdue(t *testing.T) {
 		t.Errorf("%d pods are overdue that their user keeps suspended", late.pods)
 	}
 }
+
+func TestTheConditionSaysThatHistoryTakesThePlaceOfForecasts(t *testing.T) {
+	measured := func(days, until int) map[string]*forecast.Series {
+		var slots []forecast.Slot
+		for hour := range days * 24 {
+			start := t0.Add(time.Duration(until-days*24+hour) * time.Hour)
+			slots = append(slots, forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: 300 + float64(hour%24)})
+		}
+		return map[string]*forecast.Series{"X": forecast.NewSeries(slots)}
+	}
+	lacking := forecast.Details{LacksForecast: true, Origin: forecast.Origin{Provider: "P"}}
+	with := func(change func(*forecast.Details)) forecast.Details {
+		d := lacking
+		change(&d)
+		return d
+	}
+	coming := map[string]*forecast.Series{"X": forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(9 * time.Hour), Intensity: 300}})}
+	for name, tt := range map[string]struct {
+		document forecast.Document
+		details  forecast.Details
+		status   metav1.ConditionStatus
+		reason   string
+		message  string
+	}{
+		"enough is known": {
+			forecast.Document{Actuals: measured(10, 0)}, lacking,
+			metav1.ConditionTrue, v1alpha1.ReasonByHistory, "no forecast in this plan: work is planned by history, 9 of 28 days are known",
+		},
+		"the newest values could not be had": {
+			forecast.Document{Actuals: measured(40, 0)}, with(func(d *forecast.Details) { d.Problem = "429 Too Many Requests" }),
+			metav1.ConditionTrue, v1alpha1.ReasonByHistory, `no forecast in this plan: work is planned by history, 28 of 28 days are known; about the newest intensities: location "X": 429 Too Many Requests`,
+		},
+		"too little is known": {
+			forecast.Document{Actuals: measured(1, 0)}, lacking,
+			metav1.ConditionFalse, v1alpha1.ReasonMissing, "no forecast in this plan, and too little is known of the last days: work starts at once until the intensities of 2 days are known; the newest is of 2026-11-21 12:00 UTC",
+		},
+		"nothing is known": {
+			forecast.Document{}, lacking,
+			metav1.ConditionFalse, v1alpha1.ReasonMissing, "no forecast in this plan, and too little is known of the last days: work starts at once until the intensities of 2 days are known; none is known yet",
+		},
+		"what is known is too old": {
+			forecast.Document{Actuals: measured(30, -100)}, lacking,
+			metav1.ConditionFalse, v1alpha1.ReasonMissing, "no forecast in this plan, and too little is known of the last days: work starts at once until the intensities of 2 days are known; the newest is of 2026-11-17 08:00 UTC",
+		},
+		"the forecast has not come yet": {
+			forecast.Document{Actuals: measured(10, 0)}, with(func(d *forecast.Details) { d.LacksForecast, d.Problem = false, "503 Service Unavailable" }),
+			metav1.ConditionFalse, v1alpha1.ReasonMissing, "work is planned by the history of the last weeks, because there is no forecast: 503 Service Unavailable",
+		},
+		"the values are made up": {
+			forecast.Document{Series: coming}, forecast.Details{Issued: t0, Origin: forecast.Origin{Provider: "Mock", IsMadeUp: true}},
+			metav1.ConditionTrue, v1alpha1.ReasonCurrent, "the intensities are made up, for trying; the newest forecast is in use",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store forecast.Store
+			tt.document.Details = map[string]forecast.Details{"X": tt.details}
+			if err := store.Offer(forecast.Source{Name: "x"}, tt.document, t0); err != nil {
+				t.Fatal(err)
+			}
+			p := &pass{policy: builtin(), snapshot: store.Snapshot(forecast.Source{Name: "x"}), now: t0}
+			got := p.forecastCondition()
+			want := metav1.Condition{Type: v1alpha1.ConditionForecastUsable, Status: tt.status, Reason: tt.reason, Message: tt.message}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

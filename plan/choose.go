@@ -51,7 +51,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	}
 	planner = chosen.fleet.planner
 	d.Start, d.Expected, d.PowerFactor, d.CheaperWasFull, d.Location = chosen.start, chosen.mean, chosen.powerFactor, chosen.cheaperWasFull, planner.location
-	d.NoForecastReason, d.Basis = planner.noForecastReason, planner.basis
+	d.NoForecastReason, d.Basis, d.IsMadeUp = planner.noForecastReason, planner.basis, planner.origin.IsMadeUp
 	if chosen.fleet.room != nil {
 		r := chosen.fleet.room
 		d.Ceiling, d.Bucket, d.RunningPods = r.ceiling, r.bucket, r.running()

@@ -63,6 +63,7 @@ type Decision struct {
 	MinGain           float64  // that was asked for, in 0..1
 	NoForecastReason  string   // why there is no usable forecast
 	Basis             forecast.Basis
+	IsMadeUp          bool   // no grid is behind the intensities
 	Ceiling           int    // of the location at Decided, with ceilings; else zero
 	Bucket            string // of that ceiling, see [Buckets.Name]
 	RunningPods       int    // at Decided, before this task, with ceilings
@@ -203,10 +204,15 @@ func (d Decision) atIntensity() string {
 	return ", at " + d.runIntensity()
 }
 
-// runIntensity prints the intensity of the run and its location. It adds the basis if that is not a
+// runIntensity prints the intensity of the run and its location. It says if the intensity is made
+// up. It adds the basis if that is not a
 // fresh forecast, and the duration if that is an estimate.
 func (d Decision) runIntensity() string {
-	s := formatIntensity(d.Expected) + FormatPowerFactor(d.PowerFactor) + d.inLocation()
+	s := formatIntensity(d.Expected)
+	if d.IsMadeUp {
+		s += " (made up)"
+	}
+	s += FormatPowerFactor(d.PowerFactor) + d.inLocation()
 	switch d.Basis {
 	case forecast.BasisHistory:
 		s += " by history"

@@ -152,10 +152,10 @@ func (p *pass) startEarly(i int) {
 	d.Start, d.Expected, d.PowerFactor, d.Cause, d.CheaperWasFull, d.Location = now.start, now.mean, now.powerFactor, CauseCleanestNow, false, f.planner.location
 }
 
-// allowedFleets returns the fleets that a group may run in.
+// allowedFleets returns the fleets that a group may run in, and whose intensities can be compared.
 func (p *pass) allowedFleets(g *Group) []*Fleet {
 	if len(g.Locations) == 0 {
-		return p.fleets
+		return withSameSignal(p.fleets)
 	}
 	p.allowed = p.allowed[:0]
 	for _, f := range p.fleets {
@@ -163,7 +163,21 @@ func (p *pass) allowedFleets(g *Group) []*Fleet {
 			p.allowed = append(p.allowed, f)
 		}
 	}
-	return p.allowed
+	return withSameSignal(p.allowed)
+}
+
+// withSameSignal returns the fleets whose intensities are of the same signal as those of the first
+// fleet that has any. It does not change its argument.
+func withSameSignal(fleets []*Fleet) []*Fleet {
+	known := slices.IndexFunc(fleets, func(f *Fleet) bool { return !f.planner.series.IsEmpty() })
+	if known < 0 {
+		return fleets
+	}
+	differs := func(f *Fleet) bool { return f.planner.origin.Signal != fleets[known].planner.origin.Signal }
+	if !slices.ContainsFunc(fleets, differs) {
+		return fleets
+	}
+	return slices.DeleteFunc(slices.Clone(fleets), differs)
 }
 
 // decideWithoutForecast starts a group whose locations are all unknown.

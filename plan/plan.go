@@ -148,6 +148,7 @@ type Planner struct {
 	series           *forecast.Series
 	noForecastReason string
 	basis            forecast.Basis
+	origin           forecast.Origin
 	terms            Terms
 	nextExempt       time.Time // when carbon stops to count next; zero if never
 	fill             float64   // the intensity of time that is not covered
@@ -174,6 +175,14 @@ func NewPlanner(location string, series *forecast.Series, noForecastReason strin
 // fresh forecast. WithBasis returns p.
 func (p *Planner) WithBasis(basis forecast.Basis) *Planner {
 	p.basis = basis
+	return p
+}
+
+// WithOrigin notes where the series comes from. The reasons of decisions say if the intensities are
+// made up. Locations whose intensities are of another signal are not compared, see [Assign]. Without
+// WithOrigin the origin is unknown. WithOrigin returns p.
+func (p *Planner) WithOrigin(origin forecast.Origin) *Planner {
+	p.origin = origin
 	return p
 }
 

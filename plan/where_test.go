@@ -127,6 +127,47 @@ func TestTheReasonNamesBothLocations(t *testing.T) {
 	}
 }
 
+func TestIntensitiesOfTwoSignalsAreNotCompared(t *testing.T) {
+	average, marginal := forecast.Origin{Signal: forecast.Signal{Kind: forecast.Average}}, forecast.Origin{Provider: "P", Signal: forecast.Signal{Kind: forecast.Marginal}}
+	dirty, clean := []float64{500, 500, 500, 500}, []float64{100, 100, 100, 100}
+	for name, tt := range map[string]struct {
+		first, second       []float64
+		firstFrom, fromThen forecast.Origin
+		want                string
+	}{
+		"the same signal":                     {dirty, clean, average, average, "south"},
+		"nobody states the signal":            {dirty, clean, forecast.Origin{}, forecast.Origin{}, "south"},
+		"two providers of the same signal":    {dirty, clean, forecast.Origin{Signal: average.Signal, Provider: "Q"}, average, "south"},
+		"average and marginal":                {dirty, clean, average, marginal, "north"},
+		"the first location is not known":     {nil, clean, average, marginal, "south"},
+		"one states its signal, one does not": {dirty, clean, average, forecast.Origin{}, "north"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			north := NewPlanner("north", hourly(tt.first...), "none", Terms{}, t0, at(8)).WithOrigin(tt.firstFrom)
+			south := NewPlanner("south", hourly(tt.second...), "none", Terms{}, t0, at(8)).WithOrigin(tt.fromThen)
+			for _, task := range []Task{{}, {Locations: []Site{{Name: "north", PowerFactor: 1}, {Name: "south", PowerFactor: 1}}}, {Locations: []Site{{Name: "south", PowerFactor: 1}}}} {
+				task.Duration, task.LatestStart = time.Hour, at(3)
+				want := tt.want
+				if len(task.Locations) == 1 {
+					want = "south" // there is nothing to compare
+				}
+				if d := Assign([]Group{{Task: task}}, north.Fleet(Buckets{}, nil), south.Fleet(Buckets{}, nil))[0]; d.Location != want {
+					t.Errorf("of %d locations: in %s, want %s: %s", len(task.Locations), d.Location, want, d.Reason())
+				}
+			}
+		})
+	}
+}
+
+func TestTheReasonSaysThatIntensitiesAreMadeUp(t *testing.T) {
+	planner := NewPlanner("DE", hourly(500, 400, 120, 120), "none", Terms{}, t0, at(8)).WithOrigin(forecast.Origin{IsMadeUp: true})
+	d := planner.Decide(Task{Duration: time.Hour, LatestStart: at(3)})
+	const want = "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh (made up) in DE, 76 % less than the 500 at Nov 21 12:00; latest start Nov 21 15:00"
+	if diff := cmp.Diff(want, d.Reason()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestSeveralLocationsCostNoMoreThanEach decides on tasks in three locations at once, in each
 // location by itself, and again at the planned start.
 func TestSeveralLocationsCostNoMoreThanEach(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/exporter/region"
 )
 
 // Nodes knows which nodes there are at a location. An answer is kept until a node comes, goes, or
@@ -25,7 +26,14 @@ type Nodes struct {
 	mu sync.Mutex
 	// bySelector keeps the answers by the labels that were asked for.
 	bySelector map[string]nodeSet
+	// regions keeps the regions of all nodes; nil if they are not known.
+	regions map[string]bool
+	// zones keeps the cloud regions in each zone that was asked for.
+	zones map[zone][]region.Region
 }
+
+// zone is a zone of a provider.
+type zone struct{ provider, name string }
 
 // nodeSet is what is known of the nodes of a location.
 type nodeSet struct {
@@ -89,6 +97,43 @@ func (n *Nodes) clear() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.bySelector)
+	n.regions = nil
+}
+
+// regionsIn returns the names of the cloud regions in a zone that have nodes. If the nodes cannot be
+// read, the result is empty.
+func (n *Nodes) regionsIn(ctx context.Context, z zone) []string {
+	if n == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	inZone, known := n.zones[z]
+	if !known {
+		if n.zones == nil {
+			n.zones = map[zone][]region.Region{}
+		}
+		inZone = region.InZone(z.provider, z.name)
+		n.zones[z] = inZone
+	}
+	if len(inZone) > 0 && n.regions == nil {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(NodeKind())
+		if err := n.Reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return nil // the cache is not filled yet, or a user may not look
+		}
+		n.regions = map[string]bool{}
+		for i := range list.Items {
+			n.regions[list.Items[i].Labels[corev1.LabelTopologyRegion]] = true
+		}
+	}
+	var found []string
+	for _, r := range inZone {
+		if n.regions[r.Name] {
+			found = append(found, r.Name)
+		}
+	}
+	return found
 }
 
 // nodesWith returns the nodes with all labels of the selector. Nodes with all labels of one of the

@@ -25,13 +25,24 @@ type Policies struct {
 	// Nodes tells which locations have nodes. Without Nodes, work is planned for the first location
 	// of its policy.
 	Nodes *Nodes
+
+	skipsSites bool
 }
 
-// WithoutNodes returns policies that do not know the nodes, for callers who plan nothing. To list
-// the nodes of each location takes long after each change of a node.
-func (p Policies) WithoutNodes() Policies {
-	p.Nodes = nil
+// WithoutSites returns policies that do not know which locations have nodes, for callers who plan
+// nothing. To list the nodes of each location takes long after each change of a node.
+func (p Policies) WithoutSites() Policies {
+	p.skipsSites = true
 	return p
+}
+
+// ready makes the policy of an object ready.
+func (p Policies) ready(ctx context.Context, object *v1alpha1.CarbonPolicy) *Policy {
+	policy := read(ctx, object, p.Namespace, p.Nodes, p.Clock.Now())
+	if !p.skipsSites {
+		policy.findSites(ctx, p.Nodes)
+	}
+	return policy
 }
 
 // Get returns the policy with a name, and the default policy for an empty name. The default policy
@@ -44,9 +55,9 @@ func (p Policies) Get(ctx context.Context, name string) (*Policy, error) {
 	err := p.Reader.Get(ctx, client.ObjectKey{Name: name}, &object)
 	switch {
 	case err == nil:
-		return New(ctx, &object, p.Namespace, p.Nodes, p.Clock.Now()), nil
+		return p.ready(ctx, &object), nil
 	case apierrors.IsNotFound(err) && name == v1alpha1.DefaultPolicy:
-		policy := New(ctx, v1alpha1.Default(), p.Namespace, p.Nodes, p.Clock.Now())
+		policy := p.ready(ctx, v1alpha1.Default())
 		policy.Exists = false
 		return policy, nil
 	default:
@@ -68,7 +79,7 @@ func (p Policies) List(ctx context.Context) ([]*Policy, error) {
 	policies := []*Policy{builtin}
 	for i := range objects.Items {
 		if objects.Items[i].Name != v1alpha1.DefaultPolicy {
-			policies = append(policies, New(ctx, &objects.Items[i], p.Namespace, p.Nodes, p.Clock.Now()))
+			policies = append(policies, p.ready(ctx, &objects.Items[i]))
 		}
 	}
 	return policies, nil

@@ -45,10 +45,18 @@ type Policy struct {
 // tells which locations have nodes. Without nodes, a policy with several locations plans work for
 // the first location.
 func New(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, nodes *Nodes, now time.Time) *Policy {
+	p := read(ctx, object, namespace, nodes, now)
+	p.findSites(ctx, nodes)
+	return p
+}
+
+// read returns the policy of an object without its sites.
+func read(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, nodes *Nodes, now time.Time) *Policy {
 	p := &Policy{Name: object.Name, Exists: true, spec: object.Spec, Source: SourceOf(object, namespace)}
 	p.Substitute = substituteFor(p.Source, namespace)
 	p.readNumbers()
-	for i, l := range object.Spec.Locations {
+	p.selectRegions(ctx, nodes)
+	for i, l := range p.spec.Locations {
 		if err := checkSelector(l.NodeSelector); err != nil {
 			p.Problems = append(p.Problems, fmt.Sprintf("spec.locations[%d].nodeSelector%v", i, err))
 		}
@@ -67,7 +75,6 @@ func New(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, n
 		}
 		p.terms.Exemptions = append(p.terms.Exemptions, exemption)
 	}
-	p.findSites(ctx, nodes)
 	return p
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ func (p *Policy) Planner(snapshot *forecast.Snapshot, location string, now, unti
 	if location == "" {
 		location = f.Location
 	}
-	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).WithBasis(e.Basis)
+	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).WithBasis(e.Basis).WithOrigin(f.Details.Origin)
 }
 
 // Predict returns what is expected of a location, and the forecast behind the expectation. The
@@ -76,13 +77,23 @@ func (p *Policy) whyMissing(snapshot *forecast.Snapshot, location string, now ti
 	}
 }
 
+// noForecastInPlan says that the provider has no forecast.
+const noForecastInPlan = "the provider has no forecast for this zone in this plan"
+
 // whyAbsent says why there is no forecast for a location.
 func (p *Policy) whyAbsent(snapshot *forecast.Snapshot, location string) string {
+	f, isKnown := snapshot.Forecast(location)
 	switch {
+	case f.Details.LacksForecast:
+		return noForecastInPlan
+	case f.Details.Problem != "":
+		return f.Details.Problem
 	case !snapshot.HasForecast() && snapshot.Problem() != "":
 		return snapshot.Problem()
 	case !snapshot.HasForecast():
 		return "ConfigMap " + p.Source.String() + " has not been read yet"
+	case isKnown:
+		return "the newest document has no forecast for " + cmp.Or(location, "its location")
 	case location == "":
 		return "the forecast has several locations, and the policy names none: " + strings.Join(snapshot.Locations(), ", ")
 	default:

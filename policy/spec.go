@@ -21,20 +21,20 @@ import (
 // has its default value.
 func (p *Policy) readNumbers() {
 	spec, builtIn := p.spec, v1alpha1.Default().Spec
-	p.maxDelay = read(p, "maxDelay", spec.MaxDelay, builtIn.MaxDelay, parseDelay)
-	p.defaultDuration = read(p, "defaultDuration", spec.DefaultDuration, builtIn.DefaultDuration, parseDuration)
-	p.maxAge = read(p, "forecast.maxAge", spec.Forecast.MaxAge, builtIn.Forecast.MaxAge, parseDuration)
-	p.terms.MinGain = read(p, "minGainPercent", spec.MinGainPercent, builtIn.MinGainPercent, parsePercentage)
-	p.terms.WaitPrice = read(p, "waitPricePercentPerHour", spec.WaitPricePercentPerHour, builtIn.WaitPricePercentPerHour, parsePercentage)
+	p.maxDelay = readField(p, "maxDelay", spec.MaxDelay, builtIn.MaxDelay, parseDelay)
+	p.defaultDuration = readField(p, "defaultDuration", spec.DefaultDuration, builtIn.DefaultDuration, parseDuration)
+	p.maxAge = readField(p, "forecast.maxAge", spec.Forecast.MaxAge, builtIn.Forecast.MaxAge, parseDuration)
+	p.terms.MinGain = readField(p, "minGainPercent", spec.MinGainPercent, builtIn.MinGainPercent, parsePercentage)
+	p.terms.WaitPrice = readField(p, "waitPricePercentPerHour", spec.WaitPricePercentPerHour, builtIn.WaitPricePercentPerHour, parsePercentage)
 	var err error
 	if p.buckets, err = newBuckets(spec.Buckets); err != nil {
 		p.Problems = append(p.Problems, fmt.Sprintf("spec.%v", err))
 	}
 }
 
-// read reads one field of the spec of a policy. Problems names a field that parse cannot read. The
+// readField reads one field of the spec of a policy. Problems names a field that parse cannot read. The
 // schema admits few such values.
-func read[Text ~string, Value any](p *Policy, field string, text, builtIn Text, parse func(Text) (Value, error)) Value {
+func readField[Text ~string, Value any](p *Policy, field string, text, builtIn Text, parse func(Text) (Value, error)) Value {
 	value, err := parse(text)
 	if err == nil {
 		return value

@@ -20,6 +20,10 @@ type LocationState struct {
 	Intensity float64
 	// Issued is when the forecast in use was issued, and Until is when that forecast ends.
 	Issued, Until time.Time
+	// Details is what the newest forecast says of the location.
+	Details forecast.Details
+	// ActualUntil is the end of the newest actual intensity; zero if there is none.
+	ActualUntil time.Time
 	// Prediction is what is expected of the location from now on.
 	Prediction forecast.Prediction
 	// Missing says why the forecast is not usable, or where the forecast ends.
@@ -47,6 +51,7 @@ func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now tim
 	e, f, missing := p.prediction(snapshot, name, now)
 	v.Prediction, v.Missing = e, missing
 	v.Issued, v.Until = f.Issued, f.Series.End()
+	v.Details, v.ActualUntil = f.Details, f.ActualUntil()
 	v.Intensity, v.IsKnown = f.Series.At(now)
 	if !v.IsKnown {
 		v.Intensity, v.IsKnown = e.Series.At(now)
@@ -55,6 +60,12 @@ func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now tim
 		v.Name = f.Location
 	}
 	return v
+}
+
+// LacksForecast reports whether history is all there is: the provider has no forecast, and no
+// earlier forecast is left.
+func (v *LocationState) LacksForecast() bool {
+	return v.Details.LacksForecast && v.Issued.IsZero() && !v.IsUsable()
 }
 
 // IsUsable reports whether work can be held by the forecast.
@@ -90,6 +101,8 @@ func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []
 	for i, v := range states {
 		locations[i].Name = v.Name
 		locations[i].LearnedDays, locations[i].SavingSharePercent = v.Learned()
+		locations[i].Provider, locations[i].Signal = v.Details.Origin.ProviderName(), apiSignal(v.Details.Origin.Signal)
+		locations[i].Attribution, locations[i].ActualUntil = v.Details.Attribution, APITime(v.ActualUntil)
 		if v.IsKnown {
 			rounded := int32(math.Round(v.Intensity))
 			locations[i].Intensity = &rounded
@@ -103,6 +116,14 @@ func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []
 		}
 	}
 	return locations
+}
+
+// apiSignal returns a signal for the status; nil if nobody states the signal.
+func apiSignal(s forecast.Signal) *v1alpha1.Signal {
+	if s == (forecast.Signal{}) {
+		return nil
+	}
+	return &v1alpha1.Signal{Kind: string(s.Kind), EmissionFactors: string(s.EmissionFactors)}
 }
 
 // ChangeTimes returns the next moments at which the policy's knowledge of the grid changes by

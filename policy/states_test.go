@@ -66,6 +66,40 @@ func TestWhatTheStatusSaysOfALocation(t *testing.T) {
 	}
 }
 
+func TestTheStatusSaysWhoKnowsTheGrid(t *testing.T) {
+	past := forecast.NewSeries([]forecast.Slot{{Start: t0.Add(-time.Hour), End: t0, Intensity: 300}})
+	coming := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(time.Hour), Intensity: 300}})
+	const licence = "CC BY 4.0"
+	for name, tt := range map[string]struct {
+		origin forecast.Origin
+		want   v1alpha1.LocationStatus
+	}{
+		"a provider": {
+			forecast.Origin{Provider: "Energy-Charts", Zone: "de", Signal: forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}},
+			v1alpha1.LocationStatus{Provider: "Energy-Charts", Signal: &v1alpha1.Signal{Kind: "Average", EmissionFactors: "LifeCycle"}},
+		},
+		"a provider that does not state its signal": {forecast.Origin{Provider: "HTTP"}, v1alpha1.LocationStatus{Provider: "HTTP"}},
+		"made-up values": {forecast.Origin{Provider: "Mock", IsMadeUp: true}, v1alpha1.LocationStatus{Provider: "Mock (made up)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store forecast.Store
+			document := forecast.Document{
+				Series: map[string]*forecast.Series{"X": coming}, Actuals: map[string]*forecast.Series{"X": past},
+				Details: map[string]forecast.Details{"X": {Origin: tt.origin, Issued: t0, Attribution: licence}},
+			}
+			if err := store.Offer(builtin().Source, document, t0); err != nil {
+				t.Fatal(err)
+			}
+			tt.want.Name, tt.want.Intensity, tt.want.Attribution, tt.want.ActualUntil = "X", ptr.To[int32](300), licence, APITime(t0)
+			tt.want.ForecastIssued, tt.want.ForecastUntil = APITime(t0), APITime(t0.Add(time.Hour))
+			got := builtin().LocationStatuses(store.Snapshot(builtin().Source), t0)
+			if diff := cmp.Diff([]v1alpha1.LocationStatus{tt.want}, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestWhatHappensWithoutAUsableForecast(t *testing.T) {
 	for basis, want := range map[forecast.Basis]struct {
 		usable   bool

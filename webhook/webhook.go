@@ -190,7 +190,7 @@ func (w *Webhook) findPolicy(ctx context.Context, ask policy.Ask, namespace stri
 // wantPolicy says which policies exist.
 func (w *Webhook) wantPolicy(ctx context.Context) string {
 	want := "want the name of a CarbonPolicy"
-	policies, err := w.Policies.WithoutNodes().List(ctx)
+	policies, err := w.Policies.WithoutSites().List(ctx)
 	if err != nil {
 		return want
 	}

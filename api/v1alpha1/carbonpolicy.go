@@ -192,7 +192,7 @@ type ForecastProvider struct {
 	// your own, such as https://gateway.example.com/electricity-maps/v4.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+[^?#\s]*$`
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+(/[^?#\s]*)?$`
 	BaseURL string `json:"baseURL,omitempty"`
 	// signal is the kind of intensity to ask for or, for CarbonAwareSDK and HTTP, the kind that your
 	// server has. The default is the usual one of the provider. Another kind begins a new history:
@@ -239,13 +239,13 @@ type HTTPProvider struct {
 	// forecastURL answers with the forecast of a zone. {zone} stands for the zone.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+[^#\s]*$`
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+([/?][^#\s]*)?$`
 	ForecastURL string `json:"forecastURL,omitempty"`
 	// pastURL answers with the past of a zone. {zone} stands for the zone, and {from} and {to} for the
 	// two instants.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+[^#\s]*$`
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+([/?][^#\s]*)?$`
 	PastURL string `json:"pastURL,omitempty"`
 	// keyHeader is the header for the key in the Secret. The default is Authorization, with the key
 	// as a bearer token.

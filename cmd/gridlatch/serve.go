@@ -137,7 +137,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 
 	memory := &feed.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
 	forecasts := &feed.Feed{
-		Clientset: clientset, Policies: policies.WithoutNodes(), Store: store, Clock: now, Memory: memory,
+		Clientset: clientset, Policies: policies.WithoutSites(), Store: store, Clock: now, Memory: memory,
 		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed, capped},
 	}
 	if err := forecasts.SetupWithManager(mgr); err != nil {
@@ -168,7 +168,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: holdSwitch.WhyNotHeld,
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
-	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutNodes(), Store: store, Clock: now})
+	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
 	for _, runnable := range []manager.Runnable{records, announcer, sweeper, memory, runs, freeMemory{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
@@ -209,7 +209,7 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 		return err
 	}
 	if o.servesExtender() {
-		p := extender.Placing{Policies: hook.Policies.WithoutNodes(), Store: hook.Store}
+		p := extender.Placing{Policies: hook.Policies.WithoutSites(), Store: hook.Store}
 		if err := serveExtender(ctx, mgr, o, secure, p); err != nil {
 			return err
 		}

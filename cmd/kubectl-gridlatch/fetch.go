@@ -84,7 +84,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	}
 	data, err := f.fetch(ctx, e, zone)
 	if err != nil {
-		return err
+		return f.provider.explain(err, zone)
 	}
 	if err := f.write(e, data); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	}
 	e.warn(data.Remarks())
 	if data.Incomplete != nil {
-		return partialError{data.Incomplete}
+		return partialError{}
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 func (f *fetchFlags) write(e env, data fetch.Data) error {
 	write := func(w *screen.Screen) error { return data.WriteCSV(w) }
 	if f.output == "json" {
-		write = func(w *screen.Screen) error { return w.JSON(data.Array()) }
+		write = func(w *screen.Screen) error { return w.JSON(data.Published()) }
 	}
 	if f.file == "" {
 		return write(e.stdout)

@@ -27,6 +27,7 @@ func TestThePluginDoesNotLinkTheManager(t *testing.T) {
 		"sigs.k8s.io/controller-runtime/pkg/webhook",
 		"github.com/gridlatch/gridlatch/ceiling",
 		"github.com/gridlatch/gridlatch/certs",
+		"github.com/gridlatch/gridlatch/exporter",
 		"github.com/gridlatch/gridlatch/extender",
 		"github.com/gridlatch/gridlatch/feed",
 		"github.com/gridlatch/gridlatch/gating",

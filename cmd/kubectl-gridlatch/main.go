@@ -93,14 +93,12 @@ type usageError struct{ error }
 // Unwrap returns what is wrong.
 func (e usageError) Unwrap() error { return e.error }
 
-// partialError says that a part of what was asked for is missing. The other part is printed.
-type partialError struct{ error }
+// partialError says that a part of what was asked for is missing. The other part is printed, and a
+// warning says why.
+type partialError struct{}
 
-// Unwrap returns why the part is missing.
-func (e partialError) Unwrap() error { return e.error }
-
-// Error says that a part is missing, and why.
-func (e partialError) Error() string { return "only a part is there: " + e.error.Error() }
+// Error says what has happened.
+func (partialError) Error() string { return "only a part was fetched" }
 
 // wrong returns the error for a flag: its name, its value, and what is allowed.
 func wrong(flag, value string, err error) error {
@@ -147,7 +145,7 @@ Exit codes:
   0  the command has done what was asked
   1  something has failed; the last line says what
   2  the command line is wrong; nothing was done
-  3  a provider gave only a part of the past; fetch has printed this part
+  3  fetch has printed only a part of the past; a warning says why
 
 kubectl completes the names of held work if the PATH has an executable file named
 kubectl_complete-gridlatch with this content:

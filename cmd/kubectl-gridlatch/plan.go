@@ -233,7 +233,8 @@ func (f *planFlags) provided(ctx context.Context, e env, set *pflag.FlagSet, que
 	}
 	progress := e.progress("fetching")
 	defer progress.End()
-	return offline.PlanZone(ctx, zone, question, f.terms(), telling(progress, zone))
+	answered, err := offline.PlanZone(ctx, zone, question, f.terms(), telling(progress, zone))
+	return answered, f.provider.explain(err, zone)
 }
 
 // checkProvided refuses the flags that are of no use with a provider.

@@ -16,6 +16,7 @@ import (
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/render"
 	"github.com/gridlatch/gridlatch/exporter/provider"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 // maxSecretSize and maxCertificatesSize bound the files that the flags name, in bytes.
@@ -161,6 +162,19 @@ func (f *providerFlags) checkURLs(kind provider.Type) error {
 	return nil
 }
 
+// variables are the environment variables with the key of each provider.
+func variables(kind provider.Type) string {
+	switch kind {
+	case provider.TypeElectricityMaps:
+		return "ELECTRICITY_MAPS_TOKEN"
+	case provider.TypeWattTime:
+		return "WATTTIME_USER and WATTTIME_PASSWORD"
+	case provider.TypeCarbonAwareSDK, provider.TypeHTTP:
+		return "GRIDLATCH_KEY"
+	}
+	return ""
+}
+
 // credentials reads the key from a file, or from the environment.
 func (f *providerFlags) credentials(e env, kind provider.Type) (provider.Credentials, error) {
 	var file string
@@ -174,13 +188,9 @@ func (f *providerFlags) credentials(e env, kind provider.Type) (provider.Credent
 	if kind == provider.TypeWattTime {
 		return account(e, file)
 	}
-	needs := "GRIDLATCH_KEY"
-	if kind == provider.TypeElectricityMaps {
-		needs = "ELECTRICITY_MAPS_TOKEN"
-	}
-	c := provider.Credentials{Key: provider.NewSecret(cmp.Or(file, e.getenv(needs)))}
+	c := provider.Credentials{Key: provider.NewSecret(cmp.Or(file, e.getenv(variables(kind))))}
 	if c.Key.IsEmpty() && kind == provider.TypeElectricityMaps {
-		return c, missingKey(kind, "variable "+needs, "the key")
+		return c, missingKey(kind, "the key")
 	}
 	return c, nil
 }
@@ -193,13 +203,25 @@ func account(e env, file string) (provider.Credentials, error) {
 	}
 	c := provider.Credentials{User: provider.NewSecret(user), Password: provider.NewSecret(password)}
 	if c.User.IsEmpty() || c.Password.IsEmpty() {
-		return c, missingKey(provider.TypeWattTime, "variables WATTTIME_USER and WATTTIME_PASSWORD", "USER:PASSWORD")
+		return c, missingKey(provider.TypeWattTime, "USER:PASSWORD")
 	}
 	return c, nil
 }
 
-func missingKey(kind provider.Type, variables, content string) error {
-	return usageError{fmt.Errorf("the provider %s needs a key: set the environment %s, or name a file with %s by --key-file", nameOf(kind), variables, content)}
+func missingKey(kind provider.Type, content string) error {
+	return usageError{fmt.Errorf("the provider %s needs a key: set %s in the environment, or name a file with %s by --key-file", nameOf(kind), variables(kind), content)}
+}
+
+// explain adds to the error of a provider where the key has come from that is not accepted.
+func (f *providerFlags) explain(err error, zone fetch.Zone) error {
+	from := variables(zone.Provider.Describe().Type)
+	if !errors.Is(err, provider.ErrRefusedKey) || from == "" {
+		return err
+	}
+	if f.keyFile != "" {
+		from = "--key-file " + f.keyFile
+	}
+	return fmt.Errorf("%w; look at %s", err, from)
 }
 
 // readSmall reads a file of at most so many bytes. The file may be a pipe.
@@ -216,10 +238,15 @@ func readSmall(path string, most int64) ([]byte, error) {
 	return text, err
 }
 
-// telling returns a function that shows how far the fetching of a past is.
+// telling returns a function that shows how far the fetching of a past is. Where requests are
+// scarce, the pauses are explained at once.
 func telling(on *render.Progress, zone fetch.Zone) func(fetch.Progress) {
+	d := zone.Provider.Describe()
+	if fetch.IsScarce(d.Limit) {
+		on.ShowNow(fmt.Sprintf("fetching, and %s allows %s in %s", d.Source, render.Count(d.Limit.Requests, "request"), plan.FormatDuration(d.Limit.Per)))
+	}
 	return func(p fetch.Progress) {
-		on.Describe(fmt.Sprintf("fetching %s: %s since %s", zone.Provider.Describe().Source, render.Count(p.Values, "value"), p.From.Format("Jan 2")))
+		on.Describe(fmt.Sprintf("fetching from %s: %s since %s", d.Source, render.Count(p.Values, "value"), p.From.Format("Jan 2")))
 		on.Share(p.Share)
 	}
 }

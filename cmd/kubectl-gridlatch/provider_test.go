@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
+	"github.com/gridlatch/gridlatch/exporter/region"
 )
 
 // A gridServer answers as providers do, on loopback, with the intensity of the invented grid.
@@ -56,17 +58,18 @@ func serveGrid(t *testing.T, answer answerer) *gridServer {
 func gridAt(at time.Time) float64 { return intensity(int(at.Unix() / 3600)) }
 
 // energyCharts answers as Energy-Charts does: with the past until an instant, and the forecast from
-// then on. A request without a span is answered with today and tomorrow.
+// then on. Without a span, it answers for the days around that instant.
 func energyCharts(until time.Time) answerer {
 	return func(w http.ResponseWriter, r *http.Request) any {
-		const layout = "2006-01-02T15:04Z"
-		start, startErr := time.Parse(layout, r.FormValue("start"))
-		end, endErr := time.Parse(layout, r.FormValue("end"))
-		if !r.Form.Has("start") && !r.Form.Has("end") {
-			start, startErr = time.Parse(time.DateOnly, evening[:len(time.DateOnly)])
-			end, endErr = start.AddDate(0, 0, 2), nil
+		start, end := until.Truncate(24*time.Hour), until.Truncate(24*time.Hour).AddDate(0, 0, 3)
+		var err error
+		if r.FormValue("start") != "" {
+			var endErr error
+			start, err = time.Parse("2006-01-02T15:04Z", r.FormValue("start"))
+			end, endErr = time.Parse("2006-01-02T15:04Z", r.FormValue("end"))
+			err = errors.Join(err, endErr)
 		}
-		if startErr != nil || endErr != nil || r.URL.Path != "/co2eq" || r.FormValue("country") != "de" {
+		if err != nil || r.URL.Path != "/co2eq" || r.FormValue("country") != "de" {
 			w.WriteHeader(http.StatusNotFound)
 			return map[string]string{"detail": "no such country"}
 		}
@@ -180,7 +183,7 @@ func TestAFetchedFileSimulatesAsItsProvider(t *testing.T) {
 		t.Fatalf("exit code %d, stdout %q, stderr %s", code, stdout, stderr)
 	}
 	if n := len(s.requests()); n != 1 {
-		t.Errorf("%d requests for 40 days, want 1", n)
+		t.Errorf("%d requests for 40 days, want 1, since they are scarce", n)
 	}
 	_, byProvider, stderr := call(t, asking(), append([]string{"simulate", "-o", "json"}, source...)...)
 	code, byFile, _ := call(t, nil, "simulate", "-o", "json", "--actual", file)
@@ -220,7 +223,6 @@ func TestSimulateNamesItsProviderAndItsLimits(t *testing.T) {
 }
 
 func TestWhatAFailingProviderGaveIsKept(t *testing.T) {
-	whole := energyCharts(parse(t, evening))
 	after := func(good int, fail func(http.ResponseWriter)) answerer {
 		n := 0
 		return func(w http.ResponseWriter, r *http.Request) any {
@@ -228,7 +230,7 @@ func TestWhatAFailingProviderGaveIsKept(t *testing.T) {
 				fail(w)
 				return nil
 			}
-			return whole(w, r)
+			return ukCarbonIntensity(w, r)
 		}
 	}
 	status := func(code int) func(http.ResponseWriter) {
@@ -246,27 +248,27 @@ func TestWhatAFailingProviderGaveIsKept(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"an error at once":        {after(0, status(503)), 1, "gridlatch: zone \"DE\": GET http://HOST/co2eq: 503 Service Unavailable\n"},
-		"an error halfway":        {after(2, status(503)), 3, "gridlatch: only a part is there: zone \"DE\": GET http://HOST/co2eq: 503 Service Unavailable\n"},
-		"asked too often":         {after(0, status(429)), 1, "gridlatch: zone \"DE\": GET http://HOST/co2eq: 429 Too Many Requests: asked too often\n"},
+		"an error at once":        {after(0, status(503)), 1, "gridlatch: zone \"GB\": GET http://HOST/intensity/2026-11-11T21:00Z/2026-11-21T21:00Z: 503 Service Unavailable\n"},
+		"an error halfway":        {after(2, status(503)), 3, "warning: zone GB of Carbon Intensity API (GB), average, direct: only a part of the past is there: zone \"GB\": GET http://HOST/intensity/2026-10-22T21:00Z/2026-11-01T21:00Z: 503 Service Unavailable\n"},
+		"asked too often":         {after(0, status(429)), 1, ": 429 Too Many Requests: asked too often\n"},
 		"halfway too often":       {after(2, status(429)), 3, "429 Too Many Requests: asked too often\n"},
 		"a page for people":       {after(0, text(page)), 1, "a page of HTML, want JSON: is a log-in page or a proxy in between?\n"},
 		"halfway such a page":     {after(2, text(page)), 3, "a page of HTML, want JSON: is a log-in page or a proxy in between?\n"},
-		"no value at all":         {energyCharts(time.Time{}), 1, "zone \"DE\": no usable value in "},
-		"a body that is cut off":  {after(0, text(`{"unix_seconds":[1,`)), 1, "unreadable response: the JSON is broken"},
-		"a body without anything": {after(0, text(`{}`)), 1, "unreadable response: unix_seconds has 0 elements"},
+		"no value at all":         {func(http.ResponseWriter, *http.Request) any { return map[string]any{"data": []any{}} }, 1, "zone \"GB\": no usable value in 0 elements"},
+		"a body that is cut off":  {after(0, text(`{"data":[{`)), 1, "unreadable response: the JSON is broken"},
+		"a body without anything": {after(0, text(`{}`)), 1, "unreadable response: data: want a list"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveGrid(t, tt.answer)
 			dir := t.TempDir()
-			file := filepath.Join(dir, "DE.csv")
-			code, _, stderr := call(t, asking(), "fetch", "--provider", "energy-charts", "--zone", "DE", "--since", "200d", "--base-url", s.URL, "--file", file)
+			file := filepath.Join(dir, "GB.csv")
+			code, _, stderr := call(t, asking(), "fetch", "--provider", "uk-carbon-intensity", "--zone", "GB", "--since", "40d", "--base-url", s.URL, "--file", file)
 			stderr = strings.ReplaceAll(stderr, s.Listener.Addr().String(), "HOST")
 			if code != tt.code || !strings.Contains(stderr, tt.want) {
 				t.Errorf("exit code %d, want %d; stderr\n%s, want\n%s", code, tt.code, stderr, tt.want)
 			}
 			text, _ := os.ReadFile(file) // no file has no rows
-			if rows, want := strings.Count(string(text), "\n"), map[int]int{1: 0, 3: 1 + 100*96}[tt.code]; rows != want {
+			if rows, want := strings.Count(string(text), "\n"), map[int]int{1: 0, 3: 1 + 20*48}[tt.code]; rows != want {
 				t.Errorf("%d rows, want %d", rows, want)
 			}
 			if entries, _ := os.ReadDir(dir); len(entries) != strings.Count(string(text), "timestamp,intensity\n") {
@@ -302,7 +304,7 @@ func TestPlanAsksAProvider(t *testing.T) {
 		warns  string
 	}{
 		"with both":         {[]string{"--provider", "energy-charts", "--zone", "DE"}, energyCharts(now), "forecast", ""},
-		"with late actuals": {[]string{"--provider", "EnergyCharts", "--zone", "DE"}, energyCharts(now.Add(-3 * time.Hour)), "forecast", " of 56d are not known"},
+		"with late actuals": {[]string{"--provider", "EnergyCharts", "--zone", "DE"}, energyCharts(now.Add(-3 * time.Hour)), "forecast", " of 55d23h are not known"},
 		"by a region":       {[]string{"--region", "uksouth"}, ukCarbonIntensity, "forecast", ""},
 		"without a forecast": {
 			[]string{"--provider", "electricity-maps", "--region", "eu-central-1"}, electricityMaps(now, "past-range"), "history",
@@ -388,6 +390,32 @@ func TestKeysComeFromTheEnvironmentOrAFile(t *testing.T) {
 	}
 }
 
+func TestARefusedKeyIsTraced(t *testing.T) {
+	s := serveGrid(t, electricityMaps(parse(t, evening)))
+	for _, args := range [][]string{{"fetch"}, {"fetch", "--forecast"}, {"simulate"}, {"plan"}} {
+		code, _, stderr := call(t, asking("ELECTRICITY_MAPS_TOKEN", "old-key"), append(args, "--provider", "electricity-maps", "--zone", "DE", "--base-url", s.URL)...)
+		if code != 1 || !strings.Contains(stderr, "the key is missing, wrong or expired") || !strings.Contains(stderr, "; look at ELECTRICITY_MAPS_TOKEN\n") || strings.Contains(stderr, "old-key") {
+			t.Errorf("%s: exit code %d, stderr %s", args, code, stderr)
+		}
+	}
+}
+
+// TestAServerOfOnesOwn serves a file that was fetched.
+func TestAServerOfOnesOwn(t *testing.T) {
+	_, file, _ := call(t, asking(), "fetch", "--provider", "mock", "--zone", "DE", "--since", "20d")
+	s := serveGrid(t, func(w http.ResponseWriter, r *http.Request) any {
+		if r.URL.Path == "/FR" && r.FormValue("from") == "2026-11-01T21:00:00Z" && r.Header.Get("X-Key") == "own-key" {
+			fmt.Fprint(w, file)
+		}
+		return nil
+	})
+	args := []string{"fetch", "--provider", "HTTP", "--zone", "FR", "--since", "20d", "--past-url", s.URL + "/{zone}?from={from}", "--key-header", "X-Key", "--kind", "marginal"}
+	code, got, stderr := call(t, asking("GRIDLATCH_KEY", "own-key"), args...)
+	if diff := cmp.Diff(file, got); code != 0 || diff != "" || !strings.Contains(stderr, "zone FR of HTTP, marginal: 480 values") {
+		t.Errorf("exit code %d, stderr %s (-served +fetched):\n%s", code, stderr, diff)
+	}
+}
+
 func TestMistakesWithProvidersAreExplained(t *testing.T) {
 	large := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(large, make([]byte, 5000), 0o600); err != nil {
@@ -406,7 +434,6 @@ func TestMistakesWithProvidersAreExplained(t *testing.T) {
 		"a region nowhere near":     {"fetch --region mars", `--region "mars": is not known; see: kubectl gridlatch zones`},
 		"a region without coverage": {"fetch --provider energy-charts --region us-east-1", `--region "us-east-1": energy-charts has no zone for this region: want --provider electricity-maps or watttime`},
 		"a region of nobody free":   {"simulate --region us-east-1", `--region "us-east-1": no provider without a key covers this region: want --provider electricity-maps or watttime`},
-		"a region of nobody":        {"plan --region westcentralus", `--region "westcentralus": no provider without a key covers this region: want --provider electricity-maps or watttime`},
 		"a bad kind":                {"fetch --provider mock --zone DE --kind mean", `--kind "mean": want average or marginal`},
 		"bad factors":               {"fetch --provider mock --zone DE --emission-factors all", `--emission-factors "all": want life-cycle or direct`},
 		"a signal of nobody":        {"fetch --provider energy-charts --zone DE --kind marginal", `--provider energy-charts: EnergyCharts: signal: marginal: want one of ["average"]`},
@@ -415,13 +442,13 @@ func TestMistakesWithProvidersAreExplained(t *testing.T) {
 		"a URL for a known server":  {"fetch --provider energy-charts --zone DE --past-url http://x", `--past-url is not for the provider energy-charts: want --provider http, or --base-url`},
 		"no URL":                    {"fetch --provider http --zone DE", `the provider http needs --past-url or --forecast-url, such as https://example.com/{zone}.csv`},
 		"no WebApi":                 {"fetch --provider carbon-aware-sdk --zone DE", `the provider carbon-aware-sdk needs --base-url: want the address of your WebApi`},
-		"no key":                    {"fetch --provider electricity-maps --zone DE", `the provider electricity-maps needs a key: set the environment variable ELECTRICITY_MAPS_TOKEN, or name a file with the key by --key-file`},
-		"no account":                {"fetch --provider watttime --zone X", `the provider watttime needs a key: set the environment variables WATTTIME_USER and WATTTIME_PASSWORD, or name a file with USER:PASSWORD by --key-file`},
+		"no key":                    {"fetch --provider electricity-maps --zone DE", `the provider electricity-maps needs a key: set ELECTRICITY_MAPS_TOKEN in the environment, or name a file with the key by --key-file`},
+		"no account":                {"fetch --provider watttime --zone X", `the provider watttime needs a key: set WATTTIME_USER and WATTTIME_PASSWORD in the environment, or name a file with USER:PASSWORD by --key-file`},
 		"a key as an argument":      {"plan --provider electricity-maps --zone DE --key em-key-123", `--key is the key of a ConfigMap: want the key of a provider in the environment, or in a file that --key-file names`},
 		"a missing key file":        {"fetch --provider watttime --zone X --key-file nowhere", `--key-file "nowhere": open nowhere: no such file or directory`},
 		"a large key file":          {"fetch --provider watttime --zone X --key-file " + large, `want at most 4096 bytes`},
 		"a CA file without a CA":    {"fetch --provider energy-charts --zone DE --ca-file main.go", `--provider energy-charts: EnergyCharts: ca: no certificate in it: want PEM`},
-		"a bad beginning":           {"fetch --provider mock --zone DE --since ever", `--since "ever": want a duration, an instant or a day, such as 90d, 2026-08-01T00:00:00Z or 2026-08-01`},
+		"a bad beginning":           {"fetch --provider mock --zone DE --since ever", `--since "ever": want a duration of at most 366d, an instant or a day, such as 90d, 2026-08-01T00:00:00Z or 2026-08-01`},
 		"a beginning in the future": {"fetch --provider mock --zone DE --since 2027-01-01", `--since "2027-01-01": want a time before 2026-11-21 21:00 UTC, by an hour to 3660 days`},
 		"a bad end":                 {"fetch --provider mock --zone DE --until never", `--until "never": want RFC 3339 or a day`},
 		"an end in the future":      {"fetch --provider mock --zone DE --until 2027-01-01", `--until "2027-01-01": is in the future: now is 2026-11-21 21:14 UTC`},
@@ -460,6 +487,12 @@ func TestZonesPrints(t *testing.T) {
 			}
 			wantGolden(t, name, stdout)
 		})
+	}
+}
+
+func TestAServerOfOnesOwnRemainsWhereNobodyCovers(t *testing.T) {
+	if diff := cmp.Diff([]string{"http"}, covering(region.Region{Name: "new"}, false)); diff != "" {
+		t.Error(diff)
 	}
 }
 

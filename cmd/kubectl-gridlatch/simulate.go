@@ -41,12 +41,8 @@ type simulateFlags struct {
 	output                     string
 }
 
-func newSimulate(e env) *cobra.Command {
-	f := &simulateFlags{}
-	cmd := &cobra.Command{
-		Use:   "simulate {--actual FILE | --provider NAME --zone ZONE}",
-		Short: "Show what waiting would have saved on a real grid",
-		Long: `Show what waiting would have saved on a real grid. This is a back-test with the
+// simulateHelp explains the command, but for the providers.
+const simulateHelp = `Show what waiting would have saved on a real grid. This is a back-test with the
 planner and the model that run in production. At each moment, they know only what
 was known then. The past of the grid comes from a file, or from a provider.
 
@@ -83,7 +79,14 @@ forecasts, so that the model has the past only. In a cluster, the model also has
 forecasts as they come. To see what they are worth, collect them for some weeks (fetch
 --forecast), and give them to --forecast.
 
-` + providerHelp,
+`
+
+func newSimulate(e env) *cobra.Command {
+	f := &simulateFlags{}
+	cmd := &cobra.Command{
+		Use:   "simulate {--actual FILE | --provider NAME --zone ZONE}",
+		Short: "Show what waiting would have saved on a real grid",
+		Long:  simulateHelp + providerHelp,
 		Example: `  # What would waiting save in Frankfurt?
   kubectl gridlatch simulate --region eu-central-1
   kubectl gridlatch simulate --provider energy-charts --zone DE --since 90d
@@ -225,7 +228,7 @@ func (f *simulateFlags) ask(ctx context.Context, e env, r *replay.Replay) error 
 	}
 	data, err := f.span.fetch(ctx, e, zone)
 	if err != nil {
-		return err
+		return f.provider.explain(err, zone)
 	}
 	e.warn(data.Remarks())
 	r.Provided = &data

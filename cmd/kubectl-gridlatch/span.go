@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -38,7 +37,7 @@ func (f *spanFlags) read(now time.Time) (from, to time.Time, err error) {
 	if err == nil {
 		from = to.Add(-length)
 	} else if from, err = parseDay(f.since); err != nil {
-		return from, to, wrong("since", f.since, errors.New("want a duration, an instant or a day, such as 90d, 2026-08-01T00:00:00Z or 2026-08-01"))
+		return from, to, wrong("since", f.since, fmt.Errorf("want a duration of at most %s, an instant or a day, such as 90d, 2026-08-01T00:00:00Z or 2026-08-01", plan.FormatDuration(plan.MaxDuration)))
 	}
 	from = from.Truncate(time.Hour)
 	if !from.Before(to) || to.Sub(from) > maxHistoryDays*24*time.Hour {

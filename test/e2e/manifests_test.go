@@ -22,8 +22,8 @@ import (
 )
 
 // TestTheOverlayIsAdmittedAsItIs installs what a platform owner would: in a namespace
-// that enforces the restricted pod security standard, both replicas, and what keeps
-// their CA, are admitted and scheduled. The nodes are simulated, so they do nothing.
+// that enforces the restricted pod security standard, both replicas, what keeps their
+// CA, and the exporter are admitted and scheduled. The nodes are simulated, so they do nothing.
 func TestTheOverlayIsAdmittedAsItIs(t *testing.T) {
 	t.Parallel()
 	c := env.Start(t, env.Nodes(2))
@@ -31,7 +31,7 @@ func TestTheOverlayIsAdmittedAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.Eventually(t, 2*patience, func(ctx context.Context) error {
-		for name, want := range map[string]int32{"gridlatch": 2, "gridlatch-certs": 1} {
+		for name, want := range map[string]int32{"gridlatch": 2, "gridlatch-certs": 1, "gridlatch-export": 1} {
 			var d appsv1.Deployment
 			if err := c.Client.Get(ctx, client.ObjectKey{Namespace: env.Namespace, Name: name}, &d); err != nil {
 				return err
@@ -165,11 +165,37 @@ func TestTheNetworkPolicyComponentIsAdmittedAsItIs(t *testing.T) {
 	}
 }
 
+// TestOnlyTheExporterHasAWayOut reads the ports to which the parts may connect.
+func TestOnlyTheExporterHasAWayOut(t *testing.T) {
+	rendered := overlay(t, "network-policy")
+	for name, want := range map[string][]string{
+		"gridlatch": {"443", "6443"}, "gridlatch-certs": {"443", "6443"}, "gridlatch-export": {"3128", "443", "53", "6443", "80", "8080"},
+	} {
+		var np networkingv1.NetworkPolicy
+		find(t, rendered, "NetworkPolicy", name, &np)
+		var opened []string
+		for _, rule := range np.Spec.Egress {
+			for _, port := range rule.Ports {
+				opened = append(opened, port.Port.String())
+			}
+		}
+		slices.Sort(opened)
+		if diff := cmp.Diff(want, slices.Compact(opened)); diff != "" {
+			t.Errorf("%s may connect to (-want +got):\n%s", name, diff)
+		}
+		var d appsv1.Deployment
+		find(t, rendered, "Deployment", name, &d)
+		if labels := d.Spec.Template.Labels; !cmp.Equal(np.Spec.PodSelector.MatchLabels, labels) {
+			t.Errorf("the policy is for pods with %v, and those of %s have %v", np.Spec.PodSelector.MatchLabels, name, labels)
+		}
+	}
+}
+
 // TestWithCertManagerNothingOfOursMayWriteCertificates looks at what is left of the
 // part that does so without.
 func TestWithCertManagerNothingOfOursMayWriteCertificates(t *testing.T) {
 	own, managed := overlay(t), overlay(t, "cert-manager")
-	for _, text := range []string{"gridlatch-certs", "- mutatingwebhookconfigurations", "- secrets"} {
+	for _, text := range []string{"gridlatch-certs", "- mutatingwebhookconfigurations", "- gridlatch-ca"} {
 		if !strings.Contains(own, text) || strings.Contains(managed, text) {
 			t.Errorf("%s: without cert-manager %v, want true; with it %v, want false", text, strings.Contains(own, text), strings.Contains(managed, text))
 		}

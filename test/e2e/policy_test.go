@@ -99,6 +99,21 @@ func TestAPolicyIsValidated(t *testing.T) {
 		"a value that no label can have":   {"spec: {locations: [{name: A, nodeSelector: {a: \"" + strings.Repeat("b", 64) + "\"}}]}", "spec.locations[0].nodeSelector: Invalid value: must have values that a node's label can have"},
 		"a ConfigMap that cannot be":       {"spec: {forecast: {configMap: {name: Not/Valid}}}", "spec.forecast.configMap.name"},
 		"a forecast that is never trusted": {"spec: {forecast: {maxAge: 0s}}", "spec.forecast.maxAge: Invalid value: \"0s\": must be more than 0s"},
+		"a provider that nobody knows":     {"spec: {forecast: {provider: {type: Oracle}}}", "spec.forecast.provider.type: Unsupported value: \"Oracle\""},
+		"a provider without its key":       {"spec: {forecast: {provider: {type: WattTime}}}", "must have secretRef: this provider needs a key"},
+		"a key that nobody asks for":       {"spec: {forecast: {provider: {type: EnergyCharts, secretRef: {name: k}}}}", "must have no secretRef: this provider needs no key"},
+		"a name that no Secret can have":   {"spec: {forecast: {provider: {type: WattTime, secretRef: {name: ../k}}}}", "spec.forecast.provider.secretRef.name: Invalid value: \"../k\""},
+		"HTTP without a URL":               {"spec: {forecast: {provider: {type: HTTP}}}", "must have http if the type is HTTP, and only then"},
+		"a URL for another provider":       {"spec: {forecast: {provider: {type: Mock, http: {pastURL: \"https://a\"}}}}", "must have http if the type is HTTP, and only then"},
+		"HTTP that asks for nothing":       {"spec: {forecast: {provider: {type: HTTP, http: {}}}}", "must have forecastURL or pastURL, or both"},
+		"a URL with a password":            {"spec: {forecast: {provider: {type: HTTP, http: {pastURL: \"https://me:secret@a/\"}}}}", "spec.forecast.provider.http.pastURL: Invalid value"},
+		"an address with a password":       {"spec: {forecast: {provider: {type: CarbonAwareSDK, baseURL: \"https://me:secret@a/\"}}}", "spec.forecast.provider.baseURL: Invalid value"},
+		"a URL of a file":                  {"spec: {forecast: {provider: {type: HTTP, http: {pastURL: \"file:///etc/passwd\"}}}}", "spec.forecast.provider.http.pastURL: Invalid value"},
+		"an SDK that is nowhere":           {"spec: {forecast: {provider: {type: CarbonAwareSDK}}}", "must have baseURL: the address of your WebApi"},
+		"an address that is not asked":     {"spec: {forecast: {provider: {type: Mock, baseURL: \"https://a\"}}}", "must have no baseURL"},
+		"a signal that it does not have":   {"spec: {forecast: {provider: {type: EnergyCharts, signal: {kind: Marginal}}}}", "must have signal.kind Average: this provider has no marginal intensities"},
+		"a signal that nobody has":         {"spec: {forecast: {provider: {type: Mock, signal: {kind: Green}}}}", "spec.forecast.provider.signal.kind: Unsupported value: \"Green\""},
+		"a zone without a name":            {"spec: {locations: [{name: A, zone: \"\"}]}", "spec.locations[0].zone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tryPolicy(t.Context(), "bad", tt.spec)
@@ -106,6 +121,24 @@ func TestAPolicyIsValidated(t *testing.T) {
 				t.Errorf("got %v\nwant %q in it", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestEachProviderIsAccepted(t *testing.T) {
+	for name, provider := range map[string]string{
+		"great-britain":    "{type: UKCarbonIntensity}",
+		"europe":           "{type: EnergyCharts, signal: {kind: Average}}",
+		"the-past":         "{type: GridCarbon}",
+		"a-key":            "{type: ElectricityMaps, secretRef: {name: key}, baseURL: \"https://gateway.example.com/electricity-maps/v4\"}",
+		"marginal":         "{type: WattTime, secretRef: {name: key}, signal: {kind: Marginal}}",
+		"an-sdk-of-ones":   "{type: CarbonAwareSDK, baseURL: \"http://sdk.carbon:8080\"}",
+		"a-file-behind-it": "{type: HTTP, secretRef: {name: key}, http: {forecastURL: \"https://a.example.com/{zone}.csv?day=1\", keyHeader: X-Key, attribution: ours}}",
+		"made-up":          "{type: Mock, signal: {kind: Marginal, emissionFactors: Direct}}",
+	} {
+		manifest := "apiVersion: gridlatch.dev/v1alpha1\nkind: CarbonPolicy\nmetadata: {name: " + name + "}\nspec: {forecast: {provider: " + provider + "}, locations: [{name: home, zone: DE}]}\n"
+		if _, err := cluster.KubectlInput(t.Context(), manifest, "create", "--dry-run=server", "-f", "-"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

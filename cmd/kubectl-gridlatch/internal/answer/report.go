@@ -34,12 +34,12 @@ type Report struct {
 type Forecast struct {
 	Source string     `json:"source"`
 	Issued *time.Time `json:"issued,omitempty"`
-	From   time.Time  `json:"from"`
-	Until  time.Time  `json:"until"`
+	From   time.Time  `json:"from,omitzero"`
+	Until  time.Time  `json:"until,omitzero"`
 	*Provided
 }
 
-// Provided says which provider the values are from. It is left out if no provider was asked.
+// Provided says which provider the values are from. It is left out if nobody states the provider.
 type Provided struct {
 	Origin      forecast.Origin `json:"origin"`
 	Attribution string          `json:"attribution,omitempty"`
@@ -55,6 +55,16 @@ func NewProvided(d *fetch.Data, basis forecast.Basis) *Provided {
 	return &Provided{d.Origin(), d.Description.Attribution, basis}
 }
 
+// Provider says which provider the values of the plan are from: the one that was asked, or the one
+// that the forecast of the cluster names; nil if nobody states the provider.
+func (p Plan) Provider() *Provided {
+	details := p.Forecast.Details
+	if details.Origin == (forecast.Origin{}) {
+		return nil
+	}
+	return &Provided{details.Origin, details.Attribution, p.Decision.Basis}
+}
+
 // Report returns the plan as JSON has it.
 func (p Plan) Report() Report {
 	d := p.Decision
@@ -65,7 +75,7 @@ func (p Plan) Report() Report {
 		PowerFactor: UnlessOne(d.PowerFactor), PowerFactorAtOnce: UnlessOne(d.PowerFactorAtOnce),
 		SavedPercent: 100 * d.Gain(), Elsewhere: p.Elsewhere,
 		Forecast: Forecast{
-			Source: p.Source, From: p.Forecast.Series.Start(), Until: p.Forecast.Series.End(), Provided: NewProvided(p.Provided, d.Basis),
+			Source: p.Source, From: p.Forecast.Series.Start(), Until: p.Forecast.Series.End(), Provided: p.Provider(),
 		},
 	}
 	if !p.Question.Deadline.IsZero() {

@@ -70,6 +70,10 @@ type Explanation struct {
 	// there.
 	AtCreation *float64 `json:"intensityAtCreation,omitempty"`
 	Location   string   `json:"location,omitempty"`
+	// Origin says where the intensities come from; nil if the forecast does not say.
+	Origin *forecast.Origin `json:"origin,omitempty"`
+	// Attribution is the sentence that the licence of the data demands.
+	Attribution string `json:"attribution,omitempty"`
 	// Basis says which data the windows come from.
 	Basis forecast.Basis `json:"basis,omitempty"`
 	// Learned says that the windows are corrected by what the controller has learned.
@@ -250,6 +254,9 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 	}
 	expected, published := g.policy.Predict(g.snapshot, where, c.Now)
 	x.Basis, x.Learned, x.Location = expected.Basis, g.isLearned, published.Location
+	if details := published.Details; details.Origin != (forecast.Origin{}) {
+		x.Origin, x.Attribution = &details.Origin, details.Attribution
+	}
 	if expected.Series.IsEmpty() {
 		return nil
 	}

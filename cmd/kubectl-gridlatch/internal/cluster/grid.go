@@ -23,6 +23,8 @@ import (
 type grid struct {
 	policy   *policy.Policy
 	snapshot *forecast.Snapshot
+	// read is the ConfigMap that the forecast is in: the source of the policy, or its substitute.
+	read forecast.Source
 	// isShipped says that the policy is the one that ships with Gridlatch: the cluster has none.
 	isShipped bool
 	// isLearned says that the snapshot has what the controller has learned.
@@ -51,40 +53,37 @@ func (c *Cluster) readGrid(ctx context.Context, name string, now time.Time, edit
 		g.warnings = append(g.warnings, "what was learned of the grid is not used: "+err.Error())
 	}
 	g.isLearned = learned > 0
-	g.problem = c.readForecast(ctx, &store, g.policy, now)
+	g.read, g.problem = c.readForecast(ctx, &store, g.policy, now)
 	g.snapshot = store.Snapshot(g.policy.Source)
 	return g, nil
 }
 
-// readForecast gives a store the forecast of a policy, as the controller does. The error says why
-// nothing is known of the grid.
-func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, rules *policy.Policy, now time.Time) error {
-	document, err := c.document(ctx, rules, now)
+// readForecast gives a store the forecast of a policy, as the controller does, and returns where the
+// forecast is. The error says why nothing is known of the grid.
+func (c *Cluster) readForecast(ctx context.Context, store *forecast.Store, rules *policy.Policy, now time.Time) (forecast.Source, error) {
+	read, document, err := c.document(ctx, rules, now)
 	if err == nil {
 		err = store.Offer(rules.Source, document, now)
 	} else {
 		store.Fail(rules.Source, err)
 	}
 	if len(store.Snapshot(rules.Source).Locations()) > 0 { // the snapshot has the problem
-		return nil
+		return read, nil
 	}
-	return err
+	return read, err
 }
 
-// document returns the newest document of a policy.
-func (c *Cluster) document(ctx context.Context, rules *policy.Policy, now time.Time) (forecast.Document, error) {
+// document returns the newest document of a policy, and where the document is.
+func (c *Cluster) document(ctx context.Context, rules *policy.Policy, now time.Time) (forecast.Source, forecast.Document, error) {
 	read, object, err := c.forecastConfigMap(ctx, rules)
 	if err != nil {
-		return forecast.Document{}, err
+		return read, forecast.Document{}, err
 	}
 	document, err := forecast.FromConfigMap(object.BinaryData, object.Data, read.Key, history.LastWritten(object, now))
-	if _, isEmpty := errors.AsType[*forecast.EmptyError](err); isEmpty { // the writer says what to do
-		return document, err
+	if _, isEmpty := errors.AsType[*forecast.EmptyError](err); err != nil && !isEmpty { // else the writer says what to do
+		err = fmt.Errorf("ConfigMap %s/%s: %w", read.Namespace, read.Name, err)
 	}
-	if err != nil {
-		return document, fmt.Errorf("ConfigMap %s/%s: %w", read.Namespace, read.Name, err)
-	}
-	return document, nil
+	return read, document, err
 }
 
 // forecastConfigMap returns the ConfigMap with the forecast of a policy, and where it was found.
@@ -113,7 +112,7 @@ func (c *Cluster) Plan(ctx context.Context, question answer.Question, policyName
 	if g.problem != nil {
 		return answer.Plan{}, g.problem
 	}
-	answered := answer.Plan{Question: question, Source: "ConfigMap " + g.policy.Source.String(), Warnings: g.warnings}
+	answered := answer.Plan{Question: question, Source: "ConfigMap " + g.read.String(), Warnings: g.warnings}
 	if g.isShipped {
 		answered.Warnings = append(answered.Warnings, "the cluster has no CarbonPolicy "+g.policy.Name+": the plan is by the one that ships with Gridlatch")
 	}

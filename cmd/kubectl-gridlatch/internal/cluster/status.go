@@ -174,7 +174,7 @@ func (c *Cluster) builtIn(ctx context.Context, s *Status) (*PolicyStatus, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &PolicyStatus{Name: g.policy.Name, BuiltIn: true, Source: g.policy.Source.String()}
+	p := &PolicyStatus{Name: g.policy.Name, BuiltIn: true, Source: g.read.String()}
 	s.Warnings = append(s.Warnings, g.doubts()...)
 	if g.problem == nil {
 		p.Locations = g.policy.LocationStatuses(g.snapshot, c.Now)

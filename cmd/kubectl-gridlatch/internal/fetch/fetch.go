@@ -14,6 +14,12 @@ import (
 // minPageWidth is how much of the past is asked for at a time at least.
 const minPageWidth = 10 * 24 * time.Hour
 
+// scarcePause is how far apart requests must be for people to notice.
+const scarcePause = 5 * time.Second
+
+// IsScarce reports whether a provider allows so few requests that people notice the pauses.
+func IsScarce(l provider.Limit) bool { return l.Per >= scarcePause*time.Duration(max(l.Requests, 1)) }
+
 // Zone is a zone of the grid, and a provider who knows the zone.
 type Zone struct {
 	Provider provider.Provider

@@ -9,13 +9,7 @@ import (
 )
 
 // Name names the zone, the provider and the signal: "zone DE of Energy-Charts, average".
-func (d Data) Name() string {
-	name := fmt.Sprintf("zone %s of %s", d.Zone, d.Description.Source)
-	if signal := d.Signal.String(); signal != "" {
-		name += ", " + signal
-	}
-	return name
-}
+func (d Data) Name() string { return d.Origin().String() }
 
 // Origin says where the values come from.
 func (d Data) Origin() forecast.Origin {
@@ -46,11 +40,11 @@ func (d Data) Remarks() []string {
 	return remarks
 }
 
-// missing returns how much of the span is not known: of the one that was asked for, or of the one
-// that the forecast covers. Providers also answer with elements outside the span. Therefore the
-// elements without a value do not tell this.
+// missing returns how much of the span is not known: of the one that was asked for, up to the last
+// full hour, or of the one that the forecast covers. Providers also answer with elements outside the
+// span. Therefore the elements without a value do not tell this.
 func (d Data) missing() (missing, span time.Duration) {
-	from, to := d.From, d.To
+	from, to := d.From, d.To.Truncate(time.Hour)
 	if to.IsZero() {
 		from, to = d.Series.Start(), d.Series.End()
 	}

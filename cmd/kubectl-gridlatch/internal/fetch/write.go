@@ -51,19 +51,7 @@ func narrowest(slots []forecast.Slot) time.Duration {
 
 func formatInstant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// Element is one of the array that the carbon-intensity exporter publishes, and that plan reads.
-type Element struct {
-	Location  string  `json:"location"`
-	Timestamp string  `json:"timestamp"`
-	Duration  float64 `json:"duration"` // minutes
-	Value     float64 `json:"value"`
-}
-
-// Array returns the values as the carbon-intensity exporter publishes them.
-func (d Data) Array() []Element {
-	elements := make([]Element, 0, len(d.Series.Slots()))
-	for _, slot := range d.Series.Slots() {
-		elements = append(elements, Element{d.Zone, formatInstant(slot.Start), slot.End.Sub(slot.Start).Minutes(), slot.Intensity})
-	}
-	return elements
+// Published returns the values as the carbon-intensity exporter publishes them, and as plan reads them.
+func (d Data) Published() []forecast.PublishedElement {
+	return forecast.Document{Series: map[string]*forecast.Series{d.Zone: d.Series}}.Published()
 }

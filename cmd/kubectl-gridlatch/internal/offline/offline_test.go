@@ -55,6 +55,18 @@ func TestWhatTheForecastCannotAnswerIsTold(t *testing.T) {
 	}
 }
 
+func TestAForecastMayBeginWithTheNextSlot(t *testing.T) {
+	file := File{Name: testdata + "forecast.json"}
+	starts := time.Date(2026, 11, 21, 19, 0, 0, 0, time.UTC)
+	if _, err := Plan(file, answer.Question{Now: starts.Add(-time.Hour)}, plan.Terms{}); err != nil {
+		t.Error(err)
+	}
+	_, err := Plan(file, answer.Question{Now: starts.Add(-time.Hour - time.Second)}, plan.Terms{})
+	if _, ok := errors.AsType[PeriodError](err); !ok {
+		t.Errorf("more than an hour before: %v", err)
+	}
+}
+
 func TestAnErrorNamesOnlySomeOfManyLocations(t *testing.T) {
 	many := make([]string, 10_000)
 	for i := range many {

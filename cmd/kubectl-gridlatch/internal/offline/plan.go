@@ -13,8 +13,13 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// maxNames bounds how many locations an error names.
-const maxNames = 20
+const (
+	// maxNames bounds how many locations an error names.
+	maxNames = 20
+	// maxStartAhead is how far from now a forecast may begin, as in a cluster. Many begin with the next
+	// slot.
+	maxStartAhead = time.Hour
+)
 
 // LocationError says that the forecast has no location of the name that was asked for, or that a
 // name is needed.
@@ -67,12 +72,12 @@ func Plan(file File, question answer.Question, terms plan.Terms) (answer.Plan, e
 		return answer.Plan{}, LocationError{Asked: question.Location, Known: snapshot.Locations()}
 	}
 	series := published.Series
-	if question.Now.Before(series.Start()) || !question.Now.Before(series.End()) {
+	if question.Now.Add(maxStartAhead).Before(series.Start()) || !question.Now.Before(series.End()) {
 		return answer.Plan{}, PeriodError{File: file.Name, Now: question.Now, From: series.Start(), Until: series.End()}
 	}
 	answered.Forecast, answered.Expected = published, series
 	expected := forecast.Prediction{Series: series, Basis: forecast.BasisForecast}
-	answered.Decision, err = decide(published.Location, expected, question, terms)
+	answered.Decision, err = decide(published, expected, question, terms)
 	return answered, err
 }
 
@@ -88,9 +93,9 @@ func believe(document forecast.Document, now time.Time) (*forecast.Snapshot, err
 	return nil, err
 }
 
-// decide plans with the durations of the policy that ships with Gridlatch, where the question gives
-// none.
-func decide(location string, expected forecast.Prediction, question answer.Question, terms plan.Terms) (plan.Decision, error) {
+// decide plans by what is expected of a location, with the durations of the policy that ships with
+// Gridlatch where the question gives none.
+func decide(published forecast.Forecast, expected forecast.Prediction, question answer.Question, terms plan.Terms) (plan.Decision, error) {
 	spec := v1alpha1.Default().Spec
 	task := plan.Task{Duration: question.Duration, Threshold: question.Threshold}
 	var err error
@@ -107,6 +112,6 @@ func decide(location string, expected forecast.Prediction, question answer.Quest
 		task.LatestStart = question.Now.Add(maxDelay)
 	}
 	missing := "the forecast does not cover the time from " + plan.FormatTime(question.Now) + " on"
-	planner := plan.NewPlanner(location, expected.Series, missing, terms, question.Now, task.LatestStart)
-	return planner.WithBasis(expected.Basis).Decide(task), nil
+	planner := plan.NewPlanner(published.Location, expected.Series, missing, terms, question.Now, task.LatestStart)
+	return planner.WithBasis(expected.Basis).WithOrigin(published.Details.Origin).Decide(task), nil
 }

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,13 +15,8 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-const (
-	// learnedPast is how much of the past a model learns from.
-	learnedPast = 56 * 24 * time.Hour
-	// maxActualAge is the age of the newest actual intensity up to which a model corrects a fresh
-	// forecast by that intensity.
-	maxActualAge = 12 * time.Hour
-)
+// learnedPast is how much of the past a model learns from.
+const learnedPast = 56 * 24 * time.Hour
 
 // PlanZone answers when work would start by what a provider says of a zone now. As in a cluster, a
 // model that knows the past eight weeks corrects the forecast. Without a forecast, the model plans by
@@ -30,8 +26,7 @@ func PlanZone(ctx context.Context, zone fetch.Zone, question answer.Question, te
 	if noForecast != nil && !isForAll(noForecast) {
 		return answer.Plan{}, noForecast
 	}
-	hour := question.Now.Truncate(time.Hour)
-	past, noPast := zone.Past(ctx, hour.Add(-learnedPast), hour, tell)
+	past, noPast := zone.Past(ctx, question.Now.Add(time.Hour-learnedPast).Truncate(time.Hour), question.Now, tell)
 	answered := answer.Plan{Question: question}
 	switch {
 	case ctx.Err() != nil:
@@ -65,37 +60,23 @@ func planBy(answered *answer.Plan, published, past fetch.Data, terms plan.Terms)
 	}
 	expected, doubt := expect(published, past, answered.Question.Now, maxAge)
 	if doubt != "" {
-		answered.Warnings = append(answered.Warnings, published.Name()+": "+doubt)
+		answered.Warnings = append(answered.Warnings, answered.Provided.Name()+": "+doubt)
 	}
 	answered.Source, answered.Expected = answered.Provided.Name(), expected.Series
 	answered.Forecast = forecast.Forecast{Location: answered.Provided.Zone, Series: published.Series, Issued: published.Issued}
+	answered.Forecast.Details = forecast.Details{Origin: answered.Provided.Origin(), Attribution: answered.Provided.Description.Attribution}
 	if published.Series.IsEmpty() {
 		answered.Forecast.Series = expected.Series
 	}
-	answered.Decision, err = decide(answered.Provided.Zone, expected, answered.Question, terms)
+	answered.Decision, err = decide(answered.Forecast, expected, answered.Question, terms)
 	return err
 }
 
-// expect returns what a model expects that has seen a past, and then a forecast. doubt says which
-// values the model does not believe.
-//
-// Actual intensities come late, and the model looks ahead from the newest one, by a forecast that
-// was known then. Therefore a forecast that is newer counts as known then, and begins with what was.
+// expect returns what a model expects that knows a past and a forecast. doubt says which values the
+// model does not believe.
 func expect(published, past fetch.Data, now time.Time, maxAge time.Duration) (expected forecast.Prediction, doubt string) {
 	var model forecast.Model
-	for _, slot := range past.Series.Slots() {
-		model.Observe(slot)
-	}
-	received, slots := published.Issued, published.Series.Slots()
-	newest := past.Series.End().Truncate(time.Hour).Add(-time.Hour)
-	if newest.Before(received) && now.Sub(newest) <= maxActualAge {
-		received = newest
-		for _, slot := range past.Series.Slots() {
-			if slot.Start.Before(published.Series.Start()) && slot.End.After(now.Add(-maxActualAge)) {
-				slots = append(slots, slot)
-			}
-		}
-	}
-	verdict := model.Receive(forecast.NewSeries(slots), received)
-	return model.Predict(now, maxAge), verdict.Doubt
+	observed := model.ObserveAll(past.Series, now)
+	received := model.Receive(published.Series, published.Issued)
+	return model.Predict(now, maxAge), cmp.Or(received.Doubt, observed.Doubt)
 }

@@ -90,6 +90,9 @@ func (p Page) facts(x *cluster.Explanation) {
 		fact("latest start", plan.FormatTime(*x.LatestStart)+", whatever the grid does")
 	}
 	fact("refused", x.Refused)
+	if x.Origin != nil {
+		fact("grid", credit(x.Origin.String(), x.Attribution))
+	}
 	table.Flush()
 }
 

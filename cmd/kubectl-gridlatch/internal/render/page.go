@@ -10,7 +10,6 @@ import (
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/answer"
-	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/fetch"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -35,18 +34,17 @@ func (p Page) Plan(a answer.Plan) {
 		p.Out.Printf("\n")
 		newChart(p.Width, a.Expected, d.Decided, d.Start, d.Duration, d.LatestStart).draw(p.Out)
 	}
-	if a.Provided != nil {
-		p.Out.Printf("\n%s\n", credit(a.Provided))
+	if provider := a.Provider(); provider != nil {
+		p.Out.Printf("\n%s\n", capital(credit(provider.Origin.String(), provider.Attribution)))
 	}
 }
 
-// credit names a zone, its provider and the signal, and gives the attribution that the licence
-// demands.
-func credit(d *fetch.Data) string {
-	if d.Description.Attribution == "" {
-		return capital(d.Name())
+// credit adds the attribution that the licence demands to what names the provider and the signal.
+func credit(origin, attribution string) string {
+	if attribution == "" {
+		return origin
 	}
-	return capital(d.Name()) + ". " + d.Description.Attribution
+	return origin + ". " + attribution
 }
 
 // capital returns a sentence with a capital letter.

@@ -31,6 +31,12 @@ func NewProgress(on *screen.Screen, what string, now func() time.Time) *Progress
 	return &Progress{screen: on, what: what, now: now, began: now()}
 }
 
+// ShowNow shows what is being done at once, since that takes long. The text is not a stranger's.
+func (p *Progress) ShowNow(what string) {
+	p.began, p.what = time.Time{}, what
+	p.Share(0)
+}
+
 // Describe changes what is being done. The text is not a stranger's.
 func (p *Progress) Describe(what string) {
 	if p.what = what; p.bar != nil {

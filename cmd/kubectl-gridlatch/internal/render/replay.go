@@ -24,7 +24,7 @@ func (p Page) Replay(r *replay.Replay, withCells bool) {
 		p.Out.Printf("%s\n", limit)
 	}
 	if r.Provided != nil {
-		p.Out.Printf("%s\n", credit(r.Provided))
+		p.Out.Printf("%s\n", capital(credit(r.Provided.Name(), r.Provided.Description.Attribution)))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -147,6 +148,22 @@ func (p Page) locations(policy cluster.PolicyStatus, now time.Time) {
 		row(name, intensity, bucket, running, issued, until, model(l))
 	}
 	table.Flush()
+	p.credits(policy.Locations)
+}
+
+// credits names the providers and the signals of locations, a line for each that differs.
+func (p Page) credits(locations []v1alpha1.LocationStatus) {
+	var all []string
+	for _, l := range locations {
+		origin := forecast.Origin{Provider: l.Provider}
+		if l.Signal != nil {
+			origin.Signal = forecast.Signal{Kind: forecast.Kind(l.Signal.Kind), EmissionFactors: forecast.EmissionFactors(l.Signal.EmissionFactors)}
+		}
+		if text := credit(origin.String(), l.Attribution); text != "" && !slices.Contains(all, text) {
+			all = append(all, text)
+			p.Out.Printf("  grid: %s\n", text)
+		}
+	}
 }
 
 // model says how good the model of a location is.
