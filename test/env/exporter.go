@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -23,6 +24,8 @@ func (c *Cluster) RunExporter(ctx context.Context, log string, args ...string) (
 		return nil, err
 	}
 	p.cmd.Env = append(os.Environ(), slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return !isVariable(arg) })...)
+	// It may share its lease with another that goes on: it is not to outlive this process.
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	return p, p.start(ctx, log)
 }
 

@@ -1,6 +1,7 @@
 package gridserver
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -38,6 +39,15 @@ func instants(b Behaviour, from, to time.Time, width time.Duration) []time.Time 
 	return slices.CompactFunc(all, time.Time.Equal)
 }
 
+// at returns an intensity, or nil if it is not known.
+func (b Behaviour) at(zone string, at time.Time) *float64 {
+	value, ok := b.Intensity(zone, at)
+	if !ok || math.IsNaN(value) {
+		return nil
+	}
+	return &value
+}
+
 // instantOr reads an instant as Energy-Charts does. Without a text, the instant is another one.
 func instantOr(text string, otherwise time.Time) (time.Time, error) {
 	if text == "" {
@@ -69,12 +79,12 @@ func (s *Server) energyCharts(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, at := range instants(b, from, to, quarter) {
 		var actual, expected *float64
-		value, _ := b.Intensity(zone, at)
+		value := b.at(zone, at)
 		if !at.After(now) {
-			actual = &value
+			actual = value
 		}
 		if !at.Before(now.Truncate(day)) {
-			expected = &value
+			expected = value
 		}
 		document.Seconds = append(document.Seconds, at.Unix())
 		document.Actual, document.Forecast = append(document.Actual, actual), append(document.Forecast, expected)
@@ -84,7 +94,7 @@ func (s *Server) energyCharts(w http.ResponseWriter, r *http.Request) {
 
 // electricityMapsValue is an element of an answer of Electricity Maps.
 type electricityMapsValue struct {
-	CarbonIntensity    float64   `json:"carbonIntensity"`
+	CarbonIntensity    *float64  `json:"carbonIntensity"`
 	Datetime           time.Time `json:"datetime"`
 	EmissionFactorType string    `json:"emissionFactorType"`
 	IsEstimated        bool      `json:"isEstimated"`
@@ -107,8 +117,7 @@ func (s *Server) electricityMaps(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	value := func(at time.Time) electricityMapsValue {
-		intensity, _ := b.Intensity(strings.ToUpper(zone), at)
-		return electricityMapsValue{intensity, at, query.Get("emissionFactorType"), false}
+		return electricityMapsValue{b.at(strings.ToUpper(zone), at), at, query.Get("emissionFactorType"), false}
 	}
 	w.Header().Set("X-RateLimit-Remaining", "149")
 	if what == "latest" {
@@ -156,7 +165,11 @@ func (s *Server) electricityMapsSpan(what string, query url.Values) (list string
 	case "past-range":
 		from, errFrom := time.Parse(time.RFC3339, query.Get("start"))
 		to, errTo := time.Parse(time.RFC3339, query.Get("end"))
-		return "data", from, to, errFrom == nil && errTo == nil && to.Sub(from) <= 10*day
+		ok = errFrom == nil && errTo == nil && to.Sub(from) <= 10*day
+		if to.After(now) {
+			to = now
+		}
+		return "data", from, to, ok
 	}
 	return "", now, now, false
 }

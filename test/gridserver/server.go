@@ -22,8 +22,8 @@ import (
 	"time"
 )
 
-// An Intensity tells the intensity of a zone in gCO2eq/kWh from an instant on; ok is false for a zone
-// that does not exist. Zones are in capitals.
+// An Intensity tells the intensity of a zone in gCO2eq/kWh from an instant on, or NaN if nobody knows;
+// ok is false for a zone that does not exist. Zones are in capitals.
 type Intensity func(zone string, at time.Time) (value float64, ok bool)
 
 // A Plan is what a customer of Electricity Maps has paid for.

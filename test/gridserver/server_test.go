@@ -37,14 +37,18 @@ func start(t *testing.T, b Behaviour) *Server {
 	return s
 }
 
+// baseURL returns where the server answers as a provider.
+func baseURL(kind provider.Type, s *Server) string {
+	return map[provider.Type]string{
+		provider.TypeEnergyCharts: s.EnergyCharts(), provider.TypeElectricityMaps: s.ElectricityMaps(), provider.TypeUKCarbonIntensity: s.UKCarbonIntensity(),
+	}[kind]
+}
+
 // ask returns the client that ships, which asks the server.
 func ask(t *testing.T, kind provider.Type, s *Server, key string) provider.Provider {
 	t.Helper()
-	base := map[provider.Type]string{
-		provider.TypeEnergyCharts: s.EnergyCharts(), provider.TypeElectricityMaps: s.ElectricityMaps(), provider.TypeUKCarbonIntensity: s.UKCarbonIntensity(),
-	}[kind]
 	p, err := provider.New(provider.Config{
-		Type: kind, BaseURL: base, Credentials: provider.Credentials{Key: provider.NewSecret(key)},
+		Type: kind, BaseURL: baseURL(kind, s), Credentials: provider.Credentials{Key: provider.NewSecret(key)},
 		Options: provider.Options{
 			Now: func() time.Time { return noon }, Timeout: 200 * time.Millisecond,
 			Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
@@ -138,6 +142,26 @@ func TestWhatSmallPlansHave(t *testing.T) {
 		}
 		if got := past.Series.End().Sub(past.Series.Start()).Hours(); math.Abs(got-hours) > 1 {
 			t.Errorf("%s: %.1f hours of the past, want %.1f", plan, got, hours)
+		}
+	}
+}
+
+func TestThePastEndsNow(t *testing.T) {
+	for kind, zone := range map[provider.Type]string{
+		provider.TypeEnergyCharts: "DE", provider.TypeElectricityMaps: "DE", provider.TypeUKCarbonIntensity: "GB",
+	} {
+		s := start(t, Behaviour{Keys: []string{"k"}})
+		// The clock of the client is ahead.
+		p, err := provider.New(provider.Config{
+			Type: kind, BaseURL: baseURL(kind, s), Credentials: provider.Credentials{Key: provider.NewSecret("k")},
+			Options: provider.Options{Now: func() time.Time { return noon.Add(30 * time.Hour) }},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		past, err := p.Past(t.Context(), zone, noon.Add(-30*time.Hour), noon.Add(30*time.Hour))
+		if err != nil || past.Series.End().After(noon.Add(time.Hour)) {
+			t.Errorf("%s: until %s: %v", kind, past.Series.End(), err)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (s *Server) ukCarbonIntensity(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	type intensity struct {
-		Forecast float64  `json:"forecast"`
+		Forecast *float64 `json:"forecast"`
 		Actual   *float64 `json:"actual"`
 	}
 	type element struct {
@@ -39,10 +39,10 @@ func (s *Server) ukCarbonIntensity(w http.ResponseWriter, r *http.Request) {
 	}
 	data := []element{}
 	for _, at := range instants(Behaviour{}, from, to, width) {
-		value, _ := s.current().Intensity(ukZone, at)
+		value := s.current().at(ukZone, at)
 		e := element{at.Format(minuteLayout), at.Add(width).Format(minuteLayout), intensity{Forecast: value}}
 		if at.Before(s.now()) {
-			e.Intensity.Actual = &value
+			e.Intensity.Actual = value
 		}
 		data = append(data, e)
 	}
