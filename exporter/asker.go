@@ -36,6 +36,9 @@ type asker struct {
 	exporter *Exporter
 	source   source
 	wake     chan struct{}
+	// phase is where in its rhythm a provider is asked, from 0 to 1. It is the same for all zones, so
+	// that a round leads to one write.
+	phase float64
 
 	// provider is nil while nobody can be asked. Only step uses these fields.
 	provider   provider.Provider
@@ -43,6 +46,7 @@ type asker struct {
 	usedKey    string    // of the Secret that the last provider was made with
 	keyDue     time.Time // when to read the Secret again
 	notBefore  time.Time // when to ask the provider again
+	began      time.Time // of the step. What is asked in one step is due again at the same time
 
 	writing sync.Mutex // held while ConfigMaps are written
 
@@ -56,7 +60,7 @@ type asker struct {
 
 // newAsker makes an asker without targets.
 func newAsker(e *Exporter, s source) *asker {
-	return &asker{exporter: e, source: s, wake: make(chan struct{}, 1), books: map[string]*book{}, zones: map[string]*zone{}}
+	return &asker{exporter: e, source: s, wake: make(chan struct{}, 1), phase: e.jitter(), books: map[string]*book{}, zones: map[string]*zone{}}
 }
 
 // assign replaces the targets. It waits for ConfigMaps that are being written.
@@ -108,6 +112,7 @@ func (a *asker) run(ctx context.Context) {
 
 // step asks for all that is due, writes what has changed, and returns when to look again.
 func (a *asker) step(ctx context.Context) time.Time {
+	a.began = a.exporter.Clock.Now()
 	a.openBooks(ctx)
 	a.findKey(ctx)
 	a.ask(ctx, inquiry{func(z *zone) *question { return &z.expected }, a.askForecast, (*zone).missForecast})
@@ -174,7 +179,7 @@ func (a *asker) ask(ctx context.Context, of inquiry) bool {
 			continue
 		}
 		log.FromContext(ctx).V(1).Info("a provider has no answer", "provider", a.source.kind, "zone", z.name, "why", err.Error())
-		if inARow++; a.endsRound(err) || inARow == maxFailuresInARow {
+		if inARow++; a.endsRound(err, inARow) {
 			a.note(func(now time.Time) {
 				for _, other := range due[i+1:] {
 					of.miss(other, err, now)
@@ -186,8 +191,8 @@ func (a *asker) ask(ctx context.Context, of inquiry) bool {
 	return len(due) > 0
 }
 
-// endsRound reports whether the error is about all zones, and says since when to ask again.
-func (a *asker) endsRound(err error) bool {
+// endsRound reports whether the error is about all zones, and notes when to ask again.
+func (a *asker) endsRound(err error, inARow int) bool {
 	pause := time.Duration(0)
 	switch {
 	case errors.Is(err, provider.ErrRefusedKey):
@@ -198,6 +203,8 @@ func (a *asker) endsRound(err error) bool {
 		if status, ok := errors.AsType[*provider.StatusError](err); ok {
 			pause = max(pause, status.RetryAfter)
 		}
+	case inARow == maxFailuresInARow:
+		pause = firstPause
 	default:
 		return false
 	}
@@ -208,7 +215,7 @@ func (a *asker) endsRound(err error) bool {
 // nextRound returns when the provider has new values.
 func (a *asker) nextRound(now time.Time) time.Time {
 	rhythm := a.description.Rhythm
-	delay := (delayShare + a.exporter.jitter()*jitterShare) * float64(rhythm)
+	delay := (delayShare + a.phase*jitterShare) * float64(rhythm)
 	return now.Truncate(rhythm).Add(rhythm + time.Duration(delay))
 }
 
@@ -249,7 +256,7 @@ func (a *asker) askPast(ctx context.Context, z *zone) error {
 func (a *asker) note(change func(now time.Time)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	change(a.exporter.Clock.Now())
+	change(a.began)
 	a.hasNews = true
 }
 

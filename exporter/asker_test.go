@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -86,6 +87,36 @@ func TestNothingIsWrittenWhileNothingChanges(t *testing.T) {
 	w.runUntil(a, start().Add(6*time.Hour))
 	if asked := count(g.asked(), "forecast"); len(w.writes) != before || asked < 15 {
 		t.Errorf("%d forecasts lead to the writes %v", asked, w.writes[before:])
+	}
+}
+
+func TestARoundOfManyZonesIsOneWrite(t *testing.T) {
+	zones := make([]string, 20)
+	for i := range zones {
+		zones[i] = fmt.Sprintf("ZONE-%02d", i)
+	}
+	w, g, a := newTry(t, zones...)
+	g.past = day
+	g.setFail(func(http.ResponseWriter, *http.Request) bool {
+		w.clock.Step(time.Second) // an answer takes time
+		return false
+	})
+	numbers := rand.New(rand.NewPCG(1, 2))
+	w.Options.Jitter = numbers.Float64
+	a.phase = 0.5
+	a.step(t.Context())
+	w.runUntil(a, start().Add(20*time.Minute))
+	before := len(w.writes)
+	g.setFail(status(503, "down"))
+	w.runUntil(a, start().Add(45*time.Minute))
+	g.setFail(func(http.ResponseWriter, *http.Request) bool {
+		w.clock.Step(time.Second)
+		return false
+	})
+	w.runUntil(a, start().Add(4*hour))
+	// One for the failure, one after it, and one for each hour that has ended.
+	if got := len(w.writes) - before; got > 6 || count(g.asked(), "forecast") < 10*len(zones) {
+		t.Errorf("%d writes in 4 hours, want at most 6", got)
 	}
 }
 
