@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/exporter/provider"
-	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
@@ -317,9 +316,7 @@ func (a *asker) checkOrigins() {
 		return
 	}
 	for _, z := range a.zones {
-		z.belongTo(forecast.Origin{
-			Provider: a.description.Source, Zone: z.name, Signal: a.description.Signal, IsMadeUp: a.description.IsMadeUp,
-		}, a.description.Attribution)
+		z.belongTo(a.description)
 		if z.expected.due.IsZero() && !z.forecast.IsEmpty() {
 			z.expected.due = a.nextRound(z.issued)
 		}

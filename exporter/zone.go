@@ -31,8 +31,11 @@ const (
 type zone struct {
 	name string
 	// origin tells where all series come from.
-	origin        forecast.Origin
-	attribution   string
+	origin      forecast.Origin
+	attribution string
+	// forecasts and history tell whether the provider has these for its customers.
+	forecasts, history provider.Availability
+
 	forecast      *forecast.Series
 	issued        time.Time
 	lacksForecast bool
@@ -48,12 +51,13 @@ type zone struct {
 	askedFrom time.Time
 }
 
-// belongTo drops what is known if the origin is another one.
-func (z *zone) belongTo(origin forecast.Origin, attribution string) {
+// belongTo drops what is known if the provider is another one, or has another signal.
+func (z *zone) belongTo(d provider.Description) {
+	origin := forecast.Origin{Provider: d.Source, Zone: z.name, Signal: d.Signal, IsMadeUp: d.IsMadeUp}
 	if z.origin != origin {
 		*z = zone{name: z.name, origin: origin}
 	}
-	z.attribution = attribution
+	z.attribution, z.forecasts, z.history = d.Attribution, d.Forecasts, d.History
 }
 
 // receiveForecast takes over a forecast.
@@ -86,17 +90,20 @@ func isSameForecast(before, after *forecast.Series, now time.Time) bool {
 	return !before.IsEmpty() && slices.Equal(toCome(before), toCome(after))
 }
 
-// missForecast notes that there is no forecast.
+// missForecast notes that there is no forecast. A plan that has no forecast is asked for once a day.
+// A provider that has given a forecast of the zone, or has said nothing of the zone yet, may refuse
+// for another reason, and is asked sooner.
 func (z *zone) missForecast(err error, now time.Time) {
 	switch {
-	case errors.Is(err, provider.ErrNotInPlan), errors.Is(err, provider.ErrUnavailable):
-		z.lacksForecast = true
-		z.expected.postpone(now, problem{})
-	case lasts(err):
-		z.expected.postpone(now, problemOf(err))
-	default:
+	case !isOutsidePlan(err, z.forecasts), z.forecast.End().After(now):
 		z.expected.fail(now, firstPause, maxPause, problemOf(err))
+		return
+	case z.forecasts == provider.Unavailable, z.forecast.IsEmpty() && z.hasPast():
+		z.expected.postpone(now)
+	default:
+		z.expected.fail(now, firstPause, maxPause, problem{})
 	}
+	z.lacksForecast = true
 }
 
 // hasPast reports whether the provider has said something of the past.
@@ -116,22 +123,15 @@ func (z *zone) recentFrom(now time.Time) time.Time {
 func (z *zone) receiveRecent(r provider.Reading, now, next time.Time) {
 	z.recent.succeed(next, readingProblem(r))
 	z.addActuals(r.Series, now)
-	if r.Incomplete != nil && !lasts(r.Incomplete) { // there is a gap before what came
+	if r.Incomplete != nil && !isOutsidePlan(r.Incomplete, z.history) { // there is a gap before what came
 		z.askedFrom = time.Time{}
 		z.past.fail(now, firstPastPause, maxPastPause, problemOf(r.Incomplete))
 	}
 }
 
-// missRecent notes that there are no new actual intensities.
+// missRecent notes that there are no new actual intensities. The provider has given some before.
 func (z *zone) missRecent(err error, now time.Time) {
-	switch {
-	case errors.Is(err, provider.ErrNotInPlan), errors.Is(err, provider.ErrUnavailable):
-		z.recent.postpone(now, problem{})
-	case lasts(err):
-		z.recent.postpone(now, problemOf(err))
-	default:
-		z.recent.fail(now, firstPause, maxPause, problemOf(err))
-	}
+	z.recent.fail(now, firstPause, maxPause, problemOf(err))
 }
 
 // addActuals takes over actual intensities. Newer ones replace what was known of the same hours.
@@ -186,8 +186,8 @@ func (z *zone) receivePast(r provider.Reading, from, now, next time.Time) {
 	case r.Incomplete == nil:
 		z.askedFrom = from
 		z.past.succeed(now, readingProblem(r))
-	case lasts(r.Incomplete):
-		z.past.postpone(now, problem{})
+	case isOutsidePlan(r.Incomplete, z.history):
+		z.past.postpone(now)
 	default:
 		z.askedFrom = r.From
 		z.past.fail(now, firstPastPause, maxPastPause, problemOf(r.Incomplete))
@@ -197,13 +197,13 @@ func (z *zone) receivePast(r provider.Reading, from, now, next time.Time) {
 	}
 }
 
-// missPast notes that a part of the past could not be had.
+// missPast notes that a part of the past could not be had. A provider that has said nothing of the
+// zone yet may refuse for another reason than the plan.
 func (z *zone) missPast(err error, now time.Time) {
+	isOutside := isOutsidePlan(err, z.history) && (z.history == provider.Unavailable || z.hasPast() || !z.forecast.IsEmpty())
 	switch {
-	case errors.Is(err, provider.ErrNoData) && !z.actuals.IsEmpty(), errors.Is(err, provider.ErrNotInPlan), errors.Is(err, provider.ErrUnavailable):
-		z.past.postpone(now, problem{})
-	case lasts(err):
-		z.past.postpone(now, problemOf(err))
+	case isOutside, errors.Is(err, provider.ErrNoData) && !z.actuals.IsEmpty():
+		z.past.postpone(now)
 	case z.actuals.IsEmpty():
 		z.past.fail(now, firstPause, maxPause, problemOf(err))
 	default:

@@ -1,0 +1,101 @@
+package exporter
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// energyCharts answers as Energy-Charts does, from midnight for two days.
+func energyCharts(w http.ResponseWriter, now time.Time) {
+	var seconds, values []string
+	for at := now.Truncate(day); at.Before(now.Truncate(day).Add(2 * day)); at = at.Add(15 * time.Minute) {
+		seconds = append(seconds, fmt.Sprint(at.Unix()))
+		values = append(values, fmt.Sprint(intensity(at)))
+	}
+	list := strings.Join(values, ",")
+	fmt.Fprintf(w, `{"unix_seconds":[%s],"co2eq":[%s],"co2eq_forecast":[%s]}`, strings.Join(seconds, ","), list, list)
+}
+
+// TestAShortRefusalSilencesNoProviderForLong refuses for a while, at the start or later, whatever a
+// proxy, a gateway or a server that is being changed may refuse with.
+func TestAShortRefusalSilencesNoProviderForLong(t *testing.T) {
+	for name, tt := range map[string]struct {
+		kind   string
+		status int
+		after  time.Duration // when the refusal begins
+	}{
+		"a proxy forbids a provider without a key":          {"EnergyCharts", http.StatusForbidden, 0},
+		"a proxy forbids it after it has answered":          {"EnergyCharts", http.StatusForbidden, 3 * hour},
+		"a gateway forbids a URL of one's own":              {"HTTP", http.StatusForbidden, 3 * hour},
+		"a gateway wants money":                             {"HTTP", http.StatusPaymentRequired, 0},
+		"a server loses its zones":                          {"HTTP", http.StatusNotFound, 3 * hour},
+		"a server has no zones yet":                         {"HTTP", http.StatusNotFound, 0},
+		"a path is gone":                                    {"HTTP", http.StatusGone, 3 * hour},
+		"a server does not implement this":                  {"HTTP", http.StatusNotImplemented, 3 * hour},
+		"a proxy forbids a provider with plans":             {"ElectricityMaps", http.StatusForbidden, 0},
+		"a proxy forbids a plan that has answered":          {"ElectricityMaps", http.StatusForbidden, 3 * hour},
+		"a plan that has answered is gone for a short time": {"ElectricityMaps", http.StatusGone, 3 * hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, setStatus := newRefused(t, tt.kind)
+			a := w.asker(w.Exporter)
+			if tt.after == 0 {
+				setStatus(tt.status)
+			}
+			w.runUntil(a, start().Add(tt.after))
+			setStatus(tt.status)
+			w.runUntil(a, start().Add(tt.after+3*hour))
+			if want := fmt.Sprint(tt.status, " ", http.StatusText(tt.status)); !strings.Contains(w.message(), want) {
+				t.Errorf("message %q, want …%q…", w.message(), want)
+			}
+			setStatus(0)
+			w.runUntil(a, start().Add(tt.after+3*hour+61*time.Minute))
+			d := w.document()
+			if d.Message != "" || d.Details["DE"].LacksForecast || !d.Series["DE"].End().After(w.clock.Now()) || d.Actuals["DE"].End().Before(w.clock.Now().Add(-2*hour)) {
+				t.Errorf("an hour later: message %q, details %+v, forecast until %v, actuals until %v", d.Message, d.Details["DE"], d.Series["DE"].End(), d.Actuals["DE"].End())
+			}
+		})
+	}
+}
+
+// newRefused returns a world whose provider answers, or refuses with a status.
+func newRefused(t *testing.T, kind string) (w *world, setStatus func(int)) {
+	t.Helper()
+	now := func() time.Time { return w.clock.Now() }
+	var refusal atomic.Int64
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { energyCharts(w, now()) })
+	switch kind {
+	case "HTTP":
+		answer = newGrid(t, now).answer
+	case "ElectricityMaps":
+		answer = newPlan(t, now, "forecast", "history", "latest").ServeHTTP
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status := int(refusal.Load()); status != 0 {
+			http.Error(w, "no", status)
+			return
+		}
+		answer(w, r)
+	}))
+	t.Cleanup(server.Close)
+	p := policy(&grid{Server: server}, "DE")
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "electricity-maps"}, Data: map[string][]byte{"key": []byte("k")}}
+	switch kind {
+	case "EnergyCharts":
+		p.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "EnergyCharts", BaseURL: server.URL}
+	case "ElectricityMaps":
+		p.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "ElectricityMaps", BaseURL: server.URL, SecretRef: &v1alpha1.SecretReference{Name: secret.Name}}
+	}
+	w = newWorld(t, p, secret)
+	return w, func(status int) { refusal.Store(int64(status)) }
+}
