@@ -40,12 +40,12 @@ type asker struct {
 	phase float64
 
 	// provider is nil while nobody can be asked. Only step uses these fields.
-	provider   provider.Provider
-	keyVersion string    // of the Secret that was read last
-	usedKey    string    // of the Secret that the last provider was made with
-	keyDue     time.Time // when to read the Secret again
-	notBefore  time.Time // when to ask the provider again
-	began      time.Time // of the step. What is asked in one step is due again at the same time
+	provider     provider.Provider
+	usedKey      digest    // of the credentials that the last provider was made with
+	keyDue       time.Time // when to read the Secret again
+	notBefore    time.Time // when to ask the provider again
+	isKeyRefused bool      // this is why nobody is asked before notBefore
+	began        time.Time // of the step. What is asked in one step is due again at the same time
 
 	writing sync.Mutex // held while ConfigMaps are written
 
@@ -207,7 +207,7 @@ func (a *asker) endsRound(err error, inARow int) bool {
 	default:
 		return false
 	}
-	a.notBefore = a.exporter.Clock.Now().Add(pause)
+	a.notBefore, a.isKeyRefused = a.exporter.Clock.Now().Add(pause), errors.Is(err, provider.ErrRefusedKey)
 	return true
 }
 
@@ -262,10 +262,10 @@ func (a *asker) note(change func(now time.Time)) {
 // findKey reads the Secret, if the source has one, and makes the provider.
 func (a *asker) findKey(ctx context.Context) {
 	now := a.exporter.Clock.Now()
-	if now.Before(a.keyDue) || a.source.secret == "" && a.keyVersion != "" {
+	if now.Before(a.keyDue) || a.source.secret == "" && a.provider != nil {
 		return
 	}
-	k := key{version: "none"}
+	var k key
 	if a.source.secret != "" {
 		var err error
 		if k, err = readKey(ctx, a.exporter.APIReader, a.exporter.Namespace, a.source.secret, a.source.kind); err != nil {
@@ -274,14 +274,15 @@ func (a *asker) findKey(ctx context.Context) {
 			return
 		}
 		a.keyDue = now.Add(secretInterval)
-		if k.version == a.keyVersion && k.problem == "" && a.provider != nil {
+		if k.digest == a.usedKey && k.problem == "" && a.provider != nil {
 			return
 		}
 	}
 	a.makeProvider(ctx, k)
 }
 
-// makeProvider makes the provider anew, and asks at once what waits for another key.
+// makeProvider makes the provider anew. All is due at once with another key, but a provider that
+// wants a pause gets the pause.
 func (a *asker) makeProvider(ctx context.Context, k key) {
 	made, err := provider.Provider(nil), error(nil)
 	if k.problem == "" {
@@ -295,18 +296,26 @@ func (a *asker) makeProvider(ctx context.Context, k key) {
 		log.FromContext(ctx).Info("looked for a provider", "provider", a.source.kind, "secret", a.source.secret, "problem", k.problem)
 	}
 	a.hasNews = a.hasNews || k.problem != a.problem || made != nil
-	a.provider, a.problem, a.keyVersion = nil, k.problem, k.version
+	a.provider, a.problem = nil, k.problem
 	if k.problem != "" {
 		return
 	}
-	a.provider, a.description, a.notBefore = made, made.Describe(), time.Time{}
-	for _, z := range a.zones {
-		if now := a.exporter.Clock.Now(); a.usedKey != "" && a.usedKey != k.version {
-			z.expected.due, z.recent.due, z.past.due = now, now, now
-		}
+	a.provider, a.description = made, made.Describe()
+	if a.usedKey != k.digest && a.usedKey != (digest{}) {
+		a.tryKey(a.exporter.Clock.Now())
 	}
-	a.usedKey = k.version
+	a.usedKey = k.digest
 	a.checkOrigins()
+}
+
+// tryKey makes all due that was asked with another key.
+func (a *asker) tryKey(now time.Time) {
+	if a.isKeyRefused {
+		a.notBefore, a.isKeyRefused = time.Time{}, false
+	}
+	for _, z := range a.zones {
+		z.expected.due, z.recent.due, z.past.due = now, now, now
+	}
 }
 
 // checkOrigins makes zones forget what comes from elsewhere. What an earlier run has learned is

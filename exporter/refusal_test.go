@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
@@ -98,4 +100,74 @@ func newRefused(t *testing.T, kind string) (w *world, setStatus func(int)) {
 	}
 	w = newWorld(t, p, secret)
 	return w, func(status int) { refusal.Store(int64(status)) }
+}
+
+func TestASecretWithTheSameKeyMakesNothingDue(t *testing.T) {
+	w, g, a, secret := newTryWithKey(t)
+	w.runUntil(a, start().Add(5*time.Minute))
+	g.asked()
+	for i := range 60 {
+		secret.Annotations = map[string]string{"touched": strconv.Itoa(i)}
+		secret.Data["other"] = []byte(strconv.Itoa(i))
+		if err := w.Client.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		w.runUntil(a, w.clock.Now().Add(30*time.Second))
+	}
+	if asked := g.asked(); len(asked) > 6 {
+		t.Errorf("30 minutes of changes of the Secret lead to %d requests, want 6 at most: %v", len(asked), asked)
+	}
+}
+
+func TestAnotherKeyIsTriedAtOnceButKeepsThePauseThatAProviderWants(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status int
+		want   bool
+	}{
+		"after a refused key":         {http.StatusUnauthorized, true},
+		"after too many requests":     {http.StatusTooManyRequests, false},
+		"while nothing is the matter": {0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, g, a, secret := newTryWithKey(t)
+			w.runUntil(a, start().Add(5*time.Minute))
+			if tt.status != 0 {
+				g.setFail(func(w http.ResponseWriter, _ *http.Request) bool {
+					w.Header().Set("Retry-After", "1800")
+					w.WriteHeader(tt.status)
+					return true
+				})
+				w.runUntil(a, start().Add(20*time.Minute))
+			}
+			g.setFail(nil)
+			g.asked()
+			secret.Data["key"] = []byte("new")
+			if err := w.Client.Update(t.Context(), secret); err != nil {
+				t.Fatal(err)
+			}
+			w.runUntil(a, w.clock.Now().Add(time.Minute))
+			if asked := g.asked(); count(asked, "forecast") > 0 != tt.want {
+				t.Errorf("asked for %v: want requests: %v", asked, tt.want)
+			}
+			w.runUntil(a, w.clock.Now().Add(time.Hour))
+			if message := w.message(); message != "" {
+				t.Errorf("an hour later: message %q", message)
+			}
+		})
+	}
+}
+
+// newTryWithKey returns a world with the policy try, which asks a grid with a key.
+func newTryWithKey(t *testing.T) (*world, *grid, *asker, *corev1.Secret) {
+	t.Helper()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	p := policy(g, "DE")
+	p.Spec.Forecast.Provider.SecretRef = &v1alpha1.SecretReference{Name: "forecast-http"}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "forecast-http"}, Data: map[string][]byte{"key": []byte("k")}}
+	w = newWorld(t, p, secret)
+	if err := w.APIReader.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {
+		t.Fatal(err)
+	}
+	return w, g, w.asker(w.Exporter), secret
 }
