@@ -25,6 +25,8 @@ const (
 	refusedPause = time.Hour
 	// apiRetryPause is the pause after a failure of the API server.
 	apiRetryPause = 10 * time.Second
+	// maxClockStep is how far a clock may step back before the pauses are forgotten.
+	maxClockStep = time.Minute
 	// idlePause is the longest time without a look at what is due.
 	idlePause = 10 * time.Minute
 )
@@ -111,7 +113,7 @@ func (a *asker) run(ctx context.Context) {
 
 // step asks for all that is due, writes what has changed, and returns when to look again.
 func (a *asker) step(ctx context.Context) time.Time {
-	a.began = a.exporter.Clock.Now()
+	a.begin()
 	a.openBooks(ctx)
 	a.findKey(ctx)
 	a.ask(ctx, inquiry{func(z *zone) *question { return &z.expected }, a.askForecast, (*zone).missForecast})
@@ -126,6 +128,19 @@ func (a *asker) step(ctx context.Context) time.Time {
 		a.writeAll(ctx)
 	}
 	return a.nextLook()
+}
+
+// begin notes when a step begins. A clock that was ahead has made pauses that nobody waits for: all is
+// due then.
+func (a *asker) begin() {
+	now := a.exporter.Clock.Now().Round(0) // without the monotonic clock, which never steps back
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if now.Before(a.began.Add(-maxClockStep)) {
+		a.keyDue, a.notBefore = time.Time{}, time.Time{}
+		a.makeAllDue(now)
+	}
+	a.began = now
 }
 
 // inquiry is a question about many zones.
@@ -313,6 +328,10 @@ func (a *asker) tryKey(now time.Time) {
 	if a.isKeyRefused {
 		a.notBefore, a.isKeyRefused = time.Time{}, false
 	}
+	a.makeAllDue(now)
+}
+
+func (a *asker) makeAllDue(now time.Time) {
 	for _, z := range a.zones {
 		z.expected.due, z.recent.due, z.past.due = now, now, now
 	}
@@ -326,10 +345,11 @@ func (a *asker) checkOrigins() {
 	}
 	for _, z := range a.zones {
 		z.belongTo(a.description)
-		if z.expected.due.IsZero() && !z.forecast.IsEmpty() {
+		now := a.exporter.Clock.Now() // an earlier run may have had a clock that was ahead
+		if z.expected.due.IsZero() && !z.forecast.IsEmpty() && !z.issued.After(now) {
 			z.expected.due = a.nextRound(z.issued)
 		}
-		if z.recent.due.IsZero() && !z.actuals.IsEmpty() {
+		if z.recent.due.IsZero() && !z.actuals.IsEmpty() && !z.actuals.End().After(now) {
 			z.recent.due = a.nextRound(z.actuals.End())
 		}
 	}

@@ -171,3 +171,47 @@ func newTryWithKey(t *testing.T) (*world, *grid, *asker, *corev1.Secret) {
 	}
 	return w, g, w.asker(w.Exporter), secret
 }
+
+func TestAClockThatWasAheadStopsNothing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ahead        time.Duration
+		status       int
+		hasRestarted bool
+	}{
+		"by two days":                               {48 * hour, 0, false},
+		"by three hours":                            {3 * hour, 0, false},
+		"by months":                                 {100 * day, 0, false},
+		"while the provider wanted a pause":         {48 * hour, http.StatusTooManyRequests, false},
+		"while the key was refused":                 {48 * hour, http.StatusUnauthorized, false},
+		"while the provider was down":               {48 * hour, http.StatusServiceUnavailable, false},
+		"and the exporter has restarted since then": {48 * hour, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, g, a, _ := newTryWithKey(t)
+			w.runUntil(a, start().Add(5*time.Minute))
+			w.clock.Step(tt.ahead)
+			if tt.status != 0 {
+				g.setFail(func(w http.ResponseWriter, _ *http.Request) bool {
+					w.Header().Set("Retry-After", "3000")
+					w.WriteHeader(tt.status)
+					return true
+				})
+			}
+			w.runUntil(a, w.clock.Now().Add(5*time.Minute))
+			g.setFail(nil)
+			w.clock.SetTime(start().Add(20 * time.Minute))
+			if tt.hasRestarted {
+				a = w.asker(w.exporter(w.Client, w.APIReader))
+			}
+			g.asked()
+			w.runUntil(a, start().Add(50*time.Minute))
+			asked := g.asked()
+			if count(asked, "forecast") < 2 || count(asked, "past") < 1 || len(asked) > 12 {
+				t.Errorf("30 minutes lead to the requests %v", asked)
+			}
+			if d := w.document(); d.Message != "" || !d.Series["DE"].End().After(w.clock.Now()) {
+				t.Errorf("message %q, forecast until %v", d.Message, d.Series["DE"].End())
+			}
+		})
+	}
+}

@@ -113,7 +113,7 @@ func (z *zone) hasPast() bool { return !z.actuals.IsEmpty() || z.begun != foreca
 func (z *zone) recentFrom(now time.Time) time.Time {
 	end := z.actuals.End()
 	from, limit := end.Add(-overlap), now.Add(-recentPast)
-	if z.actuals.IsEmpty() || from.Before(limit) && !end.Before(limit) {
+	if z.actuals.IsEmpty() || end.After(now) || from.Before(limit) && !end.Before(limit) {
 		return limit
 	}
 	return from
@@ -145,7 +145,7 @@ func (z *zone) addActuals(s *forecast.Series, now time.Time) {
 	}
 	known := slices.DeleteFunc(z.actuals.Slots(), func(slot forecast.Slot) bool {
 		_, isReplaced := slices.BinarySearchFunc(newer, slot.Start, func(a forecast.Slot, at time.Time) int { return a.Start.Compare(at) })
-		return isReplaced
+		return isReplaced || slot.End.After(now) // the clock was ahead
 	})
 	all := forecast.NewSeries(append(newer, known...))
 	oldest := all.End().Add(-retention) // not before now: what a silent provider has said stays

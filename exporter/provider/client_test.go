@@ -159,6 +159,20 @@ func TestAServerThatWantsPatienceIsLeftAloneByEveryZone(t *testing.T) {
 	}
 }
 
+func TestAPauseThatBeganUnderAClockThatWasAheadIsOver(t *testing.T) {
+	clock := newClock()
+	s := failing(t, http.Header{"Retry-After": {"3600"}}, 429)
+	p := makeProvider(t, TypeElectricityMaps, s, clock)
+	clock.pass(48 * time.Hour)
+	if _, err := p.Forecast(t.Context(), "DE"); !errors.Is(err, ErrRateLimited) {
+		t.Fatal(err)
+	}
+	clock.pass(-48 * time.Hour)
+	if _, err := p.Forecast(t.Context(), "DE"); err != nil || len(s.asked()) != 2 {
+		t.Errorf("asked %d times, got %v", len(s.asked()), err)
+	}
+}
+
 func TestNoRedirectLeavesTLS(t *testing.T) {
 	open := answers(t, electricityMapsForecast)
 	s := &server{Server: httptest.NewTLSServer(http.RedirectHandler(open.URL, http.StatusFound))}
