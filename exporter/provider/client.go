@@ -20,8 +20,8 @@ const (
 	defaultUserAgent = "gridlatch (+https://github.com/gridlatch/gridlatch)"
 	defaultTimeout   = 30 * time.Second
 	// maxResponseSize bounds a response in bytes, after decompression. Ten weeks of slots of five
-	// minutes are below it.
-	maxResponseSize = 8 << 20
+	// minutes are below it. [forecast.Parse] reads no more, either.
+	maxResponseSize = 4 << 20
 	// maxElements bounds the elements of a response, and so the memory that small elements take: a
 	// year of slots of five minutes.
 	maxElements = 110_000
