@@ -1,9 +1,9 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +36,9 @@ type asker struct {
 	exporter *Exporter
 	source   source
 	wake     chan struct{}
+	// phase is where in its rhythm a provider is asked, from 0 to 1. It is the same for all zones, so
+	// that a round leads to one write.
+	phase float64
 
 	// provider is nil while nobody can be asked. Only step uses these fields.
 	provider   provider.Provider
@@ -43,6 +46,7 @@ type asker struct {
 	usedKey    string    // of the Secret that the last provider was made with
 	keyDue     time.Time // when to read the Secret again
 	notBefore  time.Time // when to ask the provider again
+	began      time.Time // of the step. What is asked in one step is due again at the same time
 
 	writing sync.Mutex // held while ConfigMaps are written
 
@@ -56,7 +60,7 @@ type asker struct {
 
 // newAsker makes an asker without targets.
 func newAsker(e *Exporter, s source) *asker {
-	return &asker{exporter: e, source: s, wake: make(chan struct{}, 1), books: map[string]*book{}, zones: map[string]*zone{}}
+	return &asker{exporter: e, source: s, wake: make(chan struct{}, 1), phase: e.jitter(), books: map[string]*book{}, zones: map[string]*zone{}}
 }
 
 // assign replaces the targets. It waits for ConfigMaps that are being written.
@@ -108,25 +112,35 @@ func (a *asker) run(ctx context.Context) {
 
 // step asks for all that is due, writes what has changed, and returns when to look again.
 func (a *asker) step(ctx context.Context) time.Time {
+	a.began = a.exporter.Clock.Now()
 	a.openBooks(ctx)
 	a.findKey(ctx)
-	a.ask(ctx, a.dueZones(func(z *zone) *question { return &z.expected }), a.askForecast)
-	a.ask(ctx, a.dueZones(func(z *zone) *question {
+	a.ask(ctx, inquiry{func(z *zone) *question { return &z.expected }, a.askForecast, (*zone).missForecast})
+	a.ask(ctx, inquiry{func(z *zone) *question {
 		if !z.hasPast() {
 			return nil // the newest part of the past comes first
 		}
 		return &z.recent
-	}), a.askRecent)
+	}, a.askRecent, (*zone).missRecent})
 	a.writeAll(ctx)
-	if due := a.dueZones(func(z *zone) *question { return &z.past }); len(due) > 0 {
-		a.ask(ctx, due, a.askPast)
+	if a.ask(ctx, inquiry{func(z *zone) *question { return &z.past }, a.askPast, (*zone).missPast}) {
 		a.writeAll(ctx)
 	}
 	return a.nextLook()
 }
 
-// dueZones returns the zones of which a question is due, by name. A nil question is not due.
-func (a *asker) dueZones(of func(*zone) *question) []*zone {
+// inquiry is a question about many zones.
+type inquiry struct {
+	// question returns the question about one zone; nil if there is none now.
+	question func(*zone) *question
+	ask      func(context.Context, *zone) error
+	// miss notes that there is no answer about one zone.
+	miss func(z *zone, err error, now time.Time)
+}
+
+// dueZones returns the zones of which a question is due. Those come first that were not asked for the
+// longest time, so that zones that always fail keep no others from being asked for.
+func (a *asker) dueZones(of inquiry) []*zone {
 	now := a.exporter.Clock.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -134,41 +148,51 @@ func (a *asker) dueZones(of func(*zone) *question) []*zone {
 		return nil
 	}
 	var due []*zone
-	for _, name := range slices.Sorted(maps.Keys(a.zones)) {
-		if q := of(a.zones[name]); q != nil && q.isDue(now) {
-			due = append(due, a.zones[name])
+	for _, z := range a.zones {
+		if q := of.question(z); q != nil && q.isDue(now) {
+			due = append(due, z)
 		}
 	}
+	slices.SortFunc(due, func(x, y *zone) int {
+		return cmp.Or(of.question(x).asked.Compare(of.question(y).asked), strings.Compare(x.name, y.name))
+	})
 	return due
 }
 
-// ask asks for one zone after the other, and ends early if the provider answers for none.
-func (a *asker) ask(ctx context.Context, zones []*zone, question func(context.Context, *zone) error) {
-	inARow := 0
-	for _, z := range zones {
-		err := question(ctx, z)
+// ask asks for one zone after the other, and reports whether any was due. If the provider answers for
+// none, the zones that were not asked for have the same problem.
+func (a *asker) ask(ctx context.Context, of inquiry) bool {
+	due, inARow := a.dueZones(of), 0
+	for i, z := range due {
+		err := of.ask(ctx, z)
 		if ctx.Err() != nil {
-			return
+			return true
 		}
-		if err != nil {
-			log.FromContext(ctx).V(1).Info("a provider has no answer", "provider", a.source.kind, "zone", z.name, "why", err.Error())
-		}
-		if a.endsRound(err) {
-			return
-		}
+		a.note(func(now time.Time) {
+			of.question(z).asked = now
+			if err != nil {
+				of.miss(z, err, now)
+			}
+		})
 		if err == nil || isOfTheZone(err) {
 			inARow = 0
 			continue
 		}
-		if inARow++; inARow == maxFailuresInARow {
-			a.notBefore = a.exporter.Clock.Now().Add(firstPause)
-			return
+		log.FromContext(ctx).V(1).Info("a provider has no answer", "provider", a.source.kind, "zone", z.name, "why", err.Error())
+		if inARow++; a.endsRound(err, inARow) {
+			a.note(func(now time.Time) {
+				for _, other := range due[i+1:] {
+					of.miss(other, err, now)
+				}
+			})
+			return true
 		}
 	}
+	return len(due) > 0
 }
 
-// endsRound reports whether the error is about all zones, and says since when to ask again.
-func (a *asker) endsRound(err error) bool {
+// endsRound reports whether the error is about all zones, and notes when to ask again.
+func (a *asker) endsRound(err error, inARow int) bool {
 	pause := time.Duration(0)
 	switch {
 	case errors.Is(err, provider.ErrRefusedKey):
@@ -179,6 +203,8 @@ func (a *asker) endsRound(err error) bool {
 		if status, ok := errors.AsType[*provider.StatusError](err); ok {
 			pause = max(pause, status.RetryAfter)
 		}
+	case inARow == maxFailuresInARow:
+		pause = firstPause
 	default:
 		return false
 	}
@@ -189,59 +215,49 @@ func (a *asker) endsRound(err error) bool {
 // nextRound returns when the provider has new values.
 func (a *asker) nextRound(now time.Time) time.Time {
 	rhythm := a.description.Rhythm
-	delay := (delayShare + a.exporter.jitter()*jitterShare) * float64(rhythm)
+	delay := (delayShare + a.phase*jitterShare) * float64(rhythm)
 	return now.Truncate(rhythm).Add(rhythm + time.Duration(delay))
 }
 
 func (a *asker) askForecast(ctx context.Context, z *zone) error {
 	if a.description.Forecasts == provider.Unavailable {
-		return a.settle(func(now time.Time) { z.missForecast(provider.ErrUnavailable, now) }, nil)
+		return provider.ErrUnavailable
 	}
 	r, err := a.provider.Forecast(ctx, z.name)
-	return a.settle(func(now time.Time) {
-		if err != nil {
-			z.missForecast(err, now)
-			return
-		}
-		z.receiveForecast(r, now, a.nextRound(now))
-	}, err)
+	if err == nil {
+		a.note(func(now time.Time) { z.receiveForecast(r, now, a.nextRound(now)) })
+	}
+	return err
 }
 
 func (a *asker) askRecent(ctx context.Context, z *zone) error {
 	now := a.exporter.Clock.Now()
 	r, err := a.provider.Past(ctx, z.name, z.recentFrom(now), now)
-	return a.settle(func(now time.Time) {
-		if err != nil {
-			z.missRecent(err, now)
-			return
-		}
-		z.receiveRecent(r, now, a.nextRound(now))
-	}, err)
+	if err == nil {
+		a.note(func(now time.Time) { z.receiveRecent(r, now, a.nextRound(now)) })
+	}
+	return err
 }
 
 func (a *asker) askPast(ctx context.Context, z *zone) error {
-	now := a.exporter.Clock.Now()
-	from, to, isDone := z.nextPast(now)
+	from, to, isDone := z.nextPast(a.exporter.Clock.Now())
 	if isDone {
-		return a.settle(func(now time.Time) { z.past.succeed(now.Add(retention), problem{}) }, nil)
+		a.note(func(now time.Time) { z.past.succeed(now.Add(retention), problem{}) })
+		return nil
 	}
 	r, err := a.provider.Past(ctx, z.name, from, to)
-	return a.settle(func(now time.Time) {
-		if err != nil {
-			z.missPast(err, now)
-			return
-		}
-		z.receivePast(r, from, now, a.nextRound(now))
-	}, err)
+	if err == nil {
+		a.note(func(now time.Time) { z.receivePast(r, from, now, a.nextRound(now)) })
+	}
+	return err
 }
 
-// settle notes an answer, and returns the error of the answer.
-func (a *asker) settle(note func(now time.Time), err error) error {
+// note changes what is known of zones.
+func (a *asker) note(change func(now time.Time)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	note(a.exporter.Clock.Now())
+	change(a.began)
 	a.hasNews = true
-	return err
 }
 
 // findKey reads the Secret, if the source has one, and makes the provider.

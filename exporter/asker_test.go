@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -89,35 +90,64 @@ func TestNothingIsWrittenWhileNothingChanges(t *testing.T) {
 	}
 }
 
+func TestARoundOfManyZonesIsOneWrite(t *testing.T) {
+	zones := make([]string, 20)
+	for i := range zones {
+		zones[i] = fmt.Sprintf("ZONE-%02d", i)
+	}
+	w, g, a := newTry(t, zones...)
+	g.past = day
+	g.setFail(func(http.ResponseWriter, *http.Request) bool {
+		w.clock.Step(time.Second) // an answer takes time
+		return false
+	})
+	numbers := rand.New(rand.NewPCG(1, 2))
+	w.Options.Jitter = numbers.Float64
+	a.phase = 0.5
+	a.step(t.Context())
+	w.runUntil(a, start().Add(20*time.Minute))
+	before := len(w.writes)
+	g.setFail(status(503, "down"))
+	w.runUntil(a, start().Add(45*time.Minute))
+	g.setFail(func(http.ResponseWriter, *http.Request) bool {
+		w.clock.Step(time.Second)
+		return false
+	})
+	w.runUntil(a, start().Add(4*hour))
+	// One for the failure, one after it, and one for each hour that has ended.
+	if got := len(w.writes) - before; got > 6 || count(g.asked(), "forecast") < 10*len(zones) {
+		t.Errorf("%d writes in 4 hours, want at most 6", got)
+	}
+}
+
 func TestAFailureIsWrittenOnceBesideTheLastGoodValues(t *testing.T) {
 	for name, tt := range map[string]struct {
-		fail   func(http.ResponseWriter, *http.Request) bool
-		want   string
-		writes int
+		fail func(http.ResponseWriter, *http.Request) bool
+		want string
 	}{
-		"a server that is down":     {status(503, "request"), `zone "DE": GET URL/forecast: 503 Service Unavailable: the server says "request`, 1},
-		"a server without the zone": {status(404, "request"), `zone "DE": GET URL/forecast: 404 Not Found: the provider does not know this: the server says "request`, 1},
-		// One zone at a time is asked then, so that the message changes when the next has the same problem.
-		"a server that wants a pause":   {status(429, "request"), `zone "DE": GET URL/forecast: 429 Too Many Requests: asked too often: the server says "request`, 2},
-		"a server that refuses the key": {status(401, "request"), `zone "DE": GET URL/forecast: 401 Unauthorized: the key is missing, wrong or expired: the server says "request`, 1},
+		"a server that is down":         {status(503, "request"), `zone "DE": GET URL/forecast: 503 Service Unavailable: the server says "request`},
+		"a server without the zone":     {status(404, "request"), `zone "DE": GET URL/forecast: 404 Not Found: the provider does not know this: the server says "request`},
+		"a server that wants a pause":   {status(429, "request"), `zone "DE": GET URL/forecast: 429 Too Many Requests: asked too often: the server says "request`},
+		"a server that refuses the key": {status(401, "request"), `zone "DE": GET URL/forecast: 401 Unauthorized: the key is missing, wrong or expired: the server says "request`},
 		"a page of HTML": {func(w http.ResponseWriter, _ *http.Request) bool {
 			_, err := w.Write([]byte("<html>log in</html>"))
 			return err == nil
-		}, `zone "DE": unreadable response: a page of HTML, want JSON`, 1},
+		}, `zone "DE": unreadable response: a page of HTML, want JSON`},
 		"a body that is cut off": {func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Content-Length", "1000")
 			_, err := w.Write([]byte("["))
 			return err == nil
-		}, `zone "DE": GET URL/forecast: the response is cut off after 1 bytes`, 1},
+		}, `zone "DE": GET URL/forecast: the response is cut off after 1 bytes`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, g, a := newTry(t, "DE", "FR")
+			w, g, a := newTry(t, "DE", "FR", "GB", "IT", "PL")
+			g.past = day
 			w.runUntil(a, start().Add(9*time.Minute))
 			before, good := len(w.writes), w.document()
 			g.setFail(tt.fail)
 			w.runUntil(a, start().Add(8*time.Hour))
-			if len(w.writes) != before+tt.writes {
-				t.Errorf("8 hours of failures lead to %d writes, want %d", len(w.writes)-before, tt.writes)
+			if len(w.writes) != before+1 {
+				t.Errorf("8 hours of failures lead to %d writes, want 1", len(w.writes)-before)
 			}
 			d := w.document()
 			if want := strings.ReplaceAll(tt.want, "URL", g.URL); !strings.HasPrefix(d.Message, want) || !strings.HasPrefix(d.Details["DE"].Problem, want) {
@@ -127,11 +157,36 @@ func TestAFailureIsWrittenOnceBesideTheLastGoodValues(t *testing.T) {
 				t.Errorf("the forecast is not the last good one")
 			}
 			g.setFail(nil)
-			w.runUntil(a, start().Add(33*time.Hour)) // the next day, for what lasts
-			if got := w.document(); got.Message != "" || got.Actuals["FR"].End().Before(start().Add(31*time.Hour)) {
+			after := 10 * hour
+			if name == "a server without the zone" {
+				after = 26 * hour // what lasts is asked for a day later
+			}
+			w.runUntil(a, start().Add(after))
+			if got := w.document(); got.Message != "" || got.Actuals["FR"].End().Before(start().Add(after-2*hour)) {
 				t.Errorf("after the failure: message %q, actuals of FR until %v", got.Message, got.Actuals["FR"].End())
 			}
 		})
+	}
+}
+
+func TestZonesThatAlwaysFailKeepNoOthersFromBeingAskedFor(t *testing.T) {
+	w, g, a := newTry(t, "A", "B", "C", "D", "E")
+	g.setFail(func(w http.ResponseWriter, r *http.Request) bool {
+		isBroken := r.URL.Query().Get("zone") < "D"
+		if isBroken {
+			http.Error(w, "broken", http.StatusBadRequest)
+		}
+		return isBroken
+	})
+	w.runUntil(a, start().Add(30*time.Minute))
+	d := w.document()
+	for zone, want := range map[string]bool{"A": false, "B": false, "C": false, "D": true, "E": true} {
+		if got := !d.Series[zone].IsEmpty() && !d.Actuals[zone].IsEmpty() && d.Details[zone].Problem == ""; got != want {
+			t.Errorf("%s is known: %v, want %v (%q)", zone, got, want, d.Details[zone].Problem)
+		}
+	}
+	if want := "(2 more locations have a problem)"; !strings.HasSuffix(d.Message, want) {
+		t.Errorf("message %q, want …%q", d.Message, want)
 	}
 }
 

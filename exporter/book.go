@@ -250,6 +250,9 @@ func fit(d forecast.Document, now time.Time, limit int) (binary map[string][]byt
 		if width > 0 {
 			fitted = widened(d, width)
 		}
+		if leastSize(fitted) > limit {
+			continue // what does not fit need not be encoded
+		}
 		if binary, data, err = fitted.ConfigMap(now); err != nil {
 			return nil, nil, fmt.Errorf("encode the forecasts: %w", err)
 		}
@@ -258,6 +261,16 @@ func fit(d forecast.Document, now time.Time, limit int) (binary map[string][]byt
 		}
 	}
 	return nil, nil, errTooLarge
+}
+
+// leastSize returns a size in bytes that the forecasts of a document take at least.
+func leastSize(d forecast.Document) int {
+	const element = `{"location":"","timestamp":"2026-11-26T10:00:00Z","duration":5,"value":1},`
+	size := 0
+	for location, s := range d.Series {
+		size += len(s.Slots()) * (len(element) + len(location))
+	}
+	return size
 }
 
 // widened returns a document whose forecasts have longer slots.

@@ -23,9 +23,9 @@ const (
 // question is something that is asked again and again about a zone. The zero question is due at
 // once.
 type question struct {
-	due      time.Time
-	failures int
-	problem  problem
+	asked, due time.Time
+	failures   int
+	problem    problem
 }
 
 // problem says why a question has no good answer. The zero problem says that there is one.

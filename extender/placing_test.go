@@ -69,3 +69,36 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 		t.Errorf("of a policy that is gone: %+v, %v", got, err)
 	}
 }
+
+func TestNodesAreNotComparedByTwoSignals(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Hour)
+	scheme := runtime.NewScheme()
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), metav1.AddMetaToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	two := v1alpha1.Default()
+	two.Spec.Locations = []v1alpha1.Location{{Name: "unknown", NodeSelector: map[string]string{"zone": "u"}}, {Name: "a", NodeSelector: map[string]string{"zone": "a"}}, {Name: "b", NodeSelector: map[string]string{"zone": "b"}}}
+	p := extender.Placing{Policies: policy.Policies{Reader: fake.NewClientBuilder().WithScheme(scheme).WithObjects(two).Build(), Clock: clock.RealClock{}}, Store: &forecast.Store{}}
+	series := forecast.NewSeries([]forecast.Slot{{Start: now, End: now.Add(9 * time.Hour), Intensity: 120}})
+	for name, tt := range map[string]struct {
+		b       forecast.Kind
+		isKnown bool
+	}{"of one signal": {forecast.Average, true}, "of two": {forecast.Marginal, false}} {
+		t.Run(name, func(t *testing.T) {
+			details := func(kind forecast.Kind) forecast.Details {
+				return forecast.Details{Issued: now, Origin: forecast.Origin{Provider: "P", Signal: forecast.Signal{Kind: kind}}}
+			}
+			document := forecast.Document{
+				Series:  map[string]*forecast.Series{"a": series, "b": series},
+				Details: map[string]forecast.Details{"a": details(forecast.Average), "b": details(tt.b)},
+			}
+			if err := p.Store.Offer(forecast.ParseSource("kube-system/carbon-intensity/data"), document, now); err != nil {
+				t.Fatal(err)
+			}
+			got, err := p.Terms(t.Context(), &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "default", CreationTimestamp: metav1.NewTime(now)}}, now)
+			if err != nil || len(got.Locations) != 3 || got.Locations[1].Expected.IsEmpty() || got.Locations[2].Expected.IsEmpty() == tt.isKnown {
+				t.Errorf("%+v (%v)", got.Locations, err)
+			}
+		})
+	}
+}

@@ -69,6 +69,7 @@ func TestWithoutAConfigMapTheForecastByRegionIsUsed(t *testing.T) {
 		}, "", 210, ""},
 		{"the exporter recreates its ConfigMap", func() error { return theirs.Delete(t.Context(), origin.Name, metav1.DeleteOptions{}) }, "ConfigMap kube-system/carbon-intensity has been deleted", 210, ""},
 	}
+	var model *forecast.Model
 	for _, step := range steps {
 		if err := step.change(); err != nil {
 			t.Fatal(err)
@@ -86,6 +87,11 @@ func TestWithoutAConfigMapTheForecastByRegionIsUsed(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+		f, _ := feed.Store.Snapshot(origin).Forecast("X")
+		if step.name == "the forecast by region goes on, and is not read" && f.Model != model {
+			t.Errorf("%s: the model has begun anew", step.name)
+		}
+		model = f.Model
 	}
 }
 

@@ -71,6 +71,23 @@ func TestAModelThatStartsWarmIsAsOneThatLivedThroughThePast(t *testing.T) {
 	}
 }
 
+// TestARealGridIsLearnedAtOnce has the real grids, whose values are judged before they are observed.
+func TestARealGridIsLearnedAtOnce(t *testing.T) {
+	for _, region := range traceRegions(t) {
+		g := readTrace(t, region, 60)
+		to := min(len(g.actual), 56*day)
+		now := startOf(g.first.plus(to))
+		warm := &Model{}
+		if v := warm.ObserveAll(g.between(0, to), now); v.Doubted > 0 {
+			t.Errorf("%s: %s", region, v.Doubt)
+		}
+		slots := cmp.Transformer("slots", func(s *Series) []Slot { return s.Slots() })
+		if diff := cmp.Diff(observed(g, to).Predict(now, trust), warm.Predict(now, trust), slots, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			t.Errorf("%s: %s", region, diff)
+		}
+	}
+}
+
 func TestWhatIsNewIsObserved(t *testing.T) {
 	unknown := math.NaN()
 	hours := func(from int, values ...float64) *Series { return even(hr(from), time.Hour, values...) }
