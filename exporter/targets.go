@@ -22,8 +22,6 @@ import (
 )
 
 const (
-	// maxNameSize bounds the name of a ConfigMap.
-	maxNameSize = 253
 	// foreignPause is how long a forecast that somebody else has written must be gone before the
 	// exporter brings one. The carbon-intensity exporter deletes its ConfigMap at each refresh.
 	foreignPause = 10 * time.Minute
@@ -52,10 +50,6 @@ func (e *Exporter) targets(ctx context.Context) ([]target, error) {
 			ofDefault = p
 		}
 		if p.Spec.Forecast.Provider == nil {
-			continue
-		}
-		if len(v1alpha1.ForecastConfigMap(p.Name)) > maxNameSize {
-			log.FromContext(ctx).Info("the name of a policy is too long for a provider: its ConfigMap cannot have that name", "policy", p.Name)
 			continue
 		}
 		targets = append(targets, targetOf(p, regions))
