@@ -1,9 +1,7 @@
 package exporter
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -19,11 +17,6 @@ const (
 	// jitterShare is the share of a provider's rhythm over which clusters spread their questions.
 	// delayShare is the share that a provider has to make its values, since its clock may be behind.
 	jitterShare, delayShare = 0.25, 1.0 / 60
-	// maxFailuresInARow ends a round: a provider that does not answer is not asked for 60 more zones.
-	maxFailuresInARow = 3
-	// refusedPause is how long a provider is left alone that has refused the key, unless the Secret
-	// changes.
-	refusedPause = time.Hour
 	// apiRetryPause is the pause after a failure of the API server.
 	apiRetryPause = 10 * time.Second
 	// idlePause is the longest time without a look at what is due.
@@ -46,6 +39,7 @@ type asker struct {
 	usedKey    string    // of the Secret that the last provider was made with
 	keyDue     time.Time // when to read the Secret again
 	notBefore  time.Time // when to ask the provider again
+	silence    silence
 	began      time.Time // of the step. What is asked in one step is due again at the same time
 
 	writing sync.Mutex // held while ConfigMaps are written
@@ -112,7 +106,7 @@ func (a *asker) run(ctx context.Context) {
 
 // step asks for all that is due, writes what has changed, and returns when to look again.
 func (a *asker) step(ctx context.Context) time.Time {
-	a.began = a.exporter.Clock.Now()
+	a.began, a.silence.isBroken = a.exporter.Clock.Now(), false
 	a.openBooks(ctx)
 	a.findKey(ctx)
 	a.ask(ctx, inquiry{func(z *zone) *question { return &z.expected }, a.askForecast, (*zone).missForecast})
@@ -127,89 +121,6 @@ func (a *asker) step(ctx context.Context) time.Time {
 		a.writeAll(ctx)
 	}
 	return a.nextLook()
-}
-
-// inquiry is a question about many zones.
-type inquiry struct {
-	// question returns the question about one zone; nil if there is none now.
-	question func(*zone) *question
-	ask      func(context.Context, *zone) error
-	// miss notes that there is no answer about one zone.
-	miss func(z *zone, err error, now time.Time)
-}
-
-// dueZones returns the zones of which a question is due. Those come first that were not asked for the
-// longest time, so that zones that always fail keep no others from being asked for.
-func (a *asker) dueZones(of inquiry) []*zone {
-	now := a.exporter.Clock.Now()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.provider == nil || now.Before(a.notBefore) {
-		return nil
-	}
-	var due []*zone
-	for _, z := range a.zones {
-		if q := of.question(z); q != nil && q.isDue(now) {
-			due = append(due, z)
-		}
-	}
-	slices.SortFunc(due, func(x, y *zone) int {
-		return cmp.Or(of.question(x).asked.Compare(of.question(y).asked), strings.Compare(x.name, y.name))
-	})
-	return due
-}
-
-// ask asks for one zone after the other, and reports whether any was due. If the provider answers for
-// none, the zones that were not asked for have the same problem.
-func (a *asker) ask(ctx context.Context, of inquiry) bool {
-	due, inARow := a.dueZones(of), 0
-	for i, z := range due {
-		err := of.ask(ctx, z)
-		if ctx.Err() != nil {
-			return true
-		}
-		a.note(func(now time.Time) {
-			of.question(z).asked = now
-			if err != nil {
-				of.miss(z, err, now)
-			}
-		})
-		if err == nil || isOfTheZone(err) {
-			inARow = 0
-			continue
-		}
-		log.FromContext(ctx).V(1).Info("a provider has no answer", "provider", a.source.kind, "zone", z.name, "why", err.Error())
-		if inARow++; a.endsRound(err, inARow) {
-			a.note(func(now time.Time) {
-				for _, other := range due[i+1:] {
-					of.miss(other, err, now)
-				}
-			})
-			return true
-		}
-	}
-	return len(due) > 0
-}
-
-// endsRound reports whether the error is about all zones, and notes when to ask again.
-func (a *asker) endsRound(err error, inARow int) bool {
-	pause := time.Duration(0)
-	switch {
-	case errors.Is(err, provider.ErrRefusedKey):
-		pause = refusedPause
-		a.keyDue = time.Time{} // perhaps there is a new one already
-	case errors.Is(err, provider.ErrRateLimited):
-		pause = firstPause
-		if status, ok := errors.AsType[*provider.StatusError](err); ok {
-			pause = max(pause, status.RetryAfter)
-		}
-	case inARow == maxFailuresInARow:
-		pause = firstPause
-	default:
-		return false
-	}
-	a.notBefore = a.exporter.Clock.Now().Add(pause)
-	return true
 }
 
 // nextRound returns when the provider has new values.

@@ -53,10 +53,15 @@ func (q *question) postpone(now time.Time, p problem) {
 
 // fail notes a failure that may pass. The pauses between failures grow.
 func (q *question) fail(now time.Time, first, longest time.Duration, p problem) {
-	const maxDoublings = 16
-	q.due = now.Add(min(longest, first<<min(q.failures, maxDoublings)))
+	q.due = now.Add(pauseAfter(q.failures, first, longest))
 	q.failures++
 	q.note(p)
+}
+
+// pauseAfter returns the pause after a failure. failures counts those before: each doubles the pause.
+func pauseAfter(failures int, first, longest time.Duration) time.Duration {
+	const maxDoublings = 16
+	return min(longest, first<<min(failures, maxDoublings))
 }
 
 // note keeps the text of a problem for as long as its kind stays the same. A server may write a new
@@ -93,7 +98,7 @@ func lasts(err error) bool {
 
 // isOfTheZone reports whether an error is about one zone, so that other zones may have answers.
 func isOfTheZone(err error) bool {
-	return lasts(err) || errors.Is(err, provider.ErrNoData) || errors.Is(err, provider.ErrUnreadable)
+	return lasts(err) || errors.Is(err, provider.ErrNoData)
 }
 
 // readingProblem says what is left out of a reading.
