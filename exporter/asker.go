@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -151,12 +152,16 @@ func (a *asker) askRecent(ctx context.Context, z *zone) error {
 }
 
 func (a *asker) askPast(ctx context.Context, z *zone) error {
-	from, to, isDone := z.nextPast(a.exporter.Clock.Now())
+	from, to, isDone := z.nextPast(a.exporter.Clock.Now(), a.description.Page)
 	if isDone {
-		a.note(func(now time.Time) { z.past.succeed(now.Add(retention), problem{}) })
+		a.note(z.endPast)
 		return nil
 	}
 	r, err := a.provider.Past(ctx, z.name, from, to)
+	if errors.Is(err, provider.ErrNoData) {
+		a.note(func(now time.Time) { z.skipPast(err, from, now) })
+		return nil
+	}
 	if err == nil {
 		a.note(func(now time.Time) { z.receivePast(r, from, now, a.nextRound(now)) })
 	}

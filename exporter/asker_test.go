@@ -51,7 +51,7 @@ func TestTheFirstRunWritesForecastsBeforeThePast(t *testing.T) {
 	}
 	d := w.document()
 	for _, location := range []string{"DE", "FR"} {
-		if got := d.Actuals[location]; got.Start() != start().Add(hour-retention).Truncate(hour) || got.End() != start().Truncate(hour) {
+		if got := d.Actuals[location]; got.Start() != start().Add(-retention).Truncate(hour) || got.End() != start().Truncate(hour) {
 			t.Errorf("%s: the past is from %v to %v", location, got.Start(), got.End())
 		}
 		if got, _ := d.Actuals[location].At(start().Add(-30 * day)); got != intensity(start().Add(-30*day)) {
@@ -68,10 +68,10 @@ func TestTheFirstRunWritesForecastsBeforeThePast(t *testing.T) {
 	if d.Message != "" {
 		t.Errorf("message %q", d.Message)
 	}
-	if asked := g.asked(); count(asked, "forecast") != 2 || count(asked, "past") != 8 {
-		t.Errorf("asked for %v: want 2 forecasts, and 8 weeks in 4 parts for 2 zones", asked)
+	if asked := g.asked(); count(asked, "forecast") != 2 || count(asked, "past") != 2 {
+		t.Errorf("asked for %v: want the forecast and 8 weeks for 2 zones", asked)
 	}
-	if len(w.writes) != 5 {
+	if len(w.writes) != 2 {
 		t.Errorf("written: %v", w.writes)
 	}
 }
@@ -229,12 +229,14 @@ func TestARestartAsksOnlyForWhatIsMissing(t *testing.T) {
 
 func TestAnExporterThatIsKilledBetweenTwoWritesLosesNothingThatWasWritten(t *testing.T) {
 	w, g, a := newTry(t, "DE")
+	setPage(t, a, 14*day)
 	for range 3 { // forecasts, and two parts of the past
 		a.step(t.Context())
 		w.clock.Step(time.Second)
 	}
 	g.asked()
 	again := w.asker(w.exporter(w.Client, w.APIReader))
+	setPage(t, again, 14*day)
 	w.runUntil(again, start().Add(5*time.Minute))
 	if asked := g.asked(); count(asked, "past") != 2 || count(asked, "forecast") != 0 {
 		t.Errorf("asked for %v: want the newest hour and the oldest part of the past only", asked)
