@@ -48,13 +48,17 @@ type zone struct {
 	askedFrom time.Time
 }
 
-// belongTo drops what is known if the origin is another one.
+// belongTo drops what is known if the origin is another one. A book still has the series that it has
+// published.
 func (z *zone) belongTo(origin forecast.Origin, attribution string) {
 	if z.origin != origin {
 		*z = zone{name: z.name, origin: origin}
 	}
 	z.attribution = attribution
 }
+
+// isKnown reports whether there is a series of the zone.
+func (z *zone) isKnown() bool { return !z.forecast.IsEmpty() || !z.actuals.IsEmpty() }
 
 // receiveForecast takes over a forecast.
 func (z *zone) receiveForecast(r provider.Reading, now, next time.Time) {
