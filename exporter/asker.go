@@ -42,6 +42,7 @@ type asker struct {
 	notBefore  time.Time // when to ask the provider again
 	silence    silence
 	began      time.Time // of the step. What is asked in one step is due again at the same time
+	written    time.Time // when the ConfigMaps were written, or a round began
 
 	writing sync.Mutex // held while ConfigMaps are written
 
@@ -51,6 +52,8 @@ type asker struct {
 	books       map[string]*book
 	zones       map[string]*zone
 	hasNews     bool // since the ConfigMaps were written
+	hasFirst    bool // among the news: an answer to a question that had none before
+	isAssigned  bool // other targets, since the round began
 }
 
 // newAsker makes an asker without targets.
@@ -77,8 +80,10 @@ func (a *asker) assign(targets []target) {
 			}
 		}
 	}
+	before := a.books
 	a.books, a.zones = books, zones
-	if hasChanged {
+	if hasChanged || len(books) != len(before) {
+		a.isAssigned = true
 		a.poke()
 	}
 }
@@ -105,20 +110,21 @@ func (a *asker) run(ctx context.Context) {
 	}
 }
 
-// step asks for all that is due, writes what has changed, and returns when to look again.
+// step asks for all that is due, writes what has changed, and returns when to look again. If there are
+// other targets meanwhile, step returns early: the next step asks for what is still due.
 func (a *asker) step(ctx context.Context) time.Time {
-	a.began, a.silence.isBroken = a.exporter.Clock.Now(), false
+	a.beginRound()
 	a.openBooks(ctx)
 	a.findKey(ctx)
-	a.ask(ctx, inquiry{func(z *zone) *question { return &z.expected }, a.askForecast, (*zone).missForecast})
-	a.ask(ctx, inquiry{func(z *zone) *question {
+	a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.expected }, ask: a.askForecast, miss: (*zone).missForecast})
+	a.ask(ctx, inquiry{question: func(z *zone) *question {
 		if !z.hasPast() {
 			return nil // the newest part of the past comes first
 		}
 		return &z.recent
-	}, a.askRecent, (*zone).missRecent})
+	}, ask: a.askRecent, miss: (*zone).missRecent})
 	a.writeAll(ctx)
-	if a.ask(ctx, inquiry{func(z *zone) *question { return &z.past }, a.askPast, (*zone).missPast}) {
+	if a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.past }, isFirst: true, ask: a.askPast, miss: (*zone).missPast}) {
 		a.writeAll(ctx)
 	}
 	return a.nextLook()

@@ -38,6 +38,9 @@ type book struct {
 	isOpen bool
 	// isUnwritten reports whether there has been no write, or the last one has failed.
 	isUnwritten bool
+	// hasForecast reports whether the ConfigMap had a forecast when it was read, or as it was written
+	// last, even if that write has failed.
+	hasForecast bool
 	// version is the resourceVersion of the ConfigMap as it should be.
 	version string
 	// before is what the ConfigMap had when it was read. The series of a location stay until the
@@ -64,6 +67,7 @@ func (a *asker) openBooks(ctx context.Context) {
 		}
 		a.mu.Lock()
 		b.isOpen, b.isUnwritten, b.before = true, true, document
+		b.hasForecast = len(document.Series) > 0
 		a.restore(document)
 		a.checkOrigins()
 		a.mu.Unlock()
@@ -110,7 +114,7 @@ func (a *asker) writeAll(ctx context.Context) {
 			unwritten = append(unwritten, b)
 		}
 	}
-	a.hasNews = false
+	a.hasNews, a.hasFirst, a.written = false, false, a.exporter.Clock.Now()
 	a.mu.Unlock()
 	for _, b := range unwritten {
 		a.write(ctx, b)
@@ -121,6 +125,7 @@ func (a *asker) writeAll(ctx context.Context) {
 func (a *asker) write(ctx context.Context, b *book) {
 	a.mu.Lock()
 	document, isOpen := a.document(b), b.isOpen
+	b.hasForecast = b.hasForecast || len(document.Series) > 0
 	a.mu.Unlock()
 	if !isOpen || ctx.Err() != nil {
 		return

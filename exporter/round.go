@@ -21,6 +21,10 @@ const (
 	// refusedPause is how long a provider is left alone that has refused the key, unless the Secret
 	// changes.
 	refusedPause = time.Hour
+	// firstWritePause and writePause are the shortest times between two writes in a round. A provider that
+	// allows few requests needs longer for a round: what it says first of a zone is soon written. What
+	// only becomes newer waits for longer, so that a usual round is one write.
+	firstWritePause, writePause = time.Minute, 10 * time.Minute
 )
 
 // silence is what is known of a provider that does not answer.
@@ -35,7 +39,9 @@ type silence struct {
 type inquiry struct {
 	// question returns the question about one zone; nil if there is none now.
 	question func(*zone) *question
-	ask      func(context.Context, *zone) error
+	// isFirst says that each answer tells something that was not known.
+	isFirst bool
+	ask     func(context.Context, *zone) error
 	// miss notes that there is no answer about one zone.
 	miss func(z *zone, err error, now time.Time)
 }
@@ -66,16 +72,24 @@ func (a *asker) dueZones(of inquiry) []*zone {
 func (a *asker) ask(ctx context.Context, of inquiry) bool {
 	due, inARow := a.dueZones(of), 0
 	for i, z := range due {
+		if a.hasOtherTargets() {
+			return true
+		}
 		err := of.ask(ctx, z)
 		if ctx.Err() != nil {
 			return true
 		}
 		a.note(func(now time.Time) {
-			of.question(z).asked = now
+			q := of.question(z)
+			a.hasFirst = a.hasFirst || of.isFirst || q.asked.IsZero()
+			q.asked = now
 			if err != nil {
 				of.miss(z, err, now)
 			}
 		})
+		if a.mayWrite() {
+			a.writeAll(ctx)
+		}
 		if err == nil || isOfTheZone(err) {
 			inARow, a.silence = 0, silence{isBroken: true}
 			continue
@@ -89,6 +103,38 @@ func (a *asker) ask(ctx context.Context, of inquiry) bool {
 		}
 	}
 	return len(due) > 0
+}
+
+// beginRound notes that a round begins.
+func (a *asker) beginRound() {
+	a.began, a.silence.isBroken = a.exporter.Clock.Now(), false
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.written, a.isAssigned = a.began, false
+}
+
+// hasOtherTargets reports whether there are other targets than when the round began.
+func (a *asker) hasOtherTargets() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.isAssigned
+}
+
+// mayWrite reports whether to write in the middle of a round. The first forecast of a ConfigMap is
+// written at once.
+func (a *asker) mayWrite() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, b := range a.books {
+		if b.isOpen && !b.hasForecast && slices.ContainsFunc(b.places, func(p place) bool { return !a.zones[p.zone].forecast.IsEmpty() }) {
+			return true
+		}
+	}
+	pause := writePause
+	if a.hasFirst {
+		pause = firstWritePause
+	}
+	return a.hasNews && a.exporter.Clock.Since(a.written) >= pause
 }
 
 // isOfTheProvider reports whether an error is about all zones.
