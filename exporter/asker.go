@@ -1,7 +1,6 @@
 package exporter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -18,11 +17,6 @@ const (
 	// jitterShare is the share of a provider's rhythm over which clusters spread their questions.
 	// delayShare is the share that a provider has to make its values, since its clock may be behind.
 	jitterShare, delayShare = 0.25, 1.0 / 60
-	// maxFailuresInARow ends a round: a provider that does not answer is not asked for 60 more zones.
-	maxFailuresInARow = 3
-	// refusedPause is how long a provider is left alone that has refused the key, unless the Secret
-	// changes.
-	refusedPause = time.Hour
 	// apiRetryPause is the pause after a failure of the API server.
 	apiRetryPause = 10 * time.Second
 	// maxClockStep is how far a clock may step back before the pauses are forgotten.
@@ -47,7 +41,10 @@ type asker struct {
 	keyDue       time.Time // when to read the Secret again
 	notBefore    time.Time // when to ask the provider again
 	isKeyRefused bool      // this is why nobody is asked before notBefore
+	isKeyGood    bool      // the provider has answered to the key
+	silence      silence
 	began        time.Time // of the step. What is asked in one step is due again at the same time
+	written      time.Time // when the ConfigMaps were written, or a round began
 
 	writing sync.Mutex // held while ConfigMaps are written
 
@@ -57,6 +54,8 @@ type asker struct {
 	books       map[string]*book
 	zones       map[string]*zone
 	hasNews     bool // since the ConfigMaps were written
+	hasFirst    bool // among the news: an answer to a question that had none before
+	isAssigned  bool // other targets, since the round began
 }
 
 // newAsker makes an asker without targets.
@@ -83,8 +82,10 @@ func (a *asker) assign(targets []target) {
 			}
 		}
 	}
+	before := a.books
 	a.books, a.zones = books, zones
-	if hasChanged {
+	if hasChanged || len(books) != len(before) {
+		a.isAssigned = true
 		a.poke()
 	}
 }
@@ -111,119 +112,24 @@ func (a *asker) run(ctx context.Context) {
 	}
 }
 
-// step asks for all that is due, writes what has changed, and returns when to look again.
+// step asks for all that is due, writes what has changed, and returns when to look again. If there are
+// other targets meanwhile, step returns early: the next step asks for what is still due.
 func (a *asker) step(ctx context.Context) time.Time {
-	a.begin()
+	a.beginRound()
 	a.openBooks(ctx)
 	a.findKey(ctx)
-	a.ask(ctx, inquiry{func(z *zone) *question { return &z.expected }, a.askForecast, (*zone).missForecast})
-	a.ask(ctx, inquiry{func(z *zone) *question {
+	a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.expected }, ask: a.askForecast, miss: (*zone).missForecast})
+	a.ask(ctx, inquiry{question: func(z *zone) *question {
 		if !z.hasPast() {
 			return nil // the newest part of the past comes first
 		}
 		return &z.recent
-	}, a.askRecent, (*zone).missRecent})
+	}, ask: a.askRecent, miss: (*zone).missRecent})
 	a.writeAll(ctx)
-	if a.ask(ctx, inquiry{func(z *zone) *question { return &z.past }, a.askPast, (*zone).missPast}) {
+	if a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.past }, isFirst: true, ask: a.askPast, miss: (*zone).missPast}) {
 		a.writeAll(ctx)
 	}
 	return a.nextLook()
-}
-
-// begin notes when a step begins. A clock that was ahead has made pauses that nobody waits for: all is
-// due then.
-func (a *asker) begin() {
-	now := a.exporter.Clock.Now().Round(0) // without the monotonic clock, which never steps back
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if now.Before(a.began.Add(-maxClockStep)) {
-		a.keyDue, a.notBefore = time.Time{}, time.Time{}
-		a.makeAllDue(now)
-	}
-	a.began = now
-}
-
-// inquiry is a question about many zones.
-type inquiry struct {
-	// question returns the question about one zone; nil if there is none now.
-	question func(*zone) *question
-	ask      func(context.Context, *zone) error
-	// miss notes that there is no answer about one zone.
-	miss func(z *zone, err error, now time.Time)
-}
-
-// dueZones returns the zones of which a question is due. Those come first that were not asked for the
-// longest time, so that zones that always fail keep no others from being asked for.
-func (a *asker) dueZones(of inquiry) []*zone {
-	now := a.exporter.Clock.Now()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.provider == nil || now.Before(a.notBefore) {
-		return nil
-	}
-	var due []*zone
-	for _, z := range a.zones {
-		if q := of.question(z); q != nil && q.isDue(now) {
-			due = append(due, z)
-		}
-	}
-	slices.SortFunc(due, func(x, y *zone) int {
-		return cmp.Or(of.question(x).asked.Compare(of.question(y).asked), strings.Compare(x.name, y.name))
-	})
-	return due
-}
-
-// ask asks for one zone after the other, and reports whether any was due. If the provider answers for
-// none, the zones that were not asked for have the same problem.
-func (a *asker) ask(ctx context.Context, of inquiry) bool {
-	due, inARow := a.dueZones(of), 0
-	for i, z := range due {
-		err := of.ask(ctx, z)
-		if ctx.Err() != nil {
-			return true
-		}
-		a.note(func(now time.Time) {
-			of.question(z).asked = now
-			if err != nil {
-				of.miss(z, err, now)
-			}
-		})
-		if err == nil || isOfTheZone(err) {
-			inARow = 0
-			continue
-		}
-		log.FromContext(ctx).V(1).Info("a provider has no answer", "provider", a.source.kind, "zone", z.name, "why", err.Error())
-		if inARow++; a.endsRound(err, inARow) {
-			a.note(func(now time.Time) {
-				for _, other := range due[i+1:] {
-					of.miss(other, err, now)
-				}
-			})
-			return true
-		}
-	}
-	return len(due) > 0
-}
-
-// endsRound reports whether the error is about all zones, and notes when to ask again.
-func (a *asker) endsRound(err error, inARow int) bool {
-	pause := time.Duration(0)
-	switch {
-	case errors.Is(err, provider.ErrRefusedKey):
-		pause = refusedPause
-		a.keyDue = time.Time{} // perhaps there is a new one already
-	case errors.Is(err, provider.ErrRateLimited):
-		pause = firstPause
-		if status, ok := errors.AsType[*provider.StatusError](err); ok {
-			pause = max(pause, status.RetryAfter)
-		}
-	case inARow == maxFailuresInARow:
-		pause = firstPause
-	default:
-		return false
-	}
-	a.notBefore, a.isKeyRefused = a.exporter.Clock.Now().Add(pause), errors.Is(err, provider.ErrRefusedKey)
-	return true
 }
 
 // nextRound returns when the provider has new values.
@@ -254,12 +160,16 @@ func (a *asker) askRecent(ctx context.Context, z *zone) error {
 }
 
 func (a *asker) askPast(ctx context.Context, z *zone) error {
-	from, to, isDone := z.nextPast(a.exporter.Clock.Now())
+	from, to, isDone := z.nextPast(a.exporter.Clock.Now(), a.description.Page)
 	if isDone {
-		a.note(func(now time.Time) { z.past.succeed(now.Add(retention), problem{}) })
+		a.note(z.endPast)
 		return nil
 	}
 	r, err := a.provider.Past(ctx, z.name, from, to)
+	if errors.Is(err, provider.ErrNoData) {
+		a.note(func(now time.Time) { z.skipPast(err, from, now) })
+		return nil
+	}
 	if err == nil {
 		a.note(func(now time.Time) { z.receivePast(r, from, now, a.nextRound(now)) })
 	}
@@ -315,7 +225,7 @@ func (a *asker) makeProvider(ctx context.Context, k key) {
 	if k.problem != "" {
 		return
 	}
-	a.provider, a.description = made, made.Describe()
+	a.provider, a.description, a.isKeyGood = made, made.Describe(), a.isKeyGood && a.usedKey == k.digest
 	if a.usedKey != k.digest && a.usedKey != (digest{}) {
 		a.tryKey(a.exporter.Clock.Now())
 	}

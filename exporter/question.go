@@ -49,10 +49,15 @@ func (q *question) postpone(now time.Time) { q.succeed(now.Add(askAgainPause), p
 
 // fail notes a failure that may pass. The pauses between failures grow.
 func (q *question) fail(now time.Time, first, longest time.Duration, p problem) {
-	const maxDoublings = 16
-	q.due = now.Add(min(longest, first<<min(q.failures, maxDoublings)))
+	q.due = now.Add(pauseAfter(q.failures, first, longest))
 	q.failures++
 	q.note(p)
+}
+
+// pauseAfter returns the pause after a failure. failures counts those before: each doubles the pause.
+func pauseAfter(failures int, first, longest time.Duration) time.Duration {
+	const maxDoublings = 16
+	return min(longest, first<<min(failures, maxDoublings))
 }
 
 // note keeps the text of a problem for as long as its kind stays the same. A server may write a new
@@ -92,7 +97,7 @@ func isOutsidePlan(err error, thing provider.Availability) bool {
 // isOfTheZone reports whether an error is about one zone, so that other zones may have answers.
 func isOfTheZone(err error) bool {
 	for _, known := range []error{
-		provider.ErrNotInPlan, provider.ErrUnavailable, provider.ErrUnknownZone, provider.ErrNoData, provider.ErrUnreadable,
+		provider.ErrNotInPlan, provider.ErrUnavailable, provider.ErrUnknownZone, provider.ErrNoData,
 	} {
 		if errors.Is(err, known) {
 			return true

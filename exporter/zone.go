@@ -13,8 +13,8 @@ import (
 const (
 	// retention is how much of the past is kept. The models remember no longer either.
 	retention = 8 * 7 * 24 * time.Hour
-	// pastPage is how much of the past is asked for at once.
-	pastPage = 14 * 24 * time.Hour
+	// minPastPart is how much of the past is asked for at once, at least.
+	minPastPart = 14 * 24 * time.Hour
 	// overlap is how much of what is known is asked for again, because providers correct their newest
 	// values.
 	overlap = 6 * time.Hour
@@ -22,9 +22,9 @@ const (
 	recentPast = 24 * time.Hour
 	// actualsWidth is how long the slots of actual intensities are, as those in a model.
 	actualsWidth = time.Hour
-	// maxUnknownShare is the share of a part of the past up to which unknown hours are gaps of the
-	// provider's own.
-	maxUnknownShare = 0.05
+	// maxUnknown is how much of a part of the past may be unknown: up to there, unknown hours are gaps
+	// of the provider's own.
+	maxUnknown = 17 * time.Hour
 )
 
 // zone is what is known of a zone, and when to ask for more.
@@ -51,7 +51,8 @@ type zone struct {
 	askedFrom time.Time
 }
 
-// belongTo drops what is known if the provider is another one, or has another signal.
+// belongTo drops what is known if the provider is another one, or has another signal. A book still has
+// the series that it has published.
 func (z *zone) belongTo(d provider.Description) {
 	origin := forecast.Origin{Provider: d.Source, Zone: z.name, Signal: d.Signal, IsMadeUp: d.IsMadeUp}
 	if z.origin != origin {
@@ -59,6 +60,9 @@ func (z *zone) belongTo(d provider.Description) {
 	}
 	z.attribution, z.forecasts, z.history = d.Attribution, d.Forecasts, d.History
 }
+
+// isKnown reports whether there is a series of the zone.
+func (z *zone) isKnown() bool { return !z.forecast.IsEmpty() || !z.actuals.IsEmpty() }
 
 // receiveForecast takes over a forecast.
 func (z *zone) receiveForecast(r provider.Reading, now, next time.Time) {
@@ -160,23 +164,50 @@ func newestEnd(slots []forecast.Slot) time.Time {
 }
 
 // nextPast returns the newest part of the past that is worth asking for; isDone is true if there is
-// none. What is known is not asked for again.
-func (z *zone) nextPast(now time.Time) (from, to time.Time, isDone bool) {
+// none. What is known is not asked for again. page is how much of the past one request gives.
+func (z *zone) nextPast(now time.Time, page time.Duration) (from, to time.Time, isDone bool) {
 	oldest := now.Add(-retention).Truncate(actualsWidth)
 	if z.askedFrom.IsZero() {
 		z.askedFrom = now.Truncate(actualsWidth).Add(actualsWidth) // parts end with an hour
 	}
 	for z.askedFrom.After(oldest) {
-		from, to = z.askedFrom.Add(-pastPage), z.askedFrom
+		from, to = z.askedFrom.Add(-pastPart(page)), z.askedFrom
 		if from.Before(oldest) {
 			from = oldest
 		}
-		if first, last, missing := unknownHours(z.actuals, from, to); missing > time.Duration(maxUnknownShare*float64(pastPage)) {
+		if first, last, missing := unknownHours(z.actuals, from, to); missing > maxUnknown {
 			return first, last, false
 		}
 		z.askedFrom = from
 	}
 	return oldest, oldest, true
+}
+
+// pastPart returns how much of the past to ask for at once: as many whole pages as make the least
+// part, so that no request gives less than a page.
+func pastPart(page time.Duration) time.Duration {
+	if page <= 0 {
+		return minPastPart
+	}
+	return (minPastPart + page - 1) / page * page
+}
+
+// skipPast notes that the provider has nothing of a part of the past that begins at from. Older parts
+// may not be empty.
+func (z *zone) skipPast(err error, from, now time.Time) {
+	z.askedFrom, z.past.due = from, now
+	z.past.note(problemOf(err))
+}
+
+// endPast notes that all of the past was asked for. If the provider has nothing of it, all is asked for
+// again.
+func (z *zone) endPast(now time.Time) {
+	if z.hasPast() {
+		z.past.succeed(now.Add(retention), problem{})
+		return
+	}
+	z.askedFrom = time.Time{}
+	z.past.fail(now, firstPause, maxPause, z.past.problem)
 }
 
 // receivePast takes over a part of the past that was asked for.

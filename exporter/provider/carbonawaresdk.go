@@ -133,6 +133,9 @@ func parseExporter(body []byte, zone string) (tally, error) {
 	if err := decode(body, &elements); err != nil {
 		return tally{}, err
 	}
+	if elements == 0 {
+		return tally{}, fmt.Errorf("%w: an empty array", ErrNoData)
+	}
 	document, err := forecast.Parse(body)
 	if err != nil {
 		return tally{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
