@@ -14,7 +14,7 @@ import (
 const (
 	maxDocumentSize = 4 << 20 // bytes of a document; a ConfigMap carries at most 1 MiB
 	maxProblems     = 10      // the most problems that a document lists
-	maxNameSize     = 253     // bytes of a location's name, as in a CarbonPolicy
+	maxNameLength   = 253     // characters of a location's name, as in a CarbonPolicy
 	// maxLocations bounds the locations of one document, and so the memory of the store: a model
 	// grows to more than half a megabyte. The 1 MiB of a ConfigMap is enough for one day of 36
 	// locations in slots of five minutes, or for two days of 200 locations in slots of an hour.
@@ -102,7 +102,7 @@ func (d Document) Problem() string {
 // belong to several locations, and may overlap (see [NewSeries]). Upper and lower case in field
 // names do not matter, and unknown fields are ignored.
 //
-//   - location has up to 253 bytes. Either all elements have a location or none has. A document may
+//   - location has up to 253 characters. Either all elements have a location or none has. A document may
 //     have 256 locations; elements of further ones are bad.
 //   - timestamp (or time) is RFC 3339. The seconds may be left out, and so may the zone, which is
 //     then UTC. A space may stand for the T, and the format of Go's Time.String is accepted. The
