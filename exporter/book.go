@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -25,10 +26,18 @@ const (
 	writeTimeout = 30 * time.Second
 	// dataKey is the key of the forecast in the format of the carbon-intensity exporter.
 	dataKey = "data"
-	// managedByLabel with managedBy marks the ConfigMaps of the exporter.
+	// managedByLabel with managedBy selects the ConfigMaps of the exporter, and copies of them.
 	managedByLabel, managedBy = "app.kubernetes.io/managed-by", "gridlatch-export"
-	nameLabel                 = "app.kubernetes.io/name"
+	// ownNameAnnotation has the name of the ConfigMap. So it marks a ConfigMap that the exporter has
+	// created, and marks no copy under another name.
+	ownNameAnnotation = v1alpha1.Prefix + "exported-as"
+	nameLabel         = "app.kubernetes.io/name"
 )
+
+// isOurs reports whether the exporter has created a ConfigMap.
+func isOurs(configMap metav1.Object) bool {
+	return configMap.GetAnnotations()[ownNameAnnotation] == configMap.GetName()
+}
 
 // book is a target, and what is known of its ConfigMap.
 type book struct {
@@ -88,6 +97,9 @@ func (e *Exporter) readDocument(ctx context.Context, name string) (forecast.Docu
 	}
 	if err != nil {
 		return forecast.Document{}, fmt.Errorf("read ConfigMap %s: %w", name, err)
+	}
+	if !isOurs(&found) {
+		return forecast.Document{}, nil
 	}
 	document, err := forecast.FromConfigMap(found.BinaryData, found.Data, dataKey, e.Clock.Now())
 	if err != nil { // such as a ConfigMap with nothing but a message
@@ -186,7 +198,7 @@ func (e *Exporter) write(ctx context.Context, name string, document forecast.Doc
 		return "", err
 	}
 	wanted := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy, nameLabel: "gridlatch"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy, nameLabel: "gridlatch"}, Annotations: map[string]string{ownNameAnnotation: name}},
 		BinaryData: binary, Data: data,
 	}
 	for range maxWriteAttempts {
@@ -195,11 +207,18 @@ func (e *Exporter) write(ctx context.Context, name string, document forecast.Doc
 		}
 	}
 	if err != nil {
-		e.Metrics.countWrite(outcomeFailed)
+		outcome := outcomeFailed
+		if errors.Is(err, errNotOurs) {
+			outcome = outcomeRefused
+		}
+		e.Metrics.countWrite(outcome)
 		return "", fmt.Errorf("write ConfigMap %s: %w", name, err)
 	}
 	return version, nil
 }
+
+// errNotOurs says that somebody else has created a ConfigMap.
+var errNotOurs = errors.New("somebody else has created it, and the exporter does not overwrite it: delete it, and the exporter creates its own")
 
 // put makes one attempt to write a ConfigMap.
 func (e *Exporter) put(ctx context.Context, wanted *corev1.ConfigMap) (version string, err error) {
@@ -210,6 +229,8 @@ func (e *Exporter) put(ctx context.Context, wanted *corev1.ConfigMap) (version s
 		return e.create(ctx, wanted)
 	case err != nil:
 		return "", err
+	case !isOurs(&found):
+		return "", errNotOurs
 	case found.Immutable != nil && *found.Immutable: // somebody else has made it so
 		if err := e.Client.Delete(ctx, &found, client.Preconditions{UID: &found.UID}); err != nil && !apierrors.IsNotFound(err) {
 			return "", err

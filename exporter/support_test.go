@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,6 +46,14 @@ type world struct {
 
 	mu     sync.Mutex
 	writes []string // such as "update carbon-intensity-try"
+	forbid string   // the write that the API server refuses, in the same form
+}
+
+// written returns the writes.
+func (w *world) written() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.writes)
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -72,6 +82,9 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			return note("update", o, c.Update(ctx, o, opts...))
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if w.forbid == "delete "+o.GetName() {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, o.GetName(), nil)
+			}
 			return note("delete", o, c.Delete(ctx, o, opts...))
 		},
 	}).Build()
