@@ -35,13 +35,8 @@ func (d Document) bounded() Document {
 	if more := len(problems) - maxProblems; more > 0 {
 		problems = append(problems[:maxProblems], fmt.Sprintf("%d more are left out", more))
 	}
-	if len(problems) > 0 && d.Message != "" {
-		problems = append(problems, d.Message)
-	}
-	if len(problems) > 0 {
-		left.Message = strings.Join(problems, "; ")
-	}
-	left.Message = cut(left.Message)
+	left.Message = join(strings.Join(problems, "; "), d.Message)
+	left.Message, left.Note = cut(left.Message), cut(d.Note)
 	return left
 }
 

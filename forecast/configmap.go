@@ -11,11 +11,13 @@ import (
 	"time"
 )
 
-// The keys of the ConfigMap that Gridlatch writes. The first six are those of the carbon-intensity
-// exporter, in data. The next four are Gridlatch's own, in data. The last two are in binaryData.
+// The keys of the ConfigMap that Gridlatch writes. The note and those from the source to the
+// locations are Gridlatch's own, in data. The last two are in binaryData. All others are those of the
+// carbon-intensity exporter, in data.
 const (
 	heartbeatKey     = "lastHeartbeatTime" // when the ConfigMap was written
 	messageKey       = "message"
+	noteKey          = "note"
 	countKey         = "numOfRecords"
 	firstKey         = "forecastDateTime" // when the first slot begins
 	minKey, maxKey   = "minForecast", "maxForecast"
@@ -55,7 +57,7 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	}
 	message := strings.TrimSpace(data[messageKey])
 	if details != nil {
-		document.Details, document.Actuals, document.Message = details, actuals, message
+		document.Details, document.Actuals, document.Message, document.Note = details, actuals, message, strings.TrimSpace(data[noteKey])
 		document = document.bounded()
 	}
 	if len(document.Series) == 0 && len(document.Actuals) == 0 {

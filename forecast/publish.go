@@ -33,6 +33,9 @@ func (d Document) ConfigMap(written time.Time) (binaryData map[string][]byte, da
 		sourceKey: d.each(func(l Details) string { return l.Origin.Provider }), kindKey: d.each(func(l Details) string { return l.Origin.Signal.String() }),
 		attributionKey: d.each(func(l Details) string { return l.Attribution }),
 	}
+	if d.Note != "" {
+		data[noteKey] = d.Note
+	}
 	if len(elements) == 0 {
 		return binaryData, data, nil
 	}
