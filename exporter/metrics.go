@@ -29,7 +29,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_export_requests_total",
-			Help: "Requests to providers, by provider and outcome. Outcomes: ok, not-modified, refused-key, not-in-plan, unknown-zone, rate-limited, rejected, server-error, unreachable.",
+			Help: "Requests to providers, by provider and outcome. Outcomes: ok, not-modified, refused-key, not-in-plan, unavailable, unknown-zone, no-data, rate-limited, rejected, server-error, unreachable.",
 		}, []string{"provider", "outcome"}),
 		left: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gridlatch_export_rate_limit_remaining",
