@@ -53,10 +53,15 @@ func (q *question) postpone(now time.Time, p problem) {
 
 // fail notes a failure that may pass. The pauses between failures grow.
 func (q *question) fail(now time.Time, first, longest time.Duration, p problem) {
-	const maxDoublings = 16
-	q.due = now.Add(min(longest, first<<min(q.failures, maxDoublings)))
+	q.due = now.Add(pauseAfter(q.failures, first, longest))
 	q.failures++
 	q.note(p)
+}
+
+// pauseAfter returns the pause after a failure. It is twice as long as the one before.
+func pauseAfter(failuresBefore int, first, longest time.Duration) time.Duration {
+	const maxDoublings = 16
+	return min(longest, first<<min(failuresBefore, maxDoublings))
 }
 
 // note keeps the text of a problem for as long as its kind stays the same. A server may write a new

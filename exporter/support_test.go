@@ -44,9 +44,10 @@ type world struct {
 	t     *testing.T
 	clock *clocktesting.FakeClock
 
-	mu     sync.Mutex
-	writes []string // such as "update carbon-intensity-try"
-	forbid string   // the write that the API server refuses, in the same form
+	mu       sync.Mutex
+	writes   []string // such as "update carbon-intensity-try"
+	attempts int      // to update
+	forbid   string   // the write that the API server refuses, in the same form
 }
 
 // written returns the writes.
@@ -79,6 +80,10 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			return note("create", o, c.Create(ctx, o, opts...))
 		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			w.attempts++
+			if w.forbid == "update "+o.GetName() {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, o.GetName(), nil)
+			}
 			return note("update", o, c.Update(ctx, o, opts...))
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
@@ -224,13 +229,6 @@ func (g *grid) answer(w http.ResponseWriter, r *http.Request) {
 
 // intensity is the same in all slots of an hour.
 func intensity(at time.Time) float64 { return 200 + float64(at.Truncate(hour).Unix()/3600%17) }
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
 
 // asked returns the requests since the last call.
 func (g *grid) asked() []string {
