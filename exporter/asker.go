@@ -280,8 +280,11 @@ func (a *asker) nextLook() time.Time {
 		soonest(a.keyDue)
 	}
 	for _, b := range a.books {
-		if !b.isOpen || b.isUnwritten {
+		switch {
+		case !b.isOpen:
 			soonest(now.Add(apiRetryPause))
+		case b.isUnwritten:
+			soonest(later(b.retryAt, now))
 		}
 	}
 	if a.provider == nil {
@@ -303,6 +306,13 @@ func (a *asker) nextLook() time.Time {
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
 		return b
 	}
 	return a

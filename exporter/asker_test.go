@@ -303,8 +303,8 @@ func TestManyZonesInSlotsOfMinutesFitIntoAConfigMap(t *testing.T) {
 		t.Errorf("the ConfigMap has %d bytes", size)
 	}
 	d := w.document()
-	if want := "the forecasts have slots of 1 h, since a ConfigMap has no room for more"; d.Message != want {
-		t.Errorf("message %q, want %q", d.Message, want)
+	if want := "a ConfigMap has no room for more than forecasts in slots of 1 h"; d.Note != want || d.Problem() != "" {
+		t.Errorf("note %q, want %q; problem %q", d.Note, want, d.Problem())
 	}
 	for _, zone := range zones {
 		got, ok := d.Series[zone].At(start().Add(20 * hour))
@@ -360,5 +360,72 @@ func TestASecretIsAskedForWhenItIsMissing(t *testing.T) {
 	w.runUntil(a, w.clock.Now().Add(time.Minute))
 	if d := w.document(); d.Message != "" || d.Series["DE"].IsEmpty() {
 		t.Errorf("with a good key, %v, message %q", d.Series, d.Message)
+	}
+}
+
+// large returns a document of many zones with eight weeks behind them and two days ahead.
+func large(zones int) forecast.Document {
+	d := forecast.Document{Series: map[string]*forecast.Series{}, Actuals: map[string]*forecast.Series{}, Details: map[string]forecast.Details{}, Message: "one is slow"}
+	hours := func(from, to time.Time, i int) *forecast.Series {
+		var slots []forecast.Slot
+		for at := from; at.Before(to); at = at.Add(hour) {
+			x := uint64(at.Unix()/3600)*2654435761 + uint64(i)*40503*7919
+			slots = append(slots, forecast.Slot{Start: at, End: at.Add(hour), Intensity: float64((x^x>>13)%50_000) / 100}) // compresses badly
+		}
+		return forecast.NewSeries(slots)
+	}
+	now := start().Truncate(hour)
+	for i := range zones {
+		name := fmt.Sprintf("ZONE-%03d", i)
+		d.Actuals[name], d.Series[name], d.Details[name] = hours(now.Add(-retention), now, i), hours(now, now.Add(2*day), i), forecast.Details{Issued: now}
+	}
+	return d
+}
+
+func TestTheOldestIntensitiesMakeRoomForTheNewest(t *testing.T) {
+	for name, tt := range map[string]struct {
+		limit int
+		known time.Duration // of the past; 0 if there is nothing but the message
+		note  string
+	}{
+		"all fits":                    {maxSize, retention, ""},
+		"the past is halved":          {96 << 10, 28 * day, "a ConfigMap has no room for more than forecasts in slots of 6 h, and only the actual intensities of the last 28 days"},
+		"nothing fits but the reason": {4 << 10, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			binary, data, err := fit(large(32), start(), tt.limit)
+			if err != nil || sizeOf(binary, data) > tt.limit {
+				t.Fatalf("%d bytes, %v", sizeOf(binary, data), err)
+			}
+			d, err := forecast.FromConfigMap(binary, data, dataKey, start())
+			if tt.known == 0 {
+				if want := "the forecasts do not fit into a ConfigMap: name fewer locations in the policy; one is slow"; err == nil || err.Error() != want {
+					t.Errorf("got %v, want %s", err, want)
+				}
+				return
+			}
+			if s := d.Actuals["ZONE-007"]; err != nil || s.End().Sub(s.Start()) != tt.known || !s.End().Equal(start().Truncate(hour)) || d.Series["ZONE-007"].IsEmpty() {
+				t.Errorf("%v; the past is known from %v to %v", err, s.Start(), s.End())
+			}
+			if d.Note != tt.note || d.Message != "one is slow" {
+				t.Errorf("note %q, want %q; message %q", d.Note, tt.note, d.Message)
+			}
+		})
+	}
+}
+
+func TestTheAttemptsToWriteGrowRarer(t *testing.T) {
+	w, g, a := newTry(t, "DE")
+	w.runUntil(a, start().Add(9*time.Minute))
+	w.forbid, w.attempts = "update carbon-intensity-try", 0
+	g.setFail(status(500, "down"))
+	w.runUntil(a, start().Add(69*time.Minute))
+	if w.attempts < 3 || w.attempts > 30 {
+		t.Errorf("%d attempts in an hour", w.attempts)
+	}
+	w.forbid = ""
+	w.runUntil(a, start().Add(80*time.Minute))
+	if w.message() == "" {
+		t.Error("the failure is not in the ConfigMap")
 	}
 }

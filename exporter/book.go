@@ -1,10 +1,13 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
@@ -25,10 +29,18 @@ const (
 	writeTimeout = 30 * time.Second
 	// dataKey is the key of the forecast in the format of the carbon-intensity exporter.
 	dataKey = "data"
-	// managedByLabel with managedBy marks the ConfigMaps of the exporter.
+	// managedByLabel with managedBy selects the ConfigMaps of the exporter, and copies of them.
 	managedByLabel, managedBy = "app.kubernetes.io/managed-by", "gridlatch-export"
-	nameLabel                 = "app.kubernetes.io/name"
+	// ownNameAnnotation has the name of the ConfigMap. So it marks a ConfigMap that the exporter has
+	// created, and marks no copy under another name.
+	ownNameAnnotation = v1alpha1.Prefix + "exported-as"
+	nameLabel         = "app.kubernetes.io/name"
 )
+
+// isOurs reports whether the exporter has created a ConfigMap.
+func isOurs(configMap metav1.Object) bool {
+	return configMap.GetAnnotations()[ownNameAnnotation] == configMap.GetName()
+}
 
 // book is a target, and what is known of its ConfigMap.
 type book struct {
@@ -41,6 +53,9 @@ type book struct {
 	// hasForecast reports whether the ConfigMap had a forecast when it was read, or as it was written
 	// last, even if that write has failed.
 	hasForecast bool
+	// failures counts the writes that have failed in a row, and retryAt is when to try again.
+	failures int
+	retryAt  time.Time
 	// version is the resourceVersion of the ConfigMap as it should be.
 	version string
 	// before is what the ConfigMap had when it was read. The series of a location stay until the
@@ -96,6 +111,9 @@ func (e *Exporter) readDocument(ctx context.Context, name string) (forecast.Docu
 	if err != nil {
 		return forecast.Document{}, fmt.Errorf("read ConfigMap %s: %w", name, err)
 	}
+	if !isOurs(&found) {
+		return forecast.Document{}, nil
+	}
 	document, err := forecast.FromConfigMap(found.BinaryData, found.Data, dataKey, e.Clock.Now())
 	if err != nil { // such as a ConfigMap with nothing but a message
 		log.FromContext(ctx).V(1).Info("a ConfigMap has no forecast", "configMap", name, "why", err.Error())
@@ -110,7 +128,7 @@ func (a *asker) writeAll(ctx context.Context) {
 	a.mu.Lock()
 	var unwritten []*book
 	for _, b := range a.books {
-		if a.hasNews || b.isUnwritten {
+		if a.hasNews || b.isUnwritten && !a.exporter.Clock.Now().Before(b.retryAt) {
 			unwritten = append(unwritten, b)
 		}
 	}
@@ -134,7 +152,11 @@ func (a *asker) write(ctx context.Context, b *book) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b.isUnwritten, b.version = err != nil, version
-	if err != nil {
+	if err == nil {
+		b.failures, b.retryAt = 0, time.Time{}
+	} else {
+		b.retryAt = a.exporter.Clock.Now().Add(pauseAfter(b.failures, apiRetryPause, idlePause))
+		b.failures++
 		log.FromContext(ctx).Error(err, "cannot write a forecast", "configMap", b.configMap())
 	}
 }
@@ -155,6 +177,7 @@ func (a *asker) document(b *book) forecast.Document {
 		if details.Origin == (forecast.Origin{}) {
 			continue // nobody was asked yet
 		}
+		details.Problem = cmp.Or(a.problem, details.Problem) // nobody can be asked about any location
 		d.Details[p.location] = details
 		if !series.IsEmpty() {
 			d.Series[p.location] = series
@@ -204,7 +227,7 @@ func (e *Exporter) write(ctx context.Context, name string, document forecast.Doc
 		return "", err
 	}
 	wanted := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy, nameLabel: "gridlatch"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy, nameLabel: "gridlatch"}, Annotations: map[string]string{ownNameAnnotation: name}},
 		BinaryData: binary, Data: data,
 	}
 	for range maxWriteAttempts {
@@ -213,11 +236,18 @@ func (e *Exporter) write(ctx context.Context, name string, document forecast.Doc
 		}
 	}
 	if err != nil {
-		e.Metrics.countWrite(outcomeFailed)
+		outcome := outcomeFailed
+		if errors.Is(err, errNotOurs) {
+			outcome = outcomeRefused
+		}
+		e.Metrics.countWrite(outcome)
 		return "", fmt.Errorf("write ConfigMap %s: %w", name, err)
 	}
 	return version, nil
 }
+
+// errNotOurs says that somebody else has created a ConfigMap.
+var errNotOurs = errors.New("somebody else has created it, and the exporter does not overwrite it: delete it, and the exporter creates its own")
 
 // put makes one attempt to write a ConfigMap.
 func (e *Exporter) put(ctx context.Context, wanted *corev1.ConfigMap) (version string, err error) {
@@ -228,6 +258,8 @@ func (e *Exporter) put(ctx context.Context, wanted *corev1.ConfigMap) (version s
 		return e.create(ctx, wanted)
 	case err != nil:
 		return "", err
+	case !isOurs(&found):
+		return "", errNotOurs
 	case found.Immutable != nil && *found.Immutable: // somebody else has made it so
 		if err := e.Client.Delete(ctx, &found, client.Preconditions{UID: &found.UID}); err != nil && !apierrors.IsNotFound(err) {
 			return "", err
@@ -257,17 +289,11 @@ func (e *Exporter) create(ctx context.Context, wanted *corev1.ConfigMap) (versio
 	return created.ResourceVersion, nil
 }
 
-// errTooLarge says that a document does not fit into a ConfigMap.
-var errTooLarge = errors.New("the forecasts do not fit into a ConfigMap: want fewer locations in the policy")
-
 // fit returns what a ConfigMap has for a document. If that is too large, the slots of the forecasts
-// become longer, and the message says so.
+// become longer. If that is not enough, the oldest actual intensities are left out, and then all
+// series. The note, or at last the message, says so.
 func fit(d forecast.Document, now time.Time, limit int) (binary map[string][]byte, data map[string]string, err error) {
-	for _, width := range []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour, 6 * time.Hour} {
-		fitted := d
-		if width > 0 {
-			fitted = widened(d, width)
-		}
+	for fitted := range smaller(d) {
 		if leastSize(fitted) > limit {
 			continue // what does not fit need not be encoded
 		}
@@ -275,10 +301,49 @@ func fit(d forecast.Document, now time.Time, limit int) (binary map[string][]byt
 			return nil, nil, fmt.Errorf("encode the forecasts: %w", err)
 		}
 		if sizeOf(binary, data) <= limit {
-			return binary, data, nil
+			break
 		}
 	}
-	return nil, nil, errTooLarge
+	return binary, data, nil
+}
+
+// smaller yields a document, and then documents with less and less in them. The last one has a message
+// and nothing else.
+func smaller(d forecast.Document) iter.Seq[forecast.Document] {
+	const widest, minActuals = 6 * time.Hour, 24 * time.Hour
+	return func(yield func(forecast.Document) bool) {
+		for _, width := range []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour, widest} {
+			if !yield(widened(d, width)) {
+				return
+			}
+		}
+		for kept := retention / 2; kept >= minActuals; kept /= 2 {
+			if !yield(newest(widened(d, widest), kept)) {
+				return
+			}
+		}
+		yield(forecast.Document{Message: sentence("the forecasts do not fit into a ConfigMap: name fewer locations in the policy", d.Message)})
+	}
+}
+
+// sentence joins two sentences, of which the second may be empty.
+func sentence(first, second string) string {
+	if second == "" {
+		return first
+	}
+	return first + "; " + second
+}
+
+// newest returns a document without the older actual intensities.
+func newest(d forecast.Document, kept time.Duration) forecast.Document {
+	actuals := make(map[string]*forecast.Series, len(d.Actuals))
+	for location, s := range d.Actuals {
+		oldest := s.End().Add(-kept)
+		actuals[location] = forecast.NewSeries(slices.DeleteFunc(s.Slots(), func(slot forecast.Slot) bool { return slot.Start.Before(oldest) }))
+	}
+	d.Actuals = actuals
+	d.Note += fmt.Sprintf(", and only the actual intensities of the last %v days", kept.Hours()/24)
+	return d
 }
 
 // leastSize returns a size in bytes that the forecasts of a document take at least.
@@ -291,18 +356,18 @@ func leastSize(d forecast.Document) int {
 	return size
 }
 
-// widened returns a document whose forecasts have longer slots.
+// widened returns a document whose forecasts have longer slots. The width 0 stands for the slots as they
+// are.
 func widened(d forecast.Document, width time.Duration) forecast.Document {
+	if width == 0 {
+		return d
+	}
 	series := make(map[string]*forecast.Series, len(d.Series))
 	for location, s := range d.Series {
 		series[location] = forecast.NewSeries(means(s, width))
 	}
 	d.Series = series
-	note := fmt.Sprintf("the forecasts have slots of %.0f h, since a ConfigMap has no room for more", width.Hours())
-	if d.Message != "" {
-		note = d.Message + "; " + note
-	}
-	d.Message = note
+	d.Note = fmt.Sprintf("a ConfigMap has no room for more than forecasts in slots of %.0f h", width.Hours())
 	return d
 }
 

@@ -2,8 +2,10 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +30,9 @@ const (
 	checkInterval = 30 * time.Second
 	// minCheckInterval is the shortest time between two looks, however much changes.
 	minCheckInterval = time.Second
+	// strayPause is how long a ConfigMap stays that no policy names any more. A policy may be deleted
+	// and created again at once, and smaller plans do not give the collected intensities again.
+	strayPause = 10 * time.Minute
 )
 
 // Exporter keeps the ConfigMaps with the forecasts of providers. All exported fields but IsManual
@@ -51,7 +56,8 @@ type Exporter struct {
 	running map[source]*runningAsker
 	advised []target // that no asker can write
 
-	before map[string]target // by policy, of the last look
+	before map[string]target    // by policy, of the last look
+	strays map[string]time.Time // since when a ConfigMap is no target, by name
 
 	foreign foreignForecast
 }
@@ -179,14 +185,18 @@ func (e *Exporter) check(ctx context.Context) error {
 		return err
 	}
 	e.assign(ctx, targets)
-	versions, err := e.removeStrays(ctx, targets)
+	found, err := e.configMaps(ctx)
 	if err != nil {
 		return err
+	}
+	versions := map[string]string{}
+	for i := range found {
+		versions[found[i].Name] = found[i].ResourceVersion
 	}
 	for _, r := range e.askers() {
 		r.asker.repair(ctx, versions)
 	}
-	return e.advise(ctx)
+	return errors.Join(e.removeStrays(ctx, found, targets), e.advise(ctx))
 }
 
 // assign starts and stops askers, so that each source has one.
@@ -254,32 +264,41 @@ func (e *Exporter) askers() map[source]*runningAsker {
 	return running
 }
 
-// removeStrays deletes ConfigMaps of the exporter that are no target, and returns the resourceVersions
-// of the others.
-func (e *Exporter) removeStrays(ctx context.Context, targets []target) (map[string]string, error) {
+// configMaps returns the ConfigMaps that the exporter has created.
+func (e *Exporter) configMaps(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
 	found := &metav1.PartialObjectMetadataList{}
 	found.SetGroupVersionKind(schema.GroupVersionKind{Version: "v1", Kind: "ConfigMapList"})
 	if err := e.Client.List(ctx, found, client.InNamespace(e.Namespace), client.MatchingLabels{managedByLabel: managedBy}); err != nil {
 		return nil, fmt.Errorf("list ConfigMaps: %w", err)
 	}
-	isTarget := map[string]bool{}
-	for _, t := range targets {
-		isTarget[t.configMap()] = true
-	}
-	versions := map[string]string{}
-	for i := range found.Items {
-		m := &found.Items[i]
-		if isTarget[m.Name] {
-			versions[m.Name] = m.ResourceVersion
+	return slices.DeleteFunc(found.Items, func(m metav1.PartialObjectMetadata) bool { return !isOurs(&m) }), nil
+}
+
+// removeStrays deletes ConfigMaps of the exporter that have been no target for [strayPause].
+func (e *Exporter) removeStrays(ctx context.Context, found []metav1.PartialObjectMetadata, targets []target) error {
+	strays, problems := map[string]time.Time{}, []error(nil)
+	for i := range found {
+		m := &found[i]
+		if slices.ContainsFunc(targets, func(t target) bool { return t.configMap() == m.Name }) {
+			continue
+		}
+		since, ok := e.strays[m.Name]
+		if !ok {
+			since = e.Clock.Now()
+		}
+		strays[m.Name] = since
+		if e.Clock.Since(since) < strayPause {
 			continue
 		}
 		m.SetGroupVersionKind(schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"})
 		if err := e.Client.Delete(ctx, m, client.Preconditions{UID: &m.UID}); client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("delete ConfigMap %s: %w", m.Name, err)
+			problems = append(problems, fmt.Errorf("delete ConfigMap %s: %w", m.Name, err))
+			continue
 		}
 		log.FromContext(ctx).Info("deleted a forecast that no policy names any more", "configMap", m.Name)
 	}
-	return versions, nil
+	e.strays = strays
+	return errors.Join(problems...)
 }
 
 // jitter returns a random number in [0, 1).

@@ -69,6 +69,8 @@ func TestAskersComeAndGoWithPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	check()
+	w.clock.Step(strayPause)
+	check()
 	if len(w.askers()) > 0 || w.configMap("carbon-intensity-try") != nil {
 		t.Errorf("%d askers are left, and %v", len(w.askers()), w.configMap("carbon-intensity-try"))
 	}

@@ -13,6 +13,7 @@ const (
 	outcomeCreated = "created"
 	outcomeUpdated = "updated"
 	outcomeFailed  = "failed"
+	outcomeRefused = "refused" // by the exporter
 )
 
 // Metrics are the metrics of the exporter. Their labels are types of providers, policies that exist,
@@ -28,7 +29,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_export_requests_total",
-			Help: "Requests to providers, by provider and outcome. Outcomes: ok, not-modified, refused-key, not-in-plan, unknown-zone, rate-limited, rejected, server-error, unreachable.",
+			Help: "Requests to providers, by provider and outcome. Outcomes: ok, not-modified, refused-key, not-in-plan, unavailable, unknown-zone, no-data, rate-limited, rejected, server-error, unreachable.",
 		}, []string{"provider", "outcome"}),
 		left: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gridlatch_export_rate_limit_remaining",
@@ -36,10 +37,10 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}, []string{"provider"}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_export_writes_total",
-			Help: "Writes of ConfigMaps with forecasts, by outcome: created, updated, failed. A ConfigMap whose content is the same is not written.",
+			Help: "Writes of ConfigMaps with forecasts, by outcome: created, updated, failed, refused. The exporter refuses to overwrite a ConfigMap that somebody else has created. A ConfigMap whose content is the same is not written.",
 		}, []string{"outcome"}),
 	}
-	for _, outcome := range []string{outcomeCreated, outcomeUpdated, outcomeFailed} {
+	for _, outcome := range []string{outcomeCreated, outcomeUpdated, outcomeFailed, outcomeRefused} {
 		m.writes.WithLabelValues(outcome)
 	}
 	registry.MustRegister(m.requests, m.left, m.writes)

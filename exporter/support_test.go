@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,8 +44,17 @@ type world struct {
 	t     *testing.T
 	clock *clocktesting.FakeClock
 
-	mu     sync.Mutex
-	writes []string // such as "update carbon-intensity-try"
+	mu       sync.Mutex
+	writes   []string // such as "update carbon-intensity-try"
+	attempts int      // to update
+	forbid   string   // the write that the API server refuses, in the same form
+}
+
+// written returns the writes.
+func (w *world) written() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.writes)
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -69,9 +80,16 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			return note("create", o, c.Create(ctx, o, opts...))
 		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			w.attempts++
+			if w.forbid == "update "+o.GetName() {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, o.GetName(), nil)
+			}
 			return note("update", o, c.Update(ctx, o, opts...))
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if w.forbid == "delete "+o.GetName() {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, o.GetName(), nil)
+			}
 			return note("delete", o, c.Delete(ctx, o, opts...))
 		},
 	}).Build()
@@ -211,13 +229,6 @@ func (g *grid) answer(w http.ResponseWriter, r *http.Request) {
 
 // intensity is the same in all slots of an hour.
 func intensity(at time.Time) float64 { return 200 + float64(at.Truncate(hour).Unix()/3600%17) }
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
 
 // asked returns the requests since the last call.
 func (g *grid) asked() []string {

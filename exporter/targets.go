@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -211,6 +212,8 @@ func (e *Exporter) wantsForecastByRegion(ctx context.Context, p *v1alpha1.Carbon
 	err := e.APIReader.Get(ctx, client.ObjectKey{Namespace: usual.Namespace, Name: usual.Name}, m)
 	now := e.Clock.Now()
 	switch {
+	case err == nil && isOurs(m): // Gridlatch is in the namespace of that ConfigMap
+		e.foreign.isWanted = true
 	case err == nil:
 		e.foreign = foreignForecast{lastSeen: now}
 	case apierrors.IsNotFound(err):
@@ -223,10 +226,11 @@ func (e *Exporter) wantsForecastByRegion(ctx context.Context, p *v1alpha1.Carbon
 
 // advise writes what has to be done into the ConfigMaps that no asker writes.
 func (e *Exporter) advise(ctx context.Context) error {
+	var problems []error
 	for _, t := range e.advised {
 		if _, err := e.write(ctx, t.configMap(), forecast.Document{Message: t.advice}); err != nil {
-			return err
+			problems = append(problems, err)
 		}
 	}
-	return nil
+	return errors.Join(problems...)
 }

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/exporter/provider"
+	"github.com/gridlatch/gridlatch/forecast"
 )
 
 func nodes(regions ...string) []client.Object {
@@ -166,28 +168,104 @@ func TestAClusterWithoutNodesForAWhileKeepsItsZone(t *testing.T) {
 	}
 }
 
+// configMapOf returns a ConfigMap of the exporter under a name that may be another one.
+func configMapOf(exportedAs, name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy}, Annotations: map[string]string{ownNameAnnotation: exportedAs},
+	}}
+}
+
+func ours(name string) *corev1.ConfigMap { return configMapOf(name, name) }
+
+// mockPolicy returns a policy that asks nobody.
+func mockPolicy(name string) *v1alpha1.CarbonPolicy {
+	p := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	p.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "Mock"}
+	return p
+}
+
 func TestConfigMapsOfPoliciesThatAreGoneAreDeleted(t *testing.T) {
-	ours := func(name string) *corev1.ConfigMap {
-		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{managedByLabel: managedBy}}}
-	}
 	theirs := ours("carbon-intensity-theirs")
 	theirs.Labels = nil
 	elsewhere := ours("carbon-intensity-gone")
 	elsewhere.Namespace = "default"
-	mock := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "try"}}
-	mock.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "Mock"}
-	w := newWorld(t, mock, ours("carbon-intensity-try"), ours("carbon-intensity-gone"), ours("carbon-intensity"), theirs, elsewhere)
-	targets, err := w.targets(t.Context())
-	if err != nil {
+	copied := configMapOf("carbon-intensity-try", "carbon-intensity-try-backup")
+	w := newWorld(t, ours("carbon-intensity-back"), ours("carbon-intensity-gone"), ours("carbon-intensity"), theirs, elsewhere, copied)
+	defer w.stopAll()
+	check := func(want ...string) {
+		t.Helper()
+		if err := w.check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var deleted []string
+		for _, write := range w.written() {
+			if strings.HasPrefix(write, "delete") {
+				deleted = append(deleted, write)
+			}
+		}
+		slices.Sort(deleted)
+		if diff := cmp.Diff(want, deleted); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	check()
+	w.clock.Step(strayPause - time.Second)
+	check() // a policy may come back
+	if err := w.Client.Create(t.Context(), mockPolicy("back")); err != nil {
 		t.Fatal(err)
 	}
-	versions, err := w.removeStrays(t.Context(), targets)
-	if err != nil || len(versions) != 1 || versions["carbon-intensity-try"] == "" {
-		t.Errorf("left are %v, %v", versions, err)
+	check()
+	w.clock.Step(time.Second)
+	check("delete carbon-intensity", "delete carbon-intensity-gone")
+}
+
+func TestAConfigMapThatMayNotBeDeletedKeepsNothingFromBeingDone(t *testing.T) {
+	w := autoWorld(t, append(nodes("us-west-1"), ours("other"), ours("carbon-intensity-gone"))...)
+	w.forbid = "delete other"
+	for range 2 {
+		if err := w.check(t.Context()); w.configMap("other") == nil {
+			t.Fatal(err)
+		}
+		w.clock.Step(strayPause)
 	}
-	slices.Sort(w.writes)
-	if diff := cmp.Diff([]string{"delete carbon-intensity", "delete carbon-intensity-gone"}, w.writes); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	err := w.check(t.Context())
+	if err == nil || w.configMap("carbon-intensity-gone") != nil || w.configMap("carbon-intensity") == nil {
+		t.Errorf("%v; the stray is left: %v; the advice is there: %v", err, w.configMap("carbon-intensity-gone") != nil, w.configMap("carbon-intensity") != nil)
+	}
+}
+
+func TestAConfigMapThatSomebodyElseHasCreatedIsNotOverwritten(t *testing.T) {
+	immutable := true
+	for name, theirs := range map[string]*corev1.ConfigMap{
+		"of no mark":               {ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "carbon-intensity-try"}},
+		"that is immutable":        {ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "carbon-intensity-try"}, Immutable: &immutable},
+		"a copy of another policy": configMapOf("carbon-intensity-other", "carbon-intensity-try"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			theirs.Data = map[string]string{"mine": "yes"}
+			w := newWorld(t, mockPolicy("try"), theirs)
+			w.runUntil(w.asker(w.Exporter), start().Add(time.Minute))
+			if got := w.configMap("carbon-intensity-try"); got == nil || got.Data["mine"] != "yes" || len(got.Data) != 1 || len(w.written()) > 0 {
+				t.Errorf("got %v, writes %q", got, w.written())
+			}
+			if refused := testutil.ToFloat64(w.Metrics.writes.WithLabelValues(outcomeRefused)); refused == 0 {
+				t.Error("the metric says nothing")
+			}
+		})
+	}
+}
+
+func TestTheForecastByRegionGoesOnInTheNamespaceOfTheUsualConfigMap(t *testing.T) {
+	w := autoWorld(t, nodes("uksouth")...)
+	w.Namespace = v1alpha1.Default().Spec.Forecast.ConfigMap.Namespace
+	if _, err := w.write(t.Context(), "carbon-intensity", forecast.Document{Message: "wait"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.clock.Step(foreignPause)
+		if targets, err := w.targets(t.Context()); err != nil || len(targets) != 1 {
+			t.Errorf("%d targets, %v; want 1", len(targets), err)
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ type Feed struct {
 type wanted struct {
 	learns     bool            // what the models learn of the source outlives a restart
 	substitute forecast.Source // see policy.Policy
+	remedy     string          // see policy.Policy
 }
 
 // followed is a source that the feed watches.
@@ -103,7 +104,7 @@ func (f *Feed) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 		all[source] = wanted{}
 	}
 	for _, rules := range policies {
-		all[rules.Source] = wanted{learns: true, substitute: rules.Substitute}
+		all[rules.Source] = wanted{learns: true, substitute: rules.Substitute, remedy: rules.Remedy}
 	}
 	for source, w := range f.followed {
 		if how, ok := all[source]; !ok || how.learns && !w.learns {

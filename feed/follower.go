@@ -52,6 +52,9 @@ func (w *follower) follow(ctx context.Context) {
 			w.offer(ctx, w.source, configMap)
 		},
 		isMissing: func(what string) {
+			if w.substitute == (forecast.Source{}) {
+				what += w.remedy
+			}
 			w.fail(errors.New(describe(w.source) + " " + what))
 			w.readSubstitute(ctx)
 		},
@@ -93,8 +96,10 @@ func (w *follower) readSubstitute(ctx context.Context) {
 			}
 		}
 		watch(ctx, w.feed.Clientset, w.substitute, false, watcher{
-			exists:    func(configMap *corev1.ConfigMap) { unlessBack(func() { w.offer(ctx, w.substitute, configMap) }) },
-			isMissing: func(string) { unlessBack(func() { w.fail(&policy.MissingForecastError{Source: w.source}) }) },
+			exists: func(configMap *corev1.ConfigMap) { unlessBack(func() { w.offer(ctx, w.substitute, configMap) }) },
+			isMissing: func(string) {
+				unlessBack(func() { w.fail(&policy.MissingForecastError{Source: w.source, Remedy: w.remedy}) })
+			},
 			fails: func(err error) {
 				unlessBack(func() {
 					w.fail(fmt.Errorf("%s does not exist, and cannot watch %s: %w", describe(w.source), describe(w.substitute), err))

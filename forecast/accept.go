@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -21,6 +20,13 @@ func (s *Snapshot) merge(document Document, now time.Time) error {
 		if err := s.accept(location, document, now); err != nil {
 			refused = append(refused, fmt.Errorf("location %q: %w", location, err))
 		}
+	}
+	for location, kept := range s.kept {
+		if document.has(location) {
+			continue
+		}
+		kept.Problem = "the newest document does not have the location"
+		s.kept[location] = kept
 	}
 	if len(refused) < len(locations) {
 		s.markNewest(document, now)
@@ -42,10 +48,17 @@ func (s *Snapshot) accept(location string, document Document, now time.Time) err
 		observed.Doubt = "actual intensities: " + observed.Doubt
 	}
 	received, err := kept.receive(document, now)
+	kept.Problem = details.Problem
+	if err != nil {
+		kept.Problem = join(kept.Problem, err.Error())
+	}
 	s.note(location, observed, nil)
 	s.note(location, received, err)
 	if hasSameOrigin || isDescribed && !isKnown || !observed.Believed.IsEmpty() || !received.Believed.IsEmpty() {
 		s.kept[location] = kept
+	} else if before, ok := s.kept[location]; ok {
+		before.Problem = kept.Problem
+		s.kept[location] = before
 	}
 	return err
 }
@@ -63,7 +76,15 @@ func (s *Snapshot) note(location string, v Verdict, err error) {
 
 // appendProblem adds what is wrong with a location to a sentence.
 func appendProblem(sentence, location, more string) string {
-	return strings.TrimPrefix(fmt.Sprintf("%s; location %q: %s", sentence, location, more), "; ")
+	return join(sentence, fmt.Sprintf("location %q: %s", location, more))
+}
+
+// join joins two sentences, of which any may be empty.
+func join(sentence, more string) string {
+	if sentence == "" || more == "" {
+		return sentence + more
+	}
+	return sentence + "; " + more
 }
 
 // newKept returns what is kept of a location that is new.

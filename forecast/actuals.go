@@ -130,8 +130,8 @@ func (r actualRun) check() error {
 	switch {
 	case !(r.Minutes > 0 && r.Minutes <= maxDuration.Minutes()) || r.width() <= 0:
 		return fmt.Errorf("minutes: %v: want above 0 and up to %v", r.Minutes, maxDuration.Minutes())
-	case len(r.Location) > maxNameSize:
-		return fmt.Errorf("location: %.40q: want a name of at most %d bytes", r.Location, maxNameSize)
+	case isLongName(r.Location):
+		return fmt.Errorf("location: %.40q: want a name of at most %d characters", r.Location, maxNameLength)
 	case r.Start.Year() < 2000 || r.Start.Year() > 2200:
 		return errors.New("start: want the years 2000 to 2200")
 	}

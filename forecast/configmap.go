@@ -11,11 +11,13 @@ import (
 	"time"
 )
 
-// The keys of the ConfigMap that Gridlatch writes. The first six are those of the carbon-intensity
-// exporter, in data. The next four are Gridlatch's own, in data. The last two are in binaryData.
+// The keys of the ConfigMap that Gridlatch writes. The note and those from the source to the
+// locations are Gridlatch's own, in data. The last two are in binaryData. All others are those of the
+// carbon-intensity exporter, in data.
 const (
 	heartbeatKey     = "lastHeartbeatTime" // when the ConfigMap was written
 	messageKey       = "message"
+	noteKey          = "note"
 	countKey         = "numOfRecords"
 	firstKey         = "forecastDateTime" // when the first slot begins
 	minKey, maxKey   = "minForecast", "maxForecast"
@@ -38,7 +40,8 @@ const (
 // its forecast was issued: see [Document.IssuedAt].
 //
 // A document of Gridlatch's own exporter may have no forecast, but actual intensities only. If such
-// a document has neither, its message is the error.
+// a document has neither, its message is the error. A sentence that is too long is cut, and a location
+// that breaks the rules is left out, as the message says.
 func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Document, error) {
 	details, err := decodeDetails(data[detailsKey])
 	if err != nil {
@@ -54,10 +57,11 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	}
 	message := strings.TrimSpace(data[messageKey])
 	if details != nil {
-		document.Details, document.Actuals, document.Message = details, actuals, message
+		document.Details, document.Actuals, document.Message, document.Note = details, actuals, message, strings.TrimSpace(data[noteKey])
+		document = document.bounded()
 	}
 	if len(document.Series) == 0 && len(document.Actuals) == 0 {
-		return Document{}, &EmptyError{Message: message}
+		return Document{}, &EmptyError{Message: document.Message}
 	}
 	document.Issued = written.UTC()
 	if heartbeat, err := ParseTime(data[heartbeatKey]); err == nil {
@@ -117,35 +121,7 @@ func decodeDetails(text string) (map[string]Details, error) {
 	if len(details) > maxLocations {
 		return nil, fmt.Errorf("key %q: %d locations: want at most %d", detailsKey, len(details), maxLocations)
 	}
-	for location, d := range details {
-		if err := d.check(); err != nil || len(location) > maxNameSize {
-			return nil, fmt.Errorf("key %q: location %.40q: %w", detailsKey, location, cmp.Or(err, errLongName))
-		}
-	}
 	return details, nil
-}
-
-// maxTextSize bounds the bytes of a sentence in the details.
-const maxTextSize = 1024
-
-// errLongName says that the name of a location is too long.
-var errLongName = fmt.Errorf("want a name of at most %d bytes", maxNameSize)
-
-// check returns an error if details are longer than what Gridlatch writes, or name a signal that
-// Gridlatch does not know.
-func (d Details) check() error {
-	signal := d.Origin.Signal
-	switch {
-	case len(d.Origin.Provider) > maxNameSize, len(d.Origin.Zone) > maxNameSize:
-		return fmt.Errorf("origin: want a provider and a zone of at most %d bytes each", maxNameSize)
-	case !slices.Contains([]Kind{"", Average, Marginal}, signal.Kind):
-		return fmt.Errorf("origin: kind: %.40q: want %s or %s", signal.Kind, Average, Marginal)
-	case !slices.Contains([]EmissionFactors{"", LifeCycle, Direct}, signal.EmissionFactors):
-		return fmt.Errorf("origin: emissionFactors: %.40q: want %s or %s", signal.EmissionFactors, LifeCycle, Direct)
-	case len(d.Attribution) > maxTextSize, len(d.Problem) > maxTextSize:
-		return fmt.Errorf("want an attribution and a problem of at most %d bytes each", maxTextSize)
-	}
-	return nil
 }
 
 // decode returns what the text encodes in base64. It returns the text itself if that is not base64

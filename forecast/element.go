@@ -33,8 +33,8 @@ func parseElement(raw json.RawMessage) (location string, slot Slot, hasValue boo
 	if json.Unmarshal(raw, &e) != nil {
 		return "", Slot{}, false, fmt.Errorf("%.40q: want an object of location (a string), timestamp, duration, value", raw)
 	}
-	if len(e.Location) > maxNameSize {
-		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d bytes", e.Location, maxNameSize)
+	if isLongName(e.Location) {
+		return "", Slot{}, false, fmt.Errorf("location: %.40q: want at most %d characters", e.Location, maxNameLength)
 	}
 	start, err := ParseTime(textOf(firstPresent(e.Timestamp, e.Time)))
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // zipped returns what gzip makes of a text.
@@ -45,11 +47,6 @@ func TestAHostileConfigMapIsRefused(t *testing.T) {
 		"a long name of a location":       {zipped(t, strings.Replace(run("300"), `"A"`, `"`+strings.Repeat("A", 254)+`"`, 1)), details(""), `key "actuals": run 0: location: "AAAA`},
 		"details that are no object":      {nil, `[]`, `key "locations": `},
 		"details of too many locations":   {nil, manyDetails(257), `key "locations": 257 locations: want at most 256`},
-		"details of a long name":          {nil, `{"` + strings.Repeat("A", 254) + `":{}}`, `key "locations": location "AAAA`},
-		"a kind that nobody knows":        {nil, details(`"origin":{"signal":{"kind":"Green"}}`), `key "locations": location "A": origin: kind: "Green": want Average or Marginal`},
-		"factors that nobody knows":       {nil, details(`"origin":{"signal":{"emissionFactors":"None"}}`), `key "locations": location "A": origin: emissionFactors: "None": want LifeCycle or Direct`},
-		"a long provider":                 {nil, details(`"origin":{"provider":"` + strings.Repeat("A", 254) + `"}`), `key "locations": location "A": origin: want a provider and a zone of at most 253 bytes each`},
-		"a long attribution":              {nil, details(`"attribution":"` + strings.Repeat("A", 1025) + `"`), `key "locations": location "A": want an attribution and a problem of at most 1024 bytes each`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := FromConfigMap(map[string][]byte{"data": document(t, 3), "actuals": tt.actuals}, map[string]string{"locations": tt.details}, "data", t0)
@@ -58,6 +55,71 @@ func TestAHostileConfigMapIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestALocationThatBreaksTheRulesIsLeftOut(t *testing.T) {
+	long := strings.Repeat("本", 254)
+	for name, tt := range map[string]struct{ location, details, want string }{
+		"a long name":               {long, `{}`, "want a name of at most 253 characters"},
+		"a kind that nobody knows":  {"A", `{"origin":{"signal":{"kind":"Green"}}}`, `origin: kind: "Green": want Average or Marginal`},
+		"factors that nobody knows": {"A", `{"origin":{"signal":{"emissionFactors":"None"}}}`, `origin: emissionFactors: "None": want LifeCycle or Direct`},
+		"a long provider":           {"A", `{"origin":{"provider":"` + long + `"}}`, "origin: want a provider and a zone of at most 253 characters each"},
+		"a long zone":               {"A", `{"origin":{"zone":"` + long + `"}}`, "origin: want a provider and a zone of at most 253 characters each"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			array := strings.ReplaceAll(`[{"location":"A","timestamp":"2026-03-31T00:00:00Z","duration":60,"value":1},{"location":"B","timestamp":"2026-03-31T00:00:00Z","duration":60,"value":2}]`, `"A"`, `"`+tt.location+`"`)
+			d, err := FromConfigMap(map[string][]byte{"data": []byte(array)}, map[string]string{"message": "slow", "locations": `{"` + tt.location + `":` + tt.details + `,"B":{}}`}, "data", t0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := d.locations(); len(got) != 1 || got[0] != "B" {
+				t.Errorf("got the locations %q, want B", got)
+			}
+			if want := fmt.Sprintf("location %.40q is left out: %s; slow", tt.location, tt.want); d.Message != want {
+				t.Errorf("got %q\nwant %q", d.Message, want)
+			}
+		})
+	}
+}
+
+func TestALongSentenceIsCut(t *testing.T) {
+	long := strings.Repeat("本", 1000)
+	d, err := FromConfigMap(map[string][]byte{"data": document(t, 3)}, map[string]string{"message": long, "locations": `{"":{"attribution":"` + long + `","problem":"` + long + `"}}`}, "data", t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Repeat("本", 340) + "…" // three bytes each, and at most 1024
+	if diff := cmp.Diff([]string{want, want, want}, []string{d.Message, d.Details[""].Attribution, d.Details[""].Problem}); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// FuzzWrittenConfigMap writes documents with any text and reads them back.
+func FuzzWrittenConfigMap(f *testing.F) {
+	f.Add("A", "Energy-Charts", "de", "Average", "LifeCycle", "CC BY 4.0", "429", "slow", 2)
+	f.Add(strings.Repeat("本", 253), "P", strings.Repeat("区", 253), "", "", strings.Repeat("a", 1025), strings.Repeat("é", 513), strings.Repeat("本", 342), maxLocations)
+	f.Add("A", strings.Repeat("x", 254), "\xff\xfe", "Green", "None", "\xff", strings.Repeat("\xff", 342), "\x00", 1)
+	f.Fuzz(func(t *testing.T, location, provider, zone, kind, factors, attribution, problem, message string, count int) {
+		d := Document{Series: map[string]*Series{}, Actuals: map[string]*Series{}, Details: map[string]Details{}, Message: message}
+		for i := range max(0, min(count, maxLocations)) {
+			name := location
+			if i > 0 {
+				name = fmt.Sprint(location, i)
+			}
+			d.Series[name], d.Actuals[name] = series(0, 300), even(t0.Add(-48*time.Hour), time.Hour, 300)
+			d.Details[name] = Details{
+				Origin: Origin{Provider: provider, Zone: zone, Signal: Signal{Kind: Kind(kind), EmissionFactors: EmissionFactors(factors)}}, Attribution: attribution, Problem: problem,
+			}
+		}
+		d.Series["usual"], d.Details["usual"] = series(0, 300), Details{}
+		binaryData, data, err := d.ConfigMap(t0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read, err := FromConfigMap(binaryData, data, "data", t0); err != nil || len(read.Series) == 0 || len(read.Series) > maxLocations {
+			t.Errorf("%d forecasts, %.200v", len(read.Series), err)
+		}
+	})
 }
 
 func manyDetails(n int) string {

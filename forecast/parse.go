@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
 const (
 	maxDocumentSize = 4 << 20 // bytes of a document; a ConfigMap carries at most 1 MiB
 	maxProblems     = 10      // the most problems that a document lists
-	maxNameSize     = 253     // bytes of a location's name, as in a CarbonPolicy
+	maxNameLength   = 253     // characters of a location's name, as in a CarbonPolicy
 	// maxLocations bounds the locations of one document, and so the memory of the store: a model
 	// grows to more than half a megabyte. The 1 MiB of a ConfigMap is enough for one day of 36
 	// locations in slots of five minutes, or for two days of 200 locations in slots of an hour.
@@ -45,6 +44,9 @@ type Document struct {
 	// Message says what the writer could not do; "" if all is well. Only a document with details has
 	// a message.
 	Message string
+	// Note says what readers should know, and nobody has to mend; "" if there is nothing. Only a
+	// document with details has a note.
+	Note string
 }
 
 // span returns the time that the document speaks of at a location, including slots with a bad
@@ -74,23 +76,28 @@ func (d *Document) widenUnknown(location string, of Slot) {
 
 // Problem describes the bad elements and what the writer could not do; "" if all is well.
 func (d Document) Problem() string {
-	var problems []string
-	switch d.BadElements {
-	case 0:
-	case 1:
-		problems = append(problems, fmt.Sprintf("1 of %d elements is bad: %s", d.Elements, d.Problems[0]))
-	default:
-		problems = append(problems, fmt.Sprintf("%d of %d elements are bad, the first: %s", d.BadElements, d.Elements, d.Problems[0]))
-	}
+	problem := d.elementProblem()
 	if d.Message != "" { // it covers what the details say
-		return strings.Join(append(problems, d.Message), "; ")
+		return join(problem, d.Message)
 	}
 	for _, location := range slices.Sorted(maps.Keys(d.Details)) {
-		if problem := d.Details[location].Problem; problem != "" {
-			problems = append(problems, fmt.Sprintf("location %q: %s", location, problem))
+		if more := d.Details[location].Problem; more != "" {
+			problem = appendProblem(problem, location, more)
 		}
 	}
-	return strings.Join(problems, "; ")
+	return problem
+}
+
+// elementProblem describes the bad elements; "" if there are none.
+func (d Document) elementProblem() string {
+	switch d.BadElements {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("1 of %d elements is bad: %s", d.Elements, d.Problems[0])
+	default:
+		return fmt.Sprintf("%d of %d elements are bad, the first: %s", d.BadElements, d.Elements, d.Problems[0])
+	}
 }
 
 // Parse reads the JSON array of the carbon-intensity exporter
@@ -102,7 +109,7 @@ func (d Document) Problem() string {
 // belong to several locations, and may overlap (see [NewSeries]). Upper and lower case in field
 // names do not matter, and unknown fields are ignored.
 //
-//   - location has up to 253 bytes. Either all elements have a location or none has. A document may
+//   - location has up to 253 characters. Either all elements have a location or none has. A document may
 //     have 256 locations; elements of further ones are bad.
 //   - timestamp (or time) is RFC 3339. The seconds may be left out, and so may the zone, which is
 //     then UTC. A space may stand for the T, and the format of Go's Time.String is accepted. The

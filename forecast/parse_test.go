@@ -74,7 +74,7 @@ func TestABadElementCostsThatElement(t *testing.T) {
 		"an array":                   {`[]`, `"[]"` + wantObject},
 		"null":                       {`null`, `timestamp: ""` + wantTime},
 		"a location that is no text": {`{"location":7}`, `"{\"location\":7}"` + wantObject},
-		"a location of a long name":  {`{"location":"` + strings.Repeat("x", 254) + `"}`, `location: "` + strings.Repeat("x", 40) + `": want at most 253 bytes`},
+		"a location of a long name":  {`{"location":"` + strings.Repeat("x", 254) + `"}`, `location: "` + strings.Repeat("x", 40) + `": want at most 253 characters`},
 		"no timestamp":               {`{"duration":5,"value":1}`, `timestamp: ""` + wantTime},
 		"a timestamp that is none":   {element(`"noon"`, `5`, `1`), `timestamp: "noon"` + wantTime},
 		"a timestamp in epoch":       {element(`1774915200`, `5`, `1`), `timestamp: "1774915200"` + wantTime},

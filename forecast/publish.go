@@ -15,8 +15,10 @@ import (
 // ConfigMap returns what a ConfigMap has that publishes the document, in the format of the
 // carbon-intensity exporter and with keys of Gridlatch's own. [FromConfigMap] with the key "data"
 // reads the result back, but for the counts of bad elements. Whoever reads the format of the exporter
-// can read the result. written is when the document is written.
+// can read the result. written is when the document is written. A sentence that is too long is cut, and
+// a location that readers would refuse is left out, as the message says.
 func (d Document) ConfigMap(written time.Time) (binaryData map[string][]byte, data map[string]string, err error) {
+	d = d.bounded()
 	binaryData = map[string][]byte{}
 	if binaryData[actualsKey], err = encodeActuals(d.Actuals); err != nil {
 		return nil, nil, err
@@ -30,6 +32,9 @@ func (d Document) ConfigMap(written time.Time) (binaryData map[string][]byte, da
 		heartbeatKey: written.UTC().String(), messageKey: d.Message, countKey: strconv.Itoa(len(elements)), detailsKey: string(details),
 		sourceKey: d.each(func(l Details) string { return l.Origin.Provider }), kindKey: d.each(func(l Details) string { return l.Origin.Signal.String() }),
 		attributionKey: d.each(func(l Details) string { return l.Attribution }),
+	}
+	if d.Note != "" {
+		data[noteKey] = d.Note
 	}
 	if len(elements) == 0 {
 		return binaryData, data, nil

@@ -25,7 +25,7 @@ func TestAPublishedDocumentIsReadBackAsItWas(t *testing.T) {
 			Series:   map[string]*Series{"DE": hours(t0, 15*time.Minute, 300, 0, 310.5), "FR": hours(t0, time.Hour, 20)},
 			Actuals:  map[string]*Series{"DE": hours(t0.Add(-90*time.Hour), time.Hour, 1, -1, -1, 3.25, 4)},
 			Details:  map[string]Details{"DE": {Origin: origin, Issued: t0.Add(-time.Hour), Attribution: "CC BY 4.0"}, "FR": {Origin: origin, Issued: t0.Add(-2 * time.Hour), Problem: "429"}},
-			Elements: 4, Message: "FR: 429",
+			Elements: 4, Message: "FR: 429", Note: "slots of 1 h",
 		},
 		"actuals only": {
 			Actuals: map[string]*Series{"DE": hours(t0.Add(-time.Hour), 5*time.Minute, 7)},

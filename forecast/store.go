@@ -64,6 +64,7 @@ func (s *Store) Offer(source Source, document Document, now time.Time) error {
 	var refused error
 	s.update(source, func(snapshot *Snapshot) {
 		snapshot.problem, snapshot.doubt, snapshot.doubted = document.Problem(), "", 0
+		snapshot.general, snapshot.noted = document.elementProblem(), document.Note
 		refused = snapshot.merge(document, now)
 	})
 	return refused
@@ -71,7 +72,9 @@ func (s *Store) Offer(source Source, document Document, now time.Time) error {
 
 // Fail notes that the newest document of a source is missing or unreadable. The forecasts stay.
 func (s *Store) Fail(source Source, err error) {
-	s.update(source, func(snapshot *Snapshot) { snapshot.problem = fmt.Sprint(err) })
+	s.update(source, func(snapshot *Snapshot) {
+		snapshot.problem, snapshot.general = fmt.Sprint(err), fmt.Sprint(err)
+	})
 }
 
 // ErrOtherOrigin says that a history is of another origin than the forecast that is kept.
@@ -115,7 +118,7 @@ func (s *Store) Forget(source Source) {
 func (s *Store) update(source Source, change func(*Snapshot)) {
 	s.edit(func(snapshots map[Source]*Snapshot) {
 		snapshot := snapshots[source].clone()
-		snapshot.wasRead, snapshot.problem = true, ""
+		snapshot.wasRead, snapshot.problem, snapshot.general = true, "", ""
 		change(snapshot)
 		snapshots[source] = snapshot
 	})
@@ -138,6 +141,8 @@ func (s *Store) edit(change func(map[Source]*Snapshot)) {
 type Snapshot struct {
 	wasRead bool
 	problem string
+	general string // the part of the problem that is about all locations
+	noted   string // by the writer of the newest document
 	doubt   string // about the newest document
 	doubted int    // values of the newest document
 	kept    map[string]keptForecast
@@ -164,6 +169,9 @@ type Forecast struct {
 	// Details is what the newest document says of the series. It is zero but for the origin if the
 	// store knows only a restored history.
 	Details Details
+	// Problem says why the newest forecast of this location is not used, or not all of it; "" if all is
+	// well.
+	Problem string
 
 	from, until time.Time // the span of the newest document, believed or not
 }
@@ -206,6 +214,7 @@ func (s *Snapshot) clone() *Snapshot {
 	c := &Snapshot{kept: map[string]keptForecast{}}
 	if s != nil {
 		c.wasRead, c.problem, c.doubt, c.doubted = s.wasRead, s.problem, s.doubt, s.doubted
+		c.general, c.noted = s.general, s.noted
 		maps.Copy(c.kept, s.kept)
 	}
 	return c
@@ -217,6 +226,10 @@ func (s *Snapshot) IsKnown() bool { return s.wasRead }
 // Problem says why the newest document of the source is not used, or not all of it; "" if all is
 // well.
 func (s *Snapshot) Problem() string { return s.problem }
+
+// Note says what the writer of the newest document wants known, and nobody has to mend; "" if there is
+// nothing.
+func (s *Snapshot) Note() string { return s.noted }
 
 // Doubt says which values of the newest document are not believed, and why; "" if all are believed.
 // The doubt is a part of the problem, and stays until the next document.
@@ -233,6 +246,15 @@ func (s *Snapshot) Locations() []string { return slices.Sorted(maps.Keys(s.kept)
 // name that is not in the document. Before the first document, the same holds for the locations of
 // the snapshot.
 func (s *Snapshot) Forecast(location string) (Forecast, bool) {
+	f, ok := s.find(location)
+	if ok {
+		f.Problem = join(s.general, f.Problem)
+	}
+	return f, ok
+}
+
+// find returns the forecast of a location, without the problem that is about all locations.
+func (s *Snapshot) find(location string) (Forecast, bool) {
 	kept, ok := s.kept[location]
 	if ok && kept.isInNewest {
 		return kept.Forecast, true

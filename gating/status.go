@@ -110,6 +110,9 @@ func (p *pass) forecastCondition() metav1.Condition {
 	if state.Details.Origin.IsMadeUp {
 		c.Message = "the intensities are made up, for trying; " + c.Message
 	}
+	if note := p.snapshot.Note(); note != "" {
+		c.Message += "; " + note
+	}
 	c.Message = plan.Truncate(c.Message)
 	return c
 }
@@ -123,8 +126,11 @@ func usability(state *policy.LocationState, problem string, isDoubted bool) meta
 		c.Status, c.Reason, c.Message = byHistory(state, problem)
 	case state.IsUsable() && isDoubted:
 		c.Message = "only a part of the forecast is believed, and that part is in use: " + problem
-	case state.IsUsable() && problem == "":
+	case state.IsUsable() && state.Problem == "":
 		c.Reason, c.Message = v1alpha1.ReasonCurrent, "the newest forecast is in use"
+		if problem != "" {
+			c.Message += "; about other locations: " + problem
+		}
 	case state.IsUsable():
 		c.Reason, c.Message = v1alpha1.ReasonLastGood, "the last good forecast is in use: "+problem
 	case !state.Issued.IsZero():

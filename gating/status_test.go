@@ -19,6 +19,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 func TestAStatusIsWrittenWithItsZeros(t *testing.T) {
@@ -69,6 +70,45 @@ func TestTheConditionTellsWhetherTheForecastIsInUse(t *testing.T) {
 			c := p.forecastCondition()
 			if c.Reason != tt.reason || (tt.reason == v1alpha1.ReasonNotBelieved) != strings.Contains(c.Message, "not believed, and count as not known") {
 				t.Errorf("condition %s: %s, want %s", c.Reason, c.Message, tt.reason)
+			}
+		})
+	}
+}
+
+func TestTheConditionIsAboutTheLocationThatWorkIsPlannedFor(t *testing.T) {
+	written := func(ofX, ofY, message, note string) forecast.Document {
+		one := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(time.Hour), Intensity: 400}})
+		return forecast.Document{
+			Series:  map[string]*forecast.Series{"X": one, "Y": one},
+			Details: map[string]forecast.Details{"X": {Issued: t0, Problem: ofX}, "Y": {Issued: t0, Problem: ofY}}, Message: message, Note: note,
+		}
+	}
+	object := v1alpha1.Default()
+	object.Spec.Locations = []v1alpha1.Location{{Name: "X"}, {Name: "Y"}}
+	for name, tt := range map[string]struct {
+		document forecast.Document
+		fails    error
+		reason   string
+		message  string
+	}{
+		"all is well":               {written("", "", "", ""), nil, v1alpha1.ReasonCurrent, "the newest forecast is in use"},
+		"the writer has a note":     {written("", "", "", "slots of 1 h"), nil, v1alpha1.ReasonCurrent, "the newest forecast is in use; slots of 1 h"},
+		"another one has a problem": {written("", "429", "Y: 429", ""), nil, v1alpha1.ReasonCurrent, "the newest forecast is in use; about other locations: Y: 429"},
+		"it has a problem":          {written("429", "", "X: 429", ""), nil, v1alpha1.ReasonLastGood, "the last good forecast is in use: X: 429"},
+		"the source is gone":        {written("", "", "", ""), errors.New("gone"), v1alpha1.ReasonLastGood, "the last good forecast is in use: gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var store forecast.Store
+			source := forecast.Source{Name: "x"}
+			if err := store.Offer(source, tt.document, t0); err != nil {
+				t.Fatal(err)
+			}
+			if tt.fails != nil {
+				store.Fail(source, tt.fails)
+			}
+			p := &pass{policy: policy.New(t.Context(), object, "gridlatch-system", nil, t0), snapshot: store.Snapshot(source), now: t0}
+			if c := p.forecastCondition(); c.Reason != tt.reason || c.Message != tt.message {
+				t.Errorf("got %s: %s\nwant %s: %s", c.Reason, c.Message, tt.reason, tt.message)
 			}
 		})
 	}

@@ -24,6 +24,9 @@ type Policy struct {
 	// Substitute names what is read, and kept under the name of Source, if the ConfigMap of Source
 	// does not exist. Substitute is zero if there is nothing else to read.
 	Substitute forecast.Source
+	// Remedy says what to do if neither the ConfigMap of Source nor that of Substitute exists, as the
+	// end of a sentence. Remedy is empty if nothing is known of who writes the ConfigMap.
+	Remedy string
 	// Problems names the parts of the spec and of its nodes that cannot be used. The rest of the
 	// spec applies.
 	Problems []string
@@ -53,7 +56,7 @@ func New(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, n
 // read returns the policy of an object without its sites.
 func read(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, nodes *Nodes, now time.Time) *Policy {
 	p := &Policy{Name: object.Name, Exists: true, spec: object.Spec, Source: SourceOf(object, namespace)}
-	p.Substitute = substituteFor(p.Source, namespace)
+	p.Substitute, p.Remedy = substituteFor(p.Source, namespace), remedyFor(object, p.Source)
 	p.readNumbers()
 	p.selectRegions(ctx, nodes)
 	for i, l := range p.spec.Locations {

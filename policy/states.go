@@ -22,6 +22,9 @@ type LocationState struct {
 	Issued, Until time.Time
 	// Details is what the newest forecast says of the location.
 	Details forecast.Details
+	// Problem says why the newest forecast of the location is not used, or not all of it; "" if all is
+	// well.
+	Problem string
 	// ActualUntil is the end of the newest actual intensity; zero if there is none.
 	ActualUntil time.Time
 	// Prediction is what is expected of the location from now on.
@@ -51,7 +54,7 @@ func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now tim
 	e, f, missing := p.prediction(snapshot, name, now)
 	v.Prediction, v.Missing = e, missing
 	v.Issued, v.Until = f.Issued, f.Series.End()
-	v.Details, v.ActualUntil = f.Details, f.ActualUntil()
+	v.Details, v.Problem, v.ActualUntil = f.Details, f.Problem, f.ActualUntil()
 	v.Intensity, v.IsKnown = f.Series.At(now)
 	if !v.IsKnown {
 		v.Intensity, v.IsKnown = e.Series.At(now)

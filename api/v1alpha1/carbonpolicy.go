@@ -177,6 +177,8 @@ type ForecastSource struct {
 // +kubebuilder:validation:XValidation:rule="has(self.baseURL) || self.type != 'CarbonAwareSDK'",message="must have baseURL: the address of your WebApi of the Carbon Aware SDK"
 // +kubebuilder:validation:XValidation:rule="!has(self.baseURL) || !(self.type in ['HTTP', 'Mock'])",message="must have no baseURL: HTTP has its URLs in http, and Mock asks nobody"
 // +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.kind) || self.signal.kind == 'Average' || self.type in ['WattTime', 'CarbonAwareSDK', 'HTTP', 'Mock']",message="must have signal.kind Average: this provider has no marginal intensities"
+// +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.emissionFactors) || self.type != 'EnergyCharts'",message="must have no signal.emissionFactors: this provider does not say whether its intensities are life-cycle or direct"
+// +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.emissionFactors) || self.signal.emissionFactors == 'Direct' || !(self.type in ['WattTime', 'UKCarbonIntensity'])",message="must have signal.emissionFactors Direct: this provider has no life-cycle intensities"
 type ForecastProvider struct {
 	// type names the provider. UKCarbonIntensity (Great Britain), EnergyCharts (most of Europe) and
 	// GridCarbon (the past only) need no key. ElectricityMaps and WattTime need one. CarbonAwareSDK is

@@ -112,6 +112,9 @@ func TestAPolicyIsValidated(t *testing.T) {
 		"an SDK that is nowhere":           {"spec: {forecast: {provider: {type: CarbonAwareSDK}}}", "must have baseURL: the address of your WebApi"},
 		"an address that is not asked":     {"spec: {forecast: {provider: {type: Mock, baseURL: \"https://a\"}}}", "must have no baseURL"},
 		"a signal that it does not have":   {"spec: {forecast: {provider: {type: EnergyCharts, signal: {kind: Marginal}}}}", "must have signal.kind Average: this provider has no marginal intensities"},
+		"factors that nobody states":       {"spec: {forecast: {provider: {type: EnergyCharts, signal: {emissionFactors: LifeCycle}}}}", "must have no signal.emissionFactors"},
+		"life-cycle of the chimney":        {"spec: {forecast: {provider: {type: WattTime, secretRef: {name: key}, signal: {emissionFactors: LifeCycle}}}}", "must have signal.emissionFactors Direct: this provider has no life-cycle intensities"},
+		"life-cycle of Great Britain":      {"spec: {forecast: {provider: {type: UKCarbonIntensity, signal: {kind: Average, emissionFactors: LifeCycle}}}}", "must have signal.emissionFactors Direct: this provider has no life-cycle intensities"},
 		"a signal that nobody has":         {"spec: {forecast: {provider: {type: Mock, signal: {kind: Green}}}}", "spec.forecast.provider.signal.kind: Unsupported value: \"Green\""},
 		"a zone without a name":            {"spec: {locations: [{name: A, zone: \"\"}]}", "spec.locations[0].zone"},
 	} {

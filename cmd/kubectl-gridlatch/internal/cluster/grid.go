@@ -92,9 +92,10 @@ func (c *Cluster) forecastConfigMap(ctx context.Context, rules *policy.Policy) (
 	err := c.API.Get(ctx, client.ObjectKey{Namespace: read.Namespace, Name: read.Name}, object)
 	if apierrors.IsNotFound(err) && rules.Substitute != (forecast.Source{}) {
 		read = rules.Substitute
-		if err = c.API.Get(ctx, client.ObjectKey{Namespace: read.Namespace, Name: read.Name}, object); apierrors.IsNotFound(err) {
-			return read, nil, &policy.MissingForecastError{Source: rules.Source}
-		}
+		err = c.API.Get(ctx, client.ObjectKey{Namespace: read.Namespace, Name: read.Name}, object)
+	}
+	if apierrors.IsNotFound(err) && rules.Remedy != "" {
+		return read, nil, &policy.MissingForecastError{Source: rules.Source, Remedy: rules.Remedy}
 	}
 	if err != nil {
 		return read, nil, fmt.Errorf("read the forecast: %w", err)
@@ -118,6 +119,9 @@ func (c *Cluster) Plan(ctx context.Context, question answer.Question, policyName
 	}
 	if problem := g.snapshot.Problem(); problem != "" {
 		answered.Warnings = append(answered.Warnings, "about the forecast: "+problem)
+	}
+	if note := g.snapshot.Note(); note != "" {
+		answered.Warnings = append(answered.Warnings, "about the forecast: "+note)
 	}
 	task := g.policy.Task(policy.Ask{
 		Deadline: question.Deadline, Duration: question.Duration, Threshold: question.Threshold, Location: question.Location,
