@@ -1,7 +1,6 @@
 package exporter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,20 +11,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gridlatch/gridlatch/exporter/provider"
-	"github.com/gridlatch/gridlatch/forecast"
 )
 
 const (
 	// jitterShare is the share of a provider's rhythm over which clusters spread their questions.
 	// delayShare is the share that a provider has to make its values, since its clock may be behind.
 	jitterShare, delayShare = 0.25, 1.0 / 60
-	// maxFailuresInARow ends a round: a provider that does not answer is not asked for 60 more zones.
-	maxFailuresInARow = 3
-	// refusedPause is how long a provider is left alone that has refused the key, unless the Secret
-	// changes.
-	refusedPause = time.Hour
 	// apiRetryPause is the pause after a failure of the API server.
 	apiRetryPause = 10 * time.Second
+	// maxClockStep is how far a clock may step back before the pauses are forgotten.
+	maxClockStep = time.Minute
 	// idlePause is the longest time without a look at what is due.
 	idlePause = 10 * time.Minute
 )
@@ -41,12 +36,15 @@ type asker struct {
 	phase float64
 
 	// provider is nil while nobody can be asked. Only step uses these fields.
-	provider   provider.Provider
-	keyVersion string    // of the Secret that was read last
-	usedKey    string    // of the Secret that the last provider was made with
-	keyDue     time.Time // when to read the Secret again
-	notBefore  time.Time // when to ask the provider again
-	began      time.Time // of the step. What is asked in one step is due again at the same time
+	provider     provider.Provider
+	usedKey      digest    // of the credentials that the last provider was made with
+	keyDue       time.Time // when to read the Secret again
+	notBefore    time.Time // when to ask the provider again
+	isKeyRefused bool      // this is why nobody is asked before notBefore
+	isKeyGood    bool      // the provider has answered to the key
+	silence      silence
+	began        time.Time // of the step. What is asked in one step is due again at the same time
+	written      time.Time // when the ConfigMaps were written, or a round began
 
 	writing sync.Mutex // held while ConfigMaps are written
 
@@ -56,6 +54,8 @@ type asker struct {
 	books       map[string]*book
 	zones       map[string]*zone
 	hasNews     bool // since the ConfigMaps were written
+	hasFirst    bool // among the news: an answer to a question that had none before
+	isAssigned  bool // other targets, since the round began
 }
 
 // newAsker makes an asker without targets.
@@ -82,8 +82,10 @@ func (a *asker) assign(targets []target) {
 			}
 		}
 	}
+	before := a.books
 	a.books, a.zones = books, zones
-	if hasChanged {
+	if hasChanged || len(books) != len(before) {
+		a.isAssigned = true
 		a.poke()
 	}
 }
@@ -110,106 +112,24 @@ func (a *asker) run(ctx context.Context) {
 	}
 }
 
-// step asks for all that is due, writes what has changed, and returns when to look again.
+// step asks for all that is due, writes what has changed, and returns when to look again. If there are
+// other targets meanwhile, step returns early: the next step asks for what is still due.
 func (a *asker) step(ctx context.Context) time.Time {
-	a.began = a.exporter.Clock.Now()
+	a.beginRound()
 	a.openBooks(ctx)
 	a.findKey(ctx)
-	a.ask(ctx, inquiry{func(z *zone) *question { return &z.expected }, a.askForecast, (*zone).missForecast})
-	a.ask(ctx, inquiry{func(z *zone) *question {
+	a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.expected }, ask: a.askForecast, miss: (*zone).missForecast})
+	a.ask(ctx, inquiry{question: func(z *zone) *question {
 		if !z.hasPast() {
 			return nil // the newest part of the past comes first
 		}
 		return &z.recent
-	}, a.askRecent, (*zone).missRecent})
+	}, ask: a.askRecent, miss: (*zone).missRecent})
 	a.writeAll(ctx)
-	if a.ask(ctx, inquiry{func(z *zone) *question { return &z.past }, a.askPast, (*zone).missPast}) {
+	if a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.past }, isFirst: true, ask: a.askPast, miss: (*zone).missPast}) {
 		a.writeAll(ctx)
 	}
 	return a.nextLook()
-}
-
-// inquiry is a question about many zones.
-type inquiry struct {
-	// question returns the question about one zone; nil if there is none now.
-	question func(*zone) *question
-	ask      func(context.Context, *zone) error
-	// miss notes that there is no answer about one zone.
-	miss func(z *zone, err error, now time.Time)
-}
-
-// dueZones returns the zones of which a question is due. Those come first that were not asked for the
-// longest time, so that zones that always fail keep no others from being asked for.
-func (a *asker) dueZones(of inquiry) []*zone {
-	now := a.exporter.Clock.Now()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.provider == nil || now.Before(a.notBefore) {
-		return nil
-	}
-	var due []*zone
-	for _, z := range a.zones {
-		if q := of.question(z); q != nil && q.isDue(now) {
-			due = append(due, z)
-		}
-	}
-	slices.SortFunc(due, func(x, y *zone) int {
-		return cmp.Or(of.question(x).asked.Compare(of.question(y).asked), strings.Compare(x.name, y.name))
-	})
-	return due
-}
-
-// ask asks for one zone after the other, and reports whether any was due. If the provider answers for
-// none, the zones that were not asked for have the same problem.
-func (a *asker) ask(ctx context.Context, of inquiry) bool {
-	due, inARow := a.dueZones(of), 0
-	for i, z := range due {
-		err := of.ask(ctx, z)
-		if ctx.Err() != nil {
-			return true
-		}
-		a.note(func(now time.Time) {
-			of.question(z).asked = now
-			if err != nil {
-				of.miss(z, err, now)
-			}
-		})
-		if err == nil || isOfTheZone(err) {
-			inARow = 0
-			continue
-		}
-		log.FromContext(ctx).V(1).Info("a provider has no answer", "provider", a.source.kind, "zone", z.name, "why", err.Error())
-		if inARow++; a.endsRound(err, inARow) {
-			a.note(func(now time.Time) {
-				for _, other := range due[i+1:] {
-					of.miss(other, err, now)
-				}
-			})
-			return true
-		}
-	}
-	return len(due) > 0
-}
-
-// endsRound reports whether the error is about all zones, and notes when to ask again.
-func (a *asker) endsRound(err error, inARow int) bool {
-	pause := time.Duration(0)
-	switch {
-	case errors.Is(err, provider.ErrRefusedKey):
-		pause = refusedPause
-		a.keyDue = time.Time{} // perhaps there is a new one already
-	case errors.Is(err, provider.ErrRateLimited):
-		pause = firstPause
-		if status, ok := errors.AsType[*provider.StatusError](err); ok {
-			pause = max(pause, status.RetryAfter)
-		}
-	case inARow == maxFailuresInARow:
-		pause = firstPause
-	default:
-		return false
-	}
-	a.notBefore = a.exporter.Clock.Now().Add(pause)
-	return true
 }
 
 // nextRound returns when the provider has new values.
@@ -240,12 +160,16 @@ func (a *asker) askRecent(ctx context.Context, z *zone) error {
 }
 
 func (a *asker) askPast(ctx context.Context, z *zone) error {
-	from, to, isDone := z.nextPast(a.exporter.Clock.Now())
+	from, to, isDone := z.nextPast(a.exporter.Clock.Now(), a.description.Page)
 	if isDone {
-		a.note(func(now time.Time) { z.past.succeed(now.Add(retention), problem{}) })
+		a.note(z.endPast)
 		return nil
 	}
 	r, err := a.provider.Past(ctx, z.name, from, to)
+	if errors.Is(err, provider.ErrNoData) {
+		a.note(func(now time.Time) { z.skipPast(err, from, now) })
+		return nil
+	}
 	if err == nil {
 		a.note(func(now time.Time) { z.receivePast(r, from, now, a.nextRound(now)) })
 	}
@@ -263,10 +187,10 @@ func (a *asker) note(change func(now time.Time)) {
 // findKey reads the Secret, if the source has one, and makes the provider.
 func (a *asker) findKey(ctx context.Context) {
 	now := a.exporter.Clock.Now()
-	if now.Before(a.keyDue) || a.source.secret == "" && a.keyVersion != "" {
+	if now.Before(a.keyDue) || a.source.secret == "" && a.provider != nil {
 		return
 	}
-	k := key{version: "none"}
+	var k key
 	if a.source.secret != "" {
 		var err error
 		if k, err = readKey(ctx, a.exporter.APIReader, a.exporter.Namespace, a.source.secret, a.source.kind); err != nil {
@@ -275,14 +199,15 @@ func (a *asker) findKey(ctx context.Context) {
 			return
 		}
 		a.keyDue = now.Add(secretInterval)
-		if k.version == a.keyVersion && k.problem == "" && a.provider != nil {
+		if k.digest == a.usedKey && k.problem == "" && a.provider != nil {
 			return
 		}
 	}
 	a.makeProvider(ctx, k)
 }
 
-// makeProvider makes the provider anew, and asks at once what waits for another key.
+// makeProvider makes the provider anew. All is due at once with another key, but a provider that
+// wants a pause gets the pause.
 func (a *asker) makeProvider(ctx context.Context, k key) {
 	made, err := provider.Provider(nil), error(nil)
 	if k.problem == "" {
@@ -296,18 +221,30 @@ func (a *asker) makeProvider(ctx context.Context, k key) {
 		log.FromContext(ctx).Info("looked for a provider", "provider", a.source.kind, "secret", a.source.secret, "problem", k.problem)
 	}
 	a.hasNews = a.hasNews || k.problem != a.problem || made != nil
-	a.provider, a.problem, a.keyVersion = nil, k.problem, k.version
+	a.provider, a.problem = nil, k.problem
 	if k.problem != "" {
 		return
 	}
-	a.provider, a.description, a.notBefore = made, made.Describe(), time.Time{}
-	for _, z := range a.zones {
-		if now := a.exporter.Clock.Now(); a.usedKey != "" && a.usedKey != k.version {
-			z.expected.due, z.recent.due, z.past.due = now, now, now
-		}
+	a.provider, a.description, a.isKeyGood = made, made.Describe(), a.isKeyGood && a.usedKey == k.digest
+	if a.usedKey != k.digest && a.usedKey != (digest{}) {
+		a.tryKey(a.exporter.Clock.Now())
 	}
-	a.usedKey = k.version
+	a.usedKey = k.digest
 	a.checkOrigins()
+}
+
+// tryKey makes all due that was asked with another key.
+func (a *asker) tryKey(now time.Time) {
+	if a.isKeyRefused {
+		a.notBefore, a.isKeyRefused = time.Time{}, false
+	}
+	a.makeAllDue(now)
+}
+
+func (a *asker) makeAllDue(now time.Time) {
+	for _, z := range a.zones {
+		z.expected.due, z.recent.due, z.past.due = now, now, now
+	}
 }
 
 // checkOrigins makes zones forget what comes from elsewhere. What an earlier run has learned is
@@ -317,13 +254,12 @@ func (a *asker) checkOrigins() {
 		return
 	}
 	for _, z := range a.zones {
-		z.belongTo(forecast.Origin{
-			Provider: a.description.Source, Zone: z.name, Signal: a.description.Signal, IsMadeUp: a.description.IsMadeUp,
-		}, a.description.Attribution)
-		if z.expected.due.IsZero() && !z.forecast.IsEmpty() {
+		z.belongTo(a.description)
+		now := a.exporter.Clock.Now() // an earlier run may have had a clock that was ahead
+		if z.expected.due.IsZero() && !z.forecast.IsEmpty() && !z.issued.After(now) {
 			z.expected.due = a.nextRound(z.issued)
 		}
-		if z.recent.due.IsZero() && !z.actuals.IsEmpty() {
+		if z.recent.due.IsZero() && !z.actuals.IsEmpty() && !z.actuals.End().After(now) {
 			z.recent.due = a.nextRound(z.actuals.End())
 		}
 	}

@@ -38,8 +38,14 @@ type book struct {
 	isOpen bool
 	// isUnwritten reports whether there has been no write, or the last one has failed.
 	isUnwritten bool
+	// hasForecast reports whether the ConfigMap had a forecast when it was read, or as it was written
+	// last, even if that write has failed.
+	hasForecast bool
 	// version is the resourceVersion of the ConfigMap as it should be.
 	version string
+	// before is what the ConfigMap had when it was read. The series of a location stay until the
+	// provider has said something of its zone, as when the policy names another provider.
+	before forecast.Document
 }
 
 // openBooks reads the ConfigMaps that were not read yet, so that what an earlier run has learned is
@@ -60,7 +66,8 @@ func (a *asker) openBooks(ctx context.Context) {
 			continue
 		}
 		a.mu.Lock()
-		b.isOpen, b.isUnwritten = true, true
+		b.isOpen, b.isUnwritten, b.before = true, true, document
+		b.hasForecast = len(document.Series) > 0
 		a.restore(document)
 		a.checkOrigins()
 		a.mu.Unlock()
@@ -71,7 +78,7 @@ func (a *asker) openBooks(ctx context.Context) {
 func (a *asker) restore(document forecast.Document) {
 	for location, details := range document.Details {
 		z, ok := a.zones[details.Origin.Zone]
-		if !ok || !z.forecast.IsEmpty() || !z.actuals.IsEmpty() {
+		if !ok || z.isKnown() {
 			continue
 		}
 		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
@@ -107,7 +114,7 @@ func (a *asker) writeAll(ctx context.Context) {
 			unwritten = append(unwritten, b)
 		}
 	}
-	a.hasNews = false
+	a.hasNews, a.hasFirst, a.written = false, false, a.exporter.Clock.Now()
 	a.mu.Unlock()
 	for _, b := range unwritten {
 		a.write(ctx, b)
@@ -118,6 +125,7 @@ func (a *asker) writeAll(ctx context.Context) {
 func (a *asker) write(ctx context.Context, b *book) {
 	a.mu.Lock()
 	document, isOpen := a.document(b), b.isOpen
+	b.hasForecast = b.hasForecast || len(document.Series) > 0
 	a.mu.Unlock()
 	if !isOpen || ctx.Err() != nil {
 		return
@@ -139,15 +147,25 @@ func (a *asker) document(b *book) forecast.Document {
 	}
 	for _, p := range b.places {
 		z := a.zones[p.zone]
-		if z.origin == (forecast.Origin{}) {
+		details, series, actuals := z.details(), z.forecast, z.actuals
+		if before, ok := b.before.Details[p.location]; ok && !z.isKnown() {
+			details, series, actuals = before, b.before.Series[p.location], b.before.Actuals[p.location]
+			details.Problem = z.details().Problem
+		}
+		if details.Origin == (forecast.Origin{}) {
 			continue // nobody was asked yet
 		}
-		d.Details[p.location] = z.details()
-		if !z.forecast.IsEmpty() {
-			d.Series[p.location] = z.forecast
+		d.Details[p.location] = details
+		if !series.IsEmpty() {
+			d.Series[p.location] = series
 		}
-		if !z.actuals.IsEmpty() {
-			d.Actuals[p.location] = z.actuals
+		if !actuals.IsEmpty() {
+			d.Actuals[p.location] = actuals
+		}
+		if a.provider != nil && z.isKnown() {
+			delete(b.before.Details, p.location) // never again: the series are of one origin
+			delete(b.before.Series, p.location)
+			delete(b.before.Actuals, p.location)
 		}
 	}
 	return d

@@ -77,8 +77,8 @@ func TestWhatAPlanHasIsEnough(t *testing.T) {
 		asked         map[string]int
 	}{
 		"a forecast and a day of history": {[]string{"forecast", "history"}, false, 60 * hour, map[string]int{"forecast": 37, "past-range": 2, "history": 38}},
-		"a day of history":                {[]string{"history", "latest"}, true, 60 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 2}},
-		"the latest value":                {[]string{"latest"}, true, 36 * hour, map[string]int{"forecast": 2, "past-range": 2, "history": 38, "latest": 40}},
+		"a day of history":                {[]string{"history", "latest"}, true, 60 * hour, map[string]int{"forecast": 3, "past-range": 2, "history": 38, "latest": 3}},
+		"the latest value":                {[]string{"latest"}, true, 36 * hour, map[string]int{"forecast": 3, "past-range": 2, "history": 38, "latest": 41}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w *world

@@ -15,8 +15,7 @@ const (
 	firstPause, maxPause = time.Minute, time.Hour
 	// firstPastPause and maxPastPause are the same for the past of a zone of which something is known.
 	firstPastPause, maxPastPause = time.Hour, 24 * time.Hour
-	// askAgainPause is the pause after an answer that stays the same for long: not in this plan, no
-	// such zone.
+	// askAgainPause is the pause after an answer that stays the same for long: not in this plan.
 	askAgainPause = 24 * time.Hour
 )
 
@@ -45,18 +44,20 @@ func (q *question) succeed(next time.Time, p problem) {
 }
 
 // postpone notes that there is nothing to ask for until the customer's plan, or the provider, has
-// changed.
-func (q *question) postpone(now time.Time, p problem) {
-	q.due, q.failures = now.Add(askAgainPause), 0
-	q.note(p)
-}
+// changed. This is no problem.
+func (q *question) postpone(now time.Time) { q.succeed(now.Add(askAgainPause), problem{}) }
 
 // fail notes a failure that may pass. The pauses between failures grow.
 func (q *question) fail(now time.Time, first, longest time.Duration, p problem) {
-	const maxDoublings = 16
-	q.due = now.Add(min(longest, first<<min(q.failures, maxDoublings)))
+	q.due = now.Add(pauseAfter(q.failures, first, longest))
 	q.failures++
 	q.note(p)
+}
+
+// pauseAfter returns the pause after a failure. failures counts those before: each doubles the pause.
+func pauseAfter(failures int, first, longest time.Duration) time.Duration {
+	const maxDoublings = 16
+	return min(longest, first<<min(failures, maxDoublings))
 }
 
 // note keeps the text of a problem for as long as its kind stays the same. A server may write a new
@@ -86,14 +87,23 @@ func problemOf(err error) problem {
 	return problem{"unreachable", err.Error()}
 }
 
-// lasts reports whether the same question will have the same answer for long.
-func lasts(err error) bool {
-	return errors.Is(err, provider.ErrNotInPlan) || errors.Is(err, provider.ErrUnavailable) || errors.Is(err, provider.ErrUnknownZone)
+// isOutsidePlan reports whether an error says that the provider does not give this customer what was
+// asked for. A proxy, or a server that is being changed, refuses with the same status: where every
+// customer has a thing, such an error is a failure like others.
+func isOutsidePlan(err error, thing provider.Availability) bool {
+	return thing != provider.Available && (errors.Is(err, provider.ErrNotInPlan) || errors.Is(err, provider.ErrUnavailable))
 }
 
 // isOfTheZone reports whether an error is about one zone, so that other zones may have answers.
 func isOfTheZone(err error) bool {
-	return lasts(err) || errors.Is(err, provider.ErrNoData) || errors.Is(err, provider.ErrUnreadable)
+	for _, known := range []error{
+		provider.ErrNotInPlan, provider.ErrUnavailable, provider.ErrUnknownZone, provider.ErrNoData,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // readingProblem says what is left out of a reading.

@@ -1,7 +1,9 @@
 package exporter
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -19,11 +21,16 @@ const roleName = "gridlatch-export"
 // cannot watch them.
 const secretInterval = 30 * time.Second
 
+// digest tells whether credentials are those of before. The rest of a Secret does not matter: its
+// labels and annotations change without a new key.
+type digest [sha256.Size]byte
+
 // key is what a Secret has.
 type key struct {
 	credentials provider.Credentials
-	// version is the resourceVersion of the Secret.
-	version string
+	// digest is that of the credentials. It never leaves the memory, and the zero digest is that of
+	// none.
+	digest digest
 	// problem says what to do about a Secret that cannot be used; "" if it can.
 	problem string
 }
@@ -41,16 +48,27 @@ func readKey(ctx context.Context, reader client.Reader, namespace, name string, 
 	case err != nil:
 		return key{}, fmt.Errorf("read Secret %s: %w", name, err)
 	}
-	k := key{version: secret.ResourceVersion}
+	var k key
 	for _, field := range secretFields(of) {
 		if len(secret.Data[field]) == 0 {
 			k.problem = fmt.Sprintf("the Secret %s has nothing under %s: create it anew with: kubectl -n %s create secret generic %s %s", name, field, namespace, name, secretFlags(of))
 			return k, nil
 		}
 	}
+	k.digest = digestOf(secret.Data, secretFields(of))
 	text := func(field string) provider.Secret { return provider.NewSecret(string(secret.Data[field])) }
 	k.credentials = provider.Credentials{Key: text("key"), User: text("username"), Password: text("password")}
 	return k, nil
+}
+
+// digestOf returns the digest of some fields of a Secret.
+func digestOf(data map[string][]byte, fields []string) digest {
+	h := sha256.New()
+	for _, field := range fields {
+		sum := sha256.Sum256(bytes.TrimSpace(data[field])) // of the same length for all fields
+		h.Write(sum[:])
+	}
+	return digest(h.Sum(nil))
 }
 
 // secretFields returns what the Secret of a provider must have.

@@ -24,7 +24,7 @@ var (
 	ageDesc = prometheus.NewDesc("gridlatch_forecast_age_seconds",
 		"Age of the forecast in use in seconds, by policy and location.", []string{"policy", "location"}, nil)
 	usableDesc = prometheus.NewDesc("gridlatch_forecast_usable",
-		"1 if work can be held by the forecast. 0 if work starts at once, or is planned by history alone. By policy and location.", []string{"policy", "location"}, nil)
+		"1 if work can be held by the forecast or, with a provider that has no forecast, by the history. 0 if work starts at once, or if a forecast that should be there is not usable. By policy and location.", []string{"policy", "location"}, nil)
 	originDesc = prometheus.NewDesc("gridlatch_forecast_origin_info",
 		"Always 1. The labels say which provider knows the grid, and which signal its intensities are: kind is Average or Marginal, and emission_factors is LifeCycle or Direct. A label is empty if the forecast does not say. By policy and location.",
 		[]string{"policy", "location", "provider", "kind", "emission_factors"}, nil)
@@ -63,7 +63,7 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(problemDesc, oneIf(snapshot.Problem() != ""), rules.Name)
 		gauge(doubtedDesc, float64(snapshot.CountDoubted()), rules.Name)
 		for _, state := range rules.LocationStates(snapshot, now) {
-			gauge(usableDesc, oneIf(state.IsUsable()), rules.Name, state.Name)
+			gauge(usableDesc, oneIf(state.IsPlanned()), rules.Name, state.Name)
 			gauge(learnedDesc, state.Prediction.LearnedTime.Seconds(), rules.Name, state.Name)
 			if !math.IsNaN(state.Prediction.SavingShare) {
 				gauge(shareDesc, state.Prediction.SavingShare, rules.Name, state.Name)

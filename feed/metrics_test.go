@@ -42,7 +42,7 @@ func TestGridIsExportedAsItIsAtTheScrape(t *testing.T) {
 # HELP gridlatch_forecast_age_seconds Age of the forecast in use in seconds, by policy and location.
 # TYPE gridlatch_forecast_age_seconds gauge
 gridlatch_forecast_age_seconds{location="X",policy="default"} 5400
-# HELP gridlatch_forecast_usable 1 if work can be held by the forecast. 0 if work starts at once, or is planned by history alone. By policy and location.
+# HELP gridlatch_forecast_usable 1 if work can be held by the forecast or, with a provider that has no forecast, by the history. 0 if work starts at once, or if a forecast that should be there is not usable. By policy and location.
 # TYPE gridlatch_forecast_usable gauge
 gridlatch_forecast_usable{location="X",policy="default"} 1
 # HELP gridlatch_intensity_gco2eq_per_kwh Carbon intensity now in gCO2eq/kWh, by policy and location.

@@ -73,6 +73,12 @@ func (v *LocationState) IsUsable() bool {
 	return v.Prediction.Basis == forecast.BasisForecast || v.Prediction.Basis == forecast.BasisStaleForecast
 }
 
+// IsPlanned reports whether work can be held by the forecast or, if the provider has none, by the
+// history.
+func (v *LocationState) IsPlanned() bool {
+	return v.IsUsable() || v.LacksForecast() && v.Prediction.Basis == forecast.BasisHistory
+}
+
 // Learned returns how many days the model has learned from. After [v1alpha1.DaysToLearn] days,
 // Learned also returns the share of the possible saving that the predictions would have had, in
 // percent.

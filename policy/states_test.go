@@ -201,3 +201,20 @@ func TestLevelsByTheNameOfAPolicy(t *testing.T) {
 		})
 	}
 }
+
+func TestHistoryCountsAsPlannedOnlyWhereNoForecastIsMissing(t *testing.T) {
+	lacks := forecast.Details{LacksForecast: true}
+	for name, tt := range map[string]struct {
+		state LocationState
+		want  bool
+	}{
+		"a forecast":                           {LocationState{Prediction: forecast.Prediction{Basis: forecast.BasisForecast}}, true},
+		"history, where there is no forecast":  {LocationState{Details: lacks, Prediction: forecast.Prediction{Basis: forecast.BasisHistory}}, true},
+		"history, where a forecast is missing": {LocationState{Prediction: forecast.Prediction{Basis: forecast.BasisHistory}}, false},
+		"nothing, where there is no forecast":  {LocationState{Details: lacks, Prediction: forecast.Prediction{Basis: forecast.BasisNothing}}, false},
+	} {
+		if got := tt.state.IsPlanned(); got != tt.want {
+			t.Errorf("%s: got %t", name, got)
+		}
+	}
+}

@@ -146,8 +146,10 @@ type Bucket struct {
 type ForecastSource struct {
 	// provider is who knows the grid. Gridlatch then asks the provider, and writes what it says to
 	// the ConfigMap carbon-intensity-NAME in the namespace of Gridlatch, where NAME is the name of
-	// the policy. Without a provider, Gridlatch reads configMap. If that ConfigMap does not exist,
-	// and a provider without a key covers the region of the nodes, Gridlatch asks that provider.
+	// the policy. Without a provider, Gridlatch reads configMap. If the policy
+	// default has neither a provider nor locations nor another configMap, if that ConfigMap does not
+	// exist, and if a provider without a key covers the region of the nodes, Gridlatch asks that
+	// provider.
 	// +optional
 	Provider *ForecastProvider `json:"provider,omitempty"`
 

@@ -44,7 +44,8 @@ Whom to ask is in your policies. For Germany, without a key:
     locations: [{name: DE}]
 For other providers, and how to give Gridlatch their keys:
   https://github.com/gridlatch/gridlatch/blob/main/docs/providers.md
-While the policy default names no provider, the command finds the zone by the label
+While the policy default names no provider, no locations and no ConfigMap of its own, and
+nobody else writes kube-system/carbon-intensity, the command finds the zone by the label
 topology.kubernetes.io/region of the nodes, and asks a provider without a key.
 
 The command asks through a proxy if HTTPS_PROXY, HTTP_PROXY and NO_PROXY say so.
@@ -74,8 +75,8 @@ func (o *exportOptions) parse(args []string, output io.Writer) error {
 	f.Usage = func() { fmt.Fprint(output, exportUsage, f.FlagUsagesWrapped(100)) }
 	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "elect a leader among the replicas; needed with more than one replica")
-	f.BoolVar(&o.auto, "auto", true, "ask a provider without a key for the region of the nodes, if no policy names a provider and nobody else writes a forecast; --auto=false: ask only providers that a policy names")
-	f.StringVar(&o.caFile, "ca-file", "", "file with CA certificates in PEM, which are trusted beside those of the system, such as those of your proxy or of a server of your own")
+	f.BoolVar(&o.auto, "auto", true, "ask a provider without a key for the region of the nodes, if the policy default does not say who brings the forecast and nobody else does; --auto=false: ask only providers that a policy names")
+	f.StringVar(&o.caFile, "ca-file", "", "file with CA certificates in PEM, which are trusted beside those of the system, such as those of your proxy or of a server of your own; the file is read at the start")
 	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
 	if err := f.Parse(args); err != nil {

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,12 +114,13 @@ func parseCarbonAwareForecast(body []byte, zone string) (tally, error) {
 // firstForecast returns the first forecast of a list. It has no data if there is none, or if the list
 // is one of other elements.
 func firstForecast(body []byte) (carbonAwareForecast, error) {
-	var forecasts list
-	if err := decode(body, &forecasts); err != nil {
+	var n elementCount
+	if err := decode(body, &n); err != nil || n == 0 {
 		return carbonAwareForecast{}, err
 	}
+	elements := json.NewDecoder(bytes.NewReader(trimMark(body)))
 	var first carbonAwareForecast
-	if len(forecasts) > 0 && json.Unmarshal(forecasts[0], &first) != nil {
+	if _, err := elements.Token(); err != nil || elements.Decode(&first) != nil {
 		return carbonAwareForecast{}, nil
 	}
 	return first, nil
@@ -127,9 +129,12 @@ func firstForecast(body []byte) (carbonAwareForecast, error) {
 // parseExporter reads the array that the carbon-intensity exporter publishes. A server may name the
 // location otherwise than the zone that was asked for, but then it names one only.
 func parseExporter(body []byte, zone string) (tally, error) {
-	var elements list // bounds the elements, and tells HTML from JSON
+	var elements elementCount // bounds the elements, and tells HTML from JSON
 	if err := decode(body, &elements); err != nil {
 		return tally{}, err
+	}
+	if elements == 0 {
+		return tally{}, fmt.Errorf("%w: an empty array", ErrNoData)
 	}
 	document, err := forecast.Parse(body)
 	if err != nil {

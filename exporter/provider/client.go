@@ -20,8 +20,8 @@ const (
 	defaultUserAgent = "gridlatch (+https://github.com/gridlatch/gridlatch)"
 	defaultTimeout   = 30 * time.Second
 	// maxResponseSize bounds a response in bytes, after decompression. Ten weeks of slots of five
-	// minutes are below it.
-	maxResponseSize = 8 << 20
+	// minutes are below it. [forecast.Parse] reads no more, either.
+	maxResponseSize = 4 << 20
 	// maxElements bounds the elements of a response, and so the memory that small elements take: a
 	// year of slots of five minutes.
 	maxElements = 110_000
@@ -279,15 +279,21 @@ func (q *quietTime) ask(status *StatusError, now time.Time) {
 }
 
 // left returns how much of the quiet time is left, and what the server said. The error asks for the
-// patience that is left.
+// patience that is left. A quiet time that seems longer than the server wanted is over: the clock was
+// ahead when it began.
 func (q *quietTime) left(now time.Time) (time.Duration, *StatusError) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.status == nil || !now.Before(q.until) {
+	if q.status == nil {
+		return 0, nil
+	}
+	left := q.until.Sub(now)
+	if left <= 0 || left > q.status.RetryAfter {
+		q.until, q.status = time.Time{}, nil
 		return 0, nil
 	}
 	status := *q.status
-	status.RetryAfter = q.until.Sub(now)
+	status.RetryAfter = left
 	return status.RetryAfter, &status
 }
 

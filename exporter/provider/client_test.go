@@ -159,6 +159,36 @@ func TestAServerThatWantsPatienceIsLeftAloneByEveryZone(t *testing.T) {
 	}
 }
 
+func TestNoServerIsLeftAloneForLongerThanSixHours(t *testing.T) {
+	for _, text := range []string{"21601", "604800", "99999999999999999999999", noon.Add(30 * 24 * time.Hour).Format(http.TimeFormat)} {
+		clock := newClock()
+		s := failing(t, http.Header{"Retry-After": {text}}, 429)
+		p := makeProvider(t, TypeElectricityMaps, s, clock)
+		_, err := p.Forecast(t.Context(), "DE")
+		if status, ok := errors.AsType[*StatusError](err); !ok || status.RetryAfter != 6*time.Hour {
+			t.Errorf("Retry-After %s: got %v", text, err)
+		}
+		clock.pass(6 * time.Hour)
+		if _, err := p.Forecast(t.Context(), "DE"); errors.Is(err, ErrRateLimited) || len(s.asked()) != 2 {
+			t.Errorf("6 hours after Retry-After %s: asked %d times, got %v", text, len(s.asked()), err)
+		}
+	}
+}
+
+func TestAPauseThatBeganUnderAClockThatWasAheadIsOver(t *testing.T) {
+	clock := newClock()
+	s := failing(t, http.Header{"Retry-After": {"3600"}}, 429)
+	p := makeProvider(t, TypeElectricityMaps, s, clock)
+	clock.pass(48 * time.Hour)
+	if _, err := p.Forecast(t.Context(), "DE"); !errors.Is(err, ErrRateLimited) {
+		t.Fatal(err)
+	}
+	clock.pass(-48 * time.Hour)
+	if _, err := p.Forecast(t.Context(), "DE"); err != nil || len(s.asked()) != 2 {
+		t.Errorf("asked %d times, got %v", len(s.asked()), err)
+	}
+}
+
 func TestNoRedirectLeavesTLS(t *testing.T) {
 	open := answers(t, electricityMapsForecast)
 	s := &server{Server: httptest.NewTLSServer(http.RedirectHandler(open.URL, http.StatusFound))}

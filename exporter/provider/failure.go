@@ -22,14 +22,17 @@ const (
 	// long, up to maxPause. A server that asks for more patience than maxPause is left alone: the
 	// caller comes again later.
 	firstPause, maxPause = 2 * time.Second, time.Minute
-	maxMessageLength     = 200
+	// maxRetryAfter bounds the patience that a server may ask for. What asks for more is broken, or
+	// means no good.
+	maxRetryAfter    = 6 * time.Hour
+	maxMessageLength = 200
 )
 
 // StatusError says that a server answered with an error.
 type StatusError struct {
 	// Status is the status code of HTTP.
 	Status int
-	// RetryAfter is how long the server asks to wait; 0 if it does not ask.
+	// RetryAfter is how long the server asks to wait, 6 hours at most; 0 if it does not ask.
 	RetryAfter time.Duration
 	// Message is what the server says, without keys and control characters.
 	Message string
@@ -142,17 +145,17 @@ func (c *client) pauseAfter(attempt int, err error) (pause time.Duration, mayHel
 	return pause, isUnreachable && !isDistrust
 }
 
-// retryAfter reads the header Retry-After: seconds, or an instant.
+// retryAfter reads the header Retry-After: seconds, or an instant. More than maxRetryAfter is
+// maxRetryAfter.
 func retryAfter(text string, now time.Time) time.Duration {
-	const maxSeconds = 7 * 24 * 60 * 60
-	if seconds, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
-		return time.Duration(min(max(0, seconds), maxSeconds)) * time.Second
+	if seconds, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(maxRetryAfter.Seconds()))) * time.Second
 	}
 	at, err := http.ParseTime(text)
 	if err != nil {
 		return 0
 	}
-	return min(max(0, at.Sub(now)), maxSeconds*time.Second)
+	return min(max(0, at.Sub(now)), maxRetryAfter)
 }
 
 // messageOf returns what a server says about an error, in one line. A page of HTML says nothing.

@@ -145,10 +145,13 @@ func TestCarbonAwareSDK(t *testing.T) {
 	if diff := cmp.Diff([]forecast.Slot{slot(at(11, 0), time.Hour, 300.5)}, past.Series.Slots()); diff != "" {
 		t.Error(diff)
 	}
-	for _, body := range []string{"[]", "[{}]", "{}", `[{"forecastData":[]}]`} {
+	for _, body := range []string{"[]", "[{}]", "{}"} {
 		if _, err := parseCarbonAwareForecast([]byte(body), "x"); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %v", body, err)
 		}
+	}
+	if _, err := parseCarbonAwareForecast([]byte(`[{"forecastData":[]}]`), "x"); !errors.Is(err, ErrNoData) {
+		t.Errorf("a forecast without elements: %v", err)
 	}
 }
 
@@ -239,7 +242,7 @@ func TestHTTPErrors(t *testing.T) {
 		want error
 	}{
 		"nothing": {" \n", ErrUnreadable}, "HTML": {"<html>", ErrUnreadable}, "an unknown object": {`{"a":1}`, ErrUnreadable},
-		"an empty array": {"[]", ErrUnreadable}, "a table of something else": {"name,age\nada,36\n", ErrUnreadable}, "a number": {"17", ErrUnreadable},
+		"an empty array": {"[]", ErrNoData}, "a table of something else": {"name,age\nada,36\n", ErrUnreadable}, "a number": {"17", ErrUnreadable},
 		"a quote without end": {"timestamp,intensity\n\"2026", ErrUnreadable}, "an array of several other zones": {
 			`[{"location":"A","timestamp":"2026-11-26T12:00:00Z","duration":60,"value":1},{"location":"B","timestamp":"2026-11-26T12:00:00Z","duration":60,"value":1}]`, ErrUnknownZone,
 		},

@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -43,12 +45,12 @@ func TestBodiesThatDoNotArrive(t *testing.T) {
 				fmt.Fprint(packed, strings.Repeat(" ", 1000))
 			}
 			_ = packed.Close()
-		}, "the response has more than 8388608 bytes", 1},
+		}, "the response has more than 4194304 bytes", 1},
 		"a body without end": {func(w http.ResponseWriter, _ *http.Request) {
 			for range maxResponseSize/1000 + 2 {
 				fmt.Fprint(w, strings.Repeat(" ", 1000))
 			}
-		}, "the response has more than 8388608 bytes", 1},
+		}, "the response has more than 4194304 bytes", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, test.handler)
@@ -164,5 +166,26 @@ func TestManySmallElementsAreNotRead(t *testing.T) {
 		if _, err := parse(); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), "more than 110000") {
 			t.Errorf("%s: %.200v", name, err)
 		}
+	}
+}
+
+// TestALargeResponseIsDecodedOnce bounds the garbage that a response of one's own server makes. To
+// decode the elements once more would make more.
+func TestALargeResponseIsDecodedOnce(t *testing.T) {
+	var body bytes.Buffer
+	body.WriteString("[")
+	for i := 0; body.Len() < maxResponseSize-100; i++ {
+		fmt.Fprintf(&body, `{"timestamp":"%s","duration":1,"value":1},`, noon.Add(time.Duration(i)*time.Minute).Format(time.RFC3339))
+	}
+	body.WriteString(`{}]`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := parseAny(body.Bytes(), "DE", thePast); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	const most = 128 << 20
+	if took := after.TotalAlloc - before.TotalAlloc; took > most || body.Len() > 4<<20 {
+		t.Errorf("%d bytes take %d bytes of memory in all, want at most %d", body.Len(), took, most)
 	}
 }

@@ -200,20 +200,35 @@ func (l *list) UnmarshalJSON(body []byte) error {
 	if string(body) == "null" {
 		return nil
 	}
+	*l = list{}
+	return eachElement(body, func(element json.RawMessage) { *l = append(*l, bytes.Clone(element)) })
+}
+
+// An elementCount is how many elements a JSON array has. To count takes no memory.
+type elementCount int
+
+// UnmarshalJSON counts the elements of an array.
+func (n *elementCount) UnmarshalJSON(body []byte) error {
+	*n = 0
+	return eachElement(body, func(json.RawMessage) { *n++ })
+}
+
+// eachElement calls a function with each element of an array of at most maxElements. The function must
+// not keep the element.
+func eachElement(body []byte, use func(json.RawMessage)) error {
 	elements := json.NewDecoder(bytes.NewReader(body))
 	if start, err := elements.Token(); err != nil || start != json.Delim('[') {
 		return fmt.Errorf("%.40q: want a list", body)
 	}
-	*l = list{}
-	for elements.More() {
-		if len(*l) == maxElements {
+	var element json.RawMessage
+	for n := 0; elements.More(); n++ {
+		if n == maxElements {
 			return fmt.Errorf("a list of more than %d elements", maxElements)
 		}
-		var element json.RawMessage
 		if err := elements.Decode(&element); err != nil {
 			return err
 		}
-		*l = append(*l, element)
+		use(element)
 	}
 	return nil
 }

@@ -135,6 +135,7 @@ func TestWattTimeTokens(t *testing.T) {
 		{"the next uses the same token", func() { s.clock.pass(20 * time.Minute) }, 1},
 		{"an old token is renewed before the server refuses it", func() { s.clock.pass(10 * time.Minute) }, 2},
 		{"a token that the server refuses early is renewed", func() { s.clock.pass(wattTimeLogInPause); s.oldest.Store(2) }, 3},
+		{"a token of a clock that was ahead is not trusted", func() { s.clock.pass(-48 * time.Hour) }, 4},
 	} {
 		step.before()
 		if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); err != nil || s.logins.Load() != step.logins {
@@ -144,7 +145,7 @@ func TestWattTimeTokens(t *testing.T) {
 	s.clock.pass(wattTimeLogInPause)
 	s.oldest.Store(99)
 	for range 20 {
-		if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); !errors.Is(err, ErrRefusedKey) || s.logins.Load() != 4 {
+		if _, err := p.Forecast(t.Context(), "CAISO_NORTH"); !errors.Is(err, ErrRefusedKey) || s.logins.Load() != 5 {
 			t.Errorf("a server that refuses every token: %d logins, %v", s.logins.Load(), err)
 		}
 	}

@@ -25,6 +25,7 @@ const (
 	logsDir       = clusterDir + "/logs"
 	controllerLog = logsDir + "/gridlatch.log"
 	controllerPID = logsDir + "/gridlatch.pid"
+	exporterLog   = logsDir + "/gridlatch-export.log"
 )
 
 // up starts a cluster, unless there is one, and returns what was said of it.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,6 +25,8 @@ type demo struct {
 	cluster *env.Cluster
 	// known is the forecast as it was written, which the story is checked against.
 	known *forecast.Series
+	// ends stop what the story alone needs.
+	ends []func() error
 	// submitted is when the Jobs were, started when the one that can wait was seen to be let go.
 	submitted, started time.Time
 }
@@ -38,15 +40,25 @@ func (s surprise) Error() string { return "expected: " + s.expected + "\ndemo: s
 func (d *demo) run(ctx context.Context) error {
 	fmt.Fprintln(d.out, d.bold("Gridlatch: work that can wait, waits for cleaner electricity."))
 	for _, step := range []func(context.Context) error{
-		d.startCluster, d.install, d.writeForecast, d.submit, d.follow, d.sumUp,
+		d.startCluster, d.install, d.askProvider, d.submit, d.follow, d.sumUp,
 	} {
 		if err := step(ctx); err != nil {
 			d.countdownOver()
-			return err
+			return errors.Join(err, d.end())
 		}
 	}
 	d.lookAround()
-	return nil
+	return d.end()
+}
+
+// end stops what the story alone needs, the last first.
+func (d *demo) end() error {
+	var failed []error
+	for _, end := range slices.Backward(d.ends) {
+		failed = append(failed, end())
+	}
+	d.ends = nil
+	return errors.Join(failed...)
 }
 
 func (d *demo) startCluster(ctx context.Context) error {
@@ -85,13 +97,6 @@ func (d *demo) install(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := d.cluster.KubectlInput(ctx, d.policy(), "create", "-f", "-"); err != nil {
-		return err
-	}
-	// It leads, once it reports.
-	if err := d.awaitPolicy(ctx, func(p *v1alpha1.CarbonPolicy) bool { return len(p.Status.Conditions) > 0 }); err != nil {
-		return err
-	}
 	d.say("Its manifests are applied. The program runs beside the cluster (process %d), with the rights they give it.", g.PID)
 	return nil
 }
@@ -110,27 +115,6 @@ func (d *demo) awaitPolicy(ctx context.Context, as func(*v1alpha1.CarbonPolicy) 
 		}
 		return nil
 	}))
-}
-
-func (d *demo) writeForecast(ctx context.Context) error {
-	d.step("Write a forecast of the grid's carbon intensity")
-	start := time.Now().Truncate(time.Second)
-	d.known = d.series(start)
-	if err := d.cluster.Forecast(ctx, d.elements(start)...); err != nil {
-		return err
-	}
-	for _, line := range d.about {
-		d.say("%s", line)
-	}
-	d.say("It goes where the carbon-intensity exporter puts it: ConfigMap carbon-intensity in kube-system.")
-	end := metav1.NewTime(d.known.End().Truncate(time.Second))
-	err := d.awaitPolicy(ctx, func(p *v1alpha1.CarbonPolicy) bool {
-		return len(p.Status.Locations) == 1 && p.Status.Locations[0].ForecastUntil.Equal(&end)
-	})
-	if err != nil {
-		return err
-	}
-	return d.kubectl(ctx, "get", "carbonpolicies")
 }
 
 // kubectl shows a command and what it prints.
@@ -378,7 +362,7 @@ func (d *demo) lookAround() {
 		d.say("%-52s%s", line[0], line[1])
 	}
 	d.gap()
-	d.say("The forecast ends at %s UTC: what is submitted later runs at once. make demo writes a new one.",
-		d.known.End().Format(time.TimeOnly))
+	d.say("The stand-in for the provider and the exporter have ended; the forecast stays. It is flat from %s UTC on:", d.known.End().Format(time.TimeOnly))
+	d.say("what is submitted later runs at once. make demo begins anew.")
 	d.say("More to try is in manifests/samples.")
 }

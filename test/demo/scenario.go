@@ -11,7 +11,6 @@ import (
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
-	"github.com/gridlatch/gridlatch/test/env"
 )
 
 const (
@@ -134,22 +133,19 @@ func (s scenario) series(start time.Time) *forecast.Series {
 	return forecast.NewSeries(slots)
 }
 
-// elements is the same as the exporter writes it.
-func (s scenario) elements(start time.Time) []env.Element {
-	elements := make([]env.Element, len(s.slots))
-	for i, given := range s.slots {
-		elements[i] = env.Element{
-			Location: s.location, Timestamp: start.Add(given.from).UTC(),
-			Duration: (given.to - given.from).Minutes(), Value: given.intensity,
-		}
-	}
-	return elements
-}
-
-// policy is the manifest of the policy that goes with it: the defaults, for its location.
-func (s scenario) policy() string {
-	return fmt.Sprintf("apiVersion: gridlatch.dev/v1alpha1\nkind: CarbonPolicy\nmetadata: {name: default}\n"+
-		"spec: {locations: [{name: %q}]}\n", s.location)
+// policy is the manifest of the policy that goes with it: the defaults, with a provider and for its location.
+func (s scenario) policy(baseURL string) string {
+	return fmt.Sprintf(`apiVersion: gridlatch.dev/v1alpha1
+kind: CarbonPolicy
+metadata: {name: default}
+spec:
+  forecast:
+    provider:
+      type: ElectricityMaps
+      secretRef: {name: electricity-maps} # with the key of the provider
+      baseURL: %s # only here, for the stand-in
+  locations: [{name: %q}]
+`, baseURL, s.location)
 }
 
 var (

@@ -56,6 +56,17 @@ func TestAJobWaitsByWhatAProviderSays(t *testing.T) {
 		}
 		return nil
 	})
+	awaitPolicy(t, policy, func(p *v1alpha1.CarbonPolicy) error {
+		if len(p.Status.Locations) != 1 {
+			return fmt.Errorf("status %+v", p.Status)
+		}
+		l := p.Status.Locations[0]
+		if l.Provider != "Energy-Charts" || l.Signal == nil || l.Signal.Kind != "Average" || !strings.Contains(l.Attribution, "CC BY 4.0") ||
+			l.ActualUntil == nil || l.ForecastIssued == nil || l.LearnedDays < 12 {
+			return fmt.Errorf("location %+v", l)
+		}
+		return nil
+	})
 	for _, r := range s.Requests() {
 		if r.Status != 200 || !strings.HasPrefix(r.UserAgent, "gridlatch/") {
 			t.Errorf("request %+v", r)
@@ -199,6 +210,17 @@ func TestAKeyIsReadFromASecretAndAnOtherSignalBeginsANewPast(t *testing.T) {
 			t.Fatalf("a slot of another signal stayed: %+v", slot)
 		}
 	}
+	env.Eventually(t, exportPatience, func(ctx context.Context) error { // the controller has begun anew, too
+		p := &v1alpha1.CarbonPolicy{}
+		if err := c.Client.Get(ctx, client.ObjectKey{Name: policy}, p); err != nil {
+			return err
+		}
+		l := p.Status.Locations[0]
+		if l.Signal == nil || l.Signal.EmissionFactors != "Direct" || l.Intensity == nil || *l.Intensity > 250 || l.LearnedDays != v1alpha1.DaysToLearn {
+			return fmt.Errorf("location %+v", l)
+		}
+		return nil
+	})
 	found, _, err := published(t.Context(), c, policy)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -37,7 +38,7 @@ type days struct{ requestsPerHour, writesPerHour float64 }
 // and with a clock on which an hour passes in a second. On the first day the provider has new values each hour, and the
 // requests are counted. On the second day the provider says again and again what it said at the end of the first, and
 // the requests to the API server that change something are counted. The exporter asks in its usual rhythm on both days.
-func (r *rig) exportedDays(ctx context.Context, server *gridserver.Server, now *stoppableClock) (days, error) {
+func (r *rig) exportedDays(ctx context.Context, server *gridserver.Server, now *stoppableClock) (counted days, err error) {
 	passing := clocktesting.NewFakeClock(time.Now())
 	now.follow(passing.Now)
 	var writes atomic.Int64
@@ -60,7 +61,10 @@ func (r *rig) exportedDays(ctx context.Context, server *gridserver.Server, now *
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
 
 	pass := func(hours int) error {
 		for end := passing.Now().Add(time.Duration(hours) * time.Hour); passing.Now().Before(end); passing.Step(clockStep) {
