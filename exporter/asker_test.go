@@ -279,7 +279,7 @@ func TestPoliciesWithTheSameProviderShareWhatIsAsked(t *testing.T) {
 	other := policy(g, "FR", "DE")
 	other.Name = "other"
 	t.Run("as two targets of one asker", func(t *testing.T) {
-		a.assign([]target{targetOf(policy(g, "DE"), nil), targetOf(other, nil)})
+		a.assign([]target{targetOf(policy(g, "DE"), nodeRegions{}), targetOf(other, nodeRegions{})})
 		w.runUntil(a, start().Add(9*time.Minute))
 		if asked := g.asked(); count(asked, "forecast DE") != 1 || count(asked, "forecast FR") != 1 {
 			t.Errorf("asked for %v", asked)
@@ -328,7 +328,7 @@ func TestASecretIsAskedForWhenItIsMissing(t *testing.T) {
 		return true
 	})
 	a := newAsker(w.Exporter, sourceOf(p.Spec.Forecast.Provider))
-	a.assign([]target{targetOf(p, nil)})
+	a.assign([]target{targetOf(p, nodeRegions{})})
 	w.runUntil(a, start().Add(5*time.Minute))
 	if want := "the Secret forecast-http does not exist: create it with: kubectl -n gridlatch-system create secret generic forecast-http --from-file=key=FILE"; w.message() != want {
 		t.Errorf("message %q, want %q", w.message(), want)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,8 +39,8 @@ const (
 // Exporter keeps the ConfigMaps with the forecasts of providers. All exported fields but IsManual
 // are required.
 type Exporter struct {
-	// Client reads CarbonPolicies, and the metadata of nodes and of the exporter's ConfigMaps, from a
-	// cache, and writes to the API server.
+	// Client reads CarbonPolicies, nodes, and the metadata of the exporter's ConfigMaps from a cache,
+	// and writes to the API server.
 	Client client.Client
 	// APIReader reads Secrets and ConfigMaps without a cache.
 	APIReader client.Reader
@@ -73,7 +74,7 @@ type runningAsker struct {
 func ByObject(namespace string) map[client.Object]cache.ByObject {
 	ours := cache.Config{LabelSelector: labels.SelectorFromSet(labels.Set{managedByLabel: managedBy})}
 	return map[client.Object]cache.ByObject{
-		newMetadata("Node"):      {Transform: stripNode},
+		&corev1.Node{}:           {Transform: stripNode},
 		newMetadata("ConfigMap"): {Namespaces: map[string]cache.Config{namespace: ours}, Transform: cache.TransformStripManagedFields()},
 		&v1alpha1.CarbonPolicy{}: {Transform: stripPolicy},
 	}
@@ -85,18 +86,24 @@ func newMetadata(kind string) *metav1.PartialObjectMetadata {
 	return m
 }
 
-// stripNode keeps the region of a node.
+// maxProviderID bounds what is kept of a providerID. No cloud writes one as long, but a kubelet
+// could.
+const maxProviderID = 512
+
+// stripNode keeps of a node where the node is: the region, and the providerID, whose cloud has that
+// region. The spec is read for the providerID only.
 func stripNode(object any) (any, error) {
-	m, ok := object.(*metav1.PartialObjectMetadata)
+	n, ok := object.(*corev1.Node)
 	if !ok {
 		return object, nil
 	}
-	region := m.Labels[corev1.LabelTopologyRegion]
-	m.ManagedFields, m.Finalizers, m.OwnerReferences, m.Annotations, m.Labels = nil, nil, nil, nil, nil
-	if region != "" {
-		m.Labels = map[string]string{corev1.LabelTopologyRegion: region}
+	kept := &corev1.Node{}
+	kept.Name, kept.UID, kept.ResourceVersion = n.Name, n.UID, n.ResourceVersion
+	kept.Spec.ProviderID = strings.Clone(n.Spec.ProviderID[:min(len(n.Spec.ProviderID), maxProviderID)])
+	if region := n.Labels[corev1.LabelTopologyRegion]; region != "" {
+		kept.Labels = map[string]string{corev1.LabelTopologyRegion: region}
 	}
-	return m, nil
+	return kept, nil
 }
 
 // stripPolicy keeps the spec of a policy.
@@ -119,7 +126,7 @@ func (e *Exporter) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error
 		default:
 		}
 	}
-	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, newMetadata("Node"), newMetadata("ConfigMap")} {
+	for _, object := range []client.Object{&v1alpha1.CarbonPolicy{}, &corev1.Node{}, newMetadata("ConfigMap")} {
 		informer, err := mgr.GetCache().GetInformer(ctx, object, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("watch: %w", err)
@@ -140,9 +147,9 @@ func handlerOf(notify func()) toolscache.ResourceEventHandlerFuncs {
 		AddFunc:    func(any) { notify() },
 		DeleteFunc: func(any) { notify() },
 		UpdateFunc: func(before, after any) {
-			m, ok := before.(*metav1.PartialObjectMetadata)
-			n, alsoOK := after.(*metav1.PartialObjectMetadata)
-			if ok && alsoOK && m.Kind == "Node" && m.Labels[corev1.LabelTopologyRegion] == n.Labels[corev1.LabelTopologyRegion] {
+			m, ok := before.(*corev1.Node)
+			n, alsoOK := after.(*corev1.Node)
+			if ok && alsoOK && m.Spec.ProviderID == n.Spec.ProviderID && m.Labels[corev1.LabelTopologyRegion] == n.Labels[corev1.LabelTopologyRegion] {
 				return
 			}
 			notify()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,8 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -38,7 +37,7 @@ func (e *Exporter) targets(ctx context.Context) ([]target, error) {
 	if err := e.Client.List(ctx, &policies); err != nil {
 		return nil, fmt.Errorf("list CarbonPolicies: %w", err)
 	}
-	regions, nodes, err := e.regions(ctx)
+	regions, err := e.regions(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +57,7 @@ func (e *Exporter) targets(ctx context.Context) ([]target, error) {
 	if e.wantsForecastByRegion(ctx, ofDefault) {
 		targets = append(targets, targetByRegion(regions))
 	}
-	return e.withoutNodes(targets, nodes), nil
+	return e.withoutNodes(targets, regions.nodes), nil
 }
 
 // withoutNodes returns the targets of the last look in place of those that cannot be told now, because
@@ -77,7 +76,7 @@ func (e *Exporter) withoutNodes(targets []target, nodes int) []target {
 }
 
 // targetOf returns the target of a policy with a provider.
-func targetOf(p *v1alpha1.CarbonPolicy, regions []string) target {
+func targetOf(p *v1alpha1.CarbonPolicy, regions nodeRegions) target {
 	t := target{policy: p.Name, source: sourceOf(p.Spec.Forecast.Provider)}
 	for _, l := range p.Spec.Locations {
 		zone := l.Zone
@@ -124,11 +123,13 @@ func zonesOf(of provider.Type, regions []string) (zones, uncovered []string) {
 }
 
 // onlyZone returns the provider's zone in which all regions are, or says why there is none.
-func onlyZone(of provider.Type, regions []string) (zone, problem string) {
-	zones, uncovered := zonesOf(of, regions)
+func onlyZone(of provider.Type, regions nodeRegions) (zone, problem string) {
+	zones, uncovered := zonesOf(of, regions.names)
 	switch {
-	case len(regions) == 0:
+	case len(regions.names) == 0:
 		return "", "no node has the label " + corev1.LabelTopologyRegion
+	case len(regions.foreign) > 0:
+		return "", regions.foreignProblem()
 	case len(uncovered) > 0:
 		return "", fmt.Sprintf("no zone of %s is known for the region %s of the nodes", of, list(uncovered))
 	case len(zones) > 1:
@@ -139,20 +140,23 @@ func onlyZone(of provider.Type, regions []string) (zone, problem string) {
 
 // targetByRegion returns the target for a cluster whose policies name no provider. A provider without
 // a key covers all regions, or the advice says what to do.
-func targetByRegion(regions []string) target {
+func targetByRegion(regions nodeRegions) target {
 	advice := func(format string, values ...any) target {
 		return target{advice: fmt.Sprintf(format, values...) + ": name a provider in spec.forecast.provider of the CarbonPolicy " + v1alpha1.DefaultPolicy + ", and its zones in spec.locations"}
 	}
-	if len(regions) == 0 {
+	if len(regions.names) == 0 {
 		return advice("no node has the label %s, which tells where the nodes are", corev1.LabelTopologyRegion)
 	}
-	for _, name := range regions {
+	for _, name := range regions.names {
 		if _, ok := region.Find(name); !ok {
 			return advice("the region %q of the nodes is not in Gridlatch's table of regions", name)
 		}
 	}
+	if len(regions.foreign) > 0 {
+		return advice("%s", regions.foreignProblem())
+	}
 	for _, of := range []provider.Type{provider.TypeUKCarbonIntensity, provider.TypeEnergyCharts} { // without a key, with forecasts
-		zones, uncovered := zonesOf(of, regions)
+		zones, uncovered := zonesOf(of, regions.names)
 		switch {
 		case len(uncovered) == 0 && len(zones) == 1:
 			return target{source: source{kind: of}, places: []place{{zones[0], zones[0]}}}
@@ -160,7 +164,7 @@ func targetByRegion(regions []string) target {
 			return advice("the nodes are in several zones of the grid: %s", list(zones))
 		}
 	}
-	return advice("no provider without a key has forecasts for all nodes, which are in %s", list(regions))
+	return advice("no provider without a key has forecasts for all nodes, which are in %s", list(regions.names))
 }
 
 // list names the first few.
@@ -179,20 +183,39 @@ func countOf(n int, one, many string) string {
 	return strconv.Itoa(n) + " " + many
 }
 
-// regions returns the regions of the nodes, in order, and the number of nodes.
-func (e *Exporter) regions(ctx context.Context) (regions []string, nodes int, err error) {
-	found := &metav1.PartialObjectMetadataList{}
-	found.SetGroupVersionKind(schema.GroupVersionKind{Version: "v1", Kind: "NodeList"})
-	if err := e.Client.List(ctx, found, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, 0, fmt.Errorf("list nodes: %w", err)
+// nodeRegions are the regions of the nodes.
+type nodeRegions struct {
+	names   []string // in order
+	foreign []string // those of the names that have nodes of another cloud than the table's
+	nodes   int      // how many nodes there are, with and without a region
+}
+
+// foreignProblem says that the table has other regions than those of the nodes, of the same names.
+func (r nodeRegions) foreignProblem() string {
+	return "spec.providerID of the nodes says that their region " + list(r.foreign) + " is of another cloud than the region of that name in Gridlatch's table"
+}
+
+// regions returns the regions of the nodes.
+func (e *Exporter) regions(ctx context.Context) (nodeRegions, error) {
+	var found corev1.NodeList
+	if err := e.Client.List(ctx, &found, client.UnsafeDisableDeepCopy); err != nil {
+		return nodeRegions{}, fmt.Errorf("list nodes: %w", err)
 	}
+	providerIDs := map[string][]string{} // by region
 	for i := range found.Items {
-		if name := found.Items[i].Labels[corev1.LabelTopologyRegion]; name != "" && !slices.Contains(regions, name) {
-			regions = append(regions, name)
+		n := &found.Items[i]
+		if name := n.Labels[corev1.LabelTopologyRegion]; name != "" {
+			providerIDs[name] = append(providerIDs[name], n.Spec.ProviderID)
 		}
 	}
-	slices.Sort(regions)
-	return regions, len(found.Items), nil
+	regions := nodeRegions{names: slices.Sorted(maps.Keys(providerIDs)), nodes: len(found.Items)}
+	for _, name := range regions.names {
+		r, ok := region.Find(name)
+		if ok && slices.ContainsFunc(providerIDs[name], func(id string) bool { return !r.CanHave(id) }) {
+			regions.foreign = append(regions.foreign, name)
+		}
+	}
+	return regions, nil
 }
 
 // foreignForecast is what is known of the ConfigMap that somebody else may write.

@@ -113,11 +113,88 @@ func TestAPolicyWithoutLocationsHasTheZoneOfTheNodes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "try"}}
 			p.Spec.Forecast.Provider = &tt.provider
-			got := targetOf(p, tt.regions)
+			got := targetOf(p, nodeRegions{names: tt.regions})
 			if got.advice != tt.advice || got.advice == "" && !slices.Equal(got.places, []place{tt.want}) {
 				t.Errorf("places %v, advice %q; want %v, %q", got.places, got.advice, tt.want, tt.advice)
 			}
 		})
+	}
+}
+
+func TestTheRegionsOfOtherCloudsAreNotTakenForThoseOfTheTable(t *testing.T) {
+	for name, tt := range map[string]struct {
+		region      string
+		providerIDs []string
+		isBelieved  bool
+	}{
+		"of AWS":                            {"eu-west-1", []string{"aws:///eu-west-1a/i-0123456789abcdef0"}, true},
+		"of AWS and of nobody":              {"eu-west-1", []string{"aws:///eu-west-1a/i-0123456789abcdef0", ""}, true},
+		"labelled by the cluster's owner":   {"eu-west-1", []string{""}, true},
+		"of Alibaba, in London":             {"eu-west-1", []string{"eu-west-1.i-d7o0123456789abcdefg"}, false},
+		"of AWS and of Alibaba":             {"eu-west-1", []string{"aws:///eu-west-1a/i-0123456789abcdef0", "eu-west-1.i-d7o0123456789abcdefg"}, false},
+		"of Outscale, in Paris":             {"eu-west-3", []string{"osc:///eu-west-3a/i-01234567"}, false},
+		"of Outscale, with the form of AWS": {"eu-west-3", []string{"aws:///eu-west-3a/i-01234567"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := autoWorld(t)
+			for i, id := range tt.providerIDs {
+				n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-" + string(rune('a'+i)), Labels: map[string]string{corev1.LabelTopologyRegion: tt.region}}}
+				n.Spec.ProviderID = id
+				if err := w.Client.Create(t.Context(), n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			named := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "named"}}
+			named.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "EnergyCharts"}
+			if err := w.Client.Create(t.Context(), named); err != nil {
+				t.Fatal(err)
+			}
+			targets, err := w.targets(t.Context())
+			if err != nil || len(targets) != 2 {
+				t.Fatalf("targets %v, %v", targets, err)
+			}
+			for _, target := range targets {
+				problem := "spec.providerID of the nodes says that their region " + tt.region + " is of another cloud than the region of that name in Gridlatch's table: "
+				if (target.advice == "") != tt.isBelieved || !tt.isBelieved && !strings.HasPrefix(target.advice, problem) {
+					t.Errorf("policy %q: places %v, advice %q", target.policy, target.places, target.advice)
+				}
+			}
+		})
+	}
+}
+
+func TestACachedNodeKeepsOnlyWhereItIs(t *testing.T) {
+	long := strings.Repeat("x", 250<<10)
+	n := nodes("eu-west-1")[0].(*corev1.Node)
+	n.Labels["example.com/junk"], n.Annotations = "x", map[string]string{"example.com/junk": long}
+	n.Spec = corev1.NodeSpec{ProviderID: "aws://" + long, PodCIDR: long}
+	n.Status.Images = []corev1.ContainerImage{{Names: []string{long}}}
+	stripped, err := stripNode(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := nodes("eu-west-1")[0].(*corev1.Node)
+	want.Spec.ProviderID = ("aws://" + long)[:maxProviderID]
+	if diff := cmp.Diff(want, stripped); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestANodeThatMovesIsNoticedAndItsHeartbeatIsNot(t *testing.T) {
+	before := nodes("eu-west-1")[0].(*corev1.Node)
+	beaten, moved, known := before.DeepCopy(), before.DeepCopy(), before.DeepCopy()
+	beaten.ResourceVersion = "2"
+	moved.Labels[corev1.LabelTopologyRegion] = "eu-west-3"
+	known.Spec.ProviderID = "aws:///eu-west-1a/i-0123456789abcdef0"
+	for name, tt := range map[string]struct {
+		after *corev1.Node
+		want  int
+	}{"a heartbeat": {beaten, 0}, "another region": {moved, 1}, "a cloud": {known, 1}} {
+		notices := 0
+		handlerOf(func() { notices++ }).OnUpdate(before, tt.after)
+		if notices != tt.want {
+			t.Errorf("%s: %d notices, want %d", name, notices, tt.want)
+		}
 	}
 }
 

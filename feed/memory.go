@@ -49,7 +49,8 @@ type Memory struct {
 	Store     *forecast.Store
 	Clock     policy.Clock
 
-	// mu is never locked during a call to the API server, because readiness waits for the lock.
+	// mu is never locked during a call to the API server or while a model learns, because readiness
+	// waits for the lock.
 	mu sync.Mutex
 	// recalled has the sources whose histories have been read and may be written, and for each
 	// source the names of ConfigMaps that cannot be used yet and must not be written.
@@ -58,8 +59,9 @@ type Memory struct {
 
 // Recall restores the models of a source from their histories, and reports whether all histories
 // were used or given up. Recall tries until the API server answers or the context ends. Recall logs
-// a history that cannot be used, and the model learns anew. A history that begins in the future is
-// not overwritten: the caller calls Recall again, and Recall then looks only at such histories.
+// a history that cannot be used, and the model learns anew. A history that begins in the future, or
+// for which the time of the context was too short, is not overwritten: the caller calls Recall
+// again, and Recall then looks only at such histories.
 func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Time) bool {
 	var found *corev1.ConfigMapList
 	ended := wait.PollUntilContextCancel(ctx, readRetryPause, true, func(ctx context.Context) (bool, error) {
@@ -73,14 +75,16 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 	if ended != nil {
 		return true
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	waited, again := m.recalled[source]
+	waited, again := m.writable()[source]
 	waits := map[string]bool{}
 	for i := range found.Items {
 		c := &found.Items[i]
 		if again && !waited[c.Name] {
 			continue // the model has learned more since
+		}
+		if ctx.Err() != nil {
+			waits[c.Name] = true
+			continue
 		}
 		_, err := history.RestoreFrom(m.Store, source, found.Items[i:i+1], now)
 		if err == nil {
@@ -93,6 +97,11 @@ func (m *Memory) Recall(ctx context.Context, source forecast.Source, now time.Ti
 		if !again {
 			log.FromContext(ctx).Info("cannot use a history", "source", source, "why", err.Error(), "so", fate)
 		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return true // nobody follows the source any more, and Forget was or will be called
 	}
 	if m.recalled == nil {
 		m.recalled = map[forecast.Source]map[string]bool{}

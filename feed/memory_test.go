@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -217,6 +218,85 @@ func TestWhatHasNotBeenReadIsNotWritten(t *testing.T) {
 		if action.GetVerb() != "list" {
 			t.Errorf("%s of %s", action.GetVerb(), action.GetResource().Resource)
 		}
+	}
+}
+
+// hookedContext calls a function whenever somebody asks whether it has ended.
+type hookedContext struct {
+	context.Context
+
+	err func() error
+}
+
+func (c hookedContext) Err() error { return c.err() }
+
+// twoHistories returns a memory with histories of the locations X and Y, and tells whether the store
+// knows a location.
+func twoHistories(t *testing.T) (memory *Memory, isRestored func(location string) bool) {
+	t.Helper()
+	good, err := forecastOf(learned(t, 5)).Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := history.ConfigMap(origin, "X", forecast.Origin{}, good), history.ConfigMap(origin, "Y", forecast.Origin{}, good)
+	x.Namespace, y.Namespace = "gridlatch-system", "gridlatch-system"
+	memory = &Memory{Clientset: fake.NewClientset(x, y), Namespace: "gridlatch-system", Store: &forecast.Store{}}
+	return memory, func(location string) bool {
+		return slices.Contains(memory.Store.Snapshot(origin).Locations(), location)
+	}
+}
+
+func TestNobodyWaitsForARecallThatRestores(t *testing.T) {
+	memory, isRestored := twoHistories(t)
+	between := false
+	ctx := hookedContext{t.Context(), func() error {
+		if isRestored("X") != isRestored("Y") && memory.mu.TryLock() {
+			between = true
+			memory.mu.Unlock()
+		}
+		return nil
+	}}
+	if !memory.Recall(ctx, origin, t0) || !between {
+		t.Errorf("the lock was free between two histories: %t", between)
+	}
+}
+
+func TestARecallWhoseTimeIsOverGoesOnLater(t *testing.T) {
+	memory, isRestored := twoHistories(t)
+	ended := error(nil)
+	ctx := hookedContext{t.Context(), func() error {
+		if isRestored("X") || isRestored("Y") {
+			ended = context.DeadlineExceeded
+		}
+		return ended
+	}}
+	if memory.Recall(ctx, origin, t0) || isRestored("X") == isRestored("Y") {
+		t.Errorf("restored: X %t, Y %t; want one of them, and the other later", isRestored("X"), isRestored("Y"))
+	}
+	waits := memory.writable()[origin]
+	for _, location := range []string{"X", "Y"} {
+		if got := waits[history.ConfigMapName(origin, location)]; got == isRestored(location) {
+			t.Errorf("%s is restored: %t, and waits: %t", location, isRestored(location), got)
+		}
+	}
+	if !memory.Recall(t.Context(), origin, t0) || !isRestored("X") || !isRestored("Y") {
+		t.Errorf("restored later: X %t, Y %t", isRestored("X"), isRestored("Y"))
+	}
+}
+
+func TestARecallOfAForgottenSourceIsNone(t *testing.T) {
+	memory, isRestored := twoHistories(t)
+	ended := error(nil)
+	ctx := hookedContext{t.Context(), func() error {
+		if ended == nil && (isRestored("X") || isRestored("Y")) {
+			memory.Forget(origin)
+			ended = context.Canceled
+		}
+		return ended
+	}}
+	memory.Recall(ctx, origin, t0)
+	if _, ok := memory.writable()[origin]; ok {
+		t.Error("the source counts as recalled, and is not read again")
 	}
 }
 

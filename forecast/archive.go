@@ -47,8 +47,7 @@ func (m *Model) Save() ([]byte, error) {
 
 // encode returns what [Model.Save] compresses.
 func (m *Model) encode() []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock()()
 	b := []byte{0}
 	if m.hasActuals {
 		b[0] = 1
@@ -89,70 +88,74 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	if err := saved.resume(now); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	newest, received := m.course.Series, m.received
-	if m.hasActuals {
-		saved.addActuals(m)
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	heard := m.heard()
+	if heard.hasActuals {
+		saved.addActuals(heard)
 	}
-	m.adopt(saved)
-	m.receive(m.past.judge(newest, m.course.Series).Believed, received)
+	fresh := saved.learned()
+	fresh.offered = heard.offered
+	fresh.receive(fresh.past.judge(heard.course.Series, fresh.course.Series).Believed, heard.received)
+	m.replace(fresh)
 	return nil
 }
 
-// addActuals adds the actual intensities that another model has observed. What was taken for actual
+// addActuals adds the actual intensities that another model has heard of, see [Model.heard]. What was taken for actual
 // before, and not observed, is forgotten.
-func (m *Model) addActuals(observed *Model) {
-	if !m.hasActuals {
-		m.past.actual, m.gauge = record{}, gauge{}
+func (k *knowledge) addActuals(heard *knowledge) {
+	if !k.hasActuals {
+		k.past.actual, k.gauge = record{}, gauge{}
 	}
-	m.past.actual, m.hasActuals = united(m.past.actual, observed.closedActuals()), true
-	if observed.gauge.measuredUntil.After(m.gauge.measuredUntil) {
-		m.gauge = observed.gauge
+	k.past.actual, k.hasActuals = united(k.past.actual, heard.past.actual), true
+	if heard.gauge.measuredUntil.After(k.gauge.measuredUntil) {
+		k.gauge = heard.gauge
 	}
 }
 
-// adopt makes the model one that has received the same as another, and has learned from it.
-func (m *Model) adopt(saved *Model) {
-	m.past, m.historyLearner, m.forecastLearners, m.hindsight = past{}, nil, nil, hindsight{}
-	m.archive, m.course, m.lastAnswer = nil, course{}, answer{}
-	rest := saved.archive
-	for i, actual := range saved.past.actual.values {
-		h := saved.past.actual.first.plus(i)
+// learned returns the knowledge of a model that has heard the same, and has learned from it.
+func (k *knowledge) learned() *knowledge {
+	fresh := &knowledge{offered: k.offered}
+	rest := k.archive
+	for i, actual := range k.past.actual.values {
+		h := k.past.actual.first.plus(i)
 		for ; len(rest) > 0 && rest[0].knownAt <= h; rest = rest[1:] {
-			m.archiveForecast(rest[0])
+			fresh.archiveForecast(rest[0])
 		}
-		m.closeHour(h, actual)
+		fresh.closeHour(h, actual)
 	}
 	for _, a := range rest {
-		m.archiveForecast(a)
+		fresh.archiveForecast(a)
 	}
-	m.gauge, m.hasActuals, m.course, m.received = saved.gauge, saved.hasActuals, saved.course, saved.received
+	fresh.gauge, fresh.hasActuals, fresh.course, fresh.received = k.gauge, k.hasActuals, k.course, k.received
+	return fresh
 }
 
 // rewind forgets what the model received and measured while the clock was ahead of now, and learns
 // again from the rest. Otherwise the model would ignore all forecasts until the clock gets there.
 func (m *Model) rewind(now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !later(m.received, m.gauge.measuredUntil).After(now.Add(maxClockSkew)) {
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	if !m.lastHeard().After(now.Add(maxClockSkew)) {
 		return
 	}
-	saved := &Model{hasActuals: m.hasActuals}
-	saved.past.actual = m.past.actual.part(m.past.actual.first, min(hourOf(now), m.past.closedUntil()))
-	for _, a := range m.archive {
+	heard := m.heard()
+	saved := &knowledge{hasActuals: heard.hasActuals}
+	saved.past.actual = heard.past.actual.part(heard.past.actual.first, hourOf(now))
+	for _, a := range heard.archive {
 		if a.knownAt <= hourOf(now) {
 			saved.archive, saved.received = append(saved.archive, a), startOf(a.knownAt)
 		}
 	}
 	if saved.resume(now) != nil {
-		saved = &Model{} // nothing in the history is useful
+		saved = &knowledge{} // nothing in the history is useful
 	}
-	m.adopt(saved)
+	saved.offered = heard.offered
+	m.replace(saved.learned())
 }
 
 // decodeModel reads what [Model.Save] has written, without learning from it.
-func decodeModel(data []byte) (*Model, error) {
+func decodeModel(data []byte) (*knowledge, error) {
 	switch {
 	case len(data) == 0 || data[0] < archiveVersion || data[0] > maxArchiveVersion:
 		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, archiveVersion)
@@ -170,25 +173,25 @@ func decodeModel(data []byte) (*Model, error) {
 	if len(plain) > maxArchiveSize {
 		return nil, fmt.Errorf("history has more than %d bytes", maxArchiveSize)
 	}
-	m := &Model{}
+	k := &knowledge{}
 	r := archiveReader{rest: plain}
-	m.hasActuals = r.take(1)[0] == 1
-	m.received = bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
-	m.past.actual = r.record(retentionHours + month)
+	k.hasActuals = r.take(1)[0] == 1
+	k.received = bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
+	k.past.actual = r.record(retentionHours + month)
 	for len(r.rest) > 0 && r.err == nil {
-		m.archive = append(m.archive, archivedForecast{r.hour(), r.record(horizonHours)})
+		k.archive = append(k.archive, archivedForecast{r.hour(), r.record(horizonHours)})
 	}
 	if r.err != nil {
 		return nil, r.err
 	}
-	return m, nil
+	return k, nil
 }
 
 // resume checks a decoded history, and sets the model to its end.
-func (m *Model) resume(now time.Time) error {
-	newest := startOf(m.past.actual.end())
-	if m.received.After(newest) {
-		newest = m.received
+func (k *knowledge) resume(now time.Time) error {
+	newest := startOf(k.past.actual.end())
+	if k.received.After(newest) {
+		newest = k.received
 	}
 	ends, today := newest.Format(time.RFC3339), now.UTC().Format(time.RFC3339)
 	switch {
@@ -197,24 +200,24 @@ func (m *Model) resume(now time.Time) error {
 	case newest.Before(now.Add(-retentionHours * time.Hour)):
 		return fmt.Errorf("history ends at %s, want at most %d days before %s", ends, retentionHours/day, today)
 	}
-	last := hourOf(m.received)
-	for _, a := range slices.Backward(m.archive) {
+	last := hourOf(k.received)
+	for _, a := range slices.Backward(k.archive) {
 		if a.knownAt > last {
 			return fmt.Errorf("history has a forecast of %s before one of %s", startOf(a.knownAt), startOf(last))
 		}
 		last = a.knownAt
 	}
-	m.received = earlier(m.received, now) // the clock of the machine that saved it may be ahead; what comes now is not older
-	if len(m.past.actual.values) > 0 {
-		m.gauge.measuredUntil = startOf(m.past.actual.end())
+	k.received = earlier(k.received, now) // the clock of the machine that saved it may be ahead; what comes now is not older
+	if len(k.past.actual.values) > 0 {
+		k.gauge.measuredUntil = startOf(k.past.actual.end())
 	}
-	if n := len(m.archive); n > 0 {
+	if n := len(k.archive); n > 0 {
 		var slots []Slot
-		for i, v := range m.archive[n-1].values.values {
-			h := m.archive[n-1].values.first.plus(i)
+		for i, v := range k.archive[n-1].values.values {
+			h := k.archive[n-1].values.first.plus(i)
 			slots = append(slots, Slot{startOf(h), startOf(h + 1), v})
 		}
-		m.course = newCourse(NewSeries(slots), m.received)
+		k.course = newCourse(NewSeries(slots), k.received)
 	}
 	return nil
 }

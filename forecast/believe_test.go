@@ -349,6 +349,7 @@ func FuzzBelieve(f *testing.F) {
 			alike = alike && values[i] >= 50 && values[i] <= 100
 		}
 		forecast := even(hr(0), 30*time.Minute, values...)
+		m.lock()()
 		v := m.past.judge(forecast, m.course.Series)
 		if v.Slots != len(forecast.Slots()) || (v.Doubt == "") != (v.Doubted == 0) || alike && v.Doubted > 0 || len(v.Believed.Slots())+v.Doubted != v.Slots {
 			t.Fatalf("%+v", v)

@@ -65,9 +65,18 @@ type Prediction struct {
 
 // Model predicts the intensity of one location from its forecasts and its actual intensities. The
 // zero Model knows nothing and is ready to use. A model is safe for concurrent use.
+//
+// Nobody who asks a model waits until the model has learned from days. What is learned from days is
+// learned beside what the model knows, and then replaces it.
 type Model struct {
-	mu sync.Mutex
+	learning sync.Mutex // those who teach the model take turns, and lock this before mu
+	mu       sync.Mutex // is locked for no longer than it takes to learn from a day
 
+	*knowledge // nil at first
+}
+
+// knowledge is what a model has heard, and what it has learned from that.
+type knowledge struct {
 	past       past
 	gauge      gauge
 	hasActuals bool               // actual intensities were observed
@@ -102,6 +111,49 @@ type answer struct {
 	evidence   *evidence
 }
 
+// lock locks the model for reading and for short changes, and returns what unlocks it.
+func (m *Model) lock() (unlock func()) {
+	m.mu.Lock()
+	if m.knowledge == nil {
+		m.knowledge = &knowledge{}
+	}
+	return m.mu.Unlock
+}
+
+// heard returns a copy of what the model has heard, without what it has learned. The caller has
+// locked m.learning.
+func (m *Model) heard() *knowledge {
+	defer m.lock()()
+	return &knowledge{
+		past: past{actual: m.closedActuals()}, gauge: m.gauge, hasActuals: m.hasActuals, offered: m.offered,
+		archive: m.archive, course: m.course, received: m.received,
+	}
+}
+
+// replace makes the model know something else. The caller has locked m.learning.
+func (m *Model) replace(fresh *knowledge) {
+	defer m.lock()()
+	m.knowledge = fresh
+}
+
+// learn changes what the model knows and has learned until an instant. The caller has locked
+// m.learning.
+func (m *Model) learn(until time.Time, change func(*knowledge)) {
+	heard := m.heard()
+	from := heard.gauge.measuredUntil
+	if from.IsZero() {
+		from = heard.received
+	}
+	if !from.IsZero() && until.Sub(from) >= learnedAnewHours*time.Hour {
+		fresh := heard.learned()
+		change(fresh)
+		m.replace(fresh)
+		return
+	}
+	defer m.lock()()
+	change(m.knowledge)
+}
+
 // Receive judges a forecast, learns from the part of it that is believed, and returns the verdict.
 // It does not learn from a forecast that was received before the newest one. Until the first call
 // of [Model.Observe] or [Model.ObserveAll], the value that the newest forecast has for now stands in for the actual
@@ -110,100 +162,105 @@ type answer struct {
 // Receive judges as [Believe] does, and by what the model knows of the grid: zeros are not believed
 // if the grid was never near zero at that hour of the day.
 func (m *Model) Receive(series *Series, received time.Time) Verdict {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	v := m.past.judge(series, m.course.Series)
-	m.receive(v.Believed, bounded(received))
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	var v Verdict
+	until := bounded(received)
+	if !m.actualUntil().IsZero() {
+		until = time.Time{} // a forecast teaches nothing of the past
+	}
+	m.learn(until, func(k *knowledge) {
+		v = k.past.judge(series, k.course.Series)
+		k.receive(v.Believed, bounded(received))
+	})
 	return v
 }
 
 // judge returns the verdict, by the past alone, on a series that was received before the past was
 // known.
 func (m *Model) judge(received *Series) Verdict {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock()()
 	return m.past.judge(received, nil)
 }
 
-func (m *Model) receive(series *Series, received time.Time) {
-	if series.IsEmpty() || received.Before(m.received) {
+func (k *knowledge) receive(series *Series, received time.Time) {
+	if series.IsEmpty() || received.Before(k.received) {
 		return
 	}
-	m.followForecast(received)
-	m.course, m.received, m.lastAnswer = m.course.next(series, received, received), received, answer{}
-	next := archivedForecast{hourOf(received), m.hourly(series)}
-	if n := len(m.archive); n > 0 && m.archive[n-1].values.contains(&next.values) {
+	k.followForecast(received)
+	k.course, k.received, k.lastAnswer = k.course.next(series, received, received), received, answer{}
+	next := archivedForecast{hourOf(received), k.hourly(series)}
+	if n := len(k.archive); n > 0 && k.archive[n-1].values.contains(&next.values) {
 		return
 	}
-	m.archiveForecast(next)
+	k.archiveForecast(next)
 }
 
 // lastHeard returns when the newest forecast was received or until when the intensity was measured,
 // whichever is later. If there is neither, it returns the zero time or the epoch.
 func (m *Model) lastHeard() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock()()
 	return later(m.received, m.gauge.measuredUntil)
 }
 
 // archiveForecast archives a forecast and gives it to the learners. It replaces the newest archived
 // forecast if that is too close to the one before.
-func (m *Model) archiveForecast(next archivedForecast) {
-	m.forecastLearner(0)
-	for _, l := range m.forecastLearners {
+func (k *knowledge) archiveForecast(next archivedForecast) {
+	k.forecastLearner(0)
+	for _, l := range k.forecastLearners {
 		l.features.receive(next.knownAt, &next.values)
 	}
-	if n := len(m.archive); n > 1 && m.archive[n-1].knownAt.since(m.archive[n-2].knownAt) < archiveSpacingHours {
-		m.archive = m.archive[:n-1]
+	if n := len(k.archive); n > 1 && k.archive[n-1].knownAt.since(k.archive[n-2].knownAt) < archiveSpacingHours {
+		k.archive = k.archive[:n-1]
 	}
-	m.archive = append(m.archive, next)
-	for m.archive[0].knownAt < next.knownAt-retentionHours {
-		m.archive = m.archive[1:]
+	k.archive = append(k.archive, next)
+	for k.archive[0].knownAt < next.knownAt-retentionHours {
+		k.archive = k.archive[1:]
 	}
 }
 
 // followForecast takes the value that the newest forecast has for now as the actual intensity,
 // while that forecast is fresh.
-func (m *Model) followForecast(now time.Time) {
-	if m.hasActuals || m.course.IsEmpty() {
+func (k *knowledge) followForecast(now time.Time) {
+	if k.hasActuals || k.course.IsEmpty() {
 		return
 	}
-	m.measure(m.course.Series, m.received, earlier(now, m.freshUntil()))
-	m.measure(nil, m.freshUntil(), now)
+	k.measure(k.course.Series, k.received, earlier(now, k.freshUntil()))
+	k.measure(nil, k.freshUntil(), now)
 }
 
 // freshUntil returns until when the newest forecast can stand in for the actual intensity.
-func (m *Model) freshUntil() time.Time { return m.received.Add(freshFor) }
+func (k *knowledge) freshUntil() time.Time { return k.received.Add(freshFor) }
 
 // restartAt forgets the past and goes on from an instant.
-func (m *Model) restartAt(at time.Time) {
-	m.past, m.gauge, m.historyLearner, m.forecastLearners, m.hindsight = past{}, gauge{measuredUntil: at}, nil, nil, hindsight{}
+func (k *knowledge) restartAt(at time.Time) {
+	k.past, k.gauge, k.historyLearner, k.forecastLearners, k.hindsight = past{}, gauge{measuredUntil: at}, nil, nil, hindsight{}
 }
 
 // measure adds what a series says of [from, to) to the gauge, and closes the hours that are over.
 // It ignores time that was measured before. Time between the last measurement and from stays
 // unknown.
-func (m *Model) measure(s *Series, from, to time.Time) {
-	if m.gauge.measuredUntil.IsZero() {
-		m.gauge.measuredUntil = from
+func (k *knowledge) measure(s *Series, from, to time.Time) {
+	if k.gauge.measuredUntil.IsZero() {
+		k.gauge.measuredUntil = from
 	}
-	if oldest := to.Add(-retentionHours * time.Hour); m.gauge.measuredUntil.Before(oldest) { // what is older is of no use now
-		m.restartAt(later(from, oldest))
+	if oldest := to.Add(-retentionHours * time.Hour); k.gauge.measuredUntil.Before(oldest) { // what is older is of no use now
+		k.restartAt(later(from, oldest))
 	}
-	for m.gauge.measuredUntil.Before(to) {
-		h := hourOf(m.gauge.measuredUntil)
+	for k.gauge.measuredUntil.Before(to) {
+		h := hourOf(k.gauge.measuredUntil)
 		until := earlier(startOf(h+1), to)
-		if m.gauge.measuredUntil.Before(from) {
+		if k.gauge.measuredUntil.Before(from) {
 			until = earlier(until, from)
 		} else {
-			mean, covered := s.Mean(m.gauge.measuredUntil, until)
-			m.gauge.area += mean * float64(covered)
-			m.gauge.width += float64(covered)
+			mean, covered := s.Mean(k.gauge.measuredUntil, until)
+			k.gauge.area += mean * float64(covered)
+			k.gauge.width += float64(covered)
 		}
-		m.gauge.measuredUntil = until
+		k.gauge.measuredUntil = until
 		if until.Equal(startOf(h + 1)) {
-			m.closeHour(h, m.gauge.mean())
-			m.gauge = gauge{measuredUntil: until}
+			k.closeHour(h, k.gauge.mean())
+			k.gauge = gauge{measuredUntil: until}
 		}
 	}
 }
@@ -220,44 +277,44 @@ func (g *gauge) mean() float64 {
 }
 
 // closeHour notes the intensity of an hour that is over, and learns from it.
-func (m *Model) closeHour(h hour, actual float64) {
-	m.past.closeHour(h, actual)
-	m.learnerOfPast().closeHour(&m.past, h)
-	for _, l := range m.forecastLearners {
-		l.closeHour(&m.past, h)
+func (k *knowledge) closeHour(h hour, actual float64) {
+	k.past.closeHour(h, actual)
+	k.learnerOfPast().closeHour(&k.past, h)
+	for _, l := range k.forecastLearners {
+		l.closeHour(&k.past, h)
 	}
-	m.hindsight.step(h, &m.past.actual, m.gatherEvidence(h, h, true).at)
+	k.hindsight.step(h, &k.past.actual, k.gatherEvidence(h, h, true).at)
 }
 
 // learnerOfPast returns the learner that sees the past alone.
-func (m *Model) learnerOfPast() *learner {
-	if m.historyLearner == nil {
-		m.historyLearner = newLearner(&pastFeatures{&m.past})
+func (k *knowledge) learnerOfPast() *learner {
+	if k.historyLearner == nil {
+		k.historyLearner = newLearner(&pastFeatures{&k.past})
 	}
-	return m.historyLearner
+	return k.historyLearner
 }
 
 // forecastLearner returns the learner for forecasts that are lag hours late. A new learner first
 // learns from the archive.
-func (m *Model) forecastLearner(lag int) *learner {
-	if l := m.forecastLearners[lag]; l != nil {
+func (k *knowledge) forecastLearner(lag int) *learner {
+	if l := k.forecastLearners[lag]; l != nil {
 		return l
 	}
-	l := newLearner(&forecastFeatures{past: &m.past, lag: lag})
-	l.past = m.learnerOfPast()
-	rest := m.archive
-	for h := m.past.actual.first; h < m.past.closedUntil(); h++ {
+	l := newLearner(&forecastFeatures{past: &k.past, lag: lag})
+	l.past = k.learnerOfPast()
+	rest := k.archive
+	for h := k.past.actual.first; h < k.past.closedUntil(); h++ {
 		for ; len(rest) > 0 && rest[0].knownAt.plus(lag) <= h; rest = rest[1:] {
 			l.features.receive(rest[0].knownAt, &rest[0].values)
 		}
-		l.closeHour(&m.past, h)
+		l.closeHour(&k.past, h)
 	}
 	for _, a := range rest {
 		l.features.receive(a.knownAt, &a.values)
 	}
-	if m.forecastLearners == nil {
-		m.forecastLearners = map[int]*learner{}
+	if k.forecastLearners == nil {
+		k.forecastLearners = map[int]*learner{}
 	}
-	m.forecastLearners[lag] = l
+	k.forecastLearners[lag] = l
 	return l
 }

@@ -9,17 +9,19 @@ import (
 // and slots that [NewSeries] drops. From the first call on only observed intensities count as
 // actual, and the model forgets what it took for actual before.
 func (m *Model) Observe(slot Slot) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	observed := NewSeries([]Slot{{bounded(slot.Start), bounded(slot.End), slot.Intensity}})
 	if observed.IsEmpty() {
 		return
 	}
-	if !m.hasActuals {
-		m.restartAt(observed.Start())
-	}
-	m.hasActuals, m.lastAnswer = true, answer{}
-	m.measure(observed, observed.Start(), observed.End())
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	m.learn(observed.End(), func(k *knowledge) {
+		if !k.hasActuals {
+			k.restartAt(observed.Start())
+		}
+		k.hasActuals, k.lastAnswer = true, answer{}
+		k.measure(observed, observed.Start(), observed.End())
+	})
 }
 
 // learnedAnewHours is how many hours of the past the model must have missed to learn anew with them.
@@ -35,24 +37,27 @@ const learnedAnewHours = day
 // of the past that was not offered before, as at the first time, the model learns anew from its own
 // past and that of the series. It then is as if it had lived through both.
 func (m *Model) ObserveAll(actuals *Series, now time.Time) Verdict {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	actuals = actuals.untilNow(bounded(now))
 	if actuals.IsEmpty() {
 		return Verdict{}
 	}
-	if !m.hasActuals || m.countMissed(actuals) >= learnedAnewHours {
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	if heard := m.heard(); !heard.hasActuals || heard.countMissed(actuals) >= learnedAnewHours {
 		v := Believe(actuals)
-		m.offered = actuals.hours(hourOf(actuals.End()))
-		m.learnAnew(v.Believed)
+		heard.offered = actuals.hours(hourOf(actuals.End()))
+		m.replace(heard.learnedWith(v.Believed))
 		return v
 	}
-	// The values of a day before tell what the new ones follow.
-	v := m.past.judge(withTotals(actuals.part(m.gauge.measuredUntil.Add(-day*time.Hour), actuals.End())), nil)
-	if until := v.Believed.End(); until.After(m.gauge.measuredUntil) {
-		m.lastAnswer = answer{}
-		m.measure(v.Believed, m.gauge.measuredUntil, until)
-	}
+	var v Verdict
+	m.learn(actuals.End(), func(k *knowledge) {
+		// The values of a day before tell what the new ones follow.
+		v = k.past.judge(withTotals(actuals.part(k.gauge.measuredUntil.Add(-day*time.Hour), actuals.End())), nil)
+		if until := v.Believed.End(); until.After(k.gauge.measuredUntil) {
+			k.lastAnswer = answer{}
+			k.measure(v.Believed, k.gauge.measuredUntil, until)
+		}
+	})
 	return v
 }
 
@@ -84,45 +89,46 @@ func (s *Series) hours(end hour) record {
 
 // countMissed returns how many hours before the newest observation are known to a series, but
 // neither known to the model nor offered to it before.
-func (m *Model) countMissed(actuals *Series) int {
+func (k *knowledge) countMissed(actuals *Series) int {
 	missed, sweep := 0, actuals.Sweep()
-	for h := hourOf(actuals.Start()); h < hourOf(m.gauge.measuredUntil); h++ {
+	for h := hourOf(actuals.Start()); h < hourOf(k.gauge.measuredUntil); h++ {
 		_, covered := sweep.Mean(nanos(startOf(h)), nanos(startOf(h+1)))
-		if covered >= minKnownPart && math.IsNaN(m.past.actual.at(h)) && math.IsNaN(m.offered.at(h)) {
+		if covered >= minKnownPart && math.IsNaN(k.past.actual.at(h)) && math.IsNaN(k.offered.at(h)) {
 			missed++
 		}
 	}
 	return missed
 }
 
-// learnAnew learns from the actual intensities of a series, and from those that were observed before.
-func (m *Model) learnAnew(actuals *Series) {
+// learnedWith returns the knowledge of a model that has heard the same and the actual intensities of
+// a series, and has learned from both.
+func (k *knowledge) learnedWith(actuals *Series) *knowledge {
 	if actuals.IsEmpty() {
-		return
+		return k.learned()
 	}
-	learned := &Model{hasActuals: true, archive: m.archive, course: m.course, received: m.received}
-	learned.gauge.measuredUntil = actuals.Start()
-	if m.hasActuals {
-		learned.past.actual, learned.gauge = m.closedActuals(), m.gauge
+	both := &knowledge{hasActuals: true, offered: k.offered, archive: k.archive, course: k.course, received: k.received}
+	both.gauge.measuredUntil = actuals.Start()
+	if k.hasActuals {
+		both.past.actual, both.gauge = k.past.actual, k.gauge
 	}
 	// The series gives the hours that are over. The running hour is measured below.
-	learned.past.actual = united(learned.past.actual, actuals.hours(hourOf(actuals.End())))
-	if end := startOf(learned.past.actual.end()); end.After(learned.gauge.measuredUntil) {
-		learned.gauge = gauge{measuredUntil: end}
+	both.past.actual = united(both.past.actual, actuals.hours(hourOf(actuals.End())))
+	if end := startOf(both.past.actual.end()); end.After(both.gauge.measuredUntil) {
+		both.gauge = gauge{measuredUntil: end}
 	}
-	m.adopt(learned)
-	m.measure(actuals, m.gauge.measuredUntil, actuals.End())
+	fresh := both.learned()
+	fresh.measure(actuals, fresh.gauge.measuredUntil, actuals.End())
+	return fresh
 }
 
 // closedActuals returns the actual intensities of the hours that are over.
-func (m *Model) closedActuals() record {
-	return m.past.actual.part(m.past.actual.first, m.past.closedUntil())
+func (k *knowledge) closedActuals() record {
+	return k.past.actual.part(k.past.actual.first, k.past.closedUntil())
 }
 
 // actualUntil returns the end of the newest actual intensity that was observed, or the zero time.
 func (m *Model) actualUntil() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock()()
 	if !m.hasActuals {
 		return time.Time{}
 	}

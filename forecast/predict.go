@@ -9,20 +9,19 @@ import (
 // comes: it counts for as much as forecasts of its age have been worth, if that has been learned,
 // and for nothing otherwise.
 func (m *Model) Predict(now time.Time, maxAge time.Duration) Prediction {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock()()
 	return m.answer(bounded(now), maxAge).prediction
 }
 
 // answer predicts once an hour, and again when there is news.
-func (m *Model) answer(now time.Time, maxAge time.Duration) answer {
-	m.followForecast(now)
-	trusted := now.Before(m.course.End()) && now.Sub(m.received) <= maxAge
-	if e := m.lastAnswer.evidence; e == nil || e.now != hourOf(now) || e.isTrusted != trusted {
-		e = m.gatherEvidence(hourOf(now), m.newestKnownHour(hourOf(now)), trusted)
-		m.lastAnswer = answer{e.predict(), e}
+func (k *knowledge) answer(now time.Time, maxAge time.Duration) answer {
+	k.followForecast(now)
+	trusted := now.Before(k.course.End()) && now.Sub(k.received) <= maxAge
+	if e := k.lastAnswer.evidence; e == nil || e.now != hourOf(now) || e.isTrusted != trusted {
+		e = k.gatherEvidence(hourOf(now), k.newestKnownHour(hourOf(now)), trusted)
+		k.lastAnswer = answer{e.predict(), e}
 	}
-	return m.lastAnswer
+	return k.lastAnswer
 }
 
 // Contribution is one term of the sum that makes up a prediction.
@@ -36,14 +35,13 @@ type Contribution struct {
 // Contributions explains what is predicted at now for the hour of at. The terms add up to the
 // prediction. There are no terms if nothing is predicted.
 func (m *Model) Contributions(now, at time.Time, maxAge time.Duration) []Contribution {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock()()
 	return m.answer(bounded(now), maxAge).evidence.contributions(hourOf(at))
 }
 
 // evidence is what a prediction can rest on at one moment.
 type evidence struct {
-	model        *Model
+	model        *knowledge
 	now          hour
 	origin       hour       // the newest hour whose intensity is known; 0 if there is none
 	learners     []*learner // the best first
@@ -58,25 +56,25 @@ type evidence struct {
 
 // gatherEvidence chooses what a prediction at now rests on. origin is the newest hour whose
 // intensity is known.
-func (m *Model) gatherEvidence(now, origin hour, trusted bool) *evidence {
-	e := &evidence{model: m, now: now, origin: origin, isTrusted: trusted}
+func (k *knowledge) gatherEvidence(now, origin hour, trusted bool) *evidence {
+	e := &evidence{model: k, now: now, origin: origin, isTrusted: trusted}
 	lag := 0
-	if n := len(m.archive); n > 0 {
-		lag = max(0, (now.since(m.archive[n-1].knownAt)-lateAfterHours)/day*day)
+	if n := len(k.archive); n > 0 {
+		lag = max(0, (now.since(k.archive[n-1].knownAt)-lateAfterHours)/day*day)
 	}
 	e.isStale = lag > 0 || !trusted
 	if origin <= now-maxPastAgeHours || !e.isStale && origin < now-maxActualAgeHours {
 		return e
 	}
 	if lag <= maxLatenessHours {
-		e.addForecastLearner(m.forecastLearner(lag))
+		e.addForecastLearner(k.forecastLearner(lag))
 	}
-	if n := len(m.archive); n > 0 && !e.usesForecast {
-		e.prefersForecast = !e.isStale && m.archive[n-1].knownAt > origin
+	if n := len(k.archive); n > 0 && !e.usesForecast {
+		e.prefersForecast = !e.isStale && k.archive[n-1].knownAt > origin
 	}
-	if m.historyLearner != nil && m.historyLearner.learnedHours >= minHistoryHours {
+	if k.historyLearner != nil && k.historyLearner.learnedHours >= minHistoryHours {
 		e.usesHistory = true
-		e.learners = append(e.learners, m.historyLearner)
+		e.learners = append(e.learners, k.historyLearner)
 	}
 	return e
 }
@@ -92,15 +90,15 @@ func (e *evidence) addForecastLearner(l *learner) {
 
 // newestKnownHour returns the newest hour whose intensity is known: the current hour, if some of it
 // is known.
-func (m *Model) newestKnownHour(now hour) hour {
-	h := hourOf(m.gauge.measuredUntil)
-	low, high := m.past.credible(h)
-	if level := m.currentHourMean(h); h == now && level >= low && level <= high {
-		m.past.actual.set(h, level)
+func (k *knowledge) newestKnownHour(now hour) hour {
+	h := hourOf(k.gauge.measuredUntil)
+	low, high := k.past.credible(h)
+	if level := k.currentHourMean(h); h == now && level >= low && level <= high {
+		k.past.actual.set(h, level)
 		return h
 	}
-	for h = min(h, m.past.closedUntil()) - 1; h >= m.past.actual.first; h-- {
-		if !math.IsNaN(m.past.actual.at(h)) {
+	for h = min(h, k.past.closedUntil()) - 1; h >= k.past.actual.first; h-- {
+		if !math.IsNaN(k.past.actual.at(h)) {
 			return h
 		}
 	}
@@ -110,13 +108,13 @@ func (m *Model) newestKnownHour(now hour) hour {
 // currentHourMean returns the mean of the known part of the current hour, or NaN. If forecasts
 // stand in for the actual intensity, the newest one decides: what earlier forecasts said does not
 // matter, and the newest is taken to be right about now.
-func (m *Model) currentHourMean(h hour) float64 {
-	if n := len(m.archive); n > 0 && !m.hasActuals && startOf(h).Before(m.freshUntil()) {
-		if forecastMean := m.archive[n-1].values.at(h); !math.IsNaN(forecastMean) {
+func (k *knowledge) currentHourMean(h hour) float64 {
+	if n := len(k.archive); n > 0 && !k.hasActuals && startOf(h).Before(k.freshUntil()) {
+		if forecastMean := k.archive[n-1].values.at(h); !math.IsNaN(forecastMean) {
 			return forecastMean
 		}
 	}
-	return m.gauge.area / m.gauge.width
+	return k.gauge.area / k.gauge.width
 }
 
 func (e *evidence) predict() Prediction {
@@ -248,18 +246,18 @@ func (e *evidence) contributions(u hour) []Contribution {
 // covered in part gets the mean of that part. Earlier forecasts fill the time before the forecast
 // begins and after it ends. Values have the precision of [Model.Save], so that the same forecast
 // says the same after a restart.
-func (m *Model) hourly(series *Series) record {
+func (k *knowledge) hourly(series *Series) record {
 	var r record
-	now := hourOf(m.received)
+	now := hourOf(k.received)
 	first := min(now, max(now-day, hourOf(series.Start())))
-	low, high := m.past.credible(m.past.closedUntil())
-	for h := first; startOf(h).Before(m.course.End()) && h < first+horizonHours; h++ {
+	low, high := k.past.credible(k.past.closedUntil())
+	for h := first; startOf(h).Before(k.course.End()) && h < first+horizonHours; h++ {
 		mean, covered := series.Mean(startOf(h), startOf(h+1))
 		switch {
 		case covered == 0:
-			mean, covered = m.course.Mean(later(startOf(h), m.received), startOf(h+1))
+			mean, covered = k.course.Mean(later(startOf(h), k.received), startOf(h+1))
 		case startOf(h).After(series.Start()):
-			mean, covered = m.course.Mean(startOf(h), startOf(h+1))
+			mean, covered = k.course.Mean(startOf(h), startOf(h+1))
 		}
 		if covered == 0 || mean < low || mean > high {
 			mean = math.NaN()

@@ -61,7 +61,8 @@ func All() ([]Region, error) {
 }
 
 // Find returns the region with a name, which is what nodes have in the label
-// topology.kubernetes.io/region. No two clouds have a region of the same name.
+// topology.kubernetes.io/region. No two clouds of the table have a region of the same name. Other
+// clouds do have regions of these names, in other countries: see [Region.CanHave].
 func Find(name string) (Region, bool) {
 	regions := known()
 	i := slices.IndexFunc(regions, func(r Region) bool { return r.Name == name })
@@ -69,6 +70,27 @@ func Find(name string) (Region, bool) {
 		return Region{}, false
 	}
 	return regions[i], true
+}
+
+// CanHave reports whether a node may be in the region, by the spec.providerID of the node. The
+// labels of nodes do not tell: eu-west-1 is Dublin at AWS and London at Alibaba Cloud, and both name
+// a zone eu-west-1a. A node without a providerID is believed, because no cloud runs the node, and
+// the owner of the cluster has written the label.
+func (r Region) CanHave(providerID string) bool {
+	// Outscale's eu-west-2 is Paris, and Outscale's nodes may have a providerID as AWS's do. But the
+	// identifiers of Outscale's machines have eight digits, and those of AWS's have more.
+	const ofOutscale = len("i-12345678")
+	scheme, rest, _ := strings.Cut(providerID, "://")
+	switch {
+	case providerID == "":
+		return true
+	case r.Cloud == "aws":
+		return scheme == "aws" && len(rest)-strings.LastIndexByte(rest, '/')-1 > ofOutscale
+	case r.Cloud == "gcp":
+		return scheme == "gce"
+	default:
+		return scheme == r.Cloud
+	}
 }
 
 // InZone returns the regions in a zone of a provider, by cloud and name. The provider is named as a

@@ -216,3 +216,28 @@ func TestTheRegionsInAZone(t *testing.T) {
 		})
 	}
 }
+
+func TestARegionHasNodesOfItsCloudOnly(t *testing.T) {
+	const (
+		ofAWS     = "aws:///eu-west-1a/i-0123456789abcdef0"
+		ofFargate = "aws:///eu-west-1a/0123456789-abcdef/fargate-ip-10-0-0-1.eu-west-1.compute.internal"
+		ofGCP     = "gce://project/europe-west2-a/node"
+		ofAzure   = "azure:///subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/node"
+	)
+	others := []string{
+		"eu-west-1.i-d7o0123456789abcdefg", "osc:///eu-west-2a/i-01234567", "aws:///eu-west-2a/i-01234567", "aws://",
+		"eks-hybrid:///eu-west-1/cluster/node", "openstack:///0123", "kind://docker/kind/node",
+	}
+	all := append([]string{ofAWS, ofFargate, ofGCP, ofAzure}, others...)
+	for name, ours := range map[string][]string{"eu-west-1": {ofAWS, ofFargate}, "europe-west2": {ofGCP}, "uksouth": {ofAzure}} {
+		r, _ := Find(name)
+		if !r.CanHave("") {
+			t.Errorf("%s: the owner of the cluster is not believed", name)
+		}
+		for _, id := range all {
+			if got := r.CanHave(id); got != slices.Contains(ours, id) {
+				t.Errorf("%s has a node with %q: %t", name, id, got)
+			}
+		}
+	}
+}

@@ -191,6 +191,29 @@ func TestOnlyTheExporterHasAWayOut(t *testing.T) {
 	}
 }
 
+// TestTheExporterCannotAskTheMetadataServersOfClouds looks at all rules but that for DNS.
+func TestTheExporterCannotAskTheMetadataServersOfClouds(t *testing.T) {
+	var np networkingv1.NetworkPolicy
+	find(t, overlay(t, "network-policy"), "NetworkPolicy", "gridlatch-export", &np)
+	left, want := map[string]int{}, map[string]int{"169.254.0.0/16": 2, "fe80::/10": 2, "fd00:ec2::254/128": 2} // rules
+	for _, rule := range np.Spec.Egress {
+		for _, peer := range rule.To {
+			if peer.IPBlock == nil || rule.Ports[0].Port.IntValue() == 53 {
+				continue
+			}
+			for _, cidr := range peer.IPBlock.Except {
+				left[cidr]++
+			}
+			if len(peer.IPBlock.Except) == 0 {
+				t.Errorf("%s is open for ports %v, with all link-local addresses", peer.IPBlock.CIDR, rule.Ports)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, left); diff != "" {
+		t.Errorf("left out (-want +got):\n%s", diff)
+	}
+}
+
 // TestWithCertManagerNothingOfOursMayWriteCertificates looks at what is left of the
 // part that does so without.
 func TestWithCertManagerNothingOfOursMayWriteCertificates(t *testing.T) {
