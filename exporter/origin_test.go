@@ -36,7 +36,7 @@ func TestTheSeriesOfTheOldProviderStayUntilTheNewOneHasAnAnswer(t *testing.T) {
 			p.Spec.Locations[0].Zone = zone
 			p.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "ElectricityMaps", BaseURL: server.URL, SecretRef: &v1alpha1.SecretReference{Name: "key"}}
 			next := newAsker(w.Exporter, sourceOf(p.Spec.Forecast.Provider))
-			next.assign([]target{targetOf(p, nil)})
+			next.assign([]target{targetOf(p, nodeRegions{})})
 
 			hasOldSeries := func(when, problem string) {
 				t.Helper()
@@ -66,7 +66,7 @@ func TestTheSeriesOfTheOldProviderStayUntilTheNewOneHasAnAnswer(t *testing.T) {
 			works.Store(true)
 			w.runUntil(next, w.clock.Now().Add(hour))
 			got := w.document()
-			want := forecast.Origin{Provider: "Electricity Maps", Zone: targetOf(p, nil).places[0].zone, Signal: forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}}
+			want := forecast.Origin{Provider: "Electricity Maps", Zone: targetOf(p, nodeRegions{}).places[0].zone, Signal: forecast.Signal{Kind: forecast.Average, EmissionFactors: forecast.LifeCycle}}
 			if diff := cmp.Diff(want, got.Details["DE"].Origin); diff != "" {
 				t.Errorf("after an answer: origin (-want +got):\n%s", diff)
 			}

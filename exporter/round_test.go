@@ -53,7 +53,7 @@ func TestTargetsThatComeDuringARoundDoNotWaitForItsEnd(t *testing.T) {
 	requests := 0
 	g.setFail(slowly(w, func(*http.Request) {
 		if requests++; requests == 5 {
-			a.assign([]target{targetOf(policy(g, manyZones(20)...), nil), targetOf(other, nil)})
+			a.assign([]target{targetOf(policy(g, manyZones(20)...), nodeRegions{}), targetOf(other, nodeRegions{})})
 		}
 	}))
 	a.step(t.Context())
