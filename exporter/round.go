@@ -79,14 +79,7 @@ func (a *asker) ask(ctx context.Context, of inquiry) bool {
 		if ctx.Err() != nil {
 			return true
 		}
-		a.note(func(now time.Time) {
-			q := of.question(z)
-			a.hasFirst = a.hasFirst || of.isFirst || q.asked.IsZero()
-			q.asked = now
-			if err != nil {
-				of.miss(z, err, now)
-			}
-		})
+		a.noteAnswer(of, z, err)
 		if a.mayWrite() {
 			a.writeAll(ctx)
 		}
@@ -104,6 +97,18 @@ func (a *asker) ask(ctx context.Context, of inquiry) bool {
 		}
 	}
 	return len(due) > 0
+}
+
+// noteAnswer notes that a zone was asked for, and what is wrong if there is no answer.
+func (a *asker) noteAnswer(of inquiry, z *zone, err error) {
+	a.note(func(now time.Time) {
+		q := of.question(z)
+		a.hasFirst = a.hasFirst || of.isFirst || q.asked.IsZero()
+		q.asked = now
+		if err != nil {
+			of.miss(z, err, now)
+		}
+	})
 }
 
 // beginRound notes that a round begins. A clock that was ahead has made pauses that nobody waits for:
