@@ -36,7 +36,8 @@ const providerHelp = `Providers (--provider), and where their zones and keys com
   http                 --past-url URL      your own server; GRIDLATCH_KEY can have a key
   mock                 --zone DE           made up, for trying; any zone
 Keys come from these environment variables, or from --key-file. Other users of the
-machine can read arguments. Therefore no flag takes a key.`
+machine can read arguments. Therefore no flag takes a key. The command asks through a
+proxy if HTTPS_PROXY, HTTP_PROXY and NO_PROXY say so.`
 
 // providerFlags say which zone of which provider is meant, and how to ask.
 type providerFlags struct {
