@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -75,5 +76,26 @@ func TestTargetsThatComeDuringARoundDoNotWaitForItsEnd(t *testing.T) {
 	}
 	if len(asked) != 42 {
 		t.Errorf("asked for %d things, want the forecast and the past of 21 zones", len(asked))
+	}
+}
+
+func TestAKeyThatIsGoodForOneZoneIsUsedForThatZone(t *testing.T) {
+	w, g, a := newTry(t, "DE", "FR")
+	w.runUntil(a, start().Add(9*time.Minute))
+	g.asked()
+	g.setFail(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.RawQuery, "FR") {
+			return false
+		}
+		http.Error(w, "not for this zone", http.StatusUnauthorized)
+		return true
+	})
+	w.runUntil(a, start().Add(8*time.Hour))
+	asked := g.asked()
+	if n := count(asked, "forecast DE"); n < 28 {
+		t.Errorf("in 8 hours, the forecast of DE is asked for %d times, want every 15 minutes", n)
+	}
+	if n := count(asked, "forecast FR"); n > 16 {
+		t.Errorf("in 8 hours, the forecast of FR is asked for %d times", n)
 	}
 }
