@@ -2,7 +2,6 @@ package exporter
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"time"
 
@@ -233,7 +232,7 @@ func (z *zone) receivePast(r provider.Reading, from, now, next time.Time) {
 func (z *zone) missPast(err error, now time.Time) {
 	isOutside := isOutsidePlan(err, z.history) && (z.history == provider.Unavailable || z.hasPast() || !z.forecast.IsEmpty())
 	switch {
-	case isOutside, errors.Is(err, provider.ErrNoData) && !z.actuals.IsEmpty():
+	case isOutside:
 		z.past.postpone(now)
 	case z.actuals.IsEmpty():
 		z.past.fail(now, firstPause, maxPause, problemOf(err))
