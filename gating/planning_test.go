@@ -201,7 +201,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	l.inFlight.beginPass(rules.Name)
 	cached := recordOf(hold.JobKind())
 	cached.ObjectMeta, cached.isSuspended = job.ObjectMeta, true
-	g := &group{job: cached, location: "north", decision: plan.Decision{Decided: t0, Start: t0}}
+	g := &group{owner: cached, location: "north", decision: plan.Decision{Decided: t0, Start: t0}}
 	if err := l.recordRelease(t.Context(), &pass{policy: rules, now: t0}, g, false); err != nil || !g.isRecorded {
 		t.Fatal(err)
 	}
@@ -215,8 +215,8 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 
 func TestDecideWhere(t *testing.T) {
 	released := waiting("late", nil)
-	released.job = recordOf(hold.JobKind())
-	released.wasReleased, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
+	released.owner = recordOf(hold.JobKind())
+	released.wasReleased, released.owner.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
 	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
 	tests := map[string]struct {
 		hours   map[string][]float64

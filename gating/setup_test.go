@@ -77,7 +77,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 				g.pods = append(g.pods, before)
 				err = l.releasePod(t.Context(), p, g, before, false)
 			} else {
-				g.job = before
+				g.owner = before
 				err = l.recordRelease(t.Context(), p, g, false)
 			}
 			if !errors.Is(err, tt.err) {
