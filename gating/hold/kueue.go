@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 )
 
 // What Kueue reads, see https://kueue.sigs.k8s.io.
@@ -19,10 +20,10 @@ const (
 // MaxListBytes bounds what is kept of a list of locations or of gates.
 const MaxListBytes = 4 << 10
 
-// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, or
-// one of Kueue's.
+// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, one
+// of Kueue's, or a label that tells what belongs to a piece of work.
 func IsKnownKey(key string) bool {
-	return strings.HasPrefix(key, v1alpha1.Prefix) || key == KueueQueueLabel || key == KueueGatesAnnotation
+	return strings.HasPrefix(key, v1alpha1.Prefix) || key == KueueQueueLabel || key == KueueGatesAnnotation || door.IsKnownLabel(key)
 }
 
 // AddKueueGate adds our gate to the gates that Kueue waits for.
