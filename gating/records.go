@@ -12,16 +12,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -42,26 +46,30 @@ const (
 // A nil Records knows nothing.
 type Records struct {
 	pods, jobs recordCache
+	doors      map[schema.GroupKind]*door.Door
+	pieces     *pieces
 }
 
 // recordCache has the records of one kind, indexed by policy.
 type recordCache struct {
 	toolscache.Indexer
 	informer toolscache.SharedIndexInformer // nil in a test that fills the indexer itself
+	// synced reports whether the cache is filled, and the pieces of work know what is in the cache.
+	synced toolscache.InformerSynced
 }
 
 // NewRecords returns the cache. It is filled once it is started.
-func NewRecords(config *rest.Config) (*Records, error) {
+func NewRecords(config *rest.Config, clock policy.Clock) (*Records, error) {
 	config = rest.CopyConfig(config)
 	config.ContentType = runtime.ContentTypeProtobuf
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return newRecords(clientset)
+	return newRecords(clientset, clock)
 }
 
-func newRecords(clientset kubernetes.Interface) (*Records, error) {
+func newRecords(clientset kubernetes.Interface, clock policy.Clock) (*Records, error) {
 	decided := func(o *metav1.ListOptions) { o.LabelSelector = v1alpha1.StateLabel }
 	unfinished := fields.AndSelectors(
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
@@ -93,7 +101,24 @@ func newRecords(clientset kubernetes.Interface) (*Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Records{pods: podCache, jobs: jobCache}, nil
+	r := &Records{pods: podCache, jobs: jobCache, doors: doorsByKind(), pieces: newPieces(clock)}
+	for _, of := range []*recordCache{&r.pods, &r.jobs} {
+		registration, err := of.informer.AddEventHandler(r.pieces.handler(r))
+		if err != nil {
+			return nil, fmt.Errorf("follow the pieces of work: %w", err)
+		}
+		of.synced = registration.HasSynced
+	}
+	return r, nil
+}
+
+// doorsByKind returns the kinds that are held whole.
+func doorsByKind() map[schema.GroupKind]*door.Door {
+	byKind, all := map[schema.GroupKind]*door.Door{}, door.All()
+	for i := range all {
+		byKind[all[i].Kind.GroupKind()] = &all[i]
+	}
+	return byKind
 }
 
 func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (recordCache, error) {
@@ -113,13 +138,13 @@ func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list tool
 	if err := informer.SetTransform(s.transform); err != nil {
 		return recordCache{}, fmt.Errorf("watch %T: %w", of, err)
 	}
-	return recordCache{informer.GetIndexer(), informer}, nil
+	return recordCache{Indexer: informer.GetIndexer(), informer: informer}, nil
 }
 
 // StaticRecords returns a cache of these pods and Jobs that never changes, for tests of what reads
 // a cache.
 func StaticRecords(objects ...runtime.Object) (*Records, error) {
-	s, r := newRecordMaker(), &Records{}
+	s, r := newRecordMaker(), &Records{doors: doorsByKind(), pieces: newPieces(clock.RealClock{})}
 	for _, of := range []*recordCache{&r.pods, &r.jobs} {
 		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, policyIndexers())
 	}
@@ -136,6 +161,7 @@ func StaticRecords(objects ...runtime.Object) (*Records, error) {
 		if err := of.Add(o); err != nil {
 			return nil, fmt.Errorf("add a record: %w", err)
 		}
+		r.pieces.change(r, nil, o)
 	}
 	return r, nil
 }
@@ -170,7 +196,7 @@ func (r *Records) Start(ctx context.Context) error {
 func (r *Records) NeedLeaderElection() bool { return false }
 
 // Synced reports whether the cache is filled.
-func (r *Records) Synced() bool { return r.pods.informer.HasSynced() && r.jobs.informer.HasSynced() }
+func (r *Records) Synced() bool { return r.pods.synced() && r.jobs.synced() }
 
 // recordSource tells a controller about the changes of one kind of records.
 type recordSource struct {
@@ -183,7 +209,7 @@ func (r *Records) sources(handle handler.TypedEventHandler[*record, reconcile.Re
 	var all []source.Source
 	for _, of := range []recordCache{r.pods, r.jobs} {
 		informer := &source.TypedInformer[*record, reconcile.Request]{Informer: of.informer, Handler: handle}
-		all = append(all, recordSource{informer, of.informer.HasSynced})
+		all = append(all, recordSource{informer, of.synced})
 	}
 	return all
 }
@@ -231,12 +257,7 @@ func (r *Records) owningJob(namespace string, object metav1.Object) *record {
 	if r == nil || owner == nil {
 		return nil
 	}
-	found, _, _ := r.jobs.GetByKey(namespace + "/" + owner.Name) // of a cache: no error is possible
-	job, ok := found.(*record)
-	if !ok || job.UID != owner.UID {
-		return nil
-	}
-	return job
+	return r.recordOf(namespace, owner)
 }
 
 // IsJobReleased reports whether the Job that owns a pod of a namespace is released, by what the
