@@ -117,7 +117,7 @@ type groupKey struct {
 // groups returns what a policy holds, in groups. What was released already, but is still held in
 // the cache, is returned apart.
 func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool)) (all []*group, unseen []unseenRelease, err error) {
-	owners, err := r.owners(heldIndex, policy)
+	owners, err := r.listOwners(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -169,11 +169,28 @@ func (s *recordMaker) newRecord(kind, version string, full *metav1.ObjectMeta, f
 	if wish, ok := full.Labels[v1alpha1.DelayTolerantAnnotation]; ok {
 		r.Labels[v1alpha1.DelayTolerantAnnotation] = wish
 	}
-	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && isPlausible(owner) {
-		r.OwnerReferences = []metav1.OwnerReference{*owner}
-		s.share(owner.UID, &r.ObjectMeta)
+	for _, owner := range knownOwners(kind, full) {
+		r.OwnerReferences = append(r.OwnerReferences, *owner)
+	}
+	if len(r.OwnerReferences) > 0 {
+		s.share(r.OwnerReferences[0].UID, &r.ObjectMeta)
 	}
 	return r
+}
+
+// knownOwners returns references to what decides with an object: its controller, and the piece of
+// work that the labels of a pod name.
+func knownOwners(kind string, full *metav1.ObjectMeta) (all []*metav1.OwnerReference) {
+	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && isPlausible(owner) {
+		all = append(all, owner)
+	}
+	if kind != hold.PodKind().Kind {
+		return all
+	}
+	if labelled := door.LabelledOwner(full.Labels); labelled != nil {
+		all = append(all, labelled)
+	}
+	return all
 }
 
 // isPlausible reports whether Kubernetes can have made a reference to an owner.

@@ -17,12 +17,15 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/watching"
 )
 
@@ -46,16 +49,20 @@ type Records struct {
 	pods, jobs recordCache
 	wholes     []*wholes
 	clientset  kubernetes.Interface // asked for what Gridlatch may do
+	doors      map[schema.GroupKind]*door.Door
+	pieces     *pieces
 }
 
 // recordCache has the records of one kind, indexed by policy.
 type recordCache struct {
 	toolscache.Indexer
 	informer toolscache.SharedIndexInformer // nil in a test that fills the indexer itself
+	// synced reports whether the cache is filled, and the pieces of work know what is in the cache.
+	synced toolscache.InformerSynced
 }
 
 // NewRecords returns the cache. It is filled once it is started.
-func NewRecords(config *rest.Config) (*Records, error) {
+func NewRecords(config *rest.Config, clock policy.Clock) (*Records, error) {
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -70,15 +77,15 @@ func NewRecords(config *rest.Config) (*Records, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	r, err := newRecords(clientset)
+	r, err := newRecords(clientset, clock)
 	if err != nil {
 		return nil, err
 	}
-	r.wholes = newWholes(objects, definitions)
+	r.addWholes(newWholes(objects, definitions))
 	return r, nil
 }
 
-func newRecords(clientset kubernetes.Interface) (*Records, error) {
+func newRecords(clientset kubernetes.Interface, clock policy.Clock) (*Records, error) {
 	decided := func(o *metav1.ListOptions) { o.LabelSelector = v1alpha1.StateLabel }
 	unfinished := fields.AndSelectors(
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
@@ -110,7 +117,24 @@ func newRecords(clientset kubernetes.Interface) (*Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Records{pods: podCache, jobs: jobCache, clientset: clientset}, nil
+	r := &Records{pods: podCache, jobs: jobCache, clientset: clientset, doors: doorsByKind(), pieces: newPieces(clock)}
+	for _, of := range []*recordCache{&r.pods, &r.jobs} {
+		registration, err := of.informer.AddEventHandler(r.pieces.handler(r))
+		if err != nil {
+			return nil, fmt.Errorf("follow the pieces of work: %w", err)
+		}
+		of.synced = registration.HasSynced
+	}
+	return r, nil
+}
+
+// doorsByKind returns the kinds that are held whole.
+func doorsByKind() map[schema.GroupKind]*door.Door {
+	byKind, all := map[schema.GroupKind]*door.Door{}, door.All()
+	for i := range all {
+		byKind[all[i].Kind.GroupKind()] = &all[i]
+	}
+	return byKind
 }
 
 func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (recordCache, error) {
@@ -120,13 +144,14 @@ func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list tool
 	if err := informer.SetTransform(s.transform); err != nil {
 		return recordCache{}, fmt.Errorf("watch %T: %w", of, err)
 	}
-	return recordCache{informer.GetIndexer(), informer}, nil
+	return recordCache{Indexer: informer.GetIndexer(), informer: informer}, nil
 }
 
 // StaticRecords returns a cache of these pods, Jobs and objects of other kinds that are held whole. It
 // never changes, and knows all kinds. It is for tests of what reads a cache.
 func StaticRecords(objects ...runtime.Object) (*Records, error) {
-	s, r := newRecordMaker(), &Records{wholes: newWholes(nil, nil)}
+	s, r := newRecordMaker(), &Records{doors: doorsByKind(), pieces: newPieces(clock.RealClock{})}
+	r.addWholes(newWholes(nil, nil))
 	for _, of := range []*recordCache{&r.pods, &r.jobs} {
 		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, policyIndexers())
 	}
@@ -149,6 +174,7 @@ func StaticRecords(objects ...runtime.Object) (*Records, error) {
 		if err := of.Add(o); err != nil {
 			return nil, fmt.Errorf("add a record: %w", err)
 		}
+		r.pieces.change(r, nil, o)
 	}
 	return r, nil
 }
@@ -182,7 +208,7 @@ func (r *Records) NeedLeaderElection() bool { return false }
 
 // Synced reports whether the cache is filled with pods and Jobs. It does not wait for the other kinds:
 // see CanHold.
-func (r *Records) Synced() bool { return r.pods.informer.HasSynced() && r.jobs.informer.HasSynced() }
+func (r *Records) Synced() bool { return r.pods.synced() && r.jobs.synced() }
 
 // recordSource tells a controller about the changes of one kind of records.
 type recordSource struct {
@@ -195,7 +221,7 @@ func (r *Records) sources(handle handler.TypedEventHandler[*record, reconcile.Re
 	var all []source.Source
 	for _, of := range []recordCache{r.pods, r.jobs} {
 		informer := &source.TypedInformer[*record, reconcile.Request]{Informer: of.informer, Handler: handle}
-		all = append(all, recordSource{informer, of.informer.HasSynced})
+		all = append(all, recordSource{informer, of.synced})
 	}
 	for _, w := range r.wholes {
 		all = append(all, w.source(handle))
@@ -243,8 +269,8 @@ func listRecords(of toolscache.Indexer, index, policy string) ([]*record, error)
 	return list, nil
 }
 
-// owners returns the records of Jobs, and of what else is held whole, that an index has for a policy.
-func (r *Records) owners(index, policy string) ([]*record, error) {
+// listOwners returns the records of Jobs, and of what else is held whole, that an index has for a policy.
+func (r *Records) listOwners(index, policy string) ([]*record, error) {
 	all, err := r.jobs.list(index, policy)
 	if err != nil {
 		return nil, err
@@ -266,12 +292,7 @@ func (r *Records) owningJob(namespace string, object metav1.Object) *record {
 	if r == nil || owner == nil {
 		return nil
 	}
-	found, _, _ := r.jobs.GetByKey(namespace + "/" + owner.Name) // of a cache: no error is possible
-	job, ok := found.(*record)
-	if !ok || job.UID != owner.UID {
-		return nil
-	}
-	return job
+	return r.recordOf(namespace, owner)
 }
 
 // IsJobReleased reports whether the Job that owns a pod of a namespace is released, by what the

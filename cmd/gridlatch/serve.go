@@ -123,7 +123,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := cached.Prepare(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
-	records, err := gating.NewRecords(config)
+	records, err := gating.NewRecords(config, now)
 	if err != nil {
 		return err
 	}
