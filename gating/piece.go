@@ -226,7 +226,7 @@ func apiKind(apiVersion, kind string) schema.GroupKind {
 // recordOf returns the record of an owner in a namespace; nil if the owner was not decided on.
 func (r *Records) recordOf(namespace string, owner *metav1.OwnerReference) *record {
 	cache := r.cacheOf(ownerKind(owner))
-	if cache.Indexer == nil {
+	if cache == nil {
 		return nil
 	}
 	found, _, _ := cache.GetByKey(namespace + "/" + owner.Name) // of a cache: no error is possible
@@ -235,16 +235,4 @@ func (r *Records) recordOf(namespace string, owner *metav1.OwnerReference) *reco
 		return nil
 	}
 	return known
-}
-
-// cacheOf returns the cache of a kind; without an indexer if there is none.
-func (r *Records) cacheOf(kind schema.GroupKind) recordCache {
-	switch kind {
-	case hold.PodKind().GroupKind():
-		return r.pods
-	case hold.JobKind().GroupKind():
-		return r.jobs
-	default:
-		return recordCache{}
-	}
 }

@@ -20,6 +20,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
+// pageSize is how many objects are listed at once. An object can take a megabyte.
+const pageSize = 50
+
 // Resource keeps the objects of one resource for as long as the resource has a
 // CustomResourceDefinition, and sleeps while it has none. All exported fields but Selector, Indexers
 // and Changed are required.
@@ -100,7 +103,7 @@ func (r *Resource) begin(ctx context.Context) {
 	selected := func(o *metav1.ListOptions) { o.LabelSelector = r.Selector }
 	lists := observe(&r.hidesObjects, selected,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return objects.List(ctx, o) }, objects.Watch)
-	lists.ListWithContextFunc = InPages(lists.ListWithContextFunc, r.Keep)
+	lists.ListWithContextFunc = InPages(pageSize, lists.ListWithContextFunc, r.Keep)
 	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lists, r.Objects), &unstructured.Unstructured{}, 0, r.Indexers)
 	logOnce(ctx, informer, r.Name.GroupResource().String())
 	// the informer has not started: no error is possible

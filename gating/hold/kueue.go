@@ -33,7 +33,6 @@ func IsKnownKey(key string) bool {
 		return strings.HasPrefix(key, v1alpha1.Prefix) || door.IsKnownLabel(key)
 	}
 }
-}
 
 // AddKueueGate adds our gate to the gates that Kueue waits for.
 func AddKueueGate(gates string) string {
