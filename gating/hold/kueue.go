@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
+
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
@@ -19,10 +21,10 @@ const (
 // MaxListBytes bounds what is kept of a list of locations or of gates.
 const MaxListBytes = 4 << 10
 
-// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, or
-// one of Kueue's.
+// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, one
+// of Kueue's, or the time for which a CronJob has scheduled a Job.
 func IsKnownKey(key string) bool {
-	return strings.HasPrefix(key, v1alpha1.Prefix) || key == KueueQueueLabel || key == KueueGatesAnnotation
+	return strings.HasPrefix(key, v1alpha1.Prefix) || key == KueueQueueLabel || key == KueueGatesAnnotation || key == batchv1.CronJobScheduledTimestampAnnotation
 }
 
 // AddKueueGate adds our gate to the gates that Kueue waits for.
