@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,26 +103,19 @@ func (c *Cluster) InstallRendered(ctx context.Context, manifests string, port in
 func callHere(manifests string, port int) (string, error) {
 	documents := strings.Split(manifests, "\n---\n")
 	for i, document := range documents {
-		var called admissionv1.MutatingWebhookConfiguration
 		if !strings.Contains(document, "\nkind: MutatingWebhookConfiguration\n") {
 			continue
 		}
-		if err := yaml.UnmarshalStrict([]byte(document), &called); err != nil {
+		var configuration map[string]any
+		if err := yaml.Unmarshal([]byte(document), &configuration); err != nil {
 			return "", fmt.Errorf("read the webhook configuration: %w", err)
 		}
-		for j := range called.Webhooks {
-			to := &called.Webhooks[j].ClientConfig
-			if to.Service == nil || to.Service.Path == nil {
-				return "", fmt.Errorf("the webhook %s has no service with a path", called.Webhooks[j].Name)
-			}
-			url := "https://localhost:" + strconv.Itoa(port) + *to.Service.Path
-			to.URL, to.Service = &url, nil
-		}
-		raw, err := yaml.Marshal(&called)
+		callBeside(configuration, port, nil)
+		text, err := yaml.Marshal(configuration)
 		if err != nil {
 			return "", fmt.Errorf("write the webhook configuration: %w", err)
 		}
-		documents[i] = string(raw)
+		documents[i] = string(text)
 	}
 	return strings.Join(documents, "\n---\n"), nil
 }
