@@ -13,10 +13,11 @@ import (
 // group is what is decided together: a held Job with its held pods, the held pods of another owner,
 // or one pod.
 type group struct {
-	// job records the decision for a Job; nil for other owners.
-	job  *record
-	pods []*record
-	task plan.Task
+	// owner records the decision: a Job, or an object of another kind that is held whole. It is nil for
+	// pods of others.
+	owner *record
+	pods  []*record
+	task  plan.Task
 	// wasReleased says that the Job was released before. The pods came later, or an interrupted
 	// release has left them.
 	wasReleased bool
@@ -35,26 +36,26 @@ type group struct {
 
 // head returns the object whose annotations count for the group.
 func (g *group) head() *record {
-	if g.job != nil {
-		return g.job
+	if g.owner != nil {
+		return g.owner
 	}
 	return g.pods[0]
 }
 
 // holdsJobItself reports whether the Job itself is held, so that it has no pods yet.
 func (g *group) holdsJobItself() bool {
-	return g.job != nil && g.job.Annotations[v1alpha1.HeldByAnnotation] != ""
+	return g.owner != nil && g.owner.Annotations[v1alpha1.HeldByAnnotation] != ""
 }
 
 // isResumed reports whether a Job that was held itself is not held any more. The release may not be
 // recorded yet.
 func (g *group) isResumed() bool {
-	return g.holdsJobItself() && !hold.HoldsItself(g.job.Annotations, g.job.isSuspended)
+	return g.holdsJobItself() && !hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended)
 }
 
 // awaitsResume reports whether no start is planned for the group before its user resumes the Job.
 func (g *group) awaitsResume() bool {
-	return g.job != nil && !g.wasReleased && g.askingRecord() == g.job && g.job.awaitsResume() && !isWithdrawn(g.job)
+	return g.owner != nil && !g.wasReleased && g.askingRecord() == g.owner && g.owner.awaitsResume() && !isWithdrawn(g.owner)
 }
 
 // needsRoom reports whether the group is planned below the ceilings. Other groups are released in
@@ -64,7 +65,7 @@ func (g *group) needsRoom() bool { return !g.wasReleased && !g.isResumed() && !g
 // heldPods returns how many pods wait.
 func (g *group) heldPods() int {
 	if g.holdsJobItself() {
-		return int(g.job.podsToRun)
+		return int(g.owner.podsToRun)
 	}
 	return len(g.pods)
 }
@@ -72,8 +73,8 @@ func (g *group) heldPods() int {
 // podsToStart returns how many pods will run once the group is released. Some pods of a Job may not
 // exist yet.
 func (g *group) podsToStart() int {
-	if g.job != nil {
-		return max(int(g.job.podsToRun), len(g.pods))
+	if g.owner != nil {
+		return max(int(g.owner.podsToRun), len(g.pods))
 	}
 	return len(g.pods)
 }
@@ -85,7 +86,7 @@ func (g *group) isDue() bool { return g.wasReleased || !g.waitsForUser && !g.dec
 // starting, if anything does.
 func (g *group) releaseReason(waits string) string {
 	if g.wasReleased {
-		return plan.Truncate("its Job has been released: " + g.job.Annotations[v1alpha1.ReasonAnnotation])
+		return plan.Truncate("its Job has been released: " + g.owner.Annotations[v1alpha1.ReasonAnnotation])
 	}
 	d := g.decision
 	d.StillWaitsFor = waits
@@ -100,7 +101,7 @@ func (g *group) notes(o *record) map[string]string {
 	if g.location != "" {
 		notes[v1alpha1.PlannedLocationAnnotation] = g.location
 	}
-	if o == g.job && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
+	if o == g.owner && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
 		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.FormatTime(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
 	}
 	return notes
@@ -116,7 +117,7 @@ type groupKey struct {
 // groups returns what a policy holds, in groups. What was released already, but is still held in
 // the cache, is returned apart.
 func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool)) (all []*group, unseen []unseenRelease, err error) {
-	jobs, err := r.jobs.list(heldIndex, policy)
+	owners, err := r.listOwners(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,19 +125,19 @@ func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool
 	if err != nil {
 		return nil, nil, err
 	}
-	byKey := make(map[groupKey]*group, len(jobs)) // most pods belong to Jobs
-	all = make([]*group, 0, len(jobs))
+	byKey := make(map[groupKey]*group, len(owners)) // most pods belong to Jobs
+	all = make([]*group, 0, len(owners))
 	add := func(key groupKey, g *group) *group {
 		byKey[key] = g
 		all = append(all, g)
 		return g
 	}
-	for _, job := range jobs {
-		if location, released := isReleased(releaseID(job)); released {
-			unseen = append(unseen, unseenRelease{job, location})
+	for _, owner := range owners {
+		if location, released := isReleased(releaseID(owner)); released {
+			unseen = append(unseen, unseenRelease{owner, location})
 			continue
 		}
-		add(groupKey{job.Namespace, job.UID}, &group{job: job})
+		add(groupKey{owner.Namespace, owner.UID}, &group{owner: owner})
 	}
 	for _, pod := range pods {
 		if location, released := isReleased(pod.UID); released {
@@ -163,5 +164,5 @@ func (r *Records) newGroup(pod *record, isReleased func(types.UID) (string, bool
 		return &group{}
 	}
 	location, released := isReleased(releaseID(job))
-	return &group{job: job, wasReleased: released || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: location}
+	return &group{owner: job, wasReleased: released || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: location}
 }

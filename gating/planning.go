@@ -16,7 +16,7 @@ func setTasks(rules *policy.Policy, groups []*group) {
 	for _, g := range groups {
 		g.task = rules.TaskOf(g.askingRecord())
 		g.task.Held = true
-		if g.job == nil {
+		if g.owner == nil {
 			g.advanceLatestStart(rules)
 		}
 	}
@@ -93,7 +93,7 @@ func (p *pass) decideAcrossLocations(until time.Time) {
 func (p *pass) setLocation(g *group) {
 	switch {
 	case g.wasReleased && g.location == "":
-		g.location = g.job.Annotations[v1alpha1.PlannedLocationAnnotation]
+		g.location = g.owner.Annotations[v1alpha1.PlannedLocationAnnotation]
 	case !g.wasReleased && !math.IsNaN(g.decision.Expected):
 		g.location = g.decision.Location
 	}
@@ -104,7 +104,7 @@ func (p *pass) setLocation(g *group) {
 func (p *pass) runsAt(location string, groups []*group) []plan.Run {
 	runs := slices.Clip(p.byLocation[location])
 	for _, g := range groups {
-		if g.wasReleased && cmp.Or(g.location, p.policy.LocationOf(g.job.Annotations)) == location {
+		if g.wasReleased && cmp.Or(g.location, p.policy.LocationOf(g.owner.Annotations)) == location {
 			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
 		}
 	}
@@ -176,8 +176,8 @@ func (p *pass) makeWithdrawnDue() {
 		p.groups = append(p.groups, g)
 		switch {
 		case g.wasReleased:
-		case g.job != nil:
-			if isWithdrawn(g.job) {
+		case g.owner != nil:
+			if isWithdrawn(g.owner) {
 				g.withdraw()
 			}
 		default:

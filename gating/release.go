@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -45,7 +44,7 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 		var jobs sync.WaitGroup
 		for _, g := range batch {
 			g.setReason()
-			if g.job == nil || !l.refusals.has(g.job) {
+			if g.owner == nil || !l.refusals.has(g.owner) {
 				jobs.Go(func() { records.add(l.recordRelease(ctx, p, g, false)) })
 			}
 		}
@@ -173,9 +172,9 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	}
 	due := l.dueGroups(p)
 	for _, g := range due {
-		if g.job != nil && !g.wasReleased {
+		if g.owner != nil && !g.wasReleased {
 			copied := *g // the reason of the group may change
-			start(g.job, func(ctx context.Context) error { return l.recordRelease(ctx, p, &copied, true) })
+			start(g.owner, func(ctx context.Context) error { return l.recordRelease(ctx, p, &copied, true) })
 		}
 	}
 	for pod, g := range p.releasablePods(due) {
@@ -193,7 +192,7 @@ func (g *group) setReason() {
 	if g.isResumed() {
 		g.reason = hold.ReasonTaken
 	}
-	g.isRecorded = g.job == nil || g.wasReleased
+	g.isRecorded = g.owner == nil || g.wasReleased
 }
 
 // recordRelease records on its Job that a group is released. From then on the decision stands.
@@ -201,25 +200,25 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 	if g.isRecorded {
 		return nil
 	}
-	l.inFlight.add(p.policy.Name, releaseID(g.job), g.location) // before the watch can show the release
+	l.inFlight.add(p.policy.Name, releaseID(g.owner), g.location) // before the watch can show the release
 	noted, err := l.writeRecord(ctx, g, minimal)
 	if err != nil {
-		l.inFlight.drop(p.policy.Name, releaseID(g.job))
-		l.noteRefusal(p, g.job, err)
+		l.inFlight.drop(p.policy.Name, releaseID(g.owner))
+		l.noteRefusal(p, g.owner, err)
 		return err
 	}
 	g.isRecorded = true
-	if !l.refusals.isReleased(g.job) {
-		l.noteOwnRelease(p, g, g.job.UID)
+	if !l.refusals.isReleased(g.owner) {
+		l.noteOwnRelease(p, g, g.owner.UID)
 		if g.holdsJobItself() {
-			l.countRelease(p, g, g.job, g.heldPods())
+			l.countRelease(p, g, g.owner, g.heldPods())
 		}
-		l.Events.ReleasedWork(&g.job.PartialObjectMetadata, g.reason)
+		l.Events.ReleasedWork(&g.owner.PartialObjectMetadata, g.reason)
 	}
 	if noted || !g.holdsJobItself() {
-		l.refusals.forget(g.job, l.Clock.Now())
+		l.refusals.forget(g.owner, l.Clock.Now())
 	} else {
-		l.refusals.noteReleased(p.policy.Name, g.job, g.reason, l.Clock.Now())
+		l.refusals.noteReleased(p.policy.Name, g.owner, g.reason, l.Clock.Now())
 	}
 	return nil
 }
@@ -227,26 +226,26 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 // writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
 // the Job is not as the cache says, it is read again.
 func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted bool, err error) {
-	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
-	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.job) { // suspended again, it is its user's
+	kind, note := g.owner.GroupVersionKind(), hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
+	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.owner) { // suspended again, it is its user's
 		return l.recordTaken(ctx, g, note)
 	}
-	noted, err = l.applyPatches(ctx, g.job, note.JobPatches(g.job), minimal)
+	noted, err = l.applyPatches(ctx, g.owner, note.OwnerPatches(g.owner, kind.GroupKind()), minimal)
 	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
 	}
-	var now batchv1.Job
-	if err := l.APIReader.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
-		return true, client.IgnoreNotFound(err)
+	now, errNow := hold.ReadOwner(ctx, l.APIReader, kind, client.ObjectKeyFromObject(g.owner))
+	if errNow != nil {
+		return true, client.IgnoreNotFound(errNow)
 	}
 	switch {
-	case now.UID != g.job.UID || !hold.HoldsJobItself(&now):
+	case now.GetUID() != g.owner.UID || !now.HoldsItself():
 		return l.recordTaken(ctx, g, note)
-	case now.ResourceVersion == g.job.ResourceVersion: // what was refused is the Job as it is
+	case now.GetResourceVersion() == g.owner.ResourceVersion: // what was refused is the owner as it is
 		return false, err
 	default:
 		note.MarksTemplate = false // a Job that has run before has a fixed template
-		return l.applyPatches(ctx, g.job, note.JobPatches(&now), minimal)
+		return l.applyPatches(ctx, g.owner, note.OwnerPatches(now, kind.GroupKind()), minimal)
 	}
 }
 
@@ -254,11 +253,11 @@ func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted b
 // released it, or an earlier release of ours could not be recorded.
 func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote) (noted bool, err error) {
 	note.Reason, note.IsTaken = hold.ReasonTaken, true
-	if reason, at, isOurs := l.refusals.unrecordedRelease(g.job); isOurs {
+	if reason, at, isOurs := l.refusals.unrecordedRelease(g.owner); isOurs {
 		note.Reason, note.At, note.IsTaken = reason, at, false
 	}
 	g.reason = note.Reason
-	return true, ignoreGone(g.job, l.write(ctx, g.job, note.RecordPatch(g.job)))
+	return true, ignoreGone(g.owner, l.write(ctx, g.owner, note.RecordPatch(g.owner)))
 }
 
 // noteOwnRelease remembers that the loop has released something that takes room.

@@ -51,8 +51,8 @@ func (r *record) stillWaits(queued bool) string {
 // stillWaits says what else all of a group wait for once it is released; empty if any of it can
 // start.
 func (g *group) stillWaits() string {
-	if g.job != nil {
-		if waits := g.job.stillWaits(false); waits != "" || len(g.pods) == 0 {
+	if g.owner != nil {
+		if waits := g.owner.stillWaits(false); waits != "" || len(g.pods) == 0 {
 			return waits
 		}
 	}
@@ -96,7 +96,7 @@ func (r *record) awaitsResume() bool {
 // may come before the Job controller has noted that their Job was resumed. Until it has, the pods
 // know better since when the group waits.
 func (g *group) askingRecord() *record {
-	if g.job != nil && g.job.awaitsResume() && !g.job.isSuspended && len(g.pods) > 0 {
+	if g.owner != nil && g.owner.awaitsResume() && !g.owner.isSuspended && len(g.pods) > 0 {
 		return g.pods[0]
 	}
 	return g.head()
