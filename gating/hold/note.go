@@ -21,8 +21,9 @@ import (
 type ReleaseNote struct {
 	Reason string
 	At     time.Time
-	// IsTaken says that somebody else has released the Job.
-	IsTaken bool
+	// Outcome is written as OutcomeAnnotation: OutcomeTaken if somebody else has released the Job,
+	// and OutcomeNotHeld if the work turned out not to be held. It is empty for a release of ours.
+	Outcome string
 	// Location is where the work is to run; empty where there is no choice.
 	Location string
 	// MarksTemplate writes Location into the template of a Job that is held itself. So its pods
@@ -75,7 +76,8 @@ func IsRefusal(err error) bool {
 
 // PodPatches release a pod by taking our gate off.
 func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
-	ungated := object{Metadata: objectMeta{UID: pod.GetUID()}, Spec: withoutGate()}
+	ungated := object{Metadata: objectMeta{UID: pod.GetUID(), Annotations: map[string]*string{}}, Spec: withoutGate()}
+	ungated.leaveQueue(pod)
 	return ReleasePatches{
 		Full:    r.ungating(pod).patch(types.StrategicMergePatchType),
 		Minimal: ungated.patch(types.StrategicMergePatchType),
@@ -85,7 +87,7 @@ func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
 
 // JobPatches release a Job. A Job that is not held itself is released by its label.
 func (r ReleaseNote) JobPatches(job metav1.Object) ReleasePatches {
-	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" {
+	if HeldBy(job.GetAnnotations()) == "" {
 		return ReleasePatches{Full: r.RecordPatch(job), Minimal: labelPatch(job), Notes: []client.Patch{r.RecordPatch(job), r.briefPatch(job)}}
 	}
 	return ReleasePatches{
@@ -95,7 +97,8 @@ func (r ReleaseNote) JobPatches(job metav1.Object) ReleasePatches {
 	}
 }
 
-// RecordPatch records that the pods of a Job are released, and leaves spec.suspend and the queue.
+// RecordPatch records that the pods of a Job are released, and leaves spec.suspend. A Job that waits
+// at its queue no longer waits there for Gridlatch.
 func (r ReleaseNote) RecordPatch(job metav1.Object) client.Patch {
 	patch := r.noting(job)
 	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
@@ -120,7 +123,6 @@ func (r ReleaseNote) PreferencePatch(pod *corev1.Pod, term corev1.PreferredSched
 // Job is not held as the cache says, for instance because somebody else has resumed it.
 func (r ReleaseNote) resumePatch(job metav1.Object) client.Patch {
 	changes := slices.Concat(holdTests(job), resumeChanges(job), []change{
-		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
 		{"add", "/metadata/labels/" + escapePointer(v1alpha1.StateLabel), v1alpha1.StateReleased},
 		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
 		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.FormatTime(r.At)},
@@ -131,29 +133,41 @@ func (r ReleaseNote) resumePatch(job metav1.Object) client.Patch {
 	if r.Location != "" && r.MarksTemplate {
 		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
 	}
-	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
-		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
-	}
-	if hasOutcome(job) {
-		changes = append(changes, change{"remove", annotationPath(v1alpha1.OutcomeAnnotation), nil})
+	for _, key := range []string{v1alpha1.HeldByAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.OutcomeAnnotation} {
+		if _, ok := job.GetAnnotations()[key]; ok {
+			changes = append(changes, change{"remove", annotationPath(key), nil})
+		}
 	}
 	return jsonPatch(changes)
 }
 
 // holdTests fail unless a Job is the one that the cache knows, and is held as the cache says.
 func holdTests(job metav1.Object) []change {
-	return []change{
-		{"test", "/metadata/uid", job.GetUID()},
-		{"test", annotationPath(v1alpha1.HeldByAnnotation), job.GetAnnotations()[v1alpha1.HeldByAnnotation]},
+	tests := []change{{"test", "/metadata/uid", job.GetUID()}}
+	if by, isMarked := job.GetAnnotations()[v1alpha1.HeldByAnnotation]; isMarked {
+		tests = append(tests, change{"test", annotationPath(v1alpha1.HeldByAnnotation), by})
 	}
+	return tests
 }
 
 // resumeChanges undo what holds a Job itself.
 func resumeChanges(job metav1.Object) []change {
-	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend {
-		return []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
+	var changes []change
+	by, gates := HeldBy(job.GetAnnotations()), job.GetAnnotations()[KueueGatesAnnotation]
+	if by == v1alpha1.HoldBySuspend {
+		changes = []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
 	}
-	return kueueGateRemoval(job.GetAnnotations()[KueueGatesAnnotation])
+	if by == v1alpha1.HoldByKueue || hasKueueGate(gates) {
+		changes = append(changes, kueueGateRemoval(gates)...)
+	}
+	return changes
+}
+
+// leaveQueue makes an object that waits at its queue in Kueue no longer wait for Gridlatch there.
+func (o *object) leaveQueue(from metav1.Object) {
+	if gates := from.GetAnnotations()[KueueGatesAnnotation]; hasKueueGate(gates) {
+		o.Metadata.Annotations[KueueGatesAnnotation] = withoutKueueGate(gates)
+	}
 }
 
 // ungating takes our gate off a pod and notes the release.
@@ -180,9 +194,9 @@ func (r ReleaseNote) noting(o metav1.Object) object {
 	if r.Location != "" {
 		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.Location
 	}
-	if r.IsTaken {
-		taken := v1alpha1.OutcomeTaken
-		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &taken
+	patch.leaveQueue(o)
+	if r.Outcome != "" {
+		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &r.Outcome
 	} else if hasOutcome(o) {
 		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = nil
 	}
@@ -198,13 +212,15 @@ func hasOutcome(o metav1.Object) bool {
 // briefPatch notes when an object was released. It makes the object smaller.
 func (r ReleaseNote) briefPatch(o metav1.Object) client.Patch {
 	started := policy.FormatTime(r.At)
-	return object{Metadata: objectMeta{
+	brief := object{Metadata: objectMeta{
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{
 			v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil,
 			v1alpha1.OutcomeAnnotation: nil,
 		},
-	}}.patch(types.MergePatchType)
+	}}
+	brief.leaveQueue(o)
+	return brief.patch(types.MergePatchType)
 }
 
 // labelPatch writes the label of released work, and changes no annotation.

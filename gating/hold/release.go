@@ -56,7 +56,7 @@ func releaseJobWithPods(ctx context.Context, c client.Client, job *batchv1.Job, 
 // many pods the Job will run then. Pods with gates of their own do not count.
 func releaseJob(ctx context.Context, c client.Client, job *batchv1.Job, note ReleaseNote) (int, error) {
 	pods := 0
-	if job.Annotations[v1alpha1.HeldByAnnotation] != "" {
+	if HeldBy(job.Annotations) != "" {
 		pods = PodsToRun(job)
 	}
 	write := func(patch client.Patch) error {
@@ -67,7 +67,7 @@ func releaseJob(ctx context.Context, c client.Client, job *batchv1.Job, note Rel
 		return 0, nil // the loop has released the Job meanwhile
 	}
 	if apierrors.IsInvalid(err) && isTaken(ctx, c, job) {
-		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, IsTaken: true}.RecordPatch(job))
+		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, Outcome: v1alpha1.OutcomeTaken}.RecordPatch(job))
 	}
 	return pods, client.IgnoreNotFound(err)
 }
@@ -96,7 +96,7 @@ func ungatePodsOf(ctx context.Context, c client.Client, job *batchv1.Job, note R
 
 // releaseBarePod releases a pod that no held Job owns.
 func releaseBarePod(ctx context.Context, c client.Client, pod *corev1.Pod, note ReleaseNote) (int, error) {
-	if !HasGate(pod.Spec.SchedulingGates) {
+	if !HoldsPod(pod) {
 		return 0, notHeldError(pod)
 	}
 	job, err := ReadOwningJob(ctx, c, pod)
@@ -121,7 +121,7 @@ func ungatePod(ctx context.Context, c client.Client, pod *corev1.Pod, note Relea
 		return nil
 	}
 	var now corev1.Pod
-	if c.Get(ctx, client.ObjectKeyFromObject(pod), &now) == nil && now.UID == pod.UID && !HasGate(now.Spec.SchedulingGates) {
+	if c.Get(ctx, client.ObjectKeyFromObject(pod), &now) == nil && now.UID == pod.UID && !HoldsPod(&now) {
 		return nil
 	}
 	return err
