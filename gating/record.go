@@ -28,7 +28,7 @@ type record struct {
 
 // facts are what the spec and status of a pod or Job say.
 type facts struct {
-	// Of a pod: it has our gate, or a node.
+	// Of a pod: we hold it, or it has a node.
 	isGated, hasNode bool
 	// Of a pod: the names of its other gates, separated by commas.
 	otherGates string
@@ -41,6 +41,10 @@ type facts struct {
 	hasNoParallelism bool
 	// Of a Job: how many pods it runs at once, once it is not suspended.
 	podsToRun int32
+	// Of a Job: a clock of its own runs while its pods are gated.
+	hasTimeLimit bool
+	// Kueue has given quota to the pod, or to the pods of the Job.
+	hasQuota bool
 }
 
 // ResumedAt returns when a Job was resumed last; zero if it never was.
@@ -53,13 +57,15 @@ func (r *record) DeepCopyObject() runtime.Object {
 
 func factsOfPod(pod *corev1.Pod) facts {
 	return facts{
-		isGated: hold.HasGate(pod.Spec.SchedulingGates), hasNode: pod.Spec.NodeName != "", otherGates: joinOtherGates(pod.Spec.SchedulingGates),
+		isGated: hold.HoldsPod(pod), hasNode: pod.Spec.NodeName != "", otherGates: joinOtherGates(pod.Spec.SchedulingGates),
+		hasQuota: hold.HasQuota(pod.Labels),
 	}
 }
 
 func factsOfJob(job *batchv1.Job) facts {
 	return facts{
 		isSuspended: ptr.Deref(job.Spec.Suspend, false), isSuspendedOrJustResumed: hold.IsSuspendedOrJustResumed(job), resumedAt: policy.ResumedAt(job), hasNoParallelism: ptr.Deref(job.Spec.Parallelism, 1) == 0, podsToRun: int32(hold.PodsToRun(job)),
+		hasTimeLimit: job.Spec.ActiveDeadlineSeconds != nil, hasQuota: hold.HasQuota(job.Spec.Template.Labels),
 	}
 }
 
