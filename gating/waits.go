@@ -40,7 +40,7 @@ func (r *record) stillWaits(queued bool) string {
 	switch {
 	case r.Kind == hold.PodKind().Kind:
 		return describeGates(r.otherGates)
-	case r.isSuspended && (queued || hold.HeldBy(r.Annotations) == v1alpha1.HoldByKueue): // else Kueue does not manage it
+	case r.isSuspended && (queued || hold.IsAtQueue(r.Annotations)): // else Kueue does not manage it
 		return waitsForKueue
 	case r.isSuspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
 		return waitsForSuspend

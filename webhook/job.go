@@ -43,6 +43,9 @@ func (w *Webhook) admitJob(ctx context.Context, req serving.Review) (verdict, er
 	if v.changesMetadata {
 		v.patch = append(job.patch(), v.patch...)
 	}
+	if v.outcome == stripped && len(v.patch) == 0 {
+		v.outcome = unasked
+	}
 	if copied && len(v.errs) == 0 && err == nil {
 		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
 	}
@@ -52,6 +55,10 @@ func (w *Webhook) admitJob(ctx context.Context, req serving.Review) (verdict, er
 // askAndDecideJob reads what a Job asks for, and decides on the Job.
 func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came *decodedJob) (verdict, error) {
 	job, template := &came.Job, &came.Spec.Template
+	cronJob := policy.CronJobOf(ctx, w.Reader, req.Namespace, job)
+	if cronJob != nil {
+		policy.InheritAsk(job, cronJob)
+	}
 	if !wantToWait(job, template) {
 		return stripJob(job), nil
 	}
@@ -67,10 +74,13 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	}
 	labelRuns(job)
 	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
-	ask.ReplacedAt = policy.ReplacedAt(ctx, w.Reader, req.Namespace, job, created)
 	ask.Tool = cmp.Or(came.original.tool, came.originalTemplate.tool)
+	if cronJob == nil && isScheduledRun(job) {
+		return startJob(job, notHeld+"Gridlatch does not know its CronJob yet, and when the next run comes").asNotHeld(job.Annotations), nil
+	}
+	warnings := append(toolWarning(ask), leaveTimeForNextRun(cronJob, job, &ask, created)...)
 	v, err := w.decideJob(ctx, req, job, ask, asked)
-	return v.warn(toolWarning(ask)...), err
+	return v.warn(warnings...), err
 }
 
 // checkAsk returns what is wrong with the ask of an object whose metadata is at path.
@@ -115,7 +125,7 @@ func labelRuns(job *batchv1.Job) {
 	if _, ok := job.Labels[v1alpha1.RunsOfLabel]; ok {
 		return
 	}
-	if cronJob := gating.CronJobOf(job); cronJob != nil && len(content.IsLabelValue(cronJob.Name)) == 0 {
+	if cronJob := policy.OwningCronJob(job); cronJob != nil && len(content.IsLabelValue(cronJob.Name)) == 0 {
 		job.Labels[v1alpha1.RunsOfLabel] = cronJob.Name
 	}
 }
@@ -249,6 +259,9 @@ func writeToTemplate(job *batchv1.Job, annotations map[string]string) {
 func holdSuspended(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
 	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: hold.ReasonAwaitsResume}
+	if !ask.NextRun.IsZero() {
+		notes[v1alpha1.NextRunAnnotation] = policy.FormatTime(ask.NextRun)
+	}
 	if ask.Candidates != "" {
 		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 		template.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates

@@ -24,7 +24,7 @@ import (
 // Path is the path of the webhook's URL.
 const Path = "/hold"
 
-// Webhook decides on pods and Jobs at their creation. All fields but WhyUnable and MarkForExtender
+// Webhook decides on pods and Jobs at their creation, and advises on CronJobs. All fields but WhyUnable and MarkForExtender
 // are required.
 type Webhook struct {
 	// Reader reads the cache that package policy/cached describes.
@@ -48,6 +48,9 @@ type Webhook struct {
 
 // Handle decides on one object.
 func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.AdmissionResponse {
+	if req.Kind.Kind == "CronJob" {
+		return verdict{}.warn(w.adviseOnCronJob(ctx, req)...).response(req)
+	}
 	if req.Operation != admissionv1.Create || req.SubResource != "" {
 		return verdict{}.response(req)
 	}

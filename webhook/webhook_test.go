@@ -290,6 +290,8 @@ func FuzzHandle(f *testing.F) {
 		"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"preference":{}}]}}}}`))
 	f.Add("Pod", []byte(`{"metadata":{"labels":{"gridlatch.dev/state":"released"},"ownerReferences":[{"kind":"Job","controller":true}],
 		"annotations":{"gridlatch.dev/planned-location":"west","gridlatch.dev/candidate-locations":",,"}},"spec":{"affinity":{"nodeAffinity":null}}}`))
+	f.Add("CronJob", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"schedule":"*/5 * * * *","timeZone":"Europe/Berlin","concurrencyPolicy":"Forbid","jobTemplate":{"spec":{"template":{}}}}}`))
+	f.Add("CronJob", []byte(`{"metadata":{"labels":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"schedule":"TZ=","concurrencyPolicy":"Replace","startingDeadlineSeconds":-1}}`))
 	f.Fuzz(func(t *testing.T, kind string, object []byte) {
 		for _, w := range []*Webhook{
 			dirtyNow(t), twoGrids(t, []float64{300, 400}, []float64{100, 400}, nil), twoGrids(t, []float64{300, 100}, []float64{200, 400}, limited),

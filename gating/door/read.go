@@ -10,6 +10,15 @@ import (
 // maxPods bounds how many pods an object can claim to run.
 const maxPods = 1 << 20
 
+// valueAt returns the value at a path, and nil without such a value or without a path.
+func valueAt(content map[string]any, path []string) any {
+	if len(path) == 0 {
+		return nil
+	}
+	value, _, _ := unstructured.NestedFieldNoCopy(content, path...) // a parent may be no object
+	return value
+}
+
 // number returns a function that reads a number at a path. Without the number, it returns otherwise.
 func number(otherwise int, path ...string) func(map[string]any) int {
 	return func(content map[string]any) int { return numberAt(content, otherwise, path...) }
@@ -17,14 +26,7 @@ func number(otherwise int, path ...string) func(map[string]any) int {
 
 // numberAt reads a number from 0 to maxPods. Without such a number, it returns otherwise.
 func numberAt(content map[string]any, otherwise int, path ...string) int {
-	if len(path) == 0 {
-		return otherwise
-	}
-	value, found, err := unstructured.NestedFieldNoCopy(content, path...)
-	if err != nil || !found {
-		return otherwise
-	}
-	switch n := value.(type) {
+	switch n := valueAt(content, path).(type) {
 	case int64:
 		return int(max(0, min(n, maxPods)))
 	case float64: // of a reader that knows no integers
@@ -39,8 +41,7 @@ func numberAt(content map[string]any, otherwise int, path ...string) int {
 
 // eachIn calls f for each object of the list at a path.
 func eachIn(content map[string]any, f func(map[string]any), path ...string) {
-	value, _, _ := unstructured.NestedFieldNoCopy(content, path...)
-	list, _ := value.([]any)
+	list, _ := valueAt(content, path).([]any)
 	for _, item := range list {
 		if object, ok := item.(map[string]any); ok {
 			f(object)
@@ -51,31 +52,36 @@ func eachIn(content map[string]any, f func(map[string]any), path ...string) {
 func podsOfJobSet(content map[string]any) int {
 	pods := 0
 	eachIn(content, func(jobs map[string]any) {
-		pods += numberAt(jobs, 1, "replicas") * numberAt(jobs, 1, "template", "spec", "parallelism")
+		parallelism := numberAt(jobs, 1, "template", "spec", "parallelism")
+		pods += numberAt(jobs, 1, "replicas") * min(parallelism, numberAt(jobs, parallelism, "template", "spec", "completions"))
 	}, "spec", "replicatedJobs")
 	return bounded(pods)
 }
 
 func podsOfMPIJob(content map[string]any) int {
-	value, _, _ := unstructured.NestedFieldNoCopy(content, "spec", "mpiReplicaSpecs")
-	roles, _ := value.(map[string]any)
-	pods := 0
-	for _, role := range roles {
-		if object, ok := role.(map[string]any); ok {
-			pods += numberAt(object, 1, "replicas")
-		}
-	}
-	return bounded(pods)
+	launchers := numberAt(content, 1, "spec", "mpiReplicaSpecs", "Launcher", "replicas")
+	return bounded(launchers + numberAt(content, 0, "spec", "mpiReplicaSpecs", "Worker", "replicas"))
 }
 
 func podsOfRayJob(content map[string]any) int {
 	pods := 1 // the head
-	eachIn(content, func(workers map[string]any) { pods += numberAt(workers, 0, "replicas") }, "spec", "rayClusterSpec", "workerGroupSpecs")
+	if mode := valueAt(content, []string{"spec", "submissionMode"}); mode == nil || mode == "" || mode == "K8sJobMode" {
+		pods++ // the submitter
+	}
+	eachIn(content, func(workers map[string]any) {
+		if workers["suspend"] != true {
+			pods += numberAt(workers, numberAt(workers, 0, "minReplicas"), "replicas") * numberAt(workers, 1, "numOfHosts")
+		}
+	}, "spec", "rayClusterSpec", "workerGroupSpecs")
 	return bounded(pods)
 }
 
 func podsOfSparkApplication(content map[string]any) int {
-	return bounded(1 + numberAt(content, 1, "spec", "executor", "instances")) // the driver, and its executors
+	executors := numberAt(content, 1, "spec", "executor", "instances")
+	if valueAt(content, []string{"spec", "dynamicAllocation", "enabled"}) == true {
+		executors = numberAt(content, numberAt(content, 1, "spec", "dynamicAllocation", "minExecutors"), "spec", "dynamicAllocation", "initialExecutors")
+	}
+	return bounded(1 + executors) // and the driver
 }
 
 // bounded returns a number of pods from 1 to maxPods.
@@ -116,13 +122,27 @@ func conditionStatus(content map[string]any, name string) (status string) {
 	return status
 }
 
-// refuseRayJob says why KubeRay refuses a RayJob that is suspended.
+// refuseRayJob says why a RayJob is not held. KubeRay fails for good a RayJob that is suspended
+// against its rules.
 func refuseRayJob(content map[string]any) string {
-	if shutsDown, _, _ := unstructured.NestedBool(content, "spec", "shutdownAfterJobFinishes"); !shutsDown {
+	selector, _ := valueAt(content, []string{"spec", "clusterSelector"}).(map[string]any)
+	switch {
+	case len(selector) > 0:
+		return "KubeRay does not suspend a RayJob with spec.clusterSelector"
+	case valueAt(content, []string{"spec", "submissionMode"}) == "InteractiveMode":
+		return "its spec.submissionMode is InteractiveMode, so that somebody waits for it"
+	case valueAt(content, []string{"spec", "shutdownAfterJobFinishes"}) != true:
 		return "KubeRay suspends only a RayJob with spec.shutdownAfterJobFinishes: true"
+	default:
+		return ""
 	}
-	if selector, found, _ := unstructured.NestedFieldNoCopy(content, "spec", "clusterSelector"); found && selector != nil {
-		return "KubeRay cannot suspend a RayJob with spec.clusterSelector"
+}
+
+// refuseWorkflow says why a Workflow is not held. Argo Workflows takes the locks of a suspended
+// Workflow before it looks at the suspend.
+func refuseWorkflow(content map[string]any) string {
+	if valueAt(content, []string{"spec", "synchronization"}) != nil {
+		return "it would keep the locks of its spec.synchronization while it waits"
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,11 +39,11 @@ const (
 	maxKueueGateBytes = MaxListBytes - len(v1alpha1.Gate) - 1
 )
 
-// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, or
-// one of Kueue's.
+// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, one
+// of Kueue's, or the time for which a CronJob has scheduled a Job.
 func IsKnownKey(key string) bool {
 	switch key {
-	case KueueQueueLabel, KueueGatesAnnotation, kueuePodSetLabel, kueueWorkloadKey, kueueElasticAnnotation:
+	case KueueQueueLabel, KueueGatesAnnotation, kueuePodSetLabel, kueueWorkloadKey, kueueElasticAnnotation, batchv1.CronJobScheduledTimestampAnnotation:
 		return true
 	default:
 		return strings.HasPrefix(key, v1alpha1.Prefix)
@@ -84,6 +85,11 @@ func hasKueueGate(gates string) bool {
 }
 
 func isKueueGate(gate string) bool { return strings.TrimSpace(gate) == v1alpha1.Gate }
+
+// IsAtQueue reports whether our gate keeps work at its queue in Kueue, as its annotations have it.
+func IsAtQueue(annotations map[string]string) bool {
+	return hasKueueGate(annotations[KueueGatesAnnotation]) || annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue
+}
 
 // HasQuota reports whether the labels of a pod, or of the pod template of a Job, say that Kueue has
 // given quota to it. Whoever writes a pod can write the label, too. The pod then starts sooner.
