@@ -11,15 +11,13 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// pageSize is how many objects are listed at once where the API server cannot stream them. Whole
-// objects take several times the memory of what is kept of them.
-const pageSize = 500
-
-// InPages returns a function that lists page by page, and of each page returns only what keep makes of
-// its objects. What is kept must be an object of Kubernetes itself, or the page stays as it is.
-func InPages(list cache.ListWithContextFunc, keep cache.TransformFunc) cache.ListWithContextFunc {
+// InPages returns a function that lists so many objects at once, where the API server cannot stream
+// them, and of each page returns only what keep makes of its objects. Whole objects take several times
+// the memory of what is kept of them. An object stays as it is if what is kept of it is no object of
+// Kubernetes itself.
+func InPages(size int64, list cache.ListWithContextFunc, keep cache.TransformFunc) cache.ListWithContextFunc {
 	return func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize // of version 0 there are no pages
+		o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", size // of version 0 there are no pages
 		page, err := list(ctx, o)
 		if err != nil {
 			return nil, err

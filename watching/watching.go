@@ -20,6 +20,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
+// pageSize is how many objects are listed at once. An object can take a megabyte.
+const pageSize = 50
+
 // Resource keeps the objects of one resource for as long as the resource has a
 // CustomResourceDefinition, and sleeps while it has none. Definitions, Name and Keep are required.
 type Resource struct {
@@ -130,7 +133,7 @@ func (r *Resource) newInformer() cache.SharedIndexInformer {
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return objects.List(ctx, o) }, objects.Watch,
 		), r.Objects, &unstructured.Unstructured{}
 	}
-	lists.ListWithContextFunc = InPages(lists.ListWithContextFunc, r.Keep)
+	lists.ListWithContextFunc = InPages(pageSize, lists.ListWithContextFunc, r.Keep)
 	return cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lists, client), of, 0, r.Indexers)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 )
 
 // What Kueue reads and writes, see https://kueue.sigs.k8s.io.
@@ -40,13 +41,14 @@ const (
 )
 
 // IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, one
-// of Kueue's, or the time for which a CronJob has scheduled a Job.
+// of Kueue's, the time for which a CronJob has scheduled a Job, or a label that tells what belongs to a
+// piece of work.
 func IsKnownKey(key string) bool {
 	switch key {
 	case KueueQueueLabel, KueueGatesAnnotation, kueuePodSetLabel, kueueWorkloadKey, kueueElasticAnnotation, batchv1.CronJobScheduledTimestampAnnotation:
 		return true
 	default:
-		return strings.HasPrefix(key, v1alpha1.Prefix)
+		return strings.HasPrefix(key, v1alpha1.Prefix) || door.IsKnownLabel(key)
 	}
 }
 

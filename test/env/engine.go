@@ -152,7 +152,8 @@ func readManifests(path string) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// callBeside has whatever part of an object would call a Service call a port of the loopback interface. ca is encoded.
+// callBeside has whatever part of an object would call a Service call a port of the loopback interface. ca is encoded; nil if
+// somebody else writes it.
 func callBeside(part any, port int, ca any) {
 	switch part := part.(type) {
 	case []any:
@@ -161,7 +162,11 @@ func callBeside(part any, port int, ca any) {
 		}
 	case map[string]any:
 		if path, ok, _ := unstructured.NestedString(part, "clientConfig", "service", "path"); ok {
-			part["clientConfig"] = map[string]any{"url": fmt.Sprintf("https://localhost:%d%s", port, path), "caBundle": ca}
+			called := map[string]any{"url": fmt.Sprintf("https://localhost:%d%s", port, path)}
+			if ca != nil {
+				called["caBundle"] = ca
+			}
+			part["clientConfig"] = called
 			return
 		}
 		for _, item := range part {
