@@ -185,8 +185,9 @@ generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2)
 generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions
+generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines
 	@$(call generate-into,.)
+	@go test ./manifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
