@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -215,7 +214,7 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 	}
 	g.isRecorded = true
 	if !l.refusals.isReleased(g.owner) {
-		l.noteOwnRelease(p, g, g.owner.UID)
+		l.noteOwnRelease(p, g, g.owner)
 		l.announceRelease(p, g)
 	}
 	if noted || !g.holdsJobItself() {
@@ -247,6 +246,9 @@ func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted b
 	}
 	if g.whyNotHeld != "" {
 		note.Outcome = v1alpha1.OutcomeNotHeld
+		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
+	}
+	if !g.owner.isAtQueue() && hold.IsAtQueue(g.owner.Annotations) && l.Workloads.has(g.owner) { // Kueue opens the door, once there is quota
 		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
 	}
 	noted, err = l.applyPatches(ctx, g.owner, note.OwnerPatches(g.owner, kind.GroupKind()), minimal)
@@ -283,10 +285,15 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote)
 }
 
 // noteOwnRelease remembers that the loop has released something that takes room.
-func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
-	if p.policy.HasBuckets() {
-		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
+func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
+	if !p.policy.HasBuckets() {
+		return
 	}
+	now, plannedEnd := l.Clock.Now(), time.Time{}
+	if o == g.owner && o.Kind != hold.JobKind().Kind {
+		plannedEnd = now.Add(g.task.Duration)
+	}
+	l.ownReleases.add(o.UID, now, plannedEnd, g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 }
 
 // releasePod takes the gate off a pod and notes why. With minimal, the minimal patch is tried at
@@ -294,7 +301,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
 	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
 	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
-	if waits := pod.stillWaits(false); waits != g.otherWaits {
+	if waits := pod.stillWaits(false); waits != g.otherWaits && g.whyNotHeld == "" {
 		note.Reason = g.releaseReason(waits)
 	}
 	if minimal || !l.releaseWithPreference(ctx, p, pod, note) {
@@ -311,7 +318,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, m
 		}
 	}
 	l.refusals.forget(pod, l.Clock.Now())
-	l.noteOwnRelease(p, g, pod.UID)
+	l.noteOwnRelease(p, g, pod)
 	if !g.holdsJobItself() { // else the Job counts
 		l.countRelease(p, g, pod, 1)
 	}

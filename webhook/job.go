@@ -97,10 +97,10 @@ func checkAsk(o metav1.Object, created time.Time, path *field.Path) field.ErrorL
 // toolWarning returns a warning about the timeout of the tool that has created the work, if the
 // tool is known.
 func toolWarning(ask policy.Ask) []string {
-	if ask.Tool == nil {
+	if ask.Tool == nil || ask.Tool.WhyNeverHeld != "" {
 		return nil
 	}
-	return []string{ask.Tool.Warning(ask.Deadline.IsZero())}
+	return []string{ask.Tool.Warning(ask.Deadline)}
 }
 
 // decideJob decides on a Job whose ask can be read.
@@ -151,6 +151,8 @@ func whyJobIsNotHeld(job *batchv1.Job, ask policy.Ask) string {
 	switch {
 	case !ask.WantsToWait:
 		return "it does not ask to wait"
+	case ask.Tool != nil && ask.Tool.WhyNeverHeld != "":
+		return ask.Tool.WhyNeverHeld
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + *manager
 	case howHeldWhole(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
