@@ -23,7 +23,8 @@ const (
 	firstForecastWait = time.Minute
 	// retryPause is how soon a failed write is tried again.
 	retryPause = time.Second
-	// causeJoined is the cause of the release of pods that come after the release of their Job.
+	// causeJoined is the cause of the release of work that comes after the release of its Job, or of
+	// another part of its piece of work.
 	causeJoined plan.Cause = "joined"
 	// maxIdlePause bounds the time between two passes of a policy.
 	maxIdlePause = 10 * time.Minute
@@ -130,6 +131,7 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	}
 	l.refusals.retain(name, p.groups, unseen)
 	l.unexplained.retain(name, p.groups, unseen)
+	l.Records.findPieces(p.groups, unseen, p.now)
 	setTasks(rules, p.groups)
 	p.decide()
 	l.awaitForecast(p)

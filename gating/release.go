@@ -184,7 +184,7 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 // setReason sets why the group is released.
 func (g *group) setReason() {
 	g.otherWaits, g.cause = g.stillWaits(), g.decision.Cause
-	if g.wasReleased {
+	if g.startsInAnyCase() {
 		g.cause = causeJoined
 	}
 	switch {
