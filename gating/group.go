@@ -58,7 +58,7 @@ func (g *group) holdsJobItself() bool {
 // isResumed reports whether a Job that was held itself is not held any more, or whether Kueue has
 // started a held Job. The release may not be recorded yet.
 func (g *group) isResumed() bool {
-	return g.holdsJobItself() && !hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended) || g.isStartedByKueue()
+	return g.whyNotHeld == "" && g.holdsJobItself() && !hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended) || g.isStartedByKueue()
 }
 
 // awaitsResume reports whether no start is planned for the group before its user resumes the Job.

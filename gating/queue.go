@@ -2,6 +2,7 @@ package gating
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,33 +30,35 @@ func (g *group) isStartedByKueue() bool {
 	return g.owner != nil && !g.wasReleased && g.owner.hasQuota && !g.owner.isSuspended
 }
 
-// makeQueuedDue makes due the pods to which Kueue has given quota: a Kueue that does not know our gate
-// does not wait for us, and others need the quota.
-func (p *pass) makeQueuedDue() {
+// makeUnqueuedDue makes due, as not held, what its queue does not hold: an object of another kind than
+// Job whose door is open, and pods to which Kueue has given quota. Others need that quota.
+func (p *pass) makeUnqueuedDue() {
 	for _, g := range p.groups {
-		if g.owner != nil || g.isDue() {
-			continue
-		}
-		for _, pod := range g.pods {
-			if pod.hasQuota {
-				g.decision.Start, g.whyNotHeld = p.now, hold.ReasonStartedByKueue
-				break
-			}
+		switch {
+		case g.isDue():
+		case g.owner != nil && g.owner.Kind != hold.JobKind().Kind && g.owner.isAtQueue() && !g.owner.isSuspended:
+			g.decision.Start, g.whyNotHeld = p.now, whyNotSuspended
+		case g.owner == nil && slices.ContainsFunc(g.pods, func(pod *record) bool { return pod.hasQuota }):
+			g.decision.Start, g.whyNotHeld = p.now, hold.ReasonStartedByKueue
 		}
 	}
 }
+
+const (
+	// whyNotSuspended is the reason of work that runs although its queue was to hold it.
+	whyNotSuspended = "not held: it runs, because Kueue does not manage it here, or is older than 0.19 and does not wait for Gridlatch"
+	// whyNotManaged is the reason of work that waits at its queue for nothing.
+	whyNotManaged = "not held: Kueue has suspended it and makes no Workload for it, so that nobody will start it; does Kueue manage this namespace (managedJobsNamespaceSelector)?"
+)
 
 // workloadGrace is how long Kueue may take to make a Workload for work that it has suspended. It takes
 // a second, or as long as another replica of Kueue needs to take over.
 const workloadGrace = 30 * time.Second
 
-// whyNotManaged is the reason of work that waits at its queue for nothing.
-const whyNotManaged = "not held: Kueue has suspended it and makes no Workload for it, so that nobody will start it; does Kueue manage this namespace (managedJobsNamespaceSelector)?"
-
-// findWithoutWorkload makes due, as not held, the work that Kueue has suspended and for which it makes
+// makeUnmanagedDue makes due, as not held, the work that Kueue has suspended and for which it makes
 // no Workload. Kueue suspends what has a queue label in any namespace, and starts it only in those that
 // it manages.
-func (l *Loop) findWithoutWorkload(p *pass) {
+func (l *Loop) makeUnmanagedDue(p *pass) {
 	known, _ := l.withoutWorkload.Load(p.policy.Name)
 	before, _ := known.(map[types.UID]time.Time) // nil at first
 	found, next := map[types.UID]time.Time{}, time.Time{}

@@ -248,6 +248,9 @@ func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted b
 		note.Outcome = v1alpha1.OutcomeNotHeld
 		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
 	}
+	if !g.owner.isAtQueue() && hold.IsAtQueue(g.owner.Annotations) && l.Workloads.has(g.owner) { // Kueue opens the door, once there is quota
+		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
+	}
 	noted, err = l.applyPatches(ctx, g.owner, note.OwnerPatches(g.owner, kind.GroupKind()), minimal)
 	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
@@ -298,7 +301,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
 	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
 	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
-	if waits := pod.stillWaits(false); waits != g.otherWaits {
+	if waits := pod.stillWaits(false); waits != g.otherWaits && g.whyNotHeld == "" {
 		note.Reason = g.releaseReason(waits)
 	}
 	if minimal || !l.releaseWithPreference(ctx, p, pod, note) {

@@ -47,11 +47,16 @@ func (w *Workloads) Start(ctx context.Context) error {
 func (w *Workloads) NeedLeaderElection() bool { return true }
 
 // lacks reports whether Kueue is installed and has no Workload for an object.
-func (w *Workloads) lacks(object metav1.Object) bool {
-	if w == nil || !w.resource.IsKnown() || w.resource.IsAbsent() || w.resource.IsForbidden() {
-		return false
-	}
-	return len(w.resource.Find(byOwner, string(object.GetUID()))) == 0
+func (w *Workloads) lacks(object metav1.Object) bool { return w.isKnown() && !w.has(object) }
+
+// has reports whether Kueue has a Workload for an object, as far as is known.
+func (w *Workloads) has(object metav1.Object) bool {
+	return w != nil && len(w.resource.Find(byOwner, string(object.GetUID()))) > 0
+}
+
+// isKnown reports whether Kueue is installed and all its Workloads are known.
+func (w *Workloads) isKnown() bool {
+	return w != nil && w.resource.IsKnown() && !w.resource.IsAbsent() && !w.resource.IsForbidden()
 }
 
 // keepWorkload keeps the name and the owner of a Workload.

@@ -53,7 +53,7 @@ func EachUnlabelledHeldOwner(ctx context.Context, reader client.Reader, namespac
 			continue
 		}
 		err := eachOfDoor(ctx, reader, &d, &metav1.PartialObjectMetadataList{}, namespace, selection.NotEquals, func(o client.Object) {
-			if o.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" {
+			if HeldBy(o.GetAnnotations()) == "" {
 				return
 			}
 			owner, err := ReadOwner(ctx, reader, d.Kind, client.ObjectKeyFromObject(o))
