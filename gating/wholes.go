@@ -52,14 +52,6 @@ func newWholes(objects dynamic.Interface, definitions metadata.Interface) []*who
 	return all
 }
 
-// addWholes adds the records of kinds that are held whole.
-func (r *Records) addWholes(all []*wholes) {
-	for _, w := range all {
-		w.AddHandler(r.pieces.handler(r))
-	}
-	r.wholes = all
-}
-
 // wholesOf returns the records of a kind; nil if the kind has no door.
 func (r *Records) wholesOf(kind schema.GroupKind) *wholes {
 	if r == nil {
