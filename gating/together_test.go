@@ -59,7 +59,7 @@ func TestThePartsOfAPieceOfWorkArePlannedAsOne(t *testing.T) {
 		o.SetCreationTimestamp(metav1.NewTime(t0))
 		o.SetLabels(map[string]string{v1alpha1.StateLabel: state})
 		o.SetAnnotations(map[string]string{
-			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend,
+			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.HeldByAnnotation: map[string]string{v1alpha1.StateHeld: v1alpha1.HoldBySuspend}[state],
 			v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(5 * time.Hour)), v1alpha1.ReasonAnnotation: "r",
 		})
 		return stripped(t, newRecordMaker(), &o)
