@@ -35,6 +35,8 @@ type group struct {
 	reason     string
 	otherWaits string
 	cause      plan.Cause
+	// whyNotHeld says why nobody holds the group after all; empty if it is held.
+	whyNotHeld string
 	isRecorded bool
 	// location is where the group is to run, if the policy chooses.
 	location string
@@ -50,13 +52,13 @@ func (g *group) head() *record {
 
 // holdsJobItself reports whether the Job itself is held, so that it has no pods yet.
 func (g *group) holdsJobItself() bool {
-	return g.owner != nil && g.owner.Annotations[v1alpha1.HeldByAnnotation] != ""
+	return g.owner != nil && hold.HeldBy(g.owner.Annotations) != "" && !g.owner.hasNoQueue()
 }
 
-// isResumed reports whether a Job that was held itself is not held any more. The release may not be
-// recorded yet.
+// isResumed reports whether a Job that was held itself is not held any more, or whether Kueue has
+// started a held Job. The release may not be recorded yet.
 func (g *group) isResumed() bool {
-	return g.holdsJobItself() && !hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended)
+	return g.whyNotHeld == "" && g.holdsJobItself() && !hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended) || g.isStartedByKueue()
 }
 
 // awaitsResume reports whether no start is planned for the group before its user resumes the Job.
