@@ -112,7 +112,7 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 	$(call compile,$$argo/cmd/workflow-controller,bin/engines/argo/,-s -w); \
 	into argo/crds $$(files $$argo manifests/base/crds/minimal)/argoproj.io_*.yaml; \
 	$(call compile,$$tekton/cmd/controller $$tekton/cmd/webhook,bin/engines/tekton/,-s -w); \
-	into tekton/install $$(files $$tekton config)/{config-*,500-webhooks,300-crds/*}.yaml; \
+	into tekton/install $$(files $$tekton config)/{config-*,300-crds/*}.yaml; \
 	$(call compile,$$ray,bin/engines/ray/,-s -w); \
 	into ray/crds $$(files $$ray config/crd/bases)/*.yaml; \
 	$(call compile,$$spark/cmd/operator,bin/engines/spark/,-s -w); \

@@ -56,7 +56,7 @@ func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *own
 	if err != nil {
 		return all, err
 	}
-	owners, err := r.owners(runningIndex, rules.Name)
+	owners, err := r.listOwners(runningIndex, rules.Name)
 	if err != nil {
 		return all, err
 	}

@@ -22,7 +22,7 @@ func (c *Cluster) RunArgo(ctx context.Context, log string) (*Program, error) {
 	}
 	// Its health is served at a port that cannot be chosen.
 	p.ready = p.Metrics + "/metrics"
-	p.cmd.Env = append(p.cmd.Env, "LEADER_ELECTION_DISABLE=true")
+	p.cmd.Env = append(p.cmd.Env, "LEADER_ELECTION_DISABLE=true", "DEFAULT_REQUEUE_TIME=1s")
 	configuration := `{apiVersion: v1, kind: ConfigMap, metadata: {namespace: argo, name: workflow-controller-configmap},
 data: {metricsConfig: "{enabled: true, secure: false, port: ` + port(p.Metrics) + `}"}}`
 	if _, err := c.KubectlInput(ctx, configuration, "apply", "-f", "-"); err != nil {
