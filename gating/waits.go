@@ -14,8 +14,9 @@ import (
 // What else keeps released work from starting, as its reason says.
 const (
 	waitsForSuspend     = "its suspend"
-	waitsForKueue       = "its queue in Kueue"
 	waitsForParallelism = "parallelism 0"
+	// WaitsForKueue says that a queue of Kueue keeps work from starting.
+	WaitsForKueue = "its queue in Kueue"
 )
 
 // PodStillWaits says what else a pod waits for once it is released: the scheduling gates of others.
@@ -38,7 +39,7 @@ func (r *record) stillWaits(queued bool) string {
 	case r.Kind == hold.PodKind().Kind:
 		return describeGates(r.otherGates)
 	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
-		return waitsForKueue
+		return WaitsForKueue
 	case r.isSuspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
 		return waitsForSuspend
 	case r.hasNoParallelism:

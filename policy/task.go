@@ -84,7 +84,7 @@ func (a *Ask) LimitLatestStart(task *plan.Task, created time.Time, longest time.
 	if !a.ReplacedAt.IsZero() {
 		earlier(plan.LatestStart(a.ReplacedAt, longest))
 	}
-	if a.Tool != nil && a.Deadline.IsZero() {
+	if a.Tool != nil && a.Tool.Limits(a) {
 		earlier(a.Tool.LatestStart(created, longest))
 	}
 }

@@ -22,6 +22,9 @@ type Tool struct {
 	// LimitsWholeRun says that the work must end before the timeout. Otherwise the work must start
 	// before the timeout.
 	LimitsWholeRun bool
+	// IsSetByWork says that the work itself sets the timeout. A deadline of the work then does not lift
+	// the timeout.
+	IsSetByWork bool
 	// Setting is the name of the setting that changes the timeout.
 	Setting string
 }
@@ -82,8 +85,14 @@ func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
 	return end.Truncate(time.Second).UTC()
 }
 
+// Limits reports whether the timeout limits the wait of the work that asks.
+func (t *Tool) Limits(ask *Ask) bool { return t.IsSetByWork || ask.Deadline.IsZero() }
+
 // Warning tells users of the timeout. If the timeout limits the wait, isLimited is true.
 func (t *Tool) Warning(isLimited bool) string {
+	if t.IsSetByWork {
+		return fmt.Sprintf("%s gives up on this work %s after its creation, however long the work has waited; to let the work wait longer, raise its %s", t.Name, plan.FormatDuration(t.Timeout), t.Setting)
+	}
 	verb := "start"
 	if t.LimitsWholeRun {
 		verb = "end"

@@ -24,8 +24,8 @@ import (
 // Path is the path of the webhook's URL.
 const Path = "/hold"
 
-// Webhook decides on pods and Jobs at their creation. All fields but WhyUnable and MarkForExtender
-// are required.
+// Webhook decides on pods, Jobs and objects of the kinds with a door at their creation. All fields but WhyUnable, CanHold, Piece and
+// MarkForExtender are required.
 type Webhook struct {
 	// Reader reads the cache that package policy/cached describes.
 	Reader client.Reader
@@ -41,6 +41,11 @@ type Webhook struct {
 	// nothing there. The reason is empty if a release is possible. Without WhyUnable a release is
 	// always possible.
 	WhyUnable func(namespace string) string
+	// CanHold says why no object of a kind with a door can be held. The reason is empty if such objects
+	// can be held. Without CanHold they always can.
+	CanHold func(schema.GroupKind) string
+	// Piece returns what is known of the piece of work that a new object belongs to.
+	Piece func(namespace string, o metav1.Object) Piece
 	// MarkForExtender gives pods that may wait the extended resource by which kube-scheduler knows
 	// that the extender must be asked about them.
 	MarkForExtender bool
@@ -59,7 +64,11 @@ func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.A
 	case "Job":
 		v, err = w.admitJob(ctx, req)
 	default:
-		return verdict{}.response(req)
+		d := doorOf(req)
+		if d == nil {
+			return verdict{}.response(req)
+		}
+		v, err = w.admitWhole(ctx, req, d)
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot decide on an object, which passes unchanged", "kind", req.Kind.Kind, "namespace", req.Namespace)

@@ -64,9 +64,11 @@ func dirtyNow(t testing.TB) *Webhook {
 // request asks for the creation of an object by the Job controller, which is
 // somebody like others for all but the pods of Jobs.
 func request(kind string, object []byte) serving.Review {
-	return serving.Review{
-		Operation: admissionv1.Create, Namespace: "default", Kind: metav1.GroupVersionKind{Kind: kind}, Object: object, Username: jobController,
+	of := metav1.GroupVersionKind{Kind: kind}
+	if d := doorNamed(kind); d != nil {
+		of = metav1.GroupVersionKind(d.Kind)
 	}
+	return serving.Review{Operation: admissionv1.Create, Namespace: "default", Kind: of, Object: object, Username: jobController}
 }
 
 // admit returns the object as the API server would have it after the webhook.
