@@ -117,7 +117,7 @@ type groupKey struct {
 // groups returns what a policy holds, in groups. What was released already, but is still held in
 // the cache, is returned apart.
 func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool)) (all []*group, unseen []unseenRelease, err error) {
-	jobs, err := r.jobs.list(heldIndex, policy)
+	owners, err := r.listOwners(heldIndex, policy)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,19 +125,19 @@ func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool
 	if err != nil {
 		return nil, nil, err
 	}
-	byKey := make(map[groupKey]*group, len(jobs)) // most pods belong to Jobs
-	all = make([]*group, 0, len(jobs))
+	byKey := make(map[groupKey]*group, len(owners)) // most pods belong to Jobs
+	all = make([]*group, 0, len(owners))
 	add := func(key groupKey, g *group) *group {
 		byKey[key] = g
 		all = append(all, g)
 		return g
 	}
-	for _, job := range jobs {
-		if location, released := isReleased(releaseID(job)); released {
-			unseen = append(unseen, unseenRelease{job, location})
+	for _, owner := range owners {
+		if location, released := isReleased(releaseID(owner)); released {
+			unseen = append(unseen, unseenRelease{owner, location})
 			continue
 		}
-		add(groupKey{job.Namespace, job.UID}, &group{owner: job})
+		add(groupKey{owner.Namespace, owner.UID}, &group{owner: owner})
 	}
 	for _, pod := range pods {
 		if location, released := isReleased(pod.UID); released {

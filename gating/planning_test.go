@@ -91,7 +91,7 @@ func TestReleasesSayWhere(t *testing.T) {
 	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, hold.KueueGatesAnnotation: v1alpha1.Gate}} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
 		for _, r := range []hold.ReleaseNote{to, {Reason: "r", At: t0, MarksTemplate: true}} {
-			data, err := r.JobPatches(job).Full.Data(job)
+			data, err := r.OwnerPatches(job, hold.JobKind().GroupKind()).Full.Data(job)
 			if err != nil || strings.Contains(string(data), "planned-location") != (r.Location != "") || strings.Contains(string(data), "template") {
 				t.Errorf("%s: %s (%v)", name, data, err)
 			}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -227,26 +226,26 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 // writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
 // the Job is not as the cache says, it is read again.
 func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted bool, err error) {
-	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
+	kind, note := g.owner.GroupVersionKind(), hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
 	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.owner) { // suspended again, it is its user's
 		return l.recordTaken(ctx, g, note)
 	}
-	noted, err = l.applyPatches(ctx, g.owner, note.JobPatches(g.owner), minimal)
+	noted, err = l.applyPatches(ctx, g.owner, note.OwnerPatches(g.owner, kind.GroupKind()), minimal)
 	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
 	}
-	var now batchv1.Job
-	if err := l.APIReader.Get(ctx, client.ObjectKeyFromObject(g.owner), &now); err != nil {
-		return true, client.IgnoreNotFound(err)
+	now, errNow := hold.ReadOwner(ctx, l.APIReader, kind, client.ObjectKeyFromObject(g.owner))
+	if errNow != nil {
+		return true, client.IgnoreNotFound(errNow)
 	}
 	switch {
-	case now.UID != g.owner.UID || !hold.HoldsJobItself(&now):
+	case now.GetUID() != g.owner.UID || !now.HoldsItself():
 		return l.recordTaken(ctx, g, note)
-	case now.ResourceVersion == g.owner.ResourceVersion: // what was refused is the Job as it is
+	case now.GetResourceVersion() == g.owner.ResourceVersion: // what was refused is the owner as it is
 		return false, err
 	default:
 		note.MarksTemplate = false // a Job that has run before has a fixed template
-		return l.applyPatches(ctx, g.owner, note.JobPatches(&now), minimal)
+		return l.applyPatches(ctx, g.owner, note.OwnerPatches(now, kind.GroupKind()), minimal)
 	}
 }
 

@@ -14,9 +14,8 @@ import (
 // What else keeps released work from starting, as its reason says.
 const (
 	waitsForSuspend     = "its suspend"
+	waitsForKueue       = "its queue in Kueue"
 	waitsForParallelism = "parallelism 0"
-	// WaitsForKueue says that a queue of Kueue keeps work from starting.
-	WaitsForKueue = "its queue in Kueue"
 )
 
 // PodStillWaits says what else a pod waits for once it is released: the scheduling gates of others.
@@ -33,13 +32,22 @@ func JobStillWaits(job *batchv1.Job) string {
 	return o.stillWaits(job.Labels[hold.KueueQueueLabel] != "")
 }
 
+// WholeStillWaits says what else an object of another kind waits for once it is released; empty if
+// nothing. isQueued says that the object is in a queue of Kueue.
+func WholeStillWaits(isQueued bool) string {
+	if isQueued {
+		return waitsForKueue
+	}
+	return ""
+}
+
 // stillWaits says what else an object waits for once it is released; empty if nothing.
 func (r *record) stillWaits(queued bool) string {
 	switch {
 	case r.Kind == hold.PodKind().Kind:
 		return describeGates(r.otherGates)
 	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
-		return WaitsForKueue
+		return waitsForKueue
 	case r.isSuspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
 		return waitsForSuspend
 	case r.hasNoParallelism:

@@ -40,6 +40,9 @@ func (w *Webhook) admitJob(ctx context.Context, req serving.Review) (verdict, er
 	if v.changesMetadata {
 		v.patch = append(job.patch(), v.patch...)
 	}
+	if v.outcome == stripped && len(v.patch) == 0 {
+		v.outcome = unasked
+	}
 	if job.tooLarge == nil {
 		v = v.warn(policy.UnknownKeys(job.Annotations, field.NewPath("metadata", "annotations"))...)
 		v = v.warn(policy.UnknownKeys(job.Spec.Template.Annotations, field.NewPath("spec", "template", "metadata", "annotations"))...)
@@ -50,6 +53,10 @@ func (w *Webhook) admitJob(ctx context.Context, req serving.Review) (verdict, er
 // askAndDecideJob reads what a Job asks for, and decides on the Job.
 func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came *decodedJob) (verdict, error) {
 	job, template := &came.Job, &came.Spec.Template
+	cronJob := policy.CronJobOf(ctx, w.Reader, req.Namespace, job)
+	if cronJob != nil {
+		policy.InheritAsk(job, cronJob)
+	}
 	switch {
 	case came.tooLarge != nil: // the annotations may be missing
 		v := stripJob(job)
@@ -70,10 +77,13 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	}
 	labelRuns(job)
 	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
-	ask.ReplacedAt = policy.ReplacedAt(ctx, w.Reader, req.Namespace, job, created)
 	ask.Tool = cmp.Or(came.original.tool, came.originalTemplate.tool)
+	if cronJob == nil && isScheduledRun(job) {
+		return startJob(job, notHeld+"Gridlatch does not know its CronJob yet, and when the next run comes").asNotHeld(job.Annotations), nil
+	}
+	warnings := append(toolWarning(ask), leaveTimeForNextRun(cronJob, job, &ask, created)...)
 	v, err := w.decideJob(ctx, req, came, ask, asked)
-	return v.warn(toolWarning(ask)...), err
+	return v.warn(warnings...), err
 }
 
 // checkAsk returns what is wrong with the ask of an object whose metadata is at path.
@@ -99,8 +109,9 @@ func toolWarning(ask policy.Ask) []string {
 // decideJob decides on a Job whose ask can be read.
 func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decodedJob, ask policy.Ask, asked map[string]string) (verdict, error) {
 	job := &came.Job
-	if why := w.whyMemberStarts(req.Namespace, job); why != "" {
-		return startJob(job, why), nil
+	piece := w.Records.Piece(req.Namespace, job)
+	if piece.StartReason != "" {
+		return startJob(job, piece.StartReason), nil
 	}
 	if came.mark.opened {
 		return startJob(job, hold.ReasonTaken), nil
@@ -116,7 +127,7 @@ func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decod
 		return chosen.verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	ask.Candidates = chosen.policy.SuitableLocations(ctx, &job.Spec.Template.Spec)
-	return w.holdJob(req, came, chosen.policy, ask, asked), nil
+	return w.holdJob(req, came, chosen.policy, ask, asked, piece), nil
 }
 
 // labelRuns gives a Job of a CronJob the CronJob's name as the label of its runs, unless the Job
@@ -125,7 +136,7 @@ func labelRuns(job *batchv1.Job) {
 	if _, ok := job.Labels[v1alpha1.RunsOfLabel]; ok {
 		return
 	}
-	if cronJob := gating.CronJobOf(job); cronJob != nil && len(content.IsLabelValue(cronJob.Name)) == 0 {
+	if cronJob := policy.OwningCronJob(job); cronJob != nil && len(content.IsLabelValue(cronJob.Name)) == 0 {
 		job.Labels[v1alpha1.RunsOfLabel] = cronJob.Name
 	}
 }
@@ -175,14 +186,15 @@ func howHeldWhole(job *decodedJob, ask policy.Ask) string {
 
 // holdJob writes on a Job that the Job is held, if waiting pays, and writes in its template what
 // its pods must know. The pods get the gate when they are created (see package gating).
-func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
+func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Policy, ask policy.Ask, asked map[string]string, piece gating.Piece) verdict {
 	job := &came.Job
 	now := job.CreationTimestamp.Time
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(job, req.UID) // the object has no UID yet
+	joinPiece(&task, piece)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.JobStillWaits(job)
-	if rules.HasBuckets() {
+	if rules.HasBuckets() || !piece.LatestStart.IsZero() { // planned with the others
 		decision = decision.Queue()
 	}
 	// the pods count for the policy, whenever they come
@@ -258,7 +270,14 @@ func writeToTemplate(job *batchv1.Job, annotations map[string]string) {
 // approves the Job. The Job and its pods are planned from when the Job is resumed.
 func holdSuspended(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
-	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: hold.ReasonAwaitsResume}
+	reason := hold.ReasonAwaitsResume
+	if owner := owningDoor(job); owner != nil && owner.WritesChildren {
+		reason = fmt.Sprintf("waits for its %s to resume it; its start is planned after that", owner.Kind.Kind)
+	}
+	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: reason}
+	if !ask.NextRun.IsZero() {
+		notes[v1alpha1.NextRunAnnotation] = policy.FormatTime(ask.NextRun)
+	}
 	if ask.Candidates != "" {
 		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 		template.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates

@@ -6,30 +6,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/door"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
-// Piece stands in for what gating.Records will know of a piece of work.
-type Piece struct {
-	Kind, Name      string
-	Runs, IsDecided bool
-}
-
-// whyMemberStarts says why an object starts at once as a member of a piece of work; empty if it does
-// not. The decision on the piece counts for all members, and nothing waits while the rest of the work
-// runs.
-func (w *Webhook) whyMemberStarts(namespace string, o metav1.Object) string {
-	if w.Piece == nil || owningDoor(o) == nil {
-		return ""
-	}
-	piece := w.Piece(namespace, o)
-	switch {
-	case piece.IsDecided:
-		return fmt.Sprintf("its %s %s was decided on as a whole", piece.Kind, piece.Name)
-	case piece.Runs:
-		return fmt.Sprintf("its %s %s runs already", piece.Kind, piece.Name)
-	default:
-		return ""
+// joinPiece makes the task of a new member of a piece of work start no later than the members that wait.
+func joinPiece(task *plan.Task, piece gating.Piece) {
+	if !piece.LatestStart.IsZero() && piece.LatestStart.Before(task.LatestStart) {
+		task.LatestStart = piece.LatestStart.UTC()
 	}
 }
 

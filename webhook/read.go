@@ -277,3 +277,34 @@ func readJob(raw []byte) (*decodedJob, error) {
 	job.tooLarge = o.tooLarge
 	return job, err
 }
+
+// readCronJob reads a CronJob, and what it asks for its runs. The second result is an error about a
+// part that is too large.
+func readCronJob(raw []byte) (*batchv1.CronJob, error, error) {
+	o := newObject(raw)
+	c := &batchv1.CronJob{}
+	spec, template := &c.Spec, &c.Spec.JobTemplate
+	var own, ofJob, ofPod meta
+	err := o.Fields("cronjob", map[string]func() error{
+		"metadata": o.metadata("metadata", "/metadata", &own),
+		"spec": o.fields("spec", map[string]func() error{
+			"schedule":                o.decode("spec.schedule", maxNameBytes, &spec.Schedule),
+			"timeZone":                o.decode("spec.timeZone", maxNameBytes, &spec.TimeZone),
+			"concurrencyPolicy":       o.decode("spec.concurrencyPolicy", maxNameBytes, &spec.ConcurrencyPolicy),
+			"suspend":                 o.decode("spec.suspend", maxNumberBytes, &spec.Suspend),
+			"startingDeadlineSeconds": o.decode("spec.startingDeadlineSeconds", maxNumberBytes, &spec.StartingDeadlineSeconds),
+			"jobTemplate": o.fields("spec.jobTemplate", map[string]func() error{
+				"metadata": o.metadata("spec.jobTemplate.metadata", "", &ofJob),
+				"spec": o.fields("spec.jobTemplate.spec", map[string]func() error{
+					"template": o.fields("spec.jobTemplate.spec.template", map[string]func() error{
+						"metadata": o.metadata("spec.jobTemplate.spec.template.metadata", "", &ofPod),
+					}),
+				}),
+			}),
+		}),
+	})
+	own.fill(&c.ObjectMeta)
+	ofJob.fill(&template.ObjectMeta)
+	ofPod.fill(&template.Spec.Template.ObjectMeta)
+	return c, o.tooLarge, err
+}

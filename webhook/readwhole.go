@@ -15,7 +15,7 @@ const maxPartBytes = 16 << 10
 // decodedWhole is the part of an object of a kind with a door that is read, and its metadata as they
 // came.
 type decodedWhole struct {
-	metav1.ObjectMeta
+	metav1.PartialObjectMetadata
 	door     *door.Door
 	original meta
 	// content has what is at the paths that the door names, and nothing else.
@@ -29,6 +29,7 @@ type decodedWhole struct {
 func readWhole(raw []byte, d *door.Door) (*decodedWhole, error) {
 	o := newObject(raw)
 	whole := &decodedWhole{door: d, content: map[string]any{}}
+	whole.SetGroupVersionKind(d.Kind)
 	known := o.partial("", d.Paths(), whole.content)
 	known["metadata"] = o.metadata("metadata", "/metadata", &whole.original)
 	if err := o.Fields(d.Kind.Kind, known); err != nil {

@@ -24,12 +24,12 @@ import (
 // Path is the path of the webhook's URL.
 const Path = "/hold"
 
-// Webhook decides on pods, Jobs and objects of the kinds with a door at their creation. All fields but WhyUnable, CanHold, Piece and
-// MarkForExtender are required.
+// Webhook decides on pods, Jobs and objects of the kinds with a door at their creation, and advises on
+// CronJobs. All fields but WhyUnable and MarkForExtender are required.
 type Webhook struct {
 	// Reader reads the cache that package policy/cached describes.
 	Reader client.Reader
-	// Records knows the Jobs that were decided on.
+	// Records knows the work that was decided on, and what can be held whole.
 	Records  *gating.Records
 	Policies policy.Policies
 	Store    *forecast.Store
@@ -41,11 +41,6 @@ type Webhook struct {
 	// nothing there. The reason is empty if a release is possible. Without WhyUnable a release is
 	// always possible.
 	WhyUnable func(namespace string) string
-	// CanHold says why no object of a kind with a door can be held. The reason is empty if such objects
-	// can be held. Without CanHold they always can.
-	CanHold func(schema.GroupKind) string
-	// Piece returns what is known of the piece of work that a new object belongs to.
-	Piece func(namespace string, o metav1.Object) Piece
 	// MarkForExtender gives pods that may wait the extended resource by which kube-scheduler knows
 	// that the extender must be asked about them.
 	MarkForExtender bool
@@ -53,6 +48,9 @@ type Webhook struct {
 
 // Handle decides on one object.
 func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.AdmissionResponse {
+	if req.Kind.Kind == "CronJob" {
+		return verdict{}.warn(w.adviseOnCronJob(ctx, req)...).response(req)
+	}
 	if req.Operation != admissionv1.Create || req.SubResource != "" {
 		return verdict{}.response(req)
 	}

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -65,8 +66,9 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 	if len(errs) > 0 {
 		return refuseOrStart(o, errs).verdict(o.Annotations, o.start), nil
 	}
-	if why := w.whyMemberStarts(req.Namespace, o); why != "" {
-		return o.start(why), nil
+	piece := w.Records.Piece(req.Namespace, o)
+	if piece.StartReason != "" {
+		return o.start(piece.StartReason), nil
 	}
 	if o.mark.opened {
 		return o.start(hold.ReasonTaken), nil
@@ -82,7 +84,7 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 	if chosen.policy == nil {
 		return chosen.verdict(o.Annotations, o.start), nil
 	}
-	return w.holdByDoor(req, o, chosen.policy, ask), nil
+	return w.holdByDoor(req, o, chosen.policy, ask, piece), nil
 }
 
 // checkHoldWhole refuses an object that asks to be held by the gates of its pods.
@@ -120,7 +122,7 @@ func (o *decodedWhole) isQueued() bool {
 }
 
 // holdByDoor closes the door of an object if waiting pays.
-func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.Policy, ask policy.Ask) verdict {
+func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.Policy, ask policy.Ask, piece gating.Piece) verdict {
 	now := o.CreationTimestamp.Time
 	if rules.ChoosesLocation() && ask.Location == "" { // Gridlatch cannot send the work to another
 		ask.Candidates = rules.ResolveLocation("")
@@ -131,11 +133,10 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	}
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(o, req.UID) // the object has no UID yet
+	joinPiece(&task, piece)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
-	if o.isQueued() {
-		decision.StillWaitsFor = gating.WaitsForKueue
-	}
-	if rules.HasBuckets() {
+	decision.StillWaitsFor = gating.WholeStillWaits(o.isQueued())
+	if rules.HasBuckets() || !piece.LatestStart.IsZero() { // planned with the others
 		decision = decision.Queue()
 	}
 	o.Annotations[v1alpha1.PolicyAnnotation] = rules.Name
@@ -184,12 +185,7 @@ func (o *decodedWhole) refrain(why string) verdict {
 // whyUnableWhole says why nothing of a kind with a door is held in a namespace. The reason is empty if
 // objects of the kind can be held.
 func (w *Webhook) whyUnableWhole(namespace string, d *door.Door) string {
-	if w.CanHold != nil {
-		if why := w.CanHold(d.Kind.GroupKind()); why != "" {
-			return why
-		}
-	}
-	return w.whyUnable(namespace)
+	return cmp.Or(w.Records.CanHold(d.Kind.GroupKind()), w.whyUnable(namespace))
 }
 
 // ifWholeFits returns the verdict if its notes fit on the object. Otherwise the object starts without

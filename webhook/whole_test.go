@@ -5,13 +5,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
@@ -71,34 +75,74 @@ func TestEachKindIsHeldByItsDoor(t *testing.T) {
 	}
 }
 
-func TestWhyAnObjectIsNotHeldWhole(t *testing.T) {
-	owner := func(apiVersion, kind string) []metav1.OwnerReference {
-		return []metav1.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: "o", UID: "1", Controller: ptr.To(true)}}
+// stored is an object of a kind with a door as the API server has it.
+func stored(kind, name, uid, state string, closed bool, owners ...metav1.OwnerReference) *unstructured.Unstructured {
+	d := doorNamed(kind)
+	o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
+	o.SetGroupVersionKind(d.Kind)
+	o.SetNamespace("default")
+	o.SetName(name)
+	o.SetUID(types.UID(uid))
+	o.SetOwnerReferences(owners)
+	o.SetLabels(map[string]string{v1alpha1.StateLabel: state})
+	annotations := tolerant(map[string]string{v1alpha1.LatestStartAnnotation: t0.Add(5 * time.Hour).Format(time.RFC3339)})
+	if closed {
+		annotations[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
+		_ = unstructured.SetNestedField(o.Object, d.Closed, d.Field...)
 	}
+	o.SetAnnotations(annotations)
+	return o
+}
+
+// ownedBy is the reference to the controller "o" of a kind with a door.
+func ownedBy(kind string) []metav1.OwnerReference {
+	d := doorNamed(kind)
+	return []metav1.OwnerReference{{APIVersion: d.Kind.GroupVersion().String(), Kind: kind, Name: "o", UID: "1", Controller: ptr.To(true)}}
+}
+
+func TestWhyAnObjectIsNotHeldWhole(t *testing.T) {
 	for name, tt := range map[string]struct {
 		kind, spec string
 		meta       metav1.ObjectMeta
-		piece      Piece
-		cannot     string
+		known      []runtime.Object
+		unable     string
 		want       string // the reason
 		isNotHeld  bool
 	}{
-		"suspended by its user":          {kind: "JobSet", spec: `{"suspend":true}`, want: "not held: its spec.suspend is set already, by somebody else", isNotHeld: true},
-		"cancelled by its user":          {kind: "PipelineRun", spec: `{"status":"Cancelled"}`, want: "not held: its spec.status is set already, by somebody else", isNotHeld: true},
-		"managed by another controller":  {kind: "TrainJob", spec: `{"managedBy":"kueue.x-k8s.io/multikueue"}`, want: "not held: it is managed by kueue.x-k8s.io/multikueue", isNotHeld: true},
-		"refused by its engine":          {kind: "RayJob", spec: `{}`, want: "not held: KubeRay suspends only a RayJob with spec.shutdownAfterJobFinishes: true", isNotHeld: true},
-		"of an owner that starts it":     {kind: "TaskRun", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: owner("tekton.dev/v1", "PipelineRun")}, want: "not held: its PipelineRun decides when it starts: annotate the PipelineRun instead", isNotHeld: true},
-		"of an owner that writes it":     {kind: "JobSet", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: owner("trainer.kubeflow.org/v1alpha1", "TrainJob")}, want: "not held: its TrainJob decides when it starts: annotate the TrainJob instead", isNotHeld: true},
-		"of an owner that is held":       {kind: "JobSet", spec: `{"suspend":true}`, meta: metav1.ObjectMeta{OwnerReferences: owner("trainer.kubeflow.org/v1alpha1", "TrainJob")}, piece: Piece{Kind: "TrainJob", Name: "o", IsDecided: true}, want: "its TrainJob o was decided on as a whole"},
-		"of an owner that runs":          {kind: "RayJob", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: owner("argoproj.io/v1alpha1", "Workflow")}, piece: Piece{Kind: "Workflow", Name: "o", Runs: true}, want: "its Workflow o runs already"},
-		"without the rights":             {kind: "JobSet", spec: `{}`, cannot: "Gridlatch has no right to release a JobSet", want: "not held: Gridlatch has no right to release a JobSet", isNotHeld: true},
-		"with less time than it takes":   {kind: "Workflow", spec: `{"activeDeadlineSeconds":3600}`, want: "not held: its spec.activeDeadlineSeconds of 3600 s leaves it no time to wait", isNotHeld: true},
-		"with a limit that is no number": {kind: "Workflow", spec: `{"activeDeadlineSeconds":0}`, want: "not held: its spec.activeDeadlineSeconds of 0 s leaves it no time to wait", isNotHeld: true},
+		"suspended by its user": {kind: "JobSet", spec: `{"suspend":true}`, want: "not held: its spec.suspend is set already, by somebody else", isNotHeld: true},
+		"cancelled by its user": {kind: "PipelineRun", spec: `{"status":"Cancelled"}`, want: "not held: its spec.status is set already, by somebody else", isNotHeld: true},
+		"managed by another controller": {
+			kind: "TrainJob", spec: `{"managedBy":"kueue.x-k8s.io/multikueue"}`, want: "not held: it is managed by kueue.x-k8s.io/multikueue", isNotHeld: true,
+		},
+		"refused by its engine": {kind: "RayJob", spec: `{}`, want: "not held: KubeRay suspends only a RayJob with spec.shutdownAfterJobFinishes: true", isNotHeld: true},
+		"of an owner that starts it": {
+			kind: "TaskRun", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("PipelineRun")},
+			want: "not held: its PipelineRun decides when it starts: annotate the PipelineRun instead", isNotHeld: true,
+		},
+		"of an owner that writes its door": {
+			kind: "JobSet", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("TrainJob")},
+			want: "not held: its TrainJob decides when it starts: annotate the TrainJob instead", isNotHeld: true,
+		},
+		"of an owner that is held": {
+			kind: "JobSet", spec: `{"suspend":true}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("TrainJob")},
+			known: []runtime.Object{stored("TrainJob", "o", "1", v1alpha1.StateHeld, true)}, want: "its TrainJob o is held as a whole",
+		},
+		"of an owner that runs": {
+			kind: "RayJob", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("Workflow")},
+			known: []runtime.Object{stored("Workflow", "o", "1", v1alpha1.StateReleased, false)}, want: "its Workflow o was released",
+		},
+		"beside another that runs": {
+			kind: "RayJob", spec: specToHold("RayJob"), meta: metav1.ObjectMeta{OwnerReferences: ownedBy("Workflow")},
+			known: []runtime.Object{stored("RayJob", "first", "2", v1alpha1.StateReleased, false, ownedBy("Workflow")...)}, want: "its Workflow o runs already",
+		},
+		"where nobody could release it":   {kind: "JobSet", spec: `{}`, unable: "nobody is there", want: "not held: nobody is there", isNotHeld: true},
+		"with less time than it takes":    {kind: "Workflow", spec: `{"activeDeadlineSeconds":3600}`, want: "not held: its spec.activeDeadlineSeconds of 3600 s leaves it no time to wait", isNotHeld: true},
+		"with no time at all":             {kind: "Workflow", spec: `{"activeDeadlineSeconds":0}`, want: "not held: its spec.activeDeadlineSeconds of 0 s leaves it no time to wait", isNotHeld: true},
+		"with locks that others wait for": {kind: "Workflow", spec: `{"synchronization":{}}`, want: "not held: it would keep the locks of its spec.synchronization while it waits", isNotHeld: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := dirtyNow(t)
-			w.Piece = func(string, metav1.Object) Piece { return tt.piece }
-			w.CanHold = func(schema.GroupKind) string { return tt.cannot }
+			w.Records, w.WhyUnable = recordsOf(t, tt.known...), func(string) string { return tt.unable }
 			tt.meta.Annotations = tolerant(nil)
 			given := wholeOf(tt.kind, tt.spec, tt.meta)
 			o := passed(t, w, tt.kind, given)
@@ -110,6 +154,68 @@ func TestWhyAnObjectIsNotHeldWhole(t *testing.T) {
 			before, _, _ := unstructured.NestedFieldNoCopy(given, "spec")
 			if after, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec"); !sameJSON(before, after) {
 				t.Errorf("its spec has changed: %v, was %v", after, before)
+			}
+		})
+	}
+}
+
+func TestAKindThatGridlatchCannotReleaseIsNotHeld(t *testing.T) {
+	w := dirtyNow(t)
+	w.Records = &gating.Records{}
+	o := passed(t, w, "JobSet", wholeOf("JobSet", `{}`, metav1.ObjectMeta{Annotations: tolerant(nil)}))
+	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; doorNamed("JobSet").IsSet(o.Object) || !strings.HasPrefix(reason, notHeld+"Gridlatch ") {
+		t.Errorf("%v", o.Object)
+	}
+}
+
+func TestANewMemberWaitsNoLongerThanTheOthers(t *testing.T) {
+	w := dirtyNow(t)
+	waiting := stored("RayJob", "first", "2", v1alpha1.StateHeld, true, ownedBy("Workflow")...)
+	w.Records = recordsOf(t, waiting)
+	meta := metav1.ObjectMeta{OwnerReferences: ownedBy("Workflow"), Annotations: tolerant(map[string]string{v1alpha1.DeadlineAnnotation: "20h"})}
+	for kind, object := range map[string]any{"RayJob": wholeOf("RayJob", specToHold("RayJob"), meta), "Job": batchv1.Job{ObjectMeta: meta}} {
+		o := passed(t, w, kind, object)
+		if o.GetLabels()[v1alpha1.StateLabel] != v1alpha1.StateHeld || o.GetAnnotations()[v1alpha1.LatestStartAnnotation] != waiting.GetAnnotations()[v1alpha1.LatestStartAnnotation] {
+			t.Errorf("a %s: %v", kind, o.Object)
+		}
+	}
+}
+
+func TestJobsOfOtherKinds(t *testing.T) {
+	const held, released = v1alpha1.StateHeld, v1alpha1.StateReleased
+	bySuspend := tolerant(map[string]string{v1alpha1.HoldAnnotation: v1alpha1.HoldBySuspend})
+	limited := batchv1.JobSpec{ActiveDeadlineSeconds: ptr.To(int64(60))}
+	restarted := map[string]string{door.RestartLabel: "1"}
+	for name, tt := range map[string]struct {
+		owner       string
+		annotations map[string]string
+		labels      map[string]string
+		spec        batchv1.JobSpec
+		known       []runtime.Object
+		state       string
+		reason      string // its beginning
+	}{
+		"of a JobSet, by their gates":    {owner: "JobSet", annotations: tolerant(nil), state: held, reason: "waits until"},
+		"of a JobSet, to be suspended":   {owner: "JobSet", annotations: bySuspend, state: released, reason: "not held: its JobSet writes its spec.suspend: annotate the JobSet instead"},
+		"of a JobSet, with a clock":      {owner: "JobSet", annotations: tolerant(nil), spec: limited, state: released, reason: "not held: its JobSet writes its spec.suspend: annotate the JobSet instead"},
+		"of a JobSet that is held":       {owner: "JobSet", annotations: bySuspend, spec: batchv1.JobSpec{Suspend: ptr.To(true)}, known: []runtime.Object{stored("JobSet", "o", "1", held, true)}, state: released, reason: "its JobSet o is held as a whole"},
+		"of a JobSet that was released":  {owner: "JobSet", annotations: tolerant(nil), known: []runtime.Object{stored("JobSet", "o", "1", released, false)}, state: released, reason: "its JobSet o was released"},
+		"of a JobSet that restarts":      {owner: "JobSet", annotations: tolerant(nil), labels: restarted, state: released, reason: "its JobSet o restarts"},
+		"of a JobSet that is suspended":  {owner: "JobSet", annotations: tolerant(nil), spec: batchv1.JobSpec{Suspend: ptr.To(true)}, state: held, reason: "waits for its JobSet to resume it"},
+		"of an MPIJob, which launch it":  {owner: "MPIJob", annotations: tolerant(nil), state: released, reason: "not held: its MPIJob runs other pods, which would wait for it: annotate the MPIJob instead"},
+		"of a RayJob, which submit it":   {owner: "RayJob", annotations: tolerant(nil), state: released, reason: "not held: its RayJob runs other pods, which would wait for it: annotate the RayJob instead"},
+		"of a Workflow, to be suspended": {owner: "Workflow", annotations: bySuspend, state: held, reason: "waits until"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := dirtyNow(t)
+			w.Records = recordsOf(t, tt.known...)
+			job := admitJob(t, w, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{OwnerReferences: ownedBy(tt.owner), Labels: tt.labels, Annotations: tt.annotations}, Spec: tt.spec})
+			if job.Labels[v1alpha1.StateLabel] != tt.state || !strings.HasPrefix(job.Annotations[v1alpha1.ReasonAnnotation], tt.reason) {
+				t.Errorf("%v, %v", job.Labels, job.Annotations)
+			}
+			mayClose := tt.owner == "Workflow"
+			if got, want := ptr.Deref(job.Spec.Suspend, false), ptr.Deref(tt.spec.Suspend, mayClose); got != want {
+				t.Errorf("suspended: %t, want %t", got, want)
 			}
 		})
 	}

@@ -123,7 +123,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := cached.Prepare(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
-	records, err := gating.NewRecords(config)
+	records, err := gating.NewRecords(config, now)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	announcer := gating.NewAnnouncer(mgr.GetEventRecorder(name))
-	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: now}
+	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Records: records, Clock: now}
 	loop := &gating.Loop{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
 		Events: announcer, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,

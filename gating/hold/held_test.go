@@ -159,7 +159,7 @@ func TestOurGateIsPutAmongThoseOfTheQueueAndTakenOut(t *testing.T) {
 			t.Errorf("%q without ours: %q, want %q", want, got, before)
 		}
 	}
-	for key, want := range map[string]bool{v1alpha1.Prefix + "any": true, KueueQueueLabel: true, KueueGatesAnnotation: true, "kueue.x-k8s.io/other": false, "app": false} {
+	for key, want := range map[string]bool{v1alpha1.Prefix + "any": true, KueueQueueLabel: true, KueueGatesAnnotation: true, batchv1.CronJobScheduledTimestampAnnotation: true, "kueue.x-k8s.io/other": false, "app": false} {
 		if IsKnownKey(key) != want {
 			t.Errorf("%s is read: %t", key, !want)
 		}

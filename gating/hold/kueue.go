@@ -4,7 +4,10 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
+
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 )
 
 // What Kueue reads, see https://kueue.sigs.k8s.io.
@@ -19,10 +22,16 @@ const (
 // MaxListBytes bounds what is kept of a list of locations or of gates.
 const MaxListBytes = 4 << 10
 
-// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, or
-// one of Kueue's.
+// IsKnownKey reports whether Gridlatch reads a label or an annotation: one with its own prefix, one
+// of Kueue's, the time for which a CronJob has scheduled a Job, or a label that tells what belongs to a
+// piece of work.
 func IsKnownKey(key string) bool {
-	return strings.HasPrefix(key, v1alpha1.Prefix) || key == KueueQueueLabel || key == KueueGatesAnnotation
+	switch key {
+	case KueueQueueLabel, KueueGatesAnnotation, batchv1.CronJobScheduledTimestampAnnotation:
+		return true
+	default:
+		return strings.HasPrefix(key, v1alpha1.Prefix) || door.IsKnownLabel(key)
+	}
 }
 
 // AddKueueGate adds our gate to the gates that Kueue waits for.

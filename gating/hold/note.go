@@ -10,10 +10,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -21,7 +23,7 @@ import (
 type ReleaseNote struct {
 	Reason string
 	At     time.Time
-	// IsTaken says that somebody else has released the Job.
+	// IsTaken says that somebody else has released the owner.
 	IsTaken bool
 	// Location is where the work is to run; empty where there is no choice.
 	Location string
@@ -83,21 +85,23 @@ func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
 	}
 }
 
-// JobPatches release a Job. A Job that is not held itself is released by its label.
-func (r ReleaseNote) JobPatches(job metav1.Object) ReleasePatches {
-	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" {
-		return ReleasePatches{Full: r.RecordPatch(job), Minimal: labelPatch(job), Notes: []client.Patch{r.RecordPatch(job), r.briefPatch(job)}}
+// OwnerPatches release a Job, or an object of another kind that is held whole. An object that is not
+// held itself is released by its label.
+func (r ReleaseNote) OwnerPatches(owner metav1.Object, kind schema.GroupKind) ReleasePatches {
+	if owner.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" {
+		return ReleasePatches{Full: r.RecordPatch(owner), Minimal: labelPatch(owner), Notes: []client.Patch{r.RecordPatch(owner), r.briefPatch(owner)}}
 	}
+	opening := slices.Concat(holdTests(owner), openingChanges(owner, doorOf(kind)))
 	return ReleasePatches{
-		Full:    r.resumePatch(job),
-		Minimal: jsonPatch(slices.Concat(holdTests(job), resumeChanges(job))),
-		Notes:   []client.Patch{r.RecordPatch(job), r.briefPatch(job), labelPatch(job)},
+		Full:    jsonPatch(slices.Concat(opening, r.noteChanges(owner, kind))),
+		Minimal: jsonPatch(opening),
+		Notes:   []client.Patch{r.RecordPatch(owner), r.briefPatch(owner), labelPatch(owner)},
 	}
 }
 
-// RecordPatch records that the pods of a Job are released, and leaves spec.suspend and the queue.
-func (r ReleaseNote) RecordPatch(job metav1.Object) client.Patch {
-	patch := r.noting(job)
+// RecordPatch records that the pods of an owner are released, and leaves its door and its queue.
+func (r ReleaseNote) RecordPatch(owner metav1.Object) client.Patch {
+	patch := r.noting(owner)
 	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
 	return patch.patch(types.MergePatchType)
 }
@@ -116,44 +120,49 @@ func (r ReleaseNote) PreferencePatch(pod *corev1.Pod, term corev1.PreferredSched
 	return patch.patch(types.StrategicMergePatchType)
 }
 
-// resumePatch resumes a Job that is held itself, and notes the release. It fails as invalid if the
-// Job is not held as the cache says, for instance because somebody else has resumed it.
-func (r ReleaseNote) resumePatch(job metav1.Object) client.Patch {
-	changes := slices.Concat(holdTests(job), resumeChanges(job), []change{
+// noteChanges note the release on an owner that is held itself.
+func (r ReleaseNote) noteChanges(owner metav1.Object, kind schema.GroupKind) []change {
+	changes := []change{
 		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
 		{"add", "/metadata/labels/" + escapePointer(v1alpha1.StateLabel), v1alpha1.StateReleased},
 		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
 		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.FormatTime(r.At)},
-	})
+	}
 	if r.Location != "" {
 		changes = append(changes, change{"add", annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
 	}
-	if r.Location != "" && r.MarksTemplate {
+	if r.Location != "" && r.MarksTemplate && kind == JobKind().GroupKind() {
 		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
 	}
-	if _, ok := job.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
+	if _, ok := owner.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
 		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
 	}
-	if hasOutcome(job) {
+	if hasOutcome(owner) {
 		changes = append(changes, change{"remove", annotationPath(v1alpha1.OutcomeAnnotation), nil})
 	}
-	return jsonPatch(changes)
+	return changes
 }
 
-// holdTests fail unless a Job is the one that the cache knows, and is held as the cache says.
-func holdTests(job metav1.Object) []change {
+// holdTests fail as invalid unless an owner is the one that the cache knows, and is held as the cache
+// says. Somebody else may have released it.
+func holdTests(owner metav1.Object) []change {
 	return []change{
-		{"test", "/metadata/uid", job.GetUID()},
-		{"test", annotationPath(v1alpha1.HeldByAnnotation), job.GetAnnotations()[v1alpha1.HeldByAnnotation]},
+		{"test", "/metadata/uid", owner.GetUID()},
+		{"test", annotationPath(v1alpha1.HeldByAnnotation), owner.GetAnnotations()[v1alpha1.HeldByAnnotation]},
 	}
 }
 
-// resumeChanges undo what holds a Job itself.
-func resumeChanges(job metav1.Object) []change {
-	if job.GetAnnotations()[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend {
-		return []change{{"test", "/spec/suspend", true}, {"replace", "/spec/suspend", false}}
+// openingChanges undo what holds an owner itself, and fail as invalid if somebody else has done so.
+func openingChanges(owner metav1.Object, by *door.Door) []change {
+	if owner.GetAnnotations()[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend {
+		return kueueGateRemoval(owner.GetAnnotations()[KueueGatesAnnotation])
 	}
-	return kueueGateRemoval(job.GetAnnotations()[KueueGatesAnnotation])
+	field := fieldPath(by.Field)
+	unchanged := change{"test", field, by.Closed}
+	if by.Open == nil {
+		return []change{unchanged, {"remove", field, nil}}
+	}
+	return []change{unchanged, {"replace", field, by.Open}}
 }
 
 // ungating takes our gate off a pod and notes the release.

@@ -32,6 +32,17 @@ type Program struct {
 // command makes a program of bin/NAME. It is given addresses to serve metrics and probes on, by the flags that
 // controllers have for that.
 func command(name string, args ...string) (*Program, error) {
+	p, err := program(name)
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.Args = append(append(p.cmd.Args, args...),
+		"--metrics-bind-address="+p.metricsAddress(), "--health-probe-bind-address="+p.probesAddress())
+	return p, nil
+}
+
+// program makes a program of bin/NAME, which is yet to be told its arguments and where to serve metrics and probes.
+func program(name string) (*Program, error) {
 	root, err := sourceTree()
 	if err != nil {
 		return nil, err
@@ -44,14 +55,17 @@ func command(name string, args ...string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	args = append(args, "--metrics-bind-address="+metrics, "--health-probe-bind-address="+probes)
 	p := &Program{Metrics: "http://" + metrics, Probes: "http://" + probes, name: name, done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(root, "bin", name), args...)
+	p.cmd = exec.Command(filepath.Join(root, "bin", name))
 	// Its own process group: the terminal's Ctrl-C is for this process, which then stops the program. Not its own session:
 	// where Linux groups processes by session, on a busy machine one alone gets next to nothing for seconds.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return p, nil
 }
+
+func (p *Program) metricsAddress() string { return strings.TrimPrefix(p.Metrics, "http://") }
+
+func (p *Program) probesAddress() string { return strings.TrimPrefix(p.Probes, "http://") }
 
 // start runs the program and returns when it is ready. log is a file for what it writes; it is appended to.
 func (p *Program) start(ctx context.Context, log string) error {
