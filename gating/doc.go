@@ -25,9 +25,11 @@
 //   - Job deleted, or gone by ttlSecondsAfterFinished: nothing is left. The next Job of its name is
 //     decided on anew. Its orphaned pods go on waiting, each alone, with the Job's promise. A Job
 //     that fails before its start counts as held until that start.
-//   - CronJob: each run is decided on alone. A held run is active: with Forbid, the CronJob skips
-//     runs meanwhile, and makes up for the last of them later. With Replace, the next run deletes
-//     the held run, so each run starts in time to finish before the next (policy.ReplacedAt).
+//   - CronJob: each run is decided on alone. A held run is active. With Replace, the next run deletes
+//     the held run. With Forbid, the CronJob skips the next run, and makes up for the last skipped
+//     run later, within startingDeadlineSeconds. So each run starts in time to finish before the
+//     next (policy.BoundByNextRun), but for a run with Forbid and a deadline of its own. A CronJob
+//     may ask for its runs in its own metadata.
 //   - Jobs of one owner, such as a JobSet: a group each. They are planned for the same start if they
 //     ask for the same. A Job that the owner creates again is decided on anew.
 //   - Deployment (ReplicaSet), if its pod template asks: the waiting pods are one group, with the

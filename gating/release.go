@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -209,7 +208,7 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 	}
 	g.isRecorded = true
 	if !l.refusals.isReleased(g.owner) {
-		l.noteOwnRelease(p, g, g.owner.UID)
+		l.noteOwnRelease(p, g, g.owner)
 		if g.holdsJobItself() {
 			l.countRelease(p, g, g.owner, g.heldPods())
 		}
@@ -261,10 +260,15 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote)
 }
 
 // noteOwnRelease remembers that the loop has released something that takes room.
-func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
-	if p.policy.HasBuckets() {
-		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
+func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
+	if !p.policy.HasBuckets() {
+		return
 	}
+	now, plannedEnd := l.Clock.Now(), time.Time{}
+	if o == g.owner && o.Kind != hold.JobKind().Kind {
+		plannedEnd = now.Add(g.task.Duration)
+	}
+	l.ownReleases.add(o.UID, now, plannedEnd, g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 }
 
 // releasePod takes the gate off a pod and notes why. With minimal, the minimal patch is tried at
@@ -289,7 +293,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, m
 		}
 	}
 	l.refusals.forget(pod, l.Clock.Now())
-	l.noteOwnRelease(p, g, pod.UID)
+	l.noteOwnRelease(p, g, pod)
 	if !g.holdsJobItself() { // else the Job counts
 		l.countRelease(p, g, pod, 1)
 	}

@@ -78,9 +78,9 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 }
 
 // LimitLatestStart moves the latest start of a task to an earlier time where others do not wait for
-// the work: the next run of its CronJob and, for work without a deadline, its tool.
+// the work: its tool, see [Tool.Limits], and the next run of its CronJob.
 func (a *Ask) LimitLatestStart(task *plan.Task, created time.Time, longest time.Duration) {
-	if a.Tool != nil && a.Tool.Limits(a) {
+	if a.Tool != nil && a.Tool.Limits(a.Deadline) {
 		if at := a.Tool.LatestStart(created, longest); at.Before(task.LatestStart) {
 			task.LatestStart = at
 		}

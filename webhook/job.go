@@ -100,10 +100,10 @@ func checkAsk(o metav1.Object, created time.Time, path *field.Path) field.ErrorL
 // toolWarning returns a warning about the timeout of the tool that has created the work, if the
 // tool is known.
 func toolWarning(ask policy.Ask) []string {
-	if ask.Tool == nil {
+	if ask.Tool == nil || ask.Tool.WhyNeverHeld != "" {
 		return nil
 	}
-	return []string{ask.Tool.Warning(ask.Tool.Limits(&ask))}
+	return []string{ask.Tool.Warning(ask.Deadline)}
 }
 
 // decideJob decides on a Job whose ask can be read.
@@ -157,6 +157,8 @@ func whyJobIsNotHeld(job *decodedJob, ask policy.Ask) string {
 	switch {
 	case !ask.WantsToWait:
 		return "it does not ask to wait"
+	case ask.Tool != nil && ask.Tool.WhyNeverHeld != "":
+		return ask.Tool.WhyNeverHeld
 	case owner != nil && owner.HasServingPods:
 		return annotateOwner(owner, "runs other pods, which would wait for it")
 	case owner != nil && owner.WritesChildren && howHeldWhole(job, ask) == v1alpha1.HoldBySuspend:

@@ -83,7 +83,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decod
 		return refuseOrStart(pod, errs).verdict(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
 	ofHeldJob := w.Records.IsJobHeld(req.Namespace, pod)
-	if why := whyPodIsNotHeld(pod, ofHeldJob); why != "" {
+	if why := whyPodIsNotHeld(pod, came.original.tool, ofHeldJob); why != "" {
 		return startPod(pod, why).asNotHeld(pod.Annotations), nil
 	}
 	ask, _ := policy.ParseAsk(pod.Annotations, pod.CreationTimestamp.Time, path) // checkAsk has seen no errors
@@ -105,10 +105,12 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decod
 }
 
 // whyPodIsNotHeld says why a pod is not held whatever the grid does.
-func whyPodIsNotHeld(pod *corev1.Pod, ofHeldJob bool) string {
+func whyPodIsNotHeld(pod *corev1.Pod, tool *policy.Tool, ofHeldJob bool) string {
 	switch {
 	case hold.OwningJob(pod) != nil && !ofHeldJob && pod.Annotations[v1alpha1.LatestStartAnnotation] == "":
 		return notHeld + "Gridlatch did not decide on its Job, which may have started"
+	case tool != nil && tool.WhyNeverHeld != "":
+		return notHeld + tool.WhyNeverHeld
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"
 	default:

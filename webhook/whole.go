@@ -128,8 +128,9 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 		ask.Candidates = rules.ResolveLocation("")
 		o.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 	}
+	setting := door.FormatPath(o.door.Limit)
 	if limit, ok := o.door.TimeLimit(o.content); ok {
-		ask.Tool = &policy.Tool{Name: o.door.Engine, Timeout: limit, LimitsWholeRun: true, IsSetByWork: true, Setting: door.FormatPath(o.door.Limit)}
+		ask.Tool = &policy.Tool{Name: o.door.Engine, Timeout: limit, LimitsWholeRun: true, IsSetByWork: true, Settings: []string{setting}}
 	}
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(o, req.UID) // the object has no UID yet
@@ -143,7 +144,7 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	maps.Copy(o.Annotations, policy.DurationNotes(ask))
 	switch why := w.whyUnableWhole(req.Namespace, o.door); {
 	case ask.Tool != nil && !task.LatestStart.After(now):
-		return o.refrain(fmt.Sprintf("its %s of %d s leaves it no time to wait", ask.Tool.Setting, int(ask.Tool.Timeout.Seconds())))
+		return o.refrain(fmt.Sprintf("its %s of %d s leaves it no time to wait", setting, int(ask.Tool.Timeout.Seconds())))
 	case !decision.Holds():
 		return o.start(decision.Reason())
 	case why != "":

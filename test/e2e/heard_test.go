@@ -190,34 +190,6 @@ func TestAJobThatIsCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	awaitReason(t, cluster, j, "% less than the 430 at its creation")
 }
 
-func TestWorkOfAToolThatGivesUpIsHeldNoLongerThanThatAndWarnsOfIt(t *testing.T) {
-	dirtyThenClean(t, cluster, 45*time.Second)
-	ns := namespace(t, cluster)
-	patient := tolerant(v1alpha1.DeadlineAnnotation, "")
-	operator := pod(ns, "operator", patient)
-	operator.Labels = map[string]string{"dag_id": "nightly", "airflow_version": "3.1.0"}
-	bounded := pod(ns, "bounded", tolerant(v1alpha1.DeadlineAnnotation, "2h"))
-	bounded.Annotations["job.runner.gitlab.com/id"] = "7"
-	hook := job(ns, "hook", patient, 1)
-	hook.Annotations["helm.sh/hook"] = "post-install"
-	for o, want := range map[client.Object]struct {
-		most time.Duration
-		says string
-	}{
-		operator: {time.Minute, "startup_timeout_seconds"},
-		bounded:  {2 * time.Hour, "poll_timeout"},
-		hook:     {150 * time.Second, "Helm by default gives up on work that does not end within 5m (setting: --timeout"},
-	} {
-		if warnings := createWarned(t, cluster, o); !strings.Contains(warnings, want.says) {
-			t.Errorf("%s: warned of %q, want %q in it", o.GetName(), warnings, want.says)
-		}
-		latest, err := time.Parse(time.RFC3339, o.GetAnnotations()[v1alpha1.LatestStartAnnotation])
-		if limit := o.GetCreationTimestamp().Add(want.most); err != nil || latest.After(limit.Add(time.Second)) || latest.Before(limit.Add(-time.Minute/2)) {
-			t.Errorf("%s: latest start %v, %v, want %s", o.GetName(), latest, err, limit)
-		}
-	}
-}
-
 func TestAWishThatIsALabelIsHeard(t *testing.T) {
 	dirtyThenClean(t, cluster, aWhile)
 	without := tolerant(v1alpha1.DelayTolerantAnnotation, "")
