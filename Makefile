@@ -112,7 +112,7 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 	$(call compile,$$argo/cmd/workflow-controller,bin/engines/argo/,-s -w); \
 	into argo/crds $$(files $$argo manifests/base/crds/minimal)/argoproj.io_*.yaml; \
 	$(call compile,$$tekton/cmd/controller $$tekton/cmd/webhook,bin/engines/tekton/,-s -w); \
-	into tekton/install $$(files $$tekton config)/{config-*,500-webhooks,300-crds/*}.yaml; \
+	into tekton/install $$(files $$tekton config)/{config-*,300-crds/*}.yaml; \
 	$(call compile,$$ray,bin/engines/ray/,-s -w); \
 	into ray/crds $$(files $$ray config/crd/bases)/*.yaml; \
 	$(call compile,$$spark/cmd/operator,bin/engines/spark/,-s -w); \
@@ -185,8 +185,9 @@ generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2)
 generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions
+generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines
 	@$(call generate-into,.)
+	@go test ./manifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date

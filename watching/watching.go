@@ -24,9 +24,9 @@ import (
 const pageSize = 50
 
 // Resource keeps the objects of one resource for as long as the resource has a
-// CustomResourceDefinition, and sleeps while it has none. All exported fields but Selector, Indexers
-// and Changed are required.
+// CustomResourceDefinition, and sleeps while it has none. Definitions, Name and Keep are required.
 type Resource struct {
+	// Objects reads the objects. If it is nil, their metadata are read alone.
 	Objects     dynamic.Interface
 	Definitions metadata.Interface
 	Name        schema.GroupVersionResource
@@ -114,12 +114,7 @@ func (r *Resource) begin(ctx context.Context) {
 		return
 	}
 	ctx, r.stop = context.WithCancel(ctx)
-	objects := r.Objects.Resource(r.Name)
-	selected := func(o *metav1.ListOptions) { o.LabelSelector = r.Selector }
-	lists := observe(&r.hidesObjects, selected,
-		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return objects.List(ctx, o) }, objects.Watch)
-	lists.ListWithContextFunc = InPages(pageSize, lists.ListWithContextFunc, r.Keep)
-	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lists, r.Objects), &unstructured.Unstructured{}, 0, r.Indexers)
+	informer := r.newInformer()
 	logOnce(ctx, informer, r.Name.GroupResource().String())
 	// the informer has not started: no error is possible
 	_ = informer.SetTransform(r.Keep)
@@ -138,6 +133,23 @@ func (r *Resource) begin(ctx context.Context) {
 			r.tellChange()
 		}
 	}()
+}
+
+// newInformer returns an informer of the objects, or of their metadata.
+func (r *Resource) newInformer() cache.SharedIndexInformer {
+	selected := func(o *metav1.ListOptions) { o.LabelSelector = r.Selector }
+	about := r.Definitions.Resource(r.Name)
+	lists, client, of := observe(&r.hidesObjects, selected,
+		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return about.List(ctx, o) }, about.Watch,
+	), any(r.Definitions), runtime.Object(&metav1.PartialObjectMetadata{})
+	if r.Objects != nil {
+		objects := r.Objects.Resource(r.Name)
+		lists, client, of = observe(&r.hidesObjects, selected,
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return objects.List(ctx, o) }, objects.Watch,
+		), r.Objects, &unstructured.Unstructured{}
+	}
+	lists.ListWithContextFunc = InPages(pageSize, lists.ListWithContextFunc, r.Keep)
+	return cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lists, client), of, 0, r.Indexers)
 }
 
 // noteAbsence notes that there is no definition, unless one has come meanwhile.

@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/test/env"
@@ -83,9 +84,8 @@ func jobSetRestarts(t *testing.T, c *env.Cluster, ns string) {
 		}
 	}
 	env.Eventually(t, patience, listed("0"))
-	failed := pods.Items[0]
-	failed.Status.Phase = corev1.PodFailed
-	if err := c.Client.Status().Update(t.Context(), &failed); err != nil {
+	failed := client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Failed"}}`))
+	if err := c.Client.Status().Patch(t.Context(), &pods.Items[0], failed); err != nil {
 		t.Fatal(err)
 	}
 	env.Eventually(t, patience, listed("1"))

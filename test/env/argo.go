@@ -10,7 +10,7 @@ const argo = "argo/workflow-controller"
 // RunArgo installs Argo Workflows and runs its controller beside the cluster, as its administrator, until it is stopped
 // or this process ends. It returns when the controller runs. log is as for RunController.
 func (c *Cluster) RunArgo(ctx context.Context, log string) (*Program, error) {
-	if err := c.installEngine(ctx, argo); err != nil {
+	if err := c.installCRDs(ctx, argo); err != nil {
 		return nil, err
 	}
 	if err := c.ensureNamespace(ctx, "argo"); err != nil {
@@ -22,7 +22,7 @@ func (c *Cluster) RunArgo(ctx context.Context, log string) (*Program, error) {
 	}
 	// Its health is served at a port that cannot be chosen.
 	p.ready = p.Metrics + "/metrics"
-	p.cmd.Env = append(p.cmd.Env, "LEADER_ELECTION_DISABLE=true")
+	p.cmd.Env = append(p.cmd.Env, "LEADER_ELECTION_DISABLE=true", "DEFAULT_REQUEUE_TIME=1s")
 	configuration := `{apiVersion: v1, kind: ConfigMap, metadata: {namespace: argo, name: workflow-controller-configmap},
 data: {metricsConfig: "{enabled: true, secure: false, port: ` + port(p.Metrics) + `}"}}`
 	if _, err := c.KubectlInput(ctx, configuration, "apply", "-f", "-"); err != nil {

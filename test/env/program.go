@@ -163,7 +163,7 @@ func during[P interface {
 }](t testing.TB, run func(ctx context.Context, log string) (P, error),
 ) P {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	log := filepath.Join(t.TempDir(), "log")
 	p, err := run(ctx, log)
