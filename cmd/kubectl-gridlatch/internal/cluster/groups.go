@@ -77,7 +77,7 @@ func (c *Cluster) held(ctx context.Context, namespace string) (all groups, warni
 
 func (all groups) addOwner(o client.Object) {
 	owner, ok := hold.OwnerOf(o)
-	isWhole := o.GetAnnotations()[v1alpha1.HeldByAnnotation] != ""
+	isWhole := hold.HeldBy(o.GetAnnotations()) != ""
 	if !ok || isWhole && !owner.IsSuspended {
 		return
 	}
