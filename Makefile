@@ -25,7 +25,7 @@ help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-zA-Z0-9_\/-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\n%s\n' 'The first build of the local cluster compiles Kubernetes, the first test KEDA and cert-manager: 5 to 10 minutes each.'
+	@printf '\n%s\n' 'The first build of the local cluster compiles Kubernetes, the first test KEDA, cert-manager, Kueue and others: 5 to 10 minutes each.'
 
 .PHONY: demo
 demo: build bin/gridlatch-cluster ## Show Gridlatch at work on a local cluster; FORECAST=file to use your own forecast
@@ -86,6 +86,20 @@ bin/cert-manager/controllers: $(wildcard test/certmanager/*) ## Build what the t
 	$(call compile,.,$@,-s -w -X $(CERT_MANAGER)/pkg/util.AppVersion=$$version); \
 	rm -rf ../../$(@D)/crds; cp -R --no-preserve=mode "$$(go list -m -f '{{.Dir}}' $(CERT_MANAGER))/deploy/crds" ../../$(@D)/crds
 
+# What a cluster would install of them is rendered by their own kustomizations: the tests want the names, selectors and
+# rules of the webhooks as they are.
+KUEUE := sigs.k8s.io/kueue
+JOBSET := sigs.k8s.io/jobset
+TRAINER := github.com/kubeflow/trainer/v2
+bin/kueue/kueue: test/kueue/go.mod test/kueue/go.sum | bin/gridlatch-cluster ## Build Kueue, JobSet and Kubeflow Trainer, and what they install, into bin/kueue, for tests
+	@cd test/kueue; \
+	echo 'building bin/kueue: Kueue, JobSet and Kubeflow Trainer. The first time, this takes 3 to 6 minutes.'; \
+	$(call compile,$(TRAINER)/cmd/trainer-controller-manager $(JOBSET) $(KUEUE)/cmd/kueue,$(@D)/,-s -w); \
+	render() { ../../bin/gridlatch-cluster kubectl kustomize "$$(go list -m -f '{{.Dir}}' $$1)/$$2"; echo ---; }; \
+	render $(KUEUE) config/default >../../$(@D)/kueue.yaml; \
+	render $(JOBSET) config/default >../../$(@D)/jobset.yaml; \
+	{ render $(TRAINER) manifests/base/crds; render $(TRAINER) manifests/base/webhook; } >../../$(@D)/trainer.yaml
+
 # Argo's API still needs what k8s.io/api only has under this tag.
 ENGINES := ../../bin/engines
 bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of batch work that tests run, and their CRDs, into bin/engines
@@ -134,7 +148,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/engines/mpi/mpi buildah ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/engines/mpi/mpi buildah ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 30m ./cmd/gridlatch/... ./test/...
 
 # The test of the image skips itself without buildah.
@@ -171,8 +185,9 @@ generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2)
 generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions
+generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines
 	@$(call generate-into,.)
+	@go test ./manifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
@@ -181,7 +196,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda test/certmanager test/engines; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint

@@ -113,12 +113,12 @@ func keepScaler(object any) (any, error) {
 
 // allScalers returns every CarbonAwareKedaScaler.
 func (c *Controller) allScalers() []*carbonaware.CarbonAwareKedaScaler {
-	return asScalers(c.scalers.list())
+	return asScalers(c.scalers.List())
 }
 
 // scalersOf returns the scalers that name a target.
 func (c *Controller) scalersOf(r ref) []*carbonaware.CarbonAwareKedaScaler {
-	return asScalers(c.scalers.find(byTarget, r.String()))
+	return asScalers(c.scalers.Find(byTarget, r.String()))
 }
 
 func asScalers(objects []any) []*carbonaware.CarbonAwareKedaScaler {

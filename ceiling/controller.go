@@ -17,6 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/watching"
 )
 
 // startGrace is how long a ceiling outlives a start without a forecast: the exporter deletes its
@@ -66,8 +67,8 @@ type Controller struct {
 	Metrics *Metrics
 	Options Options
 
-	targets     map[kind]*watcher
-	scalers     *watcher
+	targets     map[kind]*watching.Resource
+	scalers     *watching.Resource
 	queue       queue
 	changesPace *rate.Limiter // of the changes that are announced
 	started     time.Time
@@ -93,7 +94,7 @@ type memory struct {
 
 // Reconcile looks at one target.
 func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, error) {
-	if !c.scalers.isKnown() || c.targets[r.kind] != nil && !c.targets[r.kind].isKnown() {
+	if !c.scalers.IsKnown() || c.targets[r.kind] != nil && !c.targets[r.kind].IsKnown() {
 		return reconcile.Result{}, nil // every target is looked at once all are known
 	}
 	if err := c.followSources(ctx); err != nil {
@@ -140,7 +141,7 @@ func (c *Controller) target(r ref) *target {
 	if c.targets[r.kind] == nil {
 		return nil
 	}
-	t, _ := c.targets[r.kind].get(r.key()).(*target)
+	t, _ := c.targets[r.kind].Get(r.key()).(*target)
 	return t
 }
 

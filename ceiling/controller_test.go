@@ -18,6 +18,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/watching"
 )
 
 func TestOneTargetHasOneCeiling(t *testing.T) {
@@ -100,11 +101,12 @@ func TestCeilingOfAScalerThatHasGoneGoes(t *testing.T) {
 	w := newWorld(t)
 	gone := web(scaledObject, map[string]string{v1alpha1.CeilingByAnnotation: "CarbonAwareKedaScaler/shop/a", v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: v1alpha1.MaxReplicaCountUnset, v1alpha1.ReasonAnnotation: "x"})
 	w.has(t, gone)
-	w.scalers.synced = false
+	known := w.scalers
+	w.scalers = &watching.Resource{}
 	if _, err := w.Reconcile(t.Context(), gone.ref()); err != nil || len(w.patched) > 0 {
 		t.Fatalf("before the scalers are known: %v, %v", w.patched, err)
 	}
-	w.scalers.synced = true
+	w.scalers = known
 	if _, err := w.Reconcile(t.Context(), gone.ref()); err != nil {
 		t.Fatal(err)
 	}

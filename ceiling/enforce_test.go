@@ -16,6 +16,7 @@ import (
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/watching"
 )
 
 var errDown = errors.New("the API server is down")
@@ -285,7 +286,7 @@ func TestTheStatusOfAScaler(t *testing.T) {
 		}, nil, carbonaware.ReasonCarbonDataFetchError, "localConfigMap.key", "unable to find", ptr.To[int32](100)},
 		{"no target", nil, nil, nil, carbonaware.ReasonTargetNotFound, "unable to find scaledobject: ScaledObject shop/web does not exist", "does not exist", nil},
 		{"no target of the other kind", nil, jobs, nil, carbonaware.ReasonTargetNotFound, "unable to get scaledjob: ScaledJob shop/web does not exist", "does not exist", nil},
-		{"no KEDA", nil, nil, func(w *world) { w.targets[scaledObject].absent = true }, carbonaware.ReasonTargetNotFound, "unable to find scaledobject: KEDA is not installed", "KEDA is not installed", nil},
+		{"no KEDA", nil, nil, func(w *world) { w.targets[scaledObject] = watching.Absent() }, carbonaware.ReasonTargetNotFound, "unable to find scaledobject: KEDA is not installed", "KEDA is not installed", nil},
 		{"a target of no kind", nil, func(s *carbonaware.CarbonAwareKedaScaler) { s.Spec.KedaTarget = "deployments.apps" }, nil, carbonaware.ReasonTargetNotFound, "the spec names no target", "names no target", nil},
 	}
 	for _, tt := range tests {

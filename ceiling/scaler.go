@@ -87,7 +87,7 @@ func (c *Controller) notFound(r ref) string {
 	if r.kind == scaledJob {
 		what = "unable to get scaledjob: "
 	}
-	if w := c.targets[r.kind]; w != nil && w.isAbsent() {
+	if w := c.targets[r.kind]; w != nil && w.IsAbsent() {
 		return what + "KEDA is not installed"
 	}
 	return what + r.String() + " does not exist"

@@ -24,6 +24,7 @@ import (
 	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/watching"
 )
 
 // The reasons of the Events on ScaledObjects and ScaledJobs.
@@ -84,30 +85,33 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 
 // prepare makes the watchers. They sleep until they run.
 func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Interface) {
-	c.targets, c.changesPace = map[kind]*watcher{}, rate.NewLimiter(eventsPerSecond, eventsBurst)
+	c.targets, c.changesPace = map[kind]*watching.Resource{}, rate.NewLimiter(eventsPerSecond, eventsBurst)
 	for _, k := range kinds() {
-		c.targets[k] = &watcher{
-			dynamic: objects, metadata: definitions, resource: k.resource(), keep: keepTarget(k),
-			handler: wake(func(t *target) { c.queue.Add(t.ref()) }), changed: c.wakeAll,
-		}
+		c.targets[k] = &watching.Resource{Objects: objects, Definitions: definitions, Name: k.resource(), Keep: keepTarget(k), Changed: c.wakeAll}
+		c.targets[k].AddHandler(c.onTarget())
 	}
-	c.scalers = &watcher{
-		dynamic: objects, metadata: definitions, resource: scalerResource(), keep: keepScaler,
-		indexers: toolscache.Indexers{byTarget: indexByTarget}, changed: c.wakeAll,
-		handler: wake(func(s *scalers.CarbonAwareKedaScaler) {
-			c.scalersChanged.Store(true)
-			c.queue.Add(targetOf(s))
-		}),
+	c.scalers = &watching.Resource{
+		Objects: objects, Definitions: definitions, Name: scalerResource(), Keep: keepScaler,
+		Indexers: toolscache.Indexers{byTarget: indexByTarget}, Changed: c.wakeAll,
 	}
+	c.scalers.AddHandler(wake(func(s *scalers.CarbonAwareKedaScaler) {
+		c.scalersChanged.Store(true)
+		c.queue.Add(targetOf(s))
+	}))
+}
+
+// onTarget wakes a target that has changed.
+func (c *Controller) onTarget() toolscache.ResourceEventHandler {
+	return wake(func(t *target) { c.queue.Add(t.ref()) })
 }
 
 // watch runs the watchers until the context ends.
 func (c *Controller) watch(ctx context.Context, q queue) error {
 	c.queue, c.started = q, c.Clock.Now()
 	for _, k := range kinds() {
-		go c.targets[k].run(ctx)
+		go c.targets[k].Run(ctx)
 	}
-	go c.scalers.run(ctx)
+	go c.scalers.Run(ctx)
 	return nil
 }
 
@@ -135,7 +139,7 @@ func wake[T any](add func(T)) toolscache.ResourceEventHandler {
 // wakeAll looks at every target that exists, and at every target that a scaler names.
 func (c *Controller) wakeAll() {
 	for _, w := range c.targets {
-		for _, object := range w.list() {
+		for _, object := range w.List() {
 			if t, ok := object.(*target); ok {
 				c.queue.Add(t.ref())
 			}
@@ -162,7 +166,7 @@ func (c *Controller) onPolicy() handler.TypedEventHandler[*v1alpha1.CarbonPolicy
 	changed := func(name string, q queue) {
 		c.forgetLevels(func(policy string, _ forecast.Source) bool { return policy == name })
 		for _, w := range c.targets {
-			for _, object := range w.list() {
+			for _, object := range w.List() {
 				if t, ok := object.(*target); ok && t.asks() && t.policy() == name {
 					q.Add(t.ref())
 				}

@@ -90,7 +90,7 @@ func TestAForecastThatIsLeftOutIsToldOf(t *testing.T) {
 		t.Errorf("got %+v", status)
 	}
 	// an older one goes: one more may be named, and the object is looked at again
-	if err := w.scalers.informer.GetIndexer().Delete(w.scalers.get("shop/early-0")); err != nil {
+	if err := w.scalers.Indexer().Delete(w.scalers.Get("shop/early-0")); err != nil {
 		t.Fatal(err)
 	}
 	w.scalersChanged.Store(true)

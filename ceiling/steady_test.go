@@ -95,7 +95,7 @@ func TestATargetThatNobodyClaimsIsForgotten(t *testing.T) {
 	if _, ok := w.memories.Load(object.ref()); ok {
 		t.Error("it is remembered")
 	}
-	if err := w.targets[scaledObject].informer.GetIndexer().Delete(object); err != nil {
+	if err := w.targets[scaledObject].Indexer().Delete(object); err != nil {
 		t.Fatal(err)
 	}
 	w.look(object.ref()) // which is gone
@@ -139,7 +139,7 @@ func TestTheOwnersNewMaximumIsNoRevert(t *testing.T) {
 }
 
 func TestScalersOfOneTargetAreFollowedAsTheyCome(t *testing.T) {
-	w, c := watching(t)
+	w, c := watchingWorld(t)
 	c.define(t, scalerResource(), true)
 	c.define(t, scaledObject.resource(), true)
 	if err := w.watch(t.Context(), w.queue); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/watching"
 )
 
 // cluster is an API server that the watchers of a world watch: its objects, and for each watcher
@@ -32,8 +33,8 @@ type cluster struct {
 	definitions map[schema.GroupVersionResource]*metadatafake.FakeMetadataClient
 }
 
-// watching returns a world with watchers of a cluster without any definition.
-func watching(t *testing.T) (*world, *cluster) {
+// watchingWorld returns a world with watchers of a cluster without any definition.
+func watchingWorld(t *testing.T) (*world, *cluster) {
 	w := newWorld(t)
 	c := &cluster{definitions: map[schema.GroupVersionResource]*metadatafake.FakeMetadataClient{}}
 	lists := map[schema.GroupVersionResource]string{scalerResource(): "CarbonAwareKedaScalerList"}
@@ -42,13 +43,13 @@ func watching(t *testing.T) (*world, *cluster) {
 	}
 	c.objects = dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists)
 	w.prepare(c.objects, nil)
-	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
+	for _, watcher := range []*watching.Resource{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
 		scheme := metadatafake.NewTestScheme()
 		if err := metav1.AddMetaToScheme(scheme); err != nil {
 			t.Fatal(err)
 		}
 		definitions := metadatafake.NewSimpleMetadataClient(scheme)
-		c.definitions[watcher.resource], watcher.metadata = definitions, definitions
+		c.definitions[watcher.Name], watcher.Definitions = definitions, definitions
 	}
 	return w, c
 }
@@ -59,9 +60,9 @@ func (c *cluster) define(t *testing.T, resource schema.GroupVersionResource, exi
 	tracker := c.definitions[resource].Tracker()
 	definition := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"}}
 	definition.Name = resource.GroupResource().String()
-	err := tracker.Delete(definitionResource(), "", definition.Name)
+	err := tracker.Delete(watching.DefinitionResource(), "", definition.Name)
 	if exists {
-		err = tracker.Create(definitionResource(), definition, "")
+		err = tracker.Create(watching.DefinitionResource(), definition, "")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -115,11 +116,11 @@ func (w *world) next() bool {
 }
 
 func (w *world) areKnown() bool {
-	return w.scalers.isKnown() && w.targets[scaledObject].isKnown() && w.targets[scaledJob].isKnown()
+	return w.scalers.IsKnown() && w.targets[scaledObject].IsKnown() && w.targets[scaledJob].IsKnown()
 }
 
 func TestCeilingsWakeWhenKEDAComesAndSleepWhenItGoes(t *testing.T) {
-	w, c := watching(t)
+	w, c := watchingWorld(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	web := asksFor(map[string]any{v1alpha1.PolicyAnnotation: "default"})
@@ -128,7 +129,7 @@ func TestCeilingsWakeWhenKEDAComesAndSleepWhenItGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is known that KEDA is not there", w.areKnown)
-	if !w.targets[scaledObject].isAbsent() || w.target(ref{scaledObject, "shop", "web"}) != nil {
+	if !w.targets[scaledObject].IsAbsent() || w.target(ref{scaledObject, "shop", "web"}) != nil {
 		t.Fatal("objects of a kind that is not defined are known")
 	}
 	c.define(t, scaledObject.resource(), true)
@@ -137,7 +138,7 @@ func TestCeilingsWakeWhenKEDAComesAndSleepWhenItGoes(t *testing.T) {
 		t.Errorf("patched: %s", w.patched)
 	}
 	c.define(t, scaledObject.resource(), false)
-	eventually(t, "KEDA goes", func() bool { return w.targets[scaledObject].isAbsent() })
+	eventually(t, "KEDA goes", func() bool { return w.targets[scaledObject].IsAbsent() })
 	if w.target(ref{scaledObject, "shop", "web"}) != nil {
 		t.Error("the object is still known")
 	}
@@ -145,11 +146,11 @@ func TestCeilingsWakeWhenKEDAComesAndSleepWhenItGoes(t *testing.T) {
 	c.define(t, scaledObject.resource(), true)
 	eventually(t, "KEDA comes again", w.next)
 	stop()
-	eventually(t, "the watch ends", func() bool { return w.targets[scaledObject].isAbsent() })
+	eventually(t, "the watch ends", func() bool { return w.targets[scaledObject].IsAbsent() })
 }
 
 func TestAScalerWakesItsTarget(t *testing.T) {
-	w, c := watching(t)
+	w, c := watchingWorld(t)
 	c.define(t, scaledObject.resource(), true)
 	c.define(t, scalerResource(), true)
 	c.create(t, scaledObject.resource(), asksFor(nil))
@@ -173,17 +174,17 @@ func TestAScalerWakesItsTarget(t *testing.T) {
 
 // TestWithoutARightToWatchTheReasonIsLoggedOnce refuses to list the definitions.
 func TestWithoutARightToWatchTheReasonIsLoggedOnce(t *testing.T) {
-	w, c := watching(t)
+	w, c := watchingWorld(t)
 	attempts := make(chan struct{}, 100)
 	c.definitions[scaledObject.resource()].PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
 		attempts <- struct{}{}
-		return true, nil, apierrors.NewForbidden(definitionResource().GroupResource(), "", context.Canceled)
+		return true, nil, apierrors.NewForbidden(watching.DefinitionResource().GroupResource(), "", context.Canceled)
 	})
 	lines := make(chan string, 100)
 	logger := funcr.New(func(_, args string) { lines <- args }, funcr.Options{})
 	ctx, stop := context.WithCancel(log.IntoContext(t.Context(), logger))
 	defer stop()
-	go w.targets[scaledObject].run(ctx)
+	go w.targets[scaledObject].Run(ctx)
 	for range 3 {
 		select {
 		case <-attempts:
@@ -191,7 +192,7 @@ func TestWithoutARightToWatchTheReasonIsLoggedOnce(t *testing.T) {
 			t.Fatal("not tried again")
 		}
 	}
-	if w.targets[scaledObject].isKnown() {
+	if w.targets[scaledObject].IsKnown() {
 		t.Error("it is known what objects there are")
 	}
 	stop()
@@ -279,8 +280,8 @@ func TestLevelsThatAreRememberedAreBounded(t *testing.T) {
 func TestAnObjectWhoseDeletionWasMissedIsLookedAt(t *testing.T) {
 	w := newWorld(t)
 	gone := web(scaledObject, nil)
-	w.targets[scaledObject].handler.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "shop/web", Obj: gone})
-	w.targets[scaledObject].handler.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "shop/never-seen"})
+	w.onTarget().OnDelete(toolscache.DeletedFinalStateUnknown{Key: "shop/web", Obj: gone})
+	w.onTarget().OnDelete(toolscache.DeletedFinalStateUnknown{Key: "shop/never-seen"})
 	if n := w.queue.Len(); n != 1 {
 		t.Fatalf("%d are looked at", n)
 	}

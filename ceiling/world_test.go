@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +19,7 @@ import (
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/watching"
 )
 
 // carbonIntensity is the source of the exporter.
@@ -61,9 +61,10 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.queue.ShutDown)
 	w.started = w.clock.Now().Add(-time.Hour)
 	w.scalersChanged.Store(true)
-	for _, watcher := range []*watcher{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
-		watcher.informer = toolscache.NewSharedIndexInformer(&toolscache.ListWatch{}, &unstructured.Unstructured{}, 0, watcher.indexers)
-		watcher.synced = true
+	for _, watcher := range []*watching.Resource{w.targets[scaledObject], w.targets[scaledJob], w.scalers} {
+		if err := watcher.Fill(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	buckets, err := plan.ParseBuckets("200=20,*=5")
 	if err != nil {
@@ -82,7 +83,7 @@ func (w *world) has(t *testing.T, objects ...any) {
 		if o, ok := object.(*target); ok {
 			cached = w.targets[o.kind]
 		}
-		if err := cached.informer.GetIndexer().Add(object); err != nil {
+		if err := cached.Fill(object); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -87,7 +87,7 @@ func (p *pass) plannedRecords() iter.Seq2[*record, *group] {
 			if g.isDue() || g.waitsForUser || g.decision.Cause == plan.CauseNoForecast {
 				continue
 			}
-			if g.job != nil && !yield(g.job, g) {
+			if g.owner != nil && !yield(g.owner, g) {
 				return
 			}
 			for _, pod := range g.pods {

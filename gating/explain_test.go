@@ -36,7 +36,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 	l := &Loop{Client: c, Clock: clock, Workers: 1}
 	start := t0.Add(8 * time.Hour)
 	groups := []*group{waiting("job", nil)}
-	groups[0].job = released("Job", "owner", 0, nil)
+	groups[0].owner = released("Job", "owner", 0, nil)
 	for i := range pods - 2 {
 		groups = append(groups, waiting(fmt.Sprint(i), nil))
 	}
@@ -76,7 +76,7 @@ func TestExplainingTakesSecondsAndGoesOnInTheNextPass(t *testing.T) {
 
 func TestExplanationsSayWhereAndWhatAJobIsPromised(t *testing.T) {
 	job, pod := released("Job", "j", 0, nil), waiting("p", nil).pods[0]
-	g := &group{job: job, pods: []*record{pod}, location: "north", task: plan.Task{LatestStart: t0.Add(3 * time.Hour)}}
+	g := &group{owner: job, pods: []*record{pod}, location: "north", task: plan.Task{LatestStart: t0.Add(3 * time.Hour)}}
 	g.decision = plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400}
 	of := g.notes(job)
 	if of[v1alpha1.PlannedLocationAnnotation] != "north" || of[v1alpha1.LatestStartAnnotation] != policy.FormatTime(t0.Add(3*time.Hour)) || of[v1alpha1.IntensityAtCreationAnnotation] != "400.0" {

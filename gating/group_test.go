@@ -57,7 +57,7 @@ func TestAGroupStartsInTimeForEachOfItsPods(t *testing.T) {
 			hasty := waiting("hasty", tt.hasty).pods[0]
 			alike := waiting("alike", map[string]string{v1alpha1.LatestStartAnnotation: tt.hasty[v1alpha1.LatestStartAnnotation], v1alpha1.DeadlineAnnotation: "20h"}).pods[0]
 			for _, pods := range [][]*record{{hasty, patient, alike}, {patient, alike, hasty}} {
-				g := &group{job: tt.job, pods: pods}
+				g := &group{owner: tt.job, pods: pods}
 				setTasks(builtin(), []*group{g})
 				if got := g.task.LatestStart.Sub(t0); got != tt.want {
 					t.Errorf("headed by %s, it starts after %v at the latest, want %v", pods[0].Name, got, tt.want)
@@ -146,8 +146,8 @@ func TestPodsThatComeAfterTheReleaseOfTheirJobAreNotPlannedAgain(t *testing.T) {
 	got := map[string]string{}
 	for _, g := range groups {
 		head := "no Job"
-		if g.job != nil {
-			head = g.job.Name
+		if g.owner != nil {
+			head = g.owner.Name
 		}
 		got[g.pods[0].Name] = fmt.Sprintf("%s, released: %t %s", head, g.wasReleased, g.location)
 	}
@@ -175,9 +175,9 @@ func TestAGroupIsAsLargeAsItsJobSaysOrMore(t *testing.T) {
 		held, start int
 	}{
 		"pods without a Job":      {&group{pods: pods}, 4, 4},
-		"pods that are to come":   {&group{job: job, pods: pods[:1]}, 1, 3},
-		"more than the Job needs": {&group{job: job, pods: pods}, 4, 4},
-		"a Job that is held":      {&group{job: released("Job", "j", 0, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend})}, 3, 3},
+		"pods that are to come":   {&group{owner: job, pods: pods[:1]}, 1, 3},
+		"more than the Job needs": {&group{owner: job, pods: pods}, 4, 4},
+		"a Job that is held":      {&group{owner: released("Job", "j", 0, map[string]string{v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend})}, 3, 3},
 	} {
 		if held, start := tt.g.heldPods(), tt.g.podsToStart(); held != tt.held || start != tt.start {
 			t.Errorf("%s: %d are held and %d start, want %d and %d", name, held, start, tt.held, tt.start)

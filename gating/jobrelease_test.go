@@ -69,7 +69,7 @@ func loopWith(c client.Client) *Loop {
 // dueGroup is the group of a Job as the cache has it, which is due.
 func dueGroup(t *testing.T, cached *batchv1.Job) *group {
 	t.Helper()
-	g := &group{job: stripped(t, newRecordMaker(), cached), task: plan.Task{LatestStart: t0.Add(time.Hour)}}
+	g := &group{owner: stripped(t, newRecordMaker(), cached), task: plan.Task{LatestStart: t0.Add(time.Hour)}}
 	g.decision = plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}
 	g.setReason()
 	return g
@@ -149,7 +149,7 @@ func TestAJobThatWeSuspendIsReleasedAsItIsNow(t *testing.T) {
 			if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues("default", string(plan.CauseCleanestNow))); tt.outcome == "" && n != tt.released {
 				t.Errorf("%v pods count as released, want %v", n, tt.released)
 			}
-			if isInFlight := l.inFlight.has(releaseID(g.job)); isInFlight == tt.fails {
+			if isInFlight := l.inFlight.has(releaseID(g.owner)); isInFlight == tt.fails {
 				t.Errorf("the release is in flight: %t", isInFlight)
 			}
 		})
@@ -176,8 +176,8 @@ func TestAJobThatWeResumedIsNotResumedAgainWhileThatCannotBeRecorded(t *testing.
 	})
 	l, p := loopWith(c), &pass{policy: builtin(), now: t0}
 	g := dueGroup(t, suspendedByUs())
-	if err := l.recordRelease(t.Context(), p, g, false); err != nil || !l.refusals.isReleased(g.job) {
-		t.Fatalf("%v, released and not recorded: %t", err, l.refusals.isReleased(g.job))
+	if err := l.recordRelease(t.Context(), p, g, false); err != nil || !l.refusals.isReleased(g.owner) {
+		t.Fatalf("%v, released and not recorded: %t", err, l.refusals.isReleased(g.owner))
 	}
 	reason := g.reason
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(stored), stored); err != nil {

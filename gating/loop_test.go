@@ -54,7 +54,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 			l.inFlight.beginPass(p.policy.Name)
 			job, cached := recordOf(hold.JobKind()), recordOf(hold.PodKind())
 			job.Namespace, job.Name, cached.ObjectMeta = "n", "j", pod.ObjectMeta
-			g := &group{job: job, pods: []*record{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
+			g := &group{owner: job, pods: []*record{cached}, task: plan.Task{Duration: time.Hour, LatestStart: tt.latest}}
 			g.decision = p.policy.Planner(p.snapshot, "", t0, tt.latest).Decide(g.task) // there is no forecast: it is due
 			p.groups = []*group{g}
 			if failed := l.release(t.Context(), p); failed != 1 || refused != 1 {
@@ -76,7 +76,7 @@ func TestAJobThatCannotBeRecordedHoldsNoPodBeyondItsLatestStart(t *testing.T) {
 func TestPodsThatFollowTheirJobSayOnlySoMuchOfItsReason(t *testing.T) {
 	job := recordOf(hold.JobKind())
 	job.Annotations = map[string]string{v1alpha1.ReasonAnnotation: strings.Repeat("x", 250<<10)} // annotations of all kinds have 256 KiB
-	g := &group{job: job, wasReleased: true}
+	g := &group{owner: job, wasReleased: true}
 	if g.setReason(); len(g.reason) > 1024 || !g.isRecorded {
 		t.Errorf("%d bytes, recorded: %t", len(g.reason), g.isRecorded)
 	}

@@ -48,7 +48,7 @@ func (l *Loop) overdue(p *pass) overdue {
 // again does not count as one.
 func (l *Loop) stillHeldPods(g *group) int {
 	pods := 0
-	if g.holdsJobItself() && hold.HoldsItself(g.job.Annotations, g.job.isSuspended) && (!l.inFlight.has(releaseID(g.job)) || l.refusals.has(g.job)) {
+	if g.holdsJobItself() && hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended) && (!l.inFlight.has(releaseID(g.owner)) || l.refusals.has(g.owner)) {
 		pods = g.heldPods()
 	}
 	for _, pod := range g.pods {

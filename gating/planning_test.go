@@ -91,7 +91,7 @@ func TestReleasesSayWhere(t *testing.T) {
 	for name, held := range map[string]map[string]string{"recorded": nil, "resumed": {v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend}, "let out of its queue": {v1alpha1.HeldByAnnotation: v1alpha1.HoldByKueue, hold.KueueGatesAnnotation: v1alpha1.Gate}} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: held}}
 		for _, r := range []hold.ReleaseNote{to, {Reason: "r", At: t0, MarksTemplate: true}} {
-			data, err := r.JobPatches(job).Full.Data(job)
+			data, err := r.OwnerPatches(job, hold.JobKind().GroupKind()).Full.Data(job)
 			if err != nil || strings.Contains(string(data), "planned-location") != (r.Location != "") || strings.Contains(string(data), "template") {
 				t.Errorf("%s: %s (%v)", name, data, err)
 			}
@@ -201,7 +201,7 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 	l.inFlight.beginPass(rules.Name)
 	cached := recordOf(hold.JobKind())
 	cached.ObjectMeta, cached.isSuspended = job.ObjectMeta, true
-	g := &group{job: cached, location: "north", decision: plan.Decision{Decided: t0, Start: t0}}
+	g := &group{owner: cached, location: "north", decision: plan.Decision{Decided: t0, Start: t0}}
 	if err := l.recordRelease(t.Context(), &pass{policy: rules, now: t0}, g, false); err != nil || !g.isRecorded {
 		t.Fatal(err)
 	}
@@ -215,8 +215,8 @@ func TestAJobThatHasRunBeforeIsResumedThoughItsTemplateCannotChange(t *testing.T
 
 func TestDecideWhere(t *testing.T) {
 	released := waiting("late", nil)
-	released.job = recordOf(hold.JobKind())
-	released.wasReleased, released.job.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
+	released.owner = recordOf(hold.JobKind())
+	released.wasReleased, released.owner.Annotations = true, map[string]string{v1alpha1.PlannedLocationAnnotation: "south"}
 	ordinary := map[string][]float64{"void": {1, 1, 1, 1}, "south": {300, 300, 200, 300}, "north": {400, 100, 400, 400}}
 	tests := map[string]struct {
 		hours   map[string][]float64

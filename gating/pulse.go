@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
@@ -77,18 +77,15 @@ func (p *Pulse) renewIfAble(ctx context.Context) error {
 	return p.renew(ctx, failing, now)
 }
 
-// review asks the API server whether Gridlatch may release work in any namespace.
+// review asks the API server whether Gridlatch may release pods and Jobs in any namespace. Whether
+// Gridlatch may release other kinds is asked by [Records]: without that right, only they are not held.
 func (p *Pulse) review(ctx context.Context) error {
-	for _, what := range []authorizationv1.ResourceAttributes{
-		{Verb: "patch", Resource: "pods"},
-		{Verb: "patch", Group: "batch", Resource: "jobs"},
-	} {
-		ask := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
-		answer, err := p.Clientset.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, ask, metav1.CreateOptions{})
+	for _, resource := range []schema.GroupResource{{Resource: "pods"}, {Group: "batch", Resource: "jobs"}} {
+		may, err := mayPatch(ctx, p.Clientset, resource)
 		if err != nil {
-			return fmt.Errorf("ask what we may do: %w", err)
+			return err
 		}
-		if !answer.Status.Allowed {
+		if !may {
 			return errors.New("the API server says that Gridlatch may not patch pods and Jobs: is the ClusterRoleBinding gridlatch there?")
 		}
 	}

@@ -9,16 +9,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// record is what is cached of a pod or Job that was decided on: the metadata that Gridlatch reads,
+// record is what is cached of a pod, a Job or what else is held whole, once it was decided on: the metadata that Gridlatch reads,
 // and facts that annotations cannot make up. A hundred thousand held pods should cost little, so
 // records share what they have in common. Nobody may write to a record.
 type record struct {
@@ -26,21 +28,27 @@ type record struct {
 	facts
 }
 
-// facts are what the spec and status of a pod or Job say.
+// facts are what the spec and status of an object say.
 type facts struct {
-	// Of a pod: it has our gate, or a node.
+	// Of a pod: we hold it, or it has a node.
 	isGated, hasNode bool
 	// Of a pod: the names of its other gates, separated by commas.
 	otherGates string
-	// Of a Job: it is suspended by anybody, or also was a moment ago (see
+	// Of a Job, or of what else is held whole: it is suspended by anybody, or also was a moment ago (see
 	// hold.IsSuspendedOrJustResumed).
 	isSuspended, isSuspendedOrJustResumed bool
 	// Of a Job: when it was resumed last; zero if it never was.
 	resumedAt time.Time
 	// Of a Job: its parallelism is 0.
 	hasNoParallelism bool
-	// Of a Job: how many pods it runs at once, once it is not suspended.
+	// Of a Job, or of what else is held whole: how many pods it runs at once, once it is not suspended.
 	podsToRun int32
+	// Of a Job: a clock of its own runs while its pods are gated.
+	hasTimeLimit bool
+	// Kueue has given quota to the pod, or to the pods of the Job.
+	hasQuota bool
+	// Of what is held whole and is no Job: it has ended.
+	isOver bool
 }
 
 // ResumedAt returns when a Job was resumed last; zero if it never was.
@@ -53,14 +61,21 @@ func (r *record) DeepCopyObject() runtime.Object {
 
 func factsOfPod(pod *corev1.Pod) facts {
 	return facts{
-		isGated: hold.HasGate(pod.Spec.SchedulingGates), hasNode: pod.Spec.NodeName != "", otherGates: joinOtherGates(pod.Spec.SchedulingGates),
+		isGated: hold.HoldsPod(pod), hasNode: pod.Spec.NodeName != "", otherGates: joinOtherGates(pod.Spec.SchedulingGates),
+		hasQuota: hold.HasQuota(pod.Labels),
 	}
 }
 
 func factsOfJob(job *batchv1.Job) facts {
 	return facts{
 		isSuspended: ptr.Deref(job.Spec.Suspend, false), isSuspendedOrJustResumed: hold.IsSuspendedOrJustResumed(job), resumedAt: policy.ResumedAt(job), hasNoParallelism: ptr.Deref(job.Spec.Parallelism, 1) == 0, podsToRun: int32(hold.PodsToRun(job)),
+		hasTimeLimit: job.Spec.ActiveDeadlineSeconds != nil, hasQuota: hold.HasQuota(job.Spec.Template.Labels),
 	}
+}
+
+func factsOfWhole(d *door.Door, content map[string]any) facts {
+	isClosed := d.IsClosed(content)
+	return facts{isSuspended: isClosed, isSuspendedOrJustResumed: isClosed, podsToRun: int32(d.Pods(content)), isOver: d.IsOver(content)}
 }
 
 // holdingPolicy returns the policy that holds an object; none if it is not held. A pod is held by
@@ -107,7 +122,7 @@ const (
 	maxOwnerBytes = 253
 )
 
-// recordMaker makes records of pods and Jobs. Most pods of an owner have the same labels and
+// recordMaker makes records. Most pods of an owner have the same labels and
 // annotations, and their records share them.
 type recordMaker struct {
 	limits map[string]int // of the annotations that are read, by their keys
@@ -133,8 +148,20 @@ func (s *recordMaker) transform(object any) (any, error) {
 		return s.newRecord(hold.PodKind().Kind, "v1", &o.ObjectMeta, factsOfPod(o)), nil
 	case *batchv1.Job:
 		return s.newRecord(hold.JobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
-	default:
-		return object, nil
+	case *unstructured.Unstructured:
+		if d := door.Of(o.GroupVersionKind().GroupKind()); d != nil {
+			return s.newRecord(d.Kind.Kind, d.Kind.GroupVersion().String(), metaOf(o), factsOfWhole(d, o.Object)), nil
+		}
+	}
+	return object, nil
+}
+
+// metaOf returns the metadata of an object that newRecord reads.
+func metaOf(o *unstructured.Unstructured) *metav1.ObjectMeta {
+	return &metav1.ObjectMeta{
+		Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(), Generation: o.GetGeneration(),
+		CreationTimestamp: o.GetCreationTimestamp(), DeletionTimestamp: o.GetDeletionTimestamp(),
+		Labels: o.GetLabels(), Annotations: o.GetAnnotations(), OwnerReferences: o.GetOwnerReferences(),
 	}
 }
 
@@ -148,11 +175,28 @@ func (s *recordMaker) newRecord(kind, version string, full *metav1.ObjectMeta, f
 	if wish, ok := full.Labels[v1alpha1.DelayTolerantAnnotation]; ok {
 		r.Labels[v1alpha1.DelayTolerantAnnotation] = wish
 	}
-	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && isPlausible(owner) {
-		r.OwnerReferences = []metav1.OwnerReference{*owner}
-		s.share(owner.UID, &r.ObjectMeta)
+	for _, owner := range knownOwners(kind, full) {
+		r.OwnerReferences = append(r.OwnerReferences, *owner)
+	}
+	if len(r.OwnerReferences) > 0 {
+		s.share(r.OwnerReferences[0].UID, &r.ObjectMeta)
 	}
 	return r
+}
+
+// knownOwners returns references to what decides with an object: its controller, and the piece of
+// work that the labels of a pod name.
+func knownOwners(kind string, full *metav1.ObjectMeta) (all []*metav1.OwnerReference) {
+	if owner := metav1.GetControllerOfNoCopy(full); owner != nil && isPlausible(owner) {
+		all = append(all, owner)
+	}
+	if kind != hold.PodKind().Kind {
+		return all
+	}
+	if labelled := door.LabelledOwner(full.Labels); labelled != nil {
+		all = append(all, labelled)
+	}
+	return all
 }
 
 // isPlausible reports whether Kubernetes can have made a reference to an owner.

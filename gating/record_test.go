@@ -1,6 +1,7 @@
 package gating
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -22,6 +24,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
+	"github.com/gridlatch/gridlatch/watching"
 )
 
 // recordOf is an empty record of a kind.
@@ -144,7 +147,8 @@ func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
 
 func TestPagesOfAListAreOfRecords(t *testing.T) {
 	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "7", Continue: "more"}, Items: []corev1.Pod{*heldPodOf(1, 1), *heldPodOf(1, 2)}}
-	got, err := newRecordMaker().page(list)
+	lists := func(context.Context, metav1.ListOptions) (apiruntime.Object, error) { return list, nil }
+	got, err := watching.InPages(10, lists, newRecordMaker().transform)(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

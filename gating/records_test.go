@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -40,7 +41,7 @@ func TestRecordsFollowWhatWasDecidedOn(t *testing.T) {
 	}, Spec: corev1.PodSpec{SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}}}
 	ordinary := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ordinary"}}
 	clientset := fake.NewClientset(job, pod, ordinary)
-	records, err := newRecords(clientset)
+	records, err := newRecords(clientset, clocktesting.NewFakePassiveClock(t0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func TestNobodyKnowsAnythingWithoutRecords(t *testing.T) {
 	if _, err := StaticRecords(&corev1.Node{}); err == nil {
 		t.Error("a node becomes a record")
 	}
-	if _, err := NewRecords(&rest.Config{Host: "://"}); err == nil {
+	if _, err := NewRecords(&rest.Config{Host: "://"}, clocktesting.NewFakePassiveClock(t0)); err == nil {
 		t.Error("it connects to nowhere")
 	}
 }

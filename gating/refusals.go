@@ -215,8 +215,8 @@ func (r *refusals) retain(policy string, groups []*group, unseen []unseenRelease
 		held[o.UID] = true
 	}
 	for _, g := range groups {
-		if g.job != nil {
-			held[g.job.UID] = true
+		if g.owner != nil {
+			held[g.owner.UID] = true
 		}
 		for _, pod := range g.pods {
 			held[pod.UID] = true

@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -45,7 +43,7 @@ func (l *Loop) release(ctx context.Context, p *pass) int {
 		var jobs sync.WaitGroup
 		for _, g := range batch {
 			g.setReason()
-			if g.job == nil || !l.refusals.has(g.job) {
+			if g.owner == nil || !l.refusals.has(g.owner) {
 				jobs.Go(func() { records.add(l.recordRelease(ctx, p, g, false)) })
 			}
 		}
@@ -173,9 +171,9 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	}
 	due := l.dueGroups(p)
 	for _, g := range due {
-		if g.job != nil && !g.wasReleased {
+		if g.owner != nil && !g.wasReleased {
 			copied := *g // the reason of the group may change
-			start(g.job, func(ctx context.Context) error { return l.recordRelease(ctx, p, &copied, true) })
+			start(g.owner, func(ctx context.Context) error { return l.recordRelease(ctx, p, &copied, true) })
 		}
 	}
 	for pod, g := range p.releasablePods(due) {
@@ -186,14 +184,20 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 // setReason sets why the group is released.
 func (g *group) setReason() {
 	g.otherWaits, g.cause = g.stillWaits(), g.decision.Cause
-	if g.wasReleased {
+	if g.startsInAnyCase() {
 		g.cause = causeJoined
 	}
-	g.reason = g.releaseReason(g.otherWaits)
-	if g.isResumed() {
+	switch {
+	case g.isStartedByKueue():
+		g.reason = hold.ReasonStartedByKueue
+	case g.isResumed():
 		g.reason = hold.ReasonTaken
+	case g.whyNotHeld != "":
+		g.reason = g.whyNotHeld
+	default:
+		g.reason = g.releaseReason(g.otherWaits)
 	}
-	g.isRecorded = g.job == nil || g.wasReleased
+	g.isRecorded = g.owner == nil || g.wasReleased
 }
 
 // recordRelease records on its Job that a group is released. From then on the decision stands.
@@ -201,71 +205,95 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 	if g.isRecorded {
 		return nil
 	}
-	l.inFlight.add(p.policy.Name, releaseID(g.job), g.location) // before the watch can show the release
+	l.inFlight.add(p.policy.Name, releaseID(g.owner), g.location) // before the watch can show the release
 	noted, err := l.writeRecord(ctx, g, minimal)
 	if err != nil {
-		l.inFlight.drop(p.policy.Name, releaseID(g.job))
-		l.noteRefusal(p, g.job, err)
+		l.inFlight.drop(p.policy.Name, releaseID(g.owner))
+		l.noteRefusal(p, g.owner, err)
 		return err
 	}
 	g.isRecorded = true
-	if !l.refusals.isReleased(g.job) {
-		l.noteOwnRelease(p, g, g.job.UID)
-		if g.holdsJobItself() {
-			l.countRelease(p, g, g.job, g.heldPods())
-		}
-		l.Events.ReleasedWork(&g.job.PartialObjectMetadata, g.reason)
+	if !l.refusals.isReleased(g.owner) {
+		l.noteOwnRelease(p, g, g.owner)
+		l.announceRelease(p, g)
 	}
 	if noted || !g.holdsJobItself() {
-		l.refusals.forget(g.job, l.Clock.Now())
+		l.refusals.forget(g.owner, l.Clock.Now())
 	} else {
-		l.refusals.noteReleased(p.policy.Name, g.job, g.reason, l.Clock.Now())
+		l.refusals.noteReleased(p.policy.Name, g.owner, g.reason, l.Clock.Now())
 	}
 	return nil
+}
+
+// announceRelease tells that a group was released, or turned out not to be held.
+func (l *Loop) announceRelease(p *pass, g *group) {
+	if g.whyNotHeld != "" {
+		l.Events.NotHeldWork(&g.owner.PartialObjectMetadata, g.reason)
+		return
+	}
+	if g.holdsJobItself() {
+		l.countRelease(p, g, g.owner, g.heldPods())
+	}
+	l.Events.ReleasedWork(&g.owner.PartialObjectMetadata, g.reason)
 }
 
 // writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
 // the Job is not as the cache says, it is read again.
 func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted bool, err error) {
-	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
-	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.job) { // suspended again, it is its user's
+	kind, note := g.owner.GroupVersionKind(), hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
+	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.owner) { // suspended again, it is its user's
 		return l.recordTaken(ctx, g, note)
 	}
-	noted, err = l.applyPatches(ctx, g.job, note.JobPatches(g.job), minimal)
+	if g.whyNotHeld != "" {
+		note.Outcome = v1alpha1.OutcomeNotHeld
+		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
+	}
+	if !g.owner.isAtQueue() && hold.IsAtQueue(g.owner.Annotations) && l.Workloads.has(g.owner) { // Kueue opens the door, once there is quota
+		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
+	}
+	noted, err = l.applyPatches(ctx, g.owner, note.OwnerPatches(g.owner, kind.GroupKind()), minimal)
 	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
 	}
-	var now batchv1.Job
-	if err := l.APIReader.Get(ctx, client.ObjectKeyFromObject(g.job), &now); err != nil {
-		return true, client.IgnoreNotFound(err)
+	now, errNow := hold.ReadOwner(ctx, l.APIReader, kind, client.ObjectKeyFromObject(g.owner))
+	if errNow != nil {
+		return true, client.IgnoreNotFound(errNow)
 	}
 	switch {
-	case now.UID != g.job.UID || !hold.HoldsJobItself(&now):
+	case now.GetUID() != g.owner.UID || !now.HoldsItself():
 		return l.recordTaken(ctx, g, note)
-	case now.ResourceVersion == g.job.ResourceVersion: // what was refused is the Job as it is
+	case now.GetResourceVersion() == g.owner.ResourceVersion: // what was refused is the owner as it is
 		return false, err
 	default:
 		note.MarksTemplate = false // a Job that has run before has a fixed template
-		return l.applyPatches(ctx, g.job, note.JobPatches(&now), minimal)
+		return l.applyPatches(ctx, g.owner, note.OwnerPatches(now, kind.GroupKind()), minimal)
 	}
 }
 
 // recordTaken records that a Job which was held itself is not held any more: somebody else has
 // released it, or an earlier release of ours could not be recorded.
 func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote) (noted bool, err error) {
-	note.Reason, note.IsTaken = hold.ReasonTaken, true
-	if reason, at, isOurs := l.refusals.unrecordedRelease(g.job); isOurs {
-		note.Reason, note.At, note.IsTaken = reason, at, false
+	note.Reason, note.Outcome = hold.ReasonTaken, v1alpha1.OutcomeTaken
+	if g.isStartedByKueue() {
+		note.Reason = hold.ReasonStartedByKueue
+	}
+	if reason, at, isOurs := l.refusals.unrecordedRelease(g.owner); isOurs {
+		note.Reason, note.At, note.Outcome = reason, at, ""
 	}
 	g.reason = note.Reason
-	return true, ignoreGone(g.job, l.write(ctx, g.job, note.RecordPatch(g.job)))
+	return true, ignoreGone(g.owner, l.write(ctx, g.owner, note.RecordPatch(g.owner)))
 }
 
 // noteOwnRelease remembers that the loop has released something that takes room.
-func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
-	if p.policy.HasBuckets() {
-		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
+func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
+	if !p.policy.HasBuckets() {
+		return
 	}
+	now, plannedEnd := l.Clock.Now(), time.Time{}
+	if o == g.owner && o.Kind != hold.JobKind().Kind {
+		plannedEnd = now.Add(g.task.Duration)
+	}
+	l.ownReleases.add(o.UID, now, plannedEnd, g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 }
 
 // releasePod takes the gate off a pod and notes why. With minimal, the minimal patch is tried at
@@ -273,7 +301,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
 	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
 	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
-	if waits := pod.stillWaits(false); waits != g.otherWaits {
+	if waits := pod.stillWaits(false); waits != g.otherWaits && g.whyNotHeld == "" {
 		note.Reason = g.releaseReason(waits)
 	}
 	if minimal || !l.releaseWithPreference(ctx, p, pod, note) {
@@ -290,7 +318,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, m
 		}
 	}
 	l.refusals.forget(pod, l.Clock.Now())
-	l.noteOwnRelease(p, g, pod.UID)
+	l.noteOwnRelease(p, g, pod)
 	if !g.holdsJobItself() { // else the Job counts
 		l.countRelease(p, g, pod, 1)
 	}

@@ -34,7 +34,7 @@ func TestPodsGoThoughTheRecordOfTheirJobIsRefused(t *testing.T) {
 			job := &record{facts: facts{isSuspended: tt.suspended}}
 			job.Kind, job.Annotations = hold.JobKind().Kind, tt.notes
 			g := &group{
-				job: job, pods: []*record{{}}, isRecorded: tt.recorded,
+				owner: job, pods: []*record{{}}, isRecorded: tt.recorded,
 				decision: plan.Decision{Cause: tt.cause}, task: plan.Task{LatestStart: t0.Add(tt.latest)},
 			}
 			got := 0
@@ -66,7 +66,7 @@ func TestWhatIsNotToGoTakesNoRoom(t *testing.T) {
 			if tt.note != "" {
 				job.Annotations[v1alpha1.HeldByAnnotation] = tt.note
 			}
-			if got := (&group{job: job}).needsRoom(); got != tt.want {
+			if got := (&group{owner: job}).needsRoom(); got != tt.want {
 				t.Errorf("it takes room: %t, want %t", got, tt.want)
 			}
 		})

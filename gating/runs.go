@@ -3,7 +3,6 @@ package gating
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -54,22 +53,10 @@ type workKey struct {
 // workKeyOf returns the work that a Job of a namespace is a run of; false if the Job does not say.
 func workKeyOf(namespace string, job metav1.Object) (workKey, bool) {
 	w := workKey{namespace: namespace, label: job.GetLabels()[v1alpha1.RunsOfLabel]}
-	if cronJob := CronJobOf(job); cronJob != nil && cronJob.Name == w.label {
+	if cronJob := policy.OwningCronJob(job); cronJob != nil && cronJob.Name == w.label {
 		w.cronJob = cronJob.UID
 	}
 	return w, w.label != ""
-}
-
-// CronJobOf returns the reference to the CronJob that a Job is a run of, by its schedule or by
-// hand; nil if there is none.
-func CronJobOf(job metav1.Object) *metav1.OwnerReference {
-	owners := job.GetOwnerReferences()
-	for i := range owners {
-		if owners[i].Kind == "CronJob" && strings.HasPrefix(owners[i].APIVersion, "batch/") {
-			return &owners[i]
-		}
-	}
-	return nil
 }
 
 // Times returns what is known of the earlier runs of the work of a Job. It may be called at any

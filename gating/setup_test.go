@@ -77,7 +77,7 @@ func TestOnlyReleasesOfOthersAskForASweep(t *testing.T) {
 				g.pods = append(g.pods, before)
 				err = l.releasePod(t.Context(), p, g, before, false)
 			} else {
-				g.job = before
+				g.owner = before
 				err = l.recordRelease(t.Context(), p, g, false)
 			}
 			if !errors.Is(err, tt.err) {
@@ -239,7 +239,7 @@ func TestTheLoopIsOneControllerOfAManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := strayLoop(t, prometheus.NewRegistry(), nil)
-	if l.Records, err = newRecords(clientsetfake.NewClientset()); err != nil {
+	if l.Records, err = newRecords(clientsetfake.NewClientset(), l.Clock); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.SetupWithManager(mgr, make(chan event.TypedGenericEvent[forecast.Source])); err != nil {

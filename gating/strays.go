@@ -29,6 +29,9 @@ func (l *Loop) policyAndNames(ctx context.Context, name string) (*policy.Policy,
 // policyNamesThat returns the isWanted names of policies that hold something.
 func (r *Records) policyNamesThat(isWanted func(name string) bool) []string {
 	names := append(r.pods.ListIndexFuncValues(heldIndex), r.jobs.ListIndexFuncValues(heldIndex)...)
+	for _, w := range r.wholes {
+		names = append(names, w.Indexer().ListIndexFuncValues(heldIndex)...)
+	}
 	slices.Sort(names)
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return !isWanted(name) })
 }
@@ -57,5 +60,6 @@ func (l *Loop) forget(policy string) {
 	l.unexplained.handOver(policy)
 	l.limitedPolicies.Delete(policy)
 	l.explainedUpTo.Delete(policy)
+	l.withoutWorkload.Delete(policy)
 	l.Metrics.forget(policy)
 }

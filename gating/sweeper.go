@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
@@ -23,14 +22,16 @@ const (
 	checksPerSweep     = 60 // between two sweeps that nobody has requested
 )
 
-// Sweeper finds pods that have our gate, and Jobs that we hold, but whose label does not say that
-// they are held. Somebody has changed the label, or note them so while the webhook was away.
+// Sweeper finds pods that have our gate, and owners that we hold themselves, but whose label does not
+// say that they are held. Somebody has changed the label, or note them so while the webhook was away.
 // Sweeper writes the label, and the loop does the rest: no pod may wait unseen.
 type Sweeper struct {
 	// Reader reads from the API server, not from a cache.
 	Reader client.Reader
 	Writer client.Writer
-	Clock  policy.Clock
+	// Records know which kinds Gridlatch may hold whole.
+	Records *Records
+	Clock   policy.Clock
 
 	isRequested atomic.Bool
 }
@@ -64,27 +65,27 @@ func (s *Sweeper) NeedLeaderElection() bool { return true }
 // sweep adopts all that it finds. What the API server refuses to have adopted is released, because
 // nobody would know when to release it.
 func (s *Sweeper) sweep(ctx context.Context) error {
-	var jobs, pods tally
+	var owners, pods tally
 	defer func() {
 		log := log.FromContext(ctx)
-		if jobs.succeeded+pods.succeeded > 0 { // one line, because anybody can make many
-			log.Info("adopted held work whose label was missing", "jobs", jobs.succeeded, "pods", pods.succeeded)
+		if owners.succeeded+pods.succeeded > 0 { // one line, because anybody can make many
+			log.Info("adopted held work whose label was missing", "owners", owners.succeeded, "pods", pods.succeeded)
 		}
-		if jobs.count+pods.count > 0 {
-			log.Error(cmp.Or(jobs.first, pods.first), "cannot adopt held work whose label is missing", "jobs", jobs.count, "pods", pods.count)
+		if owners.count+pods.count > 0 {
+			log.Error(cmp.Or(owners.first, pods.first), "cannot adopt held work whose label is missing", "owners", owners.count, "pods", pods.count)
 		}
 	}()
 	note := hold.ReleaseNote{Reason: reasonNotAdopted, At: s.Clock.Now()}
-	errJobs := hold.EachUnlabelledHeldJob(ctx, s.Reader, "", func(job *batchv1.Job) {
-		jobs.observe(s.adopt(ctx, hold.JobKind(), job, note.JobPatches(job)))
+	errOwners := hold.EachUnlabelledHeldOwner(ctx, s.Reader, "", s.Records.mayHold, func(owner hold.Owner) {
+		owners.observe(s.adopt(ctx, owner.Kind, owner, note.OwnerPatches(owner, owner.Kind.GroupKind())))
 	})
 	errPods := hold.EachGatedPod(ctx, s.Reader, "", selection.NotEquals, func(pod *corev1.Pod) {
 		pods.observe(s.adopt(ctx, hold.PodKind(), pod, note.PodPatches(pod)))
 	})
-	if jobs.retryable()+pods.retryable() > 0 {
+	if owners.retryable()+pods.retryable() > 0 {
 		s.Request()
 	}
-	return errors.Join(errJobs, errPods)
+	return errors.Join(errOwners, errPods)
 }
 
 // reasonNotAdopted is the reason on what is released because it could not be adopted.

@@ -56,7 +56,7 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 			if got, again := policy.WaitsSince(cached), policy.WaitsSince(tt.job); !got.Equal(want) || !again.Equal(want) {
 				t.Errorf("it counts from %s and %s, want %s", got, again, want)
 			}
-			g := &group{job: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow}}
+			g := &group{owner: cached, decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow}}
 			(&pass{groups: []*group{g}}).waitForUsers()
 			if g.isDue() == tt.awaits {
 				t.Errorf("it is due: %v", g.isDue())
@@ -65,17 +65,17 @@ func TestAJobThatWasCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	}
 	// pods may come before the resume is noted, and do not wait for that
 	early := waitingRecord("Pod", "early", map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(time.Minute))})
-	unnoted := &group{job: stripped(t, newRecordMaker(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
+	unnoted := &group{owner: stripped(t, newRecordMaker(), suspendedJob(false, yes, nil)), pods: []*record{early}, decision: plan.Decision{Decided: t0, Start: t0}}
 	setTasks(builtin(), []*group{unnoted})
 	(&pass{groups: []*group{unnoted}}).waitForUsers()
 	if want := t0.Add(time.Minute); !unnoted.isDue() || !unnoted.task.LatestStart.Equal(want) {
 		t.Errorf("it is due: %v, by %s, want %s", unnoted.isDue(), unnoted.task.LatestStart, want)
 	}
 	// the promise that it is given then counts from its resume
-	g := &group{job: stripped(t, newRecordMaker(), suspendedJob(false, no, nil))}
+	g := &group{owner: stripped(t, newRecordMaker(), suspendedJob(false, no, nil))}
 	setTasks(builtin(), []*group{g})
-	if want := policy.FormatTime(t0.Add(72 * time.Hour)); g.notes(g.job)[v1alpha1.LatestStartAnnotation] != want {
-		t.Errorf("latest start %s, want %s", g.notes(g.job)[v1alpha1.LatestStartAnnotation], want)
+	if want := policy.FormatTime(t0.Add(72 * time.Hour)); g.notes(g.owner)[v1alpha1.LatestStartAnnotation] != want {
+		t.Errorf("latest start %s, want %s", g.notes(g.owner)[v1alpha1.LatestStartAnnotation], want)
 	}
 }
 
@@ -100,6 +100,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 	}{
 		"a pod without others":           {gates(v1alpha1.Gate), nil, ""},
 		"a pod with another gate":        {gates("a.example/x", v1alpha1.Gate), nil, "the gate a.example/x"},
+		"a pod in a queue of Kueue":      {gates("kueue.x-k8s.io/admission", "kueue.x-k8s.io/topology", v1alpha1.Gate), nil, "its queue in Kueue"},
 		"a pod with others":              {gates("a.example/x", v1alpha1.Gate, "b.example/y"), nil, "the gates a.example/x, b.example/y"},
 		"a Job":                          {jobThat(func(*batchv1.Job) {}), nil, ""},
 		"a Job of no pods at once":       {jobThat(func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }), nil, "parallelism 0"},
@@ -111,8 +112,8 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, o := &group{decision: plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}}, stripped(t, newRecordMaker(), tt.object)
-			if g.job = o; o.Kind == hold.PodKind().Kind {
-				g.job, g.pods = nil, []*record{o}
+			if g.owner = o; o.Kind == hold.PodKind().Kind {
+				g.owner, g.pods = nil, []*record{o}
 			}
 			for _, pod := range tt.pods {
 				g.pods = append(g.pods, stripped(t, newRecordMaker(), pod))
@@ -141,10 +142,13 @@ func TestReasonsAtAdmissionNameWhatElseWorkWaitsFor(t *testing.T) {
 		change func(*batchv1.Job)
 		want   string
 	}{
-		"a Job":                   {func(*batchv1.Job) {}, ""},
-		"a Job in a queue":        {func(j *batchv1.Job) { j.Labels = map[string]string{hold.KueueQueueLabel: "q"} }, "its queue in Kueue"},
-		"a Job that is suspended": {func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }, "its suspend"},
-		"a Job of no pods":        {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }, "parallelism 0"},
+		"a Job": {func(*batchv1.Job) {}, ""},
+		"a Job that Kueue suspends": {func(j *batchv1.Job) {
+			j.Spec.Suspend, j.Labels = ptr.To(true), map[string]string{hold.KueueQueueLabel: "q"}
+		}, "its queue in Kueue"},
+		"a Job that Kueue does not manage": {func(j *batchv1.Job) { j.Labels = map[string]string{hold.KueueQueueLabel: "q"} }, ""},
+		"a Job that is suspended":          {func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }, "its suspend"},
+		"a Job of no pods":                 {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }, "parallelism 0"},
 	} {
 		job := &batchv1.Job{}
 		if tt.change(job); JobStillWaits(job) != tt.want {

@@ -53,8 +53,8 @@ func TestWhatDoesNotAskAnyMoreIsDueAndNothingElse(t *testing.T) {
 		return waitingRecord(kind, name, map[string]string{v1alpha1.DelayTolerantAnnotation: value, v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(time.Hour))})
 	}
 	later := plan.Decision{Decided: t0, Start: t0.Add(time.Hour), Cause: plan.CauseCleanerLater, Expected: 100, ExpectedAtOnce: 400, LocationAtOnce: "here", Location: "there"}
-	ofJob := &group{job: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}
-	declined := &group{job: wish("Job", "k", "false"), pods: []*record{wish("Pod", "q", "true")}, decision: later, location: "there"}
+	ofJob := &group{owner: wish("Job", "j", "true"), pods: []*record{wish("Pod", "p", "false")}, decision: later}
+	declined := &group{owner: wish("Job", "k", "false"), pods: []*record{wish("Pod", "q", "true")}, decision: later, location: "there"}
 	mixed := &group{pods: []*record{wish("Pod", "a", "false"), wish("Pod", "b", "true"), wish("Pod", "c", "false")}, decision: later}
 	all := &group{pods: []*record{wish("Pod", "d", "false"), wish("Pod", "e", "false")}, decision: later}
 	p := &pass{now: t0, groups: []*group{ofJob, declined, mixed, all}}

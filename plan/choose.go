@@ -34,7 +34,7 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	now := g.placeNow(fleets)
 	planner := fleets[0].planner
 	d := Decision{
-		Decided: planner.now, LatestStart: g.LatestStart.UTC(), Duration: g.Duration, EstimatedDuration: g.EstimatedDuration,
+		Decided: planner.now, LatestStart: g.LatestStart.UTC(), NextRun: g.NextRun.UTC(), Duration: g.Duration, EstimatedDuration: g.EstimatedDuration,
 		ExpectedAtOnce: now.mean, LocationAtOnce: now.fleet.planner.location, PowerFactorAtOnce: now.powerFactor,
 		Threshold: g.Threshold, MinGain: max(planner.terms.MinGain, equalShare),
 	}

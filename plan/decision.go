@@ -50,6 +50,7 @@ type Decision struct {
 	Decided           time.Time     // when the decision was made
 	Start             time.Time     // when to start; Decided means at once
 	LatestStart       time.Time     // the promise to the user
+	NextRun           time.Time     // the one of the task
 	Location          string        // where to start
 	Duration          time.Duration // how long the task is expected to run
 	EstimatedDuration string        // the one of the task
@@ -146,12 +147,12 @@ func Truncate(message string) string {
 func (d Decision) sentence() string {
 	switch {
 	case d.Cause == CauseQueued && d.Holds():
-		return "waits for its turn below the ceilings of its policy; latest start " + formatMinute(d.LatestStart)
+		return "waits for its turn below the ceilings of its policy; " + d.latestStart()
 	case d.Cause == CauseNoRoom && d.Holds():
-		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; latest start %s",
-			d.inBucket(), d.inLocation(), d.RunningPods, d.Ceiling, formatClock(d.Start), formatMinute(d.LatestStart))
+		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; %s",
+			d.inBucket(), d.inLocation(), d.RunningPods, d.Ceiling, formatClock(d.Start), d.latestStart())
 	case d.Holds():
-		return fmt.Sprintf("waits until %s UTC: %s; latest start %s", formatClock(d.Start), d.Why(), formatMinute(d.LatestStart))
+		return fmt.Sprintf("waits until %s UTC: %s; %s", formatClock(d.Start), d.Why(), d.latestStart())
 	}
 	if d.StillWaitsFor != "" {
 		return fmt.Sprintf("released %s UTC: %s; it still waits for %s", formatClock(d.Decided), d.Why(), d.StillWaitsFor)
@@ -172,7 +173,7 @@ func (d Decision) Why() string {
 	case CauseSpread:
 		return fmt.Sprintf("%s, as clean as now; starts are spread over some minutes", d.runIntensity())
 	case CauseLatestStart:
-		return "its latest start has come" + d.atIntensity()
+		return "its latest start has come" + d.becauseOfNextRun() + d.atIntensity()
 	case CauseWithdrawn:
 		return "it does not ask to wait any more" + d.atIntensity()
 	case CauseExempt:
@@ -180,6 +181,28 @@ func (d Decision) Why() string {
 	default:
 		return "no usable forecast: " + d.NoForecastReason
 	}
+}
+
+// latestStart prints the latest start, and the next run if the latest start leaves time for it. The
+// day of the next run is left out if it is the same.
+func (d Decision) latestStart() string {
+	s := "latest start " + formatMinute(d.LatestStart)
+	switch {
+	case d.NextRun.IsZero():
+		return s
+	case d.NextRun.UTC().YearDay() == d.LatestStart.UTC().YearDay():
+		return s + " (next run " + d.NextRun.UTC().Format("15:04") + ")"
+	default:
+		return s + " (next run " + formatMinute(d.NextRun) + ")"
+	}
+}
+
+// becauseOfNextRun says that the latest start leaves time for the next run, if it does.
+func (d Decision) becauseOfNextRun() string {
+	if d.NextRun.IsZero() {
+		return ""
+	}
+	return ", because the next run of its CronJob comes at " + formatMinute(d.NextRun)
 }
 
 // reasonNotToWait says why it is not worth to wait.

@@ -86,6 +86,9 @@ type Task struct {
 	EstimatedDuration string
 	// LatestStart is when the work starts whatever the grid does.
 	LatestStart time.Time
+	// NextRun is when the next run of the same work comes, if the latest start leaves time to be done
+	// before that run; zero otherwise.
+	NextRun time.Time
 	// Threshold in gCO2eq/kWh ends the wait as soon as the work would run at or below it, times the
 	// power factor. Nil is no threshold.
 	Threshold *float64

@@ -24,9 +24,9 @@ type Ask struct {
 	// EarlierRuns counts where no duration is asked for. The field comes from no annotation, and
 	// ParseAsk leaves the field zero.
 	EarlierRuns RunTimes
-	// ReplacedAt is when the next run of its CronJob deletes the work, see [ReplacedAt]. The zero
-	// time is never. ParseAsk leaves the field zero.
-	ReplacedAt time.Time
+	// NextRun is when the next run of its CronJob comes, if the work must be done before that run,
+	// see [BoundByNextRun]. The zero time is never. ParseAsk leaves the field zero.
+	NextRun time.Time
 	// Tool gives up on the work if the work waits for too long. ParseAsk leaves the field nil.
 	Tool *Tool
 	// Candidates is the annotation [v1alpha1.CandidateLocationsAnnotation]. Empty stands for all

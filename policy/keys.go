@@ -23,7 +23,7 @@ func AskKeys() []string {
 // WrittenKeys returns the annotations that only Gridlatch writes on pods and Jobs.
 func WrittenKeys() []string {
 	return []string{
-		v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.ReasonAnnotation, v1alpha1.OutcomeAnnotation,
+		v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.NextRunAnnotation, v1alpha1.ReasonAnnotation, v1alpha1.OutcomeAnnotation,
 		v1alpha1.IntensityAtCreationAnnotation, v1alpha1.HeldByAnnotation, v1alpha1.StartedAnnotation,
 		v1alpha1.ExpectedDurationAnnotation, v1alpha1.DurationSourceAnnotation,
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.CandidateLocationsAnnotation,

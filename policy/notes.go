@@ -19,6 +19,9 @@ func (p *Policy) Notes(d plan.Decision) map[string]string {
 		notes[v1alpha1.PlannedStartAnnotation] = FormatTime(d.Start)
 		notes[v1alpha1.LatestStartAnnotation] = FormatTime(d.LatestStart)
 		notes[v1alpha1.IntensityAtCreationAnnotation] = EmittedAtOnce(d)
+		if !d.NextRun.IsZero() {
+			notes[v1alpha1.NextRunAnnotation] = FormatTime(d.NextRun)
+		}
 		if p.ChoosesLocation() {
 			notes[v1alpha1.PlannedLocationAnnotation] = d.Location
 		}
@@ -43,7 +46,7 @@ func DurationNotes(ask Ask) map[string]string {
 // and what was promised at its creation. So each pod is known to belong to held work.
 func PromiseNotes(asked, notes map[string]string) map[string]string {
 	promise := maps.Clone(asked)
-	for _, key := range []string{v1alpha1.PolicyAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.IntensityAtCreationAnnotation} {
+	for _, key := range []string{v1alpha1.PolicyAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.NextRunAnnotation, v1alpha1.IntensityAtCreationAnnotation} {
 		if note, ok := notes[key]; ok {
 			promise[key] = note
 		}

@@ -24,16 +24,20 @@ func (p *Policy) TaskOf(object metav1.Object) plan.Task {
 	if expected := object.GetAnnotations()[v1alpha1.ExpectedDurationAnnotation]; len(expected) <= MaxValue {
 		ask.EarlierRuns.Median, _ = plan.ParseDuration(expected) // zero if there is none
 	}
+	promised, noPromise := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
+	next, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.NextRunAnnotation])
+	if err == nil && promised.Before(next) { // a later promise was made by hand, and counts
+		ask.NextRun = next.UTC()
+	}
 	ask.Candidates = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
 	task := p.Task(ask, created)
 	task.PlannedLocation = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
 	task.PlannedStart, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
-	promised, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
 	switch {
-	case err == nil && (len(errs) > 0 || p.isAbandoned || promised.Before(task.LatestStart)):
+	case noPromise == nil && (len(errs) > 0 || p.isAbandoned || promised.Before(task.LatestStart)):
 		task.LatestStart = promised.UTC()
-	case err != nil && len(errs) > 0:
+	case noPromise != nil && len(errs) > 0:
 		task.LatestStart = created.UTC()
 	}
 	return task
@@ -74,18 +78,15 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 }
 
 // LimitLatestStart moves the latest start of a task to an earlier time where others do not wait for
-// the work: the next run of its CronJob and, for work without a deadline, its tool.
+// the work: its tool, see [Tool.Limits], and the next run of its CronJob.
 func (a *Ask) LimitLatestStart(task *plan.Task, created time.Time, longest time.Duration) {
-	earlier := func(at time.Time) {
-		if at.Before(task.LatestStart) {
+	if a.Tool != nil && a.Tool.Limits(a.Deadline) {
+		if at := a.Tool.LatestStart(created, longest); at.Before(task.LatestStart) {
 			task.LatestStart = at
 		}
 	}
-	if !a.ReplacedAt.IsZero() {
-		earlier(plan.LatestStart(a.ReplacedAt, longest))
-	}
-	if a.Tool != nil && a.Deadline.IsZero() {
-		earlier(a.Tool.LatestStart(created, longest))
+	if at := plan.LatestStart(a.NextRun, longest); a.NextRun.After(created) && at.Before(task.LatestStart) {
+		task.LatestStart, task.NextRun = at, a.NextRun
 	}
 }
 

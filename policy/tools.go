@@ -22,25 +22,34 @@ type Tool struct {
 	// LimitsWholeRun says that the work must end before the timeout. Otherwise the work must start
 	// before the timeout.
 	LimitsWholeRun bool
-	// Setting is the name of the setting that changes the timeout.
-	Setting string
+	// IsSetByWork says that the work itself sets the timeout. A deadline of the work then does not lift
+	// the timeout.
+	IsSetByWork bool
+	// Settings are the names of the settings that change the timeout, all of which must be raised.
+	// Nobody can change the timeout of a tool without settings.
+	Settings []string
+	// WhyNeverHeld says why work of the tool is never held. It is empty if the work may be held.
+	WhyNeverHeld string
 }
 
 // Tools returns the known tools. If the marks of several tools are on an object, the first tool
 // counts.
 func Tools() []Tool {
 	return []Tool{
-		{Name: "Airflow KubernetesExecutor", Marks: []string{"kubernetes_executor", "airflow-worker"}, Timeout: 10 * time.Minute, Setting: "task_queued_timeout"},
+		{Name: "Airflow KubernetesExecutor", Marks: []string{"kubernetes_executor", "airflow-worker"}, Timeout: 10 * time.Minute, Settings: []string{"task_queued_timeout"}},
 		{
 			Name: "Airflow KubernetesPodOperator", Marks: []string{"kubernetes_pod_operator", "airflow_kpo_in_cluster", "airflow_version", "dag_id"},
-			Timeout: 2 * time.Minute, Setting: "startup_timeout_seconds and schedule_timeout_seconds",
+			Timeout: 2 * time.Minute, Settings: []string{"schedule_timeout_seconds", "startup_timeout_seconds"},
 		},
-		{Name: "GitLab Runner", Marks: []string{"job.runner.gitlab.com/"}, Timeout: 3 * time.Minute, Setting: "poll_timeout"},
-		{Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, Timeout: time.Hour, LimitsWholeRun: true, Setting: "timeout"},
-		{Name: "Helm", Marks: []string{"helm.sh/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
-		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Setting: "--timeout"},
-		{Name: "GitHub runner container hooks", Marks: []string{"runner-pod"}, Timeout: 10 * time.Minute, Setting: "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS"},
-		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, Timeout: 24 * time.Hour, Setting: "none, a limit of GitHub"},
+		{Name: "GitLab Runner", Marks: []string{"job.runner.gitlab.com/"}, Timeout: 3 * time.Minute, Settings: []string{"poll_timeout", "timeout"}},
+		{Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, Timeout: time.Hour, LimitsWholeRun: true, Settings: []string{"timeout"}},
+		{Name: "Helm", Marks: []string{"helm.sh/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Settings: []string{"--timeout"}},
+		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Settings: []string{"--timeout"}},
+		{
+			Name: "GitHub runner container hooks", Marks: []string{"runner-pod"}, Timeout: 10 * time.Minute,
+			WhyNeverHeld: "its GitHub runner runs already, and fails if the pod does not start soon",
+		},
+		{Name: "GitHub Actions Runner Controller", Marks: []string{"actions-ephemeral-runner", "actions.github.com/"}, Timeout: 24 * time.Hour},
 	}
 }
 
@@ -69,27 +78,41 @@ func (t *Tool) hasMark(key string) bool {
 // pulled before the tool gives up.
 const maxStartReserve = 10 * time.Minute
 
-// longestWait returns how long work of the tool may wait.
-func (t *Tool) longestWait() time.Duration { return t.Timeout - min(t.Timeout/2, maxStartReserve) }
+// LongestWait returns how long work of the tool may wait.
+func (t *Tool) LongestWait() time.Duration { return t.Timeout - min(t.Timeout/2, maxStartReserve) }
 
 // LatestStart returns when work must start so that the tool does not give up. The work was created
 // at created and runs for longest at most.
 func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
-	end := created.Add(t.longestWait())
+	end := created.Add(t.LongestWait())
 	if t.LimitsWholeRun {
 		return plan.LatestStart(end, longest)
 	}
 	return end.Truncate(time.Second).UTC()
 }
 
-// Warning tells users of the timeout. If the timeout limits the wait, isLimited is true.
-func (t *Tool) Warning(isLimited bool) string {
+// Limits reports whether work may not wait for longer than the tool does. Whoever writes a deadline
+// has raised the settings of the tool, if there are any that the work does not set itself.
+func (t *Tool) Limits(deadline time.Time) bool {
+	return t.IsSetByWork || deadline.IsZero() || len(t.Settings) == 0
+}
+
+// Warning tells users of the timeout of work with a deadline, or without one.
+func (t *Tool) Warning(deadline time.Time) string {
+	if t.IsSetByWork {
+		return fmt.Sprintf("%s gives up on this work %s after its creation, however long the work has waited; to let the work wait longer, raise its %s",
+			t.Name, plan.FormatDuration(t.Timeout), strings.Join(t.Settings, " and "))
+	}
 	verb := "start"
 	if t.LimitsWholeRun {
 		verb = "end"
 	}
-	warning := fmt.Sprintf("%s by default gives up on work that does not %s within %s (setting: %s)", t.Name, verb, plan.FormatDuration(t.Timeout), t.Setting)
-	if isLimited {
+	warning := fmt.Sprintf("%s by default gives up on work that does not %s within %s", t.Name, verb, plan.FormatDuration(t.Timeout))
+	if len(t.Settings) == 0 {
+		return warning + ", and no setting changes this"
+	}
+	warning += fmt.Sprintf(" (setting: %s)", strings.Join(t.Settings, " and "))
+	if t.Limits(deadline) {
 		return warning + "; to let the work wait longer, raise this setting and add the annotation " + v1alpha1.DeadlineAnnotation
 	}
 	return warning + "; with this " + strings.TrimPrefix(v1alpha1.DeadlineAnnotation, v1alpha1.Prefix) + ", the work may wait longer"

@@ -3,6 +3,7 @@ package policy
 import (
 	"maps"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -35,7 +36,42 @@ func AskAnnotations(o metav1.Object) map[string]string {
 // JobAskAnnotations returns the annotations by which a Job asks. The annotations of the Job come
 // before those of its pod template.
 func JobAskAnnotations(template, job metav1.Object) map[string]string {
-	ask := AskAnnotations(template)
-	maps.Copy(ask, AskAnnotations(job))
+	return askOf(template, job)
+}
+
+// CronJobAskAnnotations returns the annotations by which a CronJob asks for its runs. Those of the
+// template of its Jobs come before those of the pod template in it, and the CronJob's own come last.
+func CronJobAskAnnotations(c *batchv1.CronJob) map[string]string {
+	return askOf(c, &c.Spec.JobTemplate.Spec.Template, &c.Spec.JobTemplate)
+}
+
+// askOf returns the annotations by which objects ask. Those of a later object count before those of
+// an earlier one.
+func askOf(objects ...metav1.Object) map[string]string {
+	ask := map[string]string{}
+	for _, o := range objects {
+		maps.Copy(ask, AskAnnotations(o))
+	}
 	return ask
+}
+
+// InheritAsk writes on a Job what its CronJob asks for in its own metadata, and neither the Job nor
+// its pod template says. A wish that is a label stays a label. InheritAsk writes nothing if the Job
+// then does not ask to wait.
+func InheritAsk(job *batchv1.Job, c *batchv1.CronJob) {
+	own, all := JobAskAnnotations(&job.Spec.Template, job), askOf(c, &job.Spec.Template, job)
+	if wish, said := all[v1alpha1.DelayTolerantAnnotation]; !said || wish == "false" {
+		return
+	}
+	_, annotated := c.Annotations[v1alpha1.DelayTolerantAnnotation]
+	for key, value := range all {
+		_, said := own[key]
+		switch {
+		case said:
+		case key == v1alpha1.DelayTolerantAnnotation && !annotated:
+			job.Labels[key] = value
+		default:
+			job.Annotations[key] = value
+		}
+	}
 }

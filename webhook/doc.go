@@ -3,7 +3,13 @@
 // # What comes here
 //
 // The webhook answers for the creation of pods and Jobs that ask to wait. The matchConditions in
-// manifests/base say which pods and Jobs these are. Other work never reaches the webhook.
+// manifests/base say which pods and Jobs these are. Each run of a CronJob comes here, too: only the
+// CronJob may ask, in its own metadata, which the matchConditions do not see. Such a run gets what
+// the CronJob asks, or is not changed. Other work never reaches the webhook.
+//
+// CronJobs that ask to wait come here to be warned about: about values that cannot be read, and
+// about runs that come sooner after one another than a run may wait. They are never refused or
+// changed.
 //
 // # Mistakes
 //

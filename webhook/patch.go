@@ -56,7 +56,7 @@ func (m *meta) fill(object *metav1.ObjectMeta) {
 // patch returns the patch from the labels and annotations that came to those in to. Labels and
 // annotations that were not read stay.
 func (m *meta) patch(to metav1.ObjectMeta) (p patch) {
-	if !m.exists {
+	if !m.exists && len(to.Labels)+len(to.Annotations) > 0 {
 		p = p.set(m.path, struct{}{})
 	}
 	p = append(p, m.labels.patch(m.path+"/labels", to.Labels)...)

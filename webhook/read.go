@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"unicode/utf8"
@@ -248,6 +249,8 @@ type decodedJob struct {
 	batchv1.Job
 	original, originalTemplate meta
 	tooLarge                   error
+	// mark is what Gridlatch wrote on the Job before.
+	mark mark
 }
 
 // readJob reads a Job.
@@ -274,4 +277,35 @@ func readJob(raw []byte) (*decodedJob, error) {
 	job.originalTemplate.fill(&template.ObjectMeta)
 	job.tooLarge = o.tooLarge
 	return job, err
+}
+
+// readCronJob reads a CronJob, and what the CronJob asks for its runs. A part that is too large is an
+// error.
+func readCronJob(raw []byte) (*batchv1.CronJob, error) {
+	o := newObject(raw)
+	c := &batchv1.CronJob{}
+	spec, template := &c.Spec, &c.Spec.JobTemplate
+	var own, ofJob, ofPod meta
+	err := o.Fields("cronjob", map[string]func() error{
+		"metadata": o.metadata("metadata", "/metadata", &own),
+		"spec": o.fields("spec", map[string]func() error{
+			"schedule":                o.decode("spec.schedule", maxNameBytes, &spec.Schedule),
+			"timeZone":                o.decode("spec.timeZone", maxNameBytes, &spec.TimeZone),
+			"concurrencyPolicy":       o.decode("spec.concurrencyPolicy", maxNameBytes, &spec.ConcurrencyPolicy),
+			"suspend":                 o.decode("spec.suspend", maxNumberBytes, &spec.Suspend),
+			"startingDeadlineSeconds": o.decode("spec.startingDeadlineSeconds", maxNumberBytes, &spec.StartingDeadlineSeconds),
+			"jobTemplate": o.fields("spec.jobTemplate", map[string]func() error{
+				"metadata": o.metadata("spec.jobTemplate.metadata", "", &ofJob),
+				"spec": o.fields("spec.jobTemplate.spec", map[string]func() error{
+					"template": o.fields("spec.jobTemplate.spec.template", map[string]func() error{
+						"metadata": o.metadata("spec.jobTemplate.spec.template.metadata", "", &ofPod),
+					}),
+				}),
+			}),
+		}),
+	})
+	own.fill(&c.ObjectMeta)
+	ofJob.fill(&template.ObjectMeta)
+	ofPod.fill(&template.Spec.Template.ObjectMeta)
+	return c, cmp.Or(err, o.tooLarge)
 }

@@ -52,6 +52,9 @@ const (
 	PlannedStartAnnotation = Prefix + "planned-start"
 	// LatestStartAnnotation is when the work starts whatever the grid does (RFC 3339).
 	LatestStartAnnotation = Prefix + "latest-start"
+	// NextRunAnnotation is when the next run of the work's CronJob comes (RFC 3339). The work starts
+	// early enough to be done before this time.
+	NextRunAnnotation = Prefix + "next-run"
 	// ReasonAnnotation is one plain sentence on why the work waits, or why it started. On an object
 	// of KEDA, it says why the ceiling is as it is.
 	ReasonAnnotation = Prefix + "reason"

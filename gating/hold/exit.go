@@ -10,12 +10,11 @@ import (
 	"unicode"
 
 	"golang.org/x/sync/errgroup"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -71,20 +70,21 @@ func (u *Unreleased) Error() string {
 }
 
 // ReleaseAll releases all held work and returns how many pods were released. It records the release
-// on Jobs first, so that their later pods do not wait. The error has an Unreleased if objects could
+// on owners first, so that their later pods do not wait. The error has an Unreleased if objects could
 // not be released.
 func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 	note, problems := ReleaseNote{Reason: e.Reason, At: e.Now}, []error(nil)
-	jobs := e.workers()
-	add := func(job *batchv1.Job) {
-		jobs.Go(func() error {
-			pods, err := releaseJob(ctx, e.Client, job, note)
-			e.count("Job", job, pods, err)
+	owners := e.workers()
+	add := func(owner Owner) {
+		owners.Go(func() error {
+			pods, err := releaseOwner(ctx, e.Client, owner, note)
+			e.count(owner.Kind.Kind, owner, pods, err)
 			return nil
 		})
 	}
-	problems = append(problems, EachJob(ctx, e.Client, e.Namespace, v1alpha1.StateLabel, selection.Equals, add), EachUnlabelledHeldJob(ctx, e.Client, e.Namespace, add))
-	_ = jobs.Wait() // count has the errors
+	anyKind := func(schema.GroupKind) bool { return true }
+	problems = append(problems, EachOwner(ctx, e.Client, e.Namespace, add), EachUnlabelledHeldOwner(ctx, e.Client, e.Namespace, anyKind, add))
+	_ = owners.Wait() // count has the errors
 	pods := e.workers()
 	for _, held := range []selection.Operator{selection.Equals, selection.NotEquals} {
 		problems = append(problems, EachGatedPod(ctx, e.Client, e.Namespace, held, func(pod *corev1.Pod) {

@@ -57,7 +57,7 @@ func TestWhatTheAPIServerRefusesIsReleasedByLess(t *testing.T) {
 			note := ReleaseNote{Reason: "clean", At: t0}
 			kind, patches := PodKind(), note.PodPatches(pod)
 			if tt.job != nil {
-				o, kind, patches = tt.job, JobKind(), note.JobPatches(tt.job)
+				o, kind, patches = tt.job, JobKind(), note.OwnerPatches(tt.job, JobKind().GroupKind())
 			}
 			c := server(refuse, o)
 			noted, err := patches.Apply(tt.minimal, func(patch client.Patch) error { return c.Patch(t.Context(), PatchTarget(kind, o), patch) })
@@ -156,7 +156,7 @@ func TestPatchesWriteNotesAndLabels(t *testing.T) {
 			t.Errorf("%s, %v, want %s", data, err, want)
 		}
 	}
-	data, err := ReleaseNote{At: t0, Location: "north", MarksTemplate: true}.resumePatch(heldItself(jobIn(v1alpha1.StateHeld, "j"), v1alpha1.HoldBySuspend)).Data(nil)
+	data, err := ReleaseNote{At: t0, Location: "north", MarksTemplate: true}.OwnerPatches(heldItself(jobIn(v1alpha1.StateHeld, "j"), v1alpha1.HoldBySuspend), JobKind().GroupKind()).Full.Data(nil)
 	if err != nil || !strings.Contains(string(data), `"/spec/template/metadata/annotations/gridlatch.dev~1planned-location"`) {
 		t.Errorf("%s, %v", data, err)
 	}
@@ -173,8 +173,8 @@ func TestAnOldOutcomeGoesWhenWorkIsHeldOrReleasedAgain(t *testing.T) {
 		"held by hand": {suspendPatch(job, map[string]string{v1alpha1.ReasonAnnotation: "waits"}), `"gridlatch.dev/outcome":null`},
 		"recorded":     {note.RecordPatch(job), `"gridlatch.dev/outcome":null`},
 		"noted":        {note.briefPatch(job), `"gridlatch.dev/outcome":null`},
-		"resumed":      {note.resumePatch(job), `{"op":"remove","path":"/metadata/annotations/gridlatch.dev~1outcome"}`},
-		"taken":        {ReleaseNote{Reason: "r", At: t0, IsTaken: true}.RecordPatch(job), `"gridlatch.dev/outcome":"taken"`},
+		"resumed":      {note.OwnerPatches(job, JobKind().GroupKind()).Full, `{"op":"remove","path":"/metadata/annotations/gridlatch.dev~1outcome"}`},
+		"taken":        {ReleaseNote{Reason: "r", At: t0, Outcome: v1alpha1.OutcomeTaken}.RecordPatch(job), `"gridlatch.dev/outcome":"taken"`},
 	} {
 		if data, err := tt.patch.Data(job); err != nil || !strings.Contains(string(data), tt.want) {
 			t.Errorf("%s: %s (%v), want %s", name, data, err, tt.want)

@@ -105,6 +105,15 @@ func jsonPatch(changes []change) client.Patch {
 
 func annotationPath(key string) string { return "/metadata/annotations/" + escapePointer(key) }
 
+// fieldPath returns the JSON pointer of a field.
+func fieldPath(names []string) string {
+	var path strings.Builder
+	for _, name := range names {
+		path.WriteString("/" + escapePointer(name))
+	}
+	return path.String()
+}
+
 // escapePointer makes a key part of a JSON pointer (RFC 6901).
 func escapePointer(key string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)

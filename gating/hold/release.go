@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,64 +19,64 @@ import (
 // ManualReleaseReason returns the reason of a release by a user.
 func ManualReleaseReason(now time.Time) string { return "released by hand at " + plan.FormatTime(now) }
 
-// Release releases a held Job with its pods, or a held pod, and returns how many pods were
+// Release releases a held owner with its pods, or a held pod, and returns how many pods were
 // released. It needs no controller. A pod of a held Job is not released alone: all pods of a Job
 // are one decision.
 func Release(ctx context.Context, c client.Client, o client.Object, reason string, now time.Time) (int, error) {
 	note := ReleaseNote{Reason: reason, At: now}
-	switch o := o.(type) {
-	case *batchv1.Job:
-		return releaseJobWithPods(ctx, c, o, note)
-	case *corev1.Pod:
-		return releaseBarePod(ctx, c, o, note)
-	default:
-		return 0, fmt.Errorf("want a Job or a pod, not %T", o)
+	if pod, ok := o.(*corev1.Pod); ok {
+		return releaseBarePod(ctx, c, pod, note)
 	}
+	owner, ok := OwnerOf(o)
+	if !ok {
+		return 0, fmt.Errorf("want a pod, a Job or what else is held whole, not %T", o)
+	}
+	return releaseOwnerWithPods(ctx, c, owner, note)
 }
 
-// releaseJobWithPods records the release on the Job before it releases pods, as the loop does.
+// releaseOwnerWithPods records the release on the owner before it releases pods, as the loop does.
 // Pods that an interrupted release left are released, too.
-func releaseJobWithPods(ctx context.Context, c client.Client, job *batchv1.Job, note ReleaseNote) (int, error) {
-	isHeld, pods := job.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld || HoldsJobItself(job), 0
+func releaseOwnerWithPods(ctx context.Context, c client.Client, owner Owner, note ReleaseNote) (int, error) {
+	isHeld, pods := owner.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld || owner.HoldsItself(), 0
 	if isHeld {
 		var err error
-		if pods, err = releaseJob(ctx, c, job, note); err != nil {
+		if pods, err = releaseOwner(ctx, c, owner, note); err != nil {
 			return 0, fmt.Errorf("record the release: %w", err)
 		}
 	}
-	gated, err := ungatePodsOf(ctx, c, job, note)
+	gated, err := ungatePodsOf(ctx, c, owner, note)
 	if err == nil && !isHeld && gated == 0 {
-		return 0, notHeldError(job)
+		return 0, notHeldError(owner)
 	}
 	return pods + gated, err
 }
 
-// releaseJob records that a Job is released, and resumes it if it is held itself. It returns how
-// many pods the Job will run then. Pods with gates of their own do not count.
-func releaseJob(ctx context.Context, c client.Client, job *batchv1.Job, note ReleaseNote) (int, error) {
+// releaseOwner records that an owner is released, and opens its door if it is held itself. It returns
+// how many pods the owner will run then. Pods with gates of their own do not count.
+func releaseOwner(ctx context.Context, c client.Client, owner Owner, note ReleaseNote) (int, error) {
 	pods := 0
-	if job.Annotations[v1alpha1.HeldByAnnotation] != "" {
-		pods = PodsToRun(job)
+	if HeldBy(owner.GetAnnotations()) != "" {
+		pods = owner.Pods
 	}
 	write := func(patch client.Patch) error {
-		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(JobKind(), job), patch) })
+		return retryTransient(func() error { return c.Patch(ctx, PatchTarget(owner.Kind, owner), patch) })
 	}
-	_, err := note.JobPatches(job).Apply(false, write)
-	if err != nil && isReleased(ctx, c, job) {
-		return 0, nil // the loop has released the Job meanwhile
+	_, err := note.OwnerPatches(owner, owner.Kind.GroupKind()).Apply(false, write)
+	if err != nil && isReleased(ctx, c, owner) {
+		return 0, nil // the loop has released it meanwhile
 	}
-	if apierrors.IsInvalid(err) && isTaken(ctx, c, job) {
-		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, IsTaken: true}.RecordPatch(job))
+	if apierrors.IsInvalid(err) && isTaken(ctx, c, owner) {
+		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, Outcome: v1alpha1.OutcomeTaken}.RecordPatch(owner))
 	}
 	return pods, client.IgnoreNotFound(err)
 }
 
-// ungatePodsOf takes our gate off the pods of a Job, and returns how many there were.
-func ungatePodsOf(ctx context.Context, c client.Client, job *batchv1.Job, note ReleaseNote) (int, error) {
+// ungatePodsOf takes our gate off the pods of an owner, and returns how many there were.
+func ungatePodsOf(ctx context.Context, c client.Client, owner Owner, note ReleaseNote) (int, error) {
 	released, problems := 0, []error(nil)
 	for _, held := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		err := EachGatedPod(ctx, c, job.Namespace, held, func(pod *corev1.Pod) {
-			if !metav1.IsControlledBy(pod, job) {
+		err := EachGatedPod(ctx, c, owner.GetNamespace(), held, func(pod *corev1.Pod) {
+			if !metav1.IsControlledBy(pod, owner) {
 				return
 			}
 			switch err := ungatePod(ctx, c, pod, note); {
@@ -96,7 +95,7 @@ func ungatePodsOf(ctx context.Context, c client.Client, job *batchv1.Job, note R
 
 // releaseBarePod releases a pod that no held Job owns.
 func releaseBarePod(ctx context.Context, c client.Client, pod *corev1.Pod, note ReleaseNote) (int, error) {
-	if !HasGate(pod.Spec.SchedulingGates) {
+	if !HoldsPod(pod) {
 		return 0, notHeldError(pod)
 	}
 	job, err := ReadOwningJob(ctx, c, pod)
@@ -121,27 +120,26 @@ func ungatePod(ctx context.Context, c client.Client, pod *corev1.Pod, note Relea
 		return nil
 	}
 	var now corev1.Pod
-	if c.Get(ctx, client.ObjectKeyFromObject(pod), &now) == nil && now.UID == pod.UID && !HasGate(now.Spec.SchedulingGates) {
+	if c.Get(ctx, client.ObjectKeyFromObject(pod), &now) == nil && now.UID == pod.UID && !HoldsPod(&now) {
 		return nil
 	}
 	return err
 }
 
-// isReleased reports whether the API server has a Job as released.
-func isReleased(ctx context.Context, reader client.Reader, job *batchv1.Job) bool {
-	var now batchv1.Job
-	err := reader.Get(ctx, client.ObjectKeyFromObject(job), &now)
-	return err == nil && now.UID == job.UID && now.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased && !HoldsJobItself(&now)
+// isReleased reports whether the API server has an owner as released.
+func isReleased(ctx context.Context, reader client.Reader, owner Owner) bool {
+	now, err := ReadOwner(ctx, reader, owner.Kind, client.ObjectKeyFromObject(owner))
+	return err == nil && now.GetUID() == owner.GetUID() && now.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateReleased && !now.HoldsItself()
 }
 
-// isTaken reports whether somebody else has released a Job that was held itself: by resuming it, by
-// removing our mark or by deleting it.
-func isTaken(ctx context.Context, reader client.Reader, job *batchv1.Job) bool {
-	var now batchv1.Job
-	if err := reader.Get(ctx, client.ObjectKeyFromObject(job), &now); err != nil {
+// isTaken reports whether somebody else has released an owner that was held itself: by opening its
+// door, by removing our mark or by deleting it.
+func isTaken(ctx context.Context, reader client.Reader, owner Owner) bool {
+	now, err := ReadOwner(ctx, reader, owner.Kind, client.ObjectKeyFromObject(owner))
+	if err != nil {
 		return apierrors.IsNotFound(err)
 	}
-	return now.UID != job.UID || !HoldsJobItself(&now)
+	return now.GetUID() != owner.GetUID() || !now.HoldsItself()
 }
 
 // notHeldError says why there is nothing to release.

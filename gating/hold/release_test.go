@@ -104,7 +104,7 @@ func TestAPodIsReleasedByHandUnlessItsJobIsHeld(t *testing.T) {
 		"a pod that runs":                      {object: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Annotations: map[string]string{v1alpha1.ReasonAnnotation: "started"}}}, want: "it is no longer held: started"},
 		"a pod that never asked":               {object: &corev1.Pod{}, want: "it is not held by Gridlatch"},
 		"a Job that never asked":               {object: jobIn("", "j"), want: "it is not held by Gridlatch"},
-		"an object that Gridlatch cannot hold": {object: &corev1.Service{}, want: "want a Job or a pod, not *v1.Service"},
+		"an object that Gridlatch cannot hold": {object: &corev1.Service{}, want: "want a pod, a Job or what else is held whole, not *v1.Service"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := []client.Object{held.DeepCopy(), released.DeepCopy()}

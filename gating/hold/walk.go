@@ -1,7 +1,9 @@
 package hold
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,9 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -19,16 +24,79 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 )
 
-// EachUnlabelledHeldJob calls f for each Job that we hold itself and whose label does not say so. An
-// empty namespace is the whole cluster.
-func EachUnlabelledHeldJob(ctx context.Context, reader client.Reader, namespace string, f func(*batchv1.Job)) error {
-	return EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.NotEquals, func(job *batchv1.Job) {
-		if HoldsJobItself(job) {
-			f(job)
+// EachOwner calls f for each owner whose label says that it is held. An empty namespace is the whole
+// cluster. Kinds that the API server does not know are left out.
+func EachOwner(ctx context.Context, reader client.Reader, namespace string, f func(Owner)) error {
+	problems := []error{EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.Equals, func(job *batchv1.Job) { callWithOwner(job, f) })}
+	for _, d := range door.All() {
+		list := &unstructured.UnstructuredList{}
+		problems = append(problems, eachOfDoor(ctx, reader, &d, list, namespace, selection.Equals, func(o client.Object) { callWithOwner(o, f) }))
+	}
+	return errors.Join(problems...)
+}
+
+// EachUnlabelledHeldOwner calls f for each owner that we hold itself and whose label does not say so.
+// An empty namespace is the whole cluster. Kinds that are not wanted, and that the API server does not
+// know, are left out. It reads whole only what has our mark.
+func EachUnlabelledHeldOwner(ctx context.Context, reader client.Reader, namespace string, isWanted func(schema.GroupKind) bool, f func(Owner)) error {
+	ifHeld := func(owner Owner) {
+		if owner.HoldsItself() {
+			f(owner)
 		}
-	})
+	}
+	problems := []error{EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.NotEquals, func(job *batchv1.Job) { callWithOwner(job, ifHeld) })}
+	for _, d := range door.All() {
+		if !isWanted(d.Kind.GroupKind()) {
+			continue
+		}
+		err := eachOfDoor(ctx, reader, &d, &metav1.PartialObjectMetadataList{}, namespace, selection.NotEquals, func(o client.Object) {
+			if HeldBy(o.GetAnnotations()) == "" {
+				return
+			}
+			owner, err := ReadOwner(ctx, reader, d.Kind, client.ObjectKeyFromObject(o))
+			if err != nil {
+				problems = append(problems, client.IgnoreNotFound(err))
+				return
+			}
+			ifHeld(owner)
+		})
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+func callWithOwner(o client.Object, f func(Owner)) {
+	if owner, ok := OwnerOf(o); ok {
+		f(owner)
+	}
+}
+
+// eachOfDoor calls f for each object of a kind that has a door, and whose label has, or has not, the
+// value of held work. There are none if the API server does not know the kind.
+func eachOfDoor(ctx context.Context, reader client.Reader, d *door.Door, list objectList, namespace string, is selection.Operator, f func(client.Object)) error {
+	list.SetGroupVersionKind(d.Kind.GroupVersion().WithKind(d.Kind.Kind + "List"))
+	options := client.ListOptions{Namespace: namespace, Limit: wholesPageSize}
+	if err := selectByLabel(&options, v1alpha1.StateLabel, is); err != nil {
+		return err
+	}
+	err := Walk(ctx, reader, list, options, f)
+	switch {
+	case err == nil || apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("list %s: is manifests/components/%s installed? %w", d.Resource, d.Component, err)
+	default:
+		return fmt.Errorf("list %s: %w", d.Resource, err)
+	}
+}
+
+// objectList is a list of objects whose kind is set by hand.
+type objectList interface {
+	client.ObjectList
+	SetGroupVersionKind(schema.GroupVersionKind)
 }
 
 // EachJob calls f for each Job whose label exists, or has the value of held work, or has not. An
@@ -49,8 +117,8 @@ func EachJob(ctx context.Context, reader client.Reader, namespace, label string,
 	return nil
 }
 
-// EachGatedPod calls f for each pod that waits with our gate and whose label says that it is held,
-// or does not. An empty namespace is the whole cluster.
+// EachGatedPod calls f for each pod that waits with our gate, or for us at its queue in Kueue, and
+// whose label says that it is held, or does not. An empty namespace is the whole cluster.
 func EachGatedPod(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
 	options := client.ListOptions{
 		Namespace:     namespace,
@@ -60,7 +128,7 @@ func EachGatedPod(ctx context.Context, reader client.Reader, namespace string, i
 		return err
 	}
 	err := Walk(ctx, reader, &corev1.PodList{}, options, func(o client.Object) {
-		if pod, ok := o.(*corev1.Pod); ok && HasGate(pod.Spec.SchedulingGates) {
+		if pod, ok := o.(*corev1.Pod); ok && HoldsPod(pod) {
 			f(pod)
 		}
 	})
@@ -88,6 +156,9 @@ func selectByLabel(options *client.ListOptions, label string, is selection.Opera
 const (
 	// walkPageSize is how many objects are listed at once.
 	walkPageSize = 500
+	// wholesPageSize is how many objects are listed at once of a kind that others have defined. Such an
+	// object can take a megabyte.
+	wholesPageSize = 50
 	// maxWalkRestarts bounds how often a list is started again. The API server forgets a list
 	// after some minutes.
 	maxWalkRestarts = 100
@@ -101,7 +172,7 @@ func Walk(ctx context.Context, reader client.Reader, list client.ObjectList, opt
 		types.UID
 	}
 	seen, restarts := map[identity]bool{}, 0
-	options.Limit = walkPageSize
+	options.Limit = cmp.Or(options.Limit, walkPageSize)
 	each := func(item runtime.Object) error {
 		o, ok := item.(client.Object)
 		if !ok {

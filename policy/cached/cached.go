@@ -85,25 +85,33 @@ func stripNode(object any) (any, error) {
 	return m, nil
 }
 
-// keepOnly returns one of the annotations, cut to a bounded length.
-func keepOnly(annotations map[string]string, key string) map[string]string {
-	value, ok := annotations[key]
-	if !ok {
-		return nil
+// keepOnly returns some of the annotations, each cut to a bounded length.
+func keepOnly(annotations map[string]string, keys ...string) map[string]string {
+	var kept map[string]string
+	for _, key := range keys {
+		value, ok := annotations[key]
+		if !ok {
+			continue
+		}
+		if kept == nil {
+			kept = map[string]string{}
+		}
+		kept[key] = policy.Truncate(value, policy.MaxValue)
 	}
-	return map[string]string{key: policy.Truncate(value, policy.MaxValue)}
+	return kept
 }
 
-// stripCronJob keeps what tells when a CronJob runs next.
+// stripCronJob keeps what tells when a CronJob runs next, and what the CronJob asks for its runs.
 func stripCronJob(object any) (any, error) {
 	c, ok := object.(*batchv1.CronJob)
 	if !ok {
 		return object, nil
 	}
 	kept := &batchv1.CronJob{Spec: batchv1.CronJobSpec{
-		Schedule: policy.Truncate(c.Spec.Schedule, policy.MaxValue), TimeZone: c.Spec.TimeZone,
-		ConcurrencyPolicy: c.Spec.ConcurrencyPolicy, Suspend: c.Spec.Suspend,
+		Schedule: policy.Truncate(c.Spec.Schedule, policy.MaxValue), TimeZone: c.Spec.TimeZone, ConcurrencyPolicy: c.Spec.ConcurrencyPolicy,
+		StartingDeadlineSeconds: c.Spec.StartingDeadlineSeconds, Suspend: c.Spec.Suspend,
 	}}
 	kept.Namespace, kept.Name, kept.UID, kept.ResourceVersion = c.Namespace, c.Name, c.UID, c.ResourceVersion
+	kept.Labels, kept.Annotations = keepOnly(c.Labels, v1alpha1.DelayTolerantAnnotation), keepOnly(c.Annotations, policy.AskKeys()...)
 	return kept, nil
 }

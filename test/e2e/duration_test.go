@@ -103,6 +103,13 @@ func TestDurationOfACronJobsFirstRunIsThePolicys(t *testing.T) {
 	}
 	scheduled := job(ns, "scheduled", tolerant(v1alpha1.DurationAnnotation, "", v1alpha1.DeadlineAnnotation, "8h"), 1)
 	scheduled.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(nightly, batchv1.SchemeGroupVersion.WithKind("CronJob"))}
+	env.Eventually(t, patience, func(ctx context.Context) error { // until the webhook knows the CronJob
+		probe := scheduled.DeepCopy()
+		if err := cluster.Client.Create(ctx, probe, client.DryRunAll); err != nil || probe.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
+			return fmt.Errorf("%v: %w", probe.Annotations, err)
+		}
+		return nil
+	})
 	create(t, cluster, scheduled)
 	for _, name := range []string{"by-hand", "scheduled"} {
 		j := &batchv1.Job{}

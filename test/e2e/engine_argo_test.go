@@ -23,7 +23,7 @@ func TestArgoMakesNoPodsOfASuspendedWorkflow(t *testing.T) {
 	c := env.Start(t)
 	c.Argo(t)
 	ns := namespace(t, c)
-	w := object(t, ns, workflow)
+	w := objectIn(t, ns, workflow)
 	create(t, c, w)
 	awaitSeen(t, c, w, "Running", "status", "phase")
 	expectNoPods(t, c, ns)

@@ -26,7 +26,7 @@ func TestMPIMakesNoPodsOfASuspendedJob(t *testing.T) {
 	c := env.Start(t)
 	c.MPI(t)
 	ns := namespace(t, c)
-	job := object(t, ns, mpiJob)
+	job := objectIn(t, ns, mpiJob)
 	create(t, c, job)
 	awaitSeen(t, c, job, "MPIJobSuspended")
 	expectNoPods(t, c, ns)

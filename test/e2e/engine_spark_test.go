@@ -28,7 +28,7 @@ func TestSparkSubmitsNoSuspendedApplication(t *testing.T) {
 	c := env.Start(t)
 	c.Spark(t)
 	ns := namespace(t, c)
-	application := object(t, ns, sparkApplication)
+	application := objectIn(t, ns, sparkApplication)
 	create(t, c, application)
 	awaitSeen(t, c, application, "SUSPENDED", "status", "applicationState", "state")
 	expectNoPods(t, c, ns)

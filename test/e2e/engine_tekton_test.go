@@ -42,7 +42,7 @@ func TestTektonMakesNoPodsOfAPendingRun(t *testing.T) {
 		{taskRun, "TaskRunPending", 1},
 	} {
 		ns := namespace(t, c)
-		run := object(t, ns, test.manifest)
+		run := objectIn(t, ns, test.manifest)
 		create(t, c, run)
 		awaitSeen(t, c, run, test.reason)
 		expectNoPods(t, c, ns)

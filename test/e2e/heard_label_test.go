@@ -64,8 +64,11 @@ func expectToldToLabel(t *testing.T, c *env.Cluster, ns string) {
 	t.Helper()
 	well := cronJob(ns, "well", tolerant(), batchv1.AllowConcurrent)
 	well.Spec.JobTemplate.Labels = wish("true")
+	ofCronJob := cronJob(ns, "of-cronjob", nil, batchv1.AllowConcurrent)
+	ofCronJob.Labels = wish("true")
 	for o, path := range map[client.Object]string{
-		job(ns, "a-job", tolerant(), 1):                               "metadata.labels",
+		ofCronJob:                       "spec.jobTemplate.metadata.labels",
+		job(ns, "a-job", tolerant(), 1): "metadata.labels",
 		cronJob(ns, "a-cronjob", tolerant(), batchv1.AllowConcurrent): "spec.jobTemplate.metadata.labels",
 		deployment(ns, tolerant(), nil, 1):                            "spec.template.metadata.labels",
 		well:                                                          "",

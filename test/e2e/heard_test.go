@@ -190,87 +190,6 @@ func TestAJobThatIsCreatedSuspendedIsPlannedFromItsResume(t *testing.T) {
 	awaitReason(t, cluster, j, "% less than the 430 at its creation")
 }
 
-func TestWorkOfAToolThatGivesUpIsHeldNoLongerThanThatAndWarnsOfIt(t *testing.T) {
-	dirtyThenClean(t, cluster, 45*time.Second)
-	ns := namespace(t, cluster)
-	patient := tolerant(v1alpha1.DeadlineAnnotation, "")
-	operator := pod(ns, "operator", patient)
-	operator.Labels = map[string]string{"dag_id": "nightly", "airflow_version": "3.1.0"}
-	bounded := pod(ns, "bounded", tolerant(v1alpha1.DeadlineAnnotation, "2h"))
-	bounded.Annotations["job.runner.gitlab.com/id"] = "7"
-	hook := job(ns, "hook", patient, 1)
-	hook.Annotations["helm.sh/hook"] = "post-install"
-	for o, want := range map[client.Object]struct {
-		most time.Duration
-		says string
-	}{
-		operator: {time.Minute, "startup_timeout_seconds"},
-		bounded:  {2 * time.Hour, "poll_timeout"},
-		hook:     {150 * time.Second, "Helm by default gives up on work that does not end within 5m (setting: --timeout"},
-	} {
-		if warnings := createWarned(t, cluster, o); !strings.Contains(warnings, want.says) {
-			t.Errorf("%s: warned of %q, want %q in it", o.GetName(), warnings, want.says)
-		}
-		latest, err := time.Parse(time.RFC3339, o.GetAnnotations()[v1alpha1.LatestStartAnnotation])
-		if limit := o.GetCreationTimestamp().Add(want.most); err != nil || latest.After(limit.Add(time.Second)) || latest.Before(limit.Add(-time.Minute/2)) {
-			t.Errorf("%s: latest start %v, %v, want %s", o.GetName(), latest, err, limit)
-		}
-	}
-}
-
-func TestARunThatTheNextOneReplacesStartsBeforeThat(t *testing.T) {
-	var minutes []env.Element
-	for i := range 10 { // a while of each is clean
-		from := time.Now().Truncate(time.Minute).Add(time.Duration(i) * time.Minute)
-		minutes = append(minutes, env.Elements(location, from, 20*time.Second, 430, 120, 430)...)
-	}
-	if err := cluster.Forecast(t.Context(), minutes...); err != nil {
-		t.Fatal(err)
-	}
-	annotations := ownPolicy(t, "replaced")
-	for name, tt := range map[string]struct {
-		policy batchv1.ConcurrencyPolicy
-		first  bool // it has to start before the next run
-	}{
-		"replace": {batchv1.ReplaceConcurrent, true},
-		"forbid":  {batchv1.ForbidConcurrent, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ns := namespace(t, cluster)
-			every := cronJob(ns, name, annotations, tt.policy)
-			every.Spec.Schedule, every.Spec.Suspend = "* * * * *", ptr(false)
-			create(t, cluster, every)
-			var run batchv1.Job
-			env.Eventually(t, time.Minute+patience, func(ctx context.Context) error {
-				var jobs batchv1.JobList
-				if err := cluster.Client.List(ctx, &jobs, client.InNamespace(ns)); err != nil || len(jobs.Items) == 0 {
-					return fmt.Errorf("no run yet: %w", err)
-				}
-				run = jobs.Items[0]
-				return nil
-			})
-			next := run.CreationTimestamp.Truncate(time.Minute).Add(time.Minute)
-			latest, err := time.Parse(time.RFC3339, run.Annotations[v1alpha1.LatestStartAnnotation])
-			if err != nil || latest.Before(next) != tt.first {
-				t.Errorf("latest start %v, %v, next run %s, %v", latest, err, next, run.Annotations)
-			}
-			if tt.first {
-				env.Eventually(t, time.Minute+patience, func(ctx context.Context) error {
-					if err := cluster.Client.Get(ctx, client.ObjectKeyFromObject(&run), &run); err != nil {
-						return err
-					}
-					if run.Status.Succeeded == 0 {
-						return fmt.Errorf("%s has not run: %+v", run.Name, run.Status)
-					}
-					return nil
-				})
-			}
-			remove(t, cluster, every, metav1.DeletePropagationBackground)
-		})
-	}
-}
-
 func TestAWishThatIsALabelIsHeard(t *testing.T) {
 	dirtyThenClean(t, cluster, aWhile)
 	without := tolerant(v1alpha1.DelayTolerantAnnotation, "")
@@ -310,6 +229,12 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 	ns := namespace(t, cluster)
 	cron := cronJob(ns, "cron", nil, batchv1.AllowConcurrent)
 	cron.Annotations = tolerant()
+	cronLabel := cronJob(ns, "cron-label", nil, batchv1.AllowConcurrent)
+	cronLabel.Labels = map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "8h"}
+	cronAlone := cronJob(ns, "cron-alone", nil, batchv1.AllowConcurrent)
+	cronAlone.Annotations = map[string]string{v1alpha1.DeadlineAnnotation: "8h"}
+	cronVague := cronJob(ns, "cron-vague", nil, batchv1.AllowConcurrent)
+	cronVague.Annotations = wish("yes")
 	well := cronJob(ns, "well", tolerant(), batchv1.AllowConcurrent)
 	misplaced := deployment(ns, nil, nil, 1)
 	misplaced.Annotations = tolerant()
@@ -332,7 +257,10 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 		o    client.Object
 		want string // empty if nothing is to be told
 	}{
-		"a CronJob's own annotations":        {cron, "in metadata has no effect on a CronJob, because only pods and Jobs wait: write it in spec.jobTemplate.metadata.annotations"},
+		"nothing of a CronJob's own":         {cron, ""},
+		"a CronJob's label that is no wish":  {cronLabel, "gridlatch.dev/deadline has no effect as a label: write it as an annotation"},
+		"a CronJob's deadline alone":         {cronAlone, "gridlatch.dev/deadline has no effect alone"},
+		"a CronJob's value that is unclear":  {cronVague, `gridlatch.dev/delay-tolerant: yes is not understood, and nothing waits: write "true" or "false"`},
 		"a Deployment's own annotations":     {misplaced, "in metadata has no effect on a Deployment, because only pods and Jobs wait: write it in spec.template.metadata.annotations"},
 		"a Deployment's own label":           {misplacedLabel, "gridlatch.dev/delay-tolerant in metadata has no effect on a Deployment"},
 		"a StatefulSet's own annotations":    {stateful, "has no effect on a StatefulSet"},

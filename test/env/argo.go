@@ -10,7 +10,7 @@ const argo = "argo/workflow-controller"
 // RunArgo installs Argo Workflows and runs its controller beside the cluster, as its administrator, until it is stopped
 // or this process ends. It returns when the controller runs. log is as for RunController.
 func (c *Cluster) RunArgo(ctx context.Context, log string) (*Program, error) {
-	if err := c.installEngine(ctx, argo); err != nil {
+	if err := c.installCRDs(ctx, argo); err != nil {
 		return nil, err
 	}
 	if err := c.ensureNamespace(ctx, "argo"); err != nil {

@@ -22,8 +22,8 @@ func (c *Cluster) engine(name string, args ...string) (*Program, error) {
 	return p, nil
 }
 
-// installEngine applies the CustomResourceDefinitions that were put beside bin/engines/NAME.
-func (c *Cluster) installEngine(ctx context.Context, name string) error {
+// installCRDs applies the CustomResourceDefinitions that were put beside bin/engines/NAME.
+func (c *Cluster) installCRDs(ctx context.Context, name string) error {
 	return c.installDefinitions(ctx, filepath.Join("engines", name))
 }
 

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 )
 
 // Namespace is where manifests/base puts Gridlatch.
@@ -86,12 +87,37 @@ func (c *Cluster) Kustomize(ctx context.Context, text string) (string, error) {
 
 // InstallRendered is Install for an overlay of manifests/local, as kustomize renders it.
 func (c *Cluster) InstallRendered(ctx context.Context, manifests string, port int) error {
-	manifests = strings.ReplaceAll(manifests, "localhost:9443", "localhost:"+strconv.Itoa(port))
+	manifests, err := callHere(manifests, port)
+	if err != nil {
+		return err
+	}
 	if _, err := c.KubectlInput(ctx, manifests, "apply", "-f", "-"); err != nil {
 		return err
 	}
-	_, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd/carbonpolicies.gridlatch.dev")
+	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd/carbonpolicies.gridlatch.dev")
 	return err
+}
+
+// callHere returns rendered manifests in which the webhooks are called at port of this machine, and not at a service of
+// the cluster.
+func callHere(manifests string, port int) (string, error) {
+	documents := strings.Split(manifests, "\n---\n")
+	for i, document := range documents {
+		if !strings.Contains(document, "\nkind: MutatingWebhookConfiguration\n") {
+			continue
+		}
+		var configuration map[string]any
+		if err := yaml.Unmarshal([]byte(document), &configuration); err != nil {
+			return "", fmt.Errorf("read the webhook configuration: %w", err)
+		}
+		callBeside(configuration, port, nil)
+		text, err := yaml.Marshal(configuration)
+		if err != nil {
+			return "", fmt.Errorf("write the webhook configuration: %w", err)
+		}
+		documents[i] = string(text)
+	}
+	return strings.Join(documents, "\n---\n"), nil
 }
 
 // RunController starts Gridlatch with further flags, and returns when it is ready. log is a file for what it writes;

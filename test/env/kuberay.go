@@ -10,7 +10,7 @@ const kubeRay = "ray/ray-operator"
 // RunKubeRay installs KubeRay and runs its operator beside the cluster, as its administrator, until it is stopped or
 // this process ends. It returns when the operator is ready. log is as for RunController.
 func (c *Cluster) RunKubeRay(ctx context.Context, log string) (*Program, error) {
-	if err := c.installEngine(ctx, kubeRay); err != nil {
+	if err := c.installCRDs(ctx, kubeRay); err != nil {
 		return nil, err
 	}
 	p, err := c.engine(kubeRay, "--enable-leader-election=false", "--qps=1000", "--burst=2000")

@@ -10,7 +10,7 @@ const mpi = "mpi/mpi"
 // RunMPI installs the MPI operator and runs it beside the cluster, as its administrator, until it is stopped or this
 // process ends. It returns when it runs. log is as for RunController.
 func (c *Cluster) RunMPI(ctx context.Context, log string) (*Program, error) {
-	if err := c.installEngine(ctx, mpi); err != nil {
+	if err := c.installCRDs(ctx, mpi); err != nil {
 		return nil, err
 	}
 	p, err := c.engine(mpi)

@@ -38,7 +38,7 @@ spec='{restartPolicy: Never, containers: [{name: spark-kubernetes-driver, image:
 // stopped or this process ends. It returns when they are ready. A driver is a pod of no use, which makes no executors.
 // log is as for RunController.
 func (c *Cluster) RunSpark(ctx context.Context, log string) (*Program, error) {
-	if err := c.installEngine(ctx, spark); err != nil {
+	if err := c.installCRDs(ctx, spark); err != nil {
 		return nil, err
 	}
 	p, err := c.engine(spark, "controller", "start", "--enable-ui-service=false")
