@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,8 +27,10 @@ type wholeKind struct {
 	// members is a merge patch of the example with NOTES, the annotations of work that may wait, where they
 	// reach what the engine makes for the object.
 	members string
-	// pods are how many pods the engine makes once it goes on, in the beginning.
+	// pods are how many pods the engine makes once it goes on.
 	pods int
+	// ends says that the pods end after a second, so that the engine makes the next.
+	ends bool
 	// late has late members made, and restarts. It is nil if the engine makes none.
 	late func(t *testing.T, s *wholeSite, ns string)
 }
@@ -55,6 +59,7 @@ apiVersion: trainer.kubeflow.org/v1alpha1
 kind: ClusterTrainingRuntime
 metadata: {name: torch-distributed, labels: {trainer.kubeflow.org/framework: torch}}
 spec:
+  mlPolicy: {numNodes: 1}
   template:
     metadata: {annotations: NOTES}
     spec:
@@ -70,7 +75,7 @@ spec:
 spec: {mpiReplicaSpecs: {Launcher: {replicas: 1, template: ` + podTemplate + `}, Worker: {replicas: 2, template: ` + podTemplate + `}}}`,
 		},
 		"RayJob": {
-			heldReason: "Suspended", heldAt: []string{"status", "jobDeploymentStatus"}, pods: 6,
+			heldReason: "Suspended", heldAt: []string{"status", "jobDeploymentStatus"}, pods: 5, late: submits,
 			// Of the pods of its RayCluster, Gridlatch does not know to which RayJob they belong: see docs/engines.md.
 			members: `
 spec: {submitterPodTemplate: {metadata: {annotations: NOTES}, spec: {restartPolicy: Never, containers: [{name: submit, image: work}]}}}`,
@@ -81,7 +86,7 @@ spec: {submitterPodTemplate: {metadata: {annotations: NOTES}, spec: {restartPoli
 spec: {driver: {annotations: NOTES}}`,
 		},
 		"Workflow": {
-			heldReason: "Running", heldAt: []string{"status", "phase"}, pods: 2,
+			heldReason: "Running", heldAt: []string{"status", "phase"}, pods: 2, ends: true,
 			members: `
 spec:
   podMetadata: {annotations: NOTES}
@@ -91,7 +96,7 @@ spec:
   - {name: main, container: {image: work, command: [work]}}`,
 		},
 		"PipelineRun": {
-			heldReason: "PipelineRunPending", pods: 2,
+			heldReason: "PipelineRunPending", pods: 2, ends: true,
 			needs: `
 apiVersion: tekton.dev/v1
 kind: Pipeline
@@ -99,7 +104,7 @@ metadata: {name: build}
 spec: {tasks: ` + twoTasks + `}`,
 		},
 		"TaskRun": {
-			heldReason: "TaskRunPending", pods: 1,
+			heldReason: "TaskRunPending", pods: 1, ends: true,
 			needs: `
 apiVersion: tekton.dev/v1
 kind: Task
@@ -136,11 +141,26 @@ func jobSetStartsLateAndRestarts(t *testing.T, s *wholeSite, ns string) {
 	}
 }
 
+// submits waits for the Job that submits the work to the cluster of Ray.
+func submits(t *testing.T, s *wholeSite, ns string) {
+	t.Helper()
+	env.Eventually(t, 2*patience, func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := s.c.Client.List(ctx, &pods, client.InNamespace(ns), client.MatchingLabels{batchv1.JobNameLabel: "work"}); err != nil {
+			return err
+		}
+		if len(pods.Items) == 0 {
+			return errors.New("nothing submits the work")
+		}
+		return nil
+	})
+}
+
 // replacesAWorker deletes a worker, which the engine makes again.
 func replacesAWorker(t *testing.T, s *wholeSite, ns string) {
 	t.Helper()
 	worker := pod(ns, "work-worker-0", nil)
-	remove(t, s.c, worker, "Background")
+	remove(t, s.c, worker, metav1.DeletePropagationBackground)
 	env.Eventually(t, 2*patience, func(ctx context.Context) error {
 		again := pod(ns, worker.Name, nil)
 		if err := s.c.Client.Get(ctx, client.ObjectKeyFromObject(again), again); err != nil {

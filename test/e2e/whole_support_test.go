@@ -25,7 +25,7 @@ import (
 const (
 	// soonEnough is the deadline of work that starts at the first clean time, and muchLater is that of work
 	// which waits for the second, cleaner one.
-	soonEnough, muchLater = "12m", "2h"
+	soonEnough, muchLater = "20m", "2h"
 	// secondClean is when the second clean time is.
 	secondClean = time.Hour
 )
@@ -53,12 +53,28 @@ func (s *wholeSite) twoCleanTimes(t *testing.T, first time.Duration) time.Time {
 	return clean
 }
 
-// install installs Gridlatch with the components of all engines.
-func (s *wholeSite) install(t *testing.T, port int) {
+// awaitHeldGroups waits until Gridlatch counts so many groups as held.
+func (s *wholeSite) awaitHeldGroups(t *testing.T, want int) {
 	t.Helper()
-	if err := s.c.Install(t.Context(), port, engineComponents()...); err != nil {
-		t.Fatal(err)
-	}
+	env.Eventually(t, 2*patience, func(ctx context.Context) error {
+		got, err := s.g.Metric(ctx, "gridlatch_held_groups")
+		if err == nil && int(got) != want {
+			err = fmt.Errorf("%v groups are held, want %d", got, want)
+		}
+		return err
+	})
+}
+
+// awaitNoneHeld waits until no object of any kind is held.
+func (s *wholeSite) awaitNoneHeld(t *testing.T) {
+	t.Helper()
+	env.Eventually(t, 2*patience, func(ctx context.Context) error {
+		all, err := s.membersIn(ctx, "", client.MatchingLabels{v1alpha1.StateLabel: v1alpha1.StateHeld})
+		if err == nil && len(all) > 0 {
+			err = fmt.Errorf("%d objects are held, first %s %s/%s: %v", len(all), all[0].GetKind(), all[0].GetNamespace(), all[0].GetName(), all[0].GetAnnotations())
+		}
+		return err
+	})
 }
 
 // startEngines starts all engines at once, each of which needs a while.
@@ -166,10 +182,19 @@ func (w *wholeWork) prepare(t *testing.T) {
 	}
 }
 
+// notes are the annotations of work that may wait. Engines copy some of them to pods.
+func (w *wholeWork) notes(deadline string) map[string]string {
+	runs := "1h"
+	if w.ends {
+		runs = "1s"
+	}
+	return tolerant(v1alpha1.DeadlineAnnotation, deadline, "kwok.gridlatch.dev/run-for", runs)
+}
+
 // withNotes fills the annotations of work that may wait for long into a text.
 func (w *wholeWork) withNotes(t *testing.T, text string) string {
 	t.Helper()
-	notes, err := json.Marshal(tolerant(v1alpha1.DeadlineAnnotation, muchLater))
+	notes, err := json.Marshal(w.notes(muchLater))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +214,7 @@ func (w *wholeWork) named(t *testing.T, ns, name, deadline string, changes ...st
 	}
 	o.SetNamespace(ns)
 	o.SetName(name)
-	o.SetAnnotations(tolerant(v1alpha1.DeadlineAnnotation, deadline))
+	o.SetAnnotations(w.notes(deadline))
 	return o
 }
 
@@ -250,6 +275,18 @@ func (w *wholeWork) expectNotHeld(t *testing.T, o *unstructured.Unstructured, re
 	}
 }
 
+// awaitGoesOn waits until the engine has made the pods of the work.
+func (w *wholeWork) awaitGoesOn(t *testing.T, ns string) {
+	t.Helper()
+	env.Eventually(t, 4*patience, func(ctx context.Context) error {
+		pods, err := podsOf(ctx, w.c, ns)
+		if err == nil && len(pods) < w.pods {
+			err = fmt.Errorf("the engine has made %d pods, want %d", len(pods), w.pods)
+		}
+		return err
+	})
+}
+
 // plugin runs kubectl gridlatch on an object of the kind.
 func (w *wholeWork) plugin(t *testing.T, verb, ns, name string) string {
 	t.Helper()
@@ -269,13 +306,13 @@ func lists() []apischema.GroupVersionKind {
 	return all
 }
 
-// members returns all objects that belong to work in a namespace, pods among them.
-func (w *wholeWork) membersIn(ctx context.Context, ns string) ([]unstructured.Unstructured, error) {
+// membersIn returns all objects that belong to work in a namespace, pods among them.
+func (s *wholeSite) membersIn(ctx context.Context, ns string, options ...client.ListOption) ([]unstructured.Unstructured, error) {
 	var all []unstructured.Unstructured
 	for _, kind := range append(lists(), hold.PodKind()) {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		if err := w.c.Client.List(ctx, list, client.InNamespace(ns)); err != nil {
+		if err := s.c.Client.List(ctx, list, append(options, client.InNamespace(ns))...); err != nil {
 			return nil, err
 		}
 		all = append(all, list.Items...)
