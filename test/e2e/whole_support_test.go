@@ -363,6 +363,16 @@ func patchedLabel(key, value string) string {
 	return fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, key, value)
 }
 
+// expectNoErrors fails if controllers have logged errors.
+func expectNoErrors(t *testing.T, logs ...string) {
+	t.Helper()
+	for line := range strings.Lines(strings.Join(logs, "\n")) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			t.Errorf("Gridlatch complains: %s", line)
+		}
+	}
+}
+
 // definitionOf names the CustomResourceDefinition of a kind.
 func definitionOf(d *door.Door) *metav1.PartialObjectMetadata {
 	o := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: d.Resource + "." + d.Kind.Group}}
