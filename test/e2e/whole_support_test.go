@@ -337,7 +337,6 @@ func (w *wholeWork) expectNoneWaits(t *testing.T, ns string) {
 		if o.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld || len(gates) > 0 || held > 0 && !isTop || o.GetAnnotations()[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld {
 			t.Errorf("%s %s waits, or has waited, or is said not to be held: %v %v, %d Events", o.GetKind(), o.GetName(), o.GetLabels(), o.GetAnnotations(), held)
 		}
-		t.Logf("%s %s: %s, %q", o.GetKind(), o.GetName(), o.GetLabels()[v1alpha1.StateLabel], o.GetAnnotations()[v1alpha1.ReasonAnnotation])
 	}
 }
 

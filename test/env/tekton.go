@@ -29,8 +29,9 @@ type Tekton struct {
 	webhook *Program
 }
 
-// Stop ends both as a kubelet would. They may have ended before.
-func (t *Tekton) Stop() error { return errors.Join(t.Program.Stop(), t.webhook.Stop()) }
+// Stop ends the controller as a kubelet would, and the webhooks, which would answer for 45 seconds more. They may have
+// ended before.
+func (t *Tekton) Stop() error { return errors.Join(t.Program.Stop(), t.webhook.Kill()) }
 
 // RunTekton installs Tekton Pipelines and runs its controller and its webhooks beside the cluster, as its administrator,
 // until they are stopped or this process ends. It returns when the controller is ready and the API server calls the
