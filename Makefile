@@ -100,6 +100,26 @@ bin/kueue/kueue: test/kueue/go.mod test/kueue/go.sum | bin/gridlatch-cluster ## 
 	render $(JOBSET) config/default >../../$(@D)/jobset.yaml; \
 	{ render $(TRAINER) manifests/base/crds; render $(TRAINER) manifests/base/webhook; } >../../$(@D)/trainer.yaml
 
+# Argo's API still needs what k8s.io/api only has under this tag.
+ENGINES := ../../bin/engines
+bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of batch work that tests run, and their CRDs, into bin/engines
+	@cd test/engines; export GOFLAGS=-tags=kubernetes_protomessage_one_more_release; \
+	echo 'building bin/engines: Argo Workflows, Tekton, KubeRay, and the operators of Spark and MPI. The first time, this takes 5 to 10 minutes.'; \
+	files() { go list -m -f "{{.Dir}}/$$2" "$$1"; }; \
+	into() { rm -rf $(ENGINES)/$$1; mkdir -p $(ENGINES)/$$1; cp --no-preserve=mode "$${@:2}" $(ENGINES)/$$1; }; \
+	argo=github.com/argoproj/argo-workflows/v4 tekton=github.com/tektoncd/pipeline; \
+	ray=github.com/ray-project/kuberay/ray-operator spark=github.com/kubeflow/spark-operator/v2; \
+	$(call compile,$$argo/cmd/workflow-controller,bin/engines/argo/,-s -w); \
+	into argo/crds $$(files $$argo manifests/base/crds/minimal)/argoproj.io_*.yaml; \
+	$(call compile,$$tekton/cmd/controller $$tekton/cmd/webhook,bin/engines/tekton/,-s -w); \
+	into tekton/install $$(files $$tekton config)/{config-*,300-crds/*}.yaml; \
+	$(call compile,$$ray,bin/engines/ray/,-s -w); \
+	into ray/crds $$(files $$ray config/crd/bases)/*.yaml; \
+	$(call compile,$$spark/cmd/operator,bin/engines/spark/,-s -w); \
+	into spark/crds $$(files $$spark config/crd/bases)/*.yaml; \
+	$(call compile,./mpi,$(@D)/,-s -w); \
+	into mpi/crds $$(files github.com/kubeflow/mpi-operator manifests/base)/kubeflow.org_mpijobs.yaml
+
 # $(call compile,PACKAGES,OUTPUT,LDFLAGS) compiles commands of the module in the working directory, and counts.
 compile = start=$$SECONDS; total=$$(go list -deps $(1) 2> >($(call progress,modules fetched,) >&2) | wc -l); \
 	go build -v -buildvcs=false -o ../../$(2) -ldflags "$(3)" $(1) 2>&1 | $(call progress,packages compiled, of at most $$total); \
@@ -128,7 +148,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue buildah ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/engines/mpi/mpi buildah ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 30m ./cmd/gridlatch/... ./test/...
 
 # The test of the image skips itself without buildah.
@@ -165,8 +185,9 @@ generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2)
 generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions
+generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines
 	@$(call generate-into,.)
+	@go test ./manifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
@@ -175,7 +196,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda test/certmanager test/kueue; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -184,6 +205,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 # All of Kubernetes is read for the sake of one main.go: there, vet must do.
 	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached

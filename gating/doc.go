@@ -9,8 +9,29 @@
 // Each pod of a held group has a scheduling gate (v1alpha1.Gate), the label
 // gridlatch.dev/state=held, and annotations that say until when the pod waits, and why. A Job has
 // the label and the annotations, too. Its label records the one decision for all its pods, so pods
-// that come after the release never wait again, even if the controller was away in between. Owners
-// of other kinds have no such record: a pod that they create after the release is decided on anew.
+// that come after the release never wait again, even if the controller was away in between. So does
+// the label of an object that is held whole, such as a JobSet (package door).
+//
+// # Pieces of work
+//
+// Other owners have no such record. What belongs to one piece of work, such as a PyTorchJob with its
+// pods, or a JobSet with its Jobs, is told by owner references and is decided together ([Piece]):
+//   - What comes while the others wait, waits with them: for the earliest latest start of all, whatever
+//     it asks for itself. The parts are planned as one: with the longest duration, and below ceilings
+//     with all pods. The part that was created first says the rest.
+//   - What comes while another part runs, or less than an hour after a part ran, starts at once. If a
+//     part starts by itself, the others start, too, and no savings are claimed. A part that does not
+//     ask to wait any more starts alone.
+//   - The piece of work is the highest owner that is known. Owners are not read: from one owner to the
+//     next leads the record of an object that was decided on, or a label of Kueue or Tekton. Each part
+//     that is pinned to another location, or has another policy, is planned by itself, and starts
+//     within a minute of the first part.
+//
+// Owner references cannot tell everything. Parts that do not ask to wait are not seen, so a worker may
+// wait while its master runs unseen. A second step of a workflow that comes more than an hour after
+// the first has ended is decided on anew, and so is a step that comes after a restart of Gridlatch
+// between the two. An owner of an unknown kind may itself have an owner that is not known. Where the
+// kind can be held whole, annotate the object itself.
 //
 // What happens to each kind of work, as test/e2e shows on a real cluster:
 //   - Job: held and released together, with one latest start. Later completions and indices, and
@@ -30,8 +51,14 @@
 //     run later, within startingDeadlineSeconds. So each run starts in time to finish before the
 //     next (policy.BoundByNextRun), but for a run with Forbid and a deadline of its own. A CronJob
 //     may ask for its runs in its own metadata.
-//   - Jobs of one owner, such as a JobSet: a group each. They are planned for the same start if they
-//     ask for the same. A Job that the owner creates again is decided on anew.
+//   - Jobs of one owner that can be held whole, such as a JobSet: one piece of work. A Job that a
+//     JobSet creates again as it restarts starts at once. Jobs of other owners are each decided on
+//     alone.
+//   - Pods of another owner, such as a PyTorchJob or a Workflow, and pods of a pod group of Kueue: one
+//     piece of work. Of a pod group nothing is remembered once no pod is left, since its name may come
+//     again.
+//   - Pods that a pod creates, such as executors of Spark: started at once, because that pod runs. A pod
+//     with the label spark-role=executor never waits.
 //   - Deployment (ReplicaSet), if its pod template asks: the waiting pods are one group, with the
 //     earliest of their latest starts. Pods of a scale-up, an eviction or a rollout come after the
 //     release and are decided on anew. A rollout does not progress while its pods wait. If the

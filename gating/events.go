@@ -51,6 +51,11 @@ func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, message stri
 	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Truncate("the API server refuses to release it, and Gridlatch will try again: "+message))
 }
 
+// NotHeldWork announces that work which was shown as held is not held.
+func (h *Announcer) NotHeldWork(o *metav1.PartialObjectMetadata, reason string) {
+	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventNotHeld, "LeaveAlone", reason)
+}
+
 // CreatedWork announces that new work is held, or that it asked to be held and is not.
 func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[v1alpha1.ReasonAnnotation]
@@ -59,7 +64,7 @@ func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventHeld, "Hold", reason)
 	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
-		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventNotHeld, "LeaveAlone", reason)
+		h.NotHeldWork(o, reason)
 	}
 }
 

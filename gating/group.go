@@ -1,7 +1,6 @@
 package gating
 
 import (
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -21,6 +20,13 @@ type group struct {
 	// wasReleased says that the Job was released before. The pods came later, or an interrupted
 	// release has left them.
 	wasReleased bool
+	// piece is the piece of work that the group belongs to, with a UID if there is one. If the piece
+	// runs, the group starts at once.
+	piece Piece
+	// lead is the group of the same piece of work with which this one is planned; nil if the group is
+	// planned by itself. followingPods counts the pods that start with a lead, beside its own.
+	lead          *group
+	followingPods int
 	// waitsForUser says that no start is planned before the user resumes the Job.
 	waitsForUser bool
 	decision     plan.Decision
@@ -29,6 +35,8 @@ type group struct {
 	reason     string
 	otherWaits string
 	cause      plan.Cause
+	// whyNotHeld says why nobody holds the group after all; empty if it is held.
+	whyNotHeld string
 	isRecorded bool
 	// location is where the group is to run, if the policy chooses.
 	location string
@@ -44,13 +52,13 @@ func (g *group) head() *record {
 
 // holdsJobItself reports whether the Job itself is held, so that it has no pods yet.
 func (g *group) holdsJobItself() bool {
-	return g.owner != nil && g.owner.Annotations[v1alpha1.HeldByAnnotation] != ""
+	return g.owner != nil && hold.HeldBy(g.owner.Annotations) != "" && !g.owner.hasNoQueue()
 }
 
-// isResumed reports whether a Job that was held itself is not held any more. The release may not be
-// recorded yet.
+// isResumed reports whether a Job that was held itself is not held any more, or whether Kueue has
+// started a held Job. The release may not be recorded yet.
 func (g *group) isResumed() bool {
-	return g.holdsJobItself() && !hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended)
+	return g.whyNotHeld == "" && g.holdsJobItself() && !hold.HoldsItself(g.owner.Annotations, g.owner.isSuspended) || g.isStartedByKueue()
 }
 
 // awaitsResume reports whether no start is planned for the group before its user resumes the Job.
@@ -58,9 +66,17 @@ func (g *group) awaitsResume() bool {
 	return g.owner != nil && !g.wasReleased && g.askingRecord() == g.owner && g.owner.awaitsResume() && !isWithdrawn(g.owner)
 }
 
-// needsRoom reports whether the group is planned below the ceilings. Other groups are released in
-// any case, were released before, or wait for their user.
-func (g *group) needsRoom() bool { return !g.wasReleased && !g.isResumed() && !g.awaitsResume() }
+// startsInAnyCase reports whether the group was released before, or belongs to a piece of work that
+// runs.
+func (g *group) startsInAnyCase() bool { return g.wasReleased || g.piece.Runs }
+
+// isPlanned reports whether a start is planned for the group. Other groups start in any case, or
+// wait for their user.
+func (g *group) isPlanned() bool { return !g.startsInAnyCase() && !g.isResumed() && !g.awaitsResume() }
+
+// needsRoom reports whether the group is planned below the ceilings. A group that follows another is
+// planned with that one.
+func (g *group) needsRoom() bool { return g.isPlanned() && g.lead == nil }
 
 // heldPods returns how many pods wait.
 func (g *group) heldPods() int {
@@ -79,14 +95,25 @@ func (g *group) podsToStart() int {
 	return len(g.pods)
 }
 
+// podsLeftToStart returns how many pods of a group that starts in any case do not run yet.
+func (g *group) podsLeftToStart() int {
+	if g.wasReleased {
+		return len(g.pods)
+	}
+	return g.podsToStart()
+}
+
 // isDue reports whether the group is to be released now.
-func (g *group) isDue() bool { return g.wasReleased || !g.waitsForUser && !g.decision.Holds() }
+func (g *group) isDue() bool { return g.startsInAnyCase() || !g.waitsForUser && !g.decision.Holds() }
 
 // releaseReason returns the reason of the release. waits says what else keeps the work from
 // starting, if anything does.
 func (g *group) releaseReason(waits string) string {
-	if g.wasReleased {
-		return plan.Truncate("its Job has been released: " + g.owner.Annotations[v1alpha1.ReasonAnnotation])
+	switch {
+	case g.wasReleased:
+		return plan.Truncate("its " + g.owner.Kind + " has been released: " + g.owner.Annotations[v1alpha1.ReasonAnnotation])
+	case g.piece.Runs:
+		return g.piece.StartReason
 	}
 	d := g.decision
 	d.StillWaitsFor = waits
@@ -101,8 +128,12 @@ func (g *group) notes(o *record) map[string]string {
 	if g.location != "" {
 		notes[v1alpha1.PlannedLocationAnnotation] = g.location
 	}
-	if o == g.owner && o.Annotations[v1alpha1.LatestStartAnnotation] == "" {
-		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = policy.FormatTime(g.task.LatestStart), policy.EmittedAtOnce(g.decision)
+	promised := o.Annotations[v1alpha1.LatestStartAnnotation]
+	switch latest := policy.FormatTime(g.task.LatestStart); {
+	case o == g.owner && promised == "":
+		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = latest, policy.EmittedAtOnce(g.decision)
+	case g.piece.UID != "" && promised != "" && promised != latest: // the earliest of the piece counts
+		notes[v1alpha1.LatestStartAnnotation] = latest
 	}
 	return notes
 }
@@ -125,44 +156,83 @@ func (r *Records) groups(policy string, isReleased func(types.UID) (string, bool
 	if err != nil {
 		return nil, nil, err
 	}
-	byKey := make(map[groupKey]*group, len(owners)) // most pods belong to Jobs
-	all = make([]*group, 0, len(owners))
-	add := func(key groupKey, g *group) *group {
-		byKey[key] = g
-		all = append(all, g)
-		return g
-	}
+	gathered := groupsByKey{byKey: make(map[groupKey]*group, len(owners)), all: make([]*group, 0, len(owners))} // most pods belong to Jobs
 	for _, owner := range owners {
 		if location, released := isReleased(releaseID(owner)); released {
 			unseen = append(unseen, unseenRelease{owner, location})
 			continue
 		}
-		add(groupKey{owner.Namespace, owner.UID}, &group{owner: owner})
+		gathered.add(groupKey{owner.Namespace, owner.UID}, &group{owner: owner})
 	}
 	for _, pod := range pods {
 		if location, released := isReleased(pod.UID); released {
 			unseen = append(unseen, unseenRelease{pod, location})
 			continue
 		}
-		key := groupKey{pod.Namespace, pod.UID}
-		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-			key.uid = owner.UID
-		}
-		g := byKey[key]
-		if g == nil {
-			g = add(key, r.newGroup(pod, isReleased))
-		}
-		g.pods = append(g.pods, pod)
+		gathered.of(r, pod, isReleased).join(pod)
 	}
-	return all, unseen, nil
+	return gathered.all, unseen, nil
 }
 
-// newGroup starts the group of a pod whose Job is not among those that the policy holds.
-func (r *Records) newGroup(pod *record, isReleased func(types.UID) (string, bool)) *group {
-	job := r.owningJob(pod.Namespace, pod)
-	if job == nil {
+// groupsByKey are groups that are being gathered.
+type groupsByKey struct {
+	byKey map[groupKey]*group
+	all   []*group
+}
+
+func (s *groupsByKey) add(key groupKey, g *group) {
+	s.byKey[key] = g
+	s.all = append(s.all, g)
+}
+
+// of returns the group of a pod: that of its controller, which is known for all its pods but the
+// first, or else that of the highest owner that is known.
+func (s *groupsByKey) of(r *Records, pod *record, isReleased func(types.UID) (string, bool)) *group {
+	direct := groupKey{pod.Namespace, pod.UID}
+	if len(pod.OwnerReferences) > 0 { // the controller, or what a label names
+		direct.uid = pod.OwnerReferences[0].UID
+	}
+	if g := s.byKey[direct]; g != nil {
+		return g
+	}
+	top, decided := direct, r.owningJob(pod.Namespace, pod)
+	for owner, known := range r.owners(pod.Namespace, hold.PodKind().GroupKind(), pod) {
+		top.uid = owner.UID
+		if known != nil && known.Kind != hold.PodKind().Kind { // it was decided on itself
+			decided = known
+		}
+	}
+	g := s.byKey[top]
+	if g == nil {
+		g = newGroup(decided, isReleased)
+		s.add(top, g)
+	}
+	s.byKey[direct] = g
+	return g
+}
+
+// join adds a pod. The first that was created is the head of the group, if there is no owner.
+func (g *group) join(pod *record) {
+	g.pods = append(g.pods, pod)
+	if last := len(g.pods) - 1; isOlder(pod, g.pods[0]) {
+		g.pods[0], g.pods[last] = pod, g.pods[0]
+	}
+}
+
+// isOlder reports whether a was created before b.
+func isOlder(a, b *record) bool {
+	if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.Name < b.Name
+	}
+	return a.CreationTimestamp.Before(&b.CreationTimestamp)
+}
+
+// newGroup starts the group of a pod whose owner is not among what the policy holds. decided is the
+// owner that was decided on for all its pods; nil if there is none.
+func newGroup(decided *record, isReleased func(types.UID) (string, bool)) *group {
+	if decided == nil {
 		return &group{}
 	}
-	location, released := isReleased(releaseID(job))
-	return &group{owner: job, wasReleased: released || job.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: location}
+	location, released := isReleased(releaseID(decided))
+	return &group{owner: decided, wasReleased: released || decided.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: location}
 }

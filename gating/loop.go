@@ -23,7 +23,8 @@ const (
 	firstForecastWait = time.Minute
 	// retryPause is how soon a failed write is tried again.
 	retryPause = time.Second
-	// causeJoined is the cause of the release of pods that come after the release of their Job.
+	// causeJoined is the cause of the release of work that comes after the release of its Job, or of
+	// another part of its piece of work.
 	causeJoined plan.Cause = "joined"
 	// maxIdlePause bounds the time between two passes of a policy.
 	maxIdlePause = 10 * time.Minute
@@ -36,7 +37,8 @@ const (
 	maxExplainTime = 2 * time.Second
 )
 
-// Loop releases held work, policy by policy. All exported fields are required.
+// Loop releases held work, policy by policy. All exported fields but Workloads
+// are required.
 type Loop struct {
 	Client client.Client
 	// APIReader reads from the API server, not from a cache.
@@ -48,6 +50,8 @@ type Loop struct {
 	Events    *Announcer
 	Metrics   *Metrics
 	Sweeper   *Sweeper
+	// Workloads knows what Kueue manages. It may be nil.
+	Workloads *Workloads
 	// Workers bounds how many writes a pass has in flight.
 	Workers int
 
@@ -60,6 +64,7 @@ type Loop struct {
 	health          ReleaseHealth
 	limitedPolicies sync.Map     // by the name of a policy: whether it has ceilings
 	planningTime    atomic.Int64 // of the newest pass, in nanoseconds
+	withoutWorkload sync.Map     // by the name of a policy: since when objects that Kueue has suspended have no Workload
 	explainedUpTo   sync.Map     // by the name of a policy: how many records the last pass has explained
 }
 
@@ -88,7 +93,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	failed := l.release(ctx, p) + l.explain(ctx, p)
+	failed := l.release(ctx, p) + l.leaveQueues(ctx, p) + l.explain(ctx, p)
 	if err := l.reportStatus(ctx, p); err != nil {
 		log.FromContext(ctx).Error(err, "cannot write the policy's status")
 		failed++
@@ -126,9 +131,12 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	}
 	l.refusals.retain(name, p.groups, unseen)
 	l.unexplained.retain(name, p.groups, unseen)
+	l.Records.findPieces(p.groups, unseen, p.now)
 	setTasks(rules, p.groups)
 	p.decide()
 	l.awaitForecast(p)
+	p.makeUnqueuedDue()
+	l.makeUnmanagedDue(p)
 	p.makeResumedDue()
 	l.makeRefusedDue(p)
 	p.makeWithdrawnDue()

@@ -52,10 +52,13 @@ func (r *Records) Piece(namespace string, o metav1.Object) Piece {
 	if r == nil {
 		return Piece{}
 	}
-	var p Piece
-	now := o.GetCreationTimestamp().Time
+	return r.pieceAt(namespace, o, o.GetCreationTimestamp().Time)
+}
+
+// pieceAt is Piece for any object at a time.
+func (r *Records) pieceAt(namespace string, o metav1.Object, now time.Time) (p Piece) {
 	for owner, known := range r.owners(namespace, kindOf(o), o) {
-		d := r.doors[ownerKind(owner)]
+		d := r.doorOf(ownerKind(owner))
 		p.OwnerWritesDoor = p.OwnerWritesDoor || p.UID == "" && d != nil && d.WritesChildren
 		p.Kind, p.Name, p.UID = owner.Kind, owner.Name, owner.UID
 		if d != nil && known != nil { // what others say of such an owner does not count
@@ -157,7 +160,7 @@ func (r *Records) directOwners(kind schema.GroupKind, o metav1.Object) (controll
 	case controller == nil:
 	case isPod && keepsPodsApart(controller):
 		return nil, nil
-	case !isPod && r.doors[ownerKind(controller)] == nil:
+	case !isPod && r.wholesOf(ownerKind(controller)) == nil:
 		return nil, nil
 	}
 	if isPod {
@@ -235,4 +238,12 @@ func (r *Records) recordOf(namespace string, owner *metav1.OwnerReference) *reco
 		return nil
 	}
 	return known
+}
+
+// doorOf returns the door of a kind; nil if the kind has none.
+func (r *Records) doorOf(kind schema.GroupKind) *door.Door {
+	if w := r.wholesOf(kind); w != nil {
+		return &w.door
+	}
+	return nil
 }

@@ -11,25 +11,31 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// setTasks sets the task of each group, and orders the groups by latest start.
+// setTasks sets the task of each group, and orders the groups by latest start. Groups of one piece of
+// work have one task.
 func setTasks(rules *policy.Policy, groups []*group) {
 	for _, g := range groups {
 		g.task = rules.TaskOf(g.askingRecord())
 		g.task.Held = true
 		if g.owner == nil {
-			g.advanceLatestStart(rules)
+			g.coverPods(rules)
 		}
 	}
+	planTogether(groups)
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
 }
 
-// advanceLatestStart makes a group without a Job start no later than what any of its pods was
-// promised. For a pod without a readable promise, the annotations of the pod count. A group with a
+// coverPods makes a group without a Job start no later than what any of its pods was promised. The
+// longest duration of the pods of a piece of work counts. For a pod without a readable promise, the annotations of the pod count. A group with a
 // Job is left as it is: the Job has the promise for all of its pods, and anybody can make a pod
 // that names the Job as its owner.
-func (g *group) advanceLatestStart(rules *policy.Policy) {
-	lastRead := ""
+func (g *group) coverPods(rules *policy.Policy) {
+	lastRead, lastDuration := "", g.head().Annotations[v1alpha1.DurationAnnotation]
 	for _, pod := range g.pods {
+		if duration := pod.Annotations[v1alpha1.DurationAnnotation]; g.piece.UID != "" && duration != lastDuration {
+			lastDuration = duration
+			g.coverDuration(rules.TaskOf(pod))
+		}
 		promise := pod.Annotations[v1alpha1.LatestStartAnnotation]
 		if promise == lastRead && lastRead != "" { // the usual case
 			continue
@@ -72,6 +78,7 @@ func (p *pass) decide() {
 			g.decision = planner.Decide(g.task)
 		}
 	}
+	p.follow()
 }
 
 // decideAcrossLocations plans all groups together, each for the cheapest start in all locations
@@ -83,6 +90,7 @@ func (p *pass) decideAcrossLocations(until time.Time) {
 		fleets = append(fleets, planner.Fleet(p.policy.Buckets(), p.runsAt(location, p.groups)))
 	}
 	p.assign(p.groups, fleets[0], fleets[1:]...)
+	p.follow()
 	for _, g := range p.groups {
 		p.setLocation(g)
 	}
@@ -94,6 +102,8 @@ func (p *pass) setLocation(g *group) {
 	switch {
 	case g.wasReleased && g.location == "":
 		g.location = g.owner.Annotations[v1alpha1.PlannedLocationAnnotation]
+	case g.piece.Runs:
+		g.location = g.piece.Location
 	case !g.wasReleased && !math.IsNaN(g.decision.Expected):
 		g.location = g.decision.Location
 	}
@@ -104,8 +114,8 @@ func (p *pass) setLocation(g *group) {
 func (p *pass) runsAt(location string, groups []*group) []plan.Run {
 	runs := slices.Clip(p.byLocation[location])
 	for _, g := range groups {
-		if g.wasReleased && cmp.Or(g.location, p.policy.LocationOf(g.owner.Annotations)) == location {
-			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: len(g.pods)})
+		if g.startsInAnyCase() && cmp.Or(g.location, g.piece.Location, p.policy.LocationOf(g.head().Annotations)) == location {
+			runs = append(runs, plan.Run{Until: p.now.Add(g.task.Duration), Pods: g.podsLeftToStart()})
 		}
 	}
 	return runs
@@ -116,7 +126,7 @@ func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet)
 	waiting := make([]plan.Group, 0, len(groups))
 	for _, g := range groups {
 		if g.needsRoom() {
-			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.podsToStart()})
+			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.podsToStart() + g.followingPods})
 		}
 	}
 	decisions := plan.Assign(waiting, fleet, others...)
@@ -175,7 +185,7 @@ func (p *pass) makeWithdrawnDue() {
 	for _, g := range all {
 		p.groups = append(p.groups, g)
 		switch {
-		case g.wasReleased:
+		case g.startsInAnyCase():
 		case g.owner != nil:
 			if isWithdrawn(g.owner) {
 				g.withdraw()

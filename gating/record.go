@@ -30,7 +30,7 @@ type record struct {
 
 // facts are what the spec and status of an object say.
 type facts struct {
-	// Of a pod: it has our gate, or a node.
+	// Of a pod: we hold it, or it has a node.
 	isGated, hasNode bool
 	// Of a pod: the names of its other gates, separated by commas.
 	otherGates string
@@ -43,6 +43,10 @@ type facts struct {
 	hasNoParallelism bool
 	// Of a Job, or of what else is held whole: how many pods it runs at once, once it is not suspended.
 	podsToRun int32
+	// Of a Job: a clock of its own runs while its pods are gated.
+	hasTimeLimit bool
+	// Kueue has given quota to the pod, or to the pods of the Job.
+	hasQuota bool
 	// Of what is held whole and is no Job: it has ended.
 	isOver bool
 }
@@ -57,13 +61,15 @@ func (r *record) DeepCopyObject() runtime.Object {
 
 func factsOfPod(pod *corev1.Pod) facts {
 	return facts{
-		isGated: hold.HasGate(pod.Spec.SchedulingGates), hasNode: pod.Spec.NodeName != "", otherGates: joinOtherGates(pod.Spec.SchedulingGates),
+		isGated: hold.HoldsPod(pod), hasNode: pod.Spec.NodeName != "", otherGates: joinOtherGates(pod.Spec.SchedulingGates),
+		hasQuota: hold.HasQuota(pod.Labels),
 	}
 }
 
 func factsOfJob(job *batchv1.Job) facts {
 	return facts{
 		isSuspended: ptr.Deref(job.Spec.Suspend, false), isSuspendedOrJustResumed: hold.IsSuspendedOrJustResumed(job), resumedAt: policy.ResumedAt(job), hasNoParallelism: ptr.Deref(job.Spec.Parallelism, 1) == 0, podsToRun: int32(hold.PodsToRun(job)),
+		hasTimeLimit: job.Spec.ActiveDeadlineSeconds != nil, hasQuota: hold.HasQuota(job.Spec.Template.Labels),
 	}
 }
 

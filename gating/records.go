@@ -23,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/watching"
@@ -47,7 +46,6 @@ const (
 // A nil Records knows nothing.
 type Records struct {
 	pods, jobs recordCache
-	doors      map[schema.GroupKind]*door.Door
 	pieces     *pieces
 	wholes     []*wholes
 	clientset  kubernetes.Interface // asked for what Gridlatch may do
@@ -82,6 +80,9 @@ func NewRecords(config *rest.Config, clock policy.Clock) (*Records, error) {
 		return nil, err
 	}
 	r.wholes = newWholes(objects, definitions)
+	for _, w := range r.wholes {
+		w.AddHandler(r.pieces.handler(r))
+	}
 	return r, nil
 }
 
@@ -117,7 +118,7 @@ func newRecords(clientset kubernetes.Interface, clock policy.Clock) (*Records, e
 	if err != nil {
 		return nil, err
 	}
-	r := &Records{pods: podCache, jobs: jobCache, doors: doorsByKind(), pieces: newPieces(clock), clientset: clientset}
+	r := &Records{pods: podCache, jobs: jobCache, pieces: newPieces(clock), clientset: clientset}
 	for _, of := range []*recordCache{&r.pods, &r.jobs} {
 		registration, err := of.informer.AddEventHandler(r.pieces.handler(r))
 		if err != nil {
@@ -126,15 +127,6 @@ func newRecords(clientset kubernetes.Interface, clock policy.Clock) (*Records, e
 		of.synced = registration.HasSynced
 	}
 	return r, nil
-}
-
-// doorsByKind returns the kinds that are held whole.
-func doorsByKind() map[schema.GroupKind]*door.Door {
-	byKind, all := map[schema.GroupKind]*door.Door{}, door.All()
-	for i := range all {
-		byKind[all[i].Kind.GroupKind()] = &all[i]
-	}
-	return byKind
 }
 
 func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list toolscache.ListWithContextFunc, watch toolscache.WatchFuncWithContext) (recordCache, error) {
@@ -150,7 +142,7 @@ func newRecordCache(of runtime.Object, clientset kubernetes.Interface, list tool
 // StaticRecords returns a cache of these pods, Jobs and objects of other kinds that are held whole. It
 // never changes, and knows all kinds. It is for tests of what reads a cache.
 func StaticRecords(objects ...runtime.Object) (*Records, error) {
-	s, r := newRecordMaker(), &Records{doors: doorsByKind(), pieces: newPieces(clock.RealClock{}), wholes: newWholes(nil, nil)}
+	s, r := newRecordMaker(), &Records{pieces: newPieces(clock.RealClock{}), wholes: newWholes(nil, nil)}
 	for _, of := range []*recordCache{&r.pods, &r.jobs} {
 		of.Indexer = toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, policyIndexers())
 	}

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	clientretry "k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -185,12 +184,18 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 // setReason sets why the group is released.
 func (g *group) setReason() {
 	g.otherWaits, g.cause = g.stillWaits(), g.decision.Cause
-	if g.wasReleased {
+	if g.startsInAnyCase() {
 		g.cause = causeJoined
 	}
-	g.reason = g.releaseReason(g.otherWaits)
-	if g.isResumed() {
+	switch {
+	case g.isStartedByKueue():
+		g.reason = hold.ReasonStartedByKueue
+	case g.isResumed():
 		g.reason = hold.ReasonTaken
+	case g.whyNotHeld != "":
+		g.reason = g.whyNotHeld
+	default:
+		g.reason = g.releaseReason(g.otherWaits)
 	}
 	g.isRecorded = g.owner == nil || g.wasReleased
 }
@@ -209,11 +214,8 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 	}
 	g.isRecorded = true
 	if !l.refusals.isReleased(g.owner) {
-		l.noteOwnRelease(p, g, g.owner.UID)
-		if g.holdsJobItself() {
-			l.countRelease(p, g, g.owner, g.heldPods())
-		}
-		l.Events.ReleasedWork(&g.owner.PartialObjectMetadata, g.reason)
+		l.noteOwnRelease(p, g, g.owner)
+		l.announceRelease(p, g)
 	}
 	if noted || !g.holdsJobItself() {
 		l.refusals.forget(g.owner, l.Clock.Now())
@@ -223,12 +225,31 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 	return nil
 }
 
+// announceRelease tells that a group was released, or turned out not to be held.
+func (l *Loop) announceRelease(p *pass, g *group) {
+	if g.whyNotHeld != "" {
+		l.Events.NotHeldWork(&g.owner.PartialObjectMetadata, g.reason)
+		return
+	}
+	if g.holdsJobItself() {
+		l.countRelease(p, g, g.owner, g.heldPods())
+	}
+	l.Events.ReleasedWork(&g.owner.PartialObjectMetadata, g.reason)
+}
+
 // writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
 // the Job is not as the cache says, it is read again.
 func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted bool, err error) {
 	kind, note := g.owner.GroupVersionKind(), hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
 	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.owner) { // suspended again, it is its user's
 		return l.recordTaken(ctx, g, note)
+	}
+	if g.whyNotHeld != "" {
+		note.Outcome = v1alpha1.OutcomeNotHeld
+		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
+	}
+	if !g.owner.isAtQueue() && hold.IsAtQueue(g.owner.Annotations) && l.Workloads.has(g.owner) { // Kueue opens the door, once there is quota
+		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
 	}
 	noted, err = l.applyPatches(ctx, g.owner, note.OwnerPatches(g.owner, kind.GroupKind()), minimal)
 	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
@@ -252,19 +273,27 @@ func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted b
 // recordTaken records that a Job which was held itself is not held any more: somebody else has
 // released it, or an earlier release of ours could not be recorded.
 func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote) (noted bool, err error) {
-	note.Reason, note.IsTaken = hold.ReasonTaken, true
+	note.Reason, note.Outcome = hold.ReasonTaken, v1alpha1.OutcomeTaken
+	if g.isStartedByKueue() {
+		note.Reason = hold.ReasonStartedByKueue
+	}
 	if reason, at, isOurs := l.refusals.unrecordedRelease(g.owner); isOurs {
-		note.Reason, note.At, note.IsTaken = reason, at, false
+		note.Reason, note.At, note.Outcome = reason, at, ""
 	}
 	g.reason = note.Reason
 	return true, ignoreGone(g.owner, l.write(ctx, g.owner, note.RecordPatch(g.owner)))
 }
 
 // noteOwnRelease remembers that the loop has released something that takes room.
-func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
-	if p.policy.HasBuckets() {
-		l.ownReleases.add(uid, l.Clock.Now(), g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
+func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
+	if !p.policy.HasBuckets() {
+		return
 	}
+	now, plannedEnd := l.Clock.Now(), time.Time{}
+	if o == g.owner && o.Kind != hold.JobKind().Kind {
+		plannedEnd = now.Add(g.task.Duration)
+	}
+	l.ownReleases.add(o.UID, now, plannedEnd, g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 }
 
 // releasePod takes the gate off a pod and notes why. With minimal, the minimal patch is tried at
@@ -272,7 +301,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, uid types.UID) {
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
 	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
 	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
-	if waits := pod.stillWaits(false); waits != g.otherWaits {
+	if waits := pod.stillWaits(false); waits != g.otherWaits && g.whyNotHeld == "" {
 		note.Reason = g.releaseReason(waits)
 	}
 	if minimal || !l.releaseWithPreference(ctx, p, pod, note) {
@@ -289,7 +318,7 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, m
 		}
 	}
 	l.refusals.forget(pod, l.Clock.Now())
-	l.noteOwnRelease(p, g, pod.UID)
+	l.noteOwnRelease(p, g, pod)
 	if !g.holdsJobItself() { // else the Job counts
 		l.countRelease(p, g, pod, 1)
 	}

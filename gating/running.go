@@ -56,17 +56,17 @@ func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *own
 	if err != nil {
 		return all, err
 	}
-	jobs, err := r.jobs.list(runningIndex, rules.Name)
+	owners, err := r.listOwners(runningIndex, rules.Name)
 	if err != nil {
 		return all, err
 	}
 	locations := make(map[types.UID]string, len(unseen))
 	for _, o := range unseen {
 		locations[o.UID] = o.location
-		if o.Kind == hold.JobKind().Kind {
-			jobs = append(jobs, o.record)
-		} else {
+		if o.Kind == hold.PodKind().Kind {
 			pods = append(pods, o.record)
+		} else {
+			owners = append(owners, o.record)
 		}
 	}
 	locationOf := func(o *record) string { return cmp.Or(locations[o.UID], rules.LocationOf(o.Annotations)) }
@@ -80,10 +80,10 @@ func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *own
 			all.add(rules, pod, locationOf(pod), startedAt(pod, now), 1)
 		}
 	}
-	for _, job := range jobs {
-		if at, missing := own.missingPods(job, existing[job.UID], now); missing > 0 {
-			all.add(rules, job, locationOf(job), at, missing)
-			all.changesAt = append(all.changesAt, at.Add(podsExpectedFor))
+	for _, owner := range owners {
+		if at, until, missing := own.missingPods(owner, existing[owner.UID], now); missing > 0 {
+			all.add(rules, owner, locationOf(owner), at, missing)
+			all.changesAt = append(all.changesAt, until)
 		}
 	}
 	return all, nil
@@ -113,28 +113,29 @@ func startedAt(o *record, now time.Time) time.Time {
 }
 
 // ownReleases remember for a while what the loop has released below ceilings. The zero value is
-// empty and ready for use. A restart forgets them; then a pod counts once it has a node.
+// empty and ready for use. A restart forgets them; then a pod counts once it has a node, and what is
+// held whole and is no Job does not count: anybody can make an object that claims many pods.
 type ownReleases struct {
 	mu    sync.Mutex
 	byUID map[types.UID]ownRelease
 }
 
-// ownRelease is the release of one pod or Job.
+// ownRelease is the release of one pod or owner.
 type ownRelease struct {
-	at time.Time
+	at, plannedEnd time.Time
 	// hadRoom says that there was room for the work. Work at its latest start is released without
 	// room, and takes none before its pods exist.
 	hadRoom bool
 }
 
 // add remembers a release.
-func (r *ownReleases) add(uid types.UID, at time.Time, inRoom bool) {
+func (r *ownReleases) add(uid types.UID, at, plannedEnd time.Time, inRoom bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.byUID == nil {
 		r.byUID = map[types.UID]ownRelease{}
 	}
-	r.byUID[uid] = ownRelease{at, inRoom}
+	r.byUID[uid] = ownRelease{at, plannedEnd, inRoom}
 }
 
 // forget forgets the releases that are too old to count.
@@ -142,7 +143,7 @@ func (r *ownReleases) forget(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for uid, release := range r.byUID {
-		if age := now.Sub(release.at); age < 0 || age >= nodeExpectedFor { // a clock may have been set back
+		if age := now.Sub(release.at); age < 0 || age >= nodeExpectedFor && !now.Before(release.plannedEnd) { // a clock may have been set back
 			delete(r.byUID, uid)
 		}
 	}
@@ -159,14 +160,20 @@ func (r *ownReleases) isRecent(pod types.UID, owner *metav1.OwnerReference, now 
 	return ok && now.Sub(release.at) < nodeExpectedFor
 }
 
-// missingPods returns how many pods of a Job are expected beside those that exist, and when the Job
-// was released.
-func (r *ownReleases) missingPods(job *record, existing int, now time.Time) (at time.Time, missing int) {
+// missingPods returns how many pods of an owner are expected beside those that exist in the cache, when
+// the owner was released, and until when the pods are expected. The pods of a Job are in the cache soon.
+// The pods of another kind need not say that they were decided on, so they count until the work is over,
+// and until its planned end at most.
+func (r *ownReleases) missingPods(owner *record, existing int, now time.Time) (at, until time.Time, missing int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	release := r.byUID[job.UID]
-	if !release.hadRoom || now.Sub(release.at) >= podsExpectedFor {
-		return release.at, 0
+	release := r.byUID[owner.UID]
+	until = release.at.Add(podsExpectedFor)
+	if owner.Kind != hold.JobKind().Kind {
+		until = release.plannedEnd
 	}
-	return release.at, int(job.podsToRun) - existing
+	if !release.hadRoom || owner.isOver || !now.Before(until) {
+		return release.at, until, 0
+	}
+	return release.at, until, int(owner.podsToRun) - existing
 }

@@ -35,6 +35,18 @@ func released(kind, name string, ago time.Duration, annotations map[string]strin
 	return o
 }
 
+// releasedWhole is a JobSet of 3 pods that was started some time before t0 and takes 2 hours.
+func releasedWhole(name string, ago time.Duration, isOver bool) *record {
+	o := released("Job", name, ago, nil)
+	o.Kind, o.APIVersion, o.isOver = "JobSet", "jobset.x-k8s.io/v1alpha2", isOver
+	return o
+}
+
+// ownWhole is the release of such a JobSet by the loop.
+func ownWhole(ago time.Duration) ownRelease {
+	return ownRelease{at: t0.Add(-ago), plannedEnd: t0.Add(2*time.Hour - ago), hadRoom: true}
+}
+
 // recordsOf are those of a cache with these objects.
 func recordsOf(tb testing.TB, objects ...*record) *Records {
 	tb.Helper()
@@ -96,7 +108,7 @@ func TestRunning(t *testing.T) {
 		},
 		"what waits is not running": {cached: []*record{held}, want: map[string][]plan.Run{}},
 		"what has just been let go, though the cache does not know yet": {
-			leaving: []unseenRelease{{held, ""}}, vouched: map[types.UID]ownRelease{held.UID: {t0, true}},
+			leaving: []unseenRelease{{held, ""}}, vouched: map[types.UID]ownRelease{held.UID: {at: t0, hadRoom: true}},
 			want: map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 1}}},
 		},
 		"where it was released to, if the policy chooses": {
@@ -108,7 +120,7 @@ func TestRunning(t *testing.T) {
 				released("Pod", "c", hour, nil),
 			},
 			leaving: []unseenRelease{{held, "Y"}},
-			vouched: map[types.UID]ownRelease{held.UID: {t0, true}, "uid-j": {t0, true}},
+			vouched: map[types.UID]ownRelease{held.UID: {at: t0, hadRoom: true}, "uid-j": {at: t0, hadRoom: true}},
 			want: map[string][]plan.Run{
 				"X": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(hour), Pods: 1}},
 				"Y": {{Until: t0.Add(hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 1}, {Until: t0.Add(2 * hour), Pods: 3}},
@@ -117,28 +129,43 @@ func TestRunning(t *testing.T) {
 		},
 		"the pods that a released Job is still to create": {
 			cached:  []*record{released("Job", "j", 5*time.Second, nil), ofJob(nodeless(released("Pod", "j-0", 5*time.Second, nil)), "j")},
-			vouched: map[types.UID]ownRelease{"uid-j": {t0.Add(-5 * time.Second), true}},
+			vouched: map[types.UID]ownRelease{"uid-j": {at: t0.Add(-5 * time.Second), hadRoom: true}},
 			want: map[string][]plan.Run{"X": {
 				{Until: t0.Add(2*hour - 5*time.Second), Pods: 1}, {Until: t0.Add(2*hour - 5*time.Second), Pods: 2},
 			}},
 			settles: 1,
 		},
 		"not of one that was released long ago: they are over": {
-			cached: []*record{released("Job", "j", time.Minute, nil)}, vouched: map[types.UID]ownRelease{"uid-j": {t0.Add(-time.Minute), true}},
+			cached: []*record{released("Job", "j", time.Minute, nil)}, vouched: map[types.UID]ownRelease{"uid-j": {at: t0.Add(-time.Minute), hadRoom: true}},
 			want: map[string][]plan.Run{},
 		},
 		"nor of one for which there was no room: others would wait for its claim": {
-			cached: []*record{released("Job", "j", 0, nil)}, vouched: map[types.UID]ownRelease{"uid-j": {t0, false}}, want: map[string][]plan.Run{},
+			cached: []*record{released("Job", "j", 0, nil)}, vouched: map[types.UID]ownRelease{"uid-j": {at: t0, hadRoom: false}}, want: map[string][]plan.Run{},
 		},
 		"nor of one that nobody has let go, whatever it claims": {
 			cached: []*record{released("Job", "forged", 0, map[string]string{v1alpha1.Prefix + "pods": "2000000000", v1alpha1.StartedAnnotation: "2099-01-01T00:00:00Z"})}, want: map[string][]plan.Run{},
+		},
+		"a JobSet counts with its pods until it is over": {
+			cached:  []*record{releasedWhole("a", time.Hour, false), releasedWhole("b", time.Hour, true)},
+			vouched: map[types.UID]ownRelease{"uid-a": ownWhole(time.Hour), "uid-b": ownWhole(time.Hour)},
+			want:    map[string][]plan.Run{"X": {{Until: t0.Add(hour), Pods: 3}}},
+			settles: 1,
+		},
+		"and until its planned end": {
+			cached: []*record{releasedWhole("a", 2*time.Hour, false)}, vouched: map[types.UID]ownRelease{"uid-a": ownWhole(2 * time.Hour)},
+			want: map[string][]plan.Run{},
+		},
+		"not a JobSet that nobody has let go, whatever it claims": {cached: []*record{releasedWhole("forged", 0, false)}, want: map[string][]plan.Run{}},
+		"a JobSet that has just been let go, though the cache does not know yet": {
+			leaving: []unseenRelease{{releasedWhole("a", 0, false), ""}}, vouched: map[types.UID]ownRelease{"uid-a": ownWhole(0)},
+			want: map[string][]plan.Run{"X": {{Until: t0.Add(2 * hour), Pods: 3}}}, settles: 1,
 		},
 		"a pod that nobody has let go counts with its node only": {
 			cached: []*record{nodeless(released("Pod", "forged", 0, nil))}, want: map[string][]plan.Run{},
 		},
 		"one that waits for a node counts for a while": {
 			cached:  []*record{nodeless(released("Pod", "a", 9*time.Minute, nil)), nodeless(released("Pod", "b", 11*time.Minute, nil))},
-			vouched: map[types.UID]ownRelease{"uid-a": {t0.Add(-9 * time.Minute), true}, "uid-b": {t0.Add(-11 * time.Minute), true}},
+			vouched: map[types.UID]ownRelease{"uid-a": {at: t0.Add(-9 * time.Minute), hadRoom: true}, "uid-b": {at: t0.Add(-11 * time.Minute), hadRoom: true}},
 			want:    map[string][]plan.Run{"X": {{Until: t0.Add(2*hour - 9*time.Minute), Pods: 1}}},
 		},
 	}
@@ -163,11 +190,13 @@ func TestRunning(t *testing.T) {
 
 func TestOwnReleasesAreForgotten(t *testing.T) {
 	var v ownReleases
-	v.add("early", t0.Add(-nodeExpectedFor), true)
-	v.add("late", t0, true)
-	v.add("future", t0.Add(time.Hour), true) // the clock was set back
+	v.add("early", t0.Add(-nodeExpectedFor), time.Time{}, true)
+	v.add("late", t0, time.Time{}, true)
+	v.add("future", t0.Add(time.Hour), time.Time{}, true) // the clock was set back
+	v.add("whole", t0.Add(-time.Hour), t0.Add(time.Second), true)
+	v.add("whole-ended", t0.Add(-time.Hour), t0, true)
 	v.forget(t0)
-	if _, ok := v.byUID["late"]; !ok || len(v.byUID) != 1 {
+	if _, ok := v.byUID["late"]; !ok || v.byUID["whole"].at.IsZero() || len(v.byUID) != 2 {
 		t.Errorf("left: %v", v.byUID)
 	}
 }

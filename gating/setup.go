@@ -63,6 +63,11 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 				l.Events.CreatedWork(&e.Object.PartialObjectMetadata)
 			}
 			l.enqueuePolicies(ctx, e.Object, q)
+			if standingOf(e.Object).runs && l.Records.hasWaitingSiblings(e.Object) { // they start at once, too
+				for _, policy := range releasingPolicy(e.Object) {
+					q.AddAfter(request(policy), l.gatherTime())
+				}
+			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*record], q queue) {
 			if lacksHeldLabel(e.ObjectNew) || len(holdingPolicy(e.ObjectOld)) > 0 && len(holdingPolicy(e.ObjectNew)) == 0 && !l.releasedByUs(e.ObjectOld) {

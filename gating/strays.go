@@ -60,5 +60,6 @@ func (l *Loop) forget(policy string) {
 	l.unexplained.handOver(policy)
 	l.limitedPolicies.Delete(policy)
 	l.explainedUpTo.Delete(policy)
+	l.withoutWorkload.Delete(policy)
 	l.Metrics.forget(policy)
 }

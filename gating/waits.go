@@ -18,6 +18,9 @@ const (
 	waitsForParallelism = "parallelism 0"
 )
 
+// kueuePrefix begins the names of the gates of Kueue.
+const kueuePrefix = "kueue.x-k8s.io/"
+
 // PodStillWaits says what else a pod waits for once it is released: the scheduling gates of others.
 // It is empty if there are none.
 func PodStillWaits(gates []corev1.PodSchedulingGate) string {
@@ -32,12 +35,21 @@ func JobStillWaits(job *batchv1.Job) string {
 	return o.stillWaits(job.Labels[hold.KueueQueueLabel] != "")
 }
 
+// WholeStillWaits says what else an object of another kind waits for once it is released; empty if
+// nothing. isQueued says that the object is in a queue of Kueue.
+func WholeStillWaits(isQueued bool) string {
+	if isQueued {
+		return waitsForKueue
+	}
+	return ""
+}
+
 // stillWaits says what else an object waits for once it is released; empty if nothing.
 func (r *record) stillWaits(queued bool) string {
 	switch {
 	case r.Kind == hold.PodKind().Kind:
 		return describeGates(r.otherGates)
-	case queued || r.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue:
+	case r.isSuspended && (queued || hold.IsAtQueue(r.Annotations)): // else Kueue does not manage it
 		return waitsForKueue
 	case r.isSuspended && r.Annotations[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend:
 		return waitsForSuspend
@@ -80,11 +92,23 @@ func describeGates(names string) string {
 	switch {
 	case names == "":
 		return ""
+	case areOfKueue(names):
+		return waitsForKueue
 	case strings.Contains(names, ","):
 		return "the gates " + names
 	default:
 		return "the gate " + names
 	}
+}
+
+// areOfKueue reports whether gates, separated by commas, are all of Kueue.
+func areOfKueue(gates string) bool {
+	for gate := range strings.SplitSeq(gates, ",") {
+		if !strings.HasPrefix(strings.TrimSpace(gate), kueuePrefix) {
+			return false
+		}
+	}
+	return true
 }
 
 // awaitsResume is hold.AwaitsResume for the record of a held Job.

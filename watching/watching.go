@@ -24,9 +24,9 @@ import (
 const pageSize = 50
 
 // Resource keeps the objects of one resource for as long as the resource has a
-// CustomResourceDefinition, and sleeps while it has none. All exported fields but Selector, Indexers
-// and Changed are required.
+// CustomResourceDefinition, and sleeps while it has none. Definitions, Name and Keep are required.
 type Resource struct {
+	// Objects reads the objects. If it is nil, their metadata are read alone.
 	Objects     dynamic.Interface
 	Definitions metadata.Interface
 	Name        schema.GroupVersionResource
@@ -46,6 +46,7 @@ type Resource struct {
 	synced   bool
 	stop     context.CancelFunc
 
+	labels                        atomic.Pointer[metav1.ObjectMeta]
 	hidesDefinition, hidesObjects atomic.Bool // the API server has forbidden the newest request
 }
 
@@ -79,7 +80,11 @@ func (r *Resource) Run(ctx context.Context) {
 	logOnce(ctx, informer, "CustomResourceDefinition "+name)
 	// the informer has not started: no error is possible
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { r.begin(ctx) },
+		AddFunc: func(definition any) {
+			r.noteDefinition(definition)
+			r.begin(ctx)
+		},
+		UpdateFunc: func(_, definition any) { r.noteDefinition(definition) },
 		DeleteFunc: func(any) { r.end() },
 	})
 	go func() {
@@ -91,6 +96,16 @@ func (r *Resource) Run(ctx context.Context) {
 	r.end()
 }
 
+// noteDefinition keeps the labels of the definition.
+func (r *Resource) noteDefinition(definition any) {
+	if o, ok := definition.(metav1.Object); ok {
+		r.labels.Store(&metav1.ObjectMeta{Labels: o.GetLabels()})
+	}
+}
+
+// Definition returns the labels of the definition as it was last seen; nil if there was none.
+func (r *Resource) Definition() *metav1.ObjectMeta { return r.labels.Load() }
+
 // begin watches the objects. They have a definition now.
 func (r *Resource) begin(ctx context.Context) {
 	r.mu.Lock()
@@ -99,12 +114,7 @@ func (r *Resource) begin(ctx context.Context) {
 		return
 	}
 	ctx, r.stop = context.WithCancel(ctx)
-	objects := r.Objects.Resource(r.Name)
-	selected := func(o *metav1.ListOptions) { o.LabelSelector = r.Selector }
-	lists := observe(&r.hidesObjects, selected,
-		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return objects.List(ctx, o) }, objects.Watch)
-	lists.ListWithContextFunc = InPages(pageSize, lists.ListWithContextFunc, r.Keep)
-	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lists, r.Objects), &unstructured.Unstructured{}, 0, r.Indexers)
+	informer := r.newInformer()
 	logOnce(ctx, informer, r.Name.GroupResource().String())
 	// the informer has not started: no error is possible
 	_ = informer.SetTransform(r.Keep)
@@ -123,6 +133,23 @@ func (r *Resource) begin(ctx context.Context) {
 			r.tellChange()
 		}
 	}()
+}
+
+// newInformer returns an informer of the objects, or of their metadata.
+func (r *Resource) newInformer() cache.SharedIndexInformer {
+	selected := func(o *metav1.ListOptions) { o.LabelSelector = r.Selector }
+	about := r.Definitions.Resource(r.Name)
+	lists, client, of := observe(&r.hidesObjects, selected,
+		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return about.List(ctx, o) }, about.Watch,
+	), any(r.Definitions), runtime.Object(&metav1.PartialObjectMetadata{})
+	if r.Objects != nil {
+		objects := r.Objects.Resource(r.Name)
+		lists, client, of = observe(&r.hidesObjects, selected,
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return objects.List(ctx, o) }, objects.Watch,
+		), r.Objects, &unstructured.Unstructured{}
+	}
+	lists.ListWithContextFunc = InPages(pageSize, lists.ListWithContextFunc, r.Keep)
+	return cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lists, client), of, 0, r.Indexers)
 }
 
 // noteAbsence notes that there is no definition, unless one has come meanwhile.

@@ -35,6 +35,7 @@ func (w *Webhook) admitPod(ctx context.Context, req serving.Review) (verdict, er
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	unknown := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
+	hold.ForgetKueueGate(pod.Annotations) // what is there was copied, or forged
 	before := copyMetadata(pod.ObjectMeta)
 	v, err := w.holdOrStart(ctx, req, pod)
 	v = v.ifPodFits(pod, before)
@@ -61,6 +62,8 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *dec
 		return w.startAfterJob(ctx, req, pod, ""), nil
 	case owned && w.Records.IsJobReleased(req.Namespace, pod):
 		return w.startAfterJob(ctx, req, pod, "its Job has been released"), nil
+	case isVouchedFor(req, pod) && hold.HasQuota(pod.Labels): // this replica may not know of the release yet
+		return w.startAfterJob(ctx, req, pod, "Kueue has started its Job"), nil
 	case !owned:
 		return w.decidePod(ctx, req, came, checkHold(pod))
 	}
@@ -94,14 +97,33 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decod
 	if chosen.policy == nil {
 		return chosen.verdict(pod.Annotations, func(why string) verdict { return startPod(pod, why) }), nil
 	}
+	piece := w.Records.Piece(req.Namespace, pod)
+	if piece.StartReason != "" {
+		pod.Annotations[v1alpha1.PolicyAnnotation] = chosen.policy.Name // the pod counts for the policy
+		return startPod(pod, piece.StartReason).steer(pod, chosen.policy, piece.Location), nil
+	}
 	noteCandidates(ctx, chosen.policy, pod)
-	promised := ofHeldJob || pod.Annotations[v1alpha1.LatestStartAnnotation] != ""
-	if promised { // the tool's timeout was counted for the Job
-		return w.holdPod(req, pod, chosen.policy, ask, promised), nil
+	if ofHeldJob || pod.Annotations[v1alpha1.LatestStartAnnotation] != "" { // the tool's timeout was counted for the Job
+		return w.holdPod(req, pod, chosen.policy, ask, promise{isGiven: true}), nil
 	}
 	ask.Tool = came.original.tool
-	v := w.holdPod(req, pod, chosen.policy, ask, promised)
+	v := w.holdPod(req, pod, chosen.policy, ask, promise{isGiven: !piece.LatestStart.IsZero(), latestStart: piece.LatestStart})
 	return v.warn(toolWarning(ask)...), nil
+}
+
+// promise is what the rest of a pod's work was promised: its Job, or the pods of its piece of work that
+// wait. isGiven says that there is such a promise, and latestStart is zero if the pod itself names it.
+type promise struct {
+	isGiven     bool
+	latestStart time.Time
+}
+
+// apply makes a task start no later than promised.
+func (p promise) apply(task *plan.Task) {
+	task.Held = p.isGiven
+	if !p.latestStart.IsZero() && p.latestStart.Before(task.LatestStart) {
+		task.LatestStart = p.latestStart.UTC()
+	}
 }
 
 // whyPodIsNotHeld says why a pod is not held whatever the grid does.
@@ -113,25 +135,29 @@ func whyPodIsNotHeld(pod *corev1.Pod, tool *policy.Tool, ofHeldJob bool) string 
 		return notHeld + tool.WhyNeverHeld
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"
-	default:
-		return ""
+	case hold.HasQuota(pod.Labels):
+		return notHeld + "Kueue has given it quota already: to hold the work before, annotate the Job (JobSet, TrainJob …) itself"
 	}
+	if why := hold.WhyNotInQueue(pod); why != "" {
+		return notHeld + why
+	}
+	return ""
 }
 
-// holdPod puts the gate on a pod if waiting pays. A pod of a held Job always gets the gate before
-// its latest start, because the loop releases all pods of the Job together.
-func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Policy, ask policy.Ask, promised bool) verdict {
+// holdPod puts the gate on a pod if waiting pays. A pod of a held Job, or of a piece of work that
+// waits, always gets the gate before its latest start, because the loop releases all of them together.
+func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Policy, ask policy.Ask, promised promise) verdict {
 	now := pod.CreationTimestamp.Time
 	task := rules.TaskOf(pod)
 	ask.LimitLatestStart(&task, now, task.Duration)
-	task.Held = promised
+	promised.apply(&task)
 	task.ID = policy.TaskID(pod, req.UID) // the object has no UID yet
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.PodStillWaits(pod.Spec.SchedulingGates)
 	if rules.HasBuckets() {
 		decision = decision.Queue()
 	}
-	if !decision.Holds() && (!promised || decision.Cause == plan.CauseLatestStart) {
+	if !decision.Holds() && (!promised.isGiven || decision.Cause == plan.CauseLatestStart) {
 		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // the pod counts for the policy
 		v := startPod(pod, decision.Reason())
 		if !math.IsNaN(decision.Expected) {
@@ -152,6 +178,9 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 		pod.Annotations[v1alpha1.LatestStartAnnotation] = task.LatestStart.Format(time.RFC3339)
 	}
 	pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
+	if pod.Labels[hold.KueueQueueLabel] != "" { // else the pod would take quota while it waits
+		pod.Annotations[hold.KueueGatesAnnotation] = hold.AddKueueGate(pod.Annotations[hold.KueueGatesAnnotation])
+	}
 	gates := pod.Spec.SchedulingGates
 	if !hold.HasGate(gates) {
 		gates = append(gates, corev1.PodSchedulingGate{Name: v1alpha1.Gate})

@@ -249,6 +249,8 @@ type decodedJob struct {
 	batchv1.Job
 	original, originalTemplate meta
 	tooLarge                   error
+	// mark is what Gridlatch wrote on the Job before.
+	mark mark
 }
 
 // readJob reads a Job.

@@ -143,11 +143,15 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := forecasts.SetupWithManager(mgr); err != nil {
 		return err
 	}
+	workloads, err := gating.NewWorkloads(config)
+	if err != nil {
+		return err
+	}
 	announcer := gating.NewAnnouncer(mgr.GetEventRecorder(name))
 	sweeper := &gating.Sweeper{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Records: records, Clock: now}
 	loop := &gating.Loop{
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Records: records, Policies: policies, Store: store, Clock: now,
-		Events: announcer, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workers: o.workers,
+		Events: announcer, Metrics: gating.NewMetrics(metrics.Registry), Sweeper: sweeper, Workloads: workloads, Workers: o.workers,
 	}
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
@@ -169,7 +173,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
-	for _, runnable := range []manager.Runnable{records, announcer, sweeper, memory, runs, freeMemory{records}} {
+	for _, runnable := range []manager.Runnable{records, workloads, announcer, sweeper, memory, runs, freeMemory{records}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}

@@ -23,6 +23,8 @@ const (
 	// ReasonTaken is the reason on a Job that somebody else has released. Gridlatch leaves the Job
 	// alone then.
 	ReasonTaken = "no longer held: somebody else has released it"
+	// ReasonStartedByKueue is the reason on work that was to wait at its queue in Kueue, and did not.
+	ReasonStartedByKueue = "no longer held: Kueue has given it quota and has not waited for Gridlatch, as Kueue does since 0.19"
 	// ReasonAwaitsResume is the reason on a Job that its user has created suspended. No start is
 	// planned for the Job before its user resumes it.
 	ReasonAwaitsResume = "waits for its user to resume it, since it was created suspended; its start is planned after that"
@@ -36,6 +38,13 @@ func JobKind() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}
 }
 
+// HoldsPod reports whether we hold a pod: by our gate, or at its queue in Kueue while the pod has the
+// gates of Kueue.
+func HoldsPod(pod *corev1.Pod) bool {
+	gates := pod.Spec.SchedulingGates
+	return HasGate(gates) || len(gates) > 0 && hasKueueGate(pod.Annotations[KueueGatesAnnotation])
+}
+
 // HasGate reports whether our gate is among some gates.
 func HasGate(gates []corev1.PodSchedulingGate) bool {
 	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.Gate })
@@ -46,14 +55,26 @@ func HoldsJobItself(job *batchv1.Job) bool {
 	return HoldsItself(job.Annotations, ptr.Deref(job.Spec.Suspend, false))
 }
 
+// HeldBy says by what a Job is held itself, as its annotations have it; empty if it is not. Our gate
+// at its queue holds the Job also without HeldByAnnotation, because nobody else removes the gate.
+func HeldBy(annotations map[string]string) string {
+	if by := annotations[v1alpha1.HeldByAnnotation]; by != "" {
+		return by
+	}
+	if hasKueueGate(annotations[KueueGatesAnnotation]) {
+		return v1alpha1.HoldByKueue
+	}
+	return ""
+}
+
 // HoldsItself is HoldsJobItself for the annotations of a Job, and whether it is suspended.
 func HoldsItself(annotations map[string]string, suspended bool) bool {
-	switch annotations[v1alpha1.HeldByAnnotation] {
+	switch HeldBy(annotations) {
 	case v1alpha1.HoldBySuspend:
 		return suspended
 	case v1alpha1.HoldByKueue:
 		gates := annotations[KueueGatesAnnotation]
-		return suspended && (RemoveKueueGate(gates) != gates || len(gates) > MaxListBytes) // ours may be in what was cut off
+		return suspended && (hasKueueGate(gates) || len(gates) > MaxListBytes) // ours may be in what was cut off
 	default:
 		return false
 	}

@@ -28,6 +28,7 @@ func TestAJobIsHeldItselfByOurSuspendOrItsQueue(t *testing.T) {
 		"with a mark that nobody knows":     {by: "string", suspended: true},
 		"at the queue":                      {by: v1alpha1.HoldByKueue, queue: v1alpha1.Gate, suspended: true, want: true},
 		"at the queue, behind another":      {by: v1alpha1.HoldByKueue, queue: "a.example/b, " + v1alpha1.Gate, suspended: true, want: true},
+		"at the queue, without our mark":    {queue: v1alpha1.Gate, suspended: true, want: true},
 		"at the queue, by somebody else":    {by: v1alpha1.HoldByKueue, queue: "a.example/b", suspended: true},
 		"let go by the queue all the same":  {by: v1alpha1.HoldByKueue, queue: v1alpha1.Gate},
 		"at a queue that asks nobody to go": {by: v1alpha1.HoldByKueue, suspended: true},
@@ -154,6 +155,13 @@ func TestOurGateIsPutAmongThoseOfTheQueueAndTakenOut(t *testing.T) {
 	} {
 		if got := AddKueueGate(before); got != want {
 			t.Errorf("%q and ours: %q, want %q", before, got, want)
+		}
+		if got := AddKueueGate(want); got != want {
+			t.Errorf("%q and ours once more: %q, which Kueue refuses", want, got)
+		}
+		forged := map[string]string{KueueGatesAnnotation: want, "a": "b"}
+		if ForgetKueueGate(forged); forged[KueueGatesAnnotation] != strings.TrimSpace(before) || len(forged) == 2 && before == "" {
+			t.Errorf("%q written by somebody else: %v", want, forged)
 		}
 		if got := RemoveKueueGate(want); got != strings.TrimSpace(before) {
 			t.Errorf("%q without ours: %q, want %q", want, got, before)

@@ -23,8 +23,9 @@ import (
 type ReleaseNote struct {
 	Reason string
 	At     time.Time
-	// IsTaken says that somebody else has released the owner.
-	IsTaken bool
+	// Outcome is written as OutcomeAnnotation: OutcomeTaken if somebody else has released the owner,
+	// and OutcomeNotHeld if the work turned out not to be held. It is empty for a release of ours.
+	Outcome string
 	// Location is where the work is to run; empty where there is no choice.
 	Location string
 	// MarksTemplate writes Location into the template of a Job that is held itself. So its pods
@@ -77,7 +78,8 @@ func IsRefusal(err error) bool {
 
 // PodPatches release a pod by taking our gate off.
 func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
-	ungated := object{Metadata: objectMeta{UID: pod.GetUID()}, Spec: withoutGate()}
+	ungated := object{Metadata: objectMeta{UID: pod.GetUID(), Annotations: map[string]*string{}}, Spec: withoutGate()}
+	ungated.leaveQueue(pod)
 	return ReleasePatches{
 		Full:    r.ungating(pod).patch(types.StrategicMergePatchType),
 		Minimal: ungated.patch(types.StrategicMergePatchType),
@@ -88,7 +90,7 @@ func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
 // OwnerPatches release a Job, or an object of another kind that is held whole. An object that is not
 // held itself is released by its label.
 func (r ReleaseNote) OwnerPatches(owner metav1.Object, kind schema.GroupKind) ReleasePatches {
-	if owner.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" {
+	if HeldBy(owner.GetAnnotations()) == "" {
 		return ReleasePatches{Full: r.RecordPatch(owner), Minimal: labelPatch(owner), Notes: []client.Patch{r.RecordPatch(owner), r.briefPatch(owner)}}
 	}
 	opening := slices.Concat(holdTests(owner), openingChanges(owner, doorOf(kind)))
@@ -99,7 +101,8 @@ func (r ReleaseNote) OwnerPatches(owner metav1.Object, kind schema.GroupKind) Re
 	}
 }
 
-// RecordPatch records that the pods of an owner are released, and leaves its door and its queue.
+// RecordPatch records that the pods of an owner are released, and leaves its door. An owner that waits
+// at its queue no longer waits there for Gridlatch.
 func (r ReleaseNote) RecordPatch(owner metav1.Object) client.Patch {
 	patch := r.noting(owner)
 	patch.Metadata.Annotations[v1alpha1.HeldByAnnotation] = nil
@@ -123,7 +126,6 @@ func (r ReleaseNote) PreferencePatch(pod *corev1.Pod, term corev1.PreferredSched
 // noteChanges note the release on an owner that is held itself.
 func (r ReleaseNote) noteChanges(owner metav1.Object, kind schema.GroupKind) []change {
 	changes := []change{
-		{"remove", annotationPath(v1alpha1.HeldByAnnotation), nil},
 		{"add", "/metadata/labels/" + escapePointer(v1alpha1.StateLabel), v1alpha1.StateReleased},
 		{"add", annotationPath(v1alpha1.ReasonAnnotation), r.Reason},
 		{"add", annotationPath(v1alpha1.StartedAnnotation), policy.FormatTime(r.At)},
@@ -134,11 +136,10 @@ func (r ReleaseNote) noteChanges(owner metav1.Object, kind schema.GroupKind) []c
 	if r.Location != "" && r.MarksTemplate && kind == JobKind().GroupKind() {
 		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
 	}
-	if _, ok := owner.GetAnnotations()[v1alpha1.PlannedStartAnnotation]; ok {
-		changes = append(changes, change{"remove", annotationPath(v1alpha1.PlannedStartAnnotation), nil})
-	}
-	if hasOutcome(owner) {
-		changes = append(changes, change{"remove", annotationPath(v1alpha1.OutcomeAnnotation), nil})
+	for _, key := range []string{v1alpha1.HeldByAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.OutcomeAnnotation} {
+		if _, ok := owner.GetAnnotations()[key]; ok {
+			changes = append(changes, change{"remove", annotationPath(key), nil})
+		}
 	}
 	return changes
 }
@@ -146,23 +147,35 @@ func (r ReleaseNote) noteChanges(owner metav1.Object, kind schema.GroupKind) []c
 // holdTests fail as invalid unless an owner is the one that the cache knows, and is held as the cache
 // says. Somebody else may have released it.
 func holdTests(owner metav1.Object) []change {
-	return []change{
-		{"test", "/metadata/uid", owner.GetUID()},
-		{"test", annotationPath(v1alpha1.HeldByAnnotation), owner.GetAnnotations()[v1alpha1.HeldByAnnotation]},
+	tests := []change{{"test", "/metadata/uid", owner.GetUID()}}
+	if by, isMarked := owner.GetAnnotations()[v1alpha1.HeldByAnnotation]; isMarked {
+		tests = append(tests, change{"test", annotationPath(v1alpha1.HeldByAnnotation), by})
 	}
+	return tests
 }
 
 // openingChanges undo what holds an owner itself, and fail as invalid if somebody else has done so.
 func openingChanges(owner metav1.Object, by *door.Door) []change {
-	if owner.GetAnnotations()[v1alpha1.HeldByAnnotation] != v1alpha1.HoldBySuspend {
-		return kueueGateRemoval(owner.GetAnnotations()[KueueGatesAnnotation])
+	var changes []change
+	gates := owner.GetAnnotations()[KueueGatesAnnotation]
+	if HeldBy(owner.GetAnnotations()) == v1alpha1.HoldBySuspend {
+		field := fieldPath(by.Field)
+		changes = []change{{"test", field, by.Closed}, {"replace", field, by.Open}}
+		if by.Open == nil {
+			changes[1] = change{"remove", field, nil}
+		}
 	}
-	field := fieldPath(by.Field)
-	unchanged := change{"test", field, by.Closed}
-	if by.Open == nil {
-		return []change{unchanged, {"remove", field, nil}}
+	if len(changes) == 0 || hasKueueGate(gates) {
+		changes = append(changes, kueueGateRemoval(gates)...)
 	}
-	return []change{unchanged, {"replace", field, by.Open}}
+	return changes
+}
+
+// leaveQueue makes an object that waits at its queue in Kueue no longer wait for Gridlatch there.
+func (o *object) leaveQueue(from metav1.Object) {
+	if gates := from.GetAnnotations()[KueueGatesAnnotation]; hasKueueGate(gates) {
+		o.Metadata.Annotations[KueueGatesAnnotation] = withoutKueueGate(gates)
+	}
 }
 
 // ungating takes our gate off a pod and notes the release.
@@ -189,9 +202,9 @@ func (r ReleaseNote) noting(o metav1.Object) object {
 	if r.Location != "" {
 		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.Location
 	}
-	if r.IsTaken {
-		taken := v1alpha1.OutcomeTaken
-		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &taken
+	patch.leaveQueue(o)
+	if r.Outcome != "" {
+		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &r.Outcome
 	} else if hasOutcome(o) {
 		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = nil
 	}
@@ -207,13 +220,15 @@ func hasOutcome(o metav1.Object) bool {
 // briefPatch notes when an object was released. It makes the object smaller.
 func (r ReleaseNote) briefPatch(o metav1.Object) client.Patch {
 	started := policy.FormatTime(r.At)
-	return object{Metadata: objectMeta{
+	brief := object{Metadata: objectMeta{
 		UID: o.GetUID(), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased},
 		Annotations: map[string]*string{
 			v1alpha1.StartedAnnotation: &started, v1alpha1.ReasonAnnotation: nil, v1alpha1.PlannedStartAnnotation: nil, v1alpha1.HeldByAnnotation: nil,
 			v1alpha1.OutcomeAnnotation: nil,
 		},
-	}}.patch(types.MergePatchType)
+	}}
+	brief.leaveQueue(o)
+	return brief.patch(types.MergePatchType)
 }
 
 // labelPatch writes the label of released work, and changes no annotation.

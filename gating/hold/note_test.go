@@ -174,7 +174,7 @@ func TestAnOldOutcomeGoesWhenWorkIsHeldOrReleasedAgain(t *testing.T) {
 		"recorded":     {note.RecordPatch(job), `"gridlatch.dev/outcome":null`},
 		"noted":        {note.briefPatch(job), `"gridlatch.dev/outcome":null`},
 		"resumed":      {note.OwnerPatches(job, JobKind().GroupKind()).Full, `{"op":"remove","path":"/metadata/annotations/gridlatch.dev~1outcome"}`},
-		"taken":        {ReleaseNote{Reason: "r", At: t0, IsTaken: true}.RecordPatch(job), `"gridlatch.dev/outcome":"taken"`},
+		"taken":        {ReleaseNote{Reason: "r", At: t0, Outcome: v1alpha1.OutcomeTaken}.RecordPatch(job), `"gridlatch.dev/outcome":"taken"`},
 	} {
 		if data, err := tt.patch.Data(job); err != nil || !strings.Contains(string(data), tt.want) {
 			t.Errorf("%s: %s (%v), want %s", name, data, err, tt.want)

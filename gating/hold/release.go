@@ -55,7 +55,7 @@ func releaseOwnerWithPods(ctx context.Context, c client.Client, owner Owner, not
 // how many pods the owner will run then. Pods with gates of their own do not count.
 func releaseOwner(ctx context.Context, c client.Client, owner Owner, note ReleaseNote) (int, error) {
 	pods := 0
-	if owner.GetAnnotations()[v1alpha1.HeldByAnnotation] != "" {
+	if HeldBy(owner.GetAnnotations()) != "" {
 		pods = owner.Pods
 	}
 	write := func(patch client.Patch) error {
@@ -66,7 +66,7 @@ func releaseOwner(ctx context.Context, c client.Client, owner Owner, note Releas
 		return 0, nil // the loop has released it meanwhile
 	}
 	if apierrors.IsInvalid(err) && isTaken(ctx, c, owner) {
-		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, IsTaken: true}.RecordPatch(owner))
+		pods, err = 0, write(ReleaseNote{Reason: ReasonTaken, At: note.At, Outcome: v1alpha1.OutcomeTaken}.RecordPatch(owner))
 	}
 	return pods, client.IgnoreNotFound(err)
 }
@@ -95,7 +95,7 @@ func ungatePodsOf(ctx context.Context, c client.Client, owner Owner, note Releas
 
 // releaseBarePod releases a pod that no held Job owns.
 func releaseBarePod(ctx context.Context, c client.Client, pod *corev1.Pod, note ReleaseNote) (int, error) {
-	if !HasGate(pod.Spec.SchedulingGates) {
+	if !HoldsPod(pod) {
 		return 0, notHeldError(pod)
 	}
 	job, err := ReadOwningJob(ctx, c, pod)
@@ -120,7 +120,7 @@ func ungatePod(ctx context.Context, c client.Client, pod *corev1.Pod, note Relea
 		return nil
 	}
 	var now corev1.Pod
-	if c.Get(ctx, client.ObjectKeyFromObject(pod), &now) == nil && now.UID == pod.UID && !HasGate(now.Spec.SchedulingGates) {
+	if c.Get(ctx, client.ObjectKeyFromObject(pod), &now) == nil && now.UID == pod.UID && !HoldsPod(&now) {
 		return nil
 	}
 	return err

@@ -53,7 +53,7 @@ func EachUnlabelledHeldOwner(ctx context.Context, reader client.Reader, namespac
 			continue
 		}
 		err := eachOfDoor(ctx, reader, &d, &metav1.PartialObjectMetadataList{}, namespace, selection.NotEquals, func(o client.Object) {
-			if o.GetAnnotations()[v1alpha1.HeldByAnnotation] == "" {
+			if HeldBy(o.GetAnnotations()) == "" {
 				return
 			}
 			owner, err := ReadOwner(ctx, reader, d.Kind, client.ObjectKeyFromObject(o))
@@ -117,8 +117,8 @@ func EachJob(ctx context.Context, reader client.Reader, namespace, label string,
 	return nil
 }
 
-// EachGatedPod calls f for each pod that waits with our gate and whose label says that it is held,
-// or does not. An empty namespace is the whole cluster.
+// EachGatedPod calls f for each pod that waits with our gate, or for us at its queue in Kueue, and
+// whose label says that it is held, or does not. An empty namespace is the whole cluster.
 func EachGatedPod(ctx context.Context, reader client.Reader, namespace string, is selection.Operator, f func(*corev1.Pod)) error {
 	options := client.ListOptions{
 		Namespace:     namespace,
@@ -128,7 +128,7 @@ func EachGatedPod(ctx context.Context, reader client.Reader, namespace string, i
 		return err
 	}
 	err := Walk(ctx, reader, &corev1.PodList{}, options, func(o client.Object) {
-		if pod, ok := o.(*corev1.Pod); ok && HasGate(pod.Spec.SchedulingGates) {
+		if pod, ok := o.(*corev1.Pod); ok && HoldsPod(pod) {
 			f(pod)
 		}
 	})

@@ -32,11 +32,17 @@ func written() map[string]string {
 // kubeconfig of the same.
 func clientOf(t *testing.T, namespace, account string) (client.Client, string) {
 	t.Helper()
-	config, err := cluster.ServiceAccountConfig(t.Context(), namespace, account)
+	return clientAt(t, cluster, namespace, account)
+}
+
+// clientAt is clientOf for any cluster.
+func clientAt(t *testing.T, at *env.Cluster, namespace, account string) (client.Client, string) {
+	t.Helper()
+	config, err := at.ServiceAccountConfig(t.Context(), namespace, account)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := client.New(config, client.Options{Scheme: cluster.Client.Scheme()})
+	c, err := client.New(config, client.Options{Scheme: at.Client.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func (c *Cluster) runEngine(ctx context.Context, e engine, log string) (*Program
 	dir := filepath.Join(filepath.Dir(c.Kubeconfig), filepath.Base(e.program))
 	site := engineSite{
 		dir: dir, certificates: filepath.Join(dir, "k8s-webhook-server", "serving-certs"),
-		metrics: p.metricsAddress(), probes: p.probesAddress(),
+		metrics: address(p.Metrics), probes: address(p.Probes),
 	}
 	if site.port, err = ReservePort(); err != nil {
 		return nil, err

@@ -67,6 +67,7 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 		c.KEDA(t)
 		c.KEDAWebhook(t)
 		c.CertManager(t)
+		c.JobSet(t)
 		fmt.Fprintln(os.Stderr, filepath.Dir(c.Kubeconfig))
 		select {}
 	}
@@ -86,8 +87,8 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 	}
 	dir := strings.TrimSpace(line)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // whoever is killed leaves its files
-	if n := len(processes(t, dir)); n != 9 {
-		t.Errorf("%d processes run, want a supervisor, 5 components, 2 of KEDA's and cert-manager", n)
+	if n := len(processes(t, dir)); n != 10 {
+		t.Errorf("%d processes run, want a supervisor, 5 components, 2 of KEDA's, cert-manager and JobSet", n)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

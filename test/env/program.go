@@ -25,24 +25,28 @@ type Program struct {
 	PID int
 
 	name, log string
+	ready     string // a URL that answers once the program is ready
 	cmd       *exec.Cmd
 	done      chan struct{}
 }
 
-// command makes a program of bin/NAME. It is given addresses to serve metrics and probes on, by the flags that
-// controllers have for that.
+// command makes a program of bin/NAME that has the flags of a controller.
 func command(name string, args ...string) (*Program, error) {
-	p, err := program(name)
+	p, err := program(name, args...)
 	if err != nil {
 		return nil, err
 	}
-	p.cmd.Args = append(append(p.cmd.Args, args...),
-		"--metrics-bind-address="+p.metricsAddress(), "--health-probe-bind-address="+p.probesAddress())
+	p.serveByFlags()
 	return p, nil
 }
 
-// program makes a program of bin/NAME, which is yet to be told its arguments and where to serve metrics and probes.
-func program(name string) (*Program, error) {
+// serveByFlags tells the program where to serve metrics and probes by the flags that controllers have for that.
+func (p *Program) serveByFlags() {
+	p.cmd.Args = append(p.cmd.Args, "--metrics-bind-address="+address(p.Metrics), "--health-probe-bind-address="+address(p.Probes))
+}
+
+// program makes a program of bin/NAME that is told by other means where to serve metrics and probes.
+func program(name string, args ...string) (*Program, error) {
 	root, err := sourceTree()
 	if err != nil {
 		return nil, err
@@ -56,16 +60,16 @@ func program(name string) (*Program, error) {
 		return nil, err
 	}
 	p := &Program{Metrics: "http://" + metrics, Probes: "http://" + probes, name: name, done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(root, "bin", name))
+	p.ready = p.Probes + "/readyz"
+	p.cmd = exec.Command(filepath.Join(root, "bin", name), args...)
 	// Its own process group: the terminal's Ctrl-C is for this process, which then stops the program. Not its own session:
 	// where Linux groups processes by session, on a busy machine one alone gets next to nothing for seconds.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return p, nil
 }
 
-func (p *Program) metricsAddress() string { return strings.TrimPrefix(p.Metrics, "http://") }
-
-func (p *Program) probesAddress() string { return strings.TrimPrefix(p.Probes, "http://") }
+// address is where a base URL of a program is served.
+func address(url string) string { return strings.TrimPrefix(url, "http://") }
 
 // start runs the program and returns when it is ready. log is a file for what it writes; it is appended to.
 func (p *Program) start(ctx context.Context, log string) error {
@@ -107,7 +111,7 @@ func openLog(path string) (*os.File, error) {
 
 func (p *Program) awaitReady(ctx context.Context) error {
 	for {
-		if _, err := get(ctx, p.Probes+"/readyz"); err == nil {
+		if _, err := get(ctx, p.ready); err == nil {
 			return nil
 		}
 		select {
@@ -159,7 +163,7 @@ func during[P interface {
 }](t testing.TB, run func(ctx context.Context, log string) (P, error),
 ) P {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	log := filepath.Join(t.TempDir(), "log")
 	p, err := run(ctx, log)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -16,7 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/cel/environment"
 )
 
-const manifests = "../../../manifests/base/"
+const manifests = "../../../manifests/"
 
 // compiler knows the functions that an API server of 1.30 has: that is the first with scheduling gates, match
 // conditions and admission policies for good.
@@ -67,7 +69,14 @@ func expectCompiled(t *testing.T, c cel.Compiler, expression cel.ExpressionAcces
 
 func TestTheOldestKubernetesKnowsEveryFunctionOfTheAdmissionPolicies(t *testing.T) {
 	kind := func(p *admissionv1.ValidatingAdmissionPolicy) string { return p.Kind }
-	policies := append(read(t, "admission.yaml", "ValidatingAdmissionPolicy", kind), read(t, "unheard.yaml", "ValidatingAdmissionPolicy", kind)...)
+	policies := append(read(t, "base/admission.yaml", "ValidatingAdmissionPolicy", kind), read(t, "base/unheard.yaml", "ValidatingAdmissionPolicy", kind)...)
+	components, err := filepath.Glob(manifests + "components/*/admission.yaml")
+	if err != nil || len(components) == 0 {
+		t.Fatal("no component has admission policies", err)
+	}
+	for _, path := range components {
+		policies = append(policies, read(t, strings.TrimPrefix(path, manifests), "ValidatingAdmissionPolicy", kind)...)
+	}
 	for _, policy := range policies {
 		c := compiler(t)
 		for _, m := range policy.Spec.MatchConditions {
@@ -90,7 +99,7 @@ func TestTheOldestKubernetesKnowsEveryFunctionOfTheAdmissionPolicies(t *testing.
 
 func TestTheOldestKubernetesKnowsEveryFunctionOfTheMatchConditions(t *testing.T) {
 	kind := func(c *admissionv1.MutatingWebhookConfiguration) string { return c.Kind }
-	for _, configuration := range read(t, "webhook.yaml", "MutatingWebhookConfiguration", kind) {
+	for _, configuration := range read(t, "base/webhook.yaml", "MutatingWebhookConfiguration", kind) {
 		for _, webhook := range configuration.Webhooks {
 			for _, m := range webhook.MatchConditions {
 				expectCompiled(t, compiler(t), &matchconditions.MatchCondition{Name: m.Name, Expression: m.Expression})
