@@ -35,6 +35,15 @@ func JobStillWaits(job *batchv1.Job) string {
 	return o.stillWaits(job.Labels[hold.KueueQueueLabel] != "")
 }
 
+// WholeStillWaits says what else an object of another kind waits for once it is released; empty if
+// nothing. isQueued says that the object is in a queue of Kueue.
+func WholeStillWaits(isQueued bool) string {
+	if isQueued {
+		return waitsForKueue
+	}
+	return ""
+}
+
 // stillWaits says what else an object waits for once it is released; empty if nothing.
 func (r *record) stillWaits(queued bool) string {
 	switch {

@@ -76,9 +76,11 @@ func (r *Records) CanHold(kind schema.GroupKind) string {
 		return fmt.Sprintf("Gridlatch has no right to release %ss: is manifests/components/%s installed?", kind.Kind, w.door.Component)
 	case w.right.Load() == rightUnknown || w.IsAbsent() || !w.IsKnown():
 		return fmt.Sprintf("Gridlatch has not read the %ss of the cluster yet", kind.Kind)
-	default:
-		return ""
 	}
+	if definition := w.Definition(); definition != nil {
+		return w.door.WhyTooOld(definition)
+	}
+	return ""
 }
 
 // mayHold reports whether Gridlatch may hold objects of a kind whole, or have held some: it has the right

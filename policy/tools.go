@@ -22,6 +22,9 @@ type Tool struct {
 	// LimitsWholeRun says that the work must end before the timeout. Otherwise the work must start
 	// before the timeout.
 	LimitsWholeRun bool
+	// IsSetByWork says that the work itself sets the timeout. A deadline of the work then does not lift
+	// the timeout.
+	IsSetByWork bool
 	// Settings are the names of the settings that change the timeout, all of which must be raised.
 	// Nobody can change the timeout of a tool without settings.
 	Settings []string
@@ -89,11 +92,17 @@ func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
 }
 
 // Limits reports whether work may not wait for longer than the tool does. Whoever writes a deadline
-// has raised the settings of the tool, if there are any.
-func (t *Tool) Limits(deadline time.Time) bool { return deadline.IsZero() || len(t.Settings) == 0 }
+// has raised the settings of the tool, if there are any that the work does not set itself.
+func (t *Tool) Limits(deadline time.Time) bool {
+	return t.IsSetByWork || deadline.IsZero() || len(t.Settings) == 0
+}
 
 // Warning tells users of the timeout of work with a deadline, or without one.
 func (t *Tool) Warning(deadline time.Time) string {
+	if t.IsSetByWork {
+		return fmt.Sprintf("%s gives up on this work %s after its creation, however long the work has waited; to let the work wait longer, raise its %s",
+			t.Name, plan.FormatDuration(t.Timeout), strings.Join(t.Settings, " and "))
+	}
 	verb := "start"
 	if t.LimitsWholeRun {
 		verb = "end"

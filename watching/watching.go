@@ -46,6 +46,7 @@ type Resource struct {
 	synced   bool
 	stop     context.CancelFunc
 
+	labels                        atomic.Pointer[metav1.ObjectMeta]
 	hidesDefinition, hidesObjects atomic.Bool // the API server has forbidden the newest request
 }
 
@@ -79,7 +80,11 @@ func (r *Resource) Run(ctx context.Context) {
 	logOnce(ctx, informer, "CustomResourceDefinition "+name)
 	// the informer has not started: no error is possible
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { r.begin(ctx) },
+		AddFunc: func(definition any) {
+			r.noteDefinition(definition)
+			r.begin(ctx)
+		},
+		UpdateFunc: func(_, definition any) { r.noteDefinition(definition) },
 		DeleteFunc: func(any) { r.end() },
 	})
 	go func() {
@@ -90,6 +95,16 @@ func (r *Resource) Run(ctx context.Context) {
 	informer.RunWithContext(ctx)
 	r.end()
 }
+
+// noteDefinition keeps the labels of the definition.
+func (r *Resource) noteDefinition(definition any) {
+	if o, ok := definition.(metav1.Object); ok {
+		r.labels.Store(&metav1.ObjectMeta{Labels: o.GetLabels()})
+	}
+}
+
+// Definition returns the labels of the definition as it was last seen; nil if there was none.
+func (r *Resource) Definition() *metav1.ObjectMeta { return r.labels.Load() }
 
 // begin watches the objects. They have a definition now.
 func (r *Resource) begin(ctx context.Context) {

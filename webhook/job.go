@@ -25,31 +25,29 @@ import (
 // nothing else.
 func (w *Webhook) admitJob(ctx context.Context, req serving.Review) (verdict, error) {
 	job, err := readJob(req.Object)
-	switch {
-	case err != nil:
+	if err != nil {
 		return verdict{}, fmt.Errorf("decode job: %w", err)
-	case job.tooLarge != nil: // the annotations may be missing
-		v := stripJob(&job.Job)
-		v.outcome, v.patch = started, job.patch()
-		return v.warn(notHeld + job.tooLarge.Error()), nil
 	}
-	copied := forgetCopied(&job.Job)
+	forgetMarks(job)
 	job.CreationTimestamp = metav1.NewTime(w.Clock.Now())
-	unknown := append(policy.UnknownKeys(job.Annotations, field.NewPath("metadata", "annotations")),
-		policy.UnknownKeys(job.Spec.Template.Annotations, field.NewPath("spec", "template").Child("metadata", "annotations"))...)
 	before, template, suspended := copyMetadata(job.ObjectMeta), copyMetadata(job.Spec.Template.ObjectMeta), ptr.Deref(job.Spec.Suspend, false)
 	v, err := w.askAndDecideJob(ctx, req, job)
+	if err != nil {
+		return verdict{}, err
+	}
 	v = v.ifJobFits(job, before, template, suspended)
+	v = job.mark.leaveClosed(v, &job.ObjectMeta, &job.original, job.CreationTimestamp.Time, w.whyUnable(req.Namespace), patch{}.set("/spec/suspend", false))
 	if v.changesMetadata {
 		v.patch = append(job.patch(), v.patch...)
 	}
 	if v.outcome == stripped && len(v.patch) == 0 {
 		v.outcome = unasked
 	}
-	if copied && len(v.errs) == 0 && err == nil {
-		v.patch = v.patch.set("/spec/suspend", ptr.Deref(job.Spec.Suspend, false))
+	if job.tooLarge == nil {
+		v = v.warn(policy.UnknownKeys(job.Annotations, field.NewPath("metadata", "annotations"))...)
+		v = v.warn(policy.UnknownKeys(job.Spec.Template.Annotations, field.NewPath("spec", "template", "metadata", "annotations"))...)
 	}
-	return v.warn(unknown...), err
+	return v, nil
 }
 
 // askAndDecideJob reads what a Job asks for, and decides on the Job.
@@ -59,7 +57,12 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if cronJob != nil {
 		policy.InheritAsk(job, cronJob)
 	}
-	if !wantToWait(job, template) {
+	switch {
+	case came.tooLarge != nil: // the annotations may be missing
+		v := stripJob(job)
+		v.outcome = started
+		return v.warn(notHeld + came.tooLarge.Error()), nil
+	case !wantToWait(job, template):
 		return stripJob(job), nil
 	}
 	created := job.CreationTimestamp.Time
@@ -70,7 +73,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	asked := policy.JobAskAnnotations(template, job)
 	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // checkAsk has seen no errors
 	if !ask.WantsToWait {
-		return w.decideJob(ctx, req, job, ask, asked)
+		return w.decideJob(ctx, req, came, ask, asked)
 	}
 	labelRuns(job)
 	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
@@ -79,7 +82,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 		return startJob(job, notHeld+"Gridlatch does not know its CronJob yet, and when the next run comes").asNotHeld(job.Annotations), nil
 	}
 	warnings := append(toolWarning(ask), leaveTimeForNextRun(cronJob, job, &ask, created)...)
-	v, err := w.decideJob(ctx, req, job, ask, asked)
+	v, err := w.decideJob(ctx, req, came, ask, asked)
 	return v.warn(warnings...), err
 }
 
@@ -104,8 +107,16 @@ func toolWarning(ask policy.Ask) []string {
 }
 
 // decideJob decides on a Job whose ask can be read.
-func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv1.Job, ask policy.Ask, asked map[string]string) (verdict, error) {
-	if why := whyJobIsNotHeld(job, ask); why != "" {
+func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decodedJob, ask policy.Ask, asked map[string]string) (verdict, error) {
+	job := &came.Job
+	piece := w.Records.Piece(req.Namespace, job)
+	if piece.StartReason != "" {
+		return startJob(job, piece.StartReason), nil
+	}
+	if came.mark.opened {
+		return startJob(job, hold.ReasonTaken), nil
+	}
+	if why := whyJobIsNotHeld(came, ask); why != "" {
 		return startJob(job, notHeld+why).asNotHeld(job.Annotations), nil
 	}
 	chosen, err := w.choosePolicy(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
@@ -116,7 +127,7 @@ func (w *Webhook) decideJob(ctx context.Context, req serving.Review, job *batchv
 		return chosen.verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	ask.Candidates = chosen.policy.SuitableLocations(ctx, &job.Spec.Template.Spec)
-	return w.holdJob(req, job, chosen.policy, ask, asked), nil
+	return w.holdJob(req, came, chosen.policy, ask, asked, piece), nil
 }
 
 // labelRuns gives a Job of a CronJob the CronJob's name as the label of its runs, unless the Job
@@ -130,46 +141,45 @@ func labelRuns(job *batchv1.Job) {
 	}
 }
 
-// forgetCopied removes what Gridlatch has written on another Job from a copy of that Job.
-// forgetCopied reports whether Gridlatch had suspended the other Job.
-func forgetCopied(job *batchv1.Job) (suspended bool) {
-	suspended = job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldBySuspend
-	if suspended {
+// forgetMarks removes what Gridlatch has written on a Job and its template before the Job came here.
+// A Job that Gridlatch had suspended is decided on like a Job that is not suspended.
+func forgetMarks(job *decodedJob) {
+	policy.ForgetNotes(job.Spec.Template.Annotations)
+	job.mark = forgetMark(&job.ObjectMeta, &job.original, ptr.Deref(job.Spec.Suspend, false))
+	if job.mark.closed {
 		job.Spec.Suspend = ptr.To(false)
 	}
-	if job.Annotations[v1alpha1.HeldByAnnotation] == v1alpha1.HoldByKueue {
-		job.Annotations[hold.KueueGatesAnnotation] = hold.RemoveKueueGate(job.Annotations[hold.KueueGatesAnnotation])
-	}
-	policy.ForgetNotes(job.Annotations)
-	policy.ForgetNotes(job.Spec.Template.Annotations)
-	return suspended
 }
 
 // whyJobIsNotHeld says why a Job is not held whatever the grid does.
-func whyJobIsNotHeld(job *batchv1.Job, ask policy.Ask) string {
-	manager := job.Spec.ManagedBy
+func whyJobIsNotHeld(job *decodedJob, ask policy.Ask) string {
+	manager, owner := job.Spec.ManagedBy, owningDoor(job)
 	switch {
 	case !ask.WantsToWait:
 		return "it does not ask to wait"
 	case ask.Tool != nil && ask.Tool.WhyNeverHeld != "":
 		return ask.Tool.WhyNeverHeld
+	case owner != nil && owner.HasServingPods:
+		return annotateOwner(owner, "runs other pods, which would wait for it")
+	case owner != nil && owner.WritesChildren && howHeldWhole(job, ask) == v1alpha1.HoldBySuspend:
+		return annotateOwner(owner, "writes its spec.suspend")
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + *manager
 	case howHeldWhole(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
 		return "it is suspended already, by somebody else"
 	default:
-		return ""
+		return hold.WhyNotInQueue(&job.Job)
 	}
 }
 
-// howHeldWhole says how the Job itself is held. The result is empty if its pods are held instead.
-// The activeDeadlineSeconds of a Job would run while its pods are gated, and gated pods take the
-// quota that a queue gives.
-func howHeldWhole(job *batchv1.Job, ask policy.Ask) string {
+// howHeldWhole says how the Job itself is held. The result is empty if only its pods are held. The
+// activeDeadlineSeconds of a Job would run while its pods are gated, and gated pods take the quota
+// that a queue gives. A Job that Gridlatch had suspended before stays suspended.
+func howHeldWhole(job *decodedJob, ask policy.Ask) string {
 	switch {
 	case job.Labels[hold.KueueQueueLabel] != "":
 		return v1alpha1.HoldByKueue
-	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend:
+	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend || job.mark.closed:
 		return v1alpha1.HoldBySuspend
 	default:
 		return ""
@@ -178,13 +188,15 @@ func howHeldWhole(job *batchv1.Job, ask policy.Ask) string {
 
 // holdJob writes on a Job that the Job is held, if waiting pays, and writes in its template what
 // its pods must know. The pods get the gate when they are created (see package gating).
-func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
+func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Policy, ask policy.Ask, asked map[string]string, piece gating.Piece) verdict {
+	job := &came.Job
 	now := job.CreationTimestamp.Time
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(job, req.UID) // the object has no UID yet
+	joinPiece(&task, piece)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.JobStillWaits(job)
-	if rules.HasBuckets() {
+	if rules.HasBuckets() || !piece.LatestStart.IsZero() { // planned with the others
 		decision = decision.Queue()
 	}
 	// the pods count for the policy, whenever they come
@@ -193,7 +205,7 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Po
 	if w.MarkForExtender || rules.ChoosesLocation() { // the pods must come here, too
 		writeToTemplate(job, asked)
 	}
-	if ptr.Deref(job.Spec.Suspend, false) && howHeldWhole(job, ask) == "" {
+	if ptr.Deref(job.Spec.Suspend, false) && howHeldWhole(came, ask) == "" {
 		return holdSuspended(job, rules, ask, asked)
 	}
 	if asked[v1alpha1.PlacementAnnotation] == v1alpha1.PlacementStrict { // strict placement ends at the latest start, also for the last pod
@@ -212,10 +224,16 @@ func (w *Webhook) holdJob(req serving.Review, job *batchv1.Job, rules *policy.Po
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
-	if how := howHeldWhole(job, ask); how != "" {
-		return holdWhole(job, how)
+	promise := policy.PromiseNotes(asked, notes)
+	if how := howHeldWhole(came, ask); how != "" {
+		return holdWhole(came, how, promise)
 	}
-	writeToTemplate(job, policy.PromiseNotes(asked, notes))
+	return holdPodsOf(job, promise)
+}
+
+// holdPodsOf makes the pods of a Job be held as they come, with the promise of the Job.
+func holdPodsOf(job *batchv1.Job, promise map[string]string) verdict {
+	writeToTemplate(job, promise)
 	delete(job.Spec.Template.Labels, v1alpha1.StateLabel)
 	return verdict{outcome: held, changesMetadata: true}
 }
@@ -260,7 +278,11 @@ func writeToTemplate(job *batchv1.Job, annotations map[string]string) {
 // approves the Job. The Job and its pods are planned from when the Job is resumed.
 func holdSuspended(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
-	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: hold.ReasonAwaitsResume}
+	reason := hold.ReasonAwaitsResume
+	if owner := owningDoor(job); owner != nil && owner.WritesChildren {
+		reason = fmt.Sprintf("waits for its %s to resume it; its start is planned after that", owner.Kind.Kind)
+	}
+	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: reason}
 	if !ask.NextRun.IsZero() {
 		notes[v1alpha1.NextRunAnnotation] = policy.FormatTime(ask.NextRun)
 	}
@@ -301,16 +323,24 @@ func noteLocation(job *batchv1.Job, planned, only string) {
 }
 
 // holdWhole holds a Job so that the Job makes no pods. Pods that come after the release start at
-// once.
-func holdWhole(job *batchv1.Job, how string) verdict {
+// once. A Job in a queue of Kueue makes no pods if Kueue manages the Job. Otherwise the Job makes pods,
+// which are held. A Job that Gridlatch had suspended before the Job came into a queue stays suspended,
+// and keeps the mark of that, so that the release resumes the Job.
+func holdWhole(job *decodedJob, how string, promise map[string]string) verdict {
+	v := verdict{outcome: held, changesMetadata: true}
 	job.Annotations[v1alpha1.HeldByAnnotation] = how
 	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	if how == v1alpha1.HoldByKueue {
 		job.Annotations[hold.KueueGatesAnnotation] = hold.AddKueueGate(job.Annotations[hold.KueueGatesAnnotation])
-		return verdict{outcome: held, changesMetadata: true}
 	}
-	job.Spec.Suspend = ptr.To(true)
-	return verdict{outcome: held, changesMetadata: true, patch: patch{}.set("/spec/suspend", true)}
+	if how == v1alpha1.HoldByKueue && !job.mark.closed {
+		return holdPodsOf(&job.Job, promise)
+	}
+	if how == v1alpha1.HoldBySuspend || job.mark.closed {
+		job.Annotations[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
+		job.Spec.Suspend, v.patch = ptr.To(true), v.patch.set("/spec/suspend", true)
+	}
+	return v
 }
 
 // startJob lets a Job and its pods start at once.

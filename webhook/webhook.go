@@ -24,12 +24,12 @@ import (
 // Path is the path of the webhook's URL.
 const Path = "/hold"
 
-// Webhook decides on pods and Jobs at their creation, and advises on CronJobs. All fields but WhyUnable and MarkForExtender
-// are required.
+// Webhook decides on pods, Jobs and objects of the kinds with a door at their creation, and advises on
+// CronJobs. All fields but WhyUnable and MarkForExtender are required.
 type Webhook struct {
 	// Reader reads the cache that package policy/cached describes.
 	Reader client.Reader
-	// Records knows the Jobs that were decided on.
+	// Records knows the work that was decided on, and what can be held whole.
 	Records  *gating.Records
 	Policies policy.Policies
 	Store    *forecast.Store
@@ -62,7 +62,11 @@ func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.A
 	case "Job":
 		v, err = w.admitJob(ctx, req)
 	default:
-		return verdict{}.response(req)
+		d := doorOf(req)
+		if d == nil {
+			return verdict{}.response(req)
+		}
+		v, err = w.admitWhole(ctx, req, d)
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot decide on an object, which passes unchanged", "kind", req.Kind.Kind, "namespace", req.Namespace)

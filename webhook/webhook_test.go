@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -58,15 +59,27 @@ func dirtyNow(t testing.TB) *Webhook {
 	if err := store.Offer(builtin.Source, forecast.Document{Series: map[string]*forecast.Series{"X": series}, Issued: t0}, t0); err != nil {
 		t.Fatal(err)
 	}
-	return &Webhook{Reader: empty{}, Policies: policies, Store: store, Runs: &gating.Runs{}, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
+	return &Webhook{Reader: empty{}, Records: recordsOf(t), Policies: policies, Store: store, Runs: &gating.Runs{}, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry())}
+}
+
+// recordsOf is a cache of these objects.
+func recordsOf(t testing.TB, objects ...runtime.Object) *gating.Records {
+	t.Helper()
+	records, err := gating.StaticRecords(objects...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
 }
 
 // request asks for the creation of an object by the Job controller, which is
 // somebody like others for all but the pods of Jobs.
 func request(kind string, object []byte) serving.Review {
-	return serving.Review{
-		Operation: admissionv1.Create, Namespace: "default", Kind: metav1.GroupVersionKind{Kind: kind}, Object: object, Username: jobController,
+	of := metav1.GroupVersionKind{Kind: kind}
+	if d := doorNamed(kind); d != nil {
+		of = metav1.GroupVersionKind(d.Kind)
 	}
+	return serving.Review{Operation: admissionv1.Create, Namespace: "default", Kind: of, Object: object, Username: jobController}
 }
 
 // admit returns the object as the API server would have it after the webhook.
@@ -284,6 +297,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"schedulingGates":[{"name":"x"}]}}`))
 	f.Add("Job", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/deadline":"06:00 Europe/Berlin"}},"spec":{"template":{}}}`))
 	f.Add("Pod", []byte(`{"metadata":{"ownerReferences":[{"kind":"Job","controller":true}],"annotations":{"gridlatch.dev/latest-start":"x"}}}`))
+	f.Add("MPIJob", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"runPolicy":{"suspend":null}}}`))
 	f.Add("Job", []byte(`{"spec":{"template":{"metadata":null,"spec":{"schedulingGates":[{"name":"gridlatch.dev/carbon"}]}}}}`))
 	f.Add("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"nodeSelector":{"grid":"north"},"affinity":{"nodeAffinity":{
 		"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"grid","operator":"Gt","values":["x"]}]}]},

@@ -199,7 +199,7 @@ func (x *Explanation) read(head client.Object) {
 	})
 	if x.State == Held {
 		x.HeldBy, x.Pods = v1alpha1.HoldByGate, 1
-		if how := annotations[v1alpha1.HeldByAnnotation]; how != "" {
+		if how := hold.HeldBy(annotations); how != "" {
 			x.HeldBy = how
 		}
 		if job, ok := head.(*batchv1.Job); ok {

@@ -65,7 +65,7 @@ func (c *Cluster) held(ctx context.Context, namespace string) (groups, error) {
 	}
 	which.FieldSelector = fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)})
 	err = hold.Walk(ctx, c.API, &corev1.PodList{}, which, func(o client.Object) {
-		if pod, ok := o.(*corev1.Pod); ok && hold.HasGate(pod.Spec.SchedulingGates) {
+		if pod, ok := o.(*corev1.Pod); ok && hold.HoldsPod(pod) {
 			all.addPod(pod)
 		}
 	})
@@ -77,7 +77,7 @@ func (c *Cluster) held(ctx context.Context, namespace string) (groups, error) {
 }
 
 func (all groups) addJob(job *batchv1.Job) {
-	isWhole := job.Annotations[v1alpha1.HeldByAnnotation] != ""
+	isWhole := hold.HeldBy(job.Annotations) != ""
 	if isWhole && !ptr.Deref(job.Spec.Suspend, false) {
 		return
 	}
