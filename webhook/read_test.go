@@ -16,9 +16,11 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -142,9 +144,15 @@ func TestAPatchMakesWhatIsNotThere(t *testing.T) {
 	}
 }
 
+// kindOf is a kind as a review names it.
+func kindOf(kind string) string {
+	raw, _ := json.Marshal(request(kind, nil).Kind) // of strings: no error is possible
+	return string(raw)
+}
+
 // reviewOf is what the API server, or a stranger, sends about an object.
 func reviewOf(kind, object string) string {
-	return `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","kind":{"kind":"` + kind + `"},"operation":"CREATE","namespace":"default","object":` + object + `}}`
+	return `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","kind":` + kindOf(kind) + `,"operation":"CREATE","namespace":"default","object":` + object + `}}`
 }
 
 // TestMemoryIsBounded sends what takes many times its length once it is decoded.
@@ -169,7 +177,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		"nested":          spec(`"containers":` + strings.Repeat("[", length)),
 		"nested names":    spec(`"x":` + strings.Repeat(`{"a":`, length/5)),
 	} {
-		for _, kind := range []string{"Pod", "Job"} {
+		for _, kind := range []string{"Pod", "Job", "JobSet"} {
 			t.Run(name+" of a "+kind, func(t *testing.T) {
 				if kind == "Job" {
 					object = `{"metadata":{` + wish + `},"spec":{"template":` + object + `}}`
@@ -211,6 +219,61 @@ func FuzzRead(f *testing.F) {
 			sameAsJob(t, &job)
 		}
 	})
+}
+
+// FuzzReadWhole compares what is read of objects that are held whole with what decoding all of them
+// gives, and applies the patches that close their doors.
+func FuzzReadWhole(f *testing.F) {
+	for _, d := range door.All() {
+		for _, spec := range []string{`{}`, `null`, `{"suspend":true,"runPolicy":{"suspend":false,"managedBy":"x"},"status":"y","activeDeadlineSeconds":7,"synchronization":{"a":[]}}`, `{"runPolicy":null}`, `{"runPolicy":[]}`, `{"suspend":{"a":1.5}}`} {
+			f.Add(d.Kind.Kind, []byte(`{"metadata":{`+wish+`},"spec":`+spec+`}`))
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind string, raw []byte) {
+		d := doorNamed(kind)
+		if d == nil {
+			return
+		}
+		got, err := readWhole(raw, d)
+		var want map[string]any
+		if kjson.UnmarshalCaseSensitivePreserveInts(raw, &want) != nil || err != nil || got.tooLarge != nil {
+			return
+		}
+		for _, path := range d.Paths() {
+			a, _, _ := unstructured.NestedFieldNoCopy(want, path...)
+			b, _, _ := unstructured.NestedFieldNoCopy(got.content, path...)
+			if diff := cmp.Diff(a, b); diff != "" {
+				t.Errorf("%v: %s", path, diff)
+			}
+		}
+		after, response := admit(t, dirtyNow(t), kind, raw)
+		var o unstructured.Unstructured
+		if err := json.Unmarshal(after, &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		if len(response.Patch) > 0 && d.IsClosed(o.Object) && !d.IsClosed(want) && (o.GetLabels()[v1alpha1.StateLabel] != v1alpha1.StateHeld || o.GetAnnotations()[v1alpha1.LatestStartAnnotation] == "") {
+			t.Errorf("closed, but not to be found: %s", after)
+		}
+	})
+}
+
+// BenchmarkAdmission compares the admission of a JobSet with that of a Job.
+func BenchmarkAdmission(b *testing.B) {
+	template := `"metadata":{},"spec":{"parallelism":4,"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[` + list(`{"name":"c","image":"i","resources":{"requests":{"cpu":"1"}}}`, 4<<10) + `]}}}`
+	for kind, object := range map[string]string{
+		"Job":    `{"metadata":{` + wish + `},` + strings.TrimPrefix(template, `"metadata":{},`) + `}`,
+		"JobSet": `{"metadata":{` + wish + `},"spec":{"replicatedJobs":[{"name":"a","template":{` + template + `}}]}}`,
+	} {
+		b.Run(kind, func(b *testing.B) {
+			w, req := dirtyNow(b), request(kind, []byte(object))
+			b.ReportAllocs()
+			for b.Loop() {
+				if response := w.Handle(b.Context(), req); len(response.Patch) == 0 {
+					b.Fatal("not held")
+				}
+			}
+		})
+	}
 }
 
 // asSent is an object as the API server encodes it.

@@ -297,6 +297,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"schedulingGates":[{"name":"x"}]}}`))
 	f.Add("Job", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/deadline":"06:00 Europe/Berlin"}},"spec":{"template":{}}}`))
 	f.Add("Pod", []byte(`{"metadata":{"ownerReferences":[{"kind":"Job","controller":true}],"annotations":{"gridlatch.dev/latest-start":"x"}}}`))
+	f.Add("MPIJob", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"runPolicy":{"suspend":null}}}`))
 	f.Add("Job", []byte(`{"spec":{"template":{"metadata":null,"spec":{"schedulingGates":[{"name":"gridlatch.dev/carbon"}]}}}}`))
 	f.Add("Pod", []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true"}},"spec":{"nodeSelector":{"grid":"north"},"affinity":{"nodeAffinity":{
 		"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"grid","operator":"Gt","values":["x"]}]}]},

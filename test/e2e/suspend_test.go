@@ -158,9 +158,7 @@ func TestACopyOfASuspendedJobIsDecidedOnAnew(t *testing.T) {
 	}, Spec: original.Spec}
 	again.Spec.Selector, again.Spec.Template.Labels = nil, nil
 	create(t, cluster, again)
-	if err := wantSuspended(false, v1alpha1.StateReleased)(again); err != nil {
-		t.Error(err)
-	}
+	awaitJob(t, cluster, again, patience, wantSuspended(false, v1alpha1.StateReleased))
 }
 
 func TestAJobOfKueueWaitsAtItsQueueNotWithQuota(t *testing.T) {
