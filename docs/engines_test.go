@@ -5,11 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/gating/door"
+	"github.com/gridlatch/gridlatch/test/env"
 )
 
 const enginesPage = "docs/engines.md"
@@ -24,15 +23,15 @@ func code(texts ...string) string {
 
 func TestTheEnginesPageHasEveryDoor(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| kind | engine, and component | door, held | released | a controller of its own | a clock that runs | children | Kueue admits it |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| kind | engine, and component | held by | released by | managed by | time limit that runs | children are never held | Kueue can admit it |\n|---|---|---|---|---|---|---|---|\n")
 	for _, d := range door.All() {
 		engine := fmt.Sprintf("%s, [%s](../manifests/components/%s)", d.Engine, d.Component, d.Component)
 		if d.MinRelease != "" {
 			engine += ", " + d.MinRelease + " or later"
 		}
-		released := "removed"
+		released := "removing the field"
 		if d.Open != nil {
-			released = code(fmt.Sprint(d.Open))
+			released = fmt.Sprintf("`%s: %v`", door.FormatPath(d.Field), d.Open)
 		}
 		fmt.Fprintf(&b, "| %s `%s` | %s | `%s: %v` | %s | %s | %s | %s | %s |\n", d.Kind.Kind, d.Kind.GroupVersion(), engine,
 			door.FormatPath(d.Field), d.Closed, released, path(d.Manager), path(d.Limit), yes(d.WritesChildren), yes(d.KueueAdmits))
@@ -56,7 +55,11 @@ func yes(is bool) string {
 
 func TestTheEnginesPageHasAnExampleOfEveryKind(t *testing.T) {
 	shown := map[schema.GroupVersionKind]bool{}
-	for _, o := range examples(t) {
+	examples, err := env.DoorExamples()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range examples {
 		shown[o.GroupVersionKind()] = true
 		if o.GetAnnotations()["gridlatch.dev/delay-tolerant"] != "true" {
 			t.Errorf("the %s of the page does not ask to wait", o.GetKind())
@@ -75,26 +78,4 @@ func TestTheEnginesPageHasAnExampleOfEveryKind(t *testing.T) {
 			t.Errorf("the page has no example of %s", d.Kind)
 		}
 	}
-}
-
-// examples returns the objects in the YAML blocks of the page.
-func examples(t *testing.T) []unstructured.Unstructured {
-	t.Helper()
-	var all []unstructured.Unstructured
-	for i, part := range strings.Split(page(t, enginesPage), "```") {
-		text, isYAML := strings.CutPrefix(part, "yaml\n")
-		if i%2 == 0 || !isYAML {
-			continue
-		}
-		for document := range strings.SplitSeq(text, "---\n") {
-			var o unstructured.Unstructured
-			if err := yaml.UnmarshalStrict([]byte(document), &o.Object); err != nil {
-				t.Fatalf("%v:\n%s", err, document)
-			}
-			if o.GetKind() != "" {
-				all = append(all, o)
-			}
-		}
-	}
-	return all
 }

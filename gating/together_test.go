@@ -23,7 +23,7 @@ func planned(t *testing.T, rules *policy.Policy, records *Records, isReleased fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pass{policy: rules, snapshot: grid(t, rules, map[string][]float64{"north": {500, 400, 300, 200, 100, 300}}), now: t0, groups: groups}
+	p := &pass{policy: rules, snapshot: grid(t, rules, map[string][]float64{"north": {500, 400, 300, 200, 100, 900, 900, 900}}), now: t0, groups: groups}
 	p.byLocation = nil
 	records.findPieces(groups, unseen, t0)
 	setTasks(rules, groups)
@@ -59,7 +59,7 @@ func TestThePartsOfAPieceOfWorkArePlannedAsOne(t *testing.T) {
 		o.SetCreationTimestamp(metav1.NewTime(t0))
 		o.SetLabels(map[string]string{v1alpha1.StateLabel: state})
 		o.SetAnnotations(map[string]string{
-			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend,
+			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.PolicyAnnotation: "default", v1alpha1.HeldByAnnotation: map[string]string{v1alpha1.StateHeld: v1alpha1.HoldBySuspend}[state],
 			v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(5 * time.Hour)), v1alpha1.ReasonAnnotation: "r",
 		})
 		return stripped(t, newRecordMaker(), &o)
@@ -76,7 +76,7 @@ func TestThePartsOfAPieceOfWorkArePlannedAsOne(t *testing.T) {
 		},
 		"the longest duration counts": {
 			[]*record{of(pyTorchJob("bert"), startingIn("Pod", "w0", 4*time.Hour, "1h")), of(pyTorchJob("bert"), startingIn("Pod", "w1", 4*time.Hour, "3h"))},
-			map[string]string{"w0": "2 pods start in 3h0m0s, by 4h0m0s"},
+			map[string]string{"w0": "2 pods start in 2h0m0s, by 4h0m0s"},
 		},
 		"a Job and pods of one owner": {
 			[]*record{of(mpiJob("hpl"), startingIn("Job", "launcher", 3*time.Hour, "1h")), of(mpiJob("hpl"), startingIn("Pod", "w0", 2*time.Hour, "1h")), of(mpiJob("hpl"), startingIn("Pod", "w1", 27*time.Hour, "1h"))},

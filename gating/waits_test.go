@@ -100,6 +100,7 @@ func TestWhatElseWorkWaitsForOnceItIsLetGo(t *testing.T) {
 	}{
 		"a pod without others":           {gates(v1alpha1.Gate), nil, ""},
 		"a pod with another gate":        {gates("a.example/x", v1alpha1.Gate), nil, "the gate a.example/x"},
+		"a pod in a queue of Kueue":      {gates("kueue.x-k8s.io/admission", "kueue.x-k8s.io/topology", v1alpha1.Gate), nil, "its queue in Kueue"},
 		"a pod with others":              {gates("a.example/x", v1alpha1.Gate, "b.example/y"), nil, "the gates a.example/x, b.example/y"},
 		"a Job":                          {jobThat(func(*batchv1.Job) {}), nil, ""},
 		"a Job of no pods at once":       {jobThat(func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }), nil, "parallelism 0"},
@@ -141,10 +142,13 @@ func TestReasonsAtAdmissionNameWhatElseWorkWaitsFor(t *testing.T) {
 		change func(*batchv1.Job)
 		want   string
 	}{
-		"a Job":                   {func(*batchv1.Job) {}, ""},
-		"a Job in a queue":        {func(j *batchv1.Job) { j.Labels = map[string]string{hold.KueueQueueLabel: "q"} }, "its queue in Kueue"},
-		"a Job that is suspended": {func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }, "its suspend"},
-		"a Job of no pods":        {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }, "parallelism 0"},
+		"a Job": {func(*batchv1.Job) {}, ""},
+		"a Job that Kueue suspends": {func(j *batchv1.Job) {
+			j.Spec.Suspend, j.Labels = ptr.To(true), map[string]string{hold.KueueQueueLabel: "q"}
+		}, "its queue in Kueue"},
+		"a Job that Kueue does not manage": {func(j *batchv1.Job) { j.Labels = map[string]string{hold.KueueQueueLabel: "q"} }, ""},
+		"a Job that is suspended":          {func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }, "its suspend"},
+		"a Job of no pods":                 {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To(int32(0)) }, "parallelism 0"},
 	} {
 		job := &batchv1.Job{}
 		if tt.change(job); JobStillWaits(job) != tt.want {

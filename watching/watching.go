@@ -4,6 +4,7 @@ package watching
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -45,6 +46,7 @@ type Resource struct {
 	informer cache.SharedIndexInformer // nil without a definition
 	synced   bool
 	stop     context.CancelFunc
+	done     chan struct{} // closed once the informer has ended
 
 	labels                        atomic.Pointer[metav1.ObjectMeta]
 	hidesDefinition, hidesObjects atomic.Bool // the API server has forbidden the newest request
@@ -85,7 +87,7 @@ func (r *Resource) Run(ctx context.Context) {
 			r.begin(ctx)
 		},
 		UpdateFunc: func(_, definition any) { r.noteDefinition(definition) },
-		DeleteFunc: func(any) { r.end() },
+		DeleteFunc: func(any) { r.tellGone(r.end()) },
 	})
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().ListKeys()) == 0 {
@@ -124,7 +126,12 @@ func (r *Resource) begin(ctx context.Context) {
 		filled = append(filled, registration.HasSynced)
 	}
 	r.absent, r.synced, r.informer = false, false, informer
-	go informer.RunWithContext(ctx)
+	done := make(chan struct{})
+	r.done = done
+	go func() {
+		defer close(done)
+		informer.RunWithContext(ctx)
+	}()
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), filled...) {
 			r.mu.Lock()
@@ -160,16 +167,36 @@ func (r *Resource) noteAbsence() {
 	r.tellChange()
 }
 
-// end forgets the objects. Their definition has gone.
-func (r *Resource) end() {
+// end forgets the objects, and returns once no handler is told of them any more. It returns what was
+// known, nil if nothing was.
+func (r *Resource) end() cache.SharedIndexInformer {
 	r.mu.Lock()
-	if r.stop != nil {
-		r.stop()
-	}
+	ended, stop, done := r.informer, r.stop, r.done
 	r.absent, r.synced, r.informer, r.stop = true, false, nil, nil
 	r.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-done
+	}
 	r.hidesObjects.Store(false)
 	r.tellChange()
+	return ended
+}
+
+// tellGone tells the handlers that objects have gone. The API server tells nobody of objects that go
+// with their definition.
+func (r *Resource) tellGone(informer cache.SharedIndexInformer) {
+	if informer == nil {
+		return
+	}
+	r.mu.RLock()
+	handlers := slices.Clone(r.handlers)
+	r.mu.RUnlock()
+	for _, object := range informer.GetStore().List() {
+		for _, handler := range handlers {
+			handler.OnDelete(object)
+		}
+	}
 }
 
 func (r *Resource) tellChange() {

@@ -25,12 +25,7 @@ type mark struct {
 func forgetMark(o *metav1.ObjectMeta, came *meta, isClosed bool) mark {
 	by, isMarked := came.annotations.known[v1alpha1.HeldByAnnotation]
 	isOurs := isMarked && (by == v1alpha1.HoldBySuspend || by == "") // the value is empty if it was not read
-	if gates := hold.RemoveKueueGate(o.Annotations[hold.KueueGatesAnnotation]); by == v1alpha1.HoldByKueue || isOurs {
-		o.Annotations[hold.KueueGatesAnnotation] = gates
-		if gates == "" {
-			delete(o.Annotations, hold.KueueGatesAnnotation)
-		}
-	}
+	hold.ForgetKueueGate(o.Annotations)
 	policy.ForgetNotes(o.Annotations)
 	return mark{closed: isOurs && isClosed, opened: by == v1alpha1.HoldBySuspend && !isClosed}
 }

@@ -49,9 +49,9 @@ func makesUp(c *batchv1.CronJob) string {
 // adviseOnCronJob returns warnings for whoever writes a CronJob whose runs ask to wait: about values
 // that cannot be read, and about runs that come sooner after one another than a run may wait.
 func (w *Webhook) adviseOnCronJob(ctx context.Context, req serving.Review) []string {
-	c, tooLarge, err := readCronJob(req.Object)
+	c, err := readCronJob(req.Object)
 	asked := policy.CronJobAskAnnotations(c)
-	if err != nil || tooLarge != nil || asked[v1alpha1.DelayTolerantAnnotation] != "true" {
+	if err != nil || asked[v1alpha1.DelayTolerantAnnotation] != "true" {
 		return nil
 	}
 	now, path := w.Clock.Now(), field.NewPath("metadata")

@@ -170,13 +170,13 @@ func whyJobIsNotHeld(job *decodedJob, ask policy.Ask) string {
 	case howHeldWhole(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
 		return "it is suspended already, by somebody else"
 	default:
-		return ""
+		return hold.WhyNotInQueue(&job.Job)
 	}
 }
 
-// howHeldWhole says how the Job itself is held. The result is empty if its pods are held instead.
-// The activeDeadlineSeconds of a Job would run while its pods are gated, and gated pods take the
-// quota that a queue gives. A Job that Gridlatch had suspended before stays suspended.
+// howHeldWhole says how the Job itself is held. The result is empty if only its pods are held. The
+// activeDeadlineSeconds of a Job would run while its pods are gated, and gated pods take the quota
+// that a queue gives. A Job that Gridlatch had suspended before stays suspended.
 func howHeldWhole(job *decodedJob, ask policy.Ask) string {
 	switch {
 	case job.Labels[hold.KueueQueueLabel] != "":
@@ -226,10 +226,16 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 	noteAsk(job, asked)
 	maps.Copy(job.Annotations, notes)
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
+	promise := policy.PromiseNotes(asked, notes)
 	if how := howHeldWhole(came, ask); how != "" {
-		return holdWhole(came, how)
+		return holdWhole(came, how, promise)
 	}
-	writeToTemplate(job, policy.PromiseNotes(asked, notes))
+	return holdPodsOf(job, promise)
+}
+
+// holdPodsOf makes the pods of a Job be held as they come, with the promise of the Job.
+func holdPodsOf(job *batchv1.Job, promise map[string]string) verdict {
+	writeToTemplate(job, promise)
 	delete(job.Spec.Template.Labels, v1alpha1.StateLabel)
 	return verdict{outcome: held, changesMetadata: true}
 }
@@ -319,14 +325,18 @@ func noteLocation(job *batchv1.Job, planned, only string) {
 }
 
 // holdWhole holds a Job so that the Job makes no pods. Pods that come after the release start at
-// once. A Job that Gridlatch had suspended before the Job came into a queue stays suspended, and keeps
-// the mark of that, so that the release resumes the Job.
-func holdWhole(job *decodedJob, how string) verdict {
+// once. A Job in a queue of Kueue makes no pods if Kueue manages the Job. Otherwise the Job makes pods,
+// which are held. A Job that Gridlatch had suspended before the Job came into a queue stays suspended,
+// and keeps the mark of that, so that the release resumes the Job.
+func holdWhole(job *decodedJob, how string, promise map[string]string) verdict {
 	v := verdict{outcome: held, changesMetadata: true}
 	job.Annotations[v1alpha1.HeldByAnnotation] = how
 	job.Spec.Template.Labels[v1alpha1.StateLabel] = v1alpha1.StateReleased
 	if how == v1alpha1.HoldByKueue {
 		job.Annotations[hold.KueueGatesAnnotation] = hold.AddKueueGate(job.Annotations[hold.KueueGatesAnnotation])
+	}
+	if how == v1alpha1.HoldByKueue && !job.mark.closed {
+		return holdPodsOf(&job.Job, promise)
 	}
 	if how == v1alpha1.HoldBySuspend || job.mark.closed {
 		job.Annotations[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend

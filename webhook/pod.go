@@ -35,6 +35,7 @@ func (w *Webhook) admitPod(ctx context.Context, req serving.Review) (verdict, er
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	unknown := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
+	hold.ForgetKueueGate(pod.Annotations) // what is there was copied, or forged
 	before := copyMetadata(pod.ObjectMeta)
 	v, err := w.holdOrStart(ctx, req, pod)
 	v = v.ifPodFits(pod, before)
@@ -61,6 +62,8 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *dec
 		return w.startAfterJob(ctx, req, pod, ""), nil
 	case owned && w.Records.IsJobReleased(req.Namespace, pod):
 		return w.startAfterJob(ctx, req, pod, "its Job has been released"), nil
+	case isVouchedFor(req, pod) && hold.HasQuota(pod.Labels): // this replica may not know of the release yet
+		return w.startAfterJob(ctx, req, pod, "Kueue has started its Job"), nil
 	case !owned:
 		return w.decidePod(ctx, req, came, checkHold(pod))
 	}
@@ -132,9 +135,13 @@ func whyPodIsNotHeld(pod *corev1.Pod, tool *policy.Tool, ofHeldJob bool) string 
 		return notHeld + tool.WhyNeverHeld
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"
-	default:
-		return ""
+	case hold.HasQuota(pod.Labels):
+		return notHeld + "Kueue has given it quota already: to hold the work before, annotate the Job (JobSet, TrainJob …) itself"
 	}
+	if why := hold.WhyNotInQueue(pod); why != "" {
+		return notHeld + why
+	}
+	return ""
 }
 
 // holdPod puts the gate on a pod if waiting pays. A pod of a held Job, or of a piece of work that
@@ -171,6 +178,9 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 		pod.Annotations[v1alpha1.LatestStartAnnotation] = task.LatestStart.Format(time.RFC3339)
 	}
 	pod.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
+	if pod.Labels[hold.KueueQueueLabel] != "" { // else the pod would take quota while it waits
+		pod.Annotations[hold.KueueGatesAnnotation] = hold.AddKueueGate(pod.Annotations[hold.KueueGatesAnnotation])
+	}
 	gates := pod.Spec.SchedulingGates
 	if !hold.HasGate(gates) {
 		gates = append(gates, corev1.PodSchedulingGate{Name: v1alpha1.Gate})

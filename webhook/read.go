@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"unicode/utf8"
@@ -278,9 +279,9 @@ func readJob(raw []byte) (*decodedJob, error) {
 	return job, err
 }
 
-// readCronJob reads a CronJob, and what it asks for its runs. The second result is an error about a
-// part that is too large.
-func readCronJob(raw []byte) (*batchv1.CronJob, error, error) {
+// readCronJob reads a CronJob, and what the CronJob asks for its runs. A part that is too large is an
+// error.
+func readCronJob(raw []byte) (*batchv1.CronJob, error) {
 	o := newObject(raw)
 	c := &batchv1.CronJob{}
 	spec, template := &c.Spec, &c.Spec.JobTemplate
@@ -306,5 +307,5 @@ func readCronJob(raw []byte) (*batchv1.CronJob, error, error) {
 	own.fill(&c.ObjectMeta)
 	ofJob.fill(&template.ObjectMeta)
 	ofPod.fill(&template.Spec.Template.ObjectMeta)
-	return c, o.tooLarge, err
+	return c, cmp.Or(err, o.tooLarge)
 }

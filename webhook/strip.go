@@ -54,6 +54,7 @@ func stripJob(job *batchv1.Job) verdict {
 
 func stripMetadata(meta *metav1.ObjectMeta) {
 	policy.ForgetNotes(meta.Annotations)
+	hold.ForgetKueueGate(meta.Annotations)
 	delete(meta.Labels, v1alpha1.StateLabel)
 }
 

@@ -105,7 +105,7 @@ func (o *decodedWhole) whyNotHeld() string {
 		return "it is managed by " + manager
 	}
 	if o.isQueued() {
-		return "" // Kueue closes the door, and checks whether it can
+		return hold.WhyNotInQueue(o) // Kueue closes the door, and checks whether it can
 	}
 	if !o.mark.closed && o.door.IsSet(o.content) {
 		return fmt.Sprintf("its %s is set already, by somebody else", door.FormatPath(o.door.Field))

@@ -80,12 +80,12 @@ func TestHowAJobIsHeld(t *testing.T) {
 		"at the queue of Kueue": {
 			job: batchv1.Job{
 				ObjectMeta: metav1.ObjectMeta{Labels: queued, Annotations: tolerant(nil)}, Spec: batchv1.JobSpec{Suspend: ptr.To(true)},
-			}, suspended: true, state: held, by: v1alpha1.HoldByKueue, template: released, queue: v1alpha1.Gate,
+			}, suspended: true, state: held, by: v1alpha1.HoldByKueue, queue: v1alpha1.Gate,
 		},
 		"at the queue, beside others": {
 			job: batchv1.Job{
 				ObjectMeta: metav1.ObjectMeta{Labels: queued, Annotations: tolerant(map[string]string{hold.KueueGatesAnnotation: "a.example/b"})},
-			}, state: held, by: v1alpha1.HoldByKueue, template: released, queue: "a.example/b," + v1alpha1.Gate,
+			}, state: held, by: v1alpha1.HoldByKueue, queue: "a.example/b," + v1alpha1.Gate,
 		},
 		"not at all, if another controller runs it": {
 			job: batchv1.Job{

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
+	"github.com/gridlatch/gridlatch/gating/door"
 )
 
 // noArguments refuses arguments, also where cobra would take them for commands.
@@ -24,7 +25,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 
 // parseWork reads `job NAME…`, `job/NAME…` or `NAME…`.
 func parseWork(args []string) ([]cluster.Work, error) {
-	const want = "want job NAME, pod NAME, job/NAME or pod/NAME"
+	const want = "want job NAME, pod NAME, job/NAME or pod/NAME, or another kind in place of job"
 	kind, names, hasKind := splitKind(args)
 	if len(names) == 0 {
 		return nil, usageError{errors.New(want)}
@@ -43,6 +44,16 @@ func parseWork(args []string) ([]cluster.Work, error) {
 		all = append(all, cluster.Work{Kind: own, Name: name})
 	}
 	return all, nil
+}
+
+// kindsOfWork says what kinds of work there are, for the help of a command.
+func kindsOfWork() string {
+	kinds := []string{"job", "pod"}
+	for _, d := range door.All() {
+		kinds = append(kinds, strings.ToLower(d.Kind.Kind))
+	}
+	last := len(kinds) - 1
+	return "KIND is " + strings.Join(kinds[:last/2], ", ") + ",\n" + strings.Join(kinds[last/2:last], ", ") + " or " + kinds[last] + "."
 }
 
 // splitKind takes a kind off the beginning of arguments, if there is one.

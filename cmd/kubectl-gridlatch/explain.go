@@ -19,12 +19,13 @@ type explainFlags struct {
 func newExplain(e env) *cobra.Command {
 	f := &explainFlags{}
 	cmd := &cobra.Command{
-		Use:   "explain (job|pod) NAME",
+		Use:   "explain KIND NAME",
 		Short: "Show why work waits, until when, and what the wait saves",
-		Long: `Show why a Job or a pod waits and until when, what the wait saves against
-starting when the work was created, which other starts there are, and the
-forecast with the planned run in it. For work that has started, show when
-it started, and why then.
+		Long: `Show why work waits and until when, what the wait saves against starting when the
+work was created, which other starts there are, and the forecast with the planned run
+in it. For work that has started, show when it started, and why then.
+
+` + kindsOfWork() + `
 
 Gridlatch decides once for all pods of a Job: for a pod of a Job, the decision
 for the Job is shown.`,
@@ -40,7 +41,7 @@ for the Job is shown.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := parseWork(args)
 			if err == nil && len(all) > 1 {
-				err = usageError{errors.New("want one Job or pod")}
+				err = usageError{errors.New("want one Job, pod or other object")}
 			}
 			if err != nil {
 				return err

@@ -21,10 +21,12 @@ type releaseFlags struct {
 func newRelease(e env) *cobra.Command {
 	f := &releaseFlags{}
 	cmd := &cobra.Command{
-		Use:   "release (job|pod) NAME... | --all (-n NAMESPACE | -A)",
+		Use:   "release KIND NAME... | --all (-n NAMESPACE | -A)",
 		Short: "Let held work start now",
-		Long: `Release held Jobs and pods: they start now, whatever is planned. This works without
-a controller, too. All pods of a Job are released together.
+		Long: `Release held work: it starts now, whatever is planned. This works without a controller,
+too. All pods of a Job are released together.
+
+` + kindsOfWork() + `
 
 With --all, all work is released that is held now, in one namespace or in the whole
 cluster. Work that is created later waits as before. What could not be released is

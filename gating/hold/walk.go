@@ -32,10 +32,15 @@ import (
 func EachOwner(ctx context.Context, reader client.Reader, namespace string, f func(Owner)) error {
 	problems := []error{EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.Equals, func(job *batchv1.Job) { callWithOwner(job, f) })}
 	for _, d := range door.All() {
-		list := &unstructured.UnstructuredList{}
-		problems = append(problems, eachOfDoor(ctx, reader, &d, list, namespace, selection.Equals, func(o client.Object) { callWithOwner(o, f) }))
+		problems = append(problems, EachWhole(ctx, reader, &d, namespace, func(o client.Object) { callWithOwner(o, f) }))
 	}
 	return errors.Join(problems...)
+}
+
+// EachWhole calls f for each object of a kind that has a door, and whose label says that it is held. An
+// empty namespace is the whole cluster. There are none if the API server does not know the kind.
+func EachWhole(ctx context.Context, reader client.Reader, d *door.Door, namespace string, f func(client.Object)) error {
+	return eachOfDoor(ctx, reader, d, &unstructured.UnstructuredList{}, namespace, selection.Equals, f)
 }
 
 // EachUnlabelledHeldOwner calls f for each owner that we hold itself and whose label does not say so.

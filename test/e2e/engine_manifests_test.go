@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/door"
@@ -56,7 +54,7 @@ func TestTheComponentsOfEnginesConfineAndProtect(t *testing.T) {
 	ns := namespace(t, c)
 	self, _ := clientAt(t, c, env.Namespace, "gridlatch")
 	user := engineUser(t, c, ns)
-	for _, o := range shownExamples(t) {
+	for _, o := range examples(t) {
 		d := door.Of(o.GroupVersionKind().GroupKind())
 		o.SetNamespace(ns)
 		t.Run(d.Kind.Kind, func(t *testing.T) {
@@ -151,28 +149,12 @@ func engineUser(t *testing.T, c *env.Cluster, ns string) client.Client {
 	return user
 }
 
-// shownExamples returns the objects that docs/engines.md shows.
-func shownExamples(t *testing.T) []*unstructured.Unstructured {
+// examples returns an object of each kind that is held whole, as docs/engines.md shows it.
+func examples(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/engines.md")
+	all, err := env.DoorExamples()
 	if err != nil {
 		t.Fatal(err)
-	}
-	var all []*unstructured.Unstructured
-	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
-		block, _, _ = strings.Cut(block, "```")
-		for document := range strings.SplitSeq(block, "---\n") {
-			o := &unstructured.Unstructured{}
-			if err := yaml.Unmarshal([]byte(document), &o.Object); err != nil {
-				t.Fatal(err)
-			}
-			if o.GetKind() != "" {
-				all = append(all, o)
-			}
-		}
-	}
-	if len(all) < len(door.All()) {
-		t.Fatalf("docs/engines.md shows %d objects, and there are %d doors", len(all), len(door.All()))
 	}
 	return all
 }
@@ -192,7 +174,7 @@ func (w *doorWork) create(t *testing.T, example *unstructured.Unstructured) {
 		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend,
 		hold.KueueGatesAnnotation: "example.com/other," + v1alpha1.Gate, "theirs": "x",
 	}
-	make := func(name string, closed bool, notes map[string]string) *unstructured.Unstructured {
+	add := func(name string, closed bool, notes map[string]string) *unstructured.Unstructured {
 		o := example.DeepCopy()
 		o.SetName("guard-" + name)
 		o.SetAnnotations(notes)
@@ -210,7 +192,7 @@ func (w *doorWork) create(t *testing.T, example *unstructured.Unstructured) {
 		}
 		return o
 	}
-	w.held, w.theirs, w.open = make("held", true, marks), make("theirs", true, map[string]string{"theirs": "x"}), make("open", false, marks)
+	w.held, w.theirs, w.open = add("held", true, marks), add("theirs", true, map[string]string{"theirs": "x"}), add("open", false, marks)
 }
 
 // doorPatch is a merge patch of the door, with more fields beside.
@@ -367,7 +349,7 @@ func (w *doorWork) copyOf(o *unstructured.Unstructured, notes map[string]string)
 func expectLargeReleased(t *testing.T, c *env.Cluster, self client.Client, ns string) {
 	t.Helper()
 	var large *unstructured.Unstructured
-	for _, o := range shownExamples(t) {
+	for _, o := range examples(t) {
 		if o.GetKind() == "Workflow" {
 			large = o
 		}
@@ -393,7 +375,7 @@ func expectLargeReleased(t *testing.T, c *env.Cluster, self client.Client, ns st
 // metrics how often it has called the webhook.
 func expectOnlyAnnotatedAsked(t *testing.T, c *env.Cluster, ns string) {
 	t.Helper()
-	for _, o := range shownExamples(t) {
+	for _, o := range examples(t) {
 		d := door.Of(o.GroupVersionKind().GroupKind())
 		o.SetNamespace(ns)
 		plain := o.DeepCopy()

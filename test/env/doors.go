@@ -44,6 +44,32 @@ func (c *Cluster) DefineDoors(ctx context.Context) error {
 	return err
 }
 
+// DoorExamples returns the objects that docs/engines.md shows, of which there is one of each kind that is held whole.
+func DoorExamples() ([]*unstructured.Unstructured, error) {
+	root, err := sourceTree()
+	if err != nil {
+		return nil, err
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs", "engines.md"))
+	if err != nil {
+		return nil, fmt.Errorf("read the examples: %w", err)
+	}
+	var all []*unstructured.Unstructured
+	for _, block := range strings.Split(string(page), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		for document := range strings.SplitSeq(block, "---\n") {
+			o := &unstructured.Unstructured{}
+			if err := yaml.UnmarshalStrict([]byte(document), &o.Object); err != nil {
+				return nil, fmt.Errorf("read an example of docs/engines.md: %w", err)
+			}
+			if o.GetKind() != "" { // a part of a manifest has none
+				all = append(all, o)
+			}
+		}
+	}
+	return all, nil
+}
+
 // shippedDefinitions returns the CustomResourceDefinitions that were put beside the engines of the tests, by name.
 func shippedDefinitions() (map[string]*unstructured.Unstructured, error) {
 	root, err := sourceTree()

@@ -31,8 +31,16 @@ func (c *Cluster) installDefinitions(ctx context.Context, name string) error {
 	if _, err := c.Kubectl(ctx, "apply", "--server-side", "-f", definitions); err != nil {
 		return fmt.Errorf("%w (are they there? make bin/%s)", err, name)
 	}
-	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "-f", definitions)
-	return err
+	return c.awaitDefinitions(ctx, "-f", definitions)
+}
+
+// awaitDefinitions returns when the CustomResourceDefinitions that kubectl finds by args are served. kubectl asks until
+// they are, but fails at one that says nothing about itself yet.
+func (c *Cluster) awaitDefinitions(ctx context.Context, args ...string) error {
+	return Poll(ctx, func(ctx context.Context) error {
+		_, err := c.Kubectl(ctx, append([]string{"wait", "--for=condition=Established", "--timeout=30s"}, args...)...)
+		return err
+	})
 }
 
 // RunKEDA installs KEDA and runs its operator beside the cluster, as its administrator, until it is stopped or this

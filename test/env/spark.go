@@ -27,9 +27,11 @@ while (($#)); do
 	spark.kubernetes.driver.annotation.*) annotations+="\"${key#spark.kubernetes.driver.annotation.}\": \"$value\", ";;
 	esac
 done
-{ echo 'apiVersion: v1'; echo 'kind: Pod'; cat "$template"; } | "$KUBECTL" kubectl patch --local -f - --type merge -o yaml -p \
-	"{metadata: {namespace: $namespace, name: $name, labels: {${labels}spark-role: driver}, annotations: {$annotations}},
-	spec: {restartPolicy: Never, containers: [{name: spark-kubernetes-driver, image: spark}]}}" | "$KUBECTL" kubectl create -f -
+metadata="{namespace: $namespace, name: $name, labels: {${labels}spark-role: driver}, annotations: {$annotations}}"
+spec='{restartPolicy: Never, containers: [{name: spark-kubernetes-driver, image: spark}]}'
+{ echo 'apiVersion: v1'; echo 'kind: Pod'; cat "$template"; } |
+	"$KUBECTL" kubectl patch --local -f - --type merge -o yaml -p "metadata: $metadata"$'\n'"spec: $spec" |
+	"$KUBECTL" kubectl create -f -
 `
 
 // RunSpark installs the Spark operator and runs its controllers beside the cluster, as its administrator, until they are
@@ -51,7 +53,8 @@ func (c *Cluster) RunSpark(ctx context.Context, log string) (*Program, error) {
 	if err := os.WriteFile(filepath.Join(home, "bin", "spark-submit"), []byte(sparkSubmit), 0o700); err != nil {
 		return nil, fmt.Errorf("write spark-submit: %w", err)
 	}
-	p.cmd.Env = append(p.cmd.Env, "SPARK_HOME="+home, "KUBECTL="+c.binary)
+	p.cmd.Env = append(p.cmd.Env, "SPARK_HOME="+home, "KUBECTL="+c.binary,
+		"KUBERNETES_SERVICE_HOST=localhost", "KUBERNETES_SERVICE_PORT=443") // of which it only makes a name
 	p.serveByFlags()
 	return p, p.start(ctx, log)
 }

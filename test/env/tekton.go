@@ -137,11 +137,10 @@ func (c *Cluster) installTekton(ctx context.Context, webhook string) error {
 	text = strings.NewReplacer("WEBHOOK/", webhook+"/", "RULES", tektonRules, "NAMESPACE", tektonNamespace,
 		": CA", ": "+base64.StdEncoding.EncodeToString(certificate), ": KEY", ": "+base64.StdEncoding.EncodeToString(key)).Replace(text)
 	// On the server's side: some are too large for the annotation of the client's.
-	if _, err := c.KubectlInput(ctx, text, "apply", "--server-side", "-f", "-"); err != nil {
+	if _, err := c.KubectlInput(ctx, text, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd", "--selector=app.kubernetes.io/part-of=tekton-pipelines")
-	return err
+	return c.awaitDefinitions(ctx, "crd", "--selector=app.kubernetes.io/part-of=tekton-pipelines")
 }
 
 // askTekton fails if the API server does not reach Tekton's webhooks now: they would refuse this TaskRun.

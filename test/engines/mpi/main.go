@@ -76,9 +76,11 @@ func operate(ctx context.Context, config *rest.Config) error {
 	}
 	shared, sharedJobs := kubeinformers.NewSharedInformerFactory(kube, 0), informers.NewSharedInformerFactory(jobs, 0)
 	core := shared.Core().V1()
+	settings := options.NewServerOption()
+	settings.AddFlags(flag.NewFlagSet("mpi-operator", flag.ContinueOnError)) // which sets the defaults
 	operator, err := controller.NewMPIJobController(ctx, kube, jobs, nil, nil,
 		core.ConfigMaps(), core.Secrets(), core.Services(), shared.Batch().V1().Jobs(), core.Pods(),
-		shared.Scheduling().V1().PriorityClasses(), sharedJobs.Kubeflow().V2beta1().MPIJobs(), options.NewServerOption())
+		shared.Scheduling().V1().PriorityClasses(), sharedJobs.Kubeflow().V2beta1().MPIJobs(), settings)
 	if err != nil {
 		return fmt.Errorf("build operator: %w", err)
 	}

@@ -40,7 +40,7 @@ const (
 	NotOptedIn State = "not-opted-in" // it does not ask to wait
 )
 
-// Explanation says why a Job or a pod waits, and for how long.
+// Explanation says why work waits, and for how long.
 type Explanation struct {
 	Kind      Kind   `json:"kind"`
 	Namespace string `json:"namespace"`
@@ -95,7 +95,7 @@ type Signal struct {
 	Intensity float64 `json:"intensity"`
 }
 
-// Explain finds out why a Job or a pod waits.
+// Explain finds out why a pod, a Job or what else is held whole waits.
 func (c *Cluster) Explain(ctx context.Context, o client.Object) (*Explanation, error) {
 	x := &Explanation{
 		Kind: WorkOf(o).Kind, Namespace: o.GetNamespace(), Name: o.GetName(), Created: o.GetCreationTimestamp().UTC(), Now: c.Now,
@@ -199,11 +199,11 @@ func (x *Explanation) read(head client.Object) {
 	})
 	if x.State == Held {
 		x.HeldBy, x.Pods = v1alpha1.HoldByGate, 1
-		if how := annotations[v1alpha1.HeldByAnnotation]; how != "" {
+		if how := hold.HeldBy(annotations); how != "" {
 			x.HeldBy = how
 		}
-		if job, ok := head.(*batchv1.Job); ok {
-			x.Pods = hold.PodsToRun(job)
+		if owner, ok := hold.OwnerOf(head); ok {
+			x.Pods = owner.Pods
 		}
 	}
 }

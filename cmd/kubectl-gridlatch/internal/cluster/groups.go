@@ -3,21 +3,22 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
@@ -36,7 +37,7 @@ type group struct {
 	pods      int
 	// planned and latest are starts, nil if unknown.
 	planned, latest *time.Time
-	// isWhole says that the Job itself is held, and so has no pods.
+	// isWhole says that the owner itself is held, and so has no pods.
 	isWhole bool
 	// hasRun says that the Job has pods, or had some.
 	hasRun bool
@@ -50,41 +51,45 @@ type groupKey struct {
 	uid       types.UID
 }
 
-// held returns the held groups: a Job with its pods, the pods of another owner, or one pod.
-// Released work is not among them, even if its label still says that it is held.
-func (c *Cluster) held(ctx context.Context, namespace string) (groups, error) {
-	all := groups{}
-	which := client.ListOptions{Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateHeld})}
-	err := hold.Walk(ctx, c.API, &batchv1.JobList{}, which, func(o client.Object) {
-		if job, ok := o.(*batchv1.Job); ok {
-			all.addJob(job)
-		}
-	})
+// held returns the held groups: a Job with its pods, the pods of another owner, what else is held whole,
+// or one pod. Released work is not among them, even if its label still says that it is held. The
+// warnings name the kinds that may not be read.
+func (c *Cluster) held(ctx context.Context, namespace string) (all groups, warnings []string, err error) {
+	all = groups{}
+	err = hold.EachJob(ctx, c.API, namespace, v1alpha1.StateLabel, selection.Equals, func(job *batchv1.Job) { all.addOwner(job) })
 	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
+		return nil, nil, err
 	}
-	which.FieldSelector = fields.SelectorFromSet(fields.Set{"spec.nodeName": "", "status.phase": string(corev1.PodPending)})
-	err = hold.Walk(ctx, c.API, &corev1.PodList{}, which, func(o client.Object) {
-		if pod, ok := o.(*corev1.Pod); ok && hold.HasGate(pod.Spec.SchedulingGates) {
-			all.addPod(pod)
+	var unread []string
+	for _, d := range door.All() {
+		err := hold.EachWhole(ctx, c.API, &d, namespace, all.addOwner)
+		if apierrors.IsForbidden(err) {
+			unread = append(unread, d.Resource)
+		} else if err != nil {
+			return nil, nil, err
 		}
-	})
+	}
+	if len(unread) > 0 {
+		warnings = []string{"you may not read " + strings.Join(unread, ", ") + ": what is held of them is not counted"}
+	}
+	err = hold.EachGatedPod(ctx, c.API, namespace, selection.Equals, all.addPod)
 	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
+		return nil, nil, err
 	}
 	maps.DeleteFunc(all, func(_ groupKey, g *group) bool { return g.hasRun && g.pods == 0 })
-	return all, nil
+	return all, warnings, nil
 }
 
-func (all groups) addJob(job *batchv1.Job) {
-	isWhole := job.Annotations[v1alpha1.HeldByAnnotation] != ""
-	if isWhole && !ptr.Deref(job.Spec.Suspend, false) {
+func (all groups) addOwner(o client.Object) {
+	owner, ok := hold.OwnerOf(o)
+	isWhole := hold.HeldBy(o.GetAnnotations()) != ""
+	if !ok || isWhole && !owner.IsSuspended {
 		return
 	}
-	g := all.add(groupKey{job.Namespace, job.UID}, job)
+	g := all.add(groupKey{o.GetNamespace(), o.GetUID()}, o)
 	if g.isWhole = isWhole; isWhole {
-		g.pods = hold.PodsToRun(job)
-	} else {
+		g.pods = owner.Pods
+	} else if job, ok := o.(*batchv1.Job); ok {
 		g.hasRun = job.Status.Active+job.Status.Succeeded > 0
 	}
 }

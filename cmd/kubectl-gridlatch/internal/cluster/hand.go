@@ -19,7 +19,8 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// Release releases a held Job with its pods, or a pod, and returns how many pods that is.
+// Release releases what is held: a Job with its pods, what else is held whole, or a pod. It returns how
+// many pods that is.
 func (c *Cluster) Release(ctx context.Context, o client.Object) (int, error) {
 	return hold.Release(ctx, c.API, o, hold.ManualReleaseReason(c.Now), c.Now)
 }
@@ -59,6 +60,9 @@ func (c *Cluster) CheckController(ctx context.Context, h Hold) error {
 // Hold holds a Job, and returns why and until when, and what is wrong with its policy or forecast.
 func (c *Cluster) Hold(ctx context.Context, o client.Object, h Hold) (reason string, warnings []string, err error) {
 	job, ok := o.(*batchv1.Job)
+	if kind := WorkOf(o).Kind; !ok && kind.Door() != nil {
+		return "", nil, fmt.Errorf("a %s cannot be held by hand: create it with the annotation %s: \"true\"", kind.Noun(), v1alpha1.DelayTolerantAnnotation)
+	}
 	if !ok {
 		return "", nil, errors.New("a pod cannot be held by hand: a scheduling gate can be put on a pod only when the pod is created," +
 			" by the annotation " + v1alpha1.DelayTolerantAnnotation + ": \"true\"")

@@ -57,10 +57,11 @@ type PolicyStatus struct {
 // Status looks at a namespace, or at the whole cluster if the namespace is empty.
 func (c *Cluster) Status(ctx context.Context, namespace string) (*Status, error) {
 	s := &Status{Now: c.Now, Namespace: namespace}
-	held, err := c.held(ctx, namespace)
+	held, warnings, err := c.held(ctx, namespace)
 	if err != nil {
 		return nil, withNamespaceHint(err, namespace)
 	}
+	s.Warnings = warnings
 	s.Releases, s.Overdue = held.releases(c.Now), held.overdue(c.Now)
 	if s.Controller, err = c.Controller(ctx); err != nil {
 		return nil, err

@@ -9,11 +9,16 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // maxCompletions bounds how many names a shell is offered.
@@ -22,7 +27,8 @@ const maxCompletions = 100
 // Kind is a kind of work.
 type Kind string
 
-// The kinds of work. AnyKind is a Job or, if there is no Job of that name, a pod.
+// The kinds of work. A kind that is held whole (door.All) is its name in small letters, such as jobset.
+// AnyKind is a Job or, if there is no Job of that name, a pod.
 const (
 	JobKind Kind = "job"
 	PodKind Kind = "pod"
@@ -36,12 +42,41 @@ func ParseKind(word string) (Kind, bool) {
 		return JobKind, true
 	case "pod", "pods", "po":
 		return PodKind, true
-	default:
-		return AnyKind, false
 	}
+	for _, d := range door.All() {
+		resource := d.GroupVersionResource().GroupResource()
+		switch strings.ToLower(word) {
+		case strings.ToLower(d.Kind.Kind), d.Resource, resource.String():
+			return kindOf(d.Kind), true
+		}
+	}
+	return AnyKind, false
 }
 
-// Work names a Job or a pod.
+func kindOf(kind schema.GroupVersionKind) Kind { return Kind(strings.ToLower(kind.Kind)) }
+
+// Door returns how a kind is held whole; nil for Jobs and pods.
+func (k Kind) Door() *door.Door {
+	for _, d := range door.All() {
+		if kindOf(d.Kind) == k {
+			return &d
+		}
+	}
+	return nil
+}
+
+// Noun returns the word for a kind of work in a sentence.
+func (k Kind) Noun() string {
+	if d := k.Door(); d != nil {
+		return d.Kind.Kind
+	}
+	if k == JobKind {
+		return "Job"
+	}
+	return "pod"
+}
+
+// Work names a pod, a Job or what else is held whole.
 type Work struct {
 	Kind Kind
 	Name string
@@ -55,15 +90,15 @@ func (w Work) String() string {
 	return string(w.Kind) + "/" + w.Name
 }
 
-// WorkOf names a Job or a pod that was read.
+// WorkOf names work that was read.
 func WorkOf(o client.Object) Work {
-	if _, ok := o.(*batchv1.Job); ok {
-		return Work{JobKind, o.GetName()}
+	if owner, ok := hold.OwnerOf(o); ok {
+		return Work{kindOf(owner.Kind), o.GetName()}
 	}
 	return Work{PodKind, o.GetName()}
 }
 
-// Find reads a Job or a pod.
+// Find reads a pod, a Job or what else is held whole.
 func (c *Cluster) Find(ctx context.Context, w Work) (client.Object, error) {
 	key := client.ObjectKey{Namespace: c.Namespace, Name: w.Name}
 	var job batchv1.Job
@@ -73,6 +108,11 @@ func (c *Cluster) Find(ctx context.Context, w Work) (client.Object, error) {
 		return &job, c.read(ctx, w, key, &job)
 	case PodKind:
 		return &pod, c.read(ctx, w, key, &pod)
+	}
+	if d := w.Kind.Door(); d != nil {
+		o := &unstructured.Unstructured{}
+		o.SetGroupVersionKind(d.Kind)
+		return o, c.read(ctx, w, key, o)
 	}
 	err := c.API.Get(ctx, key, &job)
 	if !apierrors.IsNotFound(err) {
@@ -86,10 +126,14 @@ func (c *Cluster) Find(ctx context.Context, w Work) (client.Object, error) {
 
 func (c *Cluster) read(ctx context.Context, w Work, key client.ObjectKey, o client.Object) error {
 	err := c.API.Get(ctx, key, o)
-	if apierrors.IsNotFound(err) {
+	switch {
+	case meta.IsNoMatchError(err):
+		return fmt.Errorf("the cluster does not know any %s", w.Kind.Noun())
+	case apierrors.IsNotFound(err):
 		return fmt.Errorf("namespace %s has no %s", key.Namespace, w)
+	default:
+		return err
 	}
-	return err
 }
 
 // ForEach finds work and does something with each. An error does not stop the others.
@@ -129,13 +173,15 @@ func (c *Cluster) Names(ctx context.Context, k Kind, state string) []string {
 	return names
 }
 
-// metadataList returns a list of Jobs, or of pods, without their specs.
+// metadataList returns a list of a kind of work without specs. AnyKind counts as pods.
 func metadataList(k Kind) *metav1.PartialObjectMetadataList {
-	list := &metav1.PartialObjectMetadataList{}
-	if k == JobKind {
-		list.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
-	} else {
-		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	kind := hold.PodKind()
+	if d := k.Door(); d != nil {
+		kind = d.Kind
+	} else if k == JobKind {
+		kind = hold.JobKind()
 	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
 	return list
 }

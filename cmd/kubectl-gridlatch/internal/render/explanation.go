@@ -22,24 +22,16 @@ func (p Page) Explanation(x *cluster.Explanation) {
 	switch x.State {
 	case cluster.Undecided:
 		p.Out.Printf("  This %s asks to wait, but Gridlatch has not decided about it. Either Gridlatch did not run when\n"+
-			"  the %s was created, or Gridlatch ignores this namespace, or the annotation was added later.\n", noun(x.Kind), noun(x.Kind))
+			"  the %s was created, or Gridlatch ignores this namespace, or the annotation was added later.\n", x.Kind.Noun(), x.Kind.Noun())
 	case cluster.NotOptedIn:
 		p.Out.Printf("  This %s does not ask to wait. Work waits if it is created with the annotation\n"+
-			"  %s: \"true\".\n", noun(x.Kind), v1alpha1.DelayTolerantAnnotation)
+			"  %s: \"true\".\n", x.Kind.Noun(), v1alpha1.DelayTolerantAnnotation)
 		if x.Kind == cluster.JobKind {
 			p.Out.Printf("  A Job that has not started yet can still be held: kubectl gridlatch hold job/%s -n %s\n", x.Name, x.Namespace)
 		}
 	}
 	p.facts(x)
 	p.prediction(x)
-}
-
-// noun returns the word for a kind of work in a sentence.
-func noun(kind cluster.Kind) string {
-	if kind == cluster.JobKind {
-		return "Job"
-	}
-	return "pod"
 }
 
 // headline says in which state the work is, and until when.
