@@ -119,9 +119,28 @@
 // the mark off, is recorded as released and not touched again. A Job that comes suspended is never
 // held this way.
 //
-// A Job in a queue of Kueue waits at Kueue's own door, its annotation admission-gated-by, before
-// quota is reserved for it, and Kueue resumes it. This takes Kueue 0.19, or 0.17 with its feature
-// gate AdmissionGatedBy. An older Kueue starts the Job at once, which Gridlatch accepts.
+// # Queues of Kueue
+//
+// Work with a queue label waits at Kueue's own door, the annotation admission-gated-by, before quota
+// is reserved for the work. Kueue has suspended the work, and Kueue resumes it. This takes Kueue
+// 0.19, or 0.17 with its feature gate AdmissionGatedBy. An older Kueue starts the work at once, which
+// Gridlatch accepts. The annotation can be written only as an object is created, before anybody knows
+// whether Kueue manages the object. What Kueue manages is suspended from its creation on. So:
+//   - Job: its pods are held by gates, too, as they come. If Kueue manages the Job, there are no pods
+//     before the release. If the Job is not suspended, the loop holds the Job without its queue: by
+//     the gates of its pods or, where gates would hurt, by spec.suspend.
+//   - Pod: it has our gate, too. Both are removed by one patch. All pods of a pod group are one group.
+//   - Object of another kind: if it is not suspended, it runs. The loop says that it is not held.
+//   - Work in a namespace that Kueue does not manage: Kueue's webhook suspends the work all the same,
+//     and nobody will start it. With manifests/components/kueue, the loop sees that there is no
+//     Workload ([Workloads]), and says that the work is not held. Gridlatch never resumes what Kueue
+//     has suspended.
+//   - Work that has quota: a pod with the label kueue.x-k8s.io/podset starts at once, and what Kueue
+//     has resumed is recorded as released.
+//   - Job that we had suspended before Kueue gave it the default queue: Kueue resumes the Job, if
+//     there is a Workload for it. Otherwise the loop resumes the Job.
+//   - Work with a Workload that was made before it, and elastic Jobs: not held, because their
+//     Workloads would never learn of the release.
 //
 // # Ceilings
 //

@@ -110,13 +110,11 @@ func toolWarning(ask policy.Ask) []string {
 func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decodedJob, ask policy.Ask, asked map[string]string) (verdict, error) {
 	job := &came.Job
 	piece := w.Records.Piece(req.Namespace, job)
-	if piece.StartReason != "" {
-		return startJob(job, piece.StartReason), nil
-	}
-	if came.mark.opened {
+	switch why := whyJobIsNotHeld(came, ask); {
+	case piece.StartReason != "": // the decision on the piece of work counts
+	case came.mark.opened:
 		return startJob(job, hold.ReasonTaken), nil
-	}
-	if why := whyJobIsNotHeld(came, ask); why != "" {
+	case why != "":
 		return startJob(job, notHeld+why).asNotHeld(job.Annotations), nil
 	}
 	chosen, err := w.choosePolicy(ctx, ask, job, req.Namespace, field.NewPath("metadata", "annotations"))
@@ -125,6 +123,10 @@ func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decod
 	}
 	if chosen.policy == nil {
 		return chosen.verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
+	}
+	if piece.StartReason != "" { // its pods count for the policy
+		job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = chosen.policy.Name, chosen.policy.Name
+		return startJob(job, piece.StartReason), nil
 	}
 	ask.Candidates = chosen.policy.SuitableLocations(ctx, &job.Spec.Template.Spec)
 	return w.holdJob(req, came, chosen.policy, ask, asked, piece), nil
@@ -193,7 +195,7 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 	now := job.CreationTimestamp.Time
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(job, req.UID) // the object has no UID yet
-	joinPiece(&task, piece)
+	promiseOf(piece).apply(&task)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.JobStillWaits(job)
 	if rules.HasBuckets() || !piece.LatestStart.IsZero() { // planned with the others

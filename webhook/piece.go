@@ -8,14 +8,11 @@ import (
 
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/door"
-	"github.com/gridlatch/gridlatch/plan"
 )
 
-// joinPiece makes the task of a new member of a piece of work start no later than the members that wait.
-func joinPiece(task *plan.Task, piece gating.Piece) {
-	if !piece.LatestStart.IsZero() && piece.LatestStart.Before(task.LatestStart) {
-		task.LatestStart = piece.LatestStart.UTC()
-	}
+// promiseOf returns what the members of a piece of work that wait were promised.
+func promiseOf(piece gating.Piece) promise {
+	return promise{isGiven: !piece.LatestStart.IsZero(), latestStart: piece.LatestStart}
 }
 
 // owningDoor returns the door of the controller that owns an object; nil if no controller of a kind

@@ -107,7 +107,7 @@ func (w *Webhook) decidePod(ctx context.Context, req serving.Review, came *decod
 		return w.holdPod(req, pod, chosen.policy, ask, promise{isGiven: true}), nil
 	}
 	ask.Tool = came.original.tool
-	v := w.holdPod(req, pod, chosen.policy, ask, promise{isGiven: !piece.LatestStart.IsZero(), latestStart: piece.LatestStart})
+	v := w.holdPod(req, pod, chosen.policy, ask, promiseOf(piece))
 	return v.warn(toolWarning(ask)...), nil
 }
 

@@ -134,7 +134,7 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	}
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(o, req.UID) // the object has no UID yet
-	joinPiece(&task, piece)
+	promiseOf(piece).apply(&task)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.WholeStillWaits(o.isQueued())
 	if rules.HasBuckets() || !piece.LatestStart.IsZero() { // planned with the others

@@ -30,7 +30,7 @@ done
 metadata="{namespace: $namespace, name: $name, labels: {${labels}spark-role: driver}, annotations: {$annotations}}"
 spec='{restartPolicy: Never, containers: [{name: spark-kubernetes-driver, image: spark}]}'
 { echo 'apiVersion: v1'; echo 'kind: Pod'; cat "$template"; } |
-	"$KUBECTL" kubectl patch --local -f - --type merge -o yaml -p "{metadata: $metadata, spec: $spec}" |
+	"$KUBECTL" kubectl patch --local -f - --type merge -o yaml -p "metadata: $metadata"$'\n'"spec: $spec" |
 	"$KUBECTL" kubectl create -f -
 `
 
