@@ -93,7 +93,7 @@ func TestWorkOfEveryKindIsReleasedByItsDoor(t *testing.T) {
 				closed: true, reason: hold.ReasonTaken, outcome: v1alpha1.OutcomeTaken,
 			},
 			"by the minimal patch, where the reason is refused": {refuse: refusing("reason")},
-			"not where the API server refuses that, too":       {refuse: refusing("op", "metadata"), fails: true, closed: true},
+			"not where the API server refuses that, too":        {refuse: refusing("op", "metadata"), fails: true, closed: true},
 		} {
 			t.Run(d.Kind.Kind+": "+name, func(t *testing.T) {
 				stored, cached := heldWhole(t, &d), heldWhole(t, &d)
