@@ -119,6 +119,20 @@
 // the mark off, is recorded as released and not touched again. A Job that comes suspended is never
 // held this way.
 //
+// # Kinds of others
+//
+// An object of another kind, such as a JobSet or a Workflow, is held whole by a field of its own
+// (package door). The object is its own group. It is released by one patch that opens the field only
+// if the field is closed and our mark is there. All that is said above of Jobs that are suspended
+// holds for these objects.
+//
+// The records of such a kind are asleep until Gridlatch may patch the kind, and while the kind has no
+// CustomResourceDefinition (package watching). The readiness of the program does not wait for them.
+// An object is held only once all objects of its kind are known, and while Gridlatch has the right to
+// release them ([Records.CanHold]). The API server is asked for the right every half a minute. If the
+// right is taken away while work is held, the releases fail. These failures stop no other work from
+// being held.
+//
 // # Queues of Kueue
 //
 // Work with a queue label waits at Kueue's own door, the annotation admission-gated-by, before quota
@@ -153,6 +167,11 @@
 // later pods of a released Job, start without room. A Job that runs more pods at once than any
 // ceiling allows waits until its latest start.
 //
+// The pods of a JobSet, or of another kind that is held whole, need not speak of Gridlatch. So such
+// an object counts with the pods that it asks for until it is over, and until its planned end at
+// most. It counts only if this process has released the object with room: anybody can write an object
+// that asks for many pods. A restart of the program forgets these objects.
+//
 // Ceilings also pace a storm of releases. Without them all due work is released at once, as fast as
 // the API server takes it.
 //
@@ -164,7 +183,9 @@
 // of the location, after the pod's own preferences. Preferences are one list, so the pod is read
 // first, and the patch fails if the pod has changed. If the preference cannot be added, the pod is
 // released without it. The scheduler may put the pod elsewhere; it then counts at the location that
-// was chosen. Savings count against starting at once in the location that was cleanest then.
+// was chosen. Savings count against starting at once in the location that was cleanest then. The pods
+// of an object of another kind than Job get no preference, because Gridlatch may not change what
+// makes them. Such work runs where the scheduler puts it.
 //
 // # How long work runs
 //
