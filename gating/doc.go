@@ -119,9 +119,42 @@
 // the mark off, is recorded as released and not touched again. A Job that comes suspended is never
 // held this way.
 //
-// A Job in a queue of Kueue waits at Kueue's own door, its annotation admission-gated-by, before
-// quota is reserved for it, and Kueue resumes it. This takes Kueue 0.19, or 0.17 with its feature
-// gate AdmissionGatedBy. An older Kueue starts the Job at once, which Gridlatch accepts.
+// # Kinds of others
+//
+// An object of another kind, such as a JobSet or a Workflow, is held whole by a field of its own
+// (package door). The object is its own group. It is released by one patch that opens the field only
+// if the field is closed and our mark is there. All that is said above of Jobs that are suspended
+// holds for these objects.
+//
+// The records of such a kind are asleep until Gridlatch may patch the kind, and while the kind has no
+// CustomResourceDefinition (package watching). The readiness of the program does not wait for them.
+// An object is held only once all objects of its kind are known, and while Gridlatch has the right to
+// release them ([Records.CanHold]). The API server is asked for the right every half a minute. If the
+// right is taken away while work is held, the releases fail. These failures stop no other work from
+// being held.
+//
+// # Queues of Kueue
+//
+// Work with a queue label waits at Kueue's own door, the annotation admission-gated-by, before quota
+// is reserved for the work. Kueue has suspended the work, and Kueue resumes it. This takes Kueue
+// 0.19, or 0.17 with its feature gate AdmissionGatedBy. An older Kueue starts the work at once, which
+// Gridlatch accepts. The annotation can be written only as an object is created, before anybody knows
+// whether Kueue manages the object. What Kueue manages is suspended from its creation on. So:
+//   - Job: its pods are held by gates, too, as they come. If Kueue manages the Job, there are no pods
+//     before the release. If the Job is not suspended, the loop holds the Job without its queue: by
+//     the gates of its pods or, where gates would hurt, by spec.suspend.
+//   - Pod: it has our gate, too. Both are removed by one patch. All pods of a pod group are one group.
+//   - Object of another kind: if it is not suspended, it runs. The loop says that it is not held.
+//   - Work in a namespace that Kueue does not manage: Kueue's webhook suspends the work all the same,
+//     and nobody will start it. With manifests/components/kueue, the loop sees that there is no
+//     Workload ([Workloads]), and says that the work is not held. Gridlatch never resumes what Kueue
+//     has suspended.
+//   - Work that has quota: a pod with the label kueue.x-k8s.io/podset starts at once, and what Kueue
+//     has resumed is recorded as released.
+//   - Job that we had suspended before Kueue gave it the default queue: Kueue resumes the Job, if
+//     there is a Workload for it. Otherwise the loop resumes the Job.
+//   - Work with a Workload that was made before it, and elastic Jobs: not held, because their
+//     Workloads would never learn of the release.
 //
 // # Ceilings
 //
@@ -134,6 +167,11 @@
 // later pods of a released Job, start without room. A Job that runs more pods at once than any
 // ceiling allows waits until its latest start.
 //
+// The pods of a JobSet, or of another kind that is held whole, need not speak of Gridlatch. So such
+// an object counts with the pods that it asks for until it is over, and until its planned end at
+// most. It counts only if this process has released the object with room: anybody can write an object
+// that asks for many pods. A restart of the program forgets these objects.
+//
 // Ceilings also pace a storm of releases. Without them all due work is released at once, as fast as
 // the API server takes it.
 //
@@ -145,7 +183,9 @@
 // of the location, after the pod's own preferences. Preferences are one list, so the pod is read
 // first, and the patch fails if the pod has changed. If the preference cannot be added, the pod is
 // released without it. The scheduler may put the pod elsewhere; it then counts at the location that
-// was chosen. Savings count against starting at once in the location that was cleanest then.
+// was chosen. Savings count against starting at once in the location that was cleanest then. The pods
+// of an object of another kind than Job get no preference, because Gridlatch may not change what
+// makes them. Such work runs where the scheduler puts it.
 //
 // # How long work runs
 //

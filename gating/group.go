@@ -214,7 +214,7 @@ func (s *groupsByKey) of(r *Records, pod *record, isReleased func(types.UID) (st
 // join adds a pod. The first that was created is the head of the group, if there is no owner.
 func (g *group) join(pod *record) {
 	g.pods = append(g.pods, pod)
-	if last := len(g.pods) - 1; isOlder(pod, g.pods[0]) {
+	if last := len(g.pods) - 1; g.owner == nil && isOlder(pod, g.pods[0]) {
 		g.pods[0], g.pods[last] = pod, g.pods[0]
 	}
 }

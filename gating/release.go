@@ -375,7 +375,8 @@ func (l *Loop) countRelease(p *pass, g *group, o *record, pods int) {
 // release.
 func (l *Loop) applyPatches(ctx context.Context, o *record, patches hold.ReleasePatches, minimal bool) (noted bool, err error) {
 	noted, err = patches.Apply(minimal, func(patch client.Patch) error { return l.write(ctx, o, patch) })
-	if minimal || patches.Minimal != nil || !hold.IsRefusal(err) { // else the minimal patch is still to be tried
+	isLast := minimal || patches.Minimal != nil || !hold.IsRefusal(err) // else the minimal patch is still to be tried
+	if isLast && !l.Records.lacksRight(o.GroupVersionKind().GroupKind()) {
 		l.health.add(o.Namespace, err, l.Clock.Now())
 	}
 	return noted, ignoreGone(o, err)

@@ -90,6 +90,13 @@ func (r *Records) mayHold(kind schema.GroupKind) bool {
 	return w != nil && w.right.Load() == rightGiven && !w.IsAbsent()
 }
 
+// lacksRight reports whether Gridlatch may not release objects of a kind. Then such objects are not held,
+// and that they are not released says nothing about other kinds.
+func (r *Records) lacksRight(kind schema.GroupKind) bool {
+	w := r.wholesOf(kind)
+	return w != nil && w.right.Load() == rightMissing
+}
+
 // run asks again and again whether Gridlatch may patch the kind, and begins to watch the kind once
 // Gridlatch may. It returns when the context ends.
 func (w *wholes) run(ctx context.Context, clientset kubernetes.Interface) {

@@ -2,8 +2,9 @@
 //
 // # What comes here
 //
-// The webhook answers for the creation of pods and Jobs that ask to wait. The matchConditions in
-// manifests/base say which pods and Jobs these are. Each run of a CronJob comes here, too: only the
+// The webhook answers for the creation of pods, Jobs and objects of the kinds with a door (see package
+// door) that ask to wait. The matchConditions in manifests/base and in the components of the engines say
+// which objects these are. Each run of a CronJob comes here, too: only the
 // CronJob may ask, in its own metadata, which the matchConditions do not see. Such a run gets what
 // the CronJob asks, or is not changed. Other work never reaches the webhook.
 //
@@ -29,11 +30,33 @@
 // nothing else of it is changed. An admission policy in manifests/base refuses the marks on objects
 // that the webhook does not see.
 //
+// # Doors that Gridlatch had closed
+//
+// The API server calls the webhook again if a later webhook has changed the object. Others may count on
+// a door that the first pass has closed, and may have closed the door, too: Kueue suspends what it
+// admits later. So no pass opens a door. If work is to start whose door Gridlatch had closed, the door
+// stays closed and marked, with the present as the latest start, and the loop opens the door at once.
+// The same holds for a copy of an object that is held. Only if nobody could release the work, the
+// webhook opens the door. If somebody else has opened the door in between, the work starts.
+//
+// Work whose door the first pass has closed can be in a queue of Kueue in the second pass. The work is
+// then held by both: the mark says that Gridlatch has closed the door, and Kueue waits for Gridlatch.
+//
 // # Decisions
 //
 // If waiting pays, the webhook writes what package gating needs. A pod gets the gate, the label and
 // the notes. A Job gets the label and the notes, and its pod template gets what the pods must know.
 // If waiting does not pay, the work starts at once, and an annotation has the reason.
+//
+// An object of a kind with a door is held whole: the webhook closes the door, and writes the label and
+// the notes. The pods of such an object are not seen, so that the policy's default duration and its
+// first location apply unless the object asks for others. The object is not held if somebody else has
+// set the door, manages the object or owns it and starts it, if its engine would refuse it, or if
+// Gridlatch has no right to release the kind.
+//
+// What belongs to a piece of work that was decided on, or that runs, starts at once. What belongs to a
+// piece of work that waits is held no longer than the rest. A Job is never suspended if its owner
+// writes its suspend.
 //
 // If a policy chooses between locations, work that starts at once also gets a preference for the
 // nodes of the cleanest location, beside its own preferences (see package gating).

@@ -12,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,6 +25,7 @@ import (
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 	"github.com/gridlatch/gridlatch/feed/history"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
@@ -157,7 +159,11 @@ func TestStatusPrints(t *testing.T) {
 }
 
 // oneNamespace is a client that may read only the Jobs and pods of one namespace, as many developers.
-type oneNamespace struct{ client.Client }
+// Of the kinds that are held whole, its cluster knows one, or none.
+type oneNamespace struct {
+	client.Client
+	defined schema.GroupKind
+}
 
 func (n oneNamespace) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
 	switch o.(type) {
@@ -175,6 +181,9 @@ func (n oneNamespace) List(ctx context.Context, list client.ObjectList, options 
 	if in := (&client.ListOptions{}).ApplyOptions(options).Namespace; in == "batch" && (gvk.Kind == "JobList" || gvk.Kind == "PodList") {
 		return n.Client.List(ctx, list, options...)
 	}
+	if kind := (schema.GroupKind{Group: gvk.Group, Kind: strings.TrimSuffix(gvk.Kind, "List")}); door.Of(kind) != nil && kind != n.defined {
+		return &meta.NoKindMatchError{GroupKind: kind}
+	}
 	return n.forbid(list, "")
 }
 
@@ -190,7 +199,7 @@ func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
 	_, c := fakeCluster(t, workInEachState()...)
 	connect := func(e *env) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
-		e.dial = func(*rest.Config) (client.Client, error) { return oneNamespace{c}, nil }
+		e.dial = func(*rest.Config) (client.Client, error) { return oneNamespace{Client: c}, nil }
 	}
 	const hint = "you may not read CarbonPolicies: ask for the ClusterRole gridlatch-view"
 	for name, args := range map[string][]string{
@@ -202,6 +211,15 @@ func TestWhoMayReadOneNamespaceOnlyIsToldWhatCanBeKnownThere(t *testing.T) {
 			t.Errorf("exit code %d, stderr %s", code, stderr)
 		}
 		wantGolden(t, name, stdout)
+	}
+	jobSets := func(e *env) {
+		connect(e)
+		e.dial = func(*rest.Config) (client.Client, error) {
+			return oneNamespace{c, schema.GroupKind{Group: "jobset.x-k8s.io", Kind: "JobSet"}}, nil
+		}
+	}
+	if code, _, stderr := call(t, jobSets, "status", "-n", "batch"); code != 0 || !strings.Contains(stderr, "warning: you may not read jobsets: what is held of them is not counted") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 	if code, _, stderr := call(t, connect, "hold", "job", "ordinary"); code != 1 || !strings.Contains(stderr, hint) {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
@@ -225,7 +243,7 @@ func TestNamesOfWorkAreChecked(t *testing.T) {
 	for want, args := range map[string][]string{
 		`want job NAME, pod NAME, job/NAME or pod/NAME`:               {"explain"},
 		`"deployment/x": want job NAME`:                               {"explain", "deployment/x"},
-		`want one Job or pod`:                                         {"explain", "job", "a", "b"},
+		`want one Job, pod or other object`:                           {"explain", "job", "a", "b"},
 		`--output "xml": want json or yaml, or nothing for text`:      {"explain", "job", "nightly-report", "-o", "xml"},
 		`--all: want either a namespace with -n, or --all-namespaces`: {"release", "--all"},
 		`want either --all, or names`:                                 {"release", "--all", "-A", "x"},

@@ -9,6 +9,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -162,5 +164,52 @@ func TestNothingIsHeldThatNobodyWouldLetGo(t *testing.T) {
 	code, _, stderr := call(t, connect, "hold", "ordinary")
 	if code != 1 || !strings.Contains(stderr, "nobody would release the work: no controller of Gridlatch was found: namespace gridlatch-system has no Lease gridlatch") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+}
+
+// heldRun is a PipelineRun that is held whole.
+func heldRun() *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"status": "PipelineRunPending"}}}
+	o.SetGroupVersionKind(schema.GroupVersionKind{Group: "tekton.dev", Version: "v1", Kind: "PipelineRun"})
+	o.SetNamespace("batch")
+	o.SetName("release-build")
+	o.SetUID("uid-run")
+	o.SetCreationTimestamp(metav1.NewTime(time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)))
+	o.SetLabels(map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld})
+	annotations := heldAnnotations()
+	annotations[v1alpha1.HeldByAnnotation] = v1alpha1.HoldBySuspend
+	o.SetAnnotations(annotations)
+	return o
+}
+
+func TestWhatIsHeldWholeIsListedExplainedAndReleased(t *testing.T) {
+	connect, c := fakeCluster(t, append(workInEachState(), heldRun())...)
+	for _, name := range []string{"pipelinerun/release-build", "pipelineruns/release-build", "pipelineruns.tekton.dev/release-build"} {
+		code, stdout, stderr := call(t, connect, "explain", name)
+		if code != 0 || !strings.Contains(stdout, "pipelinerun/release-build in namespace batch waits until") || !strings.Contains(stdout, "suspend") {
+			t.Errorf("%s: exit code %d, %s%s", name, code, stdout, stderr)
+		}
+	}
+	if _, stdout, _ := call(t, connect, "status", "-n", "batch", "-o", "json"); !strings.Contains(stdout, `"heldPods": 11`) {
+		t.Errorf("status: %s", stdout)
+	}
+	if code, _, stderr := call(t, connect, "hold", "pipelinerun", "release-build"); code != 1 || !strings.Contains(stderr, "a PipelineRun cannot be held by hand: create it with the annotation gridlatch.dev/delay-tolerant") {
+		t.Errorf("hold: exit code %d, %s", code, stderr)
+	}
+	if code, stdout, stderr := call(t, connect, "release", "pipelinerun", "release-build"); code != 0 || stdout != "pipelinerun/release-build released, 1 pod\n" {
+		t.Errorf("release: exit code %d, %s%s", code, stdout, stderr)
+	}
+	run := heldRun()
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(run), run); err != nil {
+		t.Fatal(err)
+	}
+	if status, found, _ := unstructured.NestedFieldNoCopy(run.Object, "spec", "status"); found || run.GetLabels()[v1alpha1.StateLabel] != v1alpha1.StateReleased {
+		t.Errorf("spec.status %v, %v", status, run.GetLabels())
+	}
+	if code, _, stderr := call(t, connect, "release", "pipelinerun", "release-build"); code != 1 || !strings.Contains(stderr, "it is no longer held: released by hand") {
+		t.Errorf("again: exit code %d, %s", code, stderr)
+	}
+	if code, _, stderr := call(t, connect, "explain", "taskrun", "none"); code != 1 || !strings.Contains(stderr, "namespace batch has no taskrun/none") {
+		t.Errorf("none: exit code %d, %s", code, stderr)
 	}
 }

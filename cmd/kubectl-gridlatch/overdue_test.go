@@ -81,7 +81,7 @@ func TestNothingIsSaidOfAControllerWhoseLeaseMayNotBeRead(t *testing.T) {
 	setLease(t, c, 10, time.Hour)
 	connect := func(e *env) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
-		e.dial = func(*rest.Config) (client.Client, error) { return oneNamespace{c}, nil }
+		e.dial = func(*rest.Config) (client.Client, error) { return oneNamespace{Client: c}, nil }
 	}
 	for _, args := range [][]string{{"status", "-n", "batch"}, {"explain", "job", "nightly-report"}} {
 		if code, stdout, stderr := call(t, connect, args...); code != 0 || strings.Contains(stdout+stderr, "no controller") {

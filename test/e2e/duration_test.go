@@ -105,7 +105,7 @@ func TestDurationOfACronJobsFirstRunIsThePolicys(t *testing.T) {
 	scheduled.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(nightly, batchv1.SchemeGroupVersion.WithKind("CronJob"))}
 	env.Eventually(t, patience, func(ctx context.Context) error { // until the webhook knows the CronJob
 		probe := scheduled.DeepCopy()
-		if err := cluster.Client.Create(ctx, probe, client.DryRunAll); err != nil || probe.Labels[v1alpha1.StateLabel] != v1alpha1.StateHeld {
+		if err := cluster.Client.Create(ctx, probe, client.DryRunAll); err != nil || probe.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld {
 			return fmt.Errorf("%v: %w", probe.Annotations, err)
 		}
 		return nil

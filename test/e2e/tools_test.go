@@ -74,7 +74,7 @@ func ofTool(namespace, name, deadline string, by made) *corev1.Pod {
 // clean in ten minutes: what may wait for as long does.
 func TestAToolThatGivesUpGetsItsPodInTime(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
-	elements := append(env.Elements(location, now, 25*time.Second, 430), env.Elements(location, now.Add(25*time.Second), 10*time.Minute, 300, 120)...)
+	elements := append(env.Elements(location, now, 45*time.Second, 430), env.Elements(location, now.Add(45*time.Second), 10*time.Minute, 300, 120)...)
 	if err := cluster.Forecast(t.Context(), elements...); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -59,13 +60,17 @@ func (c *Cluster) held(ctx context.Context, namespace string) (all groups, warni
 	if err != nil {
 		return nil, nil, err
 	}
+	var unread []string
 	for _, d := range door.All() {
 		err := hold.EachWhole(ctx, c.API, &d, namespace, all.addOwner)
 		if apierrors.IsForbidden(err) {
-			warnings = append(warnings, "you may not read "+d.Resource+", which may be held, too")
+			unread = append(unread, d.Resource)
 		} else if err != nil {
 			return nil, nil, err
 		}
+	}
+	if len(unread) > 0 {
+		warnings = []string{"you may not read " + strings.Join(unread, ", ") + ": what is held of them is not counted"}
 	}
 	err = hold.EachGatedPod(ctx, c.API, namespace, selection.Equals, all.addPod)
 	if err != nil {
