@@ -50,6 +50,8 @@ func TestWorkOfEveryEngineIsHeldWhole(t *testing.T) {
 	s.awaitHeldGroups(t, 3*len(wholeKinds())+1)
 	s.each(t, "is released by hand", releasedByHand)
 
+	s.each(t, "is released in time for the limit of its template", releasedForItsTemplate)
+
 	if err := s.g.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +205,24 @@ func releasedByHand(t *testing.T, w *wholeWork) {
 	if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "released by hand at ") {
 		t.Errorf("it was released because %q", reason)
 	}
+}
+
+// releasedForItsTemplate holds a Workflow whose template limits its time, which Argo tells after the Workflow was held.
+func releasedForItsTemplate(t *testing.T, w *wholeWork) {
+	if w.door.Limit == nil {
+		return
+	}
+	_, others := w.namespaces()
+	template := w.named(t, others, "brief", muchLater, `spec: {activeDeadlineSeconds: 30}`)
+	template.SetKind("WorkflowTemplate")
+	template.SetAnnotations(nil)
+	brief := w.named(t, others, "brief", muchLater)
+	brief.Object["spec"] = map[string]any{"workflowTemplateRef": map[string]any{"name": "brief"}}
+	create(t, w.c, template, brief)
+	if err := w.checkDoor(brief, true, v1alpha1.StateHeld); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitDoor(t, others, "brief", false, v1alpha1.StateReleased)
 }
 
 // releasedOnce waits until the work is released at its planned start, and its engine goes on. What waits for
