@@ -26,6 +26,7 @@ type Program struct {
 
 	name, log string
 	ready     string // a URL that answers once the program is ready
+	deaf      bool   // to the request to end, or so for long
 	cmd       *exec.Cmd
 	done      chan struct{}
 }
@@ -125,7 +126,12 @@ func (p *Program) awaitReady(ctx context.Context) error {
 }
 
 // Stop ends the program as a kubelet would. It may have ended before.
-func (p *Program) Stop() error { return p.end(syscall.SIGTERM, 40*time.Second) }
+func (p *Program) Stop() error {
+	if p.deaf {
+		return p.Kill()
+	}
+	return p.end(syscall.SIGTERM, 40*time.Second)
+}
 
 // Kill ends it without warning.
 func (p *Program) Kill() error { return p.end(syscall.SIGKILL, 10*time.Second) }
