@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
@@ -70,4 +71,26 @@ func closedJobSet(meta metav1.ObjectMeta) *unstructured.Unstructured {
 	o.SetLabels(meta.Labels)
 	o.SetAnnotations(meta.Annotations)
 	return o
+}
+
+func TestAWorkflowStartsInTimeForTheLimitOfItsTemplate(t *testing.T) {
+	o := closedJobSet(metav1.ObjectMeta{Namespace: "n", Name: "w", UID: "1", CreationTimestamp: metav1.NewTime(t0), Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}, Annotations: map[string]string{
+		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h", v1alpha1.LatestStartAnnotation: policy.FormatTime(t0.Add(24 * time.Hour)), v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend,
+	}})
+	o.SetGroupVersionKind(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Workflow"})
+	if err := unstructured.SetNestedField(o.Object, int64(5*60*60), "status", "storedWorkflowTemplateSpec", "activeDeadlineSeconds"); err != nil {
+		t.Fatal(err)
+	}
+	records, err := StaticRecords(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, _, err := records.groups("default", func(types.UID) (string, bool) { return "", false })
+	if err != nil || len(groups) != 1 {
+		t.Fatalf("%d groups, %v", len(groups), err)
+	}
+	setTasks(choosing(t, nil, nil, "here"), groups)
+	if got, earliest := groups[0].task.LatestStart, t0.Add(3*time.Hour); got.After(t0.Add(4*time.Hour)) || got.Before(earliest) {
+		t.Errorf("it starts at %s at the latest", got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -19,10 +20,21 @@ func setTasks(rules *policy.Policy, groups []*group) {
 		g.task.Held = true
 		if g.owner == nil {
 			g.coverPods(rules)
+		} else if g.owner.Kind != hold.JobKind().Kind && g.owner.hasTimeLimit {
+			g.meetTimeLimit()
 		}
 	}
 	planTogether(groups)
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
+}
+
+// meetTimeLimit makes an object that is held whole start in time for its time limit. The engine may have
+// taken the limit from a template, which is known only after the admission.
+func (g *group) meetTimeLimit() {
+	limit := policy.LimitOfWork("", "", g.owner.timeLimit)
+	if at := limit.LatestStart(g.owner.CreationTimestamp.Time, g.task.Duration); at.Before(g.task.LatestStart) {
+		g.task.LatestStart = at
+	}
 }
 
 // coverPods makes a group without a Job start no later than what any of its pods was promised. The

@@ -43,8 +43,10 @@ type facts struct {
 	hasNoParallelism bool
 	// Of a Job, or of what else is held whole: how many pods it runs at once, once it is not suspended.
 	podsToRun int32
-	// Of a Job: a clock of its own runs while its pods are gated.
+	// Of a Job: a clock of its own runs while its pods are gated. Of what else is held whole: it must end
+	// within timeLimit after its creation.
 	hasTimeLimit bool
+	timeLimit    time.Duration
 	// Kueue has given quota to the pod, or to the pods of the Job.
 	hasQuota bool
 	// Of what is held whole and is no Job: it has ended.
@@ -75,7 +77,8 @@ func factsOfJob(job *batchv1.Job) facts {
 
 func factsOfWhole(d *door.Door, content map[string]any) facts {
 	isClosed := d.IsClosed(content)
-	return facts{isSuspended: isClosed, isSuspendedOrJustResumed: isClosed, podsToRun: int32(d.Pods(content)), isOver: d.IsOver(content)}
+	limit, isLimited := d.TimeLimit(content)
+	return facts{timeLimit: limit, hasTimeLimit: isLimited, isSuspended: isClosed, isSuspendedOrJustResumed: isClosed, podsToRun: int32(d.Pods(content)), isOver: d.IsOver(content)}
 }
 
 // holdingPolicy returns the policy that holds an object; none if it is not held. A pod is held by

@@ -53,6 +53,12 @@ func Tools() []Tool {
 	}
 }
 
+// LimitOfWork returns an engine as the tool that gives up on work which does not end within a limit
+// after its creation. The work itself sets the limit, in a field.
+func LimitOfWork(engine, field string, limit time.Duration) *Tool {
+	return &Tool{Name: engine, Timeout: limit, LimitsWholeRun: true, IsSetByWork: true, Settings: []string{field}}
+}
+
 // ToolOf returns the tool that has a label or an annotation as its mark, or the tool that was found
 // before. If both exist, the tool that comes first in the list counts. The result is nil if there
 // is neither.

@@ -130,7 +130,7 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	}
 	setting := door.FormatPath(o.door.Limit)
 	if limit, ok := o.door.TimeLimit(o.content); ok {
-		ask.Tool = &policy.Tool{Name: o.door.Engine, Timeout: limit, LimitsWholeRun: true, IsSetByWork: true, Settings: []string{setting}}
+		ask.Tool = policy.LimitOfWork(o.door.Engine, setting, limit)
 	}
 	task := rules.Task(ask, now)
 	task.ID = policy.TaskID(o, req.UID) // the object has no UID yet
@@ -143,7 +143,7 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	o.Annotations[v1alpha1.PolicyAnnotation] = rules.Name
 	maps.Copy(o.Annotations, policy.DurationNotes(ask))
 	switch why := w.whyUnableWhole(req.Namespace, o.door); {
-	case ask.Tool != nil && !task.LatestStart.After(now):
+	case ask.Tool != nil && !ask.Tool.LatestStart(now, task.Duration).After(now):
 		return o.refrain(fmt.Sprintf("its %s of %d s leaves it no time to wait", setting, int(ask.Tool.Timeout.Seconds())))
 	case !decision.Holds():
 		return o.start(decision.Reason())

@@ -43,6 +43,9 @@ type Door struct {
 	// Limit is the path of a number of seconds within which the work must end, and which the engine
 	// counts also while the work is held; nil if no clock runs.
 	Limit []string
+	// StoredLimit is the path at which the engine notes the same limit once it has seen the work, also if
+	// the limit comes from a template; nil if the engine notes none.
+	StoredLimit []string
 	// WritesChildren says that the engine writes the doors of the objects that it creates for the work,
 	// or counts on the start of these objects, so that nobody else may close these doors.
 	WritesChildren bool
@@ -99,6 +102,9 @@ func (d *Door) CheckTypes(content map[string]any) error {
 // nothing in the object limits that time.
 func (d *Door) TimeLimit(content map[string]any) (time.Duration, bool) {
 	seconds, ok := valueAt(content, d.Limit).(int64)
+	if stored, isStored := valueAt(content, d.StoredLimit).(int64); isStored && !ok {
+		seconds, ok = stored, true
+	}
 	return time.Duration(max(0, min(seconds, maxLimit))) * time.Second, ok
 }
 

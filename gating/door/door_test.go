@@ -140,6 +140,10 @@ func TestATimeLimitIsBounded(t *testing.T) {
 			t.Errorf("%s: %s, %t", text, limit, ok)
 		}
 	}
+	stored := content(t, "{spec: {}, status: {storedWorkflowTemplateSpec: {activeDeadlineSeconds: 60}}}")
+	if limit, ok := doorOf(t, "Workflow").TimeLimit(stored); !ok || limit != time.Minute {
+		t.Errorf("of its template: %s, %t", limit, ok)
+	}
 	for kind, text := range map[string]string{"Workflow": "spec: {}", "JobSet": "spec: {activeDeadlineSeconds: 60}"} {
 		if limit, ok := doorOf(t, kind).TimeLimit(content(t, text)); ok {
 			t.Errorf("a %s with %s has the limit %s", kind, text, limit)

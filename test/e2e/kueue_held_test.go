@@ -150,7 +150,7 @@ func TestWorkThatKueueDoesNotManageIsNotShownAsHeldAtItsQueue(t *testing.T) {
 	t.Parallel()
 	const ns = "unmanaged"
 	c := withKueue(t)
-	dirtyThenClean(t, c, 10*time.Minute)
+	dirtyThenClean(t, c, 5*time.Minute)
 	create(t, c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
 	localQueue(t, c, ns, "queue")
 	abandoned, set, alone := inQueue(job(ns, "job", nil, 1)), inQueue(jobSet(t, ns, "set", "")), inQueue(pod(ns, "pod", nil))

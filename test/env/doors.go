@@ -21,7 +21,7 @@ func (c *Cluster) DefineDoors(ctx context.Context) error {
 		return err
 	}
 	var text strings.Builder
-	wait := []string{"wait", "--for=condition=Established", "--timeout=60s"}
+	var definitions []string
 	for _, d := range door.All() {
 		name := d.Resource + "." + d.Kind.Group
 		definition := shipped[name]
@@ -34,14 +34,13 @@ func (c *Cluster) DefineDoors(ctx context.Context) error {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 		text.WriteString("---\n" + string(raw))
-		wait = append(wait, "crd/"+name)
+		definitions = append(definitions, "crd/"+name)
 	}
 	// On the server's side: some are too large for the annotation of the client's.
 	if _, err := c.KubectlInput(ctx, text.String(), "apply", "--server-side", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = c.Kubectl(ctx, wait...)
-	return err
+	return c.awaitDefinitions(ctx, definitions...)
 }
 
 // DoorExamples returns the objects that docs/engines.md shows, of which there is one of each kind that is held whole.

@@ -85,13 +85,13 @@ func (c *Cluster) installEngine(ctx context.Context, e engine, site engineSite) 
 		return err
 	}
 	var chosen strings.Builder
-	wait := []string{"wait", "--for=condition=Established", "--timeout=30s"}
+	var definitions []string
 	for _, object := range shipped {
 		switch object.GetKind() {
 		case "CustomResourceDefinition", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration":
 			callBeside(object.Object, site.port, certificate["ca.crt"])
 			if object.GetKind() == "CustomResourceDefinition" {
-				wait = append(wait, "crd/"+object.GetName())
+				definitions = append(definitions, "crd/"+object.GetName())
 			}
 		case "Secret":
 			object.Object["data"] = certificate
@@ -109,8 +109,7 @@ func (c *Cluster) installEngine(ctx context.Context, e engine, site engineSite) 
 	if _, err := c.KubectlInput(ctx, chosen.String(), "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = c.Kubectl(ctx, wait...)
-	return err
+	return c.awaitDefinitions(ctx, definitions...)
 }
 
 // readCertificate returns the certificate of an engine as the data of a Secret. It has signed itself.

@@ -94,8 +94,7 @@ func (c *Cluster) InstallRendered(ctx context.Context, manifests string, port in
 	if _, err := c.KubectlInput(ctx, manifests, "apply", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd/carbonpolicies.gridlatch.dev")
-	return err
+	return c.awaitDefinitions(ctx, "crd/carbonpolicies.gridlatch.dev")
 }
 
 // callHere returns rendered manifests in which the webhooks are called at port of this machine, and not at a service of
