@@ -71,6 +71,9 @@ func TestWhatIsHeldWholeIsReleased(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = engine.Stop() })
 	mayHoldJobSets(t, c)
+	env.Eventually(t, time.Minute, func(ctx context.Context) error { // its webhooks come after its readiness
+		return c.Client.Create(ctx, heldJobSet(t, ns, "dry", time.Now()), client.DryRunAll)
+	})
 	soon := time.Now().Add(45 * time.Second).Truncate(time.Second)
 	first, taken, withdrawn, byHand := heldJobSet(t, ns, "first", soon), heldJobSet(t, ns, "taken", soon), heldJobSet(t, ns, "withdrawn", soon), heldJobSet(t, ns, "by-hand", soon)
 	unlabelled := heldJobSet(t, ns, "unlabelled", soon)
