@@ -136,7 +136,8 @@ func (r *Records) owners(namespace string, kind schema.GroupKind, o metav1.Objec
 			}
 			last = owner.UID
 			if known == nil {
-				break
+				owner = r.makerOf(namespace, owner)
+				continue
 			}
 			owner, _ = r.directOwners(ownerKind(owner), known)
 		}
@@ -238,6 +239,21 @@ func (r *Records) recordOf(namespace string, owner *metav1.OwnerReference) *reco
 		return nil
 	}
 	return known
+}
+
+// makerOf returns the owner of an owner that was not decided on: what was decided on, has the same
+// name, and makes one object of the kind. It returns nil if there is none.
+func (r *Records) makerOf(namespace string, owner *metav1.OwnerReference) *metav1.OwnerReference {
+	for _, w := range r.wholes {
+		if w.door.Child != ownerKind(owner) {
+			continue
+		}
+		found, _, _ := w.Indexer().GetByKey(namespace + "/" + owner.Name) // of a cache: no error is possible
+		if maker, ok := found.(*record); ok {
+			return metav1.NewControllerRef(maker, w.door.Kind)
+		}
+	}
+	return nil
 }
 
 // doorOf returns the door of a kind; nil if the kind has none.

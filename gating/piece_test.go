@@ -9,6 +9,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -182,15 +183,42 @@ func TestAPieceOfWorkIsRememberedForAnHour(t *testing.T) {
 	if runs(newPod(podGroup), 10*time.Hour) {
 		t.Error("a pod group that has gone is remembered, although another may have its name")
 	}
-	if len(records.pieces.busy) > 0 || records.pieces.quiet.Len() != 1 {
-		t.Errorf("%d pieces are kept as busy and %d as quiet", len(records.pieces.busy), records.pieces.quiet.Len())
+	if len(records.pieces.busy) > 0 || records.pieces.quiet["default"].Len() != 1 {
+		t.Errorf("%d pieces are kept as busy and %d as quiet", len(records.pieces.busy), records.pieces.quiet["default"].Len())
 	}
 	for i := range 2 * maxQuietPieces {
 		o := of(pyTorchJob(fmt.Sprint(i)), runningMember("Pod", fmt.Sprint(i)))
 		handler.OnAdd(o, false)
 		handler.OnDelete(o)
 	}
-	if n := records.pieces.quiet.Len(); n != maxQuietPieces {
+	if n := records.pieces.quiet["default"].Len(); n != maxQuietPieces {
 		t.Errorf("%d pieces are remembered", n)
+	}
+}
+
+func TestTheChildOfWorkThatIsHeldWholeHasAnOwnerThatIsKnownByItsName(t *testing.T) {
+	trainJob := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob",
+		"metadata": map[string]any{"namespace": "n", "name": "bert", "uid": "t", "labels": map[string]any{v1alpha1.StateLabel: v1alpha1.StateReleased}},
+	}}
+	records, err := StaticRecords(trainJob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"bert": "TrainJob", "another": "JobSet"} {
+		if got := records.Piece("n", newJob(nil, jobSet(name))); got.Kind != want || got.IsDecided != (want == "TrainJob") {
+			t.Errorf("a Job of the JobSet %s belongs to %+v", name, got)
+		}
+	}
+}
+
+func TestNoNamespaceMakesGridlatchForgetThePiecesOfAnother(t *testing.T) {
+	pieces := newPieces(clocktesting.NewFakePassiveClock(t0))
+	pieces.remember(groupKey{"a", "u"}, quietPiece{ranUntil: t0})
+	for i := range 2 * maxQuietPieces {
+		pieces.remember(groupKey{"b", types.UID(fmt.Sprint(i))}, quietPiece{ranUntil: t0})
+	}
+	if _, isQuiet := pieces.quietPiece(groupKey{"a", "u"}); !isQuiet {
+		t.Error("the piece is forgotten")
 	}
 }

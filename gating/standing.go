@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// maxQuietPieces bounds how many pieces of work are remembered of which nothing waits or runs.
-	maxQuietPieces = 4096
+	// maxQuietPieces bounds how many pieces of work of a namespace are remembered of which nothing
+	// waits or runs. So no namespace makes Gridlatch forget the pieces of another.
+	maxQuietPieces = 256
 	// pieceRemembered is for how long they are remembered: a later step of a workflow, or a pod that
 	// is created again after a failure, starts at once.
 	pieceRemembered = time.Hour
@@ -81,8 +82,8 @@ type pieces struct {
 	mu sync.Mutex
 	// busy has the owners of which something waits or runs. It is as large as the caches at most.
 	busy map[groupKey]*members
-	// quiet has the owners of which something ran before, each with a quietPiece.
-	quiet *lru.Cache
+	// quiet has, by namespace, the owners of which something ran before, each with a quietPiece.
+	quiet map[string]*lru.Cache
 }
 
 // members counts the objects of one owner.
@@ -101,7 +102,7 @@ type quietPiece struct {
 }
 
 func newPieces(clock policy.Clock) *pieces {
-	return &pieces{clock: clock, busy: map[groupKey]*members{}, quiet: lru.New(maxQuietPieces)}
+	return &pieces{clock: clock, busy: map[groupKey]*members{}, quiet: map[string]*lru.Cache{}}
 }
 
 // standing returns what is known of the objects of an owner.
@@ -121,9 +122,31 @@ func (p *pieces) standing(owner groupKey, now time.Time) standing {
 }
 
 func (p *pieces) quietPiece(owner groupKey) (quietPiece, bool) {
-	found, _ := p.quiet.Get(owner)
+	of := p.quiet[owner.namespace]
+	if of == nil {
+		return quietPiece{}, false
+	}
+	found, _ := of.Get(owner)
 	q, ok := found.(quietPiece)
 	return q, ok
+}
+
+// remember remembers an owner of which nothing waits or runs any more.
+func (p *pieces) remember(owner groupKey, q quietPiece) {
+	of := p.quiet[owner.namespace]
+	if of == nil {
+		of = lru.New(maxQuietPieces)
+		p.quiet[owner.namespace] = of
+	}
+	of.Add(owner, q)
+}
+
+// forget forgets an owner of which something waits or runs again.
+func (p *pieces) forget(owner groupKey) {
+	of := p.quiet[owner.namespace]
+	if of.Remove(owner); of.Len() == 0 {
+		delete(p.quiet, owner.namespace)
+	}
 }
 
 // change notes that a record has changed. before is nil for a new record, and after for one that is
@@ -162,7 +185,7 @@ func (p *pieces) member(owner groupKey) *members {
 		m = &members{}
 		if q, isQuiet := p.quietPiece(owner); isQuiet {
 			m.ranUntil, m.location = q.ranUntil, q.location
-			p.quiet.Remove(owner)
+			p.forget(owner)
 		}
 		p.busy[owner] = m
 	}
@@ -206,7 +229,7 @@ func (p *pieces) settle(owner groupKey) {
 	}
 	delete(p.busy, owner)
 	if !m.ranUntil.IsZero() && !isPodGroup(owner) {
-		p.quiet.Add(owner, quietPiece{m.ranUntil, m.location})
+		p.remember(owner, quietPiece{m.ranUntil, m.location})
 	}
 }
 

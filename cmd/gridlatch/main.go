@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 	_ "time/tzdata" // deadlines name zones, and the image is empty
@@ -123,6 +124,10 @@ func releaseAll(ctx context.Context, args []string) error {
 	exit := hold.Exit{Client: c, Reason: "released by hand: gridlatch release --all", Now: time.Now()}
 	released, err := exit.ReleaseAll(ctx)
 	fmt.Printf("released %d pods\n", released)
+	err, forbidden := hold.SplitForbidden(err)
+	if len(forbidden) > 0 { // a component that is not installed
+		fmt.Printf("left out %s, which this account may not list\n", strings.Join(forbidden, ", "))
+	}
 	restored, errRestore := ceiling.Restore(ctx, c, time.Now())
 	if restored > 0 {
 		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", restored)

@@ -52,6 +52,9 @@ type Door struct {
 	// HasServingPods says that pods of the work run and wait for the Jobs that the engine creates for
 	// the work. These Jobs are never held, neither themselves nor by the gates of their pods.
 	HasServingPods bool
+	// Child is the kind of the one object that the engine creates for the work, with the name of the
+	// work; empty if there is no such object.
+	Child schema.GroupKind
 	// KueueAdmits says that Kueue can admit objects of the kind from a queue.
 	KueueAdmits bool
 	// ReleaseLabel is the label of the kind's CustomResourceDefinition that has the engine's version, and

@@ -23,6 +23,7 @@ func All() []Door {
 			Kind: schema.GroupVersionKind{Group: "trainer.kubeflow.org", Version: "v1alpha1", Kind: "TrainJob"}, Resource: "trainjobs",
 			Engine: "Kubeflow Trainer", Component: "trainer", Field: []string{"spec", "suspend"}, Closed: true, Open: false, WritesChildren: true, KueueAdmits: true,
 			Manager: []string{"spec", "managedBy"}, Managers: []string{"trainer.kubeflow.org/trainjob-controller"},
+			Child: schema.GroupKind{Group: "jobset.x-k8s.io", Kind: "JobSet"},
 			Pods: number(1, "spec", "trainer", "numNodes"), IsOver: hasCondition("Complete", "Failed"),
 		},
 		{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/plan"
 )
 
@@ -71,7 +73,7 @@ func (u *Unreleased) Error() string {
 
 // ReleaseAll releases all held work and returns how many pods were released. It records the release
 // on owners first, so that their later pods do not wait. The error has an Unreleased if objects could
-// not be released.
+// not be released, and a ForbiddenError for each kind that may not be listed.
 func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 	note, problems := ReleaseNote{Reason: e.Reason, At: e.Now}, []error(nil)
 	owners := e.workers()
@@ -82,8 +84,10 @@ func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 			return nil
 		})
 	}
-	anyKind := func(schema.GroupKind) bool { return true }
-	problems = append(problems, EachOwner(ctx, e.Client, e.Namespace, add), EachUnlabelledHeldOwner(ctx, e.Client, e.Namespace, anyKind, add))
+	err := EachOwner(ctx, e.Client, e.Namespace, add)
+	_, forbidden := SplitForbidden(err)
+	isReadable := func(kind schema.GroupKind) bool { return !slices.Contains(forbidden, door.Of(kind).Resource) }
+	problems = append(problems, err, EachUnlabelledHeldOwner(ctx, e.Client, e.Namespace, isReadable, add))
 	_ = owners.Wait() // count has the errors
 	pods := e.workers()
 	for _, held := range []selection.Operator{selection.Equals, selection.NotEquals} {

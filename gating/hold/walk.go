@@ -92,9 +92,45 @@ func eachOfDoor(ctx context.Context, reader client.Reader, d *door.Door, list ob
 	case err == nil || apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err):
 		return nil
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("list %s: is manifests/components/%s installed? %w", d.Resource, d.Component, err)
+		return &ForbiddenError{Resource: d.Resource, err: err}
 	default:
 		return fmt.Errorf("list %s: %w", d.Resource, err)
+	}
+}
+
+// ForbiddenError says that the objects of a kind may not be listed, so that nothing is done to those that
+// are held.
+type ForbiddenError struct {
+	// Resource is the plural name of the kind.
+	Resource string
+	err      error
+}
+
+// Error returns a sentence for the user.
+func (f *ForbiddenError) Error() string {
+	return fmt.Sprintf("you may not list %s, so what is held of them stays held: %v", f.Resource, f.err)
+}
+
+// Unwrap returns the answer of the API server.
+func (f *ForbiddenError) Unwrap() error { return f.err }
+
+// SplitForbidden returns what is left of joined errors without each ForbiddenError, and the resources
+// that these name.
+func SplitForbidden(err error) (rest error, resources []string) {
+	var forbidden *ForbiddenError
+	joined, isJoined := err.(interface{ Unwrap() []error }) //nolint:errorlint // the parts of this very error
+	switch {
+	case isJoined:
+		var left []error
+		for _, part := range joined.Unwrap() {
+			restOfPart, more := SplitForbidden(part)
+			left, resources = append(left, restOfPart), append(resources, more...)
+		}
+		return errors.Join(left...), resources
+	case errors.As(err, &forbidden):
+		return nil, []string{forbidden.Resource}
+	default:
+		return err, nil
 	}
 }
 

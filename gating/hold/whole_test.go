@@ -3,6 +3,7 @@ package hold
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ func TestExitReleasesEveryKindThatIsHeldWhole(t *testing.T) {
 	}
 }
 
-func TestExitSaysWhichComponentIsMissingAndSkipsWhatIsNotDefined(t *testing.T) {
+func TestExitSaysOnceWhatMayNotBeListedAndSkipsWhatIsNotDefined(t *testing.T) {
 	forbidden := func(answer error) client.Client {
 		return interceptor.NewClient(server(nil).(client.WithWatch), interceptor.Funcs{
 			List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
@@ -69,7 +70,8 @@ func TestExitSaysWhichComponentIsMissingAndSkipsWhatIsNotDefined(t *testing.T) {
 	}
 	resource := schema.GroupResource{Group: "jobset.x-k8s.io", Resource: "jobsets"}
 	_, err := (&Exit{Client: forbidden(apierrors.NewForbidden(resource, "", errors.New("no right"))), Now: t0}).ReleaseAll(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "list jobsets: is manifests/components/jobset installed?") {
+	rest, resources := SplitForbidden(err)
+	if rest != nil || !slices.Equal(resources, []string{"jobsets"}) || !strings.Contains(err.Error(), "you may not list jobsets") {
 		t.Errorf("without the right: %v", err)
 	}
 	for _, answer := range []error{apierrors.NewNotFound(resource, ""), &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "JobSet"}}} {
