@@ -24,7 +24,7 @@ func All() []Door {
 			Engine: "Kubeflow Trainer", Component: "trainer", Field: []string{"spec", "suspend"}, Closed: true, Open: false, WritesChildren: true, KueueAdmits: true,
 			Manager: []string{"spec", "managedBy"}, Managers: []string{"trainer.kubeflow.org/trainjob-controller"},
 			Child: schema.GroupKind{Group: "jobset.x-k8s.io", Kind: "JobSet"},
-			Pods: number(1, "spec", "trainer", "numNodes"), IsOver: hasCondition("Complete", "Failed"),
+			Pods:  number(1, "spec", "trainer", "numNodes"), IsOver: hasCondition("Complete", "Failed"),
 		},
 		{
 			Kind: schema.GroupVersionKind{Group: "kubeflow.org", Version: "v2beta1", Kind: "MPIJob"}, Resource: "mpijobs",
