@@ -1,10 +1,14 @@
 package gating
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -220,5 +224,56 @@ func TestAJobThatWeSuspendedBeforeItCameIntoAQueueIsResumedByKueue(t *testing.T)
 				t.Errorf("suspended: %t, %v %v", *got.Spec.Suspend, got.Labels, got.Annotations)
 			}
 		})
+	}
+}
+
+func TestWorkLeavesItsQueueThoughOurNotesAreRefused(t *testing.T) {
+	refusing := func(words ...string) func(string) error {
+		return func(patch string) error {
+			for _, word := range words {
+				if strings.Contains(patch, word) {
+					return apierrors.NewForbidden(batchv1.Resource("jobs"), "j", errors.New("no notes"))
+				}
+			}
+			return nil
+		}
+	}
+	noNotes := []string{v1alpha1.ReasonAnnotation, v1alpha1.StartedAnnotation}
+	for name, tt := range map[string]struct {
+		by, whyNotHeld string
+		refused        []string
+		recorded       bool
+	}{
+		"what Kueue opens, with its label":      {by: v1alpha1.HoldBySuspend, refused: noNotes, recorded: true},
+		"what Kueue opens, without a label":     {by: v1alpha1.HoldBySuspend, refused: append(noNotes, "labels")},
+		"what is not held, with its label":      {by: v1alpha1.HoldByKueue, whyNotHeld: whyNotManaged, refused: noNotes, recorded: true},
+		"what is not held, without a label":     {by: v1alpha1.HoldByKueue, whyNotHeld: whyNotManaged, refused: append(noNotes, "labels")},
+		"what is not held, with a note at last": {by: v1alpha1.HoldByKueue, whyNotHeld: whyNotManaged, recorded: true},
+	} {
+		for _, minimal := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, minimal %t", name, minimal), func(t *testing.T) {
+				job := queuedJob(func(j *batchv1.Job) { j.Annotations[v1alpha1.HeldByAnnotation] = tt.by })
+				c := jobServer(job.DeepCopy(), refusing(tt.refused...))
+				l, g := loopWith(c), dueGroup(t, job)
+				l.Workloads, g.whyNotHeld = workloadsOf(t, "u"), tt.whyNotHeld
+				g.setReason()
+				if err := l.recordRelease(t.Context(), &pass{policy: builtin(), now: t0}, g, minimal); err != nil {
+					t.Fatal(err)
+				}
+				var got batchv1.Job
+				if err := c.Get(t.Context(), client.ObjectKeyFromObject(job), &got); err != nil {
+					t.Fatal(err)
+				}
+				if _, isGated := got.Annotations[hold.KueueGatesAnnotation]; isGated || !*got.Spec.Suspend {
+					t.Errorf("suspended: %t, %v", *got.Spec.Suspend, got.Annotations)
+				}
+				if isReleased := got.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased; isReleased != tt.recorded || l.refusals.isReleased(g.owner) == tt.recorded {
+					t.Errorf("recorded: %t, known as released: %t", isReleased, l.refusals.isReleased(g.owner))
+				}
+				if ours, isOurs := l.refusals.unrecordedRelease(g.owner); isOurs && (ours.Reason != g.reason || ours.Outcome != g.outcome()) {
+					t.Errorf("%+v is to be recorded later", ours)
+				}
+			})
+		}
 	}
 }
