@@ -7,13 +7,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
@@ -274,6 +277,57 @@ func TestWorkLeavesItsQueueThoughOurNotesAreRefused(t *testing.T) {
 					t.Errorf("%+v is to be recorded later", ours)
 				}
 			})
+		}
+	}
+}
+
+func TestWorkWhoseGateSomebodyElseRemovesIsTaken(t *testing.T) {
+	g := waitingGroup(t, queuedJob(func(j *batchv1.Job) { unmanaged(j); delete(j.Annotations, hold.KueueGatesAnnotation) }))
+	g.owner.Kind = "JobSet"
+	p := &pass{policy: builtin(), now: t0, groups: []*group{g}}
+	p.makeUnqueuedDue()
+	p.makeResumedDue()
+	if g.setReason(); !g.isDue() || g.reason != hold.ReasonTaken {
+		t.Errorf("due: %t, %q", g.isDue(), g.reason)
+	}
+}
+
+func TestAPartOfAWholeNeedsNoWorkload(t *testing.T) {
+	for kind, want := range map[string]bool{"JobSet": false, "CronJob": true} {
+		apiVersion := map[string]string{"JobSet": "jobset.x-k8s.io/v1alpha2", "CronJob": "batch/v1"}[kind]
+		g := waitingGroup(t, queuedJob(func(j *batchv1.Job) {
+			j.OwnerReferences = []metav1.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: "o", UID: "o", Controller: ptr.To(true)}}
+		}))
+		if got := (&Loop{Workloads: workloadsOf(t)}).waitsForNothing(g.owner); got != want {
+			t.Errorf("of a %s: waits for nothing: %t", kind, got)
+		}
+	}
+}
+
+func TestAPodToWhichKueueHasGivenQuotaIsNoRelease(t *testing.T) {
+	for reason, wantEvent := range map[string]string{hold.ReasonStartedByKueue: v1alpha1.EventNotHeld, "": v1alpha1.EventReleased} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "p", CreationTimestamp: metav1.NewTime(t0)}}
+		pod.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}
+		c := fake.NewClientBuilder().WithObjects(pod.DeepCopy()).Build()
+		l := loopWith(c)
+		g := &group{pods: []*record{stripped(t, newRecordMaker(), pod)}, task: plan.Task{LatestStart: t0.Add(time.Hour)}, whyNotHeld: reason}
+		g.decision = plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}
+		g.setReason()
+		if err := l.releasePod(t.Context(), &pass{policy: builtin(), now: t0}, g, g.pods[0], false); err != nil {
+			t.Fatal(err)
+		}
+		var got corev1.Pod
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), &got); err != nil {
+			t.Fatal(err)
+		}
+		if hold.HasGate(got.Spec.SchedulingGates) || got.Annotations[v1alpha1.OutcomeAnnotation] != g.outcome() {
+			t.Errorf("%q: %v %v", reason, got.Spec.SchedulingGates, got.Annotations)
+		}
+		if a, found := l.Events.queue.next(); !found || a.reason != wantEvent {
+			t.Errorf("%q: announced %q", reason, a.reason)
+		}
+		if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues("default", string(plan.CauseCleanestNow))); n > 0 != (reason == "") {
+			t.Errorf("%q: %v pods count as released", reason, n)
 		}
 	}
 }

@@ -318,7 +318,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
 // once.
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
 	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
-	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
+	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, Outcome: g.outcome()}
 	if waits := pod.stillWaits(false); waits != g.otherWaits && g.whyNotHeld == "" {
 		note.Reason = g.releaseReason(waits)
 	}
@@ -337,11 +337,20 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, m
 	}
 	l.refusals.forget(pod, l.Clock.Now())
 	l.noteOwnRelease(p, g, pod)
+	l.announcePodRelease(p, g, pod, note.Reason)
+	return nil
+}
+
+// announcePodRelease tells that a pod was released, or turned out not to be held.
+func (l *Loop) announcePodRelease(p *pass, g *group, pod *record, reason string) {
+	if g.whyNotHeld != "" {
+		l.Events.NotHeldWork(&pod.PartialObjectMetadata, reason)
+		return
+	}
 	if !g.holdsJobItself() { // else the Job counts
 		l.countRelease(p, g, pod, 1)
 	}
-	l.Events.ReleasedWork(&pod.PartialObjectMetadata, note.Reason)
-	return nil
+	l.Events.ReleasedWork(&pod.PartialObjectMetadata, reason)
 }
 
 // noteRefusal notes that the API server refuses to have an object released, and announces a message
