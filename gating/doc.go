@@ -146,7 +146,7 @@
 //   - Pod: it has our gate, too. Both are removed by one patch. All pods of a pod group are one group.
 //   - Object of another kind: if it is not suspended, it runs. The loop says that it is not held.
 //   - Work in a namespace that Kueue does not manage: Kueue's webhook suspends the work all the same,
-//     and nobody will start it. With manifests/components/kueue, the loop sees that there is no
+//     and never starts it. With manifests/components/kueue, the loop sees that there is no
 //     Workload ([Workloads]), and says that the work is not held. Gridlatch never resumes what Kueue
 //     has suspended.
 //   - Work that has quota: a pod with the label kueue.x-k8s.io/podset starts at once, and what Kueue

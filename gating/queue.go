@@ -7,9 +7,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
@@ -25,6 +27,20 @@ func (r *record) hasNoQueue() bool {
 	return r.Kind == hold.JobKind().Kind && r.isAtQueue() && !r.isSuspended && !r.hasQuota
 }
 
+// runsDespiteGate reports whether an object of another kind than Job runs although our gate is to keep
+// it at its queue. Without our gate, somebody else has released the object.
+func (r *record) runsDespiteGate() bool {
+	const suspended = true
+	return r.Kind != hold.JobKind().Kind && r.isAtQueue() && !r.isSuspended && hold.HoldsItself(r.Annotations, suspended)
+}
+
+// isPartOfWhole reports whether the controller of an object is of a kind that is held whole. Kueue may
+// make the Workload for the controller then, and none for the object.
+func (r *record) isPartOfWhole() bool {
+	controller := metav1.GetControllerOfNoCopy(r)
+	return controller != nil && door.Of(ownerKind(controller)) != nil
+}
+
 // isStartedByKueue reports whether Kueue has given quota to a held Job, and has resumed it.
 func (g *group) isStartedByKueue() bool {
 	return g.owner != nil && !g.wasReleased && g.owner.hasQuota && !g.owner.isSuspended
@@ -36,7 +52,7 @@ func (p *pass) makeUnqueuedDue() {
 	for _, g := range p.groups {
 		switch {
 		case g.isDue():
-		case g.owner != nil && g.owner.Kind != hold.JobKind().Kind && g.owner.isAtQueue() && !g.owner.isSuspended:
+		case g.owner != nil && g.owner.runsDespiteGate():
 			g.decision.Start, g.whyNotHeld = p.now, whyNotSuspended
 		case g.owner == nil && slices.ContainsFunc(g.pods, func(pod *record) bool { return pod.hasQuota }):
 			g.decision.Start, g.whyNotHeld = p.now, hold.ReasonStartedByKueue
@@ -48,22 +64,21 @@ const (
 	// whyNotSuspended is the reason of work that runs although its queue was to hold it.
 	whyNotSuspended = "not held: it runs, because Kueue does not manage it here, or is older than 0.19 and does not wait for Gridlatch"
 	// whyNotManaged is the reason of work that waits at its queue for nothing.
-	whyNotManaged = "not held: Kueue has suspended it and makes no Workload for it, so that nobody will start it; does Kueue manage this namespace (managedJobsNamespaceSelector)?"
+	whyNotManaged = "not held: it is suspended, and Kueue has no Workload for it: does Kueue manage this namespace (managedJobsNamespaceSelector)?"
 )
 
-// workloadGrace is how long Kueue may take to make a Workload for work that it has suspended. It takes
-// a second, or as long as another replica of Kueue needs to take over.
+// workloadGrace is how long Kueue may take to make a Workload for suspended work. It takes a second, or as long as another replica of Kueue needs to take over.
 const workloadGrace = 30 * time.Second
 
-// makeUnmanagedDue makes due, as not held, the work that Kueue has suspended and for which it makes
-// no Workload. Kueue suspends what has a queue label in any namespace, and starts it only in those that
-// it manages.
+// makeUnmanagedDue makes due, as not held, the work that is suspended and for which Kueue makes no
+// Workload. Kueue suspends what has a queue label in any namespace, and starts it only in those that it
+// manages. The user of the work may have suspended it, too.
 func (l *Loop) makeUnmanagedDue(p *pass) {
 	known, _ := l.withoutWorkload.Load(p.policy.Name)
 	before, _ := known.(map[types.UID]time.Time) // nil at first
 	found, next := map[types.UID]time.Time{}, time.Time{}
 	for _, g := range p.groups {
-		if g.owner == nil || !g.owner.isAtQueue() || !g.owner.isSuspended || !l.Workloads.lacks(g.owner) {
+		if g.owner == nil || !l.waitsForNothing(g.owner) {
 			continue
 		}
 		since, isKnown := before[g.owner.UID]
@@ -80,6 +95,11 @@ func (l *Loop) makeUnmanagedDue(p *pass) {
 	}
 	p.changesAt = append(p.changesAt, next)
 	l.withoutWorkload.Store(p.policy.Name, found)
+}
+
+// waitsForNothing reports whether an object is suspended and at its queue, and has no Workload there.
+func (l *Loop) waitsForNothing(owner *record) bool {
+	return owner.isAtQueue() && owner.isSuspended && !owner.isPartOfWhole() && l.Workloads.lacks(owner)
 }
 
 // leaveQueues holds the Jobs that Kueue does not manage without their queue: by the gates of their

@@ -1,15 +1,22 @@
 package gating
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
@@ -220,5 +227,107 @@ func TestAJobThatWeSuspendedBeforeItCameIntoAQueueIsResumedByKueue(t *testing.T)
 				t.Errorf("suspended: %t, %v %v", *got.Spec.Suspend, got.Labels, got.Annotations)
 			}
 		})
+	}
+}
+
+func TestWorkLeavesItsQueueThoughOurNotesAreRefused(t *testing.T) {
+	refusing := func(words ...string) func(string) error {
+		return func(patch string) error {
+			for _, word := range words {
+				if strings.Contains(patch, word) {
+					return apierrors.NewForbidden(batchv1.Resource("jobs"), "j", errors.New("no notes"))
+				}
+			}
+			return nil
+		}
+	}
+	noNotes := []string{v1alpha1.ReasonAnnotation, v1alpha1.StartedAnnotation}
+	for name, tt := range map[string]struct {
+		by, whyNotHeld string
+		refused        []string
+		recorded       bool
+	}{
+		"what Kueue opens, with its label":      {by: v1alpha1.HoldBySuspend, refused: noNotes, recorded: true},
+		"what Kueue opens, without a label":     {by: v1alpha1.HoldBySuspend, refused: append(noNotes, "labels")},
+		"what is not held, with its label":      {by: v1alpha1.HoldByKueue, whyNotHeld: whyNotManaged, refused: noNotes, recorded: true},
+		"what is not held, without a label":     {by: v1alpha1.HoldByKueue, whyNotHeld: whyNotManaged, refused: append(noNotes, "labels")},
+		"what is not held, with a note at last": {by: v1alpha1.HoldByKueue, whyNotHeld: whyNotManaged, recorded: true},
+	} {
+		for _, minimal := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, minimal %t", name, minimal), func(t *testing.T) {
+				job := queuedJob(func(j *batchv1.Job) { j.Annotations[v1alpha1.HeldByAnnotation] = tt.by })
+				c := jobServer(job.DeepCopy(), refusing(tt.refused...))
+				l, g := loopWith(c), dueGroup(t, job)
+				l.Workloads, g.whyNotHeld = workloadsOf(t, "u"), tt.whyNotHeld
+				g.setReason()
+				if err := l.recordRelease(t.Context(), &pass{policy: builtin(), now: t0}, g, minimal); err != nil {
+					t.Fatal(err)
+				}
+				var got batchv1.Job
+				if err := c.Get(t.Context(), client.ObjectKeyFromObject(job), &got); err != nil {
+					t.Fatal(err)
+				}
+				if _, isGated := got.Annotations[hold.KueueGatesAnnotation]; isGated || !*got.Spec.Suspend {
+					t.Errorf("suspended: %t, %v", *got.Spec.Suspend, got.Annotations)
+				}
+				if isReleased := got.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased; isReleased != tt.recorded || l.refusals.isReleased(g.owner) == tt.recorded {
+					t.Errorf("recorded: %t, known as released: %t", isReleased, l.refusals.isReleased(g.owner))
+				}
+				if ours, isOurs := l.refusals.unrecordedRelease(g.owner); isOurs && (ours.Reason != g.reason || ours.Outcome != g.outcome()) {
+					t.Errorf("%+v is to be recorded later", ours)
+				}
+			})
+		}
+	}
+}
+
+func TestWorkWhoseGateSomebodyElseRemovesIsTaken(t *testing.T) {
+	g := waitingGroup(t, queuedJob(func(j *batchv1.Job) { unmanaged(j); delete(j.Annotations, hold.KueueGatesAnnotation) }))
+	g.owner.Kind = "JobSet"
+	p := &pass{policy: builtin(), now: t0, groups: []*group{g}}
+	p.makeUnqueuedDue()
+	p.makeResumedDue()
+	if g.setReason(); !g.isDue() || g.reason != hold.ReasonTaken {
+		t.Errorf("due: %t, %q", g.isDue(), g.reason)
+	}
+}
+
+func TestAPartOfAWholeNeedsNoWorkload(t *testing.T) {
+	for kind, want := range map[string]bool{"JobSet": false, "CronJob": true} {
+		apiVersion := map[string]string{"JobSet": "jobset.x-k8s.io/v1alpha2", "CronJob": "batch/v1"}[kind]
+		g := waitingGroup(t, queuedJob(func(j *batchv1.Job) {
+			j.OwnerReferences = []metav1.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: "o", UID: "o", Controller: ptr.To(true)}}
+		}))
+		if got := (&Loop{Workloads: workloadsOf(t)}).waitsForNothing(g.owner); got != want {
+			t.Errorf("of a %s: waits for nothing: %t", kind, got)
+		}
+	}
+}
+
+func TestAPodToWhichKueueHasGivenQuotaIsNoRelease(t *testing.T) {
+	for reason, wantEvent := range map[string]string{hold.ReasonStartedByKueue: v1alpha1.EventNotHeld, "": v1alpha1.EventReleased} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "p", CreationTimestamp: metav1.NewTime(t0)}}
+		pod.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}
+		c := fake.NewClientBuilder().WithObjects(pod.DeepCopy()).Build()
+		l := loopWith(c)
+		g := &group{pods: []*record{stripped(t, newRecordMaker(), pod)}, task: plan.Task{LatestStart: t0.Add(time.Hour)}, whyNotHeld: reason}
+		g.decision = plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 100, ExpectedAtOnce: 100}
+		g.setReason()
+		if err := l.releasePod(t.Context(), &pass{policy: builtin(), now: t0}, g, g.pods[0], false); err != nil {
+			t.Fatal(err)
+		}
+		var got corev1.Pod
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), &got); err != nil {
+			t.Fatal(err)
+		}
+		if hold.HasGate(got.Spec.SchedulingGates) || got.Annotations[v1alpha1.OutcomeAnnotation] != g.outcome() {
+			t.Errorf("%q: %v %v", reason, got.Spec.SchedulingGates, got.Annotations)
+		}
+		if a, found := l.Events.queue.next(); !found || a.reason != wantEvent {
+			t.Errorf("%q: announced %q", reason, a.reason)
+		}
+		if n := testutil.ToFloat64(l.Metrics.released.WithLabelValues("default", string(plan.CauseCleanestNow))); n > 0 != (reason == "") {
+			t.Errorf("%q: %v pods count as released", reason, n)
+		}
 	}
 }

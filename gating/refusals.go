@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 const (
@@ -51,17 +53,16 @@ type namespaceRefusals struct {
 
 // refusal is what is remembered of one object.
 type refusal struct {
-	policy        string
-	triedVersion  string // the object's resourceVersion at the newest attempt
-	triedAt       time.Time
-	nextTry       time.Time
-	backoff       wait.Backoff
-	tries         int
-	toldDigest    [sha256.Size]byte // of the newest message that was announced
-	isTrying      bool              // an attempt is under way
-	isReleased    bool              // the object is released, and only the record of that was refused
-	releaseReason string
-	releasedAt    time.Time
+	policy       string
+	triedVersion string // the object's resourceVersion at the newest attempt
+	triedAt      time.Time
+	nextTry      time.Time
+	backoff      wait.Backoff
+	tries        int
+	toldDigest   [sha256.Size]byte // of the newest message that was announced
+	isTrying     bool              // an attempt is under way
+	isReleased   bool              // the object is released, and only the record of that was refused
+	release      hold.ReleaseNote  // what was to be recorded
 }
 
 // has reports whether something was refused for an object.
@@ -162,23 +163,23 @@ func (r *refusals) endAttempt(o *record) {
 	}
 }
 
-// unrecordedRelease returns why and when an object was released, if that could not be recorded.
-func (r *refusals) unrecordedRelease(o *record) (reason string, at time.Time, isUnrecorded bool) {
+// unrecordedRelease returns the release of an object that could not be recorded.
+func (r *refusals) unrecordedRelease(o *record) (release hold.ReleaseNote, isUnrecorded bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if entry := r.find(o); entry != nil && entry.isReleased {
-		return entry.releaseReason, entry.releasedAt, true
+		return entry.release, true
 	}
-	return "", time.Time{}, false
+	return hold.ReleaseNote{}, false
 }
 
 // noteReleased notes that an object is released, and that this could not be recorded.
-func (r *refusals) noteReleased(policy string, o *record, reason string, now time.Time) {
-	r.note(policy, o, "the release could not be recorded", now)
+func (r *refusals) noteReleased(policy string, o *record, release hold.ReleaseNote) {
+	r.note(policy, o, "the release could not be recorded", release.At)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if entry := r.find(o); entry != nil && !entry.isReleased {
-		entry.isReleased, entry.releaseReason, entry.releasedAt = true, reason, now
+		entry.isReleased, entry.release = true, release
 	}
 }
 

@@ -220,7 +220,7 @@ func (l *Loop) recordRelease(ctx context.Context, p *pass, g *group, minimal boo
 	if noted || !g.holdsJobItself() {
 		l.refusals.forget(g.owner, l.Clock.Now())
 	} else {
-		l.refusals.noteReleased(p.policy.Name, g.owner, g.reason, l.Clock.Now())
+		l.refusals.noteReleased(p.policy.Name, g.owner, hold.ReleaseNote{Reason: g.reason, Outcome: g.outcome(), At: l.Clock.Now()})
 	}
 	return nil
 }
@@ -237,20 +237,38 @@ func (l *Loop) announceRelease(p *pass, g *group) {
 	l.Events.ReleasedWork(&g.owner.PartialObjectMetadata, g.reason)
 }
 
-// writeRecord writes the release of a group on its Job, and reports whether the Job notes it. Where
-// the Job is not as the cache says, it is read again.
+// writeRecord writes the release of a group on its Job, and reports whether the Job notes it.
 func (l *Loop) writeRecord(ctx context.Context, g *group, minimal bool) (noted bool, err error) {
-	kind, note := g.owner.GroupVersionKind(), hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
-	if g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.owner) { // suspended again, it is its user's
+	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, MarksTemplate: true}
+	switch {
+	case g.isResumed() || g.holdsJobItself() && l.refusals.isReleased(g.owner): // suspended again, it is its user's
 		return l.recordTaken(ctx, g, note)
+	case g.whyNotHeld != "" || l.leavesDoorToKueue(g.owner):
+		note.Outcome = g.outcome()
+		return l.applyPatches(ctx, g.owner, note.RecordPatches(g.owner), minimal)
+	default:
+		return l.releaseOwner(ctx, g, note, minimal)
 	}
+}
+
+// outcome returns the outcome of the release of the group by us; empty if the group was held.
+func (g *group) outcome() string {
 	if g.whyNotHeld != "" {
-		note.Outcome = v1alpha1.OutcomeNotHeld
-		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
+		return v1alpha1.OutcomeNotHeld
 	}
-	if !g.owner.isAtQueue() && hold.IsAtQueue(g.owner.Annotations) && l.Workloads.has(g.owner) { // Kueue opens the door, once there is quota
-		return true, l.patch(ctx, g.owner, note.RecordPatch(g.owner))
-	}
+	return ""
+}
+
+// leavesDoorToKueue reports whether Kueue opens the door of an owner that we have suspended, once
+// there is quota.
+func (l *Loop) leavesDoorToKueue(owner *record) bool {
+	return !owner.isAtQueue() && hold.IsAtQueue(owner.Annotations) && l.Workloads.has(owner)
+}
+
+// releaseOwner opens the door of an owner that is held itself, and writes the release on the owner.
+// Where the owner is not as the cache says, it is read again.
+func (l *Loop) releaseOwner(ctx context.Context, g *group, note hold.ReleaseNote, minimal bool) (noted bool, err error) {
+	kind := g.owner.GroupVersionKind()
 	noted, err = l.applyPatches(ctx, g.owner, note.OwnerPatches(g.owner, kind.GroupKind()), minimal)
 	if !apierrors.IsInvalid(err) || !g.holdsJobItself() {
 		return noted, err
@@ -277,8 +295,8 @@ func (l *Loop) recordTaken(ctx context.Context, g *group, note hold.ReleaseNote)
 	if g.isStartedByKueue() {
 		note.Reason = hold.ReasonStartedByKueue
 	}
-	if reason, at, isOurs := l.refusals.unrecordedRelease(g.owner); isOurs {
-		note.Reason, note.At, note.Outcome = reason, at, ""
+	if ours, isOurs := l.refusals.unrecordedRelease(g.owner); isOurs {
+		note.Reason, note.At, note.Outcome = ours.Reason, ours.At, ours.Outcome
 	}
 	g.reason = note.Reason
 	return true, ignoreGone(g.owner, l.write(ctx, g.owner, note.RecordPatch(g.owner)))
@@ -300,7 +318,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
 // once.
 func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, minimal bool) error {
 	l.inFlight.add(p.policy.Name, pod.UID, g.location) // before the watch can show the release
-	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location}
+	note := hold.ReleaseNote{Reason: g.reason, At: l.Clock.Now(), Location: g.location, Outcome: g.outcome()}
 	if waits := pod.stillWaits(false); waits != g.otherWaits && g.whyNotHeld == "" {
 		note.Reason = g.releaseReason(waits)
 	}
@@ -319,11 +337,20 @@ func (l *Loop) releasePod(ctx context.Context, p *pass, g *group, pod *record, m
 	}
 	l.refusals.forget(pod, l.Clock.Now())
 	l.noteOwnRelease(p, g, pod)
+	l.announcePodRelease(p, g, pod, note.Reason)
+	return nil
+}
+
+// announcePodRelease tells that a pod was released, or turned out not to be held.
+func (l *Loop) announcePodRelease(p *pass, g *group, pod *record, reason string) {
+	if g.whyNotHeld != "" {
+		l.Events.NotHeldWork(&pod.PartialObjectMetadata, reason)
+		return
+	}
 	if !g.holdsJobItself() { // else the Job counts
 		l.countRelease(p, g, pod, 1)
 	}
-	l.Events.ReleasedWork(&pod.PartialObjectMetadata, note.Reason)
-	return nil
+	l.Events.ReleasedWork(&pod.PartialObjectMetadata, reason)
 }
 
 // noteRefusal notes that the API server refuses to have an object released, and announces a message

@@ -107,10 +107,11 @@ func TestWhatWasLetGoIsRecordedAsItWas(t *testing.T) {
 	var s refusals
 	o := &record{}
 	o.UID, o.Namespace = "job", "ns"
-	s.noteReleased("p", o, "started: clean", t0)
-	s.noteReleased("p", o, "started: another plan", t0.Add(time.Hour))
-	if reason, at, freed := s.unrecordedRelease(o); !freed || reason != "started: clean" || !at.Equal(t0) {
-		t.Errorf("%q at %s, %t", reason, at, freed)
+	first := hold.ReleaseNote{Reason: "started: clean", At: t0, Outcome: v1alpha1.OutcomeNotHeld}
+	s.noteReleased("p", o, first)
+	s.noteReleased("p", o, hold.ReleaseNote{Reason: "started: another plan", At: t0.Add(time.Hour)})
+	if got, isUnrecorded := s.unrecordedRelease(o); !isUnrecorded || got != first {
+		t.Errorf("%+v, %t", got, isUnrecorded)
 	}
 }
 

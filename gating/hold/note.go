@@ -91,7 +91,7 @@ func (r ReleaseNote) PodPatches(pod metav1.Object) ReleasePatches {
 // held itself is released by its label.
 func (r ReleaseNote) OwnerPatches(owner metav1.Object, kind schema.GroupKind) ReleasePatches {
 	if HeldBy(owner.GetAnnotations()) == "" {
-		return ReleasePatches{Full: r.RecordPatch(owner), Minimal: labelPatch(owner), Notes: []client.Patch{r.RecordPatch(owner), r.briefPatch(owner)}}
+		return r.RecordPatches(owner)
 	}
 	opening := slices.Concat(holdTests(owner), openingChanges(owner, doorOf(kind)))
 	return ReleasePatches{
@@ -99,6 +99,17 @@ func (r ReleaseNote) OwnerPatches(owner metav1.Object, kind schema.GroupKind) Re
 		Minimal: jsonPatch(opening),
 		Notes:   []client.Patch{r.RecordPatch(owner), r.briefPatch(owner), labelPatch(owner)},
 	}
+}
+
+// RecordPatches record that the pods of an owner are released, as RecordPatch does. Minimal makes an
+// owner that waits at its queue no longer wait there for Gridlatch, or writes the label.
+func (r ReleaseNote) RecordPatches(owner metav1.Object) ReleasePatches {
+	patches := ReleasePatches{Full: r.RecordPatch(owner), Minimal: labelPatch(owner), Notes: []client.Patch{r.RecordPatch(owner), r.briefPatch(owner)}}
+	if gates := owner.GetAnnotations()[KueueGatesAnnotation]; hasKueueGate(gates) {
+		patches.Minimal = jsonPatch(append(holdTests(owner), kueueGateRemoval(gates)...))
+		patches.Notes = append(patches.Notes, labelPatch(owner))
+	}
+	return patches
 }
 
 // RecordPatch records that the pods of an owner are released, and leaves its door. An owner that waits

@@ -166,7 +166,7 @@ func TestWorkThatKueueDoesNotManageIsNotShownAsHeldAtItsQueue(t *testing.T) {
 			}
 			return nil
 		})
-		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "not held: Kueue has suspended it") {
+		if reason := o.GetAnnotations()[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "not held: it is suspended, and Kueue has no Workload for it") {
 			t.Errorf("%s: %s", o.GetName(), reason)
 		}
 	}
