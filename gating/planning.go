@@ -19,10 +19,24 @@ func setTasks(rules *policy.Policy, groups []*group) {
 		g.task.Held = true
 		if g.owner == nil {
 			g.coverPods(rules)
+		} else {
+			g.limitLatestStart()
 		}
 	}
 	planTogether(groups)
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
+}
+
+// limitLatestStart makes an object that is held whole start early enough for its engine, which may show
+// a limit or locks only after the object is held.
+func (g *group) limitLatestStart() {
+	if g.owner.keepsLocks {
+		g.task.LatestStart = g.owner.CreationTimestamp.UTC()
+	}
+	if limit := g.owner.timeLimit; limit > 0 {
+		ask := policy.Ask{Tool: &policy.Tool{Timeout: limit, LimitsWholeRun: true, IsSetByWork: true}}
+		ask.LimitLatestStart(&g.task, g.owner.CreationTimestamp.Time, g.task.Duration)
+	}
 }
 
 // coverPods makes a group without a Job start no later than what any of its pods was promised. The

@@ -181,6 +181,43 @@ func TestWhatIsHeldWholeIsAGroupOfThePolicyThatHoldsIt(t *testing.T) {
 	}
 }
 
+func TestAWorkflowIsReleasedInTimeForItsTemplate(t *testing.T) {
+	d, promised := door.Of(schema.GroupKind{Group: "argoproj.io", Kind: "Workflow"}), plan.LatestStart(t0.Add(24*time.Hour), 2*time.Hour)
+	for name, tt := range map[string]struct {
+		stored map[string]any
+		latest time.Time
+		reason string
+	}{
+		"without a limit":  {map[string]any{}, promised, ""},
+		"with a long one":  {map[string]any{"activeDeadlineSeconds": int64(48 * 3600)}, promised, ""},
+		"with a short one": {map[string]any{"activeDeadlineSeconds": int64(5 * 3600)}, plan.LatestStart(t0.Add(5*time.Hour-10*time.Minute), 2*time.Hour), ""},
+		"with no time":     {map[string]any{"activeDeadlineSeconds": int64(0)}, plan.LatestStart(t0, 2*time.Hour), ""},
+		"with locks":       {map[string]any{"synchronization": map[string]any{"mutexes": []any{}}}, t0, reasonKeepsLocks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := heldWhole(t, d)
+			o.SetAnnotations(map[string]string{
+				v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend, v1alpha1.DeadlineAnnotation: "24h", v1alpha1.DurationAnnotation: "2h",
+				v1alpha1.LatestStartAnnotation: promised.Format(time.RFC3339),
+			})
+			o.Object["status"] = map[string]any{"storedWorkflowTemplateSpec": tt.stored}
+			g := &group{owner: wholeRecord(t, o)}
+			setTasks(builtin(), []*group{g})
+			if !g.task.LatestStart.Equal(tt.latest) {
+				t.Errorf("latest start %s, want %s", g.task.LatestStart, tt.latest)
+			}
+			g.decision = plan.Decision{Decided: t0, Start: t0}
+			isNoted := g.notes(g.owner)[v1alpha1.LatestStartAnnotation] != ""
+			if isEarlier := g.owner.timeLimit > 0 && tt.latest.Before(promised); isNoted != isEarlier {
+				t.Errorf("noted: %t", isNoted)
+			}
+			if g.setReason(); tt.reason != "" && g.reason != tt.reason {
+				t.Error(g.reason)
+			}
+		})
+	}
+}
+
 // engines is an API server of kinds that others define.
 type engines struct {
 	objects     *dynamicfake.FakeDynamicClient

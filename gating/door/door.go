@@ -43,6 +43,9 @@ type Door struct {
 	// Limit is the path of a number of seconds within which the work must end, and which the engine
 	// counts also while the work is held; nil if no clock runs.
 	Limit []string
+	// StoredLimit and StoredLocks are the paths in the status where the engine, at its first look, writes
+	// the limit and the locks of work that refers to a template. Both are nil without templates.
+	StoredLimit, StoredLocks []string
 	// WritesChildren says that the engine writes the doors of the objects that it creates for the work,
 	// or counts on the start of these objects, so that nobody else may close these doors.
 	WritesChildren bool
@@ -96,11 +99,20 @@ func (d *Door) CheckTypes(content map[string]any) error {
 }
 
 // TimeLimit returns the time after the creation of an object by which its work must end; false if
-// nothing in the object limits that time.
+// nothing in the object limits that time. The shorter limit counts if the object and its template
+// have one.
 func (d *Door) TimeLimit(content map[string]any) (time.Duration, bool) {
-	seconds, ok := valueAt(content, d.Limit).(int64)
-	return time.Duration(max(0, min(seconds, maxLimit))) * time.Second, ok
+	shortest, isLimited := int64(maxLimit), false
+	for _, path := range [][]string{d.Limit, d.StoredLimit} {
+		if seconds, ok := valueAt(content, path).(int64); ok {
+			shortest, isLimited = max(0, min(seconds, shortest)), true
+		}
+	}
+	return time.Duration(shortest) * time.Second, isLimited
 }
+
+// KeepsLocks reports whether an object takes locks by its template, and keeps them while it waits.
+func (d *Door) KeepsLocks(content map[string]any) bool { return valueAt(content, d.StoredLocks) != nil }
 
 // maxLimit bounds a time limit in seconds, so that a duration can have the limit.
 const maxLimit = 100 * 365 * 24 * 60 * 60

@@ -147,6 +147,22 @@ func TestATimeLimitIsBounded(t *testing.T) {
 	}
 }
 
+func TestATemplateLimitsTheTimeOfAHeldWorkflow(t *testing.T) {
+	d := doorOf(t, "Workflow")
+	for text, want := range map[string]time.Duration{
+		`status: {storedWorkflowTemplateSpec: {activeDeadlineSeconds: 60}}`:                                      time.Minute,
+		`{spec: {activeDeadlineSeconds: 30}, status: {storedWorkflowTemplateSpec: {activeDeadlineSeconds: 60}}}`: 30 * time.Second,
+		`{spec: {activeDeadlineSeconds: 90}, status: {storedWorkflowTemplateSpec: {activeDeadlineSeconds: 60}}}`: time.Minute,
+	} {
+		if limit, ok := d.TimeLimit(content(t, text)); !ok || limit != want {
+			t.Errorf("%s: %s, %t", text, limit, ok)
+		}
+	}
+	if !d.KeepsLocks(content(t, `status: {storedWorkflowTemplateSpec: {synchronization: {mutexes: [{name: x}]}}}`)) || d.KeepsLocks(nil) || doorOf(t, "JobSet").KeepsLocks(nil) {
+		t.Error("the locks of the template are not read")
+	}
+}
+
 func TestAnOlderEngineWouldRefuseTheObject(t *testing.T) {
 	for release, want := range map[string]string{
 		"v1.11.0": "", "v1.15.2": "", "v2.0.0": "",
