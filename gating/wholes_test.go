@@ -333,6 +333,61 @@ func TestAKindIsHeldOnlyWhileItCanBeReleased(t *testing.T) {
 	}
 }
 
+func TestWhatTheEngineWouldStartIsNotHeld(t *testing.T) {
+	e, d := newEngines(t), door.Of(schema.GroupKind{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"})
+	records, err := StaticRecords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := records.wholesOf(d.Kind.GroupKind())
+	w.Objects = e.objects
+	definitions := e.objects.Resource(watching.DefinitionResource())
+	definition := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"spec": map[string]any{"versions": []any{map[string]any{"name": d.Kind.Version, "schema": map[string]any{"openAPIV3Schema": map[string]any{}}}}},
+	}}
+	definition.SetName(d.GroupVersionResource().GroupResource().String())
+	canHold := func() string {
+		w.Defined(t.Context())
+		return records.CanHold(d.Kind.GroupKind())
+	}
+	if why := canHold(); why != "" {
+		t.Errorf("although the definition cannot be read: %s", why)
+	}
+	if _, err := definitions.Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if why := canHold(); why != "the installed version of Spark Operator does not know the field spec.suspend of SparkApplications" {
+		t.Error(why)
+	}
+	if err := definitions.Delete(t.Context(), definition.GetName(), metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if why := canHold(); why != "" {
+		t.Errorf("after the definition has gone: %s", why)
+	}
+}
+
+func TestASweepLeavesOutWhatMayNotBeRead(t *testing.T) {
+	e, d := newEngines(t), door.Of(schema.GroupKind{Group: "jobset.x-k8s.io", Kind: "JobSet"})
+	e.mayPatch.Store(true)
+	e.define(t, d, true)
+	e.objects.PrependReactor("list", d.Resource, func(clienttesting.Action) (bool, apiruntime.Object, error) {
+		return true, nil, apierrors.NewForbidden(d.GroupVersionResource().GroupResource(), "", errors.New("no list"))
+	})
+	records := &Records{}
+	for _, w := range newWholes(e.objects, e.definitions) {
+		if w.door.Kind == d.Kind {
+			records.wholes = append(records.wholes, w)
+			go w.run(t.Context(), e.clientset)
+		}
+	}
+	eventually(t, "the list is known to be forbidden", func() bool { return records.wholes[0].IsForbidden() })
+	if records.mayHold(d.Kind.GroupKind()) {
+		t.Error("it is swept although it may not be listed")
+	}
+}
+
 // FuzzWholeRecord reads what anybody may write into an object of a kind that is held whole.
 func FuzzWholeRecord(f *testing.F) {
 	for _, d := range door.All() {

@@ -138,6 +138,34 @@ func (d *Door) WhyTooOld(definition metav1.Object) string {
 	}
 }
 
+// WhyIgnored says why nothing of the kind is held, given the whole CustomResourceDefinition of the kind:
+// the API server drops the door, so that the work would start. It is empty if the definition has the
+// door.
+func (d *Door) WhyIgnored(definition map[string]any) (why string) {
+	if valueAt(definition, []string{"spec", "preserveUnknownFields"}) == true {
+		return ""
+	}
+	eachIn(definition, func(v map[string]any) {
+		schema, _ := valueAt(v, []string{"schema", "openAPIV3Schema"}).(map[string]any)
+		if v["name"] == d.Kind.Version && schema != nil && !keepsField(schema, d.Field) {
+			why = fmt.Sprintf("the installed version of %s does not know the field %s of %ss", d.Engine, FormatPath(d.Field), d.Kind.Kind)
+		}
+	}, "spec", "versions")
+	return why
+}
+
+// keepsField reports whether the API server keeps a field of objects with a schema.
+func keepsField(schema map[string]any, path []string) bool {
+	for _, name := range path {
+		next, isKnown := valueAt(schema, []string{"properties", name}).(map[string]any)
+		if !isKnown {
+			return schema["x-kubernetes-preserve-unknown-fields"] == true
+		}
+		schema = next
+	}
+	return true
+}
+
 // IsClosed reports whether the field of an object has the value that keeps the work from starting.
 func (d *Door) IsClosed(content map[string]any) bool {
 	return valueAt(content, d.Field) == d.Closed
