@@ -296,7 +296,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
 	}
 	now, plannedEnd := l.Clock.Now(), time.Time{}
 	if o == g.owner && o.Kind != hold.JobKind().Kind {
-		plannedEnd = now.Add(g.task.Duration)
+		plannedEnd = now.Add(min(g.task.Duration, maxWholeRun))
 	}
 	l.ownReleases.add(o.UID, now, plannedEnd, g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 }
