@@ -132,7 +132,7 @@ func (g *group) notes(o *record) map[string]string {
 	switch latest := policy.FormatTime(g.task.LatestStart); {
 	case o == g.owner && promised == "":
 		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = latest, policy.EmittedAtOnce(g.decision)
-	case g.piece.UID != "" && promised != "" && promised != latest: // the earliest of the piece counts
+	case (g.piece.UID != "" || o.timeLimit > 0) && promised != "" && promised != latest: // the earliest of the piece, or of its engine, counts
 		notes[v1alpha1.LatestStartAnnotation] = latest
 	}
 	return notes

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -20,20 +19,23 @@ func setTasks(rules *policy.Policy, groups []*group) {
 		g.task.Held = true
 		if g.owner == nil {
 			g.coverPods(rules)
-		} else if g.owner.Kind != hold.JobKind().Kind && g.owner.hasTimeLimit {
-			g.meetTimeLimit()
+		} else {
+			g.limitLatestStart()
 		}
 	}
 	planTogether(groups)
 	slices.SortStableFunc(groups, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) })
 }
 
-// meetTimeLimit makes an object that is held whole start in time for its time limit. The engine may have
-// taken the limit from a template, which is known only after the admission.
-func (g *group) meetTimeLimit() {
-	limit := policy.LimitOfWork("", "", g.owner.timeLimit)
-	if at := limit.LatestStart(g.owner.CreationTimestamp.Time, g.task.Duration); at.Before(g.task.LatestStart) {
-		g.task.LatestStart = at
+// limitLatestStart makes an object that is held whole start early enough for its engine, which may show
+// a limit or locks only after the object is held.
+func (g *group) limitLatestStart() {
+	if g.owner.keepsLocks {
+		g.task.LatestStart = g.owner.CreationTimestamp.UTC()
+	}
+	if limit := g.owner.timeLimit; limit > 0 {
+		ask := policy.Ask{Tool: policy.LimitOfWork("", "", limit)}
+		ask.LimitLatestStart(&g.task, g.owner.CreationTimestamp.Time, g.task.Duration)
 	}
 }
 

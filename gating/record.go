@@ -43,14 +43,16 @@ type facts struct {
 	hasNoParallelism bool
 	// Of a Job, or of what else is held whole: how many pods it runs at once, once it is not suspended.
 	podsToRun int32
-	// Of a Job: a clock of its own runs while its pods are gated. Of what else is held whole: it must end
-	// within timeLimit after its creation.
+	// Of a Job: a clock of its own runs while its pods are gated.
 	hasTimeLimit bool
-	timeLimit    time.Duration
 	// Kueue has given quota to the pod, or to the pods of the Job.
 	hasQuota bool
 	// Of what is held whole and is no Job: it has ended.
 	isOver bool
+	// Of what is held whole and is no Job: the time after its creation by which it must end, although it
+	// waits; zero if there is no limit. keepsLocks says that others wait for locks that it has.
+	timeLimit  time.Duration
+	keepsLocks bool
 }
 
 // ResumedAt returns when a Job was resumed last; zero if it never was.
@@ -77,8 +79,11 @@ func factsOfJob(job *batchv1.Job) facts {
 
 func factsOfWhole(d *door.Door, content map[string]any) facts {
 	isClosed := d.IsClosed(content)
-	limit, isLimited := d.TimeLimit(content)
-	return facts{timeLimit: limit, hasTimeLimit: isLimited, isSuspended: isClosed, isSuspendedOrJustResumed: isClosed, podsToRun: int32(d.Pods(content)), isOver: d.IsOver(content)}
+	f := facts{isSuspended: isClosed, isSuspendedOrJustResumed: isClosed, podsToRun: int32(d.Pods(content)), isOver: d.IsOver(content), keepsLocks: d.KeepsLocks(content)}
+	if limit, ok := d.TimeLimit(content); ok {
+		f.timeLimit = max(limit, time.Second)
+	}
+	return f
 }
 
 // holdingPolicy returns the policy that holds an object; none if it is not held. A pod is held by

@@ -181,6 +181,9 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 	}
 }
 
+// reasonKeepsLocks is the reason on what is released because it has locks while it waits.
+const reasonKeepsLocks = "started: its template has spec.synchronization, and it would keep the locks while it waits"
+
 // setReason sets why the group is released.
 func (g *group) setReason() {
 	g.otherWaits, g.cause = g.stillWaits(), g.decision.Cause
@@ -194,6 +197,8 @@ func (g *group) setReason() {
 		g.reason = hold.ReasonTaken
 	case g.whyNotHeld != "":
 		g.reason = g.whyNotHeld
+	case g.owner != nil && g.owner.keepsLocks:
+		g.reason = reasonKeepsLocks
 	default:
 		g.reason = g.releaseReason(g.otherWaits)
 	}
@@ -309,7 +314,7 @@ func (l *Loop) noteOwnRelease(p *pass, g *group, o *record) {
 	}
 	now, plannedEnd := l.Clock.Now(), time.Time{}
 	if o == g.owner && o.Kind != hold.JobKind().Kind {
-		plannedEnd = now.Add(g.task.Duration)
+		plannedEnd = now.Add(min(g.task.Duration, maxWholeRun))
 	}
 	l.ownReleases.add(o.UID, now, plannedEnd, g.cause != plan.CauseLatestStart && p.now.Before(g.task.LatestStart))
 }

@@ -21,6 +21,8 @@ const (
 	// nodeExpectedFor is how long a released pod without a node counts: an autoscaler may be making
 	// a node. After that, the pod takes no power that anybody waits for.
 	nodeExpectedFor = 10 * time.Minute
+	// maxWholeRun bounds how long what is held whole counts with pods that nobody sees.
+	maxWholeRun = 24 * time.Hour
 )
 
 // running is what a policy has released and what still runs, which occupies room below the
@@ -163,13 +165,15 @@ func (r *ownReleases) isRecent(pod types.UID, owner *metav1.OwnerReference, now 
 // missingPods returns how many pods of an owner are expected beside those that exist in the cache, when
 // the owner was released, and until when the pods are expected. The pods of a Job are in the cache soon.
 // The pods of another kind need not say that they were decided on, so they count until the work is over,
-// and until its planned end at most.
+// and until its planned end at most. They do not count while somebody else keeps the work suspended:
+// only Kueue may be about to start the work.
 func (r *ownReleases) missingPods(owner *record, existing int, now time.Time) (at, until time.Time, missing int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	release := r.byUID[owner.UID]
 	until = release.at.Add(podsExpectedFor)
-	if owner.Kind != hold.JobKind().Kind {
+	isSuspendedByOthers := owner.isSuspended && owner.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
+	if owner.Kind != hold.JobKind().Kind && !isSuspendedByOthers {
 		until = release.plannedEnd
 	}
 	if !release.hadRoom || owner.isOver || !now.Before(until) {

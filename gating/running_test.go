@@ -42,6 +42,13 @@ func releasedWhole(name string, ago time.Duration, isOver bool) *record {
 	return o
 }
 
+// suspendedWhole is a released JobSet that somebody else keeps suspended.
+func suspendedWhole(name string, ago time.Duration) *record {
+	o := releasedWhole(name, ago, false)
+	o.isSuspended = true
+	return o
+}
+
 // ownWhole is the release of such a JobSet by the loop.
 func ownWhole(ago time.Duration) ownRelease {
 	return ownRelease{at: t0.Add(-ago), plannedEnd: t0.Add(2*time.Hour - ago), hadRoom: true}
@@ -154,6 +161,14 @@ func TestRunning(t *testing.T) {
 		"and until its planned end": {
 			cached: []*record{releasedWhole("a", 2*time.Hour, false)}, vouched: map[types.UID]ownRelease{"uid-a": ownWhole(2 * time.Hour)},
 			want: map[string][]plan.Run{},
+		},
+		"not while somebody else keeps it suspended": {
+			cached: []*record{suspendedWhole("a", time.Minute)}, vouched: map[types.UID]ownRelease{"uid-a": ownWhole(time.Minute)},
+			want: map[string][]plan.Run{},
+		},
+		"but for a moment, in which Kueue may start it": {
+			cached: []*record{suspendedWhole("a", time.Second)}, vouched: map[types.UID]ownRelease{"uid-a": ownWhole(time.Second)},
+			want: map[string][]plan.Run{"X": {{Until: t0.Add(2*hour - time.Second), Pods: 3}}}, settles: 1,
 		},
 		"not a JobSet that nobody has let go, whatever it claims": {cached: []*record{releasedWhole("forged", 0, false)}, want: map[string][]plan.Run{}},
 		"a JobSet that has just been let go, though the cache does not know yet": {

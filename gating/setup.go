@@ -58,17 +58,7 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 // onRecord requests a pass of the policies that hold an object, or held it before the change.
 func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] {
 	return handler.TypedFuncs[*record, reconcile.Request]{
-		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*record], q queue) {
-			if !e.IsInInitialList {
-				l.Events.CreatedWork(&e.Object.PartialObjectMetadata)
-			}
-			l.enqueuePolicies(ctx, e.Object, q)
-			if standingOf(e.Object).runs && l.Records.hasWaitingSiblings(e.Object) { // they start at once, too
-				for _, policy := range releasingPolicy(e.Object) {
-					q.AddAfter(request(policy), l.gatherTime())
-				}
-			}
-		},
+		CreateFunc: l.onNewRecord,
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*record], q queue) {
 			if lacksHeldLabel(e.ObjectNew) || len(holdingPolicy(e.ObjectOld)) > 0 && len(holdingPolicy(e.ObjectNew)) == 0 && !l.releasedByUs(e.ObjectOld) {
 				l.Sweeper.Request() // somebody else has changed the label
@@ -76,17 +66,35 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 			l.enqueuePolicies(ctx, e.ObjectOld, q)
 			l.enqueuePolicies(ctx, e.ObjectNew, q)
 		},
-		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*record], q queue) {
-			if !l.releasedByUs(e.Object) {
-				l.Sweeper.Request() // deleted, or without its label and still gated
-			}
-			l.enqueuePolicies(ctx, e.Object, q)
-			for _, policy := range releasingPolicy(e.Object) {
-				if limited, ok := l.limitedPolicies.Load(policy); ok && limited.(bool) { // the end of a pod leaves room
-					q.AddAfter(request(policy), l.gatherTime())
-				}
-			}
-		},
+		DeleteFunc: l.onGoneRecord,
+	}
+}
+
+// onNewRecord requests a pass of the policies that hold a new object. If the object runs, its siblings
+// that wait start at once, too.
+func (l *Loop) onNewRecord(ctx context.Context, e event.TypedCreateEvent[*record], q queue) {
+	if !e.IsInInitialList {
+		l.Events.CreatedWork(&e.Object.PartialObjectMetadata)
+	}
+	l.enqueuePolicies(ctx, e.Object, q)
+	if standingOf(e.Object).runs && l.Records.hasWaitingSiblings(e.Object) {
+		for _, policy := range releasingPolicy(e.Object) {
+			q.AddAfter(request(policy), l.gatherTime())
+		}
+	}
+}
+
+// onGoneRecord requests a pass of the policies that held an object that has gone, and of those with
+// ceilings that have released the object: its end leaves room.
+func (l *Loop) onGoneRecord(ctx context.Context, e event.TypedDeleteEvent[*record], q queue) {
+	if !l.releasedByUs(e.Object) {
+		l.Sweeper.Request() // deleted, or without its label and still gated
+	}
+	l.enqueuePolicies(ctx, e.Object, q)
+	for _, policy := range releasingPolicy(e.Object) {
+		if limited, ok := l.limitedPolicies.Load(policy); ok && limited.(bool) {
+			q.AddAfter(request(policy), l.gatherTime())
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,6 +38,9 @@ type wholes struct {
 	*watching.Resource
 	door  door.Door
 	right atomic.Int32
+	// whyIgnored says why the engine would start what is held; nil if the engine would not, or if its
+	// definition cannot be read.
+	whyIgnored atomic.Pointer[string]
 }
 
 // newWholes returns the records of each kind that has a door.
@@ -44,10 +48,12 @@ func newWholes(objects dynamic.Interface, definitions metadata.Interface) []*who
 	var all []*wholes
 	for _, d := range door.All() {
 		s := newRecordMaker()
-		all = append(all, &wholes{door: d, Resource: &watching.Resource{
+		w := &wholes{door: d, Resource: &watching.Resource{
 			Objects: objects, Definitions: definitions, Name: d.GroupVersionResource(), Selector: v1alpha1.StateLabel,
 			Keep: s.transform, Indexers: policyIndexers(),
-		}})
+		}}
+		w.Defined = w.readDefinition
+		all = append(all, w)
 	}
 	return all
 }
@@ -77,17 +83,43 @@ func (r *Records) CanHold(kind schema.GroupKind) string {
 	case w.right.Load() == rightUnknown || w.IsAbsent() || !w.IsKnown():
 		return fmt.Sprintf("Gridlatch has not read the %ss of the cluster yet", kind.Kind)
 	}
+	if why := w.whyIgnored.Load(); why != nil {
+		return *why
+	}
 	if definition := w.Definition(); definition != nil {
 		return w.door.WhyTooOld(definition)
 	}
 	return ""
 }
 
+// definitionTimeout bounds how long the definition of a kind is read.
+const definitionTimeout = 10 * time.Second
+
+// readDefinition reads whether the definition of the kind has the door. The watch of definitions brings
+// only their metadata, because a whole definition can take a megabyte.
+func (w *wholes) readDefinition(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, definitionTimeout)
+	defer cancel()
+	name := w.Name.GroupResource().String()
+	definition, err := w.Objects.Resource(watching.DefinitionResource()).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		w.whyIgnored.Store(nil)
+		log.FromContext(ctx).Info("cannot read whether the engine knows the field by which its work is held", "definition", name, "why", err.Error())
+		return
+	}
+	why := w.door.WhyIgnored(definition.Object)
+	if why == "" {
+		w.whyIgnored.Store(nil)
+		return
+	}
+	w.whyIgnored.Store(&why)
+}
+
 // mayHold reports whether Gridlatch may hold objects of a kind whole, or have held some: it has the right
-// to release them, and the kind is defined.
+// to release and to read them, and the kind is defined.
 func (r *Records) mayHold(kind schema.GroupKind) bool {
 	w := r.wholesOf(kind)
-	return w != nil && w.right.Load() == rightGiven && !w.IsAbsent()
+	return w != nil && w.right.Load() == rightGiven && !w.IsAbsent() && !w.IsForbidden()
 }
 
 // lacksRight reports whether Gridlatch may not release objects of a kind. Then such objects are not held,

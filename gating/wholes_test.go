@@ -181,6 +181,43 @@ func TestWhatIsHeldWholeIsAGroupOfThePolicyThatHoldsIt(t *testing.T) {
 	}
 }
 
+func TestAWorkflowIsReleasedInTimeForItsTemplate(t *testing.T) {
+	d, promised := door.Of(schema.GroupKind{Group: "argoproj.io", Kind: "Workflow"}), plan.LatestStart(t0.Add(24*time.Hour), 2*time.Hour)
+	for name, tt := range map[string]struct {
+		stored map[string]any
+		latest time.Time
+		reason string
+	}{
+		"without a limit":  {map[string]any{}, promised, ""},
+		"with a long one":  {map[string]any{"activeDeadlineSeconds": int64(48 * 3600)}, promised, ""},
+		"with a short one": {map[string]any{"activeDeadlineSeconds": int64(5 * 3600)}, plan.LatestStart(t0.Add(5*time.Hour-10*time.Minute), 2*time.Hour), ""},
+		"with no time":     {map[string]any{"activeDeadlineSeconds": int64(0)}, plan.LatestStart(t0, 2*time.Hour), ""},
+		"with locks":       {map[string]any{"synchronization": map[string]any{"mutexes": []any{}}}, t0, reasonKeepsLocks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := heldWhole(t, d)
+			o.SetAnnotations(map[string]string{
+				v1alpha1.HeldByAnnotation: v1alpha1.HoldBySuspend, v1alpha1.DeadlineAnnotation: "24h", v1alpha1.DurationAnnotation: "2h",
+				v1alpha1.LatestStartAnnotation: promised.Format(time.RFC3339),
+			})
+			o.Object["status"] = map[string]any{"storedWorkflowTemplateSpec": tt.stored}
+			g := &group{owner: wholeRecord(t, o)}
+			setTasks(builtin(), []*group{g})
+			if !g.task.LatestStart.Equal(tt.latest) {
+				t.Errorf("latest start %s, want %s", g.task.LatestStart, tt.latest)
+			}
+			g.decision = plan.Decision{Decided: t0, Start: t0}
+			isNoted := g.notes(g.owner)[v1alpha1.LatestStartAnnotation] != ""
+			if isEarlier := g.owner.timeLimit > 0 && tt.latest.Before(promised); isNoted != isEarlier {
+				t.Errorf("noted: %t", isNoted)
+			}
+			if g.setReason(); tt.reason != "" && g.reason != tt.reason {
+				t.Error(g.reason)
+			}
+		})
+	}
+}
+
 // engines is an API server of kinds that others define.
 type engines struct {
 	objects     *dynamicfake.FakeDynamicClient
@@ -293,6 +330,61 @@ func TestAKindIsHeldOnlyWhileItCanBeReleased(t *testing.T) {
 		if canHold(records) == "" {
 			t.Error("JobSets can be held after their definition has gone")
 		}
+	}
+}
+
+func TestWhatTheEngineWouldStartIsNotHeld(t *testing.T) {
+	e, d := newEngines(t), door.Of(schema.GroupKind{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"})
+	records, err := StaticRecords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := records.wholesOf(d.Kind.GroupKind())
+	w.Objects = e.objects
+	definitions := e.objects.Resource(watching.DefinitionResource())
+	definition := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"spec": map[string]any{"versions": []any{map[string]any{"name": d.Kind.Version, "schema": map[string]any{"openAPIV3Schema": map[string]any{}}}}},
+	}}
+	definition.SetName(d.GroupVersionResource().GroupResource().String())
+	canHold := func() string {
+		w.Defined(t.Context())
+		return records.CanHold(d.Kind.GroupKind())
+	}
+	if why := canHold(); why != "" {
+		t.Errorf("although the definition cannot be read: %s", why)
+	}
+	if _, err := definitions.Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if why := canHold(); why != "the installed version of Spark Operator does not know the field spec.suspend of SparkApplications" {
+		t.Error(why)
+	}
+	if err := definitions.Delete(t.Context(), definition.GetName(), metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if why := canHold(); why != "" {
+		t.Errorf("after the definition has gone: %s", why)
+	}
+}
+
+func TestASweepLeavesOutWhatMayNotBeRead(t *testing.T) {
+	e, d := newEngines(t), door.Of(schema.GroupKind{Group: "jobset.x-k8s.io", Kind: "JobSet"})
+	e.mayPatch.Store(true)
+	e.define(t, d, true)
+	e.objects.PrependReactor("list", d.Resource, func(clienttesting.Action) (bool, apiruntime.Object, error) {
+		return true, nil, apierrors.NewForbidden(d.GroupVersionResource().GroupResource(), "", errors.New("no list"))
+	})
+	records := &Records{}
+	for _, w := range newWholes(e.objects, e.definitions) {
+		if w.door.Kind == d.Kind {
+			records.wholes = append(records.wholes, w)
+			go w.run(t.Context(), e.clientset)
+		}
+	}
+	eventually(t, "the list is known to be forbidden", func() bool { return records.wholes[0].IsForbidden() })
+	if records.mayHold(d.Kind.GroupKind()) {
+		t.Error("it is swept although it may not be listed")
 	}
 }
 

@@ -39,6 +39,9 @@ type Resource struct {
 	// Changed is called after IsKnown has become true, and after all objects have gone with their
 	// definition.
 	Changed func()
+	// Defined is called when the definition has appeared or changed, before the objects are read. It
+	// may be nil.
+	Defined func(context.Context)
 
 	mu       sync.RWMutex
 	handlers []cache.ResourceEventHandler
@@ -83,10 +86,10 @@ func (r *Resource) Run(ctx context.Context) {
 	// the informer has not started: no error is possible
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(definition any) {
-			r.noteDefinition(definition)
+			r.noteDefinition(ctx, definition)
 			r.begin(ctx)
 		},
-		UpdateFunc: func(_, definition any) { r.noteDefinition(definition) },
+		UpdateFunc: func(_, definition any) { r.noteDefinition(ctx, definition) },
 		DeleteFunc: func(any) { r.tellGone(r.end()) },
 	})
 	go func() {
@@ -98,10 +101,13 @@ func (r *Resource) Run(ctx context.Context) {
 	r.end()
 }
 
-// noteDefinition keeps the labels of the definition.
-func (r *Resource) noteDefinition(definition any) {
+// noteDefinition keeps the labels of the definition, and tells that the definition is there.
+func (r *Resource) noteDefinition(ctx context.Context, definition any) {
 	if o, ok := definition.(metav1.Object); ok {
 		r.labels.Store(&metav1.ObjectMeta{Labels: o.GetLabels()})
+	}
+	if r.Defined != nil {
+		r.Defined(ctx)
 	}
 }
 

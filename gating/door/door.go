@@ -43,9 +43,9 @@ type Door struct {
 	// Limit is the path of a number of seconds within which the work must end, and which the engine
 	// counts also while the work is held; nil if no clock runs.
 	Limit []string
-	// StoredLimit is the path at which the engine notes the same limit once it has seen the work, also if
-	// the limit comes from a template; nil if the engine notes none.
-	StoredLimit []string
+	// StoredLimit and StoredLocks are the paths in the status where the engine, at its first look, writes
+	// the limit and the locks of work that refers to a template. Both are nil without templates.
+	StoredLimit, StoredLocks []string
 	// WritesChildren says that the engine writes the doors of the objects that it creates for the work,
 	// or counts on the start of these objects, so that nobody else may close these doors.
 	WritesChildren bool
@@ -102,14 +102,20 @@ func (d *Door) CheckTypes(content map[string]any) error {
 }
 
 // TimeLimit returns the time after the creation of an object by which its work must end; false if
-// nothing in the object limits that time.
+// nothing in the object limits that time. The shorter limit counts if the object and its template
+// have one.
 func (d *Door) TimeLimit(content map[string]any) (time.Duration, bool) {
-	seconds, ok := valueAt(content, d.Limit).(int64)
-	if stored, isStored := valueAt(content, d.StoredLimit).(int64); isStored && !ok {
-		seconds, ok = stored, true
+	shortest, isLimited := int64(maxLimit), false
+	for _, path := range [][]string{d.Limit, d.StoredLimit} {
+		if seconds, ok := valueAt(content, path).(int64); ok {
+			shortest, isLimited = max(0, min(seconds, shortest)), true
+		}
 	}
-	return time.Duration(max(0, min(seconds, maxLimit))) * time.Second, ok
+	return time.Duration(shortest) * time.Second, isLimited
 }
+
+// KeepsLocks reports whether an object takes locks by its template, and keeps them while it waits.
+func (d *Door) KeepsLocks(content map[string]any) bool { return valueAt(content, d.StoredLocks) != nil }
 
 // maxLimit bounds a time limit in seconds, so that a duration can have the limit.
 const maxLimit = 100 * 365 * 24 * 60 * 60
@@ -133,6 +139,34 @@ func (d *Door) WhyTooOld(definition metav1.Object) string {
 	default:
 		return ""
 	}
+}
+
+// WhyIgnored says why nothing of the kind is held, given the whole CustomResourceDefinition of the kind:
+// the API server drops the door, so that the work would start. It is empty if the definition has the
+// door.
+func (d *Door) WhyIgnored(definition map[string]any) (why string) {
+	if valueAt(definition, []string{"spec", "preserveUnknownFields"}) == true {
+		return ""
+	}
+	eachIn(definition, func(v map[string]any) {
+		schema, _ := valueAt(v, []string{"schema", "openAPIV3Schema"}).(map[string]any)
+		if v["name"] == d.Kind.Version && schema != nil && !keepsField(schema, d.Field) {
+			why = fmt.Sprintf("the installed version of %s does not know the field %s of %ss", d.Engine, FormatPath(d.Field), d.Kind.Kind)
+		}
+	}, "spec", "versions")
+	return why
+}
+
+// keepsField reports whether the API server keeps a field of objects with a schema.
+func keepsField(schema map[string]any, path []string) bool {
+	for _, name := range path {
+		next, isKnown := valueAt(schema, []string{"properties", name}).(map[string]any)
+		if !isKnown {
+			return schema["x-kubernetes-preserve-unknown-fields"] == true
+		}
+		schema = next
+	}
+	return true
 }
 
 // IsClosed reports whether the field of an object has the value that keeps the work from starting.

@@ -151,6 +151,45 @@ func TestATimeLimitIsBounded(t *testing.T) {
 	}
 }
 
+func TestATemplateLimitsTheTimeOfAHeldWorkflow(t *testing.T) {
+	d := doorOf(t, "Workflow")
+	for text, want := range map[string]time.Duration{
+		`status: {storedWorkflowTemplateSpec: {activeDeadlineSeconds: 60}}`:                                      time.Minute,
+		`{spec: {activeDeadlineSeconds: 30}, status: {storedWorkflowTemplateSpec: {activeDeadlineSeconds: 60}}}`: 30 * time.Second,
+		`{spec: {activeDeadlineSeconds: 90}, status: {storedWorkflowTemplateSpec: {activeDeadlineSeconds: 60}}}`: time.Minute,
+	} {
+		if limit, ok := d.TimeLimit(content(t, text)); !ok || limit != want {
+			t.Errorf("%s: %s, %t", text, limit, ok)
+		}
+	}
+	if !d.KeepsLocks(content(t, `status: {storedWorkflowTemplateSpec: {synchronization: {mutexes: [{name: x}]}}}`)) || d.KeepsLocks(nil) || doorOf(t, "JobSet").KeepsLocks(nil) {
+		t.Error("the locks of the template are not read")
+	}
+}
+
+func TestAnOlderEngineWouldIgnoreTheDoor(t *testing.T) {
+	for name, tt := range map[string]struct{ kind, spec, want string }{
+		"that has the field":           {"SparkApplication", `versions: [{name: v1beta2, schema: {openAPIV3Schema: {properties: {spec: {properties: {suspend: {type: boolean}}}}}}}]`, ""},
+		"that does not have the field": {"SparkApplication", `versions: [{name: v1beta2, schema: {openAPIV3Schema: {properties: {spec: {properties: {mode: {}}}}}}}]`, "the installed version of Spark Operator does not know the field spec.suspend of SparkApplications"},
+		"that has the field in another version only": {
+			"SparkApplication", `versions: [{name: v1, schema: {openAPIV3Schema: {properties: {spec: {properties: {suspend: {}}}}}}}, {name: v1beta2, schema: {openAPIV3Schema: {}}}]`,
+			"the installed version of Spark Operator does not know the field spec.suspend of SparkApplications",
+		},
+		"that does not have a deeper field":              {"MPIJob", `versions: [{name: v2beta1, schema: {openAPIV3Schema: {properties: {spec: {x-kubernetes-preserve-unknown-fields: true, properties: {runPolicy: {properties: {}}}}}}}}]`, "the installed version of MPI Operator does not know the field spec.runPolicy.suspend of MPIJobs"},
+		"that keeps all fields":                          {"Workflow", `versions: [{name: v1alpha1, schema: {openAPIV3Schema: {properties: {spec: {type: object, x-kubernetes-preserve-unknown-fields: true}}}}}]`, ""},
+		"that keeps all fields, in the way of long ago":  {"Workflow", `{preserveUnknownFields: true, versions: [{name: v1alpha1, schema: {openAPIV3Schema: {}}}]}`, ""},
+		"that says nothing of fields":                    {"Workflow", `versions: [{name: v1alpha1}]`, ""},
+		"that does not have the version, and is no list": {"Workflow", `versions: 7`, ""},
+	} {
+		t.Run("a definition "+name, func(t *testing.T) {
+			spec := content(t, tt.spec)
+			if diff := cmp.Diff(tt.want, doorOf(t, tt.kind).WhyIgnored(map[string]any{"spec": spec})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestAnOlderEngineWouldRefuseTheObject(t *testing.T) {
 	for release, want := range map[string]string{
 		"v1.11.0": "", "v1.15.2": "", "v2.0.0": "",

@@ -47,7 +47,8 @@ func All() []Door {
 		{
 			Kind: schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Workflow"}, Resource: "workflows",
 			Engine: "Argo Workflows", Component: "argo-workflows", Field: []string{"spec", "suspend"}, Closed: true,
-			Limit: []string{"spec", "activeDeadlineSeconds"}, StoredLimit: []string{"status", "storedWorkflowTemplateSpec", "activeDeadlineSeconds"},
+			Limit:       []string{"spec", "activeDeadlineSeconds"},
+			StoredLimit: []string{"status", "storedWorkflowTemplateSpec", "activeDeadlineSeconds"}, StoredLocks: []string{"status", "storedWorkflowTemplateSpec", "synchronization"},
 			Needs: [][]string{{"spec", "synchronization"}}, Refusal: refuseWorkflow,
 			Pods: number(1), IsOver: hasWord("Succeeded", "Failed", "Error")("status", "phase"),
 		},
