@@ -67,7 +67,8 @@ const (
 	whyNotManaged = "not held: it is suspended, and Kueue has no Workload for it: does Kueue manage this namespace (managedJobsNamespaceSelector)?"
 )
 
-// workloadGrace is how long Kueue may take to make a Workload for suspended work. It takes a second, or as long as another replica of Kueue needs to take over.
+// workloadGrace is how long Kueue may take to make a Workload for suspended work. Kueue takes a second,
+// or as long as another replica of Kueue needs to take over.
 const workloadGrace = 30 * time.Second
 
 // makeUnmanagedDue makes due, as not held, the work that is suspended and for which Kueue makes no
