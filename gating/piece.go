@@ -77,10 +77,10 @@ func (p *Piece) decide(owner *record) {
 	p.IsDecided, p.Runs, p.LatestStart = true, false, time.Time{}
 	s := standingOf(owner)
 	if s.isWaiting {
-		p.LatestStart, p.StartReason = s.latestStart, describeOwner(owner.Kind, owner.Name)+" is held as a whole"
+		p.LatestStart, p.StartReason = s.latestStart, describeOwner(owner.Kind, owner.Name)+" decides when the work starts"
 		return
 	}
-	p.Runs, p.Location, p.StartReason = s.runs, s.location, describeOwner(owner.Kind, owner.Name)+" was released"
+	p.Runs, p.Location, p.StartReason = s.runs, s.location, describeOwner(owner.Kind, owner.Name)+" has been released already"
 }
 
 // add adds how the objects of an owner stand.

@@ -25,6 +25,9 @@ type Tool struct {
 	// IsSetByWork says that the work itself sets the timeout. A deadline of the work then does not lift
 	// the timeout.
 	IsSetByWork bool
+	// InsteadOfDeadline says how work can wait longer if a deadline does not lift the timeout, because
+	// the tool may have copied the deadline. It is empty if a deadline lifts the timeout.
+	InsteadOfDeadline string
 	// Settings are the names of the settings that change the timeout, all of which must be raised.
 	// Nobody can change the timeout of a tool without settings.
 	Settings []string
@@ -42,7 +45,10 @@ func Tools() []Tool {
 			Timeout: 2 * time.Minute, Settings: []string{"schedule_timeout_seconds", "startup_timeout_seconds"},
 		},
 		{Name: "GitLab Runner", Marks: []string{"job.runner.gitlab.com/"}, Timeout: 3 * time.Minute, Settings: []string{"poll_timeout", "timeout"}},
-		{Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, Timeout: time.Hour, LimitsWholeRun: true, Settings: []string{"timeout"}},
+		{
+			Name: "Tekton", Marks: []string{"tekton.dev/taskRun"}, Timeout: time.Hour, LimitsWholeRun: true, Settings: []string{"timeout"},
+			InsteadOfDeadline: "let Gridlatch hold the PipelineRun or TaskRun, by manifests/components/tekton",
+		},
 		{Name: "Helm", Marks: []string{"helm.sh/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Settings: []string{"--timeout"}},
 		{Name: "Argo CD", Marks: []string{"argocd.argoproj.io/hook"}, Timeout: 5 * time.Minute, LimitsWholeRun: true, Settings: []string{"--timeout"}},
 		{
@@ -98,15 +104,16 @@ func (t *Tool) LatestStart(created time.Time, longest time.Duration) time.Time {
 }
 
 // Limits reports whether work may not wait for longer than the tool does. Whoever writes a deadline
-// has raised the settings of the tool, if there are any that the work does not set itself.
+// has raised the settings of the tool, if there are any that the work does not set itself. A tool that
+// copies a deadline from another object has not.
 func (t *Tool) Limits(deadline time.Time) bool {
-	return t.IsSetByWork || deadline.IsZero() || len(t.Settings) == 0
+	return t.IsSetByWork || t.InsteadOfDeadline != "" || deadline.IsZero() || len(t.Settings) == 0
 }
 
 // Warning tells users of the timeout of work with a deadline, or without one.
 func (t *Tool) Warning(deadline time.Time) string {
 	if t.IsSetByWork {
-		return fmt.Sprintf("%s gives up on this work %s after its creation, however long the work has waited; to let the work wait longer, raise its %s",
+		return fmt.Sprintf("%s ends this work %s after its creation, even if the work has waited; to let the work wait longer, raise its %s",
 			t.Name, plan.FormatDuration(t.Timeout), strings.Join(t.Settings, " and "))
 	}
 	verb := "start"
@@ -118,8 +125,14 @@ func (t *Tool) Warning(deadline time.Time) string {
 		return warning + ", and no setting changes this"
 	}
 	warning += fmt.Sprintf(" (setting: %s)", strings.Join(t.Settings, " and "))
-	if t.Limits(deadline) {
+	switch {
+	case t.InsteadOfDeadline != "":
+		return warning + "; to let the work wait longer, " + t.InsteadOfDeadline
+	case !t.Limits(deadline):
+		return warning + "; this deadline lets the work wait longer, so raise " + strings.Join(t.Settings, " and ") + " above the wait"
+	case len(t.Settings) > 1:
+		return warning + "; to let the work wait longer, raise both and add the annotation " + v1alpha1.DeadlineAnnotation
+	default:
 		return warning + "; to let the work wait longer, raise this setting and add the annotation " + v1alpha1.DeadlineAnnotation
 	}
-	return warning + "; with this " + strings.TrimPrefix(v1alpha1.DeadlineAnnotation, v1alpha1.Prefix) + ", the work may wait longer"
 }

@@ -32,16 +32,16 @@ func leaveTimeForNextRun(cronJob *batchv1.CronJob, job metav1.Object, ask *polic
 	case policy.BoundByNextRun(cronJob, *ask):
 		ask.NextRun = next
 	case cronJob.Spec.ConcurrencyPolicy == batchv1.ForbidConcurrent && ask.Deadline.After(next):
-		return []string{fmt.Sprintf("the CronJob skips runs while this run waits, the next at %s, %s", plan.FormatTime(next), makesUp(cronJob))}
+		return []string{fmt.Sprintf("the CronJob skips runs while this run waits, the next at %s; %s", plan.FormatTime(next), makesUp(cronJob))}
 	}
 	return nil
 }
 
 // makesUp says which of the skipped runs a CronJob makes up for.
 func makesUp(c *batchv1.CronJob) string {
-	const last = "and makes up for the last of them"
+	const last = "the CronJob later runs the last skipped run"
 	if within := c.Spec.StartingDeadlineSeconds; within != nil {
-		return fmt.Sprintf("%s only within %ds of its time (startingDeadlineSeconds)", last, *within)
+		return fmt.Sprintf("%s, but only within %ds after that run was due (startingDeadlineSeconds)", last, *within)
 	}
 	return last
 }
@@ -90,7 +90,7 @@ func intervalWarning(c *batchv1.CronJob, rules *policy.Policy, ask policy.Ask, f
 		plan.FormatDuration(second.Sub(first)), plan.FormatTime(first), plan.FormatTime(second), plan.FormatDuration(free.LatestStart.Sub(first)))
 	switch {
 	case !policy.BoundByNextRun(c, ask):
-		return []string{warning + "the CronJob skips runs while a run waits, " + makesUp(c)}
+		return []string{warning + "the CronJob skips runs while a run waits; " + makesUp(c)}
 	case !limited.LatestStart.After(first):
 		warning += "each run starts at once, because it is expected to run for " + plan.FormatDuration(free.Duration)
 	default:

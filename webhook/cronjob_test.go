@@ -58,9 +58,9 @@ func TestARunIsDoneBeforeTheNextRunOfItsCronJob(t *testing.T) {
 		"with Forbid, if there is time": {batchv1.ForbidConcurrent, long, nil, "", "", "its latest start has come, because the next run of its CronJob comes at Nov 21 14:00, at ", ""},
 		"but not with Allow":            {batchv1.AllowConcurrent, short, nil, free, "", "; latest start Nov 22 12:00", ""},
 		"but not with Forbid and a deadline": {batchv1.ForbidConcurrent, deadline, nil, byDeadline, "", "; latest start Nov 21 19:39",
-			"the CronJob skips runs while this run waits, the next at 2026-11-21 14:00 UTC, and makes up for the last of them"},
+			"the CronJob skips runs while this run waits, the next at 2026-11-21 14:00 UTC; the CronJob later runs the last skipped run"},
 		"but not with Forbid and a deadline, and says what is made up for": {batchv1.ForbidConcurrent, deadline, ptr.To(int64(200)), byDeadline, "", "",
-			"and makes up for the last of them only within 200s of its time (startingDeadlineSeconds)"},
+			"the CronJob later runs the last skipped run, but only within 200s after that run was due (startingDeadlineSeconds)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := everyTwoHours(tt.policy, tolerant(tt.ask))
@@ -185,12 +185,12 @@ func TestWhoWritesACronJobIsToldOfTheTimeBetweenRuns(t *testing.T) {
 			"spec.concurrencyPolicy: Forbid: runs come only 2h apart" + ends + "1d: each run starts early enough to be done before the next; with the annotation gridlatch.dev/deadline, a run waits longer, and the CronJob skips runs meanwhile",
 		}},
 		"with Forbid and a deadline": {batchv1.ForbidConcurrent, with(short, v1alpha1.DeadlineAnnotation, "8h"), nil, []string{
-			"spec.concurrencyPolicy: Forbid: runs come only 2h apart" + ends + "7h39m: the CronJob skips runs while a run waits, and makes up for the last of them",
+			"spec.concurrencyPolicy: Forbid: runs come only 2h apart" + ends + "7h39m: the CronJob skips runs while a run waits; the CronJob later runs the last skipped run",
 		}},
 		"with Forbid, a deadline and startingDeadlineSeconds": {batchv1.ForbidConcurrent, with(short, v1alpha1.DeadlineAnnotation, "8h"), func(c *batchv1.CronJob) {
 			c.Spec.StartingDeadlineSeconds = ptr.To(int64(60))
 		}, []string{
-			"spec.concurrencyPolicy: Forbid: runs come only 2h apart" + ends + "7h39m: the CronJob skips runs while a run waits, and makes up for the last of them only within 60s of its time (startingDeadlineSeconds)",
+			"spec.concurrencyPolicy: Forbid: runs come only 2h apart" + ends + "7h39m: the CronJob skips runs while a run waits; the CronJob later runs the last skipped run, but only within 60s after that run was due (startingDeadlineSeconds)",
 		}},
 		"if each run takes as long": {batchv1.ReplaceConcurrent, tolerant(map[string]string{v1alpha1.DurationAnnotation: "2h"}), nil, []string{
 			"spec.concurrencyPolicy: Replace: runs come only 2h apart" + ends + "1d: each run starts at once, because it is expected to run for 2h",

@@ -106,13 +106,14 @@ func TestAToolThatGivesUpIsWarnedOf(t *testing.T) {
 		latest              time.Duration // after its creation; zero if it starts at once
 		warning             string
 	}{
-		"nothing of ordinary work":            {map[string]string{"app": "x"}, tolerant(deadline), 8*time.Hour - 63*time.Minute, ""},
-		"GitHub's runners":                    {map[string]string{"actions.github.com/scale-set-name": "x"}, tolerant(nil), 23*time.Hour + 50*time.Minute, "GitHub Actions Runner Controller by default gives up on work that does not start within 1d, and no setting changes this"},
-		"an operator of Airflow":              {map[string]string{"dag_id": "x"}, tolerant(nil), time.Minute, "Airflow KubernetesPodOperator by default gives up on work that does not start within 2m (setting: schedule_timeout_seconds and startup_timeout_seconds); to let the work wait longer, raise this setting and add the annotation gridlatch.dev/deadline"},
-		"one that knows better":               {map[string]string{"dag_id": "x"}, tolerant(deadline), 8*time.Hour - 63*time.Minute, "Airflow KubernetesPodOperator by default gives up on work that does not start within 2m (setting: schedule_timeout_seconds and startup_timeout_seconds); with this deadline, the work may wait longer"},
-		"GitHub's runners, by a deadline":     {map[string]string{"actions.github.com/scale-set-name": "x"}, tolerant(map[string]string{v1alpha1.DeadlineAnnotation: "40h"}), 23*time.Hour + 50*time.Minute, "GitHub Actions Runner Controller by default gives up on work that does not start within 1d, and no setting changes this"},
-		"nothing of a pod that is never held": {map[string]string{"runner-pod": "x"}, tolerant(deadline), 0, ""},
-		"a hook, by an annotation":            {nil, tolerant(map[string]string{"helm.sh/hook": "pre-install"}), 0, "Helm by default gives up on work that does not end within 5m (setting: --timeout); to let the work wait longer, raise this setting and add the annotation gridlatch.dev/deadline"},
+		"nothing of ordinary work":               {map[string]string{"app": "x"}, tolerant(deadline), 8*time.Hour - 63*time.Minute, ""},
+		"GitHub's runners":                       {map[string]string{"actions.github.com/scale-set-name": "x"}, tolerant(nil), 23*time.Hour + 50*time.Minute, "GitHub Actions Runner Controller by default gives up on work that does not start within 1d, and no setting changes this"},
+		"an operator of Airflow":                 {map[string]string{"dag_id": "x"}, tolerant(nil), time.Minute, "Airflow KubernetesPodOperator by default gives up on work that does not start within 2m (setting: schedule_timeout_seconds and startup_timeout_seconds); to let the work wait longer, raise both and add the annotation gridlatch.dev/deadline"},
+		"one that knows better":                  {map[string]string{"dag_id": "x"}, tolerant(deadline), 8*time.Hour - 63*time.Minute, "Airflow KubernetesPodOperator by default gives up on work that does not start within 2m (setting: schedule_timeout_seconds and startup_timeout_seconds); this deadline lets the work wait longer, so raise schedule_timeout_seconds and startup_timeout_seconds above the wait"},
+		"GitHub's runners, by a deadline":        {map[string]string{"actions.github.com/scale-set-name": "x"}, tolerant(map[string]string{v1alpha1.DeadlineAnnotation: "40h"}), 23*time.Hour + 50*time.Minute, "GitHub Actions Runner Controller by default gives up on work that does not start within 1d, and no setting changes this"},
+		"Tekton's pod, whose deadline is a copy": {map[string]string{"tekton.dev/taskRun": "x", "tekton.dev/pipelineRun": "y"}, tolerant(map[string]string{v1alpha1.DeadlineAnnotation: "24h", v1alpha1.DurationAnnotation: "10m"}), 0, "Tekton by default gives up on work that does not end within 1h (setting: timeout); to let the work wait longer, let Gridlatch hold the PipelineRun or TaskRun, by manifests/components/tekton"},
+		"nothing of a pod that is never held":    {map[string]string{"runner-pod": "x"}, tolerant(deadline), 0, ""},
+		"a hook, by an annotation":               {nil, tolerant(map[string]string{"helm.sh/hook": "pre-install"}), 0, "Helm by default gives up on work that does not end within 5m (setting: --timeout); to let the work wait longer, raise this setting and add the annotation gridlatch.dev/deadline"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := ""

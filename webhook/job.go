@@ -15,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
@@ -79,7 +80,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
 	ask.Tool = cmp.Or(came.original.tool, came.originalTemplate.tool)
 	if cronJob == nil && isScheduledRun(job) {
-		return startJob(job, notHeld+"Gridlatch does not know its CronJob yet, and when the next run comes").asNotHeld(job.Annotations), nil
+		return startJob(job, notHeld+"Gridlatch does not know its CronJob yet, and so does not know when the next run comes").asNotHeld(job.Annotations), nil
 	}
 	warnings := append(toolWarning(ask), leaveTimeForNextRun(cronJob, job, &ask, created)...)
 	v, err := w.decideJob(ctx, req, came, ask, asked)
@@ -156,21 +157,33 @@ func forgetMarks(job *decodedJob) {
 // whyJobIsNotHeld says why a Job is not held whatever the grid does.
 func whyJobIsNotHeld(job *decodedJob, ask policy.Ask) string {
 	manager, owner := job.Spec.ManagedBy, owningDoor(job)
+	bySuspend := howHeldWhole(job, ask) == v1alpha1.HoldBySuspend
 	switch {
 	case !ask.WantsToWait:
 		return "it does not ask to wait"
 	case ask.Tool != nil && ask.Tool.WhyNeverHeld != "":
 		return ask.Tool.WhyNeverHeld
-	case owner != nil && owner.HasServingPods:
-		return annotateOwner(owner, "runs other pods, which would wait for it")
-	case owner != nil && owner.WritesChildren && howHeldWhole(job, ask) == v1alpha1.HoldBySuspend:
-		return annotateOwner(owner, "writes its spec.suspend")
+	case owner != nil && whyOwnerNeedsJob(owner, bySuspend) != "":
+		return whyOwnerNeedsJob(owner, bySuspend)
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + *manager
-	case howHeldWhole(job, ask) == v1alpha1.HoldBySuspend && job.Spec.Suspend != nil && *job.Spec.Suspend:
+	case bySuspend && ptr.Deref(job.Spec.Suspend, false):
 		return "it is suspended already, by somebody else"
 	default:
 		return hold.WhyNotInQueue(&job.Job)
+	}
+}
+
+// whyOwnerNeedsJob says why a Job is not held, given the door of its controller. bySuspend says that
+// the Job would be held by its spec.suspend.
+func whyOwnerNeedsJob(owner *door.Door, bySuspend bool) string {
+	switch {
+	case owner.HasServingPods:
+		return annotateOwner(owner, "runs other pods, which would wait for it")
+	case owner.WritesChildren && bySuspend:
+		return annotateOwner(owner, "writes its spec.suspend")
+	default:
+		return ""
 	}
 }
 

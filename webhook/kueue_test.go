@@ -29,7 +29,7 @@ func TestHowAPodInAQueueOfKueueIsHeld(t *testing.T) {
 		"at its queue, beside others":                      {labels: map[string]string{hold.KueueQueueLabel: "q"}, annotations: map[string]string{hold.KueueGatesAnnotation: "a.example/b"}, held: true, queue: "a.example/b," + v1alpha1.Gate},
 		"by our gate alone, in no queue":                   {held: true},
 		"by our gate alone, without a forged entry":        {annotations: map[string]string{hold.KueueGatesAnnotation: v1alpha1.Gate}, held: true},
-		"not with quota":                                   {labels: map[string]string{hold.KueueQueueLabel: "q", podSet: "main"}, reason: "not held: Kueue has given it quota already"},
+		"not with quota":                                   {labels: map[string]string{hold.KueueQueueLabel: "q", podSet: "main"}, reason: "not held: Kueue has given quota to the pod already: annotate the object that has the queue label"},
 		"not with a Workload that was made before":         {labels: map[string]string{hold.KueueQueueLabel: "q", "kueue.x-k8s.io/prebuilt-workload-name": "w"}, reason: "not held: its Workload"},
 		"not the pod of a Job that Kueue has started":      {labels: map[string]string{podSet: "main"}, annotations: promised, owners: ofJob, reason: "Kueue has started its Job"},
 		"by our gate, of a Job that Kueue does not manage": {annotations: promised, owners: ofJob, held: true},

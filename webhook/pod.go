@@ -136,7 +136,7 @@ func whyPodIsNotHeld(pod *corev1.Pod, tool *policy.Tool, ofHeldJob bool) string 
 	case pod.Spec.NodeName != "":
 		return notHeld + "it names its node, and so never waits for the scheduler"
 	case hold.HasQuota(pod.Labels):
-		return notHeld + "Kueue has given it quota already: to hold the work before, annotate the Job (JobSet, TrainJob …) itself"
+		return notHeld + "Kueue has given quota to the pod already: annotate the object that has the queue label"
 	}
 	if why := hold.WhyNotInQueue(pod); why != "" {
 		return notHeld + why

@@ -70,7 +70,7 @@ func (o *object) member(at, name string, paths [][]string, into map[string]any) 
 }
 
 // setAt returns the patch that sets what is at a path of the object. The patch makes the parents that
-// are not there.
+// are not there. A value of nil removes what is there.
 func (whole *decodedWhole) setAt(path []string, value any) (p patch) {
 	pointer, parent := "", whole.content
 	for _, name := range path[:len(path)-1] {
@@ -81,5 +81,12 @@ func (whole *decodedWhole) setAt(path []string, value any) (p patch) {
 		}
 		parent = inner
 	}
-	return p.set(memberPath(pointer, path[len(path)-1]), value)
+	last := path[len(path)-1]
+	if value != nil {
+		return p.set(memberPath(pointer, last), value)
+	}
+	if _, exists := parent[last]; !exists {
+		return nil
+	}
+	return p.remove(memberPath(pointer, last))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/serving"
 )
@@ -73,6 +74,9 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 	if o.mark.opened {
 		return o.start(hold.ReasonTaken), nil
 	}
+	if o.isPartOfRun() {
+		return o.start("its PipelineRun decides when the work starts"), nil
+	}
 	if why := o.whyNotHeld(); why != "" {
 		return o.refrain(why), nil
 	}
@@ -90,7 +94,7 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 // checkHoldWhole refuses an object that asks to be held by the gates of its pods.
 func checkHoldWhole(o *decodedWhole, path *field.Path) field.ErrorList {
 	if how := o.Annotations[v1alpha1.HoldAnnotation]; how == v1alpha1.HoldByGate {
-		want := fmt.Sprintf("a %s is held as a whole; to hold its pods, annotate its pod templates instead", o.door.Kind.Kind)
+		want := fmt.Sprintf("a %s is always held as a whole: remove this annotation, or write %q", o.door.Kind.Kind, v1alpha1.HoldBySuspend)
 		return field.ErrorList{field.Invalid(path.Key(v1alpha1.HoldAnnotation), how, want)}
 	}
 	return nil
@@ -101,19 +105,29 @@ func (o *decodedWhole) whyNotHeld() string {
 	if owner := owningDoor(o); owner != nil && owner.WritesChildren {
 		return annotateOwner(owner, "decides when it starts")
 	}
+	if tool := o.original.tool; tool != nil && tool.WhyNeverHeld != "" {
+		return tool.WhyNeverHeld
+	}
 	if manager := o.door.ManagedBy(o.content); manager != "" {
 		return "it is managed by " + manager
 	}
-	if o.isQueued() {
-		return hold.WhyNotInQueue(o) // Kueue closes the door, and checks whether it can
+	if why := hold.WhyNotInQueue(o); o.isQueued() && why != "" {
+		return why
 	}
-	if !o.mark.closed && o.door.IsSet(o.content) {
-		return fmt.Sprintf("its %s is set already, by somebody else", door.FormatPath(o.door.Field))
+	if !o.isQueued() && !o.mark.closed && o.door.IsSet(o.content) { // Kueue closes the door of what is queued
+		return fmt.Sprintf("its %s was closed by its user, who must also open it", door.FormatPath(o.door.Field))
 	}
 	if o.door.Refusal != nil {
 		return o.door.Refusal(o.content)
 	}
 	return ""
+}
+
+// isPartOfRun reports whether a PipelineRun of Tekton controls an object. Tekton copies the wish of the
+// PipelineRun to the object, so the object itself may have asked for nothing.
+func (o *decodedWhole) isPartOfRun() bool {
+	owner := owningDoor(o)
+	return owner != nil && owner.Kind.Group == "tekton.dev" && owner.WritesChildren
 }
 
 // isQueued reports whether an object waits for a queue of Kueue.
@@ -128,11 +142,7 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 		ask.Candidates = rules.ResolveLocation("")
 		o.Annotations[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 	}
-	setting := door.FormatPath(o.door.Limit)
-	if limit, ok := o.door.TimeLimit(o.content); ok {
-		ask.Tool = policy.LimitOfWork(o.door.Engine, setting, limit)
-	}
-	task := rules.Task(ask, now)
+	task, tooLittle := o.limit(rules, &ask)
 	task.ID = policy.TaskID(o, req.UID) // the object has no UID yet
 	promiseOf(piece).apply(&task)
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
@@ -143,16 +153,40 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	o.Annotations[v1alpha1.PolicyAnnotation] = rules.Name
 	maps.Copy(o.Annotations, policy.DurationNotes(ask))
 	switch why := w.whyUnableWhole(req.Namespace, o.door); {
-	case ask.Tool != nil && !ask.Tool.LatestStart(now, task.Duration).After(now):
-		return o.refrain(fmt.Sprintf("its %s of %d s leaves it no time to wait", setting, int(ask.Tool.Timeout.Seconds())))
+	case tooLittle != "":
+		return o.refrain(tooLittle)
 	case !decision.Holds():
-		return o.start(decision.Reason())
+		return o.start(decision.Reason()).warn(toolWarning(ask)...)
 	case why != "":
 		return o.refrain(why)
 	}
 	maps.Copy(o.Annotations, rules.Notes(decision))
 	o.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	return o.close().warn(toolWarning(ask)...)
+}
+
+// limit returns the task of an object. Of the object's own time limit and the tool that has created the
+// object, the one that lets the object wait less counts, and is noted in the ask. tooLittle says that the
+// object's own limit alone leaves no time to wait.
+func (o *decodedWhole) limit(rules *policy.Policy, ask *policy.Ask) (task plan.Task, tooLittle string) {
+	now := o.CreationTimestamp.Time
+	ask.Tool = o.original.tool
+	task = rules.Task(*ask, now)
+	limit, ok := o.door.TimeLimit(o.content)
+	if !ok {
+		return task, ""
+	}
+	setting, own := door.FormatPath(o.door.Limit), *ask
+	own.Tool = &policy.Tool{Name: o.door.Engine, Timeout: limit, LimitsWholeRun: true, IsSetByWork: true, Settings: []string{setting}}
+	limited := rules.Task(own, now)
+	if ask.Tool != nil && !limited.LatestStart.Before(task.LatestStart) {
+		return task, ""
+	}
+	*ask = own
+	if task.LatestStart.After(now) && !limited.LatestStart.After(now) {
+		tooLittle = fmt.Sprintf("its %s of %d s leaves it no time to wait", setting, int(limit.Seconds()))
+	}
+	return limited, tooLittle
 }
 
 // close holds an object: by its door, or at its queue. If the object is in a queue, Kueue closes the

@@ -109,15 +109,15 @@ func TestWhyAnObjectIsNotHeldWhole(t *testing.T) {
 		want       string // the reason
 		isNotHeld  bool
 	}{
-		"suspended by its user": {kind: "JobSet", spec: `{"suspend":true}`, want: "not held: its spec.suspend is set already, by somebody else", isNotHeld: true},
-		"cancelled by its user": {kind: "PipelineRun", spec: `{"status":"Cancelled"}`, want: "not held: its spec.status is set already, by somebody else", isNotHeld: true},
+		"suspended by its user": {kind: "JobSet", spec: `{"suspend":true}`, want: "not held: its spec.suspend was closed by its user, who must also open it", isNotHeld: true},
+		"cancelled by its user": {kind: "PipelineRun", spec: `{"status":"Cancelled"}`, want: "not held: its spec.status was closed by its user, who must also open it", isNotHeld: true},
 		"managed by another controller": {
 			kind: "TrainJob", spec: `{"managedBy":"kueue.x-k8s.io/multikueue"}`, want: "not held: it is managed by kueue.x-k8s.io/multikueue", isNotHeld: true,
 		},
 		"refused by its engine": {kind: "RayJob", spec: `{}`, want: "not held: KubeRay suspends only a RayJob with spec.shutdownAfterJobFinishes: true", isNotHeld: true},
 		"of an owner that starts it": {
 			kind: "TaskRun", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("PipelineRun")},
-			want: "not held: its PipelineRun decides when it starts: annotate the PipelineRun instead", isNotHeld: true,
+			want: "its PipelineRun decides when the work starts",
 		},
 		"of an owner that writes its door": {
 			kind: "JobSet", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("TrainJob")},
@@ -125,19 +125,27 @@ func TestWhyAnObjectIsNotHeldWhole(t *testing.T) {
 		},
 		"of an owner that is held": {
 			kind: "JobSet", spec: `{"suspend":true}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("TrainJob")},
-			known: []runtime.Object{stored("TrainJob", "o", "1", v1alpha1.StateHeld, true)}, want: "its TrainJob o is held as a whole",
+			known: []runtime.Object{stored("TrainJob", "o", "1", v1alpha1.StateHeld, true)}, want: "its TrainJob o decides when the work starts",
 		},
 		"of an owner that runs": {
 			kind: "RayJob", spec: `{}`, meta: metav1.ObjectMeta{OwnerReferences: ownedBy("Workflow")},
-			known: []runtime.Object{stored("Workflow", "o", "1", v1alpha1.StateReleased, false)}, want: "its Workflow o was released",
+			known: []runtime.Object{stored("Workflow", "o", "1", v1alpha1.StateReleased, false)}, want: "its Workflow o has been released already",
 		},
 		"beside another that runs": {
 			kind: "RayJob", spec: specToHold("RayJob"), meta: metav1.ObjectMeta{OwnerReferences: ownedBy("Workflow")},
 			known: []runtime.Object{stored("RayJob", "first", "2", v1alpha1.StateReleased, false, ownedBy("Workflow")...)}, want: "its Workflow o runs already",
 		},
-		"where nobody could release it":   {kind: "JobSet", spec: `{}`, unable: "nobody is there", want: "not held: nobody is there", isNotHeld: true},
-		"with less time than it takes":    {kind: "Workflow", spec: `{"activeDeadlineSeconds":3600}`, want: "not held: its spec.activeDeadlineSeconds of 3600 s leaves it no time to wait", isNotHeld: true},
-		"with no time at all":             {kind: "Workflow", spec: `{"activeDeadlineSeconds":0}`, want: "not held: its spec.activeDeadlineSeconds of 0 s leaves it no time to wait", isNotHeld: true},
+		"where nobody could release it": {kind: "JobSet", spec: `{}`, unable: "nobody is there", want: "not held: nobody is there", isNotHeld: true},
+		"with less time than it takes":  {kind: "Workflow", spec: `{"activeDeadlineSeconds":3600}`, want: "not held: its spec.activeDeadlineSeconds of 3600 s leaves it no time to wait", isNotHeld: true},
+		"with no time at all":           {kind: "Workflow", spec: `{"activeDeadlineSeconds":0}`, want: "not held: its spec.activeDeadlineSeconds of 0 s leaves it no time to wait", isNotHeld: true},
+		"in a queue, while somebody waits for it": {
+			kind: "RayJob", spec: `{"shutdownAfterJobFinishes":true,"submissionMode":"InteractiveMode"}`, meta: metav1.ObjectMeta{Labels: map[string]string{hold.KueueQueueLabel: "team"}},
+			want: "not held: its spec.submissionMode is InteractiveMode, so that somebody waits for it", isNotHeld: true,
+		},
+		"of a tool that never waits": {
+			kind: "JobSet", spec: `{}`, meta: metav1.ObjectMeta{Labels: map[string]string{"runner-pod": "x"}},
+			want: "not held: its GitHub runner runs already, and fails if the pod does not start soon", isNotHeld: true,
+		},
 		"with locks that others wait for": {kind: "Workflow", spec: `{"synchronization":{}}`, want: "not held: it would keep the locks of its spec.synchronization while it waits", isNotHeld: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,8 +206,8 @@ func TestJobsOfOtherKinds(t *testing.T) {
 		"of a JobSet, by their gates":    {owner: "JobSet", annotations: tolerant(nil), state: held, reason: "waits until"},
 		"of a JobSet, to be suspended":   {owner: "JobSet", annotations: bySuspend, state: released, reason: "not held: its JobSet writes its spec.suspend: annotate the JobSet instead"},
 		"of a JobSet, with a clock":      {owner: "JobSet", annotations: tolerant(nil), spec: limited, state: released, reason: "not held: its JobSet writes its spec.suspend: annotate the JobSet instead"},
-		"of a JobSet that is held":       {owner: "JobSet", annotations: bySuspend, spec: batchv1.JobSpec{Suspend: ptr.To(true)}, known: []runtime.Object{stored("JobSet", "o", "1", held, true)}, state: released, reason: "its JobSet o is held as a whole"},
-		"of a JobSet that was released":  {owner: "JobSet", annotations: tolerant(nil), known: []runtime.Object{stored("JobSet", "o", "1", released, false)}, state: released, reason: "its JobSet o was released"},
+		"of a JobSet that is held":       {owner: "JobSet", annotations: bySuspend, spec: batchv1.JobSpec{Suspend: ptr.To(true)}, known: []runtime.Object{stored("JobSet", "o", "1", held, true)}, state: released, reason: "its JobSet o decides when the work starts"},
+		"of a JobSet that was released":  {owner: "JobSet", annotations: tolerant(nil), known: []runtime.Object{stored("JobSet", "o", "1", released, false)}, state: released, reason: "its JobSet o has been released already"},
 		"of a JobSet that restarts":      {owner: "JobSet", annotations: tolerant(nil), labels: restarted, state: released, reason: "its JobSet o restarts"},
 		"of a JobSet that is suspended":  {owner: "JobSet", annotations: tolerant(nil), spec: batchv1.JobSpec{Suspend: ptr.To(true)}, state: held, reason: "waits for its JobSet to resume it"},
 		"of an MPIJob, which launch it":  {owner: "MPIJob", annotations: tolerant(nil), state: released, reason: "not held: its MPIJob runs other pods, which would wait for it: annotate the MPIJob instead"},
@@ -227,6 +235,42 @@ func sameJSON(a, b any) bool {
 	return string(x) == string(y)
 }
 
+func TestTheTighterOfTwoTimeLimitsLimitsTheWait(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spec, mark  string
+		annotations map[string]string
+		want        string // the latest start; empty if the object starts at once
+		reason      string // a part of it
+	}{
+		"of a hook of Helm":                       {`{}`, "helm.sh/hook", nil, "", "its latest start has come"},
+		"of a hook whose limit is raised":         {`{}`, "helm.sh/hook", map[string]string{v1alpha1.DeadlineAnnotation: "20h"}, "2026-11-22T06:57:00Z", ""},
+		"of a hook, not its own":                  {`{"activeDeadlineSeconds":72000}`, "helm.sh/hook", nil, "", "its latest start has come"},
+		"its own, not that of a runner":           {`{"activeDeadlineSeconds":18000}`, "actions-ephemeral-runner", nil, "2026-11-21T15:47:00Z", ""},
+		"neither, if the deadline itself is near": {`{"activeDeadlineSeconds":60}`, "app", map[string]string{v1alpha1.DeadlineAnnotation: "1m"}, "", "its latest start has come"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := passed(t, dirtyNow(t), "Workflow", wholeOf("Workflow", tt.spec, metav1.ObjectMeta{Labels: map[string]string{tt.mark: "x"}, Annotations: tolerant(tt.annotations)}))
+			a := o.GetAnnotations()
+			if a[v1alpha1.LatestStartAnnotation] != tt.want || tt.want == "" && (!strings.Contains(a[v1alpha1.ReasonAnnotation], tt.reason) || a[v1alpha1.OutcomeAnnotation] != "") {
+				t.Errorf("%v", a)
+			}
+		})
+	}
+}
+
+func TestADoorWithoutAnOpenValueIsOpenedByRemoval(t *testing.T) {
+	for spec, want := range map[string]string{`{"status":"PipelineRunPending"}`: `[{"op":"remove","path":"/spec/status"}]`, `{}`: `null`} {
+		d := doorNamed("PipelineRun")
+		o, err := readWhole([]byte(`{"spec":`+spec+`}`), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(o.setAt(d.Field, d.Open).json()); got != want {
+			t.Errorf("%s: %s, want %s", spec, got, want)
+		}
+	}
+}
+
 func TestATimeLimitLimitsTheWait(t *testing.T) {
 	for name, tt := range map[string]struct {
 		annotations map[string]string
@@ -249,7 +293,7 @@ func TestATimeLimitLimitsTheWait(t *testing.T) {
 			if got := o.GetAnnotations()[v1alpha1.LatestStartAnnotation]; got != tt.want {
 				t.Errorf("the latest start is %s, want %s", got, tt.want)
 			}
-			if len(response.Warnings) != 1 || !strings.Contains(response.Warnings[0], "Argo Workflows gives up on this work 5h after its creation") {
+			if len(response.Warnings) != 1 || !strings.Contains(response.Warnings[0], "Argo Workflows ends this work 5h after its creation, even if the work has waited") {
 				t.Errorf("warned of %q", response.Warnings)
 			}
 		})
@@ -301,7 +345,7 @@ func TestAnObjectWithoutAWishLosesOurMarks(t *testing.T) {
 func TestADoorKindIsNotHeldByGates(t *testing.T) {
 	raw := []byte(`{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":"true","gridlatch.dev/hold":"gate"}},"spec":{}}`)
 	_, response := admit(t, dirtyNow(t), "JobSet", raw)
-	if response.Allowed || !strings.Contains(response.Result.Message, `metadata.annotations[gridlatch.dev/hold]: Invalid value: "gate": a JobSet is held as a whole`) {
+	if response.Allowed || !strings.Contains(response.Result.Message, `metadata.annotations[gridlatch.dev/hold]: Invalid value: "gate": a JobSet is always held as a whole: remove this annotation, or write "suspend"`) {
 		t.Errorf("%+v", response)
 	}
 }

@@ -120,19 +120,15 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	if err := cached.Prepare(ctx, mgr.GetCache()); err != nil {
+	policies, err := readPolicies(ctx, mgr, o, now)
+	if err != nil {
 		return err
 	}
 	records, err := gating.NewRecords(config, now)
 	if err != nil {
 		return err
 	}
-	nodes := &policy.Nodes{Reader: mgr.GetCache()}
-	if err := cached.Watch(ctx, mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), nodes.EventHandler()); err != nil {
-		return err
-	}
 	store := &forecast.Store{}
-	policies := policy.Policies{Reader: mgr.GetCache(), Clock: now, Namespace: o.namespace, Nodes: nodes}
 	changed, capped := make(chan event.TypedGenericEvent[forecast.Source], changesQueued), make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 
 	memory := &feed.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
@@ -179,6 +175,19 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		}
 	}
 	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
+}
+
+// readPolicies prepares the cache, from which policies are read, and follows the nodes that the policies
+// can choose.
+func readPolicies(ctx context.Context, mgr ctrl.Manager, o *options, now policy.Clock) (policy.Policies, error) {
+	if err := cached.Prepare(ctx, mgr.GetCache()); err != nil {
+		return policy.Policies{}, err
+	}
+	nodes := &policy.Nodes{Reader: mgr.GetCache()}
+	if err := cached.Watch(ctx, mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), nodes.EventHandler()); err != nil {
+		return policy.Policies{}, err
+	}
+	return policy.Policies{Reader: mgr.GetCache(), Clock: now, Namespace: o.namespace, Nodes: nodes}, nil
 }
 
 // addSwitch adds the switch that lets the webhook hold work only while the loop can release work.

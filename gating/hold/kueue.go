@@ -108,9 +108,9 @@ func WhyNotInQueue(o metav1.Object) string {
 	case labels[KueueQueueLabel] == "":
 		return ""
 	case labels[kueueWorkloadKey] != "" || annotations[kueueWorkloadKey] != "":
-		return "its Workload for Kueue was made before it, and such a Workload does not wait for Gridlatch"
+		return "its Workload existed before the work, and such a Workload does not wait for Gridlatch"
 	case annotations[kueueElasticAnnotation] == "true":
-		return "Kueue cannot let go of an elastic Job that waits for Gridlatch"
+		return "Kueue would never start an elastic Job that Gridlatch has held"
 	case len(annotations[KueueGatesAnnotation]) > maxKueueGateBytes:
 		return "its annotation " + KueueGatesAnnotation + " is too long"
 	default:

@@ -145,8 +145,8 @@ func TestWorkThatKueueCouldNotLetGoIsNotHeldAtItsQueue(t *testing.T) {
 	}{
 		"work in a queue":                       {func(_, _ map[string]string) {}, ""},
 		"work in no queue":                      {func(l, a map[string]string) { delete(l, KueueQueueLabel); a[kueueElasticAnnotation] = "true" }, ""},
-		"with a Workload, by label":             {func(l, _ map[string]string) { l[kueueWorkloadKey] = "w" }, "made before it"},
-		"with a Workload, by annotation":        {func(_, a map[string]string) { a[kueueWorkloadKey] = "w" }, "made before it"},
+		"with a Workload, by label":             {func(l, _ map[string]string) { l[kueueWorkloadKey] = "w" }, "existed before the work"},
+		"with a Workload, by annotation":        {func(_, a map[string]string) { a[kueueWorkloadKey] = "w" }, "existed before the work"},
 		"an elastic Job":                        {func(_, a map[string]string) { a[kueueElasticAnnotation] = "true" }, "elastic"},
 		"with a list of gates that is not kept": {func(_, a map[string]string) { a[KueueGatesAnnotation] = strings.Repeat("a.example/b,", 400) }, "too long"},
 	} {

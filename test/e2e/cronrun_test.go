@@ -165,9 +165,9 @@ func TestWhoAppliesACronJobIsWarnedOfRunsThatComeTooSoon(t *testing.T) {
 		c    *batchv1.CronJob
 		want []string // nothing, if there is none
 	}{
-		"with Forbid": {hourly("forbid", batchv1.ForbidConcurrent, same), []string{"Forbid" + apart, "the CronJob skips runs while a run waits, and makes up for the last of them"}},
+		"with Forbid": {hourly("forbid", batchv1.ForbidConcurrent, same), []string{"Forbid" + apart, "the CronJob skips runs while a run waits; the CronJob later runs the last skipped run"}},
 		"with startingDeadlineSeconds": {hourly("late", batchv1.ForbidConcurrent, func(c *batchv1.CronJob) { c.Spec.StartingDeadlineSeconds = ptr(int64(200)) }), []string{
-			"and makes up for the last of them only within 200s of its time (startingDeadlineSeconds)",
+			"the CronJob later runs the last skipped run, but only within 200s after that run was due (startingDeadlineSeconds)",
 		}},
 		"with Replace": {hourly("replace", batchv1.ReplaceConcurrent, same), []string{"Replace" + apart, "each run starts early enough to be done before the next"}},
 		"by its own metadata": {hourly("own", batchv1.ForbidConcurrent, func(c *batchv1.CronJob) {

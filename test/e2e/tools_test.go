@@ -91,10 +91,10 @@ func TestAToolThatGivesUpGetsItsPodInTime(t *testing.T) {
 			t.Parallel()
 			ns, raised := namespace(t, cluster), namespace(t, cluster)
 			usual, patient := ofTool(ns, name, "", tt.made), ofTool(raised, name, "2h", tt.made)
-			if told := createWarned(t, cluster, usual); !strings.Contains(told, tt.says+"; to let the work wait longer, raise this setting and add the annotation") {
+			if told := createWarned(t, cluster, usual); !strings.Contains(told, tt.says+"; to let the work wait longer, raise ") || !strings.Contains(told, " and add the annotation") {
 				t.Errorf("warned of %q", told)
 			}
-			if told := createWarned(t, cluster, patient); !strings.Contains(told, tt.says+"; with this deadline, the work may wait longer") {
+			if told := createWarned(t, cluster, patient); !strings.Contains(told, tt.says+"; this deadline lets the work wait longer, so raise ") {
 				t.Errorf("warned of %q with a deadline", told)
 			}
 			expectLatestStart(t, usual, tt.within)

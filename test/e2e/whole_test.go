@@ -164,7 +164,7 @@ func notHeldByMistake(t *testing.T, w *wholeWork) {
 	if err := unstructured.SetNestedField(theirs.Object, w.door.Closed, w.door.Field...); err != nil {
 		t.Fatal(err)
 	}
-	w.expectNotHeld(t, theirs, "is set already, by somebody else")
+	w.expectNotHeld(t, theirs, "was closed by its user, who must also open it")
 	if w.door.Manager != nil {
 		managed := w.named(t, others, "managed", muchLater)
 		if err := unstructured.SetNestedField(managed.Object, "kueue.x-k8s.io/multikueue", w.door.Manager...); err != nil {
