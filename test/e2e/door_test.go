@@ -74,10 +74,9 @@ func TestWhatIsHeldWholeIsReleased(t *testing.T) {
 	env.Eventually(t, time.Minute, func(ctx context.Context) error { // its webhooks come after its readiness
 		return c.Client.Create(ctx, heldJobSet(t, ns, "dry", time.Now()), client.DryRunAll)
 	})
-	soon := time.Now().Add(45 * time.Second).Truncate(time.Second)
+	soon := time.Now().Add(time.Minute).Truncate(time.Second)
 	first, taken, withdrawn, byHand := heldJobSet(t, ns, "first", soon), heldJobSet(t, ns, "taken", soon), heldJobSet(t, ns, "withdrawn", soon), heldJobSet(t, ns, "by-hand", soon)
 	unlabelled := heldJobSet(t, ns, "unlabelled", soon)
-	unlabelled.SetLabels(nil)
 	create(t, c, first, taken, withdrawn, byHand, unlabelled)
 
 	// what others do meanwhile
@@ -88,7 +87,8 @@ func TestWhatIsHeldWholeIsReleased(t *testing.T) {
 	}
 	amend(t, c, withdrawn, `{"metadata":{"annotations":{"gridlatch.dev/delay-tolerant":null}}}`)
 	awaitOwner(t, c, withdrawn, false, v1alpha1.StateReleased)
-	awaitOwner(t, c, unlabelled, true, v1alpha1.StateHeld)
+	amend(t, c, unlabelled, `{"metadata":{"labels":{"gridlatch.dev/state":null}}}`)
+	awaitOwner(t, c, unlabelled, true, v1alpha1.StateHeld) // adopted
 	if pods, err := hold.Release(t.Context(), c.Client, byHand, "by hand", time.Now()); err != nil || pods != 2 {
 		t.Errorf("released %d pods by hand, %v", pods, err)
 	}
