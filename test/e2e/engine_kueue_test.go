@@ -128,12 +128,7 @@ func kueueGatesOtherKinds(t *testing.T, c *env.Cluster, ns string) {
 		awaitWorkload(t, c, o, func(w *unstructured.Unstructured) error { return isTrue(w, "Admitted") })
 	}
 	awaitSuspended(t, c, ns, map[string]bool{"set-first-0": false, "set-second-0": false, "train-node-0": false})
-	awaitObject(t, c, plain, func() error {
-		if plain.Spec.NodeName == "" {
-			return fmt.Errorf("the pod is not scheduled: gates %v", plain.Spec.SchedulingGates)
-		}
-		return nil
-	})
+	awaitOnNode(t, c, plain)
 }
 
 func kueueTakesNoLateGate(t *testing.T, c *env.Cluster, ns string) {

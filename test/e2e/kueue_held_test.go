@@ -19,7 +19,7 @@ import (
 )
 
 // withKueue is a cluster with Kueue, which does not manage the namespace "unmanaged", and Gridlatch.
-func withKueue(t *testing.T) *env.Cluster {
+func withKueue(t *testing.T) (*env.Cluster, *env.Controller) {
 	t.Helper()
 	c := env.Start(t, env.Nodes(2))
 	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
@@ -36,11 +36,11 @@ func withKueue(t *testing.T) *env.Cluster {
 	if err := c.Install(t.Context(), port, "jobset", "trainer", "kueue"); err != nil {
 		t.Fatal(err)
 	}
-	c.Controller(t, port)
+	g := c.Controller(t, port)
 	if err := c.AwaitWebhook(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return c, g
 }
 
 // podOfGroup is one of two pods that Kueue admits together.
@@ -71,7 +71,7 @@ func admitted(w *unstructured.Unstructured) error { return isTrue(w, "Admitted")
 
 func TestWorkInAQueueOfKueueIsHeldBeforeItHasQuota(t *testing.T) {
 	t.Parallel()
-	c := withKueue(t)
+	c, _ := withKueue(t)
 	dirtyThenClean(t, c, 5*time.Minute)
 	ns, byDefault := namespace(t, c), namespace(t, c)
 	localQueue(t, c, ns, "queue")
@@ -104,12 +104,7 @@ func TestWorkInAQueueOfKueueIsHeldBeforeItHasQuota(t *testing.T) {
 		awaitWorkload(t, c, o, admitted)
 	}
 	for _, o := range []client.Object{whole[3], group[0], group[1]} {
-		awaitObject(t, c, o, func() error {
-			if p := o.(*corev1.Pod); p.Spec.NodeName == "" {
-				return fmt.Errorf("pod %s is not scheduled: gates %v", p.Name, p.Spec.SchedulingGates)
-			}
-			return nil
-		})
+		awaitOnNode(t, c, o.(*corev1.Pod))
 	}
 	for _, j := range []*batchv1.Job{whole[0].(*batchv1.Job), suspending, bounded} {
 		awaitJob(t, c, j, patience, func(j *batchv1.Job) error {
@@ -119,6 +114,17 @@ func TestWorkInAQueueOfKueueIsHeldBeforeItHasQuota(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// awaitOnNode waits until a pod has a node. No gate is left on the pod then.
+func awaitOnNode(t *testing.T, c *env.Cluster, p *corev1.Pod) {
+	t.Helper()
+	awaitObject(t, c, p, func() error {
+		if p.Spec.NodeName == "" {
+			return fmt.Errorf("pod %s is not scheduled: gates %v", p.Name, p.Spec.SchedulingGates)
+		}
+		return nil
+	})
 }
 
 // noneRuns fails if a pod of a namespace has a node, or a Job there is not suspended.
@@ -149,7 +155,7 @@ func noneRuns(t *testing.T, c *env.Cluster, namespaces ...string) {
 func TestWorkThatKueueDoesNotManageIsNotShownAsHeldAtItsQueue(t *testing.T) {
 	t.Parallel()
 	const ns = "unmanaged"
-	c := withKueue(t)
+	c, _ := withKueue(t)
 	dirtyThenClean(t, c, 5*time.Minute)
 	create(t, c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
 	localQueue(t, c, ns, "queue")
