@@ -177,7 +177,7 @@ func (o *decodedWhole) limit(rules *policy.Policy, ask *policy.Ask) (task plan.T
 		return task, ""
 	}
 	setting, own := door.FormatPath(o.door.Limit), *ask
-	own.Tool = &policy.Tool{Name: o.door.Engine, Timeout: limit, LimitsWholeRun: true, IsSetByWork: true, Settings: []string{setting}}
+	own.Tool = policy.LimitOfWork(o.door.Engine, setting, limit)
 	limited := rules.Task(own, now)
 	if ask.Tool != nil && !limited.LatestStart.Before(task.LatestStart) {
 		return task, ""
