@@ -149,7 +149,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
 test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/engines/mpi/mpi buildah ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 2 -parallel 4 -timeout 30m ./cmd/gridlatch/... ./test/...
+	@go test -count=1 -p 2 -parallel 4 -timeout 45m ./cmd/gridlatch/... ./test/...
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah

@@ -23,7 +23,7 @@ func code(texts ...string) string {
 
 func TestTheEnginesPageHasEveryDoor(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| kind | engine, and component | held by | released by | managed by | time limit that runs | children are never held | Kueue can admit it |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| kind | engine, and component | held by | released by | managed by | time limit that runs | what the engine creates is never held | Kueue can admit it |\n|---|---|---|---|---|---|---|---|\n")
 	for _, d := range door.All() {
 		engine := fmt.Sprintf("%s, [%s](../manifests/components/%s)", d.Engine, d.Component, d.Component)
 		if d.MinRelease != "" {
@@ -34,7 +34,7 @@ func TestTheEnginesPageHasEveryDoor(t *testing.T) {
 			released = fmt.Sprintf("`%s: %v`", door.FormatPath(d.Field), d.Open)
 		}
 		fmt.Fprintf(&b, "| %s `%s` | %s | `%s: %v` | %s | %s | %s | %s | %s |\n", d.Kind.Kind, d.Kind.GroupVersion(), engine,
-			door.FormatPath(d.Field), d.Closed, released, path(d.Manager), path(d.Limit), yes(d.WritesChildren), yes(d.KueueAdmits))
+			door.FormatPath(d.Field), d.Closed, released, path(d.Manager), path(d.Limit), neverHeld(d), yes(d.KueueAdmits))
 	}
 	expect(t, enginesPage, generated(t, enginesPage, "doors", b.String()))
 }
@@ -44,6 +44,18 @@ func path(of []string) string {
 		return code()
 	}
 	return code(door.FormatPath(of))
+}
+
+// neverHeld says how Gridlatch never holds what an engine creates for the work.
+func neverHeld(d door.Door) string {
+	switch {
+	case d.HasServingPods:
+		return "by a door; Jobs not at all"
+	case d.WritesChildren:
+		return "by a door"
+	default:
+		return "–"
+	}
 }
 
 func yes(is bool) string {

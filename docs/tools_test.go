@@ -21,9 +21,9 @@ func TestTheToolsPageHasEveryTool(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| tool | recognized by the label or annotation | the tool gives up after | settings of the tool | Gridlatch lets the work start, or be done, within |\n|---|---|---|---|---|\n")
 	for _, tool := range policy.Tools() {
-		until, settings, within := "started", "none", plan.FormatDuration(tool.LongestWait())
+		without, settings, within := "a start", "none", plan.FormatDuration(tool.LongestWait())
 		if tool.LimitsWholeRun {
-			until = "done"
+			without = "an end"
 		}
 		if len(tool.Settings) > 0 {
 			settings = "`" + strings.Join(tool.Settings, "`, `") + "`"
@@ -31,7 +31,7 @@ func TestTheToolsPageHasEveryTool(t *testing.T) {
 		if tool.WhyNeverHeld != "" {
 			within = "it is never held: " + tool.WhyNeverHeld
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s, until it is %s | %s | %s |\n", tool.Name, strings.Join(tool.Marks, "`, `"), plan.FormatDuration(tool.Timeout), until, settings, within)
+		fmt.Fprintf(&b, "| %s | `%s` | %s without %s | %s | %s |\n", tool.Name, strings.Join(tool.Marks, "`, `"), plan.FormatDuration(tool.Timeout), without, settings, within)
 	}
 	expect(t, toolsPage, generated(t, toolsPage, "tools", b.String()))
 }

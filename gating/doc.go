@@ -14,24 +14,26 @@
 //
 // # Pieces of work
 //
-// Other owners have no such record. What belongs to one piece of work, such as a PyTorchJob with its
-// pods, or a JobSet with its Jobs, is told by owner references and is decided together ([Piece]):
-//   - What comes while the others wait, waits with them: for the earliest latest start of all, whatever
-//     it asks for itself. The parts are planned as one: with the longest duration, and below ceilings
-//     with all pods. The part that was created first says the rest.
-//   - What comes while another part runs, or less than an hour after a part ran, starts at once. If a
-//     part starts by itself, the others start, too, and no savings are claimed. A part that does not
-//     ask to wait any more starts alone.
-//   - The piece of work is the highest owner that is known. Owners are not read: from one owner to the
-//     next leads the record of an object that was decided on, or a label of Kueue or Tekton. Each part
+// Other owners have no such record. What belongs to one piece of work, such as a PyTorchJob with
+// its pods, or a JobSet with its Jobs, is told by owner references and is decided together
+// ([Piece]). Each object of a piece of work is a member:
+//   - A member that comes while the others wait, waits with them: for the earliest latest start of
+//     all, whatever it asks for itself. The members are planned as one: with the longest duration,
+//     and below ceilings with all pods. All else, such as the policy, comes from the member that
+//     was created first.
+//   - A member that comes while another runs, or less than an hour after a member ran, starts at
+//     once. If a member starts by itself, the others start, too, and no savings are claimed. A
+//     member that does not ask to wait any more starts alone.
+//   - The top object is the highest owner that is known. Owners are not read. Gridlatch goes from
+//     one owner to the next by the record of the owner, or by a label of Kueue or Tekton. A member
 //     that is pinned to another location, or has another policy, is planned by itself, and starts
-//     within a minute of the first part.
+//     within a minute of the first member.
 //
-// Owner references cannot tell everything. Parts that do not ask to wait are not seen, so a worker may
-// wait while its master runs unseen. A second step of a workflow that comes more than an hour after
-// the first has ended is decided on anew, and so is a step that comes after a restart of Gridlatch
-// between the two. An owner of an unknown kind may itself have an owner that is not known. Where the
-// kind can be held whole, annotate the object itself.
+// Owner references cannot tell everything. Members that do not ask to wait are not seen, so a
+// worker may wait while its master runs unseen. A second step of a workflow that comes more than an
+// hour after the first has ended is decided on anew, and so is a step that comes after a restart of
+// Gridlatch between the two. An owner of an unknown kind may itself have an owner that is not
+// known. Where the kind can be held whole, annotate the object itself.
 //
 // What happens to each kind of work, as test/e2e shows on a real cluster:
 //   - Job: held and released together, with one latest start. Later completions and indices, and
@@ -63,8 +65,8 @@
 //     earliest of their latest starts. Pods of a scale-up, an eviction or a rollout come after the
 //     release and are decided on anew. A rollout does not progress while its pods wait. If the
 //     policy or the location is gone, the pods are not held.
-//   - StatefulSet, likewise. With OrderedReady the next pod comes when the one before is ready, and
-//     is decided on then. With Parallel the pods wait together.
+//   - StatefulSet: the same as a Deployment. With OrderedReady the next pod comes when the one
+//     before is ready, and is decided on then. With Parallel the pods wait together.
 //   - Job of another controller (spec.managedBy), and pod that names its node: not held. The reason
 //     and an Event CarbonNotHeld say so.
 //
@@ -135,11 +137,11 @@
 //
 // # Queues of Kueue
 //
-// Work with a queue label waits at Kueue's own door, the annotation admission-gated-by, before quota
-// is reserved for the work. Kueue has suspended the work, and Kueue resumes it. This takes Kueue
-// 0.19, or 0.17 with its feature gate AdmissionGatedBy. An older Kueue starts the work at once, which
-// Gridlatch accepts. The annotation can be written only as an object is created, before anybody knows
-// whether Kueue manages the object. What Kueue manages is suspended from its creation on. So:
+// Work with a queue label waits by Kueue's annotation admission-gated-by, before quota is reserved
+// for the work. Kueue has suspended the work, and Kueue resumes it. This takes Kueue 0.19, or 0.17
+// with its feature gate AdmissionGatedBy. An older Kueue starts the work at once, which Gridlatch
+// accepts. The annotation can be written only as an object is created, before anybody knows whether
+// Kueue manages the object. What Kueue manages is suspended from its creation on. So:
 //   - Job: its pods are held by gates, too, as they come. If Kueue manages the Job, there are no pods
 //     before the release. If the Job is not suspended, the loop holds the Job without its queue: by
 //     the gates of its pods or, where gates would hurt, by spec.suspend.

@@ -124,7 +124,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	exit := hold.Exit{Client: c, Reason: "released by hand: gridlatch release --all", Now: time.Now()}
 	released, err := exit.ReleaseAll(ctx)
 	fmt.Printf("released %d pods\n", released)
-	err, forbidden := hold.SplitForbidden(err)
+	forbidden, err := hold.SplitForbidden(err)
 	if len(forbidden) > 0 { // a component that is not installed
 		fmt.Printf("left out %s, which this account may not list\n", strings.Join(forbidden, ", "))
 	}

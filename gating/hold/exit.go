@@ -85,7 +85,7 @@ func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 		})
 	}
 	err := EachOwner(ctx, e.Client, e.Namespace, add)
-	_, forbidden := SplitForbidden(err)
+	forbidden, _ := SplitForbidden(err)
 	isReadable := func(kind schema.GroupKind) bool { return !slices.Contains(forbidden, door.Of(kind).Resource) }
 	problems = append(problems, err, EachUnlabelledHeldOwner(ctx, e.Client, e.Namespace, isReadable, add))
 	_ = owners.Wait() // count has the errors

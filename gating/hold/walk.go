@@ -114,23 +114,23 @@ func (f *ForbiddenError) Error() string {
 // Unwrap returns the answer of the API server.
 func (f *ForbiddenError) Unwrap() error { return f.err }
 
-// SplitForbidden returns what is left of joined errors without each ForbiddenError, and the resources
-// that these name.
-func SplitForbidden(err error) (rest error, resources []string) {
+// SplitForbidden returns the resources that each ForbiddenError among joined errors names, and what is
+// left of the errors without these.
+func SplitForbidden(err error) (resources []string, rest error) {
 	var forbidden *ForbiddenError
-	joined, isJoined := err.(interface{ Unwrap() []error }) //nolint:errorlint // the parts of this very error
+	joined, isJoined := err.(interface{ Unwrap() []error })
 	switch {
 	case isJoined:
 		var left []error
 		for _, part := range joined.Unwrap() {
-			restOfPart, more := SplitForbidden(part)
+			more, restOfPart := SplitForbidden(part)
 			left, resources = append(left, restOfPart), append(resources, more...)
 		}
-		return errors.Join(left...), resources
+		return resources, errors.Join(left...)
 	case errors.As(err, &forbidden):
-		return nil, []string{forbidden.Resource}
+		return []string{forbidden.Resource}, nil
 	default:
-		return err, nil
+		return nil, err
 	}
 }
 

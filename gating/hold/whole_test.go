@@ -70,7 +70,7 @@ func TestExitSaysOnceWhatMayNotBeListedAndSkipsWhatIsNotDefined(t *testing.T) {
 	}
 	resource := schema.GroupResource{Group: "jobset.x-k8s.io", Resource: "jobsets"}
 	_, err := (&Exit{Client: forbidden(apierrors.NewForbidden(resource, "", errors.New("no right"))), Now: t0}).ReleaseAll(t.Context())
-	rest, resources := SplitForbidden(err)
+	resources, rest := SplitForbidden(err)
 	if rest != nil || !slices.Equal(resources, []string{"jobsets"}) || !strings.Contains(err.Error(), "you may not list jobsets") {
 		t.Errorf("without the right: %v", err)
 	}
