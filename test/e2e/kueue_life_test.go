@@ -48,7 +48,7 @@ func TestNoWorkIsLeftAtItsQueueInKueue(t *testing.T) {
 	}
 	clean := s.twoCleanTimes(t, 20*time.Second)
 	next := c.Controller(t, first.Webhook)
-	awaitAdmittedBecause(t, c, work, "120 gCO2eq/kWh in CAISO_NORTH")
+	awaitAdmittedBecause(t, c, work, " gCO2eq/kWh in CAISO_NORTH, no later start is cleaner")
 	for _, o := range work {
 		if at := admittedAt(t, c, o); at.Before(clean) {
 			t.Errorf("%s was admitted at %s, before the planned %s", o.GetName(), at, clean)
