@@ -37,9 +37,6 @@ type Piece struct {
 	LatestStart time.Time
 	// Location is where what runs of the piece was released to; empty if nobody has chosen.
 	Location string
-	// OwnerWritesDoor says that the owner writes the doors of the objects that it creates, so that
-	// they are never held by suspend.
-	OwnerWritesDoor bool
 }
 
 // Piece returns what is known of the piece of work that a new object of a namespace belongs to. The
@@ -47,7 +44,8 @@ type Piece struct {
 // were decided on. Nothing is read. The creation time of the object is now.
 //
 // Anybody can make up the owner of an object. So whoever may create objects in a namespace can make
-// a piece of work there start earlier, but cannot make it wait longer.
+// a piece of work there start earlier, or look larger and longer to the planner. Nobody can make a
+// piece wait beyond the latest start that it was promised.
 func (r *Records) Piece(namespace string, o metav1.Object) Piece {
 	if r == nil {
 		return Piece{}
@@ -59,7 +57,6 @@ func (r *Records) Piece(namespace string, o metav1.Object) Piece {
 func (r *Records) pieceAt(namespace string, o metav1.Object, now time.Time) (p Piece) {
 	for owner, known := range r.owners(namespace, kindOf(o), o) {
 		d := r.doorOf(ownerKind(owner))
-		p.OwnerWritesDoor = p.OwnerWritesDoor || p.UID == "" && d != nil && d.WritesChildren
 		p.Kind, p.Name, p.UID = owner.Kind, owner.Name, owner.UID
 		if d != nil && known != nil { // what others say of such an owner does not count
 			p.decide(known)

@@ -80,7 +80,6 @@ func TestWhatIsKnownOfThePieceOfWorkOfANewObject(t *testing.T) {
 		return Piece{Kind: kind, Name: name, UID: types.UID("uid-" + name), LatestStart: t0.Add(until)}
 	}
 	known := func(kind, name string) Piece { return Piece{Kind: kind, Name: name, UID: types.UID("uid-" + name)} }
-	child := func(p Piece) Piece { p.OwnerWritesDoor = true; return p }
 	for name, tt := range map[string]struct {
 		records []*record
 		of      metav1.Object
@@ -111,14 +110,14 @@ func TestWhatIsKnownOfThePieceOfWorkOfANewObject(t *testing.T) {
 		"another task of a PipelineRun runs":               {[]*record{of(*door.LabelledOwner(ofRun), of(controlledBy("tekton.dev/v1", "TaskRun", "test"), runningMember("Pod", "w0")))}, newPod(ofRun, task), runs("PipelineRun", "ci")},
 		"a Job of a CronJob is independent":                {[]*record{of(controlledBy("batch/v1", "CronJob", "nightly"), runningMember("Job", "a"))}, newJob(nil, controlledBy("batch/v1", "CronJob", "nightly")), Piece{}},
 		"and so is a Job of an unknown kind":               {[]*record{of(pyTorchJob("x"), runningMember("Job", "a"))}, newJob(nil, pyTorchJob("x")), Piece{}},
-		"a Job of a JobSet, the first":                     {nil, newJob(nil, jobSet("set")), child(known("JobSet", "set"))},
-		"a Job of a JobSet whose other Job runs":           {[]*record{of(jobSet("set"), runningMember("Job", "a"))}, newJob(nil, jobSet("set")), child(runs("JobSet", "set"))},
-		"a Job of a JobSet whose template alone has asked": {[]*record{of(jobSet("set"), jobWithoutStart(unannotated))}, newJob(nil, jobSet("set")), child(runs("JobSet", "set"))},
-		"a Job of a JobSet whose other Job is over":        {[]*record{of(jobSet("set"), over)}, newJob(nil, jobSet("set")), child(known("JobSet", "set"))},
-		"a Job of a JobSet whose other Job waits":          {[]*record{of(jobSet("set"), waitingMember("Job", "a", time.Hour))}, newJob(nil, jobSet("set")), child(waits("JobSet", "set", time.Hour))},
+		"a Job of a JobSet, the first":                     {nil, newJob(nil, jobSet("set")), known("JobSet", "set")},
+		"a Job of a JobSet whose other Job runs":           {[]*record{of(jobSet("set"), runningMember("Job", "a"))}, newJob(nil, jobSet("set")), runs("JobSet", "set")},
+		"a Job of a JobSet whose template alone has asked": {[]*record{of(jobSet("set"), jobWithoutStart(unannotated))}, newJob(nil, jobSet("set")), runs("JobSet", "set")},
+		"a Job of a JobSet whose other Job is over":        {[]*record{of(jobSet("set"), over)}, newJob(nil, jobSet("set")), known("JobSet", "set")},
+		"a Job of a JobSet whose other Job waits":          {[]*record{of(jobSet("set"), waitingMember("Job", "a", time.Hour))}, newJob(nil, jobSet("set")), waits("JobSet", "set", time.Hour)},
 		"a Job of a JobSet that restarts": {nil, newJob(map[string]string{door.RestartLabel: "1"}, jobSet("set")),
-			child(Piece{Kind: "JobSet", Name: "set", UID: "uid-set", Runs: true, StartReason: "its JobSet set restarts"})},
-		"a Job of a JobSet that has not restarted": {nil, newJob(map[string]string{door.RestartLabel: "0"}, jobSet("set")), child(known("JobSet", "set"))},
+			Piece{Kind: "JobSet", Name: "set", UID: "uid-set", Runs: true, StartReason: "its JobSet set restarts"}},
+		"a Job of a JobSet that has not restarted": {nil, newJob(map[string]string{door.RestartLabel: "0"}, jobSet("set")), known("JobSet", "set")},
 		"a name that is no name":                   {[]*record{of(pyTorchJob("a\x1b[2J"), runningMember("Pod", "w0"))}, newPod(nil, pyTorchJob("a\x1b[2J")), Piece{Kind: "PyTorchJob", Name: "a\x1b[2J", UID: "uid-a\x1b[2J", Runs: true, StartReason: "its PyTorchJob a [2J runs already"}},
 	} {
 		t.Run(name, func(t *testing.T) {
