@@ -2,7 +2,6 @@ package gating
 
 import (
 	"iter"
-	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -202,7 +201,7 @@ func kindOf(o metav1.Object) schema.GroupKind {
 	case *batchv1.Job:
 		return hold.JobKind().GroupKind()
 	case *record:
-		return apiKind(o.APIVersion, o.Kind)
+		return o.GroupVersionKind().GroupKind()
 	case runtime.Object:
 		return o.GetObjectKind().GroupVersionKind().GroupKind()
 	default:
@@ -212,16 +211,7 @@ func kindOf(o metav1.Object) schema.GroupKind {
 
 // ownerKind returns the kind that a reference names.
 func ownerKind(owner *metav1.OwnerReference) schema.GroupKind {
-	return apiKind(owner.APIVersion, owner.Kind)
-}
-
-// apiKind returns a kind without its version.
-func apiKind(apiVersion, kind string) schema.GroupKind {
-	group, _, hasGroup := strings.Cut(apiVersion, "/")
-	if !hasGroup {
-		group = "" // of the core
-	}
-	return schema.GroupKind{Group: group, Kind: kind}
+	return schema.FromAPIVersionAndKind(owner.APIVersion, owner.Kind).GroupKind()
 }
 
 // recordOf returns the record of an owner in a namespace; nil if the owner was not decided on.

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -37,8 +36,7 @@ func (r *record) runsDespiteGate() bool {
 // isPartOfWhole reports whether the controller of an object is of a kind that is held whole. Kueue may
 // make the Workload for the controller then, and none for the object.
 func (r *record) isPartOfWhole() bool {
-	controller := metav1.GetControllerOfNoCopy(r)
-	return controller != nil && door.Of(ownerKind(controller)) != nil
+	return door.OfController(r) != nil
 }
 
 // isStartedByKueue reports whether Kueue has given quota to a held Job, and has resumed it.

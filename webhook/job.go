@@ -156,7 +156,7 @@ func forgetMarks(job *decodedJob) {
 
 // whyJobIsNotHeld says why a Job is not held whatever the grid does.
 func whyJobIsNotHeld(job *decodedJob, ask policy.Ask) string {
-	manager, owner := job.Spec.ManagedBy, owningDoor(job)
+	manager, owner := job.Spec.ManagedBy, door.OfController(job)
 	bySuspend := howHeldWhole(job, ask) == v1alpha1.HoldBySuspend
 	switch {
 	case !ask.WantsToWait:
@@ -294,7 +294,7 @@ func writeToTemplate(job *batchv1.Job, annotations map[string]string) {
 func holdSuspended(job *batchv1.Job, rules *policy.Policy, ask policy.Ask, asked map[string]string) verdict {
 	template := &job.Spec.Template
 	reason := hold.ReasonAwaitsResume
-	if owner := owningDoor(job); owner != nil && owner.WritesChildren {
+	if owner := door.OfController(job); owner != nil && owner.WritesChildren {
 		reason = fmt.Sprintf("waits for its %s to resume it; its start is planned after that", owner.Kind.Kind)
 	}
 	notes := map[string]string{v1alpha1.PolicyAnnotation: rules.Name, v1alpha1.ReasonAnnotation: reason}

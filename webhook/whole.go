@@ -102,7 +102,7 @@ func checkHoldWhole(o *decodedWhole, path *field.Path) field.ErrorList {
 
 // whyNotHeld says why an object is not held whatever the grid does.
 func (o *decodedWhole) whyNotHeld() string {
-	if owner := owningDoor(o); owner != nil && owner.WritesChildren {
+	if owner := door.OfController(o); owner != nil && owner.WritesChildren {
 		return annotateOwner(owner, "decides when it starts")
 	}
 	if tool := o.original.tool; tool != nil && tool.WhyNeverHeld != "" {
@@ -126,7 +126,7 @@ func (o *decodedWhole) whyNotHeld() string {
 // isPartOfRun reports whether a PipelineRun of Tekton controls an object. Tekton copies the wish of the
 // PipelineRun to the object, so the object itself may have asked for nothing.
 func (o *decodedWhole) isPartOfRun() bool {
-	owner := owningDoor(o)
+	owner := door.OfController(o)
 	return owner != nil && owner.Kind.Group == "tekton.dev" && owner.WritesChildren
 }
 

@@ -194,6 +194,16 @@ func (d *Door) ManagedBy(content map[string]any) string {
 	return name
 }
 
+// OfController returns the door of the controller that owns an object; nil if no controller of a kind
+// with a door does.
+func OfController(o metav1.Object) *Door {
+	owner := metav1.GetControllerOfNoCopy(o)
+	if owner == nil {
+		return nil
+	}
+	return Of(schema.FromAPIVersionAndKind(owner.APIVersion, owner.Kind).GroupKind())
+}
+
 // Of returns the door of a kind in any version; nil if the kind has none.
 func Of(kind schema.GroupKind) *Door {
 	all := All()
