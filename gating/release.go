@@ -182,7 +182,7 @@ func (l *Loop) retryRefused(ctx context.Context, p *pass) {
 }
 
 // reasonKeepsLocks is the reason on what is released because it has locks while it waits.
-const reasonKeepsLocks = "started: its template has spec.synchronization, and it would keep the locks while it waits"
+const reasonKeepsLocks = "started: its template has spec.synchronization, and work that waits keeps the locks"
 
 // setReason sets why the group is released.
 func (g *group) setReason() {
