@@ -25,6 +25,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
@@ -86,7 +87,10 @@ func runManager(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, o, config, clock.RealClock{})
+	now := &clusterClock{local: clock.RealClock{}}
+	config.Wrap(now.follow)
+	metrics.Registry.MustRegister(now.collector())
+	return serve(ctx, o, config, now)
 }
 
 // logTo makes all loggers write JSON to one output.

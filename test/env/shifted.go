@@ -11,38 +11,43 @@ import (
 	"strings"
 )
 
-// clockShiftVariable is the variable of the environment that says by how many seconds the clock of
-// a shifted program is ahead; below zero, the clock is behind.
-const clockShiftVariable = "CLOCK_SHIFT_SECONDS"
+// clockShiftVariable is the variable of the environment that says by how much the clock of a
+// shifted program is ahead, as in 5m; below zero, the clock is behind.
+const clockShiftVariable = "CLOCK_SHIFT"
 
-// shiftOfClock is one more file of Go's package time.
-const shiftOfClock = `package time
+// shiftedClock is one more file of a package, whose name comes first.
+const shiftedClock = `package %s
 
-import "syscall"
+import (
+	"os"
+	"time"
+)
 
-// clockShift is added to every reading of the real clock.
-var clockShift = readClockShift()
+type shiftedClock struct{}
 
-func readClockShift() int64 {
-	text, _ := syscall.Getenv("` + clockShiftVariable + `")
-	negative := len(text) > 0 && text[0] == '-'
-	if negative {
-		text = text[1:]
-	}
-	shift, err := atoi(text)
-	if err != nil {
-		return 0
-	}
-	if negative {
-		return -int64(shift)
-	}
-	return int64(shift)
+func (shiftedClock) Now() time.Time {
+	shift, _ := time.ParseDuration(os.Getenv("` + clockShiftVariable + `"))
+	return time.Now().Add(shift)
 }
 `
 
-// BuildShifted builds the program with a package time whose clock can be shifted, and returns the
-// path of the program. The source of Gridlatch is as it is: Go's compiler is given another package
-// time. So all parts of the program see the shifted clock, and so do the libraries.
+// clockUse is a file in which Gridlatch takes the time from the machine, and what takes its place.
+type clockUse struct {
+	path, packageName string
+	changes           [][2]string
+}
+
+// clockUses are all of them. A build with another package time would shift the clock of the libraries,
+// too, but would compile all of them anew.
+func clockUses() []clockUse {
+	return []clockUse{
+		{"cmd/gridlatch/main.go", "main", [][2]string{{"clock.RealClock{}", "shiftedClock{}"}, {"\t\"k8s.io/utils/clock\"\n", ""}}},
+		{"certs/source.go", "certs", [][2]string{{"now: time.Now}", "now: shiftedClock{}.Now}"}}},
+	}
+}
+
+// BuildShifted builds the program with a clock that can be shifted, and returns the path of the
+// program. The source is as it is: Go's compiler is given other files in its place.
 func BuildShifted(ctx context.Context) (string, error) {
 	root, err := sourceTree()
 	if err != nil {
@@ -53,7 +58,7 @@ func BuildShifted(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("make a directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	overlay, err := writeOverlay(ctx, dir)
+	overlay, err := writeOverlay(root, dir)
 	if err != nil {
 		return "", err
 	}
@@ -67,29 +72,28 @@ func BuildShifted(ctx context.Context) (string, error) {
 }
 
 // writeOverlay writes what go build -overlay reads, and returns its path.
-func writeOverlay(ctx context.Context, dir string) (string, error) {
-	output, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
-	if err != nil {
-		return "", fmt.Errorf("find Go's own source: %w", err)
-	}
-	source := filepath.Join(strings.TrimSpace(string(output)), "src", "time")
-	text, err := os.ReadFile(filepath.Join(source, "time.go"))
-	if err != nil {
-		return "", fmt.Errorf("read Go's package time: %w", err)
-	}
-	const reading = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
-	if strings.Count(string(text), reading) != 1 {
-		return "", errors.New("shift the clock: time.Now of this version of Go is not as expected")
-	}
-	files := map[string]string{
-		"time.go":  strings.Replace(string(text), reading, reading+"\tsec += clockShift\n", 1),
-		"shift.go": shiftOfClock,
-	}
+func writeOverlay(root, dir string) (string, error) {
 	replace := map[string]string{}
-	for name, content := range files {
-		replace[filepath.Join(source, name)] = filepath.Join(dir, name)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			return "", fmt.Errorf("write package time: %w", err)
+	write := func(path, content string) error {
+		replacement := filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
+		replace[filepath.Join(root, path)] = replacement
+		return os.WriteFile(replacement, []byte(content), 0o600)
+	}
+	for _, use := range clockUses() {
+		source, err := os.ReadFile(filepath.Join(root, use.path))
+		if err != nil {
+			return "", fmt.Errorf("shift the clock: %w", err)
+		}
+		text := string(source)
+		for _, change := range use.changes {
+			if strings.Count(text, change[0]) != 1 {
+				return "", fmt.Errorf("shift the clock: want %q once in %s", change[0], use.path)
+			}
+			text = strings.Replace(text, change[0], change[1], 1)
+		}
+		beside := filepath.Join(filepath.Dir(use.path), "shifted.go")
+		if err := errors.Join(write(use.path, text), write(beside, fmt.Sprintf(shiftedClock, use.packageName))); err != nil {
+			return "", fmt.Errorf("shift the clock: %w", err)
 		}
 	}
 	encoded, err := json.Marshal(map[string]any{"Replace": replace})
