@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -41,7 +42,8 @@ type Node struct {
 
 	*Program `json:"-"`
 	cluster  *Cluster
-	logs     string // a directory
+	logs     string    // a directory
+	stdin    io.Closer // the node ends with it
 }
 
 // Node gives the cluster a real node for as long as the test. A cluster for pods that shall really run has no other nodes:
@@ -106,7 +108,7 @@ func (c *Cluster) RunNode(ctx context.Context, log string, reachable ...string) 
 	}
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// The node ends when its standard input does, and removes what the node leaves.
-	if _, err := n.cmd.StdinPipe(); err != nil {
+	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
 	n.ready = func(ctx context.Context) error {
