@@ -12,7 +12,7 @@ import (
 type object = map[string]any
 
 // configure writes the configuration of containerd, the pods' network and the kubelet.
-func configure(dir string, net network, cgroup, kubeconfigPath string) error {
+func configure(dir string, net network, kubeconfigPath string) error {
 	plugins, err := pluginDirectory()
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func configure(dir string, net network, cgroup, kubeconfigPath string) error {
 	if err != nil {
 		return fmt.Errorf("write the pods' network: %w", err)
 	}
-	kubelet, err := json.Marshal(kubeletConfiguration(dir, cgroup))
+	kubelet, err := json.Marshal(kubeletConfiguration(dir))
 	if err != nil {
 		return fmt.Errorf("write the kubelet's configuration: %w", err)
 	}
@@ -79,13 +79,13 @@ func podNetwork(net network) object {
 	}
 }
 
-func kubeletConfiguration(dir, cgroup string) object {
+func kubeletConfiguration(dir string) object {
 	return object{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
 		"containerRuntimeEndpoint": "unix://" + containerdSocket,
 		"resolvConf":               filepath.Join(dir, "resolv.conf"),
-		// Two nodes would remove each other's pods if they shared a cgroup.
-		"cgroupRoot": "/" + cgroup, "cgroupDriver": "cgroupfs", "failCgroupV1": false, "enforceNodeAllocatable": []string{},
+		// Named as the directory. Two nodes would remove each other's pods if they shared a cgroup.
+		"cgroupRoot": "/" + filepath.Base(dir), "cgroupDriver": "cgroupfs", "failCgroupV1": false, "enforceNodeAllocatable": []string{},
 		"failSwapOn": false, "makeIPTablesUtilChains": false,
 		// Only this machine reaches the kubelet, and tests read logs without certificates.
 		"authentication": object{"anonymous": object{"enabled": true}, "webhook": object{"enabled": false}},

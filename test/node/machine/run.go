@@ -67,18 +67,24 @@ func Run(ctx context.Context, o Options, ready func(Node) error) (err error) {
 		return err
 	}
 	defer first.kill()
-	net, err := connect(first.cmd.Process.Pid)
+	return o.runIn(ctx, dir, first, ready)
+}
+
+// runIn runs the node in the namespaces of its first process.
+func (o Options) runIn(ctx context.Context, dir string, first *firstProcess, ready func(Node) error) (err error) {
+	process := first.cmd.Process.Pid
+	net, err := connect(process)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, net.remove()) }()
 	for _, forward := range o.Forwards {
-		if err := forward.start(ctx, first.cmd.Process.Pid); err != nil {
+		if err := forward.start(ctx, process); err != nil {
 			return err
 		}
 	}
-	node := Node{Name: fmt.Sprintf("real-%d", net.number), Process: first.cmd.Process.Pid, Address: net.node(), Host: net.host()}
-	if err := configure(dir, *net, name, o.Kubeconfig); err != nil {
+	node := Node{Name: fmt.Sprintf("real-%d", net.number), Process: process, Address: net.node(), Host: net.host()}
+	if err := configure(dir, *net, o.Kubeconfig); err != nil {
 		return err
 	}
 	if err := first.boot(ctx, bootOrder{Node: node, Directory: dir, Logs: o.Logs, Programs: o.Programs}); err != nil {
