@@ -267,8 +267,7 @@ func (r *Replica) Ready(ctx context.Context) error {
 	if p == nil {
 		return errors.New("the replica is away")
 	}
-	_, err := get(ctx, p.ready)
-	return err
+	return p.ready(ctx)
 }
 
 // leads reports whether the replica is the leader by its own account.
