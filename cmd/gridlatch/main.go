@@ -29,6 +29,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
@@ -87,9 +88,8 @@ func runManager(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	now := &clusterClock{local: clock.RealClock{}}
-	config.Wrap(now.follow)
-	metrics.Registry.MustRegister(now.collector())
+	now := gating.NewClock(clock.RealClock{}, metrics.Registry)
+	config.Wrap(now.Follow)
 	return serve(ctx, o, config, now)
 }
 

@@ -1,10 +1,11 @@
-package main
+package gating
 
 import (
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
@@ -35,10 +36,10 @@ func TestTheClockOfTheAPIServerCountsIfOursLagsBehind(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			local := clocktesting.NewFakePassiveClock(ours)
-			c := &clusterClock{local: local}
+			c := NewClock(local, prometheus.NewRegistry())
 			for _, a := range test.answers {
 				local.SetTime(local.Now().Add(test.pause))
-				response, err := c.follow(answering(a)).RoundTrip(nil) //nolint:bodyclose // there is none
+				response, err := c.Follow(answering(a)).RoundTrip(nil) //nolint:bodyclose // there is none
 				if err != nil || response == nil {
 					t.Fatalf("answer %v, error %v", response, err)
 				}

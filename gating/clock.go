@@ -1,4 +1,4 @@
-package main
+package gating
 
 import (
 	"net/http"
@@ -13,13 +13,14 @@ import (
 // lagLifetime is how long a lag counts at least that was seen once.
 const lagLifetime = 10 * time.Second
 
-// clusterClock is the clock of this machine or, if that lags behind the clock of the API server, the
-// latter. If the clock of a leader lagged, all work would miss its latest start by as much. A clock
-// that is ahead makes work start early, which breaks no promise, so such a clock is left as it is.
+// Clock is the clock of this machine or, if that lags behind the clock of the API server, the clock
+// of the API server. If the clock of the leader lagged, all work would miss its latest start by as
+// much. A clock that is ahead makes work start early. That breaks no promise, so such a clock is
+// left as it is.
 //
-// The API server gives its time with each answer, in whole seconds. What is known of the lag is
-// never too much: an answer takes time, too.
-type clusterClock struct {
+// The API server gives its time with each answer, in whole seconds. The lag that is known is never
+// too long, because an answer takes time, too.
+type Clock struct {
 	local policy.Clock
 
 	mu sync.Mutex
@@ -28,18 +29,27 @@ type clusterClock struct {
 	lastTurn       time.Time
 }
 
+// NewClock returns a clock that knows of no lag yet, and registers its metric.
+func NewClock(local policy.Clock, registry prometheus.Registerer) *Clock {
+	c := &Clock{local: local}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gridlatch_clock_lag_seconds", Help: "By how much the clock of this machine lags behind that of the API server. If it does, work is released by the latter.",
+	}, func() float64 { return c.lag().Seconds() }))
+	return c
+}
+
 // Now returns the later one of the two times.
-func (c *clusterClock) Now() time.Time { return c.local.Now().Add(c.lag()) }
+func (c *Clock) Now() time.Time { return c.local.Now().Add(c.lag()) }
 
 // lag returns by how much the clock of this machine lags behind.
-func (c *clusterClock) lag() time.Duration {
+func (c *Clock) lag() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return max(c.newLag, c.oldLag)
 }
 
 // note takes the time of an answer of the API server.
-func (c *clusterClock) note(server time.Time) {
+func (c *Clock) note(server time.Time) {
 	now := c.local.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,21 +59,14 @@ func (c *clusterClock) note(server time.Time) {
 	c.newLag = max(c.newLag, server.Sub(now))
 }
 
-// follow returns a transport that notes the time of each answer.
-func (c *clusterClock) follow(transport http.RoundTripper) http.RoundTripper {
+// Follow returns a transport that notes the time of each answer.
+func (c *Clock) Follow(transport http.RoundTripper) http.RoundTripper {
 	return following{c, transport}
-}
-
-// collector returns a metric for the lag.
-func (c *clusterClock) collector() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "gridlatch_clock_lag_seconds", Help: "By how much the clock of this machine lags behind that of the API server, by which work is released then.",
-	}, func() float64 { return c.lag().Seconds() })
 }
 
 // following is a transport to the API server.
 type following struct {
-	clock *clusterClock
+	clock *Clock
 	next  http.RoundTripper
 }
 
