@@ -58,15 +58,22 @@ func (l *Link) setCut(cut bool) {
 	l.whole.Broadcast()
 }
 
-// Close ends the link with all connections.
-func (l *Link) Close() error {
+// Drop closes all connections. New ones are as good as before.
+func (l *Link) Drop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ended = true
-	l.whole.Broadcast()
 	for connection := range l.opened {
 		_ = connection.Close() // nobody needs it any more
 	}
+}
+
+// Close ends the link with all connections.
+func (l *Link) Close() error {
+	l.mu.Lock()
+	l.ended = true
+	l.whole.Broadcast()
+	l.mu.Unlock()
+	l.Drop()
 	return l.listener.Close()
 }
 

@@ -32,9 +32,10 @@ type Replicas struct {
 	All []*Replica
 	// Certs is the part that makes certificates.
 	Certs *Keeper
+	// Service is the way from the API server to the replicas that are ready.
+	Service *Link
 
-	service *Link
-	stop    context.CancelFunc // of the looks at whether replicas are ready
+	stop context.CancelFunc // of the looks at whether replicas are ready
 }
 
 // RunReplicas installs Gridlatch and runs so many replicas, and returns when the API server calls
@@ -53,10 +54,10 @@ func (c *Cluster) RunReplicas(ctx context.Context, n int, dir string) (_ *Replic
 		}
 		r.All = append(r.All, &Replica{port: port, log: filepath.Join(dir, fmt.Sprintf("gridlatch-%d.log", i))})
 	}
-	if r.service, err = NewLink("127.0.0.1:0"); err != nil {
+	if r.Service, err = NewLink("127.0.0.1:0"); err != nil {
 		return nil, err
 	}
-	_, port, _ := strings.Cut(r.service.Address, ":")
+	_, port, _ := strings.Cut(r.Service.Address, ":")
 	number, err := strconv.Atoi(port)
 	if err != nil {
 		return nil, fmt.Errorf("find the port of the service: %w", err)
@@ -101,7 +102,7 @@ func (r *Replicas) serveReady(ctx context.Context) {
 				ready = append(ready, replica.address())
 			}
 		}
-		r.service.SetEnds(ready...)
+		r.Service.SetEnds(ready...)
 		select {
 		case <-ctx.Done():
 		case <-time.After(readinessPeriod):
@@ -131,8 +132,8 @@ func (r *Replicas) Stop() error {
 			failed = append(failed, replica.Link.Close())
 		}
 	}
-	if r.service != nil {
-		failed = append(failed, r.service.Close())
+	if r.Service != nil {
+		failed = append(failed, r.Service.Close())
 	}
 	return errors.Join(failed...)
 }

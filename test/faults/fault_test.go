@@ -33,6 +33,10 @@ type fault struct {
 	stopsReleases bool
 	// changesLeader says that another replica has to lead.
 	changesLeader bool
+	// startsEarly says that work may not be held at all.
+	startsEarly bool
+	// resolution is how late work may be in addition.
+	resolution time.Duration
 }
 
 // namespace is where the work is that the fault meets.
@@ -178,6 +182,7 @@ func awaitExpiry(ctx context.Context, s *suite) error {
 	if err := sleepUntil(ctx, s.expiresAt); err != nil {
 		return err
 	}
+	s.replicas.Service.Drop() // whoever is connected does not look at the certificate again
 	return poll(ctx, func(ctx context.Context) error {
 		if s.probe(ctx) == nil {
 			return errors.New("the webhook is still trusted")
@@ -230,8 +235,8 @@ func ofClocks() []fault {
 	}
 	right := func(ctx context.Context, s *suite) error { return s.startLeader(ctx, env.Clock{}) }
 	return []fault{
-		{name: "clock of the leader 5 min behind", prepare: shift(-5 * time.Minute), after: right},
-		{name: "clock of the leader 5 min ahead", prepare: shift(5 * time.Minute), after: right},
+		{name: "clock of the leader 5 min behind", prepare: shift(-5 * time.Minute), after: right, resolution: time.Second}, // that of the API server's word
+		{name: "clock of the leader 5 min ahead", prepare: shift(5 * time.Minute), after: right, startsEarly: true},
 	}
 }
 

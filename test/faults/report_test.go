@@ -28,7 +28,7 @@ type result struct {
 // mayBeLateBy returns by how much work may miss its latest start: the outage, a change of leaders, and
 // twice what the same load needs without a fault, for the wave and for what fell due meanwhile.
 func (r result) mayBeLateBy(f fault, baseline result) time.Duration {
-	late := r.outage + 2*baseline.late
+	late := r.outage + f.resolution + 2*baseline.late
 	if f.changesLeader {
 		late += takeover
 	}

@@ -83,7 +83,7 @@ func (s *suite) fillStock(ctx context.Context) error {
 		jobs = append(jobs, newSuspendedJob(stockNamespace, deadline))
 	}
 	began := time.Now()
-	if err := s.createJobs(ctx, jobs); err != nil {
+	if err := s.createJobs(ctx, jobs, true); err != nil {
 		return err
 	}
 	s.lead = time.Since(began)/2 + 4*time.Second // for a third as many, with some to spare
@@ -126,14 +126,18 @@ func (s *suite) namespace(ctx context.Context, name string) error {
 	})
 }
 
-// createJobs creates Jobs of one namespace, and returns when they and their pods are held.
-func (s *suite) createJobs(ctx context.Context, jobs []*batchv1.Job) error {
+// createJobs creates Jobs of one namespace, and returns when they and their pods are held, if they
+// are to be.
+func (s *suite) createJobs(ctx context.Context, jobs []*batchv1.Job, areHeld bool) error {
 	want := 0
 	for some := range slices.Chunk(jobs, jobsAtOnce) {
 		for _, job := range some {
 			if _, err := s.clientset.BatchV1().Jobs(job.Namespace).Create(ctx, job, metav1.CreateOptions{}); err != nil {
 				return fmt.Errorf("create a Job: %w", err)
 			}
+		}
+		if !areHeld {
+			continue
 		}
 		want += heldBy(some)
 		if err := s.awaitHeld(ctx, some[0].Namespace, want); err != nil {
@@ -189,7 +193,7 @@ func (s *suite) run(ctx context.Context, f fault) (result, error) {
 	first := time.Now().Add(s.lead)
 	last := first.Add(time.Duration(f.waves()) * wavePause)
 	jobs := waves(f.namespace(), first, f.waves())
-	if err := s.createJobs(ctx, jobs); err != nil {
+	if err := s.createJobs(ctx, jobs, !f.startsEarly); err != nil {
 		return r, err
 	}
 	creating, done := s.createPods(ctx, f.namespace(), last)
@@ -210,7 +214,14 @@ func (s *suite) run(ctx context.Context, f fault) (result, error) {
 			return r, fmt.Errorf("after the fault: %w", err)
 		}
 	}
-	r.releases = s.watcher.releases(f.namespace(), r.began, r.ended)
+	until := r.ended
+	switch {
+	case f.changesLeader:
+		until = until.Add(takeover)
+	case !f.stopsReleases:
+		until = r.began
+	}
+	r.releases = s.watcher.releases(f.namespace(), r.began, until)
 	return r, nil
 }
 

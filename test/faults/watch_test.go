@@ -203,7 +203,7 @@ type releases struct {
 	late  time.Duration
 	// mostPerSecond is how many were released within the busiest second.
 	mostPerSecond int
-	duringOutage  int // whose latest start was in the outage
+	duringOutage  int // whose latest start came while nobody could release
 }
 
 // releases sums a namespace up. The outage is from begin to end.

@@ -34,16 +34,19 @@ const (
 	createTimeout = 30 * time.Second
 )
 
-// falling is a forecast by which later is always cleaner, by 1 % every six seconds: work waits until its
-// latest start. What can wait for longer than a quarter of an hour has no reason to start before.
+// falling is a forecast by which later is always cleaner: in the next minutes by 1.5 % every three
+// seconds, then from hour to hour. So all work waits until its latest start.
 func falling(now time.Time) []env.Element {
-	const step = 6 * time.Second
-	var values []float64
-	for value := 600.0; value > 100; value *= 0.99 {
-		values = append(values, value)
+	const step = 3 * time.Second
+	var soon, later []float64
+	for value := 600.0; value > 100; value *= 0.985 {
+		soon = append(soon, value)
 	}
-	elements := env.Elements(location, now.Add(-step), step, values...)
-	return append(elements, env.Elements(location, now.Add(time.Duration(len(values)-1)*step), 24*time.Hour, 90)...)
+	for value := 98.0; value > 50; value -= 2 {
+		later = append(later, value)
+	}
+	elements := env.Elements(location, now.Add(-step), step, soon...)
+	return append(elements, env.Elements(location, now.Add(time.Duration(len(soon)-1)*step), time.Hour, later...)...)
 }
 
 // rising is one by which it never gets cleaner than now.
