@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-var tablePath = flag.String("table", "", "a file for the table of results, in Markdown") //nolint:gochecknoglobals // as package flag has it
+var tablePath = flag.String("table", "", "a file for the table of results, in Markdown")
 
 func TestMain(m *testing.M) {
 	flag.Parse()

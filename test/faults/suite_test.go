@@ -199,7 +199,7 @@ func (s *suite) run(ctx context.Context, f fault) (result, error) {
 	creating, done := s.createPods(ctx, f.namespace(), last)
 	defer done()
 	if time.Now().After(first) {
-		return r, fmt.Errorf("the first wave was due before all were held: the machine is slower than it was by far")
+		return r, errors.New("the first wave was due before all were held: the machine is far slower than it was")
 	}
 	if err := sleepUntil(ctx, first.Add(beginsAfter)); err != nil {
 		return r, err
