@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 func TestNothingIsLostWhateverBreaksInTheMiddleOfALoad(t *testing.T) {
 	s := newSuite(t)
-	if err := s.fillStock(t.Context()); err != nil {
+	if err := s.fillStock(t.Context(), t); err != nil {
 		t.Fatal(err)
 	}
 	none := fault{name: "none"}
@@ -37,6 +37,7 @@ func TestNothingIsLostWhateverBreaksInTheMiddleOfALoad(t *testing.T) {
 	if s.baseline, err = s.run(t.Context(), none); err != nil {
 		t.Fatal(err)
 	}
+	t.Log(s.baseline)
 	s.baseline.expect(t, none, s.baseline)
 	results := []result{s.baseline}
 	defer func() { report(t, results) }()
@@ -50,6 +51,7 @@ func TestNothingIsLostWhateverBreaksInTheMiddleOfALoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			results = append(results, r)
+			t.Log(r)
 			r.expect(t, f, s.baseline)
 		})
 	}

@@ -25,6 +25,13 @@ type result struct {
 	ordinary, tolerant *stream
 }
 
+// String says what came of the fault in one line, for the log.
+func (r result) String() string {
+	return fmt.Sprintf("%s: held %d, lost %d, twice %d, late %v, outage %v, well again after %v, at most %d releases a second; %d ordinary pods, slowest %v; "+
+		"%d of %d that asked to wait were not held", r.fault, r.held, r.lost, r.twice, r.late, r.outage, r.recovery, r.mostPerSecond,
+		r.ordinary.created, r.ordinary.slowest, r.tolerant.created-r.tolerant.held, r.tolerant.created)
+}
+
 // mayBeLateBy returns by how much work may miss its latest start: the outage, a change of leaders, and
 // twice what the same load needs without a fault, for the wave and for what fell due meanwhile.
 func (r result) mayBeLateBy(f fault, baseline result) time.Duration {
