@@ -44,6 +44,9 @@ const (
 	exitPartial = 3
 )
 
+// name is the name of the command.
+const name = "kubectl-gridlatch"
+
 // unknownWidth is the width of a terminal that does not tell its own.
 const unknownWidth = 80
 
@@ -132,7 +135,7 @@ func run(ctx context.Context, e env, args []string) int {
 
 func newRoot(e env) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "kubectl-gridlatch",
+		Use:   name,
 		Short: "See when work that can wait starts, and what waiting for clean electricity saves",
 		Long: `See when work that can wait starts, and what waiting for clean electricity saves.
 
@@ -175,6 +178,6 @@ kubectl_complete-gridlatch with this content:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e), newFetch(e), newZones(e))
+	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e), newFetch(e), newZones(e), newVersion(e))
 	return root
 }
