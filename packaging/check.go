@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/mod/semver"
 )
 
@@ -29,7 +28,7 @@ type commit struct {
 
 // check refuses what cannot become a release.
 func check(ctx context.Context, r *release) error {
-	return errors.Join(checkTree(ctx, r.top), checkKey(r.key), r.checkRegistry(ctx))
+	return errors.Join(checkTree(ctx, r.top), checkKey(r.key), r.checkRegistry())
 }
 
 // checkVersion wants a version as Go writes versions. A "+" is not allowed in the tag of an image.
@@ -101,7 +100,7 @@ func checkKey(key string) error {
 }
 
 // checkRegistry refuses a registry that cannot be reached, or does not let us push.
-func (r *release) checkRegistry(ctx context.Context) error {
+func (r *release) checkRegistry() error {
 	image, err := r.image()
 	if err != nil {
 		return err
@@ -112,25 +111,15 @@ func (r *release) checkRegistry(ctx context.Context) error {
 	if err := remote.CheckPushPermission(image, authn.DefaultKeychain, http.DefaultTransport); err != nil {
 		return fmt.Errorf("REGISTRY=%s: cannot push %s: %w", r.registry, image, err)
 	}
-	return r.checkTag(ctx, image)
-}
-
-// checkTag refuses to push a version for the second time.
-func (r *release) checkTag(ctx context.Context, image name.Tag) error {
-	existing, err := remote.Head(image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
-	refused, isRefused := errors.AsType[*transport.Error](err)
-	switch {
-	case err == nil:
-		return fmt.Errorf("REGISTRY=%s: %s is there already, with the digest %s. A version never changes: choose another VERSION", r.registry, image, existing.Digest)
-	case isRefused && refused.StatusCode == http.StatusNotFound:
-		return nil
-	}
-	return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, image, err)
+	return nil
 }
 
 // image returns the name of the image, with the version as its tag.
 func (r *release) image() (name.Tag, error) {
 	image, err := name.NewTag(r.registry+"/gridlatch:"+r.version, name.StrictValidation)
+	if err == nil && strings.Contains(r.registry, "://") {
+		err = errors.New("a scheme is not a part of the name")
+	}
 	if err != nil {
 		return name.Tag{}, fmt.Errorf("REGISTRY=%s: want HOST/PATH, such as ghcr.io/gridlatch: %w", r.registry, err)
 	}

@@ -4,6 +4,7 @@ module github.com/gridlatch/gridlatch/packaging
 go 1.26.8
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/moby/buildkit v0.34.2
 	golang.org/x/mod v0.42.0

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // writePublicKey writes the public key of the signatures.
@@ -53,10 +56,34 @@ func (r *release) pushImage(ctx context.Context, index v1.ImageIndex) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkTag(ctx, image, index); err != nil {
+		return err
+	}
 	if err := remote.WriteIndex(image, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 		return fmt.Errorf("REGISTRY=%s: push %s: %w", r.registry, image, err)
 	}
 	fmt.Printf("  %5.1fs     pushed  %s\n", time.Since(began).Seconds(), image)
+	return nil
+}
+
+// checkTag refuses to push another image as a version that the registry has. The same image is
+// welcome: somebody may try a push again that has failed half-way.
+func (r *release) checkTag(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
+	digest, err := index.Digest()
+	if err != nil {
+		return err
+	}
+	existing, err := remote.Head(image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	refused, isRefused := errors.AsType[*transport.Error](err)
+	switch {
+	case isRefused && refused.StatusCode == http.StatusNotFound:
+		return nil
+	case err != nil:
+		return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, image, err)
+	case existing.Digest != digest:
+		return fmt.Errorf("REGISTRY=%s: %s is there with the digest %s, and this image has %s. A version never changes: choose another VERSION",
+			r.registry, image, existing.Digest, digest)
+	}
 	return nil
 }
 

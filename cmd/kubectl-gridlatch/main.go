@@ -82,9 +82,9 @@ func onThisMachine() env {
 	if err != nil || width <= 0 {
 		width = unknownWidth
 	}
-	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	hasColor := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && enableColor(os.Stdout)
 	return env{
-		stdin: os.Stdin, stdout: screen.New(os.Stdout, color), stderr: screen.New(os.Stderr, false),
+		stdin: os.Stdin, stdout: screen.New(os.Stdout, hasColor), stderr: screen.New(os.Stderr, false),
 		now: time.Now, cluster: findCluster, dial: cluster.Dial, getenv: os.Getenv, width: width,
 		isLive: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
