@@ -22,6 +22,8 @@ GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
 COSIGN := bin/tools/$(COSIGN_VERSION)/cosign
 CYCLONEDX_GOMOD := bin/tools/$(CYCLONEDX_GOMOD_VERSION)/cyclonedx-gomod
+KREW := bin/tools/$(KREW_VERSION)/krew
+VALIDATE_KREW_MANIFEST := bin/tools/$(KREW_VERSION)/validate-krew-manifest
 
 ##@ Try it
 
@@ -166,8 +168,13 @@ test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/control
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release ## Run the tests with Kueue and the engines of batch work, and that of make release
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
+
+.PHONY: test-release
+test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) | bin/gridlatch-cluster ## Make a release with a registry on this machine, and verify all of it
+	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
+		go test -count=1 -timeout 30m ./...
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
@@ -226,7 +233,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 # The plugin is for these systems, too.
-	@for system in darwin windows; do GOOS=$$system go vet ./cmd/kubectl-gridlatch; done
+	@for system in darwin windows; do GOOS=$$system CGO_ENABLED=0 go vet -trimpath ./cmd/kubectl-gridlatch; done
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached
@@ -247,17 +254,17 @@ PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(R
 	-key '$(if $(findstring ://,$(KEY)),$(KEY),$(if $(KEY),$(abspath $(KEY))))' -cosign $(CURDIR)/$(COSIGN) -cyclonedx-gomod $(CURDIR)/$(CYCLONEDX_GOMOD)
 
 .PHONY: release
+release: BEGAN := $(shell date +%s)
 release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes the image, KEY=cosign.key signs
-	@start=$$SECONDS; \
-	$(call PACKAGING,check); \
-	rm -rf dist bin/release; \
-	$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN)); \
-	$(call PACKAGING,key); \
-	$(MAKE) --no-print-directory release-binaries; \
-	$(call PACKAGING,image); \
-	$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"; \
-	$(call PACKAGING,finish); \
-	echo "made in $$((SECONDS - start))s; docs/release.md tells more"
+	@$(call PACKAGING,check)
+	@rm -rf dist bin/release
+	@$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
+	@$(call PACKAGING,key)
+	@$(MAKE) --no-print-directory release-binaries
+	@$(call PACKAGING,image)
+	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
+	@$(call PACKAGING,finish)
+	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
 
 .PHONY: release-binaries $(RELEASE_BINARIES)
 release-binaries: $(RELEASE_BINARIES)
@@ -271,7 +278,7 @@ dist/install.yaml: | bin/gridlatch-cluster
 	@mkdir -p dist; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	printf 'resources: [%s]\nimages: [{name: gridlatch, newName: %s, digest: %s}]\n' \
 		"$$(realpath --relative-to="$$dir" manifests/base)" $(firstword $(subst @, ,$(IMAGE))) $(lastword $(subst @, ,$(IMAGE))) >$$dir/kustomization.yaml; \
-	bin/gridlatch-cluster kubectl kustomize "$$dir" >$@
+	start=$$SECONDS; bin/gridlatch-cluster kubectl kustomize "$$dir" >$@; printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
 
 ##@ Tidy up
 
@@ -285,6 +292,8 @@ $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-l
 $(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
 $(COSIGN): PACKAGE := github.com/sigstore/cosign/v3/cmd/cosign
 $(CYCLONEDX_GOMOD): PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
-$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD):
+$(KREW): PACKAGE := sigs.k8s.io/krew/cmd/krew
+$(VALIDATE_KREW_MANIFEST): PACKAGE := sigs.k8s.io/krew/cmd/validate-krew-manifest
+$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
 	@echo 'installing $(@F) $(notdir $(@D))'
 	@GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))

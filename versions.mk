@@ -14,3 +14,5 @@ GOVULNCHECK_VERSION := v1.8.0
 COSIGN_VERSION := v3.1.3
 # renovate: datasource=go depName=github.com/CycloneDX/cyclonedx-gomod
 CYCLONEDX_GOMOD_VERSION := v1.10.0
+# renovate: datasource=go depName=sigs.k8s.io/krew
+KREW_VERSION := v0.4.3
