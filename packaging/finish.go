@@ -21,6 +21,10 @@ const downloads = "https://github.com/gridlatch/gridlatch/releases/download/"
 // checksums is the file with the SHA-256 of each file.
 const checksums = "checksums.txt"
 
+// publicKey is the file with the key that verifies the signatures. The key is no part of what the
+// key signs.
+const publicKey = "cosign.pub"
+
 //go:embed krew.yaml.tmpl
 var krewTemplate string //nolint:gochecknoglobals // go:embed needs a variable
 
@@ -124,7 +128,7 @@ func (r *release) writeChecksums() error {
 	}
 	var lines strings.Builder
 	for _, file := range files {
-		if strings.HasPrefix(file.Name(), checksums) {
+		if strings.HasPrefix(file.Name(), checksums) || file.Name() == publicKey {
 			continue
 		}
 		sum, err := sumOf(filepath.Join(r.dist, file.Name()))
@@ -177,14 +181,14 @@ func (r *release) explain() error {
 		fmt.Printf("not pushed, because REGISTRY names no registry. install.yaml and the chart name\n         %s\n", image)
 	}
 	fmt.Printf("\nverify   cd dist && sha256sum --check %s\n", checksums)
-	switch {
-	case r.key == "":
+	if r.key == "" {
 		fmt.Println("not signed, because KEY names no key")
-	case r.push:
-		fmt.Printf("         cosign verify-blob --key cosign.pub --insecure-ignore-tlog --bundle %s.sigstore.json %s\n", checksums, checksums)
-		fmt.Printf("         cosign verify --key cosign.pub --insecure-ignore-tlog %s\n", image)
-	default:
-		fmt.Printf("         cosign verify-blob --key cosign.pub --insecure-ignore-tlog --bundle %s.sigstore.json %s\n", checksums, checksums)
+		return nil
+	}
+	const verify = "         cosign %s --key " + publicKey + " --insecure-ignore-tlog %s\n"
+	fmt.Printf(verify, "verify-blob", "--bundle "+checksums+".sigstore.json "+checksums)
+	if r.push {
+		fmt.Printf(verify, "verify", image)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func writePublicKey(ctx context.Context, r *release) error {
 		return nil
 	}
 	began := time.Now()
-	path := filepath.Join(r.dist, "cosign.pub")
+	path := filepath.Join(r.dist, publicKey)
 	if err := r.callCosign(ctx, "public-key", "--key", r.key, "--outfile", path); err != nil {
 		return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
 	}
