@@ -273,8 +273,9 @@ $(RELEASE_BINARIES):
 	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)); \
 	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
 
+# An older cluster renders the same.
 .PHONY: dist/install.yaml
-dist/install.yaml: | bin/gridlatch-cluster
+dist/install.yaml: | $(if $(wildcard bin/gridlatch-cluster),,bin/gridlatch-cluster)
 	@mkdir -p dist; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	printf 'resources: [%s]\nimages: [{name: gridlatch, newName: %s, digest: %s}]\n' \
 		"$$(realpath --relative-to="$$dir" manifests/base)" $(firstword $(subst @, ,$(IMAGE))) $(lastword $(subst @, ,$(IMAGE))) >$$dir/kustomization.yaml; \

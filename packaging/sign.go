@@ -31,7 +31,7 @@ func writePublicKey(ctx context.Context, r *release) error {
 		return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
 	}
 	reportFile(began, path)
-	return nil
+	return os.Chmod(path, publicMode) //nolint:gosec // others read what is published
 }
 
 // publishImage pushes and signs the image.
