@@ -8,6 +8,9 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 IMAGE ?= gridlatch:dev
+VERSION ?=
+REGISTRY ?=
+KEY ?=
 FUZZTIME ?= 30s
 FORECAST ?=
 FIGURES ?=
@@ -18,6 +21,10 @@ ARCHIVE ?=
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
+COSIGN := bin/tools/$(COSIGN_VERSION)/cosign
+CYCLONEDX_GOMOD := bin/tools/$(CYCLONEDX_GOMOD_VERSION)/cyclonedx-gomod
+KREW := bin/tools/$(KREW_VERSION)/krew
+VALIDATE_KREW_MANIFEST := bin/tools/$(KREW_VERSION)/validate-krew-manifest
 
 ##@ Try it
 
@@ -49,7 +56,13 @@ build: bin/gridlatch bin/kubectl-gridlatch ## Build bin/gridlatch and bin/kubect
 # Always asked for: Go knows better than make whether anything changed.
 .PHONY: bin/gridlatch bin/kubectl-gridlatch
 bin/gridlatch bin/kubectl-gridlatch:
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/$(@F)
+	@$(call build,$@,$(@F))
+
+# $(call build,OUTPUT,COMMAND) builds a command. The same commit makes the same bytes, in any directory and at any time.
+BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
+COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(1) \
+	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' ./cmd/$(2)
 
 .PHONY: image
 image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
@@ -176,8 +189,13 @@ test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/control
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release ## Run the tests with Kueue and the engines of batch work, and that of make release
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
+
+.PHONY: test-release
+test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) | bin/gridlatch-cluster ## Make a release with a registry on this machine, and verify all of it
+	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
+		go test -count=1 -timeout 30m ./...
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
@@ -233,7 +251,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines test/node; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines packaging; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -244,6 +262,9 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+# The plugin is for these systems, too.
+	@for system in darwin windows; do GOOS=$$system CGO_ENABLED=0 go vet -trimpath ./cmd/kubectl-gridlatch; done
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached
@@ -252,16 +273,58 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls
 		printf 'SKIPPED, nothing was checked: vuln.go.dev cannot be reached.\n%s\n' "$$report"; \
 	else printf '%s\n' "$$report"; exit $$status; fi
 
+##@ Release
+
+# Where the images of releases are, if nobody names a registry.
+HOME_REGISTRY := ghcr.io/gridlatch
+PLUGIN_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
+RELEASE_BINARIES := $(foreach platform,linux_amd64 linux_arm64,bin/release/$(platform)/gridlatch) \
+	$(foreach platform,$(PLUGIN_PLATFORMS),bin/release/$(platform)/kubectl-gridlatch$(if $(findstring windows,$(platform)),.exe))
+
+PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
+	-key '$(if $(findstring ://,$(KEY)),$(KEY),$(if $(KEY),$(abspath $(KEY))))' -cosign $(CURDIR)/$(COSIGN) -cyclonedx-gomod $(CURDIR)/$(CYCLONEDX_GOMOD)
+
+.PHONY: release
+release: BEGAN := $(shell date +%s)
+release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes the image, KEY=cosign.key signs
+	@$(call PACKAGING,check)
+	@rm -rf dist bin/release
+	@$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
+	@$(call PACKAGING,key)
+	@$(MAKE) --no-print-directory release-binaries
+	@$(call PACKAGING,image)
+	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
+	@$(call PACKAGING,finish)
+	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
+
+.PHONY: release-binaries $(RELEASE_BINARIES)
+release-binaries: $(RELEASE_BINARIES)
+$(RELEASE_BINARIES): PLATFORM = $(subst _, ,$(notdir $(@D)))
+$(RELEASE_BINARIES):
+	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)); \
+	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+
+.PHONY: dist/install.yaml
+dist/install.yaml: | bin/gridlatch-cluster
+	@mkdir -p dist; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	printf 'resources: [%s]\nimages: [{name: gridlatch, newName: %s, digest: %s}]\n' \
+		"$$(realpath --relative-to="$$dir" manifests/base)" $(firstword $(subst @, ,$(IMAGE))) $(lastword $(subst @, ,$(IMAGE))) >$$dir/kustomization.yaml; \
+	start=$$SECONDS; bin/gridlatch-cluster kubectl kustomize "$$dir" >$@; printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+
 ##@ Tidy up
 
 .PHONY: clean
 clean: down ## Stop the local cluster, and remove what was built
-	@rm -rf bin .cluster
+	@rm -rf bin dist .cluster
 
 # A tool is in a directory named after its version: another version is another file.
 $(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
-$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK):
+$(COSIGN): PACKAGE := github.com/sigstore/cosign/v3/cmd/cosign
+$(CYCLONEDX_GOMOD): PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+$(KREW): PACKAGE := sigs.k8s.io/krew/cmd/krew
+$(VALIDATE_KREW_MANIFEST): PACKAGE := sigs.k8s.io/krew/cmd/validate-krew-manifest
+$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
 	@echo 'installing $(@F) $(notdir $(@D))'
 	@GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))
