@@ -16,6 +16,7 @@ FORECAST ?=
 FIGURES ?=
 TRACES ?=
 EXTENDER ?=
+ARCHIVE ?=
 
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
@@ -64,24 +65,43 @@ build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(1) \
 	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' ./cmd/$(2)
 
 .PHONY: image
-image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works
-	@if command -v buildah >/dev/null; then buildah bud --isolation chroot --tag $(IMAGE) .; \
-	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; \
-	elif docker info >/dev/null 2>&1; then docker build --tag $(IMAGE) .; \
-	else echo 'make image: needs buildah, podman, or docker with its daemon running' >&2; exit 1; fi
+image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
+	@if command -v buildah >/dev/null; then \
+		buildah bud --isolation chroot --tag $(IMAGE) .; save() { buildah push $(IMAGE) "docker-archive:$$1:$(IMAGE)"; }; \
+	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; save() { podman save --output "$$1" $(IMAGE); }; \
+	elif docker info >/dev/null 2>&1; then docker build --tag $(IMAGE) .; save() { docker save --output "$$1" $(IMAGE); }; \
+	else echo 'make image: needs buildah, podman, or docker with its daemon running' >&2; exit 1; fi; \
+	$(if $(ARCHIVE),rm -f '$(ARCHIVE)'; save '$(ARCHIVE)')
 
 # The flags that decide how packages are compiled are the defaults, so that the tests and linters of test/cluster find
 # them compiled. Without the version strings, the API server would claim to be of another version.
-CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go')
+CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go' ! -path '*/kubelet/*')
 bin/gridlatch-cluster: $(CLUSTER_SOURCES) ## Build the local cluster: Kubernetes in one file
 	@cd test/cluster; \
 	echo 'building bin/gridlatch-cluster: Kubernetes in one file. The first time, this takes 5 to 10 minutes.'; \
-	version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes); IFS=. read -r major minor _ <<<"$${version#v}"; \
-	$(call compile,.,$@,-s -w \
+	$(call compile-kubernetes,.,$@)
+
+# $(call compile-kubernetes,PACKAGE,OUTPUT) compiles a command of test/cluster, which knows the version of Kubernetes.
+compile-kubernetes = version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes); IFS=. read -r major minor _ <<<"$${version\#v}"; \
+	$(call compile,$(1),$(2),-s -w \
 		-X k8s.io/component-base/version.gitVersion=$$version \
 		-X k8s.io/component-base/version.gitMajor=$$major \
 		-X k8s.io/component-base/version.gitMinor=$$minor \
 		-X k8s.io/client-go/pkg/version.gitVersion=$$version)
+
+# The real node, for tests. The kubelet is no part of bin/gridlatch-cluster, so that the first `make demo` does not wait
+# for the kubelet. What runs in containers is static.
+CONTAINERD := github.com/containerd/containerd/v2/cmd
+bin/node/kubelet: $(shell find test/cluster/kubelet -type f) test/cluster/go.mod test/cluster/go.sum ## Build the kubelet of the real node, for tests
+	@cd test/cluster; \
+	echo 'building bin/node/kubelet. The first time, this takes 2 to 5 minutes.'; \
+	$(call compile-kubernetes,./kubelet,$@)
+
+bin/node/gridlatch-node: $(shell find test/node -type f ! -name '*_test.go') ## Build the real node's containerd and what runs the node, for tests
+	@cd test/node; export CGO_ENABLED=0; \
+	echo 'building bin/node: containerd and what runs the node. The first time, this takes 1 to 3 minutes.'; \
+	$(call compile,$(CONTAINERD)/containerd $(CONTAINERD)/containerd-shim-runc-v2 $(CONTAINERD)/ctr ./pause ./work,$(@D)/,-s -w); \
+	$(call compile,.,$@,-s -w)
 
 KEDA := github.com/kedacore/keda/v2
 bin/keda/operator: test/keda/go.mod test/keda/go.sum ## Build KEDA's operator, its webhooks and its CRDs into bin/keda, for tests
@@ -158,10 +178,11 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 test-unit: ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
+	@cd test/node && go test ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers buildah ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node buildah runc ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" ./cmd/gridlatch/... ./test/...
 
 # The tests of work of other engines, which need the engines themselves.
@@ -183,6 +204,15 @@ buildah:
 		echo 'installing buildah, for the test of the image'; export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah; } >/dev/null 2>&1 </dev/null || \
 		echo 'buildah cannot be installed'; }
+
+# The tests on a real node skip themselves without runc, unless the environment has CI or GRIDLATCH_NODE=required.
+.PHONY: runc
+runc:
+	@command -v runc >/dev/null && [[ -e /usr/lib/cni/bridge || -e /opt/cni/bin/bridge ]] || [[ $$(id -u) != 0 ]] || \
+		! command -v apt-get >/dev/null || { \
+		echo 'installing runc and the CNI plugins, for the tests on a real node'; export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends runc containernetworking-plugins; } >/dev/null 2>&1 </dev/null || \
+		echo 'runc and the CNI plugins cannot be installed'; }
 
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
@@ -221,7 +251,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines packaging; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines packaging; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -231,6 +261,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 # The plugin is for these systems, too.
 	@for system in darwin windows; do GOOS=$$system CGO_ENABLED=0 go vet -trimpath ./cmd/kubectl-gridlatch; done
