@@ -15,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/exporter"
 	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/feed"
@@ -122,10 +123,10 @@ func metrics(t *testing.T) []metric {
 	gating.NewSwitch(nil, "", clock.RealClock{}, r)
 	webhook.NewMetrics(r)
 	extender.NewMetrics(r)
-	serving.NewMetrics(r)
+	serving.NewMetrics(r, clock.RealClock{}.Now)
 	ceiling.NewMetrics(r)
 	exporter.NewMetrics(r)
-	r.MustRegister(&feed.GridCollector{}, &exporter.Exporter{})
+	r.MustRegister(&feed.GridCollector{}, &exporter.Exporter{}, &certs.ExpiryCollector{})
 	var found []metric
 	for _, collector := range r.collectors {
 		descriptions := make(chan *prometheus.Desc)
