@@ -8,6 +8,9 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 IMAGE ?= gridlatch:dev
+VERSION ?=
+REGISTRY ?=
+KEY ?=
 FUZZTIME ?= 30s
 FORECAST ?=
 FIGURES ?=
@@ -18,6 +21,10 @@ ARCHIVE ?=
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
+COSIGN := bin/tools/$(COSIGN_VERSION)/cosign
+CYCLONEDX_GOMOD := bin/tools/$(CYCLONEDX_GOMOD_VERSION)/cyclonedx-gomod
+KREW := bin/tools/$(KREW_VERSION)/krew
+VALIDATE_KREW_MANIFEST := bin/tools/$(KREW_VERSION)/validate-krew-manifest
 
 ##@ Try it
 
@@ -49,7 +56,13 @@ build: bin/gridlatch bin/kubectl-gridlatch ## Build bin/gridlatch and bin/kubect
 # Always asked for: Go knows better than make whether anything changed.
 .PHONY: bin/gridlatch bin/kubectl-gridlatch
 bin/gridlatch bin/kubectl-gridlatch:
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/$(@F)
+	@$(call build,$@,$(@F))
+
+# $(call build,OUTPUT,COMMAND) builds a command. The same commit makes the same bytes, in any directory and at any time.
+BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
+COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(1) \
+	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' ./cmd/$(2)
 
 .PHONY: image
 image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
@@ -162,22 +175,27 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 
 # Go does not see that the manifests have changed at which oldest looks.
 .PHONY: test-unit
-test-unit: ## Run the tests that need no cluster, with the race detector
+test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
 	@cd test/node && go test ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node buildah runc ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds buildah runc ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
 
 # The tests of work of other engines, which need the engines themselves.
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release ## Run the tests with Kueue and the engines of batch work, and test-release
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
+
+.PHONY: test-release
+test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
+	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
+		go test -count=1 -timeout 30m ./...
 
 # By itself: its results are compared with each other.
 .PHONY: test-faults
@@ -200,6 +218,25 @@ runc:
 		echo 'installing runc and the CNI plugins, for the tests on a real node'; export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends runc containernetworking-plugins; } >/dev/null 2>&1 </dev/null || \
 		echo 'runc and the CNI plugins cannot be installed'; }
+
+# Debian's Prometheus, as files: a package that is installed would start a server. The tests with Prometheus skip
+# themselves without it, unless the environment has CI or GRIDLATCH_PROMETHEUS=required.
+bin/prometheus/prometheus: ## Fetch Prometheus and promtool for tests, if they are not installed
+	@mkdir -p $(@D); \
+	if command -v prometheus >/dev/null && command -v promtool >/dev/null; then \
+		ln -sf "$$(command -v prometheus)" "$$(command -v promtool)" $(@D)/; \
+	elif command -v apt-get >/dev/null; then \
+		echo 'fetching Prometheus, for the tests of the monitoring component'; cd $(@D); \
+		{ { [[ $$(id -u) != 0 ]] || apt-get update -qq; } && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && \
+			mv usr/bin/prom* . && touch prometheus; } >/dev/null 2>&1 </dev/null || echo 'Prometheus cannot be fetched'; \
+		rm -rf prometheus_*.deb usr etc lib var; \
+	else echo 'Prometheus cannot be fetched without apt-get'; fi
+
+bin/prometheus/crds: versions.mk ## Fetch the CRDs of the operator of Prometheus, for tests
+	@mkdir -p $(@D); rm -rf $@; \
+	dir=$$(go mod download -json github.com/prometheus-operator/prometheus-operator@$(PROMETHEUS_OPERATOR_VERSION) | \
+		sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
+	mkdir $@; cp --no-preserve=mode $$dir/example/prometheus-operator-crd/*_{podmonitors,prometheusrules}.yaml $@/
 
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
@@ -238,7 +275,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines test/node; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines packaging; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -249,6 +286,9 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+# The plugin is for these systems, too.
+	@for system in darwin windows; do GOOS=$$system CGO_ENABLED=0 go vet -trimpath ./cmd/kubectl-gridlatch; done
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached
@@ -257,16 +297,59 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls
 		printf 'SKIPPED, nothing was checked: vuln.go.dev cannot be reached.\n%s\n' "$$report"; \
 	else printf '%s\n' "$$report"; exit $$status; fi
 
+##@ Release
+
+# Where the images of releases are, if nobody names a registry.
+HOME_REGISTRY := ghcr.io/gridlatch
+PLUGIN_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
+RELEASE_BINARIES := $(foreach platform,linux_amd64 linux_arm64,bin/release/$(platform)/gridlatch) \
+	$(foreach platform,$(PLUGIN_PLATFORMS),bin/release/$(platform)/kubectl-gridlatch$(if $(findstring windows,$(platform)),.exe))
+
+PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
+	-key '$(if $(findstring ://,$(KEY)),$(KEY),$(if $(KEY),$(abspath $(KEY))))' -cosign $(CURDIR)/$(COSIGN) -cyclonedx-gomod $(CURDIR)/$(CYCLONEDX_GOMOD)
+
+.PHONY: release
+release: BEGAN := $(shell date +%s)
+release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes the image, KEY=cosign.key signs
+	@$(call PACKAGING,check)
+	@rm -rf dist bin/release
+	@$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
+	@$(call PACKAGING,key)
+	@$(MAKE) --no-print-directory release-binaries
+	@$(call PACKAGING,image)
+	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
+	@$(call PACKAGING,finish)
+	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
+
+.PHONY: release-binaries $(RELEASE_BINARIES)
+release-binaries: $(RELEASE_BINARIES)
+$(RELEASE_BINARIES): PLATFORM = $(subst _, ,$(notdir $(@D)))
+$(RELEASE_BINARIES):
+	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)); \
+	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+
+# An older cluster renders the same.
+.PHONY: dist/install.yaml
+dist/install.yaml: | $(if $(wildcard bin/gridlatch-cluster),,bin/gridlatch-cluster)
+	@mkdir -p dist; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	printf 'resources: [%s]\nimages: [{name: gridlatch, newName: %s, digest: %s}]\n' \
+		"$$(realpath --relative-to="$$dir" manifests/base)" $(firstword $(subst @, ,$(IMAGE))) $(lastword $(subst @, ,$(IMAGE))) >$$dir/kustomization.yaml; \
+	start=$$SECONDS; bin/gridlatch-cluster kubectl kustomize "$$dir" >$@; printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+
 ##@ Tidy up
 
 .PHONY: clean
 clean: down ## Stop the local cluster, and remove what was built
-	@rm -rf bin .cluster
+	@rm -rf bin dist .cluster
 
 # A tool is in a directory named after its version: another version is another file.
 $(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
-$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK):
+$(COSIGN): PACKAGE := github.com/sigstore/cosign/v3/cmd/cosign
+$(CYCLONEDX_GOMOD): PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+$(KREW): PACKAGE := sigs.k8s.io/krew/cmd/krew
+$(VALIDATE_KREW_MANIFEST): PACKAGE := sigs.k8s.io/krew/cmd/validate-krew-manifest
+$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
 	@echo 'installing $(@F) $(notdir $(@D))'
 	@GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))

@@ -10,3 +10,12 @@ CONTROLLER_GEN_VERSION := v0.23.0
 # v1.9.0 needs a version of golang.org/x/telemetry that not every module proxy serves.
 # renovate: datasource=go depName=golang.org/x/vuln
 GOVULNCHECK_VERSION := v1.8.0
+# renovate: datasource=go depName=github.com/sigstore/cosign/v3
+COSIGN_VERSION := v3.1.3
+# renovate: datasource=go depName=github.com/CycloneDX/cyclonedx-gomod
+CYCLONEDX_GOMOD_VERSION := v1.10.0
+# renovate: datasource=go depName=sigs.k8s.io/krew
+KREW_VERSION := v0.4.3
+# Tests need the CustomResourceDefinitions of this version.
+# renovate: datasource=go depName=github.com/prometheus-operator/prometheus-operator
+PROMETHEUS_OPERATOR_VERSION := v0.85.0

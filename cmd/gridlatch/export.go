@@ -20,6 +20,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/internal/version"
 	"github.com/gridlatch/gridlatch/exporter"
 	"github.com/gridlatch/gridlatch/exporter/provider"
 	"github.com/gridlatch/gridlatch/policy/cached"
@@ -27,9 +28,6 @@ import (
 
 // exportName is the name of the exporter's lease, and of all that belongs to the exporter.
 const exportName = name + "-export"
-
-// homepage tells a provider who asks.
-const homepage = "https://github.com/gridlatch/gridlatch"
 
 const exportUsage = `Asks those who know the grid for carbon intensities, and writes them to ConfigMaps,
 from which Gridlatch plans. The command runs beside Gridlatch in a Deployment of its
@@ -63,7 +61,7 @@ type exportOptions struct {
 	leaderElect bool
 	auto        bool
 	caFile      string
-	metricsBind string
+	metrics     metricsOptions
 	probeBind   string
 	logLevel    slog.Level
 }
@@ -77,7 +75,7 @@ func (o *exportOptions) parse(args []string, output io.Writer) error {
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "elect a leader among the replicas; needed with more than one replica")
 	f.BoolVar(&o.auto, "auto", true, "ask a provider without a key for the region of the nodes, if the policy default does not say who brings the forecast and nobody else does; --auto=false: ask only providers that a policy names")
 	f.StringVar(&o.caFile, "ca-file", "", "file with CA certificates in PEM, which are trusted beside those of the system, such as those of your proxy or of a server of your own; the file is read at the start")
-	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
+	o.metrics.addFlags(f)
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -98,7 +96,7 @@ func export(ctx context.Context, args []string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	asking := provider.Options{UserAgent: userAgent()}
+	asking := provider.Options{UserAgent: version.Get().UserAgent(name)}
 	if o.caFile != "" {
 		var err error
 		if asking.CA, err = os.ReadFile(o.caFile); err != nil {
@@ -121,7 +119,11 @@ func export(ctx context.Context, args []string) error {
 	if err := e.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
-	if err := serveMetrics(mgr, o.metricsBind); err != nil {
+	secure, err := selfSigned(exportName)
+	if err != nil {
+		return err
+	}
+	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
 		return err
 	}
 	if err := serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"caches": onceReady(cachesFilled(mgr))}); err != nil {
@@ -155,13 +157,4 @@ func newExportManager(o *exportOptions, config *rest.Config) (ctrl.Manager, erro
 		return nil, fmt.Errorf("build manager: %w", err)
 	}
 	return mgr, nil
-}
-
-// userAgent says who asks a provider.
-func userAgent() string {
-	version := "dev"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
-	}
-	return name + "/" + version + " (+" + homepage + ")"
 }
