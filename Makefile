@@ -138,7 +138,7 @@ progress = { n=0; line=; while IFS= read -r line; do \
 UNIT = $$(go list ./... | grep -vE '^[^/]+/[^/]+/[^/]+/(cmd/gridlatch|test)(/|$$)')
 
 .PHONY: test
-test: test-unit test-e2e ## Run all tests
+test: test-unit test-e2e ## Run all tests but those of test-slow
 
 # Go does not see that the manifests have changed at which oldest looks.
 .PHONY: test-unit
@@ -148,8 +148,15 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/engines/mpi/mpi buildah ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 2 -parallel 4 -timeout 45m ./cmd/gridlatch/... ./test/...
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers buildah ## Run the tests of the program and its image, on real local clusters
+	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" ./cmd/gridlatch/... ./test/...
+
+# The tests of work of other engines, which need the engines themselves.
+OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
+
+.PHONY: test-slow
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
+	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
