@@ -8,6 +8,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 IMAGE ?= gridlatch:dev
+VERSION ?= v0.0.0-dev
 FUZZTIME ?= 30s
 FORECAST ?=
 FIGURES ?=
@@ -120,6 +121,18 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 	$(call compile,./mpi,$(@D)/,-s -w); \
 	into mpi/crds $$(files github.com/kubeflow/mpi-operator manifests/base)/kubeflow.org_mpijobs.yaml
 
+HELM := helm.sh/helm/v4
+bin/helm: test/helm/go.mod test/helm/go.sum ## Build Helm, for tests
+	@cd test/helm; \
+	echo 'building bin/helm. The first time, this takes 2 to 4 minutes.'; \
+	version=$$(go list -m -f '{{.Version}}' $(HELM)); \
+	$(call compile,$(HELM)/cmd/helm,$@,-s -w -X $(HELM)/internal/version.version=$$version)
+
+# Always made: they depend on variables.
+.PHONY: dist/install.yaml dist/gridlatch-$(VERSION).tgz
+dist/install.yaml dist/gridlatch-$(VERSION).tgz: ## Write what users install a release from, for VERSION and IMAGE
+	@go -C test/helm run ./dist -version '$(VERSION)' -image '$(IMAGE)'
+
 # $(call compile,PACKAGES,OUTPUT,LDFLAGS) compiles commands of the module in the working directory, and counts.
 compile = start=$$SECONDS; total=$$(go list -deps $(1) 2> >($(call progress,modules fetched,) >&2) | wc -l); \
 	go build -v -buildvcs=false -o ../../$(2) -ldflags "$(3)" $(1) 2>&1 | $(call progress,packages compiled, of at most $$total); \
@@ -145,6 +158,7 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 test-unit: ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
+	@cd test/helm && go test -count=1 ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
@@ -192,9 +206,10 @@ generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2)
 generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines
+generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines, the Helm chart
 	@$(call generate-into,.)
 	@go test ./manifests -update >/dev/null
+	@go -C test/helm test ./chart -run TestTheChartIsMadeFromTheManifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
@@ -203,7 +218,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines test/helm; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -213,6 +228,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd test/helm && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached
@@ -225,7 +241,7 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls
 
 .PHONY: clean
 clean: down ## Stop the local cluster, and remove what was built
-	@rm -rf bin .cluster
+	@rm -rf bin dist .cluster
 
 # A tool is in a directory named after its version: another version is another file.
 $(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 )
@@ -50,38 +49,44 @@ func Components(dir string) ([]string, error) {
 // Kustomize renders the base of the manifests in dir with components, as a kustomization of a user does. An empty
 // namespace leaves the objects where the manifests put them.
 func Kustomize(dir, namespace string, components ...string) ([]Object, error) {
-	root, err := os.MkdirTemp("", "gridlatch-kustomize-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(root)
-	if dir, err = filepath.Abs(dir); err != nil {
-		return nil, err
-	}
-	if dir, err = filepath.Rel(root, dir); err != nil {
-		return nil, err
-	}
-	text := "resources: [" + dir + "/base]\ntransformers: [" + dir + "/namespace]\ncomponents:\n"
+	text := "resources: [MANIFESTS/base]\ntransformers: [MANIFESTS/namespace]\ncomponents:\n"
 	for _, name := range components {
-		text += "- " + dir + "/components/" + name + "\n"
+		text += "- MANIFESTS/components/" + name + "\n"
 	}
 	if namespace != "" {
 		text += "namespace: " + namespace + "\n"
 	}
-	if err := os.WriteFile(filepath.Join(root, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+	rendered, err := render(dir, text)
+	if err != nil {
 		return nil, err
+	}
+	return Parse(string(rendered))
+}
+
+// render renders a kustomization, in which MANIFESTS is dir, as kubectl does.
+func render(dir, text string) ([]byte, error) {
+	root, err := os.MkdirTemp("", "gridlatch-kustomize-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory: %w", err)
+	}
+	defer os.RemoveAll(root)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("find the manifests: %w", err)
+	}
+	if dir, err = filepath.Rel(root, dir); err != nil {
+		return nil, fmt.Errorf("find the manifests: %w", err)
+	}
+	text = strings.ReplaceAll(text, "MANIFESTS", dir)
+	if err := os.WriteFile(filepath.Join(root, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("write a kustomization: %w", err)
 	}
 	options := krusty.MakeDefaultOptions()
-	options.LoadRestrictions = types.LoadRestrictionsRootOnly // as kubectl does
-	rendered, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), root)
+	options.Reorder = krusty.ReorderOptionLegacy // namespaces and definitions first
+	all, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), root)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("kustomize: %w", err)
 	}
-	all, err := rendered.AsYaml()
-	if err != nil {
-		return nil, err
-	}
-	return Parse(string(all))
+	return all.AsYaml()
 }
 
 // Parse reads the objects of a text with documents of YAML.
