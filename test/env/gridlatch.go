@@ -1,6 +1,7 @@
 package env
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,9 @@ import (
 
 // Namespace is where manifests/base puts Gridlatch.
 const Namespace = "gridlatch-system"
+
+// namespace returns where Gridlatch is in this cluster.
+func (c *Cluster) namespace() string { return cmp.Or(c.Home, Namespace) }
 
 // A Controller is Gridlatch at work: bin/gridlatch beside the cluster, as its own service account with exactly the
 // rights of the shipped manifests. Unless it is given its certificates, the part that makes them runs beside it.
@@ -47,7 +51,11 @@ func (c *Controller) endCerts() error {
 
 // Install applies manifests/local with components, with the webhook called at port.
 func (c *Cluster) Install(ctx context.Context, port int, components ...string) error {
-	manifests, err := c.Kustomize(ctx, "resources: [MANIFESTS/local]\n"+Components(components...))
+	text := "resources: [MANIFESTS/local]\n" + Components(components...)
+	if c.Home != "" {
+		text += "namespace: " + c.Home + "\ntransformers: [MANIFESTS/namespace]\n"
+	}
+	manifests, err := c.Kustomize(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -127,7 +135,7 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 		return nil, err
 	}
 	p, err := command("gridlatch", append([]string{
-		"--kubeconfig=" + kubeconfig, "--webhook-port=" + strconv.Itoa(port), "--webhook-bind-address=127.0.0.1", "--webhook-host=localhost",
+		"--kubeconfig=" + kubeconfig, "--namespace=" + c.namespace(), "--webhook-port=" + strconv.Itoa(port), "--webhook-bind-address=127.0.0.1", "--webhook-host=localhost",
 	}, flags...)...)
 	if err != nil {
 		return nil, err
@@ -150,7 +158,7 @@ func (c *Cluster) runCerts(ctx context.Context, log string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", "certs", "--kubeconfig="+kubeconfig)
+	p, err := command("gridlatch", "certs", "--kubeconfig="+kubeconfig, "--namespace="+c.namespace())
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +209,7 @@ func (c *Cluster) Controller(t testing.TB, port int, flags ...string) *Controlle
 
 // accountKubeconfig writes a kubeconfig for a service account of Gridlatch beside the cluster's own.
 func (c *Cluster) accountKubeconfig(ctx context.Context, account string) (string, error) {
-	config, err := c.ServiceAccountConfig(ctx, Namespace, account)
+	config, err := c.ServiceAccountConfig(ctx, c.namespace(), account)
 	if err != nil {
 		return "", err
 	}

@@ -50,7 +50,7 @@ func Package(dir, out, version string, image Image) (string, error) {
 	for _, file := range chart.Raw {
 		if file.Name == util.ValuesfileName {
 			file.Data = []byte(strings.NewReplacer(
-				"repository: gridlatch\n", fmt.Sprintf("repository: %s\n", image.Repository),
+				"repository: gridlatch #", fmt.Sprintf("repository: %s #", image.Repository),
 				`tag: ""`, fmt.Sprintf("tag: %q", image.Tag),
 				`digest: ""`, fmt.Sprintf("digest: %q", image.Digest),
 			).Replace(string(file.Data)))
