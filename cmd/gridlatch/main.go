@@ -28,6 +28,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/cmd/internal/version"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
@@ -77,6 +78,10 @@ func runManager(ctx context.Context, args []string) error {
 	o := &options{}
 	if err := o.parse(args, os.Stderr); err != nil {
 		return usageError{err}
+	}
+	if o.asksVersion {
+		fmt.Println(name, version.Get())
+		return nil
 	}
 	logTo(os.Stderr, o.logLevel)
 	if os.Getenv("GOGC") == "" {
@@ -140,6 +145,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
+	config.UserAgent = version.Get().UserAgent(name)
 	config.QPS = -1 // the API server's own fairness decides
 	return config, nil
 }
