@@ -190,7 +190,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node buildah runc ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" ./cmd/gridlatch/... ./test/...
 
 # The tests of work of other engines, which need the engines themselves.
