@@ -182,7 +182,7 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 
 # Go does not see that the manifests have changed at which oldest looks.
 .PHONY: test-unit
-test-unit: ## Run the tests that need no cluster, with the race detector
+test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
 	@cd test/helm && go test -count=1 ./...
@@ -190,7 +190,7 @@ test-unit: ## Run the tests that need no cluster, with the race detector
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" ./cmd/gridlatch/... ./test/...
 
 # The tests of work of other engines, which need the engines themselves.
@@ -201,7 +201,7 @@ test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
-test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) | bin/gridlatch-cluster ## Make a release with a registry on this machine, and verify all of it
+test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
 	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
 		go test -count=1 -timeout 30m ./...
 
@@ -221,6 +221,25 @@ runc:
 		echo 'installing runc and the CNI plugins, for the tests on a real node'; export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends runc containernetworking-plugins; } >/dev/null 2>&1 </dev/null || \
 		echo 'runc and the CNI plugins cannot be installed'; }
+
+# Debian's Prometheus, as files: a package that is installed would start a server. The tests with Prometheus skip
+# themselves without it, unless the environment has CI or GRIDLATCH_PROMETHEUS=required.
+bin/prometheus/prometheus: ## Fetch Prometheus and promtool for tests, if they are not installed
+	@mkdir -p $(@D); \
+	if command -v prometheus >/dev/null && command -v promtool >/dev/null; then \
+		ln -sf "$$(command -v prometheus)" "$$(command -v promtool)" $(@D)/; \
+	elif command -v apt-get >/dev/null; then \
+		echo 'fetching Prometheus, for the tests of the monitoring component'; cd $(@D); \
+		{ { [[ $$(id -u) != 0 ]] || apt-get update -qq; } && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && \
+			mv usr/bin/prom* . && touch prometheus; } >/dev/null 2>&1 </dev/null || echo 'Prometheus cannot be fetched'; \
+		rm -rf prometheus_*.deb usr etc lib var; \
+	else echo 'Prometheus cannot be fetched without apt-get'; fi
+
+bin/prometheus/crds: versions.mk ## Fetch the CRDs of the operator of Prometheus, for tests
+	@mkdir -p $(@D); rm -rf $@; \
+	dir=$$(go mod download -json github.com/prometheus-operator/prometheus-operator@$(PROMETHEUS_OPERATOR_VERSION) | \
+		sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
+	mkdir $@; cp --no-preserve=mode $$dir/example/prometheus-operator-crd/*_{podmonitors,prometheusrules}.yaml $@/
 
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each

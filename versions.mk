@@ -17,3 +17,6 @@ COSIGN_VERSION := v3.1.3
 CYCLONEDX_GOMOD_VERSION := v1.10.0
 # renovate: datasource=go depName=sigs.k8s.io/krew
 KREW_VERSION := v0.4.3
+# Tests need the CustomResourceDefinitions of this version.
+# renovate: datasource=go depName=github.com/prometheus-operator/prometheus-operator
+PROMETHEUS_OPERATOR_VERSION := v0.85.0

@@ -105,13 +105,17 @@ func (s *signer) StopWatchingRotation(rotated chan<- struct{}) {
 	s.subscribers = slices.DeleteFunc(s.subscribers, func(c chan<- struct{}) bool { return c == rotated })
 }
 
+// current returns the CA that was read last, or nil.
+func (s *signer) current() *tls.Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ca
+}
+
 // Sign makes a certificate of a template. The certificate is valid from now on, and never for
 // longer than the CA.
 func (s *signer) Sign(template *x509.Certificate) (*x509.Certificate, error) {
-	s.mu.Lock()
-	ca := s.ca
-	s.mu.Unlock()
-	now := s.now()
+	ca, now := s.current(), s.now()
 	if ca == nil || !now.Before(ca.Leaf.NotAfter) {
 		return nil, authority.ErrCertificateNotAvailable
 	}

@@ -71,7 +71,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now policy.Cloc
 	if err := scalers.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
 	}
-	source := certs.NewSource(append([]string{fmt.Sprintf("%s.%s.svc", name, o.namespace)}, o.webhookHosts...))
+	source := certs.NewSource(append([]string{serviceHost(name, o.namespace)}, o.webhookHosts...))
 	mgr, err := newManager(o, config, scheme)
 	if err != nil {
 		return err
@@ -218,6 +218,11 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 	if err != nil {
 		return err
 	}
+	expiry := &certs.ExpiryCollector{Serving: secure}
+	if o.certDir == "" {
+		expiry.Source = source
+	}
+	metrics.Registry.MustRegister(expiry)
 	if err := serveWebhook(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
 		return err
 	}
@@ -227,7 +232,7 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 			return err
 		}
 	}
-	if err := serveMetrics(mgr, o.metricsBind); err != nil {
+	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
 		return err
 	}
 	return serveReadiness(mgr, o, secure, records, forecasts)
@@ -240,7 +245,7 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 		return err
 	}
 	intake, mux := serving.NewIntake(serving.ReviewLimits()), http.NewServeMux()
-	counted := serving.NewMetrics(metrics.Registry)
+	counted := serving.NewMetrics(metrics.Registry, hook.Clock.Now)
 	mux.Handle(webhook.Path, intake.Reviews(webhook.Path, counted, hook.Handle))
 	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))

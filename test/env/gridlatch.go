@@ -163,12 +163,12 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 }
 
 // runCerts runs the part that makes certificates, as its own service account, until it is stopped or this process ends.
-func (c *Cluster) runCerts(ctx context.Context, log string) (*Program, error) {
+func (c *Cluster) runCerts(ctx context.Context, log string, flags ...string) (*Program, error) {
 	kubeconfig, err := c.accountKubeconfig(ctx, "gridlatch-certs")
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", "certs", "--kubeconfig="+kubeconfig, "--namespace="+c.namespace())
+	p, err := command("gridlatch", append([]string{"certs", "--kubeconfig=" + kubeconfig, "--namespace=" + c.namespace()}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -178,9 +178,9 @@ func (c *Cluster) runCerts(ctx context.Context, log string) (*Program, error) {
 }
 
 // Certs runs the part that makes certificates for as long as the test, for a test that runs the rest itself.
-func (c *Cluster) Certs(t testing.TB) {
+func (c *Cluster) Certs(t testing.TB, flags ...string) *Program {
 	t.Helper()
-	during(t, c.runCerts)
+	return during(t, func(ctx context.Context, log string) (*Program, error) { return c.runCerts(ctx, log, flags...) })
 }
 
 // RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as

@@ -50,6 +50,8 @@ func fields() []field {
 	all = append(all, programFields("gridlatch-export", ".Values.exporter")...)
 	all = append(all,
 		field{"Deployment", "gridlatch", "spec.replicas", put("{{ .Values.replicas }}")},
+		field{"PodMonitor", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
+		field{"PrometheusRule", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
 		field{"Role", "gridlatch-export", "rules.1.resourceNames", more("", include("gridlatch.secretNames", "."))},
 	)
 	return append(all, networkFields()...)
