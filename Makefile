@@ -191,19 +191,24 @@ test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
 test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" ./cmd/gridlatch/... ./test/...
+	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
 
 # The tests of work of other engines, which need the engines themselves.
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release ## Run the tests with Kueue and the engines of batch work, and that of make release
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release test-faults ## Run the tests with Kueue and the engines of batch work, test-release and test-faults
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
 test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
 	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
 		go test -count=1 -timeout 30m ./...
+
+# By itself: its results are compared with each other.
+.PHONY: test-faults
+test-faults: build bin/gridlatch-cluster ## Break one thing after the other in the middle of a load; the table goes to bin/faults.md
+	@go test -count=1 -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah

@@ -112,18 +112,21 @@ func (s *signer) current() *tls.Certificate {
 	return s.ca
 }
 
-// Sign makes a certificate of a template. The certificate is valid from now on, and never for
-// longer than the CA.
+// Sign makes a certificate of a template. The certificate is valid from a while ago on, for API
+// servers whose clocks are behind ours, and never for longer than the CA.
 func (s *signer) Sign(template *x509.Certificate) (*x509.Certificate, error) {
 	ca, now := s.current(), s.now()
 	if ca == nil || !now.Before(ca.Leaf.NotAfter) {
 		return nil, authority.ErrCertificateNotAvailable
 	}
 	template.BasicConstraintsValid = true
-	template.NotBefore, template.NotAfter = now, now.Add(leafDuration)
+	template.NotAfter = now.Add(leafDuration)
 	if ca.Leaf.NotAfter.Before(template.NotAfter) {
 		template.NotAfter = ca.Leaf.NotAfter
 	}
+	// A certificate that is nearly over is renewed after a part of its whole time: most of that must
+	// not be past already.
+	template.NotBefore = now.Add(-min(clockTolerance, template.NotAfter.Sub(now)))
 	_, certificate, err := pki.SignCertificate(template, ca.Leaf, template.PublicKey, ca.PrivateKey)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)

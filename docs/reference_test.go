@@ -122,6 +122,7 @@ func metrics(t *testing.T) []metric {
 	r := &recorder{}
 	gating.NewMetrics(r)
 	gating.NewSwitch(nil, "", clock.RealClock{}, r)
+	gating.NewClock(clock.RealClock{}, r)
 	webhook.NewMetrics(r)
 	extender.NewMetrics(r)
 	serving.NewMetrics(r, clock.RealClock{}.Now)

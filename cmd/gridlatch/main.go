@@ -25,10 +25,12 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/internal/version"
+	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
@@ -91,7 +93,9 @@ func runManager(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, o, config, clock.RealClock{})
+	now := gating.NewClock(clock.RealClock{}, metrics.Registry)
+	config.Wrap(now.Follow)
+	return serve(ctx, o, config, now)
 }
 
 // logTo makes all loggers write JSON to one output.

@@ -26,7 +26,14 @@ func TestGridlatchWorksInAnyNamespace(t *testing.T) {
 	ns := namespace(t, c)
 	create(t, c, pod(ns, "waits", tolerant()))
 	held := awaitGated(t, c, ns, 1)[0]
-	create(t, c, pod(c.Home, "of-gridlatch", tolerant()))
+	own := pod(c.Home, "of-gridlatch", tolerant())
+	own.Spec.SecurityContext = &corev1.PodSecurityContext{
+		RunAsNonRoot: ptr(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	own.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	create(t, c, own)
 	awaitScheduled(t, c, c.Home, 1, patience)
 	confined(t, c, &held)
 }

@@ -175,7 +175,7 @@ func (c *Cluster) Logs(lines int) string {
 type process struct {
 	dir    string
 	cmd    *exec.Cmd
-	stdin  io.Closer
+	stdin  io.WriteCloser
 	output bytes.Buffer // may be read when done is closed
 	done   chan struct{}
 	once   sync.Once

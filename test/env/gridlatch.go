@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 )
@@ -144,9 +145,7 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", append([]string{
-		"--kubeconfig=" + kubeconfig, "--namespace=" + c.namespace(), "--webhook-port=" + strconv.Itoa(port), "--webhook-bind-address=127.0.0.1", "--webhook-host=localhost",
-	}, flags...)...)
+	p, err := command("gridlatch", append(controllerFlags(kubeconfig, port, "--namespace="+c.namespace()), flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +159,13 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 		return nil, errors.Join(err, g.endCerts())
 	}
 	return g, nil
+}
+
+// controllerFlags are those by which Gridlatch runs beside the cluster, and further ones.
+func controllerFlags(kubeconfig string, port int, further ...string) []string {
+	return append([]string{
+		"--kubeconfig=" + kubeconfig, "--webhook-port=" + strconv.Itoa(port), "--webhook-bind-address=127.0.0.1", "--webhook-host=localhost",
+	}, further...)
 }
 
 // runCerts runs the part that makes certificates, as its own service account, until it is stopped or this process ends.
@@ -223,7 +229,12 @@ func (c *Cluster) accountKubeconfig(ctx context.Context, account string) (string
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(filepath.Dir(c.Kubeconfig), account+".kubeconfig")
+	return c.writeKubeconfig(config, account)
+}
+
+// writeKubeconfig writes a kubeconfig of a name beside the cluster's own.
+func (c *Cluster) writeKubeconfig(config *rest.Config, name string) (string, error) {
+	path := filepath.Join(filepath.Dir(c.Kubeconfig), name+".kubeconfig")
 	return path, WriteKubeconfig(config, path)
 }
 
