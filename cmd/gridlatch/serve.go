@@ -17,6 +17,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -32,6 +33,7 @@ import (
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
@@ -60,7 +62,7 @@ const changesQueued = 1024
 const leaseDuration, renewDeadline = 10 * time.Second, 7 * time.Second
 
 // serve runs all parts until the context ends.
-func serve(ctx context.Context, o *options, config *rest.Config, now policy.Clock) error {
+func serve(ctx context.Context, o *options, config *rest.Config, now clock.Clock) error {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
@@ -81,10 +83,18 @@ func serve(ctx context.Context, o *options, config *rest.Config, now policy.Cloc
 			return err
 		}
 	}
-	if err := wire(ctx, mgr, o, config, source, now); err != nil {
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	keeper, err := addKeeper(mgr, o, config, clientset, now)
+	if err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	if err := wire(ctx, mgr, o, config, clientset, keeper, source, now); err != nil {
+		return err
+	}
+	return runThenLeave(ctx, mgr, keeper)
 }
 
 // newManager makes a manager whose caches keep only what the packages need.
@@ -93,7 +103,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 	if o.certDir == "" {
 		maps.Copy(byObject, certs.SecretByObject(caSecret(o.namespace)))
 	}
-	grace, lease, renew := 20*time.Second, leaseDuration, renewDeadline
+	grace, lease, renew := shutdownTime, leaseDuration, renewDeadline
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		MapperProvider:                cached.Mapper,
@@ -115,11 +125,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 
 // wire connects the parts. The feed fills one store of forecasts, and the webhook, the loop, the
 // extender and the ceilings read it.
-func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now policy.Clock) error {
-	clientset, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
+func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, clientset kubernetes.Interface, keeper *leaving.Keeper, source *certs.Source, now policy.Clock) error {
 	policies, err := readPolicies(ctx, mgr, o, now)
 	if err != nil {
 		return err
@@ -165,7 +171,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: holdSwitch.WhyNotHeld,
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: whyUnable(keeper, holdSwitch),
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
@@ -175,6 +181,19 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		}
 	}
 	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
+}
+
+// whyUnable says why work in a namespace is not held: because Gridlatch is being removed, or because
+// releases fail.
+func whyUnable(keeper *leaving.Keeper, able *gating.Switch) func(namespace string) string {
+	return func(namespace string) string {
+		if keeper != nil {
+			if why := keeper.WhyNotHeld(); why != "" {
+				return why
+			}
+		}
+		return able.WhyNotHeld(namespace)
+	}
 }
 
 // readPolicies prepares the cache, from which policies are read, and follows the nodes that the policies
