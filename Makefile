@@ -8,15 +8,23 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 IMAGE ?= gridlatch:dev
+VERSION ?=
+REGISTRY ?=
+KEY ?=
 FUZZTIME ?= 30s
 FORECAST ?=
 FIGURES ?=
 TRACES ?=
 EXTENDER ?=
+ARCHIVE ?=
 
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
+COSIGN := bin/tools/$(COSIGN_VERSION)/cosign
+CYCLONEDX_GOMOD := bin/tools/$(CYCLONEDX_GOMOD_VERSION)/cyclonedx-gomod
+KREW := bin/tools/$(KREW_VERSION)/krew
+VALIDATE_KREW_MANIFEST := bin/tools/$(KREW_VERSION)/validate-krew-manifest
 
 ##@ Try it
 
@@ -48,27 +56,52 @@ build: bin/gridlatch bin/kubectl-gridlatch ## Build bin/gridlatch and bin/kubect
 # Always asked for: Go knows better than make whether anything changed.
 .PHONY: bin/gridlatch bin/kubectl-gridlatch
 bin/gridlatch bin/kubectl-gridlatch:
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/$(@F)
+	@$(call build,$@,$(@F))
+
+# $(call build,OUTPUT,COMMAND) builds a command. The same commit makes the same bytes, in any directory and at any time.
+BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
+COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(1) \
+	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' ./cmd/$(2)
 
 .PHONY: image
-image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works
-	@if command -v buildah >/dev/null; then buildah bud --isolation chroot --tag $(IMAGE) .; \
-	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; \
-	elif docker info >/dev/null 2>&1; then docker build --tag $(IMAGE) .; \
-	else echo 'make image: needs buildah, podman, or docker with its daemon running' >&2; exit 1; fi
+image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
+	@if command -v buildah >/dev/null; then \
+		buildah bud --isolation chroot --tag $(IMAGE) .; save() { buildah push $(IMAGE) "docker-archive:$$1:$(IMAGE)"; }; \
+	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; save() { podman save --output "$$1" $(IMAGE); }; \
+	elif docker info >/dev/null 2>&1; then docker build --tag $(IMAGE) .; save() { docker save --output "$$1" $(IMAGE); }; \
+	else echo 'make image: needs buildah, podman, or docker with its daemon running' >&2; exit 1; fi; \
+	$(if $(ARCHIVE),rm -f '$(ARCHIVE)'; save '$(ARCHIVE)')
 
 # The flags that decide how packages are compiled are the defaults, so that the tests and linters of test/cluster find
 # them compiled. Without the version strings, the API server would claim to be of another version.
-CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go')
+CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go' ! -path '*/kubelet/*')
 bin/gridlatch-cluster: $(CLUSTER_SOURCES) ## Build the local cluster: Kubernetes in one file
 	@cd test/cluster; \
 	echo 'building bin/gridlatch-cluster: Kubernetes in one file. The first time, this takes 5 to 10 minutes.'; \
-	version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes); IFS=. read -r major minor _ <<<"$${version#v}"; \
-	$(call compile,.,$@,-s -w \
+	$(call compile-kubernetes,.,$@)
+
+# $(call compile-kubernetes,PACKAGE,OUTPUT) compiles a command of test/cluster, which knows the version of Kubernetes.
+compile-kubernetes = version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes); IFS=. read -r major minor _ <<<"$${version\#v}"; \
+	$(call compile,$(1),$(2),-s -w \
 		-X k8s.io/component-base/version.gitVersion=$$version \
 		-X k8s.io/component-base/version.gitMajor=$$major \
 		-X k8s.io/component-base/version.gitMinor=$$minor \
 		-X k8s.io/client-go/pkg/version.gitVersion=$$version)
+
+# The real node, for tests. The kubelet is no part of bin/gridlatch-cluster, so that the first `make demo` does not wait
+# for the kubelet. What runs in containers is static.
+CONTAINERD := github.com/containerd/containerd/v2/cmd
+bin/node/kubelet: $(shell find test/cluster/kubelet -type f) test/cluster/go.mod test/cluster/go.sum ## Build the kubelet of the real node, for tests
+	@cd test/cluster; \
+	echo 'building bin/node/kubelet. The first time, this takes 2 to 5 minutes.'; \
+	$(call compile-kubernetes,./kubelet,$@)
+
+bin/node/gridlatch-node: $(shell find test/node -type f ! -name '*_test.go') ## Build the real node's containerd and what runs the node, for tests
+	@cd test/node; export CGO_ENABLED=0; \
+	echo 'building bin/node: containerd and what runs the node. The first time, this takes 1 to 3 minutes.'; \
+	$(call compile,$(CONTAINERD)/containerd $(CONTAINERD)/containerd-shim-runc-v2 $(CONTAINERD)/ctr ./pause ./work,$(@D)/,-s -w); \
+	$(call compile,.,$@,-s -w)
 
 KEDA := github.com/kedacore/keda/v2
 bin/keda/operator: test/keda/go.mod test/keda/go.sum ## Build KEDA's operator, its webhooks and its CRDs into bin/keda, for tests
@@ -138,18 +171,31 @@ progress = { n=0; line=; while IFS= read -r line; do \
 UNIT = $$(go list ./... | grep -vE '^[^/]+/[^/]+/[^/]+/(cmd/gridlatch|test)(/|$$)')
 
 .PHONY: test
-test: test-unit test-e2e ## Run all tests
+test: test-unit test-e2e ## Run all tests but those of test-slow
 
 # Go does not see that the manifests have changed at which oldest looks.
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
+	@cd test/node && go test ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/engines/mpi/mpi buildah ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 2 -parallel 4 -timeout 45m ./cmd/gridlatch/... ./test/...
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node buildah runc ## Run the tests of the program and its image, on real local clusters
+	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" ./cmd/gridlatch/... ./test/...
+
+# The tests of work of other engines, which need the engines themselves.
+OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
+
+.PHONY: test-slow
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release ## Run the tests with Kueue and the engines of batch work, and that of make release
+	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
+
+.PHONY: test-release
+test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) | bin/gridlatch-cluster ## Make a release with a registry on this machine, and verify all of it
+	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
+		go test -count=1 -timeout 30m ./...
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
@@ -158,6 +204,15 @@ buildah:
 		echo 'installing buildah, for the test of the image'; export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah; } >/dev/null 2>&1 </dev/null || \
 		echo 'buildah cannot be installed'; }
+
+# The tests on a real node skip themselves without runc, unless the environment has CI or GRIDLATCH_NODE=required.
+.PHONY: runc
+runc:
+	@command -v runc >/dev/null && [[ -e /usr/lib/cni/bridge || -e /opt/cni/bin/bridge ]] || [[ $$(id -u) != 0 ]] || \
+		! command -v apt-get >/dev/null || { \
+		echo 'installing runc and the CNI plugins, for the tests on a real node'; export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends runc containernetworking-plugins; } >/dev/null 2>&1 </dev/null || \
+		echo 'runc and the CNI plugins cannot be installed'; }
 
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
@@ -196,7 +251,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/keda test/certmanager test/kueue test/engines; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines packaging; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -206,6 +261,10 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+# The plugin is for these systems, too.
+	@for system in darwin windows; do GOOS=$$system CGO_ENABLED=0 go vet -trimpath ./cmd/kubectl-gridlatch; done
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached
@@ -214,16 +273,58 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls
 		printf 'SKIPPED, nothing was checked: vuln.go.dev cannot be reached.\n%s\n' "$$report"; \
 	else printf '%s\n' "$$report"; exit $$status; fi
 
+##@ Release
+
+# Where the images of releases are, if nobody names a registry.
+HOME_REGISTRY := ghcr.io/gridlatch
+PLUGIN_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
+RELEASE_BINARIES := $(foreach platform,linux_amd64 linux_arm64,bin/release/$(platform)/gridlatch) \
+	$(foreach platform,$(PLUGIN_PLATFORMS),bin/release/$(platform)/kubectl-gridlatch$(if $(findstring windows,$(platform)),.exe))
+
+PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
+	-key '$(if $(findstring ://,$(KEY)),$(KEY),$(if $(KEY),$(abspath $(KEY))))' -cosign $(CURDIR)/$(COSIGN) -cyclonedx-gomod $(CURDIR)/$(CYCLONEDX_GOMOD)
+
+.PHONY: release
+release: BEGAN := $(shell date +%s)
+release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes the image, KEY=cosign.key signs
+	@$(call PACKAGING,check)
+	@rm -rf dist bin/release
+	@$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
+	@$(call PACKAGING,key)
+	@$(MAKE) --no-print-directory release-binaries
+	@$(call PACKAGING,image)
+	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
+	@$(call PACKAGING,finish)
+	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
+
+.PHONY: release-binaries $(RELEASE_BINARIES)
+release-binaries: $(RELEASE_BINARIES)
+$(RELEASE_BINARIES): PLATFORM = $(subst _, ,$(notdir $(@D)))
+$(RELEASE_BINARIES):
+	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)); \
+	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+
+.PHONY: dist/install.yaml
+dist/install.yaml: | bin/gridlatch-cluster
+	@mkdir -p dist; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	printf 'resources: [%s]\nimages: [{name: gridlatch, newName: %s, digest: %s}]\n' \
+		"$$(realpath --relative-to="$$dir" manifests/base)" $(firstword $(subst @, ,$(IMAGE))) $(lastword $(subst @, ,$(IMAGE))) >$$dir/kustomization.yaml; \
+	start=$$SECONDS; bin/gridlatch-cluster kubectl kustomize "$$dir" >$@; printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+
 ##@ Tidy up
 
 .PHONY: clean
 clean: down ## Stop the local cluster, and remove what was built
-	@rm -rf bin .cluster
+	@rm -rf bin dist .cluster
 
 # A tool is in a directory named after its version: another version is another file.
 $(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
-$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK):
+$(COSIGN): PACKAGE := github.com/sigstore/cosign/v3/cmd/cosign
+$(CYCLONEDX_GOMOD): PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+$(KREW): PACKAGE := sigs.k8s.io/krew/cmd/krew
+$(VALIDATE_KREW_MANIFEST): PACKAGE := sigs.k8s.io/krew/cmd/validate-krew-manifest
+$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
 	@echo 'installing $(@F) $(notdir $(@D))'
 	@GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))

@@ -1,7 +1,7 @@
 # The version of every tool that the Makefile installs, in one place. The versions of libraries are in go.mod, that of
 # Kubernetes in test/cluster/go.mod, that of KEDA in test/keda/go.mod, that of the cert-manager that tests run in
 # test/certmanager/go.mod, those of Kueue, JobSet and Kubeflow Trainer in test/kueue/go.mod, and those of Argo Workflows,
-# Tekton, KubeRay and the operators of Spark and MPI in test/engines/go.mod.
+# Tekton, KubeRay and the operators of Spark and MPI in test/engines/go.mod, and that of containerd in test/node/go.mod.
 
 # renovate: datasource=go depName=github.com/golangci/golangci-lint/v2
 GOLANGCI_LINT_VERSION := v2.15.0
@@ -10,3 +10,9 @@ CONTROLLER_GEN_VERSION := v0.23.0
 # v1.9.0 needs a version of golang.org/x/telemetry that not every module proxy serves.
 # renovate: datasource=go depName=golang.org/x/vuln
 GOVULNCHECK_VERSION := v1.8.0
+# renovate: datasource=go depName=github.com/sigstore/cosign/v3
+COSIGN_VERSION := v3.1.3
+# renovate: datasource=go depName=github.com/CycloneDX/cyclonedx-gomod
+CYCLONEDX_GOMOD_VERSION := v1.10.0
+# renovate: datasource=go depName=sigs.k8s.io/krew
+KREW_VERSION := v0.4.3

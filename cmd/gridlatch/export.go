@@ -20,6 +20,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/cmd/internal/version"
 	"github.com/gridlatch/gridlatch/exporter"
 	"github.com/gridlatch/gridlatch/exporter/provider"
 	"github.com/gridlatch/gridlatch/policy/cached"
@@ -27,9 +28,6 @@ import (
 
 // exportName is the name of the exporter's lease, and of all that belongs to the exporter.
 const exportName = name + "-export"
-
-// homepage tells a provider who asks.
-const homepage = "https://github.com/gridlatch/gridlatch"
 
 const exportUsage = `Asks those who know the grid for carbon intensities, and writes them to ConfigMaps,
 from which Gridlatch plans. The command runs beside Gridlatch in a Deployment of its
@@ -98,7 +96,7 @@ func export(ctx context.Context, args []string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	asking := provider.Options{UserAgent: userAgent()}
+	asking := provider.Options{UserAgent: version.Get().UserAgent(name)}
 	if o.caFile != "" {
 		var err error
 		if asking.CA, err = os.ReadFile(o.caFile); err != nil {
@@ -155,13 +153,4 @@ func newExportManager(o *exportOptions, config *rest.Config) (ctrl.Manager, erro
 		return nil, fmt.Errorf("build manager: %w", err)
 	}
 	return mgr, nil
-}
-
-// userAgent says who asks a provider.
-func userAgent() string {
-	version := "dev"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
-	}
-	return name + "/" + version + " (+" + homepage + ")"
 }

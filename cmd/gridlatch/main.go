@@ -24,6 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/cmd/internal/version"
 )
 
 // gcPercent is by how many percent the heap grows before the garbage collector runs. The program
@@ -73,6 +74,10 @@ func runManager(ctx context.Context, args []string) error {
 	if err := o.parse(args, os.Stderr); err != nil {
 		return usageError{err}
 	}
+	if o.asksVersion {
+		fmt.Println(name, version.Get())
+		return nil
+	}
 	logTo(os.Stderr, o.logLevel)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -98,6 +103,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
+	config.UserAgent = version.Get().UserAgent(name)
 	config.QPS = -1 // the API server's own fairness decides
 	return config, nil
 }

@@ -30,6 +30,7 @@ type options struct {
 	probeBind    string
 	workers      int
 	logLevel     slog.Level
+	asksVersion  bool
 
 	// These options are for ceilings.
 	lowerInterval  time.Duration
@@ -78,6 +79,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.Usage = func() { fmt.Fprint(output, usage, f.FlagUsagesWrapped(100)) }
 	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
 	f.StringVar(&o.deployment, "deployment", "", "name of the Deployment whose pods run Gridlatch. If somebody deletes the Deployment, its namespace or the rights of Gridlatch, Gridlatch first releases all held work. Empty: Gridlatch runs elsewhere, and does not notice that it is being removed")
+	f.BoolVar(&o.asksVersion, "version", false, "print the version, the commit and the version of Go that this program was built from, and end")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "elect a leader among the replicas; needed with more than one replica")
 	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "IP address on which the webhook listens; empty: all addresses")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port on which the webhook listens")

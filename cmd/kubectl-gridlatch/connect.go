@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/version"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/cluster"
 )
 
@@ -49,6 +50,7 @@ func findCluster(c connection) (*rest.Config, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	config.UserAgent = version.Get().UserAgent(name)
 	namespace, _, err := loader.Namespace()
 	return config, namespace, err
 }

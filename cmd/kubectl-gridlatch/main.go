@@ -44,6 +44,9 @@ const (
 	exitPartial = 3
 )
 
+// name is the name of the command.
+const name = "kubectl-gridlatch"
+
 // unknownWidth is the width of a terminal that does not tell its own.
 const unknownWidth = 80
 
@@ -79,9 +82,9 @@ func onThisMachine() env {
 	if err != nil || width <= 0 {
 		width = unknownWidth
 	}
-	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	hasColor := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && enableColor(os.Stdout)
 	return env{
-		stdin: os.Stdin, stdout: screen.New(os.Stdout, color), stderr: screen.New(os.Stderr, false),
+		stdin: os.Stdin, stdout: screen.New(os.Stdout, hasColor), stderr: screen.New(os.Stderr, false),
 		now: time.Now, cluster: findCluster, dial: cluster.Dial, getenv: os.Getenv, width: width,
 		isLive: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
@@ -132,7 +135,7 @@ func run(ctx context.Context, e env, args []string) int {
 
 func newRoot(e env) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "kubectl-gridlatch",
+		Use:   name,
 		Short: "See when work that can wait starts, and what waiting for clean electricity saves",
 		Long: `See when work that can wait starts, and what waiting for clean electricity saves.
 
@@ -175,6 +178,6 @@ kubectl_complete-gridlatch with this content:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e), newFetch(e), newZones(e))
+	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e), newFetch(e), newZones(e), newVersion(e))
 	return root
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gridlatch/gridlatch/cmd/internal/version"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/fetch"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/render"
 	"github.com/gridlatch/gridlatch/exporter/provider"
@@ -99,7 +100,7 @@ func (f *providerFlags) open(e env, now func() time.Time) (fetch.Zone, error) {
 	}
 	config := provider.Config{
 		Type: kind, BaseURL: f.baseURL, ForecastURL: f.forecastURL, PastURL: f.pastURL, KeyHeader: f.keyHeader,
-		Options: provider.Options{Now: now, Sleep: e.sleep, UserAgent: "kubectl-gridlatch (+https://github.com/gridlatch/gridlatch)"},
+		Options: provider.Options{Now: now, Sleep: e.sleep, UserAgent: version.Get().UserAgent(name)},
 	}
 	if config.Signal, err = f.signal(); err != nil {
 		return fetch.Zone{}, err

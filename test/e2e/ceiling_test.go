@@ -48,10 +48,10 @@ func TestNoMorePodsRunThanTheCeilingAllows(t *testing.T) {
 	awaitIntensity(t, c, 150)
 	ns := namespace(t, c)
 	for i := range 7 { // 14 pods, and room for 6
-		create(t, c, work(ns, fmt.Sprint("job-", i), 4, 2))
+		create(t, c, work(ns, fmt.Sprint("job-", i), 8, 2))
 	}
 	waited, restarted, done := false, false, 0
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(4 * time.Minute)
 	for done < 14 && time.Now().Before(deadline) {
 		running, over, err := runningNow(t.Context(), c, ns)
 		if err != nil {
@@ -80,10 +80,10 @@ func TestNoMorePodsRunThanTheCeilingAllows(t *testing.T) {
 }
 
 // awaitRoomIsAwaited waits until what waits for room says so, on a pod and on
-// the policy.
+// the policy. The six pods run for eight seconds.
 func awaitRoomIsAwaited(t *testing.T, c *env.Cluster, ns string) {
 	t.Helper()
-	env.Eventually(t, 3*time.Second, func(ctx context.Context) error {
+	env.Eventually(t, 6*time.Second, func(ctx context.Context) error {
 		pods, err := podsOf(ctx, c, ns)
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ func (c *Cluster) RunArgo(ctx context.Context, log string) (*Program, error) {
 		return nil, err
 	}
 	// Its health is served at a port that cannot be chosen.
-	p.ready, p.deaf = p.Metrics+"/metrics", true
+	p.ready, p.deaf = answers(p.Metrics+"/metrics"), true
 	p.cmd.Env = append(p.cmd.Env, "LEADER_ELECTION_DISABLE=true", "DEFAULT_REQUEUE_TIME=1s")
 	configuration := `{apiVersion: v1, kind: ConfigMap, metadata: {namespace: argo, name: workflow-controller-configmap},
 data: {metricsConfig: "{enabled: true, secure: false, port: ` + port(p.Metrics) + `}"}}`

@@ -244,6 +244,11 @@ func (p *process) logs(lines int) string {
 	if err != nil {
 		return err.Error()
 	}
+	return ends(paths, lines)
+}
+
+// ends returns the last lines of files.
+func ends(paths []string, lines int) string {
 	var all strings.Builder
 	for _, path := range paths {
 		text, err := os.ReadFile(path)

@@ -74,24 +74,34 @@ func Components(names ...string) string {
 
 // Kustomize renders a kustomization, in which MANIFESTS is ours.
 func (c *Cluster) Kustomize(ctx context.Context, text string) (string, error) {
+	var rendered string
+	err := inKustomization(text, func(dir string) (err error) {
+		rendered, err = c.Kubectl(ctx, "kustomize", dir)
+		return err
+	})
+	return rendered, err
+}
+
+// inKustomization calls use with a directory that has a kustomization, in which MANIFESTS is ours.
+func inKustomization(text string, use func(dir string) error) error {
 	root, err := sourceTree()
 	if err != nil {
-		return "", err
+		return err
 	}
 	dir, err := os.MkdirTemp("", "gridlatch-kustomize-")
 	if err != nil {
-		return "", fmt.Errorf("make a directory: %w", err)
+		return fmt.Errorf("make a directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	up, err := filepath.Rel(dir, filepath.Join(root, "manifests"))
 	if err != nil {
-		return "", fmt.Errorf("find the manifests: %w", err)
+		return fmt.Errorf("find the manifests: %w", err)
 	}
 	text = strings.ReplaceAll(text, "MANIFESTS", up)
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-		return "", fmt.Errorf("write a kustomization: %w", err)
+		return fmt.Errorf("write a kustomization: %w", err)
 	}
-	return c.Kubectl(ctx, "kustomize", dir)
+	return use(dir)
 }
 
 // InstallRendered is Install for an overlay of manifests/local, as kustomize renders it.

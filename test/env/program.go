@@ -25,8 +25,8 @@ type Program struct {
 	PID int
 
 	name, log string
-	ready     string // a URL that answers once the program is ready
-	deaf      bool   // to the request to end, or so for long
+	ready     func(context.Context) error // fails until the program is ready
+	deaf      bool                        // to the request to end, or so for long
 	cmd       *exec.Cmd
 	done      chan struct{}
 }
@@ -61,7 +61,7 @@ func program(name string, args ...string) (*Program, error) {
 		return nil, err
 	}
 	p := &Program{Metrics: "http://" + metrics, Probes: "http://" + probes, name: name, done: make(chan struct{})}
-	p.ready = p.Probes + "/readyz"
+	p.ready = answers(p.Probes + "/readyz")
 	p.cmd = exec.Command(filepath.Join(root, "bin", name), args...)
 	// Its own process group: the terminal's Ctrl-C is for this process, which then stops the program. Not its own session:
 	// where Linux groups processes by session, on a busy machine one alone gets next to nothing for seconds.
@@ -96,7 +96,7 @@ func (p *Program) start(ctx context.Context, log string) error {
 	}
 	p.PID = p.cmd.Process.Pid
 	if err := p.awaitReady(ctx); err != nil {
-		return errors.Join(err, p.Kill())
+		return errors.Join(err, p.Stop())
 	}
 	return nil
 }
@@ -112,16 +112,25 @@ func openLog(path string) (*os.File, error) {
 
 func (p *Program) awaitReady(ctx context.Context) error {
 	for {
-		if _, err := get(ctx, p.ready); err == nil {
+		err := p.ready(ctx)
+		if err == nil {
 			return nil
 		}
 		select {
 		case <-p.done:
 			return fmt.Errorf("%s has ended:\n%s", p.name, p.Log())
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %w\n%s", p.name, ctx.Err(), p.Log())
+			return fmt.Errorf("%s is not ready: %w: %w\n%s", p.name, ctx.Err(), err, p.Log())
 		case <-time.After(pollInterval):
 		}
+	}
+}
+
+// answers returns a check that fails until the URL answers.
+func answers(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := get(ctx, url)
+		return err
 	}
 }
 

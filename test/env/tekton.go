@@ -167,7 +167,7 @@ func (c *Cluster) tektonProgram(name string, args ...string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.ready, p.deaf = p.Probes+"/readiness", true
+	p.ready, p.deaf = answers(p.Probes+"/readiness"), true
 	p.cmd.Env = append(p.cmd.Env, "SYSTEM_NAMESPACE="+tektonNamespace, "PROBES_PORT="+port(p.Probes),
 		"PROFILING_PORT="+port(profiling), "METRICS_DOMAIN=tekton.dev/pipeline", "KUBERNETES_MIN_VERSION=v1.28.0")
 	return p, nil

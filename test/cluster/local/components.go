@@ -89,6 +89,8 @@ func (s settings) apiServer() []string {
 		// Without kube-proxy, a webhook's Service must be resolved to its endpoints.
 		"--enable-aggregator-routing=true",
 		"--allow-privileged=true",
+		// Nobody resolves the name of a node.
+		"--kubelet-preferred-address-types=InternalIP",
 	)
 }
 
@@ -113,7 +115,9 @@ func (s settings) scheduler() []string {
 
 func (s settings) nodeSimulator() []string {
 	return []string{
-		"--kubeconfig=" + s.dir.kubeconfig(), "--config=" + s.dir.file("kwok.yaml"), "--manage-all-nodes=true",
+		"--kubeconfig=" + s.dir.kubeconfig(), "--config=" + s.dir.file("kwok.yaml"),
+		// A real node may join, and has a kubelet.
+		"--manage-all-nodes=false", "--manage-nodes-with-label-selector=" + simulatedLabel + "=" + simulatedValue,
 		"--cidr=10.128.0.0/9", "--node-ip=10.1.0.1",
 		// Renewed every hundred seconds: a thousand nodes would otherwise keep the API server as busy as any test.
 		"--node-lease-duration-seconds=400",

@@ -10,13 +10,18 @@ import (
 // NodeLabels are label values by key. A key with several values deals them out to the nodes in turn.
 type NodeLabels map[string][]string
 
+// Nodes with this label and value are simulated.
+const (
+	simulatedLabel = "type"
+	simulatedValue = "kwok"
+)
+
 // defaultLabels are given to every node unless other values are asked for.
 var defaultLabels = NodeLabels{
 	"topology.kubernetes.io/region": {"local"},
 	"topology.kubernetes.io/zone":   {"local-a", "local-b", "local-c"},
 	"kubernetes.io/os":              {"linux"},
 	"kubernetes.io/arch":            {"amd64"},
-	"type":                          {"kwok"},
 }
 
 // ParseNodeLabels reads "key=value,key=value:value".
@@ -52,6 +57,7 @@ func (l NodeLabels) of(i int) map[string]string {
 			labels[key] = values[i%len(values)]
 		}
 	}
+	labels[simulatedLabel] = simulatedValue // whatever else is asked for
 	return labels
 }
 

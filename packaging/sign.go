@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// writePublicKey writes the public key of the signatures.
+func writePublicKey(ctx context.Context, r *release) error {
+	if err := os.MkdirAll(r.dist, 0o755); err != nil { //nolint:gosec // others may read what is published
+		return err
+	}
+	if r.key == "" {
+		return nil
+	}
+	began := time.Now()
+	path := filepath.Join(r.dist, publicKey)
+	if err := r.callCosign(ctx, "public-key", "--key", r.key, "--outfile", path); err != nil {
+		return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
+	}
+	reportFile(began, path)
+	return nil
+}
+
+// publishImage pushes and signs the image.
+func (r *release) publishImage(ctx context.Context) error {
+	if !r.push {
+		return nil
+	}
+	index, err := r.index()
+	if err != nil {
+		return err
+	}
+	if err := r.pushImage(ctx, index); err != nil || r.key == "" {
+		return err
+	}
+	return r.signImage(ctx, index)
+}
+
+// pushImage pushes the image of all platforms, and tags it with the version.
+func (r *release) pushImage(ctx context.Context, index v1.ImageIndex) error {
+	began := time.Now()
+	image, err := r.image()
+	if err != nil {
+		return err
+	}
+	if err := r.checkTag(ctx, image, index); err != nil {
+		return err
+	}
+	if err := remote.WriteIndex(image, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+		return fmt.Errorf("REGISTRY=%s: push %s: %w", r.registry, image, err)
+	}
+	fmt.Printf("  %5.1fs     pushed  %s\n", time.Since(began).Seconds(), image)
+	return nil
+}
+
+// checkTag refuses to push another image as a version that the registry has. The same image is
+// welcome: somebody may try a push again that has failed half-way.
+func (r *release) checkTag(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
+	digest, err := index.Digest()
+	if err != nil {
+		return err
+	}
+	existing, err := remote.Head(image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	refused, isRefused := errors.AsType[*transport.Error](err)
+	switch {
+	case isRefused && refused.StatusCode == http.StatusNotFound:
+		return nil
+	case err != nil:
+		return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, image, err)
+	case existing.Digest != digest:
+		return fmt.Errorf("REGISTRY=%s: %s is there with the digest %s, and this image has %s. A version never changes: choose another VERSION",
+			r.registry, image, existing.Digest, digest)
+	}
+	return nil
+}
+
+// signImage signs the image and the image of each platform, and attests the SBOM of each platform.
+func (r *release) signImage(ctx context.Context, index v1.ImageIndex) error {
+	began := time.Now()
+	reference, err := r.reference(index)
+	if err != nil {
+		return err
+	}
+	if err := r.sign(ctx, "sign", "--recursive", reference.String()); err != nil {
+		return fmt.Errorf("sign %s: %w", reference, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	for _, m := range manifest.Manifests {
+		platform := m.Platform.OS + "_" + m.Platform.Architecture
+		image := reference.Context().Digest(m.Digest.String())
+		if err := r.attest(ctx, image, platform); err != nil {
+			return fmt.Errorf("attest the SBOM of %s: %w", image, err)
+		}
+	}
+	fmt.Printf("  %5.1fs     signed  %s\n", time.Since(began).Seconds(), reference)
+	return nil
+}
+
+func (r *release) attest(ctx context.Context, image name.Digest, platform string) error {
+	return r.sign(ctx, "attest", "--type", "cyclonedx", "--predicate", r.bom("gridlatch", platform), image.String())
+}
+
+// signChecksums signs the checksums, and so all files.
+func (r *release) signChecksums(ctx context.Context) error {
+	if r.key == "" {
+		return nil
+	}
+	began := time.Now()
+	path := filepath.Join(r.dist, checksums)
+	bundle := path + ".sigstore.json"
+	if err := r.sign(ctx, "sign-blob", "--bundle", bundle, path); err != nil {
+		return fmt.Errorf("sign %s: %w", path, err)
+	}
+	reportFile(began, bundle)
+	return os.Chmod(bundle, publicMode) //nolint:gosec // others read what is published
+}
+
+// sign calls a command of cosign that signs with the key, without a log that the public can read: the
+// key is enough to verify, also where the Internet cannot be reached.
+func (r *release) sign(ctx context.Context, command string, args ...string) error {
+	config := filepath.Join(r.top, "packaging", "signing-config.json")
+	return r.callCosign(ctx, append([]string{command, "--yes", "--key", r.key, "--signing-config", config}, args...)...)
+}
+
+func (r *release) callCosign(ctx context.Context, args ...string) error {
+	command := exec.CommandContext(ctx, r.cosign, args...)
+	// Without a password, cosign would ask on the terminal, and wait.
+	if _, ok := os.LookupEnv("COSIGN_PASSWORD"); !ok {
+		command.Env = append(os.Environ(), "COSIGN_PASSWORD=")
+	}
+	_, err := output(command)
+	return err
+}

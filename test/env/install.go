@@ -1,0 +1,66 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// Image builds the image gridlatch:dev with `make image`, once for each process, and returns the path of an archive.
+func Image(t testing.TB) string {
+	t.Helper()
+	path, err := buildImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var buildImage = sync.OnceValues(func() (string, error) {
+	root, err := sourceTree()
+	if err != nil {
+		return "", err
+	}
+	archive := filepath.Join(root, "bin", "gridlatch.tar")
+	// Two packages that test at the same time must not write the same file.
+	command := exec.Command("flock", archive+".lock", "make", "--no-print-directory", "image", "ARCHIVE="+archive)
+	command.Dir = root
+	if output, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make image: %w: %s", err, output)
+	}
+	return archive, nil
+})
+
+// InstallIn gives the node the image, installs Gridlatch into the cluster as a user does, with components, and returns when
+// all its Deployments run and the API server reaches the webhook through its Service.
+func (c *Cluster) InstallIn(ctx context.Context, n *Node, components ...string) error {
+	image, err := buildImage()
+	if err != nil {
+		return err
+	}
+	if err := n.Import(ctx, image); err != nil {
+		return err
+	}
+	err = inKustomization("resources: [MANIFESTS/base]\n"+Components(components...), func(dir string) error {
+		_, err := c.Kubectl(ctx, "apply", "-k", dir)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.AwaitInstalled(ctx)
+}
+
+// AwaitInstalled returns when all Deployments of Gridlatch run and the API server reaches the webhook through its Service.
+func (c *Cluster) AwaitInstalled(ctx context.Context) error {
+	_, err := c.Kubectl(ctx, "rollout", "status", "deployment", "--namespace="+Namespace, "--timeout=2m")
+	if err != nil {
+		pods, _ := c.Kubectl(ctx, "describe", "pods", "--namespace="+Namespace) // for the failure's sake only
+		return errors.Join(err, fmt.Errorf("the pods are\n%s", pods))
+	}
+	return c.AwaitWebhook(ctx)
+}
