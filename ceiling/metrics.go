@@ -51,6 +51,10 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		ecoModeOff:      counter(app+"eco_mode_off", "How often a CarbonAwareKedaScaler was looked at, by code: 1 if eco mode was off, 0 if it was on.", "app", "namespace", "code"),
 		apps:            map[ref]types.NamespacedName{},
 	}
+	for _, k := range []kind{scaledObject, scaledJob} { // an alert sees the first failure
+		m.errors.WithLabelValues(string(k))
+		m.reverts.WithLabelValues(string(k))
+	}
 	registry.MustRegister(m.ceiling, m.changes, m.errors, m.reverts,
 		m.reconciles, m.reconcileErrors, m.intensity, m.defaultMax, m.max, m.ecoModeOff)
 	return m

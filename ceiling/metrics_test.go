@@ -18,7 +18,8 @@ func TestTheSeriesOfAScalerGoWithItsClaim(t *testing.T) {
 	m.reconciled(second) // the first was deleted, and the target is that of the second
 	m.observe(second, &ecoState{isKnown: true}, &one)
 	m.forget(targetOf(second))
-	if n, err := testutil.GatherAndCount(registry); err != nil || n > 0 {
+	const kinds, countersOfKind = 2, 2 // failures and reverts start at zero
+	if n, err := testutil.GatherAndCount(registry); err != nil || n != kinds*countersOfKind {
 		t.Errorf("%d series are left, %v", n, err)
 	}
 }

@@ -44,6 +44,8 @@ import (
 const (
 	caDuration   = 365 * 24 * time.Hour
 	leafDuration = 7 * 24 * time.Hour
+	// clockTolerance is how far the clock of an API server may be behind that of a replica.
+	clockTolerance = time.Hour
 )
 
 // SecretByObject returns what the cache of a Source must keep: one Secret, so that no right to read

@@ -105,21 +105,28 @@ func (s *signer) StopWatchingRotation(rotated chan<- struct{}) {
 	s.subscribers = slices.DeleteFunc(s.subscribers, func(c chan<- struct{}) bool { return c == rotated })
 }
 
-// Sign makes a certificate of a template. The certificate is valid from now on, and never for
-// longer than the CA.
-func (s *signer) Sign(template *x509.Certificate) (*x509.Certificate, error) {
+// current returns the CA that was read last, or nil.
+func (s *signer) current() *tls.Certificate {
 	s.mu.Lock()
-	ca := s.ca
-	s.mu.Unlock()
-	now := s.now()
+	defer s.mu.Unlock()
+	return s.ca
+}
+
+// Sign makes a certificate of a template. The certificate is valid from a while ago on, for API
+// servers whose clocks are behind ours, and never for longer than the CA.
+func (s *signer) Sign(template *x509.Certificate) (*x509.Certificate, error) {
+	ca, now := s.current(), s.now()
 	if ca == nil || !now.Before(ca.Leaf.NotAfter) {
 		return nil, authority.ErrCertificateNotAvailable
 	}
 	template.BasicConstraintsValid = true
-	template.NotBefore, template.NotAfter = now, now.Add(leafDuration)
+	template.NotAfter = now.Add(leafDuration)
 	if ca.Leaf.NotAfter.Before(template.NotAfter) {
 		template.NotAfter = ca.Leaf.NotAfter
 	}
+	// A certificate that is nearly over is renewed after a part of its whole time: most of that must
+	// not be past already.
+	template.NotBefore = now.Add(-min(clockTolerance, template.NotAfter.Sub(now)))
 	_, certificate, err := pki.SignCertificate(template, ca.Leaf, template.PublicKey, ca.PrivateKey)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)

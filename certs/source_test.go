@@ -80,6 +80,9 @@ func expectSigned(t *testing.T, s *signer, by *corev1.Secret, until time.Time) {
 	if _, err := got.Verify(x509.VerifyOptions{Roots: roots, DNSName: "host", CurrentTime: t0}); err != nil {
 		t.Error(err)
 	}
+	if behind := min(clockTolerance, until.Sub(t0)); !got.NotBefore.Equal(t0.Add(-behind)) {
+		t.Errorf("it is valid from %s, want %v before %s, for a clock that is behind", got.NotBefore, behind, t0)
+	}
 	if !got.NotAfter.Equal(until) {
 		t.Errorf("it is valid until %s, want %s", got.NotAfter, until)
 	}

@@ -12,9 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/exporter"
 	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/feed"
@@ -120,12 +122,13 @@ func metrics(t *testing.T) []metric {
 	r := &recorder{}
 	gating.NewMetrics(r)
 	gating.NewSwitch(nil, "", clock.RealClock{}, r)
+	gating.NewClock(clock.RealClock{}, r)
 	webhook.NewMetrics(r)
 	extender.NewMetrics(r)
-	serving.NewMetrics(r)
+	serving.NewMetrics(r, clock.RealClock{}.Now)
 	ceiling.NewMetrics(r)
 	exporter.NewMetrics(r)
-	r.MustRegister(&feed.GridCollector{}, &exporter.Exporter{})
+	r.MustRegister(&feed.GridCollector{}, &exporter.Exporter{}, &certs.ExpiryCollector{})
 	var found []metric
 	for _, collector := range r.collectors {
 		descriptions := make(chan *prometheus.Desc)
@@ -185,6 +188,39 @@ func TestTheMetricsPageHasEveryMetric(t *testing.T) {
 	if diff := cmp.Diff(inCode.sorted(), registered.sorted()); diff != "" {
 		t.Errorf("the test does not register every metric of the program (-code +registered):\n%s", diff)
 	}
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "–"
+	}
+	return text
+}
+
+func TestTheMonitoringPageHasEveryAlert(t *testing.T) {
+	const name = "docs/monitoring.md"
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert, For          string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(page(t, "manifests/components/monitoring/rules.yaml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("| alert | severity | for | meaning |\n|---|---|---|---|\n")
+	for _, group := range file.Groups {
+		for _, r := range group.Rules {
+			if r.Alert == "" {
+				continue
+			}
+			fmt.Fprintf(&b, "| [%s](operations.md#%s) | %s | %s | %s |\n", r.Alert, strings.ToLower(r.Alert), r.Labels["severity"], orDash(r.For), r.Annotations["summary"])
+		}
+	}
+	expect(t, name, generated(t, name, "alerts", b.String()))
 }
 
 func TestNoPageNamesAMetricThatIsNotThere(t *testing.T) {

@@ -23,6 +23,8 @@ var (
 		"Carbon intensity now in gCO2eq/kWh, by policy and location.", []string{"policy", "location"}, nil)
 	ageDesc = prometheus.NewDesc("gridlatch_forecast_age_seconds",
 		"Age of the forecast in use in seconds, by policy and location.", []string{"policy", "location"}, nil)
+	maxAgeDesc = prometheus.NewDesc("gridlatch_forecast_max_age_seconds",
+		"Age in seconds up to which a forecast counts as fresh, as the field forecast.maxAge of the policy says. By policy.", []string{"policy"}, nil)
 	usableDesc = prometheus.NewDesc("gridlatch_forecast_usable",
 		"1 if work can be held by the forecast or, with a provider that has no forecast, by the history. 0 if work starts at once, or if a forecast that should be there is not usable. By policy and location.", []string{"policy", "location"}, nil)
 	originDesc = prometheus.NewDesc("gridlatch_forecast_origin_info",
@@ -43,7 +45,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *GridCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, originDesc, actualAgeDesc, usableDesc, problemDesc, doubtedDesc, learnedDesc, shareDesc} {
+	for _, d := range []*prometheus.Desc{intensityDesc, ageDesc, maxAgeDesc, originDesc, actualAgeDesc, usableDesc, problemDesc, doubtedDesc, learnedDesc, shareDesc} {
 		descs <- d
 	}
 }
@@ -60,6 +62,7 @@ func (c *GridCollector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	for _, rules := range policies {
 		snapshot := c.Store.Snapshot(rules.Source)
+		gauge(maxAgeDesc, rules.MaxAge().Seconds(), rules.Name)
 		gauge(problemDesc, oneIf(snapshot.Problem() != ""), rules.Name)
 		gauge(doubtedDesc, float64(snapshot.CountDoubted()), rules.Name)
 		for _, state := range rules.LocationStates(snapshot, now) {

@@ -42,6 +42,9 @@ func TestGridIsExportedAsItIsAtTheScrape(t *testing.T) {
 # HELP gridlatch_forecast_age_seconds Age of the forecast in use in seconds, by policy and location.
 # TYPE gridlatch_forecast_age_seconds gauge
 gridlatch_forecast_age_seconds{location="X",policy="default"} 5400
+# HELP gridlatch_forecast_max_age_seconds Age in seconds up to which a forecast counts as fresh, as the field forecast.maxAge of the policy says. By policy.
+# TYPE gridlatch_forecast_max_age_seconds gauge
+gridlatch_forecast_max_age_seconds{policy="default"} 86400
 # HELP gridlatch_forecast_usable 1 if work can be held by the forecast or, with a provider that has no forecast, by the history. 0 if work starts at once, or if a forecast that should be there is not usable. By policy and location.
 # TYPE gridlatch_forecast_usable gauge
 gridlatch_forecast_usable{location="X",policy="default"} 1
@@ -50,7 +53,7 @@ gridlatch_forecast_usable{location="X",policy="default"} 1
 gridlatch_intensity_gco2eq_per_kwh{location="X",policy="default"} 100
 `
 	if err := testutil.CollectAndCompare(collector, strings.NewReader(want),
-		"gridlatch_forecast_age_seconds", "gridlatch_forecast_usable", "gridlatch_intensity_gco2eq_per_kwh"); err != nil {
+		"gridlatch_forecast_age_seconds", "gridlatch_forecast_max_age_seconds", "gridlatch_forecast_usable", "gridlatch_intensity_gco2eq_per_kwh"); err != nil {
 		t.Error(err)
 	}
 	zeros := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(2 * time.Hour)}, {Start: t0.Add(2 * time.Hour), End: t0.Add(9 * time.Hour)}})

@@ -85,7 +85,8 @@
 // something else, such as the gate of another controller, says so, and claims no saving.
 //
 // Nothing waits beyond its latest start. The latest start is fixed at admission in an annotation,
-// later edits can only make it earlier, and a policy or a forecast that is gone means start now. A
+// later edits can only make it earlier, and a policy or a forecast that is gone means start now. The
+// time is that of the leader's machine or of the API server, whichever is later ([Clock]). A
 // pod that lost its label, or got our gate by hand, is found by [Sweeper] and held like any other.
 //
 // Work that names a policy which does not exist starts now. All such work is one pass and one label

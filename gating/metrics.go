@@ -82,6 +82,7 @@ func (m *Metrics) initStrayWork() {
 
 // setHeld sets how much waits by a policy, for each cause.
 func (m *Metrics) setHeld(policy string, pods, groups map[plan.Cause]int) {
+	m.releaseErrors.WithLabelValues(policy) // from zero on, so that an alert sees the first failure
 	for _, cause := range []plan.Cause{plan.CauseCleanerLater, plan.CauseThreshold, plan.CauseNoRoom, plan.CauseQueued, plan.CauseSpread, plan.CauseNoForecast, plan.CauseSuspended} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
 		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))

@@ -26,7 +26,7 @@ const checksums = "checksums.txt"
 const publicKey = "cosign.pub"
 
 //go:embed krew.yaml.tmpl
-var krewTemplate string //nolint:gochecknoglobals // go:embed needs a variable
+var krewTemplate string
 
 // finish makes all that needs no more from make, then pushes and signs.
 func finish(ctx context.Context, r *release) error {

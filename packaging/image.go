@@ -33,7 +33,7 @@ func makeImage(_ context.Context, r *release) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.dist, 0o755); err != nil { //nolint:gosec // others may read what is published
+	if err := os.MkdirAll(r.dist, 0o755); err != nil {
 		return err
 	}
 	if err := archiveIndex(index, r.inDist("gridlatch", "image.tar"), r.commit.time); err != nil {
@@ -87,7 +87,7 @@ func (r *release) index() (v1.ImageIndex, error) {
 			Add: image, Descriptor: v1.Descriptor{MediaType: types.OCIManifestSchema1, Platform: toPlatform(platform)},
 		})
 	}
-	return mutate.Annotations(index, labels).(v1.ImageIndex), nil //nolint:forcetypeassert // Annotations returns what it gets
+	return mutate.Annotations(index, labels).(v1.ImageIndex), nil // Annotations returns what it gets
 }
 
 // toPlatform reads the name of a directory, such as linux_arm64.

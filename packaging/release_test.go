@@ -49,8 +49,12 @@ func TestARelease(t *testing.T) {
 	t.Run("the signatures", m.checkSignatures)
 	t.Run("the checksums", m.checkSums)
 	t.Run("the manifests", m.checkManifests)
+	t.Run("the chart", m.checkChart)
 	t.Run("the plugin", m.checkPlugin)
 	t.Run("the lists of parts", m.checkParts)
+	t.Run("a real node pulls the image", func(t *testing.T) {
+		t.Log(call(t, "..", "env", "GRIDLATCH_DIST="+m.dist, "go", "test", "-count=1", "-v", "-run=^TestANodePullsTheRelease$", "./test/install"))
+	})
 	t.Run("made again in another directory, it is the same", func(t *testing.T) {
 		second := copySource(t)
 		m.make(t, second)

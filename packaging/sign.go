@@ -19,7 +19,7 @@ import (
 
 // writePublicKey writes the public key of the signatures.
 func writePublicKey(ctx context.Context, r *release) error {
-	if err := os.MkdirAll(r.dist, 0o755); err != nil { //nolint:gosec // others may read what is published
+	if err := os.MkdirAll(r.dist, 0o755); err != nil {
 		return err
 	}
 	if r.key == "" {
@@ -31,7 +31,7 @@ func writePublicKey(ctx context.Context, r *release) error {
 		return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
 	}
 	reportFile(began, path)
-	return nil
+	return os.Chmod(path, publicMode)
 }
 
 // publishImage pushes and signs the image.
@@ -128,7 +128,7 @@ func (r *release) signChecksums(ctx context.Context) error {
 		return fmt.Errorf("sign %s: %w", path, err)
 	}
 	reportFile(began, bundle)
-	return os.Chmod(bundle, publicMode) //nolint:gosec // others read what is published
+	return os.Chmod(bundle, publicMode)
 }
 
 // sign calls a command of cosign that signs with the key, without a log that the public can read: the

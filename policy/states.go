@@ -65,6 +65,9 @@ func (p *Policy) locationState(snapshot *forecast.Snapshot, name string, now tim
 	return v
 }
 
+// MaxAge returns the age up to which a forecast counts as fresh.
+func (p *Policy) MaxAge() time.Duration { return p.maxAge }
+
 // LacksForecast reports whether history is all there is: the provider has no forecast, and no
 // earlier forecast is left.
 func (v *LocationState) LacksForecast() bool {

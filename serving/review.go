@@ -114,9 +114,11 @@ func (i *Intake) Reviews(path string, m *Metrics, decide func(context.Context, R
 		answer.Response.UID = review.UID
 		return json.NewEncoder(to).Encode(answer)
 	}
+	m.begin(path)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		began := m.now()
 		err := i.Serve(w, req, answer)
-		m.count(path, err)
+		m.count(path, began, err)
 		if err != nil {
 			log.FromContext(req.Context()).V(1).Info("could not answer an AdmissionReview", "path", path, "caller", req.RemoteAddr, "because", err.Error())
 		}

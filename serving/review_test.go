@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +37,7 @@ func reviewOf(t testing.TB, object string) []byte {
 
 func TestAReviewIsAnswered(t *testing.T) {
 	var got Review
-	m := NewMetrics(prometheus.NewRegistry())
+	m := NewMetrics(prometheus.NewRegistry(), time.Now)
 	h := NewIntake(ReviewLimits()).Reviews("/x", m, func(_ context.Context, r Review) *admissionv1.AdmissionResponse {
 		r.Object = bytes.Clone(r.Object)
 		got = r
@@ -86,7 +87,7 @@ func TestWhatIsNoReviewIsRefused(t *testing.T) {
 		"deeply nested":       {"{" + v1 + `,"request":{"object":` + strings.Repeat("[", 1<<20), "exceeded max depth"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := NewIntake(ReviewLimits()).Reviews("/x", NewMetrics(prometheus.NewRegistry()), func(context.Context, Review) *admissionv1.AdmissionResponse {
+			h := NewIntake(ReviewLimits()).Reviews("/x", NewMetrics(prometheus.NewRegistry(), time.Now), func(context.Context, Review) *admissionv1.AdmissionResponse {
 				return &admissionv1.AdmissionResponse{}
 			})
 			if w := post(h, strings.NewReader(tt.body)); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), tt.want) {

@@ -23,6 +23,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		Name: "gridlatch_webhook_decisions_total",
 		Help: "Objects that the webhook has decided on, by kind and outcome. Outcomes: held, started (at once), refused (an annotation has a bad value), stripped (the object did not ask to wait, and lost marks of Gridlatch), unasked (a run of a CronJob that does not ask to wait), failed (an error, the object passes unchanged).",
 	}, []string{"kind", "outcome"})}
+	for _, kind := range []string{"Pod", "Job", "CronJob"} { // an alert sees the first failure
+		m.decisions.WithLabelValues(kind, string(failed))
+	}
 	registry.MustRegister(m.decisions)
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -182,7 +183,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				if kind == "Job" {
 					object = `{"metadata":{` + wish + `},"spec":{"template":` + object + `}}`
 				}
-				h := serving.NewIntake(serving.ReviewLimits()).Reviews(Path, serving.NewMetrics(prometheus.NewRegistry()), dirtyNow(t).Handle)
+				h := serving.NewIntake(serving.ReviewLimits()).Reviews(Path, serving.NewMetrics(prometheus.NewRegistry(), time.Now), dirtyNow(t).Handle)
 				req := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(reviewOf(kind, object)))
 				req.Header.Set("Content-Type", "application/json")
 				w := httptest.NewRecorder()

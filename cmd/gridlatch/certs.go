@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/gridlatch/gridlatch/certs"
@@ -31,11 +33,11 @@ Flags:
 
 // certsOptions are the values of the flags of gridlatch certs.
 type certsOptions struct {
-	kubeconfig  string
-	namespace   string
-	metricsBind string
-	probeBind   string
-	logLevel    slog.Level
+	kubeconfig string
+	namespace  string
+	metrics    metricsOptions
+	probeBind  string
+	logLevel   slog.Level
 }
 
 func (o *certsOptions) parse(args []string, output io.Writer) error {
@@ -44,7 +46,7 @@ func (o *certsOptions) parse(args []string, output io.Writer) error {
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, certsUsage, f.FlagUsagesWrapped(100)) }
 	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
-	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
+	o.metrics.addFlags(f)
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -83,13 +85,24 @@ func keepCerts(ctx context.Context, args []string) error {
 	if err := certs.NewKeeper(config, secret, name).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	if err := serveMetrics(mgr, o.metricsBind); err != nil {
+	source, secure := certs.NewSource([]string{serviceHost(name+"-certs", o.namespace)}), &tls.Config{MinVersion: tls.VersionTLS12}
+	if err := source.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	source.TLS(secure)
+	metrics.Registry.MustRegister(&certs.ExpiryCollector{Serving: secure, Source: source})
+	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
 		return err
 	}
 	if err := serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"caches": cachesFilled(mgr)}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// serviceHost returns the DNS name of a Service.
+func serviceHost(service, namespace string) string {
+	return fmt.Sprintf("%s.%s.svc", service, namespace)
 }
 
 // caSecret returns the name of the Secret with the CA.

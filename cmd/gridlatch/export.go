@@ -61,7 +61,7 @@ type exportOptions struct {
 	leaderElect bool
 	auto        bool
 	caFile      string
-	metricsBind string
+	metrics     metricsOptions
 	probeBind   string
 	logLevel    slog.Level
 }
@@ -75,7 +75,7 @@ func (o *exportOptions) parse(args []string, output io.Writer) error {
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "elect a leader among the replicas; needed with more than one replica")
 	f.BoolVar(&o.auto, "auto", true, "ask a provider without a key for the region of the nodes, if the policy default does not say who brings the forecast and nobody else does; --auto=false: ask only providers that a policy names")
 	f.StringVar(&o.caFile, "ca-file", "", "file with CA certificates in PEM, which are trusted beside those of the system, such as those of your proxy or of a server of your own; the file is read at the start")
-	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
+	o.metrics.addFlags(f)
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -119,7 +119,11 @@ func export(ctx context.Context, args []string) error {
 	if err := e.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
-	if err := serveMetrics(mgr, o.metricsBind); err != nil {
+	secure, err := selfSigned(exportName)
+	if err != nil {
+		return err
+	}
+	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
 		return err
 	}
 	if err := serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"caches": onceReady(cachesFilled(mgr))}); err != nil {

@@ -11,21 +11,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/certs"
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/serving"
 )
-
-// maxScrapes bounds how many answers with metrics are made at once.
-const maxScrapes = 4
 
 // listen serves in every replica, also before the caches are filled. With the address 0, listen
 // does nothing. All listeners are Gridlatch's own, because those of controller-runtime bound
@@ -80,15 +75,6 @@ func requireClientCertificates(secure *tls.Config, flag, ca string) (*tls.Config
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	return config, nil
-}
-
-// serveMetrics serves /metrics.
-func serveMetrics(mgr ctrl.Manager, address string) error {
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
-	}))
-	return listen(mgr, "metrics", "--metrics-bind-address", address, mux, nil)
 }
 
 // serveReadiness serves the probes. /readyz succeeds once the webhook has a certificate, the caches

@@ -22,9 +22,11 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/internal/version"
+	"github.com/gridlatch/gridlatch/gating"
 )
 
 // gcPercent is by how many percent the heap grows before the garbage collector runs. The program
@@ -86,7 +88,9 @@ func runManager(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, o, config, clock.RealClock{})
+	now := gating.NewClock(clock.RealClock{}, metrics.Registry)
+	config.Wrap(now.Follow)
+	return serve(ctx, o, config, now)
 }
 
 // logTo makes all loggers write JSON to one output.

@@ -26,7 +26,7 @@ type options struct {
 	certDir      string
 	extenderBind string
 	extenderCA   string
-	metricsBind  string
+	metrics      metricsOptions
 	probeBind    string
 	workers      int
 	logLevel     slog.Level
@@ -88,7 +88,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with the serving certificate in tls.crt and its key in tls.key, as cert-manager writes them; Gridlatch reads them anew when they change; empty: Gridlatch signs a certificate itself")
 	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address on which the extender answers kube-scheduler with the webhook's certificate, such as :9444; the webhook then marks the pods for which kube-scheduler asks; 0: no extender. manifests/components/extender tells more")
 	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the CA certificates that must have signed the certificate of a caller of the extender; Gridlatch reads the file anew for each connection; empty: anybody may call the extender")
-	f.StringVar(&o.metricsBind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
+	o.metrics.addFlags(f)
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
 	f.IntVar(&o.workers, "workers", 32, "how many pods may be released at the same time")
 	f.DurationVar(&o.lowerInterval, "ceiling-lower-interval", 5*time.Minute, "shortest time between two steps that lower the ceiling of an object of KEDA because of the intensity; 0: no limit")

@@ -17,7 +17,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -62,7 +61,7 @@ const changesQueued = 1024
 const leaseDuration, renewDeadline = 10 * time.Second, 7 * time.Second
 
 // serve runs all parts until the context ends.
-func serve(ctx context.Context, o *options, config *rest.Config, now clock.Clock) error {
+func serve(ctx context.Context, o *options, config *rest.Config, now policy.Clock) error {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
@@ -73,7 +72,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now clock.Clock
 	if err := scalers.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
 	}
-	source := certs.NewSource(append([]string{fmt.Sprintf("%s.%s.svc", name, o.namespace)}, o.webhookHosts...))
+	source := certs.NewSource(append([]string{serviceHost(name, o.namespace)}, o.webhookHosts...))
 	mgr, err := newManager(o, config, scheme)
 	if err != nil {
 		return err
@@ -87,7 +86,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now clock.Clock
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	keeper, err := addKeeper(mgr, o, config, clientset, now)
+	keeper, err := addKeeper(mgr, o, config, clientset)
 	if err != nil {
 		return err
 	}
@@ -237,6 +236,11 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 	if err != nil {
 		return err
 	}
+	expiry := &certs.ExpiryCollector{Serving: secure}
+	if o.certDir == "" {
+		expiry.Source = source
+	}
+	metrics.Registry.MustRegister(expiry)
 	if err := serveWebhook(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
 		return err
 	}
@@ -246,7 +250,7 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 			return err
 		}
 	}
-	if err := serveMetrics(mgr, o.metricsBind); err != nil {
+	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
 		return err
 	}
 	return serveReadiness(mgr, o, secure, records, forecasts)
@@ -259,7 +263,7 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 		return err
 	}
 	intake, mux := serving.NewIntake(serving.ReviewLimits()), http.NewServeMux()
-	counted := serving.NewMetrics(metrics.Registry)
+	counted := serving.NewMetrics(metrics.Registry, hook.Clock.Now)
 	mux.Handle(webhook.Path, intake.Reviews(webhook.Path, counted, hook.Handle))
 	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))

@@ -1,6 +1,7 @@
 package env
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +16,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 )
 
 // Namespace is where manifests/base puts Gridlatch.
 const Namespace = "gridlatch-system"
+
+// namespace returns where Gridlatch is in this cluster.
+func (c *Cluster) namespace() string { return cmp.Or(c.Home, Namespace) }
 
 // A Controller is Gridlatch at work: bin/gridlatch beside the cluster, as its own service account with exactly the
 // rights of the shipped manifests. Unless it is given its certificates, the part that makes them runs beside it.
@@ -56,7 +61,11 @@ func (c *Cluster) InstallWithDeployment(ctx context.Context, port int, component
 }
 
 func (c *Cluster) install(ctx context.Context, resources string, port int, components []string) error {
-	manifests, err := c.Kustomize(ctx, "resources: [MANIFESTS/"+resources+"]\n"+Components(components...))
+	text := "resources: [MANIFESTS/" + resources + "]\n" + Components(components...)
+	if c.Home != "" {
+		text += "namespace: " + c.Home + "\ntransformers: [MANIFESTS/namespace]\n"
+	}
+	manifests, err := c.Kustomize(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -145,9 +154,7 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", append([]string{
-		"--kubeconfig=" + kubeconfig, "--webhook-port=" + strconv.Itoa(port), "--webhook-bind-address=127.0.0.1", "--webhook-host=localhost",
-	}, flags...)...)
+	p, err := command("gridlatch", append(controllerFlags(kubeconfig, port, "--namespace="+c.namespace()), flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -163,13 +170,20 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	return g, nil
 }
 
+// controllerFlags are those by which Gridlatch runs beside the cluster, and further ones.
+func controllerFlags(kubeconfig string, port int, further ...string) []string {
+	return append([]string{
+		"--kubeconfig=" + kubeconfig, "--webhook-port=" + strconv.Itoa(port), "--webhook-bind-address=127.0.0.1", "--webhook-host=localhost",
+	}, further...)
+}
+
 // runCerts runs the part that makes certificates, as its own service account, until it is stopped or this process ends.
-func (c *Cluster) runCerts(ctx context.Context, log string) (*Program, error) {
+func (c *Cluster) runCerts(ctx context.Context, log string, flags ...string) (*Program, error) {
 	kubeconfig, err := c.accountKubeconfig(ctx, "gridlatch-certs")
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", "certs", "--kubeconfig="+kubeconfig)
+	p, err := command("gridlatch", append([]string{"certs", "--kubeconfig=" + kubeconfig, "--namespace=" + c.namespace()}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -179,9 +193,9 @@ func (c *Cluster) runCerts(ctx context.Context, log string) (*Program, error) {
 }
 
 // Certs runs the part that makes certificates for as long as the test, for a test that runs the rest itself.
-func (c *Cluster) Certs(t testing.TB) {
+func (c *Cluster) Certs(t testing.TB, flags ...string) *Program {
 	t.Helper()
-	during(t, c.runCerts)
+	return during(t, func(ctx context.Context, log string) (*Program, error) { return c.runCerts(ctx, log, flags...) })
 }
 
 // RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as
@@ -220,11 +234,16 @@ func (c *Cluster) Controller(t testing.TB, port int, flags ...string) *Controlle
 
 // accountKubeconfig writes a kubeconfig for a service account of Gridlatch beside the cluster's own.
 func (c *Cluster) accountKubeconfig(ctx context.Context, account string) (string, error) {
-	config, err := c.ServiceAccountConfig(ctx, Namespace, account)
+	config, err := c.ServiceAccountConfig(ctx, c.namespace(), account)
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(filepath.Dir(c.Kubeconfig), account+".kubeconfig")
+	return c.writeKubeconfig(config, account)
+}
+
+// writeKubeconfig writes a kubeconfig of a name beside the cluster's own.
+func (c *Cluster) writeKubeconfig(config *rest.Config, name string) (string, error) {
+	path := filepath.Join(filepath.Dir(c.Kubeconfig), name+".kubeconfig")
 	return path, WriteKubeconfig(config, path)
 }
 

@@ -74,6 +74,17 @@ func address(url string) string { return strings.TrimPrefix(url, "http://") }
 
 // start runs the program and returns when it is ready. log is a file for what it writes; it is appended to.
 func (p *Program) start(ctx context.Context, log string) error {
+	if err := p.launch(log); err != nil {
+		return err
+	}
+	if err := p.awaitReady(ctx); err != nil {
+		return errors.Join(err, p.Stop())
+	}
+	return nil
+}
+
+// launch runs the program and does not wait until it is ready.
+func (p *Program) launch(log string) error {
 	output, err := openLog(log)
 	if err != nil {
 		return err
@@ -95,9 +106,6 @@ func (p *Program) start(ctx context.Context, log string) error {
 		return fmt.Errorf("start %s (is it built? make bin/%s): %w", p.name, p.name, err)
 	}
 	p.PID = p.cmd.Process.Pid
-	if err := p.awaitReady(ctx); err != nil {
-		return errors.Join(err, p.Stop())
-	}
 	return nil
 }
 

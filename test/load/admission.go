@@ -97,7 +97,7 @@ func newHandler(now time.Time) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	counted := serving.NewMetrics(prometheus.NewRegistry())
+	counted := serving.NewMetrics(prometheus.NewRegistry(), time.Now)
 	return serving.NewIntake(serving.ReviewLimits()).Reviews(webhook.Path, counted, hook.Handle), nil
 }
 

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -41,7 +42,8 @@ Flags of up and run:
   --node-labels K=V,...    labels of the nodes; K=V:W deals V and W out in turn
   --scheduler-config FILE  a KubeSchedulerConfiguration, e.g. with an extender; the connection is filled in
   --timeout DURATION       how long to wait for the cluster to be ready (default 2m)
-  --until-eof              (run only) stop when stdin ends, so that the cluster cannot outlive who started it
+  --until-eof              (run only) stop when stdin ends, so that the cluster cannot outlive who started it; until
+                           then, each line of stdin disturbs a component: kill, start, pause or resume NAME
 `
 
 // Main runs the command line "up", "down" or "run" and returns the exit code: 0 for success, 1 for failure, 2 for a
@@ -73,8 +75,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	o.Progress = stderr
 	if untilEOF {
+		disturbances := make(chan string)
+		o.Disturbances = disturbances
 		go func() {
-			_, _ = io.Copy(io.Discard, stdin) // an error is an end, too
+			readLines(ctx, stdin, disturbances)
 			cancel()
 		}()
 	}
@@ -83,6 +87,17 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// readLines sends each line of a reader until the reader or ctx ends.
+func readLines(ctx context.Context, from io.Reader, lines chan<- string) {
+	for scanner := bufio.NewScanner(from); scanner.Scan(); { // an error is an end, too
+		select {
+		case lines <- scanner.Text():
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func parse(name string, args []string) (o Options, untilEOF bool, err error) {

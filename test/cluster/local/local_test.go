@@ -98,6 +98,37 @@ func TestSupervisor(t *testing.T) {
 			t.Errorf("the log is not shown:\n%s", progress)
 		}
 	})
+	t.Run("kills a component and starts it again when it is asked to", func(t *testing.T) {
+		o, progress := fakeCluster(t)
+		disturbances := make(chan string)
+		o.Disturbances = disturbances
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- Run(ctx, o) }()
+		await(t, filepath.Join(o.Dir, "ready"))
+		for _, step := range []struct {
+			disturbance string
+			components  int
+		}{{"kill " + apiServer, len(componentNames) - 1}, {"pause " + etcd, len(componentNames) - 1}, {"resume " + etcd, len(componentNames) - 1}, {"start " + apiServer, len(componentNames)}} {
+			disturbances <- step.disturbance
+			awaitProcesses(t, o.Dir, step.components)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("error %v, want none; progress:\n%s", err, progress)
+		}
+	})
+	t.Run("fails when it is asked for a disturbance that it does not know", func(t *testing.T) {
+		for _, text := range []string{"tease " + etcd, "kill nobody", ""} {
+			o, _ := fakeCluster(t)
+			disturbances := make(chan string, 1)
+			disturbances <- text
+			o.Disturbances = disturbances
+			if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), text+": ") {
+				t.Errorf("%q: error %v", text, err)
+			}
+		}
+	})
 	t.Run("tries other ports when one is taken", func(t *testing.T) {
 		o, progress := fakeCluster(t)
 		misbehave(t, o, apiServer, "listen tcp: bind: address already in use")
@@ -154,6 +185,16 @@ func await(t *testing.T, path string) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not come", path)
+		}
+	}
+}
+
+// awaitProcesses waits until so many processes have their working directory in dir.
+func awaitProcesses(t *testing.T, dir string, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); len(processes(t, dir)) != want; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d processes, want %d", len(processes(t, dir)), want)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -41,6 +42,9 @@ type Options struct {
 	Timeout time.Duration
 	// Binary is the program that contains the components.
 	Binary string
+	// Disturbances are what a test wants to happen to the components of a cluster that is ready; nil for none. Each is a
+	// verb and the name of a component, such as "kill kube-apiserver". See disturbance.go.
+	Disturbances <-chan string
 	// Progress receives a line per step, and the end of a failed component's log.
 	Progress io.Writer
 }
@@ -212,11 +216,19 @@ func (s *supervisor) announce() error {
 
 // watch returns nil when ctx ends, or the failure of the first component that ends by itself.
 func (s *supervisor) watch(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case p := <-s.exited:
-		return p.failure()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case text := <-s.options.Disturbances:
+			if err := s.disturb(text); err != nil {
+				return err
+			}
+		case p := <-s.exited:
+			if slices.Contains(s.running, p) {
+				return p.failure()
+			}
+		}
 	}
 }
 

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/gridlatch/gridlatch/serving"
+)
+
+// maxScrapes bounds how many answers with metrics are made at once.
+const maxScrapes = 4
+
+// reviewsPerSecond bounds how often a process asks the API server who a caller of /metrics is. The
+// API server's answer about a token that is valid counts for a minute. So Prometheus needs a review
+// a minute, and strangers who try tokens cost the API server little.
+const reviewsPerSecond, reviewsAtOnce = 5, 10
+
+// metricsOptions are the values of the flags that say how /metrics is served.
+type metricsOptions struct {
+	bind     string
+	isSecure bool
+}
+
+func (o *metricsOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.bind, "metrics-bind-address", ":8080", "address on which /metrics is served; 0: not served")
+	f.BoolVar(&o.isSecure, "metrics-secure", false, "serve /metrics by HTTPS, and only to callers that send the token of an account that may get the path /metrics, as the ClusterRole gridlatch-metrics-reader lets it; Gridlatch needs rights to ask the API server about tokens: manifests/components/monitoring gives them, and sets this flag")
+}
+
+// serveMetrics serves /metrics: to everybody, or with --metrics-secure by TLS to those whom the API
+// server allows it.
+func (o *metricsOptions) serveMetrics(mgr ctrl.Manager, secure *tls.Config) error {
+	var handler http.Handler = promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
+	})
+	if o.isSecure {
+		var err error
+		if handler, err = authorized(mgr, handler); err != nil {
+			return fmt.Errorf("--metrics-secure: %w", err)
+		}
+	} else {
+		secure = nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", handler)
+	return listen(mgr, "metrics", "--metrics-bind-address", o.bind, mux, secure)
+}
+
+// authorized returns a handler that answers only those whom the API server knows and allows.
+func authorized(mgr ctrl.Manager, handler http.Handler) (http.Handler, error) {
+	config := rest.CopyConfig(mgr.GetConfig())
+	config.QPS, config.Burst = reviewsPerSecond, reviewsAtOnce
+	clientset, err := kubernetes.NewForConfigAndClient(config, mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return (&serving.Authorizer{Clientset: clientset, Clock: clock.RealClock{}}).Handler(handler), nil
+}
+
+// selfSigned returns the TLS configuration of a server that has no certificate, and must not have the
+// key of the CA. Nobody can verify the certificate that selfSigned makes.
+func selfSigned(host string) (*tls.Config, error) {
+	certificate, key, err := certutil.GenerateSelfSignedCertKey(host, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
+}
