@@ -52,7 +52,16 @@ func (c *Controller) endCerts() error {
 
 // Install applies manifests/local with components, with the webhook called at port.
 func (c *Cluster) Install(ctx context.Context, port int, components ...string) error {
-	text := "resources: [MANIFESTS/local]\n" + Components(components...)
+	return c.install(ctx, "local", port, components)
+}
+
+// InstallWithDeployment is Install for manifests/base, whose Deployments have simulated pods.
+func (c *Cluster) InstallWithDeployment(ctx context.Context, port int, components ...string) error {
+	return c.install(ctx, "base", port, components)
+}
+
+func (c *Cluster) install(ctx context.Context, resources string, port int, components []string) error {
+	text := "resources: [MANIFESTS/" + resources + "]\n" + Components(components...)
 	if c.Home != "" {
 		text += "namespace: " + c.Home + "\ntransformers: [MANIFESTS/namespace]\n"
 	}
