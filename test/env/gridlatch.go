@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -245,6 +246,19 @@ func (c *Cluster) accountKubeconfig(ctx context.Context, account string) (string
 func (c *Cluster) writeKubeconfig(config *rest.Config, name string) (string, error) {
 	path := filepath.Join(filepath.Dir(c.Kubeconfig), name+".kubeconfig")
 	return path, WriteKubeconfig(config, path)
+}
+
+// ReleaseAll runs gridlatch release --all as the cluster's administrator, and returns what it prints.
+func (c *Cluster) ReleaseAll(ctx context.Context) (string, error) {
+	root, err := sourceTree()
+	if err != nil {
+		return "", err
+	}
+	printed, err := exec.CommandContext(ctx, filepath.Join(root, "bin", "gridlatch"), "release", "--all", "--kubeconfig="+c.Kubeconfig).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("gridlatch release --all: %w: %s", err, printed)
+	}
+	return string(printed), nil
 }
 
 // AwaitWebhook returns once the API server trusts and reaches the webhook.

@@ -48,6 +48,14 @@ func measurements() []measurement {
 			"release_20k_ratio", "ratio", ">= 0.9",
 			"The same for 20,000 pods.",
 		}}},
+		{run: measureReleaseAll, figures: []figure{{
+			"release_all_20k_ratio", "ratio", ">= 0.8",
+			"Releases per second of gridlatch release --all, which is also what Gridlatch does when it is removed, with 20,000\n" +
+				"    \theld pods, over the bare removals of a gate per second of a client that does nothing else, with as many workers (32).",
+		}, {
+			"release_all_20k_s", "s", "< 60",
+			"The time of gridlatch release --all from the first to the last of these pods.",
+		}}},
 		{run: measureRefused, figures: []figure{{
 			"release_beside_refused_ratio", "ratio", ">= 0.9",
 			"Releases per second when 5,000 held pods fall due at once beside 1,000 that an admission policy keeps from being\n" +
