@@ -44,7 +44,7 @@ func releaseAll(ctx context.Context, args []string) error {
 		return err
 	}
 	config.WarningHandler = rest.NewWarningWriter(screen.New(os.Stderr, false).Lines(), rest.WarningWriterOptions{Deduplicate: true})
-	installation, err := newInstallation(config, namespace, "", clock.RealClock{})
+	installation, err := newInstallation(config, namespace, "")
 	if err != nil {
 		return err
 	}
@@ -63,13 +63,13 @@ func releaseAll(ctx context.Context, args []string) error {
 }
 
 // newInstallation returns the installation in a namespace.
-func newInstallation(config *rest.Config, namespace, deployment string, now clock.Clock) (*leaving.Installation, error) {
+func newInstallation(config *rest.Config, namespace, deployment string) (*leaving.Installation, error) {
 	c, err := client.New(config, client.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return &leaving.Installation{
-		Config: config, Client: c, Namespace: namespace, Deployment: deployment, Clock: now,
+		Config: config, Client: c, Namespace: namespace, Deployment: deployment, Clock: clock.RealClock{},
 		Components: append(leaving.EngineComponents(), ceiling.Component),
 		Override:   leaving.Override{Component: ceiling.Component, Restore: ceiling.Restore},
 	}, nil
@@ -81,7 +81,7 @@ func addKeeper(mgr ctrl.Manager, o *options, config *rest.Config, clientset kube
 	if o.deployment == "" {
 		return nil, nil
 	}
-	installation, err := newInstallation(config, o.namespace, o.deployment, clock.RealClock{})
+	installation, err := newInstallation(config, o.namespace, o.deployment)
 	if err != nil {
 		return nil, err
 	}

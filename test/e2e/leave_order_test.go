@@ -50,9 +50,6 @@ func newLeaveSite(t *testing.T) *leaveSite {
 	if err := errors.Join(s.c.InstallKEDA(t.Context()), s.c.DefineDoors(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.c.Forecast(t.Context(), env.Elements(location, time.Now().Add(-time.Minute), 2*time.Hour, 430, 120, 400)...); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 
@@ -114,13 +111,14 @@ func (s *leaveSite) awaitAnchored(t *testing.T) {
 // hold creates work of each kind, and returns when all of it is held.
 func (s *leaveSite) hold(t *testing.T) {
 	t.Helper()
+	dirtyThenCleanUnseen(t, s.c)
 	s.ns = namespace(t, s.c)
 	s.scaled = env.ScaledObject(s.ns, "scaled", 0, 10)
 	s.scaled.SetAnnotations(map[string]string{v1alpha1.CeilingsAnnotation: "200=20,350=5,*=1"})
 	create(t, s.c, env.Deployment(s.ns, "scaled"), s.scaled)
 	s.jobSet = jobSet(t, s.ns, "whole", "suspend: false")
 	s.jobSet.SetAnnotations(tolerant())
-	env.Eventually(t, patience, func(ctx context.Context) error { // the rights to the kind are noticed later
+	env.Eventually(t, time.Minute, func(ctx context.Context) error { // the rights to the kind are noticed later
 		o := s.jobSet.DeepCopy()
 		if err := s.c.Client.Create(ctx, o); err != nil {
 			return err
@@ -240,10 +238,10 @@ func TestNothingIsLeftInWhateverOrderGridlatchIsDeleted(t *testing.T) {
 			s.hold(t)
 			order.first(t, s)
 			if order.leaves {
-				s.awaitReleased(t, patience)
+				s.awaitReleased(t, time.Minute)
 			}
 			s.remove(t)
-			s.awaitReleased(t, patience)
+			s.awaitReleased(t, time.Minute)
 		})
 	}
 }

@@ -90,12 +90,13 @@ func (m *monitored) events(t *testing.T) {
 	t.Helper()
 	server := provider(t, gridserver.Behaviour{})
 	providerPolicy(t, m.cluster, "britain", inBritain(server), v1alpha1.Location{Name: "GB"})
-	scaledObject(t, m.cluster, namespace(t, m.cluster), "web", 3, 50,
-		map[string]string{"gridlatch.dev/ceilings": "200=20,*=1", v1alpha1.PolicyAnnotation: "britain"})
-	dirtyThenClean(t, m.cluster, 10*time.Second)
 	ns := namespace(t, m.cluster)
+	scaled := env.ScaledObject(ns, "web", 3, 50) // nobody scales it
+	scaled.SetAnnotations(map[string]string{v1alpha1.CeilingsAnnotation: "200=20,*=1", v1alpha1.PolicyAnnotation: "britain"})
+	create(t, m.cluster, env.Deployment(ns, "web"), scaled)
+	dirtyThenClean(t, m.cluster, 20*time.Second)
+	ns = namespace(t, m.cluster)
 	create(t, m.cluster, job(ns, "patient", tolerant(), 2))
-	awaitGated(t, m.cluster, ns, 2)
 	m.await(t, "policy:gridlatch_held_pods:sum > 0")
 	awaitComplete(t, m.cluster, ns, "patient")
 }
