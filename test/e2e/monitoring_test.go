@@ -154,6 +154,7 @@ func TestPrometheusSeesAllThatRulesAndDashboardAskFor(t *testing.T) {
 	m := newMonitored(t)
 	m.expectRefusals(t)
 	m.events(t)
+	m.await(t, `up{job="apiserver"} == 1`)
 	for name := range m.parts {
 		m.await(t, `up{job="`+env.Namespace+`/`+name+`"} == 1`)
 	}

@@ -136,8 +136,7 @@ func (c *Cluster) scrapeAPIServer(dir string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}
-	files := map[string][]byte{"ca.crt": c.Config.CAData, "client.crt": c.Config.CertData, "client.key": c.Config.KeyData}
-	for name, data := range files {
+	for name, data := range map[string][]byte{"apiserver.crt": c.Config.CAData, "admin-token": []byte(c.Config.BearerToken)} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return nil, fmt.Errorf("configure Prometheus: %w", err)
 		}
@@ -145,7 +144,8 @@ func (c *Cluster) scrapeAPIServer(dir string) (map[string]any, error) {
 	return map[string]any{
 		"job_name": "apiserver", "scheme": "https", "scrape_interval": "8s", "scrape_timeout": "8s", // it has many metrics
 		"static_configs": []any{map[string]any{"targets": []string{target.Host}}},
-		"tls_config":     map[string]any{"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"},
+		"tls_config":     map[string]any{"ca_file": "apiserver.crt"},
+		"authorization":  map[string]any{"credentials_file": "admin-token"},
 	}, nil
 }
 
