@@ -153,6 +153,13 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 	$(call compile,./mpi,$(@D)/,-s -w); \
 	into mpi/crds $$(files github.com/kubeflow/mpi-operator manifests/base)/kubeflow.org_mpijobs.yaml
 
+HELM := helm.sh/helm/v4
+bin/helm: test/helm/go.mod test/helm/go.sum ## Build Helm, for tests
+	@cd test/helm; \
+	echo 'building bin/helm. The first time, this takes 2 to 4 minutes.'; \
+	version=$$(go list -m -f '{{.Version}}' $(HELM)); \
+	$(call compile,$(HELM)/cmd/helm,$@,-s -w -X $(HELM)/internal/version.version=$$version)
+
 # $(call compile,PACKAGES,OUTPUT,LDFLAGS) compiles commands of the module in the working directory, and counts.
 compile = start=$$SECONDS; total=$$(go list -deps $(1) 2> >($(call progress,modules fetched,) >&2) | wc -l); \
 	go build -v -buildvcs=false -o ../../$(2) -ldflags "$(3)" $(1) 2>&1 | $(call progress,packages compiled, of at most $$total); \
@@ -178,18 +185,19 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
+	@cd test/helm && go test -count=1 ./...
 	@cd test/node && go test ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds buildah runc ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
 
 # The tests of work of other engines, which need the engines themselves.
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release test-faults ## Run the tests with Kueue and the engines of batch work, test-release and test-faults
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release ## Run the tests with Kueue and the engines of batch work, and test-release
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
@@ -264,9 +272,10 @@ generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2)
 generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines
+generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines, the Helm chart
 	@$(call generate-into,.)
 	@go test ./manifests -update >/dev/null
+	@go -C test/helm test ./chart -run TestTheChartIsMadeFromTheManifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
@@ -275,7 +284,7 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines packaging; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines test/helm packaging; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -285,6 +294,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd test/helm && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 # The plugin is for these systems, too.
@@ -317,7 +327,7 @@ release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes
 	@$(call PACKAGING,key)
 	@$(MAKE) --no-print-directory release-binaries
 	@$(call PACKAGING,image)
-	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
+	@$(MAKE) --no-print-directory dist/install.yaml dist/gridlatch-$(VERSION).tgz IMAGE="$$(<dist/image.txt)"
 	@$(call PACKAGING,finish)
 	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
 
@@ -328,13 +338,11 @@ $(RELEASE_BINARIES):
 	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)); \
 	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
 
-# An older cluster renders the same.
-.PHONY: dist/install.yaml
-dist/install.yaml: | $(if $(wildcard bin/gridlatch-cluster),,bin/gridlatch-cluster)
-	@mkdir -p dist; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	printf 'resources: [%s]\nimages: [{name: gridlatch, newName: %s, digest: %s}]\n' \
-		"$$(realpath --relative-to="$$dir" manifests/base)" $(firstword $(subst @, ,$(IMAGE))) $(lastword $(subst @, ,$(IMAGE))) >$$dir/kustomization.yaml; \
-	start=$$SECONDS; bin/gridlatch-cluster kubectl kustomize "$$dir" >$@; printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+# Always made: they depend on variables.
+.PHONY: dist/install.yaml dist/gridlatch-$(VERSION).tgz
+dist/install.yaml dist/gridlatch-$(VERSION).tgz &: ## Write what users install a release from, for VERSION and IMAGE
+	@start=$$SECONDS; go -C test/helm run ./dist -version '$(or $(VERSION),v0.0.0-dev)' -image '$(IMAGE)'; \
+	printf '  %3d.0s             %s\n' $$((SECONDS - start)) 'dist/install.yaml, and the chart'
 
 ##@ Tidy up
 

@@ -7,6 +7,9 @@ import (
 	"github.com/gridlatch/gridlatch/override"
 )
 
+// Component is the folder below manifests/components that gives Gridlatch the rights to KEDA's objects.
+const Component = "keda"
+
 // What KEDA reads.
 const (
 	paused          = "autoscaling.keda.sh/paused"

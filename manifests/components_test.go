@@ -166,13 +166,13 @@ func expect(t *testing.T, name, want string) {
 
 // TestWhatTheComponentsTakeForGranted checks what the templates say of all kinds.
 func TestWhatTheComponentsTakeForGranted(t *testing.T) {
-	overlay, err := os.ReadFile("overlay/kustomization.yaml")
+	example, err := os.ReadFile("../docs/example/kustomization.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range components() {
-		if !strings.Contains(string(overlay), "# - ../components/"+c.Name+" #") {
-			t.Errorf("manifests/overlay/kustomization.yaml does not offer the component %s", c.Name)
+		if !strings.Contains(string(example), "# - gridlatch/manifests/components/"+c.Name+" #") {
+			t.Errorf("docs/example/kustomization.yaml does not offer the component %s", c.Name)
 		}
 		for _, d := range c.Doors {
 			if d.Kind.Group != c.Group || d.Kind.Version != c.Version || d.Engine != c.Engine {

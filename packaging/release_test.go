@@ -49,6 +49,7 @@ func TestARelease(t *testing.T) {
 	t.Run("the signatures", m.checkSignatures)
 	t.Run("the checksums", m.checkSums)
 	t.Run("the manifests", m.checkManifests)
+	t.Run("the chart", m.checkChart)
 	t.Run("the plugin", m.checkPlugin)
 	t.Run("the lists of parts", m.checkParts)
 	t.Run("a real node pulls the image", func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 // checkSignatures verifies as docs/release.md tells users.
@@ -81,6 +82,35 @@ func (m made) checkManifests(t *testing.T) {
 		if image[1] != m.image {
 			t.Errorf("install.yaml has the image %s, want %s", image[1], m.image)
 		}
+	}
+}
+
+// checkChart checks that the chart has the version of the release, and installs the image that was pushed.
+func (m made) checkChart(t *testing.T) {
+	if _, err := os.Stat("../charts/gridlatch"); err != nil {
+		t.Skip("this source has no chart")
+	}
+	var about struct{ Version, AppVersion string }
+	var values struct {
+		Image struct{ Repository, Digest string }
+	}
+	archive := filepath.Join(m.dist, "gridlatch-"+version+".tgz")
+	readYAML(t, archive, "gridlatch/Chart.yaml", &about)
+	readYAML(t, archive, "gridlatch/values.yaml", &values)
+	if about.Version != version || about.AppVersion != version {
+		t.Errorf("the chart has the versions %+v, want %s", about, version)
+	}
+	if got := values.Image.Repository + "@" + values.Image.Digest; got != m.image {
+		t.Errorf("the chart has the image %s, want %s", got, m.image)
+	}
+}
+
+// readYAML reads a file of an archive.
+func readYAML(t *testing.T, archive, name string, into any) {
+	t.Helper()
+	text := call(t, "", "tar", "--extract", "--gzip", "--to-stdout", "--file", archive, name)
+	if err := yaml.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%s of %s: %v", name, archive, err)
 	}
 }
 

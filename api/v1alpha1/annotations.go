@@ -141,3 +141,7 @@ const (
 	// (RFC 3339).
 	CeilingReleasedAnnotation = Prefix + "ceiling-released"
 )
+
+// ReleaseFinalizer is a finalizer on the objects of Gridlatch's installation that give Gridlatch its
+// rights. While it is there, these objects stay, so that Gridlatch can release held work before it goes.
+const ReleaseFinalizer = Prefix + "release"

@@ -8,6 +8,7 @@ import (
 // intensity, and when carbon does not count.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels={"app.kubernetes.io/name=gridlatch","app.kubernetes.io/component=api","app.kubernetes.io/part-of=gridlatch"}
 // +kubebuilder:resource:scope=Cluster,categories=gridlatch,shortName=cpol
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Location",type=string,JSONPath=`.status.locations[0].name`

@@ -12,9 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
-	"time"
 	_ "time/tzdata" // deadlines name zones, and the image is empty
 
 	"github.com/go-logr/logr"
@@ -24,14 +22,11 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/internal/version"
 	"github.com/gridlatch/gridlatch/gating"
-	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // gcPercent is by how many percent the heap grows before the garbage collector runs. The program
@@ -105,43 +100,6 @@ func logTo(output io.Writer, level slog.Level) {
 	logger := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-}
-
-// releaseAll removes our gate from every pod, and our ceilings from KEDA's objects. The webhook
-// must be removed before, or it goes on holding work.
-func releaseAll(ctx context.Context, args []string) error {
-	var kubeconfig string
-	var all bool
-	f := pflag.NewFlagSet("gridlatch release", pflag.ContinueOnError)
-	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling")
-	if err := f.Parse(args); err != nil {
-		return usageError{err}
-	}
-	if !all || f.NArg() > 0 {
-		return usageError{errors.New("release: want --all, and nothing else")}
-	}
-	config, err := restConfig(kubeconfig)
-	if err != nil {
-		return err
-	}
-	config.WarningHandler = rest.NewWarningWriter(screen.New(os.Stderr, false).Lines(), rest.WarningWriterOptions{Deduplicate: true})
-	c, err := client.New(config, client.Options{})
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	exit := hold.Exit{Client: c, Reason: "released by hand: gridlatch release --all", Now: time.Now()}
-	released, err := exit.ReleaseAll(ctx)
-	fmt.Printf("released %d pods\n", released)
-	forbidden, err := hold.SplitForbidden(err)
-	if len(forbidden) > 0 { // a component that is not installed
-		fmt.Printf("left out %s, which this account may not list\n", strings.Join(forbidden, ", "))
-	}
-	restored, errRestore := ceiling.Restore(ctx, c, time.Now())
-	if restored > 0 {
-		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", restored)
-	}
-	return errors.Join(err, errRestore)
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

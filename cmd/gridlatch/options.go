@@ -17,6 +17,7 @@ import (
 type options struct {
 	kubeconfig   string
 	namespace    string
+	deployment   string
 	leaderElect  bool
 	webhookBind  string
 	webhookPort  int
@@ -58,8 +59,9 @@ Usage:
   gridlatch export [flags]   asks providers for forecasts, and writes them to
                              ConfigMaps
   gridlatch release --all    releases every held pod, gives KEDA's objects their
-                             maxReplicaCount back, and ends. Use it before you
-                             remove Gridlatch, see the README
+                             maxReplicaCount back, removes the finalizers of
+                             Gridlatch from its own objects, and ends. You need it
+                             only if you remove Gridlatch while no replica runs
 
 What to write on your Jobs and pods:
   https://github.com/gridlatch/gridlatch
@@ -76,6 +78,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.SortFlags = false
 	f.Usage = func() { fmt.Fprint(output, usage, f.FlagUsagesWrapped(100)) }
 	addCommonFlags(f, &o.kubeconfig, &o.namespace, &o.logLevel)
+	f.StringVar(&o.deployment, "deployment", "", "name of the Deployment whose pods run Gridlatch. If somebody deletes the Deployment, its namespace or the rights of Gridlatch, Gridlatch first releases all held work. Empty: Gridlatch runs elsewhere, and does not notice that it is being removed")
 	f.BoolVar(&o.asksVersion, "version", false, "print the version, the commit and the version of Go that this program was built from, and end")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "elect a leader among the replicas; needed with more than one replica")
 	f.StringVar(&o.webhookBind, "webhook-bind-address", "", "IP address on which the webhook listens; empty: all addresses")
@@ -99,9 +102,12 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 // addCommonFlags binds the flags that every part of the program has.
 func addCommonFlags(f *pflag.FlagSet, kubeconfig, namespace *string, level *slog.Level) {
 	f.StringVar(kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod")
-	f.StringVar(namespace, "namespace", fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system"), "namespace of Gridlatch's own objects: its Secret, its Service, its leases, and the ConfigMaps with what it has learned")
+	f.StringVar(namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects: its Secret, its Service, its leases, and the ConfigMaps with what it has learned")
 	f.TextVar(level, "log-level", slog.LevelInfo, "least severe messages to log: debug, info, warn or error")
 }
+
+// ownNamespace returns the namespace of the pod.
+func ownNamespace() string { return fallback(os.Getenv("POD_NAMESPACE"), "gridlatch-system") }
 
 // parse reads the command line, without the program's name.
 func (o *options) parse(args []string, output io.Writer) error {

@@ -32,6 +32,7 @@ import (
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
@@ -81,10 +82,18 @@ func serve(ctx context.Context, o *options, config *rest.Config, now policy.Cloc
 			return err
 		}
 	}
-	if err := wire(ctx, mgr, o, config, source, now); err != nil {
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	keeper, err := addKeeper(mgr, o, config, clientset)
+	if err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	if err := wire(ctx, mgr, o, config, clientset, keeper, source, now); err != nil {
+		return err
+	}
+	return runThenLeave(ctx, mgr, keeper)
 }
 
 // newManager makes a manager whose caches keep only what the packages need.
@@ -93,7 +102,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 	if o.certDir == "" {
 		maps.Copy(byObject, certs.SecretByObject(caSecret(o.namespace)))
 	}
-	grace, lease, renew := 20*time.Second, leaseDuration, renewDeadline
+	grace, lease, renew := shutdownTime, leaseDuration, renewDeadline
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		MapperProvider:                cached.Mapper,
@@ -115,11 +124,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 
 // wire connects the parts. The feed fills one store of forecasts, and the webhook, the loop, the
 // extender and the ceilings read it.
-func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, source *certs.Source, now policy.Clock) error {
-	clientset, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
+func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, clientset kubernetes.Interface, keeper *leaving.Keeper, source *certs.Source, now policy.Clock) error {
 	policies, err := readPolicies(ctx, mgr, o, now)
 	if err != nil {
 		return err
@@ -165,7 +170,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	}
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: holdSwitch.WhyNotHeld,
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: whyUnable(keeper, holdSwitch),
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
@@ -175,6 +180,19 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		}
 	}
 	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
+}
+
+// whyUnable says why work in a namespace is not held: because Gridlatch is being removed, or because
+// releases fail.
+func whyUnable(keeper *leaving.Keeper, able *gating.Switch) func(namespace string) string {
+	return func(namespace string) string {
+		if keeper != nil {
+			if why := keeper.WhyNotHeld(); why != "" {
+				return why
+			}
+		}
+		return able.WhyNotHeld(namespace)
+	}
 }
 
 // readPolicies prepares the cache, from which policies are read, and follows the nodes that the policies

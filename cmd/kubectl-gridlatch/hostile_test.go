@@ -291,6 +291,7 @@ func commandLines(f files) map[string][][]string {
 			{"--provider", "energy-charts", "--zone", "X", "--base-url", hostileText}, {"--provider", "watttime", "--zone", "X", "--key-file", hostileText},
 			{"--provider", "mock", "--zone", "X", "--file", f.missing}, {"--provider", "mock", "--zone", "X", "-o", hostileText}, {"--provider", "mock", "--zone", "X", "--kind", hostileText},
 		},
+		"version":    {nil, {"-o", "json"}, {hostileText}, {"-o", hostileText}},
 		"zones":      {nil, {"DE", "-o", "json"}, {"DE", "-o", "yaml"}, {hostileText}, {"-o", hostileText}},
 		"completion": {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}, {hostileText}},
 		"help":       {nil, {hostileText}},
@@ -351,7 +352,7 @@ func TestNoCommandLetsAStrangerWriteToTheTerminal(t *testing.T) {
 					t.Errorf("no calls of %s", command)
 				}
 				for _, args := range lines[command] {
-					if slices.Contains([]string{"simulate", "fetch", "zones", "completion", "help"}, command) && name != noCluster {
+					if slices.Contains([]string{"simulate", "fetch", "zones", "version", "completion", "help"}, command) && name != noCluster {
 						continue // it asks no cluster
 					}
 					if command != "" {

@@ -75,15 +75,9 @@ func (u *Unreleased) Error() string {
 // on owners first, so that their later pods do not wait. The error has an Unreleased if objects could
 // not be released, and a ForbiddenError for each kind that may not be listed.
 func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
-	note, problems := ReleaseNote{Reason: e.Reason, At: e.Now}, []error(nil)
+	var problems []error
 	owners := e.workers()
-	add := func(owner Owner) {
-		owners.Go(func() error {
-			pods, err := releaseOwner(ctx, e.Client, owner, note)
-			e.count(owner.Kind.Kind, owner, pods, err)
-			return nil
-		})
-	}
+	add := e.releasingOwner(ctx, owners)
 	err := EachOwner(ctx, e.Client, e.Namespace, add)
 	forbidden, _ := SplitForbidden(err)
 	isReadable := func(kind schema.GroupKind) bool { return !slices.Contains(forbidden, door.Of(kind).Resource) }
@@ -93,7 +87,7 @@ func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 	for _, held := range []selection.Operator{selection.Equals, selection.NotEquals} {
 		problems = append(problems, EachGatedPod(ctx, e.Client, e.Namespace, held, func(pod *corev1.Pod) {
 			pods.Go(func() error {
-				err := ungatePod(ctx, e.Client, pod, note)
+				err := ungatePod(ctx, e.Client, pod, e.note())
 				e.count("pod", pod, 1, err)
 				return nil
 			})
@@ -105,6 +99,39 @@ func (e *Exit) ReleaseAll(ctx context.Context) (int, error) {
 	}
 	return e.released, errors.Join(problems...)
 }
+
+// ReleaseWholes releases what is held of some kinds that are held whole, and returns how many pods this
+// work runs. The error is as for ReleaseAll.
+func (e *Exit) ReleaseWholes(ctx context.Context, doors []door.Door) (int, error) {
+	var problems []error
+	owners := e.workers()
+	add := e.releasingOwner(ctx, owners)
+	for _, d := range doors {
+		err := EachWhole(ctx, e.Client, &d, e.Namespace, func(o client.Object) { callWithOwner(o, add) })
+		problems = append(problems, err)
+		if err == nil {
+			problems = append(problems, eachUnlabelledHeldWhole(ctx, e.Client, &d, e.Namespace, add))
+		}
+	}
+	_ = owners.Wait() // count has the errors
+	if e.unreleased.Count > 0 {
+		problems = append(problems, &e.unreleased)
+	}
+	return e.released, errors.Join(problems...)
+}
+
+// releasingOwner returns a function that has a worker release an owner.
+func (e *Exit) releasingOwner(ctx context.Context, workers *errgroup.Group) func(Owner) {
+	return func(owner Owner) {
+		workers.Go(func() error {
+			pods, err := releaseOwner(ctx, e.Client, owner, e.note())
+			e.count(owner.Kind.Kind, owner, pods, err)
+			return nil
+		})
+	}
+}
+
+func (e *Exit) note() ReleaseNote { return ReleaseNote{Reason: e.Reason, At: e.Now} }
 
 func (e *Exit) workers() *errgroup.Group {
 	group := &errgroup.Group{}

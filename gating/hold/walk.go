@@ -54,23 +54,31 @@ func EachUnlabelledHeldOwner(ctx context.Context, reader client.Reader, namespac
 	}
 	problems := []error{EachJob(ctx, reader, namespace, v1alpha1.StateLabel, selection.NotEquals, func(job *batchv1.Job) { callWithOwner(job, ifHeld) })}
 	for _, d := range door.All() {
-		if !isWanted(d.Kind.GroupKind()) {
-			continue
+		if isWanted(d.Kind.GroupKind()) {
+			problems = append(problems, eachUnlabelledHeldWhole(ctx, reader, &d, namespace, f))
 		}
-		err := eachOfDoor(ctx, reader, &d, &metav1.PartialObjectMetadataList{}, namespace, selection.NotEquals, func(o client.Object) {
-			if HeldBy(o.GetAnnotations()) == "" {
-				return
-			}
-			owner, err := ReadOwner(ctx, reader, d.Kind, client.ObjectKeyFromObject(o))
-			if err != nil {
-				problems = append(problems, client.IgnoreNotFound(err))
-				return
-			}
-			ifHeld(owner)
-		})
-		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+// eachUnlabelledHeldWhole calls f for each object of a kind that has a door, that we hold, and whose label
+// does not say so.
+func eachUnlabelledHeldWhole(ctx context.Context, reader client.Reader, d *door.Door, namespace string, f func(Owner)) error {
+	var problems []error
+	err := eachOfDoor(ctx, reader, d, &metav1.PartialObjectMetadataList{}, namespace, selection.NotEquals, func(o client.Object) {
+		if HeldBy(o.GetAnnotations()) == "" {
+			return
+		}
+		owner, err := ReadOwner(ctx, reader, d.Kind, client.ObjectKeyFromObject(o))
+		if err != nil {
+			problems = append(problems, client.IgnoreNotFound(err))
+			return
+		}
+		if owner.HoldsItself() {
+			f(owner)
+		}
+	})
+	return errors.Join(append(problems, err)...)
 }
 
 func callWithOwner(o client.Object, f func(Owner)) {

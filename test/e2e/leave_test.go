@@ -32,7 +32,7 @@ func TestLeavingIsSafe(t *testing.T) {
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Kubectl(t.Context(), "delete", "--ignore-not-found", "-k", "../../manifests/overlay"); err != nil {
+	if _, err := c.Kubectl(t.Context(), "delete", "--ignore-not-found", "-k", "../../manifests/base"); err != nil {
 		t.Fatal(err)
 	}
 	// the retry comes ten seconds later, with nobody there to take a gate off

@@ -272,7 +272,7 @@ func TestTheDefaultPolicyShips(t *testing.T) {
 	}
 	manifests := filepath.Join("..", "..", "manifests")
 	for _, args := range [][]string{
-		{"apply", "-k", filepath.Join(manifests, "overlay")},
+		{"apply", "-k", filepath.Join(manifests, "base")},
 		{"apply", "-f", filepath.Join(manifests, "default-policy.yaml")},
 	} {
 		if out, err := c.Kubectl(t.Context(), args...); err != nil {

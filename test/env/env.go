@@ -44,6 +44,8 @@ type Cluster struct {
 	Kubeconfig string
 	// Client knows the types of client-go; others can be added to its scheme.
 	Client client.Client
+	// Home is the namespace into which Gridlatch is installed, if it is another one than Namespace.
+	Home string
 
 	binary string
 	run    *process // nil if attached

@@ -1,6 +1,7 @@
 package env
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ import (
 
 // Namespace is where manifests/base puts Gridlatch.
 const Namespace = "gridlatch-system"
+
+// namespace returns where Gridlatch is in this cluster.
+func (c *Cluster) namespace() string { return cmp.Or(c.Home, Namespace) }
 
 // A Controller is Gridlatch at work: bin/gridlatch beside the cluster, as its own service account with exactly the
 // rights of the shipped manifests. Unless it is given its certificates, the part that makes them runs beside it.
@@ -48,7 +52,20 @@ func (c *Controller) endCerts() error {
 
 // Install applies manifests/local with components, with the webhook called at port.
 func (c *Cluster) Install(ctx context.Context, port int, components ...string) error {
-	manifests, err := c.Kustomize(ctx, "resources: [MANIFESTS/local]\n"+Components(components...))
+	return c.install(ctx, "local", port, components)
+}
+
+// InstallWithDeployment is Install for manifests/base, whose Deployments have simulated pods.
+func (c *Cluster) InstallWithDeployment(ctx context.Context, port int, components ...string) error {
+	return c.install(ctx, "base", port, components)
+}
+
+func (c *Cluster) install(ctx context.Context, resources string, port int, components []string) error {
+	text := "resources: [MANIFESTS/" + resources + "]\n" + Components(components...)
+	if c.Home != "" {
+		text += "namespace: " + c.Home + "\ntransformers: [MANIFESTS/namespace]\n"
+	}
+	manifests, err := c.Kustomize(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -137,7 +154,7 @@ func (c *Cluster) RunController(ctx context.Context, port int, log string, flags
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", controllerFlags(kubeconfig, port, flags...)...)
+	p, err := command("gridlatch", append(controllerFlags(kubeconfig, port, "--namespace="+c.namespace()), flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +183,7 @@ func (c *Cluster) runCerts(ctx context.Context, log string, flags ...string) (*P
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", append([]string{"certs", "--kubeconfig=" + kubeconfig}, flags...)...)
+	p, err := command("gridlatch", append([]string{"certs", "--kubeconfig=" + kubeconfig, "--namespace=" + c.namespace()}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +234,7 @@ func (c *Cluster) Controller(t testing.TB, port int, flags ...string) *Controlle
 
 // accountKubeconfig writes a kubeconfig for a service account of Gridlatch beside the cluster's own.
 func (c *Cluster) accountKubeconfig(ctx context.Context, account string) (string, error) {
-	config, err := c.ServiceAccountConfig(ctx, Namespace, account)
+	config, err := c.ServiceAccountConfig(ctx, c.namespace(), account)
 	if err != nil {
 		return "", err
 	}

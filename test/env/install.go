@@ -57,9 +57,9 @@ func (c *Cluster) InstallIn(ctx context.Context, n *Node, components ...string) 
 
 // AwaitInstalled returns when all Deployments of Gridlatch run and the API server reaches the webhook through its Service.
 func (c *Cluster) AwaitInstalled(ctx context.Context) error {
-	_, err := c.Kubectl(ctx, "rollout", "status", "deployment", "--namespace="+Namespace, "--timeout=2m")
+	_, err := c.Kubectl(ctx, "rollout", "status", "deployment", "--namespace="+c.namespace(), "--timeout=2m")
 	if err != nil {
-		pods, _ := c.Kubectl(ctx, "describe", "pods", "--namespace="+Namespace) // for the failure's sake only
+		pods, _ := c.Kubectl(ctx, "describe", "pods", "--namespace="+c.namespace()) // for the failure's sake only
 		return errors.Join(err, fmt.Errorf("the pods are\n%s", pods))
 	}
 	return c.AwaitWebhook(ctx)

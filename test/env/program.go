@@ -150,6 +150,14 @@ func (p *Program) Stop() error {
 	return p.end(syscall.SIGTERM, 40*time.Second)
 }
 
+// Terminate asks the program to end, as a kubelet does, and does not wait.
+func (p *Program) Terminate() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("terminate %s: %w", p.name, err)
+	}
+	return nil
+}
+
 // Kill ends it without warning.
 func (p *Program) Kill() error { return p.end(syscall.SIGKILL, 10*time.Second) }
 

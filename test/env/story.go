@@ -187,7 +187,7 @@ func (c *Cluster) Plugin(ctx context.Context, args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, filepath.Join(root, "bin", "kubectl-gridlatch"), append(args, "--kubeconfig="+c.Kubeconfig)...)
+	command := exec.CommandContext(ctx, filepath.Join(root, "bin", "kubectl-gridlatch"), append(args, "--kubeconfig="+c.Kubeconfig, "--gridlatch-namespace="+c.namespace())...)
 	output, err := command.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("kubectl gridlatch %s: %w: %s", strings.Join(args, " "), err, output)

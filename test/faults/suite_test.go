@@ -87,7 +87,7 @@ func (s *suite) fillStock(ctx context.Context, t *testing.T) error {
 	if err := s.createJobs(ctx, jobs, true); err != nil {
 		return err
 	}
-	s.lead = time.Since(began)/3 + 4*time.Second // for a quarter as many, with some to spare
+	s.lead = time.Since(began)*2/3 + 5*time.Second // for a quarter as many, with some to spare
 	t.Logf("the stock of %d pods and Jobs was created in %v", heldBy(jobs), time.Since(began))
 	return nil
 }
@@ -149,11 +149,11 @@ func (s *suite) createJobs(ctx context.Context, jobs []*batchv1.Job, areHeld boo
 	return nil
 }
 
-// awaitHeld returns when so many pods and Jobs are held.
+// awaitHeld returns when so many pods and Jobs are or were held.
 func (s *suite) awaitHeld(ctx context.Context, namespace string, want int) error {
 	return poll(ctx, func(context.Context) error {
-		if held := s.watcher.held(namespace); held < want {
-			return fmt.Errorf("%d pods and Jobs are held in %s, want %d", held, namespace, want)
+		if held := s.watcher.everHeld(namespace); held < want {
+			return fmt.Errorf("%d pods and Jobs have been held in %s, want %d", held, namespace, want)
 		}
 		return nil
 	})
@@ -196,7 +196,7 @@ func (s *suite) run(ctx context.Context, f fault) (result, error) {
 	last := first.Add(time.Duration(f.waves()) * wavePause)
 	jobs := waves(f.namespace(), first, f.waves())
 	if err := s.createJobs(ctx, jobs, !f.startsEarly); err != nil {
-		return r, err
+		return r, fmt.Errorf("create work of which the first is due at %v: %w", first.Format(time.TimeOnly), err)
 	}
 	creating, done := s.createPods(ctx, f.namespace(), last)
 	defer done()

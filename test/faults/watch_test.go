@@ -177,6 +177,11 @@ func (w *watcher) held(namespace string) int {
 	return w.count(namespace, func(i *item) bool { return i.isHeld })
 }
 
+// everHeld returns how many are or were.
+func (w *watcher) everHeld(namespace string) int {
+	return w.count(namespace, func(i *item) bool { return i.wasHeld })
+}
+
 // overdue returns how many are still held although their latest start passed so long ago.
 func (w *watcher) overdue(namespace string, grace time.Duration) int {
 	now := time.Now()

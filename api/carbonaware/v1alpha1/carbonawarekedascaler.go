@@ -6,6 +6,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // ScaledJob of KEDA by the carbon intensity of the electricity.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:labels={"app.kubernetes.io/name=gridlatch","app.kubernetes.io/component=keda","app.kubernetes.io/part-of=gridlatch"}
 // +kubebuilder:resource:scope=Namespaced
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.spec.kedaTargetRef.name`

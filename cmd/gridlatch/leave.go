@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/leaving"
+)
+
+// leavingTime is how long a process that ends may take to leave. Together with shutdownTime, it is less
+// than the terminationGracePeriodSeconds of the Deployment.
+const leavingTime, shutdownTime = 95 * time.Second, 20 * time.Second
+
+// releaseAll releases all held work, gives all overrides back, and removes the finalizers. While a
+// replica runs, work is held again later, and the finalizers come back.
+func releaseAll(ctx context.Context, args []string) error {
+	var kubeconfig, namespace string
+	var all bool
+	f := pflag.NewFlagSet("gridlatch release", pflag.ContinueOnError)
+	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod")
+	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling and every finalizer of Gridlatch")
+	if err := f.Parse(args); err != nil {
+		return usageError{err}
+	}
+	if !all || f.NArg() > 0 {
+		return usageError{errors.New("release: want --all, and nothing else")}
+	}
+	config, err := restConfig(kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.WarningHandler = rest.NewWarningWriter(screen.New(os.Stderr, false).Lines(), rest.WarningWriterOptions{Deduplicate: true})
+	installation, err := newInstallation(config, namespace, "")
+	if err != nil {
+		return err
+	}
+	done, err := installation.ReleaseAll(ctx, "released by hand: gridlatch release --all")
+	fmt.Printf("released %d pods\n", done.Pods)
+	if len(done.Forbidden) > 0 { // a component that is not installed
+		fmt.Printf("left out %s, which this account may not list\n", strings.Join(done.Forbidden, ", "))
+	}
+	if done.Overrides > 0 {
+		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", done.Overrides)
+	}
+	if err != nil {
+		return err
+	}
+	return installation.Unprotect(ctx)
+}
+
+// newInstallation returns the installation in a namespace.
+func newInstallation(config *rest.Config, namespace, deployment string) (*leaving.Installation, error) {
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &leaving.Installation{
+		Config: config, Client: c, Namespace: namespace, Deployment: deployment, Clock: clock.RealClock{},
+		Components: append(leaving.EngineComponents(), ceiling.Component),
+		Override:   leaving.Override{Component: ceiling.Component, Restore: ceiling.Restore},
+	}, nil
+}
+
+// addKeeper adds the keeper, which notices that Gridlatch is being removed. The keeper is nil if
+// Gridlatch runs elsewhere than in a Deployment.
+func addKeeper(mgr ctrl.Manager, o *options, config *rest.Config, clientset kubernetes.Interface) (*leaving.Keeper, error) {
+	if o.deployment == "" {
+		return nil, nil
+	}
+	installation, err := newInstallation(config, o.namespace, o.deployment)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name this replica: %w", err)
+	}
+	keeper := leaving.NewKeeper(*installation, clientset, fmt.Sprintf("%s-%d", identity, os.Getpid()), mgr.Elected())
+	if err := mgr.Add(keeper); err != nil {
+		return nil, fmt.Errorf("add to manager: %w", err)
+	}
+	return keeper, nil
+}
+
+// runThenLeave runs the manager, and leaves at the end if Gridlatch is being removed.
+func runThenLeave(ctx context.Context, mgr ctrl.Manager, keeper *leaving.Keeper) error {
+	err := mgr.Start(ctx)
+	if keeper == nil || ctx.Err() == nil { // has failed
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavingTime)
+	defer cancel()
+	return errors.Join(err, keeper.LeaveAtEnd(ctrl.LoggerInto(ctx, ctrl.Log.WithName("leaving"))))
+}

@@ -1,0 +1,66 @@
+package leaving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// These patches add and remove our finalizer, and keep the finalizers of others.
+const (
+	addPatch    = `{"metadata":{"finalizers":["` + v1alpha1.ReleaseFinalizer + `"]}}`
+	removePatch = `{"metadata":{"$deleteFromPrimitiveList/finalizers":["` + v1alpha1.ReleaseFinalizer + `"]}}`
+)
+
+// protect adds the finalizer to anchors.
+func (i *Installation) protect(ctx context.Context, anchors []anchor) error {
+	var problems []error
+	for _, a := range anchors {
+		o := metadataOf(a.kind)
+		o.Namespace, o.Name = a.namespace, a.name
+		err := i.Client.Patch(ctx, o, client.RawPatch(types.StrategicMergePatchType, []byte(addPatch)))
+		if client.IgnoreNotFound(err) != nil {
+			problems = append(problems, fmt.Errorf("add the finalizer to %s: %w", a, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// unprotect removes the finalizer from anchors. Some of them may give the right to do so.
+func unprotect(ctx context.Context, config *rest.Config, anchors []anchor) error {
+	paths := make([]string, len(anchors))
+	for n, a := range anchors {
+		paths[n] = a.path()
+	}
+	results, err := patchTogether(ctx, config, paths, types.StrategicMergePatchType, []byte(removePatch))
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for n, err := range results {
+		if err != nil && !apierrors.IsNotFound(err) {
+			problems = append(problems, fmt.Errorf("remove the finalizer from %s: %w", anchors[n], err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// path returns the path of the anchor in the API.
+func (a anchor) path() string {
+	root := path.Join("/apis", a.kind.Group, a.kind.Version)
+	if a.kind.Group == "" {
+		root = path.Join("/api", a.kind.Version)
+	}
+	if a.namespace != "" {
+		root = path.Join(root, "namespaces", a.namespace)
+	}
+	return path.Join(root, a.resource, a.name)
+}

@@ -1,0 +1,233 @@
+package leaving
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+const ns = "carbon"
+
+// installed returns all objects of an installation with the component keda, by kind and name.
+func installed() map[string]client.Object {
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: ns, Name: name, Finalizers: []string{"example.com/other", v1alpha1.ReleaseFinalizer}}
+	}
+	clusterMeta := func(name string) metav1.ObjectMeta { m := meta(name); m.Namespace = ""; return m }
+	return map[string]client.Object{
+		"Namespace":                         &corev1.Namespace{ObjectMeta: clusterMeta(ns)},
+		"Deployment":                        &appsv1.Deployment{ObjectMeta: meta("gridlatch"), Spec: appsv1.DeploymentSpec{Replicas: ptr.To(int32(2))}},
+		"ServiceAccount":                    &corev1.ServiceAccount{ObjectMeta: meta("gridlatch")},
+		"Role":                              &rbacv1.Role{ObjectMeta: meta("gridlatch")},
+		"RoleBinding":                       &rbacv1.RoleBinding{ObjectMeta: meta("gridlatch")},
+		"ClusterRole":                       &rbacv1.ClusterRole{ObjectMeta: clusterMeta("gridlatch")},
+		"ClusterRoleBinding":                &rbacv1.ClusterRoleBinding{ObjectMeta: clusterMeta("gridlatch")},
+		"ClusterRole gridlatch-keda":        &rbacv1.ClusterRole{ObjectMeta: clusterMeta("gridlatch-keda")},
+		"ClusterRoleBinding gridlatch-keda": &rbacv1.ClusterRoleBinding{ObjectMeta: clusterMeta("gridlatch-keda")},
+	}
+}
+
+// site returns an installation with these objects. It refuses to show the kinds in forbidden.
+func site(objects map[string]client.Object, forbidden ...string) *Installation {
+	b := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			for _, kind := range forbidden {
+				if o.GetObjectKind().GroupVersionKind().Kind == kind {
+					return apierrors.NewForbidden(schema.GroupResource{Resource: kind}, key.Name, errors.New("no right"))
+				}
+			}
+			return c.Get(ctx, key, o, options...)
+		},
+	})
+	for _, o := range objects {
+		b = b.WithObjects(o)
+	}
+	return &Installation{Client: b.Build(), Namespace: ns, Deployment: "gridlatch", Components: []string{"keda", "ray"}, Clock: testingclock.NewFakeClock(t0)}
+}
+
+func deleted(o client.Object) { o.SetDeletionTimestamp(&metav1.Time{Time: t0}) }
+
+func TestAnInstallationIsLeftWhenAPartOfItIsDeleted(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		change     func(map[string]client.Object)
+		why        string
+		components []string
+	}{
+		{name: "nothing is deleted", change: func(map[string]client.Object) {}},
+		{name: "the Deployment is gone", change: func(all map[string]client.Object) { delete(all, "Deployment") }, why: "the Deployment gridlatch is gone"},
+		{name: "the Deployment is being deleted", change: func(all map[string]client.Object) { deleted(all["Deployment"]) }, why: "the Deployment gridlatch is being deleted"},
+		{name: "the Deployment has no replicas", change: func(all map[string]client.Object) {
+			all["Deployment"].(*appsv1.Deployment).Spec.Replicas = ptr.To(int32(0))
+		}, why: "the Deployment gridlatch has no replicas"},
+		{name: "the namespace is being deleted", change: func(all map[string]client.Object) { deleted(all["Namespace"]) }, why: "the namespace carbon is being deleted"},
+		{name: "the ServiceAccount is being deleted", change: func(all map[string]client.Object) { deleted(all["ServiceAccount"]) }, why: "the ServiceAccount gridlatch is being deleted"},
+		{name: "the Role is being deleted", change: func(all map[string]client.Object) { deleted(all["Role"]) }, why: "the Role gridlatch is being deleted"},
+		{name: "the RoleBinding is being deleted", change: func(all map[string]client.Object) { deleted(all["RoleBinding"]) }, why: "the RoleBinding gridlatch is being deleted"},
+		{name: "the ClusterRole is being deleted", change: func(all map[string]client.Object) { deleted(all["ClusterRole"]) }, why: "the ClusterRole gridlatch is being deleted"},
+		{name: "the ClusterRoleBinding is gone", change: func(all map[string]client.Object) { delete(all, "ClusterRoleBinding") }, why: "the ClusterRoleBinding gridlatch is gone"},
+		{name: "a component is being deleted", change: func(all map[string]client.Object) {
+			deleted(all["ClusterRole gridlatch-keda"])
+			deleted(all["ClusterRoleBinding gridlatch-keda"])
+		}, components: []string{"keda"}},
+		{name: "a component waits for somebody else only", change: func(all map[string]client.Object) {
+			o := all["ClusterRole gridlatch-keda"]
+			deleted(o)
+			o.SetFinalizers([]string{"example.com/other"})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			all := installed()
+			tt.change(all)
+			s, err := site(all).read(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.why != tt.why || !cmp.Equal(s.components, tt.components) || len(s.unprotected) > 0 {
+				t.Errorf("leaves because %q, components %v, unprotected %v", s.why, s.components, s.unprotected)
+			}
+		})
+	}
+}
+
+func TestTheFinalizerIsAddedBesideThoseOfOthers(t *testing.T) {
+	all := installed()
+	all["ClusterRole"].SetFinalizers([]string{"example.com/other"})
+	all["ServiceAccount"].SetFinalizers(nil)
+	i := site(all)
+	s, err := i.read(t.Context())
+	if err != nil || len(s.unprotected) != 2 {
+		t.Fatalf("%v, %v", s, err)
+	}
+	if err := i.protect(t.Context(), s.unprotected); err != nil {
+		t.Fatal(err)
+	}
+	role := &rbacv1.ClusterRole{}
+	if err := i.Client.Get(t.Context(), client.ObjectKey{Name: "gridlatch"}, role); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{v1alpha1.ReleaseFinalizer, "example.com/other"}, role.Finalizers); diff != "" {
+		t.Errorf("finalizers (-want +got):\n%s", diff)
+	}
+	if s, err := i.read(t.Context()); err != nil || len(s.unprotected) > 0 {
+		t.Errorf("unprotected: %v, %v", s.unprotected, err)
+	}
+}
+
+func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
+	all := installed()
+	clock := testingclock.NewFakeClock(t0)
+	i := site(all)
+	i.Clock = clock
+	k := NewKeeper(*i, nil, "replica", make(chan struct{}))
+	expect := func(when, part string) {
+		t.Helper()
+		if why := k.WhyNotHeld(); (why == "") != (part == "") || !strings.Contains(why, part) {
+			t.Errorf("%s: not held because %q, want %q", when, why, part)
+		}
+	}
+	expect("before the first look", "just started")
+	k.look(t.Context())
+	expect("after the first look", "")
+
+	k.installation.Client = site(all, "ClusterRole").Client
+	k.look(t.Context())
+	expect("when a role cannot be read", "")
+
+	gone := installed()
+	deleted(gone["ServiceAccount"])
+	k.installation.Client = site(gone).Client
+	k.look(t.Context())
+	expect("when an anchor is being deleted", "ServiceAccount gridlatch is being deleted")
+	k.installation.Client = site(gone, "ServiceAccount").Client
+	k.look(t.Context())
+	expect("when the anchor cannot be read any more", "ServiceAccount gridlatch is being deleted")
+
+	k.installation.Client = i.Client
+	k.look(t.Context())
+	expect("when all is there again", "was just removed")
+	clock.Step(holdAgainAfter)
+	expect("a minute later", "")
+}
+
+func TestWorkIsReleasedAgainOnceNothingIsHeldAnyMore(t *testing.T) {
+	clock := testingclock.NewFakeClock(t0)
+	i := &Installation{Clock: clock}
+	var at []time.Duration
+	release := func(context.Context, string) (Released, error) {
+		at = append(at, clock.Now().Sub(t0))
+		return Released{}, nil
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := i.releaseUntilNone(t.Context(), "r", t0, release)
+		done <- err
+	}()
+	for !clock.HasWaiters() {
+		time.Sleep(time.Millisecond)
+	}
+	clock.Step(settleTime)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]time.Duration{0, settleTime}, at); diff != "" {
+		t.Errorf("released at (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsRefusedIsLeftAfterAWhile(t *testing.T) {
+	clock := testingclock.NewFakeClock(t0)
+	i := &Installation{Clock: clock}
+	release := func(context.Context, string) (Released, error) {
+		clock.SetTime(clock.Now().Add(patience)) // each attempt takes long
+		return Released{}, errors.New("refused")
+	}
+	done := make(chan struct{})
+	go func() { // for the pause between two attempts
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+				clock.Step(time.Second)
+			}
+		}
+	}()
+	left, err := i.releaseUntilNone(t.Context(), "r", t0, release)
+	close(done)
+	if err != nil || left == nil || !strings.Contains(left.Error(), "refused") {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+func TestAReleaseThatIsBrokenOffKeepsTheAnchors(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	i := &Installation{Clock: testingclock.NewFakeClock(t0)}
+	_, err := i.releaseUntilNone(ctx, "r", t0, func(context.Context, string) (Released, error) {
+		cancel()
+		return Released{}, errors.New("one pod is left")
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

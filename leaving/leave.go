@@ -1,0 +1,170 @@
+package leaving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/gating/door"
+	"github.com/gridlatch/gridlatch/gating/hold"
+)
+
+const (
+	// settleTime is how long after the start of a leave work may still come that is held: until all
+	// replicas know of the leave, and the objects that the webhook has held last are created.
+	settleTime = pollInterval + 4*time.Second
+	// patience is how long Gridlatch tries to release what the API server refuses to have released.
+	// Then it goes without that, so that no deletion waits for ever.
+	patience = 5 * time.Minute
+)
+
+// Installation is where Gridlatch is installed, and what it must give back. All fields are required.
+type Installation struct {
+	Config *rest.Config
+	// Client reads from the API server, and not from a cache.
+	Client client.Client
+	// Namespace is Gridlatch's own. Deployment is the name of the Deployment whose pods run Gridlatch.
+	Namespace, Deployment string
+	// Components are the components with anchors of their own, installed or not.
+	Components []string
+	Override   Override
+	Clock      clock.Clock
+}
+
+// Override gives back what is lent of somebody else's objects.
+type Override struct {
+	// Component is the component that gives the right to do so.
+	Component string
+	// Restore gives all fields back, and returns how many objects had one.
+	Restore func(ctx context.Context, c client.Client, now time.Time) (int, error)
+}
+
+// EngineComponents returns the components of kinds that are held whole.
+func EngineComponents() []string {
+	var all []string
+	for _, d := range door.All() {
+		all = append(all, d.Component)
+	}
+	return slices.Compact(all)
+}
+
+// Released is what a release of everything has done.
+type Released struct {
+	Pods, Overrides int
+	// Forbidden are the resources that the account may not list.
+	Forbidden []string
+}
+
+// ReleaseAll releases all held work, and gives back all overrides.
+func (i *Installation) ReleaseAll(ctx context.Context, reason string) (done Released, err error) {
+	exit := hold.Exit{Client: i.Client, Reason: reason, Now: i.Clock.Now()}
+	done.Pods, err = exit.ReleaseAll(ctx)
+	done.Forbidden, err = hold.SplitForbidden(err)
+	var errRestore error
+	done.Overrides, errRestore = i.Override.Restore(ctx, i.Client, i.Clock.Now())
+	return done, errors.Join(err, errRestore)
+}
+
+// Unprotect removes the finalizer from all anchors.
+func (i *Installation) Unprotect(ctx context.Context) error {
+	return unprotect(ctx, i.Config, i.anchors())
+}
+
+// anchors returns all anchors, also those of components that are not installed.
+func (i *Installation) anchors() []anchor {
+	anchors := baseAnchors(i.Namespace)
+	for _, component := range i.Components {
+		anchors = append(anchors, componentAnchors(component)...)
+	}
+	return anchors
+}
+
+// releaseComponent releases what needs the rights of a component.
+func (i *Installation) releaseComponent(ctx context.Context, component, reason string) (done Released, err error) {
+	now := i.Clock.Now()
+	if component == i.Override.Component {
+		done.Overrides, err = i.Override.Restore(ctx, i.Client, now)
+		return done, err
+	}
+	doors := slices.DeleteFunc(door.All(), func(d door.Door) bool { return d.Component != component })
+	exit := hold.Exit{Client: i.Client, Reason: reason, Now: now}
+	done.Pods, err = exit.ReleaseWholes(ctx, doors)
+	done.Forbidden, err = hold.SplitForbidden(err)
+	return done, err
+}
+
+// leave releases what an installation that is being removed holds, and then lets the anchors go. No
+// replica holds work any more once settleTime has passed. An error says that anchors are still
+// protected, or what could not be released.
+func (i *Installation) leave(ctx context.Context, s standing, since time.Time) error {
+	if s.why == "" {
+		var problems []error
+		for _, component := range s.components {
+			release := func(ctx context.Context, reason string) (Released, error) {
+				return i.releaseComponent(ctx, component, reason)
+			}
+			problems = append(problems, i.releaseThenUnprotect(ctx, "the component "+component+" is being removed", since, release, componentAnchors(component)))
+		}
+		return errors.Join(problems...)
+	}
+	return i.releaseThenUnprotect(ctx, s.why, since, i.ReleaseAll, i.anchors())
+}
+
+// releaseThenUnprotect releases work until none is left, and then removes the finalizer from anchors.
+func (i *Installation) releaseThenUnprotect(ctx context.Context, why string, since time.Time, release func(context.Context, string) (Released, error), anchors []anchor) error {
+	log.FromContext(ctx).Info("Gridlatch is being removed: all held work is released", "why", why)
+	left, err := i.releaseUntilNone(ctx, "Gridlatch is being removed: "+why, since, release)
+	if err != nil {
+		return err
+	}
+	// Not to be broken off half-way: some anchors give the right to remove the finalizer from others.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unprotectTime)
+	defer cancel()
+	return errors.Join(left, unprotect(ctx, i.Config, anchors))
+}
+
+// unprotectTime bounds the removal of the finalizers.
+const unprotectTime = 15 * time.Second
+
+// releaseUntilNone calls release until a call that began after settleTime has succeeded. After its
+// patience, it returns what is left. The error says that it was broken off.
+func (i *Installation) releaseUntilNone(ctx context.Context, reason string, since time.Time, release func(context.Context, string) (Released, error)) (left, err error) {
+	for begun := i.Clock.Now(); ; {
+		began := i.Clock.Now()
+		done, err := release(ctx, reason)
+		log.FromContext(ctx).Info("released held work", "pods", done.Pods, "overrides", done.Overrides)
+		hasSettled := began.Sub(since) >= settleTime
+		switch {
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("held work is not released yet: %w", errors.Join(ctx.Err(), err))
+		case err == nil && hasSettled:
+			return nil, nil
+		case err != nil && began.Sub(begun) >= patience:
+			return fmt.Errorf("left as it is: %w", err), nil
+		}
+		wait := retryPause
+		if !hasSettled {
+			wait = since.Add(settleTime).Sub(i.Clock.Now())
+		}
+		if err := pause(ctx, i.Clock, wait); err != nil {
+			return nil, fmt.Errorf("held work is not released yet: %w", err)
+		}
+	}
+}
+
+// pause waits, or returns an error if the context ends first.
+func pause(ctx context.Context, clock clock.Clock, wait time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-clock.After(wait):
+		return nil
+	}
+}

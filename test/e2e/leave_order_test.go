@@ -1,0 +1,247 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+// leavingComponents are the components that the tests of leaving install.
+var leavingComponents = []string{"keda", "jobset"}
+
+// leaveSite is an installation with simulated pods of its Deployment, the program beside the cluster, and
+// held work of each kind.
+type leaveSite struct {
+	c           *env.Cluster
+	port        int
+	log         string
+	controllers []*env.Controller
+	ns          string
+	scaled      *unstructured.Unstructured
+	jobSet      *unstructured.Unstructured
+}
+
+// newLeaveSite starts a cluster with all kinds that the tests of leaving hold.
+func newLeaveSite(t *testing.T) *leaveSite {
+	t.Helper()
+	t.Parallel()
+	s := &leaveSite{c: env.Start(t, env.Nodes(2)), log: filepath.Join(t.TempDir(), "log")}
+	if err := v1alpha1.AddToScheme(s.c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s.port, err = env.ReservePort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.c.InstallKEDA(t.Context()), s.c.DefineDoors(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// start installs Gridlatch, and returns when replicas of it run and the first one holds work.
+func (s *leaveSite) start(t *testing.T, replicas int) {
+	t.Helper()
+	if err := s.c.InstallWithDeployment(t.Context(), s.port, leavingComponents...); err != nil {
+		t.Fatal(err)
+	}
+	s.controllers = nil
+	for range replicas {
+		port := s.port
+		if len(s.controllers) > 0 {
+			var err error
+			if port, err = env.ReservePort(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g, err := s.c.RunController(t.Context(), port, s.log, "--deployment=gridlatch")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if t.Failed() && len(s.controllers) > 0 && g == s.controllers[len(s.controllers)-1] {
+				t.Log(g.Log())
+			}
+			_ = g.Kill() // most have ended
+		})
+		s.controllers = append(s.controllers, g)
+	}
+	if err := s.c.AwaitWebhook(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitAnchored(t)
+}
+
+// anchorsOf are all anchors of the site, as kubectl names them.
+func anchorsOf() []string {
+	names := []string{"serviceaccount/gridlatch", "role/gridlatch", "rolebinding/gridlatch", "clusterrole/gridlatch", "clusterrolebinding/gridlatch"}
+	for _, component := range leavingComponents {
+		names = append(names, "clusterrole/gridlatch-"+component, "clusterrolebinding/gridlatch-"+component)
+	}
+	return names
+}
+
+// awaitAnchored waits until the leader has put its finalizer on every anchor.
+func (s *leaveSite) awaitAnchored(t *testing.T) {
+	t.Helper()
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		args := append([]string{"get", "-n", env.Namespace, "-o", "jsonpath={range .items[*]}{.metadata.finalizers}{end}"}, anchorsOf()...)
+		printed, err := s.c.Kubectl(ctx, args...)
+		if got := strings.Count(printed, v1alpha1.ReleaseFinalizer); err == nil && got != len(anchorsOf()) {
+			err = fmt.Errorf("%d of %d anchors have the finalizer", got, len(anchorsOf()))
+		}
+		return err
+	})
+}
+
+// hold creates work of each kind, and returns when all of it is held.
+func (s *leaveSite) hold(t *testing.T) {
+	t.Helper()
+	dirtyThenCleanUnseen(t, s.c)
+	s.ns = namespace(t, s.c)
+	s.scaled = env.ScaledObject(s.ns, "scaled", 0, 10)
+	s.scaled.SetAnnotations(map[string]string{v1alpha1.CeilingsAnnotation: "200=20,350=5,*=1"})
+	create(t, s.c, env.Deployment(s.ns, "scaled"), s.scaled)
+	s.jobSet = jobSet(t, s.ns, "whole", "suspend: false")
+	s.jobSet.SetAnnotations(tolerant())
+	env.Eventually(t, time.Minute, func(ctx context.Context) error { // the rights to the kind are noticed later
+		o := s.jobSet.DeepCopy()
+		if err := s.c.Client.Create(ctx, o); err != nil {
+			return err
+		}
+		err := wantOwner(o, true, v1alpha1.StateHeld)
+		if err != nil {
+			err = errors.Join(err, s.c.Client.Delete(ctx, o))
+		}
+		return err
+	})
+	create(t, s.c, pod(s.ns, "bare", tolerant()), job(s.ns, "gated", tolerant(), 2), suspending(s.ns, "suspended"))
+	awaitGated(t, s.c, s.ns, 3)
+	awaitMax(t, s.c, s.scaled, 1)
+}
+
+// awaitReleased waits until nothing is held or lent any more.
+func (s *leaveSite) awaitReleased(t *testing.T, timeout time.Duration) {
+	t.Helper()
+	env.Eventually(t, timeout, func(ctx context.Context) error { return s.whatIsHeld(ctx) })
+}
+
+// whatIsHeld says what is still held or lent.
+func (s *leaveSite) whatIsHeld(ctx context.Context) error {
+	pods, err := podsOf(ctx, s.c, s.ns)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if hold.HasGate(p.Spec.SchedulingGates) {
+			return fmt.Errorf("pod %s is gated", p.Name)
+		}
+	}
+	var suspended batchv1.Job
+	if err := s.c.Client.Get(ctx, client.ObjectKey{Namespace: s.ns, Name: "suspended"}, &suspended); err != nil {
+		return err
+	}
+	if isSuspended(suspended) {
+		return errors.New("a Job is suspended")
+	}
+	for _, o := range []*unstructured.Unstructured{s.jobSet, s.scaled} {
+		if err := s.c.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+	}
+	if closed, _, _ := unstructured.NestedBool(s.jobSet.Object, "spec", "suspend"); closed {
+		return errors.New("a JobSet is suspended")
+	}
+	if got := maxReplicas(s.scaled); got != 10 {
+		return fmt.Errorf("maxReplicaCount is %d, want 10", got)
+	}
+	return nil
+}
+
+// remove deletes everything that is left, and returns when nothing of it is there any more.
+func (s *leaveSite) remove(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	manifests, err := s.c.Kustomize(ctx, "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.c.KubectlInput(ctx, manifests, "delete", "--ignore-not-found", "--wait=false", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range s.controllers { // as the kubelet does: the namespace deletes the pods
+		if err := g.Terminate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.c.KubectlInput(ctx, manifests, "wait", "--for=delete", "--timeout=100s", "-f", "-"); err != nil {
+		t.Errorf("something is left: %v", err)
+	}
+	var gone corev1.Namespace
+	if err := s.c.Client.Get(ctx, client.ObjectKey{Name: env.Namespace}, &gone); !apierrors.IsNotFound(err) {
+		t.Errorf("the namespace is left: %v", err)
+	}
+	for _, g := range s.controllers {
+		if err := g.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// deleting runs kubectl delete, and does not wait.
+func deleting(args ...string) func(*testing.T, *leaveSite) {
+	return func(t *testing.T, s *leaveSite) {
+		t.Helper()
+		if _, err := s.c.Kubectl(t.Context(), append([]string{"delete", "--wait=false", "-n", env.Namespace}, args...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestNothingIsLeftInWhateverOrderGridlatchIsDeleted deletes a part of the manifests first, then the rest.
+func TestNothingIsLeftInWhateverOrderGridlatchIsDeleted(t *testing.T) {
+	s := newLeaveSite(t)
+	for _, order := range []struct {
+		name  string
+		first func(*testing.T, *leaveSite)
+		// leaves says that Gridlatch releases everything although the rest is still there.
+		leaves bool
+	}{
+		{name: "all at once", first: func(*testing.T, *leaveSite) {}},
+		{name: "the roles first", leaves: true, first: deleting("clusterrole/gridlatch", "role/gridlatch")},
+		{name: "the bindings first", leaves: true, first: deleting("clusterrolebinding/gridlatch", "rolebinding/gridlatch")},
+		{name: "the ServiceAccount first", leaves: true, first: deleting("serviceaccount/gridlatch")},
+		{name: "the Deployment first", leaves: true, first: deleting("deployment/gridlatch")},
+		{name: "the Deployment first, with its pods left", leaves: true, first: deleting("deployment/gridlatch", "--cascade=orphan")},
+		{name: "the namespace first", first: deleting("namespace", env.Namespace)},
+		{name: "the webhook first", first: deleting("mutatingwebhookconfiguration/gridlatch")},
+		{name: "the CustomResourceDefinition first", first: deleting("crd/carbonpolicies.gridlatch.dev")},
+		{name: "the admission policies first", first: deleting("validatingadmissionpolicies", "--all")},
+	} {
+		t.Run(order.name, func(t *testing.T) {
+			s.start(t, 1)
+			s.hold(t)
+			order.first(t, s)
+			if order.leaves {
+				s.awaitReleased(t, time.Minute)
+			}
+			s.remove(t)
+			s.awaitReleased(t, time.Minute)
+		})
+	}
+}

@@ -1,0 +1,119 @@
+package chart
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// container returns the container of a Deployment that Helm makes.
+func container(t *testing.T, objects map[string]Object, name string) map[string]any {
+	t.Helper()
+	return podOf(t, objects, "Deployment carbon/"+name)["containers"].([]any)[0].(map[string]any)
+}
+
+func podOf(t *testing.T, objects map[string]Object, id string) map[string]any {
+	t.Helper()
+	object, ok := objects[id]
+	if !ok {
+		t.Fatalf("there is no %s", id)
+	}
+	return object["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)
+}
+
+func TestValuesReachTheObjects(t *testing.T) {
+	objects := objectsOf(t, release{namespace: "carbon", set: []string{
+		"replicas=1", "image.repository=r.example.com/g", "image.digest=" + digest, "image.pullPolicy=Always", "imagePullSecrets[0].name=pull",
+		"args[0]=--workers=4", "exporter.env[0].name=HTTPS_PROXY", "exporter.env[0].value=http://p", "exporter.args[0]=--auto=false",
+		"nodeSelector.disk=ssd", "podLabels.team=green", "podAnnotations.note=x", "tolerations[0].operator=Exists", "certificates.resources.limits.memory=1Gi",
+		"exporter.provider.type=WattTime", "exporter.provider.secretRef.name=own-key", "exporter.secretNames[0]=another", "defaultPolicy.spec.maxDelay=2d",
+		"networkPolicy.enabled=true", "networkPolicy.controlPlane.addresses={10.0.0.1/32}", "networkPolicy.providers.ports={8443}",
+	}})
+	for _, id := range []string{"Deployment carbon/gridlatch", "Deployment carbon/gridlatch-certs", "Deployment carbon/gridlatch-export", "Job carbon/gridlatch-release"} {
+		pod := podOf(t, objects, id)
+		if image := pod["containers"].([]any)[0].(map[string]any)["image"]; image != "r.example.com/g@"+digest {
+			t.Errorf("%s has the image %s", id, image)
+		}
+		for _, key := range []string{"imagePullSecrets", "nodeSelector", "tolerations"} {
+			if pod[key] == nil {
+				t.Errorf("%s has no %s", id, key)
+			}
+		}
+		template := Object(objects[id]["spec"].(map[string]any)["template"].(map[string]any))
+		if template.Label("team") != "green" || annotation(template, "note") != "x" {
+			t.Errorf("the pods of %s lack a label or an annotation", id)
+		}
+	}
+	if objects["PodDisruptionBudget carbon/gridlatch"] != nil {
+		t.Error("one replica has a budget, which keeps its node from being drained")
+	}
+	for name, want := range map[string]string{"gridlatch": "--workers=4", "gridlatch-export": "export,--auto=false", "gridlatch-certs": "certs"} {
+		var args []string
+		for _, arg := range container(t, objects, name)["args"].([]any) {
+			args = append(args, arg.(string))
+		}
+		if got := strings.Join(args, ","); got != want {
+			t.Errorf("the flags of %s are %s, want %s", name, got, want)
+		}
+	}
+	spec := objects["CarbonPolicy default"]["spec"].(map[string]any)
+	provider := spec["forecast"].(map[string]any)["provider"].(map[string]any)
+	if spec["maxDelay"] != "2d" || provider["type"] != "WattTime" {
+		t.Errorf("the policy is %v", spec)
+	}
+	secrets := objects["Role carbon/gridlatch-export"]["rules"].([]any)[1].(map[string]any)["resourceNames"].([]any)
+	if !slices.Contains(secrets, any("own-key")) || !slices.Contains(secrets, any("another")) || len(secrets) != 7 {
+		t.Errorf("the exporter may read %v", secrets)
+	}
+	rule := objects["NetworkPolicy carbon/gridlatch-certs"]["spec"].(map[string]any)["egress"].([]any)[0].(map[string]any)
+	if to := rule["to"].([]any); len(to) != 1 || to[0].(map[string]any)["ipBlock"].(map[string]any)["cidr"] != "10.0.0.1/32" {
+		t.Errorf("gridlatch-certs may connect to %v", to)
+	}
+}
+
+// TestThePolicyIsAHookOnlyWhileItsDefinitionIsNew also holds for the upgrade of a release, where Helm has to take over
+// the policy of the hook.
+func TestThePolicyIsAHookOnlyWhileItsDefinitionIsNew(t *testing.T) {
+	const kind = "gridlatch.dev/v1alpha1/CarbonPolicy"
+	for name, tt := range map[string]struct {
+		release release
+		hook    string
+	}{
+		"the first installation":        {release{}, "post-install"},
+		"an installation after another": {release{known: []string{kind}}, ""},
+		"an upgrade":                    {release{known: []string{kind}, upgrade: true}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.release.namespace = "carbon"
+			policy := objectsOf(t, tt.release)["CarbonPolicy default"]
+			if got := annotation(policy, "helm.sh/hook"); got != tt.hook {
+				t.Errorf("hook %q, want %q", got, tt.hook)
+			}
+			if annotation(policy, "meta.helm.sh/release-name") != "gridlatch" || annotation(policy, "helm.sh/resource-policy") != "keep" {
+				t.Errorf("Helm does not take over, or does not keep: %v", policy["metadata"])
+			}
+		})
+	}
+}
+
+func TestWrongValuesAreRefused(t *testing.T) {
+	for value, want := range map[string]string{
+		"keda.enable=true":                                   "at '/keda': additional properties 'enable' not allowed",
+		"karpenter.enabled=true":                             "at '': additional properties 'karpenter' not allowed",
+		"replicas=many":                                      "at '/replicas': got string, want integer",
+		"certificates.from=letsencrypt":                      "at '/certificates/from': value must be one of 'own', 'cert-manager'",
+		"engines.airflow=true":                               "at '/engines': additional properties 'airflow' not allowed",
+		"image.digest=latest":                                "at '/image/digest': 'latest' does not match pattern",
+		"exporter.provider.type=Oracle":                      "at '/exporter/provider/type': value must be one of 'ElectricityMaps'",
+		"exporter.provider.secretRef.name=x":                 "at '/exporter/provider': missing property 'type'",
+		"defaultPolicy.spec.maxdelay=1d":                     "at '/defaultPolicy/spec': additional properties 'maxdelay' not allowed",
+		"networkPolicy.controlPlane.addresses={everywhere}":  "at '/networkPolicy/controlPlane/addresses/0': 'everywhere' does not match pattern",
+		"exporter.enabled=false,exporter.provider.type=Mock": "exporter.provider needs exporter.enabled",
+	} {
+		t.Run(value, func(t *testing.T) {
+			if _, err := rendered(t, release{namespace: "carbon", set: []string{value}}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want %q", err, want)
+			}
+		})
+	}
+}
