@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -244,4 +247,76 @@ func TestNothingIsLeftInWhateverOrderGridlatchIsDeleted(t *testing.T) {
 			s.awaitReleased(t, time.Minute)
 		})
 	}
+}
+
+// leaveBlock finds the commands in docs/operations.md for those who have kubectl alone.
+var leaveBlock = regexp.MustCompile("(?ms)^<!-- (?:leave: [a-z]+|generated: resume) -->\n```bash\n(.*?)^```\n")
+
+// TestKubectlAloneReleasesEverything removes Gridlatch when its controller is gone, by the commands that
+// docs/operations.md shows.
+func TestKubectlAloneReleasesEverything(t *testing.T) {
+	s := newLeaveSite(t)
+	s.start(t, 1)
+	s.hold(t)
+	if err := s.controllers[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := leaveBlock.FindAllStringSubmatch(string(page), -1)
+	if len(blocks) != 4 {
+		t.Fatalf("docs/operations.md has %d blocks, want 4", len(blocks))
+	}
+	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.c.KubectlInput(t.Context(), manifests, "delete", "--ignore-not-found", "--wait=false", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	binary, err := filepath.Abs("../../bin/gridlatch-cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(binary, filepath.Join(bin, "kubectl")); err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range blocks {
+		shell := exec.CommandContext(t.Context(), "bash", "-c", block[1])
+		shell.Env = append(os.Environ(), "KUBECONFIG="+s.c.Kubeconfig, "PATH="+bin+":"+os.Getenv("PATH"))
+		printed, err := shell.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %s\nof:\n%s", err, printed, block[1])
+		}
+	}
+	s.awaitReleased(t, patience)
+	s.controllers = nil
+	s.remove(t)
+}
+
+// TestAnotherReplicaLeavesWhenTheLeaderIsKilled kills the leader while Gridlatch is being removed.
+func TestAnotherReplicaLeavesWhenTheLeaderIsKilled(t *testing.T) {
+	s := newLeaveSite(t)
+	s.start(t, 2)
+	s.hold(t)
+	create(t, s.c, job(s.ns, "many", tolerant(), 300))
+	awaitGated(t, s.c, s.ns, 303)
+	deleting("clusterrole/gridlatch", "clusterrolebinding/gridlatch", "serviceaccount/gridlatch", "role/gridlatch", "rolebinding/gridlatch")(t, s)
+	env.Eventually(t, time.Minute, func(ctx context.Context) error { // in the middle of it
+		held, err := countHeld(ctx, s.c, s.ns)
+		if err == nil && held > 302 {
+			err = errors.New("nothing is released yet")
+		}
+		return err
+	})
+	leader := s.controllers[0]
+	if err := leader.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReleased(t, time.Minute)
+	s.controllers = s.controllers[1:]
+	s.remove(t)
 }
