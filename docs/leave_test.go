@@ -39,7 +39,7 @@ func jsonPath(annotation, value string) string {
 // resumePatch opens a door.
 func resumePatch(t *testing.T, field []string, open any) string {
 	t.Helper()
-	var patch any = open
+	patch := open
 	for i := len(field) - 1; i >= 0; i-- {
 		patch = map[string]any{field[i]: patch}
 	}
