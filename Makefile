@@ -197,7 +197,7 @@ test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/control
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi test-release ## Run the tests with Kueue and the engines of batch work, and test-release
+test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release

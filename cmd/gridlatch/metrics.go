@@ -39,7 +39,7 @@ func (o *metricsOptions) addFlags(f *pflag.FlagSet) {
 // serveMetrics serves /metrics: to everybody, or with --metrics-secure by TLS to those whom the API
 // server allows it.
 func (o *metricsOptions) serveMetrics(mgr ctrl.Manager, secure *tls.Config) error {
-	var handler http.Handler = promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
+	handler := promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
 	})
 	if o.isSecure {

@@ -110,7 +110,7 @@ func uninstall(t *testing.T, h helm) {
 		return h.c.Client.Get(ctx, client.ObjectKey{Namespace: h.c.Home, Name: "gridlatch-release"}, &hook)
 	})
 	container := hook.Spec.Template.Spec.Containers[0]
-	args := append(slices.Clone(container.Args), "--kubeconfig="+kubeconfig)
+	args := append(slices.Clone(container.Args), "--kubeconfig="+kubeconfig, "--namespace="+h.c.Home)
 	if printed, err := exec.CommandContext(t.Context(), "../../bin/gridlatch", args...).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, printed)
 	}

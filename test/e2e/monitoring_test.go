@@ -76,7 +76,7 @@ func secureFlag(t *testing.T, c *env.Cluster) string {
 // await waits until a query returns series.
 func (m *monitored) await(t *testing.T, query string) {
 	t.Helper()
-	env.Eventually(t, 2*patience, func(ctx context.Context) error {
+	env.Eventually(t, 4*patience, func(ctx context.Context) error {
 		found, err := m.prometheus.Query(ctx, query)
 		if err == nil && len(found) == 0 {
 			err = fmt.Errorf("no series for %s", query)
@@ -154,6 +154,7 @@ func TestPrometheusSeesAllThatRulesAndDashboardAskFor(t *testing.T) {
 	m := newMonitored(t)
 	m.expectRefusals(t)
 	m.events(t)
+	m.await(t, `up{job="apiserver"} == 1`)
 	for name := range m.parts {
 		m.await(t, `up{job="`+env.Namespace+`/`+name+`"} == 1`)
 	}
@@ -198,7 +199,7 @@ func (m *monitored) missing(t *testing.T) []string {
 	if len(all) < 50 {
 		t.Fatalf("only %d queries are found", len(all))
 	}
-	deadline := time.Now().Add(2 * patience)
+	deadline := time.Now().Add(4 * patience)
 	for {
 		all = slices.DeleteFunc(all, func(query string) bool {
 			found, err := m.prometheus.Query(t.Context(), query)

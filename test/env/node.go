@@ -72,7 +72,7 @@ func checkNode(ctx context.Context) error {
 		return err
 	}
 	if output, err := exec.CommandContext(ctx, binary, "check").CombinedOutput(); err != nil {
-		return fmt.Errorf("%s", strings.TrimSpace(string(output))) //nolint:errorlint // the exit code says nothing more
+		return fmt.Errorf("%s", strings.TrimSpace(string(output)))
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 
 const prometheus = "prometheus/prometheus"
 
-// A Prometheus scrapes the parts of Gridlatch and the API server every second, and evaluates the shipped rules. Alerts
+// A Prometheus scrapes the parts of Gridlatch every two seconds, and the API server every eight. It evaluates the shipped rules. Alerts
 // fire at once, and not after their time.
 type Prometheus struct{ *Program }
 
@@ -87,7 +87,7 @@ func (c *Cluster) configurePrometheus(ctx context.Context, dir string, scraped m
 	for name, content := range map[string]any{
 		"rules.yml": rules,
 		"prometheus.yml": map[string]any{
-			"global":         map[string]any{"scrape_interval": "1s", "evaluation_interval": "1s"},
+			"global":         map[string]any{"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
 			"rule_files":     []string{"rules.yml"},
 			"scrape_configs": jobs,
 		},
@@ -136,15 +136,16 @@ func (c *Cluster) scrapeAPIServer(dir string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}
-	files := map[string][]byte{"ca.crt": c.Config.CAData, "client.crt": c.Config.CertData, "client.key": c.Config.KeyData}
-	for name, data := range files {
+	for name, data := range map[string][]byte{"apiserver.crt": c.Config.CAData, "admin-token": []byte(c.Config.BearerToken)} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return nil, fmt.Errorf("configure Prometheus: %w", err)
 		}
 	}
 	return map[string]any{
-		"job_name": "apiserver", "scheme": "https", "static_configs": []any{map[string]any{"targets": []string{target.Host}}},
-		"tls_config": map[string]any{"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"},
+		"job_name": "apiserver", "scheme": "https", "scrape_interval": "8s", "scrape_timeout": "8s", // it has many metrics
+		"static_configs": []any{map[string]any{"targets": []string{target.Host}}},
+		"tls_config":     map[string]any{"ca_file": "apiserver.crt"},
+		"authorization":  map[string]any{"credentials_file": "admin-token"},
 	}, nil
 }
 

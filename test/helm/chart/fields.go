@@ -49,6 +49,7 @@ func fields() []field {
 	all = append(all, programFields("gridlatch-certs", ".Values.certificates")...)
 	all = append(all, programFields("gridlatch-export", ".Values.exporter")...)
 	all = append(all,
+		field{"Deployment", "gridlatch", podPath + ".priorityClassName", put("{{ .Values.priorityClassName | quote }}")},
 		field{"Deployment", "gridlatch", "spec.replicas", put("{{ .Values.replicas }}")},
 		field{"PodMonitor", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
 		field{"PrometheusRule", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},

@@ -132,6 +132,8 @@ func belongs(object Object) string {
 	switch {
 	case object.Label(labelComponent) == exporter, object.ID() == "NetworkPolicy "+placedIn+"/gridlatch-export":
 		return ".Values.exporter.enabled"
+	case object["kind"] == "PriorityClass":
+		return `eq .Values.priorityClassName "gridlatch"`
 	case object["kind"] == "PodDisruptionBudget":
 		return "gt (int .Values.replicas) 1" // a budget for one pod would keep its node from being drained
 	}

@@ -47,7 +47,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 	if objects["PodDisruptionBudget carbon/gridlatch"] != nil {
 		t.Error("one replica has a budget, which keeps its node from being drained")
 	}
-	for name, want := range map[string]string{"gridlatch": "--workers=4", "gridlatch-export": "export,--auto=false", "gridlatch-certs": "certs"} {
+	for name, want := range map[string]string{"gridlatch": "--deployment=gridlatch,--workers=4", "gridlatch-export": "export,--auto=false", "gridlatch-certs": "certs"} {
 		var args []string
 		for _, arg := range container(t, objects, name)["args"].([]any) {
 			args = append(args, arg.(string))
