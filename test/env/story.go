@@ -145,7 +145,7 @@ func (h *HeldJob) hasEvent(ctx context.Context, reason string) error {
 func storyJob(namespace string) *batchv1.Job {
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "report", Annotations: map[string]string{
-			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "2s", v1alpha1.DeadlineAnnotation: "10m",
+			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "2s", v1alpha1.DeadlineAnnotation: "1h",
 		}},
 		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever,
