@@ -88,7 +88,7 @@ func (h *HeldJob) AwaitHeld(t testing.TB) {
 // AwaitCompletion returns when the Job is released, not before its time, and its container has really run to its end.
 func (h *HeldJob) AwaitCompletion(t testing.TB) {
 	t.Helper()
-	Eventually(t, time.Until(h.CleanFrom)+storyPatience, func(ctx context.Context) error {
+	Eventually(t, max(0, time.Until(h.CleanFrom))+storyPatience, func(ctx context.Context) error {
 		if err := h.cluster.Client.Get(ctx, client.ObjectKeyFromObject(h.Job), h.Job); err != nil {
 			return err
 		}
