@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
-	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -44,21 +43,6 @@ const name = "gridlatch"
 
 // changesQueued bounds how many changed forecasts wait for the loop.
 const changesQueued = 1024
-
-// When a leader is killed, due work stays held until the leader's lease ends. If the API server is
-// away for longer than renewDeadline, the leader's process ends, and another replica leads as soon
-// as the API server is back. These figures were measured with two replicas and 20 pods that fall
-// due:
-//
-//	lease, renewal          10 s, 7 s
-//	leader is killed        released 10 to 12 s late
-//	outage of 5 s           0.2 s after its end
-//	outage of 15 s          1.4 s after its end, the leader has ended
-//	outage of 30 s          0.6 s after its end, the leader has ended
-//
-// With a longer renewDeadline, the leader's process would survive such an outage, which saves a
-// second at most. A longer lease would make each change of leaders later. So both are short.
-const leaseDuration, renewDeadline = 10 * time.Second, 7 * time.Second
 
 // serve runs all parts until the context ends.
 func serve(ctx context.Context, o *options, config *rest.Config, now policy.Clock) error {
@@ -102,7 +86,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 	if o.certDir == "" {
 		maps.Copy(byObject, certs.SecretByObject(caSecret(o.namespace)))
 	}
-	grace, lease, renew := shutdownTime, leaseDuration, renewDeadline
+	grace, lease, renew := shutdownTime, leaving.LeaseDuration, leaving.RenewDeadline
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		MapperProvider:                cached.Mapper,
