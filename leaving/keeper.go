@@ -76,16 +76,16 @@ func (k *Keeper) look(ctx context.Context) {
 	s, err := k.installation.read(readCtx)
 	cancel()
 	k.note(ctx, s, err)
-	if ctx.Err() != nil || !k.leads() {
-		return
-	}
-	if !s.isLeaving() {
-		if err == nil {
-			k.logProblem(ctx, k.installation.protect(ctx, s.unprotected))
+	switch {
+	case ctx.Err() != nil:
+	case !s.isLeaving():
+		if err == nil && k.leads() {
+			err = k.installation.protect(ctx, s.unprotected)
 		}
-		return
+		k.logProblem(ctx, err)
+	case k.leads():
+		k.leave(ctx)
 	}
-	k.leave(ctx)
 }
 
 // leads reports whether this replica leads.

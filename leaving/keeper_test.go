@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	testingclock "k8s.io/utils/clock/testing"
 
@@ -168,6 +170,17 @@ func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
 	expect("when all is there again", "was just removed")
 	clock.Step(holdAgainAfter)
 	expect("a minute later", "")
+}
+
+func TestWhatCannotBeReadIsLoggedOnce(t *testing.T) {
+	var logged []string
+	ctx := log.IntoContext(t.Context(), funcr.New(func(_, line string) { logged = append(logged, line) }, funcr.Options{}))
+	k := NewKeeper(*site(installed(), "ClusterRole"), nil, "replica", make(chan struct{}))
+	k.look(ctx)
+	k.look(ctx)
+	if len(logged) != 1 || !strings.Contains(logged[0], "read ClusterRole gridlatch") {
+		t.Errorf("logged %q, want one line about the ClusterRole", logged)
+	}
 }
 
 func TestWorkIsReleasedAgainOnceNothingIsHeldAnyMore(t *testing.T) {
