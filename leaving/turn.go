@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// LeaseDuration and RenewDeadline are the times of the leader's lease. Replicas that end take turns by
-// the same lease.
+// LeaseDuration and RenewDeadline are the times of the leader's lease, by which replicas that end take
+// turns, too.
 //
 // When a leader is killed, due work stays held until the leader's lease ends. If the API server is
 // away for longer than RenewDeadline, the leader's process ends, and another replica leads as soon
@@ -26,7 +26,10 @@ import (
 //
 // With a longer RenewDeadline, the leader's process would survive such an outage, which saves a
 // second at most. A longer lease would make each change of leaders later. So both are short.
-const LeaseDuration, RenewDeadline = 10 * time.Second, 7 * time.Second
+const (
+	LeaseDuration = 10 * time.Second
+	RenewDeadline = 7 * time.Second
+)
 
 // leaseRetryPeriod is how often a replica that ends asks for the lease.
 const leaseRetryPeriod = time.Second

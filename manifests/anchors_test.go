@@ -1,6 +1,7 @@
 package manifests_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestGridlatchMayProtectTheRightsOfEveryComponent(t *testing.T) {
 	var got []string
 	for decoder := yaml.NewYAMLOrJSONDecoder(file, 4096); ; {
 		var role rbacv1.ClusterRole
-		if err := decoder.Decode(&role); err == io.EOF {
+		if err := decoder.Decode(&role); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
