@@ -190,14 +190,14 @@ test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
 	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
 
 # The tests of work of other engines, which need the engines themselves.
-OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,whole}_*test.go | paste -sd '|'))$$
+OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,leave_order,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
+test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
 	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release

@@ -40,16 +40,18 @@ type rule struct {
 	Labels, Annotations map[string]string
 }
 
-func rules(t *testing.T) []rule {
+func ruleGroups(t *testing.T) [][]rule {
 	t.Helper()
 	var file struct{ Groups []struct{ Rules []rule } }
 	unmarshal(t, rulesFile, &file)
-	var all []rule
-	for _, group := range file.Groups {
-		all = append(all, group.Rules...)
+	groups := make([][]rule, len(file.Groups))
+	for i, group := range file.Groups {
+		groups[i] = group.Rules
 	}
-	return all
+	return groups
 }
+
+func rules(t *testing.T) []rule { return slices.Concat(ruleGroups(t)...) }
 
 func unmarshal(t *testing.T, name string, into any) {
 	t.Helper()
@@ -109,6 +111,21 @@ func TestEveryAlertSaysWhatAUserNeeds(t *testing.T) {
 		}
 		if !strings.Contains(string(page), "\n### "+r.Alert+"\n") {
 			t.Errorf("docs/operations.md has no entry %s", r.Alert)
+		}
+	}
+}
+
+// Prometheus evaluates the rules of a group in order, and groups in any order.
+func TestNoRuleReadsARecordThatComesLater(t *testing.T) {
+	for _, group := range ruleGroups(t) {
+		known := map[string]bool{}
+		for _, r := range group {
+			for _, other := range rules(t) {
+				if other.Record != "" && strings.Contains(r.Expr, other.Record) && !known[other.Record] {
+					t.Errorf("%s reads %s, which is not recorded before it in the same group", r.Alert+r.Record, other.Record)
+				}
+			}
+			known[r.Record] = true
 		}
 	}
 }
