@@ -15,6 +15,9 @@ const installPage = "docs/install.md"
 // valueLine is a line of values.yaml: indentation, key, value, and what a comment says of it.
 var valueLine = regexp.MustCompile(`^( *)([A-Za-z-]+):(?: ([^#]*?))?(?: *# (.*))?$`)
 
+// pageURL is the address of a page of this repository, for those who have the package of the chart only.
+var pageURL = regexp.MustCompile(`https://github\.com/gridlatch/gridlatch/blob/main/(\S+/)(\S+\.md)`)
+
 // TestTheInstallPageHasEveryValueOfTheChart makes the table of values from values.yaml.
 func TestTheInstallPageHasEveryValueOfTheChart(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(top, "charts/gridlatch/values.yaml"))
@@ -43,6 +46,7 @@ func TestTheInstallPageHasEveryValueOfTheChart(t *testing.T) {
 				break
 			}
 		}
+		meaning = pageURL.ReplaceAllString(meaning, "[$1$2](../$1$2)")
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", strings.Join(path, "."), found[3], meaning)
 	}
 	expect(t, installPage, generated(t, installPage, "values", b.String()))
