@@ -3,6 +3,7 @@ package docs_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -50,4 +51,19 @@ func TestTheInstallPageHasEveryValueOfTheChart(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", strings.Join(path, "."), found[3], meaning)
 	}
 	expect(t, installPage, generated(t, installPage, "values", b.String()))
+}
+
+// TestTheProgramInTheImageIsForLinux also holds on a machine with another system.
+func TestTheProgramInTheImageIsForLinux(t *testing.T) {
+	commands := exec.Command("make", "--dry-run", "--no-print-directory", "image")
+	commands.Dir = top
+	printed, err := commands.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, found := strings.Cut(string(printed), "buildah bud")
+	builds := regexp.MustCompile(`(?m)^.*go build .*-o bin/gridlatch .*$`).FindAllString(before, -1)
+	if !found || len(builds) == 0 || !strings.HasPrefix(builds[len(builds)-1], "GOOS=linux ") {
+		t.Errorf("make image copies what these commands build:\n%s", strings.Join(builds, "\n"))
+	}
 }
