@@ -18,6 +18,10 @@ TRACES ?=
 EXTENDER ?=
 ARCHIVE ?=
 
+# The program, the demo, the local cluster, and the tests and linters of all three are compiled with the same flags. So
+# each finds compiled what it shares with others. Debug information would make the compiler a quarter slower.
+lean = CGO_ENABLED=0 GOFLAGS='-trimpath -gcflags=all=-dwarf=false'
+
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
@@ -37,11 +41,11 @@ help: ## Print this
 
 .PHONY: demo
 demo: build bin/gridlatch-cluster ## Show Gridlatch at work on a local cluster; FORECAST=file to use your own forecast
-	@echo 'compiling the demo'; go run ./test/demo $(if $(FORECAST),--forecast '$(FORECAST)')
+	@echo 'compiling the demo'; $(lean) go run ./test/demo $(if $(FORECAST),--forecast '$(FORECAST)')
 
 .PHONY: cluster
 cluster: bin/gridlatch-cluster $(if $(EXTENDER),build) ## Start a local cluster of three simulated nodes in .cluster; EXTENDER=1: its scheduler asks Gridlatch
-	@$(if $(EXTENDER),go run ./test/demo --extender,bin/gridlatch-cluster up --dir .cluster --nodes 3)
+	@$(if $(EXTENDER),$(lean) go run ./test/demo --extender,bin/gridlatch-cluster up --dir .cluster --nodes 3)
 
 .PHONY: down
 down: ## Stop it, and remove .cluster
@@ -61,7 +65,7 @@ bin/gridlatch bin/kubectl-gridlatch:
 # $(call build,OUTPUT,COMMAND) builds a command. The same commit makes the same bytes, in any directory and at any time.
 BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
 COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
-build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(1) \
+build = $(lean) go build -buildvcs=false -o $(1) \
 	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' ./cmd/$(2)
 
 .PHONY: image
@@ -73,11 +77,10 @@ image: build ## Build the image gridlatch:dev with buildah, podman or docker, wh
 	else echo 'make image: needs buildah, podman, or docker with its daemon running' >&2; exit 1; fi; \
 	$(if $(ARCHIVE),rm -f '$(ARCHIVE)'; save '$(ARCHIVE)')
 
-# The flags that decide how packages are compiled are the defaults, so that the tests and linters of test/cluster find
-# them compiled. Without the version strings, the API server would claim to be of another version.
+# Without the version strings, the API server would claim to be of another version.
 CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go' ! -path '*/kubelet/*')
 bin/gridlatch-cluster: $(CLUSTER_SOURCES) ## Build the local cluster: Kubernetes in one file
-	@cd test/cluster; \
+	@cd test/cluster; export $(lean); \
 	echo 'building bin/gridlatch-cluster: Kubernetes in one file. The first time, this takes 5 to 10 minutes.'; \
 	$(call compile-kubernetes,.,$@)
 
@@ -93,7 +96,7 @@ compile-kubernetes = version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes);
 # for the kubelet. What runs in containers is static.
 CONTAINERD := github.com/containerd/containerd/v2/cmd
 bin/node/kubelet: $(shell find test/cluster/kubelet -type f) test/cluster/go.mod test/cluster/go.sum ## Build the kubelet of the real node, for tests
-	@cd test/cluster; \
+	@cd test/cluster; export $(lean); \
 	echo 'building bin/node/kubelet. The first time, this takes 2 to 5 minutes.'; \
 	$(call compile-kubernetes,./kubelet,$@)
 
@@ -184,21 +187,21 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 .PHONY: test-unit
 test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
-	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
+	@cd test/cluster && export $(lean) && go test ./local/... && go test -count=1 ./oldest
 	@cd test/helm && go test -count=1 ./...
 	@cd test/node && go test ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
 test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
+	@$(lean) go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
 
 # The tests of work of other engines, which need the engines themselves.
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,leave_order,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
 test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
-	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
+	@$(lean) go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
 test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
@@ -208,7 +211,7 @@ test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin
 # By itself: its results are compared with each other.
 .PHONY: test-faults
 test-faults: build bin/gridlatch-cluster ## Break one thing after the other in the middle of a load; the table goes to bin/faults.md
-	@go test -count=1 -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
+	@$(lean) go test -count=1 -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
@@ -255,11 +258,11 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
 
 .PHONY: load
 load: build bin/gridlatch-cluster bin/keda/operator ## Measure Gridlatch under load; FIGURES=a,b for those only
-	@go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
+	@$(lean) go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
 
 .PHONY: bench-carbon
 bench-carbon: ## Measure what Gridlatch saves on forty days of one grid; TRACES=folder for your own grids
-	@go run ./test/carbon $(if $(TRACES),-traces '$(TRACES)')
+	@$(lean) go run ./test/carbon $(if $(TRACES),-traces '$(TRACES)')
 
 ##@ Check
 
@@ -289,16 +292,16 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
-	@$(GOLANGCI_LINT) run ./...
+	@$(lean) $(GOLANGCI_LINT) run ./...
 # All of Kubernetes is read for the sake of one main.go: there, vet must do.
-	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
+	@cd test/cluster && export $(lean) && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/helm && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 # The plugin is for these systems, too.
-	@for system in darwin windows; do GOOS=$$system CGO_ENABLED=0 go vet -trimpath ./cmd/kubectl-gridlatch; done
+	@for system in darwin windows; do GOOS=$$system $(lean) go vet ./cmd/kubectl-gridlatch; done
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached

@@ -160,6 +160,13 @@ func (i *Installation) readPatiently(ctx context.Context) (standing, error) {
 	}
 }
 
+// hasNoAccount reports whether the API server knows the ServiceAccount of this process no more. No
+// replica has any right then.
+func (i *Installation) hasNoAccount(ctx context.Context) bool {
+	account := &corev1.ServiceAccount{}
+	return apierrors.IsUnauthorized(i.Client.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: name}, account))
+}
+
 // maxReadRetries bounds how often a process that ends asks whether Gridlatch is being removed.
 const maxReadRetries = 5
 

@@ -154,12 +154,19 @@ func (k *Keeper) LeaveAtEnd(ctx context.Context) error {
 	s, err := k.installation.readPatiently(ctx)
 	k.note(ctx, s, err)
 	k.mu.Lock()
-	s, since := k.standing, k.since
+	s, since, hasLeft := k.standing, k.since, k.hasLeft
 	k.mu.Unlock()
-	if !s.isLeaving() {
+	switch {
+	case !s.isLeaving():
 		return err
+	case hasLeft:
+		return nil
 	}
 	done := k.awaitTurn(ctx)
 	defer done()
+	if k.installation.hasNoAccount(ctx) {
+		log.FromContext(ctx).Info("the ServiceAccount is gone: another replica has released all held work, or somebody has removed the finalizer by hand")
+		return nil
+	}
 	return k.installation.leave(ctx, s, since)
 }

@@ -14,7 +14,10 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	clientgofake "k8s.io/client-go/kubernetes/fake"
+	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -170,6 +173,49 @@ func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
 	expect("when all is there again", "was just removed")
 	clock.Step(holdAgainAfter)
 	expect("a minute later", "")
+}
+
+func TestAReplicaEndsWithoutALeaveWhereAllIsLeftOrItsAccountIsGone(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		hasLeft bool
+		err     error
+	}{
+		{name: "it has left itself", hasLeft: true, err: errors.New("the API server is away")},
+		{name: "the API server knows its account no more", err: apierrors.NewUnauthorized("no account")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clock := testingclock.NewFakeClock(t0)
+			ended := make(chan struct{})
+			go func() { // for all that waits
+				for {
+					select {
+					case <-ended:
+						return
+					case <-time.After(time.Millisecond):
+						clock.Step(time.Second)
+					}
+				}
+			}()
+			defer close(ended)
+			clientset := clientgofake.NewClientset()
+			clientset.PrependReactor("*", "*", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tt.err })
+			refused := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
+				Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+					return tt.err
+				},
+				List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+					t.Error("work is looked for")
+					return tt.err
+				},
+			}).Build()
+			k := NewKeeper(Installation{Client: refused, Namespace: ns, Deployment: "gridlatch", Clock: clock}, clientset, "replica", make(chan struct{}))
+			k.standing, k.since, k.hasLeft = standing{why: "the ServiceAccount gridlatch is being deleted"}, t0, tt.hasLeft
+			if err := k.LeaveAtEnd(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func TestWhatCannotBeReadIsLoggedOnce(t *testing.T) {
