@@ -151,7 +151,7 @@ func metadataOf(kind schema.GroupVersionKind) *metav1.PartialObjectMetadata {
 func (i *Installation) readPatiently(ctx context.Context) (standing, error) {
 	for attempt := 0; ; attempt++ {
 		s, err := i.read(ctx)
-		if err == nil || s.isLeaving() || attempt == maxReadRetries {
+		if err == nil || s.isLeaving() || attempt == maxReadRetries || i.hasNoRights(ctx) {
 			return s, err
 		}
 		if err := pause(ctx, i.Clock, retryPause); err != nil {
@@ -160,12 +160,15 @@ func (i *Installation) readPatiently(ctx context.Context) (standing, error) {
 	}
 }
 
-// hasNoAccount reports whether the API server knows the ServiceAccount of this process no more. No
-// replica has any right then.
-func (i *Installation) hasNoAccount(ctx context.Context) bool {
-	account := &corev1.ServiceAccount{}
-	return apierrors.IsUnauthorized(i.Client.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: name}, account))
+// hasNoRights reports whether the ServiceAccount of the replicas is gone, or has lost its rights.
+func (i *Installation) hasNoRights(ctx context.Context) bool {
+	account := metadataOf(corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
+	return isDenied(i.Client.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: name}, account))
 }
+
+// isDenied reports whether the API server does not know the account, or whether the account has no
+// right to a request.
+func isDenied(err error) bool { return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) }
 
 // maxReadRetries bounds how often a process that ends asks whether Gridlatch is being removed.
 const maxReadRetries = 5

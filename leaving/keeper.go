@@ -164,9 +164,12 @@ func (k *Keeper) LeaveAtEnd(ctx context.Context) error {
 	}
 	done := k.awaitTurn(ctx)
 	defer done()
-	if k.installation.hasNoAccount(ctx) {
-		log.FromContext(ctx).Info("the ServiceAccount is gone: another replica has released all held work, or somebody has removed the finalizer by hand")
+	if !k.installation.hasNoRights(ctx) {
+		err = k.installation.leave(ctx, s, since)
+	}
+	if k.installation.hasNoRights(ctx) {
+		log.FromContext(ctx).Info("the ServiceAccount or its rights are gone: another replica has released all held work, or somebody has removed the finalizer by hand")
 		return nil
 	}
-	return k.installation.leave(ctx, s, since)
+	return err
 }

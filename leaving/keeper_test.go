@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgofake "k8s.io/client-go/kubernetes/fake"
 	clientgotesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -183,6 +186,7 @@ func TestAReplicaEndsWithoutALeaveWhereAllIsLeftOrItsAccountIsGone(t *testing.T)
 	}{
 		{name: "it has left itself", hasLeft: true, err: errors.New("the API server is away")},
 		{name: "the API server knows its account no more", err: apierrors.NewUnauthorized("no account")},
+		{name: "its rights are gone", err: apierrors.NewForbidden(schema.GroupResource{}, "gridlatch", errors.New("no right"))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			clock := testingclock.NewFakeClock(t0)
@@ -213,6 +217,44 @@ func TestAReplicaEndsWithoutALeaveWhereAllIsLeftOrItsAccountIsGone(t *testing.T)
 			k.standing, k.since, k.hasLeft = standing{why: "the ServiceAccount gridlatch is being deleted"}, t0, tt.hasLeft
 			if err := k.LeaveAtEnd(t.Context()); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestAReplicaWaitsNoLongerForALeaseThatIsGone has a lease that another replica has, until the other has
+// released all work.
+func TestAReplicaWaitsNoLongerForALeaseThatIsGone(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "leases"}, "gridlatch", errors.New("no right"))
+	for name, err := range map[string]error{
+		"the lease is deleted":      apierrors.NewNotFound(schema.GroupResource{Resource: "leases"}, "gridlatch"),
+		"the account is gone":       apierrors.NewUnauthorized("no account"),
+		"the rights of it are gone": forbidden,
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := metav1.NowMicro()
+			held := &coordinationv1.Lease{
+				ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "gridlatch"},
+				Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("other"), LeaseDurationSeconds: ptr.To(int32(60)), RenewTime: &now, AcquireTime: &now},
+			}
+			clientset := clientgofake.NewClientset(held)
+			var reads atomic.Int32
+			clientset.PrependReactor("*", "leases", func(action clientgotesting.Action) (bool, runtime.Object, error) {
+				switch {
+				case reads.Add(1) == 1:
+					return false, nil, nil
+				case action.GetVerb() == "create": // in a namespace that is being deleted
+					return true, nil, forbidden
+				default:
+					return true, nil, err
+				}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			k := NewKeeper(Installation{Namespace: ns, Clock: clock.RealClock{}}, clientset, "replica", make(chan struct{}))
+			k.awaitTurn(ctx)()
+			if ctx.Err() != nil {
+				t.Error("the replica waits")
 			}
 		})
 	}
@@ -256,7 +298,8 @@ func TestWorkIsReleasedAgainOnceNothingIsHeldAnyMore(t *testing.T) {
 
 func TestWhatIsRefusedIsLeftAfterAWhile(t *testing.T) {
 	clock := testingclock.NewFakeClock(t0)
-	i := &Installation{Clock: clock}
+	i := site(installed())
+	i.Clock = clock
 	release := func(context.Context, string) (Released, error) {
 		clock.SetTime(clock.Now().Add(patience)) // each attempt takes long
 		return Released{}, errors.New("refused")
@@ -279,9 +322,20 @@ func TestWhatIsRefusedIsLeftAfterAWhile(t *testing.T) {
 	}
 }
 
+func TestAReleaseIsNotTriedAgainWithoutRights(t *testing.T) {
+	i, calls := site(installed(), "ServiceAccount"), 0
+	left, err := i.releaseUntilNone(t.Context(), "r", t0, func(context.Context, string) (Released, error) {
+		calls++
+		return Released{}, errors.New("no right")
+	})
+	if left != nil || err == nil || calls != 1 {
+		t.Errorf("called %d times, left %v, %v", calls, left, err)
+	}
+}
+
 func TestAReleaseThatIsBrokenOffKeepsTheAnchors(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	i := &Installation{Clock: testingclock.NewFakeClock(t0)}
+	i := site(installed())
 	_, err := i.releaseUntilNone(ctx, "r", t0, func(context.Context, string) (Released, error) {
 		cancel()
 		return Released{}, errors.New("one pod is left")

@@ -146,6 +146,8 @@ func (i *Installation) releaseUntilNone(ctx context.Context, reason string, sinc
 			return nil, fmt.Errorf("held work is not released yet: %w", errors.Join(ctx.Err(), err))
 		case err == nil && hasSettled:
 			return nil, nil
+		case err != nil && i.hasNoRights(ctx):
+			return nil, fmt.Errorf("held work cannot be released any more: %w", err)
 		case err != nil && began.Sub(begun) >= patience:
 			return fmt.Errorf("left as it is: %w", err), nil
 		}

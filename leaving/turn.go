@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -34,8 +35,8 @@ const (
 // leaseRetryPeriod is how often a replica that ends asks for the lease.
 const leaseRetryPeriod = time.Second
 
-// awaitTurn returns when this replica has the leader's lease, or when nobody can have the lease, because
-// it is being removed, too. The caller calls done at the end.
+// awaitTurn returns when this replica has the leader's lease, or when nobody can have the lease any
+// more. The caller calls done at the end.
 func (k *Keeper) awaitTurn(ctx context.Context) (done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	hasTurn, ended := make(chan struct{}), make(chan struct{})
@@ -57,19 +58,22 @@ func (k *Keeper) awaitTurn(ctx context.Context) (done func()) {
 		elector.Run(ctx)
 	}()
 	done = func() { cancel(); <-ended }
-	select {
-	case <-hasTurn:
-		return done
-	case <-ctx.Done():
-		return done
-	case <-k.installation.Clock.After(2 * LeaseDuration):
+	for {
+		select {
+		case <-hasTurn:
+			return done
+		case <-ctx.Done():
+			return done
+		case <-k.installation.Clock.After(2 * leaseRetryPeriod):
+		}
+		if k.hasNoLease(ctx) {
+			return done
+		}
 	}
-	if elector.GetLeader() == "" {
-		return done
-	}
-	select {
-	case <-hasTurn:
-	case <-ctx.Done():
-	}
-	return done
+}
+
+// hasNoLease reports whether the lease was removed with Gridlatch, or the right to the lease.
+func (k *Keeper) hasNoLease(ctx context.Context) bool {
+	_, err := k.clientset.CoordinationV1().Leases(k.installation.Namespace).Get(ctx, name, metav1.GetOptions{})
+	return apierrors.IsNotFound(err) || isDenied(err)
 }
