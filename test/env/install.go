@@ -10,6 +10,9 @@ import (
 	"testing"
 )
 
+// ImageName is the whole name of the image that Image builds.
+const ImageName = "docker.io/library/gridlatch:dev"
+
 // Image builds the image gridlatch:dev with `make image`, once for each process, and returns the path of an archive.
 func Image(t testing.TB) string {
 	t.Helper()

@@ -130,7 +130,7 @@ func (h *HeldJob) expectWorkDone(t testing.TB) {
 // pod returns the Job's only pod.
 func (h *HeldJob) pod(ctx context.Context) (*corev1.Pod, error) {
 	var pods corev1.PodList
-	if err := h.cluster.Client.List(ctx, &pods, client.InNamespace(h.Namespace)); err != nil {
+	if err := h.cluster.Client.List(ctx, &pods, client.InNamespace(h.Namespace), client.MatchingLabels{batchv1.JobNameLabel: h.Name}); err != nil {
 		return nil, err
 	}
 	if len(pods.Items) != 1 {

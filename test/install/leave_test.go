@@ -10,7 +10,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -177,10 +176,11 @@ func deleting(args ...string) func(*testing.T, *heldWork) {
 	}
 }
 
-// TestNothingIsLeftOnARealNodeInWhateverOrderGridlatchIsDeleted has pods that the kubelet really ends, and
-// tokens that end with them.
-func TestNothingIsLeftOnARealNodeInWhateverOrderGridlatchIsDeleted(t *testing.T) {
+// TestGridlatchIsUpgradedAndDeletedOnARealNode has pods that the kubelet really ends, and tokens that end
+// with them.
+func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 	s := newSite(t)
+	t.Run("an upgrade and a roll-back keep what is held", s.testUpgrade)
 	for _, order := range []struct {
 		name  string
 		first func(*testing.T, *heldWork)
@@ -207,7 +207,7 @@ func TestNothingIsLeftOnARealNodeInWhateverOrderGridlatchIsDeleted(t *testing.T)
 			s.kubectl(t, "scale", "deployment/gridlatch", "--replicas=0", "--namespace="+env.Namespace)
 		}},
 	} {
-		t.Run(order.name, func(t *testing.T) {
+		t.Run("nothing is left when this is deleted: "+order.name, func(t *testing.T) {
 			begun := time.Now()
 			s.install(t)
 			installed := time.Now()
@@ -230,5 +230,3 @@ func TestNothingIsLeftOnARealNodeInWhateverOrderGridlatchIsDeleted(t *testing.T)
 		}
 	}
 }
-
-var _ = metav1.Now
