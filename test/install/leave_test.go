@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,6 +152,46 @@ func (w *heldWork) awaitFree(t *testing.T) {
 	}
 }
 
+// expectReason fails the test unless kubectl describe tells of the pod of the Job why the pod was released.
+func (w *heldWork) expectReason(t *testing.T, reason string) {
+	t.Helper()
+	described := w.site.kubectl(t, "describe", "pods", "--selector="+batchv1.JobNameLabel+"="+w.Name, "--namespace="+w.Namespace)
+	if !strings.Contains(described, v1alpha1.ReasonAnnotation+": "+reason) {
+		t.Errorf("kubectl describe does not say %q:\n%s", reason, described)
+	}
+}
+
+// leaveWithoutReplica has no replica start any more, and releases everything by the plugin, while the deletion waits.
+func leaveWithoutReplica(t *testing.T, w *heldWork) {
+	s := w.site
+	s.kubectl(t, "patch", "deployment/gridlatch", "--namespace="+env.Namespace, "--type=json", `--patch=[
+		{"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}},
+		{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "gridlatch:gone"}]`)
+	env.Eventually(t, time.Minute, func(ctx context.Context) error {
+		left, err := s.Kubectl(ctx, "get", "pods", "--selector=app.kubernetes.io/name=gridlatch", "--field-selector=status.phase=Running",
+			"--namespace="+env.Namespace, "--output=name")
+		if err == nil && left != "" {
+			err = fmt.Errorf("these run: %s", left)
+		}
+		return err
+	})
+	deleting("namespace", env.Namespace)(t, w)
+	deleting("clusterroles,clusterrolebindings", "--selector=app.kubernetes.io/part-of=gridlatch")(t, w)
+	env.Eventually(t, time.Minute, func(ctx context.Context) error { // the lease is deleted with the namespace
+		_, err := s.Plugin(ctx, "release", "--all", "--all-namespaces")
+		if err == nil || !strings.Contains(err.Error(), "1 objects of KEDA still have a ceiling") {
+			return fmt.Errorf("the plugin does not name the ceiling: %v", err) //nolint:errorlint // often nil
+		}
+		return nil
+	})
+	s.kubectl(t, "patch", "scaledobjects", w.scaled.GetName(), "--namespace="+w.Namespace, "--type=merge",
+		fmt.Sprintf(`--patch={"spec": {"maxReplicaCount": %d}, "metadata": {"annotations": null}}`, maxReplicas))
+	printed, err := s.Plugin(t.Context(), "release", "--all", "--all-namespaces")
+	if err != nil || !strings.Contains(printed, "removed the finalizer of Gridlatch from 7 objects") {
+		t.Errorf("the plugin lets no deletion end: %v, %s", err, printed)
+	}
+}
+
 // remove deletes what is left of the installation as users do, and returns when nothing of it is there.
 func (s *site) remove(t *testing.T) {
 	t.Helper()
@@ -186,6 +227,8 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 		first func(*testing.T, *heldWork)
 		// leaves says that Gridlatch releases everything although the rest is still there.
 		leaves bool
+		// reason is what the released pod says.
+		reason string
 	}{
 		{name: "all at once", first: func(*testing.T, *heldWork) {}},
 		{name: "the namespace first", first: deleting("namespace", env.Namespace)},
@@ -206,6 +249,7 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 		{name: "scaled to zero before", leaves: true, first: func(t *testing.T, w *heldWork) {
 			s.kubectl(t, "scale", "deployment/gridlatch", "--replicas=0", "--namespace="+env.Namespace)
 		}},
+		{name: "when the image is gone, by the plugin", first: leaveWithoutReplica, reason: "released by hand"},
 	} {
 		t.Run("nothing is left when this is deleted: "+order.name, func(t *testing.T) {
 			begun := time.Now()
@@ -222,6 +266,7 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 			w.awaitFree(t)
 			w.CleanFrom = time.Time{} // it is released before
 			w.AwaitCompletion(t)
+			w.expectReason(t, cmp.Or(order.reason, "Gridlatch is being removed: "))
 			t.Logf("installed in %v, held in %v, removed in %v, done in %v", installed.Sub(begun), held.Sub(installed), removed.Sub(held), time.Since(removed))
 		})
 		if t.Failed() {
