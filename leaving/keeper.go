@@ -164,12 +164,9 @@ func (k *Keeper) LeaveAtEnd(ctx context.Context) error {
 	}
 	done := k.awaitTurn(ctx)
 	defer done()
-	if !k.installation.hasNoRights(ctx) {
-		err = k.installation.leave(ctx, s, since)
-	}
 	if k.installation.hasNoRights(ctx) {
 		log.FromContext(ctx).Info("the ServiceAccount or its rights are gone: another replica has released all held work, or somebody has removed the finalizer by hand")
 		return nil
 	}
-	return err
+	return k.installation.leave(ctx, s, since)
 }

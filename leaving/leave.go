@@ -147,7 +147,7 @@ func (i *Installation) releaseUntilNone(ctx context.Context, reason string, sinc
 		case err == nil && hasSettled:
 			return nil, nil
 		case err != nil && i.hasNoRights(ctx):
-			return nil, fmt.Errorf("held work cannot be released any more: %w", err)
+			return nil, fmt.Errorf("the rights are gone, because another replica has released all held work, or somebody has removed the finalizer by hand: %w", err)
 		case err != nil && began.Sub(begun) >= patience:
 			return fmt.Errorf("left as it is: %w", err), nil
 		}

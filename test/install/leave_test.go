@@ -246,7 +246,7 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 		}},
 		{name: "the Deployment first, with its pods before it", leaves: true, first: deleting("deployment/gridlatch", "--cascade=foreground")},
 		{name: "the ServiceAccount first", leaves: true, first: deleting("serviceaccount/gridlatch")},
-		{name: "scaled to zero before", leaves: true, first: func(t *testing.T, w *heldWork) {
+		{name: "scaled to zero before", leaves: true, first: func(t *testing.T, _ *heldWork) {
 			s.kubectl(t, "scale", "deployment/gridlatch", "--replicas=0", "--namespace="+env.Namespace)
 		}},
 		{name: "when the image is gone, by the plugin", first: leaveWithoutReplica, reason: "released by hand"},
