@@ -152,6 +152,31 @@ func TestTheFinalizerIsAddedBesideThoseOfOthers(t *testing.T) {
 	}
 }
 
+func TestTheFinalizerIsRemovedWhereItIsAndThoseOfOthersStay(t *testing.T) {
+	all := installed()
+	all["Role"].SetFinalizers([]string{"example.com/other"})
+	all["another"] = &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "another", Name: "gridlatch", Finalizers: []string{v1alpha1.ReleaseFinalizer}}}
+	c := site(all).Client
+	if removed, err := RemoveFinalizers(t.Context(), c, ns); err != nil || removed != 6 {
+		t.Errorf("removed from %d, %v, want 6", removed, err)
+	}
+	for name, o := range all {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"example.com/other"}
+		switch name {
+		case "another":
+			want = []string{v1alpha1.ReleaseFinalizer}
+		case "Namespace", "Deployment": // no anchors
+			want = append(want, v1alpha1.ReleaseFinalizer)
+		}
+		if diff := cmp.Diff(want, o.GetFinalizers()); diff != "" {
+			t.Errorf("finalizers of %s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
 	all := installed()
 	clock := testingclock.NewFakeClock(t0)
@@ -363,6 +388,17 @@ func TestWhatIsRefusedIsLeftBeforeTheProcessOrItsAccountEnds(t *testing.T) {
 				t.Errorf("given up after %v, want %v to %v", took, tt.least, tt.most)
 			}
 		})
+	}
+}
+
+func TestAReleaseIsNotTriedAgainWithoutRights(t *testing.T) {
+	i, calls := site(installed(), "ServiceAccount"), 0
+	left, err := i.releaseUntilNone(t.Context(), "r", t0, func(context.Context, string) (Released, error) {
+		calls++
+		return Released{}, errors.New("no right")
+	})
+	if left != nil || err == nil || calls != 1 {
+		t.Errorf("called %d times, left %v, %v", calls, left, err)
 	}
 }
 

@@ -147,6 +147,8 @@ func (i *Installation) releaseUntilNone(ctx context.Context, reason string, sinc
 			return nil, fmt.Errorf("held work is not released yet: %w", errors.Join(ctx.Err(), err))
 		case err == nil && began.Sub(since) >= settleTime:
 			return nil, nil
+		case err != nil && i.hasNoRights(ctx):
+			return nil, fmt.Errorf("the rights are gone, because another replica has released all held work, or somebody has removed the finalizer by hand: %w", err)
 		case err != nil && !now.Before(until):
 			return fmt.Errorf("left as it is: %w", err), nil
 		case err != nil:
