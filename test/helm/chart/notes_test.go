@@ -130,4 +130,8 @@ func TestTheNotesAdviseAPodSecurityStandard(t *testing.T) {
 	if got := notes(t, release{set: []string{"hostNetwork=true"}}); strings.Contains(got, advice) {
 		t.Errorf("the standard forbids hostNetwork:\n%s", got)
 	}
+	const forbids = "The namespace enforces the pod security standard restricted, which forbids hostNetwork"
+	if got := notes(t, release{set: []string{"hostNetwork=true"}}, strict); !strings.Contains(got, forbids) {
+		t.Errorf("want %s in:\n%s", forbids, got)
+	}
 }
