@@ -70,6 +70,7 @@ build = $(lean) go build -buildvcs=false -o $(1) \
 
 .PHONY: image
 image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
+	@GOOS=linux $(call build,bin/gridlatch,gridlatch) # also where make runs on macOS
 	@if command -v buildah >/dev/null; then \
 		buildah bud --isolation chroot --tag $(IMAGE) .; save() { buildah push $(IMAGE) "docker-archive:$$1:$(IMAGE)"; }; \
 	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; save() { podman save --output "$$1" $(IMAGE); }; \
