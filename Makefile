@@ -211,7 +211,7 @@ test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin
 # By itself: its results are compared with each other.
 .PHONY: test-faults
 test-faults: build bin/gridlatch-cluster ## Break one thing after the other in the middle of a load; the table goes to bin/faults.md
-	@$(lean) go test -count=1 -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
+	@$(lean) go test -count=1 -v -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
