@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -35,7 +36,7 @@ const (
 	// leaseRetryPeriod is how often a replica that ends asks for the lease.
 	leaseRetryPeriod = time.Second
 	// leaderlessTime is how long such a replica looks for a leader before it goes on without the lease:
-	// in a namespace that is being deleted, nobody can make one.
+	// in a namespace that is being deleted, nobody can make a lease.
 	leaderlessTime = 5 * time.Second
 	// maxUnprotected is how often in a row the installation must be found unprotected before a replica
 	// believes that another one has left. An API server that starts may refuse a request for no reason.
@@ -80,8 +81,15 @@ func (k *Keeper) awaitTurn(ctx context.Context) (done func(), isTurn bool) {
 		} else if unprotected++; unprotected == maxUnprotected {
 			return done, false
 		}
-		if elector.GetLeader() == "" && unprotected == 0 && k.installation.Clock.Since(began) >= leaderlessTime {
+		if unprotected == 0 && (elector.GetLeader() == "" || k.isLeaseDeleted(ctx)) && k.installation.Clock.Since(began) >= leaderlessTime {
 			return done, true
 		}
 	}
+}
+
+// isLeaseDeleted reports whether the lease is deleted. The elector then still names the replica that
+// had the lease last, and that replica may have been killed.
+func (k *Keeper) isLeaseDeleted(ctx context.Context) bool {
+	_, err := k.clientset.CoordinationV1().Leases(k.installation.Namespace).Get(ctx, name, metav1.GetOptions{})
+	return apierrors.IsNotFound(err)
 }
