@@ -56,10 +56,11 @@ type Override struct {
 func EngineComponents() []string {
 	var all []string
 	for _, d := range door.All() {
-		all = append(all, d.Component)
+		if !slices.Contains(all, d.Component) {
+			all = append(all, d.Component)
+		}
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return all
 }
 
 // Released is what a release of everything has done.
