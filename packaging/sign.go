@@ -56,7 +56,7 @@ func (r *release) pushImage(ctx context.Context, index v1.ImageIndex) error {
 	if err != nil {
 		return err
 	}
-	if err := r.checkTag(ctx, image, index); err != nil {
+	if err := r.checkDigest(ctx, image, index); err != nil {
 		return err
 	}
 	if err := remote.WriteIndex(image, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
@@ -66,17 +66,16 @@ func (r *release) pushImage(ctx context.Context, index v1.ImageIndex) error {
 	return nil
 }
 
-// checkTag refuses to push another image as a version that the registry has. The same image is
+// checkDigest refuses to push another image as a version that the registry has. The same image is
 // welcome: somebody may try a push again that has failed half-way.
-func (r *release) checkTag(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
+func (r *release) checkDigest(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
 	digest, err := index.Digest()
 	if err != nil {
 		return err
 	}
 	existing, err := remote.Head(image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
-	refused, isRefused := errors.AsType[*transport.Error](err)
 	switch {
-	case isRefused && refused.StatusCode == http.StatusNotFound:
+	case isNotFound(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, image, err)
@@ -85,6 +84,11 @@ func (r *release) checkTag(ctx context.Context, image name.Tag, index v1.ImageIn
 			r.registry, image, existing.Digest, digest)
 	}
 	return nil
+}
+
+func isNotFound(err error) bool {
+	refused, isRefused := errors.AsType[*transport.Error](err)
+	return isRefused && refused.StatusCode == http.StatusNotFound
 }
 
 // signImage signs the image and the image of each platform, and attests the SBOM of each platform.
