@@ -327,7 +327,7 @@ release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes
 	@$(call PACKAGING,key)
 	@$(MAKE) --no-print-directory release-binaries
 	@$(call PACKAGING,image)
-	@$(MAKE) --no-print-directory dist/install.yaml dist/gridlatch-$(VERSION).tgz IMAGE="$$(<dist/image.txt)"
+	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
 	@$(call PACKAGING,finish)
 	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
 
