@@ -340,12 +340,13 @@ $(RELEASE_BINARIES):
 	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)) GOAMD64=v1 GOARM64=v8.0 GOFLAGS=-trimpath; \
 	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
 
-# Always made: they depend on variables.
-.PHONY: dist/install.yaml dist/gridlatch-$(VERSION).tgz
-dist/install.yaml dist/gridlatch-$(VERSION).tgz &: ## Write what users install a release from, for VERSION and IMAGE
+# Always made: the files depend on variables. Both are made together.
+.PHONY: dist/install.yaml
+dist/install.yaml: ## Write what users install a release from, for VERSION and IMAGE
 	@start=$$SECONDS; go -C test/helm run ./dist -version '$(or $(VERSION),v0.0.0-dev)' -image '$(IMAGE)' \
 		-epoch "$$(git show --no-patch --format=%ct HEAD 2>/dev/null || echo 0)"; chmod 644 dist/install.yaml; \
 	printf '  %3d.0s             %s\n' $$((SECONDS - start)) 'dist/install.yaml, and the chart'
+dist/gridlatch-%.tgz: dist/install.yaml ;
 
 ##@ Tidy up
 
