@@ -58,11 +58,11 @@ build: bin/gridlatch bin/kubectl-gridlatch ## Build bin/gridlatch and bin/kubect
 bin/gridlatch bin/kubectl-gridlatch:
 	@$(call build,$@,$(@F))
 
-# $(call build,OUTPUT,COMMAND) builds a command. The same commit makes the same bytes, in any directory and at any time.
+# $(call build,OUTPUT,COMMANDS) builds commands. The same commit makes the same bytes, in any directory and at any time.
 BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
 COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(1) \
-	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' ./cmd/$(2)
+	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' $(addprefix ./cmd/,$(2))
 
 .PHONY: image
 image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
@@ -311,9 +311,7 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls
 
 # Where the images of releases are, if nobody names a registry.
 HOME_REGISTRY := ghcr.io/gridlatch
-PLUGIN_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
-RELEASE_BINARIES := $(foreach platform,linux_amd64 linux_arm64,bin/release/$(platform)/gridlatch) \
-	$(foreach platform,$(PLUGIN_PLATFORMS),bin/release/$(platform)/kubectl-gridlatch$(if $(findstring windows,$(platform)),.exe))
+RELEASE_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
 
 PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
 	-key '$(if $(findstring ://,$(KEY)),$(KEY),$(if $(KEY),$(abspath $(KEY))))' -cosign $(CURDIR)/$(COSIGN) -cyclonedx-gomod $(CURDIR)/$(CYCLONEDX_GOMOD)
@@ -325,20 +323,20 @@ release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes
 	@rm -rf dist bin/release
 	@$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
 	@$(call PACKAGING,key)
-	@$(MAKE) --no-print-directory release-binaries
+	@$(MAKE) --no-print-directory --jobs=2 release-binaries
 	@$(call PACKAGING,image)
 	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
 	@$(call PACKAGING,finish)
 	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
 
-# What the shell sets for Go does not change a release. These are the defaults, so that what `make build` has compiled is
-# not compiled again.
-.PHONY: release-binaries $(RELEASE_BINARIES)
-release-binaries: $(RELEASE_BINARIES)
-$(RELEASE_BINARIES): PLATFORM = $(subst _, ,$(notdir $(@D)))
-$(RELEASE_BINARIES):
+# The program is for Linux, the plugin for all platforms. What the shell sets for Go does not change a release. These are
+# the defaults, so that what `make build` has compiled is not compiled again.
+.PHONY: release-binaries $(RELEASE_PLATFORMS:%=bin/release/%)
+release-binaries: $(RELEASE_PLATFORMS:%=bin/release/%)
+bin/release/%: PLATFORM = $(subst _, ,$*)
+$(RELEASE_PLATFORMS:%=bin/release/%): bin/release/%:
 	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)) GOAMD64=v1 GOARM64=v8.0 GOFLAGS=-trimpath; \
-	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+	$(call build,$@/,kubectl-gridlatch $(if $(filter linux_%,$*),gridlatch)); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
 
 # Always made: the files depend on variables. Both are made together.
 .PHONY: dist/install.yaml

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,6 +58,7 @@ func TestARelease(t *testing.T) {
 
 // checkNode installs the release on a real node, which is in another module.
 func (m made) checkNode(t *testing.T) {
+	t.Parallel()
 	const required = "GRIDLATCH_NODE"
 	if out, err := try(t.Context(), "..", "bin/node/gridlatch-node", "check"); err != nil && os.Getenv("CI") == "" && os.Getenv(required) != "required" {
 		t.Skipf("this machine cannot run a real node: %s", out)
@@ -70,29 +70,27 @@ func (m made) checkNode(t *testing.T) {
 // checkMadeAgain makes the release once more of a clone, as somebody else would: in another directory,
 // with other times and modes of files, and with other settings of the shell and of Go.
 func (m made) checkMadeAgain(t *testing.T, source string) {
+	t.Parallel()
+	elsewhere := []string{"env", "TZ=Asia/Kathmandu", "LC_ALL=C", "GOAMD64=v2", "GOARM64=v8.1", "GOFLAGS=-ldflags=-w",
+		"bash", "-c", `umask 077; exec "$@"`, "bash"}
 	again := filepath.Join(t.TempDir(), "elsewhere")
-	call(t, source, "git", "clone", "--quiet", source, again)
+	call(t, source, elsewhere[0], append(elsewhere[1:], "git", "clone", "--quiet", source, again)...)
 	link(t, filepath.Join(source, "bin"), filepath.Join(again, "bin"))
-	t.Setenv("TZ", "Asia/Kathmandu")
-	t.Setenv("LC_ALL", "C")
-	t.Setenv("GOAMD64", "v2")
-	t.Setenv("GOARM64", "v8.1")
-	t.Setenv("GOFLAGS", "-ldflags=-w")
-	old := syscall.Umask(0o077)
-	defer syscall.Umask(old)
-	m.make(t, again)
+	m.make(t, again, elsewhere...)
 	want, got := read(t, filepath.Join(m.dist, checksums)), read(t, filepath.Join(again, "dist", checksums))
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
 		t.Errorf("checksums (-first +second):\n%s", diff)
 	}
 	t.Run("compiled without what was compiled before", func(t *testing.T) {
-		const program = "bin/release/linux_arm64/gridlatch"
-		if err := os.Remove(filepath.Join(again, program)); err != nil {
+		const dir = "bin/release/linux_arm64"
+		if err := os.RemoveAll(filepath.Join(again, dir)); err != nil {
 			t.Fatal(err)
 		}
-		call(t, again, "env", "GOCACHE="+t.TempDir(), "make", "--no-print-directory", program, "VERSION="+version)
-		if !bytes.Equal(read(t, filepath.Join(source, program)), read(t, filepath.Join(again, program))) {
-			t.Errorf("%s differs", program)
+		call(t, again, "env", "GOCACHE="+t.TempDir(), "make", "--no-print-directory", dir, "VERSION="+version)
+		for _, program := range []string{"gridlatch", plugin} {
+			if !bytes.Equal(read(t, filepath.Join(source, dir, program)), read(t, filepath.Join(again, dir, program))) {
+				t.Errorf("%s differs", program)
+			}
 		}
 	})
 }
@@ -105,10 +103,12 @@ func startRegistry(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// make runs `make release` in a source tree and returns what make tells.
-func (m made) make(t *testing.T, top string) string {
+// make runs `make release` in a source tree and returns what make tells. The prefix is a command that
+// runs make.
+func (m made) make(t *testing.T, top string, prefix ...string) string {
 	t.Helper()
-	return call(t, top, "make", "--no-print-directory", "release", "VERSION="+version, "REGISTRY="+m.registry, "KEY="+filepath.Join(m.keys, "cosign.key"))
+	command := append(slices.Clone(prefix), "make", "--no-print-directory", "release", "VERSION="+version, "REGISTRY="+m.registry, "KEY="+filepath.Join(m.keys, "cosign.key"))
+	return call(t, top, command[0], command[1:]...)
 }
 
 // cosign runs the pinned cosign.
