@@ -52,8 +52,26 @@ func TestARelease(t *testing.T) {
 	t.Run("the chart", m.checkChart)
 	t.Run("the plugin", m.checkPlugin)
 	t.Run("the lists of parts", m.checkParts)
+	t.Run("what cannot become a release leaves the files", func(t *testing.T) { m.checkRefused(t, first) })
 	t.Run("a real node pulls the image", m.checkNode)
 	t.Run("made again elsewhere, it is the same", func(t *testing.T) { m.checkMadeAgain(t, first) })
+}
+
+// checkRefused asks for a release that cannot be made, in a tree that has a release.
+func (m made) checkRefused(t *testing.T, top string) {
+	key := "KEY=" + filepath.Join(m.keys, "cosign.key")
+	for name, release := range map[string][]string{
+		"no version":           {"VERSION=", key},
+		"a version of no kind": {"VERSION=v1:2", key},
+		"a wrong password":     {"VERSION=" + version, key, "COSIGN_PASSWORD=not this one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out, err := try(t.Context(), top, "make", append([]string{"--no-print-directory", "release"}, release...)...); err == nil {
+				t.Errorf("want an error, and make told:\n%s", out)
+			}
+			m.checkSums(t)
+		})
+	}
 }
 
 // checkNode installs the release on a real node, which is in another module.

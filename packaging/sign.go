@@ -17,21 +17,29 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// writePublicKey writes the public key of the signatures.
-func writePublicKey(ctx context.Context, r *release) error {
-	if err := os.MkdirAll(r.dist, 0o755); err != nil {
+// begin empties dist for a release, and writes the public key of the signatures there. A key that does
+// not work leaves dist as it is.
+func begin(ctx context.Context, r *release) error {
+	began := time.Now()
+	var public string
+	if r.key != "" {
+		var err error
+		if public, err = r.callCosign(ctx, "public-key", "--key", r.key); err != nil {
+			return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
+		}
+	}
+	if err := os.RemoveAll(r.dist); err != nil {
 		return err
 	}
-	if r.key == "" {
-		return nil
+	if err := os.MkdirAll(r.dist, 0o755); err != nil || r.key == "" {
+		return err
 	}
-	began := time.Now()
 	path := filepath.Join(r.dist, publicKey)
-	if err := r.callCosign(ctx, "public-key", "--key", r.key, "--outfile", path); err != nil {
-		return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
+	if err := os.WriteFile(path, []byte(public), publicMode); err != nil {
+		return err
 	}
 	reportFile(began, path)
-	return os.Chmod(path, publicMode)
+	return nil
 }
 
 // publishImage pushes and signs the image.
@@ -139,15 +147,15 @@ func (r *release) signChecksums(ctx context.Context) error {
 // key is enough to verify, also where the Internet cannot be reached.
 func (r *release) sign(ctx context.Context, command string, args ...string) error {
 	config := filepath.Join(r.top, "packaging", "signing-config.json")
-	return r.callCosign(ctx, append([]string{command, "--yes", "--key", r.key, "--signing-config", config}, args...)...)
+	_, err := r.callCosign(ctx, append([]string{command, "--yes", "--key", r.key, "--signing-config", config}, args...)...)
+	return err
 }
 
-func (r *release) callCosign(ctx context.Context, args ...string) error {
+func (r *release) callCosign(ctx context.Context, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, r.cosign, args...)
 	// Without a password, cosign would ask on the terminal, and wait.
 	if _, ok := os.LookupEnv("COSIGN_PASSWORD"); !ok {
 		command.Env = append(os.Environ(), "COSIGN_PASSWORD=")
 	}
-	_, err := output(command)
-	return err
+	return output(command)
 }
