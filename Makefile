@@ -320,7 +320,7 @@ PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(R
 release: BEGAN := $(shell date +%s)
 release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes the image, KEY=cosign.key signs
 	@$(call PACKAGING,check)
-	@$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
+	@$(MAKE) --silent --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
 	@$(call PACKAGING,begin)
 	@rm -rf bin/release
 	@$(MAKE) --no-print-directory --jobs=2 release-binaries
