@@ -18,6 +18,10 @@ TRACES ?=
 EXTENDER ?=
 ARCHIVE ?=
 
+# The program, the demo, the local cluster, releases, Helm, and the tests and linters of all these are compiled with the same
+# flags. So each finds compiled what it shares with others. Debug information would make the compiler a quarter slower.
+lean = CGO_ENABLED=0 GOFLAGS='-trimpath -gcflags=all=-dwarf=false'
+
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
@@ -37,11 +41,11 @@ help: ## Print this
 
 .PHONY: demo
 demo: build bin/gridlatch-cluster ## Show Gridlatch at work on a local cluster; FORECAST=file to use your own forecast
-	@echo 'compiling the demo'; go run ./test/demo $(if $(FORECAST),--forecast '$(FORECAST)')
+	@echo 'compiling the demo'; $(lean) go run ./test/demo $(if $(FORECAST),--forecast '$(FORECAST)')
 
 .PHONY: cluster
 cluster: bin/gridlatch-cluster $(if $(EXTENDER),build) ## Start a local cluster of three simulated nodes in .cluster; EXTENDER=1: its scheduler asks Gridlatch
-	@$(if $(EXTENDER),go run ./test/demo --extender,bin/gridlatch-cluster up --dir .cluster --nodes 3)
+	@$(if $(EXTENDER),$(lean) go run ./test/demo --extender,bin/gridlatch-cluster up --dir .cluster --nodes 3)
 
 .PHONY: down
 down: ## Stop it, and remove .cluster
@@ -61,7 +65,7 @@ bin/gridlatch bin/kubectl-gridlatch:
 # $(call build,OUTPUT,COMMANDS) builds commands. The same commit makes the same bytes, in any directory and at any time.
 BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
 COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
-build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(1) \
+build = $(lean) go build -buildvcs=false -o $(1) \
 	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' $(addprefix ./cmd/,$(2))
 
 .PHONY: image
@@ -73,11 +77,10 @@ image: build ## Build the image gridlatch:dev with buildah, podman or docker, wh
 	else echo 'make image: needs buildah, podman, or docker with its daemon running' >&2; exit 1; fi; \
 	$(if $(ARCHIVE),rm -f '$(ARCHIVE)'; save '$(ARCHIVE)')
 
-# The flags that decide how packages are compiled are the defaults, so that the tests and linters of test/cluster find
-# them compiled. Without the version strings, the API server would claim to be of another version.
+# Without the version strings, the API server would claim to be of another version.
 CLUSTER_SOURCES := $(shell find test/cluster -type f ! -name '*_test.go' ! -path '*/kubelet/*')
 bin/gridlatch-cluster: $(CLUSTER_SOURCES) ## Build the local cluster: Kubernetes in one file
-	@cd test/cluster; \
+	@cd test/cluster; export $(lean); \
 	echo 'building bin/gridlatch-cluster: Kubernetes in one file. The first time, this takes 5 to 10 minutes.'; \
 	$(call compile-kubernetes,.,$@)
 
@@ -93,7 +96,7 @@ compile-kubernetes = version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes);
 # for the kubelet. What runs in containers is static.
 CONTAINERD := github.com/containerd/containerd/v2/cmd
 bin/node/kubelet: $(shell find test/cluster/kubelet -type f) test/cluster/go.mod test/cluster/go.sum ## Build the kubelet of the real node, for tests
-	@cd test/cluster; \
+	@cd test/cluster; export $(lean); \
 	echo 'building bin/node/kubelet. The first time, this takes 2 to 5 minutes.'; \
 	$(call compile-kubernetes,./kubelet,$@)
 
@@ -155,7 +158,7 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 
 HELM := helm.sh/helm/v4
 bin/helm: test/helm/go.mod test/helm/go.sum ## Build Helm, for tests
-	@cd test/helm; \
+	@cd test/helm; export $(lean); \
 	echo 'building bin/helm. The first time, this takes 2 to 4 minutes.'; \
 	version=$$(go list -m -f '{{.Version}}' $(HELM)); \
 	$(call compile,$(HELM)/cmd/helm,$@,-s -w -X $(HELM)/internal/version.version=$$version)
@@ -184,31 +187,31 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 .PHONY: test-unit
 test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
-	@cd test/cluster && go test ./local/... && go test -count=1 ./oldest
-	@cd test/helm && go test -count=1 ./...
+	@cd test/cluster && export $(lean) && go test ./local/... && go test -count=1 ./oldest
+	@cd test/helm && $(lean) go test -count=1 ./...
 	@cd test/node && go test ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
 test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
-	@go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
+	@$(lean) go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
 
 # The tests of work of other engines, which need the engines themselves.
 OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,leave_order,whole}_*test.go | paste -sd '|'))$$
 
 .PHONY: test-slow
 test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
-	@go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
+	@$(lean) go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
 test-release: build $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
-	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
+	@cd packaging && export $(lean) && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
 		go test -count=1 -timeout 30m ./...
 
 # By itself: its results are compared with each other.
 .PHONY: test-faults
 test-faults: build bin/gridlatch-cluster ## Break one thing after the other in the middle of a load; the table goes to bin/faults.md
-	@go test -count=1 -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
+	@$(lean) go test -count=1 -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah
@@ -255,11 +258,11 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
 
 .PHONY: load
 load: build bin/gridlatch-cluster bin/keda/operator ## Measure Gridlatch under load; FIGURES=a,b for those only
-	@go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
+	@$(lean) go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
 
 .PHONY: bench-carbon
 bench-carbon: ## Measure what Gridlatch saves on forty days of one grid; TRACES=folder for your own grids
-	@go run ./test/carbon $(if $(TRACES),-traces '$(TRACES)')
+	@$(lean) go run ./test/carbon $(if $(TRACES),-traces '$(TRACES)')
 
 ##@ Check
 
@@ -275,7 +278,7 @@ generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,
 generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines, the Helm chart
 	@$(call generate-into,.)
 	@go test ./manifests -update >/dev/null
-	@go -C test/helm test ./chart -run TestTheChartIsMadeFromTheManifests -update >/dev/null
+	@$(lean) go -C test/helm test ./chart -run TestTheChartIsMadeFromTheManifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
@@ -289,16 +292,16 @@ verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the 
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
-	@$(GOLANGCI_LINT) run ./...
+	@$(lean) $(GOLANGCI_LINT) run ./...
 # All of Kubernetes is read for the sake of one main.go: there, vet must do.
-	@cd test/cluster && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
+	@cd test/cluster && export $(lean) && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
-	@cd test/helm && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd test/helm && $(lean) $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
-	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd packaging && $(lean) $(CURDIR)/$(GOLANGCI_LINT) run ./...
 # The plugin is for these systems, too.
-	@for system in darwin windows; do GOOS=$$system CGO_ENABLED=0 go vet -trimpath ./cmd/kubectl-gridlatch; done
+	@for system in darwin windows; do GOOS=$$system $(lean) go vet ./cmd/kubectl-gridlatch; done
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls; skipped if vuln.go.dev cannot be reached
@@ -313,7 +316,7 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls
 HOME_REGISTRY := ghcr.io/gridlatch
 RELEASE_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
 
-PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
+PACKAGING = $(lean) go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
 	-key '$(if $(findstring ://,$(KEY)),$(KEY),$(if $(KEY),$(abspath $(KEY))))' -cosign $(CURDIR)/$(COSIGN) -cyclonedx-gomod $(CURDIR)/$(CYCLONEDX_GOMOD)
 
 .PHONY: release
@@ -335,13 +338,13 @@ release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes
 release-binaries: $(RELEASE_PLATFORMS:%=bin/release/%)
 bin/release/%: PLATFORM = $(subst _, ,$*)
 $(RELEASE_PLATFORMS:%=bin/release/%): bin/release/%:
-	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)) GOAMD64=v1 GOARM64=v8.0 GOFLAGS=-trimpath; \
+	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)) GOAMD64=v1 GOARM64=v8.0; \
 	$(call build,$@/,kubectl-gridlatch $(if $(filter linux_%,$*),gridlatch)); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
 
 # Always made: the files depend on variables. Both are made together.
 .PHONY: dist/install.yaml
 dist/install.yaml: ## Write what users install a release from, for VERSION and IMAGE
-	@start=$$SECONDS; go -C test/helm run ./dist -version '$(or $(VERSION),v0.0.0-dev)' -image '$(IMAGE)' \
+	@start=$$SECONDS; $(lean) go -C test/helm run ./dist -version '$(or $(VERSION),v0.0.0-dev)' -image '$(IMAGE)' \
 		-epoch "$$(git show --no-patch --format=%ct HEAD 2>/dev/null || echo 0)"; chmod 644 dist/install.yaml; \
 	printf '  %3d.0s             %s\n' $$((SECONDS - start)) 'dist/install.yaml, and the chart'
 dist/gridlatch-%.tgz: dist/install.yaml ;
@@ -362,4 +365,4 @@ $(KREW): PACKAGE := sigs.k8s.io/krew/cmd/krew
 $(VALIDATE_KREW_MANIFEST): PACKAGE := sigs.k8s.io/krew/cmd/validate-krew-manifest
 $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
 	@echo 'installing $(@F) $(notdir $(@D))'
-	@GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))
+	@$(lean) GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))

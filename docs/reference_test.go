@@ -21,6 +21,7 @@ import (
 	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
@@ -123,6 +124,7 @@ func metrics(t *testing.T) []metric {
 	gating.NewMetrics(r)
 	gating.NewSwitch(nil, "", clock.RealClock{}, r)
 	gating.NewClock(clock.RealClock{}, r)
+	leaving.NewKeeper(leaving.Installation{}, nil, "", nil, r)
 	webhook.NewMetrics(r)
 	extender.NewMetrics(r)
 	serving.NewMetrics(r, clock.RealClock{}.Now)

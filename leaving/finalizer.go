@@ -24,9 +24,7 @@ const (
 func (i *Installation) protect(ctx context.Context, anchors []anchor) error {
 	var problems []error
 	for _, a := range anchors {
-		o := metadataOf(a.kind)
-		o.Namespace, o.Name = a.namespace, a.name
-		err := i.Client.Patch(ctx, o, client.RawPatch(types.StrategicMergePatchType, []byte(addPatch)))
+		err := i.Client.Patch(ctx, a.metadata(), client.RawPatch(types.StrategicMergePatchType, []byte(addPatch)))
 		if client.IgnoreNotFound(err) != nil {
 			problems = append(problems, fmt.Errorf("add the finalizer to %s: %w", a, err))
 		}

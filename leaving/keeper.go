@@ -2,20 +2,25 @@ package leaving
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 const (
-	// pollInterval is how often each replica looks at the installation.
-	pollInterval = 5 * time.Second
+	// pollInterval is how often each replica looks at the base of the installation. It looks at the
+	// components each time of looksPerComponents: what is deleted of them waits for the finalizer.
+	pollInterval       = 5 * time.Second
+	looksPerComponents = 3
 	// readTimeout bounds one look.
 	readTimeout = 4 * time.Second
-	// holdAgainAfter is how long after a leave no work is held. By then every part has noticed which
+	// holdAgainAfter is how long after a removal no work is held. By then every part has noticed which
 	// rights are left.
 	holdAgainAfter = time.Minute
 )
@@ -28,37 +33,59 @@ type Keeper struct {
 	identity     string
 	// elected is closed once this replica leads.
 	elected <-chan struct{}
+	looks   int
 
-	mu       sync.Mutex
-	known    bool // the installation was read
-	problem  error
-	standing standing
-	since    time.Time // of the leave
-	heldBack time.Time // until when no work is held after a leave
+	mu      sync.Mutex
+	isKnown bool // the base of the installation was read
+	problem string
+	status  status
+	// removals has an entry for each component that is being removed, or was removed lately. The base
+	// has the entry "".
+	removals map[string]removal
 	hasLeft  bool
 }
 
-// NewKeeper returns the keeper of a replica. elected is closed once the replica leads.
-func NewKeeper(installation Installation, clientset kubernetes.Interface, identity string, elected <-chan struct{}) *Keeper {
-	return &Keeper{installation: installation, clientset: clientset, identity: identity, elected: elected}
+// removal is what is known of the removal of a component, or of the base.
+type removal struct {
+	since time.Time
+	// until is zero for as long as the removal goes on. Then it is until when no work is held.
+	until time.Time
 }
 
-// WhyNotHeld says why no work may be held; empty if work may be held.
-func (k *Keeper) WhyNotHeld() string {
+// NewKeeper returns the keeper of a replica, and registers its metric. elected is closed once the replica
+// leads.
+func NewKeeper(installation Installation, clientset kubernetes.Interface, identity string, elected <-chan struct{}, registry prometheus.Registerer) *Keeper {
+	k := &Keeper{installation: installation, clientset: clientset, identity: identity, elected: elected, removals: map[string]removal{}}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gridlatch_installation_unknown", Help: "1 if no work is held, because this replica could not find out whether Gridlatch is being removed.",
+	}, func() float64 {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.isKnown || k.status.isRemoved() {
+			return 0
+		}
+		return 1
+	}))
+	return k
+}
+
+// WhyNotHeld says why no work may be held that needs a component; empty if such work may be held. The
+// component is empty for pods and Jobs.
+func (k *Keeper) WhyNotHeld(component string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case k.standing.why != "":
-		return "Gridlatch is being removed: " + k.standing.why
-	case len(k.standing.components) > 0:
-		return "the component " + k.standing.components[0] + " of Gridlatch is being removed"
-	case !k.known:
-		return "Gridlatch has just started, and does not know yet whether it is being removed"
-	case k.installation.Clock.Now().Before(k.heldBack):
-		return "a part of Gridlatch was just removed"
-	default:
-		return ""
+	case k.status.isRemoved():
+		return "Gridlatch is being removed: " + k.status.why
+	case slices.Contains(k.status.removedComponents, component):
+		return "the component " + component + " of Gridlatch is being removed"
+	case !k.isKnown:
+		return "it is not known yet whether Gridlatch is being removed: its Deployment and rights could not be read"
 	}
+	if now := k.installation.Clock.Now(); now.Before(k.removals[""].until) || now.Before(k.removals[component].until) {
+		return "a part of Gridlatch was just removed"
+	}
+	return ""
 }
 
 // Start looks at the installation every few seconds until the context ends; for a manager.
@@ -72,20 +99,35 @@ func (k *Keeper) NeedLeaderElection() bool { return false }
 
 // look looks at the installation once. The leader then protects it, or leaves.
 func (k *Keeper) look(ctx context.Context) {
-	readCtx, cancel := context.WithTimeout(ctx, readTimeout)
-	s, err := k.installation.read(readCtx)
-	cancel()
-	k.note(ctx, s, err)
+	s, err := k.readOnce(ctx)
 	switch {
-	case ctx.Err() != nil:
-	case !s.isLeaving():
-		if err == nil && k.leads() {
-			err = k.installation.protect(ctx, s.unprotected)
-		}
-		k.logProblem(ctx, err)
-	case k.leads():
-		k.leave(ctx)
+	case ctx.Err() != nil || !k.leads():
+	case s.isRemoved():
+		err = k.leave(ctx)
+	case len(s.removedComponents) > 0:
+		err = k.leaveComponents(ctx, s.removedComponents)
+	case err == nil:
+		err = k.installation.protect(ctx, s.unprotected)
 	}
+	k.logProblem(ctx, err)
+}
+
+// readOnce reads how the installation stands, the components at times, and notes it.
+func (k *Keeper) readOnce(ctx context.Context) (status, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	s, err := k.installation.read(ctx)
+	k.note(ctx, s, err)
+	if s.isRemoved() || k.looks%looksPerComponents != 0 {
+		k.looks++
+		return s, err
+	}
+	errComponents := k.installation.readComponents(ctx, &s)
+	if errComponents == nil {
+		k.looks++ // else they are read the next time
+	}
+	k.noteComponents(ctx, s.removedComponents, errComponents)
+	return s, errors.Join(err, errComponents)
 }
 
 // leads reports whether this replica leads.
@@ -98,50 +140,103 @@ func (k *Keeper) leads() bool {
 	}
 }
 
-// note notes how the installation stands. What is known of a leave stays as long as not everything
-// can be read: with its rights, Gridlatch may lose the sight of itself.
-func (k *Keeper) note(ctx context.Context, s standing, err error) {
+// note notes how the base stands. What is known of a removal stays as long as not everything can be read:
+// with its rights, Gridlatch may lose the sight of itself.
+func (k *Keeper) note(ctx context.Context, s status, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.installation.Clock.Now()
-	wasLeaving := k.standing.isLeaving()
 	switch {
-	case s.isLeaving():
-		if !wasLeaving {
-			k.since = now
-			log.FromContext(ctx).Info("no work is held from now on: Gridlatch is being removed", "why", s.why, "components", s.components)
-		}
-		k.standing, k.hasLeft = s, k.hasLeft && k.standing.why == s.why
+	case s.isRemoved():
+		k.status.why = s.why
+		k.begin(ctx, "", s.why)
 	case err == nil:
-		if wasLeaving {
-			k.heldBack = now.Add(holdAgainAfter)
-		}
-		k.standing, k.known, k.hasLeft = s, true, false
+		k.status.why, k.isKnown, k.hasLeft = "", true, false
+		k.end("")
 	}
 }
 
-// leave leaves once.
-func (k *Keeper) leave(ctx context.Context) {
+// noteComponents notes which components are being removed.
+func (k *Keeper) noteComponents(ctx context.Context, removed []string, err error) {
 	k.mu.Lock()
-	s, since, hasLeft := k.standing, k.since, k.hasLeft
-	k.mu.Unlock()
-	if hasLeft {
+	defer k.mu.Unlock()
+	for _, component := range removed {
+		k.begin(ctx, component, "its rights are being deleted")
+	}
+	if err != nil {
 		return
 	}
-	err := k.installation.leave(ctx, s, since)
-	k.logProblem(ctx, err)
-	if err == nil && s.why != "" {
-		k.mu.Lock()
-		k.hasLeft = true
-		k.mu.Unlock()
+	for _, component := range k.status.removedComponents {
+		if !slices.Contains(removed, component) {
+			k.end(component)
+		}
 	}
+	k.status.removedComponents = removed
+}
+
+// begin notes the begin of a removal. mu is held.
+func (k *Keeper) begin(ctx context.Context, component, why string) {
+	if r, ok := k.removals[component]; ok && r.until.IsZero() {
+		return
+	}
+	k.removals[component] = removal{since: k.installation.Clock.Now()}
+	if component == "" {
+		log.FromContext(ctx).Info("no work is held from now on: Gridlatch is being removed", "why", why)
+	} else {
+		log.FromContext(ctx).Info("no work of a component is held from now on: the component is being removed", "component", component)
+	}
+}
+
+// end notes the end of a removal. mu is held.
+func (k *Keeper) end(component string) {
+	if r, ok := k.removals[component]; ok && r.until.IsZero() {
+		k.removals[component] = removal{until: k.installation.Clock.Now().Add(holdAgainAfter)}
+	}
+}
+
+// removal returns since when the base is being removed and why, and whether this replica has left.
+func (k *Keeper) removal() (why string, since time.Time, hasLeft bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.status.why, k.removals[""].since, k.hasLeft
+}
+
+// leave leaves once.
+func (k *Keeper) leave(ctx context.Context) error {
+	why, since, hasLeft := k.removal()
+	if hasLeft {
+		return nil
+	}
+	if err := k.installation.leave(ctx, why, since); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hasLeft = true
+	return nil
+}
+
+// leaveComponents releases the work of components, and lets their rights go.
+func (k *Keeper) leaveComponents(ctx context.Context, components []string) error {
+	var problems []error
+	for _, component := range components {
+		k.mu.Lock()
+		since := k.removals[component].since
+		k.mu.Unlock()
+		problems = append(problems, k.installation.leaveComponent(ctx, component, since))
+	}
+	k.looks = 0 // look again soon, at what is left
+	return errors.Join(problems...)
 }
 
 // logProblem logs a problem unless it was logged before.
 func (k *Keeper) logProblem(ctx context.Context, err error) {
 	k.mu.Lock()
-	isNew := err != nil && (k.problem == nil || k.problem.Error() != err.Error())
-	k.problem = err
+	before := k.problem
+	k.problem = ""
+	if err != nil {
+		k.problem = err.Error()
+	}
+	isNew := err != nil && k.problem != before
 	k.mu.Unlock()
 	if isNew && ctx.Err() == nil {
 		log.FromContext(ctx).Error(err, "cannot keep or leave the installation; this is tried again")
@@ -149,17 +244,23 @@ func (k *Keeper) logProblem(ctx context.Context, err error) {
 }
 
 // LeaveAtEnd leaves if Gridlatch is being removed; for the end of the process. Of the replicas that end
-// at the same time, one releases everything. Another one goes on if the first is killed.
+// at the same time, one releases everything. Another one goes on if the first is killed. A component
+// that is being removed is left to the replicas that run.
 func (k *Keeper) LeaveAtEnd(ctx context.Context) error {
 	s, err := k.installation.readPatiently(ctx)
 	k.note(ctx, s, err)
-	k.mu.Lock()
-	s, since := k.standing, k.since
-	k.mu.Unlock()
-	if !s.isLeaving() {
+	why, since, hasLeft := k.removal()
+	switch {
+	case why == "":
 		return err
+	case hasLeft:
+		return nil
 	}
-	done := k.awaitTurn(ctx)
+	done, isTurn := k.awaitTurn(ctx)
 	defer done()
-	return k.installation.leave(ctx, s, since)
+	if !isTurn {
+		log.FromContext(ctx).Info("another replica has released all held work, or somebody has taken the rights of Gridlatch away")
+		return nil
+	}
+	return k.installation.leave(ctx, why, since)
 }

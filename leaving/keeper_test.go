@@ -9,12 +9,18 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	clientgofake "k8s.io/client-go/kubernetes/fake"
+	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -67,6 +73,16 @@ func site(objects map[string]client.Object, forbidden ...string) *Installation {
 	return &Installation{Client: b.Build(), Namespace: ns, Deployment: "gridlatch", Components: []string{"keda", "ray"}, Clock: testingclock.NewFakeClock(t0)}
 }
 
+func readAll(t *testing.T, i *Installation) (status, error) {
+	t.Helper()
+	s, err := i.read(t.Context())
+	return s, errors.Join(err, i.readComponents(t.Context(), &s))
+}
+
+func newKeeper(i *Installation, clientset kubernetes.Interface) *Keeper {
+	return NewKeeper(*i, clientset, "replica", make(chan struct{}), prometheus.NewRegistry())
+}
+
 func deleted(o client.Object) { o.SetDeletionTimestamp(&metav1.Time{Time: t0}) }
 
 func TestAnInstallationIsLeftWhenAPartOfItIsDeleted(t *testing.T) {
@@ -101,12 +117,12 @@ func TestAnInstallationIsLeftWhenAPartOfItIsDeleted(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			all := installed()
 			tt.change(all)
-			s, err := site(all).read(t.Context())
+			s, err := readAll(t, site(all))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.why != tt.why || !cmp.Equal(s.components, tt.components) || len(s.unprotected) > 0 {
-				t.Errorf("leaves because %q, components %v, unprotected %v", s.why, s.components, s.unprotected)
+			if s.why != tt.why || !cmp.Equal(s.removedComponents, tt.components) || len(s.unprotected) > 0 {
+				t.Errorf("leaves because %q, components %v, unprotected %v", s.why, s.removedComponents, s.unprotected)
 			}
 		})
 	}
@@ -117,7 +133,7 @@ func TestTheFinalizerIsAddedBesideThoseOfOthers(t *testing.T) {
 	all["ClusterRole"].SetFinalizers([]string{"example.com/other"})
 	all["ServiceAccount"].SetFinalizers(nil)
 	i := site(all)
-	s, err := i.read(t.Context())
+	s, err := readAll(t, i)
 	if err != nil || len(s.unprotected) != 2 {
 		t.Fatalf("%v, %v", s, err)
 	}
@@ -131,7 +147,7 @@ func TestTheFinalizerIsAddedBesideThoseOfOthers(t *testing.T) {
 	if diff := cmp.Diff([]string{v1alpha1.ReleaseFinalizer, "example.com/other"}, role.Finalizers); diff != "" {
 		t.Errorf("finalizers (-want +got):\n%s", diff)
 	}
-	if s, err := i.read(t.Context()); err != nil || len(s.unprotected) > 0 {
+	if s, err := readAll(t, i); err != nil || len(s.unprotected) > 0 {
 		t.Errorf("unprotected: %v, %v", s.unprotected, err)
 	}
 }
@@ -141,14 +157,14 @@ func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
 	clock := testingclock.NewFakeClock(t0)
 	i := site(all)
 	i.Clock = clock
-	k := NewKeeper(*i, nil, "replica", make(chan struct{}))
+	k := newKeeper(i, nil)
 	expect := func(when, part string) {
 		t.Helper()
-		if why := k.WhyNotHeld(); (why == "") != (part == "") || !strings.Contains(why, part) {
+		if why := k.WhyNotHeld(""); (why == "") != (part == "") || !strings.Contains(why, part) {
 			t.Errorf("%s: not held because %q, want %q", when, why, part)
 		}
 	}
-	expect("before the first look", "just started")
+	expect("before the first look", "not known yet")
 	k.look(t.Context())
 	expect("after the first look", "")
 
@@ -172,10 +188,112 @@ func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
 	expect("a minute later", "")
 }
 
+// atHighSpeed lets a clock run, a second each millisecond, until the test ends.
+func atHighSpeed(t *testing.T, clock *testingclock.FakeClock) {
+	t.Helper()
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended) })
+	go func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(time.Millisecond):
+				clock.Step(time.Second)
+			}
+		}
+	}()
+}
+
+func TestAReplicaEndsWithoutALeaveWhereNothingIsLeftToDo(t *testing.T) {
+	unauthorized, away := apierrors.NewUnauthorized("no account"), errors.New("the API server is away")
+	another := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: ptr.To("another"), LeaseDurationSeconds: ptr.To(int32(3600)), RenewTime: &metav1.MicroTime{Time: time.Now()}, AcquireTime: &metav1.MicroTime{Time: time.Now()},
+		},
+	}
+	for _, tt := range []struct {
+		name         string
+		hasLeft      bool
+		err          error // of the API server
+		errOfTheTurn error
+	}{
+		{name: "it has left itself", hasLeft: true, err: away},
+		{name: "the API server knows its account no more", err: unauthorized, errOfTheTurn: unauthorized},
+		{name: "another replica has the turn, and takes the rights away", err: apierrors.NewForbidden(schema.GroupResource{}, "gridlatch", errors.New("no right"))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clock := testingclock.NewFakeClock(t0)
+			atHighSpeed(t, clock)
+			clientset := clientgofake.NewClientset(another)
+			if tt.errOfTheTurn != nil {
+				clientset.PrependReactor("*", "*", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tt.errOfTheTurn })
+			}
+			refused := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
+				Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+					return tt.err
+				},
+				List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+					t.Error("work is looked for")
+					return tt.err
+				},
+			}).Build()
+			k := newKeeper(&Installation{Client: refused, Namespace: ns, Deployment: "gridlatch", Clock: clock}, clientset)
+			k.note(t.Context(), status{why: "the ServiceAccount gridlatch is being deleted"}, nil)
+			k.hasLeft = tt.hasLeft
+			if err := k.LeaveAtEnd(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestOnlyWorkOfAComponentIsNotHeldWhileThatIsRemoved(t *testing.T) {
+	all := installed()
+	k := newKeeper(site(all), nil)
+	k.look(t.Context())
+	deleted(all["ClusterRole gridlatch-keda"])
+	k.installation.Client, k.looks = site(all).Client, 0
+	k.look(t.Context())
+	if why := k.WhyNotHeld("keda"); !strings.Contains(why, "the component keda of Gridlatch is being removed") {
+		t.Errorf("not held because %q", why)
+	}
+	for _, component := range []string{"", "ray"} {
+		if why := k.WhyNotHeld(component); why != "" {
+			t.Errorf("%q: not held because %q", component, why)
+		}
+	}
+	delete(all, "ClusterRole gridlatch-keda")
+	k.installation.Client, k.looks = site(all).Client, 0
+	k.look(t.Context())
+	if why := k.WhyNotHeld("keda"); !strings.Contains(why, "just removed") {
+		t.Errorf("not held because %q", why)
+	}
+}
+
+func TestAComponentThatCannotBeReadHindersNothing(t *testing.T) {
+	i := site(installed())
+	inner := i.Client
+	i.Client = interceptor.NewClient(inner.(client.WithWatch), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if key.Name == "gridlatch-ray" {
+				return errors.New("too slow")
+			}
+			return c.Get(ctx, key, o, options...)
+		},
+	})
+	k := newKeeper(i, nil)
+	k.look(t.Context())
+	if why := k.WhyNotHeld(""); why != "" {
+		t.Errorf("not held because %q", why)
+	}
+}
+
 func TestWhatCannotBeReadIsLoggedOnce(t *testing.T) {
 	var logged []string
 	ctx := log.IntoContext(t.Context(), funcr.New(func(_, line string) { logged = append(logged, line) }, funcr.Options{}))
-	k := NewKeeper(*site(installed(), "ClusterRole"), nil, "replica", make(chan struct{}))
+	k := newKeeper(site(installed(), "ClusterRole"), nil)
 	k.look(ctx)
 	k.look(ctx)
 	if len(logged) != 1 || !strings.Contains(logged[0], "read ClusterRole gridlatch") {
@@ -185,7 +303,8 @@ func TestWhatCannotBeReadIsLoggedOnce(t *testing.T) {
 
 func TestWorkIsReleasedAgainOnceNothingIsHeldAnyMore(t *testing.T) {
 	clock := testingclock.NewFakeClock(t0)
-	i := &Installation{Clock: clock}
+	i := site(installed())
+	i.Clock = clock
 	var at []time.Duration
 	release := func(context.Context, string) (Released, error) {
 		at = append(at, clock.Now().Sub(t0))
@@ -196,46 +315,60 @@ func TestWorkIsReleasedAgainOnceNothingIsHeldAnyMore(t *testing.T) {
 		_, err := i.releaseUntilNone(t.Context(), "r", t0, release)
 		done <- err
 	}()
-	for !clock.HasWaiters() {
-		time.Sleep(time.Millisecond)
-	}
-	clock.Step(settleTime)
+	atHighSpeed(t, clock)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]time.Duration{0, settleTime}, at); diff != "" {
-		t.Errorf("released at (-want +got):\n%s", diff)
+	if len(at) != 2 || at[1] < settleTime {
+		t.Errorf("released after %v, want once at the begin and once after %v", at, settleTime)
 	}
 }
 
-func TestWhatIsRefusedIsLeftAfterAWhile(t *testing.T) {
-	clock := testingclock.NewFakeClock(t0)
-	i := &Installation{Clock: clock}
-	release := func(context.Context, string) (Released, error) {
-		clock.SetTime(clock.Now().Add(patience)) // each attempt takes long
-		return Released{}, errors.New("refused")
-	}
-	done := make(chan struct{})
-	go func() { // for the pause between two attempts
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(time.Millisecond):
-				clock.Step(time.Second)
+func TestWhatIsRefusedIsLeftBeforeTheProcessOrItsAccountEnds(t *testing.T) {
+	start := time.Now() // the deadline of a context goes by it
+	for _, tt := range []struct {
+		name      string
+		timeLeft  time.Duration // of the process; zero if it goes on
+		deletedAt time.Time     // the account; zero if it was not
+		least     time.Duration
+		most      time.Duration
+	}{
+		{name: "after a while", least: patience, most: patience + time.Minute},
+		{name: "so that a process that ends can remove the finalizers", timeLeft: 95 * time.Second, least: 75 * time.Second, most: 95*time.Second - unprotectTime + 3*time.Second},
+		{name: "so that the token is good for the removal", deletedAt: start, least: tokenTime - unprotectTime - time.Second, most: tokenTime - unprotectTime + 3*time.Second},
+		{name: "after one attempt at least", deletedAt: start.Add(-time.Hour), least: unprotectTime, most: unprotectTime + 3*time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			all := installed()
+			if !tt.deletedAt.IsZero() {
+				all["ServiceAccount"].SetDeletionTimestamp(&metav1.Time{Time: tt.deletedAt})
 			}
-		}
-	}()
-	left, err := i.releaseUntilNone(t.Context(), "r", t0, release)
-	close(done)
-	if err != nil || left == nil || !strings.Contains(left.Error(), "refused") {
-		t.Errorf("left %v, %v", left, err)
+			clock, i, ctx := testingclock.NewFakeClock(start), site(all), t.Context()
+			i.Clock = clock
+			if tt.timeLeft > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithDeadline(ctx, start.Add(tt.timeLeft))
+				defer cancel()
+			}
+			atHighSpeed(t, clock)
+			attempts := 0
+			left, err := i.releaseUntilNone(ctx, "r", start, func(context.Context, string) (Released, error) {
+				attempts++
+				return Released{}, errors.New("refused")
+			})
+			if err != nil || left == nil || !strings.Contains(left.Error(), "refused") || attempts == 0 {
+				t.Errorf("after %d attempts left %v, %v", attempts, left, err)
+			}
+			if took := clock.Now().Sub(start); took < tt.least || took > tt.most {
+				t.Errorf("given up after %v, want %v to %v", took, tt.least, tt.most)
+			}
+		})
 	}
 }
 
 func TestAReleaseThatIsBrokenOffKeepsTheAnchors(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	i := &Installation{Clock: testingclock.NewFakeClock(t0)}
+	i := site(installed())
 	_, err := i.releaseUntilNone(ctx, "r", t0, func(context.Context, string) (Released, error) {
 		cancel()
 		return Released{}, errors.New("one pod is left")

@@ -17,12 +17,17 @@ import (
 )
 
 const (
-	// settleTime is how long after the start of a leave work may still come that is held: until all
-	// replicas know of the leave, and the objects that the webhook has held last are created.
-	settleTime = pollInterval + 4*time.Second
+	// settleTime is how long after the begin of a removal work may still come that is held: until all
+	// replicas know of the removal, and the objects that the webhook has held last are created. A
+	// webhook that is asked after ours may take ten seconds, if it has the default time-out.
+	settleTime = pollInterval + 10*time.Second
 	// patience is how long Gridlatch tries to release what the API server refuses to have released.
-	// Then it goes without that, so that no deletion waits for ever.
+	// Then it goes without that, so that no deletion waits for ever. A process that ends has less time.
 	patience = 5 * time.Minute
+	// tokenTime is how long the API server believes the token of a ServiceAccount after its deletion.
+	tokenTime = time.Minute
+	// unprotectTime is what the removal of the finalizers may take.
+	unprotectTime = 15 * time.Second
 )
 
 // Installation is where Gridlatch is installed, and what it must give back. All fields are required.
@@ -101,20 +106,18 @@ func (i *Installation) releaseComponent(ctx context.Context, component, reason s
 }
 
 // leave releases what an installation that is being removed holds, and then lets the anchors go. No
-// replica holds work any more once settleTime has passed. An error says that anchors are still
-// protected, or what could not be released.
-func (i *Installation) leave(ctx context.Context, s standing, since time.Time) error {
-	if s.why == "" {
-		var problems []error
-		for _, component := range s.components {
-			release := func(ctx context.Context, reason string) (Released, error) {
-				return i.releaseComponent(ctx, component, reason)
-			}
-			problems = append(problems, i.releaseThenUnprotect(ctx, "the component "+component+" is being removed", since, release, componentAnchors(component)))
-		}
-		return errors.Join(problems...)
+// replica holds work any more once settleTime has passed since the begin of the removal. An error says
+// that anchors are still protected, or what could not be released.
+func (i *Installation) leave(ctx context.Context, why string, since time.Time) error {
+	return i.releaseThenUnprotect(ctx, why, since, i.ReleaseAll, i.anchors())
+}
+
+// leaveComponent does the same for a component.
+func (i *Installation) leaveComponent(ctx context.Context, component string, since time.Time) error {
+	release := func(ctx context.Context, reason string) (Released, error) {
+		return i.releaseComponent(ctx, component, reason)
 	}
-	return i.releaseThenUnprotect(ctx, s.why, since, i.ReleaseAll, i.anchors())
+	return i.releaseThenUnprotect(ctx, "the component "+component+" is being removed", since, release, componentAnchors(component))
 }
 
 // releaseThenUnprotect releases work until none is left, and then removes the finalizer from anchors.
@@ -130,33 +133,71 @@ func (i *Installation) releaseThenUnprotect(ctx context.Context, why string, sin
 	return errors.Join(left, unprotect(ctx, i.Config, anchors))
 }
 
-// unprotectTime bounds the removal of the finalizers.
-const unprotectTime = 15 * time.Second
-
-// releaseUntilNone calls release until a call that began after settleTime has succeeded. After its
-// patience, it returns what is left. The error says that it was broken off.
+// releaseUntilNone calls release until a call that began after settleTime has succeeded. When its time
+// is over, it returns what is left. The error says that it was broken off.
 func (i *Installation) releaseUntilNone(ctx context.Context, reason string, since time.Time, release func(context.Context, string) (Released, error)) (left, err error) {
-	for begun := i.Clock.Now(); ; {
-		began := i.Clock.Now()
-		done, err := release(ctx, reason)
-		log.FromContext(ctx).Info("released held work", "pods", done.Pods, "overrides", done.Overrides)
-		hasSettled := began.Sub(since) >= settleTime
+	least, most := i.bounds(ctx)
+	for {
+		began, until := i.Clock.Now(), i.until(ctx, least, most)
+		done, err := i.releaseBefore(ctx, until, reason, release)
+		now := i.Clock.Now()
+		wait := max(retryPause, since.Add(settleTime).Sub(now))
 		switch {
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("held work is not released yet: %w", errors.Join(ctx.Err(), err))
-		case err == nil && hasSettled:
+		case err == nil && began.Sub(since) >= settleTime:
 			return nil, nil
-		case err != nil && began.Sub(begun) >= patience:
+		case err != nil && !now.Before(until):
 			return fmt.Errorf("left as it is: %w", err), nil
+		case err != nil:
+			log.FromContext(ctx).Error(err, "cannot release all held work; this is tried again", "until", until, "mayNotList", done.Forbidden)
+			wait = retryPause
+		case !now.Before(until):
+			return nil, nil
 		}
-		wait := retryPause
-		if !hasSettled {
-			wait = since.Add(settleTime).Sub(i.Clock.Now())
-		}
-		if err := pause(ctx, i.Clock, wait); err != nil {
+		if err := pause(ctx, i.Clock, max(0, min(wait, until.Sub(now)))); err != nil {
 			return nil, fmt.Errorf("held work is not released yet: %w", err)
 		}
 	}
+}
+
+// releaseBefore calls release, and breaks it off in time.
+func (i *Installation) releaseBefore(ctx context.Context, until time.Time, reason string, release func(context.Context, string) (Released, error)) (Released, error) {
+	ctx, cancel := context.WithTimeout(ctx, until.Sub(i.Clock.Now()))
+	defer cancel()
+	done, err := release(ctx, reason)
+	log.FromContext(ctx).Info("released held work", "pods", done.Pods, "overrides", done.Overrides)
+	return done, err
+}
+
+// bounds returns until when Gridlatch tries to release what is refused: for one attempt at least, and
+// for its patience at most, or for what the process has left but for the removal of the finalizers.
+func (i *Installation) bounds(ctx context.Context) (least, most time.Time) {
+	now := i.Clock.Now()
+	most = now.Add(patience)
+	if deadline, ok := ctx.Deadline(); ok {
+		most = earlier(most, deadline.Add(-unprotectTime))
+	}
+	return now.Add(unprotectTime), most
+}
+
+// until returns the time within these bounds at which the account of this process must begin to remove
+// the finalizers.
+func (i *Installation) until(ctx context.Context, least, most time.Time) time.Time {
+	if deletedAt := i.accountDeletedAt(ctx); !deletedAt.IsZero() {
+		most = earlier(most, deletedAt.Add(tokenTime-unprotectTime))
+	}
+	if most.Before(least) {
+		return least
+	}
+	return most
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // pause waits, or returns an error if the context ends first.

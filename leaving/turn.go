@@ -31,12 +31,21 @@ const (
 	RenewDeadline = 7 * time.Second
 )
 
-// leaseRetryPeriod is how often a replica that ends asks for the lease.
-const leaseRetryPeriod = time.Second
+const (
+	// leaseRetryPeriod is how often a replica that ends asks for the lease.
+	leaseRetryPeriod = time.Second
+	// leaderlessTime is how long such a replica looks for a leader before it goes on without the lease:
+	// in a namespace that is being deleted, nobody can make one.
+	leaderlessTime = 5 * time.Second
+	// maxUnprotected is how often in a row the installation must be found unprotected before a replica
+	// believes that another one has left. An API server that starts may refuse a request for no reason.
+	maxUnprotected = 3
+)
 
-// awaitTurn returns when this replica has the leader's lease, or when nobody can have the lease, because
-// it is being removed, too. The caller calls done at the end.
-func (k *Keeper) awaitTurn(ctx context.Context) (done func()) {
+// awaitTurn returns true when this replica has the leader's lease, or when nobody can have the lease, because
+// it is being removed, too. It returns false when another replica has left, so that nothing is left to
+// do. The caller calls done at the end.
+func (k *Keeper) awaitTurn(ctx context.Context) (done func(), isTurn bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	hasTurn, ended := make(chan struct{}), make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -50,26 +59,29 @@ func (k *Keeper) awaitTurn(ctx context.Context) (done func()) {
 	})
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot take turns with other replicas")
-		return cancel
+		return cancel, true
 	}
 	go func() {
 		defer close(ended)
 		elector.Run(ctx)
 	}()
 	done = func() { cancel(); <-ended }
-	select {
-	case <-hasTurn:
-		return done
-	case <-ctx.Done():
-		return done
-	case <-k.installation.Clock.After(2 * LeaseDuration):
+	began, unprotected := k.installation.Clock.Now(), 0
+	for {
+		select {
+		case <-hasTurn:
+			return done, true
+		case <-ctx.Done():
+			return done, true
+		case <-k.installation.Clock.After(retryPause):
+		}
+		if !k.installation.isUnprotected(ctx) {
+			unprotected = 0
+		} else if unprotected++; unprotected == maxUnprotected {
+			return done, false
+		}
+		if elector.GetLeader() == "" && unprotected == 0 && k.installation.Clock.Since(began) >= leaderlessTime {
+			return done, true
+		}
 	}
-	if elector.GetLeader() == "" {
-		return done
-	}
-	select {
-	case <-hasTurn:
-	case <-ctx.Done():
-	}
-	return done
 }

@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,8 +28,11 @@ const (
 	outageTime = 10 * time.Minute
 	// reviewTimeout is how long the API server may take for its answer.
 	reviewTimeout = 3 * time.Second
-	// maxCallers bounds how many callers are remembered.
-	maxCallers = 64
+	// maxCallers bounds how many callers are remembered, and maxAddresses from how many addresses.
+	maxCallers, maxAddresses = 64, 256
+	// Of each address, the API server is asked about so many callers that it has not let in lately. So
+	// whoever tries tokens does not keep others from being asked about.
+	strangersPerSecond, strangersAtOnce = 1, 5
 )
 
 // Authorizer lets callers in if the API server knows their bearer token, and if their account may
@@ -41,6 +46,7 @@ type Authorizer struct {
 
 	mu      sync.Mutex
 	callers map[caller]time.Time // when the API server let the caller in
+	paces   map[string]*rate.Limiter
 }
 
 // caller is a token, as a hash, and what its owner asked for.
@@ -49,14 +55,16 @@ type caller struct {
 	method, path string
 }
 
-// errStranger is the error if nobody has the token, and errForbidden if its owner has no right.
+// errStranger is the error if nobody has the token, errForbidden if its owner has no right, and errTooMany if
+// too many unknown callers come from one address.
 var (
+	errTooMany   = errors.New("too many unknown callers from this address")
 	errStranger  = errors.New("the API server does not know the token")
 	errForbidden = errors.New("the account has no right to the path")
 )
 
 // Handler returns a handler that passes the requests of allowed callers on. Others get the status
-// 401 or 403, and 503 while the API server cannot be asked.
+// 401 or 403, 429 if too many strangers come from one address, and 503 while the API server cannot be asked.
 func (a *Authorizer) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		err := a.check(req)
@@ -67,6 +75,9 @@ func (a *Authorizer) Handler(next http.Handler) http.Handler {
 			http.Error(w, "want a bearer token that the API server knows", http.StatusUnauthorized)
 		case errors.Is(err, errForbidden):
 			http.Error(w, "the account of the token has no right to this path", http.StatusForbidden)
+		case errors.Is(err, errTooMany):
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many callers that are not known yet come from this address", http.StatusTooManyRequests)
 		default:
 			log.FromContext(req.Context()).Error(err, "cannot find out who a caller is", "path", req.URL.Path)
 			http.Error(w, "the API server cannot be asked about the token", http.StatusServiceUnavailable)
@@ -84,6 +95,9 @@ func (a *Authorizer) check(req *http.Request) error {
 	age, isKnown := a.age(who, now)
 	if isKnown && age < answerTime {
 		return nil
+	}
+	if !isKnown && !a.mayAsk(req.RemoteAddr, now) {
+		return errTooMany
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), reviewTimeout)
 	defer cancel()
@@ -146,6 +160,25 @@ func (a *Authorizer) remember(who caller, now time.Time) {
 		a.callers = map[caller]time.Time{}
 	}
 	a.callers[who] = now
+}
+
+// mayAsk reports whether the API server may be asked about one more stranger from an address. If there
+// are too many addresses, mayAsk forgets all others.
+func (a *Authorizer) mayAsk(address string, now time.Time) bool {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	pace := a.paces[address]
+	if pace == nil {
+		if a.paces == nil || len(a.paces) >= maxAddresses {
+			a.paces = map[string]*rate.Limiter{}
+		}
+		pace = rate.NewLimiter(strangersPerSecond, strangersAtOnce)
+		a.paces[address] = pace
+	}
+	return pace.AllowN(now, 1)
 }
 
 func (a *Authorizer) forget(who caller) {

@@ -124,6 +124,42 @@ func TestAnAnswerOfTheAPIServerCountsForAWhile(t *testing.T) {
 	expect("a revoked token in an outage", http.StatusServiceUnavailable, 8)
 }
 
+func TestAStrangerWhoTriesTokensHindersOnlyItself(t *testing.T) {
+	g := newGuarded()
+	from := func(address, token string) int {
+		request, answer := httptest.NewRequest("GET", "/metrics", nil), httptest.NewRecorder()
+		request.RemoteAddr = address
+		request.Header.Set("Authorization", "Bearer "+token)
+		g.handler.ServeHTTP(answer, request)
+		return answer.Code
+	}
+	if got := from("10.0.0.1:1", "prometheus"); got != http.StatusOK {
+		t.Fatal(got)
+	}
+	for i := range 100 {
+		want := http.StatusUnauthorized
+		if i >= strangersAtOnce {
+			want = http.StatusTooManyRequests
+		}
+		if got := from(fmt.Sprintf("10.0.0.2:%d", i), fmt.Sprint("forged", i)); got != want {
+			t.Fatalf("token %d: status %d, want %d", i, got, want)
+		}
+	}
+	if want := 1 + strangersAtOnce; g.reviews != want {
+		t.Errorf("%d reviews, want %d", g.reviews, want)
+	}
+	g.clock.SetTime(g.clock.Now().Add(answerTime))
+	if got := from("10.0.0.1:2", "prometheus"); got != http.StatusOK {
+		t.Errorf("a known caller: status %d", got)
+	}
+	for i := range 3 * maxAddresses {
+		from(fmt.Sprintf("10.1.%d.%d:1", i/256, i%256), "forged")
+		if got := len(g.authorizer.paces); got > maxAddresses {
+			t.Fatalf("%d addresses are remembered", got)
+		}
+	}
+}
+
 func TestFewCallersAreRemembered(t *testing.T) {
 	g := newGuarded()
 	now := g.clock.Now()

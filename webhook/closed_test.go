@@ -140,7 +140,7 @@ func TestNoLaterPassOpensAClosedDoor(t *testing.T) {
 				w := dirtyNow(t)
 				o := passed(t, w, kind, object)
 				tt.between(o)
-				w.WhyUnable = func(string) string { return tt.unable }
+				w.WhyUnable = func(string, string) string { return tt.unable }
 				o = passed(t, w, kind, o)
 				suspended, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend")
 				a := o.GetAnnotations()

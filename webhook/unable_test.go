@@ -41,7 +41,7 @@ func TestNothingIsHeldWhereNobodyCouldLetGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := dirtyNow(t)
-			w.WhyUnable = func(namespace string) string {
+			w.WhyUnable = func(namespace, _ string) string {
 				if namespace == tt.unable {
 					return unable
 				}

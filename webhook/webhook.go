@@ -37,10 +37,10 @@ type Webhook struct {
 	Runs    *gating.Runs
 	Clock   policy.Clock
 	Metrics *Metrics
-	// WhyUnable says why held work in a namespace could not be released. The webhook then holds
-	// nothing there. The reason is empty if a release is possible. Without WhyUnable a release is
-	// always possible.
-	WhyUnable func(namespace string) string
+	// WhyUnable says why held work in a namespace could not be released that needs a component. The
+	// component is empty for pods and Jobs. The webhook then holds no such work. The reason is empty if
+	// a release is possible. Without WhyUnable a release is always possible.
+	WhyUnable func(namespace, component string) string
 	// MarkForExtender gives pods that may wait the extended resource by which kube-scheduler knows
 	// that the extender must be asked about them.
 	MarkForExtender bool
@@ -76,13 +76,15 @@ func (w *Webhook) Handle(ctx context.Context, req serving.Review) *admissionv1.A
 	return v.response(req)
 }
 
-// whyUnable says why work in a namespace is not held although waiting pays. The reason is empty if
-// the work can be held.
-func (w *Webhook) whyUnable(namespace string) string {
+// whyUnable says why pods and Jobs in a namespace are not held although waiting pays. The reason is
+// empty if the work can be held.
+func (w *Webhook) whyUnable(namespace string) string { return w.whyUnableWith(namespace, "") }
+
+func (w *Webhook) whyUnableWith(namespace, component string) string {
 	if w.WhyUnable == nil {
 		return ""
 	}
-	return w.WhyUnable(namespace)
+	return w.WhyUnable(namespace, component)
 }
 
 // verdict is the decision on one object. With errs, the object is refused.

@@ -220,7 +220,7 @@ func (o *decodedWhole) refrain(why string) verdict {
 // whyUnableWhole says why nothing of a kind with a door is held in a namespace. The reason is empty if
 // objects of the kind can be held.
 func (w *Webhook) whyUnableWhole(namespace string, d *door.Door) string {
-	return cmp.Or(w.Records.CanHold(d.Kind.GroupKind()), w.whyUnable(namespace))
+	return cmp.Or(w.Records.CanHold(d.Kind.GroupKind()), w.whyUnableWith(namespace, d.Component))
 }
 
 // ifWholeFits returns the verdict if its notes fit on the object. Otherwise the object starts without

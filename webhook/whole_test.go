@@ -150,7 +150,7 @@ func TestWhyAnObjectIsNotHeldWhole(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := dirtyNow(t)
-			w.Records, w.WhyUnable = recordsOf(t, tt.known...), func(string) string { return tt.unable }
+			w.Records, w.WhyUnable = recordsOf(t, tt.known...), func(string, string) string { return tt.unable }
 			tt.meta.Annotations = tolerant(nil)
 			given := wholeOf(tt.kind, tt.spec, tt.meta)
 			o := passed(t, w, tt.kind, given)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
@@ -89,7 +90,7 @@ func addKeeper(mgr ctrl.Manager, o *options, config *rest.Config, clientset kube
 	if err != nil {
 		return nil, fmt.Errorf("name this replica: %w", err)
 	}
-	keeper := leaving.NewKeeper(*installation, clientset, fmt.Sprintf("%s-%d", identity, os.Getpid()), mgr.Elected())
+	keeper := leaving.NewKeeper(*installation, clientset, fmt.Sprintf("%s-%d", identity, os.Getpid()), mgr.Elected(), metrics.Registry)
 	if err := mgr.Add(keeper); err != nil {
 		return nil, fmt.Errorf("add to manager: %w", err)
 	}

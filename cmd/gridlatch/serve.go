@@ -16,6 +16,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -166,12 +167,12 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
 }
 
-// whyUnable says why work in a namespace is not held: because Gridlatch is being removed, or because
-// releases fail.
-func whyUnable(keeper *leaving.Keeper, able *gating.Switch) func(namespace string) string {
-	return func(namespace string) string {
+// whyUnable says why work in a namespace that needs a component is not held: because Gridlatch or the
+// component is being removed, or because releases fail.
+func whyUnable(keeper *leaving.Keeper, able *gating.Switch) func(namespace, component string) string {
+	return func(namespace, component string) string {
 		if keeper != nil {
-			if why := keeper.WhyNotHeld(); why != "" {
+			if why := keeper.WhyNotHeld(component); why != "" {
 				return why
 			}
 		}
@@ -247,7 +248,7 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 		return err
 	}
 	intake, mux := serving.NewIntake(serving.ReviewLimits()), http.NewServeMux()
-	counted := serving.NewMetrics(metrics.Registry, hook.Clock.Now)
+	counted := serving.NewMetrics(metrics.Registry, clock.RealClock{}.Now) // no time is skipped, as hook.Clock may do
 	mux.Handle(webhook.Path, intake.Reviews(webhook.Path, counted, hook.Handle))
 	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))

@@ -55,6 +55,16 @@ func confined(t *testing.T, c *env.Cluster, held *corev1.Pod) {
 	configMap := func(as client.Client, name string) error {
 		return as.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.Home, Name: name}}, client.DryRunAll)
 	}
+	anchor := func(kind, text string) error {
+		o := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: kind}, ObjectMeta: metav1.ObjectMeta{Name: "gridlatch"}}
+		if kind == "ServiceAccount" {
+			o.APIVersion, o.Namespace = "v1", c.Home
+		}
+		return self.Patch(t.Context(), o, client.RawPatch(merge, []byte(text)), client.DryRunAll)
+	}
+	important := pod(held.Namespace, "important", nil)
+	important.Spec.PriorityClassName = "gridlatch"
+	const subjects = `{"subjects":[{"kind":"ServiceAccount","name":"gridlatch","namespace":"default"}]}`
 	const mark = `{"metadata":{"annotations":{"gridlatch.dev/reason":"x"}}}`
 	for name, tt := range map[string]struct{ err, refusedBy string }{
 		"its own mark":                   {text(patch(self, mark)), ""},
@@ -65,6 +75,12 @@ func confined(t *testing.T, c *env.Cluster, held *corev1.Pod) {
 		"a forecast by the exporter":     {text(configMap(exporter, "carbon-intensity-x")), ""},
 		"another ConfigMap by the same":  {text(configMap(exporter, "x")), "gridlatch-forecasts"},
 		"a mark by one of the same name": {text(patch(stranger, mark)), "gridlatch-keys"},
+		"its own finalizer":              {text(anchor("ClusterRole", `{"metadata":{"finalizers":["gridlatch.dev/release"]}}`)), ""},
+		"a finalizer of somebody else":   {text(anchor("ClusterRole", `{"metadata":{"finalizers":["example.com/x"]}}`)), "gridlatch-anchors"},
+		"a label that gives rights":      {text(anchor("ClusterRole", `{"metadata":{"labels":{"rbac.authorization.k8s.io/aggregate-to-view":"true"}}}`)), "gridlatch-anchors"},
+		"who has its rights":             {text(anchor("ClusterRoleBinding", subjects)), "gridlatch-anchors"},
+		"its account":                    {text(anchor("ServiceAccount", `{"metadata":{"annotations":{"x":"y"}}}`)), "gridlatch-anchors"},
+		"its PriorityClass by a tenant":  {text(c.Client.Create(t.Context(), important, client.DryRunAll)), "gridlatch-priority"},
 	} {
 		if tt.refusedBy == "" && tt.err != "" || !strings.Contains(tt.err, "'"+tt.refusedBy+"'") && tt.refusedBy != "" {
 			t.Errorf("%s: refused by %q, want %q", name, tt.err, tt.refusedBy)

@@ -2,10 +2,15 @@ package chart
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
 )
 
 // on returns what switches a component on, on Helm's command line.
@@ -178,5 +183,33 @@ func TestEveryObjectHasTheLabelsOfTheConvention(t *testing.T) {
 		if object.Label("app.kubernetes.io/managed-by") == "" || object.Label(labelComponent) == "" {
 			t.Errorf("%s of the chart lacks labels", id)
 		}
+	}
+}
+
+// TestReplacementsNameTheirTargets fails for a pattern in place of a name. The kustomize of kubectl before 1.36 finds
+// nothing by a pattern, reports no error, and leaves the namespace of the manifests in place.
+func TestReplacementsNameTheirTargets(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(manifests, "namespace", "names.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var transformer struct {
+		Replacements []types.Replacement `json:"replacements"`
+	}
+	if err := yaml.Unmarshal(text, &transformer); err != nil {
+		t.Fatal(err)
+	}
+	word := regexp.MustCompile(`^[A-Za-z-]+$`)
+	targets := 0
+	for _, replacement := range transformer.Replacements {
+		for _, target := range replacement.Targets {
+			targets++
+			if !word.MatchString(target.Select.Kind) || !word.MatchString(target.Select.Name) {
+				t.Errorf("kind %q, name %q: want one kind and one name", target.Select.Kind, target.Select.Name)
+			}
+		}
+	}
+	if targets == 0 {
+		t.Error("there are no replacements")
 	}
 }
