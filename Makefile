@@ -70,6 +70,7 @@ build = $(lean) go build -buildvcs=false -o $(1) \
 
 .PHONY: image
 image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
+	@GOOS=linux $(call build,bin/gridlatch,gridlatch) # also where make runs on macOS
 	@if command -v buildah >/dev/null; then \
 		buildah bud --isolation chroot --tag $(IMAGE) .; save() { buildah push $(IMAGE) "docker-archive:$$1:$(IMAGE)"; }; \
 	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; save() { podman save --output "$$1" $(IMAGE); }; \
@@ -211,7 +212,7 @@ test-release: build $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFES
 # By itself: its results are compared with each other.
 .PHONY: test-faults
 test-faults: build bin/gridlatch-cluster ## Break one thing after the other in the middle of a load; the table goes to bin/faults.md
-	@$(lean) go test -count=1 -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
+	@$(lean) go test -count=1 -v -timeout 30m ./test/faults -table $(CURDIR)/bin/faults.md
 
 # The test of the image skips itself without buildah.
 .PHONY: buildah

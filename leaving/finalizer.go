@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
 // These patches add and remove our finalizer, and keep the finalizers of others.
@@ -49,6 +52,37 @@ func unprotect(ctx context.Context, config *rest.Config, anchors []anchor) error
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// RemoveFinalizers removes the finalizer from all anchors of the Gridlatch in a namespace that have it, and
+// returns how many there are. It is for a user whose rights do not come from the anchors, when no
+// replica runs any more.
+func RemoveFinalizers(ctx context.Context, c client.Client, namespace string) (int, error) {
+	var protected []anchor
+	problems := []error(nil)
+	for _, a := range baseAnchors(namespace) {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(a.kind.GroupVersion().WithKind(a.kind.Kind + "List"))
+		err := hold.Walk(ctx, c, list, client.ListOptions{Namespace: a.namespace}, func(o client.Object) {
+			if slices.Contains(o.GetFinalizers(), v1alpha1.ReleaseFinalizer) {
+				protected = append(protected, anchor{kind: a.kind, namespace: o.GetNamespace(), name: o.GetName()})
+			}
+		})
+		if err != nil {
+			problems = append(problems, fmt.Errorf("list %s: %w", a.resource, err))
+		}
+	}
+	removed := 0
+	for _, a := range protected {
+		err := c.Patch(ctx, a.metadata(), client.RawPatch(types.StrategicMergePatchType, []byte(removePatch)))
+		switch {
+		case err == nil:
+			removed++
+		case !apierrors.IsNotFound(err):
+			problems = append(problems, fmt.Errorf("remove the finalizer from %s: %w", a, err))
+		}
+	}
+	return removed, errors.Join(problems...)
 }
 
 // path returns the path of the anchor in the API.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,6 +153,31 @@ func TestTheFinalizerIsAddedBesideThoseOfOthers(t *testing.T) {
 	}
 }
 
+func TestTheFinalizerIsRemovedWhereItIsAndThoseOfOthersStay(t *testing.T) {
+	all := installed()
+	all["Role"].SetFinalizers([]string{"example.com/other"})
+	all["another"] = &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "another", Name: "gridlatch", Finalizers: []string{v1alpha1.ReleaseFinalizer}}}
+	c := site(all).Client
+	if removed, err := RemoveFinalizers(t.Context(), c, ns); err != nil || removed != 6 {
+		t.Errorf("removed from %d, %v, want 6", removed, err)
+	}
+	for name, o := range all {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"example.com/other"}
+		switch name {
+		case "another":
+			want = []string{v1alpha1.ReleaseFinalizer}
+		case "Namespace", "Deployment": // no anchors
+			want = append(want, v1alpha1.ReleaseFinalizer)
+		}
+		if diff := cmp.Diff(want, o.GetFinalizers()); diff != "" {
+			t.Errorf("finalizers of %s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
 	all := installed()
 	clock := testingclock.NewFakeClock(t0)
@@ -246,6 +272,45 @@ func TestAReplicaEndsWithoutALeaveWhereNothingIsLeftToDo(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestAReplicaGoesOnWhenTheLeaseOfAKilledReplicaIsDeleted has a lease that is deleted with its namespace
+// while another replica has it.
+func TestAReplicaGoesOnWhenTheLeaseOfAKilledReplicaIsDeleted(t *testing.T) {
+	now, leases := metav1.NowMicro(), schema.GroupResource{Resource: "leases"}
+	clientset := clientgofake.NewClientset(&coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "gridlatch"},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("killed"), LeaseDurationSeconds: ptr.To(int32(600)), RenewTime: &now, AcquireTime: &now},
+	})
+	var reads atomic.Int32
+	clientset.PrependReactor("*", "leases", func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		switch {
+		case action.GetVerb() == "create":
+			return true, nil, apierrors.NewForbidden(leases, "gridlatch", errors.New("the namespace is being deleted"))
+		case reads.Add(1) == 1:
+			return false, nil, nil
+		default:
+			return true, nil, apierrors.NewNotFound(leases, "gridlatch")
+		}
+	})
+	i, clock := site(installed()), testingclock.NewFakeClock(t0)
+	i.Clock = clock
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+			if reads.Load() > 1 { // the replica has seen who has the lease
+				clock.Step(time.Second)
+			}
+		}
+	}()
+	done, isTurn := newKeeper(i, clientset).awaitTurn(ctx)
+	hasWaited := ctx.Err() != nil
+	done()
+	if !isTurn || hasWaited {
+		t.Errorf("it is the turn of the replica: %t; the replica has waited to its end: %t", isTurn, hasWaited)
 	}
 }
 

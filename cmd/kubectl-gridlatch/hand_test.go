@@ -8,6 +8,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -62,6 +63,57 @@ func TestReleaseAllStaysInItsNamespace(t *testing.T) {
 	}
 	if code, stdout, _ := call(t, connect, "release", "--all", "-A"); code != 0 || stdout != "released 1 pod\n" {
 		t.Errorf("exit code %d, stdout %s", code, stdout)
+	}
+}
+
+func TestReleaseAllRemovesTheFinalizersWhenNoReplicaRuns(t *testing.T) {
+	scaled := func(note string) client.Object {
+		o := &metav1.PartialObjectMetadata{ObjectMeta: named("scaled", "", map[string]string{note: "10"})}
+		o.SetGroupVersionKind(schema.GroupVersionKind{Group: "keda.sh", Version: "v1alpha1", Kind: "ScaledObject"})
+		return o
+	}
+	const isRemoved = "removed the finalizer of Gridlatch from 2 objects: no replica of Gridlatch runs\n"
+	for _, tt := range []struct {
+		name           string
+		args           []string
+		isGone         bool
+		scaled         client.Object
+		code           int
+		stdout, stderr string
+	}{
+		{name: "a replica runs", args: []string{"-A"}},
+		{name: "no replica runs", args: []string{"-A"}, isGone: true, stdout: isRemoved},
+		{name: "no replica runs, and no object of KEDA has a ceiling", args: []string{"-A"}, isGone: true, scaled: scaled("gridlatch.dev/ceilings"), stdout: isRemoved},
+		{name: "no replica runs, and an object of KEDA has a ceiling", args: []string{"-A"}, isGone: true, scaled: scaled(v1alpha1.OriginalMaxReplicaCountAnnotation), code: 1, stderr: "1 objects of KEDA still have a ceiling"},
+		{name: "only one namespace is released", args: []string{"-n", "batch"}, isGone: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			anchors := []client.Object{&rbacv1.ClusterRole{}, &corev1.ServiceAccount{}}
+			for _, o := range anchors {
+				o.SetName("gridlatch")
+				o.SetFinalizers([]string{v1alpha1.ReleaseFinalizer})
+			}
+			anchors[1].SetNamespace("gridlatch-system")
+			objects := anchors
+			if tt.scaled != nil {
+				objects = append(objects, tt.scaled)
+			}
+			connect, c := fakeCluster(t, objects...)
+			if tt.isGone {
+				if err := c.Delete(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "gridlatch-system", Name: "gridlatch"}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code, stdout, stderr := call(t, connect, append([]string{"release", "--all"}, tt.args...)...)
+			if code != tt.code || stdout != "released 0 pods\n"+tt.stdout || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+			}
+			for _, o := range anchors[:2] {
+				if err := c.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil || (len(o.GetFinalizers()) == 0) != (tt.stdout != "") {
+					t.Errorf("%v, finalizers %v", err, o.GetFinalizers())
+				}
+			}
+		})
 	}
 }
 

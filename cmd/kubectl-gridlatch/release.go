@@ -30,7 +30,8 @@ too. All pods of a Job are released together.
 
 With --all, all work is released that is held now, in one namespace or in the whole
 cluster. Work that is created later waits as before. What could not be released is
-listed.`,
+listed. In the whole cluster, when no replica of Gridlatch runs, the finalizers of
+Gridlatch are removed, too, so that Gridlatch can be deleted.`,
 		Example: `  # One Job
   kubectl gridlatch release job nightly-report
 
@@ -90,5 +91,12 @@ func (f *releaseFlags) releaseAll(ctx context.Context, e env, args []string) err
 	released, err := c.ReleaseAll(ctx, namespace, progress.Count)
 	progress.End()
 	e.stdout.Printf("released %s\n", render.Count(released, "pod"))
+	if err != nil || !f.allNamespaces {
+		return err
+	}
+	unprotected, err := c.LetDeletionsEnd(ctx)
+	if unprotected > 0 {
+		e.stdout.Printf("removed the finalizer of Gridlatch from %s: no replica of Gridlatch runs\n", render.Count(unprotected, "object"))
+	}
 	return err
 }

@@ -223,9 +223,11 @@ func TestNothingIsLeftInWhateverOrderGridlatchIsDeleted(t *testing.T) {
 		name  string
 		first func(*testing.T, *leaveSite)
 		// leaves says that Gridlatch releases everything although the rest is still there.
-		leaves bool
+		leaves   bool
+		replicas int // one, if zero
 	}{
 		{name: "all at once", first: func(*testing.T, *leaveSite) {}},
+		{name: "all at once, with two replicas", replicas: 2, first: func(*testing.T, *leaveSite) {}},
 		{name: "the roles first", leaves: true, first: deleting("clusterrole/gridlatch", "role/gridlatch")},
 		{name: "the bindings first", leaves: true, first: deleting("clusterrolebinding/gridlatch", "rolebinding/gridlatch")},
 		{name: "the ServiceAccount first", leaves: true, first: deleting("serviceaccount/gridlatch")},
@@ -237,7 +239,7 @@ func TestNothingIsLeftInWhateverOrderGridlatchIsDeleted(t *testing.T) {
 		{name: "the admission policies first", first: deleting("validatingadmissionpolicies", "--all")},
 	} {
 		t.Run(order.name, func(t *testing.T) {
-			s.start(t, 1)
+			s.start(t, max(1, order.replicas))
 			s.hold(t)
 			order.first(t, s)
 			if order.leaves {
@@ -248,6 +250,49 @@ func TestNothingIsLeftInWhateverOrderGridlatchIsDeleted(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatCannotBeReleasedKeepsNoDeletion has the API server refuse the release of one pod.
+func TestWhatCannotBeReleasedKeepsNoDeletion(t *testing.T) {
+	s := newLeaveSite(t)
+	s.start(t, 1)
+	s.hold(t)
+	stubborn := pod(s.ns, "stubborn", tolerant())
+	stubborn.Labels = map[string]string{"example.com/frozen": "true"}
+	create(t, s.c, stubborn)
+	awaitGated(t, s.c, s.ns, 4)
+	if _, err := s.c.KubectlInput(t.Context(), frozenPods, "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	change := client.RawPatch(merge, []byte(`{"metadata":{"annotations":{"x":"y"}}}`))
+	env.Eventually(t, patience, func(ctx context.Context) error { // the policy takes a moment
+		if s.c.Client.Patch(ctx, stubborn.DeepCopy(), change, client.DryRunAll) == nil {
+			return errors.New("the pod can be changed")
+		}
+		return nil
+	})
+	s.remove(t)
+	if err := s.c.Client.Get(t.Context(), client.ObjectKeyFromObject(stubborn), stubborn); err != nil || !hold.HasGate(stubborn.Spec.SchedulingGates) {
+		t.Errorf("the pod that cannot be changed was released, or is not there: %v", err)
+	}
+	if err := s.c.Client.Delete(t.Context(), stubborn); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReleased(t, patience)
+}
+
+const frozenPods = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: frozen}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods]}]}
+  validations: [{expression: "!('example.com/frozen' in oldObject.metadata.?labels.orValue({}))"}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: frozen}
+spec: {policyName: frozen, validationActions: [Deny]}
+`
 
 // leaveBlock finds the commands in docs/operations.md for those who have kubectl alone.
 var leaveBlock = regexp.MustCompile("(?ms)^<!-- (?:leave: [a-z]+|generated: resume) -->\n```bash\n(.*?)^```\n")

@@ -10,6 +10,9 @@ import (
 	"testing"
 )
 
+// ImageName is the whole name of the image that Image builds.
+const ImageName = "docker.io/library/gridlatch:dev"
+
 // Image builds the image gridlatch:dev with `make image`, once for each process, and returns the path of an archive.
 func Image(t testing.TB) string {
 	t.Helper()
@@ -45,14 +48,26 @@ func (c *Cluster) InstallIn(ctx context.Context, n *Node, components ...string) 
 	if err := n.Import(ctx, image); err != nil {
 		return err
 	}
-	err = inKustomization("resources: [MANIFESTS/base]\n"+Components(components...), func(dir string) error {
-		_, err := c.Kubectl(ctx, "apply", "-k", dir)
-		return err
-	})
-	if err != nil {
+	if err := c.Apply(ctx, "resources: [MANIFESTS/base]\n"+Components(components...)); err != nil {
 		return err
 	}
 	return c.AwaitInstalled(ctx)
+}
+
+// Apply applies a kustomization, in which MANIFESTS is ours, as a user does.
+func (c *Cluster) Apply(ctx context.Context, kustomization string) error {
+	return inKustomization(kustomization, func(dir string) error {
+		_, err := c.Kubectl(ctx, "apply", "-k", dir)
+		return err
+	})
+}
+
+// Delete deletes what Apply has applied, as README.md says, and returns when it is gone.
+func (c *Cluster) Delete(ctx context.Context, kustomization string) error {
+	return inKustomization(kustomization, func(dir string) error {
+		_, err := c.Kubectl(ctx, "delete", "--ignore-not-found", "-k", dir)
+		return err
+	})
 }
 
 // AwaitInstalled returns when all Deployments of Gridlatch run and the API server reaches the webhook through its Service.

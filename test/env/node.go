@@ -160,6 +160,12 @@ func (n *Node) Import(ctx context.Context, archive string) error {
 	return err
 }
 
+// Tag gives an image that the node has one more name.
+func (n *Node) Tag(ctx context.Context, name, another string) error {
+	_, err := n.ctr(ctx, "images", "tag", name, another)
+	return err
+}
+
 // Images returns the names of the images that the node has.
 func (n *Node) Images(ctx context.Context) ([]string, error) {
 	output, err := n.ctr(ctx, "images", "list", "--quiet")

@@ -26,6 +26,9 @@ const (
 // restartPause is how long a program that has ended stays away, as with a kubelet at the first time.
 const restartPause = time.Second
 
+// startPatience is how long a replica may take to be ready.
+const startPatience = 2 * time.Minute
+
 // Replicas are the parts of an installation beside the cluster: replicas of Gridlatch, what stands for their
 // Service, and the part that makes certificates.
 type Replicas struct {
@@ -62,7 +65,7 @@ func (c *Cluster) RunReplicas(ctx context.Context, n int, dir string) (_ *Replic
 	if err != nil {
 		return nil, fmt.Errorf("find the port of the service: %w", err)
 	}
-	if err := c.Install(ctx, number); err != nil {
+	if err := c.InstallWithDeployment(ctx, number); err != nil {
 		return nil, err
 	}
 	config, err := c.ServiceAccountConfig(ctx, Namespace, "gridlatch")
@@ -145,8 +148,11 @@ type Keeper struct {
 	program *Program // nil while it is away
 }
 
-// Start runs the part, and returns when it is ready.
+// Start runs the part unless it runs, and returns when it is ready.
 func (k *Keeper) Start(ctx context.Context) (err error) {
+	if k.program != nil {
+		return nil
+	}
 	k.program, err = k.cluster.runCerts(ctx, k.log)
 	return err
 }
@@ -199,15 +205,20 @@ func (r *Replica) connect(c *Cluster, config *rest.Config, number int) error {
 	return err
 }
 
-// Start runs the replica with a clock, and returns when it is ready.
-func (r *Replica) Start(ctx context.Context, clock Clock) error {
+// Start runs the replica with a clock unless it runs, and returns when it is ready.
+func (r *Replica) Start(ctx context.Context, clock Clock) (err error) {
 	r.mu.Lock()
-	r.clock = clock
-	p, err := r.launch()
+	p := r.program
+	if p == nil {
+		r.clock = clock
+		p, err = r.launch()
+	}
 	r.mu.Unlock()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
 	return p.awaitReady(ctx)
 }
 
@@ -217,7 +228,7 @@ func (r *Replica) launch() (*Program, error) {
 	if r.clock.Program != "" {
 		name = filepath.Base(r.clock.Program)
 	}
-	p, err := command(name, controllerFlags(r.kubeconfig, r.port)...)
+	p, err := command(name, controllerFlags(r.kubeconfig, r.port, "--deployment=gridlatch")...)
 	if err != nil {
 		return nil, err
 	}

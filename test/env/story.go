@@ -46,7 +46,7 @@ func HoldJob(t testing.TB, c *Cluster, dirty time.Duration) *HeldJob {
 	if err := c.Client.Create(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
-	h.Job = storyJob(namespace.Name)
+	h.Job = StoryJob(namespace.Name)
 	if err := c.Client.Create(t.Context(), h.Job); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func (h *HeldJob) expectWorkDone(t testing.TB) {
 // pod returns the Job's only pod.
 func (h *HeldJob) pod(ctx context.Context) (*corev1.Pod, error) {
 	var pods corev1.PodList
-	if err := h.cluster.Client.List(ctx, &pods, client.InNamespace(h.Namespace)); err != nil {
+	if err := h.cluster.Client.List(ctx, &pods, client.InNamespace(h.Namespace), client.MatchingLabels{batchv1.JobNameLabel: h.Name}); err != nil {
 		return nil, err
 	}
 	if len(pods.Items) != 1 {
@@ -152,8 +152,8 @@ func (h *HeldJob) hasEvent(ctx context.Context, reason string) error {
 	return fmt.Errorf("there is no Event %s", reason)
 }
 
-// storyJob is a Job that may wait, and whose container runs on the real node for a second.
-func storyJob(namespace string) *batchv1.Job {
+// StoryJob is a Job that may wait, and whose container runs on the real node for a second.
+func StoryJob(namespace string) *batchv1.Job {
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "report", Annotations: map[string]string{
 			v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "2s", v1alpha1.DeadlineAnnotation: "1h",
@@ -165,7 +165,7 @@ func storyJob(namespace string) *batchv1.Job {
 	}
 }
 
-// writeDirtyForecast writes a forecast that is dirty for a while from now, clean for as long as a storyJob runs, and dirty
+// writeDirtyForecast writes a forecast that is dirty for a while from now, clean for as long as a StoryJob runs, and dirty
 // again. It returns when the webhook plans by the forecast: from when on the grid is clean.
 func writeDirtyForecast(t testing.TB, c *Cluster, dirty time.Duration) time.Time {
 	t.Helper()
@@ -180,7 +180,7 @@ func writeDirtyForecast(t testing.TB, c *Cluster, dirty time.Duration) time.Time
 	}
 	planned := clean.UTC().Format(time.RFC3339)
 	Eventually(t, dirty, func(ctx context.Context) error {
-		probe := storyJob(metav1.NamespaceDefault)
+		probe := StoryJob(metav1.NamespaceDefault)
 		if err := c.Client.Create(ctx, probe, client.DryRunAll); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ type fault struct {
 	// prepare is called before there is work; it may be nil, as may all that follows.
 	prepare func(context.Context, *suite) error
 	// begin has the fault happen. It lasts for a while, until end brings back what nobody would bring
-	// back by itself. after leaves the installation as it was found.
+	// back by itself. after leaves the installation as it was found, whatever happened.
 	begin func(context.Context, *suite) error
 	lasts time.Duration
 	end   func(context.Context, *suite) error
@@ -39,8 +40,13 @@ type fault struct {
 	resolution time.Duration
 }
 
-// namespace is where the work is that the fault meets.
-func (f fault) namespace() string { return strings.ReplaceAll(f.name, " ", "-") }
+// notInName is what a namespace's name may not have.
+var notInName = regexp.MustCompile("[^a-z0-9]+")
+
+// namespace is where the work is that the fault meets in one attempt.
+func (f fault) namespace(attempt int) string {
+	return fmt.Sprintf("%s-%d", notInName.ReplaceAllString(strings.ToLower(f.name), "-"), attempt)
+}
 
 // waves is how many waves of work are due, so that the fault happens among them and some come after it.
 func (f fault) waves() int { return 8 + int(f.lasts/wavePause) }
@@ -77,7 +83,12 @@ func leaderKilled() fault {
 			}
 			return killed.Kill()
 		},
-		after: func(ctx context.Context, _ *suite) error { return killed.Start(ctx, env.Clock{}) },
+		after: func(ctx context.Context, _ *suite) error {
+			if killed == nil {
+				return nil
+			}
+			return killed.Start(ctx, env.Clock{})
+		},
 	}
 }
 
@@ -129,7 +140,9 @@ func leaderCutOff() fault {
 			return nil
 		},
 		end: func(context.Context, *suite) error {
-			cut.Link.Mend()
+			if cut != nil {
+				cut.Link.Mend()
+			}
 			return nil
 		},
 	}

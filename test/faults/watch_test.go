@@ -162,6 +162,9 @@ func writtenBefore(o metav1.Object) time.Time {
 			last = entry.Time.Time
 		}
 	}
+	if last.IsZero() {
+		return time.Now() // somebody else has released the object
+	}
 	return last.Add(time.Second)
 }
 

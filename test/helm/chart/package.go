@@ -53,6 +53,7 @@ func Package(dir, out, version string, image Image, modified time.Time) (string,
 				"repository: gridlatch #", fmt.Sprintf("repository: %s #", image.Repository),
 				`tag: ""`, fmt.Sprintf("tag: %q", image.Tag),
 				`digest: ""`, fmt.Sprintf("digest: %q", image.Digest),
+				"/blob/main/", "/blob/"+version+"/",
 			).Replace(string(file.Data)))
 		}
 	}

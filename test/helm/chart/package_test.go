@@ -44,6 +44,11 @@ func TestAReleaseNamesItsImage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for _, file := range loaded.Raw {
+				if text := string(file.Data); file.Name == "values.yaml" && (strings.Contains(text, "/blob/main/") || !strings.Contains(text, "/blob/v1.2.3/docs/")) {
+					t.Error("values.yaml names pages of another version")
+				}
+			}
 			values, _ := loaded.Values["image"].(map[string]any)
 			if values["repository"] != image.Repository || values["tag"] != image.Tag || values["digest"] != image.Digest || loaded.Metadata.AppVersion != "v1.2.3" {
 				t.Errorf("the chart %s has %v", loaded.Metadata.AppVersion, values)
