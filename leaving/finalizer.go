@@ -58,15 +58,14 @@ func unprotect(ctx context.Context, config *rest.Config, anchors []anchor) error
 // returns how many there are. It is for a user whose rights do not come from the anchors, when no
 // replica runs any more.
 func RemoveFinalizers(ctx context.Context, c client.Client, namespace string) (int, error) {
-	var protected []client.Object
+	var protected []anchor
 	problems := []error(nil)
 	for _, a := range baseAnchors(namespace) {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(a.kind.GroupVersion().WithKind(a.kind.Kind + "List"))
 		err := hold.Walk(ctx, c, list, client.ListOptions{Namespace: a.namespace}, func(o client.Object) {
 			if slices.Contains(o.GetFinalizers(), v1alpha1.ReleaseFinalizer) {
-				found := anchor{kind: a.kind, namespace: o.GetNamespace(), name: o.GetName()}
-				protected = append(protected, found.metadata())
+				protected = append(protected, anchor{kind: a.kind, namespace: o.GetNamespace(), name: o.GetName()})
 			}
 		})
 		if err != nil {
@@ -74,13 +73,13 @@ func RemoveFinalizers(ctx context.Context, c client.Client, namespace string) (i
 		}
 	}
 	removed := 0
-	for _, o := range protected {
-		err := c.Patch(ctx, o, client.RawPatch(types.StrategicMergePatchType, []byte(removePatch)))
+	for _, a := range protected {
+		err := c.Patch(ctx, a.metadata(), client.RawPatch(types.StrategicMergePatchType, []byte(removePatch)))
 		switch {
 		case err == nil:
 			removed++
 		case !apierrors.IsNotFound(err):
-			problems = append(problems, fmt.Errorf("remove the finalizer from %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err))
+			problems = append(problems, fmt.Errorf("remove the finalizer from %s: %w", a, err))
 		}
 	}
 	return removed, errors.Join(problems...)

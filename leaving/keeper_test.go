@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -274,6 +275,45 @@ func TestAReplicaEndsWithoutALeaveWhereNothingIsLeftToDo(t *testing.T) {
 	}
 }
 
+// TestAReplicaGoesOnWhenTheLeaseOfAKilledReplicaIsDeleted has a lease that is deleted with its namespace
+// while another replica has it.
+func TestAReplicaGoesOnWhenTheLeaseOfAKilledReplicaIsDeleted(t *testing.T) {
+	now, leases := metav1.NowMicro(), schema.GroupResource{Resource: "leases"}
+	clientset := clientgofake.NewClientset(&coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "gridlatch"},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("killed"), LeaseDurationSeconds: ptr.To(int32(600)), RenewTime: &now, AcquireTime: &now},
+	})
+	var reads atomic.Int32
+	clientset.PrependReactor("*", "leases", func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		switch {
+		case action.GetVerb() == "create":
+			return true, nil, apierrors.NewForbidden(leases, "gridlatch", errors.New("the namespace is being deleted"))
+		case reads.Add(1) == 1:
+			return false, nil, nil
+		default:
+			return true, nil, apierrors.NewNotFound(leases, "gridlatch")
+		}
+	})
+	i, clock := site(installed()), testingclock.NewFakeClock(t0)
+	i.Clock = clock
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+			if reads.Load() > 1 { // the replica has seen who has the lease
+				clock.Step(time.Second)
+			}
+		}
+	}()
+	done, isTurn := newKeeper(i, clientset).awaitTurn(ctx)
+	hasWaited := ctx.Err() != nil
+	done()
+	if !isTurn || hasWaited {
+		t.Errorf("it is the turn of the replica: %t; the replica has waited to its end: %t", isTurn, hasWaited)
+	}
+}
+
 func TestOnlyWorkOfAComponentIsNotHeldWhileThatIsRemoved(t *testing.T) {
 	all := installed()
 	k := newKeeper(site(all), nil)
@@ -388,17 +428,6 @@ func TestWhatIsRefusedIsLeftBeforeTheProcessOrItsAccountEnds(t *testing.T) {
 				t.Errorf("given up after %v, want %v to %v", took, tt.least, tt.most)
 			}
 		})
-	}
-}
-
-func TestAReleaseIsNotTriedAgainWithoutRights(t *testing.T) {
-	i, calls := site(installed(), "ServiceAccount"), 0
-	left, err := i.releaseUntilNone(t.Context(), "r", t0, func(context.Context, string) (Released, error) {
-		calls++
-		return Released{}, errors.New("no right")
-	})
-	if left != nil || err == nil || calls != 1 {
-		t.Errorf("called %d times, left %v, %v", calls, left, err)
 	}
 }
 

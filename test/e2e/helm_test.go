@@ -80,12 +80,8 @@ func TestAnUninstallationThatCannotReleaseRemovesNothing(t *testing.T) {
 	h := newHelm(t, c, 1)
 	h.must(t, "install", helmRelease, h.chart, "--create-namespace", "--set", "releaseAtUninstall.timeoutSeconds=10",
 		"--set-string", `podAnnotations.kwok\.gridlatch\.dev/run-for=1h`)
-	begun := time.Now()
 	if _, err := h.c.Helm(t.Context(), "uninstall", helmRelease, "--timeout=5m"); err == nil || !strings.Contains(err.Error(), "gridlatch-release") {
 		t.Errorf("the uninstallation did not stop at the hook: %v", err)
-	}
-	if took := time.Since(begun); took > 2*time.Minute {
-		t.Errorf("it took %s to give up", took)
 	}
 	wantClusterRole(t, c, "gridlatch", true)
 	h.must(t, "uninstall", helmRelease, "--no-hooks")
