@@ -18,8 +18,8 @@ TRACES ?=
 EXTENDER ?=
 ARCHIVE ?=
 
-# The program, the demo, the local cluster, and the tests and linters of all three are compiled with the same flags. So
-# each finds compiled what it shares with others. Debug information would make the compiler a quarter slower.
+# The program, the demo, the local cluster, releases, Helm, and the tests and linters of all these are compiled with the same
+# flags. So each finds compiled what it shares with others. Debug information would make the compiler a quarter slower.
 lean = CGO_ENABLED=0 GOFLAGS='-trimpath -gcflags=all=-dwarf=false'
 
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
@@ -62,14 +62,15 @@ build: bin/gridlatch bin/kubectl-gridlatch ## Build bin/gridlatch and bin/kubect
 bin/gridlatch bin/kubectl-gridlatch:
 	@$(call build,$@,$(@F))
 
-# $(call build,OUTPUT,COMMAND) builds a command. The same commit makes the same bytes, in any directory and at any time.
+# $(call build,OUTPUT,COMMANDS) builds commands. The same commit makes the same bytes, in any directory and at any time.
 BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
 COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 build = $(lean) go build -buildvcs=false -o $(1) \
-	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' ./cmd/$(2)
+	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' $(addprefix ./cmd/,$(2))
 
 .PHONY: image
 image: build ## Build the image gridlatch:dev with buildah, podman or docker, whichever works; ARCHIVE=file to save the image, too
+	@GOOS=linux $(call build,bin/gridlatch,gridlatch) # also where make runs on macOS
 	@if command -v buildah >/dev/null; then \
 		buildah bud --isolation chroot --tag $(IMAGE) .; save() { buildah push $(IMAGE) "docker-archive:$$1:$(IMAGE)"; }; \
 	elif command -v podman >/dev/null; then podman build --tag $(IMAGE) .; save() { podman save --output "$$1" $(IMAGE); }; \
@@ -158,7 +159,7 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 
 HELM := helm.sh/helm/v4
 bin/helm: test/helm/go.mod test/helm/go.sum ## Build Helm, for tests
-	@cd test/helm; \
+	@cd test/helm; export $(lean); \
 	echo 'building bin/helm. The first time, this takes 2 to 4 minutes.'; \
 	version=$$(go list -m -f '{{.Version}}' $(HELM)); \
 	$(call compile,$(HELM)/cmd/helm,$@,-s -w -X $(HELM)/internal/version.version=$$version)
@@ -188,8 +189,9 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && export $(lean) && go test ./local/... && go test -count=1 ./oldest
-	@cd test/helm && go test -count=1 ./...
+	@cd test/helm && $(lean) go test -count=1 ./...
 	@cd test/node && go test ./...
+	@cd packaging && $(lean) go test -short ./...
 
 # Two packages at a time, and four clusters in each: they wait more than they work.
 .PHONY: test-e2e
@@ -204,8 +206,8 @@ test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/eng
 	@$(lean) go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
-test-release: $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
-	@cd packaging && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
+test-release: build $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
+	@cd packaging && export $(lean) && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
 		go test -count=1 -timeout 30m ./...
 
 # By itself: its results are compared with each other.
@@ -278,7 +280,7 @@ generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,
 generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines, the Helm chart
 	@$(call generate-into,.)
 	@go test ./manifests -update >/dev/null
-	@go -C test/helm test ./chart -run TestTheChartIsMadeFromTheManifests -update >/dev/null
+	@$(lean) go -C test/helm test ./chart -run TestTheChartIsMadeFromTheManifests -update >/dev/null
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
@@ -297,9 +299,9 @@ lint: $(GOLANGCI_LINT) ## Run the linters, whose reasons are in .golangci.yml
 	@cd test/cluster && export $(lean) && $(CURDIR)/$(GOLANGCI_LINT) run ./local/... ./oldest/... && go vet ./...
 	@cd test/certmanager && $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/engines && $(CURDIR)/$(GOLANGCI_LINT) run ./...
-	@cd test/helm && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd test/helm && $(lean) $(CURDIR)/$(GOLANGCI_LINT) run ./...
 	@cd test/node && $(CURDIR)/$(GOLANGCI_LINT) run ./...
-	@cd packaging && $(CURDIR)/$(GOLANGCI_LINT) run ./...
+	@cd packaging && $(lean) $(CURDIR)/$(GOLANGCI_LINT) run ./...
 # The plugin is for these systems, too.
 	@for system in darwin windows; do GOOS=$$system $(lean) go vet ./cmd/kubectl-gridlatch; done
 
@@ -314,38 +316,40 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the program calls
 
 # Where the images of releases are, if nobody names a registry.
 HOME_REGISTRY := ghcr.io/gridlatch
-PLUGIN_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
-RELEASE_BINARIES := $(foreach platform,linux_amd64 linux_arm64,bin/release/$(platform)/gridlatch) \
-	$(foreach platform,$(PLUGIN_PLATFORMS),bin/release/$(platform)/kubectl-gridlatch$(if $(findstring windows,$(platform)),.exe))
+RELEASE_PLATFORMS := darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64
 
-PACKAGING = go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
+PACKAGING = $(lean) go -C packaging run . $(1) -version '$(VERSION)' -registry '$(or $(REGISTRY),$(HOME_REGISTRY))' -push=$(if $(REGISTRY),true,false) \
 	-key '$(if $(findstring ://,$(KEY)),$(KEY),$(if $(KEY),$(abspath $(KEY))))' -cosign $(CURDIR)/$(COSIGN) -cyclonedx-gomod $(CURDIR)/$(CYCLONEDX_GOMOD)
 
 .PHONY: release
 release: BEGAN := $(shell date +%s)
 release: ## Make the release VERSION=v1.2.3 in dist; REGISTRY=ghcr.io/you pushes the image, KEY=cosign.key signs
 	@$(call PACKAGING,check)
-	@rm -rf dist bin/release
-	@$(MAKE) --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
-	@$(call PACKAGING,key)
-	@$(MAKE) --no-print-directory release-binaries
+	@$(MAKE) --silent --no-print-directory $(CYCLONEDX_GOMOD) $(if $(KEY),$(COSIGN))
+	@$(call PACKAGING,begin)
+	@rm -rf bin/release
+	@$(MAKE) --no-print-directory --jobs=2 release-binaries
 	@$(call PACKAGING,image)
-	@$(MAKE) --no-print-directory dist/install.yaml dist/gridlatch-$(VERSION).tgz IMAGE="$$(<dist/image.txt)"
+	@$(MAKE) --no-print-directory dist/install.yaml IMAGE="$$(<dist/image.txt)"
 	@$(call PACKAGING,finish)
 	@echo "made in $$(($$(date +%s) - $(BEGAN)))s; docs/release.md tells how users verify a release"
 
-.PHONY: release-binaries $(RELEASE_BINARIES)
-release-binaries: $(RELEASE_BINARIES)
-$(RELEASE_BINARIES): PLATFORM = $(subst _, ,$(notdir $(@D)))
-$(RELEASE_BINARIES):
-	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)); \
-	$(call build,$@,$(basename $(@F))); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
+# The program is for Linux, the plugin for all platforms. What the shell sets for Go does not change a release. These are
+# the defaults, so that what `make build` has compiled is not compiled again.
+.PHONY: release-binaries $(RELEASE_PLATFORMS:%=bin/release/%)
+release-binaries: $(RELEASE_PLATFORMS:%=bin/release/%)
+bin/release/%: PLATFORM = $(subst _, ,$*)
+$(RELEASE_PLATFORMS:%=bin/release/%): bin/release/%:
+	@start=$$SECONDS; export GOOS=$(word 1,$(PLATFORM)) GOARCH=$(word 2,$(PLATFORM)) GOAMD64=v1 GOARM64=v8.0; \
+	$(call build,$@/,kubectl-gridlatch $(if $(filter linux_%,$*),gridlatch)); printf '  %3d.0s             %s\n' $$((SECONDS - start)) $@
 
-# Always made: they depend on variables.
-.PHONY: dist/install.yaml dist/gridlatch-$(VERSION).tgz
-dist/install.yaml dist/gridlatch-$(VERSION).tgz &: ## Write what users install a release from, for VERSION and IMAGE
-	@start=$$SECONDS; go -C test/helm run ./dist -version '$(or $(VERSION),v0.0.0-dev)' -image '$(IMAGE)'; \
+# Always made: the files depend on variables. Both are made together.
+.PHONY: dist/install.yaml
+dist/install.yaml: ## Write what users install a release from, for VERSION and IMAGE
+	@start=$$SECONDS; $(lean) go -C test/helm run ./dist -version '$(or $(VERSION),v0.0.0-dev)' -image '$(IMAGE)' \
+		-epoch "$$(git show --no-patch --format=%ct HEAD 2>/dev/null || echo 0)"; chmod 644 dist/install.yaml; \
 	printf '  %3d.0s             %s\n' $$((SECONDS - start)) 'dist/install.yaml, and the chart'
+dist/gridlatch-%.tgz: dist/install.yaml ;
 
 ##@ Tidy up
 
@@ -363,4 +367,4 @@ $(KREW): PACKAGE := sigs.k8s.io/krew/cmd/krew
 $(VALIDATE_KREW_MANIFEST): PACKAGE := sigs.k8s.io/krew/cmd/validate-krew-manifest
 $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
 	@echo 'installing $(@F) $(notdir $(@D))'
-	@GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))
+	@$(lean) GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))

@@ -3,8 +3,11 @@ package docs_test
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/door"
@@ -52,4 +55,23 @@ func resumePatch(t *testing.T, field []string, open any) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestTheCommandsToLeaveNameTheNamespaceOnce fails if somebody in another namespace has to search for it.
+func TestTheCommandsToLeaveNameTheNamespaceOnce(t *testing.T) {
+	_, leave, found := strings.Cut(page(t, "docs/operations.md"), "### Leave without a replica\n")
+	if !found {
+		t.Fatal("docs/operations.md has no commands to leave")
+	}
+	var lines []string
+	for _, block := range regexp.MustCompile("(?ms)^```bash\n(.*?)^```\n").FindAllStringSubmatch(leave, -1) {
+		for line := range strings.Lines(block[1]) {
+			if strings.Contains(line, "gridlatch-system") {
+				lines = append(lines, line)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"ns=gridlatch-system\n"}, lines); diff != "" {
+		t.Errorf("lines with the namespace (-want +got):\n%s", diff)
+	}
 }

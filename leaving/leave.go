@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -55,9 +56,11 @@ type Override struct {
 func EngineComponents() []string {
 	var all []string
 	for _, d := range door.All() {
-		all = append(all, d.Component)
+		if !slices.Contains(all, d.Component) {
+			all = append(all, d.Component)
+		}
 	}
-	return slices.Compact(all)
+	return all
 }
 
 // Released is what a release of everything has done.
@@ -75,6 +78,16 @@ func (i *Installation) ReleaseAll(ctx context.Context, reason string) (done Rele
 	var errRestore error
 	done.Overrides, errRestore = i.Override.Restore(ctx, i.Client, i.Clock.Now())
 	return done, errors.Join(err, errRestore)
+}
+
+// ReadyReplicas returns how many replicas are ready: none if there is no Deployment.
+func (i *Installation) ReadyReplicas(ctx context.Context) (int32, error) {
+	var d appsv1.Deployment
+	err := i.Client.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: i.Deployment}, &d)
+	if client.IgnoreNotFound(err) != nil {
+		return 0, fmt.Errorf("read Deployment %s: %w", i.Deployment, err)
+	}
+	return d.Status.ReadyReplicas, nil
 }
 
 // Unprotect removes the finalizer from all anchors.
@@ -147,6 +160,8 @@ func (i *Installation) releaseUntilNone(ctx context.Context, reason string, sinc
 			return nil, fmt.Errorf("held work is not released yet: %w", errors.Join(ctx.Err(), err))
 		case err == nil && began.Sub(since) >= settleTime:
 			return nil, nil
+		case err != nil && i.hasNoRights(ctx):
+			return nil, fmt.Errorf("the rights are gone, because another replica has released all held work, or somebody has removed the finalizer by hand: %w", err)
 		case err != nil && !now.Before(until):
 			return fmt.Errorf("left as it is: %w", err), nil
 		case err != nil:

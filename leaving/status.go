@@ -142,7 +142,7 @@ func (s *status) noteAnchor(a anchor, o client.Object, err error) error {
 func (i *Installation) readPatiently(ctx context.Context) (status, error) {
 	for attempt := 0; ; attempt++ {
 		s, err := i.read(ctx)
-		if err == nil || s.isRemoved() || attempt == maxReadRetries {
+		if err == nil || s.isRemoved() || attempt == maxReadRetries || i.hasNoRights(ctx) {
 			return s, err
 		}
 		if err := pause(ctx, i.Clock, retryPause); err != nil {
@@ -161,8 +161,20 @@ func (i *Installation) isUnprotected(ctx context.Context) bool {
 	if err == nil {
 		return !slices.Contains(o.Finalizers, v1alpha1.ReleaseFinalizer)
 	}
-	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
+	return apierrors.IsNotFound(err) || isDenied(err)
 }
+
+// hasNoRights reports whether the ServiceAccount of the replicas is gone, or has lost its rights.
+func (i *Installation) hasNoRights(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	o := account(i.Namespace).metadata()
+	return isDenied(i.Client.Get(ctx, client.ObjectKeyFromObject(o), o))
+}
+
+// isDenied reports whether the API server does not know the account, or whether the account has no
+// right to a request.
+func isDenied(err error) bool { return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) }
 
 // accountDeletedAt returns when the ServiceAccount was deleted; zero if it was not, or if that is not
 // known.

@@ -35,9 +35,6 @@ const (
 const (
 	// leaseRetryPeriod is how often a replica that ends asks for the lease.
 	leaseRetryPeriod = time.Second
-	// leaderlessTime is how long such a replica looks for a leader before it goes on without the lease:
-	// in a namespace that is being deleted, nobody can make a lease.
-	leaderlessTime = 5 * time.Second
 	// maxUnprotected is how often in a row the installation must be found unprotected before a replica
 	// believes that another one has left. An API server that starts may refuse a request for no reason.
 	maxUnprotected = 3
@@ -67,8 +64,7 @@ func (k *Keeper) awaitTurn(ctx context.Context) (done func(), isTurn bool) {
 		elector.Run(ctx)
 	}()
 	done = func() { cancel(); <-ended }
-	began, unprotected := k.installation.Clock.Now(), 0
-	for {
+	for unprotected := 0; ; {
 		select {
 		case <-hasTurn:
 			return done, true
@@ -78,18 +74,17 @@ func (k *Keeper) awaitTurn(ctx context.Context) (done func(), isTurn bool) {
 		}
 		if !k.installation.isUnprotected(ctx) {
 			unprotected = 0
+			if k.hasNoLease(ctx) {
+				return done, true
+			}
 		} else if unprotected++; unprotected == maxUnprotected {
 			return done, false
-		}
-		if unprotected == 0 && (elector.GetLeader() == "" || k.isLeaseDeleted(ctx)) && k.installation.Clock.Since(began) >= leaderlessTime {
-			return done, true
 		}
 	}
 }
 
-// isLeaseDeleted reports whether the lease is deleted. The elector then still names the replica that
-// had the lease last, and that replica may have been killed.
-func (k *Keeper) isLeaseDeleted(ctx context.Context) bool {
+// hasNoLease reports whether the lease was removed with Gridlatch, or the right to the lease.
+func (k *Keeper) hasNoLease(ctx context.Context) bool {
 	_, err := k.clientset.CoordinationV1().Leases(k.installation.Namespace).Get(ctx, name, metav1.GetOptions{})
-	return apierrors.IsNotFound(err)
+	return apierrors.IsNotFound(err) || isDenied(err)
 }

@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 )
 
@@ -166,6 +168,50 @@ func TestPromtoolAcceptsTheRules(t *testing.T) {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, printed)
 		}
 	}
+}
+
+// TestThePageConfiguresAPrometheusWithoutTheOperator checks the configuration with promtool, and compares it with what
+// the operator makes of the PodMonitors.
+func TestThePageConfiguresAPrometheusWithoutTheOperator(t *testing.T) {
+	page, err := os.ReadFile("../docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?m)^```yaml\n(rule_files: (?:[^`].*\n)+)```\n").FindSubmatch(page)
+	if block == nil {
+		t.Fatal("docs/monitoring.md has no configuration")
+	}
+	monitors, err := os.ReadFile(monitoring + "/podmonitors.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs := regexp.MustCompile(`job_name: (\S+)`)
+	selected := regexp.MustCompile(`matchLabels: {app.kubernetes.io/name: (\S+)}`)
+	servers := regexp.MustCompile(`server_?[nN]ame: ([a-z.-]+)`)
+	if diff := cmp.Diff(firstWords(selected, monitors), firstWords(jobs, block[1])); diff != "" {
+		t.Errorf("jobs (-PodMonitors +page):\n%s", diff)
+	}
+	if diff := cmp.Diff(firstWords(servers, monitors), firstWords(servers, block[1])); diff != "" {
+		t.Errorf("names of servers (-PodMonitors +page):\n%s", diff)
+	}
+	// Debian builds Prometheus without the service discovery of Kubernetes.
+	config := regexp.MustCompile("kubernetes_sd_configs: .*").ReplaceAll(block[1], []byte("static_configs: []"))
+	file := filepath.Join(t.TempDir(), "prometheus.yaml")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if printed, err := exec.Command(findPromtool(t), "check", "config", "--syntax-only", file).CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, printed)
+	}
+}
+
+// firstWords returns what the group of an expression matches in a text.
+func firstWords(expression *regexp.Regexp, text []byte) []string {
+	var all []string
+	for _, found := range expression.FindAllSubmatch(text, -1) {
+		all = append(all, string(found[1]))
+	}
+	return all
 }
 
 // findPromtool returns the path of promtool. Without promtool, the test is skipped, and fails in CI.

@@ -38,7 +38,7 @@ func (r *release) archivePlugins() error {
 	if err != nil {
 		return err
 	}
-	for _, platform := range platforms {
+	return forEach(platforms, func(platform string) error {
 		began := time.Now()
 		program := r.binary(platform, plugin)
 		content, err := os.ReadFile(program)
@@ -54,8 +54,8 @@ func (r *release) archivePlugins() error {
 			return err
 		}
 		reportFile(began, archive)
-	}
-	return nil
+		return nil
+	})
 }
 
 // pluginArchive returns the path of the archive with the plugin of a platform. Windows opens zip

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +20,16 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// maxFilesShown is how many changed files an error names.
-const maxFilesShown = 5
+const (
+	// maxFilesShown is how many changed files an error names.
+	maxFilesShown = 5
+
+	// maxTagLength is how long the tag of an image may be.
+	maxTagLength = 128
+
+	// registryPatience is how long a registry may take to answer a question.
+	registryPatience = 30 * time.Second
+)
 
 // commit is the commit that a release is made of.
 type commit struct {
@@ -28,16 +39,20 @@ type commit struct {
 
 // check refuses what cannot become a release.
 func check(ctx context.Context, r *release) error {
-	return errors.Join(checkTree(ctx, r.top), checkKey(r.key), r.checkRegistry())
+	return errors.Join(checkTree(ctx, r.top), r.checkTag(ctx), checkKey(r.key), r.checkRegistry(ctx))
 }
 
-// checkVersion wants a version as Go writes versions. A "+" is not allowed in the tag of an image.
+// checkVersion wants a version as Go writes versions. The version is also the tag of an image, which
+// has no "+" and a limited length.
 func checkVersion(version string) error {
 	if version == "" {
 		return errors.New("VERSION is missing: want make release VERSION=v1.2.3")
 	}
 	if !semver.IsValid(version) || semver.Canonical(version) != version {
 		return fmt.Errorf("VERSION=%s: want vMAJOR.MINOR.PATCH, such as v1.2.3 or v1.2.3-rc.1 (https://semver.org), without +", version)
+	}
+	if len(version) > maxTagLength {
+		return fmt.Errorf("VERSION=%s: has %d characters, want at most %d", version, len(version), maxTagLength)
 	}
 	return nil
 }
@@ -86,21 +101,44 @@ func output(command *exec.Cmd) (string, error) {
 	return string(out), err
 }
 
-// checkKey refuses a file that cannot be read. Keys of other kinds have a scheme, such as env:// or
-// awskms://; cosign reads these keys.
-func checkKey(key string) error {
-	if key == "" || strings.Contains(key, "://") {
-		return nil
-	}
-	file, err := os.Open(key)
+// checkTag refuses a version that is a tag of another commit. Users look for the source of a release
+// under the tag.
+func (r *release) checkTag(ctx context.Context) error {
+	out, err := git(ctx, r.top, "for-each-ref", "--format=%(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)", "refs/tags/"+r.version)
 	if err != nil {
-		return fmt.Errorf("KEY=%s: want a file with a private key of cosign, or a key as cosign names keys, such as env://COSIGN_PRIVATE_KEY: %w", key, err)
+		return fmt.Errorf("look for the tag %s: %w", r.version, err)
 	}
-	return file.Close()
+	if tagged := strings.TrimSpace(out); tagged != "" && tagged != r.commit.hash {
+		return fmt.Errorf("VERSION=%s: git has this tag at commit %s, and the source is commit %s. Check the tag out, or choose another VERSION",
+			r.version, tagged, r.commit.hash)
+	}
+	return nil
 }
 
-// checkRegistry refuses a registry that cannot be reached, or does not let us push.
-func (r *release) checkRegistry() error {
+// checkKey refuses what cosign would not take as a private key, as far as this can be told without
+// cosign, which takes minutes to build. cosign itself reads keys of other kinds, such as awskms://.
+func checkKey(key string) error {
+	variable, isVariable := strings.CutPrefix(key, "env://")
+	if key == "" || strings.Contains(key, "://") && !isVariable {
+		return nil
+	}
+	text := []byte(os.Getenv(variable))
+	if !isVariable {
+		var err error
+		if text, err = os.ReadFile(key); err != nil {
+			return fmt.Errorf("KEY=%s: want a file with a private key of cosign, or a key as cosign names keys, such as env://COSIGN_PRIVATE_KEY: %w", key, err)
+		}
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || !slices.Contains([]string{"ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"}, block.Type) {
+		return fmt.Errorf("KEY=%s: has no private key of cosign; cosign generate-key-pair makes one, and cosign import-key-pair takes another key over", key)
+	}
+	return nil
+}
+
+// checkRegistry refuses a registry that cannot be reached, does not let us push, or has the version of
+// another commit.
+func (r *release) checkRegistry(ctx context.Context) error {
 	image, err := r.image()
 	if err != nil {
 		return err
@@ -108,8 +146,35 @@ func (r *release) checkRegistry() error {
 	if !r.push {
 		return nil
 	}
-	if err := remote.CheckPushPermission(image, authn.DefaultKeychain, http.DefaultTransport); err != nil {
+	patient := &http.Transport{
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: registryPatience}).DialContext, TLSHandshakeTimeout: registryPatience,
+		ResponseHeaderTimeout: registryPatience, ForceAttemptHTTP2: true,
+	}
+	defer patient.CloseIdleConnections()
+	if err := remote.CheckPushPermission(image, authn.DefaultKeychain, patient); err != nil {
 		return fmt.Errorf("REGISTRY=%s: cannot push %s: %w", r.registry, image, err)
+	}
+	return r.checkPushed(ctx, image)
+}
+
+// checkPushed refuses a version that the registry has of another commit. A version of the same commit
+// is welcome: somebody may try a push again that has failed half-way.
+func (r *release) checkPushed(ctx context.Context, image name.Tag) error {
+	pushed, err := remote.Index(image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, image, err)
+	}
+	manifest, err := pushed.IndexManifest()
+	if err != nil {
+		return fmt.Errorf("REGISTRY=%s: read %s: %w", r.registry, image, err)
+	}
+	if of := manifest.Annotations[revisionLabel]; of != r.commit.hash {
+		return fmt.Errorf("REGISTRY=%s: has %s of commit %q already, and the source is commit %s. A version never changes: choose another VERSION",
+			r.registry, image, of, r.commit.hash)
 	}
 	return nil
 }
@@ -117,8 +182,8 @@ func (r *release) checkRegistry() error {
 // image returns the name of the image, with the version as its tag.
 func (r *release) image() (name.Tag, error) {
 	image, err := name.NewTag(r.registry+"/gridlatch:"+r.version, name.StrictValidation)
-	if err == nil && strings.Contains(r.registry, "://") {
-		err = errors.New("a scheme is not a part of the name")
+	if err == nil && strings.Contains(r.registry+"/", "//") {
+		err = errors.New("the name has no scheme, and no slash at the end")
 	}
 	if err != nil {
 		return name.Tag{}, fmt.Errorf("REGISTRY=%s: want HOST/PATH, such as ghcr.io/gridlatch: %w", r.registry, err)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,26 +10,30 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 func TestWhatCannotBecomeAReleaseIsRefused(t *testing.T) {
 	registry := startRegistry(t)
-	source := t.TempDir()
-	call(t, source, "git", "init", "--quiet")
-	call(t, source, "git", "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "--allow-empty", "--message=test")
-	dirty := t.TempDir()
-	if err := os.CopyFS(dirty, os.DirFS(source)); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dirty, "new.go"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	key := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	source, head := newRepository(t)
+	dirty, _ := newRepository(t)
+	writeFile(t, filepath.Join(dirty, "new.go"), "")
+	tagged, _ := newRepository(t)
+	call(t, tagged, "git", "-c", "tag.gpgSign=false", "tag", "v1.2.3")
+	call(t, tagged, "git", "-c", "tag.gpgSign=false", "-c", "user.name=test", "-c", "user.email=test@example.com", "tag", "--annotate", "--message=test", "v1.2.4")
+	commitEmpty(t, tagged)
+	pushRandom(t, registry+"/same/gridlatch:v1.2.3", head)
+	pushRandom(t, registry+"/another/gridlatch:v1.2.3", "0123456789")
+
+	keys := t.TempDir()
+	key, publicKey, noKey := filepath.Join(keys, "key"), filepath.Join(keys, "pub"), filepath.Join(keys, "no")
+	const sealed = "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n"
+	writeFile(t, key, sealed)
+	writeFile(t, publicKey, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
+	writeFile(t, noKey, "a password")
+	t.Setenv("TEST_KEY", sealed)
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -36,16 +42,30 @@ func TestWhatCannotBecomeAReleaseIsRefused(t *testing.T) {
 		{"a version of a clean tree", []string{"-version", "v1.2.3"}, ""},
 		{"a version before the release", []string{"-version", "v1.2.3-rc.1"}, ""},
 		{"with a key, and a registry to push to", []string{"-version", "v1.2.3", "-key", key, "-registry", registry + "/a/b", "-push"}, ""},
+		{"with a key in a variable", []string{"-version", "v1.2.3", "-key", "env://TEST_KEY"}, ""},
 		{"with a key that a cloud keeps", []string{"-version", "v1.2.3", "-key", "awskms:///alias/x"}, ""},
 		{"no version", nil, "VERSION is missing"},
 		{"a version without v", []string{"-version", "1.2.3"}, "VERSION=1.2.3: want vMAJOR.MINOR.PATCH"},
 		{"half a version", []string{"-version", "v1.2"}, "VERSION=v1.2: want"},
 		{"a version that no tag can have", []string{"-version", "v1.2.3+x"}, "VERSION=v1.2.3+x: want"},
+		{"a version that is too long for a tag", []string{"-version", "v1.2.3-" + strings.Repeat("x", 122)}, "129 characters, want at most 128"},
 		{"files that are not committed", []string{"-version", "v1.2.3", "-top", dirty}, "not committed: 1. A release is made of a commit: commit or remove\n  ?? new.go"},
 		{"no repository", []string{"-version", "v1.2.3", "-top", t.TempDir()}, "find the commit that the release is made of"},
+		{"a version that is a tag of an older commit", []string{"-version", "v1.2.3", "-top", tagged}, "VERSION=v1.2.3: git has this tag at commit"},
+		{"a version that is an annotated tag of an older commit", []string{"-version", "v1.2.4", "-top", tagged}, "VERSION=v1.2.4: git has this tag at commit"},
 		{"a key that is not there", []string{"-version", "v1.2.3", "-key", key + "s"}, "KEY=" + key + "s: want a file"},
+		{"a file that is no key", []string{"-version", "v1.2.3", "-key", noKey}, "KEY=" + noKey + ": has no private key"},
+		{"a public key", []string{"-version", "v1.2.3", "-key", publicKey}, "KEY=" + publicKey + ": has no private key"},
+		{"a variable without a key", []string{"-version", "v1.2.3", "-key", "env://TEST_NO_KEY"}, "KEY=env://TEST_NO_KEY: has no private key"},
 		{"a registry that is away", []string{"-version", "v1.2.3", "-registry", "127.0.0.1:1/a", "-push"}, "REGISTRY=127.0.0.1:1/a: cannot push"},
+		{"a registry that lets nobody push", []string{"-version", "v1.2.3", "-registry", startRefusal(t) + "/a", "-push"}, "/gridlatch:v1.2.3: POST"},
 		{"a registry that is no name", []string{"-version", "v1.2.3", "-registry", "https://ghcr.io/a"}, "REGISTRY=https://ghcr.io/a: want HOST/PATH"},
+		{"a port that is no number", []string{"-version", "v1.2.3", "-registry", "ghcr.io:x/a"}, "REGISTRY=ghcr.io:x/a: want HOST/PATH"},
+		{"a path with a tag", []string{"-version", "v1.2.3", "-registry", "ghcr.io/a:v1"}, "REGISTRY=ghcr.io/a:v1: want HOST/PATH"},
+		{"a path that ends with a slash", []string{"-version", "v1.2.3", "-registry", "ghcr.io/a/"}, "REGISTRY=ghcr.io/a/: want HOST/PATH"},
+		{"a path without a registry", []string{"-version", "v1.2.3", "-registry", "a"}, "REGISTRY=a: want HOST/PATH"},
+		{"a version that the registry has of this commit", []string{"-version", "v1.2.3", "-registry", registry + "/same", "-push"}, ""},
+		{"a version that the registry has of another commit", []string{"-version", "v1.2.3", "-registry", registry + "/another", "-push"}, `of commit "0123456789" already`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args := append([]string{"check", "-top", source, "-registry", "example.com/a"}, tc.args...)
@@ -58,6 +78,53 @@ func TestWhatCannotBecomeAReleaseIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newRepository returns a repository with one commit, and the hash of the commit.
+func newRepository(t *testing.T) (dir, head string) {
+	t.Helper()
+	dir = t.TempDir()
+	call(t, dir, "git", "init", "--quiet")
+	commitEmpty(t, dir)
+	return dir, strings.TrimSpace(call(t, dir, "git", "rev-parse", "HEAD"))
+}
+
+func commitEmpty(t *testing.T, dir string) {
+	t.Helper()
+	call(t, dir, "git", "-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgSign=false",
+		"commit", "--quiet", "--allow-empty", "--message=test")
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pushRandom pushes an image of a commit.
+func pushRandom(t *testing.T, image, commit string) {
+	t.Helper()
+	tag, err := name.NewTag(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := mutate.Annotations(randomIndex(t), map[string]string{revisionLabel: commit}).(v1.ImageIndex)
+	if err := remote.WriteIndex(tag, index); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startRefusal starts a registry on loopback that nobody may push to, and returns its address.
+func startRefusal(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
 }
 
 func TestAPushedVersionNeverChanges(t *testing.T) {

@@ -10,9 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"text/template"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // downloads is where users find the files of a release.
@@ -66,7 +69,7 @@ func (r *release) listParts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, platform := range platforms {
+		err = forEach(platforms, func(platform string) error {
 			began := time.Now()
 			_, err := output(exec.CommandContext(ctx, r.sbom, "bin", "-json", "-std", "-noserial", "-notimestamp",
 				"-version", r.version, "-output", r.bom(command, platform), r.binary(platform, command)))
@@ -74,9 +77,23 @@ func (r *release) listParts(ctx context.Context) error {
 				return fmt.Errorf("list the parts of %s: %w", command, err)
 			}
 			reportFile(began, r.bom(command, platform))
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// forEach does the work for all platforms, as many at once as there are processors.
+func forEach(platforms []string, work func(platform string) error) error {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, platform := range platforms {
+		group.Go(func() error { return work(platform) })
+	}
+	return group.Wait()
 }
 
 // bom returns the path of the SBOM of a program.

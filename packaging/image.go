@@ -21,6 +21,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
+// revisionLabel names the commit of an image.
+const revisionLabel = "org.opencontainers.image.revision"
+
 // makeImage writes the image of all platforms as one archive, and the reference of the image with its
 // digest.
 func makeImage(_ context.Context, r *release) error {
@@ -70,9 +73,9 @@ func (r *release) index() (v1.ImageIndex, error) {
 		return nil, err
 	}
 	labels := map[string]string{
-		"org.opencontainers.image.version":  r.version,
-		"org.opencontainers.image.revision": r.commit.hash,
-		"org.opencontainers.image.created":  r.commit.time.Format(time.RFC3339),
+		"org.opencontainers.image.version": r.version,
+		revisionLabel:                      r.commit.hash,
+		"org.opencontainers.image.created": r.commit.time.Format(time.RFC3339),
 	}
 	for key, value := range recipe.labels {
 		labels[key] = value

@@ -2,9 +2,9 @@
 // release` calls the commands in this order:
 //
 //	check    refuses what cannot become a release, before anything is built
-//	key      writes the public key, and so proves that the key works
+//	begin    empties dist and writes the public key, and so proves that the key works
 //	image    makes the image of several platforms, and its reference
-//	finish   makes all else; pushes the image and the chart; signs
+//	finish   makes all else but install.yaml and the chart; pushes the image; signs
 //
 // The same commit makes the same bytes, at any time and in any directory: all times are the time of
 // the commit. Only signatures differ.
@@ -46,7 +46,7 @@ type release struct {
 
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *release) error{
-		"check": check, "key": writePublicKey, "image": makeImage, "finish": finish,
+		"check": check, "begin": begin, "image": makeImage, "finish": finish,
 	}
 	r := &release{}
 	f := flag.NewFlagSet("packaging", flag.ContinueOnError)
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string) error {
 	f.StringVar(&r.cosign, "cosign", "", "path of cosign")
 	f.StringVar(&r.sbom, "cyclonedx-gomod", "", "path of cyclonedx-gomod")
 	if len(args) == 0 || commands[args[0]] == nil {
-		return fmt.Errorf("packaging %s: want check, key, image or finish", strings.Join(args[:min(len(args), 1)], ""))
+		return fmt.Errorf("packaging %s: want check, begin, image or finish", strings.Join(args[:min(len(args), 1)], ""))
 	}
 	if err := f.Parse(args[1:]); err != nil {
 		return err

@@ -52,15 +52,63 @@ func TestARelease(t *testing.T) {
 	t.Run("the chart", m.checkChart)
 	t.Run("the plugin", m.checkPlugin)
 	t.Run("the lists of parts", m.checkParts)
-	t.Run("a real node pulls the image", func(t *testing.T) {
-		t.Log(call(t, "..", "env", "GRIDLATCH_DIST="+m.dist, "go", "test", "-count=1", "-v", "-run=^TestANodePullsTheRelease$", "./test/install"))
-	})
-	t.Run("made again in another directory, it is the same", func(t *testing.T) {
-		second := copySource(t)
-		m.make(t, second)
-		want, got := read(t, filepath.Join(m.dist, checksums)), read(t, filepath.Join(second, "dist", checksums))
-		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
-			t.Errorf("checksums (-first +second):\n%s", diff)
+	t.Run("what cannot become a release leaves the files", func(t *testing.T) { m.checkRefused(t, first) })
+	t.Run("a real node pulls the image", m.checkNode)
+	t.Run("made again elsewhere, it is the same", func(t *testing.T) { m.checkMadeAgain(t, first) })
+}
+
+// checkRefused asks for a release that cannot be made, in a tree that has a release.
+func (m made) checkRefused(t *testing.T, top string) {
+	key := "KEY=" + filepath.Join(m.keys, "cosign.key")
+	for name, release := range map[string][]string{
+		"no version":           {"VERSION=", key},
+		"a version of no kind": {"VERSION=v1:2", key},
+		"a wrong password":     {"VERSION=" + version, key, "COSIGN_PASSWORD=not this one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out, err := try(t.Context(), top, "make", append([]string{"--no-print-directory", "release"}, release...)...); err == nil {
+				t.Errorf("want an error, and make told:\n%s", out)
+			}
+			m.checkSums(t)
+		})
+	}
+}
+
+// checkNode installs the release on a real node, which is in another module.
+func (m made) checkNode(t *testing.T) {
+	t.Parallel()
+	const required = "GRIDLATCH_NODE"
+	if out, err := try(t.Context(), "..", "bin/node/gridlatch-node", "check"); err != nil && os.Getenv("CI") == "" && os.Getenv(required) != "required" {
+		t.Skipf("this machine cannot run a real node: %s", out)
+	}
+	t.Log(call(t, "..", "env", required+"=required", "GRIDLATCH_DIST="+m.dist,
+		"go", "test", "-count=1", "-v", "-run=^TestANodePullsTheRelease$", "./test/install"))
+}
+
+// checkMadeAgain makes the release once more of a clone, as somebody else would: in another directory,
+// with other times and modes of files, and with other settings of the shell and of Go.
+func (m made) checkMadeAgain(t *testing.T, source string) {
+	t.Parallel()
+	elsewhere := []string{"env", "TZ=Asia/Kathmandu", "LC_ALL=C", "GOAMD64=v2", "GOARM64=v8.1", "GOFLAGS=-ldflags=-w",
+		"bash", "-c", `umask 077; exec "$@"`, "bash"}
+	again := filepath.Join(t.TempDir(), "elsewhere")
+	call(t, source, elsewhere[0], append(elsewhere[1:], "git", "clone", "--quiet", source, again)...)
+	link(t, filepath.Join(source, "bin"), filepath.Join(again, "bin"))
+	m.make(t, again, elsewhere...)
+	want, got := read(t, filepath.Join(m.dist, checksums)), read(t, filepath.Join(again, "dist", checksums))
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
+		t.Errorf("checksums (-first +second):\n%s", diff)
+	}
+	t.Run("compiled without what was compiled before", func(t *testing.T) {
+		const dir = "bin/release/linux_arm64"
+		if err := os.RemoveAll(filepath.Join(again, dir)); err != nil {
+			t.Fatal(err)
+		}
+		call(t, again, "env", "GOCACHE="+t.TempDir(), "make", "--no-print-directory", dir, "VERSION="+version)
+		for _, program := range []string{"gridlatch", plugin} {
+			if !bytes.Equal(read(t, filepath.Join(source, dir, program)), read(t, filepath.Join(again, dir, program))) {
+				t.Errorf("%s differs", program)
+			}
 		}
 	})
 }
@@ -73,10 +121,12 @@ func startRegistry(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// make runs `make release` in a source tree and returns what make tells.
-func (m made) make(t *testing.T, top string) string {
+// make runs `make release` in a source tree and returns what make tells. The prefix is a command that
+// runs make.
+func (m made) make(t *testing.T, top string, prefix ...string) string {
 	t.Helper()
-	return call(t, top, "make", "--no-print-directory", "release", "VERSION="+version, "REGISTRY="+m.registry, "KEY="+filepath.Join(m.keys, "cosign.key"))
+	command := append(slices.Clone(prefix), "make", "--no-print-directory", "release", "VERSION="+version, "REGISTRY="+m.registry, "KEY="+filepath.Join(m.keys, "cosign.key"))
+	return call(t, top, command[0], command[1:]...)
 }
 
 // cosign runs the pinned cosign.

@@ -17,21 +17,29 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// writePublicKey writes the public key of the signatures.
-func writePublicKey(ctx context.Context, r *release) error {
-	if err := os.MkdirAll(r.dist, 0o755); err != nil {
+// begin empties dist for a release, and writes the public key of the signatures there. A key that does
+// not work leaves dist as it is.
+func begin(ctx context.Context, r *release) error {
+	began := time.Now()
+	var public string
+	if r.key != "" {
+		var err error
+		if public, err = r.callCosign(ctx, "public-key", "--key", r.key); err != nil {
+			return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
+		}
+	}
+	if err := os.RemoveAll(r.dist); err != nil {
 		return err
 	}
-	if r.key == "" {
-		return nil
+	if err := os.MkdirAll(r.dist, 0o755); err != nil || r.key == "" {
+		return err
 	}
-	began := time.Now()
 	path := filepath.Join(r.dist, publicKey)
-	if err := r.callCosign(ctx, "public-key", "--key", r.key, "--outfile", path); err != nil {
-		return fmt.Errorf("KEY=%s: read the key (cosign takes its password from COSIGN_PASSWORD): %w", r.key, err)
+	if err := os.WriteFile(path, []byte(public), publicMode); err != nil {
+		return err
 	}
 	reportFile(began, path)
-	return os.Chmod(path, publicMode)
+	return nil
 }
 
 // publishImage pushes and signs the image.
@@ -56,7 +64,7 @@ func (r *release) pushImage(ctx context.Context, index v1.ImageIndex) error {
 	if err != nil {
 		return err
 	}
-	if err := r.checkTag(ctx, image, index); err != nil {
+	if err := r.checkDigest(ctx, image, index); err != nil {
 		return err
 	}
 	if err := remote.WriteIndex(image, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
@@ -66,17 +74,16 @@ func (r *release) pushImage(ctx context.Context, index v1.ImageIndex) error {
 	return nil
 }
 
-// checkTag refuses to push another image as a version that the registry has. The same image is
+// checkDigest refuses to push another image as a version that the registry has. The same image is
 // welcome: somebody may try a push again that has failed half-way.
-func (r *release) checkTag(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
+func (r *release) checkDigest(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
 	digest, err := index.Digest()
 	if err != nil {
 		return err
 	}
 	existing, err := remote.Head(image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
-	refused, isRefused := errors.AsType[*transport.Error](err)
 	switch {
-	case isRefused && refused.StatusCode == http.StatusNotFound:
+	case isNotFound(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, image, err)
@@ -85,6 +92,11 @@ func (r *release) checkTag(ctx context.Context, image name.Tag, index v1.ImageIn
 			r.registry, image, existing.Digest, digest)
 	}
 	return nil
+}
+
+func isNotFound(err error) bool {
+	refused, isRefused := errors.AsType[*transport.Error](err)
+	return isRefused && refused.StatusCode == http.StatusNotFound
 }
 
 // signImage signs the image and the image of each platform, and attests the SBOM of each platform.
@@ -135,15 +147,15 @@ func (r *release) signChecksums(ctx context.Context) error {
 // key is enough to verify, also where the Internet cannot be reached.
 func (r *release) sign(ctx context.Context, command string, args ...string) error {
 	config := filepath.Join(r.top, "packaging", "signing-config.json")
-	return r.callCosign(ctx, append([]string{command, "--yes", "--key", r.key, "--signing-config", config}, args...)...)
+	_, err := r.callCosign(ctx, append([]string{command, "--yes", "--key", r.key, "--signing-config", config}, args...)...)
+	return err
 }
 
-func (r *release) callCosign(ctx context.Context, args ...string) error {
+func (r *release) callCosign(ctx context.Context, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, r.cosign, args...)
 	// Without a password, cosign would ask on the terminal, and wait.
 	if _, ok := os.LookupEnv("COSIGN_PASSWORD"); !ok {
 		command.Env = append(os.Environ(), "COSIGN_PASSWORD=")
 	}
-	_, err := output(command)
-	return err
+	return output(command)
 }

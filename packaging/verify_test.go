@@ -87,9 +87,6 @@ func (m made) checkManifests(t *testing.T) {
 
 // checkChart checks that the chart has the version of the release, and installs the image that was pushed.
 func (m made) checkChart(t *testing.T) {
-	if _, err := os.Stat("../charts/gridlatch"); err != nil {
-		t.Skip("this source has no chart")
-	}
 	var about struct{ Version, AppVersion string }
 	var values struct {
 		Image struct{ Repository, Digest string }

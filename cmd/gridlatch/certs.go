@@ -91,7 +91,7 @@ func keepCerts(ctx context.Context, args []string) error {
 	}
 	source.TLS(secure)
 	metrics.Registry.MustRegister(&certs.ExpiryCollector{Serving: secure, Source: source})
-	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
+	if err := o.metrics.serveMetrics(mgr, given(secure)); err != nil {
 		return err
 	}
 	if err := serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"caches": cachesFilled(mgr)}); err != nil {

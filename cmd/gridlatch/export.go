@@ -119,11 +119,7 @@ func export(ctx context.Context, args []string) error {
 	if err := e.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
-	secure, err := selfSigned(exportName)
-	if err != nil {
-		return err
-	}
-	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
+	if err := o.metrics.serveMetrics(mgr, selfSigned); err != nil {
 		return err
 	}
 	if err := serveProbes(mgr, o.probeBind, map[string]healthz.Checker{"caches": onceReady(cachesFilled(mgr))}); err != nil {

@@ -25,15 +25,17 @@ import (
 // than the terminationGracePeriodSeconds of the Deployment.
 const leavingTime, shutdownTime = 95 * time.Second, 20 * time.Second
 
-// releaseAll releases all held work, gives all overrides back, and removes the finalizers. While a
-// replica runs, work is held again later, and the finalizers come back.
+// releaseAll releases all held work, and gives all overrides back. It removes the finalizers if no replica
+// runs. A replica that runs holds work again later, and removes the finalizers itself when Gridlatch is
+// removed.
 func releaseAll(ctx context.Context, args []string) error {
-	var kubeconfig, namespace string
+	var kubeconfig, namespace, deployment string
 	var all bool
 	f := pflag.NewFlagSet("gridlatch release", pflag.ContinueOnError)
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod")
 	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling and every finalizer of Gridlatch")
+	f.StringVar(&deployment, "deployment", name, "name of the Deployment whose pods run Gridlatch")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -45,7 +47,7 @@ func releaseAll(ctx context.Context, args []string) error {
 		return err
 	}
 	config.WarningHandler = rest.NewWarningWriter(screen.New(os.Stderr, false).Lines(), rest.WarningWriterOptions{Deduplicate: true})
-	installation, err := newInstallation(config, namespace, "")
+	installation, err := newInstallation(config, namespace, deployment)
 	if err != nil {
 		return err
 	}
@@ -58,6 +60,10 @@ func releaseAll(ctx context.Context, args []string) error {
 		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", done.Overrides)
 	}
 	if err != nil {
+		return err
+	}
+	ready, err := installation.ReadyReplicas(ctx)
+	if err != nil || ready > 0 {
 		return err
 	}
 	return installation.Unprotect(ctx)

@@ -37,8 +37,8 @@ func (o *metricsOptions) addFlags(f *pflag.FlagSet) {
 }
 
 // serveMetrics serves /metrics: to everybody, or with --metrics-secure by TLS to those whom the API
-// server allows it.
-func (o *metricsOptions) serveMetrics(mgr ctrl.Manager, secure *tls.Config) error {
+// server allows it. The certificate is asked for only then.
+func (o *metricsOptions) serveMetrics(mgr ctrl.Manager, certificate func() (*tls.Config, error)) error {
 	handler := promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
 	})
@@ -50,6 +50,10 @@ func (o *metricsOptions) serveMetrics(mgr ctrl.Manager, secure *tls.Config) erro
 	handler, err := authorized(mgr, handler)
 	if err != nil {
 		return fmt.Errorf("--metrics-secure: %w", err)
+	}
+	secure, err := certificate()
+	if err != nil {
+		return err
 	}
 	mux.Handle("/metrics", handler)
 	return listen(mgr, "metrics", "--metrics-bind-address", o.bind, mux, secure)
@@ -66,10 +70,15 @@ func authorized(mgr ctrl.Manager, handler http.Handler) (http.Handler, error) {
 	return (&serving.Authorizer{Clientset: clientset, Clock: clock.RealClock{}}).Handler(handler), nil
 }
 
-// selfSigned returns the TLS configuration of a server that has no certificate, and must not have the
-// key of the CA. Nobody can verify the certificate that selfSigned makes.
-func selfSigned(host string) (*tls.Config, error) {
-	certificate, key, err := certutil.GenerateSelfSignedCertKey(host, nil, nil)
+// given returns a TLS configuration that is there already.
+func given(secure *tls.Config) func() (*tls.Config, error) {
+	return func() (*tls.Config, error) { return secure, nil }
+}
+
+// selfSigned returns the TLS configuration of gridlatch export, which has no certificate, and must not
+// have the key of the CA. Nobody can verify the certificate that selfSigned makes.
+func selfSigned() (*tls.Config, error) {
+	certificate, key, err := certutil.GenerateSelfSignedCertKey(exportName, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}

@@ -235,7 +235,7 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 			return err
 		}
 	}
-	if err := o.metrics.serveMetrics(mgr, secure); err != nil {
+	if err := o.metrics.serveMetrics(mgr, given(secure)); err != nil {
 		return err
 	}
 	return serveReadiness(mgr, o, secure, records, forecasts)

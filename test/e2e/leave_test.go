@@ -10,8 +10,8 @@ import (
 	"github.com/gridlatch/gridlatch/gating/hold"
 )
 
-// TestLeavingIsSafe follows the README: the webhook first, then the release,
-// then the rest.
+// TestLeavingIsSafe leaves by hand where no Deployment runs Gridlatch: the webhook first, then the
+// release, then the rest.
 func TestLeavingIsSafe(t *testing.T) {
 	c, g := ownCluster(t)
 	dirtyThenClean(t, c, 5*time.Minute)

@@ -36,6 +36,17 @@ func items(first, last int, text string) func(*node) {
 	}
 }
 
+// only puts the item of a list that has a name under a condition.
+func only(name, when string) func(*node) {
+	return func(n *node) {
+		for i, p := range n.parts {
+			if found := p.value.at("name"); found != nil && found.scalar == name {
+				n.parts[i].when = when
+			}
+		}
+	}
+}
+
 func toYAML(values string) string { return "{{- toYaml " + values + " | nindent {{INDENT}} }}" }
 
 func include(template, values string) string {
@@ -53,9 +64,11 @@ func fields() []field {
 		field{"Deployment", "gridlatch", "spec.replicas", put("{{ .Values.replicas }}")},
 		field{"PodMonitor", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
 		field{"PrometheusRule", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
+		field{"Deployment", "gridlatch-export", containerPath + ".env.1.value", put("{{ .Values.exporter.goMemoryLimit | quote }}")},
+		field{"PrometheusRule", "", "spec.groups", only("gridlatch-export", ".Values.exporter.enabled")},
 		field{"Role", "gridlatch-export", "rules.1.resourceNames", more("", include("gridlatch.secretNames", "."))},
 	)
-	return append(all, networkFields()...)
+	return append(all, slices.Concat(hostFields(), networkFields())...)
 }
 
 const (
@@ -83,6 +96,20 @@ func programFields(deployment, values string) []field {
 		{"Deployment", deployment, containerPath + ".resources", put(toYAML(values + ".resources"))},
 		{"Deployment", deployment, containerPath + ".args", more(values+".args", toYAML(values+".args"))},
 		{"Deployment", deployment, containerPath + ".env", more(values+".env", toYAML(values+".env"))},
+	}
+}
+
+// hostFields let the controller listen on its node. Two pods cannot have one port of a node, so an upgrade ends a pod
+// before it starts the next one.
+func hostFields() []field {
+	const (
+		kind, name = "Deployment", "gridlatch"
+		when       = ".Values.hostNetwork"
+	)
+	return []field{
+		{kind, name, podPath, entry("hostNetwork", when, "true")},
+		{kind, name, podPath, entry("dnsPolicy", when, "ClusterFirstWithHostNet")},
+		{kind, name, "spec", entry("strategy", when, "{rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}")},
 	}
 }
 

@@ -59,7 +59,7 @@ func Generate(dir, chart string) (map[string]string, error) {
 		return nil, err
 	}
 	const name = "values.schema.json"
-	files[name], err = schema(filepath.Join(chart, name), merger.base[policies])
+	files[name], err = valuesSchema(filepath.Join(chart, name), merger.base[policies])
 	return files, err
 }
 
@@ -130,7 +130,8 @@ func (m *merger) merge(id string) (n node, when string) {
 // belongs returns the condition for the objects of a part of Gridlatch that can be left out.
 func belongs(object Object) string {
 	switch {
-	case object.Label(labelComponent) == exporter, object.ID() == "NetworkPolicy "+placedIn+"/gridlatch-export":
+	case object.Label(labelComponent) == exporter,
+		object.ID() == "NetworkPolicy "+placedIn+"/gridlatch-export", object.ID() == "PodMonitor "+placedIn+"/gridlatch-export":
 		return ".Values.exporter.enabled"
 	case object["kind"] == "PriorityClass":
 		return `eq .Values.priorityClassName "gridlatch"`

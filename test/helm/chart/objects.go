@@ -49,6 +49,15 @@ func Components(dir string) ([]string, error) {
 // Kustomize renders the base of the manifests in dir with components, as a kustomization of a user does. An empty
 // namespace leaves the objects where the manifests put them.
 func Kustomize(dir, namespace string, components ...string) ([]Object, error) {
+	rendered, err := render(dir, kustomization(namespace, components))
+	if err != nil {
+		return nil, err
+	}
+	return Parse(string(rendered))
+}
+
+// kustomization returns the lines of a kustomization of a user.
+func kustomization(namespace string, components []string) string {
 	text := "resources: [MANIFESTS/base]\ntransformers: [MANIFESTS/namespace]\ncomponents:\n"
 	for _, name := range components {
 		text += "- MANIFESTS/components/" + name + "\n"
@@ -56,11 +65,7 @@ func Kustomize(dir, namespace string, components ...string) ([]Object, error) {
 	if namespace != "" {
 		text += "namespace: " + namespace + "\n"
 	}
-	rendered, err := render(dir, text)
-	if err != nil {
-		return nil, err
-	}
-	return Parse(string(rendered))
+	return text
 }
 
 // render renders a kustomization, in which MANIFESTS is dir, as kubectl does.

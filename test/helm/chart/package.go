@@ -39,9 +39,9 @@ func Install(dir, version string, image Image) ([]byte, error) {
 	return render(dir, string(text))
 }
 
-// Package writes the chart in dir as an archive into the directory out, and returns the path of the archive. The same
-// chart and arguments give the same archive.
-func Package(dir, out, version string, image Image) (string, error) {
+// Package writes the chart in dir as an archive into the directory out, and returns the path of the archive. All files in
+// the archive have the time modified. The same chart and arguments give the same archive.
+func Package(dir, out, version string, image Image, modified time.Time) (string, error) {
 	chart, err := loader.Load(dir)
 	if err != nil {
 		return "", fmt.Errorf("read the chart: %w", err)
@@ -53,10 +53,11 @@ func Package(dir, out, version string, image Image) (string, error) {
 				"repository: gridlatch #", fmt.Sprintf("repository: %s #", image.Repository),
 				`tag: ""`, fmt.Sprintf("tag: %q", image.Tag),
 				`digest: ""`, fmt.Sprintf("digest: %q", image.Digest),
+				"/blob/main/", "/blob/"+version+"/",
 			).Replace(string(file.Data)))
 		}
 	}
-	chart.StampModTimes(time.Unix(0, 0).UTC())
+	chart.StampModTimes(modified)
 	path, err := util.Save(chart, out)
 	if err != nil {
 		return "", fmt.Errorf("write the chart: %w", err)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 )
@@ -35,13 +36,18 @@ func TestAReleaseNamesItsImage(t *testing.T) {
 			if got := strings.Count(string(text), "image: "+pulled+"\n"); got != 3 && image.Tag == "" || got != 3 && image.Digest == "" {
 				t.Errorf("install.yaml has the image %s %d times, want 3", pulled, got)
 			}
-			packed, err := Package(charts, t.TempDir(), "v1.2.3", image)
+			packed, err := Package(charts, t.TempDir(), "v1.2.3", image, time.Unix(0, 0))
 			if err != nil {
 				t.Fatal(err)
 			}
 			loaded, err := loader.Load(packed)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for _, file := range loaded.Raw {
+				if text := string(file.Data); file.Name == "values.yaml" && (strings.Contains(text, "/blob/main/") || !strings.Contains(text, "/blob/v1.2.3/docs/")) {
+					t.Error("values.yaml names pages of another version")
+				}
 			}
 			values, _ := loaded.Values["image"].(map[string]any)
 			if values["repository"] != image.Repository || values["tag"] != image.Tag || values["digest"] != image.Digest || loaded.Metadata.AppVersion != "v1.2.3" {
@@ -54,7 +60,7 @@ func TestAReleaseNamesItsImage(t *testing.T) {
 func TestAPackageIsTheSameEachTime(t *testing.T) {
 	var archives [2][]byte
 	for i := range archives {
-		path, err := Package(charts, t.TempDir(), "v1.2.3", ParseImage("gridlatch:v1.2.3"))
+		path, err := Package(charts, t.TempDir(), "v1.2.3", ParseImage("gridlatch:v1.2.3"), time.Unix(0, 0))
 		if err != nil {
 			t.Fatal(err)
 		}

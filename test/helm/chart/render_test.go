@@ -18,6 +18,7 @@ type release struct {
 	set       []string // as on Helm's command line
 	known     []string // API versions that the cluster knows
 	upgrade   bool
+	cluster   []Object // what Helm finds there; nil: Helm asks no cluster
 }
 
 // rendered returns the text of every template, by its name in the chart.
@@ -40,7 +41,10 @@ func rendered(t *testing.T, r release) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.Render(loaded, all)
+	if r.cluster == nil {
+		return engine.Render(loaded, all)
+	}
+	return engine.RenderWithClientProvider(loaded, all, newCluster(r.cluster))
 }
 
 // objectsOf returns the objects that Helm makes of the chart, without its notes.

@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 const policies = "CustomResourceDefinition carbonpolicies.gridlatch.dev"
 
-// schema returns the schema of the values, in which the definitions of a policy and of a provider are those of
+// valuesSchema returns the schema of the values, in which the definitions of a policy and of a provider are those of
 // CarbonPolicy. All else in the file is written by hand.
-func schema(path string, definition Object) (string, error) {
+func valuesSchema(path string, definition Object) (string, error) {
 	written, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
@@ -54,7 +55,8 @@ func below(value map[string]any, keys ...string) (map[string]any, bool) {
 	return value, true
 }
 
-// strict returns a schema of an API as one for values: an unknown field is an error, and not dropped.
+// strict returns a schema of an API as one for values: an unknown field is an error, and not dropped. Of the rules in
+// CEL, the schema has those that patterns and required fields can say. The API server checks all of them.
 func strict(of any) any {
 	switch of := of.(type) {
 	case map[string]any:
@@ -71,6 +73,9 @@ func strict(of any) any {
 			}
 			made["properties"], made["additionalProperties"] = named, false
 		}
+		if checks := checks(of["x-kubernetes-validations"]); len(checks) > 0 {
+			made["allOf"] = checks
+		}
 		return made
 	case []any:
 		made := make([]any, 0, len(of))
@@ -80,4 +85,37 @@ func strict(of any) any {
 		return made
 	}
 	return of
+}
+
+var (
+	matches = regexp.MustCompile(`self\.matches\('((?:[^'\\]|\\.)*)'\)`)
+	needs   = regexp.MustCompile(`^has\(self\.(\w+)\) \|\| !\(self\.(\w+) in \[([^\]]*)\]\)$`)
+)
+
+// checks returns schemas for the rules of an API: those that only compare a text with patterns, and those that require
+// a field if another field has one of some values.
+func checks(rules any) []any {
+	var all []any
+	list, _ := rules.([]any)
+	for _, item := range list {
+		rule, _ := item.(map[string]any)["rule"].(string)
+		rule = strings.Join(strings.Fields(rule), " ")
+		if found := needs.FindStringSubmatch(rule); found != nil {
+			values := strings.Split(strings.ReplaceAll(found[3], "'", ""), ", ")
+			all = append(all, map[string]any{
+				"if":   map[string]any{"properties": map[string]any{found[2]: map[string]any{"enum": values}}, "required": []any{found[2]}},
+				"then": map[string]any{"required": []any{found[1]}},
+			})
+		}
+		var patterns []any
+		var whole []string
+		for _, found := range matches.FindAllStringSubmatch(rule, -1) {
+			whole = append(whole, found[0])
+			patterns = append(patterns, map[string]any{"pattern": strings.ReplaceAll(found[1], `\\`, `\`)})
+		}
+		if strings.Join(whole, " && ") == rule {
+			all = append(all, patterns...)
+		}
+	}
+	return all
 }

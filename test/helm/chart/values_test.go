@@ -27,7 +27,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 		"args[0]=--workers=4", "exporter.env[0].name=HTTPS_PROXY", "exporter.env[0].value=http://p", "exporter.args[0]=--auto=false",
 		"nodeSelector.disk=ssd", "podLabels.team=green", "podAnnotations.note=x", "tolerations[0].operator=Exists", "certificates.resources.limits.memory=1Gi",
 		"exporter.provider.type=WattTime", "exporter.provider.secretRef.name=own-key", "exporter.secretNames[0]=another", "defaultPolicy.spec.maxDelay=2d",
-		"networkPolicy.enabled=true", "networkPolicy.controlPlane.addresses={10.0.0.1/32}", "networkPolicy.providers.ports={8443}",
+		"exporter.goMemoryLimit=200MiB", "networkPolicy.enabled=true", "networkPolicy.controlPlane.addresses={10.0.0.1/32}", "networkPolicy.providers.ports={8443}",
 	}})
 	for _, id := range []string{"Deployment carbon/gridlatch", "Deployment carbon/gridlatch-certs", "Deployment carbon/gridlatch-export", "Job carbon/gridlatch-release"} {
 		pod := podOf(t, objects, id)
@@ -56,6 +56,11 @@ func TestValuesReachTheObjects(t *testing.T) {
 			t.Errorf("the flags of %s are %s, want %s", name, got, want)
 		}
 	}
+	for _, variable := range container(t, objects, "gridlatch-export")["env"].([]any) {
+		if variable := variable.(map[string]any); variable["name"] == "GOMEMLIMIT" && variable["value"] != "200MiB" {
+			t.Errorf("the exporter has the environment %v", variable)
+		}
+	}
 	spec := objects["CarbonPolicy default"]["spec"].(map[string]any)
 	provider := spec["forecast"].(map[string]any)["provider"].(map[string]any)
 	if spec["maxDelay"] != "2d" || provider["type"] != "WattTime" {
@@ -68,6 +73,20 @@ func TestValuesReachTheObjects(t *testing.T) {
 	rule := objects["NetworkPolicy carbon/gridlatch-certs"]["spec"].(map[string]any)["egress"].([]any)[0].(map[string]any)
 	if to := rule["to"].([]any); len(to) != 1 || to[0].(map[string]any)["ipBlock"].(map[string]any)["cidr"] != "10.0.0.1/32" {
 		t.Errorf("gridlatch-certs may connect to %v", to)
+	}
+}
+
+// TestWithoutTheExporterNothingWatchesIt also looks for the alerts that would ring for ever.
+func TestWithoutTheExporterNothingWatchesIt(t *testing.T) {
+	for enabled, want := range map[string]bool{"true": true, "false": false} {
+		objects := objectsOf(t, release{namespace: "carbon", set: []string{"monitoring.enabled=true", "exporter.enabled=" + enabled}})
+		if got := objects["PodMonitor carbon/gridlatch-export"] != nil; got != want {
+			t.Errorf("exporter.enabled=%s: PodMonitor %t", enabled, got)
+		}
+		groups := objects["PrometheusRule carbon/gridlatch"]["spec"].(map[string]any)["groups"].([]any)
+		if got := slices.ContainsFunc(groups, func(group any) bool { return group.(map[string]any)["name"] == "gridlatch-export" }); got != want || len(groups) < 4 {
+			t.Errorf("exporter.enabled=%s: alerts of the exporter %t, %d groups", enabled, got, len(groups))
+		}
 	}
 }
 
@@ -98,17 +117,31 @@ func TestThePolicyIsAHookOnlyWhileItsDefinitionIsNew(t *testing.T) {
 
 func TestWrongValuesAreRefused(t *testing.T) {
 	for value, want := range map[string]string{
-		"keda.enable=true":                                   "at '/keda': additional properties 'enable' not allowed",
-		"karpenter.enabled=true":                             "at '': additional properties 'karpenter' not allowed",
-		"replicas=many":                                      "at '/replicas': got string, want integer",
-		"certificates.from=letsencrypt":                      "at '/certificates/from': value must be one of 'own', 'cert-manager'",
-		"engines.airflow=true":                               "at '/engines': additional properties 'airflow' not allowed",
-		"image.digest=latest":                                "at '/image/digest': 'latest' does not match pattern",
-		"exporter.provider.type=Oracle":                      "at '/exporter/provider/type': value must be one of 'ElectricityMaps'",
-		"exporter.provider.secretRef.name=x":                 "at '/exporter/provider': missing property 'type'",
-		"defaultPolicy.spec.maxdelay=1d":                     "at '/defaultPolicy/spec': additional properties 'maxdelay' not allowed",
-		"networkPolicy.controlPlane.addresses={everywhere}":  "at '/networkPolicy/controlPlane/addresses/0': 'everywhere' does not match pattern",
-		"exporter.enabled=false,exporter.provider.type=Mock": "exporter.provider needs exporter.enabled",
+		"keda.enable=true":                                                      "at '/keda': additional properties 'enable' not allowed",
+		"karpenter.enabled=true":                                                "at '': additional properties 'karpenter' not allowed",
+		"replicas=many":                                                         "at '/replicas': got string, want integer",
+		"certificates.from=letsencrypt":                                         "at '/certificates/from': value must be one of 'own', 'cert-manager'",
+		"engines.airflow=true":                                                  "at '/engines': additional properties 'airflow' not allowed",
+		"image.digest=latest":                                                   "at '/image/digest': 'latest' does not match pattern",
+		"exporter.provider.type=Oracle":                                         "at '/exporter/provider/type': value must be one of 'ElectricityMaps'",
+		"exporter.provider.secretRef.name=x":                                    "at '/exporter/provider': missing property 'type'",
+		"defaultPolicy.spec.maxdelay=1d":                                        "at '/defaultPolicy/spec': additional properties 'maxdelay' not allowed",
+		"networkPolicy.controlPlane.addresses={everywhere}":                     "at '/networkPolicy/controlPlane/addresses/0': 'everywhere' does not match pattern",
+		"image.tag=a b":                                                         "at '/image/tag': 'a b' does not match pattern",
+		"image.repository=registry.example.com/gridlatch:v1":                    "at '/image/repository': 'registry.example.com/gridlatch:v1' does not match pattern",
+		"podLabels.app\\.kubernetes\\.io/name=mine":                             "at '/podLabels/app.kubernetes.io~1name': false schema",
+		"defaultPolicy.spec.maxDelay=abc":                                       "at '/defaultPolicy/spec/maxDelay': 'allOf' failed",
+		"defaultPolicy.spec.defaultDuration=0s":                                 "at '/defaultPolicy/spec/defaultDuration': 'allOf' failed",
+		"exporter.provider.type=ElectricityMaps":                                "at '/exporter/provider': missing property 'secretRef'",
+		"defaultPolicy.spec.forecast.provider.type=WattTime":                    "at '/defaultPolicy/spec/forecast/provider': missing property 'secretRef'",
+		"exporter.enabled=false,exporter.provider.type=Mock":                    "a provider needs exporter.enabled",
+		"exporter.enabled=false,defaultPolicy.spec.forecast.provider.type=Mock": "a provider needs exporter.enabled",
+		"exporter.enabled=false,exporter.secretNames={own}":                     "exporter.secretNames needs exporter.enabled",
+		"exporter.enabled=false,exporter.args={--auto=false}":                   "exporter.args needs exporter.enabled",
+		"certificates.from=cert-manager,certificates.args={--x}":                "certificates.args needs certificates.from=own",
+		"defaultPolicy.create=false,defaultPolicy.spec.maxDelay=1d":             "defaultPolicy.spec needs defaultPolicy.create",
+		"defaultPolicy.create=false,exporter.provider.type=Mock":                "exporter.provider needs defaultPolicy.create",
+		"monitoring.labels.release=kube-prometheus-stack":                       "monitoring.labels needs monitoring.enabled",
 	} {
 		t.Run(value, func(t *testing.T) {
 			if _, err := rendered(t, release{namespace: "carbon", set: []string{value}}); err == nil || !strings.Contains(err.Error(), want) {
