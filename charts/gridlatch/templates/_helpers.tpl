@@ -15,7 +15,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* The Secrets that the exporter may read besides those of the manifests. */}}
 {{- define "gridlatch.secretNames" -}}
 {{- $names := .Values.exporter.secretNames -}}
-{{- range list (.Values.exporter.provider | default dict) (dig "forecast" "provider" dict .Values.defaultPolicy.spec) -}}
+{{- range list (.Values.exporter.provider | default dict) (dig "forecast" "provider" dict (.Values.defaultPolicy.spec | default dict)) -}}
 {{- with .secretRef }}{{ $names = append $names .name }}{{ end -}}
 {{- end -}}
 {{- range without (uniq $names) "electricity-maps" "watttime" "carbon-aware-sdk" "forecast-http" "gridlatch-provider" }}

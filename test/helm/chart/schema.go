@@ -98,7 +98,8 @@ func checks(rules any) []any {
 	var all []any
 	list, _ := rules.([]any)
 	for _, item := range list {
-		rule, _ := item.(map[string]any)["rule"].(string)
+		validation, _ := item.(map[string]any)
+		rule, _ := validation["rule"].(string)
 		rule = strings.Join(strings.Fields(rule), " ")
 		if found := needs.FindStringSubmatch(rule); found != nil {
 			values := strings.Split(strings.ReplaceAll(found[3], "'", ""), ", ")

@@ -115,6 +115,17 @@ func TestThePolicyIsAHookOnlyWhileItsDefinitionIsNew(t *testing.T) {
 	}
 }
 
+// TestAValueThatIsNullIsLeftOut renders what a file of values with an empty key gives.
+func TestAValueThatIsNullIsLeftOut(t *testing.T) {
+	r := release{namespace: "carbon", set: []string{"defaultPolicy.spec=null", "exporter.provider=null"}}
+	if objectsOf(t, r)["CarbonPolicy default"] == nil {
+		t.Error("there is no policy")
+	}
+	if got := notes(t, r); !strings.Contains(got, "There is no forecast yet") {
+		t.Error(got)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for value, want := range map[string]string{
 		"keda.enable=true":                                                      "at '/keda': additional properties 'enable' not allowed",
