@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -79,7 +80,7 @@ func upgraded(t *testing.T, command string) string {
 // packaged returns the chart of a version, as a release has it.
 func packaged(t *testing.T, version string) *chartv2.Chart {
 	t.Helper()
-	path, err := Package(charts, t.TempDir(), version, ParseImage("registry.example.com/gridlatch:"+version))
+	path, err := Package(charts, t.TempDir(), version, ParseImage("registry.example.com/gridlatch:"+version), time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
