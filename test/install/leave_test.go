@@ -34,10 +34,19 @@ type site struct {
 	kustomization string
 }
 
+// quickly is the part of a kustomization by which a namespace with pods that end is gone sooner: Kubernetes looks at
+// the namespace again after half of what its pods may take to end.
+const quickly = `patches:
+- target: {kind: Deployment, name: gridlatch}
+  patch: |
+    - {op: replace, path: /spec/template/spec/terminationGracePeriodSeconds, value: 40}
+`
+
 // newSite starts a cluster whose real node has the image of Gridlatch.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{Cluster: env.Start(t, env.Nodes(0)), kustomization: "resources: [MANIFESTS/base]\n" + env.Components("keda")}
+	t.Parallel()
+	s := &site{Cluster: env.Start(t, env.Nodes(0)), kustomization: "resources: [MANIFESTS/base]\n" + env.Components("keda") + quickly}
 	s.node = s.Node(t)
 	if err := errors.Join(s.node.Import(t.Context(), env.Image(t)), s.InstallKEDA(t.Context())); err != nil {
 		t.Fatal(err)
@@ -168,10 +177,12 @@ func leaveWithoutReplica(t *testing.T, w *heldWork) {
 		{"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}},
 		{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "gridlatch:gone"}]`)
 	env.Eventually(t, time.Minute, func(ctx context.Context) error {
-		left, err := s.Kubectl(ctx, "get", "pods", "--selector=app.kubernetes.io/name=gridlatch", "--field-selector=status.phase=Running",
-			"--namespace="+env.Namespace, "--output=name")
-		if err == nil && left != "" {
-			err = fmt.Errorf("these run: %s", left)
+		var pods corev1.PodList
+		err := s.Client.List(ctx, &pods, client.InNamespace(env.Namespace), client.MatchingLabels{"app.kubernetes.io/name": "gridlatch"})
+		for i := range pods.Items {
+			if image := pods.Items[i].Spec.Containers[0].Image; image != "gridlatch:gone" {
+				err = errors.Join(err, fmt.Errorf("pod %s is there still, with image %s", pods.Items[i].Name, image))
+			}
 		}
 		return err
 	})
@@ -217,22 +228,34 @@ func deleting(args ...string) func(*testing.T, *heldWork) {
 	}
 }
 
+// leaveOrder is an order in which Gridlatch is deleted.
+type leaveOrder struct {
+	name string
+	// first deletes something before all the rest.
+	first func(*testing.T, *heldWork)
+	// leaves says that Gridlatch releases everything although the rest is still there.
+	leaves bool
+	// reason is what the released pod says.
+	reason string
+}
+
 // TestGridlatchIsUpgradedAndDeletedOnARealNode has pods that the kubelet really ends, and tokens that end
 // with them.
 func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 	s := newSite(t)
 	t.Run("an upgrade and a roll-back keep what is held", s.testUpgrade)
-	for _, order := range []struct {
-		name  string
-		first func(*testing.T, *heldWork)
-		// leaves says that Gridlatch releases everything although the rest is still there.
-		leaves bool
-		// reason is what the released pod says.
-		reason string
-	}{
+	s.testLeaving(t, []leaveOrder{
 		{name: "all at once", first: func(*testing.T, *heldWork) {}},
 		{name: "the namespace first", first: deleting("namespace", env.Namespace)},
-		{name: "the roles first, and that of the component before", leaves: true, first: func(t *testing.T, w *heldWork) {
+	})
+}
+
+// TestGridlatchIsDeletedPieceByPieceOnARealNode deletes a part of Gridlatch, then the rest.
+func TestGridlatchIsDeletedPieceByPieceOnARealNode(t *testing.T) {
+	s := newSite(t)
+	s.testLeaving(t, []leaveOrder{
+		{name: "the role of a component, and then the other roles", leaves: true, first: func(t *testing.T, w *heldWork) {
+			t.Helper()
 			deleting("clusterrole/gridlatch-keda")(t, w)
 			env.Eventually(t, time.Minute, func(ctx context.Context) error {
 				suspended, got, err := w.read(ctx)
@@ -244,34 +267,56 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 			w.AwaitHeld(t)
 			deleting("clusterrole/gridlatch", "role/gridlatch")(t, w)
 		}},
-		{name: "the Deployment first, with its pods before it", leaves: true, first: deleting("deployment/gridlatch", "--cascade=foreground")},
-		{name: "the ServiceAccount first", leaves: true, first: deleting("serviceaccount/gridlatch")},
-		{name: "scaled to zero before", leaves: true, first: func(t *testing.T, _ *heldWork) {
+		{name: "the Deployment, with its pods before it", leaves: true, first: deleting("deployment/gridlatch", "--cascade=foreground")},
+		{name: "the ServiceAccount", leaves: true, first: deleting("serviceaccount/gridlatch")},
+		{name: "nothing, but the Deployment is scaled to zero", leaves: true, first: func(t *testing.T, _ *heldWork) {
+			t.Helper()
 			s.kubectl(t, "scale", "deployment/gridlatch", "--replicas=0", "--namespace="+env.Namespace)
 		}},
-		{name: "when the image is gone, by the plugin", first: leaveWithoutReplica, reason: "released by hand"},
-	} {
-		t.Run("nothing is left when this is deleted: "+order.name, func(t *testing.T) {
-			begun := time.Now()
+		{name: "all at once while the image is gone, and the plugin releases", first: leaveWithoutReplica, reason: "released by hand"},
+	})
+}
+
+// testLeaving deletes Gridlatch in some orders, and installs it again in between.
+func (s *site) testLeaving(t *testing.T, orders []leaveOrder) {
+	t.Helper()
+	for _, order := range orders {
+		isDone := t.Run("nothing is left when this is deleted first: "+order.name, func(t *testing.T) {
 			s.install(t)
-			installed := time.Now()
 			w := s.hold(t, 30*time.Minute)
-			held := time.Now()
+			begun := time.Now()
 			order.first(t, w)
 			if order.leaves {
 				w.awaitFree(t)
+				t.Logf("all is released after %v", time.Since(begun))
+				s.kubectl(t, "delete", "deployments", "--all", "--namespace="+env.Namespace)
+				s.awaitNoPods(t)
 			}
 			s.remove(t)
-			removed := time.Now()
+			t.Logf("all is removed after %v", time.Since(begun))
 			w.awaitFree(t)
-			w.CleanFrom = time.Time{} // it is released before
+			w.CleanFrom = time.Time{} // the work is released before
 			w.AwaitCompletion(t)
 			w.expectReason(t, cmp.Or(order.reason, "Gridlatch is being removed: "))
-			t.Logf("installed in %v, held in %v, removed in %v, done in %v", installed.Sub(begun), held.Sub(installed), removed.Sub(held), time.Since(removed))
 		})
-		if t.Failed() {
+		if !isDone {
 			t.Log(s.node.Log())
 			return
 		}
 	}
+}
+
+// awaitNoPods returns when no pod of Gridlatch is left.
+func (s *site) awaitNoPods(t *testing.T) {
+	t.Helper()
+	env.Eventually(t, leavePatience, func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := s.Client.List(ctx, &pods, client.InNamespace(env.Namespace)); err != nil {
+			return err
+		}
+		if left := len(pods.Items); left > 0 {
+			return fmt.Errorf("%d pods are left", left)
+		}
+		return nil
+	})
 }

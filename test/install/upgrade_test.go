@@ -19,12 +19,12 @@ import (
 
 // another is the part of a kustomization that makes it another version: with another image and other
 // arguments.
-const another = `
+const another = `- target: {kind: Deployment, name: gridlatch}
+  patch: |
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --workers=20}
+    - {op: remove, path: /spec/template/spec/containers/0/lifecycle}
 images:
 - {name: gridlatch, newTag: another}
-patches:
-- target: {kind: Deployment, name: gridlatch}
-  patch: '[{op: add, path: /spec/template/spec/containers/0/args/-, value: --workers=20}]'
 `
 
 // plan is what held work shows of its plan.
@@ -66,7 +66,7 @@ func (s *site) testUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.install(t)
-	w := s.hold(t, 2*time.Minute)
+	w := s.hold(t, 75*time.Second)
 	before := w.planOf(t)
 	for _, step := range []struct{ name, kustomization string }{
 		{"upgrade", s.kustomization + another}, {"roll-back", s.kustomization},
