@@ -36,7 +36,7 @@ func TestHelmInstallsGridlatchOnARealNode(t *testing.T) {
 	env.Story(t, c)
 
 	held := env.HoldJob(t, c, 30*time.Minute)
-	helm("upgrade", release, chart, "--reuse-values", "--wait", "--set", "podAnnotations.upgraded=yes")
+	helm("upgrade", release, chart, "--reset-then-reuse-values", "--wait", "--set", "podAnnotations.upgraded=yes")
 	held.AwaitHeld(t)
 	helm("rollback", release, "1", "--wait")
 	held.AwaitHeld(t)
