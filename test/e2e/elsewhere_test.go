@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -62,6 +63,7 @@ func confined(t *testing.T, c *env.Cluster, held *corev1.Pod) {
 		}
 		return self.Patch(t.Context(), o, client.RawPatch(merge, []byte(text)), client.DryRunAll)
 	}
+	create(t, c, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "gridlatch"}, Value: 1}) // it comes with the Deployment
 	important := pod(held.Namespace, "important", nil)
 	important.Spec.PriorityClassName = "gridlatch"
 	const subjects = `{"subjects":[{"kind":"ServiceAccount","name":"gridlatch","namespace":"default"}]}`
