@@ -165,9 +165,12 @@ func (w *heldWork) awaitFree(t *testing.T) {
 func (w *heldWork) expectReason(t *testing.T, reason string) {
 	t.Helper()
 	described := w.site.kubectl(t, "describe", "pods", "--selector="+batchv1.JobNameLabel+"="+w.Name, "--namespace="+w.Namespace)
-	if !strings.Contains(described, v1alpha1.ReasonAnnotation+": "+reason) {
-		t.Errorf("kubectl describe does not say %q:\n%s", reason, described)
+	for line := range strings.Lines(described) {
+		if strings.Contains(line, v1alpha1.ReasonAnnotation+": ") && strings.Contains(line, reason) {
+			return
+		}
 	}
+	t.Errorf("kubectl describe does not say %q:\n%s", reason, described)
 }
 
 // leaveWithoutReplica has no replica start any more, and releases everything by the plugin, while the deletion waits.
@@ -246,7 +249,10 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 	t.Run("an upgrade and a roll-back keep what is held", s.testUpgrade)
 	s.testLeaving(t, []leaveOrder{
 		{name: "all at once", first: func(*testing.T, *heldWork) {}},
-		{name: "the namespace first", first: deleting("namespace", env.Namespace)},
+		{name: "nothing, but the Deployment is scaled to zero", leaves: true, first: func(t *testing.T, _ *heldWork) {
+			t.Helper()
+			s.kubectl(t, "scale", "deployment/gridlatch", "--replicas=0", "--namespace="+env.Namespace)
+		}},
 	})
 }
 
@@ -254,6 +260,7 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 func TestGridlatchIsDeletedPieceByPieceOnARealNode(t *testing.T) {
 	s := newSite(t)
 	s.testLeaving(t, []leaveOrder{
+		{name: "the namespace", first: deleting("namespace", env.Namespace)},
 		{name: "the role of a component, and then the other roles", leaves: true, first: func(t *testing.T, w *heldWork) {
 			t.Helper()
 			deleting("clusterrole/gridlatch-keda")(t, w)
@@ -269,10 +276,6 @@ func TestGridlatchIsDeletedPieceByPieceOnARealNode(t *testing.T) {
 		}},
 		{name: "the Deployment, with its pods before it", leaves: true, first: deleting("deployment/gridlatch", "--cascade=foreground")},
 		{name: "the ServiceAccount", leaves: true, first: deleting("serviceaccount/gridlatch")},
-		{name: "nothing, but the Deployment is scaled to zero", leaves: true, first: func(t *testing.T, _ *heldWork) {
-			t.Helper()
-			s.kubectl(t, "scale", "deployment/gridlatch", "--replicas=0", "--namespace="+env.Namespace)
-		}},
 		{name: "all at once while the image is gone, and the plugin releases", first: leaveWithoutReplica, reason: "released by hand"},
 	})
 }
