@@ -249,6 +249,7 @@ func TestGridlatchIsUpgradedAndDeletedOnARealNode(t *testing.T) {
 	t.Run("an upgrade and a roll-back keep what is held", s.testUpgrade)
 	s.testLeaving(t, []leaveOrder{
 		{name: "all at once", first: func(*testing.T, *heldWork) {}},
+		{name: "the ServiceAccount", leaves: true, first: deleting("serviceaccount/gridlatch")},
 		{name: "nothing, but the Deployment is scaled to zero", leaves: true, first: func(t *testing.T, _ *heldWork) {
 			t.Helper()
 			s.kubectl(t, "scale", "deployment/gridlatch", "--replicas=0", "--namespace="+env.Namespace)
@@ -275,7 +276,6 @@ func TestGridlatchIsDeletedPieceByPieceOnARealNode(t *testing.T) {
 			deleting("clusterrole/gridlatch", "role/gridlatch")(t, w)
 		}},
 		{name: "the Deployment, with its pods before it", leaves: true, first: deleting("deployment/gridlatch", "--cascade=foreground")},
-		{name: "the ServiceAccount", leaves: true, first: deleting("serviceaccount/gridlatch")},
 		{name: "all at once while the image is gone, and the plugin releases", first: leaveWithoutReplica, reason: "released by hand"},
 	})
 }

@@ -102,7 +102,6 @@ func (s *site) testUpgrade(t *testing.T) {
 		}
 	}
 	w.AwaitCompletion(t)
-	s.remove(t)
 }
 
 // createDuring creates pods that may wait for as long as a change takes.
