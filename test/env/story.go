@@ -70,6 +70,12 @@ func HoldJob(t testing.TB, c *Cluster, dirty time.Duration) *HeldJob {
 	return h
 }
 
+// Replan writes another forecast, which is clean once dirty has passed.
+func (h *HeldJob) Replan(t testing.TB, dirty time.Duration) {
+	t.Helper()
+	h.CleanFrom = writeDirtyForecast(t, h.cluster, dirty)
+}
+
 // AwaitHeld returns when the Job's pod is held, and an Event says so.
 func (h *HeldJob) AwaitHeld(t testing.TB) {
 	t.Helper()

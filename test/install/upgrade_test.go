@@ -65,7 +65,7 @@ func (s *site) testUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.install(t)
-	w := s.hold(t, 75*time.Second)
+	w := s.hold(t, 30*time.Minute)
 	before := w.planOf(t)
 	for _, step := range []struct{ name, kustomization string }{
 		{"upgrade", s.kustomization + another}, {"roll-back", s.kustomization},
@@ -101,6 +101,7 @@ func (s *site) testUpgrade(t *testing.T) {
 			t.Errorf("most pods are not held that were created during the %s", step.name)
 		}
 	}
+	w.Replan(t, 20*time.Second)
 	w.AwaitCompletion(t)
 }
 
