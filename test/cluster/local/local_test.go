@@ -50,7 +50,7 @@ func play(name string, args []string) error {
 		}
 	}
 	if flags["secure-port"] == "" {
-		select {}
+		time.Sleep(time.Hour) // select {} would be a deadlock for Go, which knows no other goroutine here
 	}
 	return http.ListenAndServeTLS("127.0.0.1:"+flags["secure-port"], flags["tls-cert-file"],
 		flags["tls-private-key-file"], http.HandlerFunc(answer))
