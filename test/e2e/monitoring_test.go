@@ -47,12 +47,12 @@ func newMonitored(t *testing.T) *monitored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Install(t.Context(), port, "monitoring"); err != nil {
+	if err := c.InstallWithDeployment(t.Context(), port, "monitoring", "keda"); err != nil {
 		t.Fatal(err)
 	}
 	secure := secureFlag(t, c)
 	certs := c.Certs(t, secure)
-	m := &monitored{cluster: c, controller: c.Controller(t, port, secure, "--cert-dir=")} // certs runs already
+	m := &monitored{cluster: c, controller: c.Controller(t, port, secure, "--cert-dir=", "--deployment=gridlatch")} // certs runs already
 	m.parts = map[string]*env.Program{"gridlatch": m.controller.Program, "gridlatch-certs": certs, "gridlatch-export": c.Exporter(t, secure)}
 	env.Eventually(t, patience, c.AskWebhook)
 	m.prometheus = c.Prometheus(t, m.parts)
