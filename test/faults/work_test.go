@@ -49,14 +49,17 @@ func falling(now time.Time) []env.Element {
 	return append(elements, env.Elements(location, now.Add(time.Duration(len(soon)-1)*step), time.Hour, later...)...)
 }
 
-// rising is one by which it never gets cleaner than now.
+// rising is one by which it never gets cleaner than now, also in the hours of which the one before told.
 func rising(now time.Time) []env.Element {
 	const step = 10 * time.Second
-	values := []float64{100}
-	for len(values) < 100 {
-		values = append(values, values[len(values)-1]*1.02)
+	soon, later := []float64{100}, []float64{1000}
+	for len(soon) < 100 {
+		soon = append(soon, soon[len(soon)-1]*1.02)
 	}
-	return env.Elements(location, now, step, values...)
+	for len(later) < 48 {
+		later = append(later, later[len(later)-1]+10)
+	}
+	return append(env.Elements(location, now, step, soon...), env.Elements(location, now.Add(time.Duration(len(soon))*step), time.Hour, later...)...)
 }
 
 // waits are the annotations of work that may wait.
