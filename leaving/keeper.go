@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// pollInterval is how often each replica looks at the base of the installation. It looks at the
-	// components each time of looksPerComponents: what is deleted of them waits for the finalizer.
+	// pollInterval is how often each replica looks at the base of the installation. Every third look, as
+	// looksPerComponents says, is also at the components. That is soon enough, because the finalizer keeps
+	// the rights of a component that somebody deletes.
 	pollInterval       = 5 * time.Second
 	looksPerComponents = 3
 	// readTimeout bounds one look.

@@ -191,7 +191,7 @@ func (i *Installation) bounds(ctx context.Context) (least, most time.Time) {
 	now := i.Clock.Now()
 	most = now.Add(patience)
 	if deadline, ok := ctx.Deadline(); ok {
-		most = earlier(most, deadline.Add(-unprotectTime))
+		most = slices.MinFunc([]time.Time{most, deadline.Add(-unprotectTime)}, time.Time.Compare)
 	}
 	return now.Add(unprotectTime), most
 }
@@ -200,19 +200,9 @@ func (i *Installation) bounds(ctx context.Context) (least, most time.Time) {
 // the finalizers.
 func (i *Installation) until(ctx context.Context, least, most time.Time) time.Time {
 	if deletedAt := i.accountDeletedAt(ctx); !deletedAt.IsZero() {
-		most = earlier(most, deletedAt.Add(tokenTime-unprotectTime))
+		most = slices.MinFunc([]time.Time{most, deletedAt.Add(tokenTime - unprotectTime)}, time.Time.Compare)
 	}
-	if most.Before(least) {
-		return least
-	}
-	return most
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
+	return slices.MaxFunc([]time.Time{least, most}, time.Time.Compare)
 }
 
 // pause waits, or returns an error if the context ends first.

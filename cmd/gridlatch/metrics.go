@@ -37,7 +37,7 @@ func (o *metricsOptions) addFlags(f *pflag.FlagSet) {
 }
 
 // serveMetrics serves /metrics: to everybody, or with --metrics-secure by TLS to those whom the API
-// server allows it. The certificate is asked for only then.
+// server allows it. serveMetrics calls certificate only in the second case.
 func (o *metricsOptions) serveMetrics(mgr ctrl.Manager, certificate func() (*tls.Config, error)) error {
 	handler := promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
@@ -70,7 +70,7 @@ func authorized(mgr ctrl.Manager, handler http.Handler) (http.Handler, error) {
 	return (&serving.Authorizer{Clientset: clientset, Clock: clock.RealClock{}}).Handler(handler), nil
 }
 
-// given returns a TLS configuration that is there already.
+// given returns a function for serveMetrics that returns a TLS configuration which exists already.
 func given(secure *tls.Config) func() (*tls.Config, error) {
 	return func() (*tls.Config, error) { return secure, nil }
 }
