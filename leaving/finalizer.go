@@ -35,8 +35,11 @@ func (i *Installation) protect(ctx context.Context, anchors []anchor) error {
 	return errors.Join(problems...)
 }
 
-// unprotect removes the finalizer from anchors. Some of them may give the right to do so.
+// unprotect removes the finalizer from anchors, also while the process is ending. Some anchors may give the
+// right to remove the finalizer from others, so the removal must not be broken off half-way.
 func unprotect(ctx context.Context, config *rest.Config, anchors []anchor) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unprotectTime)
+	defer cancel()
 	paths := make([]string, len(anchors))
 	for n, a := range anchors {
 		paths[n] = a.path()

@@ -216,17 +216,24 @@ func (k *Keeper) leave(ctx context.Context) error {
 	return nil
 }
 
-// leaveComponents releases the work of components, and lets their rights go.
+// leaveComponents releases the work of components, and lets their rights go. All components share the time
+// of one attempt.
 func (k *Keeper) leaveComponents(ctx context.Context, components []string) error {
-	var problems []error
-	for _, component := range components {
-		k.mu.Lock()
-		since := k.removals[component].since
-		k.mu.Unlock()
-		problems = append(problems, k.installation.leaveComponent(ctx, component, since))
+	k.looks = 0 // the next look is at the components, too
+	problems := make([]error, len(components))
+	var group sync.WaitGroup
+	for n, component := range components {
+		group.Go(func() { problems[n] = k.installation.leaveComponent(ctx, component, k.removedSince(component)) })
 	}
-	k.looks = 0 // look again soon, at what is left
+	group.Wait()
 	return errors.Join(problems...)
+}
+
+// removedSince returns since when a component is being removed.
+func (k *Keeper) removedSince(component string) time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.removals[component].since
 }
 
 // logProblem logs a problem unless it was logged before.

@@ -214,23 +214,6 @@ func TestNothingIsHeldUnlessTheInstallationIsKnownToStay(t *testing.T) {
 	expect("a minute later", "")
 }
 
-// atHighSpeed lets a clock run, a second each millisecond, until the test ends.
-func atHighSpeed(t *testing.T, clock *testingclock.FakeClock) {
-	t.Helper()
-	ended := make(chan struct{})
-	t.Cleanup(func() { close(ended) })
-	go func() {
-		for {
-			select {
-			case <-ended:
-				return
-			case <-time.After(time.Millisecond):
-				clock.Step(time.Second)
-			}
-		}
-	}()
-}
-
 func TestAReplicaEndsWithoutALeaveWhereNothingIsLeftToDo(t *testing.T) {
 	unauthorized, away := apierrors.NewUnauthorized("no account"), errors.New("the API server is away")
 	another := &coordinationv1.Lease{
@@ -363,82 +346,5 @@ func TestWhatCannotBeReadIsLoggedOnce(t *testing.T) {
 	k.look(ctx)
 	if len(logged) != 1 || !strings.Contains(logged[0], "read ClusterRole gridlatch") {
 		t.Errorf("logged %q, want one line about the ClusterRole", logged)
-	}
-}
-
-func TestWorkIsReleasedAgainOnceNothingIsHeldAnyMore(t *testing.T) {
-	clock := testingclock.NewFakeClock(t0)
-	i := site(installed())
-	i.Clock = clock
-	var at []time.Duration
-	release := func(context.Context, string) (Released, error) {
-		at = append(at, clock.Now().Sub(t0))
-		return Released{}, nil
-	}
-	done := make(chan error, 1)
-	go func() {
-		_, err := i.releaseUntilNone(t.Context(), "r", t0, release)
-		done <- err
-	}()
-	atHighSpeed(t, clock)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if len(at) != 2 || at[1] < settleTime {
-		t.Errorf("released after %v, want once at the begin and once after %v", at, settleTime)
-	}
-}
-
-func TestWhatIsRefusedIsLeftBeforeTheProcessOrItsAccountEnds(t *testing.T) {
-	start := time.Now() // the deadline of a context goes by it
-	for _, tt := range []struct {
-		name      string
-		timeLeft  time.Duration // of the process; zero if it goes on
-		deletedAt time.Time     // the account; zero if it was not
-		least     time.Duration
-		most      time.Duration
-	}{
-		{name: "after a while", least: patience, most: patience + time.Minute},
-		{name: "so that a process that ends can remove the finalizers", timeLeft: 95 * time.Second, least: 75 * time.Second, most: 95*time.Second - unprotectTime + 3*time.Second},
-		{name: "so that the token is good for the removal", deletedAt: start, least: tokenTime - unprotectTime - time.Second, most: tokenTime - unprotectTime + 3*time.Second},
-		{name: "after one attempt at least", deletedAt: start.Add(-time.Hour), least: unprotectTime, most: unprotectTime + 3*time.Second},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			all := installed()
-			if !tt.deletedAt.IsZero() {
-				all["ServiceAccount"].SetDeletionTimestamp(&metav1.Time{Time: tt.deletedAt})
-			}
-			clock, i, ctx := testingclock.NewFakeClock(start), site(all), t.Context()
-			i.Clock = clock
-			if tt.timeLeft > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithDeadline(ctx, start.Add(tt.timeLeft))
-				defer cancel()
-			}
-			atHighSpeed(t, clock)
-			attempts := 0
-			left, err := i.releaseUntilNone(ctx, "r", start, func(context.Context, string) (Released, error) {
-				attempts++
-				return Released{}, errors.New("refused")
-			})
-			if err != nil || left == nil || !strings.Contains(left.Error(), "refused") || attempts == 0 {
-				t.Errorf("after %d attempts left %v, %v", attempts, left, err)
-			}
-			if took := clock.Now().Sub(start); took < tt.least || took > tt.most {
-				t.Errorf("given up after %v, want %v to %v", took, tt.least, tt.most)
-			}
-		})
-	}
-}
-
-func TestAReleaseThatIsBrokenOffKeepsTheAnchors(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	i := site(installed())
-	_, err := i.releaseUntilNone(ctx, "r", t0, func(context.Context, string) (Released, error) {
-		cancel()
-		return Released{}, errors.New("one pod is left")
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
 	}
 }

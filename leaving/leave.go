@@ -29,6 +29,9 @@ const (
 	tokenTime = time.Minute
 	// unprotectTime is what the removal of the finalizers may take.
 	unprotectTime = 15 * time.Second
+	// attemptTime is what one attempt to release the work of a component may take. The account of this process
+	// may be deleted at the begin of an attempt, and its token must then be good for leaving.
+	attemptTime = 15 * time.Second
 )
 
 // Installation is where Gridlatch is installed, and what it must give back. All fields are required.
@@ -122,28 +125,32 @@ func (i *Installation) releaseComponent(ctx context.Context, component, reason s
 // replica holds work any more once settleTime has passed since the begin of the removal. An error says
 // that anchors are still protected, or what could not be released.
 func (i *Installation) leave(ctx context.Context, why string, since time.Time) error {
-	return i.releaseThenUnprotect(ctx, why, since, i.ReleaseAll, i.anchors())
-}
-
-// leaveComponent does the same for a component.
-func (i *Installation) leaveComponent(ctx context.Context, component string, since time.Time) error {
-	release := func(ctx context.Context, reason string) (Released, error) {
-		return i.releaseComponent(ctx, component, reason)
-	}
-	return i.releaseThenUnprotect(ctx, "the component "+component+" is being removed", since, release, componentAnchors(component))
-}
-
-// releaseThenUnprotect releases work until none is left, and then removes the finalizer from anchors.
-func (i *Installation) releaseThenUnprotect(ctx context.Context, why string, since time.Time, release func(context.Context, string) (Released, error), anchors []anchor) error {
 	log.FromContext(ctx).Info("Gridlatch is being removed: all held work is released", "why", why)
-	left, err := i.releaseUntilNone(ctx, "Gridlatch is being removed: "+why, since, release)
+	left, err := i.releaseUntilNone(ctx, "Gridlatch is being removed: "+why, since, i.ReleaseAll)
 	if err != nil {
 		return err
 	}
-	// Not to be broken off half-way: some anchors give the right to remove the finalizer from others.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unprotectTime)
-	defer cancel()
-	return errors.Join(left, unprotect(ctx, i.Config, anchors))
+	return errors.Join(left, i.Unprotect(ctx))
+}
+
+// leaveComponent tries once to release what needs the rights of a component. The anchors of the component
+// go when no work is left, or when the API server has refused for longer than Gridlatch has patience. The
+// caller calls again until then, and sees in between whether the base is being removed, too.
+func (i *Installation) leaveComponent(ctx context.Context, component string, since time.Time) error {
+	began := i.Clock.Now()
+	reason := "Gridlatch is being removed: the component " + component + " is being removed"
+	_, err := i.releaseBefore(ctx, began.Add(attemptTime), reason, func(ctx context.Context, reason string) (Released, error) {
+		return i.releaseComponent(ctx, component, reason)
+	})
+	switch {
+	case err != nil && (ctx.Err() != nil || i.Clock.Since(since) < patience):
+		return fmt.Errorf("held work of the component %s is not released yet: %w", component, err)
+	case err != nil:
+		err = fmt.Errorf("work of the component %s is left as it is: %w", component, err)
+	case began.Sub(since) < settleTime:
+		return nil
+	}
+	return errors.Join(err, unprotect(ctx, i.Config, componentAnchors(component)))
 }
 
 // releaseUntilNone calls release until a call that began after settleTime has succeeded. When its time

@@ -22,7 +22,7 @@ import (
 const location = "CAISO_NORTH"
 
 // patience is for what should happen at once, on a busy machine.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // tolerant are the annotations of work that may wait, with others on top.
 func tolerant(more ...string) map[string]string {
