@@ -206,7 +206,7 @@ test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/eng
 	@$(lean) go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
-test-release: build $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
+test-release: build $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST) bin/helm bin/gridlatch-cluster bin/node/kubelet bin/node/gridlatch-node runc ## Make a release with a registry on this machine, verify all of it, and let a real node pull it
 	@cd packaging && export $(lean) && COSIGN=$(CURDIR)/$(COSIGN) KREW=$(CURDIR)/$(KREW) VALIDATE_KREW_MANIFEST=$(CURDIR)/$(VALIDATE_KREW_MANIFEST) \
 		go test -count=1 -timeout 30m ./...
 

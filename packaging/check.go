@@ -139,7 +139,7 @@ func checkKey(key string) error {
 // checkRegistry refuses a registry that cannot be reached, does not let us push, or has the version of
 // another commit.
 func (r *release) checkRegistry(ctx context.Context) error {
-	image, err := r.image()
+	image, chart, err := r.names()
 	if err != nil {
 		return err
 	}
@@ -152,8 +152,10 @@ func (r *release) checkRegistry(ctx context.Context) error {
 		ResponseHeaderTimeout: registryPatience, ForceAttemptHTTP2: true,
 	}
 	defer patient.CloseIdleConnections()
-	if err := remote.CheckPushPermission(image, authn.DefaultKeychain, patient); err != nil {
-		return fmt.Errorf("REGISTRY=%s: cannot push %s: %w", r.registry, image, err)
+	for _, tag := range []name.Tag{image, chart} {
+		if err := remote.CheckPushPermission(tag, authn.DefaultKeychain, patient); err != nil {
+			return fmt.Errorf("REGISTRY=%s: cannot push %s: %w", r.registry, tag, err)
+		}
 	}
 	return r.checkPushed(ctx, image)
 }
@@ -179,14 +181,17 @@ func (r *release) checkPushed(ctx context.Context, image name.Tag) error {
 	return nil
 }
 
-// image returns the name of the image, with the version as its tag.
-func (r *release) image() (name.Tag, error) {
-	image, err := name.NewTag(r.registry+"/gridlatch:"+r.version, name.StrictValidation)
+// names returns the names of the image and of the chart, with the version as the tag.
+func (r *release) names() (image, chart name.Tag, err error) {
+	image, err = name.NewTag(r.registry+"/gridlatch:"+r.version, name.StrictValidation)
 	if err == nil && strings.Contains(r.registry+"/", "//") {
 		err = errors.New("the name has no scheme, and no slash at the end")
 	}
-	if err != nil {
-		return name.Tag{}, fmt.Errorf("REGISTRY=%s: want HOST/PATH, such as ghcr.io/gridlatch: %w", r.registry, err)
+	if err == nil {
+		chart, err = name.NewTag(r.registry+"/charts/gridlatch:"+r.version, name.StrictValidation)
 	}
-	return image, nil
+	if err != nil {
+		return image, chart, fmt.Errorf("REGISTRY=%s: want HOST/PATH, such as ghcr.io/gridlatch: %w", r.registry, err)
+	}
+	return image, chart, nil
 }

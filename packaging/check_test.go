@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -129,22 +131,63 @@ func startRefusal(t *testing.T) string {
 
 func TestAPushedVersionNeverChanges(t *testing.T) {
 	r := &release{version: "v1.2.3", registry: startRegistry(t) + "/project"}
-	image, err := r.image()
+	image, _, err := r.names()
 	if err != nil {
 		t.Fatal(err)
 	}
 	index, other := randomIndex(t), randomIndex(t)
 	for range 2 { // the second time, the registry has it
-		if err := r.pushImage(t.Context(), index); err != nil {
+		if err := r.pushTo(t.Context(), image, index); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err = r.pushImage(t.Context(), other)
+	err = r.pushTo(t.Context(), image, other)
 	if err == nil || !strings.Contains(err.Error(), "A version never changes") {
 		t.Errorf("error %v, want a refusal", err)
 	}
 	if got := pulledDigest(t, image); got != digestOf(t, index) {
 		t.Errorf("the registry has %s now", got)
+	}
+}
+
+func TestARegistryKeepsTheChartAsHelmWants(t *testing.T) {
+	r := &release{version: "v1.2.3", registry: startRegistry(t) + "/project", dist: t.TempDir()}
+	archive := filepath.Join(r.dist, "gridlatch-v1.2.3.tgz")
+	about := entry{name: "gridlatch/Chart.yaml", mode: publicMode, content: []byte("name: gridlatch\nversion: v1.2.3\n")}
+	if err := writeTarGz(archive, []entry{about}, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	chart, err := r.chartImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tag, err := r.names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.pushTo(t.Context(), tag, chart); err != nil {
+		t.Fatal(err)
+	}
+	pulled, err := remote.Image(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := pulled.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := pulled.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{string(manifest.Config.MediaType), string(config), string(manifest.Layers[0].MediaType), manifest.Layers[0].Digest.Hex}
+	sum, err := sumOf(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"application/vnd.cncf.helm.config.v1+json", `{"name":"gridlatch","version":"v1.2.3"}`, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", sum}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the registry has (-want +got):\n%s", diff)
 	}
 }
 

@@ -38,7 +38,7 @@ func finish(ctx context.Context, r *release) error {
 		r.archivePlugins,
 		r.writeKrew,
 		r.writeChecksums,
-		func() error { return r.publishImage(ctx) },
+		func() error { return r.publish(ctx) },
 		func() error { return r.signChecksums(ctx) },
 		r.explain,
 	} {
@@ -191,9 +191,13 @@ func (r *release) explain() error {
 		return err
 	}
 	image := strings.TrimSpace(string(reference))
+	_, chart, err := r.names()
+	if err != nil {
+		return err
+	}
 	fmt.Printf("\n%s of commit %s is in dist\n", r.version, r.commit.hash)
 	if r.push {
-		fmt.Printf("pushed   %s\n", image)
+		fmt.Printf("pushed   %s\n         oci://%s\n", image, chart)
 	} else {
 		fmt.Printf("not pushed, because REGISTRY names no registry. install.yaml and the chart name\n         %s\n", image)
 	}
@@ -206,6 +210,7 @@ func (r *release) explain() error {
 	fmt.Printf(verify, "verify-blob", "--bundle "+checksums+".sigstore.json "+checksums)
 	if r.push {
 		fmt.Printf(verify, "verify", image)
+		fmt.Printf(verify, "verify", chart.String())
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -51,7 +52,7 @@ func makeImage(_ context.Context, r *release) error {
 
 // reference returns the name of the image with its digest.
 func (r *release) reference(index v1.ImageIndex) (name.Digest, error) {
-	image, err := r.image()
+	image, _, err := r.names()
 	if err != nil {
 		return name.Digest{}, err
 	}
@@ -72,14 +73,8 @@ func (r *release) index() (v1.ImageIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	labels := map[string]string{
-		"org.opencontainers.image.version": r.version,
-		revisionLabel:                      r.commit.hash,
-		"org.opencontainers.image.created": r.commit.time.Format(time.RFC3339),
-	}
-	for key, value := range recipe.labels {
-		labels[key] = value
-	}
+	labels := r.labels()
+	maps.Copy(labels, recipe.labels)
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, platform := range platforms {
 		image, err := r.platformImage(recipe, platform, labels)
@@ -91,6 +86,15 @@ func (r *release) index() (v1.ImageIndex, error) {
 		})
 	}
 	return mutate.Annotations(index, labels).(v1.ImageIndex), nil // Annotations returns what it gets
+}
+
+// labels returns what tells of which commit an image is.
+func (r *release) labels() map[string]string {
+	return map[string]string{
+		"org.opencontainers.image.version": r.version,
+		revisionLabel:                      r.commit.hash,
+		"org.opencontainers.image.created": r.commit.time.Format(time.RFC3339),
+	}
 }
 
 // toPlatform reads the name of a directory, such as linux_arm64.

@@ -4,7 +4,7 @@
 //	check    refuses what cannot become a release, before anything is built
 //	begin    empties dist and writes the public key, and so proves that the key works
 //	image    makes the image of several platforms, and its reference
-//	finish   makes all else but install.yaml and the chart; pushes the image; signs
+//	finish   makes all else but install.yaml and the chart; pushes the image and the chart; signs
 //
 // The same commit makes the same bytes, at any time and in any directory: all times are the time of
 // the commit. Only signatures differ.
@@ -33,8 +33,8 @@ func main() {
 // release is what a release is made from.
 type release struct {
 	version  string // such as v1.2.3
-	registry string // where images are, such as ghcr.io/gridlatch
-	push     bool   // says whether the registry gets the image
+	registry string // where the image and the chart are, such as ghcr.io/gridlatch
+	push     bool   // says whether the registry gets the image and the chart
 	key      string // signs, as cosign reads keys; empty: nothing is signed
 	top      string // the source tree
 	dist     string // what is made
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	r := &release{}
 	f := flag.NewFlagSet("packaging", flag.ContinueOnError)
 	f.StringVar(&r.version, "version", "", "version of the release, such as v1.2.3")
-	f.StringVar(&r.registry, "registry", "", "registry and path of the images, such as ghcr.io/gridlatch")
+	f.StringVar(&r.registry, "registry", "", "registry and path of the image and the chart, such as ghcr.io/gridlatch")
 	f.BoolVar(&r.push, "push", false, "push to the registry")
 	f.StringVar(&r.key, "key", "", "key for the signatures, as cosign reads keys; empty: nothing is signed")
 	f.StringVar(&r.top, "top", "..", "directory of the source")

@@ -42,54 +42,64 @@ func begin(ctx context.Context, r *release) error {
 	return nil
 }
 
-// publishImage pushes and signs the image.
-func (r *release) publishImage(ctx context.Context) error {
+// publish pushes and signs the image and the chart.
+func (r *release) publish(ctx context.Context) error {
 	if !r.push {
 		return nil
+	}
+	image, chart, err := r.names()
+	if err != nil {
+		return err
 	}
 	index, err := r.index()
 	if err != nil {
 		return err
 	}
-	if err := r.pushImage(ctx, index); err != nil || r.key == "" {
+	packaged, err := r.chartImage()
+	if err != nil {
+		return fmt.Errorf("make the chart that a registry keeps: %w", err)
+	}
+	if err := errors.Join(r.pushTo(ctx, image, index), r.pushTo(ctx, chart, packaged)); err != nil || r.key == "" {
 		return err
 	}
-	return r.signImage(ctx, index)
+	return errors.Join(r.signImage(ctx, image, index), r.signPushed(ctx, chart, packaged))
 }
 
-// pushImage pushes the image of all platforms, and tags it with the version.
-func (r *release) pushImage(ctx context.Context, index v1.ImageIndex) error {
+// artifact is what a registry keeps under a digest: an image, or an index of images.
+type artifact interface {
+	remote.Taggable
+	Digest() (v1.Hash, error)
+}
+
+// pushTo pushes to a registry, under the version as the tag.
+func (r *release) pushTo(ctx context.Context, tag name.Tag, a artifact) error {
 	began := time.Now()
-	image, err := r.image()
-	if err != nil {
+	if err := r.checkDigest(ctx, tag, a); err != nil {
 		return err
 	}
-	if err := r.checkDigest(ctx, image, index); err != nil {
-		return err
+	if err := remote.Push(tag, a, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+		return fmt.Errorf("REGISTRY=%s: push %s: %w", r.registry, tag, err)
 	}
-	if err := remote.WriteIndex(image, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
-		return fmt.Errorf("REGISTRY=%s: push %s: %w", r.registry, image, err)
-	}
-	fmt.Printf("  %5.1fs     pushed  %s\n", time.Since(began).Seconds(), image)
+	fmt.Printf("  %5.1fs     pushed  %s\n", time.Since(began).Seconds(), tag)
 	return nil
 }
 
-// checkDigest refuses to push another image as a version that the registry has. The same image is
-// welcome: somebody may try a push again that has failed half-way.
-func (r *release) checkDigest(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
-	digest, err := index.Digest()
+// checkDigest refuses to push anything else as a version that the registry has. The same is welcome:
+// somebody may try a push again that has failed half-way.
+func (r *release) checkDigest(ctx context.Context, tag name.Tag, a artifact) error {
+	digest, err := a.Digest()
 	if err != nil {
 		return err
 	}
-	existing, err := remote.Head(image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	existing, err := remote.Head(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	switch {
 	case isNotFound(err):
 		return nil
 	case err != nil:
-		return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, image, err)
+		return fmt.Errorf("REGISTRY=%s: look for %s: %w", r.registry, tag, err)
 	case existing.Digest != digest:
-		return fmt.Errorf("REGISTRY=%s: %s is there with the digest %s, and this image has %s. A version never changes: choose another VERSION",
-			r.registry, image, existing.Digest, digest)
+		return fmt.Errorf("REGISTRY=%s: %s is there with the digest %s, and this release has %s. A version never changes: choose another VERSION",
+			r.registry, tag, existing.Digest, digest)
 	}
 	return nil
 }
@@ -99,28 +109,39 @@ func isNotFound(err error) bool {
 	return isRefused && refused.StatusCode == http.StatusNotFound
 }
 
-// signImage signs the image and the image of each platform, and attests the SBOM of each platform.
-func (r *release) signImage(ctx context.Context, index v1.ImageIndex) error {
+// signPushed signs what was pushed, and the images of an index.
+func (r *release) signPushed(ctx context.Context, tag name.Tag, a artifact) error {
 	began := time.Now()
-	reference, err := r.reference(index)
+	digest, err := a.Digest()
 	if err != nil {
 		return err
 	}
+	reference := tag.Digest(digest.String())
 	if err := r.sign(ctx, "sign", "--recursive", reference.String()); err != nil {
 		return fmt.Errorf("sign %s: %w", reference, err)
 	}
+	fmt.Printf("  %5.1fs     signed  %s\n", time.Since(began).Seconds(), reference)
+	return nil
+}
+
+// signImage signs the image and the image of each platform, and attests the SBOM of each platform.
+func (r *release) signImage(ctx context.Context, image name.Tag, index v1.ImageIndex) error {
+	if err := r.signPushed(ctx, image, index); err != nil {
+		return err
+	}
+	began := time.Now()
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		return err
 	}
 	for _, m := range manifest.Manifests {
 		platform := m.Platform.OS + "_" + m.Platform.Architecture
-		image := reference.Context().Digest(m.Digest.String())
-		if err := r.attest(ctx, image, platform); err != nil {
-			return fmt.Errorf("attest the SBOM of %s: %w", image, err)
+		of := image.Digest(m.Digest.String())
+		if err := r.attest(ctx, of, platform); err != nil {
+			return fmt.Errorf("attest the SBOM of %s: %w", of, err)
 		}
 	}
-	fmt.Printf("  %5.1fs     signed  %s\n", time.Since(began).Seconds(), reference)
+	fmt.Printf("  %5.1fs   attested  the SBOM of each platform\n", time.Since(began).Seconds())
 	return nil
 }
 

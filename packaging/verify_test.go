@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -34,6 +35,8 @@ func (m made) checkSignatures(t *testing.T) {
 		isRefused bool
 	}{
 		{"the image", []string{"verify", m.image}, own, false},
+		{"the chart", []string{"verify", m.registry + "/charts/gridlatch:" + version}, own, false},
+		{"the chart by another key", []string{"verify", m.registry + "/charts/gridlatch:" + version}, other, true},
 		{"the image by another key", []string{"verify", m.image}, other, true},
 		{"the image of a platform", []string{"verify", platformImage}, own, false},
 		{"the list of its parts", []string{"verify-attestation", "--type", "cyclonedx", platformImage}, own, false},
@@ -99,6 +102,19 @@ func (m made) checkChart(t *testing.T) {
 	}
 	if got := values.Image.Repository + "@" + values.Image.Digest; got != m.image {
 		t.Errorf("the chart has the image %s, want %s", got, m.image)
+	}
+
+	helm, err := filepath.Abs("../bin/helm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pulled, remote := t.TempDir(), []string{"oci://" + m.registry + "/charts/gridlatch", "--version", version, "--plain-http"}
+	call(t, pulled, helm, append([]string{"pull"}, remote...)...)
+	if !bytes.Equal(read(t, filepath.Join(pulled, filepath.Base(archive))), read(t, archive)) {
+		t.Error("Helm pulls another chart than the one in dist")
+	}
+	if shown := call(t, pulled, helm, append([]string{"template", "gridlatch"}, remote...)...); !strings.Contains(shown, m.image) {
+		t.Errorf("what Helm renders of the pulled chart does not have the image %s", m.image)
 	}
 }
 
