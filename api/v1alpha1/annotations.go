@@ -38,16 +38,33 @@ const (
 	RunsOfLabel = Prefix + "runs-of"
 )
 
+// AuditLabel is a label of a namespace, for platform owners. It says which work of the namespace
+// Gridlatch audits: AuditAsking or AuditAll. AuditNone is the same as no label. Audited work starts
+// at once. Annotations on the work say what would have happened. The key is a label and no
+// annotation, because the API server chooses by the labels of a namespace which webhook it calls.
+const (
+	AuditLabel = Prefix + "audit"
+	// AuditAsking audits the work that asks to wait, whatever its policy.
+	AuditAsking = "true"
+	// AuditAll audits the work that does not ask to wait, too.
+	AuditAll = "all"
+	// AuditNone audits only the work whose policy has the mode Audit.
+	AuditNone = "false"
+)
+
 // Gridlatch writes these keys on pods and Jobs, and users read them. All but Gate and StateLabel
 // are annotations.
 const (
 	// Gate is the scheduling gate that holds a pod.
 	Gate = Prefix + "carbon"
-	// StateLabel is the label of the pods and Jobs that were decided on: StateHeld or
-	// StateReleased. On a Job it is the one decision for all its pods.
+	// StateLabel is the label of the pods and Jobs that were decided on: StateHeld, StateReleased or
+	// StateAudited. On a Job it is the one decision for all its pods.
 	StateLabel    = Prefix + "state"
 	StateHeld     = "held"
 	StateReleased = "released"
+	// StateAudited is the state of work that was never held, and whose annotations say what would have
+	// happened: the planned start is when the work would have started.
+	StateAudited = "audited"
 	// PlannedStartAnnotation is when the work is planned to start (RFC 3339).
 	PlannedStartAnnotation = Prefix + "planned-start"
 	// LatestStartAnnotation is when the work starts whatever the grid does (RFC 3339).

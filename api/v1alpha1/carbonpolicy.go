@@ -11,6 +11,7 @@ import (
 // +kubebuilder:metadata:labels={"app.kubernetes.io/name=gridlatch","app.kubernetes.io/component=api","app.kubernetes.io/part-of=gridlatch"}
 // +kubebuilder:resource:scope=Cluster,categories=gridlatch,shortName=cpol
 // +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Location",type=string,JSONPath=`.status.locations[0].name`
 // +kubebuilder:printcolumn:name="gCO2eq/kWh",type=integer,JSONPath=`.status.locations[0].intensity`
 // +kubebuilder:printcolumn:name="Forecast",type=string,JSONPath=`.status.conditions[?(@.type=="ForecastUsable")].reason`
@@ -18,6 +19,7 @@ import (
 // +kubebuilder:printcolumn:name="Ceiling",type=integer,JSONPath=`.status.locations[0].ceiling`
 // +kubebuilder:printcolumn:name="Running",type=integer,JSONPath=`.status.locations[0].running`
 // +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.held.pods`
+// +kubebuilder:printcolumn:name="Audited",type=integer,JSONPath=`.status.audited.pods`,priority=1
 // +kubebuilder:printcolumn:name="Next-Release",type=string,format=date-time,JSONPath=`.status.nextRelease`
 // +kubebuilder:printcolumn:name="Forecast-Until",type=string,format=date-time,JSONPath=`.status.locations[0].forecastUntil`,priority=1
 // +kubebuilder:printcolumn:name="Forecast-Age",type=date,JSONPath=`.status.locations[0].forecastIssued`,priority=1
@@ -65,6 +67,15 @@ type Percentage string
 // CarbonPolicySpec is what a policy sets. Every field has a default. The empty spec is the spec of
 // the built-in policy.
 type CarbonPolicySpec struct {
+	// mode says whether Gridlatch acts on its decisions. With Enforce, Gridlatch holds work. With Audit,
+	// Gridlatch holds nothing: all work starts at once, and annotations on the work say what would have
+	// happened. A change to Audit releases all work that the policy holds. A change to Enforce holds
+	// only new work.
+	// +optional
+	// +kubebuilder:default=Enforce
+	// +kubebuilder:validation:Enum=Enforce;Audit
+	Mode Mode `json:"mode,omitempty"`
+
 	// forecast says where the forecast comes from, and how long it can be used.
 	// +optional
 	// +kubebuilder:default={}
@@ -124,6 +135,16 @@ type CarbonPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	Exemptions []Exemption `json:"exemptions,omitempty"`
 }
+
+// Mode says whether Gridlatch acts on its decisions.
+type Mode string
+
+const (
+	// ModeEnforce holds work. An empty mode means the same.
+	ModeEnforce Mode = "Enforce"
+	// ModeAudit holds nothing, and tells what would have happened.
+	ModeAudit Mode = "Audit"
+)
 
 // Bucket is a range of carbon intensities, and how many pods may run in it.
 type Bucket struct {
@@ -263,6 +284,10 @@ type CarbonPolicyStatus struct {
 	// held counts the work that this policy holds.
 	// +optional
 	Held HeldStatus `json:"held"`
+	// audited counts the work that runs, that this policy has audited, and that would be held now if it
+	// had not been audited.
+	// +optional
+	Audited *HeldStatus `json:"audited,omitempty"`
 	// nextRelease is when the next held work is planned to start.
 	// +optional
 	NextRelease *metav1.Time `json:"nextRelease,omitempty"`
@@ -322,13 +347,12 @@ type LocationStatus struct {
 // savingSharePercent.
 const DaysToLearn = 28
 
-// HeldStatus counts the work that waits.
+// HeldStatus counts the work that waits, or that would wait.
 type HeldStatus struct {
-	// pods is the number of pods that wait. Suspended Jobs count with the pods that they would
-	// have.
+	// pods is the number of pods. Jobs count with the pods that they would have.
 	// +optional
 	Pods int32 `json:"pods"`
-	// groups is the number of groups that wait. A group is all pods of a Job, or one pod without a
+	// groups is the number of groups. A group is all pods of a Job, or one pod without a
 	// Job, and is released as a whole.
 	// +optional
 	Groups int32 `json:"groups"`
@@ -388,6 +412,7 @@ func Default() *CarbonPolicy {
 	return &CarbonPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: DefaultPolicy},
 		Spec: CarbonPolicySpec{
+			Mode: ModeEnforce,
 			Forecast: ForecastSource{
 				ConfigMap: ConfigMapKey{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
 				MaxAge:    "24h",

@@ -143,6 +143,11 @@ func (in *CarbonPolicyStatus) DeepCopyInto(out *CarbonPolicyStatus) {
 		}
 	}
 	out.Held = in.Held
+	if in.Audited != nil {
+		in, out := &in.Audited, &out.Audited
+		*out = new(HeldStatus)
+		**out = **in
+	}
 	if in.NextRelease != nil {
 		in, out := &in.NextRelease, &out.NextRelease
 		*out = (*in).DeepCopy()
