@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -56,13 +57,18 @@ func (h *Announcer) NotHeldWork(o *metav1.PartialObjectMetadata, reason string) 
 	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventNotHeld, "LeaveAlone", reason)
 }
 
-// CreatedWork announces that new work is held, or that it asked to be held and is not.
+// CreatedWork announces that new work is held, that it asked to be held and is not, or that it is
+// audited and would have been held. A Job speaks for its pods.
 func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	reason := o.Annotations[v1alpha1.ReasonAnnotation]
 	wish, _ := policy.Wish(o)
 	switch {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventHeld, "Hold", reason)
+	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateAudited:
+		if o.Annotations[v1alpha1.PlannedStartAnnotation] != "" && hold.OwningJob(o) == nil {
+			h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventAudited, "Audit", reason)
+		}
 	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
 		h.NotHeldWork(o, reason)
 	}

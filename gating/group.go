@@ -234,5 +234,6 @@ func newGroup(decided *record, isReleased func(types.UID) (string, bool)) *group
 		return &group{}
 	}
 	location, released := isReleased(releaseID(decided))
-	return &group{owner: decided, wasReleased: released || decided.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased, location: location}
+	released = released || isAudited(decided) || decided.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased
+	return &group{owner: decided, wasReleased: released, location: location}
 }

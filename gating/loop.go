@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
@@ -81,6 +82,8 @@ type pass struct {
 	// withoutPreference collects why pods were released without a preference for nodes.
 	withoutPreference failures
 	running
+	// audited counts the work that would be held if it had not been audited; nil if there is none.
+	audited *v1alpha1.HeldStatus
 }
 
 // Reconcile runs one pass for the policy of the request.
@@ -141,6 +144,10 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 	l.makeRefusedDue(p)
 	p.makeWithdrawnDue()
 	p.waitForUsers()
+	l.makeAuditedDue(ctx, p)
+	if err := l.noteAudited(p); err != nil {
+		return nil, err
+	}
 	took := l.Clock.Now().Sub(p.now)
 	l.planningTime.Store(int64(took))
 	l.Metrics.pass.Observe(took.Seconds())

@@ -15,6 +15,7 @@ import (
 type Metrics struct {
 	heldPods      *prometheus.GaugeVec
 	heldGroups    *prometheus.GaugeVec
+	auditedPods   *prometheus.GaugeVec
 	overdue       *prometheus.GaugeVec
 	released      *prometheus.CounterVec
 	hold          *prometheus.HistogramVec
@@ -32,6 +33,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		heldGroups: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gridlatch_held_groups", Help: "Groups that are held, such as a Job with its pods, by policy and by the cause of the decision.",
 		}, []string{"policy", "cause"}),
+		auditedPods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gridlatch_audited_pods", Help: "Pods that run, and that would be held if they had not been audited, by policy.",
+		}, []string{"policy"}),
 		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gridlatch_overdue_pods", Help: "Pods that are still held more than a minute after their latest start, because the API server refuses to release them, by policy.",
 		}, []string{"policy"}),
@@ -54,7 +58,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(.0001, 4, 8),
 		}),
 	}
-	registry.MustRegister(m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.releaseErrors, m.pass)
+	registry.MustRegister(m.heldPods, m.heldGroups, m.auditedPods, m.overdue, m.released, m.hold, m.lag, m.releaseErrors, m.pass)
 	m.initStrayWork()
 	return m
 }
@@ -71,8 +75,9 @@ func (m *Metrics) countReleased(pods int, policy string, cause plan.Cause, creat
 // and no counter vanishes with the last of them.
 func (m *Metrics) initStrayWork() {
 	m.setHeld(strayWork, nil, nil)
+	m.auditedPods.WithLabelValues(strayWork)
 	m.overdue.WithLabelValues(strayWork)
-	for _, cause := range []plan.Cause{plan.CauseNoForecast, plan.CauseLatestStart, causeJoined, plan.CauseWithdrawn} {
+	for _, cause := range []plan.Cause{plan.CauseNoForecast, plan.CauseLatestStart, causeJoined, plan.CauseWithdrawn, plan.CauseAudit} {
 		m.released.WithLabelValues(strayWork, string(cause))
 	}
 	m.hold.WithLabelValues(strayWork)
@@ -94,7 +99,7 @@ func (m *Metrics) forget(policy string) {
 	of := prometheus.Labels{"policy": policy}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.heldPods, m.heldGroups, m.overdue, m.released, m.hold, m.lag, m.releaseErrors} {
+	}{m.heldPods, m.heldGroups, m.auditedPods, m.overdue, m.released, m.hold, m.lag, m.releaseErrors} {
 		vec.DeletePartialMatch(of)
 	}
 }

@@ -77,6 +77,9 @@ func (p *Piece) decide(owner *record) {
 		return
 	}
 	p.Runs, p.Location, p.StartReason = s.runs, s.location, describeOwner(owner.Kind, owner.Name)+" has been released already"
+	if isAudited(owner) {
+		p.StartReason = describeOwner(owner.Kind, owner.Name) + " is audited, and was not held"
+	}
 }
 
 // add adds how the objects of an owner stand.

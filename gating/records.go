@@ -33,6 +33,8 @@ const (
 	heldIndex = "gridlatch.held"
 	// runningIndex finds released objects by the policy that has released them.
 	runningIndex = "gridlatch.running"
+	// auditedIndex finds audited objects by the policy that has audited them.
+	auditedIndex = "gridlatch.audited"
 	// recordsPageSize is how many pods or Jobs are listed at once where the API server cannot stream
 	// them.
 	recordsPageSize = 500
@@ -238,7 +240,7 @@ func policyIndexers() toolscache.Indexers {
 			return nil, fmt.Errorf("cached is a %T", object)
 		}
 	}
-	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy)}
+	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy)}
 }
 
 // list returns the records that an index has for a policy.

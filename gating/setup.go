@@ -33,8 +33,8 @@ const (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// SetupWithManager runs the loop on the leader. A pass is run for changes of held objects, policies
-// and nodes, and for changed, which names the forecast sources that have changed.
+// SetupWithManager runs the loop on the leader. A pass is run for changes of held objects, policies,
+// nodes and the labels of namespaces by which work is audited, and for changed, which names the forecast sources that have changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
 	l.retries.SetLimit(maxRetries)
 	l.unexplained.isMinor = true
@@ -45,7 +45,8 @@ func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGene
 		Watches(&v1alpha1.CarbonPolicy{}, l.onDeleted()).
 		WatchesRawSource(source.TypedChannel(changed, l.onForecast())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrentPasses})
-	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), l.onNode()))
+	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.NewMetadata(policy.NodeKind()), l.onNode())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), policy.NewMetadata(policy.NamespaceKind()), l.onNamespace()))
 	for _, records := range l.Records.sources(l.onRecord()) {
 		b = b.WatchesRawSource(records)
 	}
@@ -77,6 +78,7 @@ func (l *Loop) onNewRecord(ctx context.Context, e event.TypedCreateEvent[*record
 		l.Events.CreatedWork(&e.Object.PartialObjectMetadata)
 	}
 	l.enqueuePolicies(ctx, e.Object, q)
+	l.enqueueAuditing(ctx, e.Object, q)
 	if standingOf(e.Object).runs && l.Records.hasWaitingSiblings(e.Object) {
 		for _, policy := range releasingPolicy(e.Object) {
 			q.AddAfter(request(policy), l.gatherTime())
@@ -91,6 +93,7 @@ func (l *Loop) onGoneRecord(ctx context.Context, e event.TypedDeleteEvent[*recor
 		l.Sweeper.Request() // deleted, or without its label and still gated
 	}
 	l.enqueuePolicies(ctx, e.Object, q)
+	l.enqueueAuditing(ctx, e.Object, q)
 	for _, policy := range releasingPolicy(e.Object) {
 		if limited, ok := l.limitedPolicies.Load(policy); ok && limited.(bool) {
 			q.AddAfter(request(policy), l.gatherTime())

@@ -43,7 +43,7 @@ func standingOf(r *record) (s standing) {
 		s.runs = true
 	default:
 		s.isWaiting = r.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld
-		s.runs = r.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased && r.podsToRun > 0 && !r.isOver
+		s.runs = (r.Labels[v1alpha1.StateLabel] == v1alpha1.StateReleased || isAudited(r)) && r.podsToRun > 0 && !r.isOver
 	}
 	if s.isWaiting {
 		s.latestStart, _ = time.Parse(time.RFC3339, r.Annotations[v1alpha1.LatestStartAnnotation])

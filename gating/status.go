@@ -46,7 +46,7 @@ func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 		return client.IgnoreNotFound(err)
 	}
 	before := object.DeepCopy()
-	object.Status.Held = held
+	object.Status.Held, object.Status.Audited = held, p.audited
 	object.Status.NextRelease = policy.APITime(p.nextStart())
 	object.Status.Locations = p.locationStatus()
 	for _, condition := range append(p.conditions(), l.releasesFailingCondition(p, late)) {

@@ -37,6 +37,9 @@ const (
 	CauseSuspended Cause = "suspended"
 	// CauseWithdrawn starts the task: it does not ask to wait any more.
 	CauseWithdrawn Cause = "withdrawn"
+	// CauseAudit starts the task: its policy or its namespace has come into audit mode, which holds
+	// nothing.
+	CauseAudit Cause = "audit"
 	// CauseNoForecast starts the task: nothing usable is known.
 	CauseNoForecast Cause = "no-forecast"
 	// CauseNoRoom holds the task: running pods, and the plans of tasks with less time, leave no
@@ -87,8 +90,14 @@ func (d Decision) Queue() Decision {
 
 // Withdraw returns the decision for work that does not ask to wait any more: it starts now, in the
 // location that is cleanest now.
-func (d Decision) Withdraw() Decision {
-	d.Start, d.Cause = d.Decided, CauseWithdrawn
+func (d Decision) Withdraw() Decision { return d.startNow(CauseWithdrawn) }
+
+// EndHold returns the decision for held work that comes into audit mode: it starts now, in the
+// location that is cleanest now.
+func (d Decision) EndHold() Decision { return d.startNow(CauseAudit) }
+
+func (d Decision) startNow(cause Cause) Decision {
+	d.Start, d.Cause = d.Decided, cause
 	d.Expected, d.Location, d.PowerFactor = d.ExpectedAtOnce, d.LocationAtOnce, d.PowerFactorAtOnce
 	return d
 }
@@ -124,11 +133,20 @@ func (d Decision) Reason() string { return d.ReasonWith("") }
 
 // ReasonWith returns Reason with more at its end.
 func (d Decision) ReasonWith(more string) string {
-	reason := d.sentence() + more
+	return d.fit(func(d Decision) string { return d.sentence() + more })
+}
+
+// AuditReason explains, in the form of Reason, what would have happened to audited work, which starts
+// at once.
+func (d Decision) AuditReason() string { return d.fit(Decision.auditSentence) }
+
+// fit returns a sentence without what may be left out, if the sentence is too long.
+func (d Decision) fit(sentence func(Decision) string) string {
+	reason := sentence(d)
 	for _, spare := range []*string{&d.EstimatedDuration, &d.LocationAtOnce} {
 		if len(reason) > maxReasonSize {
 			*spare = ""
-			reason = d.sentence() + more
+			reason = sentence(d)
 		}
 	}
 	return Truncate(reason)
@@ -160,6 +178,13 @@ func (d Decision) sentence() string {
 	return fmt.Sprintf("started %s UTC: %s", formatClock(d.Decided), d.Why())
 }
 
+func (d Decision) auditSentence() string {
+	if !d.Holds() {
+		return "audit: would have started at once: " + d.Why()
+	}
+	return fmt.Sprintf("audit: would have waited until %s UTC: %s; %s", formatClock(d.Start), d.Why(), d.latestStart())
+}
+
 // Why returns the part of the reason that does not say when.
 func (d Decision) Why() string {
 	switch d.Cause {
@@ -176,6 +201,8 @@ func (d Decision) Why() string {
 		return "its latest start has come" + d.becauseOfNextRun() + d.atIntensity()
 	case CauseWithdrawn:
 		return "it does not ask to wait any more" + d.atIntensity()
+	case CauseAudit:
+		return "audit mode holds no work" + d.atIntensity()
 	case CauseExempt:
 		return "the policy exempts this time" + d.atIntensity()
 	default:

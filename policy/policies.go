@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -104,9 +105,15 @@ func (p *Policy) IsAbandoned() bool { return p.isAbandoned }
 // NamespacePolicy returns the name of the policy that a namespace names. The name is empty if the
 // namespace names none, or is not in the cache.
 func NamespacePolicy(ctx context.Context, reader client.Reader, namespace string) string {
+	return namespaceMetadata(ctx, reader, namespace).Annotations[v1alpha1.PolicyAnnotation]
+}
+
+// namespaceMetadata returns the metadata of a namespace that belongs to the cache. The metadata is
+// empty if the namespace is not in the cache yet.
+func namespaceMetadata(ctx context.Context, reader client.Reader, namespace string) *metav1.PartialObjectMetadata {
 	object := NewMetadata(NamespaceKind())
 	if err := reader.Get(ctx, types.NamespacedName{Name: namespace}, object, client.UnsafeDisableDeepCopy); err != nil {
-		return "" // not cached yet: as if it named none
+		return NewMetadata(NamespaceKind())
 	}
-	return object.Annotations[v1alpha1.PolicyAnnotation]
+	return object
 }

@@ -39,6 +39,15 @@ func JobAskAnnotations(template, job metav1.Object) map[string]string {
 	return askOf(template, job)
 }
 
+// RunAskAnnotations returns the annotations by which a Job asks that may be a run of a CronJob. Those of
+// the CronJob count where neither the Job nor its pod template says anything. The CronJob may be nil.
+func RunAskAnnotations(job *batchv1.Job, c *batchv1.CronJob) map[string]string {
+	if c == nil {
+		return askOf(&job.Spec.Template, job)
+	}
+	return askOf(c, &job.Spec.Template, job)
+}
+
 // CronJobAskAnnotations returns the annotations by which a CronJob asks for its runs. Those of the
 // template of its Jobs come before those of the pod template in it, and the CronJob's own come last.
 func CronJobAskAnnotations(c *batchv1.CronJob) map[string]string {
@@ -59,7 +68,7 @@ func askOf(objects ...metav1.Object) map[string]string {
 // its pod template says. A wish that is a label stays a label. InheritAsk writes nothing if the Job
 // then does not ask to wait.
 func InheritAsk(job *batchv1.Job, c *batchv1.CronJob) {
-	own, all := JobAskAnnotations(&job.Spec.Template, job), askOf(c, &job.Spec.Template, job)
+	own, all := JobAskAnnotations(&job.Spec.Template, job), RunAskAnnotations(job, c)
 	if wish, said := all[v1alpha1.DelayTolerantAnnotation]; !said || wish == "false" {
 		return
 	}

@@ -4,6 +4,9 @@ package v1alpha1
 const (
 	// EventHeld is the reason on work that has begun to wait.
 	EventHeld = "CarbonHeld"
+	// EventAudited is the reason on work that has started at once, and that would have been held if it had
+	// not been audited.
+	EventAudited = "CarbonAudited"
 	// EventReleased is the reason on work that was released.
 	EventReleased = "CarbonReleased"
 	// EventNotHeld is the reason on work that asked to be held, and cannot be.

@@ -53,13 +53,15 @@ func Watch(ctx context.Context, c cache.Cache, object client.Object, handler too
 	return nil
 }
 
-// stripNamespace keeps the name of a namespace and the policy that the namespace names.
+// stripNamespace keeps the name of a namespace, the policy that the namespace names, and whether its
+// work is audited.
 func stripNamespace(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
-	m.ManagedFields, m.Finalizers, m.OwnerReferences, m.Labels = nil, nil, nil, nil
+	m.ManagedFields, m.Finalizers, m.OwnerReferences = nil, nil, nil
+	m.Labels = keepOnly(m.Labels, v1alpha1.AuditLabel)
 	m.Annotations = keepOnly(m.Annotations, v1alpha1.PolicyAnnotation)
 	return m, nil
 }
@@ -85,11 +87,11 @@ func stripNode(object any) (any, error) {
 	return m, nil
 }
 
-// keepOnly returns some of the annotations, each cut to a bounded length.
-func keepOnly(annotations map[string]string, keys ...string) map[string]string {
+// keepOnly returns some of the labels or annotations, each cut to a bounded length.
+func keepOnly(all map[string]string, keys ...string) map[string]string {
 	var kept map[string]string
 	for _, key := range keys {
-		value, ok := annotations[key]
+		value, ok := all[key]
 		if !ok {
 			continue
 		}
