@@ -3,6 +3,7 @@ package gating
 import (
 	"context"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -66,7 +67,8 @@ func (h *Announcer) CreatedWork(o *metav1.PartialObjectMetadata) {
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateHeld:
 		h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventHeld, "Hold", reason)
 	case o.Labels[v1alpha1.StateLabel] == v1alpha1.StateAudited:
-		if o.Annotations[v1alpha1.PlannedStartAnnotation] != "" && hold.OwningJob(o) == nil {
+		planned, err := time.Parse(time.RFC3339, o.Annotations[v1alpha1.PlannedStartAnnotation])
+		if err == nil && planned.After(o.CreationTimestamp.Time) && hold.OwningJob(o) == nil {
 			h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventAudited, "Audit", reason)
 		}
 	case wish == "true" && o.Annotations[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:

@@ -29,6 +29,25 @@ func (p *Policy) Notes(d plan.Decision) map[string]string {
 	return notes
 }
 
+// AuditNotes returns the annotations that tell what would have happened to audited work: when the work
+// would have started, and why. The intensity is left out if it is not known.
+func (p *Policy) AuditNotes(d plan.Decision) map[string]string {
+	notes := map[string]string{
+		v1alpha1.PolicyAnnotation: p.Name, v1alpha1.ReasonAnnotation: d.AuditReason(),
+		v1alpha1.PlannedStartAnnotation: FormatTime(d.Start), v1alpha1.LatestStartAnnotation: FormatTime(d.LatestStart),
+	}
+	if !math.IsNaN(d.EmittedAtOnce()) {
+		notes[v1alpha1.IntensityAtCreationAnnotation] = EmittedAtOnce(d)
+	}
+	if !d.NextRun.IsZero() {
+		notes[v1alpha1.NextRunAnnotation] = FormatTime(d.NextRun)
+	}
+	if p.ChoosesLocation() {
+		notes[v1alpha1.PlannedLocationAnnotation] = d.Location
+	}
+	return notes
+}
+
 // DurationNotes returns the annotations that tell with what duration work is planned. If the work
 // asks for a duration, there are none.
 func DurationNotes(ask Ask) map[string]string {

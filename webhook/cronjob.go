@@ -74,6 +74,9 @@ func (w *Webhook) adviseOnCronJob(ctx context.Context, req serving.Review) []str
 	if err != nil || chosen.policy == nil {
 		return nil // the runs say so
 	}
+	if audits, _ := policy.IsAuditedNamespace(ctx, w.Reader, req.Namespace); audits || chosen.policy.IsAudit() {
+		return nil // no run waits
+	}
 	return intervalWarning(c, chosen.policy, ask, first, second)
 }
 

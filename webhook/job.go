@@ -55,6 +55,9 @@ func (w *Webhook) admitJob(ctx context.Context, req serving.Review) (verdict, er
 func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came *decodedJob) (verdict, error) {
 	job, template := &came.Job, &came.Spec.Template
 	cronJob := policy.CronJobOf(ctx, w.Reader, req.Namespace, job)
+	if came.tooLarge == nil && w.isJobAudited(ctx, req, job, cronJob) {
+		return w.auditJob(ctx, req, came)
+	}
 	if cronJob != nil {
 		policy.InheritAsk(job, cronJob)
 	}
@@ -212,7 +215,7 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.JobStillWaits(job)
 	if rules.HasBuckets() || !piece.LatestStart.IsZero() { // planned with the others
-		decision = decision.Queue()
+		decision = w.queue(decision)
 	}
 	// the pods count for the policy, whenever they come
 	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = rules.Name, rules.Name
@@ -230,7 +233,7 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 		noteLocation(job, decision.Location, ask.Candidates)
 	}
 	if !decision.Holds() {
-		return startJob(job, decision.Reason())
+		return w.note(startJob(job, decision.Reason()), rules, decision)
 	}
 	if why := w.whyUnable(req.Namespace); why != "" {
 		return startJob(job, notHeld+why).asNotHeld(job.Annotations).warn(notHeld + why)
@@ -241,9 +244,9 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
 	promise := policy.PromiseNotes(asked, notes)
 	if how := howHeldWhole(came, ask); how != "" {
-		return holdWhole(came, how, promise)
+		return w.note(holdWhole(came, how, promise), rules, decision)
 	}
-	return holdPodsOf(job, promise)
+	return w.note(holdPodsOf(job, promise), rules, decision)
 }
 
 // holdPodsOf makes the pods of a Job be held as they come, with the promise of the Job.

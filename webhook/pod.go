@@ -42,7 +42,7 @@ func (w *Webhook) admitPod(ctx context.Context, req serving.Review) (verdict, er
 	if v.changesMetadata {
 		v.patch = append(pod.original.patch(pod.ObjectMeta), v.patch...)
 	}
-	if err == nil && w.MarkForExtender {
+	if err == nil && w.MarkForExtender && v.outcome != audited {
 		v.patch = append(v.patch, markForExtender(pod)...)
 	}
 	return v.warn(unknown...), err
@@ -51,6 +51,9 @@ func (w *Webhook) admitPod(ctx context.Context, req serving.Review) (verdict, er
 // holdOrStart decides on a pod. The decision on the pod's Job counts, if there is one.
 func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *decodedPod) (verdict, error) {
 	pod := &came.Pod
+	if w.isPodAudited(ctx, req, pod) {
+		return w.auditPod(ctx, req, came)
+	}
 	owned := metav1.GetControllerOf(pod) != nil
 	if !isVouchedFor(req, pod) {
 		stripMetadata(&pod.ObjectMeta)
@@ -155,7 +158,7 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.PodStillWaits(pod.Spec.SchedulingGates)
 	if rules.HasBuckets() {
-		decision = decision.Queue()
+		decision = w.queue(decision)
 	}
 	if !decision.Holds() && (!promised.isGiven || decision.Cause == plan.CauseLatestStart) {
 		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // the pod counts for the policy
@@ -163,7 +166,7 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 		if !math.IsNaN(decision.Expected) {
 			v = v.steer(pod, rules, decision.Location)
 		}
-		return v
+		return w.note(v, rules, decision)
 	}
 	if why := w.whyUnable(req.Namespace); why != "" {
 		pod.Annotations[v1alpha1.PolicyAnnotation] = rules.Name // the pod counts for the policy
@@ -185,7 +188,8 @@ func (w *Webhook) holdPod(req serving.Review, pod *corev1.Pod, rules *policy.Pol
 	if !hold.HasGate(gates) {
 		gates = append(gates, corev1.PodSchedulingGate{Name: v1alpha1.Gate})
 	}
-	return verdict{outcome: held, changesMetadata: true, patch: patch{}.set("/spec/schedulingGates", gates)}
+	v := verdict{outcome: held, changesMetadata: true, patch: patch{}.set("/spec/schedulingGates", gates)}
+	return w.note(v, rules, decision)
 }
 
 // startPod lets a pod start at once, without our gate, and writes the reason on the pod unless the

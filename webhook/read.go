@@ -168,6 +168,7 @@ type resources struct{ exist, haveLimits, haveRequests, havePlacement, haveStric
 func (o *object) spec(path string, into *corev1.PodSpec, also *podSpec) func() error {
 	return o.fields(path, map[string]func() error{
 		"schedulingGates": o.decode(path+".schedulingGates", maxGateBytes, &into.SchedulingGates),
+		"restartPolicy":   o.decode(path+".restartPolicy", maxNameBytes, &into.RestartPolicy),
 		"nodeName":        o.decode(path+".nodeName", maxNameBytes, &into.NodeName),
 		"nodeSelector":    o.decode(path+".nodeSelector", maxAffinityBytes, &into.NodeSelector),
 		"affinity": func() error {

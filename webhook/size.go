@@ -39,8 +39,10 @@ func (t stringMap) size(known map[string]string) int {
 	return size
 }
 
-// addsNotes reports whether the verdict writes notes on an object, and does not only remove them.
-func (v verdict) addsNotes() bool { return v.changesMetadata && v.outcome != stripped }
+// addsNotes reports whether the verdict writes notes on an object whose size is still to be checked.
+func (v verdict) addsNotes() bool {
+	return v.changesMetadata && v.outcome != stripped && v.outcome != audited
+}
 
 // reserved returns the size of the notes that come later.
 func (v verdict) reserved() int {

@@ -44,6 +44,11 @@ type Webhook struct {
 	// MarkForExtender gives pods that may wait the extended resource by which kube-scheduler knows
 	// that the extender must be asked about them.
 	MarkForExtender bool
+
+	// extent says what is audited for the sake of its namespace.
+	extent extent
+	// isImagining says that the object is a copy, of which only the notes of the decision are kept.
+	isImagining bool
 }
 
 // Handle decides on one object.
@@ -95,6 +100,8 @@ type verdict struct {
 	changesMetadata bool
 	patch           patch
 	warnings        []string
+	// auditNotes are the annotations of the work if it is audited. They are nil if no start was planned.
+	auditNotes map[string]string
 }
 
 // warn adds warnings.
@@ -175,6 +182,9 @@ func (w *Webhook) choosePolicy(ctx context.Context, ask policy.Ask, object metav
 // else the default policy. A policy in the ask that does not exist is a mistake of the user. A
 // policy on the namespace that does not exist is not.
 func (w *Webhook) findPolicy(ctx context.Context, ask policy.Ask, namespace string, path *field.Path) (choice, error) {
+	if _, err := policy.IsAuditedNamespace(ctx, w.Reader, namespace); err != nil { // whatever it means, it is not to wait
+		return choice{warning: fmt.Sprintf("%snamespace %s: %v", notHeld, namespace, err), notHeld: true}, nil
+	}
 	name, asked := ask.Policy, ask.Policy != ""
 	if !asked {
 		name = policy.NamespacePolicy(ctx, w.Reader, namespace)

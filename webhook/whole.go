@@ -58,9 +58,10 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 	case o.tooLarge != nil: // the annotations may be missing
 		delete(o.Labels, v1alpha1.StateLabel)
 		return verdict{outcome: started, changesMetadata: true}.warn(notHeld + o.tooLarge.Error()), nil
+	case w.isWholeAudited(ctx, req, o):
+		return w.auditWhole(ctx, req, o)
 	case !wantToWait(o):
-		delete(o.Labels, v1alpha1.StateLabel)
-		return verdict{outcome: stripped, changesMetadata: true}, nil
+		return stripWhole(o), nil
 	}
 	path := field.NewPath("metadata", "annotations")
 	errs := append(checkAsk(o, o.CreationTimestamp.Time, field.NewPath("metadata")), checkHoldWhole(o, path)...)
@@ -148,7 +149,7 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	decision := rules.Decide(w.Store.Snapshot(rules.Source), ask.Location, now, task)
 	decision.StillWaitsFor = gating.WholeStillWaits(o.isQueued())
 	if rules.HasBuckets() || !piece.LatestStart.IsZero() { // planned with the others
-		decision = decision.Queue()
+		decision = w.queue(decision)
 	}
 	o.Annotations[v1alpha1.PolicyAnnotation] = rules.Name
 	maps.Copy(o.Annotations, policy.DurationNotes(ask))
@@ -156,13 +157,13 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	case tooLittle != "":
 		return o.refrain(tooLittle)
 	case !decision.Holds():
-		return o.start(decision.Reason()).warn(toolWarning(ask)...)
+		return w.note(o.start(decision.Reason()), rules, decision).warn(toolWarning(ask)...)
 	case why != "":
 		return o.refrain(why)
 	}
 	maps.Copy(o.Annotations, rules.Notes(decision))
 	o.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
-	return o.close().warn(toolWarning(ask)...)
+	return w.note(o.close(), rules, decision).warn(toolWarning(ask)...)
 }
 
 // limit returns the task of an object. Of the object's own time limit and the tool that has created the

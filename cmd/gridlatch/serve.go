@@ -250,6 +250,8 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 	intake, mux := serving.NewIntake(serving.ReviewLimits()), http.NewServeMux()
 	counted := serving.NewMetrics(metrics.Registry, clock.RealClock{}.Now) // no time is skipped, as hook.Clock may do
 	mux.Handle(webhook.Path, intake.Reviews(webhook.Path, counted, hook.Handle))
+	mux.Handle(webhook.AuditPath, intake.Reviews(webhook.AuditPath, counted, hook.Audit))
+	mux.Handle(webhook.AuditAllPath, intake.Reviews(webhook.AuditAllPath, counted, hook.AuditAll))
 	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
 	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
