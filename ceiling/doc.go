@@ -8,7 +8,8 @@
 // gridlatch.dev/location. With gridlatch.dev/ceilings: "200=20,350=5,*=1" the object has buckets of
 // its own, and the policy's forecast and exemptions. If the object has a maxReplicaCount of its
 // own, the ceiling never exceeds that. The object has its own maxReplicaCount back while there is
-// no usable forecast, and while carbon does not count.
+// no usable forecast, while carbon does not count, and while the policy has the mode Audit: then the
+// reason says which ceiling there would be.
 //
 // A CarbonAwareKedaScaler asks for a target as with the Carbon Aware KEDA Operator. Its numbers are
 // taken as they are, also above the target's own.

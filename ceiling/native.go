@@ -51,7 +51,7 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 		buckets, owner = own, v1alpha1.CeilingsAnnotation
 	}
 	v.judge(level, buckets, owner, c.Options.Hysteresis, now)
-	v.isPending = !level.IsKnown && !level.IsExempt && c.isTooEarly(source, t, now)
+	v.isPending = !level.IsKnown && !level.IsExempt && !level.IsAudited && c.isTooEarly(source, t, now)
 	return v, source, "", nil
 }
 
@@ -78,13 +78,21 @@ func (v *verdict) judge(level plan.Level, buckets plan.Buckets, owner string, hy
 		v.reason, v.detail = "no ceiling: carbon does not count, by an exemption of the policy", "since "+plan.FormatTime(now)
 	case !level.IsKnown:
 		v.reason, v.detail = "no ceiling: there is no usable forecast", level.UnknownReason
+	case level.IsAudited:
+		v.reason = "no ceiling: the policy has the mode Audit"
+		v.detail = fmt.Sprintf("it would be %d: %s", buckets.Ceiling(level.Intensity), atIntensity(level, buckets, now))
 	default:
 		v.followsIntensity = true
 		v.ceiling = ptr.To(int32(buckets.Ceiling(level.Intensity)))
 		v.cautious = ptr.To(int32(buckets.Ceiling(level.Intensity * (1 + hysteresis))))
 		v.reason = "the intensity " + atLocation(level.Location) + "is in the bucket " + bucketName(buckets, level.Intensity) + " of " + owner
-		v.detail = fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.FormatTime(now), nextBucket(level, buckets, now))
+		v.detail = atIntensity(level, buckets, now)
 	}
+}
+
+// atIntensity names the intensity now, and says when another ceiling is expected.
+func atIntensity(level plan.Level, buckets plan.Buckets, now time.Time) string {
+	return fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.FormatTime(now), nextBucket(level, buckets, now))
 }
 
 func atLocation(location string) string {

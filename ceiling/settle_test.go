@@ -394,6 +394,8 @@ func TestJudge(t *testing.T) {
 		{"no forecast", plan.Level{UnknownReason: "it is over"}, buckets, nil, nil, "no ceiling: there is no usable forecast; it is over"},
 		{"exempt", plan.Level{Intensity: 180, IsKnown: true, IsExempt: true}, buckets, nil, nil,
 			"no ceiling: carbon does not count, by an exemption of the policy; since 2026-11-22 12:05 UTC"},
+		{"audited", plan.Level{Location: "X", Intensity: 180, IsKnown: true, IsAudited: true, Expected: expected}, buckets, nil, nil,
+			"no ceiling: the policy has the mode Audit; it would be 20: 180 gCO2eq/kWh at 2026-11-22 12:05 UTC, expected to change at 2026-11-22 13:05 UTC"},
 		{"no buckets", plan.Level{Intensity: 180, IsKnown: true}, plan.Buckets{}, nil, nil, "no ceiling: CarbonPolicy default has no buckets"},
 	}
 	for _, tt := range tests {

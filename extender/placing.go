@@ -22,7 +22,7 @@ type Placing struct {
 }
 
 // Terms returns what the placement of a pod depends on at a moment. The prediction is the one with
-// which the start of the pod was planned. The error is [ErrNoPolicy] if the policy does not exist.
+// which the start of the pod was planned. The placement of an audited pod depends on nothing. The error is [ErrNoPolicy] if the policy does not exist.
 func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, now time.Time) (Terms, error) {
 	name := pod.Annotations[v1alpha1.PolicyAnnotation]
 	if name == "" {
@@ -34,6 +34,9 @@ func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, n
 			err = errors.Join(ErrNoPolicy, err)
 		}
 		return Terms{Policy: name}, err
+	}
+	if audited, _ := policy.IsAuditedNamespace(ctx, p.Policies.Reader, pod.Namespace); audited || rules.IsAudit() {
+		return Terms{}, nil // no node is better than another, or worse
 	}
 	task := rules.TaskOf(pod)
 	terms := Terms{

@@ -62,6 +62,13 @@ func TestTermsAreThoseOfThePodsPolicy(t *testing.T) {
 	if got.Policy != want.Policy || got.Duration != want.Duration || got.Home != want.Home || got.Strict != want.Strict {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	two.Spec.Mode = v1alpha1.ModeAudit
+	audited := p
+	audited.Policies.Reader = fake.NewClientBuilder().WithScheme(scheme).WithObjects(two).Build()
+	strict := pod(map[string]string{v1alpha1.PolicyAnnotation: "two", v1alpha1.PlacementAnnotation: v1alpha1.PlacementStrict})
+	if got, err := audited.Terms(t.Context(), strict, now); err != nil || got.Strict || len(got.Locations) != 0 {
+		t.Errorf("of a policy that audits: %+v, %v", got, err)
+	}
 	if got, err := p.Terms(t.Context(), pod(nil), now); err != nil || got.Policy != v1alpha1.DefaultPolicy || len(got.Locations) != 1 {
 		t.Errorf("by default: %+v, %v", got, err)
 	}

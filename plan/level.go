@@ -21,6 +21,8 @@ type Level struct {
 	UnknownReason string
 	// IsExempt says that carbon does not count now.
 	IsExempt bool
+	// IsAudited says that the ceilings are only told, and not set.
+	IsAudited bool
 	// Buckets may set no limit.
 	Buckets Buckets
 	// Expected is what is expected from now on; it may be empty.

@@ -39,7 +39,7 @@ func (l Levels) Level(ctx context.Context, name, location string, now time.Time)
 // the neighbours of the gap count.
 func (p *Policy) Level(snapshot *forecast.Snapshot, location string, now time.Time) plan.Level {
 	v := p.locationState(snapshot, p.ResolveLocation(location), now)
-	level := plan.Level{Location: v.Name, Buckets: p.buckets, UnknownReason: v.Missing, Expected: v.Prediction.Series}
+	level := plan.Level{Location: v.Name, Buckets: p.buckets, UnknownReason: v.Missing, Expected: v.Prediction.Series, IsAudited: p.IsAudit()}
 	switch v.Prediction.Basis {
 	case forecast.BasisNothing:
 	case forecast.BasisForecast:

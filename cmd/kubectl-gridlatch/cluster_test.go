@@ -144,7 +144,12 @@ func TestStatusPrints(t *testing.T) {
 	limited.Name, limited.Status.Conditions = "limited", nil
 	limited.Status.Locations[0].Bucket, limited.Status.Locations[0].Ceiling, limited.Status.Locations[0].Running = "<=437", ptr.To[int32](110), ptr.To[int32](7)
 	orphan := podOf("orphan", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, "gone", v1alpha1.PlannedStartAnnotation, ""), nil)
-	connect, _ := fakeCluster(t, append(workInEachState(), policy, limited, orphan)...)
+	trial := policy.DeepCopy()
+	trial.Name, trial.Spec.Mode, trial.Status.Conditions = "trial", v1alpha1.ModeAudit, policy.Status.Conditions[:0:0]
+	trial.Status.Audited = &v1alpha1.HeldStatus{Pods: 12, Groups: 3}
+	audited := podOf("audited", v1alpha1.StateAudited, heldAnnotations(v1alpha1.PolicyAnnotation, "trial"), nil)
+	audited.Status.Phase, audited.Labels["phase"] = corev1.PodRunning, "Running"
+	connect, _ := fakeCluster(t, append(workInEachState(), policy, limited, orphan, trial, audited)...)
 	for name, args := range map[string][]string{"status": nil, "status-json": {"-n", "batch", "-o", "json"}} {
 		code, stdout, stderr := call(t, connect, append([]string{"status"}, args...)...)
 		if code != 0 || stderr != "" {

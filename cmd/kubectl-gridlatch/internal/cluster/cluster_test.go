@@ -65,6 +65,8 @@ func TestTheStateOfWorkIsWhatItsLabelsAndAnnotationsSay(t *testing.T) {
 		"released, and could not wait":  {v1alpha1.StateReleased, notHeld, nil, NotHeld},
 		"could not wait, and need not":  {v1alpha1.StateReleased, map[string]string{v1alpha1.OutcomeAnnotation: v1alpha1.OutcomeNotHeld}, nil, Released},
 		"taken by somebody else":        {v1alpha1.StateReleased, with(v1alpha1.OutcomeAnnotation, v1alpha1.OutcomeTaken), nil, Released},
+		"audited":                       {v1alpha1.StateAudited, wish, nil, Audited},
+		"audited, and did not ask":      {v1alpha1.StateAudited, nil, nil, Audited},
 		"nobody has decided":            {"", wish, nil, Undecided},
 		"nobody has decided, by a word": {"", with(v1alpha1.ReasonAnnotation, "not held: so says a stranger"), nil, Undecided},
 		"the template asks":             {"", nil, wish, Undecided},

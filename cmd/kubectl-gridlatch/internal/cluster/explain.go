@@ -35,6 +35,7 @@ type State string
 const (
 	Held       State = v1alpha1.StateHeld
 	Released   State = v1alpha1.StateReleased
+	Audited    State = v1alpha1.StateAudited
 	NotHeld    State = "not-held"     // it asked to wait, and Gridlatch could not hold it
 	Undecided  State = "undecided"    // it asks to wait, and Gridlatch has not decided
 	NotOptedIn State = "not-opted-in" // it does not ask to wait
@@ -217,6 +218,8 @@ func stateOf(o client.Object) State {
 	switch {
 	case state == v1alpha1.StateHeld:
 		return Held
+	case state == v1alpha1.StateAudited:
+		return Audited
 	case asksToWait && o.GetAnnotations()[v1alpha1.OutcomeAnnotation] == v1alpha1.OutcomeNotHeld:
 		return NotHeld
 	case state == v1alpha1.StateReleased:

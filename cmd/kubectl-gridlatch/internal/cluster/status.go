@@ -27,6 +27,8 @@ type Status struct {
 	Namespace string `json:"namespace,omitempty"`
 	// Running counts the pods that Gridlatch has released and that run now.
 	Running int `json:"running"`
+	// RunningAudited counts the pods that Gridlatch has audited and that run now.
+	RunningAudited int `json:"runningAudited,omitempty"`
 	// Controller says whether somebody is there to release work.
 	Controller Controller     `json:"controller"`
 	Overdue    *Overdue       `json:"overdue,omitempty"`
@@ -40,7 +42,9 @@ type Status struct {
 type PolicyStatus struct {
 	Name string `json:"name"`
 	// BuiltIn says that the cluster has no object of that name.
-	BuiltIn bool   `json:"builtIn,omitempty"`
+	BuiltIn bool `json:"builtIn,omitempty"`
+	// IsAudit says that the policy holds nothing.
+	IsAudit bool   `json:"audit,omitempty"`
 	Source  string `json:"source,omitempty"`
 	// Locations is empty if nothing is known of them.
 	Locations []v1alpha1.LocationStatus `json:"locations"`
@@ -49,6 +53,8 @@ type PolicyStatus struct {
 	Groups      int        `json:"heldGroups"`
 	Pods        int        `json:"heldPods"`
 	NextRelease *time.Time `json:"nextRelease,omitempty"`
+	// Audited counts the work in the whole cluster that would be held now if it had not been audited.
+	Audited *v1alpha1.HeldStatus `json:"audited,omitempty"`
 
 	// IsUnseen says that the policy does not exist, or may not be read.
 	IsUnseen bool `json:"-"`
@@ -66,14 +72,25 @@ func (c *Cluster) Status(ctx context.Context, namespace string) (*Status, error)
 	if s.Controller, err = c.Controller(ctx); err != nil {
 		return nil, err
 	}
-	running := client.ListOptions{
-		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: v1alpha1.StateReleased}),
-		FieldSelector: fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning)),
-	}
-	if err := hold.Walk(ctx, c.API, metadataList(PodKind), running, func(client.Object) { s.Running++ }); err != nil {
-		return nil, withNamespaceHint(fmt.Errorf("list pods: %w", err), namespace)
+	for state, count := range map[string]*int{v1alpha1.StateReleased: &s.Running, v1alpha1.StateAudited: &s.RunningAudited} {
+		if *count, err = c.countRunning(ctx, namespace, state); err != nil {
+			return nil, withNamespaceHint(err, namespace)
+		}
 	}
 	return s, c.addPolicies(ctx, s, held)
+}
+
+// countRunning returns how many pods in a state run in a namespace, or in the whole cluster if the
+// namespace is empty.
+func (c *Cluster) countRunning(ctx context.Context, namespace, state string) (pods int, err error) {
+	running := client.ListOptions{
+		Namespace: namespace, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.StateLabel: state}),
+		FieldSelector: fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning)),
+	}
+	if err := hold.Walk(ctx, c.API, metadataList(PodKind), running, func(client.Object) { pods++ }); err != nil {
+		return 0, fmt.Errorf("list pods: %w", err)
+	}
+	return pods, nil
 }
 
 // withNamespaceHint adds a hint to the error of a user who may not read the whole cluster.
@@ -148,7 +165,7 @@ func (p *PolicyStatus) count(g *group) {
 
 // reported returns what the controller says of a policy.
 func (c *Cluster) reported(object *v1alpha1.CarbonPolicy) *PolicyStatus {
-	p := &PolicyStatus{Name: object.Name, Source: policy.SourceOf(object, c.System).String(), Locations: object.Status.Locations}
+	p := &PolicyStatus{Name: object.Name, Source: policy.SourceOf(object, c.System).String(), Locations: object.Status.Locations, IsAudit: object.Spec.Mode == v1alpha1.ModeAudit, Audited: object.Status.Audited}
 	for _, condition := range object.Status.Conditions {
 		if complains(condition) {
 			p.Problems = append(p.Problems, condition.Message)

@@ -55,6 +55,8 @@ func headline(x *cluster.Explanation) string {
 		}
 		waited := x.Started.Sub(x.Created)
 		return fmt.Sprintf("%s started at %s, %s after its creation", name, plan.FormatTime(*x.Started), roughly(max(waited, 0)))
+	case cluster.Audited:
+		return name + " is audited, and was not held"
 	default:
 		return name + " is not held by Gridlatch"
 	}

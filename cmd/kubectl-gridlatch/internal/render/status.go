@@ -41,6 +41,9 @@ func (p Page) Status(s *cluster.Status) {
 	}
 	p.Out.Printf("%s %s held in %s %s; %s that Gridlatch has released %s running\n",
 		Count(pods, "pod"), are(pods), Count(groups, "group"), where, Count(s.Running, "pod"), are(s.Running))
+	if s.RunningAudited > 0 {
+		p.Out.Printf("%s that Gridlatch only audits %s running\n", Count(s.RunningAudited, "pod"), are(s.RunningAudited))
+	}
 	p.timeline(s.Releases)
 }
 
@@ -93,6 +96,9 @@ func (p Page) policy(policy cluster.PolicyStatus, now time.Time) {
 	if policy.BuiltIn {
 		title += " (built in)"
 	}
+	if policy.IsAudit {
+		title += " (mode Audit: holds nothing)"
+	}
 	p.Out.Printf("%s%s%s\n", screen.Bold, title, screen.Plain)
 	for _, problem := range policy.Problems {
 		p.Out.Printf("  problem: %s\n", problem)
@@ -106,6 +112,9 @@ func (p Page) policy(policy cluster.PolicyStatus, now time.Time) {
 		next = "nothing waits"
 	}
 	p.Out.Printf("  holds %s in %s; %s\n", Count(policy.Pods, "pod"), Count(policy.Groups, "group"), next)
+	if would := policy.Audited; would != nil {
+		p.Out.Printf("  audits: %s in %s would be held now, and can run\n", Count(int(would.Pods), "pod"), Count(int(would.Groups), "group"))
+	}
 }
 
 // locations prints a row for each location of a policy.
