@@ -137,7 +137,7 @@ func (d Decision) ReasonWith(more string) string {
 }
 
 // AuditReason explains, in the form of Reason, what would have happened to audited work, which starts
-// at once.
+// at once. The sentence leaves the latest start out, which nobody was promised.
 func (d Decision) AuditReason() string { return d.fit(Decision.auditSentence) }
 
 // fit returns a sentence without what may be left out, if the sentence is too long.
@@ -182,7 +182,7 @@ func (d Decision) auditSentence() string {
 	if !d.Holds() {
 		return "audit: would have started at once: " + d.Why()
 	}
-	return fmt.Sprintf("audit: would have waited until %s UTC: %s; %s", formatClock(d.Start), d.Why(), d.latestStart())
+	return fmt.Sprintf("audit: would have waited until %s UTC: %s", formatClock(d.Start), d.Why())
 }
 
 // Why returns the part of the reason that does not say when.

@@ -42,7 +42,7 @@ func (p *Policy) AuditNotes(d plan.Decision) map[string]string {
 	if !d.NextRun.IsZero() {
 		notes[v1alpha1.NextRunAnnotation] = FormatTime(d.NextRun)
 	}
-	if p.ChoosesLocation() {
+	if p.ChoosesLocation() && !math.IsNaN(d.Expected) {
 		notes[v1alpha1.PlannedLocationAnnotation] = d.Location
 	}
 	return notes

@@ -36,7 +36,7 @@ func TestReasonsFitIntoKubectlDescribe(t *testing.T) {
 		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
 	start := plan.NewPlanner("CAISO_NORTH", series, "", plan.Terms{}, t0.Add(time.Hour+7*time.Second), t0.Add(9*time.Hour)).
 		Decide(plan.Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour)})
-	for _, reason := range []string{wait.Reason(), ReleaseReason(start, map[string]string{v1alpha1.IntensityAtCreationAnnotation: "1430.0"})} {
+	for _, reason := range []string{wait.Reason(), wait.AuditReason(), start.AuditReason(), ReleaseReason(start, map[string]string{v1alpha1.IntensityAtCreationAnnotation: "1430.0"})} {
 		if len(reason) > 140 {
 			t.Errorf("%d characters, kubectl describe cuts at 140: %s", len(reason), reason)
 		}
@@ -66,5 +66,31 @@ func TestNotesOfADecision(t *testing.T) {
 	started := plan.Decision{Decided: t0, Start: t0, Cause: plan.CauseCleanestNow, Expected: 120, ExpectedAtOnce: 120}
 	if got := p.Notes(started); len(got) != 2 {
 		t.Errorf("work that starts at once has notes on a wait: %v", got)
+	}
+}
+
+func TestNotesOfAnAudit(t *testing.T) {
+	held := plan.Decision{Decided: t0, Start: t0.Add(2 * time.Hour), LatestStart: t0.Add(4 * time.Hour), NextRun: t0.Add(6 * time.Hour), Location: "south", Expected: 120, ExpectedAtOnce: 430, Cause: plan.CauseCleanerLater}
+	unknown := plan.Decision{Decided: t0, Start: t0, LatestStart: t0.Add(4 * time.Hour), Expected: math.NaN(), ExpectedAtOnce: math.NaN(), Cause: plan.CauseNoForecast, NoForecastReason: "there is none"}
+	for name, tt := range map[string]struct {
+		decision plan.Decision
+		want     map[string]string
+	}{
+		"would wait": {held, map[string]string{
+			v1alpha1.PolicyAnnotation: "batch", v1alpha1.ReasonAnnotation: "audit: would have waited until Nov 21 14:00 UTC: 120 gCO2eq/kWh in south, 72 % less than the 430 at Nov 21 12:00",
+			v1alpha1.PlannedStartAnnotation: "2026-11-21T14:00:00Z", v1alpha1.LatestStartAnnotation: "2026-11-21T16:00:00Z", v1alpha1.NextRunAnnotation: "2026-11-21T18:00:00Z",
+			v1alpha1.IntensityAtCreationAnnotation: "430.0", v1alpha1.PlannedLocationAnnotation: "south",
+		}},
+		"nothing is known": {unknown, map[string]string{
+			v1alpha1.PolicyAnnotation: "batch", v1alpha1.ReasonAnnotation: "audit: would have started at once: no usable forecast: there is none",
+			v1alpha1.PlannedStartAnnotation: "2026-11-21T12:00:00Z", v1alpha1.LatestStartAnnotation: "2026-11-21T16:00:00Z",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := New(t.Context(), named("batch"), "gridlatch-system", &Nodes{Reader: clusterOf(t).Reader}, t0)
+			if diff := cmp.Diff(tt.want, p.AuditNotes(tt.decision)); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -154,7 +154,7 @@ func checkAudit(t *testing.T, w *Webhook, kind string, raw []byte, wantAudited b
 }
 
 func TestAuditedWorkSaysWhatWouldHaveHappened(t *testing.T) {
-	const would = "audit: would have waited until Nov 21 13:00 UTC: 100 gCO2eq/kWh in X, 75 % less than the 400 at Nov 21 12:00; latest start Nov 22 12:00"
+	const would = "audit: would have waited until Nov 21 13:00 UTC: 100 gCO2eq/kWh in X, 75 % less than the 400 at Nov 21 12:00"
 	planned := map[string]string{
 		v1alpha1.ReasonAnnotation: would, v1alpha1.PolicyAnnotation: "default", v1alpha1.PlannedStartAnnotation: "2026-11-21T13:00:00Z",
 		v1alpha1.LatestStartAnnotation: "2026-11-22T12:00:00Z", v1alpha1.IntensityAtCreationAnnotation: "400.0", v1alpha1.PlannedLocationAnnotation: "X",

@@ -25,6 +25,7 @@ func TestNothingThatAStrangerWritesMakesACachedNamespaceOrNodeLarge(t *testing.T
 		strip  toolscache.TransformFunc
 	}{{policy.NewMetadata(policy.NamespaceKind()), stripNamespace}, {policy.NewMetadata(policy.NodeKind()), stripNode}} {
 		tt.object.Labels = maps.Clone(labels)
+		tt.object.Labels[v1alpha1.AuditLabel] = v1alpha1.AuditAll
 		tt.object.Annotations = map[string]string{
 			v1alpha1.Prefix + "junk": long, v1alpha1.PolicyAnnotation: long, v1alpha1.PowerFactorKey: long,
 		}
@@ -32,5 +33,16 @@ func TestNothingThatAStrangerWritesMakesACachedNamespaceOrNodeLarge(t *testing.T
 		if _, err := tt.strip(tt.object); err != nil || tt.object.Size() > maxSize {
 			t.Errorf("a %s of %d bytes, want at most %d; %v", tt.object.Kind, tt.object.Size(), maxSize, err)
 		}
+	}
+}
+
+func TestACachedNamespaceKeepsWhetherItsWorkIsAudited(t *testing.T) {
+	namespace := policy.NewMetadata(policy.NamespaceKind())
+	namespace.Labels = map[string]string{v1alpha1.AuditLabel: v1alpha1.AuditAll, "team": "x"}
+	if _, err := stripNamespace(namespace); err != nil {
+		t.Fatal(err)
+	}
+	if len(namespace.Labels) != 1 || namespace.Labels[v1alpha1.AuditLabel] != v1alpha1.AuditAll {
+		t.Errorf("kept %v", namespace.Labels)
 	}
 }
