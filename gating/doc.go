@@ -94,6 +94,11 @@
 // same holds for all work but that of the built-in policy while the CustomResourceDefinition of
 // CarbonPolicies is missing.
 //
+// Work whose policy or namespace comes into audit mode is released at once. What the webhook has audited
+// (v1alpha1.StateAudited) is never held or written to by the loop. It counts as work that runs, for the
+// rest of its piece of work, and not below ceilings. The status of its policy counts how much of this
+// work would be held now.
+//
 // # Releases that fail
 //
 // Work is held only while somebody is able to release it. The leader renews a Lease every ten

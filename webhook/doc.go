@@ -69,6 +69,22 @@
 // A Job of a CronJob gets the label by which its runs are known as runs of the same work. Any Job
 // that asks for no duration gets the expected duration.
 //
+// # Audit
+//
+// Work is audited if its policy has the mode Audit, or if its namespace has the label
+// v1alpha1.AuditLabel. For such a namespace, the API server asks at a path of its own ([AuditPath],
+// [AuditAllPath]), so that no cache can be late. In a namespace that is audited as a whole, work that
+// does not ask comes here, too, if it ends by itself.
+//
+// Audited work is never held. Its verdict is that of work that does not ask to wait, with a label and
+// annotations (verdict.asAudited): no function on that way can add a gate, close a door, write into a
+// pod template or refuse an object. What the annotations say is found out on a second copy of the
+// object, which is decided on as if nothing was audited. Of that decision only the annotations are
+// kept. FuzzAudit tries to get anything else.
+//
+// A Job decides for its pods. Once a Job is audited, its pods are never held, whatever its policy says
+// by then.
+//
 // # Cost
 //
 // A decision needs the object, the caches, what was learned of earlier runs, and the clock. A
