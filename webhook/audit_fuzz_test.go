@@ -111,7 +111,7 @@ func asksForPolicy(object map[string]any) bool {
 
 // FuzzAudit tries to have audited work held, changed or refused.
 func FuzzAudit(f *testing.F) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
