@@ -193,13 +193,27 @@ test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with
 	@cd test/node && go test ./...
 	@cd packaging && $(lean) go test -short ./...
 
-# Two packages at a time, and four clusters in each: they wait more than they work.
+# The tests wait more than they work. So three runs share the machine: test/e2e in two parts, and all other packages.
+# Many tests of a part share one cluster, one after the other; up to three others have a cluster of their own.
 .PHONY: test-e2e
 test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
-	@$(lean) go test -count=1 -p 2 -parallel 4 -timeout 45m -skip "$(OF_ENGINES)" $$(go list ./cmd/gridlatch/... ./test/... | grep -v '/test/faults$$')
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-e2e/others test-e2e/1 test-e2e/2
+
+.PHONY: test-e2e/others
+test-e2e/others:
+	@$(lean) go test -count=1 -timeout 45m $$(go list ./cmd/gridlatch/... ./test/... | grep -vE '/test/(e2e|faults)$$')
+
+.PHONY: test-e2e/1 test-e2e/2
+test-e2e/1 test-e2e/2: test-e2e/%:
+	@$(lean) go test -count=1 -parallel 3 -timeout 45m -run "^($$($(call names,*_) | grep -vE "$(OF_ENGINES)" | \
+		awk 'NR % 2 == $* % 2' | paste -sd '|'))$$" ./test/e2e
+
+# $(call names,FILES) prints the names of the tests in files of test/e2e.
+names = sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/$(1)test.go
 
 # The tests of work of other engines, which need the engines themselves.
-OF_ENGINES = ^($$(sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/{engine,kueue,leave_order,whole}_*test.go | paste -sd '|'))$$
+ENGINE_FILES := {engine,kueue,leave_order,whole}_*
+OF_ENGINES = ^($$($(call names,$(ENGINE_FILES)) | paste -sd '|'))$$
 
 .PHONY: test-slow
 test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work

@@ -451,7 +451,7 @@ func TestWarningsOfTheAPIServerAreCleaned(t *testing.T) {
 func TestACommandWithoutAScreenIsFound(t *testing.T) {
 	past := capture(t, func() {
 		command := &cobra.Command{Use: "new", Run: func(*cobra.Command, []string) { fmt.Print(hostileText) }}
-		command.SetArgs(nil)
+		command.SetArgs([]string{}) // not the arguments of this test
 		if err := command.Execute(); err != nil {
 			t.Error(err)
 		}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // container returns the container of a Deployment that Helm makes.
@@ -126,9 +128,18 @@ func TestAValueThatIsNullIsLeftOut(t *testing.T) {
 	}
 }
 
+// TestAChartMayDependOnThisOneWithACondition renders what Helm passes from such a chart.
+func TestAChartMayDependOnThisOneWithACondition(t *testing.T) {
+	with := objectsOf(t, release{namespace: "carbon", set: []string{"enabled=true", "global.region=eu"}})
+	if diff := cmp.Diff(objectsOf(t, release{namespace: "carbon"}), with); diff != "" {
+		t.Errorf("the condition of another chart changes objects (-without +with):\n%s", diff)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for value, want := range map[string]string{
 		"keda.enable=true":                                                      "at '/keda': additional properties 'enable' not allowed",
+		"enabled=false":                                                         "at '/enabled': value must be true",
 		"karpenter.enabled=true":                                                "at '': additional properties 'karpenter' not allowed",
 		"replicas=many":                                                         "at '/replicas': got string, want integer",
 		"certificates.from=letsencrypt":                                         "at '/certificates/from': value must be one of 'own', 'cert-manager'",
