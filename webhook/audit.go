@@ -61,14 +61,14 @@ func (w *Webhook) imagining() *Webhook {
 }
 
 // isAudited reports whether an object of a namespace is audited. asked is what the object asks for, and
-// ends says that the work of the object ends by itself.
-func (w *Webhook) isAudited(ctx context.Context, namespace string, o metav1.Object, asked map[string]string, ends bool) bool {
+// isWork says that the object is a piece of work that ends by itself, if the object does not ask.
+func (w *Webhook) isAudited(ctx context.Context, namespace string, o metav1.Object, asked map[string]string, isWork bool) bool {
 	wish, isSaid := asked[v1alpha1.DelayTolerantAnnotation]
 	switch asks := isSaid && wish != "false"; {
 	case w.isImagining:
 		return false
 	case !asks: // who says no is not asked again
-		return w.extent == all && !isSaid && ends
+		return w.extent == all && !isSaid && isWork
 	case w.extent != noneButLabelled:
 		return true
 	}
@@ -159,11 +159,11 @@ func askToWait(o metav1.Object, asks bool) {
 	}
 }
 
-// isPodAudited reports whether a pod is audited. A pod that does not ask is, unless it is made to run
-// for good.
+// isPodAudited reports whether a pod is audited. A pod that does not ask is audited unless it is made to
+// run for good, or belongs to a Job, which has the decision.
 func (w *Webhook) isPodAudited(ctx context.Context, req serving.Review, pod *corev1.Pod) bool {
 	ends := pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
-	return w.isAudited(ctx, req.Namespace, pod, policy.AskAnnotations(pod), ends)
+	return w.isAudited(ctx, req.Namespace, pod, policy.AskAnnotations(pod), ends && hold.OwningJob(pod) == nil)
 }
 
 // auditPod decides on a pod that is audited. A pod of a Job has the notes of the Job.

@@ -212,18 +212,18 @@ func TestWhatDoesNotAskIsAuditedOnlyWhereAllIs(t *testing.T) {
 		object any
 		want   bool // in a namespace that is audited as a whole
 	}{
-		"a pod that ends":                {"Pod", corev1.Pod{Spec: never}, true},
-		"a pod that may end":             {"Pod", corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyOnFailure}}, true},
-		"a pod that runs for good":       {"Pod", corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyAlways}}, false},
-		"a pod that says no":             {"Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: no}, Spec: never}, false},
-		"a Job":                          {"Job", batchv1.Job{}, true},
-		"a Job that says no":             {"Job", batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: no}}, false},
-		"a Job whose template says no":   {"Job", batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: no}}}}, false},
-		"a JobSet":                       {"JobSet", wholeOf("JobSet", `{}`, metav1.ObjectMeta{}), true},
-		"a JobSet that says no":          {"JobSet", wholeOf("JobSet", `{}`, metav1.ObjectMeta{Annotations: no}), false},
-		"a copy of a pod that was held":  {"Pod", corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}}}, true},
-		"a copy of what was audited":     {"Job", batchv1.Job{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateAudited}}}, true},
-		"a pod of a Job that is unknown": {"Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ownerJob()}}, Spec: never}, true},
+		"a pod that ends":               {"Pod", corev1.Pod{Spec: never}, true},
+		"a pod that may end":            {"Pod", corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyOnFailure}}, true},
+		"a pod that runs for good":      {"Pod", corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyAlways}}, false},
+		"a pod that says no":            {"Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: no}, Spec: never}, false},
+		"a Job":                         {"Job", batchv1.Job{}, true},
+		"a Job that says no":            {"Job", batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: no}}, false},
+		"a Job whose template says no":  {"Job", batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: no}}}}, false},
+		"a JobSet":                      {"JobSet", wholeOf("JobSet", `{}`, metav1.ObjectMeta{}), true},
+		"a JobSet that says no":         {"JobSet", wholeOf("JobSet", `{}`, metav1.ObjectMeta{Annotations: no}), false},
+		"a copy of a pod that was held": {"Pod", corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.Gate}}}}, true},
+		"a copy of what was audited":    {"Job", batchv1.Job{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateAudited}}}, true},
+		"a pod of a Job":                {"Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ownerJob()}}, Spec: never}, false},
 	} {
 		for why, w := range auditors(t) {
 			t.Run(name+" "+why, func(t *testing.T) {
