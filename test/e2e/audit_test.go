@@ -227,3 +227,30 @@ func TestAChangeOfTheModeReleasesWhatIsHeldAndHoldsOnlyNewWork(t *testing.T) {
 		}
 	}
 }
+
+// auditedAndNotHeld creates work in namespaces that are audited, with the wish to wait and, where all work is
+// audited, without. Nothing stays: the engine would start the work.
+func auditedAndNotHeld(t *testing.T, w *wholeWork) {
+	for _, label := range []string{v1alpha1.AuditAsking, v1alpha1.AuditAll} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "audit-", Labels: map[string]string{v1alpha1.AuditLabel: label}}}
+		create(t, w.c, ns)
+		o := w.named(t, ns.Name, "audited", muchLater)
+		before := o.DeepCopy()
+		if label == v1alpha1.AuditAll {
+			o.SetAnnotations(nil)
+		}
+		env.Eventually(t, patience, func(ctx context.Context) error {
+			o := o.DeepCopy()
+			if err := w.c.Client.Create(ctx, o, client.DryRunAll); err != nil {
+				return err
+			}
+			if w.door.IsClosed(o.Object) != w.door.IsClosed(before.Object) || o.GetAnnotations()[v1alpha1.HeldByAnnotation] != "" {
+				t.Fatalf("the door is closed: %v", o.Object)
+			}
+			if o.GetLabels()[v1alpha1.StateLabel] != v1alpha1.StateAudited || o.GetAnnotations()[v1alpha1.LatestStartAnnotation] == "" {
+				return fmt.Errorf("labels %v, annotations %v", o.GetLabels(), o.GetAnnotations())
+			}
+			return nil
+		})
+	}
+}

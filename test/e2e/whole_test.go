@@ -45,6 +45,7 @@ func TestWorkOfEveryEngineIsHeldWhole(t *testing.T) {
 	s.each(t, "is held once the means are there", awaitMeans)
 	s.each(t, "is held and explained", isHeldAndExplained)
 	s.each(t, "is not held by mistake", notHeldByMistake)
+	s.each(t, "is audited and not held", auditedAndNotHeld)
 	s.awaitHeldGroups(t, 4*len(wholeKinds())+1) // work, gone, left and hand, and a Workflow that is bounded
 	s.each(t, "is deleted while it is held", deletedWhileHeld)
 	s.awaitHeldGroups(t, 3*len(wholeKinds())+1)
