@@ -35,20 +35,27 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 }
 
 // releaseOwnerWithPods records the release on the owner before it releases pods, as the loop does.
-// Pods that an interrupted release left are released, too.
+// Pods that an interrupted release left are released, too. The loop may release pods as soon as the release
+// is recorded. These pods count, too.
 func releaseOwnerWithPods(ctx context.Context, c client.Client, owner Owner, note ReleaseNote) (int, error) {
-	isHeld, pods := owner.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld || owner.HoldsItself(), 0
+	isHeld, pods, waiting := owner.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld || owner.HoldsItself(), 0, 0
 	if isHeld {
-		var err error
+		err := eachGatedPodOf(ctx, c, owner, func(*corev1.Pod) { waiting++ })
+		if err != nil {
+			return 0, err
+		}
 		if pods, err = releaseOwner(ctx, c, owner, note); err != nil {
 			return 0, fmt.Errorf("record the release: %w", err)
 		}
 	}
 	gated, err := ungatePodsOf(ctx, c, owner, note)
-	if err == nil && !isHeld && gated == 0 {
+	switch {
+	case err != nil:
+		return pods + gated, err
+	case !isHeld && gated == 0:
 		return 0, notHeldError(owner)
 	}
-	return pods + gated, err
+	return pods + max(gated, waiting), nil
 }
 
 // releaseOwner records that an owner is released, and opens its door if it is held itself. It returns
@@ -74,23 +81,28 @@ func releaseOwner(ctx context.Context, c client.Client, owner Owner, note Releas
 // ungatePodsOf takes our gate off the pods of an owner, and returns how many there were.
 func ungatePodsOf(ctx context.Context, c client.Client, owner Owner, note ReleaseNote) (int, error) {
 	released, problems := 0, []error(nil)
-	for _, held := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		err := EachGatedPod(ctx, c, owner.GetNamespace(), held, func(pod *corev1.Pod) {
-			if !metav1.IsControlledBy(pod, owner) {
-				return
-			}
-			switch err := ungatePod(ctx, c, pod, note); {
-			case err == nil:
-				released++
-			case client.IgnoreNotFound(err) != nil:
-				problems = append(problems, fmt.Errorf("take the gate off pod %s: %w", pod.Name, err))
-			}
-		})
-		if err != nil {
-			problems = append(problems, err)
+	err := eachGatedPodOf(ctx, c, owner, func(pod *corev1.Pod) {
+		switch err := ungatePod(ctx, c, pod, note); {
+		case err == nil:
+			released++
+		case client.IgnoreNotFound(err) != nil:
+			problems = append(problems, fmt.Errorf("take the gate off pod %s: %w", pod.Name, err))
 		}
+	})
+	return released, errors.Join(append(problems, err)...)
+}
+
+// eachGatedPodOf calls f for each pod of an owner that waits, whatever its label says.
+func eachGatedPodOf(ctx context.Context, c client.Client, owner Owner, f func(*corev1.Pod)) error {
+	var problems []error
+	for _, held := range []selection.Operator{selection.Equals, selection.NotEquals} {
+		problems = append(problems, EachGatedPod(ctx, c, owner.GetNamespace(), held, func(pod *corev1.Pod) {
+			if metav1.IsControlledBy(pod, owner) {
+				f(pod)
+			}
+		}))
 	}
-	return released, errors.Join(problems...)
+	return errors.Join(problems...)
 }
 
 // releaseBarePod releases a pod that no held Job owns.

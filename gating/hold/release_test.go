@@ -151,3 +151,25 @@ func TestAPodThatTheLoopReleasesMeanwhileIsNoError(t *testing.T) {
 		t.Errorf("released %d, %v", n, err)
 	}
 }
+
+func TestPodsThatTheLoopReleasesOnceTheReleaseIsRecordedCount(t *testing.T) {
+	job := jobIn(v1alpha1.StateHeld, "j")
+	var c client.Client
+	loop := func(o client.Object, _ string) error {
+		if _, isPod := o.(*corev1.Pod); isPod {
+			return nil
+		}
+		for _, name := range []string{"a", "b"} { // as quickly as a loop can be
+			released := ownedBy(gatedPod(name), job)
+			released.Spec.SchedulingGates = nil
+			if err := errors.Join(c.Delete(t.Context(), gatedPod(name)), c.Create(t.Context(), released)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	c = server(loop, job, ownedBy(gatedPod("a"), job), ownedBy(gatedPod("b"), job))
+	if n, err := Release(t.Context(), c, job, "r", t0); n != 2 || err != nil {
+		t.Errorf("released %d pods, %v, want 2", n, err)
+	}
+}
