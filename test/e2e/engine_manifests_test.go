@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +61,7 @@ func TestTheComponentsOfEnginesConfineAndProtect(t *testing.T) {
 		t.Run(d.Kind.Kind, func(t *testing.T) {
 			work := doorWork{door: d, c: c, self: self, user: user}
 			work.create(t, o)
+			work.awaitPolicies(t)
 			work.expectSelfConfined(t)
 			work.expectUserKeptOff(t)
 			work.expectTold(t)
@@ -221,7 +223,6 @@ func (w *doorWork) expectSelfConfined(t *testing.T) {
 	t.Helper()
 	const whole, own = "gridlatch-confined", ""
 	opens := w.doorPatch(t, w.door.Open, "")
-	w.awaitConfined(t)
 	for name, tt := range map[string]struct {
 		o     *unstructured.Unstructured
 		patch string
@@ -279,18 +280,34 @@ func hasStatusOf(t *testing.T, w *doorWork) bool {
 	})
 }
 
-// awaitConfined waits until the API server goes by the policies.
-func (w *doorWork) awaitConfined(t *testing.T) {
+// awaitPolicies waits until the API server goes by each of the policies. It takes up each one at a time of its own,
+// some seconds after the policy is there.
+func (w *doorWork) awaitPolicies(t *testing.T) {
 	t.Helper()
-	for _, patch := range []string{`{"metadata":{"labels":{"theirs":"y"}}}`, w.doorPatch(t, w.door.Open, "")} {
+	forged := metaPatch(t, "annotations", v1alpha1.ReasonAnnotation, "x")
+	for _, tt := range []struct {
+		policy string
+		as     client.Client
+		patch  string
+	}{
+		{"gridlatch-confined", w.self, `{"metadata":{"labels":{"theirs":"y"}}}`}, {"gridlatch-confined", w.self, w.doorPatch(t, w.door.Open, "")},
+		{"gridlatch-keys", w.user, forged},
+	} {
 		env.Eventually(t, patience, func(ctx context.Context) error {
-			err := w.self.Patch(ctx, w.theirs.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)
-			if err == nil || !strings.Contains(err.Error(), "gridlatch-confined") {
-				return fmt.Errorf("nothing refuses %s yet: %v", patch, err) //nolint:errorlint // often nil
+			err := tt.as.Patch(ctx, w.theirs.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(tt.patch)), client.DryRunAll)
+			if err == nil || !strings.Contains(err.Error(), tt.policy) {
+				return fmt.Errorf("%s does not refuse %s yet: %v", tt.policy, tt.patch, err) //nolint:errorlint // often nil
 			}
 			return nil
 		})
 	}
+	misspelt := w.copyOf(w.open, map[string]string{"Gridlatch.dev/delay-tolerant": "true"})
+	env.Eventually(t, patience, func(context.Context) error {
+		if createWarned(t, w.c, misspelt.DeepCopy(), client.DryRunAll) == "" {
+			return errors.New("gridlatch-unheard does not warn yet")
+		}
+		return nil
+	})
 }
 
 // expectUserKeptOff tries, as a user, to write what only Gridlatch writes, and to release by hand.
