@@ -152,11 +152,7 @@ func TestAPushedVersionNeverChanges(t *testing.T) {
 
 func TestARegistryKeepsTheChartAsHelmWants(t *testing.T) {
 	r := &release{version: "v1.2.3", registry: startRegistry(t) + "/project", dist: t.TempDir()}
-	archive := filepath.Join(r.dist, "gridlatch-v1.2.3.tgz")
-	about := entry{name: "gridlatch/Chart.yaml", mode: publicMode, content: []byte("name: gridlatch\nversion: v1.2.3\n")}
-	if err := writeTarGz(archive, []entry{about}, time.Time{}); err != nil {
-		t.Fatal(err)
-	}
+	archive := writeChart(t, r.dist)
 	chart, err := r.chartImage()
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +184,41 @@ func TestARegistryKeepsTheChartAsHelmWants(t *testing.T) {
 	want := []string{"application/vnd.cncf.helm.config.v1+json", `{"name":"gridlatch","version":"v1.2.3"}`, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", sum}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the registry has (-want +got):\n%s", diff)
+	}
+}
+
+// writeChart writes a chart that has nothing but its name and version, and returns its path.
+func writeChart(t *testing.T, dist string) string {
+	t.Helper()
+	archive := filepath.Join(dist, "gridlatch-v1.2.3.tgz")
+	about := entry{name: "gridlatch/Chart.yaml", mode: publicMode, content: []byte("name: gridlatch\nversion: v1.2.3\n")}
+	if err := writeTarGz(archive, []entry{about}, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	return archive
+}
+
+func TestNoChartIsPushedWithoutItsImage(t *testing.T) {
+	r := &release{version: "v1.2.3", registry: startRegistry(t) + "/project", push: true, top: "..", dist: t.TempDir(), binaries: t.TempDir()}
+	writeChart(t, r.dist)
+	if err := os.MkdirAll(filepath.Join(r.binaries, "linux_amd64"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.binary("linux_amd64", "gridlatch"), []byte("a program"), programMode); err != nil {
+		t.Fatal(err)
+	}
+	image, chart, err := r.names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.pushTo(t.Context(), image, randomIndex(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.publish(t.Context()); err == nil || !strings.Contains(err.Error(), "A version never changes") {
+		t.Errorf("error %v, want a refusal", err)
+	}
+	if _, err := remote.Head(chart); !isNotFound(err) {
+		t.Errorf("the registry has the chart, or says: %v", err)
 	}
 }
 

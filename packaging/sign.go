@@ -59,7 +59,10 @@ func (r *release) publish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the chart that a registry keeps: %w", err)
 	}
-	if err := errors.Join(r.pushTo(ctx, image, index), r.pushTo(ctx, chart, packaged)); err != nil || r.key == "" {
+	if err := r.pushTo(ctx, image, index); err != nil {
+		return err // or there would be a chart whose image is not there
+	}
+	if err := r.pushTo(ctx, chart, packaged); err != nil || r.key == "" {
 		return err
 	}
 	return errors.Join(r.signImage(ctx, image, index), r.signPushed(ctx, chart, packaged))
