@@ -22,7 +22,8 @@ type Placing struct {
 }
 
 // Terms returns what the placement of a pod depends on at a moment. The prediction is the one with
-// which the start of the pod was planned. The placement of an audited pod depends on nothing. The error is [ErrNoPolicy] if the policy does not exist.
+// which the start of the pod was planned. The placement of an audited pod depends on nothing. The
+// error is [ErrNoPolicy] if the policy does not exist.
 func (p Placing) Terms(ctx context.Context, pod *metav1.PartialObjectMetadata, now time.Time) (Terms, error) {
 	name := pod.Annotations[v1alpha1.PolicyAnnotation]
 	if name == "" {

@@ -34,7 +34,8 @@ const (
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // SetupWithManager runs the loop on the leader. A pass is run for changes of held objects, policies,
-// nodes and the labels of namespaces by which work is audited, and for changed, which names the forecast sources that have changed.
+// nodes and the audit labels of namespaces, and for changed, which names the forecast sources that have
+// changed.
 func (l *Loop) SetupWithManager(mgr ctrl.Manager, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
 	l.retries.SetLimit(maxRetries)
 	l.unexplained.isMinor = true
