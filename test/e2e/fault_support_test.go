@@ -39,11 +39,22 @@ func countHeld(ctx context.Context, c *env.Cluster, namespace string) (int, erro
 func awaitGatedWithin(t *testing.T, c *env.Cluster, namespace string, want int, timeout time.Duration) {
 	t.Helper()
 	env.Eventually(t, timeout, func(ctx context.Context) error {
-		held, err := countHeld(ctx, c, namespace)
-		if err == nil && held != want {
-			err = fmt.Errorf("%d pods are held, want %d", held, want)
+		pods, err := podsOf(ctx, c, namespace)
+		if err != nil {
+			return err
 		}
-		return err
+		held, others := 0, []string(nil)
+		for _, p := range pods {
+			if state := p.Labels[v1alpha1.StateLabel]; state == v1alpha1.StateHeld {
+				held++
+			} else if len(others) < 3 {
+				others = append(others, fmt.Sprintf("%s is %q since %s: %s", p.Name, state, p.CreationTimestamp.Format(time.TimeOnly), p.Annotations[v1alpha1.ReasonAnnotation]))
+			}
+		}
+		if held != want {
+			return fmt.Errorf("%d of %d pods are held, want %d; of the others: %q", held, len(pods), want, others)
+		}
+		return nil
 	})
 }
 

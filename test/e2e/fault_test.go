@@ -56,8 +56,8 @@ func TestAControllerKilledInMidReleaseLosesNothingAndReleasesOnce(t *testing.T) 
 	for i := range jobs {
 		names = append(names, fmt.Sprintf("job-%d", i))
 		create(t, c, job(ns, names[i], tolerant(), each))
+		awaitGatedWithin(t, c, ns, each*(i+1), patience) // a busy webhook lets pods start that would wait too long
 	}
-	awaitGatedWithin(t, c, ns, pods, time.Minute)
 	cleanNow(t, c)
 	env.Eventually(t, patience, func(ctx context.Context) error { // until some are released
 		held, err := countHeld(ctx, c, ns)
