@@ -137,7 +137,7 @@ func energyClaims(s Section) []string {
 		}
 		switch from.Source {
 		case energy.Modelled:
-			low, high := energy.Default().Range()
+			low, high := modelRange()
 			said = append(said, fmt.Sprintf("Modelled energy can be from %.1f to %.1f times what is said here, and so can the grams. Percentages do not have this error: within a group, the same power is on both sides.", low, high))
 		case energy.Unknown:
 			said = append(said, fmt.Sprintf("Nobody knows the energy of %s: neither a meter, nor requests, nor gridlatch.dev/power-watts. They count as groups, with no energy and no emissions.", count(from.Groups, "group")))
@@ -253,4 +253,11 @@ func Number(v float64) string {
 	default:
 		return fmt.Sprintf("%.1g", v)
 	}
+}
+
+// modelRange returns by which factors modelled energy can be wrong: a core that does nothing, and a core that
+// does all it can, against the utilisation of the model.
+func modelRange() (low, high float64) {
+	core, c := energy.Requests{Cores: 1}, energy.Default()
+	return c.Low(core) / c.Watts(core), c.High(core) / c.Watts(core)
 }

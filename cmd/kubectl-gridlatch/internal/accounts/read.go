@@ -30,9 +30,9 @@ type Ledger struct {
 	IsPartial bool
 	Warnings  []string
 
-	origins map[string]map[forecast.Origin]bool           // by location
-	actuals map[string]map[string]*forecast.Series        // by source and location
-	names   map[string]bool                               // of the pages
+	origins map[string]map[forecast.Origin]bool    // by location
+	actuals map[string]map[string]*forecast.Series // by source and location
+	names   map[string]bool                        // of the pages
 }
 
 // NewLedger returns a ledger without pages.

@@ -176,13 +176,22 @@ func markdownSheet(out *strings.Builder, s sheet) {
 
 // escapeMarkdown returns a text that Markdown shows as it is.
 func escapeMarkdown(text string) string {
+	text = screen.Clean(text)
 	var out strings.Builder
-	for _, r := range screen.Clean(text) {
-		if strings.ContainsRune("\\`*_{}[]<>#|~&!$", r) || r == ':' || r == '@' {
+	for i, r := range text {
+		switch {
+		case r == '<':
+			out.WriteString("&lt;")
+		case r == '&':
+			out.WriteString("&amp;")
+		case r == '@', r == ':' && strings.HasPrefix(text[i:], "://"): // else it names a user, or becomes a link
 			fmt.Fprintf(&out, "&#%d;", r)
-			continue
+		case strings.ContainsRune("\\`*_[]{}|~$#>", r):
+			out.WriteRune('\\')
+			out.WriteRune(r)
+		default:
+			out.WriteRune(r)
 		}
-		out.WriteRune(r)
 	}
 	return out.String()
 }
