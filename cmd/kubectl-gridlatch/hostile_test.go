@@ -181,7 +181,7 @@ func hostileClusters(t *testing.T) map[string]func(*env) {
 // provider is the address of a hostile provider.
 type files struct {
 	forecast, several, elements, manifest, actual, header, cells, jobs, missing, plot, ledger string
-	provider                                                                          string
+	provider                                                                                  string
 }
 
 func hostileFiles(t *testing.T) files {

@@ -115,7 +115,7 @@ func (f *reportFlags) run(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	report := accounts.New(question, *ledger)
+	report := accounts.New(question, ledger)
 	e.warn(report.Warnings)
 	if f.html != "" {
 		if err := writeFile(f.html, func(w io.Writer) error { return render.AccountsHTML(w, report) }); err != nil {

@@ -150,7 +150,7 @@ type Signal struct {
 const maxCourseDays = 93
 
 // New makes a report of what was read of the ledger.
-func New(q Question, l Ledger) Report {
+func New(q Question, l *Ledger) Report {
 	r := Report{
 		Made: q.Now, Namespace: q.Namespace, By: q.By, Warnings: l.Warnings, IsPartial: l.IsPartial,
 		From: ledger.DayOf(q.Since), To: ledger.DayOf(q.Until.Add(-1)), Sections: []Section{}, Signals: []Signal{},
@@ -190,7 +190,7 @@ type dated struct {
 type sums []dated
 
 // sums returns the sums that a question is about.
-func (l Ledger) sums(q Question) sums {
+func (l *Ledger) sums(q Question) sums {
 	var found sums
 	for _, p := range l.Pages {
 		if !q.has(p) {

@@ -20,7 +20,7 @@ const (
 )
 
 // claims says in plain words what the figures of a report can and cannot claim.
-func claims(r Report, q Question, l Ledger, all sums) []string {
+func claims(r Report, q Question, l *Ledger, all sums) []string {
 	said := staleness(l, q.Now)
 	for _, section := range r.Sections {
 		said = append(said, comparison(section)...)
@@ -42,7 +42,7 @@ func claims(r Report, q Question, l Ledger, all sums) []string {
 }
 
 // staleness warns of a ledger that nobody has written for long.
-func staleness(l Ledger, now time.Time) []string {
+func staleness(l *Ledger, now time.Time) []string {
 	age := now.Sub(l.Written)
 	if l.Written.IsZero() || age <= staleAfter {
 		return nil

@@ -64,11 +64,12 @@ func (l *Ledger) findForecasts(objects []corev1.ConfigMap, now time.Time) {
 			continue
 		}
 		document, err := forecast.FromConfigMap(c.BinaryData, c.Data, source.Key, history.LastWritten(c, now))
+		if err == nil {
+			err = l.AddForecast(text, document, now)
+		}
 		if err != nil {
 			l.MissForecast(text, err)
-			continue
 		}
-		l.AddForecast(text, document)
 	}
 }
 

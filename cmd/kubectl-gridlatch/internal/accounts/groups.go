@@ -22,7 +22,7 @@ type GroupRow struct {
 
 // groups returns the groups of a question that the pages have one by one, in the order in which the groups
 // ended.
-func (l Ledger) groups(q Question) []GroupRow {
+func (l *Ledger) groups(q Question) []GroupRow {
 	rows := []GroupRow{}
 	for _, page := range l.Pages {
 		if !q.has(page) {

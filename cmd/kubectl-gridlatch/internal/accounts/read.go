@@ -30,14 +30,14 @@ type Ledger struct {
 	IsPartial bool
 	Warnings  []string
 
-	origins map[string]map[forecast.Origin]bool    // by location
-	actuals map[string]map[string]*forecast.Series // by source and location
-	names   map[string]bool                        // of the pages
+	origins map[string]map[forecast.Origin]bool // by location
+	names   map[string]bool                     // of the pages
+	grids   forecast.Store
 }
 
 // NewLedger returns a ledger without pages.
 func NewLedger() *Ledger {
-	return &Ledger{origins: map[string]map[forecast.Origin]bool{}, actuals: map[string]map[string]*forecast.Series{}, names: map[string]bool{}}
+	return &Ledger{origins: map[string]map[forecast.Origin]bool{}, names: map[string]bool{}}
 }
 
 // AddPage adds the page of a ConfigMap. A page that cannot be read, or that comes twice, is left out with a
@@ -86,34 +86,19 @@ func (l *Ledger) addOrigin(location string, origin forecast.Origin) {
 	l.origins[location][origin] = true
 }
 
-// AddForecast adds what a forecast says of the past. What cannot be true is left out, as in the
-// controller.
-func (l *Ledger) AddForecast(source string, document forecast.Document) {
-	believed := map[string]*forecast.Series{}
-	for location, actuals := range document.Actuals {
-		believed[location] = forecast.Believe(actuals).Believed
-	}
-	l.actuals[source] = believed
+// AddForecast adds what a document says of the past. What cannot be true is left out, as in the controller. The
+// error says what is left out.
+func (l *Ledger) AddForecast(source string, document forecast.Document, now time.Time) error {
 	for location, details := range document.Details {
 		l.addOrigin(location, details.Origin)
 	}
+	return l.grids.Offer(forecast.ParseSource(source), document, now)
 }
 
-// Actuals returns the actual intensities of a location. A source with a single location answers to the name
-// "", too, and to every name if the location has none.
+// Actuals returns the actual intensities of a location, empty if nobody knows them.
 func (l *Ledger) Actuals(source, location string) *forecast.Series {
-	of := l.actuals[source]
-	if series, ok := of[location]; ok {
-		return series
-	}
-	if len(of) == 1 {
-		for name, series := range of {
-			if name == "" || location == "" {
-				return series
-			}
-		}
-	}
-	return &forecast.Series{}
+	found, _ := l.grids.Snapshot(forecast.ParseSource(source)).Forecast(location)
+	return found.Actuals
 }
 
 // OpenSource is a forecast of groups that are open to revision, and the policy of one of them.
@@ -143,7 +128,7 @@ func (l *Ledger) MissForecast(source string, err error) {
 }
 
 // signals returns the origins of the locations that sums have, sorted.
-func (l Ledger) signals(all sums) []Signal {
+func (l *Ledger) signals(all sums) []Signal {
 	locations := map[string]bool{}
 	for _, sum := range all {
 		locations[sum.Location] = true
@@ -162,7 +147,7 @@ func (l Ledger) signals(all sums) []Signal {
 }
 
 // open counts the groups of a question that are open to revision.
-func (l Ledger) open(q Question) (groups int) {
+func (l *Ledger) open(q Question) (groups int) {
 	for _, page := range l.Pages {
 		if !q.has(page) {
 			continue

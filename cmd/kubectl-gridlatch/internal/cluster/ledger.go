@@ -39,11 +39,12 @@ func (c *Cluster) Ledger(ctx context.Context) (*accounts.Ledger, error) {
 	c.readOrigins(ctx, l)
 	for _, open := range l.OpenSources() {
 		document, err := c.documentOf(ctx, open)
+		if err == nil {
+			err = l.AddForecast(open.Source, document, c.Now)
+		}
 		if err != nil {
 			l.MissForecast(open.Source, err)
-			continue
 		}
-		l.AddForecast(open.Source, document)
 	}
 	return l, nil
 }

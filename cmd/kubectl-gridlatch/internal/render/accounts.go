@@ -18,6 +18,8 @@ const (
 	maxReportRows = 50
 	// unknownFigure stands for a figure that nobody knows.
 	unknownFigure = "-"
+	// energyHeading heads the column that says how energy is known.
+	energyHeading = "ENERGY IS"
 )
 
 // sheet is a table of a report, as people read it.
@@ -101,24 +103,31 @@ type column struct {
 	cell func(accounts.Figures) string
 }
 
-// took returns the table of what work took and emitted.
+// took returns the table of what work took and emitted. Columns without a figure are left out.
 func took(s accounts.Section, by []accounts.Dimension) sheet {
 	grams, kWh := accounts.GramUnit(s.Total.EmittedGrams), accounts.EnergyUnit(s.Total.EnergyKWh)
 	title := "Work by Gridlatch's decisions: what it took and emitted"
 	if s.Mode == ledger.Audit {
 		title = "Audited work, which was not held: what it took and emitted"
 	}
-	return newSheet(title, s, by, []column{
+	columns := []column{
 		{"GROUPS", func(f accounts.Figures) string { return fmt.Sprint(f.Groups) }},
 		{"FAILED", func(f accounts.Figures) string { return fmt.Sprint(f.FailedGroups) }},
 		{"ENERGY " + kWh.Name, func(f accounts.Figures) string { return accounts.Number(f.EnergyKWh / kWh.Size) }},
-		{"ENERGY IS", energyWords},
+		{energyHeading, energyWords},
 		{"g/kWh", func(f accounts.Figures) string { return numberOf(f.MeanIntensity) }},
 		{"EMITTED " + grams.Name, func(f accounts.Figures) string { return accounts.Number(f.EmittedGrams / grams.Size) }},
-		{"FAILED " + grams.Name, func(f accounts.Figures) string { return accounts.Number(f.FailedGrams / grams.Size) }},
-		{"UNKNOWN " + kWh.Name, func(f accounts.Figures) string { return accounts.Number(f.UnknownIntensityKWh / kWh.Size) }},
-		{"g PER UNIT", func(f accounts.Figures) string { return numberOf(f.SCI) }},
-	})
+	}
+	if s.Total.FailedGrams != 0 {
+		columns = append(columns, column{"BY FAILURES " + grams.Name, func(f accounts.Figures) string { return accounts.Number(f.FailedGrams / grams.Size) }})
+	}
+	if s.Total.UnknownIntensityKWh > 0 {
+		columns = append(columns, column{"UNKNOWN " + kWh.Name, func(f accounts.Figures) string { return accounts.Number(f.UnknownIntensityKWh / kWh.Size) }})
+	}
+	if s.Total.SCI != nil {
+		columns = append(columns, column{"g PER UNIT", func(f accounts.Figures) string { return numberOf(f.SCI) }})
+	}
+	return newSheet(title, s, by, columns)
 }
 
 // changed returns the table of what waiting has changed.
@@ -139,7 +148,7 @@ func changed(s accounts.Section, by []accounts.Dimension) sheet {
 		{"ADDED " + unit.Name, grams(func(f accounts.Figures) float64 { return f.AddedGrams })},
 		{net + unit.Name, func(f accounts.Figures) string { return signed(f.SavedGrams / unit.Size) }},
 		{"PERCENT", func(f accounts.Figures) string { return percentOf(f.SavedPercent, true) }},
-		{"PERFECT FORESIGHT " + unit.Name, grams(func(f accounts.Figures) float64 { return f.OracleSavedGrams })},
+		{"BEST POSSIBLE " + unit.Name, grams(func(f accounts.Figures) float64 { return f.OracleSavedGrams })},
 		{"SHARE OF IT", func(f accounts.Figures) string { return percentOf(f.OracleSharePercent, false) }},
 	})
 }
@@ -224,7 +233,7 @@ func groupSheet(groups []accounts.GroupRow) sheet {
 		title: "Each group that is still open to revision (the last three days; older ones are in PostgreSQL, if --ledger-database names one)",
 		texts: texts,
 		header: []string{
-			"NAMESPACE", "WORK", "MODE", "ENERGY IS", "ARRIVED", "STARTED", "ENDED", "kWh", "EMITTED g", "OTHERWISE g", "SAVED g", "BEST g",
+			"NAMESPACE", "WORK", "MODE", energyHeading, "ARRIVED", "STARTED", "ENDED", "kWh", "EMITTED g", "OTHERWISE g", "SAVED g", "BEST g",
 		},
 	}
 	for _, g := range groups {

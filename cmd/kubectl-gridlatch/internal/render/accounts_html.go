@@ -56,8 +56,10 @@ type htmlSheet struct {
 type htmlCell struct {
 	Text   string
 	IsText bool
-	IsLoss bool
-	IsGain bool
+	// IsWords says that the cell has few words, which stay in one line.
+	IsWords bool
+	IsLoss  bool
+	IsGain  bool
 }
 
 // AccountsHTML writes a report as one page that needs nothing else: no script, no font and no picture of
@@ -133,11 +135,11 @@ func tiles(s accounts.Section) []htmlTile {
 		{Name: net, Value: sign + accounts.Grams(f.SavedGrams), Note: percentOf(f.SavedPercent, true) + " of the same work without waiting", IsLoss: f.SavedGrams < 0},
 		{Name: avoided, Value: accounts.Grams(f.AvoidedGrams), Note: "by groups that emitted less"},
 		{Name: added, Value: accounts.Grams(f.AddedGrams), Note: "by groups that emitted more", IsLoss: f.AddedGrams > 0},
-		{Name: "Perfect foresight", Value: accounts.Grams(f.OracleSavedGrams), Note: "of which " + percentOf(f.OracleSharePercent, false) + " was saved"},
+		{Name: "Best possible", Value: accounts.Grams(f.OracleSavedGrams), Note: "by perfect foresight; " + percentOf(f.OracleSharePercent, false) + " of it was saved"},
 	}
 	if s.Mode == ledger.Audit {
 		all[1].Note = percentOf(f.SavedPercent, true) + " of what was emitted"
-		all[4].Note = "would have saved this"
+		all[4].Note = "by perfect foresight"
 	}
 	return all
 }
@@ -148,7 +150,7 @@ func newHTMLSheet(s sheet) htmlSheet {
 		for i, text := range row {
 			hasSign := i >= s.texts && len(text) > 1
 			all[i] = htmlCell{
-				Text: screen.Clean(text), IsText: i < s.texts || s.header[i] == "ENERGY IS",
+				Text: screen.Clean(text), IsText: i < s.texts, IsWords: s.header[i] == energyHeading,
 				IsLoss: hasSign && text[0] == '-', IsGain: hasSign && text[0] == '+',
 			}
 		}

@@ -155,7 +155,21 @@ func makeRoom(panel *plot.Plot) {
 		}
 	}
 	panel.Y.Min = min(panel.Y.Min, 0)
-	panel.Y.Max += (panel.Y.Max - panel.Y.Min) * legendShare / 2
+	panel.Y.Max += (panel.Y.Max - panel.Y.Min) * legendShare
+}
+
+// figureTicks labels the usual ticks as the tables show figures.
+type figureTicks struct{ plot.DefaultTicks }
+
+// Ticks returns the ticks between two values.
+func (t figureTicks) Ticks(least, most float64) []plot.Tick {
+	ticks := t.DefaultTicks.Ticks(least, most)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = accounts.Number(ticks[i].Value)
+		}
+	}
+	return ticks
 }
 
 // dayTicks names some of the days or months.
@@ -182,7 +196,9 @@ func newReportPanel(title, unit string) *plot.Plot {
 	}
 	panel.Title.Text, panel.Y.Label.Text = title, unit
 	panel.Title.Padding = 2 * vg.Millimeter
+	panel.Y.Tick.Marker = figureTicks{}
 	panel.Legend.Top = true
+	panel.Legend.Padding = vg.Millimeter
 	panel.Legend.XOffs = -2 * vg.Millimeter
 	panel.X.LineStyle.Width, panel.X.Padding = 0, 0
 	panel.Y.LineStyle.Width = 0
