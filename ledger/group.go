@@ -80,6 +80,12 @@ type Attempt struct {
 	Failed     bool
 }
 
+// PodRun is the run of one pod, for a meter.
+type PodRun struct {
+	UID, Namespace, Name string
+	Start, End           time.Time
+}
+
 // MaxSteps bounds the steps of a group.
 const MaxSteps = 24
 
