@@ -46,7 +46,7 @@ type PowerModel struct {
 	Core *PowerRange `json:"core,omitempty"`
 
 	// architectures are the power of one core where it differs from core, by the architecture of the
-	// node. A built-in value for an architecture counts unless the list has the architecture.
+	// node. The model has 0.47 to 1.69 watts for arm64. This value counts unless the list has arm64.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -57,12 +57,13 @@ type PowerModel struct {
 	// +optional
 	MemoryWattsPerGiB Watts `json:"memoryWattsPerGiB,omitempty"`
 
-	// gpu is the power of one GPU of a kind that is not known.
+	// gpu is the power of one GPU of a kind that is not known. The default is 29 to 249 watts.
 	// +optional
 	GPU *PowerRange `json:"gpu,omitempty"`
 
-	// gpus are the power of one GPU by its kind. A built-in value for a kind counts unless the list has
-	// the kind.
+	// gpus are the power of one GPU by its kind. The model has the kinds T4, V100, A100, A10G and P100.
+	// Their values count unless the list has the same kind. If several kinds fit a node, the longest
+	// counts.
 	// +optional
 	// +listType=map
 	// +listMapKey=kind
@@ -101,10 +102,11 @@ type ArchitecturePower struct {
 // GPUPower is the power of one GPU of a kind.
 type GPUPower struct {
 	// kind is the kind of the GPU: the value of the label nvidia.com/gpu.product of the node, such as
-	// NVIDIA-A100-SXM4-80GB, or a piece of the value, such as A100.
+	// NVIDIA-A100-SXM4-80GB, or whole words of the value, such as A100.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('[0-9A-Za-z]')",message="must have a letter or a digit"
 	Kind string `json:"kind"`
 
 	PowerRange `json:",inline"`
