@@ -111,7 +111,7 @@ func (f *reportFlags) run(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	ledger, err := f.read(ctx, e, question.Now)
+	ledger, err := f.read(ctx, e, question)
 	if err != nil {
 		return err
 	}
@@ -132,15 +132,15 @@ func (f *reportFlags) run(ctx context.Context, e env) error {
 }
 
 // read reads the ledger from the file that a flag names, or from the cluster.
-func (f *reportFlags) read(ctx context.Context, e env, now time.Time) (*accounts.Ledger, error) {
+func (f *reportFlags) read(ctx context.Context, e env, q accounts.Question) (*accounts.Ledger, error) {
 	if f.ledger != "" {
-		return accounts.ReadFile(f.ledger, e.stdin, now)
+		return accounts.ReadFile(f.ledger, e.stdin, q)
 	}
 	c, err := e.connect(f.connection)
 	if err != nil {
 		return nil, err
 	}
-	return c.Ledger(ctx)
+	return c.Ledger(ctx, q)
 }
 
 func (f *reportFlags) print(e env, report accounts.Report) error {

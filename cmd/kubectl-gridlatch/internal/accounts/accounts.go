@@ -82,9 +82,9 @@ type Question struct {
 	Now        time.Time
 }
 
-// has reports whether a page has work that ended in the time that is asked for.
-func (q Question) has(p *ledger.Page) bool {
-	from, to, ok := spanOf(p.Name())
+// covers reports whether a page has work that ended in the time that is asked for.
+func (q Question) covers(name string) bool {
+	from, to, ok := spanOf(name)
 	return ok && from.Before(q.Until) && to.After(q.Since)
 }
 
@@ -193,9 +193,6 @@ type sums []dated
 func (l *Ledger) sums(q Question) sums {
 	var found sums
 	for _, p := range l.Pages {
-		if !q.has(p) {
-			continue
-		}
 		for _, sum := range p.Sums(l.Actuals) {
 			if q.Namespace == "" || sum.Namespace == q.Namespace {
 				found = append(found, dated{p.Name(), sum})

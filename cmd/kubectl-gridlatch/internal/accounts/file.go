@@ -24,8 +24,8 @@ const maxDumpSize = 128 << 20
 // wantDump says what a file must have.
 const wantDump = "want the ConfigMaps of Gridlatch's namespace, as `kubectl get configmaps -o yaml` writes them"
 
-// ReadFile reads a ledger from a file with ConfigMaps; "-" is stdin.
-func ReadFile(name string, stdin io.Reader, now time.Time) (*Ledger, error) {
+// ReadFile reads what a question needs of a ledger from a file with ConfigMaps; "-" is stdin.
+func ReadFile(name string, stdin io.Reader, q Question) (*Ledger, error) {
 	data, err := readAll(name, stdin)
 	if err != nil {
 		return nil, err
@@ -34,19 +34,25 @@ func ReadFile(name string, stdin io.Reader, now time.Time) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", name, err, wantDump)
 	}
-	l := NewLedger()
+	l, byName, listed := NewLedger(), map[string]*corev1.ConfigMap{}, []pages.Listed(nil)
 	for i := range objects {
-		switch c := &objects[i]; {
+		c := &objects[i]
+		switch {
 		case c.Labels[pages.Label] != "":
-			l.AddPage(c, now)
+			page := strings.TrimPrefix(c.Name, pages.ConfigMapName(""))
+			byName[page] = c
+			listed = append(listed, pages.Listed{Name: page, Days: strings.Split(c.Annotations[pages.DaysAnnotation], ",")})
 		case c.Labels[history.SourceLabel] != "":
 			l.AddOrigin(c)
 		}
 	}
-	if len(l.Pages) == 0 && !l.IsPartial {
+	if len(listed) == 0 {
 		return nil, fmt.Errorf("%s: no ConfigMap has a page of the ledger: %s", name, wantDump)
 	}
-	l.findForecasts(objects, now)
+	for _, page := range Select(q, listed) {
+		l.AddPage(page, byName[page], q.Now)
+	}
+	l.findForecasts(objects, q.Now)
 	return l, nil
 }
 

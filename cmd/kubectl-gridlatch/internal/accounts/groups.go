@@ -25,9 +25,6 @@ type GroupRow struct {
 func (l *Ledger) groups(q Question) []GroupRow {
 	rows := []GroupRow{}
 	for _, page := range l.Pages {
-		if !q.has(page) {
-			continue
-		}
 		for _, group := range page.Groups() {
 			if q.Namespace == "" || group.Namespace == q.Namespace {
 				rows = append(rows, newGroupRow(group, group.Account(l.Actuals)))

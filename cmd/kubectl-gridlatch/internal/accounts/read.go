@@ -31,33 +31,44 @@ type Ledger struct {
 	Warnings  []string
 
 	origins map[string]map[forecast.Origin]bool // by location
-	names   map[string]bool                     // of the pages
 	grids   forecast.Store
 }
 
 // NewLedger returns a ledger without pages.
 func NewLedger() *Ledger {
-	return &Ledger{origins: map[string]map[forecast.Origin]bool{}, names: map[string]bool{}}
+	return &Ledger{origins: map[string]map[forecast.Origin]bool{}}
 }
 
-// AddPage adds the page of a ConfigMap. A page that cannot be read, or that comes twice, is left out with a
-// warning.
-func (l *Ledger) AddPage(c *corev1.ConfigMap, now time.Time) {
-	page, err := ledger.Decode(c.BinaryData[pages.DataKey])
-	if err == nil {
-		if _, _, ok := spanOf(page.Name()); !ok {
-			err = fmt.Errorf("page %q: want the name of a day or a month", page.Name())
+// Select returns the names of the pages that a question needs, in order. A day that the page of its month has does
+// not count again.
+func Select(q Question, listed []pages.Listed) []string {
+	merged := map[string]bool{}
+	for _, l := range listed {
+		for _, day := range l.Days {
+			merged[day] = true
 		}
 	}
-	if err == nil && l.names[page.Name()] {
-		err = fmt.Errorf("page %q: another ConfigMap has this page, too", page.Name())
+	var names []string
+	for _, l := range listed {
+		if q.covers(l.Name) && !merged[l.Name] {
+			names = append(names, l.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// AddPage adds the page with a name, from its ConfigMap. A page that cannot be read is left out with a warning.
+func (l *Ledger) AddPage(name string, c *corev1.ConfigMap, now time.Time) {
+	page, err := ledger.Decode(c.BinaryData[pages.DataKey])
+	if err == nil && page.Name() != name {
+		err = fmt.Errorf("it has page %q", page.Name())
 	}
 	if err != nil {
 		l.IsPartial = true
 		l.Warnings = append(l.Warnings, fmt.Sprintf("a part of the ledger is left out: ConfigMap %s: %v", c.Name, err))
 		return
 	}
-	l.names[page.Name()] = true
 	l.Pages = append(l.Pages, page)
 	if len(c.ManagedFields) == 0 {
 		return // as kubectl get writes it
@@ -149,9 +160,6 @@ func (l *Ledger) signals(all sums) []Signal {
 // open counts the groups of a question that are open to revision.
 func (l *Ledger) open(q Question) (groups int) {
 	for _, page := range l.Pages {
-		if !q.has(page) {
-			continue
-		}
 		for _, group := range page.Groups() {
 			if q.Namespace == "" || group.Namespace == q.Namespace {
 				groups++

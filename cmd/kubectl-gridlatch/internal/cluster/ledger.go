@@ -16,22 +16,24 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// Ledger reads the ledger of the cluster, and what its figures are made of: where the intensities come from,
-// and the actual intensities of the last days.
-func (c *Cluster) Ledger(ctx context.Context) (*accounts.Ledger, error) {
-	var found corev1.ConfigMapList
-	if err := c.API.List(ctx, &found, client.InNamespace(c.System), client.HasLabels{pages.Label}); err != nil {
-		if apierrors.IsForbidden(err) {
-			return nil, fmt.Errorf("you may not read the ledger: ask for the right to get and list ConfigMaps in namespace %s (%w)", c.System, err)
-		}
-		return nil, fmt.Errorf("read the ledger: %w", err)
+// Ledger reads what a question needs of the cluster's ledger, and what the figures are made of: where the intensities
+// come from, and the actual intensities of the last days.
+func (c *Cluster) Ledger(ctx context.Context, q accounts.Question) (*accounts.Ledger, error) {
+	listed, err := pages.Store{Reader: c.API, Namespace: c.System}.List(ctx)
+	if err != nil {
+		return nil, c.withLedgerHint(err)
 	}
 	l := accounts.NewLedger()
-	for i := range found.Items {
-		l.AddPage(&found.Items[i], c.Now)
+	if len(listed) == 0 {
+		l.Warnings = append(l.Warnings, fmt.Sprintf("namespace %s has no page of a ledger: the first is written some minutes after the first work has ended", c.System))
 	}
-	if len(found.Items) == 0 {
-		l.Warnings = append(l.Warnings, fmt.Sprintf("namespace %s has no page of a ledger: the first is written ten minutes after the first work has ended", c.System))
+	for _, name := range accounts.Select(q, listed) {
+		var page corev1.ConfigMap
+		err := c.API.Get(ctx, client.ObjectKey{Namespace: c.System, Name: pages.ConfigMapName(name)}, &page)
+		if err != nil {
+			return nil, c.withLedgerHint(fmt.Errorf("read page %s of the ledger: %w", name, err))
+		}
+		l.AddPage(name, &page, q.Now)
 	}
 	if controller, err := c.Controller(ctx); err == nil && controller.Problem != "" {
 		l.Warnings = append(l.Warnings, "nobody writes the ledger now: "+controller.Problem)
@@ -47,6 +49,14 @@ func (c *Cluster) Ledger(ctx context.Context) (*accounts.Ledger, error) {
 		}
 	}
 	return l, nil
+}
+
+// withLedgerHint adds to an error which right a user needs who may not read the ledger.
+func (c *Cluster) withLedgerHint(err error) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("you may not read the ledger: ask for the right to get and list ConfigMaps in namespace %s (%w)", c.System, err)
+	}
+	return err
 }
 
 // readOrigins reads where the intensities of each location come from.
