@@ -79,8 +79,11 @@ func (t *Table) apply(ctx context.Context, tx *sql.Tx, files []string) error {
 // versionOf returns the version of the tables; 0 if there are none. A version above the newest that is
 // known is an error: what the columns mean then is not known.
 func versionOf(ctx context.Context, tx *sql.Tx, newest int) (int, error) {
+	// to_regclass would remember, from before the wait for the lock, that there is no such table.
 	var isThere bool
-	if err := tx.QueryRowContext(ctx, "SELECT to_regclass('gridlatch_schema') IS NOT NULL").Scan(&isThere); err != nil {
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_class
+		WHERE relname = 'gridlatch_schema' AND relkind = 'r' AND pg_catalog.pg_table_is_visible(oid))`).Scan(&isThere)
+	if err != nil {
 		return 0, err
 	}
 	if !isThere {
