@@ -186,7 +186,7 @@ test: test-unit test-e2e ## Run all tests but those of test-slow
 
 # Go does not see that the manifests have changed at which oldest looks.
 .PHONY: test-unit
-test-unit: bin/prometheus/prometheus ## Run the tests that need no cluster, with the race detector
+test-unit: bin/prometheus/prometheus bin/postgresql/server ## Run the tests that need no cluster, with the race detector
 	@go test -race $(UNIT)
 	@cd test/cluster && export $(lean) && go test ./local/... && go test -count=1 ./oldest
 	@cd test/helm && $(lean) go test -count=1 ./...
@@ -258,6 +258,25 @@ bin/prometheus/prometheus: ## Fetch Prometheus and promtool for tests, if they a
 			mv usr/bin/prom* . && touch prometheus; } >/dev/null 2>&1 </dev/null || echo 'Prometheus cannot be fetched'; \
 		rm -rf prometheus_*.deb usr etc lib var; \
 	else echo 'Prometheus cannot be fetched without apt-get'; fi
+
+# Debian's PostgreSQL, as files, with the libraries that this machine lacks. The tests with PostgreSQL skip themselves
+# without it, unless the environment has CI or GRIDLATCH_POSTGRES=required. POSTGRES_FETCH=1 fetches it also if it is installed.
+POSTGRES_FETCH ?=
+bin/postgresql/server: ## Fetch PostgreSQL for tests, if it is not installed
+	@rm -rf $(@D); mkdir -p $(@D); cd $(@D); \
+	installed=$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1); \
+	if [[ -z '$(POSTGRES_FETCH)' && -x $$installed/postgres && -x $$installed/initdb && -x $$installed/psql ]]; then \
+		ln -s "$$installed" server; \
+	elif command -v apt-get >/dev/null; then \
+		echo 'fetching PostgreSQL, for the tests of the ledger'; \
+		{ { [[ $$(id -u) != 0 ]] || apt-get update -qq; } && \
+			apt-get install -s --no-install-recommends $(if $(POSTGRES_FETCH),-o Dir::State::status=/dev/null) postgresql | \
+			awk '$$1 == "Inst" && $$2 ~ /^(postgresql-[0-9]+|postgresql-client-[0-9]+|lib.*)$$/ && $$2 !~ /^lib(c6|c-.*|llvm.*|z3-.*|pam-.*|.*perl.*)$$/ { print $$2 }' | \
+			xargs apt-get download -qq && for package in *.deb; do dpkg-deb -x "$$package" root; done && \
+			rm -f *.deb && if [[ -d root/lib ]]; then cp -R root/lib/. root/usr/lib/ && rm -rf root/lib; fi && \
+			rm -rf root/usr/share/{doc,man,locale} && ln -s root/usr/lib/postgresql/*/bin server; } >/dev/null 2>&1 </dev/null || \
+			echo 'PostgreSQL cannot be fetched'; \
+	else echo 'PostgreSQL cannot be fetched without apt-get'; fi
 
 bin/prometheus/crds: versions.mk ## Fetch the CRDs of the operator of Prometheus, for tests
 	@mkdir -p $(@D); rm -rf $@; \

@@ -84,6 +84,8 @@ type Attempt struct {
 type PodRun struct {
 	UID, Namespace, Name string
 	Start, End           time.Time
+	// HasGPUs says that the pod requested GPUs. Without their energy, such a pod is not measured.
+	HasGPUs bool
 }
 
 // MaxSteps bounds the steps of a group.

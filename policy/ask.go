@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ type Ask struct {
 	Threshold   *float64
 	Hold        string // HoldByGate, HoldBySuspend, or empty
 	Placement   string // PlacementPreferred, PlacementStrict, or empty
+	// PowerWatts is the power of one pod, and FunctionalUnits is how many units the work produces. Both
+	// are for the accounts, and no plan depends on them.
+	PowerWatts, FunctionalUnits float64
 	// EarlierRuns counts where no duration is asked for. The field comes from no annotation, and
 	// ParseAsk leaves the field zero.
 	EarlierRuns RunTimes
@@ -85,6 +89,8 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 	})
 	read(v1alpha1.HoldAnnotation, oneOf(&ask.Hold, v1alpha1.HoldByGate, v1alpha1.HoldBySuspend))
 	read(v1alpha1.PlacementAnnotation, oneOf(&ask.Placement, v1alpha1.PlacementPreferred, v1alpha1.PlacementStrict))
+	read(v1alpha1.PowerWattsAnnotation, positive(&ask.PowerWatts, maxPowerWatts, "watts", "10000000, such as 250"))
+	read(v1alpha1.FunctionalUnitsAnnotation, positive(&ask.FunctionalUnits, maxFunctionalUnits, "functional units", "1000000000000, such as 100"))
 	return ask, errs
 }
 
@@ -102,6 +108,24 @@ func oneOf(into *string, one, other string) func(string) error {
 			return userError(`want "` + one + `" or "` + other + `"`)
 		}
 		*into = value
+		return nil
+	}
+}
+
+const (
+	maxPowerWatts      = 1e7
+	maxFunctionalUnits = 1e12
+)
+
+// positive returns a function that reads a number above 0 and up to limit. The limit is in words in
+// upTo.
+func positive(into *float64, limit float64, unit, upTo string) func(string) error {
+	return func(value string) error {
+		number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if err != nil || !(number > 0 && number <= limit) { // NaN is neither
+			return userError("want " + unit + " as a number above 0 and up to " + upTo)
+		}
+		*into = number
 		return nil
 	}
 }

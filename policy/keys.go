@@ -17,6 +17,7 @@ func AskKeys() []string {
 		v1alpha1.DelayTolerantAnnotation, v1alpha1.DeadlineAnnotation, v1alpha1.DurationAnnotation,
 		v1alpha1.ThresholdAnnotation, v1alpha1.LocationAnnotation, v1alpha1.PolicyAnnotation,
 		v1alpha1.HoldAnnotation, v1alpha1.PlacementAnnotation,
+		v1alpha1.PowerWattsAnnotation, v1alpha1.FunctionalUnitsAnnotation,
 	}
 }
 

@@ -97,7 +97,7 @@ func (p Policies) Exists(ctx context.Context, name string) bool {
 
 // Abandoned returns the policy that takes the place of policies that do not exist. Work under this
 // policy starts at once.
-func Abandoned() *Policy { return &Policy{isAbandoned: true} }
+func Abandoned() *Policy { return &Policy{isAbandoned: true, Accounting: DefaultAccounting()} }
 
 // IsAbandoned reports whether the policy takes the place of policies that do not exist.
 func (p *Policy) IsAbandoned() bool { return p.isAbandoned }

@@ -32,6 +32,8 @@ type Policy struct {
 	Problems []string
 	// Warnings names the parts of the spec that apply, and are probably a mistake.
 	Warnings []string
+	// Accounting says how the energy of work is known.
+	Accounting Accounting
 
 	isAbandoned                       bool // the policy takes the place of policies that do not exist
 	spec                              v1alpha1.CarbonPolicySpec
@@ -58,6 +60,7 @@ func read(ctx context.Context, object *v1alpha1.CarbonPolicy, namespace string, 
 	p := &Policy{Name: object.Name, Exists: true, spec: object.Spec, Source: SourceOf(object, namespace)}
 	p.Substitute, p.Remedy = substituteFor(p.Source, namespace), remedyFor(object, p.Source)
 	p.readNumbers()
+	p.readAccounting()
 	p.selectRegions(ctx, nodes)
 	for i, l := range p.spec.Locations {
 		if err := checkSelector(l.NodeSelector); err != nil {

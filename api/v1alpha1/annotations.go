@@ -32,6 +32,13 @@ const (
 	PlacementAnnotation = Prefix + "placement"
 	PlacementPreferred  = "preferred"
 	PlacementStrict     = "strict"
+	// PowerWattsAnnotation is the power of one pod of the work in watts, such as 250. It counts where
+	// the energy of the work is not measured, and the pods request nothing.
+	PowerWattsAnnotation = Prefix + "power-watts"
+	// FunctionalUnitsAnnotation is how many functional units the work produces, such as the number of
+	// pictures that it renders. The emissions per unit are reported by this number. Without the
+	// annotation, each completion is one unit.
+	FunctionalUnitsAnnotation = Prefix + "functional-units"
 	// RunsOfLabel is the label of Jobs that are runs of the same work: the Jobs with the same value
 	// in a namespace. A Job of a CronJob that asks to wait gets the CronJob's name, unless the Job
 	// has a value already.

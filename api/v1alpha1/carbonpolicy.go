@@ -134,6 +134,11 @@ type CarbonPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Exemptions []Exemption `json:"exemptions,omitempty"`
+
+	// accounting says how Gridlatch measures or estimates the energy of work, for the accounts of what
+	// work emitted.
+	// +optional
+	Accounting *Accounting `json:"accounting,omitempty"`
 }
 
 // Mode says whether Gridlatch acts on its decisions.

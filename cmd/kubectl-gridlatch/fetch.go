@@ -96,7 +96,7 @@ func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	}
 	e.warn(data.Remarks())
 	if data.Incomplete != nil {
-		return partialError{}
+		return partialError("only a part was fetched")
 	}
 	return nil
 }

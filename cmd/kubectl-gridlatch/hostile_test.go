@@ -180,8 +180,8 @@ func hostileClusters(t *testing.T) map[string]func(*env) {
 // files are the paths of files with hostile names and contents.
 // provider is the address of a hostile provider.
 type files struct {
-	forecast, several, elements, manifest, actual, header, cells, jobs, missing, plot string
-	provider                                                                          string
+	forecast, several, elements, manifest, actual, header, cells, jobs, missing, plot, ledger string
+	provider                                                                                  string
 }
 
 func hostileFiles(t *testing.T) files {
@@ -291,6 +291,11 @@ func commandLines(f files) map[string][][]string {
 			{"--provider", "energy-charts", "--zone", "X", "--base-url", hostileText}, {"--provider", "watttime", "--zone", "X", "--key-file", hostileText},
 			{"--provider", "mock", "--zone", "X", "--file", f.missing}, {"--provider", "mock", "--zone", "X", "-o", hostileText}, {"--provider", "mock", "--zone", "X", "--kind", hostileText},
 		},
+		"report": {
+			nil, {"-n", "batch", "--by", "namespace,policy,location,owner,day,month,source,mode"}, {"--rows"}, {"-o", "json", "--rows"}, {"-o", "csv"}, {"-o", "csv", "--rows"},
+			{"-o", "markdown", "--rows", "--by", "owner"}, {"-n", hostileText}, {"--by", hostileText}, {"--since", hostileText}, {"--until", hostileText}, {"-o", hostileText},
+			{"--ledger", f.missing}, {"--ledger", f.ledger}, {"--ledger", f.ledger, "--rows", "-o", "json"}, {"--ledger", f.manifest}, {"--html", f.missing}, {"--gridlatch-namespace", hostileText},
+		},
 		"version":    {nil, {"-o", "json"}, {hostileText}, {"-o", hostileText}},
 		"zones":      {nil, {"DE", "-o", "json"}, {"DE", "-o", "yaml"}, {hostileText}, {"-o", hostileText}},
 		"completion": {{"bash"}, {"zsh"}, {"fish"}, {"powershell"}, {hostileText}},
@@ -388,7 +393,7 @@ func scan(t *testing.T, connect func(*env), args []string) {
 	shown := fmt.Sprintf("%.100q", args)
 	data := slices.Contains(args, "json") || slices.Contains(args, "yaml")
 	most := 10_000 // several values stand in a line
-	if data {
+	if data || slices.Contains(args, "csv") || slices.Contains(args, "markdown") {
 		most = 100_000
 	}
 	for where, text := range map[string]string{"stdout": stdout, "stderr": stderr} {

@@ -31,6 +31,9 @@ func TestThePluginDoesNotLinkTheManager(t *testing.T) {
 		"github.com/gridlatch/gridlatch/extender",
 		"github.com/gridlatch/gridlatch/feed",
 		"github.com/gridlatch/gridlatch/gating",
+		"github.com/gridlatch/gridlatch/ledger/keep",
+		"github.com/gridlatch/gridlatch/ledger/meter",
+		"github.com/gridlatch/gridlatch/ledger/rows",
 		"github.com/gridlatch/gridlatch/serving",
 		"github.com/gridlatch/gridlatch/webhook",
 	} {

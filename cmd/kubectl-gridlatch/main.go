@@ -8,6 +8,7 @@
 //	fetch    asks a provider about a zone
 //	answer   when work would start, and by which forecast
 //	offline  plans by a forecast in a file, or by what a provider says
+//	accounts makes reports of the ledger
 //	cluster  reads a cluster, and holds and releases work there
 //	replay   back-tests the planner on the past of a grid
 //	render   shows all that to people
@@ -98,10 +99,10 @@ func (e usageError) Unwrap() error { return e.error }
 
 // partialError says that a part of what was asked for is missing. The other part is printed, and a
 // warning says why.
-type partialError struct{}
+type partialError string
 
 // Error says what has happened.
-func (partialError) Error() string { return "only a part was fetched" }
+func (e partialError) Error() string { return string(e) }
 
 // wrong returns the error for a flag: its name, its value, and what is allowed.
 func wrong(flag, value string, err error) error {
@@ -148,7 +149,7 @@ Exit codes:
   0  the command has done what was asked
   1  something has failed; the last line says what
   2  the command line is wrong; nothing was done
-  3  fetch has printed only a part of the past; a warning says why
+  3  fetch or report has printed only a part of what there is; a warning says why
 
 kubectl completes the names of held work if the PATH has an executable file named
 kubectl_complete-gridlatch with this content:
@@ -159,6 +160,9 @@ kubectl_complete-gridlatch with this content:
 
   # What is held, and what starts next?
   kubectl gridlatch status
+
+  # What has waiting saved in the last month, and what has it lost?
+  kubectl gridlatch report
 
   # When would a job start by this forecast?
   kubectl gridlatch plan forecast.json --duration 2h --deadline '06:00 Europe/Berlin'
@@ -178,6 +182,6 @@ kubectl_complete-gridlatch with this content:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newPlan(e), newSimulate(e), newFetch(e), newZones(e), newVersion(e))
+	root.AddCommand(newExplain(e), newStatus(e), newRelease(e), newHold(e), newReport(e), newPlan(e), newSimulate(e), newFetch(e), newZones(e), newVersion(e))
 	return root
 }

@@ -1,0 +1,119 @@
+package meter
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gridlatch/gridlatch/ledger"
+)
+
+// question is a query about counters, and how its answer is read.
+type question struct {
+	selector string
+	at       time.Time     // the query is evaluated at this time
+	over     time.Duration // and looks back for so long
+	// podOf returns which pod a series is of, and partOf which part of the energy of the pod. Both
+	// delete the labels that they read. What is left tells who has scraped the series.
+	podOf, partOf func(labels map[string]string) string
+}
+
+// podCounters asks for a counter of Kepler 0.10 and later.
+func podCounters(name string, pods []ledger.PodRun) question {
+	uids := make([]string, len(pods))
+	for i, p := range pods {
+		uids[i] = p.UID
+	}
+	at, over := window(pods)
+	return question{
+		selector: fmt.Sprintf("%s{pod_id=~%s}", name, oneOf(uids)), at: at, over: over,
+		podOf: func(labels map[string]string) string {
+			uid := labels["pod_id"]
+			for _, key := range []string{"pod_id", "pod_name", "pod_namespace", "state"} { // one pod may have two states
+				delete(labels, key)
+			}
+			return uid
+		},
+		partOf: func(labels map[string]string) string { return take(labels, "zone") },
+	}
+}
+
+// containerCounters asks for the counters of Kepler 0.9 and before. They have no UID of the pod.
+func containerCounters(pods []ledger.PodRun) question {
+	names, namespaces := map[string]bool{}, map[string]bool{}
+	for _, p := range pods {
+		names[p.Name], namespaces[p.Namespace] = true, true
+	}
+	at, over := window(pods)
+	return question{
+		selector: fmt.Sprintf("kepler_container_joules_total{container_namespace=~%s,pod_name=~%s}",
+			oneOf(slices.Sorted(maps.Keys(namespaces))), oneOf(slices.Sorted(maps.Keys(names)))),
+		at: at, over: over,
+		podOf: func(labels map[string]string) string {
+			return take(labels, "container_namespace") + "/" + take(labels, "pod_name")
+		},
+		partOf: func(labels map[string]string) string {
+			return strings.Join([]string{take(labels, "container_name"), take(labels, "container_id"), take(labels, "mode")}, "\n")
+		},
+	}
+}
+
+// take returns a label, and deletes it.
+func take(labels map[string]string, key string) string {
+	defer delete(labels, key)
+	return labels[key]
+}
+
+// window returns when to ask so that the answer has all samples of all pods, and how far to look back.
+func window(pods []ledger.PodRun) (at time.Time, over time.Duration) {
+	first, last := pods[0].Start, pods[0].End
+	for _, p := range pods {
+		if p.Start.Before(first) {
+			first = p.Start
+		}
+		if p.End.After(last) {
+			last = p.End
+		}
+	}
+	at = last.Add(Margin)
+	return at, at.Sub(first.Add(-Margin))
+}
+
+// oneOf returns a pattern of PromQL that matches one of several texts.
+func oneOf(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = regexp.QuoteMeta(text)
+	}
+	return strconv.Quote(strings.Join(quoted, "|"))
+}
+
+// statLabel tells the figures of a counter apart.
+const statLabel = "gridlatch_stat"
+
+// steps is at how many moments of a window the query looks for the first and the last sample.
+const steps = 300
+
+// query returns the question in PromQL. The answer has five series for each counter.
+func (q question) query() string {
+	over, step := max(1, int64(q.over.Seconds())), max(1, int64(q.over.Seconds())/steps)
+	figures := []struct{ stat, expression string }{
+		{"max", fmt.Sprintf("max_over_time(%s[%ds])", q.selector, over)},
+		{"samples", fmt.Sprintf("count_over_time(%s[%ds])", q.selector, over)},
+		{"resets", fmt.Sprintf("resets(%s[%ds])", q.selector, over)},
+		{"first", fmt.Sprintf("min_over_time(timestamp(%s)[%ds:%ds])", q.selector, over, step)},
+		{"last", fmt.Sprintf("max_over_time(timestamp(%s)[%ds:%ds])", q.selector, over, step)},
+	}
+	var b strings.Builder
+	for i, f := range figures {
+		if i > 0 {
+			b.WriteString(" or ")
+		}
+		fmt.Fprintf(&b, "label_replace(%s, %q, %q, %q, %q)", f.expression, statLabel, f.stat, "", "")
+	}
+	return b.String()
+}
