@@ -82,21 +82,10 @@ func upsertStatement() string {
 			AND (booked.oracle_grams IS NULL OR excluded.oracle_grams IS NOT NULL)`
 }
 
-// encoded is a row that is ready to be written, or what the table says of one.
+// encoded is a row that is ready to be written. The hash is of all values.
 type encoded struct {
 	uid, hash string
-	knows     [3]bool // grams, other_grams, oracle_grams
 	json      []byte
-}
-
-// knowsMoreThan reports whether another row lacks something that is known here.
-func (e encoded) knowsMoreThan(other encoded) bool {
-	for i, known := range e.knows {
-		if known && !other.knows[i] {
-			return true
-		}
-	}
-	return false
 }
 
 // encode returns the rows of groups by UID, each UID once: the last group of a UID counts.
@@ -109,10 +98,7 @@ func encode(groups []ledger.Counted) ([]encoded, error) {
 			return nil, fmt.Errorf("encode a group: %w", err)
 		}
 		sum := sha256.Sum256(written)
-		rows = append(rows, encoded{
-			uid: r.UID.clean(), hash: hex.EncodeToString(sum[:16]), json: written,
-			knows: [3]bool{r.Grams != nil, r.OtherGrams != nil, r.OracleGrams != nil},
-		})
+		rows = append(rows, encoded{uid: r.UID.clean(), hash: hex.EncodeToString(sum[:16]), json: written})
 	}
 	// Two programs that write the same rows in the same order do not wait for each other.
 	slices.Reverse(rows) // the last group of a UID comes first

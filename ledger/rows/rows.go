@@ -99,36 +99,32 @@ func (t *Table) write(ctx context.Context, groups []ledger.Counted, choose func(
 	return written, refused.err()
 }
 
-// lacking returns the rows that the table lacks, and those that say something new.
+// lacking returns the rows that the table lacks, or has with other values.
 func (t *Table) lacking(ctx context.Context, rows []encoded) ([]encoded, error) {
 	uids := make([]string, len(rows))
 	for i, r := range rows {
 		uids[i] = r.uid
 	}
-	found := map[string]encoded{}
+	hashes := map[string]string{}
 	err := t.within(ctx, statementTimeout, func(ctx context.Context, tx *sql.Tx) error {
-		answer, err := tx.QueryContext(ctx, `SELECT uid, hash, grams IS NOT NULL, other_grams IS NOT NULL, oracle_grams IS NOT NULL
-			FROM gridlatch_groups WHERE uid = ANY($1)`, uids)
+		found, err := tx.QueryContext(ctx, "SELECT uid, hash FROM gridlatch_groups WHERE uid = ANY($1)", uids)
 		if err != nil {
 			return err
 		}
-		defer answer.Close()
-		for answer.Next() {
-			var r encoded
-			if err := answer.Scan(&r.uid, &r.hash, &r.knows[0], &r.knows[1], &r.knows[2]); err != nil {
+		defer found.Close()
+		for found.Next() {
+			var uid, hash string
+			if err := found.Scan(&uid, &hash); err != nil {
 				return err
 			}
-			found[r.uid] = r
+			hashes[uid] = hash
 		}
-		return answer.Err()
+		return found.Err()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ask the database which groups it has: %w", err)
 	}
-	return slices.DeleteFunc(rows, func(r encoded) bool {
-		has, isThere := found[r.uid]
-		return isThere && (has.hash == r.hash || has.knowsMoreThan(r))
-	}), nil
+	return slices.DeleteFunc(rows, func(r encoded) bool { return hashes[r.uid] == r.hash }), nil
 }
 
 // upsert writes rows in one transaction. If the database refuses the data, it writes the halves by
