@@ -3,6 +3,7 @@ package rows
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,12 +14,12 @@ import (
 )
 
 // follower returns a follower of a table that is down while a test says so, and what the table was given.
-func follower(isDown *bool) (f *Follower, tried *[]int) {
+func follower(isDown *atomic.Bool) (f *Follower, tried *[]int) {
 	tried = &[]int{}
 	f = NewFollower(nil, func(int, error) {})
 	f.sync = func(_ context.Context, groups []ledger.Counted) (int, error) {
 		*tried = append(*tried, len(groups))
-		if *isDown {
+		if isDown.Load() {
 			return 0, errors.New("down")
 		}
 		return len(groups), nil
@@ -28,8 +29,7 @@ func follower(isDown *bool) (f *Follower, tried *[]int) {
 
 func TestAFollowerWritesTheNewestOffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		isDown := false
-		f, tried := follower(&isDown)
+		f, tried := follower(&atomic.Bool{})
 		f.Offer(some("a"))
 		f.Offer(some("a", "b")) // nobody has taken the first one
 		ctx, cancel := context.WithCancel(t.Context())
@@ -46,7 +46,8 @@ func TestAFollowerWritesTheNewestOffer(t *testing.T) {
 
 func TestAFollowerTriesAgainUntilTheTableIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		isDown := true
+		var isDown atomic.Bool
+		isDown.Store(true)
 		f, tried := follower(&isDown)
 		var failures, written int
 		f.done = func(n int, err error) {
@@ -66,7 +67,7 @@ func TestAFollowerTriesAgainUntilTheTableIsUp(t *testing.T) {
 		if failures < 10 || failures > 30 || written != 0 {
 			t.Errorf("%d failures in an hour, %d groups written", failures, written)
 		}
-		isDown = false
+		isDown.Store(false)
 		time.Sleep(maxPause)
 		synctest.Wait()
 		if last := (*tried)[len(*tried)-1]; written != 2 || last != 2 {
@@ -77,7 +78,8 @@ func TestAFollowerTriesAgainUntilTheTableIsUp(t *testing.T) {
 
 func TestAFollowerEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		isDown := true
+		var isDown atomic.Bool
+		isDown.Store(true)
 		f, _ := follower(&isDown)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
