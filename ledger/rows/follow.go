@@ -12,7 +12,8 @@ const (
 	maxPause   = 5 * time.Minute
 )
 
-// Follower brings a table up to date in the background. Who offers groups never waits for the database.
+// Follower brings a table up to date in the background. Who offers groups never waits for the
+// database.
 type Follower struct {
 	sync    func(context.Context, []ledger.Counted) (int, error)
 	done    func(written int, err error)
@@ -20,15 +21,15 @@ type Follower struct {
 	pause   time.Duration // after the first failure
 }
 
-// NewFollower returns a follower. It calls done after each attempt to bring the table up to date, from Run:
-// for the log and for metrics. No error contains a password.
+// NewFollower returns a follower. It calls done after each attempt to bring the table up to date,
+// from Run: for the log and for metrics. No error contains a password.
 func NewFollower(table *Table, done func(written int, err error)) *Follower {
 	return &Follower{sync: table.Sync, done: done, offered: make(chan []ledger.Counted, 1), pause: firstPause}
 }
 
-// Offer says what the table should have at least. It never waits. What has been offered before and is not
-// written yet is forgotten. So offer each time all groups that the pages still keep one by one. Do not
-// change the groups afterwards. Call Offer from one goroutine only.
+// Offer says what the table should have at least. It never waits. What has been offered before and
+// is not written yet is forgotten. So offer each time all groups that the pages still keep one by
+// one. Do not change the groups afterwards. Call Offer from one goroutine only.
 func (f *Follower) Offer(groups []ledger.Counted) {
 	select {
 	case <-f.offered:
@@ -37,8 +38,8 @@ func (f *Follower) Offer(groups []ledger.Counted) {
 	f.offered <- groups // has room: nobody else offers
 }
 
-// Run writes what is offered, until the context ends. After a failure it tries again, later each time, with
-// what is offered by then.
+// Run writes what is offered, until the context ends. After a failure it tries again, later each
+// time, with what is offered by then.
 func (f *Follower) Run(ctx context.Context) {
 	for {
 		select {

@@ -13,7 +13,8 @@ import (
 	"github.com/gridlatch/gridlatch/ledger"
 )
 
-// follower returns a follower of a table that is down while a test says so, and what the table was given.
+// follower returns a follower of a table that is down while a test says so, and what the table was
+// given.
 func follower(isDown *atomic.Bool) (f *Follower, tried *[]int) {
 	tried = &[]int{}
 	f = NewFollower(nil, func(int, error) {})

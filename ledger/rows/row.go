@@ -63,8 +63,8 @@ func columns() [][2]string {
 	}
 }
 
-// upsertStatement returns the statement that writes a document of rows. It leaves alone what is the same,
-// and what knows more: another program may have written that since this one asked.
+// upsertStatement returns the statement that writes a document of rows. It leaves alone what is the
+// same, and what knows more: another program may have written that since this one asked.
 func upsertStatement() string {
 	var names, typed, offered []string
 	for _, column := range columns() {
@@ -213,7 +213,8 @@ func known(isKnown bool, value float64) *number {
 	return &n
 }
 
-// instant returns an instant as JSON and PostgreSQL can have it: to the microsecond, in the years 1 to 9999.
+// instant returns an instant as JSON and PostgreSQL can have it: to the microsecond, in the years 1
+// to 9999.
 func instant(t time.Time) time.Time {
 	t = t.UTC().Truncate(time.Microsecond)
 	switch {
