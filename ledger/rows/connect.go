@@ -22,21 +22,22 @@ const (
 	maxFile = 64 << 10
 )
 
-// Config names a database. What it does not name comes from the variables of libpq, such as PGPASSWORD and
-// PGSSLMODE. Without any sslmode, the connection must be by TLS with a certificate that is valid for the
-// host (verify-full).
+// Config names a database. What it does not name comes from the variables of libpq, such as
+// PGPASSWORD and PGSSLMODE. Without any sslmode, the connection must be by TLS with a certificate
+// that is valid for the host (verify-full).
 type Config struct {
-	// URL is postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=MODE. Only postgres:// is required.
+	// URL is postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=MODE. Only postgres:// is
+	// required.
 	URL string
-	// URLFile names a file with the URL, instead of URL. PasswordFile names a file with the password, and
-	// goes before all other passwords. Both files are read again for each new connection. So a
-	// password that changes needs no restart.
+	// URLFile names a file with the URL, instead of URL. PasswordFile names a file with the
+	// password, and goes before all other passwords. Both files are read again for each new
+	// connection. So a password that changes needs no restart.
 	URLFile, PasswordFile string
 }
 
-// wholeURL has the parts of a URL: query and the rest. It is stricter than others: a password with a
-// character that should have been escaped would end up in the name of the host or of the database, and so
-// in messages.
+// wholeURL matches a URL. Its groups are the password and the query. It is stricter than others: a
+// password with a character that should have been escaped would end up in the name of the host or
+// of the database, and so in messages.
 var wholeURL = regexp.MustCompile(`^postgres(?:ql)?://(?:[^:@/?#\s]*(?::([^@/?#\s]*))?@)?[\pL\pN._,:\[\]%~-]*(?:/[^@/?#\s:]*)?(?:\?([^#\s]*))?$`)
 
 // parameter is the name of a parameter of a URL.
@@ -101,8 +102,8 @@ func (c Config) complete(config *pgx.ConnConfig) error {
 	return nil
 }
 
-// withTLS returns the URL with an sslmode. The default of libpq would go on without TLS if somebody on the
-// way says that the server has none.
+// withTLS returns the URL with an sslmode. The default of libpq would go on without TLS if somebody
+// on the way says that the server has none.
 func withTLS(address string, query url.Values) string {
 	switch {
 	case query.Has("sslmode"), query.Has("ssl"), query.Has("service"), os.Getenv("PGSSLMODE") != "", os.Getenv("PGSERVICE") != "":
@@ -150,8 +151,8 @@ func redact(message string, secrets ...string) string {
 // connector reads the configuration for each connection anew.
 type connector struct{ config Config }
 
-// Connect connects to the database. Errors of the driver hold the whole configuration, with the password.
-// So only their text is kept.
+// Connect connects to the database. Errors of the driver hold the whole configuration, with the
+// password. So only their text is kept.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	config, err := c.config.read()
 	if err != nil {

@@ -27,8 +27,8 @@ func schemaFiles() fs.FS {
 // ErrNewerSchema says that a newer version of Gridlatch has changed the tables.
 var ErrNewerSchema = errors.New("the tables are of a newer version of Gridlatch")
 
-// migrate brings the tables to the version of this program. If they have that version, it needs no right to
-// change tables.
+// migrate brings the tables to the version of this program. If they have that version, it needs no
+// right to change tables.
 func (t *Table) migrate(ctx context.Context) error {
 	files, err := fs.Glob(t.schema, "*.sql") // sorted
 	if err != nil {
@@ -76,8 +76,8 @@ func (t *Table) apply(ctx context.Context, tx *sql.Tx, files []string) error {
 	return nil
 }
 
-// versionOf returns the version of the tables; 0 if there are none. A version above the newest that is
-// known is an error: what the columns mean then is not known.
+// versionOf returns the version of the tables; 0 if there are none. A version above the newest that
+// is known is an error: what the columns mean then is not known.
 func versionOf(ctx context.Context, tx *sql.Tx, newest int) (int, error) {
 	// to_regclass would remember, from before the wait for the lock, that there is no such table.
 	var isThere bool

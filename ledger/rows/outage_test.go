@@ -21,8 +21,8 @@ func TestTheDatabaseNeedNotBeUp(t *testing.T) {
 	}
 }
 
-// TestAnOutageLosesNothingAndDoublesNothing lets the server crash again and again while a writer offers
-// groups, revises them, and offers new ones.
+// TestAnOutageLosesNothingAndDoublesNothing lets the server crash again and again while a writer
+// offers groups, revises them, and offers new ones.
 func TestAnOutageLosesNothingAndDoublesNothing(t *testing.T) {
 	server := postgres.Start(t)
 	table := open(t, rows.Config{URL: server.URL()})

@@ -14,14 +14,14 @@ import (
 // Row is what the table has of a group.
 type Row struct {
 	ledger.Counted
-	// FirstBooked is when the row was written first. Revised is when the row has changed last; zero if the
-	// row has never changed.
+	// FirstBooked is when the row was written first. Revised is when the row has changed last; zero
+	// if the row has never changed.
 	FirstBooked, Revised time.Time
 }
 
-// Read calls each for all groups that ended in [since, until), in the order of their ends. A zero instant
-// is no limit. The rows are streamed. Read stops at the first error of each, and returns it. It changes
-// nothing, and needs only the right to read.
+// Read calls each for all groups that ended in [since, until), in the order of their ends. A zero
+// instant is no limit. The rows are streamed. Read stops at the first error of each, and returns
+// it. It changes nothing, and needs only the right to read.
 func (t *Table) Read(ctx context.Context, since, until time.Time, each func(Row) error) error {
 	err := t.transaction(ctx, &sql.TxOptions{ReadOnly: true}, 0, func(ctx context.Context, tx *sql.Tx) error {
 		if err := t.mustBeCurrent(ctx, tx); err != nil {

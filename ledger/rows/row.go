@@ -63,8 +63,8 @@ func columns() [][2]string {
 	}
 }
 
-// upsertStatement returns the statement that writes a document of rows. It leaves alone what is the same,
-// and what knows more: another program may have written that since this one asked.
+// upsertStatement returns the statement that writes a document of rows. It leaves alone what is the
+// same, and what knows more: another program may have written that since this one asked.
 func upsertStatement() string {
 	var names, typed, offered []string
 	for _, column := range columns() {
@@ -82,21 +82,10 @@ func upsertStatement() string {
 			AND (booked.oracle_grams IS NULL OR excluded.oracle_grams IS NOT NULL)`
 }
 
-// encoded is a row that is ready to be written, or what the table says of one.
+// encoded is a row that is ready to be written. The hash is of all values.
 type encoded struct {
 	uid, hash string
-	knows     [3]bool // grams, other_grams, oracle_grams
 	json      []byte
-}
-
-// knowsMoreThan reports whether another row lacks something that is known here.
-func (e encoded) knowsMoreThan(other encoded) bool {
-	for i, known := range e.knows {
-		if known && !other.knows[i] {
-			return true
-		}
-	}
-	return false
 }
 
 // encode returns the rows of groups by UID, each UID once: the last group of a UID counts.
@@ -109,10 +98,7 @@ func encode(groups []ledger.Counted) ([]encoded, error) {
 			return nil, fmt.Errorf("encode a group: %w", err)
 		}
 		sum := sha256.Sum256(written)
-		rows = append(rows, encoded{
-			uid: r.UID.clean(), hash: hex.EncodeToString(sum[:16]), json: written,
-			knows: [3]bool{r.Grams != nil, r.OtherGrams != nil, r.OracleGrams != nil},
-		})
+		rows = append(rows, encoded{uid: r.UID.clean(), hash: hex.EncodeToString(sum[:16]), json: written})
 	}
 	// Two programs that write the same rows in the same order do not wait for each other.
 	slices.Reverse(rows) // the last group of a UID comes first
@@ -227,7 +213,8 @@ func known(isKnown bool, value float64) *number {
 	return &n
 }
 
-// instant returns an instant as JSON and PostgreSQL can have it: to the microsecond, in the years 1 to 9999.
+// instant returns an instant as JSON and PostgreSQL can have it: to the microsecond, in the years 1
+// to 9999.
 func instant(t time.Time) time.Time {
 	t = t.UTC().Truncate(time.Microsecond)
 	switch {

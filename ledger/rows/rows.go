@@ -1,8 +1,8 @@
 // Package rows keeps each group of work with its account in PostgreSQL, row by row, for auditors.
 //
-// Nothing is queued while the database cannot be reached. The pages of the ledger keep each group for
-// three days, and Sync writes what the database lacks of them. So an outage of less than three days
-// loses nothing.
+// Nothing is queued while the database cannot be reached. The pages of the ledger keep each group
+// for three days, and Sync writes what the database lacks of them. So an outage of less than three
+// days loses nothing.
 package rows
 
 import (
@@ -32,7 +32,8 @@ const (
 
 	statementTimeout = 30 * time.Second
 	migrationTimeout = 10 * time.Minute
-	// graceAfterTimeout is how much longer than the server the program waits, for a server that hangs.
+	// graceAfterTimeout is how much longer than the server the program waits, for a server that
+	// hangs.
 	graceAfterTimeout = 15 * time.Second
 )
 
@@ -42,8 +43,8 @@ type Table struct {
 	schema fs.FS
 }
 
-// Open returns the table of a database. It checks the configuration, and does not connect: the database
-// may be down.
+// Open returns the table of a database. It checks the configuration, and does not connect: the
+// database may be down.
 func Open(config Config) (*Table, error) {
 	if _, err := config.read(); err != nil {
 		return nil, err
@@ -59,16 +60,16 @@ func Open(config Config) (*Table, error) {
 // Close closes all connections.
 func (t *Table) Close() error { return t.db.Close() }
 
-// Write writes groups with their accounts. A group that the table has already is revised, so that writing
-// twice does no harm. After an error, some of the groups may be written.
+// Write writes groups with their accounts. A group that the table has already is revised, so that
+// writing twice does no harm. After an error, some of the groups may be written.
 func (t *Table) Write(ctx context.Context, groups []ledger.Counted) error {
 	_, err := t.write(ctx, groups, func(_ context.Context, rows []encoded) ([]encoded, error) { return rows, nil })
 	return err
 }
 
-// Sync writes those of the groups that the table lacks, or has with other values. It returns how many rows
-// it has written, also with an error. Values that are known are never replaced by unknown ones: a program
-// that has just started may not know the actual intensities yet.
+// Sync writes those of the groups that the table lacks, or has with other values. It returns how
+// many rows it has written, also with an error. Values that are known are never replaced by unknown
+// ones: a program that has just started may not know the actual intensities yet.
 func (t *Table) Sync(ctx context.Context, groups []ledger.Counted) (written int, err error) {
 	return t.write(ctx, groups, t.lacking)
 }
@@ -99,36 +100,32 @@ func (t *Table) write(ctx context.Context, groups []ledger.Counted, choose func(
 	return written, refused.err()
 }
 
-// lacking returns the rows that the table lacks, and those that say something new.
+// lacking returns the rows that the table lacks, or has with other values.
 func (t *Table) lacking(ctx context.Context, rows []encoded) ([]encoded, error) {
 	uids := make([]string, len(rows))
 	for i, r := range rows {
 		uids[i] = r.uid
 	}
-	found := map[string]encoded{}
+	hashes := map[string]string{}
 	err := t.within(ctx, statementTimeout, func(ctx context.Context, tx *sql.Tx) error {
-		answer, err := tx.QueryContext(ctx, `SELECT uid, hash, grams IS NOT NULL, other_grams IS NOT NULL, oracle_grams IS NOT NULL
-			FROM gridlatch_groups WHERE uid = ANY($1)`, uids)
+		found, err := tx.QueryContext(ctx, "SELECT uid, hash FROM gridlatch_groups WHERE uid = ANY($1)", uids)
 		if err != nil {
 			return err
 		}
-		defer answer.Close()
-		for answer.Next() {
-			var r encoded
-			if err := answer.Scan(&r.uid, &r.hash, &r.knows[0], &r.knows[1], &r.knows[2]); err != nil {
+		defer found.Close()
+		for found.Next() {
+			var uid, hash string
+			if err := found.Scan(&uid, &hash); err != nil {
 				return err
 			}
-			found[r.uid] = r
+			hashes[uid] = hash
 		}
-		return answer.Err()
+		return found.Err()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ask the database which groups it has: %w", err)
 	}
-	return slices.DeleteFunc(rows, func(r encoded) bool {
-		has, isThere := found[r.uid]
-		return isThere && (has.hash == r.hash || has.knowsMoreThan(r))
-	}), nil
+	return slices.DeleteFunc(rows, func(r encoded) bool { return hashes[r.uid] == r.hash }), nil
 }
 
 // upsert writes rows in one transaction. If the database refuses the data, it writes the halves by
@@ -194,7 +191,8 @@ func isAboutData(err error) bool {
 	if !errors.As(err, &refusal) || len(refusal.Code) != 5 {
 		return false
 	}
-	// Data exceptions, violated constraints, exceeded limits of the server, and what triggers raise.
+	// Data exceptions, violated constraints, exceeded limits of the server, and what triggers
+	// raise.
 	return slices.Contains([]string{"22", "23", "54", "P0"}, refusal.Code[:2])
 }
 
@@ -205,9 +203,9 @@ func (t *Table) within(ctx context.Context, timeout time.Duration, do func(conte
 	return t.transaction(ctx, nil, timeout, do)
 }
 
-// transaction is within without a limit on the side of the program. A timeout of 0 is none. The settings
-// end with the transaction. So they also work behind a pooler, which gives away connections between
-// transactions.
+// transaction is within without a limit on the side of the program. A timeout of 0 is none. The
+// settings end with the transaction. So they also work behind a pooler, which gives away
+// connections between transactions.
 func (t *Table) transaction(ctx context.Context, options *sql.TxOptions, timeout time.Duration, do func(context.Context, *sql.Tx) error) error {
 	tx, err := t.db.BeginTx(ctx, options)
 	if err != nil {

@@ -1,12 +1,9 @@
 package rows_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -78,7 +75,7 @@ func read(t *testing.T, table *rows.Table, since, until time.Time) []rows.Row {
 	return found
 }
 
-func sync1(t *testing.T, table *rows.Table, groups []ledger.Counted) int {
+func syncNow(t *testing.T, table *rows.Table, groups []ledger.Counted) int {
 	t.Helper()
 	written, err := table.Sync(t.Context(), groups)
 	if err != nil {
@@ -121,6 +118,8 @@ func TestTheTable(t *testing.T) {
 		"AWrongPasswordIsAnErrorWithoutThePassword": wrongPassword,
 		"APasswordThatChangesNeedsNoRestart":        passwordChanges,
 		"WithoutAnSSLModeTLSIsRequired":             tlsIsRequired,
+		"TheQueriesOfThePageRun":                    thePagesQueriesRun,
+		"ThePageHasEveryColumn":                     thePageHasEveryColumn,
 		"AServerThatHangsHoldsUpNobody":             serverHangs,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +150,7 @@ func whatIsWrittenIsReadBack(t *testing.T, server *postgres.Server) {
 func whatIsNotKnownIsNull(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
 	want := []ledger.Counted{plain("a", noon)}
-	sync1(t, table, want)
+	syncNow(t, table, want)
 	if diff := cmp.Diff(want, counted(read(t, table, time.Time{}, time.Time{}))); diff != "" {
 		t.Errorf("(-written +read):\n%s", diff)
 	}
@@ -164,7 +163,7 @@ func savingsHaveTheSign(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
 	lost, audited := full("lost"), full("would-win")
 	audited.Group.Mode = ledger.Audit
-	sync1(t, table, []ledger.Counted{lost, audited})
+	syncNow(t, table, []ledger.Counted{lost, audited})
 	if got, want := server.Query("SELECT uid, saved_grams FROM gridlatch_groups ORDER BY uid"), "lost|-19.75\nwould-win|19.75"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -173,16 +172,16 @@ func savingsHaveTheSign(t *testing.T, server *postgres.Server) {
 func aRevisionUpdates(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
 	groups := []ledger.Counted{full("a"), full("b"), plain("c", noon)}
-	if n := sync1(t, table, groups); n != 3 {
+	if n := syncNow(t, table, groups); n != 3 {
 		t.Errorf("wrote %d rows, want 3", n)
 	}
-	if n := sync1(t, table, groups); n != 0 {
+	if n := syncNow(t, table, groups); n != 0 {
 		t.Errorf("wrote %d rows again", n)
 	}
 	first := read(t, table, time.Time{}, time.Time{})
 	groups[1].Account.Grams = 90
 	groups[2].Account = ledger.Account{Joules: 18000, IsKnown: true, Grams: 0}
-	if n := sync1(t, table, groups); n != 2 {
+	if n := syncNow(t, table, groups); n != 2 {
 		t.Errorf("revised %d rows, want 2", n)
 	}
 	for i, r := range read(t, table, time.Time{}, time.Time{}) {
@@ -200,7 +199,7 @@ func aRevisionUpdates(t *testing.T, server *postgres.Server) {
 
 func knowingLessChangesNothing(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
-	sync1(t, table, []ledger.Counted{full("a")})
+	syncNow(t, table, []ledger.Counted{full("a")})
 	for i, forget := range []func(*ledger.Account){
 		func(a *ledger.Account) { *a = ledger.Account{Joules: a.Joules} },
 		func(a *ledger.Account) { a.IsCompared, a.OtherGrams, a.Grams = false, 0, 7 },
@@ -208,7 +207,7 @@ func knowingLessChangesNothing(t *testing.T, server *postgres.Server) {
 	} {
 		less := full("a")
 		forget(&less.Account)
-		if n := sync1(t, table, []ledger.Counted{less}); n != 0 {
+		if n := syncNow(t, table, []ledger.Counted{less}); n != 0 {
 			t.Errorf("case %d: wrote %d rows", i, n)
 		}
 		if err := table.Write(t.Context(), []ledger.Counted{less}); err != nil {
@@ -227,13 +226,13 @@ func manyGroups(t *testing.T, server *postgres.Server) {
 		groups = append(groups, plain(fmt.Sprintf("g%04d", 1233-i), noon.Add(time.Duration(i)*time.Second)))
 	}
 	groups = append(groups, groups[1233], groups[1233]) // in one batch with itself
-	if n := sync1(t, table, groups[:100]) + sync1(t, table, groups); n != 1234 {
+	if n := syncNow(t, table, groups[:100]) + syncNow(t, table, groups); n != 1234 {
 		t.Errorf("wrote %d rows, want 1234", n)
 	}
 	if found := read(t, table, time.Time{}, time.Time{}); len(found) != 1234 {
 		t.Errorf("read %d rows, want 1234", len(found))
 	}
-	if n := sync1(t, table, nil); n != 0 {
+	if n := syncNow(t, table, nil); n != 0 {
 		t.Errorf("wrote %d of no groups", n)
 	}
 }
@@ -259,10 +258,10 @@ func hostileGroups(t *testing.T, server *postgres.Server) {
 			Account: ledger.Account{Joules: x, FailedJoules: y, IsKnown: true, Grams: x, FailedGrams: x, IsCompared: true, OtherGrams: y, HasOracle: true, OracleGrams: x},
 		})
 	}
-	if n := sync1(t, table, groups); n != len(groups) {
+	if n := syncNow(t, table, groups); n != len(groups) {
 		t.Errorf("wrote %d rows, want %d", n, len(groups))
 	}
-	if n := sync1(t, table, groups); n != 0 {
+	if n := syncNow(t, table, groups); n != 0 {
 		t.Errorf("wrote %d rows again", n)
 	}
 	found := map[string]ledger.Group{}
@@ -286,7 +285,7 @@ func hostileGroups(t *testing.T, server *postgres.Server) {
 
 func oneRefusedRow(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
-	sync1(t, table, []ledger.Counted{plain("first", noon)})
+	syncNow(t, table, []ledger.Counted{plain("first", noon)})
 	server.Exec(postgres.Database, "ALTER TABLE gridlatch_groups ADD CHECK (name NOT LIKE 'bad%')")
 	var groups []ledger.Counted
 	for i := range 100 {
@@ -304,7 +303,7 @@ func oneRefusedRow(t *testing.T, server *postgres.Server) {
 
 func allRefused(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
-	sync1(t, table, []ledger.Counted{plain("first", noon)})
+	syncNow(t, table, []ledger.Counted{plain("first", noon)})
 	server.Exec(postgres.Database, "CREATE SEQUENCE tries", `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 		$$ BEGIN PERFORM nextval('tries'); RAISE 'no'; END $$`, "CREATE TRIGGER refuse BEFORE INSERT ON gridlatch_groups FOR EACH STATEMENT EXECUTE FUNCTION refuse()")
 	var groups []ledger.Counted
@@ -321,7 +320,7 @@ func allRefused(t *testing.T, server *postgres.Server) {
 
 func readHasTheSpan(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
-	sync1(t, table, []ledger.Counted{
+	syncNow(t, table, []ledger.Counted{
 		plain("late", noon.Add(time.Hour)), plain("b", noon), plain("a", noon), plain("early", noon.Add(-time.Microsecond)), plain("zero", time.Time{}),
 	})
 	hour := noon.Add(time.Hour)
@@ -348,7 +347,7 @@ func readHasTheSpan(t *testing.T, server *postgres.Server) {
 
 func readStops(t *testing.T, server *postgres.Server) {
 	table := open(t, rows.Config{URL: server.URL()})
-	sync1(t, table, []ledger.Counted{plain("a", noon), plain("b", noon)})
+	syncNow(t, table, []ledger.Counted{plain("a", noon), plain("b", noon)})
 	enough, calls := errors.New("enough"), 0
 	err := table.Read(t.Context(), time.Time{}, time.Time{}, func(rows.Row) error { calls++; return enough })
 	if !errors.Is(err, enough) || calls != 1 {
@@ -377,109 +376,4 @@ func twoWriters(t *testing.T, server *postgres.Server) {
 	if got := server.Query("SELECT count(*), count(revised), (SELECT count(*) FROM gridlatch_schema) FROM gridlatch_groups"); got != "2000|0|1" {
 		t.Errorf("rows, revised rows and versions are %s", got)
 	}
-}
-
-func fewRights(t *testing.T, server *postgres.Server) {
-	sync1(t, open(t, rows.Config{URL: server.URL()}), []ledger.Counted{plain("a", noon)})
-	server.Exec(postgres.Database, "DROP ROLE IF EXISTS writer", "CREATE ROLE writer LOGIN PASSWORD 'secret'",
-		"GRANT USAGE ON SCHEMA public TO writer", "GRANT SELECT ON gridlatch_schema TO writer", "GRANT SELECT, INSERT, UPDATE ON gridlatch_groups TO writer")
-	t.Cleanup(func() { server.Exec(postgres.Database, "DROP OWNED BY writer", "DROP ROLE writer") })
-	table := open(t, rows.Config{URL: server.AddressOf("writer", "secret", postgres.Database)})
-	a := plain("a", noon)
-	a.Account.IsKnown = true
-	if n := sync1(t, table, []ledger.Counted{a, plain("b", noon)}); n != 2 {
-		t.Errorf("wrote %d rows", n)
-	}
-}
-
-func readOnly(t *testing.T, server *postgres.Server) {
-	sync1(t, open(t, rows.Config{URL: server.URL()}), []ledger.Counted{plain("a", noon)})
-	server.Exec(postgres.Database, "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'secret'",
-		"GRANT USAGE ON SCHEMA public TO reader", "GRANT SELECT ON gridlatch_schema, gridlatch_groups TO reader")
-	t.Cleanup(func() { server.Exec(postgres.Database, "DROP OWNED BY reader", "DROP ROLE reader") })
-	table := open(t, rows.Config{URL: server.AddressOf("reader", "secret", postgres.Database)})
-	if found := read(t, table, time.Time{}, time.Time{}); len(found) != 1 {
-		t.Errorf("read %d rows", len(found))
-	}
-	if _, err := table.Sync(t.Context(), []ledger.Counted{plain("b", noon)}); err == nil {
-		t.Error("a reader wrote")
-	}
-	empty(server)
-	err := table.Read(t.Context(), time.Time{}, time.Time{}, func(rows.Row) error { return nil })
-	if err == nil {
-		t.Error("no error without tables")
-	}
-}
-
-func wrongPassword(t *testing.T, server *postgres.Server) {
-	const secret = "s3cr/et p@ss"
-	file := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, config := range map[string]rows.Config{
-		"in the URL":  {URL: server.AddressOf(postgres.User, secret, postgres.Database)},
-		"in a file":   {URL: server.URL(), PasswordFile: file},
-		"in a query":  {URL: strings.Replace(server.AddressOf("x", "", postgres.Database), "x:@", "", 1) + "&user=gridlatch&password=s3cr%2Fet+p%40ss"},
-		"as the user": {URL: server.AddressOf(secret, secret, postgres.Database)},
-	} {
-		_, err := open(t, config).Sync(t.Context(), []ledger.Counted{plain("a", noon)})
-		if err == nil || !strings.Contains(err.Error(), "28P01") {
-			t.Errorf("%s: the error is %v, want that the server refuses the password", name, err)
-			continue
-		}
-		if text := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(text, "s3cr") || strings.Contains(text, server.Password) {
-			t.Errorf("%s: the error has the password: %s", name, text)
-		}
-	}
-}
-
-func passwordChanges(t *testing.T, server *postgres.Server) {
-	server.Exec(postgres.Database, "DROP ROLE IF EXISTS changing", "CREATE ROLE changing SUPERUSER LOGIN PASSWORD 'old'")
-	t.Cleanup(func() { server.Exec(postgres.Database, "DROP OWNED BY changing CASCADE", "DROP ROLE changing") })
-	file := filepath.Join(t.TempDir(), "url")
-	write := func(password string) {
-		if err := os.WriteFile(file, []byte(server.AddressOf("changing", password, postgres.Database)+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("old")
-	table := open(t, rows.Config{URLFile: file})
-	sync1(t, table, []ledger.Counted{plain("a", noon)})
-	server.Exec(postgres.Database, "ALTER ROLE changing PASSWORD 'new'", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'changing'")
-	// The first use may find that its connection has ended.
-	_, _ = table.Sync(t.Context(), []ledger.Counted{plain("b", noon)})
-	if _, err := table.Sync(t.Context(), []ledger.Counted{plain("b", noon)}); err == nil || !strings.Contains(err.Error(), "28P01") {
-		t.Fatalf("the old password gives %v", err)
-	}
-	write("new")
-	sync1(t, table, []ledger.Counted{plain("b", noon)})
-}
-
-func tlsIsRequired(t *testing.T, server *postgres.Server) {
-	t.Setenv("PGSSLMODE", "")
-	address, _, _ := strings.Cut(server.URL(), "?")
-	if _, err := open(t, rows.Config{URL: address}).Sync(t.Context(), []ledger.Counted{plain("a", noon)}); err == nil || !strings.Contains(err.Error(), "TLS") {
-		t.Errorf("the error is %v, want one about TLS", err)
-	}
-	t.Setenv("PGSSLMODE", "disable")
-	sync1(t, open(t, rows.Config{URL: address}), []ledger.Counted{plain("a", noon)})
-}
-
-func serverHangs(t *testing.T, server *postgres.Server) {
-	table := open(t, rows.Config{URL: server.URL()})
-	sync1(t, table, []ledger.Counted{plain("a", noon)})
-	thaw := server.Freeze()
-	defer thaw()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	start := time.Now()
-	if _, err := table.Sync(ctx, []ledger.Counted{plain("b", noon)}); err == nil {
-		t.Error("wrote to a server that hangs")
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("ended after %v", took)
-	}
-	thaw()
-	sync1(t, table, []ledger.Counted{plain("b", noon)})
 }

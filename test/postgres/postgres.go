@@ -42,8 +42,8 @@ type Server struct {
 	run       *exec.Cmd // nil while it is stopped
 }
 
-// Start runs a PostgreSQL for as long as the test. The test is skipped without PostgreSQL, but fails in CI and
-// with GRIDLATCH_POSTGRES=required.
+// Start runs a PostgreSQL for as long as the test. The test is skipped without PostgreSQL, but
+// fails in CI and with GRIDLATCH_POSTGRES=required.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	tree := require(t)
@@ -107,8 +107,8 @@ func sourceTree() (string, error) {
 	return "", fmt.Errorf("find the source tree: %w", err)
 }
 
-// install finds the programs. The user nobody may not reach files that were fetched into the source tree, so
-// root copies those.
+// install finds the programs. The user nobody may not reach files that were fetched into the source
+// tree, so root copies those.
 func (s *Server) install(tree string) error {
 	if fetched := filepath.Join(tree, "root"); isRoot() && isThere(fetched) {
 		copied := s.path("postgresql")
@@ -178,8 +178,8 @@ func (s *Server) initialize() error {
 		"--auth=scram-sha-256", "--encoding=UTF8", "--no-sync")
 }
 
-// Start starts the server after Stop, at the same address, and returns when it answers. Start fails the test
-// if that takes too long.
+// Start starts the server after Stop, at the same address, and returns when it answers. Start fails
+// the test if that takes too long.
 func (s *Server) Start() {
 	s.t.Helper()
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -219,7 +219,8 @@ func freePort() (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// Stop stops the server as pg_ctl stop does: "smart", "fast", or "immediate", which is a crash. The data stay.
+// Stop stops the server as pg_ctl stop does: "smart", "fast", or "immediate", which is a crash. The
+// data stay.
 func (s *Server) Stop(mode string) {
 	s.t.Helper()
 	if s.run == nil || s.run.Process == nil {
@@ -235,7 +236,8 @@ func (s *Server) Stop(mode string) {
 	s.run = nil
 }
 
-// Freeze stops all processes of the server without ending them, as a machine that hangs, until thaw is called.
+// Freeze stops all processes of the server without ending them, as a machine that hangs, until thaw
+// is called.
 func (s *Server) Freeze() (thaw func()) {
 	s.t.Helper()
 	pids := append(children(s.run.Process.Pid), s.run.Process.Pid)
