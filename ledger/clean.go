@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,31 +26,34 @@ const (
 )
 
 // clean returns a group that is safe to compute with, whatever the group had: every number is finite and
-// within its bounds, every instant in the years 2000 to 2200, every name short, and the steps are in order.
+// within its bounds, every instant has whole milliseconds and is in the years 2000 to 2200, every name is
+// short, and the steps are in order.
 func (g Group) clean() Group {
 	for _, name := range []*string{&g.UID, &g.Kind, &g.Namespace, &g.Name, &g.Owner, &g.Policy, &g.Location, &g.OtherLocation} {
 		*name = cut(*name, maxNameBytes)
 	}
 	g.Source = cut(g.Source, 3*maxNameBytes)
 	g.Mode, g.Energy = g.Mode.clean(), cleanSource(g.Energy)
-	g.Arrived, g.Released, g.Ended = bounded(g.Arrived), bounded(g.Released), bounded(g.Ended)
+	g.Arrived, g.Released, g.Ended = cleanTime(g.Arrived), cleanTime(g.Released), cleanTime(g.Ended)
 	if g.Released.Before(g.Arrived) {
 		g.Released = g.Arrived
 	}
 	if g.LatestStart.Before(g.Arrived) {
 		g.LatestStart = time.Time{} // it could not wait
 	}
-	g.LatestStart = g.LatestStart.UTC()
 	if last := g.Arrived.Add(maxWait); g.LatestStart.After(last) {
 		g.LatestStart = last
 	}
-	g.Wait = min(max(0, g.Wait), maxWait)
+	if !g.LatestStart.IsZero() {
+		g.LatestStart = cleanTime(g.LatestStart)
+	}
+	g.Wait = min(max(0, g.Wait), maxWait).Truncate(time.Millisecond)
 	g.Steps = cleanSteps(g.Steps)
 	g.Units = within(g.Units, maxUnits)
 	if g.Failed {
 		g.Units = 0
 	}
-	g.EmbodiedGrams, g.CoreHours = within(g.EmbodiedGrams, maxAmount), within(g.CoreHours, maxAmount)
+	g.EmbodiedGrams, g.CoreHours = rounded(within(g.EmbodiedGrams, maxAmount)), rounded(within(g.CoreHours, maxAmount))
 	return g
 }
 
@@ -73,15 +77,15 @@ func cleanSource(s energy.Source) energy.Source {
 func cleanSteps(steps []Step) []Step {
 	var cleaned []Step
 	for _, s := range steps[:min(len(steps), MaxSteps)] {
-		s.Start, s.End = bounded(s.Start), bounded(s.End)
+		s.Start, s.End = cleanTime(s.Start), cleanTime(s.End)
 		if n := len(cleaned); n > 0 && s.Start.Before(cleaned[n-1].End) {
 			s.Start = cleaned[n-1].End
 		}
 		if !s.Start.Before(s.End) {
 			continue
 		}
-		s.Watts = within(s.Watts, maxPods*maxWatts)
-		s.FailedWatts = within(s.FailedWatts, s.Watts)
+		s.Watts = rounded(within(s.Watts, maxPods*maxWatts))
+		s.FailedWatts = rounded(within(s.FailedWatts, s.Watts))
 		cleaned = append(cleaned, s)
 	}
 	return cleaned
@@ -113,6 +117,17 @@ func within(x, most float64) float64 {
 	return min(x, most)
 }
 
+// rounded returns a number with nine significant digits. More digits are noise, which takes much space in
+// a page.
+func rounded(x float64) float64 {
+	const digits = 9
+	short, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', digits, 64), 64)
+	if err != nil {
+		return x
+	}
+	return short
+}
+
 // signedWithin returns a number in -most..most. What is not a number becomes 0.
 func signedWithin(x, most float64) float64 { return within(x, most) - within(-x, most) }
 
@@ -128,6 +143,9 @@ func bounded(t time.Time) time.Time {
 		return t.UTC()
 	}
 }
+
+// cleanTime returns the nearest whole millisecond in the years 2000 to 2200 that is not later, in UTC.
+func cleanTime(t time.Time) time.Time { return bounded(t).Truncate(time.Millisecond) }
 
 // cut returns a name of at most a number of bytes. No character is cut in two.
 func cut(name string, most int) string {
