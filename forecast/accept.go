@@ -98,6 +98,7 @@ func (k *keptForecast) observe(actuals *Series, now time.Time) Verdict {
 		return Verdict{}
 	}
 	k.rewind(actuals.Start(), now)
+	k.Actuals = k.Actuals.revisedBy(actuals, now)
 	return k.Model.ObserveAll(actuals, now)
 }
 

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -148,4 +149,37 @@ func (r actualRun) appendTo(slots []Slot) []Slot {
 		start = start.Add(width)
 	}
 	return slots
+}
+
+// revisedBy returns the actual intensities after a newer document: what is believed of the document, and
+// of the time before that what was known. It shares the memory of the document, and copies slots only if
+// it joins both or leaves some out. If nothing of the document is believed, all stays as it was.
+func (s *Series) revisedBy(newer *Series, now time.Time) *Series {
+	from := now.Add(-retentionHours * time.Hour)
+	newer = newer.slotsWithin(from, now)
+	joined := newer
+	if before := s.slotsWithin(from, now); !before.IsEmpty() && before.Start().Before(newer.Start()) {
+		joined = before.Splice(newer, before.Start())
+	}
+	v := Believe(joined)
+	switch {
+	case newer.IsEmpty() || !v.Believed.End().After(newer.Start()):
+		return s
+	case v.Doubted == 0:
+		return joined
+	default:
+		return v.Believed
+	}
+}
+
+// slotsWithin returns the slots that end after an instant and have begun at another. The slots are not
+// copied.
+func (s *Series) slotsWithin(from, now time.Time) *Series {
+	steps := s.all()
+	first := s.firstEndingAfter(nanos(from))
+	begun := sort.Search(len(steps), func(i int) bool { return steps[i].start > nanos(now) })
+	if first >= begun {
+		return &Series{}
+	}
+	return &Series{steps[first:begun:begun]}
 }

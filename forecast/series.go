@@ -173,6 +173,13 @@ type Sweep struct {
 // Sweep returns a sweep whose first window may begin anywhere.
 func (s *Series) Sweep() *Sweep { return &Sweep{steps: s.all()} }
 
+// SweepFrom returns a sweep whose windows begin at an instant, in Unix nanoseconds, or later. It takes
+// O(log n), and the sweep does not look at what is before.
+func (s *Series) SweepFrom(from int64) *Sweep {
+	i := s.firstEndingAfter(from)
+	return &Sweep{steps: s.all(), i: i, j: i}
+}
+
 // Mean returns [Series.Mean] of a window between two instants in Unix nanoseconds.
 func (w *Sweep) Mean(from, to int64) (float64, time.Duration) {
 	for w.i < len(w.steps) && w.steps[w.i].end <= from {

@@ -22,16 +22,16 @@ const (
 )
 
 // Default returns the coefficients that count where a policy sets none. All numbers are those of Cloud
-// Carbon Footprint (github.com/cloud-carbon-footprint/ccf-coefficients, Apache-2.0, read in April 2026),
+// Carbon Footprint (github.com/cloud-carbon-footprint/ccf-coefficients, commit b0032d9, April 2026),
 // which derives the power of cores from SPECpower. The power usage effectiveness is between that of the
 // large clouds (1.1 to 1.2) and that of a data centre of one's own (1.58).
 func Default() Coefficients {
 	return Coefficients{
 		Core:        Power{Idle: 0.7, Max: 3.5},                         // the mean of the x86 families of AWS: 0.74 and 3.5
 		CoreOf:      map[string]Power{"arm64": {Idle: 0.47, Max: 1.69}}, // Graviton 2 to 4
-		Utilization: 0.5,                                                // the assumption where nothing is known
-		GiBWatts:    0.392,                                              // the mean of what two makers of memory state
-		GPU:         Power{Idle: 29, Max: 249},                          // the mean of the kinds below
+		Utilization: 0.5,                                                // what Cloud Carbon Footprint assumes where nobody knows better
+		GiBWatts:    0.392,
+		GPU:         Power{Idle: 29, Max: 249}, // the mean of the kinds below
 		GPUOf: map[string]Power{
 			"T4":   {Idle: 8, Max: 71},
 			"V100": {Idle: 35, Max: 306},
