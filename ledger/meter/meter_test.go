@@ -45,7 +45,7 @@ func (c counter) series() []string {
 	}
 	var all []string
 	for stat, value := range figures {
-		all = append(all, fmt.Sprintf(`{"metric":{%s,"gridlatch_stat":%q},"value":[1,"%v"]}`, c.labels, stat, value))
+		all = append(all, fmt.Sprintf(`{"metric":{%s,"stat_of_the_counter":%q},"value":[1,"%v"]}`, c.labels, stat, value))
 	}
 	return all
 }

@@ -125,7 +125,7 @@ func oneOf(texts []string) string {
 }
 
 // statLabel tells the figures of a counter apart.
-const statLabel = "gridlatch_stat"
+const statLabel = "stat_of_the_counter"
 
 // query returns the question in PromQL. The answer has five series for each counter.
 func (q question) query() string {
