@@ -55,8 +55,8 @@ type Meter struct {
 	url    string
 }
 
-// New returns a meter that asks the Prometheus at an address, such as http://prometheus.monitoring:9090.
-// New connects to nobody.
+// New returns a meter that asks the Prometheus at an address, such as
+// http://prometheus.monitoring:9090. New connects to nobody.
 func New(address string) (*Meter, error) {
 	at, err := url.Parse(address)
 	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" || at.User != nil || at.RawQuery != "" || at.Fragment != "" {

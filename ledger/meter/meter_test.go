@@ -157,6 +157,22 @@ func TestTheEnergyOfAPodIsWhatItsCountersSay(t *testing.T) {
 	}
 }
 
+func TestPodsOfOneNameAreToldApartByTheirTimes(t *testing.T) {
+	first, second := hour("first"), hour("second")
+	first.Name, second.Name = "same", "same"
+	second.Start, second.End = t0.Add(2*time.Hour), t0.Add(3*time.Hour)
+	text := answer(
+		counter{labels: container("same", "main", "1", "dynamic"), joules: 300},
+		counter{labels: container("same", "main", "2", "dynamic"), joules: 70, first: second.Start.Unix(), last: second.End.Unix()})
+	got, err := prometheusWith(t, map[string]string{ofContainer: text}).Joules(t.Context(), []ledger.PodRun{first, second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]float64{"first": 300, "second": 70}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer()) }))
 	defer other.Close()
