@@ -94,7 +94,7 @@ func (f *reportFlags) bind(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.by, "by", []string{"namespace"}, "a row for each: "+strings.Join(names, ", ")+" (of the energy); can be\ngiven several times")
 	flags.BoolVar(&f.withGroups, "rows", false, "also show each group that the ledger still has, of the last three days;\nwith -o csv, only these")
 	flags.StringVarP(&f.output, "output", "o", "", "table, json, csv or markdown; table if not given")
-	flags.StringVar(&f.html, "html", "", "write the report with plots into this file, as one page for a browser")
+	flags.StringVar(&f.html, "html", "", "write the report with plots into this file, as one page for a browser; nothing is\nprinted unless -o asks for it")
 	flags.StringVar(&f.ledger, "ledger", "", "read ConfigMaps from this file, and not from a cluster; - for standard input")
 	f.connection.bind(flags)
 	complete := func(flag string, words ...string) {

@@ -121,7 +121,7 @@ func booked(t *testing.T, groups ...ledger.Group) []client.Object {
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: "gridlatch-system", Name: pages.ConfigMapName(name), Labels: map[string]string{pages.Label: pages.LabelDay},
-				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "gridlatch", Operation: metav1.ManagedFieldsOperationUpdate, Time: &written}},
+				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "gridlatch", Operation: metav1.ManagedFieldsOperationUpdate, Time: &written, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")}}},
 			},
 			BinaryData: map[string][]byte{pages.DataKey: encoded},
 		})
@@ -129,19 +129,43 @@ func booked(t *testing.T, groups ...ledger.Group) []client.Object {
 	return objects
 }
 
+// hostileLedger returns the pages of a ledger of a day that is open and of one that is settled, in which all
+// texts are hostile; and a page that is damaged.
+func hostileLedger(t *testing.T) []client.Object {
+	t.Helper()
+	var groups []ledger.Group
+	for _, daysAgo := range []int{1, 9} {
+		g := bookedGroup(t, daysAgo, "nightly", 20, 5)
+		g.UID, g.Kind, g.Namespace, g.Name, g.Owner = g.UID+hostileText, hostileText, hostileText, hostileText, hostileText
+		g.Policy, g.Location, g.OtherLocation, g.Source = hostileText, hostileText, hostileText, hostileText
+		groups = append(groups, g)
+	}
+	pagesOf := booked(t, groups...)[3:]
+	damaged := pagesOf[0].DeepCopyObject().(*corev1.ConfigMap)
+	damaged.Name, damaged.BinaryData = pages.ConfigMapName("2026-11-01"), map[string][]byte{pages.DataKey: []byte(hostileText)}
+	origin := history.ConfigMap(forecast.Source{}, hostileText, forecast.Origin{Provider: hostileText, Zone: hostileText, Signal: forecast.Signal{Kind: forecast.Kind(hostileText)}}, nil)
+	origin.Namespace = "gridlatch-system"
+	return append(pagesOf, damaged, origin)
+}
+
 // writeDump writes ConfigMaps into a file, as `kubectl get configmaps -o yaml` does.
-func writeDump(t *testing.T, objects []client.Object) string {
+func writeDump(t *testing.T, withManagedFields bool, objects []client.Object) string {
 	t.Helper()
 	list := map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{}}
 	for _, o := range objects {
 		if c, ok := o.(*corev1.ConfigMap); ok {
 			c = c.DeepCopy()
-			c.ManagedFields = nil
+			if !withManagedFields {
+				c.ManagedFields = nil
+			}
 			c.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}
 			list["items"] = append(list["items"].([]any), c)
 		}
 	}
 	data, err := yaml.Marshal(list)
+	if err != nil { // it refuses control characters
+		data, err = json.Marshal(list)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +297,7 @@ func TestAFileSaysWhatTheClusterSays(t *testing.T) {
 	connect, _ := fakeCluster(t, objects...)
 	args := []string{"report", "--by", "namespace,day", "--rows", "-o", "csv"}
 	_, want, _ := call(t, connect, args...)
-	code, got, stderr := call(t, nil, append(args, "--ledger", writeDump(t, objects))...)
+	code, got, stderr := call(t, nil, append(args, "--ledger", writeDump(t, false, objects))...)
 	if code != 0 || got != want || stderr != "" || strings.Count(got, "\n") < 5 {
 		t.Errorf("exit code %d, stderr %s\nfile\n%s\ncluster\n%s", code, stderr, got, want)
 	}
@@ -317,13 +341,12 @@ func TestTheReportSaysWhatItCannotClaim(t *testing.T) {
 			c.ManagedFields[0].Time = &written
 		}
 	}
-	connect, _ := fakeCluster(t, objects...)
-	claims := strings.Join(reported(t, connect).Claims, "\n")
+	claims := strings.Join(reported(t, nil, "--ledger", writeDump(t, true, objects)).Claims, "\n")
 	for _, want := range []string{
 		"The ledger was last written 3h ago", "Intensities of DE: zone de of Energy-Charts, average, life-cycle.",
 		"Intensities of XX: the provider does not say whether they are average or marginal.", "An average intensity gives each consumer an equal share",
 		"is measured", "is modelled from requests", "is stated by the work itself", "from 0.3 to 1.7 times",
-		"Nobody knows the intensity for ", "Nobody knows the energy of 1 group", "Nobody saw the end of 1 group", "groups can still change",
+		"Nobody knows the intensity of the grid for 4 %", "Nobody knows the energy of 1 group", "Nobody saw the end of 1 group", "groups can still change",
 		"Audited work was not held.", "Failed attempts and failed work emitted ", "Nobody can reach this figure.",
 	} {
 		if !strings.Contains(claims, want) {
@@ -399,12 +422,12 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 			t.Errorf("the page has %q", wrong)
 		}
 	}
-	for _, want := range []string{"default-src &#39;none&#39;", "default-src 'none'", "&lt;script&gt;alert(1)", "What these figures can and cannot claim"} {
-		if !strings.Contains(page, want) && want != "default-src &#39;none&#39;" {
+	for _, want := range []string{"default-src 'none'", "&lt;script&gt;alert(1)", "What these figures can and cannot claim"} {
+		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q", want)
 		}
 	}
-	if images := regexp.MustCompile(`<img src="data:image/svg\+xml;base64,[A-Za-z0-9+/=]+" alt=`).FindAllString(page, -1); len(images) != 4 {
+	if images := regexp.MustCompile(`<img src="data:image/svg&#43;xml;base64,[A-Za-z0-9&#;/=]+" alt=`).FindAllString(page, -1); len(images) != 4 {
 		t.Errorf("%d pictures, want 2 for each mode", len(images))
 	}
 }

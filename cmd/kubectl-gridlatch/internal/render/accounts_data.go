@@ -109,11 +109,12 @@ func groupRecords(groups []accounts.GroupRow) [][]string {
 	return records
 }
 
-// stepsOf writes the power over time as start/end/watts, with semicolons between the steps.
+// stepsOf writes the power over time as start/end/watts/watts of what failed, with semicolons between the
+// steps.
 func stepsOf(steps []ledger.Step) string {
 	parts := make([]string, len(steps))
 	for i, s := range steps {
-		parts[i] = instantOf(s.Start) + "/" + instantOf(s.End) + "/" + exact(s.Watts)
+		parts[i] = instantOf(s.Start) + "/" + instantOf(s.End) + "/" + exact(s.Watts) + "/" + exact(s.FailedWatts)
 	}
 	return strings.Join(parts, ";")
 }
