@@ -4,10 +4,12 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,14 @@ func booked(t *testing.T, groups ...ledger.Group) []client.Object {
 		}
 		return document.Actuals[location]
 	}
+	objects := []client.Object{gridPolicy(), exported(t, "default", document), history.ConfigMap(gridSource(), "DE", document.Details["DE"].Origin, nil)}
+	objects[2].SetNamespace("gridlatch-system")
+	return append(objects, pagesOf(t, actuals, now, groups)...)
+}
+
+// pagesOf returns the ConfigMaps with the pages of groups, in order, as the keeper writes them.
+func pagesOf(t *testing.T, actuals ledger.Actuals, now time.Time, groups []ledger.Group) []client.Object {
+	t.Helper()
 	byDay := map[string]*ledger.Page{}
 	for _, g := range groups {
 		name := ledger.DayOf(g.Ended)
@@ -106,22 +116,24 @@ func booked(t *testing.T, groups ...ledger.Group) []client.Object {
 			t.Fatalf("%s is booked already", g.UID)
 		}
 	}
-	grid := exported(t, "default", document)
-	objects := []client.Object{gridPolicy(), grid, history.ConfigMap(gridSource(), "DE", document.Details["DE"].Origin, nil)}
-	objects[2].SetNamespace("gridlatch-system")
-	for name, page := range byDay {
+	var objects []client.Object
+	for _, name := range slices.Sorted(maps.Keys(byDay)) {
+		page := byDay[name]
 		page.Count(actuals, now)
 		page.Settle(actuals, now)
+		page.Forget(now.Add(-ledger.SettledAfter))
 		encoded, err := page.Encode(actuals)
 		if err != nil {
 			t.Fatal(err)
 		}
 		written := metav1.NewTime(now.Add(-7 * time.Minute))
 		objects = append(objects, &corev1.ConfigMap{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: "gridlatch-system", Name: pages.ConfigMapName(name), Labels: map[string]string{pages.Label: pages.LabelDay},
-				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "gridlatch", Operation: metav1.ManagedFieldsOperationUpdate, Time: &written, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")}}},
+				ManagedFields: []metav1.ManagedFieldsEntry{{
+					Manager: "gridlatch", Operation: metav1.ManagedFieldsOperationUpdate, Time: &written,
+					APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
+				}},
 			},
 			BinaryData: map[string][]byte{pages.DataKey: encoded},
 		})
