@@ -28,15 +28,15 @@ const (
 	tracePath     = "../../forecast/testdata/traces/CISO"
 )
 
-// exampleJobs are the jobs of two teams over some weeks: one that is long and can wait for a day, and one that is
-// short and can wait for the night.
+// exampleJobs are the jobs of two teams over some weeks: long jobs that can wait a little, and short ones that can
+// wait for the sun.
 func exampleJobs(t *testing.T) string {
 	t.Helper()
 	var jobs strings.Builder
 	jobs.WriteString("arrival,duration,slack\n")
 	for day := parse(t, "2021-07-15T00:00:00Z"); day.Before(parse(t, "2021-08-08T00:00:00Z")); day = day.AddDate(0, 0, 1) {
-		fmt.Fprintf(&jobs, "%s,4h,24h\n", day.Add(2*time.Hour).Format(time.RFC3339))
-		for _, hour := range []int{5, 13, 21} {
+		fmt.Fprintf(&jobs, "%s,4h,6h\n", day.Add(3*time.Hour).Format(time.RFC3339))
+		for _, hour := range []int{6, 13, 22} {
 			fmt.Fprintf(&jobs, "%s,1h,9h\n", day.Add(time.Duration(hour)*time.Hour).Format(time.RFC3339))
 		}
 	}

@@ -386,7 +386,7 @@ func TestAReportWithoutItsLedger(t *testing.T) {
 		"a damaged page":     {damaged, nil, 3, "warning: a part of the ledger is left out: ConfigMap gridlatch-ledger-"},
 		"no forecast":        {withoutGrid, nil, 0, "warning: the actual intensities of " + gridSource().String() + " cannot be read"},
 		"a file without one": {nil, []string{"--ledger", file}, 1, "no ConfigMap has a page of the ledger: want the ConfigMaps of Gridlatch's namespace"},
-		"a bad dimension":    {nil, []string{"--by", "colour"}, 2, `--by: "colour": want namespace, policy, location, owner, day, month, source or mode`},
+		"a bad dimension":    {nil, []string{"--by", "colour"}, 2, `--by: "colour": want namespace, policy, location, owner, day, month, mode or source`},
 		"a bad beginning":    {nil, []string{"--since", "long ago"}, 2, `--since "long ago": want a duration of at most 366d, an instant or a day`},
 		"a bad end":          {nil, []string{"--until", "later"}, 2, `--until "later": want RFC 3339 or a day`},
 		"the wrong order":    {nil, []string{"--since", "2026-11-01", "--until", "2026-10-01"}, 2, `--since "2026-11-01": want a time before 2026-10-01 00:00 UTC`},

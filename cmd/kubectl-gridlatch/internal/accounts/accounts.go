@@ -34,7 +34,7 @@ const (
 
 // Dimensions returns all dimensions.
 func Dimensions() []Dimension {
-	return []Dimension{Namespace, Policy, Location, Owner, Day, Month, Source, Mode}
+	return []Dimension{Namespace, Policy, Location, Owner, Day, Month, Mode, Source}
 }
 
 // IsTime reports whether a dimension is a span of time.
