@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func (g Group) clean() Group {
 	if g.Failed {
 		g.Units = 0
 	}
-	g.EmbodiedGrams, g.CoreHours = within(g.EmbodiedGrams, maxAmount), within(g.CoreHours, maxAmount)
+	g.EmbodiedGrams, g.CoreHours = rounded(within(g.EmbodiedGrams, maxAmount)), rounded(within(g.CoreHours, maxAmount))
 	return g
 }
 
@@ -80,8 +81,8 @@ func cleanSteps(steps []Step) []Step {
 		if !s.Start.Before(s.End) {
 			continue
 		}
-		s.Watts = within(s.Watts, maxPods*maxWatts)
-		s.FailedWatts = within(s.FailedWatts, s.Watts)
+		s.Watts = rounded(within(s.Watts, maxPods*maxWatts))
+		s.FailedWatts = rounded(within(s.FailedWatts, s.Watts))
 		cleaned = append(cleaned, s)
 	}
 	return cleaned
@@ -111,6 +112,17 @@ func within(x, most float64) float64 {
 		return 0
 	}
 	return min(x, most)
+}
+
+// rounded returns a number with nine significant digits. More digits are noise, which takes much space in
+// a page.
+func rounded(x float64) float64 {
+	const digits = 9
+	short, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', digits, 64), 64)
+	if err != nil {
+		return x
+	}
+	return short
 }
 
 // signedWithin returns a number in -most..most. What is not a number becomes 0.

@@ -100,22 +100,27 @@ func (l *list[T]) UnmarshalJSON(data []byte) error {
 // Encode returns the page in JSON, compressed by gzip, in at most MaxPageBytes. Equal pages give equal
 // bytes.
 //
-// A page that is too large is made smaller for good. First its oldest groups are settled: later revisions of
-// the intensities do not count for them. If all are settled, the page forgets what Count has not
-// returned, then which groups were settled, from the oldest hour on, and at last the owners of the
-// work with the least energy.
+// A page that is too large is made smaller. First the encoding leaves out the settled groups that Count has
+// not returned. Then the page settles its oldest groups: later revisions of the intensities do not count
+// for them. If all are settled, the page forgets which groups were settled, from the oldest hour on, and at
+// last the owners of the work with the least energy.
 func (p *Page) Encode(actuals Actuals) ([]byte, error) {
 	for _, e := range p.open {
 		e.accountBy(actuals)
 	}
+	uncounted := p.uncounted
 	for {
-		encoded, plainBytes, err := p.encode()
+		encoded, plainBytes, err := p.encode(uncounted)
 		if err != nil {
 			return nil, fmt.Errorf("encode page %.40q: %w", p.name, err)
 		}
-		size := max(float64(len(encoded))/MaxPageBytes, float64(plainBytes)/maxPlainBytes, float64(len(p.open))/maxElements)
+		size := max(float64(len(encoded))/MaxPageBytes, float64(plainBytes)/maxPlainBytes, float64(len(p.open))/maxElements, float64(len(uncounted))/maxElements)
 		if size <= 1 {
 			return encoded, nil
+		}
+		if len(uncounted) > 0 {
+			uncounted = nil
+			continue
 		}
 		if !p.shrink(1/size, actuals) {
 			return nil, fmt.Errorf("page %.40q has %d bytes, want at most %d", p.name, len(encoded), MaxPageBytes)
@@ -130,8 +135,6 @@ func (p *Page) shrink(share float64, actuals Actuals) bool {
 	switch groups := p.inOrder(); {
 	case len(groups) > 0:
 		p.settle(groups[:len(groups)-int(float64(len(groups))*share*spared)], actuals)
-	case len(p.uncounted) > 0:
-		p.uncounted = nil
 	case len(p.settled) > 0:
 		p.settled.forgetOldest()
 	case len(p.sums) > maxKeys-maxOwnKeys:
@@ -144,13 +147,13 @@ func (p *Page) shrink(share float64, actuals Actuals) bool {
 	return true
 }
 
-// encode returns the page as it is, and its size before compression.
-func (p *Page) encode() (encoded []byte, plainBytes int, err error) {
+// encode returns the page as it is, with some settled groups for Count, and the size before compression.
+func (p *Page) encode(uncounted []Counted) (encoded []byte, plainBytes int, err error) {
 	file := pageFile{Version: pageVersion, Name: p.name, Merged: slices.Sorted(maps.Keys(p.merged)), Sums: p.sums.sorted(), Settled: p.settled.encode()}
 	for _, e := range p.inOrder() {
 		file.Groups = append(file.Groups, newGroupFile(e.group, e.account, e.isCounted))
 	}
-	for _, c := range p.uncounted {
+	for _, c := range uncounted {
 		file.Uncounted = append(file.Uncounted, newGroupFile(c.Group, c.Account, false))
 	}
 	plain, err := json.Marshal(file)

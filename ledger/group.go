@@ -1,8 +1,3 @@
-// Package ledger accounts for work: what it emitted, what it would have emitted at another time, and
-// what perfect foresight would have had.
-//
-// It is pure: no Kubernetes, no clock. Package keep books the groups of a cluster, package pages keeps
-// their sums in ConfigMaps, and package rows keeps each group in PostgreSQL.
 package ledger
 
 import (

@@ -118,7 +118,8 @@ func (p profile) unlessEqual(grams, others float64) float64 {
 
 // best returns the least emissions of the profile, moved by any shift of a slack. ok is false if less than
 // minCovered of the time from the first to the last possible run is known. Runs of which too little is
-// known do not count: an unknown intensity is not taken for a clean one.
+// known do not count: an unknown intensity is not taken for a clean one. The emissions are infinite if no
+// run counts.
 func (p profile) best(series *forecast.Series, slack span) (grams float64, ok bool) {
 	if p.joules == 0 {
 		return 0, true
@@ -139,10 +140,10 @@ func (p profile) best(series *forecast.Series, slack span) (grams float64, ok bo
 	grams = math.Inf(1)
 	for _, t := range tallies {
 		if g, known := t.grams(p.joules); known {
-			grams, ok = min(grams, g), true
+			grams = min(grams, g)
 		}
 	}
-	return grams, ok
+	return grams, true
 }
 
 // candidates returns the shifts of which one is the best, ascending. The emissions are linear in the shift

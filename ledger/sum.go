@@ -60,7 +60,9 @@ type Sum struct {
 }
 
 // counts returns the counts of the sum.
-func (s *Sum) counts() []*int { return []*int{&s.Groups, &s.FailedGroups, &s.HeldGroups, &s.UnseenEnds} }
+func (s *Sum) counts() []*int {
+	return []*int{&s.Groups, &s.FailedGroups, &s.HeldGroups, &s.UnseenEnds}
+}
 
 // amounts returns the numbers of the sum that are never negative.
 func (s *Sum) amounts() []*float64 {

@@ -30,8 +30,8 @@ func Default() Coefficients {
 		Core:        Power{Idle: 0.7, Max: 3.5},                         // the mean of the x86 families of AWS: 0.74 and 3.5
 		CoreOf:      map[string]Power{"arm64": {Idle: 0.47, Max: 1.69}}, // Graviton 2 to 4
 		Utilization: 0.5,                                                // what Cloud Carbon Footprint assumes where nobody knows better
-		GiBWatts:    0.392,                                      
-		GPU:         Power{Idle: 29, Max: 249},                          // the mean of the kinds below
+		GiBWatts:    0.392,
+		GPU:         Power{Idle: 29, Max: 249}, // the mean of the kinds below
 		GPUOf: map[string]Power{
 			"T4":   {Idle: 8, Max: 71},
 			"V100": {Idle: 35, Max: 306},
