@@ -28,8 +28,8 @@ const (
 	tracePath     = "../../forecast/testdata/traces/CISO"
 )
 
-// exampleJobs are the jobs of two teams over some weeks: long jobs that can wait a little, and short ones that can
-// wait for the sun.
+// exampleJobs are the jobs of two teams over some weeks: long jobs that can wait a little, and
+// short ones that can wait for the sun.
 func exampleJobs(t *testing.T) string {
 	t.Helper()
 	var jobs strings.Builder
@@ -47,7 +47,8 @@ func exampleJobs(t *testing.T) string {
 	return path
 }
 
-// simulated returns the groups as the planner starts them on the real grid, and what simulate says of them.
+// simulated returns the groups as the planner starts them on the real grid, and what simulate says
+// of them.
 func simulated(t *testing.T) ([]ledger.Group, replay.Report) {
 	t.Helper()
 	starts := filepath.Join(t.TempDir(), "starts.csv")
@@ -122,7 +123,8 @@ func settledPages(t *testing.T, series *forecast.Series, groups []ledger.Group) 
 	return pagesOf(t, actuals, parse(t, "2021-09-01T00:00:00Z"), groups)
 }
 
-// TestSimulateAndTheLedgerAgree books the jobs of a back-test as they were started there, all at the same power.
+// TestSimulateAndTheLedgerAgree books the jobs of a back-test as they were started there, all at
+// the same power.
 func TestSimulateAndTheLedgerAgree(t *testing.T) {
 	groups, said := simulated(t)
 	for i := range groups {
@@ -144,8 +146,8 @@ func TestSimulateAndTheLedgerAgree(t *testing.T) {
 	}
 }
 
-// TestTheExampleIsOfARealGrid compares the ledger of docs/report.md with what the planner does on the grid of
-// California. With -update, it writes the ledger anew.
+// TestTheExampleIsOfARealGrid compares the ledger of docs/report.md with what the planner does on
+// the grid of California. With -update, it writes the ledger anew.
 func TestTheExampleIsOfARealGrid(t *testing.T) {
 	groups, _ := simulated(t)
 	objects := settledPages(t, readTrace(t), withTroubles(groups))

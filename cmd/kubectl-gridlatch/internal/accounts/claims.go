@@ -271,8 +271,8 @@ func Number(v float64) string {
 	}
 }
 
-// modelRange returns by which factors modelled energy can be wrong: a core that does nothing, and a core that
-// does all it can, against the utilisation of the model.
+// modelRange returns by which factors modelled energy can be wrong: a core that does nothing, and a
+// core that does all it can, against the utilisation of the model.
 func modelRange() (low, high float64) {
 	core, c := energy.Requests{Cores: 1}, energy.Default()
 	return c.Low(core) / c.Watts(core), c.High(core) / c.Watts(core)
