@@ -25,7 +25,7 @@ type Page struct {
 	sums      sums              // of settled groups
 	open      map[string]*entry // by UID
 	settled   digests
-	uncounted []Counted       // settled groups that Count has not returned
+	uncounted []*entry        // settled groups that Count has not returned
 	merged    map[string]bool // names of the pages of which the page has the sums
 }
 
@@ -76,7 +76,10 @@ type Counted struct {
 // could be, without known intensities are returned, too. The account of a group can change later: a
 // revision does not count again.
 func (p *Page) Count(actuals Actuals, now time.Time) []Counted {
-	counted := p.uncounted
+	var counted []Counted
+	for _, e := range p.uncounted {
+		counted = append(counted, Counted{e.group, e.account})
+	}
 	p.uncounted = nil
 	for _, e := range p.inOrder() {
 		if e.isCounted {
@@ -122,7 +125,7 @@ func (p *Page) settle(due []*entry, actuals Actuals) {
 		p.sums.add(e.group, account)
 		p.settled.add(e.group.UID, e.group.Ended)
 		if !e.isCounted {
-			p.uncounted = append(p.uncounted, Counted{e.group, account})
+			p.uncounted = append(p.uncounted, e)
 		}
 		delete(p.open, e.group.UID)
 	}

@@ -368,6 +368,8 @@ func FuzzDecodeNeverPanics(f *testing.F) {
 		`{"version":1,"name":"2026-03","sums":[{"groups":-9223372036854775808,"joules":1e308,"grams":-1e308},{"groups":9223372036854775807,"joules":-1,"grams":1e308}]}`,
 		`{"version":1,"name":"2026-03-31","groups":[{"uid":"a","wait":-9223372036854775808,"units":1e308,"grams":1e38,"otherGrams":-1e38,"steps":[{"start":"0001-01-01T00:00:00Z","end":"9999-12-31T23:59:59Z","watts":1e308,"failedWatts":1e308}]}]}`,
 		`{"version":1,"name":"2026-03-31","uncounted":[{"uid":"","failedGrams":-1}],"settled":{"-9223372036854775808":"AAAAAAAA"},"merged":["","\u0000"]}`,
+		`{"version":1,"name":"2026-03-31","groups":{"uid":["a"],"kind":[""],"namespace":["n"],"name":["x"],"owner":["o"],"policy":[""],"mode":["Audit"],"source":["s"],"location":["A"],"otherLocation":["B"],"energy":["Stated"],"seenEnd":[true],"failed":[false],"isCounted":[true],"ended":[1e300],"arrived":[-1e300],"latestStart":[7],"released":[0.0005],"wait":[-9e99],"units":[-1],"embodiedGrams":[1e308],"coreHours":[5],"steps":[2],"begin":[-5,1e9],"seconds":[10,1e-9],"watts":[1e308,3],"failedWatts":[1e308,4],"grams":[3],"failedGrams":[-3e38],"otherGrams":[null],"oracleGrams":[4]}}`,
+		`{"version":1,"name":"2026-03-31","groups":{"uid":["a"],"steps":[9]}}`,
 		`{"version":1,"name":"2026-03-31","groups":null,"sums":[null],"settled":null}`,
 	} {
 		f.Add(text)

@@ -105,18 +105,19 @@ func (s *Sum) Add(g Group, a Account) {
 	s.Merge(added.clean())
 }
 
-// Merge adds another sum. The key stays.
+// Merge adds another sum. The key stays. What would become too large stays at a bound, as it does when a
+// page is decoded.
 func (s *Sum) Merge(other Sum) {
 	counts := s.counts()
 	for i, n := range other.counts() {
-		*counts[i] += *n
+		*counts[i] = min(*counts[i]+*n, maxCount)
 	}
 	amounts, signed := s.amounts(), s.signedAmounts()
 	for i, x := range other.amounts() {
-		*amounts[i] += *x
+		*amounts[i] = within(*amounts[i]+*x, maxAmount)
 	}
 	for i, x := range other.signedAmounts() {
-		*signed[i] += *x
+		*signed[i] = signedWithin(*signed[i]+*x, maxAmount)
 	}
 }
 
