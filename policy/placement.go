@@ -84,6 +84,17 @@ func (p *Policy) LocationOf(annotations map[string]string) string {
 	return p.ResolveLocation(annotations[v1alpha1.LocationAnnotation])
 }
 
+// LocationOfNode returns the location of a node with these labels; false if the policy does not tell. A
+// node with the labels of two locations belongs to the first.
+func (p *Policy) LocationOfNode(labels map[string]string) (string, bool) {
+	for _, l := range p.spec.Locations {
+		if len(l.NodeSelector) > 0 && hasAll(labels, l.NodeSelector) {
+			return l.Name, true
+		}
+	}
+	return "", false
+}
+
 // HomeOf returns the location that a pod is meant for: the location that the pod asks for or, under
 // a policy with buckets, the location whose ceiling counts the pod. The location is empty if any
 // will do.

@@ -1,0 +1,252 @@
+// Package keep books the work of a cluster once the work has ended. The leader runs a [Keeper].
+//
+// The keeper watches the Jobs and pods that were released or audited, and keeps a small record of each pod
+// that runs. What is held has not started, and is not watched. In a pass, every ten minutes, the keeper
+// books the groups that have ended on the pages of their days, and writes the pages that have changed.
+//
+// A group is booked once, whoever leads:
+//
+//   - The page of the day on which a group ended tells that the group is booked, for as long as the group
+//     could be booked again. That is until everything that had ended then is booked, which the newest page
+//     says (the watermark).
+//   - What is known of groups that have not ended is written after the pages of what has ended, beside the
+//     newest page. So a group that goes while nobody leads is not lost.
+//   - A page is only written as it was read. Of two leaders, one fails, and reads all pages again.
+package keep
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/ledger"
+	"github.com/gridlatch/gridlatch/ledger/pages"
+	"github.com/gridlatch/gridlatch/policy"
+)
+
+const (
+	// DefaultInterval is how often what has ended is booked.
+	DefaultInterval = 10 * time.Minute
+	// lastPassTimeout bounds the pass at the end of the program.
+	lastPassTimeout = 5 * time.Second
+)
+
+// Rows takes booked groups one by one.
+type Rows interface {
+	// Write writes groups with their accounts, again if they were written before. After an error, they are
+	// written again later.
+	Write(ctx context.Context, groups []ledger.Counted) error
+}
+
+// Keeper books what has ended.
+type Keeper struct {
+	Clientset kubernetes.Interface
+	Store     *forecast.Store
+	Policies  policy.Policies
+	Pages     pages.Store
+	Clock     policy.Clock
+	Metrics   *Metrics
+	// Nodes reads the metadata of nodes from a cache. It may be nil.
+	Nodes client.Reader
+	// Interval is how often what has ended is booked.
+	Interval time.Duration
+	// MeterOf returns the meter of a policy; nil if there is none. It may be nil.
+	MeterOf func(*policy.Policy) Meter
+	// Rows may be nil.
+	Rows Rows
+
+	known  *known
+	shelf  *shelf
+	queue  rowQueue
+	audits chan struct{}
+}
+
+// Start books until the context ends, and once more then. A manager calls Start on the leader.
+func (k *Keeper) Start(ctx context.Context) error {
+	k.prepare()
+	loaded := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
+		err := k.load(ctx, k.Clock.Now())
+		if err != nil && ctx.Err() == nil {
+			k.Metrics.failures.Inc()
+			log.FromContext(ctx).Error(err, "cannot read the ledger, trying again")
+		}
+		return err == nil, nil
+	})
+	if loaded != nil {
+		return nil // the context has ended
+	}
+	jobs, pods := k.jobSink(), k.podSink(watchPods)
+	go k.watch(ctx, jobs, &batchv1.Job{}, startedWork, k.Clientset)
+	go k.watch(ctx, pods, &corev1.Pod{}, startedWork, k.Clientset)
+	go k.watchAudited(ctx)
+	if !toolscache.WaitForCacheSync(ctx.Done(), jobs.synced.Load, pods.synced.Load) {
+		return nil
+	}
+	wait.UntilWithContext(ctx, k.try, k.Interval)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPassTimeout)
+	defer cancel()
+	k.try(last)
+	return nil
+}
+
+// prepare makes what a keeper needs inside.
+func (k *Keeper) prepare() {
+	k.known, k.audits = newKnown(), make(chan struct{}, 1)
+	k.shelf = &shelf{store: k.Pages, actuals: k.actuals}
+}
+
+// watchAudited watches the pods of Jobs that say nothing of a decision, once a Job is audited.
+func (k *Keeper) watchAudited(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-k.audits:
+		k.watch(ctx, k.podSink(watchJobPods), &corev1.Pod{}, unlabelled, k.Clientset)
+	}
+}
+
+// load reads the pages, and what was open when the leader before wrote it.
+func (k *Keeper) load(ctx context.Context, now time.Time) error {
+	if err := k.shelf.load(ctx, now); err != nil {
+		return err
+	}
+	o, err := decodeOpen(k.shelf.open)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "cannot read which groups had not ended: what has gone meanwhile is not booked")
+		return nil
+	}
+	k.known.restore(o)
+	for _, g := range o.Ended {
+		if _, err := k.shelf.book(ctx, g); err != nil {
+			return err
+		}
+	}
+	for _, p := range o.Pods {
+		if p.Watch == watchJobPods {
+			k.noteAudit(&owner{Notes: notes{State: v1alpha1.StateAudited}})
+		}
+	}
+	return nil
+}
+
+// try runs a pass, and logs what fails.
+func (k *Keeper) try(ctx context.Context) {
+	if err := k.pass(ctx, k.Clock.Now()); err != nil && ctx.Err() == nil {
+		k.Metrics.failures.Inc()
+		log.FromContext(ctx).Error(err, "cannot book everything that has ended, trying again later")
+	}
+}
+
+// pass books what has ended, and writes what has changed.
+func (k *Keeper) pass(ctx context.Context, now time.Time) error {
+	if err := k.shelf.load(ctx, now); err != nil {
+		return err
+	}
+	k.known.passed(now)
+	booking := k.bookEnded(ctx, now)
+	counted := k.shelf.count(now)
+	k.Metrics.count(counted)
+	k.queue.put(counted)
+	archiving := k.shelf.archive(ctx, now)
+	writing := k.shelf.write(ctx, now, func(ended []ledger.Group) ([]byte, error) {
+		o := k.known.open()
+		o.Ended = ended
+		return o.encode()
+	})
+	if writing == nil {
+		k.Metrics.written(now)
+	}
+	k.Metrics.show(k.shelf.recent(now), k.known.size()+k.shelf.unwritten())
+	return errors.Join(booking, archiving, writing, k.writeRows(ctx, now))
+}
+
+// bookEnded books the groups that have ended.
+func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
+	rules := map[string]rules{}
+	var finished []*group
+	var problems []error
+	for _, g := range k.known.groups(k.shelf.isBooked, now) {
+		fate := g.fate(now, k.shelf.until)
+		if fate == isVoid || k.shelf.isBooked(g.uid) {
+			finished = append(finished, g)
+			continue
+		}
+		name := g.notes().Policy
+		r, isKnown := rules[name]
+		if !isKnown {
+			var err error
+			if r, err = k.rulesOf(ctx, name); err != nil {
+				problems = append(problems, err)
+				continue
+			}
+			rules[name] = r
+		}
+		if fate == lasts {
+			k.foldLong(g, r)
+			continue
+		}
+		if err := k.book(ctx, g, r, now); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		finished = append(finished, g)
+	}
+	k.known.finish(finished)
+	return joinFirst(problems)
+}
+
+// book books a group that has ended.
+func (k *Keeper) book(ctx context.Context, g *group, r rules, now time.Time) error {
+	entry, err := k.account(ctx, g, r, now)
+	if err != nil {
+		return err
+	}
+	isNew, err := k.shelf.book(ctx, entry)
+	if isNew {
+		k.queue.add(entry)
+	}
+	return err
+}
+
+// maxProblems bounds the problems of a pass that are told.
+const maxProblems = 3
+
+// joinFirst joins the first errors. That a meter is asked again is no error, unless the meter has failed.
+func joinFirst(problems []error) error {
+	var told []error
+	for _, err := range problems {
+		if err != errLater && len(told) < maxProblems { //nolint:errorlint // a failed meter is wrapped
+			told = append(told, err)
+		}
+	}
+	return errors.Join(told...)
+}
+
+// actuals returns the actual intensities of a location.
+func (k *Keeper) actuals(source, location string) *forecast.Series {
+	if f, ok := k.Store.Snapshot(forecast.ParseSource(source)).Forecast(location); ok && f.Actuals != nil {
+		return f.Actuals
+	}
+	return &forecast.Series{}
+}
+
+// nodeLabels returns the labels of a node, which belong to a cache; nil if the node is not known.
+func (k *Keeper) nodeLabels(name string) map[string]string {
+	if k.Nodes == nil || name == "" {
+		return nil
+	}
+	node := policy.NewMetadata(policy.NodeKind())
+	if err := k.Nodes.Get(context.Background(), client.ObjectKey{Name: name}, node, client.UnsafeDisableDeepCopy); err != nil {
+		return nil
+	}
+	return node.Labels
+}
