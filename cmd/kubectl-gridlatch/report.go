@@ -91,10 +91,10 @@ func (f *reportFlags) bind(cmd *cobra.Command) {
 	flags.SortFlags = false
 	flags.StringVar(&f.since, "since", "30d", "count work that ended since then: so many days up to --until, or 2026-08-01")
 	flags.StringVar(&f.until, "until", "", "count work that ended before this day or instant; a day that has begun counts\nas a whole (default: now)")
-	flags.StringSliceVar(&f.by, "by", []string{"namespace"}, "a row for each: "+strings.Join(names, ", ")+" (of the energy); can be\ngiven several times")
+	flags.StringSliceVar(&f.by, "by", []string{"namespace"}, "a row for each: "+strings.Join(names, ", ")+"\n(of the energy); can be given several times")
 	flags.BoolVar(&f.withGroups, "rows", false, "also show each group that the ledger still has, of the last three days;\nwith -o csv, only these")
 	flags.StringVarP(&f.output, "output", "o", "", "table, json, csv or markdown; table if not given")
-	flags.StringVar(&f.html, "html", "", "write the report with plots into this file, as one page for a browser")
+	flags.StringVar(&f.html, "html", "", "write the report with plots into this file, as one page for a browser; nothing is\nprinted unless -o asks for it")
 	flags.StringVar(&f.ledger, "ledger", "", "read ConfigMaps from this file, and not from a cluster; - for standard input")
 	f.connection.bind(flags)
 	complete := func(flag string, words ...string) {

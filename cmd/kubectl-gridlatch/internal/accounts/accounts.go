@@ -1,5 +1,5 @@
-// Package accounts makes reports of the ledger: what work emitted, what waiting saved and lost, and what
-// these figures can and cannot claim.
+// Package accounts makes reports of the ledger: what work emitted, what waiting saved and lost, and
+// what these figures can and cannot claim.
 package accounts
 
 import (
@@ -34,7 +34,7 @@ const (
 
 // Dimensions returns all dimensions.
 func Dimensions() []Dimension {
-	return []Dimension{Namespace, Policy, Location, Owner, Day, Month, Source, Mode}
+	return []Dimension{Namespace, Policy, Location, Owner, Day, Month, Mode, Source}
 }
 
 // IsTime reports whether a dimension is a span of time.
@@ -224,8 +224,8 @@ func (s dated) value(d Dimension) string {
 	}
 }
 
-// rows returns a row for each combination of values. Rows of days and months are in the order of time,
-// other rows begin with those that took the most energy.
+// rows returns a row for each combination of values. Rows of days and months are in the order of
+// time, other rows begin with those that took the most energy.
 func (all sums) rows(mode ledger.Mode, by []Dimension) []Row {
 	tallies, order := map[string]*tally{}, []*tally(nil)
 	for _, sum := range all {

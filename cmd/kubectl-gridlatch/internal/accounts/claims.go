@@ -3,6 +3,7 @@ package accounts
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 
 // claims says in plain words what the figures of a report can and cannot claim.
 func claims(r Report, q Question, l *Ledger, all sums) []string {
-	said := staleness(l, q.Now)
+	said := append([]string{}, staleness(l, q.Now)...)
 	for _, section := range r.Sections {
 		said = append(said, comparison(section)...)
 	}
@@ -37,8 +38,19 @@ func claims(r Report, q Question, l *Ledger, all sums) []string {
 		said = append(said, fmt.Sprintf("%s can still change: the figures of a group follow revisions of the actual intensities until %s after its end.",
 			count(open, "group"), plan.FormatDuration(ledger.SettledAfter)))
 	}
-	return append(append(said, months(q, all)...),
+	said = append(append(said, months(q, all)...),
 		"Only actual intensities count, as the provider publishes them afterwards. A forecast is never booked as what was.")
+	return once(said)
+}
+
+// once leaves out what is said a second time.
+func once(said []string) []string {
+	heard := map[string]bool{}
+	return slices.DeleteFunc(said, func(sentence string) bool {
+		wasHeard := heard[sentence]
+		heard[sentence] = true
+		return wasHeard
+	})
 }
 
 // staleness warns of a ledger that nobody has written for long.
@@ -75,8 +87,9 @@ func comparison(s Section) []string {
 // signalClaims says what kind of intensities the figures are made of.
 func signalClaims(signals []Signal) []string {
 	byOrigin, order := map[string][]string{}, []string(nil)
-	kinds := map[forecast.Kind]bool{}
+	kinds, isMadeUp := map[forecast.Kind]bool{}, false
 	for i, s := range signals {
+		isMadeUp = isMadeUp || s.Origin.IsMadeUp
 		kinds[s.Origin.Signal.Kind] = true
 		if i >= maxSignals {
 			continue
@@ -100,6 +113,9 @@ func signalClaims(signals []Signal) []string {
 	}
 	if more := len(signals) - maxSignals; more > 0 {
 		said = append(said, fmt.Sprintf("The report has %d more locations: -o json names the origin of each.", more))
+	}
+	if isMadeUp {
+		said = append(said, "Some values are made up: their figures say nothing about a real grid.")
 	}
 	return append(said, kindClaims(kinds)...)
 }
@@ -138,9 +154,9 @@ func energyClaims(s Section) []string {
 		switch from.Source {
 		case energy.Modelled:
 			low, high := modelRange()
-			said = append(said, fmt.Sprintf("Modelled energy can be from %.1f to %.1f times what is said here, and so can the grams. Percentages do not have this error: within a group, the same power is on both sides.", low, high))
+			said = append(said, fmt.Sprintf("Modelled energy can be from %.1f to %.1f times what is said here, and so can the grams. Percentages hardly have this error: within a group, the same power is on both sides.", low, high))
 		case energy.Unknown:
-			said = append(said, fmt.Sprintf("Nobody knows the energy of %s: neither a meter, nor requests, nor gridlatch.dev/power-watts. They count as groups, with no energy and no emissions.", count(from.Groups, "group")))
+			said = append(said, fmt.Sprintf("Nobody knows the energy of %s: neither a meter, nor requests, nor gridlatch.dev/power-watts. Such a group counts as a group, with no energy and no emissions.", count(from.Groups, "group")))
 		}
 	}
 	if len(parts) == 0 {
@@ -164,7 +180,7 @@ func gaps(s Section) []string {
 	f := s.Total
 	var said []string
 	if f.UnknownIntensityKWh > 0 {
-		said = append(said, fmt.Sprintf("Nobody knows the intensity for %s %% of the energy of %s. It counts as energy. It is in no figure in grams.",
+		said = append(said, fmt.Sprintf("Nobody knows the intensity of the grid for %s %% of the energy of %s. This part counts as energy, and is in no figure in grams.",
 			percent(100*f.UnknownIntensityKWh/f.EnergyKWh), sectionName(s.Mode)))
 	}
 	if without := f.EnergyKWh - f.UnknownIntensityKWh - f.ComparedKWh; without > f.EnergyKWh/1000 {
@@ -172,7 +188,7 @@ func gaps(s Section) []string {
 			percent(100*without/f.EnergyKWh), sectionName(s.Mode)))
 	}
 	if f.UnseenEnds > 0 {
-		said = append(said, fmt.Sprintf("Nobody saw the end of %s. They are booked until they were last seen, and may have taken more.", count(f.UnseenEnds, "group")))
+		said = append(said, fmt.Sprintf("Nobody saw the end of %s. Such a group is booked until it was last seen, and may have taken more.", count(f.UnseenEnds, "group")))
 	}
 	return said
 }
@@ -255,8 +271,8 @@ func Number(v float64) string {
 	}
 }
 
-// modelRange returns by which factors modelled energy can be wrong: a core that does nothing, and a core that
-// does all it can, against the utilisation of the model.
+// modelRange returns by which factors modelled energy can be wrong: a core that does nothing, and a
+// core that does all it can, against the utilisation of the model.
 func modelRange() (low, high float64) {
 	core, c := energy.Requests{Cores: 1}, energy.Default()
 	return c.Low(core) / c.Watts(core), c.High(core) / c.Watts(core)

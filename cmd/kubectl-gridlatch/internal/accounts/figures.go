@@ -35,13 +35,13 @@ type Figures struct {
 	ComparedKWh  float64 `json:"comparedKWh"`
 	AvoidedGrams float64 `json:"avoidedGrams"`
 	AddedGrams   float64 `json:"addedGrams"`
-	// SavedGrams are AvoidedGrams less AddedGrams. SavedPercent is the share of what would have been
-	// emitted without waiting.
+	// SavedGrams are AvoidedGrams less AddedGrams. SavedPercent is the share of what would have
+	// been emitted without waiting.
 	SavedGrams   float64  `json:"savedGrams"`
 	SavedPercent *float64 `json:"savedPercent,omitempty"`
 
-	// OracleSavedGrams are what perfect foresight would have saved, for the work of which that is known:
-	// OracleKWh. The work of the same energy saved OracleComparedGrams.
+	// OracleSavedGrams are what perfect foresight would have saved, for the work of which that is
+	// known: OracleKWh. The work of the same energy saved OracleComparedGrams.
 	OracleKWh           float64  `json:"oracleKWh"`
 	OracleSavedGrams    float64  `json:"oracleSavedGrams"`
 	OracleComparedGrams float64  `json:"oracleComparedSavedGrams"`

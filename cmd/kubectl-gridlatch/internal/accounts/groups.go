@@ -20,8 +20,8 @@ type GroupRow struct {
 	OracleGrams *float64 `json:"oracleGrams"`
 }
 
-// groups returns the groups of a question that the pages have one by one, in the order in which the groups
-// ended.
+// groups returns the groups of a question that the pages have one by one, in the order in which the
+// groups ended.
 func (l *Ledger) groups(q Question) []GroupRow {
 	rows := []GroupRow{}
 	for _, page := range l.Pages {

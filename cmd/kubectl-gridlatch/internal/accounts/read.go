@@ -39,8 +39,8 @@ func NewLedger() *Ledger {
 	return &Ledger{origins: map[string]map[forecast.Origin]bool{}}
 }
 
-// Select returns the names of the pages that a question needs, in order. A day that the page of its month has does
-// not count again.
+// Select returns the names of the pages that a question needs, in order. A day that the page of its
+// month has does not count again.
 func Select(q Question, listed []pages.Listed) []string {
 	merged := map[string]bool{}
 	for _, l := range listed {
@@ -58,7 +58,8 @@ func Select(q Question, listed []pages.Listed) []string {
 	return slices.Compact(names)
 }
 
-// AddPage adds the page with a name, from its ConfigMap. A page that cannot be read is left out with a warning.
+// AddPage adds the page with a name, from its ConfigMap. A page that cannot be read is left out
+// with a warning.
 func (l *Ledger) AddPage(name string, c *corev1.ConfigMap, now time.Time) {
 	page, err := ledger.Decode(c.BinaryData[pages.DataKey])
 	if err == nil && page.Name() != name {
@@ -97,8 +98,8 @@ func (l *Ledger) addOrigin(location string, origin forecast.Origin) {
 	l.origins[location][origin] = true
 }
 
-// AddForecast adds what a document says of the past. What cannot be true is left out, as in the controller. The
-// error says what is left out.
+// AddForecast adds what a document says of the past. What cannot be true is left out, as in the
+// controller. The error says what is left out.
 func (l *Ledger) AddForecast(source string, document forecast.Document, now time.Time) error {
 	for location, details := range document.Details {
 		l.addOrigin(location, details.Origin)

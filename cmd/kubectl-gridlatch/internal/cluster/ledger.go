@@ -16,8 +16,8 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// Ledger reads what a question needs of the cluster's ledger, and what the figures are made of: where the intensities
-// come from, and the actual intensities of the last days.
+// Ledger reads what a question needs of the cluster's ledger, and what the figures are made of:
+// where the intensities come from, and the actual intensities of the last days.
 func (c *Cluster) Ledger(ctx context.Context, q accounts.Question) (*accounts.Ledger, error) {
 	listed, err := pages.Store{Reader: c.API, Namespace: c.System}.List(ctx)
 	if err != nil {
@@ -72,8 +72,8 @@ func (c *Cluster) readOrigins(ctx context.Context, l *accounts.Ledger) {
 	}
 }
 
-// documentOf reads the newest document of a source: where the policy of a group finds the document, if the policy still has
-// this source.
+// documentOf reads the newest document of a source: where the policy of a group finds the document,
+// if the policy still has this source.
 func (c *Cluster) documentOf(ctx context.Context, open accounts.OpenSource) (forecast.Document, error) {
 	rules, err := policy.Policies{Reader: &policyReader{Reader: c.API}, Clock: clock(c.Now), Namespace: c.System, Nodes: &policy.Nodes{Reader: c.API}}.Get(ctx, open.Policy)
 	if err == nil && rules.Source.String() == open.Source {

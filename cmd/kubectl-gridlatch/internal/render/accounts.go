@@ -214,7 +214,7 @@ func percentOf(v *float64, withSign bool) string {
 	case withSign:
 		return fmt.Sprintf("%+.1f %%", *v)
 	default:
-		return fmt.Sprintf("%.0f %%", *v)
+		return fmt.Sprintf("%.1f %%", *v)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/gridlatch/gridlatch/ledger"
 )
 
-// AccountsCSV writes a report for spreadsheets and programs: a row for each mode and combination of keys,
-// without totals. If the report has groups, it writes a row for each group in place of that.
+// AccountsCSV writes a report for spreadsheets and programs: a row for each mode and combination of
+// keys, without totals. If the report has groups, it writes a row for each group in place of that.
 func AccountsCSV(w io.Writer, r accounts.Report) error {
 	records := figureRecords(r)
 	if r.Groups != nil {
@@ -109,11 +109,12 @@ func groupRecords(groups []accounts.GroupRow) [][]string {
 	return records
 }
 
-// stepsOf writes the power over time as start/end/watts, with semicolons between the steps.
+// stepsOf writes the power over time as start/end/watts/watts of what failed, with semicolons
+// between the steps.
 func stepsOf(steps []ledger.Step) string {
 	parts := make([]string, len(steps))
 	for i, s := range steps {
-		parts[i] = instantOf(s.Start) + "/" + instantOf(s.End) + "/" + exact(s.Watts)
+		parts[i] = instantOf(s.Start) + "/" + instantOf(s.End) + "/" + exact(s.Watts) + "/" + exact(s.FailedWatts)
 	}
 	return strings.Join(parts, ";")
 }

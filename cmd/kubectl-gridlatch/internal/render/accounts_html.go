@@ -62,9 +62,9 @@ type htmlCell struct {
 	IsGain  bool
 }
 
-// AccountsHTML writes a report as one page that needs nothing else: no script, no font and no picture of
-// another place. A browser refuses whatever the page does not have: its policy allows no source but the
-// pictures in the page, and styles.
+// AccountsHTML writes a report as one page that needs nothing else: no script, no font and no
+// picture of another place. A browser refuses whatever the page does not have: its policy allows no
+// source but the pictures in the page, and styles.
 func AccountsHTML(w io.Writer, r accounts.Report) error {
 	page, err := template.New("report").Parse(accountsPage)
 	if err != nil {
@@ -111,7 +111,7 @@ func newHTMLSection(s accounts.Section, by []accounts.Dimension) (htmlSection, e
 		}
 		encoded := base64.StdEncoding.EncodeToString(drawn.svg)
 		shown.Plots = append(shown.Plots, htmlPlot{
-			Image: template.URL("data:image/svg+xml;base64," + encoded), //nolint:gosec // base64 has no character that ends the attribute
+			Image: template.URL("data:image/svg+xml;base64," + encoded), // base64 has no character that ends the attribute
 			Alt:   drawn.alt,
 		})
 	}

@@ -110,7 +110,8 @@ func drawBars(s accounts.Section, title string, series []bars, marks []float64) 
 	return drawing{out.Bytes(), title}, nil
 }
 
-// addBars adds bars around the middle of each day plus a shift, which are so wide; days are 1 apart.
+// addBars adds bars around the middle of each day plus a shift, which are so wide; days are 1
+// apart.
 func addBars(panel *plot.Plot, b bars, unit, shift, width float64) error {
 	for i, v := range b.values {
 		left, right, top := float64(i)+shift-width/2, float64(i)+shift+width/2, drawable(v/unit)
