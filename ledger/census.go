@@ -33,12 +33,12 @@ func (c *Census) Count(cores float64, span time.Duration, isElastic, wasHeld boo
 // maxCores bounds what one pod can count for.
 const maxCores = 1e5
 
-// Merge adds another census.
+// Merge adds another census. What would become too large stays at a bound.
 func (c *Census) Merge(other Census) {
-	c.Samples += other.Samples
-	c.CoreHours += other.CoreHours
-	c.ElasticCoreHours += other.ElasticCoreHours
-	c.HeldCoreHours += other.HeldCoreHours
+	c.Samples = min(max(0, c.Samples)+min(max(0, other.Samples), maxCount), maxCount)
+	c.CoreHours = within(c.CoreHours+other.CoreHours, maxAmount)
+	c.ElasticCoreHours = within(c.ElasticCoreHours+other.ElasticCoreHours, c.CoreHours)
+	c.HeldCoreHours = within(c.HeldCoreHours+other.HeldCoreHours, c.ElasticCoreHours)
 }
 
 // ElasticShare returns the share of the core-hours that asked to wait, in percent. ok is false if nothing

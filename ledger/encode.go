@@ -31,6 +31,7 @@ type pageFile struct {
 	Version   int              `json:"version"`
 	Name      string           `json:"name"`
 	Merged    []string         `json:"merged,omitempty"`
+	Census    Census           `json:"census,omitzero"`
 	Sums      list[Sum]        `json:"sums,omitempty"`
 	Groups    *columns         `json:"groups,omitempty"`
 	Uncounted *columns         `json:"uncounted,omitempty"`
@@ -110,7 +111,7 @@ func (p *Page) shrink(share float64, actuals Actuals) bool {
 
 // encode returns the page as it is, with some settled groups for Count, and the size before compression.
 func (p *Page) encode(uncounted []*entry) (encoded []byte, plainBytes int, err error) {
-	file := pageFile{Version: pageVersion, Name: p.name, Merged: slices.Sorted(maps.Keys(p.merged)), Sums: p.sums.sorted(), Settled: p.settled.encode()}
+	file := pageFile{Version: pageVersion, Name: p.name, Merged: slices.Sorted(maps.Keys(p.merged)), Census: p.census, Sums: p.sums.sorted(), Settled: p.settled.encode()}
 	if len(p.open) > 0 {
 		file.Groups = encodeGroups(p.inOrder(), p.start())
 	}
@@ -150,6 +151,7 @@ func Decode(encoded []byte) (*Page, error) {
 			p.merged[name] = true
 		}
 	}
+	p.census.Merge(file.Census)
 	for _, s := range file.Sums {
 		p.sums.merge(s.clean())
 	}

@@ -24,6 +24,7 @@ type Page struct {
 	name      string
 	sums      sums              // of settled groups
 	open      map[string]*entry // by UID
+	census    Census
 	settled   digests
 	uncounted []*entry        // settled groups that Count has not returned
 	merged    map[string]bool // names of the pages of which the page has the sums
@@ -50,6 +51,12 @@ func DayOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // Name returns the day or the month.
 func (p *Page) Name() string { return p.name }
+
+// AddCensus adds a census of the cluster.
+func (p *Page) AddCensus(c Census) { p.census.Merge(c) }
+
+// Census returns the sum of what AddCensus has added.
+func (p *Page) Census() Census { return p.census }
 
 // Book adds a group that has ended. It returns false if the page has the group already, or if the group has
 // no UID. Numbers that cannot be true are put right.
@@ -179,6 +186,7 @@ func (p *Page) Merge(other *Page) bool {
 		return false
 	}
 	p.merged[other.name] = true
+	p.census.Merge(other.census)
 	for _, s := range other.sums.sorted() {
 		p.sums.merge(s)
 	}

@@ -54,9 +54,13 @@ type Sum struct {
 	OracleJoules             float64 `json:"oracleJoules,omitempty"`
 	OracleComparedSavedGrams float64 `json:"oracleComparedSavedGrams,omitempty"`
 	OracleSavedGrams         float64 `json:"oracleSavedGrams,omitempty"`
+	// UnheldOracleSavedGrams is the part of OracleSavedGrams of the groups that started at once.
+	UnheldOracleSavedGrams float64 `json:"unheldOracleSavedGrams,omitempty"`
 	EmbodiedGrams            float64 `json:"embodiedGrams,omitempty"`
 	Units                    float64 `json:"units,omitempty"`
 	CoreHours                float64 `json:"coreHours,omitempty"`
+	// HeldCoreHours is the part of CoreHours of the groups that waited, or would have waited.
+	HeldCoreHours float64 `json:"heldCoreHours,omitempty"`
 }
 
 // counts returns the counts of the sum.
@@ -67,7 +71,7 @@ func (s *Sum) counts() []*int {
 // amounts returns the numbers of the sum that are never negative.
 func (s *Sum) amounts() []*float64 {
 	return []*float64{&s.WaitSeconds, &s.Joules, &s.FailedJoules, &s.KnownJoules, &s.ComparedJoules, &s.AvoidedGrams, &s.AddedGrams,
-		&s.OracleJoules, &s.OracleSavedGrams, &s.EmbodiedGrams, &s.Units, &s.CoreHours}
+		&s.OracleJoules, &s.OracleSavedGrams, &s.UnheldOracleSavedGrams, &s.EmbodiedGrams, &s.Units, &s.CoreHours, &s.HeldCoreHours}
 }
 
 // signedAmounts returns the numbers that may be negative, as marginal intensities may be.
@@ -101,6 +105,11 @@ func (s *Sum) Add(g Group, a Account) {
 	}
 	if a.HasOracle {
 		added.OracleJoules, added.OracleComparedSavedGrams, added.OracleSavedGrams = a.Joules, g.SavedGrams(a), g.OracleSavedGrams(a)
+	}
+	if added.HeldGroups > 0 {
+		added.HeldCoreHours = g.CoreHours
+	} else {
+		added.UnheldOracleSavedGrams = added.OracleSavedGrams
 	}
 	s.Merge(added.clean())
 }
