@@ -56,9 +56,9 @@ type Sum struct {
 	OracleSavedGrams         float64 `json:"oracleSavedGrams,omitempty"`
 	// UnheldOracleSavedGrams is the part of OracleSavedGrams of the groups that started at once.
 	UnheldOracleSavedGrams float64 `json:"unheldOracleSavedGrams,omitempty"`
-	EmbodiedGrams            float64 `json:"embodiedGrams,omitempty"`
-	Units                    float64 `json:"units,omitempty"`
-	CoreHours                float64 `json:"coreHours,omitempty"`
+	EmbodiedGrams          float64 `json:"embodiedGrams,omitempty"`
+	Units                  float64 `json:"units,omitempty"`
+	CoreHours              float64 `json:"coreHours,omitempty"`
 	// HeldCoreHours is the part of CoreHours of the groups that waited, or would have waited.
 	HeldCoreHours float64 `json:"heldCoreHours,omitempty"`
 }
