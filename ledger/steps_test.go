@@ -63,7 +63,8 @@ func TestStepsKeepTheEnergy(t *testing.T) {
 	}
 }
 
-// 30 pods of much power run in turn, with small pods beside them: the course of the large ones is kept.
+// 30 pods of much power run in turn, with small pods beside them: the course of the large ones is
+// kept.
 func TestTheStepsThatDifferLeastAreJoined(t *testing.T) {
 	var attempts []Attempt
 	for i := range 10 {
