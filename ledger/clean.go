@@ -20,31 +20,34 @@ const (
 	maxAmount = 1e18
 	// maxWait bounds how long work waits or could wait: ten years.
 	maxWait = 10 * 365 * 24 * time.Hour
-	// maxNameBytes bounds a name. Kubernetes allows 253 characters, and an owner has a kind before its
-	// name.
+	// maxNameBytes bounds a name. Kubernetes allows 253 characters, and an owner has a kind before
+	// its name.
 	maxNameBytes = 320
 )
 
-// clean returns a group that is safe to compute with, whatever the group had: every number is finite and
-// within its bounds, every instant in the years 2000 to 2200, every name short, and the steps are in order.
+// clean returns a group that is safe to compute with, whatever the group had: every number is
+// finite and within its bounds, every instant has whole milliseconds and is in the years 2000 to
+// 2200, every name is short, and the steps are in order.
 func (g Group) clean() Group {
 	for _, name := range []*string{&g.UID, &g.Kind, &g.Namespace, &g.Name, &g.Owner, &g.Policy, &g.Location, &g.OtherLocation} {
 		*name = cut(*name, maxNameBytes)
 	}
 	g.Source = cut(g.Source, 3*maxNameBytes)
 	g.Mode, g.Energy = g.Mode.clean(), cleanSource(g.Energy)
-	g.Arrived, g.Released, g.Ended = bounded(g.Arrived), bounded(g.Released), bounded(g.Ended)
+	g.Arrived, g.Released, g.Ended = cleanTime(g.Arrived), cleanTime(g.Released), cleanTime(g.Ended)
 	if g.Released.Before(g.Arrived) {
 		g.Released = g.Arrived
 	}
 	if g.LatestStart.Before(g.Arrived) {
 		g.LatestStart = time.Time{} // it could not wait
 	}
-	g.LatestStart = g.LatestStart.UTC()
 	if last := g.Arrived.Add(maxWait); g.LatestStart.After(last) {
 		g.LatestStart = last
 	}
-	g.Wait = min(max(0, g.Wait), maxWait)
+	if !g.LatestStart.IsZero() {
+		g.LatestStart = cleanTime(g.LatestStart)
+	}
+	g.Wait = min(max(0, g.Wait), maxWait).Truncate(time.Millisecond)
 	g.Steps = cleanSteps(g.Steps)
 	g.Units = within(g.Units, maxUnits)
 	if g.Failed {
@@ -70,11 +73,12 @@ func cleanSource(s energy.Source) energy.Source {
 	return energy.Unknown
 }
 
-// cleanSteps returns the steps that have a length and begin after the end of the last, at most MaxSteps.
+// cleanSteps returns the steps that have a length and begin after the end of the last, at most
+// MaxSteps.
 func cleanSteps(steps []Step) []Step {
 	var cleaned []Step
 	for _, s := range steps[:min(len(steps), MaxSteps)] {
-		s.Start, s.End = bounded(s.Start), bounded(s.End)
+		s.Start, s.End = cleanTime(s.Start), cleanTime(s.End)
 		if n := len(cleaned); n > 0 && s.Start.Before(cleaned[n-1].End) {
 			s.Start = cleaned[n-1].End
 		}
@@ -114,8 +118,8 @@ func within(x, most float64) float64 {
 	return min(x, most)
 }
 
-// rounded returns a number with nine significant digits. More digits are noise, which takes much space in
-// a page.
+// rounded returns a number with nine significant digits. More digits are noise, which takes much
+// space in a page.
 func rounded(x float64) float64 {
 	const digits = 9
 	short, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', digits, 64), 64)
@@ -140,6 +144,10 @@ func bounded(t time.Time) time.Time {
 		return t.UTC()
 	}
 }
+
+// cleanTime returns the nearest whole millisecond in the years 2000 to 2200 that is not later, in
+// UTC.
+func cleanTime(t time.Time) time.Time { return bounded(t).Truncate(time.Millisecond) }
 
 // cut returns a name of at most a number of bytes. No character is cut in two.
 func cut(name string, most int) string {

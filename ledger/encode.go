@@ -20,6 +20,8 @@ const (
 	maxElements   = 100_000
 	// maxMerged bounds the pages that are merged into another.
 	maxMerged = 400
+	// monthLayout is the name of the page of a month.
+	monthLayout = "2006-01"
 	// pageVersion is the version of the encoding.
 	pageVersion = 1
 )
@@ -30,56 +32,16 @@ type pageFile struct {
 	Name      string           `json:"name"`
 	Merged    []string         `json:"merged,omitempty"`
 	Sums      list[Sum]        `json:"sums,omitempty"`
-	Groups    list[groupFile]  `json:"groups,omitempty"`
-	Uncounted list[groupFile]  `json:"uncounted,omitempty"`
+	Groups    *columns         `json:"groups,omitempty"`
+	Uncounted *columns         `json:"uncounted,omitempty"`
 	Settled   map[int64][]byte `json:"settled,omitempty"`
-}
-
-// groupFile is the encoding of a group and of what its account knows. The emissions have seven digits,
-// which are enough where no intensities are at hand any more.
-type groupFile struct {
-	Group
-	IsCounted   bool     `json:"isCounted,omitempty"`
-	Grams       *float32 `json:"grams,omitempty"`
-	FailedGrams float32  `json:"failedGrams,omitempty"`
-	OtherGrams  *float32 `json:"otherGrams,omitempty"`
-	OracleGrams *float32 `json:"oracleGrams,omitempty"`
-}
-
-// newGroupFile returns the encoding of a group.
-func newGroupFile(g Group, a Account, isCounted bool) groupFile {
-	known := func(grams float64, is bool) *float32 {
-		if short := float32(grams); is {
-			return &short
-		}
-		return nil
-	}
-	return groupFile{g, isCounted, known(a.Grams, a.IsKnown), float32(a.FailedGrams), known(a.OtherGrams, a.IsCompared), known(a.OracleGrams, a.HasOracle)}
-}
-
-// account returns the account of the group.
-func (f groupFile) account() Account {
-	a := f.Group.account(nil, nil) // the energy
-	known := func(grams *float32, before bool) (float64, bool) {
-		if grams == nil || !before {
-			return 0, false
-		}
-		return signedWithin(float64(*grams), maxAmount), true
-	}
-	a.Grams, a.IsKnown = known(f.Grams, true)
-	a.OtherGrams, a.IsCompared = known(f.OtherGrams, a.IsKnown)
-	a.OracleGrams, a.HasOracle = known(f.OracleGrams, a.IsCompared)
-	if a.HasOracle {
-		a.OracleGrams = min(a.OracleGrams, a.Grams, a.OtherGrams)
-	}
-	a.FailedGrams, _ = known(&f.FailedGrams, a.IsKnown)
-	return a
 }
 
 // list is an array with a bounded number of elements.
 type list[T any] []T
 
-// UnmarshalJSON decodes an array. It counts the elements first: a small text may have millions of them.
+// UnmarshalJSON decodes an array. It counts the elements first: a small text may have millions of
+// them.
 func (l *list[T]) UnmarshalJSON(data []byte) error {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(data, &elements); err != nil {
@@ -97,13 +59,13 @@ func (l *list[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Encode returns the page in JSON, compressed by gzip, in at most MaxPageBytes. Equal pages give equal
-// bytes.
+// Encode returns the page in JSON, compressed by gzip, in at most MaxPageBytes. Equal pages give
+// equal bytes.
 //
-// A page that is too large is made smaller. First the encoding leaves out the settled groups that Count has
-// not returned. Then the page settles its oldest groups: later revisions of the intensities do not count
-// for them. If all are settled, the page forgets which groups were settled, from the oldest hour on, and at
-// last the owners of the work with the least energy.
+// A page that is too large is made smaller. First the encoding leaves out the settled groups that
+// Count has not returned. Then the page settles its oldest groups: later revisions of the
+// intensities do not count for them. If all are settled, the page forgets which groups were
+// settled, from the oldest hour on, and at last the owners of the work with the least energy.
 func (p *Page) Encode(actuals Actuals) ([]byte, error) {
 	for _, e := range p.open {
 		e.accountBy(actuals)
@@ -128,8 +90,8 @@ func (p *Page) Encode(actuals Actuals) ([]byte, error) {
 	}
 }
 
-// shrink makes the page smaller, about to a share of its size. It returns false if nothing is left to
-// be dropped.
+// shrink makes the page smaller, about to a share of its size. It returns false if nothing is left
+// to be dropped.
 func (p *Page) shrink(share float64, actuals Actuals) bool {
 	const spared = 0.9 // of the share, so that one call is enough most often
 	switch groups := p.inOrder(); {
@@ -137,24 +99,23 @@ func (p *Page) shrink(share float64, actuals Actuals) bool {
 		p.settle(groups[:len(groups)-int(float64(len(groups))*share*spared)], actuals)
 	case len(p.settled) > 0:
 		p.settled.forgetOldest()
-	case len(p.sums) > maxKeys-maxOwnKeys:
-		p.sums.fold(len(p.sums) / 2)
-	case len(p.sums) > 8:
-		p.sums.fold(0)
+	case len(p.sums) > 8: // all that fold leaves
+		p.sums.fold(max(0, len(p.sums)/2-8))
 	default:
 		return false
 	}
 	return true
 }
 
-// encode returns the page as it is, with some settled groups for Count, and the size before compression.
-func (p *Page) encode(uncounted []Counted) (encoded []byte, plainBytes int, err error) {
+// encode returns the page as it is, with some settled groups for Count, and the size before
+// compression.
+func (p *Page) encode(uncounted []*entry) (encoded []byte, plainBytes int, err error) {
 	file := pageFile{Version: pageVersion, Name: p.name, Merged: slices.Sorted(maps.Keys(p.merged)), Sums: p.sums.sorted(), Settled: p.settled.encode()}
-	for _, e := range p.inOrder() {
-		file.Groups = append(file.Groups, newGroupFile(e.group, e.account, e.isCounted))
+	if len(p.open) > 0 {
+		file.Groups = encodeGroups(p.inOrder(), p.start())
 	}
-	for _, c := range uncounted {
-		file.Uncounted = append(file.Uncounted, newGroupFile(c.Group, c.Account, false))
+	if len(uncounted) > 0 {
+		file.Uncounted = encodeGroups(uncounted, p.start())
 	}
 	plain, err := json.Marshal(file)
 	if err != nil {
@@ -192,16 +153,17 @@ func Decode(encoded []byte) (*Page, error) {
 	for _, s := range file.Sums {
 		p.sums.merge(s.clean())
 	}
-	for _, f := range file.Groups {
-		f.Group = f.Group.clean()
-		if p.Book(f.Group) {
-			e := p.open[f.UID]
-			e.isCounted, e.account, e.isComputed = f.IsCounted, f.account(), true
+	groups, err := file.Groups.decode(p.start())
+	if err != nil {
+		return nil, fmt.Errorf("groups: %w", err)
+	}
+	for _, e := range groups {
+		if e.group.UID != "" && !p.Has(e.group.UID) {
+			p.open[e.group.UID] = e
 		}
 	}
-	for _, f := range file.Uncounted {
-		f.Group = f.Group.clean()
-		p.uncounted = append(p.uncounted, Counted{f.Group, f.account()})
+	if p.uncounted, err = file.Uncounted.decode(p.start()); err != nil {
+		return nil, fmt.Errorf("uncounted: %w", err)
 	}
 	return p, nil
 }
@@ -234,9 +196,18 @@ func decodeFile(encoded []byte) (pageFile, error) {
 	return file, nil
 }
 
+// start returns when the day or the month begins.
+func (p *Page) start() time.Time {
+	if day, err := time.Parse(time.DateOnly, p.name); err == nil {
+		return bounded(day)
+	}
+	month, _ := time.Parse(monthLayout, p.name) // the zero time if it is none
+	return bounded(month)
+}
+
 // isPageName reports whether a name is a day or a month.
 func isPageName(name string) bool {
 	_, notDay := time.Parse(time.DateOnly, name)
-	_, notMonth := time.Parse("2006-01", name)
+	_, notMonth := time.Parse(monthLayout, name)
 	return notDay == nil || notMonth == nil
 }

@@ -292,20 +292,52 @@ func TestAPageWithThirtyThousandGroupsFits(t *testing.T) {
 }
 
 func TestAPageOfLongRandomNamesFits(t *testing.T) {
-	r := rand.New(rand.NewPCG(25, 26))
-	random := func() string {
-		name := make([]byte, 300)
-		for i := range name {
-			name[i] = byte('!' + r.IntN(90))
-		}
-		return string(name)
+	for name, owner := range map[string]func(random string) string{
+		"with owners":    func(random string) string { return random },
+		"without owners": func(string) string { return Others },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(25, 26))
+			random := func() string {
+				name := make([]byte, maxNameBytes)
+				for i := range name {
+					name[i] = byte('!' + r.IntN(90))
+				}
+				return string(name)
+			}
+			p, joules := NewPage("2026-03-31"), 0.0
+			for n := range 2000 {
+				g := randomGroup(r, n)
+				g.Owner, g.Namespace, g.Policy, g.Location = owner(random()), random(), random(), random()
+				p.Book(g)
+				joules += newProfile(g.Steps).joules
+			}
+			encoded, err := p.Encode(nil)
+			if err != nil || len(encoded) > MaxPageBytes {
+				t.Fatalf("%d bytes: %v", len(encoded), err)
+			}
+			q, err := Decode(encoded)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := 0.0
+			for _, s := range q.Sums(nil) {
+				got += s.Joules
+			}
+			if math.Abs(got-joules) > 1e-9*joules || len(q.Sums(nil)) < 100 {
+				t.Errorf("%v J of %v are left, in %d sums", got, joules, len(q.Sums(nil)))
+			}
+		})
 	}
-	p, joules := NewPage("2026-03-31"), 0.0
-	for n := range 2000 {
-		g := randomGroup(r, n)
-		g.Owner, g.Namespace, g.Policy, g.Location = random(), random(), random(), random()
-		p.Book(g)
-		joules += newProfile(g.Steps).joules
+}
+
+// Random digests do not become shorter by compression.
+func TestAPageForgetsItsOldestDigestsIfThereAreTooMany(t *testing.T) {
+	p := NewPage("2026-03-31")
+	for _, hour := range []int64{math.MinInt64, 7, hourOf(t0), math.MaxInt64 - 1, math.MaxInt64} {
+		for n := range 30000 {
+			p.settled[digestOf(fmt.Sprint(hour, n))] = hour
+		}
 	}
 	encoded, err := p.Encode(nil)
 	if err != nil || len(encoded) > MaxPageBytes {
@@ -315,12 +347,8 @@ func TestAPageOfLongRandomNamesFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := 0.0
-	for _, s := range q.Sums(nil) {
-		got += s.Joules
-	}
-	if math.Abs(got-joules) > 1e-9*joules {
-		t.Errorf("%v J of %v are left", got, joules)
+	if q.Has(fmt.Sprint(int64(math.MinInt64), 1)) || !q.Has(fmt.Sprint(int64(math.MaxInt64), 1)) || !q.Has(fmt.Sprint(hourOf(t0), 1)) {
+		t.Error("the wrong groups are forgotten")
 	}
 }
 
@@ -368,6 +396,8 @@ func FuzzDecodeNeverPanics(f *testing.F) {
 		`{"version":1,"name":"2026-03","sums":[{"groups":-9223372036854775808,"joules":1e308,"grams":-1e308},{"groups":9223372036854775807,"joules":-1,"grams":1e308}]}`,
 		`{"version":1,"name":"2026-03-31","groups":[{"uid":"a","wait":-9223372036854775808,"units":1e308,"grams":1e38,"otherGrams":-1e38,"steps":[{"start":"0001-01-01T00:00:00Z","end":"9999-12-31T23:59:59Z","watts":1e308,"failedWatts":1e308}]}]}`,
 		`{"version":1,"name":"2026-03-31","uncounted":[{"uid":"","failedGrams":-1}],"settled":{"-9223372036854775808":"AAAAAAAA"},"merged":["","\u0000"]}`,
+		`{"version":1,"name":"2026-03-31","groups":{"uid":["a"],"kind":[""],"namespace":["n"],"name":["x"],"owner":["o"],"policy":[""],"mode":["Audit"],"source":["s"],"location":["A"],"otherLocation":["B"],"energy":["Stated"],"seenEnd":[true],"failed":[false],"isCounted":[true],"ended":[1e300],"arrived":[-1e300],"latestStart":[7],"released":[0.0005],"wait":[-9e99],"units":[-1],"embodiedGrams":[1e308],"coreHours":[5],"steps":[2],"begin":[-5,1e9],"seconds":[10,1e-9],"watts":[1e308,3],"failedWatts":[1e308,4],"grams":[3],"failedGrams":[-3e38],"otherGrams":[null],"oracleGrams":[4]}}`,
+		`{"version":1,"name":"2026-03-31","groups":{"uid":["a"],"steps":[9]}}`,
 		`{"version":1,"name":"2026-03-31","groups":null,"sums":[null],"settled":null}`,
 	} {
 		f.Add(text)
