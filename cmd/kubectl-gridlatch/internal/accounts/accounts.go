@@ -194,6 +194,7 @@ func (l *Ledger) sums(q Question) sums {
 	var found sums
 	for _, p := range l.Pages {
 		for _, sum := range p.Sums(l.Actuals) {
+			l.hasOthers = l.hasOthers || sum.Owner == ledger.Others || sum.Namespace == ledger.Others
 			if q.Namespace == "" || sum.Namespace == q.Namespace {
 				found = append(found, dated{p.Name(), sum})
 			}

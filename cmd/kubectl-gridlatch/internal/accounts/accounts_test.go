@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,30 @@ func TestDimensionsAreRead(t *testing.T) {
 	for _, wrong := range [][]string{nil, {""}, {"Day"}, {"day", "x\x1b"}} {
 		if _, err := ParseDimensions(wrong); err == nil {
 			t.Errorf("%q is read", wrong)
+		}
+	}
+}
+
+func TestAFullPageIsNamed(t *testing.T) {
+	page := ledger.NewPage("2026-11-01")
+	begin := time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
+	for i := range 1500 {
+		page.Book(ledger.Group{
+			UID: strconv.Itoa(i), Namespace: "batch", Owner: strconv.Itoa(i), Mode: ledger.Enforce, Energy: energy.Unknown, Arrived: begin, Released: begin, Ended: begin.Add(time.Hour), SeenEnd: true,
+		})
+	}
+	l := NewLedger()
+	page.Settle(l.Actuals, now)
+	l.Pages = append(l.Pages, page)
+	q := between("2026-11-01", "2026-11-02")
+	for namespace, want := range map[string]int{"": 1500, "nobody": 0} {
+		q.Namespace = namespace
+		r, groups := New(q, l), 0
+		for _, section := range r.Sections {
+			groups += section.Total.Groups
+		}
+		if groups != want || !strings.Contains(strings.Join(r.Claims, "\n"), "Some pages of the ledger were full.") {
+			t.Errorf("namespace %q: %d groups, claims %q", namespace, groups, r.Claims)
 		}
 	}
 }

@@ -22,7 +22,7 @@ const (
 
 // claims says in plain words what the figures of a report can and cannot claim.
 func claims(r Report, q Question, l *Ledger, all sums) []string {
-	said := append([]string{}, staleness(l, q.Now)...)
+	said := append(append([]string{}, staleness(l, q.Now)...), l.others()...)
 	for _, section := range r.Sections {
 		said = append(said, comparison(section)...)
 	}
@@ -41,6 +41,14 @@ func claims(r Report, q Question, l *Ledger, all sums) []string {
 	said = append(append(said, months(q, all)...),
 		"Only actual intensities count, as the provider publishes them afterwards. A forecast is never booked as what was.")
 	return once(said)
+}
+
+// others says that some pages do not tell all owners or namespaces apart.
+func (l *Ledger) others() []string {
+	if !l.hasOthers {
+		return nil
+	}
+	return []string{"Some pages of the ledger were full. What they could not tell apart counts as the owner or the namespace " + ledger.Others + ", and is missing where only one namespace counts."}
 }
 
 // once leaves out what is said a second time.

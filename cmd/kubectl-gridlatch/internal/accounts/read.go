@@ -32,6 +32,8 @@ type Ledger struct {
 
 	origins map[string]map[forecast.Origin]bool // by location
 	grids   forecast.Store
+	// hasOthers says that some pages do not tell all owners or namespaces apart.
+	hasOthers bool
 }
 
 // NewLedger returns a ledger without pages.

@@ -5,12 +5,12 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/cmd/kubectl-gridlatch/internal/accounts"
 	"github.com/gridlatch/gridlatch/ledger"
 	"github.com/gridlatch/gridlatch/ledger/energy"
-	"github.com/gridlatch/gridlatch/plan"
 )
 
 const (
@@ -211,7 +211,7 @@ func percentOf(v *float64, withSign bool) string {
 	switch {
 	case v == nil:
 		return unknownFigure
-	case withSign:
+	case withSign && math.Abs(*v) >= 0.05:
 		return fmt.Sprintf("%+.1f %%", *v)
 	default:
 		return fmt.Sprintf("%.1f %%", *v)
@@ -233,7 +233,7 @@ func groupSheet(groups []accounts.GroupRow) sheet {
 		title: "Each group that is still open to revision (the last three days; older ones are in PostgreSQL, if --ledger-database names one)",
 		texts: texts,
 		header: []string{
-			"NAMESPACE", "WORK", "MODE", energyHeading, "ARRIVED", "STARTED", "ENDED", "kWh", "EMITTED g", "OTHERWISE g", "SAVED g", "BEST g",
+			"NAMESPACE", "WORK", "MODE", energyHeading, "ARRIVED (UTC)", "STARTED", "ENDED", "kWh", "EMITTED g", "OTHERWISE g", "SAVED g", "BEST g",
 		},
 	}
 	for _, g := range groups {
@@ -243,12 +243,15 @@ func groupSheet(groups []accounts.GroupRow) sheet {
 		}
 		table.rows = append(table.rows, []string{
 			g.Namespace, work, strings.ToLower(string(g.Mode)), strings.ToLower(string(g.Energy)),
-			plan.FormatTime(g.Arrived), plan.FormatTime(g.Released), plan.FormatTime(g.Ended),
+			minuteOf(g.Arrived), minuteOf(g.Released), minuteOf(g.Ended),
 			accounts.Number(g.KWh()), numberOf(g.Grams), numberOf(g.OtherGrams), signedOf(g.SavedGrams), numberOf(g.OracleGrams),
 		})
 	}
 	return table
 }
+
+// minuteOf returns a minute in UTC.
+func minuteOf(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 
 func signedOf(v *float64) string {
 	if v == nil {
