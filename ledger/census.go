@@ -6,8 +6,9 @@ import "time"
 // pods that run request, for the time until the next sample. Pods that run for less than that time may be
 // missed, and count for more when they are not missed.
 type Census struct {
-	// Samples counts the samples.
-	Samples int `json:"samples"`
+	// Samples counts the samples, and Until is when the newest was taken.
+	Samples int       `json:"samples"`
+	Until   time.Time `json:"until,omitzero"`
 	// CoreHours are the requested cores of all pods that run, times hours. ElasticCoreHours are those of
 	// the pods that asked to wait, and HeldCoreHours those of the pods that did wait.
 	CoreHours        float64 `json:"coreHours"`
@@ -36,6 +37,9 @@ const maxCores = 1e5
 // Merge adds another census. What would become too large stays at a bound.
 func (c *Census) Merge(other Census) {
 	c.Samples = min(max(0, c.Samples)+min(max(0, other.Samples), maxCount), maxCount)
+	if last := cleanTime(other.Until); !other.Until.IsZero() && last.After(c.Until) {
+		c.Until = last
+	}
 	c.CoreHours = within(c.CoreHours+other.CoreHours, maxAmount)
 	c.ElasticCoreHours = within(c.ElasticCoreHours+other.ElasticCoreHours, c.CoreHours)
 	c.HeldCoreHours = within(c.HeldCoreHours+other.HeldCoreHours, c.ElasticCoreHours)

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/ledger/keep"
+	"github.com/gridlatch/gridlatch/ledger/meter"
 	"github.com/gridlatch/gridlatch/ledger/pages"
+	"github.com/gridlatch/gridlatch/ledger/rows"
 	"github.com/gridlatch/gridlatch/policy"
 )
 
@@ -27,12 +31,60 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 		return fmt.Errorf("connect: %w", err)
 	}
 	keeper := &keep.Keeper{
-		Clientset: clientset, Store: store, Policies: policies, Clock: now, Nodes: mgr.GetCache(), Interval: o.ledgerInterval,
+		Clientset: clientset, Store: store, Policies: policies, Clock: now, Nodes: mgr.GetCache(), Pods: mgr.GetAPIReader(), Interval: o.ledgerInterval,
 		Pages:   pages.Store{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: o.namespace},
-		Metrics: keep.NewMetrics(metrics.Registry),
+		Metrics: keep.NewMetrics(metrics.Registry), MeterOf: meters{}.of,
+	}
+	if o.ledgerDatabase != (rows.Config{}) {
+		if keeper.Rows, err = addRows(mgr, o.ledgerDatabase, keeper.Metrics); err != nil {
+			return err
+		}
 	}
 	if err := mgr.Add(keeper); err != nil {
 		return fmt.Errorf("add to manager: %w", err)
 	}
 	return nil
+}
+
+// addRows adds the part that writes each group to a database. The database need not be up.
+func addRows(mgr ctrl.Manager, config rows.Config, of *keep.Metrics) (*rows.Follower, error) {
+	table, err := rows.Open(config)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--ledger-database: %w", err)}
+	}
+	logger := mgr.GetLogger().WithName("ledger")
+	follower := rows.NewFollower(table, func(written int, err error) {
+		of.WroteRows(written, err)
+		if err != nil {
+			logger.Error(err, "cannot write the rows of the ledger to the database, trying again")
+		}
+	})
+	run := manager.RunnableFunc(func(ctx context.Context) error {
+		follower.Run(ctx)
+		return table.Close()
+	})
+	if err := mgr.Add(run); err != nil {
+		return nil, fmt.Errorf("add to manager: %w", err)
+	}
+	return follower, nil
+}
+
+// meters has the meter of each address that a policy names. Only a pass of the keeper uses it.
+type meters map[string]*meter.Meter
+
+// of returns the meter of a policy; nil if the policy has none, or if its address cannot be used.
+func (m meters) of(p *policy.Policy) keep.Meter {
+	address := p.Accounting.Prometheus
+	if address == "" {
+		return nil
+	}
+	if known, ok := m[address]; ok {
+		return known
+	}
+	asked, err := meter.New(address)
+	if err != nil {
+		return nil // the policy says so in its condition Ready
+	}
+	m[address] = asked
+	return asked
 }

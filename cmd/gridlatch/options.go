@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/ledger/keep"
+	"github.com/gridlatch/gridlatch/ledger/rows"
 )
 
 // options are the values of the flags.
@@ -43,6 +44,7 @@ type options struct {
 	// These options are for the ledger.
 	ledger         bool
 	ledgerInterval time.Duration
+	ledgerDatabase rows.Config
 }
 
 const usage = `Gridlatch holds delay-tolerant pods and Jobs until the electricity grid is clean.
@@ -104,6 +106,9 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; *: all namespaces")
 	f.BoolVar(&o.ledger, "ledger", true, "book what work took, emitted and saved, once it has ended, in ConfigMaps whose names begin with gridlatch-ledger-")
 	f.DurationVar(&o.ledgerInterval, "ledger-interval", keep.DefaultInterval, "how often the work that has ended is booked. Each time, at most a few ConfigMaps are written")
+	f.StringVar(&o.ledgerDatabase.URL, "ledger-database", "", "PostgreSQL that keeps each group of work as a row, too, as postgres://USER@HOST/DATABASE. A password belongs in a file")
+	f.StringVar(&o.ledgerDatabase.URLFile, "ledger-database-file", "", "file that has the URL of --ledger-database in its place. The file is read again for each connection")
+	f.StringVar(&o.ledgerDatabase.PasswordFile, "ledger-database-password-file", "", "file that has the password for --ledger-database. The file is read again for each connection")
 	return f
 }
 

@@ -146,9 +146,11 @@ func (k *Keeper) rulesOf(ctx context.Context, name string) (rules, error) {
 	case err != nil:
 		return rules{}, err
 	}
-	r := rules{policy: found, snapshot: k.Store.Snapshot(found.Source), coefficients: energy.Default()}
+	r := rules{policy: found, snapshot: k.Store.Snapshot(found.Source), coefficients: found.Accounting.Coefficients}
 	if k.MeterOf != nil {
-		r.meter = k.MeterOf(found)
+		if meter := k.MeterOf(found); meter != nil {
+			r.meter = &passMeter{Meter: meter}
+		}
 	}
 	return r, nil
 }

@@ -16,6 +16,21 @@ type Meter interface {
 	Joules(ctx context.Context, pods []ledger.PodRun) (map[string]float64, error)
 }
 
+// passMeter asks a meter until the meter fails. For the rest of a pass it then fails at once: a meter that
+// hangs holds up a pass once, and not for each group.
+type passMeter struct {
+	Meter
+	failure error
+}
+
+// Joules asks the meter.
+func (m *passMeter) Joules(ctx context.Context, pods []ledger.PodRun) (joules map[string]float64, err error) {
+	if m.failure == nil {
+		joules, m.failure = m.Meter.Joules(ctx, pods)
+	}
+	return joules, m.failure
+}
+
 // attempts are the runs of the pods of a group, and what the runs took.
 type attempts struct {
 	list                []ledger.Attempt
@@ -136,7 +151,7 @@ func (k *Keeper) measure(ctx context.Context, g *group, r rules, now time.Time) 
 		if !p.End.After(p.Start) {
 			return nil, nil
 		}
-		runs[i] = ledger.PodRun{UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, Start: p.Start, End: p.End}
+		runs[i] = ledger.PodRun{UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, Start: p.Start, End: p.End, HasGPUs: p.known(p.Requests).GPUs > 0}
 	}
 	joules, err := r.meter.Joules(ctx, runs)
 	switch {

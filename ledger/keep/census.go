@@ -21,7 +21,30 @@ const (
 	// censusInterval is how often the pods of the cluster are counted. All of them are read, page by page.
 	censusInterval = time.Hour
 	censusPageSize = 500
+	// censusTimeout bounds a count. A pass waits for it.
+	censusTimeout = time.Minute
 )
+
+// countPods adds a census to today's page once an hour. A sample stands for the time since the one before,
+// and for two hours at most: nobody knows what ran while nobody led.
+func (k *Keeper) countPods(ctx context.Context, now time.Time) error {
+	last := k.shelf.censusUntil
+	if k.Pods == nil || now.Sub(last) < censusInterval {
+		return nil
+	}
+	span := censusInterval
+	if !last.IsZero() {
+		span = min(now.Sub(last), 2*censusInterval)
+	}
+	ctx, cancel := context.WithTimeout(ctx, censusTimeout)
+	defer cancel()
+	census, err := takeCensus(ctx, k.Pods, span)
+	if err != nil {
+		return err
+	}
+	census.Until = now
+	return k.shelf.addCensus(ctx, census)
+}
 
 // takeCensus counts what the pods that run request now. The sample stands for a span of time. reader reads
 // from the API server, not from a cache: Gridlatch caches only the pods that it has decided on.

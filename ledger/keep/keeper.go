@@ -41,13 +41,6 @@ const (
 	lastPassTimeout = 5 * time.Second
 )
 
-// Rows takes booked groups one by one.
-type Rows interface {
-	// Write writes groups with their accounts, again if they were written before. After an error, they are
-	// written again later.
-	Write(ctx context.Context, groups []ledger.Counted) error
-}
-
 // Keeper books what has ended.
 type Keeper struct {
 	Clientset kubernetes.Interface
@@ -64,10 +57,11 @@ type Keeper struct {
 	MeterOf func(*policy.Policy) Meter
 	// Rows may be nil.
 	Rows Rows
+	// Pods reads the pods of the cluster from the API server, to tell how much could wait. It may be nil.
+	Pods client.Reader
 
 	known  *known
 	shelf  *shelf
-	queue  rowQueue
 	audits chan struct{}
 }
 
@@ -153,9 +147,9 @@ func (k *Keeper) pass(ctx context.Context, now time.Time) error {
 	}
 	k.known.passed(now)
 	booking := k.bookEnded(ctx, now)
-	counted := k.shelf.count(now)
-	k.Metrics.count(counted)
-	k.queue.put(counted)
+	k.offerRows()
+	k.Metrics.count(k.shelf.count(now))
+	counting := k.countPods(ctx, now)
 	archiving := k.shelf.archive(ctx, now)
 	writing := k.shelf.write(ctx, now, func(ended []ledger.Group) ([]byte, error) {
 		o := k.known.open()
@@ -166,7 +160,7 @@ func (k *Keeper) pass(ctx context.Context, now time.Time) error {
 		k.Metrics.written(now)
 	}
 	k.Metrics.show(k.shelf.recent(now), k.known.size()+k.shelf.unwritten())
-	return errors.Join(booking, archiving, writing, k.writeRows(ctx, now))
+	return errors.Join(booking, counting, archiving, writing)
 }
 
 // bookEnded books the groups that have ended.
@@ -210,10 +204,7 @@ func (k *Keeper) book(ctx context.Context, g *group, r rules, now time.Time) err
 	if err != nil {
 		return err
 	}
-	isNew, err := k.shelf.book(ctx, entry)
-	if isNew {
-		k.queue.add(entry)
-	}
+	_, err = k.shelf.book(ctx, entry)
 	return err
 }
 

@@ -16,6 +16,7 @@ type Metrics struct {
 	perGram, intensity, oracle           *prometheus.GaugeVec
 	unbooked, lastWrite                  prometheus.Gauge
 	failures                             prometheus.Counter
+	rows, rowFailures                    prometheus.Counter
 }
 
 // NewMetrics makes the metrics of the ledger and registers them.
@@ -47,7 +48,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "gridlatch_ledger_failures_total", Help: "Attempts to book what has ended that failed, and are made again.",
 		}),
 	}
-	registry.MustRegister(m.grams, m.avoided, m.added, m.joules, m.failed, m.units, m.perGram, m.intensity, m.oracle, m.unbooked, m.lastWrite, m.failures)
+	m.rows = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gridlatch_ledger_rows_total", Help: "Rows that were written to the database of the ledger.",
+	})
+	m.rowFailures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gridlatch_ledger_database_failures_total", Help: "Attempts to write rows to the database of the ledger that failed, and are made again.",
+	})
+	registry.MustRegister(m.grams, m.avoided, m.added, m.joules, m.failed, m.units, m.perGram, m.intensity, m.oracle, m.unbooked, m.lastWrite, m.failures, m.rows, m.rowFailures)
 	return m
 }
 
@@ -95,6 +102,14 @@ func (m *Metrics) show(recent map[string]ledger.Sum, unbooked int) {
 		}
 	}
 	m.unbooked.Set(float64(unbooked))
+}
+
+// WroteRows counts what an attempt to write rows to the database came to.
+func (m *Metrics) WroteRows(written int, err error) {
+	m.rows.Add(float64(written))
+	if err != nil {
+		m.rowFailures.Inc()
+	}
 }
 
 // written notes that everything is written.

@@ -45,6 +45,8 @@ type shelf struct {
 	// otherWrites has when other pages than that of today were written in the last hour.
 	otherWrites []time.Time
 	days        []string // all pages of days, sorted
+	// censusUntil is when the newest census was taken that the pages have.
+	censusUntil time.Time
 }
 
 // load reads the pages, unless they are known. What was booked and is not written yet is booked again.
@@ -95,7 +97,7 @@ func (s *shelf) loadDays(ctx context.Context, listed []pages.Listed, now time.Ti
 		if s.openPage == "" && len(e.Open) > 0 {
 			s.open, s.openPage = e.Open, l.Name
 		}
-		s.entries[l.Name] = e
+		s.entries[l.Name], s.censusUntil = e, later(s.censusUntil, e.Page.Census().Until)
 		s.sum(l.Name)
 	}
 	slices.Sort(s.days)
@@ -122,7 +124,18 @@ func (s *shelf) need(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	s.entries[name] = e
+	s.entries[name], s.censusUntil = e, later(s.censusUntil, e.Page.Census().Until)
+	return nil
+}
+
+// addCensus adds a census to the page of its day.
+func (s *shelf) addCensus(ctx context.Context, census ledger.Census) error {
+	name := ledger.DayOf(census.Until)
+	if err := s.need(ctx, name); err != nil {
+		return err
+	}
+	s.entries[name].Page.AddCensus(census)
+	s.dirty[name], s.censusUntil = true, later(s.censusUntil, census.Until)
 	return nil
 }
 
