@@ -151,9 +151,10 @@ func (r actualRun) appendTo(slots []Slot) []Slot {
 	return slots
 }
 
-// revisedBy returns the actual intensities after a newer document: what is believed of the document, and
-// of the time before that what was known. It shares the memory of the document, and copies slots only if
-// it joins both or leaves some out. If nothing of the document is believed, all stays as it was.
+// revisedBy returns the actual intensities after a newer document: what is believed of the
+// document, and of the time before that what was known. It shares the memory of the document, and
+// copies slots only if it joins both or leaves some out. If nothing of the document is believed, all
+// stays as it was.
 func (s *Series) revisedBy(newer *Series, now time.Time) *Series {
 	from := now.Add(-retentionHours * time.Hour)
 	newer = newer.slotsWithin(from, now)
@@ -172,8 +173,8 @@ func (s *Series) revisedBy(newer *Series, now time.Time) *Series {
 	}
 }
 
-// slotsWithin returns the slots that end after an instant and have begun at another. The slots are not
-// copied.
+// slotsWithin returns the slots that end after an instant and have begun at another. The slots are
+// not copied.
 func (s *Series) slotsWithin(from, now time.Time) *Series {
 	steps := s.all()
 	first := s.firstEndingAfter(nanos(from))

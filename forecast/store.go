@@ -166,9 +166,9 @@ type Forecast struct {
 	// Model has received all forecasts, and the restored history. All snapshots share the model,
 	// which goes on learning.
 	Model *Model
-	// Actuals is what the intensity was, as the newest documents of the origin say: the newest of all,
+	// Actuals is what the intensity was, as the documents of the origin say: the newest that has any,
 	// and the earlier ones for the time before. Revisions count. Values that are not believed are
-	// missing. Actuals has no more than the last eight weeks, and is empty if no document has any.
+	// missing. Actuals has the last eight weeks at most, and is empty if no document has any.
 	Actuals *Series
 	// Details is what the newest document says of the series. It is zero but for the origin if the
 	// store knows only a restored history.

@@ -6,24 +6,27 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// minCovered is the least share of the energy of a profile whose intensity must be known. The rest counts
-// with the mean of what is known.
+// minCovered is the least share of the energy of a profile whose intensity must be known. The rest
+// counts with the mean of what is known.
 const minCovered = 0.95
 
 // Account is what a group came to. Energies are in joules, emissions in gCO2eq.
 type Account struct {
 	Joules       float64 `json:"joules"`
 	FailedJoules float64 `json:"failedJoules,omitempty"`
-	// IsKnown says that the intensities over the run are known. Grams and FailedGrams are 0 otherwise.
+	// IsKnown says that the intensities over the run are known. Grams and FailedGrams are 0
+	// otherwise.
 	IsKnown     bool    `json:"isKnown,omitempty"`
 	Grams       float64 `json:"grams,omitempty"`
 	FailedGrams float64 `json:"failedGrams,omitempty"`
-	// IsCompared says that the intensities over the other run are known, too: the same profile moved to
-	// the arrival (Enforce), or to the start that was planned (Audit). OtherGrams is 0 otherwise.
+	// IsCompared says that the intensities over the other run are known, too: the same profile
+	// moved to the arrival (Enforce), or to the start that was planned (Audit). OtherGrams is 0
+	// otherwise.
 	IsCompared bool    `json:"isCompared,omitempty"`
 	OtherGrams float64 `json:"otherGrams,omitempty"`
-	// HasOracle says that the intensities over the possible runs are known, from the arrival to the end
-	// of a run from the latest start. OracleGrams are the emissions of the best of them; 0 otherwise.
+	// HasOracle says that the intensities over the possible runs are known, from the arrival to the
+	// end of a run from the latest start. OracleGrams are the emissions of the best of them; 0
+	// otherwise.
 	HasOracle   bool    `json:"hasOracle,omitempty"`
 	OracleGrams float64 `json:"oracleGrams,omitempty"`
 }
@@ -100,8 +103,8 @@ func (g Group) otherShift() time.Duration {
 	return -g.Wait
 }
 
-// slack returns by how much later or earlier the run could have begun: from the arrival to the latest
-// start. Work without a latest start could begin at its arrival only.
+// slack returns by how much later or earlier the run could have begun: from the arrival to the
+// latest start. Work without a latest start could begin at its arrival only.
 func (g Group) slack() span {
 	first := g.Arrived.Sub(g.Released)
 	if g.Mode == Audit {
@@ -113,8 +116,8 @@ func (g Group) slack() span {
 	return span{int64(first), int64(first) + int64(g.LatestStart.Sub(g.Arrived))}
 }
 
-// SavedGrams returns what waiting saved, in gCO2eq; negative if waiting made the work dirtier. With Audit
-// it is what waiting would have saved. It is 0 if nothing is compared.
+// SavedGrams returns what waiting saved, in gCO2eq; negative if waiting made the work dirtier. With
+// Audit it is what waiting would have saved. It is 0 if nothing is compared.
 func (g Group) SavedGrams(a Account) float64 {
 	switch {
 	case !a.IsCompared:
@@ -126,8 +129,8 @@ func (g Group) SavedGrams(a Account) float64 {
 	}
 }
 
-// OracleSavedGrams returns what perfect foresight would have saved against the run at the arrival, in
-// gCO2eq: never less than 0, nor less than SavedGrams. It is 0 if the oracle is not known.
+// OracleSavedGrams returns what perfect foresight would have saved against the run at the arrival,
+// in gCO2eq: never less than 0, nor less than SavedGrams. It is 0 if the oracle is not known.
 func (g Group) OracleSavedGrams(a Account) float64 {
 	switch {
 	case !a.HasOracle:

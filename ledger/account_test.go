@@ -158,8 +158,10 @@ func TestNobodySavesWhereTheIntensityIsConstant(t *testing.T) {
 	for n := range 300 {
 		intensity := []float64{0, 1.7, 345.678901234, -12.3, 4000}[n%5]
 		var slots []forecast.Slot
-		for m := -600; m < 3000; m += 5 {
-			slots = append(slots, forecast.Slot{Start: at(m), End: at(m + 5), Intensity: intensity})
+		for begin := at(-600); begin.Before(at(3000)); {
+			end := begin.Add(time.Duration(1 + r.Int64N(int64(time.Hour))))
+			slots = append(slots, forecast.Slot{Start: begin, End: end, Intensity: intensity})
+			begin = end
 		}
 		g := randomGroup(r, n)
 		a := g.Account(only(forecast.NewSeries(slots)))

@@ -20,14 +20,14 @@ const (
 	maxAmount = 1e18
 	// maxWait bounds how long work waits or could wait: ten years.
 	maxWait = 10 * 365 * 24 * time.Hour
-	// maxNameBytes bounds a name. Kubernetes allows 253 characters, and an owner has a kind before its
-	// name.
+	// maxNameBytes bounds a name. Kubernetes allows 253 characters, and an owner has a kind before
+	// its name.
 	maxNameBytes = 320
 )
 
-// clean returns a group that is safe to compute with, whatever the group had: every number is finite and
-// within its bounds, every instant has whole milliseconds and is in the years 2000 to 2200, every name is
-// short, and the steps are in order.
+// clean returns a group that is safe to compute with, whatever the group had: every number is
+// finite and within its bounds, every instant has whole milliseconds and is in the years 2000 to
+// 2200, every name is short, and the steps are in order.
 func (g Group) clean() Group {
 	for _, name := range []*string{&g.UID, &g.Kind, &g.Namespace, &g.Name, &g.Owner, &g.Policy, &g.Location, &g.OtherLocation} {
 		*name = cut(*name, maxNameBytes)
@@ -73,7 +73,8 @@ func cleanSource(s energy.Source) energy.Source {
 	return energy.Unknown
 }
 
-// cleanSteps returns the steps that have a length and begin after the end of the last, at most MaxSteps.
+// cleanSteps returns the steps that have a length and begin after the end of the last, at most
+// MaxSteps.
 func cleanSteps(steps []Step) []Step {
 	var cleaned []Step
 	for _, s := range steps[:min(len(steps), MaxSteps)] {
@@ -117,8 +118,8 @@ func within(x, most float64) float64 {
 	return min(x, most)
 }
 
-// rounded returns a number with nine significant digits. More digits are noise, which takes much space in
-// a page.
+// rounded returns a number with nine significant digits. More digits are noise, which takes much
+// space in a page.
 func rounded(x float64) float64 {
 	const digits = 9
 	short, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', digits, 64), 64)
@@ -144,7 +145,8 @@ func bounded(t time.Time) time.Time {
 	}
 }
 
-// cleanTime returns the nearest whole millisecond in the years 2000 to 2200 that is not later, in UTC.
+// cleanTime returns the nearest whole millisecond in the years 2000 to 2200 that is not later, in
+// UTC.
 func cleanTime(t time.Time) time.Time { return bounded(t).Truncate(time.Millisecond) }
 
 // cut returns a name of at most a number of bytes. No character is cut in two.

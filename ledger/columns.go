@@ -8,8 +8,8 @@ import (
 	"github.com/gridlatch/gridlatch/ledger/energy"
 )
 
-// columns is the encoding of groups and of what their accounts know: an array for each field, in the order
-// of the groups. Compressed, that is half as long as an object for each group.
+// columns is the encoding of groups and of what their accounts know: an array for each field, in
+// the order of the groups. Compressed, that is half as long as an object for each group.
 type columns struct {
 	UID           []string        `json:"uid"`
 	Kind          []string        `json:"kind"`
@@ -25,8 +25,9 @@ type columns struct {
 	SeenEnd       []bool          `json:"seenEnd"`
 	Failed        []bool          `json:"failed"`
 	IsCounted     []bool          `json:"isCounted"`
-	// Times are in seconds since another time: Ended since the group before, Arrived and LatestStart since
-	// Ended, Released since Arrived. Wait is what the wait is longer than the time from Arrived to Released.
+	// Times are in seconds since another time: Ended since the group before, Arrived and
+	// LatestStart since Ended, Released since Arrived. Wait is what the wait is longer than the
+	// time from Arrived to Released.
 	Ended       []float64  `json:"ended"`
 	Arrived     []float64  `json:"arrived"`
 	LatestStart []*float64 `json:"latestStart"`
@@ -37,16 +38,16 @@ type columns struct {
 	EmbodiedGrams []float64 `json:"embodiedGrams"`
 	CoreHours     []float64 `json:"coreHours"`
 
-	// Steps counts the steps of each group. The steps of all groups follow each other. A step begins some
-	// seconds after the end of the step before, the first after Released.
+	// Steps counts the steps of each group. The steps of all groups follow each other. A step
+	// begins some seconds after the end of the step before, the first after Released.
 	Steps       []int     `json:"steps"`
 	Begin       []float64 `json:"begin"`
 	Seconds     []float64 `json:"seconds"`
 	Watts       []float64 `json:"watts"`
 	FailedWatts []float64 `json:"failedWatts"`
 
-	// The emissions are null if they are not known. They have seven digits, which are enough where the
-	// intensities are not at hand any more.
+	// The emissions are null if they are not known. They have seven digits, which are enough where
+	// the intensities are not at hand any more.
 	Grams       []*float32 `json:"grams"`
 	FailedGrams []float32  `json:"failedGrams"`
 	OtherGrams  []*float32 `json:"otherGrams"`
@@ -107,7 +108,8 @@ func (c *columns) check() error {
 	return nil
 }
 
-// decode returns the groups that encodeGroups has encoded, for the same origin. No columns have no groups.
+// decode returns the groups that encodeGroups has encoded, for the same origin. No columns have no
+// groups.
 func (c *columns) decode(origin time.Time) ([]*entry, error) {
 	if c == nil {
 		return nil, nil
@@ -186,8 +188,8 @@ func known[T any](value T, isKnown bool) *T {
 	return &value
 }
 
-// since returns the seconds from an instant to another. Instants of groups have whole milliseconds, so that
-// after finds the same instant again.
+// since returns the seconds from an instant to another. Instants of groups have whole milliseconds,
+// so that after finds the same instant again.
 func since(t, origin time.Time) float64 { return float64(t.Sub(origin).Milliseconds()) / 1000 }
 
 // after returns the instant some seconds after another.
@@ -195,7 +197,8 @@ func after(origin time.Time, seconds float64) time.Time {
 	return bounded(origin.Add(duration(seconds)))
 }
 
-// duration returns seconds as a duration of whole milliseconds, and at most the years of all instants.
+// duration returns seconds as a duration of whole milliseconds, and at most the years of all
+// instants.
 func duration(seconds float64) time.Duration {
 	const most = 201 * 366 * 24 * 3600
 	return time.Duration(math.Round(signedWithin(seconds, most)*1000)) * time.Millisecond

@@ -4,15 +4,17 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
 
-// digestBytes is the size of a digest. Among 100,000 groups of a day, two have the same digest once in
-// 100 years and more.
+// digestBytes is the size of a digest. Among 100,000 groups of a day, two have the same digest once
+// in 100 years and more.
 const digestBytes = 6
 
-// digests are the groups that were settled, with the hours of their ends, in hours since the Unix epoch.
+// digests are the groups that were settled, with the hours of their ends, in hours since the Unix
+// epoch.
 type digests map[uint64]int64
 
 // digestOf returns the digest of a UID.
@@ -35,20 +37,13 @@ func (d digests) has(uid string) bool {
 
 // forget drops the groups that ended in hours that were over at an instant.
 func (d digests) forget(before time.Time) {
-	for digest, hour := range d {
-		if hour < hourOf(before) {
-			delete(d, digest)
-		}
-	}
+	maps.DeleteFunc(d, func(_ uint64, hour int64) bool { return hour < hourOf(before) })
 }
 
-// forgetOldest drops the groups of the first hour that there is.
+// forgetOldest drops the groups of the first hour that there is. There is at least one group.
 func (d digests) forgetOldest() {
-	first := int64(1 << 62)
-	for _, hour := range d {
-		first = min(first, hour)
-	}
-	d.forget(time.Unix((first+1)*3600, 0))
+	first := slices.Min(slices.Collect(maps.Values(d)))
+	maps.DeleteFunc(d, func(_ uint64, hour int64) bool { return hour == first })
 }
 
 // hourOf returns the hour of an instant since the Unix epoch.

@@ -40,7 +40,8 @@ type pageFile struct {
 // list is an array with a bounded number of elements.
 type list[T any] []T
 
-// UnmarshalJSON decodes an array. It counts the elements first: a small text may have millions of them.
+// UnmarshalJSON decodes an array. It counts the elements first: a small text may have millions of
+// them.
 func (l *list[T]) UnmarshalJSON(data []byte) error {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(data, &elements); err != nil {
@@ -58,13 +59,13 @@ func (l *list[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Encode returns the page in JSON, compressed by gzip, in at most MaxPageBytes. Equal pages give equal
-// bytes.
+// Encode returns the page in JSON, compressed by gzip, in at most MaxPageBytes. Equal pages give
+// equal bytes.
 //
-// A page that is too large is made smaller. First the encoding leaves out the settled groups that Count has
-// not returned. Then the page settles its oldest groups: later revisions of the intensities do not count
-// for them. If all are settled, the page forgets which groups were settled, from the oldest hour on, and at
-// last the owners of the work with the least energy.
+// A page that is too large is made smaller. First the encoding leaves out the settled groups that
+// Count has not returned. Then the page settles its oldest groups: later revisions of the
+// intensities do not count for them. If all are settled, the page forgets which groups were
+// settled, from the oldest hour on, and at last the owners of the work with the least energy.
 func (p *Page) Encode(actuals Actuals) ([]byte, error) {
 	for _, e := range p.open {
 		e.accountBy(actuals)
@@ -89,8 +90,8 @@ func (p *Page) Encode(actuals Actuals) ([]byte, error) {
 	}
 }
 
-// shrink makes the page smaller, about to a share of its size. It returns false if nothing is left to
-// be dropped.
+// shrink makes the page smaller, about to a share of its size. It returns false if nothing is left
+// to be dropped.
 func (p *Page) shrink(share float64, actuals Actuals) bool {
 	const spared = 0.9 // of the share, so that one call is enough most often
 	switch groups := p.inOrder(); {
@@ -98,17 +99,16 @@ func (p *Page) shrink(share float64, actuals Actuals) bool {
 		p.settle(groups[:len(groups)-int(float64(len(groups))*share*spared)], actuals)
 	case len(p.settled) > 0:
 		p.settled.forgetOldest()
-	case len(p.sums) > maxKeys-maxOwnKeys:
-		p.sums.fold(len(p.sums) / 2)
-	case len(p.sums) > 8:
-		p.sums.fold(0)
+	case len(p.sums) > 8: // all that fold leaves
+		p.sums.fold(max(0, len(p.sums)/2-8))
 	default:
 		return false
 	}
 	return true
 }
 
-// encode returns the page as it is, with some settled groups for Count, and the size before compression.
+// encode returns the page as it is, with some settled groups for Count, and the size before
+// compression.
 func (p *Page) encode(uncounted []*entry) (encoded []byte, plainBytes int, err error) {
 	file := pageFile{Version: pageVersion, Name: p.name, Merged: slices.Sorted(maps.Keys(p.merged)), Sums: p.sums.sorted(), Settled: p.settled.encode()}
 	if len(p.open) > 0 {

@@ -17,21 +17,22 @@ const (
 	Audit Mode = "Audit"
 )
 
-// Group is one group of work that Gridlatch decided on, once it has ended. A group is all pods of one Job,
-// of one object that is held whole, or one pod.
+// Group is one group of work that Gridlatch decided on, once it has ended. A group is all pods of
+// one Job, of one object that is held whole, or one pod.
 type Group struct {
 	// UID is the UID of the Job, the object or the pod. It tells groups apart.
 	UID       string `json:"uid"`
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// Owner is the highest owner that is known, such as CronJob/nightly. It is Kind/Name if there is none.
+	// Owner is the highest owner that is known, such as CronJob/nightly. It is Kind/Name if there
+	// is none.
 	Owner  string `json:"owner"`
 	Policy string `json:"policy"`
 	Mode   Mode   `json:"mode"`
-	// Source names the source of the forecast, as the String of a forecast.Source. Location is where
-	// the work ran, as the source names it. OtherLocation is where the work would have run otherwise:
-	// with Enforce had it started at its arrival, with Audit had it been held.
+	// Source names the source of the forecast, as the String of a forecast.Source. Location is
+	// where the work ran, as the source names it. OtherLocation is where the work would have run
+	// otherwise: with Enforce had it started at its arrival, with Audit had it been held.
 	Source        string `json:"source"`
 	Location      string `json:"location"`
 	OtherLocation string `json:"otherLocation"`
@@ -40,18 +41,20 @@ type Group struct {
 	LatestStart time.Time `json:"latestStart,omitzero"`
 	// Released is when the work could start. With Audit it is Arrived.
 	Released time.Time `json:"released"`
-	// Ended is when the last of its pods ended. SeenEnd says that Gridlatch has seen that: otherwise
-	// Ended is when the work was last seen.
+	// Ended is when the last of its pods ended. SeenEnd says that Gridlatch has seen that:
+	// otherwise Ended is when the work was last seen.
 	Ended   time.Time `json:"ended"`
 	SeenEnd bool      `json:"seenEnd"`
-	// Wait is how long the work waited (Enforce: Released less Arrived), or would have waited (Audit).
+	// Wait is how long the work waited (Enforce: Released less Arrived), or would have waited
+	// (Audit).
 	Wait time.Duration `json:"wait"`
 	// Failed says that the work ended without success. All its energy went without work.
 	Failed bool `json:"failed,omitempty"`
 	// Steps are the power over time, ascending, without overlap, with at most MaxSteps steps.
 	Steps  []Step        `json:"steps"`
 	Energy energy.Source `json:"energy"`
-	// Units are the functional units of the SCI: completions, or what the work states. Failed work has 0.
+	// Units are the functional units of the SCI: completions, or what the work states. Failed work
+	// has 0.
 	Units float64 `json:"units"`
 	// EmbodiedGrams are the share of the nodes' embodied emissions, in gCO2eq.
 	EmbodiedGrams float64 `json:"embodiedGrams,omitempty"`

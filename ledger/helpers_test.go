@@ -65,11 +65,12 @@ func randomGroup(r *rand.Rand, n int) Group {
 	return g
 }
 
-// A naiveRun is what the profile of a group comes to if it is moved by some minutes, added up minute by
-// minute.
+// A naiveRun is what the profile of a group comes to if it is moved by some minutes, added up
+// minute by minute.
 type naiveRun struct{ grams, failed, covered float64 }
 
-// naive adds up the minutes of a run. It shares nothing with the package but the intensity at an instant.
+// naive adds up the minutes of a run. It shares nothing with the package but the intensity at an
+// instant.
 func naive(g Group, series *forecast.Series, shift int) naiveRun {
 	var joules, known, grams, failed, unknownFailed float64
 	for _, s := range g.Steps {
@@ -89,8 +90,8 @@ func naive(g Group, series *forecast.Series, shift int) naiveRun {
 	return naiveRun{mean * joules, failed + unknownFailed*mean, known / joules}
 }
 
-// naiveOracle tries every minute of the slack at every location, and what was and would have been. covered
-// is the known share of the time at the location of which least is known.
+// naiveOracle tries every minute of the slack at every location, and what was and would have been.
+// covered is the known share of the time at the location of which least is known.
 func naiveOracle(g Group, all []*forecast.Series, had ...float64) (best, covered float64) {
 	covered = 1
 	best = math.Inf(1)

@@ -9,15 +9,16 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// SettledAfter is how long after its end the account of a group stays open. Until then, revisions of the
-// actual intensities count.
+// SettledAfter is how long after its end the account of a group stays open. Until then, revisions
+// of the actual intensities count.
 const SettledAfter = 72 * time.Hour
 
-// Page has what ended in a span of time: a day, or a month. Groups of the last three days are kept one by
-// one, so that their accounts follow the revisions of the actual intensities. What is older is settled:
-// only its sums are kept, and for a while which groups they are.
+// Page has what ended in a span of time: a day, or a month. Groups of the last three days are kept
+// one by one, so that their accounts follow the revisions of the actual intensities. What is older
+// is settled: only its sums are kept, and for a while which groups they are.
 //
-// Where a method takes actual intensities, nil stands for none: the last account that was known counts.
+// Where a method takes actual intensities, nil stands for none: the last account that was known
+// counts.
 //
 // A page is not safe for concurrent use.
 type Page struct {
@@ -33,8 +34,8 @@ type Page struct {
 type entry struct {
 	group     Group
 	isCounted bool
-	// The account by the intensities of two series, if it is computed. An account outlives the series:
-	// a provider may know the last day only.
+	// The account by the intensities of two series, if it is computed. An account outlives the
+	// series: a provider may know the last day only.
 	account     Account
 	isComputed  bool
 	here, there *forecast.Series
@@ -51,8 +52,8 @@ func DayOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 // Name returns the day or the month.
 func (p *Page) Name() string { return p.name }
 
-// Book adds a group that has ended. It returns false if the page has the group already, or if the group has
-// no UID. Numbers that cannot be true are put right.
+// Book adds a group that has ended. It returns false if the page has the group already, or if the
+// group has no UID. Numbers that cannot be true are put right.
 func (p *Page) Book(g Group) bool {
 	g = g.clean()
 	if g.UID == "" || p.Has(g.UID) {
@@ -71,10 +72,10 @@ type Counted struct {
 	Account Account `json:"account"`
 }
 
-// Count marks the groups that can be compared since the last call, and returns them with their accounts, in
-// the order of their ends: each group once, also over Encode and Decode. Groups that are settled, or
-// could be, without known intensities are returned, too. The account of a group can change later: a
-// revision does not count again.
+// Count marks the groups that can be compared since the last call, and returns them with their
+// accounts, in the order of their ends: each group once, also over Encode and Decode. Groups that
+// are settled, or could be, without known intensities are returned, too. The account of a group can
+// change later: a revision does not count again.
 func (p *Page) Count(actuals Actuals, now time.Time) []Counted {
 	var counted []Counted
 	for _, e := range p.uncounted {
@@ -97,8 +98,8 @@ func (p *Page) Count(actuals Actuals, now time.Time) []Counted {
 // isSettledAt reports whether a group ended SettledAfter before an instant.
 func isSettledAt(g Group, now time.Time) bool { return !now.Before(g.Ended.Add(SettledAfter)) }
 
-// accountBy returns the account of the group. It computes nothing if the intensities are those of the call
-// before, and keeps what it had if these intensities tell less.
+// accountBy returns the account of the group. It computes nothing if the intensities are those of
+// the call before, and keeps what it had if these intensities tell less.
 func (e *entry) accountBy(actuals Actuals) Account {
 	here, there := e.group.series(actuals)
 	if e.isComputed && here == e.here && there == e.there {
@@ -134,7 +135,8 @@ func (p *Page) settle(due []*entry, actuals Actuals) {
 // IsSettled reports whether all groups are settled, and Count has returned all of them.
 func (p *Page) IsSettled() bool { return len(p.open) == 0 && len(p.uncounted) == 0 }
 
-// Forget forgets which groups were settled that ended before an instant. Nobody books such a group again.
+// Forget forgets which groups were settled that ended before an instant. Nobody books such a group
+// again.
 func (p *Page) Forget(before time.Time) { p.settled.forget(before) }
 
 // Groups returns the groups that are not settled, in the order of their ends.
@@ -162,8 +164,8 @@ func (p *Page) inOrder() []*entry {
 	})
 }
 
-// Sums returns the sums of all groups, sorted by key. Groups that are not settled count with what is known
-// now.
+// Sums returns the sums of all groups, sorted by key. Groups that are not settled count with what
+// is known now.
 func (p *Page) Sums(actuals Actuals) []Sum {
 	all := p.sums.clone()
 	for _, e := range p.inOrder() {

@@ -292,20 +292,52 @@ func TestAPageWithThirtyThousandGroupsFits(t *testing.T) {
 }
 
 func TestAPageOfLongRandomNamesFits(t *testing.T) {
-	r := rand.New(rand.NewPCG(25, 26))
-	random := func() string {
-		name := make([]byte, 300)
-		for i := range name {
-			name[i] = byte('!' + r.IntN(90))
-		}
-		return string(name)
+	for name, owner := range map[string]func(random string) string{
+		"with owners":    func(random string) string { return random },
+		"without owners": func(string) string { return Others },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(25, 26))
+			random := func() string {
+				name := make([]byte, maxNameBytes)
+				for i := range name {
+					name[i] = byte('!' + r.IntN(90))
+				}
+				return string(name)
+			}
+			p, joules := NewPage("2026-03-31"), 0.0
+			for n := range 2000 {
+				g := randomGroup(r, n)
+				g.Owner, g.Namespace, g.Policy, g.Location = owner(random()), random(), random(), random()
+				p.Book(g)
+				joules += newProfile(g.Steps).joules
+			}
+			encoded, err := p.Encode(nil)
+			if err != nil || len(encoded) > MaxPageBytes {
+				t.Fatalf("%d bytes: %v", len(encoded), err)
+			}
+			q, err := Decode(encoded)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := 0.0
+			for _, s := range q.Sums(nil) {
+				got += s.Joules
+			}
+			if math.Abs(got-joules) > 1e-9*joules || len(q.Sums(nil)) < 100 {
+				t.Errorf("%v J of %v are left, in %d sums", got, joules, len(q.Sums(nil)))
+			}
+		})
 	}
-	p, joules := NewPage("2026-03-31"), 0.0
-	for n := range 2000 {
-		g := randomGroup(r, n)
-		g.Owner, g.Namespace, g.Policy, g.Location = random(), random(), random(), random()
-		p.Book(g)
-		joules += newProfile(g.Steps).joules
+}
+
+// Random digests do not become shorter by compression.
+func TestAPageForgetsItsOldestDigestsIfThereAreTooMany(t *testing.T) {
+	p := NewPage("2026-03-31")
+	for _, hour := range []int64{math.MinInt64, 7, hourOf(t0), math.MaxInt64 - 1, math.MaxInt64} {
+		for n := range 30000 {
+			p.settled[digestOf(fmt.Sprint(hour, n))] = hour
+		}
 	}
 	encoded, err := p.Encode(nil)
 	if err != nil || len(encoded) > MaxPageBytes {
@@ -315,12 +347,8 @@ func TestAPageOfLongRandomNamesFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := 0.0
-	for _, s := range q.Sums(nil) {
-		got += s.Joules
-	}
-	if math.Abs(got-joules) > 1e-9*joules {
-		t.Errorf("%v J of %v are left", got, joules)
+	if q.Has(fmt.Sprint(int64(math.MinInt64), 1)) || !q.Has(fmt.Sprint(int64(math.MaxInt64), 1)) || !q.Has(fmt.Sprint(hourOf(t0), 1)) {
+		t.Error("the wrong groups are forgotten")
 	}
 }
 

@@ -62,8 +62,9 @@ func (p profile) known(series *forecast.Series) (grams float64, ok bool) {
 	return grams, true
 }
 
-// grams returns the emissions, and those of failed attempts. ok is false if less than minCovered of the
-// energy lies at known intensities. Work without energy has no emissions, whatever the intensity was.
+// grams returns the emissions, and those of failed attempts. ok is false if less than minCovered of
+// the energy lies at known intensities. Work without energy has no emissions, whatever the
+// intensity was.
 func (p profile) grams(series *forecast.Series) (all, failed float64, ok bool) {
 	if p.joules == 0 {
 		return 0, 0, true
@@ -99,7 +100,8 @@ func (t *tally) add(watts, mean float64, covered time.Duration) {
 	t.product += joules * mean
 }
 
-// grams returns the emissions of a profile with an energy; ok is false if too little of the energy is known.
+// grams returns the emissions of a profile with an energy; ok is false if too little of the energy
+// is known.
 func (t tally) grams(joules float64) (float64, bool) {
 	if !(t.joules > 0) || t.joules < minCovered*joules {
 		return 0, false
@@ -107,8 +109,8 @@ func (t tally) grams(joules float64) (float64, bool) {
 	return t.product / t.joules * joules / joulesPerKWh, true
 }
 
-// unlessEqual returns emissions of the profile, or others of the same profile if both differ by no more
-// than a rounding error. Nobody saves a rounding error.
+// unlessEqual returns emissions of the profile, or others of the same profile if both differ by no
+// more than a rounding error. Nobody saves a rounding error.
 func (p profile) unlessEqual(grams, others float64) float64 {
 	if math.Abs(grams-others) <= roundingError*p.joules/joulesPerKWh {
 		return others
@@ -116,10 +118,10 @@ func (p profile) unlessEqual(grams, others float64) float64 {
 	return grams
 }
 
-// best returns the least emissions of the profile, moved by any shift of a slack. ok is false if less than
-// minCovered of the time from the first to the last possible run is known. Runs of which too little is
-// known do not count: an unknown intensity is not taken for a clean one. The emissions are infinite if no
-// run counts.
+// best returns the least emissions of the profile, moved by any shift of a slack. ok is false if
+// less than minCovered of the time from the first to the last possible run is known. Runs of which
+// too little is known do not count: an unknown intensity is not taken for a clean one. The
+// emissions are infinite if no run counts.
 func (p profile) best(series *forecast.Series, slack span) (grams float64, ok bool) {
 	if p.joules == 0 {
 		return 0, true
@@ -146,9 +148,10 @@ func (p profile) best(series *forecast.Series, slack span) (grams float64, ok bo
 	return grams, true
 }
 
-// candidates returns the shifts of which one is the best, ascending. The emissions are linear in the shift
-// between two shifts at which a corner of the profile meets a boundary between two slots. So the least
-// emissions are at such a shift, or at an end of the slack. If there are too many, every nth is tried.
+// candidates returns the shifts of which one is the best, ascending. The emissions are linear in
+// the shift between two shifts at which a corner of the profile meets a boundary between two slots.
+// So the least emissions are at such a shift, or at an end of the slack. If there are too many,
+// every nth is tried.
 func (p profile) candidates(series *forecast.Series, slack span) []int64 {
 	corners := p.corners()
 	if slack.first == slack.last {

@@ -10,9 +10,9 @@ import (
 // maxPods bounds the pods of a group that draw power at once, and so the power of a step.
 const maxPods = 1e6
 
-// NewSteps returns the power of all attempts over time: at most MaxSteps steps with the energy of the
-// attempts. Attempts without a length are left out. Where there are more changes of power than steps, the
-// neighbours that differ least become one step with their mean power.
+// NewSteps returns the power of all attempts over time: at most MaxSteps steps with the energy of
+// the attempts. Attempts without a length are left out. Where there are more changes of power than
+// steps, the neighbours that differ least become one step with their mean power.
 func NewSteps(attempts []Attempt) []Step {
 	steps := sweep(changesOf(attempts))
 	for len(steps) > 4*MaxSteps {
@@ -56,8 +56,8 @@ func changesOf(attempts []Attempt) []change {
 	return changes
 }
 
-// sweep returns a step for each stretch between two changes in which a pod runs. Neighbours with the same
-// power are one step.
+// sweep returns a step for each stretch between two changes in which a pod runs. Neighbours with
+// the same power are one step.
 func sweep(changes []change) []Step {
 	var steps []Step
 	var now change
@@ -97,8 +97,8 @@ func join(a, b Step) Step {
 	return joined
 }
 
-// lossOf tells how much of the course of the power is lost if two neighbours become one step: the square
-// of the difference to their mean power, over their time and the time between them.
+// lossOf tells how much of the course of the power is lost if two neighbours become one step: the
+// square of the difference to their mean power, over their time and the time between them.
 func lossOf(a, b Step) float64 {
 	joined, between := join(a, b), b.Start.Sub(a.End).Seconds()
 	square := func(mean, first, second float64) float64 {

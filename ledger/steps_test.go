@@ -19,8 +19,9 @@ func TestStepsAreThePowerOfAllAttempts(t *testing.T) {
 		"a retry":                               {[]Attempt{{at(20), at(30), 5, false}, {at(0), at(10), 5, true}}, []Step{{at(0), at(10), 5, 5}, {at(20), at(30), 5, 0}}},
 		"two together":                          {[]Attempt{{at(0), at(10), 5, false}, {at(5), at(15), 2, true}}, []Step{{at(0), at(5), 5, 0}, {at(5), at(10), 7, 2}, {at(10), at(15), 2, 2}}},
 		"one after another with the same power": {[]Attempt{{at(0), at(10), 5, false}, {at(10), at(15), 5, false}}, []Step{{at(0), at(15), 5, 0}}},
-		"without power":                         {[]Attempt{{at(0), at(10), 0, false}}, []Step{{at(0), at(10), 0, 0}}},
-		"reversed, empty and not a number":      {[]Attempt{{at(10), at(0), 5, false}, {at(1), at(1), 5, false}, {at(0), at(1), math.NaN(), false}, {at(1), at(2), -3, true}}, []Step{{at(0), at(2), 0, 0}}},
+		"no rounding error is left of what ended": {[]Attempt{{at(0), at(10), 0.1, true}, {at(0), at(10), 0.2, true}, {at(20), at(30), 0, false}}, []Step{{at(0), at(10), 0.30000000000000004, 0.30000000000000004}, {at(20), at(30), 0, 0}}},
+		"without power":                    {[]Attempt{{at(0), at(10), 0, false}}, []Step{{at(0), at(10), 0, 0}}},
+		"reversed, empty and not a number": {[]Attempt{{at(10), at(0), 5, false}, {at(1), at(1), 5, false}, {at(0), at(1), math.NaN(), false}, {at(1), at(2), -3, true}}, []Step{{at(0), at(2), 0, 0}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, NewSteps(tt.attempts)); diff != "" {
@@ -62,7 +63,8 @@ func TestStepsKeepTheEnergy(t *testing.T) {
 	}
 }
 
-// 30 pods of much power run in turn, with small pods beside them: the course of the large ones is kept.
+// 30 pods of much power run in turn, with small pods beside them: the course of the large ones is
+// kept.
 func TestTheStepsThatDifferLeastAreJoined(t *testing.T) {
 	var attempts []Attempt
 	for i := range 10 {

@@ -23,6 +23,11 @@ func (k Key) compare(other Key) int {
 		cmp.Compare(k.Owner, other.Owner), cmp.Compare(k.Energy, other.Energy), cmp.Compare(k.Mode, other.Mode))
 }
 
+// withoutNames returns the key of everything that has the same source of energy and the same mode.
+func (k Key) withoutNames() Key {
+	return Key{Namespace: Others, Policy: Others, Location: Others, Owner: Others, Energy: k.Energy, Mode: k.Mode}
+}
+
 // Sum is what many groups of one key came to. Energies are in joules, emissions in gCO2eq, times in
 // seconds.
 type Sum struct {
@@ -41,16 +46,16 @@ type Sum struct {
 	KnownJoules float64 `json:"knownJoules,omitempty"`
 	Grams       float64 `json:"grams,omitempty"`
 	FailedGrams float64 `json:"failedGrams,omitempty"`
-	// ComparedJoules is the energy of the groups that could be compared. ComparedGrams and OtherGrams are
-	// of these groups. AvoidedGrams sums the savings of the groups that saved, AddedGrams the losses of
-	// those that lost; both are positive.
+	// ComparedJoules is the energy of the groups that could be compared. ComparedGrams and
+	// OtherGrams are of these groups. AvoidedGrams sums the savings of the groups that saved,
+	// AddedGrams the losses of those that lost; both are positive.
 	ComparedJoules float64 `json:"comparedJoules,omitempty"`
 	ComparedGrams  float64 `json:"comparedGrams,omitempty"`
 	OtherGrams     float64 `json:"otherGrams,omitempty"`
 	AvoidedGrams   float64 `json:"avoidedGrams,omitempty"`
 	AddedGrams     float64 `json:"addedGrams,omitempty"`
-	// Of the groups for which the oracle is known: the energy, what they saved, and what the oracle would
-	// have saved.
+	// Of the groups for which the oracle is known: the energy, what they saved, and what the oracle
+	// would have saved.
 	OracleJoules             float64 `json:"oracleJoules,omitempty"`
 	OracleComparedSavedGrams float64 `json:"oracleComparedSavedGrams,omitempty"`
 	OracleSavedGrams         float64 `json:"oracleSavedGrams,omitempty"`
@@ -105,8 +110,8 @@ func (s *Sum) Add(g Group, a Account) {
 	s.Merge(added.clean())
 }
 
-// Merge adds another sum. The key stays. What would become too large stays at a bound, as it does when a
-// page is decoded.
+// Merge adds another sum. The key stays. What would become too large stays at a bound, as it does
+// when a page is decoded.
 func (s *Sum) Merge(other Sum) {
 	counts := s.counts()
 	for i, n := range other.counts() {
@@ -121,12 +126,12 @@ func (s *Sum) Merge(other Sum) {
 	}
 }
 
-// SavedGrams returns what the groups that could be compared saved, in gCO2eq: negative if they lost more
-// than they saved.
+// SavedGrams returns what the groups that could be compared saved, in gCO2eq: negative if they lost
+// more than they saved.
 func (s Sum) SavedGrams() float64 { return s.AvoidedGrams - s.AddedGrams }
 
-// OracleShare returns which share of the savings of perfect foresight was had, in percent at most 100;
-// ok is false if there was nothing to save.
+// OracleShare returns which share of the savings of perfect foresight was had, in percent at most
+// 100; ok is false if there was nothing to save.
 func (s Sum) OracleShare() (share float64, ok bool) {
 	// What is below a billionth of the emissions is a rounding error, and nothing to save.
 	if !(s.OracleSavedGrams > 0) || s.OracleSavedGrams <= 1e-9*max(s.Grams, -s.Grams) {
@@ -136,8 +141,8 @@ func (s Sum) OracleShare() (share float64, ok bool) {
 }
 
 // SCI returns the software carbon intensity of ISO/IEC 21031, ((E x I) + M) per R, in gCO2eq per
-// functional unit; ok is false without units or known intensities. Where the intensity of some energy is
-// not known, the mean of the rest stands for it.
+// functional unit; ok is false without units or known intensities. Where the intensity of some
+// energy is not known, the mean of the rest stands for it.
 func (s Sum) SCI() (grams float64, ok bool) {
 	mean, ok := s.MeanIntensity()
 	if !ok || !(s.Units > 0) {
@@ -146,8 +151,8 @@ func (s Sum) SCI() (grams float64, ok bool) {
 	return (s.Joules/joulesPerKWh*mean + s.EmbodiedGrams) / s.Units, true
 }
 
-// MeanIntensity returns the mean intensity weighted by energy, in gCO2eq/kWh; ok is false if no intensity
-// is known.
+// MeanIntensity returns the mean intensity weighted by energy, in gCO2eq/kWh; ok is false if no
+// intensity is known.
 func (s Sum) MeanIntensity() (intensity float64, ok bool) {
 	if !(s.KnownJoules > 0) {
 		return 0, false

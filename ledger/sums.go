@@ -42,7 +42,7 @@ func (s sums) place(key Key) *Sum {
 		case maxOwnerless:
 			key.Namespace = Others
 		default:
-			key.Policy, key.Location = Others, Others
+			key = key.withoutNames()
 		}
 	}
 	if s[key] == nil {
@@ -51,14 +51,14 @@ func (s sums) place(key Key) *Sum {
 	return s[key]
 }
 
-// fold leaves at most a number of keys with an owner: those with the most energy. The rest is summed
-// without names.
+// fold leaves at most a number of keys with names: those with the most energy. The rest is summed
+// without names, which leaves at most eight keys more.
 func (s sums) fold(most int) {
-	own := slices.DeleteFunc(s.sorted(), func(sum Sum) bool { return sum.Owner == Others })
-	slices.SortStableFunc(own, func(a, b Sum) int { return cmp.Compare(b.Joules, a.Joules) })
-	for _, sum := range own[min(most, len(own)):] {
+	named := slices.DeleteFunc(s.sorted(), func(sum Sum) bool { return sum.Key == sum.withoutNames() })
+	slices.SortStableFunc(named, func(a, b Sum) int { return cmp.Compare(b.Joules, a.Joules) })
+	for _, sum := range named[min(most, len(named)):] {
 		delete(s, sum.Key)
-		sum.Owner, sum.Namespace, sum.Policy, sum.Location = Others, Others, Others, Others
+		sum.Key = sum.withoutNames()
 		s.merge(sum)
 	}
 }

@@ -14,12 +14,13 @@ import (
 func TestParseAsk(t *testing.T) {
 	limit := 200.0
 	ask, errs := ParseAsk(map[string]string{
-		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "8h", v1alpha1.DurationAnnotation: "PT2H", v1alpha1.ThresholdAnnotation: "200", v1alpha1.LocationAnnotation: "X", v1alpha1.PolicyAnnotation: "nightly", "other/one": "?",
+		v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DeadlineAnnotation: "8h", v1alpha1.DurationAnnotation: "PT2H", v1alpha1.ThresholdAnnotation: "200", v1alpha1.LocationAnnotation: "X", v1alpha1.PolicyAnnotation: "nightly",
+		v1alpha1.PowerWattsAnnotation: "250.5", v1alpha1.FunctionalUnitsAnnotation: "1e3", "other/one": "?",
 	}, t0, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	want := Ask{WantsToWait: true, Policy: "nightly", Location: "X", Deadline: t0.Add(8 * time.Hour), Duration: 2 * time.Hour, Threshold: &limit}
+	want := Ask{WantsToWait: true, Policy: "nightly", Location: "X", Deadline: t0.Add(8 * time.Hour), Duration: 2 * time.Hour, Threshold: &limit, PowerWatts: 250.5, FunctionalUnits: 1000}
 	if diff := cmp.Diff(want, ask); diff != "" {
 		t.Error(diff)
 	}
@@ -35,6 +36,15 @@ func TestAValueThatCannotBeReadIsAnErrorWithItsPath(t *testing.T) {
 		"no name of a policy":       {v1alpha1.PolicyAnnotation, "No Such", "want the name of a CarbonPolicy: "},
 		"another way to be held":    {v1alpha1.HoldAnnotation, "magic", `want "gate" or "suspend"`},
 		"another placement":         {v1alpha1.PlacementAnnotation, "loose", `want "preferred" or "strict"`},
+		"watts in words":            {v1alpha1.PowerWattsAnnotation, "much", "want watts as a number above 0 and up to 10000000, such as 250"},
+		"no watts":                  {v1alpha1.PowerWattsAnnotation, "0", "want watts as a number above 0"},
+		"watts less than none":      {v1alpha1.PowerWattsAnnotation, "-5", "want watts as a number above 0"},
+		"watts that are no number":  {v1alpha1.PowerWattsAnnotation, "NaN", "want watts as a number above 0"},
+		"watts without end":         {v1alpha1.PowerWattsAnnotation, "Inf", "want watts as a number above 0"},
+		"more than a data centre":   {v1alpha1.PowerWattsAnnotation, "10000001", "want watts as a number above 0"},
+		"units in words":            {v1alpha1.FunctionalUnitsAnnotation, "ten", "want functional units as a number above 0 and up to 1000000000000, such as 100"},
+		"no units":                  {v1alpha1.FunctionalUnitsAnnotation, "0", "want functional units as a number above 0"},
+		"too many units":            {v1alpha1.FunctionalUnitsAnnotation, "2e12", "want functional units as a number above 0"},
 		"more bytes than are read":  {v1alpha1.LocationAnnotation, strings.Repeat("x", MaxValue+1), "may not be more than 256 bytes"},
 		"a value of 300 characters": {v1alpha1.DeadlineAnnotation, strings.Repeat("8", 300), "may not be more than 256 bytes"},
 	} {
@@ -44,7 +54,7 @@ func TestAValueThatCannotBeReadIsAnErrorWithItsPath(t *testing.T) {
 			if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), path) || !strings.Contains(errs[0].Error(), tt.want) {
 				t.Errorf("%v, want one that begins with %s and has %q", errs, path, tt.want)
 			}
-			if ask.WantsToWait || ask.Policy != "" || ask.Hold != "" || ask.Placement != "" || !ask.Deadline.IsZero() || ask.Duration != 0 {
+			if ask.WantsToWait || ask.Policy != "" || ask.Hold != "" || ask.Placement != "" || !ask.Deadline.IsZero() || ask.Duration != 0 || ask.PowerWatts != 0 || ask.FunctionalUnits != 0 {
 				t.Errorf("what cannot be read is in the ask: %+v", ask)
 			}
 		})

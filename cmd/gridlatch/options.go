@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/ledger/keep"
 )
 
 // options are the values of the flags.
@@ -38,6 +39,10 @@ type options struct {
 	hysteresis     float64 // percent
 	earlyCron      bool
 	crossNamespace []string
+
+	// These options are for the ledger.
+	ledger         bool
+	ledgerInterval time.Duration
 }
 
 const usage = `Gridlatch holds delay-tolerant pods and Jobs until the electricity grid is clean.
@@ -47,10 +52,11 @@ This is the program that runs in the cluster. Its parts are:
   loop        releases held work when the grid is clean, and in time for the
               deadline of the work
   extender    tells kube-scheduler which nodes are cleanest, if you ask for it
+  ledger      books what the work that has ended took, emitted and saved
   ceilings    lowers and raises the maxReplicaCount of KEDA's objects, if KEDA
               and manifests/components/keda are installed
 Every replica runs the webhook and the extender. One replica, the leader, runs
-the loop and the ceilings.
+the loop, the ledger and the ceilings.
 
 Usage:
   gridlatch [flags]          runs all parts
@@ -96,6 +102,8 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the ceiling of an object of KEDA is raised again")
 	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "apply the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; *: all namespaces")
+	f.BoolVar(&o.ledger, "ledger", true, "book what work took, emitted and saved, once it has ended, in ConfigMaps whose names begin with gridlatch-ledger-")
+	f.DurationVar(&o.ledgerInterval, "ledger-interval", keep.DefaultInterval, "how often the work that has ended is booked. Each time, at most a few ConfigMaps are written")
 	return f
 }
 
@@ -126,6 +134,9 @@ func (o *options) parse(args []string, output io.Writer) error {
 	}
 	if o.lowerInterval < 0 || o.lowerInterval > 24*time.Hour {
 		return fmt.Errorf("--ceiling-lower-interval %v: want 0s to 24h", o.lowerInterval)
+	}
+	if o.ledgerInterval < time.Second || o.ledgerInterval > time.Hour {
+		return fmt.Errorf("--ledger-interval %v: want 1s to 1h", o.ledgerInterval)
 	}
 	if err := ceiling.CheckStep(o.lowerBy); err != nil {
 		return fmt.Errorf("--ceiling-lower-by %w", err)

@@ -1,11 +1,11 @@
 // Package energy estimates the electric power of work from what the work requests.
 //
-// The model is the one of Cloud Carbon Footprint: a core draws its idle power, and a share of the rest by
-// its utilisation. Memory draws power by its size, and a GPU does as a core does. The power usage
-// effectiveness of the data centre multiplies all of this. No coefficient is measured on the node, so
-// the estimate can be wrong by a factor of three. [Coefficients.Low] and [Coefficients.High] give the
-// range. Within one piece of work the error cancels: the share that a later start saves does not
-// depend on the coefficients.
+// The model is the one of Cloud Carbon Footprint: a core draws its idle power, and a share of the
+// rest by its utilisation. Memory draws power by its size, and a GPU does as a core does. The power
+// usage effectiveness of the data centre multiplies all of this. No coefficient is measured on the
+// node, so the estimate can be wrong by a factor of three. [Coefficients.Low] and
+// [Coefficients.High] give the range. Within one piece of work the error cancels: the share that a
+// later start saves does not depend on the coefficients.
 package energy
 
 // Source tells where the energy of work is known from.
@@ -32,8 +32,8 @@ type Power struct {
 type Coefficients struct {
 	// Core is the power of one core (vCPU).
 	Core Power
-	// CoreOf has the power of one core by the architecture of the node (kubernetes.io/arch), where the
-	// power differs.
+	// CoreOf has the power of one core by the architecture of the node (kubernetes.io/arch), where
+	// the power differs.
 	CoreOf map[string]Power
 	// Utilization is the share of its capacity that work uses, in 0..1.
 	Utilization float64
@@ -45,15 +45,16 @@ type Coefficients struct {
 	GPUOf map[string]Power
 	// PUE is the power usage effectiveness of the data centre: at least 1.
 	PUE float64
-	// EmbodiedGramsPerNodeHour is what the making of a node has emitted, per hour of the node's life, in
-	// gCO2eq.
+	// EmbodiedGramsPerNodeHour is what the making of a node has emitted, per hour of the node's
+	// life, in gCO2eq.
 	EmbodiedGramsPerNodeHour float64
 }
 
 // Requests are what a pod requests while it runs.
 type Requests struct {
 	Cores, GiB, GPUs float64
-	// Arch and GPUKind are labels of the node: kubernetes.io/arch and nvidia.com/gpu.product; "" if unknown.
+	// Arch and GPUKind are labels of the node: kubernetes.io/arch and nvidia.com/gpu.product; "" if
+	// unknown.
 	Arch, GPUKind string
 }
 

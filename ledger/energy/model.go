@@ -13,18 +13,18 @@ const (
 	MaxWatts = 1e7
 	// maxRequest bounds what a pod requests of one resource. No node has as much.
 	maxRequest = 1e6
-	// typicalNodeCores are the cores of a node of unknown size. The host of a large cloud instance has
-	// as many.
+	// typicalNodeCores are the cores of a node of unknown size. The host of a large cloud instance
+	// has as many.
 	typicalNodeCores = 96
-	// serverGrams is what the making of a server emits, in gCO2eq, and serverHours is its life of four
-	// years. Cloud Carbon Footprint: 1,000 to 1,230 kg for a server.
+	// serverGrams is what the making of a server emits, in gCO2eq, and serverHours is its life of
+	// four years. Cloud Carbon Footprint: 1,000 to 1,230 kg for a server.
 	serverGrams, serverHours = 1.2e6, 35040
 )
 
-// Default returns the coefficients that count where a policy sets none. All numbers are those of Cloud
-// Carbon Footprint (github.com/cloud-carbon-footprint/ccf-coefficients, commit b0032d9, April 2026),
-// which derives the power of cores from SPECpower. The power usage effectiveness is between that of the
-// large clouds (1.1 to 1.2) and that of a data centre of one's own (1.58).
+// Default returns the coefficients that count where a policy sets none. All numbers are those of
+// Cloud Carbon Footprint (github.com/cloud-carbon-footprint/ccf-coefficients, commit b0032d9, April
+// 2026), which derives the power of cores from SPECpower. The power usage effectiveness is between
+// that of the large clouds (1.1 to 1.2) and that of a data centre of one's own (1.58).
 func Default() Coefficients {
 	return Coefficients{
 		Core:        Power{Idle: 0.7, Max: 3.5},                         // the mean of the x86 families of AWS: 0.74 and 3.5
@@ -44,8 +44,8 @@ func Default() Coefficients {
 	}
 }
 
-// Watts returns the estimated power of a pod at the meter of the data centre, in watts: in 0..MaxWatts,
-// whatever the requests and the coefficients are.
+// Watts returns the estimated power of a pod at the meter of the data centre, in watts: in
+// 0..MaxWatts, whatever the requests and the coefficients are.
 func (c Coefficients) Watts(r Requests) float64 { return c.at(c.Utilization, r) }
 
 // Low returns the power of a pod that does nothing, in watts.
@@ -54,8 +54,8 @@ func (c Coefficients) Low(r Requests) float64 { return c.at(0, r) }
 // High returns the power of a pod that uses all that it requests, in watts.
 func (c Coefficients) High(r Requests) float64 { return c.at(1, r) }
 
-// EmbodiedGrams returns the share of a pod in the embodied emissions of its node, in gCO2eq. The share
-// is that of the pod's cores in the cores of the node. nodeCores is 0 if nobody knows it.
+// EmbodiedGrams returns the share of a pod in the embodied emissions of its node, in gCO2eq. The
+// share is that of the pod's cores in the cores of the node. nodeCores is 0 if nobody knows it.
 func (c Coefficients) EmbodiedGrams(r Requests, nodeCores, hours float64) float64 {
 	if !(nodeCores > 0) {
 		nodeCores = typicalNodeCores
@@ -96,8 +96,8 @@ func (c Coefficients) gpu(kind string) Power {
 	return c.GPU
 }
 
-// wordsOf returns the runs of letters and digits of a name, in lower case. A piece of a kind is made of
-// whole words: T4 is no piece of T400.
+// wordsOf returns the runs of letters and digits of a name, in lower case. A piece of a kind is
+// made of whole words: T4 is no piece of T400.
 func wordsOf(name string) []string {
 	return strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }

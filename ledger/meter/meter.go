@@ -55,8 +55,8 @@ type Meter struct {
 	url    string
 }
 
-// New returns a meter that asks the Prometheus at an address, such as http://prometheus.monitoring:9090.
-// New connects to nobody.
+// New returns a meter that asks the Prometheus at an address, such as
+// http://prometheus.monitoring:9090. New connects to nobody.
 func New(address string) (*Meter, error) {
 	at, err := url.Parse(address)
 	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" || at.User != nil || at.RawQuery != "" || at.Fragment != "" {
@@ -70,7 +70,7 @@ func New(address string) (*Meter, error) {
 // effectiveness of the data centre, as for energy that is modelled. With an error, nothing is known.
 func (m *Meter) Joules(ctx context.Context, pods []ledger.PodRun) (map[string]float64, error) {
 	measured := map[string]float64{}
-	for batch := range slices.Chunk(askable(pods), maxBatch) {
+	for _, batch := range batches(askable(pods)) {
 		if err := m.measure(ctx, batch, measured); err != nil {
 			return nil, fmt.Errorf("ask Prometheus for measured energy: %w", err)
 		}

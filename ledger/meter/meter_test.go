@@ -45,7 +45,7 @@ func (c counter) series() []string {
 	}
 	var all []string
 	for stat, value := range figures {
-		all = append(all, fmt.Sprintf(`{"metric":{%s,"gridlatch_stat":%q},"value":[1,"%v"]}`, c.labels, stat, value))
+		all = append(all, fmt.Sprintf(`{"metric":{%s,"stat_of_the_counter":%q},"value":[1,"%v"]}`, c.labels, stat, value))
 	}
 	return all
 }
@@ -157,6 +157,22 @@ func TestTheEnergyOfAPodIsWhatItsCountersSay(t *testing.T) {
 	}
 }
 
+func TestPodsOfOneNameAreToldApartByTheirTimes(t *testing.T) {
+	first, second := hour("first"), hour("second")
+	first.Name, second.Name = "same", "same"
+	second.Start, second.End = t0.Add(2*time.Hour), t0.Add(3*time.Hour)
+	text := answer(
+		counter{labels: container("same", "main", "1", "dynamic"), joules: 300},
+		counter{labels: container("same", "main", "2", "dynamic"), joules: 70, first: second.Start.Unix(), last: second.End.Unix()})
+	got, err := prometheusWith(t, map[string]string{ofContainer: text}).Joules(t.Context(), []ledger.PodRun{first, second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]float64{"first": 300, "second": 70}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer()) }))
 	defer other.Close()
@@ -164,18 +180,26 @@ func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"no JSON":              {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "no answer of Prometheus"},
-		"nothing":              {func(http.ResponseWriter, *http.Request) {}, "no answer of Prometheus"},
-		"a list":               {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") }, "no answer of Prometheus"},
-		"a matrix":             {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Replace(answer(), "vector", "matrix", 1)) }, "a vector"},
-		"an error":             {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"status":"error","error":"too \u001b[31m many"}`, 422) }, `HTTP 422: "too \x1b[31m many"`},
+		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "no answer of Prometheus"},
+		"nothing": {func(http.ResponseWriter, *http.Request) {}, "no answer of Prometheus"},
+		"a list":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") }, "no answer of Prometheus"},
+		"a matrix": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Replace(answer(), "vector", "matrix", 1))
+		}, "a vector"},
+		"an error": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"status":"error","error":"too \u001b[31m many"}`, 422)
+		}, `HTTP 422: "too \x1b[31m many"`},
 		"an error without end": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat("x", 1<<20), 503) }, "HTTP 503"},
 		"a gigabyte":           {func(w http.ResponseWriter, _ *http.Request) { endless(w, 1<<30) }, "more than 8388608 bytes"},
 		"too many series": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[`+strings.Repeat("{},", maxSeries)+`{}]}}`)
 		}, "want at most 40000"},
-		"another server": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) }, "want no other server"},
-		"a circle":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) }, "redirects"},
+		"another server": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		}, "want no other server"},
+		"a circle": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		}, "redirects"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := meterOf(t, tt.handler).Joules(t.Context(), []ledger.PodRun{hour("u")})
@@ -257,12 +281,30 @@ func TestAHundredPodsAreAskedForAtOnce(t *testing.T) {
 	}
 }
 
+func TestPodsOfDaysAndPodsOfSecondsAreInDifferentQueries(t *testing.T) {
+	days, seconds := hour("days"), hour("seconds")
+	days.End = t0.Add(72 * time.Hour)
+	seconds.Start = days.End.Add(-30 * time.Second)
+	seconds.End = days.End
+	var got []string
+	for _, batch := range batches(askable([]ledger.PodRun{seconds, days, hour("u")})) {
+		w, uids := windowOf(batch), ""
+		for _, p := range batch {
+			uids += p.UID + " "
+		}
+		got = append(got, fmt.Sprintf("%s%v %v", uids, w.over, w.step))
+	}
+	if diff := cmp.Diff([]string{"days u 72h10m0s 1m30s", "seconds 10m30s 1s"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTheQuestionCoversThePodAndWhatComesLate(t *testing.T) {
 	m := meterOf(t, func(w http.ResponseWriter, r *http.Request) {
 		if got, want := r.FormValue("time"), fmt.Sprintf("%d.000", t0.Add(65*time.Minute).Unix()); got != want {
 			t.Errorf("asked at %s, want %s", got, want)
 		}
-		if query := r.FormValue("query"); !strings.Contains(query, "[4200s]") || !strings.Contains(query, "[4200s:14s]") {
+		if query := r.FormValue("query"); !strings.Contains(query, "[4200s]") || !strings.Contains(query, "[4200s:90s]") {
 			t.Errorf("asked %s", query)
 		}
 		if r.URL.Path != "/prefix/api/v1/query" {

@@ -181,9 +181,9 @@ func eventually(t *testing.T, what string, isSo func() bool) {
 
 func TestARealPrometheusAnswersWithWhatKeplerMeasured(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 15 seconds")
+		t.Skip("takes 20 seconds")
 	}
-	const run = 8 * time.Second
+	const run = 12 * time.Second
 	whole, part := newExporter(t, "whole", false), newExporter(t, "part", false)
 	first, second := newExporter(t, "replaced", false), newExporter(t, "replaced", false)
 	old := newExporter(t, "old", true)
@@ -220,11 +220,11 @@ func TestARealPrometheusAnswersWithWhatKeplerMeasured(t *testing.T) {
 			{pod: pod("vanishes", run), watts: rapl, truth: 13 * seconds},
 			{pod: pod("is-terminated", run/2), watts: rapl, terminated: time.Second, truth: 13 * seconds / 2},
 			{pod: pod("starts-anew", run), watts: rapl, resetsAfter: run / 2},
-			{pod: pod("short", 240*time.Millisecond), watts: rapl}, // each job scrapes it at most once
+			{pod: pod("short", 120*time.Millisecond), watts: rapl}, // each job scrapes it at most once
 			{pod: pod("no-meter", run), watts: map[string]float64{"package": 0, "dram": 0}},
 		}
 	})
-	replaced := []workload{{pod: pod("replaced", run), watts: rapl, truth: 13 * seconds}}
+	replaced := []workload{{pod: pod("replaced", run), watts: rapl, terminated: time.Second, truth: 13 * seconds}}
 	first.set(func(e *exporter) { e.workloads, e.until = replaced, start.Add(run/2) })
 	second.set(func(e *exporter) { e.workloads, e.from = replaced, start.Add(run/2) })
 	old.set(func(e *exporter) {

@@ -15,8 +15,7 @@ import (
 // question is a query about counters, and how its answer is read.
 type question struct {
 	selector string
-	at       time.Time     // the query is evaluated at this time
-	over     time.Duration // and looks back for so long
+	window
 	// podOf returns which pod a series is of, and partOf which part of the energy of the pod. Both
 	// delete the labels that they read. What is left tells who has scraped the series.
 	podOf, partOf func(labels map[string]string) string
@@ -28,9 +27,8 @@ func podCounters(name string, pods []ledger.PodRun) question {
 	for i, p := range pods {
 		uids[i] = p.UID
 	}
-	at, over := window(pods)
 	return question{
-		selector: fmt.Sprintf("%s{pod_id=~%s}", name, oneOf(uids)), at: at, over: over,
+		selector: fmt.Sprintf("%s{pod_id=~%s}", name, oneOf(uids)), window: windowOf(pods),
 		podOf: func(labels map[string]string) string {
 			uid := labels["pod_id"]
 			for _, key := range []string{"pod_id", "pod_name", "pod_namespace", "state"} { // one pod may have two states
@@ -48,11 +46,10 @@ func containerCounters(pods []ledger.PodRun) question {
 	for _, p := range pods {
 		names[p.Name], namespaces[p.Namespace] = true, true
 	}
-	at, over := window(pods)
 	return question{
 		selector: fmt.Sprintf("kepler_container_joules_total{container_namespace=~%s,pod_name=~%s}",
 			oneOf(slices.Sorted(maps.Keys(namespaces))), oneOf(slices.Sorted(maps.Keys(names)))),
-		at: at, over: over,
+		window: windowOf(pods),
 		podOf: func(labels map[string]string) string {
 			return take(labels, "container_namespace") + "/" + take(labels, "pod_name")
 		},
@@ -68,9 +65,18 @@ func take(labels map[string]string, key string) string {
 	return labels[key]
 }
 
-// window returns when to ask so that the answer has all samples of all pods, and how far to look back.
-func window(pods []ledger.PodRun) (at time.Time, over time.Duration) {
-	first, last := pods[0].Start, pods[0].End
+// window is the time that a query looks at.
+type window struct {
+	at   time.Time     // the query is evaluated at this time
+	over time.Duration // and looks back for so long
+	// step is how far apart the moments are at which the query looks for the first and the last
+	// sample: a fraction of the shortest run.
+	step time.Duration
+}
+
+// windowOf returns the window that has all samples of all pods.
+func windowOf(pods []ledger.PodRun) window {
+	first, last, shortest := pods[0].Start, pods[0].End, pods[0].End.Sub(pods[0].Start)
 	for _, p := range pods {
 		if p.Start.Before(first) {
 			first = p.Start
@@ -78,9 +84,35 @@ func window(pods []ledger.PodRun) (at time.Time, over time.Duration) {
 		if p.End.After(last) {
 			last = p.End
 		}
+		shortest = min(shortest, p.End.Sub(p.Start))
 	}
-	at = last.Add(Margin)
-	return at, at.Sub(first.Add(-Margin))
+	at := last.Add(Margin)
+	return window{at: at, over: at.Sub(first.Add(-Margin)), step: max(time.Second, (shortest / stepsOfRun).Truncate(time.Second))}
+}
+
+const (
+	// stepsOfRun is how many steps the shortest run of a query has. So a step is less than what need
+	// not be covered.
+	stepsOfRun = 40
+	// maxSteps bounds the steps of a query, and so the work of Prometheus.
+	maxSteps = 3000
+)
+
+// batches returns the pods of each query. The pods are in the order of their starts. Pods that ran for
+// days and pods that ran for seconds are in different queries.
+func batches(pods []ledger.PodRun) [][]ledger.PodRun {
+	var all [][]ledger.PodRun
+	for len(pods) > 0 {
+		n := 1
+		for n < min(len(pods), maxBatch) {
+			if w := windowOf(pods[:n+1]); w.over/w.step > maxSteps {
+				break
+			}
+			n++
+		}
+		all, pods = append(all, pods[:n]), pods[n:]
+	}
+	return all
 }
 
 // oneOf returns a pattern of PromQL that matches one of several texts.
@@ -93,14 +125,11 @@ func oneOf(texts []string) string {
 }
 
 // statLabel tells the figures of a counter apart.
-const statLabel = "gridlatch_stat"
-
-// steps is at how many moments of a window the query looks for the first and the last sample.
-const steps = 300
+const statLabel = "stat_of_the_counter"
 
 // query returns the question in PromQL. The answer has five series for each counter.
 func (q question) query() string {
-	over, step := max(1, int64(q.over.Seconds())), max(1, int64(q.over.Seconds())/steps)
+	over, step := int64(q.over.Seconds()), int64(q.step.Seconds())
 	figures := []struct{ stat, expression string }{
 		{"max", fmt.Sprintf("max_over_time(%s[%ds])", q.selector, over)},
 		{"samples", fmt.Sprintf("count_over_time(%s[%ds])", q.selector, over)},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -118,19 +119,20 @@ func ofContainers(p ledger.PodRun, containers parts) (float64, bool) {
 	if p.HasGPUs {
 		return 0, false
 	}
-	var names []string
+	own := parts{}
 	for name, scrapers := range containers {
 		for scraper, r := range scrapers {
-			if r.last < seconds(p.Start) || r.first > seconds(p.End) { // of another pod that had the same name
-				delete(scrapers, scraper)
+			if r.last < seconds(p.Start) || r.first > seconds(p.End) {
+				continue // of another pod that had the same name
 			}
-		}
-		if len(scrapers) > 0 {
-			names = append(names, name)
+			if own[name] == nil {
+				own[name] = map[string]*reading{}
+			}
+			own[name][scraper] = r
 		}
 	}
-	joules, ok := sum(containers, names)
-	return joules, ok && isCovered(p, containers) && isPlausible(p, joules)
+	joules, ok := sum(own, slices.Collect(maps.Keys(own)))
+	return joules, ok && isCovered(p, own) && isPlausible(p, joules)
 }
 
 // sum returns the sum of some parts, and false if one of them is not known.

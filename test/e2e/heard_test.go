@@ -268,6 +268,7 @@ func TestWhatWouldNotBeHeardIsToldAtOnce(t *testing.T) {
 		"a label that is no wish":            {deadlineLabel, "gridlatch.dev/deadline has no effect as a label: write it as an annotation"},
 		"a deadline alone":                   {job(ns, "alone", map[string]string{v1alpha1.DeadlineAnnotation: "8h"}, 1), `gridlatch.dev/deadline has no effect alone, and nothing waits: write the annotation gridlatch.dev/delay-tolerant: "true" beside it`},
 		"a duration alone, of a template":    {deployment(ns, map[string]string{v1alpha1.DurationAnnotation: "8h"}, nil, 1), "gridlatch.dev/duration has no effect alone"},
+		"a power alone":                      {job(ns, "power", map[string]string{v1alpha1.PowerWattsAnnotation: "250", v1alpha1.FunctionalUnitsAnnotation: "7"}, 1), "gridlatch.dev/power-watts, gridlatch.dev/functional-units has no effect alone"},
 		"another case of letters":            {caseful, "gridlatch.dev/Delay-Tolerant is not known, and has no effect: write it in small letters, gridlatch.dev/delay-tolerant"},
 		"another case of the domain":         {prefixed, "GridLatch.dev/delay-tolerant is not known"},
 		"a misspelt annotation":              {misspelt, "gridlatch.dev/delaytolerant is not known, and has no effect: the annotations that you can write are gridlatch.dev/delay-tolerant, "},

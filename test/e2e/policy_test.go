@@ -116,6 +116,19 @@ func TestAPolicyIsValidated(t *testing.T) {
 		"life-cycle of the chimney":        {"spec: {forecast: {provider: {type: WattTime, secretRef: {name: key}, signal: {emissionFactors: LifeCycle}}}}", "must have signal.emissionFactors Direct: this provider has no life-cycle intensities"},
 		"life-cycle of Great Britain":      {"spec: {forecast: {provider: {type: UKCarbonIntensity, signal: {kind: Average, emissionFactors: LifeCycle}}}}", "must have signal.emissionFactors Direct: this provider has no life-cycle intensities"},
 		"a signal that nobody has":         {"spec: {forecast: {provider: {type: Mock, signal: {kind: Green}}}}", "spec.forecast.provider.signal.kind: Unsupported value: \"Green\""},
+		"a PUE below one":                  {"spec: {accounting: {pue: \"0.9\"}}", "spec.accounting.pue: Invalid value: \"0.9\": must be a decimal number from 1 to 10, such as 1.2"},
+		"a PUE in words":                   {"spec: {accounting: {pue: good}}", "spec.accounting.pue: Invalid value: \"good\": must be a decimal number from 1 to 10, such as 1.2"},
+		"negative grams":                   {"spec: {accounting: {embodiedGramsPerNodeHour: \"-1\"}}", "spec.accounting.embodiedGramsPerNodeHour: Invalid value: \"-1\": must be a decimal number of gCO2eq from 0 to 99999, such as 34.2"},
+		"watts with their unit":            {"spec: {accounting: {power: {memoryWattsPerGiB: 1W}}}", "spec.accounting.power.memoryWattsPerGiB: Invalid value: \"1W\": must be a decimal number of watts from 0 to 99999, such as 3.5"},
+		"a use over 100 %":                 {"spec: {accounting: {power: {utilizationPercent: \"101\"}}}", "spec.accounting.power.utilizationPercent: Invalid value: \"101\""},
+		"a core that draws less at work":   {"spec: {accounting: {power: {core: {idleWatts: \"10\", maxWatts: \"9\"}}}}", "spec.accounting.power.core: Invalid value: must have an idleWatts that is at most maxWatts"},
+		"a core without its maximum":       {"spec: {accounting: {power: {core: {idleWatts: \"10\"}}}}", "spec.accounting.power.core.maxWatts: Required value"},
+		"watts of a GPU in words":          {"spec: {accounting: {power: {gpus: [{kind: H100, idleWatts: low, maxWatts: high}]}}}", "spec.accounting.power.gpus[0].idleWatts: Invalid value: \"low\": must be a decimal number of watts"},
+		"a GPU of no kind":                 {"spec: {accounting: {power: {gpus: [{kind: \"-\", idleWatts: \"1\", maxWatts: \"2\"}]}}}", "spec.accounting.power.gpus[0].kind: Invalid value: \"-\": must have a letter or a digit"},
+		"a GPU with two powers":            {"spec: {accounting: {power: {gpus: [{kind: H100, idleWatts: \"1\", maxWatts: \"2\"}, {kind: H100, idleWatts: \"1\", maxWatts: \"3\"}]}}}", "spec.accounting.power.gpus[1]: Duplicate value"},
+		"a Prometheus without http":        {"spec: {accounting: {prometheus: {address: \"prometheus:9090\"}}}", "spec.accounting.prometheus.address: Invalid value: \"prometheus:9090\": must be an address with http or https"},
+		"a Prometheus with a password":     {"spec: {accounting: {prometheus: {address: \"http://me:secret@a/\"}}}", "must be an address with http or https, without user, query or fragment"},
+		"a Prometheus that is nowhere":     {"spec: {accounting: {prometheus: {}}}", "spec.accounting.prometheus.address: Required value"},
 		"a zone without a name":            {"spec: {locations: [{name: A, zone: \"\"}]}", "spec.locations[0].zone"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +137,15 @@ func TestAPolicyIsValidated(t *testing.T) {
 				t.Errorf("got %v\nwant %q in it", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestAccountingIsAccepted(t *testing.T) {
+	p := carbonPolicy(t, "accounting", `spec: {accounting: {pue: "10.0", embodiedGramsPerNodeHour: "0", prometheus: {address: "https://prometheus.example.com:9090/prefix/"},
+		power: {utilizationPercent: "62.5", memoryWattsPerGiB: "0.3", core: {idleWatts: "1", maxWatts: "1.0"}, gpu: {idleWatts: "9", maxWatts: "10"},
+		architectures: [{name: arm64, idleWatts: "0.4", maxWatts: "1.5"}], gpus: [{kind: H100, idleWatts: "70", maxWatts: "700"}]}}}`)
+	if p.Spec.Accounting == nil || p.Spec.Accounting.PUE != "10.0" || len(p.Spec.Accounting.Power.GPUs) != 1 || p.Spec.Accounting.Power.GPUs[0].MaxWatts != "700" {
+		t.Errorf("got %+v", p.Spec.Accounting)
 	}
 }
 

@@ -31,6 +31,8 @@ func TestABadAnnotationIsRefusedWithItsFieldAndWhatIsAllowed(t *testing.T) {
 		"an unknown location":          {v1alpha1.LocationAnnotation, "ATLANTIS", "want a location of policy default: CAISO_NORTH"},
 		"an empty location":            {v1alpha1.LocationAnnotation, " ", "want the name of a location of the policy"},
 		"neither true nor false":       {v1alpha1.DelayTolerantAnnotation, "yes", `want "true" or "false"`},
+		"watts in words":               {v1alpha1.PowerWattsAnnotation, "much", "want watts as a number above 0 and up to 10000000, such as 250"},
+		"no units at all":              {v1alpha1.FunctionalUnitsAnnotation, "0", "want functional units as a number above 0 and up to 1000000000000, such as 100"},
 		"a value without an end":       {v1alpha1.DeadlineAnnotation, strings.Repeat("9", 5000), "may not be more than 256"},
 	}
 	for name, tt := range tests {

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/ledger/keep"
+	"github.com/gridlatch/gridlatch/ledger/pages"
+	"github.com/gridlatch/gridlatch/policy"
+)
+
+// addLedger adds the part that books what has ended, unless --ledger=false. It runs on the leader.
+func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, store *forecast.Store, now policy.Clock) error {
+	if !o.ledger {
+		return nil
+	}
+	config = rest.CopyConfig(config)
+	config.ContentType = runtime.ContentTypeProtobuf // whole pods and Jobs come by the watches
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	keeper := &keep.Keeper{
+		Clientset: clientset, Store: store, Policies: policies, Clock: now, Nodes: mgr.GetCache(), Interval: o.ledgerInterval,
+		Pages:   pages.Store{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: o.namespace},
+		Metrics: keep.NewMetrics(metrics.Registry),
+	}
+	if err := mgr.Add(keeper); err != nil {
+		return fmt.Errorf("add to manager: %w", err)
+	}
+	return nil
+}
