@@ -126,7 +126,7 @@ func pagesOf(t *testing.T, actuals ledger.Actuals, now time.Time, groups []ledge
 				Namespace: "gridlatch-system", Name: pages.ConfigMapName(name), Labels: map[string]string{pages.Label: pages.LabelDay},
 				ManagedFields: []metav1.ManagedFieldsEntry{{
 					Manager: "gridlatch", Operation: metav1.ManagedFieldsOperationUpdate, Time: &written,
-					APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
+					APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1("{}"),
 				}},
 			},
 			BinaryData: map[string][]byte{pages.DataKey: encoded},

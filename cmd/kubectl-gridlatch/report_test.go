@@ -276,7 +276,7 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 			t.Errorf("the page has no %q", want)
 		}
 	}
-	if images := regexp.MustCompile(`<img src="data:image/svg&#43;xml;base64,[A-Za-z0-9&#;/=]+" alt=`).FindAllString(page, -1); len(images) != 4 {
+	if images := regexp.MustCompile(`<img src="data:image/svg\+xml;base64,[A-Za-z0-9&#;+/=]+" alt=`).FindAllString(page, -1); len(images) != 4 {
 		t.Errorf("%d pictures, want 2 for each mode", len(images))
 	}
 }

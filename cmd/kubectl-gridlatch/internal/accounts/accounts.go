@@ -207,21 +207,21 @@ func (l *Ledger) sums(q Question) sums {
 func (s dated) value(d Dimension) string {
 	switch d {
 	case Namespace:
-		return s.Sum.Namespace
+		return s.Namespace
 	case Policy:
-		return s.Sum.Policy
+		return s.Policy
 	case Location:
-		return s.Sum.Location
+		return s.Location
 	case Owner:
-		return s.Sum.Owner
+		return s.Owner
 	case Day:
 		return s.page
 	case Month:
 		return s.page[:len("2006-01")]
 	case Source:
-		return string(s.Sum.Energy)
+		return string(s.Energy)
 	default:
-		return string(s.Sum.Mode)
+		return string(s.Mode)
 	}
 }
 
@@ -230,7 +230,7 @@ func (s dated) value(d Dimension) string {
 func (all sums) rows(mode ledger.Mode, by []Dimension) []Row {
 	tallies, order := map[string]*tally{}, []*tally(nil)
 	for _, sum := range all {
-		if sum.Sum.Mode != mode {
+		if sum.Mode != mode {
 			continue
 		}
 		values := make([]string, len(by))

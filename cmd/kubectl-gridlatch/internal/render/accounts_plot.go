@@ -119,7 +119,7 @@ func addBars(panel *plot.Plot, b bars, unit, shift, width float64) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
-		bar.Color, bar.LineStyle.Width = b.fill, 0
+		bar.Color, bar.Width = b.fill, 0
 		panel.Add(bar)
 		if i == 0 {
 			panel.Legend.Add(b.name, bar)
@@ -201,8 +201,8 @@ func newReportPanel(title, unit string) *plot.Plot {
 	panel.Legend.Top = true
 	panel.Legend.Padding = vg.Millimeter
 	panel.Legend.XOffs = -2 * vg.Millimeter
-	panel.X.LineStyle.Width, panel.X.Padding = 0, 0
-	panel.Y.LineStyle.Width = 0
+	panel.X.Width, panel.X.Padding = 0, 0
+	panel.Y.Width = 0
 	grid := plotter.NewGrid()
 	grid.Vertical.Width, grid.Horizontal.Color = 0, color.Gray{Y: 0xe6}
 	zero := plotter.NewFunction(func(float64) float64 { return 0 })
