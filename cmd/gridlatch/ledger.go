@@ -11,6 +11,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/ledger/keep"
+	"github.com/gridlatch/gridlatch/ledger/meter"
 	"github.com/gridlatch/gridlatch/ledger/pages"
 	"github.com/gridlatch/gridlatch/policy"
 )
@@ -29,10 +30,27 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 	keeper := &keep.Keeper{
 		Clientset: clientset, Store: store, Policies: policies, Clock: now, Nodes: mgr.GetCache(), Interval: o.ledgerInterval,
 		Pages:   pages.Store{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: o.namespace},
-		Metrics: keep.NewMetrics(metrics.Registry),
+		Metrics: keep.NewMetrics(metrics.Registry), MeterAt: meters(),
 	}
 	if err := mgr.Add(keeper); err != nil {
 		return fmt.Errorf("add to manager: %w", err)
 	}
 	return nil
+}
+
+// meters returns a function that returns the meter at an address; nil if there can be none. It always
+// returns the same meter, which keeps its connection.
+func meters() func(address string) keep.Meter {
+	known := map[string]keep.Meter{}
+	return func(address string) keep.Meter {
+		if m, ok := known[address]; ok {
+			return m
+		}
+		m, err := meter.New(address)
+		if err != nil { // the policy tells
+			return nil
+		}
+		known[address] = m
+		return m
+	}
 }

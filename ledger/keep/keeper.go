@@ -60,8 +60,8 @@ type Keeper struct {
 	Nodes client.Reader
 	// Interval is how often what has ended is booked.
 	Interval time.Duration
-	// MeterOf returns the meter of a policy; nil if there is none. It may be nil.
-	MeterOf func(*policy.Policy) Meter
+	// MeterAt returns the meter at an address; nil if there is none. It may be nil.
+	MeterAt func(address string) Meter
 	// Rows may be nil.
 	Rows Rows
 
@@ -171,8 +171,8 @@ func (k *Keeper) pass(ctx context.Context, now time.Time) error {
 
 // bookEnded books the groups that have ended.
 func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
-	rules := map[string]rules{}
-	var finished []*group
+	ofPolicy := map[string]*rules{}
+	var due, finished []*group
 	var problems []error
 	for _, g := range k.known.groups(k.shelf.isBooked, now) {
 		fate := g.fate(now, k.shelf.until)
@@ -180,21 +180,23 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 			finished = append(finished, g)
 			continue
 		}
-		name := g.notes().Policy
-		r, isKnown := rules[name]
-		if !isKnown {
-			var err error
-			if r, err = k.rulesOf(ctx, name); err != nil {
+		name, err := g.notes().Policy, error(nil)
+		if g.rules = ofPolicy[name]; g.rules == nil {
+			if g.rules, err = k.rulesOf(ctx, name); err != nil {
 				problems = append(problems, err)
 				continue
 			}
-			rules[name] = r
+			ofPolicy[name] = g.rules
 		}
 		if fate == lasts {
-			k.foldLong(g, r)
+			k.foldLong(g)
 			continue
 		}
-		if err := k.book(ctx, g, r, now); err != nil {
+		due = append(due, g)
+	}
+	measureAll(ctx, due, now)
+	for _, g := range due {
+		if err := k.book(ctx, g, now); err != nil {
 			problems = append(problems, err)
 			continue
 		}
@@ -205,8 +207,8 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 }
 
 // book books a group that has ended.
-func (k *Keeper) book(ctx context.Context, g *group, r rules, now time.Time) error {
-	entry, err := k.account(ctx, g, r, now)
+func (k *Keeper) book(ctx context.Context, g *group, now time.Time) error {
+	entry, err := g.account(now)
 	if err != nil {
 		return err
 	}
@@ -233,10 +235,8 @@ func joinFirst(problems []error) error {
 
 // actuals returns the actual intensities of a location.
 func (k *Keeper) actuals(source, location string) *forecast.Series {
-	if f, ok := k.Store.Snapshot(forecast.ParseSource(source)).Forecast(location); ok && f.Actuals != nil {
-		return f.Actuals
-	}
-	return &forecast.Series{}
+	f, _ := k.Store.Snapshot(forecast.ParseSource(source)).Forecast(location)
+	return f.Actuals // nil knows nothing
 }
 
 // nodeLabels returns the labels of a node, which belong to a cache; nil if the node is not known.

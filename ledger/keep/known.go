@@ -215,6 +215,7 @@ type group struct {
 	owner  *owner // nil if the group is one pod
 	pods   []*pod
 	folded *folded
+	rules  *rules // a pass finds them
 }
 
 // joinPause is how long a pod waits for the event that brings its owner.

@@ -54,9 +54,7 @@ func (k *Keeper) writeRows(ctx context.Context, now time.Time) error {
 	if now.Sub(q.again) >= rowsInterval {
 		q.again = now
 		for _, e := range k.shelf.entries {
-			for _, g := range e.Page.Groups() {
-				q.add(g)
-			}
+			q.put(e.Page.Accounts(k.actuals))
 		}
 	}
 	if len(q.groups) == 0 {
