@@ -46,7 +46,11 @@ const (
 // fate returns what becomes of a group in a pass. until is the instant before which everything that had
 // ended was booked.
 func (g *group) fate(now, until time.Time) fate {
-	if g.owner != nil && !g.owner.isOver() || g.runs() && now.Sub(g.end()) < endPatience {
+	isOver := !g.runs()
+	if o := g.owner; o != nil {
+		isOver = o.isOver() && (isOver || now.Sub(cmp.Or(o.Ended, o.Gone)) >= endPatience)
+	}
+	if !isOver {
 		return lasts
 	}
 	end := g.end()
@@ -285,7 +289,7 @@ func (r *rules) name(location string) string {
 	if f, ok := r.snapshot.Forecast(location); ok {
 		return f.Location
 	}
-	if slices.Contains(r.policy.LocationNames(), location) {
+	if location == "" || slices.Contains(r.policy.LocationNames(), location) {
 		return location
 	}
 	return unknownLocation
