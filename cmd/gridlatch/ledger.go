@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -21,6 +23,14 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 	if !o.ledger {
 		return nil
 	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	definitions, err := metadata.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
 	config = rest.CopyConfig(config)
 	config.ContentType = runtime.ContentTypeProtobuf // whole pods and Jobs come by the watches
 	clientset, err := kubernetes.NewForConfig(config)
@@ -31,6 +41,7 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 		Clientset: clientset, Store: store, Policies: policies, Clock: now, Nodes: mgr.GetCache(), Interval: o.ledgerInterval,
 		Pages:   pages.Store{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: o.namespace},
 		Metrics: keep.NewMetrics(metrics.Registry), MeterAt: meters(),
+		Wholes: &keep.Wholes{Objects: objects, Definitions: definitions},
 	}
 	if err := mgr.Add(keeper); err != nil {
 		return fmt.Errorf("add to manager: %w", err)

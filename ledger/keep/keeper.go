@@ -27,8 +27,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/ledger"
 	"github.com/gridlatch/gridlatch/ledger/pages"
 	"github.com/gridlatch/gridlatch/policy"
@@ -62,13 +62,15 @@ type Keeper struct {
 	Interval time.Duration
 	// MeterAt returns the meter at an address; nil if there is none. It may be nil.
 	MeterAt func(address string) Meter
+	// Wholes reads objects of engines. It may be nil.
+	Wholes *Wholes
 	// Rows may be nil.
 	Rows Rows
 
-	known  *known
-	shelf  *shelf
-	queue  rowQueue
-	audits chan struct{}
+	known   *known
+	shelf   *shelf
+	queue   rowQueue
+	further *further
 }
 
 // Start books until the context ends, and once more then. A manager calls Start on the leader.
@@ -88,7 +90,12 @@ func (k *Keeper) Start(ctx context.Context) error {
 	jobs, pods := k.jobSink(), k.podSink(watchPods)
 	go k.watch(ctx, jobs, &batchv1.Job{}, startedWork, k.Clientset)
 	go k.watch(ctx, pods, &corev1.Pod{}, startedWork, k.Clientset)
-	go k.watchAudited(ctx)
+	k.watchFurther(ctx)
+	if k.Wholes != nil {
+		for _, d := range door.All() {
+			go k.watchWholes(ctx, &d)
+		}
+	}
 	if !toolscache.WaitForCacheSync(ctx.Done(), jobs.synced.Load, pods.synced.Load) {
 		return nil
 	}
@@ -101,17 +108,8 @@ func (k *Keeper) Start(ctx context.Context) error {
 
 // prepare makes what a keeper needs inside.
 func (k *Keeper) prepare() {
-	k.known, k.audits = newKnown(), make(chan struct{}, 1)
+	k.known, k.further = newKnown(), &further{}
 	k.shelf = &shelf{store: k.Pages, actuals: k.actuals}
-}
-
-// watchAudited watches the pods of Jobs that say nothing of a decision, once a Job is audited.
-func (k *Keeper) watchAudited(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-k.audits:
-		k.watch(ctx, k.podSink(watchJobPods), &corev1.Pod{}, unlabelled, k.Clientset)
-	}
 }
 
 // load reads the pages, and what was open when the leader before wrote it.
@@ -131,8 +129,8 @@ func (k *Keeper) load(ctx context.Context, now time.Time) error {
 		}
 	}
 	for _, p := range o.Pods {
-		if p.Watch == watchJobPods {
-			k.noteAudit(&owner{Notes: notes{State: v1alpha1.StateAudited}})
+		if p != nil && p.Watch != watchPods { // else nobody would tell that it has gone
+			k.further.begin(p.Watch)
 		}
 	}
 	return nil

@@ -8,9 +8,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/ledger"
 	"github.com/gridlatch/gridlatch/ledger/energy"
@@ -107,9 +111,7 @@ func TestAuditedWorkIsBookedApart(t *testing.T) {
 	if err := k.podSink(watchJobPods).Replace([]any{p, stranger}, ""); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-k.audits:
-	default:
+	if !k.further.wanted[watchJobPods] {
 		t.Error("nobody watches the pods of audited Jobs")
 	}
 	r.pass(t, k, t0.Add(2*time.Hour))
@@ -119,6 +121,85 @@ func TestAuditedWorkIsBookedApart(t *testing.T) {
 	}
 	if len(k.known.pods) != 0 {
 		t.Errorf("%d pods of others are kept", len(k.known.pods))
+	}
+}
+
+func TestAnObjectOfAnEngineIsBookedWithItsPods(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper(t)
+	d := door.Of(schema.GroupKind{Group: "jobset.x-k8s.io", Kind: "JobSet"})
+	set := &unstructured.Unstructured{Object: map[string]any{
+		"metadata": map[string]any{
+			"namespace": "n", "name": "set", "uid": "set", "creationTimestamp": t0.Format(time.RFC3339),
+			"labels":      map[string]any{v1alpha1.StateLabel: v1alpha1.StateReleased},
+			"annotations": map[string]any{v1alpha1.StartedAnnotation: t0.Add(time.Hour).Format(time.RFC3339)},
+		},
+	}}
+	j := released("set-a-0", t0, 0) // a Job that was decided on, too
+	j.OwnerReferences = []metav1.OwnerReference{{Kind: "JobSet", Name: "set", UID: "set", Controller: ptr.To(true)}}
+	first, second := running(j, 0, t0.Add(time.Hour)), running(released("set-b-0", t0, 0), 0, t0.Add(time.Hour))
+	second.Labels = map[string]string{d.PodLabel: "set"}
+	tell := func(at time.Time) {
+		r.now = at
+		kept, err := k.keepWhole(d)(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.wholeHandler().OnAdd(kept, false)
+	}
+	k.list(t, j, first)
+	if err := k.podSink(d.PodLabel).Add(second); err != nil {
+		t.Fatal(err)
+	}
+	tell(t0)
+	if !k.further.wanted[d.PodLabel] {
+		t.Error("nobody watches the pods of JobSets")
+	}
+	r.pass(t, k, t0.Add(90*time.Minute))
+	end := t0.Add(2 * time.Hour)
+	k.see(t, end, ended(first, corev1.PodSucceeded, end))
+	if err := k.podSink(d.PodLabel).Add(ended(second, corev1.PodFailed, end)); err != nil {
+		t.Fatal(err)
+	}
+	k.see(t, end, complete(j, end))
+	set.Object["status"] = map[string]any{"terminalState": "Completed"}
+	tell(end)
+	r.pass(t, k, t0.Add(3*time.Hour))
+	found := r.booked(t)
+	g := found["set"]
+	if len(found) != 1 || g.Kind != "JobSet" || g.Wait != time.Hour || g.Units != 1 || g.Failed || g.CoreHours != 4 || len(g.Steps) != 1 || g.Steps[0].FailedWatts*2 != g.Steps[0].Watts {
+		t.Errorf("booked: %+v", found)
+	}
+	if k.known.size() != 0 {
+		t.Errorf("%d are open", k.known.size())
+	}
+}
+
+func TestEveryEngineSaysWhichWorkFailed(t *testing.T) {
+	condition := func(kind, status string) map[string]any {
+		return map[string]any{"conditions": []any{map[string]any{"type": kind, "status": status}}}
+	}
+	for _, tt := range []struct {
+		status any
+		want   bool
+	}{
+		{map[string]any{"terminalState": "Failed"}, true},
+		{map[string]any{"terminalState": "Completed"}, false},
+		{map[string]any{"phase": "Error"}, true},
+		{map[string]any{"phase": "Succeeded"}, false},
+		{map[string]any{"applicationState": map[string]any{"state": "FAILED"}}, true},
+		{map[string]any{"jobDeploymentStatus": "Failed"}, true},
+		{condition("Failed", "True"), true},
+		{condition("Complete", "True"), false},
+		{condition("Succeeded", "False"), true},
+		{condition("Succeeded", "True"), false},
+		{map[string]any{"conditions": []any{"x", nil, 3.5}, "phase": 3.5}, false},
+		{"x", false},
+		{nil, false},
+	} {
+		if got := wholeFailed(map[string]any{"status": tt.status}); got != tt.want {
+			t.Errorf("status %v has failed: %v", tt.status, got)
+		}
 	}
 }
 
@@ -220,4 +301,3 @@ func BenchmarkPassOfTenThousandGroups(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ledger_10k_ms")
 }
-
