@@ -22,6 +22,7 @@ import (
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/ledger/keep"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/webhook"
 )
@@ -129,6 +130,7 @@ func metrics(t *testing.T) []metric {
 	extender.NewMetrics(r)
 	serving.NewMetrics(r, clock.RealClock{}.Now)
 	ceiling.NewMetrics(r)
+	keep.NewMetrics(r)
 	exporter.NewMetrics(r)
 	r.MustRegister(&feed.GridCollector{}, &exporter.Exporter{}, &certs.ExpiryCollector{})
 	var found []metric

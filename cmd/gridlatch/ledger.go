@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -24,6 +26,14 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 	if !o.ledger {
 		return nil
 	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	definitions, err := metadata.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
 	config = rest.CopyConfig(config)
 	config.ContentType = runtime.ContentTypeProtobuf // whole pods and Jobs come by the watches
 	clientset, err := kubernetes.NewForConfig(config)
@@ -33,7 +43,8 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 	keeper := &keep.Keeper{
 		Clientset: clientset, Store: store, Policies: policies, Clock: now, Nodes: mgr.GetCache(), Pods: mgr.GetAPIReader(), Interval: o.ledgerInterval,
 		Pages:   pages.Store{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: o.namespace},
-		Metrics: keep.NewMetrics(metrics.Registry), MeterOf: meters{}.of,
+		Metrics: keep.NewMetrics(metrics.Registry), MeterAt: meters(),
+		Wholes: &keep.Wholes{Objects: objects, Definitions: definitions},
 	}
 	if o.ledgerDatabase != (rows.Config{}) {
 		if keeper.Rows, err = addRows(mgr, o.ledgerDatabase, keeper.Metrics); err != nil {
@@ -69,22 +80,19 @@ func addRows(mgr ctrl.Manager, config rows.Config, of *keep.Metrics) (*rows.Foll
 	return follower, nil
 }
 
-// meters has the meter of each address that a policy names. Only a pass of the keeper uses it.
-type meters map[string]*meter.Meter
-
-// of returns the meter of a policy; nil if the policy has none, or if its address cannot be used.
-func (m meters) of(p *policy.Policy) keep.Meter {
-	address := p.Accounting.Prometheus
-	if address == "" {
-		return nil
+// meters returns a function that returns the meter at an address; nil if there can be none. It always
+// returns the same meter, which keeps its connection.
+func meters() func(address string) keep.Meter {
+	known := map[string]keep.Meter{}
+	return func(address string) keep.Meter {
+		if m, ok := known[address]; ok {
+			return m
+		}
+		m, err := meter.New(address)
+		if err != nil { // the policy tells
+			return nil
+		}
+		known[address] = m
+		return m
 	}
-	if known, ok := m[address]; ok {
-		return known
-	}
-	asked, err := meter.New(address)
-	if err != nil {
-		return nil // the policy says so in its condition Ready
-	}
-	m[address] = asked
-	return asked
 }

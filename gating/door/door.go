@@ -55,6 +55,10 @@ type Door struct {
 	// Child is the kind of the one object that the engine creates for the work, with the name of the
 	// work; empty if there is no such object.
 	Child schema.GroupKind
+	// PodLabel is the engine's label of the pods of the work. Its value is the name of the work, or what is
+	// at the path PodLabelValue.
+	PodLabel      string
+	PodLabelValue []string
 	// KueueAdmits says that Kueue can admit objects of the kind from a queue.
 	KueueAdmits bool
 	// ReleaseLabel is the label of the kind's CustomResourceDefinition that has the engine's version, and
@@ -172,6 +176,16 @@ func keepsField(schema map[string]any, path []string) bool {
 // IsClosed reports whether the field of an object has the value that keeps the work from starting.
 func (d *Door) IsClosed(content map[string]any) bool {
 	return valueAt(content, d.Field) == d.Closed
+}
+
+// PodLabelOf returns the value that PodLabel has on the pods of an object; empty if it is not known yet.
+func (d *Door) PodLabelOf(content map[string]any) string {
+	path := d.PodLabelValue
+	if path == nil {
+		path = []string{"metadata", "name"}
+	}
+	value, _ := valueAt(content, path).(string)
+	return value
 }
 
 // IsSet reports whether somebody has given the field of an object a value other than the one by which the

@@ -3,7 +3,6 @@ package keep
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -47,7 +46,11 @@ const (
 // fate returns what becomes of a group in a pass. until is the instant before which everything that had
 // ended was booked.
 func (g *group) fate(now, until time.Time) fate {
-	if g.owner != nil && !g.owner.isOver() || g.runs() && now.Sub(g.end()) < endPatience {
+	isOver := !g.runs()
+	if o := g.owner; o != nil {
+		isOver = o.isOver() && (isOver || now.Sub(cmp.Or(o.Ended, o.Gone)) >= endPatience)
+	}
+	if !isOver {
 		return lasts
 	}
 	end := g.end()
@@ -134,32 +137,31 @@ type rules struct {
 	policy       *policy.Policy // nil if the policy does not exist
 	snapshot     *forecast.Snapshot
 	coefficients energy.Coefficients
-	meter        Meter
+	meter        Meter // nil if there is none
+	// measured has the energy of pods as the meter says, and whyNot says why the meter has not answered.
+	measured map[string]float64
+	whyNot   error
 }
 
 // rulesOf returns what a policy says of accounts. A policy that does not exist has no name and no source.
-func (k *Keeper) rulesOf(ctx context.Context, name string) (rules, error) {
+func (k *Keeper) rulesOf(ctx context.Context, name string) (*rules, error) {
 	found, err := k.Policies.WithoutSites().Get(ctx, name)
 	switch {
 	case apierrors.IsNotFound(err):
-		return rules{coefficients: energy.Default()}, nil
+		return &rules{coefficients: policy.DefaultAccounting().Coefficients}, nil
 	case err != nil:
-		return rules{}, err
+		return nil, err
 	}
-	r := rules{policy: found, snapshot: k.Store.Snapshot(found.Source), coefficients: found.Accounting.Coefficients}
-	if k.MeterOf != nil {
-		if meter := k.MeterOf(found); meter != nil {
-			r.meter = &passMeter{Meter: meter}
-		}
+	r := &rules{policy: found, snapshot: k.Store.Snapshot(found.Source), coefficients: found.Accounting.Coefficients}
+	if address := found.Accounting.Prometheus; address != "" && k.MeterAt != nil {
+		r.meter = k.MeterAt(address)
 	}
 	return r, nil
 }
 
-// errLater says that a group cannot be booked yet.
-var errLater = errors.New("the meter has not answered yet")
-
-// account returns a group as it is booked.
-func (k *Keeper) account(ctx context.Context, g *group, r rules, now time.Time) (ledger.Group, error) {
+// account returns a group as it is booked. The error errLater says that the group is booked in a later
+// pass.
+func (g *group) account(now time.Time) (ledger.Group, error) {
 	g = g.closed()
 	n, end := g.notes(), g.end()
 	b := entry{ledger.Group{UID: string(g.uid), Ended: end, SeenEnd: g.seenEnd(), Failed: g.hasFailed(), Mode: ledger.Enforce}}
@@ -168,7 +170,7 @@ func (k *Keeper) account(ctx context.Context, g *group, r rules, now time.Time) 
 	}
 	g.identify(&b.Group)
 	arrived := b.Arrived
-	attempts, err := k.attempts(ctx, g, r, now)
+	attempts, err := g.attempts(now)
 	if err != nil {
 		return b.Group, err
 	}
@@ -177,7 +179,7 @@ func (k *Keeper) account(ctx context.Context, g *group, r rules, now time.Time) 
 	}
 	b.setWait(n)
 	b.LatestStart = n.LatestStart
-	r.locate(&b, g, n)
+	g.rules.locate(&b, g, n)
 	b.Steps, b.Energy = ledger.NewSteps(attempts.list), attempts.source
 	b.CoreHours, b.EmbodiedGrams = attempts.coreHours, attempts.embodied
 	b.Units = g.units(n, b.Failed)
@@ -243,7 +245,7 @@ func (b *entry) setWait(n notes) {
 const unknownLocation = "(unknown)"
 
 // locate writes by which policy a group was decided on, and where the group ran.
-func (r rules) locate(b *entry, g *group, n notes) {
+func (r *rules) locate(b *entry, g *group, n notes) {
 	if r.policy == nil {
 		b.Location, b.OtherLocation = unknownLocation, unknownLocation
 		return
@@ -267,7 +269,7 @@ func (r rules) locate(b *entry, g *group, n notes) {
 
 // locationByNodes returns the location of the nodes on which most pods of a group ran; false if the policy
 // has no location for any of the nodes.
-func (r rules) locationByNodes(g *group) (most string, ok bool) {
+func (r *rules) locationByNodes(g *group) (most string, ok bool) {
 	count := map[string]int{}
 	for _, p := range g.pods {
 		if location, ok := r.policy.LocationOfNode(p.nodeLabels); ok {
@@ -283,11 +285,11 @@ func (r rules) locationByNodes(g *group) (most string, ok bool) {
 }
 
 // name returns the name that the forecast has for a location.
-func (r rules) name(location string) string {
+func (r *rules) name(location string) string {
 	if f, ok := r.snapshot.Forecast(location); ok {
 		return f.Location
 	}
-	if slices.Contains(r.policy.LocationNames(), location) {
+	if location == "" || slices.Contains(r.policy.LocationNames(), location) {
 		return location
 	}
 	return unknownLocation

@@ -2,7 +2,9 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gridlatch/gridlatch/ledger"
@@ -14,21 +16,6 @@ type Meter interface {
 	// Joules returns the energy of pods in joules, by their UIDs, as their computers took it. A pod that
 	// was not measured is missing.
 	Joules(ctx context.Context, pods []ledger.PodRun) (map[string]float64, error)
-}
-
-// passMeter asks a meter until the meter fails. For the rest of a pass it then fails at once: a meter that
-// hangs holds up a pass once, and not for each group.
-type passMeter struct {
-	Meter
-	failure error
-}
-
-// Joules asks the meter.
-func (m *passMeter) Joules(ctx context.Context, pods []ledger.PodRun) (joules map[string]float64, err error) {
-	if m.failure == nil {
-		joules, m.failure = m.Meter.Joules(ctx, pods)
-	}
-	return joules, m.failure
 }
 
 // attempts are the runs of the pods of a group, and what the runs took.
@@ -58,20 +45,20 @@ type folded struct {
 }
 
 // attempts returns what the pods of a group took, by the best source there is.
-func (k *Keeper) attempts(ctx context.Context, g *group, r rules, now time.Time) (attempts, error) {
-	pods := g.pods
+func (g *group) attempts(now time.Time) (attempts, error) {
+	pods, r := g.pods, g.rules
 	if len(pods) == 0 && g.folded == nil {
 		pods = g.owner.supposedPods()
 	}
-	measured, err := k.measure(ctx, g, r, now)
+	isMeasured, err := g.isMeasured(now)
 	if err != nil {
 		return attempts{}, err
 	}
 	a := r.estimate(pods, g.notes().Watts)
-	if measured != nil {
+	if isMeasured {
 		a.source = energy.Measured
 		for i, p := range pods {
-			a.list[i].Watts = measured[string(p.UID)] / a.list[i].End.Sub(a.list[i].Start).Seconds() * max(1, r.coefficients.PUE)
+			a.list[i].Watts = r.measured[string(p.UID)] / p.End.Sub(p.Start).Seconds() * max(1, r.coefficients.PUE)
 		}
 	}
 	if f := g.folded; f != nil {
@@ -89,7 +76,7 @@ func (k *Keeper) attempts(ctx context.Context, g *group, r rules, now time.Time)
 
 // estimate returns what pods took by what they request or, if they request nothing, by the power that the
 // work states of one pod.
-func (r rules) estimate(pods []*pod, stated float64) attempts {
+func (r *rules) estimate(pods []*pod, stated float64) attempts {
 	a := attempts{source: energy.Unknown}
 	for _, p := range pods {
 		if !p.known(p.Requests).IsZero() {
@@ -137,36 +124,57 @@ func (o *owner) supposedPods() []*pod {
 	return pods
 }
 
-// measure returns the energy of all pods of a group by their UIDs, as a meter says; nil if the meter does
-// not know all of them. The error errLater says that the meter is asked again in a later pass.
-func (k *Keeper) measure(ctx context.Context, g *group, r rules, now time.Time) (map[string]float64, error) {
-	if r.meter == nil || len(g.pods) == 0 || g.folded != nil {
-		return nil, nil
-	}
-	if now.Sub(g.end()) < meterMargin {
-		return nil, errLater
-	}
-	runs := make([]ledger.PodRun, len(g.pods))
-	for i, p := range g.pods {
-		if !p.End.After(p.Start) {
-			return nil, nil
+// measureTimeout bounds how long the meters are asked in a pass.
+const measureTimeout = 2 * time.Minute
+
+// measureAll asks the meters about the pods of groups that have ended.
+func measureAll(ctx context.Context, due []*group, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
+	defer cancel()
+	runs := map[*rules][]ledger.PodRun{}
+	for _, g := range due {
+		if g.isAskable(now) {
+			for _, p := range g.closed().pods {
+				runs[g.rules] = append(runs[g.rules], ledger.PodRun{UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, Start: p.Start, End: p.End, HasGPUs: p.Requests.GPUs > 0})
+			}
 		}
-		runs[i] = ledger.PodRun{UID: string(p.UID), Namespace: p.Namespace, Name: p.Name, Start: p.Start, End: p.End, HasGPUs: p.known(p.Requests).GPUs > 0}
 	}
-	joules, err := r.meter.Joules(ctx, runs)
+	for r, pods := range runs {
+		r.measured, r.whyNot = r.meter.Joules(ctx, pods)
+	}
+}
+
+// isAskable reports whether a meter knows the pods of a group by now, if there is one.
+func (g *group) isAskable(now time.Time) bool {
+	return g.rules.meter != nil && len(g.pods) > 0 && g.folded == nil && now.Sub(g.end()) >= meterMargin
+}
+
+// errLater says that a group cannot be booked yet.
+var errLater = errors.New("the meter has not answered yet")
+
+// isMeasured reports whether a meter has measured all pods of a group. The error errLater says that the
+// meter is asked in a later pass.
+func (g *group) isMeasured(now time.Time) (bool, error) {
+	r, age := g.rules, now.Sub(g.end())
 	switch {
-	case err != nil && now.Sub(g.end()) < meterPatience:
-		return nil, fmt.Errorf("%w: %w", errLater, err)
-	case err != nil || len(joules) < len(runs):
-		return nil, nil
-	default:
-		return joules, nil
+	case r.meter == nil || len(g.pods) == 0 || g.folded != nil:
+		return false, nil
+	case age < meterMargin:
+		return false, errLater
+	case r.whyNot != nil && age < meterPatience:
+		return false, fmt.Errorf("%w: %w", errLater, r.whyNot)
+	case r.whyNot != nil:
+		return false, nil
 	}
+	return !slices.ContainsFunc(g.pods, func(p *pod) bool {
+		joules, known := r.measured[string(p.UID)]
+		return !known || !(joules >= 0) || !p.End.After(p.Start)
+	}), nil
 }
 
 // foldLong folds the oldest attempts of a group that has very many. Such attempts are estimated, also if
 // there is a meter.
-func (k *Keeper) foldLong(g *group, r rules) {
+func (k *Keeper) foldLong(g *group) {
 	var gone []*pod
 	for _, p := range g.pods {
 		if p.Gone {
@@ -176,7 +184,7 @@ func (k *Keeper) foldLong(g *group, r rules) {
 	if len(gone) <= maxAttempts {
 		return
 	}
-	a := r.estimate(gone, g.notes().Watts)
+	a := g.rules.estimate(gone, g.notes().Watts)
 	into := &folded{IsStated: a.source == energy.Stated, CoreHours: a.coreHours, Embodied: a.embodied}
 	if before := g.folded; before != nil {
 		a.list = append(a.list, before.Attempts...)

@@ -27,8 +27,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/ledger"
 	"github.com/gridlatch/gridlatch/ledger/pages"
 	"github.com/gridlatch/gridlatch/policy"
@@ -53,16 +53,18 @@ type Keeper struct {
 	Nodes client.Reader
 	// Interval is how often what has ended is booked.
 	Interval time.Duration
-	// MeterOf returns the meter of a policy; nil if there is none. It may be nil.
-	MeterOf func(*policy.Policy) Meter
+	// MeterAt returns the meter at an address; nil if there is none. It may be nil.
+	MeterAt func(address string) Meter
+	// Wholes reads objects of engines. It may be nil.
+	Wholes *Wholes
 	// Rows may be nil.
 	Rows Rows
 	// Pods reads the pods of the cluster from the API server, to tell how much could wait. It may be nil.
 	Pods client.Reader
 
-	known  *known
-	shelf  *shelf
-	audits chan struct{}
+	known   *known
+	shelf   *shelf
+	further *further
 }
 
 // Start books until the context ends, and once more then. A manager calls Start on the leader.
@@ -82,7 +84,12 @@ func (k *Keeper) Start(ctx context.Context) error {
 	jobs, pods := k.jobSink(), k.podSink(watchPods)
 	go k.watch(ctx, jobs, &batchv1.Job{}, startedWork, k.Clientset)
 	go k.watch(ctx, pods, &corev1.Pod{}, startedWork, k.Clientset)
-	go k.watchAudited(ctx)
+	k.watchFurther(ctx)
+	if k.Wholes != nil {
+		for _, d := range door.All() {
+			go k.watchWholes(ctx, &d)
+		}
+	}
 	if !toolscache.WaitForCacheSync(ctx.Done(), jobs.synced.Load, pods.synced.Load) {
 		return nil
 	}
@@ -95,17 +102,8 @@ func (k *Keeper) Start(ctx context.Context) error {
 
 // prepare makes what a keeper needs inside.
 func (k *Keeper) prepare() {
-	k.known, k.audits = newKnown(), make(chan struct{}, 1)
+	k.known, k.further = newKnown(), &further{}
 	k.shelf = &shelf{store: k.Pages, actuals: k.actuals}
-}
-
-// watchAudited watches the pods of Jobs that say nothing of a decision, once a Job is audited.
-func (k *Keeper) watchAudited(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-k.audits:
-		k.watch(ctx, k.podSink(watchJobPods), &corev1.Pod{}, unlabelled, k.Clientset)
-	}
 }
 
 // load reads the pages, and what was open when the leader before wrote it.
@@ -125,8 +123,8 @@ func (k *Keeper) load(ctx context.Context, now time.Time) error {
 		}
 	}
 	for _, p := range o.Pods {
-		if p.Watch == watchJobPods {
-			k.noteAudit(&owner{Notes: notes{State: v1alpha1.StateAudited}})
+		if p != nil && p.Watch != watchPods { // else nobody would tell that it has gone
+			k.further.begin(p.Watch)
 		}
 	}
 	return nil
@@ -165,8 +163,8 @@ func (k *Keeper) pass(ctx context.Context, now time.Time) error {
 
 // bookEnded books the groups that have ended.
 func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
-	rules := map[string]rules{}
-	var finished []*group
+	ofPolicy := map[string]*rules{}
+	var due, finished []*group
 	var problems []error
 	for _, g := range k.known.groups(k.shelf.isBooked, now) {
 		fate := g.fate(now, k.shelf.until)
@@ -174,21 +172,23 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 			finished = append(finished, g)
 			continue
 		}
-		name := g.notes().Policy
-		r, isKnown := rules[name]
-		if !isKnown {
-			var err error
-			if r, err = k.rulesOf(ctx, name); err != nil {
+		name, err := g.notes().Policy, error(nil)
+		if g.rules = ofPolicy[name]; g.rules == nil {
+			if g.rules, err = k.rulesOf(ctx, name); err != nil {
 				problems = append(problems, err)
 				continue
 			}
-			rules[name] = r
+			ofPolicy[name] = g.rules
 		}
 		if fate == lasts {
-			k.foldLong(g, r)
+			k.foldLong(g)
 			continue
 		}
-		if err := k.book(ctx, g, r, now); err != nil {
+		due = append(due, g)
+	}
+	measureAll(ctx, due, now)
+	for _, g := range due {
+		if err := k.book(ctx, g, now); err != nil {
 			problems = append(problems, err)
 			continue
 		}
@@ -199,8 +199,8 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 }
 
 // book books a group that has ended.
-func (k *Keeper) book(ctx context.Context, g *group, r rules, now time.Time) error {
-	entry, err := k.account(ctx, g, r, now)
+func (k *Keeper) book(ctx context.Context, g *group, now time.Time) error {
+	entry, err := g.account(now)
 	if err != nil {
 		return err
 	}
@@ -224,10 +224,8 @@ func joinFirst(problems []error) error {
 
 // actuals returns the actual intensities of a location.
 func (k *Keeper) actuals(source, location string) *forecast.Series {
-	if f, ok := k.Store.Snapshot(forecast.ParseSource(source)).Forecast(location); ok && f.Actuals != nil {
-		return f.Actuals
-	}
-	return &forecast.Series{}
+	f, _ := k.Store.Snapshot(forecast.ParseSource(source)).Forecast(location)
+	return f.Actuals // nil knows nothing
 }
 
 // nodeLabels returns the labels of a node, which belong to a cache; nil if the node is not known.

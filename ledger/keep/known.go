@@ -215,6 +215,7 @@ type group struct {
 	owner  *owner // nil if the group is one pod
 	pods   []*pod
 	folded *folded
+	rules  *rules // a pass finds them
 }
 
 // joinPause is how long a pod waits for the event that brings its owner.
@@ -231,8 +232,9 @@ func (k *known) groups(isBooked func(types.UID) bool, now time.Time) []*group {
 			all[uid] = &group{uid: uid, owner: o, folded: k.folded[uid]}
 		}
 	}
+	pieces := k.pieces()
 	for uid, p := range k.pods {
-		head, of := k.topOf(p.Owner.UID), p.Owner.UID
+		head, of := cmp.Or(pieces.of(p), k.topOf(p.Owner.UID)), p.Owner.UID
 		_, isDone := k.done[of]
 		switch {
 		case head != "":
@@ -251,6 +253,40 @@ func (k *known) groups(isBooked func(types.UID) bool, now time.Time) []*group {
 		slices.SortFunc(g.pods, func(a, b *pod) int { return cmp.Compare(a.UID, b.UID) })
 	}
 	return sorted
+}
+
+// pieces has the heads of the groups whose pods have a label of an engine, by namespace and piece.
+type pieces map[[2]string]types.UID
+
+func (k *known) pieces() pieces {
+	all := pieces{}
+	for uid, o := range k.owners {
+		if o.Piece != "" {
+			all[[2]string{o.Namespace, o.Piece}] = k.topOf(uid)
+		}
+	}
+	return all
+}
+
+// of returns the head of the group of a pod by its labels; "" if there is none.
+func (all pieces) of(p *pod) types.UID {
+	for _, one := range p.Pieces {
+		if head := all[[2]string{p.Namespace, one}]; head != "" {
+			return head
+		}
+	}
+	return ""
+}
+
+// confirmOwners notes that a watch has brought all its owners: what it has not brought has gone.
+func (k *known) confirmOwners(watch string, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for uid, o := range k.owners {
+		if o.Watch == watch && o.seen.IsZero() {
+			k.loseOwner(uid, now, false)
+		}
+	}
 }
 
 // maxDepth bounds the owners above each other.

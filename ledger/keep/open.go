@@ -43,9 +43,9 @@ func (k *known) open() *open {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	o := &open{At: k.lastPass, Pods: slices.Collect(maps.Values(k.pods)), Folded: maps.Clone(k.folded)}
-	hasPods := map[types.UID]bool{}
+	hasPods, pieces := map[types.UID]bool{}, k.pieces()
 	for _, p := range o.Pods {
-		hasPods[k.topOf(p.Owner.UID)], hasPods[p.Owner.UID] = true, true
+		hasPods[k.topOf(p.Owner.UID)], hasPods[p.Owner.UID], hasPods[pieces.of(p)] = true, true, true
 	}
 	for uid, one := range k.owners {
 		if hasPods[uid] || k.folded[uid] != nil || one.hasRun() {

@@ -95,6 +95,7 @@ type pod struct {
 	Namespace string          `json:"namespace"`
 	Name      string          `json:"name"`
 	Owner     reference       `json:"owner,omitzero"`
+	Pieces    []string        `json:"pieces,omitempty"` // by the labels of engines
 	Notes     *notes          `json:"notes,omitempty"`
 	Created   time.Time       `json:"created"`
 	Start     time.Time       `json:"start"`
@@ -219,15 +220,17 @@ func requestsOf(spec *corev1.PodSpec) energy.Requests {
 	return r
 }
 
-// owner is what is kept of a Job that was decided on.
+// owner is what is kept of a Job, or of an object of an engine, that was decided on.
 type owner struct {
 	Kind       string    `json:"kind"`
 	Namespace  string    `json:"namespace"`
 	Name       string    `json:"name"`
 	UID        types.UID `json:"uid"`
 	Controller reference `json:"controller,omitzero"`
-	Notes      notes     `json:"notes"`
-	Created    time.Time `json:"created"`
+	// Piece is the label that the pods of an object of an engine have, and its value.
+	Piece   string    `json:"piece,omitempty"`
+	Notes   notes     `json:"notes"`
+	Created time.Time `json:"created"`
 	// Arrived is when the work came, or when its user resumed it.
 	Arrived time.Time `json:"arrived"`
 	// Began is when the Job controller began with the Job. Ended is when the Job ended; zero while it

@@ -23,16 +23,15 @@ const (
 	watchJobs = "jobs"
 	// watchPods brings the pods that were decided on themselves.
 	watchPods = "pods"
-	// watchJobPods brings the pods of Jobs that say nothing of a decision: those of audited Jobs are among
-	// them.
-	watchJobPods = "job-pods"
+	// watchJobPods is the label by which pods of Jobs are watched that say nothing of a decision: those of
+	// audited Jobs are among them. Each further watch of pods has the name of its label.
+	watchJobPods = batchv1.JobNameLabel
 )
 
 // The selectors of the watches. What is held has not started, and so takes no energy: a hundred thousand
 // held pods cost the keeper nothing.
 const (
 	startedWork  = v1alpha1.StateLabel + " in (" + v1alpha1.StateReleased + "," + v1alpha1.StateAudited + ")"
-	unlabelled   = batchv1.JobNameLabel + ",!" + v1alpha1.StateLabel
 	listPageSize = 500
 )
 
@@ -88,12 +87,13 @@ func (*sink) Resync() error { return nil }
 
 // podSink returns the sink of a watch of pods.
 func (k *Keeper) podSink(name string) *sink {
+	engines := podLabels()
 	convert := func(o any) (any, error) {
 		switch o := o.(type) {
 		case *corev1.Pod:
 			p := podOf(o, name, k.Clock.Now())
 			if p != nil {
-				p.nodeLabels = k.nodeLabels(p.Node)
+				p.nodeLabels, p.Pieces = k.nodeLabels(p.Node), piecesOf(o.Labels, engines)
 			}
 			return newObject(o, p), nil
 		case *object[pod]:
@@ -160,12 +160,8 @@ func (k *Keeper) putOwner(o *owner) {
 
 // noteAudit begins to watch the pods that say nothing of a decision once a Job is audited.
 func (k *Keeper) noteAudit(o *owner) {
-	if o.Notes.State != v1alpha1.StateAudited {
-		return
-	}
-	select {
-	case k.audits <- struct{}{}:
-	default: // it is known
+	if o.Notes.State == v1alpha1.StateAudited {
+		k.further.begin(watchJobPods)
 	}
 }
 

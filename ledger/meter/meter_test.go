@@ -189,8 +189,10 @@ func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
 		"an error": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, `{"status":"error","error":"too \u001b[31m many"}`, http.StatusUnprocessableEntity)
 		}, `HTTP 422: "too \x1b[31m many"`},
-		"an error without end": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat("x", 1<<20), http.StatusServiceUnavailable) }, "HTTP 503"},
-		"a gigabyte":           {func(w http.ResponseWriter, _ *http.Request) { endless(w, 1<<30) }, "more than 8388608 bytes"},
+		"an error without end": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, strings.Repeat("x", 1<<20), http.StatusServiceUnavailable)
+		}, "HTTP 503"},
+		"a gigabyte": {func(w http.ResponseWriter, _ *http.Request) { endless(w, 1<<30) }, "more than 8388608 bytes"},
 		"too many series": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[`+strings.Repeat("{},", maxSeries)+`{}]}}`)
 		}, "want at most 40000"},
