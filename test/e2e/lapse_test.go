@@ -192,10 +192,12 @@ func compareLapse(ctx context.Context, c *env.Cluster, grid *lapse, works map[ty
 		}
 		reported[g.UID] = g
 	}
+	var missing []string
 	for uid, work := range works {
 		g, ok := reported[uid]
 		if !ok {
-			return fmt.Errorf("%s is not reported, of %d groups %d are", names[uid], len(works), len(reported))
+			missing = append(missing, names[uid])
+			continue
 		}
 		delete(reported, uid)
 		if !g.SeenEnd && wentWithin(work, killed.Add(-noLeader/10), noLeader) {
@@ -204,6 +206,10 @@ func compareLapse(ctx context.Context, c *env.Cluster, grid *lapse, works map[ty
 		if err := compareGroup(g, work.Count(grid.during)); err != nil {
 			return fmt.Errorf("%s: %w; reported: %s; seen: %+v", names[uid], err, g.Steps, work)
 		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("of %d groups, these are not reported: %v", len(works), missing)
 	}
 	for _, g := range reported {
 		return fmt.Errorf("%s is reported, and did not run", g.Name)
