@@ -49,8 +49,8 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 	return nil
 }
 
-// meters returns a function that returns the meter at an address; nil if there can be none. It always
-// returns the same meter, which keeps its connection.
+// meters returns a function that returns the meter at an address; nil if there can be none. It
+// always returns the same meter, which keeps its connection.
 func meters() func(address string) keep.Meter {
 	known := map[string]keep.Meter{}
 	return func(address string) keep.Meter {

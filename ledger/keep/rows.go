@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// maxQueued bounds the groups that wait for rows. A database that is away for longer is given the
-	// groups that are not settled once it is back.
+	// maxQueued bounds the groups that wait for rows. A database that is away for longer is given
+	// the groups that are not settled once it is back.
 	maxQueued = 20_000
 	// rowsTimeout bounds a write of rows: a database that hangs holds up no pass for longer.
 	rowsTimeout = time.Minute
-	// rowsInterval is how often all groups that are not settled are written again, since providers revise
-	// their intensities.
+	// rowsInterval is how often all groups that are not settled are written again, since providers
+	// revise their intensities.
 	rowsInterval = time.Hour
 )
 
