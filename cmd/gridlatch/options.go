@@ -137,11 +137,16 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.extenderCA != "" && !o.servesExtender() {
 		return errors.New("--extender-client-ca: want --extender-bind-address as well")
 	}
-	if o.lowerInterval < 0 || o.lowerInterval > 24*time.Hour {
-		return fmt.Errorf("--ceiling-lower-interval %v: want 0s to 24h", o.lowerInterval)
-	}
 	if o.ledgerInterval < time.Second || o.ledgerInterval > time.Hour {
 		return fmt.Errorf("--ledger-interval %v: want 1s to 1h", o.ledgerInterval)
+	}
+	return o.checkCeilings()
+}
+
+// checkCeilings returns an error if an option for ceilings cannot be used.
+func (o *options) checkCeilings() error {
+	if o.lowerInterval < 0 || o.lowerInterval > 24*time.Hour {
+		return fmt.Errorf("--ceiling-lower-interval %v: want 0s to 24h", o.lowerInterval)
 	}
 	if err := ceiling.CheckStep(o.lowerBy); err != nil {
 		return fmt.Errorf("--ceiling-lower-by %w", err)

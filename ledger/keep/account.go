@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// settlePause is how long after the end of a group the group is booked: events of its pods may still
-	// come.
+	// settlePause is how long after the end of a group the group is booked: events of its pods may
+	// still come.
 	settlePause    = 5 * time.Second
 	settlePatience = time.Minute
 	// endPatience is how long pods of a group that has ended may run on.
 	endPatience = time.Hour
-	// meterMargin is how long after its end a pod is measured, and meterPatience is how long a group
-	// waits for a meter that does not answer.
+	// meterMargin is how long after its end a pod is measured, and meterPatience is how long a
+	// group waits for a meter that does not answer.
 	meterMargin   = 5 * time.Minute
 	meterPatience = 24 * time.Hour
 	// maxAttempts bounds the attempts of a group that are kept one by one.
@@ -43,18 +43,13 @@ const (
 	isVoid
 )
 
-// fate returns what becomes of a group in a pass. until is the instant before which everything that had
-// ended was booked.
+// fate returns what becomes of a group in a pass. until is the instant before which everything that
+// had ended was booked.
 func (g *group) fate(now, until time.Time) fate {
-	isOver := !g.runs()
-	if o := g.owner; o != nil {
-		isOver = o.isOver() && (isOver || now.Sub(cmp.Or(o.Ended, o.Gone)) >= endPatience)
-	}
-	if !isOver {
-		return lasts
-	}
 	end := g.end()
 	switch {
+	case !g.isOver(now):
+		return lasts
 	case end.Before(until) && !g.wasLive():
 		return isVoid
 	case now.Sub(g.seen()) < settlePause && now.Sub(end) < settlePatience:
@@ -64,6 +59,14 @@ func (g *group) fate(now, until time.Time) fate {
 	default:
 		return isBookable
 	}
+}
+
+// isOver reports whether a group has ended. Pods of an owner that has ended may run on for a while.
+func (g *group) isOver(now time.Time) bool {
+	if o := g.owner; o != nil {
+		return o.isOver() && (!g.runs() || now.Sub(cmp.Or(o.Ended, o.Gone)) >= endPatience)
+	}
+	return !g.runs()
 }
 
 // runs reports whether a pod of a group runs.
@@ -88,8 +91,8 @@ func (g *group) seen() time.Time {
 	return newest
 }
 
-// end returns when a group ended: its owner, or the last of its pods. Nothing ends before it was created,
-// whatever a status says.
+// end returns when a group ended: its owner, or the last of its pods. Nothing ends before it was
+// created, whatever a status says.
 func (g *group) end() time.Time {
 	var end time.Time
 	if o := g.owner; o != nil {
@@ -138,12 +141,14 @@ type rules struct {
 	snapshot     *forecast.Snapshot
 	coefficients energy.Coefficients
 	meter        Meter // nil if there is none
-	// measured has the energy of pods as the meter says, and whyNot says why the meter has not answered.
+	// measured has the energy of pods as the meter says, and whyNot says why the meter has not
+	// answered.
 	measured map[string]float64
 	whyNot   error
 }
 
-// rulesOf returns what a policy says of accounts. A policy that does not exist has no name and no source.
+// rulesOf returns what a policy says of accounts. A policy that does not exist has no name and no
+// source.
 func (k *Keeper) rulesOf(ctx context.Context, name string) (*rules, error) {
 	found, err := k.Policies.WithoutSites().Get(ctx, name)
 	switch {
@@ -159,8 +164,8 @@ func (k *Keeper) rulesOf(ctx context.Context, name string) (*rules, error) {
 	return r, nil
 }
 
-// account returns a group as it is booked. The error errLater says that the group is booked in a later
-// pass.
+// account returns a group as it is booked. The error errLater says that the group is booked in a
+// later pass.
 func (g *group) account(now time.Time) (ledger.Group, error) {
 	g = g.closed()
 	n, end := g.notes(), g.end()
@@ -201,8 +206,8 @@ func (g *group) identify(b *ledger.Group) {
 	}
 }
 
-// closed returns a group whose pods have all ended. Pods that have run on for too long count until the end
-// of the group.
+// closed returns a group whose pods have all ended. Pods that have run on for too long count until
+// the end of the group.
 func (g *group) closed() *group {
 	if !g.runs() {
 		return g
@@ -241,7 +246,8 @@ func (b *entry) setWait(n notes) {
 	}
 }
 
-// unknownLocation is where work ran of which neither the policy nor the forecast knows the location.
+// unknownLocation is where work ran of which neither the policy nor the forecast knows the
+// location.
 const unknownLocation = "(unknown)"
 
 // locate writes by which policy a group was decided on, and where the group ran.
@@ -267,8 +273,8 @@ func (r *rules) locate(b *entry, g *group, n notes) {
 	}
 }
 
-// locationByNodes returns the location of the nodes on which most pods of a group ran; false if the policy
-// has no location for any of the nodes.
+// locationByNodes returns the location of the nodes on which most pods of a group ran; false if the
+// policy has no location for any of the nodes.
 func (r *rules) locationByNodes(g *group) (most string, ok bool) {
 	count := map[string]int{}
 	for _, p := range g.pods {

@@ -15,8 +15,8 @@ import (
 // keptDays is how many days are kept one by one. An older day becomes a part of its month.
 const keptDays = 400
 
-// archive moves the oldest day that is too old to the page of its month: one day in a pass. The page of the
-// month says which days it has, so that a day whose deletion fails is not merged again.
+// archive moves the oldest day that is too old to the page of its month: one day in a pass. The
+// page of the month says which days it has, so that a day whose deletion fails is not merged again.
 func (s *shelf) archive(ctx context.Context, now time.Time) error {
 	if len(s.days) == 0 || s.days[0] >= ledger.DayOf(now.AddDate(0, 0, -keptDays)) || !s.mayWriteOther(now) {
 		return nil

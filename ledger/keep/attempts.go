@@ -13,8 +13,8 @@ import (
 
 // Meter measures the energy of pods.
 type Meter interface {
-	// Joules returns the energy of pods in joules, by their UIDs, as their computers took it. A pod that
-	// was not measured is missing.
+	// Joules returns the energy of pods in joules, by their UIDs, as their computers took it. A pod
+	// that was not measured is missing.
 	Joules(ctx context.Context, pods []ledger.PodRun) (map[string]float64, error)
 }
 
@@ -74,8 +74,8 @@ func (g *group) attempts(now time.Time) (attempts, error) {
 	return a, nil
 }
 
-// estimate returns what pods took by what they request or, if they request nothing, by the power that the
-// work states of one pod.
+// estimate returns what pods took by what they request or, if they request nothing, by the power
+// that the work states of one pod.
 func (r *rules) estimate(pods []*pod, stated float64) attempts {
 	a := attempts{source: energy.Unknown}
 	for _, p := range pods {
@@ -112,8 +112,8 @@ func (p *pod) known(r energy.Requests) energy.Requests {
 	return r
 }
 
-// supposedPods returns the pods that a Job must have had. Nobody has seen them: they went while no leader
-// ran.
+// supposedPods returns the pods that a Job must have had. Nobody has seen them: they went while no
+// leader ran.
 func (o *owner) supposedPods() []*pod {
 	start := later(later(o.Began, o.Notes.Started), o.Arrived)
 	end := later(o.Ended, start)
@@ -152,8 +152,8 @@ func (g *group) isAskable(now time.Time) bool {
 // errLater says that a group cannot be booked yet.
 var errLater = errors.New("the meter has not answered yet")
 
-// isMeasured reports whether a meter has measured all pods of a group. The error errLater says that the
-// meter is asked in a later pass.
+// isMeasured reports whether a meter has measured all pods of a group. The error errLater says that
+// the meter is asked in a later pass.
 func (g *group) isMeasured(now time.Time) (bool, error) {
 	r, age := g.rules, now.Sub(g.end())
 	switch {
@@ -172,8 +172,8 @@ func (g *group) isMeasured(now time.Time) (bool, error) {
 	}), nil
 }
 
-// foldLong folds the oldest attempts of a group that has very many. Such attempts are estimated, also if
-// there is a meter.
+// foldLong folds the oldest attempts of a group that has very many. Such attempts are estimated,
+// also if there is a meter.
 func (k *Keeper) foldLong(g *group) {
 	var gone []*pod
 	for _, p := range g.pods {

@@ -1,16 +1,17 @@
 // Package keep books the work of a cluster once the work has ended. The leader runs a [Keeper].
 //
-// The keeper watches the Jobs and pods that were released or audited, and keeps a small record of each pod
-// that runs. What is held has not started, and is not watched. In a pass, every ten minutes, the keeper
-// books the groups that have ended on the pages of their days, and writes the pages that have changed.
+// The keeper watches the Jobs and pods that were released or audited, and keeps a small record of
+// each pod that runs. What is held has not started, and is not watched. In a pass, every ten
+// minutes, the keeper books the groups that have ended on the pages of their days, and writes the
+// pages that have changed.
 //
 // A group is booked once, whoever leads:
 //
-//   - The page of the day on which a group ended tells that the group is booked, for as long as the group
-//     could be booked again. That is until everything that had ended then is booked, which the newest page
-//     says (the watermark).
-//   - What is known of groups that have not ended is written after the pages of what has ended, beside the
-//     newest page. So a group that goes while nobody leads is not lost.
+//   - The page of the day on which a group ended tells that the group is booked, for as long as the
+//     group could be booked again. That is until everything that had ended then is booked, which
+//     the newest page says (the watermark).
+//   - What is known of groups that have not ended is written after the pages of what has ended,
+//     beside the newest page. So a group that goes while nobody leads is not lost.
 //   - A page is only written as it was read. Of two leaders, one fails, and reads all pages again.
 package keep
 
@@ -211,7 +212,8 @@ func (k *Keeper) book(ctx context.Context, g *group, now time.Time) error {
 // maxProblems bounds the problems of a pass that are told.
 const maxProblems = 3
 
-// joinFirst joins the first errors. That a meter is asked again is no error, unless the meter has failed.
+// joinFirst joins the first errors. That a meter is asked again is no error, unless the meter has
+// failed.
 func joinFirst(problems []error) error {
 	var told []error
 	for _, err := range problems {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -350,5 +351,34 @@ func TestMeasuredEnergyComesFirst(t *testing.T) {
 				t.Errorf("%v W, want %v W", b.Steps[0].Watts, want)
 			}
 		})
+	}
+}
+
+func TestWatchesAndPassesDoNotDisturbEachOther(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper(t)
+	k.list(t)
+	var watches sync.WaitGroup
+	for w := range 4 {
+		watches.Go(func() {
+			for i := range 200 {
+				j := released(fmt.Sprint(w, "-", i), t0.Add(-time.Hour), 0)
+				p := podOf(running(j, 0, t0.Add(-time.Hour)), watchPods, t0.Add(-time.Minute))
+				k.known.setOwner(ownerOfJob(j, watchJobs, t0))
+				k.known.setPod(p)
+				k.known.dropPod(p.UID, watchPods, p, t0)
+				k.known.setOwner(ownerOfJob(complete(j, t0), watchJobs, t0.Add(-time.Minute)))
+			}
+		})
+	}
+	for i := range 20 {
+		if err := k.pass(t.Context(), t0.Add(time.Duration(i)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	watches.Wait()
+	r.pass(t, k, t0.Add(time.Hour))
+	if found := r.booked(t); len(found) != 800 {
+		t.Errorf("%d groups are booked, want 800", len(found))
 	}
 }

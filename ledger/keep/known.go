@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// known is what the keeper knows of work that was decided on, and that is not booked yet. Watches write to
-// it, and a pass of the keeper reads it.
+// known is what the keeper knows of work that was decided on, and that is not booked yet. Watches
+// write to it, and a pass of the keeper reads it.
 type known struct {
 	mu     sync.Mutex
 	pods   map[types.UID]*pod
@@ -91,8 +91,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// dropPod notes that a watch brings a pod no more. last is what the event says of the pod; nil if the pod
-// has not started.
+// dropPod notes that a watch brings a pod no more. last is what the event says of the pod; nil if
+// the pod has not started.
 func (k *known) dropPod(uid types.UID, watch string, last *pod, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -125,8 +125,8 @@ func (k *known) losePod(uid types.UID, now time.Time, isSeen bool) {
 	k.pods[uid] = &p
 }
 
-// replacePods notes that a watch begins anew with these pods and no others. uids has all pods of the watch,
-// also those that have not started.
+// replacePods notes that a watch begins anew with these pods and no others. uids has all pods of
+// the watch, also those that have not started.
 func (k *known) replacePods(watch string, pods []*pod, uids map[types.UID]bool, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -221,8 +221,8 @@ type group struct {
 // joinPause is how long a pod waits for the event that brings its owner.
 const joinPause = time.Minute
 
-// groups returns what is known by groups, sorted by UID. isBooked says what was booked before. A pod whose
-// owner was booked comes too late, and is left out.
+// groups returns what is known by groups, sorted by UID. isBooked says what was booked before. A
+// pod whose owner was booked comes too late, and is left out.
 func (k *known) groups(isBooked func(types.UID) bool, now time.Time) []*group {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -234,17 +234,9 @@ func (k *known) groups(isBooked func(types.UID) bool, now time.Time) []*group {
 	}
 	pieces := k.pieces()
 	for uid, p := range k.pods {
-		head, of := cmp.Or(pieces.of(p), k.topOf(p.Owner.UID)), p.Owner.UID
-		_, isDone := k.done[of]
-		switch {
-		case head != "":
+		if head := cmp.Or(pieces.of(p), k.topOf(p.Owner.UID)); head != "" {
 			all[head].pods = append(all[head].pods, p)
-		case of != "" && (isDone || isBooked(of)):
-			k.finishPod(p)
-		case of != "" && now.Sub(p.seen) < joinPause:
-		case p.Notes.State == "":
-			k.finishPod(p) // its owner was not decided on
-		default:
+		} else if k.standsAlone(p, isBooked, now) {
 			all[uid] = &group{uid: uid, pods: []*pod{p}}
 		}
 	}
@@ -253,6 +245,27 @@ func (k *known) groups(isBooked func(types.UID) bool, now time.Time) []*group {
 		slices.SortFunc(g.pods, func(a, b *pod) int { return cmp.Compare(a.UID, b.UID) })
 	}
 	return sorted
+}
+
+// standsAlone reports whether a pod without a known owner is a group of its own. A pod that will never
+// be in a group is done.
+func (k *known) standsAlone(p *pod, isBooked func(types.UID) bool, now time.Time) bool {
+	if p.Owner.UID == "" {
+		return p.Notes.State != ""
+	}
+	_, isDone := k.done[p.Owner.UID]
+	switch {
+	case isDone || isBooked(p.Owner.UID):
+		k.finishPod(p)
+		return false
+	case now.Sub(p.seen) < joinPause:
+		return false
+	case p.Notes.State == "":
+		k.finishPod(p) // its owner was not decided on
+		return false
+	default:
+		return true
+	}
 }
 
 // pieces has the heads of the groups whose pods have a label of an engine, by namespace and piece.
@@ -357,8 +370,8 @@ func (k *known) passed(now time.Time) {
 	k.lastPass = now
 }
 
-// size returns how many owners and pods without known owners are not booked. Owners whose pods have not
-// started count, too.
+// size returns how many owners and pods without known owners are not booked. Owners whose pods have
+// not started count, too.
 func (k *known) size() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/gridlatch/gridlatch/ledger"
 )
 
-// Metrics are the metrics of the ledger. Their labels are policies that exist, the empty name for all
-// others, and locations that the policies or their forecasts know.
+// Metrics are the metrics of the ledger. Their labels are policies that exist, the empty name for
+// all others, and locations that the policies or their forecasts know.
 type Metrics struct {
 	grams, avoided, added, units, failed *prometheus.CounterVec
 	joules                               *prometheus.CounterVec

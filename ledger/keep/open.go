@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// maxOpenBytes bounds what is kept of the groups that have not ended. A ConfigMap has at most a MiB,
-	// and the page takes up to 700 KiB.
+	// maxOpenBytes bounds what is kept of the groups that have not ended. A ConfigMap has at most a
+	// MiB, and the page takes up to 700 KiB.
 	maxOpenBytes = 280 << 10
 	// maxOpenPods and maxOpenEnded bound how many pods and ended groups are kept.
 	maxOpenPods, maxOpenEnded = 8000, 8000
@@ -26,8 +26,8 @@ const (
 	maxOpenText = 64 << 20
 )
 
-// open is what is kept over restarts of groups that are not booked. It is needed only for what goes while
-// no leader runs: everything else is seen again.
+// open is what is kept over restarts of groups that are not booked. It is needed only for what goes
+// while no leader runs: everything else is seen again.
 type open struct {
 	// At is the pass that wrote this.
 	At     time.Time             `json:"at"`
@@ -69,8 +69,8 @@ func (p *pod) rank() int {
 	}
 }
 
-// encode encodes what is open; nothing if nothing is open. What is too much is left out, the pods that run
-// first.
+// encode encodes what is open; nothing if nothing is open. What is too much is left out, the pods
+// that run first.
 func (o *open) encode() ([]byte, error) {
 	if len(o.Owners)+len(o.Pods)+len(o.Ended)+len(o.Folded) == 0 {
 		return nil, nil
@@ -130,17 +130,15 @@ func (k *known) restore(o *open) {
 	defer k.mu.Unlock()
 	k.lastPass = later(k.lastPass, o.At)
 	for _, one := range o.Owners {
-		if one != nil && one.UID != "" && k.owners[one.UID] == nil {
-			one.wasLive = true
-			k.owners[one.UID] = one
+		if one == nil || one.UID == "" || k.owners[one.UID] != nil {
+			continue
 		}
+		one.wasLive = true
+		k.owners[one.UID] = one
 	}
 	for _, p := range o.Pods {
-		if p != nil && p.UID != "" && !p.Start.IsZero() && k.pods[p.UID] == nil {
+		if p.isUsable() && k.pods[p.UID] == nil {
 			p.wasLive = true
-			if p.Notes == nil {
-				p.Notes = &notes{}
-			}
 			k.pods[p.UID] = p
 		}
 	}
@@ -149,4 +147,9 @@ func (k *known) restore(o *open) {
 			k.folded[uid] = f
 		}
 	}
+}
+
+// isUsable reports whether a pod that was read has what every pod has.
+func (p *pod) isUsable() bool {
+	return p != nil && p.UID != "" && p.Notes != nil && !p.Start.IsZero()
 }

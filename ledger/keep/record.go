@@ -20,8 +20,8 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-// notes are what an object says of a decision: its labels and annotations of Gridlatch. Pods of one owner
-// share their notes. Nobody may write to notes.
+// notes are what an object says of a decision: its labels and annotations of Gridlatch. Pods of one
+// owner share their notes. Nobody may write to notes.
 type notes struct {
 	State           string    `json:"state"`
 	Policy          string    `json:"policy,omitempty"`
@@ -103,8 +103,8 @@ type pod struct {
 	Phase     corev1.PodPhase `json:"phase,omitempty"`
 	Requests  energy.Requests `json:"requests,omitzero"`
 	Node      string          `json:"node,omitempty"`
-	// Watch is the watch that brings the pod. Gone says that the pod does not exist any more. IsUnseen
-	// says that nobody saw its end.
+	// Watch is the watch that brings the pod. Gone says that the pod does not exist any more.
+	// IsUnseen says that nobody saw its end.
 	Watch    string `json:"watch"`
 	Gone     bool   `json:"gone,omitempty"`
 	IsUnseen bool   `json:"isUnseen,omitempty"`
@@ -117,7 +117,8 @@ type pod struct {
 // isOver reports whether a pod runs no more.
 func (p *pod) isOver() bool { return !p.End.IsZero() }
 
-// podOf returns what is kept of a pod; nil if the pod has not started. now is when the pod was seen.
+// podOf returns what is kept of a pod; nil if the pod has not started. now is when the pod was
+// seen.
 func podOf(o *corev1.Pod, watch string, now time.Time) *pod {
 	start := startOf(o)
 	if start.IsZero() {
@@ -134,8 +135,8 @@ func podOf(o *corev1.Pod, watch string, now time.Time) *pod {
 	return p
 }
 
-// startOf returns when a pod started: when its node took it, or when its first container started, if that
-// was later. The result is zero if the pod has not started.
+// startOf returns when a pod started: when its node took it, or when its first container started,
+// if that was later. The result is zero if the pod has not started.
 func startOf(o *corev1.Pod) time.Time {
 	if o.Status.StartTime == nil || o.Spec.NodeName == "" {
 		return time.Time{}
@@ -165,8 +166,8 @@ func began(s corev1.ContainerState) time.Time {
 	}
 }
 
-// endOf returns when a pod that has ended did so: when its last container finished, or else when its last
-// condition changed. Where neither is known, the end is when the pod was seen.
+// endOf returns when a pod that has ended did so: when its last container finished, or else when
+// its last condition changed. Where neither is known, the end is when the pod was seen.
 func endOf(o *corev1.Pod, seen time.Time) time.Time {
 	var last time.Time
 	for s := range statuses(o) {
@@ -233,13 +234,13 @@ type owner struct {
 	Created time.Time `json:"created"`
 	// Arrived is when the work came, or when its user resumed it.
 	Arrived time.Time `json:"arrived"`
-	// Began is when the Job controller began with the Job. Ended is when the Job ended; zero while it
-	// has not.
+	// Began is when the Job controller began with the Job. Ended is when the Job ended; zero while
+	// it has not.
 	Began  time.Time `json:"began,omitzero"`
 	Ended  time.Time `json:"ended,omitzero"`
 	Failed bool      `json:"failed,omitempty"`
-	// Succeeded and FailedPods count pods. Parallel is how many run at once, and Requests is what each
-	// requests.
+	// Succeeded and FailedPods count pods. Parallel is how many run at once, and Requests is what
+	// each requests.
 	Succeeded  int32           `json:"succeeded,omitempty"`
 	FailedPods int32           `json:"failedPods,omitempty"`
 	Parallel   int32           `json:"parallel,omitempty"`
@@ -284,9 +285,10 @@ func ownerOfJob(job *batchv1.Job, watch string, now time.Time) *owner {
 	return o
 }
 
-// arrivalOf returns when a Job came: its creation, or when its user resumed it. A Job that Gridlatch had
-// suspended was resumed by Gridlatch. The pod template of such a Job says that its pods start at once, and
-// a Job with gated pods has no such template. A Job in a queue was resumed by Kueue.
+// arrivalOf returns when a Job came: its creation, or when its user resumed it. A Job that
+// Gridlatch had suspended was resumed by Gridlatch. The pod template of such a Job says that its
+// pods start at once, and a Job with gated pods has no such template. A Job in a queue was resumed
+// by Kueue.
 func arrivalOf(job *batchv1.Job) time.Time {
 	created, resumed := job.CreationTimestamp.UTC(), policy.ResumedAt(job)
 	if !resumed.After(created) || job.Labels[hold.KueueQueueLabel] != "" {

@@ -261,7 +261,7 @@ func FuzzOpenNeverPanics(f *testing.F) {
 	}
 	f.Add(encoded)
 	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(_ *testing.T, data []byte) {
 		o, err := decodeOpen(data)
 		if err != nil {
 			return

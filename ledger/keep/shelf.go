@@ -17,13 +17,13 @@ import (
 const (
 	// recentDays is how many days the gauges look back.
 	recentDays = 30
-	// maxOtherWrites bounds the writes of an hour to other pages than that of today. Passes every ten
-	// minutes write today's page six times.
+	// maxOtherWrites bounds the writes of an hour to other pages than that of today. Passes every
+	// ten minutes write today's page six times.
 	maxOtherWrites = 6
 )
 
-// shelf has the pages that are in use: those that are not settled, and those that tell what was booked
-// before. Only a pass uses it.
+// shelf has the pages that are in use: those that are not settled, and those that tell what was
+// booked before. Only a pass uses it.
 type shelf struct {
 	store   pages.Store
 	actuals ledger.Actuals
@@ -49,7 +49,8 @@ type shelf struct {
 	censusUntil time.Time
 }
 
-// load reads the pages, unless they are known. What was booked and is not written yet is booked again.
+// load reads the pages, unless they are known. What was booked and is not written yet is booked
+// again.
 func (s *shelf) load(ctx context.Context, now time.Time) error {
 	if s.isLoaded {
 		return nil
@@ -105,7 +106,8 @@ func (s *shelf) loadDays(ctx context.Context, listed []pages.Listed, now time.Ti
 	return nil
 }
 
-// read reads a page. A page that is damaged is empty, and is overwritten once there is something to write.
+// read reads a page. A page that is damaged is empty, and is overwritten once there is something to
+// write.
 func (s *shelf) read(ctx context.Context, name string) (*pages.Entry, error) {
 	e, err := s.store.Read(ctx, name)
 	if errors.Is(err, pages.ErrDamaged) {
@@ -217,8 +219,8 @@ func (s *shelf) recent(now time.Time) map[string]ledger.Sum {
 	return all
 }
 
-// putAway forgets the pages that nobody needs any more: those that are settled, written, and older than
-// what can still be booked.
+// putAway forgets the pages that nobody needs any more: those that are settled, written, and older
+// than what can still be booked.
 func (s *shelf) putAway() {
 	oldest := ledger.DayOf(s.until)
 	for name, e := range s.entries {
@@ -228,9 +230,9 @@ func (s *shelf) putAway() {
 	}
 }
 
-// write writes the other pages that have changed, as many as the hour allows, and then today's page with
-// what is open. openOf encodes what is open once the other pages are written. So what is booked on a page
-// is open until the page is written.
+// write writes the other pages that have changed, as many as the hour allows, and then today's page
+// with what is open. openOf encodes what is open once the other pages are written. So what is
+// booked on a page is open until the page is written.
 func (s *shelf) write(ctx context.Context, now time.Time, openOf func(ended []ledger.Group) ([]byte, error)) error {
 	today := ledger.DayOf(now)
 	for _, name := range slices.Sorted(maps.Keys(s.dirty)) {
@@ -271,7 +273,8 @@ func (s *shelf) mayWriteOther(now time.Time) bool {
 	return len(s.otherWrites) < maxOtherWrites
 }
 
-// writeOne writes a page. If that fails, all pages are read again: somebody else may have written them.
+// writeOne writes a page. If that fails, all pages are read again: somebody else may have written
+// them.
 func (s *shelf) writeOne(ctx context.Context, name string) error {
 	e := s.entries[name]
 	if _, err := s.store.Write(ctx, e, s.actuals); err != nil {

@@ -23,20 +23,20 @@ const (
 	watchJobs = "jobs"
 	// watchPods brings the pods that were decided on themselves.
 	watchPods = "pods"
-	// watchJobPods is the label by which pods of Jobs are watched that say nothing of a decision: those of
-	// audited Jobs are among them. Each further watch of pods has the name of its label.
+	// watchJobPods is the label by which pods of Jobs are watched that say nothing of a decision:
+	// those of audited Jobs are among them. Each further watch of pods has the name of its label.
 	watchJobPods = batchv1.JobNameLabel
 )
 
-// The selectors of the watches. What is held has not started, and so takes no energy: a hundred thousand
-// held pods cost the keeper nothing.
+// The selectors of the watches. What is held has not started, and so takes no energy: a hundred
+// thousand held pods cost the keeper nothing.
 const (
 	startedWork  = v1alpha1.StateLabel + " in (" + v1alpha1.StateReleased + "," + v1alpha1.StateAudited + ")"
 	listPageSize = 500
 )
 
-// sink takes what a watch brings. It is the store of a reflector, which keeps nothing itself: an informer
-// would keep every object a second time.
+// sink takes what a watch brings. It is the store of a reflector, which keeps nothing itself: an
+// informer would keep every object a second time.
 type sink struct {
 	name    string
 	convert toolscache.TransformFunc

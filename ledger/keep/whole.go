@@ -131,8 +131,8 @@ func podLabels() []string {
 	return all
 }
 
-// piecesOf returns the pieces of work of engines to which a pod with these labels belongs. known are all
-// labels by which engines say so.
+// piecesOf returns the pieces of work of engines to which a pod with these labels belongs. known
+// are all labels by which engines say so.
 func piecesOf(labels map[string]string, known []string) []string {
 	var all []string
 	for _, label := range known {
@@ -143,8 +143,8 @@ func piecesOf(labels map[string]string, known []string) []string {
 	return all
 }
 
-// wholeFailed reports whether an object of an engine that has ended did so without success. Engines say so in
-// a word of the status, or in a condition.
+// wholeFailed reports whether an object of an engine that has ended did so without success. Engines
+// say so in a word of the status, or in a condition.
 func wholeFailed(content map[string]any) bool {
 	for _, path := range [][]string{{"phase"}, {"terminalState"}, {"jobDeploymentStatus"}, {"jobStatus"}, {"applicationState", "state"}} {
 		word, _, _ := unstructured.NestedString(content, append([]string{"status"}, path...)...) // or another type
@@ -160,7 +160,8 @@ func wholeFailed(content map[string]any) bool {
 	})
 }
 
-// wholeEnd returns when an object of an engine ended, as its status says, or else when that was seen.
+// wholeEnd returns when an object of an engine ended, as its status says, or else when that was
+// seen.
 func wholeEnd(content map[string]any, seen time.Time) time.Time {
 	for _, name := range []string{"completionTime", "finishedAt", "endTime", "terminationTime"} {
 		text, _, _ := unstructured.NestedString(content, "status", name)

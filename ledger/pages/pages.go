@@ -1,6 +1,6 @@
-// Package pages keeps the pages of the ledger in ConfigMaps of Gridlatch's namespace, one ConfigMap for
-// each day, and one for each month that is over for long. The package links no controller manager, so
-// that a command can read the pages.
+// Package pages keeps the pages of the ledger in ConfigMaps of Gridlatch's namespace, one ConfigMap
+// for each day, and one for each month that is over for long. The package links no controller
+// manager, so that a command can read the pages.
 //
 // A ConfigMap is only written as it was read: another leader may have written meanwhile.
 package pages
@@ -25,10 +25,10 @@ import (
 )
 
 const (
-	// Label is the label of a ConfigMap with a page: LabelDay or LabelMonth.
+	// Label is the label of a ConfigMap with a page: "day" or "month".
 	Label      = v1alpha1.Prefix + "ledger"
-	LabelDay   = "day"
-	LabelMonth = "month"
+	labelDay   = "day"
+	labelMonth = "month"
 	// OpenLabel is the label of a page some groups of which are not settled. Its value is "true".
 	OpenLabel = v1alpha1.Prefix + "ledger-open"
 	// UntilAnnotation is the instant up to which all groups that had ended are booked (RFC 3339).
@@ -37,7 +37,8 @@ const (
 	DaysAnnotation = v1alpha1.Prefix + "ledger-days"
 	// DataKey is the key of the page in the binary data of its ConfigMap.
 	DataKey = "page"
-	// OpenKey is the key of what is known of the groups that have not ended, beside the newest page.
+	// OpenKey is the key of what is known of the groups that have not ended, beside the newest
+	// page.
 	OpenKey = "open"
 
 	prefix = "gridlatch-ledger-"
@@ -64,9 +65,11 @@ func hasLayout(name, layout string) bool {
 // Entry is a page and what else its ConfigMap has.
 type Entry struct {
 	Page *ledger.Page
-	// Open is what Store keeps beside the newest page, as its writer has encoded it. It may be empty.
+	// Open is what Store keeps beside the newest page, as its writer has encoded it. It may be
+	// empty.
 	Open []byte
-	// BookedUntil is the instant up to which everything that had ended was booked; zero if nobody says.
+	// BookedUntil is the instant up to which everything that had ended was booked; zero if nobody
+	// says.
 	BookedUntil time.Time
 	// Days are the days that the page of a month has, sorted.
 	Days []string
@@ -116,8 +119,8 @@ func (s Store) List(ctx context.Context) ([]Listed, error) {
 	return all, nil
 }
 
-// Read reads a page. Without its ConfigMap, the page is empty. The error ErrDamaged comes with an empty
-// page that takes the place of what cannot be read.
+// Read reads a page. Without its ConfigMap, the page is empty. The error ErrDamaged comes with an
+// empty page that takes the place of what cannot be read.
 func (s Store) Read(ctx context.Context, name string) (*Entry, error) {
 	c := &corev1.ConfigMap{}
 	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: ConfigMapName(name)}, c)
@@ -183,12 +186,12 @@ func (s Store) configMap(e *Entry, actuals ledger.Actuals) (*corev1.ConfigMap, e
 	c := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.Namespace, Name: ConfigMapName(e.Page.Name()), Annotations: map[string]string{},
-			Labels: map[string]string{"app.kubernetes.io/name": "gridlatch", Label: LabelDay},
+			Labels: map[string]string{"app.kubernetes.io/name": "gridlatch", Label: labelDay},
 		},
 		BinaryData: map[string][]byte{DataKey: encoded},
 	}
 	if isMonth(e.Page.Name()) {
-		c.Labels[Label] = LabelMonth
+		c.Labels[Label] = labelMonth
 		c.Annotations[DaysAnnotation] = strings.Join(e.Days, ",")
 	}
 	if !e.Page.IsSettled() {
@@ -203,7 +206,8 @@ func (s Store) configMap(e *Entry, actuals ledger.Actuals) (*corev1.ConfigMap, e
 	return c, nil
 }
 
-// isWritten reports whether a ConfigMap says what is wanted. The watermark alone is not worth a write.
+// isWritten reports whether a ConfigMap says what is wanted. The watermark alone is not worth a
+// write.
 func isWritten(existing, wanted *corev1.ConfigMap) bool {
 	return maps.EqualFunc(existing.BinaryData, wanted.BinaryData, bytes.Equal) &&
 		existing.Labels[OpenLabel] == wanted.Labels[OpenLabel] && existing.Annotations[DaysAnnotation] == wanted.Annotations[DaysAnnotation]

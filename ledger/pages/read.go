@@ -9,9 +9,9 @@ import (
 	"github.com/gridlatch/gridlatch/ledger"
 )
 
-// Read reads the pages of the days in [since, until), and of the months that have some of these days, in
-// the order of their names. A page that is damaged is missing, and the error says so beside the rest. A
-// day that is in the page of its month does not come again.
+// Read reads the pages of the days in [since, until), and of the months that have some of these
+// days, in the order of their names. A page that is damaged is missing, and the error says so
+// beside the rest. A day that is in the page of its month does not come again.
 func Read(ctx context.Context, s Store, since, until time.Time) ([]*ledger.Page, error) {
 	listed, err := s.List(ctx)
 	if err != nil {

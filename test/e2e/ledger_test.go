@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -182,5 +183,56 @@ func TestTheLedgerHasWhatEnded(t *testing.T) {
 	again, err := booked(t.Context(), c, ns)
 	if err != nil || len(again) != 7 {
 		t.Errorf("%d groups are booked, want 7: %v", len(again), err)
+	}
+}
+
+func TestTheLedgerHasAJobSetAndAuditedWork(t *testing.T) {
+	t.Parallel()
+	c := env.Start(t, env.Nodes(2))
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	c.JobSet(t)
+	port, err := env.ReservePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Install(t.Context(), port, "jobset"); err != nil {
+		t.Fatal(err)
+	}
+	c.Controller(t, port, "--ledger-interval=2s")
+	if err := c.AwaitWebhook(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ns := namespace(t, c)
+	clean := dirtyThenClean(t, c, 40*time.Second)
+	const template = `{spec: {backoffLimit: 0, template: {spec: {restartPolicy: Never, containers: [{name: work, image: work, resources: {requests: {cpu: "2"}}}]}}}}`
+	set := object(t, fmt.Sprintf(`
+apiVersion: jobset.x-k8s.io/v1alpha2
+kind: JobSet
+metadata: {namespace: %s, name: set}
+spec: {replicatedJobs: [{name: first, template: %s}, {name: second, template: %s}]}
+`, ns, template, template))
+	set.SetAnnotations(tolerant())
+	create(t, c, set)
+	label := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"`+v1alpha1.AuditLabel+`":"true"}}}`))
+	audited := namespace(t, c)
+	if err := c.Client.Patch(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: audited}}, label); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		probe := pod(audited, "probe", tolerant())
+		if err := c.Client.Create(ctx, probe, client.DryRunAll); err != nil || probe.Labels[v1alpha1.StateLabel] != v1alpha1.StateAudited {
+			return fmt.Errorf("not audited: %v, %w", probe.Labels, err)
+		}
+		return nil
+	})
+	create(t, c, requesting(job(audited, "audited", tolerant(), 2), "3s"))
+	if g := awaitBooked(t, c, audited, "audited")["audited"]; g.Mode != ledger.Audit || g.Wait <= 0 || !g.Released.Equal(g.Arrived) || g.Units != 2 || g.Energy != energy.Modelled || len(g.Steps) == 0 {
+		t.Errorf("audited work is booked as %+v", g)
+	}
+	found := awaitBooked(t, c, ns, "set")
+	if g := found["set"]; len(found) != 1 || g.Kind != "JobSet" || !near(g.Released, clean) || g.Units != 1 || g.Failed || g.Energy != energy.Modelled || g.CoreHours < 4*0.5/3600 || len(g.Steps) == 0 {
+		t.Errorf("a JobSet is booked as %+v, beside %d others", g, len(found)-1)
 	}
 }
