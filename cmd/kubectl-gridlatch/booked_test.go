@@ -123,7 +123,7 @@ func pagesOf(t *testing.T, actuals ledger.Actuals, now time.Time, groups []ledge
 		written := metav1.NewTime(now.Add(-7 * time.Minute))
 		objects = append(objects, &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: "gridlatch-system", Name: pages.ConfigMapName(name), Labels: map[string]string{pages.Label: pages.LabelDay},
+				Namespace: "gridlatch-system", Name: pages.ConfigMapName(name), Labels: map[string]string{pages.Label: "day"},
 				ManagedFields: []metav1.ManagedFieldsEntry{{
 					Manager: "gridlatch", Operation: metav1.ManagedFieldsOperationUpdate, Time: &written,
 					APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1("{}"),

@@ -167,7 +167,7 @@ func TestADayInThePageOfItsMonthCountsOnce(t *testing.T) {
 	}
 	objects = append(objects, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "gridlatch-system", Name: pages.ConfigMapName(month.Name()), Labels: map[string]string{pages.Label: pages.LabelMonth},
+			Namespace: "gridlatch-system", Name: pages.ConfigMapName(month.Name()), Labels: map[string]string{pages.Label: "month"},
 			Annotations: map[string]string{pages.DaysAnnotation: page.Name()},
 		},
 		BinaryData: map[string][]byte{pages.DataKey: encoded},
