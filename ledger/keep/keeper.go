@@ -60,7 +60,8 @@ type Keeper struct {
 	Wholes *Wholes
 	// Rows may be nil.
 	Rows Rows
-	// Pods reads the pods of the cluster from the API server, to tell how much could wait. It may be nil.
+	// Pods reads pods from the API server: all that run, to tell how much could wait, and those of a Job
+	// that no watch has brought. It may be nil.
 	Pods client.Reader
 
 	known   *known
@@ -186,6 +187,9 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 			continue
 		}
 		due = append(due, g)
+	}
+	if err := k.findMissed(ctx, due, now); err != nil {
+		problems = append(problems, err) // they are booked without
 	}
 	measureAll(ctx, due, now)
 	for _, g := range due {
