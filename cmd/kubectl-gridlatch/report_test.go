@@ -294,7 +294,7 @@ func TestWhoMayNotReadTheLedgerIsTold(t *testing.T) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
 		e.dial = func(*rest.Config) (client.Client, error) { return angry{api, forbidden}, nil }
 	}, "report")
-	if !strings.Contains(stderr, "ask for the right to get and list ConfigMaps in namespace gridlatch-system") {
+	if !strings.Contains(stderr, "ask for the Role gridlatch-report-reader in namespace gridlatch-system") {
 		t.Errorf("stderr %s", stderr)
 	}
 }
