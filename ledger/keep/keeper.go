@@ -134,7 +134,10 @@ func (k *Keeper) load(ctx context.Context, now time.Time) error {
 
 // try runs a pass, and logs what fails.
 func (k *Keeper) try(ctx context.Context) {
-	if err := k.pass(ctx, k.Clock.Now()); err != nil && ctx.Err() == nil {
+	began := k.Clock.Now()
+	err := k.pass(ctx, began)
+	k.Metrics.passes.Observe(k.Clock.Now().Sub(began).Seconds())
+	if err != nil && ctx.Err() == nil {
 		k.Metrics.failures.Inc()
 		log.FromContext(ctx).Error(err, "cannot book everything that has ended, trying again later")
 	}
