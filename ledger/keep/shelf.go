@@ -106,7 +106,7 @@ func (s *shelf) loadDays(ctx context.Context, listed []pages.Listed, now time.Ti
 	return nil
 }
 
-// read reads a page. A page that is damaged is empty, and is overwritten once there is something to
+// read reads a page. A page that is damaged is empty, and is set aside once there is something to
 // write.
 func (s *shelf) read(ctx context.Context, name string) (*pages.Entry, error) {
 	e, err := s.store.Read(ctx, name)

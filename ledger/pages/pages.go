@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -75,6 +76,8 @@ type Entry struct {
 	Days []string
 
 	read *corev1.ConfigMap // what was read or written last; nil if there is none
+	// isDamaged says that what was read has no page that can be read, and that nobody has set it aside.
+	isDamaged bool
 }
 
 // NewEntry returns an empty page that is in no ConfigMap yet.
@@ -147,7 +150,7 @@ func entryOf(name string, c *corev1.ConfigMap) (*Entry, error) {
 		err = fmt.Errorf("it is page %.20q", page.Name())
 	}
 	if err != nil {
-		e.Page = ledger.NewPage(name)
+		e.Page, e.isDamaged = ledger.NewPage(name), true
 		return e, fmt.Errorf("page %s of the ledger: %w: %w", name, ErrDamaged, err)
 	}
 	e.Page = page
@@ -167,6 +170,9 @@ func (s Store) Write(ctx context.Context, e *Entry, actuals ledger.Actuals) (boo
 	case isWritten(e.read, wanted):
 		return false, nil
 	default:
+		if err := s.setAside(ctx, e); err != nil {
+			return false, err
+		}
 		wanted.UID, wanted.ResourceVersion = e.read.UID, e.read.ResourceVersion
 		err = s.Writer.Update(ctx, wanted)
 	}
@@ -175,6 +181,32 @@ func (s Store) Write(ctx context.Context, e *Entry, actuals ledger.Actuals) (boo
 	}
 	e.read = wanted
 	return true, nil
+}
+
+// AsideLabel is the label of a ConfigMap with a page that could not be read: because somebody has
+// changed it, or because a newer program has written it. Its value is the name of the page.
+const AsideLabel = v1alpha1.Prefix + "ledger-set-aside"
+
+// setAside copies a page that cannot be read before another page takes its place. The same page is
+// copied once.
+func (s Store) setAside(ctx context.Context, e *Entry) error {
+	if !e.isDamaged {
+		return nil
+	}
+	digest := fnv.New32a()
+	_, _ = digest.Write(e.read.BinaryData[DataKey]) // it never fails
+	aside := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.Namespace, Name: fmt.Sprintf("%s-set-aside-%08x", e.read.Name, digest.Sum32()), Annotations: e.read.Annotations,
+			Labels: map[string]string{"app.kubernetes.io/name": "gridlatch", AsideLabel: e.Page.Name()},
+		},
+		BinaryData: e.read.BinaryData, Data: e.read.Data,
+	}
+	if err := s.Writer.Create(ctx, aside); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("set aside what page %s of the ledger has: %w", e.Page.Name(), err)
+	}
+	e.isDamaged = false
+	return nil
 }
 
 // configMap returns the ConfigMap that a page should have.

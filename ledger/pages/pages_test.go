@@ -2,6 +2,7 @@ package pages
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,5 +122,34 @@ func TestADamagedPageHidesNoOther(t *testing.T) {
 	all, err := Read(t.Context(), s, t0.AddDate(0, 0, -9), t0.AddDate(0, 0, 1))
 	if len(all) != 1 || !errors.Is(err, ErrDamaged) {
 		t.Errorf("%d pages, %v", len(all), err)
+	}
+}
+
+func TestADamagedPageIsSetAsideBeforeItIsReplaced(t *testing.T) {
+	name := ConfigMapName("2026-11-21")
+	s := newStore(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: name, Labels: map[string]string{Label: labelDay}},
+		BinaryData: map[string][]byte{DataKey: []byte("of a newer program"), OpenKey: []byte("open")},
+	})
+	e, err := s.Read(t.Context(), "2026-11-21")
+	if !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
+	}
+	e.Page.Book(ledger.Group{UID: "a", Ended: t0})
+	for range 2 { // the second time, there is nothing to set aside
+		if _, err := s.Write(t.Context(), e, nil); err != nil {
+			t.Fatal(err)
+		}
+		e.Page.Book(ledger.Group{UID: "b", Ended: t0})
+	}
+	var aside corev1.ConfigMapList
+	if err := s.Reader.List(t.Context(), &aside, client.HasLabels{AsideLabel}); err != nil {
+		t.Fatal(err)
+	}
+	if len(aside.Items) != 1 || string(aside.Items[0].BinaryData[DataKey]) != "of a newer program" || !strings.HasPrefix(aside.Items[0].Name, name+"-set-aside-") {
+		t.Errorf("set aside: %v", aside.Items)
+	}
+	if listed, err := s.List(t.Context()); err != nil || len(listed) != 1 {
+		t.Errorf("%v pages, %v: what was set aside is no page", listed, err)
 	}
 }
