@@ -8,11 +8,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/test/env"
 	"github.com/gridlatch/gridlatch/test/postgres"
@@ -215,6 +219,38 @@ func hasNoPassword(t *testing.T, log string, server *postgres.Server) {
 	for _, secret := range []string{server.Password, escaped, url.QueryEscape(server.Password)} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log has the password, as %q", secret)
+		}
+	}
+}
+
+// TestTheDatabaseComponentIsAdmittedAsItIs beside another component with a volume, in either order. Nothing of the
+// Secret may keep a pod from starting: it is optional.
+func TestTheDatabaseComponentIsAdmittedAsItIs(t *testing.T) {
+	for _, components := range [][]string{{"ledger-database", "cert-manager"}, {"cert-manager", "ledger-database"}, {"ledger-database"}} {
+		rendered := overlay(t, components...)
+		var d appsv1.Deployment
+		find(t, rendered, "Deployment", "gridlatch", &d)
+		deployment, err := yaml.Marshal(&d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cluster.KubectlInput(t.Context(), string(deployment), "apply", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
+			t.Error(err)
+		}
+		pod := d.Spec.Template.Spec
+		if len(pod.Volumes) != len(components) || len(pod.Containers[0].VolumeMounts) != len(components) {
+			t.Errorf("%v: the volumes are %v, mounted as %v", components, pod.Volumes, pod.Containers[0].VolumeMounts)
+		}
+		mount := slices.IndexFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool {
+			return slices.Contains(pod.Containers[0].Args, "--ledger-database-file="+m.MountPath+"/url") && m.ReadOnly
+		})
+		if mount < 0 {
+			t.Errorf("%v: no mount has the file that the flags name", components)
+			continue
+		}
+		volume := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == pod.Containers[0].VolumeMounts[mount].Name })
+		if volume < 0 || pod.Volumes[volume].Secret == nil || !*pod.Volumes[volume].Secret.Optional {
+			t.Errorf("%v: the volumes are %v", components, pod.Volumes)
 		}
 	}
 }
