@@ -22,14 +22,12 @@ import (
 	"github.com/gridlatch/gridlatch/test/postgres"
 )
 
-// TestRowsSurviveADatabaseThatStops lets the database crash. Jobs end meanwhile, and others are released in time.
-// Once the database is back, each group is there as the report has it.
+// TestRowsSurviveADatabaseThatStops starts Gridlatch before the URL of the database is there, and then lets the
+// database crash. Jobs end meanwhile, and others are released in time. Once the database is back, each group is there
+// as the report has it.
 func TestRowsSurviveADatabaseThatStops(t *testing.T) {
 	server := postgres.Start(t)
 	file := filepath.Join(t.TempDir(), "url")
-	if err := os.WriteFile(file, []byte(server.URL()+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	c, g := ownCluster(t, "--ledger-interval=2s", "--ledger-database-file="+file)
 	seen := watchAll(t, c)
 	grid := &lapse{start: time.Now().Truncate(lapsedHour)}
@@ -41,7 +39,16 @@ func TestRowsSurviveADatabaseThatStops(t *testing.T) {
 
 	create(t, c, lapseJob(ns, 0), lapseJob(ns, 1), lapseJob(ns, 2))
 	awaitAllBooked(t, c, grid, seen)
+	awaitAtLeast(t, g, databaseFailures, 1)
+	if err := os.WriteFile(file, []byte(server.URL()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	awaitAtLeast(t, g, databaseRows, 3) // by then, there is a table
 	awaitRows(t, c, grid, server, patience)
+	before, err := g.Metric(t.Context(), databaseFailures)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	server.Stop("immediate")
 	for _, i := range []int{3, 4, 5, 9, 10, 11, 12} { // one cannot wait, one has three pods, one fails and is retried
@@ -49,23 +56,36 @@ func TestRowsSurviveADatabaseThatStops(t *testing.T) {
 	}
 	awaitAllBooked(t, c, grid, seen)
 	heldThroughOutage(t, seen)
-	for name, isRight := range map[string]func(float64) bool{
-		"gridlatch_ledger_database_failures_total": func(failures float64) bool { return failures >= 1 },
-		"gridlatch_ledger_failures_total":          func(failures float64) bool { return failures == 0 },
-		"gridlatch_ledger_rows_total":              func(rows float64) bool { return rows >= 3 },
-	} {
-		if value, err := g.Metric(t.Context(), name); err != nil || !isRight(value) {
-			t.Errorf("during the outage, %s is %v: %v", name, value, err)
-		}
+	awaitAtLeast(t, g, databaseFailures, before+1)
+	if failures, err := g.Metric(t.Context(), "gridlatch_ledger_failures_total"); err != nil || failures != 0 {
+		t.Errorf("%v passes of the ledger have failed: %v", failures, err)
 	}
 
 	server.Start()
 	awaitRows(t, c, grid, server, 4*time.Minute) // the pauses between attempts have become longer
 	groups, _, _ := seen.works()
-	if rows, err := g.Metric(t.Context(), "gridlatch_ledger_rows_total"); err != nil || int(rows) < len(groups) {
+	if rows, err := g.Metric(t.Context(), databaseRows); err != nil || int(rows) < len(groups) {
 		t.Errorf("%v rows were written for %d groups: %v", rows, len(groups), err)
 	}
 	hasNoPassword(t, g.Log(), server)
+}
+
+// The metrics that tell of the database.
+const (
+	databaseFailures = "gridlatch_ledger_database_failures_total"
+	databaseRows     = "gridlatch_ledger_rows_total"
+)
+
+// awaitAtLeast waits until a metric has a value, or is above.
+func awaitAtLeast(t *testing.T, g *env.Controller, name string, want float64) {
+	t.Helper()
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		value, err := g.Metric(ctx, name)
+		if err == nil && value < want {
+			err = fmt.Errorf("%s is %v, want %v", name, value, want)
+		}
+		return err
+	})
 }
 
 // awaitAllBooked waits until all Jobs that were seen have ended and are booked. Time goes on for the grid.
