@@ -10,7 +10,7 @@ type Census struct {
 	Samples int       `json:"samples"`
 	Until   time.Time `json:"until,omitzero"`
 	// CoreHours are the requested cores of all pods that run, times hours. ElasticCoreHours are those of
-	// the pods that asked to wait, and HeldCoreHours those of the pods that did wait.
+	// the pods that asked to wait or are audited, and HeldCoreHours those of the pods that did wait.
 	CoreHours        float64 `json:"coreHours"`
 	ElasticCoreHours float64 `json:"elasticCoreHours"`
 	HeldCoreHours    float64 `json:"heldCoreHours"`

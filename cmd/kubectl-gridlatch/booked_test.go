@@ -135,6 +135,27 @@ func pagesOf(t *testing.T, actuals ledger.Actuals, now time.Time, groups []ledge
 	return objects
 }
 
+// counted returns the ConfigMaps with a census of the cluster on each page: 100 cores for a day, of which
+// 30 can wait, and 12 did.
+func counted(t *testing.T, objects []client.Object) []client.Object {
+	t.Helper()
+	for _, o := range objects {
+		c, ok := o.(*corev1.ConfigMap)
+		if !ok || c.Labels[pages.Label] == "" {
+			continue
+		}
+		page, err := ledger.Decode(c.BinaryData[pages.DataKey])
+		if err != nil {
+			t.Fatal(err)
+		}
+		page.AddCensus(ledger.Census{Samples: 24, Until: parse(t, page.Name()+"T23:10:00Z"), CoreHours: 2400, ElasticCoreHours: 720, HeldCoreHours: 288})
+		if c.BinaryData[pages.DataKey], err = page.Encode(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return objects
+}
+
 // hostileLedger returns the pages of a ledger of a day that is open and of one that is settled, in
 // which all texts are hostile; and a page that is damaged.
 func hostileLedger(t *testing.T) []client.Object {

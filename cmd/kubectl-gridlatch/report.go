@@ -52,10 +52,13 @@ not held. It has its own tables, and is never summed with other work.
 The sentences at the end say what the figures can and cannot claim. Read them before
 you send a figure around.
 
-The ledger is in ConfigMaps of Gridlatch's namespace: you need the right to get and list
-them. It has sums of 400 days, and of months before that. It has each group of the last
-three days (--rows); older groups are in PostgreSQL if Gridlatch runs with
---ledger-database.`,
+A report of the whole cluster, without -n, also says how much of what the cluster ran
+could wait at all, how much of that waited, and what the rest could not gain.
+
+The ledger is in ConfigMaps of Gridlatch's namespace: you need the Role
+gridlatch-report-reader there. It has sums of 400 days, and of months before that. It
+has each group of the last three days (--rows); older groups are in PostgreSQL if
+Gridlatch runs with --ledger-database.`,
 		Example: `  # The last 30 days, by namespace
   kubectl gridlatch report
 

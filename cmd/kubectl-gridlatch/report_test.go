@@ -25,7 +25,7 @@ import (
 )
 
 func TestReportPrints(t *testing.T) {
-	connect, _ := fakeCluster(t, booked(t, bookedGroups(t)...)...)
+	connect, _ := fakeCluster(t, counted(t, booked(t, bookedGroups(t)...))...)
 	for name, args := range map[string]string{
 		"report":            "",
 		"report-by-owner":   "--by owner,source -n batch",
@@ -141,6 +141,54 @@ func TestRowsOfDaysAddUpToTheTotal(t *testing.T) {
 	}
 }
 
+func TestTheSharesOfTheClusterAddUpOverDays(t *testing.T) {
+	atOnce := bookedGroup(t, 9, "early", 3, 0)
+	connect, _ := fakeCluster(t, counted(t, booked(t, bookedGroup(t, 5, "nightly", 20, 5), bookedGroup(t, 7, "nightly", 20, 5), atOnce))...)
+	r := reported(t, connect)
+	c, total := r.Census, r.Sections[0].Total
+	if c == nil || c.Samples != 72 || !near(c.CoreHours, 7200) || !near(*c.ElasticPercent, 30) || !near(*c.HeldPercent, 40) {
+		t.Errorf("census %+v", c)
+	}
+	if !near(total.AtOnceCoreHours(), 3) || !near(total.HeldCoreHours, 6) || !near(*total.AtOncePercent(), 100.0/3) {
+		t.Errorf("%v of %v core-hours waited", total.HeldCoreHours, total.CoreHours)
+	}
+	if claims := strings.Join(r.Claims, "\n"); !strings.Contains(claims, "is known from 72 counts") || strings.Contains(claims, "nobody has counted") {
+		t.Errorf("claims %s", claims)
+	}
+}
+
+// TestWorkThatStartedAtOnceShowsWhatItMissed has work that came in the dirty evening and did not wait. The
+// best start was five hours later.
+func TestWorkThatStartedAtOnceShowsWhatItMissed(t *testing.T) {
+	connect, _ := fakeCluster(t, booked(t, bookedGroup(t, 5, "hasty", 20, 0), bookedGroup(t, 6, "nightly", 20, 5))...)
+	if total := reported(t, connect).Sections[0].Total; !near(total.UnheldOracleSavedGrams, 900) || !near(total.OracleSavedGrams, 1800) {
+		t.Errorf("missed %v of %v", total.UnheldOracleSavedGrams, total.OracleSavedGrams)
+	}
+	_, stdout, _ := call(t, connect, "report")
+	if !regexp.MustCompile(`by Gridlatch's decisions +6\.00 +3\.00 +50\.0 % +900\n`).MatchString(stdout) {
+		t.Errorf("printed\n%s", stdout)
+	}
+}
+
+func TestAReportOfOneNamespaceHasNoSharesOfTheCluster(t *testing.T) {
+	connect, _ := fakeCluster(t, counted(t, booked(t, bookedGroup(t, 5, "nightly", 20, 5)))...)
+	r := reported(t, connect, "-n", "batch")
+	_, stdout, _ := call(t, connect, "report", "-n", "batch")
+	if said := strings.Join(r.Claims, "\n") + stdout; r.Census != nil || strings.Contains(said, "cluster") {
+		t.Errorf("census %+v, said %s", r.Census, said)
+	}
+}
+
+func TestAReportWithoutACensusSaysSo(t *testing.T) {
+	for name, objects := range map[string][]client.Object{"pages": booked(t, bookedGroup(t, 5, "nightly", 20, 5)), "no page": nil} {
+		connect, _ := fakeCluster(t, objects...)
+		_, stdout, _ := call(t, connect, "report")
+		if !strings.Contains(stdout, "is not known: nobody has counted the pods in this time.") || strings.Contains(stdout, "all that ran") {
+			t.Errorf("%s: printed\n%s", name, stdout)
+		}
+	}
+}
+
 func TestAFileSaysWhatTheClusterSays(t *testing.T) {
 	objects := booked(t, bookedGroups(t)...)
 	connect, _ := fakeCluster(t, objects...)
@@ -246,7 +294,7 @@ func TestWhoMayNotReadTheLedgerIsTold(t *testing.T) {
 		e.cluster = func(connection) (*rest.Config, string, error) { return &rest.Config{}, "batch", nil }
 		e.dial = func(*rest.Config) (client.Client, error) { return angry{api, forbidden}, nil }
 	}, "report")
-	if !strings.Contains(stderr, "ask for the right to get and list ConfigMaps in namespace gridlatch-system") {
+	if !strings.Contains(stderr, "ask for the Role gridlatch-report-reader in namespace gridlatch-system") {
 		t.Errorf("stderr %s", stderr)
 	}
 }
@@ -255,7 +303,7 @@ func TestWhoMayNotReadTheLedgerIsTold(t *testing.T) {
 func TestThePageNeedsNothingElse(t *testing.T) {
 	hostile := bookedGroup(t, 1, "nightly", 20, 5)
 	hostile.Owner, hostile.Name = `CronJob/<script>alert(1)</script>"'><img src=https://example.com/x>`, `</td><script src="//example.com">`
-	connect, _ := fakeCluster(t, booked(t, append(bookedGroups(t)[2:], hostile)...)...)
+	connect, _ := fakeCluster(t, counted(t, booked(t, append(bookedGroups(t)[2:], hostile)...))...)
 	file := filepath.Join(t.TempDir(), "report.html")
 	code, stdout, stderr := call(t, connect, "report", "--by", "owner", "--rows", "--html", file)
 	if code != 0 || stdout != "" || stderr != "" {
@@ -271,7 +319,7 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 			t.Errorf("the page has %q", wrong)
 		}
 	}
-	for _, want := range []string{"default-src 'none'", "&lt;script&gt;alert(1)", "What these figures can and cannot claim"} {
+	for _, want := range []string{"default-src 'none'", "&lt;script&gt;alert(1)", "What these figures can and cannot claim", "Shares that matter", "of these, could wait"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q", want)
 		}

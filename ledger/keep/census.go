@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/pager"
 	"k8s.io/component-helpers/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,7 +39,7 @@ func (k *Keeper) countPods(ctx context.Context, now time.Time) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, censusTimeout)
 	defer cancel()
-	census, err := takeCensus(ctx, k.Pods, span)
+	census, err := takeCensus(ctx, k.Pods, span, k.known.decided(k.shelf.isBooked, now))
 	if err != nil {
 		return err
 	}
@@ -46,9 +47,26 @@ func (k *Keeper) countPods(ctx context.Context, now time.Time) error {
 	return k.shelf.addCensus(ctx, census)
 }
 
+// decided returns the pods of groups on which Gridlatch has decided, and whether their group was held. Pods
+// of a Job or another object that is held as a whole do not say so themselves.
+func (k *known) decided(isBooked func(types.UID) bool, now time.Time) map[types.UID]bool {
+	all := map[types.UID]bool{}
+	for _, g := range k.groups(isBooked, now) {
+		n := g.notes()
+		if n.State == "" {
+			continue
+		}
+		for _, p := range g.pods {
+			all[p.UID] = n.State == v1alpha1.StateReleased && !n.Started.IsZero()
+		}
+	}
+	return all
+}
+
 // takeCensus counts what the pods that run request now. The sample stands for a span of time. reader reads
-// from the API server, not from a cache: Gridlatch caches only the pods that it has decided on.
-func takeCensus(ctx context.Context, reader client.Reader, span time.Duration) (ledger.Census, error) {
+// from the API server, not from a cache: Gridlatch caches only the pods that it has decided on. decided has
+// the pods of known groups, and whether the group was held.
+func takeCensus(ctx context.Context, reader client.Reader, span time.Duration, decided map[types.UID]bool) (ledger.Census, error) {
 	census := ledger.Census{Samples: 1}
 	running := fields.OneTermEqualSelector("status.phase", string(corev1.PodRunning))
 	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
@@ -58,7 +76,8 @@ func takeCensus(ctx context.Context, reader client.Reader, span time.Duration) (
 	pages.PageSize, pages.PageBufferSize = censusPageSize, 0
 	err := pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
 		if pod, ok := object.(*corev1.Pod); ok {
-			census.Count(requestedCores(pod), span, isElastic(pod), pod.Annotations[v1alpha1.StartedAnnotation] != "")
+			ofHeld, isDecided := decided[pod.UID]
+			census.Count(requestedCores(pod), span, isDecided || isElastic(pod), ofHeld || pod.Annotations[v1alpha1.StartedAnnotation] != "")
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/ledger"
+	"github.com/gridlatch/gridlatch/ledger/pages"
 )
 
 func TestTheCensusCountsWhatRunsAndWhatOfItCanWait(t *testing.T) {
@@ -42,7 +44,7 @@ func TestTheCensusCountsWhatRunsAndWhatOfItCanWait(t *testing.T) {
 	add(3, corev1.PodPending, v1alpha1.StateHeld, nil)
 	add(3, corev1.PodSucceeded, v1alpha1.StateReleased, nil)
 
-	got, err := takeCensus(t.Context(), builder.Build(), 2*time.Hour)
+	got, err := takeCensus(t.Context(), builder.Build(), 2*time.Hour, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,5 +56,37 @@ func TestTheCensusCountsWhatRunsAndWhatOfItCanWait(t *testing.T) {
 	}
 	if percent, ok := got.HeldShare(); !ok || percent != 50 {
 		t.Errorf("%v %% of that waited, want 50", percent)
+	}
+}
+
+// TestAPodOfHeldWorkIsCountedThoughItDoesNotSaySo has a Job that was held by suspension, a Job that is audited,
+// and a Job of somebody else. Their pods have no annotation, and some no label.
+func TestAPodOfHeldWorkIsCountedThoughItDoesNotSaySo(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper(t)
+	suspended, audited, foreign := released("suspended", t0, time.Hour), released("audited", t0, 0), released("foreign", t0, 0)
+	audited.Labels = map[string]string{v1alpha1.StateLabel: v1alpha1.StateAudited}
+	var pods []client.Object
+	for _, j := range []*batchv1.Job{suspended, audited, foreign} {
+		p := running(j, 0, t0.Add(time.Hour))
+		p.Labels, p.Annotations = nil, nil
+		pods = append(pods, p)
+		k.see(t, t0.Add(time.Hour), p)
+	}
+	pods[0].SetLabels(map[string]string{v1alpha1.StateLabel: v1alpha1.StateReleased})
+	k.see(t, t0.Add(time.Hour), suspended)
+	k.see(t, t0.Add(time.Hour), audited)
+	api := fake.NewClientBuilder().WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string {
+		return []string{string(o.(*corev1.Pod).Status.Phase)}
+	}).WithObjects(pods...).Build()
+	k.Pods = api
+	r.pass(t, k, t0.Add(90*time.Minute))
+	page, err := pages.Store{Reader: r.api, Namespace: home}.Read(t.Context(), ledger.DayOf(t0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ledger.Census{Samples: 1, Until: t0.Add(90 * time.Minute), CoreHours: 6, ElasticCoreHours: 4, HeldCoreHours: 2}
+	if diff := cmp.Diff(want, page.Page.Census()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

@@ -60,7 +60,8 @@ type Keeper struct {
 	Wholes *Wholes
 	// Rows may be nil.
 	Rows Rows
-	// Pods reads the pods of the cluster from the API server, to tell how much could wait. It may be nil.
+	// Pods reads pods from the API server: all that run, to tell how much could wait, and those of a Job
+	// that no watch has brought. It may be nil.
 	Pods client.Reader
 
 	known   *known
@@ -133,7 +134,10 @@ func (k *Keeper) load(ctx context.Context, now time.Time) error {
 
 // try runs a pass, and logs what fails.
 func (k *Keeper) try(ctx context.Context) {
-	if err := k.pass(ctx, k.Clock.Now()); err != nil && ctx.Err() == nil {
+	began := k.Clock.Now()
+	err := k.pass(ctx, began)
+	k.Metrics.passes.Observe(k.Clock.Now().Sub(began).Seconds())
+	if err != nil && ctx.Err() == nil {
 		k.Metrics.failures.Inc()
 		log.FromContext(ctx).Error(err, "cannot book everything that has ended, trying again later")
 	}
@@ -186,6 +190,9 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 			continue
 		}
 		due = append(due, g)
+	}
+	if err := k.findMissed(ctx, due, now); err != nil {
+		problems = append(problems, err) // they are booked without
 	}
 	measureAll(ctx, due, now)
 	for _, g := range due {

@@ -17,6 +17,7 @@ type Metrics struct {
 	unbooked, lastWrite                  prometheus.Gauge
 	failures                             prometheus.Counter
 	rows, rowFailures                    prometheus.Counter
+	passes                               prometheus.Histogram
 }
 
 // NewMetrics makes the metrics of the ledger and registers them.
@@ -48,13 +49,17 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "gridlatch_ledger_failures_total", Help: "Attempts to book what has ended that failed, and are made again.",
 		}),
 	}
+	m.passes = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "gridlatch_ledger_pass_seconds", Help: "Time to book all work that has ended, with the requests to the API server and to Prometheus.",
+		Buckets: prometheus.ExponentialBuckets(.001, 4, 9),
+	})
 	m.rows = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gridlatch_ledger_rows_total", Help: "Rows that were written to the database of the ledger.",
 	})
 	m.rowFailures = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gridlatch_ledger_database_failures_total", Help: "Attempts to write rows to the database of the ledger that failed, and are made again.",
 	})
-	registry.MustRegister(m.grams, m.avoided, m.added, m.joules, m.failed, m.units, m.perGram, m.intensity, m.oracle, m.unbooked, m.lastWrite, m.failures, m.rows, m.rowFailures)
+	registry.MustRegister(m.grams, m.avoided, m.added, m.joules, m.failed, m.units, m.perGram, m.intensity, m.oracle, m.unbooked, m.lastWrite, m.failures, m.rows, m.rowFailures, m.passes)
 	return m
 }
 

@@ -193,7 +193,7 @@ func (w *witness) workOf(job *batchv1.Job) (work recount.Work, hasEnded bool) {
 
 // podSeen returns what a pod ran, and whether the pod has ended.
 func podSeen(pod *corev1.Pod, gone time.Time) (seen recount.Pod, isOver bool) {
-	seen = recount.Pod{Start: pod.Status.StartTime.UTC(), Failed: pod.Status.Phase == corev1.PodFailed}
+	seen = recount.Pod{Start: pod.Status.StartTime.UTC(), Failed: pod.Status.Phase == corev1.PodFailed, Gone: gone}
 	requests := pod.Spec.Containers[0].Resources.Requests
 	seen.Cores, seen.GiB = requests.Cpu().AsApproximateFloat64(), requests.Memory().AsApproximateFloat64()/(1<<30)
 	for _, status := range pod.Status.ContainerStatuses {

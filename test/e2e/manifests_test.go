@@ -13,6 +13,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	schedulerv1 "k8s.io/kube-scheduler/config/v1"
@@ -69,6 +71,40 @@ func TestWhoMayViewMaySeePolicies(t *testing.T) {
 		})
 		if _, err := cluster.Kubectl(t.Context(), "delete", "carbonpolicy", "any", "--as=reads-by-"+role); err == nil || !strings.Contains(err.Error(), "Forbidden") {
 			t.Errorf("%s may delete policies: %v", role, err)
+		}
+	}
+}
+
+// TestWhoHasTheRoleOfReadersReadsTheReport has an account with the Role gridlatch-report-reader, and no other right.
+func TestWhoHasTheRoleOfReadersReadsTheReport(t *testing.T) {
+	const account = "auditor"
+	ns := namespace(t, cluster)
+	create(t, cluster, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: account}})
+	c, kubeconfig := clientOf(t, ns, account)
+	if _, stderr, err := pluginAs(t, kubeconfig, "report"); err == nil || !strings.Contains(stderr, "gridlatch-report-reader") {
+		t.Errorf("without the role: %v: %s", err, stderr)
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.Namespace, Name: ns + "-" + account},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "gridlatch-report-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: account}},
+	}
+	create(t, cluster, binding)
+	t.Cleanup(func() { _ = cluster.Client.Delete(context.WithoutCancel(t.Context()), binding) })
+	env.Eventually(t, patience, func(context.Context) error { // until the authorizer knows
+		stdout, stderr, err := pluginAs(t, kubeconfig, "report")
+		if err != nil || strings.Contains(stderr, "forbidden") || !strings.Contains(stdout, "could wait") {
+			return fmt.Errorf("%v: %s%s", err, stdout, stderr)
+		}
+		return nil
+	})
+	for name, err := range map[string]error{
+		"secrets":          c.List(t.Context(), &corev1.SecretList{}, client.InNamespace(env.Namespace)),
+		"other ConfigMaps": c.List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace("kube-system")),
+		"a write":          c.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.Namespace, Name: "gridlatch-ledger-2026-01-01"}}),
+	} {
+		if !apierrors.IsForbidden(err) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

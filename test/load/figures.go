@@ -73,7 +73,7 @@ func measurements() []measurement {
 				"    \tmeasures it (gridlatch_plan_pass_seconds).",
 		}}},
 		{run: measureScale, figures: scaleFigures()},
-	}, slices.Concat(ofCreations(), ofStrangers(), ofCeilings(), ofExports())...)
+	}, slices.Concat(ofCreations(), ofStrangers(), ofLedger(), ofCeilings(), ofExports())...)
 }
 
 // ofCreations are the measurements of what creating pods costs.
@@ -94,6 +94,42 @@ func ofCreations() []measurement {
 		}, {
 			"creates_held_bare_ratio", "ratio", ">= 0.6",
 			"The same over those of the same pods without any webhook.",
+		}}},
+		{run: measureAuditCreates, figures: []figure{{
+			"audit_creates_ratio", "ratio", ">= 0.6",
+			"Creations per second of pods in a namespace that is audited whole, over those of the same pods in the same namespace\n" +
+				"    \twithout its label. Gridlatch is installed for both.",
+		}, {
+			"audit_creates_held_ratio", "ratio", ">= 1",
+			"The same over those of pods that ask to wait and are held.",
+		}}},
+	}
+}
+
+// ofLedger are the measurements of what the ledger costs.
+func ofLedger() []measurement {
+	return []measurement{
+		{run: measureBooking, figures: []figure{{
+			"ledger_10k_ms", "ms", "< 1000",
+			"Time of one pass that books 10,000 pods that have ended, with the write of the page (gridlatch_ledger_pass_seconds).",
+		}}},
+		{run: measureLedgerWrites, figures: []figure{{
+			"ledger_writes_per_hour", "per hour", "<= 12",
+			"ConfigMaps of the ledger that are written in six passes, which is an hour, while pods end and the pages of 20 older\n" +
+				"    \tdays are to be written, too.",
+		}}},
+		{run: measureLedgerMemory, figures: []figure{{
+			"memory_ledger_ratio", "ratio", "<= 1.05",
+			"Resident memory of a leader with the ledger over that of one without it, both started with 10,000 pods that are\n" +
+				"    \theld and 5,000 that run.",
+		}}},
+		{run: storm{pods: 5000, rounds: 3}.measureLedger, figures: []figure{{
+			"release_ledger_ratio", "ratio", ">= 0.97",
+			"Releases per second when 5,000 held pods fall due at once, with the ledger over those without it.",
+		}, {
+			"release_ledger_requests", "per pod", "0",
+			"Requests to the API server that Gridlatch makes more with the ledger than without it, from its start to the end of\n" +
+				"    \tthese releases.",
 		}}},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -38,6 +39,7 @@ type rig struct {
 	dir        string
 	port       int
 	components []string        // of the manifests
+	flags      []string        // of the controller, whenever it is started
 	controller *env.Controller // nil while Gridlatch is not there
 }
 
@@ -114,7 +116,7 @@ func (r *rig) restart(ctx context.Context, flags ...string) error {
 	if err := r.stop(); err != nil {
 		return err
 	}
-	controller, err := r.cluster.RunController(ctx, r.port, filepath.Join(r.dir, "gridlatch.log"), flags...)
+	controller, err := r.cluster.RunController(ctx, r.port, filepath.Join(r.dir, "gridlatch.log"), slices.Concat(r.flags, flags)...)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ type Pod struct {
 	Start, End time.Time
 	Cores, GiB float64
 	Failed     bool
+	// Gone is when the pod was deleted; zero if it was not.
+	Gone time.Time
 }
 
 // Work is what was seen of one group of work.

@@ -112,6 +112,8 @@ type Report struct {
 	By        []Dimension `json:"by"`
 	Sections  []Section   `json:"sections"`
 	Signals   []Signal    `json:"signals"`
+	// Census is of the whole cluster; nil if nobody has counted, or if the report is of one namespace.
+	Census *Census `json:"census,omitempty"`
 	// Claims say in plain words what the figures can and cannot claim.
 	Claims []string `json:"claims"`
 	// Groups are the groups that the pages still have one by one; nil if nobody asks for them.
@@ -172,7 +174,7 @@ func New(q Question, l *Ledger) Report {
 		section.Total = found.rows(mode, nil)[0].Figures
 		r.Sections = append(r.Sections, section)
 	}
-	r.Signals = l.signals(found)
+	r.Signals, r.Census = l.signals(found), l.census(q)
 	r.Claims = claims(r, q, l, found)
 	if q.WithGroups {
 		r.Groups = l.groups(q)

@@ -54,6 +54,7 @@ func TestFiguresAreNumbersWhateverTheSums(t *testing.T) {
 			one := ledger.Sum{
 				Key: ledger.Key{Mode: mode, Energy: energy.Measured}, Groups: 1, WaitSeconds: v, Joules: v, FailedJoules: v, KnownJoules: v, Grams: v, FailedGrams: v, ComparedJoules: v,
 				ComparedGrams: v, OtherGrams: v, AvoidedGrams: v, AddedGrams: v, OracleJoules: v, OracleComparedSavedGrams: v, OracleSavedGrams: v, EmbodiedGrams: v, Units: v, CoreHours: v,
+				UnheldOracleSavedGrams: v, HeldCoreHours: v,
 			}
 			t2 := tally{mode: mode, energy: map[energy.Source]share{}}
 			t2.add(one)
@@ -61,6 +62,9 @@ func TestFiguresAreNumbersWhateverTheSums(t *testing.T) {
 			section := Section{Mode: mode, Total: t2.figures()}
 			if _, err := json.Marshal(section); err != nil {
 				t.Errorf("%v: %v", v, err)
+			}
+			if percent := section.Total.AtOncePercent(); percent != nil && !(*percent >= 0 && *percent <= 100) {
+				t.Errorf("%v: %v %% started at once", v, *percent)
 			}
 			for _, claim := range slices.Concat(comparison(section), energyClaims(section), gaps(section)) {
 				if strings.Contains(claim, "NaN") || strings.Contains(claim, "Inf") {

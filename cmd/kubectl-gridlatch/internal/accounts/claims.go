@@ -26,6 +26,7 @@ func claims(r Report, q Question, l *Ledger, all sums) []string {
 	for _, section := range r.Sections {
 		said = append(said, comparison(section)...)
 	}
+	said = append(append(said, restClaims(r)...), censusClaims(r)...)
 	if len(r.Sections) == 0 {
 		return said
 	}

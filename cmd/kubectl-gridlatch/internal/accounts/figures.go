@@ -46,12 +46,25 @@ type Figures struct {
 	OracleSavedGrams    float64  `json:"oracleSavedGrams"`
 	OracleComparedGrams float64  `json:"oracleComparedSavedGrams"`
 	OracleSharePercent  *float64 `json:"oracleSharePercent,omitempty"`
+	// UnheldOracleSavedGrams are the part of OracleSavedGrams of the groups that started at once.
+	UnheldOracleSavedGrams float64 `json:"unheldOracleSavedGrams"`
 
 	Units         float64 `json:"units"`
 	EmbodiedGrams float64 `json:"embodiedGrams"`
 	// SCI is in gCO2eq per functional unit.
 	SCI       *float64 `json:"sci,omitempty"`
 	CoreHours float64  `json:"coreHours"`
+	// HeldCoreHours are the part of CoreHours of the groups that waited, or would have waited.
+	HeldCoreHours float64 `json:"heldCoreHours"`
+}
+
+// AtOnceCoreHours returns the core-hours of the groups that started at once.
+func (f Figures) AtOnceCoreHours() float64 { return max(0, f.CoreHours-f.HeldCoreHours) }
+
+// AtOncePercent returns the share of the core-hours of the groups that started at once; nil if there are
+// no core-hours.
+func (f Figures) AtOncePercent() *float64 {
+	return known(100*f.AtOnceCoreHours()/f.CoreHours, f.CoreHours > 0)
 }
 
 // EnergyShare says how much of the energy is known from a source.
@@ -92,6 +105,7 @@ func (t *tally) figures() Figures {
 		SavedGrams: finite(s.AvoidedGrams - s.AddedGrams),
 		OracleKWh:  kWh(s.OracleJoules), OracleSavedGrams: finite(s.OracleSavedGrams), OracleComparedGrams: finite(s.OracleComparedSavedGrams),
 		Units: finite(s.Units), EmbodiedGrams: finite(s.EmbodiedGrams), CoreHours: finite(s.CoreHours),
+		UnheldOracleSavedGrams: finite(s.UnheldOracleSavedGrams), HeldCoreHours: finite(s.HeldCoreHours),
 		MeanIntensity: known(s.MeanIntensity()), OracleSharePercent: known(s.OracleShare()), SCI: known(s.SCI()),
 		EnergyFrom: t.energyFrom(),
 	}

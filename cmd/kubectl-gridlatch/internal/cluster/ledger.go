@@ -54,7 +54,7 @@ func (c *Cluster) Ledger(ctx context.Context, q accounts.Question) (*accounts.Le
 // withLedgerHint adds to an error which right a user needs who may not read the ledger.
 func (c *Cluster) withLedgerHint(err error) error {
 	if apierrors.IsForbidden(err) {
-		return fmt.Errorf("you may not read the ledger: ask for the right to get and list ConfigMaps in namespace %s (%w)", c.System, err)
+		return fmt.Errorf("you may not read the ledger: ask for the Role gridlatch-report-reader in namespace %s (%w)", c.System, err)
 	}
 	return err
 }

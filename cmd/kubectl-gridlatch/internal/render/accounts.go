@@ -85,12 +85,13 @@ func (s sheet) all() [][]string {
 	return all
 }
 
-// sheets returns the tables of a report: two for each mode, and one of the groups.
+// sheets returns the tables of a report: two for each mode, those of the shares, and one of the groups.
 func sheets(r accounts.Report) []sheet {
 	var all []sheet
 	for _, section := range r.Sections {
 		all = append(all, took(section, r.By), changed(section, r.By))
 	}
+	all = append(all, shares(r)...)
 	if r.Groups != nil {
 		all = append(all, groupSheet(r.Groups))
 	}

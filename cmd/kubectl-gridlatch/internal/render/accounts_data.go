@@ -55,7 +55,7 @@ func figureRecords(r accounts.Report) [][]string {
 		"mean_intensity_g_per_kwh", "emitted_g", "failed_g",
 		"compared_kwh", "avoided_g", "added_g", "saved_g", "saved_percent",
 		"oracle_kwh", "oracle_saved_g", "oracle_compared_saved_g", "oracle_share_percent",
-		"units", "embodied_g", "sci_g_per_unit", "core_hours")
+		"units", "embodied_g", "sci_g_per_unit", "core_hours", "held_core_hours", "unheld_oracle_saved_g")
 	records := [][]string{header}
 	for _, section := range r.Sections {
 		for _, row := range section.Rows {
@@ -86,7 +86,7 @@ func figureRecord(by []accounts.Dimension, mode ledger.Mode, row accounts.Row) [
 	return append(record, exact(f.UnknownIntensityKWh), exactOf(f.MeanIntensity), exact(f.EmittedGrams), exact(f.FailedGrams),
 		exact(f.ComparedKWh), exact(f.AvoidedGrams), exact(f.AddedGrams), exact(f.SavedGrams), exactOf(f.SavedPercent),
 		exact(f.OracleKWh), exact(f.OracleSavedGrams), exact(f.OracleComparedGrams), exactOf(f.OracleSharePercent),
-		exact(f.Units), exact(f.EmbodiedGrams), exactOf(f.SCI), exact(f.CoreHours))
+		exact(f.Units), exact(f.EmbodiedGrams), exactOf(f.SCI), exact(f.CoreHours), exact(f.HeldCoreHours), exact(f.UnheldOracleSavedGrams))
 }
 
 func groupRecords(groups []accounts.GroupRow) [][]string {

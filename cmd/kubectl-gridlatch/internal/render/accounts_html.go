@@ -97,6 +97,7 @@ func AccountsHTML(w io.Writer, r accounts.Report) error {
 		}
 		m.section(shown)
 	}
+	m.shares(shares(r))
 	if r.Groups != nil {
 		m.add("<h2>Groups</h2>\n")
 		m.sheet(newHTMLSheet(groupSheet(r.Groups)))
@@ -116,6 +117,15 @@ func (m *markup) claims(claims []string) {
 		m.add("<li>%s</li>\n", screen.Clean(claim))
 	}
 	m.add("</ul>\n")
+}
+
+func (m *markup) shares(tables []sheet) {
+	if len(tables) > 0 {
+		m.add("<h2>Shares that matter</h2>\n")
+	}
+	for _, table := range tables {
+		m.sheet(newHTMLSheet(table))
+	}
 }
 
 func (m *markup) section(s htmlSection) {

@@ -28,10 +28,11 @@ func TestMarkdownShowsATextAsItIs(t *testing.T) {
 // TestAReportOfAnyFiguresIsDrawn draws figures that no scale can have.
 func TestAReportOfAnyFiguresIsDrawn(t *testing.T) {
 	for _, v := range []float64{0, 1e-300, 1, -1, math.MaxFloat64, -math.MaxFloat64} {
-		f := accounts.Figures{EmittedGrams: v, SavedGrams: v, AvoidedGrams: v, AddedGrams: v, OracleSavedGrams: v, EnergyKWh: v, MeanIntensity: &v, SavedPercent: &v, SCI: &v, OracleSharePercent: &v}
+		f := accounts.Figures{EmittedGrams: v, SavedGrams: v, AvoidedGrams: v, AddedGrams: v, OracleSavedGrams: v, EnergyKWh: v, MeanIntensity: &v, SavedPercent: &v, SCI: &v, OracleSharePercent: &v, CoreHours: v, HeldCoreHours: v / 2, UnheldOracleSavedGrams: v}
+		census := accounts.Census{Samples: 1, CoreHours: v, ElasticCoreHours: v, HeldCoreHours: v, ElasticPercent: &v}
 		for _, mode := range []ledger.Mode{ledger.Enforce, ledger.Audit} {
 			rows := []accounts.Row{{Figures: f, Values: []string{"2026-11-01"}}, {Figures: f, Values: []string{"2026-11-02"}}}
-			r := accounts.Report{By: []accounts.Dimension{accounts.Day}, Sections: []accounts.Section{{Mode: mode, Rows: rows, Course: rows, Total: f}}}
+			r := accounts.Report{Census: &census, By: []accounts.Dimension{accounts.Day}, Sections: []accounts.Section{{Mode: mode, Rows: rows, Course: rows, Total: f}}}
 			var page, text, table bytes.Buffer
 			if err := AccountsHTML(&page, r); err != nil || strings.Contains(page.String(), "ZgotmplZ") {
 				t.Errorf("%v: %v", v, err)
