@@ -47,13 +47,23 @@ var parameter = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 var errURL = errors.New(`the URL of the database: want postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, ` +
 	`with special characters of the password in percent-encoding, such as %40 for @`)
 
-// read returns how to connect. No error contains a password.
+// check returns an error if the configuration is wrong whatever the files have.
+func (c Config) check() error {
+	switch {
+	case c.URLFile == "":
+		c.PasswordFile = ""
+		_, err := c.read()
+		return err
+	case strings.TrimSpace(c.URL) != "":
+		return errors.New("the URL of the database: want a URL or a file with one, not both")
+	}
+	return nil
+}
+
+// read returns how to connect, by a configuration that was checked. No error contains a password.
 func (c Config) read() (*pgx.ConnConfig, error) {
 	address := strings.TrimSpace(c.URL)
 	if c.URLFile != "" {
-		if address != "" {
-			return nil, errors.New("the URL of the database: want a URL or a file with one, not both")
-		}
 		content, err := readFile(c.URLFile)
 		if err != nil {
 			return nil, fmt.Errorf("read the URL of the database: %w", err)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gridlatch/gridlatch/ledger"
 )
 
 func TestAURLIsReadWhole(t *testing.T) {
@@ -83,15 +85,32 @@ func TestFilesAreSmallAndThere(t *testing.T) {
 		t.Errorf("got %v: %v", got, err)
 	}
 	for name, config := range map[string]Config{
-		"both":                    {URL: "postgres://db", URLFile: url},
-		"no file":                 {URLFile: filepath.Join(dir, "none")},
-		"a directory":             {URLFile: dir},
-		"a large file":            {URLFile: file("large", strings.Repeat("x", maxFile+1))},
-		"no file of the password": {URLFile: url, PasswordFile: filepath.Join(dir, "none")},
-		"nothing":                 {},
+		"both":                  {URL: "postgres://db", URLFile: url},
+		"nothing":               {},
+		"a password only":       {PasswordFile: filepath.Join(dir, "password")},
+		"a URL that is not one": {URL: "db", PasswordFile: filepath.Join(dir, "password")},
 	} {
 		if table, err := Open(config); err == nil || table != nil {
 			t.Errorf("%s: got %v, and no error", name, table)
+		}
+	}
+	for name, config := range map[string]Config{
+		"no file":                 {URLFile: filepath.Join(dir, "none")},
+		"no URL":                  {URLFile: file("words", "s3cr3t words")},
+		"a directory":             {URLFile: dir},
+		"a large file":            {URLFile: file("large", strings.Repeat("x", maxFile+1))},
+		"no file of the password": {URLFile: url, PasswordFile: filepath.Join(dir, "none")},
+	} {
+		table, err := Open(config)
+		if err != nil {
+			t.Errorf("%s: the program does not start: %v", name, err)
+			continue
+		}
+		if _, err := table.Sync(t.Context(), []ledger.Counted{{}}); err == nil || strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("%s: wrote, or told the file: %v", name, err)
+		}
+		if err := table.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -44,9 +44,10 @@ type Table struct {
 }
 
 // Open returns the table of a database. It checks the configuration, and does not connect: the
-// database may be down.
+// database may be down. It does not read the files either: a file that is missing or wrong, such as
+// one of a Secret, does not keep a program from starting, and may be there or right later.
 func Open(config Config) (*Table, error) {
-	if _, err := config.read(); err != nil {
+	if err := config.check(); err != nil {
 		return nil, err
 	}
 	db := sql.OpenDB(connector{config})

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -151,11 +152,16 @@ func callHere(manifests string, port int) (string, error) {
 // RunController starts Gridlatch with further flags, and returns when it is ready. log is a file for what it writes;
 // it is appended to.
 func (c *Cluster) RunController(ctx context.Context, port int, log string, flags ...string) (*Controller, error) {
+	return c.runController(ctx, Clock{}, port, log, flags...)
+}
+
+// runController is RunController with a clock.
+func (c *Cluster) runController(ctx context.Context, clock Clock, port int, log string, flags ...string) (*Controller, error) {
 	kubeconfig, err := c.accountKubeconfig(ctx, "gridlatch")
 	if err != nil {
 		return nil, err
 	}
-	p, err := command("gridlatch", append(controllerFlags(kubeconfig, port, "--namespace="+c.namespace()), flags...)...)
+	p, err := clock.command(append(controllerFlags(kubeconfig, port, "--namespace="+c.namespace()), flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +208,11 @@ func (c *Cluster) Certs(t testing.TB, flags ...string) *Program {
 // RunGridlatch installs Gridlatch and runs one controller, and returns when the API server calls its webhook. log is as
 // for RunController.
 func (c *Cluster) RunGridlatch(ctx context.Context, log string, flags ...string) (*Controller, error) {
+	return c.runGridlatch(ctx, Clock{}, log, flags...)
+}
+
+// runGridlatch is RunGridlatch with a clock.
+func (c *Cluster) runGridlatch(ctx context.Context, clock Clock, log string, flags ...string) (*Controller, error) {
 	port, err := ReservePort()
 	if err != nil {
 		return nil, err
@@ -209,7 +220,7 @@ func (c *Cluster) RunGridlatch(ctx context.Context, log string, flags ...string)
 	if err := c.Install(ctx, port); err != nil {
 		return nil, err
 	}
-	g, err := c.RunController(ctx, port, log, flags...)
+	g, err := c.runController(ctx, clock, port, log, flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -223,6 +234,19 @@ func (c *Cluster) RunGridlatch(ctx context.Context, log string, flags ...string)
 func (c *Cluster) Gridlatch(t testing.TB, flags ...string) *Controller {
 	t.Helper()
 	return during(t, func(ctx context.Context, log string) (*Controller, error) { return c.RunGridlatch(ctx, log, flags...) })
+}
+
+// ShiftedGridlatch is Gridlatch for a controller whose clock is ahead, or behind. All else has the right time.
+func (c *Cluster) ShiftedGridlatch(t testing.TB, ahead time.Duration, flags ...string) *Controller {
+	t.Helper()
+	program, err := BuildShifted(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := Clock{Program: program, Ahead: ahead}
+	return during(t, func(ctx context.Context, log string) (*Controller, error) {
+		return c.runGridlatch(ctx, clock, log, flags...)
+	})
 }
 
 // Controller runs one more controller with its webhook at port, for as long as the test.

@@ -18,7 +18,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const prometheus = "prometheus/prometheus"
+const (
+	prometheus       = "prometheus/prometheus"
+	prometheusConfig = "prometheus.yml"
+)
 
 // A Prometheus scrapes the parts of Gridlatch every two seconds, and the API server every eight. It evaluates the shipped rules. Alerts
 // fire at once, and not after their time.
@@ -39,15 +42,49 @@ func (c *Cluster) Prometheus(t testing.TB, scraped map[string]*Program) *Prometh
 		if err := c.configurePrometheus(ctx, dir, scraped); err != nil {
 			return nil, err
 		}
-		p, err := program(prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"))
-		if err != nil {
+		return runPrometheus(ctx, dir, log)
+	})
+}
+
+// PrometheusOf runs a Prometheus for as long as the test. It scrapes targets, such as 127.0.0.1:9100, every quarter of a second, and has no
+// rules. The test is skipped without Prometheus, but fails in CI.
+func PrometheusOf(t testing.TB, targets ...string) *Prometheus {
+	t.Helper()
+	RequirePrometheus(t)
+	dir := t.TempDir()
+	return during(t, func(ctx context.Context, log string) (*Prometheus, error) {
+		if err := writeYAML(filepath.Join(dir, prometheusConfig), map[string]any{
+			"global":         map[string]any{"scrape_interval": "250ms", "scrape_timeout": "250ms"},
+			"scrape_configs": []any{map[string]any{"job_name": "targets", "static_configs": []any{map[string]any{"targets": targets}}}},
+		}); err != nil {
 			return nil, err
 		}
-		p.cmd.Args = append(p.cmd.Args, "--web.listen-address="+address(p.Metrics))
-		p.ready = answers(p.Metrics + "/-/ready")
-		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-		return &Prometheus{p}, p.start(ctx, log)
+		return runPrometheus(ctx, dir, log)
 	})
+}
+
+// runPrometheus runs the Prometheus that is configured in a directory.
+func runPrometheus(ctx context.Context, dir, log string) (*Prometheus, error) {
+	p, err := program(prometheus, "--config.file="+filepath.Join(dir, prometheusConfig), "--storage.tsdb.path="+filepath.Join(dir, "data"))
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.Args = append(p.cmd.Args, "--web.listen-address="+address(p.Metrics))
+	p.ready = answers(p.Metrics + "/-/ready")
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return &Prometheus{p}, p.start(ctx, log)
+}
+
+// writeYAML writes a value into a file.
+func writeYAML(path string, content any) error {
+	text, err := yaml.Marshal(content)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("configure Prometheus: %w", err)
+	}
+	return nil
 }
 
 // RequirePrometheus skips a test without Prometheus, and fails it in CI.
@@ -86,18 +123,14 @@ func (c *Cluster) configurePrometheus(ctx context.Context, dir string, scraped m
 	}
 	for name, content := range map[string]any{
 		"rules.yml": rules,
-		"prometheus.yml": map[string]any{
+		prometheusConfig: map[string]any{
 			"global":         map[string]any{"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
 			"rule_files":     []string{"rules.yml"},
 			"scrape_configs": jobs,
 		},
 	} {
-		text, err := yaml.Marshal(content)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
-		}
-		if err != nil {
-			return fmt.Errorf("configure Prometheus: %w", err)
+		if err := writeYAML(filepath.Join(dir, name), content); err != nil {
+			return err
 		}
 	}
 	return nil

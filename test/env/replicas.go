@@ -175,6 +175,20 @@ type Clock struct {
 	Ahead time.Duration
 }
 
+// command makes a program that has the clock.
+func (c Clock) command(args ...string) (*Program, error) {
+	name := "gridlatch"
+	if c.Program != "" {
+		name = filepath.Base(c.Program)
+	}
+	p, err := command(name, args...)
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.Env = append(os.Environ(), clockShiftVariable+"="+c.Ahead.String())
+	return p, nil
+}
+
 // A Replica is one of several controllers. It runs until it is told to end: if it ends by itself, it
 // is started again.
 type Replica struct {
@@ -224,15 +238,10 @@ func (r *Replica) Start(ctx context.Context, clock Clock) (err error) {
 
 // launch starts the program. The caller holds mu.
 func (r *Replica) launch() (*Program, error) {
-	name := "gridlatch"
-	if r.clock.Program != "" {
-		name = filepath.Base(r.clock.Program)
-	}
-	p, err := command(name, controllerFlags(r.kubeconfig, r.port, "--deployment=gridlatch")...)
+	p, err := r.clock.command(controllerFlags(r.kubeconfig, r.port, "--deployment=gridlatch")...)
 	if err != nil {
 		return nil, err
 	}
-	p.cmd.Env = append(os.Environ(), clockShiftVariable+"="+r.clock.Ahead.String())
 	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // it is not to outlive this process
 	if err := p.launch(r.log); err != nil {
 		return nil, err

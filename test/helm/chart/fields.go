@@ -10,7 +10,7 @@ import (
 // A field is where a value of the chart stands in objects of the manifests.
 type field struct {
 	kind, name string // of the object; without a name, all objects of the kind
-	path       string // keys with dots between them; an item of a list is named by its number
+	path       string // keys with dots between them; an item of a list is named by its number or its name
 	change     func(*node)
 }
 
@@ -40,7 +40,7 @@ func items(first, last int, text string) func(*node) {
 func only(name, when string) func(*node) {
 	return func(n *node) {
 		for i, p := range n.parts {
-			if found := p.value.at("name"); found != nil && found.scalar == name {
+			if p.value.isNamed(name) {
 				n.parts[i].when = when
 			}
 		}
@@ -62,6 +62,7 @@ func fields() []field {
 	all = append(all,
 		field{"Deployment", "gridlatch", podPath + ".priorityClassName", put("{{ .Values.priorityClassName | quote }}")},
 		field{"Deployment", "gridlatch", "spec.replicas", put("{{ .Values.replicas }}")},
+		field{"Deployment", "gridlatch", podPath + ".volumes.ledger-database.secret.secretName", put("{{ .Values.ledgerDatabase.secretName | quote }}")},
 		field{"PodMonitor", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
 		field{"PrometheusRule", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
 		field{"Deployment", "gridlatch-export", containerPath + ".env.1.value", put("{{ .Values.exporter.goMemoryLimit | quote }}")},
@@ -127,6 +128,7 @@ func networkFields() []field {
 		{kind, "gridlatch", "spec.ingress.0.from", items(0, 2, include(addresses, apiServer))},
 		{kind, "gridlatch", "spec.egress.0.to", items(0, 2, include(addresses, apiServer))},
 		{kind, "gridlatch", "spec.egress.0.ports", ports},
+		{kind, "gridlatch", "spec.egress", more(".Values.networkPolicy.egress", toYAML(".Values.networkPolicy.egress"))},
 		{kind, "gridlatch-certs", "spec.egress.0.to", items(0, 2, include(addresses, apiServer))},
 		{kind, "gridlatch-certs", "spec.egress.0.ports", ports},
 		{kind, export, "spec.egress.0.to", items(1, 3, include(addresses, ".Values.networkPolicy.dns.addresses"))},
@@ -151,6 +153,12 @@ func (f field) set(object *node) error {
 	return nil
 }
 
+// isNamed reports whether an item of a list has a name.
+func (n *node) isNamed(name string) bool {
+	found := n.at("name")
+	return n.form == isMap && found != nil && found.scalar == name
+}
+
 // at returns the entry or the item with a key, or nil.
 func (n *node) at(key string) *node {
 	if i, err := strconv.Atoi(key); err == nil && n.form == isList {
@@ -159,10 +167,7 @@ func (n *node) at(key string) *node {
 		}
 		return &n.parts[i].value
 	}
-	if n.form != isMap {
-		return nil
-	}
-	i := slices.IndexFunc(n.parts, func(p part) bool { return p.key == key })
+	i := slices.IndexFunc(n.parts, func(p part) bool { return n.form == isMap && p.key == key || n.form == isList && p.value.isNamed(key) })
 	if i < 0 {
 		return nil
 	}

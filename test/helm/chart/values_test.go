@@ -29,6 +29,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 		"args[0]=--workers=4", "exporter.env[0].name=HTTPS_PROXY", "exporter.env[0].value=http://p", "exporter.args[0]=--auto=false",
 		"nodeSelector.disk=ssd", "podLabels.team=green", "podAnnotations.note=x", "tolerations[0].operator=Exists", "certificates.resources.limits.memory=1Gi",
 		"exporter.provider.type=WattTime", "exporter.provider.secretRef.name=own-key", "exporter.secretNames[0]=another", "defaultPolicy.spec.maxDelay=2d",
+		"ledgerDatabase.enabled=true", "ledgerDatabase.secretName=own-database", "networkPolicy.egress[0].ports[0].port=5432",
 		"exporter.goMemoryLimit=200MiB", "networkPolicy.enabled=true", "networkPolicy.controlPlane.addresses={10.0.0.1/32}", "networkPolicy.providers.ports={8443}",
 	}})
 	for _, id := range []string{"Deployment carbon/gridlatch", "Deployment carbon/gridlatch-certs", "Deployment carbon/gridlatch-export", "Job carbon/gridlatch-release"} {
@@ -49,7 +50,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 	if objects["PodDisruptionBudget carbon/gridlatch"] != nil {
 		t.Error("one replica has a budget, which keeps its node from being drained")
 	}
-	for name, want := range map[string]string{"gridlatch": "--deployment=gridlatch,--workers=4", "gridlatch-export": "export,--auto=false", "gridlatch-certs": "certs"} {
+	for name, want := range map[string]string{"gridlatch": "--deployment=gridlatch,--ledger-database-file=/etc/gridlatch/ledger/url,--workers=4", "gridlatch-export": "export,--auto=false", "gridlatch-certs": "certs"} {
 		var args []string
 		for _, arg := range container(t, objects, name)["args"].([]any) {
 			args = append(args, arg.(string))
@@ -63,6 +64,11 @@ func TestValuesReachTheObjects(t *testing.T) {
 			t.Errorf("the exporter has the environment %v", variable)
 		}
 	}
+	volumes := podOf(t, objects, "Deployment carbon/gridlatch")["volumes"]
+	secret := map[string]any{"secretName": "own-database", "optional": true} // Gridlatch starts without it
+	if diff := cmp.Diff([]any{map[string]any{"name": "ledger-database", "secret": secret}}, volumes); diff != "" {
+		t.Errorf("the volumes (-want +got):\n%s", diff)
+	}
 	spec := objects["CarbonPolicy default"]["spec"].(map[string]any)
 	provider := spec["forecast"].(map[string]any)["provider"].(map[string]any)
 	if spec["maxDelay"] != "2d" || provider["type"] != "WattTime" {
@@ -71,6 +77,10 @@ func TestValuesReachTheObjects(t *testing.T) {
 	secrets := objects["Role carbon/gridlatch-export"]["rules"].([]any)[1].(map[string]any)["resourceNames"].([]any)
 	if !slices.Contains(secrets, any("own-key")) || !slices.Contains(secrets, any("another")) || len(secrets) != 7 {
 		t.Errorf("the exporter may read %v", secrets)
+	}
+	egress := objects["NetworkPolicy carbon/gridlatch"]["spec"].(map[string]any)["egress"].([]any)
+	if diff := cmp.Diff(any(map[string]any{"ports": []any{map[string]any{"port": float64(5432)}}}), egress[len(egress)-1]); diff != "" || len(egress) != 2 {
+		t.Errorf("the last of %d rules for what the controller may reach (-want +got):\n%s", len(egress), diff)
 	}
 	rule := objects["NetworkPolicy carbon/gridlatch-certs"]["spec"].(map[string]any)["egress"].([]any)[0].(map[string]any)
 	if to := rule["to"].([]any); len(to) != 1 || to[0].(map[string]any)["ipBlock"].(map[string]any)["cidr"] != "10.0.0.1/32" {
@@ -163,6 +173,11 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"certificates.from=cert-manager,certificates.args={--x}":                "certificates.args needs certificates.from=own",
 		"defaultPolicy.create=false,defaultPolicy.spec.maxDelay=1d":             "defaultPolicy.spec needs defaultPolicy.create",
 		"defaultPolicy.create=false,exporter.provider.type=Mock":                "exporter.provider needs defaultPolicy.create",
+		"ledgerDatabase.secretName=Mine":                                        "at '/ledgerDatabase/secretName': 'Mine' does not match pattern",
+		"ledgerDatabase.secretName=mine":                                        "ledgerDatabase.secretName needs ledgerDatabase.enabled",
+		"ledgerDatabase.url=postgres://db":                                      "at '/ledgerDatabase': additional properties 'url' not allowed",
+		"networkPolicy.egress[0].ports[0].port=5432":                            "networkPolicy.egress needs networkPolicy.enabled",
+		"networkPolicy.enabled=true,networkPolicy.egress[0].from[0]=x":          "at '/networkPolicy/egress/0': additional properties 'from' not allowed",
 		"monitoring.labels.release=kube-prometheus-stack":                       "monitoring.labels needs monitoring.enabled",
 	} {
 		t.Run(value, func(t *testing.T) {
