@@ -20,8 +20,7 @@ import (
 const (
 	// censusInterval is how often the pods of the cluster are counted. All of them are read, page by page.
 	censusInterval = time.Hour
-	// censusPageSize is small: whole pods are in memory for as long as their page is counted.
-	censusPageSize = 100
+	censusPageSize = 500
 	// censusTimeout bounds a count. A pass waits for it.
 	censusTimeout = time.Minute
 )
