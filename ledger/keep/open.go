@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -32,7 +33,7 @@ type open struct {
 	// At is the pass that wrote this.
 	At     time.Time             `json:"at"`
 	Owners []*owner              `json:"owners,omitempty"`
-	Pods   []*pod                `json:"pods,omitempty"`
+	Pods   []*pod                `json:"-"` // they follow one by one
 	Folded map[types.UID]*folded `json:"folded,omitempty"`
 	// Ended are groups whose page could not be written yet.
 	Ended []ledger.Group `json:"ended,omitempty"`
@@ -92,16 +93,28 @@ func (o *open) encode() ([]byte, error) {
 	}
 }
 
+// compress writes all but the pods, and then one pod after the other: the text of all pods at once
+// would take several times the memory of the pods.
 func (o *open) compress() ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	if err := json.NewEncoder(z).Encode(o); err != nil {
-		return nil, fmt.Errorf("encode the groups that have not ended: %w", err)
-	}
-	if err := z.Close(); err != nil {
+	if err := o.writeTo(z); err != nil {
 		return nil, fmt.Errorf("encode the groups that have not ended: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+func (o *open) writeTo(z *gzip.Writer) error {
+	encoder := json.NewEncoder(z)
+	if err := encoder.Encode(o); err != nil {
+		return err
+	}
+	for _, p := range o.Pods {
+		if err := encoder.Encode(p); err != nil {
+			return err
+		}
+	}
+	return z.Close()
 }
 
 // decodeOpen reads what encode has written. Without data, nothing is open.
@@ -114,12 +127,20 @@ func decodeOpen(encoded []byte) (*open, error) {
 	if err != nil {
 		return nil, fmt.Errorf("want data that gzip has compressed: %w", err)
 	}
-	text, err := io.ReadAll(io.LimitReader(z, maxOpenText))
-	if err != nil {
-		return nil, fmt.Errorf("the compressed data is damaged: %w", err)
-	}
-	if err := json.Unmarshal(text, o); err != nil {
+	decoder := json.NewDecoder(io.LimitReader(z, maxOpenText))
+	if err := decoder.Decode(o); err != nil {
 		return nil, fmt.Errorf("want the groups that have not ended: %w", err)
+	}
+	for len(o.Pods) < maxOpenPods {
+		p := &pod{}
+		err := decoder.Decode(p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("want a pod of the groups that have not ended: %w", err)
+		}
+		o.Pods = append(o.Pods, p)
 	}
 	return o, nil
 }
