@@ -94,7 +94,7 @@ func TestWhoHasTheRoleOfReadersReadsTheReport(t *testing.T) {
 	env.Eventually(t, patience, func(context.Context) error { // until the authorizer knows
 		stdout, stderr, err := pluginAs(t, kubeconfig, "report")
 		if err != nil || strings.Contains(stderr, "forbidden") || !strings.Contains(stdout, "could wait") {
-			return fmt.Errorf("%v: %s%s", err, stdout, stderr)
+			return fmt.Errorf("%w: %s%s", err, stdout, stderr)
 		}
 		return nil
 	})
