@@ -85,7 +85,12 @@ func (l *lapse) publish(ctx context.Context, c *env.Cluster) error {
 		Actuals: map[string]*forecast.Series{location: l.slots(firstHour, hour, l.actual)},
 		Details: map[string]forecast.Details{location: {Issued: now, Origin: forecast.Origin{Provider: "Lapse", Signal: forecast.Signal{Kind: forecast.Average}}}},
 	}
-	binaryData, data, err := document.ConfigMap(now)
+	return publishDocument(ctx, c, document)
+}
+
+// publishDocument writes a document in the place of the well-known forecast.
+func publishDocument(ctx context.Context, c *env.Cluster, document forecast.Document) error {
+	binaryData, data, err := document.ConfigMap(document.Issued)
 	if err != nil {
 		return err
 	}

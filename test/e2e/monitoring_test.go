@@ -14,9 +14,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/test/env"
 	"github.com/gridlatch/gridlatch/test/gridserver"
 )
@@ -52,7 +56,7 @@ func newMonitored(t *testing.T) *monitored {
 	}
 	secure := secureFlag(t, c)
 	certs := c.Certs(t, secure)
-	m := &monitored{cluster: c, controller: c.Controller(t, port, secure, "--cert-dir=", "--deployment=gridlatch")} // certs runs already
+	m := &monitored{cluster: c, controller: c.Controller(t, port, secure, "--cert-dir=", "--deployment=gridlatch", "--ledger-interval=2s")} // certs runs already
 	m.parts = map[string]*env.Program{"gridlatch": m.controller.Program, "gridlatch-certs": certs, "gridlatch-export": c.Exporter(t, secure)}
 	env.Eventually(t, patience, c.AskWebhook)
 	m.prometheus = c.Prometheus(t, m.parts)
@@ -94,11 +98,55 @@ func (m *monitored) events(t *testing.T) {
 	scaled := env.ScaledObject(ns, "web", 3, 50) // nobody scales it
 	scaled.SetAnnotations(map[string]string{v1alpha1.CeilingsAnnotation: "200=20,*=1", v1alpha1.PolicyAnnotation: "britain"})
 	create(t, m.cluster, env.Deployment(ns, "web"), scaled)
-	dirtyThenClean(t, m.cluster, 20*time.Second)
-	ns = namespace(t, m.cluster)
-	create(t, m.cluster, job(ns, "patient", tolerant(), 2))
+	m.accounts(t)
+}
+
+// accounts makes the accounts of work that was held, and of work that was audited: the work ends, and its actual
+// intensities become known.
+func (m *monitored) accounts(t *testing.T) {
+	t.Helper()
+	held, audited := namespace(t, m.cluster), namespace(t, m.cluster)
+	change(t, m.cluster, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: audited}}, func(ns *corev1.Namespace) {
+		ns.Labels[v1alpha1.AuditLabel] = v1alpha1.AuditAsking
+	})
+	const deadline = 90 * time.Second
+	clean := dirtyThenClean(t, m.cluster, 30*time.Second)
+	for _, ns := range []string{held, audited} {
+		patient := job(ns, "patient", tolerant(v1alpha1.DeadlineAnnotation, deadline.String()), 2)
+		patient.Spec.Template.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
+		env.Eventually(t, patience, func(ctx context.Context) error { // until it is known that the namespace is audited
+			probe := patient.DeepCopy()
+			if err := m.cluster.Client.Create(ctx, probe, client.DryRunAll); err != nil {
+				return err
+			}
+			if isAudited := probe.Labels[v1alpha1.StateLabel] == v1alpha1.StateAudited; isAudited != (ns == audited) {
+				return fmt.Errorf("the state is %q", probe.Labels[v1alpha1.StateLabel])
+			}
+			return nil
+		})
+		create(t, m.cluster, patient)
+	}
+	created := time.Now()
 	m.await(t, "policy:gridlatch_held_pods:sum > 0")
-	awaitComplete(t, m.cluster, ns, "patient")
+	awaitComplete(t, m.cluster, held, "patient")
+	awaitComplete(t, m.cluster, audited, "patient")
+	pause(t, time.Until(created.Add(deadline+5*time.Second))) // perfect foresight could have started as late
+	now := time.Now()
+	was := forecast.NewSeries([]forecast.Slot{
+		{Start: clean.Add(-10 * time.Minute), End: clean, Intensity: 430}, {Start: clean, End: clean.Add(2 * time.Second), Intensity: 120},
+		{Start: clean.Add(2 * time.Second), End: now, Intensity: 400},
+	})
+	document := forecast.Document{
+		Issued: now, Actuals: map[string]*forecast.Series{location: was},
+		Series:  map[string]*forecast.Series{location: forecast.NewSeries([]forecast.Slot{{Start: now, End: now.Add(2 * time.Hour), Intensity: 400}})},
+		Details: map[string]forecast.Details{location: {Issued: now, Origin: forecast.Origin{Provider: "Test"}}},
+	}
+	if err := m.cluster.DeleteForecast(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := publishDocument(t.Context(), m.cluster, document); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // selector is a metric with its labels in a query, such as gridlatch_reviews_total{outcome="busy"}.
