@@ -51,7 +51,7 @@ func emissionsPlot(s accounts.Section) (drawing, error) {
 	if s.Mode == ledger.Audit {
 		otherwise = "had it been held"
 	}
-	return drawBars(s, "Emitted, by the day on which work ended", []bars{
+	return drawBars(s, "Emitted, by when the work ended", []bars{
 		{"emitted", color.RGBA{R: 0x2e, G: 0x9e, B: 0x5b, A: 0xff}, emitted},
 		{otherwise, color.RGBA{R: 0xb4, G: 0xbe, B: 0xc8, A: 0xff}, other},
 	}, nil)
