@@ -196,7 +196,7 @@ test-unit: bin/prometheus/prometheus bin/postgresql/server ## Run the tests that
 # The tests wait more than they work. So three runs share the machine: test/e2e in two parts, and all other packages.
 # Many tests of a part share one cluster, one after the other; up to three others have a cluster of their own.
 .PHONY: test-e2e
-test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
+test-e2e: build bin/gridlatch-cluster bin/keda/operator bin/cert-manager/controllers bin/kueue/kueue bin/node/kubelet bin/node/gridlatch-node bin/prometheus/prometheus bin/prometheus/crds bin/postgresql/server bin/helm buildah runc ## Run the tests of the program and its image, on real local clusters
 	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-e2e/others test-e2e/1 test-e2e/2
 
 .PHONY: test-e2e/others
