@@ -305,17 +305,22 @@ func (k *known) confirmOwners(watch string, now time.Time) {
 // maxDepth bounds the owners above each other.
 const maxDepth = 4
 
-// topOf returns the highest known owner from one upwards; "" if the one is not known.
+// topOf returns the highest known owner from one upwards; "" if the one is not known. The highest owner
+// of the result is the result. Where owners are in a circle, or too many are above each other, the one is
+// the highest itself: the API server does not check owner references.
 func (k *known) topOf(uid types.UID) types.UID {
-	top := types.UID("")
-	for range maxDepth {
-		o := k.owners[uid]
-		if o == nil {
-			break
-		}
-		top, uid = uid, o.Controller.UID
+	if k.owners[uid] == nil {
+		return ""
 	}
-	return top
+	top := uid
+	for range maxDepth {
+		above := k.owners[top].Controller.UID
+		if k.owners[above] == nil {
+			return top
+		}
+		top = above
+	}
+	return uid
 }
 
 // finish forgets groups that are booked, or never will be. What still exists is remembered as done.

@@ -1,0 +1,43 @@
+package keep
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+)
+
+// TestJobsThatOwnEachOtherAreBooked has owner references that nobody but their writer would set. The API
+// server does not check them.
+func TestJobsThatOwnEachOtherAreBooked(t *testing.T) {
+	for name, owners := range map[string][]int{"a circle": {1, 0}, "a long chain": {1, 2, 3, 4, 5, 6, -1}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			k := r.keeper(t)
+			var all []client.Object
+			for i, owner := range owners {
+				j, p := done(fmt.Sprint("j-", i), t0, 0, time.Hour)
+				if owner >= 0 {
+					above := fmt.Sprint("j-", owner)
+					j.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: above, UID: types.UID("job-" + above), Controller: ptr.To(true)}}
+				}
+				all = append(all, j, p)
+			}
+			r.now = t0.Add(time.Hour)
+			k.list(t, all...)
+			r.pass(t, k, t0.Add(3*time.Hour))
+			hours := 0.0
+			for _, g := range r.booked(t) {
+				hours += g.CoreHours
+			}
+			if want := 2 * float64(len(owners)); hours != want || k.known.size() != 0 {
+				t.Errorf("%v core-hours are booked, want %v; %d are open", hours, want, k.known.size())
+			}
+		})
+	}
+}
