@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -40,4 +41,39 @@ func TestJobsThatOwnEachOtherAreBooked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatWasOpenIsNotBookedAgainDaysLater has a Job that runs over midnight, and then short Jobs, which no
+// pass sees run.
+func TestWhatWasOpenIsNotBookedAgainDaysLater(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper(t)
+	j := released("j", t0, 0)
+	p := running(j, 0, t0)
+	k.list(t, j, p)
+	r.pass(t, k, t0.Add(time.Hour))
+	end := t0.Add(13 * time.Hour)
+	k.see(t, end, ended(p, corev1.PodSucceeded, end))
+	k.see(t, end, complete(j, end))
+	for pass := range 5 * 24 {
+		at := end.Add(time.Duration(pass) * time.Hour)
+		other, itsPod := done(fmt.Sprint("other-", pass), at, 0, time.Minute)
+		k.see(t, at.Add(2*time.Minute), other)
+		k.see(t, at.Add(2*time.Minute), itsPod)
+		r.pass(t, k, at.Add(time.Hour))
+	}
+	next := r.keeper(t)
+	next.list(t)
+	r.pass(t, next, r.now.Add(time.Hour))
+	if n := groupsIn(r.keeper(t), r.now); n != 1+5*24 {
+		t.Errorf("%d groups are booked, want %d", n, 1+5*24)
+	}
+}
+
+// groupsIn counts the groups of the recent pages.
+func groupsIn(k *Keeper, now time.Time) (groups int) {
+	for _, sum := range k.shelf.recent(now) {
+		groups += sum.Groups
+	}
+	return groups
 }

@@ -102,8 +102,19 @@ func (s *shelf) loadDays(ctx context.Context, listed []pages.Listed, now time.Ti
 		s.sum(l.Name)
 	}
 	slices.Sort(s.days)
+	for name := range s.entries {
+		s.clearOpen(name)
+	}
 	s.putAway()
 	return nil
+}
+
+// clearOpen makes a page forget what was open, unless the page is the newest that says so. What is old
+// would come back once nothing is open, and be booked again.
+func (s *shelf) clearOpen(name string) {
+	if e := s.entries[name]; e != nil && name != s.openPage && len(e.Open) > 0 {
+		e.Open, s.dirty[name] = nil, true
+	}
 }
 
 // read reads a page. A page that is damaged is empty, and is set aside once there is something to
@@ -224,7 +235,7 @@ func (s *shelf) recent(now time.Time) map[string]ledger.Sum {
 func (s *shelf) putAway() {
 	oldest := ledger.DayOf(s.until)
 	for name, e := range s.entries {
-		if name < oldest && !s.dirty[name] && e.Page.IsSettled() {
+		if name < oldest && name != s.openPage && !s.dirty[name] && e.Page.IsSettled() {
 			delete(s.entries, name)
 		}
 	}
@@ -238,9 +249,6 @@ func (s *shelf) write(ctx context.Context, now time.Time, openOf func(ended []le
 	for _, name := range slices.Sorted(maps.Keys(s.dirty)) {
 		if name == today || !s.mayWriteOther(now) {
 			continue
-		}
-		if name != s.openPage {
-			s.entries[name].Open = nil
 		}
 		if err := s.writeOne(ctx, name); err != nil {
 			return err
@@ -262,7 +270,9 @@ func (s *shelf) write(ctx context.Context, now time.Time, openOf func(ended []le
 	if err := s.writeOne(ctx, today); err != nil {
 		return err
 	}
+	before := s.openPage
 	s.until, s.open, s.openPage = later(s.until, e.BookedUntil), open, today
+	s.clearOpen(before)
 	s.putAway()
 	return nil
 }
