@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
 )
 
 // TestJobsThatOwnEachOtherAreBooked has owner references that nobody but their writer would set. The API
