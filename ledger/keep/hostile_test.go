@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -75,4 +76,18 @@ func groupsIn(k *Keeper, now time.Time) (groups int) {
 		groups += sum.Groups
 	}
 	return groups
+}
+
+// TestARequestWithoutBoundsStopsNoPass has a pod that its node has refused at once.
+func TestARequestWithoutBoundsStopsNoPass(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper(t)
+	p := running(released("j", t0, 0), 0, t0)
+	p.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("1e400")
+	p.Spec.Containers[0].Resources.Requests["a.example/gpu"] = resource.MustParse("1e400")
+	k.list(t, released("j", t0, 0), ended(p, corev1.PodFailed, t0.Add(time.Second)))
+	r.pass(t, k, t0.Add(time.Hour))
+	if !k.shelf.entries["2026-11-21"].IsStored() {
+		t.Error("nothing is written")
+	}
 }

@@ -34,10 +34,11 @@ type notes struct {
 	Units           float64   `json:"units,omitempty"`
 }
 
-// The bounds of what work may state of itself.
+// The bounds of what work may state of itself, and request.
 const (
 	maxPowerWatts = 1e7
 	maxUnits      = 1e12
+	maxRequested  = 1e18 // bytes, too
 )
 
 func notesOf(o metav1.Object) notes {
@@ -209,6 +210,7 @@ func requestsOf(spec *corev1.PodSpec) energy.Requests {
 		if math.IsNaN(amount) || amount < 0 {
 			continue
 		}
+		amount = min(amount, maxRequested) // 1e400 is infinite, and JSON has no such number
 		switch {
 		case name == corev1.ResourceCPU:
 			r.Cores = amount
