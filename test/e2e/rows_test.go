@@ -79,7 +79,8 @@ const (
 // awaitAtLeast waits until a metric has a value, or is above.
 func awaitAtLeast(t *testing.T, g *env.Controller, name string, want float64) {
 	t.Helper()
-	env.Eventually(t, patience, func(ctx context.Context) error {
+	// the pause before the next attempt doubles with each failure
+	env.Eventually(t, 5*patience, func(ctx context.Context) error {
 		value, err := g.Metric(ctx, name)
 		if err == nil && value < want {
 			err = fmt.Errorf("%s is %v, want %v", name, value, want)
