@@ -10,8 +10,8 @@
 //   - The page of the day on which a group ended tells that the group is booked, for as long as the
 //     group could be booked again. That is until everything that had ended then is booked, which
 //     the newest page says (the watermark).
-//   - What is known of groups that have not ended is written after the pages of what has ended,
-//     beside the newest page. So a group that goes while nobody leads is not lost.
+//   - What is known of groups that have not ended is written beside the newest page, together with
+//     the groups whose page is not written yet. So a group that goes while nobody leads is not lost.
 //   - A page is only written as it was read. Of two leaders, one fails, and reads all pages again.
 package keep
 
@@ -117,6 +117,9 @@ func (k *Keeper) load(ctx context.Context, now time.Time) error {
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot read which groups had not ended: what has gone meanwhile is not booked")
 		return nil
+	}
+	for _, p := range o.Pods {
+		p.nodeLabels = k.nodeLabels(p.Node) // no event brings what has gone
 	}
 	k.known.restore(o)
 	for _, g := range o.Ended {

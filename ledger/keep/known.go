@@ -250,18 +250,18 @@ func (k *known) groups(isBooked func(types.UID) bool, now time.Time) []*group {
 // standsAlone reports whether a pod without a known owner is a group of its own. A pod that will never
 // be in a group is done.
 func (k *known) standsAlone(p *pod, isBooked func(types.UID) bool, now time.Time) bool {
-	if p.Owner.UID == "" {
-		return p.Notes.State != ""
-	}
+	hasOwner, hasState := p.Owner.UID != "", p.Notes.State != ""
 	_, isDone := k.done[p.Owner.UID]
 	switch {
-	case isDone || isBooked(p.Owner.UID):
+	case !hasOwner && hasState:
+		return true
+	case hasOwner && (isDone || isBooked(p.Owner.UID)):
 		k.finishPod(p)
 		return false
 	case now.Sub(p.seen) < joinPause:
 		return false
-	case p.Notes.State == "":
-		k.finishPod(p) // its owner was not decided on
+	case !hasState:
+		k.finishPod(p) // neither the pod nor its owner was decided on
 		return false
 	default:
 		return true

@@ -3,6 +3,7 @@ package keep
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -35,6 +36,8 @@ type shelf struct {
 	// pending has the groups that are booked on a page that is not written yet.
 	pending map[string][]ledger.Group
 	dirty   map[string]bool
+	// unlisted has the pages that were there and that no list had.
+	unlisted map[string]bool
 	// counted has the groups that were counted, and whose page does not say so yet.
 	counted map[string]map[string]bool
 	// until is the instant up to which everything that had ended is booked, as the pages say.
@@ -61,7 +64,7 @@ func (s *shelf) load(ctx context.Context, now time.Time) error {
 	}
 	s.entries, s.sums, s.days, s.open, s.openPage = map[string]*pages.Entry{}, map[string]map[string]ledger.Sum{}, nil, nil, ""
 	if s.dirty == nil {
-		s.dirty, s.pending, s.counted = map[string]bool{}, map[string][]ledger.Group{}, map[string]map[string]bool{}
+		s.dirty, s.pending, s.counted, s.unlisted = map[string]bool{}, map[string][]ledger.Group{}, map[string]map[string]bool{}, map[string]bool{}
 	}
 	if err := s.loadDays(ctx, listed, now); err != nil {
 		return err
@@ -70,9 +73,9 @@ func (s *shelf) load(ctx context.Context, now time.Time) error {
 		if err := s.need(ctx, name); err != nil {
 			return err
 		}
-		for _, g := range groups {
-			s.entries[name].Page.Book(g)
-		}
+		s.pending[name] = slices.DeleteFunc(groups, func(g ledger.Group) bool {
+			return s.isBooked(types.UID(g.UID)) || !s.entries[name].Page.Book(g) // another leader has
+		})
 		s.dirty[name] = true
 	}
 	s.isLoaded = true
@@ -128,7 +131,11 @@ func (s *shelf) read(ctx context.Context, name string) (*pages.Entry, error) {
 	return e, err
 }
 
-// need makes a page known.
+// errAnotherLeader says that another leader has written a page since all pages were read.
+var errAnotherLeader = errors.New("another leader has written the ledger")
+
+// need makes a page known. A page that nobody has listed is of another leader: all pages are read again
+// then. A page that is not listed then either has lost its label.
 func (s *shelf) need(ctx context.Context, name string) error {
 	if s.entries[name] != nil {
 		return nil
@@ -136,6 +143,10 @@ func (s *shelf) need(ctx context.Context, name string) error {
 	e, err := s.read(ctx, name)
 	if err != nil {
 		return err
+	}
+	if _, isListed := slices.BinarySearch(s.days, name); e.IsStored() && !isListed && !s.unlisted[name] {
+		s.unlisted[name], s.isLoaded = true, false
+		return fmt.Errorf("page %s: %w", name, errAnotherLeader)
 	}
 	s.entries[name], s.censusUntil = e, later(s.censusUntil, e.Page.Census().Until)
 	return nil
@@ -241,20 +252,31 @@ func (s *shelf) putAway() {
 	}
 }
 
-// write writes the other pages that have changed, as many as the hour allows, and then today's page
-// with what is open. openOf encodes what is open once the other pages are written. So what is
-// booked on a page is open until the page is written.
+// write writes today's page with what is open, and then the other pages that have changed, as many as the
+// hour allows. What is booked on a page that is not written yet is open. A leader that leads no more fails
+// at today's page, before it writes another. A page that cannot be written holds up no other.
 func (s *shelf) write(ctx context.Context, now time.Time, openOf func(ended []ledger.Group) ([]byte, error)) error {
 	today := ledger.DayOf(now)
+	if err := s.writeToday(ctx, today, now, openOf); err != nil {
+		return err
+	}
+	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(s.dirty)) {
 		if name == today || !s.mayWriteOther(now) {
 			continue
 		}
 		if err := s.writeOne(ctx, name); err != nil {
-			return err
+			problems = append(problems, err)
+			continue
 		}
 		s.otherWrites = append(s.otherWrites, now)
 	}
+	s.putAway()
+	return joinFirst(problems)
+}
+
+// writeToday writes today's page with what is open.
+func (s *shelf) writeToday(ctx context.Context, today string, now time.Time, openOf func(ended []ledger.Group) ([]byte, error)) error {
 	open, err := openOf(s.ended(today))
 	if err != nil {
 		return err
@@ -273,7 +295,6 @@ func (s *shelf) write(ctx context.Context, now time.Time, openOf func(ended []le
 	before := s.openPage
 	s.until, s.open, s.openPage = later(s.until, e.BookedUntil), open, today
 	s.clearOpen(before)
-	s.putAway()
 	return nil
 }
 

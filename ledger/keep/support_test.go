@@ -41,6 +41,8 @@ type rig struct {
 	store  *forecast.Store
 	writes []time.Time
 	refuse error // what the API server says to each write
+	// refuseOne is what it says to the write of one object. It may be nil.
+	refuseOne func(client.Object) error
 }
 
 func newRig(t testing.TB) *rig {
@@ -52,7 +54,12 @@ func newRig(t testing.TB) *rig {
 		}
 	}
 	r := &rig{clock: &clock{t0}, store: &forecast.Store{}}
-	note := func() error {
+	note := func(o client.Object) error {
+		if r.refuseOne != nil && r.refuse == nil {
+			if err := r.refuseOne(o); err != nil {
+				return err
+			}
+		}
 		if r.refuse == nil {
 			r.writes = append(r.writes, r.now)
 		}
@@ -60,13 +67,13 @@ func newRig(t testing.TB) *rig {
 	}
 	r.api = fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if err := note(); err != nil {
+			if err := note(o); err != nil {
 				return err
 			}
 			return c.Create(ctx, o, opts...)
 		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			if err := note(); err != nil {
+			if err := note(o); err != nil {
 				return err
 			}
 			return c.Update(ctx, o, opts...)
