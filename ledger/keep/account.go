@@ -182,7 +182,7 @@ func (g *group) account(now time.Time) (ledger.Group, error) {
 	if first := attempts.start(); arrived.After(first) && !first.IsZero() {
 		b.Arrived = g.created() // the work was suspended in the middle of its run
 	}
-	b.setWait(n)
+	b.setWait(n, attempts.start())
 	b.LatestStart = n.LatestStart
 	g.rules.locate(&b, g, n)
 	b.Steps, b.Energy = ledger.NewSteps(attempts.list), attempts.source
@@ -235,9 +235,13 @@ func (g *group) created() time.Time {
 // entry is a group as it is booked.
 type entry struct{ ledger.Group }
 
-// setWait writes how long a group waited, or would have waited.
-func (b *entry) setWait(n notes) {
+// setWait writes how long a group waited, or would have waited. first is when its first pod began: nothing
+// waited for longer, whatever the annotations say.
+func (b *entry) setWait(n notes, first time.Time) {
 	b.Released = b.Arrived
+	if !first.IsZero() {
+		n.Started = earlier(n.Started, first)
+	}
 	switch {
 	case b.Mode == ledger.Audit && n.PlannedStart.After(b.Arrived):
 		b.Wait = n.PlannedStart.Sub(b.Arrived)

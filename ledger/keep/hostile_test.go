@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 // TestJobsThatOwnEachOtherAreBooked has owner references that nobody but their writer would set. The API
@@ -89,5 +91,32 @@ func TestARequestWithoutBoundsStopsNoPass(t *testing.T) {
 	r.pass(t, k, t0.Add(time.Hour))
 	if !k.shelf.entries["2026-11-21"].IsStored() {
 		t.Error("nothing is written")
+	}
+}
+
+func TestAPodCannotAddItsEnergyToTheWorkOfAnotherNamespace(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper(t)
+	j, p := done("j", t0, 0, time.Hour)
+	foreign := ended(running(j, 1, t0), corev1.PodSucceeded, t0.Add(time.Hour))
+	foreign.Namespace = "elsewhere"
+	r.now = t0.Add(time.Hour)
+	k.list(t, j, p, foreign)
+	r.pass(t, k, t0.Add(3*time.Hour))
+	if got := r.booked(t)["j"]; got.CoreHours != 2 {
+		t.Errorf("%v core-hours are booked, want 2", got.CoreHours)
+	}
+}
+
+func TestNothingWaitedLongerThanUntilItRan(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper(t)
+	j, p := done("j", t0, 0, time.Hour)
+	j.Annotations[v1alpha1.StartedAnnotation] = t0.Add(40 * time.Minute).Format(time.RFC3339) // somebody claims a wait
+	r.now = t0.Add(time.Hour)
+	k.list(t, j, p)
+	r.pass(t, k, t0.Add(3*time.Hour))
+	if got := r.booked(t)["j"]; got.Wait != 0 || !got.Released.Equal(t0) {
+		t.Errorf("booked with a wait of %v, released at %v", got.Wait, got.Released)
 	}
 }

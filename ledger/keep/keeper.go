@@ -72,15 +72,7 @@ type Keeper struct {
 // Start books until the context ends, and once more then. A manager calls Start on the leader.
 func (k *Keeper) Start(ctx context.Context) error {
 	k.prepare()
-	loaded := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
-		err := k.load(ctx, k.Clock.Now())
-		if err != nil && ctx.Err() == nil {
-			k.Metrics.failures.Inc()
-			log.FromContext(ctx).Error(err, "cannot read the ledger, trying again")
-		}
-		return err == nil, nil
-	})
-	if loaded != nil {
+	if !k.loadAtLast(ctx) {
 		return nil // the context has ended
 	}
 	jobs, pods := k.jobSink(), k.podSink(watchPods)
@@ -106,6 +98,25 @@ func (k *Keeper) Start(ctx context.Context) error {
 func (k *Keeper) prepare() {
 	k.known, k.further = newKnown(), &further{}
 	k.shelf = &shelf{store: k.Pages, actuals: k.actuals}
+}
+
+// loadAtLast loads until that succeeds, and logs each new reason why it does not. It returns false if the
+// context ends first.
+func (k *Keeper) loadAtLast(ctx context.Context) bool {
+	told := ""
+	err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
+		err := k.load(ctx, k.Clock.Now())
+		if err == nil || ctx.Err() != nil {
+			return err == nil, nil
+		}
+		k.Metrics.failures.Inc()
+		if err.Error() != told {
+			told = err.Error()
+			log.FromContext(ctx).Error(err, "cannot read the ledger, trying again")
+		}
+		return false, nil
+	})
+	return err == nil
 }
 
 // load reads the pages, and what was open when the leader before wrote it.

@@ -234,7 +234,7 @@ func (k *known) groups(isBooked func(types.UID) bool, now time.Time) []*group {
 	}
 	pieces := k.pieces()
 	for uid, p := range k.pods {
-		if head := cmp.Or(pieces.of(p), k.topOf(p.Owner.UID)); head != "" {
+		if head := cmp.Or(pieces.of(p), k.headOf(p)); head != "" {
 			all[head].pods = append(all[head].pods, p)
 		} else if k.standsAlone(p, isBooked, now) {
 			all[uid] = &group{uid: uid, pods: []*pod{p}}
@@ -305,6 +305,15 @@ func (k *known) confirmOwners(watch string, now time.Time) {
 // maxDepth bounds the owners above each other.
 const maxDepth = 4
 
+// headOf returns the head of the group of a pod by its owner; "" if there is none. Anybody can write any
+// owner on a pod, but what counts in a namespace is of that namespace.
+func (k *known) headOf(p *pod) types.UID {
+	if o := k.owners[p.Owner.UID]; o == nil || o.Namespace != p.Namespace {
+		return ""
+	}
+	return k.topOf(p.Owner.UID)
+}
+
 // topOf returns the highest known owner from one upwards; "" if the one is not known. The highest owner
 // of the result is the result. Where owners are in a circle, or too many are above each other, the one is
 // the highest itself: the API server does not check owner references.
@@ -315,7 +324,7 @@ func (k *known) topOf(uid types.UID) types.UID {
 	top := uid
 	for range maxDepth {
 		above := k.owners[top].Controller.UID
-		if k.owners[above] == nil {
+		if o := k.owners[above]; o == nil || o.Namespace != k.owners[top].Namespace {
 			return top
 		}
 		top = above

@@ -63,6 +63,7 @@ func (s *shelf) load(ctx context.Context, now time.Time) error {
 		return err
 	}
 	s.entries, s.sums, s.days, s.open, s.openPage = map[string]*pages.Entry{}, map[string]map[string]ledger.Sum{}, nil, nil, ""
+	s.censusUntil = time.Time{} // a census that could not be written is taken again
 	if s.dirty == nil {
 		s.dirty, s.pending, s.counted, s.unlisted = map[string]bool{}, map[string][]ledger.Group{}, map[string]map[string]bool{}, map[string]bool{}
 	}

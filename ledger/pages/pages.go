@@ -242,7 +242,7 @@ func (s Store) configMap(e *Entry, actuals ledger.Actuals) (*corev1.ConfigMap, e
 // write.
 func isWritten(existing, wanted *corev1.ConfigMap) bool {
 	return maps.EqualFunc(existing.BinaryData, wanted.BinaryData, bytes.Equal) &&
-		existing.Labels[OpenLabel] == wanted.Labels[OpenLabel] && existing.Annotations[DaysAnnotation] == wanted.Annotations[DaysAnnotation]
+		existing.Labels[Label] == wanted.Labels[Label] && existing.Labels[OpenLabel] == wanted.Labels[OpenLabel] && existing.Annotations[DaysAnnotation] == wanted.Annotations[DaysAnnotation]
 }
 
 // Delete deletes a page as it was read.

@@ -153,3 +153,18 @@ func TestADamagedPageIsSetAsideBeforeItIsReplaced(t *testing.T) {
 		t.Errorf("%v pages, %v: what was set aside is no page", listed, err)
 	}
 }
+
+func TestALabelThatSomebodyHasTakenOffComesBack(t *testing.T) {
+	s := newStore()
+	e := write(t, s, "2026-11-21", t0, nil, "a")
+	delete(e.read.Labels, Label)
+	if err := s.Writer.Update(t.Context(), e.read); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := s.Write(t.Context(), e, nil); !written || err != nil {
+		t.Errorf("written: %v, %v", written, err)
+	}
+	if listed, err := s.List(t.Context()); err != nil || len(listed) != 1 {
+		t.Errorf("%v pages, %v", listed, err)
+	}
+}

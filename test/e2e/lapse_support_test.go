@@ -190,6 +190,7 @@ func (w *witness) workOf(job *batchv1.Job) (work recount.Work, hasEnded bool) {
 			continue
 		}
 		seen, isOver := podSeen(pod, w.gone[uid])
+		work.Waited = min(work.Waited, seen.Start.Sub(work.Created)) // a pod may have come while the webhook was away
 		hasEnded = hasEnded && isOver
 		work.Pods = append(work.Pods, seen)
 	}
