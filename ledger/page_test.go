@@ -215,7 +215,7 @@ func TestMergingPagesIsAsAddingAllGroups(t *testing.T) {
 
 func TestSumsHaveAtMostAThousandKeys(t *testing.T) {
 	for name, vary := range map[string]func(*Group, int){
-		"owners":     func(g *Group, n int) { g.Owner = fmt.Sprint(n) },
+		"owners":     func(g *Group, n int) { g.Owner, g.Namespace = fmt.Sprint(n), fmt.Sprint(n%3) },
 		"namespaces": func(g *Group, n int) { g.Namespace = fmt.Sprint(n) },
 		"everything": func(g *Group, n int) {
 			g.Owner, g.Namespace, g.Policy, g.Location = fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(n)
@@ -441,5 +441,25 @@ func BenchmarkTenThousandGroups(b *testing.B) {
 		if _, err := p.Encode(only(series)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestOneNamespaceTakesNotAllOwnersOfAPage(t *testing.T) {
+	p := NewPage(DayOf(t0))
+	book := func(namespace string, owners int) {
+		for i := range owners {
+			p.Book(Group{UID: fmt.Sprint(namespace, i), Namespace: namespace, Owner: fmt.Sprint("Job/", i), Arrived: t0, Released: t0, Ended: t0.Add(time.Hour), SeenEnd: true})
+		}
+	}
+	book("crowd", 3000)
+	book("shop", 2)
+	owners := map[string]int{}
+	for _, sum := range p.Sums(nil) {
+		if sum.Owner != Others {
+			owners[sum.Namespace]++
+		}
+	}
+	if owners["shop"] != 2 || owners["crowd"] == 0 || owners["crowd"] > maxKeysOfOne {
+		t.Errorf("owners by namespace: %v", owners)
 	}
 }

@@ -14,6 +14,8 @@ const (
 	maxOwnKeys   = maxKeys * 8 / 10
 	maxOwnerless = maxKeys * 95 / 100
 	maxNameless  = maxKeys - 8
+	// maxKeysOfOne bounds the keys with owners of one namespace. Nobody takes the places of all others.
+	maxKeysOfOne = maxOwnKeys / 2
 	// Others stands for the names of what is summed together.
 	Others = "(others)"
 )
@@ -29,6 +31,9 @@ func (s sums) merge(other Sum) { s.place(other.Key).Merge(other) }
 
 // place returns the sum for a key, or for the nearest key that finds a place.
 func (s sums) place(key Key) *Sum {
+	if _, ok := s[key]; !ok && len(s) >= maxKeysOfOne && s.countOf(key.Namespace) >= maxKeysOfOne {
+		key.Owner = Others
+	}
 	for _, limit := range []int{maxOwnKeys, maxOwnerless, maxNameless} {
 		if sum, ok := s[key]; ok {
 			return sum
@@ -49,6 +54,16 @@ func (s sums) place(key Key) *Sum {
 		s[key] = &Sum{Key: key}
 	}
 	return s[key]
+}
+
+// countOf counts the keys of a namespace that have an owner.
+func (s sums) countOf(namespace string) (count int) {
+	for key := range s {
+		if key.Namespace == namespace && key.Owner != Others {
+			count++
+		}
+	}
+	return count
 }
 
 // fold leaves at most a number of keys with names: those with the most energy. The rest is summed

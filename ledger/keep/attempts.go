@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gridlatch/gridlatch/ledger"
@@ -14,7 +15,7 @@ import (
 // Meter measures the energy of pods.
 type Meter interface {
 	// Joules returns the energy of pods in joules, by their UIDs, as their computers took it. A pod
-	// that was not measured is missing.
+	// that was not measured is missing. With an error, the pods that are there are known all the same.
 	Joules(ctx context.Context, pods []ledger.PodRun) (map[string]float64, error)
 }
 
@@ -124,7 +125,7 @@ func (o *owner) supposedPods() []*pod {
 	return pods
 }
 
-// measureTimeout bounds how long the meters are asked in a pass.
+// measureTimeout bounds how long each meter is asked in a pass.
 const measureTimeout = 2 * time.Minute
 
 // measureAll asks the meters about the pods of groups that have ended.
@@ -139,9 +140,11 @@ func measureAll(ctx context.Context, due []*group, now time.Time) {
 			}
 		}
 	}
+	var asked sync.WaitGroup // side by side: a slow meter takes no time from another
 	for r, pods := range runs {
-		r.measured, r.whyNot = r.meter.Joules(ctx, pods)
+		asked.Go(func() { r.measured, r.whyNot = r.meter.Joules(ctx, pods) })
 	}
+	asked.Wait()
 }
 
 // isAskable reports whether a meter knows the pods of a group by now, if there is one.
@@ -161,15 +164,15 @@ func (g *group) isMeasured(now time.Time) (bool, error) {
 		return false, nil
 	case age < meterMargin:
 		return false, errLater
-	case r.whyNot != nil && age < meterPatience:
-		return false, fmt.Errorf("%w: %w", errLater, r.whyNot)
-	case r.whyNot != nil:
-		return false, nil
 	}
-	return !slices.ContainsFunc(g.pods, func(p *pod) bool {
+	hasAll := !slices.ContainsFunc(g.pods, func(p *pod) bool {
 		joules, known := r.measured[string(p.UID)]
 		return !known || !(joules >= 0) || !p.End.After(p.Start)
-	}), nil
+	})
+	if !hasAll && r.whyNot != nil && age < meterPatience {
+		return false, fmt.Errorf("%w: %w", errLater, r.whyNot)
+	}
+	return hasAll, nil
 }
 
 // foldLong folds the oldest attempts of a group that has very many. Such attempts are estimated,

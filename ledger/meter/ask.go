@@ -54,6 +54,9 @@ func newClient() *http.Client {
 	}
 }
 
+// errTooLarge says that a response has more than anybody reads.
+var errTooLarge = errors.New("the response is too large")
+
 // ask returns the body of the response to a question.
 func (m *Meter) ask(ctx context.Context, q question) ([]byte, error) {
 	form := url.Values{
@@ -80,7 +83,7 @@ func (m *Meter) ask(ctx context.Context, q question) ([]byte, error) {
 		return nil, fmt.Errorf("read the response: %w", err)
 	}
 	if len(body) > maxResponseBytes {
-		return nil, fmt.Errorf("the response has more than %d bytes", maxResponseBytes)
+		return nil, fmt.Errorf("%w: it has more than %d bytes", errTooLarge, maxResponseBytes)
 	}
 	return body, nil
 }
@@ -119,7 +122,7 @@ func decode(body []byte) ([]sample, error) {
 	case answer.Status != "success" || answer.Data.ResultType != "vector":
 		return nil, errors.New(`the response is no answer of Prometheus: want the status "success" and a vector`)
 	case len(answer.Data.Result) > maxSeries:
-		return nil, fmt.Errorf("the response has %d series: want at most %d", len(answer.Data.Result), maxSeries)
+		return nil, fmt.Errorf("%w: it has %d series, want at most %d", errTooLarge, len(answer.Data.Result), maxSeries)
 	}
 	var samples []sample
 	for _, raw := range answer.Data.Result {

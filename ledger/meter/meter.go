@@ -67,15 +67,41 @@ func New(address string) (*Meter, error) {
 
 // Joules returns the measured energy of pods in joules, by their UIDs. A pod that Kepler has not
 // measured is missing. The energy is what the computer took: the caller multiplies by the power usage
-// effectiveness of the data centre, as for energy that is modelled. With an error, nothing is known.
+// effectiveness of the data centre, as for energy that is modelled. With an error, the pods that are
+// there are known all the same, and nothing is known of the others.
 func (m *Meter) Joules(ctx context.Context, pods []ledger.PodRun) (map[string]float64, error) {
 	measured := map[string]float64{}
+	var tooLarge error
 	for _, batch := range batches(askable(pods)) {
-		if err := m.measure(ctx, batch, measured); err != nil {
-			return nil, fmt.Errorf("ask Prometheus for measured energy: %w", err)
+		switch err := m.measureInParts(ctx, batch, measured); {
+		case errors.Is(err, errTooLarge):
+			tooLarge = err
+		case err != nil:
+			return measured, fmt.Errorf("ask Prometheus for measured energy: %w", err)
 		}
 	}
+	if tooLarge != nil {
+		return measured, fmt.Errorf("ask Prometheus for measured energy: %w", tooLarge)
+	}
 	return measured, nil
+}
+
+// measureInParts measures a batch, and halves the batch if the answer is too large. So a pod whose
+// containers crash so often that they have very many series keeps no other pod from being measured.
+func (m *Meter) measureInParts(ctx context.Context, batch []ledger.PodRun, measured map[string]float64) error {
+	err := m.measure(ctx, batch, measured)
+	half := len(batch) / 2
+	if half == 0 || !errors.Is(err, errTooLarge) {
+		return err
+	}
+	err = m.measureInParts(ctx, batch[:half], measured)
+	if err != nil && !errors.Is(err, errTooLarge) {
+		return err
+	}
+	if second := m.measureInParts(ctx, batch[half:], measured); second != nil {
+		return second
+	}
+	return err
 }
 
 // askable returns the pods that can be asked for, ordered by their starts so that a batch spans little

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -205,7 +206,7 @@ func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := meterOf(t, tt.handler).Joules(t.Context(), []ledger.PodRun{hour("u")})
-			if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 1000 || got != nil {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 1000 || len(got) > 0 {
 				t.Errorf("got %v and %v, want %q", got, err, tt.want)
 			}
 		})
@@ -385,4 +386,33 @@ func FuzzAnAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAPodWithTooManySeriesKeepsNoOtherFromBeingMeasured(t *testing.T) {
+	pods := make([]ledger.PodRun, 9)
+	for i := range pods {
+		pods[i] = hour(fmt.Sprint("u", i))
+	}
+	m := meterOf(t, func(w http.ResponseWriter, r *http.Request) {
+		query := r.FormValue("query")
+		switch {
+		case strings.Contains(query, "u4"):
+			endless(w, maxResponseBytes+1)
+		case strings.Contains(query, podCPU):
+			var counters []counter
+			for i := range pods {
+				counters = append(counters, counter{labels: cpu(fmt.Sprint("u", i), "package", "a"), joules: 500})
+			}
+			_, _ = io.WriteString(w, answer(counters...))
+		default:
+			_, _ = io.WriteString(w, answer())
+		}
+	})
+	got, err := m.Joules(t.Context(), pods)
+	if !errors.Is(err, errTooLarge) {
+		t.Errorf("the error is %v", err)
+	}
+	if _, known := got["u4"]; len(got) != 8 || known {
+		t.Errorf("measured %v", got)
+	}
 }

@@ -126,6 +126,16 @@ func TestAFullPageIsNamed(t *testing.T) {
 	}
 }
 
+func TestAFileWithTheLedgersOfTwoNamespacesIsRefused(t *testing.T) {
+	const pagesOf = "apiVersion: v1\nkind: List\nitems:\n" +
+		"- {apiVersion: v1, kind: ConfigMap, metadata: {namespace: gridlatch-system, name: gridlatch-ledger-2026-11-21, labels: {gridlatch.dev/ledger: day}}}\n" +
+		"- {apiVersion: v1, kind: ConfigMap, metadata: {namespace: stranger, name: gridlatch-ledger-2026-11-21, labels: {gridlatch.dev/ledger: day}}}\n"
+	_, err := ReadFile("-", strings.NewReader(pagesOf), Question{})
+	if err == nil || !strings.Contains(err.Error(), `namespaces "gridlatch-system" and "stranger" have pages`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // FuzzReadFile reads anything as a file with a ledger, and makes a report of it.
 func FuzzReadFile(f *testing.F) {
 	example, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "docs", "example", "ledger.yaml"))

@@ -34,11 +34,14 @@ func ReadFile(name string, stdin io.Reader, q Question) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", name, err, wantDump)
 	}
-	l, byName, listed := NewLedger(), map[string]*corev1.ConfigMap{}, []pages.Listed(nil)
+	l, byName, listed, home := NewLedger(), map[string]*corev1.ConfigMap{}, []pages.Listed(nil), ""
 	for i := range objects {
 		c := &objects[i]
 		switch {
+		case c.Labels[pages.Label] != "" && len(listed) > 0 && c.Namespace != home:
+			return nil, fmt.Errorf("%s: namespaces %q and %q have pages of a ledger: %s", name, home, c.Namespace, wantDump)
 		case c.Labels[pages.Label] != "":
+			home = c.Namespace
 			page := strings.TrimPrefix(c.Name, pages.ConfigMapName(""))
 			byName[page] = c
 			listed = append(listed, pages.Listed{Name: page, Days: strings.Split(c.Annotations[pages.DaysAnnotation], ",")})

@@ -30,6 +30,9 @@ func (c *Cluster) Ledger(ctx context.Context, q accounts.Question) (*accounts.Le
 	for _, name := range accounts.Select(q, listed) {
 		var page corev1.ConfigMap
 		err := c.API.Get(ctx, client.ObjectKey{Namespace: c.System, Name: pages.ConfigMapName(name)}, &page)
+		if apierrors.IsNotFound(err) {
+			continue // a day has just become a part of its month
+		}
 		if err != nil {
 			return nil, c.withLedgerHint(fmt.Errorf("read page %s of the ledger: %w", name, err))
 		}
