@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,7 +40,8 @@ type Server struct {
 	dir, bin  string
 	libraries []string
 	port      int
-	run       *exec.Cmd // nil while it is stopped
+	run       *exec.Cmd     // nil while it is stopped
+	ended     chan struct{} // closed once run has ended
 }
 
 // Start runs a PostgreSQL for as long as the test. The test is skipped without PostgreSQL, but
@@ -197,7 +199,7 @@ func (s *Server) Start() {
 		"-c", "unix_socket_directories="+s.dir, "-c", "jit=off", "-c", "shared_buffers=16MB", "-c", "max_connections=20", "-c", "timezone=Europe/Berlin")
 	s.run.Stdout, s.run.Stderr = log, log
 	s.run.SysProcAttr.Pdeathsig = syscall.SIGQUIT // an immediate end, if the test ends without a chance to clean up
-	if err := s.run.Start(); err != nil {
+	if err := s.launch(); err != nil {
 		s.t.Fatal(err)
 	}
 	var ready error
@@ -207,6 +209,23 @@ func (s *Server) Start() {
 		}
 	}
 	s.t.Fatalf("PostgreSQL does not start: %v", ready)
+}
+
+// launch starts the process of the server, and closes s.ended once the process has ended.
+func (s *Server) launch() error {
+	run, started, ended := s.run, make(chan error), make(chan struct{})
+	go func() {
+		// Never unlocked: a death signal is tied to the thread that forked, so that has to live for as long.
+		runtime.LockOSThread()
+		err := run.Start()
+		started <- err
+		if err == nil {
+			_ = run.Wait() // its status says only how it was stopped
+			close(ended)
+		}
+	}()
+	s.ended = ended
+	return <-started
 }
 
 // freePort returns a port that nobody uses at the moment.
@@ -230,9 +249,12 @@ func (s *Server) Stop(mode string) {
 	if err := s.run.Process.Signal(signal); err != nil {
 		s.t.Error(err)
 	}
-	kill := time.AfterFunc(stopTimeout, func() { _ = s.run.Process.Kill() })
-	defer kill.Stop()
-	_ = s.run.Wait() // its status says only how it was stopped
+	select {
+	case <-s.ended:
+	case <-time.After(stopTimeout):
+		_ = s.run.Process.Kill() // it may have ended
+		<-s.ended
+	}
 	s.run = nil
 }
 
