@@ -25,7 +25,7 @@ const (
 	window = 64 << 10
 	// buffer is the size of a connection's buffers. Requests and answers are small.
 	buffer = 4 << 10
-	// maxStreams bounds the streams in all. KEDA has two for each trigger.
+	// maxStreams bounds the streams in all. KEDA has one for each trigger.
 	maxStreams = 8000
 	// maxArriving bounds the calls whose request has not arrived, and those that are answered. After a
 	// restart of KEDA, all streams come at once.

@@ -20,11 +20,11 @@ type Metrics struct {
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "gridlatch_trigger_streams", Help: "Streams to KEDA that are open in this replica. KEDA 2.21 has two for each trigger, and earlier versions have one.",
+			Name: "gridlatch_trigger_streams", Help: "Streams to KEDA that are open in this replica. KEDA has one for each trigger, spread over the replicas.",
 		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridlatch_trigger_requests_total",
-			Help: "Calls of KEDA that have ended, by method and code. Some of the codes of gRPC: OK, InvalidArgument (the trigger asks for what there is not), Unavailable (the forecasts are not read yet), ResourceExhausted (too many streams at once), Canceled (KEDA went while it was answered).",
+			Help: "Calls of KEDA that have ended, by method and code. Some of the codes of gRPC: OK, InvalidArgument (the trigger asks for what there is not), Unavailable (the forecasts are not read yet), ResourceExhausted (too many streams at once), Unimplemented (StreamMetricSpec, which KEDA does without).",
 		}, []string{"method", "code"}),
 	}
 	for _, method := range methods() {

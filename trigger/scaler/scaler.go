@@ -44,7 +44,8 @@ type Clock interface {
 	NewTimer(d time.Duration) clock.Timer
 }
 
-// Scaler has the answers. All fields are required but Ready.
+// Scaler has the answers. All fields are required but Ready. StreamMetricSpec is left out, see the
+// package comment.
 type Scaler struct {
 	pb.UnimplementedExternalScalerServer
 	Levels  Levels
@@ -127,24 +128,6 @@ func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStrea
 			return nil
 		}
 	}
-}
-
-// StreamMetricSpec sends what GetMetricSpec returns. That never changes, and so the stream is silent
-// until it ends.
-func (s *Scaler) StreamMetricSpec(ref *pb.ScaledObjectRef, stream grpc.ServerStreamingServer[pb.GetMetricSpecResponse]) error {
-	if _, err := parse(ref); err != nil {
-		return err
-	}
-	stopping, err := s.open(stream.Context())
-	if err != nil {
-		return err
-	}
-	defer s.Metrics.streams.Dec()
-	if err := stream.Send(specs()); err != nil {
-		return err
-	}
-	s.wait(stream.Context(), stopping, nil, time.Time{})
-	return nil
 }
 
 // open counts a stream whose request has arrived. The channel is closed when the server stops.

@@ -39,11 +39,7 @@ func TestMain(m *testing.M) {
 func callMany(address string, args []string) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(args[0]))
-	active, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
-	specs, err := strconv.Atoi(args[2])
+	n, err := strconv.Atoi(args[1])
 	if err != nil {
 		return err
 	}
@@ -52,21 +48,12 @@ func callMany(address string, args []string) error {
 		return err
 	}
 	client, streams := pb.NewExternalScalerClient(connection), []grpc.ServerStreamingClient[pb.IsActiveResponse]{}
-	for i := range active {
+	for i := range n {
 		stream, err := client.StreamIsActive(context.Background(), refOf(i))
 		if err != nil {
 			return err
 		}
 		streams = append(streams, stream)
-	}
-	for i := range specs {
-		stream, err := client.StreamMetricSpec(context.Background(), refOf(i))
-		if err != nil {
-			return err
-		}
-		if _, err := stream.Recv(); err != nil {
-			return err
-		}
 	}
 	for range 2 {
 		for _, stream := range streams {
@@ -100,48 +87,41 @@ func inUse() float64 {
 }
 
 func TestAThousandStreamsAreSmall(t *testing.T) {
-	const maxMiB = 16
-	for name, tt := range map[string]struct{ active, specs int }{
-		"a thousand streams":                       {1000, 0},
-		"a thousand triggers, two streams of each": {1000, 1000},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.turn(100, t0.Add(time.Hour))
-			authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.authority.certificate.Raw})
-			before := inUse()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], string(authority), strconv.Itoa(tt.active), strconv.Itoa(tt.specs))
-			cmd.Env, cmd.Stderr = append(os.Environ(), callerEnv+"="+w.address), os.Stderr
-			input, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			output, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = input.Close(); _ = cmd.Wait() }()
-			lines := bufio.NewScanner(output)
-			if !lines.Scan() {
-				t.Fatal("the caller gets no values")
-			}
-			if got := w.open(); got != tt.active+tt.specs {
-				t.Fatalf("%d streams are open", got)
-			}
-			w.turn(300, t0.Add(time.Hour))
-			began := time.Now()
-			w.scaler.Changed()
-			if !lines.Scan() {
-				t.Fatal("the caller does not get the turn")
-			}
-			took, taken := time.Since(began), inUse()-before
-			t.Logf("%d streams take %.1f MiB, and all tell a turn within %v", w.open(), taken, took)
-			if taken > maxMiB {
-				t.Errorf("%.1f MiB, want at most %d", taken, maxMiB)
-			}
-		})
+	const maxMiB, n = 16, 1000
+	w := newWorld(t)
+	w.turn(100, t0.Add(time.Hour))
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.authority.certificate.Raw})
+	before := inUse()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], string(authority), strconv.Itoa(n))
+	cmd.Env, cmd.Stderr = append(os.Environ(), callerEnv+"="+w.address), os.Stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = input.Close(); _ = cmd.Wait() }()
+	lines := bufio.NewScanner(output)
+	if !lines.Scan() {
+		t.Fatal("the caller gets no values")
+	}
+	if got := w.open(); got != n {
+		t.Fatalf("%d streams are open", got)
+	}
+	w.turn(300, t0.Add(time.Hour))
+	began := time.Now()
+	w.scaler.Changed()
+	if !lines.Scan() {
+		t.Fatal("the caller does not get the turn")
+	}
+	took, taken := time.Since(began), inUse()-before
+	t.Logf("%d streams take %.1f MiB, and all tell a turn within %v", n, taken, took)
+	if taken > maxMiB {
+		t.Errorf("%.1f MiB, want at most %d", taken, maxMiB)
 	}
 }
