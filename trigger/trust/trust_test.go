@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -54,13 +54,14 @@ type world struct {
 	writes int
 }
 
-func newWorld() *world {
+func newWorld(t *testing.T) *world {
+	t.Helper()
 	w := &world{}
 	scheme := runtime.NewScheme()
-	for _, kind := range []schema.GroupVersionKind{authenticationKind(), {Version: "v1", Kind: "ConfigMap"}} {
-		scheme.AddKnownTypeWithName(kind, &unstructured.Unstructured{})
-		scheme.AddKnownTypeWithName(kind.GroupVersion().WithKind(kind.Kind+"List"), &unstructured.UnstructuredList{})
+	if err := corev1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
 	}
+	scheme.AddKnownTypeWithName(authenticationKind(), &unstructured.Unstructured{})
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, options ...client.ApplyOption) error {
 			w.writes++
@@ -105,7 +106,7 @@ func (w *world) mustLook(t *testing.T) {
 }
 
 func TestBothAreWrittenOnceAndMended(t *testing.T) {
-	w := newWorld()
+	w := newWorld(t)
 	w.ca = authority(t, "a", t0.Add(time.Hour))
 	for range 3 {
 		w.mustLook(t)
@@ -135,7 +136,7 @@ func TestBothAreWrittenOnceAndMended(t *testing.T) {
 }
 
 func TestAnEarlierCAStaysUntilItEnds(t *testing.T) {
-	w := newWorld()
+	w := newWorld(t)
 	first, second := authority(t, "first", t0.Add(time.Hour)), authority(t, "second", t0.Add(48*time.Hour))
 	w.ca = first
 	w.mustLook(t)
@@ -169,7 +170,7 @@ func TestWhatIsNoBundleIsNotKept(t *testing.T) {
 }
 
 func TestNothingIsWrittenWhileTheCAIsNotKnown(t *testing.T) {
-	w := newWorld()
+	w := newWorld(t)
 	w.CA = func() ([]byte, error) { return nil, errors.New("not read yet") }
 	if err := w.look(t.Context()); err == nil || w.writes > 0 {
 		t.Errorf("%d writes: %v", w.writes, err)
@@ -180,7 +181,7 @@ func TestNothingIsWrittenWithoutKEDAOrWhileLeaving(t *testing.T) {
 	for name, tt := range map[string]struct{ hasKEDA, isLeaving, isWritten bool }{
 		"with KEDA": {true, false, true}, "without": {false, false, false}, "leaving": {true, true, false},
 	} {
-		w := newWorld()
+		w := newWorld(t)
 		w.IsLeaving = func() bool { return tt.isLeaving }
 		ctx, cancel := context.WithCancel(t.Context())
 		w.run(ctx, nil, func() bool {
@@ -195,7 +196,7 @@ func TestNothingIsWrittenWithoutKEDAOrWhileLeaving(t *testing.T) {
 }
 
 func TestRemoveDeletesBothAndNeedsNeither(t *testing.T) {
-	w := newWorld()
+	w := newWorld(t)
 	w.mustLook(t)
 	for range 2 {
 		if err := Remove(t.Context(), w.Client, "keda"); err != nil {
