@@ -125,7 +125,7 @@ func TestBothAreWrittenOnceAndMended(t *testing.T) {
 		if got := w.kept(t); got != string(w.ca) {
 			t.Errorf("got %s", got)
 		}
-		if err := w.Client.Patch(t.Context(), broken.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"configMapTargetRef":null},"data":{"ca.crt":"x"}}`))); err != nil {
+		if err := w.Patch(t.Context(), broken.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"configMapTargetRef":null},"data":{"ca.crt":"x"}}`))); err != nil {
 			t.Fatal(err)
 		}
 		w.mustLook(t)
