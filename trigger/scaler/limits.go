@@ -35,6 +35,8 @@ const (
 	maxPerConnection = maxStreams + maxArriving
 	// arrivalTime bounds how long a request may take to arrive and to be answered, but for streams.
 	arrivalTime = 10 * time.Second
+	// refusalTime is how long the request of a call may take that is refused.
+	refusalTime = 10 * time.Millisecond
 	// handshakeTime bounds how long a connection may take to be ready.
 	handshakeTime = 5 * time.Second
 	// pingAfter is how long a connection may be silent before the caller is asked whether it is there.
@@ -74,27 +76,39 @@ func newGate() *gate {
 type call struct {
 	gate              *gate
 	late              clock.Timer
+	isRefused         bool // it takes no place
 	isStream, isEnded bool // under the mutex of the gate
 }
 
 type callKey struct{}
 
-// admit admits a call, or refuses it before anything is kept of it. The context ends when the call
-// does, or if its request takes too long to arrive.
+// admit counts a call. The context ends when the call does, or if its request takes too long to arrive.
+// A call for which there is no place is refused later: gRPC would not free the context of a call that
+// is refused here, as long as the time-out of the caller lasts.
 func (g *gate) admit(ctx context.Context, _ *tap.Info) (context.Context, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.arriving >= g.maxArriving {
-		return ctx, status.Errorf(codes.ResourceExhausted, "there are %d calls at once already", g.arriving)
-	}
-	g.arriving++
 	limited, cancel := context.WithCancel(ctx)
-	c := &call{gate: g, late: clock.RealClock{}.AfterFunc(g.arrivalTime, cancel)}
+	c, arrivalTime := &call{gate: g}, g.arrivalTime
+	if c.isRefused = g.arriving >= g.maxArriving; c.isRefused {
+		arrivalTime = refusalTime
+	} else {
+		g.arriving++
+	}
+	c.late = clock.RealClock{}.AfterFunc(arrivalTime, cancel)
 	context.AfterFunc(limited, func() {
 		cancel()
 		c.end()
 	})
 	return context.WithValue(limited, callKey{}, c), nil
+}
+
+// check returns an error if there was no place for a call.
+func check(ctx context.Context) error {
+	if c, ok := ctx.Value(callKey{}).(*call); ok && c.isRefused {
+		return status.Error(codes.ResourceExhausted, "there are too many calls at once")
+	}
+	return nil
 }
 
 // settle makes a call whose request has arrived a stream.
@@ -122,9 +136,11 @@ func (c *call) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.isEnded = true
-	if c.isStream {
+	switch {
+	case c.isRefused:
+	case c.isStream:
 		g.streams--
-	} else {
+	default:
 		g.arriving--
 	}
 }

@@ -65,6 +65,9 @@ func (s *Server) NeedLeaderElection() bool { return false }
 func (s *Scaler) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
 	defer func() { s.Metrics.ended(info.FullMethod, err) }()
 	defer survive(ctx, &err)
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
 	return handle(ctx, request)
 }
 
@@ -72,6 +75,9 @@ func (s *Scaler) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 func (s *Scaler) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	defer func() { s.Metrics.ended(info.FullMethod, err) }()
 	defer survive(stream.Context(), &err)
+	if err := check(stream.Context()); err != nil {
+		return err
+	}
 	return handle(server, stream)
 }
 
