@@ -154,7 +154,13 @@ func (f Form) checkQuotes(triggers []any, path *field.Path) (errs field.ErrorLis
 			if _, ok := texts[key]; ok {
 				continue
 			}
-			if errs = append(errs, unquoted(path.Index(i).Child(metadataKey, shown(key)), metadata[key])); len(errs) == maxErrors {
+			at := path.Index(i).Child(metadataKey)
+			if slices.Contains(wishKeys(), key) {
+				at = at.Child(key)
+			} else {
+				at = at.Key(fmt.Sprintf("%.80q", key)) // whatever is in it
+			}
+			if errs = append(errs, unquoted(at, metadata[key])); len(errs) == maxErrors {
 				return errs
 			}
 		}
