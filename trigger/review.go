@@ -13,7 +13,6 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -40,12 +39,15 @@ type Levels interface {
 	Level(ctx context.Context, policy, region string, now time.Time) (plan.Level, forecast.Source, error)
 }
 
+// Clock tells the time.
+type Clock interface{ Now() time.Time }
+
 // Admission replaces the triggers of the type carbon-intensity in the ScaledObjects and ScaledJobs that
 // somebody creates or updates, and refuses triggers that cannot be used. All fields are required.
 type Admission struct {
 	Form   Form
 	Levels Levels
-	Clock  clock.PassiveClock
+	Clock  Clock
 }
 
 // Handle answers for one object. What Handle cannot read passes unchanged: the API server checks the
