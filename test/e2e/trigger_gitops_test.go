@@ -174,6 +174,9 @@ func applyTwice(t *testing.T, r *gitRepo) {
 	second := r.apply(t, carbonTrigger)
 	wantTypes(t, second, replaced)
 	r.wantUnmoved(t, first, "the second apply")
+	if said, err := r.cluster.KubectlInput(t.Context(), r.manifest(carbonTrigger), "apply", "-f", "-"); err != nil || !strings.Contains(said, " configured") {
+		t.Errorf("kubectl apply says %q (%v)", said, err)
+	}
 	changed := r.apply(t, strings.Replace(carbonTrigger, "200", "250", 1))
 	if changed.GetGeneration() == first.GetGeneration() {
 		t.Error("a new threshold does not arrive")
