@@ -37,6 +37,7 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
+	"github.com/gridlatch/gridlatch/trigger"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -265,6 +266,10 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 	mux.Handle(webhook.AuditPath, intake.Reviews(webhook.AuditPath, counted, hook.Audit))
 	mux.Handle(webhook.AuditAllPath, intake.Reviews(webhook.AuditAllPath, counted, hook.AuditAll))
 	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
+	triggers := trigger.Admission{
+		Form: o.scaler.form(), Levels: policy.Levels{Policies: hook.Policies.WithoutSites(), Store: hook.Store}, Clock: hook.Clock,
+	}
+	mux.Handle(trigger.ReviewPath, intake.Reviews(trigger.ReviewPath, counted, triggers.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
 	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
 }

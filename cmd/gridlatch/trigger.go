@@ -29,6 +29,7 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
+	"github.com/gridlatch/gridlatch/trigger"
 	"github.com/gridlatch/gridlatch/trigger/scaler"
 	"github.com/gridlatch/gridlatch/trigger/trust"
 )
@@ -74,6 +75,14 @@ func (o *scalerOptions) check(namespace string) error {
 		return fmt.Errorf("--scaler-address %q: want an address such as %s:9446", o.address, serviceHost(scalerService, namespace))
 	}
 	return nil
+}
+
+// form returns what rewritten triggers name. Without a scaler it is empty, and nothing is rewritten.
+func (o *scalerOptions) form() trigger.Form {
+	if !o.isServed() {
+		return trigger.Form{}
+	}
+	return trigger.Form{Address: o.address, Authentication: trust.Authentication}
 }
 
 // hosts returns the DNS names that the certificate needs for KEDA.
