@@ -13,6 +13,7 @@ import (
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/ledger/keep"
 	"github.com/gridlatch/gridlatch/ledger/rows"
+	"github.com/gridlatch/gridlatch/trigger"
 )
 
 // options are the values of the flags.
@@ -40,6 +41,7 @@ type options struct {
 	hysteresis     float64 // percent
 	earlyCron      bool
 	crossNamespace []string
+	triggerForm    trigger.Form // what rewritten triggers name; empty if no trigger is carried out
 
 	// These options are for the ledger.
 	ledger         bool
@@ -164,7 +166,7 @@ func (o *options) servesExtender() bool { return o.extenderBind != "" && o.exten
 func (o *options) ceilings() ceiling.Options {
 	return ceiling.Options{
 		Workers: o.workers, LowerInterval: o.lowerInterval, LowerBy: o.lowerBy, Hysteresis: o.hysteresis / 100,
-		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace,
+		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace, Form: o.triggerForm,
 	}
 }
 
