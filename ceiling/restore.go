@@ -34,7 +34,7 @@ func Restore(ctx context.Context, c client.Client, now time.Time) (int, error) {
 				return nil, false, nil
 			}
 			wanted := t.restore()
-			t.settleTriggerPause(wanted.Change, false)
+			t.endTriggerPause(wanted.Change)
 			if wasRewritten {
 				wanted.Set(triggersField, override.ValueOf(triggers))
 			}

@@ -318,7 +318,7 @@ func TestTheOwnershipOfTriggersIsGivenUp(t *testing.T) {
 				return err
 			}, live: &unstructured.Unstructured{Object: object}}
 			w := newWorld(t)
-			w.Controller.Client, w.Controller.Live = api, api
+			w.Controller = &Controller{Client: api, Live: api}
 			if err := w.disown(t.Context(), object.target(scaledObject)); err != nil {
 				t.Fatal(err)
 			}

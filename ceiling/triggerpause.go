@@ -53,10 +53,8 @@ func (t *target) settleTriggerPause(c *override.Change, isWanted bool) (isUndone
 	p, note := t.triggerPause(), t.Annotations[v1alpha1.TriggerPausedAnnotation]
 	switch {
 	case !isWanted:
-		if p != nil && t.isStanding(*p) {
-			c.Set(p.field(), override.ValueOf(p.before))
-		}
-		note = ""
+		t.endTriggerPause(c)
+		return false
 	case p != nil && t.isGone(*p):
 		c.Set(p.field(), override.ValueOf(p.pauseValue))
 		isUndone = true
@@ -66,15 +64,28 @@ func (t *target) settleTriggerPause(c *override.Change, isWanted bool) (isUndone
 	case t.boundInForce(stopsScaling) != "" || t.boundInForce(keepsAwake) != "":
 		note = ""
 	default:
-		set := pause{bound: bound{key: paused, pauseValue: "true"}}
-		if before, ok := t.Annotations[paused]; ok {
-			set.before = &before
-		}
-		c.Set(set.field(), override.ValueOf(set.pauseValue))
-		note = set.String()
+		note = t.setTriggerPause(c)
 	}
 	c.Annotate(v1alpha1.TriggerPausedAnnotation, note)
 	return isUndone
+}
+
+// setTriggerPause pauses the target for its trigger, and returns the note of that.
+func (t *target) setTriggerPause(c *override.Change) (note string) {
+	p := pause{bound: bound{key: paused, pauseValue: "true"}}
+	if before, ok := t.Annotations[paused]; ok {
+		p.before = &before
+	}
+	c.Set(p.field(), override.ValueOf(p.pauseValue))
+	return p.String()
+}
+
+// endTriggerPause gives back what a trigger has set, if that is still there, and takes the note away.
+func (t *target) endTriggerPause(c *override.Change) {
+	if p := t.triggerPause(); p != nil && t.isStanding(*p) {
+		c.Set(p.field(), override.ValueOf(p.before))
+	}
+	c.Annotate(v1alpha1.TriggerPausedAnnotation, "")
 }
 
 // keepPause pauses a target for its trigger, or ends the pause that a trigger has set.
