@@ -145,6 +145,7 @@ func (c *Controller) lookAtTrigger(ctx context.Context, r ref, t *target, now ti
 		return look{}, nil
 	}
 	if off := t.offUntil(now); !off.IsZero() {
+		c.triggerMemory(r).rewrittenFrom = "" // whoever has released everything undoes nothing
 		l, err := c.keepPause(ctx, t, false, "everything was released by hand, until "+plan.FormatTime(off), now)
 		l.again = soonest(l.again, off)
 		return l, err
@@ -188,8 +189,8 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 			c.Metrics.reverted(t.kind)
 		}
 		c.warnOfTrigger(t, EventTriggerReverted, fmt.Sprintf(
-			"somebody has written the trigger %s again, which KEDA does not know; the trigger is rewritten again at %s, and less often each time. "+
-				"If a GitOps tool does this, write the trigger as external-push with the address of Gridlatch's scaler", trigger.Type, plan.FormatTime(again)))
+			"somebody has written the triggers anew; the trigger %s is rewritten again at %s, and less often each time. "+
+				"If a GitOps tool does this, write the trigger in git as external-push with the address of Gridlatch's scaler", trigger.Type, plan.FormatTime(again)))
 		return look{again: again}, nil
 	}
 	if t.killsJobs {

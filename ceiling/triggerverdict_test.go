@@ -191,3 +191,22 @@ func TestATriggerIsLookedAtWhenItsVerdictMayChange(t *testing.T) {
 		t.Errorf("looked at again after %v", result.RequeueAfter)
 	}
 }
+
+// TestAReleaseByHandIsNoRevert has a trigger that Restore has written back, and the hour after that.
+func TestAReleaseByHandIsNoRevert(t *testing.T) {
+	w := triggerWorld(t)
+	w.level.Intensity = 100
+	object := w.set(triggered(nil, carbonTriggerOf(nil)))
+	w.lookUntilSteady(object.ref())
+	released := w.objects["web"].withTriggers(carbonTriggerOf(nil))
+	released["metadata"].(map[string]any)["annotations"] = map[string]any{v1alpha1.CeilingReleasedAnnotation: "2026-11-22T13:00:00Z"}
+	w.put(released)
+	if result := w.look(object.ref()); result.RequeueAfter != time.Hour {
+		t.Fatalf("looked at again after %v", result.RequeueAfter)
+	}
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
+	w.lookUntilSteady(object.ref())
+	if diff := cmp.Diff([]string{EventTriggerRewritten, EventTriggerClean, EventTriggerRewritten}, w.events); diff != "" || len(w.objects["web"].annotations()) > 0 {
+		t.Errorf("events: %s object: %v", diff, w.objects["web"])
+	}
+}
