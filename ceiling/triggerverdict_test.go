@@ -210,3 +210,19 @@ func TestAReleaseByHandIsNoRevert(t *testing.T) {
 		t.Errorf("events: %s object: %v", diff, w.objects["web"])
 	}
 }
+
+// TestARewritingThatIsNotKnownYetIsNoRevert looks at an object as it was before its trigger was
+// rewritten, because the watch lags behind.
+func TestARewritingThatIsNotKnownYetIsNoRevert(t *testing.T) {
+	w := triggerWorld(t)
+	before := triggered(nil, carbonTriggerOf(nil))
+	object := w.set(before)
+	w.look(object.ref())
+	w.set(before)
+	for range 2 {
+		w.look(object.ref())
+	}
+	if len(w.patched) != 1 || len(w.events) != 1 {
+		t.Errorf("patched %v, told %v", w.patched, w.events)
+	}
+}
