@@ -59,7 +59,7 @@ func releaseAll(ctx context.Context, args []string) error {
 		fmt.Printf("left out %s, which this account may not list\n", strings.Join(done.Forbidden, ", "))
 	}
 	if done.Overrides > 0 {
-		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", done.Overrides)
+		fmt.Printf("gave %d objects of KEDA their maxReplicaCount and their triggers back\n", done.Overrides)
 	}
 	if err != nil {
 		return err
