@@ -27,10 +27,13 @@ type carbonTrigger struct {
 	mistake string
 	// rewritten is the list of triggers as KEDA needs it, Unset if the list is so already.
 	rewritten override.Value
+	// isGivenBack says that there is no scaler any more, and that rewritten is the list as people
+	// wrote it.
+	isGivenBack bool
 }
 
-// isUsable reports whether there is a trigger without a mistake.
-func (c *carbonTrigger) isUsable() bool { return c != nil && c.mistake == "" }
+// isUsable reports whether there is a trigger that can be carried out.
+func (c *carbonTrigger) isUsable() bool { return c != nil && c.mistake == "" && !c.isGivenBack }
 
 // wantsCeiling reports whether the trigger asks for a ceiling. A pause needs none.
 func (c *carbonTrigger) wantsCeiling() bool {
@@ -48,23 +51,23 @@ type triggerReader struct {
 
 // read returns what is kept of the trigger of an object, nil if there is none.
 func (r *triggerReader) read(o *unstructured.Unstructured) *carbonTrigger {
-	triggers, path := triggersOf(o), field.NewPath("spec", "triggers")
-	rewritten, isChanged, errs := r.form.Rewrite(triggers, path)
+	scaling, path := trigger.ScalingOf(o.Object), field.NewPath("spec", "triggers")
+	rewritten, isChanged, errs := r.form.Rewrite(scaling, path)
 	if len(errs) > 0 {
 		return &carbonTrigger{mistake: shortened(errs.ToAggregate().Error(), maxReasonBytes)}
 	}
-	wish, isFound, errs := r.form.Find(rewritten, path)
+	wish, isFound, errs := r.form.Find(scaling, path)
 	switch {
 	case len(errs) > 0:
 		return &carbonTrigger{mistake: shortened(errs.ToAggregate().Error(), maxReasonBytes)}
-	case !isFound:
+	case !isFound && !isChanged:
 		return nil
 	}
 	if wish.Zone != nil {
 		zone, _ := r.zones.LoadOrStore(wish.Zone.String(), wish.Zone)
 		wish.Zone = zone.(*time.Location)
 	}
-	found := &carbonTrigger{wish: wish}
+	found := &carbonTrigger{wish: wish, isGivenBack: !isFound}
 	if isChanged {
 		found.rewritten = override.ValueOf(rewritten)
 	}
@@ -210,10 +213,17 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 	if isWritten {
 		m.rewrites.Resume()
 		m.rewrittenFrom, m.isNew = t.ResourceVersion, true
-		c.announceTrigger(t, corev1.EventTypeNormal, EventTriggerRewritten,
-			"the trigger "+trigger.Type+", which KEDA does not know, is a trigger of Gridlatch's scaler now")
+		c.announceTrigger(t, corev1.EventTypeNormal, EventTriggerRewritten, t.carbon.noteOfRewriting())
 	}
 	return l, err
+}
+
+// noteOfRewriting says what the rewriting has made of the trigger.
+func (c *carbonTrigger) noteOfRewriting() string {
+	if c.isGivenBack {
+		return "the trigger " + trigger.Type + " is again as it was written, because Gridlatch has no scaler any more"
+	}
+	return "the trigger " + trigger.Type + ", which KEDA does not know, is a trigger of Gridlatch's scaler now"
 }
 
 // writeForTrigger makes a change that a trigger asks for.

@@ -269,6 +269,29 @@ func TestWithoutAnAddressNoTriggerIsTouched(t *testing.T) {
 	}
 }
 
+func TestATriggerComesBackWhenThereIsNoScalerAnyMore(t *testing.T) {
+	w := triggerWorld(t)
+	w.level.Intensity = 300
+	object := w.set(triggered(nil, carbonTriggerOf(nil), otherTrigger()))
+	w.lookUntilSteady(object.ref())
+	w.put(w.objects["web"])
+	w.lookUntilSteady(object.ref())
+	if ceiling := fmt.Sprint(w.objects["web"]["spec"].(map[string]any)["maxReplicaCount"]); ceiling != "2" {
+		t.Fatalf("the ceiling is %s", ceiling)
+	}
+	w.Options.Form = trigger.Form{}
+	w.put(w.objects["web"])
+	w.lookUntilSteady(object.ref())
+	w.put(w.objects["web"])
+	w.lookUntilSteady(object.ref())
+	if diff := cmp.Diff([]any{carbonTriggerOf(nil), otherTrigger()}, w.objects["web"].triggers()); diff != "" {
+		t.Error(diff)
+	}
+	if max := fmt.Sprint(w.objects["web"]["spec"].(map[string]any)["maxReplicaCount"]); max != "22" {
+		t.Errorf("the maximum is %s", max)
+	}
+}
+
 func TestWhatAChangeForATriggerComesTo(t *testing.T) {
 	resource := schema.GroupResource{Group: "keda.sh", Resource: "scaledobjects"}
 	for name, tt := range map[string]struct {
@@ -370,7 +393,7 @@ func TestAThousandTriggersAreCheapToKeep(t *testing.T) {
 	w := triggerWorld(t)
 	var refs []ref
 	for i := range 1000 {
-		rewritten, _, errs := formOfTests.Rewrite([]any{carbonTriggerOf(nil)}, nil)
+		rewritten, _, errs := formOfTests.Rewrite(trigger.Scaling{Triggers: []any{carbonTriggerOf(nil)}}, nil)
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}

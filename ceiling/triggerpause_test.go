@@ -11,12 +11,13 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/override"
+	"github.com/gridlatch/gridlatch/trigger"
 )
 
 // pauses returns a ScaledObject whose trigger was rewritten, and pauses.
 func pauses(t *testing.T, annotations map[string]any) document {
 	t.Helper()
-	rewritten, _, errs := formOfTests.Rewrite([]any{carbonTriggerOf(map[string]any{"handler": "pause"})}, nil)
+	rewritten, _, errs := formOfTests.Rewrite(trigger.Scaling{Triggers: []any{carbonTriggerOf(map[string]any{"handler": "pause"})}}, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -207,7 +208,7 @@ func TestAPauseOutlivesAStartUntilThereIsAForecast(t *testing.T) {
 func TestTurnsAreToldOnce(t *testing.T) {
 	w := triggerWorld(t)
 	w.level.Intensity = 100
-	rewritten, _, _ := formOfTests.Rewrite([]any{carbonTriggerOf(nil)}, nil)
+	rewritten, _, _ := formOfTests.Rewrite(trigger.Scaling{Triggers: []any{carbonTriggerOf(nil)}}, nil)
 	object := w.set(triggered(nil, rewritten...))
 	object.CreationTimestamp.Time = w.clock.Now().Add(-time.Hour)
 	w.started = w.clock.Now() // what was so before is no news

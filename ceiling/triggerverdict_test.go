@@ -17,7 +17,7 @@ import (
 // rewritten returns triggers with the carbon trigger rewritten.
 func rewritten(t *testing.T, triggers ...any) []any {
 	t.Helper()
-	after, _, errs := formOfTests.Rewrite(triggers, nil)
+	after, _, errs := formOfTests.Rewrite(trigger.Scaling{Triggers: triggers}, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -69,18 +67,15 @@ func (a Admission) Handle(ctx context.Context, req serving.Review) *admissionv1.
 		return passed
 	}
 	path := field.NewPath("spec", "triggers")
-	if errs := a.Form.checkQuotes(object.triggers, path); len(errs) > 0 {
-		return req.Refuse(errs)
-	}
-	rewritten, isChanged, errs := a.Form.Rewrite(object.triggers, path)
+	rewritten, isChanged, errs := a.Form.Rewrite(object.Scaling, path)
 	if len(errs) == 0 {
-		errs = a.checkPlace(ctx, rewritten, path, now)
+		errs = a.checkPlace(ctx, object.Scaling, path, now)
 	}
 	if len(errs) > 0 {
 		return req.Refuse(errs)
 	}
 	if isChanged {
-		passed.Patch, passed.PatchType = patchOf(object.triggers, rewritten), ptr.To(admissionv1.PatchTypeJSONPatch)
+		passed.Patch, passed.PatchType = patchOf(object.Triggers, rewritten), ptr.To(admissionv1.PatchTypeJSONPatch)
 	}
 	return passed
 }
@@ -93,7 +88,7 @@ func isReviewed(req serving.Review) bool {
 
 // object is the part of an object of KEDA that decides on its triggers.
 type object struct {
-	triggers       []any
+	Scaling
 	released       string // until when nothing is replaced
 	isBeingDeleted bool
 }
@@ -124,11 +119,26 @@ func readObject(raw []byte) (*object, error) {
 		},
 		"spec": func() error {
 			return r.Fields("spec", map[string]func() error{
-				"triggers": func() error { return r.Decode("spec.triggers", maxTriggersBytes, &o.triggers) },
+				"triggers": func() error { return r.Decode("spec.triggers", maxTriggersBytes, &o.Triggers) },
+				"advanced": func() error {
+					return r.Fields("spec.advanced", map[string]func() error{
+						"scalingModifiers": func() error {
+							return r.Fields("spec.advanced.scalingModifiers", map[string]func() error{"formula": func() error { return o.readFormula(r) }})
+						},
+					})
+				},
 			})
 		},
 	})
 	return o, err
+}
+
+// readFormula notes whether there is a formula.
+func (o *object) readFormula(r serving.Reader) error {
+	isText := r.PeekKind() == '"'
+	raw, err := r.Raw()
+	o.HasFormula = isText && len(raw) > len(`""`)
+	return err
 }
 
 // readReleased reads the annotation. A text that is too long is no time.
@@ -140,68 +150,14 @@ func (o *object) readReleased(r serving.Reader) (err error) {
 	return err
 }
 
-// checkQuotes returns errors for the values in the metadata of carbon triggers that are no texts. The
-// API server would refuse them later, but would not say how to write them.
-func (f Form) checkQuotes(triggers []any, path *field.Path) (errs field.ErrorList) {
-	if f.Address == "" {
-		return nil
-	}
-	for i := range triggers {
-		t, texts := read(triggers[i])
-		if t[typeKey] != Type && texts[WrittenAsKey] != Type {
-			continue
-		}
-		metadata, _ := t[metadataKey].(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(metadata)) {
-			if _, ok := texts[key]; ok {
-				continue
-			}
-			at := path.Index(i).Child(metadataKey)
-			if slices.Contains(wishKeys(), key) {
-				at = at.Child(key)
-			} else {
-				at = at.Key(fmt.Sprintf("%.80q", key)) // whatever is in it
-			}
-			if errs = append(errs, unquoted(at, metadata[key])); len(errs) == maxErrors {
-				return errs
-			}
-		}
-	}
-	return errs
-}
-
-// unquoted returns the error for a value that is no text.
-func unquoted(path *field.Path, value any) *field.Error {
-	switch value.(type) {
-	case bool, int64, float64:
-		text := fmt.Sprint(value)
-		if written, err := json.Marshal(value); err == nil {
-			text = string(written)
-		}
-		return field.Invalid(path, value, fmt.Sprintf("want it in quotes: %q", text))
-	}
-	return field.TypeInvalid(path, kindOf(value), "want a text in quotes")
-}
-
-// kindOf names the kind of a value that is no text, in the words of JSON.
-func kindOf(value any) string {
-	switch value.(type) {
-	case nil:
-		return "null"
-	case []any:
-		return "array"
-	}
-	return "object"
-}
-
 // checkPlace returns an error if a carbon trigger names a policy or a region that does not exist. What
 // is not known yet passes, and the controller tells of it later.
-func (a Admission) checkPlace(ctx context.Context, triggers []any, path *field.Path, now time.Time) field.ErrorList {
-	wish, ok, errs := a.Form.Find(triggers, path)
+func (a Admission) checkPlace(ctx context.Context, s Scaling, path *field.Path, now time.Time) field.ErrorList {
+	wish, ok, errs := a.Form.Find(s, path)
 	if !ok || len(errs) > 0 {
 		return errs
 	}
-	found, _ := a.Form.find(triggers, path)
+	found, _ := a.Form.find(s.Triggers, path)
 	path = found.path.Child(metadataKey)
 	level, _, err := a.Levels.Level(ctx, wish.Policy, wish.Region, now)
 	switch {

@@ -152,6 +152,25 @@ func TestWhatWasGivenBackLongAgoIsReplacedAgain(t *testing.T) {
 	}
 }
 
+func TestAFormulaIsSeenInAReview(t *testing.T) {
+	other := `{"type":"cron"}`
+	for name, tt := range map[string]struct {
+		advanced  string
+		isCeiling bool
+	}{
+		"a formula":        {`{"scalingModifiers":{"target":"5","formula":"carbon > 0 ? queue : 0"}}`, false},
+		"an empty formula": {`{"scalingModifiers":{"formula":""}}`, true},
+		"no formula":       {`{"scalingModifiers":{"formula":null}}`, true},
+		"other settings":   {`{"restoreToOriginalReplicaCount":true}`, true},
+	} {
+		object := strings.Replace(withTriggers(written, other), `"triggers"`, `"advanced":`+tt.advanced+`,"triggers"`, 1)
+		got := newAdmission().Handle(t.Context(), reviewOf(object))
+		if strings.Contains(string(got.Patch), `"effect":"ceiling"`) != tt.isCeiling || len(got.Patch) == 0 {
+			t.Errorf("%s: %s", name, got.Patch)
+		}
+	}
+}
+
 func TestALongListIsToldOfAndPasses(t *testing.T) {
 	got := newAdmission().Handle(t.Context(), reviewOf(withTriggers(written, `"`+strings.Repeat("x", maxTriggersBytes)+`"`)))
 	want := []string{"Gridlatch replaces no trigger now: spec.triggers: want at most 128 KiB"}
