@@ -19,6 +19,9 @@ type Level struct {
 	IsKnown   bool
 	// UnknownReason says why the intensity is unknown, or not to be trusted.
 	UnknownReason string
+	// HasNoLocation says that the policy does not have the location that was asked for. UnknownReason
+	// names the locations that the policy has.
+	HasNoLocation bool
 	// IsExempt says that carbon does not count now.
 	IsExempt bool
 	// IsAudited says that the ceilings are only told, and not set.
@@ -27,6 +30,8 @@ type Level struct {
 	Buckets Buckets
 	// Expected is what is expected from now on; it may be empty.
 	Expected *forecast.Series
+	// Past is what is known of the last two days. It may be empty, and may have gaps.
+	Past *forecast.Series
 	// ValidUntil is the first moment at which Intensity, IsKnown or IsExempt may change by itself;
 	// zero if there is none.
 	ValidUntil time.Time

@@ -15,20 +15,23 @@ type Levels struct {
 	Store    *forecast.Store
 }
 
+// pastSpan is how far back a level tells the intensity.
+const pastSpan = 48 * time.Hour
+
 // Level returns the level at a location of a policy, and the source of the policy's forecast. The
-// empty location is the first location of the policy. The level of a location that the policy does
-// not have is not known, and Missing says why. The error is the error of [Policies.Get].
+// location may be the name of a cloud region, see [Policy.FindLocation]. The empty location is the
+// first location of the policy. The level of a location that the policy does not have is not known,
+// and UnknownReason says why. The error is the error of [Policies.Get].
 func (l Levels) Level(ctx context.Context, name, location string, now time.Time) (plan.Level, forecast.Source, error) {
 	policy, err := l.Policies.Get(ctx, name)
 	if err != nil {
 		return plan.Level{}, forecast.Source{}, err
 	}
 	snapshot := l.Store.Snapshot(policy.Source)
-	level := policy.Level(snapshot, location, now)
-	if location != "" {
-		if err := policy.CheckLocation(snapshot, location); err != nil {
-			level.IsKnown, level.UnknownReason = false, fmt.Sprintf("location %.80q: %v", location, err)
-		}
+	found, err := policy.FindLocation(snapshot, location)
+	level := policy.Level(snapshot, found, now)
+	if err != nil {
+		level.IsKnown, level.HasNoLocation, level.UnknownReason = false, true, fmt.Sprintf("location %.80q: %v", location, err)
 	}
 	return level, policy.Source, nil
 }
@@ -47,9 +50,11 @@ func (p *Policy) Level(snapshot *forecast.Snapshot, location string, now time.Ti
 	default:
 		level.Intensity, level.IsKnown = v.Prediction.Series.At(now)
 	}
-	if f, _ := snapshot.Forecast(p.ResolveLocation(location)); !level.IsKnown && !p.isAbandoned && now.Sub(f.Issued) <= p.maxAge {
+	f, _ := snapshot.Forecast(p.ResolveLocation(location))
+	if !level.IsKnown && !p.isAbandoned && now.Sub(f.Issued) <= p.maxAge {
 		level.Intensity, level.IsKnown = f.Near(now)
 	}
+	level.Past = f.Before(now.Add(-pastSpan), now)
 	level.ValidUntil, level.IsExempt = plan.NextExemptionChange(p.terms.Exemptions, now)
 	for _, at := range p.ChangeTimes(snapshot, now) {
 		if at.After(now) && (level.ValidUntil.IsZero() || at.Before(level.ValidUntil)) {

@@ -1,0 +1,215 @@
+package trigger
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// What a trigger of KEDA's external scaler has.
+const (
+	typeKey           = "type"
+	metadataKey       = "metadata"
+	authenticationKey = "authenticationRef"
+	addressKey        = "scalerAddress"
+	enableTLSKey      = "enableTLS"
+
+	externalPush = "external-push"
+	external     = "external"
+)
+
+// AuthenticationKind is the kind of the object by which KEDA trusts the scaler.
+const AuthenticationKind = "ClusterTriggerAuthentication"
+
+// Form is what the triggers that Gridlatch writes name.
+type Form struct {
+	// Address is the host and the port of the scaler. If it is empty, nothing is replaced.
+	Address string
+	// Authentication is the name of a ClusterTriggerAuthentication. If it is empty, KEDA does not use
+	// TLS.
+	Authentication string
+}
+
+// Rewrite returns the triggers of an object with each one of the type carbon-intensity replaced. It
+// also corrects the effect of a trigger that was replaced before, if others have come or gone. It
+// does not change the triggers that it is given. If there are errors, nothing is replaced: they have
+// the path of each value that cannot be used, below the path of spec.triggers.
+func (f Form) Rewrite(triggers []any, path *field.Path) (rewritten []any, isChanged bool, errs field.ErrorList) {
+	if f.Address == "" {
+		return triggers, false, nil
+	}
+	found, errs := f.find(triggers, path)
+	if found == nil || len(errs) > 0 {
+		return triggers, false, errs
+	}
+	_, isReplaced := found.metadata[WrittenAsKey]
+	if found.isVerbatim {
+		errs = found.checkVerbatim()
+	}
+	if _, wishErrs := ParseWish(found.metadata, found.path); len(wishErrs) > 0 {
+		errs = append(errs, wishErrs...)
+	}
+	if len(errs) > 0 || !found.isVerbatim && !isReplaced {
+		return triggers, false, errs
+	}
+	replaced := f.replace(found, len(triggers) > 1)
+	if reflect.DeepEqual(replaced, triggers[found.index]) {
+		return triggers, false, nil
+	}
+	rewritten = append([]any{}, triggers...)
+	rewritten[found.index] = replaced
+	return rewritten, true, nil
+}
+
+// Restore returns the triggers of an object as they were before [Form.Rewrite], and whether that is
+// another list.
+func Restore(triggers []any) (restored []any, isChanged bool) {
+	restored = append([]any{}, triggers...)
+	for i := range restored {
+		t, metadata := read(restored[i])
+		if t == nil || metadata[WrittenAsKey] != Type {
+			continue
+		}
+		original := maps.Clone(t)
+		delete(original, authenticationKey)
+		original[typeKey] = Type
+		for _, key := range []string{addressKey, enableTLSKey, EffectKey, WrittenAsKey} {
+			delete(metadata, key)
+		}
+		original[metadataKey] = toAny(metadata)
+		restored[i], isChanged = original, true
+	}
+	return restored, isChanged
+}
+
+// Find returns the wish of the carbon trigger of an object, be it as people write it, as Gridlatch
+// rewrites it, or written as a trigger of KEDA's external scaler that names Gridlatch's. ok is false
+// if there is no such trigger, or if it cannot be used: then there are errors.
+func (f Form) Find(triggers []any, path *field.Path) (w Wish, ok bool, errs field.ErrorList) {
+	if f.Address == "" {
+		return Wish{}, false, nil
+	}
+	found, errs := f.find(triggers, path)
+	if found == nil || len(errs) > 0 {
+		return Wish{}, false, errs
+	}
+	if found.isVerbatim {
+		errs = found.checkVerbatim()
+	}
+	w, wishErrs := ParseWish(found.metadata, found.path)
+	if errs = append(errs, wishErrs...); len(errs) > 0 {
+		return Wish{}, false, errs
+	}
+	if found.isVerbatim {
+		w.IsCeiling = len(triggers) > 1
+	}
+	return w, true, nil
+}
+
+// trigger is a carbon trigger of an object.
+type trigger struct {
+	index      int
+	path       *field.Path
+	whole      map[string]any
+	metadata   map[string]string
+	isVerbatim bool
+}
+
+// find returns the carbon trigger of an object, nil if there is none. Only the first one counts, and
+// a second one is an error.
+func (f Form) find(triggers []any, path *field.Path) (found *trigger, errs field.ErrorList) {
+	for i := range triggers {
+		t, metadata := read(triggers[i])
+		kind, _ := t[typeKey].(string) // nil has no type
+		isOurs := kind == externalPush || kind == external
+		isOurs = isOurs && (metadata[WrittenAsKey] == Type || f.isAt(metadata[addressKey]))
+		switch {
+		case kind != Type && !isOurs:
+		case found != nil:
+			errs = append(errs, field.Forbidden(path.Index(i), "an object can have only one trigger of the type "+Type))
+		default:
+			found = &trigger{index: i, path: path.Index(i), whole: t, metadata: metadata, isVerbatim: kind == Type}
+		}
+	}
+	if found != nil {
+		errs = append(errs, found.checkTexts()...)
+	}
+	return found, errs
+}
+
+// isAt reports whether an address is that of the scaler.
+func (f Form) isAt(address string) bool {
+	return strings.TrimPrefix(address, "dns:///") == f.Address
+}
+
+// checkTexts returns an error for each value of the metadata that is no text. KEDA's definition refuses
+// these values, too, but does not say what to write.
+func (t *trigger) checkTexts() (errs field.ErrorList) {
+	all, _ := t.whole[metadataKey].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if _, isText := all[key].(string); !isText && len(errs) < maxErrors {
+			value := shown(fmt.Sprint(all[key]))
+			errs = append(errs, field.TypeInvalid(t.path.Child(metadataKey, shown(key)), value, fmt.Sprintf("want a text: write %q, with the quotes", value)))
+		}
+	}
+	return errs
+}
+
+// checkVerbatim returns errors for what a trigger as people write it must not have.
+func (t *trigger) checkVerbatim() (errs field.ErrorList) {
+	if t.whole[authenticationKey] != nil {
+		errs = append(errs, field.Forbidden(t.path.Child(authenticationKey), "a trigger of the type "+Type+" takes none"))
+	}
+	for _, key := range append(connectionKeys(), EffectKey, WrittenAsKey) {
+		if _, ok := t.metadata[key]; ok {
+			errs = append(errs, field.Forbidden(t.path.Child(metadataKey, key), "Gridlatch writes it"))
+		}
+	}
+	return errs
+}
+
+// replace returns the trigger that takes the place of one. hasOthers says that other triggers stand
+// beside it.
+func (f Form) replace(t *trigger, hasOthers bool) map[string]any {
+	metadata := maps.Clone(t.metadata)
+	metadata[WrittenAsKey], metadata[addressKey] = Type, f.Address
+	delete(metadata, EffectKey)
+	delete(metadata, enableTLSKey)
+	if hasOthers {
+		metadata[EffectKey] = EffectCeiling
+	}
+	replaced := maps.Clone(t.whole)
+	delete(replaced, authenticationKey)
+	if f.Authentication != "" {
+		metadata[enableTLSKey] = "true"
+		replaced[authenticationKey] = map[string]any{"kind": AuthenticationKind, "name": f.Authentication}
+	}
+	replaced[typeKey], replaced[metadataKey] = externalPush, toAny(metadata)
+	return replaced
+}
+
+// read returns a trigger, nil if it is none, and a copy of its metadata. A value of the metadata that
+// is no text counts as absent: KEDA's definition refuses it.
+func read(object any) (t map[string]any, metadata map[string]string) {
+	t, _ = object.(map[string]any)
+	all, _ := t[metadataKey].(map[string]any)
+	metadata = make(map[string]string, len(all))
+	for key, value := range all {
+		if text, ok := value.(string); ok {
+			metadata[key] = text
+		}
+	}
+	return t, metadata
+}
+
+func toAny(metadata map[string]string) map[string]any {
+	all := make(map[string]any, len(metadata))
+	for key, text := range metadata {
+		all[key] = text
+	}
+	return all
+}
