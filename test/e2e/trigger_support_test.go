@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -201,8 +204,8 @@ func keepsScale(t *testing.T, c *env.Cluster, key client.ObjectKey, want int32) 
 	})
 }
 
-// awaitTold waits until an object has an Event of a reason with such a text.
-func awaitTold(t *testing.T, c *env.Cluster, o client.Object, reason, text string) {
+// awaitEventSaying waits until an object has an Event of a reason with such a text.
+func awaitEventSaying(t *testing.T, c *env.Cluster, o client.Object, reason, text string) {
 	t.Helper()
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		var list corev1.EventList
@@ -236,4 +239,24 @@ func apply(t *testing.T, c *env.Cluster, text string) {
 	if _, err := c.KubectlInput(t.Context(), text, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// loadServer has env.LoadTrigger ask for as many replicas as that.
+func loadServer(t *testing.T, load int) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"load":%d}`, load)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// patchOfTriggers is a merge patch that writes the triggers of an object.
+func patchOfTriggers(t *testing.T, o *unstructured.Unstructured) string {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"triggers": triggersOf(o)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(patch)
 }

@@ -75,7 +75,7 @@ func comesAfterTheObject(t *testing.T, s *triggerStage, o *unstructured.Unstruct
 	awaitTypes(t, s.cluster, o, "external-push")
 	awaitScale(t, s.cluster, client.ObjectKeyFromObject(o), 5, patience)
 	awaitObject(t, s.cluster, o, wantReady(o, "True"))
-	awaitTold(t, s.cluster, o, "TriggerRewritten", "")
+	awaitEventSaying(t, s.cluster, o, "TriggerRewritten", "")
 }
 
 // wantReady is for awaitObject: KEDA says of an object of its own whether it can do what is asked.
@@ -126,12 +126,12 @@ func keepsReplicasWhilePaused(t *testing.T, s *site) {
 	awaitNoAutoscaler(t, s, o)
 	awaitObject(t, s.cluster, o, wantAnnotation(o, "autoscaling.keda.sh/paused", "true"))
 	keepsScale(t, s.cluster, target, 5)
-	awaitTold(t, s.cluster, o, "TriggerPaused", "")
+	awaitEventSaying(t, s.cluster, o, "TriggerPaused", "")
 	s.intensity(t, cleanIntensity)
 	awaitCeiling(t, s.cluster, o, 5)
 	awaitObject(t, s.cluster, o, wantAnnotation(o, "autoscaling.keda.sh/paused", ""))
 	keepsScale(t, s.cluster, target, 5)
-	awaitTold(t, s.cluster, o, "TriggerResumed", "")
+	awaitEventSaying(t, s.cluster, o, "TriggerResumed", "")
 }
 
 func awaitNoAutoscaler(t *testing.T, s *site, o client.Object) {
