@@ -20,7 +20,7 @@ func outlivesAReplica(t *testing.T, stage *triggerStage) {
 	t.Helper()
 	s := stage.site(t)
 	s.intensity(t, cleanIntensity)
-	o := impatient(s, "web", carbonTrigger(s))
+	o := impatient(s, "web", siteTrigger(s))
 	put(t, s, o)
 	target := client.ObjectKeyFromObject(o)
 	awaitScale(t, s.cluster, target, 5, patience)
@@ -60,7 +60,7 @@ func outlivesKEDA(t *testing.T, stage *triggerStage) {
 	t.Helper()
 	s := stage.site(t)
 	s.intensity(t, dirtyIntensity)
-	idle := impatient(s, "idle", carbonTrigger(s))
+	idle := impatient(s, "idle", siteTrigger(s))
 	put(t, s, idle)
 	awaitObject(t, s.cluster, idle, wantReady(idle, "True"))
 	if err := stage.keda.Operator.Kill(); err != nil {
@@ -88,7 +88,7 @@ func doesWithoutTheWebhook(t *testing.T, stage *triggerStage) {
 	}
 	configuration.ObjectMeta = metav1.ObjectMeta{Name: key.Name, Labels: configuration.Labels}
 	s.intensity(t, cleanIntensity)
-	o, bad := impatient(s, "web", carbonTrigger(s)), impatient(s, "bad", carbonTrigger(s, "emissionThreshold", "low"))
+	o, bad := impatient(s, "web", siteTrigger(s)), impatient(s, "bad", siteTrigger(s, "emissionThreshold", "low"))
 	env.Eventually(t, patience, func(ctx context.Context) error { // until the API server does not call the webhook any more
 		return s.cluster.Client.Create(ctx, bad.DeepCopy(), client.DryRunAll)
 	})
@@ -112,9 +112,9 @@ func givesTheTriggersBack(t *testing.T, stage *triggerStage) {
 	s.intensity(t, dirtyIntensity)
 	load := env.LoadTrigger(loadServer(t, 1))
 	written := map[string][]map[string]any{
-		"alone":  {carbonTrigger(s, "region", s.name)},
-		"beside": {load, carbonTrigger(s)},
-		"paused": {carbonTrigger(s, "handler", "pause")},
+		"alone":  {siteTrigger(s, "region", s.name)},
+		"beside": {load, siteTrigger(s)},
+		"paused": {siteTrigger(s, "handler", "pause")},
 	}
 	objects := map[string]*unstructured.Unstructured{}
 	for name, triggers := range written {

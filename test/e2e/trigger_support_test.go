@@ -116,8 +116,8 @@ func (s *triggerStage) site(t *testing.T) *site {
 	return made
 }
 
-// carbonTrigger makes a trigger as people write it, with further keys and values.
-func carbonTrigger(s *site, further ...string) map[string]any {
+// siteTrigger makes a trigger as people write it, with further keys and values.
+func siteTrigger(s *site, further ...string) map[string]any {
 	metadata := map[string]any{"policy": s.name, "emissionThreshold": threshold}
 	for i := 0; i < len(further); i += 2 {
 		metadata[further[i]] = further[i+1]
@@ -156,8 +156,8 @@ func triggersOf(o *unstructured.Unstructured) []any {
 	return triggers
 }
 
-// typesOf returns the types of an object's triggers.
-func typesOf(o *unstructured.Unstructured) []string {
+// triggerTypes returns the types of an object's triggers.
+func triggerTypes(o *unstructured.Unstructured) []string {
 	var types []string
 	for _, t := range triggersOf(o) {
 		name, _, _ := unstructured.NestedString(t.(map[string]any), "type")
@@ -170,7 +170,7 @@ func typesOf(o *unstructured.Unstructured) []string {
 func awaitTypes(t *testing.T, c *env.Cluster, o *unstructured.Unstructured, want ...string) {
 	t.Helper()
 	awaitObject(t, c, o, func() error {
-		if diff := cmp.Diff(want, typesOf(o)); diff != "" {
+		if diff := cmp.Diff(want, triggerTypes(o)); diff != "" {
 			return fmt.Errorf("the types of the triggers: %s", diff)
 		}
 		return nil

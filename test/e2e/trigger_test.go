@@ -118,7 +118,7 @@ func scalesTheVerbatimObject(t *testing.T, s *triggerStage) {
 
 func keepsReplicasWhilePaused(t *testing.T, s *site) {
 	s.intensity(t, cleanIntensity)
-	o := impatient(s, "web", carbonTrigger(s, "handler", "pause"))
+	o := impatient(s, "web", siteTrigger(s, "handler", "pause"))
 	put(t, s, o)
 	target := client.ObjectKeyFromObject(o)
 	awaitScale(t, s.cluster, target, 5, patience)
@@ -149,7 +149,7 @@ func awaitNoAutoscaler(t *testing.T, s *site, o client.Object) {
 func leavesAUsersPause(t *testing.T, s *site) {
 	const key = "autoscaling.keda.sh/paused"
 	s.intensity(t, cleanIntensity)
-	o, neighbour := impatient(s, "web", carbonTrigger(s, "handler", "pause")), impatient(s, "neighbour", carbonTrigger(s, "handler", "pause"))
+	o, neighbour := impatient(s, "web", siteTrigger(s, "handler", "pause")), impatient(s, "neighbour", siteTrigger(s, "handler", "pause"))
 	o.SetAnnotations(map[string]string{key: "true"})
 	put(t, s, o)
 	put(t, s, neighbour)
@@ -164,7 +164,7 @@ func leavesAUsersPause(t *testing.T, s *site) {
 // capsBesideOthers has a trigger beside it whose load is 3 all the time.
 func capsBesideOthers(t *testing.T, s *site) {
 	s.intensity(t, cleanIntensity)
-	o := impatient(s, "web", env.LoadTrigger(loadServer(t, 3)), carbonTrigger(s))
+	o := impatient(s, "web", env.LoadTrigger(loadServer(t, 3)), siteTrigger(s))
 	o.Object["spec"].(map[string]any)["minReplicaCount"] = int64(1)
 	put(t, s, o)
 	target := client.ObjectKeyFromObject(o)
@@ -182,14 +182,14 @@ func capsBesideOthers(t *testing.T, s *site) {
 // followsTheOwnersTriggers has the owner write the whole list anew, as every tool does.
 func followsTheOwnersTriggers(t *testing.T, s *site) {
 	s.intensity(t, cleanIntensity)
-	o := impatient(s, "web", carbonTrigger(s))
+	o := impatient(s, "web", siteTrigger(s))
 	put(t, s, o)
 	target := client.ObjectKeyFromObject(o)
 	awaitScale(t, s.cluster, target, 5, patience)
-	setTriggers(o, carbonTrigger(s), env.LoadTrigger(loadServer(t, 2)))
+	setTriggers(o, siteTrigger(s), env.LoadTrigger(loadServer(t, 2)))
 	amend(t, s.cluster, o, patchOfTriggers(t, o))
 	awaitScale(t, s.cluster, target, 2, patience)
-	setTriggers(o, carbonTrigger(s))
+	setTriggers(o, siteTrigger(s))
 	amend(t, s.cluster, o, patchOfTriggers(t, o))
 	awaitScale(t, s.cluster, target, 5, patience)
 	setTriggers(o, env.LoadTrigger(loadServer(t, 1)))
@@ -203,7 +203,7 @@ func followsTheOwnersTriggers(t *testing.T, s *site) {
 func startsJobsWhileClean(t *testing.T, s *site) {
 	s.intensity(t, dirtyIntensity)
 	o := env.ScaledJob(s.name, "batch", 0, 3, true)
-	setTriggers(o, carbonTrigger(s))
+	setTriggers(o, siteTrigger(s))
 	create(t, s.cluster, o)
 	awaitObject(t, s.cluster, o, wantReady(o, "True"))
 	time.Sleep(steadyFor)
@@ -220,7 +220,7 @@ func startsJobsWhileClean(t *testing.T, s *site) {
 func pausesJobsOfOthers(t *testing.T, s *site) {
 	s.intensity(t, dirtyIntensity)
 	o := env.ScaledJob(s.name, "batch", 2, 3, true)
-	o.Object["spec"].(map[string]any)["triggers"] = append(triggersOf(o), carbonTrigger(s))
+	o.Object["spec"].(map[string]any)["triggers"] = append(triggersOf(o), siteTrigger(s))
 	create(t, s.cluster, o)
 	awaitTypes(t, s.cluster, o, "cron", "external-push")
 	awaitObject(t, s.cluster, o, wantAnnotation(o, "autoscaling.keda.sh/paused", "true"))
@@ -239,7 +239,7 @@ func pausesJobsOfOthers(t *testing.T, s *site) {
 
 func risesByDegrees(t *testing.T, s *site) {
 	s.intensity(t, dirtyIntensity)
-	o := impatient(s, "web", carbonTrigger(s, "gradual", "true", "gradualUpTo", "400"))
+	o := impatient(s, "web", siteTrigger(s, "gradual", "true", "gradualUpTo", "400"))
 	put(t, s, o)
 	target := client.ObjectKeyFromObject(o)
 	for _, step := range []struct {
@@ -261,7 +261,7 @@ func runsInTheCleanestHours(t *testing.T, s *site) {
 		s.grid.write(t, s.name, elements...)
 	}
 	day(250) // above the threshold of the others
-	o := impatient(s, "web", carbonTrigger(s, "emissionThreshold", "", "mode", "planned", "cleanHoursPerDay", "2"))
+	o := impatient(s, "web", siteTrigger(s, "emissionThreshold", "", "mode", "planned", "cleanHoursPerDay", "2"))
 	put(t, s, o)
 	target := client.ObjectKeyFromObject(o)
 	awaitScale(t, s.cluster, target, 5, patience)
@@ -284,7 +284,7 @@ func staysCleanWithinTheHysteresis(t *testing.T, s *site) {
 		s.grid.write(t, s.name, append(env.Elements(s.name, hour, time.Hour, before), env.Elements(s.name, hour.Add(time.Hour), 6*time.Hour, 210)...)...)
 	}
 	from(150)
-	o := impatient(s, "web", carbonTrigger(s, "hysteresisPercent", "10"))
+	o := impatient(s, "web", siteTrigger(s, "hysteresisPercent", "10"))
 	put(t, s, o)
 	awaitScale(t, s.cluster, client.ObjectKeyFromObject(o), 5, patience)
 	from(300)
@@ -292,7 +292,7 @@ func staysCleanWithinTheHysteresis(t *testing.T, s *site) {
 }
 
 func isCleanWhereNothingIsKnown(t *testing.T, s *site) {
-	o := impatient(s, "web", carbonTrigger(s))
+	o := impatient(s, "web", siteTrigger(s))
 	put(t, s, o)
 	awaitScale(t, s.cluster, client.ObjectKeyFromObject(o), 5, patience)
 	awaitWarning(t, s, o, "TriggerUnknown", "")
@@ -337,7 +337,7 @@ func awaitNothingElse(t *testing.T, s *site, o client.Object) {
 func leavesTheExplicitForm(t *testing.T, stage *triggerStage) {
 	s := stage.site(t)
 	s.intensity(t, dirtyIntensity)
-	own := carbonTrigger(s, "scalerAddress", stage.address(), "enableTLS", "true")
+	own := siteTrigger(s, "scalerAddress", stage.address(), "enableTLS", "true")
 	own["type"], own["authenticationRef"] = "external-push", map[string]any{"kind": "ClusterTriggerAuthentication", "name": "gridlatch"}
 	o := impatient(s, "web", own)
 	put(t, s, o)

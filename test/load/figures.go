@@ -189,7 +189,7 @@ func ofTriggers() []measurement {
 		}}},
 		{run: measureTriggers, figures: []figure{{
 			"trigger_memory_mib", "MiB", "< 16",
-			"Resident memory of the controller with 1,000 ScaledObjects that have the trigger, and with a stream of KEDA's for\n" +
+			"Resident memory of the controller with 1,000 ScaledObjects that have the trigger, and with KEDA's streams for\n" +
 				"    \teach, when it has settled, beyond that without them.",
 		}, {
 			"trigger_idle_writes", "writes", "0",
