@@ -21,8 +21,8 @@ const (
 )
 
 // QuickAutoscaler has the HorizontalPodAutoscalers of the cluster look every second, not every 15, and scale down without
-// the usual wait of 5 minutes. What a HorizontalPodAutoscaler says of itself counts as ever, and so does its limit of 4
-// pods, or twice as many, in 15 seconds.
+// the usual wait of 5 minutes. What a HorizontalPodAutoscaler says of itself counts as ever. One that says nothing gives 4
+// pods, or twice as many as there are, at each look.
 func QuickAutoscaler() Option { return flag("quick-autoscaler", "true") }
 
 // WholeKEDA is KEDA with all that takes part in scaling: its operator and its metrics adapter, which
@@ -90,7 +90,7 @@ func (c *Cluster) runKEDAAdapter(ctx context.Context, log, operator string) (*Pr
 	p, ca, err := c.kedaProgram(program, "keda/adapter",
 		"--lister-kubeconfig="+c.Kubeconfig, "--authentication-kubeconfig="+c.Kubeconfig, "--authorization-kubeconfig="+c.Kubeconfig,
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
-		"--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"),
+		"--client-ca-file="+filepath.Join(dir, "ca.crt"), "--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"),
 		// The certificate is for the name, not for the address.
 		"--metrics-service-address=localhost:"+operatorPort, "--kube-api-qps=1000", "--kube-api-burst=2000")
 	if err != nil {
