@@ -380,7 +380,7 @@ func TestWishesShareTheirTimeZones(t *testing.T) {
 	r := &triggerReader{form: formOfTests}
 	read := func() *carbonTrigger {
 		planned := map[string]any{"type": trigger.Type, "metadata": map[string]any{"mode": "planned", "cleanHoursPerDay": "8", "timeZone": "Europe/Berlin"}}
-		return r.read(&unstructured.Unstructured{Object: triggered(nil, planned)})
+		return r.read(scaledObject, &unstructured.Unstructured{Object: triggered(nil, planned)})
 	}
 	if a, b := read(), read(); a.mistake != "" || a.wish.Zone != b.wish.Zone {
 		t.Errorf("got %+v and %+v", a, b)
