@@ -222,8 +222,9 @@ func pausesJobsOfOthers(t *testing.T, s *site) {
 	o := env.ScaledJob(s.name, "batch", 2, 3, true)
 	o.Object["spec"].(map[string]any)["triggers"] = append(triggersOf(o), siteTrigger(s))
 	create(t, s.cluster, o)
-	awaitTypes(t, s.cluster, o, "cron", "external-push")
+	awaitTypes(t, s.cluster, o, "cron", "external")
 	awaitObject(t, s.cluster, o, wantAnnotation(o, "autoscaling.keda.sh/paused", "true"))
+	time.Sleep(time.Second) // KEDA may have begun before the pause
 	before, err := jobsOf(t.Context(), s.cluster, o)
 	if err != nil {
 		t.Fatal(err)
