@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -95,9 +96,9 @@ func doesWithoutTheWebhook(t *testing.T, stage *triggerStage) {
 	put(t, s, o)
 	put(t, s, bad)
 	awaitTypes(t, s.cluster, o, "external-push")
-	awaitEventSaying(t, s.cluster, o, "TriggerRewritten", "")
+	awaitEventSaying(t, s.cluster, o, ceiling.EventTriggerRewritten, "")
 	awaitScale(t, s.cluster, client.ObjectKeyFromObject(o), 5, patience)
-	awaitWarning(t, s, bad, "TriggerInvalid", "spec.triggers[0].metadata.emissionThreshold")
+	awaitWarning(t, s, bad, ceiling.EventTriggerInvalid, "spec.triggers[0].metadata.emissionThreshold")
 	awaitTypes(t, s.cluster, bad, "carbon-intensity")
 	create(t, s.cluster, configuration)
 	if err := s.cluster.AwaitWebhook(t.Context()); err != nil {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
@@ -52,6 +53,7 @@ func TestTheCarbonTrigger(t *testing.T) {
 			leavesTheExplicitForm(t, s)
 		})
 	})
+	tellsOfPauses(t, s)
 	outlivesAReplica(t, s)
 	outlivesKEDA(t, s)
 	doesWithoutTheWebhook(t, s)
@@ -75,7 +77,7 @@ func comesAfterTheObject(t *testing.T, s *triggerStage, o *unstructured.Unstruct
 	awaitTypes(t, s.cluster, o, "external-push")
 	awaitScale(t, s.cluster, client.ObjectKeyFromObject(o), 5, patience)
 	awaitObject(t, s.cluster, o, wantReady(o, "True"))
-	awaitEventSaying(t, s.cluster, o, "TriggerRewritten", "")
+	awaitEventSaying(t, s.cluster, o, ceiling.EventTriggerRewritten, "")
 }
 
 // wantReady is for awaitObject: KEDA says of an object of its own whether it can do what is asked.
@@ -126,12 +128,22 @@ func keepsReplicasWhilePaused(t *testing.T, s *site) {
 	awaitNoAutoscaler(t, s, o)
 	awaitObject(t, s.cluster, o, wantAnnotation(o, "autoscaling.keda.sh/paused", "true"))
 	keepsScale(t, s.cluster, target, 5)
-	awaitEventSaying(t, s.cluster, o, "TriggerPaused", "")
 	s.intensity(t, cleanIntensity)
 	awaitCeiling(t, s.cluster, o, 5)
 	awaitObject(t, s.cluster, o, wantAnnotation(o, "autoscaling.keda.sh/paused", ""))
 	keepsScale(t, s.cluster, target, 5)
-	awaitEventSaying(t, s.cluster, o, "TriggerResumed", "")
+}
+
+// tellsOfPauses comes when all is quiet: Gridlatch writes no more than two Events a second.
+func tellsOfPauses(t *testing.T, stage *triggerStage) {
+	t.Helper()
+	s := stage.site(t)
+	s.intensity(t, dirtyIntensity)
+	o := impatient(s, "web", siteTrigger(s, "handler", "pause"))
+	put(t, s, o)
+	awaitEventSaying(t, s.cluster, o, ceiling.EventTriggerPaused, "dirty")
+	s.intensity(t, cleanIntensity)
+	awaitEventSaying(t, s.cluster, o, ceiling.EventTriggerResumed, "clean")
 }
 
 func awaitNoAutoscaler(t *testing.T, s *site, o client.Object) {
@@ -296,7 +308,7 @@ func isCleanWhereNothingIsKnown(t *testing.T, s *site) {
 	o := impatient(s, "web", siteTrigger(s))
 	put(t, s, o)
 	awaitScale(t, s.cluster, client.ObjectKeyFromObject(o), 5, patience)
-	awaitWarning(t, s, o, "TriggerUnknown", "")
+	awaitWarning(t, s, o, ceiling.EventTriggerUnknown, "")
 }
 
 func refusesBadMetadata(t *testing.T, s *site) {
