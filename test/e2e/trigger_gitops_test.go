@@ -62,6 +62,7 @@ func triggerCluster(t *testing.T) (*env.Cluster, *env.Controller) {
 	if err := c.InstallKEDA(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	awaitRewriting(t, c)
 	return c, g
 }
 

@@ -260,3 +260,19 @@ func patchOfTriggers(t *testing.T, o *unstructured.Unstructured) string {
 	}
 	return string(patch)
 }
+
+// awaitRewriting waits until the webhook replaces triggers, which it does not before KEDA can trust the scaler.
+func awaitRewriting(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		probe := env.ScaledObject("default", "probe", 0, 5)
+		setTriggers(probe, map[string]any{"type": trigger.Type, "metadata": map[string]any{"emissionThreshold": threshold}})
+		if err := c.Client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return err
+		}
+		if types := triggerTypes(probe); types[0] == trigger.Type {
+			return fmt.Errorf("the webhook does not replace triggers yet")
+		}
+		return nil
+	})
+}

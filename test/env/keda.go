@@ -17,8 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// InstallKEDA applies KEDA's CustomResourceDefinitions, and returns when they are served.
+// InstallKEDA makes KEDA's namespace and applies KEDA's CustomResourceDefinitions, and returns when they are served.
 func (c *Cluster) InstallKEDA(ctx context.Context) error {
+	home := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: kedaNamespace}}
+	if err := c.Client.Create(ctx, home); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace: %w", err)
+	}
 	return c.installDefinitions(ctx, "keda/operator")
 }
 
@@ -63,10 +67,6 @@ func (c *Cluster) RunKEDA(ctx context.Context, log string) (*Program, error) {
 
 // runKEDAOperator runs KEDA's operator, which serves metrics to the adapter at an address. KEDA is installed.
 func (c *Cluster) runKEDAOperator(ctx context.Context, log, metrics string) (*Program, error) {
-	home := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: kedaNamespace}}
-	if err := c.Client.Create(ctx, home); err != nil && !apierrors.IsAlreadyExists(err) {
-		return nil, fmt.Errorf("create namespace: %w", err)
-	}
 	p, _, err := c.kedaProgram(command, "keda/operator", "--enable-cert-rotation=false", "--enable-webhook-patching=false",
 		"--enable-apiservice-patching=false", "--metrics-service-bind-address="+metrics,
 		"--kube-api-qps=1000", "--kube-api-burst=2000")
