@@ -418,3 +418,19 @@ func TestAThousandTriggersAreCheapToKeep(t *testing.T) {
 		t.Errorf("%v are dirty", got)
 	}
 }
+
+func TestNoTriggerIsRewrittenBeforeKEDATrustsTheScaler(t *testing.T) {
+	w := triggerWorld(t)
+	isTrusted := false
+	w.Options.IsTrusted = func() bool { return isTrusted }
+	object := w.set(triggered(nil, carbonTriggerOf(nil)))
+	w.look(object.ref())
+	if len(w.patched) > 0 {
+		t.Errorf("patched %v without trust", w.patched)
+	}
+	isTrusted = true
+	w.look(object.ref())
+	if len(w.patched) != 1 {
+		t.Errorf("patched %v, want one patch", w.patched)
+	}
+}
