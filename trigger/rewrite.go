@@ -40,9 +40,10 @@ type Form struct {
 	isPolled bool // KEDA asks, and is not told
 }
 
-// For returns the form of the triggers of a kind of object. KEDA 2.21 runs a new ScaledJob twice, and a
-// trigger of the type external-push that runs twice closes a channel twice: KEDA's operator panics. So the
-// triggers of ScaledJobs have the type external, and KEDA asks at the pollingInterval of the object.
+// For returns the form of the triggers of a kind of object. KEDA 2.21 starts a new ScaledJob twice within
+// milliseconds. If both starts find the same scaler of the type external-push, one channel is closed
+// twice, and KEDA's operator panics. So the triggers of ScaledJobs have the type external, and KEDA asks
+// at the pollingInterval of the object.
 func (f Form) For(kind string) Form {
 	f.isPolled = kind == scaledJob
 	return f
