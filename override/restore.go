@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -54,11 +56,16 @@ func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo 
 	}
 }
 
+// restoreBackoff lets a change wait for a moment, up to some seconds in all, in which nobody else changes the object.
+func restoreBackoff() wait.Backoff {
+	return wait.Backoff{Steps: 9, Duration: 10 * time.Millisecond, Factor: 2, Jitter: 0.5}
+}
+
 // restoreOne puts one object back, and reports whether a field of the object was lent. It reads the
 // object again if the object changes meanwhile: its own controller writes its status.
 func (w Writer) restoreOne(ctx context.Context, o *unstructured.Unstructured, undo Undo) (wasLent bool, err error) {
 	object := Read(o)
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err = retry.RetryOnConflict(restoreBackoff(), func() error {
 		c, isLent, err := undo(ctx, o)
 		if c == nil || err != nil {
 			return err
