@@ -33,6 +33,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
@@ -108,7 +109,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 }
 
 // wire connects the parts. The feed fills one store of forecasts, and the webhook, the loop, the
-// extender and the ceilings read it.
+// extender, the ceilings and the NodePools read it.
 func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, clientset kubernetes.Interface, keeper *leaving.Keeper, source *certs.Source, now policy.Clock) error {
 	policies, err := readPolicies(ctx, mgr, o, now)
 	if err != nil {
@@ -119,12 +120,12 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	store := &forecast.Store{}
-	changed, capped := make(chan event.TypedGenericEvent[forecast.Source], changesQueued), make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
+	changed, capped, pooled := newChanges(), newChanges(), newChanges()
 
 	memory := &feed.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
 	forecasts := &feed.Feed{
 		Clientset: clientset, Policies: policies.WithoutSites(), Store: store, Clock: now, Memory: memory,
-		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed, capped},
+		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed, capped, pooled},
 	}
 	if err := forecasts.SetupWithManager(mgr); err != nil {
 		return err
@@ -149,6 +150,13 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
 		return err
 	}
+	pools := &nodepool.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
+		Clock: now, Events: announcer, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
+	}
+	if err := pools.SetupWithManager(mgr, config, pooled); err != nil {
+		return err
+	}
 	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
 	if err != nil {
 		return err
@@ -168,6 +176,11 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
+}
+
+// newChanges returns a queue for the forecasts that have changed.
+func newChanges() chan event.TypedGenericEvent[forecast.Source] {
+	return make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 }
 
 // whyUnable says why work in a namespace that needs a component is not held: because Gridlatch or the
