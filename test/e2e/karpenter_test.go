@@ -22,7 +22,7 @@ func TestKarpenterMakesNodesForPodsOnlyOnceTheyAreReleased(t *testing.T) {
 	c.Gridlatch(t)
 	c.Karpenter(t)
 	for _, region := range []string{"north", "south"} {
-		create(t, c, env.NodePool(region, map[string]string{corev1.LabelTopologyRegion: region, corev1.LabelTopologyZone: "test-zone-b"}))
+		createNodePool(t, c, env.NodePool(region, map[string]string{corev1.LabelTopologyRegion: region, corev1.LabelTopologyZone: "test-zone-b"}))
 	}
 	ns := namespace(t, c)
 	for i := range 3 {
@@ -47,6 +47,22 @@ func TestKarpenterMakesNodesForPodsOnlyOnceTheyAreReleased(t *testing.T) {
 	awaitRunning(t, c, held, 1)
 	expectNodes(t, c, "south", 1)
 	expectNodes(t, c, "north", 2)
+}
+
+// createNodePool creates a NodePool and waits until Karpenter uses it: pods that
+// find no NodePool wait ten seconds before Karpenter looks at them again.
+func createNodePool(t *testing.T, c *env.Cluster, pool *unstructured.Unstructured) {
+	t.Helper()
+	create(t, c, pool)
+	awaitObject(t, c, pool, func() error {
+		conditions, _, _ := unstructured.NestedSlice(pool.Object, "status", "conditions") // none at first
+		for _, condition := range conditions {
+			if is, ok := condition.(map[string]any); ok && is["type"] == "Ready" && is["status"] == "True" {
+				return nil
+			}
+		}
+		return fmt.Errorf("NodePool %s is not ready: %v", pool.GetName(), conditions)
+	})
 }
 
 // podIn has a pod of two CPUs run in one region.

@@ -35,15 +35,15 @@ func (c *Cluster) InstallKarpenter(ctx context.Context) error {
 
 // RunKarpenter installs Karpenter and runs it beside the cluster, as its administrator, until it is stopped or this
 // process ends. It returns when Karpenter is ready. Karpenter creates the nodes of its NodePools itself, and the cluster
-// simulates them. NodeOverlays and static NodePools are switched on. log is as for RunController.
-func (c *Cluster) RunKarpenter(ctx context.Context, log string) (*Program, error) {
+// simulates them. flags are Karpenter's, as in --feature-gates=NodeOverlay=true,StaticCapacity=true, which are off. With
+// NodeOverlay, pods may wait ten seconds for the first node of a new NodePool. log is as for RunController.
+func (c *Cluster) RunKarpenter(ctx context.Context, log string, flags ...string) (*Program, error) {
 	if err := c.InstallKarpenter(ctx); err != nil {
 		return nil, err
 	}
-	p, err := program(karpenter, "--disable-leader-election", "--kube-client-qps=1000", "--kube-client-burst=2000",
-		"--feature-gates=NodeOverlay=true,StaticCapacity=true",
-		// It waits for more pods before it makes a node for them, by default for a second after each.
-		"--batch-idle-duration=200ms", "--batch-max-duration=1s")
+	// It waits for more pods before it makes a node for them, by default for a second after each.
+	p, err := program(karpenter, append(flags, "--batch-idle-duration=200ms", "--batch-max-duration=1s",
+		"--disable-leader-election", "--kube-client-qps=1000", "--kube-client-burst=2000")...)
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +61,9 @@ func (c *Cluster) RunKarpenter(ctx context.Context, log string) (*Program, error
 }
 
 // Karpenter installs Karpenter and runs it, for as long as the test.
-func (c *Cluster) Karpenter(t testing.TB) *Program {
+func (c *Cluster) Karpenter(t testing.TB, flags ...string) *Program {
 	t.Helper()
-	return during(t, c.RunKarpenter)
+	return during(t, func(ctx context.Context, log string) (*Program, error) { return c.RunKarpenter(ctx, log, flags...) })
 }
 
 // NodePool makes a NodePool whose nodes have labels that Karpenter knows, such as kubernetes.io/arch or
