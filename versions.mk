@@ -8,6 +8,13 @@
 GOLANGCI_LINT_VERSION := v2.15.0
 # renovate: datasource=go depName=sigs.k8s.io/controller-tools
 CONTROLLER_GEN_VERSION := v0.23.0
+# renovate: datasource=go depName=github.com/bufbuild/buf
+BUF_VERSION := v1.75.0
+# The version of google.golang.org/protobuf in go.mod is not older.
+# renovate: datasource=go depName=google.golang.org/protobuf
+PROTOC_GEN_GO_VERSION := v1.36.12
+# renovate: datasource=go depName=google.golang.org/grpc/cmd/protoc-gen-go-grpc
+PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 # v1.9.0 needs a version of golang.org/x/telemetry that not every module proxy serves.
 # renovate: datasource=go depName=golang.org/x/vuln
 GOVULNCHECK_VERSION := v1.8.0

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -36,6 +37,7 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
+	"github.com/gridlatch/gridlatch/trigger"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -57,7 +59,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now policy.Cloc
 	if err := scalers.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
 	}
-	source := certs.NewSource(append([]string{serviceHost(name, o.namespace)}, o.webhookHosts...))
+	source := certs.NewSource(slices.Concat([]string{serviceHost(name, o.namespace)}, o.scaler.hosts(), o.webhookHosts))
 	mgr, err := newManager(o, config, scheme)
 	if err != nil {
 		return err
@@ -167,7 +169,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := addLedger(mgr, o, config, policies, store, now); err != nil {
 		return err
 	}
-	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
+	return serveRequests(ctx, mgr, o, keeper, source, records, forecasts, hook)
 }
 
 // whyUnable says why work in a namespace that needs a component is not held: because Gridlatch or the
@@ -218,8 +220,8 @@ func addSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loo
 	return able, nil
 }
 
-// serveRequests answers the API server, kube-scheduler, Prometheus and the kubelet.
-func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
+// serveRequests answers the API server, kube-scheduler, KEDA, Prometheus and the kubelet.
+func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, keeper *leaving.Keeper, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
 	secure, err := serverTLS(mgr, o, source)
 	if err != nil {
 		return err
@@ -235,6 +237,14 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 	if o.servesExtender() {
 		p := extender.Placing{Policies: hook.Policies.WithoutSites(), Store: hook.Store}
 		if err := serveExtender(ctx, mgr, o, secure, p); err != nil {
+			return err
+		}
+	}
+	if o.scaler.isServed() {
+		t := triggering{
+			policies: hook.Policies.WithoutSites(), store: hook.Store, forecasts: forecasts, clock: hook.Clock, source: source, secure: secure, keeper: keeper,
+		}
+		if err := serveTriggers(ctx, mgr, o, t); err != nil {
 			return err
 		}
 	}
@@ -256,6 +266,10 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 	mux.Handle(webhook.AuditPath, intake.Reviews(webhook.AuditPath, counted, hook.Audit))
 	mux.Handle(webhook.AuditAllPath, intake.Reviews(webhook.AuditAllPath, counted, hook.AuditAll))
 	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
+	triggers := trigger.Admission{
+		Form: o.scaler.form(), Levels: policy.Levels{Policies: hook.Policies.WithoutSites(), Store: hook.Store}, Clock: hook.Clock,
+	}
+	mux.Handle(trigger.ReviewPath, intake.Reviews(trigger.ReviewPath, counted, triggers.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
 	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
 }
