@@ -23,6 +23,9 @@ ARCHIVE ?=
 lean = CGO_ENABLED=0 GOFLAGS='-trimpath -gcflags=all=-dwarf=false'
 
 CONTROLLER_GEN := bin/tools/$(CONTROLLER_GEN_VERSION)/controller-gen
+BUF := bin/tools/$(BUF_VERSION)/buf
+PROTOC_GEN_GO := bin/tools/$(PROTOC_GEN_GO_VERSION)/protoc-gen-go
+PROTOC_GEN_GO_GRPC := bin/tools/$(PROTOC_GEN_GO_GRPC_VERSION)/protoc-gen-go-grpc
 GOLANGCI_LINT := bin/tools/$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK := bin/tools/$(GOVULNCHECK_VERSION)/govulncheck
 COSIGN := bin/tools/$(COSIGN_VERSION)/cosign
@@ -63,9 +66,10 @@ bin/gridlatch bin/kubectl-gridlatch:
 	@$(call build,$@,$(@F))
 
 # $(call build,OUTPUT,COMMANDS) builds commands. The same commit makes the same bytes, in any directory and at any time.
+# Without the tag, gRPC links html/template for pages that nobody serves, and the program becomes half as large again.
 BUILD_VERSION := github.com/gridlatch/gridlatch/cmd/internal/version
 COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
-build = $(lean) go build -buildvcs=false -o $(1) \
+build = $(lean) go build -buildvcs=false -tags grpcnotrace -o $(1) \
 	-ldflags '-s -w -X $(BUILD_VERSION).version=$(VERSION) -X $(BUILD_VERSION).commit=$(COMMIT)' $(addprefix ./cmd/,$(2))
 
 .PHONY: image
@@ -157,6 +161,14 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 	$(call compile,./mpi,$(@D)/,-s -w); \
 	into mpi/crds $$(files github.com/kubeflow/mpi-operator manifests/base)/kubeflow.org_mpijobs.yaml
 
+KARPENTER := sigs.k8s.io/karpenter
+bin/karpenter/karpenter: test/karpenter/go.mod test/karpenter/go.sum ## Build Karpenter with simulated nodes, and its CRDs, into bin/karpenter, for tests
+	@cd test/karpenter; export $(lean); \
+	echo 'building bin/karpenter: Karpenter with simulated nodes. The first time, this takes 2 to 4 minutes.'; \
+	$(call compile,$(KARPENTER)/kwok,$@,-s -w); \
+	from="$$(go list -m -f '{{.Dir}}' $(KARPENTER))"; rm -rf ../../$(@D)/crds; mkdir ../../$(@D)/crds; \
+	cp --no-preserve=mode "$$from"/{pkg,kwok}/apis/crds/*.yaml ../../$(@D)/crds
+
 HELM := helm.sh/helm/v4
 bin/helm: test/helm/go.mod test/helm/go.sum ## Build Helm, for tests
 	@cd test/helm; export $(lean); \
@@ -211,12 +223,12 @@ test-e2e/1 test-e2e/2: test-e2e/%:
 # $(call names,FILES) prints the names of the tests in files of test/e2e.
 names = sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/$(1)test.go
 
-# The tests of work of other engines, which need the engines themselves.
-ENGINE_FILES := {engine,kueue,leave_order,whole}_*
+# The tests with Karpenter, and those of work of other engines, which need the engines themselves.
+ENGINE_FILES := {engine,karpenter,kueue,leave_order,whole}_*
 OF_ENGINES = ^($$($(call names,$(ENGINE_FILES)) | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
+test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/karpenter/karpenter bin/engines/mpi/mpi ## Run the tests with Kueue, Karpenter and the engines of batch work
 	@$(lean) go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
@@ -307,22 +319,29 @@ KEDA_API := api/carbonaware/v1alpha1
 KEDA_CRDS := manifests/components/keda
 # $(call generate-into,DIR) writes all generated files, below DIR.
 generate-api = $(CONTROLLER_GEN) paths=./$(2) object output:object:dir=$(1)/$(2) crd output:crd:dir=$(1)/$(3)
-generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS))
+generate-into = $(call generate-api,$(1),$(API),$(CRDS)) && $(call generate-api,$(1),$(KEDA_API),$(KEDA_CRDS)) && $(call generate-stubs,$(1))
+
+# The first build of buf takes a minute of CPU time. buf asks no server: the plugins are here.
+STUBS := trigger/scaler/externalscaler
+generate-stubs = $(BUF) generate $(STUBS) --output $(1)/$(STUBS) --template '{"version": "v2", "plugins": [ \
+	{"local": "$(PROTOC_GEN_GO)", "out": ".", "opt": "paths=source_relative"}, \
+	{"local": "$(PROTOC_GEN_GO_GRPC)", "out": ".", "opt": "paths=source_relative"}]}'
+GENERATORS := $(CONTROLLER_GEN) $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC)
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Generate what is generated: deep copies, CustomResourceDefinitions, components of engines, the Helm chart
+generate: $(GENERATORS) ## Generate what is generated: deep copies, CustomResourceDefinitions, stubs of gRPC, components of engines, the Helm chart
 	@$(call generate-into,.)
 	@go test ./manifests -update >/dev/null
 	@$(lean) go -C test/helm test ./chart -run TestTheChartIsMadeFromTheManifests -update >/dev/null
 
 .PHONY: verify
-verify: $(CONTROLLER_GEN) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
-	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; mkdir -p $$generated/{$(API),$(CRDS),$(KEDA_API),$(KEDA_CRDS)}; \
+verify: $(GENERATORS) ## Fail if the generated files, go.mod, go.sum or the format of the code are not up to date
+	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; mkdir -p $$generated/{$(API),$(CRDS),$(KEDA_API),$(KEDA_CRDS),$(STUBS)}; \
 	$(call generate-into,$$generated); stale=; \
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines test/helm packaging; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines test/karpenter test/helm packaging; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint
@@ -392,12 +411,15 @@ clean: down ## Stop the local cluster, and remove what was built
 
 # A tool is in a directory named after its version: another version is another file.
 $(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
+$(BUF): PACKAGE := github.com/bufbuild/buf/cmd/buf
+$(PROTOC_GEN_GO): PACKAGE := google.golang.org/protobuf/cmd/protoc-gen-go
+$(PROTOC_GEN_GO_GRPC): PACKAGE := google.golang.org/grpc/cmd/protoc-gen-go-grpc
 $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
 $(COSIGN): PACKAGE := github.com/sigstore/cosign/v3/cmd/cosign
 $(CYCLONEDX_GOMOD): PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 $(KREW): PACKAGE := sigs.k8s.io/krew/cmd/krew
 $(VALIDATE_KREW_MANIFEST): PACKAGE := sigs.k8s.io/krew/cmd/validate-krew-manifest
-$(CONTROLLER_GEN) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
+$(GENERATORS) $(GOLANGCI_LINT) $(GOVULNCHECK) $(COSIGN) $(CYCLONEDX_GOMOD) $(KREW) $(VALIDATE_KREW_MANIFEST):
 	@echo 'installing $(@F) $(notdir $(@D))'
 	@$(lean) GOBIN=$(CURDIR)/$(@D) go install $(PACKAGE)@$(notdir $(@D))

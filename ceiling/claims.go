@@ -14,12 +14,12 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// claim asks for a target's ceiling. It is the target's own annotations, or a
+// claim asks for a target's ceiling. It is the target's own annotations, its own trigger, or a
 // CarbonAwareKedaScaler.
 type claim struct {
 	by     string
 	since  time.Time
-	scaler *carbonaware.CarbonAwareKedaScaler // nil for annotations
+	scaler *carbonaware.CarbonAwareKedaScaler // nil for annotations and for a trigger
 }
 
 // claims returns the claims to a target that are allowed. The first one gets the ceiling: it has
@@ -31,6 +31,9 @@ func (c *Controller) claims(r ref, t *target) []claim {
 		holder = t.Annotations[v1alpha1.CeilingByAnnotation]
 		if t.asks() {
 			claims = append(claims, claim{by: "CarbonPolicy/" + t.policy(), since: t.CreationTimestamp.Time})
+		}
+		if t.carbon.wantsCeiling() {
+			claims = append(claims, claim{by: byTrigger, since: t.CreationTimestamp.Time})
 		}
 	}
 	for _, s := range c.scalersOf(r) {
@@ -84,10 +87,12 @@ func targetOf(s *carbonaware.CarbonAwareKedaScaler) ref {
 }
 
 // keepTarget returns a function that turns an object of a kind into what is kept of it.
-func keepTarget(k kind) func(any) (any, error) {
+func keepTarget(k kind, triggers *triggerReader) func(any) (any, error) {
 	return func(object any) (any, error) {
 		if o, ok := object.(*unstructured.Unstructured); ok {
-			return newTarget(k, o), nil
+			t := newTarget(k, o)
+			t.carbon = triggers.read(o)
+			return t, nil
 		}
 		return object, nil
 	}

@@ -17,6 +17,8 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
+	"github.com/gridlatch/gridlatch/trigger"
 	"github.com/gridlatch/gridlatch/watching"
 )
 
@@ -51,6 +53,8 @@ type Options struct {
 	// CrossNamespace are the namespaces whose CarbonAwareKedaScalers may have targets in other
 	// namespaces. * is every namespace.
 	CrossNamespace []string
+	// Form is what rewritten triggers name. If it is empty, no trigger is carried out.
+	Form trigger.Form
 }
 
 // Controller sets the ceilings. All exported fields are required.
@@ -75,12 +79,16 @@ type Controller struct {
 	sources     sync.Map // the source of a target's forecast, by ref
 	memories    sync.Map // *memory by ref
 
+	triggers       sync.Map // *triggerMemory by ref
+	triggerSources sync.Map // the source of the forecast of a target's trigger, by ref
+
 	scalersChanged atomic.Bool // Follow has to be told
 	named          atomic.Pointer[sources]
 
-	mu     sync.Mutex
-	levels levels
-	seen   map[seriesKey]seen
+	levels policy.KnownLevels
+
+	mu   sync.Mutex
+	seen map[seriesKey]seen
 }
 
 // memory is what is remembered of a target between two looks at the target. Only one worker at a
@@ -104,6 +112,27 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 		return reconcile.Result{}, err
 	}
 	t, now := c.target(r), c.Clock.Now()
+	l, err := c.lookAtTrigger(ctx, r, t, now)
+	if err != nil || l.isOver {
+		return resultAt(l.again, now), err
+	}
+	result, err := c.lookAtClaims(ctx, r, t, l.judgement, now)
+	if again := resultAt(l.again, now).RequeueAfter; again > 0 && (result.RequeueAfter == 0 || again < result.RequeueAfter) {
+		result.RequeueAfter = again
+	}
+	return result, err
+}
+
+// resultAt returns the result that asks for a look at a time, zero for none.
+func resultAt(next, now time.Time) reconcile.Result {
+	if next.IsZero() {
+		return reconcile.Result{}
+	}
+	return reconcile.Result{RequeueAfter: max(next.Sub(now), time.Millisecond)}
+}
+
+// lookAtClaims gives a target the ceiling of its first claim.
+func (c *Controller) lookAtClaims(ctx context.Context, r ref, t *target, j *judgement, now time.Time) (reconcile.Result, error) {
 	claims := c.claims(r, t)
 	if len(claims) == 0 {
 		return c.giveBack(ctx, r, t, now)
@@ -116,8 +145,14 @@ func (c *Controller) Reconcile(ctx context.Context, r ref) (reconcile.Result, er
 			return reconcile.Result{}, err
 		}
 	}
-	if claims[0].scaler != nil {
+	switch {
+	case claims[0].scaler != nil:
 		return c.reconcileScaler(ctx, r, t, claims[0].scaler, now)
+	case claims[0].by == byTrigger:
+		c.sources.Delete(r)
+		v := t.ceilingOf(j)
+		o, err := c.enforce(ctx, t, byTrigger, v, now)
+		return o.result(v, now), err
 	}
 	return c.reconcileNative(ctx, r, t, claims[0].by, now)
 }
@@ -201,7 +236,16 @@ func (c *Controller) isTooEarly(source forecast.Source, t *target, now time.Time
 	if !snapshot.IsKnown() {
 		return true
 	}
-	return !snapshot.HasForecast() && t != nil && t.record() != nil && now.Before(c.started.Add(startGrace))
+	return !snapshot.HasForecast() && t != nil && (t.record() != nil || t.triggerPause() != nil) && now.Before(c.started.Add(startGrace))
+}
+
+// pendingUntil returns when to look again because it is too early to say that there is no forecast.
+func (c *Controller) pendingUntil(now time.Time) time.Time {
+	again := now.Add(time.Second)
+	if graceEnd := c.started.Add(startGrace); graceEnd.After(again) {
+		again = graceEnd
+	}
+	return again
 }
 
 // warn announces what is wrong with a target, once.
@@ -237,6 +281,10 @@ func (c *Controller) forbid(ctx context.Context, r ref) error {
 // refuse tells a claim that came after the claim of the holder.
 func (c *Controller) refuse(ctx context.Context, r ref, t *target, refused claim, holder string) error {
 	note := fmt.Sprintf("%s has its ceiling from %s, which came first", r, holder)
+	if refused.by == byTrigger {
+		c.warnOfTrigger(t, EventRefused, "the trigger "+trigger.Type+" has no effect on the ceiling: "+note)
+		return nil
+	}
 	if refused.scaler == nil {
 		c.warn(t, EventRefused, "the annotations have no effect: "+note)
 		return nil

@@ -49,7 +49,7 @@ func TestOneTargetHasOneCeiling(t *testing.T) {
 		{
 			name: "the annotations, which are as old as the object", target: web(scaledObject, native),
 			scalers: []*carbonaware.CarbonAwareKedaScaler{scaler("shop", "b", 3000)},
-			by:      policy, reasons: map[string]string{"shop/b": carbonaware.ReasonTargetClaimed}, events: []string{EventChanged},
+			by:      byPolicy, reasons: map[string]string{"shop/b": carbonaware.ReasonTargetClaimed}, events: []string{EventChanged},
 		},
 		{
 			name: "but not before a scaler in force", target: web(scaledObject, map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: "CarbonAwareKedaScaler/shop/b"}),
@@ -223,7 +223,7 @@ func TestWhatWasGivenBackIsGivenUp(t *testing.T) {
 		patches     int
 	}{
 		{"nobody claims it", nil, "7", nil, 1},
-		{"the ceiling is what the owner has", map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "the intensity is in the bucket <=200 of CarbonPolicy default"}, "7", nil, 1},
+		{"the ceiling is what the owner has", map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "the intensity is in the bucket <=200 of CarbonPolicy default"}, "7", nil, 1},
 		{"it is not as it was known", nil, "8", nil, 0},
 		{"it changes just now", nil, "7", apierrors.NewConflict(schema.GroupResource{}, "web", nil), 1},
 	}

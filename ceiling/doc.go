@@ -1,7 +1,7 @@
 // Package ceiling lowers and raises the maxReplicaCount of KEDA's ScaledObjects and ScaledJobs by
 // how clean the electricity is.
 //
-// # Two ways to ask
+// # Three ways to ask
 //
 // A ScaledObject or ScaledJob asks by the annotation gridlatch.dev/policy. The buckets of that
 // CarbonPolicy give its ceiling, at the policy's first location or at the location in
@@ -13,6 +13,8 @@
 //
 // A CarbonAwareKedaScaler asks for a target as with the Carbon Aware KEDA Operator. Its numbers are
 // taken as they are, also above the target's own.
+//
+// A trigger of the type carbon-intensity asks for its own object. See below.
 //
 // A target has one ceiling: that of the claim that came first. Every other claim is refused, and
 // told so.
@@ -55,6 +57,45 @@
 // KEDA deletes the Jobs of a ScaledJob when its spec changes, unless the ScaledJob has
 // rollout.strategy: gradual. Without that strategy, a change waits until no Job runs, and the
 // ScaledJob says so. A Job that is created between the look and the write is not saved.
+//
+// # Triggers
+//
+// KEDA does not know the trigger carbon-intensity. Package trigger tells what people write, and what
+// it comes to. The webhook rewrites the trigger at CREATE and UPDATE. This package does the same for
+// every object that the webhook has missed, and corrects the trigger's effect when another trigger
+// came or went. The list of triggers is one patch of its own. The field is not lent: the rewritten
+// trigger says itself what it was. So there is no note, and the ownership of the field is given up
+// at once. A tool that applies the object needs no force, and what the owner writes last wins. A
+// tool that writes the old trigger again while the webhook is down is answered less often each time.
+//
+// A rewriting of a ScaledJob waits for running Jobs as a ceiling does. KEDA starts no Jobs for a
+// ScaledJob with a trigger that KEDA does not know, so that wait ends with the last Job.
+//
+//	the trigger                     on a dirty grid
+//	------------------------------  ------------------------------------------------------
+//	stands alone                    Package trigger/scaler tells KEDA that there is no work.
+//	                                Nothing is done here.
+//	stands beside others            The ceiling is 0, which is the minimum, or a pause.
+//	is gradual                      The ceiling falls with the share of the grid that is
+//	                                clean, from the owner's maximum to the minimum. If the
+//	                                trigger stands alone, the lowest ceiling is 1, and the
+//	                                scaler does the rest.
+//	has the handler pause           The annotation paused is set to "true", and nothing is
+//	                                scaled. There is no ceiling.
+//
+// A ceiling by a trigger is a claim like the others: it is as old as its object, and it comes after
+// annotations of the same object. The hysteresis is that of the trigger.
+//
+// The pause of a trigger has a note of its own, which says what was there before. The owner's word
+// counts as above. A pause that is there already is nobody's but the one who set it: a trigger adds
+// none to the owner's or to that of a ceiling, and a ceiling of 0 adds none to that of a trigger.
+// While a trigger pauses an object, a ceiling of 0 does not scale it in. An object with
+// force-activation is not paused.
+//
+// A trigger that cannot be used, or whose policy or region does not exist, changes nothing: its
+// pause and its ceiling end, and an Event says why. Events tell when the grid turns clean or dirty.
+// A turn is told if this process has seen the state before, or if the trigger is new. So a restart
+// tells nothing again.
 //
 // # When
 //

@@ -32,16 +32,7 @@ type outcome struct {
 
 // result returns when to look at the target next.
 func (o *outcome) result(v verdict, now time.Time) reconcile.Result {
-	var next time.Time
-	for _, at := range []time.Time{v.until, o.again, o.change.again} {
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
-	}
-	if next.IsZero() {
-		return reconcile.Result{}
-	}
-	return reconcile.Result{RequeueAfter: max(next.Sub(now), time.Millisecond)}
+	return resultAt(soonest(v.until, o.again, o.change.again), now)
 }
 
 // enforce puts the verdict of a claim in force on a target.
@@ -53,10 +44,7 @@ func (c *Controller) enforce(ctx context.Context, t *target, by string, v verdic
 		return o, err
 	}
 	if v.isPending && o.again.IsZero() {
-		o.again = now.Add(time.Second)
-		if graceEnd := c.started.Add(startGrace); graceEnd.After(o.again) {
-			o.again = graceEnd
-		}
+		o.again = c.pendingUntil(now)
 	}
 	if o.again.IsZero() && !o.isLost { // what is wanted is in force
 		m.followsIntensity = v.followsIntensity || wanted.isDamped && m.followsIntensity
@@ -150,7 +138,7 @@ func (c *Controller) disown(ctx context.Context, t *target) error {
 	if t == nil {
 		return nil
 	}
-	return c.writer().Disown(ctx, &t.Object, t.lent(), t.hasNotes())
+	return c.writer().Disown(ctx, &t.Object, t.lent(), t.hasNotes() || t.hasTriggerNote())
 }
 
 // undoneNote says what somebody else has done, and what to do about it.

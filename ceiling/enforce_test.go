@@ -113,7 +113,7 @@ func TestAPauseComesAndGoesByEvents(t *testing.T) {
 		t.Fatalf("got %v", w.objects["web"])
 	}
 	w.level.IsKnown, w.level.UnknownReason = false, "the forecast is over"
-	w.forgetLevels(func(string, forecast.Source) bool { return true })
+	w.levels.Forget(func(string, forecast.Source) bool { return true })
 	w.look(object.ref())
 	if got := w.objects["web"].annotations(); got[pausedReplicas] != "" || got[v1alpha1.ReasonAnnotation] != "no ceiling: there is no usable forecast; the forecast is over" {
 		t.Errorf("got %v", w.objects["web"])
@@ -127,7 +127,7 @@ func TestAPauseComesAndGoesByEvents(t *testing.T) {
 
 func TestWhatATargetAsksFor(t *testing.T) {
 	notThere := apierrors.NewNotFound(schema.GroupResource{Resource: "carbonpolicies"}, "default")
-	lent := map[string]any{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "70"}
+	lent := map[string]any{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "70"}
 	with := func(notes map[string]any, key, value string) map[string]any {
 		all := map[string]any{key: value}
 		for k, v := range notes {
@@ -178,7 +178,7 @@ func TestWhatATargetAsksFor(t *testing.T) {
 func TestAForecastIsWaitedForAfterAStart(t *testing.T) {
 	w := newWorld(t)
 	w.started, w.level.IsKnown = w.clock.Now(), false
-	object := w.set(asksFor(map[string]any{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: "70"}))
+	object := w.set(asksFor(map[string]any{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "40", v1alpha1.OriginalMaxReplicaCountAnnotation: "70"}))
 	w.Store = &forecast.Store{} // nobody has looked for the forecast
 	if result := w.look(object.ref()); result.RequeueAfter != startGrace || len(w.patched) > 0 {
 		t.Fatalf("before the forecast was looked for: %v, %v", result, w.patched)

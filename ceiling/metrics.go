@@ -1,6 +1,7 @@
 package ceiling
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,8 @@ type Metrics struct {
 	errors  *prometheus.CounterVec
 	reverts *prometheus.CounterVec
 
+	triggers *prometheus.GaugeVec
+
 	reconciles      *prometheus.CounterVec
 	reconcileErrors *prometheus.CounterVec
 	intensity       *prometheus.GaugeVec
@@ -24,8 +27,9 @@ type Metrics struct {
 	max             *prometheus.GaugeVec
 	ecoModeOff      *prometheus.CounterVec
 
-	mu   sync.Mutex
-	apps map[ref]types.NamespacedName // the scaler that the series are about, by target
+	mu     sync.Mutex
+	states map[ref]triggerState         // of triggers that are carried out
+	apps   map[ref]types.NamespacedName // the scaler that the series are about, by target
 }
 
 // NewMetrics returns metrics that are registered.
@@ -50,12 +54,18 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		max:             gauge(app+"max_replicas", "maxReplicas now.", "app", "namespace"),
 		ecoModeOff:      counter(app+"eco_mode_off", "How often a CarbonAwareKedaScaler was looked at, by code: 1 if eco mode was off, 0 if it was on.", "app", "namespace", "code"),
 		apps:            map[ref]types.NamespacedName{},
+
+		triggers: gauge("gridlatch_triggers", "Triggers of the type carbon-intensity in ScaledObjects and ScaledJobs, by what the grid is for them: clean, dirty or unknown. An unknown grid counts as clean.", "state"),
+		states:   map[ref]triggerState{},
 	}
 	for _, k := range []kind{scaledObject, scaledJob} { // an alert sees the first failure
 		m.errors.WithLabelValues(string(k))
 		m.reverts.WithLabelValues(string(k))
 	}
-	registry.MustRegister(m.ceiling, m.changes, m.errors, m.reverts,
+	for _, state := range triggerStates() {
+		m.triggers.WithLabelValues(string(state))
+	}
+	registry.MustRegister(m.ceiling, m.changes, m.errors, m.reverts, m.triggers,
 		m.reconciles, m.reconcileErrors, m.intensity, m.defaultMax, m.max, m.ecoModeOff)
 	return m
 }
@@ -82,6 +92,25 @@ func (m *Metrics) show(r ref, ceiling *int32) {
 		return
 	}
 	m.ceiling.WithLabelValues(string(r.kind), r.namespace, r.name).Set(float64(*ceiling))
+}
+
+// countTrigger counts the trigger of a target by its state. A trigger that is not carried out does
+// not count.
+func (m *Metrics) countTrigger(r ref, state triggerState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.states[r]
+	if state == before {
+		return
+	}
+	delete(m.states, r)
+	if slices.Contains(triggerStates(), before) {
+		m.triggers.WithLabelValues(string(before)).Dec()
+	}
+	if slices.Contains(triggerStates(), state) {
+		m.states[r] = state
+		m.triggers.WithLabelValues(string(state)).Inc()
+	}
 }
 
 func (m *Metrics) failed(k kind) { m.errors.WithLabelValues(string(k)).Inc() }

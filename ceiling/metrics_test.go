@@ -19,7 +19,7 @@ func TestTheSeriesOfAScalerGoWithItsClaim(t *testing.T) {
 	m.observe(second, &ecoState{isKnown: true}, &one)
 	m.forget(targetOf(second))
 	const kinds, countersOfKind = 2, 2 // failures and reverts start at zero
-	if n, err := testutil.GatherAndCount(registry); err != nil || n != kinds*countersOfKind {
+	if n, err := testutil.GatherAndCount(registry); err != nil || n != kinds*countersOfKind+len(triggerStates()) {
 		t.Errorf("%d series are left, %v", n, err)
 	}
 }

@@ -17,6 +17,9 @@ const (
 	forceActivation = "autoscaling.keda.sh/force-activation"
 	// maxReplicaCount is the one field of the spec that is lent.
 	maxReplicaCount = override.Field("/spec/maxReplicaCount")
+	// triggersField is the list of triggers. It is not lent: what a trigger was can be read in the
+	// trigger itself.
+	triggersField = override.Field("/spec/triggers")
 	// scaledJobLabel is the label of a Job with the name of its ScaledJob.
 	scaledJobLabel = "scaledjob.keda.sh/name"
 	// defaultMax is the maxReplicaCount that KEDA takes where none is set.

@@ -13,6 +13,14 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
+// Policies know what a CarbonPolicy says.
+type Policies interface {
+	// Level returns what a policy says at a location, and the source of the policy's
+	// forecast. An empty location is the first one of the policy. The error is a NotFound if the
+	// policy does not exist.
+	Level(ctx context.Context, policy, location string, now time.Time) (plan.Level, forecast.Source, error)
+}
+
 // asks reports whether the target asks for the ceiling of a policy.
 func (t *target) asks() bool {
 	_, hasPolicy := t.Annotations[v1alpha1.PolicyAnnotation]
@@ -37,7 +45,7 @@ func (c *Controller) native(ctx context.Context, t *target, now time.Time) (v ve
 		v.reason = "no ceiling: " + err.Error()
 		return v, source, err.Error(), nil
 	}
-	level, source, err := c.level(ctx, t.policy(), t.Annotations[v1alpha1.LocationAnnotation], now)
+	level, source, err := c.levels.Level(ctx, t.policy(), t.Annotations[v1alpha1.LocationAnnotation], now)
 	if apierrors.IsNotFound(err) {
 		mistake = fmt.Sprintf("CarbonPolicy %s does not exist", t.policy())
 		v.reason = "no ceiling: " + mistake

@@ -70,7 +70,7 @@ func TestTheOwnerMaySayWhatTheCeilingHappensToBe(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			notes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.ReasonAnnotation: "because; then"}
+			notes := map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.ReasonAnnotation: "because; then"}
 			if tt.applied != "" {
 				notes[applied] = tt.applied
 			}
@@ -78,7 +78,7 @@ func TestTheOwnerMaySayWhatTheCeilingHappensToBe(t *testing.T) {
 			// the grid is clean: a policy gives no more than the owner does
 			v := ceilingOf(110)
 			v.isCapped = true
-			change := object.target(scaledObject).settle(policy, v, pace{}, now)
+			change := object.target(scaledObject).settle(byPolicy, v, pace{}, now)
 			after := object.after(t, change)
 			if got := after.max(); !ptr.Equal(got, &tt.want) || change.standing.IsUndone {
 				t.Errorf("on a clean grid: got %s, undone %v, want %d", printReplicas(got), change.standing.IsUndone, tt.want)
@@ -92,10 +92,10 @@ func TestTheOwnerMaySayWhatTheCeilingHappensToBe(t *testing.T) {
 
 func TestTheOwnerMayPauseAsWeDo(t *testing.T) {
 	now := clock(t, "2026-11-22T13:00:00Z")
-	notes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.CeilingPausedWithAnnotation: bothPauses, v1alpha1.ReasonAnnotation: "because; then", pausedReplicas: "0", paused: "true"}
+	notes := map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.CeilingPausedWithAnnotation: bothPauses, v1alpha1.ReasonAnnotation: "because; then", pausedReplicas: "0", paused: "true"}
 	object := scaled(map[string]any{"maxReplicaCount": int64(40)}, notes).
 		managedBy(managed("argocd-controller", "Apply", 11, ownsPause), managed(override.Manager, "Update", 10, ownsPause))
-	after := object.after(t, object.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now)).annotations()
+	after := object.after(t, object.target(scaledObject).settle(byPolicy, ceilingOf(10), pace{}, now)).annotations()
 	if _, ok := after[paused]; ok || after[pausedReplicas] != "0" || after[v1alpha1.CeilingPausedWithAnnotation] != "" {
 		t.Errorf("got %v", after)
 	}
@@ -103,7 +103,7 @@ func TestTheOwnerMayPauseAsWeDo(t *testing.T) {
 
 func TestWhatIsGivenBackIsNotOwned(t *testing.T) {
 	others := managed("kubectl-create", "Update", 0, ownsOther)
-	ceilingNotes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.ReasonAnnotation: "x"}
+	ceilingNotes := map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.ReasonAnnotation: "x"}
 	tests := []struct {
 		name  string
 		max   int64
@@ -112,12 +112,12 @@ func TestWhatIsGivenBackIsNotOwned(t *testing.T) {
 		want  []any // nil if nothing is given up
 	}{
 		{"a ceiling is in force", 5, ceilingNotes, ownsMaxToo, nil},
-		{"it is what the owner has", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "20", v1alpha1.OriginalMaxReplicaCountAnnotation: "20"}, ownsMaxToo, []any{others, managed(override.Manager, "Update", 10, ownsNotes)}},
-		{"there is none, and a reason for that", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.ReasonAnnotation: "no ceiling"}, ownsMaxToo, []any{others, managed(override.Manager, "Update", 10, ownsNotes)}},
+		{"it is what the owner has", 20, map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "20", v1alpha1.OriginalMaxReplicaCountAnnotation: "20"}, ownsMaxToo, []any{others, managed(override.Manager, "Update", 10, ownsNotes)}},
+		{"there is none, and a reason for that", 20, map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.ReasonAnnotation: "no ceiling"}, ownsMaxToo, []any{others, managed(override.Manager, "Update", 10, ownsNotes)}},
 		{"there is none, and no more to say", 20, nil, ownsMax, []any{others}},
 		{"it was taken off by hand", 20, map[string]any{v1alpha1.CeilingReleasedAnnotation: "2026-11-22T13:00:00Z"}, ownsMaxToo, []any{others}},
-		{"a pause is in force", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.AppliedMaxReplicaCountAnnotation: "20", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "0"}, ownsPause, nil},
-		{"a pause has become the owner's", 20, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.AppliedMaxReplicaCountAnnotation: "20", pausedReplicas: "0"}, ownsPause, []any{others}},
+		{"a pause is in force", 20, map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.AppliedMaxReplicaCountAnnotation: "20", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "0"}, ownsPause, nil},
+		{"a pause has become the owner's", 20, map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "20", v1alpha1.AppliedMaxReplicaCountAnnotation: "20", pausedReplicas: "0"}, ownsPause, []any{others}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 func TestTheOwnersPauseStays(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	atZero := func(loans string, annotations map[string]any) map[string]any {
-		all := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"}
+		all := map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"}
 		if loans != "" {
 			all[v1alpha1.CeilingPausedWithAnnotation] = loans
 		}
@@ -69,7 +69,7 @@ func TestTheOwnersPauseStays(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			before := scaled(map[string]any{"maxReplicaCount": int64(40)}, tt.annotations)
-			change := before.target(tt.kind).settle(policy, ceilingOf(tt.limit), pace{}, now)
+			change := before.target(tt.kind).settle(byPolicy, ceilingOf(tt.limit), pace{}, now)
 			after := before.after(t, change)
 			got := keda{}
 			for key, value := range after.annotations() {
@@ -90,7 +90,7 @@ func TestTheOwnersPauseStays(t *testing.T) {
 			if change.standing.IsUndone != tt.undone {
 				t.Errorf("undone: %v", change.standing.IsUndone)
 			}
-			if again := after.target(tt.kind).settle(policy, ceilingOf(tt.limit), pace{}, now); !again.IsEmpty() {
+			if again := after.target(tt.kind).settle(byPolicy, ceilingOf(tt.limit), pace{}, now); !again.IsEmpty() {
 				t.Errorf("not settled: %+v", again)
 			}
 		})
@@ -104,7 +104,7 @@ func TestAnOwnersPauseIsToldOf(t *testing.T) {
 		pausedScaleIn:  "because: the ceiling is not lowered while its owner has set autoscaling.keda.sh/paused-scale-in; now",
 	} {
 		before := scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{key: "1"})
-		after := before.after(t, before.target(scaledObject).settle(policy, ceilingOf(0), pace{}, now))
+		after := before.after(t, before.target(scaledObject).settle(byPolicy, ceilingOf(0), pace{}, now))
 		if got := after.annotations()[v1alpha1.ReasonAnnotation]; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

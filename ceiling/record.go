@@ -74,9 +74,12 @@ func (t *target) standing(r *record) override.Standing {
 
 // lent returns the fields that the target lends at the moment.
 func (t *target) lent() (fields []override.Field) {
+	if p := t.triggerPause(); p != nil {
+		fields = append(fields, p.field())
+	}
 	r := t.record()
 	if r == nil {
-		return nil
+		return fields
 	}
 	if t.Value(maxReplicaCount) != r.loan.Original {
 		fields = append(fields, maxReplicaCount)

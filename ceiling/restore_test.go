@@ -41,7 +41,7 @@ func kedaServer(t *testing.T, calls interceptor.Funcs, objects ...client.Object)
 }
 
 func lentNotes(extra map[string]any) map[string]any {
-	notes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x"}
+	notes := map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x"}
 	for key, value := range extra {
 		notes[key] = value
 	}
@@ -81,7 +81,7 @@ func TestRestorePutsKEDAsObjectsBackUnlessThatKillsJobs(t *testing.T) {
 		"unasked":      {scaledObject, 40, released},
 		"not-lent-yet": {scaledObject, 40, map[string]string{v1alpha1.PolicyAnnotation: "default", v1alpha1.CeilingReleasedAnnotation: "2026-11-22T13:00:00Z"}},
 		"stranger":     {scaledObject, 40, map[string]string{"team": "shop"}},
-		"busy":         {scaledJob, 5, map[string]string{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x"}},
+		"busy":         {scaledJob, 5, map[string]string{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x"}},
 		"idle":         {scaledJob, 40, released},
 		"gradual":      {scaledJob, 40, released},
 	} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/override"
+	"github.com/gridlatch/gridlatch/trigger"
 )
 
 // verdict is what a claim wants of its target at one moment.
@@ -145,6 +146,9 @@ func (t *target) apply(ceiling int32, c *change, r *record) (objection string) {
 	if ceiling > 0 {
 		c.max = valueOf(&ceiling)
 		return ""
+	}
+	if t.isPausedByTrigger() {
+		return ": the trigger " + trigger.Type + " has paused the object already"
 	}
 	if key := t.ownersPause(r); key != "" {
 		return ": its owner has set " + key + ", which stays"

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	policy     = "CarbonPolicy/default"
+	byPolicy   = "CarbonPolicy/default"
 	bothPauses = pausedReplicas + "," + paused
 )
 
@@ -114,14 +114,14 @@ func ceilingOf(n int32) verdict {
 func TestCeilingComesAndGoes(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
 	before := scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{"team": "shop"})
-	object := before.after(t, before.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now))
+	object := before.after(t, before.target(scaledObject).settle(byPolicy, ceilingOf(10), pace{}, now))
 	want := scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{
-		"team": "shop", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; now",
+		"team": "shop", v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; now",
 	})
 	if diff := cmp.Diff(want, object); diff != "" {
 		t.Error("with a ceiling: ", diff)
 	}
-	if again := object.target(scaledObject).settle(policy, ceilingOf(10), pace{}, now.Add(time.Hour)); !again.IsEmpty() {
+	if again := object.target(scaledObject).settle(byPolicy, ceilingOf(10), pace{}, now.Add(time.Hour)); !again.IsEmpty() {
 		t.Errorf("nothing has changed, and yet: %+v", again)
 	}
 	object = object.after(t, object.target(scaledObject).restore())
@@ -135,7 +135,7 @@ func TestSettle(t *testing.T) {
 	capped := func(v verdict) verdict { v.isCapped = true; return v }
 	cautious := func(v verdict, n int32) verdict { v.cautious = &n; return v }
 	inForce := func(max int64, notes map[string]any) document {
-		all := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"}
+		all := map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "because; then"}
 		for key, value := range notes {
 			all[key] = value
 		}
@@ -186,14 +186,14 @@ func TestSettle(t *testing.T) {
 		},
 		{
 			name:   "a pause of the owner's outlives the ceiling of 0",
-			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{paused: "true", v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x"}),
+			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{paused: "true", v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x"}),
 			v:      ceilingOf(10),
 			max:    ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", paused: "true"},
 		},
 		{
 			name: "our pause ends with it",
 			object: scaled(map[string]any{"maxReplicaCount": int64(40)}, map[string]any{
-				pausedReplicas: "0", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x",
+				pausedReplicas: "0", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.ReasonAnnotation: "x",
 			}),
 			v:   ceilingOf(10),
 			max: ptr.To[int32](10), notes: map[string]string{v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
@@ -249,7 +249,7 @@ func TestSettle(t *testing.T) {
 		},
 		{
 			name:   "the original outlives the note of the ceiling",
-			object: scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.OriginalMaxReplicaCountAnnotation: "40"}), v: ceilingOf(5),
+			object: scaled(map[string]any{"maxReplicaCount": int64(10)}, map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.OriginalMaxReplicaCountAnnotation: "40"}), v: ceilingOf(5),
 			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"},
 		},
 		{
@@ -270,7 +270,7 @@ func TestSettle(t *testing.T) {
 			if tt.kind == "" {
 				tt.kind = scaledObject
 			}
-			c := tt.object.target(tt.kind).settle(policy, tt.v, tt.pace, now)
+			c := tt.object.target(tt.kind).settle(byPolicy, tt.v, tt.pace, now)
 			after := tt.object.after(t, c)
 			if diff := cmp.Diff(tt.max, after.max()); diff != "" {
 				t.Error("maxReplicaCount: ", diff)
@@ -310,7 +310,7 @@ func TestRestoreBringsTheOriginalBackWhateverTheOtherNotesSay(t *testing.T) {
 }
 
 func TestRestoreLeavesAloneWhatSomebodyElseHasSet(t *testing.T) {
-	notes := map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "10", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "3", v1alpha1.ReasonAnnotation: "x", v1alpha1.CeilingLoweredAnnotation: "x"}
+	notes := map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.AppliedMaxReplicaCountAnnotation: "10", v1alpha1.CeilingPausedWithAnnotation: pausedReplicas, pausedReplicas: "3", v1alpha1.ReasonAnnotation: "x", v1alpha1.CeilingLoweredAnnotation: "x"}
 	object := scaled(map[string]any{"maxReplicaCount": int64(50)}, notes)
 	after := object.after(t, object.target(scaledObject).restore())
 	want := scaled(map[string]any{"maxReplicaCount": int64(50)}, map[string]any{pausedReplicas: "3"})
@@ -354,12 +354,12 @@ func FuzzSettle(f *testing.F) {
 			}
 		}
 		object := scaled(map[string]any{"maxReplicaCount": most, "minReplicaCount": least}, map[string]any{
-			v1alpha1.CeilingAnnotation: ceiling, v1alpha1.OriginalMaxReplicaCountAnnotation: original, v1alpha1.AppliedMaxReplicaCountAnnotation: applied, v1alpha1.CeilingPausedWithAnnotation: with, pausedReplicas: pause, v1alpha1.CeilingByAnnotation: policy,
+			v1alpha1.CeilingAnnotation: ceiling, v1alpha1.OriginalMaxReplicaCountAnnotation: original, v1alpha1.AppliedMaxReplicaCountAnnotation: applied, v1alpha1.CeilingPausedWithAnnotation: with, pausedReplicas: pause, v1alpha1.CeilingByAnnotation: byPolicy,
 		})
 		v := verdict{ceiling: &limit, isCapped: isCapped, reason: "because"}
-		once := object.after(t, object.target(scaledObject).settle(policy, v, pace{}, now))
+		once := object.after(t, object.target(scaledObject).settle(byPolicy, v, pace{}, now))
 		settled := once.target(scaledObject)
-		if again := settled.settle(policy, v, pace{}, now); !again.IsEmpty() {
+		if again := settled.settle(byPolicy, v, pace{}, now); !again.IsEmpty() {
 			t.Fatalf("not settled: %+v", again)
 		}
 		if r := settled.record(); r == nil || r.ceiling > 0 && (settled.maxReplicas() != r.ceiling || settled.Value(maxReplicaCount) == override.Unset || settled.maxReplicas() < settled.minCeiling) {

@@ -33,6 +33,20 @@ const (
 	EventInvalid  = "CeilingInvalid"
 )
 
+// The reasons of the Events on the triggers of ScaledObjects and ScaledJobs.
+const (
+	EventTriggerRewritten = "TriggerRewritten"
+	EventTriggerInvalid   = "TriggerInvalid"
+	EventTriggerClean     = "TriggerClean"
+	EventTriggerDirty     = "TriggerDirty"
+	EventTriggerUnknown   = "TriggerUnknown"
+	EventTriggerPaused    = "TriggerPaused"
+	EventTriggerResumed   = "TriggerResumed"
+	EventTriggerReverted  = "TriggerReverted"
+	EventTriggerWaits     = "TriggerWaits"
+	EventTriggerFailed    = "TriggerFailed"
+)
+
 const (
 	// eventsPerSecond and eventsBurst bound the Events about changes that are made.
 	eventsPerSecond = 2
@@ -65,8 +79,10 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 // prepare makes the watchers. They sleep until they run.
 func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Interface) {
 	c.targets, c.changesPace = map[kind]*watching.Resource{}, rate.NewLimiter(eventsPerSecond, eventsBurst)
+	c.levels.Of = c.Policies.Level
+	triggers := &triggerReader{form: c.Options.Form}
 	for _, k := range kinds() {
-		c.targets[k] = &watching.Resource{Objects: objects, Definitions: definitions, Name: k.resource(), Keep: keepTarget(k), Changed: c.wakeAll}
+		c.targets[k] = &watching.Resource{Objects: objects, Definitions: definitions, Name: k.resource(), Keep: keepTarget(k, triggers), Changed: c.wakeAll}
 		c.targets[k].AddHandler(c.onTarget())
 	}
 	c.scalers = &watching.Resource{
@@ -117,7 +133,7 @@ func (c *Controller) wakeAll() {
 func (c *Controller) onForecast() handler.TypedEventHandler[forecast.Source, ref] {
 	return handler.TypedFuncs[forecast.Source, ref]{
 		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[forecast.Source], _ queue) {
-			c.forgetLevels(func(_ string, source forecast.Source) bool { return source == e.Object })
+			c.levels.Forget(func(_ string, source forecast.Source) bool { return source == e.Object })
 			c.wakeSources(func(source forecast.Source) bool { return source == e.Object })
 		},
 	}
@@ -126,10 +142,10 @@ func (c *Controller) onForecast() handler.TypedEventHandler[forecast.Source, ref
 // onPolicy wakes the targets that name a policy.
 func (c *Controller) onPolicy() handler.TypedEventHandler[*v1alpha1.CarbonPolicy, ref] {
 	changed := func(name string, q queue) {
-		c.forgetLevels(func(policy string, _ forecast.Source) bool { return policy == name })
+		c.levels.Forget(func(policy string, _ forecast.Source) bool { return policy == name })
 		for _, w := range c.targets {
 			for _, object := range w.List() {
-				if t, ok := object.(*target); ok && t.asks() && t.policy() == name {
+				if t, ok := object.(*target); ok && (t.asks() && t.policy() == name || t.carbon.isOfPolicy(name)) {
 					q.Add(t.ref())
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -123,10 +124,12 @@ func (c *Controller) followSources(ctx context.Context) error {
 
 // wakeSources looks at the targets whose ceiling comes from a source that is concerned.
 func (c *Controller) wakeSources(isConcerned func(forecast.Source) bool) {
-	c.sources.Range(func(r, source any) bool {
-		if isConcerned(source.(forecast.Source)) {
-			c.queue.Add(r.(ref))
-		}
-		return true
-	})
+	for _, known := range []*sync.Map{&c.sources, &c.triggerSources} {
+		known.Range(func(r, source any) bool {
+			if isConcerned(source.(forecast.Source)) {
+				c.queue.Add(r.(ref))
+			}
+			return true
+		})
+	}
 }

@@ -18,7 +18,7 @@ import (
 // turnTo sets the intensity, and lets the controller know.
 func (w *world) turnTo(intensity float64) {
 	w.level.Intensity = intensity
-	w.forgetLevels(func(string, forecast.Source) bool { return true })
+	w.levels.Forget(func(string, forecast.Source) bool { return true })
 }
 
 func TestALookAtWhatIsAsItShouldBeWritesNothingAndTellsNothing(t *testing.T) {
@@ -129,7 +129,7 @@ func TestForecastsThatNoScalerNamesAreForgotten(t *testing.T) {
 // maxReplicaCount in one go.
 func TestTheOwnersNewMaximumIsNoRevert(t *testing.T) {
 	d := scaled(map[string]any{"maxReplicaCount": int64(60)}, map[string]any{
-		v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40",
+		v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "0", v1alpha1.OriginalMaxReplicaCountAnnotation: "40",
 		v1alpha1.AppliedMaxReplicaCountAnnotation: "40", v1alpha1.CeilingPausedWithAnnotation: bothPauses,
 	})
 	known := d.target(scaledObject)

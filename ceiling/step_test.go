@@ -37,7 +37,7 @@ func TestCeilingsAreLoweredInSteps(t *testing.T) {
 			v.followsIntensity = tt.damped
 			object, now := scaled(tt.spec, nil), start
 			for i, want := range tt.want {
-				change := object.target(scaledObject).settle(policy, v, p, now)
+				change := object.target(scaledObject).settle(byPolicy, v, p, now)
 				object = object.after(t, change)
 				if got := object.target(scaledObject).record(); got == nil || got.ceiling != want {
 					t.Fatalf("at %s: got %+v, want %d", now.Format(time.TimeOnly), got, want)
@@ -46,13 +46,13 @@ func TestCeilingsAreLoweredInSteps(t *testing.T) {
 				if next := now.Add(p.interval); !last && !change.again.Equal(next) || last && !change.again.IsZero() {
 					t.Fatalf("at %s: looked at again at %v", now.Format(time.TimeOnly), change.again)
 				}
-				early := object.target(scaledObject).settle(policy, v, p, now.Add(p.interval-time.Second))
+				early := object.target(scaledObject).settle(byPolicy, v, p, now.Add(p.interval-time.Second))
 				if !last && !early.IsEmpty() {
 					t.Fatalf("too early: %+v", early)
 				}
 				now = now.Add(p.interval)
 			}
-			raised := object.target(scaledObject).settle(policy, ceilingOf(9), p, now.Add(time.Second))
+			raised := object.target(scaledObject).settle(byPolicy, ceilingOf(9), p, now.Add(time.Second))
 			if raised.ceiling == nil || *raised.ceiling != 9 {
 				t.Errorf("raised to %v, want 9 at once", raised.ceiling)
 			}
@@ -67,10 +67,10 @@ func TestCeilingsAreLoweredInSteps(t *testing.T) {
 
 func TestStepsDoNotExceedWhatTheOwnerHasSet(t *testing.T) {
 	now := clock(t, "2026-11-22T12:00:00Z")
-	object := scaled(map[string]any{"maxReplicaCount": int64(6)}, map[string]any{v1alpha1.CeilingByAnnotation: policy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"})
+	object := scaled(map[string]any{"maxReplicaCount": int64(6)}, map[string]any{v1alpha1.CeilingByAnnotation: byPolicy, v1alpha1.CeilingAnnotation: "10", v1alpha1.OriginalMaxReplicaCountAnnotation: "40"})
 	v := ceilingOf(20)
 	v.isCapped = true
-	change := object.target(scaledObject).settle(policy, v, pace{interval: time.Minute, step: step{replicas: 1}}, now)
+	change := object.target(scaledObject).settle(byPolicy, v, pace{interval: time.Minute, step: step{replicas: 1}}, now)
 	if change.ceiling == nil || *change.ceiling != 6 {
 		t.Errorf("got %v, want 6", change.ceiling)
 	}

@@ -48,6 +48,8 @@ type target struct {
 	minCeiling      int32 // the lowest ceiling that the target allows
 	// killsJobs says that KEDA deletes the Jobs of a ScaledJob whenever its spec changes.
 	killsJobs bool
+	// carbon is the trigger of the type carbon-intensity, nil if there is none.
+	carbon *carbonTrigger
 }
 
 func (t *target) ref() ref { return ref{t.kind, t.Namespace, t.Name} }
@@ -58,7 +60,8 @@ func newTarget(k kind, o *unstructured.Unstructured) *target {
 	if count(o, "maxReplicaCount") == nil {
 		unstructured.RemoveNestedField(o.Object, "spec", "maxReplicaCount")
 	}
-	t := &target{kind: k, Object: override.Read(o, lentFields(k)...)}
+	t := &target{kind: k, Object: override.Read(o, append(lentFields(k), triggersField)...)}
+	t.Forget(triggersField)
 	maps.DeleteFunc(t.Annotations, func(key, _ string) bool {
 		return !strings.HasPrefix(key, v1alpha1.Prefix) && !slices.ContainsFunc(bounds(k), func(b bound) bool { return b.key == key })
 	})

@@ -21,8 +21,6 @@ import (
 
 	carbonaware "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
-	"github.com/gridlatch/gridlatch/forecast"
-	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/watching"
 )
 
@@ -240,41 +238,6 @@ func TestOnlyTargetsOfAPolicyThatChangesAreLookedAt(t *testing.T) {
 	}
 }
 
-// TestALevelThatChangesWhileItIsPlannedIsNotRemembered changes the policy while the level is being
-// planned.
-func TestALevelThatChangesWhileItIsPlannedIsNotRemembered(t *testing.T) {
-	w := newWorld(t)
-	w.Policies = changing{w}
-	for range 2 {
-		if _, _, err := w.Controller.level(t.Context(), "default", "", w.clock.Now()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(w.planned) != 2 {
-		t.Errorf("planned %v, want the level planned again", w.planned)
-	}
-}
-
-type changing struct{ *world }
-
-func (c changing) Level(ctx context.Context, policy, location string, now time.Time) (level plan.Level, source forecast.Source, err error) {
-	level, source, err = c.world.Level(ctx, policy, location, now)
-	c.forgetLevels(func(string, forecast.Source) bool { return true })
-	return level, source, err
-}
-
-func TestLevelsThatAreRememberedAreBounded(t *testing.T) {
-	w := newWorld(t)
-	for i := range maxLevels + 5 {
-		if _, _, err := w.Controller.level(t.Context(), "default", strings.Repeat("x", i), w.clock.Now()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := len(w.levels.known); n > maxLevels {
-		t.Errorf("%d levels are remembered", n)
-	}
-}
-
 // TestAnObjectWhoseDeletionWasMissedIsLookedAt is told of the deletion by a tombstone, as after a
 // watch that broke.
 func TestAnObjectWhoseDeletionWasMissedIsLookedAt(t *testing.T) {
@@ -299,7 +262,7 @@ func TestWhatCannotBeReadOfAScalerIsNotKept(t *testing.T) {
 		t.Errorf("got %+v, %v", kept, err)
 	}
 	// what is kept already is kept as it is
-	for _, keep := range []func(any) (any, error){keepScaler, keepTarget(scaledObject)} {
+	for _, keep := range []func(any) (any, error){keepScaler, keepTarget(scaledObject, &triggerReader{})} {
 		if again, err := keep(s); err != nil || again != any(s) {
 			t.Errorf("got %v, %v", again, err)
 		}

@@ -113,7 +113,12 @@ func (w *world) Patch(_ context.Context, object client.Object, patch client.Patc
 // set makes an object be, and lets the controller know.
 func (w *world) set(d document) *target {
 	w.t.Helper()
-	t := d.target(kind(d["kind"].(string)))
+	k := kind(d["kind"].(string))
+	kept, err := keepTarget(k, &triggerReader{form: w.Options.Form})((&unstructured.Unstructured{Object: d}).DeepCopy())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	t := kept.(*target)
 	w.objects[t.Name] = d
 	w.has(w.t, t)
 	return t

@@ -74,7 +74,7 @@ func (k *Keeper) Reconcile(ctx context.Context, config *admissionv1.MutatingWebh
 	changed := config.DeepCopy()
 	for i := range changed.Webhooks {
 		trust := &changed.Webhooks[i].ClientConfig
-		trust.CABundle = mergeBundles(trust.CABundle, ca, k.now())
+		trust.CABundle = MergeBundles(trust.CABundle, ca, k.now())
 	}
 	if haveSameBundles(config, changed) {
 		return ctrl.Result{}, nil
@@ -96,9 +96,9 @@ func haveSameBundles(a, b *admissionv1.MutatingWebhookConfiguration) bool {
 	return true
 }
 
-// mergeBundles returns the CA, followed by each certificate of the old bundle that is still valid. A
+// MergeBundles returns the CA, followed by each certificate of the old bundle that is still valid. A
 // certificate that cannot be read is dropped.
-func mergeBundles(old, ca []byte, now time.Time) []byte {
+func MergeBundles(old, ca []byte, now time.Time) []byte {
 	kept := bytes.Clone(ca)
 	for _, certificate := range certificatesIn(old) {
 		encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})

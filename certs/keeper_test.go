@@ -43,7 +43,7 @@ func TestBundle(t *testing.T) {
 		"what is no certificate":          {[]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\ngarbage"), current},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := mergeBundles(tt.old, current, t0); !bytes.Equal(got, tt.want) {
+			if got := MergeBundles(tt.old, current, t0); !bytes.Equal(got, tt.want) {
 				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
 			}
 		})

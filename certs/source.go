@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"sync"
@@ -35,6 +36,19 @@ func NewSource(hosts []string) *Source {
 
 // TLS makes a server present the current certificate. TLS handshakes fail until there is one.
 func (s *Source) TLS(config *tls.Config) { config.GetCertificate = s.tls.GetCertificate }
+
+// CA returns the certificate of the CA with which Source signs, in PEM; nil if there is none yet.
+func (s *Source) CA() []byte {
+	ca := s.ca.current()
+	if ca == nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Leaf.Raw})
+}
+
+// WatchRotation makes Source send to a channel when there is another CA. A channel that is full is left
+// as it is.
+func (s *Source) WatchRotation(rotated chan<- struct{}) { s.ca.WatchRotation(rotated) }
 
 // SetupWithManager runs the source in every replica. The cache of the manager must keep what
 // [SecretByObject] returns.

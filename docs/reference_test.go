@@ -24,6 +24,7 @@ import (
 	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/ledger/keep"
 	"github.com/gridlatch/gridlatch/serving"
+	"github.com/gridlatch/gridlatch/trigger/scaler"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -128,6 +129,7 @@ func metrics(t *testing.T) []metric {
 	leaving.NewKeeper(leaving.Installation{}, nil, "", nil, r)
 	webhook.NewMetrics(r)
 	extender.NewMetrics(r)
+	scaler.NewMetrics(r)
 	serving.NewMetrics(r, clock.RealClock{}.Now)
 	ceiling.NewMetrics(r)
 	keep.NewMetrics(r)

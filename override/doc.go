@@ -66,6 +66,9 @@
 // takes the field out of what Manager owns. When no note is left, the patch takes out everything.
 // So a GitOps tool that leaves alone what Manager owns gets the field back.
 //
+// A field whose new value says what the old one was needs no loan. Package ceiling rewrites triggers
+// in this way: no note remembers them, and Disown gives the field up as soon as it is written.
+//
 // # Tug-of-war
 //
 // A tool that keeps objects as they are in git undoes our change, and would do so for ever. A

@@ -58,10 +58,10 @@ type Value string
 // Unset is the value of a field that is not set.
 const Unset Value = ""
 
-// ValueOf returns a string, a number or a boolean as a value. It returns Unset for nil, and for
-// what JSON cannot say.
-func ValueOf(scalar any) Value {
-	text, err := json.Marshal(scalar)
+// ValueOf returns a string, a number, a boolean, or a list or map of them, as a value. It returns
+// Unset for nil, and for what JSON cannot say.
+func ValueOf(value any) Value {
+	text, err := json.Marshal(value)
 	if err != nil || string(text) == "null" {
 		return Unset
 	}

@@ -47,6 +47,10 @@ func (o *Object) Value(f Field) Value {
 	return Unset
 }
 
+// Forget drops the value of a lent field. Who writes the field is still known. So a long value, which
+// the object itself remembers, takes no memory.
+func (o *Object) Forget(f Field) { delete(o.values, f) }
+
 // IsRewritten reports whether somebody else has written a lent field since our last write, be it
 // with the same value.
 func (o *Object) IsRewritten(f Field) bool { return o.writers.theirs[f] }

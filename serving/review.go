@@ -9,8 +9,11 @@ import (
 	"net/http"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -40,6 +43,13 @@ type Review struct {
 	Username string
 	// Object is the object as JSON, a part of the body of the review.
 	Object []byte
+}
+
+// Refuse answers as the API server itself does for an invalid object.
+func (r Review) Refuse(errs field.ErrorList) *admissionv1.AdmissionResponse {
+	status := apierrors.NewInvalid(schema.GroupKind{Group: r.Kind.Group, Kind: r.Kind.Kind}, r.Name, errs).Status()
+	status.Code = http.StatusUnprocessableEntity
+	return &admissionv1.AdmissionResponse{Result: &status}
 }
 
 // ReadReview reads a body that is an AdmissionReview of version v1.

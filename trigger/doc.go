@@ -20,7 +20,8 @@
 // A HorizontalPodAutoscaler takes the highest number of all triggers. So a clean grid would start
 // all replicas even if another trigger had no work for them. A trigger beside others therefore has
 // the effect ceiling: it asks for nothing at any time, and the object's maxReplicaCount is lowered to its
-// minReplicaCount while the grid is dirty.
+// minReplicaCount while the grid is dirty. In an object with a formula of KEDA, the formula decides
+// between the triggers, and no trigger has this effect.
 //
 // # What is clean
 //

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -27,20 +28,45 @@ const AuthenticationKind = "ClusterTriggerAuthentication"
 
 // Form is what the triggers that Gridlatch writes name.
 type Form struct {
-	// Address is the host and the port of the scaler. If it is empty, nothing is replaced.
+	// Address is the host and the port of the scaler. If it is empty, there is no scaler: nothing is
+	// replaced, and what was replaced comes back.
 	Address string
 	// Authentication is the name of a ClusterTriggerAuthentication. If it is empty, KEDA does not use
 	// TLS.
 	Authentication string
 }
 
+// Scaling is what an object of KEDA scales by.
+type Scaling struct {
+	// Triggers is the list spec.triggers.
+	Triggers []any
+	// HasFormula says that a formula, and not the highest number, decides between the triggers. A
+	// trigger then asks for replicas as if it stood alone.
+	HasFormula bool
+}
+
+// ScalingOf returns what an object scales by.
+func ScalingOf(object map[string]any) Scaling {
+	spec, _ := object["spec"].(map[string]any)
+	triggers, _ := spec["triggers"].([]any)
+	advanced, _ := spec["advanced"].(map[string]any)
+	modifiers, _ := advanced["scalingModifiers"].(map[string]any)
+	formula, _ := modifiers["formula"].(string)
+	return Scaling{Triggers: triggers, HasFormula: formula != ""}
+}
+
+// isCeiling reports whether a carbon trigger has the effect ceiling.
+func (s Scaling) isCeiling() bool { return len(s.Triggers) > 1 && !s.HasFormula }
+
 // Rewrite returns the triggers of an object with each one of the type carbon-intensity replaced. It
 // also corrects the effect of a trigger that was replaced before, if others have come or gone. It
 // does not change the triggers that it is given. If there are errors, nothing is replaced: they have
 // the path of each value that cannot be used, below the path of spec.triggers.
-func (f Form) Rewrite(triggers []any, path *field.Path) (rewritten []any, isChanged bool, errs field.ErrorList) {
+func (f Form) Rewrite(s Scaling, path *field.Path) (rewritten []any, isChanged bool, errs field.ErrorList) {
+	triggers := s.Triggers
 	if f.Address == "" {
-		return triggers, false, nil
+		rewritten, isChanged = Restore(triggers)
+		return rewritten, isChanged, nil
 	}
 	found, errs := f.find(triggers, path)
 	if found == nil || len(errs) > 0 {
@@ -56,7 +82,7 @@ func (f Form) Rewrite(triggers []any, path *field.Path) (rewritten []any, isChan
 	if len(errs) > 0 || !found.isVerbatim && !isReplaced {
 		return triggers, false, errs
 	}
-	replaced := f.replace(found, len(triggers) > 1)
+	replaced := f.replace(found, s.isCeiling())
 	if reflect.DeepEqual(replaced, triggers[found.index]) {
 		return triggers, false, nil
 	}
@@ -89,11 +115,11 @@ func Restore(triggers []any) (restored []any, isChanged bool) {
 // Find returns the wish of the carbon trigger of an object, be it as people write it, as Gridlatch
 // rewrites it, or written as a trigger of KEDA's external scaler that names Gridlatch's. ok is false
 // if there is no such trigger, or if it cannot be used: then there are errors.
-func (f Form) Find(triggers []any, path *field.Path) (w Wish, ok bool, errs field.ErrorList) {
+func (f Form) Find(s Scaling, path *field.Path) (w Wish, ok bool, errs field.ErrorList) {
 	if f.Address == "" {
 		return Wish{}, false, nil
 	}
-	found, errs := f.find(triggers, path)
+	found, errs := f.find(s.Triggers, path)
 	if found == nil || len(errs) > 0 {
 		return Wish{}, false, errs
 	}
@@ -105,7 +131,7 @@ func (f Form) Find(triggers []any, path *field.Path) (w Wish, ok bool, errs fiel
 		return Wish{}, false, errs
 	}
 	if found.isVerbatim {
-		w.IsCeiling = len(triggers) > 1
+		w.IsCeiling = s.isCeiling()
 	}
 	return w, true, nil
 }
@@ -147,16 +173,48 @@ func (f Form) isAt(address string) bool {
 }
 
 // checkTexts returns an error for each value of the metadata that is no text. KEDA's definition refuses
-// these values, too, but does not say what to write.
+// these values, too, but does not say how to write them.
 func (t *trigger) checkTexts() (errs field.ErrorList) {
 	all, _ := t.whole[metadataKey].(map[string]any)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if _, isText := all[key].(string); !isText && len(errs) < maxErrors {
-			value := shown(fmt.Sprint(all[key]))
-			errs = append(errs, field.TypeInvalid(t.path.Child(metadataKey, shown(key)), value, fmt.Sprintf("want a text: write %q, with the quotes", value)))
+		if _, isText := all[key].(string); isText {
+			continue
+		}
+		at := t.path.Child(metadataKey)
+		if slices.Contains(wishKeys(), key) {
+			at = at.Child(key)
+		} else {
+			at = at.Key(fmt.Sprintf("%.80q", key)) // whatever is in it
+		}
+		if errs = append(errs, unquoted(at, all[key])); len(errs) == maxErrors {
+			return errs
 		}
 	}
 	return errs
+}
+
+// unquoted returns the error for a value that is no text.
+func unquoted(path *field.Path, value any) *field.Error {
+	switch value.(type) {
+	case bool, int64, float64:
+		text := fmt.Sprint(value)
+		if written, err := json.Marshal(value); err == nil {
+			text = string(written)
+		}
+		return field.Invalid(path, value, fmt.Sprintf("want it in quotes: %q", text))
+	}
+	return field.TypeInvalid(path, kindOf(value), "want a text in quotes")
+}
+
+// kindOf names the kind of a value that is no text, in the words of JSON.
+func kindOf(value any) string {
+	switch value.(type) {
+	case nil:
+		return "null"
+	case []any:
+		return "array"
+	}
+	return "object"
 }
 
 // checkVerbatim returns errors for what a trigger as people write it must not have.
@@ -172,14 +230,13 @@ func (t *trigger) checkVerbatim() (errs field.ErrorList) {
 	return errs
 }
 
-// replace returns the trigger that takes the place of one. hasOthers says that other triggers stand
-// beside it.
-func (f Form) replace(t *trigger, hasOthers bool) map[string]any {
+// replace returns the trigger that takes the place of one.
+func (f Form) replace(t *trigger, isCeiling bool) map[string]any {
 	metadata := maps.Clone(t.metadata)
 	metadata[WrittenAsKey], metadata[addressKey] = Type, f.Address
 	delete(metadata, EffectKey)
 	delete(metadata, enableTLSKey)
-	if hasOthers {
+	if isCeiling {
 		metadata[EffectKey] = EffectCeiling
 	}
 	replaced := maps.Clone(t.whole)

@@ -47,7 +47,7 @@ func TestATriggerIsReplacedInItsPlaceAndComesBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			written := triggers(t, tt.written)
-			got, isChanged, errs := form().Rewrite(written, field.NewPath("spec", "triggers"))
+			got, isChanged, errs := form().Rewrite(Scaling{Triggers: written}, field.NewPath("spec", "triggers"))
 			if !isChanged || len(errs) > 0 {
 				t.Fatalf("changed: %t, %v", isChanged, errs)
 			}
@@ -57,7 +57,7 @@ func TestATriggerIsReplacedInItsPlaceAndComesBack(t *testing.T) {
 			if diff := cmp.Diff(triggers(t, tt.written), written); diff != "" {
 				t.Errorf("the triggers that were given have changed: %s", diff)
 			}
-			if _, isChanged, errs := form().Rewrite(got, field.NewPath("spec", "triggers")); isChanged || len(errs) > 0 {
+			if _, isChanged, errs := form().Rewrite(Scaling{Triggers: got}, field.NewPath("spec", "triggers")); isChanged || len(errs) > 0 {
 				t.Errorf("a second look changes something: %v", errs)
 			}
 			back, isChanged := Restore(got)
@@ -78,8 +78,32 @@ func TestTheEffectFollowsTheOtherTriggers(t *testing.T) {
 		"the other one goes":  {withEffect(replaced), replaced},
 		"the address changes": {strings.Replace(replaced, "9446", "1", 1), replaced},
 	} {
-		got, isChanged, errs := form().Rewrite(triggers(t, tt.before), root)
+		got, isChanged, errs := form().Rewrite(Scaling{Triggers: triggers(t, tt.before)}, root)
 		if diff := cmp.Diff(triggers(t, tt.want), got); diff != "" || !isChanged || len(errs) > 0 {
+			t.Errorf("%s: changed: %t, %v, %s", name, isChanged, errs, diff)
+		}
+	}
+}
+
+// Where a formula decides, the highest number does not, and the trigger says what the grid is.
+func TestATriggerOfAFormulaIsNoCeiling(t *testing.T) {
+	named := strings.Replace(tutorial, "{type", "{name: carbon, type", 1)
+	object := map[string]any{"spec": map[string]any{
+		"triggers": triggers(t, named+"\n"+queue), "advanced": map[string]any{"scalingModifiers": map[string]any{"formula": "carbon > 0 ? queue : 0"}},
+	}}
+	got, isChanged, errs := form().Rewrite(ScalingOf(object), nil)
+	if diff := cmp.Diff(triggers(t, replaced+"\n  name: carbon\n"+queue), got); diff != "" || !isChanged || len(errs) > 0 {
+		t.Errorf("changed: %t, %v, %s", isChanged, errs, diff)
+	}
+	if w, ok, _ := form().Find(ScalingOf(object), nil); !ok || w.IsCeiling {
+		t.Errorf("got %t, %+v", ok, w)
+	}
+}
+
+func TestWithoutAScalerWhatWasReplacedComesBack(t *testing.T) {
+	for name, text := range map[string]string{"replaced": replaced, "with an effect": withEffect(replaced)} {
+		got, isChanged, errs := Form{}.Rewrite(Scaling{Triggers: triggers(t, text)}, nil)
+		if diff := cmp.Diff(triggers(t, tutorial), got); diff != "" || !isChanged || len(errs) > 0 {
 			t.Errorf("%s: changed: %t, %v, %s", name, isChanged, errs, diff)
 		}
 	}
@@ -92,14 +116,14 @@ func TestTriggersOfOthersAreLeftAlone(t *testing.T) {
 		"none": "[]", "another kind": queue, "the explicit form": explicit, "somebody else's scaler": foreign, "no triggers": `[1, x, null, {}]`,
 	} {
 		list := triggers(t, text)
-		if got, isChanged, errs := form().Rewrite(list, nil); isChanged || len(errs) > 0 || !cmp.Equal(got, list) {
+		if got, isChanged, errs := form().Rewrite(Scaling{Triggers: list}, nil); isChanged || len(errs) > 0 || !cmp.Equal(got, list) {
 			t.Errorf("%s: %v, %v", name, got, errs)
 		}
 		if _, isChanged := Restore(list); isChanged {
 			t.Errorf("%s: it is restored", name)
 		}
 	}
-	if _, isChanged, _ := (Form{}).Rewrite(triggers(t, tutorial), nil); isChanged {
+	if _, isChanged, _ := (Form{}).Rewrite(Scaling{Triggers: triggers(t, tutorial)}, nil); isChanged {
 		t.Error("a trigger is replaced although there is no scaler")
 	}
 }
@@ -108,11 +132,11 @@ func TestWhatIsNotReplacedIsRefused(t *testing.T) {
 	for name, tt := range map[string]struct{ written, want string }{
 		"a number": {
 			`- {type: carbon-intensity, metadata: {emissionThreshold: 200}}`,
-			`spec.triggers[0].metadata.emissionThreshold: Invalid value: "200": want a text: write "200", with the quotes`,
+			`spec.triggers[0].metadata.emissionThreshold: Invalid value: 200: want it in quotes: "200"`,
 		},
 		"a boolean": {
 			queue + "\n" + `- {type: carbon-intensity, metadata: {emissionThreshold: "200", gradual: true}}`,
-			`spec.triggers[1].metadata.gradual: Invalid value: "true": want a text: write "true", with the quotes`,
+			`spec.triggers[1].metadata.gradual: Invalid value: true: want it in quotes: "true"`,
 		},
 		"two": {tutorial + "\n" + tutorial, "spec.triggers[1]: Forbidden: an object can have only one trigger of the type carbon-intensity"},
 		"an authentication": {
@@ -124,14 +148,14 @@ func TestWhatIsNotReplacedIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := triggers(t, tt.written)
-			got, isChanged, errs := form().Rewrite(list, field.NewPath("spec", "triggers"))
+			got, isChanged, errs := form().Rewrite(Scaling{Triggers: list}, field.NewPath("spec", "triggers"))
 			if err := errs.ToAggregate(); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 			if isChanged || !cmp.Equal(got, list) {
 				t.Error("it is replaced all the same")
 			}
-			if _, ok, errs := form().Find(list, nil); ok || len(errs) == 0 {
+			if _, ok, errs := form().Find(Scaling{Triggers: list}, nil); ok || len(errs) == 0 {
 				t.Error("it has a wish all the same")
 			}
 		})
@@ -140,17 +164,17 @@ func TestWhatIsNotReplacedIsRefused(t *testing.T) {
 
 func TestTheWishIsTheSameInEachForm(t *testing.T) {
 	explicit := `- {type: external, metadata: {scalerAddress: "gridlatch-scaler.gridlatch-system.svc:9446", region: us-west-2, emissionThreshold: "200"}}`
-	want, ok, errs := form().Find(triggers(t, tutorial), nil)
+	want, ok, errs := form().Find(Scaling{Triggers: triggers(t, tutorial)}, nil)
 	if !ok || len(errs) > 0 || want.Region != "us-west-2" {
 		t.Fatalf("%+v, %v", want, errs)
 	}
 	for name, text := range map[string]string{"rewritten": replaced, "explicit": explicit} {
-		if got, ok, errs := form().Find(triggers(t, text), nil); !ok || got != want {
+		if got, ok, errs := form().Find(Scaling{Triggers: triggers(t, text)}, nil); !ok || got != want {
 			t.Errorf("%s: %+v, %v", name, got, errs)
 		}
 	}
 	for name, text := range map[string]string{"as written": tutorial + "\n" + queue, "rewritten": withEffect(replaced) + "\n" + queue} {
-		if got, _, _ := form().Find(triggers(t, text), nil); !got.IsCeiling {
+		if got, _, _ := form().Find(Scaling{Triggers: triggers(t, text)}, nil); !got.IsCeiling {
 			t.Errorf("%s, beside another trigger, it is no ceiling", name)
 		}
 	}
@@ -170,7 +194,7 @@ func FuzzWhatIsReplacedComesBack(f *testing.F) {
 		if json.Unmarshal(data, &list) != nil {
 			return
 		}
-		got, isChanged, errs := form().Rewrite(list, nil)
+		got, isChanged, errs := form().Rewrite(Scaling{Triggers: list}, nil)
 		if len(errs) > 0 || !isChanged {
 			if !cmp.Equal(got, list) {
 				t.Fatalf("it changes without saying so: %v", got)

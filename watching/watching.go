@@ -33,6 +33,9 @@ type Resource struct {
 	Name        schema.GroupVersionResource
 	// Selector is the label selector of the objects that are kept; empty keeps all.
 	Selector string
+	// Only is the name of the one object that is kept, for those who may read no other; empty keeps
+	// all.
+	Only string
 	// Keep turns an object into what is kept of it. It is called with what it has returned, too.
 	Keep     cache.TransformFunc
 	Indexers cache.Indexers
@@ -150,7 +153,12 @@ func (r *Resource) begin(ctx context.Context) {
 
 // newInformer returns an informer of the objects, or of their metadata.
 func (r *Resource) newInformer() cache.SharedIndexInformer {
-	selected := func(o *metav1.ListOptions) { o.LabelSelector = r.Selector }
+	selected := func(o *metav1.ListOptions) {
+		o.LabelSelector = r.Selector
+		if r.Only != "" {
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", r.Only).String()
+		}
+	}
 	about := r.Definitions.Resource(r.Name)
 	lists, client, of := observe(&r.hidesObjects, selected,
 		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return about.List(ctx, o) }, about.Watch,

@@ -3,12 +3,10 @@ package webhook
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -121,20 +119,13 @@ func (v verdict) asNotHeld(annotations map[string]string) verdict {
 
 func (v verdict) response(req serving.Review) *admissionv1.AdmissionResponse {
 	if len(v.errs) > 0 {
-		return refuse(req, v.errs)
+		return req.Refuse(v.errs)
 	}
 	response := &admissionv1.AdmissionResponse{Allowed: true, Warnings: v.warnings}
 	if len(v.patch) > 0 {
 		response.Patch, response.PatchType = v.patch.json(), ptr.To(admissionv1.PatchTypeJSONPatch)
 	}
 	return response
-}
-
-// refuse answers as the API server itself does for an invalid object.
-func refuse(req serving.Review, errs field.ErrorList) *admissionv1.AdmissionResponse {
-	status := apierrors.NewInvalid(schema.GroupKind{Group: req.Kind.Group, Kind: req.Kind.Kind}, req.Name, errs).Status()
-	status.Code = http.StatusUnprocessableEntity
-	return &admissionv1.AdmissionResponse{Result: &status}
 }
 
 // choice is the policy for an ask. Without a policy, the object is refused with errs, or the work

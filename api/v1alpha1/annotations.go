@@ -164,6 +164,11 @@ const (
 	// CeilingReleasedAnnotation is until when a ceiling that a user has removed is not set again
 	// (RFC 3339).
 	CeilingReleasedAnnotation = Prefix + "ceiling-released"
+	// TriggerPausedAnnotation names KEDA's annotation that Gridlatch has set for a trigger of the
+	// type carbon-intensity with the handler pause, and will remove. KEY=VALUE says that the
+	// annotation will have that value again. The value owner says that the owner has written over
+	// the pause, which is not set again until the grid has been clean.
+	TriggerPausedAnnotation = Prefix + "trigger-paused"
 )
 
 // Users write these annotations on a NodePool of Karpenter, beside PolicyAnnotation,

@@ -20,6 +20,7 @@ import (
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/nodepool"
+	"github.com/gridlatch/gridlatch/trigger/trust"
 )
 
 // leavingTime is how long a process that ends may take to leave. Together with shutdownTime, it is less
@@ -30,12 +31,13 @@ const leavingTime, shutdownTime = 95 * time.Second, 20 * time.Second
 // runs. A replica that runs holds work again later, and removes the finalizers itself when Gridlatch is
 // removed.
 func releaseAll(ctx context.Context, args []string) error {
-	var kubeconfig, namespace, deployment string
+	var kubeconfig, namespace, deployment, kedaNamespace string
 	var all bool
 	f := pflag.NewFlagSet("gridlatch release", pflag.ContinueOnError)
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod")
 	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
 	f.StringVar(&deployment, "deployment", name, "name of the Deployment whose pods run Gridlatch")
+	f.StringVar(&kedaNamespace, "keda-namespace", "keda", "namespace of KEDA, where Gridlatch has written its CA")
 	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits and weight back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
@@ -48,7 +50,7 @@ func releaseAll(ctx context.Context, args []string) error {
 		return err
 	}
 	config.WarningHandler = rest.NewWarningWriter(screen.New(os.Stderr, false).Lines(), rest.WarningWriterOptions{Deduplicate: true})
-	installation, err := newInstallation(config, namespace, deployment)
+	installation, err := newInstallation(config, namespace, deployment, kedaNamespace)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func releaseAll(ctx context.Context, args []string) error {
 		fmt.Printf("left out %s, which this account may not list\n", strings.Join(done.Forbidden, ", "))
 	}
 	if n := done.Overrides[ceiling.Component]; n > 0 {
-		fmt.Printf("gave %d objects of KEDA their maxReplicaCount back\n", n)
+		fmt.Printf("gave %d objects of KEDA their maxReplicaCount and their triggers back\n", n)
 	}
 	if n := done.Overrides[nodepool.Component]; n > 0 {
 		fmt.Printf("gave %d NodePools of Karpenter their limits and weights back\n", n)
@@ -73,17 +75,22 @@ func releaseAll(ctx context.Context, args []string) error {
 	return installation.Unprotect(ctx)
 }
 
-// newInstallation returns the installation in a namespace.
-func newInstallation(config *rest.Config, namespace, deployment string) (*leaving.Installation, error) {
+// newInstallation returns the installation in a namespace. What KEDA needed to trust the scaler goes once
+// no object of KEDA names the scaler any more.
+func newInstallation(config *rest.Config, namespace, deployment, kedaNamespace string) (*leaving.Installation, error) {
 	c, err := client.New(config, client.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
+	}
+	restore := func(ctx context.Context, c client.Client, now time.Time) (int, error) {
+		restored, err := ceiling.Restore(ctx, c, now)
+		return restored, errors.Join(err, trust.Remove(ctx, c, kedaNamespace))
 	}
 	return &leaving.Installation{
 		Config: config, Client: c, Namespace: namespace, Deployment: deployment, Clock: clock.RealClock{},
 		Components: append(leaving.EngineComponents(), ceiling.Component, nodepool.Component),
 		Overrides: []leaving.Override{
-			{Component: ceiling.Component, Restore: ceiling.Restore},
+			{Component: ceiling.Component, Restore: restore},
 			{Component: nodepool.Component, Restore: nodepool.Restore},
 		},
 	}, nil
@@ -95,7 +102,7 @@ func addKeeper(mgr ctrl.Manager, o *options, config *rest.Config, clientset kube
 	if o.deployment == "" {
 		return nil, nil
 	}
-	installation, err := newInstallation(config, o.namespace, o.deployment)
+	installation, err := newInstallation(config, o.namespace, o.deployment, o.scaler.kedaNamespace)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ type options struct {
 	certDir      string
 	extenderBind string
 	extenderCA   string
+	scaler       scalerOptions
 	metrics      metricsOptions
 	probeBind    string
 	workers      int
@@ -64,8 +65,9 @@ This is the program that runs in the cluster. Its parts are:
               and manifests/components/keda are installed
   nodepools   sets the limits and the weights of Karpenter's NodePools, if
               Karpenter and manifests/components/karpenter are installed
-Every replica runs the webhook and the extender. One replica, the leader, runs
-the loop, the ledger, the ceilings and the NodePools.
+  scaler      tells KEDA how clean the grid is, for the trigger carbon-intensity
+Every replica runs the webhook, the extender and the scaler. One replica, the
+leader, runs the loop, the ledger, the ceilings and the NodePools.
 
 Usage:
   gridlatch [flags]          runs all parts
@@ -104,6 +106,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with the serving certificate in tls.crt and its key in tls.key, as cert-manager writes them; Gridlatch reads them anew when they change; empty: Gridlatch signs a certificate itself")
 	f.StringVar(&o.extenderBind, "extender-bind-address", "0", "address on which the extender answers kube-scheduler with the webhook's certificate, such as :9444; the webhook then marks the pods for which kube-scheduler asks; 0: no extender. manifests/components/extender tells more")
 	f.StringVar(&o.extenderCA, "extender-client-ca", "", "file with the CA certificates that must have signed the certificate of a caller of the extender; Gridlatch reads the file anew for each connection; empty: anybody may call the extender")
+	o.scaler.addFlags(f)
 	o.metrics.addFlags(f)
 	f.StringVar(&o.probeBind, "health-probe-bind-address", ":8081", "address on which /healthz and /readyz are served; 0: not served")
 	f.IntVar(&o.workers, "workers", 32, "how many pods may be released at the same time")
@@ -150,10 +153,7 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.ledgerInterval < time.Second || o.ledgerInterval > time.Hour {
 		return fmt.Errorf("--ledger-interval %v: want 1s to 1h", o.ledgerInterval)
 	}
-	if err := o.checkCeilings(); err != nil {
-		return err
-	}
-	return o.checkPools()
+	return errors.Join(o.scaler.check(o.namespace), o.checkCeilings(), o.checkPools())
 }
 
 // checkCeilings returns an error if an option for ceilings cannot be used.
@@ -188,7 +188,7 @@ func (o *options) servesExtender() bool { return o.extenderBind != "" && o.exten
 func (o *options) ceilings() ceiling.Options {
 	return ceiling.Options{
 		Workers: o.workers, LowerInterval: o.lowerInterval, LowerBy: o.lowerBy, Hysteresis: o.hysteresis / 100,
-		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace,
+		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace, Form: o.scaler.form(),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -37,6 +38,7 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
+	"github.com/gridlatch/gridlatch/trigger"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -58,7 +60,7 @@ func serve(ctx context.Context, o *options, config *rest.Config, now policy.Cloc
 	if err := scalers.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("build scheme: %w", err)
 	}
-	source := certs.NewSource(append([]string{serviceHost(name, o.namespace)}, o.webhookHosts...))
+	source := certs.NewSource(slices.Concat([]string{serviceHost(name, o.namespace)}, o.scaler.hosts(), o.webhookHosts))
 	mgr, err := newManager(o, config, scheme)
 	if err != nil {
 		return err
@@ -120,12 +122,12 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	store := &forecast.Store{}
-	changed, capped, pooled := newChanges(), newChanges(), newChanges()
+	changed := newChanges()
 
 	memory := &feed.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
 	forecasts := &feed.Feed{
 		Clientset: clientset, Policies: policies.WithoutSites(), Store: store, Clock: now, Memory: memory,
-		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed, capped, pooled},
+		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed},
 	}
 	if err := forecasts.SetupWithManager(mgr); err != nil {
 		return err
@@ -143,18 +145,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
 	}
-	ceilings := &ceiling.Controller{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
-		Clock: now, Events: announcer, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
-	}
-	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
-		return err
-	}
-	pools := &nodepool.Controller{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
-		Clock: now, Events: announcer, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
-	}
-	if err := pools.SetupWithManager(mgr, config, pooled); err != nil {
+	if err := addOverrides(mgr, o, config, policies, forecasts, announcer); err != nil {
 		return err
 	}
 	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
@@ -175,7 +166,25 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := addLedger(mgr, o, config, policies, store, now); err != nil {
 		return err
 	}
-	return serveRequests(ctx, mgr, o, source, records, forecasts, hook)
+	return serveRequests(ctx, mgr, o, keeper, source, records, forecasts, hook)
+}
+
+// addOverrides adds the controllers that change objects of others for a while.
+func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, forecasts *feed.Feed, events ceiling.Events) error {
+	store, capped, pooled := forecasts.Store, newChanges(), newChanges()
+	forecasts.Changed = append(forecasts.Changed, capped, pooled)
+	ceilings := &ceiling.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
+		Clock: forecasts.Clock, Events: events, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
+	}
+	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
+		return err
+	}
+	pools := &nodepool.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
+		Clock: forecasts.Clock, Events: events, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
+	}
+	return pools.SetupWithManager(mgr, config, pooled)
 }
 
 // newChanges returns a queue for the forecasts that have changed.
@@ -231,8 +240,8 @@ func addSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loo
 	return able, nil
 }
 
-// serveRequests answers the API server, kube-scheduler, Prometheus and the kubelet.
-func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
+// serveRequests answers the API server, kube-scheduler, KEDA, Prometheus and the kubelet.
+func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, keeper *leaving.Keeper, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
 	secure, err := serverTLS(mgr, o, source)
 	if err != nil {
 		return err
@@ -248,6 +257,14 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, source *ce
 	if o.servesExtender() {
 		p := extender.Placing{Policies: hook.Policies.WithoutSites(), Store: hook.Store}
 		if err := serveExtender(ctx, mgr, o, secure, p); err != nil {
+			return err
+		}
+	}
+	if o.scaler.isServed() {
+		t := triggering{
+			policies: hook.Policies.WithoutSites(), store: hook.Store, forecasts: forecasts, clock: hook.Clock, source: source, secure: secure, keeper: keeper,
+		}
+		if err := serveTriggers(ctx, mgr, o, t); err != nil {
 			return err
 		}
 	}
@@ -269,6 +286,10 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 	mux.Handle(webhook.AuditPath, intake.Reviews(webhook.AuditPath, counted, hook.Audit))
 	mux.Handle(webhook.AuditAllPath, intake.Reviews(webhook.AuditAllPath, counted, hook.AuditAll))
 	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
+	triggers := trigger.Admission{
+		Form: o.scaler.form(), Levels: policy.Levels{Policies: hook.Policies.WithoutSites(), Store: hook.Store}, Clock: hook.Clock,
+	}
+	mux.Handle(trigger.ReviewPath, intake.Reviews(trigger.ReviewPath, counted, triggers.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
 	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
 }

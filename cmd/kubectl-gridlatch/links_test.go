@@ -35,7 +35,10 @@ func TestThePluginDoesNotLinkTheManager(t *testing.T) {
 		"github.com/gridlatch/gridlatch/ledger/meter",
 		"github.com/gridlatch/gridlatch/ledger/rows",
 		"github.com/gridlatch/gridlatch/serving",
+		"github.com/gridlatch/gridlatch/trigger/scaler",
+		"github.com/gridlatch/gridlatch/trigger/trust",
 		"github.com/gridlatch/gridlatch/webhook",
+		"google.golang.org/grpc",
 	} {
 		if slices.Contains(linked, forbidden) {
 			t.Errorf("the plugin links %s", forbidden)

@@ -17,6 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
+	"github.com/gridlatch/gridlatch/trigger"
 	"github.com/gridlatch/gridlatch/webhook"
 )
 
@@ -56,7 +57,7 @@ func awaitHeldPod(t *testing.T, c *env.Cluster, ns string) {
 func TestAFloodOfHostileReviews(t *testing.T) {
 	dirtyThenClean(t, cluster, 3*time.Minute)
 	ns := namespace(t, cluster)
-	for _, path := range []string{webhook.Path, ceiling.AdvicePath} {
+	for _, path := range []string{webhook.Path, ceiling.AdvicePath, trigger.ReviewPath} {
 		ctx, cancel := context.WithCancel(t.Context())
 		answered := make(chan int64)
 		go func() { answered <- controller.Flood(ctx, path, 8, env.HostileReviews()) }()

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -306,6 +308,15 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 	if err := s.controllers[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
+	const paused, note = "autoscaling.keda.sh/paused", v1alpha1.TriggerPausedAnnotation
+	want := map[string]map[string]string{"ours": nil, "theirs": {paused: "true"}, "before": {paused: "false"}}
+	for name, annotations := range map[string]map[string]string{
+		"ours": {paused: "true", note: paused}, "theirs": {paused: "true", note: "owner"}, "before": {paused: "true", note: paused + "=false"},
+	} {
+		o := env.ScaledObject(s.ns, name, 0, 10)
+		o.SetAnnotations(annotations)
+		create(t, s.c, o)
+	}
 	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
@@ -338,6 +349,15 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		}
 	}
 	s.awaitReleased(t, patience)
+	for name, annotations := range want {
+		o := env.ScaledObject(s.ns, name, 0, 10)
+		if err := s.c.Client.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(annotations, o.GetAnnotations(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
 	s.controllers = nil
 	s.remove(t)
 }

@@ -36,6 +36,17 @@ func items(first, last int, text string) func(*node) {
 	}
 }
 
+// swap replaces the item of a list that is a scalar.
+func swap(scalar any, text string) func(*node) {
+	return func(n *node) {
+		for i, p := range n.parts {
+			if p.value.form == isScalar && p.value.scalar == scalar {
+				n.parts[i].value = node{form: isText, text: text}
+			}
+		}
+	}
+}
+
 // only puts the item of a list that has a name under a condition.
 func only(name, when string) func(*node) {
 	return func(n *node) {
@@ -63,6 +74,7 @@ func fields() []field {
 		field{"Deployment", "gridlatch", podPath + ".priorityClassName", put("{{ .Values.priorityClassName | quote }}")},
 		field{"Deployment", "gridlatch", "spec.replicas", put("{{ .Values.replicas }}")},
 		field{"Deployment", "gridlatch", podPath + ".volumes.ledger-database.secret.secretName", put("{{ .Values.ledgerDatabase.secretName | quote }}")},
+		field{"Deployment", "gridlatch", containerPath + ".args", swap("--keda-namespace=keda", "--keda-namespace={{ .Values.keda.namespace }}")},
 		field{"PodMonitor", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
 		field{"PrometheusRule", "", "metadata.labels", more(".Values.monitoring.labels", toYAML(".Values.monitoring.labels"))},
 		field{"Deployment", "gridlatch-export", containerPath + ".env.1.value", put("{{ .Values.exporter.goMemoryLimit | quote }}")},
@@ -126,6 +138,7 @@ func networkFields() []field {
 	ports := items(0, 2, include("gridlatch.ports", ".Values.networkPolicy.controlPlane.ports"))
 	return []field{
 		{kind, "gridlatch", "spec.ingress.0.from", items(0, 2, include(addresses, apiServer))},
+		{kind, "gridlatch", "spec.ingress.2.from.0.namespaceSelector", put("{matchLabels: {kubernetes.io/metadata.name: {{ .Values.keda.namespace | quote }}}}")},
 		{kind, "gridlatch", "spec.egress.0.to", items(0, 2, include(addresses, apiServer))},
 		{kind, "gridlatch", "spec.egress.0.ports", ports},
 		{kind, "gridlatch", "spec.egress", more(".Values.networkPolicy.egress", toYAML(".Values.networkPolicy.egress"))},

@@ -88,6 +88,26 @@ func TestValuesReachTheObjects(t *testing.T) {
 	}
 }
 
+func TestTheNamespaceOfKEDAReachesTheFlagAndTheNetworkPolicy(t *testing.T) {
+	objects := objectsOf(t, release{namespace: "carbon", set: []string{"keda.enabled=true", "keda.namespace=autoscaling", "networkPolicy.enabled=true"}})
+	args := container(t, objects, "gridlatch")["args"].([]any)
+	if !slices.Contains(args, any("--keda-namespace=autoscaling")) || !slices.Contains(args, any("--scaler-bind-address=:9446")) {
+		t.Errorf("the flags are %v", args)
+	}
+	want := map[string]any{
+		"from":  []any{map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": "autoscaling"}}}},
+		"ports": []any{map[string]any{"port": float64(9446)}},
+	}
+	rules := objects["NetworkPolicy carbon/gridlatch"]["spec"].(map[string]any)["ingress"].([]any)
+	if !slices.ContainsFunc(rules, func(rule any) bool { return cmp.Equal(want, rule) }) {
+		t.Errorf("no rule lets KEDA in: %v", rules)
+	}
+	without := container(t, objectsOf(t, release{namespace: "carbon"}), "gridlatch")["args"].([]any)
+	if len(without) != 1 {
+		t.Errorf("without KEDA, the flags are %v", without)
+	}
+}
+
 // TestWithoutTheExporterNothingWatchesIt also looks for the alerts that would ring for ever.
 func TestWithoutTheExporterNothingWatchesIt(t *testing.T) {
 	for enabled, want := range map[string]bool{"true": true, "false": false} {
@@ -149,6 +169,8 @@ func TestAChartMayDependOnThisOneWithACondition(t *testing.T) {
 func TestWrongValuesAreRefused(t *testing.T) {
 	for value, want := range map[string]string{
 		"keda.enable=true":                                                      "at '/keda': additional properties 'enable' not allowed",
+		"keda.namespace=autoscaling":                                            "keda.namespace needs keda.enabled",
+		"keda.enabled=true,keda.namespace=A":                                    "at '/keda/namespace': 'A' does not match pattern",
 		"enabled=false":                                                         "at '/enabled': value must be true",
 		"karpenter.enabled=true":                                                "at '': additional properties 'karpenter' not allowed",
 		"replicas=many":                                                         "at '/replicas': got string, want integer",

@@ -1,0 +1,236 @@
+package scaler
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/clock"
+
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/trigger"
+	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
+)
+
+const (
+	// metricName is the name of the only metric. KEDA puts the place of the trigger before it.
+	metricName = "carbon-intensity"
+	// plenty is far above every maxReplicas, and a number of replicas that an int32 can hold.
+	plenty = 1_000_000
+	// minLook is the shortest time between two looks of a stream that nothing has woken.
+	minLook = 100 * time.Millisecond
+	// maxMessageBytes bounds what an error tells.
+	maxMessageBytes = 1024
+)
+
+// Levels know what a policy says at a location or in a cloud region. [policy.KnownLevels] is one.
+type Levels interface {
+	// Level returns the level, and the source of the policy's forecast. The error is a NotFound if
+	// the policy does not exist.
+	Level(ctx context.Context, policy, region string, now time.Time) (plan.Level, forecast.Source, error)
+}
+
+// Clock tells the time and makes timers. k8s.io/utils/clock has one, and one that tests can set.
+type Clock interface {
+	Now() time.Time
+	NewTimer(d time.Duration) clock.Timer
+}
+
+// Scaler has the answers. All fields are required but Ready. StreamMetricSpec is left out, see the
+// package comment.
+type Scaler struct {
+	pb.UnimplementedExternalScalerServer
+	Levels  Levels
+	Clock   Clock
+	Metrics *Metrics
+	// Ready returns an error until the forecasts have been read. It may be nil.
+	Ready func() error
+
+	wakes bell
+	// finding makes the first stream that wakes find a level, and all others read it.
+	finding sync.Mutex
+}
+
+// Changed wakes all streams. The caller calls Changed after a forecast or a policy has changed.
+func (s *Scaler) Changed() { s.wakes.ring() }
+
+// IsActive tells whether an object is to have any replicas because of a trigger.
+func (s *Scaler) IsActive(ctx context.Context, ref *pb.ScaledObjectRef) (*pb.IsActiveResponse, error) {
+	v, err := s.answer(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.IsActiveResponse{Result: v.isActive}, nil
+}
+
+// GetMetricSpec returns the only metric, of which each replica is for 1.
+func (s *Scaler) GetMetricSpec(_ context.Context, ref *pb.ScaledObjectRef) (*pb.GetMetricSpecResponse, error) {
+	if _, err := parse(ref); err != nil {
+		return nil, err
+	}
+	return specs(), nil
+}
+
+func specs() *pb.GetMetricSpecResponse {
+	return &pb.GetMetricSpecResponse{MetricSpecs: []*pb.MetricSpec{{MetricName: metricName, TargetSize: 1, TargetSizeFloat: 1}}}
+}
+
+// GetMetrics returns plenty of the metric while the grid is clean, and none while it is dirty.
+func (s *Scaler) GetMetrics(ctx context.Context, request *pb.GetMetricsRequest) (*pb.GetMetricsResponse, error) {
+	if name := request.GetMetricName(); name != metricName {
+		return nil, invalid(fmt.Sprintf("metricName %.60q: want %s", name, metricName))
+	}
+	v, err := s.answer(ctx, request.GetScaledObjectRef())
+	if err != nil {
+		return nil, err
+	}
+	value := pb.MetricValue{MetricName: metricName}
+	if v.isActive {
+		value.MetricValue, value.MetricValueFloat = plenty, plenty
+	}
+	return &pb.GetMetricsResponse{MetricValues: []*pb.MetricValue{&value}}, nil
+}
+
+// StreamIsActive sends what IsActive returns: at once, and after each change.
+func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStreamingServer[pb.IsActiveResponse]) error {
+	wish, err := parse(ref)
+	if err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	stopping, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Metrics.streams.Dec()
+	sent, hasSent := false, false
+	for {
+		woken := s.wakes.next() // before the look, so that no change is missed
+		v, err := s.judge(ctx, wish)
+		if err != nil {
+			return err
+		}
+		if !hasSent || v.isActive != sent {
+			if err := stream.Send(&pb.IsActiveResponse{Result: v.isActive}); err != nil {
+				return err
+			}
+			sent, hasSent = v.isActive, true
+		}
+		if !s.wait(ctx, stopping, woken, v.until) {
+			return nil
+		}
+	}
+}
+
+// open counts a stream whose request has arrived. The channel is closed when the server stops.
+func (s *Scaler) open(ctx context.Context) (stopping <-chan struct{}, err error) {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		if err := c.settle(); err != nil {
+			return nil, err
+		}
+		stopping = c.gate.stopping
+	}
+	s.Metrics.streams.Inc()
+	return stopping, nil
+}
+
+// wait returns at a time, or earlier if something has changed. It returns false if the stream is to end.
+func (s *Scaler) wait(ctx context.Context, stopping, woken <-chan struct{}, until time.Time) bool {
+	var due <-chan time.Time
+	if !until.IsZero() {
+		timer := s.Clock.NewTimer(max(until.Sub(s.Clock.Now()), minLook))
+		defer timer.Stop()
+		due = timer.C()
+	}
+	select {
+	case <-woken:
+		return true
+	case <-due:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-stopping:
+		return false
+	}
+}
+
+// answer is what a trigger gets, and when to look again at the latest, zero for never.
+type answer struct {
+	isActive bool
+	until    time.Time
+}
+
+func (s *Scaler) answer(ctx context.Context, ref *pb.ScaledObjectRef) (answer, error) {
+	wish, err := parse(ref)
+	if err != nil {
+		return answer{}, err
+	}
+	return s.judge(ctx, wish)
+}
+
+// parse returns the wish in the metadata of a trigger. The error has a code.
+func parse(ref *pb.ScaledObjectRef) (*trigger.Wish, error) {
+	metadata := ref.GetScalerMetadata()
+	if len(metadata) > maxKeys {
+		return nil, invalid(fmt.Sprintf("metadata: %d keys: want at most %d", len(metadata), maxKeys))
+	}
+	var unknown *field.Path // nobody tells the place of the trigger in its object
+	wish, errs := trigger.ParseWish(metadata, unknown)
+	if len(errs) > 0 {
+		return nil, invalid(errs.ToAggregate().Error())
+	}
+	return &wish, nil
+}
+
+// judge returns what a wish comes to now. The error has a code.
+func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) {
+	if wish.IsCeiling {
+		return answer{}, nil
+	}
+	if s.Ready != nil {
+		if err := s.Ready(); err != nil {
+			return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
+		}
+	}
+	now := s.Clock.Now()
+	level, err := s.level(ctx, wish, now)
+	switch {
+	case apierrors.IsNotFound(err):
+		return answer{}, invalid(fmt.Sprintf("metadata.policy: %.253q: there is no such CarbonPolicy", wish.Policy))
+	case err != nil:
+		return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
+	}
+	v := wish.Judge(level, now)
+	if v.IsMistake {
+		return answer{}, invalid(v.Reason)
+	}
+	return answer{isActive: v.IsClean(), until: v.Until}, nil
+}
+
+// level returns the level for a wish. All streams of a policy ask at the same moment, and the level is
+// found once.
+func (s *Scaler) level(ctx context.Context, wish *trigger.Wish, now time.Time) (plan.Level, error) {
+	s.finding.Lock()
+	defer s.finding.Unlock()
+	level, _, err := s.Levels.Level(ctx, wish.Policy, wish.Region, now)
+	return level, err
+}
+
+// invalid is the answer to a mistake of the caller.
+func invalid(message string) error { return status.Error(codes.InvalidArgument, cut(message)) }
+
+// cut returns the beginning of a message, which becomes a header.
+func cut(message string) string {
+	if len(message) <= maxMessageBytes {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessageBytes], "") + "…"
+}
