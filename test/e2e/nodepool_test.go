@@ -1,0 +1,254 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/override"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+// poolFlags let the limits and weights of NodePools follow each forecast.
+func poolFlags() []string { return []string{"--nodepool-interval=0s", "--leader-elect=false"} }
+
+// poolPolicy makes a policy with a location for each region of a cluster's NodePools.
+func poolPolicy(t *testing.T, c *env.Cluster, regions ...string) {
+	t.Helper()
+	p := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "pools"}}
+	for _, region := range regions {
+		p.Spec.Locations = append(p.Spec.Locations, v1alpha1.Location{Name: region, NodeSelector: map[string]string{corev1.LabelTopologyRegion: region}})
+	}
+	create(t, c, p)
+}
+
+// regionalPool makes a NodePool in a region, which asks Gridlatch for something.
+func regionalPool(region string, annotations map[string]string) *unstructured.Unstructured {
+	o := env.NodePool(region, map[string]string{corev1.LabelTopologyRegion: region, corev1.LabelTopologyZone: "test-zone-b"})
+	o.SetAnnotations(annotations)
+	return o
+}
+
+// large is a pod that needs a node of its own, in a region or anywhere.
+func large(ns, name, region string) *corev1.Pod {
+	p := podIn(region, pod(ns, name, nil))
+	if region == "" {
+		p.Spec.NodeSelector = nil
+	}
+	p.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("20")
+	return p
+}
+
+// awaitSpec waits until a field of a NodePool's spec is as wanted.
+func awaitSpec(t *testing.T, c *env.Cluster, o *unstructured.Unstructured, field string, want any) {
+	t.Helper()
+	awaitObject(t, c, o, func() error {
+		got, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", field)
+		if diff := cmp.Diff(want, got); diff != "" {
+			return fmt.Errorf("%s of %s: %s; annotations: %v", field, o.GetName(), diff, o.GetAnnotations())
+		}
+		return nil
+	})
+}
+
+// awaitReturned waits until nothing on a NodePool is Gridlatch's but what its owner, or a release by hand, has written.
+func awaitReturned(t *testing.T, c *env.Cluster, o *unstructured.Unstructured, allowed ...string) {
+	t.Helper()
+	awaitObject(t, c, o, func() error {
+		for key := range o.GetAnnotations() {
+			if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(allowed, key) {
+				return fmt.Errorf("annotations left: %v", o.GetAnnotations())
+			}
+		}
+		for _, e := range o.GetManagedFields() {
+			if e.Manager == override.Manager {
+				return fmt.Errorf("%s owns %s", e.Manager, e.FieldsV1)
+			}
+		}
+		return nil
+	})
+}
+
+// expectStable fails the test if a NodeClaim of a NodePool has drifted, or one of these is gone.
+func expectStable(t *testing.T, c *env.Cluster, pool string, before []string) []string {
+	t.Helper()
+	list := &unstructured.UnstructuredList{}
+	list.SetAPIVersion("karpenter.sh/v1")
+	list.SetKind("NodeClaimList")
+	if err := c.Client.List(t.Context(), list, client.MatchingLabels{"karpenter.sh/nodepool": pool}); err != nil {
+		t.Fatal(err)
+	}
+	var uids []string
+	for _, claim := range list.Items {
+		uids = append(uids, string(claim.GetUID()))
+		conditions, _, _ := unstructured.NestedSlice(claim.Object, "status", "conditions")
+		for _, condition := range conditions {
+			if is, ok := condition.(map[string]any); ok && is["type"] == "Drifted" {
+				t.Errorf("NodeClaim %s has drifted: %v", claim.GetName(), is)
+			}
+		}
+	}
+	for _, uid := range before {
+		if !slices.Contains(uids, uid) {
+			t.Errorf("a NodeClaim of %s is gone", pool)
+		}
+	}
+	return uids
+}
+
+// TestNodePoolsFollowTheGridWithoutChurn installs Karpenter after Gridlatch.
+func TestNodePoolsFollowTheGridWithoutChurn(t *testing.T) {
+	t.Parallel()
+	c := env.Start(t, env.Nodes(0))
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	c.Gridlatch(t, poolFlags()...)
+	g := &grid{cluster: c}
+	g.set(t, "north", 100)
+	g.set(t, "south", 400)
+	poolPolicy(t, c, "north", "south")
+	c.Karpenter(t)
+	ns := namespace(t, c)
+
+	t.Run("Limits", func(t *testing.T) { limitsFollow(t, c, g, ns) })
+	t.Run("Weights", func(t *testing.T) { weightsFollow(t, c, g, ns) })
+}
+
+// limitsFollow has the only NodePool of a region follow its grid.
+func limitsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
+	o := regionalPool("north", map[string]string{v1alpha1.PolicyAnnotation: "pools", v1alpha1.LimitsAnnotation: "200=cpu:1000,*=cpu:0"})
+	createNodePool(t, c, o)
+	awaitSpec(t, c, o, "limits", map[string]any{"cpu": "1000"})
+	create(t, c, large(ns, "clean", "north"))
+	awaitRunning(t, c, ns, 1)
+	claims := expectStable(t, c, "north", nil)
+
+	began := time.Now()
+	g.set(t, "north", 500)
+	awaitSpec(t, c, o, "limits", map[string]any{"cpu": "0"})
+	t.Logf("a new forecast was a new limit after %v", time.Since(began).Round(time.Millisecond))
+	create(t, c, large(ns, "dirty", "north"))
+	waits := large(ns, "dirty", "north")
+	stays(t, c, waits, 5*time.Second, func() error {
+		if waits.Spec.NodeName != "" {
+			return fmt.Errorf("the pod runs on %s", waits.Spec.NodeName)
+		}
+		return nil
+	})
+	claims = expectStable(t, c, "north", claims)
+
+	g.set(t, "north", 100)
+	awaitRunning(t, c, ns, 2) // the running one has stayed
+	claims = expectStable(t, c, "north", claims)
+	if len(claims) != 2 {
+		t.Errorf("%d NodeClaims", len(claims))
+	}
+
+	// What the owner writes last wins.
+	amend(t, c, o, `{"spec":{"limits":{"cpu":"300","memory":"10Ti"}}}`)
+	awaitObject(t, c, o, wantAnnotation(o, v1alpha1.OriginalLimitsAnnotation, `{"cpu":"300"}`))
+	g.set(t, "north", 500)
+	awaitSpec(t, c, o, "limits", map[string]any{"cpu": "0", "memory": "10Ti"})
+	amend(t, c, o, annotate(v1alpha1.LimitsAnnotation, ""))
+	awaitSpec(t, c, o, "limits", map[string]any{"cpu": "300", "memory": "10Ti"})
+	awaitReturned(t, c, o, v1alpha1.PolicyAnnotation)
+	expectStable(t, c, "north", claims)
+}
+
+// weightsFollow has two regions swap.
+func weightsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
+	g.set(t, "north", 100)
+	auto := map[string]string{v1alpha1.PolicyAnnotation: "pools", v1alpha1.WeightsAnnotation: v1alpha1.WeightsAuto}
+	north, south := regionalPool("north", nil), regionalPool("south", auto)
+	createNodePool(t, c, south)
+	amend(t, c, north, annotate(v1alpha1.WeightsAnnotation, v1alpha1.WeightsAuto))
+	awaitSpec(t, c, north, "weight", int64(100))
+	awaitSpec(t, c, south, "weight", int64(1))
+	before := len(expectStable(t, c, "north", nil))
+	create(t, c, large(ns, "north-first", ""))
+	awaitRunning(t, c, ns, 3)
+	claims := expectStable(t, c, "north", nil)
+	if len(claims) != before+1 {
+		t.Errorf("%d NodeClaims in the clean region, want %d", len(claims), before+1)
+	}
+
+	g.set(t, "north", 600)
+	awaitSpec(t, c, north, "weight", int64(1))
+	awaitSpec(t, c, south, "weight", int64(100))
+	create(t, c, large(ns, "south-first", ""))
+	awaitRunning(t, c, ns, 4)
+	if got := len(expectStable(t, c, "south", nil)); got != 1 {
+		t.Errorf("%d NodeClaims in the region that has become clean", got)
+	}
+	expectStable(t, c, "north", claims)
+
+	// As soon as one of the two is given back, the controller gives the other back, too.
+	if said := releaseAll(t, c); !strings.Contains(said, "NodePools of Karpenter their limits and weights back") {
+		t.Errorf("said %q", said)
+	}
+	for _, o := range []*unstructured.Unstructured{north, south} {
+		awaitSpec(t, c, o, "weight", nil)
+		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.WeightsAnnotation, v1alpha1.NodePoolReleasedAnnotation)
+	}
+	expectStable(t, c, "north", claims)
+}
+
+// TestAControllerKilledWhileItSetsNodePoolsForgetsNothing kills it again and again while it changes many NodePools, and
+// then leaves while all are changed. Nobody runs Karpenter.
+func TestAControllerKilledWhileItSetsNodePoolsForgetsNothing(t *testing.T) {
+	const pools = 100
+	c, g := ownCluster(t, poolFlags()...)
+	if err := c.InstallKarpenter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	forecasts := &grid{cluster: c}
+	poolPolicy(t, c, "north")
+	var all []*unstructured.Unstructured
+	for i := range pools {
+		o := env.NodePool(fmt.Sprint("pool-", i), nil)
+		o.SetAnnotations(map[string]string{
+			v1alpha1.PolicyAnnotation: "pools", v1alpha1.LimitsAnnotation: "200=cpu:50,300=cpu:20,400=cpu:10,*=cpu:0", v1alpha1.WeightsAnnotation: "200=90,300=50,*=10",
+		})
+		spec := o.Object["spec"].(map[string]any)
+		spec["limits"], spec["weight"] = map[string]any{"cpu": fmt.Sprint(100 + i)}, int64(1+i%100)
+		create(t, c, o)
+		all = append(all, o)
+	}
+	for _, intensity := range []float64{100, 500, 350, 100} {
+		forecasts.set(t, "north", intensity)
+		awaitSomeChanged(t, c, all)
+		if err := g.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		g = c.Controller(t, g.Webhook, poolFlags()...)
+	}
+	forecasts.set(t, "north", 500)
+	for i, o := range all {
+		awaitSpec(t, c, o, "limits", map[string]any{"cpu": "0"})
+		awaitSpec(t, c, o, "weight", int64(10))
+		want := fmt.Sprintf(`{"cpu":"%d"}`, 100+i)
+		if got := o.GetAnnotations()[v1alpha1.OriginalLimitsAnnotation]; got != want {
+			t.Fatalf("remembered %q of %s, want %q", got, o.GetName(), want)
+		}
+	}
+	if err := g.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	releaseAll(t, c)
+	for i, o := range all {
+		awaitSpec(t, c, o, "limits", map[string]any{"cpu": fmt.Sprint(100 + i)})
+		awaitSpec(t, c, o, "weight", int64(1+i%100))
+		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation, v1alpha1.NodePoolReleasedAnnotation)
+	}
+}
