@@ -4,17 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // pageSize is how many objects are read at a time.
 const pageSize = 500
+
+// patience is how an object is tried again that others write at the same time. What watches the object
+// answers our own write with several of its own.
+func patience() wait.Backoff {
+	return wait.Backoff{Steps: 8, Duration: 10 * time.Millisecond, Factor: 2.5, Jitter: 0.1} // 4 s in all
+}
 
 // Undo returns the change that puts an object back as its owner wants it, nil if there is nothing
 // to put back. isLent says that a field of the object is lent.
@@ -58,7 +66,7 @@ func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo 
 // object again if the object changes meanwhile: its own controller writes its status.
 func (w Writer) restoreOne(ctx context.Context, o *unstructured.Unstructured, undo Undo) (wasLent bool, err error) {
 	object := Read(o)
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err = retry.RetryOnConflict(patience(), func() error {
 		c, isLent, err := undo(ctx, o)
 		if c == nil || err != nil {
 			return err
