@@ -2,7 +2,6 @@ package ceiling
 
 import (
 	"context"
-	"fmt"
 
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -14,8 +13,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -64,16 +61,10 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 		return err
 	}
 	c.prepare(objects, definitions)
-	err = watching.NewController[ref](mgr, "ceiling", "target", c.Options.Workers).
-		WatchesRawSource(source.TypedFunc[ref](c.watch)).
-		WatchesRawSource(source.TypedChannel(changed, c.onForecast())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, c.onPolicy(),
-			predicate.TypedGenerationChangedPredicate[*v1alpha1.CarbonPolicy]{})).
-		Complete(c)
-	if err != nil {
-		return fmt.Errorf("set up ceilings: %w", err)
-	}
-	return nil
+	return watching.Controller[ref, forecast.Source]{
+		Name: "ceiling", What: "target", Workers: c.Options.Workers, Watch: c.watch, OnPolicy: c.onPolicy(),
+		Changed: changed, OnChanged: c.onForecast(),
+	}.Add(mgr, c)
 }
 
 // prepare makes the watchers. They sleep until they run.

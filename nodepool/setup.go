@@ -2,7 +2,6 @@ package nodepool
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,8 +13,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
@@ -44,18 +41,12 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 		return err
 	}
 	c.prepare(objects, definitions)
-	err = watching.NewController[string](mgr, "nodepool", "nodepool", c.Options.Workers).
-		WatchesRawSource(source.TypedFunc[string](c.watch)).
-		WatchesRawSource(source.TypedChannel(changed, handler.TypedFuncs[forecast.Source, string]{
+	return watching.Controller[string, forecast.Source]{
+		Name: "nodepool", What: "nodepool", Workers: c.Options.Workers, Watch: c.watch, OnPolicy: watching.OnEvent(c.onPolicy),
+		Changed: changed, OnChanged: handler.TypedFuncs[forecast.Source, string]{
 			GenericFunc: func(_ context.Context, e event.TypedGenericEvent[forecast.Source], _ queue) { c.onForecast(e.Object) },
-		})).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, watching.OnEvent(c.onPolicy),
-			predicate.TypedGenerationChangedPredicate[*v1alpha1.CarbonPolicy]{})).
-		Complete(c)
-	if err != nil {
-		return fmt.Errorf("set up NodePools: %w", err)
-	}
-	return nil
+		},
+	}.Add(mgr, c)
 }
 
 // prepare makes the watcher. It sleeps until it runs.

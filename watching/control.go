@@ -17,6 +17,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
 const (
@@ -39,21 +44,43 @@ func Connect(config *rest.Config) (dynamic.Interface, metadata.Interface, error)
 	return objects, definitions, nil
 }
 
-// NewController begins a controller of objects of others. Its log has the object that is looked at by
-// the key what.
-func NewController[R comparable](mgr ctrl.Manager, name, what string, workers int) *builder.TypedBuilder[R] {
-	return builder.TypedControllerManagedBy[R](mgr).Named(name).
+// Controller looks at objects of others, which R names, whenever they, a CarbonPolicy or something of the
+// type S changes. All fields are required.
+type Controller[R comparable, S any] struct {
+	// Name is the name of the controller, and What the key of the object that is looked at in its log.
+	Name, What string
+	// Workers is how many objects are looked at at the same time.
+	Workers int
+	// Watch starts to watch the objects. It must not block.
+	Watch    func(ctx context.Context, q workqueue.TypedRateLimitingInterface[R]) error
+	OnPolicy handler.TypedEventHandler[*v1alpha1.CarbonPolicy, R]
+	// Changed has what has changed, and OnChanged wakes the objects.
+	Changed   <-chan event.TypedGenericEvent[S]
+	OnChanged handler.TypedEventHandler[S, R]
+}
+
+// Add adds the controller to a manager, for its leader.
+func (c Controller[R, S]) Add(mgr ctrl.Manager, reconciler reconcile.TypedReconciler[R]) error {
+	err := builder.TypedControllerManagedBy[R](mgr).Named(c.Name).
+		WatchesRawSource(source.TypedFunc[R](c.Watch)).
+		WatchesRawSource(source.TypedChannel(c.Changed, c.OnChanged)).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, c.OnPolicy,
+			predicate.TypedGenerationChangedPredicate[*v1alpha1.CarbonPolicy]{})).
 		WithLogConstructor(func(r *R) logr.Logger {
-			log := mgr.GetLogger().WithValues("controller", name)
+			log := mgr.GetLogger().WithValues("controller", c.Name)
 			if r != nil {
-				log = log.WithValues(what, fmt.Sprint(*r))
+				log = log.WithValues(c.What, fmt.Sprint(*r))
 			}
 			return log
 		}).
 		WithOptions(controller.TypedOptions[R]{
-			MaxConcurrentReconciles: workers,
+			MaxConcurrentReconciles: c.Workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[R](firstRetryPause, longestRetryPause),
-		})
+		}).Complete(reconciler)
+	if err != nil {
+		return fmt.Errorf("set up the controller %s: %w", c.Name, err)
+	}
+	return nil
 }
 
 // OnChange handles a change by what was kept of the object, before and after.
