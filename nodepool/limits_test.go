@@ -342,7 +342,7 @@ func FuzzPool(f *testing.F) {
 	f.Add(`{"metadata":{"name":"a","annotations":{"gridlatch.dev/limits":"200=cpu:1,*=cpu:0","gridlatch.dev/original-limits":"{\"cpu\":5}"}},"spec":{"limits":{"cpu":"5"},"weight":3}}`, 300.0)
 	f.Add(`{"metadata":{"annotations":{"gridlatch.dev/weights":"auto"}},"spec":{"limits":3,"weight":"x","template":{"spec":{"requirements":[{"key":1},7]}}}}`, -1.0)
 	f.Add(`{"metadata":{"managedFields":[{"manager":"gridlatch","fieldsV1":{}}],"annotations":{"gridlatch.dev/original-weight":"unset"}},"spec":{"replicas":1}}`, 1e300)
-	f.Fuzz(func(t *testing.T, text string, intensity float64) {
+	f.Fuzz(func(_ *testing.T, text string, intensity float64) {
 		o := &unstructured.Unstructured{}
 		if json.Unmarshal([]byte(text), &o.Object) != nil || o.Object == nil {
 			return

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -202,6 +203,85 @@ func weightsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
 		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.WeightsAnnotation, v1alpha1.NodePoolReleasedAnnotation)
 	}
 	expectStable(t, c, "north", claims)
+}
+
+// TestAWeekOfForecastsReplacesNoNode has a forecast for each hour of a week, one soon after the other. Two NodePools follow
+// their grids, and their nodes stay.
+func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
+	t.Parallel()
+	c := env.Start(t, env.Nodes(0))
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	c.Gridlatch(t, poolFlags()...)
+	poolPolicy(t, c, "north", "south")
+	c.Karpenter(t)
+	ns, pools, claims := namespace(t, c), map[string]*unstructured.Unstructured{}, map[string][]string{}
+	for i, region := range []string{"north", "south"} {
+		pools[region] = regionalPool(region, nil)
+		createNodePool(t, c, pools[region])
+		create(t, c, large(ns, region, region))
+		awaitRunning(t, c, ns, i+1)
+		claims[region] = expectStable(t, c, region, nil)
+		amend(t, c, pools[region], fmt.Sprintf(`{"metadata":{"annotations":{%q:"pools",%q:"200=cpu:1000,350=cpu:200,*=cpu:0",%q:"auto"}}}`,
+			v1alpha1.PolicyAnnotation, v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation))
+	}
+	var delays []time.Duration
+	for hour := range 7 * 24 {
+		delays = append(delays, followHour(t, c, hour, pools["north"], pools["south"]))
+	}
+	slices.Sort(delays)
+	t.Logf("limits and weights followed a forecast after %v at most, and %v in 99 of 100 cases", delays[len(delays)-1], delays[len(delays)*99/100])
+	for region, o := range pools {
+		expectStable(t, c, region, claims[region])
+		changes := generationOf(t, c, o)
+		stays(t, c, o, 3*time.Second, func() error {
+			if o.GetGeneration() != changes {
+				return fmt.Errorf("NodePool %s changes although nothing else does", region)
+			}
+			return nil
+		})
+		t.Logf("NodePool %s was changed %d times, and its %d nodes have stayed", region, changes-1, len(claims[region]))
+		for _, key := range []string{v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation} {
+			amend(t, c, o, annotate(key, ""))
+		}
+		awaitSpec(t, c, o, "limits", nil)
+		awaitSpec(t, c, o, "weight", nil)
+		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation)
+	}
+}
+
+// followHour writes the forecast of an hour, in which the north is as clean as the south was twelve hours ago, and returns
+// how long it took until both NodePools followed.
+func followHour(t *testing.T, c *env.Cluster, hour int, north, south *unstructured.Unstructured) time.Duration {
+	t.Helper()
+	var elements []env.Element
+	wave := 200 * math.Sin(2*math.Pi*(float64(hour)+0.5)/24)
+	for location, intensity := range map[string]float64{"north": 280 + wave, "south": 280 - wave} {
+		elements = append(elements, env.Elements(location, time.Now().Add(-time.Hour), 6*time.Hour, intensity)...)
+	}
+	if err := c.Forecast(t.Context(), elements...); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for _, pool := range []struct {
+		*unstructured.Unstructured
+		intensity float64
+	}{{north, 280 + wave}, {south, 280 - wave}} {
+		limit, weight := "200", int64(1)
+		switch {
+		case pool.intensity <= 200:
+			limit = "1000"
+		case pool.intensity > 350:
+			limit = "0"
+		}
+		if pool.intensity < 280 {
+			weight = 100
+		}
+		awaitSpec(t, c, pool.Unstructured, "limits", map[string]any{"cpu": limit})
+		awaitSpec(t, c, pool.Unstructured, "weight", weight)
+	}
+	return time.Since(began)
 }
 
 // TestAControllerKilledWhileItSetsNodePoolsForgetsNothing kills it again and again while it changes many NodePools, and
