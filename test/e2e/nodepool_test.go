@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -9,13 +10,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/test/env"
 )
@@ -122,8 +127,59 @@ func TestNodePoolsFollowTheGridWithoutChurn(t *testing.T) {
 	c.Karpenter(t)
 	ns := namespace(t, c)
 
+	t.Run("Rights", func(t *testing.T) { needsTheRight(t, c) })
 	t.Run("Limits", func(t *testing.T) { limitsFollow(t, c, g, ns) })
 	t.Run("Weights", func(t *testing.T) { weightsFollow(t, c, g, ns) })
+}
+
+// needsTheRight limits the right to patch to one NodePool, as the page of the component shows.
+func needsTheRight(t *testing.T, c *env.Cluster) {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "gridlatch-karpenter"}}
+	restrict := func(op string) {
+		t.Helper()
+		patch := fmt.Sprintf(`[{"op":%q,"path":"/rules/1/resourceNames","value":["batch"]}]`, op)
+		if err := c.Client.Patch(t.Context(), role, client.RawPatch(types.JSONPatchType, []byte(patch))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restrict("add")
+	asks := map[string]string{v1alpha1.PolicyAnnotation: "pools", v1alpha1.WeightsAnnotation: "*=20"}
+	batch, other := env.NodePool("batch", nil), env.NodePool("other", nil)
+	env.Eventually(t, patience, func(ctx context.Context) error { // the API server knows of the change
+		listed := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:               "system:serviceaccount:" + env.Namespace + ":gridlatch",
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "patch", Group: "karpenter.sh", Resource: "nodepools", Name: "other"},
+		}}
+		if err := c.Client.Create(ctx, listed); err != nil || listed.Status.Allowed {
+			return fmt.Errorf("Gridlatch may patch every NodePool still: %w", err)
+		}
+		return nil
+	})
+	for _, o := range []*unstructured.Unstructured{batch, other} {
+		o.SetAnnotations(asks)
+		create(t, c, o)
+	}
+	awaitSpec(t, c, batch, "weight", int64(20))
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		var list corev1.EventList
+		if err := c.Client.List(ctx, &list); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.InvolvedObject.UID == other.GetUID() && e.Reason == nodepool.EventFailed && strings.Contains(e.Message, "forbidden") {
+				return nil
+			}
+		}
+		return fmt.Errorf("no Event tells that NodePool other may not be changed")
+	})
+	awaitSpec(t, c, other, "weight", nil)
+	restrict("remove")
+	awaitSpec(t, c, other, "weight", int64(20))
+	for _, o := range []*unstructured.Unstructured{batch, other} {
+		if err := c.Client.Delete(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // limitsFollow has the only NodePool of a region follow its grid.
