@@ -112,11 +112,11 @@ bin/node/gridlatch-node: $(shell find test/node -type f ! -name '*_test.go') ## 
 	$(call compile,.,$@,-s -w)
 
 KEDA := github.com/kedacore/keda/v2
-bin/keda/operator: test/keda/go.mod test/keda/go.sum ## Build KEDA's operator, its webhooks and its CRDs into bin/keda, for tests
+bin/keda/operator: test/keda/go.mod test/keda/go.sum ## Build KEDA's operator, metrics adapter, webhooks and CRDs into bin/keda, for tests
 	@cd test/keda; \
-	echo 'building bin/keda: the operator and the webhooks of KEDA. The first time, this takes 5 to 10 minutes.'; \
+	echo 'building bin/keda: the operator, the metrics adapter and the webhooks of KEDA. The first time, this takes 5 to 10 minutes.'; \
 	version=$$(go list -m -f '{{.Version}}' $(KEDA)); \
-	$(call compile,$(KEDA)/cmd/webhooks $(KEDA)/cmd/operator,$(@D)/,-s -w -X $(KEDA)/version.Version=$$version); \
+	$(call compile,$(KEDA)/cmd/webhooks $(KEDA)/cmd/adapter $(KEDA)/cmd/operator,$(@D)/,-s -w -X $(KEDA)/version.Version=$$version); \
 	rm -rf ../../$(@D)/crds; cp -R --no-preserve=mode "$$(go list -m -f '{{.Dir}}' $(KEDA))/config/crd/bases" ../../$(@D)/crds
 
 CERT_MANAGER := github.com/cert-manager/cert-manager

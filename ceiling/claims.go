@@ -91,7 +91,7 @@ func keepTarget(k kind, triggers *triggerReader) func(any) (any, error) {
 	return func(object any) (any, error) {
 		if o, ok := object.(*unstructured.Unstructured); ok {
 			t := newTarget(k, o)
-			t.carbon = triggers.read(o)
+			t.carbon = triggers.read(k, o)
 			return t, nil
 		}
 		return object, nil

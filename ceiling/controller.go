@@ -55,6 +55,8 @@ type Options struct {
 	CrossNamespace []string
 	// Form is what rewritten triggers name. If it is empty, no trigger is carried out.
 	Form trigger.Form
+	// IsTrusted reports whether KEDA trusts the scaler. Until then, no trigger is rewritten. It may be nil.
+	IsTrusted func() bool
 }
 
 // Controller sets the ceilings. All exported fields are required.

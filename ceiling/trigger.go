@@ -35,6 +35,9 @@ type carbonTrigger struct {
 // isUsable reports whether there is a trigger that can be carried out.
 func (c *carbonTrigger) isUsable() bool { return c != nil && c.mistake == "" && !c.isGivenBack }
 
+// isTold reports whether there is a trigger whose state is told, be it that of a mistake.
+func (c *carbonTrigger) isTold() bool { return c != nil && !c.isGivenBack }
+
 // wantsCeiling reports whether the trigger asks for a ceiling. A pause needs none.
 func (c *carbonTrigger) wantsCeiling() bool {
 	return c.isUsable() && c.wish.Handler != trigger.HandlerPause && (c.wish.IsCeiling || c.wish.GradualUpTo > 0)
@@ -50,9 +53,9 @@ type triggerReader struct {
 }
 
 // read returns what is kept of the trigger of an object, nil if there is none.
-func (r *triggerReader) read(o *unstructured.Unstructured) *carbonTrigger {
+func (r *triggerReader) read(k kind, o *unstructured.Unstructured) *carbonTrigger {
 	scaling, path := trigger.ScalingOf(o.Object), field.NewPath("spec", "triggers")
-	rewritten, isChanged, errs := r.form.Rewrite(scaling, path)
+	rewritten, isChanged, errs := r.form.For(string(k)).Rewrite(scaling, path)
 	if len(errs) > 0 {
 		return &carbonTrigger{mistake: shortened(errs.ToAggregate().Error(), maxReasonBytes)}
 	}
@@ -173,6 +176,9 @@ func (c *Controller) lookAtTrigger(ctx context.Context, r ref, t *target, now ti
 	return l, err
 }
 
+// trustInterval is how often a rewriting that waits for KEDA's trust looks again.
+const trustInterval = time.Second
+
 // rewrite writes the trigger of a target as KEDA needs it.
 //
 // KEDA deletes the Jobs of a ScaledJob when the spec changes, unless the rollout is gradual. The
@@ -186,6 +192,9 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 	}
 	if m.rewrittenFrom == t.ResourceVersion {
 		return look{isOver: true}, nil // the rewriting is not known yet
+	}
+	if trusts := c.Options.IsTrusted; trusts != nil && !trusts() {
+		return look{again: now.Add(trustInterval)}, nil
 	}
 	if again, isNew := m.rewrites.Wait(m.rewrittenFrom != "", now); now.Before(again) {
 		if isNew {

@@ -381,7 +381,7 @@ func TestWishesShareTheirTimeZones(t *testing.T) {
 	r := &triggerReader{form: formOfTests}
 	read := func() *carbonTrigger {
 		planned := map[string]any{"type": trigger.Type, "metadata": map[string]any{"mode": "planned", "cleanHoursPerDay": "8", "timeZone": "Europe/Berlin"}}
-		return r.read(&unstructured.Unstructured{Object: triggered(nil, planned)})
+		return r.read(scaledObject, &unstructured.Unstructured{Object: triggered(nil, planned)})
 	}
 	if a, b := read(), read(); a.mistake != "" || a.wish.Zone != b.wish.Zone {
 		t.Errorf("got %+v and %+v", a, b)
@@ -416,5 +416,21 @@ func TestAThousandTriggersAreCheapToKeep(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(w.Metrics.triggers.WithLabelValues("dirty")); got != 1000 {
 		t.Errorf("%v are dirty", got)
+	}
+}
+
+func TestNoTriggerIsRewrittenBeforeKEDATrustsTheScaler(t *testing.T) {
+	w := triggerWorld(t)
+	isTrusted := false
+	w.Options.IsTrusted = func() bool { return isTrusted }
+	object := w.set(triggered(nil, carbonTriggerOf(nil)))
+	w.look(object.ref())
+	if len(w.patched) > 0 {
+		t.Errorf("patched %v without trust", w.patched)
+	}
+	isTrusted = true
+	w.look(object.ref())
+	if len(w.patched) != 1 {
+		t.Errorf("patched %v, want one patch", w.patched)
 	}
 }

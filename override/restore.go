@@ -18,12 +18,6 @@ import (
 // pageSize is how many objects are read at a time.
 const pageSize = 500
 
-// patience is how an object is tried again that others write at the same time. What watches the object
-// answers our own write with several of its own.
-func patience() wait.Backoff {
-	return wait.Backoff{Steps: 8, Duration: 10 * time.Millisecond, Factor: 2.5, Jitter: 0.1} // 4 s in all
-}
-
 // Undo returns the change that puts an object back as its owner wants it, nil if there is nothing
 // to put back. isLent says that a field of the object is lent.
 type Undo func(ctx context.Context, o *unstructured.Unstructured) (c *Change, isLent bool, err error)
@@ -62,11 +56,16 @@ func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo 
 	}
 }
 
+// restoreBackoff lets a change wait for a moment, up to some seconds in all, in which nobody else changes the object.
+func restoreBackoff() wait.Backoff {
+	return wait.Backoff{Steps: 9, Duration: 10 * time.Millisecond, Factor: 2, Jitter: 0.5}
+}
+
 // restoreOne puts one object back, and reports whether a field of the object was lent. It reads the
 // object again if the object changes meanwhile: its own controller writes its status.
 func (w Writer) restoreOne(ctx context.Context, o *unstructured.Unstructured, undo Undo) (wasLent bool, err error) {
 	object, isLent := Read(o), false
-	err = retry.RetryOnConflict(patience(), func() error {
+	err = retry.RetryOnConflict(restoreBackoff(), func() error {
 		var c *Change
 		c, isLent, err = undo(ctx, o)
 		if c == nil || err != nil {

@@ -46,6 +46,9 @@ type Admission struct {
 	Form   Form
 	Levels Levels
 	Clock  Clock
+	// IsTrusted reports whether KEDA trusts the scaler. Until then, nothing is replaced, and the controller does so later.
+	// It may be nil.
+	IsTrusted func() bool
 }
 
 // Handle answers for one object. What Handle cannot read passes unchanged: the API server checks the
@@ -67,14 +70,14 @@ func (a Admission) Handle(ctx context.Context, req serving.Review) *admissionv1.
 		return passed
 	}
 	path := field.NewPath("spec", "triggers")
-	rewritten, isChanged, errs := a.Form.Rewrite(object.Scaling, path)
+	rewritten, isChanged, errs := a.Form.For(req.Kind.Kind).Rewrite(object.Scaling, path)
 	if len(errs) == 0 {
 		errs = a.checkPlace(ctx, object.Scaling, path, now)
 	}
 	if len(errs) > 0 {
 		return req.Refuse(errs)
 	}
-	if isChanged {
+	if isChanged && (a.IsTrusted == nil || a.IsTrusted()) {
 		passed.Patch, passed.PatchType = patchOf(object.Triggers, rewritten), ptr.To(admissionv1.PatchTypeJSONPatch)
 	}
 	return passed

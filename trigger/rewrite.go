@@ -21,6 +21,8 @@ const (
 
 	externalPush = "external-push"
 	external     = "external"
+
+	scaledJob = "ScaledJob"
 )
 
 // AuthenticationKind is the kind of the object by which KEDA trusts the scaler.
@@ -34,6 +36,17 @@ type Form struct {
 	// Authentication is the name of a ClusterTriggerAuthentication. If it is empty, KEDA does not use
 	// TLS.
 	Authentication string
+
+	isPolled bool // KEDA asks, and is not told
+}
+
+// For returns the form of the triggers of a kind of object. KEDA 2.21 starts a new ScaledJob twice within
+// milliseconds. If both starts find the same scaler of the type external-push, one channel is closed
+// twice, and KEDA's operator panics. So the triggers of ScaledJobs have the type external, and KEDA asks
+// at the pollingInterval of the object.
+func (f Form) For(kind string) Form {
+	f.isPolled = kind == scaledJob
+	return f
 }
 
 // Scaling is what an object of KEDA scales by.
@@ -246,6 +259,9 @@ func (f Form) replace(t *trigger, isCeiling bool) map[string]any {
 		replaced[authenticationKey] = map[string]any{"kind": AuthenticationKind, "name": f.Authentication}
 	}
 	replaced[typeKey], replaced[metadataKey] = externalPush, toAny(metadata)
+	if f.isPolled {
+		replaced[typeKey] = external
+	}
 	return replaced
 }
 

@@ -216,3 +216,18 @@ func FuzzWhatIsReplacedComesBack(f *testing.F) {
 		}
 	})
 }
+
+func TestKEDAAsksAboutScaledJobs(t *testing.T) {
+	for kind, want := range map[string]string{"ScaledObject": replaced, "ScaledJob": strings.Replace(replaced, "external-push", "external", 1)} {
+		got, isChanged, errs := form().For(kind).Rewrite(Scaling{Triggers: triggers(t, tutorial)}, field.NewPath("spec", "triggers"))
+		if !isChanged || len(errs) > 0 {
+			t.Fatalf("%s: changed: %t, %v", kind, isChanged, errs)
+		}
+		if diff := cmp.Diff(triggers(t, want), got); diff != "" {
+			t.Errorf("%s: %s", kind, diff)
+		}
+		if back, isChanged := Restore(got); !isChanged || !cmp.Equal(back, triggers(t, tutorial)) {
+			t.Errorf("%s: restored to %v", kind, back)
+		}
+	}
+}

@@ -188,7 +188,7 @@ func (o *options) servesExtender() bool { return o.extenderBind != "" && o.exten
 func (o *options) ceilings() ceiling.Options {
 	return ceiling.Options{
 		Workers: o.workers, LowerInterval: o.lowerInterval, LowerBy: o.lowerBy, Hysteresis: o.hysteresis / 100,
-		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace, Form: o.scaler.form(),
+		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace, Form: o.scaler.form(), IsTrusted: o.scaler.presence.IsThere,
 	}
 }
 

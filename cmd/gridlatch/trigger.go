@@ -44,6 +44,8 @@ type scalerOptions struct {
 	address       string
 	clientCA      string
 	kedaNamespace string
+
+	presence trust.Presence // of what makes KEDA trust the scaler
 }
 
 func (o *scalerOptions) addFlags(f *pflag.FlagSet) {
@@ -134,6 +136,10 @@ func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, t triggeri
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
+	}
+	o.scaler.presence.Live, o.scaler.presence.Namespace, o.scaler.presence.Clock = mgr.GetAPIReader(), o.scaler.kedaNamespace, clock.RealClock{}
+	if err := mgr.Add(&o.scaler.presence); err != nil {
+		return fmt.Errorf("add to manager: %w", err)
 	}
 	return addTrust(mgr, o, t)
 }

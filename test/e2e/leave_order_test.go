@@ -23,6 +23,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/test/env"
+	"github.com/gridlatch/gridlatch/trigger"
 )
 
 // leavingComponents are the components that the tests of leaving install.
@@ -37,6 +38,7 @@ type leaveSite struct {
 	controllers []*env.Controller
 	ns          string
 	scaled      *unstructured.Unstructured
+	carbon      *unstructured.Unstructured // with the trigger carbon-intensity
 	jobSet      *unstructured.Unstructured
 }
 
@@ -73,7 +75,12 @@ func (s *leaveSite) start(t *testing.T, replicas int) {
 				t.Fatal(err)
 			}
 		}
-		g, err := s.c.RunController(t.Context(), port, s.log, "--deployment=gridlatch")
+		scaler, err := env.ReservePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := s.c.RunController(t.Context(), port, s.log, "--deployment=gridlatch",
+			fmt.Sprintf("--scaler-bind-address=127.0.0.1:%d", scaler), "--scaler-address=localhost:9446")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +128,9 @@ func (s *leaveSite) hold(t *testing.T) {
 	s.scaled = env.ScaledObject(s.ns, "scaled", 0, 10)
 	s.scaled.SetAnnotations(map[string]string{v1alpha1.CeilingsAnnotation: "200=20,350=5,*=1"})
 	create(t, s.c, env.Deployment(s.ns, "scaled"), s.scaled)
+	s.carbon = env.ScaledObject(s.ns, "carbon", 0, 10)
+	setTriggers(s.carbon, writtenTrigger())
+	create(t, s.c, s.carbon)
 	s.jobSet = jobSet(t, s.ns, "whole", "suspend: false")
 	s.jobSet.SetAnnotations(tolerant())
 	env.Eventually(t, time.Minute, func(ctx context.Context) error { // the rights to the kind are noticed later
@@ -137,6 +147,12 @@ func (s *leaveSite) hold(t *testing.T) {
 	create(t, s.c, pod(s.ns, "bare", tolerant()), job(s.ns, "gated", tolerant(), 2), suspending(s.ns, "suspended"))
 	awaitGated(t, s.c, s.ns, 3)
 	awaitMax(t, s.c, s.scaled, 1)
+	awaitTypes(t, s.c, s.carbon, "external-push")
+}
+
+// writtenTrigger is the trigger as its owner has written it.
+func writtenTrigger() map[string]any {
+	return map[string]any{"type": trigger.Type, "metadata": map[string]any{"emissionThreshold": threshold, "handler": "pause"}}
 }
 
 // awaitReleased waits until nothing is held or lent any more.
@@ -174,7 +190,13 @@ func (s *leaveSite) whatIsHeld(ctx context.Context) error {
 	if got := maxReplicas(s.scaled); got != 10 {
 		return fmt.Errorf("maxReplicaCount is %d, want 10", got)
 	}
-	return nil
+	if s.carbon == nil {
+		return nil
+	}
+	if err := s.c.Client.Get(ctx, client.ObjectKeyFromObject(s.carbon), s.carbon); err != nil {
+		return err
+	}
+	return wantTriggers(s.carbon, writtenTrigger())
 }
 
 // remove deletes everything that is left, and returns when nothing of it is there any more.
@@ -322,9 +344,10 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := leaveBlock.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 4 {
-		t.Fatalf("docs/operations.md has %d blocks, want 4", len(blocks))
+	if len(blocks) != 5 {
+		t.Fatalf("docs/operations.md has %d blocks, want 5", len(blocks))
 	}
+	awaitOwnValues := lentPools(t, s.c)
 	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
 	if err != nil {
 		t.Fatal(err)
@@ -348,6 +371,7 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 			t.Errorf("%v: %s\nof:\n%s", err, printed, block[1])
 		}
 	}
+	s.carbon = nil // kubectl cannot write its trigger back
 	s.awaitReleased(t, patience)
 	for name, annotations := range want {
 		o := env.ScaledObject(s.ns, name, 0, 10)
@@ -358,8 +382,40 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
+	awaitOwnValues()
 	s.controllers = nil
 	s.remove(t)
+}
+
+// lentPools makes NodePools as Gridlatch leaves them if it is killed. The result waits until they have
+// their own values.
+func lentPools(t *testing.T, c *env.Cluster) func() {
+	t.Helper()
+	if err := c.InstallKarpenter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lent, own := env.NodePool("lent", nil), env.NodePool("own", nil)
+	lent.Object["spec"].(map[string]any)["limits"], lent.Object["spec"].(map[string]any)["weight"] = map[string]any{"cpu": "0", "memory": "0", "nodes": "7"}, int64(100)
+	own.Object["spec"].(map[string]any)["weight"] = int64(3)
+	lent.SetAnnotations(map[string]string{
+		v1alpha1.LimitsAnnotation: "200=cpu:9;memory:9,*=cpu:0;memory:0", v1alpha1.LimitsBucketAnnotation: ">200", v1alpha1.NodePoolByAnnotation: "CarbonPolicy/default",
+		v1alpha1.OriginalLimitsAnnotation: `{"cpu":"500","memory":null}`, v1alpha1.AppliedLimitsAnnotation: `{"cpu":"0","memory":"0"}`,
+		v1alpha1.OriginalWeightAnnotation: v1alpha1.WeightUnset, v1alpha1.AppliedWeightAnnotation: "100", v1alpha1.ReasonAnnotation: "one, and two",
+	})
+	own.SetAnnotations(map[string]string{v1alpha1.WeightsAnnotation: v1alpha1.WeightsAuto})
+	create(t, c, lent, own)
+	return func() {
+		t.Helper()
+		awaitSpec(t, c, lent, "limits", map[string]any{"cpu": "500", "nodes": "7"})
+		awaitSpec(t, c, lent, "weight", nil)
+		awaitSpec(t, c, own, "weight", int64(3))
+		awaitObject(t, c, lent, func() error {
+			if diff := cmp.Diff(map[string]string{v1alpha1.LimitsAnnotation: "200=cpu:9;memory:9,*=cpu:0;memory:0"}, lent.GetAnnotations()); diff != "" {
+				return errors.New(diff)
+			}
+			return nil
+		})
+	}
 }
 
 // TestAnotherReplicaLeavesWhenTheLeaderIsKilled kills the leader while Gridlatch is being removed.

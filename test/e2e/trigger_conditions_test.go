@@ -59,7 +59,7 @@ func conditions(t *testing.T, g *env.Controller, r *gitRepo) {
 		t.Fatal(err)
 	}
 	create(t, r.cluster, job)
-	wantTypes(t, job, replaced)
+	wantTypes(t, job, strings.Replace(replaced, "external-push", "external", 1)) // see trigger.Form.For
 	expect("a ScaledJob", 1)
 	refusals(t, r)
 	mistakeBlocksNothingElse(t, r, policy)

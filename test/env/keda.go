@@ -11,12 +11,18 @@ import (
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// InstallKEDA applies KEDA's CustomResourceDefinitions, and returns when they are served.
+// InstallKEDA makes KEDA's namespace and applies KEDA's CustomResourceDefinitions, and returns when they are served.
 func (c *Cluster) InstallKEDA(ctx context.Context) error {
+	home := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: kedaNamespace}}
+	if err := c.Client.Create(ctx, home); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace: %w", err)
+	}
 	return c.installDefinitions(ctx, "keda/operator")
 }
 
@@ -43,17 +49,25 @@ func (c *Cluster) awaitDefinitions(ctx context.Context, args ...string) error {
 	})
 }
 
+// kedaNamespace is where KEDA would be, and where it looks for what is for all namespaces.
+const kedaNamespace = "keda"
+
 // RunKEDA installs KEDA and runs its operator beside the cluster, as its administrator, until it is stopped or this
 // process ends. It returns when the operator is ready. log is as for RunController.
 func (c *Cluster) RunKEDA(ctx context.Context, log string) (*Program, error) {
-	if err := c.InstallKEDA(ctx); err != nil {
-		return nil, err
-	}
 	metrics, err := reserveAddress()
 	if err != nil {
 		return nil, err
 	}
-	p, _, err := c.kedaProgram("keda/operator", "--enable-cert-rotation=false", "--enable-webhook-patching=false",
+	if err := c.InstallKEDA(ctx); err != nil {
+		return nil, err
+	}
+	return c.runKEDAOperator(ctx, log, metrics)
+}
+
+// runKEDAOperator runs KEDA's operator, which serves metrics to the adapter at an address. KEDA is installed.
+func (c *Cluster) runKEDAOperator(ctx context.Context, log, metrics string) (*Program, error) {
+	p, _, err := c.kedaProgram(command, "keda/operator", "--enable-cert-rotation=false", "--enable-webhook-patching=false",
 		"--enable-apiservice-patching=false", "--metrics-service-bind-address="+metrics,
 		"--kube-api-qps=1000", "--kube-api-burst=2000")
 	if err != nil {
@@ -75,7 +89,7 @@ func (c *Cluster) RunKEDAWebhook(ctx context.Context, log string) (*Program, err
 	if err != nil {
 		return nil, err
 	}
-	p, ca, err := c.kedaProgram("keda/webhooks", "--port="+strconv.Itoa(port))
+	p, ca, err := c.kedaProgram(command, "keda/webhooks", "--port="+strconv.Itoa(port))
 	if err != nil {
 		return nil, err
 	}
@@ -111,20 +125,30 @@ func kedaWebhook(port int, ca []byte) client.Object {
 	}
 }
 
-// kedaProgram makes one of KEDA's programs, with a certificate for localhost to serve. It returns who signed that, too.
+// kedaProgram makes one of KEDA's programs, with the certificate that all of them have. It returns who signed that, too.
 // Unlike Gridlatch, KEDA would go on without a cluster: it is made to end with this process.
-func (c *Cluster) kedaProgram(name string, args ...string) (*Program, []byte, error) {
-	dir := filepath.Join(filepath.Dir(c.Kubeconfig), name)
-	ca, err := WriteCertificate(dir, "localhost")
+func (c *Cluster) kedaProgram(make func(string, ...string) (*Program, error), name string, args ...string) (*Program, []byte, error) {
+	dir, ca, err := c.kedaCertificate()
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := command(name, append(args, "--cert-dir="+dir)...)
+	p, err := make(name, append(args, "--cert-dir="+dir)...)
 	if err != nil {
 		return nil, nil, err
 	}
 	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	p.cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig,
-		"POD_NAMESPACE=keda", "POD_NAME=keda-0", "KEDA_CLUSTER_OBJECT_NAMESPACE=keda", "WATCH_NAMESPACE=")
+		"POD_NAMESPACE="+kedaNamespace, "POD_NAME=keda-0", "KEDA_CLUSTER_OBJECT_NAMESPACE="+kedaNamespace, "WATCH_NAMESPACE=")
 	return p, ca, nil
+}
+
+// kedaCertificate returns the directory of the certificate by which KEDA's programs know each other, and the certificate.
+// A program that is started again has the same.
+func (c *Cluster) kedaCertificate() (dir string, ca []byte, err error) {
+	dir = filepath.Join(filepath.Dir(c.Kubeconfig), "keda")
+	ca, err = os.ReadFile(filepath.Join(dir, "ca.crt"))
+	if errors.Is(err, os.ErrNotExist) {
+		ca, err = WriteCertificate(dir, "localhost", adapterService+"."+kedaNamespace+".svc")
+	}
+	return dir, ca, err
 }

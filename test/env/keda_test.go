@@ -4,13 +4,17 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -45,6 +49,39 @@ func TestKEDAFollowsMaxReplicaCount(t *testing.T) {
 	})
 }
 
+// TestTheAutoscalerFollowsKEDAsMetrics has the load of a trigger come and go. The number goes from KEDA's operator through
+// its metrics adapter and the API server to the HPA controller.
+func TestTheAutoscalerFollowsKEDAsMetrics(t *testing.T) {
+	t.Parallel()
+	var load atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"load":%d}`, load.Load())
+	}))
+	t.Cleanup(server.Close)
+	c := env.Start(t, env.QuickAutoscaler())
+	c.WholeKEDA(t)
+	create(t, c, env.Deployment("default", "loaded"))
+	object := env.ScaledObject("default", "loaded", 0, 9)
+	spec := object.Object["spec"].(map[string]any)
+	spec["pollingInterval"], spec["cooldownPeriod"] = int64(1), int64(1)
+	spec["triggers"] = []any{env.LoadTrigger(server.URL)}
+	create(t, c, object)
+	for _, step := range []struct {
+		load int64
+		want int32
+	}{{1, 1}, {4, 4}, {1, 1}, {0, 0}} {
+		load.Store(step.load)
+		env.Eventually(t, 30*time.Second, func(ctx context.Context) error {
+			var d appsv1.Deployment
+			err := c.Client.Get(ctx, client.ObjectKey{Namespace: "default", Name: "loaded"}, &d)
+			if err == nil && *d.Spec.Replicas != step.want {
+				err = fmt.Errorf("there are %d replicas at a load of %d, want %d", *d.Spec.Replicas, step.load, step.want)
+			}
+			return err
+		})
+	}
+}
+
 // awaitCeiling waits until the autoscaler that KEDA makes for a ScaledObject may go that far.
 func awaitCeiling(t *testing.T, c *env.Cluster, scaledObject string, want int32) {
 	t.Helper()
@@ -64,7 +101,7 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 	const victim = "GRIDLATCH_TEST_VICTIM"
 	if os.Getenv(victim) != "" {
 		c := env.Start(t)
-		c.KEDA(t)
+		c.WholeKEDA(t)
 		c.KEDAWebhook(t)
 		c.CertManager(t)
 		c.JobSet(t)
@@ -87,8 +124,8 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 	}
 	dir := strings.TrimSpace(line)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // whoever is killed leaves its files
-	if n := len(processes(t, dir)); n != 10 {
-		t.Errorf("%d processes run, want a supervisor, 5 components, 2 of KEDA's, cert-manager and JobSet", n)
+	if n := len(processes(t, dir)); n != 11 {
+		t.Errorf("%d processes run, want a supervisor, 5 components, 3 of KEDA's, cert-manager and JobSet", n)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

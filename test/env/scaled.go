@@ -69,3 +69,10 @@ func scaled(kind, namespace, name string, want int64, spec map[string]any) *unst
 	object.SetName(name)
 	return object
 }
+
+// LoadTrigger makes a trigger that asks for as many replicas as a URL answers, as in {"load":4}.
+func LoadTrigger(url string) map[string]any {
+	return map[string]any{"type": "metrics-api", "metadata": map[string]any{
+		"url": url, "valueLocation": "load", "targetValue": "1",
+	}}
+}

@@ -73,7 +73,7 @@ func measurements() []measurement {
 				"    \tmeasures it (gridlatch_plan_pass_seconds).",
 		}}},
 		{run: measureScale, figures: scaleFigures()},
-	}, slices.Concat(ofCreations(), ofStrangers(), ofLedger(), ofCeilings(), ofExports())...)
+	}, slices.Concat(ofCreations(), ofStrangers(), ofLedger(), ofCeilings(), ofTriggers(), ofExports())...)
 }
 
 // ofCreations are the measurements of what creating pods costs.
@@ -175,6 +175,26 @@ func ofCeilings() []measurement {
 			"idle_writes_per_hour", "per hour", "0",
 			"Requests of the controller that change something, by its own count over three minutes in which the forecast and\n" +
 				"    \t100 ScaledObjects stay as they are; without the renewals of a lease.",
+		}}},
+	}
+}
+
+// ofTriggers are the measurements of KEDA's trigger carbon-intensity.
+func ofTriggers() []measurement {
+	return []measurement{
+		{run: measureTrigger, figures: []figure{{
+			"trigger_p99_s", "s", "< 2",
+			"The 99th percentile of the time from before the forecast's ConfigMap is replaced, by which the grid turns clean,\n" +
+				"    \tuntil the Deployment of a ScaledObject is to have its first replica, over 50 times, with KEDA's operator at work.",
+		}}},
+		{run: measureTriggers, figures: []figure{{
+			"trigger_memory_mib", "MiB", "< 16",
+			"Resident memory of the controller with 1,000 ScaledObjects that have the trigger, and with KEDA's streams for\n" +
+				"    \teach, when it has settled, beyond that without them.",
+		}, {
+			"trigger_idle_writes", "writes", "0",
+			"Requests of the controller that change something in a minute in which the grid stays as it is, with the same objects;\n" +
+				"    \twithout the renewals of a lease.",
 		}}},
 	}
 }

@@ -41,6 +41,8 @@ Flags of up and run:
   --nodes N                how many nodes, node-0 and on, of 64 CPUs, 256Gi and 1000 pods each (default 1)
   --node-labels K=V,...    labels of the nodes; K=V:W deals V and W out in turn
   --scheduler-config FILE  a KubeSchedulerConfiguration, e.g. with an extender; the connection is filled in
+  --quick-autoscaler       the HorizontalPodAutoscalers look every second, not every 15, and scale down without a wait
+                           of 5 minutes; what a HorizontalPodAutoscaler says of itself counts as ever
   --timeout DURATION       how long to wait for the cluster to be ready (default 2m)
   --until-eof              (run only) stop when stdin ends, so that the cluster cannot outlive who started it; until
                            then, each line of stdin disturbs a component: kill, start, pause or resume NAME
@@ -109,6 +111,7 @@ func parse(name string, args []string) (o Options, untilEOF bool, err error) {
 		flags.IntVar(&o.Nodes, "nodes", 1, "")
 		flags.StringVar(&labels, "node-labels", "", "")
 		flags.StringVar(&o.SchedulerConfig, "scheduler-config", "", "")
+		flags.BoolVar(&o.QuickAutoscaler, "quick-autoscaler", false, "")
 		flags.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "")
 	}
 	if name == "run" {

@@ -39,6 +39,7 @@ type settings struct {
 	dir                                 *directory
 	apiPort, managerPort, schedulerPort int
 	schedulerConfig                     string
+	quickAutoscaler                     bool
 }
 
 func (s settings) server() string { return loopbackURL(s.apiPort) }
@@ -86,8 +87,16 @@ func (s settings) apiServer() []string {
 		"--service-account-signing-key-file="+s.dir.file("pki", "service-account.key"),
 		"--max-requests-inflight=4000",
 		"--max-mutating-requests-inflight=2000",
-		// Without kube-proxy, a webhook's Service must be resolved to its endpoints.
+		// Without kube-proxy, a webhook's Service must be resolved to its endpoints, and that of an APIService, too.
 		"--enable-aggregator-routing=true",
+		// What serves an APIService believes who asks only from a client with this certificate.
+		"--proxy-client-cert-file="+s.dir.file("pki", "front-proxy.crt"),
+		"--proxy-client-key-file="+s.dir.file("pki", "front-proxy.key"),
+		"--requestheader-client-ca-file="+s.dir.file("pki", "ca.crt"),
+		"--requestheader-allowed-names="+frontProxy,
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--allow-privileged=true",
 		// Nobody resolves the name of a node.
 		"--kubelet-preferred-address-types=InternalIP",
@@ -95,7 +104,7 @@ func (s settings) apiServer() []string {
 }
 
 func (s settings) controllerManager() []string {
-	return append(append(s.serving(s.managerPort), s.client()...),
+	args := append(append(s.serving(s.managerPort), s.client()...),
 		"--use-service-account-credentials=true",
 		"--service-account-private-key-file="+s.dir.file("pki", "service-account.key"),
 		"--root-ca-file="+s.dir.file("pki", "ca.crt"),
@@ -103,6 +112,10 @@ func (s settings) controllerManager() []string {
 		// The simulator's heartbeats may come late on a busy machine; no test wants its pods evicted for that.
 		"--node-monitor-grace-period=10m",
 	)
+	if s.quickAutoscaler {
+		args = append(args, "--horizontal-pod-autoscaler-sync-period=1s", "--horizontal-pod-autoscaler-downscale-stabilization=1s")
+	}
+	return args
 }
 
 func (s settings) scheduler() []string {

@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// frontProxy is the name of the client that the API server is for those who serve an APIService.
+const frontProxy = "front-proxy"
+
 // validity is far longer than a test cluster lives.
 const validity = 30 * 24 * time.Hour
 
@@ -55,7 +58,31 @@ func writeCredentials(d *directory) (credentials, error) {
 	if err != nil {
 		return c, err
 	}
-	return c, writeKeys(d, c, certificate, servingKey, accountKey)
+	if err := writeKeys(d, c, certificate, servingKey, accountKey); err != nil {
+		return c, err
+	}
+	return c, writeFrontProxy(d, authority, authorityKey)
+}
+
+// writeFrontProxy makes and writes the certificate and the key of the API server as a client of those who serve an
+// APIService.
+func writeFrontProxy(d *directory, authority *x509.Certificate, authorityKey *ecdsa.PrivateKey) error {
+	key, err := newKey()
+	if err != nil {
+		return err
+	}
+	client := certificateTemplate(frontProxy)
+	client.KeyUsage = x509.KeyUsageDigitalSignature
+	client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	certificate, err := sign(client, authority, &key.PublicKey, authorityKey)
+	if err != nil {
+		return err
+	}
+	private, err := privatePEM(key)
+	if err != nil {
+		return err
+	}
+	return writeFiles(d, map[string][]byte{"front-proxy.crt": certificate, "front-proxy.key": private})
 }
 
 // writeKeys puts everything where the components' arguments say it is, readable by the owner only.
@@ -72,14 +99,19 @@ func writeKeys(d *directory, c credentials, certificate []byte, serving, account
 	if err != nil {
 		return fmt.Errorf("encode key: %w", err)
 	}
-	for name, content := range map[string][]byte{
+	return writeFiles(d, map[string][]byte{
 		"ca.crt":              c.authority,
 		"serving.crt":         certificate,
 		"serving.key":         servingPEM,
 		"service-account.key": accountPEM,
 		"service-account.pub": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
 		"tokens.csv":          []byte(c.token + ",admin,admin,system:masters\n"),
-	} {
+	})
+}
+
+// writeFiles writes files that only the owner can read.
+func writeFiles(d *directory, contents map[string][]byte) error {
+	for name, content := range contents {
 		if err := os.WriteFile(d.file("pki", name), content, 0o600); err != nil {
 			return fmt.Errorf("write keys: %w", err)
 		}

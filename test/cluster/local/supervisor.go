@@ -38,6 +38,8 @@ type Options struct {
 	// SchedulerConfig is the path of a KubeSchedulerConfiguration whose connection settings are replaced by the
 	// cluster's own; "" means the scheduler's defaults.
 	SchedulerConfig string
+	// QuickAutoscaler has the HorizontalPodAutoscalers look every second, and scale down without the usual wait.
+	QuickAutoscaler bool
 	// Timeout bounds the time until the cluster is ready.
 	Timeout time.Duration
 	// Binary is the program that contains the components.
@@ -115,7 +117,7 @@ func prepare(d *directory, o Options) (*supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := settings{dir: d, apiPort: ports[0], managerPort: ports[1], schedulerPort: ports[2]}
+	set := settings{dir: d, apiPort: ports[0], managerPort: ports[1], schedulerPort: ports[2], quickAutoscaler: o.QuickAutoscaler}
 	credentials, err := writeCredentials(d)
 	if err != nil {
 		return nil, err
