@@ -161,6 +161,14 @@ bin/engines/mpi/mpi: $(shell find test/engines -type f) ## Build the engines of 
 	$(call compile,./mpi,$(@D)/,-s -w); \
 	into mpi/crds $$(files github.com/kubeflow/mpi-operator manifests/base)/kubeflow.org_mpijobs.yaml
 
+KARPENTER := sigs.k8s.io/karpenter
+bin/karpenter/karpenter: test/karpenter/go.mod test/karpenter/go.sum ## Build Karpenter with simulated nodes, and its CRDs, into bin/karpenter, for tests
+	@cd test/karpenter; export $(lean); \
+	echo 'building bin/karpenter: Karpenter with simulated nodes. The first time, this takes 2 to 4 minutes.'; \
+	$(call compile,$(KARPENTER)/kwok,$@,-s -w); \
+	from="$$(go list -m -f '{{.Dir}}' $(KARPENTER))"; rm -rf ../../$(@D)/crds; mkdir ../../$(@D)/crds; \
+	cp --no-preserve=mode "$$from"/{pkg,kwok}/apis/crds/*.yaml ../../$(@D)/crds
+
 HELM := helm.sh/helm/v4
 bin/helm: test/helm/go.mod test/helm/go.sum ## Build Helm, for tests
 	@cd test/helm; export $(lean); \
@@ -215,12 +223,12 @@ test-e2e/1 test-e2e/2: test-e2e/%:
 # $(call names,FILES) prints the names of the tests in files of test/e2e.
 names = sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/$(1)test.go
 
-# The tests of work of other engines, which need the engines themselves.
-ENGINE_FILES := {engine,kueue,leave_order,whole}_*
+# The tests with Karpenter, and those of work of other engines, which need the engines themselves.
+ENGINE_FILES := {engine,karpenter,kueue,leave_order,nodepool,whole}_*
 OF_ENGINES = ^($$($(call names,$(ENGINE_FILES)) | paste -sd '|'))$$
 
 .PHONY: test-slow
-test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/engines/mpi/mpi ## Run the tests with Kueue and the engines of batch work
+test-slow: build bin/gridlatch-cluster bin/keda/operator bin/kueue/kueue bin/karpenter/karpenter bin/engines/mpi/mpi ## Run the tests with Kueue, Karpenter and the engines of batch work
 	@$(lean) go test -count=1 -parallel 4 -timeout 45m -run "$(OF_ENGINES)" ./test/e2e
 
 .PHONY: test-release
@@ -333,7 +341,7 @@ verify: $(GENERATORS) ## Fail if the generated files, go.mod, go.sum or the form
 	while read -r file; do diff -u "$$file" "$$generated/$$file" || stale+=" $$file"; \
 	done < <(cd $$generated && find . -type f | cut -c 3-); \
 	[[ -z $$stale ]] || { echo "not up to date:$$stale; run: make generate" >&2; exit 1; }
-	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines test/helm packaging; do go -C $$module mod tidy -diff; done
+	@for module in . test/cluster test/node test/keda test/certmanager test/kueue test/engines test/karpenter test/helm packaging; do go -C $$module mod tidy -diff; done
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 
 .PHONY: lint

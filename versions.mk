@@ -1,8 +1,8 @@
 # The version of every tool that the Makefile installs, in one place. The versions of libraries are in go.mod, that of
 # Kubernetes in test/cluster/go.mod, that of KEDA in test/keda/go.mod, that of the cert-manager that tests run in
-# test/certmanager/go.mod, those of Kueue, JobSet and Kubeflow Trainer in test/kueue/go.mod, and those of Argo Workflows,
-# Tekton, KubeRay and the operators of Spark and MPI in test/engines/go.mod, that of containerd in test/node/go.mod, and
-# those of Helm and kustomize in test/helm/go.mod.
+# test/certmanager/go.mod, those of Kueue, JobSet and Kubeflow Trainer in test/kueue/go.mod, those of Argo Workflows,
+# Tekton, KubeRay and the operators of Spark and MPI in test/engines/go.mod, that of Karpenter in test/karpenter/go.mod,
+# that of containerd in test/node/go.mod, and those of Helm and kustomize in test/helm/go.mod.
 
 # renovate: datasource=go depName=github.com/golangci/golangci-lint/v2
 GOLANGCI_LINT_VERSION := v2.15.0

@@ -1,8 +1,6 @@
 package ceiling
 
 import (
-	"strings"
-
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/override"
 )
@@ -30,7 +28,7 @@ const (
 
 const (
 	maxNameBytes   = 253 // of the name of an object
-	maxReasonBytes = 500 // of a sentence on an object
+	maxReasonBytes = override.MaxSentence
 )
 
 // noteKeys returns the annotations that we write on a target, and take away with its last claim.
@@ -44,8 +42,5 @@ func noteKeys() []string {
 
 // shortened cuts a text of somebody else to a size that an object can bear.
 func shortened(text string, maxBytes int) string {
-	if len(text) <= maxBytes {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxBytes], "") + "…"
+	return override.Shorten(text, maxBytes)
 }

@@ -79,52 +79,21 @@ func ownBuckets(t *target) (plan.Buckets, error) {
 // judge fills in the ceiling that the buckets of an owner give at a level.
 func (v *verdict) judge(level plan.Level, buckets plan.Buckets, owner string, hysteresis float64, now time.Time) {
 	v.until = level.ValidUntil
+	why, detail, isKnown := level.WhyNot(now)
 	switch {
 	case buckets.IsEmpty():
 		v.reason = "no ceiling: " + owner + " has no buckets"
-	case level.IsExempt:
-		v.reason, v.detail = "no ceiling: carbon does not count, by an exemption of the policy", "since "+plan.FormatTime(now)
-	case !level.IsKnown:
-		v.reason, v.detail = "no ceiling: there is no usable forecast", level.UnknownReason
-	case level.IsAudited:
-		v.reason = "no ceiling: the policy has the mode Audit"
-		v.detail = fmt.Sprintf("it would be %d: %s", buckets.Ceiling(level.Intensity), atIntensity(level, buckets, now))
+	case why != "":
+		v.reason = "no ceiling: " + why
+		if isKnown {
+			detail = fmt.Sprintf("it would be %d: %s", buckets.Ceiling(level.Intensity), level.Tell(buckets, now))
+		}
+		v.detail = detail
 	default:
 		v.followsIntensity = true
 		v.ceiling = ptr.To(int32(buckets.Ceiling(level.Intensity)))
 		v.cautious = ptr.To(int32(buckets.Ceiling(level.Intensity * (1 + hysteresis))))
-		v.reason = "the intensity " + atLocation(level.Location) + "is in the bucket " + bucketName(buckets, level.Intensity) + " of " + owner
-		v.detail = atIntensity(level, buckets, now)
+		v.reason = "the intensity " + level.InBucket(buckets) + " of " + owner
+		v.detail = level.Tell(buckets, now)
 	}
-}
-
-// atIntensity names the intensity now, and says when another ceiling is expected.
-func atIntensity(level plan.Level, buckets plan.Buckets, now time.Time) string {
-	return fmt.Sprintf("%.0f gCO2eq/kWh at %s%s", level.Intensity, plan.FormatTime(now), nextBucket(level, buckets, now))
-}
-
-func atLocation(location string) string {
-	if location == "" {
-		return ""
-	}
-	return "at " + location + " "
-}
-
-func bucketName(buckets plan.Buckets, intensity float64) string {
-	if name := buckets.Name(intensity); name != "" {
-		return name
-	}
-	return "for any intensity"
-}
-
-// nextBucket says when another ceiling is expected.
-func nextBucket(level plan.Level, buckets plan.Buckets, now time.Time) string {
-	ceiling := buckets.Ceiling(level.Intensity)
-	for boundary := range level.Expected.Boundaries(now, level.Expected.End()) {
-		next, isKnown := level.Expected.At(boundary)
-		if isKnown && buckets.Ceiling(next) != ceiling {
-			return ", expected to change at " + plan.FormatTime(boundary)
-		}
-	}
-	return ""
 }

@@ -225,12 +225,5 @@ func (c *change) setsMax() bool { return c.Sets(maxReplicaCount) }
 // sentence returns the reason in full. It returns the sentence that is present if that is still
 // true.
 func (v verdict) sentence(present string) string {
-	reason := shortened(v.reason, maxReasonBytes)
-	if present == reason || strings.HasPrefix(present, reason+"; ") {
-		return present
-	}
-	if v.detail == "" {
-		return reason
-	}
-	return reason + "; " + shortened(v.detail, maxReasonBytes)
+	return override.Sentence{Reason: v.reason, Detail: v.detail}.Over(present)
 }

@@ -2,10 +2,7 @@ package ceiling
 
 import (
 	"context"
-	"fmt"
-	"time"
 
-	"github.com/go-logr/logr"
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -14,12 +11,8 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	scalers "github.com/gridlatch/gridlatch/api/carbonaware/v1alpha1"
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -52,10 +45,6 @@ const (
 )
 
 const (
-	// A look at a target that fails is repeated after firstRetryPause, then after twice as long
-	// each time, up to longestRetryPause.
-	firstRetryPause   = 50 * time.Millisecond
-	longestRetryPause = time.Minute
 	// eventsPerSecond and eventsBurst bound the Events about changes that are made.
 	eventsPerSecond = 2
 	eventsBurst     = 10
@@ -67,34 +56,15 @@ type queue = workqueue.TypedRateLimitingInterface[ref]
 // and policies wake the controller, and so does changed, which names the forecast sources that have
 // changed. Where KEDA is not installed, the controller sleeps until it is.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
-	objects, err := dynamic.NewForConfig(config)
+	objects, definitions, err := watching.Connect(config)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	definitions, err := metadata.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return err
 	}
 	c.prepare(objects, definitions)
-	err = builder.TypedControllerManagedBy[ref](mgr).Named("ceiling").
-		WatchesRawSource(source.TypedFunc[ref](c.watch)).
-		WatchesRawSource(source.TypedChannel(changed, c.onForecast())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, c.onPolicy(),
-			predicate.TypedGenerationChangedPredicate[*v1alpha1.CarbonPolicy]{})).
-		WithLogConstructor(func(r *ref) logr.Logger {
-			if r == nil {
-				return mgr.GetLogger().WithValues("controller", "ceiling")
-			}
-			return mgr.GetLogger().WithValues("controller", "ceiling", "target", r.String())
-		}).
-		WithOptions(controller.TypedOptions[ref]{
-			MaxConcurrentReconciles: c.Options.Workers,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ref](firstRetryPause, longestRetryPause),
-		}).Complete(c)
-	if err != nil {
-		return fmt.Errorf("set up ceilings: %w", err)
-	}
-	return nil
+	return watching.Controller[ref, forecast.Source]{
+		Name: "ceiling", What: "target", Workers: c.Options.Workers, Watch: c.watch, OnPolicy: c.onPolicy(),
+		Changed: changed, OnChanged: c.onForecast(),
+	}.Add(mgr, c)
 }
 
 // prepare makes the watchers. They sleep until they run.
@@ -110,7 +80,7 @@ func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Int
 		Objects: objects, Definitions: definitions, Name: scalerResource(), Keep: keepScaler,
 		Indexers: toolscache.Indexers{byTarget: indexByTarget}, Changed: c.wakeAll,
 	}
-	c.scalers.AddHandler(wake(func(s *scalers.CarbonAwareKedaScaler) {
+	c.scalers.AddHandler(watching.OnChange(func(s *scalers.CarbonAwareKedaScaler) {
 		c.scalersChanged.Store(true)
 		c.queue.Add(targetOf(s))
 	}))
@@ -118,7 +88,7 @@ func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Int
 
 // onTarget wakes a target that has changed.
 func (c *Controller) onTarget() toolscache.ResourceEventHandler {
-	return wake(func(t *target) { c.queue.Add(t.ref()) })
+	return watching.OnChange(func(t *target) { c.queue.Add(t.ref()) })
 }
 
 // watch runs the watchers until the context ends.
@@ -133,23 +103,6 @@ func (c *Controller) watch(ctx context.Context, q queue) error {
 
 func scalerResource() schema.GroupVersionResource {
 	return scalers.GroupVersion().WithResource("carbonawarekedascalers")
-}
-
-// wake handles an event by what was kept of the object, before and after.
-func wake[T any](add func(T)) toolscache.ResourceEventHandler {
-	about := func(object any) {
-		if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-			object = gone.Obj
-		}
-		if o, ok := object.(T); ok {
-			add(o)
-		}
-	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    about,
-		UpdateFunc: func(before, after any) { about(before); about(after) },
-		DeleteFunc: about,
-	}
 }
 
 // wakeAll looks at every target that exists, and at every target that a scaler names.
@@ -189,10 +142,5 @@ func (c *Controller) onPolicy() handler.TypedEventHandler[*v1alpha1.CarbonPolicy
 			}
 		}
 	}
-	type policy = *v1alpha1.CarbonPolicy
-	return handler.TypedFuncs[policy, ref]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[policy], q queue) { changed(e.Object.Name, q) },
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[policy], q queue) { changed(e.ObjectNew.Name, q) },
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[policy], q queue) { changed(e.Object.Name, q) },
-	}
+	return watching.OnEvent(func(p *v1alpha1.CarbonPolicy, q queue) { changed(p.Name, q) })
 }

@@ -43,7 +43,7 @@ type Installation struct {
 	Namespace, Deployment string
 	// Components are the components with anchors of their own, installed or not.
 	Components []string
-	Override   Override
+	Overrides  []Override
 	Clock      clock.Clock
 }
 
@@ -68,9 +68,21 @@ func EngineComponents() []string {
 
 // Released is what a release of everything has done.
 type Released struct {
-	Pods, Overrides int
+	Pods int
+	// Overrides is how many objects got their own values back, by component.
+	Overrides map[string]int
 	// Forbidden are the resources that the account may not list.
 	Forbidden []string
+}
+
+// restore gives all fields of an override back.
+func (r *Released) restore(ctx context.Context, i *Installation, o Override) error {
+	restored, err := o.Restore(ctx, i.Client, i.Clock.Now())
+	if r.Overrides == nil {
+		r.Overrides = map[string]int{}
+	}
+	r.Overrides[o.Component] += restored
+	return err
 }
 
 // ReleaseAll releases all held work, and gives back all overrides.
@@ -78,9 +90,11 @@ func (i *Installation) ReleaseAll(ctx context.Context, reason string) (done Rele
 	exit := hold.Exit{Client: i.Client, Reason: reason, Now: i.Clock.Now()}
 	done.Pods, err = exit.ReleaseAll(ctx)
 	done.Forbidden, err = hold.SplitForbidden(err)
-	var errRestore error
-	done.Overrides, errRestore = i.Override.Restore(ctx, i.Client, i.Clock.Now())
-	return done, errors.Join(err, errRestore)
+	problems := []error{err}
+	for _, o := range i.Overrides {
+		problems = append(problems, done.restore(ctx, i, o))
+	}
+	return done, errors.Join(problems...)
 }
 
 // ReadyReplicas returns how many replicas are ready: none if there is no Deployment.
@@ -109,13 +123,13 @@ func (i *Installation) anchors() []anchor {
 
 // releaseComponent releases what needs the rights of a component.
 func (i *Installation) releaseComponent(ctx context.Context, component, reason string) (done Released, err error) {
-	now := i.Clock.Now()
-	if component == i.Override.Component {
-		done.Overrides, err = i.Override.Restore(ctx, i.Client, now)
-		return done, err
+	for _, o := range i.Overrides {
+		if o.Component == component {
+			return done, done.restore(ctx, i, o)
+		}
 	}
 	doors := slices.DeleteFunc(door.All(), func(d door.Door) bool { return d.Component != component })
-	exit := hold.Exit{Client: i.Client, Reason: reason, Now: now}
+	exit := hold.Exit{Client: i.Client, Reason: reason, Now: i.Clock.Now()}
 	done.Pods, err = exit.ReleaseWholes(ctx, doors)
 	done.Forbidden, err = hold.SplitForbidden(err)
 	return done, err

@@ -122,10 +122,10 @@ func TestNothingHidesTheBaseWhileAComponentIsLeft(t *testing.T) {
 	i.Config = &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
 	i.Clock = clock
 	attempts, refused := 0, errors.New("refused")
-	i.Override = Override{Component: "keda", Restore: func(context.Context, client.Client, time.Time) (int, error) {
+	i.Overrides = []Override{{Component: "keda", Restore: func(context.Context, client.Client, time.Time) (int, error) {
 		attempts++
 		return 0, refused
-	}}
+	}}}
 	k := newKeeper(i, nil)
 	elected := make(chan struct{})
 	close(elected)

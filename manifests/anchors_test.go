@@ -14,13 +14,14 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodepool"
 )
 
 // TestGridlatchMayProtectTheRightsOfEveryComponent compares the names in rbac.yaml with the components whose rights
 // package leaving protects.
 func TestGridlatchMayProtectTheRightsOfEveryComponent(t *testing.T) {
 	want := []string{"gridlatch"}
-	for _, component := range append(leaving.EngineComponents(), ceiling.Component) {
+	for _, component := range append(leaving.EngineComponents(), ceiling.Component, nodepool.Component) {
 		want = append(want, "gridlatch-"+component)
 	}
 	file, err := os.Open(filepath.Join("base", "rbac.yaml"))

@@ -24,8 +24,8 @@ type Undo func(ctx context.Context, o *unstructured.Unstructured) (c *Change, is
 
 // Restore puts every object of a kind back, gives up all ownership of the objects, and returns how
 // many had a field that was lent. An object that cannot be put back is left, and named in the
-// error. Restore does nothing where the kind does not exist, or where we have no right to its
-// objects.
+// error, unless we have no right to it and nothing of it is lent. Restore does nothing where the kind
+// does not exist, or where we may not list its objects.
 func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo Undo) (restored int, err error) {
 	var problems []error
 	for next := ""; ; {
@@ -64,9 +64,10 @@ func restoreBackoff() wait.Backoff {
 // restoreOne puts one object back, and reports whether a field of the object was lent. It reads the
 // object again if the object changes meanwhile: its own controller writes its status.
 func (w Writer) restoreOne(ctx context.Context, o *unstructured.Unstructured, undo Undo) (wasLent bool, err error) {
-	object := Read(o)
+	object, isLent := Read(o), false
 	err = retry.RetryOnConflict(restoreBackoff(), func() error {
-		c, isLent, err := undo(ctx, o)
+		var c *Change
+		c, isLent, err = undo(ctx, o)
 		if c == nil || err != nil {
 			return err
 		}
@@ -85,6 +86,9 @@ func (w Writer) restoreOne(ctx context.Context, o *unstructured.Unstructured, un
 		}
 		return err
 	})
+	if apierrors.IsForbidden(err) && !isLent && !object.IsWritten() {
+		return false, nil // there was nothing to give back
+	}
 	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("restore %s: %w", &object, err)
 	}

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -93,6 +94,26 @@ func TestRestorePutsEveryObjectBackAndOwnsNothing(t *testing.T) {
 	}
 	if n, err := (Writer{Client: api, Live: api}).Restore(t.Context(), pondKind, giveBack); err != nil || n != 0 {
 		t.Errorf("restored %d again, %v", n, err)
+	}
+}
+
+func TestRestoreMindsAMissingRightOnlyWhereSomethingIsLent(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "ponds"}, "x", nil)
+	api := park(t, interceptor.Funcs{Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+		return forbidden
+	}})
+	stayOff := func(ctx context.Context, o *unstructured.Unstructured) (*Change, bool, error) {
+		c, isLent, err := giveBack(ctx, o)
+		if c == nil {
+			object := Read(o, replicas)
+			c = object.Change()
+		}
+		c.Annotate("off", "yes")
+		return c, isLent, err
+	}
+	n, err := Writer{Client: api, Live: api}.Restore(t.Context(), pondKind, stayOff)
+	if n != 0 || err == nil || strings.Contains(err.Error(), "own") || !strings.Contains(err.Error(), "park/c") {
+		t.Errorf("restored %d, %v", n, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -35,6 +36,46 @@ type Level struct {
 	// ValidUntil is the first moment at which Intensity, IsKnown or IsExempt may change by itself;
 	// zero if there is none.
 	ValidUntil time.Time
+}
+
+// WhyNot says why nothing is limited at the level, for people: the part that stays true, and what is
+// true at this moment. Both are empty if the intensity counts. isKnown says that the intensity would
+// count if the policy did not only audit.
+func (l Level) WhyNot(now time.Time) (why, detail string, isKnown bool) {
+	switch {
+	case l.IsExempt:
+		return "carbon does not count, by an exemption of the policy", "since " + FormatTime(now), false
+	case !l.IsKnown:
+		return "there is no usable forecast", l.UnknownReason, false
+	case l.IsAudited:
+		return "the policy has the mode Audit", "", true
+	default:
+		return "", "", true
+	}
+}
+
+// InBucket says in which of some buckets the intensity is: "at DE is in the bucket <=350".
+func (l Level) InBucket(b Buckets) string {
+	where, bucket := "", b.Name(l.Intensity)
+	if l.Location != "" {
+		where = "at " + l.Location + " "
+	}
+	if bucket == "" {
+		bucket = "for any intensity"
+	}
+	return where + "is in the bucket " + bucket
+}
+
+// Tell names the intensity now, and says when the ceiling of some buckets is expected to change.
+func (l Level) Tell(b Buckets, now time.Time) string {
+	text := fmt.Sprintf("%.0f gCO2eq/kWh at %s", l.Intensity, FormatTime(now))
+	for boundary := range l.Expected.Boundaries(now, l.Expected.End()) {
+		next, isKnown := l.Expected.At(boundary)
+		if isKnown && b.Ceiling(next) != b.Ceiling(l.Intensity) {
+			return text + ", expected to change at " + FormatTime(boundary)
+		}
+	}
+	return text
 }
 
 // Applies reports whether t is exempt.

@@ -171,6 +171,50 @@ const (
 	TriggerPausedAnnotation = Prefix + "trigger-paused"
 )
 
+// Users write these annotations on a NodePool of Karpenter, beside PolicyAnnotation,
+// LocationAnnotation and PowerFactorKey.
+const (
+	// LimitsAnnotation has the most of some resources that the pool may have at which intensity, such
+	// as "200=cpu:1000,350=cpu:200;memory:1Ti,*=cpu:0;memory:0".
+	LimitsAnnotation = Prefix + "limits"
+	// WeightsAnnotation is WeightsAuto, or has the weight of the pool at which intensity, such as
+	// "200=90,350=50,*=10".
+	WeightsAnnotation = Prefix + "weights"
+	// WeightsAuto ranks all pools that ask for it: the pool with the least emissions for the same work
+	// comes first.
+	WeightsAuto = "auto"
+)
+
+// Gridlatch writes these annotations on a NodePool of Karpenter, and users read them, beside
+// ReasonAnnotation.
+const (
+	// LimitsBucketAnnotation names the bucket whose limits are in force. Without the annotation, the
+	// pool has its own limits.
+	LimitsBucketAnnotation = Prefix + "limits-bucket"
+	// OriginalLimitsAnnotation has, as JSON by resource, the limits that come back. null stands for a
+	// limit that the pool did not have.
+	OriginalLimitsAnnotation = Prefix + "original-limits"
+	// AppliedLimitsAnnotation has the limits that Gridlatch has set, in the same form.
+	AppliedLimitsAnnotation = Prefix + "applied-limits"
+	// LimitsLoweredAnnotation is when the limits in force were last lowered because of the intensity
+	// (RFC 3339).
+	LimitsLoweredAnnotation = Prefix + "limits-lowered"
+	// OriginalWeightAnnotation is the weight that comes back, or WeightUnset.
+	OriginalWeightAnnotation = Prefix + "original-weight"
+	// WeightUnset stands for a weight that is not set.
+	WeightUnset = "unset"
+	// AppliedWeightAnnotation is the weight that Gridlatch has set.
+	AppliedWeightAnnotation = Prefix + "applied-weight"
+	// WeightChangedAnnotation is when Gridlatch last changed the weight because of the intensity
+	// (RFC 3339).
+	WeightChangedAnnotation = Prefix + "weight-changed"
+	// NodePoolByAnnotation says by whom the limits and the weight are set: CarbonPolicy/NAME.
+	NodePoolByAnnotation = Prefix + "nodepool-by"
+	// NodePoolReleasedAnnotation is until when a NodePool that was given back by hand keeps its own
+	// limits and weight (RFC 3339).
+	NodePoolReleasedAnnotation = Prefix + "nodepool-released"
+)
+
 // ReleaseFinalizer is a finalizer on the objects of Gridlatch's installation that give Gridlatch its
 // rights. While it is there, these objects stay, so that Gridlatch can release held work before it goes.
 const ReleaseFinalizer = Prefix + "release"

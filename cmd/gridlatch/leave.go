@@ -19,6 +19,7 @@ import (
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/trigger/trust"
 )
 
@@ -37,7 +38,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
 	f.StringVar(&deployment, "deployment", name, "name of the Deployment whose pods run Gridlatch")
 	f.StringVar(&kedaNamespace, "keda-namespace", "keda", "namespace of KEDA, where Gridlatch has written its CA")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits and weight back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -58,8 +59,11 @@ func releaseAll(ctx context.Context, args []string) error {
 	if len(done.Forbidden) > 0 { // a component that is not installed
 		fmt.Printf("left out %s, which this account may not list\n", strings.Join(done.Forbidden, ", "))
 	}
-	if done.Overrides > 0 {
-		fmt.Printf("gave %d objects of KEDA their maxReplicaCount and their triggers back\n", done.Overrides)
+	if n := done.Overrides[ceiling.Component]; n > 0 {
+		fmt.Printf("gave %d objects of KEDA their maxReplicaCount and their triggers back\n", n)
+	}
+	if n := done.Overrides[nodepool.Component]; n > 0 {
+		fmt.Printf("gave %d NodePools of Karpenter their limits and weights back\n", n)
 	}
 	if err != nil {
 		return err
@@ -84,8 +88,11 @@ func newInstallation(config *rest.Config, namespace, deployment, kedaNamespace s
 	}
 	return &leaving.Installation{
 		Config: config, Client: c, Namespace: namespace, Deployment: deployment, Clock: clock.RealClock{},
-		Components: append(leaving.EngineComponents(), ceiling.Component),
-		Override:   leaving.Override{Component: ceiling.Component, Restore: restore},
+		Components: append(leaving.EngineComponents(), ceiling.Component, nodepool.Component),
+		Overrides: []leaving.Override{
+			{Component: ceiling.Component, Restore: restore},
+			{Component: nodepool.Component, Restore: nodepool.Restore},
+		},
 	}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/ledger/keep"
 	"github.com/gridlatch/gridlatch/ledger/rows"
+	"github.com/gridlatch/gridlatch/nodepool"
 )
 
 // options are the values of the flags.
@@ -42,6 +43,10 @@ type options struct {
 	earlyCron      bool
 	crossNamespace []string
 
+	// These options are for NodePools.
+	poolInterval   time.Duration
+	poolHysteresis float64 // percent
+
 	// These options are for the ledger.
 	ledger         bool
 	ledgerInterval time.Duration
@@ -58,9 +63,11 @@ This is the program that runs in the cluster. Its parts are:
   ledger      books what the work that has ended took, emitted and saved
   ceilings    lowers and raises the maxReplicaCount of KEDA's objects, if KEDA
               and manifests/components/keda are installed
+  nodepools   sets the limits and the weights of Karpenter's NodePools, if
+              Karpenter and manifests/components/karpenter are installed
   scaler      tells KEDA how clean the grid is, for the trigger carbon-intensity
 Every replica runs the webhook, the extender and the scaler. One replica, the
-leader, runs the loop, the ledger and the ceilings.
+leader, runs the loop, the ledger, the ceilings and the NodePools.
 
 Usage:
   gridlatch [flags]          runs all parts
@@ -69,7 +76,8 @@ Usage:
   gridlatch export [flags]   asks providers for forecasts, and writes them to
                              ConfigMaps
   gridlatch release --all    releases every held pod, gives KEDA's objects their
-                             maxReplicaCount back, removes the finalizers of
+                             maxReplicaCount and Karpenter's NodePools their
+                             limits and weights back, removes the finalizers of
                              Gridlatch from its own objects, and ends. You need it
                              only if you remove Gridlatch while no replica runs
 
@@ -107,6 +115,8 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the ceiling of an object of KEDA is raised again")
 	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "apply the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; *: all namespaces")
+	f.DurationVar(&o.poolInterval, "nodepool-interval", 30*time.Minute, "shortest time between two changes that lower the limits of a NodePool of Karpenter because of the intensity, and between two changes of its weight; 0: no limit")
+	f.Float64Var(&o.poolHysteresis, "nodepool-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the limits of a NodePool of Karpenter are raised again; and how much cleaner than another NodePool it must be to go before that one")
 	f.BoolVar(&o.ledger, "ledger", true, "book what work took, emitted and saved, once it has ended, in ConfigMaps whose names begin with gridlatch-ledger-")
 	f.DurationVar(&o.ledgerInterval, "ledger-interval", keep.DefaultInterval, "how often the work that has ended is booked. Each time, at most a few ConfigMaps are written")
 	f.StringVar(&o.ledgerDatabase.URL, "ledger-database", "", "PostgreSQL that keeps each group of work as a row, too, as postgres://USER@HOST/DATABASE. A password belongs in a file")
@@ -143,10 +153,7 @@ func (o *options) parse(args []string, output io.Writer) error {
 	if o.ledgerInterval < time.Second || o.ledgerInterval > time.Hour {
 		return fmt.Errorf("--ledger-interval %v: want 1s to 1h", o.ledgerInterval)
 	}
-	if err := o.scaler.check(o.namespace); err != nil {
-		return err
-	}
-	return o.checkCeilings()
+	return errors.Join(o.scaler.check(o.namespace), o.checkCeilings(), o.checkPools())
 }
 
 // checkCeilings returns an error if an option for ceilings cannot be used.
@@ -163,6 +170,17 @@ func (o *options) checkCeilings() error {
 	return nil
 }
 
+// checkPools returns an error if an option for NodePools cannot be used.
+func (o *options) checkPools() error {
+	if o.poolInterval < 0 || o.poolInterval > 24*time.Hour {
+		return fmt.Errorf("--nodepool-interval %v: want 0s to 24h", o.poolInterval)
+	}
+	if !(o.poolHysteresis >= 0 && o.poolHysteresis <= 50) {
+		return fmt.Errorf("--nodepool-hysteresis-percent %v: want 0 to 50", o.poolHysteresis)
+	}
+	return nil
+}
+
 // servesExtender reports whether the extender runs.
 func (o *options) servesExtender() bool { return o.extenderBind != "" && o.extenderBind != "0" }
 
@@ -172,6 +190,11 @@ func (o *options) ceilings() ceiling.Options {
 		Workers: o.workers, LowerInterval: o.lowerInterval, LowerBy: o.lowerBy, Hysteresis: o.hysteresis / 100,
 		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace, Form: o.scaler.form(), IsTrusted: o.scaler.presence.IsThere,
 	}
+}
+
+// pools returns the options of package nodepool.
+func (o *options) pools() nodepool.Options {
+	return nodepool.Options{Workers: o.workers, Interval: o.poolInterval, Hysteresis: o.poolHysteresis / 100}
 }
 
 func fallback(value, otherwise string) string {

@@ -34,6 +34,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
 	"github.com/gridlatch/gridlatch/serving"
@@ -110,7 +111,7 @@ func newManager(o *options, config *rest.Config, scheme *runtime.Scheme) (ctrl.M
 }
 
 // wire connects the parts. The feed fills one store of forecasts, and the webhook, the loop, the
-// extender and the ceilings read it.
+// extender, the ceilings and the NodePools read it.
 func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config, clientset kubernetes.Interface, keeper *leaving.Keeper, source *certs.Source, now policy.Clock) error {
 	policies, err := readPolicies(ctx, mgr, o, now)
 	if err != nil {
@@ -121,12 +122,12 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	store := &forecast.Store{}
-	changed, capped := make(chan event.TypedGenericEvent[forecast.Source], changesQueued), make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
+	changed := newChanges()
 
 	memory := &feed.Memory{Clientset: clientset, Namespace: o.namespace, Store: store, Clock: now}
 	forecasts := &feed.Feed{
 		Clientset: clientset, Policies: policies.WithoutSites(), Store: store, Clock: now, Memory: memory,
-		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed, capped},
+		Changed: []chan<- event.TypedGenericEvent[forecast.Source]{changed},
 	}
 	if err := forecasts.SetupWithManager(mgr); err != nil {
 		return err
@@ -144,11 +145,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
 	}
-	ceilings := &ceiling.Controller{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
-		Clock: now, Events: announcer, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
-	}
-	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
+	if err := addOverrides(mgr, o, config, policies, forecasts, announcer); err != nil {
 		return err
 	}
 	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
@@ -170,6 +167,29 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 		return err
 	}
 	return serveRequests(ctx, mgr, o, keeper, source, records, forecasts, hook)
+}
+
+// addOverrides adds the controllers that change objects of others for a while.
+func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, forecasts *feed.Feed, events ceiling.Events) error {
+	store, capped, pooled := forecasts.Store, newChanges(), newChanges()
+	forecasts.Changed = append(forecasts.Changed, capped, pooled)
+	ceilings := &ceiling.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
+		Clock: forecasts.Clock, Events: events, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
+	}
+	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
+		return err
+	}
+	pools := &nodepool.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
+		Clock: forecasts.Clock, Events: events, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
+	}
+	return pools.SetupWithManager(mgr, config, pooled)
+}
+
+// newChanges returns a queue for the forecasts that have changed.
+func newChanges() chan event.TypedGenericEvent[forecast.Source] {
+	return make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 }
 
 // whyUnable says why work in a namespace that needs a component is not held: because Gridlatch or the

@@ -163,7 +163,7 @@ func TestAControllerKilledWhileItSetsCeilingsForgetsNothing(t *testing.T) {
 	}
 	for _, intensity := range []float64{100, 500, 350, 100} {
 		s.intensity(t, intensity)
-		awaitSomeChanged(t, s, all)
+		awaitSomeChanged(t, c, all)
 		if err := g.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -188,12 +188,12 @@ func TestAControllerKilledWhileItSetsCeilingsForgetsNothing(t *testing.T) {
 }
 
 // awaitSomeChanged returns as soon as an object is not as it was last read.
-func awaitSomeChanged(t *testing.T, s *site, all []*unstructured.Unstructured) {
+func awaitSomeChanged(t *testing.T, c *env.Cluster, all []*unstructured.Unstructured) {
 	t.Helper()
 	env.Eventually(t, 2*patience, func(ctx context.Context) error {
 		for _, o := range all {
 			generation := o.GetGeneration()
-			if err := s.cluster.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			if err := c.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
 				return err
 			}
 			if o.GetGeneration() != generation {

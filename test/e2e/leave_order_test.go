@@ -344,9 +344,10 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := leaveBlock.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 4 {
-		t.Fatalf("docs/operations.md has %d blocks, want 4", len(blocks))
+	if len(blocks) != 5 {
+		t.Fatalf("docs/operations.md has %d blocks, want 5", len(blocks))
 	}
+	awaitOwnValues := lentPools(t, s.c)
 	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
 	if err != nil {
 		t.Fatal(err)
@@ -381,8 +382,40 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
+	awaitOwnValues()
 	s.controllers = nil
 	s.remove(t)
+}
+
+// lentPools makes NodePools as Gridlatch leaves them if it is killed. The result waits until they have
+// their own values.
+func lentPools(t *testing.T, c *env.Cluster) func() {
+	t.Helper()
+	if err := c.InstallKarpenter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lent, own := env.NodePool("lent", nil), env.NodePool("own", nil)
+	lent.Object["spec"].(map[string]any)["limits"], lent.Object["spec"].(map[string]any)["weight"] = map[string]any{"cpu": "0", "memory": "0", "nodes": "7"}, int64(100)
+	own.Object["spec"].(map[string]any)["weight"] = int64(3)
+	lent.SetAnnotations(map[string]string{
+		v1alpha1.LimitsAnnotation: "200=cpu:9;memory:9,*=cpu:0;memory:0", v1alpha1.LimitsBucketAnnotation: ">200", v1alpha1.NodePoolByAnnotation: "CarbonPolicy/default",
+		v1alpha1.OriginalLimitsAnnotation: `{"cpu":"500","memory":null}`, v1alpha1.AppliedLimitsAnnotation: `{"cpu":"0","memory":"0"}`,
+		v1alpha1.OriginalWeightAnnotation: v1alpha1.WeightUnset, v1alpha1.AppliedWeightAnnotation: "100", v1alpha1.ReasonAnnotation: "one, and two",
+	})
+	own.SetAnnotations(map[string]string{v1alpha1.WeightsAnnotation: v1alpha1.WeightsAuto})
+	create(t, c, lent, own)
+	return func() {
+		t.Helper()
+		awaitSpec(t, c, lent, "limits", map[string]any{"cpu": "500", "nodes": "7"})
+		awaitSpec(t, c, lent, "weight", nil)
+		awaitSpec(t, c, own, "weight", int64(3))
+		awaitObject(t, c, lent, func() error {
+			if diff := cmp.Diff(map[string]string{v1alpha1.LimitsAnnotation: "200=cpu:9;memory:9,*=cpu:0;memory:0"}, lent.GetAnnotations()); diff != "" {
+				return errors.New(diff)
+			}
+			return nil
+		})
+	}
 }
 
 // TestAnotherReplicaLeavesWhenTheLeaderIsKilled kills the leader while Gridlatch is being removed.

@@ -172,7 +172,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"keda.namespace=autoscaling":                                            "keda.namespace needs keda.enabled",
 		"keda.enabled=true,keda.namespace=A":                                    "at '/keda/namespace': 'A' does not match pattern",
 		"enabled=false":                                                         "at '/enabled': value must be true",
-		"karpenter.enabled=true":                                                "at '': additional properties 'karpenter' not allowed",
+		"volcano.enabled=true":                                                  "at '': additional properties 'volcano' not allowed",
 		"replicas=many":                                                         "at '/replicas': got string, want integer",
 		"certificates.from=letsencrypt":                                         "at '/certificates/from': value must be one of 'own', 'cert-manager'",
 		"engines.airflow=true":                                                  "at '/engines': additional properties 'airflow' not allowed",

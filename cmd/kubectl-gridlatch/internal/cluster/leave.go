@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -17,7 +19,7 @@ import (
 
 // LetDeletionsEnd removes the finalizer of Gridlatch from all that has it, if no replica of Gridlatch runs,
 // and returns how many objects had it. All held work must be released before. While an object of KEDA has
-// a ceiling, the finalizer stays.
+// a ceiling, or a NodePool has limits or a weight of Gridlatch, the finalizer stays.
 func (c *Cluster) LetDeletionsEnd(ctx context.Context) (int, error) {
 	found, err := c.Controller(ctx)
 	if err != nil || found.Problem == "" {
@@ -27,27 +29,54 @@ func (c *Cluster) LetDeletionsEnd(ctx context.Context) (int, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case lent > 0:
-		return 0, fmt.Errorf("no replica of Gridlatch runs, and %d objects of KEDA still have a ceiling: the third and the fourth block of "+
-			"\"Leave without a replica\" in docs/operations.md remove the ceilings, and then the finalizers", lent)
+	case lent != "":
+		return 0, fmt.Errorf("no replica of Gridlatch runs, and %s: the third block of \"Leave without a replica\" in docs/operations.md "+
+			"and those after it give back what is lent, and then remove the finalizers", lent)
 	}
 	return leaving.RemoveFinalizers(ctx, c.API, c.System)
 }
 
-// lent counts the objects of KEDA that have a ceiling.
-func (c *Cluster) lent(ctx context.Context) (int, error) {
-	lent := 0
-	for _, kind := range []string{"ScaledObject", "ScaledJob"} {
+// loan is what Gridlatch has borrowed of the objects of one kind, and the annotations that show that.
+type loan struct {
+	kind        schema.GroupVersionKind
+	annotations []string
+	// words say so of a number of objects.
+	words string
+}
+
+func loans() []loan {
+	keda := schema.GroupVersion{Group: "keda.sh", Version: "v1alpha1"}
+	ceiling, words := []string{v1alpha1.OriginalMaxReplicaCountAnnotation}, "%d objects of KEDA still have a ceiling"
+	return []loan{
+		{keda.WithKind("ScaledObject"), ceiling, words},
+		{keda.WithKind("ScaledJob"), ceiling, words},
+		{
+			schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1", Kind: "NodePool"},
+			[]string{v1alpha1.OriginalLimitsAnnotation, v1alpha1.OriginalWeightAnnotation},
+			"%d NodePools of Karpenter still have limits or a weight of Gridlatch",
+		},
+	}
+}
+
+// lent says what of other objects is still lent, empty if nothing is.
+func (c *Cluster) lent(ctx context.Context) (string, error) {
+	var words []string
+	count := map[string]int{}
+	for _, l := range loans() {
 		list := &metav1.PartialObjectMetadataList{}
-		list.SetGroupVersionKind(schema.GroupVersionKind{Group: "keda.sh", Version: "v1alpha1", Kind: kind + "List"})
+		list.SetGroupVersionKind(l.kind.GroupVersion().WithKind(l.kind.Kind + "List"))
 		err := hold.Walk(ctx, c.API, list, client.ListOptions{}, func(o client.Object) {
-			if _, ok := o.GetAnnotations()[v1alpha1.OriginalMaxReplicaCountAnnotation]; ok {
-				lent++
+			if slices.ContainsFunc(l.annotations, func(key string) bool { _, ok := o.GetAnnotations()[key]; return ok }) {
+				count[l.words]++
 			}
 		})
 		if err != nil && !apimeta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
-			return 0, fmt.Errorf("look for ceilings: list %ss: %w", kind, err)
+			return "", fmt.Errorf("look for what is lent: list %ss: %w", l.kind.Kind, err)
 		}
 	}
-	return lent, nil
+	for text, n := range count {
+		words = append(words, fmt.Sprintf(text, n))
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", and "), nil
 }

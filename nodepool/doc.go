@@ -1,0 +1,61 @@
+// Package nodepool lets Karpenter add nodes by how clean the electricity is. It changes how much a
+// NodePool may grow, and which NodePool comes first. No node is replaced because of that.
+//
+// # Why only these fields
+//
+// Karpenter compares its nodes with the template of their NodePool. It replaces nodes that do not fit the
+// template any more. A controller that writes the state of the grid into the requirements or the labels of
+// the template makes Karpenter replace nodes whenever the grid turns, and a new node costs more than it
+// saves. Karpenter compares neither spec.limits nor spec.weight with any node:
+//
+//	field                  what Karpenter does with it         written here
+//	---------------------  ----------------------------------  ------------
+//	spec.limits            adds no node beyond them; running   yes
+//	                       nodes stay
+//	spec.weight            tries the highest weight first      yes
+//	spec.template          replaces nodes that do not fit      never
+//	spec.disruption        removes nodes within its budgets    never
+//	spec.replicas          keeps so many nodes                 never
+//	karpenter.sh/ keys     remembers the template              never
+//
+// # Two ways to ask
+//
+// A NodePool with gridlatch.dev/limits: "200=cpu:1000,350=cpu:200,*=cpu:0" has the limits of the bucket of
+// the intensity now. A limit never exceeds the one that the owner has set. Every bucket names the same
+// resources, and the limits of other resources stay as they are. A static pool, which has spec.replicas,
+// can limit its nodes only.
+//
+// A NodePool with gridlatch.dev/weights has the weight of its bucket, or with "auto" a weight by rank. All
+// pools with "auto" are ranked together by the intensity times the power factor of the nodes: the first
+// one gets the weight 100, the last one 1, and the others are spread evenly. A pool whose intensity is not
+// known keeps its own weight. So does a pool that nobody can be ranked with. The API server lets a static
+// pool have no weight.
+//
+// gridlatch.dev/policy names the CarbonPolicy. gridlatch.dev/location names one of its locations. Without
+// this annotation, the location is the one at which all nodes of the pool are, by the requirements (In)
+// and the labels of the template. If these do not tell, the first location of the policy counts. If nodes
+// can be at several locations, that is a mistake.
+//
+// The owner's values are back while there is no usable forecast, while carbon does not count, while the
+// policy has the mode Audit, and where an annotation cannot be read. An Event NodePoolInvalid tells of
+// mistakes.
+//
+// # When
+//
+// A new forecast, a changed policy and a changed pool are acted on at once. Limits rise only as far as
+// they would if the intensity were a little higher (--nodepool-hysteresis-percent). After limits were
+// lowered because of the intensity, they are not lowered again before --nodepool-interval is over. A
+// weight changes at most once in that interval. Two pools that were ranked keep their order until the
+// second one is cleaner by more than the hysteresis.
+//
+// # The owner's word
+//
+// Package override tells how the fields are changed, remembered and given back. Each limit is lent for
+// itself: if the owner adds a limit of another resource, nobody touches that limit. If the pool had no
+// limits, spec.limits goes when the pool is given back.
+//
+// # Without Karpenter
+//
+// Without Karpenter's CustomResourceDefinition, or without the rights in manifests/components/karpenter,
+// this package sleeps. It wakes when they appear.
+package nodepool
