@@ -49,6 +49,9 @@ const (
 // maxValueBytes bounds a value of the metadata that is read: no name of an object is longer.
 const maxValueBytes = 253
 
+// minCleanHours is the shortest time of a day that can be asked for.
+const minCleanHours = time.Minute
+
 // maxHysteresisPercent bounds the hysteresis.
 const maxHysteresisPercent = 50
 
@@ -242,8 +245,8 @@ func parsePercent(text string) (float64, error) {
 // parseHours reads a number of hours of a day.
 func parseHours(text string) (time.Duration, error) {
 	hours, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(hours > 0 && hours <= 24) {
-		return 0, errors.New("want more than 0 and at most 24 hours, such as 8 or 7.5")
+	if err != nil || !(hours >= minCleanHours.Hours() && hours <= 24) {
+		return 0, errors.New("want at least a minute and at most 24 hours, such as 8 or 7.5")
 	}
 	return time.Duration(hours * float64(time.Hour)), nil
 }
