@@ -76,7 +76,7 @@ func TestWhatCannotBeUsedIsNamed(t *testing.T) {
 		"a misspelt key":         {map[string]string{"emissionThreshold": "1", "hysterisisPercent": "1"}, `spec.triggers[0].metadata: Unsupported value: "hysterisisPercent": supported values: "emissionThreshold"`},
 		"too much hysteresis":    {map[string]string{"emissionThreshold": "1", "hysteresisPercent": "51"}, where + `hysteresisPercent: Invalid value: "51": want a percentage from 0 to 50, such as 5`},
 		"a day that is too long": {map[string]string{"mode": "planned", "cleanHoursPerDay": "25"}, where + `cleanHoursPerDay: Invalid value: "25": want at least a minute and at most 24 hours`},
-		"no time of a day":        {map[string]string{"mode": "planned", "cleanHoursPerDay": "1e-300"}, where + `cleanHoursPerDay: Invalid value: "1e-300": want at least a minute`},
+		"no time of a day":       {map[string]string{"mode": "planned", "cleanHoursPerDay": "1e-300"}, where + `cleanHoursPerDay: Invalid value: "1e-300": want at least a minute`},
 		"a zone of many names":   {map[string]string{"mode": "planned", "cleanHoursPerDay": "8", "timeZone": "Europe/./Berlin"}, where + `timeZone: Invalid value: "Europe/./Berlin"`},
 		"planned without hours":  {map[string]string{"mode": "planned"}, where + "cleanHoursPerDay: Required value"},
 		"planned by a threshold": {map[string]string{"mode": "planned", "cleanHoursPerDay": "8", "emissionThreshold": "1"}, where + "emissionThreshold: Forbidden: it counts only with mode: threshold"},

@@ -117,7 +117,7 @@ func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, t triggeri
 	}
 	levels := &policy.KnownLevels{Of: policy.Levels{Policies: t.policies, Store: t.store}.Level}
 	s := &scaler.Scaler{
-		Levels: levels, Clock: timedClock{t.clock}, Metrics: scaler.NewMetrics(metrics.Registry), Ready: t.forecasts.Ready,
+		Levels: levels, Clock: timedClock{t.clock}, Metrics: scaler.NewMetrics(metrics.Registry),
 	}
 	changes := make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 	t.forecasts.Changed = append(t.forecasts.Changed, changes)

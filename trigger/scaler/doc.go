@@ -18,8 +18,9 @@
 // mistake in it does not stop the triggers beside it. GetMetricSpec looks at the metadata only: an object
 // keeps its HorizontalPodAutoscaler while its policy is away.
 //
-// A replica that has not read all forecasts yet answers Unavailable. Nothing would be known there, and
-// what is not known is clean.
+// A replica that has not read the forecast of a policy yet answers Unavailable. Nothing would be known there,
+// and what is not known is clean. Forecasts of other policies do not count: whoever makes Gridlatch read
+// another one stops no trigger of somebody else.
 //
 // # Streams
 //

@@ -44,15 +44,13 @@ type Clock interface {
 	NewTimer(d time.Duration) clock.Timer
 }
 
-// Scaler has the answers. All fields are required but Ready. StreamMetricSpec is left out, see the
-// package comment.
+// Scaler has the answers. All fields are required. StreamMetricSpec is left out, see the package
+// comment.
 type Scaler struct {
 	pb.UnimplementedExternalScalerServer
 	Levels  Levels
 	Clock   Clock
 	Metrics *Metrics
-	// Ready returns an error until the forecasts have been read. It may be nil.
-	Ready func() error
 
 	wakes bell
 	// finding makes the first stream that wakes find a level, and all others read it.
@@ -195,11 +193,6 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 	if wish.IsCeiling {
 		return answer{}, nil
 	}
-	if s.Ready != nil {
-		if err := s.Ready(); err != nil {
-			return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
-		}
-	}
 	now := s.Clock.Now()
 	level, err := s.level(ctx, wish, now)
 	switch {
@@ -209,8 +202,11 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 		return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
 	}
 	v := wish.Judge(level, now)
-	if v.IsMistake {
+	switch {
+	case v.IsMistake:
 		return answer{}, invalid(v.Reason)
+	case !v.IsKnown && level.IsUnread:
+		return answer{}, status.Error(codes.Unavailable, "the forecast of the policy has not been read yet")
 	}
 	return answer{isActive: v.IsClean(), until: v.Until}, nil
 }

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/gridlatch/gridlatch/plan"
 	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
 )
 
@@ -257,12 +258,13 @@ func TestAPolicyThatGoesEndsItsStreamsAndKeepsTheMetric(t *testing.T) {
 	}
 }
 
-func TestAReplicaThatHasReadNothingYetDoesNotCallTheGridClean(t *testing.T) {
-	w, ctx := newWorld(t, func(_ *gate, s *Scaler) {
-		s.Ready = func() error { return errors.New("the forecasts are not read yet") }
-	}), within(t)
-	_, err := w.client.IsActive(ctx, ref())
-	expectCode(t, err, codes.Unavailable)
+func TestAReplicaThatHasNotReadAForecastYetDoesNotCallTheGridClean(t *testing.T) {
+	w, ctx := newWorld(t), within(t)
+	w.level = plan.Level{IsUnread: true}
+	for _, metadata := range [][]string{nil, {"handler", "pause"}} {
+		_, err := w.client.IsActive(ctx, ref(metadata...))
+		expectCode(t, err, codes.Unavailable)
+	}
 	if _, err := w.client.IsActive(ctx, ref("effect", "ceiling")); err != nil {
 		t.Error(err)
 	}
