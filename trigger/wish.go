@@ -39,6 +39,9 @@ const (
 
 	// EffectCeiling says that the trigger asks for nothing, and that a ceiling follows it.
 	EffectCeiling = "ceiling"
+	// EffectAwake says the same, but that the trigger keeps the object awake while the grid is clean. By
+	// the triggers cpu and memory, KEDA starts no first replica, and keeps none.
+	EffectAwake = "awake"
 )
 
 const (
@@ -85,6 +88,9 @@ type Wish struct {
 	GradualUpTo float64
 	// IsCeiling says that the trigger asks for no replicas, and that a ceiling follows it.
 	IsCeiling bool
+	// KeepsAwake says that the trigger keeps the object awake while the grid is clean. Then IsCeiling is
+	// true, too.
+	KeepsAwake bool
 }
 
 // ParseWish reads the metadata of a trigger. Keys that KEDA's external scaler reads are not looked
@@ -109,7 +115,7 @@ func ParseWish(metadata map[string]string, path *field.Path) (Wish, field.ErrorL
 	r.read(timeZoneKey, func(text string) (err error) { w.Zone, err = plan.ParseZone(text); return err })
 	r.read(gradualKey, func(text string) (err error) { isGradual, err = parseBool(text); return err })
 	r.read(gradualUpToKey, func(text string) (err error) { w.GradualUpTo, err = plan.ParseIntensity(text); return err })
-	r.read(EffectKey, func(text string) error { w.IsCeiling = text == EffectCeiling; return oneOf(text, EffectCeiling) })
+	r.read(EffectKey, func(text string) error { w.follow(text); return oneOf(text, EffectCeiling, EffectAwake) })
 	r.checkKeys()
 	r.checkMode(isPlanned)
 	r.checkGradual(&w, isGradual, isPlanned)
@@ -117,6 +123,11 @@ func ParseWish(metadata map[string]string, path *field.Path) (Wish, field.ErrorL
 		return Wish{}, r.errs
 	}
 	return w, nil
+}
+
+// follow gives the wish an effect.
+func (w *Wish) follow(effect string) {
+	w.IsCeiling, w.KeepsAwake = effect != "", effect == EffectAwake
 }
 
 // reader reads metadata, and collects the errors.

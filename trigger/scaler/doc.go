@@ -3,19 +3,23 @@
 //
 // # Answers
 //
-//	                 clean, or partly clean   dirty      effect: ceiling
-//	IsActive         true                     false      false
-//	GetMetrics       1,000,000                0          0
+//	                 clean, or partly clean   dirty      effect: ceiling   effect: awake
+//	IsActive         true                     false      false             as without an effect
+//	GetMetrics       1,000,000                0          0                 0
 //	GetMetricSpec    carbon-intensity, of which each replica is for 1
 //
 // A HorizontalPodAutoscaler makes of these numbers its maxReplicas and its minReplicas, whatever
 // the two are. Numbers between the two would be within the tolerance of the HorizontalPodAutoscaler,
 // and leave it where it is.
 //
+// KEDA starts no first replica by its triggers cpu and memory, and scales to 0 by the others. So a trigger
+// that stands beside those two only has effect: awake. With the handler pause it is always active, since
+// the pause decides.
+//
 // A trigger that asks for what there is not gets the code InvalidArgument, with a message that
 // says what is allowed: bad metadata, a policy that does not exist, or a region that the policy does
-// not have. A trigger with effect: ceiling gets its answer without a look at its policy, so that a
-// mistake in it does not stop the triggers beside it. GetMetricSpec looks at the metadata only: an object
+// not have. A trigger with effect: ceiling gets its answer without a look at its policy, and one with
+// effect: awake is active, so that a mistake in the policy or the region does not stop the triggers beside it. GetMetricSpec looks at the metadata only: an object
 // keeps its HorizontalPodAutoscaler while its policy is away.
 //
 // A replica that has not read the forecast of a policy yet answers Unavailable. Nothing would be known there,

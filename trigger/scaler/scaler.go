@@ -91,7 +91,7 @@ func (s *Scaler) GetMetrics(ctx context.Context, request *pb.GetMetricsRequest) 
 		return nil, err
 	}
 	value := pb.MetricValue{MetricName: metricName}
-	if v.isActive {
+	if v.isCounted {
 		value.MetricValue, value.MetricValueFloat = plenty, plenty
 	}
 	return &pb.GetMetricsResponse{MetricValues: []*pb.MetricValue{&value}}, nil
@@ -163,7 +163,9 @@ func (s *Scaler) wait(ctx context.Context, stopping, woken <-chan struct{}, unti
 // answer is what a trigger gets, and when to look again at the latest, zero for never.
 type answer struct {
 	isActive bool
-	until    time.Time
+	// isCounted says that the metric asks for replicas, too.
+	isCounted bool
+	until     time.Time
 }
 
 func (s *Scaler) answer(ctx context.Context, ref *pb.ScaledObjectRef) (answer, error) {
@@ -190,9 +192,21 @@ func parse(ref *pb.ScaledObjectRef) (*trigger.Wish, error) {
 
 // judge returns what a wish comes to now. The error has a code.
 func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) {
-	if wish.IsCeiling {
+	switch {
+	case wish.KeepsAwake:
+		a, err := s.look(ctx, wish)
+		if status.Code(err) == codes.InvalidArgument { // this stops no trigger beside it
+			return answer{isActive: true}, nil
+		}
+		return a, err
+	case wish.IsCeiling:
 		return answer{}, nil
 	}
+	return s.look(ctx, wish)
+}
+
+// look returns what a wish comes to by its policy.
+func (s *Scaler) look(ctx context.Context, wish *trigger.Wish) (answer, error) {
 	now := s.Clock.Now()
 	level, err := s.level(ctx, wish, now)
 	switch {
@@ -208,7 +222,8 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 	case !v.IsKnown && level.IsUnread:
 		return answer{}, status.Error(codes.Unavailable, "the forecast of the policy has not been read yet")
 	}
-	return answer{isActive: v.IsClean(), until: v.Until}, nil
+	isActive := v.IsClean() || wish.KeepsAwake && wish.Handler == trigger.HandlerPause // the replicas stay
+	return answer{isActive: isActive, isCounted: isActive && !wish.IsCeiling, until: v.Until}, nil
 }
 
 // level returns the level for a wish. All streams of a policy ask at the same moment, and the level is

@@ -24,16 +24,21 @@ func TestAnswersFollowTheGrid(t *testing.T) {
 		intensity float64
 		metadata  []string
 		isActive  bool
+		isSilent  bool // it is active, and asks for no replicas
 	}{
-		"clean":                  {200, nil, true},
-		"dirty":                  {200.1, nil, false},
-		"a region":               {100, []string{"region", "X"}, true},
-		"half clean":             {300, []string{"gradual", "true"}, true},
-		"wholly dirty":           {400, []string{"gradual", "true"}, false},
-		"pause while clean":      {100, []string{"handler", "pause"}, true},
-		"a ceiling, clean":       {100, []string{"effect", "ceiling"}, false},
-		"a ceiling, dirty":       {300, []string{"effect", "ceiling"}, false},
-		"what KEDA itself reads": {100, []string{"scalerAddress", "x:1", "enableTLS", "true", "writtenAs", "carbon-intensity"}, true},
+		"awake, clean":           {100, []string{"effect", "awake"}, true, true},
+		"awake, dirty":           {300, []string{"effect", "awake"}, false, true},
+		"awake, paused":          {300, []string{"effect", "awake", "handler", "pause"}, true, true},
+		"awake, without a place": {300, []string{"effect", "awake", "region", "nowhere"}, true, true},
+		"clean":                  {200, nil, true, false},
+		"dirty":                  {200.1, nil, false, false},
+		"a region":               {100, []string{"region", "X"}, true, false},
+		"half clean":             {300, []string{"gradual", "true"}, true, false},
+		"wholly dirty":           {400, []string{"gradual", "true"}, false, false},
+		"pause while clean":      {100, []string{"handler", "pause"}, true, false},
+		"a ceiling, clean":       {100, []string{"effect", "ceiling"}, false, false},
+		"a ceiling, dirty":       {300, []string{"effect", "ceiling"}, false, false},
+		"what KEDA itself reads": {100, []string{"scalerAddress", "x:1", "enableTLS", "true", "writtenAs", "carbon-intensity"}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, ctx := newWorld(t), within(t)
@@ -47,7 +52,7 @@ func TestAnswersFollowTheGrid(t *testing.T) {
 				t.Fatalf("got %v: %v", values, err)
 			}
 			want := 0.0
-			if tt.isActive {
+			if tt.isActive && !tt.isSilent {
 				want = 1e6
 			}
 			if got := values.MetricValues[0]; got.MetricName != "carbon-intensity" || float64(got.MetricValue) != want || got.MetricValueFloat != want {
