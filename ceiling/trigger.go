@@ -35,6 +35,9 @@ type carbonTrigger struct {
 // isUsable reports whether there is a trigger that can be carried out.
 func (c *carbonTrigger) isUsable() bool { return c != nil && c.mistake == "" && !c.isGivenBack }
 
+// isTold reports whether there is a trigger whose state is told, be it that of a mistake.
+func (c *carbonTrigger) isTold() bool { return c != nil && !c.isGivenBack }
+
 // wantsCeiling reports whether the trigger asks for a ceiling. A pause needs none.
 func (c *carbonTrigger) wantsCeiling() bool {
 	return c.isUsable() && c.wish.Handler != trigger.HandlerPause && (c.wish.IsCeiling || c.wish.GradualUpTo > 0)

@@ -280,6 +280,7 @@ func TestATriggerComesBackWhenThereIsNoScalerAnyMore(t *testing.T) {
 		t.Fatalf("the ceiling is %s", ceiling)
 	}
 	w.Options.Form = trigger.Form{}
+	w.triggers.Clear() // another process begins
 	w.put(w.objects["web"])
 	w.lookUntilSteady(object.ref())
 	w.put(w.objects["web"])

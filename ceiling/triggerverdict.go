@@ -79,7 +79,7 @@ func (c *Controller) judge(ctx context.Context, t *target, now time.Time) (*judg
 // announceTurn tells of a grid that has turned clean or dirty, and of a trigger that cannot be used,
 // once. What was so when this process began is no news.
 func (c *Controller) announceTurn(t *target, j *judgement, now time.Time) {
-	if t.carbon == nil || t.carbon.isGivenBack || j != nil && j.isPending {
+	if !t.carbon.isTold() || j != nil && j.isPending {
 		return
 	}
 	m, state := c.triggerMemory(t.ref()), j.state()
