@@ -53,12 +53,22 @@ type Scaler struct {
 	Metrics *Metrics
 
 	wakes bell
+	// sources are the forecasts that levels came from.
+	sources sync.Map
 	// finding makes the first stream that wakes find a level, and all others read it.
 	finding sync.Mutex
 }
 
-// Changed wakes all streams. The caller calls Changed after a forecast or a policy has changed.
+// Changed wakes all streams. The caller calls Changed after a policy has changed.
 func (s *Scaler) Changed() { s.wakes.ring() }
+
+// ForecastChanged wakes all streams, if any trigger may be concerned. The caller calls ForecastChanged after
+// a forecast has changed. Whoever writes a forecast that no policy names wakes nobody.
+func (s *Scaler) ForecastChanged(source forecast.Source) {
+	if _, isUsed := s.sources.Load(source); isUsed {
+		s.wakes.ring()
+	}
+}
 
 // IsActive tells whether an object is to have any replicas because of a trigger.
 func (s *Scaler) IsActive(ctx context.Context, ref *pb.ScaledObjectRef) (*pb.IsActiveResponse, error) {
@@ -231,8 +241,12 @@ func (s *Scaler) look(ctx context.Context, wish *trigger.Wish) (answer, error) {
 func (s *Scaler) level(ctx context.Context, wish *trigger.Wish, now time.Time) (plan.Level, error) {
 	s.finding.Lock()
 	defer s.finding.Unlock()
-	level, _, err := s.Levels.Level(ctx, wish.Policy, wish.Region, now)
-	return level, err
+	for {
+		level, source, err := s.Levels.Level(ctx, wish.Policy, wish.Region, now)
+		if _, wasUsed := s.sources.LoadOrStore(source, true); wasUsed || err != nil {
+			return level, err
+		} // else the forecast may have changed meanwhile, and nobody has been woken
+	}
 }
 
 // invalid is the answer to a mistake of the caller.

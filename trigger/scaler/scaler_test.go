@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan"
 	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
 )
@@ -126,7 +127,7 @@ func TestAVerdictThatHasEndedMakesNoStreamBusy(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.asked != 1 {
+	if w.asked != 2 { // the first look at a forecast is repeated
 		t.Errorf("looked %d times", w.asked)
 	}
 }
@@ -299,4 +300,28 @@ func TestOnlyTheProtocolIsServed(t *testing.T) {
 		expectCode(t, err, codes.Unimplemented)
 	}
 	eventually(t, "the calls have ended", func() bool { return w.arriving() == 0 })
+}
+
+// Tenants may write forecasts that no policy names.
+func TestAForecastThatNoPolicyNamesWakesNoStream(t *testing.T) {
+	w := newWorld(t)
+	stream, err := w.client.StreamIsActive(within(t), ref())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, err := stream.Recv(); err != nil || !first.Result {
+		t.Fatal(first, err)
+	}
+	w.turn(300, time.Time{})
+	woken := w.scaler.wakes.next()
+	w.scaler.ForecastChanged(forecast.Source{Namespace: "tenant"})
+	select {
+	case <-woken:
+		t.Error("the stream is woken")
+	default:
+	}
+	w.scaler.ForecastChanged(forecast.Source{}) // that of the grid
+	if turned, err := stream.Recv(); err != nil || turned.Result {
+		t.Fatal(turned, err)
+	}
 }
