@@ -171,10 +171,11 @@ func (k *Keeper) write(ctx context.Context, there, wanted *unstructured.Unstruct
 }
 
 // Remove deletes both objects. It does nothing where KEDA is not installed, or where Gridlatch has no
-// right to them. A leader that runs, and is not leaving, writes them again.
+// right to them. A leader that runs, and is not leaving, writes both again as soon as it is told that the
+// ClusterTriggerAuthentication has gone. So that one goes last.
 func Remove(ctx context.Context, c client.Client, namespace string) error {
 	var problems []error
-	for _, object := range []*unstructured.Unstructured{emptyAuthentication(), emptyConfigMap(namespace)} {
+	for _, object := range []*unstructured.Unstructured{emptyConfigMap(namespace), emptyAuthentication()} {
 		err := c.Delete(ctx, object)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !meta.IsNoMatchError(err) {
 			problems = append(problems, fmt.Errorf("delete %s %s: %w", object.GetKind(), object.GetName(), err))

@@ -207,3 +207,23 @@ func TestRemoveDeletesBothAndNeedsNeither(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Nobody tells a leader that runs of the ConfigMap. KEDA would trust nobody until the leader looks again.
+func TestALeaderThatRunsMendsAtOnceWhatARemovalByHandTakes(t *testing.T) {
+	w := newWorld(t)
+	w.ca = authority(t, "a", t0.Add(time.Hour))
+	w.mustLook(t)
+	told := interceptor.NewClient(w.Client.(client.WithWatch), interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
+			err := c.Delete(ctx, o, options...)
+			if o.GetName() == Authentication {
+				w.mustLook(t)
+			}
+			return err
+		},
+	})
+	if err := Remove(t.Context(), told, "keda"); err != nil {
+		t.Fatal(err)
+	}
+	w.kept(t)
+}
