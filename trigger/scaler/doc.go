@@ -44,4 +44,10 @@
 // headers, messages, the keys of the metadata, calls whose request has not arrived yet and the time
 // for that, streams on a connection, and streams in all. A caller that has gone without a word is noticed
 // within a minute. The limits on calls are for all callers together.
+// If they are reached, a caller with fewer calls than another one takes the place of one of the other's. The
+// address tells callers apart.
+//
+// One thing has no limit of its own: a caller that takes no answers in makes gRPC keep them, some 25 MiB on
+// each connection. Where tenants are hostile, the component network-policy or --scaler-client-ca keeps them
+// away.
 package scaler
