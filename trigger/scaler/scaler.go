@@ -53,6 +53,8 @@ type Scaler struct {
 	Metrics *Metrics
 
 	wakes bell
+	// zones are the time zones of streams, by name. A thousand streams share them.
+	zones sync.Map
 	// sources are the forecasts that levels came from.
 	sources sync.Map
 	// finding makes the first stream that wakes find a level, and all others read it.
@@ -113,6 +115,7 @@ func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStrea
 	if err != nil {
 		return err
 	}
+	s.shareZone(wish)
 	ctx := stream.Context()
 	stopping, err := s.open(ctx)
 	if err != nil {
@@ -136,6 +139,12 @@ func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStrea
 			return nil
 		}
 	}
+}
+
+// shareZone makes a wish that is kept have the same time zone in memory as all others.
+func (s *Scaler) shareZone(wish *trigger.Wish) {
+	zone, _ := s.zones.LoadOrStore(wish.Zone.String(), wish.Zone)
+	wish.Zone = zone.(*time.Location)
 }
 
 // open counts a stream whose request has arrived. The channel is closed when the server stops.

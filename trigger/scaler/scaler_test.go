@@ -325,3 +325,25 @@ func TestAForecastThatNoPolicyNamesWakesNoStream(t *testing.T) {
 		t.Fatal(turned, err)
 	}
 }
+
+func TestStreamsShareTheirTimeZones(t *testing.T) {
+	w, ctx := newWorld(t), within(t)
+	planned := &pb.ScaledObjectRef{ScalerMetadata: map[string]string{"mode": "planned", "cleanHoursPerDay": "8", "timeZone": "Europe/Berlin"}}
+	for range 2 {
+		stream, err := w.client.StreamIsActive(ctx, planned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := parse(planned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := first.Zone
+	if w.scaler.shareZone(first); first.Zone == own || first.Zone.String() != "Europe/Berlin" {
+		t.Errorf("got the zone %v of its own", first.Zone)
+	}
+}
