@@ -43,6 +43,8 @@ const (
 	fieldManager = "gridlatch"
 	// lookInterval is how often the two are looked at. Nobody tells of a ConfigMap that has changed.
 	lookInterval = time.Minute
+	// minPause is how long to wait between two looks at least: somebody else may write the same objects, too.
+	minPause = time.Second
 	// retryPause is how long to wait after a failure.
 	retryPause = 5 * time.Second
 	// maxBundleBytes bounds the earlier CAs that are kept.
@@ -104,17 +106,23 @@ func (k *Keeper) run(ctx context.Context, woken <-chan struct{}, hasKEDA func() 
 				pause = retryPause
 			}
 		}
-		timer := k.Clock.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-woken:
-		case <-k.Rotated:
-		case <-timer.C():
-		}
-		timer.Stop()
+		k.await(ctx, minPause, nil, nil)
+		k.await(ctx, pause-minPause, woken, k.Rotated)
 		if ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// await waits for a time, or until something tells of a change.
+func (k *Keeper) await(ctx context.Context, pause time.Duration, woken, rotated <-chan struct{}) {
+	timer := k.Clock.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-woken:
+	case <-rotated:
+	case <-timer.C():
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -226,4 +227,27 @@ func TestALeaderThatRunsMendsAtOnceWhatARemovalByHandTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.kept(t)
+}
+
+// A tool that keeps the objects as they are in git writes, too, and so would both without end.
+func TestARivalMakesTheKeeperWriteOncePerSecondAtMost(t *testing.T) {
+	w := newWorld(t)
+	w.ca, w.Keeper.Clock = authority(t, "a", t0.Add(time.Hour)), clock.RealClock{}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	woken := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case woken <- struct{}{}: // somebody has written
+			}
+		}
+	}()
+	looks := 0
+	w.run(ctx, woken, func() bool { looks++; return true })
+	if looks != 1 {
+		t.Errorf("looked %d times", looks)
+	}
 }
