@@ -142,7 +142,8 @@ func (f Form) Find(s Scaling, path *field.Path) (w Wish, ok bool, errs field.Err
 		errs = found.checkVerbatim()
 	}
 	w, wishErrs := ParseWish(found.metadata, found.path)
-	if errs = append(errs, wishErrs...); len(errs) > 0 {
+	errs = append(append(errs, wishErrs...), found.checkAlone(s)...)
+	if len(errs) > 0 {
 		return Wish{}, false, errs
 	}
 	if found.isVerbatim {
@@ -249,6 +250,17 @@ func (t *trigger) checkVerbatim() (errs field.ErrorList) {
 		}
 	}
 	return errs
+}
+
+// checkAlone returns an error for a trigger that somebody has written as KEDA needs it, that asks for no
+// replicas, and that no other trigger stands beside: the object would never have more than its minimum.
+// The effect of a trigger that was replaced is corrected instead.
+func (t *trigger) checkAlone(s Scaling) field.ErrorList {
+	effect, ok := t.metadata[EffectKey]
+	if !ok || len(s.Triggers) > 1 || t.isVerbatim || t.metadata[WrittenAsKey] == Type {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(t.path.Child(metadataKey, EffectKey), shown(effect), "want no effect, because no other trigger asks for replicas")}
 }
 
 // replace returns the trigger that takes the place of one.

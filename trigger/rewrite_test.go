@@ -228,3 +228,13 @@ func FuzzWhatIsReplacedComesBack(f *testing.F) {
 		}
 	})
 }
+
+func TestATriggerThatAsksForNothingNeedsAnother(t *testing.T) {
+	explicit := strings.Replace(withEffect(replaced), "writtenAs: carbon-intensity,", "", 1)
+	for text, isMistake := range map[string]bool{explicit: true, explicit + "\n" + queue: false, withEffect(replaced): false} {
+		_, ok, errs := form().Find(Scaling{Triggers: triggers(t, text)}, field.NewPath("spec", "triggers"))
+		if isMistake == ok || isMistake && !strings.Contains(errs.ToAggregate().Error(), `spec.triggers[0].metadata.effect: Invalid value: "ceiling": want no effect`) {
+			t.Errorf("%s: %v", text, errs)
+		}
+	}
+}
