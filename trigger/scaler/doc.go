@@ -13,8 +13,7 @@
 // and leave it where it is.
 //
 // KEDA starts no first replica by its triggers cpu and memory, and scales to 0 by the others. So a trigger
-// that stands beside those two only has effect: awake. With the handler pause it is always active, since
-// the pause decides.
+// that stands beside those two only has effect: awake.
 //
 // A trigger that asks for what there is not gets the code InvalidArgument, with a message that
 // says what is allowed: bad metadata, a policy that does not exist, or a region that the policy does

@@ -241,8 +241,7 @@ func (s *Scaler) look(ctx context.Context, wish *trigger.Wish) (answer, error) {
 	case !v.IsKnown && level.IsUnread:
 		return answer{}, status.Error(codes.Unavailable, "the forecast of the policy has not been read yet")
 	}
-	isActive := v.IsClean() || wish.KeepsAwake && wish.Handler == trigger.HandlerPause // the replicas stay
-	return answer{isActive: isActive, isCounted: isActive && !wish.IsCeiling, until: v.Until}, nil
+	return answer{isActive: v.IsClean(), isCounted: v.IsClean() && !wish.IsCeiling, until: v.Until}, nil
 }
 
 // level returns the level for a wish. All streams of a policy ask at the same moment, and the level is

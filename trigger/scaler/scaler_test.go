@@ -29,7 +29,7 @@ func TestAnswersFollowTheGrid(t *testing.T) {
 	}{
 		"awake, clean":           {100, []string{"effect", "awake"}, true, true},
 		"awake, dirty":           {300, []string{"effect", "awake"}, false, true},
-		"awake, paused":          {300, []string{"effect", "awake", "handler", "pause"}, true, true},
+		"awake, paused":          {300, []string{"effect", "awake", "handler", "pause"}, false, true},
 		"awake, without a place": {300, []string{"effect", "awake", "region", "nowhere"}, true, true},
 		"clean":                  {200, nil, true, false},
 		"dirty":                  {200.1, nil, false, false},
