@@ -18,8 +18,9 @@
 // A trigger that asks for what there is not gets the code InvalidArgument, with a message that
 // says what is allowed: bad metadata, a policy that does not exist, or a region that the policy does
 // not have. A trigger with effect: ceiling gets its answer without a look at its policy, and one with
-// effect: awake is active, so that a mistake in the policy or the region does not stop the triggers beside it. GetMetricSpec looks at the metadata only: an object
-// keeps its HorizontalPodAutoscaler while its policy is away.
+// effect: awake is active, so that a mistake in the policy or the region does not stop the triggers beside
+// it. GetMetricSpec looks at the metadata only: an object keeps its HorizontalPodAutoscaler while its
+// policy is away.
 //
 // A replica that has not read the forecast of a policy yet answers Unavailable. Nothing would be known there,
 // and what is not known is clean. Forecasts of other policies do not count: whoever makes Gridlatch read
