@@ -232,7 +232,7 @@ func TestALeaderThatRunsMendsAtOnceWhatARemovalByHandTakes(t *testing.T) {
 // A tool that keeps the objects as they are in git writes, too, and so would both without end.
 func TestARivalMakesTheKeeperWriteOncePerSecondAtMost(t *testing.T) {
 	w := newWorld(t)
-	w.ca, w.Keeper.Clock = authority(t, "a", t0.Add(time.Hour)), clock.RealClock{}
+	w.ca, w.Clock = authority(t, "a", t0.Add(time.Hour)), clock.RealClock{}
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	woken := make(chan struct{})
