@@ -95,7 +95,9 @@ type triggerMemory struct {
 	rewrites, pauses override.Contest
 	// rewrittenFrom is the version of the target that was rewritten last, empty if none was.
 	rewrittenFrom string
-	warned        map[string]string // the last warning by reason
+	// rewrittenUntil is when the rewriting has to be known.
+	rewrittenUntil time.Time
+	warned         map[string]string // the last warning by reason
 }
 
 // triggerMemory returns what is remembered of a target's trigger.
@@ -179,6 +181,10 @@ func (c *Controller) lookAtTrigger(ctx context.Context, r ref, t *target, now ti
 // trustInterval is how often a rewriting that waits for KEDA's trust looks again.
 const trustInterval = time.Second
 
+// knownTime is how long the controller waits to be told of its own rewriting. If another webhook undoes the
+// rewriting, the object does not change at all, and nobody tells.
+const knownTime = 10 * time.Second
+
 // rewrite writes the trigger of a target as KEDA needs it.
 //
 // KEDA deletes the Jobs of a ScaledJob when the spec changes, unless the rollout is gradual. The
@@ -190,8 +196,8 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 		m.rewrites.Wait(false, now)
 		return look{}, nil
 	}
-	if m.rewrittenFrom == t.ResourceVersion {
-		return look{isOver: true}, nil // the rewriting is not known yet
+	if m.rewrittenFrom == t.ResourceVersion && now.Before(m.rewrittenUntil) {
+		return look{isOver: true, again: m.rewrittenUntil}, nil // the rewriting is not known yet
 	}
 	if trusts := c.Options.IsTrusted; trusts != nil && !trusts() {
 		return look{again: now.Add(trustInterval)}, nil
@@ -221,7 +227,8 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 	l, isWritten, err := c.writeForTrigger(ctx, t, change, now)
 	if isWritten {
 		m.rewrites.Resume()
-		m.rewrittenFrom, m.isNew = t.ResourceVersion, true
+		m.rewrittenFrom, m.rewrittenUntil, m.isNew = t.ResourceVersion, now.Add(knownTime), true
+		l.again = m.rewrittenUntil
 		c.announceTrigger(t, corev1.EventTypeNormal, EventTriggerRewritten, t.carbon.noteOfRewriting())
 	}
 	return l, err
