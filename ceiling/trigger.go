@@ -199,27 +199,8 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 	if m.rewrittenFrom == t.ResourceVersion && now.Before(m.rewrittenUntil) {
 		return look{isOver: true, again: m.rewrittenUntil}, nil // the rewriting is not known yet
 	}
-	if trusts := c.Options.IsTrusted; trusts != nil && !trusts() {
-		return look{again: now.Add(trustInterval)}, nil
-	}
-	if again, isNew := m.rewrites.Wait(m.rewrittenFrom != "", now); now.Before(again) {
-		if isNew {
-			c.Metrics.reverted(t.kind)
-		}
-		c.warnOfTrigger(t, EventTriggerReverted, fmt.Sprintf(
-			"somebody has written the triggers anew; the trigger %s is rewritten again at %s, and less often each time. "+
-				"If a GitOps tool does this, write the trigger in git as external-push with the address of Gridlatch's scaler", trigger.Type, plan.FormatTime(again)))
-		return look{again: again}, nil
-	}
-	if t.killsJobs {
-		running, err := runningJobs(ctx, c.Live, t)
-		if err != nil {
-			return look{}, err
-		}
-		if running > 0 {
-			c.warnOfTrigger(t, EventTriggerWaits, "the trigger "+trigger.Type+" is not rewritten yet: "+killsJobsNote)
-			return look{again: now.Add(jobsInterval)}, nil
-		}
+	if again, err := c.delayRewriting(ctx, t, m, now); err != nil || !again.IsZero() {
+		return look{again: again}, err
 	}
 	change := t.Change()
 	change.Set(triggersField, t.carbon.rewritten)
@@ -232,6 +213,32 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 		c.announceTrigger(t, corev1.EventTypeNormal, EventTriggerRewritten, t.carbon.noteOfRewriting())
 	}
 	return l, err
+}
+
+// delayRewriting returns when to try to rewrite the trigger of a target, zero for now. A trigger that is given
+// back needs no trust of KEDA's.
+func (c *Controller) delayRewriting(ctx context.Context, t *target, m *triggerMemory, now time.Time) (time.Time, error) {
+	if trusts := c.Options.IsTrusted; trusts != nil && !t.carbon.isGivenBack && !trusts() {
+		return now.Add(trustInterval), nil
+	}
+	if again, isNew := m.rewrites.Wait(m.rewrittenFrom != "", now); now.Before(again) {
+		if isNew {
+			c.Metrics.reverted(t.kind)
+		}
+		c.warnOfTrigger(t, EventTriggerReverted, fmt.Sprintf(
+			"somebody has written the triggers anew; the trigger %s is rewritten again at %s, and less often each time. "+
+				"If a GitOps tool does this, write the trigger in git as external-push with the address of Gridlatch's scaler", trigger.Type, plan.FormatTime(again)))
+		return again, nil
+	}
+	if !t.killsJobs {
+		return time.Time{}, nil
+	}
+	running, err := runningJobs(ctx, c.Live, t)
+	if err != nil || running == 0 {
+		return time.Time{}, err
+	}
+	c.warnOfTrigger(t, EventTriggerWaits, "the trigger "+trigger.Type+" is not rewritten yet: "+killsJobsNote)
+	return now.Add(jobsInterval), nil
 }
 
 // noteOfRewriting says what the rewriting has made of the trigger.

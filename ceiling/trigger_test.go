@@ -279,7 +279,7 @@ func TestATriggerComesBackWhenThereIsNoScalerAnyMore(t *testing.T) {
 	if ceiling := fmt.Sprint(w.objects["web"]["spec"].(map[string]any)["maxReplicaCount"]); ceiling != "2" {
 		t.Fatalf("the ceiling is %s", ceiling)
 	}
-	w.Options.Form = trigger.Form{}
+	w.Options.Form, w.Options.IsTrusted = trigger.Form{}, func() bool { return false }
 	w.triggers.Clear() // another process begins
 	w.put(w.objects["web"])
 	w.lookUntilSteady(object.ref())
