@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,8 +24,6 @@ const (
 	metricName = "carbon-intensity"
 	// plenty is far above every maxReplicas, and a number of replicas that an int32 can hold.
 	plenty = 1_000_000
-	// minLook is the shortest time between two looks of a stream that nothing has woken.
-	minLook = 100 * time.Millisecond
 	// maxMessageBytes bounds what an error tells.
 	maxMessageBytes = 1024
 )
@@ -45,7 +42,7 @@ type Clock interface {
 }
 
 // Scaler has the answers. All fields are required but Ready. StreamMetricSpec is left out, see the
-// package comment.
+// package comment, and so is StreamIsActive: see follow.
 type Scaler struct {
 	pb.UnimplementedExternalScalerServer
 	Levels  Levels
@@ -97,69 +94,6 @@ func (s *Scaler) GetMetrics(ctx context.Context, request *pb.GetMetricsRequest) 
 		value.MetricValue, value.MetricValueFloat = plenty, plenty
 	}
 	return &pb.GetMetricsResponse{MetricValues: []*pb.MetricValue{&value}}, nil
-}
-
-// StreamIsActive sends what IsActive returns: at once, and after each change.
-func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStreamingServer[pb.IsActiveResponse]) error {
-	wish, err := parse(ref)
-	if err != nil {
-		return err
-	}
-	ctx := stream.Context()
-	stopping, err := s.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.Metrics.streams.Dec()
-	sent, hasSent := false, false
-	for {
-		woken := s.wakes.next() // before the look, so that no change is missed
-		v, err := s.judge(ctx, wish)
-		if err != nil {
-			return err
-		}
-		if !hasSent || v.isActive != sent {
-			if err := stream.Send(&pb.IsActiveResponse{Result: v.isActive}); err != nil {
-				return err
-			}
-			sent, hasSent = v.isActive, true
-		}
-		if !s.wait(ctx, stopping, woken, v.until) {
-			return nil
-		}
-	}
-}
-
-// open counts a stream whose request has arrived. The channel is closed when the server stops.
-func (s *Scaler) open(ctx context.Context) (stopping <-chan struct{}, err error) {
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		if err := c.settle(); err != nil {
-			return nil, err
-		}
-		stopping = c.gate.stopping
-	}
-	s.Metrics.streams.Inc()
-	return stopping, nil
-}
-
-// wait returns at a time, or earlier if something has changed. It returns false if the stream is to end.
-func (s *Scaler) wait(ctx context.Context, stopping, woken <-chan struct{}, until time.Time) bool {
-	var due <-chan time.Time
-	if !until.IsZero() {
-		timer := s.Clock.NewTimer(max(until.Sub(s.Clock.Now()), minLook))
-		defer timer.Stop()
-		due = timer.C()
-	}
-	select {
-	case <-woken:
-		return true
-	case <-due:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-stopping:
-		return false
-	}
 }
 
 // answer is what a trigger gets, and when to look again at the latest, zero for never.

@@ -14,8 +14,6 @@ import (
 	"google.golang.org/grpc/status"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
 )
 
 // stopTime bounds how long calls may take to end once the server stops.
@@ -36,9 +34,9 @@ func NewServer(s *Scaler, listener net.Listener, secure *tls.Config) *Server {
 }
 
 func newServer(s *Scaler, listener net.Listener, secure *tls.Config, g *gate) *Server {
-	options := append(g.limits(), grpc.Creds(credentials.NewTLS(secure)), grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream))
+	options := append(g.limits(), grpc.Creds(credentials.NewTLS(secure)), grpc.UnaryInterceptor(s.unary))
 	server := grpc.NewServer(options...)
-	pb.RegisterExternalScalerServer(server, s)
+	server.RegisterService(s.description(), s)
 	return &Server{listener: listener, server: server, gate: g}
 }
 
@@ -69,16 +67,6 @@ func (s *Scaler) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 		return nil, err
 	}
 	return handle(ctx, request)
-}
-
-// stream counts a stream that has ended, and survives a panic.
-func (s *Scaler) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	defer func() { s.Metrics.ended(info.FullMethod, err) }()
-	defer survive(stream.Context(), &err)
-	if err := check(stream.Context()); err != nil {
-		return err
-	}
-	return handle(server, stream)
 }
 
 // survive makes a panic the error of one call.

@@ -1,0 +1,159 @@
+package scaler
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"k8s.io/utils/clock"
+
+	"github.com/gridlatch/gridlatch/trigger"
+	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
+)
+
+// minLook is the shortest time between two looks of a stream that nothing has woken.
+const minLook = 100 * time.Millisecond
+
+// description returns the description of the protocol, with the streams of this file.
+func (s *Scaler) description() *grpc.ServiceDesc {
+	d := pb.ExternalScaler_ServiceDesc
+	d.Streams = []grpc.StreamDesc{
+		{StreamName: "StreamIsActive", Handler: s.follow, ServerStreams: true},
+		{StreamName: "StreamMetricSpec", Handler: s.refuse, ServerStreams: true},
+	}
+	return &d
+}
+
+// refuse ends a stream at once: Gridlatch has none of the kind.
+func (s *Scaler) refuse(_ any, stream grpc.ServerStream) error {
+	err := check(stream.Context())
+	if err == nil {
+		err = status.Error(codes.Unimplemented, "ask by GetMetricSpec: the metric is always the same")
+	}
+	s.Metrics.ended(pb.ExternalScaler_StreamMetricSpec_FullMethodName, err)
+	return err
+}
+
+// follower is a stream of StreamIsActive.
+type follower struct {
+	stream grpc.ServerStream
+	// wish is nil until the request has arrived.
+	wish            *trigger.Wish
+	hasSent, isSent bool            // isSent is the value that was sent last
+	stopping        <-chan struct{} // closed when the server stops
+
+	// What has come of the last look.
+	looked chan error
+	woken  <-chan struct{} // closed at the next change
+	timer  clock.Timer     // of the next look at the latest, nil if there is none
+}
+
+// follow sends what IsActive returns: at once, and after each change.
+//
+// The goroutine of a stream only waits. Each look has a goroutine of its own. A look needs a stack of
+// 8 KiB, the wait needs 4 KiB, and with the frames of gRPC on it a stack of 8 KiB never shrinks again.
+// An interceptor would have one more frame.
+func (s *Scaler) follow(_ any, stream grpc.ServerStream) error {
+	f := &follower{stream: stream, looked: make(chan error)}
+	for {
+		go s.look(f)
+		if err := <-f.looked; err != nil || !f.wait() {
+			return s.leave(f, err)
+		}
+	}
+}
+
+// leave ends a stream, and counts the stream by its error.
+func (s *Scaler) leave(f *follower, err error) error {
+	f.stopTimer()
+	if f.wish != nil {
+		s.Metrics.streams.Dec()
+	}
+	s.Metrics.ended(pb.ExternalScaler_StreamIsActive_FullMethodName, err)
+	return err
+}
+
+// look sends the value of a stream if the value has changed.
+func (s *Scaler) look(f *follower) {
+	var err error
+	defer func() { f.looked <- err }()
+	defer survive(f.stream.Context(), &err)
+	err = s.tell(f)
+}
+
+func (s *Scaler) tell(f *follower) error {
+	f.stopTimer()
+	ctx := f.stream.Context()
+	if f.wish == nil {
+		if err := check(ctx); err != nil {
+			return err
+		}
+		if err := s.open(ctx, f); err != nil {
+			return err
+		}
+	}
+	f.woken = s.wakes.next() // before the look, so that no change is missed
+	v, err := s.judge(ctx, f.wish)
+	if err != nil {
+		return err
+	}
+	if !f.hasSent || v.isActive != f.isSent {
+		if err := f.stream.SendMsg(&pb.IsActiveResponse{Result: v.isActive}); err != nil {
+			return err
+		}
+		f.isSent, f.hasSent = v.isActive, true
+	}
+	if !v.until.IsZero() {
+		f.timer = s.Clock.NewTimer(max(v.until.Sub(s.Clock.Now()), minLook))
+	}
+	return nil
+}
+
+// open reads the request of a stream, and counts the stream.
+func (s *Scaler) open(ctx context.Context, f *follower) error {
+	request := &pb.ScaledObjectRef{}
+	if err := f.stream.RecvMsg(request); err != nil {
+		return err
+	}
+	wish, err := parse(request)
+	if err != nil {
+		return err
+	}
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		if err := c.settle(); err != nil {
+			return err
+		}
+		f.stopping = c.gate.stopping
+	}
+	f.wish = wish
+	s.Metrics.streams.Inc()
+	return nil
+}
+
+// wait returns when it is time to look, or earlier if something has changed. It returns false if the
+// stream is to end.
+func (f *follower) wait() bool {
+	var due <-chan time.Time
+	if f.timer != nil {
+		due = f.timer.C()
+	}
+	select {
+	case <-f.woken:
+		return true
+	case <-due:
+		return true
+	case <-f.stream.Context().Done():
+		return false
+	case <-f.stopping:
+		return false
+	}
+}
+
+func (f *follower) stopTimer() {
+	if f.timer != nil {
+		f.timer.Stop()
+		f.timer = nil
+	}
+}
