@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 	"k8s.io/utils/clock"
+
+	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
 )
 
 const (
@@ -74,33 +76,51 @@ func newGate() *gate {
 
 // call is a call that was admitted.
 type call struct {
-	gate              *gate
-	late              clock.Timer
-	isRefused         bool // it takes no place
-	isStream, isEnded bool // under the mutex of the gate
+	gate      *gate
+	late      clock.Timer // nil for streams
+	left      func() bool // stops the wait for the end of the context; true if that has not come
+	isRefused bool        // it takes no place
+	// Under the mutex of the gate.
+	isStream, isEnded bool
 }
 
 type callKey struct{}
 
-// admit counts a call. The context ends when the call does, or if its request takes too long to arrive.
-// A call for which there is no place is refused later: gRPC would not free the context of a call that
-// is refused here, as long as the time-out of the caller lasts.
-func (g *gate) admit(ctx context.Context, _ *tap.Info) (context.Context, error) {
+// admit counts a call until its context ends. A call for which there is no place is refused later: gRPC
+// would not free the context of a call that is refused here, as long as the time-out of the caller
+// lasts.
+//
+// The context ends early if the request takes too long to arrive. The context of a stream does not, for
+// follow sees to that: a thousand contexts with an end of their own take a megabyte.
+func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	limited, cancel := context.WithCancel(ctx)
-	c, arrivalTime := &call{gate: g}, g.arrivalTime
-	if c.isRefused = g.arriving >= g.maxArriving; c.isRefused {
-		arrivalTime = refusalTime
-	} else {
+	c := &call{gate: g, isRefused: g.arriving >= g.maxArriving}
+	if !c.isRefused {
 		g.arriving++
 	}
-	c.late = clock.RealClock{}.AfterFunc(arrivalTime, cancel)
+	if isStream(info.FullMethodName) {
+		c.left = context.AfterFunc(ctx, c.end)
+		return context.WithValue(ctx, callKey{}, c), nil
+	}
+	limited, cancel := context.WithCancel(ctx)
+	c.late = clock.RealClock{}.AfterFunc(c.arrivalTime(), cancel)
 	context.AfterFunc(limited, func() {
 		cancel()
 		c.end()
 	})
 	return context.WithValue(limited, callKey{}, c), nil
+}
+
+// isStream reports whether the calls of a method are followed.
+func isStream(method string) bool { return method == pb.ExternalScaler_StreamIsActive_FullMethodName }
+
+// arrivalTime returns how long the request may take to arrive.
+func (c *call) arrivalTime() time.Duration {
+	if c.isRefused {
+		return refusalTime
+	}
+	return c.gate.arrivalTime
 }
 
 // check returns an error if there was no place for a call.
@@ -111,36 +131,59 @@ func check(ctx context.Context) error {
 	return nil
 }
 
-// settle makes a call whose request has arrived a stream.
+// settle makes a call whose request has arrived a stream. The caller has to end the stream.
 func (c *call) settle() error {
 	g := c.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c.isEnded {
-		return status.Error(codes.DeadlineExceeded, "the request took too long to arrive")
+		return errLate()
 	}
 	if g.streams >= g.maxStreams {
 		return status.Errorf(codes.ResourceExhausted, "there are %d streams at once already", g.streams)
 	}
-	c.late.Stop()
-	c.isStream = true
+	if !c.left() {
+		return errLate()
+	}
+	c.left, c.isStream = nil, true // nobody needs the rest of the wait any more
 	g.arriving--
 	g.streams++
 	return nil
 }
 
+// expire ends a call, unless it is a stream already.
+func (c *call) expire() (isExpired bool) {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	if c.isStream {
+		return false
+	}
+	c.giveBack()
+	return true
+}
+
+func errLate() error {
+	return status.Error(codes.DeadlineExceeded, "the request took too long to arrive")
+}
+
 // end gives the place of a call to another one.
 func (c *call) end() {
-	c.late.Stop()
-	g := c.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c.isEnded = true
-	switch {
-	case c.isRefused:
-	case c.isStream:
-		g.streams--
-	default:
-		g.arriving--
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	c.giveBack()
+}
+
+// giveBack is end under the mutex of the gate.
+func (c *call) giveBack() {
+	if c.late != nil {
+		c.late.Stop()
 	}
+	switch {
+	case c.isRefused || c.isEnded:
+	case c.isStream:
+		c.gate.streams--
+	default:
+		c.gate.arriving--
+	}
+	c.isEnded = true
 }

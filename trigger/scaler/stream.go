@@ -1,7 +1,6 @@
 package scaler
 
 import (
-	"context"
 	"time"
 
 	"google.golang.org/grpc"
@@ -39,15 +38,14 @@ func (s *Scaler) refuse(_ any, stream grpc.ServerStream) error {
 // follower is a stream of StreamIsActive.
 type follower struct {
 	stream grpc.ServerStream
+	call   *call
 	// wish is nil until the request has arrived.
 	wish            *trigger.Wish
-	hasSent, isSent bool            // isSent is the value that was sent last
-	stopping        <-chan struct{} // closed when the server stops
+	hasSent, isSent bool // isSent is the value that was sent last
 
 	// What has come of the last look.
-	looked chan error
-	woken  <-chan struct{} // closed at the next change
-	timer  clock.Timer     // of the next look at the latest, nil if there is none
+	woken <-chan struct{} // closed at the next change
+	timer clock.Timer     // of the next look at the latest, nil if there is none
 }
 
 // follow sends what IsActive returns: at once, and after each change.
@@ -56,13 +54,48 @@ type follower struct {
 // 8 KiB, the wait needs 4 KiB, and with the frames of gRPC on it a stack of 8 KiB never shrinks again.
 // An interceptor would have one more frame.
 func (s *Scaler) follow(_ any, stream grpc.ServerStream) error {
-	f := &follower{stream: stream, looked: make(chan error)}
-	for {
-		go s.look(f)
-		if err := <-f.looked; err != nil || !f.wait() {
+	f := newFollower(stream)
+	if err := s.arrive(f); err != nil {
+		return err
+	}
+	for f.wait() {
+		looked := make(chan error, 1)
+		go s.look(f, looked)
+		if err := <-looked; err != nil {
 			return s.leave(f, err)
 		}
 	}
+	return s.leave(f, nil)
+}
+
+// newFollower returns a follower whose request has not arrived.
+func newFollower(stream grpc.ServerStream) *follower {
+	c, _ := stream.Context().Value(callKey{}).(*call)
+	return &follower{stream: stream, call: c}
+}
+
+// arrive waits for the first look, but not for ever for the request.
+func (s *Scaler) arrive(f *follower) error {
+	looked := make(chan error, 1)
+	go s.look(f, looked)
+	late := clock.RealClock{}.NewTimer(f.call.arrivalTime())
+	defer late.Stop()
+	select {
+	case err := <-looked:
+		if err != nil {
+			return s.leave(f, err)
+		}
+		return nil
+	case <-late.C():
+	}
+	if f.call.expire() { // what the look does to the follower is of no interest any more
+		s.Metrics.ended(pb.ExternalScaler_StreamIsActive_FullMethodName, errLate())
+		return errLate()
+	}
+	if err := <-looked; err != nil {
+		return s.leave(f, err)
+	}
+	return nil
 }
 
 // leave ends a stream, and counts the stream by its error.
@@ -70,15 +103,16 @@ func (s *Scaler) leave(f *follower, err error) error {
 	f.stopTimer()
 	if f.wish != nil {
 		s.Metrics.streams.Dec()
+		f.call.end()
 	}
 	s.Metrics.ended(pb.ExternalScaler_StreamIsActive_FullMethodName, err)
 	return err
 }
 
 // look sends the value of a stream if the value has changed.
-func (s *Scaler) look(f *follower) {
+func (s *Scaler) look(f *follower, looked chan<- error) {
 	var err error
-	defer func() { f.looked <- err }()
+	defer func() { looked <- err }()
 	defer survive(f.stream.Context(), &err)
 	err = s.tell(f)
 }
@@ -90,7 +124,7 @@ func (s *Scaler) tell(f *follower) error {
 		if err := check(ctx); err != nil {
 			return err
 		}
-		if err := s.open(ctx, f); err != nil {
+		if err := s.open(f); err != nil {
 			return err
 		}
 	}
@@ -112,7 +146,7 @@ func (s *Scaler) tell(f *follower) error {
 }
 
 // open reads the request of a stream, and counts the stream.
-func (s *Scaler) open(ctx context.Context, f *follower) error {
+func (s *Scaler) open(f *follower) error {
 	request := &pb.ScaledObjectRef{}
 	if err := f.stream.RecvMsg(request); err != nil {
 		return err
@@ -121,11 +155,8 @@ func (s *Scaler) open(ctx context.Context, f *follower) error {
 	if err != nil {
 		return err
 	}
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		if err := c.settle(); err != nil {
-			return err
-		}
-		f.stopping = c.gate.stopping
+	if err := f.call.settle(); err != nil {
+		return err
 	}
 	f.wish = wish
 	s.Metrics.streams.Inc()
@@ -146,7 +177,7 @@ func (f *follower) wait() bool {
 		return true
 	case <-f.stream.Context().Done():
 		return false
-	case <-f.stopping:
+	case <-f.call.gate.stopping:
 		return false
 	}
 }
