@@ -74,8 +74,10 @@ func newGate() *gate {
 	return &gate{stopping: make(chan struct{}), maxArriving: maxArriving, maxStreams: maxStreams, arrivalTime: arrivalTime}
 }
 
-// call is a call that was admitted.
+// call is a call that was admitted. It is the context of a stream, too: the context that gRPC makes
+// keeps the headers, which take most of a kilobyte.
 type call struct {
+	done      <-chan struct{} // of gRPC's context
 	gate      *gate
 	late      clock.Timer // nil for streams
 	left      func() bool // stops the wait for the end of the context; true if that has not come
@@ -91,7 +93,7 @@ type callKey struct{}
 // lasts.
 //
 // The context ends early if the request takes too long to arrive. The context of a stream does not, for
-// follow sees to that: a thousand contexts with an end of their own take a megabyte.
+// follow sees to that: a context with an end of its own takes most of a kilobyte.
 func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,8 +102,8 @@ func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, erro
 		g.arriving++
 	}
 	if isStream(info.FullMethodName) {
-		c.left = context.AfterFunc(ctx, c.end)
-		return context.WithValue(ctx, callKey{}, c), nil
+		c.done, c.left = ctx.Done(), context.AfterFunc(ctx, c.end)
+		return c, nil
 	}
 	limited, cancel := context.WithCancel(ctx)
 	c.late = clock.RealClock{}.AfterFunc(c.arrivalTime(), cancel)
@@ -114,6 +116,30 @@ func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, erro
 
 // isStream reports whether the calls of a method are followed.
 func isStream(method string) bool { return method == pb.ExternalScaler_StreamIsActive_FullMethodName }
+
+// Deadline, Done, Err and Value make the call of a stream a context.
+func (c *call) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+
+// Done returns a channel that is closed when the stream ends.
+func (c *call) Done() <-chan struct{} { return c.done }
+
+// Err returns an error after the end of the stream.
+func (c *call) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// Value returns the call itself for callKey, and nothing of the caller.
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return nil
+}
 
 // arrivalTime returns how long the request may take to arrive.
 func (c *call) arrivalTime() time.Duration {
