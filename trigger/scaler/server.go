@@ -24,6 +24,7 @@ type Server struct {
 	listener net.Listener
 	server   *grpc.Server
 	gate     *gate
+	scaler   *Scaler
 }
 
 // NewServer returns a server that speaks TLS on a listener. It serves nothing but the protocol of
@@ -37,7 +38,7 @@ func newServer(s *Scaler, listener net.Listener, secure *tls.Config, g *gate) *S
 	options := append(g.limits(), grpc.Creds(credentials.NewTLS(secure)), grpc.UnaryInterceptor(s.unary))
 	server := grpc.NewServer(options...)
 	server.RegisterService(s.description(), s)
-	return &Server{listener: listener, server: server, gate: g}
+	return &Server{listener: listener, server: server, gate: g, scaler: s}
 }
 
 // Start serves until the context ends. Then it ends the streams, and waits a while for the other calls.
@@ -50,6 +51,7 @@ func (s *Server) Start(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	close(s.gate.stopping)
+	s.scaler.wakes.ring() // the streams then see that
 	late := clock.RealClock{}.AfterFunc(stopTime, s.server.Stop)
 	defer late.Stop()
 	s.server.GracefulStop()

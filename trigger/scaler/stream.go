@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"time"
+	"unique"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -39,8 +40,9 @@ func (s *Scaler) refuse(_ any, stream grpc.ServerStream) error {
 type follower struct {
 	stream grpc.ServerStream
 	call   *call
-	// wish is nil until the request has arrived.
-	wish            *trigger.Wish
+	// wish is what the request asks for. Equal wishes share their memory.
+	wish            unique.Handle[trigger.Wish]
+	isOpen          bool // the request has arrived
 	hasSent, isSent bool // isSent is the value that was sent last
 
 	// What has come of the last look.
@@ -101,7 +103,7 @@ func (s *Scaler) arrive(f *follower) error {
 // leave ends a stream, and counts the stream by its error.
 func (s *Scaler) leave(f *follower, err error) error {
 	f.stopTimer()
-	if f.wish != nil {
+	if f.isOpen {
 		s.Metrics.streams.Dec()
 		f.call.end()
 	}
@@ -120,7 +122,7 @@ func (s *Scaler) look(f *follower, looked chan<- error) {
 func (s *Scaler) tell(f *follower) error {
 	f.stopTimer()
 	ctx := f.stream.Context()
-	if f.wish == nil {
+	if !f.isOpen {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -129,7 +131,8 @@ func (s *Scaler) tell(f *follower) error {
 		}
 	}
 	f.woken = s.wakes.next() // before the look, so that no change is missed
-	v, err := s.judge(ctx, f.wish)
+	wish := f.wish.Value()
+	v, err := s.judge(ctx, &wish)
 	if err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func (s *Scaler) open(f *follower) error {
 	if err := f.call.settle(); err != nil {
 		return err
 	}
-	f.wish = wish
+	f.wish, f.isOpen = unique.Make(*wish), true
 	s.Metrics.streams.Inc()
 	return nil
 }
@@ -166,6 +169,11 @@ func (s *Scaler) open(f *follower) error {
 // wait returns when it is time to look, or earlier if something has changed. It returns false if the
 // stream is to end.
 func (f *follower) wait() bool {
+	select {
+	case <-f.call.gate.stopping:
+		return false // the ring may have come before the look
+	default:
+	}
 	var due <-chan time.Time
 	if f.timer != nil {
 		due = f.timer.C()
@@ -176,8 +184,6 @@ func (f *follower) wait() bool {
 	case <-due:
 		return true
 	case <-f.stream.Context().Done():
-		return false
-	case <-f.call.gate.stopping:
 		return false
 	}
 }
