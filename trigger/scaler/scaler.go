@@ -35,10 +35,10 @@ type Levels interface {
 	Level(ctx context.Context, policy, region string, now time.Time) (plan.Level, forecast.Source, error)
 }
 
-// Clock tells the time and makes timers. k8s.io/utils/clock has one, and one that tests can set.
+// Clock tells the time and runs functions later. k8s.io/utils/clock has one, and one that tests can set.
 type Clock interface {
 	Now() time.Time
-	NewTimer(d time.Duration) clock.Timer
+	AfterFunc(d time.Duration, f func()) clock.Timer
 }
 
 // Scaler has the answers. All fields are required but Ready. StreamMetricSpec is left out, see the
@@ -51,7 +51,8 @@ type Scaler struct {
 	// Ready returns an error until the forecasts have been read. It may be nil.
 	Ready func() error
 
-	wakes bell
+	wakes  bell
+	alarms alarms
 	// finding makes the first stream that wakes find a level, and all others read it.
 	finding sync.Mutex
 }

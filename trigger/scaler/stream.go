@@ -47,7 +47,7 @@ type follower struct {
 
 	// What has come of the last look.
 	woken <-chan struct{} // closed at the next change
-	timer clock.Timer     // of the next look at the latest, nil if there is none
+	alarm *alarm          // of the next look at the latest, nil if there is none
 }
 
 // follow sends what IsActive returns: at once, and after each change.
@@ -102,7 +102,7 @@ func (s *Scaler) arrive(f *follower) error {
 
 // leave ends a stream, and counts the stream by its error.
 func (s *Scaler) leave(f *follower, err error) error {
-	f.stopTimer()
+	s.dropAlarm(f)
 	if f.isOpen {
 		s.Metrics.streams.Dec()
 		f.call.end()
@@ -120,7 +120,7 @@ func (s *Scaler) look(f *follower, looked chan<- error) {
 }
 
 func (s *Scaler) tell(f *follower) error {
-	f.stopTimer()
+	s.dropAlarm(f)
 	ctx := f.stream.Context()
 	if !f.isOpen {
 		if err := check(ctx); err != nil {
@@ -143,7 +143,11 @@ func (s *Scaler) tell(f *follower) error {
 		f.isSent, f.hasSent = v.isActive, true
 	}
 	if !v.until.IsZero() {
-		f.timer = s.Clock.NewTimer(max(v.until.Sub(s.Clock.Now()), minLook))
+		at := v.until
+		if soonest := s.Clock.Now().Add(minLook); at.Before(soonest) {
+			at = soonest
+		}
+		f.alarm = s.alarms.set(s.Clock, at)
 	}
 	return nil
 }
@@ -174,9 +178,9 @@ func (f *follower) wait() bool {
 		return false // the ring may have come before the look
 	default:
 	}
-	var due <-chan time.Time
-	if f.timer != nil {
-		due = f.timer.C()
+	var due <-chan struct{}
+	if f.alarm != nil {
+		due = f.alarm.rung
 	}
 	select {
 	case <-f.woken:
@@ -188,9 +192,9 @@ func (f *follower) wait() bool {
 	}
 }
 
-func (f *follower) stopTimer() {
-	if f.timer != nil {
-		f.timer.Stop()
-		f.timer = nil
+func (s *Scaler) dropAlarm(f *follower) {
+	if f.alarm != nil {
+		s.alarms.drop(f.alarm)
+		f.alarm = nil
 	}
 }
