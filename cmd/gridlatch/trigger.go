@@ -220,7 +220,9 @@ func readAuthority(dir string) ([]byte, error) {
 type timedClock struct{ policy.Clock }
 
 // AfterFunc runs a function later.
-func (timedClock) AfterFunc(d time.Duration, f func()) clock.Timer { return clock.RealClock{}.AfterFunc(d, f) }
+func (timedClock) AfterFunc(d time.Duration, f func()) clock.Timer {
+	return clock.RealClock{}.AfterFunc(d, f)
+}
 
 // everywhere runs in every replica, until the context ends.
 type everywhere func(context.Context)
