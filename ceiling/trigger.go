@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/trigger"
@@ -85,9 +87,10 @@ func triggersOf(o *unstructured.Unstructured) []any {
 }
 
 // triggerMemory is what is remembered of a target's trigger between two looks at the target. Only
-// one worker at a time looks at a target.
+// one worker at a time looks at a target. The source alone is read by others.
 type triggerMemory struct {
-	state triggerState // that was seen last, empty if none was
+	source atomic.Pointer[forecast.Source] // of the forecast, nil if none is known
+	state  triggerState                    // that was seen last, empty if none was
 	// isNew says that this process has begun to carry out the trigger.
 	isNew bool
 	// rewrites counts how often somebody has undone the rewriting, and pauses how often somebody has
@@ -106,10 +109,17 @@ func (c *Controller) triggerMemory(r ref) *triggerMemory {
 	return m.(*triggerMemory)
 }
 
+// follow remembers the source of the forecast.
+func (m *triggerMemory) follow(source forecast.Source) {
+	if known := m.source.Load(); known == nil || *known != source {
+		kept := source // only what is new is put on the heap
+		m.source.Store(&kept)
+	}
+}
+
 // forgetTrigger forgets the trigger of a target that has none.
 func (c *Controller) forgetTrigger(r ref) {
 	c.triggers.Delete(r)
-	c.triggerSources.Delete(r)
 	c.Metrics.countTrigger(r, "")
 }
 

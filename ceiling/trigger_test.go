@@ -372,7 +372,7 @@ func TestATriggerIsWokenByItsForecastAndItsPolicy(t *testing.T) {
 	}
 	w.set(w.objects["web"].withTriggers(otherTrigger()))
 	w.look(object.ref())
-	if _, ok := w.triggerSources.Load(object.ref()); ok {
+	if _, ok := w.triggers.Load(object.ref()); ok {
 		t.Error("the source is remembered without a trigger")
 	}
 }

@@ -223,8 +223,10 @@ func readAuthority(dir string) ([]byte, error) {
 // timedClock is a clock whose timers are those of this machine.
 type timedClock struct{ policy.Clock }
 
-// NewTimer returns a timer.
-func (timedClock) NewTimer(d time.Duration) clock.Timer { return clock.RealClock{}.NewTimer(d) }
+// AfterFunc runs a function later.
+func (timedClock) AfterFunc(d time.Duration, f func()) clock.Timer {
+	return clock.RealClock{}.AfterFunc(d, f)
+}
 
 // everywhere runs in every replica, until the context ends.
 type everywhere func(context.Context)

@@ -109,7 +109,7 @@ func TestStreamsAreBoundedAndLeaveRoomForOtherCalls(t *testing.T) {
 }
 
 func TestRequestsThatDoNotArriveLoseTheirPlace(t *testing.T) {
-	w, ctx := newWorld(t, func(g *gate, _ *Scaler) { g.arriving.max, g.arrivalTime = 2, 300*time.Millisecond }), within(t)
+	w, ctx := newWorld(t, func(g *gate, _ *Scaler) { g.arriving.max, g.arrivalTime = 2, time.Second }), within(t)
 	connection := w.dial(t, w.trusting())
 	var silent []grpc.ClientStream
 	for _, method := range []string{pb.ExternalScaler_StreamIsActive_FullMethodName, pb.ExternalScaler_IsActive_FullMethodName} {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,8 +24,6 @@ const (
 	metricName = "carbon-intensity"
 	// plenty is far above every maxReplicas, and a number of replicas that an int32 can hold.
 	plenty = 1_000_000
-	// minLook is the shortest time between two looks of a stream that nothing has woken.
-	minLook = 100 * time.Millisecond
 	// maxMessageBytes bounds what an error tells.
 	maxMessageBytes = 1024
 )
@@ -38,21 +35,22 @@ type Levels interface {
 	Level(ctx context.Context, policy, region string, now time.Time) (plan.Level, forecast.Source, error)
 }
 
-// Clock tells the time and makes timers. k8s.io/utils/clock has one, and one that tests can set.
+// Clock tells the time and runs functions later. k8s.io/utils/clock has one, and one that tests can set.
 type Clock interface {
 	Now() time.Time
-	NewTimer(d time.Duration) clock.Timer
+	AfterFunc(d time.Duration, f func()) clock.Timer
 }
 
 // Scaler has the answers. All fields are required. StreamMetricSpec is left out, see the package
-// comment.
+// comment, and so is StreamIsActive: see follow.
 type Scaler struct {
 	pb.UnimplementedExternalScalerServer
 	Levels  Levels
 	Clock   Clock
 	Metrics *Metrics
 
-	wakes bell
+	wakes  bell
+	alarms alarms
 	// zones are the time zones of streams, by name. A thousand streams share them.
 	zones sync.Map
 	// sources are the forecasts that levels came from.
@@ -109,74 +107,10 @@ func (s *Scaler) GetMetrics(ctx context.Context, request *pb.GetMetricsRequest) 
 	return &pb.GetMetricsResponse{MetricValues: []*pb.MetricValue{&value}}, nil
 }
 
-// StreamIsActive sends what IsActive returns: at once, and after each change.
-func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStreamingServer[pb.IsActiveResponse]) error {
-	wish, err := parse(ref)
-	if err != nil {
-		return err
-	}
-	s.shareZone(wish)
-	ctx := stream.Context()
-	stopping, err := s.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.Metrics.streams.Dec()
-	sent, hasSent := false, false
-	for {
-		woken := s.wakes.next() // before the look, so that no change is missed
-		v, err := s.judge(ctx, wish)
-		if err != nil {
-			return err
-		}
-		if !hasSent || v.isActive != sent {
-			if err := stream.Send(&pb.IsActiveResponse{Result: v.isActive}); err != nil {
-				return err
-			}
-			sent, hasSent = v.isActive, true
-		}
-		if !s.wait(ctx, stopping, woken, v.until) {
-			return nil
-		}
-	}
-}
-
 // shareZone makes a wish that is kept have the same time zone in memory as all others.
 func (s *Scaler) shareZone(wish *trigger.Wish) {
 	zone, _ := s.zones.LoadOrStore(wish.Zone.String(), wish.Zone)
 	wish.Zone = zone.(*time.Location)
-}
-
-// open counts a stream whose request has arrived. The channel is closed when the server stops.
-func (s *Scaler) open(ctx context.Context) (stopping <-chan struct{}, err error) {
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		if err := c.settle(); err != nil {
-			return nil, err
-		}
-		stopping = c.gate.stopping
-	}
-	s.Metrics.streams.Inc()
-	return stopping, nil
-}
-
-// wait returns at a time, or earlier if something has changed. It returns false if the stream is to end.
-func (s *Scaler) wait(ctx context.Context, stopping, woken <-chan struct{}, until time.Time) bool {
-	var due <-chan time.Time
-	if !until.IsZero() {
-		timer := s.Clock.NewTimer(max(until.Sub(s.Clock.Now()), minLook))
-		defer timer.Stop()
-		due = timer.C()
-	}
-	select {
-	case <-woken:
-		return true
-	case <-due:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-stopping:
-		return false
-	}
 }
 
 // answer is what a trigger gets, and when to look again at the latest, zero for never.
@@ -213,7 +147,7 @@ func parse(ref *pb.ScaledObjectRef) (*trigger.Wish, error) {
 func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) {
 	switch {
 	case wish.KeepsAwake:
-		a, err := s.look(ctx, wish)
+		a, err := s.find(ctx, wish)
 		if status.Code(err) == codes.InvalidArgument { // this stops no trigger beside it
 			return answer{isActive: true}, nil
 		}
@@ -221,11 +155,11 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 	case wish.IsCeiling:
 		return answer{}, nil
 	}
-	return s.look(ctx, wish)
+	return s.find(ctx, wish)
 }
 
-// look returns what a wish comes to by its policy.
-func (s *Scaler) look(ctx context.Context, wish *trigger.Wish) (answer, error) {
+// find returns what a wish comes to by its policy.
+func (s *Scaler) find(ctx context.Context, wish *trigger.Wish) (answer, error) {
 	now := s.Clock.Now()
 	level, err := s.level(ctx, wish, now)
 	switch {
