@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -82,11 +81,9 @@ func withKEDA(ctx context.Context, measure func(context.Context, *rig) (float64,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	operator, err := r.cluster.RunKEDA(ctx, filepath.Join(r.dir, "keda.log"))
-	if err != nil {
+	if err := r.keep(ctx, "keda", r.cluster.RunKEDA); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, operator.Stop()) }()
 	if err := r.restart(ctx, flags...); err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,11 +36,10 @@ func withKarpenter(ctx context.Context, measure func(context.Context, *rig) (flo
 	if err := v1alpha1.AddToScheme(r.cluster.Client.Scheme()); err != nil {
 		return nil, fmt.Errorf("build scheme: %w", err)
 	}
-	karpenter, err := r.cluster.RunKarpenter(ctx, filepath.Join(r.dir, "karpenter.log"))
-	if err != nil {
+	karpenter := func(ctx context.Context, log string) (*env.Program, error) { return r.cluster.RunKarpenter(ctx, log) }
+	if err := r.keep(ctx, "karpenter", karpenter); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, karpenter.Stop()) }()
 	if err := r.cluster.Install(ctx, r.port); err != nil {
 		return nil, err
 	}

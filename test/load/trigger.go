@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log"
 	"net"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -36,11 +35,9 @@ func withTriggers(ctx context.Context, measure func(context.Context, *rig) ([]fl
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	operator, err := r.cluster.RunKEDA(ctx, filepath.Join(r.dir, "keda.log"))
-	if err != nil {
+	if err := r.keep(ctx, "keda", r.cluster.RunKEDA); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, operator.Stop()) }()
 	port, err := env.ReservePort()
 	if err != nil {
 		return nil, err
