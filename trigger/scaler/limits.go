@@ -2,12 +2,14 @@ package scaler
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 	"k8s.io/utils/clock"
@@ -60,24 +62,28 @@ func (g *gate) limits() []grpc.ServerOption {
 
 // gate counts the calls of all connections. A call is arriving until it is a stream or has ended.
 type gate struct {
-	stopping                chan struct{} // closed when the server stops
-	maxArriving, maxStreams int
-	arrivalTime             time.Duration
+	stopping    chan struct{} // closed when the server stops
+	arrivalTime time.Duration
 
 	mu                sync.Mutex
-	arriving, streams int
+	arriving, streams places
 }
 
 func newGate() *gate {
-	return &gate{stopping: make(chan struct{}), maxArriving: maxArriving, maxStreams: maxStreams, arrivalTime: arrivalTime}
+	return &gate{
+		stopping: make(chan struct{}), arrivalTime: arrivalTime,
+		arriving: places{max: maxArriving}, streams: places{max: maxStreams},
+	}
 }
 
 // call is a call that was admitted.
 type call struct {
-	gate              *gate
-	late              clock.Timer
-	isRefused         bool // it takes no place
-	isStream, isEnded bool // under the mutex of the gate
+	gate      *gate
+	caller    netip.Addr
+	cancel    context.CancelFunc
+	late      clock.Timer
+	isRefused bool    // it takes no place
+	place     *places // nil if it has none; under the mutex of the gate
 }
 
 type callKey struct{}
@@ -89,11 +95,9 @@ func (g *gate) admit(ctx context.Context, _ *tap.Info) (context.Context, error) 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	limited, cancel := context.WithCancel(ctx)
-	c, arrivalTime := &call{gate: g}, g.arrivalTime
-	if c.isRefused = g.arriving >= g.maxArriving; c.isRefused {
+	c, arrivalTime := &call{gate: g, caller: callerOf(ctx), cancel: cancel}, g.arrivalTime
+	if c.isRefused = !g.arriving.take(c); c.isRefused {
 		arrivalTime = refusalTime
-	} else {
-		g.arriving++
 	}
 	c.late = clock.RealClock{}.AfterFunc(arrivalTime, cancel)
 	context.AfterFunc(limited, func() {
@@ -101,6 +105,16 @@ func (g *gate) admit(ctx context.Context, _ *tap.Info) (context.Context, error) 
 		c.end()
 	})
 	return context.WithValue(limited, callKey{}, c), nil
+}
+
+// callerOf returns the address of a caller, which is not valid if it is not known.
+func callerOf(ctx context.Context) netip.Addr {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return netip.Addr{}
+	}
+	address, _ := netip.ParseAddrPort(p.Addr.String()) // else all such callers are one
+	return address.Addr()
 }
 
 // check returns an error if there was no place for a call.
@@ -116,16 +130,14 @@ func (c *call) settle() error {
 	g := c.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c.isEnded {
-		return status.Error(codes.DeadlineExceeded, "the request took too long to arrive")
+	if c.place == nil {
+		return status.Error(codes.DeadlineExceeded, "the request took too long to arrive, or others have taken its place")
 	}
-	if g.streams >= g.maxStreams {
-		return status.Errorf(codes.ResourceExhausted, "there are %d streams at once already", g.streams)
+	g.arriving.free(c)
+	if !g.streams.take(c) {
+		return status.Errorf(codes.ResourceExhausted, "there are %d streams at once already", g.streams.taken)
 	}
 	c.late.Stop()
-	c.isStream = true
-	g.arriving--
-	g.streams++
 	return nil
 }
 
@@ -135,12 +147,7 @@ func (c *call) end() {
 	g := c.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c.isEnded = true
-	switch {
-	case c.isRefused:
-	case c.isStream:
-		g.streams--
-	default:
-		g.arriving--
+	if c.place != nil {
+		c.place.free(c)
 	}
 }

@@ -44,23 +44,33 @@ type Clock interface {
 	NewTimer(d time.Duration) clock.Timer
 }
 
-// Scaler has the answers. All fields are required but Ready. StreamMetricSpec is left out, see the
-// package comment.
+// Scaler has the answers. All fields are required. StreamMetricSpec is left out, see the package
+// comment.
 type Scaler struct {
 	pb.UnimplementedExternalScalerServer
 	Levels  Levels
 	Clock   Clock
 	Metrics *Metrics
-	// Ready returns an error until the forecasts have been read. It may be nil.
-	Ready func() error
 
 	wakes bell
+	// zones are the time zones of streams, by name. A thousand streams share them.
+	zones sync.Map
+	// sources are the forecasts that levels came from.
+	sources sync.Map
 	// finding makes the first stream that wakes find a level, and all others read it.
 	finding sync.Mutex
 }
 
-// Changed wakes all streams. The caller calls Changed after a forecast or a policy has changed.
+// Changed wakes all streams. The caller calls Changed after a policy has changed.
 func (s *Scaler) Changed() { s.wakes.ring() }
+
+// ForecastChanged wakes all streams, if any trigger may be concerned. The caller calls ForecastChanged after
+// a forecast has changed. Whoever writes a forecast that no policy names wakes nobody.
+func (s *Scaler) ForecastChanged(source forecast.Source) {
+	if _, isUsed := s.sources.Load(source); isUsed {
+		s.wakes.ring()
+	}
+}
 
 // IsActive tells whether an object is to have any replicas because of a trigger.
 func (s *Scaler) IsActive(ctx context.Context, ref *pb.ScaledObjectRef) (*pb.IsActiveResponse, error) {
@@ -93,7 +103,7 @@ func (s *Scaler) GetMetrics(ctx context.Context, request *pb.GetMetricsRequest) 
 		return nil, err
 	}
 	value := pb.MetricValue{MetricName: metricName}
-	if v.isActive {
+	if v.isCounted {
 		value.MetricValue, value.MetricValueFloat = plenty, plenty
 	}
 	return &pb.GetMetricsResponse{MetricValues: []*pb.MetricValue{&value}}, nil
@@ -105,6 +115,7 @@ func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStrea
 	if err != nil {
 		return err
 	}
+	s.shareZone(wish)
 	ctx := stream.Context()
 	stopping, err := s.open(ctx)
 	if err != nil {
@@ -128,6 +139,12 @@ func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStrea
 			return nil
 		}
 	}
+}
+
+// shareZone makes a wish that is kept have the same time zone in memory as all others.
+func (s *Scaler) shareZone(wish *trigger.Wish) {
+	zone, _ := s.zones.LoadOrStore(wish.Zone.String(), wish.Zone)
+	wish.Zone = zone.(*time.Location)
 }
 
 // open counts a stream whose request has arrived. The channel is closed when the server stops.
@@ -165,7 +182,9 @@ func (s *Scaler) wait(ctx context.Context, stopping, woken <-chan struct{}, unti
 // answer is what a trigger gets, and when to look again at the latest, zero for never.
 type answer struct {
 	isActive bool
-	until    time.Time
+	// isCounted says that the metric asks for replicas, too.
+	isCounted bool
+	until     time.Time
 }
 
 func (s *Scaler) answer(ctx context.Context, ref *pb.ScaledObjectRef) (answer, error) {
@@ -192,14 +211,21 @@ func parse(ref *pb.ScaledObjectRef) (*trigger.Wish, error) {
 
 // judge returns what a wish comes to now. The error has a code.
 func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) {
-	if wish.IsCeiling {
+	switch {
+	case wish.KeepsAwake:
+		a, err := s.look(ctx, wish)
+		if status.Code(err) == codes.InvalidArgument { // this stops no trigger beside it
+			return answer{isActive: true}, nil
+		}
+		return a, err
+	case wish.IsCeiling:
 		return answer{}, nil
 	}
-	if s.Ready != nil {
-		if err := s.Ready(); err != nil {
-			return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
-		}
-	}
+	return s.look(ctx, wish)
+}
+
+// look returns what a wish comes to by its policy.
+func (s *Scaler) look(ctx context.Context, wish *trigger.Wish) (answer, error) {
 	now := s.Clock.Now()
 	level, err := s.level(ctx, wish, now)
 	switch {
@@ -209,10 +235,13 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 		return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
 	}
 	v := wish.Judge(level, now)
-	if v.IsMistake {
+	switch {
+	case v.IsMistake:
 		return answer{}, invalid(v.Reason)
+	case !v.IsKnown && level.IsUnread:
+		return answer{}, status.Error(codes.Unavailable, "the forecast of the policy has not been read yet")
 	}
-	return answer{isActive: v.IsClean(), until: v.Until}, nil
+	return answer{isActive: v.IsClean(), isCounted: v.IsClean() && !wish.IsCeiling, until: v.Until}, nil
 }
 
 // level returns the level for a wish. All streams of a policy ask at the same moment, and the level is
@@ -220,8 +249,12 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 func (s *Scaler) level(ctx context.Context, wish *trigger.Wish, now time.Time) (plan.Level, error) {
 	s.finding.Lock()
 	defer s.finding.Unlock()
-	level, _, err := s.Levels.Level(ctx, wish.Policy, wish.Region, now)
-	return level, err
+	for {
+		level, source, err := s.Levels.Level(ctx, wish.Policy, wish.Region, now)
+		if _, wasUsed := s.sources.LoadOrStore(source, true); wasUsed || err != nil {
+			return level, err
+		} // else the forecast may have changed meanwhile, and nobody has been woken
+	}
 }
 
 // invalid is the answer to a mistake of the caller.
