@@ -303,8 +303,9 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME (30s) each
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; \
 	done
 
+# Only the figures of NodePools need Karpenter.
 .PHONY: load
-load: build bin/gridlatch-cluster bin/keda/operator ## Measure Gridlatch under load; FIGURES=a,b for those only
+load: build bin/gridlatch-cluster bin/keda/operator $(if $(or $(findstring nodepool_,$(FIGURES)),$(if $(FIGURES),,all)),bin/karpenter/karpenter) ## Measure Gridlatch under load; FIGURES=a,b for those only
 	@$(lean) go run ./test/load $(if $(FIGURES),-figures $(FIGURES))
 
 .PHONY: bench-carbon

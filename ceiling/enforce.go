@@ -32,7 +32,7 @@ type outcome struct {
 
 // result returns when to look at the target next.
 func (o *outcome) result(v verdict, now time.Time) reconcile.Result {
-	return resultAt(soonest(v.until, o.again, o.change.again), now)
+	return resultAt(override.Soonest(v.until, o.again, o.change.again), now)
 }
 
 // enforce puts the verdict of a claim in force on a target.

@@ -56,15 +56,10 @@ type queue = workqueue.TypedRateLimitingInterface[ref]
 // and policies wake the controller, and so does changed, which names the forecast sources that have
 // changed. Where KEDA is not installed, the controller sleeps until it is.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
-	objects, definitions, err := watching.Connect(config)
-	if err != nil {
-		return err
-	}
-	c.prepare(objects, definitions)
 	return watching.Controller[ref, forecast.Source]{
-		Name: "ceiling", What: "target", Workers: c.Options.Workers, Watch: c.watch, OnPolicy: c.onPolicy(),
+		Name: "ceiling", What: "target", Workers: c.Options.Workers, Prepare: c.prepare, Watch: c.watch, OnPolicy: c.onPolicy(),
 		Changed: changed, OnChanged: c.onForecast(),
-	}.Add(mgr, c)
+	}.Add(mgr, config, c)
 }
 
 // prepare makes the watchers. They sleep until they run.

@@ -165,7 +165,7 @@ func (c *Controller) lookAtTrigger(ctx context.Context, r ref, t *target, now ti
 	if off := t.offUntil(now); !off.IsZero() {
 		c.triggerMemory(r).rewrittenFrom = "" // whoever has released everything undoes nothing
 		l, err := c.keepPause(ctx, t, false, "everything was released by hand, until "+plan.FormatTime(off), now)
-		l.again = soonest(l.again, off)
+		l.again = override.Soonest(l.again, off)
 		return l, err
 	}
 	rewritten, err := c.rewrite(ctx, t, now)
@@ -178,12 +178,12 @@ func (c *Controller) lookAtTrigger(ctx context.Context, r ref, t *target, now ti
 	}
 	c.announceTurn(t, j, now)
 	if j != nil && j.isPending {
-		return look{judgement: j, again: soonest(rewritten.again, c.pendingUntil(now))}, nil
+		return look{judgement: j, again: override.Soonest(rewritten.again, c.pendingUntil(now))}, nil
 	}
 	l, err := c.keepPause(ctx, t, t.carbon.wantsPause(j), j.why(), now)
-	l.judgement, l.again = j, soonest(l.again, rewritten.again)
+	l.judgement, l.again = j, override.Soonest(l.again, rewritten.again)
 	if j != nil {
-		l.again = soonest(l.again, j.Until)
+		l.again = override.Soonest(l.again, j.Until)
 	}
 	return l, err
 }
@@ -274,14 +274,4 @@ func (c *Controller) writeForTrigger(ctx context.Context, t *target, change *ove
 		delete(c.triggerMemory(t.ref()).warned, reason) // it is over
 	}
 	return look{isOver: true}, written == override.Written, nil
-}
-
-// soonest returns the earliest time, zero if all are zero.
-func soonest(times ...time.Time) (first time.Time) {
-	for _, at := range times {
-		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
-			first = at
-		}
-	}
-	return first
 }

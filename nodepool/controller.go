@@ -177,7 +177,7 @@ func (c *Controller) enforce(ctx context.Context, p *pool, v verdict, now time.T
 	if o.again.IsZero() && !v.isPending { // what is wanted is in force
 		c.Metrics.show(p.Name, wanted)
 	}
-	return sooner(reconcile.Result{}, soonest(v.until, o.again, wanted.again), now), nil
+	return sooner(reconcile.Result{}, override.Soonest(v.until, o.again, wanted.again), now), nil
 }
 
 // announce tells of a change that was made.

@@ -171,7 +171,7 @@ func (c *Controller) judgeRank(ctx context.Context, p *pool, v *verdict, now tim
 		if err != nil {
 			return override.Sentence{}, err
 		}
-		v.isPending, v.until = v.isPending || s.isPending, soonest(v.until, s.level.ValidUntil)
+		v.isPending, v.until = v.isPending || s.isPending, override.Soonest(v.until, s.level.ValidUntil)
 		if why, _ := whyNot(nil, s, now); why.Reason != "" {
 			continue // it keeps its own weight
 		}

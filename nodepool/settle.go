@@ -153,7 +153,7 @@ func (c *change) dampRank(v limitsVerdict, interval time.Duration, now time.Time
 // damp notes that a verdict is not followed for now.
 func (c *change) damp(isDamped bool, again time.Time) {
 	c.isDamped = c.isDamped || isDamped
-	c.again = soonest(c.again, again)
+	c.again = override.Soonest(c.again, again)
 }
 
 // writeLimits gives limits their values. Limits that nobody needs any more do not stay behind empty.
@@ -232,13 +232,3 @@ func (c *change) setsLimits() bool {
 func (c *change) setsWeight() bool { return c.Sets(weightField) }
 
 func (c *change) setsAny() bool { return c.setsLimits() || c.setsWeight() }
-
-// soonest returns the first of some times; zero times do not count.
-func soonest(times ...time.Time) (first time.Time) {
-	for _, at := range times {
-		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
-			first = at
-		}
-	}
-	return first
-}

@@ -36,17 +36,12 @@ type queue = workqueue.TypedRateLimitingInterface[string]
 // does changed, which names the forecast sources that have changed. Where Karpenter is not installed, the
 // controller sleeps until it is.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, changed <-chan event.TypedGenericEvent[forecast.Source]) error {
-	objects, definitions, err := watching.Connect(config)
-	if err != nil {
-		return err
-	}
-	c.prepare(objects, definitions)
 	return watching.Controller[string, forecast.Source]{
-		Name: "nodepool", What: "nodepool", Workers: c.Options.Workers, Watch: c.watch, OnPolicy: watching.OnEvent(c.onPolicy),
+		Name: "nodepool", What: "nodepool", Workers: c.Options.Workers, Prepare: c.prepare, Watch: c.watch, OnPolicy: watching.OnEvent(c.onPolicy),
 		Changed: changed, OnChanged: handler.TypedFuncs[forecast.Source, string]{
 			GenericFunc: func(_ context.Context, e event.TypedGenericEvent[forecast.Source], _ queue) { c.onForecast(e.Object) },
 		},
-	}.Add(mgr, c)
+	}.Add(mgr, config, c)
 }
 
 // prepare makes the watcher. It sleeps until it runs.

@@ -21,3 +21,13 @@ func Damp[N cmp.Ordered](current, wanted, cautious N, mayFall, now time.Time) (n
 		return wanted, time.Time{}
 	}
 }
+
+// Soonest returns the first of some times. Zero times do not count. If all are zero, so is the result.
+func Soonest(times ...time.Time) (first time.Time) {
+	for _, at := range times {
+		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}

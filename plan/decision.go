@@ -334,8 +334,11 @@ func FormatPowerFactor(factor float64) string {
 	return fmt.Sprintf(" x %.3g", factor)
 }
 
+// timeLayout is how instants are printed for people.
+const timeLayout = "2006-01-02 15:04 UTC"
+
 // FormatTime prints an instant for people, in UTC and with its year.
-func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
 // gain returns the share of the intensity that is saved by running at later instead of at now. It
 // is zero if there is nothing to save.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -74,10 +75,28 @@ func (l Level) Tell(b Buckets, now time.Time) string {
 	for boundary := range l.Expected.Boundaries(now, l.Expected.End()) {
 		next, isKnown := l.Expected.At(boundary)
 		if isKnown && b.Ceiling(next) != b.Ceiling(l.Intensity) {
-			return text + ", expected to change at " + FormatTime(boundary)
+			return text + expectedChange + FormatTime(boundary)
 		}
 	}
 	return text
+}
+
+// expectedChange stands before the time of a change in what [Level.Tell] says.
+const expectedChange = ", expected to change at "
+
+// NextTold returns the first change after a moment that a text of [Level.Tell] expects, or several of
+// these in one text. It returns zero if the text expects none.
+func NextTold(text string, after time.Time) (first time.Time) {
+	for {
+		var isThere bool
+		if _, text, isThere = strings.Cut(text, expectedChange); !isThere {
+			return first
+		}
+		at, err := time.Parse(timeLayout, text[:min(len(text), len(timeLayout))])
+		if err == nil && at.After(after) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
 }
 
 // Applies reports whether t is exempt.

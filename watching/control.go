@@ -31,19 +31,6 @@ const (
 	longestRetryPause = time.Minute
 )
 
-// Connect returns clients for the objects of others, and for what defines these objects.
-func Connect(config *rest.Config) (dynamic.Interface, metadata.Interface, error) {
-	objects, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return nil, nil, fmt.Errorf("connect: %w", err)
-	}
-	definitions, err := metadata.NewForConfig(config)
-	if err != nil {
-		return nil, nil, fmt.Errorf("connect: %w", err)
-	}
-	return objects, definitions, nil
-}
-
 // Controller looks at objects of others, which R names, whenever they, a CarbonPolicy or something of the
 // type S changes. All fields are required.
 type Controller[R comparable, S any] struct {
@@ -51,6 +38,8 @@ type Controller[R comparable, S any] struct {
 	Name, What string
 	// Workers is how many objects are looked at at the same time.
 	Workers int
+	// Prepare makes what Watch needs of clients for the objects, and for what defines the objects.
+	Prepare func(objects dynamic.Interface, definitions metadata.Interface)
 	// Watch starts to watch the objects. It must not block.
 	Watch    func(ctx context.Context, q workqueue.TypedRateLimitingInterface[R]) error
 	OnPolicy handler.TypedEventHandler[*v1alpha1.CarbonPolicy, R]
@@ -59,9 +48,14 @@ type Controller[R comparable, S any] struct {
 	OnChanged handler.TypedEventHandler[S, R]
 }
 
-// Add adds the controller to a manager, for its leader.
-func (c Controller[R, S]) Add(mgr ctrl.Manager, reconciler reconcile.TypedReconciler[R]) error {
-	err := builder.TypedControllerManagedBy[R](mgr).Named(c.Name).
+// Add adds the controller to a manager, for its leader. config is for the clients of the objects.
+func (c Controller[R, S]) Add(mgr ctrl.Manager, config *rest.Config, reconciler reconcile.TypedReconciler[R]) error {
+	objects, definitions, err := connect(config)
+	if err != nil {
+		return fmt.Errorf("set up the controller %s: %w", c.Name, err)
+	}
+	c.Prepare(objects, definitions)
+	err = builder.TypedControllerManagedBy[R](mgr).Named(c.Name).
 		WatchesRawSource(source.TypedFunc[R](c.Watch)).
 		WatchesRawSource(source.TypedChannel(c.Changed, c.OnChanged)).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, c.OnPolicy,
@@ -81,6 +75,19 @@ func (c Controller[R, S]) Add(mgr ctrl.Manager, reconciler reconcile.TypedReconc
 		return fmt.Errorf("set up the controller %s: %w", c.Name, err)
 	}
 	return nil
+}
+
+// connect returns clients for the objects of others, and for what defines these objects.
+func connect(config *rest.Config) (dynamic.Interface, metadata.Interface, error) {
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect: %w", err)
+	}
+	definitions, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect: %w", err)
+	}
+	return objects, definitions, nil
 }
 
 // OnChange handles a change by what was kept of the object, before and after.

@@ -19,7 +19,8 @@ func newStatus(e env) *cobra.Command {
 		Long: `Show for each CarbonPolicy the carbon intensity of its locations now, how old the
 forecast is, and how well Gridlatch knows the grid. Show how much work is held,
 how much runs, and how much starts in which hour. What should have started
-already, and whether a controller runs, comes first.
+already, and whether a controller runs, comes first. With Karpenter, show the
+limits and weights that Gridlatch has set on NodePools, why, and until when.
 
 The whole cluster is shown, or one namespace if -n names one.`,
 		Example: `  # The whole cluster

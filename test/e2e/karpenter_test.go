@@ -22,7 +22,7 @@ func TestKarpenterMakesNodesForPodsOnlyOnceTheyAreReleased(t *testing.T) {
 	c.Gridlatch(t)
 	c.Karpenter(t)
 	for _, region := range []string{"north", "south"} {
-		createNodePool(t, c, env.NodePool(region, map[string]string{corev1.LabelTopologyRegion: region, corev1.LabelTopologyZone: "test-zone-b"}))
+		createNodePool(t, c, env.RegionalPool(region, nil))
 	}
 	ns := namespace(t, c)
 	for i := range 3 {
@@ -49,20 +49,14 @@ func TestKarpenterMakesNodesForPodsOnlyOnceTheyAreReleased(t *testing.T) {
 	expectNodes(t, c, "north", 2)
 }
 
-// createNodePool creates a NodePool and waits until Karpenter uses it: pods that
-// find no NodePool wait ten seconds before Karpenter looks at them again.
+// createNodePool creates a NodePool and waits until Karpenter uses it.
 func createNodePool(t *testing.T, c *env.Cluster, pool *unstructured.Unstructured) {
 	t.Helper()
-	create(t, c, pool)
-	awaitObject(t, c, pool, func() error {
-		conditions, _, _ := unstructured.NestedSlice(pool.Object, "status", "conditions") // none at first
-		for _, condition := range conditions {
-			if is, ok := condition.(map[string]any); ok && is["type"] == "Ready" && is["status"] == "True" {
-				return nil
-			}
-		}
-		return fmt.Errorf("NodePool %s is not ready: %v", pool.GetName(), conditions)
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.CreateNodePool(ctx, pool); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // podIn has a pod of two CPUs run in one region.
@@ -97,19 +91,16 @@ func awaitRunning(t *testing.T, c *env.Cluster, namespace string, want int) {
 // NodePool, and wants no other, and all are where the NodePool says.
 func expectNodes(t *testing.T, c *env.Cluster, pool string, want int) {
 	t.Helper()
-	of := client.MatchingLabels{"karpenter.sh/nodepool": pool}
-	claims := &unstructured.UnstructuredList{}
-	claims.SetAPIVersion("karpenter.sh/v1")
-	claims.SetKind("NodeClaimList")
-	if err := c.Client.List(t.Context(), claims, of); err != nil {
+	claims, err := c.Claims(t.Context(), pool)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var nodes corev1.NodeList
-	if err := c.Client.List(t.Context(), &nodes, of); err != nil {
+	if err := c.Client.List(t.Context(), &nodes, client.MatchingLabels{"karpenter.sh/nodepool": pool}); err != nil {
 		t.Fatal(err)
 	}
-	if len(claims.Items) != want || len(nodes.Items) != want {
-		t.Errorf("NodePool %s has %d NodeClaims and %d nodes, want %d", pool, len(claims.Items), len(nodes.Items), want)
+	if len(claims) != want || len(nodes.Items) != want {
+		t.Errorf("NodePool %s has %d NodeClaims and %d nodes, want %d", pool, len(claims), len(nodes.Items), want)
 	}
 	for _, node := range nodes.Items {
 		if region, zone := node.Labels[corev1.LabelTopologyRegion], node.Labels[corev1.LabelTopologyZone]; region != pool || zone != "test-zone-b" {

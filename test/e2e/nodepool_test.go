@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -25,24 +24,10 @@ import (
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
-// poolFlags let the limits and weights of NodePools follow each forecast.
-func poolFlags() []string { return []string{"--nodepool-interval=0s", "--leader-elect=false"} }
-
 // poolPolicy makes a policy with a location for each region of a cluster's NodePools.
 func poolPolicy(t *testing.T, c *env.Cluster, regions ...string) {
 	t.Helper()
-	p := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "pools"}}
-	for _, region := range regions {
-		p.Spec.Locations = append(p.Spec.Locations, v1alpha1.Location{Name: region, NodeSelector: map[string]string{corev1.LabelTopologyRegion: region}})
-	}
-	create(t, c, p)
-}
-
-// regionalPool makes a NodePool in a region, which asks Gridlatch for something.
-func regionalPool(region string, annotations map[string]string) *unstructured.Unstructured {
-	o := env.NodePool(region, map[string]string{corev1.LabelTopologyRegion: region, corev1.LabelTopologyZone: "test-zone-b"})
-	o.SetAnnotations(annotations)
-	return o
+	create(t, c, env.RegionalPolicy(regions...))
 }
 
 // large is a pod that needs a node of its own, in a region or anywhere.
@@ -85,31 +70,17 @@ func awaitReturned(t *testing.T, c *env.Cluster, o *unstructured.Unstructured, a
 	})
 }
 
-// expectStable fails the test if a NodeClaim of a NodePool has drifted, or one of these is gone.
-func expectStable(t *testing.T, c *env.Cluster, pool string, before []string) []string {
+// expectStable fails the test if a NodeClaim of a NodePool has drifted, or one of these is gone. It returns those of now.
+func expectStable(t *testing.T, c *env.Cluster, pool string, before env.Claims) env.Claims {
 	t.Helper()
-	list := &unstructured.UnstructuredList{}
-	list.SetAPIVersion("karpenter.sh/v1")
-	list.SetKind("NodeClaimList")
-	if err := c.Client.List(t.Context(), list, client.MatchingLabels{"karpenter.sh/nodepool": pool}); err != nil {
+	claims, err := c.Claims(t.Context(), pool)
+	if err != nil {
 		t.Fatal(err)
 	}
-	var uids []string
-	for _, claim := range list.Items {
-		uids = append(uids, string(claim.GetUID()))
-		conditions, _, _ := unstructured.NestedSlice(claim.Object, "status", "conditions")
-		for _, condition := range conditions {
-			if is, ok := condition.(map[string]any); ok && is["type"] == "Drifted" {
-				t.Errorf("NodeClaim %s has drifted: %v", claim.GetName(), is)
-			}
-		}
+	if drifted, gone := claims.Churn(before); drifted > 0 || gone > 0 {
+		t.Errorf("of the NodeClaims of %s, %d have drifted and %d are gone", pool, drifted, gone)
 	}
-	for _, uid := range before {
-		if !slices.Contains(uids, uid) {
-			t.Errorf("a NodeClaim of %s is gone", pool)
-		}
-	}
-	return uids
+	return claims
 }
 
 // TestNodePoolsFollowTheGridWithoutChurn installs Karpenter after Gridlatch.
@@ -119,7 +90,7 @@ func TestNodePoolsFollowTheGridWithoutChurn(t *testing.T) {
 	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
 		t.Fatal(err)
 	}
-	c.Gridlatch(t, poolFlags()...)
+	c.Gridlatch(t, env.PoolFlags()...)
 	g := &grid{cluster: c}
 	g.set(t, "north", 100)
 	g.set(t, "south", 400)
@@ -184,7 +155,7 @@ func needsTheRight(t *testing.T, c *env.Cluster) {
 
 // limitsFollow has the only NodePool of a region follow its grid.
 func limitsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
-	o := regionalPool("north", map[string]string{v1alpha1.PolicyAnnotation: "pools", v1alpha1.LimitsAnnotation: "200=cpu:1000,*=cpu:0"})
+	o := env.RegionalPool("north", map[string]string{v1alpha1.PolicyAnnotation: "pools", v1alpha1.LimitsAnnotation: "200=cpu:1000,*=cpu:0"})
 	createNodePool(t, c, o)
 	awaitSpec(t, c, o, "limits", map[string]any{"cpu": "1000"})
 	create(t, c, large(ns, "clean", "north"))
@@ -227,7 +198,7 @@ func limitsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
 func weightsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
 	g.set(t, "north", 100)
 	auto := map[string]string{v1alpha1.PolicyAnnotation: "pools", v1alpha1.WeightsAnnotation: v1alpha1.WeightsAuto}
-	north, south := regionalPool("north", nil), regionalPool("south", auto)
+	north, south := env.RegionalPool("north", nil), env.RegionalPool("south", auto)
 	createNodePool(t, c, south)
 	amend(t, c, north, annotate(v1alpha1.WeightsAnnotation, v1alpha1.WeightsAuto))
 	awaitSpec(t, c, north, "weight", int64(100))
@@ -269,21 +240,21 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
 		t.Fatal(err)
 	}
-	c.Gridlatch(t, poolFlags()...)
+	c.Gridlatch(t, env.PoolFlags()...)
 	poolPolicy(t, c, "north", "south")
 	c.Karpenter(t)
-	ns, pools, claims := namespace(t, c), map[string]*unstructured.Unstructured{}, map[string][]string{}
+	ns, pools, claims := namespace(t, c), map[string]*unstructured.Unstructured{}, map[string]env.Claims{}
 	for i, region := range []string{"north", "south"} {
-		pools[region] = regionalPool(region, nil)
+		pools[region] = env.RegionalPool(region, nil)
 		createNodePool(t, c, pools[region])
 		create(t, c, large(ns, region, region))
 		awaitRunning(t, c, ns, i+1)
 		claims[region] = expectStable(t, c, region, nil)
-		amend(t, c, pools[region], fmt.Sprintf(`{"metadata":{"annotations":{%q:"pools",%q:"200=cpu:1000,350=cpu:200,*=cpu:0",%q:"auto"}}}`,
-			v1alpha1.PolicyAnnotation, v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation))
+		amend(t, c, pools[region], fmt.Sprintf(`{"metadata":{"annotations":{%q:%q,%q:%q,%q:"auto"}}}`,
+			v1alpha1.PolicyAnnotation, env.PoolPolicy, v1alpha1.LimitsAnnotation, env.WeekLimits, v1alpha1.WeightsAnnotation))
 	}
 	var delays []time.Duration
-	for hour := range 7 * 24 {
+	for hour := range env.HoursOfWeek {
 		delays = append(delays, followHour(t, c, hour, pools["north"], pools["south"]))
 	}
 	slices.Sort(delays)
@@ -307,44 +278,23 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 	}
 }
 
-// followHour writes the forecast of an hour, in which the north is as clean as the south was twelve hours ago, and returns
-// how long it took until both NodePools followed.
+// followHour has both NodePools follow the forecast of an hour, and returns how long that took.
 func followHour(t *testing.T, c *env.Cluster, hour int, north, south *unstructured.Unstructured) time.Duration {
 	t.Helper()
-	var elements []env.Element
-	wave := 200 * math.Sin(2*math.Pi*(float64(hour)+0.5)/24)
-	for location, intensity := range map[string]float64{"north": 280 + wave, "south": 280 - wave} {
-		elements = append(elements, env.Elements(location, time.Now().Add(-time.Hour), 6*time.Hour, intensity)...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	took, err := c.FollowHour(ctx, hour, north, south)
+	if err != nil {
+		t.Fatalf("hour %d: %v", hour, err)
 	}
-	if err := c.Forecast(t.Context(), elements...); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	for _, pool := range []struct {
-		*unstructured.Unstructured
-		intensity float64
-	}{{north, 280 + wave}, {south, 280 - wave}} {
-		limit, weight := "200", int64(1)
-		switch {
-		case pool.intensity <= 200:
-			limit = "1000"
-		case pool.intensity > 350:
-			limit = "0"
-		}
-		if pool.intensity < 280 {
-			weight = 100
-		}
-		awaitSpec(t, c, pool.Unstructured, "limits", map[string]any{"cpu": limit})
-		awaitSpec(t, c, pool.Unstructured, "weight", weight)
-	}
-	return time.Since(began)
+	return took
 }
 
 // TestAControllerKilledWhileItSetsNodePoolsForgetsNothing kills it again and again while it changes many NodePools, and
 // then leaves while all are changed. Nobody runs Karpenter.
 func TestAControllerKilledWhileItSetsNodePoolsForgetsNothing(t *testing.T) {
 	const pools = 100
-	c, g := ownCluster(t, poolFlags()...)
+	c, g := ownCluster(t, env.PoolFlags()...)
 	if err := c.InstallKarpenter(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +317,7 @@ func TestAControllerKilledWhileItSetsNodePoolsForgetsNothing(t *testing.T) {
 		if err := g.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		g = c.Controller(t, g.Webhook, poolFlags()...)
+		g = c.Controller(t, g.Webhook, env.PoolFlags()...)
 	}
 	forecasts.set(t, "north", 500)
 	for i, o := range all {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"math"
-	"path/filepath"
-	"slices"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -84,11 +81,9 @@ func withKEDA(ctx context.Context, measure func(context.Context, *rig) (float64,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	operator, err := r.cluster.RunKEDA(ctx, filepath.Join(r.dir, "keda.log"))
-	if err != nil {
+	if err := r.keep(ctx, "keda", r.cluster.RunKEDA); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, operator.Stop()) }()
 	if err := r.restart(ctx, flags...); err != nil {
 		return nil, err
 	}
@@ -112,63 +107,30 @@ func measureCeiling(ctx context.Context) ([]float64, error) {
 				return 0, fmt.Errorf("create %s: %w", o.GetName(), err)
 			}
 		}
-		took, err := r.changes(ctx)
+		autoscalers := r.clientset.AutoscalingV2().HorizontalPodAutoscalers(namespace)
+		watcher, err := autoscalers.Watch(ctx, metav1.ListOptions{})
 		if err != nil {
+			return 0, fmt.Errorf("watch autoscalers: %w", err)
+		}
+		defer watcher.Stop()
+		if err := awaitMax(ctx, watcher, ceilingAt(levels-1)); err != nil {
 			return 0, err
 		}
-		slices.Sort(took)
-		p99 := took[(len(took)*99+99)/100-1]
-		log.Printf("ceilings: median %s, 99th percentile %s, most %s", took[len(took)/2], p99, took[len(took)-1])
-		return p99.Seconds(), nil
+		return percentile("ceilings", ceilingChanges, func(i int) (time.Duration, error) {
+			level := (2*levels - 2 - i) % levels // cleaner and cleaner, and then from the start
+			started := time.Now()
+			if err := r.setLevel(ctx, level); err != nil {
+				return 0, err
+			}
+			err := awaitMax(ctx, watcher, ceilingAt(level))
+			return time.Since(started), err
+		})
 	})
-}
-
-// changes returns how long KEDA's autoscaler took to follow each change of the forecast, from before the ConfigMap was
-// written.
-func (r *rig) changes(ctx context.Context) (took []time.Duration, err error) {
-	autoscalers := r.clientset.AutoscalingV2().HorizontalPodAutoscalers(namespace)
-	watcher, err := autoscalers.Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("watch autoscalers: %w", err)
-	}
-	defer watcher.Stop()
-	if err := awaitMax(ctx, watcher, ceilingAt(levels-1)); err != nil {
-		return nil, err
-	}
-	for i := range ceilingChanges {
-		level := (2*levels - 2 - i) % levels // cleaner and cleaner, and then from the start
-		started := time.Now()
-		if err := r.setLevel(ctx, level); err != nil {
-			return nil, err
-		}
-		if err := awaitMax(ctx, watcher, ceilingAt(level)); err != nil {
-			return nil, err
-		}
-		took = append(took, time.Since(started))
-		if len(took)%20 == 0 {
-			log.Printf("%d of %d changes, the last one in %s", len(took), ceilingChanges, took[len(took)-1])
-		}
-	}
-	return took, nil
 }
 
 // awaitMax reads a watch of autoscalers until one may go that far.
 func awaitMax(ctx context.Context, watcher watch.Interface, want int32) error {
-	timeout := time.After(patience)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timeout:
-			return fmt.Errorf("no autoscaler has come to %d within %s", want, patience)
-		case event, open := <-watcher.ResultChan():
-			hpa, ok := event.Object.(*autoscalingv2.HorizontalPodAutoscaler)
-			if !open || !ok {
-				return fmt.Errorf("the watch of autoscalers has ended: %v", event.Object)
-			}
-			if event.Type != watch.Deleted && hpa.Spec.MaxReplicas == want {
-				return nil
-			}
-		}
-	}
+	return await(ctx, watcher, fmt.Sprintf("an autoscaler up to %d", want), func(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
+		return hpa.Spec.MaxReplicas == want
+	})
 }

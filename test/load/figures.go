@@ -73,7 +73,7 @@ func measurements() []measurement {
 				"    \tmeasures it (gridlatch_plan_pass_seconds).",
 		}}},
 		{run: measureScale, figures: scaleFigures()},
-	}, slices.Concat(ofCreations(), ofStrangers(), ofLedger(), ofCeilings(), ofTriggers(), ofExports())...)
+	}, slices.Concat(ofCreations(), ofStrangers(), ofLedger(), ofCeilings(), ofTriggers(), ofNodePools(), ofExports())...)
 }
 
 // ofCreations are the measurements of what creating pods costs.
@@ -195,6 +195,22 @@ func ofTriggers() []measurement {
 			"trigger_idle_writes", "writes", "0",
 			"Requests of the controller that change something in a minute in which the grid stays as it is, with the same objects;\n" +
 				"    \twithout the renewals of a lease.",
+		}}},
+	}
+}
+
+// ofNodePools are the measurements of what is done for Karpenter.
+func ofNodePools() []measurement {
+	return []measurement{
+		{run: measureNodePool, figures: []figure{{
+			"nodepool_p99_s", "s", "< 2",
+			"The 99th percentile of the time from before the forecast's ConfigMap is replaced until a NodePool has its new limits,\n" +
+				"    \tover 50 turns of the grid, with Karpenter at work.",
+		}}},
+		{run: measureChurn, figures: []figure{{
+			"nodepool_drifted", "nodes", "0",
+			"NodeClaims that have drifted, or were replaced, while two NodePools followed the forecast of each hour of a week, one\n" +
+				"    \tsoon after the other, with Karpenter at work.",
 		}}},
 	}
 }

@@ -29,16 +29,22 @@ func measureIdle(ctx context.Context) ([]float64, error) {
 			return 0, err
 		}
 		log.Printf("counting writes for %s", idleFor)
-		before, err := r.writes(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if err := pause(ctx, idleFor); err != nil {
-			return 0, err
-		}
-		after, err := r.writes(ctx)
-		return (after - before) * float64(time.Hour/idleFor), err
+		writes, err := r.writesWithin(ctx, idleFor)
+		return writes * float64(time.Hour/idleFor), err
 	}, "--leader-elect=false") // there is no lease to renew, which is no news of anything
+}
+
+// writesWithin counts the controller's writes for so long.
+func (r *rig) writesWithin(ctx context.Context, during time.Duration) (float64, error) {
+	before, err := r.writes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := pause(ctx, during); err != nil {
+		return 0, err
+	}
+	after, err := r.writes(ctx)
+	return after - before, err
 }
 
 // writes is how many requests of the controller were to change something, as its own client counts them. The API server

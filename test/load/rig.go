@@ -41,6 +41,7 @@ type rig struct {
 	components []string        // of the manifests
 	flags      []string        // of the controller, whenever it is started
 	controller *env.Controller // nil while Gridlatch is not there
+	others     []*env.Program  // that run until the end
 }
 
 // newRig starts a cluster without Gridlatch, of one node unless the options say otherwise.
@@ -87,6 +88,9 @@ func (r *rig) prepare(ctx context.Context) error {
 // close leaves nothing behind. It can be called at any time.
 func (r *rig) close() error {
 	var failed []error
+	for _, other := range r.others {
+		failed = append(failed, other.Stop())
+	}
 	if r.controller != nil {
 		failed = append(failed, r.controller.Stop())
 	}
@@ -94,6 +98,15 @@ func (r *rig) close() error {
 		failed = append(failed, r.cluster.Stop())
 	}
 	return errors.Join(append(failed, os.RemoveAll(r.dir))...)
+}
+
+// keep has a program run until the rig is closed: run starts it, with a name for its log.
+func (r *rig) keep(ctx context.Context, name string, run func(ctx context.Context, log string) (*env.Program, error)) error {
+	other, err := run(ctx, filepath.Join(r.dir, name+".log"))
+	if err == nil {
+		r.others = append(r.others, other)
+	}
+	return err
 }
 
 // install brings Gridlatch there: its manifests, its process, and a forecast by which it is better to wait. It returns

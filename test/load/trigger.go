@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log"
 	"net"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -37,11 +35,9 @@ func withTriggers(ctx context.Context, measure func(context.Context, *rig) ([]fl
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	operator, err := r.cluster.RunKEDA(ctx, filepath.Join(r.dir, "keda.log"))
-	if err != nil {
+	if err := r.keep(ctx, "keda", r.cluster.RunKEDA); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, operator.Stop()) }()
 	port, err := env.ReservePort()
 	if err != nil {
 		return nil, err
@@ -93,68 +89,33 @@ func measureTrigger(ctx context.Context) ([]float64, error) {
 		if err := r.awaitStreams(ctx, 1); err != nil {
 			return nil, err
 		}
-		took, err := r.turns(ctx)
+		watcher, err := r.clientset.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("watch Deployments: %w", err)
 		}
-		slices.Sort(took)
-		p99 := took[(len(took)*99+99)/100-1]
-		log.Printf("first replicas: median %s, 99th percentile %s, most %s", took[len(took)/2], p99, took[len(took)-1])
-		return []float64{p99.Seconds()}, nil
+		defer watcher.Stop()
+		p99, err := percentile("first replicas", triggerTurns, func(int) (time.Duration, error) { return r.turn(ctx, watcher) })
+		return []float64{p99}, err
 	})
 }
 
-// turns returns how long the first replica took each time, from before the ConfigMap was written.
-func (r *rig) turns(ctx context.Context) (took []time.Duration, err error) {
-	watcher, err := r.clientset.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("watch Deployments: %w", err)
+// turn returns how long the first replica took when the grid turned clean, from before the ConfigMap was written.
+func (r *rig) turn(ctx context.Context, watcher watch.Interface) (time.Duration, error) {
+	if err := r.setGrid(ctx, dirtyGrid); err != nil {
+		return 0, err
 	}
-	defer watcher.Stop()
-	for range triggerTurns {
-		if err := r.setGrid(ctx, dirtyGrid); err != nil {
-			return nil, err
-		}
-		if err := awaitScale(ctx, watcher, false); err != nil {
-			return nil, err
-		}
-		if err := pause(ctx, 2*time.Second); err != nil { // KEDA has seen what it did
-			return nil, err
-		}
-		started := time.Now()
-		if err := r.setGrid(ctx, cleanGrid); err != nil {
-			return nil, err
-		}
-		if err := awaitScale(ctx, watcher, true); err != nil {
-			return nil, err
-		}
-		took = append(took, time.Since(started))
-		if len(took)%10 == 0 {
-			log.Printf("%d of %d turns, the last one in %s", len(took), triggerTurns, took[len(took)-1])
-		}
+	if err := await(ctx, watcher, "no replica", func(d *appsv1.Deployment) bool { return *d.Spec.Replicas == 0 }); err != nil {
+		return 0, err
 	}
-	return took, nil
-}
-
-// awaitScale reads a watch of Deployments until one is to have replicas, or none.
-func awaitScale(ctx context.Context, watcher watch.Interface, wantAny bool) error {
-	timeout := time.After(patience)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timeout:
-			return fmt.Errorf("the Deployment has not come to have replicas (%t) within %s", wantAny, patience)
-		case event, open := <-watcher.ResultChan():
-			d, ok := event.Object.(*appsv1.Deployment)
-			if !open || !ok {
-				return fmt.Errorf("the watch of Deployments has ended: %v", event.Object)
-			}
-			if *d.Spec.Replicas > 0 == wantAny {
-				return nil
-			}
-		}
+	if err := pause(ctx, 2*time.Second); err != nil { // KEDA has seen what it did
+		return 0, err
 	}
+	started := time.Now()
+	if err := r.setGrid(ctx, cleanGrid); err != nil {
+		return 0, err
+	}
+	err := await(ctx, watcher, "a replica", func(d *appsv1.Deployment) bool { return *d.Spec.Replicas > 0 })
+	return time.Since(started), err
 }
 
 // awaitStreams waits until KEDA has so many streams open, or more: KEDA 2.21 has two for each trigger.
@@ -210,17 +171,4 @@ func (r *rig) awaitQuiet(ctx context.Context) error {
 		}
 		return err
 	})
-}
-
-// writesWithin counts the controller's writes for so long.
-func (r *rig) writesWithin(ctx context.Context, during time.Duration) (float64, error) {
-	before, err := r.writes(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := pause(ctx, during); err != nil {
-		return 0, err
-	}
-	after, err := r.writes(ctx)
-	return after - before, err
 }

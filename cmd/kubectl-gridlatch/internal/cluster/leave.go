@@ -51,7 +51,7 @@ func loans() []loan {
 		{keda.WithKind("ScaledObject"), ceiling, words},
 		{keda.WithKind("ScaledJob"), ceiling, words},
 		{
-			schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1", Kind: "NodePool"},
+			nodePoolKind(),
 			[]string{v1alpha1.OriginalLimitsAnnotation, v1alpha1.OriginalWeightAnnotation},
 			"%d NodePools of Karpenter still have limits or a weight of Gridlatch",
 		},

@@ -33,7 +33,9 @@ type Status struct {
 	Controller Controller     `json:"controller"`
 	Overdue    *Overdue       `json:"overdue,omitempty"`
 	Policies   []PolicyStatus `json:"policies"`
-	Releases   []Release      `json:"releases"`
+	// NodePools are those of Karpenter that Gridlatch has looked at.
+	NodePools []NodePoolStatus `json:"nodePools,omitempty"`
+	Releases  []Release        `json:"releases"`
 
 	Warnings []string `json:"-"`
 }
@@ -76,6 +78,9 @@ func (c *Cluster) Status(ctx context.Context, namespace string) (*Status, error)
 		if *count, err = c.countRunning(ctx, namespace, state); err != nil {
 			return nil, withNamespaceHint(err, namespace)
 		}
+	}
+	if s.NodePools, err = c.nodePools(ctx); err != nil {
+		return nil, err
 	}
 	return s, c.addPolicies(ctx, s, held)
 }

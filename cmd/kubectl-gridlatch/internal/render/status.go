@@ -31,6 +31,7 @@ const (
 func (p Page) Status(s *cluster.Status) {
 	p.problems(s)
 	p.policies(s)
+	p.nodePools(s.NodePools, s.Now)
 	where := "in the cluster"
 	if s.Namespace != "" {
 		where = "in namespace " + s.Namespace

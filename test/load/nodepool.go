@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/test/env"
+)
+
+const (
+	poolTurns = 50
+	north     = "north"
+	south     = "south"
+	// poolPause is how long Karpenter has to look at its nodes after the last change.
+	poolPause = 10 * time.Second
+)
+
+// withKarpenter makes a measurement with Karpenter and Gridlatch at work, on a cluster whose only nodes are Karpenter's.
+func withKarpenter(ctx context.Context, measure func(context.Context, *rig) (float64, error)) (values []float64, err error) {
+	r, err := newRig(ctx, env.Nodes(0))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := v1alpha1.AddToScheme(r.cluster.Client.Scheme()); err != nil {
+		return nil, fmt.Errorf("build scheme: %w", err)
+	}
+	karpenter := func(ctx context.Context, log string) (*env.Program, error) { return r.cluster.RunKarpenter(ctx, log) }
+	if err := r.keep(ctx, "karpenter", karpenter); err != nil {
+		return nil, err
+	}
+	if err := r.cluster.Install(ctx, r.port); err != nil {
+		return nil, err
+	}
+	if err := r.cluster.Client.Create(ctx, env.RegionalPolicy(north, south)); err != nil {
+		return nil, fmt.Errorf("create policy: %w", err)
+	}
+	if err := r.setRegion(ctx, dirtyGrid); err != nil {
+		return nil, err
+	}
+	if err := r.restart(ctx, env.PoolFlags()...); err != nil {
+		return nil, err
+	}
+	if err := r.cluster.AwaitWebhook(ctx); err != nil {
+		return nil, err
+	}
+	value, err := measure(ctx, r)
+	return []float64{value}, err
+}
+
+// setRegion writes a forecast in which the north has one intensity for hours.
+func (r *rig) setRegion(ctx context.Context, intensity float64) error {
+	return r.cluster.Forecast(ctx, env.Elements(north, time.Now().Add(-time.Hour), 6*time.Hour, intensity)...)
+}
+
+// createPool creates a NodePool in a region that asks for the limits of the week, and for more.
+func (r *rig) createPool(ctx context.Context, region string, more ...string) (*unstructured.Unstructured, error) {
+	annotations := map[string]string{v1alpha1.PolicyAnnotation: env.PoolPolicy, v1alpha1.LimitsAnnotation: env.WeekLimits}
+	for i := 0; i < len(more); i += 2 {
+		annotations[more[i]] = more[i+1]
+	}
+	pool := env.RegionalPool(region, annotations)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return pool, r.cluster.CreateNodePool(ctx, pool)
+}
+
+// measureNodePool has the grid of a NodePool turn again and again, and each time waits for the new limit.
+func measureNodePool(ctx context.Context) ([]float64, error) {
+	return withKarpenter(ctx, func(ctx context.Context, r *rig) (float64, error) {
+		if _, err := r.createPool(ctx, north); err != nil {
+			return 0, err
+		}
+		objects, err := dynamic.NewForConfig(r.cluster.Config)
+		if err != nil {
+			return 0, fmt.Errorf("connect: %w", err)
+		}
+		watcher, err := objects.Resource(schema.GroupVersionResource{Group: "karpenter.sh", Version: "v1", Resource: "nodepools"}).Watch(ctx, metav1.ListOptions{})
+		if err != nil {
+			return 0, fmt.Errorf("watch NodePools: %w", err)
+		}
+		defer watcher.Stop()
+		awaitLimit := func(want string) error {
+			return await(ctx, watcher, "a NodePool of "+want+" CPUs", func(o *unstructured.Unstructured) bool {
+				limit, _, _ := unstructured.NestedString(o.Object, "spec", "limits", "cpu")
+				return limit == want
+			})
+		}
+		if err := awaitLimit("0"); err != nil {
+			return 0, err
+		}
+		return percentile("limits", poolTurns, func(i int) (time.Duration, error) {
+			intensity, want := cleanGrid, "1000"
+			if i%2 == 1 {
+				intensity, want = dirtyGrid, "0"
+			}
+			started := time.Now()
+			if err := r.setRegion(ctx, float64(intensity)); err != nil {
+				return 0, err
+			}
+			err := awaitLimit(want)
+			return time.Since(started), err
+		})
+	})
+}
+
+// measureChurn has two NodePools with nodes follow a week of forecasts, one soon after the other.
+func measureChurn(ctx context.Context) ([]float64, error) {
+	return withKarpenter(ctx, func(ctx context.Context, r *rig) (float64, error) {
+		pools, before := map[string]*unstructured.Unstructured{}, map[string]env.Claims{}
+		if err := r.setRegion(ctx, cleanGrid); err != nil {
+			return 0, err
+		}
+		for _, region := range []string{north, south} {
+			var err error
+			if pools[region], err = r.createPool(ctx, region, v1alpha1.WeightsAnnotation, v1alpha1.WeightsAuto); err != nil {
+				return 0, err
+			}
+			if before[region], err = r.occupy(ctx, region); err != nil {
+				return 0, err
+			}
+		}
+		most := 0
+		count := func() error {
+			n, err := r.churn(ctx, before)
+			most = max(most, n)
+			return err
+		}
+		for hour := range env.HoursOfWeek {
+			if err := r.followHour(ctx, hour, pools); err != nil {
+				return 0, err
+			}
+			if err := count(); err != nil {
+				return 0, err
+			}
+		}
+		if err := pause(ctx, poolPause); err != nil {
+			return 0, err
+		}
+		err := count()
+		return float64(most), err
+	})
+}
+
+// followHour has both NodePools follow an hour.
+func (r *rig) followHour(ctx context.Context, hour int, pools map[string]*unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	took, err := r.cluster.FollowHour(ctx, hour, pools[north], pools[south])
+	if err != nil {
+		return fmt.Errorf("hour %d: %w", hour, err)
+	}
+	if (hour+1)%24 == 0 {
+		log.Printf("day %d of the week is over, its last hour in %s", (hour+1)/24, took)
+	}
+	return nil
+}
+
+// occupy has Karpenter make a node in a region for a pod, and returns the NodeClaims there once the pod runs.
+func (r *rig) occupy(ctx context.Context, region string) (env.Claims, error) {
+	pod := newPod(region)
+	pod.Spec.SchedulerName, pod.Spec.NodeSelector = "", map[string]string{corev1.LabelTopologyRegion: region}
+	pod.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("20")
+	pods := r.clientset.CoreV1().Pods(namespace)
+	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		return nil, fmt.Errorf("create a pod: %w", err)
+	}
+	err := poll(ctx, patience, func(ctx context.Context) error {
+		now, err := pods.Get(ctx, region, metav1.GetOptions{})
+		if err == nil && now.Status.Phase != corev1.PodRunning {
+			err = fmt.Errorf("the pod in %s is %s: %v", region, now.Status.Phase, now.Status.Conditions)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	claims, err := r.cluster.Claims(ctx, region)
+	if err == nil && len(claims) != 1 {
+		err = fmt.Errorf("%d NodeClaims in %s, want 1", len(claims), region)
+	}
+	return claims, err
+}
+
+// churn counts the NodeClaims that have drifted, or are gone.
+func (r *rig) churn(ctx context.Context, before map[string]env.Claims) (total int, err error) {
+	for region, claims := range before {
+		now, err := r.cluster.Claims(ctx, region)
+		if err != nil {
+			return 0, err
+		}
+		drifted, gone := now.Churn(claims)
+		total += drifted + gone
+	}
+	return total, nil
+}
