@@ -1,6 +1,7 @@
 package nodepool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -36,13 +37,11 @@ func (c *Controller) judgePrice(ctx context.Context, p *pool, now time.Time) (v 
 	}
 	c.priceSources.Store(p.Name, s.source)
 	v.isPending, v.until = s.isPending, s.level.ValidUntil
-	v.mistake = p.price.mistake
-	for _, err := range []error{p.powerMistake, s.mistake} {
-		if v.mistake == nil && !p.asks() { // judge tells of these, too
-			v.mistake = err
-		}
+	mistake := cmp.Or(p.price.mistake, p.powerMistake)
+	if v.mistake = p.price.mistake; !p.asks() { // else judge tells of the others
+		v.mistake = cmp.Or(mistake, s.mistake)
 	}
-	if why, _ := whyNot(p.price.mistake, s, now); why.Reason != "" {
+	if why, _ := whyNot(mistake, s, now); why.Reason != "" {
 		v.Sentence = why
 		return v, nil
 	}

@@ -119,7 +119,7 @@ func powerOf(o *unstructured.Unstructured) (least float64, powers map[string]flo
 	if text == "" {
 		return 1, nil, nil
 	}
-	least, err := v1alpha1.ParsePowerFactor(text)
+	least, err = v1alpha1.ParsePowerFactor(text)
 	if err != nil {
 		return 1, nil, fmt.Errorf("%s: %w", v1alpha1.PowerFactorKey, err)
 	}
