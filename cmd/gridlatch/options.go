@@ -115,7 +115,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the ceiling of an object of KEDA is raised again")
 	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "apply the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; *: all namespaces")
-	f.DurationVar(&o.poolInterval, "nodepool-interval", 30*time.Minute, "shortest time between two changes that lower the limits of a NodePool of Karpenter because of the intensity, and between two changes of its weight; 0: no limit")
+	f.DurationVar(&o.poolInterval, "nodepool-interval", 30*time.Minute, "shortest time between two changes that lower the limits of a NodePool of Karpenter because of the intensity, and between two changes of its weight or its prices; 0: no limit")
 	f.Float64Var(&o.poolHysteresis, "nodepool-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the limits of a NodePool of Karpenter are raised again; and how much cleaner than another NodePool it must be to go before that one")
 	f.BoolVar(&o.ledger, "ledger", true, "book what work took, emitted and saved, once it has ended, in ConfigMaps whose names begin with gridlatch-ledger-")
 	f.DurationVar(&o.ledgerInterval, "ledger-interval", keep.DefaultInterval, "how often the work that has ended is booked. Each time, at most a few ConfigMaps are written")

@@ -251,7 +251,7 @@ func weightsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
 	expectStable(t, c, "north", claims)
 
 	// As soon as one of the two is given back, the controller gives the other back, too.
-	if said := releaseAll(t, c); !strings.Contains(said, "NodePools of Karpenter their limits and weights back") {
+	if said := releaseAll(t, c); !strings.Contains(said, "NodePools of Karpenter their limits, weights and prices back") {
 		t.Errorf("said %q", said)
 	}
 	for _, o := range []*unstructured.Unstructured{north, south} {
