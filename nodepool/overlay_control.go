@@ -163,33 +163,44 @@ func (c *Controller) enforcePrice(ctx context.Context, p *pool, there *overlay, 
 	if until := m.wrote.Add(seenWithin); !isSeen && now.Before(until) {
 		return until, nil
 	}
-	wait, isNew := m.contest.Wait(!isSeen && m.applied != "", now)
 	before := m.percentBefore(there)
 	percent, again := v.damp(before, m.mayChange(c.Options.Interval), now)
-	if percent > 0 && now.Before(wait) {
+	if wait, isNew := m.contest.Wait(!isSeen && m.applied != "", now); percent > 0 && now.Before(wait) {
 		if isNew {
 			c.Metrics.reverts.Inc()
 		}
 		c.warnPrice(p, EventReverted, undonePriceNote(p.Name, wait))
 		return wait, nil
 	}
+	m.note(v, before, percent, now)
+	if percent <= 0 {
+		return again, c.endPrice(ctx, p, there, v.Over(""), now)
+	}
+	err = c.writeOverlay(ctx, p, there, c.wantedOverlay(p, there, v, percent), now)
+	return soonest(again, c.checkUse(p, there, now)), err
+}
+
+// checkUse tells if Karpenter does not use an overlay that is as wanted. It returns when to look again, if
+// it is too early to say so.
+func (c *Controller) checkUse(p *pool, there *overlay, now time.Time) (again time.Time) {
+	if there == nil || !c.priceMemory(p.Name).isSeen(there) {
+		return time.Time{}
+	}
+	note, again := there.ignoredNote(now)
+	if note != "" {
+		c.warnPrice(p, EventOverlayIgnored, note)
+	}
+	return again
+}
+
+// note notes when the price changes because of the intensity.
+func (m *priceMemory) note(v priceVerdict, before, percent int32, now time.Time) {
 	switch {
 	case !v.isOn:
 		m.changed = time.Time{}
 	case percent != before:
 		m.changed = now
 	}
-	if percent <= 0 {
-		return again, c.endPrice(ctx, p, there, v.Over(""), now)
-	}
-	if isSeen && there != nil && there.percent == percent { // what is wanted was in force before
-		note, heard := there.ignoredNote(now)
-		if note != "" {
-			c.warnPrice(p, EventOverlayIgnored, note)
-		}
-		again = soonest(again, heard)
-	}
-	return again, c.writeOverlay(ctx, p, there, c.wantedOverlay(p, there, v, percent), now)
 }
 
 // isSeen reports whether the overlay that is there is as we have written it last.

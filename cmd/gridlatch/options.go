@@ -63,8 +63,9 @@ This is the program that runs in the cluster. Its parts are:
   ledger      books what the work that has ended took, emitted and saved
   ceilings    lowers and raises the maxReplicaCount of KEDA's objects, if KEDA
               and manifests/components/keda are installed
-  nodepools   sets the limits and the weights of Karpenter's NodePools, if
-              Karpenter and manifests/components/karpenter are installed
+  nodepools   sets the limits, the weights and the prices of Karpenter's
+              NodePools, if Karpenter and manifests/components/karpenter are
+              installed
   scaler      tells KEDA how clean the grid is, for the trigger carbon-intensity
 Every replica runs the webhook, the extender and the scaler. One replica, the
 leader, runs the loop, the ledger, the ceilings and the NodePools.
@@ -77,9 +78,10 @@ Usage:
                              ConfigMaps
   gridlatch release --all    releases every held pod, gives KEDA's objects their
                              maxReplicaCount and Karpenter's NodePools their
-                             limits and weights back, removes the finalizers of
-                             Gridlatch from its own objects, and ends. You need it
-                             only if you remove Gridlatch while no replica runs
+                             limits, weights and prices back, removes the
+                             finalizers of Gridlatch from its own objects, and
+                             ends. You need it only if you remove Gridlatch while
+                             no replica runs
 
 What to write on your Jobs and pods:
   https://github.com/gridlatch/gridlatch

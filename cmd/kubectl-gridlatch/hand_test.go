@@ -73,10 +73,9 @@ func TestReleaseAllRemovesTheFinalizersWhenNoReplicaRuns(t *testing.T) {
 		return o
 	}
 	pool := &metav1.PartialObjectMetadata{ObjectMeta: named("pool", "", map[string]string{v1alpha1.OriginalWeightAnnotation: "unset"})}
-	overlay := &unstructured.Unstructured{}
+	overlay := &metav1.PartialObjectMetadata{ObjectMeta: named("gridlatch-pool", "", map[string]string{v1alpha1.ReasonAnnotation: "the grid is dirty"})}
 	overlay.SetGroupVersionKind(schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1alpha1", Kind: "NodeOverlay"})
-	overlay.SetName("gridlatch-batch")
-	overlay.SetAnnotations(map[string]string{v1alpha1.ReasonAnnotation: "the grid is dirty"})
+	overlay.Namespace = ""
 	pool.SetGroupVersionKind(schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1", Kind: "NodePool"})
 	pool.Namespace = ""
 	const isRemoved = "removed the finalizer of Gridlatch from 2 objects: no replica of Gridlatch runs\n"
