@@ -52,7 +52,7 @@ func awaitNoOverlay(t *testing.T, c *env.Cluster, o *unstructured.Unstructured) 
 	t.Helper()
 	env.Eventually(t, patience, func(ctx context.Context) error {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("NodeOverlay %s is there: %v", o.GetName(), err)
+			return fmt.Errorf("NodeOverlay %s is there: %w", o.GetName(), err)
 		}
 		return nil
 	})
