@@ -88,9 +88,10 @@ func targetOf(s *carbonaware.CarbonAwareKedaScaler) ref {
 
 // keepTarget returns a function that turns an object of a kind into what is kept of it.
 func keepTarget(k kind, triggers *triggerReader) func(any) (any, error) {
+	fields := fieldsOf(k)
 	return func(object any) (any, error) {
 		if o, ok := object.(*unstructured.Unstructured); ok {
-			t := newTarget(k, o)
+			t := newTarget(k, fields, o)
 			t.carbon = triggers.read(k, o)
 			return t, nil
 		}

@@ -81,8 +81,7 @@ type Controller struct {
 	sources     sync.Map // the source of a target's forecast, by ref
 	memories    sync.Map // *memory by ref
 
-	triggers       sync.Map // *triggerMemory by ref
-	triggerSources sync.Map // the source of the forecast of a target's trigger, by ref
+	triggers sync.Map // *triggerMemory by ref
 
 	scalersChanged atomic.Bool // Follow has to be told
 	named          atomic.Pointer[sources]

@@ -28,7 +28,7 @@ func Restore(ctx context.Context, c client.Client, now time.Time) (int, error) {
 	total, problems := 0, []error(nil)
 	for _, k := range kinds() {
 		restored, err := writer.Restore(ctx, k.gvk(), func(ctx context.Context, o *unstructured.Unstructured) (*override.Change, bool, error) {
-			t := newTarget(k, o)
+			t := newTarget(k, fieldsOf(k), o)
 			triggers, wasRewritten := trigger.Restore(triggersOf(o))
 			if !t.asks() && !t.hasNotes() && !t.hasTriggerNote() && !t.IsWritten() && !wasRewritten && !isVerbatim(triggers) {
 				return nil, false, nil

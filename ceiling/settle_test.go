@@ -43,7 +43,7 @@ func scaled(spec map[string]any, annotations map[string]any) document {
 func (d document) target(k kind) *target {
 	copied := (&unstructured.Unstructured{Object: d}).DeepCopy()
 	copied.SetKind(string(k))
-	return newTarget(k, copied)
+	return newTarget(k, fieldsOf(k), copied)
 }
 
 func (d document) max() *int32 {

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -124,12 +123,16 @@ func (c *Controller) followSources(ctx context.Context) error {
 
 // wakeSources looks at the targets whose ceiling comes from a source that is concerned.
 func (c *Controller) wakeSources(isConcerned func(forecast.Source) bool) {
-	for _, known := range []*sync.Map{&c.sources, &c.triggerSources} {
-		known.Range(func(r, source any) bool {
-			if isConcerned(source.(forecast.Source)) {
-				c.queue.Add(r.(ref))
-			}
-			return true
-		})
-	}
+	c.sources.Range(func(r, source any) bool {
+		if isConcerned(source.(forecast.Source)) {
+			c.queue.Add(r.(ref))
+		}
+		return true
+	})
+	c.triggers.Range(func(r, memory any) bool {
+		if source := memory.(*triggerMemory).source.Load(); source != nil && isConcerned(*source) {
+			c.queue.Add(r.(ref))
+		}
+		return true
+	})
 }

@@ -55,16 +55,19 @@ type target struct {
 func (t *target) ref() ref { return ref{t.kind, t.Namespace, t.Name} }
 
 // newTarget returns what is kept of an object. A number of replicas that KEDA would not take counts
-// as not set.
-func newTarget(k kind, o *unstructured.Unstructured) *target {
+// as not set. The fields are those of fieldsOf, which all targets of a kind share.
+func newTarget(k kind, fields []override.Field, o *unstructured.Unstructured) *target {
 	if count(o, "maxReplicaCount") == nil {
 		unstructured.RemoveNestedField(o.Object, "spec", "maxReplicaCount")
 	}
-	t := &target{kind: k, Object: override.Read(o, append(lentFields(k), triggersField)...)}
+	t := &target{kind: k, Object: override.Read(o, fields...)}
 	t.Forget(triggersField)
 	maps.DeleteFunc(t.Annotations, func(key, _ string) bool {
 		return !strings.HasPrefix(key, v1alpha1.Prefix) && !slices.ContainsFunc(bounds(k), func(b bound) bool { return b.key == key })
 	})
+	if len(t.Annotations) == 0 {
+		t.Annotations = nil
+	}
 	t.minCeiling = ptr.Deref(count(o, "minReplicaCount"), 0)
 	if t.boundInForce(keepsAwake) != "" {
 		t.minCeiling = max(t.minCeiling, 1)
@@ -87,6 +90,9 @@ func lentFields(k kind) []override.Field {
 	}
 	return fields
 }
+
+// fieldsOf returns the fields that are kept of a target of a kind.
+func fieldsOf(k kind) []override.Field { return append(lentFields(k), triggersField) }
 
 // count returns a number of replicas of the spec, nil if KEDA would not take the number.
 func count(o *unstructured.Unstructured, field string) *int32 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/trigger"
@@ -85,9 +87,10 @@ func triggersOf(o *unstructured.Unstructured) []any {
 }
 
 // triggerMemory is what is remembered of a target's trigger between two looks at the target. Only
-// one worker at a time looks at a target.
+// one worker at a time looks at a target. The source alone is read by others.
 type triggerMemory struct {
-	state triggerState // that was seen last, empty if none was
+	source atomic.Pointer[forecast.Source] // of the forecast, nil if none is known
+	state  triggerState                    // that was seen last, empty if none was
 	// isNew says that this process has begun to carry out the trigger.
 	isNew bool
 	// rewrites counts how often somebody has undone the rewriting, and pauses how often somebody has
@@ -95,7 +98,9 @@ type triggerMemory struct {
 	rewrites, pauses override.Contest
 	// rewrittenFrom is the version of the target that was rewritten last, empty if none was.
 	rewrittenFrom string
-	warned        map[string]string // the last warning by reason
+	// rewrittenUntil is when the rewriting has to be known.
+	rewrittenUntil time.Time
+	warned         map[string]string // the last warning by reason
 }
 
 // triggerMemory returns what is remembered of a target's trigger.
@@ -104,10 +109,17 @@ func (c *Controller) triggerMemory(r ref) *triggerMemory {
 	return m.(*triggerMemory)
 }
 
+// follow remembers the source of the forecast.
+func (m *triggerMemory) follow(source forecast.Source) {
+	if known := m.source.Load(); known == nil || *known != source {
+		kept := source // only what is new is put on the heap
+		m.source.Store(&kept)
+	}
+}
+
 // forgetTrigger forgets the trigger of a target that has none.
 func (c *Controller) forgetTrigger(r ref) {
 	c.triggers.Delete(r)
-	c.triggerSources.Delete(r)
 	c.Metrics.countTrigger(r, "")
 }
 
@@ -179,6 +191,10 @@ func (c *Controller) lookAtTrigger(ctx context.Context, r ref, t *target, now ti
 // trustInterval is how often a rewriting that waits for KEDA's trust looks again.
 const trustInterval = time.Second
 
+// knownTime is how long the controller waits to be told of its own rewriting. If another webhook undoes the
+// rewriting, the object does not change at all, and nobody tells.
+const knownTime = 10 * time.Second
+
 // rewrite writes the trigger of a target as KEDA needs it.
 //
 // KEDA deletes the Jobs of a ScaledJob when the spec changes, unless the rollout is gradual. The
@@ -190,11 +206,30 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 		m.rewrites.Wait(false, now)
 		return look{}, nil
 	}
-	if m.rewrittenFrom == t.ResourceVersion {
-		return look{isOver: true}, nil // the rewriting is not known yet
+	if m.rewrittenFrom == t.ResourceVersion && now.Before(m.rewrittenUntil) {
+		return look{isOver: true, again: m.rewrittenUntil}, nil // the rewriting is not known yet
 	}
-	if trusts := c.Options.IsTrusted; trusts != nil && !trusts() {
-		return look{again: now.Add(trustInterval)}, nil
+	if again, err := c.delayRewriting(ctx, t, m, now); err != nil || !again.IsZero() {
+		return look{again: again}, err
+	}
+	change := t.Change()
+	change.Set(triggersField, t.carbon.rewritten)
+	change.Annotate(v1alpha1.CeilingReleasedAnnotation, "") // its time is over
+	l, isWritten, err := c.writeForTrigger(ctx, t, change, now)
+	if isWritten {
+		m.rewrites.Resume()
+		m.rewrittenFrom, m.rewrittenUntil, m.isNew = t.ResourceVersion, now.Add(knownTime), true
+		l.again = m.rewrittenUntil
+		c.announceTrigger(t, corev1.EventTypeNormal, EventTriggerRewritten, t.carbon.noteOfRewriting())
+	}
+	return l, err
+}
+
+// delayRewriting returns when to try to rewrite the trigger of a target, zero for now. A trigger that is given
+// back needs no trust of KEDA's.
+func (c *Controller) delayRewriting(ctx context.Context, t *target, m *triggerMemory, now time.Time) (time.Time, error) {
+	if trusts := c.Options.IsTrusted; trusts != nil && !t.carbon.isGivenBack && !trusts() {
+		return now.Add(trustInterval), nil
 	}
 	if again, isNew := m.rewrites.Wait(m.rewrittenFrom != "", now); now.Before(again) {
 		if isNew {
@@ -203,28 +238,17 @@ func (c *Controller) rewrite(ctx context.Context, t *target, now time.Time) (loo
 		c.warnOfTrigger(t, EventTriggerReverted, fmt.Sprintf(
 			"somebody has written the triggers anew; the trigger %s is rewritten again at %s, and less often each time. "+
 				"If a GitOps tool does this, write the trigger in git as external-push with the address of Gridlatch's scaler", trigger.Type, plan.FormatTime(again)))
-		return look{again: again}, nil
+		return again, nil
 	}
-	if t.killsJobs {
-		running, err := runningJobs(ctx, c.Live, t)
-		if err != nil {
-			return look{}, err
-		}
-		if running > 0 {
-			c.warnOfTrigger(t, EventTriggerWaits, "the trigger "+trigger.Type+" is not rewritten yet: "+killsJobsNote)
-			return look{again: now.Add(jobsInterval)}, nil
-		}
+	if !t.killsJobs {
+		return time.Time{}, nil
 	}
-	change := t.Change()
-	change.Set(triggersField, t.carbon.rewritten)
-	change.Annotate(v1alpha1.CeilingReleasedAnnotation, "") // its time is over
-	l, isWritten, err := c.writeForTrigger(ctx, t, change, now)
-	if isWritten {
-		m.rewrites.Resume()
-		m.rewrittenFrom, m.isNew = t.ResourceVersion, true
-		c.announceTrigger(t, corev1.EventTypeNormal, EventTriggerRewritten, t.carbon.noteOfRewriting())
+	running, err := runningJobs(ctx, c.Live, t)
+	if err != nil || running == 0 {
+		return time.Time{}, err
 	}
-	return l, err
+	c.warnOfTrigger(t, EventTriggerWaits, "the trigger "+trigger.Type+" is not rewritten yet: "+killsJobsNote)
+	return now.Add(jobsInterval), nil
 }
 
 // noteOfRewriting says what the rewriting has made of the trigger.

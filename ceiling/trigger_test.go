@@ -279,7 +279,7 @@ func TestATriggerComesBackWhenThereIsNoScalerAnyMore(t *testing.T) {
 	if ceiling := fmt.Sprint(w.objects["web"]["spec"].(map[string]any)["maxReplicaCount"]); ceiling != "2" {
 		t.Fatalf("the ceiling is %s", ceiling)
 	}
-	w.Options.Form = trigger.Form{}
+	w.Options.Form, w.Options.IsTrusted = trigger.Form{}, func() bool { return false }
 	w.triggers.Clear() // another process begins
 	w.put(w.objects["web"])
 	w.lookUntilSteady(object.ref())
@@ -372,7 +372,7 @@ func TestATriggerIsWokenByItsForecastAndItsPolicy(t *testing.T) {
 	}
 	w.set(w.objects["web"].withTriggers(otherTrigger()))
 	w.look(object.ref())
-	if _, ok := w.triggerSources.Load(object.ref()); ok {
+	if _, ok := w.triggers.Load(object.ref()); ok {
 		t.Error("the source is remembered without a trigger")
 	}
 }
@@ -432,5 +432,28 @@ func TestNoTriggerIsRewrittenBeforeKEDATrustsTheScaler(t *testing.T) {
 	w.look(object.ref())
 	if len(w.patched) != 1 {
 		t.Errorf("patched %v, want one patch", w.patched)
+	}
+}
+
+// Another webhook, such as that of a replica without the scaler, may undo the rewriting before anybody
+// sees it. Then the object has the same version as before.
+func TestARewritingThatChangesNothingIsTriedAgain(t *testing.T) {
+	w := triggerWorld(t)
+	object := w.set(triggered(nil, carbonTriggerOf(nil)))
+	delete(w.objects, object.Name) // patches change nothing
+	for range 3 {
+		if again := w.look(object.ref()).RequeueAfter; again <= 0 || again > knownTime {
+			t.Errorf("the controller looks again after %s", again)
+		}
+	}
+	if len(w.patched) != 1 {
+		t.Errorf("patched %v", w.patched)
+	}
+	for range 3 {
+		w.clock.SetTime(w.clock.Now().Add(knownTime))
+		w.look(object.ref())
+	}
+	if n := len(w.patched); n < 2 || n > 3 {
+		t.Errorf("it is tried %d times", n)
 	}
 }

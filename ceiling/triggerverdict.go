@@ -59,7 +59,7 @@ func (j *judgement) state() triggerState {
 // judge returns what the trigger of a target comes to, nil if no trigger can be used.
 func (c *Controller) judge(ctx context.Context, t *target, now time.Time) (*judgement, error) {
 	if !t.carbon.isUsable() {
-		c.triggerSources.Delete(t.ref())
+		c.triggerMemory(t.ref()).source.Store(nil)
 		return nil, nil
 	}
 	wish := &t.carbon.wish
@@ -70,7 +70,7 @@ func (c *Controller) judge(ctx context.Context, t *target, now time.Time) (*judg
 	if err != nil {
 		return nil, err
 	}
-	c.triggerSources.Store(t.ref(), source)
+	c.triggerMemory(t.ref()).follow(source)
 	j := &judgement{Verdict: wish.Judge(level, now)}
 	j.isPending = !j.IsKnown && c.isTooEarly(source, t, now)
 	return j, nil

@@ -1,6 +1,8 @@
 package override
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,22 +17,28 @@ type Object struct {
 
 	gvk     schema.GroupVersionKind
 	fields  []Field
-	values  map[Field]Value
+	values  []fieldValue // of the fields that are set; a map takes ten times the memory of one value
 	writers writers
 }
 
-// Read returns what an object says of the fields that its owner lends.
+type fieldValue struct {
+	field Field
+	value Value
+}
+
+// Read returns what an object says of the fields that its owner lends. The Object keeps the list of
+// fields.
 func Read(o *unstructured.Unstructured, fields ...Field) Object {
 	object := Object{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
 			CreationTimestamp: o.GetCreationTimestamp(), Annotations: o.GetAnnotations(),
 		},
-		gvk: o.GroupVersionKind(), fields: fields, values: map[Field]Value{}, writers: newWriters(o, fields),
+		gvk: o.GroupVersionKind(), fields: fields, writers: newWriters(o, fields),
 	}
 	for _, f := range fields {
 		if value := read(o.Object, f); value != Unset {
-			object.values[f] = value
+			object.values = append(object.values, fieldValue{f, value})
 		}
 	}
 	return object
@@ -38,8 +46,10 @@ func Read(o *unstructured.Unstructured, fields ...Field) Object {
 
 // Value returns the value of a lent field or of an annotation.
 func (o *Object) Value(f Field) Value {
-	if value, ok := o.values[f]; ok {
-		return value
+	for _, set := range o.values {
+		if set.field == f {
+			return set.value
+		}
 	}
 	if text, ok := o.Annotations[f.annotation()]; ok {
 		return ValueOf(text)
@@ -49,7 +59,9 @@ func (o *Object) Value(f Field) Value {
 
 // Forget drops the value of a lent field. Who writes the field is still known. So a long value, which
 // the object itself remembers, takes no memory.
-func (o *Object) Forget(f Field) { delete(o.values, f) }
+func (o *Object) Forget(f Field) {
+	o.values = slices.DeleteFunc(o.values, func(set fieldValue) bool { return set.field == f })
+}
 
 // IsRewritten reports whether somebody else has written a lent field since our last write, be it
 // with the same value.

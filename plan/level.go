@@ -23,6 +23,8 @@ type Level struct {
 	// HasNoLocation says that the policy does not have the location that was asked for. UnknownReason
 	// names the locations that the policy has.
 	HasNoLocation bool
+	// IsUnread says that nobody has looked for the forecast yet. So it is too early to say that there is none.
+	IsUnread bool
 	// IsExempt says that carbon does not count now.
 	IsExempt bool
 	// IsAudited says that the ceilings are only told, and not set.

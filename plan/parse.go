@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -121,7 +122,8 @@ func parseWallClock(parts []string, created time.Time) (time.Time, error) {
 // ParseZone reads the name of a time zone of the IANA time zone database.
 func ParseZone(name string) (*time.Location, error) {
 	zone, err := time.LoadLocation(name)
-	if err != nil || name == "" || name == "Local" { // Go gives a meaning to "" and Local, which are no names
+	if err != nil || name == "" || name == "Local" || name != path.Clean(name) { // Go gives a meaning to "" and Local, which are no names
+		// And a name may be the path of a file. One zone has one name, so that who keeps zones by name keeps few.
 		return nil, fmt.Errorf("zone %q is not known: want a name of the IANA time zone database, such as Europe/Berlin or UTC", name)
 	}
 	return zone, nil

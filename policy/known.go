@@ -14,7 +14,8 @@ import (
 const maxKnownLevels = 1000
 
 // KnownLevels remembers the levels of policies for as long as they cannot have changed. So a thousand
-// objects of one policy are planned once. Of is required.
+// objects of one policy are planned once. A level of which nothing is known takes no time to find out,
+// and is not remembered. So nobody drives others out with places that do not exist. Of is required.
 type KnownLevels struct {
 	// Of returns the level at a location of a policy, and the source of the policy's forecast, as
 	// [Levels.Level] does.
@@ -49,7 +50,7 @@ func (k *KnownLevels) Level(ctx context.Context, policy, location string, now ti
 		return known.level, known.source, nil
 	}
 	level, source, err := k.Of(ctx, policy, location, now)
-	if err != nil {
+	if err != nil || !level.IsKnown && level.Expected.IsEmpty() {
 		return level, source, err
 	}
 	k.mu.Lock()

@@ -19,7 +19,7 @@ func TestALevelIsFoundOutOnceForAsLongAsItStays(t *testing.T) {
 		if isChanging {
 			levels.Forget(func(string, forecast.Source) bool { return true })
 		}
-		return plan.Level{Intensity: float64(asked), ValidUntil: now.Add(time.Hour)}, source, nil
+		return plan.Level{IsKnown: true, Intensity: float64(asked), ValidUntil: now.Add(time.Hour)}, source, nil
 	}}
 	look := func(policy string, after time.Duration) float64 {
 		t.Helper()
@@ -56,7 +56,7 @@ func TestALevelIsFoundOutOnceForAsLongAsItStays(t *testing.T) {
 
 func TestOnlySoManyLevelsAreRemembered(t *testing.T) {
 	levels := &KnownLevels{Of: func(context.Context, string, string, time.Time) (plan.Level, forecast.Source, error) {
-		return plan.Level{}, forecast.Source{}, nil
+		return plan.Level{IsKnown: true}, forecast.Source{}, nil
 	}}
 	for i := range 2*maxKnownLevels + 1 {
 		if _, _, err := levels.Level(t.Context(), "", fmt.Sprint(i), t0); err != nil {
@@ -65,5 +65,27 @@ func TestOnlySoManyLevelsAreRemembered(t *testing.T) {
 	}
 	if n := len(levels.known); n > maxKnownLevels {
 		t.Errorf("%d levels are remembered", n)
+	}
+}
+
+// Anybody may write any place on an object.
+func TestPlacesThatDoNotExistDriveNoLevelOut(t *testing.T) {
+	asked := 0
+	levels := &KnownLevels{Of: func(_ context.Context, _, location string, _ time.Time) (plan.Level, forecast.Source, error) {
+		if location != "X" {
+			return plan.Level{HasNoLocation: true}, forecast.Source{}, nil
+		}
+		asked++
+		return plan.Level{IsKnown: true}, forecast.Source{}, nil
+	}}
+	for i := range 2*maxKnownLevels + 1 {
+		for _, location := range []string{"X", fmt.Sprint(i)} {
+			if _, _, err := levels.Level(t.Context(), "", location, t0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the level of X was found out %d times", asked)
 	}
 }

@@ -30,6 +30,7 @@ func (l Levels) Level(ctx context.Context, name, location string, now time.Time)
 	snapshot := l.Store.Snapshot(policy.Source)
 	found, err := policy.FindLocation(snapshot, location)
 	level := policy.Level(snapshot, found, now)
+	level.IsUnread = !snapshot.IsKnown()
 	if err != nil {
 		level.IsKnown, level.HasNoLocation, level.UnknownReason = false, true, fmt.Sprintf("location %.80q: %v", location, err)
 	}

@@ -218,3 +218,14 @@ func TestHistoryCountsAsPlannedOnlyWhereNoForecastIsMissing(t *testing.T) {
 		}
 	}
 }
+
+// A policy that names another forecast is known before its forecast is.
+func TestALevelTellsThatNobodyHasLookedForTheForecastYet(t *testing.T) {
+	policies, read := policiesOf(t, v1alpha1.Default()), storeOf(t, 300)
+	for isUnread, store := range map[bool]*forecast.Store{true: {}, false: read} {
+		level, _, err := Levels{Policies: policies, Store: store}.Level(t.Context(), "default", "", t0)
+		if err != nil || level.IsUnread != isUnread || level.IsKnown == isUnread {
+			t.Errorf("want unread: %t; got %+v, %v", isUnread, level, err)
+		}
+	}
+}

@@ -23,6 +23,10 @@
 // minReplicaCount while the grid is dirty. In an object with a formula of KEDA, the formula decides
 // between the triggers, and no trigger has this effect.
 //
+// By its triggers cpu and memory alone, KEDA starts no first replica, and with a trigger beside them that
+// is not active, KEDA scales to 0. So a trigger beside these two only has the effect awake: the object has
+// a replica while the grid is clean, and the other triggers give it more.
+//
 // # What is clean
 //
 // The intensity is clean up to the threshold, and with a hysteresis it stays clean until it is above

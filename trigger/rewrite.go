@@ -68,8 +68,23 @@ func ScalingOf(object map[string]any) Scaling {
 	return Scaling{Triggers: triggers, HasFormula: formula != ""}
 }
 
-// isCeiling reports whether a carbon trigger has the effect ceiling.
-func (s Scaling) isCeiling() bool { return len(s.Triggers) > 1 && !s.HasFormula }
+// effect returns the effect of a carbon trigger, empty if it asks for replicas.
+func (s Scaling) effect() string {
+	if len(s.Triggers) <= 1 || s.HasFormula {
+		return ""
+	}
+	starting := 0 // the triggers by which KEDA starts the first replica
+	for _, o := range s.Triggers {
+		t, _ := o.(map[string]any)
+		if kind, _ := t[typeKey].(string); kind != "cpu" && kind != "memory" {
+			starting++
+		}
+	}
+	if starting > 1 {
+		return EffectCeiling
+	}
+	return EffectAwake
+}
 
 // Rewrite returns the triggers of an object with each one of the type carbon-intensity replaced. It
 // also corrects the effect of a trigger that was replaced before, if others have come or gone. It
@@ -85,7 +100,7 @@ func (f Form) Rewrite(s Scaling, path *field.Path) (rewritten []any, isChanged b
 	if found == nil || len(errs) > 0 {
 		return triggers, false, errs
 	}
-	_, isReplaced := found.metadata[WrittenAsKey]
+	isReplaced := found.metadata[WrittenAsKey] == Type
 	if found.isVerbatim {
 		errs = found.checkVerbatim()
 	}
@@ -95,7 +110,7 @@ func (f Form) Rewrite(s Scaling, path *field.Path) (rewritten []any, isChanged b
 	if len(errs) > 0 || !found.isVerbatim && !isReplaced {
 		return triggers, false, errs
 	}
-	replaced := f.replace(found, s.isCeiling())
+	replaced := f.replace(found, s.effect())
 	if reflect.DeepEqual(replaced, triggers[found.index]) {
 		return triggers, false, nil
 	}
@@ -110,7 +125,7 @@ func Restore(triggers []any) (restored []any, isChanged bool) {
 	restored = append([]any{}, triggers...)
 	for i := range restored {
 		t, metadata := read(restored[i])
-		if t == nil || metadata[WrittenAsKey] != Type {
+		if !isExternal(t) || metadata[WrittenAsKey] != Type {
 			continue
 		}
 		original := maps.Clone(t)
@@ -140,11 +155,12 @@ func (f Form) Find(s Scaling, path *field.Path) (w Wish, ok bool, errs field.Err
 		errs = found.checkVerbatim()
 	}
 	w, wishErrs := ParseWish(found.metadata, found.path)
-	if errs = append(errs, wishErrs...); len(errs) > 0 {
+	errs = append(append(errs, wishErrs...), found.checkAlone(s)...)
+	if len(errs) > 0 {
 		return Wish{}, false, errs
 	}
 	if found.isVerbatim {
-		w.IsCeiling = s.isCeiling()
+		w.follow(s.effect())
 	}
 	return w, true, nil
 }
@@ -164,10 +180,11 @@ func (f Form) find(triggers []any, path *field.Path) (found *trigger, errs field
 	for i := range triggers {
 		t, metadata := read(triggers[i])
 		kind, _ := t[typeKey].(string) // nil has no type
-		isOurs := kind == externalPush || kind == external
-		isOurs = isOurs && (metadata[WrittenAsKey] == Type || f.isAt(metadata[addressKey]))
+		isOurs := isExternal(t) && (metadata[WrittenAsKey] == Type || f.isAt(metadata[addressKey]))
 		switch {
 		case kind != Type && !isOurs:
+		case len(errs) == maxErrors:
+			return found, errs
 		case found != nil:
 			errs = append(errs, field.Forbidden(path.Index(i), "an object can have only one trigger of the type "+Type))
 		default:
@@ -178,6 +195,11 @@ func (f Form) find(triggers []any, path *field.Path) (found *trigger, errs field
 		errs = append(errs, found.checkTexts()...)
 	}
 	return found, errs
+}
+
+// isExternal reports whether KEDA asks a scaler outside about a trigger.
+func isExternal(t map[string]any) bool {
+	return t[typeKey] == externalPush || t[typeKey] == external
 }
 
 // isAt reports whether an address is that of the scaler.
@@ -243,14 +265,25 @@ func (t *trigger) checkVerbatim() (errs field.ErrorList) {
 	return errs
 }
 
+// checkAlone returns an error for a trigger that somebody has written as KEDA needs it, that asks for no
+// replicas, and that no other trigger stands beside: the object would never have more than its minimum.
+// The effect of a trigger that was replaced is corrected instead.
+func (t *trigger) checkAlone(s Scaling) field.ErrorList {
+	effect, ok := t.metadata[EffectKey]
+	if !ok || len(s.Triggers) > 1 || t.isVerbatim || t.metadata[WrittenAsKey] == Type {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(t.path.Child(metadataKey, EffectKey), shown(effect), "want no effect, because no other trigger asks for replicas")}
+}
+
 // replace returns the trigger that takes the place of one.
-func (f Form) replace(t *trigger, isCeiling bool) map[string]any {
+func (f Form) replace(t *trigger, effect string) map[string]any {
 	metadata := maps.Clone(t.metadata)
 	metadata[WrittenAsKey], metadata[addressKey] = Type, f.Address
 	delete(metadata, EffectKey)
 	delete(metadata, enableTLSKey)
-	if isCeiling {
-		metadata[EffectKey] = EffectCeiling
+	if effect != "" {
+		metadata[EffectKey] = effect
 	}
 	replaced := maps.Clone(t.whole)
 	delete(replaced, authenticationKey)

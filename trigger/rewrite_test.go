@@ -33,6 +33,12 @@ const (
 	queue = `- {type: kafka, metadata: {topic: t, lagThreshold: "5"}}`
 )
 
+// KEDA starts no first replica by these triggers.
+const resources = `
+- {type: cpu, metricType: Utilization, metadata: {value: "50"}}
+- {type: memory, metricType: Utilization, metadata: {value: "50"}}
+`
+
 func withEffect(text string) string {
 	return strings.Replace(text, "writtenAs:", "effect: ceiling, writtenAs:", 1)
 }
@@ -76,6 +82,9 @@ func TestTheEffectFollowsTheOtherTriggers(t *testing.T) {
 	for name, tt := range map[string]struct{ before, want string }{
 		"another one comes":   {replaced + "\n" + queue, withEffect(replaced) + "\n" + queue},
 		"the other one goes":  {withEffect(replaced), replaced},
+		"cpu and memory come": {replaced + resources, strings.Replace(withEffect(replaced), "ceiling", "awake", 1) + resources},
+		"a queue comes, too":  {strings.Replace(withEffect(replaced), "ceiling", "awake", 1) + resources + queue, withEffect(replaced) + resources + queue},
+		"cpu goes":            {strings.Replace(withEffect(replaced), "ceiling", "awake", 1), replaced},
 		"the address changes": {strings.Replace(replaced, "9446", "1", 1), replaced},
 	} {
 		got, isChanged, errs := form().Rewrite(Scaling{Triggers: triggers(t, tt.before)}, root)
@@ -112,7 +121,10 @@ func TestWithoutAScalerWhatWasReplacedComesBack(t *testing.T) {
 func TestTriggersOfOthersAreLeftAlone(t *testing.T) {
 	explicit := `- {type: external-push, metadata: {scalerAddress: "dns:///gridlatch-scaler.gridlatch-system.svc:9446", emissionThreshold: "200"}}`
 	foreign := `- {type: external-push, metadata: {scalerAddress: "other:9446", emissionThreshold: "low"}}`
+	claims := `- {type: kafka, metadata: {topic: t, writtenAs: carbon-intensity}}`
+	another := strings.Replace(explicit, "emissionThreshold", "writtenAs: x, emissionThreshold", 1)
 	for name, text := range map[string]string{
+		"no trigger of ours at all": claims, "written as another one": another,
 		"none": "[]", "another kind": queue, "the explicit form": explicit, "somebody else's scaler": foreign, "no triggers": `[1, x, null, {}]`,
 	} {
 		list := triggers(t, text)
@@ -228,6 +240,16 @@ func TestKEDAAsksAboutScaledJobs(t *testing.T) {
 		}
 		if back, isChanged := Restore(got); !isChanged || !cmp.Equal(back, triggers(t, tutorial)) {
 			t.Errorf("%s: restored to %v", kind, back)
+		}
+	}
+}
+
+func TestATriggerThatAsksForNothingNeedsAnother(t *testing.T) {
+	explicit := strings.Replace(withEffect(replaced), "writtenAs: carbon-intensity,", "", 1)
+	for text, isMistake := range map[string]bool{explicit: true, explicit + "\n" + queue: false, withEffect(replaced): false} {
+		_, ok, errs := form().Find(Scaling{Triggers: triggers(t, text)}, field.NewPath("spec", "triggers"))
+		if isMistake == ok || isMistake && !strings.Contains(errs.ToAggregate().Error(), `spec.triggers[0].metadata.effect: Invalid value: "ceiling": want no effect`) {
+			t.Errorf("%s: %v", text, errs)
 		}
 	}
 }

@@ -134,8 +134,7 @@ func (w *Wish) reason(v *Verdict, level plan.Level, isLingering bool) string {
 // judgeDay says whether now is among the cleanest hours of the day.
 func (w *Wish) judgeDay(v *Verdict, level plan.Level, now time.Time) {
 	local := now.In(w.Zone)
-	from := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, w.Zone)
-	until := time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, w.Zone)
+	from, until := startOfDay(local, 0), startOfDay(local, 1)
 	day := level.Past.Splice(level.Expected, from)
 	isClean, next, isKnown := plan.Cleanest(day, from, until, now, w.CleanHours)
 	if !isKnown {
@@ -148,6 +147,18 @@ func (w *Wish) judgeDay(v *Verdict, level plan.Level, now time.Time) {
 		v.Share, what = 0, "is not"
 	}
 	v.Reason = fmt.Sprintf("now %s among the cleanest %s hours of %s%s%s", what, number(w.CleanHours.Hours()), local.Format("2006-01-02 MST"), at(level.Location), v.expectation())
+}
+
+// startOfDay returns the beginning of a day some days after another one. Some zones skip midnight when
+// summer begins. The day then begins at the change.
+func startOfDay(local time.Time, after int) time.Time {
+	midnight := time.Date(local.Year(), local.Month(), local.Day()+after, 0, 0, 0, 0, local.Location())
+	noon := time.Date(local.Year(), local.Month(), local.Day()+after, 12, 0, 0, 0, local.Location())
+	if midnight.Day() == noon.Day() {
+		return midnight
+	}
+	_, change := midnight.ZoneBounds()
+	return change
 }
 
 // expectation says when another share is expected.

@@ -119,3 +119,24 @@ func TestTheCleanestHoursOfEachDayAreClean(t *testing.T) {
 		t.Errorf("%d hours are clean", clean)
 	}
 }
+
+// Summer begins at midnight in some zones: the last hour before belongs to its day all the same.
+func TestADayWithoutAMidnightIsWhole(t *testing.T) {
+	for _, name := range []string{"America/Santiago", "America/Havana", "Africa/Cairo", "Asia/Beirut"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wish := Wish{CleanHours: 25 * time.Hour, Zone: zone} // the longest day
+		change := noon
+		for range 2 { // to summer and to winter
+			_, change = change.In(zone).ZoneBounds()
+			for now := change.Add(-2 * time.Hour); now.Before(change.Add(2 * time.Hour)); now = now.Add(time.Minute) {
+				days := forecast.NewSeries([]forecast.Slot{{Start: change.Add(-48 * time.Hour), End: change.Add(48 * time.Hour)}})
+				if v := wish.Judge(plan.Level{IsKnown: true, Past: days, Expected: days}, now); !v.IsClean() || !v.Next.After(now) {
+					t.Fatalf("%s at %s: the next change is at %s: %s", name, now.In(zone), v.Next, v.Reason)
+				}
+			}
+		}
+	}
+}

@@ -39,6 +39,9 @@ const (
 
 	// EffectCeiling says that the trigger asks for nothing, and that a ceiling follows it.
 	EffectCeiling = "ceiling"
+	// EffectAwake says the same, but that the trigger keeps the object awake while the grid is clean. By
+	// the triggers cpu and memory, KEDA starts no first replica, and keeps none.
+	EffectAwake = "awake"
 )
 
 const (
@@ -48,6 +51,9 @@ const (
 
 // maxValueBytes bounds a value of the metadata that is read: no name of an object is longer.
 const maxValueBytes = 253
+
+// minCleanHours is the shortest time of a day that can be asked for.
+const minCleanHours = time.Minute
 
 // maxHysteresisPercent bounds the hysteresis.
 const maxHysteresisPercent = 50
@@ -82,6 +88,9 @@ type Wish struct {
 	GradualUpTo float64
 	// IsCeiling says that the trigger asks for no replicas, and that a ceiling follows it.
 	IsCeiling bool
+	// KeepsAwake says that the trigger keeps the object awake while the grid is clean. Then IsCeiling is
+	// true, too.
+	KeepsAwake bool
 }
 
 // ParseWish reads the metadata of a trigger. Keys that KEDA's external scaler reads are not looked
@@ -106,7 +115,7 @@ func ParseWish(metadata map[string]string, path *field.Path) (Wish, field.ErrorL
 	r.read(timeZoneKey, func(text string) (err error) { w.Zone, err = plan.ParseZone(text); return err })
 	r.read(gradualKey, func(text string) (err error) { isGradual, err = parseBool(text); return err })
 	r.read(gradualUpToKey, func(text string) (err error) { w.GradualUpTo, err = plan.ParseIntensity(text); return err })
-	r.read(EffectKey, func(text string) error { w.IsCeiling = text == EffectCeiling; return oneOf(text, EffectCeiling) })
+	r.read(EffectKey, func(text string) error { w.follow(text); return oneOf(text, EffectCeiling, EffectAwake) })
 	r.checkKeys()
 	r.checkMode(isPlanned)
 	r.checkGradual(&w, isGradual, isPlanned)
@@ -114,6 +123,11 @@ func ParseWish(metadata map[string]string, path *field.Path) (Wish, field.ErrorL
 		return Wish{}, r.errs
 	}
 	return w, nil
+}
+
+// follow gives the wish an effect.
+func (w *Wish) follow(effect string) {
+	w.IsCeiling, w.KeepsAwake = effect != "", effect == EffectAwake
 }
 
 // reader reads metadata, and collects the errors.
@@ -242,8 +256,8 @@ func parsePercent(text string) (float64, error) {
 // parseHours reads a number of hours of a day.
 func parseHours(text string) (time.Duration, error) {
 	hours, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(hours > 0 && hours <= 24) {
-		return 0, errors.New("want more than 0 and at most 24 hours, such as 8 or 7.5")
+	if err != nil || !(hours >= minCleanHours.Hours() && hours <= 24) {
+		return 0, errors.New("want at least a minute and at most 24 hours, such as 8 or 7.5")
 	}
 	return time.Duration(hours * float64(time.Hour)), nil
 }

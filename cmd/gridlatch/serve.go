@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 
@@ -16,7 +15,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -294,18 +292,3 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))
 	return listen(mgr, "webhook", "--webhook-port", address, mux, secure)
 }
-
-// freeMemory gives back the memory that filling the caches has taken. For a hundred thousand pods,
-// this is more than the caches themselves take, and nothing else would free it for minutes.
-type freeMemory struct{ records *gating.Records }
-
-// Start waits until the caches are filled, frees memory, and ends.
-func (t freeMemory) Start(ctx context.Context) error {
-	if toolscache.WaitForCacheSync(ctx.Done(), t.records.Synced) {
-		debug.FreeOSMemory()
-	}
-	return nil
-}
-
-// NeedLeaderElection returns false, because every replica fills its caches.
-func (freeMemory) NeedLeaderElection() bool { return false }

@@ -119,19 +119,23 @@ func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, t triggeri
 	}
 	levels := &policy.KnownLevels{Of: policy.Levels{Policies: t.policies, Store: t.store}.Level}
 	s := &scaler.Scaler{
-		Levels: levels, Clock: timedClock{t.clock}, Metrics: scaler.NewMetrics(metrics.Registry), Ready: t.forecasts.Ready,
+		Levels: levels, Clock: timedClock{t.clock}, Metrics: scaler.NewMetrics(metrics.Registry),
 	}
 	changes := make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 	t.forecasts.Changed = append(t.forecasts.Changed, changes)
-	forget := func(hasChanged func(policy string, source forecast.Source) bool) {
-		levels.Forget(hasChanged)
+	onPolicy := func(name string) {
+		levels.Forget(func(policy string, _ forecast.Source) bool { return policy == name })
 		s.Changed()
 	}
-	if err := cached.Watch(ctx, mgr.GetCache(), &v1alpha1.CarbonPolicy{}, onPolicies(forget)); err != nil {
+	onForecast := func(changed forecast.Source) {
+		levels.Forget(func(_ string, source forecast.Source) bool { return source == changed })
+		s.ForecastChanged(changed)
+	}
+	if err := cached.Watch(ctx, mgr.GetCache(), &v1alpha1.CarbonPolicy{}, onPolicies(onPolicy)); err != nil {
 		return err
 	}
 	for _, runnable := range []manager.Runnable{
-		scaler.NewServer(s, serving.Bound(listener), secure), everywhere(func(ctx context.Context) { followForecasts(ctx, changes, forget) }),
+		scaler.NewServer(s, serving.Bound(listener), secure), everywhere(func(ctx context.Context) { followForecasts(ctx, changes, onForecast) }),
 	} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
@@ -144,14 +148,14 @@ func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, t triggeri
 	return addTrust(mgr, o, t)
 }
 
-// onPolicies forgets the levels of policies that have changed. The status of a policy does not count.
-func onPolicies(forget func(func(string, forecast.Source) bool)) toolscache.ResourceEventHandler {
+// onPolicies tells of policies that have changed. The status of a policy does not count.
+func onPolicies(tell func(name string)) toolscache.ResourceEventHandler {
 	changed := func(object any) {
 		if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 			object = gone.Obj
 		}
 		if p, ok := object.(*v1alpha1.CarbonPolicy); ok {
-			forget(func(policy string, _ forecast.Source) bool { return policy == p.Name })
+			tell(p.Name)
 		}
 	}
 	return toolscache.ResourceEventHandlerFuncs{AddFunc: changed, DeleteFunc: changed, UpdateFunc: func(before, after any) {
@@ -162,14 +166,14 @@ func onPolicies(forget func(func(string, forecast.Source) bool)) toolscache.Reso
 	}}
 }
 
-// followForecasts forgets the levels of forecasts that have changed, until the context ends.
-func followForecasts(ctx context.Context, changes <-chan event.TypedGenericEvent[forecast.Source], forget func(func(string, forecast.Source) bool)) {
+// followForecasts tells of forecasts that have changed, until the context ends.
+func followForecasts(ctx context.Context, changes <-chan event.TypedGenericEvent[forecast.Source], tell func(forecast.Source)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case change := <-changes:
-			forget(func(_ string, source forecast.Source) bool { return source == change.Object })
+			tell(change.Object)
 		}
 	}
 }
@@ -219,8 +223,10 @@ func readAuthority(dir string) ([]byte, error) {
 // timedClock is a clock whose timers are those of this machine.
 type timedClock struct{ policy.Clock }
 
-// NewTimer returns a timer.
-func (timedClock) NewTimer(d time.Duration) clock.Timer { return clock.RealClock{}.NewTimer(d) }
+// AfterFunc runs a function later.
+func (timedClock) AfterFunc(d time.Duration, f func()) clock.Timer {
+	return clock.RealClock{}.AfterFunc(d, f)
+}
 
 // everywhere runs in every replica, until the context ends.
 type everywhere func(context.Context)

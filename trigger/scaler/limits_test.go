@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/gridlatch/gridlatch/serving"
@@ -77,7 +78,7 @@ func TestLargeRequestsAndHeadersAreRefused(t *testing.T) {
 }
 
 func TestStreamsAreBoundedAndLeaveRoomForOtherCalls(t *testing.T) {
-	w, ctx := newWorld(t, func(g *gate, _ *Scaler) { g.maxStreams = 3 }), within(t)
+	w, ctx := newWorld(t, func(g *gate, _ *Scaler) { g.streams.max = 3 }), within(t)
 	open := func() (context.CancelFunc, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		stream, err := w.client.StreamIsActive(ctx, ref())
@@ -108,7 +109,7 @@ func TestStreamsAreBoundedAndLeaveRoomForOtherCalls(t *testing.T) {
 }
 
 func TestRequestsThatDoNotArriveLoseTheirPlace(t *testing.T) {
-	w, ctx := newWorld(t, func(g *gate, _ *Scaler) { g.maxArriving, g.arrivalTime = 2, 300*time.Millisecond }), within(t)
+	w, ctx := newWorld(t, func(g *gate, _ *Scaler) { g.arriving.max, g.arrivalTime = 2, time.Second }), within(t)
 	connection := w.dial(t, w.trusting())
 	var silent []grpc.ClientStream
 	for _, method := range []string{pb.ExternalScaler_StreamIsActive_FullMethodName, pb.ExternalScaler_IsActive_FullMethodName} {
@@ -162,5 +163,59 @@ func TestAConnectionThatSaysNothingIsClosed(t *testing.T) {
 	_ = connection.SetReadDeadline(time.Now().Add(2 * handshakeTime))
 	if _, err := connection.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Each address of this machine is another caller.
+func TestNobodyTakesThePlacesOfAll(t *testing.T) {
+	w, ctx := newWorld(t, func(g *gate, _ *Scaler) { g.streams.max, g.arriving.max = 4, 4 }), within(t)
+	as := func(address string) pb.ExternalScalerClient {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		connection, err := grpc.NewClient("passthrough:///"+w.address, grpc.WithTransportCredentials(credentials.NewTLS(w.trusting())),
+			grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) {
+				_, port, _ := net.SplitHostPort(to)
+				return dialer.DialContext(ctx, "tcp4", "127.0.0.1:"+port)
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = connection.Close() })
+		return pb.NewExternalScalerClient(connection)
+	}
+	greedy, keda := as("127.0.0.2"), as("127.0.0.3")
+	open := func(client pb.ExternalScalerClient) (grpc.ServerStreamingClient[pb.IsActiveResponse], error) {
+		stream, err := client.StreamIsActive(ctx, ref())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = stream.Recv()
+		return stream, err
+	}
+	for range 4 {
+		if _, err := open(greedy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mine []grpc.ServerStreamingClient[pb.IsActiveResponse]
+	for range 2 {
+		stream, err := open(keda)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine = append(mine, stream)
+	}
+	_, err := open(keda)
+	expectCode(t, err, codes.ResourceExhausted) // each has half
+	_, err = open(greedy)
+	expectCode(t, err, codes.ResourceExhausted)
+	w.turn(300, time.Time{})
+	w.scaler.Changed()
+	for _, stream := range mine {
+		if turned, err := stream.Recv(); err != nil || turned.Result {
+			t.Error(turned, err)
+		}
+	}
+	if n := w.open(); n != 4 {
+		t.Errorf("%d streams are open", n)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,8 +24,6 @@ const (
 	metricName = "carbon-intensity"
 	// plenty is far above every maxReplicas, and a number of replicas that an int32 can hold.
 	plenty = 1_000_000
-	// minLook is the shortest time between two looks of a stream that nothing has woken.
-	minLook = 100 * time.Millisecond
 	// maxMessageBytes bounds what an error tells.
 	maxMessageBytes = 1024
 )
@@ -38,29 +35,40 @@ type Levels interface {
 	Level(ctx context.Context, policy, region string, now time.Time) (plan.Level, forecast.Source, error)
 }
 
-// Clock tells the time and makes timers. k8s.io/utils/clock has one, and one that tests can set.
+// Clock tells the time and runs functions later. k8s.io/utils/clock has one, and one that tests can set.
 type Clock interface {
 	Now() time.Time
-	NewTimer(d time.Duration) clock.Timer
+	AfterFunc(d time.Duration, f func()) clock.Timer
 }
 
-// Scaler has the answers. All fields are required but Ready. StreamMetricSpec is left out, see the
-// package comment.
+// Scaler has the answers. All fields are required. StreamMetricSpec is left out, see the package
+// comment, and so is StreamIsActive: see follow.
 type Scaler struct {
 	pb.UnimplementedExternalScalerServer
 	Levels  Levels
 	Clock   Clock
 	Metrics *Metrics
-	// Ready returns an error until the forecasts have been read. It may be nil.
-	Ready func() error
 
-	wakes bell
+	wakes  bell
+	alarms alarms
+	// zones are the time zones of streams, by name. A thousand streams share them.
+	zones sync.Map
+	// sources are the forecasts that levels came from.
+	sources sync.Map
 	// finding makes the first stream that wakes find a level, and all others read it.
 	finding sync.Mutex
 }
 
-// Changed wakes all streams. The caller calls Changed after a forecast or a policy has changed.
+// Changed wakes all streams. The caller calls Changed after a policy has changed.
 func (s *Scaler) Changed() { s.wakes.ring() }
+
+// ForecastChanged wakes all streams, if any trigger may be concerned. The caller calls ForecastChanged after
+// a forecast has changed. Whoever writes a forecast that no policy names wakes nobody.
+func (s *Scaler) ForecastChanged(source forecast.Source) {
+	if _, isUsed := s.sources.Load(source); isUsed {
+		s.wakes.ring()
+	}
+}
 
 // IsActive tells whether an object is to have any replicas because of a trigger.
 func (s *Scaler) IsActive(ctx context.Context, ref *pb.ScaledObjectRef) (*pb.IsActiveResponse, error) {
@@ -93,79 +101,24 @@ func (s *Scaler) GetMetrics(ctx context.Context, request *pb.GetMetricsRequest) 
 		return nil, err
 	}
 	value := pb.MetricValue{MetricName: metricName}
-	if v.isActive {
+	if v.isCounted {
 		value.MetricValue, value.MetricValueFloat = plenty, plenty
 	}
 	return &pb.GetMetricsResponse{MetricValues: []*pb.MetricValue{&value}}, nil
 }
 
-// StreamIsActive sends what IsActive returns: at once, and after each change.
-func (s *Scaler) StreamIsActive(ref *pb.ScaledObjectRef, stream grpc.ServerStreamingServer[pb.IsActiveResponse]) error {
-	wish, err := parse(ref)
-	if err != nil {
-		return err
-	}
-	ctx := stream.Context()
-	stopping, err := s.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.Metrics.streams.Dec()
-	sent, hasSent := false, false
-	for {
-		woken := s.wakes.next() // before the look, so that no change is missed
-		v, err := s.judge(ctx, wish)
-		if err != nil {
-			return err
-		}
-		if !hasSent || v.isActive != sent {
-			if err := stream.Send(&pb.IsActiveResponse{Result: v.isActive}); err != nil {
-				return err
-			}
-			sent, hasSent = v.isActive, true
-		}
-		if !s.wait(ctx, stopping, woken, v.until) {
-			return nil
-		}
-	}
-}
-
-// open counts a stream whose request has arrived. The channel is closed when the server stops.
-func (s *Scaler) open(ctx context.Context) (stopping <-chan struct{}, err error) {
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		if err := c.settle(); err != nil {
-			return nil, err
-		}
-		stopping = c.gate.stopping
-	}
-	s.Metrics.streams.Inc()
-	return stopping, nil
-}
-
-// wait returns at a time, or earlier if something has changed. It returns false if the stream is to end.
-func (s *Scaler) wait(ctx context.Context, stopping, woken <-chan struct{}, until time.Time) bool {
-	var due <-chan time.Time
-	if !until.IsZero() {
-		timer := s.Clock.NewTimer(max(until.Sub(s.Clock.Now()), minLook))
-		defer timer.Stop()
-		due = timer.C()
-	}
-	select {
-	case <-woken:
-		return true
-	case <-due:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-stopping:
-		return false
-	}
+// shareZone makes a wish that is kept have the same time zone in memory as all others.
+func (s *Scaler) shareZone(wish *trigger.Wish) {
+	zone, _ := s.zones.LoadOrStore(wish.Zone.String(), wish.Zone)
+	wish.Zone = zone.(*time.Location)
 }
 
 // answer is what a trigger gets, and when to look again at the latest, zero for never.
 type answer struct {
 	isActive bool
-	until    time.Time
+	// isCounted says that the metric asks for replicas, too.
+	isCounted bool
+	until     time.Time
 }
 
 func (s *Scaler) answer(ctx context.Context, ref *pb.ScaledObjectRef) (answer, error) {
@@ -192,14 +145,21 @@ func parse(ref *pb.ScaledObjectRef) (*trigger.Wish, error) {
 
 // judge returns what a wish comes to now. The error has a code.
 func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) {
-	if wish.IsCeiling {
+	switch {
+	case wish.KeepsAwake:
+		a, err := s.find(ctx, wish)
+		if status.Code(err) == codes.InvalidArgument { // this stops no trigger beside it
+			return answer{isActive: true}, nil
+		}
+		return a, err
+	case wish.IsCeiling:
 		return answer{}, nil
 	}
-	if s.Ready != nil {
-		if err := s.Ready(); err != nil {
-			return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
-		}
-	}
+	return s.find(ctx, wish)
+}
+
+// find returns what a wish comes to by its policy.
+func (s *Scaler) find(ctx context.Context, wish *trigger.Wish) (answer, error) {
 	now := s.Clock.Now()
 	level, err := s.level(ctx, wish, now)
 	switch {
@@ -209,10 +169,13 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 		return answer{}, status.Error(codes.Unavailable, cut(err.Error()))
 	}
 	v := wish.Judge(level, now)
-	if v.IsMistake {
+	switch {
+	case v.IsMistake:
 		return answer{}, invalid(v.Reason)
+	case !v.IsKnown && level.IsUnread:
+		return answer{}, status.Error(codes.Unavailable, "the forecast of the policy has not been read yet")
 	}
-	return answer{isActive: v.IsClean(), until: v.Until}, nil
+	return answer{isActive: v.IsClean(), isCounted: v.IsClean() && !wish.IsCeiling, until: v.Until}, nil
 }
 
 // level returns the level for a wish. All streams of a policy ask at the same moment, and the level is
@@ -220,8 +183,12 @@ func (s *Scaler) judge(ctx context.Context, wish *trigger.Wish) (answer, error) 
 func (s *Scaler) level(ctx context.Context, wish *trigger.Wish, now time.Time) (plan.Level, error) {
 	s.finding.Lock()
 	defer s.finding.Unlock()
-	level, _, err := s.Levels.Level(ctx, wish.Policy, wish.Region, now)
-	return level, err
+	for {
+		level, source, err := s.Levels.Level(ctx, wish.Policy, wish.Region, now)
+		if _, wasUsed := s.sources.LoadOrStore(source, true); wasUsed || err != nil {
+			return level, err
+		} // else the forecast may have changed meanwhile, and nobody has been woken
+	}
 }
 
 // invalid is the answer to a mistake of the caller.

@@ -15,6 +15,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/plan"
 	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
 )
 
@@ -23,16 +25,21 @@ func TestAnswersFollowTheGrid(t *testing.T) {
 		intensity float64
 		metadata  []string
 		isActive  bool
+		isSilent  bool // it is active, and asks for no replicas
 	}{
-		"clean":                  {200, nil, true},
-		"dirty":                  {200.1, nil, false},
-		"a region":               {100, []string{"region", "X"}, true},
-		"half clean":             {300, []string{"gradual", "true"}, true},
-		"wholly dirty":           {400, []string{"gradual", "true"}, false},
-		"pause while clean":      {100, []string{"handler", "pause"}, true},
-		"a ceiling, clean":       {100, []string{"effect", "ceiling"}, false},
-		"a ceiling, dirty":       {300, []string{"effect", "ceiling"}, false},
-		"what KEDA itself reads": {100, []string{"scalerAddress", "x:1", "enableTLS", "true", "writtenAs", "carbon-intensity"}, true},
+		"awake, clean":           {100, []string{"effect", "awake"}, true, true},
+		"awake, dirty":           {300, []string{"effect", "awake"}, false, true},
+		"awake, paused":          {300, []string{"effect", "awake", "handler", "pause"}, false, true},
+		"awake, without a place": {300, []string{"effect", "awake", "region", "nowhere"}, true, true},
+		"clean":                  {200, nil, true, false},
+		"dirty":                  {200.1, nil, false, false},
+		"a region":               {100, []string{"region", "X"}, true, false},
+		"half clean":             {300, []string{"gradual", "true"}, true, false},
+		"wholly dirty":           {400, []string{"gradual", "true"}, false, false},
+		"pause while clean":      {100, []string{"handler", "pause"}, true, false},
+		"a ceiling, clean":       {100, []string{"effect", "ceiling"}, false, false},
+		"a ceiling, dirty":       {300, []string{"effect", "ceiling"}, false, false},
+		"what KEDA itself reads": {100, []string{"scalerAddress", "x:1", "enableTLS", "true", "writtenAs", "carbon-intensity"}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, ctx := newWorld(t), within(t)
@@ -46,7 +53,7 @@ func TestAnswersFollowTheGrid(t *testing.T) {
 				t.Fatalf("got %v: %v", values, err)
 			}
 			want := 0.0
-			if tt.isActive {
+			if tt.isActive && !tt.isSilent {
 				want = 1e6
 			}
 			if got := values.MetricValues[0]; got.MetricName != "carbon-intensity" || float64(got.MetricValue) != want || got.MetricValueFloat != want {
@@ -120,7 +127,7 @@ func TestAVerdictThatHasEndedMakesNoStreamBusy(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.asked != 1 {
+	if w.asked != 2 { // the first look at a forecast is repeated
 		t.Errorf("looked %d times", w.asked)
 	}
 }
@@ -257,12 +264,13 @@ func TestAPolicyThatGoesEndsItsStreamsAndKeepsTheMetric(t *testing.T) {
 	}
 }
 
-func TestAReplicaThatHasReadNothingYetDoesNotCallTheGridClean(t *testing.T) {
-	w, ctx := newWorld(t, func(_ *gate, s *Scaler) {
-		s.Ready = func() error { return errors.New("the forecasts are not read yet") }
-	}), within(t)
-	_, err := w.client.IsActive(ctx, ref())
-	expectCode(t, err, codes.Unavailable)
+func TestAReplicaThatHasNotReadAForecastYetDoesNotCallTheGridClean(t *testing.T) {
+	w, ctx := newWorld(t), within(t)
+	w.level = plan.Level{IsUnread: true}
+	for _, metadata := range [][]string{nil, {"handler", "pause"}} {
+		_, err := w.client.IsActive(ctx, ref(metadata...))
+		expectCode(t, err, codes.Unavailable)
+	}
 	if _, err := w.client.IsActive(ctx, ref("effect", "ceiling")); err != nil {
 		t.Error(err)
 	}
@@ -292,4 +300,50 @@ func TestOnlyTheProtocolIsServed(t *testing.T) {
 		expectCode(t, err, codes.Unimplemented)
 	}
 	eventually(t, "the calls have ended", func() bool { return w.arriving() == 0 })
+}
+
+// Tenants may write forecasts that no policy names.
+func TestAForecastThatNoPolicyNamesWakesNoStream(t *testing.T) {
+	w := newWorld(t)
+	stream, err := w.client.StreamIsActive(within(t), ref())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, err := stream.Recv(); err != nil || !first.Result {
+		t.Fatal(first, err)
+	}
+	w.turn(300, time.Time{})
+	woken := w.scaler.wakes.next()
+	w.scaler.ForecastChanged(forecast.Source{Namespace: "tenant"})
+	select {
+	case <-woken:
+		t.Error("the stream is woken")
+	default:
+	}
+	w.scaler.ForecastChanged(forecast.Source{}) // that of the grid
+	if turned, err := stream.Recv(); err != nil || turned.Result {
+		t.Fatal(turned, err)
+	}
+}
+
+func TestStreamsShareTheirTimeZones(t *testing.T) {
+	w, ctx := newWorld(t), within(t)
+	planned := &pb.ScaledObjectRef{ScalerMetadata: map[string]string{"mode": "planned", "cleanHoursPerDay": "8", "timeZone": "Europe/Berlin"}}
+	for range 2 {
+		stream, err := w.client.StreamIsActive(ctx, planned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := parse(planned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := first.Zone
+	if w.scaler.shareZone(first); first.Zone == own || first.Zone.String() != "Europe/Berlin" {
+		t.Errorf("got the zone %v of its own", first.Zone)
+	}
 }

@@ -14,8 +14,6 @@ import (
 	"google.golang.org/grpc/status"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	pb "github.com/gridlatch/gridlatch/trigger/scaler/externalscaler"
 )
 
 // stopTime bounds how long calls may take to end once the server stops.
@@ -26,6 +24,7 @@ type Server struct {
 	listener net.Listener
 	server   *grpc.Server
 	gate     *gate
+	scaler   *Scaler
 }
 
 // NewServer returns a server that speaks TLS on a listener. It serves nothing but the protocol of
@@ -36,10 +35,10 @@ func NewServer(s *Scaler, listener net.Listener, secure *tls.Config) *Server {
 }
 
 func newServer(s *Scaler, listener net.Listener, secure *tls.Config, g *gate) *Server {
-	options := append(g.limits(), grpc.Creds(credentials.NewTLS(secure)), grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream))
+	options := append(g.limits(), grpc.Creds(credentials.NewTLS(secure)), grpc.UnaryInterceptor(s.unary))
 	server := grpc.NewServer(options...)
-	pb.RegisterExternalScalerServer(server, s)
-	return &Server{listener: listener, server: server, gate: g}
+	server.RegisterService(s.description(), s)
+	return &Server{listener: listener, server: server, gate: g, scaler: s}
 }
 
 // Start serves until the context ends. Then it ends the streams, and waits a while for the other calls.
@@ -52,6 +51,7 @@ func (s *Server) Start(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	close(s.gate.stopping)
+	s.scaler.wakes.ring() // the streams then see that
 	late := clock.RealClock{}.AfterFunc(stopTime, s.server.Stop)
 	defer late.Stop()
 	s.server.GracefulStop()
@@ -69,16 +69,6 @@ func (s *Scaler) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 		return nil, err
 	}
 	return handle(ctx, request)
-}
-
-// stream counts a stream that has ended, and survives a panic.
-func (s *Scaler) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	defer func() { s.Metrics.ended(info.FullMethod, err) }()
-	defer survive(stream.Context(), &err)
-	if err := check(stream.Context()); err != nil {
-		return err
-	}
-	return handle(server, stream)
 }
 
 // survive makes a panic the error of one call.

@@ -87,7 +87,7 @@ func inUse() float64 {
 }
 
 func TestAThousandStreamsAreSmall(t *testing.T) {
-	const maxMiB, n = 16, 1000
+	const maxMiB, n = 14, 1000
 	w := newWorld(t)
 	w.turn(100, t0.Add(time.Hour))
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.authority.certificate.Raw})

@@ -124,13 +124,13 @@ func (w *world) dial(t *testing.T, secure *tls.Config) *grpc.ClientConn {
 func (w *world) arriving() int {
 	w.server.gate.mu.Lock()
 	defer w.server.gate.mu.Unlock()
-	return w.server.gate.arriving
+	return w.server.gate.arriving.taken
 }
 
 func (w *world) open() int {
 	w.server.gate.mu.Lock()
 	defer w.server.gate.mu.Unlock()
-	return w.server.gate.streams
+	return w.server.gate.streams.taken
 }
 
 // ref returns a reference to an object whose trigger has metadata, given as keys and values.

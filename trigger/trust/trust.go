@@ -43,6 +43,8 @@ const (
 	fieldManager = "gridlatch"
 	// lookInterval is how often the two are looked at. Nobody tells of a ConfigMap that has changed.
 	lookInterval = time.Minute
+	// minPause is how long to wait between two looks at least: somebody else may write the same objects, too.
+	minPause = time.Second
 	// retryPause is how long to wait after a failure.
 	retryPause = 5 * time.Second
 	// maxBundleBytes bounds the earlier CAs that are kept.
@@ -104,17 +106,23 @@ func (k *Keeper) run(ctx context.Context, woken <-chan struct{}, hasKEDA func() 
 				pause = retryPause
 			}
 		}
-		timer := k.Clock.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-woken:
-		case <-k.Rotated:
-		case <-timer.C():
-		}
-		timer.Stop()
+		k.await(ctx, minPause, nil, nil)
+		k.await(ctx, pause-minPause, woken, k.Rotated)
 		if ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// await waits for a time, or until something tells of a change.
+func (k *Keeper) await(ctx context.Context, pause time.Duration, woken, rotated <-chan struct{}) {
+	timer := k.Clock.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-woken:
+	case <-rotated:
+	case <-timer.C():
 	}
 }
 
@@ -171,10 +179,11 @@ func (k *Keeper) write(ctx context.Context, there, wanted *unstructured.Unstruct
 }
 
 // Remove deletes both objects. It does nothing where KEDA is not installed, or where Gridlatch has no
-// right to them. A leader that runs, and is not leaving, writes them again.
+// right to them. A leader that runs, and is not leaving, writes both again as soon as it is told that the
+// ClusterTriggerAuthentication has gone. So that one goes last.
 func Remove(ctx context.Context, c client.Client, namespace string) error {
 	var problems []error
-	for _, object := range []*unstructured.Unstructured{emptyAuthentication(), emptyConfigMap(namespace)} {
+	for _, object := range []*unstructured.Unstructured{emptyConfigMap(namespace), emptyAuthentication()} {
 		err := c.Delete(ctx, object)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !meta.IsNoMatchError(err) {
 			problems = append(problems, fmt.Errorf("delete %s %s: %w", object.GetKind(), object.GetName(), err))

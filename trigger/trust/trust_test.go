@@ -20,6 +20,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -205,5 +206,48 @@ func TestRemoveDeletesBothAndNeedsNeither(t *testing.T) {
 	}
 	if err := w.Get(t.Context(), client.ObjectKey{Name: "gridlatch"}, emptyAuthentication()); !apierrors.IsNotFound(err) {
 		t.Error(err)
+	}
+}
+
+// Nobody tells a leader that runs of the ConfigMap. KEDA would trust nobody until the leader looks again.
+func TestALeaderThatRunsMendsAtOnceWhatARemovalByHandTakes(t *testing.T) {
+	w := newWorld(t)
+	w.ca = authority(t, "a", t0.Add(time.Hour))
+	w.mustLook(t)
+	told := interceptor.NewClient(w.Client.(client.WithWatch), interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
+			err := c.Delete(ctx, o, options...)
+			if o.GetName() == Authentication {
+				w.mustLook(t)
+			}
+			return err
+		},
+	})
+	if err := Remove(t.Context(), told, "keda"); err != nil {
+		t.Fatal(err)
+	}
+	w.kept(t)
+}
+
+// A tool that keeps the objects as they are in git writes, too, and so would both without end.
+func TestARivalMakesTheKeeperWriteOncePerSecondAtMost(t *testing.T) {
+	w := newWorld(t)
+	w.ca, w.Clock = authority(t, "a", t0.Add(time.Hour)), clock.RealClock{}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	woken := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case woken <- struct{}{}: // somebody has written
+			}
+		}
+	}()
+	looks := 0
+	w.run(ctx, woken, func() bool { looks++; return true })
+	if looks != 1 {
+		t.Errorf("looked %d times", looks)
 	}
 }

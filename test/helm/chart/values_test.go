@@ -90,6 +90,10 @@ func TestValuesReachTheObjects(t *testing.T) {
 
 func TestTheNamespaceOfKEDAReachesTheFlagAndTheNetworkPolicy(t *testing.T) {
 	objects := objectsOf(t, release{namespace: "carbon", set: []string{"keda.enabled=true", "keda.namespace=autoscaling", "networkPolicy.enabled=true"}})
+	leave := podOf(t, objects, "Job carbon/gridlatch-release")["containers"].([]any)[0].(map[string]any)["args"]
+	if diff := cmp.Diff([]any{"release", "--all", "--keda-namespace=autoscaling"}, leave); diff != "" {
+		t.Errorf("what KEDA trusts stays behind: %s", diff)
+	}
 	args := container(t, objects, "gridlatch")["args"].([]any)
 	if !slices.Contains(args, any("--keda-namespace=autoscaling")) || !slices.Contains(args, any("--scaler-bind-address=:9446")) {
 		t.Errorf("the flags are %v", args)
