@@ -3,6 +3,7 @@ package nodepool
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,4 +120,13 @@ func dearerBy(percent int32, pool string, architectures []string) *unstructured.
 		"weight": int64(overlayWeight), "requirements": requirements, "priceAdjustment": fmt.Sprintf("+%d%%", percent),
 	}
 	return o
+}
+
+func parsePercent(text string) (int32, error) {
+	digits, isPercent := strings.CutSuffix(strings.TrimPrefix(text, "+"), "%")
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || !isPercent || n > mostPercent || n%priceStep != 0 {
+		return 0, fmt.Errorf("want a percentage from 0%% to %d%%, in steps of %d%%", mostPercent, priceStep)
+	}
+	return int32(n), nil
 }

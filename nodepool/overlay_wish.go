@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,15 +38,6 @@ func readPrice(o *unstructured.Unstructured, powers map[string]float64) (w price
 	}
 	w.powers = powers
 	return w
-}
-
-func parsePercent(text string) (int32, error) {
-	digits, isPercent := strings.CutSuffix(strings.TrimPrefix(text, "+"), "%")
-	n, err := strconv.ParseUint(digits, 10, 31)
-	if err != nil || !isPercent || n > mostPercent || n%priceStep != 0 {
-		return 0, fmt.Errorf("want a percentage from 0%% to %d%%, in steps of %d%%", mostPercent, priceStep)
-	}
-	return int32(n), nil
 }
 
 // parsePowers reads power factors by architecture, such as amd64=1,arm64=0.6.

@@ -62,11 +62,7 @@ func awaitNoOverlay(t *testing.T, c *env.Cluster, o *unstructured.Unstructured) 
 // cloud chooses nodes without them.
 func TestNodesThatTakeMorePowerLookDearerWhileTheGridIsDirty(t *testing.T) {
 	t.Parallel()
-	c := env.Start(t, env.Nodes(0))
-	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
-		t.Fatal(err)
-	}
-	c.Gridlatch(t, poolFlags()...)
+	c := emptyCluster(t)
 	g := &grid{cluster: c}
 	g.set(t, "north", 500)
 	poolPolicy(t, c, "north")

@@ -38,6 +38,17 @@ func poolPolicy(t *testing.T, c *env.Cluster, regions ...string) {
 	create(t, c, p)
 }
 
+// emptyCluster starts a cluster without nodes, and Gridlatch, whose NodePools follow each forecast.
+func emptyCluster(t *testing.T) *env.Cluster {
+	t.Helper()
+	c := env.Start(t, env.Nodes(0))
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	c.Gridlatch(t, poolFlags()...)
+	return c
+}
+
 // regionalPool makes a NodePool in a region, which asks Gridlatch for something.
 func regionalPool(region string, annotations map[string]string) *unstructured.Unstructured {
 	o := env.NodePool(region, map[string]string{corev1.LabelTopologyRegion: region, corev1.LabelTopologyZone: "test-zone-b"})
@@ -115,11 +126,7 @@ func expectStable(t *testing.T, c *env.Cluster, pool string, before []string) []
 // TestNodePoolsFollowTheGridWithoutChurn installs Karpenter after Gridlatch.
 func TestNodePoolsFollowTheGridWithoutChurn(t *testing.T) {
 	t.Parallel()
-	c := env.Start(t, env.Nodes(0))
-	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
-		t.Fatal(err)
-	}
-	c.Gridlatch(t, poolFlags()...)
+	c := emptyCluster(t)
 	g := &grid{cluster: c}
 	g.set(t, "north", 100)
 	g.set(t, "south", 400)
@@ -265,11 +272,7 @@ func weightsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
 // their grids, and their nodes stay.
 func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 	t.Parallel()
-	c := env.Start(t, env.Nodes(0))
-	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
-		t.Fatal(err)
-	}
-	c.Gridlatch(t, poolFlags()...)
+	c := emptyCluster(t)
 	poolPolicy(t, c, "north", "south")
 	c.Karpenter(t)
 	ns, pools, claims := namespace(t, c), map[string]*unstructured.Unstructured{}, map[string][]string{}
