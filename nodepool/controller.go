@@ -2,6 +2,7 @@ package nodepool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -40,14 +41,14 @@ type Options struct {
 	// Workers is how many pools are looked at at the same time.
 	Workers int
 	// Interval is the shortest time between two changes that lower the limits of a pool because of the
-	// intensity, and between two changes of its weight.
+	// intensity, and between two changes of its weight or of its prices.
 	Interval time.Duration
 	// Hysteresis is the share (0.02 is 2 %) by which the intensity has to be below a bound for the
 	// limits to rise, and by which a pool has to be cleaner than another one to go before that one.
 	Hysteresis float64
 }
 
-// Controller sets the limits and the weights of pools. All exported fields are required.
+// Controller sets the limits and the weights of pools, and keeps their overlays. All exported fields are required.
 type Controller struct {
 	Client client.Client
 	// Live reads from the API server itself.
@@ -60,11 +61,14 @@ type Controller struct {
 	Options  Options
 
 	pools    *watching.Resource
+	overlays *watching.Resource
 	queue    queue
 	started  time.Time
 	levels   policy.KnownLevels
 	sources  sync.Map // the source of a pool's forecast, by name
 	memories sync.Map // *memory by name
+	// priceSources and priceMemories are the same for the prices of a pool.
+	priceSources, priceMemories sync.Map
 }
 
 // memory is what is remembered of a pool between two looks at the pool. Only one worker at a time looks at
@@ -80,6 +84,16 @@ func (c *Controller) Reconcile(ctx context.Context, name string) (reconcile.Resu
 		return reconcile.Result{}, nil // every pool is looked at once all are known
 	}
 	p, now := c.pool(name), c.Clock.Now()
+	lends, err := c.reconcilePool(ctx, name, p, now)
+	price, priceErr := c.reconcilePrice(ctx, name, p, now)
+	if price.RequeueAfter > 0 {
+		lends = sooner(lends, now.Add(price.RequeueAfter), now)
+	}
+	return lends, errors.Join(err, priceErr)
+}
+
+// reconcilePool has a pool itself be as the pool asks for. A pool that is nil has gone.
+func (c *Controller) reconcilePool(ctx context.Context, name string, p *pool, now time.Time) (reconcile.Result, error) {
 	if p == nil || !p.asks() {
 		return c.giveBack(ctx, name, p, now)
 	}
@@ -134,7 +148,7 @@ func (c *Controller) warn(p *pool, reason, note string) {
 func (c *Controller) giveBack(ctx context.Context, name string, p *pool, now time.Time) (reconcile.Result, error) {
 	c.sources.Delete(name)
 	c.Metrics.forget(name)
-	if p == nil || !p.hasNotes() {
+	if p == nil || !p.hasNotes() && !p.isReleaseOver(now) {
 		c.memories.Delete(name)
 		return reconcile.Result{}, c.disown(ctx, p)
 	}
@@ -165,10 +179,7 @@ func (c *Controller) enforce(ctx context.Context, p *pool, v verdict, now time.T
 		return reconcile.Result{}, err
 	}
 	if v.isPending && o.again.IsZero() {
-		o.again = now.Add(time.Second)
-		if graceEnd := c.started.Add(startGrace); graceEnd.After(o.again) {
-			o.again = graceEnd
-		}
+		o.again = c.pendingUntil(now)
 	}
 	if o.isWritten {
 		c.Metrics.changed(wanted)
@@ -178,6 +189,15 @@ func (c *Controller) enforce(ctx context.Context, p *pool, v verdict, now time.T
 		c.Metrics.show(p.Name, wanted)
 	}
 	return sooner(reconcile.Result{}, override.Soonest(v.until, o.again, wanted.again), now), nil
+}
+
+// pendingUntil returns when to look again at what it is too early to judge.
+func (c *Controller) pendingUntil(now time.Time) time.Time {
+	again := now.Add(time.Second)
+	if graceEnd := c.started.Add(startGrace); graceEnd.After(again) {
+		return graceEnd
+	}
+	return again
 }
 
 // announce tells of a change that was made.

@@ -40,12 +40,25 @@
 // policy has the mode Audit, and where an annotation cannot be read. An Event NodePoolInvalid tells of
 // mistakes.
 //
+// # Prices
+//
+// A NodePool with gridlatch.dev/carbon-price: "200=0%,350=10%,*=25%" has a NodeOverlay gridlatch-POOL, by
+// which Karpenter takes some nodes of the pool to be dearer than they are. These are the nodes of the
+// architectures that take more power than another one, by gridlatch.dev/power-factor:
+// "amd64=1,arm64=0.6". Without factors by architecture, all nodes of the pool look dearer. At 0 %, and
+// while the intensity does not count, there is no NodeOverlay.
+//
+// A NodeOverlay with the label app.kubernetes.io/managed-by: gridlatch is ours alone. Nothing of it is
+// lent. A NodeOverlay without the label is never touched: the first write is an apply without force, which
+// the API server refuses if somebody else owns a field. No node drifts because of a price, but Karpenter
+// may replace nodes to save money, if the NodePool lets it.
+//
 // # When
 //
 // A new forecast, a changed policy and a changed pool are acted on at once. Limits rise only as far as
 // they would if the intensity were a little higher (--nodepool-hysteresis-percent). After limits were
 // lowered because of the intensity, they are not lowered again before --nodepool-interval is over. A
-// weight changes at most once in that interval. Two pools that were ranked keep their order until the
+// weight and a price change at most once in that interval. Two pools that were ranked keep their order until the
 // second one is cleaner by more than the hysteresis.
 //
 // # The owner's word

@@ -68,7 +68,7 @@ func (c *Controller) seatOf(ctx context.Context, p *pool, now time.Time) (seat, 
 // forecast yet, or what is in force may outlive a start for a while.
 func (c *Controller) isTooEarly(source forecast.Source, p *pool, now time.Time) bool {
 	snapshot := c.Store.Snapshot(source)
-	return !snapshot.IsKnown() || !snapshot.HasForecast() && p.hasNotes() && now.Before(c.started.Add(startGrace))
+	return !snapshot.IsKnown() || !snapshot.HasForecast() && (p.hasNotes() || c.overlay(p.Name) != nil) && now.Before(c.started.Add(startGrace))
 }
 
 // judge returns the verdict on a pool, and what in its annotations cannot be used.

@@ -10,6 +10,7 @@ import (
 type Metrics struct {
 	limit   *prometheus.GaugeVec
 	weight  *prometheus.GaugeVec
+	price   *prometheus.GaugeVec
 	changes *prometheus.CounterVec
 	errors  prometheus.Counter
 	reverts prometheus.Counter
@@ -24,8 +25,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		weight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gridlatch_nodepool_weight", Help: "Weight that Gridlatch has given to a NodePool of Karpenter.",
 		}, []string{"nodepool"}),
+		price: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gridlatch_nodepool_price_percent", Help: "By how many percent nodes of a NodePool look dearer to Karpenter because of the intensity.",
+		}, []string{"nodepool"}),
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gridlatch_nodepool_changes_total", Help: "Changes of NodePools of Karpenter that were made, by field: limits or weight.",
+			Name: "gridlatch_nodepool_changes_total", Help: "Changes of NodePools of Karpenter that were made, by field: limits, weight or price.",
 		}, []string{"field"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gridlatch_nodepool_errors_total", Help: "Changes of NodePools of Karpenter that failed and are tried again.",
@@ -34,7 +38,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "gridlatch_nodepool_reverts_total", Help: "Changes of NodePools of Karpenter that somebody else has undone.",
 		}),
 	}
-	registry.MustRegister(m.limit, m.weight, m.changes, m.errors, m.reverts)
+	registry.MustRegister(m.limit, m.weight, m.price, m.changes, m.errors, m.reverts)
 	return m
 }
 

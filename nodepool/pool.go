@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -34,6 +35,7 @@ type wish struct {
 	weights scale[int32]
 	isAuto  bool
 	power   float64 // the power factor
+	price   priceWish
 	// What in the annotations cannot be used.
 	limitsMistake, weightsMistake, powerMistake error
 }
@@ -57,7 +59,9 @@ func newPool(o *unstructured.Unstructured) *pool {
 // readWish reads what the annotations of a pool ask for.
 func readWish(o *unstructured.Unstructured, isStatic bool) wish {
 	w, annotations := wish{}, o.GetAnnotations()
-	w.power, w.powerMistake = powerOf(o)
+	powers := map[string]float64(nil)
+	w.power, powers, w.powerMistake = powerOf(o)
+	w.price = readPrice(o, powers)
 	if text, ok := annotations[v1alpha1.LimitsAnnotation]; ok {
 		w.limits, w.limitsMistake = parseLimits(text)
 		if names := resources(w.limits); isStatic && w.limitsMistake == nil && !slices.Equal(names, []string{"nodes"}) {
@@ -96,22 +100,30 @@ func parseWeight(text string) (int32, error) {
 }
 
 // powerOf returns the power factor of a pool's nodes. The pool's own annotation counts before the
-// annotation and the label of its nodes: to change these, Karpenter would replace all nodes.
-func powerOf(o *unstructured.Unstructured) (float64, error) {
+// annotation and the label of its nodes: to change these, Karpenter would replace all nodes. The pool's own
+// annotation may have factors by architecture. The lowest one that the pool can have counts then.
+func powerOf(o *unstructured.Unstructured) (least float64, powers map[string]float64, err error) {
 	text := o.GetAnnotations()[v1alpha1.PowerFactorKey]
+	if strings.Contains(text, "=") {
+		powers, err := parsePowers(text)
+		if err != nil {
+			return 1, nil, fmt.Errorf("%s: %w", v1alpha1.PowerFactorKey, err)
+		}
+		return leastPower(powers, labelsOf(o)[corev1.LabelArchStable]), powers, nil
+	}
 	for _, kind := range []string{"annotations", "labels"} {
 		if text == "" {
 			text, _, _ = unstructured.NestedString(o.Object, "spec", "template", "metadata", kind, v1alpha1.PowerFactorKey)
 		}
 	}
 	if text == "" {
-		return 1, nil
+		return 1, nil, nil
 	}
-	factor, err := v1alpha1.ParsePowerFactor(text)
+	least, err = v1alpha1.ParsePowerFactor(text)
 	if err != nil {
-		return 1, fmt.Errorf("%s: %w", v1alpha1.PowerFactorKey, err)
+		return 1, nil, fmt.Errorf("%s: %w", v1alpha1.PowerFactorKey, err)
 	}
-	return factor, nil
+	return least, nil, nil
 }
 
 // labelsOf returns the values that the labels of a pool's nodes can have, as far as the pool says.
@@ -173,6 +185,11 @@ func (p *pool) offUntil(now time.Time) time.Time {
 		return until
 	}
 	return time.Time{}
+}
+
+// isReleaseOver reports whether the pool says until when it was to keep what is its own, and this is over.
+func (p *pool) isReleaseOver(now time.Time) bool {
+	return p.has(v1alpha1.NodePoolReleasedAnnotation) && p.offUntil(now).IsZero()
 }
 
 // hasNotes reports whether any note of ours is on the pool.

@@ -26,6 +26,10 @@ const (
 	EventInvalid       = "NodePoolInvalid"
 	EventReverted      = "NodePoolReverted"
 	EventFailed        = "NodePoolFailed"
+
+	EventPriceChanged   = "CarbonPriceChanged"
+	EventOverlayTaken   = "NodeOverlayTaken"
+	EventOverlayIgnored = "NodeOverlayIgnored"
 )
 
 const releasedKey = v1alpha1.NodePoolReleasedAnnotation
@@ -44,17 +48,20 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager, config *rest.Config, cha
 	}.Add(mgr, config, c)
 }
 
-// prepare makes the watcher. It sleeps until it runs.
+// prepare makes the watchers. They sleep until they run.
 func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Interface) {
 	c.levels.Of = c.Policies.Level
 	c.pools = &watching.Resource{Objects: objects, Definitions: definitions, Name: poolResource(), Keep: keepPool, Changed: c.wakeAll}
 	c.pools.AddHandler(c.onPool())
+	c.overlays = &watching.Resource{Objects: objects, Definitions: definitions, Name: overlayResource(), Keep: keepOverlay, Changed: c.wakeAll}
+	c.overlays.AddHandler(c.onOverlay())
 }
 
-// watch runs the watcher until the context ends.
+// watch runs the watchers until the context ends.
 func (c *Controller) watch(ctx context.Context, q queue) error {
 	c.queue, c.started = q, c.Clock.Now()
 	go c.pools.Run(ctx)
+	go c.overlays.Run(ctx)
 	return nil
 }
 
@@ -128,14 +135,15 @@ func (c *Controller) onForecast(changed forecast.Source) {
 	c.levels.Forget(func(_ string, source forecast.Source) bool { return source == changed })
 	c.wakeWith(func(p *pool) bool {
 		source, ok := c.sources.Load(p.Name)
-		return ok && source == changed
+		price, hasPrice := c.priceSources.Load(p.Name)
+		return ok && source == changed || hasPrice && price == changed
 	})
 }
 
 // onPolicy wakes the pools that name a policy, and all that are ranked with them.
 func (c *Controller) onPolicy(changed *v1alpha1.CarbonPolicy, _ queue) {
 	c.levels.Forget(func(policy string, _ forecast.Source) bool { return policy == changed.Name })
-	c.wakeWith(func(p *pool) bool { return p.asks() && p.policy() == changed.Name })
+	c.wakeWith(func(p *pool) bool { return (p.asks() || p.asksPrice()) && p.policy() == changed.Name })
 }
 
 // wakeWith looks at the pools that a change concerns, and at all that are ranked if one of these is.

@@ -70,7 +70,7 @@ func newWorld(t *testing.T) *world {
 	w.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]())
 	t.Cleanup(w.queue.ShutDown)
 	w.started = start.Add(-time.Hour)
-	if err := w.pools.Fill(); err != nil {
+	if err := errors.Join(w.pools.Fill(), w.overlays.Fill()); err != nil {
 		t.Fatal(err)
 	}
 	w.Store.Fail(carbonIntensity, context.Canceled)
@@ -84,6 +84,8 @@ func server(t *testing.T, calls interceptor.Funcs, objects ...client.Object) cli
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypeWithName(poolKind(), &unstructured.Unstructured{})
 	scheme.AddKnownTypeWithName(poolKind().GroupVersion().WithKind("NodePoolList"), &unstructured.UnstructuredList{})
+	scheme.AddKnownTypeWithName(overlayKind(), &unstructured.Unstructured{})
+	scheme.AddKnownTypeWithName(overlayKind().GroupVersion().WithKind("NodeOverlayList"), &unstructured.UnstructuredList{})
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(calls).Build()
 }
 

@@ -183,6 +183,9 @@ const (
 	// WeightsAuto ranks all pools that ask for it: the pool with the least emissions for the same work
 	// comes first.
 	WeightsAuto = "auto"
+	// CarbonPriceAnnotation has by how many percent nodes of the pool look dearer at which intensity,
+	// such as "200=0%,350=10%,*=25%".
+	CarbonPriceAnnotation = Prefix + "carbon-price"
 )
 
 // Gridlatch writes these annotations on a NodePool of Karpenter, and users read them, beside
@@ -208,6 +211,9 @@ const (
 	// WeightChangedAnnotation is when Gridlatch last changed the weight because of the intensity
 	// (RFC 3339).
 	WeightChangedAnnotation = Prefix + "weight-changed"
+	// PriceChangedAnnotation is, on the NodeOverlay of a NodePool, when Gridlatch last changed the price
+	// because of the intensity (RFC 3339).
+	PriceChangedAnnotation = Prefix + "price-changed"
 	// NodePoolByAnnotation says by whom the limits and the weight are set: CarbonPolicy/NAME.
 	NodePoolByAnnotation = Prefix + "nodepool-by"
 	// NodePoolReleasedAnnotation is until when a NodePool that was given back by hand keeps its own

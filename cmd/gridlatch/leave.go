@@ -38,7 +38,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
 	f.StringVar(&deployment, "deployment", name, "name of the Deployment whose pods run Gridlatch")
 	f.StringVar(&kedaNamespace, "keda-namespace", "keda", "namespace of KEDA, where Gridlatch has written its CA")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits and weight back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits, weight and prices back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -63,7 +63,7 @@ func releaseAll(ctx context.Context, args []string) error {
 		fmt.Printf("gave %d objects of KEDA their maxReplicaCount and their triggers back\n", n)
 	}
 	if n := done.Overrides[nodepool.Component]; n > 0 {
-		fmt.Printf("gave %d NodePools of Karpenter their limits and weights back\n", n)
+		fmt.Printf("gave %d NodePools of Karpenter their limits, weights and prices back\n", n)
 	}
 	if err != nil {
 		return err

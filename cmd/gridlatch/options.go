@@ -63,8 +63,9 @@ This is the program that runs in the cluster. Its parts are:
   ledger      books what the work that has ended took, emitted and saved
   ceilings    lowers and raises the maxReplicaCount of KEDA's objects, if KEDA
               and manifests/components/keda are installed
-  nodepools   sets the limits and the weights of Karpenter's NodePools, if
-              Karpenter and manifests/components/karpenter are installed
+  nodepools   sets the limits, the weights and the prices of Karpenter's
+              NodePools, if Karpenter and manifests/components/karpenter are
+              installed
   scaler      tells KEDA how clean the grid is, for the trigger carbon-intensity
 Every replica runs the webhook, the extender and the scaler. One replica, the
 leader, runs the loop, the ledger, the ceilings and the NodePools.
@@ -77,9 +78,10 @@ Usage:
                              ConfigMaps
   gridlatch release --all    releases every held pod, gives KEDA's objects their
                              maxReplicaCount and Karpenter's NodePools their
-                             limits and weights back, removes the finalizers of
-                             Gridlatch from its own objects, and ends. You need it
-                             only if you remove Gridlatch while no replica runs
+                             limits, weights and prices back, removes the
+                             finalizers of Gridlatch from its own objects, and
+                             ends. You need it only if you remove Gridlatch while
+                             no replica runs
 
 What to write on your Jobs and pods:
   https://github.com/gridlatch/gridlatch
@@ -115,7 +117,7 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the ceiling of an object of KEDA is raised again")
 	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "apply the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; *: all namespaces")
-	f.DurationVar(&o.poolInterval, "nodepool-interval", 30*time.Minute, "shortest time between two changes that lower the limits of a NodePool of Karpenter because of the intensity, and between two changes of its weight; 0: no limit")
+	f.DurationVar(&o.poolInterval, "nodepool-interval", 30*time.Minute, "shortest time between two changes that lower the limits of a NodePool of Karpenter because of the intensity, and between two changes of its weight or its prices; 0: no limit")
 	f.Float64Var(&o.poolHysteresis, "nodepool-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the limits of a NodePool of Karpenter are raised again; and how much cleaner than another NodePool it must be to go before that one")
 	f.BoolVar(&o.ledger, "ledger", true, "book what work took, emitted and saved, once it has ended, in ConfigMaps whose names begin with gridlatch-ledger-")
 	f.DurationVar(&o.ledgerInterval, "ledger-interval", keep.DefaultInterval, "how often the work that has ended is booked. Each time, at most a few ConfigMaps are written")

@@ -73,6 +73,9 @@ func TestReleaseAllRemovesTheFinalizersWhenNoReplicaRuns(t *testing.T) {
 		return o
 	}
 	pool := &metav1.PartialObjectMetadata{ObjectMeta: named("pool", "", map[string]string{v1alpha1.OriginalWeightAnnotation: "unset"})}
+	overlay := &metav1.PartialObjectMetadata{ObjectMeta: named("gridlatch-pool", "", map[string]string{v1alpha1.ReasonAnnotation: "the grid is dirty"})}
+	overlay.SetGroupVersionKind(schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1alpha1", Kind: "NodeOverlay"})
+	overlay.Namespace = ""
 	pool.SetGroupVersionKind(schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1", Kind: "NodePool"})
 	pool.Namespace = ""
 	const isRemoved = "removed the finalizer of Gridlatch from 2 objects: no replica of Gridlatch runs\n"
@@ -89,6 +92,7 @@ func TestReleaseAllRemovesTheFinalizersWhenNoReplicaRuns(t *testing.T) {
 		{name: "no replica runs, and no object of KEDA has a ceiling", args: []string{"-A"}, isGone: true, scaled: scaled("gridlatch.dev/ceilings"), stdout: isRemoved},
 		{name: "no replica runs, and an object of KEDA has a ceiling", args: []string{"-A"}, isGone: true, scaled: scaled(v1alpha1.OriginalMaxReplicaCountAnnotation), code: 1, stderr: "1 objects of KEDA still have a ceiling"},
 		{name: "no replica runs, and a NodePool has a weight", args: []string{"-A"}, isGone: true, scaled: pool, code: 1, stderr: "1 NodePools of Karpenter still have limits or a weight of Gridlatch"},
+		{name: "no replica runs, and a NodePool has a price", args: []string{"-A"}, isGone: true, scaled: overlay, code: 1, stderr: "1 NodeOverlays of Gridlatch are still there"},
 		{name: "only one namespace is released", args: []string{"-n", "batch"}, isGone: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -30,6 +30,17 @@ func poolPolicy(t *testing.T, c *env.Cluster, regions ...string) {
 	create(t, c, env.RegionalPolicy(regions...))
 }
 
+// emptyCluster starts a cluster without nodes, and Gridlatch, whose NodePools follow each forecast.
+func emptyCluster(t *testing.T) *env.Cluster {
+	t.Helper()
+	c := env.Start(t, env.Nodes(0))
+	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	c.Gridlatch(t, env.PoolFlags()...)
+	return c
+}
+
 // large is a pod that needs a node of its own, in a region or anywhere.
 func large(ns, name, region string) *corev1.Pod {
 	p := podIn(region, pod(ns, name, nil))
@@ -86,11 +97,7 @@ func expectStable(t *testing.T, c *env.Cluster, pool string, before env.Claims) 
 // TestNodePoolsFollowTheGridWithoutChurn installs Karpenter after Gridlatch.
 func TestNodePoolsFollowTheGridWithoutChurn(t *testing.T) {
 	t.Parallel()
-	c := env.Start(t, env.Nodes(0))
-	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
-		t.Fatal(err)
-	}
-	c.Gridlatch(t, env.PoolFlags()...)
+	c := emptyCluster(t)
 	g := &grid{cluster: c}
 	g.set(t, "north", 100)
 	g.set(t, "south", 400)
@@ -222,7 +229,7 @@ func weightsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
 	expectStable(t, c, "north", claims)
 
 	// As soon as one of the two is given back, the controller gives the other back, too.
-	if said := releaseAll(t, c); !strings.Contains(said, "NodePools of Karpenter their limits and weights back") {
+	if said := releaseAll(t, c); !strings.Contains(said, "NodePools of Karpenter their limits, weights and prices back") {
 		t.Errorf("said %q", said)
 	}
 	for _, o := range []*unstructured.Unstructured{north, south} {
@@ -236,11 +243,7 @@ func weightsFollow(t *testing.T, c *env.Cluster, g *grid, ns string) {
 // their grids, and their nodes stay.
 func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 	t.Parallel()
-	c := env.Start(t, env.Nodes(0))
-	if err := v1alpha1.AddToScheme(c.Client.Scheme()); err != nil {
-		t.Fatal(err)
-	}
-	c.Gridlatch(t, env.PoolFlags()...)
+	c := emptyCluster(t)
 	poolPolicy(t, c, "north", "south")
 	c.Karpenter(t)
 	ns, pools, claims := namespace(t, c), map[string]*unstructured.Unstructured{}, map[string]env.Claims{}

@@ -19,7 +19,7 @@ import (
 
 // LetDeletionsEnd removes the finalizer of Gridlatch from all that has it, if no replica of Gridlatch runs,
 // and returns how many objects had it. All held work must be released before. While an object of KEDA has
-// a ceiling, or a NodePool has limits or a weight of Gridlatch, the finalizer stays.
+// a ceiling, or a NodePool has limits, a weight or a NodeOverlay of Gridlatch, the finalizer stays.
 func (c *Cluster) LetDeletionsEnd(ctx context.Context) (int, error) {
 	found, err := c.Controller(ctx)
 	if err != nil || found.Problem == "" {
@@ -54,6 +54,11 @@ func loans() []loan {
 			nodePoolKind(),
 			[]string{v1alpha1.OriginalLimitsAnnotation, v1alpha1.OriginalWeightAnnotation},
 			"%d NodePools of Karpenter still have limits or a weight of Gridlatch",
+		},
+		{
+			schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1alpha1", Kind: "NodeOverlay"},
+			[]string{v1alpha1.ReasonAnnotation},
+			"%d NodeOverlays of Gridlatch are still there",
 		},
 	}
 }
