@@ -75,8 +75,8 @@ func releaseAll(ctx context.Context, args []string) error {
 	return installation.Unprotect(ctx)
 }
 
-// newInstallation returns the installation in a namespace. What KEDA needed to trust the scaler goes once
-// no object of KEDA names the scaler any more.
+// newInstallation returns the installation in a namespace. What KEDA needed to trust the scaler goes after the
+// triggers have been given back, and also if some could not be: the scaler goes in any case.
 func newInstallation(config *rest.Config, namespace, deployment, kedaNamespace string) (*leaving.Installation, error) {
 	c, err := client.New(config, client.Options{})
 	if err != nil {

@@ -186,11 +186,11 @@ func (o *options) checkPools() error {
 // servesExtender reports whether the extender runs.
 func (o *options) servesExtender() bool { return o.extenderBind != "" && o.extenderBind != "0" }
 
-// ceilings returns the options of package ceiling.
-func (o *options) ceilings() ceiling.Options {
+// ceilings returns the options of package ceiling. Triggers are rewritten only while they are trusted.
+func (o *options) ceilings(isTrusted func() bool) ceiling.Options {
 	return ceiling.Options{
 		Workers: o.workers, LowerInterval: o.lowerInterval, LowerBy: o.lowerBy, Hysteresis: o.hysteresis / 100,
-		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace, Form: o.scaler.form(), IsTrusted: o.scaler.presence.IsThere,
+		EarlyCron: o.earlyCron, CrossNamespace: o.crossNamespace, Form: o.scaler.form(), IsTrusted: isTrusted,
 	}
 }
 

@@ -143,7 +143,11 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := loop.SetupWithManager(mgr, changed); err != nil {
 		return err
 	}
-	if err := addOverrides(mgr, o, config, policies, forecasts, announcer); err != nil {
+	triggers, err := newTriggering(mgr, o, keeper, source, forecasts)
+	if err != nil {
+		return err
+	}
+	if err := addOverrides(mgr, o, config, policies, triggers, announcer); err != nil {
 		return err
 	}
 	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
@@ -164,16 +168,17 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := addLedger(mgr, o, config, policies, store, now); err != nil {
 		return err
 	}
-	return serveRequests(ctx, mgr, o, keeper, source, records, forecasts, hook)
+	return serveRequests(ctx, mgr, o, records, triggers, hook)
 }
 
 // addOverrides adds the controllers that change objects of others for a while.
-func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, forecasts *feed.Feed, events ceiling.Events) error {
+func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, t triggering, events ceiling.Events) error {
+	forecasts := t.forecasts
 	store, capped, pooled := forecasts.Store, newChanges(), newChanges()
 	forecasts.Changed = append(forecasts.Changed, capped, pooled)
 	ceilings := &ceiling.Controller{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
-		Clock: forecasts.Clock, Events: events, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(),
+		Clock: forecasts.Clock, Events: events, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(t.isTrusted),
 	}
 	if err := ceilings.SetupWithManager(mgr, config, capped); err != nil {
 		return err
@@ -239,7 +244,8 @@ func addSwitch(mgr ctrl.Manager, o *options, clientset kubernetes.Interface, loo
 }
 
 // serveRequests answers the API server, kube-scheduler, KEDA, Prometheus and the kubelet.
-func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, keeper *leaving.Keeper, source *certs.Source, records *gating.Records, forecasts *feed.Feed, hook *webhook.Webhook) error {
+func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, records *gating.Records, t triggering, hook *webhook.Webhook) error {
+	source := t.source
 	secure, err := serverTLS(mgr, o, source)
 	if err != nil {
 		return err
@@ -249,7 +255,7 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, keeper *le
 		expiry.Source = source
 	}
 	metrics.Registry.MustRegister(expiry)
-	if err := serveWebhook(mgr, o, secure, hook, ceiling.Advice{Clock: hook.Clock}); err != nil {
+	if err := serveWebhook(mgr, o, secure, hook, t); err != nil {
 		return err
 	}
 	if o.servesExtender() {
@@ -259,21 +265,18 @@ func serveRequests(ctx context.Context, mgr ctrl.Manager, o *options, keeper *le
 		}
 	}
 	if o.scaler.isServed() {
-		t := triggering{
-			policies: hook.Policies.WithoutSites(), store: hook.Store, forecasts: forecasts, clock: hook.Clock, source: source, secure: secure, keeper: keeper,
-		}
-		if err := serveTriggers(ctx, mgr, o, t); err != nil {
+		if err := serveTriggers(ctx, mgr, o, secure, t); err != nil {
 			return err
 		}
 	}
 	if err := o.metrics.serveMetrics(mgr, given(secure)); err != nil {
 		return err
 	}
-	return serveReadiness(mgr, o, secure, records, forecasts)
+	return serveReadiness(mgr, o, secure, records, t.forecasts)
 }
 
 // serveWebhook answers the API server, in every replica.
-func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, advice ceiling.Advice) error {
+func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhook.Webhook, t triggering) error {
 	secure, err := requireClientCertificates(secure, "--webhook-client-ca", o.webhookCA)
 	if err != nil {
 		return err
@@ -283,10 +286,10 @@ func serveWebhook(mgr ctrl.Manager, o *options, secure *tls.Config, hook *webhoo
 	mux.Handle(webhook.Path, intake.Reviews(webhook.Path, counted, hook.Handle))
 	mux.Handle(webhook.AuditPath, intake.Reviews(webhook.AuditPath, counted, hook.Audit))
 	mux.Handle(webhook.AuditAllPath, intake.Reviews(webhook.AuditAllPath, counted, hook.AuditAll))
-	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, advice.Handle))
+	mux.Handle(ceiling.AdvicePath, intake.Reviews(ceiling.AdvicePath, counted, ceiling.Advice{Clock: hook.Clock}.Handle))
 	triggers := trigger.Admission{
 		Form: o.scaler.form(), Levels: policy.Levels{Policies: hook.Policies.WithoutSites(), Store: hook.Store}, Clock: hook.Clock,
-		IsTrusted: o.scaler.presence.IsThere,
+		IsTrusted: t.isTrusted,
 	}
 	mux.Handle(trigger.ReviewPath, intake.Reviews(trigger.ReviewPath, counted, triggers.Handle))
 	address := net.JoinHostPort(o.webhookBind, strconv.Itoa(o.webhookPort))

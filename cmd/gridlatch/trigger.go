@@ -44,8 +44,6 @@ type scalerOptions struct {
 	address       string
 	clientCA      string
 	kedaNamespace string
-
-	presence trust.Presence // of what makes KEDA trust the scaler
 }
 
 func (o *scalerOptions) addFlags(f *pflag.FlagSet) {
@@ -98,18 +96,34 @@ func (o *scalerOptions) hosts() []string {
 
 // triggering is what KEDA's triggers need of the other parts.
 type triggering struct {
-	policies  policy.Policies
-	store     *forecast.Store
 	forecasts *feed.Feed
-	clock     policy.Clock
 	source    *certs.Source
-	secure    *tls.Config
-	keeper    *leaving.Keeper // may be nil
+	// isTrusted reports whether triggers may be rewritten: KEDA trusts the scaler, and Gridlatch stays.
+	isTrusted func() bool
+	isLeaving func() bool
+}
+
+// newTriggering prepares what KEDA's triggers need. Where the scaler is served, every replica looks
+// whether KEDA can trust the scaler.
+func newTriggering(mgr ctrl.Manager, o *options, keeper *leaving.Keeper, source *certs.Source, forecasts *feed.Feed) (triggering, error) {
+	t := triggering{
+		forecasts: forecasts, source: source,
+		isLeaving: func() bool { return keeper != nil && keeper.WhyNotHeld(ceiling.Component) != "" },
+	}
+	presence := &trust.Presence{Live: mgr.GetAPIReader(), Namespace: o.scaler.kedaNamespace, Clock: clock.RealClock{}}
+	t.isTrusted = func() bool { return presence.IsThere() && !t.isLeaving() }
+	if !o.scaler.isServed() {
+		return t, nil
+	}
+	if err := mgr.Add(presence); err != nil {
+		return t, fmt.Errorf("add to manager: %w", err)
+	}
+	return t, nil
 }
 
 // serveTriggers answers KEDA, in every replica, and lets the leader make KEDA trust the answers.
-func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, t triggering) error {
-	secure, err := requireClientCertificates(t.secure, "--scaler-client-ca", o.scaler.clientCA)
+func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, secure *tls.Config, t triggering) error {
+	secure, err := requireClientCertificates(secure, "--scaler-client-ca", o.scaler.clientCA)
 	if err != nil {
 		return err
 	}
@@ -117,9 +131,9 @@ func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, t triggeri
 	if err != nil {
 		return fmt.Errorf("--scaler-bind-address: %w", err)
 	}
-	levels := &policy.KnownLevels{Of: policy.Levels{Policies: t.policies, Store: t.store}.Level}
+	levels := &policy.KnownLevels{Of: policy.Levels{Policies: t.forecasts.Policies, Store: t.forecasts.Store}.Level}
 	s := &scaler.Scaler{
-		Levels: levels, Clock: timedClock{t.clock}, Metrics: scaler.NewMetrics(metrics.Registry),
+		Levels: levels, Clock: timedClock{t.forecasts.Clock}, Metrics: scaler.NewMetrics(metrics.Registry),
 	}
 	changes := make(chan event.TypedGenericEvent[forecast.Source], changesQueued)
 	t.forecasts.Changed = append(t.forecasts.Changed, changes)
@@ -140,10 +154,6 @@ func serveTriggers(ctx context.Context, mgr ctrl.Manager, o *options, t triggeri
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
-	}
-	o.scaler.presence.Live, o.scaler.presence.Namespace, o.scaler.presence.Clock = mgr.GetAPIReader(), o.scaler.kedaNamespace, clock.RealClock{}
-	if err := mgr.Add(&o.scaler.presence); err != nil {
-		return fmt.Errorf("add to manager: %w", err)
 	}
 	return addTrust(mgr, o, t)
 }
@@ -194,7 +204,7 @@ func addTrust(mgr ctrl.Manager, o *options, t triggering) error {
 	k := &trust.Keeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Definitions: definitions, Namespace: o.scaler.kedaNamespace,
 		CA: ca, Rotated: rotated, Clock: clock.RealClock{},
-		IsLeaving: func() bool { return t.keeper != nil && t.keeper.WhyNotHeld(ceiling.Component) != "" },
+		IsLeaving: t.isLeaving,
 	}
 	if err := mgr.Add(k); err != nil {
 		return fmt.Errorf("add to manager: %w", err)
