@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/test/env"
@@ -19,31 +22,59 @@ import (
 
 const statusPool = "low-intensity"
 
-// poolForCleanTimes is the NodePool of the guide: its nodes have the label that work selects, and a taint that keeps all other
-// pods away.
+// guide returns the NodePool and the Deployment that docs/karpenter.md shows.
+func guide(t *testing.T) (*unstructured.Unstructured, *appsv1.Deployment) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/karpenter.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, isThere := strings.Cut(string(page), "```yaml\n")
+	block, _, isWhole := strings.Cut(block, "```\n")
+	first, second, hasTwo := strings.Cut(block, "\n---\n")
+	if !isThere || !isWhole || !hasTwo {
+		t.Fatalf("the page shows no two objects:\n%s", block)
+	}
+	pool, d := &unstructured.Unstructured{}, &appsv1.Deployment{}
+	if err := errors.Join(yaml.UnmarshalStrict([]byte(first), &pool.Object), yaml.UnmarshalStrict([]byte(second), d)); err != nil {
+		t.Fatal(err)
+	}
+	return pool, d
+}
+
+// poolForCleanTimes is the NodePool of the guide, with simulated nodes.
 func poolForCleanTimes(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
-	pool := env.NodePool(statusPool, map[string]string{v1alpha1.CarbonStatusKey: v1alpha1.LowIntensity})
-	taint := map[string]any{"key": v1alpha1.CarbonStatusKey, "value": v1alpha1.LowIntensity, "effect": string(corev1.TaintEffectNoSchedule)}
-	if err := unstructured.SetNestedSlice(pool.Object, []any{taint}, "spec", "template", "spec", "taints"); err != nil {
+	pool, _ := guide(t)
+	template, _, err := unstructured.NestedMap(env.NodePool("", nil).Object, "spec", "template")
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, path := range [][]string{{"metadata", "labels"}, {"spec", "nodeClassRef"}} {
+		value, _, err := unstructured.NestedMap(template, path...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unstructured.SetNestedMap(pool.Object, value, append([]string{"spec", "template"}, path...)...); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return pool
 }
 
-// forCleanTimes is the Deployment of the guide, which asks for nothing by annotation but a short run. Its pod needs a node of its
-// own, and is created again if Kubernetes evicts the pod from a node whose taint for new nodes has just gone.
-func forCleanTimes(ns string) *appsv1.Deployment {
-	d := with(deployment(ns, tolerant(v1alpha1.DelayTolerantAnnotation, ""), nil, 1), onClean)
+// forCleanTimes is the Deployment of the guide, with a short run. Its pod needs a node of its own, and is created again if
+// Kubernetes evicts the pod from a node whose taint for new nodes has just gone.
+func forCleanTimes(t *testing.T, ns string) *appsv1.Deployment {
+	t.Helper()
+	_, d := guide(t)
+	d.Namespace = ns
+	d.Spec.Template.Annotations[v1alpha1.DurationAnnotation] = "2s"
 	d.Spec.Template.Spec.Containers = large(ns, "", "").Spec.Containers
-	d.Spec.Template.Spec.Tolerations = []corev1.Toleration{{
-		Key: v1alpha1.CarbonStatusKey, Operator: corev1.TolerationOpEqual, Value: v1alpha1.LowIntensity, Effect: corev1.TaintEffectNoSchedule,
-	}}
 	return d
 }
 
 // TestWorkThatSelectsCleanNodesGetsANodeOnceTheGridIsClean has the shape of the articles, in which nodes have the state of the
-// grid as a label. Gridlatch holds the work, and changes neither the NodePool nor a node.
+// grid as a label, as docs/karpenter.md shows it. Gridlatch holds the work, and changes neither the NodePool nor a node.
 func TestWorkThatSelectsCleanNodesGetsANodeOnceTheGridIsClean(t *testing.T) {
 	t.Parallel()
 	c := env.Start(t, env.Nodes(0))
@@ -56,7 +87,7 @@ func TestWorkThatSelectsCleanNodesGetsANodeOnceTheGridIsClean(t *testing.T) {
 
 	dirtyThenClean(t, c, aWhile)
 	ns, others := namespace(t, c), namespace(t, c)
-	create(t, c, forCleanTimes(ns))
+	create(t, c, forCleanTimes(t, ns))
 	awaitGated(t, c, ns, 1)
 	// Karpenter looks at all pods that wait whenever one more does: a node for the later one shows that it has.
 	create(t, c, podIn("north", pod(others, "later", nil)))
@@ -70,7 +101,7 @@ func TestWorkThatSelectsCleanNodesGetsANodeOnceTheGridIsClean(t *testing.T) {
 
 	dirtyThenClean(t, c, aWhile)
 	later := namespace(t, c)
-	create(t, c, forCleanTimes(later))
+	create(t, c, forCleanTimes(t, later))
 	awaitGated(t, c, later, 1)
 	create(t, c, large(others, "next", "north"))
 	awaitRunning(t, c, others, 2)
