@@ -87,6 +87,7 @@ func TestOnlyWhatSelectsCleanNodesComesToTheWebhook(t *testing.T) {
 		"a Job":                        {with(job(ns, "x", short, 1), onClean), held},
 		"a Job by its affinity":        {with(job(ns, "x", short, 1), both), held},
 		"a pod of another owner":       {with(owned("example.com/v1", "Workflow"), onClean), held},
+		"a pod of another's Job":       {with(owned("batch.volcano.sh/v1alpha1", "Job"), onClean), held},
 		"an audited pod":               {with(pod(audited, "x", short), onClean), auditedState},
 		"an audited Job":               {with(job(audited, "x", short, 1), both), auditedState},
 		"an ordinary pod":              {pod(ns, "x", short), none},
