@@ -4,7 +4,7 @@ import "testing"
 
 func TestTheOrderIsKeptAmongEquals(t *testing.T) {
 	for name, tt := range map[string]struct {
-		all  []entrant
+		all  []Entrant
 		want string
 	}{
 		"by emissions":              {[]Entrant{{"a", 300, 0}, {"b", 100, 0}, {"c", 200, 0}}, "bca"},
