@@ -43,6 +43,6 @@ type NodeGroup struct {
 	// +optional
 	// +kubebuilder:default="1"
 	// +kubebuilder:validation:MaxLength=10
-	// +kubebuilder:validation:Pattern=`^(1000([.]0{1,3})?|0[.]00[1-9][0-9]{0,5}|0[.]0[1-9][0-9]{0,6}|0[.][1-9][0-9]{0,7}|[1-9][0-9]{0,2}([.][0-9]{1,6})?)$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(1000([.]0+)?|[1-9][0-9]{0,2}([.][0-9]+)?|0[.][0-9]*[1-9][0-9]*)$') && double(self) >= 0.001",message="must be a number from 0.001 to 1000, such as 0.6"
 	PowerFactor string `json:"powerFactor,omitempty"`
 }
