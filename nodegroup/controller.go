@@ -106,7 +106,7 @@ func (c *Controller) Reconcile(ctx context.Context, namespace string) (reconcile
 
 // expander returns what is known of the ConfigMap in a namespace, nil if it does not exist.
 func (c *Controller) expander(namespace string) *expander {
-	e, _ := c.maps.Get(namespace + "/" + ConfigMap).(*expander)
+	e, _ := c.maps.Get(namespace + "/" + configMap).(*expander)
 	return e
 }
 
@@ -137,7 +137,7 @@ func (c *Controller) writer() override.Writer {
 func (c *Controller) announce(namespace string, there *expander, kind, reason, note string) {
 	about := &metav1.PartialObjectMetadata{}
 	about.SetGroupVersionKind(mapKind())
-	about.Namespace, about.Name = namespace, ConfigMap
+	about.Namespace, about.Name = namespace, configMap
 	if there != nil {
 		about = there.Reference()
 	}
@@ -222,7 +222,7 @@ func (c *Controller) create(ctx context.Context, namespace string, v verdict, no
 	case err != nil:
 		c.Metrics.errors.Inc()
 		c.warn(namespace, nil, EventFailed, "cannot make the ConfigMap: "+err.Error())
-		return time.Time{}, fmt.Errorf("create ConfigMap %s/%s: %w", namespace, ConfigMap, err)
+		return time.Time{}, fmt.Errorf("create ConfigMap %s/%s: %w", namespace, configMap, err)
 	}
 	m.warned = ""
 	c.Metrics.changes.Inc()

@@ -11,8 +11,7 @@ import (
 const (
 	// Component is the folder below manifests/components that gives Gridlatch the rights to the ConfigMap.
 	Component = "cluster-autoscaler"
-	// ConfigMap is the name of the ConfigMap that Cluster Autoscaler reads.
-	ConfigMap = "cluster-autoscaler-priority-expander"
+	configMap = v1alpha1.PrioritiesConfigMap
 
 	prioritiesKey   = "priorities"
 	prioritiesField = override.Field("/data/" + prioritiesKey)

@@ -19,7 +19,7 @@ func Restore(ctx context.Context, c client.Client, now time.Time) (int, error) {
 	deleted := map[types.UID]bool{}
 	restored, err := writer.Restore(ctx, mapKind(), func(ctx context.Context, o *unstructured.Unstructured) (*override.Change, bool, error) {
 		there := newExpander(o)
-		if there.Name != ConfigMap || !there.hasNotes() && !there.IsWritten() {
+		if there.Name != configMap || !there.hasNotes() && !there.IsWritten() {
 			return nil, false, nil
 		}
 		isLent, wanted := there.loan() != nil, there.restore()
@@ -32,7 +32,7 @@ func Restore(ctx context.Context, c client.Client, now time.Time) (int, error) {
 			wanted.Annotate(releasedKey, until)
 		}
 		return wanted.Change, isLent, nil
-	}, client.MatchingFields{"metadata.name": ConfigMap})
+	}, client.MatchingFields{"metadata.name": configMap})
 	for _, isDeleted := range deleted {
 		if isDeleted {
 			restored++

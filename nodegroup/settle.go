@@ -119,7 +119,7 @@ func made(namespace string, v verdict, interval time.Duration, now time.Time) *u
 	o := &unstructured.Unstructured{Object: map[string]any{"data": map[string]any{prioritiesKey: v.order.String()}}}
 	o.SetGroupVersionKind(mapKind())
 	o.SetNamespace(namespace)
-	o.SetName(ConfigMap)
+	o.SetName(configMap)
 	notes := map[string]string{
 		v1alpha1.ReasonAnnotation: v.Over(""), v1alpha1.PrioritiesByAnnotation: v.by,
 		v1alpha1.OriginalPrioritiesAnnotation: v1alpha1.PrioritiesAbsent,

@@ -35,7 +35,7 @@ func (c *Controller) prepare(objects dynamic.Interface, definitions metadata.Int
 	c.levels.Of = c.Policies.Level
 	c.maps = &watching.Resource{
 		Objects: objects, Definitions: definitions, Name: corev1.SchemeGroupVersion.WithResource("configmaps"),
-		Only: ConfigMap, IsBuiltIn: true, Keep: keepExpander, Changed: c.wakeAll,
+		Only: configMap, IsBuiltIn: true, Keep: keepExpander, Changed: c.wakeAll,
 	}
 	c.maps.AddHandler(watching.OnChange(func(e *expander) { c.queue.Add(e.Namespace) }))
 }

@@ -123,7 +123,7 @@ func prioritiesMap(in, priorities string, more map[string]any) *unstructured.Uns
 	o := &unstructured.Unstructured{Object: map[string]any{"data": data}}
 	o.SetGroupVersionKind(mapKind())
 	o.SetNamespace(in)
-	o.SetName(ConfigMap)
+	o.SetName(configMap)
 	o.SetUID("uid-of-a-map")
 	return o
 }

@@ -1,7 +1,11 @@
 package v1alpha1
 
-// DefaultAutoscalerNamespace is where Cluster Autoscaler runs most often.
-const DefaultAutoscalerNamespace = "kube-system"
+const (
+	// DefaultAutoscalerNamespace is where Cluster Autoscaler runs most often.
+	DefaultAutoscalerNamespace = "kube-system"
+	// PrioritiesConfigMap is the name of the ConfigMap from which Cluster Autoscaler takes its priorities.
+	PrioritiesConfigMap = "cluster-autoscaler-priority-expander"
+)
 
 // ClusterAutoscaler says which node groups of Cluster Autoscaler are ranked by their emissions.
 type ClusterAutoscaler struct {

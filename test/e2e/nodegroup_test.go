@@ -30,7 +30,7 @@ const (
 
 // prioritiesIn is the ConfigMap of a Cluster Autoscaler.
 func prioritiesIn(ns string, data map[string]string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: nodegroup.ConfigMap}, Data: data}
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: v1alpha1.PrioritiesConfigMap}, Data: data}
 }
 
 // groupPolicy makes a policy that ranks the node groups of two regions.
@@ -167,7 +167,7 @@ func lendsPriorities(t *testing.T, c *env.Cluster, g *grid) {
 			return err
 		}
 		for _, e := range list.Items {
-			if e.InvolvedObject.Name == nodegroup.ConfigMap && e.Reason == nodegroup.EventFailed && strings.Contains(e.Message, "forbidden") {
+			if e.InvolvedObject.Name == v1alpha1.PrioritiesConfigMap && e.Reason == nodegroup.EventFailed && strings.Contains(e.Message, "forbidden") {
 				return nil
 			}
 		}
