@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -344,10 +345,10 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := leaveBlock.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 5 {
-		t.Fatalf("docs/operations.md has %d blocks, want 5", len(blocks))
+	if len(blocks) != 6 {
+		t.Fatalf("docs/operations.md has %d blocks, want 6", len(blocks))
 	}
-	awaitOwnValues := lentPools(t, s.c)
+	awaitOwnValues, awaitOwnPriorities := lentPools(t, s.c), lentPriorities(t, s.c)
 	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
 	if err != nil {
 		t.Fatal(err)
@@ -383,6 +384,7 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		}
 	}
 	awaitOwnValues()
+	awaitOwnPriorities()
 	s.controllers = nil
 	s.remove(t)
 }
@@ -415,6 +417,44 @@ func lentPools(t *testing.T, c *env.Cluster) func() {
 			}
 			return nil
 		})
+	}
+}
+
+// lentPriorities makes ConfigMaps of Cluster Autoscalers as Gridlatch leaves them if it is killed. The result waits until
+// they have their own priorities.
+func lentPriorities(t *testing.T, c *env.Cluster) func() {
+	t.Helper()
+	const own = "10:\n- \".*\\.spot\" # 'ours'\n"
+	quoted, err := json.Marshal(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := map[string]string{"kube-system": v1alpha1.PrioritiesAbsent, namespace(t, c): string(quoted), namespace(t, c): "null", namespace(t, c): ""}
+	for ns, original := range places {
+		o := prioritiesIn(ns, map[string]string{"priorities": northFirst, "other": "key"})
+		if original != "" {
+			o.Annotations = map[string]string{
+				v1alpha1.OriginalPrioritiesAnnotation: original, v1alpha1.AppliedPrioritiesAnnotation: "null", v1alpha1.PrioritiesByAnnotation: "CarbonPolicy/default",
+				v1alpha1.PrioritiesChangedAnnotation: "2026-11-27T12:00:00Z", v1alpha1.ReasonAnnotation: "one, and two",
+			}
+		}
+		create(t, c, o)
+	}
+	return func() {
+		t.Helper()
+		for ns, original := range places {
+			want := map[string]string{"priorities": own, "other": "key"}
+			switch original {
+			case v1alpha1.PrioritiesAbsent:
+				awaitNoPriorities(t, c, ns)
+				continue
+			case "null":
+				delete(want, "priorities")
+			case "":
+				want["priorities"] = northFirst
+			}
+			awaitOwn(t, c, ns, want)
+		}
 	}
 }
 
