@@ -56,6 +56,19 @@ func releaseAll(ctx context.Context, args []string) error {
 		return err
 	}
 	done, err := installation.ReleaseAll(ctx, "released by hand: gridlatch release --all")
+	printReleased(done)
+	if err != nil {
+		return err
+	}
+	ready, err := installation.ReadyReplicas(ctx)
+	if err != nil || ready > 0 {
+		return err
+	}
+	return installation.Unprotect(ctx)
+}
+
+// printReleased tells what a release of everything has done.
+func printReleased(done leaving.Released) {
 	fmt.Printf("released %d pods\n", done.Pods)
 	if len(done.Forbidden) > 0 { // a component that is not installed
 		fmt.Printf("left out %s, which this account may not list\n", strings.Join(done.Forbidden, ", "))
@@ -69,14 +82,6 @@ func releaseAll(ctx context.Context, args []string) error {
 	if n := done.Overrides[nodegroup.Component]; n > 0 {
 		fmt.Printf("gave %d ConfigMaps of Cluster Autoscaler their priorities back\n", n)
 	}
-	if err != nil {
-		return err
-	}
-	ready, err := installation.ReadyReplicas(ctx)
-	if err != nil || ready > 0 {
-		return err
-	}
-	return installation.Unprotect(ctx)
 }
 
 // newInstallation returns the installation in a namespace. What KEDA needed to trust the scaler goes after the

@@ -8,9 +8,13 @@ import (
 	"strings"
 )
 
-// The weights of the last and of the first place. Karpenter takes the NodePool with the highest weight
-// first, and admits no other weights.
-const Least, Most = 1, 100
+const (
+	// Least is the weight of the last place.
+	Least = 1
+	// Most is the weight of the first place. Karpenter takes the NodePool with the highest weight first, and
+	// admits no higher weight.
+	Most = 100
+)
 
 // Entrant is what is ranked.
 type Entrant struct {
