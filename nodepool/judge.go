@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/nodepool/rank"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
@@ -164,7 +165,7 @@ func (c *Controller) judgeWeight(ctx context.Context, p *pool, s seat, v *verdic
 // judgeRank fills in the weight that a pool has by its rank among all pools that ask for one, and says
 // why. Without another pool there is no rank.
 func (c *Controller) judgeRank(ctx context.Context, p *pool, v *verdict, now time.Time) (override.Sentence, error) {
-	var all []entrant
+	var all []rank.Entrant
 	var detail string
 	for _, other := range c.ranked() {
 		s, err := c.seatOf(ctx, other, now)
@@ -175,9 +176,9 @@ func (c *Controller) judgeRank(ctx context.Context, p *pool, v *verdict, now tim
 		if why, _ := whyNot(nil, s, now); why.Reason != "" {
 			continue // it keeps its own weight
 		}
-		e := entrant{name: other.Name, emissions: s.level.Intensity * other.power}
+		e := rank.Entrant{Name: other.Name, Emissions: s.level.Intensity * other.power}
 		if loan := other.weightLoan(); loan != nil {
-			e.weight = weightOf(loan.Applied)
+			e.Weight = weightOf(loan.Applied)
 		}
 		if all = append(all, e); other.Name == p.Name {
 			detail = fmt.Sprintf("%s, with a power factor of %g", s.level.Tell(plan.Buckets{}, now), other.power)
@@ -186,11 +187,11 @@ func (c *Controller) judgeRank(ctx context.Context, p *pool, v *verdict, now tim
 	if len(all) < 2 {
 		return override.Sentence{Reason: "no weight: there is no other pool to rank this pool with"}, nil
 	}
-	place := slices.IndexFunc(rankEntrants(all, c.Options.Hysteresis), func(e entrant) bool { return e.name == p.Name })
+	place := slices.IndexFunc(rank.Sort(all, c.Options.Hysteresis), func(e rank.Entrant) bool { return e.Name == p.Name })
 	if place < 0 {
 		return override.Sentence{Reason: "no weight: the pool has just changed"}, nil
 	}
-	weight := weightAt(place, len(all))
+	weight := rank.Weight(place, len(all))
 	v.weight = weightVerdict{weight: weight, cautious: weight}
 	return override.Sentence{Reason: fmt.Sprintf("it is number %d of %d pools, the cleanest first", place+1, len(all)), Detail: detail}, nil
 }
