@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -245,7 +246,7 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 	t.Parallel()
 	c := emptyCluster(t)
 	poolPolicy(t, c, "north", "south")
-	c.Karpenter(t)
+	c.Karpenter(t, env.Overlays)
 	ns, pools, claims := namespace(t, c), map[string]*unstructured.Unstructured{}, map[string]env.Claims{}
 	for i, region := range []string{"north", "south"} {
 		pools[region] = env.RegionalPool(region, nil)
@@ -253,15 +254,14 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 		create(t, c, large(ns, region, region))
 		awaitRunning(t, c, ns, i+1)
 		claims[region] = expectStable(t, c, region, nil)
-		amend(t, c, pools[region], fmt.Sprintf(`{"metadata":{"annotations":{%q:%q,%q:%q,%q:"auto"}}}`,
-			v1alpha1.PolicyAnnotation, env.PoolPolicy, v1alpha1.LimitsAnnotation, env.WeekLimits, v1alpha1.WeightsAnnotation))
+		amend(t, c, pools[region], annotations(t, env.WeekWish()))
 	}
 	var delays []time.Duration
 	for hour := range env.HoursOfWeek {
 		delays = append(delays, followHour(t, c, hour, pools["north"], pools["south"]))
 	}
 	slices.Sort(delays)
-	t.Logf("limits and weights followed a forecast after %v at most, and %v in 99 of 100 cases", delays[len(delays)-1], delays[len(delays)*99/100])
+	t.Logf("limits, weights and prices followed a forecast after %v at most, and %v in 99 of 100 cases", delays[len(delays)-1], delays[len(delays)*99/100])
 	for region, o := range pools {
 		expectStable(t, c, region, claims[region])
 		changes := generationOf(t, c, o)
@@ -272,13 +272,24 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 			return nil
 		})
 		t.Logf("NodePool %s was changed %d times, and its %d nodes have stayed", region, changes-1, len(claims[region]))
-		for _, key := range []string{v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation} {
+		for _, key := range []string{v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation, v1alpha1.CarbonPriceAnnotation} {
 			amend(t, c, o, annotate(key, ""))
 		}
 		awaitSpec(t, c, o, "limits", nil)
 		awaitSpec(t, c, o, "weight", nil)
-		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation)
+		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.PowerFactorKey)
+		awaitNoOverlay(t, c, env.NodeOverlay("gridlatch-"+region))
 	}
+}
+
+// annotations returns a patch that adds annotations.
+func annotations(t *testing.T, add map[string]string) string {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": add}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(patch)
 }
 
 // followHour has both NodePools follow the forecast of an hour, and returns how long that took.
