@@ -41,7 +41,9 @@ func withKarpenter(ctx context.Context, measure func(context.Context, *rig) (flo
 	if err := v1alpha1.AddToScheme(r.cluster.Client.Scheme()); err != nil {
 		return nil, fmt.Errorf("build scheme: %w", err)
 	}
-	karpenter := func(ctx context.Context, log string) (*env.Program, error) { return r.cluster.RunKarpenter(ctx, log, env.Overlays) }
+	karpenter := func(ctx context.Context, log string) (*env.Program, error) {
+		return r.cluster.RunKarpenter(ctx, log, env.Overlays)
+	}
 	if err := r.keep(ctx, "karpenter", karpenter); err != nil {
 		return nil, err
 	}
