@@ -215,8 +215,8 @@ func ofNodePools() []measurement {
 		{run: measureIdlePools, figures: []figure{{
 			"nodepool_idle_writes", "per hour", "0",
 			"Requests of the controller that change something, by its own count over three minutes in which the same forecast\n" +
-				"    \tcomes again and again, and 100 NodePools with limits, weights by rank and prices stay as they are, with\n" +
-				"    \tKarpenter at work; without the renewals of a lease.",
+				"    \tgoes and comes again, and 100 NodePools with limits, weights by rank and prices stay as they are, with\n" +
+				"    \tKarpenter at work; without the renewals of a lease and the status of the policy.",
 		}}},
 	}
 }

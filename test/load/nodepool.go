@@ -180,7 +180,7 @@ func measureIdlePools(ctx context.Context) ([]float64, error) {
 		if err := r.expectIdlePools(ctx); err != nil {
 			return 0, err
 		}
-		before, err := r.writes(ctx)
+		before, err := r.poolWrites(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -193,9 +193,20 @@ func measureIdlePools(ctx context.Context) ([]float64, error) {
 				return 0, err
 			}
 		}
-		after, err := r.writes(ctx)
+		after, err := r.poolWrites(ctx)
 		return (after - before) * float64(time.Hour/idleFor), err
 	})
+}
+
+// poolWrites is how many requests of the controller were to change something other than a policy: the status of the policy
+// tells whenever there is no forecast.
+func (r *rig) poolWrites(ctx context.Context) (float64, error) {
+	all, err := r.writes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ofPolicies, err := r.served(ctx, "carbonpolicies")
+	return all - ofPolicies, err
 }
 
 // expectIdlePools returns an error unless all NodePools are ranked, and each has a NodeOverlay.
