@@ -65,6 +65,7 @@ type Controller struct {
 	queue    queue
 	started  time.Time
 	levels   policy.KnownLevels
+	orders   orders
 	sources  sync.Map // the source of a pool's forecast, by name
 	memories sync.Map // *memory by name
 	// priceSources and priceMemories are the same for the prices of a pool.

@@ -184,9 +184,15 @@ func (w *world) get(name string) *unstructured.Unstructured {
 // know lets the controller know a NodePool as the API server has it.
 func (w *world) know(name string) {
 	w.t.Helper()
-	if err := w.pools.Fill(newPool(w.get(name))); err != nil {
+	before, after := w.pool(name), newPool(w.get(name))
+	if err := w.pools.Fill(after); err != nil {
 		w.t.Fatal(err)
 	}
+	if before == nil {
+		w.onPool().OnAdd(after, false)
+		return
+	}
+	w.onPool().OnUpdate(before, after)
 }
 
 // owner changes a NodePool as its owner does, and lets the controller know.
