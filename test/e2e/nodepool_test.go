@@ -319,6 +319,7 @@ func TestAControllerKilledWhileItSetsNodePoolsForgetsNothing(t *testing.T) {
 		o := env.NodePool(fmt.Sprint("pool-", i), nil)
 		o.SetAnnotations(map[string]string{
 			v1alpha1.PolicyAnnotation: "pools", v1alpha1.LimitsAnnotation: "200=cpu:50,300=cpu:20,400=cpu:10,*=cpu:0", v1alpha1.WeightsAnnotation: "200=90,300=50,*=10",
+			v1alpha1.CarbonPriceAnnotation: env.WeekPrices,
 		})
 		spec := o.Object["spec"].(map[string]any)
 		spec["limits"], spec["weight"] = map[string]any{"cpu": fmt.Sprint(100 + i)}, int64(1+i%100)
@@ -342,13 +343,37 @@ func TestAControllerKilledWhileItSetsNodePoolsForgetsNothing(t *testing.T) {
 			t.Fatalf("remembered %q of %s, want %q", got, o.GetName(), want)
 		}
 	}
+	awaitOverlays(t, c, pools, "+25%")
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	releaseAll(t, c)
+	awaitOverlays(t, c, 0, "")
 	for i, o := range all {
 		awaitSpec(t, c, o, "limits", map[string]any{"cpu": fmt.Sprint(100 + i)})
 		awaitSpec(t, c, o, "weight", int64(1+i%100))
-		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation, v1alpha1.NodePoolReleasedAnnotation)
+		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation,
+			v1alpha1.CarbonPriceAnnotation, v1alpha1.NodePoolReleasedAnnotation)
 	}
+}
+
+// awaitOverlays waits until there are as many NodeOverlays, and all have one price.
+func awaitOverlays(t *testing.T, c *env.Cluster, want int, price string) {
+	t.Helper()
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(env.NodeOverlay("").GroupVersionKind())
+		if err := c.Client.List(ctx, list); err != nil {
+			return err
+		}
+		if len(list.Items) != want {
+			return fmt.Errorf("%d NodeOverlays, want %d", len(list.Items), want)
+		}
+		for _, o := range list.Items {
+			if got, _, _ := unstructured.NestedString(o.Object, "spec", "priceAdjustment"); got != price {
+				return fmt.Errorf("NodeOverlay %s has the price %q, want %q", o.GetName(), got, price)
+			}
+		}
+		return nil
+	})
 }
