@@ -24,8 +24,11 @@ const (
 	// startGrace is how long what is in force outlives a start without a forecast: the exporter deletes
 	// its ConfigMap for half a minute at every refresh.
 	startGrace = time.Minute
-	// conflictRetry is how long to wait before a change that lost a race is decided on again.
-	conflictRetry = 100 * time.Millisecond
+	// A change that lost a race is decided on again after conflictRetry, then after twice as long each time,
+	// up to longestConflictRetry: without the right to watch NodePools, every change loses.
+	conflictRetry, longestConflictRetry = 100 * time.Millisecond, time.Minute
+	// maxDoublings is how often that pause doubles: 2^10 * 100 ms are more than longestConflictRetry.
+	maxDoublings = 10
 )
 
 // Clock tells the time.
@@ -77,6 +80,15 @@ type Controller struct {
 type memory struct {
 	contest override.Contest
 	warned  string // the last warning
+	// lost is how often a change has lost a race since the last one that was made.
+	lost int
+}
+
+// conflict notes that a change has lost a race, and returns when to decide again.
+func (m *memory) conflict(now time.Time) time.Time {
+	pause := min(conflictRetry<<min(m.lost, maxDoublings), longestConflictRetry)
+	m.lost++
+	return now.Add(pause)
 }
 
 // Reconcile looks at the pool with a name.
@@ -238,12 +250,12 @@ func (c *Controller) write(ctx context.Context, p *pool, wanted *change, now tim
 		c.warn(p, EventFailed, "cannot change the pool: "+err.Error())
 		return outcome{}, err
 	case written == override.Outdated:
-		return outcome{again: now.Add(conflictRetry)}, nil
+		return outcome{again: m.conflict(now)}, nil
 	case written == override.Gone:
 		return outcome{}, nil
 	}
 	m.contest.Resume()
-	m.warned = ""
+	m.warned, m.lost = "", 0
 	return outcome{isWritten: true}, nil
 }
 

@@ -53,6 +53,11 @@ func newPool(o *unstructured.Unstructured) *pool {
 	maps.DeleteFunc(p.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.Prefix) })
 	limits, _, _ := unstructured.NestedMap(o.Object, "spec", "limits")
 	p.present = slices.Sorted(maps.Keys(limits))
+	for _, name := range resources(w.limits) {
+		if own := p.Value(limitField(name)); !isLimit(own) && p.limitsMistake == nil {
+			p.limitsMistake = fmt.Errorf("spec.limits[%s]: %.80s: want a quantity of at most %d characters, with a small exponent", name, own, maxQuantityBytes)
+		}
+	}
 	return p
 }
 
@@ -177,6 +182,21 @@ func (p *pool) isOwn() bool { return p.Annotations[v1alpha1.NodePoolByAnnotation
 func (p *pool) time(key string) time.Time {
 	at, _ := time.Parse(time.RFC3339, p.Annotations[key])
 	return at
+}
+
+// mayChangeAgain returns from when on what was last changed at the time of an annotation may change again,
+// zero if at once. A time in the future does not count: the clock that wrote it was wrong, or somebody else
+// did, and nothing would change until then.
+func (p *pool) mayChangeAgain(key string, interval time.Duration, now time.Time) time.Time {
+	return changeAfter(p.time(key), interval, now)
+}
+
+// changeAfter is mayChangeAgain for what was changed at a time, zero if that is not known.
+func changeAfter(changed time.Time, interval time.Duration, now time.Time) time.Time {
+	if changed.IsZero() || changed.After(now) {
+		return time.Time{}
+	}
+	return changed.Add(interval)
 }
 
 // offUntil returns until when the pool is to keep what is its own, the zero time if that is over.
