@@ -207,3 +207,31 @@ func TestAThousandRankedPoolsAreRankedOnce(t *testing.T) {
 		t.Errorf("ranked %d times for 3 forecasts", ranked)
 	}
 }
+
+func TestPoolsThatComeMoveAndGoAreRankedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.Options.Interval = 0
+	w.turnTo("SE", 100)
+	w.turnTo("FR", 50)
+	w.has(nodePool("a", auto(), in("SE")), nodePool("b", auto(), in("DE")))
+	w.look("a", "b")
+	w.has(nodePool("c", auto(), in("FR")))
+	w.look("a", "b", "c")
+	if diff := cmp.Diff([]any{int64(51), int64(1), int64(100)}, w.weights("a", "b", "c")); diff != "" {
+		t.Error("it has come: ", diff)
+	}
+	w.owner("c", func(o *unstructured.Unstructured) {
+		annotations := o.GetAnnotations()
+		annotations[v1alpha1.PowerFactorKey] = "10"
+		o.SetAnnotations(annotations)
+	})
+	w.look("a", "b", "c")
+	if diff := cmp.Diff([]any{int64(100), int64(51), int64(1)}, w.weights("a", "b", "c")); diff != "" {
+		t.Error("it takes more power: ", diff)
+	}
+	w.owner("c", func(o *unstructured.Unstructured) { o.SetAnnotations(withoutAsking(o.GetAnnotations())) })
+	w.look("a", "b", "c")
+	if diff := cmp.Diff([]any{int64(100), int64(1), nil}, w.weights("a", "b", "c")); diff != "" {
+		t.Error("it does not ask any more: ", diff)
+	}
+}
