@@ -79,7 +79,8 @@ type Controller struct {
 // a pool.
 type memory struct {
 	contest override.Contest
-	warned  string // the last warning
+	// warned are the last warnings by reason. So two that last are not told of in turn.
+	warned map[string]string
 	// lost is how often a change has lost a race since the last one that was made.
 	lost int
 }
@@ -120,6 +121,8 @@ func (c *Controller) reconcilePool(ctx context.Context, name string, p *pool, no
 	}
 	if len(mistakes) > 0 {
 		c.warn(p, EventInvalid, override.Shorten(strings.Join(mistakes, "; "), override.MaxSentence))
+	} else {
+		delete(c.memory(name).warned, EventInvalid)
 	}
 	return c.enforce(ctx, p, v, now)
 }
@@ -151,8 +154,12 @@ func (c *Controller) writer() override.Writer {
 
 // warn announces what is wrong with a pool, once.
 func (c *Controller) warn(p *pool, reason, note string) {
-	if m := c.memory(p.Name); m.warned != note {
-		m.warned = note
+	m := c.memory(p.Name)
+	if m.warned == nil {
+		m.warned = map[string]string{}
+	}
+	if m.warned[reason] != note {
+		m.warned[reason] = note
 		c.Events.Announce(p.Reference(), corev1.EventTypeWarning, reason, "SetNodePool", note)
 	}
 }
@@ -255,7 +262,9 @@ func (c *Controller) write(ctx context.Context, p *pool, wanted *change, now tim
 		return outcome{}, nil
 	}
 	m.contest.Resume()
-	m.warned, m.lost = "", 0
+	delete(m.warned, EventReverted)
+	delete(m.warned, EventFailed)
+	m.lost = 0
 	return outcome{isWritten: true}, nil
 }
 

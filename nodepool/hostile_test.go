@@ -114,7 +114,7 @@ func TestWhatCannotBeRememberedIsNotLent(t *testing.T) {
 			}
 			w.later(time.Hour)
 		}
-		if _, isLimit := own["limits"]; isLimit && len(w.only(EventInvalid)) == 0 {
+		if _, isLimit := own["limits"]; isLimit && len(w.only(EventInvalid)) != 1 {
 			t.Errorf("%s: told %v", name, w.events)
 		}
 	}
@@ -233,5 +233,25 @@ func TestPoolsThatComeMoveAndGoAreRankedAtOnce(t *testing.T) {
 	w.look("a", "b", "c")
 	if diff := cmp.Diff([]any{int64(100), int64(1), nil}, w.weights("a", "b", "c")); diff != "" {
 		t.Error("it does not ask any more: ", diff)
+	}
+}
+
+func TestTwoWarningsThatLastAreNotToldOfInTurn(t *testing.T) {
+	w := newWorld(t)
+	w.has(nodePool("batch", asking(map[string]string{v1alpha1.WeightsAnnotation: "?"}), nil))
+	w.refuses = errDown
+	for range 5 {
+		if _, err := w.Reconcile(t.Context(), "batch"); err == nil {
+			t.Fatal("want an error")
+		}
+	}
+	w.refuses = nil
+	for _, intensity := range []float64{500, 300} {
+		w.turnTo("DE", intensity)
+		w.look("batch")
+		w.later(time.Hour)
+	}
+	if diff := cmp.Diff([]string{EventInvalid, EventFailed, EventLimitsChanged, EventLimitsChanged}, w.events); diff != "" {
+		t.Error(diff)
 	}
 }

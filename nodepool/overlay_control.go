@@ -164,7 +164,7 @@ func (c *Controller) enforcePrice(ctx context.Context, p *pool, there *overlay, 
 		return until, nil
 	}
 	before := m.percentBefore(there)
-	percent, again := v.damp(before, changeAfter(m.changed, c.Options.Interval, now), now)
+	percent, again := v.damp(before, override.MayChange(m.changed, c.Options.Interval, now), now)
 	if wait, isNew := m.contest.Wait(!isSeen && m.applied != "", now); percent > 0 && now.Before(wait) {
 		if isNew {
 			c.Metrics.reverts.Inc()

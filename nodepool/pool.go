@@ -184,21 +184,6 @@ func (p *pool) time(key string) time.Time {
 	return at
 }
 
-// mayChangeAgain returns from when on what was last changed at the time of an annotation may change again,
-// zero if at once. A time in the future does not count: the clock that wrote it was wrong, or somebody else
-// did, and nothing would change until then.
-func (p *pool) mayChangeAgain(key string, interval time.Duration, now time.Time) time.Time {
-	return changeAfter(p.time(key), interval, now)
-}
-
-// changeAfter is mayChangeAgain for what was changed at a time, zero if that is not known.
-func changeAfter(changed time.Time, interval time.Duration, now time.Time) time.Time {
-	if changed.IsZero() || changed.After(now) {
-		return time.Time{}
-	}
-	return changed.Add(interval)
-}
-
 // offUntil returns until when the pool is to keep what is its own, the zero time if that is over.
 func (p *pool) offUntil(now time.Time) time.Time {
 	if until := p.time(v1alpha1.NodePoolReleasedAnnotation); now.Before(until) {

@@ -145,7 +145,7 @@ func (c *change) dampRank(v limitsVerdict, interval time.Duration, now time.Time
 	if !isKnown || !p.isOwn() {
 		return v.rank
 	}
-	rank, again := override.Damp(current, v.rank, v.cautious, p.mayChangeAgain(v1alpha1.LimitsLoweredAnnotation, interval, now), now)
+	rank, again := override.Damp(current, v.rank, v.cautious, override.MayChange(p.time(v1alpha1.LimitsLoweredAnnotation), interval, now), now)
 	c.damp(rank != v.rank, again)
 	if rank < current && interval > 0 {
 		lowered = now.UTC().Format(time.RFC3339)
@@ -195,7 +195,7 @@ func (c *change) setWeight(v weightVerdict, interval time.Duration, now time.Tim
 	if loan != nil {
 		before = weightOf(loan.Applied)
 	}
-	weight := c.dampWeight(v, before, loan != nil && p.isOwn(), changeAfter(changed, interval, now), now)
+	weight := c.dampWeight(v, before, loan != nil && p.isOwn(), override.MayChange(changed, interval, now), now)
 	if weight != before {
 		changed = now
 	}
