@@ -22,6 +22,7 @@ const (
 	WeekLimits = "200=cpu:1000,350=cpu:200,*=cpu:0"
 	// WeekPrices are by how much dearer nodes look that take more power, by WeekPowers.
 	WeekPrices = "200=0%,350=10%,*=25%"
+	// WeekPowers are the power factors of the architectures.
 	WeekPowers = "amd64=1,arm64=0.6"
 	// Overlays is the flag of Karpenter by which it uses NodeOverlays.
 	Overlays = "--feature-gates=NodeOverlay=true"
