@@ -102,6 +102,9 @@ func NextTold(text string, after time.Time) (first time.Time) {
 	}
 }
 
+// IsTold reports whether a text of [Level.Tell], or several of these in one text, expects a change at any time.
+func IsTold(text string) bool { return strings.Contains(text, expectedChange) }
+
 // Applies reports whether t is exempt.
 func (e Exemption) Applies(t time.Time) bool {
 	at := e.next(t)
