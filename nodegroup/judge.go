@@ -69,7 +69,10 @@ func (c *Controller) judge(ctx context.Context, groups policy.NodeGroups, there 
 		return v, nil, nil
 	}
 	c.rank(&v, places, levels, there, now)
-	return v, nil, nil
+	if mistake = there.whyNotLent(v.order); mistake != nil {
+		v.order, v.Sentence = nil, override.Sentence{Reason: "no order: " + mistake.Error()}
+	}
+	return v, mistake, nil
 }
 
 // rank fills in the order of places, and says why.
