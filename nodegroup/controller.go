@@ -249,6 +249,9 @@ func (c *Controller) create(ctx context.Context, namespace string, v verdict, no
 		m.isMade, m.notBefore = false, now.Add(restorePause)
 		c.warn(namespace, nil, EventReverted, "somebody has deleted the ConfigMap that Gridlatch had made; Gridlatch makes no other one before "+plan.FormatTime(m.notBefore))
 	}
+	if m.notBefore.Sub(now) > restorePause { // the clock has gone back
+		m.notBefore = now.Add(restorePause)
+	}
 	if v.order == nil || now.Before(m.notBefore) {
 		return m.notBefore, nil
 	}

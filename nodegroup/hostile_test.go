@@ -32,6 +32,24 @@ func TestAClockThatGoesBackStopsNothing(t *testing.T) {
 	w.expect("after the interval", northFirst)
 }
 
+func TestAClockThatGoesBackEndsNoPauseLate(t *testing.T) {
+	w := newWorld(t)
+	w.look()
+	w.look()
+	w.later(1000 * time.Hour)
+	if err := w.api.Delete(t.Context(), w.get()); err != nil {
+		t.Fatal(err)
+	}
+	w.look()
+	w.later(-1000 * time.Hour)
+	if again := w.look(); again != time.Hour {
+		t.Errorf("looks again in %v", again)
+	}
+	w.later(time.Hour)
+	w.look()
+	w.expect("after the hour", northFirst)
+}
+
 func TestAChangedPolicyIsActedOnAtOnce(t *testing.T) {
 	w := newWorld(t, prioritiesMap(namespace, owners, nil))
 	w.look()
