@@ -97,6 +97,11 @@ func (m *memory) conflict(now time.Time) time.Time {
 	return now.Add(pause)
 }
 
+// hasDeleted reports whether we have deleted a ConfigMap already.
+func (m *memory) hasDeleted(there *expander) bool {
+	return there != nil && there.UID != "" && there.UID == m.deleted
+}
+
 // made notes that a change was made.
 func (m *memory) made() {
 	delete(m.warned, EventReverted)
@@ -110,7 +115,7 @@ func (c *Controller) Reconcile(ctx context.Context, namespace string) (reconcile
 		return reconcile.Result{}, nil // every namespace is looked at once all are known
 	}
 	there, now, m := c.expander(namespace), c.Clock.Now(), c.memory(namespace)
-	if there != nil && there.UID != "" && there.UID == m.deleted {
+	if m.hasDeleted(there) {
 		return reconcile.Result{RequeueAfter: m.conflict(now).Sub(now)}, nil // it is seen soon
 	}
 	groups, isNamed, err := c.groups(ctx, namespace)
