@@ -18,6 +18,7 @@ func AskKeys() []string {
 		v1alpha1.ThresholdAnnotation, v1alpha1.LocationAnnotation, v1alpha1.PolicyAnnotation,
 		v1alpha1.HoldAnnotation, v1alpha1.PlacementAnnotation,
 		v1alpha1.PowerWattsAnnotation, v1alpha1.FunctionalUnitsAnnotation,
+		v1alpha1.ParallelismAnnotation, v1alpha1.SpeedupAnnotation,
 	}
 }
 
@@ -28,6 +29,8 @@ func WrittenKeys() []string {
 		v1alpha1.IntensityAtCreationAnnotation, v1alpha1.HeldByAnnotation, v1alpha1.StartedAnnotation,
 		v1alpha1.ExpectedDurationAnnotation, v1alpha1.DurationSourceAnnotation,
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.CandidateLocationsAnnotation,
+		v1alpha1.OriginalParallelismAnnotation, v1alpha1.AppliedParallelismAnnotation,
+		v1alpha1.ParallelismChangedAnnotation, v1alpha1.ParallelismReleasedAnnotation,
 	}
 }
 

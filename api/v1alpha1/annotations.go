@@ -221,6 +221,30 @@ const (
 	NodePoolReleasedAnnotation = Prefix + "nodepool-released"
 )
 
+// Users write these annotations on a Job that may run wider while the grid is clean.
+const (
+	// ParallelismAnnotation has the least and the most pods that the Job runs at once, such as 2-40.
+	// Gridlatch sets the Job's spec.parallelism between the two.
+	ParallelismAnnotation = Prefix + "parallelism"
+	// SpeedupAnnotation has how much work the Job does with some numbers of pods at once, such as
+	// 1=1,10=8,40=20.
+	SpeedupAnnotation = Prefix + "speedup"
+)
+
+// Gridlatch writes these annotations on a Job whose spec.parallelism it has set, and users read them,
+// beside ReasonAnnotation.
+const (
+	// OriginalParallelismAnnotation is the spec.parallelism that comes back.
+	OriginalParallelismAnnotation = Prefix + "original-parallelism"
+	// AppliedParallelismAnnotation is the spec.parallelism that Gridlatch has set.
+	AppliedParallelismAnnotation = Prefix + "applied-parallelism"
+	// ParallelismChangedAnnotation is when Gridlatch last changed the spec.parallelism (RFC 3339).
+	ParallelismChangedAnnotation = Prefix + "parallelism-changed"
+	// ParallelismReleasedAnnotation is until when a Job that was given back by hand keeps its own
+	// spec.parallelism (RFC 3339).
+	ParallelismReleasedAnnotation = Prefix + "parallelism-released"
+)
+
 // ReleaseFinalizer is a finalizer on the objects of Gridlatch's installation that give Gridlatch its
 // rights. While it is there, these objects stay, so that Gridlatch can release held work before it goes.
 const ReleaseFinalizer = Prefix + "release"
