@@ -240,7 +240,7 @@ func policyIndexers() toolscache.Indexers {
 			return nil, fmt.Errorf("cached is a %T", object)
 		}
 	}
-	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy)}
+	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy), elasticIndex: index(elasticPolicy)}
 }
 
 // list returns the records that an index has for a policy.

@@ -25,6 +25,8 @@ type Ask struct {
 	// PowerWatts is the power of one pod, and FunctionalUnits is how many units the work produces. Both
 	// are for the accounts, and no plan depends on them.
 	PowerWatts, FunctionalUnits float64
+	// Widths is nil if the work does not ask to run wider while the grid is clean.
+	Widths *Widths
 	// EarlierRuns counts where no duration is asked for. The field comes from no annotation, and
 	// ParseAsk leaves the field zero.
 	EarlierRuns RunTimes
@@ -91,6 +93,7 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 	read(v1alpha1.PlacementAnnotation, oneOf(&ask.Placement, v1alpha1.PlacementPreferred, v1alpha1.PlacementStrict))
 	read(v1alpha1.PowerWattsAnnotation, positive(&ask.PowerWatts, maxPowerWatts, "watts", "10000000, such as 250"))
 	read(v1alpha1.FunctionalUnitsAnnotation, positive(&ask.FunctionalUnits, maxFunctionalUnits, "functional units", "1000000000000, such as 100"))
+	ask.Widths = parseWidths(read)
 	return ask, errs
 }
 

@@ -79,6 +79,9 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if !ask.WantsToWait {
 		return w.decideJob(ctx, req, came, ask, asked)
 	}
+	if errs := checkWidths(job, ask, asked); len(errs) > 0 {
+		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
+	}
 	labelRuns(job)
 	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
 	ask.Tool = cmp.Or(came.original.tool, came.originalTemplate.tool)
@@ -133,7 +136,8 @@ func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decod
 		return startJob(job, piece.StartReason), nil
 	}
 	ask.Candidates = chosen.policy.SuitableLocations(ctx, &job.Spec.Template.Spec)
-	return w.holdJob(req, came, chosen.policy, ask, asked, piece), nil
+	v := w.holdJob(req, came, chosen.policy, ask, asked, piece)
+	return v.warn(warnOfWidths(job, ask, chosen.policy.Task(ask, job.CreationTimestamp.Time).Duration)...), nil
 }
 
 // labelRuns gives a Job of a CronJob the CronJob's name as the label of its runs, unless the Job
@@ -220,6 +224,7 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 	// the pods count for the policy, whenever they come
 	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = rules.Name, rules.Name
 	noteDuration(job, ask)
+	noteWidths(job, asked)
 	if w.MarkForExtender || rules.ChoosesLocation() { // the pods must come here, too
 		writeToTemplate(job, asked)
 	}

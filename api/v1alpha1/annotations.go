@@ -241,8 +241,11 @@ const (
 	// ParallelismChangedAnnotation is when Gridlatch last changed the spec.parallelism (RFC 3339).
 	ParallelismChangedAnnotation = Prefix + "parallelism-changed"
 	// ParallelismReleasedAnnotation is until when a Job that was given back by hand keeps its own
-	// spec.parallelism (RFC 3339).
+	// spec.parallelism (RFC 3339), or ParallelismTaken.
 	ParallelismReleasedAnnotation = Prefix + "parallelism-released"
+	// ParallelismTaken says that somebody else has set the spec.parallelism, and that Gridlatch leaves
+	// it alone.
+	ParallelismTaken = "owner"
 )
 
 // ReleaseFinalizer is a finalizer on the objects of Gridlatch's installation that give Gridlatch its

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/trigger/trust"
@@ -38,7 +39,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
 	f.StringVar(&deployment, "deployment", name, "name of the Deployment whose pods run Gridlatch")
 	f.StringVar(&kedaNamespace, "keda-namespace", "keda", "namespace of KEDA, where Gridlatch has written its CA")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits, weight and prices back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits, weight and prices and every Job its parallelism back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -64,6 +65,9 @@ func releaseAll(ctx context.Context, args []string) error {
 	}
 	if n := done.Overrides[nodepool.Component]; n > 0 {
 		fmt.Printf("gave %d NodePools of Karpenter their limits, weights and prices back\n", n)
+	}
+	if n := done.Overrides[widen.Component]; n > 0 {
+		fmt.Printf("gave %d Jobs their parallelism back\n", n)
 	}
 	if err != nil {
 		return err
@@ -92,6 +96,7 @@ func newInstallation(config *rest.Config, namespace, deployment, kedaNamespace s
 		Overrides: []leaving.Override{
 			{Component: ceiling.Component, Restore: restore},
 			{Component: nodepool.Component, Restore: nodepool.Restore},
+			{Component: widen.Component, Restore: widen.Restore},
 		},
 	}, nil
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/policy"
@@ -150,6 +151,9 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err := addOverrides(mgr, o, config, policies, triggers, announcer); err != nil {
 		return err
 	}
+	if err := addWidths(mgr, o, config, loop, forecasts, whyLeaving(keeper)); err != nil {
+		return err
+	}
 	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
 	if err != nil {
 		return err
@@ -188,6 +192,27 @@ func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies po
 		Clock: forecasts.Clock, Events: events, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
 	}
 	return pools.SetupWithManager(mgr, config, pooled)
+}
+
+// addWidths adds the controller that runs Jobs wider while the grid is clean.
+func addWidths(mgr ctrl.Manager, o *options, config *rest.Config, loop *gating.Loop, forecasts *feed.Feed, whyNot func() string) error {
+	changed := newChanges()
+	forecasts.Changed = append(forecasts.Changed, changed)
+	widths := &widen.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: loop.Policies, Store: loop.Store, Work: loop, Clock: loop.Clock, Events: loop.Events,
+		Metrics: widen.NewMetrics(metrics.Registry), Options: widen.Options{Workers: o.workers, Interval: o.widthInterval}, WhyNot: whyNot,
+	}
+	return widths.SetupWithManager(mgr, config, changed)
+}
+
+// whyLeaving says why nothing is lent: because Gridlatch is being removed.
+func whyLeaving(keeper *leaving.Keeper) func() string {
+	return func() string {
+		if keeper == nil {
+			return ""
+		}
+		return keeper.WhyNotHeld("")
+	}
 }
 
 // newChanges returns a queue for the forecasts that have changed.
