@@ -41,10 +41,10 @@ func (p *Planner) widthSlots() []widthCell {
 	return p.slots
 }
 
-// cells returns the time from now to an end, cut at all of the cuts.
-func (p *Planner) cells(e *Elastic, r *room, end int64, cuts ...int64) []widthCell {
+// cells returns the time from now to an end. It is cut where the room for the work changes.
+func (p *Planner) cells(e *Elastic, r *room, end int64) []widthCell {
 	slots := p.widthSlots()
-	var cells []widthCell
+	cells := make([]widthCell, 0, sort.Search(len(slots), func(i int) bool { return slots[i].start >= end })+1) // one more for a cut
 	for i, slot := range slots {
 		slot.end, slot.widest = end, e.Most
 		if i+1 < len(slots) {
@@ -58,9 +58,6 @@ func (p *Planner) cells(e *Elastic, r *room, end int64, cuts ...int64) []widthCe
 			continue
 		}
 		cells = r.cut(cells, slot, e)
-	}
-	for _, at := range cuts {
-		cells = cutAt(cells, at)
 	}
 	return cells
 }
@@ -79,9 +76,12 @@ func cutAt(cells []widthCell, at int64) []widthCell {
 
 // cut appends a cell, cut where the room changes for the work.
 func (r *room) cut(cells []widthCell, cell widthCell, e *Elastic) []widthCell {
-	end := cell.end
+	end, least := cell.end, e.Least-1
+	if e.IsRunning {
+		least = e.Least // running work has the room for that already
+	}
 	for i := r.cell(cell.start); ; i++ {
-		cell.widest = min(max(r.left[i], e.Least-1), e.Most)
+		cell.widest = min(max(r.left[i], least), e.Most)
 		cell.end = min(end, r.second(i+1))
 		last := len(cells) - 1
 		switch {

@@ -24,11 +24,11 @@ func (a amount) plus(b amount, times float64) amount {
 // A widthSegment widens the work in one cell from one width to another. The gain of each pod is the
 // same. The first segment of a cell begins at zero.
 type widthSegment struct {
-	cell     int
-	from, to int
-	isOver   bool
-	ratio    float64 // cost for each unit of work
-	amount   amount
+	cell, rank int
+	from, to   int
+	isOver     bool
+	ratio      float64 // cost for each unit of work
+	amount     amount
 }
 
 func (s *widthSegment) isBase() bool { return s.from == 0 }
@@ -45,17 +45,40 @@ func (s *widthSegment) isBase() bool { return s.from == 0 }
 type filling struct {
 	cells    []widthCell
 	work     float64
-	segments []widthSegment // the cheapest first
-	bases    []int          // by cell: the rank of its first segment
-	byCell   [][]int        // the ranks of all segments of a cell
+	beyond   bool           // a segment without room may be used
+	segments []widthSegment // by cell, and from narrow to wide
+	bases    []int          // by cell: the index of its first segment; one more at the end
+	order    []rankedSegment
 }
 
-// newFilling prepares the search. A pinned width above zero is the only one in the first cell.
-func newFilling(e *Elastic, cells []widthCell, pinned int) *filling {
-	f := &filling{cells: cells, work: e.Remaining.Hours() * e.Speedup.At(e.Least)}
+// A rankedSegment is the place of a segment in the order of what a unit of work costs. Those without
+// room are the last.
+type rankedSegment struct {
+	isOver bool
+	ratio  float64
+	index  int
+}
+
+func (a rankedSegment) compare(b rankedSegment) int {
+	switch {
+	case a.isOver == b.isOver:
+		return cmp.Or(cmp.Compare(a.ratio, b.ratio), cmp.Compare(a.index, b.index))
+	case a.isOver:
+		return 1
+	default:
+		return -1
+	}
+}
+
+// newFilling prepares the search. A pinned width above zero is the only one in the first cell. Only
+// with beyond is the work ever wider than there is room, and then as little as possible.
+func newFilling(e *Elastic, cells []widthCell, pinned int, beyond bool) *filling {
+	f := &filling{cells: cells, work: e.Remaining.Hours() * e.Speedup.At(e.Least), beyond: beyond}
 	corners := e.Speedup.corners(e.Least, e.Most)
-	f.segments = make([]widthSegment, 0, len(cells)*(len(corners)+1))
+	f.bases = make([]int, 0, len(cells)+1)
+	f.segments = make([]widthSegment, 0, len(cells)*len(corners))
 	for i := range cells {
+		f.bases = append(f.bases, len(f.segments))
 		if i == 0 && pinned > 0 {
 			f.add(e, i, 0, pinned)
 			continue
@@ -66,52 +89,43 @@ func newFilling(e *Elastic, cells []widthCell, pinned int) *filling {
 			from = to
 		}
 	}
-	slices.SortFunc(f.segments, widthSegment.compare)
-	f.bases, f.byCell = make([]int, len(cells)), make([][]int, len(cells))
-	for rank := range f.segments {
-		s := &f.segments[rank]
-		if s.isBase() {
-			f.bases[s.cell] = rank
-		}
-		f.byCell[s.cell] = append(f.byCell[s.cell], rank)
+	f.bases = append(f.bases, len(f.segments))
+	f.order = make([]rankedSegment, len(f.segments))
+	for i := range f.segments {
+		f.order[i] = rankedSegment{f.segments[i].isOver, f.segments[i].ratio, i}
+	}
+	slices.SortFunc(f.order, rankedSegment.compare)
+	for rank, o := range f.order {
+		f.segments[o.index].rank = rank
 	}
 	return f
 }
 
-// compare orders segments: those with room first, then by what a unit of work costs.
-func (s widthSegment) compare(other widthSegment) int {
-	switch {
-	case s.isOver == other.isOver:
-		return cmp.Or(cmp.Compare(s.ratio, other.ratio), cmp.Compare(s.cell, other.cell), cmp.Compare(s.from, other.from))
-	case s.isOver:
-		return 1
-	default:
-		return -1
-	}
-}
-
 // add adds a segment, in two parts if the room ends within.
 func (f *filling) add(e *Elastic, cell, from, to int) {
-	widest := f.cells[cell].widest
-	if from > 0 && from < widest && widest < to {
-		f.add(e, cell, from, widest)
-		from = widest
+	c := &f.cells[cell]
+	if from > 0 && from < c.widest && c.widest < to {
+		f.add(e, cell, from, c.widest)
+		from = c.widest
 	}
-	hours, gain := f.cells[cell].hours(), e.Speedup.At(to)-e.Speedup.At(from)
-	if !(gain > 0) && from > 0 {
+	hours, gain := c.hours(), e.Speedup.At(to)-e.Speedup.At(from)
+	s := widthSegment{cell: cell, from: from, to: to, isOver: to > c.widest}
+	if !s.isBase() && (!(gain > 0) || s.isOver && !f.beyond) {
 		return
 	}
-	s := widthSegment{cell: cell, from: from, to: to, isOver: to > widest}
-	s.amount = amount{work: gain * hours, cost: f.cells[cell].price * float64(to-from) * hours}
+	s.amount = amount{work: gain * hours, cost: c.price * float64(to-from) * hours}
 	if s.isOver {
-		s.amount.over = float64(to-max(from, widest)) * hours
+		s.amount.over = float64(to-max(from, c.widest)) * hours
 	}
-	if !f.cells[cell].isKnown {
+	if !c.isKnown {
 		s.amount.unknown = s.amount.work
 	}
-	s.ratio = f.cells[cell].price * float64(to-from) / gain
+	s.ratio = c.price * float64(to-from) / gain
 	f.segments = append(f.segments, s)
 }
+
+// ranked returns the segment of a rank.
+func (f *filling) ranked(rank int) *widthSegment { return &f.segments[f.order[rank].index] }
 
 // A filled is one choice of widths.
 type filled struct {
@@ -163,18 +177,18 @@ func (f *filling) best(first, last, end int, startsFirst, onlyKnown bool) (best 
 func (f *filling) from(c filled, end int, look func(*filled)) {
 	var forced, chosen amount
 	noise := fillNoise * f.work
-	c.upTo = len(f.segments)
+	c.upTo = len(f.order)
 	for c.last = c.first; c.last < end; c.last++ {
-		if before := c.last - 1; before >= c.first && (before > c.first || c.startsFirst) {
-			base := f.segments[f.bases[before]].amount
-			if f.bases[before] < c.upTo {
-				chosen = chosen.plus(base, -1)
+		if before := c.last - 1; before > c.first || before == c.first && c.startsFirst {
+			base := &f.segments[f.bases[before]]
+			if base.rank < c.upTo {
+				chosen = chosen.plus(base.amount, -1)
 			}
-			forced = forced.plus(base, 1)
+			forced = forced.plus(base.amount, 1)
 		}
-		for _, rank := range f.byCell[c.last] {
-			if rank < c.upTo {
-				chosen = chosen.plus(f.segments[rank].amount, 1)
+		for i := f.bases[c.last]; i < f.bases[c.last+1]; i++ {
+			if s := &f.segments[i]; s.rank < c.upTo {
+				chosen = chosen.plus(s.amount, 1)
 			}
 		}
 		rest := f.work - forced.work
@@ -187,7 +201,7 @@ func (f *filling) from(c filled, end int, look func(*filled)) {
 		chosen = f.shrink(&c, chosen, rest)
 		c.share, c.amount = 1, forced.plus(chosen, 1)
 		if c.upTo > 0 {
-			dearest := &f.segments[c.upTo-1]
+			dearest := f.ranked(c.upTo - 1)
 			c.share = 1 - max(chosen.work-rest, 0)/dearest.amount.work
 			c.amount = c.amount.plus(dearest.amount, c.share-1)
 		}
@@ -198,7 +212,7 @@ func (f *filling) from(c filled, end int, look func(*filled)) {
 // shrink gives up the dearest segments that are not needed for the rest of the work.
 func (f *filling) shrink(c *filled, chosen amount, rest float64) amount {
 	for c.upTo > 0 {
-		dearest := &f.segments[c.upTo-1]
+		dearest := f.ranked(c.upTo - 1)
 		if c.uses(dearest) {
 			if chosen.work-dearest.amount.work < rest {
 				break

@@ -158,22 +158,37 @@ func (s *widthSearch) end(width int) int64 {
 
 // planRunning plans work that runs.
 func (s *widthSearch) planRunning() WidthPlan {
-	e := s.work
-	cells := s.planner.cells(e, s.room, nanos(e.Finish))
-	best := newFilling(e, cells, 0)
-	chosen, ok := best.best(0, 0, len(cells), true, false)
+	f, chosen, ok := s.fromNow()
 	if !ok {
 		return s.needed(CauseNoSlack)
 	}
-	pieces := best.pieces(&chosen)
-	if width := pieces[0].width; width != e.Width && e.Least <= e.Width && e.Width <= e.Most {
-		kept := newFilling(e, cells, e.Width)
-		again, ok := kept.best(0, 0, len(cells), true, false)
+	pieces := f.pieces(&chosen)
+	if width := pieces[0].width; width != s.work.Width && s.work.Least <= s.work.Width && s.work.Width <= s.work.Most {
+		kept := newFilling(s.work, f.cells, s.work.Width, f.beyond)
+		again, ok := kept.best(0, 0, len(f.cells), true, false)
 		if ok && again.amount.over <= chosen.amount.over && again.amount.cost-chosen.amount.cost <= equalMargin(chosen.amount.cost) {
 			pieces = kept.pieces(&again)
 		}
 	}
 	return s.plan(pieces, s.causeOf(pieces[0].width))
+}
+
+// fromNow returns the cheapest choice for work that runs from now on. The work keeps below the
+// ceilings, unless it would be late. ok is false if it is late in any case.
+func (s *widthSearch) fromNow() (f *filling, chosen filled, ok bool) {
+	cells := s.cells()
+	f = newFilling(s.work, cells, 0, false)
+	if chosen, ok = f.best(0, 0, len(cells), true, false); ok || s.room == nil {
+		return f, chosen, ok
+	}
+	f = newFilling(s.work, cells, 0, true)
+	chosen, ok = f.best(0, 0, len(cells), true, false)
+	return f, chosen, ok
+}
+
+// cells returns the time from now until the work must be done.
+func (s *widthSearch) cells() []widthCell {
+	return s.planner.cells(s.work, s.room, nanos(s.work.Finish))
 }
 
 // causeOf returns why work runs at a width.
@@ -193,50 +208,46 @@ func (s *widthSearch) causeOf(width int) Cause {
 
 // planNow plans work that starts now.
 func (s *widthSearch) planNow(cause Cause) WidthPlan {
-	cells := s.planner.cells(s.work, s.room, nanos(s.work.Finish))
-	f := newFilling(s.work, cells, 0)
-	now, ok := f.best(0, 0, len(cells), true, false)
+	f, now, ok := s.fromNow()
 	if !ok {
 		return s.needed(cause)
 	}
 	return s.plan(f.pieces(&now), cause)
 }
 
-// planWaiting plans work that may wait.
+// planWaiting plans work that may wait. If there is no room to be done in time below the ceilings, the
+// work starts now.
 func (s *widthSearch) planWaiting() WidthPlan {
 	latest := nanos(s.work.LatestStart)
-	cells := cutAt(s.planner.cells(s.work, s.room, nanos(s.work.Finish)), latest)
-	f := newFilling(s.work, cells, 0)
+	cells := cutAt(s.cells(), latest)
+	f := newFilling(s.work, cells, 0, false)
 	now, ok := f.best(0, 0, len(cells), true, true)
-	if _, inTime := f.best(0, 0, len(cells), true, false); !ok && inTime {
-		return s.needed(CauseNoForecast)
+	if _, inTime := f.best(0, 0, len(cells), true, false); !inTime {
+		return s.planNow(CauseLatestStart)
 	} else if !ok {
-		return s.needed(CauseLatestStart)
+		return s.needed(CauseNoForecast)
 	}
-	atNow := s.plan(f.pieces(&now), CauseCleanestNow)
-	last := sort.Search(len(cells), func(i int) bool { return cells[i].start >= latest })
 	best := now
+	last := sort.Search(len(cells), func(i int) bool { return cells[i].start >= latest })
 	if later, ok := f.best(0, last-1, len(cells), false, true); ok && later.isBetter(&best) {
 		best = later
 	}
-	if last < len(cells) {
-		if later, ok := f.best(last, last, len(cells), true, true); ok && later.isBetter(&best) {
-			best = later
+	if later, ok := f.best(last, min(last, len(cells)-1), len(cells), true, true); ok && later.isBetter(&best) {
+		best = later
+	}
+	atNow, then := s.plan(f.pieces(&now), CauseCleanestNow), s.plan(f.pieces(&best), CauseCleanerLater)
+	isGain := now.amount.cost-best.amount.cost > equalMargin(best.amount.cost) && !(then.Emitted > atNow.Emitted*(1-s.minGain()))
+	hasRoom := now.amount.over <= best.amount.over+fillNoise*(1+best.amount.over)
+	switch {
+	case !then.Start().After(s.planner.now) || hasRoom && !isGain:
+		if then.Start().After(s.planner.now) {
+			atNow.Cause = CauseSmallGain
 		}
-	}
-	then := s.plan(f.pieces(&best), CauseCleanerLater)
-	switch hasRoom := now.amount.over <= best.amount.over+fillNoise*(1+best.amount.over); {
-	case !then.Start().After(s.planner.now):
 		return atNow
-	case now.amount.cost-best.amount.cost > equalMargin(best.amount.cost) && !(then.Emitted > atNow.Emitted*(1-s.minGain())):
-		return then
-	case !hasRoom:
+	case !isGain:
 		then.Cause = CauseNoRoom
-		return then
-	default:
-		atNow.Cause = CauseSmallGain
-		return atNow
 	}
+	return then
 }
 
 func (s *widthSearch) minGain() float64 {

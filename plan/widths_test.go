@@ -259,7 +259,7 @@ func TestWidthsKeepBelowTheCeilings(t *testing.T) {
 			}
 		}
 		if isOver && !full && in.work.IsRunning {
-			t.Fatalf("seed %d: wider than the room, and there was room elsewhere: %+v", seed, w)
+			t.Fatalf("seed %d: wider than the room, and there was room elsewhere: %+v\n%v\n%+v", seed, w, left[:60], in.work)
 		}
 	}
 	if narrower < int(seeds(50)) {

@@ -21,7 +21,7 @@ func (f *filling) pieces(c *filled) []widthPiece {
 	}
 	var part *widthSegment
 	for rank := range c.upTo {
-		s := &f.segments[rank]
+		s := f.ranked(rank)
 		if c.uses(s) {
 			widths[s.cell-c.first] += float64(s.to - s.from)
 			part = s
