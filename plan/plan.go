@@ -158,6 +158,7 @@ type Planner struct {
 	nowNanos         int64
 	slotBoundaries   []int64 // the boundaries of slots after now; nil until they are needed
 	curves           map[time.Duration]*curve
+	slots            []widthCell // see widthSlots; nil until they are needed
 }
 
 // NewPlanner prepares decisions at now for tasks of one location. Latest starts after until count

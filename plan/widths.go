@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"sort"
 	"time"
 )
 
@@ -75,38 +76,183 @@ func (w WidthPlan) WidthAt(t time.Time) int {
 
 // PlanWidths plans at which widths work runs, by itself, in the location of the planner.
 //
+// The plan is the cheapest one that is done by Finish. Its cost is what it emits, with each hour
+// until a pod runs priced by WaitPrice. Work that waits is held for a gain only, as a [Task] is.
+// Running work keeps its width for now if that costs no more than a thousandth.
+//
 // Without a usable forecast, and while carbon does not count, the plan is to run from now on at the
 // least width that is done by Finish.
-func (p *Planner) PlanWidths(e Elastic) WidthPlan {
-	return e.bounded().needed(p.now, CauseNoForecast)
-}
+func (p *Planner) PlanWidths(e Elastic) WidthPlan { return p.planWidths(e, nil) }
 
 // PlanWidths plans like [Planner.PlanWidths], below the ceilings of the fleet: the work is never
-// wider than the room that is left allows, unless it would be late, and never narrower than its
-// least width. The room that the plan takes stays taken in the fleet. The pods of the work itself
-// must not be among the running work of the fleet.
+// wider than the room that is left, unless it would be late, and never narrower than its least
+// width. The room that the plan takes stays taken in the fleet. The pods of the work itself must not
+// be among the running work of the fleet.
 func (f *Fleet) PlanWidths(e Elastic) WidthPlan {
-	return f.planner.PlanWidths(e)
+	w := f.planner.planWidths(e, f.room)
+	if f.room != nil {
+		for _, step := range w.Steps {
+			from, to := f.room.span(step.Start, step.End.Sub(step.Start))
+			f.room.occupy(from, to, step.Width)
+		}
+	}
+	return w
 }
 
-// bounded returns the work with usable numbers.
-func (e Elastic) bounded() Elastic {
+func (p *Planner) planWidths(e Elastic, r *room) WidthPlan {
+	e = e.bounded(p)
+	s := widthSearch{planner: p, work: &e, room: r}
+	switch _, isKnown := p.series.At(p.now); {
+	case !p.nextExempt.IsZero() && !p.now.Before(p.nextExempt):
+		return s.needed(CauseExempt)
+	case e.IsRunning && !isKnown || p.series.IsEmpty():
+		return s.needed(CauseNoForecast)
+	case e.IsRunning:
+		return s.planRunning()
+	case !p.now.Before(e.LatestStart):
+		return s.planNow(CauseLatestStart)
+	default:
+		return s.planWaiting()
+	}
+}
+
+// bounded returns the work with numbers and times that can be computed with.
+func (e Elastic) bounded(p *Planner) Elastic {
 	e.Least = min(max(e.Least, 1), maxWidth)
 	e.Most = min(max(e.Most, e.Least), maxWidth)
 	e.Remaining = min(max(e.Remaining, time.Second), 2*MaxDuration)
+	e.Finish = earlier(e.Finish, p.now.Add(4*MaxDuration)).Truncate(time.Second).UTC()
+	if e.LatestStart.IsZero() {
+		e.LatestStart = e.Finish.Add(-e.Remaining)
+	}
+	e.LatestStart = p.endOfWait(earlier(e.LatestStart, e.Finish)).Truncate(time.Second)
 	return e
 }
 
+// A widthSearch plans one work.
+type widthSearch struct {
+	planner *Planner
+	work    *Elastic
+	room    *room
+}
+
 // needed returns the plan to run from now on at the least width that is done in time.
-func (e Elastic) needed(now time.Time, cause Cause) WidthPlan {
-	width, work := e.Least, e.Remaining.Seconds()*e.Speedup.At(e.Least)
-	left := e.Finish.Sub(now).Seconds()
-	for width < e.Most && e.Speedup.At(width)*left < work {
-		width++
+func (s *widthSearch) needed(cause Cause) WidthPlan {
+	width := s.work.Least + sort.Search(s.work.Most-s.work.Least, func(i int) bool { return s.isEnough(s.work.Least + i) })
+	w := s.plan([]widthPiece{{s.planner.nowNanos, s.end(width), width}}, cause)
+	if cause == CauseNoForecast || s.planner.series.IsEmpty() {
+		w.Steps[0].Intensity = math.NaN()
+		w.Emitted, w.EmittedFixed = math.NaN(), math.NaN()
 	}
-	end := now.Add(time.Duration(work / e.Speedup.At(width) * float64(time.Second)))
-	return WidthPlan{
-		Steps:   []WidthStep{{Start: now, End: end, Width: width, Intensity: math.NaN()}},
-		Emitted: math.NaN(), EmittedFixed: math.NaN(), Cause: cause,
+	return w
+}
+
+// isEnough reports whether a width from now on is done in time.
+func (s *widthSearch) isEnough(width int) bool { return s.end(width) <= nanos(s.work.Finish) }
+
+// end returns when the work is done if it runs at one width from now on, in full seconds.
+func (s *widthSearch) end(width int) int64 {
+	hours := s.work.Remaining.Hours() * s.work.Speedup.At(s.work.Least) / s.work.Speedup.At(width)
+	return ceilSecond(s.planner.nowNanos + int64(hours*float64(time.Hour)))
+}
+
+// planRunning plans work that runs.
+func (s *widthSearch) planRunning() WidthPlan {
+	f, chosen, ok := s.fromNow()
+	if !ok {
+		return s.needed(CauseNoSlack)
 	}
+	pieces := f.pieces(&chosen)
+	if width := pieces[0].width; width != s.work.Width && s.work.Least <= s.work.Width && s.work.Width <= s.work.Most {
+		kept := newFilling(s.work, f.cells, s.work.Width, f.beyond)
+		again, ok := kept.best(0, 0, len(f.cells), true, false)
+		if ok && again.amount.over <= chosen.amount.over && again.amount.cost-chosen.amount.cost <= equalMargin(chosen.amount.cost) {
+			pieces = kept.pieces(&again)
+		}
+	}
+	return s.plan(pieces, s.causeOf(pieces[0].width))
+}
+
+// fromNow returns the cheapest choice for work that runs from now on. The work keeps below the
+// ceilings, unless it would be late. ok is false if it is late in any case.
+func (s *widthSearch) fromNow() (f *filling, chosen filled, ok bool) {
+	cells := s.cells()
+	f = newFilling(s.work, cells, 0, false)
+	if chosen, ok = f.best(0, 0, len(cells), true, false); ok || s.room == nil {
+		return f, chosen, ok
+	}
+	f = newFilling(s.work, cells, 0, true)
+	chosen, ok = f.best(0, 0, len(cells), true, false)
+	return f, chosen, ok
+}
+
+// cells returns the time from now until the work must be done.
+func (s *widthSearch) cells() []widthCell {
+	return s.planner.cells(s.work, s.room, nanos(s.work.Finish))
+}
+
+// causeOf returns why work runs at a width.
+func (s *widthSearch) causeOf(width int) Cause {
+	const nearlyAll = 1.001
+	e := s.work
+	left := e.Finish.Sub(s.planner.now).Hours()
+	switch {
+	case e.Remaining.Hours()*e.Speedup.At(e.Least)*nearlyAll >= left*e.Speedup.At(e.Most):
+		return CauseNoSlack
+	case width > e.Least:
+		return CauseWide
+	default:
+		return CauseNarrow
+	}
+}
+
+// planNow plans work that starts now.
+func (s *widthSearch) planNow(cause Cause) WidthPlan {
+	f, now, ok := s.fromNow()
+	if !ok {
+		return s.needed(cause)
+	}
+	return s.plan(f.pieces(&now), cause)
+}
+
+// planWaiting plans work that may wait. If there is no room to be done in time below the ceilings, the
+// work starts now.
+func (s *widthSearch) planWaiting() WidthPlan {
+	latest := nanos(s.work.LatestStart)
+	cells := cutAt(s.cells(), latest)
+	f := newFilling(s.work, cells, 0, false)
+	now, ok := f.best(0, 0, len(cells), true, true)
+	if _, inTime := f.best(0, 0, len(cells), true, false); !inTime {
+		return s.planNow(CauseLatestStart)
+	} else if !ok {
+		return s.needed(CauseNoForecast)
+	}
+	best := now
+	last := sort.Search(len(cells), func(i int) bool { return cells[i].start >= latest })
+	if later, ok := f.best(0, last-1, len(cells), false, true); ok && later.isBetter(&best) {
+		best = later
+	}
+	if later, ok := f.best(last, min(last, len(cells)-1), len(cells), true, true); ok && later.isBetter(&best) {
+		best = later
+	}
+	atNow, then := s.plan(f.pieces(&now), CauseCleanestNow), s.plan(f.pieces(&best), CauseCleanerLater)
+	isGain := now.amount.cost-best.amount.cost > equalMargin(best.amount.cost) && !(then.Emitted > atNow.Emitted*(1-s.minGain()))
+	hasRoom := now.amount.over <= best.amount.over+fillNoise*(1+best.amount.over)
+	switch {
+	case !then.Start().After(s.planner.now) || hasRoom && !isGain:
+		if then.Start().After(s.planner.now) {
+			atNow.Cause = CauseSmallGain
+		}
+		return atNow
+	case !isGain:
+		then.Cause = CauseNoRoom
+	}
+	return then
+}
+
+func (s *widthSearch) minGain() float64 {
+	if s.work.IsHeld {
+		return equalShare
+	}
+	return max(s.planner.terms.MinGain, equalShare)
 }
