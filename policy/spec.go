@@ -23,6 +23,8 @@ func (p *Policy) readNumbers() {
 	spec, builtIn := p.spec, v1alpha1.Default().Spec
 	p.maxDelay = readField(p, "maxDelay", spec.MaxDelay, builtIn.MaxDelay, parseDelay)
 	p.defaultDuration = readField(p, "defaultDuration", spec.DefaultDuration, builtIn.DefaultDuration, parseDuration)
+	p.restartCost = readField(p, "restartCost", spec.RestartCost, builtIn.RestartCost, parseDelay)
+	p.minRun = readField(p, "minRun", spec.MinRun, builtIn.MinRun, parseDelay)
 	p.maxAge = readField(p, "forecast.maxAge", spec.Forecast.MaxAge, builtIn.Forecast.MaxAge, parseDuration)
 	p.terms.MinGain = readField(p, "minGainPercent", spec.MinGainPercent, builtIn.MinGainPercent, parsePercentage)
 	p.terms.WaitPrice = readField(p, "waitPricePercentPerHour", spec.WaitPricePercentPerHour, builtIn.WaitPricePercentPerHour, parsePercentage)

@@ -79,7 +79,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if !ask.WantsToWait {
 		return w.decideJob(ctx, req, came, ask, asked)
 	}
-	if errs := checkWidths(job, ask, asked); len(errs) > 0 {
+	if errs := checkWidths(job, ask); len(errs) > 0 {
 		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	labelRuns(job)

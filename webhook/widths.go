@@ -14,21 +14,14 @@ import (
 	"github.com/gridlatch/gridlatch/policy"
 )
 
-const (
-	// interruptibleKey is the annotation of work that can be paused.
-	interruptibleKey = v1alpha1.Prefix + "interruptible"
-	// longCompletion is how long a completion takes that is a pity to begin anew.
-	longCompletion = 30 * time.Minute
-)
+// longCompletion is how long a completion takes that is a pity to begin anew.
+const longCompletion = 30 * time.Minute
 
 // checkWidths returns what is wrong with a Job that asks to run at several widths.
-func checkWidths(job *batchv1.Job, ask policy.Ask, asked map[string]string) field.ErrorList {
-	if ask.Widths == nil {
-		return nil
-	}
-	key := field.NewPath("metadata", "annotations").Key(v1alpha1.ParallelismAnnotation)
-	if asked[interruptibleKey] == "true" || job.Annotations[interruptibleKey] == "true" {
-		return field.ErrorList{field.Invalid(key, asked[v1alpha1.ParallelismAnnotation], fmt.Sprintf("want one of %s and %s: a Job is paused, or runs at several widths", interruptibleKey, v1alpha1.ParallelismAnnotation))}
+func checkWidths(job *batchv1.Job, ask policy.Ask) field.ErrorList {
+	errs := ask.CheckTogether(field.NewPath("metadata", "annotations"))
+	if ask.Widths == nil || len(errs) > 0 {
+		return errs
 	}
 	path, want := field.NewPath("spec", "completions"), fmt.Sprintf("want more than %d, the least pods of %s: Gridlatch changes how many pods run at once, and never what there is to do", ask.Widths.Least, v1alpha1.ParallelismAnnotation)
 	switch completions := job.Spec.Completions; {

@@ -116,6 +116,18 @@ type CarbonPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be more than 0s"
 	DefaultDuration Duration `json:"defaultDuration,omitempty"`
 
+	// restartCost is how much run time each resume of paused work costs, if the work does not say. The
+	// value is a duration from 0s to 366d, such as 5m.
+	// +optional
+	// +kubebuilder:default="5m"
+	RestartCost Duration `json:"restartCost,omitempty"`
+
+	// minRun is how long interruptible work runs at least before it is paused, if the work does not
+	// say. The value is a duration from 0s to 366d, such as 30m.
+	// +optional
+	// +kubebuilder:default="30m"
+	MinRun Duration `json:"minRun,omitempty"`
+
 	// minGainPercent is the least saving for which work is held, in percent of the carbon that the
 	// work would cause if it started at once.
 	// +optional
@@ -422,7 +434,7 @@ func Default() *CarbonPolicy {
 				ConfigMap: ConfigMapKey{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
 				MaxAge:    "24h",
 			},
-			MaxDelay: "24h", DefaultDuration: "1h",
+			MaxDelay: "24h", DefaultDuration: "1h", RestartCost: "5m", MinRun: "30m",
 			MinGainPercent: "1", WaitPricePercentPerHour: "0.1",
 		},
 	}

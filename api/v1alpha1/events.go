@@ -9,6 +9,10 @@ const (
 	EventAudited = "CarbonAudited"
 	// EventReleased is the reason on work that was released.
 	EventReleased = "CarbonReleased"
+	// EventPaused is the reason on work that has started, and that waits again.
+	EventPaused = "CarbonPaused"
+	// EventResumed is the reason on paused work that was released.
+	EventResumed = "CarbonResumed"
 	// EventNotHeld is the reason on work that asked to be held, and cannot be.
 	EventNotHeld = "CarbonNotHeld"
 	// EventRefused is the reason on work that is to be released, and that the API server refuses to

@@ -24,8 +24,6 @@ import (
 const (
 	// widthField is what a Job lends.
 	widthField = override.Field("/spec/parallelism")
-	// These are keys of work that can be paused, and that says how much of it is left.
-	interruptibleKey, remainingKey = v1alpha1.Prefix + "interruptible", v1alpha1.Prefix + "remaining"
 	// maxNameBytes bounds the name of a policy.
 	maxNameBytes = 253
 )
@@ -174,8 +172,8 @@ func (w *work) mistakes() error {
 	switch completions := w.job.Spec.Completions; {
 	case w.mistake != nil:
 		return w.mistake
-	case w.Annotations[interruptibleKey] == "true":
-		return fmt.Errorf("want one of %s and %s", interruptibleKey, v1alpha1.ParallelismAnnotation)
+	case w.ask.Interruptible:
+		return fmt.Errorf("want one of %s and %s", v1alpha1.InterruptibleAnnotation, v1alpha1.ParallelismAnnotation)
 	case completions == nil || int(*completions) <= least:
 		return fmt.Errorf("spec.completions: want more than %d, the least of %s", least, v1alpha1.ParallelismAnnotation)
 	default:
@@ -197,8 +195,8 @@ func (w *work) elastic(rules *policy.Policy) plan.Elastic {
 	// How long one pod takes for one completion, if as many run as may.
 	completion := total * widths.Speedup.At(widths.Least) / float64(all) * most / widths.Speedup.At(widths.Most)
 	remaining := task.Duration - time.Duration(total*float64(succeeded)/float64(all)*float64(time.Second))
-	if said, err := plan.ParseDuration(w.Annotations[remainingKey]); err == nil && len(w.Annotations[remainingKey]) <= policy.MaxValue {
-		remaining = max(remaining, said)
+	if said := w.ask.Remaining; said != nil {
+		remaining = max(remaining, *said)
 	}
 	return plan.Elastic{
 		Least: widths.Least, Most: max(widths.Least, min(widths.Most, all-succeeded)), Speedup: widths.Speedup, Remaining: remaining,
