@@ -28,6 +28,8 @@ const (
 	startGrace = time.Minute
 	// conflictRetry is how long to wait before a change that lost a race is decided on again.
 	conflictRetry = 100 * time.Millisecond
+	// disownRetry is how soon a Job is looked at again whose width is to be given up.
+	disownRetry = time.Second
 	// unableRetry is how soon a Job is looked at again while no Job may lend its width.
 	unableRetry = 10 * time.Second
 	// expectedFor is how long the pods of a new width count that do not exist yet.
@@ -196,7 +198,11 @@ func (c *Controller) whyOwn(w *work, now time.Time) (v verdict, isOwn bool) {
 func (c *Controller) write(ctx context.Context, w *work, v verdict, wanted *change, now time.Time) (again time.Time, err error) {
 	writer := override.Writer{Client: c.Client, Live: c.Live}
 	if wanted.IsEmpty() {
-		return time.Time{}, writer.Disown(ctx, &w.Object, w.lent(), true)
+		lent := w.lent()
+		if len(lent) == 0 && w.IsOurs(widthField) {
+			again = now.Add(disownRetry) // the Job may change meanwhile, and then nothing is given up
+		}
+		return again, writer.Disown(ctx, &w.Object, lent, true)
 	}
 	m := c.memory(w)
 	if again, isNew := m.contest.Wait(wanted.isUndone, now); now.Before(again) {
