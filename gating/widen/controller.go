@@ -119,7 +119,7 @@ func (c *Controller) Reconcile(ctx context.Context, name types.NamespacedName) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !w.asks() && !w.hasNotes() {
+	if !w.asks() && !w.hasNotes() && !w.IsOurs(widthField) {
 		c.forget(name)
 		return reconcile.Result{}, nil
 	}
