@@ -98,7 +98,7 @@ func (c *change) lend(v verdict, loan *override.Loan, s override.Standing, now t
 func (c *change) damp(v verdict, before int, now time.Time) int {
 	since := c.work.time(v1alpha1.ParallelismChangedAnnotation)
 	switch {
-	case v.isHeld || v.width == before:
+	case v.isHeld || v.width == before || before < c.work.ask.Widths.Least || before > c.work.ask.Widths.Most:
 		return v.width
 	case v.left > 0 && min(v.width, v.left) == min(before, v.left):
 		return before // as many pods run

@@ -122,6 +122,16 @@ func TestAWidthChangesAgainInTheNextSlotOnly(t *testing.T) {
 	w.expectWidth(10)
 }
 
+func TestAnotherRangeCountsAtOnce(t *testing.T) {
+	w := newWorld(t, running())
+	w.turn(100, 400)
+	w.look(t0)
+	w.expectWidth(10)
+	w.edit(keyPatch(v1alpha1.ParallelismAnnotation, "3-5"))
+	w.look(t0.Add(time.Second))
+	w.expectWidth(5)
+}
+
 func TestAJobKeepsItsOwnWidth(t *testing.T) {
 	for why, change := range map[string]func(*batchv1.Job){
 		"it does not ask":           func(j *batchv1.Job) { delete(j.Annotations, v1alpha1.ParallelismAnnotation) },
