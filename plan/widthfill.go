@@ -121,6 +121,9 @@ func (f *filling) add(e *Elastic, cell, from, to int) {
 		s.amount.unknown = s.amount.work
 	}
 	s.ratio = c.price * float64(to-from) / gain
+	if !s.isBase() { // a rounding does not make a wider step cheaper than a narrower one
+		s.ratio = max(s.ratio, f.segments[len(f.segments)-1].ratio)
+	}
 	f.segments = append(f.segments, s)
 }
 
