@@ -344,8 +344,8 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := leaveBlock.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 5 {
-		t.Fatalf("docs/operations.md has %d blocks, want 5", len(blocks))
+	if len(blocks) != 6 {
+		t.Fatalf("docs/operations.md has %d blocks, want 6", len(blocks))
 	}
 	awaitOwnValues := lentPools(t, s.c)
 	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))

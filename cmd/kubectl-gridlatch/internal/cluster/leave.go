@@ -19,7 +19,8 @@ import (
 
 // LetDeletionsEnd removes the finalizer of Gridlatch from all that has it, if no replica of Gridlatch runs,
 // and returns how many objects had it. All held work must be released before. While an object of KEDA has
-// a ceiling, or a NodePool has limits, a weight or a NodeOverlay of Gridlatch, the finalizer stays.
+// a ceiling, a NodePool has limits, a weight or a NodeOverlay of Gridlatch, or a Job a parallelism of Gridlatch,
+// the finalizer stays.
 func (c *Cluster) LetDeletionsEnd(ctx context.Context) (int, error) {
 	found, err := c.Controller(ctx)
 	if err != nil || found.Problem == "" {
@@ -55,6 +56,7 @@ func loans() []loan {
 			[]string{v1alpha1.OriginalLimitsAnnotation, v1alpha1.OriginalWeightAnnotation},
 			"%d NodePools of Karpenter still have limits or a weight of Gridlatch",
 		},
+		{hold.JobKind(), []string{v1alpha1.OriginalParallelismAnnotation}, "%d Jobs still have a parallelism of Gridlatch"},
 		{
 			schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1alpha1", Kind: "NodeOverlay"},
 			[]string{v1alpha1.ReasonAnnotation},
