@@ -81,7 +81,7 @@ func TestTheAnnotationsPageHasEveryKey(t *testing.T) {
 		"What users write", "What users read", "On objects of KEDA: what users write", "On objects of KEDA: what users read",
 		"On Jobs that run wider: what users write", "On Jobs that run wider: what users read",
 		"On NodePools of Karpenter: what users write", "On NodePools of Karpenter: what users read",
-		"On nodes and namespaces", "Resources", "On objects of Gridlatch",
+		"On nodes and namespaces", "In node selectors", "Resources", "On objects of Gridlatch",
 	} {
 		for key := range column(t, "docs/annotations.md", title) {
 			onPage[v1alpha1.Prefix+key] = true

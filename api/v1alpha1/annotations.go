@@ -55,6 +55,16 @@ const (
 	RunsOfLabel = Prefix + "runs-of"
 )
 
+// Users write this key on nodes, by the template of a NodePool, and into the node selectors of their work.
+// Gridlatch labels no node.
+const (
+	// CarbonStatusKey is the label of the nodes for work that may wait. Work whose node selector wants
+	// the value LowIntensity wishes to wait, unless DelayTolerantAnnotation says otherwise.
+	CarbonStatusKey = Prefix + "carbon-status"
+	// LowIntensity is the value that work waits for.
+	LowIntensity = "low-intensity"
+)
+
 // AuditLabel is a label of a namespace, for platform owners. It says which work of the namespace
 // Gridlatch audits: AuditAsking or AuditAll. AuditNone is the same as no label. Audited work starts
 // at once. Annotations on the work say what would have happened. The key is a label and no
