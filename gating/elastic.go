@@ -106,25 +106,28 @@ func (l *Loop) Beside(rules *policy.Policy, location string, job types.UID, expe
 	existing := map[types.UID]int{}
 	for _, pod := range pods {
 		owner := metav1.GetControllerOfNoCopy(pod)
-		if owner != nil && owner.UID == job {
-			continue
-		}
 		if owner != nil {
 			existing[owner.UID]++
 		}
-		if pod.hasNode || l.ownReleases.isRecent(pod.UID, owner, now) {
+		if (owner == nil || owner.UID != job) && (pod.hasNode || l.ownReleases.isRecent(pod.UID, owner, now)) {
 			add(pod, startedAt(pod, now), 1)
 		}
 	}
 	for _, owner := range owners {
-		if owner.UID == job {
-			continue
+		if owner.UID != job {
+			at, missing := l.expectedPods(owner, existing[owner.UID], expected[owner.UID], now)
+			add(owner, at, missing)
 		}
-		at, _, missing := l.ownReleases.missingPods(owner, existing[owner.UID], now)
-		if isElastic(owner) {
-			at, missing = now, max(missing, expected[owner.UID]-existing[owner.UID])
-		}
-		add(owner, at, missing)
 	}
 	return runs, nil
+}
+
+// expectedPods returns how many pods of an owner are expected beside those that exist, and since when
+// they count. width is the width that an elastic Job is about to have.
+func (l *Loop) expectedPods(owner *record, existing, width int, now time.Time) (since time.Time, missing int) {
+	since, _, missing = l.ownReleases.missingPods(owner, existing, now)
+	if isElastic(owner) && width-existing > missing {
+		return now, width - existing
+	}
+	return since, missing
 }

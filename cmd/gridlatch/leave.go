@@ -60,6 +60,19 @@ func releaseAll(ctx context.Context, args []string) error {
 	if len(done.Forbidden) > 0 { // a component that is not installed
 		fmt.Printf("left out %s, which this account may not list\n", strings.Join(done.Forbidden, ", "))
 	}
+	tellReturned(done)
+	if err != nil {
+		return err
+	}
+	ready, err := installation.ReadyReplicas(ctx)
+	if err != nil || ready > 0 {
+		return err
+	}
+	return installation.Unprotect(ctx)
+}
+
+// tellReturned says what was given back.
+func tellReturned(done leaving.Released) {
 	if n := done.Overrides[ceiling.Component]; n > 0 {
 		fmt.Printf("gave %d objects of KEDA their maxReplicaCount and their triggers back\n", n)
 	}
@@ -69,14 +82,6 @@ func releaseAll(ctx context.Context, args []string) error {
 	if n := done.Overrides[widen.Component]; n > 0 {
 		fmt.Printf("gave %d Jobs their parallelism back\n", n)
 	}
-	if err != nil {
-		return err
-	}
-	ready, err := installation.ReadyReplicas(ctx)
-	if err != nil || ready > 0 {
-		return err
-	}
-	return installation.Unprotect(ctx)
 }
 
 // newInstallation returns the installation in a namespace. What KEDA needed to trust the scaler goes after the

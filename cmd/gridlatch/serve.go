@@ -148,10 +148,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return err
 	}
-	if err := addOverrides(mgr, o, config, policies, triggers, announcer); err != nil {
-		return err
-	}
-	if err := addWidths(mgr, o, config, loop, forecasts, whyLeaving(keeper)); err != nil {
+	if err := addOverrides(mgr, o, config, loop, triggers, whyLeaving(keeper)); err != nil {
 		return err
 	}
 	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
@@ -175,8 +172,9 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	return serveRequests(ctx, mgr, o, records, triggers, hook)
 }
 
-// addOverrides adds the controllers that change objects of others for a while.
-func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, t triggering, events ceiling.Events) error {
+// addOverrides adds the controllers that change objects of others for a while. whyNot says why no Job may be changed.
+func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, loop *gating.Loop, t triggering, whyNot func() string) error {
+	policies, events := loop.Policies, loop.Events
 	forecasts := t.forecasts
 	store, capped, pooled := forecasts.Store, newChanges(), newChanges()
 	forecasts.Changed = append(forecasts.Changed, capped, pooled)
@@ -191,7 +189,10 @@ func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies po
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
 		Clock: forecasts.Clock, Events: events, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
 	}
-	return pools.SetupWithManager(mgr, config, pooled)
+	if err := pools.SetupWithManager(mgr, config, pooled); err != nil {
+		return err
+	}
+	return addWidths(mgr, o, config, loop, forecasts, whyNot)
 }
 
 // addWidths adds the controller that runs Jobs wider while the grid is clean.

@@ -105,7 +105,7 @@ func (c *change) damp(v verdict, before int, now time.Time) int {
 	case since.IsZero() || since.After(now):
 		return v.width
 	}
-	if may := v.mayChange(since); now.Before(may) && !(v.width > before && v.isLate(before, may)) {
+	if may := v.mayChange(since); now.Before(may) && (v.width < before || !v.isLate(before, may)) {
 		c.again = may
 		return before
 	}
