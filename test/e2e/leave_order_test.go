@@ -348,6 +348,9 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		t.Fatalf("docs/operations.md has %d blocks, want 6", len(blocks))
 	}
 	awaitOwnValues := lentPools(t, s.c)
+	wide := elastic(s.ns, "wide", 50, 600, v1alpha1.OriginalParallelismAnnotation, fmt.Sprint(ownWidth), v1alpha1.AppliedParallelismAnnotation, "9")
+	*wide.Spec.Parallelism = 9
+	create(t, s.c, wide)
 	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
 	if err != nil {
 		t.Fatal(err)
@@ -383,6 +386,7 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		}
 	}
 	awaitOwnValues()
+	awaitOwn(t, s.c, wide, ownWidth)
 	s.controllers = nil
 	s.remove(t)
 }
